@@ -1,0 +1,2 @@
+//! The `gptoss` binary.
+fn main() {}

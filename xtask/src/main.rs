@@ -1,0 +1,2 @@
+//! Project scripting.
+fn main() {}
