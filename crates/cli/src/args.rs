@@ -1,0 +1,486 @@
+//! What did the user write on the command line?
+//!
+//! Pure data in clap's words, one struct per command, with the help texts; ranges that hold for every model are checked here, so that a
+//! value out of range is clap's own usage error (exit code 2). Nothing in this file opens a file or knows a model: what the program will
+//! use is made from these structs by the command's own file and by `generation.rs`, which may touch the system. Values that depend on
+//! the model (the sampling defaults, the largest token id) stay `Option`s until then.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Talk to OpenAI's open-weight gpt-oss models on your own hardware.
+#[derive(Debug, Parser)]
+#[command(name = "gptoss", version, arg_required_else_help = true, after_help = TRY)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const TRY: &str = "\
+Try it:
+  gptoss run \"What is 27 + 58?\"       one answer from the embedded demo model
+  gptoss chat                         a conversation with it
+  gptoss inspect gpt-oss-120b         what a large model would need
+
+Without --model every command uses the embedded demo model, a small one that ships inside this binary to show that
+everything works. `gptoss pull openai/gpt-oss-20b` fetches a real one.";
+
+const MODEL: &str = "demo (the embedded demo model) | a checkpoint folder | synthetic:PRESET[@SEED] | ORG/NAME after `gptoss pull`";
+
+/// The commands, in the order of the help.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Talk to a model: line editor, history, commands such as /effort and /save
+    Chat(ChatArgs),
+    /// Answer one prompt on standard output
+    Run(RunArgs),
+    /// Show a model's shape, its parameters and the memory it needs; reads no weights
+    Inspect(InspectArgs),
+    /// Log-probability of every token of a text, and its perplexity
+    Score(ScoreArgs),
+    /// Fetch a model from the Hugging Face hub into the local cache
+    Pull(PullArgs),
+    /// Text to tokens and back
+    Tokenize(TokenizeArgs),
+    /// Conversation to tokens, in the harmony format
+    Render(RenderArgs),
+    /// Tokens to messages: the total harmony parser
+    Parse(ParseArgs),
+    /// Write a checkpoint of a known shape with random weights
+    Synth(SynthArgs),
+}
+
+/// `gptoss chat`.
+#[derive(Debug, Args)]
+pub struct ChatArgs {
+    /// The model and how it answers.
+    #[command(flatten)]
+    pub generation: GenerationArgs,
+    /// Do not show the reasoning
+    #[arg(long)]
+    pub hide_reasoning: bool,
+}
+
+/// `gptoss run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The prompt; `-`, or nothing when standard input is a pipe, reads it from there
+    pub prompt: Option<String>,
+    /// The model and how it answers.
+    #[command(flatten)]
+    pub generation: GenerationArgs,
+    /// Print one JSON object: messages, reasoning, answer, calls, warnings, usage, timings, seed
+    #[arg(long)]
+    pub json: bool,
+    /// Stream the reasoning to standard error
+    #[arg(long)]
+    pub show_reasoning: bool,
+}
+
+/// What `chat` and `run` share: the model, the instructions and the sampling.
+#[derive(Debug, Args)]
+pub struct GenerationArgs {
+    /// The model to talk to
+    #[arg(long, short, value_name = "MODEL", default_value = "demo", help = MODEL)]
+    pub model: String,
+    /// How much the model reasons before it answers
+    #[arg(long, value_enum, default_value_t = Effort::Medium)]
+    pub effort: Effort,
+    /// Instructions for the model (the developer message)
+    #[arg(long, value_name = "TEXT")]
+    pub instructions: Option<String>,
+    /// Functions the model may call: a JSON array, in OpenAI's tool form or as bare {name, description, parameters}
+    #[arg(long, value_name = "FILE.json")]
+    pub functions: Option<PathBuf>,
+    /// The date the model is told: today, none, or YYYY-MM-DD [default: today; none for the demo]
+    #[arg(long, value_name = "DATE", value_parser = Date::from_str)]
+    pub date: Option<Date>,
+    /// How tokens are chosen.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    /// Stop after this many new tokens [default: what the context still holds]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_tokens: Option<u32>,
+    /// Tokens of context to keep room for [default: the model's, at most 32768]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub context: Option<u32>,
+    /// How the numbers are made.
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+}
+
+/// Flags of the sampler. A flag wins over the model's generation_config.json, which wins over the default.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Sampling (a flag wins over the model's generation_config.json)")]
+pub struct SamplingArgs {
+    /// Randomness; 0 always takes the likeliest token [default: the model's, else 1.0; the demo's is 0]
+    #[arg(long, value_name = "T", value_parser = Bounded::<0, 100>::parse)]
+    pub temperature: Option<f32>,
+    /// Keep the likeliest tokens whose probabilities add up to this [default: the model's, else 1.0]
+    #[arg(long, value_name = "P", value_parser = fraction_above_zero)]
+    pub top_p: Option<f32>,
+    /// Keep this many of the likeliest tokens; 0 keeps all [default: the model's, else 0]
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<u32>,
+    /// Keep tokens at least this likely relative to the likeliest [default: the model's, else 0]
+    #[arg(long, value_name = "P", value_parser = Bounded::<0, 1>::parse)]
+    pub min_p: Option<f32>,
+    /// Lower every token that has appeared by this much
+    #[arg(long, value_name = "X", default_value = "0", allow_negative_numbers = true, value_parser = Bounded::<-2, 2>::parse)]
+    pub presence_penalty: f32,
+    /// Lower a token by this much for each time it has appeared
+    #[arg(long, value_name = "X", default_value = "0", allow_negative_numbers = true, value_parser = Bounded::<-2, 2>::parse)]
+    pub frequency_penalty: f32,
+    /// Divide the logit of tokens that have appeared; 1 is off [default: the model's, else 1.0]
+    #[arg(long, value_name = "X", value_parser = above_zero)]
+    pub repetition_penalty: Option<f32>,
+    /// Add BIAS (-100 to 100) to the logit of token ID; may be repeated
+    #[arg(long, value_name = "ID=BIAS", value_parser = logit_bias)]
+    pub logit_bias: Vec<(u32, f32)>,
+    /// Seed of the random numbers [default: a new one each time]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+}
+
+/// Flags for how the numbers are made.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Computation")]
+pub struct ComputeArgs {
+    /// The numeric mode
+    #[arg(long, value_enum, default_value_t = PrecisionArg::Fast)]
+    pub precision: PrecisionArg,
+    /// Threads to compute with [default: all]; the numbers do not depend on it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}
+
+/// `gptoss inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// demo | a preset such as gpt-oss-120b | a checkpoint folder | synthetic:PRESET[@SEED] | ORG/NAME after `gptoss pull`
+    #[arg(value_name = "M", default_value = "demo")]
+    pub model: String,
+    /// Tokens of context to plan memory for [default: the model's, at most 32768]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub context: Option<u32>,
+    /// fast or exact: decides the bytes of the KV cache
+    #[arg(long, value_enum, default_value_t = PrecisionArg::Fast)]
+    pub precision: PrecisionArg,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Also draw total against active parameters of the presets and this model
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+}
+
+/// `gptoss score`.
+#[derive(Debug, Args)]
+#[group(id = "score_input", required = true, multiple = false, args = ["token_ids", "text"])]
+pub struct ScoreArgs {
+    /// The model to score with
+    #[arg(long, short, value_name = "MODEL", default_value = "demo", help = MODEL)]
+    pub model: String,
+    /// Token ids: a JSON array, or an object with `input_ids`; `-` for standard input
+    #[arg(long, value_name = "FILE.json")]
+    pub token_ids: Option<PathBuf>,
+    /// A UTF-8 text, tokenized as it is; `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    pub text: Option<PathBuf>,
+    /// Write `logits` [T, V] in float32
+    #[arg(long, value_name = "OUT.safetensors")]
+    pub logits: Option<PathBuf>,
+    /// In fast mode, do not also run exact mode to print the mean KL divergence between the two
+    #[arg(long)]
+    pub no_kl: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// How the numbers are made.
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+}
+
+/// `gptoss pull`.
+#[derive(Debug, Args)]
+pub struct PullArgs {
+    /// The repository, for example openai/gpt-oss-20b
+    #[arg(value_name = "ORG/NAME")]
+    pub repository: String,
+    /// A branch, tag or commit
+    #[arg(long, value_name = "R", default_value = "main")]
+    pub revision: String,
+}
+
+/// Whose vocabulary `tokenize`, `render` and `parse` use, and their line form.
+#[derive(Debug, Args)]
+pub struct VocabArgs {
+    /// Use this model's vocabulary
+    #[arg(long, short, value_name = "MODEL", default_value = "demo", conflicts_with = "vocab", help = MODEL)]
+    pub model: String,
+    /// Use a built-in vocabulary instead
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub vocab: Option<VocabName>,
+    /// One JSON object a line in and out
+    #[arg(long)]
+    pub jsonl: bool,
+}
+
+/// `gptoss tokenize`.
+#[derive(Debug, Args)]
+pub struct TokenizeArgs {
+    /// The text, or with --decode the token ids; standard input when absent
+    pub text: Option<String>,
+    /// Tokens to text. With --jsonl {"tokens"} to {"text"}, without it {"text"} to {"tokens"}
+    #[arg(long)]
+    pub decode: bool,
+    /// The vocabulary.
+    #[command(flatten)]
+    pub vocab: VocabArgs,
+}
+
+/// `gptoss render`.
+#[derive(Debug, Args)]
+pub struct RenderArgs {
+    /// A conversation in openai-harmony's JSON form; standard input when absent. With --jsonl {"conversation"} to {"tokens"}
+    pub file: Option<PathBuf>,
+    /// Keep all reasoning instead of dropping that of finished turns
+    #[arg(long)]
+    pub keep_analysis: bool,
+    /// How the conversation is closed
+    #[arg(long, value_enum, default_value_t = FormArg::Completion)]
+    pub form: FormArg,
+    /// The vocabulary.
+    #[command(flatten)]
+    pub vocab: VocabArgs,
+}
+
+/// `gptoss parse`.
+#[derive(Debug, Args)]
+pub struct ParseArgs {
+    /// Token ids: a JSON array or ids separated by spaces; standard input when absent. With --jsonl {"tokens"} to {"messages", "warnings"}
+    pub file: Option<PathBuf>,
+    /// Where the tokens begin [default: seen from the first token]
+    #[arg(long, value_enum)]
+    pub form: Option<ParseFormArg>,
+    /// The vocabulary.
+    #[command(flatten)]
+    pub vocab: VocabArgs,
+}
+
+/// `gptoss synth`.
+#[derive(Debug, Args)]
+pub struct SynthArgs {
+    /// tiny, gpt-oss-20b, gpt-oss-120b, gpt-oss-15b or gpt-oss-90b
+    pub preset: String,
+    /// The folder to write; created, or empty
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+    /// Seed of the weights
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Write only this many layers [default: the preset's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub layers: Option<u32>,
+    /// The file layout
+    #[arg(long, value_enum, default_value_t = LayoutArg::Hf)]
+    pub layout: LayoutArg,
+}
+
+/// Reasoning effort.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Effort {
+    /// Short or no reasoning
+    Low,
+    /// The official default
+    Medium,
+    /// Long reasoning
+    High,
+}
+
+/// Numeric mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PrecisionArg {
+    /// int8 activations, bf16 KV cache
+    Fast,
+    /// f32 activations and KV cache, right to the official logits
+    Exact,
+}
+
+/// Vocabularies that need no model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum VocabName {
+    /// The published models' vocabulary, 201,088 ids
+    #[value(name = "o200k_harmony")]
+    O200kHarmony,
+}
+
+/// How a conversation is closed when rendered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FormArg {
+    /// Ends in <|start|>assistant, ready for the model to answer
+    Completion,
+    /// As it is
+    Conversation,
+    /// The last answer ends in <|return|>
+    Training,
+}
+
+/// Where a token sequence to parse begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ParseFormArg {
+    /// What a model writes after <|start|>assistant
+    Completion,
+    /// From the first <|start|> on
+    Conversation,
+}
+
+/// File layout of a written checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LayoutArg {
+    /// Hugging Face names, MXFP4 experts
+    Hf,
+    /// OpenAI's own names, MXFP4 experts
+    Original,
+    /// Hugging Face names, dequantised experts as fine-tunes have them
+    Bf16,
+}
+
+/// The date the model is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Date {
+    /// The day on which the program runs, in UTC.
+    Today,
+    /// No line about the date.
+    None,
+    /// This day, `YYYY-MM-DD`.
+    Day(String),
+}
+
+impl FromStr for Date {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Date, String> {
+        match text {
+            "today" => return Ok(Date::Today),
+            "none" => return Ok(Date::None),
+            _ => {}
+        }
+        let bytes = text.as_bytes();
+        let dashes = bytes.len() == 10 && bytes[4] == b'-' && bytes[7] == b'-';
+        let digits = bytes.iter().enumerate().all(|(at, byte)| at == 4 || at == 7 || byte.is_ascii_digit());
+        if !(dashes && digits) {
+            return Err("write today, none, or a day as YYYY-MM-DD".to_owned());
+        }
+        let number = |range: std::ops::Range<usize>| text[range].parse::<u32>().unwrap_or(0);
+        match (1..=12).contains(&number(5..7)) && (1..=31).contains(&number(8..10)) {
+            true => Ok(Date::Day(text.to_owned())),
+            false => Err("there is no such month or day".to_owned()),
+        }
+    }
+}
+
+/// A number between two whole numbers, ends included.
+struct Bounded<const LOW: i32, const HIGH: i32>;
+
+impl<const LOW: i32, const HIGH: i32> Bounded<LOW, HIGH> {
+    fn parse(text: &str) -> Result<f32, String> {
+        let value = number(text)?;
+        match (LOW as f32..=HIGH as f32).contains(&value) {
+            true => Ok(value),
+            false => Err(format!("must be from {LOW} to {HIGH}")),
+        }
+    }
+}
+
+fn number(text: &str) -> Result<f32, String> {
+    let value = text.parse::<f32>().map_err(|_| "not a number".to_owned())?;
+    match value.is_finite() {
+        true => Ok(value),
+        false => Err("must be finite".to_owned()),
+    }
+}
+
+fn fraction_above_zero(text: &str) -> Result<f32, String> {
+    match number(text)? {
+        value if value > 0.0 && value <= 1.0 => Ok(value),
+        _ => Err("must be above 0 and at most 1".to_owned()),
+    }
+}
+
+fn above_zero(text: &str) -> Result<f32, String> {
+    match number(text)? {
+        value if value > 0.0 && value <= 100.0 => Ok(value),
+        _ => Err("must be above 0 and at most 100".to_owned()),
+    }
+}
+
+fn logit_bias(text: &str) -> Result<(u32, f32), String> {
+    let (id, bias) = text.split_once('=').ok_or("write ID=BIAS, for example 17196=-100")?;
+    let id = id.parse().map_err(|_| format!("`{id}` is no token id"))?;
+    Ok((id, Bounded::<-100, 100>::parse(bias)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_surface_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn ranges_are_usage_errors() {
+        let bad = [
+            "--temperature -1",
+            "--temperature NaN",
+            "--temperature inf",
+            "--top-p 0",
+            "--top-p 1.1",
+            "--min-p 2",
+            "--top-k -1",
+            "--presence-penalty 3",
+            "--repetition-penalty 0",
+            "--logit-bias 5",
+            "--logit-bias x=1",
+            "--logit-bias 1=200",
+            "--seed -1",
+            "--max-tokens 0",
+            "--context 0",
+            "--threads 0",
+            "--precision half",
+            "--effort max",
+            "--date 2026-13-01",
+            "--date soon",
+            "--nope",
+        ];
+        for flags in bad {
+            let error = parse(&format!("gptoss run hello {flags}")).expect_err(flags);
+            assert_eq!(error.exit_code(), 2, "{flags}");
+        }
+        let good = "--temperature 0 --top-p 1 --min-p 0.1 --top-k 0 --presence-penalty -1 --logit-bias 5=-1.5 --seed 0 --date none";
+        let Command::Run(run) = parse(&format!("gptoss run hello {good}")).unwrap().command else {
+            panic!("run")
+        };
+        assert_eq!(run.generation.sampling.logit_bias, [(5, -1.5)]);
+        assert_eq!(run.generation.date, Some(Date::None));
+    }
+
+    #[test]
+    fn score_wants_exactly_one_input() {
+        assert!(parse("gptoss score --model demo").is_err());
+        assert!(parse("gptoss score --text a --token-ids b").is_err());
+        assert!(parse("gptoss score --text a").is_ok());
+        assert!(parse("gptoss tokenize --model demo --vocab o200k_harmony").is_err());
+        assert!(parse("gptoss tokenize --vocab o200k_harmony x").is_ok());
+    }
+}

@@ -1,0 +1,81 @@
+//! How far is it?
+//!
+//! Progress bars on standard error, and only when that is a terminal: a pipe or a log file gets nothing. A bar appears when the work has
+//! lasted long enough to be worth one, so that opening the demo model does not flicker.
+//!
+//! It does not know what is being counted.
+
+use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Work that ends sooner shows no bar.
+const QUIET: Duration = Duration::from_millis(300);
+
+/// What the numbers of a bar are.
+#[derive(Debug, Clone, Copy)]
+pub enum Unit {
+    /// Bytes, shown with binary prefixes.
+    Bytes,
+    /// Tokens.
+    Tokens,
+}
+
+/// One bar, drawn lazily, gone when dropped.
+#[derive(Debug)]
+pub struct Progress {
+    label: String,
+    unit: Unit,
+    started: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    /// A bar that has not been drawn yet.
+    pub fn new(label: impl Into<String>, unit: Unit) -> Self {
+        Progress { label: label.into(), unit, started: Instant::now(), bar: None }
+    }
+
+    /// Sets the position; the first call after the quiet time draws the bar.
+    pub fn set(&mut self, done: u64, total: u64) {
+        if self.bar.is_none() {
+            if self.started.elapsed() < QUIET || done >= total || !io::stderr().is_terminal() {
+                return;
+            }
+            self.bar = Some(self.draw(total));
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_length(total);
+            bar.set_position(done);
+        }
+    }
+
+    /// Removes the bar from the screen.
+    pub fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn draw(&self, total: u64) -> ProgressBar {
+        let numbers = match self.unit {
+            Unit::Bytes => "{bytes}/{total_bytes} {binary_bytes_per_sec}",
+            Unit::Tokens => "{pos}/{len} tokens {per_sec}",
+        };
+        let template = format!("{{msg}} [{{bar:30}}] {numbers} {{eta}}");
+        let style = ProgressStyle::with_template(&template)
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .progress_chars("=> ");
+        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+        bar.set_style(style);
+        bar.set_message(self.label.clone());
+        bar
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
