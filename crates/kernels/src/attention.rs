@@ -1,0 +1,218 @@
+//! Attention of query rows over the keys and values of one sequence, with one learned sink logit per head.
+//!
+//! Entry point: [`attention`]. Keys and values come as runs of consecutive positions, so that a ring of a
+//! windowed layer is two runs, and a cache plus a fresh chunk are two as well. The reduction order of an output is a
+//! function of its query row alone, by absolute position, so it does not matter how a prompt was cut, where the
+//! ring begins or how many threads there are:
+//! scores are dot products in the lanes of [`crate::lanes`], times the scale; the largest of scores and sink is
+//! subtracted; the sum of exponentials goes to lane `position % 8`, ascending, then the tree, then the sink's;
+//! values are added by ascending position with fused multiply-add; one division at the end.
+//!
+//! The query heads that share a kv head are handled together, so its keys and values are read once for all.
+//! Scores are kept in memory: 4 bytes per head of the group and position (4 MB at 131,072 positions, group 8).
+//!
+//! This module does not know caches, layers or rotary positions.
+
+use half::bf16;
+
+use crate::Pool;
+use crate::embedding::widen;
+use crate::exp::exp;
+use crate::lanes::{dot, sum_from};
+use crate::rows::SharedRows;
+
+/// Keys or values in the type of the cache.
+#[derive(Clone, Copy, Debug)]
+pub enum KvSlice<'a> {
+    /// Exact mode.
+    F32(&'a [f32]),
+    /// Fast mode.
+    Bf16(&'a [bf16]),
+}
+
+/// Keys and values of consecutive positions.
+#[derive(Clone, Copy, Debug)]
+pub struct KvRun<'a> {
+    /// `[len, K, D]`
+    pub keys: KvSlice<'a>,
+    /// `[len, K, D]`
+    pub values: KvSlice<'a>,
+    /// Absolute position of the first row.
+    pub first_position: usize,
+    /// Rows.
+    pub len: usize,
+}
+
+/// The sizes of an attention call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttentionDims {
+    /// Query rows, at consecutive positions.
+    pub t: usize,
+    /// Query heads H.
+    pub num_query_heads: usize,
+    /// Key and value heads K; query head `h` reads kv head `h / (H / K)`.
+    pub num_kv_heads: usize,
+    /// Values per head D.
+    pub head_dim: usize,
+}
+
+/// What an attention call needs besides queries, keys and values.
+#[derive(Clone, Copy, Debug)]
+pub struct AttentionParams<'a> {
+    /// The sizes.
+    pub dims: AttentionDims,
+    /// Absolute position of the first query row.
+    pub first_position: usize,
+    /// How many keys a row sees, its own among them; `None` sees all.
+    pub window: Option<usize>,
+    /// `[H]` sink logits, not scaled.
+    pub sinks: &'a [f32],
+    /// Factor on the scores, `1 / sqrt(D)`.
+    pub scale: f32,
+}
+
+/// Softmax attention with a sink in the denominator, causal, over all keys or a window of them.
+///
+/// Shapes: `out [T, H, D]`, `q [T, H, D]`, runs `[len, K, D]`.
+/// Units: positions and window in tokens. The row at position p sees keys `p - window + 1 ..= p`.
+/// Panics: when a length does not fit, or the runs are not consecutive or do not hold every key in sight.
+/// Source: openai/gpt-oss `gpt_oss/torch/model.py`, function sdpa.
+pub fn attention(pool: &Pool, out: &mut [f32], q: &[f32], runs: &[KvRun<'_>], params: &AttentionParams<'_>) {
+    let dims = params.dims;
+    assert_shapes(out, q, runs, params);
+    let group = dims.num_query_heads / dims.num_kv_heads;
+    let out = SharedRows::new(out, dims.num_query_heads * dims.head_dim);
+    pool.run(dims.t * dims.num_kv_heads, |task| {
+        let (t, kv_head) = (task / dims.num_kv_heads, task % dims.num_kv_heads);
+        let width = group * dims.head_dim;
+        // SAFETY: this task alone writes the heads of `kv_head` in row `t`.
+        let out = unsafe { out.part(t, kv_head * width, width) };
+        let q = &q[(t * dims.num_kv_heads + kv_head) * width..][..width];
+        let sinks = &params.sinks[kv_head * group..][..group];
+        attend_group(out, q, runs, sinks, &Sight::new(params, t, kv_head));
+    });
+}
+
+/// What one task looks at: the visible positions and the kv head.
+struct Sight {
+    first: usize,
+    end: usize,
+    kv_head: usize,
+    num_kv_heads: usize,
+    head_dim: usize,
+    scale: f32,
+}
+
+impl Sight {
+    fn new(params: &AttentionParams<'_>, t: usize, kv_head: usize) -> Sight {
+        let end = params.first_position + t + 1;
+        Sight {
+            first: params.window.map_or(0, |window| end.saturating_sub(window)),
+            end,
+            kv_head,
+            num_kv_heads: params.dims.num_kv_heads,
+            head_dim: params.dims.head_dim,
+            scale: params.scale,
+        }
+    }
+
+    /// The visible positions of a run, and where the rows of this kv head begin in it.
+    fn rows(&self, run: &KvRun<'_>) -> impl Iterator<Item = (usize, usize)> {
+        let first = self.first.max(run.first_position);
+        let end = self.end.min(run.first_position + run.len);
+        let (start, stride, d) = (run.first_position, self.num_kv_heads, self.head_dim);
+        let kv_head = self.kv_head;
+        (first..end).map(move |position| (position, ((position - start) * stride + kv_head) * d))
+    }
+}
+
+/// One kv head and the query heads that share it, for one row.
+fn attend_group(out: &mut [f32], q: &[f32], runs: &[KvRun<'_>], sinks: &[f32], sight: &Sight) {
+    let d = sight.head_dim;
+    let num_keys = sight.end - sight.first;
+    let mut scores = vec![0.0; sinks.len() * num_keys];
+    let mut row = vec![0.0; d];
+    for run in runs {
+        for (position, offset) in sight.rows(run) {
+            load(&mut row, run.keys, offset);
+            for (h, q) in q.chunks_exact(d).enumerate() {
+                scores[h * num_keys + position - sight.first] = dot(q, &row) * sight.scale;
+            }
+        }
+    }
+    let sums: Vec<f32> = scores
+        .chunks_exact_mut(num_keys)
+        .zip(sinks)
+        .map(|(scores, sink)| softmax_numerators(scores, *sink, sight.first))
+        .collect();
+    out.fill(0.0);
+    for run in runs {
+        for (position, offset) in sight.rows(run) {
+            load(&mut row, run.values, offset);
+            for (h, out) in out.chunks_exact_mut(d).enumerate() {
+                let weight = scores[h * num_keys + position - sight.first];
+                for (out, value) in out.iter_mut().zip(&row) {
+                    *out = weight.mul_add(*value, *out);
+                }
+            }
+        }
+    }
+    for (out, sum) in out.chunks_exact_mut(d).zip(sums) {
+        for out in out {
+            *out /= sum;
+        }
+    }
+}
+
+/// Replaces scores by `exp(score - largest)` and gives their sum, the sink's share included.
+fn softmax_numerators(scores: &mut [f32], sink: f32, first_position: usize) -> f32 {
+    let largest = scores.iter().fold(sink, |largest, score| if *score > largest { *score } else { largest });
+    for score in scores.iter_mut() {
+        *score = exp(*score - largest);
+    }
+    sum_from(first_position, scores) + exp(sink - largest)
+}
+
+fn load(row: &mut [f32], slice: KvSlice<'_>, offset: usize) {
+    match slice {
+        KvSlice::F32(values) => row.copy_from_slice(&values[offset..][..row.len()]),
+        KvSlice::Bf16(values) => {
+            for (row, value) in row.iter_mut().zip(&values[offset..]) {
+                *row = widen(*value);
+            }
+        }
+    }
+}
+
+impl KvSlice<'_> {
+    fn len(&self) -> usize {
+        match self {
+            KvSlice::F32(values) => values.len(),
+            KvSlice::Bf16(values) => values.len(),
+        }
+    }
+}
+
+fn assert_shapes(out: &[f32], q: &[f32], runs: &[KvRun<'_>], params: &AttentionParams<'_>) {
+    let dims = params.dims;
+    let (heads, kv_heads) = (dims.num_query_heads, dims.num_kv_heads);
+    assert!(kv_heads > 0 && heads.is_multiple_of(kv_heads), "attention: {heads} heads over {kv_heads}");
+    assert_eq!(out.len(), dims.t * heads * dims.head_dim, "attention: out is [T, H, D]");
+    assert_eq!(q.len(), out.len(), "attention: q is [T, H, D]");
+    assert_eq!(params.sinks.len(), heads, "attention: sinks are [H]");
+    assert_ne!(params.window, Some(0), "attention: a window holds the current key at least");
+    let Some(first_run) = runs.first() else {
+        assert_eq!(dims.t, 0, "attention: no keys");
+        return;
+    };
+    let mut next = first_run.first_position;
+    for run in runs {
+        assert_eq!(run.first_position, next, "attention: runs follow one another");
+        assert_eq!(run.keys.len(), run.len * kv_heads * dims.head_dim, "attention: keys are [len, K, D]");
+        assert_eq!(run.values.len(), run.keys.len(), "attention: values are [len, K, D]");
+        next += run.len;
+    }
+    let first_seen = params.window.map_or(0, |window| (params.first_position + 1).saturating_sub(window));
+    let held = first_run.first_position <= first_seen && params.first_position + dims.t <= next;
+    assert!(dims.t == 0 || held, "attention: a key in sight is in no run");
+}

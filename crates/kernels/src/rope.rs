@@ -1,0 +1,210 @@
+//! Rotary positions with the YaRN stretch of long contexts.
+//!
+//! Entry points: [`Rope::yarn`], then [`Rope::apply`] for one token or [`Rope::angles`] for many. Slow pairs of
+//! the head are interpolated by the factor, fast ones left alone, with a linear ramp between; gpt-oss does not
+//! round the ends of the ramp (`truncate` false), which several engines got wrong. Cosine and sine carry the
+//! attention factor `0.1 ln(factor) + 1`.
+//!
+//! Angles are computed in f64 and rounded to f32 once, for positions as they come: a table for the whole context
+//! would take 33 MB and be read a row at a time. The rotation is of halves: pair `i` is `x[i]` and `x[i + D/2]`.
+//!
+//! This module does not know layers; windowed and full ones rotate alike.
+
+/// How positions are stretched; the fields of the published `rope_scaling`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct YarnParams {
+    /// How many times the original context; 1 means plain rotary positions.
+    pub factor: f64,
+    /// Rotations over the original context above which a pair is left alone.
+    pub beta_fast: f64,
+    /// Rotations over the original context below which a pair is interpolated in full.
+    pub beta_slow: f64,
+    /// Tokens of the context that the model was first trained on.
+    pub original_max_position_embeddings: usize,
+    /// Round the ends of the ramp to whole pairs; false in gpt-oss.
+    pub truncate: bool,
+}
+
+/// The frequencies of one head.
+#[derive(Clone, Debug)]
+pub struct Rope {
+    /// `[D / 2]` radians per position.
+    inverse_frequencies: Vec<f64>,
+    concentration: f64,
+}
+
+/// Cosines and sines of a run of positions, shared by all heads and layers.
+#[derive(Clone, Debug)]
+pub struct RopeAngles {
+    /// `[T, D / 2]` of (cosine, sine), with the attention factor in both.
+    rotations: Vec<(f32, f32)>,
+    half: usize,
+}
+
+impl Rope {
+    /// Frequencies for heads of `head_dim` values with base `theta`.
+    ///
+    /// Panics: when `head_dim` is odd.
+    /// Source: openai/gpt-oss `gpt_oss/torch/model.py`, class RotaryEmbedding.
+    pub fn yarn(head_dim: usize, theta: f64, yarn: &YarnParams) -> Rope {
+        assert!(head_dim.is_multiple_of(2), "rope: head_dim {head_dim} is odd");
+        let (low, high) = ramp(head_dim, theta, yarn);
+        let inverse_frequencies = (0..head_dim / 2)
+            .map(|i| {
+                let frequency = theta.powf(-2.0 * i as f64 / head_dim as f64);
+                let interpolated = if yarn.factor > 1.0 { position_in(low, high, i as f64) } else { 0.0 };
+                (1.0 - interpolated) * frequency + interpolated * frequency / yarn.factor
+            })
+            .collect();
+        let concentration = if yarn.factor > 1.0 { 0.1 * yarn.factor.ln() + 1.0 } else { 1.0 };
+        Rope { inverse_frequencies, concentration }
+    }
+
+    /// Radians per position of each pair.
+    pub fn inverse_frequencies(&self) -> &[f64] {
+        &self.inverse_frequencies
+    }
+
+    /// The factor on both queries and keys.
+    pub fn concentration(&self) -> f64 {
+        self.concentration
+    }
+
+    /// The rotations of `len` positions from `first` on.
+    pub fn angles(&self, first: usize, len: usize) -> RopeAngles {
+        let rotations = (first..first + len)
+            .flat_map(|position| {
+                self.inverse_frequencies.iter().map(move |frequency| {
+                    let (sine, cosine) = (position as f64 * frequency).sin_cos();
+                    ((cosine * self.concentration) as f32, (sine * self.concentration) as f32)
+                })
+            })
+            .collect();
+        RopeAngles { rotations, half: self.inverse_frequencies.len() }
+    }
+
+    /// Rotates every head of one token at `position`, in place.
+    ///
+    /// Shapes: `x [heads, D]`.
+    /// Panics: when the length does not fit.
+    pub fn apply(&self, x: &mut [f32], heads: usize, position: usize) {
+        self.angles(position, 1).apply(x, heads, 0);
+    }
+}
+
+impl RopeAngles {
+    /// Rotates every head of one token in place; `index` counts from the first position of the run.
+    ///
+    /// Shapes: `x [heads, D]`.
+    /// Panics: when the length does not fit or `index` is past the run.
+    pub fn apply(&self, x: &mut [f32], heads: usize, index: usize) {
+        assert_eq!(x.len(), heads * 2 * self.half, "rope: x is [heads, D]");
+        let rotations = &self.rotations[index * self.half..][..self.half];
+        for head in x.chunks_exact_mut(2 * self.half) {
+            let (first, second) = head.split_at_mut(self.half);
+            for ((a, b), (cosine, sine)) in first.iter_mut().zip(second).zip(rotations) {
+                (*a, *b) = (*a * cosine - *b * sine, *b * cosine + *a * sine);
+            }
+        }
+    }
+}
+
+/// The ends of the ramp, in pairs.
+fn ramp(head_dim: usize, theta: f64, yarn: &YarnParams) -> (f64, f64) {
+    let dim = head_dim as f64;
+    let pair_of = |rotations: f64| {
+        let wavelength = yarn.original_max_position_embeddings as f64 / (rotations * std::f64::consts::TAU);
+        dim * wavelength.ln() / (2.0 * theta.ln())
+    };
+    let (mut low, mut high) = (pair_of(yarn.beta_fast), pair_of(yarn.beta_slow));
+    if yarn.truncate {
+        (low, high) = (low.floor(), high.ceil());
+    }
+    (low.max(0.0), high.min(dim - 1.0))
+}
+
+/// Where `i` lies between `low` (0) and `high` (1), cut at both ends.
+fn position_in(low: f64, high: f64, i: f64) -> f64 {
+    // Equal ends would divide by zero; the step is then made this steep, as in transformers.
+    let high = if low == high { high + 0.001 } else { high };
+    ((i - low) / (high - low)).clamp(0.0, 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PUBLISHED: YarnParams = YarnParams {
+        factor: 32.0,
+        beta_fast: 32.0,
+        beta_slow: 1.0,
+        original_max_position_embeddings: 4096,
+        truncate: false,
+    };
+
+    fn assert_close(actual: f64, expected: f64) {
+        assert!((actual / expected - 1.0).abs() < 1e-8, "{actual} is not {expected}");
+    }
+
+    #[test]
+    fn frequencies_of_the_specification() {
+        let rope = Rope::yarn(64, 150_000.0, &PUBLISHED);
+        let (low, high) = ramp(64, 150_000.0, &PUBLISHED);
+        assert_close(low, 8.092779115512402);
+        assert_close(high, 17.39802450158856);
+        assert_close(rope.concentration(), 1.3465735902799727);
+        let expected = [
+            (0, 1.0),
+            (8, 0.0508132748),
+            (9, 0.0317056962),
+            (12, 0.00679495949),
+            (16, 0.000456483919),
+            (17, 0.000129318701),
+            (18, 3.83088124e-5),
+            (31, 3.02351143e-7),
+        ];
+        for (i, frequency) in expected {
+            assert_close(rope.inverse_frequencies()[i], frequency);
+        }
+    }
+
+    #[test]
+    fn truncation_rounds_the_ramp_outwards() {
+        let rope = Rope::yarn(64, 150_000.0, &YarnParams { truncate: true, ..PUBLISHED });
+        assert_close(rope.inverse_frequencies()[17], 0.000227947796);
+    }
+
+    #[test]
+    fn rotation_is_of_halves_and_keeps_length() {
+        let plain = YarnParams { factor: 1.0, ..PUBLISHED };
+        let rope = Rope::yarn(4, 100.0, &plain);
+        let mut x = [1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 1.0, 2.0];
+        rope.apply(&mut x, 2, 3);
+        let expected = [
+            3.0_f32.cos(),
+            2.0 * 0.3_f32.cos(),
+            3.0_f32.sin(),
+            2.0 * 0.3_f32.sin(),
+            -(3.0_f32.sin()),
+            -2.0 * 0.3_f32.sin(),
+            3.0_f32.cos(),
+            2.0 * 0.3_f32.cos(),
+        ];
+        for (x, expected) in x.iter().zip(expected) {
+            assert!((x - expected).abs() < 1e-6, "{x} is not {expected}");
+        }
+    }
+
+    #[test]
+    fn a_run_of_angles_equals_single_positions() {
+        let rope = Rope::yarn(64, 150_000.0, &PUBLISHED);
+        let angles = rope.angles(126, 4);
+        for index in 0..4 {
+            let mut one: Vec<f32> = (0..128).map(|i| (i as f32).sin()).collect();
+            let mut many = one.clone();
+            rope.apply(&mut one, 2, 126 + index);
+            angles.apply(&mut many, 2, index);
+            assert_eq!(one, many);
+        }
+    }
+}

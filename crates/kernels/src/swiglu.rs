@@ -1,0 +1,63 @@
+//! The clamped SwiGLU of gpt-oss.
+//!
+//! Entry point: [`swiglu`]. Rows of the gate-and-up matrix are interleaved in the published files (even: gate,
+//! odd: up), and so are its outputs here; nothing is moved. The gate is cut from above only, the up part on both
+//! sides, and 1 is added to the up part. The sigmoid is the one of [`crate::exp`], the same bits on every tier.
+//!
+//! This module does not know experts.
+
+use crate::Tier;
+use crate::exp::sigmoid;
+use crate::simd::per_tier;
+
+/// `out = g * sigmoid(alpha * g) * (u + 1)` with `g = min(gate, limit)` and `u = clamp(up, -limit, limit)`.
+///
+/// Shapes: `out [F]`, `gate_up [2F]` with gate at even and up at odd places.
+/// Panics: when the lengths do not fit together. NaN gives NaN.
+/// Source: openai/gpt-oss `gpt_oss/torch/model.py`, function swiglu.
+pub fn swiglu(out: &mut [f32], gate_up: &[f32], limit: f32, alpha: f32) {
+    swiglu_on(Tier::detect(), out, gate_up, limit, alpha);
+}
+
+/// [`swiglu`] on a tier of the caller's choice.
+pub fn swiglu_on(tier: Tier, out: &mut [f32], gate_up: &[f32], limit: f32, alpha: f32) {
+    assert_eq!(gate_up.len(), 2 * out.len(), "swiglu: gate_up is twice as long as out");
+    per_tier!(tier, swiglu_row(out: &mut [f32], gate_up: &[f32], limit: f32, alpha: f32));
+}
+
+#[inline(always)]
+fn swiglu_row(out: &mut [f32], gate_up: &[f32], limit: f32, alpha: f32) {
+    for (out, pair) in out.iter_mut().zip(gate_up.as_chunks::<2>().0) {
+        *out = swiglu_value(pair[0], pair[1], limit, alpha);
+    }
+}
+
+/// One output of [`swiglu`].
+#[inline(always)]
+fn swiglu_value(gate: f32, up: f32, limit: f32, alpha: f32) -> f32 {
+    // Comparisons rather than `min` and `max`, which would drop a NaN.
+    let g = if gate > limit { limit } else { gate };
+    let u = if up > limit { limit } else { up };
+    let u = if u < -limit { -limit } else { u };
+    g * sigmoid(alpha * g) * (u + 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::swiglu;
+
+    #[test]
+    fn clamps_of_the_specification() {
+        let mut out = [0.0; 2];
+        swiglu(&mut out, &[10.0, -10.0, -10.0, 0.0], 7.0, 1.702);
+        assert!((out[0] + 41.99972).abs() < 1e-4, "{}", out[0]);
+        assert!((out[1] + 4.06e-7).abs() < 1e-9, "{}", out[1]);
+    }
+
+    #[test]
+    fn extremes_stay_finite_and_nan_stays_nan() {
+        let mut out = [0.0; 3];
+        swiglu(&mut out, &[f32::MIN, 1e30, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 0.0], 7.0, 1.702);
+        assert!(out[0].is_finite() && out[1].is_finite() && out[2].is_nan(), "{out:?}");
+    }
+}
