@@ -1,2 +1,67 @@
-//! Project scripting.
-fn main() {}
+//! Project scripts: what a contributor or CI runs that is not the product.
+//!
+//! `cargo xtask tidy` checks the house rules and `cargo xtask size` prints the size of each room. Both read the
+//! working tree and nothing else, so they need no network, no weights and no GPU; `cargo test --workspace` runs
+//! the same check through the test at the end of this file, so that a rule cannot be forgotten.
+//!
+//! This program knows the shape of the repository (its files, its crates, its documents) and nothing of what the
+//! crates do.
+
+mod tidy;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo xtask COMMAND
+
+commands:
+  tidy           check floors, names, sizes, module heads and the rest of the house rules
+  tidy --write   first rewrite the generated block of ARCHITECTURE.md, then check
+  size           print code lines by crate, and the longest files and functions";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match arguments[..] {
+        ["tidy"] => run_tidy(),
+        ["tidy", "--write"] => tidy::write_generated(repository()).and_then(|()| run_tidy()),
+        ["size"] => tidy::print_sizes(repository()).map(|()| ExitCode::SUCCESS),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("xtask: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Prints every violation, one a line, and how many there are.
+fn run_tidy() -> anyhow::Result<ExitCode> {
+    let violations = tidy::check(repository())?;
+    for violation in &violations {
+        eprintln!("{violation}");
+    }
+    match violations.len() {
+        0 => println!("tidy: the house is in order"),
+        count => eprintln!("tidy: {count} to put right"),
+    }
+    Ok(if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The repository this program was built from: the parent of its own crate.
+fn repository() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+#[cfg(test)]
+mod tests {
+    /// The rules hold in this very tree; `cargo xtask tidy` prints the same list.
+    #[test]
+    fn the_house_is_in_order() {
+        let violations = super::tidy::check(super::repository()).unwrap();
+        let list: Vec<String> = violations.iter().map(ToString::to_string).collect();
+        assert!(list.is_empty(), "{} to put right:\n{}", list.len(), list.join("\n"));
+    }
+}
