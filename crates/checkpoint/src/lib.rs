@@ -1,1 +1,37 @@
-//! (room under construction)
+//! Bytes of weight files: which tensor of a gpt-oss checkpoint is where, and is it what the config promises?
+//!
+//! [`Checkpoint`] is the entry point: open a folder (Hugging Face layout with MXFP4 or bf16 experts, or OpenAI's
+//! `original/`), take one embedded in the program, or make one of random weights from a seed; then ask for a [`Part`].
+//! Files are mapped, never read whole, so that a model larger than memory opens in milliseconds and the page cache does
+//! the rest. Everything a stranger's file can say wrong is found while opening and reported by an [`Error`] that says
+//! what, where and what to do.
+//!
+//! This room knows names, shapes and bytes. It does not know what a layer computes, which parameters are active, or how
+//! weights are laid out for speed; the model room above it does.
+
+mod bus_error;
+mod bytes;
+mod checkpoint;
+mod config;
+mod config_json;
+mod error;
+mod names;
+mod part;
+mod preset;
+mod safetensors;
+mod shards;
+mod synthetic;
+
+pub use bus_error::install_bus_error_handler;
+pub use bytes::{Bytes, Tensor};
+pub use checkpoint::{Checkpoint, WeightFile, scan_scales};
+pub use config::{
+    Config, HEAD_DIM_MAX, HIDDEN_SIZE_MAX, INTERMEDIATE_SIZE_MAX, LayerKind, MXFP4_BLOCK, NUM_EXPERTS_MAX,
+    NUM_HEADS_MAX, NUM_LAYERS_MAX, POSITIONS_MAX, VOCAB_SIZE_MAX, Yarn,
+};
+pub use config_json::{ConfigForm, ParsedConfig, parse_config, parse_generation_config};
+pub use error::Error;
+pub use names::{num_bytes, parts, shape};
+pub use part::{Dtype, ExpertFormat, LayerPart, Layout, Part};
+pub use preset::{PRESETS, PUBLISHED_EOS, PUBLISHED_VOCAB_SIZE, Preset};
+pub use safetensors::{Entry, HEADER_BYTES_MAX, Header, SafetensorsFile};

@@ -1,0 +1,356 @@
+//! A model's weights as one value: ask for a [`Part`], get its bytes.
+//!
+//! [`Checkpoint::open`] sees the layout from the files, maps them, and checks every tensor's name, dtype and shape
+//! against the config before anything is computed: a wrong file fails here, with a name, and not as noise in the
+//! logits. [`Checkpoint::embedded`] does the same over bytes in the program. [`Checkpoint::synthetic`] has no files; its
+//! tensors come into being when they are asked for.
+//!
+//! Scales that mean NaN are looked for in [`scan_scales`] and [`Checkpoint::verify_scales`] and not while opening,
+//! because that reads every scale (0.8 GB for 20b). This module does not know what a layer computes.
+
+use std::path::{Path, PathBuf};
+
+use crate::bytes::{Bytes, MappedFile, Tensor};
+use crate::config::Config;
+use crate::config_json::{ConfigForm, parse_config, parse_generation_config};
+use crate::error::Error;
+use crate::names;
+use crate::part::{Dtype, ExpertFormat, LayerPart, Layout, Part};
+use crate::preset::Preset;
+use crate::safetensors::Entry;
+use crate::shards::{Shards, read_bounded};
+use crate::synthetic;
+
+const CONFIG_FILE: &str = "config.json";
+const GENERATION_FILE: &str = "generation_config.json";
+const TOKENIZER_FILE: &str = "tokenizer.json";
+
+/// The weights of one model.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    config: Config,
+    experts: ExpertFormat,
+    /// Where the checkpoint is, for messages.
+    place: PathBuf,
+    source: Source,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    HuggingFace(Shards),
+    Original(Shards),
+    Synthetic { preset: Preset, seed: u64 },
+    Embedded { shards: Shards, files: EmbeddedFiles },
+}
+
+/// Name and contents of each embedded file.
+type EmbeddedFiles = &'static [(&'static str, &'static [u8])];
+
+/// A weight file and its size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WeightFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Its size in bytes, header included.
+    pub num_bytes: u64,
+    /// How many tensors it holds.
+    pub num_tensors: usize,
+}
+
+impl Checkpoint {
+    /// Opens a folder in the Hugging Face or the `original/` layout.
+    ///
+    /// Errors: every variant of [`Error`] that speaks of reading.
+    pub fn open(folder: &Path) -> Result<Checkpoint, Error> {
+        let config_path = folder.join(CONFIG_FILE);
+        if !config_path.exists() {
+            return Err(Error::MissingFile {
+                folder: folder.to_path_buf(),
+                file: CONFIG_FILE.to_string(),
+                remedy: "point at the folder that holds a checkpoint's config.json and weights",
+            });
+        }
+        let mut parsed = parse_config(&read_bounded(&config_path)?, &config_path)?;
+        let generation_path = folder.join(GENERATION_FILE);
+        if generation_path.exists() {
+            parse_generation_config(&read_bounded(&generation_path)?, &generation_path, &mut parsed.config)?;
+        }
+        let shards = Shards::open(folder)?;
+        let (experts, source) = match parsed.form {
+            ConfigForm::Original => (ExpertFormat::Mxfp4, Source::Original(shards)),
+            ConfigForm::HuggingFace(said) => {
+                check_expert_format(&parsed.config, said, &shards, folder)?;
+                (said, Source::HuggingFace(shards))
+            }
+        };
+        let checkpoint = Checkpoint { config: parsed.config, experts, place: folder.to_path_buf(), source };
+        checkpoint.check_tensors()?;
+        Ok(checkpoint)
+    }
+
+    /// Opens a Hugging Face checkpoint that is part of the program: `config.json`, `model.safetensors`, and optionally
+    /// `generation_config.json` and `tokenizer.json`, by name.
+    ///
+    /// Errors: as [`Checkpoint::open`].
+    pub fn embedded(files: EmbeddedFiles) -> Result<Checkpoint, Error> {
+        let place = PathBuf::from("(embedded)");
+        let required = |file: &'static str| {
+            embedded_file(files, file).ok_or_else(|| Error::MissingFile {
+                folder: place.clone(),
+                file: file.to_string(),
+                remedy: "embed the file",
+            })
+        };
+        let mut parsed = parse_config(required(CONFIG_FILE)?, &place.join(CONFIG_FILE))?;
+        if let Some(bytes) = embedded_file(files, GENERATION_FILE) {
+            parse_generation_config(bytes, &place.join(GENERATION_FILE), &mut parsed.config)?;
+        }
+        let shards = Shards::embedded(crate::shards::SINGLE_FILE, required(crate::shards::SINGLE_FILE)?)?;
+        let ConfigForm::HuggingFace(experts) = parsed.form else {
+            let found = "missing".to_string();
+            return Err(Error::UnknownModelType { path: place.join(CONFIG_FILE), found });
+        };
+        check_expert_format(&parsed.config, experts, &shards, &place)?;
+        let source = Source::Embedded { shards, files };
+        let checkpoint = Checkpoint { config: parsed.config, experts, place, source };
+        checkpoint.check_tensors()?;
+        Ok(checkpoint)
+    }
+
+    /// Random weights of a preset's shape; `layers` replaces the preset's number of layers.
+    ///
+    /// Allocates nothing: each tensor is made, always the same for the same seed, when [`Checkpoint::tensor`] asks.
+    ///
+    /// Errors: [`Error::BadConfig`] when `layers` is out of bounds.
+    pub fn synthetic(preset: Preset, seed: u64, layers: Option<usize>) -> Result<Checkpoint, Error> {
+        let config = synthetic::config(preset, layers)?;
+        let place = PathBuf::from(format!("synthetic:{preset}@{seed}"));
+        let source = Source::Synthetic { preset, seed };
+        Ok(Checkpoint { config, experts: ExpertFormat::Mxfp4, place, source })
+    }
+
+    /// The architecture.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Where the tensors come from.
+    pub fn layout(&self) -> Layout {
+        match (&self.source, self.experts) {
+            (Source::Original(_), _) => Layout::Original,
+            (Source::Synthetic { preset, seed }, _) => Layout::Synthetic(*preset, *seed),
+            (_, ExpertFormat::Mxfp4) => Layout::HuggingFaceMxfp4,
+            (_, ExpertFormat::Bf16) => Layout::HuggingFaceBf16,
+        }
+    }
+
+    /// How the MLP weights are stored.
+    pub fn expert_format(&self) -> ExpertFormat {
+        self.experts
+    }
+
+    /// The folder, or a label in its place: `synthetic:tiny@0`, `(embedded)`.
+    pub fn place(&self) -> &Path {
+        &self.place
+    }
+
+    /// Every part this checkpoint has, in the order of the published files.
+    pub fn parts(&self) -> Vec<Part> {
+        names::parts(&self.config, self.experts)
+    }
+
+    /// The weight files; none for synthetic and embedded checkpoints.
+    pub fn files(&self) -> Vec<WeightFile> {
+        let (Source::HuggingFace(shards) | Source::Original(shards)) = &self.source else {
+            return Vec::new();
+        };
+        let describe = |file: &crate::safetensors::SafetensorsFile| WeightFile {
+            path: file.path().to_path_buf(),
+            num_bytes: file.num_bytes(),
+            num_tensors: file.header().entries.len(),
+        };
+        shards.files().iter().map(describe).collect()
+    }
+
+    /// Bytes of all tensors as this checkpoint stores them, headers not counted.
+    pub fn tensor_bytes(&self) -> u64 {
+        self.parts().into_iter().map(|part| names::num_bytes(&self.config, part) as u64).sum()
+    }
+
+    /// The bytes of a part: a view of a map, or new memory for a synthetic one.
+    ///
+    /// Errors: [`Error::NoSuchPart`] for a layer beyond the last, a router in a dense model, or the other expert format.
+    pub fn tensor(&self, part: Part) -> Result<Tensor, Error> {
+        if !names::has_part(&self.config, self.experts, part) {
+            return Err(self.no_such_part(part));
+        }
+        let found = match &self.source {
+            Source::Synthetic { seed, .. } => Some(synthetic::tensor(&self.config, *seed, part)),
+            Source::HuggingFace(shards) | Source::Embedded { shards, .. } => {
+                shards.tensor(&names::hugging_face(&self.config, part))
+            }
+            Source::Original(shards) => self.original_tensor(shards, part),
+        };
+        found.ok_or_else(|| self.no_such_part(part))
+    }
+
+    /// The folder's `tokenizer.json`, if it has one.
+    ///
+    /// Errors: [`Error::Io`].
+    pub fn tokenizer_json(&self) -> Result<Option<Bytes>, Error> {
+        match &self.source {
+            Source::Synthetic { .. } => Ok(None),
+            Source::Embedded { files, .. } => Ok(embedded_file(files, TOKENIZER_FILE).map(Bytes::embedded)),
+            Source::HuggingFace(_) | Source::Original(_) => {
+                let path = self.place.join(TOKENIZER_FILE);
+                if !path.exists() {
+                    return Ok(None);
+                }
+                Ok(Some(Bytes::mapped(MappedFile::open(&path)?.into())))
+            }
+        }
+    }
+
+    /// Reads every MXFP4 scale and fails at the first NaN; `progress` hears bytes done and bytes in all.
+    ///
+    /// Errors: [`Error::NanScale`].
+    pub fn verify_scales(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<(), Error> {
+        let is_scale =
+            |part: &Part| matches!(part, Part::Layer(_, LayerPart::GateUpScales | LayerPart::DownScales));
+        let scales: Vec<Part> = self.parts().into_iter().filter(is_scale).collect();
+        let size = |part: &Part| names::num_bytes(&self.config, *part) as u64;
+        let total = scales.iter().map(size).sum();
+        let mut done = 0;
+        for part in scales {
+            scan_scales(&self.tensor(part)?)?;
+            done += size(&part);
+            progress(done, total);
+        }
+        Ok(())
+    }
+
+    fn original_tensor(&self, shards: &Shards, part: Part) -> Option<Tensor> {
+        let place = names::original(&self.config, part);
+        let tensor = shards.tensor(&place.name)?;
+        let Some(rows) = place.rows else { return Some(tensor) };
+        let row_bytes = tensor.bytes.len() / tensor.shape.first()?;
+        let bytes = tensor.bytes.slice(rows.start * row_bytes..rows.end * row_bytes)?;
+        Some(Tensor { shape: names::shape(&self.config, part), bytes, ..tensor })
+    }
+
+    /// Compares every tensor with what the config asks for, and refuses tensors it does not ask for.
+    fn check_tensors(&self) -> Result<(), Error> {
+        let (Source::HuggingFace(shards) | Source::Original(shards) | Source::Embedded { shards, .. }) =
+            &self.source
+        else {
+            return Ok(());
+        };
+        let mut known = std::collections::HashSet::new();
+        for part in self.parts() {
+            let (name, shape) = self.name_and_shape(part);
+            let (file, entry) = shards.find(&name).ok_or_else(|| self.missing(shards, &name))?;
+            check_entry(file.path(), entry, names::dtype(part), shape)?;
+            known.insert(name);
+        }
+        let foreign = shards.names().find(|(_, name)| !known.contains(*name) && changes_the_model(name));
+        match foreign {
+            None => Ok(()),
+            Some((file, tensor)) => {
+                let (path, tensor) = (file.path().to_path_buf(), tensor.to_string());
+                Err(Error::UnexpectedTensor { path, tensor })
+            }
+        }
+    }
+
+    /// The tensor that holds a part in this checkpoint's files, and the shape it must have there.
+    fn name_and_shape(&self, part: Part) -> (String, Vec<usize>) {
+        let mut shape = names::shape(&self.config, part);
+        if !matches!(self.source, Source::Original(_)) {
+            return (names::hugging_face(&self.config, part), shape);
+        }
+        let place = names::original(&self.config, part);
+        if place.rows.is_some() {
+            shape[0] = names::num_fused_rows(&self.config);
+        }
+        (place.name, shape)
+    }
+
+    fn missing(&self, shards: &Shards, tensor: &str) -> Error {
+        let unstacked = |name: &str| name.contains(".experts.0.");
+        let remedy = if shards.names().any(|(_, name)| unstacked(name)) {
+            "the experts are stored one by one here: save them stacked, one tensor a layer, as the model library does"
+        } else {
+            "the download is incomplete or config.json belongs to another model: download the checkpoint again"
+        };
+        Error::MissingTensor { folder: self.place.clone(), tensor: tensor.to_string(), remedy }
+    }
+
+    fn no_such_part(&self, part: Part) -> Error {
+        let experts = match (self.config.is_dense(), self.experts) {
+            (true, ExpertFormat::Mxfp4) => "a dense MLP in MXFP4",
+            (true, ExpertFormat::Bf16) => "a dense MLP in bf16",
+            (false, ExpertFormat::Mxfp4) => "experts in MXFP4",
+            (false, ExpertFormat::Bf16) => "experts in bf16",
+        };
+        Error::NoSuchPart { part: format!("{part:?}"), layers: self.config.num_hidden_layers, experts }
+    }
+}
+
+/// Fails if an MXFP4 scale tensor holds the code for NaN, which would make every later number NaN.
+///
+/// Errors: [`Error::NanScale`] with the first place.
+pub fn scan_scales(scales: &Tensor) -> Result<(), Error> {
+    const NAN_SCALE: u8 = 255;
+    // Whole chunks first: a maximum vectorises, a search for a position does not.
+    for (index, chunk) in scales.bytes.chunks(4096).enumerate() {
+        if chunk.iter().fold(0, |most, &scale| scale.max(most)) == NAN_SCALE {
+            let within = chunk.iter().position(|&scale| scale == NAN_SCALE).unwrap_or(0);
+            return Err(Error::NanScale { tensor: scales.name.clone(), element: index * 4096 + within });
+        }
+    }
+    Ok(())
+}
+
+fn embedded_file(files: EmbeddedFiles, name: &str) -> Option<&'static [u8]> {
+    files.iter().find(|(known, _)| *known == name).map(|(_, bytes)| *bytes)
+}
+
+/// Whether a tensor with this name would take part in the computation if the config spoke of it.
+fn changes_the_model(name: &str) -> bool {
+    let ours = ["model.", "lm_head.", "block.", "embedding.", "unembedding.", "norm."];
+    ours.iter().any(|prefix| name.starts_with(prefix)) && !name.ends_with("rotary_emb.inv_freq")
+}
+
+fn check_entry(path: &Path, entry: &Entry, dtype: Dtype, shape: Vec<usize>) -> Result<(), Error> {
+    if entry.dtype != dtype {
+        let (path, tensor) = (path.to_path_buf(), entry.name.clone());
+        return Err(Error::WrongDtype { path, tensor, expected: dtype, found: entry.dtype });
+    }
+    if entry.shape != shape {
+        let (path, tensor) = (path.to_path_buf(), entry.name.clone());
+        return Err(Error::WrongShape { path, tensor, expected: shape, found: entry.shape.clone() });
+    }
+    Ok(())
+}
+
+/// The tensors of the first layer must be those that `config.json` announces.
+fn check_expert_format(
+    config: &Config,
+    said: ExpertFormat,
+    shards: &Shards,
+    folder: &Path,
+) -> Result<(), Error> {
+    let has = |part| shards.find(&names::hugging_face(config, Part::Layer(0, part))).is_some();
+    let (mxfp4, bf16) = (has(LayerPart::GateUpBlocks), has(LayerPart::GateUpBf16));
+    let detail = match (said, mxfp4, bf16) {
+        (_, true, true) => "the files hold the experts both as MXFP4 blocks and as bf16",
+        (ExpertFormat::Mxfp4, false, true) => {
+            "config.json announces MXFP4 experts (quantization_config), but the files hold bf16 experts"
+        }
+        (ExpertFormat::Bf16, true, false) => {
+            "config.json announces bf16 experts (no quantization_config), but the files hold MXFP4 blocks"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::ExpertFormatDisagrees { folder: folder.to_path_buf(), detail: detail.to_string() })
+}

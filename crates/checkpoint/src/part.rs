@@ -1,0 +1,187 @@
+//! The vocabulary of this room: which piece of a model is meant, in which element type, from which kind of files.
+//!
+//! The entry point is [`Part`]: callers ask for `Part::Layer(3, LayerPart::Sinks)`, never for a published tensor
+//! name, so that the naming schemes stay in one file (`names.rs`). Everything here is a closed set and therefore an
+//! enum. The shapes on the variants are the contract with the model room.
+//!
+//! Shape letters: H query heads, K kv heads, D head_dim, C hidden_size, F intermediate_size, E experts, V vocabulary.
+//! A dense model (no experts) has the same MLP parts without the leading E axis and without a router.
+
+use std::fmt;
+
+use crate::Preset;
+
+/// One tensor of the model, by its meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// Token embedding `[V, C]`, bf16.
+    Embedding,
+    /// Output projection `[V, C]`, bf16; never tied to the embedding.
+    Unembedding,
+    /// Weight of the last RMSNorm `[C]`, bf16.
+    FinalNorm,
+    /// A tensor of the layer with this index.
+    Layer(usize, LayerPart),
+}
+
+/// One tensor of a layer, by its meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LayerPart {
+    /// RMSNorm weight before attention `[C]`.
+    AttentionNorm,
+    /// Query projection `[H*D, C]`.
+    QWeight,
+    /// Query bias `[H*D]`.
+    QBias,
+    /// Key projection `[K*D, C]`.
+    KWeight,
+    /// Key bias `[K*D]`.
+    KBias,
+    /// Value projection `[K*D, C]`.
+    VWeight,
+    /// Value bias `[K*D]`.
+    VBias,
+    /// Attention output projection `[C, H*D]`.
+    OutWeight,
+    /// Attention output bias `[C]`.
+    OutBias,
+    /// Learned sink logit of each query head `[H]`.
+    Sinks,
+    /// RMSNorm weight before the MLP `[C]`.
+    MlpNorm,
+    /// Router weight `[E, C]`; absent in dense models.
+    RouterWeight,
+    /// Router bias `[E]`; absent in dense models.
+    RouterBias,
+    /// MXFP4 codes of the gate and up projection `[E, 2F, C/32, 16]`, rows interleaved gate, up, gate, up.
+    GateUpBlocks,
+    /// E8M0 scales of the gate and up projection `[E, 2F, C/32]`.
+    GateUpScales,
+    /// Bias of the gate and up projection `[E, 2F]`, interleaved like the rows.
+    GateUpBias,
+    /// MXFP4 codes of the down projection `[E, C, F/32, 16]`.
+    DownBlocks,
+    /// E8M0 scales of the down projection `[E, C, F/32]`.
+    DownScales,
+    /// Bias of the down projection `[E, C]`.
+    DownBias,
+    /// Dequantised gate and up projection `[E, C, 2F]`: input first, transposed relative to the blocks.
+    GateUpBf16,
+    /// Dequantised down projection `[E, F, C]`: input first, transposed relative to the blocks.
+    DownBf16,
+}
+
+/// How the MLP weights are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpertFormat {
+    /// As published: 4-bit codes with one scale for 32 values.
+    Mxfp4,
+    /// As fine-tunes store them: bf16, transposed.
+    Bf16,
+}
+
+/// Where a checkpoint's tensors come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Hugging Face names, MXFP4 experts.
+    HuggingFaceMxfp4,
+    /// Hugging Face names, dequantised and transposed bf16 experts.
+    HuggingFaceBf16,
+    /// OpenAI's `original/` names with one fused qkv projection, MXFP4 experts.
+    Original,
+    /// Random weights of a preset's shape, made from this seed when they are asked for.
+    Synthetic(Preset, u64),
+}
+
+/// Element type of a tensor: the whole-byte types of the safetensors format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dtype {
+    /// bfloat16.
+    Bf16,
+    /// IEEE half precision.
+    F16,
+    /// IEEE single precision.
+    F32,
+    /// IEEE double precision.
+    F64,
+    /// Unsigned byte; also MXFP4 codes and scales.
+    U8,
+    /// Signed byte.
+    I8,
+    /// Unsigned 16 bit.
+    U16,
+    /// Signed 16 bit.
+    I16,
+    /// Unsigned 32 bit.
+    U32,
+    /// Signed 32 bit.
+    I32,
+    /// Unsigned 64 bit.
+    U64,
+    /// Signed 64 bit.
+    I64,
+    /// One byte, 0 or 1.
+    Bool,
+    /// 8-bit float, 5 exponent bits.
+    F8E5M2,
+    /// 8-bit float, 4 exponent bits.
+    F8E4M3,
+}
+
+/// Every dtype with its name in a safetensors header.
+const DTYPE_NAMES: [(Dtype, &str); 15] = [
+    (Dtype::Bf16, "BF16"),
+    (Dtype::F16, "F16"),
+    (Dtype::F32, "F32"),
+    (Dtype::F64, "F64"),
+    (Dtype::U8, "U8"),
+    (Dtype::I8, "I8"),
+    (Dtype::U16, "U16"),
+    (Dtype::I16, "I16"),
+    (Dtype::U32, "U32"),
+    (Dtype::I32, "I32"),
+    (Dtype::U64, "U64"),
+    (Dtype::I64, "I64"),
+    (Dtype::Bool, "BOOL"),
+    (Dtype::F8E5M2, "F8_E5M2"),
+    (Dtype::F8E4M3, "F8_E4M3"),
+];
+
+impl Dtype {
+    /// Bytes of one element.
+    pub fn num_bytes(self) -> usize {
+        match self {
+            Dtype::U8 | Dtype::I8 | Dtype::Bool | Dtype::F8E5M2 | Dtype::F8E4M3 => 1,
+            Dtype::Bf16 | Dtype::F16 | Dtype::U16 | Dtype::I16 => 2,
+            Dtype::F32 | Dtype::U32 | Dtype::I32 => 4,
+            Dtype::F64 | Dtype::U64 | Dtype::I64 => 8,
+        }
+    }
+
+    /// The name in a safetensors header.
+    pub fn name(self) -> &'static str {
+        DTYPE_NAMES.iter().find(|(dtype, _)| *dtype == self).map_or("?", |(_, name)| name)
+    }
+
+    /// The dtype with this header name; `None` for types that this program has no use for (sub-byte floats).
+    pub fn from_name(name: &str) -> Option<Dtype> {
+        DTYPE_NAMES.iter().find(|(_, known)| *known == name).map(|(dtype, _)| *dtype)
+    }
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Layout::HuggingFaceMxfp4 => f.write_str("Hugging Face, MXFP4 experts"),
+            Layout::HuggingFaceBf16 => f.write_str("Hugging Face, bf16 experts"),
+            Layout::Original => f.write_str("OpenAI original, MXFP4 experts"),
+            Layout::Synthetic(preset, seed) => write!(f, "synthetic {preset}, seed {seed}"),
+        }
+    }
+}

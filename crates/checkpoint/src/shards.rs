@@ -1,0 +1,185 @@
+//! Which files of a folder hold the weights, and which tensor is in which of them?
+//!
+//! [`Shards::open`] finds the files (one `model.safetensors`, or those an index names, or, without an index, all
+//! `model*.safetensors` of the folder itself), maps them and joins their tables of contents. Subfolders are never
+//! searched: the published repositories carry two more full copies in `original/` and `metal/`. File names in an
+//! index are a stranger's words, so only plain names are followed; a file that is itself a symlink is fine, because the
+//! Hugging Face cache is made of those.
+//!
+//! This module knows names and bytes, not what the tensors mean.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::bytes::{Bytes, Tensor};
+use crate::error::Error;
+use crate::safetensors::{Entry, SafetensorsFile};
+
+/// The file of an unsharded checkpoint.
+pub(crate) const SINGLE_FILE: &str = "model.safetensors";
+/// The index of a sharded one.
+pub(crate) const INDEX_FILE: &str = "model.safetensors.index.json";
+/// Bytes that an index, a config or a tokenizer may have; the published tokenizer has 28 MB.
+const JSON_BYTES_MAX: u64 = 256 << 20;
+
+/// All weight files of a checkpoint, with one table of contents.
+#[derive(Clone, Debug)]
+pub(crate) struct Shards {
+    files: Vec<SafetensorsFile>,
+    /// Tensor name to file index and entry index.
+    places: HashMap<String, (usize, usize)>,
+}
+
+impl Shards {
+    /// Finds, maps and checks the weight files of a folder.
+    pub(crate) fn open(folder: &Path) -> Result<Shards, Error> {
+        if folder.join(SINGLE_FILE).exists() {
+            return Shards::join(vec![SafetensorsFile::open(&folder.join(SINGLE_FILE))?]);
+        }
+        let index_path = folder.join(INDEX_FILE);
+        if !index_path.exists() {
+            let files = unindexed_files(folder)?;
+            return Shards::join(
+                files.iter().map(|path| SafetensorsFile::open(path)).collect::<Result<_, _>>()?,
+            );
+        }
+        let index = Index::read(&index_path)?;
+        let mut files = Vec::new();
+        for shard in index.shards(&index_path)? {
+            let path = folder.join(&shard);
+            if !path.exists() {
+                let (folder, index) = (folder.to_path_buf(), INDEX_FILE.to_string());
+                return Err(Error::MissingShard { folder, index, shard });
+            }
+            files.push(SafetensorsFile::open(&path)?);
+        }
+        let shards = Shards::join(files)?;
+        shards.agree_with(&index, &index_path)?;
+        Ok(shards)
+    }
+
+    /// One file that is part of the program; `name` labels errors.
+    pub(crate) fn embedded(name: &str, bytes: &'static [u8]) -> Result<Shards, Error> {
+        Shards::join(vec![SafetensorsFile::from_bytes(Bytes::embedded(bytes), Path::new(name))?])
+    }
+
+    /// The weight files.
+    pub(crate) fn files(&self) -> &[SafetensorsFile] {
+        &self.files
+    }
+
+    /// The file and the entry of a tensor.
+    pub(crate) fn find(&self, name: &str) -> Option<(&SafetensorsFile, &Entry)> {
+        let &(file, entry) = self.places.get(name)?;
+        Some((&self.files[file], &self.files[file].header().entries[entry]))
+    }
+
+    /// The tensor's bytes.
+    pub(crate) fn tensor(&self, name: &str) -> Option<Tensor> {
+        self.find(name).map(|(file, entry)| file.view(entry))
+    }
+
+    /// Every tensor's name and the file that holds it, in the order of the files.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (&SafetensorsFile, &str)> {
+        self.files
+            .iter()
+            .flat_map(|file| file.header().entries.iter().map(move |entry| (file, entry.name.as_str())))
+    }
+
+    fn join(files: Vec<SafetensorsFile>) -> Result<Shards, Error> {
+        let mut places = HashMap::new();
+        for (file_index, file) in files.iter().enumerate() {
+            for (entry_index, entry) in file.header().entries.iter().enumerate() {
+                let earlier = places.insert(entry.name.clone(), (file_index, entry_index));
+                if let Some((first, _)) = earlier {
+                    let first: &SafetensorsFile = &files[first];
+                    return Err(Error::DuplicateTensor {
+                        tensor: entry.name.clone(),
+                        first: first.path().to_path_buf(),
+                        second: file.path().to_path_buf(),
+                    });
+                }
+            }
+        }
+        Ok(Shards { files, places })
+    }
+
+    fn agree_with(&self, index: &Index, path: &Path) -> Result<(), Error> {
+        for (tensor, shard) in &index.weight_map {
+            let holder = self.find(tensor).and_then(|(file, _)| file.path().file_name());
+            if holder != Some(shard.as_ref()) {
+                let (index, tensor, shard) = (path.to_path_buf(), tensor.clone(), shard.clone());
+                return Err(Error::IndexDisagrees { index, tensor, shard });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads a file whole, within the bound of [`JSON_BYTES_MAX`].
+pub(crate) fn read_bounded(path: &Path) -> Result<Vec<u8>, Error> {
+    let found = fs::metadata(path).map_err(Error::io(path, "read the file's size"))?.len();
+    if found > JSON_BYTES_MAX {
+        return Err(Error::FileTooLarge { path: path.to_path_buf(), found, limit: JSON_BYTES_MAX });
+    }
+    fs::read(path).map_err(Error::io(path, "read the file"))
+}
+
+/// `model.safetensors.index.json`; its metadata is not needed.
+#[derive(Deserialize)]
+struct Index {
+    weight_map: HashMap<String, String>,
+}
+
+impl Index {
+    fn read(path: &Path) -> Result<Index, Error> {
+        let bytes = read_bounded(path)?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| Error::BadJson { path: path.to_path_buf(), detail: error.to_string() })
+    }
+
+    /// The files it names, each once, in order.
+    fn shards(&self, path: &Path) -> Result<BTreeSet<String>, Error> {
+        let mut shards = BTreeSet::new();
+        for (tensor, shard) in &self.weight_map {
+            if !is_plain_name(shard) {
+                let (index, tensor, shard) = (path.to_path_buf(), tensor.clone(), shard.clone());
+                return Err(Error::IndexEscapes { index, tensor, shard });
+            }
+            shards.insert(shard.clone());
+        }
+        Ok(shards)
+    }
+}
+
+/// One normal path component, under the rules of every system: no separators of any kind, no drive, no dots.
+fn is_plain_name(name: &str) -> bool {
+    let mut components = Path::new(name).components();
+    let single = matches!((components.next(), components.next()), (Some(Component::Normal(_)), None));
+    single && !name.contains(['/', '\\', ':', '\0'])
+}
+
+/// The `model*.safetensors` of a folder without an index, sorted.
+fn unindexed_files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Error::io(folder, "list the folder"))? {
+        let name = entry.map_err(Error::io(folder, "list the folder"))?.file_name();
+        let is_model =
+            name.to_str().is_some_and(|name| name.starts_with("model") && name.ends_with(".safetensors"));
+        if is_model {
+            files.push(folder.join(name));
+        }
+    }
+    if files.is_empty() {
+        return Err(Error::MissingFile {
+            folder: folder.to_path_buf(),
+            file: format!("{SINGLE_FILE} or {INDEX_FILE}"),
+            remedy: "point at a folder with the weights beside config.json, or download them",
+        });
+    }
+    files.sort();
+    Ok(files)
+}
