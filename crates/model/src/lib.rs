@@ -1,1 +1,36 @@
-//! (room under construction)
+//! gpt-oss and nothing else: which numbers come out when tokens go in.
+//!
+//! Entry points: [`Model::load`] takes a checkpoint's weights into use, [`Model::new_cache`] and [`Model::forward`]
+//! turn tokens into logits; [`parameters`] and [`memory`] answer how large a model is from its config alone. Any
+//! member of the family runs by its config: mixture-of-experts or dense, any number of heads, layers and windows.
+//!
+//! One contract above all: a row of logits is a function of the tokens before it and of the precision, to the bit. It
+//! does not depend on chunks, on the number of threads, on what else was computed, or on whether the text was read at
+//! once or token by token.
+//!
+//! Shape letters of this room: `T` tokens · `H` query heads · `K` kv heads · `D` head_dim · `C` hidden_size ·
+//! `F` intermediate_size · `E` experts · `A` active experts · `V` vocabulary · `L` layers.
+//!
+//! What it does not know: text, sampling, requests, file formats, instruction sets.
+
+mod batch;
+mod block;
+mod config;
+mod error;
+mod experts;
+mod forward;
+mod kv_cache;
+mod load;
+mod logits;
+mod memory;
+mod parameters;
+mod weights;
+
+pub use batch::{Batch, LogitRows};
+pub use config::{LayerKind, ModelConfig, Precision};
+pub use error::Error;
+pub use forward::{CHUNK_TOKENS_MAX, LOGIT_ROWS_MAX, Model};
+pub use kv_cache::{KvBytes, KvCache};
+pub use logits::{Logits, argmax, log_prob, log_sum_exp};
+pub use memory::{Term, memory};
+pub use parameters::{PartCount, parameters};

@@ -1,0 +1,193 @@
+//! One layer: attention over the cache, then the MLP, each added to the residual stream.
+//!
+//! Entry points: [`attention_block`] here and `mlp_block` in `experts.rs`, called in turn by the forward pass on a
+//! chunk of consecutive tokens. Both read the residual stream `[T, C]` through a norm and add their result to it.
+//! Every number of a row depends on that row (and on the cache) alone: rows only share the reading of weights.
+//!
+//! [`Workspace`] holds what a chunk needs between the ops, allocated once per forward pass and used by all layers;
+//! [`Step`] says which chunk this is. Neither knows tokens, logits or sampling.
+
+use gptoss_kernels::{
+    AttentionDims, AttentionParams, LinearDims, Pool, Q8Rows, RopeAngles, attention, linear_bf16, rmsnorm,
+};
+
+use crate::config::{ModelConfig, Precision};
+use crate::kv_cache::KvCache;
+use crate::weights::{AttentionWeights, Linear, Matrix};
+
+/// The chunk that a forward pass is at.
+pub(crate) struct Step<'a> {
+    pub(crate) config: &'a ModelConfig,
+    pub(crate) precision: Precision,
+    pub(crate) pool: &'a Pool,
+    /// Rotations of the chunk's positions.
+    pub(crate) angles: &'a RopeAngles,
+    /// Position of the chunk's first token.
+    pub(crate) first_position: usize,
+    /// `T`.
+    pub(crate) num_tokens: usize,
+}
+
+/// Buffers of a chunk. Each is as long as the longest chunk needs; a shorter one uses the front.
+pub(crate) struct Workspace {
+    pub(crate) normed: Vec<f32>,      // [T, C]
+    pub(crate) query: Vec<f32>,       // [T, H, D]
+    pub(crate) key: Vec<f32>,         // [T, K, D]
+    pub(crate) value: Vec<f32>,       // [T, K, D]
+    pub(crate) attended: Vec<f32>,    // [T, H, D]
+    pub(crate) update: Vec<f32>,      // [T, C]
+    pub(crate) gathered: Vec<f32>,    // [T, C], the rows of one expert
+    pub(crate) gate_up: Vec<f32>,     // [T, 2F], one expert
+    pub(crate) activated: Vec<f32>,   // [T, F], one expert
+    pub(crate) expert_rows: Vec<f32>, // [T * A, C], all experts
+    pub(crate) normed_q8: Q8Rows,     // [T, C] int8, fast precision
+    pub(crate) activated_q8: Q8Rows,  // [T, F] int8, fast precision
+}
+
+impl Workspace {
+    /// Zeroed buffers for chunks of up to `chunk_tokens`.
+    pub(crate) fn new(config: &ModelConfig, chunk_tokens: usize) -> Workspace {
+        let sizes = sizes(config);
+        let rows = |width: usize| vec![0.0; chunk_tokens * width];
+        Workspace {
+            normed: rows(sizes.hidden),
+            query: rows(sizes.query),
+            key: rows(sizes.kv),
+            value: rows(sizes.kv),
+            attended: rows(sizes.query),
+            update: rows(sizes.hidden),
+            gathered: rows(sizes.hidden),
+            gate_up: rows(2 * sizes.inner),
+            activated: rows(sizes.inner),
+            expert_rows: rows(sizes.hidden * config.active_experts()),
+            normed_q8: Q8Rows::new(),
+            activated_q8: Q8Rows::new(),
+        }
+    }
+
+    /// Bytes of the buffers for chunks of `chunk_tokens`, with the residual stream beside them.
+    pub(crate) fn bytes(config: &ModelConfig, precision: Precision, chunk_tokens: usize) -> u64 {
+        let sizes = sizes(config);
+        let residual_stream = sizes.hidden;
+        let f32_numbers = residual_stream
+            + sizes.hidden * (3 + config.active_experts())
+            + 2 * sizes.query
+            + 2 * sizes.kv
+            + 3 * sizes.inner;
+        // One byte a number and a f32 scale for 32 of them, in whole groups of 256.
+        let int8_row = |width: usize| width.next_multiple_of(256) / 32 * (32 + 4);
+        let int8_bytes = match precision {
+            Precision::Fast => int8_row(sizes.hidden) + int8_row(sizes.inner),
+            Precision::Exact => 0,
+        };
+        (chunk_tokens * (f32_numbers * size_of::<f32>() + int8_bytes)) as u64
+    }
+}
+
+/// Widths of rows. Units: numbers.
+struct Sizes {
+    hidden: usize,
+    query: usize,
+    kv: usize,
+    inner: usize,
+}
+
+fn sizes(config: &ModelConfig) -> Sizes {
+    Sizes {
+        hidden: config.hidden_size,
+        query: config.num_query_heads * config.head_dim,
+        kv: config.num_kv_heads * config.head_dim,
+        inner: config.intermediate_size,
+    }
+}
+
+/// Adds the attention of layer `layer` to `hidden [T, C]`, after writing the chunk's keys and values to `cache`.
+///
+/// Source: spec of the architecture, section 1.3.
+pub(crate) fn attention_block(
+    step: &Step<'_>,
+    layer: usize,
+    weights: &AttentionWeights,
+    cache: &mut KvCache,
+    hidden: &mut [f32],
+    work: &mut Workspace,
+) {
+    let sizes = sizes(step.config);
+    let t = step.num_tokens;
+    let normed = &mut work.normed[..t * sizes.hidden];
+    let [query, attended] = [&mut work.query, &mut work.attended].map(|rows| &mut rows[..t * sizes.query]);
+    let [key, value] = [&mut work.key, &mut work.value].map(|rows| &mut rows[..t * sizes.kv]);
+    normalize(normed, hidden, &weights.norm, step.config.rms_norm_eps);
+    linear(step.pool, query, normed, &weights.query);
+    linear(step.pool, key, normed, &weights.key);
+    linear(step.pool, value, normed, &weights.value);
+    let rows = query.chunks_exact_mut(sizes.query).zip(key.chunks_exact_mut(sizes.kv));
+    for (index, ((query, key), value)) in rows.zip(value.chunks_exact(sizes.kv)).enumerate() {
+        step.angles.apply(query, step.config.num_query_heads, index);
+        step.angles.apply(key, step.config.num_kv_heads, index);
+        cache.write(layer, step.first_position + index, key, value);
+    }
+    attend(step, layer, &weights.sinks, cache, query, attended);
+    let update = &mut work.update[..t * sizes.hidden];
+    linear(step.pool, update, attended, &weights.out);
+    add(hidden, update);
+}
+
+fn attend(
+    step: &Step<'_>,
+    layer: usize,
+    sinks: &[f32],
+    cache: &KvCache,
+    query: &[f32],
+    attended: &mut [f32],
+) {
+    let config = step.config;
+    let positions = step.first_position..step.first_position + step.num_tokens;
+    let params = AttentionParams {
+        dims: AttentionDims {
+            t: step.num_tokens,
+            num_query_heads: config.num_query_heads,
+            num_kv_heads: config.num_kv_heads,
+            head_dim: config.head_dim,
+        },
+        first_position: step.first_position,
+        window: cache.window(layer),
+        sinks,
+        scale: 1.0 / (config.head_dim as f32).sqrt(),
+    };
+    attention(step.pool, attended, query, &cache.visible(layer, positions), &params);
+}
+
+/// RMSNorm of every row: `out [T, C]`, `x [T, C]`, `weight [C]`.
+pub(crate) fn normalize(out: &mut [f32], x: &[f32], weight: &[f32], eps: f32) {
+    for (out, x) in out.chunks_exact_mut(weight.len()).zip(x.chunks_exact(weight.len())) {
+        rmsnorm(out, x, weight, eps);
+    }
+}
+
+/// Product with bias of every row: `out [T, N]`, `x [T, K]`.
+pub(crate) fn linear(pool: &Pool, out: &mut [f32], x: &[f32], linear: &Linear) {
+    let n = linear.bias.len();
+    product(pool, out, x, &linear.weight, Some(&linear.bias), n);
+}
+
+/// Product of every row with a matrix `[N, K]`: `out [T, N]`, `x [T, K]`.
+pub(crate) fn product(
+    pool: &Pool,
+    out: &mut [f32],
+    x: &[f32],
+    weight: &Matrix,
+    bias: Option<&[f32]>,
+    n: usize,
+) {
+    let weight = weight.numbers();
+    let dims = LinearDims { t: out.len() / n, n, k: weight.len() / n };
+    linear_bf16(pool, out, x, weight, bias, dims);
+}
+
+/// `out += x`.
+pub(crate) fn add(out: &mut [f32], x: &[f32]) {
+    for (out, x) in out.iter_mut().zip(x) {
+        *out += x;
+    }
+}

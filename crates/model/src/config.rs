@@ -1,0 +1,132 @@
+//! What kind of gpt-oss this is: the numbers the forward pass needs, checked once.
+//!
+//! Entry point: [`ModelConfig::from_checkpoint`], which turns the checkpoint's config (any member of the family) into
+//! numbers that the rest of the room relies on without asking again: heads divide, widths are whole MXFP4 blocks, the
+//! experts a token uses exist. The rules are the checkpoint's; they are asked for once more here because a config can
+//! also be put together by a program.
+//!
+//! Layers are dense when `num_experts` is 0 (gpt-oss-15b); such a layer is treated as one expert that every token
+//! uses with weight 1, see [`ModelConfig::expert_slots`].
+//!
+//! It does not know about files, tensor names or dtypes; those are the checkpoint's.
+
+use std::path::Path;
+
+use gptoss_checkpoint as checkpoint;
+
+use crate::Error;
+
+/// Which arithmetic a loaded model uses, for prefill and decode alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// Activations in products with MXFP4 experts are int8 per 32 numbers; keys and values are bf16. Experts that the
+    /// checkpoint holds in bf16 are still multiplied in f32: there is nothing to gain from rounding their inputs.
+    Fast,
+    /// Activations, keys and values are f32.
+    Exact,
+}
+
+impl Precision {
+    /// Bytes of one number in the KV cache.
+    pub(crate) fn kv_bytes(self) -> usize {
+        match self {
+            Precision::Fast => 2,
+            Precision::Exact => 4,
+        }
+    }
+}
+
+/// What a layer's attention looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayerKind {
+    /// Every earlier position.
+    Full,
+    /// The last `sliding_window` positions, the current one included.
+    Windowed,
+}
+
+/// The numbers of a gpt-oss. Made by [`ModelConfig::from_checkpoint`], which checks them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelConfig {
+    /// `L`.
+    pub num_layers: usize,
+    /// `C`.
+    pub hidden_size: usize,
+    /// `F`.
+    pub intermediate_size: usize,
+    /// `H`.
+    pub num_query_heads: usize,
+    /// `K`; divides `H`.
+    pub num_kv_heads: usize,
+    /// `D`; even.
+    pub head_dim: usize,
+    /// `E`; 0 in a dense model.
+    pub num_experts: usize,
+    /// `A`; at most `E`, 0 in a dense model.
+    pub experts_per_token: usize,
+    /// `V`.
+    pub vocab_size: usize,
+    /// Keys a windowed layer looks at, the current token included. Units: tokens.
+    pub sliding_window: usize,
+    /// One a layer.
+    pub layer_kinds: Vec<LayerKind>,
+    /// Positions the model was made for. Units: tokens.
+    pub max_position_embeddings: usize,
+    /// Epsilon inside the root of every norm.
+    pub rms_norm_eps: f32,
+    /// Where SwiGLU clamps its two inputs.
+    pub swiglu_limit: f32,
+    /// The factor inside SwiGLU's sigmoid.
+    pub swiglu_alpha: f32,
+    /// Base of the rotary frequencies.
+    pub rope_theta: f64,
+    /// How the rotary frequencies are stretched.
+    pub yarn: checkpoint::Yarn,
+}
+
+impl ModelConfig {
+    /// Reads and checks a checkpoint's config.
+    ///
+    /// Errors: `Checkpoint` with the field, what it holds and what is needed, when `config` breaks one of its rules
+    /// (one from a file never does).
+    pub fn from_checkpoint(config: &checkpoint::Config) -> Result<ModelConfig, Error> {
+        config.check(Path::new("config.json"))?;
+        let layer_kinds = config
+            .layer_types
+            .iter()
+            .map(|kind| match kind {
+                checkpoint::LayerKind::Full => LayerKind::Full,
+                checkpoint::LayerKind::Sliding => LayerKind::Windowed,
+            })
+            .collect();
+        Ok(ModelConfig {
+            num_layers: config.num_hidden_layers,
+            hidden_size: config.hidden_size,
+            intermediate_size: config.intermediate_size,
+            num_query_heads: config.num_attention_heads,
+            num_kv_heads: config.num_key_value_heads,
+            head_dim: config.head_dim,
+            num_experts: config.num_local_experts,
+            experts_per_token: config.experts_per_token,
+            vocab_size: config.vocab_size,
+            sliding_window: config.sliding_window,
+            layer_kinds,
+            max_position_embeddings: config.max_position_embeddings,
+            rms_norm_eps: config.rms_norm_eps,
+            swiglu_limit: config.swiglu_limit,
+            swiglu_alpha: config.swiglu_alpha,
+            rope_theta: config.rope_theta,
+            yarn: config.rope,
+        })
+    }
+
+    /// The number of expert matrices a layer holds: `E`, or 1 in a dense model.
+    pub fn expert_slots(&self) -> usize {
+        self.num_experts.max(1)
+    }
+
+    /// The number of expert matrices a token is multiplied with: `A`, or 1 in a dense model.
+    pub fn active_experts(&self) -> usize {
+        self.experts_per_token.max(1)
+    }
+}

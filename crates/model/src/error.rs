@@ -1,0 +1,80 @@
+//! What can go wrong in this room, with the facts a person needs.
+//!
+//! Entry point: [`Error`]. `Checkpoint` and `NanScale` speak about the weights and come from `Model::load`; the others from a forward pass or its cache. `ForeignCache`, `Rollback` and `NonFiniteLogits` are
+//! not the fault of a caller's data: the first two are mistakes in the calling code, the last is what damaged weights
+//! look like when nothing else gives them away.
+//!
+//! It does not know how an error is shown.
+
+use gptoss_checkpoint as checkpoint;
+
+/// Everything that loading or running a model can answer instead of numbers.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The config or a tensor could not be read.
+    #[error(transparent)]
+    Checkpoint(#[from] checkpoint::Error),
+    /// An MXFP4 scale is the format's NaN (byte 255).
+    #[error(
+        "tensor {tensor}: expert {expert}, row {row}, block {block} has the scale NaN (byte 255); \
+         the file is damaged, fetch or write it again"
+    )]
+    NanScale {
+        /// The tensor's name in the checkpoint.
+        tensor: String,
+        /// Expert, 0 in a dense layer.
+        expert: usize,
+        /// Row of the expert's matrix.
+        row: usize,
+        /// Block of 32 numbers in the row.
+        block: usize,
+    },
+    /// A token id has no row in the embedding.
+    #[error("token {index} has the id {token}, but the vocabulary has {vocab_size} ids (0 to {})", vocab_size - 1)]
+    TokenOutsideVocabulary {
+        /// Index in the batch.
+        index: usize,
+        /// The id.
+        token: u32,
+        /// `V`.
+        vocab_size: usize,
+    },
+    /// The tokens do not fit the cache.
+    #[error(
+        "{needed} tokens do not fit the context of {max_context}; shorten the text or ask for a longer context"
+    )]
+    ContextExceeded {
+        /// Tokens that would have to be held.
+        needed: usize,
+        /// Tokens that can be.
+        max_context: usize,
+    },
+    /// The KV cache was asked to go back to where its windows no longer reach.
+    #[error(
+        "the KV cache holds {len} tokens and its windows start at {held_from}; it cannot go back to {wanted}"
+    )]
+    Rollback {
+        /// Positions filled.
+        len: usize,
+        /// Positions wanted.
+        wanted: usize,
+        /// Lowest position all rings hold.
+        held_from: usize,
+    },
+    /// A cache of another model, precision or chunk size was passed.
+    #[error("the KV cache was made for another model; make one with Model::new_cache")]
+    ForeignCache,
+    /// The logits of a position hold an infinity or a NaN.
+    #[error(
+        "the logits at position {position} are not finite (token {token}: {value}); \
+         the weights are damaged or overflow"
+    )]
+    NonFiniteLogits {
+        /// Position in the sequence.
+        position: usize,
+        /// The first token whose logit is not finite.
+        token: usize,
+        /// The logit.
+        value: f32,
+    },
+}

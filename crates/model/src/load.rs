@@ -1,0 +1,148 @@
+//! Reading a checkpoint's tensors into [`Weights`], without copying what is big.
+//!
+//! Entry point: [`load`]. The checkpoint has already compared names, dtypes and shapes with the config, and hands out
+//! aligned bytes: the map itself, or a copy of the one tensor that a file left on an odd address. Here remains the
+//! question that needs the bytes: does an MXFP4 tensor contain the scale NaN? Its scales, one byte in seventeen, are
+//! read once, by all threads, so that the answer is a message with tensor and expert and not a conversation full of
+//! NaN.
+//!
+//! It does not know how the weights are used.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use gptoss_checkpoint::{Checkpoint, ExpertFormat, LayerPart, Part, Tensor};
+use gptoss_kernels::Pool;
+
+use crate::Error;
+use crate::config::ModelConfig;
+use crate::memory::weight_bytes;
+use crate::weights::{
+    AttentionWeights, ExpertMatrices, LayerWeights, Linear, Matrix, MlpWeights, Mxfp4Matrices, Weights,
+};
+
+/// The scale that stands for NaN in E8M0.
+const NAN_SCALE: u8 = 255;
+/// Bytes of scales that one task of the NaN scan reads.
+const SCAN_TASK_BYTES: usize = 1 << 18;
+
+/// Reads all weights; `progress` is told `(bytes done, bytes in all)` after every tensor.
+///
+/// Errors: `Checkpoint` when a tensor cannot be read; `NanScale`.
+pub(crate) fn load(
+    checkpoint: &Checkpoint,
+    config: &ModelConfig,
+    pool: &Pool,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Weights, Error> {
+    let bytes_total = weight_bytes(config, checkpoint.expert_format());
+    let mut loader = Loader { checkpoint, config, pool, progress, bytes_done: 0, bytes_total };
+    loader.weights()
+}
+
+struct Loader<'a> {
+    checkpoint: &'a Checkpoint,
+    config: &'a ModelConfig,
+    pool: &'a Pool,
+    progress: &'a mut dyn FnMut(u64, u64),
+    bytes_done: u64,
+    bytes_total: u64,
+}
+
+impl Loader<'_> {
+    fn weights(&mut self) -> Result<Weights, Error> {
+        let embedding = self.matrix(Part::Embedding)?;
+        let layers = (0..self.config.num_layers)
+            .map(|layer| Ok(LayerWeights { attention: self.attention(layer)?, mlp: self.mlp(layer)? }))
+            .collect::<Result<_, Error>>()?;
+        let final_norm = self.vector(Part::FinalNorm)?;
+        let unembedding = self.matrix(Part::Unembedding)?;
+        Ok(Weights { embedding, layers, final_norm, unembedding })
+    }
+
+    fn attention(&mut self, layer: usize) -> Result<AttentionWeights, Error> {
+        Ok(AttentionWeights {
+            norm: self.vector(Part::Layer(layer, LayerPart::AttentionNorm))?,
+            query: self.linear(layer, LayerPart::QWeight, LayerPart::QBias)?,
+            key: self.linear(layer, LayerPart::KWeight, LayerPart::KBias)?,
+            value: self.linear(layer, LayerPart::VWeight, LayerPart::VBias)?,
+            out: self.linear(layer, LayerPart::OutWeight, LayerPart::OutBias)?,
+            sinks: self.vector(Part::Layer(layer, LayerPart::Sinks))?,
+        })
+    }
+
+    fn mlp(&mut self, layer: usize) -> Result<MlpWeights, Error> {
+        let norm = self.vector(Part::Layer(layer, LayerPart::MlpNorm))?;
+        let router = match self.config.num_experts {
+            0 => None,
+            _ => Some(self.linear(layer, LayerPart::RouterWeight, LayerPart::RouterBias)?),
+        };
+        let experts = match self.checkpoint.expert_format() {
+            ExpertFormat::Mxfp4 => ExpertMatrices::Mxfp4 {
+                gate_up: self.mxfp4(layer, LayerPart::GateUpBlocks, LayerPart::GateUpScales)?,
+                down: self.mxfp4(layer, LayerPart::DownBlocks, LayerPart::DownScales)?,
+            },
+            ExpertFormat::Bf16 => ExpertMatrices::Bf16 {
+                gate_up: self.matrix(Part::Layer(layer, LayerPart::GateUpBf16))?,
+                down: self.matrix(Part::Layer(layer, LayerPart::DownBf16))?,
+            },
+        };
+        let gate_up_bias = self.vector(Part::Layer(layer, LayerPart::GateUpBias))?;
+        let down_bias = self.vector(Part::Layer(layer, LayerPart::DownBias))?;
+        Ok(MlpWeights { norm, router, experts, gate_up_bias, down_bias })
+    }
+
+    fn linear(&mut self, layer: usize, weight: LayerPart, bias: LayerPart) -> Result<Linear, Error> {
+        let weight = self.matrix(Part::Layer(layer, weight))?;
+        Ok(Linear { weight, bias: self.vector(Part::Layer(layer, bias))? })
+    }
+
+    fn mxfp4(&mut self, layer: usize, blocks: LayerPart, scales: LayerPart) -> Result<Mxfp4Matrices, Error> {
+        let blocks = self.tensor(Part::Layer(layer, blocks))?.bytes;
+        let scales = self.tensor(Part::Layer(layer, scales))?;
+        let num_experts = self.config.expert_slots();
+        refuse_nan_scales(&scales, num_experts, self.pool)?;
+        Ok(Mxfp4Matrices { blocks, scales: scales.bytes, num_experts })
+    }
+
+    fn matrix(&mut self, part: Part) -> Result<Matrix, Error> {
+        Ok(Matrix::new(self.tensor(part)?)?)
+    }
+
+    fn vector(&mut self, part: Part) -> Result<Vec<f32>, Error> {
+        Ok(self.tensor(part)?.to_f32()?)
+    }
+
+    fn tensor(&mut self, part: Part) -> Result<Tensor, Error> {
+        let tensor = self.checkpoint.tensor(part)?;
+        self.bytes_done += tensor.bytes.len() as u64;
+        (self.progress)(self.bytes_done, self.bytes_total);
+        Ok(tensor)
+    }
+}
+
+/// Looks for the scale NaN; the first one in the order of the tensor is reported.
+fn refuse_nan_scales(scales: &Tensor, num_experts: usize, pool: &Pool) -> Result<(), Error> {
+    let bytes: &[u8] = &scales.bytes;
+    let first = AtomicUsize::new(usize::MAX);
+    pool.run(bytes.len().div_ceil(SCAN_TASK_BYTES), |task| {
+        let start = task * SCAN_TASK_BYTES;
+        let piece = &bytes[start..bytes.len().min(start + SCAN_TASK_BYTES)];
+        // The largest byte first: that fold is vectorised, a search is not.
+        if piece.iter().copied().fold(0, u8::max) == NAN_SCALE {
+            let found = piece.iter().position(|&scale| scale == NAN_SCALE);
+            first.fetch_min(start + found.unwrap_or(0), Ordering::Relaxed);
+        }
+    });
+    let index = first.into_inner();
+    if index == usize::MAX {
+        return Ok(());
+    }
+    let blocks_per_row = scales.shape.last().copied().unwrap_or(1).max(1);
+    let per_expert = (bytes.len() / num_experts).max(1);
+    Err(Error::NanScale {
+        tensor: scales.name.clone(),
+        expert: index / per_expert,
+        row: index % per_expert / blocks_per_row,
+        block: index % blocks_per_row,
+    })
+}

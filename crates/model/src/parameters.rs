@@ -1,0 +1,96 @@
+//! How many parameters a gpt-oss has, and how many of them one token uses.
+//!
+//! Entry point: [`parameters`], one [`PartCount`] per part of the model; their sums are the totals that OpenAI
+//! publishes (116.83 B and 5.13 B for gpt-oss-120b). Counts are computed from the config alone, so that looking at a
+//! model of any size allocates nothing and reads no weight.
+//!
+//! *Active* follows the published convention: every parameter that takes part in computing one token's logits
+//! counts, the unembedding among them; the embedding does not, because one token reads a single row of it. Of the
+//! experts only the chosen ones count.
+//!
+//! It does not know how a parameter is stored; bytes are the business of `memory.rs`.
+
+use crate::config::ModelConfig;
+
+/// One part of the model and its number of parameters.
+///
+/// Units: parameters (unpacked numbers, not bytes).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartCount {
+    /// The part's name: `embedding`, `attention`, `router`, `experts` (or `feed-forward` in a dense model), `norms`,
+    /// `unembedding`.
+    pub name: &'static str,
+    /// All parameters of the part.
+    pub total: u64,
+    /// Those that one token's logits depend on.
+    pub active: u64,
+}
+
+impl PartCount {
+    fn always_active(name: &'static str, total: u64) -> PartCount {
+        PartCount { name, total, active: total }
+    }
+}
+
+/// Parameters by part, in the order of the forward pass.
+///
+/// Source: spec of the architecture, sections 1 and 2.7.
+pub fn parameters(config: &ModelConfig) -> Vec<PartCount> {
+    let counts = Counts::of(config);
+    let mut parts = vec![PartCount { name: "embedding", total: counts.embedding, active: 0 }];
+    parts.push(PartCount::always_active("attention", counts.attention));
+    if config.num_experts > 0 {
+        parts.push(PartCount::always_active("router", counts.router));
+    }
+    let layers = config.num_layers as u64;
+    parts.push(PartCount {
+        name: mlp_part_name(config),
+        total: counts.expert * config.expert_slots() as u64 * layers,
+        active: counts.expert * config.active_experts() as u64 * layers,
+    });
+    parts.push(PartCount::always_active("norms", counts.norms));
+    parts.push(PartCount::always_active("unembedding", counts.embedding));
+    parts
+}
+
+/// What the MLPs of the model are called: `experts`, or `feed-forward` when the layers are dense.
+pub(crate) fn mlp_part_name(config: &ModelConfig) -> &'static str {
+    if config.num_experts > 0 { "experts" } else { "feed-forward" }
+}
+
+/// The numbers that `parameters` and `memory` are both built from. Units: parameters.
+pub(crate) struct Counts {
+    /// `[V, C]`; the unembedding has the same size.
+    pub(crate) embedding: u64,
+    /// Query, key, value and output projections with biases, and sinks, of all layers.
+    pub(crate) attention: u64,
+    /// `[E, C]` and `[E]` of all layers; 0 in a dense model.
+    pub(crate) router: u64,
+    /// Weights and biases of one expert of one layer.
+    pub(crate) expert: u64,
+    /// Biases of one expert of one layer: `[2F]` and `[C]`.
+    pub(crate) expert_biases: u64,
+    /// Two norms a layer and the final one.
+    pub(crate) norms: u64,
+}
+
+impl Counts {
+    pub(crate) fn of(config: &ModelConfig) -> Counts {
+        let [layers, hidden, inner] =
+            [config.num_layers, config.hidden_size, config.intermediate_size].map(|n| n as u64);
+        let query = (config.num_query_heads * config.head_dim) as u64;
+        let kv = (config.num_kv_heads * config.head_dim) as u64;
+        let fused_rows = query + 2 * kv;
+        let per_layer_attention =
+            fused_rows * (hidden + 1) + hidden * (query + 1) + config.num_query_heads as u64;
+        let expert_biases = 2 * inner + hidden;
+        Counts {
+            embedding: config.vocab_size as u64 * hidden,
+            attention: layers * per_layer_attention,
+            router: layers * config.num_experts as u64 * (hidden + 1),
+            expert: 3 * inner * hidden + expert_biases,
+            expert_biases,
+            norms: (2 * layers + 1) * hidden,
+        }
+    }
+}

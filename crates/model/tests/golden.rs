@@ -1,0 +1,56 @@
+//! Logits of the official implementation, on checkpoints it was run on.
+//!
+//! Provenance and commands are in `testdata/README.md`. The tolerance of 2e-3 is the project's contract for exact
+//! precision; two f32 implementations that sum in different orders differ by about 1e-4 here.
+
+use std::path::{Path, PathBuf};
+
+use gptoss_checkpoint::Checkpoint;
+use gptoss_kernels::Pool;
+use gptoss_model::{Batch, LogitRows, Model, Precision};
+
+/// Largest difference of a logit in exact precision.
+const TOLERANCE: f32 = 2e-3;
+
+struct Golden {
+    tokens: Vec<u32>,
+    logits: Vec<f32>,
+}
+
+fn testdata(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata").join(name)
+}
+
+fn golden(name: &str) -> Golden {
+    let bytes = std::fs::read(testdata(&format!("{name}-logits.safetensors"))).expect("golden logits");
+    let file = safetensors::SafeTensors::deserialize(&bytes).expect("a safetensors file");
+    let ids = file.tensor("input_ids").expect("input_ids");
+    let logits = file.tensor("logits").expect("logits");
+    Golden {
+        tokens: ids.data().as_chunks().0.iter().map(|id| i64::from_le_bytes(*id) as u32).collect(),
+        logits: logits.data().as_chunks().0.iter().map(|logit| f32::from_le_bytes(*logit)).collect(),
+    }
+}
+
+fn check(name: &str, precision: Precision, tolerance: f32) {
+    let golden = golden(name);
+    let checkpoint = Checkpoint::open(&testdata(name)).expect("golden checkpoint");
+    let model = Model::load(&checkpoint, precision, Pool::new(2), &mut |_, _| {}).expect("loads");
+    let mut cache = model.new_cache(golden.tokens.len());
+    let batch = Batch { tokens: &golden.tokens, logits: LogitRows::All };
+    let logits = model.forward(&batch, &mut cache).expect("runs");
+    assert_eq!(logits.rows.len(), golden.logits.len());
+    let largest = logits.rows.iter().zip(&golden.logits).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    println!("{name} {precision:?}: largest difference {largest:e}");
+    assert!(largest <= tolerance, "{name}: largest difference {largest}");
+}
+
+#[test]
+fn exact_logits_of_tiny() {
+    check("tiny", Precision::Exact, TOLERANCE);
+}
+
+#[test]
+fn exact_logits_of_tiny_yarn() {
+    check("tiny-yarn", Precision::Exact, TOLERANCE);
+}
