@@ -1,0 +1,195 @@
+//! From one row of logits to one token.
+//!
+//! Entry point: [`Sampler`], one per sequence: [`Sampler::sample`] chooses, [`Sampler::commit`] remembers what was
+//! chosen, for the penalties. The steps and their order: repetition penalty (over prompt and generated tokens, as in
+//! transformers), frequency and presence penalty (over generated tokens, as in the OpenAI API), logit bias,
+//! temperature, top-k, top-p, min-p, one draw. At temperature 0 the best token after the bias is taken.
+//!
+//! Each cut keeps the front of one and the same order: higher logit first, of equals the lower id. So all three
+//! together are a single [`Cut`], the last token kept, and the draw walks the vocabulary once by id. No step sorts
+//! the whole vocabulary of 201,088: a cut selects a growing front until it is long enough.
+//!
+//! The choice is a function of the row, the parameters, the tokens so far and the position. It does not know what
+//! the tokens mean, nor the model.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
+use gptoss_model::{argmax, log_prob};
+
+use crate::limits::Sampling;
+use crate::random::uniform;
+
+/// Tokens selected first when looking for the end of top-p's nucleus; the front grows eightfold from there.
+const NUCLEUS_FRONT: usize = 64;
+
+/// A chosen token.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sampled {
+    /// The token.
+    pub token: u32,
+    /// Its log-probability (nats) in the softmax of the row as the model gave it.
+    pub logprob: f64,
+}
+
+/// Chooses the tokens of one sequence.
+#[derive(Debug)]
+pub struct Sampler {
+    sampling: Sampling,
+    /// Tokens of the prompt and generated ones, with how often each was generated. Empty when no penalty is on.
+    seen: HashMap<u32, u32>,
+    /// The adjusted row; kept to be allocated once.
+    logits: Vec<f32>,
+}
+
+/// The last token that is kept, in the order of [`rank`].
+#[derive(Debug, Clone, Copy)]
+struct Cut {
+    logit: f32,
+    token: u32,
+}
+
+impl Sampler {
+    /// A sampler for a sequence that starts with `prompt`.
+    pub fn new(sampling: Sampling, prompt: &[u32]) -> Sampler {
+        let mut sampler = Sampler { sampling, seen: HashMap::new(), logits: Vec::new() };
+        if sampler.has_penalties() {
+            sampler.seen.extend(prompt.iter().map(|&token| (token, 0)));
+        }
+        sampler
+    }
+
+    /// Chooses the token that stands at `position` of the sequence, from the logits `[V]` before it.
+    ///
+    /// Panics: if `row` is empty or shorter than a token that the sampling parameters or the prompt name.
+    pub fn sample(&mut self, row: &[f32], position: usize) -> Sampled {
+        self.logits.clear();
+        // Adding zero turns -0 into 0, so that the two orders of equal logits agree.
+        self.logits.extend(row.iter().map(|logit| logit + 0.0));
+        self.adjust();
+        let token = match self.sampling.params().temperature {
+            0.0 => argmax(&self.logits),
+            temperature => self.draw(temperature, position),
+        };
+        Sampled { token, logprob: log_prob(row, token) }
+    }
+
+    /// Counts a token as generated.
+    pub fn commit(&mut self, token: u32) {
+        if self.has_penalties() {
+            *self.seen.entry(token).or_insert(0) += 1;
+        }
+    }
+
+    fn has_penalties(&self) -> bool {
+        let params = self.sampling.params();
+        params.presence_penalty != 0.0 || params.frequency_penalty != 0.0 || params.repetition_penalty != 1.0
+    }
+
+    /// Penalties and bias.
+    fn adjust(&mut self) {
+        let params = self.sampling.params();
+        for (&token, &count) in &self.seen {
+            let logit = &mut self.logits[token as usize];
+            *logit = match *logit > 0.0 {
+                true => *logit / params.repetition_penalty,
+                false => *logit * params.repetition_penalty,
+            };
+            if count > 0 {
+                *logit -= params.frequency_penalty * count as f32 + params.presence_penalty;
+            }
+        }
+        for &(token, bias) in &params.logit_bias {
+            self.logits[token as usize] += bias;
+        }
+    }
+
+    fn draw(&self, temperature: f32, position: usize) -> u32 {
+        let logits = &self.logits;
+        let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let weight = |logit: f32| f64::from(((logit - largest) / temperature).exp());
+        let cut = self.cut(&weight);
+        let kept = || {
+            let all = logits.iter().enumerate();
+            all.filter(|&(token, &logit)| cut.is_none_or(|cut| cut.keeps(logit, token as u32)))
+        };
+        let total: f64 = kept().map(|(_, &logit)| weight(logit)).sum();
+        let mut left = uniform(self.sampling.params().seed, position as u64) * total;
+        let mut last = argmax(logits);
+        for (token, &logit) in kept() {
+            let weight = weight(logit);
+            if weight > 0.0 {
+                last = token as u32;
+                left -= weight;
+                if left < 0.0 {
+                    break;
+                }
+            }
+        }
+        // Rounding can leave a crumb after the last token: that token is then meant.
+        last
+    }
+
+    /// Where top-k, top-p and min-p, one after the other, end; `None` when all are off.
+    fn cut(&self, weight: &dyn Fn(f32) -> f64) -> Option<Cut> {
+        let params = self.sampling.params();
+        let top_k = match params.top_k as usize {
+            0 => self.logits.len(),
+            k => k.min(self.logits.len()),
+        };
+        let all_k = top_k == self.logits.len();
+        if all_k && params.top_p >= 1.0 && params.min_p == 0.0 {
+            return None;
+        }
+        let mut order: Vec<u32> = (0..self.logits.len() as u32).collect();
+        if !all_k {
+            order.select_nth_unstable_by(top_k - 1, |&a, &b| self.rank(a, b));
+            order.truncate(top_k);
+        }
+        if params.top_p < 1.0 {
+            let total: f64 = order.iter().map(|&token| weight(self.logits[token as usize])).sum();
+            let kept = self.nucleus(&mut order, weight, total * f64::from(params.top_p));
+            order.truncate(kept);
+        }
+        // The best token has weight 1, so a token's weight is its probability relative to the best.
+        order.retain(|&token| weight(self.logits[token as usize]) >= f64::from(params.min_p));
+        let last = order.into_iter().max_by(|&a, &b| self.rank(a, b));
+        last.map(|token| Cut { logit: self.logits[token as usize], token })
+    }
+
+    /// The number of front tokens of `order` whose weights first reach `wanted`, at least 1; they are sorted to the
+    /// front.
+    fn nucleus(&self, order: &mut [u32], weight: &dyn Fn(f32) -> f64, wanted: f64) -> usize {
+        let mut sorted = 0;
+        let mut sum = 0.0;
+        let mut front = NUCLEUS_FRONT;
+        while sorted < order.len() {
+            let end = front.min(order.len());
+            if end < order.len() {
+                order[sorted..].select_nth_unstable_by(end - 1 - sorted, |&a, &b| self.rank(a, b));
+            }
+            order[sorted..end].sort_unstable_by(|&a, &b| self.rank(a, b));
+            for (index, &token) in order[sorted..end].iter().enumerate() {
+                sum += weight(self.logits[token as usize]);
+                if sum >= wanted {
+                    return sorted + index + 1;
+                }
+            }
+            sorted = end;
+            front *= 8;
+        }
+        order.len()
+    }
+
+    /// The order of all cuts: higher logit first, of equals the lower id.
+    fn rank(&self, a: u32, b: u32) -> Ordering {
+        let by_logit = self.logits[b as usize].total_cmp(&self.logits[a as usize]);
+        by_logit.then(a.cmp(&b))
+    }
+}
+
+impl Cut {
+    fn keeps(self, logit: f32, token: u32) -> bool {
+        logit > self.logit || (logit == self.logit && token <= self.token)
+    }
+}
