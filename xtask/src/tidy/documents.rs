@@ -1,7 +1,8 @@
 //! Do the documents say what the code says?
 //!
 //! Text that repeats code is generated or checked. ARCHITECTURE.md carries the floors between two markers, written
-//! by [`write_generated`] from the table in `floors`; README.md names the commands that CI runs, letter for letter.
+//! by [`write_generated`] from the table in `floors`; README.md names the commands that CI runs, letter for letter, so that what people
+//! are told to type is what is checked.
 //! Everything else in the documents is prose and left alone.
 
 use std::path::Path;
@@ -36,6 +37,10 @@ pub fn check(root: &Path, crates: &[Crate]) -> Result<Vec<Violation>> {
     match read(root, README)? {
         Some(text) => violations.extend(check_readme(&text)),
         None => violations.push(Violation::of(README, "documents", "is missing: write it")),
+    }
+    match read(root, CI)? {
+        Some(text) if text.contains(TEST_COMMAND) => {}
+        _ => violations.push(Violation::of(CI, "documents", format!("does not run `{TEST_COMMAND}`"))),
     }
     Ok(violations)
 }
