@@ -1,8 +1,9 @@
 //! Do the documents say what the code says?
 //!
 //! Text that repeats code is generated or checked. ARCHITECTURE.md carries the floors between two markers, written
-//! by [`write_generated`] from the table in `floors`; README.md names the commands that CI runs, letter for letter, so that what people
-//! are told to type is what is checked.
+//! by [`write_generated`] from the table in `floors`; README.md names the first command and the tests that `.ci/run`
+//! runs, letter for letter, so that what people are told to type is what is checked.
+//!
 //! Everything else in the documents is prose and left alone.
 
 use std::path::Path;
@@ -18,8 +19,10 @@ const BEGIN: &str = "<!-- floors:begin -->";
 const END: &str = "<!-- floors:end -->";
 
 /// Commands that README.md must show as they are typed: the first answer, and the tests that `.ci/run` runs.
-const README_COMMANDS: &[&str] =
-    &["cargo run --release -- run \"What is 27 + 58?\"", "cargo test --workspace"];
+const README_COMMANDS: &[&str] = &["cargo run --release -- run \"What is 27 + 58?\"", TEST_COMMAND];
+/// The one test command: README.md gives it to people and `.ci/run` runs it.
+const TEST_COMMAND: &str = "cargo test --workspace";
+const CI: &str = ".ci/run";
 
 /// Compares the documents with the code.
 ///
