@@ -22,6 +22,7 @@ mod q8;
 mod rmsnorm;
 mod rope;
 mod rows;
+mod scratch;
 mod simd;
 mod swiglu;
 mod tier;
@@ -42,5 +43,3 @@ pub use rope::{Rope, RopeAngles, YarnParams};
 pub use swiglu::{swiglu, swiglu_on};
 pub use tier::Tier;
 pub use top_k::top_k_softmax;
-
-use rows::SharedRows;

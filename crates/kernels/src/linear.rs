@@ -5,7 +5,8 @@
 //! [`crate::lanes`]: eight lanes by k mod 8, ascending, fused; then the tree; then the bias is added. So the
 //! three agree to the bit on equal matrices, and an output depends on its row and its token alone.
 //!
-//! Work is divided by panels of output rows. With many tokens a panel is unpacked once and used for all.
+//! Work is divided by panels of output rows. A panel is unpacked once and used for all tokens; a single token
+//! reads bf16 rows straight from the matrix, because then every weight is used once.
 //!
 //! This module does not know what a row means; int8 activations are in `linear_q8.rs`.
 
@@ -15,7 +16,10 @@ use crate::embedding::widen;
 use crate::lanes::dot;
 use crate::mxfp4::{BLOCK_VALUES, mxfp4_dequantize};
 use crate::rows::SharedRows;
-use crate::{Mxfp4, Pool};
+use crate::scratch::with_scratch;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::avx2_f32;
+use crate::{Mxfp4, Pool, Tier};
 
 /// The sizes of a product `out [T, N] = x [T, K] * w [N, K]^T + bias [N]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +82,7 @@ pub fn linear_mxfp4_exact(
 
 /// A matrix whose rows unpack to f32 exactly.
 #[derive(Clone, Copy)]
-pub(crate) enum Weights<'a> {
+enum Weights<'a> {
     /// `[N, K]`
     Bf16(&'a [bf16]),
     /// `[K, N]`
@@ -86,7 +90,8 @@ pub(crate) enum Weights<'a> {
     Mxfp4(Mxfp4<'a>),
 }
 
-/// Rows of a panel.
+/// Rows of a panel: 16 rows of 2,880 floats are 184 KB, a part of a core's second cache; and 16 bf16 columns are
+/// half a cache line of a transposed matrix.
 const PANEL_ROWS: usize = 16;
 
 fn linear_f32(
@@ -106,38 +111,104 @@ fn linear_f32(
     let out = SharedRows::new(out, dims.n);
     pool.run(dims.n.div_ceil(PANEL_ROWS), |panel| {
         let first = panel * PANEL_ROWS;
-        let rows = PANEL_ROWS.min(dims.n - first);
-        let mut unpacked = vec![0.0; rows * dims.k];
-        unpack(&mut unpacked, w, first, dims);
-        for t in 0..dims.t {
-            let x = &x[t * dims.k..][..dims.k];
-            // SAFETY: this task alone writes columns `first..first + rows`, of every row.
-            let out = unsafe { out.part(t, first, rows) };
-            for (r, out) in out.iter_mut().enumerate() {
-                *out = dot(x, &unpacked[r * dims.k..][..dims.k]) + bias.map_or(0.0, |bias| bias[first + r]);
+        let panel = Panel { first, rows: PANEL_ROWS.min(dims.n - first), dims };
+        let write = |t: usize, row: usize, values: &[f32]| {
+            // SAFETY: this task alone writes the columns of its panel, one call at a time.
+            let out = unsafe { out.part(t, first + row, values.len()) };
+            for (i, (out, value)) in out.iter_mut().zip(values).enumerate() {
+                *out = value + bias.map_or(0.0, |bias| bias[first + row + i]);
             }
+        };
+        match pool.tier() {
+            Tier::Scalar => panel.scalar(x, w, write),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a pool carries only tiers that this processor supports.
+            Tier::Avx2 => unsafe { panel.avx2(x, w, write) },
+            #[cfg(not(target_arch = "x86_64"))]
+            Tier::Avx2 => unreachable!("not supported here"),
         }
     });
 }
 
-/// Unpacks as many rows from `first` on as `out [rows, K]` holds.
-fn unpack(out: &mut [f32], w: Weights<'_>, first: usize, dims: LinearDims) {
-    for (r, out) in out.chunks_exact_mut(dims.k.max(1)).enumerate() {
-        let n = first + r;
+/// Some consecutive rows of the matrix, for all tokens. Results go to `write(token, row in panel, values)`.
+struct Panel {
+    first: usize,
+    rows: usize,
+    dims: LinearDims,
+}
+
+impl Panel {
+    fn scalar(&self, x: &[f32], w: Weights<'_>, write: impl Fn(usize, usize, &[f32])) {
+        let k = self.dims.k;
+        with_scratch(k, |row: &mut [f32]| {
+            for r in 0..self.rows {
+                self.unpack_row(row, w, r);
+                for t in 0..self.dims.t {
+                    write(t, r, &[dot(&x[t * k..][..k], row)]);
+                }
+            }
+        });
+    }
+
+    fn unpack_row(&self, out: &mut [f32], w: Weights<'_>, r: usize) {
+        let LinearDims { n, k, .. } = self.dims;
+        let row = self.first + r;
         match w {
             Weights::Bf16(w) => {
-                for (out, w) in out.iter_mut().zip(&w[n * dims.k..]) {
+                for (out, w) in out.iter_mut().zip(&w[row * k..]) {
                     *out = widen(*w);
                 }
             }
             Weights::Bf16Transposed(w) => {
-                for (out, w) in out.iter_mut().zip(w[n..].iter().step_by(dims.n)) {
-                    *out = widen(*w);
+                for (i, out) in out.iter_mut().enumerate() {
+                    *out = widen(w[i * n + row]);
                 }
             }
             Weights::Mxfp4(w) => {
-                let (blocks, scales) = w.row(n, dims.k / BLOCK_VALUES);
+                let (blocks, scales) = w.row(row, k / BLOCK_VALUES);
                 mxfp4_dequantize(out, blocks, scales);
+            }
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    fn avx2(&self, x: &[f32], w: Weights<'_>, write: impl Fn(usize, usize, &[f32])) {
+        let LinearDims { t, k, .. } = self.dims;
+        if let (Weights::Bf16(w), 1) = (w, t) {
+            let mut values = [0.0; PANEL_ROWS];
+            avx2_f32::gemv_bf16(&mut values[..self.rows], &w[self.first * k..][..self.rows * k], x);
+            return write(0, 0, &values[..self.rows]);
+        }
+        if k == 0 {
+            return (0..t).for_each(|t| write(t, 0, &[0.0; PANEL_ROWS][..self.rows]));
+        }
+        with_scratch(self.rows * k, |unpacked: &mut [f32]| {
+            self.unpack_avx2(unpacked, w);
+            for (i, w) in unpacked.chunks(avx2_f32::TILE_ROWS * k).enumerate() {
+                for (j, x) in x.chunks(avx2_f32::TILE_TOKENS * k).enumerate() {
+                    let values = avx2_f32::products(w, x, k);
+                    for (token, values) in values[..x.len() / k].iter().enumerate() {
+                        let row = i * avx2_f32::TILE_ROWS;
+                        write(j * avx2_f32::TILE_TOKENS + token, row, &values[..w.len() / k]);
+                    }
+                }
+            }
+        });
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    fn unpack_avx2(&self, out: &mut [f32], w: Weights<'_>) {
+        let LinearDims { n, k, .. } = self.dims;
+        match w {
+            Weights::Bf16(w) => avx2_f32::unpack_bf16(out, &w[self.first * k..][..self.rows * k]),
+            Weights::Bf16Transposed(w) => avx2_f32::unpack_bf16_transposed(out, w, self.first, n, k),
+            Weights::Mxfp4(w) => {
+                for (r, out) in out.chunks_exact_mut(k).enumerate() {
+                    let (blocks, scales) = w.row(self.first + r, k / BLOCK_VALUES);
+                    avx2_f32::unpack_mxfp4(out, blocks, scales);
+                }
             }
         }
     }

@@ -4,14 +4,19 @@
 //! rounded to the nearest multiple, ties to even. One scale per row would lose a digit on the outliers of
 //! gpt-oss (5 % error against 1 %), and f16 scales overflow on the large model, so: f32 scales, blocks of 32.
 //!
-//! Rows are kept padded with zero blocks to a whole group of 256 values, so that kernels read whole registers.
 //! Blocks that hold NaN or an infinity get a NaN scale and zero values: the product is then NaN, as it would
 //! be in f32. Blocks whose largest magnitude is under 2^-100 are taken as zero.
 //!
+//! The stored form serves the kernels. A row is padded with zero blocks to groups of 8 blocks. Values are stored
+//! by pairs of blocks: the 16 even elements of the one and of the other, then the odd elements likewise, because
+//! the low nibbles of 32 bytes of MXFP4 are the even elements of two blocks. Beside the scales stands the sum of
+//! each block's values, for kernels that add a constant to the weights to make them unsigned.
+//!
 //! This module does not know weights.
 
+use crate::rows::SharedRows;
 use crate::simd::per_tier;
-use crate::{Pool, SharedRows, Tier};
+use crate::{Pool, Tier};
 
 /// Values that share a scale; the same as in MXFP4, so that a product needs one scale per pair of blocks.
 pub const Q8_BLOCK: usize = 32;
@@ -25,10 +30,12 @@ const SMALLEST: f32 = f32::from_bits((127 - 100) << 23);
 pub struct Q8Rows {
     k: usize,
     t: usize,
-    /// `[T, blocks_padded * 32]`
+    /// `[T, blocks_padded * 32]`, evens and odds of two blocks apart.
     values: Vec<i8>,
     /// `[T, blocks_padded]`
     scales: Vec<f32>,
+    /// `[T, blocks_padded]`, the sum of a block's values.
+    sums: Vec<i32>,
 }
 
 impl Q8Rows {
@@ -47,20 +54,56 @@ impl Q8Rows {
         self.k
     }
 
-    /// The int8 values of row `t`, `[K]`.
-    pub fn values(&self, t: usize) -> &[i8] {
-        &self.values[t * self.blocks_padded() * Q8_BLOCK..][..self.k]
+    /// The int8 value at column `k` of row `t`.
+    pub fn value(&self, t: usize, k: usize) -> i8 {
+        self.row(t).values[stored_at(k)]
     }
 
     /// The scales of row `t`, `[K / 32]`.
     pub fn scales(&self, t: usize) -> &[f32] {
-        &self.scales[t * self.blocks_padded()..][..self.k / Q8_BLOCK]
+        &self.row(t).scales[..self.k / Q8_BLOCK]
     }
 
-    /// Blocks per row, padding included.
-    pub(crate) fn blocks_padded(&self) -> usize {
-        (self.k / Q8_BLOCK).next_multiple_of(GROUP_BLOCKS)
+    /// Writes row `t` back as f32.
+    ///
+    /// Shapes: `out [K]`.
+    /// Panics: when the length does not fit.
+    pub fn dequantize(&self, out: &mut [f32], t: usize) {
+        assert_eq!(out.len(), self.k, "dequantize: out is [K]");
+        for (k, out) in out.iter_mut().enumerate() {
+            *out = f32::from(self.value(t, k)) * self.scales(t)[k / Q8_BLOCK];
+        }
     }
+
+    /// Row `t` in its stored form, padding included.
+    #[inline(always)]
+    pub(crate) fn row(&self, t: usize) -> Q8Row<'_> {
+        let blocks = padded_blocks(self.k);
+        Q8Row {
+            values: &self.values[t * blocks * Q8_BLOCK..][..blocks * Q8_BLOCK],
+            scales: &self.scales[t * blocks..][..blocks],
+            sums: &self.sums[t * blocks..][..blocks],
+        }
+    }
+}
+
+/// One stored row; all of whole groups.
+#[derive(Clone, Copy)]
+pub(crate) struct Q8Row<'a> {
+    pub(crate) values: &'a [i8],
+    pub(crate) scales: &'a [f32],
+    pub(crate) sums: &'a [i32],
+}
+
+/// Where column `k` is stored: bits of `k` are pair of blocks, block in pair, place by two, parity; the parity
+/// moves above the block.
+#[inline(always)]
+pub(crate) fn stored_at(k: usize) -> usize {
+    k / 64 * 64 + k % 2 * 32 + k / 32 % 2 * 16 + k % 32 / 2
+}
+
+fn padded_blocks(k: usize) -> usize {
+    (k / Q8_BLOCK).next_multiple_of(GROUP_BLOCKS)
 }
 
 /// Quantises T rows of K values into `out`, whose memory is used again.
@@ -71,45 +114,58 @@ pub fn quantize_q8(pool: &Pool, out: &mut Q8Rows, x: &[f32], t: usize, k: usize)
     assert_eq!(x.len(), t * k, "quantize_q8: x is [T, K]");
     assert!(k.is_multiple_of(Q8_BLOCK), "quantize_q8: K = {k} is no multiple of 32");
     (out.t, out.k) = (t, k);
-    let blocks = out.blocks_padded();
+    let blocks = padded_blocks(k);
     out.values.clear();
     out.values.resize(t * blocks * Q8_BLOCK, 0);
     out.scales.clear();
     out.scales.resize(t * blocks, 0.0);
+    out.sums.clear();
+    out.sums.resize(t * blocks, 0);
     let values = SharedRows::new(&mut out.values, blocks * Q8_BLOCK);
     let scales = SharedRows::new(&mut out.scales, blocks);
+    let sums = SharedRows::new(&mut out.sums, blocks);
     pool.run(t, |row| {
-        // SAFETY: task `row` is the only one that touches row `row` of either.
-        let (values, scales) = unsafe { (values.row(row), scales.row(row)) };
-        quantize_row_on(pool.tier(), values, scales, &x[row * k..][..k]);
+        // SAFETY: task `row` is the only one that touches row `row` of any of the three.
+        let (values, scales, sums) = unsafe { (values.row(row), scales.row(row), sums.row(row)) };
+        quantize_row_on(pool.tier(), values, scales, sums, &x[row * k..][..k]);
     });
 }
 
-fn quantize_row_on(tier: Tier, values: &mut [i8], scales: &mut [f32], x: &[f32]) {
-    per_tier!(tier, quantize_row(values: &mut [i8], scales: &mut [f32], x: &[f32]));
+fn quantize_row_on(tier: Tier, values: &mut [i8], scales: &mut [f32], sums: &mut [i32], x: &[f32]) {
+    per_tier!(tier, quantize_row(values: &mut [i8], scales: &mut [f32], sums: &mut [i32], x: &[f32]));
 }
 
 #[inline(always)]
-fn quantize_row(values: &mut [i8], scales: &mut [f32], x: &[f32]) {
-    let values = values.as_chunks_mut::<Q8_BLOCK>().0;
-    for ((values, scale), x) in values.iter_mut().zip(scales).zip(x.as_chunks::<Q8_BLOCK>().0) {
-        // The largest magnitude as bits: an infinity or NaN is larger than every number, in every tier.
-        let largest = x.iter().fold(0, |largest, v| (v.to_bits() & 0x7fff_ffff).max(largest));
-        let largest = f32::from_bits(largest);
-        if !largest.is_finite() {
-            *scale = f32::NAN;
-            *values = [0; Q8_BLOCK];
-        } else if largest < SMALLEST {
-            *scale = 0.0;
-            *values = [0; Q8_BLOCK];
-        } else {
-            *scale = largest / 127.0;
-            let inverse = 127.0 / largest;
-            for (value, x) in values.iter_mut().zip(x) {
-                *value = round_even(x * inverse);
-            }
+fn quantize_row(values: &mut [i8], scales: &mut [f32], sums: &mut [i32], x: &[f32]) {
+    for (b, x) in x.as_chunks::<Q8_BLOCK>().0.iter().enumerate() {
+        let mut block = [0; Q8_BLOCK];
+        scales[b] = quantize_block(&mut block, x);
+        sums[b] = block.iter().map(|v| i32::from(*v)).sum();
+        let place = stored_at(b * Q8_BLOCK);
+        for (i, pair) in block.as_chunks::<2>().0.iter().enumerate() {
+            values[place + i] = pair[0];
+            values[place + 32 + i] = pair[1];
         }
     }
+}
+
+/// Quantises one block and gives its scale.
+#[inline(always)]
+fn quantize_block(values: &mut [i8; Q8_BLOCK], x: &[f32; Q8_BLOCK]) -> f32 {
+    // The largest magnitude as bits: an infinity or NaN is larger than every number, in every tier.
+    let largest = x.iter().fold(0, |largest, v| (v.to_bits() & 0x7fff_ffff).max(largest));
+    let largest = f32::from_bits(largest);
+    if !largest.is_finite() {
+        return f32::NAN;
+    }
+    if largest < SMALLEST {
+        return 0.0;
+    }
+    let inverse = 127.0 / largest;
+    for (value, x) in values.iter_mut().zip(x) {
+        *value = round_even(x * inverse);
+    }
+    largest / 127.0
 }
 
 /// Rounds a number of at most 127.1 in magnitude to the nearest integer, ties to even.
@@ -130,13 +186,18 @@ mod tests {
         rows
     }
 
+    fn values(rows: &Q8Rows) -> Vec<i8> {
+        (0..rows.k()).map(|k| rows.value(0, k)).collect()
+    }
+
     #[test]
     fn largest_is_127_and_ties_go_to_even() {
         let mut x = [0.0; 32];
         (x[0], x[1], x[2], x[3], x[4]) = (254.0, -254.0, 5.0, 7.0, -5.0);
         let rows = quantize(&x);
         assert_eq!(rows.scales(0), [2.0]);
-        assert_eq!(rows.values(0)[..6], [127, -127, 2, 4, -2, 0]);
+        assert_eq!(values(&rows)[..6], [127, -127, 2, 4, -2, 0]);
+        assert_eq!(rows.row(0).sums[..2], [4, 0]);
     }
 
     #[test]
@@ -149,18 +210,27 @@ mod tests {
         let rows = quantize(&x);
         assert_eq!(rows.scales(0)[..2], [0.0, 0.0]);
         assert!(rows.scales(0)[2].is_nan() && rows.scales(0)[3].is_nan());
-        assert!(rows.values(0)[..128].iter().all(|v| *v == 0));
-        assert!(rows.values(0)[128..].iter().all(|v| *v == 127));
+        assert!(values(&rows)[..128].iter().all(|v| *v == 0));
+        assert!(values(&rows)[128..].iter().all(|v| *v == 127));
     }
 
     #[test]
     fn error_is_at_most_half_a_step() {
         let x: Vec<f32> = (0..256).map(|i| (i as f32 * 0.7).sin() * (i as f32).exp2().min(1e30)).collect();
         let rows = quantize(&x);
-        for (i, x) in x.iter().enumerate() {
-            let scale = rows.scales(0)[i / 32];
-            let back = f32::from(rows.values(0)[i]) * scale;
-            assert!((back - x).abs() <= scale * 0.5001, "{back} is not {x}");
+        let mut back = vec![0.0; x.len()];
+        rows.dequantize(&mut back, 0);
+        for (i, (x, back)) in x.iter().zip(back).enumerate() {
+            assert!((back - x).abs() <= rows.scales(0)[i / 32] * 0.5001, "{back} is not {x}");
         }
+    }
+
+    #[test]
+    fn stored_places_are_a_permutation_of_each_pair_of_blocks() {
+        let mut places: Vec<usize> = (0..256).map(stored_at).collect();
+        assert_eq!(places[..4], [0, 32, 1, 33]);
+        assert_eq!(places[32..36], [16, 48, 17, 49]);
+        places.sort_unstable();
+        assert!(places.into_iter().eq(0..256));
     }
 }

@@ -7,6 +7,11 @@
 //!
 //! Nothing here is chosen globally: the tier arrives as a value.
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2_f32;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2_q8;
+
 /// Calls `$body` with the instructions of `$tier`.
 macro_rules! per_tier {
     ($tier:expr, $body:ident($($name:ident: $kind:ty),* $(,)?)) => {

@@ -1,0 +1,218 @@
+//! AVX2 forms of the f32 product: tiles of dot products, and the unpacking of weight panels.
+//!
+//! Entry points: [`products`], [`unpack_bf16`], [`unpack_bf16_transposed`], [`unpack_mxfp4`]. The eight lanes of
+//! [`crate::lanes`] are the eight floats of a register, so a tile of 4 rows by 3 tokens keeps twelve
+//! accumulators and needs seven loads for twelve fused multiply-adds.
+//!
+//! This module does not know threads or output layouts.
+
+use std::arch::x86_64::*;
+
+use half::bf16;
+
+use crate::lanes::{LANES, tree};
+use crate::mxfp4::{BLOCK_BYTES, scale_value};
+
+/// Rows of the widest tile.
+pub(crate) const TILE_ROWS: usize = 4;
+/// Tokens of the widest tile.
+pub(crate) const TILE_TOKENS: usize = 3;
+
+/// `out[t][r] = dot(x[t], w[r])` for up to [`TILE_ROWS`] rows and [`TILE_TOKENS`] tokens.
+///
+/// Shapes: `w [rows, K]`, `x [tokens, K]`.
+#[target_feature(enable = "avx2,fma")]
+pub(crate) fn products(w: &[f32], x: &[f32], k: usize) -> [[f32; TILE_ROWS]; TILE_TOKENS] {
+    match (w.len() / k, x.len() / k) {
+        (4, 3) => tile::<4, 3>(w, x, k),
+        (4, 2) => tile::<4, 2>(w, x, k),
+        (4, 1) => tile::<4, 1>(w, x, k),
+        (rows, tokens) => {
+            let mut out = [[0.0; TILE_ROWS]; TILE_TOKENS];
+            for t in 0..tokens {
+                for r in 0..rows {
+                    out[t][r] = tile::<1, 1>(&w[r * k..][..k], &x[t * k..][..k], k)[0][0];
+                }
+            }
+            out
+        }
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn tile<const R: usize, const T: usize>(w: &[f32], x: &[f32], k: usize) -> [[f32; TILE_ROWS]; TILE_TOKENS] {
+    assert!(w.len() >= R * k && x.len() >= T * k);
+    let mut sums = [[_mm256_setzero_ps(); T]; R];
+    let body = k - k % LANES;
+    for i in (0..body).step_by(LANES) {
+        // SAFETY: rows of k floats each, `i + 8 <= k`, and both slices hold that many rows (asserted).
+        let w: [__m256; R] = std::array::from_fn(|r| unsafe { _mm256_loadu_ps(w.as_ptr().add(r * k + i)) });
+        for t in 0..T {
+            // SAFETY: as above.
+            let x = unsafe { _mm256_loadu_ps(x.as_ptr().add(t * k + i)) };
+            for r in 0..R {
+                sums[r][t] = _mm256_fmadd_ps(w[r], x, sums[r][t]);
+            }
+        }
+    }
+    let mut out = [[0.0; TILE_ROWS]; TILE_TOKENS];
+    for t in 0..T {
+        for r in 0..R {
+            out[t][r] = if body == k {
+                fold(sums[r][t])
+            } else {
+                fold_with_tail(sums[r][t], &w[r * k + body..][..k - body], &x[t * k + body..][..k - body])
+            };
+        }
+    }
+    out
+}
+
+/// The tree of [`crate::lanes`].
+#[target_feature(enable = "avx2,fma")]
+pub(crate) fn fold(lanes: __m256) -> f32 {
+    let fours = _mm_add_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps::<1>(lanes));
+    let twos = _mm_add_ps(fours, _mm_movehl_ps(fours, fours));
+    _mm_cvtss_f32(_mm_add_ss(twos, _mm_movehdup_ps(twos)))
+}
+
+/// Goes on in the first lanes with what is left after whole registers, then folds.
+#[target_feature(enable = "avx2,fma")]
+fn fold_with_tail(sums: __m256, w: &[f32], x: &[f32]) -> f32 {
+    let mut lanes = [0.0; LANES];
+    // SAFETY: eight floats into an array of eight.
+    unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), sums) };
+    for (lane, (w, x)) in lanes.iter_mut().zip(w.iter().zip(x)) {
+        *lane = w.mul_add(*x, *lane);
+    }
+    tree(&lanes)
+}
+
+/// Widens bf16 to f32.
+#[target_feature(enable = "avx2,fma")]
+pub(crate) fn unpack_bf16(out: &mut [f32], w: &[bf16]) {
+    for (out, w) in out.iter_mut().zip(w) {
+        *out = crate::embedding::widen(*w);
+    }
+}
+
+/// Columns `first..` of a bf16 matrix `w [K, N]` as the rows of `out [rows, K]`.
+#[target_feature(enable = "avx2,fma")]
+pub(crate) fn unpack_bf16_transposed(out: &mut [f32], w: &[bf16], first: usize, n: usize, k: usize) {
+    let rows = out.len() / k;
+    let (whole_rows, whole_k) = (rows - rows % 8, k - k % 8);
+    assert!(first + rows <= n && w.len() == n * k);
+    for r in (0..whole_rows).step_by(8) {
+        for i in (0..whole_k).step_by(8) {
+            let block: [__m256; 8] = std::array::from_fn(|j| {
+                // SAFETY: row `i + j` of w has columns `first + r .. + 8` (asserted).
+                let eight = unsafe { _mm_loadu_si128(w.as_ptr().add((i + j) * n + first + r).cast()) };
+                widen_eight(eight)
+            });
+            for (j, row) in transpose(block).into_iter().enumerate() {
+                // SAFETY: row `r + j` of out has columns `i .. i + 8`.
+                unsafe { _mm256_storeu_ps(out.as_mut_ptr().add((r + j) * k + i), row) };
+            }
+        }
+    }
+    for r in 0..rows {
+        for i in if r < whole_rows { whole_k..k } else { 0..k } {
+            out[r * k + i] = crate::embedding::widen(w[i * n + first + r]);
+        }
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn widen_eight(eight: __m128i) -> __m256 {
+    _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(eight)))
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn transpose(m: [__m256; 8]) -> [__m256; 8] {
+    let pairs: [__m256; 8] = std::array::from_fn(|i| {
+        let (a, b) = (m[i / 2 * 2], m[i / 2 * 2 + 1]);
+        if i % 2 == 0 { _mm256_unpacklo_ps(a, b) } else { _mm256_unpackhi_ps(a, b) }
+    });
+    // Quarter q of the first four rows is at q, of the last four at q + 4, lanes apart.
+    let quads: [__m256; 8] = std::array::from_fn(|i| {
+        let half = i / 4 * 4;
+        let (a, b) = (pairs[half + i % 4 / 2], pairs[half + i % 4 / 2 + 2]);
+        if i % 2 == 0 { _mm256_shuffle_ps::<0x44>(a, b) } else { _mm256_shuffle_ps::<0xee>(a, b) }
+    });
+    std::array::from_fn(|i| {
+        let (a, b) = (quads[i % 4], quads[i % 4 + 4]);
+        if i < 4 { _mm256_permute2f128_ps::<0x20>(a, b) } else { _mm256_permute2f128_ps::<0x31>(a, b) }
+    })
+}
+
+/// Unpacks MXFP4 blocks: the two bytes of each value's bf16 form come from two table look-ups.
+#[target_feature(enable = "avx2,fma")]
+pub(crate) fn unpack_mxfp4(out: &mut [f32], blocks: &[u8], scales: &[u8]) {
+    let high = _mm_setr_epi8(
+        0, 0x3f, 0x3f, 0x3f, 0x40, 0x40, 0x40, 0x40, -0x80, -0x41, -0x41, -0x41, -0x40, -0x40, -0x40, -0x40,
+    );
+    let low =
+        _mm_setr_epi8(0, 0, -0x80, -0x40, 0, 0x40, -0x80, -0x40, 0, 0, -0x80, -0x40, 0, 0x40, -0x80, -0x40);
+    let nibble = _mm_set1_epi8(15);
+    let outs = out.as_chunks_mut::<32>().0;
+    for ((out, block), scale) in outs.iter_mut().zip(blocks.as_chunks::<BLOCK_BYTES>().0).zip(scales) {
+        let scale = _mm256_set1_ps(scale_value(*scale));
+        // SAFETY: a block is 16 bytes.
+        let bytes = unsafe { _mm_loadu_si128(block.as_ptr().cast()) };
+        let even = _mm_and_si128(bytes, nibble);
+        let odd = _mm_and_si128(_mm_srli_epi16::<4>(bytes), nibble);
+        for (half, codes) in
+            [_mm_unpacklo_epi8(even, odd), _mm_unpackhi_epi8(even, odd)].into_iter().enumerate()
+        {
+            let (l, h) = (_mm_shuffle_epi8(low, codes), _mm_shuffle_epi8(high, codes));
+            let first = _mm256_mul_ps(widen_eight(_mm_unpacklo_epi8(l, h)), scale);
+            let second = _mm256_mul_ps(widen_eight(_mm_unpackhi_epi8(l, h)), scale);
+            // SAFETY: `half * 16 + 16 <= 32`, the length of `out`.
+            unsafe {
+                _mm256_storeu_ps(out.as_mut_ptr().add(half * 16), first);
+                _mm256_storeu_ps(out.as_mut_ptr().add(half * 16 + 8), second);
+            }
+        }
+    }
+}
+
+/// `out[r] = dot(x, w[r])` straight from bf16 rows, for one token.
+///
+/// Shapes: `out [rows]`, `w [rows, K]`, `x [K]`.
+#[target_feature(enable = "avx2,fma")]
+pub(crate) fn gemv_bf16(out: &mut [f32], w: &[bf16], x: &[f32]) {
+    let k = x.len();
+    assert_eq!(w.len(), out.len() * k);
+    let (fours, rest) = out.as_chunks_mut::<4>();
+    for (i, out) in fours.iter_mut().enumerate() {
+        *out = gemv_rows::<4>(&w[i * 4 * k..][..4 * k], x);
+    }
+    let first = fours.len() * 4;
+    for (i, out) in rest.iter_mut().enumerate() {
+        *out = gemv_rows::<1>(&w[(first + i) * k..][..k], x)[0];
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn gemv_rows<const R: usize>(w: &[bf16], x: &[f32]) -> [f32; R] {
+    let k = x.len();
+    assert!(w.len() == R * k);
+    let mut sums = [_mm256_setzero_ps(); R];
+    let body = k - k % LANES;
+    for i in (0..body).step_by(LANES) {
+        // SAFETY: `i + 8 <= k` and w holds R rows of k (asserted).
+        let x = unsafe { _mm256_loadu_ps(x.as_ptr().add(i)) };
+        for (r, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: as above.
+            let eight = unsafe { _mm_loadu_si128(w.as_ptr().add(r * k + i).cast()) };
+            *sum = _mm256_fmadd_ps(widen_eight(eight), x, *sum);
+        }
+    }
+    let mut tail = [0.0; LANES];
+    std::array::from_fn(|r| {
+        for (tail, w) in tail.iter_mut().zip(&w[r * k + body..(r + 1) * k]) {
+            *tail = crate::embedding::widen(*w);
+        }
+        if body == k { fold(sums[r]) } else { fold_with_tail(sums[r], &tail[..k - body], &x[body..]) }
+    })
+}

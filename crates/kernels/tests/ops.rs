@@ -1,0 +1,261 @@
+//! One table of cases for the matrix products, run on every tier this processor has.
+//!
+//! A case is an op, sizes, and what the tensors are filled with. For each one: the scalar reference lies within a
+//! derived tolerance of its float64 twin; every tier and number of threads gives the reference's bits; many tokens at
+//! once give the bits of one at a time. And across ops: exact MXFP4 and the transposed product give the bits of the
+//! plain bf16 product of the same matrix.
+
+mod support;
+
+use gptoss_kernels::{
+    LinearDims, Mxfp4, Pool, Q8Rows, linear_bf16, linear_bf16_transposed, linear_mxfp4_exact,
+    linear_mxfp4_q8, mxfp4_dequantize, mxfp4_dequantize_bf16, quantize_q8,
+};
+use half::bf16;
+use support::{FILLS, Fill, Rng, assert_bits, assert_close, pools, scalar};
+
+/// Unit roundoff of f32.
+const U: f64 = 1.0 / (1 << 24) as f64;
+/// The smallest subnormal: what one rounding near zero can cost.
+const TINY: f64 = 1e-45;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Op {
+    Bf16,
+    Transposed,
+    Exact,
+    Q8,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    op: Op,
+    t: usize,
+    n: usize,
+    k: usize,
+    x: Fill,
+    w: Fill,
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for op in [Op::Bf16, Op::Transposed, Op::Exact, Op::Q8] {
+        for (t, n, k) in [
+            (1, 1, 32),
+            (1, 13, 32),
+            (2, 17, 64),
+            (3, 33, 96),
+            (7, 40, 128),
+            (8, 31, 256),
+            (64, 35, 288),
+            (1, 67, 2880),
+            (5, 19, 2880),
+            (2, 9, 4096),
+            (4, 16, 4096),
+        ] {
+            cases.push(Case { op, t, n, k, x: Fill::Random, w: Fill::Random });
+        }
+        for x in FILLS {
+            for w in FILLS {
+                cases.push(Case { op, t: 5, n: 11, k: 352, x, w });
+                cases.push(Case { op, t: 1, n: 35, k: 352, x, w });
+            }
+        }
+    }
+    // Widths that only the bf16 ops take: no multiple of 8, and none at all.
+    for op in [Op::Bf16, Op::Transposed] {
+        for (t, n, k) in [(1, 5, 7), (3, 9, 13), (4, 37, 100), (7, 8, 1), (2, 3, 0), (0, 4, 8)] {
+            cases.push(Case { op, t, n, k, x: Fill::Random, w: Fill::Random });
+            cases.push(Case { op, t, n, k, x: Fill::Tiny, w: Fill::NegativeZeros });
+        }
+    }
+    cases
+}
+
+/// The tensors of a case. MXFP4 matrices are made of random codes, and of scales by the fill.
+struct Tensors {
+    dims: LinearDims,
+    x: Vec<f32>,
+    bias: Option<Vec<f32>>,
+    /// `[N, K]`
+    rows: Vec<bf16>,
+    /// `[K, N]`
+    columns: Vec<bf16>,
+    blocks: Vec<u8>,
+    scales: Vec<u8>,
+}
+
+impl Tensors {
+    fn new(case: Case) -> Tensors {
+        let Case { op, t, n, k, x, w } = case;
+        let mut rng = Rng((t * 1_000_003 + n * 1009 + k) as u64);
+        let (mut rows, mut blocks, mut scales) = (w.bf16s(&mut rng, n * k), Vec::new(), Vec::new());
+        if matches!(op, Op::Exact | Op::Q8) {
+            blocks = (0..n * k / 2).map(|_| code_byte(w, &mut rng)).collect();
+            scales = (0..n * k / 32).map(|_| scale_byte(w, &mut rng)).collect();
+            mxfp4_dequantize_bf16(&mut rows, &blocks, &scales);
+        }
+        let columns = (0..n * k).map(|i| rows[i % n * k + i / n]).collect();
+        let bias = (n % 2 == 1).then(|| Fill::Random.f32s(&mut rng, n));
+        Tensors {
+            dims: LinearDims { t, n, k },
+            x: x.f32s(&mut rng, t * k),
+            bias,
+            rows,
+            columns,
+            blocks,
+            scales,
+        }
+    }
+
+    fn run(&self, op: Op, pool: &Pool) -> Vec<f32> {
+        self.run_tokens(op, pool, 0, self.dims.t)
+    }
+
+    fn run_tokens(&self, op: Op, pool: &Pool, first: usize, t: usize) -> Vec<f32> {
+        let LinearDims { n, k, .. } = self.dims;
+        let dims = LinearDims { t, ..self.dims };
+        let x = &self.x[first * k..][..t * k];
+        let (bias, w) = (self.bias.as_deref(), Mxfp4 { blocks: &self.blocks, scales: &self.scales });
+        let mut out = vec![f32::NAN; t * n];
+        match op {
+            Op::Bf16 => linear_bf16(pool, &mut out, x, &self.rows, bias, dims),
+            Op::Transposed => linear_bf16_transposed(pool, &mut out, x, &self.columns, bias, dims),
+            Op::Exact => linear_mxfp4_exact(pool, &mut out, x, w, bias, dims),
+            Op::Q8 => {
+                let mut rows = Q8Rows::new();
+                quantize_q8(pool, &mut rows, x, t, k);
+                linear_mxfp4_q8(pool, &mut out, &rows, w, bias, dims);
+            }
+        }
+        out
+    }
+
+    /// The true value of each output in float64, and how far the op may be from it.
+    ///
+    /// A lane of K/8 fused steps, three levels of the tree and the bias round K/8 + 4 times; with int8 activations
+    /// K/256 steps, one product of scales, three levels and the bias.
+    fn twin(&self, op: Op) -> Vec<(f64, f64)> {
+        let LinearDims { t, n, k } = self.dims;
+        let mut x: Vec<f64> = self.x.iter().map(|x| f64::from(*x)).collect();
+        let mut roundings = (k.div_ceil(8) + 5) as f64;
+        if op == Op::Q8 {
+            let mut rows = Q8Rows::new();
+            quantize_q8(&scalar(), &mut rows, &self.x, t, k);
+            for (i, x) in x.iter_mut().enumerate() {
+                *x = f64::from(rows.value(i / k, i % k)) * f64::from(rows.scales(i / k)[i % k / 32]);
+            }
+            roundings = (k.div_ceil(256) + 7) as f64;
+        }
+        let mut out = Vec::with_capacity(t * n);
+        for token in 0..t {
+            for row in 0..n {
+                let bias = self.bias.as_ref().map_or(0.0, |bias| f64::from(bias[row]));
+                let (mut sum, mut magnitude) = (bias, bias.abs());
+                for i in 0..k {
+                    let product = x[token * k + i] * f64::from(self.rows[row * k + i].to_f32());
+                    sum += product;
+                    magnitude += product.abs();
+                }
+                // A sum that passes the largest f32 on its way may be infinite: no claim there.
+                let claim = if magnitude < f64::from(f32::MAX) { sum } else { f64::NAN };
+                out.push((claim, roundings * (U * magnitude * 1.01 + TINY * 130.0)));
+            }
+        }
+        out
+    }
+}
+
+fn code_byte(fill: Fill, rng: &mut Rng) -> u8 {
+    match fill {
+        Fill::Zeros => 0,
+        Fill::NegativeZeros => [0x00, 0x88, 0x80, 0x08][(rng.next() % 4) as usize],
+        _ => rng.next() as u8,
+    }
+}
+
+fn scale_byte(fill: Fill, rng: &mut Rng) -> u8 {
+    let random = rng.next();
+    match fill {
+        Fill::Tiny => [0, 1, 2, 3][(random % 4) as usize],
+        Fill::Large => (90 + random % 140) as u8,
+        Fill::NonFinite => [0, 1, 2, 127, 253, 254][(random % 6) as usize],
+        _ => (115 + random % 12) as u8,
+    }
+}
+
+#[test]
+fn the_reference_is_within_its_tolerance_of_float64() {
+    for case in cases() {
+        let tensors = Tensors::new(case);
+        assert_close(&tensors.run(case.op, &scalar()), &tensors.twin(case.op), &case);
+    }
+}
+
+#[test]
+fn every_tier_and_number_of_threads_gives_the_bits_of_the_reference() {
+    let pools = pools();
+    for case in cases() {
+        let tensors = Tensors::new(case);
+        let expected = tensors.run(case.op, &scalar());
+        for pool in &pools {
+            let what = (case, pool.tier(), pool.threads());
+            assert_bits(&tensors.run(case.op, pool), &expected, &what);
+        }
+    }
+}
+
+#[test]
+fn many_tokens_give_the_bits_of_one_at_a_time() {
+    let pools = pools();
+    for case in cases() {
+        let tensors = Tensors::new(case);
+        for pool in &pools {
+            let together = tensors.run(case.op, pool);
+            let alone: Vec<f32> = (0..case.t).flat_map(|t| tensors.run_tokens(case.op, pool, t, 1)).collect();
+            assert_bits(&together, &alone, &(case, pool.tier(), pool.threads()));
+        }
+    }
+}
+
+#[test]
+fn exact_mxfp4_and_transposed_give_the_bits_of_plain_bf16() {
+    let pools = pools();
+    for case in cases().into_iter().filter(|case| matches!(case.op, Op::Exact | Op::Transposed)) {
+        let tensors = Tensors::new(case);
+        for pool in &pools {
+            let what = (case, pool.tier(), pool.threads());
+            assert_bits(&tensors.run(case.op, pool), &tensors.run(Op::Bf16, pool), &what);
+        }
+    }
+}
+
+/// The widest tier that is a tile: every count of tokens around the tile's width, against one at a time.
+#[test]
+fn every_count_of_tokens_up_to_two_tiles_agrees() {
+    for op in [Op::Bf16, Op::Exact, Op::Q8] {
+        for t in 1..=17 {
+            let case = Case { op, t, n: 21, k: 320, x: Fill::Random, w: Fill::Random };
+            let tensors = Tensors::new(case);
+            for pool in &pools() {
+                let alone: Vec<f32> = (0..t).flat_map(|i| tensors.run_tokens(op, &scalar(), i, 1)).collect();
+                assert_bits(&tensors.run(op, pool), &alone, &(case, pool.tier()));
+            }
+        }
+    }
+}
+
+#[test]
+fn dequantising_agrees_with_the_table_of_codes() {
+    let blocks: Vec<u8> = (0..=255).collect();
+    let scales: Vec<u8> = (0..16).map(|b| b * 16 + 7).collect();
+    let mut out = vec![0.0; 512];
+    mxfp4_dequantize(&mut out, &blocks, &scales);
+    for (i, value) in out.iter().enumerate() {
+        let code = blocks[i / 2] >> (i % 2 * 4) & 15;
+        let magnitude = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0][usize::from(code & 7)];
+        let sign = if code & 8 == 0 { 1.0 } else { -1.0 };
+        let expected = sign * magnitude * (f64::from(scales[i / 32]) - 127.0).exp2();
+        assert_eq!(f64::from(*value), expected, "element {i}");
+    }
+}
