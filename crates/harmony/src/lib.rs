@@ -11,21 +11,30 @@ mod builtin_tools;
 mod byte_alphabet;
 mod char_class;
 mod error;
+mod header;
+mod json;
 pub mod limits;
 mod merge_queue;
 mod message;
 mod o200k;
+mod parse;
 mod render;
 mod schema;
 mod sections;
 mod split;
+mod tokenizer_json;
+mod utf8;
 mod vocab;
+mod warning;
 
 pub use error::Error;
+pub use header::Header;
 pub use message::{
     Author, ChannelConfig, Content, ContentType, Conversation, DeveloperContent, FunctionTool, Message,
     Namespaces, ReasoningEffort, ResponseFormat, Role, SystemContent, ToolNamespace,
 };
+pub use parse::{ParseEvent, Parsed, StreamParser};
 pub use render::{Analysis, Form, RenderOptions, TrainingTokens, render, render_training};
 pub use split::O200K_SPLIT;
 pub use vocab::{Control, MultiDigit, TextToken, Token, Vocab};
+pub use warning::{Repair, Warning};

@@ -25,7 +25,7 @@ pub const SCHEMA_TEXT_BYTES_MAX: usize = 4 << 20;
 
 /// Longest message header the streaming parser collects, in tokens. A header that is longer without `<|message|>` is closed there and
 /// the rest is content, with a warning.
-pub const HEADER_TOKENS_MAX: usize = 1024;
+pub const HEADER_TOKENS_MAX: usize = 256;
 
 /// Most schema nodes that one tool's parameters may expand to, `$ref`s included. Beyond it: [`crate::Error::SchemaTooLarge`].
 pub const SCHEMA_NODES_MAX: usize = 1 << 17;
