@@ -117,10 +117,10 @@ pub struct GenerationArgs {
 #[command(next_help_heading = "Sampling (a flag wins over the model's generation_config.json)")]
 pub struct SamplingArgs {
     /// Randomness; 0 always takes the likeliest token [default: the model's, else 1.0; the demo's is 0]
-    #[arg(long, value_name = "T", value_parser = Bounded::<0, 100>::parse)]
+    #[arg(long, value_name = "T", value_parser = Bounded::<0, 2>::parse)]
     pub temperature: Option<f32>,
     /// Keep the likeliest tokens whose probabilities add up to this [default: the model's, else 1.0]
-    #[arg(long, value_name = "P", value_parser = fraction_above_zero)]
+    #[arg(long, value_name = "P", value_parser = Bounded::<0, 1>::parse)]
     pub top_p: Option<f32>,
     /// Keep this many of the likeliest tokens; 0 keeps all [default: the model's, else 0]
     #[arg(long, value_name = "K")]
@@ -404,17 +404,10 @@ fn number(text: &str) -> Result<f32, String> {
     }
 }
 
-fn fraction_above_zero(text: &str) -> Result<f32, String> {
-    match number(text)? {
-        value if value > 0.0 && value <= 1.0 => Ok(value),
-        _ => Err("must be above 0 and at most 1".to_owned()),
-    }
-}
-
 fn above_zero(text: &str) -> Result<f32, String> {
     match number(text)? {
-        value if value > 0.0 && value <= 100.0 => Ok(value),
-        _ => Err("must be above 0 and at most 100".to_owned()),
+        value if value > 0.0 && value <= 10.0 => Ok(value),
+        _ => Err("must be above 0 and at most 10".to_owned()),
     }
 }
 
@@ -444,7 +437,7 @@ mod tests {
             "--temperature -1",
             "--temperature NaN",
             "--temperature inf",
-            "--top-p 0",
+            "--top-p -1",
             "--top-p 1.1",
             "--min-p 2",
             "--top-k -1",

@@ -6,15 +6,38 @@
 //! errors and 2 for a command line that cannot be carried out (see `failure.rs`).
 
 mod args;
+mod chart;
+mod demo;
 mod failure;
+mod functions;
+mod generation_config;
 mod input;
+mod inspect;
+mod model_source;
+mod output;
 mod progress;
+mod render;
+mod score;
+mod synth;
+mod terminal;
+mod tokenize;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::args::{Cli, Command};
+
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
-    failure::report(&failure::usage(format!("not built yet: {:?}", cli.command)))
+    gptoss_checkpoint::install_bus_error_handler();
+    let cli = Cli::parse();
+    let ended = match &cli.command {
+        Command::Inspect(args) => inspect::run(args),
+        Command::Score(args) => score::run(args),
+        Command::Tokenize(args) => tokenize::run(args),
+        Command::Render(args) => render::run(args),
+        Command::Synth(args) => synth::run(args),
+        other => Err(failure::usage(format!("not built yet: {other:?}"))),
+    };
+    ended.unwrap_or_else(|error| failure::report(&error))
 }

@@ -1,0 +1,114 @@
+//! How much of a model does one token use, drawn?
+//!
+//! [`write_svg`] draws total against active parameters, both on logarithmic axes, one labelled point a model, the inspected one filled
+//! and in colour. On the diagonal every parameter is active, as in a dense model; the distance to it is what a mixture of experts saves.
+//! The file is written beside its target and renamed, so that there is never half a picture.
+//!
+//! It does not know where the numbers come from.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use crate::output;
+
+/// One point of the chart.
+#[derive(Debug, Clone)]
+pub struct ChartPoint {
+    /// The model's name.
+    pub name: String,
+    /// All parameters.
+    pub total: u64,
+    /// Those one token uses.
+    pub active: u64,
+    /// Whether it is the model that was asked about.
+    pub inspected: bool,
+}
+
+/// Size of the picture in SVG units.
+const SIZE: (u32, u32) = (860, 560);
+/// Units of the axes: billions of parameters.
+const BILLION: f64 = 1e9;
+const INK: RGBColor = RGBColor(60, 64, 72);
+const GRID: RGBColor = RGBColor(228, 230, 234);
+const HIGHLIGHT: RGBColor = RGBColor(190, 60, 20);
+
+/// Draws the points into `file`.
+///
+/// Errors: the file cannot be written.
+pub fn write_svg(file: &Path, points: &[ChartPoint]) -> Result<()> {
+    let mut svg = String::new();
+    draw(&mut svg, points).context("cannot draw the chart")?;
+    output::write_atomically(file, |out| Ok(std::io::Write::write_all(out, svg.as_bytes())?))
+}
+
+fn draw(svg: &mut String, points: &[ChartPoint]) -> Result<()> {
+    let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
+    root.fill(&WHITE)?;
+    let (low, high) = axis_range(points);
+    let mut chart = ChartBuilder::on(&root)
+        .caption("Total and active parameters", ("sans-serif", 22).into_font().color(&INK))
+        .margin(16)
+        .x_label_area_size(48)
+        .y_label_area_size(64)
+        .build_cartesian_2d((low..high).log_scale(), (low..high).log_scale())?;
+    chart
+        .configure_mesh()
+        .bold_line_style(GRID)
+        .light_line_style(WHITE)
+        .axis_style(INK)
+        .label_style(("sans-serif", 14).into_font().color(&INK))
+        .x_desc("total parameters, billions")
+        .y_desc("active parameters per token, billions")
+        .x_label_formatter(&|value| axis_label(*value))
+        .y_label_formatter(&|value| axis_label(*value))
+        .draw()?;
+    let diagonal = [(low, low), (high, high)];
+    chart.draw_series(std::iter::once(PathElement::new(diagonal, GRID.stroke_width(2))))?;
+    let centre = (low * high).sqrt();
+    for point in points {
+        let at = (point.total as f64 / BILLION, point.active as f64 / BILLION);
+        let (colour, radius) = if point.inspected { (HIGHLIGHT, 8) } else { (INK, 5) };
+        let fill = if point.inspected { colour.filled() } else { colour.stroke_width(2) };
+        let (shift, side) = label_place(at.0, centre);
+        let style = ("sans-serif", 14).into_font().color(&colour).pos(Pos::new(side, VPos::Bottom));
+        let label = format!("{} ({} / {})", point.name, short(point.total), short(point.active));
+        let dot =
+            EmptyElement::at(at) + Circle::new((0, 0), radius, fill) + Text::new(label, (shift, -4), style);
+        chart.draw_series(std::iter::once(dot))?;
+    }
+    root.present()?;
+    Ok(())
+}
+
+/// The same range on both axes, a factor beyond the outermost points, so that the diagonal means "all active".
+fn axis_range(points: &[ChartPoint]) -> (f64, f64) {
+    let values = || points.iter().flat_map(|p| [p.total, p.active]).map(|n| (n as f64 / BILLION).max(1e-6));
+    let low = values().fold(f64::INFINITY, f64::min);
+    let high = values().fold(0.0, f64::max);
+    (low / 1.6, high * 1.6)
+}
+
+fn axis_label(billions: f64) -> String {
+    match billions {
+        b if b >= 1.0 => format!("{b:.0}"),
+        b if b >= 0.1 => format!("{b:.1}"),
+        b => format!("{b:.0e}"),
+    }
+}
+
+/// The label of a dot stands to its left in the right half of the picture, so that it stays inside.
+fn label_place(billions: f64, centre: f64) -> (i32, HPos) {
+    if billions > centre { (-12, HPos::Right) } else { (12, HPos::Left) }
+}
+
+/// A count of parameters as people say it: 116.83 B, 2.3 M.
+pub fn short(count: u64) -> String {
+    match count {
+        n if n >= 1_000_000_000 => format!("{:.2} B", n as f64 / 1e9),
+        n if n >= 1_000_000 => format!("{:.2} M", n as f64 / 1e6),
+        n => n.to_string(),
+    }
+}

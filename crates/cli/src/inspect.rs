@@ -1,0 +1,239 @@
+//! `gptoss inspect`: what is this model, how large is it, and does it fit?
+//!
+//! Everything is computed from the config, so that a 120b can be looked at anywhere: no weight is read or made. Parameters are counted by
+//! part, all of them and those that one token uses; bytes come as a sum of named terms at a context that the user can choose, and are
+//! held against three sizes of accelerator. `--svg` draws the presets and this model.
+//!
+//! The counting is the model room's; here it is shown.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use gptoss_checkpoint::{Config, ConfigForm, ExpertFormat, Layout, PRESETS, Preset};
+use gptoss_model::{ModelConfig, PartCount, Term, memory, parameters};
+use serde_json::{Value, json};
+
+use crate::args::{InspectArgs, PrecisionArg};
+use crate::chart::{self, ChartPoint};
+use crate::model_source::{ModelSource, Opened, default_context, precision};
+
+/// Memory sizes that the plan is held against, in GB of 10^9 bytes.
+const GIGABYTES: [u64; 3] = [16, 24, 80];
+const GIGABYTE: u64 = 1_000_000_000;
+
+/// Everything that is said about a model.
+struct Report {
+    name: String,
+    is_demo: bool,
+    stored: String,
+    config: Config,
+    expert_format: ExpertFormat,
+    parts: Vec<PartCount>,
+    context: usize,
+    precision: PrecisionArg,
+    terms: Vec<Term>,
+}
+
+/// Runs the command.
+pub fn run(args: &InspectArgs) -> Result<ExitCode> {
+    let opened = Opened::open(ModelSource::parse_or_preset(&args.model)?)?;
+    let report = Report::new(&opened, args)?;
+    if let Some(file) = &args.svg {
+        chart::write_svg(file, &report.chart_points()?)?;
+    }
+    let mut output = io::BufWriter::new(io::stdout().lock());
+    if args.json {
+        serde_json::to_writer_pretty(&mut output, &report.to_json())?;
+        writeln!(output)?;
+    } else {
+        report.write_text(&mut output)?;
+    }
+    output.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Report {
+    fn new(opened: &Opened, args: &InspectArgs) -> Result<Report> {
+        let config = opened.checkpoint.config().clone();
+        let model = ModelConfig::from_checkpoint(&config)?;
+        let expert_format = opened.checkpoint.expert_format();
+        let context = args.context.map_or_else(|| default_context(&config), |context| context as usize);
+        Ok(Report {
+            name: opened.source.name(),
+            is_demo: opened.source.is_demo(),
+            stored: stored(opened),
+            parts: parameters(&model),
+            terms: memory(&model, expert_format, context, precision(args.precision)),
+            config,
+            expert_format,
+            context,
+            precision: args.precision,
+        })
+    }
+
+    fn total(&self) -> u64 {
+        self.parts.iter().map(|part| part.total).sum()
+    }
+
+    fn active(&self) -> u64 {
+        self.parts.iter().map(|part| part.active).sum()
+    }
+
+    fn bytes(&self) -> u64 {
+        self.terms.iter().map(|term| term.bytes).sum()
+    }
+
+    fn precision_word(&self) -> &'static str {
+        match self.precision {
+            PrecisionArg::Fast => "fast",
+            PrecisionArg::Exact => "exact",
+        }
+    }
+
+    /// The four presets of real size, and the inspected model if it is none of them.
+    fn chart_points(&self) -> Result<Vec<ChartPoint>> {
+        let mut points = Vec::new();
+        for preset in PRESETS.into_iter().filter(|preset| *preset != Preset::Tiny) {
+            let parts = parameters(&ModelConfig::from_checkpoint(&preset.config())?);
+            let total = parts.iter().map(|part| part.total).sum();
+            let active = parts.iter().map(|part| part.active).sum();
+            let inspected = (total, active) == (self.total(), self.active());
+            points.push(ChartPoint { name: preset.to_string(), total, active, inspected });
+        }
+        if !points.iter().any(|point| point.inspected) {
+            let name = if self.is_demo { "the demo model".to_owned() } else { self.name.clone() };
+            points.push(ChartPoint { name, total: self.total(), active: self.active(), inspected: true });
+        }
+        Ok(points)
+    }
+
+    fn to_json(&self) -> Value {
+        let form = ConfigForm::HuggingFace(self.expert_format);
+        let config = serde_json::from_str(&self.config.to_json(form)).unwrap_or(Value::Null);
+        let parts = self.parts.iter().map(|p| json!({"name": p.name, "total": p.total, "active": p.active}));
+        let terms = self.terms.iter().map(|term| json!({"name": term.name, "bytes": term.bytes}));
+        let fits = GIGABYTES.map(|size| (format!("{size} GB"), Value::Bool(self.fits(size))));
+        json!({
+            "model": self.name,
+            "demo": self.is_demo,
+            "stored": self.stored,
+            "config": config,
+            "parameters": {
+                "total": self.total(),
+                "active": self.active(),
+                "parts": parts.collect::<Vec<_>>(),
+            },
+            "memory": {
+                "context": self.context,
+                "precision": self.precision_word(),
+                "terms": terms.collect::<Vec<_>>(),
+                "total_bytes": self.bytes(),
+            },
+            "fits": Value::Object(fits.into_iter().collect()),
+        })
+    }
+
+    fn fits(&self, gigabytes: u64) -> bool {
+        self.bytes() <= gigabytes * GIGABYTE
+    }
+
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "{} ({})\n", self.name, self.stored)?;
+        self.write_config(out)?;
+        self.write_parameters(out)?;
+        self.write_memory(out)
+    }
+
+    fn write_config(&self, out: &mut dyn Write) -> io::Result<()> {
+        let c = &self.config;
+        let windowed =
+            c.layer_types.iter().filter(|kind| **kind == gptoss_checkpoint::LayerKind::Sliding).count();
+        let full = c.num_hidden_layers - windowed;
+        writeln!(
+            out,
+            "layers        {} ({windowed} with a window of {}, {full} full)",
+            c.num_hidden_layers, c.sliding_window
+        )?;
+        writeln!(out, "hidden        {}, feed-forward {}", c.hidden_size, c.intermediate_size)?;
+        let heads = (c.num_attention_heads, c.num_key_value_heads, c.head_dim);
+        writeln!(out, "attention     {} query heads, {} kv heads of {}", heads.0, heads.1, heads.2)?;
+        match c.num_local_experts {
+            0 => writeln!(out, "experts       none: every layer is dense")?,
+            experts => {
+                writeln!(out, "experts       {experts} a layer, {} active for a token", c.experts_per_token)?
+            }
+        }
+        writeln!(out, "vocabulary    {} ids", grouped(c.vocab_size as u64))?;
+        let rope = &c.rope;
+        let origin = grouped(rope.original_max_position_embeddings as u64);
+        let context = grouped(c.max_position_embeddings as u64);
+        writeln!(
+            out,
+            "context       {context} tokens (YaRN, {} times {origin}, theta {})\n",
+            rope.factor, c.rope_theta
+        )
+    }
+
+    fn write_parameters(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "{:<14}{:>22}{:>22}", "parameters", "total", "active")?;
+        for part in &self.parts {
+            writeln!(out, "  {:<12}{:>22}{:>22}", part.name, grouped(part.total), grouped(part.active))?;
+        }
+        let sums = (self.total(), self.active());
+        writeln!(out, "  {:<12}{:>22}{:>22}", "sum", grouped(sums.0), grouped(sums.1))?;
+        writeln!(out, "  {:<12}{:>22}{:>22}\n", "", chart::short(sums.0), chart::short(sums.1))
+    }
+
+    fn write_memory(&self, out: &mut dyn Write) -> io::Result<()> {
+        let context = grouped(self.context as u64);
+        writeln!(out, "bytes at a context of {context} tokens, {} precision", self.precision_word())?;
+        let width = self.terms.iter().map(|term| term.name.chars().count()).max().unwrap_or(0);
+        for term in &self.terms {
+            writeln!(out, "  {:<width$}{:>18}", term.name, grouped(term.bytes))?;
+        }
+        let gigabytes = self.bytes() as f64 / GIGABYTE as f64;
+        writeln!(out, "  {:<width$}{:>18}  ({gigabytes:.2} GB)\n", "sum", grouped(self.bytes()))?;
+        let verdicts = GIGABYTES
+            .map(|size| format!("{size} GB: {}", if self.fits(size) { "fits" } else { "does not fit" }));
+        writeln!(out, "{}", verdicts.join("   "))
+    }
+}
+
+/// Where the weights are, in words.
+fn stored(opened: &Opened) -> String {
+    match opened.checkpoint.layout() {
+        _ if opened.source.is_demo() => "the embedded demo model".to_owned(),
+        Layout::HuggingFaceMxfp4 => "Hugging Face layout, MXFP4 experts".to_owned(),
+        Layout::HuggingFaceBf16 => "Hugging Face layout, bf16 experts".to_owned(),
+        Layout::Original => "OpenAI's original layout, MXFP4 experts".to_owned(),
+        Layout::Synthetic(_, seed) => format!("random weights of this shape, seed {seed}"),
+    }
+}
+
+/// A number with its thousands set apart: 116,829,156,672.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_set_apart() {
+        let check = |number, expect: &str| assert_eq!(grouped(number), expect);
+        check(0, "0");
+        check(999, "999");
+        check(1_000, "1,000");
+        check(116_829_156_672, "116,829,156,672");
+    }
+}

@@ -1,0 +1,275 @@
+//! Where does a model come from, and what comes with it?
+//!
+//! [`ModelSource::parse`] reads a `--model` value, everywhere the same: the embedded demo model, a checkpoint folder, `synthetic:PRESET`,
+//! or a repository in the local Hugging Face cache. [`Opened::open`] turns it into a checkpoint with its vocabulary and its sampling
+//! defaults, and [`Opened::load`] into a model ready to compute. Opening reads headers only; commands that need no weights stop there.
+//!
+//! It does not know what is done with the model, and it does not fetch: `gptoss pull` does.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow};
+use gptoss_checkpoint::{Checkpoint, Config, PUBLISHED_VOCAB_SIZE, Preset};
+use gptoss_harmony::{MultiDigit, Vocab};
+use gptoss_kernels::Pool;
+use gptoss_model::{Model, Precision};
+
+use crate::args::{ComputeArgs, PrecisionArg};
+use crate::demo;
+use crate::failure::usage;
+use crate::generation_config::GenerationConfig;
+use crate::progress::{Progress, Unit};
+
+/// The number of control tokens that follow the ranks of a truncated vocabulary.
+const NUM_CONTROLS: usize = 9;
+/// Most tokens of context that are kept room for unless the user asks for more: 0.8 GB of KV cache for gpt-oss-20b.
+const DEFAULT_CONTEXT_MAX: usize = 32_768;
+/// The revision that `gptoss pull` fetches unless told otherwise.
+const DEFAULT_REVISION: &str = "main";
+const ACCEPTED: &str =
+    "demo, a checkpoint folder, synthetic:PRESET[@SEED], or ORG/NAME after `gptoss pull ORG/NAME`";
+
+/// A `--model` value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelSource {
+    /// The demo model in the binary.
+    Demo,
+    /// A checkpoint on disk.
+    Folder(PathBuf),
+    /// Random weights of a known shape.
+    Synthetic(Preset, u64),
+    /// `org/name` in the local cache.
+    Repository(String),
+}
+
+impl ModelSource {
+    /// Reads a `--model` value; looks at the file system only to tell a folder from a repository's name.
+    ///
+    /// Errors: an unknown preset or a word that means nothing is a usage error; a file where a folder should be is not.
+    pub fn parse(text: &str) -> Result<ModelSource> {
+        let path = Path::new(text);
+        if text == "demo" {
+            return Ok(ModelSource::Demo);
+        }
+        if let Some(rest) = text.strip_prefix("synthetic:") {
+            return synthetic(rest);
+        }
+        if path.is_dir() {
+            return Ok(ModelSource::Folder(path.to_owned()));
+        }
+        if text.to_ascii_lowercase().ends_with(".gguf") {
+            let advice = "give a folder with config.json and *.safetensors instead";
+            return Err(anyhow!("{text}: GGUF files cannot be read yet; support comes later\n{advice}"));
+        }
+        if path.exists() {
+            return Err(anyhow!(
+                "{text} is a file\ngive the checkpoint's folder, the one that holds config.json"
+            ));
+        }
+        if is_repository_name(text) {
+            return Ok(ModelSource::Repository(text.to_owned()));
+        }
+        if text.contains(['/', '\\']) {
+            return Err(anyhow!("{text}: there is no such folder\nexpected {ACCEPTED}"));
+        }
+        let advice = match Preset::from_str(text) {
+            Ok(preset) => format!("write synthetic:{preset} for random weights of that shape"),
+            Err(_) => format!("expected {ACCEPTED}"),
+        };
+        Err(usage(format!("`{text}` is no model: there is no such folder\n{advice}")))
+    }
+
+    /// The same, and the bare name of a preset means its shape: for commands that read no weights.
+    pub fn parse_or_preset(text: &str) -> Result<ModelSource> {
+        match Preset::from_str(text) {
+            Ok(preset) if !Path::new(text).exists() => Ok(ModelSource::Synthetic(preset, 0)),
+            _ => ModelSource::parse(text).map_err(|error| match Preset::from_str(text) {
+                Err(unknown) if error.is::<crate::failure::Usage>() && !text.starts_with("synthetic:") => {
+                    usage(format!("{error}\n{unknown}"))
+                }
+                _ => error,
+            }),
+        }
+    }
+
+    /// Whether it is the demo, which must be called so wherever a user sees it.
+    pub fn is_demo(&self) -> bool {
+        *self == ModelSource::Demo
+    }
+
+    /// How it is called to people.
+    pub fn name(&self) -> String {
+        match self {
+            ModelSource::Demo => "demo".to_owned(),
+            ModelSource::Folder(path) => path.display().to_string(),
+            ModelSource::Synthetic(preset, 0) => format!("synthetic:{preset}"),
+            ModelSource::Synthetic(preset, seed) => format!("synthetic:{preset}@{seed}"),
+            ModelSource::Repository(name) => name.clone(),
+        }
+    }
+}
+
+/// `PRESET` or `PRESET@SEED`.
+fn synthetic(text: &str) -> Result<ModelSource> {
+    let (preset, seed) = match text.split_once('@') {
+        None => (text, 0),
+        Some((preset, seed)) => {
+            let number = seed
+                .parse()
+                .map_err(|_| usage(format!("synthetic:{text}: the seed `{seed}` is no number")))?;
+            (preset, number)
+        }
+    };
+    let preset = Preset::from_str(preset).map_err(|error| usage(format!("synthetic:{text}: {error}")))?;
+    Ok(ModelSource::Synthetic(preset, seed))
+}
+
+/// Two words with one slash between them, of the characters that the hub allows.
+fn is_repository_name(text: &str) -> bool {
+    let word = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with(['.', '-'])
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    };
+    text.split_once('/').is_some_and(|(org, name)| word(org) && word(name))
+}
+
+/// A model whose files have been looked at and found to fit together.
+pub struct Opened {
+    /// What was asked for.
+    pub source: ModelSource,
+    /// The weights, not yet read.
+    pub checkpoint: Checkpoint,
+    /// What the model's own files say about sampling.
+    pub generation_config: GenerationConfig,
+}
+
+impl Opened {
+    /// Opens a source.
+    ///
+    /// Errors: what is missing or does not fit, with the file.
+    pub fn open(source: ModelSource) -> Result<Opened> {
+        let (checkpoint, generation_config) = match &source {
+            ModelSource::Demo => {
+                let checkpoint =
+                    Checkpoint::embedded(demo::FILES).context("the embedded demo model cannot be opened")?;
+                let file = Path::new("the embedded generation_config.json");
+                (checkpoint, GenerationConfig::parse(demo::generation_config(), file)?)
+            }
+            ModelSource::Synthetic(preset, seed) => {
+                (Checkpoint::synthetic(*preset, *seed, None)?, GenerationConfig::default())
+            }
+            ModelSource::Folder(folder) => open_folder(folder)?,
+            ModelSource::Repository(name) => anyhow::bail!(
+                "{name} is not in the local cache\nrun `gptoss pull {name}` first, revision {DEFAULT_REVISION}"
+            ),
+        };
+        Ok(Opened { source, checkpoint, generation_config })
+    }
+
+    /// Parses and opens in one step.
+    pub fn from_argument(text: &str) -> Result<Opened> {
+        Opened::open(ModelSource::parse(text)?)
+    }
+
+    /// The vocabulary that belongs to the model: its own `tokenizer.json`, else a built-in one when the size says which.
+    ///
+    /// Errors: there is none, or it does not fit the model.
+    pub fn vocab(&self) -> Result<Arc<Vocab>> {
+        let name = self.source.name();
+        let model_size = self.checkpoint.config().vocab_size;
+        if let Some(bytes) = self.checkpoint.tokenizer_json()? {
+            let vocab =
+                Vocab::from_tokenizer_json(&bytes).with_context(|| format!("{name}: no usable tokenizer"))?;
+            if vocab.len() > model_size {
+                let sizes = format!("the tokenizer has {} ids, the model {model_size}", vocab.len());
+                return Err(anyhow!(
+                    "{name}: {sizes}\nput the tokenizer.json beside it that belongs to the model"
+                ));
+            }
+            return Ok(Arc::new(vocab));
+        }
+        match self.source {
+            _ if model_size == PUBLISHED_VOCAB_SIZE => Ok(Vocab::o200k_harmony()),
+            ModelSource::Synthetic(Preset::Tiny, _) => {
+                Ok(Arc::new(Vocab::truncated(model_size - NUM_CONTROLS, MultiDigit::Keep)))
+            }
+            _ => {
+                let what = format!(
+                    "{name} has no tokenizer.json, and its {model_size} ids are not the published vocabulary"
+                );
+                Err(anyhow!(
+                    "{what}\nput its tokenizer.json into the folder, or use a command that takes token ids"
+                ))
+            }
+        }
+    }
+
+    /// Reads the weights, with a progress bar where that takes time.
+    pub fn load(&self, compute: &ComputeArgs) -> Result<Model> {
+        let mut progress = Progress::new(format!("opening {}", self.source.name()), Unit::Bytes);
+        let pool = Pool::new(threads(compute));
+        let model = Model::load(&self.checkpoint, precision(compute.precision), pool, &mut |done, total| {
+            progress.set(done, total);
+        });
+        model.with_context(|| format!("cannot load {}", self.source.name()))
+    }
+}
+
+fn open_folder(folder: &Path) -> Result<(Checkpoint, GenerationConfig)> {
+    let checkpoint = Checkpoint::open(folder)?;
+    Ok((checkpoint, GenerationConfig::in_folder(folder)?))
+}
+
+/// The numeric mode in the model's words.
+pub fn precision(argument: PrecisionArg) -> Precision {
+    match argument {
+        PrecisionArg::Fast => Precision::Fast,
+        PrecisionArg::Exact => Precision::Exact,
+    }
+}
+
+/// The context that is kept room for unless the user says otherwise. Units: tokens.
+pub fn default_context(config: &Config) -> usize {
+    config.max_position_embeddings.min(DEFAULT_CONTEXT_MAX)
+}
+
+fn threads(compute: &ComputeArgs) -> usize {
+    let available = || std::thread::available_parallelism().map_or(1, |n| n.get());
+    compute.threads.map_or_else(available, usize::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Usage;
+
+    #[test]
+    fn every_kind_of_source() {
+        let check = |text: &str, expect: ModelSource| assert_eq!(ModelSource::parse(text).unwrap(), expect);
+        check("demo", ModelSource::Demo);
+        check("synthetic:tiny", ModelSource::Synthetic(Preset::Tiny, 0));
+        check("synthetic:gpt-oss-120b@7", ModelSource::Synthetic(Preset::GptOss120b, 7));
+        check("openai/gpt-oss-20b", ModelSource::Repository("openai/gpt-oss-20b".to_owned()));
+        check("src", ModelSource::Folder(PathBuf::from("src")));
+        let preset = ModelSource::parse_or_preset("gpt-oss-20b").unwrap();
+        assert_eq!(preset, ModelSource::Synthetic(Preset::GptOss20b, 0));
+    }
+
+    #[test]
+    fn what_is_no_source_is_said() {
+        let check = |text: &str, is_usage: bool, expect: &str| {
+            let error = ModelSource::parse_or_preset(text).unwrap_err();
+            assert_eq!(error.is::<Usage>(), is_usage, "{text}");
+            assert!(format!("{error:#}").contains(expect), "{error:#}");
+        };
+        check("gpt-oss-7b", true, "unknown preset");
+        check("synthetic:gpt-oss-7b", true, "unknown preset");
+        check("synthetic:tiny@x", true, "the seed `x`");
+        check("model.gguf", false, "GGUF");
+        check("./nowhere/at/all", false, "no such folder");
+        check("Cargo.toml", false, "is a file");
+    }
+}

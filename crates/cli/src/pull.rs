@@ -1,0 +1,183 @@
+//! `gptoss pull`: how does a model get from the hub into the local cache?
+//!
+//! One request lists the revision's files with their lengths and hashes; each file that the other commands read is then fetched into
+//! `blobs`, verified, and only after that given its name in `snapshots`. The branch's ref is written last. So whatever ends a pull half
+//! way, the cache holds nothing wrong: whole files, and partial ones (`blobs/HASH.incomplete`) that the next pull completes. Layout, names
+//! of partial files and locks are the hub's own, and other tools share them.
+//!
+//! The hub client gives the addresses, the listing and the layout. It does not know what the files mean: opening them is `checkpoint`'s.
+
+mod checksum;
+mod listing;
+mod refusal;
+mod transfer;
+
+use std::fs::{self, File, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use hf_hub::api::sync::{ApiBuilder, ApiRepo};
+use hf_hub::{Cache, CacheRepo};
+use indicatif::HumanBytes;
+
+use crate::args::PullArgs;
+use crate::failure::usage;
+use crate::hub::{self, Settings};
+use crate::progress::{Progress, Unit};
+use checksum::{Verdict, verify};
+use listing::{Listing, RemoteFile};
+use refusal::{Asked, explain};
+use transfer::{Route, fetch};
+
+/// Bytes of the largest answer to the listing request: tens of thousands of files.
+const LISTING_BYTES_MAX: u64 = 32 << 20;
+
+/// Fetches what is missing, verifies everything, and prints the snapshot's folder.
+///
+/// Errors: a name or revision that cannot be one (usage); what the hub, the network or the disk refuses; a file that is not what the hub
+/// promised, which is removed.
+pub fn run(args: &PullArgs) -> Result<ExitCode> {
+    let PullArgs { repository: name, revision } = args;
+    let is_name = name.split_once('/').is_some_and(|(_, rest)| !rest.contains('/')) && hub::is_safe_revision(name);
+    if !is_name {
+        return Err(usage(format!("`{name}` is no repository: write ORG/NAME, for example openai/gpt-oss-20b")));
+    }
+    if !hub::is_safe_revision(revision) {
+        return Err(usage(format!("`{revision}` is no revision: write a branch, a tag or a commit")));
+    }
+    let settings = Settings::from_environment()?;
+    if settings.offline {
+        bail!("HF_HUB_OFFLINE is set: unset it to pull {name}");
+    }
+    let pull = Pull::new(name, revision, settings)?;
+    let asked = Asked { name, revision, page: &pull.page, with_token: pull.settings.token.is_some() };
+    let snapshot = pull.everything().map_err(|error| explain(error, &asked).context(format!("cannot pull {name}")))?;
+    let model = if revision == hub::DEFAULT_REVISION { name.clone() } else { snapshot.display().to_string() };
+    eprintln!("{name} is whole and verified; use it with --model {model}");
+    writeln!(std::io::stdout(), "{}", snapshot.display())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One run of the command.
+struct Pull {
+    name: String,
+    revision: String,
+    settings: Settings,
+    /// The client's view of the repository on the hub.
+    remote: ApiRepo,
+    /// The client's view of the repository in the cache.
+    local: CacheRepo,
+    page: String,
+    route: Route,
+}
+
+impl Pull {
+    fn new(name: &str, revision: &str, settings: Settings) -> Result<Pull> {
+        let cache = Cache::new(settings.cache.clone());
+        let mut builder = ApiBuilder::from_cache(cache.clone()).with_progress(false).with_token(settings.token.clone());
+        if let Some(endpoint) = &settings.endpoint {
+            builder = builder.with_endpoint(endpoint.clone());
+        }
+        let repository = hub::repository(name, revision);
+        let remote = builder.build().context("the hub client does not start")?.repo(repository.clone());
+        let address = remote.url("");
+        let page = address.split("/resolve/").next().unwrap_or_default().to_owned();
+        let route = Route::new(settings.token.clone(), settings.silence_max);
+        let local = cache.repo(repository);
+        Ok(Pull { name: name.to_owned(), revision: revision.to_owned(), settings, remote, local, page, route })
+    }
+
+    fn everything(&self) -> Result<PathBuf> {
+        let listing = self.listing()?;
+        let files = listing.wanted()?;
+        let snapshot = self.local.pointer_path(&listing.commit);
+        make_folder(&snapshot)?;
+        make_folder(&self.blobs())?;
+        let damaged = self.check_present(&files)?;
+        self.check_space(&files)?;
+        for file in &files {
+            self.file(file, &listing.commit)?;
+            link(&self.local.blob_path(file.digest.hex()), &snapshot.join(&file.name))?;
+        }
+        if damaged > 0 {
+            eprintln!("{damaged} damaged in the cache, fetched again");
+        }
+        if self.revision != listing.commit {
+            self.local.create_ref(&listing.commit).context("cannot write the cache's ref")?;
+        }
+        Ok(snapshot)
+    }
+
+    /// Asks the hub what the revision holds.
+    fn listing(&self) -> Result<Listing> {
+        let request = self.remote.info_request().query("blobs", "true");
+        let silence = Some(self.settings.silence_max);
+        let request = request.config().timeout_connect(silence).timeout_per_read(silence).build();
+        let mut response = request.call()?;
+        let json = response.body_mut().with_config().limit(LISTING_BYTES_MAX).read_to_vec()?;
+        Listing::parse(&json)
+    }
+
+    fn blobs(&self) -> PathBuf {
+        hub::repository_folder(&self.settings.cache, &self.name).join("blobs")
+    }
+
+    /// Where a file's bytes gather until they are whole and right.
+    fn partial(&self, file: &RemoteFile) -> PathBuf {
+        self.blobs().join(format!("{}.incomplete", file.digest.hex()))
+    }
+
+    /// Verifies the files that are already there and removes those that are not what the hub lists; says how many.
+    fn check_present(&self, files: &[RemoteFile]) -> Result<usize> {
+        let mut num_damaged = 0;
+        for file in files {
+            let blob = self.local.blob_path(file.digest.hex());
+            if !blob.exists() {
+                continue;
+            }
+            if let Some(damage) = checked(&blob, file)? {
+                eprintln!("{}: in the cache, but {damage}: removed", file.name);
+                remove(&blob)?;
+                num_damaged += 1;
+            }
+        }
+        Ok(num_damaged)
+    }
+
+    /// Refuses to begin what cannot end.
+    fn check_space(&self, files: &[RemoteFile]) -> Result<()> {
+        let length = |path: PathBuf| fs::metadata(path).map_or(0, |file| file.len());
+        let missing = files.iter().filter(|file| !self.local.blob_path(file.digest.hex()).exists());
+        let needed: u64 = missing.map(|file| file.num_bytes.saturating_sub(length(self.partial(file)))).sum();
+        let free = free_bytes(&self.blobs())?;
+        if needed > free {
+            let (needed, free) = (HumanBytes(needed), HumanBytes(free));
+            bail!("{needed} are to come and {} has {free} free: make room, or set HF_HOME", self.settings.cache.display());
+        }
+        Ok(())
+    }
+
+    /// Puts one file among the blobs, unless it is there.
+    fn file(&self, file: &RemoteFile, commit: &str) -> Result<()> {
+        let blob = self.local.blob_path(file.digest.hex());
+        if blob.exists() {
+            eprintln!("{}: {}, already there", file.name, HumanBytes(file.num_bytes));
+            return Ok(());
+        }
+        let _lock = self.lock(file)?;
+        let partial = self.partial(file);
+        let url = self.remote.url("").replace(&format!("/resolve/{}/", self.escaped_revision()), &format!("/resolve/{commit}/"));
+        let mut progress = Progress::new(&file.name, Unit::Bytes);
+        fetch(&self.route, &format!("{url}{}", file.name), file, &partial, &mut |done| progress.set(done, file.num_bytes))?;
+        progress.clear();
+        if let Some(damage) = checked(&partial, file)? {
+            remove(&partial)?;
+            bail!("{} arrived damaged: {damage}. It is removed; run the same command to fetch it again", file.name);
+        }
+        fs::rename(&partial, &blob).with_context(|| format!("cannot name {}", blob.display()))?;
+        eprintln!("{}: {}", file.name, HumanBytes(file.num_bytes));
+        Ok(())
+    }
+}

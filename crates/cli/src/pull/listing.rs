@@ -1,0 +1,187 @@
+//! Which files does a repository hold, how long are they, and what are their hashes?
+//!
+//! The hub answers one request with the commit that a revision stands for and every file's size and hash: SHA-256 for large files,
+//! git's blob hash (SHA-1 over a header and the content) for small ones. [`Listing::parse`] reads that answer and trusts none of it:
+//! hashes become file names in the cache, so they must be hashes.
+//!
+//! [`Listing::wanted`] keeps what the other commands read. It does not know how files travel.
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+
+/// Single files that are read when they are there.
+const NAMES: &[&str] = &["config.json", "generation_config.json", "tokenizer.json", "model.safetensors.index.json"];
+
+/// A hash that a file's content must have, in lower-case hexadecimal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Digest {
+    /// SHA-256 of the content: files in the hub's large-file storage.
+    Sha256(String),
+    /// Git's name for the content: files in the repository itself.
+    GitBlob(String),
+}
+
+impl Digest {
+    /// The digits, which are also the file's name among the blobs.
+    pub fn hex(&self) -> &str {
+        match self {
+            Digest::Sha256(hex) | Digest::GitBlob(hex) => hex,
+        }
+    }
+}
+
+/// A file of the repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteFile {
+    /// Its path in the repository.
+    pub name: String,
+    /// Its length.
+    pub num_bytes: u64,
+    /// What its content must hash to.
+    pub digest: Digest,
+}
+
+/// What the hub said of one revision.
+#[derive(Debug)]
+pub struct Listing {
+    /// The commit, forty hexadecimal digits.
+    pub commit: String,
+    files: Vec<Sibling>,
+}
+
+/// The hub's answer, as far as it is read.
+#[derive(Deserialize)]
+struct Answer {
+    sha: String,
+    siblings: Vec<Sibling>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Sibling {
+    rfilename: String,
+    size: Option<u64>,
+    #[serde(rename = "blobId")]
+    blob_id: Option<String>,
+    lfs: Option<LargeFile>,
+}
+
+#[derive(Debug, Deserialize)]
+struct LargeFile {
+    #[serde(alias = "oid")]
+    sha256: String,
+    size: u64,
+}
+
+impl Listing {
+    /// Reads the hub's answer.
+    ///
+    /// Errors: it is not the JSON of a model repository, or its commit is no commit.
+    pub fn parse(json: &[u8]) -> Result<Listing> {
+        let answer: Answer = serde_json::from_slice(json).context("the hub's answer is no description of a model")?;
+        ensure!(is_hex(&answer.sha, 40), "the hub names the commit `{}`, which is no commit", answer.sha);
+        Ok(Listing { commit: answer.sha, files: answer.siblings })
+    }
+
+    /// The files that the commands read, small ones first.
+    ///
+    /// Errors: the repository holds no model that could be read, or the hub gave no usable hash for a file.
+    pub fn wanted(&self) -> Result<Vec<RemoteFile>> {
+        let wanted = self.files.iter().filter(|file| is_wanted(&file.rfilename));
+        let mut files = wanted.map(Sibling::remote_file).collect::<Result<Vec<RemoteFile>>>()?;
+        let has = |test: &dyn Fn(&str) -> bool| files.iter().any(|file| test(&file.name));
+        if !has(&|name| name == "config.json") {
+            bail!("it has no config.json in its top folder: this is no model in the Hugging Face layout");
+        }
+        if !has(&|name| name.ends_with(".safetensors")) {
+            bail!("it has no model*.safetensors in its top folder: only safetensors weights are read");
+        }
+        files.sort_by(|a, b| (a.num_bytes, &a.name).cmp(&(b.num_bytes, &b.name)));
+        Ok(files)
+    }
+}
+
+/// Top folder only: `original/` and `metal/` hold the same weights again.
+fn is_wanted(name: &str) -> bool {
+    let is_weights = name.starts_with("model") && name.ends_with(".safetensors");
+    let is_plain = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    is_plain && (NAMES.contains(&name) || is_weights)
+}
+
+impl Sibling {
+    fn remote_file(&self) -> Result<RemoteFile> {
+        let name = &self.rfilename;
+        let (num_bytes, digest) = match (&self.lfs, self.size, &self.blob_id) {
+            (Some(large), _, _) => (large.size, Digest::Sha256(large.sha256.clone())),
+            (None, Some(size), Some(blob)) => (size, Digest::GitBlob(blob.clone())),
+            _ => bail!("the hub gives neither size nor hash of {name}: it cannot be verified"),
+        };
+        let num_digits = if matches!(digest, Digest::Sha256(_)) { 64 } else { 40 };
+        ensure!(is_hex(digest.hex(), num_digits), "the hub gives `{}` as the hash of {name}: it is none", digest.hex());
+        Ok(RemoteFile { name: name.clone(), num_bytes, digest })
+    }
+}
+
+fn is_hex(text: &str, num_digits: usize) -> bool {
+    text.len() == num_digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+    fn wanted(siblings: Value) -> Result<Vec<RemoteFile>> {
+        Listing::parse(&serde_json::to_vec(&json!({"sha": COMMIT, "siblings": siblings}))?)?.wanted()
+    }
+
+    fn small(name: &str) -> Value {
+        json!({"rfilename": name, "size": 2, "blobId": COMMIT})
+    }
+
+    fn large(name: &str) -> Value {
+        json!({"rfilename": name, "size": 9, "blobId": COMMIT, "lfs": {"sha256": "a".repeat(64), "size": 9, "pointerSize": 1}})
+    }
+
+    #[test]
+    fn only_what_is_read_is_wanted() {
+        let all = json!([
+            large("model-00001-of-00002.safetensors"), small("README.md"), large("original/model.safetensors"),
+            large("metal/model.bin"), large("pytorch_model.bin"), small("chat_template.jinja"), small("config.json"),
+            small("original/config.json"), small("tokenizer.json"), small("model.safetensors.index.json"),
+            small("generation_config.json"), small("model/../../x.safetensors"), large("adapter_model.safetensors"),
+        ]);
+        let names: Vec<String> = wanted(all).unwrap().into_iter().map(|file| file.name).collect();
+        let expect = "config.json generation_config.json model.safetensors.index.json tokenizer.json \
+                      model-00001-of-00002.safetensors";
+        assert_eq!(names.join(" "), expect);
+    }
+
+    #[test]
+    fn each_file_has_its_own_kind_of_hash() {
+        let files = wanted(json!([small("config.json"), large("model.safetensors")])).unwrap();
+        assert_eq!(files[0].digest, Digest::GitBlob(COMMIT.to_owned()));
+        assert_eq!(files[1].digest, Digest::Sha256("a".repeat(64)));
+        assert_eq!((files[0].num_bytes, files[1].num_bytes), (2, 9));
+    }
+
+    #[test]
+    fn a_repository_without_a_model_says_what_it_lacks() {
+        for (siblings, expect) in [
+            (json!([large("model.safetensors")]), "no config.json"),
+            (json!([small("config.json"), large("pytorch_model.bin")]), "no model*.safetensors"),
+            (json!([{"rfilename": "config.json"}]), "neither size nor hash of config.json"),
+            (json!([{"rfilename": "config.json", "size": 1, "blobId": "../../x"}]), "it is none"),
+        ] {
+            let message = wanted(siblings).unwrap_err().to_string();
+            assert!(message.contains(expect), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_no_listing_is_refused() {
+        assert!(Listing::parse(b"<html>").is_err());
+        assert!(Listing::parse(br#"{"sha": "../..", "siblings": []}"#).unwrap_err().to_string().contains("no commit"));
+    }
+}

@@ -1,0 +1,240 @@
+//! `gptoss score`: how likely does a model find a text?
+//!
+//! Every token's log-probability given those before it, their mean and the perplexity. With `--logits` the logits themselves go to a
+//! safetensors file, row by row as they come, so that a long text with the published vocabulary needs no memory for them; in exact mode
+//! they are the ones that the official implementation gives. In fast mode the exact model runs beside, chunk by chunk, and the mean KL
+//! divergence between the two is printed: what fast costs is measured where it is used, unless `--no-kl` says otherwise.
+//!
+//! The first token is given, not predicted, and has no log-probability.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, anyhow};
+use gptoss_model::{Batch, KvCache, LogitRows, Model, log_prob, log_sum_exp};
+use serde_json::json;
+
+use crate::args::{ComputeArgs, PrecisionArg, ScoreArgs};
+use crate::input::{self, Source};
+use crate::model_source::Opened;
+use crate::output;
+use crate::progress::{Progress, Unit};
+
+/// Tokens computed between two steps of the progress bar. The logits do not depend on it; the exact model's rows of one step are held in
+/// memory, 103 MB with the published vocabulary.
+const STEP_TOKENS: usize = 128;
+
+/// What came out.
+#[derive(Debug, Default)]
+struct Scores {
+    /// Of each token but the first, in nats.
+    logprobs: Vec<f64>,
+    /// Sum over the rows of KL(exact ‖ fast), in nats; None when only one model ran.
+    kl_sum: Option<f64>,
+    kl_max: f64,
+    rows: usize,
+}
+
+/// Runs the command.
+pub fn run(args: &ScoreArgs) -> Result<ExitCode> {
+    let opened = Opened::from_argument(&args.model)?;
+    let tokens = read_tokens(args, &opened)?;
+    check_tokens(&tokens, &opened)?;
+    let scored = Scored::load(&opened, args)?;
+    let scores = match &args.logits {
+        None => scored.run(&tokens, &mut |_| Ok(()))?,
+        Some(file) => write_logits(file, &scored, &tokens)?,
+    };
+    print(args, &opened, &tokens, &scores)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read_tokens(args: &ScoreArgs, opened: &Opened) -> Result<Vec<u32>> {
+    if let Some(file) = &args.token_ids {
+        let source = Source::from_argument(Some(file));
+        let text = source.read_text()?;
+        return input::parse_token_ids(&text)
+            .with_context(|| format!("{} holds no token ids", source.name()));
+    }
+    let source = Source::from_argument(args.text.as_deref());
+    Ok(opened.vocab()?.encode_ids(&source.read_text()?))
+}
+
+fn check_tokens(tokens: &[u32], opened: &Opened) -> Result<()> {
+    let config = opened.checkpoint.config();
+    let name = opened.source.name();
+    if tokens.is_empty() {
+        return Err(anyhow!("there is nothing to score: the input has no token"));
+    }
+    if tokens.len() > config.max_position_embeddings {
+        let sizes = format!(
+            "{} tokens, but the context of {name} holds {}",
+            tokens.len(),
+            config.max_position_embeddings
+        );
+        return Err(anyhow!("the input is longer than the context: {sizes}\nsplit it"));
+    }
+    match tokens.iter().position(|&id| id as usize >= config.vocab_size) {
+        None => Ok(()),
+        Some(index) => {
+            let what =
+                format!("token id {} at index {index} is beyond the vocabulary of {name}", tokens[index]);
+            Err(anyhow!(
+                "{what}: its ids are 0 to {}\nuse the ids of this model's own tokenizer",
+                config.vocab_size - 1
+            ))
+        }
+    }
+}
+
+/// The model that is scored with, and in fast mode the exact one it is compared to.
+struct Scored {
+    model: Model,
+    exact: Option<Model>,
+}
+
+impl Scored {
+    fn load(opened: &Opened, args: &ScoreArgs) -> Result<Scored> {
+        let compares = args.compute.precision == PrecisionArg::Fast && !args.no_kl;
+        let exact = ComputeArgs { precision: PrecisionArg::Exact, ..args.compute.clone() };
+        let exact = if compares { Some(opened.load(&exact)?) } else { None };
+        Ok(Scored { model: opened.load(&args.compute)?, exact })
+    }
+
+    /// Computes every row of logits in order, shows each to `on_row`, and keeps the scores.
+    fn run(&self, tokens: &[u32], on_row: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<Scores> {
+        let mut scores = Scores { kl_sum: self.exact.is_some().then_some(0.0), ..Scores::default() };
+        let mut cache = self.model.new_cache(tokens.len());
+        let mut exact_cache = self.exact.as_ref().map(|model| model.new_cache(tokens.len()));
+        let mut progress = Progress::new("scoring", Unit::Tokens);
+        let mut failed = Ok(());
+        for (step, chunk) in tokens.chunks(STEP_TOKENS).enumerate() {
+            let first = step * STEP_TOKENS;
+            let exact_rows = self.exact_rows(chunk, exact_cache.as_mut())?;
+            let batch = Batch { tokens: chunk, logits: LogitRows::All };
+            self.model.forward_rows(&batch, &mut cache, &mut |index, row| {
+                if failed.is_ok() {
+                    failed = on_row(row);
+                }
+                scores.add(row, tokens.get(first + index + 1).copied());
+                if let Some(exact) = &exact_rows {
+                    scores.compare(&exact[index * row.len()..][..row.len()], row);
+                }
+            })?;
+            std::mem::replace(&mut failed, Ok(()))?;
+            progress.set((first + chunk.len()) as u64, tokens.len() as u64);
+        }
+        Ok(scores)
+    }
+
+    fn exact_rows(&self, chunk: &[u32], cache: Option<&mut KvCache>) -> Result<Option<Vec<f32>>> {
+        let (Some(model), Some(cache)) = (&self.exact, cache) else { return Ok(None) };
+        Ok(Some(model.forward(&Batch { tokens: chunk, logits: LogitRows::All }, cache)?.rows))
+    }
+}
+
+impl Scores {
+    fn add(&mut self, row: &[f32], next: Option<u32>) {
+        self.rows += 1;
+        self.logprobs.extend(next.map(|token| log_prob(row, token)));
+    }
+
+    /// Adds KL(exact ‖ fast) of one row: the nats lost by coding exact's tokens with fast's probabilities.
+    fn compare(&mut self, exact: &[f32], fast: &[f32]) {
+        let (exact_sum, fast_sum) = (log_sum_exp(exact), log_sum_exp(fast));
+        let terms = exact.iter().zip(fast).map(|(&p, &q)| {
+            let (log_p, log_q) = (f64::from(p) - exact_sum, f64::from(q) - fast_sum);
+            log_p.exp() * (log_p - log_q)
+        });
+        // Rounding can make the sum of a divergence that is zero a hair negative.
+        let divergence = terms.sum::<f64>().max(0.0);
+        self.kl_sum = self.kl_sum.map(|sum| sum + divergence);
+        self.kl_max = self.kl_max.max(divergence);
+    }
+
+    fn mean_logprob(&self) -> Option<f64> {
+        let count = self.logprobs.len();
+        (count > 0).then(|| self.logprobs.iter().sum::<f64>() / count as f64)
+    }
+
+    fn kl_mean(&self) -> Option<f64> {
+        self.kl_sum.map(|sum| sum / self.rows.max(1) as f64)
+    }
+}
+
+/// The scores, while the logits go to a safetensors file: one tensor `logits` [T, V], f32, little endian.
+fn write_logits(file: &Path, scored: &Scored, tokens: &[u32]) -> Result<Scores> {
+    let shape = [tokens.len(), scored.model.config().vocab_size];
+    let bytes = shape[0] * shape[1] * size_of::<f32>();
+    let tensor = json!({"logits": {"dtype": "F32", "shape": shape, "data_offsets": [0, bytes]}});
+    let mut header = tensor.to_string();
+    // The format wants the data to begin at a multiple of 8; spaces may follow the JSON.
+    header.push_str(&" ".repeat(header.len().next_multiple_of(8) - header.len()));
+    let mut scores = Scores::default();
+    output::write_atomically(file, |out| {
+        out.write_all(&(header.len() as u64).to_le_bytes())?;
+        out.write_all(header.as_bytes())?;
+        scores = scored.run(tokens, &mut |row| {
+            for value in row {
+                out.write_all(&value.to_le_bytes())?;
+            }
+            Ok(())
+        })?;
+        Ok(())
+    })?;
+    Ok(scores)
+}
+
+fn print(args: &ScoreArgs, opened: &Opened, tokens: &[u32], scores: &Scores) -> Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mean = scores.mean_logprob();
+    let perplexity = mean.map(|mean| (-mean).exp());
+    let precision = match args.compute.precision {
+        PrecisionArg::Fast => "fast",
+        PrecisionArg::Exact => "exact",
+    };
+    if args.json {
+        let first = std::iter::once(None);
+        let logprobs: Vec<Option<f64>> = first.chain(scores.logprobs.iter().copied().map(Some)).collect();
+        let object = json!({
+            "model": opened.source.name(),
+            "demo": opened.source.is_demo(),
+            "precision": precision,
+            "tokens": tokens,
+            "logprobs": logprobs,
+            "mean_logprob": mean,
+            "perplexity": perplexity,
+            "kl_to_exact": scores.kl_mean().map(|kl| json!({"mean": kl, "max": scores.kl_max})),
+        });
+        input::write_json_line(&mut out, &object)?;
+        return Ok(out.flush()?);
+    }
+    print_tokens(&mut out, opened, tokens, scores)?;
+    if let (Some(mean), Some(perplexity)) = (mean, perplexity) {
+        writeln!(
+            out,
+            "\n{} tokens, mean log-probability {mean:.6} nats, perplexity {perplexity:.4}",
+            tokens.len()
+        )?;
+    }
+    if let Some(kl) = scores.kl_mean() {
+        writeln!(out, "fast against exact: mean KL {kl:.3e} nats, largest {:.3e}", scores.kl_max)?;
+    }
+    Ok(out.flush()?)
+}
+
+/// One line a token: its index, its id, its log-probability, and its text where the model has a vocabulary.
+fn print_tokens(out: &mut dyn Write, opened: &Opened, tokens: &[u32], scores: &Scores) -> Result<()> {
+    let vocab = opened.vocab().ok();
+    for (index, &token) in tokens.iter().enumerate() {
+        let logprob = match index.checked_sub(1).and_then(|before| scores.logprobs.get(before)) {
+            Some(logprob) => format!("{logprob:.6}"),
+            None => "-".to_owned(),
+        };
+        let text = vocab.as_ref().and_then(|vocab| vocab.decode(&[token]).ok());
+        let text = text.map(|bytes| format!("{:?}", String::from_utf8_lossy(&bytes))).unwrap_or_default();
+        writeln!(out, "{}", format!("{index:>6} {token:>7} {logprob:>12}  {text}").trim_end())?;
+    }
+    Ok(())
+}
