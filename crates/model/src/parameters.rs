@@ -94,3 +94,72 @@ impl Counts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gptoss_checkpoint::{ExpertFormat, PRESETS, Preset, num_bytes, parts};
+
+    use super::*;
+    use crate::memory::memory;
+    use crate::{Precision, Term};
+
+    fn config(preset: Preset) -> ModelConfig {
+        ModelConfig::from_checkpoint(&preset.config()).expect("a preset is legal")
+    }
+
+    fn totals(preset: Preset) -> (u64, u64) {
+        let parts = parameters(&config(preset));
+        (parts.iter().map(|part| part.total).sum(), parts.iter().map(|part| part.active).sum())
+    }
+
+    #[test]
+    fn published_totals() {
+        assert_eq!(totals(Preset::GptOss120b), (116_829_156_672, 5_132_849_472));
+        assert_eq!(totals(Preset::GptOss20b), (20_914_757_184, 3_608_307_264));
+    }
+
+    #[test]
+    fn announced_totals() {
+        let billions = |number: u64| (number as f64 / 1e8).round() / 10.0;
+        let (total, active) = totals(Preset::GptOss15b);
+        assert_eq!((total as f64 / 1e7).round() / 100.0, 14.99);
+        assert_eq!(active, total - 201_088 * 4096);
+        let (total, active) = totals(Preset::GptOss90b);
+        assert_eq!((billions(total), billions(active)), (90.0, 16.7));
+    }
+
+    fn weights(terms: &[Term]) -> u64 {
+        terms.iter().filter(|term| term.name.starts_with("weights: ")).map(|term| term.bytes).sum()
+    }
+
+    /// Bytes by formula against bytes by adding up the tensors of a checkpoint.
+    #[test]
+    fn weights_are_the_tensors_of_the_checkpoint() {
+        let formats = [ExpertFormat::Mxfp4, ExpertFormat::Bf16];
+        for (preset, format) in PRESETS.into_iter().flat_map(|preset| formats.map(|format| (preset, format)))
+        {
+            let checkpoint = preset.config();
+            let tensors: usize =
+                parts(&checkpoint, format).iter().map(|&part| num_bytes(&checkpoint, part)).sum();
+            let terms = memory(&config(preset), format, 4096, Precision::Fast);
+            assert_eq!(weights(&terms), tensors as u64, "{preset} {format:?}");
+        }
+        let of = |preset| weights(&memory(&config(preset), ExpertFormat::Mxfp4, 1, Precision::Fast));
+        assert_eq!(of(Preset::GptOss20b), 13_761_264_768);
+        assert_eq!(of(Preset::GptOss120b), 65_248_815_744);
+    }
+
+    #[test]
+    fn cache_grows_with_the_context_in_full_layers_only() {
+        let term = |context, precision, name: &str| {
+            let terms = memory(&config(Preset::GptOss20b), ExpertFormat::Mxfp4, context, precision);
+            terms.into_iter().find(|term| term.name == name).expect("a term").bytes
+        };
+        let full = "KV cache: full layers";
+        assert_eq!(term(131_072, Precision::Fast, full), 3 << 30);
+        assert_eq!(term(131_072, Precision::Exact, full), 6 << 30);
+        let windowed = "KV cache: windowed layers";
+        assert_eq!(term(131_072, Precision::Fast, windowed), 12 * 2048 * (127 + 512));
+        assert_eq!(term(100, Precision::Fast, windowed), 12 * 2048 * 100);
+    }
+}
