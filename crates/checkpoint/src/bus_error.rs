@@ -107,15 +107,16 @@ extern "C" fn handle_bus_error(signal: libc::c_int, info: *mut libc::siginfo_t, 
         // SAFETY: `_exit` is async-signal-safe and does not return.
         unsafe { libc::_exit(1) };
     }
-    // Not ours: the previous handler gets it when the faulting instruction runs again. A bus error sent by `kill`
-    // does not come again by itself, so it is raised once more; it stays pending until this handler returns.
-    // SAFETY: both calls are async-signal-safe, and `PREVIOUS` was set before this handler could run.
+    // Not ours. A real fault comes again when the faulting instruction runs again, and then meets the previous handler.
+    // One that somebody sent with `kill` does not: it gets the default action, which ends the process.
+    // SAFETY: all calls are async-signal-safe; `info` is valid as above; a zeroed sigaction is the default action.
     unsafe {
-        match PREVIOUS.get() {
-            Some(previous) => libc::sigaction(signal, previous, ptr::null_mut()),
-            None => libc::_exit(1),
-        };
-        libc::raise(signal);
+        let previous = PREVIOUS.get().filter(|_| (*info).si_code > 0);
+        let default: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, previous.unwrap_or(&default), ptr::null_mut());
+        if previous.is_none() {
+            libc::raise(signal);
+        }
     }
 }
 

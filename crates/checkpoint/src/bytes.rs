@@ -11,7 +11,7 @@ use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use half::bf16;
+use half::{bf16, f16};
 
 use crate::bus_error;
 use crate::error::Error;
@@ -38,6 +38,13 @@ impl Tensor {
         self.elements(Dtype::Bf16)
     }
 
+    /// The elements as f16, without copying.
+    ///
+    /// Errors: [`Error::WrongDtype`] when the tensor is something else.
+    pub fn f16(&self) -> Result<&[f16], Error> {
+        self.elements(Dtype::F16)
+    }
+
     /// The elements as f32, without copying.
     ///
     /// Errors: [`Error::WrongDtype`] when the tensor is something else.
@@ -52,12 +59,13 @@ impl Tensor {
         self.elements(Dtype::I64)
     }
 
-    /// A copy of a bf16 or f32 tensor in f32, for the small vectors that computations want in full precision.
+    /// A copy of a bf16, f16 or f32 tensor in f32, for the small vectors that computations want in full precision.
     ///
-    /// Errors: [`Error::WrongDtype`] when the tensor is neither.
+    /// Errors: [`Error::WrongDtype`] when the tensor is something else.
     pub fn to_f32(&self) -> Result<Vec<f32>, Error> {
         match self.dtype {
             Dtype::F32 => Ok(self.f32()?.to_vec()),
+            Dtype::F16 => Ok(self.f16()?.iter().map(|value| value.to_f32()).collect()),
             _ => Ok(self.bf16()?.iter().map(|value| value.to_f32()).collect()),
         }
     }

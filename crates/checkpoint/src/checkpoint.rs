@@ -14,6 +14,7 @@ use crate::bytes::{Bytes, MappedFile, Tensor};
 use crate::config::Config;
 use crate::config_json::{ConfigForm, parse_config, parse_generation_config};
 use crate::error::Error;
+use crate::gguf::{GgufModel, GgufTokenizer};
 use crate::names;
 use crate::part::{Dtype, ExpertFormat, LayerPart, Layout, Part};
 use crate::preset::Preset;
@@ -41,6 +42,7 @@ enum Source {
     Original(Shards),
     Synthetic { preset: Preset, seed: u64 },
     Embedded { shards: Shards, files: EmbeddedFiles },
+    Gguf(GgufModel),
 }
 
 /// Name and contents of each embedded file.
@@ -58,10 +60,14 @@ pub struct WeightFile {
 }
 
 impl Checkpoint {
-    /// Opens a folder in the Hugging Face or the `original/` layout.
+    /// Opens a folder in the Hugging Face or the `original/` layout, or a GGUF file.
     ///
     /// Errors: every variant of [`Error`] that speaks of reading.
     pub fn open(folder: &Path) -> Result<Checkpoint, Error> {
+        if folder.is_file() {
+            let (model, config, experts) = GgufModel::open(folder)?;
+            return Ok(Checkpoint { config, experts, place: folder.to_path_buf(), source: Source::Gguf(model) });
+        }
         let config_path = folder.join(CONFIG_FILE);
         if !config_path.exists() {
             return Err(Error::MissingFile {
@@ -139,6 +145,7 @@ impl Checkpoint {
         match (&self.source, self.experts) {
             (Source::Original(_), _) => Layout::Original,
             (Source::Synthetic { preset, seed }, _) => Layout::Synthetic(*preset, *seed),
+            (Source::Gguf(model), _) => Layout::Gguf(model.dialect()),
             (_, ExpertFormat::Mxfp4) => Layout::HuggingFaceMxfp4,
             (_, ExpertFormat::Bf16) => Layout::HuggingFaceBf16,
         }
@@ -149,7 +156,7 @@ impl Checkpoint {
         self.experts
     }
 
-    /// The folder, or a label in its place: `synthetic:tiny@0`, `(embedded)`.
+    /// The folder or file, or a label in its place: `synthetic:tiny@0`, `(embedded)`.
     pub fn place(&self) -> &Path {
         &self.place
     }
@@ -161,6 +168,11 @@ impl Checkpoint {
 
     /// The weight files; none for synthetic and embedded checkpoints.
     pub fn files(&self) -> Vec<WeightFile> {
+        if let Source::Gguf(model) = &self.source {
+            let file = model.file();
+            let (path, num_bytes) = (file.path().to_path_buf(), file.num_bytes());
+            return vec![WeightFile { path, num_bytes, num_tensors: file.tensors().len() }];
+        }
         let (Source::HuggingFace(shards) | Source::Original(shards)) = &self.source else {
             return Vec::new();
         };
@@ -172,12 +184,19 @@ impl Checkpoint {
         shards.files().iter().map(describe).collect()
     }
 
-    /// Bytes of all tensors as this checkpoint stores them, headers not counted.
+    /// Bytes of all tensors as [`Checkpoint::tensor`] gives them, headers not counted.
     pub fn tensor_bytes(&self) -> u64 {
-        self.parts().into_iter().map(|part| names::num_bytes(&self.config, part) as u64).sum()
+        let num_bytes = |part| match &self.source {
+            Source::Gguf(model) => model.num_bytes(&self.config, part),
+            _ => names::num_bytes(&self.config, part) as u64,
+        };
+        self.parts().into_iter().map(num_bytes).sum()
     }
 
-    /// The bytes of a part: a view of a map, or new memory for a synthetic one.
+    /// The bytes of a part: a view of a map, or new memory for a synthetic one and for the experts of a GGUF file.
+    ///
+    /// A GGUF file gives vectors and dense matrices in the type it has them in: bf16, f16, f32, for matrices also
+    /// [`Dtype::Q8_0`].
     ///
     /// Errors: [`Error::NoSuchPart`] for a layer beyond the last, a router in a dense model, or the other expert format.
     pub fn tensor(&self, part: Part) -> Result<Tensor, Error> {
@@ -190,6 +209,7 @@ impl Checkpoint {
                 shards.tensor(&names::hugging_face(&self.config, part))
             }
             Source::Original(shards) => self.original_tensor(shards, part),
+            Source::Gguf(model) => model.tensor(&self.config, part),
         };
         found.ok_or_else(|| self.no_such_part(part))
     }
@@ -199,7 +219,7 @@ impl Checkpoint {
     /// Errors: [`Error::Io`].
     pub fn tokenizer_json(&self) -> Result<Option<Bytes>, Error> {
         match &self.source {
-            Source::Synthetic { .. } => Ok(None),
+            Source::Synthetic { .. } | Source::Gguf(_) => Ok(None),
             Source::Embedded { files, .. } => Ok(embedded_file(files, TOKENIZER_FILE).map(Bytes::embedded)),
             Source::HuggingFace(_) | Source::Original(_) => {
                 let path = self.place.join(TOKENIZER_FILE);
@@ -208,6 +228,16 @@ impl Checkpoint {
                 }
                 Ok(Some(Bytes::mapped(MappedFile::open(&path)?.into())))
             }
+        }
+    }
+
+    /// The vocabulary in the metadata of a GGUF file, if it has one; other checkpoints have none there.
+    ///
+    /// Errors: [`Error::BadGguf`].
+    pub fn gguf_tokenizer(&self) -> Result<Option<GgufTokenizer<'_>>, Error> {
+        match &self.source {
+            Source::Gguf(model) => GgufTokenizer::of(model.file()),
+            _ => Ok(None),
         }
     }
 

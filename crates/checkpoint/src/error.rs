@@ -103,6 +103,40 @@ pub enum Error {
         /// Which rule, and at which tensor.
         detail: String,
     },
+    /// A GGUF file breaks the format's rules or holds what is no gpt-oss.
+    #[error("{path}: not a GGUF file that can be read: {detail}; download or convert the file again", path = .path.display())]
+    BadGguf {
+        /// The file.
+        path: PathBuf,
+        /// Which rule, and at which key or tensor.
+        detail: String,
+    },
+    /// A GGUF file holds another kind of model.
+    #[error(
+        "{path}: general.architecture is {found:?}; this program runs gpt-oss files only (\"gpt-oss\", or \"gptoss\" from \
+         Ollama)", path = .path.display()
+    )]
+    UnknownArchitecture {
+        /// The file.
+        path: PathBuf,
+        /// The value found, or `missing`.
+        found: String,
+    },
+    /// A tensor of a GGUF file is in a quantisation that is not read.
+    #[error(
+        "{path}: the tensor {tensor} is {found}, which is not read; {accepted} can be: use a file of this model whose experts \
+         are MXFP4 and whose other tensors are Q8_0, BF16, F16 or F32, or the published safetensors", path = .path.display()
+    )]
+    UnsupportedTensorType {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name.
+        tensor: String,
+        /// Its type.
+        found: &'static str,
+        /// The types that are read there.
+        accepted: &'static str,
+    },
     /// A file is larger than anything this program would read whole.
     #[error("{path}: {found} bytes is more than the {limit} that such a file may have; this is not a checkpoint's file", path = .path.display())]
     FileTooLarge {

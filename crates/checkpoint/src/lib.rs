@@ -1,7 +1,7 @@
 //! Bytes of weight files: which tensor of a gpt-oss checkpoint is where, and is it what the config promises?
 //!
 //! [`Checkpoint`] is the entry point: open a folder (Hugging Face layout with MXFP4 or bf16 experts, or OpenAI's
-//! `original/`), take one embedded in the program, or make one of random weights from a seed; then ask for a [`Part`].
+//! `original/`) or a GGUF file, take one embedded in the program, or make one of random weights from a seed; then ask for a [`Part`].
 //! Files are mapped, never read whole, so that a model larger than memory opens in milliseconds and the page cache does
 //! the rest. Everything a stranger's file can say wrong is found while opening and reported by an [`Error`] that says
 //! what, where and what to do.
@@ -15,12 +15,16 @@ mod checkpoint;
 mod config;
 mod config_json;
 mod error;
+mod gguf;
+mod mxfp4;
 mod names;
 mod part;
 mod preset;
 mod safetensors;
 mod shards;
+mod synth;
 mod synthetic;
+mod write;
 
 pub use bus_error::install_bus_error_handler;
 pub use bytes::{Bytes, Tensor};
@@ -31,7 +35,15 @@ pub use config::{
 };
 pub use config_json::{ConfigForm, ParsedConfig, parse_config, parse_generation_config};
 pub use error::Error;
+pub use gguf::{
+    Dialect, GGUF_ALIGNMENT_MAX, GGUF_AXES_MAX, GGUF_KEYS_MAX, GGUF_LIST_DEPTH_MAX, GGUF_LIST_LEN_MAX,
+    GGUF_NAME_BYTES_MAX, GGUF_STRING_BYTES_MAX, GGUF_TENSORS_MAX, GgmlType, GgufHeader, GgufList, GgufTensor,
+    GgufTokenizer, GgufValue, NibbleOrder, Storage,
+};
+pub use mxfp4::mxfp4_value;
 pub use names::{num_bytes, parts, shape};
 pub use part::{Dtype, ExpertFormat, LayerPart, Layout, Part};
 pub use preset::{PRESETS, PUBLISHED_EOS, PUBLISHED_VOCAB_SIZE, Preset};
 pub use safetensors::{Entry, HEADER_BYTES_MAX, Header, SafetensorsFile};
+pub use synth::{SynthRequest, WriteLayout, write_synthetic};
+pub use write::{Outline, write_safetensors};

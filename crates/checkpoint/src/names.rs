@@ -209,7 +209,7 @@ pub fn original(config: &Config, part: Part) -> OriginalName {
 }
 
 /// Rows of the fused projection: `which` is 0 for q, 1 for k, 2 for v.
-fn fused_rows(config: &Config, which: usize) -> Range<usize> {
+pub(crate) fn fused_rows(config: &Config, which: usize) -> Range<usize> {
     let q_rows = config.num_attention_heads * config.head_dim;
     let kv_rows = config.num_key_value_heads * config.head_dim;
     match which {

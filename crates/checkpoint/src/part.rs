@@ -9,7 +9,7 @@
 
 use std::fmt;
 
-use crate::Preset;
+use crate::{Dialect, Preset};
 
 /// One tensor of the model, by its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -91,9 +91,11 @@ pub enum Layout {
     Original,
     /// Random weights of a preset's shape, made from this seed when they are asked for.
     Synthetic(Preset, u64),
+    /// One GGUF file.
+    Gguf(Dialect),
 }
 
-/// Element type of a tensor: the whole-byte types of the safetensors format.
+/// Element type of a tensor: the whole-byte types of the safetensors format, and the block type of GGUF's dense tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dtype {
     /// bfloat16.
@@ -126,6 +128,9 @@ pub enum Dtype {
     F8E5M2,
     /// 8-bit float, 4 exponent bits.
     F8E4M3,
+    /// Blocks of 32 signed bytes behind one f16 scale, 34 bytes each; from GGUF files only. The block is the element:
+    /// the last axis of a shape counts blocks.
+    Q8_0,
 }
 
 /// Every dtype with its name in a safetensors header.
@@ -155,12 +160,13 @@ impl Dtype {
             Dtype::Bf16 | Dtype::F16 | Dtype::U16 | Dtype::I16 => 2,
             Dtype::F32 | Dtype::U32 | Dtype::I32 => 4,
             Dtype::F64 | Dtype::U64 | Dtype::I64 => 8,
+            Dtype::Q8_0 => 34,
         }
     }
 
-    /// The name in a safetensors header.
+    /// The name in a safetensors header; `Q8_0`, which has none there, is called by its own.
     pub fn name(self) -> &'static str {
-        DTYPE_NAMES.iter().find(|(dtype, _)| *dtype == self).map_or("?", |(_, name)| name)
+        DTYPE_NAMES.iter().find(|(dtype, _)| *dtype == self).map_or("Q8_0", |(_, name)| name)
     }
 
     /// The dtype with this header name; `None` for types that this program has no use for (sub-byte floats).
@@ -182,6 +188,8 @@ impl fmt::Display for Layout {
             Layout::HuggingFaceBf16 => f.write_str("Hugging Face, bf16 experts"),
             Layout::Original => f.write_str("OpenAI original, MXFP4 experts"),
             Layout::Synthetic(preset, seed) => write!(f, "synthetic {preset}, seed {seed}"),
+            Layout::Gguf(Dialect::LlamaCpp) => f.write_str("GGUF, llama.cpp's names"),
+            Layout::Gguf(Dialect::Ollama) => f.write_str("GGUF, Ollama's names"),
         }
     }
 }

@@ -1,0 +1,223 @@
+//! The matrices of the experts, from the order of a GGUF file into the published one.
+//!
+//! Entry point: [`ExpertRows`]. A GGUF file keeps each scale beside its sixteen bytes of codes, may pair the codes of a
+//! byte differently, and may hold the gate and the up projection one after the other or in two tensors; the published
+//! layout has all codes together, all scales together, and rows interleaved gate, up, gate, up. Every function here
+//! walks the published rows, asks where a row lies in the file, and writes it; the rows are divided among threads.
+//!
+//! The result is new memory, as large as the tensor. It does not know names or shapes; the caller has checked both.
+
+use half::bf16;
+
+use super::element::{NibbleOrder, Storage};
+use crate::bytes::Bytes;
+use crate::config::MXFP4_BLOCK;
+
+/// Bytes of one scale and its codes.
+const BLOCK_BYTES: usize = 17;
+/// Bytes of the codes alone.
+const CODE_BYTES: usize = 16;
+/// Columns that are transposed together: a cache line of bf16.
+const TILE_COLUMNS: usize = 32;
+
+/// Where the rows of a stack of expert matrices lie.
+#[derive(Clone, Debug)]
+pub(crate) struct ExpertRows {
+    pub(crate) sources: Sources,
+    /// Format of every source.
+    pub(crate) storage: Storage,
+    /// Rows of one expert in the published order.
+    pub(crate) rows_per_expert: usize,
+    /// Rows of all experts.
+    pub(crate) num_rows: usize,
+}
+
+/// Which order the rows have in the file.
+#[derive(Clone, Debug)]
+pub(crate) enum Sources {
+    /// The published one.
+    InOrder(Bytes),
+    /// The gate rows of all experts in one tensor, the up rows in another.
+    Apart { gate: Bytes, up: Bytes },
+    /// For each expert its gate rows, then its up rows.
+    GateFirst(Bytes),
+}
+
+impl ExpertRows {
+    /// The bytes in the file of a row in the published order.
+    fn row(&self, index: usize) -> &[u8] {
+        let (expert, row) = (index / self.rows_per_expert, index % self.rows_per_expert);
+        let half = self.rows_per_expert / 2;
+        let nth = |bytes: &Bytes, num_rows: usize| bytes.len() / num_rows;
+        let (bytes, place, size) = match &self.sources {
+            Sources::InOrder(bytes) => (bytes, index, nth(bytes, self.num_rows)),
+            Sources::GateFirst(bytes) => {
+                (bytes, expert * self.rows_per_expert + row % 2 * half + row / 2, nth(bytes, self.num_rows))
+            }
+            Sources::Apart { gate, up } => {
+                let bytes = if row % 2 == 0 { gate } else { up };
+                (bytes, expert * half + row / 2, nth(bytes, self.num_rows / 2))
+            }
+        };
+        &bytes[place * size..][..size]
+    }
+
+    /// Codes of `columns` values a row, `[rows, columns/32, 16]`, neighbours sharing a byte.
+    pub(crate) fn blocks(&self, columns: usize) -> Bytes {
+        let halves = self.storage == Storage::Mxfp4(NibbleOrder::Halves);
+        self.each_row(columns / MXFP4_BLOCK * CODE_BYTES, |row, out| {
+            let blocks = self.row(row).as_chunks::<BLOCK_BYTES>().0;
+            for (out, [_, codes @ ..]) in out.as_chunks_mut::<CODE_BYTES>().0.iter_mut().zip(blocks) {
+                *out = if halves { neighbours(codes) } else { *codes };
+            }
+        })
+    }
+
+    /// Scales of `columns` values a row, `[rows, columns/32]`.
+    pub(crate) fn scales(&self, columns: usize) -> Bytes {
+        self.each_row(columns / MXFP4_BLOCK, |row, out| {
+            for (out, [scale, ..]) in out.iter_mut().zip(self.row(row).as_chunks::<BLOCK_BYTES>().0) {
+                *out = *scale;
+            }
+        })
+    }
+
+    /// One number a row as f32, `[rows]`.
+    pub(crate) fn numbers(&self) -> Bytes {
+        self.each_row(size_of::<f32>(), |row, out| {
+            out.copy_from_slice(&number(self.row(row), self.storage).to_le_bytes());
+        })
+    }
+
+    /// The bf16 matrices transposed, `[experts, columns, rows of one expert]`.
+    pub(crate) fn transposed(&self, columns: usize) -> Bytes {
+        let out_row_bytes = self.rows_per_expert * size_of::<bf16>();
+        let num_experts = self.num_rows / self.rows_per_expert;
+        in_parallel(num_experts * columns, out_row_bytes, TILE_COLUMNS, |first, out| {
+            // A tile may reach over the end of an expert.
+            for (index, out) in out.chunks_mut(out_row_bytes).enumerate() {
+                let (expert, column) = ((first + index) / columns, (first + index) % columns);
+                for (row, out) in out.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+                    let source = self.row(expert * self.rows_per_expert + row).as_chunks::<2>().0;
+                    *out = source[column];
+                }
+            }
+        })
+    }
+
+    fn each_row(&self, row_bytes: usize, write: impl Fn(usize, &mut [u8]) + Sync) -> Bytes {
+        in_parallel(self.num_rows, row_bytes, 1, |row, out| write(row, out))
+    }
+}
+
+/// New memory of `num_rows` rows, written in groups of up to `group` rows by all threads: `write(first row, rows)`.
+fn in_parallel(
+    num_rows: usize,
+    row_bytes: usize,
+    group: usize,
+    write: impl Fn(usize, &mut [u8]) + Sync,
+) -> Bytes {
+    let num_bytes = num_rows * row_bytes;
+    let mut words = vec![0u64; num_bytes.div_ceil(8)];
+    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
+    let share = num_rows.div_ceil(threads).next_multiple_of(group).max(1);
+    let out = &mut bytemuck::cast_slice_mut::<u64, u8>(&mut words)[..num_bytes];
+    std::thread::scope(|scope| {
+        for (thread, out) in out.chunks_mut((share * row_bytes).max(1)).enumerate() {
+            let write = &write;
+            scope.spawn(move || {
+                for (index, out) in out.chunks_mut(group * row_bytes).enumerate() {
+                    write(thread * share + index * group, out);
+                }
+            });
+        }
+    });
+    Bytes::owned(words, num_bytes)
+}
+
+/// The codes of a block with neighbours sharing a byte, from halves sharing a byte.
+fn neighbours(codes: &[u8; CODE_BYTES]) -> [u8; CODE_BYTES] {
+    let mut out = [0; CODE_BYTES];
+    for pair in 0..CODE_BYTES / 2 {
+        let (even, odd) = (codes[2 * pair], codes[2 * pair + 1]);
+        out[pair] = (even & 15) | (odd << 4);
+        out[pair + CODE_BYTES / 2] = (even >> 4) | (odd & 0xF0);
+    }
+    out
+}
+
+/// The one number of a row.
+fn number(bytes: &[u8], storage: Storage) -> f32 {
+    match (storage, bytes) {
+        (Storage::Bf16, [a, b]) => bf16::from_le_bytes([*a, *b]).to_f32(),
+        (Storage::F16, [a, b]) => half::f16::from_le_bytes([*a, *b]).to_f32(),
+        (_, [a, b, c, d]) => f32::from_le_bytes([*a, *b, *c, *d]),
+        _ => f32::NAN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owned(bytes: &[u8]) -> Bytes {
+        let mut words = vec![0u64; bytes.len().div_ceil(8)];
+        bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
+        Bytes::owned(words, bytes.len())
+    }
+
+    fn code(codes: &[u8], order: NibbleOrder, value: usize) -> u8 {
+        let (byte, high) = match order {
+            NibbleOrder::Halves => (value % 16, value >= 16),
+            NibbleOrder::Neighbours => (value / 2, value % 2 == 1),
+        };
+        if high { codes[byte] >> 4 } else { codes[byte] & 15 }
+    }
+
+    #[test]
+    fn every_value_keeps_its_code() {
+        let codes: [u8; 16] = std::array::from_fn(|byte| (byte * 37 + 11) as u8);
+        let turned = neighbours(&codes);
+        for value in 0..32 {
+            let expected = code(&codes, NibbleOrder::Halves, value);
+            assert_eq!(code(&turned, NibbleOrder::Neighbours, value), expected, "value {value}");
+        }
+    }
+
+    /// Two experts with two gate and two up rows of one block each; row `r` of the published order has scale `r`.
+    #[test]
+    fn rows_come_in_the_published_order_from_every_layout() {
+        let block = |scale: u8| [[scale; 1].as_slice(), &[scale ^ 0x5A; 16]].concat();
+        let stack = |scales: &[u8]| owned(&scales.iter().flat_map(|&scale| block(scale)).collect::<Vec<u8>>());
+        let layouts = [
+            Sources::InOrder(stack(&[0, 1, 2, 3, 4, 5, 6, 7])),
+            Sources::Apart { gate: stack(&[0, 2, 4, 6]), up: stack(&[1, 3, 5, 7]) },
+            Sources::GateFirst(stack(&[0, 2, 1, 3, 4, 6, 5, 7])),
+        ];
+        for sources in layouts {
+            let storage = Storage::Mxfp4(NibbleOrder::Neighbours);
+            let rows = ExpertRows { sources, storage, rows_per_expert: 4, num_rows: 8 };
+            assert_eq!(&*rows.scales(32), [0, 1, 2, 3, 4, 5, 6, 7]);
+            let expected: Vec<u8> = (0..8u8).flat_map(|scale| [scale ^ 0x5A; 16]).collect();
+            assert_eq!(&*rows.blocks(32), expected);
+        }
+    }
+
+    #[test]
+    fn transposing_puts_every_number_in_its_place() {
+        let (num_experts, rows, columns) = (3, 6, 40);
+        let value = |expert: usize, row: usize, column: usize| ((expert * rows + row) * columns + column) as u16;
+        let mut bytes = Vec::new();
+        for (expert, row) in (0..num_experts).flat_map(|expert| (0..rows).map(move |row| (expert, row))) {
+            bytes.extend((0..columns).flat_map(|column| value(expert, row, column).to_le_bytes()));
+        }
+        let sources = Sources::InOrder(owned(&bytes));
+        let stack =
+            ExpertRows { sources, storage: Storage::Bf16, rows_per_expert: rows, num_rows: num_experts * rows };
+        let out = stack.transposed(columns);
+        for (place, found) in out.as_chunks::<2>().0.iter().enumerate() {
+            let (expert, column, row) = (place / (rows * columns), place / rows % columns, place % rows);
+            assert_eq!(u16::from_le_bytes(*found), value(expert, row, column), "{place}");
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! A gpt-oss in one GGUF file: every part by its meaning, whatever the file calls it and however it is laid out.
+//!
+//! Entry points: [`GgufModel::open`], which checks every tensor's name, type and shape against the metadata, and
+//! [`GgufModel::tensor`]. What the file holds as this program computes with it is a view of the map: vectors, and the
+//! dense matrices in bf16, f16, f32 or Q8_0. The experts are another layout (see `experts.rs`) and become new memory,
+//! made when they are asked for.
+//!
+//! Types that are not read are refused here, with the tensor's name, and not converted: a conversion would be another
+//! model under the same name. It does not know what a layer computes.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::element::Storage;
+use super::experts::{ExpertRows, Sources};
+use super::file::GgufFile;
+use super::header::GgufTensor;
+use super::metadata::{self, Dialect};
+use super::names as gguf_names;
+use crate::bytes::{Bytes, Tensor};
+use crate::config::Config;
+use crate::error::Error;
+use crate::names;
+use crate::part::{Dtype, ExpertFormat, LayerPart, Part};
+
+const VECTOR_TYPES: &str = "F32, F16 or BF16";
+const DENSE_TYPES: &str = "BF16, F16, F32 or Q8_0";
+const EXPERT_TYPES: &str = "MXFP4 or BF16";
+
+/// The tensors of one file. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct GgufModel {
+    file: Arc<GgufFile>,
+    dialect: Dialect,
+    /// Index of each tensor by name.
+    places: Arc<HashMap<String, usize>>,
+}
+
+/// Where a part is.
+enum Place<'a> {
+    /// All of one tensor.
+    Whole(&'a GgufTensor),
+    /// Some rows of a tensor that has `.2` of them.
+    Rows(&'a GgufTensor, Range<usize>, usize),
+    /// Rows of the experts, from one tensor or two.
+    Experts(ExpertPlace<'a>),
+}
+
+enum ExpertPlace<'a> {
+    InOrder(&'a GgufTensor),
+    Apart { gate: &'a GgufTensor, up: &'a GgufTensor },
+    GateFirst(&'a GgufTensor),
+}
+
+impl GgufModel {
+    /// Maps a file and checks that it holds the model its metadata describes, whole.
+    ///
+    /// Errors: [`Error::BadGguf`], [`Error::Truncated`], [`Error::UnknownArchitecture`], [`Error::BadConfig`],
+    /// [`Error::MissingTensor`], [`Error::WrongShape`], [`Error::UnsupportedTensorType`].
+    pub(crate) fn open(path: &Path) -> Result<(GgufModel, Config, ExpertFormat), Error> {
+        let file = GgufFile::open(path)?;
+        let dialect = Dialect::of(&file)?;
+        let places: HashMap<String, usize> =
+            file.tensors().iter().enumerate().map(|(index, tensor)| (tensor.name.clone(), index)).collect();
+        let model = GgufModel { file: Arc::new(file), dialect, places: Arc::new(places) };
+        let embedding = model.whole(Part::Embedding);
+        let rows = embedding.and_then(|tensor| tensor.shape.first().copied());
+        let config = metadata::config(&model.file, dialect, rows)?;
+        let down = model.whole(Part::Layer(0, LayerPart::DownBlocks));
+        let experts = match down.and_then(|tensor| tensor.element.storage) {
+            Some(Storage::Bf16) => ExpertFormat::Bf16,
+            _ => ExpertFormat::Mxfp4,
+        };
+        model.check(&config, experts)?;
+        Ok((model, config, experts))
+    }
+
+    pub(crate) fn file(&self) -> &GgufFile {
+        &self.file
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// The part's tensor: a view where the file has it as this program computes with it, else new memory.
+    pub(crate) fn tensor(&self, config: &Config, part: Part) -> Option<Tensor> {
+        match self.place(config, part)? {
+            Place::Whole(tensor) => self.file.view(tensor),
+            Place::Rows(tensor, rows, num_rows) => {
+                let mut view = self.file.view(tensor)?;
+                let row_bytes = view.bytes.len() / num_rows;
+                view.shape[0] = rows.len();
+                view.bytes = view.bytes.slice(rows.start * row_bytes..rows.end * row_bytes)?;
+                Some(view)
+            }
+            Place::Experts(place) => self.relaid(config, part, &place),
+        }
+    }
+
+    /// Bytes of what [`GgufModel::tensor`] gives.
+    pub(crate) fn num_bytes(&self, config: &Config, part: Part) -> u64 {
+        match self.place(config, part) {
+            Some(Place::Whole(tensor)) => tensor.range.len() as u64,
+            Some(Place::Rows(tensor, rows, num_rows)) => (tensor.range.len() / num_rows * rows.len()) as u64,
+            Some(Place::Experts(_)) if is_bias(part) => 2 * names::num_bytes(config, part) as u64,
+            _ => names::num_bytes(config, part) as u64,
+        }
+    }
+
+    fn relaid(&self, config: &Config, part: Part, place: &ExpertPlace<'_>) -> Option<Tensor> {
+        let shape = names::shape(config, part);
+        let first = place.tensors().next()?;
+        let rows_per_expert = rows_per_expert(config, part);
+        let data = |tensor: &GgufTensor| self.file.data(tensor);
+        let rows = ExpertRows {
+            sources: match place {
+                ExpertPlace::InOrder(tensor) => Sources::InOrder(data(tensor)),
+                ExpertPlace::Apart { gate, up } => Sources::Apart { gate: data(gate), up: data(up) },
+                ExpertPlace::GateFirst(tensor) => Sources::GateFirst(data(tensor)),
+            },
+            storage: first.element.storage?,
+            rows_per_expert,
+            num_rows: rows_per_expert * config.num_local_experts,
+        };
+        let columns = columns(config, part);
+        let (dtype, bytes): (Dtype, Bytes) = match part {
+            Part::Layer(_, LayerPart::GateUpBlocks | LayerPart::DownBlocks) => (Dtype::U8, rows.blocks(columns)),
+            Part::Layer(_, LayerPart::GateUpScales | LayerPart::DownScales) => (Dtype::U8, rows.scales(columns)),
+            Part::Layer(_, LayerPart::GateUpBf16 | LayerPart::DownBf16) => (Dtype::Bf16, rows.transposed(columns)),
+            _ => (Dtype::F32, rows.numbers()),
+        };
+        let names: Vec<&str> = place.tensors().map(|tensor| tensor.name.as_str()).collect();
+        Some(Tensor { name: names.join(" and "), dtype, shape, bytes })
+    }
+
+    fn find(&self, name: &str) -> Option<&GgufTensor> {
+        self.places.get(name).map(|&index| &self.file.tensors()[index])
+    }
+
+    fn whole(&self, part: Part) -> Option<&GgufTensor> {
+        gguf_names::spellings(part).iter().find_map(|name| self.find(name))
+    }
+
+    fn place(&self, config: &Config, part: Part) -> Option<Place<'_>> {
+        let Part::Layer(layer, layer_part) = part else { return self.whole(part).map(Place::Whole) };
+        match layer_part {
+            LayerPart::GateUpBlocks | LayerPart::GateUpScales | LayerPart::GateUpBf16 | LayerPart::GateUpBias => {
+                self.gate_up(layer, if is_bias(part) { "bias" } else { "weight" }).map(Place::Experts)
+            }
+            LayerPart::DownBlocks | LayerPart::DownScales | LayerPart::DownBf16 => {
+                self.whole(part).map(|tensor| Place::Experts(ExpertPlace::InOrder(tensor)))
+            }
+            _ => self.whole(part).map(Place::Whole).or_else(|| self.fused(config, layer, layer_part)),
+        }
+    }
+
+    fn fused(&self, config: &Config, layer: usize, part: LayerPart) -> Option<Place<'_>> {
+        let (which, end) = match part {
+            LayerPart::QWeight => (0, "weight"),
+            LayerPart::KWeight => (1, "weight"),
+            LayerPart::VWeight => (2, "weight"),
+            LayerPart::QBias => (0, "bias"),
+            LayerPart::KBias => (1, "bias"),
+            LayerPart::VBias => (2, "bias"),
+            _ => return None,
+        };
+        let tensor = self.find(&gguf_names::fused_attention(layer, end))?;
+        Some(Place::Rows(tensor, names::fused_rows(config, which), names::num_fused_rows(config)))
+    }
+
+    /// Ollama's converter kept the published order when it joined the two; llama.cpp's puts one behind the other.
+    fn gate_up(&self, layer: usize, end: &str) -> Option<ExpertPlace<'_>> {
+        let [gate, up] = gguf_names::gate_and_up(layer, end).map(|name| self.find(&name));
+        if let (Some(gate), Some(up)) = (gate, up) {
+            return Some(ExpertPlace::Apart { gate, up });
+        }
+        let joined = self.find(&gguf_names::joined_gate_up(layer, end))?;
+        Some(match self.dialect {
+            Dialect::LlamaCpp => ExpertPlace::GateFirst(joined),
+            Dialect::Ollama => ExpertPlace::InOrder(joined),
+        })
+    }
+
+    fn check(&self, config: &Config, experts: ExpertFormat) -> Result<(), Error> {
+        let mut known = HashSet::new();
+        for part in names::parts(config, experts) {
+            let place = self.place(config, part).ok_or_else(|| self.missing(part))?;
+            self.check_place(config, part, &place)?;
+            known.extend(place.tensors().map(|tensor| tensor.name.as_str()));
+        }
+        let is_foreign = |name: &str| !known.contains(name) && gguf_names::changes_the_model(name);
+        match self.file.tensors().iter().find(|tensor| is_foreign(&tensor.name)) {
+            None => Ok(()),
+            Some(tensor) => {
+                let detail = format!("the tensor {} is no part of the gpt-oss that the metadata describes", tensor.name);
+                Err(Error::BadGguf { path: self.file.path().to_path_buf(), detail })
+            }
+        }
+    }
+
+    fn check_place(&self, config: &Config, part: Part, place: &Place<'_>) -> Result<(), Error> {
+        let is_vector = names::shape(config, part).len() == 1 || is_bias(part);
+        let expected = file_shape(config, part, place);
+        for tensor in place.tensors() {
+            let accepted = match place {
+                _ if is_vector => VECTOR_TYPES,
+                Place::Experts(_) => EXPERT_TYPES,
+                _ => DENSE_TYPES,
+            };
+            let is_read = match tensor.element.storage {
+                None => false,
+                Some(Storage::F32 | Storage::F16) => accepted != EXPERT_TYPES,
+                Some(Storage::Bf16) => true,
+                Some(Storage::Q8_0) => accepted == DENSE_TYPES,
+                Some(Storage::Mxfp4(_)) => accepted == EXPERT_TYPES,
+            };
+            if !is_read {
+                return Err(self.unsupported(tensor, accepted));
+            }
+            if tensor.shape != expected {
+                return Err(Error::WrongShape {
+                    path: self.file.path().to_path_buf(),
+                    tensor: tensor.name.clone(),
+                    expected,
+                    found: tensor.shape.clone(),
+                });
+            }
+        }
+        self.check_one_format(config, part, place)
+    }
+
+    /// All tensors of a part must be of one type, and the experts of all layers of the format of the first.
+    fn check_one_format(&self, config: &Config, part: Part, place: &Place<'_>) -> Result<(), Error> {
+        let Place::Experts(place) = place else { return Ok(()) };
+        let mut storages = place.tensors().map(|tensor| tensor.element.storage);
+        let first = storages.next().flatten();
+        let is_uniform = storages.all(|storage| storage == first);
+        let is_expected = match part {
+            _ if is_bias(part) => true,
+            Part::Layer(_, LayerPart::GateUpBf16 | LayerPart::DownBf16) => first == Some(Storage::Bf16),
+            _ => matches!(first, Some(Storage::Mxfp4(_))),
+        };
+        if is_uniform && is_expected {
+            return Ok(());
+        }
+        let name = place.tensors().last().map_or("?", |tensor| tensor.name.as_str());
+        let layers = config.num_hidden_layers;
+        let detail = format!("{name} has another type than the experts beside it; all {layers} layers must agree");
+        Err(Error::BadGguf { path: self.file.path().to_path_buf(), detail })
+    }
+
+    fn unsupported(&self, tensor: &GgufTensor, accepted: &'static str) -> Error {
+        Error::UnsupportedTensorType {
+            path: self.file.path().to_path_buf(),
+            tensor: tensor.name.clone(),
+            found: tensor.element.name,
+            accepted,
+        }
+    }
+
+    fn missing(&self, part: Part) -> Error {
+        let layer = match part {
+            Part::Layer(layer, _) => layer,
+            _ => 0,
+        };
+        let end = if is_bias(part) { "bias" } else { "weight" };
+        let tensor = gguf_names::spellings(part).into_iter().next();
+        let tensor = tensor.unwrap_or_else(|| {
+            let [gate, up] = gguf_names::gate_and_up(layer, end);
+            if self.find(&gate).is_some() { up } else { gate }
+        });
+        let remedy = "the file is incomplete or another kind of model: download or convert it again";
+        Error::MissingTensor { folder: self.file.path().to_path_buf(), tensor, remedy }
+    }
+}
+
+impl<'a> Place<'a> {
+    fn tensors(&self) -> impl Iterator<Item = &'a GgufTensor> {
+        let (first, second) = match self {
+            Place::Whole(tensor) | Place::Rows(tensor, ..) => (*tensor, None),
+            Place::Experts(place) => place.pair(),
+        };
+        std::iter::once(first).chain(second)
+    }
+}
+
+impl<'a> ExpertPlace<'a> {
+    fn pair(&self) -> (&'a GgufTensor, Option<&'a GgufTensor>) {
+        match self {
+            ExpertPlace::InOrder(tensor) | ExpertPlace::GateFirst(tensor) => (tensor, None),
+            ExpertPlace::Apart { gate, up } => (gate, Some(up)),
+        }
+    }
+
+    fn tensors(&self) -> impl Iterator<Item = &'a GgufTensor> {
+        let (first, second) = self.pair();
+        std::iter::once(first).chain(second)
+    }
+}
+
+/// The shape in the file of each tensor that a part lies in.
+fn file_shape(config: &Config, part: Part, place: &Place<'_>) -> Vec<usize> {
+    let mut shape = match place {
+        Place::Whole(_) => return names::shape(config, part),
+        Place::Rows(_, _, num_rows) => {
+            let mut shape = names::shape(config, part);
+            shape[0] = *num_rows;
+            return shape;
+        }
+        Place::Experts(_) => vec![config.num_local_experts, rows_per_expert(config, part)],
+    };
+    if matches!(place, Place::Experts(ExpertPlace::Apart { .. })) {
+        shape[1] /= 2;
+    }
+    if !is_bias(part) {
+        shape.push(columns(config, part));
+    }
+    shape
+}
+
+fn is_bias(part: Part) -> bool {
+    matches!(part, Part::Layer(_, LayerPart::GateUpBias | LayerPart::DownBias))
+}
+
+fn is_down(part: Part) -> bool {
+    matches!(part, Part::Layer(_, LayerPart::DownBlocks | LayerPart::DownScales | LayerPart::DownBf16))
+}
+
+/// Outputs of one expert's projection.
+fn rows_per_expert(config: &Config, part: Part) -> usize {
+    if is_down(part) { config.hidden_size } else { 2 * config.intermediate_size }
+}
+
+/// Inputs of one expert's projection.
+fn columns(config: &Config, part: Part) -> usize {
+    if is_down(part) { config.intermediate_size } else { config.hidden_size }
+}

@@ -1,0 +1,256 @@
+//! Writing safetensors files so that a reader sees the whole file or none.
+//!
+//! [`write_safetensors`] writes tensors that are in memory (recorded logits, adapters); [`write_file`] is the same for
+//! tensors that come piece by piece. Both write to a sibling `NAME.partial` and rename it at the end; on an error the
+//! partial file is removed, and only a killed process can leave one, which the next write of the same name replaces.
+//! [`check_space`] asks the file system first, because a disk that fills up after ten gigabytes is a bad messenger.
+//!
+//! Tensors are laid out in the order given, without gaps, after a header padded to a multiple of 8 bytes. This module
+//! does not know what the tensors mean.
+
+use std::ffi::{CString, OsString};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use crate::error::Error;
+use crate::part::Dtype;
+
+/// Bytes handed to the operating system, and reported as progress, at a time.
+const STEP_BYTES: usize = 16 << 20;
+
+/// Name, dtype and shape of a tensor to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outline {
+    /// The tensor's name.
+    pub name: String,
+    /// Element type.
+    pub dtype: Dtype,
+    /// Sizes of the axes.
+    pub shape: Vec<usize>,
+}
+
+impl Outline {
+    /// Bytes of the tensor.
+    pub fn num_bytes(&self) -> usize {
+        self.shape.iter().product::<usize>() * self.dtype.num_bytes()
+    }
+}
+
+/// Writes tensors that are in memory to one file, whole or not at all; an existing file is replaced.
+///
+/// Each tensor is its outline and its little-endian bytes. `progress` hears bytes done and bytes in all.
+///
+/// Errors: [`Error::Io`], [`Error::DiskFull`], and [`Error::BadHeader`] when a tensor's bytes do not fit its outline.
+pub fn write_safetensors(
+    path: &Path,
+    tensors: &[(Outline, &[u8])],
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<(), Error> {
+    for (outline, bytes) in tensors {
+        if bytes.len() != outline.num_bytes() {
+            let detail = format!(
+                "the tensor {} has {} bytes, but {} {:?} takes {}",
+                outline.name,
+                bytes.len(),
+                outline.dtype,
+                outline.shape,
+                outline.num_bytes()
+            );
+            return Err(Error::BadHeader { path: path.to_path_buf(), detail });
+        }
+    }
+    let outlines: Vec<Outline> = tensors.iter().map(|(outline, _)| outline.clone()).collect();
+    let total: u64 = tensors.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+    check_space(path, total)?;
+    let partial = Partial::file(path)?;
+    let mut done = 0;
+    write_file(partial.path(), &outlines, &mut |index, sink| {
+        for step in tensors[index].1.chunks(STEP_BYTES) {
+            sink.write_all(step)?;
+            done += step.len() as u64;
+            progress(done, total);
+        }
+        Ok(())
+    })?;
+    partial.rename_to(path)
+}
+
+/// Writes one file; `body` is called once for each outline, in order, and must write exactly its bytes.
+pub(crate) fn write_file(
+    path: &Path,
+    outlines: &[Outline],
+    body: &mut dyn FnMut(usize, &mut dyn Write) -> io::Result<()>,
+) -> Result<(), Error> {
+    let file = File::create(path).map_err(Error::io(path, "create the file"))?;
+    let mut sink = BufWriter::with_capacity(1 << 20, file);
+    let mut write_all = || -> io::Result<()> {
+        sink.write_all(&header(outlines))?;
+        for index in 0..outlines.len() {
+            body(index, &mut sink)?;
+        }
+        sink.flush()
+    };
+    write_all().map_err(Error::io(path, "write the file"))
+}
+
+/// Length and JSON of a header, padded so that the data starts at a multiple of 8.
+fn header(outlines: &[Outline]) -> Vec<u8> {
+    let mut entries = Map::new();
+    entries.insert("__metadata__".to_string(), json!({ "format": "pt" }));
+    let mut offset = 0;
+    for outline in outlines {
+        let end = offset + outline.num_bytes();
+        let entry =
+            json!({ "dtype": outline.dtype.name(), "shape": outline.shape, "data_offsets": [offset, end] });
+        entries.insert(outline.name.clone(), entry);
+        offset = end;
+    }
+    let mut json = Value::Object(entries).to_string().into_bytes();
+    json.resize(json.len().next_multiple_of(8), b' ');
+    let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(json);
+    bytes
+}
+
+/// Fails when the file system of `path` has fewer than `needed` bytes free for this user.
+///
+/// Errors: [`Error::DiskFull`]. A file system that cannot be asked is not an error: the write itself will tell.
+pub(crate) fn check_space(path: &Path, needed: u64) -> Result<(), Error> {
+    match available_bytes(&parent(path)) {
+        Some(available) if available < needed => {
+            Err(Error::DiskFull { path: path.to_path_buf(), needed, available })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn available_bytes(folder: &Path) -> Option<u64> {
+    let folder = CString::new(folder.as_os_str().as_bytes()).ok()?;
+    let mut answer = MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: `folder` is a NUL-terminated string, `answer` has room for the result, and it is read only when the call
+    // reports that it was filled in.
+    let answer = unsafe {
+        if libc::statvfs(folder.as_ptr(), answer.as_mut_ptr()) != 0 {
+            return None;
+        }
+        answer.assume_init()
+    };
+    // The field widths differ between systems, hence the casts.
+    Some((answer.f_bavail as u64).saturating_mul(answer.f_frsize as u64))
+}
+
+/// The folder that holds `path`.
+fn parent(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// A file or folder in the making, removed unless it is renamed to its final name.
+#[derive(Debug)]
+pub(crate) struct Partial {
+    path: PathBuf,
+    is_finished: bool,
+}
+
+impl Partial {
+    /// The sibling `NAME.partial` for a file; an old one is overwritten.
+    pub(crate) fn file(target: &Path) -> Result<Partial, Error> {
+        if target.is_dir() {
+            return Err(Error::TargetExists { path: target.to_path_buf() });
+        }
+        Ok(Partial { path: partial_path(target), is_finished: false })
+    }
+
+    /// The sibling folder `NAME.partial`, new and empty.
+    ///
+    /// What an interrupted run left is removed, but only when every file in it is one that `is_ours` claims.
+    pub(crate) fn folder(target: &Path, is_ours: impl Fn(&str) -> bool) -> Result<Partial, Error> {
+        let is_empty_folder = fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_none());
+        if target.exists() && !is_empty_folder {
+            return Err(Error::TargetExists { path: target.to_path_buf() });
+        }
+        let path = partial_path(target);
+        if path.exists() {
+            let entries = fs::read_dir(&path).map_err(Error::io(&path, "list the folder"))?;
+            let foreign = |entry: io::Result<fs::DirEntry>| {
+                !entry.is_ok_and(|entry| entry.file_name().to_str().is_some_and(&is_ours))
+            };
+            if entries.into_iter().any(foreign) {
+                return Err(Error::TargetExists { path });
+            }
+            fs::remove_dir_all(&path).map_err(Error::io(&path, "remove what an interrupted run left"))?;
+        }
+        fs::create_dir(&path).map_err(Error::io(&path, "create the folder"))?;
+        Ok(Partial { path, is_finished: false })
+    }
+
+    /// Where to write.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives the finished work its name.
+    pub(crate) fn rename_to(mut self, target: &Path) -> Result<(), Error> {
+        fs::rename(&self.path, target).map_err(Error::io(target, "move the finished files into place"))?;
+        self.is_finished = true;
+        Ok(())
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if self.is_finished {
+            return;
+        }
+        // Failing to clean up must not hide the error that led here.
+        let _ = if self.path.is_dir() { fs::remove_dir_all(&self.path) } else { fs::remove_file(&self.path) };
+    }
+}
+
+fn partial_path(target: &Path) -> PathBuf {
+    let mut name = target.file_name().map_or_else(|| OsString::from("checkpoint"), OsString::from);
+    name.push(".partial");
+    target.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_bytes_than_any_disk_has_is_refused_with_both_numbers() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = check_space(&folder.path().join("big"), u64::MAX).unwrap_err();
+        assert!(matches!(error, Error::DiskFull { needed: u64::MAX, .. }));
+        check_space(&folder.path().join("small"), 1).unwrap();
+    }
+
+    #[test]
+    fn a_failed_write_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("out.safetensors");
+        let partial = Partial::file(&target).unwrap();
+        let outline = Outline { name: "a".to_string(), dtype: Dtype::U8, shape: vec![4] };
+        let result =
+            write_file(partial.path(), &[outline], &mut |_, _| Err(io::Error::other("the disk is on fire")));
+        assert!(result.unwrap_err().to_string().contains("on fire"));
+        drop(partial);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_tensor_that_does_not_fit_its_outline_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let outline = Outline { name: "a".to_string(), dtype: Dtype::F32, shape: vec![4] };
+        let error = write_safetensors(&folder.path().join("x"), &[(outline, &[0; 15])], &mut |_, _| {});
+        assert!(error.unwrap_err().to_string().contains("15 bytes"));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}

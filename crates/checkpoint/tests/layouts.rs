@@ -1,0 +1,163 @@
+//! Writing then reading any layout gives the same bits, and a failed or refused write leaves nothing behind.
+
+use std::fs;
+use std::path::Path;
+
+use gptoss_checkpoint::{
+    Checkpoint, Dtype, Error, ExpertFormat, LayerPart, Layout, Outline, Part, Preset, SafetensorsFile,
+    SynthRequest, WriteLayout, mxfp4_value, write_safetensors, write_synthetic,
+};
+
+const SEED: u64 = 5;
+
+fn write(layout: WriteLayout, layers: Option<usize>, folder: &Path) -> Checkpoint {
+    let request =
+        SynthRequest { preset: Preset::Tiny, seed: SEED, layers, layout, folder: folder.to_path_buf() };
+    let mut last = (0, 0);
+    write_synthetic(&request, &mut |done, total| {
+        assert!(done > last.0 && done <= total);
+        last = (done, total);
+    })
+    .unwrap();
+    let checkpoint = Checkpoint::open(folder).unwrap();
+    assert_eq!(last, (checkpoint.tensor_bytes(), checkpoint.tensor_bytes()));
+    checkpoint
+}
+
+#[test]
+fn hugging_face_and_original_give_the_bits_of_the_synthetic_model() {
+    for layers in [None, Some(2)] {
+        let folder = tempfile::tempdir().unwrap();
+        let synthetic = Checkpoint::synthetic(Preset::Tiny, SEED, layers).unwrap();
+        let hf = write(WriteLayout::Hf, layers, &folder.path().join("hf"));
+        let original = write(WriteLayout::Original, layers, &folder.path().join("original"));
+        assert_eq!(synthetic.layout(), Layout::Synthetic(Preset::Tiny, SEED));
+        assert_eq!((hf.layout(), original.layout()), (Layout::HuggingFaceMxfp4, Layout::Original));
+        assert_eq!(hf.config(), synthetic.config());
+        assert_eq!(original.config().layer_types, synthetic.config().layer_types);
+        for part in synthetic.parts() {
+            let expected = synthetic.tensor(part).unwrap();
+            for checkpoint in [&hf, &original] {
+                let found = checkpoint.tensor(part).unwrap();
+                assert_eq!((found.dtype, &found.shape), (expected.dtype, &expected.shape));
+                assert!(*found.bytes == *expected.bytes, "{part:?} differs");
+                assert!(!found.bytes.is_owned(), "{part:?} was copied");
+            }
+        }
+        assert_eq!(hf.files().len(), 1);
+        assert!(hf.files()[0].num_bytes > hf.tensor_bytes());
+    }
+}
+
+#[test]
+fn the_bf16_layout_is_the_dequantised_and_transposed_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let synthetic = Checkpoint::synthetic(Preset::Tiny, SEED, Some(2)).unwrap();
+    let bf16 = write(WriteLayout::Bf16, Some(2), &folder.path().join("bf16"));
+    assert_eq!((bf16.layout(), bf16.expert_format()), (Layout::HuggingFaceBf16, ExpertFormat::Bf16));
+    let is_expert_matrix =
+        |part: &Part| matches!(part, Part::Layer(_, LayerPart::GateUpBf16 | LayerPart::DownBf16));
+    for part in bf16.parts().into_iter().filter(|part| !is_expert_matrix(part)) {
+        assert!(
+            *bf16.tensor(part).unwrap().bytes == *synthetic.tensor(part).unwrap().bytes,
+            "{part:?} differs"
+        );
+    }
+    for (matrix, blocks, scales) in [
+        (LayerPart::GateUpBf16, LayerPart::GateUpBlocks, LayerPart::GateUpScales),
+        (LayerPart::DownBf16, LayerPart::DownBlocks, LayerPart::DownScales),
+    ] {
+        let matrix = bf16.tensor(Part::Layer(1, matrix)).unwrap();
+        let blocks = synthetic.tensor(Part::Layer(1, blocks)).unwrap();
+        let scales = synthetic.tensor(Part::Layer(1, scales)).unwrap();
+        let [experts, columns, rows] = matrix.shape[..] else { panic!("three axes") };
+        let values = matrix.bf16().unwrap();
+        for (index, value) in values.iter().enumerate() {
+            let (expert, column, row) = (index / (columns * rows), index / rows % columns, index % rows);
+            assert!(expert < experts);
+            let place = (expert * rows + row) * columns + column;
+            let code = blocks.bytes[place / 2] >> (4 * (place % 2)) & 15;
+            assert_eq!(
+                value.to_f32(),
+                mxfp4_value(code, scales.bytes[place / 32]),
+                "{} {index}",
+                matrix.name
+            );
+        }
+    }
+    let error = bf16.tensor(Part::Layer(0, LayerPart::GateUpBlocks)).unwrap_err();
+    assert!(matches!(error, Error::NoSuchPart { .. }), "{error}");
+}
+
+#[test]
+fn the_reference_reader_accepts_what_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    write(WriteLayout::Original, None, &folder.path().join("o"));
+    let file = fs::read(folder.path().join("o/model.safetensors")).unwrap();
+    let oracle = safetensors::SafeTensors::deserialize(&file).unwrap();
+    assert_eq!(oracle.tensor("block.0.attn.qkv.weight").unwrap().shape(), [512, 128]);
+    let labels: serde_json::Value =
+        serde_json::from_slice(&fs::read(folder.path().join("o/dtypes.json")).unwrap()).unwrap();
+    assert_eq!(labels["block.3.mlp.mlp2_weight.scales"], "UE8");
+    assert_eq!(labels.as_object().unwrap().len(), oracle.len());
+}
+
+#[test]
+fn an_existing_target_is_refused_and_untouched() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("mine");
+    fs::create_dir(&target).unwrap();
+    fs::write(target.join("thesis.txt"), "do not lose").unwrap();
+    let request = SynthRequest {
+        preset: Preset::Tiny,
+        seed: 0,
+        layers: None,
+        layout: WriteLayout::Hf,
+        folder: target.clone(),
+    };
+    let error = write_synthetic(&request, &mut |_, _| {}).unwrap_err();
+    assert!(matches!(error, Error::TargetExists { .. }), "{error}");
+    assert_eq!(fs::read_to_string(target.join("thesis.txt")).unwrap(), "do not lose");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn what_an_interrupted_run_left_is_replaced_but_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("synth");
+    let partial = folder.path().join("synth.partial");
+    fs::create_dir(&partial).unwrap();
+    fs::write(partial.join("model-00000-of-00002.safetensors"), "half").unwrap();
+    write(WriteLayout::Hf, None, &target);
+    assert!(!partial.exists());
+    fs::remove_dir_all(&target).unwrap();
+    fs::create_dir(&partial).unwrap();
+    fs::write(partial.join("holiday.jpg"), "not ours").unwrap();
+    let request =
+        SynthRequest { preset: Preset::Tiny, seed: 0, layers: None, layout: WriteLayout::Hf, folder: target };
+    let error = write_synthetic(&request, &mut |_, _| {}).unwrap_err();
+    assert!(error.to_string().contains("synth.partial"), "{error}");
+    assert!(partial.join("holiday.jpg").exists());
+}
+
+#[test]
+fn absurd_numbers_of_layers_are_refused_before_anything_is_made() {
+    for layers in [0, 129, usize::MAX] {
+        let error = Checkpoint::synthetic(Preset::GptOss120b, 0, Some(layers)).unwrap_err();
+        assert!(error.to_string().contains("num_hidden_layers"), "{error}");
+    }
+}
+
+#[test]
+fn tensors_in_memory_are_written_and_read_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("logits.safetensors");
+    fs::write(&path, "an older file").unwrap();
+    let logits: Vec<f32> = (0..12).map(|value| value as f32 / 3.0).collect();
+    let outline = Outline { name: "logits".to_string(), dtype: Dtype::F32, shape: vec![3, 4] };
+    write_safetensors(&path, &[(outline, bytemuck::cast_slice(&logits))], &mut |_, _| {}).unwrap();
+    let read = SafetensorsFile::open(&path).unwrap().tensor("logits").unwrap();
+    assert_eq!(read.f32().unwrap(), logits);
+    assert_eq!(read.shape, [3, 4]);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
