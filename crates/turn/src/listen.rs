@@ -1,0 +1,336 @@
+//! What do the tokens of a running turn say?
+//!
+//! [`Listener`] is pushed one token after another, lets harmony's parser make messages of them, and sorts what comes out into the events
+//! of a turn: reasoning, preamble, answer or call, by channel and recipient. It also decides when a turn is over before the model says
+//! so: after an answer or a call that ended in `<|end|>` instead of its own stop token, and when the model begins to write somebody
+//! else's message; without that, generation would go on inventing the user's next question.
+//!
+//! It does not know the engine: a test pushes any tokens it likes.
+
+use std::sync::Arc;
+
+use gptoss_harmony::{
+    Content, Conversation, Header, Message, ParseEvent, Repair, Role, StreamParser, Vocab, Warning,
+};
+
+use crate::event::{Call, TurnEvent};
+
+/// The namespace of functions in a recipient.
+const FUNCTIONS: &str = "functions.";
+
+/// What kind of message is being written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Voice {
+    Reasoning,
+    Preamble,
+    Answer,
+    Call,
+    /// Not the assistant's: a message that a model must not write.
+    Foreign,
+}
+
+/// One turn's output: the parser, and what is made of its events.
+pub(crate) struct Listener<'a> {
+    parser: StreamParser,
+    sorter: Sorter<'a>,
+}
+
+/// Sorts the parser's events.
+struct Sorter<'a> {
+    offered: Vec<String>,
+    on_event: &'a mut dyn FnMut(TurnEvent),
+    voice: Option<Voice>,
+    /// Whether the turn has said all it will: nothing is listened to any more.
+    is_over: bool,
+    /// Tokens since the last end of a message.
+    message_tokens: usize,
+    heard: Heard,
+}
+
+/// What has been heard so far.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    pub(crate) messages: Vec<Message>,
+    pub(crate) calls: Vec<Call>,
+    pub(crate) has_whole_answer: bool,
+    pub(crate) reasoning_tokens: usize,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl<'a> Listener<'a> {
+    pub(crate) fn new(
+        vocab: Arc<Vocab>,
+        conversation: &Conversation,
+        on_event: &'a mut dyn FnMut(TurnEvent),
+    ) -> Self {
+        let offered = offered_functions(conversation);
+        let parser = StreamParser::completion(vocab).with_functions(offered.iter().cloned());
+        let sorter = Sorter {
+            offered,
+            on_event,
+            voice: None,
+            is_over: false,
+            message_tokens: 0,
+            heard: Heard::default(),
+        };
+        Listener { parser, sorter }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.sorter.is_over
+    }
+
+    /// Passes an event of the engine's on, in order with the others.
+    pub(crate) fn tell(&mut self, event: TurnEvent) {
+        self.sorter.tell(event);
+    }
+
+    /// One more token of the model's.
+    pub(crate) fn push(&mut self, token: u32) {
+        if self.is_over() {
+            return;
+        }
+        self.sorter.message_tokens += 1;
+        for event in self.parser.push(token) {
+            self.sorter.hear(event, true);
+        }
+    }
+
+    /// No more tokens: what is open is closed as it is.
+    pub(crate) fn finish(self) -> Heard {
+        let mut sorter = self.sorter;
+        let (events, _) = self.parser.finish();
+        for event in events {
+            sorter.hear(event, false);
+        }
+        sorter.heard
+    }
+}
+
+impl Sorter<'_> {
+    fn tell(&mut self, event: TurnEvent) {
+        (self.on_event)(event);
+    }
+
+    /// `complete` says that a message that ends here was ended by the model and not by a limit.
+    fn hear(&mut self, event: ParseEvent, complete: bool) {
+        if self.is_over {
+            return;
+        }
+        match event {
+            ParseEvent::Started(header) => self.start(&header),
+            ParseEvent::Text(text) => self.text(text),
+            ParseEvent::Ended(message) => self.end(message, complete),
+            // What a limit cut short is said by the end of the turn.
+            ParseEvent::Warning(Warning {
+                repair: Repair::UnfinishedHeader | Repair::UnfinishedMessage,
+                ..
+            }) => {}
+            ParseEvent::Warning(warning) => self.warn(warning.to_string()),
+        }
+    }
+
+    fn start(&mut self, header: &Header) {
+        let voice = voice_of(header);
+        self.voice = Some(voice);
+        match voice {
+            Voice::Call => {
+                let name = self.function_name(header.recipient.as_deref().unwrap_or_default());
+                self.tell(TurnEvent::CallStarted { name });
+            }
+            Voice::Foreign => {
+                let role = header.author.role.as_str();
+                self.warn(format!("the model began a message of the role {role}; the turn ends before it"));
+                self.is_over = true;
+            }
+            Voice::Reasoning | Voice::Preamble | Voice::Answer => {}
+        }
+    }
+
+    fn text(&mut self, text: String) {
+        let event = match self.voice {
+            Some(Voice::Reasoning) => TurnEvent::Reasoning(text),
+            Some(Voice::Preamble) => TurnEvent::Preamble(text),
+            Some(Voice::Call) => TurnEvent::CallArguments(text),
+            Some(Voice::Answer) | None => TurnEvent::Answer(text),
+            Some(Voice::Foreign) => return,
+        };
+        self.tell(event);
+    }
+
+    fn end(&mut self, message: Message, complete: bool) {
+        let tokens = std::mem::take(&mut self.message_tokens);
+        match self.voice.take() {
+            Some(Voice::Foreign) => return,
+            Some(Voice::Reasoning) => self.heard.reasoning_tokens += tokens,
+            Some(Voice::Preamble) => {}
+            Some(Voice::Answer) | None => {
+                self.heard.has_whole_answer = complete;
+                self.is_over = true;
+            }
+            Some(Voice::Call) => {
+                self.is_over = true;
+                if !complete {
+                    let name = self.function_name(message.recipient.as_deref().unwrap_or_default());
+                    self.warn(format!("the call of {name} was cut short and is left out"));
+                    return;
+                }
+                self.call(&message);
+            }
+        }
+        self.heard.messages.push(message);
+    }
+
+    fn call(&mut self, message: &Message) {
+        let recipient = message.recipient.clone().unwrap_or_default();
+        let name = self.function_name(&recipient);
+        let offered = self.offered.contains(&name);
+        if !offered {
+            self.warn(format!("the model calls {name}, which it was not offered"));
+        }
+        let recipient = if offered { format!("{FUNCTIONS}{name}") } else { recipient };
+        let call = Call { name, recipient, channel: message.channel.clone(), arguments: message.text() };
+        self.heard.calls.push(call.clone());
+        self.tell(TurnEvent::Called(call));
+    }
+
+    fn function_name(&self, recipient: &str) -> String {
+        recipient.strip_prefix(FUNCTIONS).unwrap_or(recipient).to_owned()
+    }
+
+    fn warn(&mut self, warning: String) {
+        self.heard.warnings.push(warning.clone());
+        self.tell(TurnEvent::Warning(warning));
+    }
+}
+
+fn voice_of(header: &Header) -> Voice {
+    if header.author.role != Role::Assistant {
+        return Voice::Foreign;
+    }
+    match header.recipient.as_deref() {
+        None | Some("all" | "user" | "assistant") => {}
+        Some(_) => return Voice::Call,
+    }
+    match header.channel.as_deref() {
+        Some("analysis") => Voice::Reasoning,
+        None | Some("final") => Voice::Answer,
+        Some(_) => Voice::Preamble,
+    }
+}
+
+/// The names of the functions in the conversation's developer messages.
+fn offered_functions(conversation: &Conversation) -> Vec<String> {
+    let parts = conversation.messages.iter().flat_map(|message| &message.content);
+    let namespaces = parts.filter_map(|part| match part {
+        Content::Developer(content) => content.tools.as_ref()?.get("functions"),
+        _ => None,
+    });
+    namespaces.flat_map(|namespace| &namespace.tools).map(|tool| tool.name.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gptoss_harmony::{Control, DeveloperContent, FunctionTool};
+
+    fn conversation() -> Conversation {
+        let add = FunctionTool { name: "add".into(), description: "Adds.".into(), parameters: None };
+        let developer = DeveloperContent::default().with_function_tools(vec![add]);
+        Conversation::from_messages([Message::developer(developer), Message::user("1 + 2?")])
+    }
+
+    /// Writes tokens from text in which control tokens are spelled out.
+    fn tokens(vocab: &Vocab, text: &str) -> Vec<u32> {
+        let mut ids = Vec::new();
+        let mut rest = text;
+        while let Some(at) = rest.find("<|") {
+            ids.extend(vocab.encode_ids(&rest[..at]));
+            rest = &rest[at..];
+            let control = Control::ALL.into_iter().find(|control| rest.starts_with(control.literal()));
+            let control = control.expect("a control token");
+            ids.push(vocab.control(control));
+            rest = &rest[control.literal().len()..];
+        }
+        ids.extend(vocab.encode_ids(rest));
+        ids
+    }
+
+    /// The events as one line, texts of one voice joined, and what was kept.
+    fn listen(text: &str) -> (String, Heard, bool) {
+        let vocab = Vocab::o200k_harmony();
+        let mut events = Vec::new();
+        let mut on_event = |event| events.push(event);
+        let mut listener = Listener::new(Arc::clone(&vocab), &conversation(), &mut on_event);
+        for token in tokens(&vocab, text) {
+            listener.push(token);
+        }
+        let is_over = listener.is_over();
+        let heard = listener.finish();
+        let words = events.into_iter().map(|event| match event {
+            TurnEvent::Prefill { .. } => String::new(),
+            TurnEvent::Reasoning(text) => format!("R:{text}"),
+            TurnEvent::Preamble(text) => format!("P:{text}"),
+            TurnEvent::Answer(text) => format!("A:{text}"),
+            TurnEvent::CallStarted { name } => format!("S:{name}"),
+            TurnEvent::CallArguments(text) => format!("J:{text}"),
+            TurnEvent::Called(call) => format!("C:{}({})", call.recipient, call.arguments),
+            TurnEvent::Warning(_) => "W".to_owned(),
+        });
+        (words.collect::<Vec<_>>().join("|"), heard, is_over)
+    }
+
+    fn check(text: &str, events: &str, messages: usize, is_over: bool) -> Heard {
+        let (words, heard, over) = listen(text);
+        assert_eq!(words, events, "{text}");
+        assert_eq!((heard.messages.len(), over), (messages, is_over), "{text}");
+        heard
+    }
+
+    #[test]
+    fn reasoning_then_answer() {
+        let text = "<|channel|>analysis<|message|>Add<|end|><|start|>assistant<|channel|>final<|message|>3<|return|>";
+        let heard = check(text, "R:Add|A:3", 2, true);
+        assert!(heard.has_whole_answer);
+        assert_eq!(heard.reasoning_tokens, 5);
+    }
+
+    #[test]
+    fn an_answer_that_ends_as_a_message_ends_the_turn_too() {
+        let text = "<|channel|>final<|message|>3<|end|><|start|>user<|message|>And 4?<|end|>";
+        assert!(check(text, "A:3", 1, true).warnings.is_empty());
+    }
+
+    #[test]
+    fn a_call_with_its_preamble() {
+        let text = "<|channel|>commentary<|message|>Wait<|end|><|start|>assistant<|channel|>commentary \
+                    to=functions.add <|constrain|>json<|message|>{}<|call|>";
+        let heard = check(text, "P:Wait|S:add|J:{}|C:functions.add({})", 2, true);
+        assert_eq!((heard.calls.len(), heard.warnings.len()), (1, 0));
+    }
+
+    #[test]
+    fn unknown_recipients_are_calls_with_a_warning() {
+        let text = "<|channel|>analysis to=python code<|message|>1<|call|>";
+        let heard = check(text, "S:python|J:1|W|C:python(1)", 1, true);
+        assert!(heard.warnings[0].contains("python"));
+    }
+
+    #[test]
+    fn what_is_cut_short_is_kept_except_a_call() {
+        let heard =
+            check("<|channel|>final<|message|>The ans", "A:The| ans".replace('|', "|A:").as_str(), 1, false);
+        assert!(!heard.has_whole_answer);
+        let text = "<|channel|>commentary to=functions.add <|constrain|>json<|message|>{";
+        let heard = check(text, "S:add|J:{|W", 0, false);
+        assert!(heard.calls.is_empty());
+        check("<|channel|>ana", "", 0, false);
+    }
+
+    #[test]
+    fn somebody_elses_message_ends_the_turn() {
+        let text = "<|channel|>analysis<|message|>a<|end|><|start|>user<|message|>b<|end|>";
+        let heard = check(text, "R:a|W", 1, true);
+        assert!(heard.warnings[0].contains("user"), "{:?}", heard.warnings);
+    }
+}
