@@ -193,3 +193,6 @@ impl Cut {
         logit > self.logit || (logit == self.logit && token <= self.token)
     }
 }
+
+#[cfg(test)]
+mod tests;
