@@ -15,11 +15,14 @@
 
 use half::bf16;
 
-use crate::Pool;
 use crate::embedding::widen;
 use crate::exp::exp;
-use crate::lanes::{dot, sum_from};
+use crate::lanes::{LANES, dot, sum_from};
 use crate::rows::SharedRows;
+use crate::scratch::with_scratch;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::avx2_attention;
+use crate::{Pool, Tier};
 
 /// Keys or values in the type of the cache.
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +92,15 @@ pub fn attention(pool: &Pool, out: &mut [f32], q: &[f32], runs: &[KvRun<'_>], pa
         let out = unsafe { out.part(t, kv_head * width, width) };
         let q = &q[(t * dims.num_kv_heads + kv_head) * width..][..width];
         let sinks = &params.sinks[kv_head * group..][..group];
-        attend_group(out, q, runs, sinks, &Sight::new(params, t, kv_head));
+        let sight = Sight::new(params, t, kv_head);
+        match pool.tier() {
+            Tier::Scalar => attend_group::<Plain>(out, q, runs, sinks, &sight),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a pool carries only tiers that this processor supports.
+            Tier::Avx2 => unsafe { attend_group_avx2(out, q, runs, sinks, &sight) },
+            #[cfg(not(target_arch = "x86_64"))]
+            Tier::Avx2 => unreachable!("not supported here"),
+        }
     });
 }
 
@@ -116,63 +127,152 @@ impl Sight {
         }
     }
 
-    /// The visible positions of a run, and where the rows of this kv head begin in it.
-    fn rows(&self, run: &KvRun<'_>) -> impl Iterator<Item = (usize, usize)> {
-        let first = self.first.max(run.first_position);
-        let end = self.end.min(run.first_position + run.len);
-        let (start, stride, d) = (run.first_position, self.num_kv_heads, self.head_dim);
-        let kv_head = self.kv_head;
-        (first..end).map(move |position| (position, ((position - start) * stride + kv_head) * d))
+    fn num_keys(&self) -> usize {
+        self.end - self.first
     }
+
+    /// Calls `visit(index of the first key in sight, keys, rows)` for blocks of visible keys in ascending order,
+    /// their keys or values widened into `buffer [KEY_BLOCK, D]`.
+    #[inline(always)]
+    fn for_blocks<'a>(
+        &self,
+        buffer: &mut [f32],
+        runs: &[KvRun<'a>],
+        side: impl Fn(&KvRun<'a>) -> KvSlice<'a>,
+        mut visit: impl FnMut(usize, usize, &[f32]),
+    ) {
+        let d = self.head_dim;
+        for run in runs {
+            let first = self.first.max(run.first_position);
+            let end = self.end.min(run.first_position + run.len);
+            for block in (first..end).step_by(KEY_BLOCK) {
+                let keys = KEY_BLOCK.min(end - block);
+                for (i, row) in buffer.chunks_exact_mut(d).take(keys).enumerate() {
+                    let place = (block + i - run.first_position) * self.num_kv_heads + self.kv_head;
+                    load(row, side(run), place * d);
+                }
+                visit(block - self.first, keys, &buffer[..keys * d]);
+            }
+        }
+    }
+}
+
+/// Keys that are widened at a time: 32 rows of 64 floats are 8 KB.
+const KEY_BLOCK: usize = 32;
+
+/// The inner loops of [`attend_group`], one form a tier.
+trait Arithmetic {
+    /// `scores[i] = dot(q, keys[i]) * scale`.
+    fn scores(scores: &mut [f32], q: &[f32], keys: &[f32], scale: f32);
+    /// `out[d] = weights[i] * values[i][d] + out[d]`, i ascending.
+    fn accumulate(out: &mut [f32], weights: &[f32], values: &[f32]);
+}
+
+struct Plain;
+
+impl Arithmetic for Plain {
+    fn scores(scores: &mut [f32], q: &[f32], keys: &[f32], scale: f32) {
+        for (score, key) in scores.iter_mut().zip(keys.chunks_exact(q.len())) {
+            *score = dot(q, key) * scale;
+        }
+    }
+
+    fn accumulate(out: &mut [f32], weights: &[f32], values: &[f32]) {
+        for (weight, value) in weights.iter().zip(values.chunks_exact(out.len())) {
+            for (out, value) in out.iter_mut().zip(value) {
+                *out = weight.mul_add(*value, *out);
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+struct Avx2;
+
+#[cfg(target_arch = "x86_64")]
+impl Arithmetic for Avx2 {
+    #[inline(always)]
+    fn scores(scores: &mut [f32], q: &[f32], keys: &[f32], scale: f32) {
+        // SAFETY: used by `attend_group_avx2` alone, which has these features.
+        unsafe { avx2_attention::scores(scores, q, keys, scale) }
+    }
+
+    #[inline(always)]
+    fn accumulate(out: &mut [f32], weights: &[f32], values: &[f32]) {
+        // SAFETY: as above.
+        unsafe { avx2_attention::accumulate(out, weights, values) }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn attend_group_avx2(out: &mut [f32], q: &[f32], runs: &[KvRun<'_>], sinks: &[f32], sight: &Sight) {
+    attend_group::<Avx2>(out, q, runs, sinks, sight);
 }
 
 /// One kv head and the query heads that share it, for one row.
-fn attend_group(out: &mut [f32], q: &[f32], runs: &[KvRun<'_>], sinks: &[f32], sight: &Sight) {
-    let d = sight.head_dim;
-    let num_keys = sight.end - sight.first;
-    let mut scores = vec![0.0; sinks.len() * num_keys];
-    let mut row = vec![0.0; d];
-    for run in runs {
-        for (position, offset) in sight.rows(run) {
-            load(&mut row, run.keys, offset);
-            for (h, q) in q.chunks_exact(d).enumerate() {
-                scores[h * num_keys + position - sight.first] = dot(q, &row) * sight.scale;
-            }
-        }
-    }
-    let sums: Vec<f32> = scores
-        .chunks_exact_mut(num_keys)
-        .zip(sinks)
-        .map(|(scores, sink)| softmax_numerators(scores, *sink, sight.first))
-        .collect();
+#[inline(always)]
+fn attend_group<A: Arithmetic>(out: &mut [f32], q: &[f32], runs: &[KvRun<'_>], sinks: &[f32], sight: &Sight) {
+    let (d, num_keys) = (sight.head_dim, sight.num_keys());
     out.fill(0.0);
-    for run in runs {
-        for (position, offset) in sight.rows(run) {
-            load(&mut row, run.values, offset);
-            for (h, out) in out.chunks_exact_mut(d).enumerate() {
-                let weight = scores[h * num_keys + position - sight.first];
-                for (out, value) in out.iter_mut().zip(&row) {
-                    *out = weight.mul_add(*value, *out);
+    with_scratch(sinks.len() * (num_keys + 1) + KEY_BLOCK * d, |scratch: &mut [f32]| {
+        let (buffer, scratch) = scratch.split_at_mut(KEY_BLOCK * d);
+        let (sums, scores) = scratch.split_at_mut(sinks.len());
+        sight.for_blocks(
+            buffer,
+            runs,
+            |run| run.keys,
+            |first, keys, rows| {
+                for (scores, q) in scores.chunks_exact_mut(num_keys).zip(q.chunks_exact(d)) {
+                    A::scores(&mut scores[first..][..keys], q, rows, sight.scale);
                 }
+            },
+        );
+        for ((scores, sink), sum) in scores.chunks_exact_mut(num_keys).zip(sinks).zip(sums.iter_mut()) {
+            *sum = softmax_numerators(scores, *sink, sight.first);
+        }
+        sight.for_blocks(
+            buffer,
+            runs,
+            |run| run.values,
+            |first, keys, rows| {
+                for (scores, out) in scores.chunks_exact(num_keys).zip(out.chunks_exact_mut(d)) {
+                    A::accumulate(out, &scores[first..][..keys], rows);
+                }
+            },
+        );
+        for (out, sum) in out.chunks_exact_mut(d).zip(sums) {
+            for out in out {
+                *out /= *sum;
             }
         }
-    }
-    for (out, sum) in out.chunks_exact_mut(d).zip(sums) {
-        for out in out {
-            *out /= sum;
-        }
-    }
+    });
 }
 
 /// Replaces scores by `exp(score - largest)` and gives their sum, the sink's share included.
+#[inline(always)]
 fn softmax_numerators(scores: &mut [f32], sink: f32, first_position: usize) -> f32 {
-    let largest = scores.iter().fold(sink, |largest, score| if *score > largest { *score } else { largest });
+    let largest = largest(scores, sink);
     for score in scores.iter_mut() {
         *score = exp(*score - largest);
     }
     sum_from(first_position, scores) + exp(sink - largest)
 }
 
+/// The largest of scores and sink; the order does not matter, and a NaN makes the sum NaN later on.
+#[inline(always)]
+fn largest(scores: &[f32], sink: f32) -> f32 {
+    let mut lanes = [sink; LANES];
+    let (body, tail) = scores.as_chunks::<LANES>();
+    for scores in body.iter() {
+        for (lane, score) in lanes.iter_mut().zip(scores) {
+            *lane = if *score > *lane { *score } else { *lane };
+        }
+    }
+    lanes.iter().chain(tail).fold(sink, |largest, score| if *score > largest { *score } else { largest })
+}
+
+#[inline(always)]
 fn load(row: &mut [f32], slice: KvSlice<'_>, offset: usize) {
     match slice {
         KvSlice::F32(values) => row.copy_from_slice(&values[offset..][..row.len()]),

@@ -8,6 +8,8 @@
 //! Nothing here is chosen globally: the tier arrives as a value.
 
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2_attention;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2_f32;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2_q8;
