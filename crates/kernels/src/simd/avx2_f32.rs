@@ -42,26 +42,26 @@ pub(crate) fn products(w: &[f32], x: &[f32], k: usize) -> [[f32; TILE_ROWS]; TIL
 #[target_feature(enable = "avx2,fma")]
 fn tile<const R: usize, const T: usize>(w: &[f32], x: &[f32], k: usize) -> [[f32; TILE_ROWS]; TILE_TOKENS] {
     assert!(w.len() >= R * k && x.len() >= T * k);
-    let mut sums = [[_mm256_setzero_ps(); T]; R];
+    let mut sums = [[_mm256_setzero_ps(); R]; T];
     let body = k - k % LANES;
     for i in (0..body).step_by(LANES) {
         // SAFETY: rows of k floats each, `i + 8 <= k`, and both slices hold that many rows (asserted).
         let w: [__m256; R] = std::array::from_fn(|r| unsafe { _mm256_loadu_ps(w.as_ptr().add(r * k + i)) });
-        for t in 0..T {
+        for (t, sums) in sums.iter_mut().enumerate() {
             // SAFETY: as above.
             let x = unsafe { _mm256_loadu_ps(x.as_ptr().add(t * k + i)) };
-            for r in 0..R {
-                sums[r][t] = _mm256_fmadd_ps(w[r], x, sums[r][t]);
+            for (sum, w) in sums.iter_mut().zip(w) {
+                *sum = _mm256_fmadd_ps(w, x, *sum);
             }
         }
     }
     let mut out = [[0.0; TILE_ROWS]; TILE_TOKENS];
-    for t in 0..T {
-        for r in 0..R {
-            out[t][r] = if body == k {
-                fold(sums[r][t])
+    for (t, (out, sums)) in out.iter_mut().zip(sums).enumerate() {
+        for (r, (out, sum)) in out.iter_mut().zip(sums).enumerate() {
+            *out = if body == k {
+                fold(sum)
             } else {
-                fold_with_tail(sums[r][t], &w[r * k + body..][..k - body], &x[t * k + body..][..k - body])
+                fold_with_tail(sum, &w[r * k + body..][..k - body], &x[t * k + body..][..k - body])
             };
         }
     }

@@ -4,11 +4,9 @@
 //! bits do not depend on how many query rows are computed together, where the runs of keys are cut, or at which
 //! position the oldest key that is held lies.
 
-mod support;
-
+use crate::support::{Fill, Rng, assert_bits, assert_close, pools, scalar};
 use gptoss_kernels::{AttentionDims, AttentionParams, KvRun, KvSlice, Pool, attention};
 use half::bf16;
-use support::{Fill, Rng, assert_bits, assert_close, pools, scalar};
 
 #[derive(Clone, Copy, Debug)]
 struct Case {

@@ -5,14 +5,12 @@
 //! once give the bits of one at a time. And across ops: exact MXFP4 and the transposed product give the bits of the
 //! plain bf16 product of the same matrix.
 
-mod support;
-
+use crate::support::{FILLS, Fill, Rng, assert_bits, assert_close, pools, scalar};
 use gptoss_kernels::{
     LinearDims, Mxfp4, Pool, Q8Rows, linear_bf16, linear_bf16_transposed, linear_mxfp4_exact,
     linear_mxfp4_q8, mxfp4_dequantize, mxfp4_dequantize_bf16, quantize_q8,
 };
 use half::bf16;
-use support::{FILLS, Fill, Rng, assert_bits, assert_close, pools, scalar};
 
 /// Unit roundoff of f32.
 const U: f64 = 1.0 / (1 << 24) as f64;
