@@ -48,16 +48,23 @@ impl Settings {
         let home = hub_home();
         let cache = match folder("HF_HUB_CACHE").or_else(|| folder("HUGGINGFACE_HUB_CACHE")) {
             Some(cache) => cache,
-            None => home.clone().context("no home folder: set HF_HOME to the folder of the Hugging Face cache")?.join("hub"),
+            None => home
+                .clone()
+                .context("no home folder: set HF_HOME to the folder of the Hugging Face cache")?
+                .join("hub"),
         };
         let endpoint = variable("HF_ENDPOINT").map(|text| text.trim_end_matches('/').to_owned());
         if let Some(endpoint) = endpoint.as_ref().filter(|text| !is_web_address(text)) {
-            return Err(usage(format!("HF_ENDPOINT is `{endpoint}`: it must begin with https:// or http://")));
+            return Err(usage(format!(
+                "HF_ENDPOINT is `{endpoint}`: it must begin with https:// or http://"
+            )));
         }
         let seconds = match variable("HF_HUB_DOWNLOAD_TIMEOUT") {
             None => SILENCE_SECONDS_MAX,
             Some(text) => text.parse().ok().filter(|seconds| *seconds > 0).ok_or_else(|| {
-                usage(format!("HF_HUB_DOWNLOAD_TIMEOUT is `{text}`: it must be a whole number of seconds above 0"))
+                usage(format!(
+                    "HF_HUB_DOWNLOAD_TIMEOUT is `{text}`: it must be a whole number of seconds above 0"
+                ))
             })?,
         };
         let is_on = |text: String| matches!(text.to_uppercase().as_str(), "1" | "ON" | "YES" | "TRUE");
@@ -86,7 +93,9 @@ fn hub_home() -> Option<PathBuf> {
 }
 
 fn is_web_address(text: &str) -> bool {
-    ["https://", "http://"].iter().any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()))
+    ["https://", "http://"]
+        .iter()
+        .any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()))
 }
 
 fn token(home: Option<&Path>) -> Option<String> {
@@ -118,13 +127,22 @@ fn snapshot_in(cache: &Path, name: &str, revision: &str) -> Result<PathBuf> {
         _ => format!("gptoss pull {name} --revision {revision}"),
     };
     let repository_folder = repository_folder(cache, name);
-    let found = is_safe_revision(revision).then(|| commit_folder(cache, &repository_folder, name, revision)).flatten();
+    let found = is_safe_revision(revision)
+        .then(|| commit_folder(cache, &repository_folder, name, revision))
+        .flatten();
     let Some(snapshot) = found else {
-        let what = if repository_folder.is_dir() { format!("revision {revision} of {name}") } else { name.to_owned() };
+        let what = if repository_folder.is_dir() {
+            format!("revision {revision} of {name}")
+        } else {
+            name.to_owned()
+        };
         anyhow::bail!("{what} is not in the cache {}: run `{command}`", cache.display());
     };
     if let Some(missing) = first_missing_file(&snapshot)? {
-        anyhow::bail!("{name} is in the cache but not whole: {} is missing; run `{command}` again", missing.display());
+        anyhow::bail!(
+            "{name} is in the cache but not whole: {} is missing; run `{command}` again",
+            missing.display()
+        );
     }
     Ok(snapshot)
 }
@@ -133,13 +151,14 @@ fn snapshot_in(cache: &Path, name: &str, revision: &str) -> Result<PathBuf> {
 fn commit_folder(cache: &Path, repository_folder: &Path, name: &str, revision: &str) -> Option<PathBuf> {
     let named = fs::read_to_string(repository_folder.join("refs").join(revision)).ok();
     let commit = named.map_or_else(|| revision.to_owned(), |text| text.trim().to_owned());
-    let is_one_word = !commit.is_empty() && commit.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    let is_one_word =
+        !commit.is_empty() && commit.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
     let cache = Cache::new(cache.to_owned());
     let snapshot = cache.repo(repository(name, revision)).pointer_path(&commit);
     (is_one_word && !commit.starts_with('.') && snapshot.is_dir()).then_some(snapshot)
 }
 
-/// Whether a revision can be part of a path and of an address: a branch may hold slashes, but leads nowhere else.
+/// Whether a revision can be part of a path and of an address: it may hold slashes, but leads nowhere else.
 pub fn is_safe_revision(revision: &str) -> bool {
     let fine = |part: &str| {
         !part.is_empty()
@@ -167,7 +186,8 @@ fn first_missing_file(snapshot: &Path) -> Result<Option<PathBuf>> {
 
 fn has_safetensors(snapshot: &Path) -> Result<bool> {
     let entries = fs::read_dir(snapshot).with_context(|| format!("cannot read {}", snapshot.display()))?;
-    let is_weights = |path: PathBuf| path.extension().is_some_and(|end| end == "safetensors") && path.exists();
+    let is_weights =
+        |path: PathBuf| path.extension().is_some_and(|end| end == "safetensors") && path.exists();
     Ok(entries.filter_map(|entry| entry.ok()).any(|entry| is_weights(entry.path())))
 }
 
@@ -212,7 +232,10 @@ mod tests {
     fn what_was_not_pulled_names_the_command() {
         let cache = cache_with(&[(CONFIG, "{}"), (WEIGHTS, "")]);
         let message = refused(cache.path(), "org/other", "main");
-        assert!(message.contains("org/other is not in") && message.ends_with("run `gptoss pull org/other`"), "{message}");
+        assert!(
+            message.contains("org/other is not in") && message.ends_with("run `gptoss pull org/other`"),
+            "{message}"
+        );
         let message = refused(cache.path(), "org/name", "v2");
         assert!(message.ends_with("run `gptoss pull org/name --revision v2`"), "{message}");
     }

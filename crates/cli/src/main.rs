@@ -11,11 +11,13 @@ mod demo;
 mod failure;
 mod functions;
 mod generation_config;
+mod hub;
 mod input;
 mod inspect;
 mod model_source;
 mod output;
 mod progress;
+mod pull;
 mod render;
 mod score;
 mod synth;
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         Command::Score(args) => score::run(args),
         Command::Tokenize(args) => tokenize::run(args),
         Command::Render(args) => render::run(args),
+        Command::Pull(args) => pull::run(args),
         Command::Synth(args) => synth::run(args),
         other => Err(failure::usage(format!("not built yet: {other:?}"))),
     };

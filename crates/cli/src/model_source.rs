@@ -17,7 +17,7 @@ use gptoss_kernels::Pool;
 use gptoss_model::{Model, Precision};
 
 use crate::args::{ComputeArgs, PrecisionArg};
-use crate::demo;
+use crate::{demo, hub};
 use crate::failure::usage;
 use crate::generation_config::GenerationConfig;
 use crate::progress::{Progress, Unit};
@@ -26,8 +26,6 @@ use crate::progress::{Progress, Unit};
 const NUM_CONTROLS: usize = 9;
 /// Most tokens of context that are kept room for unless the user asks for more: 0.8 GB of KV cache for gpt-oss-20b.
 const DEFAULT_CONTEXT_MAX: usize = 32_768;
-/// The revision that `gptoss pull` fetches unless told otherwise.
-const DEFAULT_REVISION: &str = "main";
 const ACCEPTED: &str =
     "demo, a checkpoint folder, synthetic:PRESET[@SEED], or ORG/NAME after `gptoss pull ORG/NAME`";
 
@@ -127,7 +125,7 @@ fn synthetic(text: &str) -> Result<ModelSource> {
 }
 
 /// Two words with one slash between them, of the characters that the hub allows.
-fn is_repository_name(text: &str) -> bool {
+pub fn is_repository_name(text: &str) -> bool {
     let word = |part: &str| {
         !part.is_empty()
             && !part.starts_with(['.', '-'])
@@ -162,9 +160,7 @@ impl Opened {
                 (Checkpoint::synthetic(*preset, *seed, None)?, GenerationConfig::default())
             }
             ModelSource::Folder(folder) => open_folder(folder)?,
-            ModelSource::Repository(name) => anyhow::bail!(
-                "{name} is not in the local cache\nrun `gptoss pull {name}` first, revision {DEFAULT_REVISION}"
-            ),
+            ModelSource::Repository(name) => open_folder(&hub::cached_snapshot(name, hub::DEFAULT_REVISION)?)?,
         };
         Ok(Opened { source, checkpoint, generation_config })
     }

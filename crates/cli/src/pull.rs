@@ -18,13 +18,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use hf_hub::api::sync::{ApiBuilder, ApiRepo};
+use hf_hub::api::sync::{Api, ApiBuilder, ApiRepo};
 use hf_hub::{Cache, CacheRepo};
 use indicatif::HumanBytes;
 
 use crate::args::PullArgs;
 use crate::failure::usage;
 use crate::hub::{self, Settings};
+use crate::model_source::is_repository_name;
 use crate::progress::{Progress, Unit};
 use checksum::{Verdict, verify};
 use listing::{Listing, RemoteFile};
@@ -40,9 +41,10 @@ const LISTING_BYTES_MAX: u64 = 32 << 20;
 /// promised, which is removed.
 pub fn run(args: &PullArgs) -> Result<ExitCode> {
     let PullArgs { repository: name, revision } = args;
-    let is_name = name.split_once('/').is_some_and(|(_, rest)| !rest.contains('/')) && hub::is_safe_revision(name);
-    if !is_name {
-        return Err(usage(format!("`{name}` is no repository: write ORG/NAME, for example openai/gpt-oss-20b")));
+    if !is_repository_name(name) {
+        return Err(usage(format!(
+            "`{name}` is no repository: write ORG/NAME, for example openai/gpt-oss-20b"
+        )));
     }
     if !hub::is_safe_revision(revision) {
         return Err(usage(format!("`{revision}` is no revision: write a branch, a tag or a commit")));
@@ -53,7 +55,8 @@ pub fn run(args: &PullArgs) -> Result<ExitCode> {
     }
     let pull = Pull::new(name, revision, settings)?;
     let asked = Asked { name, revision, page: &pull.page, with_token: pull.settings.token.is_some() };
-    let snapshot = pull.everything().map_err(|error| explain(error, &asked).context(format!("cannot pull {name}")))?;
+    let snapshot =
+        pull.everything().map_err(|error| explain(error, &asked).context(format!("cannot pull {name}")))?;
     let model = if revision == hub::DEFAULT_REVISION { name.clone() } else { snapshot.display().to_string() };
     eprintln!("{name} is whole and verified; use it with --model {model}");
     writeln!(std::io::stdout(), "{}", snapshot.display())?;
@@ -65,10 +68,10 @@ struct Pull {
     name: String,
     revision: String,
     settings: Settings,
-    /// The client's view of the repository on the hub.
-    remote: ApiRepo,
+    api: Api,
     /// The client's view of the repository in the cache.
     local: CacheRepo,
+    /// The repository's page on the hub, for messages.
     page: String,
     route: Route,
 }
@@ -76,17 +79,23 @@ struct Pull {
 impl Pull {
     fn new(name: &str, revision: &str, settings: Settings) -> Result<Pull> {
         let cache = Cache::new(settings.cache.clone());
-        let mut builder = ApiBuilder::from_cache(cache.clone()).with_progress(false).with_token(settings.token.clone());
+        let mut builder =
+            ApiBuilder::from_cache(cache.clone()).with_progress(false).with_token(settings.token.clone());
         if let Some(endpoint) = &settings.endpoint {
             builder = builder.with_endpoint(endpoint.clone());
         }
+        let api = builder.build().context("the hub client does not start")?;
         let repository = hub::repository(name, revision);
-        let remote = builder.build().context("the hub client does not start")?.repo(repository.clone());
-        let address = remote.url("");
+        let address = api.repo(repository.clone()).url("");
         let page = address.split("/resolve/").next().unwrap_or_default().to_owned();
         let route = Route::new(settings.token.clone(), settings.silence_max);
         let local = cache.repo(repository);
-        Ok(Pull { name: name.to_owned(), revision: revision.to_owned(), settings, remote, local, page, route })
+        Ok(Pull { name: name.to_owned(), revision: revision.to_owned(), settings, api, local, page, route })
+    }
+
+    /// The repository on the hub at a revision; files are asked for by commit, so that a moving branch does not mix two.
+    fn remote(&self, revision: &str) -> ApiRepo {
+        self.api.repo(hub::repository(&self.name, revision))
     }
 
     fn everything(&self) -> Result<PathBuf> {
@@ -95,14 +104,11 @@ impl Pull {
         let snapshot = self.local.pointer_path(&listing.commit);
         make_folder(&snapshot)?;
         make_folder(&self.blobs())?;
-        let damaged = self.check_present(&files)?;
+        self.remove_damaged(&files)?;
         self.check_space(&files)?;
         for file in &files {
             self.file(file, &listing.commit)?;
             link(&self.local.blob_path(file.digest.hex()), &snapshot.join(&file.name))?;
-        }
-        if damaged > 0 {
-            eprintln!("{damaged} damaged in the cache, fetched again");
         }
         if self.revision != listing.commit {
             self.local.create_ref(&listing.commit).context("cannot write the cache's ref")?;
@@ -112,7 +118,7 @@ impl Pull {
 
     /// Asks the hub what the revision holds.
     fn listing(&self) -> Result<Listing> {
-        let request = self.remote.info_request().query("blobs", "true");
+        let request = self.remote(&self.revision).info_request().query("blobs", "true");
         let silence = Some(self.settings.silence_max);
         let request = request.config().timeout_connect(silence).timeout_per_read(silence).build();
         let mut response = request.call()?;
@@ -129,21 +135,19 @@ impl Pull {
         self.blobs().join(format!("{}.incomplete", file.digest.hex()))
     }
 
-    /// Verifies the files that are already there and removes those that are not what the hub lists; says how many.
-    fn check_present(&self, files: &[RemoteFile]) -> Result<usize> {
-        let mut num_damaged = 0;
+    /// Verifies the files that are already there and removes those that are not what the hub lists.
+    fn remove_damaged(&self, files: &[RemoteFile]) -> Result<()> {
         for file in files {
             let blob = self.local.blob_path(file.digest.hex());
             if !blob.exists() {
                 continue;
             }
-            if let Some(damage) = checked(&blob, file)? {
-                eprintln!("{}: in the cache, but {damage}: removed", file.name);
+            if let Some(damage) = damage(&blob, file)? {
+                eprintln!("{} in the cache is damaged: {damage}. It is removed and fetched again", file.name);
                 remove(&blob)?;
-                num_damaged += 1;
             }
         }
-        Ok(num_damaged)
+        Ok(())
     }
 
     /// Refuses to begin what cannot end.
@@ -154,7 +158,10 @@ impl Pull {
         let free = free_bytes(&self.blobs())?;
         if needed > free {
             let (needed, free) = (HumanBytes(needed), HumanBytes(free));
-            bail!("{needed} are to come and {} has {free} free: make room, or set HF_HOME", self.settings.cache.display());
+            bail!(
+                "{needed} are to come and {} has {free} free: make room, or set HF_HOME",
+                self.settings.cache.display()
+            );
         }
         Ok(())
     }
@@ -168,16 +175,92 @@ impl Pull {
         }
         let _lock = self.lock(file)?;
         let partial = self.partial(file);
-        let url = self.remote.url("").replace(&format!("/resolve/{}/", self.escaped_revision()), &format!("/resolve/{commit}/"));
+        let url = self.remote(commit).url(&file.name);
         let mut progress = Progress::new(&file.name, Unit::Bytes);
-        fetch(&self.route, &format!("{url}{}", file.name), file, &partial, &mut |done| progress.set(done, file.num_bytes))?;
+        fetch(&self.route, &url, file, &partial, &mut |done| progress.set(done, file.num_bytes))?;
         progress.clear();
-        if let Some(damage) = checked(&partial, file)? {
+        if let Some(damage) = damage(&partial, file)? {
             remove(&partial)?;
-            bail!("{} arrived damaged: {damage}. It is removed; run the same command to fetch it again", file.name);
+            bail!(
+                "{} arrived damaged: {damage}. It is removed; run the same command to fetch it again",
+                file.name
+            );
         }
         fs::rename(&partial, &blob).with_context(|| format!("cannot name {}", blob.display()))?;
         eprintln!("{}: {}", file.name, HumanBytes(file.num_bytes));
         Ok(())
     }
+
+    /// Keeps other programs away from a file while it gathers. The lock lies where the hub's own tools put theirs.
+    fn lock(&self, file: &RemoteFile) -> Result<File> {
+        let repository = hub::repository(&self.name, &self.revision).folder_name();
+        let folder = self.settings.cache.join(".locks").join(repository);
+        make_folder(&folder)?;
+        let path = folder.join(format!("{}.lock", file.digest.hex()));
+        let lock = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(lock),
+            Err(TryLockError::WouldBlock) => {
+                bail!("another program is fetching {}: let it finish", file.name)
+            }
+            Err(TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("cannot lock {}", path.display()))
+            }
+        }
+    }
+}
+
+/// What is wrong with a file, in words; `None` when nothing is.
+fn damage(path: &Path, file: &RemoteFile) -> Result<Option<String>> {
+    let mut progress = Progress::new(format!("checking {}", file.name), Unit::Bytes);
+    let expected = file.digest.hex();
+    Ok(match verify(path, file, &mut |done| progress.set(done, file.num_bytes))? {
+        Verdict::Right => None,
+        Verdict::Length(found) => Some(format!("it has {found} bytes, the hub lists {}", file.num_bytes)),
+        Verdict::Hash(found) => Some(format!("its hash is {found}, the hub lists {expected}")),
+    })
+}
+
+fn make_folder(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).with_context(|| format!("cannot make the folder {}", path.display()))
+}
+
+fn remove(path: &Path) -> Result<()> {
+    fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))
+}
+
+/// Gives a blob its name in a snapshot, by a link that survives moving the cache.
+fn link(blob: &Path, name: &Path) -> Result<()> {
+    let target = Path::new("../../blobs").join(blob.file_name().unwrap_or_default());
+    if fs::read_link(name).is_ok_and(|found| found == target) {
+        return Ok(());
+    }
+    if fs::symlink_metadata(name).is_ok() {
+        remove(name)?;
+    }
+    make_link(&target, blob, name).with_context(|| format!("cannot link {}", name.display()))
+}
+
+#[cfg(unix)]
+fn make_link(target: &Path, _blob: &Path, name: &Path) -> std::io::Result<()> {
+    std::os::unix::fs::symlink(target, name)
+}
+
+/// Symbolic links need a privilege there; the hub's own tools then do without as well.
+#[cfg(not(unix))]
+fn make_link(_target: &Path, blob: &Path, name: &Path) -> std::io::Result<()> {
+    fs::hard_link(blob, name)
+}
+
+/// Bytes that this user may still write to the disk of a folder.
+#[cfg(unix)]
+fn free_bytes(folder: &Path) -> Result<u64> {
+    let disk = rustix::fs::statvfs(folder).with_context(|| format!("cannot look at {}", folder.display()))?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+/// Not asked there: a full disk is then found when it is full.
+#[cfg(not(unix))]
+fn free_bytes(_folder: &Path) -> Result<u64> {
+    Ok(u64::MAX)
 }

@@ -112,7 +112,11 @@ mod tests {
 
     #[test]
     fn a_changed_byte_and_a_lost_byte_are_told_apart() {
-        check("jello\n", Digest::GitBlob(GIT.to_owned()), Verdict::Hash("da643281e874ed4c68c6a5d2217d24f48f575b12".into()));
+        check(
+            "jello\n",
+            Digest::GitBlob(GIT.to_owned()),
+            Verdict::Hash("da643281e874ed4c68c6a5d2217d24f48f575b12".into()),
+        );
         check("hello", Digest::Sha256(SHA256.to_owned()), Verdict::Length(5));
     }
 }

@@ -10,7 +10,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 /// Single files that are read when they are there.
-const NAMES: &[&str] = &["config.json", "generation_config.json", "tokenizer.json", "model.safetensors.index.json"];
+const NAMES: &[&str] =
+    &["config.json", "generation_config.json", "tokenizer.json", "model.safetensors.index.json"];
 
 /// A hash that a file's content must have, in lower-case hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +78,8 @@ impl Listing {
     ///
     /// Errors: it is not the JSON of a model repository, or its commit is no commit.
     pub fn parse(json: &[u8]) -> Result<Listing> {
-        let answer: Answer = serde_json::from_slice(json).context("the hub's answer is no description of a model")?;
+        let answer: Answer =
+            serde_json::from_slice(json).context("the hub's answer is no description of a model")?;
         ensure!(is_hex(&answer.sha, 40), "the hub names the commit `{}`, which is no commit", answer.sha);
         Ok(Listing { commit: answer.sha, files: answer.siblings })
     }
@@ -116,7 +118,11 @@ impl Sibling {
             _ => bail!("the hub gives neither size nor hash of {name}: it cannot be verified"),
         };
         let num_digits = if matches!(digest, Digest::Sha256(_)) { 64 } else { 40 };
-        ensure!(is_hex(digest.hex(), num_digits), "the hub gives `{}` as the hash of {name}: it is none", digest.hex());
+        ensure!(
+            is_hex(digest.hex(), num_digits),
+            "the hub gives `{}` as the hash of {name}: it is none",
+            digest.hex()
+        );
         Ok(RemoteFile { name: name.clone(), num_bytes, digest })
     }
 }
@@ -147,10 +153,19 @@ mod tests {
     #[test]
     fn only_what_is_read_is_wanted() {
         let all = json!([
-            large("model-00001-of-00002.safetensors"), small("README.md"), large("original/model.safetensors"),
-            large("metal/model.bin"), large("pytorch_model.bin"), small("chat_template.jinja"), small("config.json"),
-            small("original/config.json"), small("tokenizer.json"), small("model.safetensors.index.json"),
-            small("generation_config.json"), small("model/../../x.safetensors"), large("adapter_model.safetensors"),
+            large("model-00001-of-00002.safetensors"),
+            small("README.md"),
+            large("original/model.safetensors"),
+            large("metal/model.bin"),
+            large("pytorch_model.bin"),
+            small("chat_template.jinja"),
+            small("config.json"),
+            small("original/config.json"),
+            small("tokenizer.json"),
+            small("model.safetensors.index.json"),
+            small("generation_config.json"),
+            small("model/../../x.safetensors"),
+            large("adapter_model.safetensors"),
         ]);
         let names: Vec<String> = wanted(all).unwrap().into_iter().map(|file| file.name).collect();
         let expect = "config.json generation_config.json model.safetensors.index.json tokenizer.json \
@@ -182,6 +197,11 @@ mod tests {
     #[test]
     fn an_answer_that_is_no_listing_is_refused() {
         assert!(Listing::parse(b"<html>").is_err());
-        assert!(Listing::parse(br#"{"sha": "../..", "siblings": []}"#).unwrap_err().to_string().contains("no commit"));
+        assert!(
+            Listing::parse(br#"{"sha": "../..", "siblings": []}"#)
+                .unwrap_err()
+                .to_string()
+                .contains("no commit")
+        );
     }
 }

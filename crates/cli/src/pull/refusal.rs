@@ -32,8 +32,10 @@ pub fn may_pass(error: &ureq::Error) -> bool {
 
 /// The error with a sentence above it that says what to do, when there is one.
 pub fn explain(error: anyhow::Error, asked: &Asked) -> anyhow::Error {
-    let disk = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
-    let sentence = match error.downcast_ref::<ureq::Error>() {
+    let disk =
+        error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+    let refused = error.chain().find_map(|cause| cause.downcast_ref::<ureq::Error>());
+    let sentence = match refused {
         Some(refused) => of_request(refused, asked),
         None if matches!(disk, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded)) => {
             Some("the disk is full: make room and run the same command, what has arrived is kept".to_owned())
@@ -50,7 +52,9 @@ fn of_request(error: &ureq::Error, asked: &Asked) -> Option<String> {
     let Asked { name, revision, page, with_token } = asked;
     Some(match error {
         ureq::Error::StatusCode(401) if *with_token => {
-            format!("the hub refuses the token (401) for {name}: check HF_TOKEN, or the token file, and the name")
+            format!(
+                "the hub refuses the token (401) for {name}: check HF_TOKEN, or the token file, and the name"
+            )
         }
         ureq::Error::StatusCode(401) => format!(
             "the hub wants to know who asks (401): {name} is gated, private, or does not exist. Check the name; if {page} asks \
@@ -59,14 +63,20 @@ fn of_request(error: &ureq::Error, asked: &Asked) -> Option<String> {
         ureq::Error::StatusCode(403) => {
             format!("the hub refuses {name} (403): your token may not read it. Ask for access at {page}")
         }
-        ureq::Error::StatusCode(404) => format!("the hub has no {name} at revision {revision} (404): check both"),
-        ureq::Error::StatusCode(429) => "the hub asks for patience (429): run the same command later".to_owned(),
+        ureq::Error::StatusCode(404) => {
+            format!("the hub has no {name} at revision {revision} (404): check both")
+        }
+        ureq::Error::StatusCode(429) => {
+            "the hub asks for patience (429): run the same command later".to_owned()
+        }
         ureq::Error::StatusCode(code) => format!("the hub answers {code}: run the same command later"),
         ureq::Error::HostNotFound => format!(
             "the host of {page} cannot be found: is this machine online? HF_ENDPOINT names another hub, a proxy goes in HTTPS_PROXY"
         ),
         ureq::Error::Io(_) | ureq::Error::ConnectionFailed | ureq::Error::Timeout(_) => {
-            format!("cannot reach {page}: is this machine online? HF_ENDPOINT names another hub, a proxy goes in HTTPS_PROXY")
+            format!(
+                "cannot reach {page}: is this machine online? HF_ENDPOINT names another hub, a proxy goes in HTTPS_PROXY"
+            )
         }
         _ => return None,
     })

@@ -114,7 +114,8 @@ pub fn fetch(
         fruitless_tries = if after > before { 1 } else { fruitless_tries + 1 };
         if fruitless_tries >= FRUITLESS_TRIES_MAX {
             let kept = format!("{after} of {} bytes of {} are kept", wanted.num_bytes, wanted.name);
-            return Err(error.context(format!("the connection keeps breaking: {kept}, run the same command to go on")));
+            return Err(error
+                .context(format!("the connection keeps breaking: {kept}, run the same command to go on")));
         }
         std::thread::sleep(FIRST_PAUSE * 2u32.pow(fruitless_tries - 1));
     }
@@ -141,7 +142,10 @@ fn attempt(
         // The whole file comes instead of the rest: begin again. Anything between would leave a hole.
         file.set_len(0).map_err(|error| Broken::of_disk(error, partial))?;
         if first != 0 {
-            return Err(Broken::ForNow(anyhow!("{}: bytes from {first} came, from {start} were asked", wanted.name)));
+            return Err(Broken::ForNow(anyhow!(
+                "{}: bytes from {first} came, from {start} were asked",
+                wanted.name
+            )));
         }
     }
     let mut done = first;
@@ -150,7 +154,8 @@ fn attempt(
     while done < wanted.num_bytes {
         let read = reader.read(&mut buffer).map_err(|error| Broken::ForNow(error.into()))?;
         if read == 0 {
-            let message = format!("{}: the connection closed after {done} of {} bytes", wanted.name, wanted.num_bytes);
+            let message =
+                format!("{}: the connection closed after {done} of {} bytes", wanted.name, wanted.num_bytes);
             return Err(Broken::ForNow(anyhow!(message)));
         }
         file.write_all(&buffer[..read]).map_err(|error| Broken::of_disk(error, partial))?;
