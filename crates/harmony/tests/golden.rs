@@ -27,7 +27,11 @@ fn conversations_render_to_the_vendors_tokens() {
         let default = render(&vocab, &conversation, RenderOptions::default()).unwrap();
         assert_eq!(default, ids(&line["tokens"]), "line {i}");
         let keep = RenderOptions { analysis: Analysis::KeepAll, ..RenderOptions::default() };
-        assert_eq!(render(&vocab, &conversation, keep).unwrap(), ids(&line["tokens_keep_analysis"]), "line {i}, all analysis");
+        assert_eq!(
+            render(&vocab, &conversation, keep).unwrap(),
+            ids(&line["tokens_keep_analysis"]),
+            "line {i}, all analysis"
+        );
     }
 }
 
