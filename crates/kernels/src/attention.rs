@@ -92,16 +92,35 @@ pub fn attention(pool: &Pool, out: &mut [f32], q: &[f32], runs: &[KvRun<'_>], pa
         let out = unsafe { out.part(t, kv_head * width, width) };
         let q = &q[(t * dims.num_kv_heads + kv_head) * width..][..width];
         let sinks = &params.sinks[kv_head * group..][..group];
-        let sight = Sight::new(params, t, kv_head);
-        match pool.tier() {
-            Tier::Scalar => attend_group::<Plain>(out, q, runs, sinks, &sight),
+        let task = Task { out, q, runs, sinks, sight: Sight::new(params, t, kv_head) };
+        with_scratch(task.scratch_len(), |scratch: &mut [f32]| match pool.tier() {
+            Tier::Scalar => attend_group::<Plain>(task, scratch),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a pool carries only tiers that this processor supports.
-            Tier::Avx2 => unsafe { attend_group_avx2(out, q, runs, sinks, &sight) },
+            Tier::Avx2 => unsafe { attend_group_avx2(task, scratch) },
             #[cfg(not(target_arch = "x86_64"))]
             Tier::Avx2 => unreachable!("not supported here"),
-        }
+        });
     });
+}
+
+/// One query row and one kv head.
+struct Task<'a> {
+    /// `[group, D]`
+    out: &'a mut [f32],
+    /// `[group, D]`
+    q: &'a [f32],
+    runs: &'a [KvRun<'a>],
+    /// `[group]`
+    sinks: &'a [f32],
+    sight: Sight,
+}
+
+impl Task<'_> {
+    /// Floats for a block of keys, the sums and the scores.
+    fn scratch_len(&self) -> usize {
+        KEY_BLOCK * self.sight.head_dim + self.sinks.len() * (1 + self.sight.num_keys())
+    }
 }
 
 /// What one task looks at: the visible positions and the kv head.
@@ -131,28 +150,27 @@ impl Sight {
         self.end - self.first
     }
 
-    /// Calls `visit(index of the first key in sight, keys, rows)` for blocks of visible keys in ascending order,
-    /// their keys or values widened into `buffer [KEY_BLOCK, D]`.
+    /// The visible positions of a run.
     #[inline(always)]
-    fn for_blocks<'a>(
-        &self,
-        buffer: &mut [f32],
-        runs: &[KvRun<'a>],
-        side: impl Fn(&KvRun<'a>) -> KvSlice<'a>,
-        mut visit: impl FnMut(usize, usize, &[f32]),
-    ) {
-        let d = self.head_dim;
-        for run in runs {
-            let first = self.first.max(run.first_position);
-            let end = self.end.min(run.first_position + run.len);
-            for block in (first..end).step_by(KEY_BLOCK) {
-                let keys = KEY_BLOCK.min(end - block);
-                for (i, row) in buffer.chunks_exact_mut(d).take(keys).enumerate() {
-                    let place = (block + i - run.first_position) * self.num_kv_heads + self.kv_head;
-                    load(row, side(run), place * d);
+    fn visible(&self, run: &KvRun<'_>) -> std::ops::Range<usize> {
+        self.first.max(run.first_position)..self.end.min(run.first_position + run.len)
+    }
+
+    /// Widens the rows of this kv head at positions `first..` of a run into `rows [n, D]`.
+    #[inline(always)]
+    fn load(&self, rows: &mut [f32], slice: KvSlice<'_>, run: &KvRun<'_>, first: usize) {
+        let stride = self.num_kv_heads * self.head_dim;
+        let mut place = (first - run.first_position) * stride + self.kv_head * self.head_dim;
+        for row in rows.chunks_exact_mut(self.head_dim) {
+            match slice {
+                KvSlice::F32(values) => row.copy_from_slice(&values[place..][..row.len()]),
+                KvSlice::Bf16(values) => {
+                    for (row, value) in row.iter_mut().zip(&values[place..][..self.head_dim]) {
+                        *row = widen(*value);
+                    }
                 }
-                visit(block - self.first, keys, &buffer[..keys * d]);
             }
+            place += stride;
         }
     }
 }
@@ -206,47 +224,48 @@ impl Arithmetic for Avx2 {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn attend_group_avx2(out: &mut [f32], q: &[f32], runs: &[KvRun<'_>], sinks: &[f32], sight: &Sight) {
-    attend_group::<Avx2>(out, q, runs, sinks, sight);
+fn attend_group_avx2(task: Task<'_>, scratch: &mut [f32]) {
+    attend_group::<Avx2>(task, scratch);
 }
 
 /// One kv head and the query heads that share it, for one row.
+///
+/// Shapes: `scratch [scratch_len]`. It takes no closures, so that all of it is compiled for the tier.
 #[inline(always)]
-fn attend_group<A: Arithmetic>(out: &mut [f32], q: &[f32], runs: &[KvRun<'_>], sinks: &[f32], sight: &Sight) {
+fn attend_group<A: Arithmetic>(task: Task<'_>, scratch: &mut [f32]) {
+    let Task { out, q, runs, sinks, sight } = task;
     let (d, num_keys) = (sight.head_dim, sight.num_keys());
-    out.fill(0.0);
-    with_scratch(sinks.len() * (num_keys + 1) + KEY_BLOCK * d, |scratch: &mut [f32]| {
-        let (buffer, scratch) = scratch.split_at_mut(KEY_BLOCK * d);
-        let (sums, scores) = scratch.split_at_mut(sinks.len());
-        sight.for_blocks(
-            buffer,
-            runs,
-            |run| run.keys,
-            |first, keys, rows| {
-                for (scores, q) in scores.chunks_exact_mut(num_keys).zip(q.chunks_exact(d)) {
-                    A::scores(&mut scores[first..][..keys], q, rows, sight.scale);
-                }
-            },
-        );
-        for ((scores, sink), sum) in scores.chunks_exact_mut(num_keys).zip(sinks).zip(sums.iter_mut()) {
-            *sum = softmax_numerators(scores, *sink, sight.first);
-        }
-        sight.for_blocks(
-            buffer,
-            runs,
-            |run| run.values,
-            |first, keys, rows| {
-                for (scores, out) in scores.chunks_exact(num_keys).zip(out.chunks_exact_mut(d)) {
-                    A::accumulate(out, &scores[first..][..keys], rows);
-                }
-            },
-        );
-        for (out, sum) in out.chunks_exact_mut(d).zip(sums) {
-            for out in out {
-                *out /= *sum;
+    let (buffer, scratch) = scratch.split_at_mut(KEY_BLOCK * d);
+    let (sums, scores) = scratch.split_at_mut(sinks.len());
+    for run in runs {
+        let visible = sight.visible(run);
+        for first in visible.clone().step_by(KEY_BLOCK) {
+            let rows = &mut buffer[..KEY_BLOCK.min(visible.end - first) * d];
+            sight.load(rows, run.keys, run, first);
+            for (scores, q) in scores.chunks_exact_mut(num_keys).zip(q.chunks_exact(d)) {
+                A::scores(&mut scores[first - sight.first..][..rows.len() / d], q, rows, sight.scale);
             }
         }
-    });
+    }
+    for ((scores, sink), sum) in scores.chunks_exact_mut(num_keys).zip(sinks).zip(sums.iter_mut()) {
+        *sum = softmax_numerators(scores, *sink, sight.first);
+    }
+    out.fill(0.0);
+    for run in runs {
+        let visible = sight.visible(run);
+        for first in visible.clone().step_by(KEY_BLOCK) {
+            let rows = &mut buffer[..KEY_BLOCK.min(visible.end - first) * d];
+            sight.load(rows, run.values, run, first);
+            for (scores, out) in scores.chunks_exact(num_keys).zip(out.chunks_exact_mut(d)) {
+                A::accumulate(out, &scores[first - sight.first..][..rows.len() / d], rows);
+            }
+        }
+    }
+    for (out, sum) in out.chunks_exact_mut(d).zip(sums) {
+        for out in out {
+            *out /= *sum;
+        }
+    }
 }
 
 /// Replaces scores by `exp(score - largest)` and gives their sum, the sink's share included.
@@ -270,18 +289,6 @@ fn largest(scores: &[f32], sink: f32) -> f32 {
         }
     }
     lanes.iter().chain(tail).fold(sink, |largest, score| if *score > largest { *score } else { largest })
-}
-
-#[inline(always)]
-fn load(row: &mut [f32], slice: KvSlice<'_>, offset: usize) {
-    match slice {
-        KvSlice::F32(values) => row.copy_from_slice(&values[offset..][..row.len()]),
-        KvSlice::Bf16(values) => {
-            for (row, value) in row.iter_mut().zip(&values[offset..]) {
-                *row = widen(*value);
-            }
-        }
-    }
 }
 
 impl KvSlice<'_> {

@@ -11,6 +11,7 @@
 //! together are a broken invariant of the caller and panic; numbers never do, NaN and infinities included.
 
 mod attention;
+mod dense;
 mod embedding;
 pub mod exp;
 pub mod lanes;
@@ -29,6 +30,7 @@ mod tier;
 mod top_k;
 
 pub use attention::{AttentionDims, AttentionParams, KvRun, KvSlice, attention};
+pub use dense::{Dense, Q8_0_BLOCK_BYTES, linear_dense};
 pub use embedding::embedding_row;
 pub use linear::{LinearDims, linear_bf16, linear_bf16_transposed, linear_mxfp4_exact};
 pub use linear_q8::linear_mxfp4_q8;

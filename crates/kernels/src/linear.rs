@@ -12,6 +12,7 @@
 
 use half::bf16;
 
+use crate::dense::Dense;
 use crate::embedding::widen;
 use crate::lanes::dot;
 use crate::mxfp4::{BLOCK_VALUES, mxfp4_dequantize};
@@ -80,6 +81,18 @@ pub fn linear_mxfp4_exact(
     linear_f32(pool, out, x, Weights::Mxfp4(w), bias, dims);
 }
 
+/// Product with a dense matrix of another format than bf16, whose rows unpack to f32 exactly.
+pub(crate) fn linear_unpacked(
+    pool: &Pool,
+    out: &mut [f32],
+    x: &[f32],
+    w: Dense<'_>,
+    bias: Option<&[f32]>,
+    dims: LinearDims,
+) {
+    linear_f32(pool, out, x, Weights::Dense(w), bias, dims);
+}
+
 /// A matrix whose rows unpack to f32 exactly.
 #[derive(Clone, Copy)]
 enum Weights<'a> {
@@ -88,6 +101,8 @@ enum Weights<'a> {
     /// `[K, N]`
     Bf16Transposed(&'a [bf16]),
     Mxfp4(Mxfp4<'a>),
+    /// `[N, K]`
+    Dense(Dense<'a>),
 }
 
 /// Rows of a panel: 16 rows of 2,880 floats are 184 KB, a part of a core's second cache; and 16 bf16 columns are
@@ -168,6 +183,7 @@ impl Panel {
                 let (blocks, scales) = w.row(row, k / BLOCK_VALUES);
                 mxfp4_dequantize(out, blocks, scales);
             }
+            Weights::Dense(w) => w.row(out, row),
         }
     }
 
@@ -208,6 +224,11 @@ impl Panel {
                 for (r, out) in out.chunks_exact_mut(k).enumerate() {
                     let (blocks, scales) = w.row(self.first + r, k / BLOCK_VALUES);
                     avx2_f32::unpack_mxfp4(out, blocks, scales);
+                }
+            }
+            Weights::Dense(w) => {
+                for (r, out) in out.chunks_exact_mut(k).enumerate() {
+                    w.row(out, self.first + r);
                 }
             }
         }
