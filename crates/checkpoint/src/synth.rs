@@ -67,21 +67,24 @@ pub struct SynthRequest {
 /// [`Error::Io`]. After an error nothing is left behind.
 pub fn write_synthetic(request: &SynthRequest, progress: &mut dyn FnMut(u64, u64)) -> Result<(), Error> {
     let config = synthetic::config(request.preset, request.layers)?;
-    write_config(&config, request, progress)
+    let planned = plan(&config, request.layout);
+    let shard_bytes = published_shard_bytes(&planned, request.layout);
+    write_planned(&config, request, planned, shard_bytes, progress)
 }
 
-/// The same for any config; the request's preset and layers are not looked at.
-fn write_config(
+/// The same for any config and shard size; the request's preset and layers are not looked at.
+fn write_planned(
     config: &Config,
     request: &SynthRequest,
+    planned: Vec<Planned>,
+    shard_bytes: usize,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(), Error> {
-    let planned = plan(config, request.layout);
     let total: u64 = planned.iter().map(|tensor| tensor.outline.num_bytes() as u64).sum();
     check_space(&request.folder, total)?;
     let partial = Partial::folder(&request.folder, is_written_here)?;
     write_json_files(config, request.layout, &planned, partial.path())?;
-    let shards = shard(planned, request.layout);
+    let shards = shard(planned, request.layout, shard_bytes);
     let mut writer = Writer { config, seed: request.seed, buffer: Vec::new(), done: 0, total, progress };
     for (name, tensors) in &shards {
         let outlines: Vec<Outline> = tensors.iter().map(|tensor| tensor.outline.clone()).collect();
@@ -162,14 +165,18 @@ fn fused_parts(first: Part) -> Vec<Part> {
     std::iter::once(first).chain(rest).collect()
 }
 
-/// Groups tensors into files with the published names.
-fn shard(planned: Vec<Planned>, layout: WriteLayout) -> Vec<(String, Vec<Planned>)> {
+/// How many bytes of tensors the published checkpoints put into one file.
+fn published_shard_bytes(planned: &[Planned], layout: WriteLayout) -> usize {
     let total: usize = planned.iter().map(|tensor| tensor.outline.num_bytes()).sum();
-    let limit = match layout {
-        WriteLayout::Original if total <= ORIGINAL_SINGLE_BYTES => total,
+    match layout {
+        WriteLayout::Original if total <= ORIGINAL_SINGLE_BYTES => ORIGINAL_SINGLE_BYTES,
         WriteLayout::Original => ORIGINAL_SHARD_BYTES,
         WriteLayout::Hf | WriteLayout::Bf16 => HF_SHARD_BYTES,
-    };
+    }
+}
+
+/// Groups tensors into files with the published names; a tensor above the limit gets a file of its own.
+fn shard(planned: Vec<Planned>, layout: WriteLayout, limit: usize) -> Vec<(String, Vec<Planned>)> {
     let mut groups: Vec<Vec<Planned>> = Vec::new();
     let mut filled = usize::MAX;
     for tensor in planned {
@@ -319,7 +326,8 @@ mod tests {
 
     fn write_dense(layout: WriteLayout, folder: PathBuf) -> Checkpoint {
         let request = SynthRequest { preset: Preset::Tiny, seed: 3, layers: None, layout, folder };
-        write_config(&dense(), &request, &mut |_, _| {}).unwrap();
+        let planned = plan(&dense(), layout);
+        write_planned(&dense(), &request, planned, 300_000, &mut |_, _| {}).unwrap();
         Checkpoint::open(&request.folder).unwrap()
     }
 
@@ -330,6 +338,12 @@ mod tests {
         let original = write_dense(WriteLayout::Original, folder.path().join("original"));
         let bf16 = write_dense(WriteLayout::Bf16, folder.path().join("bf16"));
         assert!(hf.config().is_dense() && original.config().is_dense());
+        for checkpoint in [&hf, &original, &bf16] {
+            let files = checkpoint.files();
+            assert!(files.len() > 2, "{files:?}");
+            assert!(checkpoint.place().join(INDEX_FILE).exists());
+            assert_eq!(fs::read_dir(checkpoint.place()).unwrap().count(), files.len() + 3);
+        }
         for part in hf.parts() {
             let tensor = hf.tensor(part).unwrap();
             assert_eq!(*tensor.bytes, *synthetic::tensor(&dense(), 3, part).bytes, "{part:?}");
@@ -345,7 +359,9 @@ mod tests {
     #[test]
     fn files_are_named_as_published() {
         let names = |preset: Preset, layout| -> Vec<String> {
-            shard(plan(&preset.config(), layout), layout).into_iter().map(|(name, _)| name).collect()
+            let planned = plan(&preset.config(), layout);
+            let limit = published_shard_bytes(&planned, layout);
+            shard(planned, layout, limit).into_iter().map(|(name, _)| name).collect()
         };
         let hf = names(Preset::GptOss20b, WriteLayout::Hf);
         let published = [

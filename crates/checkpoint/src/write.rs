@@ -246,6 +246,15 @@ mod tests {
     }
 
     #[test]
+    fn an_abandoned_folder_is_removed_with_its_files() {
+        let parent = tempfile::tempdir().unwrap();
+        let partial = Partial::folder(&parent.path().join("big"), |_| false).unwrap();
+        fs::write(partial.path().join("model.safetensors"), "half of it").unwrap();
+        drop(partial);
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+    }
+
+    #[test]
     fn a_tensor_that_does_not_fit_its_outline_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let outline = Outline { name: "a".to_string(), dtype: Dtype::F32, shape: vec![4] };

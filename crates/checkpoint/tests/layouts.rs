@@ -161,3 +161,35 @@ fn tensors_in_memory_are_written_and_read_back() {
     assert_eq!(read.shape, [3, 4]);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
+
+#[test]
+fn an_embedded_checkpoint_is_the_folder_it_was_made_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("demo");
+    let written = write(WriteLayout::Hf, Some(1), &target);
+    let leak = |name: &str| -> &'static [u8] { fs::read(target.join(name)).unwrap().leak() };
+    // One byte further than an allocation starts: nothing aligns what is embedded in a program.
+    let shifted: &'static [u8] = [&[0], leak("model.safetensors")].concat().leak();
+    let files: &'static [(&'static str, &'static [u8])] = vec![
+        ("config.json", leak("config.json")),
+        ("generation_config.json", leak("generation_config.json")),
+        ("model.safetensors", &shifted[1..]),
+        ("tokenizer.json", b"{}"),
+    ]
+    .leak();
+    let embedded = Checkpoint::embedded(files).unwrap();
+    assert_eq!(embedded.config(), written.config());
+    assert_eq!(embedded.layout(), Layout::HuggingFaceMxfp4);
+    assert_eq!(&*embedded.tokenizer_json().unwrap().unwrap(), b"{}");
+    for part in written.parts() {
+        let (found, expected) = (embedded.tensor(part).unwrap(), written.tensor(part).unwrap());
+        assert_eq!(*found.bytes, *expected.bytes, "{part:?}");
+        if found.dtype == Dtype::Bf16 {
+            assert!(found.bf16().is_ok());
+        } else {
+            assert!(!found.bytes.is_owned(), "experts are never copied");
+        }
+    }
+    let error = Checkpoint::embedded(&files[..2]).unwrap_err();
+    assert!(error.to_string().contains("model.safetensors"), "{error}");
+}
