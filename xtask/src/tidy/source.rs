@@ -9,6 +9,10 @@ use super::{Violation, files, text};
 
 /// Rooms that may hold `unsafe`: SIMD, and the memory map with its bus-error handler.
 const UNSAFE_ROOMS: &[&str] = &["kernels", "checkpoint"];
+/// Lines that a module's head has at least, blank ones left out.
+const HEAD_LINES_MIN: usize = 3;
+/// Lines that a module's head has at most.
+const HEAD_LINES_MAX: usize = 20;
 /// Functions of `std::env` that read what the process was started with.
 const ENVIRONMENT: &[&str] = &["var", "var_os", "vars", "vars_os", "args", "args_os"];
 
@@ -26,12 +30,23 @@ pub fn check(source: &Source) -> Vec<Violation> {
     violations
 }
 
-/// A file opens with `//!`.
+/// A file opens with `//!`; one that ships says enough there, and not too much.
 fn check_head(source: &Source) -> Option<Violation> {
-    let message =
-        "opens without `//!`: say what question the module answers, where to enter it, and why it is so";
-    let opens = source.text.trim_start().starts_with("//!");
-    (!opens).then(|| Violation::at(source.path, 1, "heads", message))
+    let violation = |message: String| Some(Violation::at(source.path, 1, "heads", message));
+    let advice = "say what question the module answers, where to enter it, and why it is so";
+    let is_head = |line: &&str| line.starts_with("//!");
+    let head: Vec<&str> =
+        source.text.lines().skip_while(|line| line.is_empty()).take_while(is_head).collect();
+    let num_lines = head.iter().filter(|line| line.len() > "//!".len()).count();
+    match num_lines {
+        0 => violation(format!("opens without `//!`: {advice}")),
+        _ if files::is_test(source.path) => None,
+        _ if num_lines < HEAD_LINES_MIN => violation(format!("says little in its head: {advice}")),
+        _ if head.len() > HEAD_LINES_MAX => {
+            violation(format!("head of {} lines: a page in docs/ holds more", head.len()))
+        }
+        _ => None,
+    }
 }
 
 /// `#[allow(..)]` in any form; `#[expect(.., reason)]` is checked by the compiler instead.
@@ -118,6 +133,8 @@ fn is_word(token: &Token, word: &str) -> bool {
 mod tests {
     use super::*;
 
+    const HEAD: &str = "//! What?\n//! Where.\n//! Why.\n";
+
     fn found(path: &str, text: &str) -> Vec<(&'static str, usize)> {
         let source = Source::parse(path, text).ok().unwrap();
         check(&source).into_iter().map(|violation| (violation.rule, violation.line)).collect()
@@ -127,30 +144,36 @@ mod tests {
     fn a_module_needs_a_head() {
         assert_eq!(found("crates/x/src/a.rs", "use std::fmt;\n"), [("heads", 1)]);
         assert_eq!(found("crates/x/src/a.rs", "/// Not the module's.\nfn f() {}\n"), [("heads", 1)]);
-        assert_eq!(found("crates/x/src/a.rs", "//! Head.\n"), []);
+        assert_eq!(found("crates/x/src/a.rs", "//! A.\n//!\n//! B.\n"), [("heads", 1)]);
+        assert_eq!(found("crates/x/src/a.rs", &"//! Line.\n".repeat(HEAD_LINES_MAX + 1)), [("heads", 1)]);
+        assert_eq!(found("crates/x/src/a.rs", HEAD), []);
+        assert_eq!(found("crates/x/tests/a.rs", "//! Short.\n"), []);
     }
 
     #[test]
     fn silenced_lints_fail_in_every_form() {
-        let text = "//! H.\n#![allow(dead_code)]\n#[allow(unused)]\nfn f() {}\n#[cfg_attr(test, allow(unused))]\nfn g() {}\n";
-        assert_eq!(found("crates/x/src/a.rs", text), [("lints", 2), ("lints", 3), ("lints", 5)]);
-        let fine = "//! H.\n#[expect(unused, reason = \"allow\")]\nfn allow() { let _ = \"#[allow(x)]\"; }\n";
+        let text = "//! H.\n//! H.\n//! H.\n#![allow(dead_code)]\n#[allow(unused)]\nfn f() {}\n#[cfg_attr(test, allow(unused))]\nfn g() {}\n";
+        assert_eq!(found("crates/x/src/a.rs", text), [("lints", 4), ("lints", 5), ("lints", 7)]);
+        let fine = "//! H.\n//! H.\n//! H.\n#[expect(unused, reason = \"allow\")]\nfn allow() { let _ = \"#[allow(x)]\"; }\n";
         assert_eq!(found("crates/x/src/a.rs", fine), []);
     }
 
     #[test]
     fn unsafe_stays_in_its_rooms() {
-        let text = "//! H.\nfn f() { unsafe { g() } }\n";
-        assert_eq!(found("crates/model/src/a.rs", text), [("unsafe", 2)]);
-        assert_eq!(found("xtask/src/a.rs", text), [("unsafe", 2)]);
+        let text = "//! H.\n//! H.\n//! H.\nfn f() { unsafe { g() } }\n";
+        assert_eq!(found("crates/model/src/a.rs", text), [("unsafe", 4)]);
+        assert_eq!(found("xtask/src/a.rs", text), [("unsafe", 4)]);
         assert_eq!(found("crates/kernels/src/a.rs", text), []);
-        assert_eq!(found("crates/model/src/a.rs", "//! unsafe\nfn f() { g(\"unsafe\") }\n"), []);
+        assert_eq!(
+            found("crates/model/src/a.rs", "//! unsafe\n//! H.\n//! H.\nfn f() { g(\"unsafe\") }\n"),
+            []
+        );
     }
 
     #[test]
     fn only_cli_reads_the_environment() {
-        let text = "//! H.\nfn f() { std::env::var(\"A\"); }\nfn g() { env::args_os(); env!(\"B\"); }\n";
-        assert_eq!(found("crates/model/src/a.rs", text), [("environment", 2), ("environment", 3)]);
+        let text = "//! H.\n//! H.\n//! H.\nfn f() { std::env::var(\"A\"); }\nfn g() { env::args_os(); env!(\"B\"); }\n";
+        assert_eq!(found("crates/model/src/a.rs", text), [("environment", 4), ("environment", 5)]);
         assert_eq!(found("crates/cli/src/a.rs", text), []);
         assert_eq!(found("crates/model/build.rs", text), []);
         assert_eq!(found("crates/model/tests/a.rs", text), []);
@@ -158,7 +181,7 @@ mod tests {
 
     #[test]
     fn unfinished_thoughts_need_an_issue() {
-        let text = "//! H.\n// fine\n// TODO: later\n/// TODO(#12) known\nfn f() { g(\"TODO\") }\n/* a\n   FIXME b */\n";
-        assert_eq!(found("crates/x/src/a.rs", text), [("unfinished", 3), ("unfinished", 7)]);
+        let text = "//! H.\n//! H.\n//! H.\n// fine\n// TODO: later\n/// TODO(#12) known\nfn f() { g(\"TODO\") }\n/* a\n   FIXME b */\n";
+        assert_eq!(found("crates/x/src/a.rs", text), [("unfinished", 5), ("unfinished", 9)]);
     }
 }
