@@ -175,6 +175,54 @@ mod tests {
         }
     }
 
+    /// (pair, cosine, sine) of transformers 5.23 (`GptOssRotaryEmbedding`, float32) at positions 300, 100,000 and 131,071.
+    /// With angles in f64 the last two rows would be off by up to 5e-3.
+    const OFFICIAL: [(usize, [(usize, f32, f32); 5]); 3] = [
+        (
+            300,
+            [
+                (0, -0.029754724, -1.3462448),
+                (1, 1.0866166, -0.79531425),
+                (5, -1.1638726, 0.67724526),
+                (12, -0.6070717, 1.2019669),
+                (17, 1.3455603, 0.05222804),
+            ],
+        ),
+        (
+            100_000,
+            [
+                (0, -1.3457129, 0.048138388),
+                (1, -1.3365675, 0.16385295),
+                (5, 1.2996566, 0.3523536),
+                (12, 0.82443506, 1.0646912),
+                (17, 1.2576265, 0.481286),
+            ],
+        ),
+        (
+            131_071,
+            [
+                (0, -1.101475, -0.7746053),
+                (1, 0.9582033, -0.94610083),
+                (5, 0.9211241, 0.9822377),
+                (12, -0.026102966, -1.3463206),
+                (17, -0.43485624, -1.2744255),
+            ],
+        ),
+    ];
+
+    #[test]
+    fn rotations_are_rounded_as_the_official_ones() {
+        let rope = Rope::yarn(64, 150_000.0, &PUBLISHED);
+        for (position, pairs) in OFFICIAL {
+            let angles = rope.angles(position, 1);
+            for (pair, cosine, sine) in pairs {
+                let (ours, theirs) = (angles.rotations[pair], (cosine, sine));
+                let difference = (ours.0 - theirs.0).abs().max((ours.1 - theirs.1).abs());
+                assert!(difference < 1e-6, "position {position}, pair {pair}: {ours:?} is not {theirs:?}");
+            }
+        }
+    }
+
     #[test]
     fn truncation_rounds_the_ramp_outwards() {
         let rope = Rope::yarn(64, 150_000.0, &YarnParams { truncate: true, ..PUBLISHED });
