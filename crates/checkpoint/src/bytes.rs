@@ -59,13 +59,14 @@ impl Tensor {
         self.elements(Dtype::I64)
     }
 
-    /// A copy of a bf16, f16 or f32 tensor in f32, for the small vectors that computations want in full precision.
+    /// A copy of a bf16, f16, f32 or Q8_0 tensor in f32, exact, for the small vectors that computations want in full precision.
     ///
     /// Errors: [`Error::WrongDtype`] when the tensor is something else.
     pub fn to_f32(&self) -> Result<Vec<f32>, Error> {
         match self.dtype {
             Dtype::F32 => Ok(self.f32()?.to_vec()),
             Dtype::F16 => Ok(self.f16()?.iter().map(|value| value.to_f32()).collect()),
+            Dtype::Q8_0 => Ok(self.bytes.as_chunks::<34>().0.iter().flat_map(q8_0_values).collect()),
             _ => Ok(self.bf16()?.iter().map(|value| value.to_f32()).collect()),
         }
     }
@@ -81,6 +82,12 @@ impl Tensor {
             }),
         }
     }
+}
+
+/// The values of one block: each int8 times the f16 scale, which f32 holds exactly.
+fn q8_0_values(block: &[u8; 34]) -> [f32; 32] {
+    let scale = f16::from_le_bytes([block[0], block[1]]).to_f32();
+    std::array::from_fn(|i| f32::from(block[2 + i] as i8) * scale)
 }
 
 /// A shared, immutable run of bytes.

@@ -66,7 +66,12 @@ impl Checkpoint {
     pub fn open(folder: &Path) -> Result<Checkpoint, Error> {
         if folder.is_file() {
             let (model, config, experts) = GgufModel::open(folder)?;
-            return Ok(Checkpoint { config, experts, place: folder.to_path_buf(), source: Source::Gguf(model) });
+            return Ok(Checkpoint {
+                config,
+                experts,
+                place: folder.to_path_buf(),
+                source: Source::Gguf(model),
+            });
         }
         let config_path = folder.join(CONFIG_FILE);
         if !config_path.exists() {

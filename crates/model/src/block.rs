@@ -8,7 +8,7 @@
 //! [`Step`] says which chunk this is. Neither knows tokens, logits or sampling.
 
 use gptoss_kernels::{
-    AttentionDims, AttentionParams, LinearDims, Pool, Q8Rows, RopeAngles, attention, linear_bf16, rmsnorm,
+    AttentionDims, AttentionParams, LinearDims, Pool, Q8Rows, RopeAngles, attention, linear_dense, rmsnorm,
 };
 
 use crate::config::{ModelConfig, Precision};
@@ -180,9 +180,9 @@ pub(crate) fn product(
     bias: Option<&[f32]>,
     n: usize,
 ) {
-    let weight = weight.numbers();
+    let weight = weight.dense();
     let dims = LinearDims { t: out.len() / n, n, k: weight.len() / n };
-    linear_bf16(pool, out, x, weight, bias, dims);
+    linear_dense(pool, out, x, weight, bias, dims);
 }
 
 /// `out += x`.

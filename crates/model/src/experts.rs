@@ -147,10 +147,10 @@ fn run_expert(step: &Step<'_>, weights: &MlpWeights, expert: usize, routing: &Ro
             linear_mxfp4_exact(step.pool, out, activated, down.expert(expert), Some(down_bias), down_dims);
         }
         (ExpertMatrices::Bf16 { gate_up: up, down }, _) => {
-            let up = up.row(expert, width * 2 * inner);
+            let up = up.bf16_part(expert, width * 2 * inner);
             linear_bf16_transposed(step.pool, gate_up, gathered, up, Some(gate_up_bias), up_dims);
             activate(step, activated, gate_up);
-            let down = down.row(expert, inner * width);
+            let down = down.bf16_part(expert, inner * width);
             linear_bf16_transposed(step.pool, out, activated, down, Some(down_bias), down_dims);
         }
     }

@@ -12,7 +12,7 @@
 //! It does not know text, sampling or other sequences.
 
 use gptoss_checkpoint::Checkpoint;
-use gptoss_kernels::{Pool, Rope, YarnParams, embedding_row};
+use gptoss_kernels::{Pool, Rope, YarnParams};
 
 use crate::Error;
 use crate::batch::{Batch, LogitRows};
@@ -159,7 +159,7 @@ impl Model {
         let width = self.config.hidden_size;
         let mut hidden = vec![0.0; tokens.len() * width];
         for (row, &token) in hidden.chunks_exact_mut(width).zip(tokens) {
-            embedding_row(row, self.weights.embedding.row(token as usize, width));
+            self.weights.embedding.dense().row(row, token as usize);
         }
         let step = Step {
             config: &self.config,

@@ -15,7 +15,6 @@ use gptoss_kernels::Pool;
 
 use crate::Error;
 use crate::config::ModelConfig;
-use crate::memory::weight_bytes;
 use crate::weights::{
     AttentionWeights, ExpertMatrices, LayerWeights, Linear, Matrix, MlpWeights, Mxfp4Matrices, Weights,
 };
@@ -34,7 +33,7 @@ pub(crate) fn load(
     pool: &Pool,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Weights, Error> {
-    let bytes_total = weight_bytes(config, checkpoint.expert_format());
+    let bytes_total = checkpoint.tensor_bytes();
     let mut loader = Loader { checkpoint, config, pool, progress, bytes_done: 0, bytes_total };
     loader.weights()
 }
@@ -82,8 +81,8 @@ impl Loader<'_> {
                 down: self.mxfp4(layer, LayerPart::DownBlocks, LayerPart::DownScales)?,
             },
             ExpertFormat::Bf16 => ExpertMatrices::Bf16 {
-                gate_up: self.matrix(Part::Layer(layer, LayerPart::GateUpBf16))?,
-                down: self.matrix(Part::Layer(layer, LayerPart::DownBf16))?,
+                gate_up: Matrix::bf16(self.tensor(Part::Layer(layer, LayerPart::GateUpBf16))?)?,
+                down: Matrix::bf16(self.tensor(Part::Layer(layer, LayerPart::DownBf16))?)?,
             },
         };
         let gate_up_bias = self.vector(Part::Layer(layer, LayerPart::GateUpBias))?;

@@ -54,11 +54,6 @@ pub fn memory(
     terms
 }
 
-/// Tensor bytes of the whole checkpoint.
-pub(crate) fn weight_bytes(config: &ModelConfig, expert_format: ExpertFormat) -> u64 {
-    weight_terms(config, expert_format).iter().map(|term| term.bytes).sum()
-}
-
 /// Tensor bytes by part, in the dtype of the checkpoint.
 fn weight_terms(config: &ModelConfig, expert_format: ExpertFormat) -> Vec<Term> {
     let counts = Counts::of(config);

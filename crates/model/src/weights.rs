@@ -6,8 +6,8 @@
 //!
 //! A dense layer is one expert without a router. The module does not know tensor names nor how anything is computed.
 
-use gptoss_checkpoint::{Bytes, Tensor};
-use gptoss_kernels::Mxfp4;
+use gptoss_checkpoint::{Bytes, Dtype, Tensor};
+use gptoss_kernels::{Dense, Mxfp4};
 use half::bf16;
 
 /// All weights of a model.
@@ -63,10 +63,19 @@ pub(crate) struct Linear {
     pub(crate) bias: Vec<f32>, // [N]
 }
 
-/// A bf16 matrix where the checkpoint has it.
+/// A matrix where the checkpoint has it, in its format.
 pub(crate) struct Matrix {
-    /// Invariant: bf16 numbers, aligned.
+    /// Invariant: whole elements of `format`, aligned.
     bytes: Bytes,
+    format: DenseFormat,
+}
+
+/// The formats of dense matrices.
+enum DenseFormat {
+    Bf16,
+    F16,
+    F32,
+    Q8_0,
 }
 
 /// The MXFP4 matrices of a layer's experts, one after another.
@@ -77,22 +86,40 @@ pub(crate) struct Mxfp4Matrices {
 }
 
 impl Matrix {
-    /// Takes a tensor's bytes.
+    /// Takes the bytes of a dense matrix, in any format that products exist for.
+    ///
+    /// Errors: the checkpoint's, when the tensor is in another.
+    pub(crate) fn new(tensor: Tensor) -> Result<Matrix, gptoss_checkpoint::Error> {
+        let format = match tensor.dtype {
+            Dtype::F16 => tensor.f16().map(|_| DenseFormat::F16)?,
+            Dtype::F32 => tensor.f32().map(|_| DenseFormat::F32)?,
+            Dtype::Q8_0 => DenseFormat::Q8_0,
+            _ => return Matrix::bf16(tensor),
+        };
+        Ok(Matrix { bytes: tensor.bytes, format })
+    }
+
+    /// Takes the bytes of a bf16 matrix.
     ///
     /// Errors: the checkpoint's, when the tensor is not bf16.
-    pub(crate) fn new(tensor: Tensor) -> Result<Matrix, gptoss_checkpoint::Error> {
+    pub(crate) fn bf16(tensor: Tensor) -> Result<Matrix, gptoss_checkpoint::Error> {
         tensor.bf16()?;
-        Ok(Matrix { bytes: tensor.bytes })
+        Ok(Matrix { bytes: tensor.bytes, format: DenseFormat::Bf16 })
     }
 
-    /// All numbers of the matrix.
-    pub(crate) fn numbers(&self) -> &[bf16] {
-        bytemuck::cast_slice(&self.bytes)
+    /// The numbers of the matrix, in its format.
+    pub(crate) fn dense(&self) -> Dense<'_> {
+        match self.format {
+            DenseFormat::Bf16 => Dense::Bf16(bytemuck::cast_slice(&self.bytes)),
+            DenseFormat::F16 => Dense::F16(bytemuck::cast_slice(&self.bytes)),
+            DenseFormat::F32 => Dense::F32(bytemuck::cast_slice(&self.bytes)),
+            DenseFormat::Q8_0 => Dense::Q8_0(self.bytes.as_chunks().0),
+        }
     }
 
-    /// Row `index` of rows `width` long; of a stack of matrices, matrix `index`.
-    pub(crate) fn row(&self, index: usize, width: usize) -> &[bf16] {
-        &self.numbers()[index * width..][..width]
+    /// Matrix `index`, of `width` numbers, of a stack in bf16.
+    pub(crate) fn bf16_part(&self, index: usize, width: usize) -> &[bf16] {
+        &bytemuck::cast_slice(&self.bytes)[index * width..][..width]
     }
 }
 

@@ -188,7 +188,8 @@ mod tests {
     #[test]
     fn rows_come_in_the_published_order_from_every_layout() {
         let block = |scale: u8| [[scale; 1].as_slice(), &[scale ^ 0x5A; 16]].concat();
-        let stack = |scales: &[u8]| owned(&scales.iter().flat_map(|&scale| block(scale)).collect::<Vec<u8>>());
+        let stack =
+            |scales: &[u8]| owned(&scales.iter().flat_map(|&scale| block(scale)).collect::<Vec<u8>>());
         let layouts = [
             Sources::InOrder(stack(&[0, 1, 2, 3, 4, 5, 6, 7])),
             Sources::Apart { gate: stack(&[0, 2, 4, 6]), up: stack(&[1, 3, 5, 7]) },
@@ -206,14 +207,19 @@ mod tests {
     #[test]
     fn transposing_puts_every_number_in_its_place() {
         let (num_experts, rows, columns) = (3, 6, 40);
-        let value = |expert: usize, row: usize, column: usize| ((expert * rows + row) * columns + column) as u16;
+        let value =
+            |expert: usize, row: usize, column: usize| ((expert * rows + row) * columns + column) as u16;
         let mut bytes = Vec::new();
         for (expert, row) in (0..num_experts).flat_map(|expert| (0..rows).map(move |row| (expert, row))) {
             bytes.extend((0..columns).flat_map(|column| value(expert, row, column).to_le_bytes()));
         }
         let sources = Sources::InOrder(owned(&bytes));
-        let stack =
-            ExpertRows { sources, storage: Storage::Bf16, rows_per_expert: rows, num_rows: num_experts * rows };
+        let stack = ExpertRows {
+            sources,
+            storage: Storage::Bf16,
+            rows_per_expert: rows,
+            num_rows: num_experts * rows,
+        };
         let out = stack.transposed(columns);
         for (place, found) in out.as_chunks::<2>().0.iter().enumerate() {
             let (expert, column, row) = (place / (rows * columns), place / rows % columns, place % rows);

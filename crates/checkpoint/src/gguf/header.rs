@@ -10,6 +10,7 @@
 //! published file is. This module knows nothing of models.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 
@@ -56,6 +57,19 @@ pub enum GgufValue {
     List(GgufList),
 }
 
+impl fmt::Display for GgufValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            GgufValue::Unsigned(number) => write!(f, "{number}"),
+            GgufValue::Signed(number) => write!(f, "{number}"),
+            GgufValue::Real(number) => write!(f, "{number}"),
+            GgufValue::Flag(flag) => write!(f, "{flag}"),
+            GgufValue::Text(range) => write!(f, "a string of {} bytes", range.len()),
+            GgufValue::List(list) => write!(f, "a list of {} elements", list.len),
+        }
+    }
+}
+
 /// A list of values, left where it is in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GgufList {
@@ -96,7 +110,8 @@ impl GgufHeader {
         let mut cursor = Cursor::new(file, path);
         let magic = cursor.array::<4>()?;
         if magic != MAGIC {
-            return Err(cursor.bad(format!("it starts with {:?} and not with GGUF", magic.escape_ascii().to_string())));
+            return Err(cursor
+                .bad(format!("it starts with {:?} and not with GGUF", magic.escape_ascii().to_string())));
         }
         let version = version(&mut cursor)?;
         let num_tensors = cursor.count("tensors", GGUF_TENSORS_MAX)?;
@@ -117,7 +132,9 @@ impl GgufHeader {
 fn version(cursor: &mut Cursor<'_>) -> Result<u32, Error> {
     match cursor.u32()? {
         version @ 2..=3 => Ok(version),
-        1 => Err(cursor.bad("version 1 of the format is not read: convert the file with current tools".into())),
+        1 => {
+            Err(cursor.bad("version 1 of the format is not read: convert the file with current tools".into()))
+        }
         version if version.swap_bytes() < 16 => Err(cursor.bad("it is big-endian, which is not read".into())),
         version => Err(cursor.bad(format!("version {version} of the format is not known"))),
     }
@@ -200,9 +217,11 @@ fn list(cursor: &mut Cursor<'_>, key: &str, depth: usize) -> Result<GgufList, Er
 fn alignment(cursor: &Cursor<'_>, metadata: &[(String, GgufValue)]) -> Result<u64, Error> {
     match metadata.iter().find(|(key, _)| key == ALIGNMENT_KEY) {
         None => Ok(DEFAULT_ALIGNMENT),
-        Some((_, GgufValue::Unsigned(bytes))) if bytes.is_power_of_two() && *bytes <= GGUF_ALIGNMENT_MAX => Ok(*bytes),
+        Some((_, GgufValue::Unsigned(bytes))) if bytes.is_power_of_two() && *bytes <= GGUF_ALIGNMENT_MAX => {
+            Ok(*bytes)
+        }
         Some((_, found)) => Err(cursor.bad(format!(
-            "{ALIGNMENT_KEY} is {found:?}, but must be a power of two from 1 to {GGUF_ALIGNMENT_MAX}"
+            "{ALIGNMENT_KEY} is {found}, but must be a power of two from 1 to {GGUF_ALIGNMENT_MAX}"
         ))),
     }
 }
@@ -235,12 +254,15 @@ fn entry(cursor: &mut Cursor<'_>, name: &str) -> Result<Entry, Error> {
     }
     let id = cursor.u32()?;
     let element = GgmlType::from_id(id).ok_or_else(|| {
-        cursor.bad(format!("the tensor {name} has the unknown element type {id}; the file may need a newer program"))
+        cursor.bad(format!(
+            "the tensor {name} has the unknown element type {id}; the file may need a newer program"
+        ))
     })?;
     let row = shape.last().copied().unwrap_or(1);
     if !row.is_multiple_of(element.block_values) {
         let (type_name, block) = (element.name, element.block_values);
-        let detail = format!("the tensor {name} has rows of {row} values, but {type_name} has blocks of {block}");
+        let detail =
+            format!("the tensor {name} has rows of {row} values, but {type_name} has blocks of {block}");
         return Err(cursor.bad(detail));
     }
     let num_values = shape.iter().try_fold(1u64, |product, &size| product.checked_mul(size as u64));
@@ -248,7 +270,11 @@ fn entry(cursor: &mut Cursor<'_>, name: &str) -> Result<Entry, Error> {
         .and_then(|values| (values / element.block_values as u64).checked_mul(element.block_bytes as u64))
         .ok_or_else(|| cursor.bad(format!("the shape {shape:?} of the tensor {name} overflows")))?;
     let offset = cursor.u64()?;
-    Ok(Entry { tensor: GgufTensor { name: name.to_string(), element, shape, range: 0..0 }, offset, num_bytes })
+    Ok(Entry {
+        tensor: GgufTensor { name: name.to_string(), element, shape, range: 0..0 },
+        offset,
+        num_bytes,
+    })
 }
 
 /// Gives every tensor its place in the file.
@@ -259,7 +285,9 @@ fn placed(cursor: &Cursor<'_>, entries: Vec<Entry>, alignment: u64) -> Result<Ve
     for Entry { mut tensor, offset, num_bytes } in entries {
         if !offset.is_multiple_of(alignment) {
             let name = tensor.name;
-            return Err(cursor.bad(format!("the tensor {name} lies at offset {offset}, no multiple of {alignment}")));
+            return Err(
+                cursor.bad(format!("the tensor {name} lies at offset {offset}, no multiple of {alignment}"))
+            );
         }
         let start = data_start.checked_add(offset);
         let end = start.and_then(|start| start.checked_add(num_bytes));

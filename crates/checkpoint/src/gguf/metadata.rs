@@ -49,7 +49,11 @@ impl Dialect {
 /// Reads and checks the architecture; `embedding_rows` is the vocabulary's size in a file that does not say it.
 ///
 /// Errors: [`Error::BadConfig`] with the key, what it holds and the rule.
-pub(crate) fn config(file: &GgufFile, dialect: Dialect, embedding_rows: Option<usize>) -> Result<Config, Error> {
+pub(crate) fn config(
+    file: &GgufFile,
+    dialect: Dialect,
+    embedding_rows: Option<usize>,
+) -> Result<Config, Error> {
     let keys = Keys { file, prefix: dialect.prefix() };
     let published = Preset::GptOss20b.config();
     let num_hidden_layers = keys.required("block_count")?;
@@ -82,7 +86,9 @@ pub(crate) fn config(file: &GgufFile, dialect: Dialect, embedding_rows: Option<u
         rope_theta,
         max_position_embeddings: keys.count("context_length")?.unwrap_or(stretched),
         rope,
-        rms_norm_eps: keys.real("attention.layer_norm_rms_epsilon")?.map_or(published.rms_norm_eps, |eps| eps as f32),
+        rms_norm_eps: keys
+            .real("attention.layer_norm_rms_epsilon")?
+            .map_or(published.rms_norm_eps, |eps| eps as f32),
         swiglu_limit: keys.real("swiglu_clamp_exp")?.map_or(published.swiglu_limit, |limit| limit as f32),
         swiglu_alpha: published.swiglu_alpha,
         eos_token_ids: eos_token_ids(file, vocab_size)?,
@@ -127,7 +133,7 @@ fn layer_types(keys: &Keys<'_>, num_layers: usize) -> Result<Vec<LayerKind>, Err
         Some(flags) if flags.len() >= num_layers => {
             Ok(flags[..num_layers].iter().map(|&flag| kind(flag != 0.0)).collect())
         }
-        _ => Err(keys.file.broken(FIELD, format!("{value:?}"), "a number or one flag for each layer")),
+        _ => Err(keys.file.broken(FIELD, value, "a number or one flag for each layer")),
     }
 }
 
@@ -153,7 +159,7 @@ fn token_id(file: &GgufFile, key: &'static str) -> Result<Option<u32>, Error> {
         None => Ok(None),
         Some(GgufValue::Unsigned(id)) if *id <= u32::MAX.into() => Ok(Some(*id as u32)),
         Some(GgufValue::Signed(id)) if (0..=u32::MAX.into()).contains(id) => Ok(Some(*id as u32)),
-        Some(found) => Err(file.broken(key, format!("{found:?}"), "a token id")),
+        Some(found) => Err(file.broken(key, found, "a token id")),
     }
 }
 
@@ -174,7 +180,7 @@ impl Keys<'_> {
         let numbers = self.file.numbers(value).unwrap_or_default();
         match numbers.first() {
             Some(first) if numbers.iter().all(|number| number == first) => Ok(Some(*first)),
-            _ => Err(self.file.broken(key, format!("{value:?}"), "one number")),
+            _ => Err(self.file.broken(key, value, "one number")),
         }
     }
 

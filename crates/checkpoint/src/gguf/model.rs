@@ -127,9 +127,15 @@ impl GgufModel {
         };
         let columns = columns(config, part);
         let (dtype, bytes): (Dtype, Bytes) = match part {
-            Part::Layer(_, LayerPart::GateUpBlocks | LayerPart::DownBlocks) => (Dtype::U8, rows.blocks(columns)),
-            Part::Layer(_, LayerPart::GateUpScales | LayerPart::DownScales) => (Dtype::U8, rows.scales(columns)),
-            Part::Layer(_, LayerPart::GateUpBf16 | LayerPart::DownBf16) => (Dtype::Bf16, rows.transposed(columns)),
+            Part::Layer(_, LayerPart::GateUpBlocks | LayerPart::DownBlocks) => {
+                (Dtype::U8, rows.blocks(columns))
+            }
+            Part::Layer(_, LayerPart::GateUpScales | LayerPart::DownScales) => {
+                (Dtype::U8, rows.scales(columns))
+            }
+            Part::Layer(_, LayerPart::GateUpBf16 | LayerPart::DownBf16) => {
+                (Dtype::Bf16, rows.transposed(columns))
+            }
             _ => (Dtype::F32, rows.numbers()),
         };
         let names: Vec<&str> = place.tensors().map(|tensor| tensor.name.as_str()).collect();
@@ -147,7 +153,10 @@ impl GgufModel {
     fn place(&self, config: &Config, part: Part) -> Option<Place<'_>> {
         let Part::Layer(layer, layer_part) = part else { return self.whole(part).map(Place::Whole) };
         match layer_part {
-            LayerPart::GateUpBlocks | LayerPart::GateUpScales | LayerPart::GateUpBf16 | LayerPart::GateUpBias => {
+            LayerPart::GateUpBlocks
+            | LayerPart::GateUpScales
+            | LayerPart::GateUpBf16
+            | LayerPart::GateUpBias => {
                 self.gate_up(layer, if is_bias(part) { "bias" } else { "weight" }).map(Place::Experts)
             }
             LayerPart::DownBlocks | LayerPart::DownScales | LayerPart::DownBf16 => {
@@ -195,7 +204,10 @@ impl GgufModel {
         match self.file.tensors().iter().find(|tensor| is_foreign(&tensor.name)) {
             None => Ok(()),
             Some(tensor) => {
-                let detail = format!("the tensor {} is no part of the gpt-oss that the metadata describes", tensor.name);
+                let detail = format!(
+                    "the tensor {} is no part of the gpt-oss that the metadata describes",
+                    tensor.name
+                );
                 Err(Error::BadGguf { path: self.file.path().to_path_buf(), detail })
             }
         }
@@ -248,7 +260,8 @@ impl GgufModel {
         }
         let name = place.tensors().last().map_or("?", |tensor| tensor.name.as_str());
         let layers = config.num_hidden_layers;
-        let detail = format!("{name} has another type than the experts beside it; all {layers} layers must agree");
+        let detail =
+            format!("{name} has another type than the experts beside it; all {layers} layers must agree");
         Err(Error::BadGguf { path: self.file.path().to_path_buf(), detail })
     }
 

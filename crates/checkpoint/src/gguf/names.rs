@@ -32,7 +32,9 @@ pub(crate) fn spellings(part: Part) -> Vec<String> {
         LayerPart::RouterBias => &["ffn_gate_inp.bias"],
         LayerPart::DownBlocks | LayerPart::DownScales | LayerPart::DownBf16 => &["ffn_down_exps.weight"],
         LayerPart::DownBias => &["ffn_down_exps.bias"],
-        LayerPart::GateUpBlocks | LayerPart::GateUpScales | LayerPart::GateUpBf16 | LayerPart::GateUpBias => &[],
+        LayerPart::GateUpBlocks | LayerPart::GateUpScales | LayerPart::GateUpBf16 | LayerPart::GateUpBias => {
+            &[]
+        }
     };
     suffixes.iter().map(|suffix| in_layer(layer, suffix)).collect()
 }

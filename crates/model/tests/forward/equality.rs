@@ -119,7 +119,7 @@ fn wanted_rows_are_the_same_rows() {
 }
 
 /// Mean Kullback-Leibler divergence of fast from exact. Units: nats.
-fn mean_kl(exact: &[f32], fast: &[f32], vocab_size: usize) -> f64 {
+pub fn mean_kl(exact: &[f32], fast: &[f32], vocab_size: usize) -> f64 {
     let rows = exact.chunks_exact(vocab_size).zip(fast.chunks_exact(vocab_size));
     let kl = |(exact, fast): (&[f32], &[f32])| -> f64 {
         let (of_exact, of_fast) = (log_sum_exp(exact), log_sum_exp(fast));

@@ -1,10 +1,11 @@
 //! Tests of whole forward passes.
 //!
 //! `golden` compares with the official implementation, `reference` with a second one in plain loops, `equality` one
-//! way of computing with another (bit for bit), `layouts` one file format with another, `refused` what bad input is
+//! way of computing with another (bit for bit), `layouts` and `gguf` one file format with another, `refused` what bad input is
 //! answered with. `written` writes random checkpoints of any shape.
 
 mod equality;
+mod gguf;
 mod golden;
 mod layouts;
 mod reference;
