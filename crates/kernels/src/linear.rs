@@ -14,6 +14,8 @@ use half::bf16;
 
 use crate::dense::Dense;
 use crate::embedding::widen;
+#[cfg(target_arch = "x86_64")]
+use crate::lanes::LANES;
 use crate::lanes::dot;
 use crate::mxfp4::{BLOCK_VALUES, mxfp4_dequantize};
 use crate::rows::SharedRows;
@@ -108,6 +110,9 @@ enum Weights<'a> {
 /// Rows of a panel: 16 rows of 2,880 floats are 184 KB, a part of a core's second cache; and 16 bf16 columns are
 /// half a cache line of a transposed matrix.
 const PANEL_ROWS: usize = 16;
+/// Tokens multiplied with a panel at a time; their sums take 24 KB.
+#[cfg(target_arch = "x86_64")]
+const TOKEN_BLOCK: usize = 48;
 
 fn linear_f32(
     pool: &Pool,
@@ -126,49 +131,57 @@ fn linear_f32(
     let out = SharedRows::new(out, dims.n);
     pool.run(dims.n.div_ceil(PANEL_ROWS), |panel| {
         let first = panel * PANEL_ROWS;
-        let panel = Panel { first, rows: PANEL_ROWS.min(dims.n - first), dims };
-        let write = |t: usize, row: usize, values: &[f32]| {
-            // SAFETY: this task alone writes the columns of its panel, one call at a time.
-            let out = unsafe { out.part(t, first + row, values.len()) };
-            for (i, (out, value)) in out.iter_mut().zip(values).enumerate() {
-                *out = value + bias.map_or(0.0, |bias| bias[first + row + i]);
-            }
-        };
+        let rows = PANEL_ROWS.min(dims.n - first);
+        let panel = Panel { out: &out, first, rows, dims, w, bias: bias.map(|bias| &bias[first..][..rows]) };
         match pool.tier() {
-            Tier::Scalar => panel.scalar(x, w, write),
+            Tier::Scalar => panel.scalar(x),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a pool carries only tiers that this processor supports.
-            Tier::Avx2 => unsafe { panel.avx2(x, w, write) },
+            Tier::Avx2 => unsafe { panel.avx2(x) },
             #[cfg(not(target_arch = "x86_64"))]
             Tier::Avx2 => unreachable!("not supported here"),
         }
     });
 }
 
-/// Some consecutive rows of the matrix, for all tokens. Results go to `write(token, row in panel, values)`.
-struct Panel {
+/// Some consecutive rows of the matrix, for all tokens.
+struct Panel<'a> {
+    out: &'a SharedRows<'a, f32>,
     first: usize,
     rows: usize,
     dims: LinearDims,
+    w: Weights<'a>,
+    /// The rows of this panel alone.
+    bias: Option<&'a [f32]>,
 }
 
-impl Panel {
-    fn scalar(&self, x: &[f32], w: Weights<'_>, write: impl Fn(usize, usize, &[f32])) {
+impl Panel<'_> {
+    /// Adds the bias to the products of token `t` for rows from `row` on.
+    #[inline(always)]
+    fn write(&self, t: usize, row: usize, products: &[f32]) {
+        // SAFETY: this panel alone writes its columns, one call at a time.
+        let out = unsafe { self.out.part(t, self.first + row, products.len()) };
+        for (i, (out, product)) in out.iter_mut().zip(products).enumerate() {
+            *out = product + self.bias.map_or(0.0, |bias| bias[row + i]);
+        }
+    }
+
+    fn scalar(&self, x: &[f32]) {
         let k = self.dims.k;
         with_scratch(k, |row: &mut [f32]| {
             for r in 0..self.rows {
-                self.unpack_row(row, w, r);
+                self.unpack_row(row, r);
                 for t in 0..self.dims.t {
-                    write(t, r, &[dot(&x[t * k..][..k], row)]);
+                    self.write(t, r, &[dot(&x[t * k..][..k], row)]);
                 }
             }
         });
     }
 
-    fn unpack_row(&self, out: &mut [f32], w: Weights<'_>, r: usize) {
+    fn unpack_row(&self, out: &mut [f32], r: usize) {
         let LinearDims { n, k, .. } = self.dims;
         let row = self.first + r;
-        match w {
+        match self.w {
             Weights::Bf16(w) => {
                 for (out, w) in out.iter_mut().zip(&w[row * k..]) {
                     *out = widen(*w);
@@ -189,25 +202,28 @@ impl Panel {
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
-    fn avx2(&self, x: &[f32], w: Weights<'_>, write: impl Fn(usize, usize, &[f32])) {
+    fn avx2(&self, x: &[f32]) {
         let LinearDims { t, k, .. } = self.dims;
-        if let (Weights::Bf16(w), 1) = (w, t) {
-            let mut values = [0.0; PANEL_ROWS];
-            avx2_f32::gemv_bf16(&mut values[..self.rows], &w[self.first * k..][..self.rows * k], x);
-            return write(0, 0, &values[..self.rows]);
-        }
         if k == 0 {
-            return (0..t).for_each(|t| write(t, 0, &[0.0; PANEL_ROWS][..self.rows]));
+            return (0..t).for_each(|t| self.write(t, 0, &[0.0; PANEL_ROWS][..self.rows]));
         }
-        with_scratch(self.rows * k, |unpacked: &mut [f32]| {
-            self.unpack_avx2(unpacked, w);
-            for (i, w) in unpacked.chunks(avx2_f32::TILE_ROWS * k).enumerate() {
-                for (j, x) in x.chunks(avx2_f32::TILE_TOKENS * k).enumerate() {
-                    let values = avx2_f32::products(w, x, k);
-                    for (token, values) in values[..x.len() / k].iter().enumerate() {
-                        let row = i * avx2_f32::TILE_ROWS;
-                        write(j * avx2_f32::TILE_TOKENS + token, row, &values[..w.len() / k]);
-                    }
+        if let (Weights::Bf16(w), 1) = (self.w, t) {
+            let mut products = [0.0; PANEL_ROWS];
+            avx2_f32::gemv_bf16(&mut products[..self.rows], &w[self.first * k..][..self.rows * k], x);
+            return self.write(0, 0, &products[..self.rows]);
+        }
+        let num_sums = TOKEN_BLOCK * self.rows;
+        with_scratch(self.rows * k + num_sums * (LANES + 1), |scratch: &mut [f32]| {
+            let (unpacked, scratch) = scratch.split_at_mut(self.rows * k);
+            let (products, sums) = scratch.split_at_mut(num_sums);
+            let sums = sums.as_chunks_mut::<LANES>().0;
+            self.unpack_avx2(unpacked);
+            for (i, x) in x.chunks(TOKEN_BLOCK * k).enumerate() {
+                let tokens = x.len() / k;
+                let products = &mut products[..tokens * self.rows];
+                avx2_f32::products(products, &mut sums[..tokens * self.rows], unpacked, x, k);
+                for (t, products) in products.chunks_exact(self.rows).enumerate() {
+                    self.write(i * TOKEN_BLOCK + t, 0, products);
                 }
             }
         });
@@ -215,9 +231,9 @@ impl Panel {
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
-    fn unpack_avx2(&self, out: &mut [f32], w: Weights<'_>) {
+    fn unpack_avx2(&self, out: &mut [f32]) {
         let LinearDims { n, k, .. } = self.dims;
-        match w {
+        match self.w {
             Weights::Bf16(w) => avx2_f32::unpack_bf16(out, &w[self.first * k..][..self.rows * k]),
             Weights::Bf16Transposed(w) => avx2_f32::unpack_bf16_transposed(out, w, self.first, n, k),
             Weights::Mxfp4(w) => {

@@ -14,7 +14,9 @@
 
 use crate::lanes::{LANES, tree};
 use crate::mxfp4::{BLOCK_BYTES, BLOCK_VALUES, E2M1_DOUBLED, scale_value};
-use crate::q8::{Q8Row, stored_at};
+use crate::q8::{Q8Row, pack_tiles, stored_at};
+#[cfg(target_arch = "x86_64")]
+use crate::q8::{TILE_TOKENS, TileBlock};
 use crate::rows::SharedRows;
 #[cfg(target_arch = "x86_64")]
 use crate::scratch::with_scratch;
@@ -24,9 +26,6 @@ use crate::{LinearDims, Mxfp4, Pool, Q8Rows, Tier};
 
 /// Rows of a task: 49 KB of weights at K = 2,880, 2 us of memory bandwidth.
 const PANEL_ROWS: usize = 32;
-/// From this many tokens on, unpacking rows for a tile is cheaper than reading them again for each token.
-#[cfg(target_arch = "x86_64")]
-const TILE_FROM_TOKENS: usize = 3;
 
 /// Product of quantised activations with an MXFP4 matrix.
 ///
@@ -48,76 +47,104 @@ pub fn linear_mxfp4_q8(
         return;
     }
     let out = SharedRows::new(out, dims.n);
+    let tiles = if uses_tiles(pool.tier(), dims) { pack_tiles(pool, x) } else { Vec::new() };
     pool.run(dims.n.div_ceil(PANEL_ROWS), |panel| {
         let first = panel * PANEL_ROWS;
-        let panel = Panel { first, rows: PANEL_ROWS.min(dims.n - first), dims };
-        let write = |t: usize, row: usize, doubled: &[f32]| {
-            // SAFETY: this task alone writes the columns of its panel, one call at a time.
-            let out = unsafe { out.part(t, first + row, doubled.len()) };
-            for (i, (out, doubled)) in out.iter_mut().zip(doubled).enumerate() {
-                *out = doubled.mul_add(0.5, bias.map_or(0.0, |bias| bias[first + row + i]));
-            }
+        let rows = PANEL_ROWS.min(dims.n - first);
+        let num_blocks = dims.k / BLOCK_VALUES;
+        let w = Mxfp4 {
+            blocks: &w.blocks[first * num_blocks * BLOCK_BYTES..][..rows * num_blocks * BLOCK_BYTES],
+            scales: &w.scales[first * num_blocks..][..rows * num_blocks],
         };
+        let panel =
+            Panel { out: &out, first, rows, num_blocks, w, bias: bias.map(|bias| &bias[first..][..rows]) };
         match pool.tier() {
-            Tier::Scalar => panel.by_row(x, w, dot_q8, write),
+            Tier::Scalar => panel.scalar(x),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a pool carries only tiers that this processor supports.
-            Tier::Avx2 => unsafe { panel.avx2(x, w, write) },
+            Tier::Avx2 if tiles.is_empty() => unsafe { panel.gemv_avx2(x) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Tier::Avx2 => unsafe { panel.tiles_avx2(&tiles, dims.t) },
             #[cfg(not(target_arch = "x86_64"))]
             Tier::Avx2 => unreachable!("not supported here"),
         }
     });
 }
 
-/// Some consecutive rows of the matrix, for all tokens. Results, doubled, go to `write(token, row in panel, values)`.
-struct Panel {
-    first: usize,
-    rows: usize,
-    dims: LinearDims,
+/// From three tokens on, unpacking rows for a tile is cheaper than reading them again for each token.
+fn uses_tiles(tier: Tier, dims: LinearDims) -> bool {
+    tier != Tier::Scalar && dims.t >= 3 && dims.k > 0
 }
 
-impl Panel {
-    /// One row after the other, each for all tokens while it is in the nearest cache.
+/// Some consecutive rows of the matrix, for all tokens.
+struct Panel<'a> {
+    out: &'a SharedRows<'a, f32>,
+    first: usize,
+    rows: usize,
+    num_blocks: usize,
+    /// The rows of this panel alone.
+    w: Mxfp4<'a>,
+    bias: Option<&'a [f32]>,
+}
+
+impl Panel<'_> {
+    /// Halves sums of token `t` for rows from `row` on, and adds their bias.
     #[inline(always)]
-    fn by_row(
-        &self,
-        x: &Q8Rows,
-        w: Mxfp4<'_>,
-        dot: impl Fn(Q8Row<'_>, &[u8], &[u8]) -> f32,
-        write: impl Fn(usize, usize, &[f32]),
-    ) {
-        for r in 0..self.rows {
-            let (blocks, scales) = w.row(self.first + r, self.dims.k / BLOCK_VALUES);
-            for t in 0..self.dims.t {
-                write(t, r, &[dot(x.row(t), blocks, scales)]);
+    fn write(&self, t: usize, row: usize, doubled: &[f32]) {
+        // SAFETY: this panel alone writes its columns, one call at a time.
+        let out = unsafe { self.out.part(t, self.first + row, doubled.len()) };
+        match self.bias {
+            Some(bias) => {
+                for ((out, doubled), bias) in out.iter_mut().zip(doubled).zip(&bias[row..]) {
+                    *out = doubled.mul_add(0.5, *bias);
+                }
+            }
+            None => {
+                for (out, doubled) in out.iter_mut().zip(doubled) {
+                    *out = doubled.mul_add(0.5, 0.0);
+                }
+            }
+        }
+    }
+
+    fn scalar(&self, x: &Q8Rows) {
+        for row in 0..self.rows {
+            let (blocks, scales) = self.w.row(row, self.num_blocks);
+            for t in 0..x.t() {
+                self.write(t, row, &[dot_q8(x.row(t), blocks, scales)]);
             }
         }
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
-    fn avx2(&self, x: &Q8Rows, w: Mxfp4<'_>, write: impl Fn(usize, usize, &[f32])) {
-        let LinearDims { t, k, .. } = self.dims;
-        if t < TILE_FROM_TOKENS || k == 0 {
-            return self.by_row(x, w, |x, blocks, scales| avx2_q8::gemv(x, blocks, scales), write);
+    fn gemv_avx2(&self, x: &Q8Rows) {
+        for row in 0..self.rows {
+            let (blocks, scales) = self.w.row(row, self.num_blocks);
+            for t in 0..x.t() {
+                self.write(t, row, &[avx2_q8::gemv(x.row(t), blocks, scales)]);
+            }
         }
-        let num_blocks = k / BLOCK_VALUES;
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    fn tiles_avx2(&self, tiles: &[TileBlock], t: usize) {
+        let k = self.num_blocks * BLOCK_VALUES;
         with_scratch(Q8Panel::weight_bytes(k), |weights: &mut [u8]| {
             with_scratch(Q8Panel::num_scales(k), |scales: &mut [f32]| {
                 for row in (0..self.rows).step_by(avx2_q8::TILE_ROWS) {
                     let rows = avx2_q8::TILE_ROWS.min(self.rows - row);
-                    let first = (self.first + row) * num_blocks;
-                    let blocks = &w.blocks[first * BLOCK_BYTES..][..rows * num_blocks * BLOCK_BYTES];
-                    let block_scales = &w.scales[first..][..rows * num_blocks];
-                    let panel = Q8Panel::unpack(weights, scales, blocks, block_scales, num_blocks);
-                    for t in (0..self.dims.t).step_by(avx2_q8::TILE_TOKENS) {
-                        let tokens = avx2_q8::TILE_TOKENS.min(self.dims.t - t);
-                        // Rows past the last token repeat it and are left out by the slice.
-                        let x: [Q8Row<'_>; avx2_q8::TILE_TOKENS] =
-                            std::array::from_fn(|i| x.row(t + i.min(tokens - 1)));
-                        let products = panel.products(&x[..tokens]);
-                        for (i, products) in products[..tokens].iter().enumerate() {
-                            write(t + i, row, &products[..rows]);
+                    let range = row * self.num_blocks..(row + rows) * self.num_blocks;
+                    let blocks = &self.w.blocks[range.start * BLOCK_BYTES..range.end * BLOCK_BYTES];
+                    let panel =
+                        Q8Panel::unpack(weights, scales, blocks, &self.w.scales[range], self.num_blocks);
+                    for (i, x) in tiles.chunks_exact(self.num_blocks).enumerate() {
+                        let tokens = TILE_TOKENS.min(t - i * TILE_TOKENS);
+                        let products = panel.products(x, tokens);
+                        for (token, products) in products.iter().enumerate().take(tokens) {
+                            self.write(i * TILE_TOKENS + token, row, &products[..rows]);
                         }
                     }
                 }

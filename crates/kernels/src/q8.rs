@@ -10,7 +10,8 @@
 //! The stored form serves the kernels. A row is padded with zero blocks to groups of 8 blocks. Values are stored
 //! by pairs of blocks: the 16 even elements of the one and of the other, then the odd elements likewise, because
 //! the low nibbles of 32 bytes of MXFP4 are the even elements of two blocks. Beside the scales stands the sum of
-//! each block's values, for kernels that add a constant to the weights to make them unsigned.
+//! each block's values times 12, for kernels that add 12 to the doubled weights to make them unsigned.
+//! For products with many tokens, rows are packed again into [`TileBlock`]s.
 //!
 //! This module does not know weights.
 
@@ -22,6 +23,10 @@ use crate::{Pool, Tier};
 pub const Q8_BLOCK: usize = 32;
 /// Blocks of a group: one per lane of the f32 sum over blocks.
 pub(crate) const GROUP_BLOCKS: usize = 8;
+/// What kernels add to doubled weights to make them unsigned; see `corrections`.
+pub(crate) const OFFSET: i8 = 12;
+/// Tokens of a [`TileBlock`].
+pub(crate) const TILE_TOKENS: usize = 4;
 /// Blocks with a smaller largest magnitude are zero: 2^-100, far from where `127 / largest` overflows.
 const SMALLEST: f32 = f32::from_bits((127 - 100) << 23);
 
@@ -34,8 +39,8 @@ pub struct Q8Rows {
     values: Vec<i8>,
     /// `[T, blocks_padded]`
     scales: Vec<f32>,
-    /// `[T, blocks_padded]`, the sum of a block's values.
-    sums: Vec<i32>,
+    /// `[T, blocks_padded]`, the sum of a block's values times [`OFFSET`].
+    corrections: Vec<i32>,
 }
 
 impl Q8Rows {
@@ -82,7 +87,7 @@ impl Q8Rows {
         Q8Row {
             values: &self.values[t * blocks * Q8_BLOCK..][..blocks * Q8_BLOCK],
             scales: &self.scales[t * blocks..][..blocks],
-            sums: &self.sums[t * blocks..][..blocks],
+            corrections: &self.corrections[t * blocks..][..blocks],
         }
     }
 }
@@ -92,7 +97,57 @@ impl Q8Rows {
 pub(crate) struct Q8Row<'a> {
     pub(crate) values: &'a [i8],
     pub(crate) scales: &'a [f32],
-    pub(crate) sums: &'a [i32],
+    pub(crate) corrections: &'a [i32],
+}
+
+/// One block of four tokens, everything a tile needs of it side by side.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(32))]
+pub(crate) struct TileBlock {
+    /// `[8, T]` of four values in stored order: four times the even elements, four times the odd.
+    pub(crate) fours: [[[i8; 4]; TILE_TOKENS]; 8],
+    pub(crate) scales: [f32; TILE_TOKENS],
+    pub(crate) corrections: [i32; TILE_TOKENS],
+}
+
+impl TileBlock {
+    const EMPTY: TileBlock = TileBlock {
+        fours: [[[0; 4]; TILE_TOKENS]; 8],
+        scales: [0.0; TILE_TOKENS],
+        corrections: [0; TILE_TOKENS],
+    };
+}
+
+/// The blocks of a row in the order of a tile: those of lane 0, then of lane 1, and so on.
+pub(crate) fn lane_major(num_blocks: usize) -> impl Iterator<Item = usize> {
+    (0..GROUP_BLOCKS).flat_map(move |lane| (lane..num_blocks).step_by(GROUP_BLOCKS))
+}
+
+/// Packs rows by fours: `[T / 4, K / 32]` blocks in the order of [`lane_major`]; tokens that are missing are zero.
+pub(crate) fn pack_tiles(pool: &Pool, rows: &Q8Rows) -> Vec<TileBlock> {
+    let num_blocks = rows.k / Q8_BLOCK;
+    let num_tiles = rows.t.div_ceil(TILE_TOKENS);
+    let mut tiles = vec![TileBlock::EMPTY; num_tiles * num_blocks];
+    let shared = SharedRows::new(&mut tiles, num_blocks);
+    pool.run(num_tiles, |tile| {
+        // SAFETY: task `tile` alone touches its row.
+        let blocks = unsafe { shared.row(tile) };
+        let first = tile * TILE_TOKENS;
+        for (token, t) in (first..rows.t.min(first + TILE_TOKENS)).enumerate() {
+            let row = rows.row(t);
+            for (block, b) in blocks.iter_mut().zip(lane_major(num_blocks)) {
+                let place = stored_at(b * Q8_BLOCK);
+                let even = row.values[place..][..16].as_chunks::<4>().0;
+                let odd = row.values[place + 32..][..16].as_chunks::<4>().0;
+                for (fours, four) in block.fours.iter_mut().zip(even.iter().chain(odd)) {
+                    fours[token] = *four;
+                }
+                block.scales[token] = row.scales[b];
+                block.corrections[token] = row.corrections[b];
+            }
+        }
+    });
+    tiles
 }
 
 /// Where column `k` is stored: bits of `k` are pair of blocks, block in pair, place by two, parity; the parity
@@ -119,28 +174,29 @@ pub fn quantize_q8(pool: &Pool, out: &mut Q8Rows, x: &[f32], t: usize, k: usize)
     out.values.resize(t * blocks * Q8_BLOCK, 0);
     out.scales.clear();
     out.scales.resize(t * blocks, 0.0);
-    out.sums.clear();
-    out.sums.resize(t * blocks, 0);
+    out.corrections.clear();
+    out.corrections.resize(t * blocks, 0);
     let values = SharedRows::new(&mut out.values, blocks * Q8_BLOCK);
     let scales = SharedRows::new(&mut out.scales, blocks);
-    let sums = SharedRows::new(&mut out.sums, blocks);
+    let corrections = SharedRows::new(&mut out.corrections, blocks);
     pool.run(t, |row| {
         // SAFETY: task `row` is the only one that touches row `row` of any of the three.
-        let (values, scales, sums) = unsafe { (values.row(row), scales.row(row), sums.row(row)) };
-        quantize_row_on(pool.tier(), values, scales, sums, &x[row * k..][..k]);
+        let (values, scales, corrections) =
+            unsafe { (values.row(row), scales.row(row), corrections.row(row)) };
+        quantize_row_on(pool.tier(), values, scales, corrections, &x[row * k..][..k]);
     });
 }
 
-fn quantize_row_on(tier: Tier, values: &mut [i8], scales: &mut [f32], sums: &mut [i32], x: &[f32]) {
-    per_tier!(tier, quantize_row(values: &mut [i8], scales: &mut [f32], sums: &mut [i32], x: &[f32]));
+fn quantize_row_on(tier: Tier, values: &mut [i8], scales: &mut [f32], corrections: &mut [i32], x: &[f32]) {
+    per_tier!(tier, quantize_row(values: &mut [i8], scales: &mut [f32], corrections: &mut [i32], x: &[f32]));
 }
 
 #[inline(always)]
-fn quantize_row(values: &mut [i8], scales: &mut [f32], sums: &mut [i32], x: &[f32]) {
+fn quantize_row(values: &mut [i8], scales: &mut [f32], corrections: &mut [i32], x: &[f32]) {
     for (b, x) in x.as_chunks::<Q8_BLOCK>().0.iter().enumerate() {
         let mut block = [0; Q8_BLOCK];
         scales[b] = quantize_block(&mut block, x);
-        sums[b] = block.iter().map(|v| i32::from(*v)).sum();
+        corrections[b] = block.iter().map(|v| i32::from(*v)).sum::<i32>() * i32::from(OFFSET);
         let place = stored_at(b * Q8_BLOCK);
         for (i, pair) in block.as_chunks::<2>().0.iter().enumerate() {
             values[place + i] = pair[0];
@@ -197,7 +253,7 @@ mod tests {
         let rows = quantize(&x);
         assert_eq!(rows.scales(0), [2.0]);
         assert_eq!(values(&rows)[..6], [127, -127, 2, 4, -2, 0]);
-        assert_eq!(rows.row(0).sums[..2], [4, 0]);
+        assert_eq!(rows.row(0).corrections[..2], [48, 0]);
     }
 
     #[test]

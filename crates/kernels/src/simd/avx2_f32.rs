@@ -13,62 +13,111 @@ use half::bf16;
 use crate::lanes::{LANES, tree};
 use crate::mxfp4::{BLOCK_BYTES, scale_value};
 
-/// Rows of the widest tile.
-pub(crate) const TILE_ROWS: usize = 4;
+/// Rows of the widest tile. With [`TILE_TOKENS`] it takes twelve accumulators, three registers of activations and
+/// one of weights, which is all there are: with the roles swapped, one accumulator is spilled and the tile runs at
+/// a half of its speed.
+const TILE_ROWS: usize = 4;
 /// Tokens of the widest tile.
-pub(crate) const TILE_TOKENS: usize = 3;
+const TILE_TOKENS: usize = 3;
+/// Columns taken at a time: 16 rows and 3 tokens of 256 floats are 19 KB, within the nearest cache.
+const CHUNK: usize = 256;
 
-/// `out[t][r] = dot(x[t], w[r])` for up to [`TILE_ROWS`] rows and [`TILE_TOKENS`] tokens.
+/// `out[t][r] = dot(x[t], w[r])`.
 ///
-/// Shapes: `w [rows, K]`, `x [tokens, K]`.
+/// Shapes: `out [T, rows]`, `sums [T, rows]` of lanes (scratch), `w [rows, K]`, `x [T, K]`.
 #[target_feature(enable = "avx2,fma")]
-pub(crate) fn products(w: &[f32], x: &[f32], k: usize) -> [[f32; TILE_ROWS]; TILE_TOKENS] {
-    match (w.len() / k, x.len() / k) {
-        (4, 3) => tile::<4, 3>(w, x, k),
-        (4, 2) => tile::<4, 2>(w, x, k),
-        (4, 1) => tile::<4, 1>(w, x, k),
-        (rows, tokens) => {
-            let mut out = [[0.0; TILE_ROWS]; TILE_TOKENS];
-            for t in 0..tokens {
-                for r in 0..rows {
-                    out[t][r] = tile::<1, 1>(&w[r * k..][..k], &x[t * k..][..k], k)[0][0];
-                }
+pub(crate) fn products(out: &mut [f32], sums: &mut [[f32; LANES]], w: &[f32], x: &[f32], k: usize) {
+    let (rows, tokens) = (w.len() / k, x.len() / k);
+    assert!(w.len() == rows * k && x.len() == tokens * k);
+    assert!(sums.len() == rows * tokens && out.len() == sums.len());
+    sums.fill([0.0; LANES]);
+    let body = k - k % LANES;
+    for first in (0..body).step_by(CHUNK) {
+        let tile = Tile { w, x, k, rows, first, end: body.min(first + CHUNK) };
+        for t in (0..tokens).step_by(TILE_TOKENS) {
+            for r in (0..rows).step_by(TILE_ROWS) {
+                tile.add_widest(sums, r, t, tokens);
             }
-            out
         }
+    }
+    for (i, (out, lanes)) in out.iter_mut().zip(sums).enumerate() {
+        let (w, x) = (&w[i % rows * k + body..][..k - body], &x[i / rows * k + body..][..k - body]);
+        for (lane, (w, x)) in lanes.iter_mut().zip(w.iter().zip(x)) {
+            *lane = w.mul_add(*x, *lane);
+        }
+        // SAFETY: eight floats.
+        *out = fold(unsafe { _mm256_loadu_ps(lanes.as_ptr()) });
     }
 }
 
-#[target_feature(enable = "avx2,fma")]
-fn tile<const R: usize, const T: usize>(w: &[f32], x: &[f32], k: usize) -> [[f32; TILE_ROWS]; TILE_TOKENS] {
-    assert!(w.len() >= R * k && x.len() >= T * k);
-    let mut sums = [[_mm256_setzero_ps(); R]; T];
-    let body = k - k % LANES;
-    for i in (0..body).step_by(LANES) {
-        // SAFETY: rows of k floats each, `i + 8 <= k`, and both slices hold that many rows (asserted).
-        let w: [__m256; R] = std::array::from_fn(|r| unsafe { _mm256_loadu_ps(w.as_ptr().add(r * k + i)) });
-        for (t, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: as above.
-            let x = unsafe { _mm256_loadu_ps(x.as_ptr().add(t * k + i)) };
-            for (sum, w) in sums.iter_mut().zip(w) {
-                *sum = _mm256_fmadd_ps(w, x, *sum);
+/// Some columns of all rows and tokens. Invariant: `w [rows, K]`, `x [tokens, K]`, `end <= K`, and the columns are
+/// whole registers.
+struct Tile<'a> {
+    w: &'a [f32],
+    x: &'a [f32],
+    k: usize,
+    rows: usize,
+    first: usize,
+    end: usize,
+}
+
+impl Tile<'_> {
+    /// Adds to the sums of up to 4 rows from `r` and 3 tokens from `t` on.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn add_widest(&self, sums: &mut [[f32; LANES]], r: usize, t: usize, tokens: usize) {
+        match ((self.rows - r).min(TILE_ROWS), (tokens - t).min(TILE_TOKENS)) {
+            (4, 3) => self.add::<4, 3>(sums, r, t),
+            (4, 2) => self.add::<4, 2>(sums, r, t),
+            (4, 1) => self.add::<4, 1>(sums, r, t),
+            (rows, 3) => (r..r + rows).for_each(|r| self.add::<1, 3>(sums, r, t)),
+            (rows, tokens) => {
+                for t in t..t + tokens {
+                    (r..r + rows).for_each(|r| self.add::<1, 1>(sums, r, t));
+                }
             }
         }
     }
-    let mut out = [[0.0; TILE_ROWS]; TILE_TOKENS];
-    for (t, (out, sums)) in out.iter_mut().zip(sums).enumerate() {
-        for (r, (out, sum)) in out.iter_mut().zip(sums).enumerate() {
-            *out = if body == k {
-                fold(sum)
-            } else {
-                fold_with_tail(sum, &w[r * k + body..][..k - body], &x[t * k + body..][..k - body])
-            };
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn add<const R: usize, const T: usize>(&self, sums: &mut [[f32; LANES]], row: usize, token: usize) {
+        assert!((row + R) * self.k <= self.w.len() && (token + T) * self.k <= self.x.len());
+        assert!(self.end <= self.k && (token + T - 1) * self.rows + row + R <= sums.len());
+        let (w, x) = (&self.w[row * self.k..], &self.x[token * self.k..]);
+        let sums = &mut sums[token * self.rows + row..];
+        let mut kept = [[_mm256_setzero_ps(); R]; T];
+        for (t, kept) in kept.iter_mut().enumerate() {
+            for (r, kept) in kept.iter_mut().enumerate() {
+                // SAFETY: eight floats at a place below the length asserted above.
+                *kept = unsafe { _mm256_loadu_ps(sums.as_ptr().add(t * self.rows + r).cast()) };
+            }
+        }
+        for i in (self.first..self.end).step_by(LANES) {
+            let mut eights = [_mm256_setzero_ps(); T];
+            for (t, eight) in eights.iter_mut().enumerate() {
+                // SAFETY: `i + 8 <= end <= k`, and the slices hold T and R rows of k (asserted).
+                *eight = unsafe { _mm256_loadu_ps(x.as_ptr().add(t * self.k + i)) };
+            }
+            for r in 0..R {
+                // SAFETY: as above.
+                let w = unsafe { _mm256_loadu_ps(w.as_ptr().add(r * self.k + i)) };
+                for (kept, x) in kept.iter_mut().zip(eights) {
+                    kept[r] = _mm256_fmadd_ps(w, x, kept[r]);
+                }
+            }
+        }
+        for (t, kept) in kept.iter().enumerate() {
+            for (r, kept) in kept.iter().enumerate() {
+                // SAFETY: as for the loads.
+                unsafe { _mm256_storeu_ps(sums.as_mut_ptr().add(t * self.rows + r).cast(), *kept) };
+            }
         }
     }
-    out
 }
 
 /// The tree of [`crate::lanes`].
+#[inline]
 #[target_feature(enable = "avx2,fma")]
 pub(crate) fn fold(lanes: __m256) -> f32 {
     let fours = _mm_add_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps::<1>(lanes));
@@ -122,11 +171,13 @@ pub(crate) fn unpack_bf16_transposed(out: &mut [f32], w: &[bf16], first: usize, 
     }
 }
 
+#[inline]
 #[target_feature(enable = "avx2,fma")]
 fn widen_eight(eight: __m128i) -> __m256 {
     _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(eight)))
 }
 
+#[inline]
 #[target_feature(enable = "avx2,fma")]
 fn transpose(m: [__m256; 8]) -> [__m256; 8] {
     let pairs: [__m256; 8] = std::array::from_fn(|i| {

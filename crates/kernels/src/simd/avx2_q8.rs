@@ -16,41 +16,51 @@
 //! This module does not know threads or output layouts.
 
 use std::arch::x86_64::*;
+use std::sync::atomic::{Ordering, compiler_fence};
 
 use crate::lanes::LANES;
 use crate::mxfp4::{BLOCK_BYTES, E2M1_DOUBLED};
-use crate::q8::{GROUP_BLOCKS, Q8_BLOCK, Q8Row};
+use crate::q8::{GROUP_BLOCKS, OFFSET, Q8_BLOCK, Q8Row, TILE_TOKENS, TileBlock, lane_major};
 use crate::simd::avx2_f32::fold;
 
-/// What is added to doubled weights to make them unsigned.
-const OFFSET: i8 = 12;
 /// Bytes of a group of blocks, packed.
 const GROUP_BYTES: usize = GROUP_BLOCKS * BLOCK_BYTES;
 /// Rows of a tile.
 pub(crate) const TILE_ROWS: usize = 8;
-/// Tokens of the widest tile.
-pub(crate) const TILE_TOKENS: usize = 4;
+/// Bytes of one block of eight rows, unpacked.
+const UNPACKED: usize = TILE_ROWS * Q8_BLOCK;
 
 /// Constants in registers.
 struct Tables {
     codes: __m256i,
     nibble: __m256i,
     ones: __m256i,
-    offset: __m256i,
 }
 
 impl Tables {
+    #[inline]
     #[target_feature(enable = "avx2,fma")]
     fn new() -> Tables {
-        let shifted: [i8; 16] = std::array::from_fn(|code| E2M1_DOUBLED[code] + OFFSET);
+        let mut shifted = E2M1_DOUBLED;
+        for code in &mut shifted {
+            *code += OFFSET;
+        }
         // SAFETY: sixteen bytes from an array of sixteen.
         let codes = unsafe { _mm_loadu_si128(shifted.as_ptr().cast()) };
         Tables {
             codes: _mm256_broadcastsi128_si256(codes),
             nibble: _mm256_set1_epi8(15),
             ones: _mm256_set1_epi16(1),
-            offset: _mm256_set1_epi32(i32::from(OFFSET)),
         }
+    }
+
+    /// The unsigned weights of the low and of the high nibbles.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn look_up(&self, bytes: __m256i) -> (__m256i, __m256i) {
+        let low = _mm256_and_si256(bytes, self.nibble);
+        let high = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), self.nibble);
+        (_mm256_shuffle_epi8(self.codes, low), _mm256_shuffle_epi8(self.codes, high))
     }
 }
 
@@ -62,82 +72,99 @@ pub(crate) fn gemv(x: Q8Row<'_>, blocks: &[u8], scales: &[u8]) -> f32 {
     let tables = Tables::new();
     let (groups, tail) = blocks.as_chunks::<GROUP_BYTES>();
     let (group_scales, tail_scales) = scales.as_chunks::<GROUP_BLOCKS>();
-    assert!(x.values.len() >= blocks.len().next_multiple_of(GROUP_BYTES) * 2);
     let mut lanes = _mm256_setzero_ps();
     for (g, (blocks, scales)) in groups.iter().zip(group_scales).enumerate() {
-        let (sums, scale) = (group_sums(&tables, x, g, blocks), group_scale(x, g, scales));
-        lanes = _mm256_fmadd_ps(sums, scale, lanes);
+        let place = blocks.as_ptr();
+        // SAFETY: a group has 4 * 32 bytes.
+        let load = |p: usize| unsafe { _mm256_loadu_si256(place.add(p * 32).cast()) };
+        let sums = group_sums(&tables, x, g, [load(0), load(1), load(2), load(3)]);
+        lanes = _mm256_fmadd_ps(sums, group_scale(x, g, u64::from_le_bytes(*scales)), lanes);
     }
     if !tail.is_empty() {
-        let (mut blocks, mut scales) = ([0; GROUP_BYTES], [0; GROUP_BLOCKS]);
-        blocks[..tail.len()].copy_from_slice(tail);
-        scales[..tail_scales.len()].copy_from_slice(tail_scales);
-        let g = groups.len();
-        let (sums, scale) = (group_sums(&tables, x, g, &blocks), group_scale(x, g, &scales));
+        let bytes = load_tail(tail);
+        let scale = tail_scales.iter().rev().fold(0, |bytes, scale| bytes << 8 | u64::from(*scale));
+        let sums = group_sums(&tables, x, groups.len(), bytes);
         let index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
         let used = _mm256_cmpgt_epi32(_mm256_set1_epi32(tail_scales.len() as i32), index);
-        let added = _mm256_fmadd_ps(sums, scale, lanes);
+        let added = _mm256_fmadd_ps(sums, group_scale(x, groups.len(), scale), lanes);
         // Lanes without a block keep even the sign of their zero.
         lanes = _mm256_blendv_ps(lanes, added, _mm256_castsi256_ps(used));
     }
     fold(lanes)
 }
 
-/// The integer sums of eight blocks, in order, as floats.
+/// Up to seven blocks, zero after the last.
+#[inline]
 #[target_feature(enable = "avx2,fma")]
-fn group_sums(tables: &Tables, x: Q8Row<'_>, g: usize, blocks: &[u8; GROUP_BYTES]) -> __m256 {
+fn load_tail(tail: &[u8]) -> [__m256i; 4] {
+    let mut bytes = [_mm256_setzero_si256(); 4];
+    let (pairs, last) = tail.as_chunks::<32>();
+    for (bytes, pair) in bytes.iter_mut().zip(pairs) {
+        // SAFETY: 32 bytes.
+        *bytes = unsafe { _mm256_loadu_si256(pair.as_ptr().cast()) };
+    }
+    if let (Some(bytes), true) = (bytes.get_mut(pairs.len()), last.len() == BLOCK_BYTES) {
+        // SAFETY: 16 bytes, as just compared.
+        *bytes = _mm256_zextsi128_si256(unsafe { _mm_loadu_si128(last.as_ptr().cast()) });
+    }
+    bytes
+}
+
+/// The integer sums of eight blocks, in order, as floats.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn group_sums(tables: &Tables, x: Q8Row<'_>, g: usize, bytes: [__m256i; 4]) -> __m256 {
     let values = &x.values[g * GROUP_BLOCKS * Q8_BLOCK..][..GROUP_BLOCKS * Q8_BLOCK];
-    let pairs: [__m256i; 4] = std::array::from_fn(|p| {
-        // SAFETY: a group has 4 * 32 bytes of weights and 4 * 64 of activations.
-        let (bytes, even, odd) = unsafe {
+    let corrections = &x.corrections[g * GROUP_BLOCKS..][..GROUP_BLOCKS];
+    let mut pairs = [_mm256_setzero_si256(); 4];
+    for (p, (pair, bytes)) in pairs.iter_mut().zip(bytes).enumerate() {
+        // SAFETY: a group has 4 * 64 activations.
+        let (even, odd) = unsafe {
             (
-                _mm256_loadu_si256(blocks.as_ptr().add(p * 32).cast()),
                 _mm256_loadu_si256(values.as_ptr().add(p * 64).cast()),
                 _mm256_loadu_si256(values.as_ptr().add(p * 64 + 32).cast()),
             )
         };
-        let low = _mm256_and_si256(bytes, tables.nibble);
-        let high = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), tables.nibble);
-        let low = _mm256_maddubs_epi16(_mm256_shuffle_epi8(tables.codes, low), even);
-        let high = _mm256_maddubs_epi16(_mm256_shuffle_epi8(tables.codes, high), odd);
-        _mm256_madd_epi16(_mm256_add_epi16(low, high), tables.ones)
-    });
-    // Each register holds four partial sums of an even block and four of the odd block after it.
-    let first = _mm256_hadd_epi32(pairs[0], pairs[1]);
-    let second = _mm256_hadd_epi32(pairs[2], pairs[3]);
-    let evens_then_odds = _mm256_hadd_epi32(first, second);
+        let (low, high) = tables.look_up(bytes);
+        *pair = _mm256_add_epi16(_mm256_maddubs_epi16(low, even), _mm256_maddubs_epi16(high, odd));
+    }
+    // Each half of a register has eight partial sums of one block. Fold two registers into one, twice.
+    let fours = |a: __m256i, b: __m256i| {
+        let sums = _mm256_add_epi16(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+        _mm256_madd_epi16(sums, tables.ones)
+    };
+    let evens_then_odds = _mm256_hadd_epi32(fours(pairs[0], pairs[1]), fours(pairs[2], pairs[3]));
     let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     let raw = _mm256_permutevar8x32_epi32(evens_then_odds, order);
-    let sums = &x.sums[g * GROUP_BLOCKS..][..GROUP_BLOCKS];
-    // SAFETY: eight sums.
-    let sums = unsafe { _mm256_loadu_si256(sums.as_ptr().cast()) };
-    _mm256_cvtepi32_ps(_mm256_sub_epi32(raw, _mm256_mullo_epi32(sums, tables.offset)))
+    // SAFETY: eight corrections.
+    let corrections = unsafe { _mm256_loadu_si256(corrections.as_ptr().cast()) };
+    _mm256_cvtepi32_ps(_mm256_sub_epi32(raw, corrections))
 }
 
 /// Activation scale times weight scale of eight blocks.
+#[inline]
 #[target_feature(enable = "avx2,fma")]
-fn group_scale(x: Q8Row<'_>, g: usize, scales: &[u8; GROUP_BLOCKS]) -> __m256 {
-    let bytes = _mm_cvtsi64_si128(i64::from_le_bytes(*scales));
+fn group_scale(x: Q8Row<'_>, g: usize, scales: u64) -> __m256 {
     let activations = &x.scales[g * GROUP_BLOCKS..][..GROUP_BLOCKS];
     // SAFETY: eight scales.
     let activations = unsafe { _mm256_loadu_ps(activations.as_ptr()) };
-    _mm256_mul_ps(activations, scale_values(bytes))
+    _mm256_mul_ps(activations, scale_values(scales))
 }
 
 /// `2^(s - 127)` of eight scale bytes; see [`crate::scale_value`].
+#[inline]
 #[target_feature(enable = "avx2,fma")]
-fn scale_values(bytes: __m128i) -> __m256 {
-    let shifted = _mm256_slli_epi32::<23>(_mm256_cvtepu8_epi32(bytes));
+fn scale_values(bytes: u64) -> __m256 {
+    let shifted = _mm256_slli_epi32::<23>(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(bytes as i64)));
     _mm256_castsi256_ps(_mm256_max_epi32(shifted, _mm256_set1_epi32(1 << 22)))
 }
 
-/// Eight rows of weights, unpacked for [`Q8Panel::products`].
+/// Eight rows of weights, unpacked for [`Q8Panel::products`]; blocks in the order of [`lane_major`].
 pub(crate) struct Q8Panel<'a> {
-    num_blocks: usize,
     /// `[K / 32, 8, 8 rows, 4]` unsigned weights: four at a time in stored order of the activations.
-    weights: &'a mut [u8],
+    weights: &'a [[u8; UNPACKED]],
     /// `[K / 32, 8 rows]`
-    scales: &'a mut [f32],
+    scales: &'a [[f32; TILE_ROWS]],
 }
 
 impl<'a> Q8Panel<'a> {
@@ -164,44 +191,54 @@ impl<'a> Q8Panel<'a> {
     ) -> Q8Panel<'a> {
         let tables = Tables::new();
         let rows = block_scales.len() / num_blocks;
-        let row: [usize; TILE_ROWS] = std::array::from_fn(|r| r.min(rows - 1) * num_blocks);
-        for b in 0..num_blocks {
-            let bytes = row.map(|row| &blocks[(row + b) * BLOCK_BYTES..][..BLOCK_BYTES]);
-            unpack_block(&tables, &mut weights[b * 256..][..256], bytes);
-            let bytes = row.map(|row| block_scales[row + b]);
-            let values = scale_values(_mm_cvtsi64_si128(i64::from_le_bytes(bytes)));
-            let scales = &mut scales[b * TILE_ROWS..][..TILE_ROWS];
-            // SAFETY: eight scales.
-            unsafe { _mm256_storeu_ps(scales.as_mut_ptr(), values) };
+        let blocks = blocks.as_chunks::<BLOCK_BYTES>().0;
+        let weights = weights.as_chunks_mut::<UNPACKED>().0;
+        let scales = scales.as_chunks_mut::<TILE_ROWS>().0;
+        let mut row = [0; TILE_ROWS];
+        for (r, row) in row.iter_mut().enumerate() {
+            *row = r.min(rows - 1) * num_blocks;
         }
-        Q8Panel { num_blocks, weights, scales }
-    }
-
-    /// Twice the products of the eight rows with up to four rows of activations.
-    #[target_feature(enable = "avx2,fma")]
-    pub(crate) fn products(&self, x: &[Q8Row<'_>]) -> [[f32; TILE_ROWS]; TILE_TOKENS] {
-        match *x {
-            [a, b, c, d] => self.tile([a, b, c, d]),
-            [a, b, c] => self.tile([a, b, c]),
-            [a, b] => self.tile([a, b]),
-            [a] => self.tile([a]),
-            _ => unreachable!("1 to {TILE_TOKENS} tokens"),
-        }
-    }
-
-    #[target_feature(enable = "avx2,fma")]
-    fn tile<const T: usize>(&self, x: [Q8Row<'_>; T]) -> [[f32; TILE_ROWS]; TILE_TOKENS] {
-        for x in x {
-            assert!(x.scales.len() >= self.num_blocks && x.sums.len() >= self.num_blocks);
-            assert!(x.values.len() >= self.num_blocks.next_multiple_of(2) * Q8_BLOCK);
-        }
-        assert!(self.weights.len() >= self.num_blocks * 256 && self.scales.len() >= self.num_blocks * 8);
-        let mut lanes = [[_mm256_setzero_ps(); T]; LANES];
-        for (lane, sums) in lanes.iter_mut().enumerate() {
-            for b in (lane..self.num_blocks).step_by(LANES) {
-                // SAFETY: `b` is below the number of blocks that every slice holds (asserted).
-                unsafe { self.add_block(b, &x, sums) };
+        for ((weights, scales), b) in weights.iter_mut().zip(scales.iter_mut()).zip(lane_major(num_blocks)) {
+            let mut bytes = [_mm_setzero_si128(); TILE_ROWS];
+            let mut scale_bytes = 0;
+            for (r, (bytes, row)) in bytes.iter_mut().zip(row).enumerate() {
+                // SAFETY: a block is 16 bytes.
+                *bytes = unsafe { _mm_loadu_si128(blocks[row + b].as_ptr().cast()) };
+                scale_bytes |= u64::from(block_scales[row + b]) << (r * 8);
             }
+            unpack_block(&tables, weights, bytes);
+            // SAFETY: eight scales.
+            unsafe { _mm256_storeu_ps(scales.as_mut_ptr(), scale_values(scale_bytes)) };
+        }
+        Q8Panel { weights, scales }
+    }
+
+    /// Twice the products of the eight rows with the first `tokens` of a tile of activations.
+    #[target_feature(enable = "avx2,fma")]
+    pub(crate) fn products(&self, x: &[TileBlock], tokens: usize) -> [[f32; TILE_ROWS]; TILE_TOKENS] {
+        match tokens {
+            4 => self.tile::<4>(x),
+            3 => self.tile::<3>(x),
+            2 => self.tile::<2>(x),
+            _ => self.tile::<1>(x),
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn tile<const T: usize>(&self, x: &[TileBlock]) -> [[f32; TILE_ROWS]; TILE_TOKENS] {
+        assert!(self.weights.len() == x.len() && self.scales.len() == x.len());
+        let mut lanes = [[_mm256_setzero_ps(); T]; LANES];
+        let mut first = 0;
+        for (lane, sums) in lanes.iter_mut().enumerate() {
+            let end = first + (x.len() + LANES - 1 - lane) / LANES;
+            let blocks = self.weights[first..end].iter().zip(&self.scales[first..end]).zip(&x[first..end]);
+            let mut kept = [_mm256_setzero_ps(); T];
+            for ((weights, scales), x) in blocks {
+                add_block(&mut kept, weights, scales, x);
+            }
+            *sums = kept;
+            first = end;
         }
         let mut out = [[0.0; TILE_ROWS]; TILE_TOKENS];
         for (t, out) in out.iter_mut().enumerate().take(T) {
@@ -213,61 +250,49 @@ impl<'a> Q8Panel<'a> {
         }
         out
     }
+}
 
-    /// Adds block `b` of eight rows for T tokens.
-    ///
-    /// # Safety
-    /// Panel and activations hold block `b`.
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn add_block<const T: usize>(&self, b: usize, x: &[Q8Row<'_>; T], sums: &mut [__m256; T]) {
-        let (offset, ones) = (_mm256_set1_epi32(i32::from(OFFSET)), _mm256_set1_epi16(1));
-        // Evens of block b begin here, odds 32 bytes on; see `q8::stored_at`.
-        let place = b / 2 * 64 + b % 2 * 16;
-        let mut wide = [_mm256_setzero_si256(); T];
-        for half in 0..2 {
-            let mut narrow = [_mm256_setzero_si256(); T];
-            for c in 0..4 {
-                // SAFETY: block b of the panel is bytes `b * 256 .. + 256`.
-                let w = unsafe {
-                    _mm256_loadu_si256(self.weights.as_ptr().add(b * 256 + half * 128 + c * 32).cast())
-                };
-                for t in 0..T {
-                    // SAFETY: four bytes inside the pair of blocks that b belongs to.
-                    let four = unsafe {
-                        x[t].values.as_ptr().add(place + half * 32 + c * 4).cast::<i32>().read_unaligned()
-                    };
-                    let product = _mm256_maddubs_epi16(w, _mm256_set1_epi32(four));
-                    narrow[t] = _mm256_add_epi16(narrow[t], product);
-                }
+/// Adds one block of eight rows for T tokens.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn add_block<const T: usize>(
+    sums: &mut [__m256; T],
+    weights: &[u8; UNPACKED],
+    scales: &[f32; TILE_ROWS],
+    x: &TileBlock,
+) {
+    let ones = _mm256_set1_epi16(1);
+    let mut wide = [_mm256_setzero_si256(); T];
+    for half in 0..2 {
+        let mut narrow = [_mm256_setzero_si256(); T];
+        for c in half * 4..half * 4 + 4 {
+            // SAFETY: 8 * 32 bytes of weights.
+            let w = unsafe { _mm256_loadu_si256(weights.as_ptr().add(c * 32).cast()) };
+            for (narrow, four) in narrow.iter_mut().zip(&x.fours[c]) {
+                let product =
+                    _mm256_maddubs_epi16(w, _mm256_set1_epi32(i32::from_le_bytes(four.map(|v| v as u8))));
+                *narrow = _mm256_add_epi16(*narrow, product);
             }
-            for t in 0..T {
-                wide[t] = _mm256_add_epi32(wide[t], _mm256_madd_epi16(narrow[t], ones));
-            }
+            // Keeps the compiler from loading all eight registers of weights first, which spills the sums.
+            compiler_fence(Ordering::SeqCst);
         }
-        // SAFETY: block b has eight scales.
-        let scales = unsafe { _mm256_loadu_ps(self.scales.as_ptr().add(b * TILE_ROWS)) };
-        for t in 0..T {
-            // SAFETY: every row of activations has block b.
-            let (sum, scale) = unsafe { (*x[t].sums.get_unchecked(b), *x[t].scales.get_unchecked(b)) };
-            let correction = _mm256_mullo_epi32(_mm256_set1_epi32(sum), offset);
-            let value = _mm256_cvtepi32_ps(_mm256_sub_epi32(wide[t], correction));
-            sums[t] = _mm256_fmadd_ps(value, _mm256_mul_ps(_mm256_set1_ps(scale), scales), sums[t]);
+        for (wide, narrow) in wide.iter_mut().zip(narrow) {
+            *wide = _mm256_add_epi32(*wide, _mm256_madd_epi16(narrow, ones));
         }
+    }
+    // SAFETY: eight scales.
+    let scales = unsafe { _mm256_loadu_ps(scales.as_ptr()) };
+    for (t, (sum, wide)) in sums.iter_mut().zip(wide).enumerate() {
+        let value = _mm256_cvtepi32_ps(_mm256_sub_epi32(wide, _mm256_set1_epi32(x.corrections[t])));
+        *sum = _mm256_fmadd_ps(value, _mm256_mul_ps(_mm256_set1_ps(x.scales[t]), scales), *sum);
     }
 }
 
 /// Transposes one block of eight rows by groups of four values, and looks the values up.
+#[inline]
 #[target_feature(enable = "avx2,fma")]
-fn unpack_block(tables: &Tables, out: &mut [u8], rows: [&[u8]; TILE_ROWS]) {
-    assert!(out.len() == 256 && rows.iter().all(|row| row.len() == BLOCK_BYTES));
-    let half = |r: usize| {
-        // SAFETY: sixteen bytes each (asserted).
-        let (low, high) = unsafe {
-            (_mm_loadu_si128(rows[r].as_ptr().cast()), _mm_loadu_si128(rows[r + 4].as_ptr().cast()))
-        };
-        _mm256_set_m128i(high, low)
-    };
+fn unpack_block(tables: &Tables, out: &mut [u8; UNPACKED], rows: [__m128i; TILE_ROWS]) {
+    let half = |r: usize| _mm256_set_m128i(rows[r + 4], rows[r]);
     let r = [half(0), half(1), half(2), half(3)];
     let (low01, high01) = (_mm256_unpacklo_epi32(r[0], r[1]), _mm256_unpackhi_epi32(r[0], r[1]));
     let (low23, high23) = (_mm256_unpacklo_epi32(r[2], r[3]), _mm256_unpackhi_epi32(r[2], r[3]));
@@ -278,9 +303,7 @@ fn unpack_block(tables: &Tables, out: &mut [u8], rows: [&[u8]; TILE_ROWS]) {
         _mm256_unpackhi_epi64(high01, high23),
     ];
     for (c, bytes) in fours.into_iter().enumerate() {
-        let even = _mm256_shuffle_epi8(tables.codes, _mm256_and_si256(bytes, tables.nibble));
-        let high = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), tables.nibble);
-        let odd = _mm256_shuffle_epi8(tables.codes, high);
+        let (even, odd) = tables.look_up(bytes);
         // SAFETY: `c < 4`, so both 32-byte stores end within 256.
         unsafe {
             _mm256_storeu_si256(out.as_mut_ptr().add(c * 32).cast(), even);
