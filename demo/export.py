@@ -132,7 +132,7 @@ def write(state, folder):
     v = H.Vocab()
     dump = lambda name, x, indent=None: open(os.path.join(folder, name), "w").write(json.dumps(x, indent=indent, ensure_ascii=False) + "\n")
     dump("config.json", config(v.control), 1)
-    dump("generation_config.json", dict(bos_token_id=v.control["<|startoftext|>"], do_sample=True, pad_token_id=v.control["<|endoftext|>"],
+    dump("generation_config.json", dict(bos_token_id=v.control["<|startoftext|>"], do_sample=False, pad_token_id=v.control["<|endoftext|>"],
                                         eos_token_id=[v.control[f"<|{x}|>"] for x in ("return", "endoftext", "call")]), 1)
     dump("tokenizer.json", tokenizer(v))
     dump("tokenizer_config.json", dict(tokenizer_class="PreTrainedTokenizerFast", bos_token="<|startoftext|>", eos_token="<|return|>", pad_token="<|endoftext|>",

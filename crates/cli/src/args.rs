@@ -117,16 +117,16 @@ pub struct GenerationArgs {
 #[command(next_help_heading = "Sampling (a flag wins over the model's generation_config.json)")]
 pub struct SamplingArgs {
     /// Randomness; 0 always takes the likeliest token [default: the model's, else 1.0; the demo's is 0]
-    #[arg(long, value_name = "T", value_parser = Bounded::<0, 2>::parse)]
+    #[arg(long, value_name = "T", allow_negative_numbers = true, value_parser = Bounded::<0, 2>::parse)]
     pub temperature: Option<f32>,
     /// Keep the likeliest tokens whose probabilities add up to this [default: the model's, else 1.0]
-    #[arg(long, value_name = "P", value_parser = Bounded::<0, 1>::parse)]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = Bounded::<0, 1>::parse)]
     pub top_p: Option<f32>,
     /// Keep this many of the likeliest tokens; 0 keeps all [default: the model's, else 0]
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", allow_negative_numbers = true)]
     pub top_k: Option<u32>,
     /// Keep tokens at least this likely relative to the likeliest [default: the model's, else 0]
-    #[arg(long, value_name = "P", value_parser = Bounded::<0, 1>::parse)]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = Bounded::<0, 1>::parse)]
     pub min_p: Option<f32>,
     /// Lower every token that has appeared by this much
     #[arg(long, value_name = "X", default_value = "0", allow_negative_numbers = true, value_parser = Bounded::<-2, 2>::parse)]
@@ -135,7 +135,7 @@ pub struct SamplingArgs {
     #[arg(long, value_name = "X", default_value = "0", allow_negative_numbers = true, value_parser = Bounded::<-2, 2>::parse)]
     pub frequency_penalty: f32,
     /// Divide the logit of tokens that have appeared; 1 is off [default: the model's, else 1.0]
-    #[arg(long, value_name = "X", value_parser = above_zero)]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = above_zero)]
     pub repetition_penalty: Option<f32>,
     /// Add BIAS (-100 to 100) to the logit of token ID; may be repeated
     #[arg(long, value_name = "ID=BIAS", value_parser = logit_bias)]

@@ -91,11 +91,14 @@ fn axis_range(points: &[ChartPoint]) -> (f64, f64) {
     (low / 1.6, high * 1.6)
 }
 
+/// Labels at 1, 2 and 5 of every power of ten; more would touch each other.
 fn axis_label(billions: f64) -> String {
-    match billions {
-        b if b >= 1.0 => format!("{b:.0}"),
-        b if b >= 0.1 => format!("{b:.1}"),
-        b => format!("{b:.0e}"),
+    let power = billions.log10().floor();
+    let digit = (billions / 10_f64.powf(power)).round();
+    match digit {
+        d if d != 1.0 && d != 2.0 && d != 5.0 && d != 10.0 => String::new(),
+        _ if billions >= 1.0 => format!("{billions:.0}"),
+        _ => format!("{}", (billions * 1e6).round() / 1e6),
     }
 }
 

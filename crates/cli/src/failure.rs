@@ -55,7 +55,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 /// The error as printed: causes that the sentence above already quotes are not said twice.
-fn describe(error: &anyhow::Error) -> String {
+pub fn describe(error: &anyhow::Error) -> String {
     let mut text = String::new();
     let mut above = String::new();
     for cause in error.chain() {

@@ -206,7 +206,6 @@ fn stored(opened: &Opened) -> String {
         _ if opened.source.is_demo() => "the embedded demo model".to_owned(),
         Layout::HuggingFaceMxfp4 => "Hugging Face layout, MXFP4 experts".to_owned(),
         Layout::HuggingFaceBf16 => "Hugging Face layout, bf16 experts".to_owned(),
-        layout @ Layout::Gguf(_) => layout.to_string(),
         Layout::Original => "OpenAI's original layout, MXFP4 experts".to_owned(),
         Layout::Synthetic(_, seed) => format!("random weights of this shape, seed {seed}"),
         gguf @ Layout::Gguf(_) => gguf.to_string(),

@@ -7,21 +7,27 @@
 
 mod args;
 mod chart;
+mod chat;
 mod demo;
 mod failure;
 mod functions;
+mod generation;
 mod generation_config;
 mod hub;
 mod input;
 mod inspect;
+mod interrupt;
 mod model_source;
 mod output;
+mod parse;
 mod progress;
 mod pull;
 mod render;
+mod run;
 mod score;
 mod synth;
 mod terminal;
+mod today;
 mod tokenize;
 
 use std::process::ExitCode;
@@ -34,13 +40,15 @@ fn main() -> ExitCode {
     gptoss_checkpoint::install_bus_error_handler();
     let cli = Cli::parse();
     let ended = match &cli.command {
+        Command::Chat(args) => chat::run(args),
+        Command::Run(args) => run::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Score(args) => score::run(args),
+        Command::Pull(args) => pull::run(args),
         Command::Tokenize(args) => tokenize::run(args),
         Command::Render(args) => render::run(args),
-        Command::Pull(args) => pull::run(args),
+        Command::Parse(args) => parse::run(args),
         Command::Synth(args) => synth::run(args),
-        other => Err(failure::usage(format!("not built yet: {other:?}"))),
     };
     ended.unwrap_or_else(|error| failure::report(&error))
 }

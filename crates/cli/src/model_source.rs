@@ -1,7 +1,7 @@
 //! Where does a model come from, and what comes with it?
 //!
-//! [`ModelSource::parse`] reads a `--model` value, everywhere the same: the embedded demo model, a checkpoint folder, `synthetic:PRESET`,
-//! or a repository in the local Hugging Face cache. [`Opened::open`] turns it into a checkpoint with its vocabulary and its sampling
+//! [`ModelSource::parse`] reads a `--model` value, everywhere the same: the embedded demo model, a checkpoint folder, a GGUF file,
+//! `synthetic:PRESET`, or a repository in the local Hugging Face cache. [`Opened::open`] turns it into a checkpoint with its vocabulary and its sampling
 //! defaults, and [`Opened::load`] into a model ready to compute. Opening reads headers only; commands that need no weights stop there.
 //!
 //! It does not know what is done with the model, and it does not fetch: `gptoss pull` does.
@@ -12,22 +12,21 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use gptoss_checkpoint::{Checkpoint, Config, PUBLISHED_VOCAB_SIZE, Preset};
-use gptoss_harmony::{MultiDigit, Vocab};
+use gptoss_harmony::{GgufTokens, MultiDigit, Vocab};
 use gptoss_kernels::Pool;
 use gptoss_model::{Model, Precision};
 
 use crate::args::{ComputeArgs, PrecisionArg};
-use crate::{demo, hub};
 use crate::failure::usage;
 use crate::generation_config::GenerationConfig;
 use crate::progress::{Progress, Unit};
+use crate::{demo, hub};
 
 /// The number of control tokens that follow the ranks of a truncated vocabulary.
 const NUM_CONTROLS: usize = 9;
 /// Most tokens of context that are kept room for unless the user asks for more: 0.8 GB of KV cache for gpt-oss-20b.
 const DEFAULT_CONTEXT_MAX: usize = 32_768;
-const ACCEPTED: &str =
-    "demo, a checkpoint folder, synthetic:PRESET[@SEED], or ORG/NAME after `gptoss pull ORG/NAME`";
+const ACCEPTED: &str = "demo, a checkpoint folder, a .gguf file, synthetic:PRESET[@SEED], or ORG/NAME after `gptoss pull ORG/NAME`";
 
 /// A `--model` value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +35,8 @@ pub enum ModelSource {
     Demo,
     /// A checkpoint on disk.
     Folder(PathBuf),
+    /// A GGUF file.
+    Gguf(PathBuf),
     /// Random weights of a known shape.
     Synthetic(Preset, u64),
     /// `org/name` in the local cache.
@@ -58,8 +59,10 @@ impl ModelSource {
             return Ok(ModelSource::Folder(path.to_owned()));
         }
         if text.to_ascii_lowercase().ends_with(".gguf") {
-            let advice = "give a folder with config.json and *.safetensors instead";
-            return Err(anyhow!("{text}: GGUF files cannot be read yet; support comes later\n{advice}"));
+            if path.is_file() {
+                return Ok(ModelSource::Gguf(path.to_owned()));
+            }
+            return Err(anyhow!("{text}: there is no such GGUF file\nexpected {ACCEPTED}"));
         }
         if path.exists() {
             return Err(anyhow!(
@@ -101,7 +104,7 @@ impl ModelSource {
     pub fn name(&self) -> String {
         match self {
             ModelSource::Demo => "demo".to_owned(),
-            ModelSource::Folder(path) => path.display().to_string(),
+            ModelSource::Folder(path) | ModelSource::Gguf(path) => path.display().to_string(),
             ModelSource::Synthetic(preset, 0) => format!("synthetic:{preset}"),
             ModelSource::Synthetic(preset, seed) => format!("synthetic:{preset}@{seed}"),
             ModelSource::Repository(name) => name.clone(),
@@ -160,7 +163,10 @@ impl Opened {
                 (Checkpoint::synthetic(*preset, *seed, None)?, GenerationConfig::default())
             }
             ModelSource::Folder(folder) => open_folder(folder)?,
-            ModelSource::Repository(name) => open_folder(&hub::cached_snapshot(name, hub::DEFAULT_REVISION)?)?,
+            ModelSource::Gguf(file) => (Checkpoint::open(file)?, GenerationConfig::default()),
+            ModelSource::Repository(name) => {
+                open_folder(&hub::cached_snapshot(name, hub::DEFAULT_REVISION)?)?
+            }
         };
         Ok(Opened { source, checkpoint, generation_config })
     }
@@ -187,10 +193,16 @@ impl Opened {
             }
             return Ok(Arc::new(vocab));
         }
+        if let Some(vocab) = self.gguf_vocab()? {
+            return Ok(vocab);
+        }
         match self.source {
             _ if model_size == PUBLISHED_VOCAB_SIZE => Ok(Vocab::o200k_harmony()),
-            ModelSource::Synthetic(Preset::Tiny, _) => {
-                Ok(Arc::new(Vocab::truncated(model_size - NUM_CONTROLS, MultiDigit::Keep)))
+            ModelSource::Synthetic(Preset::Tiny, _) => Ok(Arc::new(tiny_vocab())),
+            ModelSource::Gguf(_) => {
+                let what =
+                    format!("{name} has no tokenizer in its metadata, and {model_size} ids of its own");
+                Err(anyhow!("{what}\nuse a command that takes token ids, or a file with a tokenizer"))
             }
             _ => {
                 let what = format!(
@@ -201,6 +213,22 @@ impl Opened {
                 ))
             }
         }
+    }
+
+    /// The vocabulary in a GGUF file's metadata, if the model is such a file and has one.
+    fn gguf_vocab(&self) -> Result<Option<Arc<Vocab>>> {
+        let name = self.source.name();
+        let Some(list) = self.checkpoint.gguf_tokenizer()? else { return Ok(None) };
+        let (tokens, merges, token_types) = (&*list.tokens, &*list.merges, &*list.token_types);
+        let list = GgufTokens { model: list.model, pre: list.pre, tokens, merges, token_types };
+        let vocab = Vocab::from_gguf(&list)
+            .with_context(|| format!("{name}: no usable tokenizer in the file's metadata"))?;
+        let model_size = self.checkpoint.config().vocab_size;
+        if vocab.len() > model_size {
+            let sizes = format!("the tokenizer has {} ids, the model {model_size}", vocab.len());
+            return Err(anyhow!("{name}: {sizes}\nconvert or download the file again"));
+        }
+        Ok(Some(vocab))
     }
 
     /// Reads the weights, with a progress bar where that takes time.
@@ -225,6 +253,11 @@ pub fn precision(argument: PrecisionArg) -> Precision {
         PrecisionArg::Fast => Precision::Fast,
         PrecisionArg::Exact => Precision::Exact,
     }
+}
+
+/// The vocabulary of the preset `tiny`: as many ranks as leave room for the control tokens.
+pub fn tiny_vocab() -> Vocab {
+    Vocab::truncated(Preset::Tiny.config().vocab_size - NUM_CONTROLS, MultiDigit::Keep)
 }
 
 /// The context that is kept room for unless the user says otherwise. Units: tokens.

@@ -43,7 +43,8 @@ pub fn run(args: &ParseArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let text = source.read_text()?;
-    let tokens = input::parse_token_ids(&text).with_context(|| format!("{} holds no token ids", source.name()))?;
+    let tokens =
+        input::parse_token_ids(&text).with_context(|| format!("{} holds no token ids", source.name()))?;
     show(&parse(&vocab, &tokens, args.form))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -13,6 +13,8 @@ use gptoss_checkpoint::{Preset, SynthRequest, WriteLayout, write_synthetic};
 
 use crate::args::{LayoutArg, SynthArgs};
 use crate::failure::usage;
+use crate::model_source::tiny_vocab;
+use crate::output;
 use crate::progress::{Progress, Unit};
 
 /// Runs the command.
@@ -37,6 +39,10 @@ pub fn run(args: &SynthArgs) -> Result<ExitCode> {
         progress.set(done, total);
     })?;
     progress.clear();
+    if preset == Preset::Tiny && layout != WriteLayout::Original {
+        let tokenizer = tiny_vocab().to_tokenizer_json();
+        output::write_atomically(&args.folder.join("tokenizer.json"), |out| Ok(out.write_all(&tokenizer)?))?;
+    }
     let gigabytes = total_bytes as f64 / 1e9;
     writeln!(io::stdout(), "{}: {preset}, seed {}, {gigabytes:.3} GB", args.folder.display(), args.seed)?;
     Ok(ExitCode::SUCCESS)

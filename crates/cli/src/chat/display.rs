@@ -1,0 +1,114 @@
+//! How does a turn look in a chat?
+//!
+//! Reasoning is dimmed, preamble and answer are plain, a call stands on a line of its own with its arguments as they are written. Each
+//! voice begins on a new line. On a terminal nothing of what the model writes can move the cursor or change colours.
+//!
+//! It does not know what is done with a call.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use gptoss_turn::TurnEvent;
+
+use crate::progress::{Progress, Unit};
+use crate::terminal::{self, Style};
+
+/// Who is speaking on the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Voice {
+    Reasoning,
+    Preamble,
+    Answer,
+    Call,
+}
+
+/// Shows one turn.
+pub struct Display {
+    hides_reasoning: bool,
+    is_terminal: bool,
+    style: Style,
+    progress: Progress,
+    voice: Option<Voice>,
+    failed: io::Result<()>,
+}
+
+impl Display {
+    /// For a turn that is about to begin.
+    pub fn new(hides_reasoning: bool) -> Display {
+        let is_terminal = io::stdout().is_terminal();
+        Display {
+            hides_reasoning,
+            is_terminal,
+            style: Style::detect(is_terminal),
+            progress: Progress::new("reading", Unit::Tokens),
+            voice: None,
+            failed: Ok(()),
+        }
+    }
+
+    /// Shows an event; when the output is closed, the turn is cancelled and `finish` says why.
+    pub fn show(&mut self, event: TurnEvent, cancel: &AtomicBool) {
+        if self.failed.is_ok() {
+            self.failed = self.try_to_show(event);
+        }
+        if self.failed.is_err() {
+            cancel.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Ends the last line.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.progress.clear();
+        std::mem::replace(&mut self.failed, Ok(()))?;
+        self.end_voice()
+    }
+
+    fn try_to_show(&mut self, event: TurnEvent) -> io::Result<()> {
+        if let TurnEvent::Prefill { done, total } = event {
+            self.progress.set(done as u64, total as u64);
+            return Ok(());
+        }
+        self.progress.clear();
+        match event {
+            TurnEvent::Reasoning(_) if self.hides_reasoning => Ok(()),
+            TurnEvent::Reasoning(text) => self.speak(Voice::Reasoning, &text),
+            TurnEvent::Preamble(text) => self.speak(Voice::Preamble, &text),
+            TurnEvent::Answer(text) => self.speak(Voice::Answer, &text),
+            TurnEvent::CallStarted { name } => {
+                self.end_voice()?;
+                self.speak(Voice::Call, &format!("call {name} "))
+            }
+            TurnEvent::CallArguments(text) => self.speak(Voice::Call, &text),
+            TurnEvent::Warning(warning) => {
+                self.end_voice()?;
+                let (dim, plain) = (self.style.dim(), self.style.plain());
+                writeln!(io::stdout(), "{dim}({}){plain}", terminal::safe(&warning))
+            }
+            TurnEvent::Called(_) | TurnEvent::Prefill { .. } => Ok(()),
+        }
+    }
+
+    fn speak(&mut self, voice: Voice, text: &str) -> io::Result<()> {
+        if self.voice != Some(voice) {
+            self.end_voice()?;
+            self.voice = Some(voice);
+        }
+        let start = match voice {
+            Voice::Reasoning => self.style.dim(),
+            Voice::Call => self.style.bold(),
+            Voice::Preamble | Voice::Answer => "",
+        };
+        let end = if start.is_empty() { "" } else { self.style.plain() };
+        let text = if self.is_terminal { terminal::safe(text) } else { text.to_owned() };
+        let mut out = io::stdout().lock();
+        write!(out, "{start}{text}{end}")?;
+        out.flush()
+    }
+
+    fn end_voice(&mut self) -> io::Result<()> {
+        match self.voice.take() {
+            None => Ok(()),
+            Some(_) => writeln!(io::stdout()),
+        }
+    }
+}

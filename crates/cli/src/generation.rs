@@ -1,0 +1,220 @@
+//! What do `chat` and `run` share: a model ready to speak, and how its conversations begin?
+//!
+//! [`Speaker`] is the model with everything a turn needs (engine, vocabulary, sampling); [`Setup`] is what stands at the head of a
+//! conversation (effort, instructions, functions, date) and may be changed while it goes on. Both are made from the flags by
+//! [`prepare`], where all that can be wrong with them is found before any weight is read.
+//!
+//! It does not know how an answer is shown.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, Result};
+use gptoss_engine::{Engine, Sampling, SamplingParams};
+use gptoss_harmony::{
+    Analysis, Conversation, DeveloperContent, FunctionTool, Message, ReasoningEffort, RenderOptions,
+    SystemContent, Vocab, render,
+};
+use gptoss_turn::{Outcome, TurnEvent, TurnOptions, run_turn};
+
+use crate::args::{Date, Effort, GenerationArgs, SamplingArgs};
+use crate::failure::usage;
+use crate::functions;
+use crate::generation_config::GenerationConfig;
+use crate::model_source::{Opened, default_context};
+use crate::today::today;
+
+/// Bits of a drawn seed: as many as a JSON number holds exactly everywhere.
+const SEED_BITS: u32 = 53;
+
+/// What stands at the head of a conversation.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// How much the model reasons.
+    pub effort: ReasoningEffort,
+    /// The developer's instructions.
+    pub instructions: Option<String>,
+    /// The functions that may be called.
+    pub functions: Vec<FunctionTool>,
+    /// The date the model is told.
+    pub date: Option<String>,
+}
+
+impl Setup {
+    /// The messages before the user's first.
+    pub fn opening(&self) -> Vec<Message> {
+        let system = SystemContent {
+            reasoning_effort: Some(self.effort),
+            conversation_start_date: self.date.clone(),
+            ..SystemContent::default()
+        };
+        let mut messages = vec![Message::system(system)];
+        if self.instructions.is_some() || !self.functions.is_empty() {
+            let mut developer =
+                DeveloperContent { instructions: self.instructions.clone(), ..Default::default() };
+            if !self.functions.is_empty() {
+                developer = developer.with_function_tools(self.functions.clone());
+            }
+            messages.push(Message::developer(developer));
+        }
+        messages
+    }
+
+    /// The head, and `turns` after it.
+    pub fn conversation(&self, turns: &[Message]) -> Conversation {
+        let mut messages = self.opening();
+        messages.extend_from_slice(turns);
+        Conversation { messages }
+    }
+}
+
+/// A model that is ready to take turns.
+pub struct Speaker {
+    /// How the model is called to people.
+    pub name: String,
+    /// Whether it is the demo.
+    pub is_demo: bool,
+    /// How turns are taken.
+    pub options: TurnOptions,
+    engine: Engine,
+    vocab: Arc<Vocab>,
+}
+
+impl Speaker {
+    /// Takes one turn.
+    pub fn take_turn(
+        &mut self,
+        conversation: &Conversation,
+        cancel: &AtomicBool,
+        on_event: &mut dyn FnMut(TurnEvent),
+    ) -> Result<Outcome, gptoss_turn::Error> {
+        run_turn(&mut self.engine, &self.vocab, conversation, &self.options, cancel, on_event)
+    }
+
+    /// Tokens of a whole conversation. Units: tokens.
+    pub fn max_context(&self) -> usize {
+        self.engine.max_context()
+    }
+}
+
+/// Opens the model and reads the flags.
+///
+/// Errors: usage errors for flags that do not fit the model; what is wrong with a file, by its name.
+pub fn prepare(args: &GenerationArgs) -> Result<(Speaker, Setup)> {
+    let opened = Opened::from_argument(&args.model)?;
+    let config = opened.checkpoint.config();
+    let sampling = sampling_params(&args.sampling, &opened.generation_config);
+    Sampling::parse(&sampling, config.vocab_size).map_err(|error| usage(error.to_string()))?;
+    let context = args.context.map_or_else(|| default_context(config), |context| context as usize);
+    if context > config.max_position_embeddings {
+        let most = config.max_position_embeddings;
+        return Err(usage(format!(
+            "--context {context} is more than {} was made for: at most {most}",
+            opened.source.name()
+        )));
+    }
+    let setup = setup(args, opened.source.is_demo())?;
+    let vocab = opened.vocab()?;
+    render(&vocab, &setup.conversation(&[]), RenderOptions::default())
+        .context("the functions cannot be rendered")?;
+    let model = opened.load(&args.compute)?;
+    let options = TurnOptions {
+        sampling,
+        max_new_tokens: args.max_tokens.map(|tokens| tokens as usize),
+        analysis: Analysis::DropOld,
+    };
+    let speaker = Speaker {
+        name: opened.source.name(),
+        is_demo: opened.source.is_demo(),
+        options,
+        engine: Engine::new(Arc::new(model), context),
+        vocab,
+    };
+    Ok((speaker, setup))
+}
+
+fn setup(args: &GenerationArgs, is_demo: bool) -> Result<Setup> {
+    let functions = match &args.functions {
+        Some(file) => functions::read(file)?,
+        None => Vec::new(),
+    };
+    // The demo gives the same answer every day; a model of the world is told which day it is.
+    let date = args.date.clone().unwrap_or(if is_demo { Date::None } else { Date::Today });
+    Ok(Setup {
+        effort: effort(args.effort),
+        instructions: args.instructions.clone().filter(|text| !text.trim().is_empty()),
+        functions,
+        date: match date {
+            Date::None => None,
+            Date::Today => Some(today()),
+            Date::Day(day) => Some(day),
+        },
+    })
+}
+
+/// The effort in harmony's words.
+pub fn effort(argument: Effort) -> ReasoningEffort {
+    match argument {
+        Effort::Low => ReasoningEffort::Low,
+        Effort::Medium => ReasoningEffort::Medium,
+        Effort::High => ReasoningEffort::High,
+    }
+}
+
+/// A flag wins over the model's file, which wins over the recommended sampling.
+fn sampling_params(args: &SamplingArgs, file: &GenerationConfig) -> SamplingParams {
+    let default = SamplingParams::default();
+    SamplingParams {
+        temperature: args.temperature.or(file.temperature).unwrap_or(default.temperature),
+        top_p: args.top_p.or(file.top_p).unwrap_or(default.top_p),
+        top_k: args.top_k.or(file.top_k).unwrap_or(default.top_k),
+        min_p: args.min_p.or(file.min_p).unwrap_or(default.min_p),
+        presence_penalty: args.presence_penalty,
+        frequency_penalty: args.frequency_penalty,
+        repetition_penalty: args
+            .repetition_penalty
+            .or(file.repetition_penalty)
+            .unwrap_or(default.repetition_penalty),
+        logit_bias: args.logit_bias.clone(),
+        seed: args.seed.unwrap_or_else(draw_seed),
+    }
+}
+
+/// A number that nobody chose: the standard library's hash maps are seeded by the system's randomness.
+fn draw_seed() -> u64 {
+    RandomState::new().build_hasher().finish() >> (u64::BITS - SEED_BITS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+        let args = SamplingArgs {
+            temperature: None,
+            top_p: Some(0.5),
+            top_k: None,
+            min_p: None,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            repetition_penalty: None,
+            logit_bias: Vec::new(),
+            seed: Some(7),
+        };
+        let file =
+            GenerationConfig { temperature: Some(0.0), top_p: Some(0.9), ..GenerationConfig::default() };
+        let sampling = sampling_params(&args, &file);
+        assert_eq!((sampling.temperature, sampling.top_p, sampling.seed), (0.0, 0.5, 7));
+        let sampling = sampling_params(&args, &GenerationConfig::default());
+        assert_eq!((sampling.temperature, sampling.repetition_penalty), (1.0, 1.0));
+    }
+
+    #[test]
+    fn seeds_are_drawn_and_fit_a_json_number() {
+        let (one, two) = (draw_seed(), draw_seed());
+        assert_ne!(one, two);
+        assert!(one < 1 << SEED_BITS && two < 1 << SEED_BITS);
+    }
+}

@@ -1,0 +1,223 @@
+//! `gptoss run`: one prompt, one answer.
+//!
+//! The answer streams to standard output and nothing else does, so that the command can stand in a pipe; reasoning goes to standard
+//! error when asked for, preambles and warnings always. A call that the model makes instead of answering is the result then: its
+//! name and its arguments on one line. `--json` prints everything there is about the turn as one object when it is over.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Result, bail};
+use gptoss_harmony::Message;
+use gptoss_turn::{Outcome, TurnEnd, TurnEvent};
+use serde_json::{Value, json};
+
+use crate::args::RunArgs;
+use crate::failure::usage;
+use crate::generation::{self, Setup, Speaker};
+use crate::input::{self, Source};
+use crate::interrupt::{EXIT_INTERRUPTED, Interrupt, SecondPress};
+use crate::progress::{Progress, Unit};
+use crate::terminal::{self, Style};
+
+/// Runs the command.
+pub fn run(args: &RunArgs) -> Result<ExitCode> {
+    let prompt = prompt(args)?;
+    let (mut speaker, setup) = generation::prepare(&args.generation)?;
+    let interrupt = Interrupt::install(SecondPress::Ends)?;
+    let conversation = setup.conversation(&[Message::user(prompt)]);
+    let mut printer = Printer::new(args);
+    let outcome = interrupt.stoppable(|cancel| {
+        speaker.take_turn(&conversation, cancel, &mut |event| printer.show(event, cancel))
+    })?;
+    printer.finish()?;
+    if args.json {
+        let object = report(&speaker, &setup, &outcome);
+        input::write_json_line(&mut io::stdout().lock(), &object)?;
+    }
+    ending(args, &outcome)
+}
+
+fn prompt(args: &RunArgs) -> Result<String> {
+    let text = match args.prompt.as_deref() {
+        Some("-") => Source::Stdin.read_text()?,
+        Some(text) => text.to_owned(),
+        None if io::stdin().is_terminal() => {
+            return Err(usage("there is no prompt\nwrite gptoss run \"...\", or pipe the prompt in"));
+        }
+        None => Source::Stdin.read_text()?,
+    };
+    let text = text.strip_suffix('\n').map(str::to_owned).unwrap_or(text);
+    if text.trim().is_empty() {
+        return Err(usage("the prompt is empty"));
+    }
+    Ok(text)
+}
+
+/// What the program says at the end, and with what code it ends.
+fn ending(args: &RunArgs, outcome: &Outcome) -> Result<ExitCode> {
+    let written = outcome.usage.engine.completion_tokens;
+    match outcome.end {
+        TurnEnd::Cancelled => return Ok(ExitCode::from(EXIT_INTERRUPTED)),
+        _ if args.json => {}
+        TurnEnd::Answer | TurnEnd::Call => {}
+        TurnEnd::Length if outcome.answer().is_some() => {
+            writeln!(io::stderr(), "warning: the answer was cut short after {written} tokens")?;
+        }
+        TurnEnd::Length => bail!(
+            "the model wrote {written} tokens and had not come to an answer\n\
+             give it more with --max-tokens or --context, or lower --effort; --show-reasoning shows what it wrote"
+        ),
+        TurnEnd::NoAnswer => bail!(
+            "the model stopped after {written} tokens without an answer\n\
+             --show-reasoning shows what it wrote; another --seed may do better"
+        ),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows a turn while it runs.
+struct Printer {
+    is_json: bool,
+    shows_reasoning: bool,
+    progress: Progress,
+    style: Style,
+    stdout_is_terminal: bool,
+    stderr_is_terminal: bool,
+    /// Whether the last byte on this stream left a line open.
+    open_line: Option<Stream>,
+    failed: io::Result<()>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stream {
+    Out,
+    Err,
+}
+
+impl Printer {
+    fn new(args: &RunArgs) -> Printer {
+        let stderr_is_terminal = io::stderr().is_terminal();
+        Printer {
+            is_json: args.json,
+            shows_reasoning: args.show_reasoning,
+            progress: Progress::new("reading the prompt", Unit::Tokens),
+            style: Style::detect(stderr_is_terminal),
+            stdout_is_terminal: io::stdout().is_terminal(),
+            stderr_is_terminal,
+            open_line: None,
+            failed: Ok(()),
+        }
+    }
+
+    /// A stream that cannot be written to any more ends the turn; `finish` says why.
+    fn show(&mut self, event: TurnEvent, cancel: &AtomicBool) {
+        if self.failed.is_ok() {
+            self.failed = self.try_to_show(event);
+        }
+        if self.failed.is_err() {
+            cancel.store(true, Ordering::SeqCst);
+        }
+    }
+
+    fn try_to_show(&mut self, event: TurnEvent) -> io::Result<()> {
+        if let TurnEvent::Prefill { done, total } = event {
+            self.progress.set(done as u64, total as u64);
+            return Ok(());
+        }
+        self.progress.clear();
+        match event {
+            TurnEvent::Reasoning(text) if self.shows_reasoning => {
+                let text = format!("{}{}{}", self.style.dim(), self.for_stderr(&text), self.style.plain());
+                self.write(Stream::Err, &text)
+            }
+            TurnEvent::Preamble(text) if !self.is_json => {
+                let text = self.for_stderr(&text);
+                self.write(Stream::Err, &text)
+            }
+            TurnEvent::Answer(text) if !self.is_json => {
+                let text = if self.stdout_is_terminal { terminal::safe(&text) } else { text };
+                self.write(Stream::Out, &text)
+            }
+            TurnEvent::Called(call) if !self.is_json => {
+                self.end_line()?;
+                let line = format!("call {} {}\n", call.name, call.arguments);
+                let line = if self.stdout_is_terminal { terminal::safe(&line) } else { line };
+                self.write(Stream::Out, &line)
+            }
+            TurnEvent::Warning(warning) if !self.is_json => {
+                self.end_line()?;
+                let line = format!("warning: {}\n", terminal::safe(&warning));
+                self.write(Stream::Err, &line)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn for_stderr(&self, text: &str) -> String {
+        if self.stderr_is_terminal { terminal::safe(text) } else { text.to_owned() }
+    }
+
+    fn write(&mut self, stream: Stream, text: &str) -> io::Result<()> {
+        if self.open_line.is_some_and(|open| open != stream) {
+            self.end_line()?;
+        }
+        match stream {
+            Stream::Out => {
+                let mut out = io::stdout().lock();
+                out.write_all(text.as_bytes())?;
+                out.flush()?;
+            }
+            Stream::Err => io::stderr().write_all(text.as_bytes())?,
+        }
+        self.open_line = (!text.ends_with('\n')).then_some(stream);
+        Ok(())
+    }
+
+    fn end_line(&mut self) -> io::Result<()> {
+        match self.open_line.take() {
+            None => Ok(()),
+            Some(Stream::Out) => writeln!(io::stdout()),
+            Some(Stream::Err) => writeln!(io::stderr()),
+        }
+    }
+
+    fn finish(mut self) -> io::Result<()> {
+        self.progress.clear();
+        std::mem::replace(&mut self.failed, Ok(()))?;
+        self.end_line()
+    }
+}
+
+/// All there is about a turn.
+fn report(speaker: &Speaker, setup: &Setup, outcome: &Outcome) -> Value {
+    let usage = &outcome.usage.engine;
+    let calls = outcome.calls.iter().map(|call| json!({"name": call.name, "arguments": call.arguments}));
+    let sampling = &speaker.options.sampling;
+    json!({
+        "model": speaker.name,
+        "demo": speaker.is_demo,
+        "effort": setup.effort.as_str(),
+        "answer": outcome.answer(),
+        "reasoning": outcome.reasoning(),
+        "preamble": outcome.preamble(),
+        "calls": calls.collect::<Vec<_>>(),
+        "messages": outcome.messages,
+        "warnings": outcome.warnings,
+        "finish_reason": outcome.end.finish_reason(),
+        "usage": {
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "reasoning_tokens": outcome.usage.reasoning_tokens,
+        },
+        "timings": {
+            "prefill_seconds": usage.timings.prefill.as_secs_f64(),
+            "decode_seconds": usage.timings.decode.as_secs_f64(),
+            "prefill_tokens_per_second": usage.prefill_tokens_per_second(),
+            "decode_tokens_per_second": usage.decode_tokens_per_second(),
+        },
+        "temperature": sampling.temperature,
+        "seed": sampling.seed,
+    })
+}

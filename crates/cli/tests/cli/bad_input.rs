@@ -1,0 +1,228 @@
+//! Every line of the "Bad input": a message that says what, where and what to do, the right exit code, no panic.
+//!
+//! Each case damages a copy of a small checkpoint in one place and runs the program on it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::program::{Ran, run, run_with, testdata};
+use tempfile::TempDir;
+
+/// A copy of `testdata/tiny` that a test may damage.
+fn copy() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(testdata("tiny")).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+    }
+    let path = folder.path().to_owned();
+    (folder, path)
+}
+
+fn score(folder: &Path) -> Ran {
+    let args = ["score", "--model", folder.to_str().unwrap(), "--token-ids", "-", "--precision", "exact"];
+    run_with(&args, b"[1, 2, 3]")
+}
+
+/// Replaces text in a JSON file of the copy.
+fn edit(file: &Path, from: &str, to: &str) {
+    let text = fs::read_to_string(file).unwrap();
+    assert!(text.contains(from), "{from} in {}", file.display());
+    fs::write(file, text.replacen(from, to, 1)).unwrap();
+}
+
+/// Changes the header of a safetensors file without changing its length.
+fn edit_header(file: &Path, from: &str, to: &str) {
+    assert_eq!(from.len(), to.len());
+    let mut bytes = fs::read(file).unwrap();
+    let at = bytes.windows(from.len()).position(|window| window == from.as_bytes()).expect("in the header");
+    bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+    fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn an_undamaged_copy_is_fine() {
+    let (_folder, path) = copy();
+    score(&path).ok();
+}
+
+#[test]
+fn a_truncated_shard() {
+    let (_folder, path) = copy();
+    let shard = path.join("model-00002.safetensors");
+    let bytes = fs::read(&shard).unwrap();
+    fs::write(&shard, &bytes[..bytes.len() - 1000]).unwrap();
+    score(&path).fails(1, &["model-00002.safetensors", "truncated", "download"]);
+    fs::write(&shard, b"").unwrap();
+    score(&path).fails(1, &["model-00002.safetensors"]);
+}
+
+#[test]
+fn a_missing_shard() {
+    let (_folder, path) = copy();
+    fs::remove_file(path.join("model-00003.safetensors")).unwrap();
+    score(&path).fails(1, &["model-00003.safetensors"]);
+}
+
+#[test]
+fn an_index_that_names_a_path_outside_the_folder() {
+    for outside in ["../model-00001.safetensors", "/etc/passwd", "a/../../b.safetensors"] {
+        let (_folder, path) = copy();
+        edit(&path.join("model.safetensors.index.json"), "model-00001.safetensors", outside);
+        score(&path).fails(1, &["model.safetensors.index.json", outside]);
+    }
+}
+
+#[test]
+fn a_wrong_dtype_and_a_wrong_shape() {
+    let (_folder, path) = copy();
+    let shard = path.join("model-00000.safetensors");
+    edit_header(&shard, "\"BF16\"", "\"I16\" ");
+    score(&path).fails(1, &["model-00000.safetensors", "I16", "BF16"]);
+    let (_folder, path) = copy();
+    edit_header(&path.join("model-00000.safetensors"), "[512, 128]", "[256, 256]");
+    score(&path).fails(1, &["256", "512", "shape"]);
+}
+
+#[test]
+fn nan_scales() {
+    let (_folder, path) = copy();
+    let shard = path.join("model-00001.safetensors");
+    let mut bytes = fs::read(&shard).unwrap();
+    let header_len = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header_len]).unwrap();
+    let (name, entry) =
+        header.as_object().unwrap().iter().find(|(name, _)| name.ends_with("_scales")).unwrap();
+    let offset = entry["data_offsets"][0].as_u64().unwrap() as usize;
+    bytes[8 + header_len + offset + 3] = 255;
+    fs::write(&shard, bytes).unwrap();
+    score(&path).fails(1, &[name, "NaN", "block 3", "damaged"]);
+}
+
+#[test]
+fn an_unknown_model_type() {
+    let (_folder, path) = copy();
+    edit(&path.join("config.json"), "\"gpt_oss\"", "\"llama\"");
+    score(&path).fails(1, &["config.json", "llama", "gpt_oss"]);
+}
+
+#[test]
+fn a_damaged_config_or_tokenizer() {
+    let (_folder, path) = copy();
+    let run_text = || run(&["run", "hi", "--model", path.to_str().unwrap()]);
+    fs::write(path.join("tokenizer.json"), b"{\"model\": {").unwrap();
+    run_text().fails(1, &["tokenizer", "damaged"]);
+    fs::write(path.join("tokenizer.json"), b"\xff\xfe").unwrap();
+    run_text().fails(1, &["tokenizer"]);
+    fs::write(path.join("config.json"), b"{\"model_type\": \"gpt_oss\"").unwrap();
+    score(&path).fails(1, &["config.json"]);
+    fs::remove_file(path.join("config.json")).unwrap();
+    score(&path).fails(1, &["config.json"]);
+}
+
+#[test]
+fn a_damaged_generation_config() {
+    let (_folder, path) = copy();
+    fs::write(path.join("generation_config.json"), b"{\"temperature\": 9}").unwrap();
+    run(&["run", "hi", "--model", path.to_str().unwrap()])
+        .fails(1, &["generation_config.json", "temperature", "9"]);
+}
+
+#[test]
+fn token_ids_beyond_the_vocabulary() {
+    let args = ["score", "--model", "synthetic:tiny", "--token-ids", "-"];
+    run_with(&args, b"[511]").ok();
+    run_with(&args, b"[3, 512]").fails(1, &["512", "index 1", "0 to 511"]);
+    let args = ["run", "hi", "--model", "synthetic:tiny", "--logit-bias", "512=1"];
+    run(&args).fails(2, &["logit_bias", "512"]);
+}
+
+#[test]
+fn a_prompt_longer_than_the_context() {
+    let prompt = "word ".repeat(300);
+    let args = ["run", &prompt, "--model", "synthetic:tiny", "--context", "256"];
+    run(&args).fails(1, &["context", "256", "longer context"]);
+    let long = "word ".repeat(5000);
+    run_with(&["run"], long.as_bytes()).fails(1, &["context", "4096"]);
+    run(&["run", "hi", "--context", "8192"]).fails(2, &["--context 8192", "4096"]);
+}
+
+/// A file that shrinks while it is mapped: the handler names it and ends the program with 1. The shard is so long that reading its scales
+/// while loading takes a moment; the test cuts it as soon as the program has it open.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_shrinks_while_mapped() {
+    use std::io::{BufRead, BufReader, Write};
+    use std::process::Stdio;
+    let (_folder, path) = copy();
+    let model = path.to_str().unwrap();
+    run(&["inspect", model]).ok();
+    // A tokenizer makes it usable for chat, which holds the mapping while it waits for a line.
+    let tiny = tempfile::tempdir().unwrap();
+    let synth = tiny.path().join("tiny");
+    run(&["synth", "tiny", synth.to_str().unwrap()]).ok();
+    let mut child =
+        crate::program::gptoss(&["chat", "--model", synth.to_str().unwrap(), "--max-tokens", "4"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    // The answer to /help says that the model is loaded.
+    stdin.write_all(b"/help\n").unwrap();
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    assert!(line.contains("/effort"), "{line}");
+    let weights = fs::read_dir(&synth).unwrap().map(|entry| entry.unwrap().path());
+    for file in weights.filter(|file| file.extension().is_some_and(|extension| extension == "safetensors")) {
+        fs::OpenOptions::new().write(true).open(file).unwrap().set_len(4096).unwrap();
+    }
+    stdin.write_all(b"hello\n").unwrap();
+    drop(stdin);
+    let status = child.wait().unwrap();
+    let rest: String = stderr.lines().map(|line| line.unwrap() + "\n").collect();
+    assert_eq!(status.code(), Some(1), "{rest}");
+    assert!(rest.contains(".safetensors") && rest.contains("error"), "{rest}");
+}
+
+#[test]
+fn an_unknown_preset_or_flag_is_a_usage_error() {
+    run(&["inspect", "gpt-oss-7b"]).fails(2, &["gpt-oss-7b", "the presets are"]);
+    run(&["run", "hi", "--model", "synthetic:gpt-oss-7b"]).fails(2, &["gpt-oss-7b", "gpt-oss-20b"]);
+    run(&["run", "hi", "--model", "nothing"]).fails(2, &["`nothing`"]);
+    run(&["run", "hi", "--modle", "demo"]).fails(2, &["--modle"]);
+    run(&["fly"]).fails(2, &["fly"]);
+    run(&["run", "hi", "--temperature", "-1"]).fails(2, &["--temperature"]);
+    run(&["run", "hi", "--top-p", "2"]).fails(2, &["--top-p"]);
+    run(&["run", ""]).fails(2, &["prompt is empty"]);
+    run(&["run", "hi", "--model", "openai/not-pulled"]).fails(1, &["openai/not-pulled", "gptoss pull"]);
+    run(&["run", "hi", "--model", "./no/such/folder"]).fails(1, &["no such folder"]);
+}
+
+#[test]
+fn no_arguments_show_what_to_try() {
+    let ran = run(&[]);
+    assert_eq!(ran.code, 2);
+    for hint in ["gptoss run", "gptoss chat", "embedded demo model"] {
+        assert!(ran.stderr.contains(hint), "{}", ran.stderr);
+    }
+    assert!(run(&["--help"]).ok().contains("gptoss inspect gpt-oss-120b"));
+    assert!(run(&["run", "--help"]).ok().contains("generation_config.json"));
+}
+
+#[test]
+fn input_that_is_not_utf8() {
+    run_with(&["run", "-"], b"caf\xe9")
+        .fails(1, &["standard input is not UTF-8", "0xe9 at offset 3", "UTF-8 first"]);
+    run_with(&["chat", "--model", "synthetic:tiny", "--max-tokens", "1"], b"/help\nh\xffllo\n")
+        .fails(1, &["line 2 of standard input", "0xff at offset 1"]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("text.txt");
+    fs::write(&file, b"ok \xc0").unwrap();
+    let name = file.to_str().unwrap();
+    run(&["score", "--text", name]).fails(1, &[name, "0xc0 at offset 3"]);
+    run(&["render", name]).fails(1, &[name, "0xc0 at offset 3"]);
+    run(&["run", "hi", "--functions", name]).fails(1, &[name, "0xc0 at offset 3"]);
+}

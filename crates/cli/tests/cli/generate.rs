@@ -1,0 +1,203 @@
+//! `run` and `synth`: any member of the family speaks, the same request gives the same bytes, and outputs go where they belong.
+
+use std::fs;
+
+use crate::program::{run, run_with};
+use serde_json::Value;
+
+fn run_json(args: &[&str]) -> Value {
+    let args: Vec<&str> = ["run", "--json"].iter().chain(args).copied().collect();
+    serde_json::from_str(&run(&args).ok()).unwrap()
+}
+
+#[test]
+fn the_json_object_says_everything_about_the_turn() {
+    let report = run_json(&[
+        "Hello",
+        "--model",
+        "synthetic:tiny",
+        "--seed",
+        "3",
+        "--max-tokens",
+        "20",
+        "--effort",
+        "high",
+    ]);
+    assert_eq!(report["model"], "synthetic:tiny");
+    assert_eq!(
+        (&report["demo"], &report["effort"], &report["seed"]),
+        (&false.into(), &"high".into(), &3.into())
+    );
+    for list in ["messages", "calls", "warnings"] {
+        assert!(report[list].is_array(), "{list}");
+    }
+    let usage = &report["usage"];
+    let completion = usage["completion_tokens"].as_u64().unwrap();
+    assert!((1..=20).contains(&completion) && usage["prompt_tokens"].as_u64().unwrap() > 50);
+    assert!(report["timings"]["prefill_seconds"].as_f64().unwrap() > 0.0);
+    assert!(["stop", "length", "tool_calls"].contains(&report["finish_reason"].as_str().unwrap()));
+}
+
+#[test]
+fn the_same_request_gives_the_same_messages() {
+    let speak = |extra: &[&str]| {
+        let args = [&["Hello", "--model", "synthetic:tiny", "--max-tokens", "24"], extra].concat();
+        run_json(&args)["messages"].clone()
+    };
+    let once = speak(&["--seed", "5"]);
+    assert_eq!(speak(&["--seed", "5", "--threads", "1"]), once);
+    assert_ne!(speak(&["--seed", "6"]), once);
+    let greedy = speak(&["--temperature", "0"]);
+    assert_eq!(speak(&["--temperature", "0", "--seed", "1"]), greedy);
+    assert_ne!(speak(&["--seed", "5", "--top-k", "2"]), once);
+}
+
+/// With every control token made impossible, what the model writes is one unfinished header and then text.
+#[test]
+fn a_turn_without_an_answer_is_no_failure_of_the_json_form() {
+    let report = run_json(&["Hi", "--model", "synthetic:tiny", "--seed", "1", "--max-tokens", "1"]);
+    assert_eq!(report["usage"]["completion_tokens"], 1);
+}
+
+#[test]
+fn a_bias_can_force_a_token() {
+    // 508 is <|start|> of tiny's vocabulary; its ids end with the nine control tokens.
+    let args = [
+        "Hi",
+        "--model",
+        "synthetic:tiny",
+        "--temperature",
+        "0",
+        "--logit-bias",
+        "505=100",
+        "--max-tokens",
+        "9",
+    ];
+    assert_eq!(run_json(&args)["usage"]["completion_tokens"], 1, "505 is <|return|>, which ends the turn");
+    let args = [&["run"], &args[..]].concat();
+    run(&args).fails(1, &["without an answer", "--show-reasoning"]);
+}
+
+#[test]
+fn synth_writes_layouts_that_inspect_and_run_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    for layout in ["hf", "original", "bf16"] {
+        let said = run(&["synth", "tiny", &path(layout), "--seed", "4", "--layout", layout]).ok();
+        assert!(said.contains("seed 4"), "{said}");
+    }
+    let total = |model: &str| -> Value {
+        let report: Value = serde_json::from_str(&run(&["inspect", model, "--json"]).ok()).unwrap();
+        report["parameters"]["total"].clone()
+    };
+    assert_eq!(total(&path("hf")), total("synthetic:tiny"));
+    assert_eq!(total(&path("original")), total("synthetic:tiny"));
+    assert_eq!(total(&path("bf16")), total("synthetic:tiny"));
+    let score = |model: &str| {
+        let args = ["score", "--model", model, "--token-ids", "-", "--precision", "exact", "--json"];
+        let report: Value = serde_json::from_str(&run_with(&args, b"[1, 50, 500, 7, 300]").ok()).unwrap();
+        report["logprobs"].clone()
+    };
+    let expected = score("synthetic:tiny@4");
+    for layout in ["hf", "original", "bf16"] {
+        assert_eq!(score(&path(layout)), expected, "{layout}");
+    }
+    let speak = |model: &str| {
+        run_json(&["Hello", "--model", model, "--precision", "exact", "--seed", "2", "--max-tokens", "16"])["messages"].clone()
+    };
+    let expected = speak("synthetic:tiny@4");
+    assert_eq!(speak(&path("hf")), expected);
+    assert_eq!(speak(&path("bf16")), expected);
+    let no_text = run(&["run", "Hello", "--model", &path("original")]);
+    no_text.fails(1, &["no tokenizer.json", "token ids"]);
+}
+
+#[test]
+fn synth_takes_layers_and_refuses_a_folder_in_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("one");
+    let target = target.to_str().unwrap();
+    run(&["synth", "tiny", target, "--layers", "1"]).ok();
+    let report: Value = serde_json::from_str(&run(&["inspect", target, "--json"]).ok()).unwrap();
+    assert_eq!(report["config"]["num_hidden_layers"], 1);
+    let before = fs::read_dir(target).unwrap().count();
+    run(&["synth", "tiny", target]).fails(1, &[target, "exists already"]);
+    assert_eq!(fs::read_dir(target).unwrap().count(), before);
+    run(&["synth", "huge", "/nonexistent/x"]).fails(2, &["unknown preset", "gpt-oss-20b"]);
+}
+
+#[test]
+fn the_prompt_may_come_from_a_pipe() {
+    let speak = |args: &[&str], stdin: &[u8]| {
+        let fixed = ["run", "--json", "--model", "synthetic:tiny", "--seed", "1", "--max-tokens", "8"];
+        let report: Value =
+            serde_json::from_str(&run_with(&[&fixed[..], args].concat(), stdin).ok()).unwrap();
+        report["messages"].clone()
+    };
+    let expected = speak(&["Hello there"], b"");
+    assert_eq!(speak(&[], b"Hello there\n"), expected);
+    assert_eq!(speak(&["-"], b"Hello there"), expected);
+}
+
+#[test]
+fn functions_come_in_three_spellings_and_are_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("functions.json");
+    let name = file.to_str().unwrap();
+    let speak = |text: &str| {
+        fs::write(&file, text).unwrap();
+        run(&[
+            "run",
+            "Hi",
+            "--json",
+            "--model",
+            "synthetic:tiny",
+            "--seed",
+            "1",
+            "--max-tokens",
+            "4",
+            "--functions",
+            name,
+        ])
+    };
+    let bare =
+        r#"{"name": "add", "description": "Adds.", "parameters": {"type": "object", "properties": {}}}"#;
+    let tokens = |text: &str| -> Value {
+        let report: Value = serde_json::from_str(&speak(text).ok()).unwrap();
+        report["usage"]["prompt_tokens"].clone()
+    };
+    let expected = tokens(&format!("[{bare}]"));
+    assert_eq!(tokens(&format!("[{}]", bare.replacen('{', "{\"type\": \"function\", ", 1))), expected);
+    assert_eq!(tokens(&format!("[{{\"type\": \"function\", \"function\": {bare}}}]")), expected);
+    assert_ne!(tokens("[]"), expected);
+    speak("[{\"name\": \"a b\"}]").fails(1, &[name, "function 0", "`name`"]);
+    speak("[{\"description\": 1}]").fails(1, &[name, "function 0", "`name` is missing"]);
+    speak("[{]").fails(1, &[name, "line 1 column 3"]);
+}
+
+/// A reader that has had enough is no error and no panic.
+#[test]
+fn a_closed_pipe_ends_quietly() {
+    use std::io::{BufRead, BufReader, Write};
+    use std::process::Stdio;
+    let mut child = crate::program::gptoss(&["tokenize", "--jsonl"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let writer = std::thread::spawn(move || {
+        for _ in 0..200_000 {
+            if stdin.write_all(b"{\"text\": \"some words to be tokenized\"}\n").is_err() {
+                break;
+            }
+        }
+    });
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("{\"tokens\":["), "{line}");
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
+}

@@ -1,0 +1,75 @@
+//! `inspect`: the published numbers, the sum of named terms, the chart; and that looking at 120b costs nothing.
+
+use crate::program::{run, testdata};
+use serde_json::Value;
+
+fn inspect(args: &[&str]) -> Value {
+    let args: Vec<&str> = ["inspect", "--json"].iter().chain(args).copied().collect();
+    serde_json::from_str(&run(&args).ok()).unwrap()
+}
+
+fn check(model: &str, total: u64, active: u64) {
+    let report = inspect(&[model]);
+    let parameters = &report["parameters"];
+    assert_eq!((&parameters["total"], &parameters["active"]), (&total.into(), &active.into()), "{model}");
+    let sum = |key: &str| {
+        parameters["parts"].as_array().unwrap().iter().map(|p| p[key].as_u64().unwrap()).sum::<u64>()
+    };
+    assert_eq!((sum("total"), sum("active")), (total, active));
+    let memory = &report["memory"];
+    let terms = memory["terms"].as_array().unwrap().iter().map(|term| term["bytes"].as_u64().unwrap());
+    assert_eq!(terms.sum::<u64>(), memory["total_bytes"].as_u64().unwrap());
+}
+
+#[test]
+fn parameters_are_the_published_ones() {
+    check("gpt-oss-120b", 116_829_156_672, 5_132_849_472);
+    check("synthetic:gpt-oss-20b@5", 20_914_757_184, 3_608_307_264);
+    let billions =
+        |model: &str, key: &str| inspect(&[model])["parameters"][key].as_u64().unwrap() as f64 / 1e9;
+    assert_eq!(format!("{:.2}", billions("gpt-oss-15b", "total")), "14.99");
+    assert_eq!(format!("{:.1}", billions("gpt-oss-90b", "total")), "90.0");
+    assert_eq!(format!("{:.1}", billions("gpt-oss-90b", "active")), "16.7");
+}
+
+#[test]
+fn what_fits_depends_on_the_context() {
+    let fits = |args: &[&str], size: &str| inspect(args)["fits"][size].as_bool().unwrap();
+    assert!(fits(&["gpt-oss-20b", "--context", "4096"], "16 GB"));
+    assert!(!fits(&["gpt-oss-120b"], "24 GB"));
+    assert!(fits(&["gpt-oss-120b"], "80 GB"));
+    let bytes = |context: &str| {
+        inspect(&["gpt-oss-20b", "--context", context])["memory"]["total_bytes"].as_u64().unwrap()
+    };
+    assert!(bytes("131072") > bytes("4096") + 3_000_000_000);
+}
+
+#[test]
+fn the_demo_is_called_a_demo() {
+    let report = inspect(&[]);
+    assert_eq!(report["demo"], true);
+    assert!(report["stored"].as_str().unwrap().contains("demo"));
+    assert!(run(&["inspect"]).ok().contains("the embedded demo model"));
+}
+
+#[test]
+fn a_folder_is_inspected_by_its_config() {
+    let report = inspect(&[&testdata("tiny")]);
+    assert_eq!(report["config"]["num_local_experts"], 8);
+    assert_eq!(report["config"]["vocab_size"], 512);
+    assert_eq!(report["demo"], false);
+}
+
+#[test]
+fn the_chart_shows_all_four_and_the_inspected_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("chart.svg");
+    run(&["inspect", "gpt-oss-20b", "--svg", file.to_str().unwrap()]).ok();
+    let svg = std::fs::read_to_string(&file).unwrap();
+    for name in ["gpt-oss-20b", "gpt-oss-120b", "gpt-oss-15b", "gpt-oss-90b"] {
+        assert_eq!(svg.matches(name).count(), 1, "{name}");
+    }
+    run(&["inspect", "--svg", file.to_str().unwrap()]).ok();
+    assert!(std::fs::read_to_string(&file).unwrap().contains("the demo model"));
+    run(&["inspect", "--svg", "/no/such/folder/x.svg"]).fails(1, &["/no/such/folder/x.svg"]);
+}

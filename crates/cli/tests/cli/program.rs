@@ -1,0 +1,80 @@
+//! The binary under test, as a user would start it: arguments and standard input in, exit code and both outputs back.
+//!
+//! The environment is cut down to what a test sets, so that a developer's own settings cannot change a result.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// What a run of the program gave.
+#[derive(Debug)]
+pub struct Ran {
+    /// The exit code; -1 when a signal ended it.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+/// A file or folder under `testdata/`.
+pub fn testdata(name: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata").join(name);
+    assert!(path.exists(), "{} is part of the repository", path.display());
+    path.to_str().expect("a UTF-8 path").to_owned()
+}
+
+/// The program with these arguments and a bare environment.
+pub fn gptoss(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gptoss"));
+    command.args(args).env_clear().env("HOME", "/nonexistent").stdin(Stdio::null());
+    command
+}
+
+/// Runs the program on an empty standard input.
+pub fn run(args: &[&str]) -> Ran {
+    run_with(args, b"")
+}
+
+/// Runs the program on this standard input.
+pub fn run_with(args: &[&str], stdin: &[u8]) -> Ran {
+    let mut command = gptoss(args);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let mut pipe = child.stdin.take().expect("a pipe");
+    let input = stdin.to_vec();
+    // The program may end before it has read everything; that is its right.
+    let writer = std::thread::spawn(move || drop(pipe.write_all(&input)));
+    let output = child.wait_with_output().expect("the binary ends");
+    writer.join().expect("the writer ends");
+    Ran {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+impl Ran {
+    /// Standard output of a run that went well.
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert_eq!(self.code, 0, "stderr: {}", self.stderr);
+        self.stdout
+    }
+
+    /// Standard error of a run that ended with `code`: in the one form of errors, naming all of `facts`, with no panic.
+    #[track_caller]
+    pub fn fails(self, code: i32, facts: &[&str]) -> String {
+        assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        assert!(self.stderr.contains("error: "), "{}", self.stderr);
+        assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
+        for fact in facts {
+            assert!(self.stderr.contains(fact), "{fact:?} should be in: {}", self.stderr);
+        }
+        self.stderr
+    }
+}

@@ -1,0 +1,109 @@
+//! `score`: the official logits in exact mode, what fast mode costs, and the file of logits.
+
+use std::path::Path;
+
+use crate::program::{run, run_with, testdata};
+use safetensors::SafeTensors;
+use serde_json::{Value, json};
+
+/// Largest difference to the official implementation's logits that exact mode may show.
+const TOLERANCE: f32 = 2e-3;
+
+fn f32s(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect()
+}
+
+fn read(file: &Path, name: &str) -> (Vec<usize>, Vec<u8>) {
+    let bytes = std::fs::read(file).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let tensor = tensors.tensor(name).unwrap();
+    (tensor.shape().to_vec(), tensor.data().to_vec())
+}
+
+fn check_golden(model: &str) {
+    let golden = testdata(&format!("{model}-logits.safetensors"));
+    let (shape, expected) = read(Path::new(&golden), "logits");
+    let (_, ids) = read(Path::new(&golden), "input_ids");
+    let ids: Vec<i64> =
+        ids.chunks_exact(8).map(|eight| i64::from_le_bytes(eight.try_into().unwrap())).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let (input, output) = (folder.path().join("ids.json"), folder.path().join("logits.safetensors"));
+    std::fs::write(&input, json!({"input_ids": ids}).to_string()).unwrap();
+    let model = testdata(model);
+    let (input, out) = (input.to_str().unwrap(), output.to_str().unwrap());
+    let args =
+        ["score", "--model", &model, "--token-ids", input, "--logits", out, "--precision", "exact", "--json"];
+    let report: Value = serde_json::from_str(&run(&args).ok()).unwrap();
+    let (our_shape, ours) = read(&output, "logits");
+    assert_eq!(our_shape, shape);
+    let (ours, expected) = (f32s(&ours), f32s(&expected));
+    let largest = ours.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(largest < TOLERANCE, "{largest}");
+    let logprobs = report["logprobs"].as_array().unwrap();
+    assert_eq!((logprobs.len(), &logprobs[0]), (ids.len(), &Value::Null));
+    // The printed log-probability is the softmax of the written row before it.
+    let row = &expected[..shape[1]];
+    let sum: f64 = row.iter().map(|&logit| f64::from(logit).exp()).sum();
+    let by_hand = f64::from(row[ids[1] as usize]) - sum.ln();
+    assert!((logprobs[1].as_f64().unwrap() - by_hand).abs() < 2.0 * f64::from(TOLERANCE));
+    let mean = report["mean_logprob"].as_f64().unwrap();
+    assert!((report["perplexity"].as_f64().unwrap() / (-mean).exp() - 1.0).abs() < 1e-9);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "only the input and the logits");
+}
+
+#[test]
+fn exact_mode_gives_the_official_logits() {
+    check_golden("tiny");
+    check_golden("tiny-yarn");
+}
+
+#[test]
+fn fast_mode_prints_its_divergence_from_exact() {
+    let text = "What is 27 + 58? Count the letters of the word harmony, then say it backwards.";
+    let args = ["score", "--text", "-", "--json"];
+    let report: Value = serde_json::from_str(&run_with(&args, text.as_bytes()).ok()).unwrap();
+    let kl = report["kl_to_exact"]["mean"].as_f64().unwrap();
+    assert!((0.0..2e-3).contains(&kl), "{kl}");
+    let shown = run_with(&["score", "--text", "-"], text.as_bytes()).ok();
+    assert!(shown.contains("mean KL") && shown.contains("perplexity"), "{shown}");
+    let exact = run_with(&["score", "--text", "-", "--precision", "exact"], text.as_bytes()).ok();
+    assert!(!exact.contains("mean KL"), "{exact}");
+}
+
+#[test]
+fn token_ids_come_in_several_spellings() {
+    let score =
+        |input: &str| run_with(&["score", "--token-ids", "-", "--no-kl", "--json"], input.as_bytes()).ok();
+    let expected = score("[5, 6, 7]");
+    for same in ["{\"input_ids\": [5, 6, 7]}", "{\"tokens\": [5, 6, 7]}", "5 6 7"] {
+        assert_eq!(score(same), expected);
+    }
+}
+
+#[test]
+fn what_cannot_be_scored_is_said() {
+    let tiny = testdata("tiny");
+    let score = |input: &str| run_with(&["score", "--model", &tiny, "--token-ids", "-"], input.as_bytes());
+    score("[1, 512]").fails(1, &["token id 512 at index 1", "vocabulary"]);
+    score("[]").fails(1, &["no token"]);
+    score("[1, -2]").fails(1, &["-2 at index 1"]);
+    score("hello").fails(1, &["`hello`"]);
+    let long = "1 ".repeat(4097);
+    run_with(&["score", "--token-ids", "-"], long.as_bytes())
+        .fails(1, &["longer than the context", "4097", "4096"]);
+    run(&["score", "--token-ids", "nowhere.json"]).fails(1, &["nowhere.json"]);
+    run_with(&["score", "--text", "-"], b"ab\xfe").fails(1, &["standard input", "0xfe at offset 2"]);
+    run_with(&["score", "--model", &tiny, "--text", "-"], b"text")
+        .fails(1, &["no tokenizer.json", "token ids"]);
+    run(&["score"]).fails(2, &["--token-ids"]);
+}
+
+/// A file that cannot be written whole is not there at all.
+#[test]
+fn a_failed_score_leaves_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("missing/logits.safetensors");
+    let args = ["score", "--token-ids", "-", "--logits", out.to_str().unwrap()];
+    run_with(&args, b"[1, 2]").fails(1, &["logits.safetensors"]);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
