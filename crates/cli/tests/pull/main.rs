@@ -223,7 +223,9 @@ fn an_interrupted_pull_is_resumed_by_the_next_one() {
 fn a_silent_connection_counts_as_broken() {
     let house = House::new();
     house.hub.set_faults(&[Fault::Silence { file: SHARD, after: 1000 }]);
+    let started = Instant::now();
     house.run_with(&["pull", REPOSITORY], &[("HF_HUB_DOWNLOAD_TIMEOUT", "1")]).ok();
+    assert!(started.elapsed() < Duration::from_secs(30), "the stand-in hung up first");
     house.assert_whole();
     assert_eq!(house.bytes_sent(SHARD), tiny()[SHARD].len());
 }
