@@ -1,0 +1,84 @@
+//! The demo model in both precisions, on texts that it wrote itself.
+//!
+//! The bound of 2e-3 nats is the project's contract for fast precision on a trained model. Prompts are those of the
+//! demo's tasks; answers are sampled at temperature 1 in exact precision, and every token of them counts.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use gptoss_checkpoint::Checkpoint;
+use gptoss_engine::{Engine, Request, SamplingParams};
+use gptoss_harmony::{Conversation, Message, ReasoningEffort, RenderOptions, SystemContent, Vocab, render};
+use gptoss_kernels::Pool;
+use gptoss_model::{Batch, LogitRows, Logits, Model, Precision, log_sum_exp};
+
+/// Units: nats.
+const MEAN_KL_MAX: f64 = 2e-3;
+
+const QUESTIONS: [&str; 6] = [
+    "What is 27 + 58?",
+    "What is 834 - 277?",
+    "What is 46 * 31?",
+    "Count from 8 to 15.",
+    "Reverse the word: lantern",
+    "Who are you?",
+];
+
+fn demo() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo/model")
+}
+
+fn model(precision: Precision) -> Arc<Model> {
+    let checkpoint = Checkpoint::open(&demo()).expect("opens");
+    Arc::new(Model::load(&checkpoint, precision, Pool::new(2), &mut |_, _| {}).expect("loads"))
+}
+
+fn prompts() -> Vec<Vec<u32>> {
+    let file = std::fs::read(demo().join("tokenizer.json")).expect("reads");
+    let vocab = Vocab::from_tokenizer_json(&file).expect("a tokenizer");
+    let efforts = [ReasoningEffort::Low, ReasoningEffort::Medium, ReasoningEffort::High];
+    let conversation = |(question, effort): (&&str, ReasoningEffort)| {
+        let system = SystemContent::default().with_reasoning_effort(effort);
+        Conversation::from_messages([Message::system(system), Message::user(*question)])
+    };
+    let conversations = QUESTIONS.iter().zip(efforts.into_iter().cycle()).map(conversation);
+    conversations.map(|talk| render(&vocab, &talk, RenderOptions::default()).expect("renders")).collect()
+}
+
+fn all_rows(model: &Model, tokens: &[u32]) -> Logits {
+    let mut cache = model.new_cache(tokens.len());
+    model.forward(&Batch { tokens, logits: LogitRows::All }, &mut cache).expect("runs")
+}
+
+/// Kullback-Leibler divergence of `fast` from `exact`. Units: nats.
+fn divergence(exact: &[f32], fast: &[f32]) -> f64 {
+    let (of_exact, of_fast) = (log_sum_exp(exact), log_sum_exp(fast));
+    let terms = exact.iter().zip(fast).map(|(&exact, &fast)| {
+        let exact = f64::from(exact) - of_exact;
+        exact.exp() * (exact - (f64::from(fast) - of_fast))
+    });
+    terms.sum()
+}
+
+#[test]
+fn fast_precision_is_near_exact_on_the_demo() {
+    let exact = model(Precision::Exact);
+    let fast = model(Precision::Fast);
+    let mut engine = Engine::new(exact.clone(), 1024);
+    let (mut sum, mut count) = (0.0, 0);
+    for (seed, prompt) in prompts().into_iter().enumerate() {
+        let sampling = SamplingParams { seed: seed as u64, ..SamplingParams::default() };
+        let request = Request { prompt, sampling, stop_ids: vec![], max_new_tokens: 60 };
+        let completion = engine.generate(&request, &AtomicBool::new(false), &mut |_| {}).expect("runs");
+        let tokens = [&request.prompt[..], &completion.tokens].concat();
+        let (exact, fast) = (all_rows(&exact, &tokens), all_rows(&fast, &tokens));
+        let answer = request.prompt.len() - 1..tokens.len();
+        sum += answer.clone().map(|index| divergence(exact.row(index), fast.row(index))).sum::<f64>();
+        count += answer.len();
+    }
+    let mean = sum / count as f64;
+    println!("demo: mean KL of fast to exact {mean:e} nats over {count} tokens");
+    assert!(mean < MEAN_KL_MAX, "mean KL {mean} over {count} tokens");
+    assert!(mean > 0.0, "fast precision rounds");
+}
