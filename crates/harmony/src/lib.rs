@@ -36,5 +36,6 @@ pub use message::{
 pub use parse::{ParseEvent, Parsed, StreamParser};
 pub use render::{Analysis, Form, RenderOptions, TrainingTokens, render, render_training};
 pub use split::O200K_SPLIT;
+pub use tokenizer_json::GgufTokens;
 pub use vocab::{Control, MultiDigit, TextToken, Token, Vocab};
 pub use warning::{Repair, Warning};

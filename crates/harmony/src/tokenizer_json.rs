@@ -5,26 +5,31 @@
 //! nine control tokens are found by their literal names among the added tokens; all other added tokens are reserved ids, because text must
 //! never turn into them. Every size is bounded and every id checked before memory is taken for it.
 
+mod gguf;
+
 use std::{borrow::Cow, fmt};
 
+pub use gguf::GgufTokens;
 use hashbrown::HashMap;
 use serde::{
     Deserialize, Deserializer,
     de::{self, SeqAccess, Visitor},
 };
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 
 use crate::{
     bpe::{Bpe, Merges, TokenBytes},
     byte_alphabet,
     error::Error,
     limits::{TOKEN_BYTES_MAX, TOKENIZER_JSON_BYTES_MAX, VOCABULARY_TOKENS_MAX},
+    o200k,
     split::O200K_SPLIT,
     vocab::{Control, Vocab},
 };
 
+/// The file; `M` is its merges, unread text at first.
 #[derive(Deserialize)]
-struct TokenizerFile<'a> {
+struct TokenizerFile<'a, M = Vec<Merge<'a>>> {
     #[serde(default)]
     normalizer: Option<Value>,
     #[serde(default)]
@@ -32,7 +37,7 @@ struct TokenizerFile<'a> {
     #[serde(default, borrow)]
     added_tokens: Vec<AddedToken<'a>>,
     #[serde(borrow)]
-    model: ModelSection<'a>,
+    model: ModelSection<'a, M>,
 }
 
 #[derive(Deserialize)]
@@ -43,7 +48,7 @@ struct AddedToken<'a> {
 }
 
 #[derive(Deserialize)]
-struct ModelSection<'a> {
+struct ModelSection<'a, M = Vec<Merge<'a>>> {
     #[serde(default, rename = "type")]
     kind: Option<String>,
     #[serde(default)]
@@ -56,8 +61,7 @@ struct ModelSection<'a> {
     end_of_word_suffix: Option<String>,
     #[serde(borrow)]
     vocab: HashMap<Key<'a>, u64>,
-    #[serde(borrow)]
-    merges: Vec<Merge<'a>>,
+    merges: M,
 }
 
 /// A string of the file, borrowed from it where it has no escapes.
@@ -103,6 +107,22 @@ impl<'de: 'a, 'a> Deserialize<'de> for Merge<'a> {
     }
 }
 
+impl<'a, M> TokenizerFile<'a, M> {
+    fn with_merges(self, merges: Vec<Merge<'a>>) -> TokenizerFile<'a> {
+        let Self { normalizer, pre_tokenizer, added_tokens, model } = self;
+        let model = ModelSection {
+            kind: model.kind,
+            byte_fallback: model.byte_fallback,
+            ignore_merges: model.ignore_merges,
+            continuing_subword_prefix: model.continuing_subword_prefix,
+            end_of_word_suffix: model.end_of_word_suffix,
+            vocab: model.vocab,
+            merges,
+        };
+        TokenizerFile { normalizer, pre_tokenizer, added_tokens, model }
+    }
+}
+
 impl Merge<'_> {
     fn sides(&self) -> Option<(&str, &str)> {
         match self {
@@ -128,10 +148,17 @@ impl Vocab {
         if bytes.len() > TOKENIZER_JSON_BYTES_MAX {
             return Err(Error::TokenizerTooLarge { bytes: bytes.len(), max: TOKENIZER_JSON_BYTES_MAX });
         }
-        let file: TokenizerFile<'_> =
-            serde_json::from_slice(bytes).map_err(|source| Error::TokenizerSyntax { source })?;
+        let damaged = |source| Error::TokenizerSyntax { source };
+        let file: TokenizerFile<'_, &RawValue> = serde_json::from_slice(bytes).map_err(damaged)?;
         check_kind(&file)?;
         let controls = controls(&file.added_tokens)?;
+        if let Some(len) = len_if_published(&file) {
+            let bpe = Bpe::new(o200k::tokens(), Merges::Ranked, true)
+                .map_err(|byte| Error::TokenizerMissingByte { byte })?;
+            return Ok(Self::new(bpe, controls, len));
+        }
+        let merges: Vec<Merge<'_>> = serde_json::from_str(file.model.merges.get()).map_err(damaged)?;
+        let file = file.with_merges(merges);
         let (tokens, len) = text_tokens(&file)?;
         let merges = merges(&file.model, &tokens)?;
         let bpe = Bpe::new(tokens, merges, file.model.ignore_merges)
@@ -195,13 +222,29 @@ impl Vocab {
     }
 }
 
+/// The number of ids, when the text tokens are the published ones by their published ids and whole pieces are looked up. Then the
+/// merges are what the ranks say, and the half million of the file need not be read.
+fn len_if_published<M>(file: &TokenizerFile<'_, M>) -> Option<usize> {
+    let known = o200k::tokens();
+    let num_text = known.len() as u64;
+    let is_published = |(Key(token), &id): (&Key<'_>, &u64)| {
+        id < num_text && byte_alphabet::spells(token, known.of(id as u32))
+    };
+    // As many different tokens as there are ranks, each with its own id: all of them.
+    let is_complete = file.model.ignore_merges && file.model.vocab.len() as u64 == num_text;
+    let added = || file.added_tokens.iter().map(|token| token.id);
+    let is_apart = added().all(|id| (num_text..VOCABULARY_TOKENS_MAX as u64).contains(&id));
+    (is_complete && is_apart && file.model.vocab.iter().all(is_published))
+        .then(|| added().max().map_or(known.len(), |id| id as usize + 1))
+}
+
 fn unsupported(field: &'static str, expected: &'static str, found: impl ToString) -> Error {
     let found: String = found.to_string().chars().take(200).collect();
     Error::TokenizerUnsupported { field, expected, found }
 }
 
 /// Refuses every feature of the format that would change tokens and that we do not run.
-fn check_kind(file: &TokenizerFile<'_>) -> Result<(), Error> {
+fn check_kind<M>(file: &TokenizerFile<'_, M>) -> Result<(), Error> {
     let model = &file.model;
     if let Some(kind) = model.kind.as_deref().filter(|&kind| kind != "BPE") {
         return Err(unsupported("model.type", "BPE", format!("{kind:?}")));
@@ -294,7 +337,7 @@ fn controls(added: &[AddedToken<'_>]) -> Result<[u32; 9], Error> {
 }
 
 /// The bytes of each id (none for added and missing ones) and the number of ids.
-fn text_tokens(file: &TokenizerFile<'_>) -> Result<(TokenBytes, usize), Error> {
+fn text_tokens<M>(file: &TokenizerFile<'_, M>) -> Result<(TokenBytes, usize), Error> {
     let mut spelled: Vec<Option<&str>> = Vec::new();
     for (Key(token), &id) in &file.model.vocab {
         let slot = checked_id(token, id)? as usize;
