@@ -127,15 +127,19 @@ mod tests {
 
     fn lists(vocab: &Vocab) -> Lists {
         let file: Value = serde_json::from_slice(&vocab.to_tokenizer_json()).unwrap();
-        let mut lists =
-            Lists { tokens: vec![String::new(); vocab.len()], merges: vec![], kinds: vec![1; vocab.len()] };
+        let reserved = |id| format!("<|reserved_{id}|>");
+        let mut lists = Lists {
+            tokens: (0..vocab.len()).map(reserved).collect(),
+            merges: vec![],
+            kinds: vec![3; vocab.len()],
+        };
         for (token, id) in file["model"]["vocab"].as_object().unwrap() {
-            lists.tokens[id.as_u64().unwrap() as usize] = token.clone();
+            let id = id.as_u64().unwrap() as usize;
+            (lists.tokens[id], lists.kinds[id]) = (token.clone(), 1);
         }
         for added in file["added_tokens"].as_array().unwrap() {
             let id = added["id"].as_u64().unwrap() as usize;
             lists.tokens[id] = added["content"].as_str().unwrap().to_string();
-            lists.kinds[id] = 3;
         }
         for merge in file["model"]["merges"].as_array().unwrap() {
             lists.merges.push(format!("{} {}", merge[0].as_str().unwrap(), merge[1].as_str().unwrap()));
@@ -171,7 +175,6 @@ mod tests {
         let published = Vocab::o200k_harmony();
         let mut lists = lists(&published);
         lists.merges.clear();
-        lists.kinds.clear();
         assert!(Arc::ptr_eq(&read(&lists, Some("default"), true).unwrap(), &published));
         lists.tokens.swap(1000, 1001);
         let other = read(&lists, None, true).unwrap();
