@@ -97,9 +97,9 @@ pub fn attention(pool: &Pool, out: &mut [f32], q: &[f32], runs: &[KvRun<'_>], pa
             Tier::Scalar => attend_group::<Plain>(task, scratch),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a pool carries only tiers that this processor supports.
-            Tier::Avx2 => unsafe { attend_group_avx2(task, scratch) },
+            Tier::Avx2 | Tier::Avx512Vnni => unsafe { attend_group_avx2(task, scratch) },
             #[cfg(not(target_arch = "x86_64"))]
-            Tier::Avx2 => unreachable!("not supported here"),
+            Tier::Avx2 | Tier::Avx512Vnni => unreachable!("not supported here"),
         });
     });
 }

@@ -5,8 +5,8 @@
 //! [`crate::lanes`]: eight lanes by k mod 8, ascending, fused; then the tree; then the bias is added. So the
 //! three agree to the bit on equal matrices, and an output depends on its row and its token alone.
 //!
-//! Work is divided by panels of output rows. A panel is unpacked once and used for all tokens; a single token
-//! reads bf16 rows straight from the matrix, because then every weight is used once.
+//! Work is divided by panels of output rows. A panel is unpacked once and used for all tokens; few tokens
+//! read the stored weights instead, because then unpacking costs more than it saves.
 //!
 //! This module does not know what a row means; int8 activations are in `linear_q8.rs`.
 
@@ -17,11 +17,13 @@ use crate::embedding::widen;
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::LANES;
 use crate::lanes::dot;
+#[cfg(target_arch = "x86_64")]
+use crate::mxfp4::BLOCK_BYTES;
 use crate::mxfp4::{BLOCK_VALUES, mxfp4_dequantize};
 use crate::rows::SharedRows;
 use crate::scratch::with_scratch;
 #[cfg(target_arch = "x86_64")]
-use crate::simd::avx2_f32;
+use crate::simd::{avx2_f32, avx2_gemv};
 use crate::{Mxfp4, Pool, Tier};
 
 /// The sizes of a product `out [T, N] = x [T, K] * w [N, K]^T + bias [N]`.
@@ -137,9 +139,9 @@ fn linear_f32(
             Tier::Scalar => panel.scalar(x),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a pool carries only tiers that this processor supports.
-            Tier::Avx2 => unsafe { panel.avx2(x) },
+            Tier::Avx2 | Tier::Avx512Vnni => unsafe { panel.avx2(x) },
             #[cfg(not(target_arch = "x86_64"))]
-            Tier::Avx2 => unreachable!("not supported here"),
+            Tier::Avx2 | Tier::Avx512Vnni => unreachable!("not supported here"),
         }
     });
 }
@@ -207,10 +209,13 @@ impl Panel<'_> {
         if k == 0 {
             return (0..t).for_each(|t| self.write(t, 0, &[0.0; PANEL_ROWS][..self.rows]));
         }
-        if let (Weights::Bf16(w), 1) = (self.w, t) {
-            let mut products = [0.0; PANEL_ROWS];
-            avx2_f32::gemv_bf16(&mut products[..self.rows], &w[self.first * k..][..self.rows * k], x);
-            return self.write(0, 0, &products[..self.rows]);
+        let mut few = [0.0; PANEL_ROWS * avx2_gemv::FEW_TOKENS];
+        if t <= avx2_gemv::FEW_TOKENS && self.few_avx2(&mut few[..t * self.rows], x) {
+            return few
+                .chunks(self.rows)
+                .take(t)
+                .enumerate()
+                .for_each(|(t, products)| self.write(t, 0, products));
         }
         let num_sums = TOKEN_BLOCK * self.rows;
         with_scratch(self.rows * k + num_sums * (LANES + 1), |scratch: &mut [f32]| {
@@ -227,6 +232,26 @@ impl Panel<'_> {
                 }
             }
         });
+    }
+
+    /// Products for few tokens straight from the stored form, where there is a way.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    fn few_avx2(&self, products: &mut [f32], x: &[f32]) -> bool {
+        let LinearDims { t, k, .. } = self.dims;
+        match self.w {
+            Weights::Bf16(w) => {
+                avx2_gemv::products_bf16(products, &w[self.first * k..][..self.rows * k], x, k);
+                true
+            }
+            Weights::Mxfp4(w) if t == 1 => {
+                let range = self.first * k / BLOCK_VALUES..(self.first + self.rows) * k / BLOCK_VALUES;
+                let blocks = &w.blocks[range.start * BLOCK_BYTES..range.end * BLOCK_BYTES];
+                avx2_gemv::products_mxfp4(products, blocks, &w.scales[range], x);
+                true
+            }
+            _ => false,
+        }
     }
 
     #[cfg(target_arch = "x86_64")]

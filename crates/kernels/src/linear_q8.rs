@@ -21,7 +21,9 @@ use crate::rows::SharedRows;
 #[cfg(target_arch = "x86_64")]
 use crate::scratch::with_scratch;
 #[cfg(target_arch = "x86_64")]
-use crate::simd::avx2_q8::{self, Q8Panel};
+use crate::simd::avx2_q8::{self, Q8Panel, TILE_ROWS};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::avx512_q8;
 use crate::{LinearDims, Mxfp4, Pool, Q8Rows, Tier};
 
 /// Rows of a task: 49 KB of weights at K = 2,880, 2 us of memory bandwidth.
@@ -59,15 +61,14 @@ pub fn linear_mxfp4_q8(
         let panel =
             Panel { out: &out, first, rows, num_blocks, w, bias: bias.map(|bias| &bias[first..][..rows]) };
         match pool.tier() {
-            Tier::Scalar => panel.scalar(x),
+            Tier::Scalar => panel.by_row(x, dot_q8),
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: a pool carries only tiers that this processor supports.
-            Tier::Avx2 if tiles.is_empty() => unsafe { panel.gemv_avx2(x) },
+            // SAFETY (both): a pool carries only tiers that this processor supports.
+            Tier::Avx2 => unsafe { panel.avx2(x, &tiles) },
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: as above.
-            Tier::Avx2 => unsafe { panel.tiles_avx2(&tiles, dims.t) },
+            Tier::Avx512Vnni => unsafe { panel.avx512(x, &tiles) },
             #[cfg(not(target_arch = "x86_64"))]
-            Tier::Avx2 => unreachable!("not supported here"),
+            Tier::Avx2 | Tier::Avx512Vnni => unreachable!("not supported here"),
         }
     });
 }
@@ -108,41 +109,58 @@ impl Panel<'_> {
         }
     }
 
-    fn scalar(&self, x: &Q8Rows) {
+    /// One row after the other, each for all tokens while it is in the nearest cache.
+    #[inline(always)]
+    fn by_row(&self, x: &Q8Rows, dot: impl Fn(Q8Row<'_>, &[u8], &[u8]) -> f32) {
         for row in 0..self.rows {
             let (blocks, scales) = self.w.row(row, self.num_blocks);
             for t in 0..x.t() {
-                self.write(t, row, &[dot_q8(x.row(t), blocks, scales)]);
+                self.write(t, row, &[dot(x.row(t), blocks, scales)]);
             }
         }
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
-    fn gemv_avx2(&self, x: &Q8Rows) {
-        for row in 0..self.rows {
-            let (blocks, scales) = self.w.row(row, self.num_blocks);
-            for t in 0..x.t() {
-                self.write(t, row, &[avx2_q8::gemv(x.row(t), blocks, scales)]);
-            }
+    fn avx2(&self, x: &Q8Rows, tiles: &[TileBlock]) {
+        if tiles.is_empty() {
+            self.by_row(x, |x, blocks, scales| avx2_q8::gemv(x, blocks, scales));
+        } else {
+            self.by_tile(tiles, x.t(), |panel, x, tokens| avx2_q8::products(panel, x, tokens));
         }
     }
 
     #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512vnni")]
+    fn avx512(&self, x: &Q8Rows, tiles: &[TileBlock]) {
+        if tiles.is_empty() {
+            self.by_row(x, |x, blocks, scales| avx512_q8::gemv(x, blocks, scales));
+        } else {
+            self.by_tile(tiles, x.t(), |panel, x, tokens| avx512_q8::products(panel, x, tokens));
+        }
+    }
+
+    /// Eight rows after the other, unpacked once for all tokens.
+    #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
-    fn tiles_avx2(&self, tiles: &[TileBlock], t: usize) {
+    fn by_tile(
+        &self,
+        tiles: &[TileBlock],
+        t: usize,
+        products: impl Fn(&Q8Panel<'_>, &[TileBlock], usize) -> [[f32; TILE_ROWS]; TILE_TOKENS],
+    ) {
         let k = self.num_blocks * BLOCK_VALUES;
         with_scratch(Q8Panel::weight_bytes(k), |weights: &mut [u8]| {
             with_scratch(Q8Panel::num_scales(k), |scales: &mut [f32]| {
-                for row in (0..self.rows).step_by(avx2_q8::TILE_ROWS) {
-                    let rows = avx2_q8::TILE_ROWS.min(self.rows - row);
+                for row in (0..self.rows).step_by(TILE_ROWS) {
+                    let rows = TILE_ROWS.min(self.rows - row);
                     let range = row * self.num_blocks..(row + rows) * self.num_blocks;
                     let blocks = &self.w.blocks[range.start * BLOCK_BYTES..range.end * BLOCK_BYTES];
                     let panel =
                         Q8Panel::unpack(weights, scales, blocks, &self.w.scales[range], self.num_blocks);
                     for (i, x) in tiles.chunks_exact(self.num_blocks).enumerate() {
                         let tokens = TILE_TOKENS.min(t - i * TILE_TOKENS);
-                        let products = panel.products(x, tokens);
+                        let products = products(&panel, x, tokens);
                         for (token, products) in products.iter().enumerate().take(tokens) {
                             self.write(i * TILE_TOKENS + token, row, &products[..rows]);
                         }

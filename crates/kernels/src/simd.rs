@@ -12,7 +12,11 @@ pub(crate) mod avx2_attention;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2_f32;
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2_gemv;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2_q8;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512_q8;
 
 /// Calls `$body` with the instructions of `$tier`.
 macro_rules! per_tier {
@@ -20,7 +24,7 @@ macro_rules! per_tier {
         match $tier {
             $crate::Tier::Scalar => $body($($name),*),
             #[cfg(target_arch = "x86_64")]
-            $crate::Tier::Avx2 => {
+            $crate::Tier::Avx2 | $crate::Tier::Avx512Vnni => {
                 #[target_feature(enable = "avx2,fma")]
                 fn wide($($name: $kind),*) {
                     $body($($name),*)

@@ -14,6 +14,9 @@ pub enum Tier {
     Scalar,
     /// AVX2 and FMA: 256-bit integers and fused multiply-add.
     Avx2,
+    /// AVX-512 (F, BW, VL) with VNNI, on top of the former: products of bytes summed in one instruction. Ops without
+    /// a form of their own run their AVX2 form.
+    Avx512Vnni,
 }
 
 impl Tier {
@@ -24,7 +27,7 @@ impl Tier {
 
     /// Every tier that this processor can run, narrowest first; the first is always [`Tier::Scalar`].
     pub fn available() -> Vec<Tier> {
-        [Tier::Scalar, Tier::Avx2].into_iter().filter(|tier| tier.is_supported()).collect()
+        [Tier::Scalar, Tier::Avx2, Tier::Avx512Vnni].into_iter().filter(|tier| tier.is_supported()).collect()
     }
 
     /// Whether this processor has the instructions of this tier.
@@ -33,8 +36,16 @@ impl Tier {
             Tier::Scalar => true,
             #[cfg(target_arch = "x86_64")]
             Tier::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(target_arch = "x86_64")]
+            Tier::Avx512Vnni => {
+                Tier::Avx2.is_supported()
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512vnni")
+            }
             #[cfg(not(target_arch = "x86_64"))]
-            Tier::Avx2 => false,
+            Tier::Avx2 | Tier::Avx512Vnni => false,
         }
     }
 }

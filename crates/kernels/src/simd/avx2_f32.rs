@@ -10,8 +10,8 @@ use std::arch::x86_64::*;
 
 use half::bf16;
 
-use crate::lanes::{LANES, tree};
-use crate::mxfp4::{BLOCK_BYTES, scale_value};
+use crate::lanes::LANES;
+use crate::mxfp4::{BLOCK_BYTES, E2M1, scale_value};
 
 /// Rows of the widest tile. With [`TILE_TOKENS`] it takes twelve accumulators, three registers of activations and
 /// one of weights, which is all there are: with the roles swapped, one accumulator is spilled and the tile runs at
@@ -125,18 +125,6 @@ pub(crate) fn fold(lanes: __m256) -> f32 {
     _mm_cvtss_f32(_mm_add_ss(twos, _mm_movehdup_ps(twos)))
 }
 
-/// Goes on in the first lanes with what is left after whole registers, then folds.
-#[target_feature(enable = "avx2,fma")]
-fn fold_with_tail(sums: __m256, w: &[f32], x: &[f32]) -> f32 {
-    let mut lanes = [0.0; LANES];
-    // SAFETY: eight floats into an array of eight.
-    unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), sums) };
-    for (lane, (w, x)) in lanes.iter_mut().zip(w.iter().zip(x)) {
-        *lane = w.mul_add(*x, *lane);
-    }
-    tree(&lanes)
-}
-
 /// Widens bf16 to f32.
 #[target_feature(enable = "avx2,fma")]
 pub(crate) fn unpack_bf16(out: &mut [f32], w: &[bf16]) {
@@ -173,7 +161,7 @@ pub(crate) fn unpack_bf16_transposed(out: &mut [f32], w: &[bf16], first: usize, 
 
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn widen_eight(eight: __m128i) -> __m256 {
+pub(crate) fn widen_eight(eight: __m128i) -> __m256 {
     _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(eight)))
 }
 
@@ -196,74 +184,57 @@ fn transpose(m: [__m256; 8]) -> [__m256; 8] {
     })
 }
 
-/// Unpacks MXFP4 blocks: the two bytes of each value's bf16 form come from two table look-ups.
+/// Unpacks MXFP4 blocks.
 #[target_feature(enable = "avx2,fma")]
 pub(crate) fn unpack_mxfp4(out: &mut [f32], blocks: &[u8], scales: &[u8]) {
-    let high = _mm_setr_epi8(
-        0, 0x3f, 0x3f, 0x3f, 0x40, 0x40, 0x40, 0x40, -0x80, -0x41, -0x41, -0x41, -0x40, -0x40, -0x40, -0x40,
-    );
-    let low =
-        _mm_setr_epi8(0, 0, -0x80, -0x40, 0, 0x40, -0x80, -0x40, 0, 0, -0x80, -0x40, 0, 0x40, -0x80, -0x40);
-    let nibble = _mm_set1_epi8(15);
+    let codes = Codes::new();
     let outs = out.as_chunks_mut::<32>().0;
     for ((out, block), scale) in outs.iter_mut().zip(blocks.as_chunks::<BLOCK_BYTES>().0).zip(scales) {
-        let scale = _mm256_set1_ps(scale_value(*scale));
+        for (out, eight) in out.as_chunks_mut::<LANES>().0.iter_mut().zip(codes.widen_block(block, *scale)) {
+            // SAFETY: eight floats.
+            unsafe { _mm256_storeu_ps(out.as_mut_ptr(), eight) };
+        }
+    }
+}
+
+/// The high and the low byte of the bf16 form of each E2M1 code.
+pub(crate) struct Codes {
+    high: __m128i,
+    low: __m128i,
+}
+
+impl Codes {
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(crate) fn new() -> Codes {
+        let forms = E2M1.map(|value| bf16::from_f32(value).to_bits());
+        let (high, low) = (forms.map(|form| (form >> 8) as u8), forms.map(|form| form as u8));
+        // SAFETY: sixteen bytes each.
+        unsafe {
+            Codes { high: _mm_loadu_si128(high.as_ptr().cast()), low: _mm_loadu_si128(low.as_ptr().cast()) }
+        }
+    }
+
+    /// The 32 values of a block, in order.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(crate) fn widen_block(&self, block: &[u8; BLOCK_BYTES], scale: u8) -> [__m256; 4] {
+        let nibble = _mm_set1_epi8(15);
+        let scale = _mm256_set1_ps(scale_value(scale));
         // SAFETY: a block is 16 bytes.
         let bytes = unsafe { _mm_loadu_si128(block.as_ptr().cast()) };
         let even = _mm_and_si128(bytes, nibble);
         let odd = _mm_and_si128(_mm_srli_epi16::<4>(bytes), nibble);
-        for (half, codes) in
-            [_mm_unpacklo_epi8(even, odd), _mm_unpackhi_epi8(even, odd)].into_iter().enumerate()
-        {
-            let (l, h) = (_mm_shuffle_epi8(low, codes), _mm_shuffle_epi8(high, codes));
-            let first = _mm256_mul_ps(widen_eight(_mm_unpacklo_epi8(l, h)), scale);
-            let second = _mm256_mul_ps(widen_eight(_mm_unpackhi_epi8(l, h)), scale);
-            // SAFETY: `half * 16 + 16 <= 32`, the length of `out`.
-            unsafe {
-                _mm256_storeu_ps(out.as_mut_ptr().add(half * 16), first);
-                _mm256_storeu_ps(out.as_mut_ptr().add(half * 16 + 8), second);
-            }
-        }
+        let (first, second) = (_mm_unpacklo_epi8(even, odd), _mm_unpackhi_epi8(even, odd));
+        let (low, high) = (_mm_shuffle_epi8(self.low, first), _mm_shuffle_epi8(self.high, first));
+        let (a, b) = (_mm_unpacklo_epi8(low, high), _mm_unpackhi_epi8(low, high));
+        let (low, high) = (_mm_shuffle_epi8(self.low, second), _mm_shuffle_epi8(self.high, second));
+        let (c, d) = (_mm_unpacklo_epi8(low, high), _mm_unpackhi_epi8(low, high));
+        [
+            _mm256_mul_ps(widen_eight(a), scale),
+            _mm256_mul_ps(widen_eight(b), scale),
+            _mm256_mul_ps(widen_eight(c), scale),
+            _mm256_mul_ps(widen_eight(d), scale),
+        ]
     }
-}
-
-/// `out[r] = dot(x, w[r])` straight from bf16 rows, for one token.
-///
-/// Shapes: `out [rows]`, `w [rows, K]`, `x [K]`.
-#[target_feature(enable = "avx2,fma")]
-pub(crate) fn gemv_bf16(out: &mut [f32], w: &[bf16], x: &[f32]) {
-    let k = x.len();
-    assert_eq!(w.len(), out.len() * k);
-    let (fours, rest) = out.as_chunks_mut::<4>();
-    for (i, out) in fours.iter_mut().enumerate() {
-        *out = gemv_rows::<4>(&w[i * 4 * k..][..4 * k], x);
-    }
-    let first = fours.len() * 4;
-    for (i, out) in rest.iter_mut().enumerate() {
-        *out = gemv_rows::<1>(&w[(first + i) * k..][..k], x)[0];
-    }
-}
-
-#[target_feature(enable = "avx2,fma")]
-fn gemv_rows<const R: usize>(w: &[bf16], x: &[f32]) -> [f32; R] {
-    let k = x.len();
-    assert!(w.len() == R * k);
-    let mut sums = [_mm256_setzero_ps(); R];
-    let body = k - k % LANES;
-    for i in (0..body).step_by(LANES) {
-        // SAFETY: `i + 8 <= k` and w holds R rows of k (asserted).
-        let x = unsafe { _mm256_loadu_ps(x.as_ptr().add(i)) };
-        for (r, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: as above.
-            let eight = unsafe { _mm_loadu_si128(w.as_ptr().add(r * k + i).cast()) };
-            *sum = _mm256_fmadd_ps(widen_eight(eight), x, *sum);
-        }
-    }
-    let mut tail = [0.0; LANES];
-    std::array::from_fn(|r| {
-        for (tail, w) in tail.iter_mut().zip(&w[r * k + body..(r + 1) * k]) {
-            *tail = crate::embedding::widen(*w);
-        }
-        if body == k { fold(sums[r]) } else { fold_with_tail(sums[r], &tail[..k - body], &x[body..]) }
-    })
 }

@@ -1,6 +1,6 @@
 //! AVX2 forms of the int8 by MXFP4 product: a row-wise kernel for few tokens and a tile for many.
 //!
-//! Entry points: [`gemv`], [`Q8Panel::unpack`] with [`Q8Panel::products`]. Both follow the order of `linear_q8.rs`: exact integer
+//! Entry points: [`gemv`], [`Q8Panel::unpack`] with [`products`]. Both follow the order of `linear_q8.rs`: exact integer
 //! sums per block, block `b` in lane `b % 8`.
 //!
 //! * [`gemv`] reads the published layout. 32 bytes are two blocks of a row; low nibbles are even elements,
@@ -28,7 +28,7 @@ const GROUP_BYTES: usize = GROUP_BLOCKS * BLOCK_BYTES;
 /// Rows of a tile.
 pub(crate) const TILE_ROWS: usize = 8;
 /// Bytes of one block of eight rows, unpacked.
-const UNPACKED: usize = TILE_ROWS * Q8_BLOCK;
+pub(crate) const UNPACKED: usize = TILE_ROWS * Q8_BLOCK;
 
 /// Constants in registers.
 struct Tables {
@@ -154,17 +154,17 @@ fn group_scale(x: Q8Row<'_>, g: usize, scales: u64) -> __m256 {
 /// `2^(s - 127)` of eight scale bytes; see [`crate::scale_value`].
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn scale_values(bytes: u64) -> __m256 {
+pub(crate) fn scale_values(bytes: u64) -> __m256 {
     let shifted = _mm256_slli_epi32::<23>(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(bytes as i64)));
     _mm256_castsi256_ps(_mm256_max_epi32(shifted, _mm256_set1_epi32(1 << 22)))
 }
 
-/// Eight rows of weights, unpacked for [`Q8Panel::products`]; blocks in the order of [`lane_major`].
+/// Eight rows of weights, unpacked for [`products`]; blocks in the order of [`lane_major`].
 pub(crate) struct Q8Panel<'a> {
     /// `[K / 32, 8, 8 rows, 4]` unsigned weights: four at a time in stored order of the activations.
-    weights: &'a [[u8; UNPACKED]],
+    pub(crate) weights: &'a [[u8; UNPACKED]],
     /// `[K / 32, 8 rows]`
-    scales: &'a [[f32; TILE_ROWS]],
+    pub(crate) scales: &'a [[f32; TILE_ROWS]],
 }
 
 impl<'a> Q8Panel<'a> {
@@ -212,44 +212,56 @@ impl<'a> Q8Panel<'a> {
         }
         Q8Panel { weights, scales }
     }
+}
 
-    /// Twice the products of the eight rows with the first `tokens` of a tile of activations.
-    #[target_feature(enable = "avx2,fma")]
-    pub(crate) fn products(&self, x: &[TileBlock], tokens: usize) -> [[f32; TILE_ROWS]; TILE_TOKENS] {
-        match tokens {
-            4 => self.tile::<4>(x),
-            3 => self.tile::<3>(x),
-            2 => self.tile::<2>(x),
-            _ => self.tile::<1>(x),
-        }
+/// Twice the products of a panel's eight rows with the first `tokens` of a tile of activations.
+#[target_feature(enable = "avx2,fma")]
+pub(crate) fn products(
+    panel: &Q8Panel<'_>,
+    x: &[TileBlock],
+    tokens: usize,
+) -> [[f32; TILE_ROWS]; TILE_TOKENS] {
+    match tokens {
+        4 => tile::<4>(panel, x),
+        3 => tile::<3>(panel, x),
+        2 => tile::<2>(panel, x),
+        _ => tile::<1>(panel, x),
     }
+}
 
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    fn tile<const T: usize>(&self, x: &[TileBlock]) -> [[f32; TILE_ROWS]; TILE_TOKENS] {
-        assert!(self.weights.len() == x.len() && self.scales.len() == x.len());
-        let mut lanes = [[_mm256_setzero_ps(); T]; LANES];
-        let mut first = 0;
-        for (lane, sums) in lanes.iter_mut().enumerate() {
-            let end = first + (x.len() + LANES - 1 - lane) / LANES;
-            let blocks = self.weights[first..end].iter().zip(&self.scales[first..end]).zip(&x[first..end]);
-            let mut kept = [_mm256_setzero_ps(); T];
-            for ((weights, scales), x) in blocks {
-                add_block(&mut kept, weights, scales, x);
-            }
-            *sums = kept;
-            first = end;
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn tile<const T: usize>(panel: &Q8Panel<'_>, x: &[TileBlock]) -> [[f32; TILE_ROWS]; TILE_TOKENS] {
+    let (weights, scales) = (panel.weights, panel.scales);
+    assert!(weights.len() == x.len() && scales.len() == x.len());
+    let mut lanes = [[_mm256_setzero_ps(); T]; LANES];
+    let mut first = 0;
+    for (lane, sums) in lanes.iter_mut().enumerate() {
+        let end = first + (x.len() + LANES - 1 - lane) / LANES;
+        let mut kept = [_mm256_setzero_ps(); T];
+        for ((weights, scales), x) in weights[first..end].iter().zip(&scales[first..end]).zip(&x[first..end])
+        {
+            add_block(&mut kept, weights, scales, x);
         }
-        let mut out = [[0.0; TILE_ROWS]; TILE_TOKENS];
-        for (t, out) in out.iter_mut().enumerate().take(T) {
-            let l = |lane: usize| lanes[lane][t];
-            let even = _mm256_add_ps(_mm256_add_ps(l(0), l(4)), _mm256_add_ps(l(2), l(6)));
-            let odd = _mm256_add_ps(_mm256_add_ps(l(1), l(5)), _mm256_add_ps(l(3), l(7)));
-            // SAFETY: eight floats into an array of eight.
-            unsafe { _mm256_storeu_ps(out.as_mut_ptr(), _mm256_add_ps(even, odd)) };
-        }
-        out
+        *sums = kept;
+        first = end;
     }
+    fold_tile(&lanes)
+}
+
+/// The tree over lanes, for T tokens of eight rows.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub(crate) fn fold_tile<const T: usize>(lanes: &[[__m256; T]; LANES]) -> [[f32; TILE_ROWS]; TILE_TOKENS] {
+    let mut out = [[0.0; TILE_ROWS]; TILE_TOKENS];
+    for (t, out) in out.iter_mut().enumerate().take(T) {
+        let l = |lane: usize| lanes[lane][t];
+        let even = _mm256_add_ps(_mm256_add_ps(l(0), l(4)), _mm256_add_ps(l(2), l(6)));
+        let odd = _mm256_add_ps(_mm256_add_ps(l(1), l(5)), _mm256_add_ps(l(3), l(7)));
+        // SAFETY: eight floats into an array of eight.
+        unsafe { _mm256_storeu_ps(out.as_mut_ptr(), _mm256_add_ps(even, odd)) };
+    }
+    out
 }
 
 /// Adds one block of eight rows for T tokens.

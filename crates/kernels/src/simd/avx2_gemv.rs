@@ -1,0 +1,148 @@
+//! AVX2 forms of the f32 product for few tokens, straight from the stored weights.
+//!
+//! Entry points: [`products_bf16`], [`products_mxfp4`]. With few tokens a weight is used only a few times, so writing it
+//! out as f32 first (`avx2_f32.rs`) would cost more than it saves; here it is widened in registers. The lanes and
+//! the tree are the same, so the bits are.
+//!
+//! This module does not know threads or output layouts.
+
+use std::arch::x86_64::*;
+
+use half::bf16;
+
+use crate::embedding::widen;
+use crate::lanes::{LANES, tree};
+use crate::mxfp4::{BLOCK_BYTES, BLOCK_VALUES};
+use crate::simd::avx2_f32::{Codes, fold, widen_eight};
+
+/// Up to so many tokens these forms are the faster ones.
+pub(crate) const FEW_TOKENS: usize = 4;
+
+/// `out[t][r] = dot(x[t], w[r])` for 1 to [`FEW_TOKENS`] tokens.
+///
+/// Shapes: `out [T, rows]`, `w [rows, K]`, `x [T, K]`.
+#[target_feature(enable = "avx2,fma")]
+pub(crate) fn products_bf16(out: &mut [f32], w: &[bf16], x: &[f32], k: usize) {
+    let (rows, tokens) = (w.len() / k, x.len() / k);
+    assert!(w.len() == rows * k && x.len() == tokens * k && out.len() == tokens * rows);
+    let whole = rows - rows % 4;
+    for r in (0..whole).step_by(4) {
+        let w = &w[r * k..][..4 * k];
+        match tokens {
+            1 => write(out, rows, r, 0, tile::<4, 1>(w, x, k)),
+            2 => write(out, rows, r, 0, tile::<4, 2>(w, x, k)),
+            _ => {
+                for half in [0, 2] {
+                    let w = &w[half * k..][..2 * k];
+                    if tokens == 3 {
+                        write(out, rows, r + half, 0, tile::<2, 3>(w, x, k));
+                    } else {
+                        write(out, rows, r + half, 0, tile::<2, 4>(w, x, k));
+                    }
+                }
+            }
+        }
+    }
+    for r in whole..rows {
+        for t in 0..tokens {
+            write(out, rows, r, t, tile::<1, 1>(&w[r * k..][..k], &x[t * k..][..k], k));
+        }
+    }
+}
+
+#[inline]
+fn write<const R: usize, const T: usize>(
+    out: &mut [f32],
+    rows: usize,
+    row: usize,
+    token: usize,
+    tile: [[f32; R]; T],
+) {
+    for (t, products) in tile.iter().enumerate() {
+        out[(token + t) * rows + row..][..R].copy_from_slice(products);
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn tile<const R: usize, const T: usize>(w: &[bf16], x: &[f32], k: usize) -> [[f32; R]; T] {
+    assert!(w.len() == R * k && x.len() == T * k);
+    let mut sums = [[_mm256_setzero_ps(); R]; T];
+    let body = k - k % LANES;
+    for i in (0..body).step_by(LANES) {
+        let mut eights = [_mm256_setzero_ps(); R];
+        for (r, eight) in eights.iter_mut().enumerate() {
+            // SAFETY: `i + 8 <= k`, and w holds R rows of k (asserted).
+            *eight = widen_eight(unsafe { _mm_loadu_si128(w.as_ptr().add(r * k + i).cast()) });
+        }
+        for (t, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: as above, T rows of x.
+            let x = unsafe { _mm256_loadu_ps(x.as_ptr().add(t * k + i)) };
+            for (sum, w) in sums.iter_mut().zip(eights) {
+                *sum = _mm256_fmadd_ps(w, x, *sum);
+            }
+        }
+    }
+    let mut out = [[0.0; R]; T];
+    for (t, (out, sums)) in out.iter_mut().zip(sums).enumerate() {
+        for (r, (out, sum)) in out.iter_mut().zip(sums).enumerate() {
+            let (w, x) = (&w[r * k + body..(r + 1) * k], &x[t * k + body..(t + 1) * k]);
+            *out = if body == k { fold(sum) } else { fold_with_tail(sum, w, x) };
+        }
+    }
+    out
+}
+
+/// Goes on in the first lanes with what is left after whole registers, then folds.
+#[target_feature(enable = "avx2,fma")]
+fn fold_with_tail(sums: __m256, w: &[bf16], x: &[f32]) -> f32 {
+    let mut lanes = [0.0; LANES];
+    // SAFETY: eight floats into an array of eight.
+    unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), sums) };
+    for (lane, (w, x)) in lanes.iter_mut().zip(w.iter().zip(x)) {
+        *lane = widen(*w).mul_add(*x, *lane);
+    }
+    tree(&lanes)
+}
+
+/// `out[r] = dot(x, w[r])` for one token.
+///
+/// Shapes: `out [rows]`, `blocks [rows, K / 32, 16]`, `scales [rows, K / 32]`, `x [K]`.
+#[target_feature(enable = "avx2,fma")]
+pub(crate) fn products_mxfp4(out: &mut [f32], blocks: &[u8], scales: &[u8], x: &[f32]) {
+    let codes = Codes::new();
+    let x = x.as_chunks::<BLOCK_VALUES>().0;
+    let blocks = blocks.as_chunks::<BLOCK_BYTES>().0;
+    let row = |r: usize| (&blocks[r * x.len()..][..x.len()], &scales[r * x.len()..][..x.len()]);
+    let (pairs, last) = out.as_chunks_mut::<2>();
+    for (i, out) in pairs.iter_mut().enumerate() {
+        *out = rows_mxfp4(&codes, [row(i * 2), row(i * 2 + 1)], x);
+    }
+    if let [out] = last {
+        [*out] = rows_mxfp4(&codes, [row(pairs.len() * 2)], x);
+    }
+}
+
+/// Two rows at a time, because a row alone waits for its one sum at every step.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn rows_mxfp4<const R: usize>(
+    codes: &Codes,
+    rows: [(&[[u8; BLOCK_BYTES]], &[u8]); R],
+    x: &[[f32; BLOCK_VALUES]],
+) -> [f32; R] {
+    let mut sums = [_mm256_setzero_ps(); R];
+    for (b, x) in x.iter().enumerate() {
+        for (sum, (blocks, scales)) in sums.iter_mut().zip(rows) {
+            for (w, x) in codes.widen_block(&blocks[b], scales[b]).into_iter().zip(x.as_chunks::<LANES>().0) {
+                // SAFETY: eight floats.
+                *sum = _mm256_fmadd_ps(w, unsafe { _mm256_loadu_ps(x.as_ptr()) }, *sum);
+            }
+        }
+    }
+    let mut out = [0.0; R];
+    for (out, sum) in out.iter_mut().zip(sums) {
+        *out = fold(sum);
+    }
+    out
+}
