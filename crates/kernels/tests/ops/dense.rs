@@ -1,0 +1,100 @@
+//! Products with dense matrices: one matrix in each format gives the same bits.
+//!
+//! Values are chosen so that several formats hold them: those of Q8_0 blocks are exact in f32, small multiples of powers
+//! of two are exact in all four. The f32 product itself is compared with float64 in `products.rs`, through bf16.
+
+use gptoss_kernels::{Dense, LinearDims, Pool, Q8_0_BLOCK_BYTES, embedding_row, linear_bf16, linear_dense};
+use half::{bf16, f16};
+
+use crate::support::{FILLS, Fill, Rng, assert_bits, pools};
+
+const SIZES: [(usize, usize, usize); 6] =
+    [(1, 1, 32), (1, 37, 96), (3, 17, 64), (7, 33, 2880), (1, 16, 4096), (0, 4, 32)];
+
+fn run(pool: &Pool, x: &[f32], w: Dense<'_>, bias: &[f32], dims: LinearDims) -> Vec<f32> {
+    let mut out = vec![f32::NAN; dims.t * dims.n];
+    linear_dense(pool, &mut out, x, w, Some(bias), dims);
+    out
+}
+
+/// Random blocks; scales of every size, signs and subnormals among them.
+fn blocks(rng: &mut Rng, count: usize) -> Vec<[u8; Q8_0_BLOCK_BYTES]> {
+    let block = |_| {
+        let mut block = [0; Q8_0_BLOCK_BYTES];
+        block[2..].fill_with(|| rng.next() as u8);
+        let scale = f16::from_f32(rng.unit() * 2f32.powi((rng.next() % 30) as i32 - 24));
+        block[..2].copy_from_slice(&scale.to_le_bytes());
+        block
+    };
+    (0..count).map(block).collect()
+}
+
+fn unpacked(blocks: &[[u8; Q8_0_BLOCK_BYTES]]) -> Vec<f32> {
+    let value = |block: &[u8; Q8_0_BLOCK_BYTES], i: usize| {
+        let scale = f64::from(f16::from_le_bytes([block[0], block[1]]).to_f32());
+        let exact = scale * f64::from(block[2 + i] as i8);
+        assert_eq!(f64::from(exact as f32), exact, "an int8 times an f16 is an f32");
+        exact as f32
+    };
+    blocks.iter().flat_map(|block| (0..32).map(move |i| value(block, i))).collect()
+}
+
+#[test]
+fn q8_0_gives_the_bits_of_its_values_in_f32() {
+    for (t, n, k) in SIZES {
+        for fill in FILLS {
+            let mut rng = Rng((t * 31 + n * 7 + k) as u64);
+            let blocks = blocks(&mut rng, n * k / 32);
+            let values = unpacked(&blocks);
+            let (x, bias) = (fill.f32s(&mut rng, t * k), Fill::Random.f32s(&mut rng, n));
+            let dims = LinearDims { t, n, k };
+            let expected = run(&pools()[0], &x, Dense::F32(&values), &bias, dims);
+            for pool in &pools() {
+                let what = (t, n, k, fill, pool.tier(), pool.threads());
+                assert_bits(&run(pool, &x, Dense::Q8_0(&blocks), &bias, dims), &expected, &what);
+                assert_bits(&run(pool, &x, Dense::F32(&values), &bias, dims), &expected, &what);
+            }
+            let mut row = vec![f32::NAN; k];
+            Dense::Q8_0(&blocks).row(&mut row, n - 1);
+            assert_bits(&row, &values[(n - 1) * k..], &(n, k));
+        }
+    }
+}
+
+#[test]
+fn a_matrix_that_every_format_holds_gives_the_same_bits_in_each() {
+    for (t, n, k) in SIZES {
+        let mut rng = Rng((t * 131 + n * 17 + k) as u64);
+        let values: Vec<f32> = (0..n * k).map(|_| (rng.next() % 257) as f32 / 64.0 - 2.0).collect();
+        let (x, bias) = (Fill::Random.f32s(&mut rng, t * k), Fill::Random.f32s(&mut rng, n));
+        let bf16s: Vec<bf16> = values.iter().map(|value| bf16::from_f32(*value)).collect();
+        let values: Vec<f32> = bf16s.iter().map(|value| value.to_f32()).collect();
+        let f16s: Vec<f16> = values.iter().map(|value| f16::from_f32(*value)).collect();
+        let dims = LinearDims { t, n, k };
+        for pool in &pools() {
+            let mut expected = vec![f32::NAN; t * n];
+            linear_bf16(pool, &mut expected, &x, &bf16s, Some(&bias), dims);
+            for matrix in [Dense::Bf16(&bf16s), Dense::F16(&f16s), Dense::F32(&values)] {
+                assert_bits(&run(pool, &x, matrix, &bias, dims), &expected, &(t, n, k, pool.tier()));
+                let (mut row, mut other) = (vec![f32::NAN; k], vec![f32::NAN; k]);
+                matrix.row(&mut row, n - 1);
+                embedding_row(&mut other, &bf16s[(n - 1) * k..]);
+                assert_bits(&row, &other, &(n, k));
+            }
+        }
+    }
+}
+
+#[test]
+fn tokens_one_by_one_give_the_bits_of_all_at_once() {
+    let (t, n, k) = (9, 35, 160);
+    let mut rng = Rng(5);
+    let blocks = blocks(&mut rng, n * k / 32);
+    let (x, bias) = (Fill::Random.f32s(&mut rng, t * k), Fill::Random.f32s(&mut rng, n));
+    for pool in &pools() {
+        let together = run(pool, &x, Dense::Q8_0(&blocks), &bias, LinearDims { t, n, k });
+        let one = |x| run(pool, x, Dense::Q8_0(&blocks), &bias, LinearDims { t: 1, n, k });
+        let alone: Vec<f32> = x.chunks(k).flat_map(one).collect();
+        assert_bits(&together, &alone, &pool.tier());
+    }
+}
