@@ -63,9 +63,10 @@ pub fn linear_mxfp4_q8(
         match pool.tier() {
             Tier::Scalar => panel.by_row(x, dot_q8),
             #[cfg(target_arch = "x86_64")]
-            // SAFETY (both): a pool carries only tiers that this processor supports.
+            // SAFETY: a pool carries only tiers that this processor supports.
             Tier::Avx2 => unsafe { panel.avx2(x, &tiles) },
             #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
             Tier::Avx512Vnni => unsafe { panel.avx512(x, &tiles) },
             #[cfg(not(target_arch = "x86_64"))]
             Tier::Avx2 | Tier::Avx512Vnni => unreachable!("not supported here"),

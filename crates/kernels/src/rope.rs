@@ -175,9 +175,11 @@ mod tests {
         }
     }
 
+    type Rotations = [(usize, f32, f32); 5];
+
     /// (pair, cosine, sine) of transformers 5.23 (`GptOssRotaryEmbedding`, float32) at positions 300, 100,000 and 131,071.
     /// With angles in f64 the last two rows would be off by up to 5e-3.
-    const OFFICIAL: [(usize, [(usize, f32, f32); 5]); 3] = [
+    const OFFICIAL: [(usize, Rotations); 3] = [
         (
             300,
             [
