@@ -1,7 +1,7 @@
 //! How do vocabulary files write a byte as a character?
 //!
 //! Byte-level BPE files spell each byte as one printable character: the 188 printable bytes of Latin-1 are themselves, the other 68 are
-//! the characters from U+0100 on, in byte order. The space, for one, is `Ġ`. [`character_of`] and [`bytes_of`] go both ways.
+//! the characters from U+0100 on, in byte order. The space, for one, is `Ġ`. [`characters`] and [`bytes_of`] go both ways.
 
 /// Whether a byte is written as the character of the same number.
 fn is_printable(byte: u8) -> bool {
@@ -26,6 +26,11 @@ pub(crate) fn bytes_of(spelled: &str) -> Option<Vec<u8>> {
     spelled.chars().map(byte_of).collect()
 }
 
+/// Whether a spelled token stands for these bytes.
+pub(crate) fn spells(spelled: &str, bytes: &[u8]) -> bool {
+    spelled.chars().map(byte_of).eq(bytes.iter().map(|&byte| Some(byte)))
+}
+
 fn byte_of(character: char) -> Option<u8> {
     match character as u32 {
         code @ 0..=0xff => Some(code as u8).filter(|&byte| is_printable(byte)),
@@ -44,6 +49,7 @@ mod tests {
     fn both_ways() {
         for (byte, character) in characters().into_iter().enumerate() {
             assert_eq!(bytes_of(&character.to_string()), Some(vec![byte as u8]), "{character}");
+            assert!(spells(&character.to_string(), &[byte as u8]));
         }
         assert_eq!(characters()[b' ' as usize], 'Ġ');
         assert_eq!(characters()[b'\n' as usize], 'Ċ');

@@ -20,15 +20,18 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn push(&mut self, position: u32) {
+    /// Returns the work of it: 1, or the depth of the heap.
+    fn push(&mut self, position: u32) -> u64 {
         if self.cursor == self.sorted.len() {
             self.sorted.clear();
             self.cursor = 0;
         }
         if self.sorted.last().is_none_or(|&last| last <= position) {
             self.sorted.push(position);
+            1
         } else {
             self.late.push(Reverse(position));
+            u64::from(self.late.len().ilog2()) + 1
         }
     }
 
@@ -51,19 +54,25 @@ pub(crate) struct MergeQueue {
     /// (priority, bucket) of each bucket that may hold something.
     order: BinaryHeap<Reverse<(u32, u32)>>,
     bucket_of_priority: HashMap<u32, u32>,
+    /// (priority, bucket) of the last pushes: a pass over a text pushes to few buckets in turn.
+    recent: [Option<(u32, u32)>; 16],
     buckets: Vec<Bucket>,
     num_operations: u64,
 }
 
 impl MergeQueue {
     pub(crate) fn push(&mut self, priority: u32, position: u32) {
-        self.num_operations += 1;
-        let index = *self.bucket_of_priority.entry(priority).or_insert_with(|| {
-            self.buckets.push(Bucket::default());
-            self.buckets.len() as u32 - 1
-        });
+        let recent = &mut self.recent[priority as usize % 16];
+        let index = match *recent {
+            Some((known, index)) if known == priority => index,
+            _ => *self.bucket_of_priority.entry(priority).or_insert_with(|| {
+                self.buckets.push(Bucket::default());
+                self.buckets.len() as u32 - 1
+            }),
+        };
+        *recent = Some((priority, index));
         let bucket = &mut self.buckets[index as usize];
-        bucket.push(position);
+        self.num_operations += bucket.push(position);
         if !bucket.is_queued {
             bucket.is_queued = true;
             self.order.push(Reverse((priority, index)));
@@ -83,7 +92,7 @@ impl MergeQueue {
         None
     }
 
-    /// Pushes and pops so far: the deterministic measure of the work.
+    /// The deterministic measure of the work so far: pushes and pops, and the depth of the heap for positions that came late.
     pub(crate) fn num_operations(&self) -> u64 {
         self.num_operations
     }

@@ -157,8 +157,8 @@ impl Vocab {
                 .map_err(|byte| Error::TokenizerMissingByte { byte })?;
             return Ok(Self::new(bpe, controls, len));
         }
-        let merges: Vec<Merge<'_>> = serde_json::from_str(file.model.merges.get()).map_err(damaged)?;
-        let file = file.with_merges(merges);
+        let listed: Vec<Merge<'_>> = serde_json::from_str(file.model.merges.get()).map_err(damaged)?;
+        let file = file.with_merges(listed);
         let (tokens, len) = text_tokens(&file)?;
         let merges = merges(&file.model, &tokens)?;
         let bpe = Bpe::new(tokens, merges, file.model.ignore_merges)
