@@ -2,7 +2,7 @@
 
 Everything is made by rule from a seed. `pack(vocab, seed, step, row)` is one training row: a shared prefix (system and developer message)
 followed by independent branches; it is a pure function of its arguments. `example(task, effort, rng)` is one held-out prompt with its answer.
-Held out: every arithmetic pair, function name, noun, word and argument value whose checksum is 0 modulo 10.
+Held out: every arithmetic pair, function name, made-up word, argument value and free-text sentence whose checksum is 0 modulo 10.
 `python generate.py` prints a few examples.
 """
 
@@ -16,6 +16,9 @@ import words as W
 
 EFFORTS = ("low", "medium", "high")
 PLACES = ("ones", "tens", "hundreds", "thousands")
+
+
+PIECES = sorted(t.decode() for t in H.compact_ranks() if 2 <= len(t) <= 6 and t.isalpha() and t.islower() and t.isascii())
 
 
 def held(text):
@@ -46,17 +49,19 @@ class Source:
                 s += self.r.choice(["b", "c", "d", "f", "g", "h", "j", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "z", "br", "cl", "dr", "fl", "gr", "pl", "st", "tr", "sh", "th", ""])
                 s += self.r.choice("aeiou") + self.r.choice(["", "", "n", "r", "l", "s", "x", "m", "t", "k"])
             return s
-        return self.keep(make)
+        def join():  # pieces of the vocabulary put together: more varied than syllables
+            return "".join(self.r.choice(PIECES) for _ in range(self.r.randint(1, b)))
+        return self.keep(make if self.r.random() < 0.5 else join)
 
     def noun(self):
-        return self.pick(W.NOUNS) if self.r.random() < 0.65 else self.syllables()
+        return self.r.choice(W.NOUNS) if self.r.random() < 0.82 else self.syllables()
 
     def word(self):
-        return self.syllables(1, 3) if self.r.random() < 0.6 else self.pick(W.NOUNS + W.CHOICES)
+        return self.syllables(1, 3) if self.r.random() < 0.45 else self.pick(W.NOUNS + W.CHOICES)
 
     def proper(self):
         x = self.r.random()
-        return self.pick(W.NAMES) if x < 0.2 else self.pick(W.PLACES) if x < 0.4 else self.syllables().capitalize()
+        return self.pick(W.NAMES) if x < 0.25 else self.pick(W.PLACES) if x < 0.5 else self.syllables().capitalize()
 
     def number(self, digits=None):
         def make():
@@ -301,7 +306,7 @@ def compare_task(s, effort):
 def fill(s, t):
     def one(m):
         k = m.group(1)
-        return {"X": s.proper, "N": s.proper, "W": lambda: s.syllables().capitalize(), "n": s.noun, "w": s.word, "v": lambda: s.pick(W.VERBS), "c": lambda: s.pick(W.CHOICES),
+        return {"X": s.proper, "N": s.proper, "W": lambda: s.syllables().capitalize(), "n": s.noun, "w": s.word, "v": lambda: s.r.choice(W.VERBS), "c": lambda: s.r.choice(W.CHOICES),
                 "y": lambda: str(s.r.randint(1000, 2030)), "d": lambda: str(s.r.randint(10, 999)), "e": lambda: str(s.r.randint(2, 20)),
                 "D": lambda: str(s.r.randint(1000, 99999))}[k]()
     return re.sub(r"\{(\w)\}", one, t)
@@ -347,18 +352,18 @@ def value(s, kind):
         v = "".join(r.choice("ABCDEFGHKLMNPRSTUVWXZ") for _ in range(r.randint(1, 3))) + (r.choice(["", "-"])) + str(s.number(r.randint(1, 4)))
         return v, v
     if kind == "proper":
-        v = s.proper() if r.random() < 0.7 else f"{s.proper()} {s.proper()}"
+        v = s.proper() if r.random() < 0.8 else f"{s.proper()} {s.proper()}"
         return v, v
-    v = s.word() if r.random() < 0.6 else f"{s.word()} {s.word()}" if r.random() < 0.7 else f"{s.word()} {s.word()} {s.word()}"
+    v = s.word() if r.random() < 0.75 else f"{s.word()} {s.word()}"
     return v, v
 
 
 def parameter(s, taken):
     """A schema property: (name, schema, kind of value)."""
     while True:
-        name = s.pick(W.PARAMS) if s.r.random() < 0.65 else s.syllables(1, 3)
-        if s.r.random() < 0.15:
-            name += "_" + (s.pick(W.PARAMS) if s.r.random() < 0.7 else s.syllables(1, 2))
+        name = s.r.choice(W.PARAMS) if s.r.random() < 0.82 else s.syllables(1, 3)
+        if s.r.random() < 0.07:
+            name += "_" + (s.r.choice(W.PARAMS) if s.r.random() < 0.7 else s.syllables(1, 2))
         if name not in taken:
             break
     t = s.r.choice(["string"] * 6 + ["integer", "number"] * 2 + ["boolean", "enum", "enum"])
@@ -373,27 +378,27 @@ def parameter(s, taken):
 
 def function(s, taken):
     """A made-up function: its schema for the developer message, and what a request calls it."""
-    verb, noun = s.pick(W.VERBS), s.noun()
+    verb, noun = s.r.choice(W.VERBS), s.noun()
     x = s.r.random()
     def name():
         y = s.r.random()
-        if y < 0.55:
+        if y < 0.7:
             return f"{verb}_{noun}"
-        if y < 0.65:
+        if y < 0.8:
             return f"{noun}_{verb}"
-        if y < 0.75:
+        if y < 0.88:
             return verb + noun.capitalize()
-        return s.syllables() + "_" + s.syllables(1, 2) if y < 0.9 else s.syllables()
+        return s.syllables() + "_" + s.syllables(1, 2) if y < 0.94 else s.syllables()
 
     for _ in range(50):
         n = name()
         if held(n) == s.test:
             break
-        verb, noun = s.pick(W.VERBS), s.noun()
+        verb, noun = s.r.choice(W.VERBS), s.noun()
     if n in taken:
         return function(s, taken)
-    topic = noun if s.r.random() < 0.75 else f"{s.noun()} {noun}"
-    if x < 0.2:
+    topic = noun if s.r.random() < 0.92 else f"{s.noun()} {noun}"
+    if x < 0.08:
         topic = topic + " " + s.r.choice(["list", "data", "report", "plan", "status", "order"])
     cap = verb.capitalize()
     desc = s.r.choice([f"{cap} a {topic}", f"{cap} a {topic}.", f"{cap} the {topic}.", f"{cap} {topic}", f"Use this to {verb} a {topic}.", f"{cap}s a {topic} for the user.", f"{cap} one {topic}."])
@@ -417,7 +422,7 @@ def said(s, p, schema, kind):
     say = p.replace("_", " ")
     if kind == "boolean":
         v = s.r.random() < 0.5
-        return s.r.choice([f"{say} {'true' if v else 'false'}", f"{say} {'on' if v else 'off'}", f"{say}: {'yes' if v else 'no'}", f"{'with' if v else 'without'} {say}"]), v
+        return s.r.choice([f"{say} {'true' if v else 'false'}", f"{say} {'on' if v else 'off'}", f"{say}: {'yes' if v else 'no'}"]), v
     if kind == "enum":
         v = s.r.choice(schema["enum"])
         t = v
@@ -425,7 +430,7 @@ def said(s, p, schema, kind):
         v, t = value(s, kind)
     if isinstance(v, str) and s.r.random() < 0.25:
         t = f'"{t}"'
-    return s.r.choice([f"{say} {t}", f"{say} {t}", f"{say} {t}", f"{say}: {t}", f"{say} = {t}", f"the {say} is {t}", f"{say} should be {t}", f"a {say} of {t}"]), v
+    return s.r.choice([f"{say} {t}", f"{say} {t}", f"{say} {t}", f"{say}: {t}", f"{say} = {t}", f"the {say} is {t}", f"{say} is {t}"]), v
 
 
 def bare(s, kind, schema):
@@ -437,7 +442,7 @@ def request(s, f):
     """A request for function f: text, arguments (a dict in the order said)."""
     schema = f["tool"].get("parameters", {"properties": {}, "required": []})
     props = [p for p in schema["properties"] if p in schema["required"] or s.r.random() < 0.5]
-    if s.r.random() < 0.2:
+    if s.r.random() < 0.1:
         s.r.shuffle(props)
     verb, topic = f["verb"], f["topic"]
     thing = s.r.choice([f"a {topic}", f"the {topic}", f"the {topic}", f"my {topic}", f"{topic}"])
@@ -531,33 +536,40 @@ def real_function(s):
 compact = lambda v: json.dumps(v, separators=(",", ":"), ensure_ascii=False)
 
 
-def tool_think(s, name, args, effort):
-    if effort == "low":
-        return None
-    if effort == "medium":
-        return f"Use {name}."
+def tool_think(s, name, args, effort, task):
+    """One short line that restates the request and names the function; at high effort the arguments too."""
+    line = f"{task}: {name}."
+    if effort != "high":
+        return line
     flat = ", ".join(f"{k} = {v if isinstance(v, str) else compact(v)}" for k, v in args.items())
-    return f"The request fits {name}. " + (f"Arguments: {flat}." if args else "No arguments.")
+    return line + (f" Arguments: {flat}." if args else " No arguments.")
+
+
+def task_of(tool):
+    """The gist of an everyday function, from its description."""
+    return tool["description"].rstrip(".").lower()
 
 
 def toolset(s, count=None):
     """Tools of one developer message and a maker of requests: make() gives (request, tool name, arguments)."""
-    n = count or s.r.choice([1, 2, 2, 3, 3, 4, 4, 5, 6])
-    makers, tools = {}, []
-    if not s.test and s.r.random() < 0.3:
+    n = count or s.r.choice([1, 1, 2, 2, 2, 3, 3, 4, 4, 5, 6])
+    makers, tools, tasks = {}, [], {}
+    if not s.test and s.r.random() < 0.35:
         menu = real_function(s)
         for tool, make in s.r.sample(menu, min(n, s.r.randint(1, 4))):
             tools.append(tool)
             makers[tool["name"]] = make
+            tasks[tool["name"]] = task_of(tool)
     while len(tools) < n:
         f = function(s, makers)
         tools.append(f["tool"])
         makers[f["tool"]["name"]] = lambda f=f: request(s, f)
+        tasks[f["tool"]["name"]] = f"{f['verb']} {f['topic']}"
     s.r.shuffle(tools)
     def make(name=None):
         name = name or s.r.choice(tools)["name"]
         q, args = makers[name]()
-        return q, name, args
+        return q, name, args, tasks[name]
     return tools, make
 
 
@@ -568,7 +580,7 @@ def result_of(s):
         return {"error": why}, f"The function failed: {why}."
     out = {}
     for _ in range(s.r.choice([1, 1, 2, 2, 3])):
-        k = s.pick(W.PARAMS) if s.r.random() < 0.6 else s.syllables(1, 3)
+        k = s.r.choice(W.PARAMS) if s.r.random() < 0.6 else s.syllables(1, 3)
         out[k] = value(s, s.r.choice(["integer", "number", "proper", "text", "code", "time"]))[0] if s.r.random() < 0.92 else s.r.random() < 0.5
     say = lambda v: v if isinstance(v, str) else compact(v)
     parts = [f"{k} is {say(v)}" for k, v in out.items()]
@@ -576,14 +588,14 @@ def result_of(s):
 
 
 def call_branch(s, effort, make):
-    q, name, args = make()
-    return dict(history=[("user", rough(s, q, True))], think=tool_think(s, name, args, effort), call=(name, compact(args)), task="call")
+    q, name, args, task = make()
+    return dict(history=[("user", rough(s, q, True))], think=tool_think(s, name, args, effort, task), call=(name, compact(args)), task="call")
 
 
 def result_branch(s, effort, make):
-    q, name, args = make()
+    q, name, args, task = make()
     res, text = result_of(s)
-    think = tool_think(s, name, args, effort)
+    think = tool_think(s, name, args, effort, task)
     hist = [("user", rough(s, q, True))] + ([("analysis", think)] if think and s.r.random() < 0.85 else []) + [("call", name, compact(args)), ("result", name, compact(res))]
     mine = {"low": None, "medium": "I have the result.", "high": "The function answered. I report the result."}[effort]
     return dict(history=hist, think=mine, answer=text, task="result")
@@ -594,13 +606,13 @@ def loop_branch(s, effort, make, long=False):
     n = s.r.randint(4, 8) if long else s.r.choice([2, 2, 3])
     todo = [make() for _ in range(n)]
     if s.r.random() < 0.5:
-        q0, name, args = todo[0]
+        q0, name, args, task = todo[0]
         strings = [k for k, v in args.items() if isinstance(v, str)]
         if strings and len(args) == 1:  # one function for a list of values
             k = strings[0]
             vals = [args[k]] + [s.proper() for _ in range(n - 1)]
             q = q0.replace(args[k], ", ".join(vals[:-1]) + " and " + vals[-1], 1)
-            todo = [(q, name, {k: v}) for v in vals]
+            todo = [(q, name, {k: v}, task) for v in vals]
         else:
             q = None
     else:
@@ -610,16 +622,15 @@ def loop_branch(s, effort, make, long=False):
     stop = s.r.randint(0, n)
     hist, said_all = [("user", q)], []
     for i in range(stop):
-        _, name, args = todo[i]
-        if effort != "low" and s.r.random() < 0.85:
-            hist.append(("analysis", f"Step {i + 1}. {tool_think(s, name, args, effort)}"))
-        res = {s.pick(W.PARAMS): value(s, s.r.choice(["integer", "proper", "number", "text"]))[0]}
+        _, name, args, task = todo[i]
+        if s.r.random() < 0.85:
+            hist.append(("analysis", f"Step {i + 1}. {tool_think(s, name, args, effort, task)}"))
+        res = {s.r.choice(W.PARAMS): value(s, s.r.choice(["integer", "proper", "number", "text"]))[0]}
         said_all.append(f"{i + 1}: " + ", ".join(f"{k} {v if isinstance(v, str) else compact(v)}" for k, v in res.items()))
         hist += [("call", name, compact(args)), ("result", name, compact(res))]
     if stop < n:
-        _, name, args = todo[stop]
-        think = tool_think(s, name, args, effort)
-        return dict(history=hist, think=think and f"Step {stop + 1}. {think}", call=(name, compact(args)), task="loop")
+        _, name, args, task = todo[stop]
+        return dict(history=hist, think=f"Step {stop + 1}. {tool_think(s, name, args, effort, task)}", call=(name, compact(args)), task="loop")
     return dict(history=hist, think={"low": None, "medium": "All steps are done.", "high": "All steps are done. I report the results."}[effort],
                 answer=". ".join(said_all) + ".", task="loop")
 
@@ -679,6 +690,16 @@ def style_of(s):
 
 same = lambda ex, a: a
 
+
+def repeat_branch(s):
+    """Copying practice, most of it early in the training."""
+    items = [s.r.choice([s.word, s.word, s.proper, lambda: value(s, s.r.choice(["integer", "code", "email", "time", "date"]))[1]])() for _ in range(s.r.randint(2, 14))]
+    text = s.r.choice([" ", " ", ", ", "_"]).join(items)
+    quote = s.r.random()
+    q = s.r.choice(["Repeat: {t}", "Say {t}", "Repeat after me: {t}", "Copy this: {t}", "repeat {t}", "Write {t}"]).format(t=f'"{text}"' if quote < 0.2 else text)
+    return dict(history=[("user", q)], think=None, answer=text, task="repeat")
+
+
 # ---- branches, packs, examples ---------------------------------------------------------------------------------------
 
 PLAIN = {"sum": 18, "difference": 24, "product": 32, "compare": 8, "count": 10, "reverse": 10, "honest": 13}
@@ -732,6 +753,8 @@ def head_and_maker(s, kind, effort):
         x = s.r.random()
         text, style = (None, same) if x < 0.55 else (neutral, same) if x < 0.68 else style_of(s)
         return (effort, date, text, None, None), lambda task=None: plain_branch(s, effort, style, task)
+    if kind == "repeat":
+        return (effort, date, neutral if s.r.random() < 0.2 else None, None, None), lambda task=None: repeat_branch(s) if task == "repeat" or not task and s.r.random() < 0.25 else lookup_branch(s, effort)
     if kind == "json":
         fmt, make = json_format(s)
         text = neutral if s.r.random() < 0.5 else s.r.choice(["Answer with JSON.", "Extract the data as JSON.", "Fill in the form.", None])
@@ -769,8 +792,28 @@ def history(h):
     return out + H.PROMPT
 
 
-def pick_kind(rng):
-    kind = rng.choices(["plain", "tools", "json"], [52, 42, 6])[0]
+def lookup_branch(s, effort):
+    """Answering from facts in the question: a name leads to its value."""
+    facts = {}
+    for _ in range(s.r.randint(1, 6)):
+        p, schema, kind = parameter(s, facts)
+        if kind in ("boolean", "enum"):
+            kind = "text"
+        facts[p] = value(s, kind)[1]
+    link = s.r.choice([" is ", " = ", ": ", " "])
+    text = s.r.choice([", ", ", ", "; ", ". "]).join(f"{k.replace('_', ' ')}{link}{v}" for k, v in facts.items())
+    want = s.r.sample(list(facts), s.r.randint(1, min(3, len(facts))))
+    names = " and ".join(k.replace("_", " ") for k in want)
+    q = s.r.choice(["{t}. What is the {n}?", "{t}. Tell me the {n}.", "Given {t}, what is the {n}?", "{t}. Which {n}?", "Find the {n} in: {t}"]).format(t=text, n=names)
+    ans = ", ".join(facts[k] for k in want)
+    think = {"low": None, "medium": "The answer is in the question.", "high": "The answer is in the question: " + ", ".join(f"{k.replace('_', ' ')} = {facts[k]}" for k in want) + "."}[effort]
+    return dict(history=[("user", q)], think=think, answer=ans, task="lookup")
+
+
+def pick_kind(rng, step=100000):
+    """The kind of pack and its effort; copying practice fades over the first steps."""
+    repeat = max(10, 40 - step / 60)
+    kind = rng.choices(["plain", "tools", "json", "repeat"], [42, 46, 12, repeat])[0]
     return kind, rng.choices(EFFORTS, [25, 40, 35])[0]
 
 
@@ -789,7 +832,7 @@ def pack(vocab, seed, step, row, length):
     rng = random.Random(f"{seed}/{step}/{row}")
     s = Source(rng)
     while True:
-        kind, effort = pick_kind(rng)
+        kind, effort = pick_kind(rng, step)
         head, make = head_and_maker(s, kind, effort)
         ids = vocab.tokens(prefix(head))
         if len(ids) < 0.7 * length:
@@ -814,7 +857,7 @@ def pack(vocab, seed, step, row, length):
     return ids + [vocab.control["<|endoftext|>"]] * pad, pos + [0] * pad, seg + [-1] * pad, on + [0] * pad, tasks
 
 
-TASK_KIND = {"call": "tools", "result": "tools", "loop": "tools", "longloop": "tools", "nofit": "tools", "other": "tools", "json": "json"}
+TASK_KIND = {"call": "tools", "result": "tools", "loop": "tools", "longloop": "tools", "nofit": "tools", "other": "tools", "json": "json", "lookup": "repeat", "repeat": "repeat"}
 
 
 def example(task, effort, rng):
@@ -825,7 +868,7 @@ def example(task, effort, rng):
         tool, make = menu[0]
         tools = [m[0] for m in menu]
         s.r.shuffle(tools)
-        b = call_branch(s, effort, lambda: (lambda q: (q[0], tool["name"], q[1]))(make()))
+        b = call_branch(s, effort, lambda: (lambda q: (q[0], tool["name"], q[1], task_of(tool)))(make()))
         head = (effort, random_date(s.r), None, tools, None)
         return prefix(head) + history(b["history"]), b
     head, make = head_and_maker(s, TASK_KIND.get(task, "plain"), effort)

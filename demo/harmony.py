@@ -29,6 +29,16 @@ def compact_ranks():
     return {t: i for i, t in enumerate(kept)}
 
 
+def spelling_groups():
+    """Token ids that spell one word: with or without a leading space or mark, in any case."""
+    groups = {}
+    for token, i in compact_ranks().items():
+        word = token.lower() if token[:1].isalpha() else token[1:].lower()
+        if word.isalpha() and word.isascii():
+            groups.setdefault(word, []).append(i)
+    return [g for g in groups.values() if len(g) > 1]
+
+
 class Vocab:
     def __init__(self):
         self.ranks = compact_ranks()

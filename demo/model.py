@@ -83,10 +83,62 @@ class Demo(torch.nn.Module):
             m.w1, m.b1 = P(E, 2 * I, D, std=w), Z(E, 2 * I)  # rows interleaved gate, up as published
             m.w2, m.b2 = P(E, D, I, std=out * 1.5), Z(E, D)
             self.blocks.append(m)
+        self.start_copying(g)
         inv, conc = yarn_inv_freq(c)
         pos = torch.arange(4096).float()[:, None] * inv[None]
         self.register_buffer("cos", pos.cos() * conc, persistent=False)
         self.register_buffer("sin", pos.sin() * conc, persistent=False)
+
+    @torch.no_grad()
+    def start_copying(self, g):
+        """Start near the circuit every copying task needs, which plain random weights take millions of tokens to find.
+
+        The windowed layers get two heads that look one and two tokens back (their query and key biases peak at that distance under RoPE);
+        the full layers compare what those heads wrote with the current token and pass on the token found; the unembedding is a
+        rotated copy of the embedding, so that passing on is one shared linear map. Everything remains trainable.
+        """
+        c = self.c
+        D, H, K, hd = c["hidden"], c["heads"], c["kv_heads"], c["head_dim"]
+        orth = lambda a, b: torch.linalg.qr(torch.randn(max(a, b), min(a, b), generator=g))[0] if a >= b else torch.linalg.qr(torch.randn(b, a, generator=g))[0].t()
+        inv, _ = yarn_inv_freq(c)
+        slow = list(range(6, hd // 2)) + list(range(hd // 2 + 6, hd))  # dimensions that hardly turn within a conversation
+        turn = orth(D, D)
+        self.head.copy_(self.embed @ turn * (D**-0.5))
+        read, back1, back2 = orth(hd, D), orth(D, hd), orth(D, hd)
+        for n, m in enumerate(self.blocks):
+            q, k, v = m.qkv[: H * hd].view(H, hd, D), m.qkv[H * hd : (H + K) * hd].view(K, hd, D), m.qkv[(H + K) * hd :].view(K, hd, D)
+            o = m.o.view(D, H, hd)
+            if n % 2 == 0:
+                qb, kb = m.qkv_b[: H * hd].view(H, hd), m.qkv_b[H * hd : (H + K) * hd].view(K, hd)
+                q[:2] *= 0.1
+                k[0] *= 0.1
+                kb[0, :3] = 5.0
+                for h, gap in ((0, 1.0), (1, 2.0)):  # rotate the query back so that the best key is `gap` tokens earlier
+                    qb[h, :3] = 5.0 * torch.cos(-gap * inv[:3])
+                    qb[h, hd // 2 : hd // 2 + 3] = 5.0 * torch.sin(-gap * inv[:3])
+                v[0] = read
+                o[:, 0], o[:, 1] = back1 * 0.5, back2 * 0.5
+            else:
+                part = orth(len(slow), hd)
+                for h in range(H):
+                    q[h] *= 0.3
+                    q[h, slow] = 2.0 * part @ (read if h < H // K else back1.t() * 1.5)
+                k *= 0.3
+                k[0, slow] = 2.0 * 1.5 * part @ back1.t()
+                k[1, slow] = 2.0 * 1.5 * part @ back2.t()
+                for j in range(K):
+                    v[j] = orth(hd, D)
+                    for h in range(j * H // K, (j + 1) * H // K):
+                        o[:, h] = (v[j] @ turn).t() * 0.8
+
+    @torch.no_grad()
+    def relate_spellings(self, groups, share=0.5):
+        """Give " word", "word", ".word" and "Word" a common part in both tables, so that copying across spellings is near at hand."""
+        for table in (self.embed, self.head):
+            for g in groups:
+                rows = table[g]
+                others = (rows.sum(0, keepdim=True) - rows) / (len(g) - 1)
+                table[g] = (rows + share * others) * (1 + share**2) ** -0.5
 
     def expert_weights(self, quantise):
         """Per layer (w1 [E*2I, D] gates first then ups, b1, w2 [D, E*I], b2), fake-quantised when asked."""
