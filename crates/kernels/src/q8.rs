@@ -107,6 +107,7 @@ pub(crate) struct TileBlock {
     /// `[8, T]` of four values in stored order: four times the even elements, four times the odd.
     pub(crate) fours: [[[i8; 4]; TILE_TOKENS]; 8],
     pub(crate) scales: [f32; TILE_TOKENS],
+    /// Minus the corrections of the rows, ready to be added.
     pub(crate) corrections: [i32; TILE_TOKENS],
 }
 
@@ -143,7 +144,7 @@ pub(crate) fn pack_tiles(pool: &Pool, rows: &Q8Rows) -> Vec<TileBlock> {
                     fours[token] = *four;
                 }
                 block.scales[token] = row.scales[b];
-                block.corrections[token] = row.corrections[b];
+                block.corrections[token] = -row.corrections[b];
             }
         }
     });

@@ -294,7 +294,7 @@ fn add_block<const T: usize>(
     // SAFETY: eight scales.
     let scales = unsafe { _mm256_loadu_ps(scales.as_ptr()) };
     for (t, (sum, wide)) in sums.iter_mut().zip(wide).enumerate() {
-        let value = _mm256_cvtepi32_ps(_mm256_sub_epi32(wide, _mm256_set1_epi32(x.corrections[t])));
+        let value = _mm256_cvtepi32_ps(_mm256_add_epi32(wide, _mm256_set1_epi32(x.corrections[t])));
         *sum = _mm256_fmadd_ps(value, _mm256_mul_ps(_mm256_set1_ps(x.scales[t]), scales), *sum);
     }
 }
