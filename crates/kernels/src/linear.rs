@@ -112,6 +112,10 @@ enum Weights<'a> {
 /// Rows of a panel: 16 rows of 2,880 floats are 184 KB, a part of a core's second cache; and 16 bf16 columns are
 /// half a cache line of a transposed matrix.
 const PANEL_ROWS: usize = 16;
+/// Columns of a panel of a transposed matrix that is read once: four cache lines a row.
+const PANEL_COLUMNS: usize = 128;
+/// Up to so many tokens the stored weights are read directly.
+const FEW_TOKENS: usize = 4;
 /// Tokens multiplied with a panel at a time; their sums take 6 KB of the nearest cache.
 #[cfg(target_arch = "x86_64")]
 const TOKEN_BLOCK: usize = 12;
@@ -131,9 +135,10 @@ fn linear_f32(
         return;
     }
     let out = SharedRows::new(out, dims.n);
-    pool.run(dims.n.div_ceil(PANEL_ROWS), |panel| {
-        let first = panel * PANEL_ROWS;
-        let rows = PANEL_ROWS.min(dims.n - first);
+    let panel_rows = w.panel_rows(pool.tier(), dims);
+    pool.run(dims.n.div_ceil(panel_rows), |panel| {
+        let first = panel * panel_rows;
+        let rows = panel_rows.min(dims.n - first);
         let panel = Panel { out: &out, first, rows, dims, w, bias: bias.map(|bias| &bias[first..][..rows]) };
         match pool.tier() {
             Tier::Scalar => panel.scalar(x),
@@ -144,6 +149,16 @@ fn linear_f32(
             Tier::Avx2 | Tier::Avx512Vnni => unreachable!("not supported here"),
         }
     });
+}
+
+impl Weights<'_> {
+    /// Outputs of a task.
+    fn panel_rows(&self, tier: Tier, dims: LinearDims) -> usize {
+        match self {
+            Weights::Bf16Transposed(_) if tier != Tier::Scalar && dims.t <= FEW_TOKENS => PANEL_COLUMNS,
+            _ => PANEL_ROWS,
+        }
+    }
 }
 
 /// Some consecutive rows of the matrix, for all tokens.
@@ -207,15 +222,10 @@ impl Panel<'_> {
     fn avx2(&self, x: &[f32]) {
         let LinearDims { t, k, .. } = self.dims;
         if k == 0 {
-            return (0..t).for_each(|t| self.write(t, 0, &[0.0; PANEL_ROWS][..self.rows]));
+            return (0..t).for_each(|t| self.write(t, 0, &[0.0; PANEL_COLUMNS][..self.rows]));
         }
-        let mut few = [0.0; PANEL_ROWS * avx2_gemv::FEW_TOKENS];
-        if t <= avx2_gemv::FEW_TOKENS && self.few_avx2(&mut few[..t * self.rows], x) {
-            return few
-                .chunks(self.rows)
-                .take(t)
-                .enumerate()
-                .for_each(|(t, products)| self.write(t, 0, products));
+        if t <= FEW_TOKENS && self.few_avx2(x) {
+            return;
         }
         let num_sums = TOKEN_BLOCK * self.rows;
         with_scratch(self.rows * k + num_sums * (LANES + 1), |scratch: &mut [f32]| {
@@ -234,24 +244,32 @@ impl Panel<'_> {
         });
     }
 
-    /// Products for few tokens straight from the stored form, where there is a way.
+    /// Products for few tokens straight from the stored form; false where there is no such way.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
-    fn few_avx2(&self, products: &mut [f32], x: &[f32]) -> bool {
-        let LinearDims { t, k, .. } = self.dims;
+    fn few_avx2(&self, x: &[f32]) -> bool {
+        let LinearDims { t, n, k } = self.dims;
+        let (first, rows) = (self.first, self.rows);
+        let mut products = [0.0; PANEL_COLUMNS * FEW_TOKENS];
+        let products = &mut products[..t * rows];
         match self.w {
-            Weights::Bf16(w) => {
-                avx2_gemv::products_bf16(products, &w[self.first * k..][..self.rows * k], x, k);
-                true
+            Weights::Bf16(w) => avx2_gemv::products_bf16(products, &w[first * k..][..rows * k], x, k),
+            Weights::Bf16Transposed(w) if rows.is_multiple_of(LANES) => {
+                with_scratch(LANES * products.len(), |lanes: &mut [f32]| {
+                    avx2_gemv::products_transposed(products, lanes, w, x, first..first + rows, n);
+                });
             }
             Weights::Mxfp4(w) if t == 1 => {
-                let range = self.first * k / BLOCK_VALUES..(self.first + self.rows) * k / BLOCK_VALUES;
+                let range = first * k / BLOCK_VALUES..(first + rows) * k / BLOCK_VALUES;
                 let blocks = &w.blocks[range.start * BLOCK_BYTES..range.end * BLOCK_BYTES];
                 avx2_gemv::products_mxfp4(products, blocks, &w.scales[range], x);
-                true
             }
-            _ => false,
+            _ => return false,
         }
+        for (t, products) in products.chunks_exact(rows).enumerate() {
+            self.write(t, 0, products);
+        }
+        true
     }
 
     #[cfg(target_arch = "x86_64")]

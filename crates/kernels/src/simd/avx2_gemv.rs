@@ -1,6 +1,6 @@
 //! AVX2 forms of the f32 product for few tokens, straight from the stored weights.
 //!
-//! Entry points: [`products_bf16`], [`products_mxfp4`]. With few tokens a weight is used only a few times, so writing it
+//! Entry points: [`products_bf16`], [`products_transposed`], [`products_mxfp4`]. With few tokens a weight is used only a few times, so writing it
 //! out as f32 first (`avx2_f32.rs`) would cost more than it saves; here it is widened in registers. The lanes and
 //! the tree are the same, so the bits are.
 //!
@@ -15,10 +15,7 @@ use crate::lanes::{LANES, tree};
 use crate::mxfp4::{BLOCK_BYTES, BLOCK_VALUES};
 use crate::simd::avx2_f32::{Codes, fold, widen_eight};
 
-/// Up to so many tokens these forms are the faster ones.
-pub(crate) const FEW_TOKENS: usize = 4;
-
-/// `out[t][r] = dot(x[t], w[r])` for 1 to [`FEW_TOKENS`] tokens.
+/// `out[t][r] = dot(x[t], w[r])` for 1 to 4 tokens.
 ///
 /// Shapes: `out [T, rows]`, `w [rows, K]`, `x [T, K]`.
 #[target_feature(enable = "avx2,fma")]
@@ -103,6 +100,55 @@ fn fold_with_tail(sums: __m256, w: &[bf16], x: &[f32]) -> f32 {
         *lane = widen(*w).mul_add(*x, *lane);
     }
     tree(&lanes)
+}
+
+/// Rows of a transposed matrix to fetch ahead. Each is on a page of its own, where the processor's own prefetching
+/// does not follow.
+const ROWS_AHEAD: usize = 16;
+
+/// `out[t][r] = dot(x[t], column first + r of w)`: each row of `w` is added to the sums of its lane, all columns at once.
+///
+/// Shapes: `out [T, columns]`, `lanes [T, 8, columns]` (scratch), `w [K, N]`, `x [T, K]`; columns a multiple of 8.
+#[target_feature(enable = "avx2,fma")]
+pub(crate) fn products_transposed(
+    out: &mut [f32],
+    lanes: &mut [f32],
+    w: &[bf16],
+    x: &[f32],
+    columns: std::ops::Range<usize>,
+    n: usize,
+) {
+    let (k, len) = (w.len() / n, columns.len());
+    let tokens = x.len() / k;
+    assert!(columns.end <= n && w.len() == n * k && x.len() == tokens * k && len.is_multiple_of(LANES));
+    assert!(out.len() == tokens * len && lanes.len() == LANES * out.len());
+    lanes.fill(0.0);
+    for i in 0..k {
+        // A place past the end is never read, only hinted at.
+        let ahead = w.as_ptr().wrapping_add((i + ROWS_AHEAD) * n + columns.start);
+        for line in (0..len).step_by(32) {
+            _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(line).cast());
+        }
+        for c in (0..len).step_by(LANES) {
+            // SAFETY: row i of w has columns `columns.start + c .. + 8` (asserted).
+            let eight = unsafe { _mm_loadu_si128(w.as_ptr().add(i * n + columns.start + c).cast()) };
+            let w = widen_eight(eight);
+            for t in 0..tokens {
+                let x = _mm256_set1_ps(x[t * k + i]);
+                let place = (t * LANES + i % LANES) * len + c;
+                // SAFETY: `t < tokens`, so the place and seven more are within `lanes` (asserted).
+                unsafe {
+                    let sum = lanes.as_mut_ptr().add(place);
+                    _mm256_storeu_ps(sum, _mm256_fmadd_ps(w, x, _mm256_loadu_ps(sum)));
+                }
+            }
+        }
+    }
+    for (out, lanes) in out.chunks_exact_mut(len).zip(lanes.chunks_exact(LANES * len)) {
+        for (c, out) in out.iter_mut().enumerate() {
+            *out = tree(&std::array::from_fn(|lane| lanes[lane * len + c]));
+        }
+    }
 }
 
 /// `out[r] = dot(x, w[r])` for one token.

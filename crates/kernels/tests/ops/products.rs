@@ -50,6 +50,8 @@ fn cases() -> Vec<Case> {
             (5, 19, 2880),
             (2, 9, 4096),
             (4, 16, 4096),
+            (1, 296, 96),
+            (4, 136, 64),
         ] {
             cases.push(Case { op, t, n, k, x: Fill::Random, w: Fill::Random });
         }
