@@ -28,7 +28,7 @@ Try it:
 Without --model every command uses the embedded demo model, a small one that ships inside this binary to show that
 everything works. `gptoss pull openai/gpt-oss-20b` fetches a real one.";
 
-const MODEL: &str = "demo (the embedded demo model) | a checkpoint folder | synthetic:PRESET[@SEED] | ORG/NAME after `gptoss pull`";
+const MODEL: &str = "demo (the embedded demo model) | a checkpoint folder | a .gguf file | synthetic:PRESET[@SEED] | ORG/NAME after `gptoss pull`";
 
 /// The commands, in the order of the help.
 #[derive(Debug, Subcommand)]
@@ -160,7 +160,7 @@ pub struct ComputeArgs {
 /// `gptoss inspect`.
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// demo | a preset such as gpt-oss-120b | a checkpoint folder | synthetic:PRESET[@SEED] | ORG/NAME after `gptoss pull`
+    /// demo | a preset such as gpt-oss-120b | a checkpoint folder | a .gguf file | synthetic:PRESET[@SEED] | ORG/NAME after `gptoss pull`
     #[arg(value_name = "M", default_value = "demo")]
     pub model: String,
     /// Tokens of context to plan memory for [default: the model's, at most 32768]

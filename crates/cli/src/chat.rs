@@ -71,7 +71,7 @@ impl Chat {
         }
         let model = match self.speaker.is_demo {
             true => {
-                "the embedded demo model: small, trained on sums, words and function calls, and no gpt-oss"
+                "the embedded demo model, a small one that knows sums, words\nand function calls and is no released gpt-oss"
                     .to_owned()
             }
             false => self.speaker.name.clone(),
@@ -145,7 +145,7 @@ impl Chat {
                 Err(error) => {
                     // What the turn could not be taken with is taken back; all that was said before stays.
                     self.turns.truncate(kept);
-                    return Ok(self.complain(error)?);
+                    return self.complain(error);
                 }
             };
             self.turns.extend(outcome.messages.iter().cloned());
@@ -168,6 +168,7 @@ impl Chat {
             speaker.take_turn(&conversation, cancel, &mut |event| display.show(event, cancel))
         });
         display.finish()?;
+        self.editor.leave_a_line()?;
         Ok(outcome?)
     }
 

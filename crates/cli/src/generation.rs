@@ -22,7 +22,7 @@ use crate::args::{Date, Effort, GenerationArgs, SamplingArgs};
 use crate::failure::usage;
 use crate::functions;
 use crate::generation_config::GenerationConfig;
-use crate::model_source::{Opened, default_context};
+use crate::model_source::{Opened, context};
 use crate::today::today;
 
 /// Bits of a drawn seed: as many as a JSON number holds exactly everywhere.
@@ -106,14 +106,7 @@ pub fn prepare(args: &GenerationArgs) -> Result<(Speaker, Setup)> {
     let config = opened.checkpoint.config();
     let sampling = sampling_params(&args.sampling, &opened.generation_config);
     Sampling::parse(&sampling, config.vocab_size).map_err(|error| usage(error.to_string()))?;
-    let context = args.context.map_or_else(|| default_context(config), |context| context as usize);
-    if context > config.max_position_embeddings {
-        let most = config.max_position_embeddings;
-        return Err(usage(format!(
-            "--context {context} is more than {} was made for: at most {most}",
-            opened.source.name()
-        )));
-    }
+    let context = context(args.context, config, &opened.source)?;
     let setup = setup(args, opened.source.is_demo())?;
     let vocab = opened.vocab()?;
     render(&vocab, &setup.conversation(&[]), RenderOptions::default())

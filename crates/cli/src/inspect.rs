@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::args::{InspectArgs, PrecisionArg};
 use crate::chart::{self, ChartPoint};
-use crate::model_source::{ModelSource, Opened, default_context, precision};
+use crate::model_source::{ModelSource, Opened, context, precision};
 
 /// Memory sizes that the plan is held against, in GB of 10^9 bytes.
 const GIGABYTES: [u64; 3] = [16, 24, 80];
@@ -58,7 +58,7 @@ impl Report {
         let config = opened.checkpoint.config().clone();
         let model = ModelConfig::from_checkpoint(&config)?;
         let expert_format = opened.checkpoint.expert_format();
-        let context = args.context.map_or_else(|| default_context(&config), |context| context as usize);
+        let context = context(args.context, &config, &opened.source)?;
         Ok(Report {
             name: opened.source.name(),
             is_demo: opened.source.is_demo(),

@@ -260,9 +260,18 @@ pub fn tiny_vocab() -> Vocab {
     Vocab::truncated(Preset::Tiny.config().vocab_size - NUM_CONTROLS, MultiDigit::Keep)
 }
 
-/// The context that is kept room for unless the user says otherwise. Units: tokens.
-pub fn default_context(config: &Config) -> usize {
-    config.max_position_embeddings.min(DEFAULT_CONTEXT_MAX)
+/// The context to keep room for: what `--context` says, else the model's own up to a bound. Units: tokens.
+///
+/// Errors: more than the model was made for.
+pub fn context(argument: Option<u32>, config: &Config, source: &ModelSource) -> Result<usize> {
+    let most = config.max_position_embeddings;
+    match argument.map(|context| context as usize) {
+        None => Ok(most.min(DEFAULT_CONTEXT_MAX)),
+        Some(context) if context <= most => Ok(context),
+        Some(context) => {
+            Err(usage(format!("--context {context} is more than {} holds: at most {most}", source.name())))
+        }
+    }
 }
 
 fn threads(compute: &ComputeArgs) -> usize {

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::args::{FormArg, RenderArgs};
 use crate::input::{self, Source};
+use crate::terminal;
 use crate::tokenize::{from_line, vocab_of, write_ids};
 
 #[derive(Deserialize)]
@@ -79,7 +80,7 @@ fn show(vocab: &Vocab, rendered: &Rendered) -> Result<()> {
         write_ids(&mut output, &mask.iter().map(|&bit| u32::from(bit)).collect::<Vec<_>>())?;
     }
     writeln!(output)?;
-    output.write_all(&vocab.decode(&rendered.tokens)?)?;
+    output.write_all(&terminal::safe_bytes_for_stdout(vocab.decode(&rendered.tokens)?))?;
     writeln!(output)?;
     Ok(output.flush()?)
 }

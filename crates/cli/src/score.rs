@@ -13,6 +13,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
 use gptoss_model::{Batch, KvCache, LogitRows, Model, log_prob, log_sum_exp};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::args::{ComputeArgs, PrecisionArg, ScoreArgs};
@@ -30,10 +31,8 @@ const STEP_TOKENS: usize = 128;
 struct Scores {
     /// Of each token but the first, in nats.
     logprobs: Vec<f64>,
-    /// Sum over the rows of KL(exact ‖ fast), in nats; None when only one model ran.
-    kl_sum: Option<f64>,
-    kl_max: f64,
-    rows: usize,
+    /// KL(exact ‖ fast) of each row, in nats; empty when only one model ran.
+    divergences: Vec<f64>,
 }
 
 /// Runs the command.
@@ -104,7 +103,7 @@ impl Scored {
 
     /// Computes every row of logits in order, shows each to `on_row`, and keeps the scores.
     fn run(&self, tokens: &[u32], on_row: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<Scores> {
-        let mut scores = Scores { kl_sum: self.exact.is_some().then_some(0.0), ..Scores::default() };
+        let mut scores = Scores::default();
         let mut cache = self.model.new_cache(tokens.len());
         let mut exact_cache = self.exact.as_ref().map(|model| model.new_cache(tokens.len()));
         let mut progress = Progress::new("scoring", Unit::Tokens);
@@ -136,7 +135,6 @@ impl Scored {
 
 impl Scores {
     fn add(&mut self, row: &[f32], next: Option<u32>) {
-        self.rows += 1;
         self.logprobs.extend(next.map(|token| log_prob(row, token)));
     }
 
@@ -148,9 +146,7 @@ impl Scores {
             log_p.exp() * (log_p - log_q)
         });
         // Rounding can make the sum of a divergence that is zero a hair negative.
-        let divergence = terms.sum::<f64>().max(0.0);
-        self.kl_sum = self.kl_sum.map(|sum| sum + divergence);
-        self.kl_max = self.kl_max.max(divergence);
+        self.divergences.push(terms.sum::<f64>().max(0.0));
     }
 
     fn mean_logprob(&self) -> Option<f64> {
@@ -158,9 +154,22 @@ impl Scores {
         (count > 0).then(|| self.logprobs.iter().sum::<f64>() / count as f64)
     }
 
-    fn kl_mean(&self) -> Option<f64> {
-        self.kl_sum.map(|sum| sum / self.rows.max(1) as f64)
+    fn divergence(&self) -> Option<Divergence> {
+        let mut sorted = self.divergences.clone();
+        sorted.sort_by(f64::total_cmp);
+        let max = *sorted.last()?;
+        let mean = sorted.iter().sum::<f64>() / sorted.len() as f64;
+        Some(Divergence { mean, median: sorted[sorted.len() / 2], max })
     }
+}
+
+/// How far fast mode is from exact, in nats. A few tokens that the model cannot predict, where another expert is chosen, can make up most
+/// of the mean; the median says what is usual.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Divergence {
+    mean: f64,
+    median: f64,
+    max: f64,
 }
 
 /// The scores, while the logits go to a safetensors file: one tensor `logits` [T, V], f32, little endian.
@@ -205,7 +214,7 @@ fn print(args: &ScoreArgs, opened: &Opened, tokens: &[u32], scores: &Scores) -> 
             "logprobs": logprobs,
             "mean_logprob": mean,
             "perplexity": perplexity,
-            "kl_to_exact": scores.kl_mean().map(|kl| json!({"mean": kl, "max": scores.kl_max})),
+            "kl_to_exact": scores.divergence(),
         });
         input::write_json_line(&mut out, &object)?;
         return Ok(out.flush()?);
@@ -218,8 +227,11 @@ fn print(args: &ScoreArgs, opened: &Opened, tokens: &[u32], scores: &Scores) -> 
             tokens.len()
         )?;
     }
-    if let Some(kl) = scores.kl_mean() {
-        writeln!(out, "fast against exact: mean KL {kl:.3e} nats, largest {:.3e}", scores.kl_max)?;
+    if let Some(Divergence { mean, median, max }) = scores.divergence() {
+        writeln!(
+            out,
+            "fast against exact: mean KL {mean:.3e} nats (median {median:.3e}, largest {max:.3e})"
+        )?;
     }
     Ok(out.flush()?)
 }

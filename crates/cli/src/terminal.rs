@@ -47,6 +47,11 @@ pub fn safe_for_stdout(text: &str) -> String {
     if io::stdout().is_terminal() { safe(text) } else { text.to_owned() }
 }
 
+/// The same for bytes that may not be UTF-8: a pipe gets them as they are.
+pub fn safe_bytes_for_stdout(bytes: Vec<u8>) -> Vec<u8> {
+    if io::stdout().is_terminal() { safe(&String::from_utf8_lossy(&bytes)).into_bytes() } else { bytes }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

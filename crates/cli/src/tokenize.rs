@@ -18,6 +18,7 @@ use crate::args::{TokenizeArgs, VocabArgs, VocabName};
 use crate::failure::usage;
 use crate::input::{self, Source};
 use crate::model_source::Opened;
+use crate::terminal;
 
 #[derive(Deserialize)]
 struct TextLine {
@@ -90,7 +91,7 @@ fn decode_one(vocab: &Vocab, text: Option<&str>) -> Result<()> {
         None => ("standard input", Source::Stdin.read_text()?),
     };
     let ids = input::parse_token_ids(&text).with_context(|| format!("{name} holds no token ids"))?;
-    let bytes = vocab.decode(&ids)?;
+    let bytes = terminal::safe_bytes_for_stdout(vocab.decode(&ids)?);
     let mut output = io::stdout().lock();
     output.write_all(&bytes)?;
     if is_for_people() {

@@ -6,7 +6,7 @@
 
 use std::env;
 use std::fs;
-use std::io::{self, BufRead, IsTerminal};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -54,6 +54,14 @@ impl Editor {
         Ok(Editor::Terminal(Box::new(editor), file))
     }
 
+    /// Sets the next prompt off from what was said; a pipe has no prompt.
+    pub fn leave_a_line(&self) -> io::Result<()> {
+        match self {
+            Editor::Terminal(..) => writeln!(io::stdout()),
+            Editor::Pipe(..) => Ok(()),
+        }
+    }
+
     /// Reads a line; the prompt is shown on a terminal only.
     pub fn read(&mut self, prompt: &str) -> Result<Typed> {
         match self {
@@ -72,6 +80,10 @@ impl Editor {
             },
             Editor::Pipe(reader, number) => {
                 *number += 1;
+                if io::stdin().is_terminal() {
+                    // Only the output is a pipe: the person at the keyboard still needs to know whose turn it is.
+                    write!(io::stderr(), "{prompt}")?;
+                }
                 let mut line = Vec::new();
                 if reader.read_until(b'\n', &mut line).context("cannot read standard input")? == 0 {
                     return Ok(Typed::End);
@@ -88,10 +100,9 @@ fn remember(editor: &mut rustyline::Editor<(), FileHistory>, history: &mut Optio
     if line.trim().is_empty() || !editor.add_history_entry(line).unwrap_or(false) {
         return;
     }
-    if let Some(file) = history {
-        if editor.append_history(file).is_err() {
-            *history = None;
-        }
+    let kept = history.as_ref().is_none_or(|file| editor.append_history(file).is_ok());
+    if !kept {
+        *history = None;
     }
 }
 

@@ -145,6 +145,7 @@ fn a_prompt_longer_than_the_context() {
     let long = "word ".repeat(5000);
     run_with(&["run"], long.as_bytes()).fails(1, &["context", "4096"]);
     run(&["run", "hi", "--context", "8192"]).fails(2, &["--context 8192", "4096"]);
+    run(&["inspect", "gpt-oss-20b", "--context", "200000"]).fails(2, &["--context 200000", "131072"]);
 }
 
 /// A file that shrinks while it is mapped: the handler names it and ends the program with 1. The shard is so long that reading its scales

@@ -177,4 +177,23 @@ mod terminal {
         let history = std::fs::read_to_string(home.path().join(".local/state/gptoss/chat_history")).unwrap();
         assert!(history.contains("Hello") && !history.contains("never sent"), "{history}");
     }
+
+    /// In `run` Ctrl-C ends the answer and the program, with what there was of it and the code that shells expect.
+    #[test]
+    fn ctrl_c_ends_run_with_130() {
+        let bias: Vec<String> = (503..512).map(|id| format!("--logit-bias={id}=-100")).collect();
+        let mut args =
+            vec!["run", "Hello", "--model", "synthetic:tiny", "--seed", "1", "--context", "100000"];
+        args.extend(bias.iter().map(String::as_str));
+        let mut child =
+            crate::program::gptoss(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut stdout = child.stdout.take().unwrap();
+        // The first byte of the answer says that the turn has begun.
+        let mut answer = vec![0];
+        stdout.read_exact(&mut answer).unwrap();
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        stdout.read_to_end(&mut answer).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        assert!(answer.ends_with(b"\n"));
+    }
 }

@@ -4,8 +4,10 @@
 
 mod bad_input;
 mod chat;
+mod demo;
 mod generate;
 mod inspect;
 mod lines;
 mod program;
 mod score;
+mod scripted;

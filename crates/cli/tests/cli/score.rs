@@ -8,6 +8,10 @@ use serde_json::{Value, json};
 
 /// Largest difference to the official implementation's logits that exact mode may show.
 const TOLERANCE: f32 = 2e-3;
+/// Bounds of the KL divergence of fast from exact on `testdata/tiny`, in nats: random weights route tokens by a hair's breadth, so a few
+/// of them take other experts.
+const KL_MEDIAN_MAX: f64 = 2e-3;
+const KL_MEAN_MAX: f64 = 2e-2;
 
 fn f32s(bytes: &[u8]) -> Vec<f32> {
     bytes.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect()
@@ -57,17 +61,26 @@ fn exact_mode_gives_the_official_logits() {
     check_golden("tiny-yarn");
 }
 
+/// The mean is held against its bound on the demo's own answers by the engine's tests; here on random weights and ids.
 #[test]
 fn fast_mode_prints_its_divergence_from_exact() {
-    let text = "What is 27 + 58? Count the letters of the word harmony, then say it backwards.";
-    let args = ["score", "--text", "-", "--json"];
-    let report: Value = serde_json::from_str(&run_with(&args, text.as_bytes()).ok()).unwrap();
-    let kl = report["kl_to_exact"]["mean"].as_f64().unwrap();
-    assert!((0.0..2e-3).contains(&kl), "{kl}");
-    let shown = run_with(&["score", "--text", "-"], text.as_bytes()).ok();
+    let golden = testdata("tiny-logits.safetensors");
+    let (_, ids) = read(Path::new(&golden), "input_ids");
+    let ids: Vec<i64> =
+        ids.chunks_exact(8).map(|eight| i64::from_le_bytes(eight.try_into().unwrap())).collect();
+    let (model, ids) = (testdata("tiny"), json!(ids).to_string());
+    let score = |extra: &[&str]| {
+        let args = [&["score", "--model", &model, "--token-ids", "-"], extra].concat();
+        run_with(&args, ids.as_bytes()).ok()
+    };
+    let report: Value = serde_json::from_str(&score(&["--json"])).unwrap();
+    let kl = |key: &str| report["kl_to_exact"][key].as_f64().unwrap();
+    assert!(0.0 < kl("median") && kl("median") < KL_MEDIAN_MAX, "{report}");
+    assert!(0.0 < kl("mean") && kl("mean") < KL_MEAN_MAX && kl("mean") <= kl("max"), "{}", kl("mean"));
+    let shown = score(&[]);
     assert!(shown.contains("mean KL") && shown.contains("perplexity"), "{shown}");
-    let exact = run_with(&["score", "--text", "-", "--precision", "exact"], text.as_bytes()).ok();
-    assert!(!exact.contains("mean KL"), "{exact}");
+    assert!(!score(&["--precision", "exact"]).contains("mean KL"));
+    assert!(!score(&["--no-kl"]).contains("mean KL"));
 }
 
 #[test]
