@@ -25,8 +25,9 @@ Try it:
   gptoss chat                         a conversation with it
   gptoss inspect gpt-oss-120b         what a large model would need
 
-Without --model every command uses the embedded demo model, a small one that ships inside this binary to show that
-everything works. `gptoss pull openai/gpt-oss-20b` fetches a real one.";
+Without --model every command uses the embedded demo model, a small one inside
+this binary that shows everything at work. A real one is fetched by
+`gptoss pull openai/gpt-oss-20b`.";
 
 const MODEL: &str = "demo (the embedded demo model) | a checkpoint folder | a .gguf file | synthetic:PRESET[@SEED] | ORG/NAME after `gptoss pull`";
 
@@ -56,12 +57,12 @@ pub enum Command {
 /// `gptoss chat`.
 #[derive(Debug, Args)]
 pub struct ChatArgs {
-    /// The model and how it answers.
-    #[command(flatten)]
-    pub generation: GenerationArgs,
     /// Do not show the reasoning
     #[arg(long)]
     pub hide_reasoning: bool,
+    /// The model and how it answers.
+    #[command(flatten)]
+    pub generation: GenerationArgs,
 }
 
 /// `gptoss run`.
@@ -69,18 +70,19 @@ pub struct ChatArgs {
 pub struct RunArgs {
     /// The prompt; `-`, or nothing when standard input is a pipe, reads it from there
     pub prompt: Option<String>,
-    /// The model and how it answers.
-    #[command(flatten)]
-    pub generation: GenerationArgs,
     /// Print one JSON object: messages, reasoning, answer, calls, warnings, usage, timings, seed
     #[arg(long)]
     pub json: bool,
     /// Stream the reasoning to standard error
     #[arg(long)]
     pub show_reasoning: bool,
+    /// The model and how it answers.
+    #[command(flatten)]
+    pub generation: GenerationArgs,
 }
 
-/// What `chat` and `run` share: the model, the instructions and the sampling.
+/// What `chat` and `run` share: the model, the instructions and the sampling. Groups with a heading of their own stand last, because
+/// clap puts whatever follows them under it.
 #[derive(Debug, Args)]
 pub struct GenerationArgs {
     /// The model to talk to
@@ -98,15 +100,15 @@ pub struct GenerationArgs {
     /// The date the model is told: today, none, or YYYY-MM-DD [default: today; none for the demo]
     #[arg(long, value_name = "DATE", value_parser = Date::from_str)]
     pub date: Option<Date>,
-    /// How tokens are chosen.
-    #[command(flatten)]
-    pub sampling: SamplingArgs,
     /// Stop after this many new tokens [default: what the context still holds]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_tokens: Option<u32>,
     /// Tokens of context to keep room for [default: the model's, at most 32768]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub context: Option<u32>,
+    /// How tokens are chosen.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
     /// How the numbers are made.
     #[command(flatten)]
     pub compute: ComputeArgs,

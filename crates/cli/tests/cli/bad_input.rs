@@ -210,7 +210,12 @@ fn no_arguments_show_what_to_try() {
         assert!(ran.stderr.contains(hint), "{}", ran.stderr);
     }
     assert!(run(&["--help"]).ok().contains("gptoss inspect gpt-oss-120b"));
-    assert!(run(&["run", "--help"]).ok().contains("generation_config.json"));
+    let help = run(&["run", "--help"]).ok();
+    assert!(help.contains("generation_config.json"));
+    // A flag is listed under the heading it belongs to.
+    let place = |text: &str| help.find(text).unwrap_or_else(|| panic!("{text} in {help}"));
+    assert!(place("--max-tokens") < place("Sampling (") && place("--json") < place("Sampling ("));
+    assert!(place("Sampling (") < place("--seed") && place("Computation:") < place("--precision"));
 }
 
 #[test]

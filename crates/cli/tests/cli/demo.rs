@@ -4,6 +4,12 @@ use serde_json::Value;
 
 use crate::program::run;
 
+/// The first thing that the README promises.
+#[test]
+fn it_adds() {
+    assert_eq!(run(&["run", "What is 27 + 58?"]).ok(), "85\n");
+}
+
 /// Its own generation_config.json says that it takes its likeliest token, so no seed is needed to repeat an answer.
 #[test]
 fn without_any_flag_the_same_question_gets_the_same_answer() {
