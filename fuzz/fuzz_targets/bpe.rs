@@ -15,7 +15,10 @@ fuzz_target!(|bytes: &[u8]| {
     for vocab in [small, &*published] {
         let ids = vocab.encode_ids(&text);
         assert_eq!(vocab.decode(&ids).expect("encoded ids have text"), text.as_bytes());
-        assert!(ids.iter().all(|&id| matches!(vocab.token(id), Some(Token::Text(_)))), "text became structure");
+        assert!(
+            ids.iter().all(|&id| matches!(vocab.token(id), Some(Token::Text(_)))),
+            "text became structure"
+        );
     }
     if let Ok(read) = Vocab::from_tokenizer_json(bytes) {
         assert_eq!(read.decode(&read.encode_ids(&text)).expect("encoded ids have text"), text.as_bytes());

@@ -10,9 +10,14 @@ fuzz_target!(|input: (bool, Vec<u16>)| {
     static VOCAB: OnceLock<Arc<Vocab>> = OnceLock::new();
     let vocab = VOCAB.get_or_init(|| Arc::new(Vocab::truncated(2048, MultiDigit::Drop)));
     let (is_completion, ids) = input;
-    let mut parser = if is_completion { StreamParser::completion(vocab.clone()) } else { StreamParser::conversation(vocab.clone()) };
+    let mut parser = if is_completion {
+        StreamParser::completion(vocab.clone())
+    } else {
+        StreamParser::conversation(vocab.clone())
+    };
     // Beyond the vocabulary's 2029 ids lie unknown ones, and small values often: control tokens.
-    let ids = ids.into_iter().map(|id| if id < 256 { 2020 + u32::from(id) % 12 } else { u32::from(id) % 2040 });
+    let ids =
+        ids.into_iter().map(|id| if id < 256 { 2020 + u32::from(id) % 12 } else { u32::from(id) % 2040 });
     let mut events: Vec<ParseEvent> = ids.flat_map(|id| parser.push(id)).collect();
     let (last, parsed) = parser.finish();
     events.extend(last);
