@@ -7,6 +7,8 @@
 //! [`Workspace`] holds what a chunk needs between the ops, allocated once per forward pass and used by all layers;
 //! [`Step`] says which chunk this is. Neither knows tokens, logits or sampling.
 
+use std::sync::{Mutex, PoisonError};
+
 use gptoss_kernels::{
     AttentionDims, AttentionParams, LinearDims, Pool, Q8Rows, RopeAngles, attention, linear_dense, rmsnorm,
 };
@@ -117,7 +119,7 @@ pub(crate) fn attention_block(
     let normed = &mut work.normed[..t * sizes.hidden];
     let [query, attended] = [&mut work.query, &mut work.attended].map(|rows| &mut rows[..t * sizes.query]);
     let [key, value] = [&mut work.key, &mut work.value].map(|rows| &mut rows[..t * sizes.kv]);
-    normalize(normed, hidden, &weights.norm, step.config.rms_norm_eps);
+    normalize(step.pool, normed, hidden, &weights.norm, step.config.rms_norm_eps);
     linear(step.pool, query, normed, &weights.query);
     linear(step.pool, key, normed, &weights.key);
     linear(step.pool, value, normed, &weights.value);
@@ -159,10 +161,26 @@ fn attend(
 }
 
 /// RMSNorm of every row: `out [T, C]`, `x [T, C]`, `weight [C]`.
-pub(crate) fn normalize(out: &mut [f32], x: &[f32], weight: &[f32], eps: f32) {
-    for (out, x) in out.chunks_exact_mut(weight.len()).zip(x.chunks_exact(weight.len())) {
-        rmsnorm(out, x, weight, eps);
-    }
+pub(crate) fn normalize(pool: &Pool, out: &mut [f32], x: &[f32], weight: &[f32], eps: f32) {
+    let width = weight.len();
+    for_each_row(pool, out, width, |row, out| rmsnorm(out, &x[row * width..][..width], weight, eps));
+}
+
+/// Calls `fill(row, out)` for every row of `rows [T, width]`, shared between the threads of the pool.
+///
+/// The ops on rows are a few percent of a prompt's work, but only as long as one thread does not do them alone. Each
+/// lock is taken once and never waited for: it is what lets tasks write their own row without unsafe code.
+pub(crate) fn for_each_row(
+    pool: &Pool,
+    rows: &mut [f32],
+    width: usize,
+    fill: impl Fn(usize, &mut [f32]) + Sync,
+) {
+    let rows: Vec<_> = rows.chunks_exact_mut(width).map(Mutex::new).collect();
+    pool.run(rows.len(), |index| {
+        let mut row = rows[index].lock().unwrap_or_else(PoisonError::into_inner);
+        fill(index, &mut row);
+    });
 }
 
 /// Product with bias of every row: `out [T, N]`, `x [T, K]`.

@@ -15,7 +15,7 @@ use gptoss_kernels::{
     top_k_softmax,
 };
 
-use crate::block::{Step, Workspace, add, linear, normalize};
+use crate::block::{Step, Workspace, add, for_each_row, linear, normalize};
 use crate::config::Precision;
 use crate::weights::{ExpertMatrices, MlpWeights};
 
@@ -24,7 +24,8 @@ use crate::weights::{ExpertMatrices, MlpWeights};
 /// Source: spec of the architecture, section 1.5.
 pub(crate) fn mlp_block(step: &Step<'_>, weights: &MlpWeights, hidden: &mut [f32], work: &mut Workspace) {
     let width = step.config.hidden_size;
-    normalize(&mut work.normed[..step.num_tokens * width], hidden, &weights.norm, step.config.rms_norm_eps);
+    let normed = &mut work.normed[..step.num_tokens * width];
+    normalize(step.pool, normed, hidden, &weights.norm, step.config.rms_norm_eps);
     let routing = Routing::new(step, weights, &work.normed);
     for expert in 0..step.config.expert_slots() {
         let places = routing.first_place[expert]..routing.first_place[expert + 1];
@@ -33,17 +34,18 @@ pub(crate) fn mlp_block(step: &Step<'_>, weights: &MlpWeights, hidden: &mut [f32
         }
     }
     let active = step.config.active_experts();
+    let expert_rows = &work.expert_rows;
     let update = &mut work.update[..step.num_tokens * width];
-    update.fill(0.0);
-    for (token, update) in update.chunks_exact_mut(width).enumerate() {
+    for_each_row(step.pool, update, width, |token, update| {
+        update.fill(0.0);
         for choice in token * active..(token + 1) * active {
             let weight = routing.weights[choice];
-            let row = &work.expert_rows[routing.place_of_choice[choice] * width..][..width];
+            let row = &expert_rows[routing.place_of_choice[choice] * width..][..width];
             for (update, number) in update.iter_mut().zip(row) {
-                *update = weight.mul_add(*number, *update);
+                *update += weight * number;
             }
         }
-    }
+    });
     add(hidden, update);
 }
 
@@ -159,7 +161,8 @@ fn run_expert(step: &Step<'_>, weights: &MlpWeights, expert: usize, routing: &Ro
 /// SwiGLU of every row: `out [T, F]`, `gate_up [T, 2F]`.
 fn activate(step: &Step<'_>, out: &mut [f32], gate_up: &[f32]) {
     let inner = step.config.intermediate_size;
-    for (out, gate_up) in out.chunks_exact_mut(inner).zip(gate_up.chunks_exact(2 * inner)) {
-        swiglu(out, gate_up, step.config.swiglu_limit, step.config.swiglu_alpha);
-    }
+    let (limit, alpha) = (step.config.swiglu_limit, step.config.swiglu_alpha);
+    for_each_row(step.pool, out, inner, |row, out| {
+        swiglu(out, &gate_up[row * 2 * inner..][..2 * inner], limit, alpha);
+    });
 }

@@ -189,7 +189,7 @@ impl Model {
         let [width, vocab_size] = [self.config.hidden_size, self.config.vocab_size];
         let mut normed = vec![0.0; rows.len() * width];
         let hidden = &hidden[rows.start * width..rows.end * width];
-        normalize(&mut normed, hidden, &self.weights.final_norm, self.config.rms_norm_eps);
+        normalize(&self.pool, &mut normed, hidden, &self.weights.final_norm, self.config.rms_norm_eps);
         let mut logits = vec![0.0; rows.len() * vocab_size];
         product(&self.pool, &mut logits, &normed, &self.weights.unembedding, None, vocab_size);
         for (index, row) in rows.zip(logits.chunks_exact(vocab_size)) {
