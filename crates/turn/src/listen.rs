@@ -125,7 +125,7 @@ impl Sorter<'_> {
             ParseEvent::Warning(Warning {
                 repair: Repair::UnfinishedHeader | Repair::UnfinishedMessage,
                 ..
-            }) => {}
+            }) if !complete => {}
             ParseEvent::Warning(warning) => self.warn(warning.to_string()),
         }
     }
@@ -158,10 +158,17 @@ impl Sorter<'_> {
         self.tell(event);
     }
 
-    fn end(&mut self, message: Message, complete: bool) {
+    fn end(&mut self, mut message: Message, complete: bool) {
         let tokens = std::mem::take(&mut self.message_tokens);
-        match self.voice.take() {
+        let voice = self.voice.take();
+        if voice != Some(Voice::Call) {
+            // `to=user` and the like address nobody in particular. Kept, they would make a call of the message when it is rendered again.
+            message.recipient = None;
+        }
+        match voice {
             Some(Voice::Foreign) => return,
+            // `<|start|>assistant<|return|>`: a header and nothing said is no answer, and there is nothing to keep.
+            Some(Voice::Answer) | None if message.channel.is_none() && message.text().is_empty() => return,
             Some(Voice::Reasoning) => self.heard.reasoning_tokens += tokens,
             Some(Voice::Preamble) => {}
             Some(Voice::Answer) | None => {
@@ -299,6 +306,39 @@ mod tests {
     fn an_answer_that_ends_as_a_message_ends_the_turn_too() {
         let text = "<|channel|>final<|message|>3<|end|><|start|>user<|message|>And 4?<|end|>";
         assert!(check(text, "A:3", 1, true).warnings.is_empty());
+    }
+
+    /// Such a message was an answer while it was heard and none afterwards, and was rendered again as a call.
+    #[test]
+    fn an_answer_addressed_to_the_user_is_addressed_to_nobody() {
+        for recipient in ["user", "all", "assistant"] {
+            let text = format!("<|channel|>final to={recipient}<|message|>3<|return|>");
+            let heard = check(&text, "A:3", 1, true);
+            assert!(heard.has_whole_answer);
+            assert_eq!(heard.messages[0].recipient, None, "{recipient}");
+        }
+        let text = "<|channel|>commentary to=functions.add <|message|>{}<|call|>";
+        let heard = check(text, "S:add|J:{}|C:functions.add({})", 1, true);
+        assert_eq!(heard.messages[0].recipient.as_deref(), Some("functions.add"));
+    }
+
+    /// A header with nothing behind it counted as a whole answer, so that the turn ended well and said nothing.
+    #[test]
+    fn a_bare_header_is_no_answer() {
+        let reasoning = "<|channel|>analysis<|message|>Add<|end|><|start|>assistant";
+        let heard = check(&format!("{reasoning}<|return|>"), "R:Add|W", 1, false);
+        assert!(!heard.has_whole_answer);
+        let text = format!("{reasoning}<|end|><|start|>assistant<|channel|>final<|message|>3<|return|>");
+        assert!(check(&text, "R:Add|W|A:3", 2, true).has_whole_answer);
+        let named = check("<|channel|>final<|message|><|return|>", "", 1, true);
+        assert!(named.has_whole_answer, "an empty answer on its channel is one");
+    }
+
+    /// A limit that cuts a message short is told by the end of the turn; a model that ends its own header early is told here.
+    #[test]
+    fn a_header_the_model_ends_is_a_warning() {
+        assert_eq!(check("<|end|>", "W", 0, false).warnings.len(), 1);
+        assert!(check("<|channel|>", "", 0, false).warnings.is_empty());
     }
 
     #[test]
