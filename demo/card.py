@@ -1,6 +1,6 @@
 """How do the evaluation and the training curve become the card's table and picture?
 
-    python card.py ACCURACY.json training-curve.csv training-curve.svg
+    python card.py training-curve.csv training-curve.svg ACCURACY.json...
 Prints the table in Markdown and draws the loss per task over the tokens seen.
 """
 
@@ -12,11 +12,11 @@ import sys
 TITLES = dict(sum="Sums, up to 3 digits", difference="Differences, up to 3 digits", product="Products, 2 x 2 digits", compare="Comparing two numbers",
               count="Counting letters, items, upwards", reverse="Reversing words, numbers, lists", honest="Honest about what it is",
               call="Function and arguments, unseen functions", real="Function and arguments, everyday functions", result="Answer from a result",
-              loop="Two or three calls in turn", nofit="No function fits", json="JSON to a schema")
+              loop="Two or three calls in turn", nofit="No function fits", json="JSON to a schema", styled="Instructions that change the answer")
 
 
-def table(path):
-    t = json.load(open(path))
+def table(paths):
+    t = {k: v for p in paths for k, v in json.load(open(p)).items()}
     cell = lambda x: f"{100 * x['right'] / x['of']:.1f} ({100 * x['low']:.1f}–{100 * x['high']:.1f})" if x else ""
     print("| Task | low | medium | high |\n|---|---|---|---|")
     for k, title in TITLES.items():
@@ -28,8 +28,8 @@ def table(path):
 
 def curve(source, target):
     rows = list(csv.DictReader(open(source)))
-    names = [k for k in rows[0] if k in TITLES]
-    colours = "#1b6ca8 #c0392b #1e8449 #b9770e #6c3483 #117a65 #7f8c8d #d35400 #2e4053 #a93226 #5d6d7e #0b5345".split()
+    names = [k for k in rows[0] if k in TITLES or k in ("repeat", "lookup")]
+    colours = "#1b6ca8 #c0392b #1e8449 #b9770e #6c3483 #117a65 #7f8c8d #d35400 #2e4053 #a93226 #5d6d7e #0b5345 #884ea0 #ca6f1e".split()
     top = max(float(r["tokens"]) for r in rows)
     X = lambda v: 60 + 600 * float(v) / top
     Y = lambda v: 30 + 300 * (math.log10(8) - math.log10(max(float(v), 1e-4))) / (math.log10(8) + 4)
@@ -41,11 +41,11 @@ def curve(source, target):
         out.append(f'<text x="{X(m * 1e6):.0f}" y="350" text-anchor="middle">{m}M</text>')
     out.append('<text x="360" y="370" text-anchor="middle">tokens</text>')
     for n, (k, c) in enumerate(zip(names, colours)):
-        points = " ".join(f"{X(r['tokens']):.1f},{Y(r[k]):.1f}" for r in rows[:: max(1, len(rows) // 150)] if float(r[k]) > 0)
+        points = " ".join(f"{X(r['tokens']):.1f},{Y(r[k]):.1f}" for r in rows[:: max(1, len(rows) // 150)] if float(r[k] or 0) > 0)
         out.append(f'<polyline points="{points}" fill="none" stroke="{c}"/><text x="670" y="{40 + 18 * n}" fill="{c}">{k}</text>')
     open(target, "w").write("\n".join(out) + "\n</svg>\n")
 
 
 if __name__ == "__main__":
-    table(sys.argv[1])
-    curve(sys.argv[2], sys.argv[3])
+    table(sys.argv[3:])
+    curve(sys.argv[1], sys.argv[2])

@@ -19,7 +19,7 @@ import harmony as H
 from export import load
 from model import rms
 
-TASKS = ["sum", "difference", "product", "compare", "count", "reverse", "honest", "call", "real", "result", "loop", "nofit", "json"]
+TASKS = ["sum", "difference", "product", "compare", "count", "reverse", "honest", "call", "real", "result", "loop", "nofit", "json", "styled"]
 BUDGET = 400
 
 
@@ -153,7 +153,6 @@ def main():
     a.add_argument("--wellformed", type=int)
     a.add_argument("--ask")
     a = a.parse_args()
-    torch.set_num_threads(2)
     model, vocab = load(a.folder), H.Vocab()
     if a.ask:
         for date in (None, "2025-06-28", "2026-11-23"):

@@ -2,7 +2,7 @@
 
 Everything is made by rule from a seed. `pack(vocab, seed, step, row)` is one training row: a shared prefix (system and developer message)
 followed by independent branches; it is a pure function of its arguments. `example(task, effort, rng)` is one held-out prompt with its answer.
-Held out: every arithmetic pair, function name, made-up word, argument value and free-text sentence whose checksum is 0 modulo 10.
+Held out: every arithmetic pair, function name, number, made-up word and form of free text whose checksum is 0 modulo 10.
 `python generate.py` prints a few examples.
 """
 
@@ -51,17 +51,17 @@ class Source:
             return s
         def join():  # pieces of the vocabulary put together: more varied than syllables
             return "".join(self.r.choice(PIECES) for _ in range(self.r.randint(1, b)))
-        return self.keep(make if self.r.random() < 0.5 else join)
+        return self.keep(make if self.r.random() < 0.9 else join)
 
     def noun(self):
-        return self.r.choice(W.NOUNS) if self.r.random() < 0.82 else self.syllables()
+        return self.r.choice(W.NOUNS) if self.r.random() < 0.9 else self.syllables()
 
     def word(self):
-        return self.syllables(1, 3) if self.r.random() < 0.45 else self.pick(W.NOUNS + W.CHOICES)
+        return self.syllables(1, 3) if self.r.random() < 0.3 else self.r.choice(W.NOUNS + W.CHOICES)
 
     def proper(self):
         x = self.r.random()
-        return self.pick(W.NAMES) if x < 0.25 else self.pick(W.PLACES) if x < 0.5 else self.syllables().capitalize()
+        return self.r.choice(W.NAMES) if x < 0.35 else self.r.choice(W.PLACES) if x < 0.7 else self.syllables().capitalize()
 
     def number(self, digits=None):
         def make():
@@ -346,7 +346,7 @@ def value(s, kind):
         v = f"{r.randint(0, 23):02}:{r.choice([0, 15, 30, 45, r.randint(0, 59)]):02}"
         return v, v
     if kind == "email":
-        v = f"{s.syllables()}@{s.syllables()}.{r.choice(['com', 'org', 'net'])}"
+        v = f"{s.word()}@{s.word()}.{r.choice(['com', 'org', 'net'])}"
         return v, v
     if kind == "code":
         v = "".join(r.choice("ABCDEFGHKLMNPRSTUVWXZ") for _ in range(r.randint(1, 3))) + (r.choice(["", "-"])) + str(s.number(r.randint(1, 4)))
@@ -361,8 +361,8 @@ def value(s, kind):
 def parameter(s, taken):
     """A schema property: (name, schema, kind of value)."""
     while True:
-        name = s.r.choice(W.PARAMS) if s.r.random() < 0.82 else s.syllables(1, 3)
-        if s.r.random() < 0.07:
+        name = s.r.choice(W.PARAMS) if s.r.random() < 0.92 else s.syllables(1, 3)
+        if s.r.random() < 0.05:
             name += "_" + (s.r.choice(W.PARAMS) if s.r.random() < 0.7 else s.syllables(1, 2))
         if name not in taken:
             break
@@ -380,18 +380,10 @@ def function(s, taken):
     """A made-up function: its schema for the developer message, and what a request calls it."""
     verb, noun = s.r.choice(W.VERBS), s.noun()
     x = s.r.random()
-    def name():
-        y = s.r.random()
-        if y < 0.7:
-            return f"{verb}_{noun}"
-        if y < 0.8:
-            return f"{noun}_{verb}"
-        if y < 0.88:
-            return verb + noun.capitalize()
-        return s.syllables() + "_" + s.syllables(1, 2) if y < 0.94 else s.syllables()
-
-    for _ in range(50):
-        n = name()
+    y = s.r.random()
+    while True:  # the form first, so that both splits have the same share of each
+        n = (f"{verb}_{noun}" if y < 0.8 else f"{noun}_{verb}" if y < 0.88 else verb + noun.capitalize() if y < 0.95
+             else s.syllables() + "_" + s.syllables(1, 2) if y < 0.98 else s.syllables())
         if held(n) == s.test:
             break
         verb, noun = s.r.choice(W.VERBS), s.noun()
@@ -449,7 +441,7 @@ def request(s, f):
     args = {}
     if len(props) == 1 and f["kinds"][props[0]] in ("proper", "code", "integer", "text", "date") and s.r.random() < 0.45:
         t, args[props[0]] = bare(s, f["kinds"][props[0]], schema["properties"][props[0]])
-        tail = s.r.choice([f" {t}", f" for {t}", f" in {t}", f": {t}", f" of {t}"])
+        tail = s.r.choice([f" for {t}", f" in {t}", f": {t}", f" {t}" if t[0].isdigit() or t[0].isupper() else f" for {t}"])
     else:
         parts = []
         for p in props:
@@ -672,7 +664,7 @@ def json_format(s):
 
 def style_of(s):
     """(instruction text, change of an answer) of a developer message."""
-    r, w = s.r, s.syllables().capitalize()
+    r, w = s.r, s.proper().split()[0] if s.r.random() < 0.5 else s.word().capitalize()
     first = lambda ex, p: [p] + ex
     kinds = [
         (["Answer only with the number.", "Reply with the number only.", "Only give the number."], lambda ex, a: a),
@@ -702,7 +694,7 @@ def repeat_branch(s):
 
 # ---- branches, packs, examples ---------------------------------------------------------------------------------------
 
-PLAIN = {"sum": 18, "difference": 24, "product": 32, "compare": 8, "count": 10, "reverse": 10, "honest": 13}
+PLAIN = {"sum": 18, "difference": 28, "product": 32, "compare": 8, "count": 10, "reverse": 10, "honest": 13}
 
 
 def plain(s, task, effort, full=False):
@@ -745,12 +737,15 @@ def random_date(rng):
     return f"{rng.randint(2024, 2032)}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}" if rng.random() < 0.5 else None
 
 
-def head_and_maker(s, kind, effort):
-    """One prefix, and a maker of branches for it: (effort, date, instructions, tools, formats), make(task=None)."""
+def head_and_maker(s, kind, effort, styled=None):
+    """One prefix, and a maker of branches for it: (effort, date, instructions, tools, formats), make(task=None).
+
+    `styled` forces (True) or forbids (False) instructions that change the answer; otherwise a third of the plain packs have them.
+    """
     date = random_date(s.r)
     neutral = fill(s, s.pick(templates(W.NEUTRAL)))
     if kind == "plain":
-        x = s.r.random()
+        x = 1 if styled else s.r.random() * (1 if styled is None else 0.68)
         text, style = (None, same) if x < 0.55 else (neutral, same) if x < 0.68 else style_of(s)
         return (effort, date, text, None, None), lambda task=None: plain_branch(s, effort, style, task)
     if kind == "repeat":
@@ -763,7 +758,7 @@ def head_and_maker(s, kind, effort):
     text = neutral if s.r.random() < 0.35 else None
     def branch(task=None):
         x = s.r.random()
-        task = task or ("call" if x < 0.66 else "result" if x < 0.78 else "loop" if x < 0.87 else "nofit" if x < 0.92 else "other")
+        task = task or ("call" if x < 0.72 else "result" if x < 0.82 else "loop" if x < 0.90 else "nofit" if x < 0.95 else "other")
         if task == "call": return call_branch(s, effort, make)
         if task == "result": return result_branch(s, effort, make)
         if task == "loop": return loop_branch(s, effort, make)
@@ -812,8 +807,8 @@ def lookup_branch(s, effort):
 
 def pick_kind(rng, step=100000):
     """The kind of pack and its effort; copying practice fades over the first steps."""
-    repeat = max(10, 40 - step / 60)
-    kind = rng.choices(["plain", "tools", "json", "repeat"], [42, 46, 12, repeat])[0]
+    repeat = max(8, 40 - step / 60)
+    kind = rng.choices(["plain", "tools", "json", "repeat"], [42, 52, 10, repeat])[0]
     return kind, rng.choices(EFFORTS, [25, 40, 35])[0]
 
 
@@ -861,7 +856,11 @@ TASK_KIND = {"call": "tools", "result": "tools", "loop": "tools", "longloop": "t
 
 
 def example(task, effort, rng):
-    """One held-out prompt: (pieces of the prompt, branch). Task "real": functions of everyday kinds, seen names, unseen values."""
+    """One held-out prompt: (pieces of the prompt, branch).
+
+    "real": functions of everyday kinds, seen names, unseen values. "styled": instructions that change the answer; the other plain tasks
+    have none or neutral ones.
+    """
     s = Source(rng, test=True)
     if task == "real":
         menu = s.r.sample(real_function(s), s.r.randint(1, 5))
@@ -871,8 +870,8 @@ def example(task, effort, rng):
         b = call_branch(s, effort, lambda: (lambda q: (q[0], tool["name"], q[1], task_of(tool)))(make()))
         head = (effort, random_date(s.r), None, tools, None)
         return prefix(head) + history(b["history"]), b
-    head, make = head_and_maker(s, TASK_KIND.get(task, "plain"), effort)
-    b = make(task)
+    head, make = head_and_maker(s, TASK_KIND.get(task, "plain"), effort, task == "styled")
+    b = make(s.r.choice(["sum", "count", "compare", "honest"]) if task == "styled" else task)
     return prefix(head) + history(b["history"]), b
 
 
