@@ -48,7 +48,7 @@ pub struct Parsed {
 /// | c | more words in a header than role, recipient, channel and content type | the first unknown word is the content type, the others are dropped |
 /// | d | `to=` glued to a role or channel, `<\|channel\|>` or `to=` repeated or empty | separated; the last one holds; an empty channel is `final` |
 /// | e | no `<\|start\|>`, no role, either of them twice | the assistant speaks |
-/// | f | `<\|endoftext\|>`, the next `<\|start\|>` or `<\|channel\|>`, or the end of the stream where an end should be; an end twice | the message ends there; the second end is dropped |
+/// | f | `<\|endoftext\|>`, the next `<\|start\|>` or `<\|channel\|>`, or the end of the stream where an end should be; an end twice; an end as the first token of a header | the message ends there; the second end is dropped; the header is dropped, no message begins |
 /// | g | `functions.browser.search`, `functions.python` or a bare function name as recipient | the name that exists, when nothing else can be meant |
 /// | h | a control token where it means nothing, a reserved or unknown id, a header without end | dropped; a header that is too long becomes content |
 pub struct StreamParser {
@@ -301,7 +301,7 @@ impl StreamParser {
                 }
                 self.close(open);
             }
-            State::Header(header) if header.is_empty() => self.warn(Repair::UnfinishedHeader),
+            State::Header(header) if header.is_empty() => self.warn(Repair::EmptyHeader),
             State::Header(header) => self.end_header(header),
             State::Between(carry) => {
                 self.flush_between(carry);

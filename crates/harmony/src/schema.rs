@@ -60,6 +60,24 @@ fn default_comment(schema: &Value, bare_enum: bool) -> Option<String> {
     })
 }
 
+/// The pointer in a URI fragment; `None` when it is no UTF-8. `~0` and `~1` are the pointer's own escapes and stay.
+fn percent_decoded(fragment: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(fragment.len());
+    let mut rest = fragment.as_bytes();
+    while let [first, after @ ..] = rest {
+        let hex = |digit: &u8| char::from(*digit).to_digit(16);
+        let (byte, after) = match (first, after) {
+            (b'%', [high, low, after @ ..]) if hex(high).is_some() && hex(low).is_some() => {
+                ((hex(high)? * 16 + hex(low)?) as u8, after)
+            }
+            _ => (*first, after),
+        };
+        bytes.push(byte);
+        rest = after;
+    }
+    String::from_utf8(bytes).ok()
+}
+
 impl<'a> TypeWriter<'a> {
     fn push(&mut self, parts: &[&str]) {
         for part in parts {
@@ -178,7 +196,10 @@ impl<'a> TypeWriter<'a> {
     }
 
     fn reference(&mut self, reference: &'a str, indent: &str, depth: usize) -> Result<(), SchemaExcess> {
-        let target = reference.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer));
+        let pointer = reference.strip_prefix('#');
+        // As it stands too, for those who put a name with a percent sign there unescaped.
+        let decoded = pointer.and_then(percent_decoded).and_then(|pointer| self.root.pointer(&pointer));
+        let target = decoded.or_else(|| self.root.pointer(pointer?));
         match target {
             Some(target) if !self.open_refs.contains(&reference) => {
                 self.open_refs.push(reference);

@@ -51,6 +51,8 @@ pub enum Repair {
     RepeatedStart,
     /// (f) `<|endoftext|>` ended a message.
     EndOfText,
+    /// (f) A header ended at its first token: no message began.
+    EmptyHeader,
     /// (f) The stream ended inside a header that said nothing yet.
     UnfinishedHeader,
     /// (f) The stream ended inside a message.
@@ -97,6 +99,7 @@ impl fmt::Display for Repair {
             Self::RepeatedRole => "the role was repeated",
             Self::RepeatedStart => "<|start|> was repeated",
             Self::EndOfText => "<|endoftext|> inside a message: the message ends",
+            Self::EmptyHeader => "an end where a header should be: no message begins",
             Self::UnfinishedHeader => "the stream ended inside a header",
             Self::UnfinishedMessage => "the stream ended inside a message",
             Self::MissingEnd => "a message without <|end|>: it ends where the next begins",

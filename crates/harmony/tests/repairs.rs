@@ -230,7 +230,15 @@ fn rule_e_starts_and_roles() {
 fn rule_f_ends() {
     check("<|channel|>final<|message|>Hi<|endoftext|>", &[last("Hi")], &[Repair::EndOfText]);
     check("<|channel|>final<|endoftext|>", &[last("")], &[Repair::MissingMessage]);
-    check("<|return|>", &[], &[Repair::UnfinishedHeader]);
+    for end in ["<|end|>", "<|return|>", "<|call|>", "<|endoftext|>"] {
+        check(end, &[], &[Repair::EmptyHeader]);
+    }
+    // The stream goes on after it.
+    check(
+        "<|end|><|start|>assistant<|channel|>final<|message|>Hi<|return|>",
+        &[last("Hi")],
+        &[Repair::EmptyHeader],
+    );
     check("<|channel|>fin", &[], &[Repair::UnfinishedHeader]);
     check("", &[], &[]);
     check("<|channel|>final<|message|>Hi", &[last("Hi")], &[Repair::UnfinishedMessage]);

@@ -58,6 +58,32 @@ fn definitions_and_escaped_pointers() {
         json!({"definitions": {"a/b": {"type": "number"}}, "type": "object", "properties": {"x": {"$ref": "#/definitions/a~1b"}}}),
         "{\nx?: number,\n}",
     );
+    // A reference is a URI fragment: percent signs first, tildes after.
+    let names = ["My Type", "größe", "a~1b", "a/b", "100%", "50%25", "x%zz"];
+    let definitions: serde_json::Map<String, Value> =
+        names.iter().map(|name| (name.to_string(), json!({"const": name}))).collect();
+    for (reference, name) in [
+        ("My%20Type", "My Type"),
+        ("gr%C3%B6%c3%9Fe", "größe"),
+        ("größe", "größe"),
+        ("a%7E01b", "a~1b"),
+        ("a%7e1b", "a/b"),
+        ("100%25", "100%"),
+        ("100%", "100%"),
+        ("50%25", "50%25"),
+        ("x%zz", "x%zz"),
+    ] {
+        let schema = json!({"$defs": definitions, "$ref": format!("#/$defs/{reference}")});
+        check(schema, &format!("{name:?}"));
+    }
+    for nothing in ["%FF", "My%2", "%", "+%+1"] {
+        check(json!({"$defs": definitions, "$ref": format!("#/$defs/{nothing}")}), "any");
+    }
+    // A cycle through two spellings of one name ends as well.
+    check(
+        json!({"$defs": {"A": {"type": "array", "items": {"$ref": "#/$defs/%41"}}}, "$ref": "#/$defs/A"}),
+        "any[][]",
+    );
 }
 
 #[test]
