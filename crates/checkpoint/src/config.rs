@@ -128,7 +128,7 @@ impl Config {
         rules.within("sliding_window", self.sliding_window, 1, POSITIONS_MAX)?;
         rules.within("max_position_embeddings", self.max_position_embeddings, 1, POSITIONS_MAX)?;
         let original = self.rope.original_max_position_embeddings;
-        rules.within("rope_scaling.original_max_position_embeddings", original, 1, POSITIONS_MAX)
+        rules.within("YaRN original_max_position_embeddings", original, 1, POSITIONS_MAX)
     }
 
     fn check_relations(&self, rules: &Rules<'_>) -> Result<(), Error> {
@@ -155,9 +155,9 @@ impl Config {
 
     fn check_constants(&self, rules: &Rules<'_>) -> Result<(), Error> {
         rules.real("rope_theta", self.rope_theta, 1.0, 1e12)?;
-        rules.real("rope_scaling.factor", self.rope.factor, 1.0 - 1e-9, 1e6)?;
-        rules.real("rope_scaling.beta_slow", self.rope.beta_slow, 0.0, 1e6)?;
-        rules.real("rope_scaling.beta_fast", self.rope.beta_fast, self.rope.beta_slow, 1e6)?;
+        rules.real("YaRN factor", self.rope.factor, 1.0 - 1e-9, 1e6)?;
+        rules.real("YaRN beta_slow", self.rope.beta_slow, 0.0, 1e6)?;
+        rules.real("YaRN beta_fast", self.rope.beta_fast, self.rope.beta_slow, 1e6)?;
         rules.real("rms_norm_eps", self.rms_norm_eps.into(), 0.0, 1.0)?;
         rules.real("swiglu_limit", self.swiglu_limit.into(), 0.0, 1e6)?;
         rules.real("swiglu_alpha", self.swiglu_alpha.into(), 0.0, 1e6)

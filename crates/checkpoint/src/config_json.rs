@@ -195,10 +195,12 @@ fn hugging_face(fields: &Fields<'_>) -> Result<ParsedConfig, Error> {
         Some(active) => active,
         None => fields.count("experts_per_token")?.unwrap_or(4),
     };
-    let rope_object = fields.object("rope_parameters")?.or(fields.object("rope_scaling")?);
     let empty = Map::new();
-    let rope_fields =
-        Fields { object: rope_object.unwrap_or(&empty), path: fields.path, prefix: "rope_scaling." };
+    let (prefix, object) = match fields.object("rope_parameters")? {
+        Some(object) => ("rope_parameters.", object),
+        None => ("rope_scaling.", fields.object("rope_scaling")?.unwrap_or(&empty)),
+    };
+    let rope_fields = Fields { object, path: fields.path, prefix };
     let (rope, theta_inside) = yarn(&rope_fields, fields.count("initial_context_length")?)?;
     let stretched = (rope.original_max_position_embeddings as f64 * rope.factor) as usize;
     let config = Config {
@@ -284,7 +286,36 @@ fn yarn(fields: &Fields<'_>, initial_context: Option<usize>) -> Result<(Yarn, Op
         original_max_position_embeddings: original.unwrap_or(4096),
         truncate: fields.flag("truncate")?.unwrap_or(false),
     };
+    require_attention_factor(fields, stretch.factor)?;
     Ok((stretch, fields.real("rope_theta")?))
+}
+
+/// What cosines and sines are multiplied by can be given in two ways; only the value that gpt-oss computes with is read.
+///
+/// `attention_factor` is that number itself. `mscale` and `mscale_all_dim` make one, and only together; one alone, or
+/// beside an `attention_factor`, changes nothing. Source: the published model library's YaRN.
+fn require_attention_factor(fields: &Fields<'_>, stretch: f64) -> Result<(), Error> {
+    let magnitude = |scale: f64| if stretch > 1.0 { 0.1 * scale * stretch.ln() + 1.0 } else { 1.0 };
+    let used = magnitude(1.0);
+    let given = fields.real("attention_factor")?;
+    let pair = (fields.real("mscale")?, fields.real("mscale_all_dim")?);
+    let (field, factor) = match (given, pair) {
+        (Some(factor), _) => ("attention_factor", factor),
+        (None, (Some(over), Some(under))) if over != 0.0 && under != 0.0 => {
+            ("mscale", magnitude(over) / magnitude(under))
+        }
+        _ => return Ok(()),
+    };
+    if (factor - used).abs() <= 1e-6 * used {
+        return Ok(());
+    }
+    let expected = match field {
+        "mscale" => format!(
+            "absent or make a factor of {used} with mscale_all_dim: gpt-oss has 0.1 ln(factor) + 1, not {factor}"
+        ),
+        _ => format!("absent or {used}: gpt-oss has 0.1 ln(factor) + 1"),
+    };
+    Err(fields.broken(field, fields.object.get(field).unwrap_or(&Value::Null), &expected))
 }
 
 fn layer_types(fields: &Fields<'_>, num_layers: usize) -> Result<Vec<LayerKind>, Error> {

@@ -188,20 +188,6 @@ fn a_missing_and_an_unexpected_tensor() {
 }
 
 #[test]
-fn nan_scales() {
-    let folder = copy();
-    let path = folder.path().join(SHARD);
-    let mut file = fs::read(&path).unwrap();
-    let entry = Header::parse(&file, &path).unwrap();
-    let entry = entry.entries.iter().find(|entry| entry.name == SCALES).unwrap();
-    file[entry.range.start + 700] = 255;
-    fs::write(&path, file).unwrap();
-    let error = Checkpoint::open(folder.path()).unwrap().verify_scales(&mut |_, _| {}).unwrap_err();
-    assert!(matches!(error, Error::NanScale { element: 700, .. }), "{error}");
-    assert!(error.to_string().contains(SCALES));
-}
-
-#[test]
 fn experts_of_the_other_kind_than_the_config_says() {
     let folder = synth(WriteLayout::Hf);
     edit_json(&folder.path().join("config.json"), |config| {
@@ -284,11 +270,55 @@ fn absurd_config_values_are_named() {
         |config| config["rope_scaling"]["rope_type"] = "linear".into(),
         &["rope_type", "rope_scaling"],
     );
-    config_error(|config| config["rope_scaling"]["factor"] = json!(0.5), &["factor"]);
+    config_error(|config| config["rope_scaling"]["factor"] = json!(0.5), &["YaRN factor"]);
     config_error(
         |config| config["quantization_config"]["quant_method"] = "awq".into(),
         &["quant_method", "awq"],
     );
+}
+
+/// The stretch's factor is 32, so the published model multiplies by 0.1 ln(32) + 1. Other values were ignored silently.
+#[test]
+fn only_the_published_attention_factor_is_read() {
+    let path = fixture("tiny/config.json");
+    let text: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let plain = parse_config(text.to_string().as_bytes(), &path).unwrap();
+    let with = |key: &str, changes: &Value| {
+        let mut config = text.clone();
+        let mut rope = config.as_object_mut().unwrap().remove("rope_scaling").unwrap();
+        rope.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        config[key] = rope;
+        parse_config(config.to_string().as_bytes(), &path)
+    };
+    let published = 0.1 * 32f64.ln() + 1.0;
+    let accepted = [
+        json!({"attention_factor": null, "mscale": null, "mscale_all_dim": null}),
+        json!({"attention_factor": published}),
+        json!({"attention_factor": published as f32}),
+        json!({"attention_factor": published, "mscale": 1.0, "mscale_all_dim": 1.0}),
+        json!({"mscale": 2.0}),
+        json!({"mscale": 1.0, "mscale_all_dim": 0.0}),
+    ];
+    let refused = [
+        (json!({"attention_factor": 1.0}), "attention_factor"),
+        (json!({"attention_factor": 1.34}), "attention_factor"),
+        (json!({"attention_factor": "1.0"}), "attention_factor"),
+        (json!({"mscale": 1.0, "mscale_all_dim": 1.0}), "mscale"),
+        (json!({"mscale": true}), "mscale"),
+        (json!({"mscale_all_dim": []}), "mscale_all_dim"),
+    ];
+    for key in ["rope_scaling", "rope_parameters"] {
+        for changes in &accepted {
+            assert_eq!(with(key, changes).unwrap(), plain, "{changes}");
+        }
+        for (changes, field) in &refused {
+            let error = with(key, changes).unwrap_err();
+            assert!(matches!(error, Error::BadConfig { field: found, .. } if found == *field), "{error}");
+            assert!(error.to_string().contains(&format!("(inside {key})")), "{error}");
+        }
+    }
+    let error = with("rope_scaling", &json!({"attention_factor": 1.0})).unwrap_err().to_string();
+    assert!(error.contains("1.3465") && error.contains("0.1 ln(factor) + 1"), "{error}");
 }
 
 #[test]

@@ -107,6 +107,9 @@ fn yarn(keys: &Keys<'_>, published: Yarn) -> Result<Yarn, Error> {
     if let Some(found) = keys.file.text(&keys.full(TYPE)).filter(|&kind| kind != "yarn") {
         return Err(keys.file.broken(TYPE, found, "yarn: nothing else is part of gpt-oss"));
     }
+    // Both multiply what 0.1 ln(factor) + 1 gives, unlike the attention_factor of a config.json, which replaces it.
+    keys.require("rope.scaling.attn_factor", 1.0)?;
+    keys.require("rope.scaling.yarn_attn_factor", 1.0)?;
     let original = keys.count("rope.scaling.original_context_length")?;
     Ok(Yarn {
         factor: keys.real("rope.scaling.factor")?.unwrap_or(published.factor),

@@ -181,6 +181,11 @@ fn metadata_that_describes_no_gpt_oss() {
         &with("gpt-oss.rope.scaling.type", Value::Text("linear".into())),
         &["rope.scaling.type", "linear"],
     );
+    for key in ["rope.scaling.attn_factor", "rope.scaling.yarn_attn_factor"] {
+        let full = format!("gpt-oss.{key}");
+        refusal(&with(&full, Value::F32(1.25)), &[key, "1.25", "1: nothing else"]);
+        open(&with(&full, Value::F32(1.0))).unwrap();
+    }
     refusal(&with("gpt-oss.attention.value_length", Value::U32(16)), &["value_length", "16", "32"]);
     refusal(&with("gpt-oss.rope.freq_base", Value::F32(f32::NAN)), &["rope.freq_base", "NaN"]);
     refusal(
