@@ -5,8 +5,8 @@
 //! logits. [`Checkpoint::embedded`] does the same over bytes in the program. [`Checkpoint::synthetic`] has no files; its
 //! tensors come into being when they are asked for.
 //!
-//! Scales that mean NaN are looked for in [`scan_scales`] and [`Checkpoint::verify_scales`] and not while opening,
-//! because that reads every scale (0.8 GB for 20b). This module does not know what a layer computes.
+//! Scales that mean NaN are not looked for here, because that reads every scale (0.8 GB for 20b): the model room does it
+//! where it loads. This module does not know what a layer computes.
 
 use std::path::{Path, PathBuf};
 
@@ -189,13 +189,18 @@ impl Checkpoint {
         shards.files().iter().map(describe).collect()
     }
 
-    /// Bytes of all tensors as [`Checkpoint::tensor`] gives them, headers not counted.
-    pub fn tensor_bytes(&self) -> u64 {
+    /// Every part with the bytes that [`Checkpoint::tensor`] gives for it, in the order of [`Checkpoint::parts`].
+    pub fn part_bytes(&self) -> Vec<(Part, u64)> {
         let num_bytes = |part| match &self.source {
             Source::Gguf(model) => model.num_bytes(&self.config, part),
             _ => names::num_bytes(&self.config, part) as u64,
         };
-        self.parts().into_iter().map(num_bytes).sum()
+        self.parts().into_iter().map(|part| (part, num_bytes(part))).collect()
+    }
+
+    /// Bytes of all tensors as [`Checkpoint::tensor`] gives them, headers not counted.
+    pub fn tensor_bytes(&self) -> u64 {
+        self.part_bytes().into_iter().map(|(_, bytes)| bytes).sum()
     }
 
     /// The bytes of a part: a view of a map, or new memory for a synthetic one and for the experts of a GGUF file.
@@ -244,24 +249,6 @@ impl Checkpoint {
             Source::Gguf(model) => GgufTokenizer::of(model.file()),
             _ => Ok(None),
         }
-    }
-
-    /// Reads every MXFP4 scale and fails at the first NaN; `progress` hears bytes done and bytes in all.
-    ///
-    /// Errors: [`Error::NanScale`].
-    pub fn verify_scales(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<(), Error> {
-        let is_scale =
-            |part: &Part| matches!(part, Part::Layer(_, LayerPart::GateUpScales | LayerPart::DownScales));
-        let scales: Vec<Part> = self.parts().into_iter().filter(is_scale).collect();
-        let size = |part: &Part| names::num_bytes(&self.config, *part) as u64;
-        let total = scales.iter().map(size).sum();
-        let mut done = 0;
-        for part in scales {
-            scan_scales(&self.tensor(part)?)?;
-            done += size(&part);
-            progress(done, total);
-        }
-        Ok(())
     }
 
     fn original_tensor(&self, shards: &Shards, part: Part) -> Option<Tensor> {
@@ -329,21 +316,6 @@ impl Checkpoint {
         };
         Error::NoSuchPart { part: format!("{part:?}"), layers: self.config.num_hidden_layers, experts }
     }
-}
-
-/// Fails if an MXFP4 scale tensor holds the code for NaN, which would make every later number NaN.
-///
-/// Errors: [`Error::NanScale`] with the first place.
-pub fn scan_scales(scales: &Tensor) -> Result<(), Error> {
-    const NAN_SCALE: u8 = 255;
-    // Whole chunks first: a maximum vectorises, a search for a position does not.
-    for (index, chunk) in scales.bytes.chunks(4096).enumerate() {
-        if chunk.iter().fold(0, |most, &scale| scale.max(most)) == NAN_SCALE {
-            let within = chunk.iter().position(|&scale| scale == NAN_SCALE).unwrap_or(0);
-            return Err(Error::NanScale { tensor: scales.name.clone(), element: index * 4096 + within });
-        }
-    }
-    Ok(())
 }
 
 fn embedded_file(files: EmbeddedFiles, name: &str) -> Option<&'static [u8]> {

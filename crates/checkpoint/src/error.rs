@@ -239,16 +239,6 @@ pub enum Error {
         /// The shape found.
         found: Vec<usize>,
     },
-    /// An MXFP4 scale is the code that means NaN.
-    #[error(
-        "the tensor {tensor} holds a NaN scale (byte 255) at element {element}; the file is damaged: download it again"
-    )]
-    NanScale {
-        /// The tensor's name.
-        tensor: String,
-        /// Index of the first such scale in the flattened tensor.
-        element: usize,
-    },
     /// A part that this checkpoint does not have was asked for.
     #[error("this checkpoint has no {part}: it has {layers} layers and {experts}")]
     NoSuchPart {

@@ -28,7 +28,7 @@ mod write;
 
 pub use bus_error::install_bus_error_handler;
 pub use bytes::{Bytes, Tensor};
-pub use checkpoint::{Checkpoint, WeightFile, scan_scales};
+pub use checkpoint::{Checkpoint, WeightFile};
 pub use config::{
     Config, HEAD_DIM_MAX, HIDDEN_SIZE_MAX, INTERMEDIATE_SIZE_MAX, LayerKind, MXFP4_BLOCK, NUM_EXPERTS_MAX,
     NUM_HEADS_MAX, NUM_LAYERS_MAX, POSITIONS_MAX, VOCAB_SIZE_MAX, Yarn,
@@ -46,4 +46,4 @@ pub use part::{Dtype, ExpertFormat, LayerPart, Layout, Part};
 pub use preset::{PRESETS, PUBLISHED_EOS, PUBLISHED_VOCAB_SIZE, Preset};
 pub use safetensors::{Entry, HEADER_BYTES_MAX, Header, SafetensorsFile};
 pub use synth::{SynthRequest, WriteLayout, write_synthetic};
-pub use write::{Outline, write_safetensors};
+pub use write::{Outline, safetensors_header, write_safetensors};

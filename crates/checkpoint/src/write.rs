@@ -89,7 +89,7 @@ pub(crate) fn write_file(
     let file = File::create(path).map_err(Error::io(path, "create the file"))?;
     let mut sink = BufWriter::with_capacity(1 << 20, file);
     let mut write_all = || -> io::Result<()> {
-        sink.write_all(&header(outlines))?;
+        sink.write_all(&safetensors_header(outlines))?;
         for index in 0..outlines.len() {
             body(index, &mut sink)?;
         }
@@ -98,8 +98,9 @@ pub(crate) fn write_file(
     write_all().map_err(Error::io(path, "write the file"))
 }
 
-/// Length and JSON of a header, padded so that the data starts at a multiple of 8.
-fn header(outlines: &[Outline]) -> Vec<u8> {
+/// Everything of a safetensors file before its data: length and JSON of the header, padded so that the data starts at a
+/// multiple of 8. The tensors' little-endian bytes follow in order, without gaps.
+pub fn safetensors_header(outlines: &[Outline]) -> Vec<u8> {
     let mut entries = Map::new();
     entries.insert("__metadata__".to_string(), json!({ "format": "pt" }));
     let mut offset = 0;

@@ -24,7 +24,6 @@ fn the_tiny_fixture_opens_and_every_part_has_its_shape() {
             assert!(!tensor.bytes.is_owned(), "{} was copied", tensor.name);
         }
         assert!(checkpoint.tokenizer_json().unwrap().is_none());
-        checkpoint.verify_scales(&mut |_, _| {}).unwrap();
     }
 }
 

@@ -47,7 +47,6 @@ fn the_converter_s_file_is_its_source() {
     assert_eq!((file.layout(), file.expert_format()), (Layout::Gguf(Dialect::LlamaCpp), ExpertFormat::Mxfp4));
     assert_eq!(file.files()[0].path, fixture("tiny-yarn-bf16.gguf"));
     assert!(file.gguf_tokenizer().unwrap().is_none() && file.tokenizer_json().unwrap().is_none());
-    file.verify_scales(&mut |_, _| {}).unwrap();
     for part in
         [Part::Embedding, Part::Layer(1, LayerPart::OutWeight), Part::Layer(0, LayerPart::RouterWeight)]
     {
