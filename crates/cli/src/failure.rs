@@ -11,6 +11,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use crate::terminal;
+
 /// Exit code for a command line that cannot be carried out as written; clap uses the same.
 const USAGE: u8 = 2;
 
@@ -54,7 +56,8 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(io_error)
 }
 
-/// The error as printed: causes that the sentence above already quotes are not said twice.
+/// The error as printed: causes that the sentence above already quotes are not said twice, and names from files and servers cannot
+/// command the terminal.
 pub fn describe(error: &anyhow::Error) -> String {
     let mut text = String::new();
     let mut above = String::new();
@@ -70,7 +73,7 @@ pub fn describe(error: &anyhow::Error) -> String {
         text.extend(lines);
         above = sentence;
     }
-    text
+    terminal::safe(&text)
 }
 
 #[cfg(test)]
@@ -90,6 +93,11 @@ mod tests {
         check(nested.unwrap_err(), "error: cannot write x\n  disk full\n");
         let quoted = Err::<(), _>(anyhow::anyhow!("disk full")).context("cannot write x: disk full");
         check(quoted.unwrap_err(), "error: cannot write x: disk full\n");
+    }
+
+    #[test]
+    fn names_cannot_command_the_terminal() {
+        check(anyhow::anyhow!("no tensor a\x1b[2Jb\r"), "error: no tensor a\u{fffd}[2Jb\u{fffd}\n");
     }
 
     #[test]

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::terminal;
+
 /// Work that ends sooner shows no bar.
 const QUIET: Duration = Duration::from_millis(300);
 
@@ -34,7 +36,7 @@ pub struct Progress {
 impl Progress {
     /// A bar that has not been drawn yet.
     pub fn new(label: impl Into<String>, unit: Unit) -> Self {
-        Progress { label: label.into(), unit, started: Instant::now(), bar: None }
+        Progress { label: terminal::safe(&label.into()), unit, started: Instant::now(), bar: None }
     }
 
     /// Sets the position; the first call after the quiet time draws the bar.
@@ -43,7 +45,7 @@ impl Progress {
             if self.started.elapsed() < QUIET || done >= total || !io::stderr().is_terminal() {
                 return;
             }
-            self.bar = Some(self.draw(total));
+            self.bar = Some(self.draw(done, total));
         }
         if let Some(bar) = &self.bar {
             bar.set_length(total);
@@ -58,7 +60,7 @@ impl Progress {
         }
     }
 
-    fn draw(&self, total: u64) -> ProgressBar {
+    fn draw(&self, done: u64, total: u64) -> ProgressBar {
         let numbers = match self.unit {
             Unit::Bytes => "{bytes}/{total_bytes} {binary_bytes_per_sec}",
             Unit::Tokens => "{pos}/{len} tokens {per_sec}",
@@ -70,6 +72,9 @@ impl Progress {
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
         bar.set_style(style);
         bar.set_message(self.label.clone());
+        // What was done before the bar appeared, perhaps by another run, took no time that the bar has seen: it is no part of the rate.
+        bar.set_position(done);
+        bar.reset_eta();
         bar
     }
 }
@@ -77,5 +82,19 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pull that went on at one gigabyte showed gigabytes a second. Nothing here is held against a clock: no step has been made.
+    #[test]
+    fn what_was_there_before_is_no_speed() {
+        let bar = Progress::new("model\x1b[2J", Unit::Bytes).draw(1 << 30, 1 << 31);
+        std::thread::sleep(Duration::from_millis(2));
+        assert_eq!((bar.position(), bar.per_sec()), (1 << 30, 0.0));
+        assert_eq!(bar.message(), "model\u{fffd}[2J");
     }
 }
