@@ -6,13 +6,11 @@
 //!
 //! It does not know where the numbers come from.
 
-use std::path::Path;
-
 use anyhow::{Context, Result};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::output;
+use crate::output::Target;
 
 /// One point of the chart.
 #[derive(Debug, Clone)]
@@ -35,13 +33,13 @@ const INK: RGBColor = RGBColor(60, 64, 72);
 const GRID: RGBColor = RGBColor(228, 230, 234);
 const HIGHLIGHT: RGBColor = RGBColor(190, 60, 20);
 
-/// Draws the points into `file`.
+/// Draws the points into `target`.
 ///
 /// Errors: the file cannot be written.
-pub fn write_svg(file: &Path, points: &[ChartPoint]) -> Result<()> {
+pub fn write_svg(target: &Target, points: &[ChartPoint]) -> Result<()> {
     let mut svg = String::new();
     draw(&mut svg, points).context("cannot draw the chart")?;
-    output::write_atomically(file, |out| Ok(std::io::Write::write_all(out, svg.as_bytes())?))
+    target.write(|out| Ok(std::io::Write::write_all(out, svg.as_bytes())?))
 }
 
 fn draw(svg: &mut String, points: &[ChartPoint]) -> Result<()> {

@@ -23,7 +23,7 @@ use crate::args::ChatArgs;
 use crate::failure;
 use crate::generation::{self, Setup, Speaker};
 use crate::interrupt::{Interrupt, SecondPress};
-use crate::output;
+use crate::output::Target;
 use command::Command;
 use display::Display;
 use editor::{Editor, Typed};
@@ -129,7 +129,7 @@ impl Chat {
 
     fn save(&self, file: &Path) -> Result<()> {
         let conversation = self.setup.conversation(&self.turns);
-        output::write_atomically(file, |out| {
+        Target::at(file)?.write(|out| {
             serde_json::to_writer_pretty(&mut *out, &conversation)?;
             Ok(writeln!(out)?)
         })

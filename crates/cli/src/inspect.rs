@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use crate::args::{InspectArgs, PrecisionArg};
 use crate::chart::{self, ChartPoint};
 use crate::model_source::{ModelSource, Opened, context, precision};
+use crate::output::Target;
 
 /// Memory sizes that the plan is held against, in GB of 10^9 bytes.
 const GIGABYTES: [u64; 3] = [16, 24, 80];
@@ -37,10 +38,11 @@ struct Report {
 
 /// Runs the command.
 pub fn run(args: &InspectArgs) -> Result<ExitCode> {
+    let svg = args.svg.as_deref().map(Target::at).transpose()?;
     let opened = Opened::open(ModelSource::parse_or_preset(&args.model)?)?;
     let report = Report::new(&opened, args)?;
-    if let Some(file) = &args.svg {
-        chart::write_svg(file, &report.chart_points()?)?;
+    if let Some(target) = &svg {
+        chart::write_svg(target, &report.chart_points()?)?;
     }
     let mut output = io::BufWriter::new(io::stdout().lock());
     if args.json {

@@ -8,10 +8,10 @@
 //! The first token is given, not predicted, and has no log-probability.
 
 use std::io::{self, Write};
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
+use gptoss_checkpoint::{Dtype, Outline, safetensors_header};
 use gptoss_model::{Batch, KvCache, LogitRows, Model, log_prob, log_sum_exp};
 use serde::Serialize;
 use serde_json::json;
@@ -19,7 +19,7 @@ use serde_json::json;
 use crate::args::{ComputeArgs, PrecisionArg, ScoreArgs};
 use crate::input::{self, Source};
 use crate::model_source::Opened;
-use crate::output;
+use crate::output::Target;
 use crate::progress::{Progress, Unit};
 
 /// Tokens computed between two steps of the progress bar. The logits do not depend on it; the exact model's rows of one step are held in
@@ -37,13 +37,14 @@ struct Scores {
 
 /// Runs the command.
 pub fn run(args: &ScoreArgs) -> Result<ExitCode> {
+    let target = args.logits.as_deref().map(Target::at).transpose()?;
     let opened = Opened::from_argument(&args.model)?;
     let tokens = read_tokens(args, &opened)?;
     check_tokens(&tokens, &opened)?;
     let scored = Scored::load(&opened, args)?;
-    let scores = match &args.logits {
+    let scores = match &target {
         None => scored.run(&tokens, &mut |_| Ok(()))?,
-        Some(file) => write_logits(file, &scored, &tokens)?,
+        Some(target) => write_logits(target, &scored, &tokens)?,
     };
     print(args, &opened, &tokens, &scores)?;
     Ok(ExitCode::SUCCESS)
@@ -173,17 +174,12 @@ struct Divergence {
 }
 
 /// The scores, while the logits go to a safetensors file: one tensor `logits` [T, V], f32, little endian.
-fn write_logits(file: &Path, scored: &Scored, tokens: &[u32]) -> Result<Scores> {
-    let shape = [tokens.len(), scored.model.config().vocab_size];
-    let bytes = shape[0] * shape[1] * size_of::<f32>();
-    let tensor = json!({"logits": {"dtype": "F32", "shape": shape, "data_offsets": [0, bytes]}});
-    let mut header = tensor.to_string();
-    // The format wants the data to begin at a multiple of 8; spaces may follow the JSON.
-    header.push_str(&" ".repeat(header.len().next_multiple_of(8) - header.len()));
+fn write_logits(target: &Target, scored: &Scored, tokens: &[u32]) -> Result<Scores> {
+    let shape = vec![tokens.len(), scored.model.config().vocab_size];
+    let outline = Outline { name: "logits".to_owned(), dtype: Dtype::F32, shape };
     let mut scores = Scores::default();
-    output::write_atomically(file, |out| {
-        out.write_all(&(header.len() as u64).to_le_bytes())?;
-        out.write_all(header.as_bytes())?;
+    target.write(|out| {
+        out.write_all(&safetensors_header(&[outline]))?;
         scores = scored.run(tokens, &mut |row| {
             for value in row {
                 out.write_all(&value.to_le_bytes())?;

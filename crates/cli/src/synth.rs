@@ -4,7 +4,9 @@
 //! bytes. The weights are checkpoint's business; here is the command line, the progress bar and, for `tiny` in a Hugging Face layout,
 //! the tokenizer of its truncated vocabulary, so that text works with it too.
 
+use std::fs;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::str::FromStr;
 
@@ -14,7 +16,7 @@ use gptoss_checkpoint::{Preset, SynthRequest, WriteLayout, write_synthetic};
 use crate::args::{LayoutArg, SynthArgs};
 use crate::failure::usage;
 use crate::model_source::tiny_vocab;
-use crate::output;
+use crate::output::Target;
 use crate::progress::{Progress, Unit};
 
 /// Runs the command.
@@ -32,6 +34,7 @@ pub fn run(args: &SynthArgs) -> Result<ExitCode> {
         layout,
         folder: args.folder.clone(),
     };
+    let was_there = args.folder.is_dir();
     let mut progress = Progress::new(format!("writing {}", args.folder.display()), Unit::Bytes);
     let mut total_bytes = 0;
     write_synthetic(&request, &mut |done, total| {
@@ -41,9 +44,47 @@ pub fn run(args: &SynthArgs) -> Result<ExitCode> {
     progress.clear();
     if preset == Preset::Tiny && layout != WriteLayout::Original {
         let tokenizer = tiny_vocab().to_tokenizer_json();
-        output::write_atomically(&args.folder.join("tokenizer.json"), |out| Ok(out.write_all(&tokenizer)?))?;
+        let file = args.folder.join("tokenizer.json");
+        or_nothing(&args.folder, was_there, || {
+            Target::at(&file)?.write(|out| Ok(out.write_all(&tokenizer)?))
+        })?;
     }
     let gigabytes = total_bytes as f64 / 1e9;
     writeln!(io::stdout(), "{}: {preset}, seed {}, {gigabytes:.3} GB", args.folder.display(), args.seed)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Puts the last file into a folder that this run has filled; without it the others are of no use and go as well, and so does the folder
+/// unless it was there before.
+fn or_nothing(folder: &Path, was_there: bool, add: impl FnOnce() -> Result<()>) -> Result<()> {
+    add().inspect_err(|_| {
+        // The error that is reported says why; a file that will not go says nothing better.
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let _ = fs::remove_file(entry.path());
+        }
+        if !was_there {
+            let _ = fs::remove_dir(folder);
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_without_its_last_file_is_emptied() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("tiny");
+        for was_there in [true, false] {
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("model.safetensors"), "weights").unwrap();
+            or_nothing(&folder, was_there, || Ok(())).unwrap();
+            assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+            let failed = or_nothing(&folder, was_there, || anyhow::bail!("the disk is full"));
+            assert_eq!(failed.unwrap_err().to_string(), "the disk is full");
+            let left = fs::read_dir(&folder).map(Iterator::count).ok();
+            assert_eq!(left, was_there.then_some(0));
+        }
+    }
 }

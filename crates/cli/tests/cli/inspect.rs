@@ -61,6 +61,13 @@ fn a_folder_is_inspected_by_its_config() {
 }
 
 #[test]
+fn a_gguf_file_is_inspected_by_its_metadata() {
+    let (gguf, folder) = (inspect(&[&testdata("tiny-yarn-bf16.gguf")]), inspect(&[&testdata("tiny-yarn")]));
+    assert_eq!(gguf["parameters"], folder["parameters"]);
+    assert!(gguf["stored"].as_str().unwrap().contains("GGUF"), "{}", gguf["stored"]);
+}
+
+#[test]
 fn the_chart_shows_all_four_and_the_inspected_one() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("chart.svg");
@@ -72,4 +79,7 @@ fn the_chart_shows_all_four_and_the_inspected_one() {
     run(&["inspect", "--svg", file.to_str().unwrap()]).ok();
     assert!(std::fs::read_to_string(&file).unwrap().contains("the demo model"));
     run(&["inspect", "--svg", "/no/such/folder/x.svg"]).fails(1, &["/no/such/folder/x.svg"]);
+    // The name is looked at before the model.
+    let name = folder.path().to_str().unwrap();
+    run(&["inspect", "/no/such/model", "--svg", name]).fails(1, &[name, "is a folder"]);
 }

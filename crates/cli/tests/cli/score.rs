@@ -61,6 +61,19 @@ fn exact_mode_gives_the_official_logits() {
     check_golden("tiny-yarn");
 }
 
+/// The same model in llama.cpp's layout, with the dense matrices in bf16 as they are in the folder.
+#[test]
+fn a_gguf_file_scores_as_its_folder_does() {
+    let score = |model: &str| {
+        let args =
+            ["score", "--model", &testdata(model), "--token-ids", "-", "--precision", "exact", "--json"];
+        let report: Value = serde_json::from_str(&run_with(&args, b"[1, 50, 300, 7, 200]").ok()).unwrap();
+        report["logprobs"].clone()
+    };
+    assert_eq!(score("tiny-yarn-bf16.gguf"), score("tiny-yarn"));
+    run(&["run", "hi", "--model", &testdata("tiny-yarn-bf16.gguf")]).fails(1, &["no tokenizer"]);
+}
+
 /// The mean is held against its bound on the demo's own answers by the engine's tests; here on random weights and ids.
 #[test]
 fn fast_mode_prints_its_divergence_from_exact() {
@@ -109,6 +122,15 @@ fn what_cannot_be_scored_is_said() {
     run_with(&["score", "--model", &tiny, "--text", "-"], b"text")
         .fails(1, &["no tokenizer.json", "token ids"]);
     run(&["score"]).fails(2, &["--token-ids"]);
+}
+
+/// The input does not even have to be there: what is wrong with the target is said before anything is read.
+#[test]
+fn a_folder_for_the_logits_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = folder.path().to_str().unwrap();
+    run(&["score", "--token-ids", "nowhere.json", "--logits", name]).fails(1, &[name, "is a folder"]);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 /// A file that cannot be written whole is not there at all.
