@@ -29,7 +29,7 @@ Without --model every command uses the embedded demo model, a small one inside
 this binary that shows everything at work. A real one is fetched by
 `gptoss pull openai/gpt-oss-20b`.";
 
-const MODEL: &str = "demo (the embedded demo model) | a checkpoint folder | a .gguf file | synthetic:PRESET[@SEED] | ORG/NAME after `gptoss pull`";
+const MODEL: &str = "demo (the embedded demo model) | a checkpoint folder | a .gguf file | synthetic:PRESET[@SEED] | ORG/NAME[@REVISION] after `gptoss pull`";
 
 /// The commands, in the order of the help.
 #[derive(Debug, Subcommand)]
@@ -76,6 +76,9 @@ pub struct RunArgs {
     /// Stream the reasoning to standard error
     #[arg(long)]
     pub show_reasoning: bool,
+    /// Do not show the reasoning; so it is anyway, and `chat` takes the same flag
+    #[arg(long, conflicts_with = "show_reasoning")]
+    pub hide_reasoning: bool,
     /// The model and how it answers.
     #[command(flatten)]
     pub generation: GenerationArgs,
@@ -162,7 +165,7 @@ pub struct ComputeArgs {
 /// `gptoss inspect`.
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// demo | a preset such as gpt-oss-120b | a checkpoint folder | a .gguf file | synthetic:PRESET[@SEED] | ORG/NAME after `gptoss pull`
+    /// demo | a preset such as gpt-oss-120b | a checkpoint folder | a .gguf file | synthetic:PRESET[@SEED] | ORG/NAME[@REVISION] after `gptoss pull`
     #[arg(value_name = "M", default_value = "demo")]
     pub model: String,
     /// Tokens of context to plan memory for [default: the model's, at most 32768]
@@ -378,10 +381,22 @@ impl FromStr for Date {
             return Err("write today, none, or a day as YYYY-MM-DD".to_owned());
         }
         let number = |range: std::ops::Range<usize>| text[range].parse::<u32>().unwrap_or(0);
-        match (1..=12).contains(&number(5..7)) && (1..=31).contains(&number(8..10)) {
+        match (1..=days_of(number(0..4), number(5..7))).contains(&number(8..10)) {
             true => Ok(Date::Day(text.to_owned())),
             false => Err("there is no such month or day".to_owned()),
         }
+    }
+}
+
+/// Days of a month, none when there is no such month.
+fn days_of(year: u32, month: u32) -> u32 {
+    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    match month {
+        2 if is_leap => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => 0,
     }
 }
 
@@ -456,6 +471,12 @@ mod tests {
             "--effort max",
             "--date 2026-13-01",
             "--date soon",
+            "--date 2026-02-31",
+            "--date 2026-02-29",
+            "--date 2100-02-29",
+            "--date 2026-04-31",
+            "--date 2026-04-00",
+            "--show-reasoning --hide-reasoning",
             "--nope",
         ];
         for flags in bad {
@@ -468,6 +489,9 @@ mod tests {
         };
         assert_eq!(run.generation.sampling.logit_bias, [(5, -1.5)]);
         assert_eq!(run.generation.date, Some(Date::None));
+        for flags in ["--date 2024-02-29", "--date 2000-02-29", "--date 2026-12-31", "--hide-reasoning"] {
+            parse(&format!("gptoss run hello {flags}")).expect(flags);
+        }
     }
 
     #[test]

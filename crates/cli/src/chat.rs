@@ -24,6 +24,7 @@ use crate::failure;
 use crate::generation::{self, Setup, Speaker};
 use crate::interrupt::{Interrupt, SecondPress};
 use crate::output::Target;
+use crate::terminal;
 use command::Command;
 use display::Display;
 use editor::{Editor, Typed};
@@ -164,12 +165,12 @@ impl Chat {
         let conversation = self.setup.conversation(&self.turns);
         let mut display = Display::new(self.hides_reasoning);
         let speaker = &mut self.speaker;
-        let outcome = self.interrupt.stoppable(|cancel| {
-            speaker.take_turn(&conversation, cancel, &mut |event| display.show(event, cancel))
-        });
+        let outcome = self
+            .interrupt
+            .stoppable(|cancel| speaker.take_turn(&conversation, cancel, &mut |event| display.show(event)));
         display.finish()?;
         self.editor.leave_a_line()?;
-        Ok(outcome?)
+        outcome
     }
 
     /// Says why there is no answer. A full context gets advice of its own; a closed output ends the program.
@@ -212,7 +213,7 @@ impl Chat {
         let mut after = AfterCalls::GoOn;
         for call in calls {
             let typed = match after {
-                AfterCalls::GoOn => self.editor.read(&format!("result of {}> ", call.name))?,
+                AfterCalls::GoOn => self.editor.read(&result_prompt(&call.name))?,
                 AfterCalls::Stop => Typed::End,
             };
             let result = match typed {
@@ -234,7 +235,23 @@ impl Chat {
 const ADVICE: &str =
     "/reset begins a new conversation, /save FILE keeps this one; --context N gives more room";
 
+/// The name is the model's own writing and may be anything.
+fn result_prompt(name: &str) -> String {
+    format!("result of {}> ", terminal::safe(name))
+}
+
 /// A line of the program's own, beside the conversation.
 fn note(text: &str) -> io::Result<()> {
     writeln!(io::stderr(), "{text}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_command_the_terminal() {
+        assert_eq!(result_prompt("add"), "result of add> ");
+        assert_eq!(result_prompt("a\x1b[2Jb"), "result of a\u{fffd}[2Jb> ");
+    }
 }

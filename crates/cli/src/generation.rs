@@ -7,8 +7,9 @@
 //! It does not know how an answer is shown.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 use gptoss_engine::{Engine, Sampling, SamplingParams};
@@ -82,14 +83,28 @@ pub struct Speaker {
 }
 
 impl Speaker {
-    /// Takes one turn.
+    /// Takes one turn. When `show` fails, there is nobody left to speak to: the turn is cancelled.
+    ///
+    /// Errors: `show`'s own, else those of [`run_turn`].
     pub fn take_turn(
         &mut self,
         conversation: &Conversation,
         cancel: &AtomicBool,
-        on_event: &mut dyn FnMut(TurnEvent),
-    ) -> Result<Outcome, gptoss_turn::Error> {
-        run_turn(&mut self.engine, &self.vocab, conversation, &self.options, cancel, on_event)
+        show: &mut dyn FnMut(TurnEvent) -> io::Result<()>,
+    ) -> Result<Outcome> {
+        let mut shown = Ok(());
+        let mut on_event = |event| {
+            if shown.is_ok() {
+                shown = show(event);
+            }
+            if shown.is_err() {
+                cancel.store(true, Ordering::SeqCst);
+            }
+        };
+        let outcome =
+            run_turn(&mut self.engine, &self.vocab, conversation, &self.options, cancel, &mut on_event);
+        shown?;
+        Ok(outcome?)
     }
 
     /// Tokens of a whole conversation. Units: tokens.
@@ -104,7 +119,7 @@ impl Speaker {
 pub fn prepare(args: &GenerationArgs) -> Result<(Speaker, Setup)> {
     let opened = Opened::from_argument(&args.model)?;
     let config = opened.checkpoint.config();
-    let sampling = sampling_params(&args.sampling, &opened.generation_config);
+    let sampling = sampling_params(&args.sampling, &opened.generation_config()?);
     Sampling::parse(&sampling, config.vocab_size).map_err(|error| usage(error.to_string()))?;
     let context = context(args.context, config, &opened.source)?;
     let setup = setup(args, opened.source.is_demo())?;

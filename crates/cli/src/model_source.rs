@@ -26,7 +26,7 @@ use crate::{demo, hub};
 const NUM_CONTROLS: usize = 9;
 /// Most tokens of context that are kept room for unless the user asks for more: 0.8 GB of KV cache for gpt-oss-20b.
 const DEFAULT_CONTEXT_MAX: usize = 32_768;
-const ACCEPTED: &str = "demo, a checkpoint folder, a .gguf file, synthetic:PRESET[@SEED], or ORG/NAME after `gptoss pull ORG/NAME`";
+const ACCEPTED: &str = "demo, a checkpoint folder, a .gguf file, synthetic:PRESET[@SEED], or ORG/NAME[@REVISION] after `gptoss pull ORG/NAME`";
 
 /// A `--model` value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,8 +39,8 @@ pub enum ModelSource {
     Gguf(PathBuf),
     /// Random weights of a known shape.
     Synthetic(Preset, u64),
-    /// `org/name` in the local cache.
-    Repository(String),
+    /// `org/name` in the local cache, at a branch, tag or commit.
+    Repository(String, String),
 }
 
 impl ModelSource {
@@ -69,8 +69,9 @@ impl ModelSource {
                 "{text} is a file\ngive the checkpoint's folder, the one that holds config.json"
             ));
         }
-        if is_repository_name(text) {
-            return Ok(ModelSource::Repository(text.to_owned()));
+        let (name, revision) = text.split_once('@').unwrap_or((text, hub::DEFAULT_REVISION));
+        if is_repository_name(name) && hub::is_safe_revision(revision) {
+            return Ok(ModelSource::Repository(name.to_owned(), revision.to_owned()));
         }
         if text.contains(['/', '\\']) {
             return Err(anyhow!("{text}: there is no such folder\nexpected {ACCEPTED}"));
@@ -107,7 +108,8 @@ impl ModelSource {
             ModelSource::Folder(path) | ModelSource::Gguf(path) => path.display().to_string(),
             ModelSource::Synthetic(preset, 0) => format!("synthetic:{preset}"),
             ModelSource::Synthetic(preset, seed) => format!("synthetic:{preset}@{seed}"),
-            ModelSource::Repository(name) => name.clone(),
+            ModelSource::Repository(name, revision) if revision == hub::DEFAULT_REVISION => name.clone(),
+            ModelSource::Repository(name, revision) => format!("{name}@{revision}"),
         }
     }
 }
@@ -143,8 +145,8 @@ pub struct Opened {
     pub source: ModelSource,
     /// The weights, not yet read.
     pub checkpoint: Checkpoint,
-    /// What the model's own files say about sampling.
-    pub generation_config: GenerationConfig,
+    /// Where its files are, if they are in a folder.
+    folder: Option<PathBuf>,
 }
 
 impl Opened {
@@ -152,23 +154,34 @@ impl Opened {
     ///
     /// Errors: what is missing or does not fit, with the file.
     pub fn open(source: ModelSource) -> Result<Opened> {
-        let (checkpoint, generation_config) = match &source {
-            ModelSource::Demo => {
-                let checkpoint =
-                    Checkpoint::embedded(demo::FILES).context("the embedded demo model cannot be opened")?;
-                let file = Path::new("the embedded generation_config.json");
-                (checkpoint, GenerationConfig::parse(demo::generation_config(), file)?)
-            }
-            ModelSource::Synthetic(preset, seed) => {
-                (Checkpoint::synthetic(*preset, *seed, None)?, GenerationConfig::default())
-            }
-            ModelSource::Folder(folder) => open_folder(folder)?,
-            ModelSource::Gguf(file) => (Checkpoint::open(file)?, GenerationConfig::default()),
-            ModelSource::Repository(name) => {
-                open_folder(&hub::cached_snapshot(name, hub::DEFAULT_REVISION)?)?
+        let folder = match &source {
+            ModelSource::Folder(folder) => Some(folder.clone()),
+            ModelSource::Repository(name, revision) => Some(hub::cached_snapshot(name, revision)?),
+            ModelSource::Demo | ModelSource::Synthetic(..) | ModelSource::Gguf(_) => None,
+        };
+        let checkpoint = match (&source, &folder) {
+            (_, Some(folder)) => Checkpoint::open(folder)?,
+            (ModelSource::Gguf(file), None) => Checkpoint::open(file)?,
+            (ModelSource::Synthetic(preset, seed), None) => Checkpoint::synthetic(*preset, *seed, None)?,
+            (_, None) => {
+                Checkpoint::embedded(demo::FILES).context("the embedded demo model cannot be opened")?
             }
         };
-        Ok(Opened { source, checkpoint, generation_config })
+        Ok(Opened { source, checkpoint, folder })
+    }
+
+    /// What the model's own files say about sampling; only those who sample need ask.
+    ///
+    /// Errors: the file is there and is not what it should be.
+    pub fn generation_config(&self) -> Result<GenerationConfig> {
+        match &self.folder {
+            Some(folder) => GenerationConfig::in_folder(folder),
+            None if self.source.is_demo() => {
+                let file = Path::new("the embedded generation_config.json");
+                GenerationConfig::parse(demo::generation_config(), file)
+            }
+            None => Ok(GenerationConfig::default()),
+        }
     }
 
     /// Parses and opens in one step.
@@ -242,11 +255,6 @@ impl Opened {
     }
 }
 
-fn open_folder(folder: &Path) -> Result<(Checkpoint, GenerationConfig)> {
-    let checkpoint = Checkpoint::open(folder)?;
-    Ok((checkpoint, GenerationConfig::in_folder(folder)?))
-}
-
 /// The numeric mode in the model's words.
 pub fn precision(argument: PrecisionArg) -> Precision {
     match argument {
@@ -290,7 +298,12 @@ mod tests {
         check("demo", ModelSource::Demo);
         check("synthetic:tiny", ModelSource::Synthetic(Preset::Tiny, 0));
         check("synthetic:gpt-oss-120b@7", ModelSource::Synthetic(Preset::GptOss120b, 7));
-        check("openai/gpt-oss-20b", ModelSource::Repository("openai/gpt-oss-20b".to_owned()));
+        let repository =
+            |revision: &str| ModelSource::Repository("openai/gpt-oss-20b".into(), revision.into());
+        check("openai/gpt-oss-20b", repository("main"));
+        check("openai/gpt-oss-20b@refs/pr/1", repository("refs/pr/1"));
+        assert_eq!(repository("main").name(), "openai/gpt-oss-20b");
+        assert_eq!(repository("v2").name(), "openai/gpt-oss-20b@v2");
         check("src", ModelSource::Folder(PathBuf::from("src")));
         let preset = ModelSource::parse_or_preset("gpt-oss-20b").unwrap();
         assert_eq!(preset, ModelSource::Synthetic(Preset::GptOss20b, 0));
@@ -307,6 +320,8 @@ mod tests {
         check("synthetic:gpt-oss-7b", true, "unknown preset");
         check("synthetic:tiny@x", true, "the seed `x`");
         check("model.gguf", false, "GGUF");
+        check("openai/gpt-oss-20b@../..", false, "no such folder");
+        check("openai/gpt-oss-20b@", false, "no such folder");
         check("./nowhere/at/all", false, "no such folder");
         check("Cargo.toml", false, "is a file");
     }

@@ -13,7 +13,7 @@ mod refusal;
 mod transfer;
 
 use std::fs::{self, File, TryLockError};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -25,8 +25,9 @@ use indicatif::HumanBytes;
 use crate::args::PullArgs;
 use crate::failure::usage;
 use crate::hub::{self, Settings};
-use crate::model_source::is_repository_name;
+use crate::model_source::{ModelSource, is_repository_name};
 use crate::progress::{Progress, Unit};
+use crate::terminal;
 use checksum::{Verdict, verify};
 use listing::{Listing, RemoteFile};
 use refusal::{Asked, explain};
@@ -57,9 +58,9 @@ pub fn run(args: &PullArgs) -> Result<ExitCode> {
     let asked = Asked { name, revision, page: &pull.page, with_token: pull.settings.token.is_some() };
     let snapshot =
         pull.everything().map_err(|error| explain(error, &asked).context(format!("cannot pull {name}")))?;
-    let model = if revision == hub::DEFAULT_REVISION { name.clone() } else { snapshot.display().to_string() };
-    eprintln!("{name} is whole and verified; use it with --model {model}");
-    writeln!(std::io::stdout(), "{}", snapshot.display())?;
+    let model = ModelSource::Repository(name.clone(), revision.clone()).name();
+    tell(&format!("{name} is whole and verified; use it with --model {model}"));
+    writeln!(io::stdout(), "{}", snapshot.display())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -143,7 +144,10 @@ impl Pull {
                 continue;
             }
             if let Some(damage) = damage(&blob, file)? {
-                eprintln!("{} in the cache is damaged: {damage}. It is removed and fetched again", file.name);
+                tell(&format!(
+                    "{} in the cache is damaged: {damage}. It is removed and fetched again",
+                    file.name
+                ));
                 remove(&blob)?;
             }
         }
@@ -170,7 +174,7 @@ impl Pull {
     fn file(&self, file: &RemoteFile, commit: &str) -> Result<()> {
         let blob = self.local.blob_path(file.digest.hex());
         if blob.exists() {
-            eprintln!("{}: {}, already there", file.name, HumanBytes(file.num_bytes));
+            tell(&format!("{}: {}, already there", file.name, HumanBytes(file.num_bytes)));
             return Ok(());
         }
         let _lock = self.lock(file)?;
@@ -187,7 +191,7 @@ impl Pull {
             );
         }
         fs::rename(&partial, &blob).with_context(|| format!("cannot name {}", blob.display()))?;
-        eprintln!("{}: {}", file.name, HumanBytes(file.num_bytes));
+        tell(&format!("{}: {}", file.name, HumanBytes(file.num_bytes)));
         Ok(())
     }
 
@@ -208,6 +212,11 @@ impl Pull {
             }
         }
     }
+}
+
+/// A line about how it goes. Standard error may be closed; the pull goes on all the same.
+fn tell(text: &str) {
+    let _ = writeln!(io::stderr(), "{}", terminal::safe(text));
 }
 
 /// What is wrong with a file, in words; `None` when nothing is.

@@ -6,7 +6,6 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, bail};
 use gptoss_harmony::Message;
@@ -28,9 +27,8 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     let interrupt = Interrupt::install(SecondPress::Ends)?;
     let conversation = setup.conversation(&[Message::user(prompt)]);
     let mut printer = Printer::new(args);
-    let outcome = interrupt.stoppable(|cancel| {
-        speaker.take_turn(&conversation, cancel, &mut |event| printer.show(event, cancel))
-    })?;
+    let outcome = interrupt
+        .stoppable(|cancel| speaker.take_turn(&conversation, cancel, &mut |event| printer.show(event)))?;
     printer.finish()?;
     if args.json {
         let object = report(&speaker, &setup, &outcome);
@@ -87,7 +85,6 @@ struct Printer {
     stderr_is_terminal: bool,
     /// Whether the last byte on this stream left a line open.
     open_line: Option<Stream>,
-    failed: io::Result<()>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,27 +98,16 @@ impl Printer {
         let stderr_is_terminal = io::stderr().is_terminal();
         Printer {
             is_json: args.json,
-            shows_reasoning: args.show_reasoning,
+            shows_reasoning: args.show_reasoning && !args.hide_reasoning,
             progress: Progress::new("reading the prompt", Unit::Tokens),
             style: Style::detect(stderr_is_terminal),
             stdout_is_terminal: io::stdout().is_terminal(),
             stderr_is_terminal,
             open_line: None,
-            failed: Ok(()),
         }
     }
 
-    /// A stream that cannot be written to any more ends the turn; `finish` says why.
-    fn show(&mut self, event: TurnEvent, cancel: &AtomicBool) {
-        if self.failed.is_ok() {
-            self.failed = self.try_to_show(event);
-        }
-        if self.failed.is_err() {
-            cancel.store(true, Ordering::SeqCst);
-        }
-    }
-
-    fn try_to_show(&mut self, event: TurnEvent) -> io::Result<()> {
+    fn show(&mut self, event: TurnEvent) -> io::Result<()> {
         if let TurnEvent::Prefill { done, total } = event {
             self.progress.set(done as u64, total as u64);
             return Ok(());
@@ -185,7 +171,6 @@ impl Printer {
 
     fn finish(mut self) -> io::Result<()> {
         self.progress.clear();
-        std::mem::replace(&mut self.failed, Ok(()))?;
         self.end_line()
     }
 }

@@ -6,7 +6,6 @@
 //! It does not know what is done with a call.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use gptoss_turn::TurnEvent;
 
@@ -29,7 +28,6 @@ pub struct Display {
     style: Style,
     progress: Progress,
     voice: Option<Voice>,
-    failed: io::Result<()>,
 }
 
 impl Display {
@@ -42,28 +40,17 @@ impl Display {
             style: Style::detect(is_terminal),
             progress: Progress::new("reading", Unit::Tokens),
             voice: None,
-            failed: Ok(()),
-        }
-    }
-
-    /// Shows an event; when the output is closed, the turn is cancelled and `finish` says why.
-    pub fn show(&mut self, event: TurnEvent, cancel: &AtomicBool) {
-        if self.failed.is_ok() {
-            self.failed = self.try_to_show(event);
-        }
-        if self.failed.is_err() {
-            cancel.store(true, Ordering::SeqCst);
         }
     }
 
     /// Ends the last line.
     pub fn finish(mut self) -> io::Result<()> {
         self.progress.clear();
-        std::mem::replace(&mut self.failed, Ok(()))?;
         self.end_voice()
     }
 
-    fn try_to_show(&mut self, event: TurnEvent) -> io::Result<()> {
+    /// Shows an event.
+    pub fn show(&mut self, event: TurnEvent) -> io::Result<()> {
         if let TurnEvent::Prefill { done, total } = event {
             self.progress.set(done as u64, total as u64);
             return Ok(());

@@ -175,6 +175,32 @@ fn functions_come_in_three_spellings_and_are_checked() {
     speak("[{]").fails(1, &[name, "line 1 column 3"]);
 }
 
+/// Nothing but the closed output can end this answer: every control token is impossible and the context is long.
+#[test]
+fn an_answer_ends_with_its_reader() {
+    use std::io::Read;
+    use std::process::Stdio;
+    let bias: Vec<String> = (503..512).map(|id| format!("--logit-bias={id}=-100")).collect();
+    for command in ["run", "chat"] {
+        let mut args = vec![command, "--model", "synthetic:tiny", "--seed", "1", "--context", "100000"];
+        args.extend(bias.iter().map(String::as_str));
+        let mut child = crate::program::gptoss(&args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"Hello\n").unwrap();
+        let mut stdout = child.stdout.take().unwrap();
+        stdout.read_exact(&mut [0]).unwrap();
+        drop(stdout);
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{command}: {said}");
+        assert!(!said.contains("error") && !said.contains("panicked"), "{command}: {said}");
+    }
+}
+
 /// A reader that has had enough is no error and no panic.
 #[test]
 fn a_closed_pipe_ends_quietly() {

@@ -336,13 +336,30 @@ fn the_cache_folder_can_be_named() {
     assert!(!house.home.path().join("hub").exists());
 }
 
+/// A line about the progress that nobody can read any more was a panic. The reading end is closed before the first answer of the hub is
+/// in; were it later, the pull would only have said more.
+#[test]
+fn a_closed_standard_error_does_not_stop_a_pull() {
+    let house = House::new();
+    let mut command = house.command(&["pull", REPOSITORY]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stderr.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(!output.stdout.is_empty());
+    house.assert_whole();
+}
+
 #[test]
 fn branches_and_commits_are_revisions() {
     let house = House::new();
     let branch = house.run_with(&["pull", REPOSITORY, "--revision", BRANCH], &[]).ok();
     house.assert_whole();
     assert_eq!(fs::read_to_string(house.folder().join("refs").join(BRANCH)).unwrap(), COMMIT);
-    assert!(branch.stderr.contains(house.snapshot().to_str().unwrap()), "{}", branch.stderr);
+    let by_name = format!("{REPOSITORY}@{BRANCH}");
+    assert!(branch.stderr.contains(&format!("--model {by_name}")), "{}", branch.stderr);
+    house.run_with(&["inspect", &by_name], &[]).ok();
+    house.run_with(&["inspect", REPOSITORY], &[]).refused(1, &[REPOSITORY, "gptoss pull"]);
     let by_folder = house.run_with(&["inspect", branch.stdout.trim_end()], &[]);
     by_folder.ok();
 
