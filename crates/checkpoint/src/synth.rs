@@ -4,8 +4,9 @@
 //! expert), whatever the model's size. All layouts say the same bits as [`Checkpoint::synthetic`]: `original/` glues q, k
 //! and v together, bf16 is the dequantised and transposed MXFP4, so each layout's reader can be tested against the others.
 //!
-//! The folder appears under its name only when it is complete. Until then it is `NAME.partial`; an error removes it, and
-//! what a killed run leaves is removed by the next run for the same name. An existing non-empty target is refused.
+//! The folder appears under its name only when it is complete. Until then it is `NAME.partial`; an empty folder that exists
+//! is filled instead, from `checkpoint.partial` inside it, with the config last. An error removes the partial folder, and what
+//! a killed run leaves there is removed by the next run for the same name. An existing non-empty target is refused.
 //!
 //! [`Checkpoint::synthetic`]: crate::Checkpoint::synthetic
 
@@ -95,7 +96,7 @@ fn write_planned(
     if shards.len() > 1 {
         write_index(&shards, total, partial.path())?;
     }
-    partial.rename_to(&request.folder)
+    partial.finish()
 }
 
 /// One tensor of the folder to be.

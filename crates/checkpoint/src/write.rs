@@ -77,7 +77,7 @@ pub fn write_safetensors(
         }
         Ok(())
     })?;
-    partial.rename_to(path)
+    partial.finish()
 }
 
 /// Writes one file; `body` is called once for each outline, in order, and must write exactly its bytes.
@@ -118,11 +118,12 @@ pub fn safetensors_header(outlines: &[Outline]) -> Vec<u8> {
     bytes
 }
 
-/// Fails when the file system of `path` has fewer than `needed` bytes free for this user.
+/// Fails when the file system of `path`, or of the folder that `path` is to be made in, has fewer than `needed` bytes free for this user.
 ///
 /// Errors: [`Error::DiskFull`]. A file system that cannot be asked is not an error: the write itself will tell.
 pub(crate) fn check_space(path: &Path, needed: u64) -> Result<(), Error> {
-    match available_bytes(&parent(path)) {
+    let folder = if path.is_dir() { path.to_path_buf() } else { parent(path) };
+    match available_bytes(&folder) {
         Some(available) if available < needed => {
             Err(Error::DiskFull { path: path.to_path_buf(), needed, available })
         }
@@ -153,10 +154,11 @@ fn parent(path: &Path) -> PathBuf {
     }
 }
 
-/// A file or folder in the making, removed unless it is renamed to its final name.
+/// A file or folder in the making, removed unless it is finished.
 #[derive(Debug)]
 pub(crate) struct Partial {
     path: PathBuf,
+    target: PathBuf,
     is_finished: bool,
 }
 
@@ -166,30 +168,36 @@ impl Partial {
         if target.is_dir() {
             return Err(Error::TargetExists { path: target.to_path_buf() });
         }
-        Ok(Partial { path: partial_path(target), is_finished: false })
+        Ok(Partial { path: partial_path(target), target: target.to_path_buf(), is_finished: false })
     }
 
-    /// The sibling folder `NAME.partial`, new and empty.
+    /// A new and empty folder: the sibling `NAME.partial`, or `checkpoint.partial` inside a target that exists.
     ///
-    /// What an interrupted run left is removed, but only when every file in it is one that `is_ours` claims.
+    /// Inside, because an empty folder may be where somebody stands, a mount point, or behind a link: it cannot be
+    /// replaced, only filled. What an interrupted run left is removed, but only when every file in it is one that
+    /// `is_ours` claims.
     pub(crate) fn folder(target: &Path, is_ours: impl Fn(&str) -> bool) -> Result<Partial, Error> {
-        let is_empty_folder = fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_none());
-        if target.exists() && !is_empty_folder {
-            return Err(Error::TargetExists { path: target.to_path_buf() });
-        }
-        let path = partial_path(target);
-        if path.exists() {
-            let entries = fs::read_dir(&path).map_err(Error::io(&path, "list the folder"))?;
-            let foreign = |entry: io::Result<fs::DirEntry>| {
-                !entry.is_ok_and(|entry| entry.file_name().to_str().is_some_and(&is_ours))
-            };
-            if entries.into_iter().any(foreign) {
-                return Err(Error::TargetExists { path });
+        let (target, path) = if target.is_dir() {
+            let target = fs::canonicalize(target).map_err(Error::io(target, "find the folder"))?;
+            let path = target.join(PARTIAL_INSIDE);
+            (target, path)
+        } else {
+            // Without a dot at the end, which a rename does not take.
+            let target: PathBuf = target.components().collect();
+            if target.file_name().is_none() {
+                let nameless = io::Error::other("this path does not name a folder that could be made");
+                return Err(Error::io(&target, "create the folder")(nameless));
             }
-            fs::remove_dir_all(&path).map_err(Error::io(&path, "remove what an interrupted run left"))?;
+            let path = partial_path(&target);
+            (target, path)
+        };
+        // A link that leads nowhere does not exist for `exists`, but it is in the way.
+        if target.symlink_metadata().is_ok() && !holds_only(&target, PARTIAL_INSIDE) {
+            return Err(Error::TargetExists { path: target });
         }
+        remove_leftover(&path, is_ours)?;
         fs::create_dir(&path).map_err(Error::io(&path, "create the folder"))?;
-        Ok(Partial { path, is_finished: false })
+        Ok(Partial { path, target, is_finished: false })
     }
 
     /// Where to write.
@@ -197,10 +205,39 @@ impl Partial {
         &self.path
     }
 
-    /// Gives the finished work its name.
-    pub(crate) fn rename_to(mut self, target: &Path) -> Result<(), Error> {
-        fs::rename(&self.path, target).map_err(Error::io(target, "move the finished files into place"))?;
+    /// Gives the finished work its name, or moves it into the folder that was there.
+    pub(crate) fn finish(mut self) -> Result<(), Error> {
+        if self.path.parent() == Some(&self.target) {
+            self.move_out()?;
+            // Drop removes the emptied folder.
+            return Ok(());
+        }
+        fs::rename(&self.path, &self.target)
+            .map_err(Error::io(&self.target, "move the finished files into place"))?;
         self.is_finished = true;
+        Ok(())
+    }
+
+    /// Moves the files of the partial folder one level up; after an error none of them is there.
+    fn move_out(&self) -> Result<(), Error> {
+        if !holds_only(&self.target, PARTIAL_INSIDE) {
+            return Err(Error::TargetExists { path: self.target.clone() });
+        }
+        let failed = || Error::io(&self.target, "move the finished files into place");
+        let entries = fs::read_dir(&self.path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let mut names: Vec<OsString> =
+            entries.map_err(failed())?.into_iter().map(|entry| entry.file_name()).collect();
+        // The config last: a folder without one is no checkpoint yet.
+        names.sort_by_key(|name| (name == "config.json", name.clone()));
+        for (index, name) in names.iter().enumerate() {
+            if let Err(error) = fs::rename(self.path.join(name), self.target.join(name)) {
+                for moved in &names[..index] {
+                    // Failing to clean up must not hide the error that led here.
+                    let _ = fs::remove_file(self.target.join(moved));
+                }
+                return Err(failed()(error));
+            }
+        }
         Ok(())
     }
 }
@@ -213,6 +250,30 @@ impl Drop for Partial {
         // Failing to clean up must not hide the error that led here.
         let _ = if self.path.is_dir() { fs::remove_dir_all(&self.path) } else { fs::remove_file(&self.path) };
     }
+}
+
+/// The partial folder inside a target that exists.
+const PARTIAL_INSIDE: &str = "checkpoint.partial";
+
+/// Whether a path is a folder in which there is nothing, or nothing but this name.
+fn holds_only(folder: &Path, name: &str) -> bool {
+    fs::read_dir(folder)
+        .is_ok_and(|mut entries| entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == name)))
+}
+
+/// Removes the folder that an interrupted run left, when nothing in it is somebody else's.
+fn remove_leftover(path: &Path, is_ours: impl Fn(&str) -> bool) -> Result<(), Error> {
+    if path.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let entries = fs::read_dir(path).map_err(Error::io(path, "list the folder"))?;
+    let foreign = |entry: io::Result<fs::DirEntry>| {
+        !entry.is_ok_and(|entry| entry.file_name().to_str().is_some_and(&is_ours))
+    };
+    if entries.into_iter().any(foreign) {
+        return Err(Error::TargetExists { path: path.to_path_buf() });
+    }
+    fs::remove_dir_all(path).map_err(Error::io(path, "remove what an interrupted run left"))
 }
 
 fn partial_path(target: &Path) -> PathBuf {
@@ -253,6 +314,28 @@ mod tests {
         fs::write(partial.path().join("model.safetensors"), "half of it").unwrap();
         drop(partial);
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+    }
+
+    /// The moved files go again when one of them cannot be moved: here a folder with something in it is in the way.
+    #[test]
+    fn a_failed_move_leaves_nothing_of_ours() {
+        let target = tempfile::tempdir().unwrap();
+        let partial = Partial::folder(target.path(), |_| false).unwrap();
+        for name in ["a", "b", "config.json"] {
+            fs::write(partial.path().join(name), name).unwrap();
+        }
+        // Made while we wrote.
+        fs::create_dir_all(target.path().join("b/theirs")).unwrap();
+        assert!(matches!(partial.finish().unwrap_err(), Error::TargetExists { .. }));
+        assert_eq!(fs::read_dir(target.path()).unwrap().count(), 1);
+
+        let target = tempfile::tempdir().unwrap();
+        let partial = Partial::folder(target.path(), |_| false).unwrap();
+        fs::write(partial.path().join("a"), "a").unwrap();
+        // A name that the move itself frees for nothing: the partial folder's own.
+        fs::write(partial.path().join(PARTIAL_INSIDE), "in the way").unwrap();
+        assert!(matches!(partial.finish().unwrap_err(), Error::Io { .. }));
+        assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -140,6 +140,82 @@ fn what_an_interrupted_run_left_is_replaced_but_nothing_else() {
     assert!(partial.join("holiday.jpg").exists());
 }
 
+/// The fate of a write that must be refused before any tensor is made.
+fn refused_at_once(folder: &Path) -> Error {
+    let folder = folder.to_path_buf();
+    let request =
+        SynthRequest { preset: Preset::Tiny, seed: 0, layers: Some(1), layout: WriteLayout::Hf, folder };
+    write_synthetic(&request, &mut |_, _| panic!("something was written")).unwrap_err()
+}
+
+/// `gptoss synth PRESET .` and a link to an empty folder failed after the last byte, because a rename cannot replace them.
+#[test]
+fn an_empty_folder_that_exists_is_filled_where_it_is() {
+    use std::os::unix::fs::{MetadataExt, symlink};
+    let folder = tempfile::tempdir().unwrap();
+    let real = folder.path().join("real");
+    fs::create_dir(&real).unwrap();
+    symlink(&real, folder.path().join("link")).unwrap();
+    let inode = fs::metadata(&real).unwrap().ino();
+    for target in ["real/.", "link", "link/", "real/../link/."] {
+        write(WriteLayout::Hf, Some(1), &folder.path().join(target));
+        let mut names: Vec<_> = fs::read_dir(&real)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["config.json", "generation_config.json", "model.safetensors"], "{target}");
+        // The folder itself stays: somebody may stand in it.
+        assert_eq!(fs::metadata(&real).unwrap().ino(), inode, "{target}");
+        assert!(fs::symlink_metadata(folder.path().join("link")).unwrap().is_symlink());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "{target}");
+        assert!(matches!(refused_at_once(&folder.path().join(target)), Error::TargetExists { .. }));
+        names.iter().for_each(|name| fs::remove_file(real.join(name)).unwrap());
+    }
+    // What a killed run left inside is replaced, and only that.
+    let partial = real.join("checkpoint.partial");
+    fs::create_dir(&partial).unwrap();
+    fs::write(partial.join("holiday.jpg"), "not ours").unwrap();
+    assert!(matches!(refused_at_once(&real), Error::TargetExists { .. }));
+    fs::rename(partial.join("holiday.jpg"), partial.join("model.safetensors")).unwrap();
+    write(WriteLayout::Hf, Some(1), &real);
+    assert!(!partial.exists());
+}
+
+#[test]
+fn targets_that_cannot_be_made_are_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = refused_at_once(&folder.path().join("no/such/parent"));
+    assert!(missing.to_string().contains("no/such/parent"), "{missing}");
+    let nameless = refused_at_once(&folder.path().join("missing/.."));
+    assert!(matches!(nameless, Error::Io { .. }), "{nameless}");
+    assert!(matches!(refused_at_once(Path::new("")), Error::Io { .. }));
+    std::os::unix::fs::symlink("nowhere", folder.path().join("dangling")).unwrap();
+    let dangling = refused_at_once(&folder.path().join("dangling"));
+    assert!(matches!(dangling, Error::TargetExists { .. }), "{dangling}");
+    fs::write(folder.path().join("file"), "a file").unwrap();
+    assert!(matches!(refused_at_once(&folder.path().join("file")), Error::TargetExists { .. }));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    // A dot at the end of a new name is no name of its own.
+    write(WriteLayout::Hf, Some(1), &folder.path().join("new/."));
+}
+
+/// Matrices are viewed where the files have them, so that opening a large model costs no memory.
+#[test]
+fn no_matrix_of_a_written_folder_is_copied() {
+    for layout in [WriteLayout::Hf, WriteLayout::Bf16, WriteLayout::Original] {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoint = write(layout, Some(2), &folder.path().join("model"));
+        let tensors = checkpoint.parts().into_iter().map(|part| checkpoint.tensor(part).unwrap());
+        let matrices: Vec<_> = tensors.filter(|tensor| tensor.shape.len() > 1).collect();
+        assert!(matrices.len() > 2 * 8, "{}", matrices.len());
+        for matrix in matrices {
+            assert!(!matrix.bytes.is_owned(), "{layout:?}: {} was copied", matrix.name);
+            assert!(matrix.bytes.path().is_some(), "{layout:?}: {} is no view of a file", matrix.name);
+        }
+    }
+}
+
 #[test]
 fn absurd_numbers_of_layers_are_refused_before_anything_is_made() {
     for layers in [0, 129, usize::MAX] {
