@@ -1,8 +1,8 @@
 //! `gptoss inspect`: what is this model, how large is it, and does it fit?
 //!
-//! Everything is computed from the config, so that a 120b can be looked at anywhere: no weight is read or made. Parameters are counted by
-//! part, all of them and those that one token uses; bytes come as a sum of named terms at a context that the user can choose, and are
-//! held against three sizes of accelerator. `--svg` draws the presets and this model.
+//! Everything is computed from the config and the sizes of the tensors, so that a 120b can be looked at anywhere: no weight is read or
+//! made. Parameters are counted by part, all of them and those that one token uses; bytes come as a sum of named terms at a context that
+//! the user can choose, and are held against three sizes of accelerator. `--svg` draws the presets and this model.
 //!
 //! The counting is the model room's; here it is shown.
 
@@ -66,7 +66,7 @@ impl Report {
             is_demo: opened.source.is_demo(),
             stored: stored(opened),
             parts: parameters(&model),
-            terms: memory(&model, expert_format, context, precision(args.precision)),
+            terms: memory(&model, &opened.checkpoint.part_bytes(), context, precision(args.precision)),
             config,
             expert_format,
             context,

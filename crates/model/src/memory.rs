@@ -1,14 +1,16 @@
-//! How many bytes a gpt-oss needs: a sum of named terms, from the config alone.
+//! How many bytes a gpt-oss needs: a sum of named terms, from the config and the sizes of its tensors.
 //!
 //! Entry point: [`memory`]. The terms are weights by part in the dtype of the checkpoint, the copies this room makes
 //! of small vectors, the KV cache at a context, and the workspace of a forward pass. Their sum is what a machine has
-//! to hold; which of it is mapped (weights) and which is allocated (the rest) is in each term's name. The KV cache is
+//! to hold. Weights are mapped, except the experts of a GGUF file, which are laid out anew in as many bytes of memory;
+//! the rest is allocated. The sizes of tensors come from the checkpoint, because files differ in them: dense matrices
+//! are bf16 as published and f16, f32 or Q8_0 in a GGUF file. The KV cache is
 //! reserved for the whole context but touched only as far as a conversation has come, so a short one needs less.
 //!
 //! The sizes of cache and workspace come from the very functions that allocate them, so that the plan cannot drift
 //! from the program. It does not know what else the process holds: the vocabulary, the binary, the page cache.
 
-use gptoss_checkpoint::ExpertFormat;
+use gptoss_checkpoint::{LayerPart, Part};
 
 use crate::block::Workspace;
 use crate::config::{ModelConfig, Precision};
@@ -25,24 +27,19 @@ pub struct Term {
     pub bytes: u64,
 }
 
-/// Bytes of a bf16 number.
-const BF16_BYTES: u64 = 2;
-/// Numbers in one block of MXFP4, and the bytes of such a block with its scale: 4.25 bits a number.
-const MXFP4_BLOCK: (u64, u64) = (32, 17);
-
 /// The memory plan of one conversation: weights, vectors, KV cache at `context` tokens, workspace.
 ///
-/// The weight terms (`weights: …`) sum to the tensor bytes of the checkpoint, 13,761,264,768 for the published
-/// gpt-oss-20b.
+/// `weights` is each tensor with its bytes, as `Checkpoint::part_bytes` tells them. The weight terms (`weights: …`) sum
+/// to them: 13,761,264,768 for the published gpt-oss-20b.
 ///
 /// Units: `context` in tokens; bytes out.
 pub fn memory(
     config: &ModelConfig,
-    expert_format: ExpertFormat,
+    weights: &[(Part, u64)],
     context: usize,
     precision: Precision,
 ) -> Vec<Term> {
-    let mut terms = weight_terms(config, expert_format);
+    let mut terms = weight_terms(config, weights);
     let mut push = |name: &str, bytes: u64| terms.push(Term { name: name.to_string(), bytes });
     push("vectors as f32 (norms, biases, sinks)", vector_bytes(config));
     let kv = KvCache::bytes(config, precision, context, CHUNK_TOKENS_MAX);
@@ -54,28 +51,36 @@ pub fn memory(
     terms
 }
 
-/// Tensor bytes by part, in the dtype of the checkpoint.
-fn weight_terms(config: &ModelConfig, expert_format: ExpertFormat) -> Vec<Term> {
-    let counts = Counts::of(config);
-    let matrix_numbers = counts.expert - counts.expert_biases;
-    let matrix_bytes = match expert_format {
-        ExpertFormat::Mxfp4 => matrix_numbers / MXFP4_BLOCK.0 * MXFP4_BLOCK.1,
-        ExpertFormat::Bf16 => matrix_numbers * BF16_BYTES,
+/// Tensor bytes summed over the parts of the model, in the order of the forward pass.
+fn weight_terms(config: &ModelConfig, weights: &[(Part, u64)]) -> Vec<Term> {
+    let mlp = mlp_part_name(config);
+    let sum = |name: &str| {
+        weights.iter().filter(|(part, _)| part_name(*part, mlp) == name).map(|(_, bytes)| bytes).sum()
     };
-    let expert_bytes = matrix_bytes + counts.expert_biases * BF16_BYTES;
-    let experts = config.expert_slots() as u64 * config.num_layers as u64;
-    [
-        ("embedding", counts.embedding * BF16_BYTES),
-        ("attention", counts.attention * BF16_BYTES),
-        ("router", counts.router * BF16_BYTES),
-        (mlp_part_name(config), expert_bytes * experts),
-        ("norms", counts.norms * BF16_BYTES),
-        ("unembedding", counts.embedding * BF16_BYTES),
-    ]
-    .into_iter()
-    .filter(|(_, bytes)| *bytes > 0)
-    .map(|(part, bytes)| Term { name: format!("weights: {part}"), bytes })
-    .collect()
+    ["embedding", "attention", "router", mlp, "norms", "unembedding"]
+        .map(|name| (name, sum(name)))
+        .into_iter()
+        .filter(|(_, bytes)| *bytes > 0)
+        .map(|(name, bytes)| Term { name: format!("weights: {name}"), bytes })
+        .collect()
+}
+
+/// The part of the model that a tensor belongs to, as `parameters` names them.
+fn part_name(part: Part, mlp: &'static str) -> &'static str {
+    use LayerPart::{
+        AttentionNorm, KBias, KWeight, MlpNorm, OutBias, OutWeight, QBias, QWeight, RouterBias, RouterWeight,
+        Sinks, VBias, VWeight,
+    };
+    match part {
+        Part::Embedding => "embedding",
+        Part::Unembedding => "unembedding",
+        Part::FinalNorm | Part::Layer(_, AttentionNorm | MlpNorm) => "norms",
+        Part::Layer(_, RouterWeight | RouterBias) => "router",
+        Part::Layer(_, QWeight | QBias | KWeight | KBias | VWeight | VBias | OutWeight | OutBias | Sinks) => {
+            "attention"
+        }
+        Part::Layer(..) => mlp,
+    }
 }
 
 /// The small tensors that `weights.rs` converts to f32 vectors at load.

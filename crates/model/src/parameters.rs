@@ -97,7 +97,7 @@ impl Counts {
 
 #[cfg(test)]
 mod tests {
-    use gptoss_checkpoint::{ExpertFormat, PRESETS, Preset, num_bytes, parts};
+    use gptoss_checkpoint::{Checkpoint, ExpertFormat, PRESETS, Part, Preset, num_bytes, parts};
 
     use super::*;
     use crate::memory::memory;
@@ -132,27 +132,67 @@ mod tests {
         terms.iter().filter(|term| term.name.starts_with("weights: ")).map(|term| term.bytes).sum()
     }
 
-    /// Bytes by formula against bytes by adding up the tensors of a checkpoint.
+    /// The tensors of a preset with their bytes.
+    fn tensors(preset: Preset, format: ExpertFormat) -> Vec<(Part, u64)> {
+        let config = preset.config();
+        parts(&config, format).into_iter().map(|part| (part, num_bytes(&config, part) as u64)).collect()
+    }
+
     #[test]
     fn weights_are_the_tensors_of_the_checkpoint() {
         let formats = [ExpertFormat::Mxfp4, ExpertFormat::Bf16];
         for (preset, format) in PRESETS.into_iter().flat_map(|preset| formats.map(|format| (preset, format)))
         {
-            let checkpoint = preset.config();
-            let tensors: usize =
-                parts(&checkpoint, format).iter().map(|&part| num_bytes(&checkpoint, part)).sum();
-            let terms = memory(&config(preset), format, 4096, Precision::Fast);
-            assert_eq!(weights(&terms), tensors as u64, "{preset} {format:?}");
+            let tensors = tensors(preset, format);
+            let terms = memory(&config(preset), &tensors, 4096, Precision::Fast);
+            assert_eq!(
+                weights(&terms),
+                tensors.iter().map(|(_, bytes)| bytes).sum::<u64>(),
+                "{preset} {format:?}"
+            );
+            // Bytes against numbers: of the parts that are bf16 in every format, two each.
+            for part in parameters(&config(preset)).iter().filter(|part| !MLP.contains(&part.name)) {
+                let term = terms.iter().find(|term| term.name == format!("weights: {}", part.name));
+                assert_eq!(term.map(|term| term.bytes), Some(2 * part.total), "{preset} {}", part.name);
+            }
         }
-        let of = |preset| weights(&memory(&config(preset), ExpertFormat::Mxfp4, 1, Precision::Fast));
-        assert_eq!(of(Preset::GptOss20b), 13_761_264_768);
-        assert_eq!(of(Preset::GptOss120b), 65_248_815_744);
+        let synthetic = |preset| {
+            let checkpoint = Checkpoint::synthetic(preset, 0, None).expect("a preset");
+            weights(&memory(&config(preset), &checkpoint.part_bytes(), 1, Precision::Fast))
+        };
+        assert_eq!(synthetic(Preset::GptOss20b), 13_761_264_768);
+        assert_eq!(synthetic(Preset::GptOss120b), 65_248_815_744);
+    }
+
+    const MLP: [&str; 2] = ["experts", "feed-forward"];
+
+    /// The plan took every dense matrix for bf16, whatever the file had.
+    #[test]
+    fn weights_are_as_large_as_in_the_file() {
+        let check = |name: &str, embedding: u64| {
+            let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata").join(name);
+            let checkpoint = Checkpoint::open(&path).expect("opens");
+            let model = ModelConfig::from_checkpoint(checkpoint.config()).expect("a config");
+            let terms = memory(&model, &checkpoint.part_bytes(), 128, Precision::Fast);
+            assert_eq!(weights(&terms), checkpoint.tensor_bytes(), "{name}");
+            let read: usize = checkpoint
+                .parts()
+                .into_iter()
+                .map(|part| checkpoint.tensor(part).expect("a part").bytes.len())
+                .sum();
+            assert_eq!(weights(&terms), read as u64, "{name}");
+            assert_eq!((terms[0].name.as_str(), terms[0].bytes), ("weights: embedding", embedding), "{name}");
+        };
+        check("tiny", 512 * 128 * 2);
+        check("tiny-yarn", 320 * 64 * 2);
+        check("tiny-yarn-bf16.gguf", 320 * 64 * 2);
+        check("tiny-yarn-q8_0.gguf", 320 * 64 / 32 * 34);
     }
 
     #[test]
     fn cache_grows_with_the_context_in_full_layers_only() {
         let term = |context, precision, name: &str| {
-            let terms = memory(&config(Preset::GptOss20b), ExpertFormat::Mxfp4, context, precision);
+            let terms = memory(&config(Preset::GptOss20b), &[], context, precision);
             terms.into_iter().find(|term| term.name == name).expect("a term").bytes
         };
         let full = "KV cache: full layers";

@@ -67,6 +67,20 @@ fn a_gguf_file_is_inspected_by_its_metadata() {
     assert!(gguf["stored"].as_str().unwrap().contains("GGUF"), "{}", gguf["stored"]);
 }
 
+/// Its dense matrices are Q8_0, 34 bytes for 32 numbers; they were counted as bf16.
+#[test]
+fn the_weights_of_a_gguf_file_are_as_large_as_they_are() {
+    let terms = |name: &str| inspect(&[&testdata(name)])["memory"]["terms"].clone();
+    let bytes = |terms: &Value, name: &str| {
+        let term = terms.as_array().unwrap().iter().find(|term| term["name"] == name).unwrap();
+        term["bytes"].as_u64().unwrap()
+    };
+    let (q8_0, bf16) = (terms("tiny-yarn-q8_0.gguf"), terms("tiny-yarn"));
+    assert_eq!(bytes(&q8_0, "weights: embedding"), 320 * 64 / 32 * 34);
+    assert_eq!(bytes(&bf16, "weights: embedding"), 320 * 64 * 2);
+    assert_eq!(bytes(&q8_0, "KV cache: full layers"), bytes(&bf16, "KV cache: full layers"));
+}
+
 #[test]
 fn the_chart_shows_all_four_and_the_inspected_one() {
     let folder = tempfile::tempdir().unwrap();
