@@ -107,11 +107,11 @@ def columns_sub(a, b):
 
 
 def columns_compare(a, b):
-    """From the left until a column differs."""
+    """From the left until a column differs; the sign comes after both digits have been written."""
     out = []
     for k in reversed(range(max(len(str(a)), len(str(b))))):
         x, y = digit(a, k), digit(b, k)
-        out.append(f"{PLACES[k]} {x}{'=<>'[(x < y) + 2 * (x > y)]}{y}")
+        out.append(f"{PLACES[k]} {x},{y} {'=<>'[(x < y) + 2 * (x > y)]}")
         if x != y:
             break
     return ", ".join(out)
@@ -280,7 +280,8 @@ def compare_task(s, effort):
     a, b = s.pair("?", s.r.randint(1, 3), s.r.randint(1, 3))
     if s.r.random() < 0.6:
         d = 10 ** (len(str(a)) - 1)
-        b = s.keep(lambda: s.r.choice([max(0, a + s.r.randint(-9, 9)), s.r.randint(d if d > 1 else 0, 10 * d - 1)]), lambda b: f"{a}?{b}")
+        near = [max(0, a + s.r.randint(-9, 9)) if s.r.random() < 0.5 else s.r.randint(d if d > 1 else 0, 10 * d - 1) for _ in range(30)]
+        b = next((x for x in near if held(f"{a}?{x}") == s.test), b)
     big = s.r.random() < 0.5
     kind = s.r.choice(["which", "which", "yes"])
     if a == b:
@@ -694,7 +695,7 @@ def repeat_branch(s):
 
 # ---- branches, packs, examples ---------------------------------------------------------------------------------------
 
-PLAIN = {"sum": 18, "difference": 28, "product": 32, "compare": 8, "count": 10, "reverse": 10, "honest": 13}
+PLAIN = {"sum": 14, "difference": 36, "product": 28, "compare": 14, "count": 8, "reverse": 8, "honest": 12}
 
 
 def plain(s, task, effort, full=False):
@@ -808,7 +809,7 @@ def lookup_branch(s, effort):
 def pick_kind(rng, step=100000):
     """The kind of pack and its effort; copying practice fades over the first steps."""
     repeat = max(8, 40 - step / 60)
-    kind = rng.choices(["plain", "tools", "json", "repeat"], [42, 52, 10, repeat])[0]
+    kind = rng.choices(["plain", "tools", "json", "repeat"], [42, 58, 8, repeat])[0]
     return kind, rng.choices(EFFORTS, [25, 40, 35])[0]
 
 
