@@ -284,7 +284,9 @@ fn yarn(fields: &Fields<'_>, initial_context: Option<usize>) -> Result<(Yarn, Op
         beta_fast: fields.real("beta_fast")?.unwrap_or(32.0),
         beta_slow: fields.real("beta_slow")?.unwrap_or(1.0),
         original_max_position_embeddings: original.unwrap_or(4096),
-        truncate: fields.flag("truncate")?.unwrap_or(false),
+        // The published model library cuts the ramp to whole dimensions unless the object says otherwise; a config
+        // without the object means the published numbers, which say otherwise.
+        truncate: fields.flag("truncate")?.unwrap_or(!fields.object.is_empty()),
     };
     require_attention_factor(fields, stretch.factor)?;
     Ok((stretch, fields.real("rope_theta")?))

@@ -350,6 +350,20 @@ fn both_spellings_of_the_stretch_mean_the_same() {
     assert_eq!(parse_config(config.to_string().as_bytes(), &path).unwrap().config.swiglu_alpha, 1.5);
 }
 
+/// The published model library's YaRN reads an absent `truncate` as true; a config without any stretch means the published one.
+#[test]
+fn a_stretch_that_does_not_say_truncate_is_truncated() {
+    let path = fixture("tiny/config.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let truncate =
+        |config: &Value| parse_config(config.to_string().as_bytes(), &path).unwrap().config.rope.truncate;
+    assert!(!truncate(&config));
+    config["rope_scaling"].as_object_mut().unwrap().remove("truncate");
+    assert!(truncate(&config));
+    config.as_object_mut().unwrap().remove("rope_scaling");
+    assert!(!truncate(&config));
+}
+
 #[test]
 fn stop_tokens_come_from_generation_config_when_there_is_one() {
     let folder = copy();
