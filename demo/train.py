@@ -1,6 +1,6 @@
 """How do the demo's weights come about?
 
-    python train.py --minutes 75 --out STATE.pt [--resume] [--seed 0]
+    python train.py --minutes 75 --out STATE.pt [--resume | --start model/] [--seed 0]
 Two single-threaded processes on two cores, no GPU; each takes half the rows of a step and the gradients are averaged. The learning rate
 follows the wall clock; the data are a pure function of (seed, step), so a run resumes from its state (weights, optimiser, step, seconds).
 Experts are fake-quantised to MXFP4 after `--quantise-from` of the time.
@@ -52,6 +52,9 @@ def worker(rank, a):
         st = torch.load(a.out)
         model.load_state_dict(st["model"]), opt.load_state_dict(st["opt"])
         step, spent, tokens, targets = st["step"], st["spent"], st["tokens"], st["targets"]
+    elif a.start:
+        import export
+        model.load_state_dict(export.load(a.start).state_dict())
     else:
         model.relate_spellings(harmony.spelling_groups())
     trunk = torch.compile(model.trunk, dynamic=False)
@@ -121,6 +124,7 @@ def main():
     a.add_argument("--minutes", type=float, required=True)
     a.add_argument("--out", required=True)
     a.add_argument("--resume", action="store_true")
+    a.add_argument("--start", help="an exported folder to start from, with a fresh optimiser")
     a.add_argument("--seed", type=int, default=0)
     a.add_argument("--ranks", type=int, default=2)
     a.add_argument("--lr", type=float, default=2.5e-3)
