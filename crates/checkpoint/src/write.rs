@@ -1,6 +1,6 @@
 //! Writing safetensors files so that a reader sees the whole file or none.
 //!
-//! [`write_safetensors`] writes tensors that are in memory (recorded logits, adapters); [`write_file`] is the same for
+//! [`write_safetensors`] writes tensors that are in memory; [`write_file`] is the same for
 //! tensors that come piece by piece. Both write to a sibling `NAME.partial` and rename it at the end; on an error the
 //! partial file is removed, and only a killed process can leave one, which the next write of the same name replaces.
 //! [`check_space`] asks the file system first, because a disk that fills up after ten gigabytes is a bad messenger.
