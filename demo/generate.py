@@ -42,7 +42,7 @@ class Source:
         part = [x for x in items if held(x) == self.test]
         return self.r.choice(part or items)
 
-    def syllables(self, a=2, b=3):
+    def syllables(self, a=1, b=2):
         def make():
             s = ""
             for _ in range(self.r.randint(a, b)):
@@ -54,14 +54,22 @@ class Source:
         return self.keep(make if self.r.random() < 0.9 else join)
 
     def noun(self):
-        return self.r.choice(W.NOUNS) if self.r.random() < 0.9 else self.syllables()
+        return self.r.choice(W.NOUNS) if self.r.random() < 0.95 else self.syllables()
 
     def word(self):
-        return self.syllables(1, 3) if self.r.random() < 0.3 else self.r.choice(W.NOUNS + W.CHOICES)
+        return self.syllables() if self.r.random() < 0.08 else self.r.choice(W.NOUNS + W.CHOICES)
 
     def proper(self):
-        x = self.r.random()
-        return self.r.choice(W.NAMES) if x < 0.35 else self.r.choice(W.PLACES) if x < 0.7 else self.syllables().capitalize()
+        return self.person() if self.r.random() < 0.5 else self.place()
+
+    def person(self):
+        return self.r.choice(W.NAMES) if self.r.random() < 0.9 else self.syllables().capitalize()
+
+    def place(self):
+        return self.r.choice(W.PLACES) if self.r.random() < 0.9 else self.syllables().capitalize()
+
+    def spelled(self):
+        return self.keep(lambda: self.syllables() if self.r.random() < 0.4 else self.r.choice(W.NOUNS + W.CHOICES))
 
     def number(self, digits=None):
         def make():
@@ -97,13 +105,13 @@ def columns_add(a, b):
 
 
 def columns_sub(a, b):
-    """Text of a column-by-column difference, a >= b."""
+    """Text of a column-by-column difference; a borrow left at the end means that it is negative, and the other way round follows."""
     c, out = 0, []
-    for k in range(len(str(a))):
+    for k in range(max(len(str(a)), len(str(b)))):
         s = digit(a, k) - digit(b, k) - c
         out.append(f"{PLACES[k]} {digit(a, k)}-{digit(b, k)}-{c}={s}" + (f" borrow {s + 10}" if s < 0 else ""))
         c = int(s < 0)
-    return f"{', '.join(out)}, so {a - b}"
+    return ", ".join(out) + (f", borrow left, negative. {b}-{a}: {columns_sub(b, a)}, negative {a - b}" if c else f", so {a - b}")
 
 
 def columns_compare(a, b):
@@ -150,14 +158,15 @@ def work(op, a, b, effort):
         if effort == "low":
             if a < 10 and b < 10:
                 return None, v
-            cs, c = [], 0
-            for k in range(len(str(hi))):
-                s = digit(hi, k) - digit(lo, k) - c
-                cs.append(str(s % 10))
-                c = int(s < 0)
-            return f"{a}-{b}: {'negative, ' if v < 0 else ''}{', '.join(cs)}.", v
-        text = f"{a}-{b}: {columns_compare(a, b)}, " + (f"negative. {hi}-{lo}: " if v < 0 else "")
-        text += columns_sub(hi, lo) + ("" if v >= 0 else f", negative {v}") + "."
+            def mod(x, y):
+                cs, c = [], 0
+                for k in range(len(str(hi))):
+                    s = digit(x, k) - digit(y, k) - c
+                    cs.append(str(s % 10))
+                    c = int(s < 0)
+                return ", ".join(cs)
+            return f"{a}-{b}: {mod(a, b)}{', negative, ' + mod(b, a) if v < 0 else ''}.", v
+        text = f"{a}-{b}: {columns_sub(a, b)}."
         return text + (f" Check: {hi - lo}+{lo}: {columns_add(hi - lo, lo)}, right." if effort == "high" else ""), v
     if len(str(b)) > len(str(a)):
         a, b = b, a
@@ -227,11 +236,11 @@ def arithmetic(s, op, effort, full=False):
 def count_task(s, effort):
     kind = s.r.choice(["letters", "letters", "letter", "items", "items", "upto"])
     if kind == "letters":
-        w = s.keep(lambda: s.word())
+        w = s.spelled()
         q = s.r.choice(["How many letters are in {w}?", "How many letters does the word {w} have?", "Count the letters in {w}.", "How long is the word {w}?", "Number of letters in \"{w}\"?"])
         steps, v = ", ".join(f"{i + 1} {c}" for i, c in enumerate(w)), len(w)
     elif kind == "letter":
-        w = s.keep(lambda: s.syllables(1, 4))
+        w = s.spelled()
         c = s.r.choice(w) if s.r.random() < 0.8 else s.r.choice("abcdefghijklmnopqrstuvwxyz")
         q = s.r.choice(["How many times does the letter {c} appear in {w}?", "How many {c} are in {w}?", "Count the letter {c} in \"{w}\".", "How many {c}'s are in the word {w}?"]).replace("{c}", c)
         n, out = 0, []
@@ -240,7 +249,7 @@ def count_task(s, effort):
             out.append(f"{x} {n}")
         steps, v = f"letter {c}: " + ", ".join(out), n
     elif kind == "items":
-        items = [s.word() for _ in range(s.r.randint(2, 9))]
+        items = [s.word() for _ in range(s.r.randint(2, 7))]
         w = ", ".join(items)
         q = s.r.choice(["How many items are in this list: {w}?", "Count the words: {w}", "How many words are there: {w}?", "Count these: {w}.", "How many things: {w}"])
         steps, v = ", ".join(f"{i + 1} {x}" for i, x in enumerate(items)), len(items)
@@ -259,7 +268,7 @@ def count_task(s, effort):
 def reverse_task(s, effort):
     kind = s.r.choice(["word", "word", "word", "number", "list"])
     if kind == "word":
-        w = s.keep(lambda: s.word())
+        w = s.spelled()
         q = s.r.choice(["Reverse the word {w}.", "Reverse {w}", "Spell {w} backwards.", "Write {w} backwards.", "What is {w} reversed?", "Please reverse the word \"{w}\".", "Turn {w} around."])
         a, b, ans = " ".join(w), " ".join(w[::-1]), [("letters", w[::-1])]
     elif kind == "number":
@@ -267,7 +276,7 @@ def reverse_task(s, effort):
         q = s.r.choice(["Reverse the number {w}.", "Reverse the digits of {w}.", "What is {w} backwards?", "Reverse {w}"])
         a, b, ans = " ".join(w), " ".join(w[::-1]), w[::-1]
     else:
-        items = [s.word() for _ in range(s.r.randint(2, 6))]
+        items = [s.word() for _ in range(s.r.randint(2, 5))]
         w = ", ".join(items)
         q = s.r.choice(["Reverse the list: {w}", "Reverse the order: {w}.", "Put these in reverse order: {w}", "Reverse this list: {w}."])
         a, b = ", ".join(f"{i + 1} {x}" for i, x in enumerate(items)), ", ".join(f"{i + 1} {x}" for i, x in reversed(list(enumerate(items))))
@@ -294,10 +303,11 @@ def compare_task(s, effort):
     else:
         q = s.r.choice(["Is {a} {x} than {b}?", "Is {a} {x} than {b}?", "Is it true that {a} is {x} than {b}?", "Tell me if {a} is {x} than {b}."])
         ans = "Yes" if (a > b if big else a < b) else "No"
-    steps = columns_compare(a, b)
-    verdict = f"{a}{'=<>'[(a < b) + 2 * (a > b)]}{b}"
-    think = {"low": None, "medium": f"{a} and {b}: {steps}, so {verdict}.",
-             "high": f"{a} and {b}: {steps}, so {verdict}. Check: {b} and {a}: {columns_compare(b, a)}, right."}[effort]
+    asked = ("larger" if big else "smaller") + f" {max(a, b) if big else min(a, b)}"
+    verdict = "equal" if a == b else f"larger {max(a, b)}, smaller {min(a, b)}"
+    end = f"so {verdict}" + (f", asked {asked}." if kind == "which" else f", asked {asked.split()[0]} {a}, {ans.lower()}.")
+    text = f"{a} and {b}: {columns_compare(a, b)}, {end}"
+    think = {"low": f"{verdict.capitalize()}.", "medium": text, "high": f"{text} Check: {b} and {a}: {columns_compare(b, a)}, right."}[effort]
     return dict(user=rough(s, q.format(a=a, b=b, x=x)), think=think, answer=ans, sentence=f"The answer is {ans}.")
 
 
@@ -353,27 +363,27 @@ def value(s, kind):
         v = "".join(r.choice("ABCDEFGHKLMNPRSTUVWXZ") for _ in range(r.randint(1, 3))) + (r.choice(["", "-"])) + str(s.number(r.randint(1, 4)))
         return v, v
     if kind == "proper":
-        v = s.proper() if r.random() < 0.8 else f"{s.proper()} {s.proper()}"
+        v = s.person() if r.random() < 0.8 else f"{s.person()} {s.person()}"
         return v, v
-    v = s.word() if r.random() < 0.75 else f"{s.word()} {s.word()}"
+    if kind == "place":
+        v = s.place()
+        return v, v
+    v = s.word() if r.random() < 0.8 else f"{s.word()} {s.word()}"
     return v, v
 
 
 def parameter(s, taken):
     """A schema property: (name, schema, kind of value)."""
     while True:
-        name = s.r.choice(W.PARAMS) if s.r.random() < 0.92 else s.syllables(1, 3)
-        if s.r.random() < 0.05:
-            name += "_" + (s.r.choice(W.PARAMS) if s.r.random() < 0.7 else s.syllables(1, 2))
+        kind, names = s.r.choice(W.PARAM_KINDS)
+        name = s.r.choice(names) if s.r.random() < 0.97 else s.syllables()
         if name not in taken:
             break
-    t = s.r.choice(["string"] * 6 + ["integer", "number"] * 2 + ["boolean", "enum", "enum"])
-    kind = t
-    if t == "string":
-        kind = s.r.choice(["proper", "proper", "proper", "text", "text", "code", "date", "time", "email"])
-    p = {"type": "string" if t == "enum" else t}
-    if t == "enum":
-        p["enum"] = s.r.sample(W.CHOICES, s.r.randint(2, 4)) if s.r.random() < 0.7 else [s.syllables() for _ in range(s.r.randint(2, 3))]
+    if s.r.random() < 0.08:  # any value behind any name
+        kind = s.r.choice([k for k, _ in W.PARAM_KINDS])
+    p = {"type": kind if kind in ("integer", "number", "boolean") else "string"}
+    if kind == "enum":
+        p["enum"] = s.r.sample(W.CHOICES, s.r.randint(2, 4))
     return name, p, kind
 
 
@@ -383,20 +393,19 @@ def function(s, taken):
     x = s.r.random()
     y = s.r.random()
     while True:  # the form first, so that both splits have the same share of each
-        n = (f"{verb}_{noun}" if y < 0.8 else f"{noun}_{verb}" if y < 0.88 else verb + noun.capitalize() if y < 0.95
-             else s.syllables() + "_" + s.syllables(1, 2) if y < 0.98 else s.syllables())
+        n = f"{verb}_{noun}" if y < 0.85 else f"{noun}_{verb}" if y < 0.91 else verb + noun.capitalize() if y < 0.98 else s.syllables() + "_" + s.syllables()
         if held(n) == s.test:
             break
         verb, noun = s.r.choice(W.VERBS), s.noun()
     if n in taken:
         return function(s, taken)
-    topic = noun if s.r.random() < 0.92 else f"{s.noun()} {noun}"
-    if x < 0.08:
+    topic = noun if s.r.random() < 0.95 else f"{s.noun()} {noun}"
+    if x < 0.05:
         topic = topic + " " + s.r.choice(["list", "data", "report", "plan", "status", "order"])
     cap = verb.capitalize()
     desc = s.r.choice([f"{cap} a {topic}", f"{cap} a {topic}.", f"{cap} the {topic}.", f"{cap} {topic}", f"Use this to {verb} a {topic}.", f"{cap}s a {topic} for the user.", f"{cap} one {topic}."])
     props, kinds, required = {}, {}, []
-    for _ in range(s.r.choice([0, 1, 1, 1, 2, 2, 2, 3, 3, 4])):
+    for _ in range(s.r.choice([0, 1, 1, 1, 2, 2, 2, 3, 3])):
         p, schema, kind = parameter(s, props)
         say = p.replace("_", " ")
         if s.r.random() < 0.5:
@@ -440,7 +449,8 @@ def request(s, f):
     verb, topic = f["verb"], f["topic"]
     thing = s.r.choice([f"a {topic}", f"the {topic}", f"the {topic}", f"my {topic}", f"{topic}"])
     args = {}
-    if len(props) == 1 and f["kinds"][props[0]] in ("proper", "code", "integer", "text", "date") and s.r.random() < 0.45:
+    alone = len(schema["properties"]) == 1 or schema["required"] == props  # else a value without its name could belong to another parameter
+    if len(props) == 1 and alone and f["kinds"][props[0]] in ("proper", "place", "code", "integer", "text", "date") and s.r.random() < 0.45:
         t, args[props[0]] = bare(s, f["kinds"][props[0]], schema["properties"][props[0]])
         tail = s.r.choice([f" for {t}", f" in {t}", f": {t}", f" {t}" if t[0].isdigit() or t[0].isupper() else f" for {t}"])
     else:
@@ -465,11 +475,11 @@ def real_function(s):
     unit = P("string", None, enum=["celsius", "fahrenheit"])
     mk = lambda name, desc, props, req: {"name": name, "description": desc, "parameters": {"type": "object", "properties": props, "required": req}}
     text = lambda: " ".join(s.word() for _ in range(r.randint(1, 4)))
-    place = lambda: pr() if r.random() < 0.75 else f"{pr()} {pr()}"
+    place = lambda: s.place() if r.random() < 0.85 else r.choice(["New York", "San Francisco", "Los Angeles", f"{s.place()} {s.place()}"])
     def weather():
         c, u = place(), r.choice(["celsius", "fahrenheit"])
         if r.random() < 0.5:
-            return r.choice([f"What is the weather in {c}?", f"What's the weather like in {c}?", f"weather in {c}", f"How is the weather in {c} today?", f"Tell me the weather for {c}.", f"Is it raining in {c}?"]), {p0: c}
+            return r.choice([f"What is the weather in {c}?", f"What is the weather like in {c}?", f"I want to know the weather in {c}.", f"Please get the weather in {c}.", f"Weather for {c}?", f"What's the weather like in {c}?", f"weather in {c}", f"How is the weather in {c} today?", f"Tell me the weather for {c}.", f"Is it raining in {c}?"]), {p0: c}
         return r.choice([f"What is the weather in {c} in {u}?", f"Give me the weather in {c}, in {u}.", f"How warm is it in {c} in {u}?"]), {p0: c, "unit": u}
     def convert():
         a, (x, y) = value(s, "number")[0], r.sample(W.CURRENCIES, 2)
@@ -487,8 +497,8 @@ def real_function(s):
             return f"Create an event {t} on {d} at {h} with {', '.join(who)}.", {"title": t, "date": d, "time": h, "attendees": who}
         return r.choice([f"Create an event called {t} on {d} at {h}.", f"Schedule {t} on {d} at {h}."]), {"title": t, "date": d, "time": h}
     def calc():
-        e = r.choice(["{} + {} * {}", "({} + {}) * {}", "{} / {}", "{} * {} * {}", "{} - {} / {}"]).format(*[s.number(r.randint(1, 4)) for _ in range(3)])
-        return r.choice([f"Use the calculator: {e}", f"Evaluate {e}.", f"Calculate {e} with the calculator."]), {"expression": e}
+        e = r.choice(["{} + {}", "{} * {}", "{} - {}", "{} + {} * {}", "({} + {}) * {}", "{} / {}", "{} * {} * {}", "{} - {} / {}"]).format(*[s.number(r.randint(1, 4)) for _ in range(3)])
+        return r.choice([f"What is {e}?", f"Calculate {e}.", f"Compute {e}", f"How much is {e}?", f"Use the calculator: {e}", f"Evaluate {e}.", f"Calculate {e} with the calculator."]), {"expression": e}
     def stock():
         sy = "".join(r.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ") for _ in range(r.randint(2, 4)))
         return r.choice([f"What is the stock price of {sy}?", f"Get the price of {sy} stock.", f"How is {sy} stock doing?"]), {sym: sy}
@@ -507,6 +517,12 @@ def real_function(s):
     def table():
         n, rest, h = s.number(1), pr(), value(s, "time")[0]
         return r.choice([f"Book a table for {n} at {rest} at {h}.", f"Reserve a table at {rest} for {n} people at {h}."]), ({"restaurant": rest, "people": n, "time": h})
+    def clock():
+        c = place()
+        return r.choice([f"What time is it in {c}?", f"Tell me the time in {c}.", f"time in {c}", f"What is the local time in {c}?"]), {p0: c}
+    def translate():
+        t, la = text(), r.choice(W.LANGUAGES)
+        return r.choice([f"Translate \"{t}\" to {la}.", f"Translate {t} into {la}", f"How do you say {t} in {la}?"]), {"text": t, "language": la}
     p0 = r.choice(["location", "city", "location"])
     k = r.choice([("from_currency", "to_currency"), ("from", "to"), ("source", "target")])
     sym = r.choice(["symbol", "ticker"])
@@ -519,6 +535,8 @@ def real_function(s):
         (mk(r.choice(["calculate", "calculator"]), "Evaluate an expression.", {"expression": P("string")}, ["expression"]), calc),
         (mk(r.choice(["get_stock_price", "stock_price"]), "Get the price of a stock.", {sym: P("string", r.choice([None, "The ticker symbol"]))}, [sym]), stock),
         (mk("set_reminder", "Set a reminder.", {"text": P("string"), "time": P("string")}, ["text", "time"]), remind),
+        (mk(r.choice(["get_time", "get_current_time"]), "Get the local time.", {p0: P("string")}, [p0]), clock),
+        (mk("translate", "Translate a text.", {"text": P("string"), "language": P("string", r.choice([None, "The language to translate to"]))}, ["text", "language"]), translate),
         (mk("set_timer", "Set a timer.", {"minutes": P("integer")}, ["minutes"]), timer),
         (mk("set_light", "Turn a light on or off.", {"room": P("string"), "on": P("boolean")}, ["room", "on"]), light),
         (mk("create_user", "Create a user.", {"name": P("string"), "age": P("integer"), "address": P("object", None, properties={"city": P("string"), "zip": P("string")}, required=["city"])}, ["name", "address"]), user),
@@ -530,12 +548,8 @@ compact = lambda v: json.dumps(v, separators=(",", ":"), ensure_ascii=False)
 
 
 def tool_think(s, name, args, effort, task):
-    """One short line that restates the request and names the function; at high effort the arguments too."""
-    line = f"{task}: {name}."
-    if effort != "high":
-        return line
-    flat = ", ".join(f"{k} = {v if isinstance(v, str) else compact(v)}" for k, v in args.items())
-    return line + (f" Arguments: {flat}." if args else " No arguments.")
+    """One short line that restates the request and names the function; at high effort the fields to fill in too."""
+    return f"{task}: {name}." + ("" if effort != "high" else f" Fields: {', '.join(args)}." if args else " No fields.")
 
 
 def task_of(tool):
@@ -543,13 +557,17 @@ def task_of(tool):
     return tool["description"].rstrip(".").lower()
 
 
-def toolset(s, count=None):
+def toolset(s):
     """Tools of one developer message and a maker of requests: make() gives (request, tool name, arguments)."""
-    n = count or s.r.choice([1, 1, 2, 2, 2, 3, 3, 4, 4, 5, 6])
+    n = s.r.choice([1, 1, 2, 2, 2, 3, 3, 4, 4, 5])
     makers, tools, tasks = {}, [], {}
-    if not s.test and s.r.random() < 0.35:
-        menu = real_function(s)
-        for tool, make in s.r.sample(menu, min(n, s.r.randint(1, 4))):
+    if not s.test and s.r.random() < 0.4:
+        if s.r.random() < 0.5:  # everyday functions only
+            n = min(n, 4)
+            k = n
+        else:
+            k = min(n, s.r.randint(1, 3))
+        for tool, make in s.r.sample(real_function(s), k):
             tools.append(tool)
             makers[tool["name"]] = make
             tasks[tool["name"]] = task_of(tool)
@@ -573,8 +591,8 @@ def result_of(s):
         return {"error": why}, f"The function failed: {why}."
     out = {}
     for _ in range(s.r.choice([1, 1, 2, 2, 3])):
-        k = s.r.choice(W.PARAMS) if s.r.random() < 0.6 else s.syllables(1, 3)
-        out[k] = value(s, s.r.choice(["integer", "number", "proper", "text", "code", "time"]))[0] if s.r.random() < 0.92 else s.r.random() < 0.5
+        k, _, kind = parameter(s, out)
+        out[k] = s.r.random() < 0.5 if kind == "boolean" else value(s, kind)[0]
     say = lambda v: v if isinstance(v, str) else compact(v)
     parts = [f"{k} is {say(v)}" for k, v in out.items()]
     return out, "The " + (", the ".join(parts[:-1]) + " and the " + parts[-1] if len(parts) > 1 else parts[0]) + "."
@@ -589,7 +607,7 @@ def result_branch(s, effort, make):
     q, name, args, task = make()
     res, text = result_of(s)
     think = tool_think(s, name, args, effort, task)
-    hist = [("user", rough(s, q, True))] + ([("analysis", think)] if think and s.r.random() < 0.85 else []) + [("call", name, compact(args)), ("result", name, compact(res))]
+    hist = [("user", rough(s, q, True)), ("analysis", think)] + [("call", name, compact(args)), ("result", name, compact(res))]
     mine = {"low": None, "medium": "I have the result.", "high": "The function answered. I report the result."}[effort]
     return dict(history=hist, think=mine, answer=text, task="result")
 
@@ -616,14 +634,14 @@ def loop_branch(s, effort, make, long=False):
     hist, said_all = [("user", q)], []
     for i in range(stop):
         _, name, args, task = todo[i]
-        if s.r.random() < 0.85:
-            hist.append(("analysis", f"Step {i + 1}. {tool_think(s, name, args, effort, task)}"))
-        res = {s.r.choice(W.PARAMS): value(s, s.r.choice(["integer", "proper", "number", "text"]))[0]}
+        hist.append(("analysis", f"Step {i + 1} of {n}. {tool_think(s, name, args, effort, task)}"))
+        k, _, kind = parameter(s, {})
+        res = {k: s.r.random() < 0.5 if kind == "boolean" else value(s, kind)[0]}
         said_all.append(f"{i + 1}: " + ", ".join(f"{k} {v if isinstance(v, str) else compact(v)}" for k, v in res.items()))
         hist += [("call", name, compact(args)), ("result", name, compact(res))]
     if stop < n:
         _, name, args, task = todo[stop]
-        return dict(history=hist, think=f"Step {stop + 1}. {tool_think(s, name, args, effort, task)}", call=(name, compact(args)), task="loop")
+        return dict(history=hist, think=f"Step {stop + 1} of {n}. {tool_think(s, name, args, effort, task)}", call=(name, compact(args)), task="loop")
     return dict(history=hist, think={"low": None, "medium": "All steps are done.", "high": "All steps are done. I report the results."}[effort],
                 answer=". ".join(said_all) + ".", task="loop")
 
@@ -695,7 +713,7 @@ def repeat_branch(s):
 
 # ---- branches, packs, examples ---------------------------------------------------------------------------------------
 
-PLAIN = {"sum": 14, "difference": 36, "product": 28, "compare": 14, "count": 8, "reverse": 8, "honest": 12}
+PLAIN = {"sum": 10, "difference": 28, "product": 16, "compare": 16, "count": 14, "reverse": 12, "honest": 18}
 
 
 def plain(s, task, effort, full=False):
@@ -759,13 +777,18 @@ def head_and_maker(s, kind, effort, styled=None):
     text = neutral if s.r.random() < 0.35 else None
     def branch(task=None):
         x = s.r.random()
-        task = task or ("call" if x < 0.72 else "result" if x < 0.82 else "loop" if x < 0.90 else "nofit" if x < 0.95 else "other")
+        task = task or ("call" if x < 0.68 else "result" if x < 0.80 else "loop" if x < 0.92 else "nofit" if x < 0.96 else "other")
         if task == "call": return call_branch(s, effort, make)
         if task == "result": return result_branch(s, effort, make)
         if task == "loop": return loop_branch(s, effort, make)
         if task == "longloop": return loop_branch(s, effort, make, True)
         if task == "nofit": return unfit_branch(s, effort, tools)
-        return plain_branch(s, effort, task=s.r.choice(["honest", "sum", "difference", "count"] if not any(t["name"].startswith("calc") for t in tools) else ["honest"]), follow=False)
+        names = " ".join(t["name"] for t in tools)
+        while True:  # something that no function at hand does
+            b = plain_branch(s, effort, task=s.r.choice(["honest", "honest", "sum", "difference", "count"]) if "calc" not in names else "honest", follow=False)
+            said = b["history"][0][1].lower()
+            if not any(k in names and re.search(v, said) for k, v in W.NEAR):
+                return b
     return (effort, date, text, tools, None), branch
 
 
@@ -809,7 +832,7 @@ def lookup_branch(s, effort):
 def pick_kind(rng, step=100000):
     """The kind of pack and its effort; copying practice fades over the first steps."""
     repeat = max(8, 40 - step / 60)
-    kind = rng.choices(["plain", "tools", "json", "repeat"], [42, 58, 8, repeat])[0]
+    kind = rng.choices(["plain", "tools", "json", "repeat"], [40, 62, 7, repeat])[0]
     return kind, rng.choices(EFFORTS, [25, 40, 35])[0]
 
 

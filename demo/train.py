@@ -2,7 +2,7 @@
 
     python train.py --minutes 75 --out STATE.pt [--resume | --start model/] [--seed 0]
 Two single-threaded processes on two cores, no GPU; each takes half the rows of a step and the gradients are averaged. The learning rate
-follows the wall clock; the data are a pure function of (seed, step), so a run resumes from its state (weights, optimiser, step, seconds).
+follows the wall clock from the start or the last --warm-again; the data are a pure function of (seed, step), so a run resumes from its state (weights, optimiser, step, seconds).
 Experts are fake-quantised to MXFP4 after `--quantise-from` of the time.
 """
 
@@ -47,17 +47,18 @@ def worker(rank, a):
     params = list(model.parameters())
     decay, rest = [p for p in params if p.ndim >= 2], [p for p in params if p.ndim < 2]
     opt = torch.optim.AdamW([dict(params=decay, weight_decay=0.05), dict(params=rest, weight_decay=0.0)], lr=a.lr, betas=(0.9, 0.98), fused=True)
-    step, spent, tokens, targets = 0, 0.0, 0, 0
+    step, spent, tokens, targets, phase = 0, 0.0, 0, 0, (0, 0.0)
     if a.resume:
         st = torch.load(a.out)
         model.load_state_dict(st["model"]), opt.load_state_dict(st["opt"])
         step, spent, tokens, targets = st["step"], st["spent"], st["tokens"], st["targets"]
+        phase = (step, spent) if a.warm_again else st.get("phase", phase)
     elif a.start:
         import export
         model.load_state_dict(export.load(a.start).state_dict())
     else:
         model.relate_spellings(harmony.spelling_groups())
-    trunk = torch.compile(model.trunk, dynamic=False)
+    trunk, experts = torch.compile(model.trunk, dynamic=False), torch.compile(model.expert_weights)
     budget, n = a.minutes * 60, len(TASKS)
     log = csv.writer(open(a.curve, "a", newline="", buffering=1)) if rank == 0 else None
     if log and not a.resume:
@@ -68,17 +69,17 @@ def worker(rank, a):
     mark = (tokens, time.time())
 
     def save():
-        torch.save(dict(model=model.state_dict(), opt=opt.state_dict(), step=step, spent=spent, tokens=tokens, targets=targets, args=vars(a)), a.out + ".tmp")
+        torch.save(dict(model=model.state_dict(), opt=opt.state_dict(), step=step, spent=spent, tokens=tokens, targets=targets, phase=phase, args=vars(a)), a.out + ".tmp")
         os.replace(a.out + ".tmp", a.out)
 
     while spent < budget:
         ids, pos, seg, weight, task = map(torch.tensor, make_batch(vocab, a.seed, step, rank, a.ranks))
-        x = spent / budget
-        lr = min(1, (step + 1) / 250) * (a.lr * (1 - x) + a.last * x)
+        x = (spent - phase[1]) / (budget - phase[1])
+        lr = min(1, (step + 1 - phase[0]) / 250) * (a.lr * (1 - x) + a.last * x)
         for g in opt.param_groups:
             g["lr"] = lr
         with torch.autocast("cpu", torch.bfloat16):
-            h, aux, u = trunk(ids, pos, pack_masks(seg, pos, 128), model.expert_weights(x >= a.quantise_from))
+            h, aux, u = trunk(ids, pos, pack_masks(seg, pos, 128), experts(x >= a.quantise_from))
             w = weight[:, 1:].reshape(-1)
             at = w.nonzero()[:, 0]
             logits = F.linear(h[:, :-1].reshape(-1, h.shape[-1])[at], model.head)
@@ -124,6 +125,7 @@ def main():
     a.add_argument("--minutes", type=float, required=True)
     a.add_argument("--out", required=True)
     a.add_argument("--resume", action="store_true")
+    a.add_argument("--warm-again", action="store_true", help="on resuming, warm the learning rate up again and let it fall over the minutes left")
     a.add_argument("--start", help="an exported folder to start from, with a fresh optimiser")
     a.add_argument("--seed", type=int, default=0)
     a.add_argument("--ranks", type=int, default=2)
