@@ -21,7 +21,7 @@ use crate::rows::SharedRows;
 #[cfg(target_arch = "x86_64")]
 use crate::scratch::with_scratch;
 #[cfg(target_arch = "x86_64")]
-use crate::simd::avx2_q8::{self, Q8Panel, TILE_ROWS};
+use crate::simd::avx2_q8::{self, Q8Panel};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::avx512_q8;
 use crate::{LinearDims, Mxfp4, Pool, Q8Rows, Tier};
@@ -145,29 +145,29 @@ impl Panel<'_> {
         }
     }
 
-    /// All rows unpacked once, eight to a panel; then some tokens at a time with every panel.
+    /// All rows unpacked once, `R` to a panel; then up to `TOKENS` at a time with every panel.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
-    fn by_tile(
+    fn by_tile<const R: usize, const TOKENS: usize>(
         &self,
         tiles: &[TileBlock],
         t: usize,
-        products: impl Fn(&Q8Panel<'_>, &[TileBlock], usize) -> [[f32; TILE_ROWS]; TILE_TOKENS],
+        products: impl Fn(&Q8Panel<'_, R>, &[TileBlock], usize) -> [[f32; R]; TOKENS],
     ) {
         let k = self.num_blocks * BLOCK_VALUES;
-        let num_panels = self.rows.div_ceil(TILE_ROWS);
-        with_scratch(num_panels * Q8Panel::weight_bytes(k), |weights: &mut [u8]| {
-            with_scratch(num_panels * Q8Panel::num_scales(k), |scales: &mut [f32]| {
-                let panels = self.unpack(weights, scales);
+        let num_panels = self.rows.div_ceil(R);
+        with_scratch(num_panels * Q8Panel::<R>::weight_bytes(k), |weights: &mut [u8]| {
+            with_scratch(num_panels * Q8Panel::<R>::num_scales(k), |scales: &mut [f32]| {
+                let panels = self.unpack::<R>(weights, scales);
                 for (i, tiles) in tiles.chunks(TILES_AT_A_TIME * self.num_blocks).enumerate() {
                     for (p, panel) in panels.iter().enumerate() {
-                        let rows = TILE_ROWS.min(self.rows - p * TILE_ROWS);
-                        for (j, x) in tiles.chunks_exact(self.num_blocks).enumerate() {
-                            let first = (i * TILES_AT_A_TIME + j) * TILE_TOKENS;
-                            let tokens = TILE_TOKENS.min(t - first);
+                        let rows = R.min(self.rows - p * R);
+                        for (j, x) in tiles.chunks(TOKENS / TILE_TOKENS * self.num_blocks).enumerate() {
+                            let first = i * TILES_AT_A_TIME * TILE_TOKENS + j * TOKENS;
+                            let tokens = TOKENS.min(t - first);
                             let products = products(panel, x, tokens);
                             for (token, products) in products.iter().enumerate().take(tokens) {
-                                self.write(first + token, p * TILE_ROWS, &products[..rows]);
+                                self.write(first + token, p * R, &products[..rows]);
                             }
                         }
                     }
@@ -178,14 +178,18 @@ impl Panel<'_> {
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
-    fn unpack<'a>(&self, weights: &'a mut [u8], scales: &'a mut [f32]) -> Vec<Q8Panel<'a>> {
+    fn unpack<'a, const R: usize>(
+        &self,
+        weights: &'a mut [u8],
+        scales: &'a mut [f32],
+    ) -> Vec<Q8Panel<'a, R>> {
         let k = self.num_blocks * BLOCK_VALUES;
-        let weights = weights.chunks_exact_mut(Q8Panel::weight_bytes(k));
-        let scales = scales.chunks_exact_mut(Q8Panel::num_scales(k));
-        let mut panels = Vec::with_capacity(self.rows.div_ceil(TILE_ROWS));
+        let weights = weights.chunks_exact_mut(Q8Panel::<R>::weight_bytes(k));
+        let scales = scales.chunks_exact_mut(Q8Panel::<R>::num_scales(k));
+        let mut panels = Vec::with_capacity(self.rows.div_ceil(R));
         for (p, (weights, scales)) in weights.zip(scales).enumerate() {
-            let row = p * TILE_ROWS;
-            let range = row * self.num_blocks..self.rows.min(row + TILE_ROWS) * self.num_blocks;
+            let row = p * R;
+            let range = row * self.num_blocks..self.rows.min(row + R) * self.num_blocks;
             let blocks = &self.w.blocks[range.start * BLOCK_BYTES..range.end * BLOCK_BYTES];
             panels.push(Q8Panel::unpack(weights, scales, blocks, &self.w.scales[range], self.num_blocks));
         }

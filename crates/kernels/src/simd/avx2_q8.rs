@@ -26,8 +26,10 @@ use crate::simd::avx2_f32::fold;
 const GROUP_BYTES: usize = GROUP_BLOCKS * BLOCK_BYTES;
 /// Rows of a tile.
 pub(crate) const TILE_ROWS: usize = 8;
+/// Bytes that four values of each of eight rows take, unpacked.
+const FOURS_BYTES: usize = TILE_ROWS * 4;
 /// Bytes of one block of eight rows, unpacked.
-pub(crate) const UNPACKED: usize = TILE_ROWS * Q8_BLOCK;
+const UNPACKED: usize = TILE_ROWS * Q8_BLOCK;
 
 /// Constants in registers.
 struct Tables {
@@ -158,26 +160,29 @@ pub(crate) fn scale_values(bytes: u64) -> __m256 {
     _mm256_castsi256_ps(_mm256_max_epi32(shifted, _mm256_set1_epi32(1 << 22)))
 }
 
-/// Eight rows of weights, unpacked for [`products`]; blocks in the order of [`lane_major`].
-pub(crate) struct Q8Panel<'a> {
-    /// `[K / 32, 8, 8 rows, 4]` unsigned weights: four at a time in stored order of the activations.
-    pub(crate) weights: &'a [[u8; UNPACKED]],
-    /// `[K / 32, 8 rows]`
-    pub(crate) scales: &'a [[f32; TILE_ROWS]],
+/// `R` rows of weights, a multiple of eight, unpacked for a tile; blocks in the order of [`lane_major`].
+pub(crate) struct Q8Panel<'a, const R: usize> {
+    /// `[K / 32, 8, R, 4]` unsigned weights: four at a time in stored order of the activations.
+    pub(crate) weights: &'a [u8],
+    /// `[K / 32, R]`
+    pub(crate) scales: &'a [[f32; R]],
 }
 
-impl<'a> Q8Panel<'a> {
+impl<'a, const R: usize> Q8Panel<'a, R> {
+    /// Bytes of one block of all rows.
+    pub(crate) const BLOCK: usize = R * Q8_BLOCK;
+
     /// Bytes of `weights` for K values.
     pub(crate) const fn weight_bytes(k: usize) -> usize {
-        k * TILE_ROWS
+        k * R
     }
 
     /// Floats of `scales` for K values.
     pub(crate) const fn num_scales(k: usize) -> usize {
-        k / Q8_BLOCK * TILE_ROWS
+        k / Q8_BLOCK * R
     }
 
-    /// Unpacks up to eight rows; those that are missing repeat the last one.
+    /// Unpacks up to `R` rows; those that are missing repeat the last one.
     ///
     /// Shapes: `blocks [rows, K / 32, 16]`, `scales [rows, K / 32]`.
     #[target_feature(enable = "avx2,fma")]
@@ -187,27 +192,30 @@ impl<'a> Q8Panel<'a> {
         blocks: &[u8],
         block_scales: &[u8],
         num_blocks: usize,
-    ) -> Q8Panel<'a> {
+    ) -> Q8Panel<'a, R> {
         let tables = Tables::new();
         let rows = block_scales.len() / num_blocks;
         let blocks = blocks.as_chunks::<BLOCK_BYTES>().0;
-        let weights = weights.as_chunks_mut::<UNPACKED>().0;
-        let scales = scales.as_chunks_mut::<TILE_ROWS>().0;
-        let mut row = [0; TILE_ROWS];
-        for (r, row) in row.iter_mut().enumerate() {
-            *row = r.min(rows - 1) * num_blocks;
-        }
-        for ((weights, scales), b) in weights.iter_mut().zip(scales.iter_mut()).zip(lane_major(num_blocks)) {
-            let mut bytes = [_mm_setzero_si128(); TILE_ROWS];
-            let mut scale_bytes = 0;
-            for (r, (bytes, row)) in bytes.iter_mut().zip(row).enumerate() {
-                // SAFETY: a block is 16 bytes.
-                *bytes = unsafe { _mm_loadu_si128(blocks[row + b].as_ptr().cast()) };
-                scale_bytes |= u64::from(block_scales[row + b]) << (r * 8);
+        let scales = scales.as_chunks_mut::<R>().0;
+        for eight in 0..R / TILE_ROWS {
+            let mut row = [0; TILE_ROWS];
+            for (r, row) in row.iter_mut().enumerate() {
+                *row = (eight * TILE_ROWS + r).min(rows - 1) * num_blocks;
             }
-            unpack_block(&tables, weights, bytes);
-            // SAFETY: eight scales.
-            unsafe { _mm256_storeu_ps(scales.as_mut_ptr(), scale_values(scale_bytes)) };
+            let places = weights.chunks_exact_mut(Self::BLOCK).zip(scales.iter_mut());
+            for ((weights, scales), b) in places.zip(lane_major(num_blocks)) {
+                let mut bytes = [_mm_setzero_si128(); TILE_ROWS];
+                let mut scale_bytes = 0;
+                for (r, (bytes, row)) in bytes.iter_mut().zip(row).enumerate() {
+                    // SAFETY: a block is 16 bytes.
+                    *bytes = unsafe { _mm_loadu_si128(blocks[row + b].as_ptr().cast()) };
+                    scale_bytes |= u64::from(block_scales[row + b]) << (r * 8);
+                }
+                unpack_block::<R>(&tables, &mut weights[eight * FOURS_BYTES..], bytes);
+                let scales = &mut scales[eight * TILE_ROWS..][..TILE_ROWS];
+                // SAFETY: eight scales.
+                unsafe { _mm256_storeu_ps(scales.as_mut_ptr(), scale_values(scale_bytes)) };
+            }
         }
         Q8Panel { weights, scales }
     }
@@ -216,7 +224,7 @@ impl<'a> Q8Panel<'a> {
 /// Twice the products of a panel's eight rows with the first `tokens` of a tile of activations.
 #[target_feature(enable = "avx2,fma")]
 pub(crate) fn products(
-    panel: &Q8Panel<'_>,
+    panel: &Q8Panel<'_, TILE_ROWS>,
     x: &[TileBlock],
     tokens: usize,
 ) -> [[f32; TILE_ROWS]; TILE_TOKENS] {
@@ -230,8 +238,8 @@ pub(crate) fn products(
 
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn tile<const T: usize>(panel: &Q8Panel<'_>, x: &[TileBlock]) -> [[f32; TILE_ROWS]; TILE_TOKENS] {
-    let (weights, scales) = (panel.weights, panel.scales);
+fn tile<const T: usize>(panel: &Q8Panel<'_, TILE_ROWS>, x: &[TileBlock]) -> [[f32; TILE_ROWS]; TILE_TOKENS] {
+    let (weights, scales) = (panel.weights.as_chunks::<UNPACKED>().0, panel.scales);
     assert!(weights.len() == x.len() && scales.len() == x.len());
     let mut lanes = [[_mm256_setzero_ps(); T]; LANES];
     let mut first = 0;
@@ -251,7 +259,7 @@ fn tile<const T: usize>(panel: &Q8Panel<'_>, x: &[TileBlock]) -> [[f32; TILE_ROW
 /// The tree over lanes, for T tokens of eight rows.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-pub(crate) fn fold_tile<const T: usize>(lanes: &[[__m256; T]; LANES]) -> [[f32; TILE_ROWS]; TILE_TOKENS] {
+fn fold_tile<const T: usize>(lanes: &[[__m256; T]; LANES]) -> [[f32; TILE_ROWS]; TILE_TOKENS] {
     let mut out = [[0.0; TILE_ROWS]; TILE_TOKENS];
     for (t, out) in out.iter_mut().enumerate().take(T) {
         let l = |lane: usize| lanes[lane][t];
@@ -299,10 +307,11 @@ fn add_block<const T: usize>(
     }
 }
 
-/// Transposes one block of eight rows by groups of four values, and looks the values up.
+/// Transposes one block of eight rows by groups of four values, and looks the values up. The groups of a panel of `R`
+/// rows stand `4 R` bytes apart in `out`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn unpack_block(tables: &Tables, out: &mut [u8; UNPACKED], rows: [__m128i; TILE_ROWS]) {
+fn unpack_block<const R: usize>(tables: &Tables, out: &mut [u8], rows: [__m128i; TILE_ROWS]) {
     let half = |r: usize| _mm256_set_m128i(rows[r + 4], rows[r]);
     let r = [half(0), half(1), half(2), half(3)];
     let (low01, high01) = (_mm256_unpacklo_epi32(r[0], r[1]), _mm256_unpackhi_epi32(r[0], r[1]));
@@ -313,12 +322,13 @@ fn unpack_block(tables: &Tables, out: &mut [u8; UNPACKED], rows: [__m128i; TILE_
         _mm256_unpacklo_epi64(high01, high23),
         _mm256_unpackhi_epi64(high01, high23),
     ];
+    let out = &mut out[..7 * R * 4 + FOURS_BYTES];
     for (c, bytes) in fours.into_iter().enumerate() {
         let (even, odd) = tables.look_up(bytes);
-        // SAFETY: `c < 4`, so both 32-byte stores end within 256.
+        // SAFETY: `c < 4`, so both 32-byte stores end within the seven groups before the last and its 32 bytes.
         unsafe {
-            _mm256_storeu_si256(out.as_mut_ptr().add(c * 32).cast(), even);
-            _mm256_storeu_si256(out.as_mut_ptr().add(128 + c * 32).cast(), odd);
+            _mm256_storeu_si256(out.as_mut_ptr().add(c * R * 4).cast(), even);
+            _mm256_storeu_si256(out.as_mut_ptr().add((4 + c) * R * 4).cast(), odd);
         }
     }
 }
