@@ -52,6 +52,8 @@ pub enum Command {
     Parse(ParseArgs),
     /// Write a checkpoint of a known shape with random weights
     Synth(SynthArgs),
+    /// How fast a model is on this machine, beside what the machine allows
+    Bench(BenchArgs),
 }
 
 /// `gptoss chat`.
@@ -294,6 +296,44 @@ pub struct SynthArgs {
     #[arg(long, value_enum, default_value_t = LayoutArg::Hf)]
     pub layout: LayoutArg,
 }
+
+/// `gptoss bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// The model to measure
+    #[arg(long, short, value_name = "MODEL", default_value = "demo", help = MODEL)]
+    pub model: String,
+    /// Tokens of the prompt, several by comma; 0 measures decoding alone
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "512", value_parser = clap::value_parser!(u32).range(..=BENCH_TOKENS_MAX))]
+    pub prefill: Vec<u32>,
+    /// Tokens that each sequence decodes after the prompt; 0 measures the prompt alone
+    #[arg(long, visible_alias = "decode-tokens", value_name = "N", default_value_t = 48, value_parser = clap::value_parser!(u32).range(..=BENCH_TOKENS_MAX))]
+    pub decode: u32,
+    /// Positions before the prompt, filled with random keys and values; several by comma
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "0", value_parser = clap::value_parser!(u32).range(..=BENCH_TOKENS_MAX))]
+    pub depth: Vec<u32>,
+    /// Sequences that decode together, several by comma
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub batch: Vec<u32>,
+    /// Runs of every case, in turn; medians are printed
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub repeat: u32,
+    /// Also start with the model's files evicted from the page cache
+    #[arg(long)]
+    pub cold: bool,
+    /// Print one JSON array with an object a case
+    #[arg(long)]
+    pub json: bool,
+    /// Print the same fields as CSV
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+    /// How the numbers are made.
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+}
+
+/// Most tokens of one kind that `bench` takes: what the published models' context holds.
+const BENCH_TOKENS_MAX: i64 = 131_072;
 
 /// Reasoning effort.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -6,6 +6,7 @@
 //! errors and 2 for a command line that cannot be carried out (see `failure.rs`).
 
 mod args;
+mod bench;
 mod chart;
 mod chat;
 mod demo;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         Command::Render(args) => render::run(args),
         Command::Parse(args) => parse::run(args),
         Command::Synth(args) => synth::run(args),
+        Command::Bench(args) => bench::run(args),
     };
     ended.unwrap_or_else(|error| failure::report(&error))
 }

@@ -18,10 +18,12 @@ use crate::Error;
 use crate::batch::{Batch, LogitRows};
 use crate::block::{Step, Workspace, attention_block, normalize, product};
 use crate::config::{ModelConfig, Precision};
+use crate::cost::{TokenCost, token_cost};
 use crate::experts::mlp_block;
 use crate::kv_cache::{CacheShape, KvCache};
 use crate::load::load;
 use crate::logits::Logits;
+use crate::tile_probe::TileProbe;
 use crate::weights::Weights;
 
 /// Most tokens that go through the layers together. Units: tokens. More make the experts' products more efficient and
@@ -84,6 +86,22 @@ impl Model {
     /// Tokens that go through the layers together. Units: tokens.
     pub fn chunk_tokens(&self) -> usize {
         self.chunk_tokens
+    }
+
+    /// The threads that all products run on.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// The bytes and multiply-adds of one token that sees `context` positions, its own included.
+    pub fn token_cost(&self, context: usize) -> TokenCost {
+        let kv_row = self.config.num_kv_heads * self.config.head_dim * self.precision.kv_bytes();
+        token_cost(&self.config, &self.weights, context, kv_row as u64)
+    }
+
+    /// Products with this model's own matrices, for finding out how fast they are.
+    pub fn tile_probe(&self) -> TileProbe<'_> {
+        TileProbe::new(&self.config, self.precision, &self.pool, &self.weights)
     }
 
     /// An empty cache for up to `max_context` tokens (at least 1). Memory is reserved, not touched.

@@ -179,6 +179,32 @@ impl KvCache {
         Ok(())
     }
 
+    /// Appends `num_tokens` positions of random keys and values (from a seed), as if a text had been read: for measuring at
+    /// a depth that would take minutes to compute. Numbers are even in -1..1. The tokens that follow mean nothing.
+    ///
+    /// Errors: `ContextExceeded` when they do not fit; the cache is then unchanged.
+    pub fn append_random(&mut self, num_tokens: usize, seed: u64) -> Result<(), Error> {
+        let needed = self.len + num_tokens;
+        if needed > self.shape.max_context {
+            return Err(Error::ContextExceeded { needed, max_context: self.shape.max_context });
+        }
+        let width = self.shape.row;
+        let rows = random_rows(width, seed);
+        let row = |number: usize| &rows[number % RANDOM_ROWS * width..][..width];
+        while self.len < needed {
+            let chunk = self.shape.chunk_tokens.min(needed - self.len);
+            self.begin_chunk(chunk);
+            for layer in 0..self.layers.len() {
+                for position in self.len..self.len + chunk {
+                    let number = position * 2 * self.layers.len() + 2 * layer;
+                    self.write(layer, position, row(number), row(number + 1));
+                }
+            }
+            self.end_chunk(chunk);
+        }
+        Ok(())
+    }
+
     pub(crate) fn shape(&self) -> &CacheShape {
         &self.shape
     }
@@ -230,6 +256,20 @@ impl KvCache {
             LayerKind::Windowed => Some(self.shape.window),
         }
     }
+}
+
+/// Different rows that `append_random` writes; a prime, so that layers and positions do not fall into step.
+const RANDOM_ROWS: usize = 1021;
+
+/// `[RANDOM_ROWS, row]`, even in -1..1.
+fn random_rows(row: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed;
+    let next = |_| {
+        // Steps of a 64-bit linear congruential generator; the upper bits are the good ones.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..RANDOM_ROWS * row).map(next).collect()
 }
 
 impl Rows {

@@ -16,6 +16,7 @@
 mod batch;
 mod block;
 mod config;
+mod cost;
 mod error;
 mod experts;
 mod forward;
@@ -24,13 +25,16 @@ mod load;
 mod logits;
 mod memory;
 mod parameters;
+mod tile_probe;
 mod weights;
 
 pub use batch::{Batch, LogitRows};
 pub use config::{LayerKind, ModelConfig, Precision};
+pub use cost::TokenCost;
 pub use error::Error;
 pub use forward::{CHUNK_TOKENS_MAX, LOGIT_ROWS_MAX, Model};
 pub use kv_cache::{KvBytes, KvCache};
 pub use logits::{Logits, argmax, log_prob, log_sum_exp};
 pub use memory::{Term, memory};
 pub use parameters::{PartCount, parameters};
+pub use tile_probe::TileProbe;

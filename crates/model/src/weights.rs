@@ -117,13 +117,33 @@ impl Matrix {
         }
     }
 
+    /// Bytes that a product with the whole matrix reads.
+    pub(crate) fn num_bytes(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
     /// Matrix `index`, of `width` numbers, of a stack in bf16.
     pub(crate) fn bf16_part(&self, index: usize, width: usize) -> &[bf16] {
         &bytemuck::cast_slice(&self.bytes)[index * width..][..width]
     }
 }
 
+impl ExpertMatrices {
+    /// Bytes of all experts.
+    pub(crate) fn num_bytes(&self) -> u64 {
+        match self {
+            ExpertMatrices::Mxfp4 { gate_up, down } => gate_up.num_bytes() + down.num_bytes(),
+            ExpertMatrices::Bf16 { gate_up, down } => gate_up.num_bytes() + down.num_bytes(),
+        }
+    }
+}
+
 impl Mxfp4Matrices {
+    /// Bytes of all experts, blocks and scales.
+    fn num_bytes(&self) -> u64 {
+        (self.blocks.len() + self.scales.len()) as u64
+    }
+
     /// The matrix of one expert.
     pub(crate) fn expert(&self, expert: usize) -> Mxfp4<'_> {
         Mxfp4 {

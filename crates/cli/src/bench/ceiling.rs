@@ -1,0 +1,99 @@
+//! What does the machine itself allow, in these very seconds?
+//!
+//! [`Ceiling::measure`] reads memory with the model's own threads, far more of it than any cache holds, and multiplies with the model's
+//! own matrices while they are in the caches ([`gptoss_model::TileProbe`]). It is called before every run of a case, because what a
+//! shared machine gives changes by the minute; each call takes about a second and keeps the best of its passes, since a disturbance can
+//! only slow a pass down.
+//!
+//! The buffer is part of the process's memory; whoever reports the peak takes [`Ceiling::num_bytes`] off.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use gptoss_kernels::Pool;
+use gptoss_model::Model;
+use serde::Serialize;
+
+/// Bytes read in a pass: eight times the last cache of the test machine.
+const READ_BYTES: usize = 256 << 20;
+/// Bytes of one task of a pass: 2 MB, some 100 us.
+const TASK_BYTES: usize = 2 << 20;
+/// Passes over the buffer in one measurement.
+const READ_PASSES: usize = 8;
+/// How long each kind of product is repeated in one measurement, at least.
+const TILE_TIME: Duration = Duration::from_millis(200);
+
+/// What one measurement found.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Rates {
+    /// Plain reads by all threads. Units: bytes a second.
+    pub read_bandwidth: f64,
+    /// Products of many tokens with a dense matrix in the caches. Units: multiply-adds a second.
+    pub dense_tile: f64,
+    /// Products of many tokens with an expert's matrix in the caches. Units: multiply-adds a second.
+    pub expert_tile: f64,
+}
+
+/// The buffer that is read.
+pub struct Ceiling {
+    words: Vec<u64>,
+}
+
+impl Ceiling {
+    /// A touched buffer.
+    pub fn new() -> Ceiling {
+        Ceiling { words: (0..READ_BYTES as u64 / 8).collect() }
+    }
+
+    /// Bytes of the buffer.
+    pub fn num_bytes(&self) -> u64 {
+        READ_BYTES as u64
+    }
+
+    /// Measures all three rates.
+    pub fn measure(&mut self, model: &Model) -> Rates {
+        let mut probe = model.tile_probe();
+        Rates {
+            read_bandwidth: self.read_bandwidth(model.pool()),
+            dense_tile: best_rate(|| probe.dense()),
+            expert_tile: best_rate(|| probe.expert()),
+        }
+    }
+
+    fn read_bandwidth(&self, pool: &Pool) -> f64 {
+        let parts: Vec<&[u64]> = self.words.chunks(TASK_BYTES / 8).collect();
+        let pass = || {
+            let start = Instant::now();
+            pool.run(parts.len(), |part| {
+                black_box(sum(parts[part]));
+            });
+            READ_BYTES as f64 / start.elapsed().as_secs_f64()
+        };
+        (0..READ_PASSES).map(|_| pass()).fold(0.0, f64::max)
+    }
+}
+
+/// Sixteen sums side by side: the compiler keeps them in wide registers, and memory is what is waited for.
+fn sum(words: &[u64]) -> [u64; 16] {
+    let mut sums = [0_u64; 16];
+    for words in words.as_chunks::<16>().0 {
+        for (sum, word) in sums.iter_mut().zip(words) {
+            *sum = sum.wrapping_add(*word);
+        }
+    }
+    sums
+}
+
+/// The best multiply-adds per second of some calls, the first of which only fills the caches.
+fn best_rate(mut product: impl FnMut() -> u64) -> f64 {
+    product();
+    let (start, mut best) = (Instant::now(), 0.0_f64);
+    loop {
+        let call = Instant::now();
+        let macs = product();
+        best = best.max(macs as f64 / call.elapsed().as_secs_f64());
+        if start.elapsed() >= TILE_TIME {
+            return best;
+        }
+    }
+}

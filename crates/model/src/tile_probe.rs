@@ -1,0 +1,86 @@
+//! How fast are this model's products when nothing has to come from memory? The ceiling of prefill.
+//!
+//! Entry point: [`TileProbe`], from `Model::tile_probe`. It multiplies many tokens with one matrix of each kind, again and
+//! again, so that the matrix stays in the processor's caches: the first layer's key projection for the dense ones and the
+//! second product of its first expert for the experts. Both go through the very functions of the forward pass, in the
+//! formats that the loaded model has. Who times the calls knows multiply-adds per second, and with `TokenCost` how long a
+//! prompt's products must take at least.
+//!
+//! What the forward pass does beside these products (attention over the cache, norms, routing, SwiGLU) is no part of this
+//! ceiling. The module does not know clocks.
+
+use gptoss_kernels::{LinearDims, Pool, Q8Rows, linear_bf16_transposed, linear_mxfp4_exact, linear_mxfp4_q8, quantize_q8};
+
+use crate::block::linear;
+use crate::config::{ModelConfig, Precision};
+use crate::weights::{ExpertMatrices, LayerWeights, Weights};
+
+/// Tokens of one product. Units: tokens. As many as an expert of the 20b sees in a chunk, four times over: unpacking a row
+/// of weights costs next to nothing then.
+const PROBE_TOKENS: usize = 256;
+
+/// Inputs and outputs for repeated products with two of a model's matrices.
+pub struct TileProbe<'a> {
+    config: &'a ModelConfig,
+    precision: Precision,
+    pool: &'a Pool,
+    layer: &'a LayerWeights,
+    hidden: Vec<f32>,    // [T, C]
+    activated: Vec<f32>, // [T, F]
+    activated_q8: Q8Rows,
+    keys: Vec<f32>, // [T, K*D]
+    out: Vec<f32>,  // [T, C]
+}
+
+impl<'a> TileProbe<'a> {
+    pub(crate) fn new(
+        config: &'a ModelConfig,
+        precision: Precision,
+        pool: &'a Pool,
+        weights: &'a Weights,
+    ) -> TileProbe<'a> {
+        // Numbers of both signs and no pattern that a kernel could profit from.
+        let inputs = |width: usize| -> Vec<f32> {
+            (0..PROBE_TOKENS * width).map(|i| (i * 7919 % 2003) as f32 / 1001.0 - 1.0).collect()
+        };
+        let activated = inputs(config.intermediate_size);
+        let mut activated_q8 = Q8Rows::new();
+        quantize_q8(pool, &mut activated_q8, &activated, PROBE_TOKENS, config.intermediate_size);
+        TileProbe {
+            config,
+            precision,
+            pool,
+            layer: &weights.layers[0],
+            hidden: inputs(config.hidden_size),
+            activated,
+            activated_q8,
+            keys: vec![0.0; PROBE_TOKENS * config.num_kv_heads * config.head_dim],
+            out: vec![0.0; PROBE_TOKENS * config.hidden_size],
+        }
+    }
+
+    /// One product of many tokens with a dense matrix; gives its multiply-adds.
+    pub fn dense(&mut self) -> u64 {
+        linear(self.pool, &mut self.keys, &self.hidden, &self.layer.attention.key);
+        (self.keys.len() * self.config.hidden_size) as u64
+    }
+
+    /// One product of many tokens with an expert's matrix; gives its multiply-adds.
+    pub fn expert(&mut self) -> u64 {
+        let [n, k] = [self.config.hidden_size, self.config.intermediate_size];
+        let dims = LinearDims { t: PROBE_TOKENS, n, k };
+        let (out, x) = (&mut self.out[..], &self.activated[..]);
+        match (&self.layer.mlp.experts, self.precision) {
+            (ExpertMatrices::Mxfp4 { down, .. }, Precision::Fast) => {
+                linear_mxfp4_q8(self.pool, out, &self.activated_q8, down.expert(0), None, dims);
+            }
+            (ExpertMatrices::Mxfp4 { down, .. }, Precision::Exact) => {
+                linear_mxfp4_exact(self.pool, out, x, down.expert(0), None, dims);
+            }
+            (ExpertMatrices::Bf16 { down, .. }, _) => {
+                linear_bf16_transposed(self.pool, out, x, down.bf16_part(0, n * k), None, dims);
+            }
+        }
+        (dims.t * dims.n * dims.k) as u64
+    }
+}
