@@ -7,6 +7,7 @@ and would not count, so name the model's files under --evict: they leave the cac
 """
 
 import os
+import subprocess
 import sys
 
 UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
@@ -34,13 +35,13 @@ def evict(path):
         os.close(descriptor)
 
 
-def join(limit):
+def group_of(limit):
     version_1 = "/sys/fs/cgroup/memory"
     root, bound = (version_1, "memory.limit_in_bytes") if os.path.isdir(version_1) else ("/sys/fs/cgroup", "memory.max")
     group = os.path.join(root, f"{GROUP}-{os.getpid()}")
     os.makedirs(group, exist_ok=True)
     write(os.path.join(group, bound), str(limit))
-    write(os.path.join(group, "cgroup.procs"), str(os.getpid()))
+    return group
 
 
 def main():
@@ -50,8 +51,11 @@ def main():
     words, command = sys.argv[1:split], sys.argv[split + 1 :]
     for path in words[2:] if words[1:2] == ["--evict"] else []:
         evict(path)
-    join(size(words[0]))
-    os.execvp(command[0], command)
+    group = group_of(size(words[0]))
+    # The command joins before it is executed, so that nothing of it is outside.
+    ended = subprocess.run(command, preexec_fn=lambda: write(os.path.join(group, "cgroup.procs"), str(os.getpid())))
+    os.rmdir(group)
+    sys.exit(ended.returncode)
 
 
 if __name__ == "__main__":

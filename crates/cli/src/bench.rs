@@ -39,7 +39,8 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
             let speeds = measure::run_case(&model, &measured.case, u64::from(repeat))?;
             say(&format!("{}, run {} of {}: {speeds}", measured.case, repeat + 1, args.repeat));
             measured.add(rates, speeds);
-            measured.peak_resident_bytes = system::peak_resident_bytes().map(|bytes| bytes - ceiling.num_bytes());
+            measured.peak_resident_bytes =
+                system::peak_resident_bytes().map(|bytes| bytes - ceiling.num_bytes());
         }
     }
     let conditions = Conditions::new(args, &opened, &model, starts, load_average);
@@ -71,7 +72,9 @@ fn cases(args: &BenchArgs, opened: &Opened) -> Result<Vec<Case>> {
                     )));
                 }
                 if batch > 1 {
-                    return Err(usage("--batch: several sequences together are not built yet; leave it at 1"));
+                    return Err(usage(
+                        "--batch: several sequences together are not built yet; leave it at 1",
+                    ));
                 }
                 if case.prefill + case.decode == 0 {
                     return Err(usage("--prefill 0 --decode 0 measures nothing"));

@@ -42,9 +42,7 @@ impl TokenCost {
     pub fn step_bytes(&self, sequences: usize) -> f64 {
         let missed = 1.0 - self.active_experts as f64 / self.num_experts as f64;
         let used = 1.0 - missed.powi(sequences as i32);
-        self.dense_bytes as f64
-            + self.expert_bytes as f64 * used
-            + self.kv_bytes as f64 * sequences as f64
+        self.dense_bytes as f64 + self.expert_bytes as f64 * used + self.kv_bytes as f64 * sequences as f64
     }
 
     /// Bytes of one token decoded alone.
@@ -111,7 +109,8 @@ mod tests {
         let model = Model::load(&checkpoint, Precision::Fast, Pool::new(1), &mut |_, _| ()).expect("loads");
         let config = model.config().clone();
         let [hidden, inner, vocab, layers] =
-            [config.hidden_size, config.intermediate_size, config.vocab_size, config.num_layers].map(|n| n as u64);
+            [config.hidden_size, config.intermediate_size, config.vocab_size, config.num_layers]
+                .map(|n| n as u64);
         let cost = model.token_cost(1000);
         let attention = (config.num_query_heads + config.num_kv_heads) as u64 * 2 * config.head_dim as u64;
         let dense = layers * hidden * (attention + config.num_experts as u64);
@@ -127,6 +126,9 @@ mod tests {
         assert!((cost.step_bytes(1) - one).abs() < 1.0);
         assert!(cost.step_bytes(8) < 8.0 * cost.step_bytes(1));
         let everything = (cost.dense_bytes + cost.expert_bytes) as f64;
-        assert!(cost.step_bytes(4) > cost.step_bytes(2) && cost.step_bytes(10_000) - 10_000.0 * cost.kv_bytes as f64 <= everything);
+        assert!(
+            cost.step_bytes(4) > cost.step_bytes(2)
+                && cost.step_bytes(10_000) - 10_000.0 * cost.kv_bytes as f64 <= everything
+        );
     }
 }

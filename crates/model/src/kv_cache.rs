@@ -299,3 +299,27 @@ impl Rows {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gptoss_checkpoint::{Checkpoint, Preset};
+    use gptoss_kernels::Pool;
+
+    use crate::{Batch, Error, LogitRows, Model, Precision};
+
+    #[test]
+    fn random_positions_are_the_seeds_alone() {
+        let checkpoint = Checkpoint::synthetic(Preset::Tiny, 0, None).expect("a preset");
+        let model = Model::load(&checkpoint, Precision::Fast, Pool::new(1), &mut |_, _| ()).expect("loads");
+        let model = model.with_chunk_tokens(48);
+        let logits = |parts: &[usize], seed| {
+            let mut cache = model.new_cache(301);
+            parts.iter().for_each(|&part| cache.append_random(part, seed).expect("fits"));
+            assert_eq!(cache.len(), 300);
+            assert!(matches!(cache.append_random(2, seed), Err(Error::ContextExceeded { needed: 302, .. })));
+            model.forward(&Batch { tokens: &[7], logits: LogitRows::Last }, &mut cache).expect("finite").rows
+        };
+        assert_eq!(logits(&[300], 1), logits(&[1, 200, 99], 1));
+        assert_ne!(logits(&[300], 1), logits(&[300], 2));
+    }
+}

@@ -9,7 +9,9 @@
 //! What the forward pass does beside these products (attention over the cache, norms, routing, SwiGLU) is no part of this
 //! ceiling. The module does not know clocks.
 
-use gptoss_kernels::{LinearDims, Pool, Q8Rows, linear_bf16_transposed, linear_mxfp4_exact, linear_mxfp4_q8, quantize_q8};
+use gptoss_kernels::{
+    LinearDims, Pool, Q8Rows, linear_bf16_transposed, linear_mxfp4_exact, linear_mxfp4_q8, quantize_q8,
+};
 
 use crate::block::linear;
 use crate::config::{ModelConfig, Precision};

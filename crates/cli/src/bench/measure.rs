@@ -44,7 +44,11 @@ impl Case {
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "prefill {}, depth {}, batch {}, decode {}", self.prefill, self.depth, self.batch, self.decode)
+        write!(
+            f,
+            "prefill {}, depth {}, batch {}, decode {}",
+            self.prefill, self.depth, self.batch, self.decode
+        )
     }
 }
 
@@ -59,7 +63,8 @@ pub struct Speeds {
 
 impl fmt::Display for Speeds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let number = |speed: Option<f64>| speed.map_or("-".to_owned(), |speed| format!("{speed:.2} tokens/s"));
+        let number =
+            |speed: Option<f64>| speed.map_or("-".to_owned(), |speed| format!("{speed:.2} tokens/s"));
         write!(f, "prefill {}, decode {}", number(self.prefill), number(self.decode))
     }
 }
@@ -130,7 +135,11 @@ impl Start {
 
 impl fmt::Display for Start {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "loaded after {:.2} s, first token after {:.2} s", self.load_seconds, self.first_token_seconds)
+        write!(
+            f,
+            "loaded after {:.2} s, first token after {:.2} s",
+            self.load_seconds, self.first_token_seconds
+        )
     }
 }
 

@@ -36,7 +36,13 @@ pub struct Measured {
 impl Measured {
     /// No runs yet.
     pub fn new(case: Case) -> Measured {
-        Measured { case, rates: Vec::new(), prefill: Vec::new(), decode: Vec::new(), peak_resident_bytes: None }
+        Measured {
+            case,
+            rates: Vec::new(),
+            prefill: Vec::new(),
+            decode: Vec::new(),
+            peak_resident_bytes: None,
+        }
     }
 
     /// Adds a run and the machine's rates of the same minute.
