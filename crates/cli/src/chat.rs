@@ -164,7 +164,7 @@ impl Chat {
     fn answer(&mut self) -> Result<Outcome> {
         let conversation = self.setup.conversation(&self.turns);
         let mut display = Display::new(self.hides_reasoning);
-        let speaker = &mut self.speaker;
+        let speaker = &self.speaker;
         let outcome = self
             .interrupt
             .stoppable(|cancel| speaker.take_turn(&conversation, cancel, &mut |event| display.show(event)));
@@ -205,6 +205,7 @@ impl Chat {
                 "(stopped after {} tokens; --max-tokens sets the limit)",
                 usage.completion_tokens
             )),
+            TurnEnd::Deadline => note("(stopped: no time was left)"),
             TurnEnd::NoAnswer => note("(the model stopped without an answer)"),
         }
     }

@@ -12,12 +12,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
-use gptoss_engine::{Engine, Sampling, SamplingParams};
+use gptoss_engine::{Engine, EngineHandle, Sampling, SamplingParams};
 use gptoss_harmony::{
-    Analysis, Conversation, DeveloperContent, FunctionTool, Message, ReasoningEffort, RenderOptions,
-    SystemContent, Vocab, render,
+    Conversation, DeveloperContent, FunctionTool, Message, ReasoningEffort, RenderOptions, SystemContent,
+    Vocab, render,
 };
-use gptoss_turn::{Outcome, TurnEvent, TurnOptions, run_turn};
+use gptoss_turn::{Outcome, Priority, TurnEvent, TurnOptions, run_turn};
 
 use crate::args::{Date, Effort, GenerationArgs, SamplingArgs};
 use crate::failure::usage;
@@ -78,7 +78,7 @@ pub struct Speaker {
     pub is_demo: bool,
     /// How turns are taken.
     pub options: TurnOptions,
-    engine: Engine,
+    engine: EngineHandle,
     vocab: Arc<Vocab>,
 }
 
@@ -87,7 +87,7 @@ impl Speaker {
     ///
     /// Errors: `show`'s own, else those of [`run_turn`].
     pub fn take_turn(
-        &mut self,
+        &self,
         conversation: &Conversation,
         cancel: &AtomicBool,
         show: &mut dyn FnMut(TurnEvent) -> io::Result<()>,
@@ -101,15 +101,14 @@ impl Speaker {
                 cancel.store(true, Ordering::SeqCst);
             }
         };
-        let outcome =
-            run_turn(&mut self.engine, &self.vocab, conversation, &self.options, cancel, &mut on_event);
+        let outcome = run_turn(&self.engine, &self.vocab, conversation, &self.options, cancel, &mut on_event);
         shown?;
         Ok(outcome?)
     }
 
     /// Tokens of a whole conversation. Units: tokens.
     pub fn max_context(&self) -> usize {
-        self.engine.max_context()
+        self.engine.limits().max_context
     }
 }
 
@@ -130,15 +129,14 @@ pub fn prepare(args: &GenerationArgs) -> Result<(Speaker, Setup)> {
     let options = TurnOptions {
         sampling,
         max_new_tokens: args.max_tokens.map(|tokens| tokens as usize),
-        analysis: Analysis::DropOld,
+        priority: Priority::Interactive,
+        ..TurnOptions::default()
     };
-    let speaker = Speaker {
-        name: opened.source.name(),
-        is_demo: opened.source.is_demo(),
-        options,
-        engine: Engine::new(Arc::new(model), context),
-        vocab,
-    };
+    // The thread ends when the speaker, which holds the only handle, is gone.
+    let (engine, _thread) =
+        Engine::new(Arc::new(model), context).spawn().context("cannot start the engine's thread")?;
+    let speaker =
+        Speaker { name: opened.source.name(), is_demo: opened.source.is_demo(), options, engine, vocab };
     Ok((speaker, setup))
 }
 

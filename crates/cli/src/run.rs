@@ -23,7 +23,7 @@ use crate::terminal::{self, Style};
 /// Runs the command.
 pub fn run(args: &RunArgs) -> Result<ExitCode> {
     let prompt = prompt(args)?;
-    let (mut speaker, setup) = generation::prepare(&args.generation)?;
+    let (speaker, setup) = generation::prepare(&args.generation)?;
     let interrupt = Interrupt::install(SecondPress::Ends)?;
     let conversation = setup.conversation(&[Message::user(prompt)]);
     let mut printer = Printer::new(args);
@@ -60,10 +60,10 @@ fn ending(args: &RunArgs, outcome: &Outcome) -> Result<ExitCode> {
         TurnEnd::Cancelled => return Ok(ExitCode::from(EXIT_INTERRUPTED)),
         _ if args.json => {}
         TurnEnd::Answer | TurnEnd::Call => {}
-        TurnEnd::Length if outcome.answer().is_some() => {
+        TurnEnd::Length | TurnEnd::Deadline if outcome.answer().is_some() => {
             writeln!(io::stderr(), "warning: the answer was cut short after {written} tokens")?;
         }
-        TurnEnd::Length => bail!(
+        TurnEnd::Length | TurnEnd::Deadline => bail!(
             "the model wrote {written} tokens and had not come to an answer\n\
              give it more with --max-tokens or --context, or lower --effort; --show-reasoning shows what it wrote"
         ),

@@ -1,49 +1,88 @@
-//! The beat of a conversation: schedule, forward, sample, commit, for one sequence.
+//! The beat: schedule, forward, sample, commit.
 //!
-//! Entry points: [`Engine::new`] and [`Engine::generate`]. A request's prompt is computed in chunks, then tokens are
-//! chosen one by one and appended, until a stop id, the limit, the end of the context or the caller's flag. The flag
-//! is looked at between chunks and between tokens, so a request ends within one step of asking.
+//! Entry points: [`Engine::run`] answers the requests of an inbox on the calling thread until there will be no more, and
+//! [`Engine::spawn`] does so on a thread of its own; [`Engine::accept`] and [`Engine::step`] are what both are made of,
+//! without a thread, for tests; [`Engine::generate`] answers a single request.
 //!
-//! The KV cache outlives a request. If the next prompt begins with tokens that are still in it, they are not computed
-//! again; the windowed layers keep only a ring, so going back works as far as the ring reaches and otherwise the cache
-//! starts afresh. Both give the same bits, because a row depends on the tokens before it alone.
+//! All rows of a step go through the weights together, and a sequence's numbers are those it would have alone, so what
+//! runs beside it, how its prompt was cut, what was kept of earlier prompts, a preemption or a guess change no bit of
+//! its tokens and log-probabilities.
 //!
-//! It does not know text, messages or other sequences; scheduling of many is to come and keeps this beat.
+//! A step that breaks is carried out again for each sequence alone: who panics or has no finite numbers fails alone, and
+//! the others go on as if nothing had happened, since a step writes only what it would write again.
+//!
+//! It does not know text, messages, or the order in which requests run.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use gptoss_model::{Batch, KvCache, LogitRows, Logits, Model};
+use gptoss_model::{KvPlace, KvStore, LogitRows, Logits, Model, Segment};
 
 use crate::Error;
-use crate::limits::Sampling;
-use crate::request::{Completion, Event, FinishReason, Request, Timings, Usage};
-use crate::sampler::Sampler;
+use crate::error::Failure;
+use crate::handle::{Accepted, ChannelLimits};
+use crate::kv_plan::{EngineOptions, KvPlan};
+use crate::limits::BOUNDARIES_MAX;
+use crate::live::{Live, words};
+use crate::plan::{Ended, Outcome, Plan, Save, Work};
+use crate::request::FinishReason;
+use crate::scheduler::{Capacity, Scheduler};
+use crate::sequence::Job;
+use crate::speculation::Guesser;
+use crate::stats::EngineStats;
 
-/// A model with the KV cache of one conversation.
+/// A model with the keys and values of many sequences.
 pub struct Engine {
     model: Arc<Model>,
-    cache: KvCache,
-    /// The tokens whose keys and values the cache holds.
-    history: Vec<u32>,
-}
-
-/// A request on its way.
-struct Run<'a> {
-    request: &'a Request,
-    cancel: &'a AtomicBool,
-    sampler: Sampler,
-    completion: Completion,
+    options: EngineOptions,
+    plan: KvPlan,
+    store: KvStore,
+    scheduler: Scheduler,
+    live: BTreeMap<u64, Live>,
+    guesser: Guesser,
+    stats: EngineStats,
+    /// A token whose computation panics.
+    #[cfg(test)]
+    poison: Option<u32>,
 }
 
 impl Engine {
-    /// An engine for contexts of up to `max_context` tokens, prompt and completion together.
+    /// An engine for one sequence at a time of up to `max_context` tokens, prompt and completion together.
     ///
-    /// Units: tokens. The cache's memory is reserved, and touched as far as a conversation comes.
+    /// Units: tokens. The memory is reserved, and touched as far as a conversation comes.
     pub fn new(model: Arc<Model>, max_context: usize) -> Engine {
-        let cache = model.new_cache(max_context);
-        Engine { model, cache, history: Vec::new() }
+        let options = EngineOptions { max_sequences: 1, ..EngineOptions::new(max_context) };
+        // Without a number of bytes there is nothing that can be too little.
+        Engine::with_options(model, options).unwrap_or_else(|error| unreachable!("{error}"))
+    }
+
+    /// An engine for many sequences.
+    ///
+    /// Errors: `KvMemory`.
+    pub fn with_options(model: Arc<Model>, options: EngineOptions) -> Result<Engine, Error> {
+        let plan = KvPlan::new(&model, &options)?;
+        let capacity = Capacity {
+            blocks: plan.sizes.blocks,
+            rings: plan.sizes.rings,
+            snapshots: plan.sizes.snapshots,
+            chunk_tokens: model.chunk_tokens(),
+            step_tokens: model.chunk_tokens().max(plan.sizes.rings),
+            prefill_beside_decode: options.prefill_beside_decode.max(1),
+        };
+        Ok(Engine {
+            store: model.new_store(plan.sizes, options.max_context),
+            model,
+            options,
+            plan,
+            scheduler: Scheduler::new(capacity),
+            live: BTreeMap::new(),
+            guesser: Guesser::new(options.speculation),
+            stats: EngineStats::default(),
+            #[cfg(test)]
+            poison: None,
+        })
     }
 
     /// The model.
@@ -53,168 +92,294 @@ impl Engine {
 
     /// Tokens that a prompt and its completion can have together.
     pub fn max_context(&self) -> usize {
-        self.cache.max_context()
+        self.options.max_context
     }
 
-    /// Continues a prompt. Events come as they happen, `Finished` last; the completion holds the same.
+    /// The memory of keys and values.
+    pub fn kv_plan(&self) -> &KvPlan {
+        &self.plan
+    }
+
+    /// What a channel to this engine must hold requests against.
+    pub fn limits(&self) -> ChannelLimits {
+        ChannelLimits::new(self.model.config().vocab_size, self.max_context())
+    }
+
+    /// What was done so far, and how full it is. The channel counts what it accepted and refused.
+    pub fn stats(&self) -> EngineStats {
+        let counts = self.scheduler.counts();
+        EngineStats {
+            preemptions: counts.preemptions,
+            prefill_tokens: counts.prefill_tokens,
+            prefix: self.scheduler.cache().stats(),
+            running: self.scheduler.num_running(),
+            blocks_total: self.scheduler.pool().total(),
+            blocks_free: self.scheduler.pool().num_free(),
+            snapshots_used: self.scheduler.cache().num_used(),
+            snapshots_total: self.scheduler.cache().num_total(),
+            ..self.stats
+        }
+    }
+
+    /// Whether no request is there.
+    pub fn is_idle(&self) -> bool {
+        self.live.is_empty()
+    }
+
+    /// Takes a request in. One that may generate nothing ends at once.
+    pub fn accept(&mut self, accepted: Accepted) {
+        let id = accepted.id;
+        let (mut live, prompt) = Live::new(accepted);
+        let request = live.request();
+        let tokens_max = prompt.len().saturating_add(request.max_new_tokens).min(self.max_context());
+        if tokens_max == prompt.len() {
+            live.begin(0);
+            self.end(live, FinishReason::Length);
+            return;
+        }
+        let boundaries = request.boundaries.iter().copied().take(BOUNDARIES_MAX).collect();
+        let (tenant, priority) = (request.tenant.clone(), request.priority);
+        self.scheduler.add(Job { id, prompt, tokens_max, boundaries, tenant, priority });
+        self.live.insert(id, live);
+    }
+
+    /// One beat. False when there was nothing to do.
+    pub fn step(&mut self) -> bool {
+        self.call_off();
+        if self.live.is_empty() {
+            return false;
+        }
+        let guesser = &mut self.guesser;
+        let plan = self.scheduler.schedule(&mut |sequence| guesser.guess(sequence));
+        for &(id, cached_tokens) in &plan.begun {
+            if let Some(live) = self.live.get_mut(&id) {
+                live.begin(cached_tokens);
+                self.stats.cached_tokens += cached_tokens as u64;
+                self.stats.prompt_tokens += self.scheduler.sequence(id).map_or(0, |s| s.prompt_len) as u64;
+            }
+        }
+        plan.copies.iter().for_each(|copy| self.store.copy_block(copy.from, copy.to, copy.rows));
+        for restore in &plan.restores {
+            self.store.restore_window(restore.snapshot, restore.position, restore.ring);
+        }
+        let started = Instant::now();
+        let logits = self.forward(&plan);
+        self.stats.steps += 1;
+        let outcomes = self.sample(&plan, logits);
+        self.learn(&plan, &outcomes, started.elapsed());
+        self.commit(plan, outcomes);
+        true
+    }
+
+    /// Sends every running sequence back to wait, so that it is computed again: for tests, and to give memory back.
+    pub fn preempt_all(&mut self) {
+        let ids: Vec<u64> = self.scheduler.ids().collect();
+        ids.into_iter().for_each(|id| {
+            self.scheduler.preempt(id);
+        });
+    }
+
+    /// Compares every count of slots with those who hold them. Cheap; done whenever the engine falls idle.
     ///
-    /// A cancelled request is not an error: it ends with what it has and `FinishReason::Cancelled`.
-    ///
-    /// Errors: `Parameter`, `EmptyPrompt`, `PromptTooLong`, `TokenOutsideVocabulary` before anything is computed;
-    /// `Model` when the forward pass fails. After an error no `Finished` is sent, and the engine takes the next
-    /// request as if new.
-    pub fn generate(
-        &mut self,
-        request: &Request,
-        cancel: &AtomicBool,
-        on_event: &mut dyn FnMut(Event),
-    ) -> Result<Completion, Error> {
-        let sampling = self.accept(request)?;
-        let usage = Usage { prompt_tokens: request.prompt.len(), ..Usage::default() };
-        let mut run = Run {
-            request,
-            cancel,
-            sampler: Sampler::new(sampling, &request.prompt),
-            completion: Completion {
-                tokens: Vec::new(),
-                logprobs: Vec::new(),
-                reason: FinishReason::Cancelled,
-                usage,
-            },
+    /// Errors: in words, what does not add up.
+    pub fn check(&self) -> Result<(), String> {
+        self.scheduler.check()
+    }
+
+    /// Ends every request with `failure`.
+    pub fn fail_all(&mut self, failure: &Failure) {
+        for id in self.live.keys().copied().collect::<Vec<_>>() {
+            self.end_early(id, FinishReason::Cancelled, Some(failure.clone()));
+        }
+    }
+
+    /// Ends requests whose caller is gone or whose time is over.
+    fn call_off(&mut self) {
+        let now = Instant::now();
+        let over = self.live.iter().filter_map(|(&id, live)| Some((id, live.is_called_off(now)?)));
+        for (id, reason) in over.collect::<Vec<_>>() {
+            self.end_early(id, reason, None);
+        }
+    }
+
+    fn end_early(&mut self, id: u64, reason: FinishReason, failure: Option<Failure>) {
+        let saves = self.scheduler.remove(id);
+        self.save(&saves);
+        if let Some(mut live) = self.live.remove(&id) {
+            failure.into_iter().for_each(|failure| live.fail(failure));
+            self.end(live, reason);
+        }
+    }
+
+    /// The logits of every work: `forward`, of all together if that succeeds.
+    fn forward(&mut self, plan: &Plan) -> Vec<Result<Logits, Failure>> {
+        match self.try_forward(&plan.works) {
+            Ok(logits) => logits,
+            Err(failure) if plan.works.len() == 1 => vec![Err(failure)],
+            Err(_) => {
+                let alone = |work| self.try_forward(std::slice::from_ref(work));
+                let answers = plan.works.iter().map(alone);
+                answers.map(|answer| answer.and_then(|mut logits| logits.remove(0))).collect()
+            }
+        }
+    }
+
+    fn try_forward(&mut self, works: &[Work]) -> Result<Vec<Result<Logits, Failure>>, Failure> {
+        let mut tokens: Vec<Vec<u32>> = Vec::with_capacity(works.len());
+        let mut sequences = Vec::with_capacity(works.len());
+        for work in works {
+            // Invariant: a plan names sequences that run.
+            let sequence = self.scheduler.sequence(work.id).filter(|sequence| sequence.ring.is_some());
+            let Some(sequence) = sequence else {
+                return Err(Failure::Forward { message: format!("sequence {} does not run", work.id) });
+            };
+            tokens.push([&sequence.tokens[work.start..work.end], &work.draft].concat());
+            sequences.push(sequence);
+        }
+        let segments: Vec<Segment<'_>> = works
+            .iter()
+            .zip(&tokens)
+            .zip(&sequences)
+            .map(|((work, tokens), sequence)| Segment {
+                tokens,
+                first_position: work.start,
+                place: KvPlace { blocks: &sequence.blocks, ring: sequence.ring.unwrap_or(0) },
+                logits: match (work.is_chosen, work.draft.is_empty()) {
+                    (false, _) => LogitRows::None,
+                    (true, true) => LogitRows::Last,
+                    (true, false) => LogitRows::All,
+                },
+            })
+            .collect();
+        let (model, store) = (&self.model, &mut self.store);
+        #[cfg(test)]
+        let poison = self.poison;
+        let answers = catch_unwind(AssertUnwindSafe(|| {
+            #[cfg(test)]
+            assert!(!tokens.iter().flatten().any(|&token| Some(token) == poison), "a poisoned token");
+            model.forward_segments(&segments, store)
+        }));
+        let answers = answers.map_err(|panic| Failure::Panicked { message: words(panic.as_ref()) })??;
+        Ok(answers.into_iter().map(|answer| answer.map_err(Failure::from)).collect())
+    }
+
+    /// Chooses tokens from the logits, each sequence for itself and all at once: choosing reads the whole vocabulary
+    /// several times, and a mask may cost more than that.
+    fn sample(&mut self, plan: &Plan, logits: Vec<Result<Logits, Failure>>) -> Vec<Outcome> {
+        let choices: Vec<Mutex<Choice<'_>>> = plan
+            .works
+            .iter()
+            .zip(logits)
+            .map(|(work, logits)| {
+                let sequence = self.scheduler.sequence(work.id);
+                let ends = sequence.map_or((0, 0), |sequence| (sequence.tokens.len(), sequence.tokens_max));
+                let live = self.live.remove(&work.id);
+                let room = ends.1 - ends.0;
+                Mutex::new(Choice { live, work, logits, position: ends.0, room, outcome: Outcome::Failed })
+            })
+            .collect();
+        // Each lock is taken once: it is what lets tasks change their own choice without unsafe code.
+        self.model.pool().run(choices.len(), |index| {
+            choices[index].lock().unwrap_or_else(PoisonError::into_inner).make();
+        });
+        let mut outcomes = Vec::with_capacity(choices.len());
+        for choice in choices {
+            let Choice { live, work, outcome, .. } =
+                choice.into_inner().unwrap_or_else(PoisonError::into_inner);
+            if let Some(live) = live {
+                self.live.insert(work.id, live);
+            }
+            if let Outcome::Chosen { tokens, .. } = &outcome {
+                self.stats.generated_tokens += tokens.len() as u64;
+                self.stats.drafted_tokens += work.draft.len() as u64;
+                self.stats.accepted_drafts += tokens.len() as u64 - 1;
+            }
+            outcomes.push(outcome);
+        }
+        outcomes
+    }
+
+    /// Tells the guesser what a step of decoding alone took.
+    fn learn(&mut self, plan: &Plan, outcomes: &[Outcome], time: Duration) {
+        let is_decode = plan.works.iter().all(|work| work.is_chosen && work.end - work.start == 1);
+        if !is_decode {
+            return self.guesser.skip();
+        }
+        let chosen = outcomes.iter().map(|outcome| match outcome {
+            Outcome::Chosen { tokens, .. } => tokens.len(),
+            Outcome::Computed | Outcome::Failed => 0,
+        });
+        let had_guesses = plan.works.iter().any(|work| !work.draft.is_empty());
+        self.guesser.learn(had_guesses, chosen.sum(), time);
+    }
+
+    fn commit(&mut self, plan: Plan, outcomes: Vec<Outcome>) {
+        let committed = self.scheduler.commit(plan, outcomes);
+        self.save(&committed.saves);
+        for (id, ended) in committed.ended {
+            let Some(mut live) = self.live.remove(&id) else { continue };
+            let reason = match ended {
+                Ended::Stop => FinishReason::Stop,
+                Ended::Length => FinishReason::Length,
+                Ended::Failed => {
+                    live.fail(Failure::Forward { message: "no reason was given".to_owned() });
+                    FinishReason::Cancelled
+                }
+            };
+            self.end(live, reason);
+        }
+    }
+
+    fn save(&mut self, saves: &[Save]) {
+        saves.iter().for_each(|save| self.store.save_window(save.ring, save.position, save.snapshot));
+    }
+
+    /// The one way out: counts the ending and tells it.
+    fn end(&mut self, live: Live, reason: FinishReason) {
+        let stats = &mut self.stats;
+        let count = match reason {
+            _ if live.has_failed() => &mut stats.ended_failed,
+            FinishReason::Stop => &mut stats.ended_stop,
+            FinishReason::Length => &mut stats.ended_length,
+            FinishReason::Cancelled => &mut stats.ended_cancelled,
+            FinishReason::Deadline => &mut stats.ended_deadline,
         };
-        let start = Instant::now();
-        let logits = self.prefill(&mut run, on_event)?;
-        let prefill = start.elapsed();
-        if let Some(logits) = logits {
-            self.decode(&mut run, logits, on_event)?;
-        }
-        let mut completion = run.completion;
-        completion.usage.completion_tokens = completion.tokens.len();
-        let decode = if completion.tokens.is_empty() { Duration::ZERO } else { start.elapsed() - prefill };
-        completion.usage.timings = Timings { prefill, decode };
-        on_event(Event::Finished { reason: completion.reason, usage: completion.usage });
-        Ok(completion)
+        *count += 1;
+        live.end(reason);
     }
+}
 
-    /// Everything that can be wrong with a request, asked before it costs anything.
-    fn accept(&self, request: &Request) -> Result<Sampling, Error> {
-        let vocab_size = self.model.config().vocab_size;
-        let sampling = Sampling::parse(&request.sampling, vocab_size)?;
-        let prompt = &request.prompt;
-        if prompt.is_empty() {
-            return Err(Error::EmptyPrompt);
-        }
-        if prompt.len() > self.max_context() {
-            return Err(Error::PromptTooLong {
-                prompt_tokens: prompt.len(),
-                max_context: self.max_context(),
-            });
-        }
-        match prompt.iter().position(|&token| token as usize >= vocab_size) {
-            Some(index) => Err(Error::TokenOutsideVocabulary { index, token: prompt[index], vocab_size }),
-            None => Ok(sampling),
-        }
-    }
+/// One sequence's part of sampling.
+struct Choice<'a> {
+    live: Option<Live>,
+    work: &'a Work,
+    logits: Result<Logits, Failure>,
+    /// Of the first token to choose.
+    position: usize,
+    /// Most tokens to choose.
+    room: usize,
+    outcome: Outcome,
+}
 
-    /// Computes what of the prompt is not in the cache; the logits of its last token, or `None` when cancelled.
-    fn prefill(
-        &mut self,
-        run: &mut Run<'_>,
-        on_event: &mut dyn FnMut(Event),
-    ) -> Result<Option<Logits>, Error> {
-        let prompt = &run.request.prompt;
-        let total = prompt.len();
-        let mut done = self.reuse(prompt);
-        run.completion.usage.cached_tokens = done;
-        on_event(Event::Prefill { done, total });
-        loop {
-            if run.cancel.load(Ordering::Relaxed) {
-                run.completion.reason = FinishReason::Cancelled;
-                return Ok(None);
+impl Choice<'_> {
+    fn make(&mut self) {
+        let Some(live) = &mut self.live else { return };
+        self.outcome = match &self.logits {
+            Err(failure) => {
+                live.fail(failure.clone());
+                Outcome::Failed
             }
-            let end = total.min(done + self.model.chunk_tokens());
-            let wanted = if end == total { LogitRows::Last } else { LogitRows::None };
-            let logits = self.append(&prompt[done..end], wanted)?;
-            done = end;
-            on_event(Event::Prefill { done, total });
-            if done == total {
-                return Ok(Some(logits));
-            }
-        }
-    }
-
-    fn decode(
-        &mut self,
-        run: &mut Run<'_>,
-        mut logits: Logits,
-        on_event: &mut dyn FnMut(Event),
-    ) -> Result<(), Error> {
-        let room = self.max_context() - run.request.prompt.len();
-        let limit = run.request.max_new_tokens.min(room);
-        run.completion.reason = loop {
-            if run.cancel.load(Ordering::Relaxed) {
-                break FinishReason::Cancelled;
-            }
-            if run.completion.tokens.len() == limit {
-                break FinishReason::Length;
-            }
-            let token = run.choose(&logits, on_event);
-            if run.request.stop_ids.contains(&token) {
-                break FinishReason::Stop;
-            }
-            if run.completion.tokens.len() < limit {
-                logits = self.append(&[token], LogitRows::Last)?;
-            }
-        };
-        Ok(())
-    }
-
-    /// Appends tokens to cache and history, or empties both when that fails.
-    fn append(&mut self, tokens: &[u32], logits: LogitRows) -> Result<Logits, Error> {
-        match self.model.forward(&Batch { tokens, logits }, &mut self.cache) {
             Ok(logits) => {
-                self.history.extend_from_slice(tokens);
-                Ok(logits)
+                live.tell_prefill(self.work.end);
+                match self.work.is_chosen {
+                    _ if live.has_failed() => Outcome::Failed,
+                    true => live.choose(logits, self.position, &self.work.draft, self.room),
+                    false => Outcome::Computed,
+                }
             }
-            Err(error) => {
-                self.forget();
-                Err(error.into())
-            }
-        }
-    }
-
-    /// Makes the cache hold as long a beginning of `prompt` as it can without computing, but not all of it, because
-    /// the logits of the last token are needed. Its length.
-    fn reuse(&mut self, prompt: &[u32]) -> usize {
-        // A panic in a forward pass can leave the two apart; then nothing is known about the cache.
-        if self.history.len() != self.cache.len() {
-            self.forget();
-        }
-        let shared = self.history.iter().zip(prompt).take_while(|(a, b)| a == b).count();
-        let kept = shared.min(prompt.len() - 1);
-        if self.cache.truncate(kept).is_err() {
-            self.forget();
-        }
-        self.history.truncate(self.cache.len());
-        self.history.len()
-    }
-
-    fn forget(&mut self) {
-        self.cache.reset();
-        self.history.clear();
+        };
     }
 }
 
-impl Run<'_> {
-    /// Samples the next token and commits it: to the sampler, the completion and the listener.
-    fn choose(&mut self, logits: &Logits, on_event: &mut dyn FnMut(Event)) -> u32 {
-        let position = self.request.prompt.len() + self.completion.tokens.len();
-        let sampled = self.sampler.sample(logits.row(logits.num_rows() - 1), position);
-        self.sampler.commit(sampled.token);
-        self.completion.tokens.push(sampled.token);
-        self.completion.logprobs.push(sampled.logprob);
-        let is_stop = self.request.stop_ids.contains(&sampled.token);
-        on_event(Event::Token { id: sampled.token, logprob: sampled.logprob, is_stop });
-        sampled.token
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,23 +1,46 @@
 //! Which tokens a model emits: requests in, events out.
 //!
-//! Entry points: [`Engine::generate`] runs a [`Request`] and tells of it by [`Event`]s; [`Sampler`] chooses tokens
-//! under [`SamplingParams`]. The beat is schedule, forward, sample, commit. This is the engine of one conversation: one
-//! sequence at a time, whose KV cache is kept for the next request.
+//! Entry points: [`channel`] makes the seam: [`EngineHandle::submit`] gives a [`Ticket`] for a [`Request`], and
+//! [`Engine::run`] on a thread of its own answers what comes through the [`Inbox`]; a test can hold the inbox instead
+//! and play the engine. [`Sampler`] chooses tokens under [`SamplingParams`] and a [`Constraint`]. The beat is schedule,
+//! forward, sample, commit.
 //!
-//! The contract: the same request gives the same tokens and log-probabilities, to the bit, whatever ran before and
-//! whatever was still in the cache, for a fixed build and precision.
+//! Two contracts. The same request gives the same tokens and log-probabilities, to the bit, whatever ran before, runs
+//! beside it or is still in a cache, for a fixed build and precision. And every accepted request ends exactly once.
 //!
 //! What it does not know: text, channels, messages, files. Tokens are `u32`.
 
+mod block_pool;
+mod constraint;
 mod engine;
 mod error;
+mod handle;
+mod kv_plan;
 pub mod limits;
+mod live;
+mod plan;
+mod prefix_cache;
 mod random;
 mod request;
 mod sampler;
+mod scheduler;
+mod sequence;
+mod speculation;
+mod stats;
+mod stream;
+mod worker;
 
+pub use constraint::{Constraint, Mask};
 pub use engine::Engine;
-pub use error::Error;
+pub use error::{Class, Error, Failure};
+pub use handle::{Accepted, Canceller, ChannelLimits, EngineHandle, EventSender, Inbox, Ticket, channel};
+pub use kv_plan::{EngineOptions, KvPlan, SEQUENCES_DEFAULT, Speculation};
 pub use limits::Sampling;
-pub use request::{Completion, Event, FinishReason, Request, SamplingParams, Timings, Usage};
+pub use request::{
+    Completion, Event, FinishReason, MaskedLogprobs, Priority, Request, SamplingParams, Tenant, Timings,
+    Token, TokenLogprob, Usage,
+};
 pub use sampler::{Sampled, Sampler};
+pub use stats::{EngineStats, PrefixStats};
+pub use stream::Waited;
+pub use worker::watch;

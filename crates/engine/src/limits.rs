@@ -11,6 +11,10 @@
 //! | presence, frequency penalty | logit | -2 to 2 | refused |
 //! | repetition penalty | factor | above 0, at most 10 | refused |
 //! | logit bias | logit, entries | -100 to 100, at most 1024 | refused |
+//! | log-probabilities told | tokens | 20 | refused |
+//! | queue | requests | 256 | refused with `QueueFull` |
+//! | boundaries of a prompt | places | 8 | the rest is not kept |
+//! | events nobody has read | events | 16,384 | the request fails with `SlowReader` |
 //!
 //! It does not know how a token is drawn.
 
@@ -31,6 +35,15 @@ pub const REPETITION_PENALTY_MAX: f32 = 10.0;
 pub const LOGIT_BIAS: RangeInclusive<f32> = -100.0..=100.0;
 /// Most tokens with a logit bias.
 pub const LOGIT_BIAS_ENTRIES_MAX: usize = 1024;
+/// Most tokens whose log-probabilities are told beside the chosen one's.
+pub const LOGPROBS_TOP_MAX: usize = 20;
+/// Requests that may wait, unless the caller of `channel` says otherwise.
+pub const QUEUE_REQUESTS_MAX: usize = 256;
+/// Most places of a prompt that a request may name to be kept; more would push others out of the prefix cache.
+pub const BOUNDARIES_MAX: usize = 8;
+/// Events of one request that are kept for a reader who does not come. Each takes about 100 bytes, and up to 1 KB with
+/// twenty log-probabilities on both sides of a mask.
+pub const EVENTS_QUEUED_MAX: usize = 16_384;
 
 /// Sampling parameters that were found to be legal. Made by [`Sampling::parse`].
 #[derive(Debug, Clone, PartialEq)]

@@ -1,29 +1,33 @@
-//! What is asked of the engine and what it answers: plain data.
+//! What can be asked of the engine and what it answers: plain data.
 //!
-//! Entry points: [`Request`] in, [`Event`]s and a [`Completion`] out. A request names everything that its result
-//! depends on (tokens, sampling with its seed, stop ids, the most new tokens), so the same request gives the same
-//! tokens and log-probabilities whatever ran before. Fields are public because a request is only checked when it is
-//! accepted, by `Engine::generate`.
+//! Entry points: [`Request`] goes in, [`Event`]s come out of its ticket; a request that is accepted gets exactly one
+//! last event, [`Event::Finished`] or [`Event::Failed`], and nothing after it.
 //!
-//! Tokens are `u32`; this room does not know text, channels or messages.
+//! A request is complete: its tokens, how to choose (with the seed), what ends it, whose it is. Nothing else that the
+//! engine remembers changes the result. Several choices for one prompt are several requests with different seeds; they
+//! share the prompt's blocks through the prefix cache.
+//!
+//! It does not know text: a stop is a set of ids, a constraint a mask over ids.
 
-use std::time::Duration;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-/// How the next token is chosen. `Default` is the recommended sampling: temperature 1, nothing cut off, seed 0.
-///
-/// Steps, in this order: repetition, frequency and presence penalty, logit bias, temperature, top-k, top-p, min-p,
-/// then one draw. Ranges are in `limits.rs`.
+use crate::constraint::Constraint;
+use crate::error::Failure;
+
+/// How tokens are chosen.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SamplingParams {
-    /// 0 takes the most likely token (of equals the lowest id); higher is more varied.
+    /// Divides the logits; 0 takes the best token without a draw.
     pub temperature: f32,
-    /// Keep the most likely tokens whose probabilities reach this sum; 1 keeps all.
+    /// The smallest set of best tokens with this probability is kept; 1 keeps all.
     pub top_p: f32,
-    /// Keep this many of the most likely tokens; 0 keeps all.
+    /// The number of best tokens that are kept; 0 keeps all.
     pub top_k: u32,
-    /// Keep tokens at least this fraction as likely as the most likely one; 0 keeps all.
+    /// Tokens less probable than this part of the best one's probability are cut; 0 keeps all.
     pub min_p: f32,
-    /// Subtracted once from the logit of every token generated before.
+    /// Subtracted once from the logit of every token that was generated before.
     pub presence_penalty: f32,
     /// Subtracted from a token's logit for every time it was generated before.
     pub frequency_penalty: f32,
@@ -51,8 +55,30 @@ impl Default for SamplingParams {
     }
 }
 
+/// Whose request it is: tenants share the machine fairly and nothing in the cache.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tenant(pub Arc<str>);
+
+impl Default for Tenant {
+    fn default() -> Tenant {
+        Tenant(Arc::from(""))
+    }
+}
+
+/// How urgent a request is. A waiting request rises with time, so none waits for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Priority {
+    /// Whenever there is room: batches, evaluations.
+    Background,
+    /// The default.
+    #[default]
+    Normal,
+    /// Somebody is waiting for it.
+    Interactive,
+}
+
 /// One sequence to continue.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Default)]
 pub struct Request {
     /// The tokens so far; at least one.
     pub prompt: Vec<u32>,
@@ -62,46 +88,103 @@ pub struct Request {
     pub stop_ids: Vec<u32>,
     /// The most tokens to generate, the stop token included; the context may end it earlier.
     pub max_new_tokens: usize,
+    /// Best tokens whose log-probabilities are told with each token: 0 to 20. None tells only the chosen token's own
+    /// and nothing of what a mask left.
+    pub top_logprobs: Option<usize>,
+    /// What may be said; None is anything.
+    pub constraint: Option<Box<dyn Constraint>>,
+    /// Places in the prompt, as numbers of tokens before them, from which a later prompt is likely to part from this
+    /// one: ends of messages. The engine can go on from these places (and from both ends) without computing again.
+    pub boundaries: Vec<usize>,
+    /// Whose it is.
+    pub tenant: Tenant,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// When it ends with what it has; None is never.
+    pub deadline: Option<Instant>,
 }
 
-/// What happens while a request runs. After the last event, `Finished`, nothing follows.
+impl fmt::Debug for Request {
+    /// Lengths and not tokens: what was said stays out of logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("prompt_tokens", &self.prompt.len())
+            .field("max_new_tokens", &self.max_new_tokens)
+            .field("is_constrained", &self.constraint.is_some())
+            .field("priority", &self.priority)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A token and how probable it was.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TokenLogprob {
+    /// The token.
+    pub id: u32,
+    /// Units: nats.
+    pub logprob: f64,
+}
+
+/// A token that was chosen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Token {
+    /// The token.
+    pub id: u32,
+    /// Its log-probability (nats) under the model's own distribution: the softmax of the logits before penalties,
+    /// bias, mask, temperature and cuts.
+    pub logprob: f64,
+    /// Whether it is one of the stop ids; it is then the last token.
+    pub is_stop: bool,
+    /// The `top_logprobs` most probable tokens under the same distribution, best first.
+    pub top: Vec<TokenLogprob>,
+    /// The same under the distribution that the constraint leaves; None when it allowed every token, or when
+    /// `top_logprobs` was not asked for.
+    pub masked: Option<MaskedLogprobs>,
+}
+
+/// Log-probabilities under the softmax of the logits of the allowed tokens alone, before penalties and the rest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MaskedLogprobs {
+    /// The chosen token's. Units: nats.
+    pub logprob: f64,
+    /// The most probable tokens, best first.
+    pub top: Vec<TokenLogprob>,
+}
+
+/// What happens while a request runs. After `Finished` or `Failed` nothing follows.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// The prompt is being computed. Sent at the start and after every chunk.
     Prefill {
-        /// Prompt tokens in the cache, those reused from the previous request included.
+        /// Prompt tokens in the cache, those reused included.
         done: usize,
         /// Prompt tokens in all.
         total: usize,
     },
     /// A token was chosen.
-    Token {
-        /// The token.
-        id: u32,
-        /// Its log-probability (nats) under the model's own distribution: the softmax of the logits before
-        /// penalties, bias, temperature and cuts.
-        logprob: f64,
-        /// Whether it is one of the stop ids; it is then the last token.
-        is_stop: bool,
-    },
-    /// The request has ended.
+    Token(Token),
+    /// The request has ended well, early or late.
     Finished {
         /// Why.
         reason: FinishReason,
         /// What it took.
         usage: Usage,
     },
+    /// The request was accepted and could not be carried out.
+    Failed(Failure),
 }
 
 /// Why a generation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FinishReason {
-    /// A stop id was chosen.
+    /// A stop id was chosen, or the constraint allows nothing more.
     Stop,
     /// `max_new_tokens` or the context is used up.
     Length,
-    /// The caller's flag was seen.
+    /// The caller cancelled, or nobody listens any more.
     Cancelled,
+    /// Its deadline has passed.
+    Deadline,
 }
 
 /// What a request took.
@@ -109,7 +192,7 @@ pub enum FinishReason {
 pub struct Usage {
     /// Tokens of the prompt.
     pub prompt_tokens: usize,
-    /// Those of them that were still in the cache and not computed again.
+    /// Those of them that were found in the prefix cache when the request began, and not computed.
     pub cached_tokens: usize,
     /// Tokens generated, a stop token included.
     pub completion_tokens: usize,
@@ -120,9 +203,11 @@ pub struct Usage {
 /// Wall-clock time by phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Timings {
-    /// From the start to the prompt's last logits.
+    /// From being accepted to the first step.
+    pub queued: Duration,
+    /// From there to the prompt's last logits.
     pub prefill: Duration,
-    /// From there to the end: sampling, and one forward pass per token but the last.
+    /// From there to the end.
     pub decode: Duration,
 }
 
@@ -143,12 +228,12 @@ fn rate(tokens: usize, time: Duration) -> Option<f64> {
     (seconds > 0.0).then(|| tokens as f64 / seconds)
 }
 
-/// The whole answer to a request.
+/// The whole answer to a request: its events, collected.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Completion {
     /// The tokens, a stop token included.
     pub tokens: Vec<u32>,
-    /// One log-probability a token, as in [`Event::Token`].
+    /// One log-probability a token, as in [`Token::logprob`].
     pub logprobs: Vec<f64>,
     /// Why it ended.
     pub reason: FinishReason,

@@ -2,8 +2,9 @@
 //!
 //! Entry point: [`Sampler`], one per sequence: [`Sampler::sample`] chooses, [`Sampler::commit`] remembers what was
 //! chosen, for the penalties. The steps and their order: repetition penalty (over prompt and generated tokens, as in
-//! transformers), frequency and presence penalty (over generated tokens, as in the OpenAI API), logit bias,
-//! temperature, top-k, top-p, min-p, one draw. At temperature 0 the best token after the bias is taken.
+//! transformers), frequency and presence penalty (over generated tokens, as in the OpenAI API), logit bias, the
+//! constraint's mask, temperature, top-k, top-p, min-p, one draw. At temperature 0 the best token after the mask is
+//! taken. Log-probabilities are told of the row as the model gave it, and of the allowed part of it.
 //!
 //! Each cut keeps the front of one and the same order: higher logit first, of equals the lower id. So all three
 //! together are a single [`Cut`], the last token kept, and the draw walks the vocabulary once by id. No step sorts
@@ -15,21 +16,27 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-use gptoss_model::{argmax, log_prob};
+use gptoss_model::{argmax, log_sum_exp};
 
+use crate::constraint::Mask;
 use crate::limits::Sampling;
 use crate::random::uniform;
+use crate::request::{MaskedLogprobs, TokenLogprob};
 
 /// Tokens selected first when looking for the end of top-p's nucleus; the front grows eightfold from there.
 const NUCLEUS_FRONT: usize = 64;
 
 /// A chosen token.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Sampled {
     /// The token.
     pub token: u32,
     /// Its log-probability (nats) in the softmax of the row as the model gave it.
     pub logprob: f64,
+    /// The most probable tokens of that row, as many as were asked for.
+    pub top: Vec<TokenLogprob>,
+    /// The same among the allowed tokens; None when all are allowed or nothing was asked for.
+    pub masked: Option<MaskedLogprobs>,
 }
 
 /// Chooses the tokens of one sequence.
@@ -59,19 +66,43 @@ impl Sampler {
         sampler
     }
 
-    /// Chooses the token that stands at `position` of the sequence, from the logits `[V]` before it.
+    /// Chooses the token that stands at `position` of the sequence, from the logits `[V]` before it and those tokens
+    /// that `mask` allows. `top` is how many of the best to tell of. None when the mask allows nothing.
     ///
     /// Panics: if `row` is empty or shorter than a token that the sampling parameters or the prompt name.
-    pub fn sample(&mut self, row: &[f32], position: usize) -> Sampled {
+    pub fn sample(
+        &mut self,
+        row: &[f32],
+        position: usize,
+        mask: Mask<'_>,
+        top: Option<usize>,
+    ) -> Option<Sampled> {
         self.logits.clear();
         // Adding zero turns -0 into 0, so that the two orders of equal logits agree.
         self.logits.extend(row.iter().map(|logit| logit + 0.0));
         self.adjust();
+        forbid(&mut self.logits, mask);
+        let best = argmax(&self.logits);
+        if self.logits[best as usize] == f32::NEG_INFINITY {
+            return None;
+        }
         let token = match self.sampling.params().temperature {
-            0.0 => argmax(&self.logits),
+            0.0 => best,
             temperature => self.draw(temperature, position),
         };
-        Sampled { token, logprob: log_prob(row, token) }
+        let sum = log_sum_exp(row);
+        let masked = match (mask, top) {
+            (Mask::Only(_), Some(count)) => {
+                let mut allowed = row.to_vec();
+                forbid(&mut allowed, mask);
+                let sum = log_sum_exp(&allowed);
+                let logprob = f64::from(row[token as usize]) - sum;
+                Some(MaskedLogprobs { logprob, top: most_probable(&allowed, sum, count) })
+            }
+            _ => None,
+        };
+        let logprob = f64::from(row[token as usize]) - sum;
+        Some(Sampled { token, logprob, top: most_probable(row, sum, top.unwrap_or(0)), masked })
     }
 
     /// Counts a token as generated.
@@ -186,6 +217,45 @@ impl Sampler {
         let by_logit = self.logits[b as usize].total_cmp(&self.logits[a as usize]);
         by_logit.then(a.cmp(&b))
     }
+}
+
+/// Takes the forbidden tokens out of a row.
+fn forbid(row: &mut [f32], mask: Mask<'_>) {
+    let Mask::Only(words) = mask else { return };
+    for (index, logits) in row.chunks_mut(u32::BITS as usize).enumerate() {
+        let word = words.get(index).copied().unwrap_or(0);
+        if word == u32::MAX {
+            continue;
+        }
+        for (bit, logit) in logits.iter_mut().enumerate() {
+            if word >> bit & 1 == 0 {
+                *logit = f32::NEG_INFINITY;
+            }
+        }
+    }
+}
+
+/// The `count` best tokens of a row, in the order of the cuts, with log-probabilities under `log_sum`. Tokens that
+/// cannot come are left out.
+fn most_probable(row: &[f32], log_sum: f64, count: usize) -> Vec<TokenLogprob> {
+    let mut best: Vec<TokenLogprob> = Vec::with_capacity(count + 1);
+    if count == 0 {
+        return best;
+    }
+    let mut threshold = f32::NEG_INFINITY;
+    for (token, &logit) in row.iter().enumerate() {
+        // Of equals the lower id stays, so a later one has to be larger.
+        if logit > threshold {
+            let logprob = f64::from(logit) - log_sum;
+            let place = best.partition_point(|other| other.logprob >= logprob);
+            best.insert(place, TokenLogprob { id: token as u32, logprob });
+            best.truncate(count);
+            if best.len() == count {
+                threshold = row[best[count - 1].id as usize];
+            }
+        }
+    }
+    best
 }
 
 impl Cut {

@@ -69,11 +69,11 @@ fn fast_precision_is_near_exact_on_the_demo() {
     let (mut sum, mut count) = (0.0, 0);
     for (seed, prompt) in prompts().into_iter().enumerate() {
         let sampling = SamplingParams { seed: seed as u64, ..SamplingParams::default() };
-        let request = Request { prompt, sampling, stop_ids: vec![], max_new_tokens: 60 };
-        let completion = engine.generate(&request, &AtomicBool::new(false), &mut |_| {}).expect("runs");
-        let tokens = [&request.prompt[..], &completion.tokens].concat();
+        let request = Request { prompt: prompt.clone(), sampling, max_new_tokens: 60, ..Request::default() };
+        let completion = engine.generate(request, &AtomicBool::new(false), &mut |_| {}).expect("runs");
+        let tokens = [&prompt[..], &completion.tokens].concat();
         let (exact, fast) = (all_rows(&exact, &tokens), all_rows(&fast, &tokens));
-        let answer = request.prompt.len() - 1..tokens.len();
+        let answer = prompt.len() - 1..tokens.len();
         sum += answer.clone().map(|index| divergence(exact.row(index), fast.row(index))).sum::<f64>();
         count += answer.len();
     }

@@ -1,12 +1,14 @@
 //! One layer: attention over the cache, then the MLP, each added to the residual stream.
 //!
-//! Entry points: [`attention_block`] here and `mlp_block` in `experts.rs`, called in turn by the forward pass on a
-//! chunk of consecutive tokens. Both read the residual stream `[T, C]` through a norm and add their result to it.
-//! Every number of a row depends on that row (and on the cache) alone: rows only share the reading of weights.
+//! Entry points: [`attention_block`] here and `mlp_block` in `experts.rs`, called in turn by the forward pass on the
+//! rows of one step: consecutive tokens of one or more sequences, one sequence after the other. Both read the residual
+//! stream `[T, C]` through a norm and add their result to it. Every number of a row depends on that row (and on its
+//! sequence's keys and values) alone: rows only share the reading of weights.
 //!
-//! [`Workspace`] holds what a chunk needs between the ops, allocated once per forward pass and used by all layers;
-//! [`Step`] says which chunk this is. Neither knows tokens, logits or sampling.
+//! [`Workspace`] holds what a step needs between the ops, allocated once per forward pass and used by all layers;
+//! [`Step`] says which rows belong to whom. Neither knows tokens, logits or sampling.
 
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use gptoss_kernels::{
@@ -14,20 +16,30 @@ use gptoss_kernels::{
 };
 
 use crate::config::{ModelConfig, Precision};
-use crate::kv_cache::KvCache;
+use crate::kv_store::{KvPlace, KvStore};
 use crate::weights::{AttentionWeights, Linear, Matrix};
 
-/// The chunk that a forward pass is at.
+/// The step that a forward pass is at.
 pub(crate) struct Step<'a> {
     pub(crate) config: &'a ModelConfig,
     pub(crate) precision: Precision,
     pub(crate) pool: &'a Pool,
-    /// Rotations of the chunk's positions.
-    pub(crate) angles: &'a RopeAngles,
-    /// Position of the chunk's first token.
-    pub(crate) first_position: usize,
-    /// `T`.
+    /// Whose rows are where, in order; together they are all rows.
+    pub(crate) sequences: &'a [Rows<'a>],
+    /// `T`, of all sequences together.
     pub(crate) num_tokens: usize,
+}
+
+/// The rows of one sequence in a step.
+pub(crate) struct Rows<'a> {
+    /// Which rows they are.
+    pub(crate) rows: Range<usize>,
+    /// Rotations of their positions.
+    pub(crate) angles: RopeAngles,
+    /// Position of the first.
+    pub(crate) first_position: usize,
+    /// Where the sequence's keys and values are.
+    pub(crate) place: KvPlace<'a>,
 }
 
 /// Buffers of a chunk. Each is as long as the longest chunk needs; a shorter one uses the front.
@@ -103,14 +115,14 @@ fn sizes(config: &ModelConfig) -> Sizes {
     }
 }
 
-/// Adds the attention of layer `layer` to `hidden [T, C]`, after writing the chunk's keys and values to `cache`.
+/// Adds the attention of layer `layer` to `hidden [T, C]`, after writing the step's keys and values to `store`.
 ///
 /// Source: spec of the architecture, section 1.3.
 pub(crate) fn attention_block(
     step: &Step<'_>,
     layer: usize,
     weights: &AttentionWeights,
-    cache: &mut KvCache,
+    store: &mut KvStore,
     hidden: &mut [f32],
     work: &mut Workspace,
 ) {
@@ -123,13 +135,17 @@ pub(crate) fn attention_block(
     linear(step.pool, query, normed, &weights.query);
     linear(step.pool, key, normed, &weights.key);
     linear(step.pool, value, normed, &weights.value);
-    let rows = query.chunks_exact_mut(sizes.query).zip(key.chunks_exact_mut(sizes.kv));
-    for (index, ((query, key), value)) in rows.zip(value.chunks_exact(sizes.kv)).enumerate() {
-        step.angles.apply(query, step.config.num_query_heads, index);
-        step.angles.apply(key, step.config.num_kv_heads, index);
-        cache.write(layer, step.first_position + index, key, value);
+    for sequence in step.sequences {
+        for (index, row) in sequence.rows.clone().enumerate() {
+            let query = &mut query[row * sizes.query..][..sizes.query];
+            let key = &mut key[row * sizes.kv..][..sizes.kv];
+            sequence.angles.apply(query, step.config.num_query_heads, index);
+            sequence.angles.apply(key, step.config.num_kv_heads, index);
+            let value = &value[row * sizes.kv..][..sizes.kv];
+            store.write(layer, &sequence.place, sequence.first_position + index, key, value);
+        }
     }
-    attend(step, layer, &weights.sinks, cache, query, attended);
+    attend(step, layer, &weights.sinks, store, query, attended);
     let update = &mut work.update[..t * sizes.hidden];
     linear(step.pool, update, attended, &weights.out);
     add(hidden, update);
@@ -139,25 +155,31 @@ fn attend(
     step: &Step<'_>,
     layer: usize,
     sinks: &[f32],
-    cache: &KvCache,
+    store: &KvStore,
     query: &[f32],
     attended: &mut [f32],
 ) {
     let config = step.config;
-    let positions = step.first_position..step.first_position + step.num_tokens;
-    let params = AttentionParams {
-        dims: AttentionDims {
-            t: step.num_tokens,
-            num_query_heads: config.num_query_heads,
-            num_kv_heads: config.num_kv_heads,
-            head_dim: config.head_dim,
-        },
-        first_position: step.first_position,
-        window: cache.window(layer),
-        sinks,
-        scale: 1.0 / (config.head_dim as f32).sqrt(),
-    };
-    attention(step.pool, attended, query, &cache.visible(layer, positions), &params);
+    let width = config.num_query_heads * config.head_dim;
+    for sequence in step.sequences {
+        let first_position = sequence.first_position;
+        let positions = first_position..first_position + sequence.rows.len();
+        let numbers = sequence.rows.start * width..sequence.rows.end * width;
+        let params = AttentionParams {
+            dims: AttentionDims {
+                t: sequence.rows.len(),
+                num_query_heads: config.num_query_heads,
+                num_kv_heads: config.num_kv_heads,
+                head_dim: config.head_dim,
+            },
+            first_position,
+            window: store.window(layer),
+            sinks,
+            scale: 1.0 / (config.head_dim as f32).sqrt(),
+        };
+        let runs = store.visible(layer, &sequence.place, positions);
+        attention(step.pool, &mut attended[numbers.clone()], &query[numbers], &runs, &params);
+    }
 }
 
 /// RMSNorm of every row: `out [T, C]`, `x [T, C]`, `weight [C]`.

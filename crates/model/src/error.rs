@@ -61,6 +61,28 @@ pub enum Error {
         /// Lowest position all rings hold.
         held_from: usize,
     },
+    /// A step has too much or nothing of one sequence.
+    #[error("sequence {index} of the step has {num_tokens} tokens, but must have from 1 to {chunk_tokens}")]
+    SegmentLength {
+        /// Index in the step.
+        index: usize,
+        /// Its tokens.
+        num_tokens: usize,
+        /// The longest chunk.
+        chunk_tokens: usize,
+    },
+    /// A sequence has no place for its tokens in the store.
+    #[error(
+        "sequence {index} of the step has {blocks} blocks and needs {needed}, all of them and its ring in the store"
+    )]
+    SegmentPlace {
+        /// Index in the step.
+        index: usize,
+        /// Blocks it has.
+        blocks: usize,
+        /// Blocks it needs.
+        needed: usize,
+    },
     /// A cache of another model, precision or chunk size was passed.
     #[error("the KV cache was made for another model; make one with Model::new_cache")]
     ForeignCache,

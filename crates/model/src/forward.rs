@@ -1,26 +1,28 @@
 //! From token ids to logits: embed, then the blocks, then the last norm and the unembedding.
 //!
-//! Entry points: [`Model::load`], [`Model::new_cache`], [`Model::forward`] and, for texts whose logits would not fit
-//! in memory at once, [`Model::forward_rows`], which shows one row after the other. Tokens are appended to a cache at
-//! `cache.len()`; a long batch is cut into chunks so that the workspace has a bound, and a token's numbers do not
-//! depend on where the cuts fall: every sum runs in an order given by the row alone, in prefill and decode, for any
-//! number of threads.
+//! Entry points: [`Model::load`]; for one sequence [`Model::new_cache`], [`Model::forward`] and, for texts whose logits
+//! would not fit in memory at once, [`Model::forward_rows`], which shows one row after the other; for many sequences
+//! [`Model::new_store`] and [`Model::forward_segments`]. Tokens are appended to a cache at `cache.len()`; a long batch is
+//! cut into chunks so that the workspace has a bound. A token's numbers depend neither on where the cuts fall nor on
+//! what else is in the step: every sum runs in an order given by the row alone, in prefill and decode, for any number
+//! of threads. All rows of a step go through each weight matrix together, so it is read once for all sequences.
 //!
-//! What can be wrong with the input is asked before the first op. If a chunk fails later (logits that are not
-//! finite), the cache still holds the tokens that went in.
+//! What can be wrong with the input is asked before the first op. If a row's logits are not finite, the cache still
+//! holds the tokens that went in, and the other sequences of the step have theirs.
 //!
-//! It does not know text, sampling or other sequences.
+//! It does not know text or sampling.
 
 use gptoss_checkpoint::Checkpoint;
 use gptoss_kernels::{Pool, Rope, YarnParams};
 
 use crate::Error;
-use crate::batch::{Batch, LogitRows};
-use crate::block::{Step, Workspace, attention_block, normalize, product};
+use crate::batch::{Batch, Segment};
+use crate::block::{Rows, Step, Workspace, attention_block, normalize, product};
 use crate::config::{ModelConfig, Precision};
 use crate::cost::{TokenCost, token_cost};
 use crate::experts::mlp_block;
-use crate::kv_cache::{CacheShape, KvCache};
+use crate::kv_cache::KvCache;
+use crate::kv_store::{BLOCK_TOKENS, KvBytes, KvStore, StoreShape, StoreSizes};
 use crate::load::load;
 use crate::logits::Logits;
 use crate::tile_probe::TileProbe;
@@ -29,8 +31,9 @@ use crate::weights::Weights;
 /// Most tokens that go through the layers together. Units: tokens. More make the experts' products more efficient and
 /// cost workspace, which the memory plan names.
 pub const CHUNK_TOKENS_MAX: usize = 512;
-/// Most rows of logits held at once by `forward_rows`. Units: rows of `V` f32 (0.8 MB for the published vocabulary).
-pub const LOGIT_ROWS_MAX: usize = 16;
+/// Most rows of logits made at once. Units: rows of `V` f32 (0.8 MB for the published vocabulary). As many sequences
+/// decode while the unembedding is read once.
+pub const LOGIT_ROWS_MAX: usize = 32;
 
 /// A gpt-oss that is ready to run.
 pub struct Model {
@@ -106,7 +109,18 @@ impl Model {
 
     /// An empty cache for up to `max_context` tokens (at least 1). Memory is reserved, not touched.
     pub fn new_cache(&self, max_context: usize) -> KvCache {
-        KvCache::new(self.cache_shape(max_context.max(1)))
+        let max_context = max_context.max(1);
+        KvCache::new(self.store_shape(max_context), max_context)
+    }
+
+    /// An empty store for sequences of up to `max_context` tokens. Memory is reserved, not touched.
+    pub fn new_store(&self, sizes: StoreSizes, max_context: usize) -> KvStore {
+        KvStore::new(self.store_shape(max_context), sizes)
+    }
+
+    /// The bytes that such a store reserves.
+    pub fn store_bytes(&self, sizes: StoreSizes, max_context: usize) -> KvBytes {
+        self.store_shape(max_context).bytes(sizes)
     }
 
     /// Appends the batch's tokens to `cache` and gives the logits that it asks for.
@@ -132,39 +146,85 @@ impl Model {
         self.check(batch, cache)?;
         let chunk_tokens = self.chunk_tokens.min(batch.tokens.len()).max(1);
         let mut work = Workspace::new(&self.config, chunk_tokens);
+        let all_wanted = batch.logits.of(batch.tokens.len());
         let mut first_row = 0;
         for tokens in batch.tokens.chunks(chunk_tokens) {
-            let is_last = first_row + tokens.len() == batch.tokens.len();
-            let wanted = match batch.logits {
-                LogitRows::All => 0..tokens.len(),
-                LogitRows::Last if is_last => tokens.len() - 1..tokens.len(),
-                LogitRows::Last | LogitRows::None => 0..0,
-            };
             let first_position = cache.len();
-            let hidden = self.layers(tokens, cache, &mut work);
-            for index in wanted.clone().step_by(LOGIT_ROWS_MAX) {
-                let rows = index..wanted.end.min(index + LOGIT_ROWS_MAX);
-                self.unembed(&hidden, rows, first_position, &mut |row, logits| {
-                    on_row(first_row + row, logits)
-                })?;
+            cache.begin_chunk(tokens.len());
+            let (store, place) = cache.place();
+            let segment = Segment { tokens, first_position, place, logits: batch.logits };
+            let hidden = self.layers(&[segment], store, &mut work);
+            cache.end_chunk(tokens.len());
+            let wanted: Vec<usize> =
+                (0..tokens.len()).filter(|row| all_wanted.contains(&(first_row + row))).collect();
+            let mut failure = None;
+            self.unembed(
+                &hidden,
+                &wanted,
+                &mut |row, logits| match not_finite(logits, first_position + row) {
+                    None if failure.is_none() => on_row(first_row + row, logits),
+                    None => {}
+                    Some(error) => failure = failure.take().or(Some(error)),
+                },
+            );
+            if let Some(error) = failure {
+                return Err(error);
             }
             first_row += tokens.len();
         }
         Ok(())
     }
 
-    fn cache_shape(&self, max_context: usize) -> CacheShape {
-        CacheShape::new(&self.config, self.precision, max_context, self.chunk_tokens)
+    /// Computes the next tokens of many sequences in one step; the logits that each asks for, in their order.
+    ///
+    /// A sequence's numbers are those it would have alone. One whose logits are not finite fails alone.
+    ///
+    /// Errors: `TokenOutsideVocabulary`, `SegmentLength`, `SegmentPlace`, `ForeignCache` before anything is computed; of one segment
+    /// `NonFiniteLogits`.
+    pub fn forward_segments(
+        &self,
+        segments: &[Segment<'_>],
+        store: &mut KvStore,
+    ) -> Result<Vec<Result<Logits, Error>>, Error> {
+        self.check_segments(segments, store)?;
+        let num_tokens = segments.iter().map(|segment| segment.tokens.len()).sum::<usize>();
+        let mut work = Workspace::new(&self.config, num_tokens.max(1));
+        let hidden = self.layers(segments, store, &mut work);
+        let vocab_size = self.config.vocab_size;
+        let mut answers: Vec<Result<Logits, Error>> =
+            segments.iter().map(|_| Ok(Logits { vocab_size, rows: Vec::new() })).collect();
+        let mut wanted = Vec::new();
+        // Of each row, its segment and its position.
+        let mut origins = vec![(0, 0); num_tokens];
+        let mut first_row = 0;
+        for (index, segment) in segments.iter().enumerate() {
+            let rows = segment.logits.of(segment.tokens.len());
+            for row in rows {
+                wanted.push(first_row + row);
+                origins[first_row + row] = (index, segment.first_position + row);
+            }
+            first_row += segment.tokens.len();
+        }
+        self.unembed(&hidden, &wanted, &mut |row, logits| {
+            let (index, position) = origins[row];
+            match (not_finite(logits, position), &mut answers[index]) {
+                (Some(error), answer @ Ok(_)) => *answer = Err(error),
+                (None, Ok(answer)) => answer.rows.extend_from_slice(logits),
+                (_, Err(_)) => {}
+            }
+        });
+        Ok(answers)
+    }
+
+    fn store_shape(&self, max_context: usize) -> StoreShape {
+        StoreShape::new(&self.config, self.precision, self.chunk_tokens, max_context)
     }
 
     fn check(&self, batch: &Batch<'_>, cache: &KvCache) -> Result<(), Error> {
-        if *cache.shape() != self.cache_shape(cache.max_context()) {
+        if *cache.shape() != self.store_shape(cache.max_context()) {
             return Err(Error::ForeignCache);
         }
-        let vocab_size = self.config.vocab_size;
-        if let Some(index) = batch.tokens.iter().position(|&token| token as usize >= vocab_size) {
-            return Err(Error::TokenOutsideVocabulary { index, token: batch.tokens[index], vocab_size });
-        }
+        self.check_tokens(batch.tokens)?;
         let needed = cache.len() + batch.tokens.len();
         if needed > cache.max_context() {
             return Err(Error::ContextExceeded { needed, max_context: cache.max_context() });
@@ -172,51 +232,87 @@ impl Model {
         Ok(())
     }
 
-    /// The residual stream `[T, C]` of one chunk after all layers; the chunk is then in the cache.
-    fn layers(&self, tokens: &[u32], cache: &mut KvCache, work: &mut Workspace) -> Vec<f32> {
+    fn check_tokens(&self, tokens: &[u32]) -> Result<(), Error> {
+        let vocab_size = self.config.vocab_size;
+        match tokens.iter().position(|&token| token as usize >= vocab_size) {
+            Some(index) => Err(Error::TokenOutsideVocabulary { index, token: tokens[index], vocab_size }),
+            None => Ok(()),
+        }
+    }
+
+    fn check_segments(&self, segments: &[Segment<'_>], store: &KvStore) -> Result<(), Error> {
+        if *store.shape() != self.store_shape(store.shape().ring_rows()) {
+            return Err(Error::ForeignCache);
+        }
+        let sizes = store.sizes();
+        for (index, segment) in segments.iter().enumerate() {
+            self.check_tokens(segment.tokens)?;
+            let num_tokens = segment.tokens.len();
+            if num_tokens == 0 || num_tokens > self.chunk_tokens {
+                return Err(Error::SegmentLength { index, num_tokens, chunk_tokens: self.chunk_tokens });
+            }
+            let needed = (segment.first_position + num_tokens).div_ceil(BLOCK_TOKENS);
+            let place = segment.place;
+            let are_there = place.blocks.iter().all(|&block| (block as usize) < sizes.blocks);
+            if place.blocks.len() < needed || !are_there || place.ring as usize >= sizes.rings {
+                return Err(Error::SegmentPlace { index, blocks: place.blocks.len(), needed });
+            }
+        }
+        Ok(())
+    }
+
+    /// The residual stream `[T, C]` of a step after all layers, segment after segment; its rows are then in the store.
+    fn layers(&self, segments: &[Segment<'_>], store: &mut KvStore, work: &mut Workspace) -> Vec<f32> {
         let width = self.config.hidden_size;
-        let mut hidden = vec![0.0; tokens.len() * width];
-        for (row, &token) in hidden.chunks_exact_mut(width).zip(tokens) {
+        let tokens = || segments.iter().flat_map(|segment| segment.tokens);
+        let num_tokens = tokens().count();
+        let mut hidden = vec![0.0; num_tokens * width];
+        for (row, &token) in hidden.chunks_exact_mut(width).zip(tokens()) {
             self.weights.embedding.dense().row(row, token as usize);
         }
+        let mut first_row = 0;
+        let rows: Vec<Rows<'_>> = segments
+            .iter()
+            .map(|segment| {
+                let rows = first_row..first_row + segment.tokens.len();
+                first_row = rows.end;
+                let angles = self.rope.angles(segment.first_position, rows.len());
+                Rows { rows, angles, first_position: segment.first_position, place: segment.place }
+            })
+            .collect();
         let step = Step {
             config: &self.config,
             precision: self.precision,
             pool: &self.pool,
-            angles: &self.rope.angles(cache.len(), tokens.len()),
-            first_position: cache.len(),
-            num_tokens: tokens.len(),
+            sequences: &rows,
+            num_tokens,
         };
-        cache.begin_chunk(tokens.len());
         for (layer, weights) in self.weights.layers.iter().enumerate() {
-            attention_block(&step, layer, &weights.attention, cache, &mut hidden, work);
+            attention_block(&step, layer, &weights.attention, store, &mut hidden, work);
             mlp_block(&step, &weights.mlp, &mut hidden, work);
         }
-        cache.end_chunk(tokens.len());
         hidden
     }
 
-    /// Shows the logits of the chunk's `rows`, at most `LOGIT_ROWS_MAX`.
-    fn unembed(
-        &self,
-        hidden: &[f32],
-        rows: std::ops::Range<usize>,
-        first_position: usize,
-        on_row: &mut dyn FnMut(usize, &[f32]),
-    ) -> Result<(), Error> {
+    /// Shows the logits `[V]` of the wanted `rows` of `hidden [T, C]` in order, making `LOGIT_ROWS_MAX` at a time.
+    fn unembed(&self, hidden: &[f32], rows: &[usize], on_row: &mut dyn FnMut(usize, &[f32])) {
         let [width, vocab_size] = [self.config.hidden_size, self.config.vocab_size];
-        let mut normed = vec![0.0; rows.len() * width];
-        let hidden = &hidden[rows.start * width..rows.end * width];
-        normalize(&self.pool, &mut normed, hidden, &self.weights.final_norm, self.config.rms_norm_eps);
-        let mut logits = vec![0.0; rows.len() * vocab_size];
-        product(&self.pool, &mut logits, &normed, &self.weights.unembedding, None, vocab_size);
-        for (index, row) in rows.zip(logits.chunks_exact(vocab_size)) {
-            if let Some(token) = row.iter().position(|logit| !logit.is_finite()) {
-                let position = first_position + index;
-                return Err(Error::NonFiniteLogits { position, token, value: row[token] });
+        for rows in rows.chunks(LOGIT_ROWS_MAX) {
+            let gathered: Vec<f32> =
+                rows.iter().flat_map(|row| &hidden[row * width..(row + 1) * width]).copied().collect();
+            let mut normed = vec![0.0; rows.len() * width];
+            normalize(&self.pool, &mut normed, &gathered, &self.weights.final_norm, self.config.rms_norm_eps);
+            let mut logits = vec![0.0; rows.len() * vocab_size];
+            product(&self.pool, &mut logits, &normed, &self.weights.unembedding, None, vocab_size);
+            for (&row, logits) in rows.iter().zip(logits.chunks_exact(vocab_size)) {
+                on_row(row, logits);
             }
-            on_row(index, row);
         }
-        Ok(())
     }
+}
+
+/// The error for a row `[V]` that holds an infinity or a NaN.
+fn not_finite(row: &[f32], position: usize) -> Option<Error> {
+    let token = row.iter().position(|logit| !logit.is_finite())?;
+    Some(Error::NonFiniteLogits { position, token, value: row[token] })
 }

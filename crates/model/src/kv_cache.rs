@@ -1,137 +1,37 @@
-//! Where the keys and values of the tokens so far are kept.
+//! Where the keys and values of one sequence are kept: a store with one place in it.
 //!
 //! Entry points: `Model::new_cache`, then [`KvCache::len`], [`KvCache::truncate`] and [`KvCache::reset`]; the forward
-//! pass writes and reads rows. A layer with full attention keeps every position up to `max_context`, in memory that
-//! is zeroed by the system and so costs nothing until it is touched. A windowed layer keeps a ring:
+//! pass writes and reads rows. It is what scoring a text or a test needs: one sequence, all its blocks from the start,
+//! one ring. Going back works as far as the ring reaches:
 //!
 //! ```text
-//! position   0 … len-R      len-R+1 … len-1        slot of a position = position mod R
-//!            overwritten    held                   R = window - 1 + chunk (or max_context, if smaller)
+//! position   0 … len-R      len-R+1 … len-1        R = window - 1 + chunk (or max_context, if smaller)
+//!            overwritten    held
 //! ```
 //!
-//! R is the window plus the longest chunk, because the first query of a chunk still looks `window - 1` positions
-//! back after the chunk's last key is written. Keys reach the attention kernel in order of position, as one run or as
-//! two when the ring wraps; the kernel's order of summation counts positions, so a wrap changes no bit.
-//!
-//! It does not know what the numbers mean, nor which tokens they belong to: the engine remembers that.
-
-use std::ops::Range;
-
-use gptoss_kernels::{KvRun, KvSlice};
-use half::bf16;
+//! It does not know what the numbers mean, nor which tokens they belong to.
 
 use crate::Error;
-use crate::config::{LayerKind, ModelConfig, Precision};
+use crate::kv_store::{BLOCK_TOKENS, KvPlace, KvStore, StoreShape, StoreSizes};
 
 /// The keys and values of one sequence.
 #[derive(Debug)]
 pub struct KvCache {
-    shape: CacheShape,
-    layers: Vec<LayerCache>,
+    store: KvStore,
+    /// Every block of the store, in order.
+    blocks: Vec<u32>,
+    max_context: usize,
     len: usize,
-    /// The lowest position that every ring still holds; it only grows until `reset`.
+    /// The lowest position that the ring still holds; it only grows until `reset`.
     held_from: usize,
 }
 
-/// What two caches must share to belong to the same model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CacheShape {
-    layer_kinds: Vec<LayerKind>,
-    /// Numbers of one position's keys: `K * D`.
-    row: usize,
-    window: usize,
-    max_context: usize,
-    chunk_tokens: usize,
-    precision: Precision,
-}
-
-/// Bytes of a cache by kind of layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KvBytes {
-    /// Layers that keep the whole context.
-    pub full_layers: u64,
-    /// Layers that keep a ring.
-    pub windowed_layers: u64,
-}
-
-#[derive(Debug)]
-struct LayerCache {
-    /// `[slots, K, D]`.
-    keys: Rows,
-    /// `[slots, K, D]`.
-    values: Rows,
-}
-
-/// Zeroed rows. bf16 is kept by its bits, because only integers are zeroed lazily by the allocator.
-#[derive(Debug)]
-enum Rows {
-    F32(Vec<f32>),
-    Bf16(Vec<u16>),
-}
-
-impl CacheShape {
-    pub(crate) fn new(
-        config: &ModelConfig,
-        precision: Precision,
-        max_context: usize,
-        chunk_tokens: usize,
-    ) -> CacheShape {
-        CacheShape {
-            layer_kinds: config.layer_kinds.clone(),
-            row: config.num_kv_heads * config.head_dim,
-            window: config.sliding_window,
-            max_context,
-            chunk_tokens,
-            precision,
-        }
-    }
-
-    /// The number of rows a layer of this kind keeps.
-    fn slots(&self, kind: LayerKind) -> usize {
-        match kind {
-            LayerKind::Full => self.max_context,
-            LayerKind::Windowed => (self.window - 1 + self.chunk_tokens).min(self.max_context),
-        }
-    }
-
-    /// The first position that a query at `position` sees.
-    fn first_visible(&self, kind: LayerKind, position: usize) -> usize {
-        match kind {
-            LayerKind::Full => 0,
-            LayerKind::Windowed => (position + 1).saturating_sub(self.window),
-        }
-    }
-}
-
 impl KvCache {
-    pub(crate) fn new(shape: CacheShape) -> KvCache {
-        let layers = shape
-            .layer_kinds
-            .iter()
-            .map(|&kind| {
-                let numbers = shape.slots(kind) * shape.row;
-                LayerCache {
-                    keys: Rows::zeroed(shape.precision, numbers),
-                    values: Rows::zeroed(shape.precision, numbers),
-                }
-            })
-            .collect();
-        KvCache { shape, layers, len: 0, held_from: 0 }
-    }
-
-    /// The bytes that a cache of `max_context` tokens reserves, fed by chunks of at most `chunk_tokens`.
-    pub fn bytes(
-        config: &ModelConfig,
-        precision: Precision,
-        max_context: usize,
-        chunk_tokens: usize,
-    ) -> KvBytes {
-        let shape = CacheShape::new(config, precision, max_context, chunk_tokens);
-        let of_kind = |kind| {
-            let layers = shape.layer_kinds.iter().filter(|&&k| k == kind).count();
-            (2 * layers * shape.slots(kind) * shape.row * precision.kv_bytes()) as u64
-        };
-        KvBytes { full_layers: of_kind(LayerKind::Full), windowed_layers: of_kind(LayerKind::Windowed) }
+    pub(crate) fn new(shape: StoreShape, max_context: usize) -> KvCache {
+        let num_blocks = max_context.div_ceil(BLOCK_TOKENS);
+        let sizes = StoreSizes { blocks: num_blocks, rings: 1, snapshots: 0 };
+        let blocks = (0..num_blocks as u32).collect();
+        KvCache { store: KvStore::new(shape, sizes), blocks, max_context, len: 0, held_from: 0 }
     }
 
     /// Positions that are filled. Units: tokens.
@@ -146,7 +46,7 @@ impl KvCache {
 
     /// The most positions there can be. Units: tokens.
     pub fn max_context(&self) -> usize {
-        self.shape.max_context
+        self.max_context
     }
 
     /// Forgets every position.
@@ -157,9 +57,9 @@ impl KvCache {
 
     /// Whether [`truncate`](KvCache::truncate) to `len` would succeed.
     pub fn can_truncate(&self, len: usize) -> bool {
-        let windowed = self.shape.layer_kinds.contains(&LayerKind::Windowed);
-        let needed_from = self.shape.first_visible(LayerKind::Windowed, len);
-        len <= self.len && (!windowed || len == 0 || needed_from >= self.held_from)
+        let shape = self.store.shape();
+        let is_held = shape.window_start(len) >= self.held_from;
+        len <= self.len && (len == 0 || is_held || !shape.has_windows())
     }
 
     /// Forgets the positions from `len` on, so that the next token stands at position `len`.
@@ -185,76 +85,44 @@ impl KvCache {
     /// Errors: `ContextExceeded` when they do not fit; the cache is then unchanged.
     pub fn append_random(&mut self, num_tokens: usize, seed: u64) -> Result<(), Error> {
         let needed = self.len + num_tokens;
-        if needed > self.shape.max_context {
-            return Err(Error::ContextExceeded { needed, max_context: self.shape.max_context });
+        if needed > self.max_context {
+            return Err(Error::ContextExceeded { needed, max_context: self.max_context });
         }
-        let width = self.shape.row;
+        let (width, num_layers) = (self.shape().row(), self.shape().num_layers());
         let rows = random_rows(width, seed);
         let row = |number: usize| &rows[number % RANDOM_ROWS * width..][..width];
         while self.len < needed {
-            let chunk = self.shape.chunk_tokens.min(needed - self.len);
-            self.begin_chunk(chunk);
-            for layer in 0..self.layers.len() {
-                for position in self.len..self.len + chunk {
-                    let number = position * 2 * self.layers.len() + 2 * layer;
-                    self.write(layer, position, row(number), row(number + 1));
-                }
+            let position = self.len;
+            self.begin_chunk(1);
+            let (store, place) = self.place();
+            for layer in 0..num_layers {
+                let number = position * 2 * num_layers + 2 * layer;
+                store.write(layer, &place, position, row(number), row(number + 1));
             }
-            self.end_chunk(chunk);
+            self.end_chunk(1);
         }
         Ok(())
     }
 
-    pub(crate) fn shape(&self) -> &CacheShape {
-        &self.shape
+    pub(crate) fn shape(&self) -> &StoreShape {
+        self.store.shape()
     }
 
-    /// Announces that `num_tokens` rows will be written from `len` on: what the rings lose by it is lost now, also if
+    /// The store and this sequence's place in it.
+    pub(crate) fn place(&mut self) -> (&mut KvStore, KvPlace<'_>) {
+        (&mut self.store, KvPlace { blocks: &self.blocks, ring: 0 })
+    }
+
+    /// Announces that `num_tokens` rows will be written from `len` on: what the ring loses by it is lost now, also if
     /// the forward pass fails half-way.
     pub(crate) fn begin_chunk(&mut self, num_tokens: usize) {
-        let slots = self.shape.slots(LayerKind::Windowed);
-        assert!(num_tokens <= self.shape.chunk_tokens, "a chunk is at most chunk_tokens long");
-        self.held_from = self.held_from.max((self.len + num_tokens).saturating_sub(slots));
+        let ring_rows = self.store.shape().ring_rows();
+        self.held_from = self.held_from.max((self.len + num_tokens).saturating_sub(ring_rows));
     }
 
     /// The chunk's rows are all written.
     pub(crate) fn end_chunk(&mut self, num_tokens: usize) {
         self.len += num_tokens;
-    }
-
-    /// Writes the keys and values `[K, D]` of one position.
-    pub(crate) fn write(&mut self, layer: usize, position: usize, keys: &[f32], values: &[f32]) {
-        let slot = position % self.shape.slots(self.shape.layer_kinds[layer]);
-        let place = slot * self.shape.row..(slot + 1) * self.shape.row;
-        self.layers[layer].keys.write(place.clone(), keys);
-        self.layers[layer].values.write(place, values);
-    }
-
-    /// The keys and values that queries at the `positions` of a layer see, their own included, in order of position.
-    pub(crate) fn visible(&self, layer: usize, positions: Range<usize>) -> [KvRun<'_>; 2] {
-        let kind = self.shape.layer_kinds[layer];
-        let slots = self.shape.slots(kind);
-        let first = self.shape.first_visible(kind, positions.start);
-        let count = positions.end - first;
-        // The two runs must not overlap; a chunk is short enough for its ring.
-        assert!(count <= slots, "a ring holds the window and the chunk");
-        let start = first % slots;
-        let before_wrap = count.min(slots - start);
-        let run = |slots: Range<usize>, first_position| KvRun {
-            keys: self.layers[layer].keys.slice(slots.clone(), self.shape.row),
-            values: self.layers[layer].values.slice(slots.clone(), self.shape.row),
-            first_position,
-            len: slots.len(),
-        };
-        [run(start..start + before_wrap, first), run(0..count - before_wrap, first + before_wrap)]
-    }
-
-    /// The window that a layer's attention is limited to. Units: tokens.
-    pub(crate) fn window(&self, layer: usize) -> Option<usize> {
-        match self.shape.layer_kinds[layer] {
-            LayerKind::Full => None,
-            LayerKind::Windowed => Some(self.shape.window),
-        }
     }
 }
 
@@ -270,34 +138,6 @@ fn random_rows(row: usize, seed: u64) -> Vec<f32> {
         (state >> 40) as f32 / (1 << 23) as f32 - 1.0
     };
     (0..RANDOM_ROWS * row).map(next).collect()
-}
-
-impl Rows {
-    fn zeroed(precision: Precision, numbers: usize) -> Rows {
-        match precision {
-            Precision::Exact => Rows::F32(vec![0.0; numbers]),
-            Precision::Fast => Rows::Bf16(vec![0; numbers]),
-        }
-    }
-
-    fn write(&mut self, place: Range<usize>, row: &[f32]) {
-        match self {
-            Rows::F32(numbers) => numbers[place].copy_from_slice(row),
-            Rows::Bf16(bits) => {
-                for (bits, &number) in bits[place].iter_mut().zip(row) {
-                    *bits = bf16::from_f32(number).to_bits();
-                }
-            }
-        }
-    }
-
-    fn slice(&self, slots: Range<usize>, row: usize) -> KvSlice<'_> {
-        let place = slots.start * row..slots.end * row;
-        match self {
-            Rows::F32(numbers) => KvSlice::F32(&numbers[place]),
-            Rows::Bf16(bits) => KvSlice::Bf16(bytemuck::cast_slice(&bits[place])),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! gpt-oss and nothing else: which numbers come out when tokens go in.
 //!
 //! Entry points: [`Model::load`] takes a checkpoint's weights into use, [`Model::new_cache`] and [`Model::forward`]
-//! turn tokens into logits; [`parameters`] and [`memory`] answer how large a model is from its config alone. Any
+//! turn tokens into logits, [`Model::new_store`] and [`Model::forward_segments`] those of many sequences in one step;
+//! [`parameters`] and [`memory`] answer how large a model is from its config alone. Any
 //! member of the family runs by its config: mixture-of-experts or dense, any number of heads, layers and windows.
 //!
 //! One contract above all: a row of logits is a function of the tokens before it and of the precision, to the bit. It
@@ -21,6 +22,7 @@ mod error;
 mod experts;
 mod forward;
 mod kv_cache;
+mod kv_store;
 mod load;
 mod logits;
 mod memory;
@@ -28,12 +30,13 @@ mod parameters;
 mod tile_probe;
 mod weights;
 
-pub use batch::{Batch, LogitRows};
+pub use batch::{Batch, LogitRows, Segment};
 pub use config::{LayerKind, ModelConfig, Precision};
 pub use cost::TokenCost;
 pub use error::Error;
 pub use forward::{CHUNK_TOKENS_MAX, LOGIT_ROWS_MAX, Model};
-pub use kv_cache::{KvBytes, KvCache};
+pub use kv_cache::KvCache;
+pub use kv_store::{BLOCK_TOKENS, KvBytes, KvPlace, KvStore, StoreSizes};
 pub use logits::{Logits, argmax, log_prob, log_sum_exp};
 pub use memory::{Term, memory};
 pub use parameters::{PartCount, parameters};

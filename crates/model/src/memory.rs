@@ -15,7 +15,7 @@ use gptoss_checkpoint::{LayerPart, Part};
 use crate::block::Workspace;
 use crate::config::{ModelConfig, Precision};
 use crate::forward::{CHUNK_TOKENS_MAX, LOGIT_ROWS_MAX};
-use crate::kv_cache::KvCache;
+use crate::kv_store::{BLOCK_TOKENS, StoreShape, StoreSizes};
 use crate::parameters::{Counts, mlp_part_name};
 
 /// One named term of the memory plan. Units: bytes.
@@ -42,7 +42,8 @@ pub fn memory(
     let mut terms = weight_terms(config, weights);
     let mut push = |name: &str, bytes: u64| terms.push(Term { name: name.to_string(), bytes });
     push("vectors as f32 (norms, biases, sinks)", vector_bytes(config));
-    let kv = KvCache::bytes(config, precision, context, CHUNK_TOKENS_MAX);
+    let sizes = StoreSizes { blocks: context.div_ceil(BLOCK_TOKENS), rings: 1, snapshots: 0 };
+    let kv = StoreShape::new(config, precision, CHUNK_TOKENS_MAX, context).bytes(sizes);
     push("KV cache: full layers", kv.full_layers);
     push("KV cache: windowed layers", kv.windowed_layers);
     let chunk = CHUNK_TOKENS_MAX.min(context.max(1));

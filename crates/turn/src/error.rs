@@ -4,7 +4,7 @@
 //! illegal sampling parameters; or the forward pass itself failed. Nothing that the model writes is one: malformed output is repaired
 //! and reported as warnings in the [`Outcome`](crate::Outcome).
 
-/// What [`run_turn`](crate::run_turn) answers instead of an outcome.
+/// What [`start_turn`](crate::start_turn) answers instead of a turn, and [`run_turn`](crate::run_turn) instead of an outcome.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The conversation cannot be rendered.

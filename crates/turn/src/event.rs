@@ -7,11 +7,24 @@
 //!
 //! They know nothing of tokens beyond their number.
 
-use gptoss_engine::Usage;
+use gptoss_engine::{Failure, Token, Usage};
 use gptoss_harmony::Message;
 
-/// Something that happened in a running turn, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Who says a text, of harmony's channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Voice {
+    /// Channel `analysis`.
+    Reasoning,
+    /// Channel `commentary`, addressed to nobody.
+    Preamble,
+    /// Channel `final`, or none.
+    Answer,
+    /// The arguments of a call.
+    Call,
+}
+
+/// Something that happened in a running turn, in order. `Finished` or `Failed` comes last, exactly one of them, once.
+#[derive(Debug, Clone, PartialEq)]
 pub enum TurnEvent {
     /// The prompt is being read.
     Prefill {
@@ -37,6 +50,18 @@ pub enum TurnEvent {
     Called(Call),
     /// The output was repaired, or says something that cannot be followed.
     Warning(String),
+    /// A token of text, with its log-probabilities; only when they were asked for. It comes before the text it becomes, which can be
+    /// later than one token when a character is split.
+    Logprobs {
+        /// Whose text it is.
+        voice: Voice,
+        /// The token; `Vocab` tells its bytes and those of the others.
+        token: Token,
+    },
+    /// The turn is over.
+    Finished(Outcome),
+    /// The turn was begun and could not be carried out.
+    Failed(Failure),
 }
 
 /// A call that the model makes and that waits for a result.
@@ -63,6 +88,8 @@ pub enum TurnEnd {
     Length,
     /// It was cancelled.
     Cancelled,
+    /// Its deadline passed first.
+    Deadline,
     /// The model stopped, but neither answered nor called.
     NoAnswer,
 }
@@ -73,7 +100,7 @@ impl TurnEnd {
         match self {
             TurnEnd::Answer | TurnEnd::NoAnswer => "stop",
             TurnEnd::Call => "tool_calls",
-            TurnEnd::Length => "length",
+            TurnEnd::Length | TurnEnd::Deadline => "length",
             TurnEnd::Cancelled => "cancelled",
         }
     }
@@ -89,7 +116,7 @@ pub struct TurnUsage {
 }
 
 /// What is left of a turn.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     /// The assistant's messages, to be appended to the conversation. A message that was cut short by the limit or by cancelling is
     /// among them with what there was of it, except a call, which would be half an instruction.

@@ -7,39 +7,39 @@
 //!
 //! It does not know the engine: a test pushes any tokens it likes.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use gptoss_harmony::{
-    Content, Conversation, Header, Message, ParseEvent, Repair, Role, StreamParser, Vocab, Warning,
+    Content, Conversation, Header, Message, ParseEvent, Repair, Role, StreamParser, Token, Vocab, Warning,
 };
 
-use crate::event::{Call, TurnEvent};
+use crate::event::{Call, TurnEvent, Voice};
 
 /// The namespace of functions in a recipient.
 const FUNCTIONS: &str = "functions.";
 
 /// What kind of message is being written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Voice {
-    Reasoning,
-    Preamble,
-    Answer,
-    Call,
+enum Speech {
+    Said(Voice),
     /// Not the assistant's: a message that a model must not write.
     Foreign,
 }
 
 /// One turn's output: the parser, and what is made of its events.
-pub(crate) struct Listener<'a> {
+pub(crate) struct Listener {
     parser: StreamParser,
-    sorter: Sorter<'a>,
+    vocab: Arc<Vocab>,
+    sorter: Sorter,
 }
 
 /// Sorts the parser's events.
-struct Sorter<'a> {
+struct Sorter {
     offered: Vec<String>,
-    on_event: &'a mut dyn FnMut(TurnEvent),
-    voice: Option<Voice>,
+    /// Events that nobody has taken yet.
+    events: VecDeque<TurnEvent>,
+    speech: Option<Speech>,
     /// Whether the turn has said all it will: nothing is listened to any more.
     is_over: bool,
     /// Tokens since the last end of a message.
@@ -57,32 +57,33 @@ pub(crate) struct Heard {
     pub(crate) warnings: Vec<String>,
 }
 
-impl<'a> Listener<'a> {
-    pub(crate) fn new(
-        vocab: Arc<Vocab>,
-        conversation: &Conversation,
-        on_event: &'a mut dyn FnMut(TurnEvent),
-    ) -> Self {
+impl Listener {
+    pub(crate) fn new(vocab: Arc<Vocab>, conversation: &Conversation) -> Self {
         let offered = offered_functions(conversation);
-        let parser = StreamParser::completion(vocab).with_functions(offered.iter().cloned());
+        let parser = StreamParser::completion(Arc::clone(&vocab)).with_functions(offered.iter().cloned());
         let sorter = Sorter {
             offered,
-            on_event,
-            voice: None,
+            events: VecDeque::new(),
+            speech: None,
             is_over: false,
             message_tokens: 0,
             heard: Heard::default(),
         };
-        Listener { parser, sorter }
+        Listener { parser, vocab, sorter }
     }
 
     pub(crate) fn is_over(&self) -> bool {
         self.sorter.is_over
     }
 
+    /// The next event that nobody has taken.
+    pub(crate) fn take(&mut self) -> Option<TurnEvent> {
+        self.sorter.events.pop_front()
+    }
+
     /// Passes an event of the engine's on, in order with the others.
     pub(crate) fn tell(&mut self, event: TurnEvent) {
-        self.sorter.tell(event);
+        self.sorter.events.push_back(event);
     }
 
     /// One more token of the model's.
@@ -96,20 +97,29 @@ impl<'a> Listener<'a> {
         }
     }
 
-    /// No more tokens: what is open is closed as it is.
-    pub(crate) fn finish(self) -> Heard {
+    /// Whose text `token`, the next to be pushed, would be; None when it belongs to the structure.
+    pub(crate) fn voice_of(&self, token: u32) -> Option<Voice> {
+        let is_text = matches!(self.vocab.token(token), Some(Token::Text(_)));
+        match self.sorter.speech {
+            Some(Speech::Said(voice)) if is_text && !self.is_over() => Some(voice),
+            _ => None,
+        }
+    }
+
+    /// No more tokens: what is open is closed as it is. What is left to take, and what was heard.
+    pub(crate) fn finish(self) -> (VecDeque<TurnEvent>, Heard) {
         let mut sorter = self.sorter;
         let (events, _) = self.parser.finish();
         for event in events {
             sorter.hear(event, false);
         }
-        sorter.heard
+        (sorter.events, sorter.heard)
     }
 }
 
-impl Sorter<'_> {
+impl Sorter {
     fn tell(&mut self, event: TurnEvent) {
-        (self.on_event)(event);
+        self.events.push_back(event);
     }
 
     /// `complete` says that a message that ends here was ended by the model and not by a limit.
@@ -131,42 +141,49 @@ impl Sorter<'_> {
     }
 
     fn start(&mut self, header: &Header) {
-        let voice = voice_of(header);
-        self.voice = Some(voice);
-        match voice {
-            Voice::Call => {
+        let speech = speech_of(header);
+        self.speech = Some(speech);
+        match speech {
+            Speech::Said(Voice::Call) => {
                 let name = self.function_name(header.recipient.as_deref().unwrap_or_default());
                 self.tell(TurnEvent::CallStarted { name });
             }
-            Voice::Foreign => {
+            Speech::Foreign => {
                 let role = header.author.role.as_str();
                 self.warn(format!("the model began a message of the role {role}; the turn ends before it"));
                 self.is_over = true;
             }
-            Voice::Reasoning | Voice::Preamble | Voice::Answer => {}
+            Speech::Said(_) => {}
         }
     }
 
     fn text(&mut self, text: String) {
-        let event = match self.voice {
-            Some(Voice::Reasoning) => TurnEvent::Reasoning(text),
-            Some(Voice::Preamble) => TurnEvent::Preamble(text),
-            Some(Voice::Call) => TurnEvent::CallArguments(text),
-            Some(Voice::Answer) | None => TurnEvent::Answer(text),
-            Some(Voice::Foreign) => return,
+        let voice = match self.speech {
+            Some(Speech::Said(voice)) => voice,
+            None => Voice::Answer,
+            Some(Speech::Foreign) => return,
+        };
+        let event = match voice {
+            Voice::Reasoning => TurnEvent::Reasoning(text),
+            Voice::Preamble => TurnEvent::Preamble(text),
+            Voice::Call => TurnEvent::CallArguments(text),
+            Voice::Answer => TurnEvent::Answer(text),
         };
         self.tell(event);
     }
 
     fn end(&mut self, mut message: Message, complete: bool) {
         let tokens = std::mem::take(&mut self.message_tokens);
-        let voice = self.voice.take();
+        let voice = match self.speech.take() {
+            Some(Speech::Foreign) => return,
+            Some(Speech::Said(voice)) => Some(voice),
+            None => None,
+        };
         if voice != Some(Voice::Call) {
             // `to=user` and the like address nobody in particular. Kept, they would make a call of the message when it is rendered again.
             message.recipient = None;
         }
         match voice {
-            Some(Voice::Foreign) => return,
             // `<|start|>assistant<|return|>`: a header and nothing said is no answer, and there is nothing to keep.
             Some(Voice::Answer) | None if message.channel.is_none() && message.text().is_empty() => return,
             Some(Voice::Reasoning) => self.heard.reasoning_tokens += tokens,
@@ -211,19 +228,19 @@ impl Sorter<'_> {
     }
 }
 
-fn voice_of(header: &Header) -> Voice {
+fn speech_of(header: &Header) -> Speech {
     if header.author.role != Role::Assistant {
-        return Voice::Foreign;
+        return Speech::Foreign;
     }
     match header.recipient.as_deref() {
         None | Some("all" | "user" | "assistant") => {}
-        Some(_) => return Voice::Call,
+        Some(_) => return Speech::Said(Voice::Call),
     }
-    match header.channel.as_deref() {
+    Speech::Said(match header.channel.as_deref() {
         Some("analysis") => Voice::Reasoning,
         None | Some("final") => Voice::Answer,
         Some(_) => Voice::Preamble,
-    }
+    })
 }
 
 /// The names of the functions in the conversation's developer messages.
@@ -266,14 +283,12 @@ mod tests {
     /// The events as one line, texts of one voice joined, and what was kept.
     fn listen(text: &str) -> (String, Heard, bool) {
         let vocab = Vocab::o200k_harmony();
-        let mut events = Vec::new();
-        let mut on_event = |event| events.push(event);
-        let mut listener = Listener::new(Arc::clone(&vocab), &conversation(), &mut on_event);
+        let mut listener = Listener::new(Arc::clone(&vocab), &conversation());
         for token in tokens(&vocab, text) {
             listener.push(token);
         }
         let is_over = listener.is_over();
-        let heard = listener.finish();
+        let (events, heard) = listener.finish();
         let words = events.into_iter().map(|event| match event {
             TurnEvent::Prefill { .. } => String::new(),
             TurnEvent::Reasoning(text) => format!("R:{text}"),
@@ -283,6 +298,7 @@ mod tests {
             TurnEvent::CallArguments(text) => format!("J:{text}"),
             TurnEvent::Called(call) => format!("C:{}({})", call.recipient, call.arguments),
             TurnEvent::Warning(_) => "W".to_owned(),
+            other => panic!("a listener does not say {other:?}"),
         });
         (words.collect::<Vec<_>>().join("|"), heard, is_over)
     }

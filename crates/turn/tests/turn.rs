@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use gptoss_checkpoint::{Checkpoint, Preset};
-use gptoss_engine::{Engine, SamplingParams};
-use gptoss_harmony::{Analysis, Control, Conversation, Message, MultiDigit, SystemContent, Vocab};
+use gptoss_engine::{Engine, EngineHandle, SamplingParams};
+use gptoss_harmony::{Control, Conversation, Message, MultiDigit, SystemContent, Vocab};
 use gptoss_kernels::Pool;
 use gptoss_model::{Model, Precision};
-use gptoss_turn::{TurnEnd, TurnEvent, TurnOptions, run_turn};
+use gptoss_turn::{Turn, TurnEnd, TurnEvent, TurnOptions, run_turn, start_turn, start_turns};
 
 /// The vocabulary of `tiny`: 512 ids, nine of them control tokens.
 const TINY_RANKS: usize = 503;
 
 struct Fixture {
-    engine: Engine,
+    engine: EngineHandle,
     vocab: Arc<Vocab>,
     conversation: Conversation,
 }
@@ -25,23 +25,24 @@ fn fixture() -> Fixture {
     let vocab = Arc::new(Vocab::truncated(TINY_RANKS, MultiDigit::Keep));
     let conversation =
         Conversation::from_messages([Message::system(SystemContent::default()), Message::user("Hello?")]);
-    Fixture { engine: Engine::new(Arc::new(model), 1024), vocab, conversation }
+    let (engine, _thread) = Engine::new(Arc::new(model), 1024).spawn().unwrap();
+    Fixture { engine, vocab, conversation }
 }
 
 fn options(seed: u64, logit_bias: Vec<(u32, f32)>) -> TurnOptions {
     let sampling = SamplingParams { seed, logit_bias, ..SamplingParams::default() };
-    TurnOptions { sampling, max_new_tokens: Some(40), analysis: Analysis::DropOld }
+    TurnOptions { sampling, max_new_tokens: Some(40), ..TurnOptions::default() }
 }
 
 #[test]
 fn random_models_give_turns_that_end() {
-    let mut fixture = fixture();
+    let fixture = fixture();
     for seed in 0..12 {
         // Control tokens are made likely, so that headers, ends and calls occur in every disorder.
         let bias = Control::ALL.map(|control| (fixture.vocab.control(control), 3.0)).to_vec();
         let (mut events, never) = (Vec::new(), AtomicBool::new(false));
         let outcome = run_turn(
-            &mut fixture.engine,
+            &fixture.engine,
             &fixture.vocab,
             &fixture.conversation,
             &options(seed, bias),
@@ -63,13 +64,13 @@ fn random_models_give_turns_that_end() {
 
 #[test]
 fn cancelling_keeps_what_there_is() {
-    let mut fixture = fixture();
+    let fixture = fixture();
     let cancel = AtomicBool::new(false);
     // Nothing can end the message, so only the flag ends the turn.
     let bias = Control::ALL.map(|control| (fixture.vocab.control(control), -100.0)).to_vec();
     let mut texts = 0;
     let outcome = run_turn(
-        &mut fixture.engine,
+        &fixture.engine,
         &fixture.vocab,
         &fixture.conversation,
         &TurnOptions { max_new_tokens: None, ..options(3, bias) },
@@ -92,7 +93,7 @@ fn a_prompt_longer_than_the_context_is_refused() {
     let mut fixture = fixture();
     fixture.conversation.messages.push(Message::user("word ".repeat(2000)));
     let refused = run_turn(
-        &mut fixture.engine,
+        &fixture.engine,
         &fixture.vocab,
         &fixture.conversation,
         &options(0, Vec::new()),
@@ -101,4 +102,34 @@ fn a_prompt_longer_than_the_context_is_refused() {
     );
     let message = refused.unwrap_err().to_string();
     assert!(message.contains("1024") && message.contains("longer context"), "{message}");
+}
+
+/// Blocking, async, several choices: one turn, told in three ways.
+#[test]
+fn choices_differ_by_seed_and_the_first_has_the_given_one() {
+    let fixture = fixture();
+    let options = TurnOptions { logprobs: Some(3), ..options(5, Vec::new()) };
+    let heard = |mut turn: Turn| std::iter::from_fn(move || turn.next_event()).collect::<Vec<_>>();
+    let alone = start_turn(&fixture.engine, &fixture.vocab, &fixture.conversation, &options).unwrap();
+    let alone = heard(alone);
+    let ends = alone.iter().filter(|event| matches!(event, TurnEvent::Finished(_))).count();
+    assert_eq!(ends, 1);
+    assert!(matches!(alone.last(), Some(TurnEvent::Finished(_))));
+    let logprobs = alone.iter().filter_map(|event| match event {
+        TurnEvent::Logprobs { token, .. } => Some(token.top.len()),
+        _ => None,
+    });
+    assert!(logprobs.into_iter().all(|count| count == 3));
+    let turns = start_turns(&fixture.engine, &fixture.vocab, &fixture.conversation, &options, 3).unwrap();
+    let told: Vec<_> = turns.into_iter().map(heard).collect();
+    let said = |events: &[TurnEvent]| {
+        events
+            .iter()
+            .filter(|event| !matches!(event, TurnEvent::Prefill { .. } | TurnEvent::Finished(_)))
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(said(&told[0]), said(&alone));
+    assert_ne!(said(&told[1]), said(&told[0]));
+    assert_ne!(said(&told[2]), said(&told[1]));
 }

@@ -71,7 +71,9 @@ impl Display {
                 let (dim, plain) = (self.style.dim(), self.style.plain());
                 writeln!(io::stdout(), "{dim}({}){plain}", terminal::safe(&warning))
             }
-            TurnEvent::Called(_) | TurnEvent::Prefill { .. } => Ok(()),
+            TurnEvent::Called(_) | TurnEvent::Prefill { .. } | TurnEvent::Logprobs { .. } => Ok(()),
+            // `run_turn` returns the end and does not tell it.
+            TurnEvent::Finished(_) | TurnEvent::Failed(_) => Ok(()),
         }
     }
 

@@ -2,11 +2,20 @@
 
 use proptest::prelude::*;
 
+use gptoss_model::log_prob;
+
 use super::*;
 use crate::request::SamplingParams;
 
 fn parse(params: SamplingParams, vocab_size: usize) -> Sampling {
     Sampling::parse(&params, vocab_size).expect("legal parameters")
+}
+
+impl Sampler {
+    /// Without a mask.
+    fn free(&mut self, row: &[f32], position: usize) -> Sampled {
+        self.sample(row, position, Mask::Any, None).expect("a token")
+    }
 }
 
 fn sampler(params: SamplingParams, row: &[f32]) -> Sampler {
@@ -41,7 +50,7 @@ fn kept_by_sorting(row: &[f32], params: &SamplingParams) -> Vec<u32> {
 fn drawn(sampler: &mut Sampler, row: &[f32], draws: usize) -> Vec<usize> {
     let mut counts = vec![0; row.len()];
     for position in 0..draws {
-        counts[sampler.sample(row, position).token as usize] += 1;
+        counts[sampler.free(row, position).token as usize] += 1;
     }
     counts
 }
@@ -71,7 +80,7 @@ proptest! {
         // Sums in another order may disagree about one token on the edge of the nucleus.
         let off_by_one = top_p < 1.0 && kept.len().abs_diff(expected.len()) == 1;
         prop_assert!(kept == expected || off_by_one, "{kept:?} {expected:?}");
-        prop_assert!(keeps(sampler.sample(&row, 3).token));
+        prop_assert!(keeps(sampler.free(&row, 3).token));
     }
 
     #[test]
@@ -84,7 +93,7 @@ proptest! {
             logit_bias: vec![(0, 50.0)],
             ..SamplingParams::default()
         };
-        let sampled = sampler(params, &row).sample(&row, 5);
+        let sampled = sampler(params, &row).free(&row, 5);
         prop_assert_eq!(sampled.logprob, log_prob(&row, sampled.token));
         prop_assert!(sampled.logprob <= 1e-6);
     }
@@ -113,9 +122,9 @@ fn draws_follow_the_probabilities() {
 fn temperature_zero_takes_the_best_and_of_equals_the_lowest() {
     let params = SamplingParams { temperature: 0.0, ..SamplingParams::default() };
     let row = [1.0, 3.0, -2.0, 3.0];
-    assert_eq!(sampler(params.clone(), &row).sample(&row, 0).token, 1);
+    assert_eq!(sampler(params.clone(), &row).free(&row, 0).token, 1);
     let biased = SamplingParams { logit_bias: vec![(2, 5.5)], ..params };
-    assert_eq!(sampler(biased, &row).sample(&row, 0).token, 2);
+    assert_eq!(sampler(biased, &row).free(&row, 0).token, 2);
 }
 
 #[test]
@@ -131,7 +140,7 @@ fn adjusted(params: SamplingParams, prompt: &[u32], committed: &[u32], row: &[f3
     for &token in committed {
         sampler.commit(token);
     }
-    sampler.sample(row, 0);
+    sampler.free(row, 0);
     sampler.logits
 }
 
@@ -163,10 +172,54 @@ fn a_draw_depends_on_seed_and_position_alone() {
     let row: Vec<f32> = (0..50).map(|i| (i as f32 * 0.7).sin()).collect();
     let with_seed = |seed| sampler(SamplingParams { seed, ..SamplingParams::default() }, &row);
     let mut first = with_seed(1);
-    let forward: Vec<u32> = (0..40).map(|position| first.sample(&row, position).token).collect();
+    let forward: Vec<u32> = (0..40).map(|position| first.free(&row, position).token).collect();
     let mut second = with_seed(1);
-    let backward: Vec<u32> = (0..40).rev().map(|position| second.sample(&row, position).token).collect();
+    let backward: Vec<u32> = (0..40).rev().map(|position| second.free(&row, position).token).collect();
     assert!(forward.iter().eq(backward.iter().rev()));
     let mut other = with_seed(2);
-    assert!((0..40).any(|position| other.sample(&row, position).token != forward[position]));
+    assert!((0..40).any(|position| other.free(&row, position).token != forward[position]));
+}
+
+/// A mask takes tokens out before everything that looks at the rest; what is told of the model's own row stays.
+#[test]
+fn masks_leave_only_what_they_allow() {
+    let row: Vec<f32> = (0..70).map(|token| (token % 7) as f32).collect();
+    let only = |tokens: &[u32]| {
+        let mut words = vec![0_u32; 3];
+        tokens.iter().for_each(|&token| words[token as usize / 32] |= 1 << (token % 32));
+        words
+    };
+    let words = only(&[1, 33, 65]);
+    let mut sampler = sampler(SamplingParams { top_k: 2, ..SamplingParams::default() }, &row);
+    let mut seen = [0; 70];
+    for position in 0..300 {
+        let sampled =
+            sampler.sample(&row, position, Mask::Only(&words), Some(5)).expect("something is allowed");
+        seen[sampled.token as usize] += 1;
+        assert_eq!(sampled.logprob, log_prob(&row, sampled.token));
+        assert_eq!(sampled.top.len(), 5);
+        assert!(sampled.top.iter().all(|best| best.id % 7 == 6), "the model's best, whatever is allowed");
+        let masked = sampled.masked.expect("a mask was given");
+        assert_eq!(masked.top.iter().map(|best| best.id).collect::<Vec<_>>(), [33, 65, 1]);
+        let total: f64 = masked.top.iter().map(|best| best.logprob.exp()).sum();
+        assert!((total - 1.0).abs() < 1e-6, "{total}");
+    }
+    assert!(seen[33] > 0 && seen[65] > 0 && seen[33] + seen[65] == 300, "top-k counts the allowed alone");
+    // Words that are not there forbid; and nothing allowed is nothing chosen.
+    assert_eq!(
+        sampler.sample(&row, 0, Mask::Only(&only(&[5])[..1]), None).map(|sampled| sampled.token),
+        Some(5)
+    );
+    assert_eq!(sampler.sample(&row, 0, Mask::Only(&[0, 0, 0]), None), None);
+}
+
+/// Best first, of equals the lower id, as the cuts order them.
+#[test]
+fn the_most_probable_are_in_the_order_of_the_cuts() {
+    let row = [1.0, 3.0, 3.0, f32::NEG_INFINITY, 2.0, 3.0];
+    let ids = |count| most_probable(&row, 0.0, count).iter().map(|best| best.id).collect::<Vec<_>>();
+    assert_eq!(ids(0), [0; 0]);
+    assert_eq!(ids(2), [1, 2]);
+    assert_eq!(ids(4), [1, 2, 5, 4]);
+    assert_eq!(ids(9), [1, 2, 5, 4, 0]);
 }

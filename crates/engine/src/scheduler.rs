@@ -1,0 +1,343 @@
+//! Which sequences run in the next step, and how far.
+//!
+//! Entry points: [`Scheduler::add`], then in turn [`Scheduler::schedule`], which makes a [`Plan`], and
+//! [`Scheduler::commit`], which takes it back with what became of it; [`Scheduler::remove`] at any time between. It is
+//! pure: no clock, no tensor, no channel, so that a simulator can drive it through a million steps.
+//!
+//! The rules, in the order of a step:
+//!
+//! 1. *Urgency.* A waiting request of a higher priority than a running one takes its place if there is no other.
+//! 2. *Admission* (`admission.rs`), as long as there is a ring and the blocks for its tokens: highest priority first,
+//!    then the tenant that has had the least, then the one that came first. Who waits rises one priority in every
+//!    [`AGING_STEPS`], so none waits for ever. A request that begins like one being computed waits for it.
+//! 3. *Decode.* Every sequence that needs one token computes it, before any prompt: a long prompt never starves them.
+//! 4. *Prefill.* What is left of the budget goes to prompts in the order of rank, in chunks.
+//!
+//! When blocks run out, kept prefixes go first, then the running sequence of the lowest rank is preempted: it waits
+//! again and is computed anew. One of the highest rank can have everything, and a request that does not fit alone is
+//! never accepted, so there is always one that advances.
+
+mod admission;
+#[cfg(test)]
+mod simulator;
+
+use std::collections::{BTreeMap, HashMap};
+
+use gptoss_model::BLOCK_TOKENS;
+
+use crate::block_pool::{BlockPool, SlotPool};
+use crate::plan::{BlockCopy, Committed, Ended, Outcome, Plan, Save, Work};
+use crate::prefix_cache::PrefixCache;
+use crate::request::{Priority, Tenant};
+use crate::sequence::{Job, Sequence};
+
+/// Steps after which a waiting request counts as one priority higher.
+pub(crate) const AGING_STEPS: u64 = 500;
+
+/// What the scheduler has to give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Capacity {
+    pub(crate) blocks: usize,
+    /// Sequences that run at a time.
+    pub(crate) rings: usize,
+    pub(crate) snapshots: usize,
+    /// Tokens of one sequence in a step.
+    pub(crate) chunk_tokens: usize,
+    /// Tokens of a step, of all sequences.
+    pub(crate) step_tokens: usize,
+    /// Prompt tokens of a step in which others decode: what a long prompt adds to the time between their tokens.
+    pub(crate) prefill_beside_decode: usize,
+}
+
+/// Every sequence there is, and every slot.
+pub(crate) struct Scheduler {
+    capacity: Capacity,
+    /// By id, so by arrival.
+    sequences: BTreeMap<u64, Sequence>,
+    pool: BlockPool,
+    rings: SlotPool,
+    cache: PrefixCache,
+    /// Tokens computed for each tenant that has sequences here.
+    service: HashMap<Tenant, u64>,
+    now: u64,
+    counts: Counts,
+}
+
+/// What happened so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) preemptions: u64,
+    pub(crate) prefill_tokens: u64,
+}
+
+impl Scheduler {
+    pub(crate) fn new(capacity: Capacity) -> Scheduler {
+        Scheduler {
+            capacity,
+            sequences: BTreeMap::new(),
+            pool: BlockPool::new(capacity.blocks),
+            rings: SlotPool::new(capacity.rings),
+            cache: PrefixCache::new(capacity.snapshots),
+            service: HashMap::new(),
+            now: 0,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Takes a request in. It must fit alone: `tokens_max` is at most the tokens of all blocks.
+    pub(crate) fn add(&mut self, job: Job) {
+        // Invariant: what does not fit alone would never run.
+        assert!(job.tokens_max <= self.capacity.blocks * BLOCK_TOKENS, "a request is larger than the pool");
+        // A tenant that comes anew has no claim from the time it was away.
+        let least = self.service.values().copied().min().unwrap_or(0);
+        self.service.entry(job.tenant.clone()).or_insert(least);
+        self.sequences.insert(job.id, Sequence::new(job, self.now));
+    }
+
+    pub(crate) fn sequence(&self, id: u64) -> Option<&Sequence> {
+        self.sequences.get(&id)
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = u64> {
+        self.sequences.keys().copied()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sequences.is_empty()
+    }
+
+    pub(crate) fn num_running(&self) -> usize {
+        self.rings.total() - self.rings.num_free()
+    }
+
+    pub(crate) fn pool(&self) -> &BlockPool {
+        &self.pool
+    }
+
+    pub(crate) fn cache(&self) -> &PrefixCache {
+        &self.cache
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Plans the next step. `draft` may guess the next tokens of a sequence that decodes.
+    pub(crate) fn schedule(&mut self, draft: &mut dyn FnMut(&Sequence) -> Vec<u32>) -> Plan {
+        self.now += 1;
+        let mut plan = Plan::default();
+        self.make_way();
+        self.admit(&mut plan);
+        let mut budget = self.capacity.step_tokens;
+        for id in self.running(Sequence::is_decoding) {
+            let Some(sequence) = self.sequences.get(&id).filter(|sequence| sequence.ring.is_some()) else {
+                continue;
+            };
+            let room = (sequence.tokens_max - sequence.tokens.len()).saturating_sub(1);
+            let room = room.min(self.capacity.chunk_tokens - 1).min(budget.saturating_sub(1));
+            let mut guesses = draft(sequence);
+            guesses.truncate(room);
+            let used = self.work(&mut plan, id, 1, guesses);
+            budget = budget.saturating_sub(used);
+        }
+        if !plan.works.is_empty() {
+            budget = budget.min(self.capacity.prefill_beside_decode);
+        }
+        for id in self.running(|sequence| !sequence.is_decoding()) {
+            let Some(sequence) = self.sequences.get(&id).filter(|sequence| sequence.ring.is_some()) else {
+                continue;
+            };
+            let tokens = sequence.num_missing().min(self.capacity.chunk_tokens).min(budget);
+            if tokens > 0 {
+                budget -= self.work(&mut plan, id, tokens, Vec::new());
+            }
+        }
+        plan
+    }
+
+    /// Settles a step: `outcomes` are those of the plan's works, in their order.
+    pub(crate) fn commit(&mut self, plan: Plan, outcomes: Vec<Outcome>) -> Committed {
+        // Invariant: whoever carries a plan out answers for all of it.
+        assert_eq!(plan.works.len(), outcomes.len(), "every work has an outcome");
+        let mut committed = Committed::default();
+        for (work, outcome) in plan.works.into_iter().zip(outcomes) {
+            let Some(sequence) = self.sequences.get_mut(&work.id) else { continue };
+            let is_prefill = work.end < sequence.prompt_len || !sequence.is_decoding();
+            self.counts.prefill_tokens += if is_prefill { (work.end - work.start) as u64 } else { 0 };
+            *self.service.entry(sequence.tenant.clone()).or_insert(0) += (work.end - work.start) as u64;
+            sequence.num_computed = work.end;
+            let ended = match outcome {
+                Outcome::Computed => None,
+                Outcome::Failed => Some(Ended::Failed),
+                Outcome::Chosen { tokens, is_stop } => {
+                    sequence.num_computed += tokens.len() - 1;
+                    sequence.tokens.extend(tokens);
+                    let is_full = sequence.tokens.len() >= sequence.tokens_max;
+                    if is_stop { Some(Ended::Stop) } else { is_full.then_some(Ended::Length) }
+                }
+            };
+            if ended != Some(Ended::Failed) {
+                let ends = ended.map(|_| self.sequences[&work.id].num_computed);
+                self.keep(work.id, work.start..work.end, ends, &mut committed.saves);
+            }
+            if let Some(ended) = ended {
+                self.release(work.id);
+                committed.ended.push((work.id, ended));
+            }
+        }
+        committed
+    }
+
+    /// Lets a sequence go that somebody else has ended; what it had computed may be kept.
+    pub(crate) fn remove(&mut self, id: u64) -> Vec<Save> {
+        let mut saves = Vec::new();
+        if let Some(sequence) = self.sequences.get(&id) {
+            let computed = sequence.num_computed;
+            if sequence.ring.is_some() {
+                self.keep(id, computed..computed, Some(computed), &mut saves);
+            }
+            self.release(id);
+        }
+        saves
+    }
+
+    /// Sends a running sequence back to wait; it will be computed again. False when it does not run.
+    pub(crate) fn preempt(&mut self, id: u64) -> bool {
+        let now = self.now;
+        let Some(sequence) = self.sequences.get_mut(&id) else { return false };
+        let Some(ring) = sequence.ring.take() else { return false };
+        sequence.waits_since = now;
+        sequence.num_computed = 0;
+        let blocks = std::mem::take(&mut sequence.blocks);
+        blocks.into_iter().for_each(|block| self.pool.give_back(block));
+        self.rings.give_back(ring);
+        self.counts.preemptions += 1;
+        true
+    }
+
+    /// Compares every count with what it counts.
+    ///
+    /// Errors: in words, what does not add up.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let of_sequences = self.sequences.values().flat_map(|sequence| sequence.blocks.iter().copied());
+        self.pool.check(of_sequences.chain(self.cache.held_blocks()))?;
+        let running = self.sequences.values().filter(|sequence| sequence.ring.is_some()).count();
+        if running != self.num_running() {
+            return Err(format!("{running} sequences run and {} rings are used", self.num_running()));
+        }
+        let waits =
+            self.sequences.values().find(|sequence| sequence.ring.is_none() && !sequence.blocks.is_empty());
+        if let Some(sequence) = waits {
+            return Err(format!("sequence {} waits and holds {} blocks", sequence.id, sequence.blocks.len()));
+        }
+        match self.is_empty() && !self.service.is_empty() {
+            true => Err("a tenant without sequences is remembered".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    /// Makes the next allocations of blocks fail.
+    #[cfg(test)]
+    pub(crate) fn refuse_blocks(&mut self, allocations: usize) {
+        self.pool.refuse(allocations);
+    }
+
+    /// Running sequences that `wanted` says, in the order of rank.
+    fn running(&self, wanted: impl Fn(&Sequence) -> bool) -> Vec<u64> {
+        let running = self.sequences.values().filter(|sequence| sequence.ring.is_some() && wanted(sequence));
+        let mut ranked: Vec<_> = running.map(Sequence::rank).collect();
+        ranked.sort_unstable();
+        ranked.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// Plans the next `tokens` of a sequence, and guesses after them, if there are blocks. The tokens planned.
+    fn work(&mut self, plan: &mut Plan, id: u64, tokens: usize, draft: Vec<u32>) -> usize {
+        let sequence = &self.sequences[&id];
+        let (start, len) = (sequence.num_computed, sequence.tokens.len());
+        let end = start + tokens;
+        let mut draft = draft;
+        // Guesses are worth no preemption, nor a kept prefix.
+        let free = self.pool.num_free() + sequence.blocks.len();
+        draft.truncate((free * BLOCK_TOKENS).saturating_sub(end + BLOCK_TOKENS));
+        if !self.make_room(plan, id, end + draft.len()) {
+            return 0;
+        }
+        let planned = tokens + draft.len();
+        plan.works.push(Work { id, start, end, is_chosen: end == len, draft });
+        planned
+    }
+
+    /// Gives a sequence blocks of its own for all positions from its first missing one up to `end`, taking them from
+    /// kept prefixes and from lower ranks. False when there are not enough; it then keeps what it got.
+    fn make_room(&mut self, plan: &mut Plan, id: u64, end: usize) -> bool {
+        loop {
+            let sequence = &self.sequences[&id];
+            let first = sequence.num_computed / BLOCK_TOKENS;
+            let shared = sequence.blocks.get(first).copied().filter(|&block| self.pool.is_shared(block));
+            if shared.is_none() && sequence.blocks.len() * BLOCK_TOKENS >= end {
+                return true;
+            }
+            let rows = sequence.num_computed % BLOCK_TOKENS;
+            let Some(block) = self.pool.take() else {
+                if self.cache.evict(&mut self.pool) || self.preempt_below(plan, id) {
+                    continue;
+                }
+                return false;
+            };
+            let Some(sequence) = self.sequences.get_mut(&id) else { return false };
+            match shared {
+                Some(from) => {
+                    plan.copies.push(BlockCopy { from, to: block, rows });
+                    sequence.blocks[first] = block;
+                    self.pool.give_back(from);
+                }
+                None => sequence.blocks.push(block),
+            }
+        }
+    }
+
+    /// Preempts the running sequence of the lowest rank, if that is below `id` and not in the plan.
+    fn preempt_below(&mut self, plan: &Plan, id: u64) -> bool {
+        let rank = self.sequences[&id].rank();
+        let lowest = self.running(|sequence| sequence.rank() > rank).pop();
+        // Decodes are planned in the order of rank before prompts, so a lower rank may be in the plan already.
+        lowest.is_some_and(|lowest| !plan.works.iter().any(|work| work.id == lowest) && self.preempt(lowest))
+    }
+
+    /// Keeps the boundaries of a sequence that lie in `computed`, and its end.
+    fn keep(&mut self, id: u64, computed: std::ops::Range<usize>, end: Option<usize>, saves: &mut Vec<Save>) {
+        let Some(sequence) = self.sequences.get(&id) else { return };
+        let Some(ring) = sequence.ring else { return };
+        let inside = sequence.boundaries.iter().copied();
+        let inside = inside.filter(|&place| computed.start < place && place <= computed.end);
+        for position in inside.chain(end) {
+            let tokens = &sequence.tokens[..position];
+            if let Some(snapshot) =
+                self.cache.keep(&sequence.tenant, tokens, &sequence.blocks, &mut self.pool)
+            {
+                saves.push(Save { ring, position, snapshot });
+            }
+        }
+    }
+
+    fn release(&mut self, id: u64) {
+        let Some(sequence) = self.sequences.remove(&id) else { return };
+        sequence.blocks.into_iter().for_each(|block| self.pool.give_back(block));
+        if let Some(ring) = sequence.ring {
+            self.rings.give_back(ring);
+        }
+        if !self.sequences.values().any(|other| other.tenant == sequence.tenant) {
+            self.service.remove(&sequence.tenant);
+        }
+    }
+
+    /// The priority that waiting has given a sequence.
+    fn aged(&self, sequence: &Sequence) -> Priority {
+        let raised = (self.now - sequence.waits_since) / AGING_STEPS;
+        match (sequence.priority, raised) {
+            (priority, 0) => priority,
+            (Priority::Background, 1) => Priority::Normal,
+            _ => Priority::Interactive,
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Who of those that wait may begin.
+//!
+//! Entry points: `Scheduler::make_way`, which preempts for urgent requests, and `Scheduler::admit`, which gives rings and
+//! kept prefixes to as many as there is room for. Room is reckoned, not reserved: the blocks that all running sequences
+//! still need for the tokens they have, and one more for each to go on; what they will choose is not known.
+//!
+//! The first in line waits until it fits and is not overtaken by smaller ones, or large requests would starve. Only a
+//! request whose beginning is being computed right now is stepped over: it gains by waiting.
+
+use std::cmp::Reverse;
+
+use gptoss_model::BLOCK_TOKENS;
+
+use super::Scheduler;
+use crate::plan::{Plan, Restore};
+use crate::prefix_cache::PREFIX_TOKENS_MIN;
+use crate::request::Priority;
+
+impl Scheduler {
+    /// Preempts running sequences for waiting ones of a higher priority that would not be admitted otherwise.
+    pub(super) fn make_way(&mut self) {
+        let waiting = self.sequences.values().filter(|sequence| sequence.ring.is_none());
+        let Some((priority, Reverse(id))) =
+            waiting.map(|sequence| (self.aged(sequence), Reverse(sequence.id))).max()
+        else {
+            return;
+        };
+        if self.gains_by_waiting(id) {
+            return;
+        }
+        while self.rings.num_free() == 0 || !self.has_room(id) {
+            let lower = self.running(|sequence| sequence.priority < priority).pop();
+            if !lower.is_some_and(|lower| self.preempt(lower)) {
+                return;
+            }
+        }
+    }
+
+    /// Lets waiting sequences begin, or begin again.
+    pub(super) fn admit(&mut self, plan: &mut Plan) {
+        if self.rings.num_free() == 0 {
+            return;
+        }
+        let waiting = self.sequences.values().filter(|sequence| sequence.ring.is_none());
+        let mut line: Vec<u64> = waiting.map(|sequence| sequence.id).collect();
+        while self.rings.num_free() > 0 && !line.is_empty() {
+            let place = (0..line.len()).min_by_key(|&place| self.turn(line[place]));
+            let Some(id) = place.map(|place| line.swap_remove(place)) else { return };
+            if self.gains_by_waiting(id) {
+                continue;
+            }
+            if !self.has_room(id) {
+                return;
+            }
+            self.begin(plan, id);
+        }
+    }
+
+    /// Who is first in line: the lowest value.
+    fn turn(&self, id: u64) -> (Reverse<Priority>, u64, u64) {
+        let sequence = &self.sequences[&id];
+        let service = self.service.get(&sequence.tenant).copied().unwrap_or(0);
+        (Reverse(self.aged(sequence)), service, id)
+    }
+
+    /// Whether a running sequence is about to compute a beginning that this one could go on from.
+    fn gains_by_waiting(&self, id: u64) -> bool {
+        let sequence = &self.sequences[&id];
+        let computing = self.sequences.values().filter(|other| {
+            other.ring.is_some()
+                && other.num_computed + 1 < other.prompt_len
+                && other.tenant == sequence.tenant
+        });
+        let Some(coming) = computing.filter_map(|other| other.coming_place(&sequence.tokens)).max() else {
+            return false;
+        };
+        let here = self.cache.peek(&sequence.tenant, &sequence.tokens).map_or(0, |found| found.position);
+        self.cache.num_total() > 0 && coming >= here + PREFIX_TOKENS_MIN
+    }
+
+    /// Whether its tokens, and the next of everybody, would have blocks. One that would run alone always has.
+    fn has_room(&self, id: u64) -> bool {
+        if self.num_running() == 0 {
+            return true;
+        }
+        let needs = |tokens: usize, blocks: usize| (tokens + 1).div_ceil(BLOCK_TOKENS).saturating_sub(blocks);
+        let running = self.sequences.values().filter(|sequence| sequence.ring.is_some());
+        let promised: usize = running.map(|other| needs(other.tokens.len(), other.blocks.len())).sum();
+        let sequence = &self.sequences[&id];
+        // Blocks of a kept prefix count as needed: they may be evictable ones, which it then takes away.
+        let needed = promised + needs(sequence.tokens.len(), 0);
+        let free = self.pool.num_free();
+        needed <= free || needed <= free + self.cache.num_evictable(|block| self.pool.num_holders(block))
+    }
+
+    fn begin(&mut self, plan: &mut Plan, id: u64) {
+        let Some(ring) = self.rings.take() else { return };
+        let priority = self.aged(&self.sequences[&id]);
+        let Some(sequence) = self.sequences.get_mut(&id) else { return };
+        sequence.ring = Some(ring);
+        // What waiting has earned is kept, or the next urgent request would take it away again.
+        sequence.priority = priority;
+        let found = match sequence.has_begun {
+            false => self.cache.find(&sequence.tenant, &sequence.tokens),
+            true => self.cache.peek(&sequence.tenant, &sequence.tokens),
+        };
+        if let Some(found) = found {
+            sequence.blocks = self.cache.blocks(found.snapshot).to_vec();
+            sequence.blocks.iter().for_each(|&block| self.pool.share(block));
+            sequence.num_computed = found.position;
+            plan.restores.push(Restore { snapshot: found.snapshot, position: found.position, ring });
+        }
+        if !std::mem::replace(&mut sequence.has_begun, true) {
+            plan.begun.push((id, sequence.num_computed));
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What the engine has done and how full it is: numbers for metrics and tests.
+//!
+//! Entry point: [`EngineStats`], a snapshot that the engine publishes after every step and `EngineHandle::stats` reads.
+//! Counters only grow; gauges say how it is now. Each request counts once among the accepted and once among the
+//! endings, so `accepted = running + queued + the sum of endings` whenever a snapshot is taken.
+//!
+//! It does not know names or formats of a metrics page.
+
+/// Counters since the start, and gauges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EngineStats {
+    /// Requests that a ticket was given for.
+    pub accepted: u64,
+    /// Requests refused because the queue was full.
+    pub refused_full: u64,
+    /// Requests that ended with a stop.
+    pub ended_stop: u64,
+    /// Requests that ended with a limit.
+    pub ended_length: u64,
+    /// Requests that were cancelled.
+    pub ended_cancelled: u64,
+    /// Requests that met their deadline.
+    pub ended_deadline: u64,
+    /// Requests that failed.
+    pub ended_failed: u64,
+    /// Forward passes.
+    pub steps: u64,
+    /// Prompt tokens of the requests that began.
+    pub prompt_tokens: u64,
+    /// Those of them found in the prefix cache.
+    pub cached_tokens: u64,
+    /// Tokens computed for prompts, those computed again after a preemption included.
+    pub prefill_tokens: u64,
+    /// Tokens chosen.
+    pub generated_tokens: u64,
+    /// Sequences that lost their blocks to others and were computed again.
+    pub preemptions: u64,
+    /// Drafted tokens that were tried.
+    pub drafted_tokens: u64,
+    /// Drafted tokens that were what the sampler chose.
+    pub accepted_drafts: u64,
+    /// What the prefix cache found, and why it did not.
+    pub prefix: PrefixStats,
+    /// Sequences that hold blocks now.
+    pub running: usize,
+    /// Requests that wait now.
+    pub queued: usize,
+    /// Blocks of the pool.
+    pub blocks_total: usize,
+    /// Blocks nobody holds.
+    pub blocks_free: usize,
+    /// Snapshots kept in the prefix cache now.
+    pub snapshots_used: usize,
+    /// Snapshots that fit.
+    pub snapshots_total: usize,
+}
+
+/// Look-ups of the prefix cache by outcome: every one counts once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PrefixStats {
+    /// A prefix was found.
+    pub hits: u64,
+    /// Nothing of this tenant's begins as the prompt does.
+    pub misses_unknown: u64,
+    /// Something begins alike, but there is no snapshot where they part or before.
+    pub misses_no_snapshot: u64,
+    /// The prompt is shorter than what is worth keeping.
+    pub misses_short: u64,
+    /// The hash was known and the tokens were others.
+    pub misses_collision: u64,
+    /// Entries that made room for others.
+    pub evictions: u64,
+}
+
+impl EngineStats {
+    /// Requests that have ended, in whatever way.
+    pub fn ended(&self) -> u64 {
+        let well = self.ended_stop + self.ended_length + self.ended_cancelled + self.ended_deadline;
+        well + self.ended_failed
+    }
+}

@@ -1,0 +1,130 @@
+//! The one thread around the engine, and what watches it.
+//!
+//! Entry points: [`Engine::run`] takes requests from an inbox and steps until there will be no more; [`Engine::spawn`]
+//! gives it a thread; [`Engine::generate`] is the same for one request and no thread. [`watch`] is the answer to a step
+//! that never ends: it tells everybody who waits, since the engine cannot.
+//!
+//! Requests are taken between steps, so one that comes while a step runs waits for its end. Whenever the engine falls
+//! idle its books are checked: a slot that nobody holds and that is not free is a mistake of ours, found at once.
+//!
+//! It does not know what a step does.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::engine::Engine;
+use crate::error::{Error, Failure};
+use crate::handle::{EngineHandle, Inbox, channel};
+use crate::request::{Completion, Event, FinishReason, Request, Usage};
+use crate::stream::Waited;
+
+/// How often the watchdog looks.
+const WATCH_PERIOD: Duration = Duration::from_millis(200);
+
+impl Engine {
+    /// Answers requests until there will be no more: every handle is gone, or they were told to drain or abort.
+    pub fn run(mut self, mut inbox: Inbox) {
+        loop {
+            if self.is_idle() {
+                // Invariant: whoever held a slot has given it back.
+                debug_assert_eq!(self.check(), Ok(()), "an idle engine's books");
+                match inbox.recv() {
+                    Some(accepted) => self.accept(accepted),
+                    None => return,
+                }
+            }
+            while let Some(accepted) = inbox.try_recv() {
+                self.accept(accepted);
+            }
+            if inbox.is_aborting() {
+                self.fail_all(&Failure::ShuttingDown);
+            }
+            self.step();
+            inbox.publish(&self.stats());
+        }
+    }
+
+    /// Runs on a thread of its own, which ends after the last handle is gone or was told to drain or abort.
+    ///
+    /// Errors: the system's, when it has no thread to give.
+    pub fn spawn(self) -> io::Result<(EngineHandle, JoinHandle<()>)> {
+        let (handle, inbox) = channel(self.limits());
+        let thread = thread::Builder::new().name("engine".to_owned()).spawn(move || self.run(inbox))?;
+        Ok((handle, thread))
+    }
+
+    /// Continues a prompt. Events come as they happen, `Finished` last; the completion holds the same.
+    ///
+    /// A cancelled request is not an error: it ends with what it has and `FinishReason::Cancelled`.
+    ///
+    /// Errors: those of `submit` before anything is computed, without an event; `Failed` when the forward pass fails.
+    pub fn generate(
+        &mut self,
+        request: Request,
+        cancel: &AtomicBool,
+        on_event: &mut dyn FnMut(Event),
+    ) -> Result<Completion, Error> {
+        let (handle, mut inbox) = channel(self.limits());
+        let mut ticket = handle.submit(request)?;
+        let mut completion = Completion {
+            tokens: Vec::new(),
+            logprobs: Vec::new(),
+            reason: FinishReason::Cancelled,
+            usage: Usage::default(),
+        };
+        if let Some(accepted) = inbox.try_recv() {
+            self.accept(accepted);
+        }
+        loop {
+            if cancel.load(Ordering::Relaxed) {
+                ticket.cancel();
+            }
+            self.step();
+            while let Waited::Event(event) = ticket.next_event_within(Duration::ZERO) {
+                match &event {
+                    Event::Prefill { .. } => {}
+                    Event::Token(token) => {
+                        completion.tokens.push(token.id);
+                        completion.logprobs.push(token.logprob);
+                    }
+                    Event::Finished { reason, usage } => {
+                        (completion.reason, completion.usage) = (*reason, *usage);
+                        on_event(event);
+                        return Ok(completion);
+                    }
+                    Event::Failed(failure) => {
+                        let failure = failure.clone();
+                        on_event(event);
+                        return Err(failure.into());
+                    }
+                }
+                on_event(event);
+            }
+        }
+    }
+}
+
+/// Ends every request when the engine has not finished a step for `patience`, and calls `on_stall` with their number.
+/// The watch ends with the engine or when `handle` is the last one.
+///
+/// Errors: the system's, when it has no thread to give.
+pub fn watch(
+    handle: &EngineHandle,
+    patience: Duration,
+    on_stall: impl Fn(usize) + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    let watched = handle.watched();
+    thread::Builder::new().name("watchdog".to_owned()).spawn(move || {
+        while let Some(stalled_for) = watched.stalled_for() {
+            if stalled_for >= patience {
+                let ended = watched.fail_all(&Failure::Stalled { seconds: stalled_for.as_secs() });
+                if ended > 0 {
+                    on_stall(ended);
+                }
+            }
+            thread::sleep(WATCH_PERIOD.min(patience));
+        }
+    })
+}

@@ -1,0 +1,318 @@
+//! A request gives the same tokens and log-probabilities, bit for bit, whatever happens around it.
+//!
+//! Each test runs a request alone on a fresh engine that keeps nothing, and then in some other way.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use gptoss_checkpoint::Checkpoint;
+use gptoss_engine::{
+    Constraint, Engine, EngineOptions, Event, FinishReason, Mask, Request, SamplingParams, Speculation,
+    Tenant, Ticket, Usage, channel,
+};
+use gptoss_kernels::Pool;
+use gptoss_model::{Model, Precision};
+
+const CONTEXT: usize = 320;
+
+fn folder(name: &str) -> std::path::PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    if name == "demo" { root.join("demo/model") } else { root.join("testdata").join(name) }
+}
+
+fn load(name: &str, threads: usize, chunk_tokens: usize) -> Arc<Model> {
+    let checkpoint = Checkpoint::open(&folder(name)).expect("opens");
+    let model = Model::load(&checkpoint, Precision::Fast, Pool::new(threads), &mut |_, _| {}).expect("loads");
+    Arc::new(model.with_chunk_tokens(chunk_tokens))
+}
+
+fn options() -> EngineOptions {
+    EngineOptions { max_sequences: 33, speculation: Speculation::Off, ..EngineOptions::new(CONTEXT) }
+}
+
+/// The n-th of many requests: lengths, seeds, temperatures and beginnings differ.
+fn request(n: usize) -> Request {
+    let len = 1 + (n * 37 + 11) % 150;
+    let stem = n % 3 * 7;
+    Request {
+        prompt: (0..len).map(|i| ((i * i + stem * i + if i > 20 { n } else { 0 }) % 300) as u32).collect(),
+        sampling: SamplingParams {
+            seed: n as u64,
+            temperature: 0.5 + (n % 4) as f32 / 3.0,
+            ..Default::default()
+        },
+        stop_ids: vec![17],
+        max_new_tokens: 10 + n % 13,
+        top_logprobs: Some(3),
+        boundaries: vec![len / 2],
+        ..Request::default()
+    }
+}
+
+/// What came of a request, to the bit.
+#[derive(Debug, Clone, PartialEq)]
+struct Told {
+    tokens: Vec<(u32, u64)>,
+    tops: Vec<(u32, u64)>,
+    end: Option<FinishReason>,
+    usage: Option<Usage>,
+}
+
+impl Told {
+    fn of(events: &[Event]) -> Told {
+        let mut told = Told { tokens: vec![], tops: vec![], end: None, usage: None };
+        for event in events {
+            match event {
+                Event::Prefill { .. } => {}
+                Event::Token(token) => {
+                    told.tokens.push((token.id, token.logprob.to_bits()));
+                    told.tops.extend(token.top.iter().map(|top| (top.id, top.logprob.to_bits())));
+                }
+                Event::Finished { reason, usage } => {
+                    assert!(told.end.is_none(), "two endings");
+                    (told.end, told.usage) = (Some(*reason), Some(*usage));
+                }
+                Event::Failed(failure) => panic!("{failure}"),
+            }
+        }
+        told
+    }
+
+    fn cached(&self) -> usize {
+        self.usage.map_or(0, |usage| usage.cached_tokens)
+    }
+
+    fn same(&self, other: &Told) -> bool {
+        (&self.tokens, &self.tops, self.end) == (&other.tokens, &other.tops, other.end)
+    }
+}
+
+/// Requests that come at given steps, and something that is done between steps.
+fn drive(
+    engine: &mut Engine,
+    arrivals: Vec<(usize, Request)>,
+    between: &mut dyn FnMut(&mut Engine, usize, &[Ticket]),
+) -> Vec<Told> {
+    let (handle, mut inbox) = channel(engine.limits());
+    let mut arrivals: Vec<_> = arrivals.into_iter().rev().collect();
+    let mut tickets = Vec::new();
+    for step in 0.. {
+        while arrivals.last().is_some_and(|(at, _)| *at <= step) {
+            let (_, request) = arrivals.pop().expect("is there");
+            tickets.push(handle.submit(request).expect("room"));
+            engine.accept(inbox.try_recv().expect("was submitted"));
+        }
+        let worked = engine.step();
+        engine.check().expect("adds up");
+        between(engine, step, &tickets);
+        if !worked && arrivals.is_empty() {
+            break;
+        }
+    }
+    assert!(engine.is_idle());
+    tickets
+        .iter_mut()
+        .map(|ticket| Told::of(&std::iter::from_fn(|| ticket.next_event()).collect::<Vec<_>>()))
+        .collect()
+}
+
+fn nothing(_: &mut Engine, _: usize, _: &[Ticket]) {}
+
+/// Alone, on an engine that keeps nothing and was never used.
+fn alone(model: &Arc<Model>, request: Request) -> Told {
+    let options = EngineOptions { max_sequences: 1, prefix_snapshots: Some(0), ..options() };
+    let mut engine = Engine::with_options(Arc::clone(model), options).expect("fits");
+    drive(&mut engine, vec![(0, request)], &mut nothing).remove(0)
+}
+
+fn fresh(model: &Arc<Model>) -> Engine {
+    Engine::with_options(Arc::clone(model), options()).expect("fits")
+}
+
+#[test]
+fn neighbours_change_nothing() {
+    let model = load("tiny-yarn", 2, 64);
+    let expected: Vec<Told> = (0..33).map(|n| alone(&model, request(n))).collect();
+    for count in [2, 5, 17, 33] {
+        let arrivals = (0..count).map(|n| (n * 7 % 5, request(n)));
+        let mut arrivals: Vec<_> = arrivals.collect();
+        arrivals.sort_by_key(|(at, request)| (*at, request.sampling.seed));
+        let order: Vec<u64> = arrivals.iter().map(|(_, request)| request.sampling.seed).collect();
+        let told = drive(&mut fresh(&model), arrivals, &mut nothing);
+        for (told, n) in told.iter().zip(order) {
+            assert!(told.same(&expected[n as usize]), "request {n} among {count}");
+        }
+    }
+}
+
+#[test]
+fn chunks_threads_and_checkpoints() {
+    for name in ["tiny-yarn", "tiny", "demo"] {
+        let expected: Vec<Told> = (0..4).map(|n| alone(&load(name, 1, 512), request(n))).collect();
+        for chunk_tokens in [1, 7, 64] {
+            for threads in [1, 2] {
+                let model = load(name, threads, chunk_tokens);
+                let arrivals = (0..4).map(|n| (n * 2, request(n))).collect();
+                let told = drive(&mut fresh(&model), arrivals, &mut nothing);
+                for n in 0..4 {
+                    assert!(told[n].same(&expected[n]), "{name}, chunks of {chunk_tokens}, request {n}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_prefix_that_is_kept_gives_what_computing_it_gives() {
+    let model = load("tiny-yarn", 2, 64);
+    for n in [3, 5, 9] {
+        let expected = alone(&model, request(n));
+        let mut engine = fresh(&model);
+        // The same, one that parts from it, one of somebody else.
+        let parts = || {
+            let mut parting = request(n);
+            let half = parting.prompt.len() / 2;
+            parting.prompt[half..].iter_mut().for_each(|token| *token = (*token + 1) % 300);
+            parting
+        };
+        let told = drive(&mut engine, vec![(0, parts()), (50, request(n)), (100, request(n))], &mut nothing);
+        assert!(told[1].same(&expected) && told[2].same(&expected));
+        assert_eq!(told[1].cached(), request(n).prompt.len() / 2, "up to the boundary");
+        assert_eq!(told[2].cached(), request(n).prompt.len() - 1);
+        let other = Request { tenant: Tenant("other".into()), ..request(n) };
+        let told = drive(&mut engine, vec![(0, other)], &mut nothing);
+        assert!(told[0].same(&expected) && told[0].cached() == 0, "tenants share nothing");
+    }
+}
+
+#[test]
+fn several_choices_share_their_prompt() {
+    let model = load("tiny-yarn", 2, 16);
+    let choice = |seed| {
+        let mut request = request(9);
+        request.sampling.seed = seed;
+        request
+    };
+    let expected: Vec<Told> = (0..4).map(|seed| alone(&model, choice(seed))).collect();
+    let told = drive(&mut fresh(&model), (0..4).map(|seed| (0, choice(seed))).collect(), &mut nothing);
+    for seed in 0..4 {
+        assert!(told[seed].same(&expected[seed]));
+        let shared = if seed == 0 { 0 } else { choice(0).prompt.len() - 1 };
+        assert_eq!(told[seed].cached(), shared, "the prompt is computed once, for choice {seed}");
+    }
+}
+
+#[test]
+fn preemption_at_every_step_changes_nothing() {
+    let model = load("tiny-yarn", 1, 64);
+    let expected: Vec<Told> = (3..6).map(|n| alone(&model, request(n))).collect();
+    let arrivals = || (3..6).map(|n| (0, request(n))).collect::<Vec<_>>();
+    let same = |told: &[Told]| (0..3).all(|n| told[n].same(&expected[n]));
+    let mut steps = 0;
+    drive(&mut fresh(&model), arrivals(), &mut |_, step, _| steps = step);
+    for at in 0..steps {
+        let mut engine = fresh(&model);
+        let told = drive(&mut engine, arrivals(), &mut |engine, step, _| {
+            if step == at {
+                engine.preempt_all();
+            }
+        });
+        assert!(same(&told), "preempted after step {at} of {steps}");
+    }
+    // After each step: with chunks as long as the context everybody still advances by a token.
+    let model = load("tiny-yarn", 1, 512);
+    let told = drive(&mut fresh(&model), arrivals(), &mut |engine, _, _| engine.preempt_all());
+    assert!(same(&told), "preempted after every step");
+}
+
+#[test]
+fn cancelled_neighbours_change_nothing() {
+    let model = load("tiny-yarn", 2, 32);
+    let expected = alone(&model, request(5));
+    for at in 0..12 {
+        let arrivals = (3..8).map(|n| (0, request(n))).collect();
+        let told = drive(&mut fresh(&model), arrivals, &mut |_, step, tickets| {
+            if step == at {
+                (0..5).filter(|&n| n != 2).for_each(|n| tickets[n].cancel());
+            }
+        });
+        assert!(told[2].same(&expected), "neighbours cancelled after step {at}");
+        for (n, told) in told.iter().enumerate().filter(|&(n, _)| n != 2) {
+            let ends = [Some(FinishReason::Cancelled), Some(FinishReason::Length), Some(FinishReason::Stop)];
+            assert!(ends.contains(&told.end), "neighbour {n}");
+        }
+    }
+}
+
+/// Allows six tokens in turn, so that every guess is right.
+struct Turns {
+    next: u32,
+    words: [u32; 2],
+}
+
+impl Constraint for Turns {
+    fn mask(&mut self) -> Result<Mask<'_>, String> {
+        self.words = [0, 1 << (self.next % 6 + 8)];
+        Ok(Mask::Only(&self.words))
+    }
+
+    fn commit(&mut self, _: u32) -> Result<(), String> {
+        self.next += 1;
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn guesses_change_nothing() {
+    let model = load("tiny-yarn", 2, 64);
+    // A prompt that repeats itself; every second request goes on as it began, the others say what they like.
+    let repeating = |seed: u64| {
+        let prompt = (0..90).map(|i| i % 6 + 40).collect();
+        let sampling = SamplingParams { seed, temperature: 0.2, ..Default::default() };
+        let constraint =
+            (seed % 2 == 0).then(|| Box::new(Turns { next: 0, words: [0; 2] }) as Box<dyn Constraint>);
+        Request {
+            prompt,
+            sampling,
+            constraint,
+            max_new_tokens: 60,
+            top_logprobs: Some(2),
+            ..Request::default()
+        }
+    };
+    let always = EngineOptions { speculation: Speculation::Always, ..options() };
+    let mut engine = Engine::with_options(Arc::clone(&model), always).expect("fits");
+    let arrivals = (0..4).map(|seed| (seed as usize * 3, repeating(seed))).collect();
+    let told = drive(&mut engine, arrivals, &mut nothing);
+    for seed in 0..4 {
+        assert!(told[seed as usize].same(&alone(&model, repeating(seed))), "seed {seed}");
+    }
+    let stats = engine.stats();
+    assert!(stats.accepted_drafts > 80 && stats.accepted_drafts < stats.drafted_tokens, "{stats:?}");
+}
+
+/// A pool that holds one long sequence: the others wait or are preempted, and all come out right.
+#[test]
+fn a_tiny_pool_changes_nothing() {
+    let model = load("tiny-yarn", 2, 16);
+    let plenty = Engine::with_options(Arc::clone(&model), options()).expect("fits").kv_plan().clone();
+    let fixed: u64 = plenty.terms[1..].iter().map(|term| term.bytes).sum();
+    let block = plenty.terms[0].bytes / plenty.sizes.blocks as u64;
+    let kv_bytes = Some(fixed + block * (CONTEXT as u64 / 32 + 2));
+    let mut engine =
+        Engine::with_options(Arc::clone(&model), EngineOptions { kv_bytes, ..options() }).expect("fits");
+    let long = |n| Request { max_new_tokens: 120, stop_ids: vec![], ..request(n) };
+    let expected: Vec<Told> = (0..6).map(|n| alone(&model, long(n))).collect();
+    let told = drive(&mut engine, (0..6).map(|n| (n, long(n))).collect(), &mut nothing);
+    for n in 0..6 {
+        assert!(told[n].same(&expected[n]), "request {n}");
+    }
+    let stats = engine.stats();
+    assert!(stats.preemptions > 0 && stats.prefix.evictions > 0, "{stats:?}");
+    let too_little = EngineOptions { kv_bytes: Some(fixed), ..options() };
+    assert!(Engine::with_options(model, too_little).is_err());
+}
