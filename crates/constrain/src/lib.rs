@@ -1,0 +1,28 @@
+//! Constraints: which tokens may come next?
+//!
+//! Entry points: [`TokenTable`] once per vocabulary, [`compile`] once per request and off the engine's thread, [`Compiled::start`] once per
+//! sequence, then [`Constraint::allowed`] and [`Constraint::commit`] once per token. The harmony grammar of headers always holds, so that no malformed
+//! turn can be sampled; bodies are free, or JSON of a schema, or match a regular expression or a Lark grammar (by llguidance). Masks are a function
+//! of the spec and the tokens so far: neither time nor neighbours change them.
+//!
+//! The room is pure but for the thread that compiles. It knows no logits, no sampling, no HTTP; it never sees the prompt.
+
+mod bitmask;
+mod compile;
+mod constraint;
+mod error;
+mod grammar;
+mod header;
+pub mod limits;
+mod schema;
+mod spec;
+mod table;
+mod utf8;
+
+pub use bitmask::is_allowed;
+pub use compile::{Compiled, compile};
+pub use constraint::Constraint;
+pub use error::Error;
+pub use limits::Limits;
+pub use spec::{Body, Builtin, Fidelity, Function, Part, Reasoning, Spec, ToolChoice, Warning};
+pub use table::TokenTable;

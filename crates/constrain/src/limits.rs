@@ -1,0 +1,112 @@
+//! How much may a grammar cost before it is refused?
+//!
+//! Schemas, patterns and grammars come from clients, so each has a price: [`Limits`] bounds what is looked at before anything is built (sizes,
+//! depths, counts), what building may take (fuel and time) and what one mask may take (fuel and items). The constants are the defaults. A
+//! bound that is met is an [`crate::Error::TooLarge`] or [`crate::Error::TooSlow`] that names it, never a wrong answer.
+//!
+//! Fuel is llguidance's deterministic count of work on the automaton of tokens of a grammar: about 50,000 a millisecond when building, 14,000 in a
+//! mask. It and not the clock decides whether a grammar is accepted, wherever the machine is fast enough for the clock not to.
+
+use std::time::Duration;
+
+/// Deepest nesting of a JSON Schema, in levels of subschemas.
+pub const SCHEMA_DEPTH_MAX: usize = 64;
+
+/// Most subschemas of one JSON Schema.
+pub const SCHEMA_NODES_MAX: usize = 20_000;
+
+/// Most values of all `enum`s of one JSON Schema together.
+pub const ENUM_VALUES_MAX: usize = 10_000;
+
+/// Longest JSON Schema, regular expression or Lark grammar, in bytes of its text.
+pub const GRAMMAR_BYTES_MAX: usize = 1 << 20;
+
+/// Longest single regular expression, in bytes, whether alone or as `pattern`.
+pub const REGEX_BYTES_MAX: usize = 16 << 10;
+
+/// Highest bound of a repetition (`minItems`, `maxLength`, `{m,n}` ...), in repetitions.
+pub const REPETITIONS_MAX: u64 = 100_000;
+
+/// Most functions and built-in tools that one turn may call.
+pub const TOOLS_MAX: usize = 1024;
+
+/// Longest name of a function, in bytes; with it a header stays below harmony's 256 tokens however it is encoded.
+pub const NAME_BYTES_MAX: usize = 128;
+
+/// Fuel for building the lexer of one grammar.
+pub const COMPILE_FUEL_MAX: u64 = 1_000_000;
+
+/// Most symbols in the productions of one grammar.
+pub const GRAMMAR_SYMBOLS_MAX: usize = 200_000;
+
+/// Most wall-clock time for compiling all grammars of one turn.
+pub const COMPILE_TIME_MAX: Duration = Duration::from_millis(2_000);
+
+/// Most compilations at once in this process, those that were given up and still run included. Units: threads.
+pub const COMPILATIONS_MAX: usize = 8;
+
+/// Fuel of the lexer for one mask.
+pub const MASK_FUEL_MAX: u64 = 200_000;
+
+/// Most parser items for one mask.
+pub const MASK_ITEMS_MAX: usize = 50_000;
+
+/// Most parser items at one place of the text: the breadth of an ambiguous grammar.
+pub const MASK_ROW_ITEMS_MAX: usize = 2_000;
+
+/// Most states of the lexer of one grammar in one sequence, at one to two KiB each.
+pub const LEXER_STATES_MAX: usize = 50_000;
+
+/// The bounds that [`crate::compile`] keeps. Each field is explained at the constant of its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// [`SCHEMA_DEPTH_MAX`], levels.
+    pub schema_depth_max: usize,
+    /// [`SCHEMA_NODES_MAX`], subschemas.
+    pub schema_nodes_max: usize,
+    /// [`ENUM_VALUES_MAX`], values.
+    pub enum_values_max: usize,
+    /// [`GRAMMAR_BYTES_MAX`], bytes.
+    pub grammar_bytes_max: usize,
+    /// [`REGEX_BYTES_MAX`], bytes.
+    pub regex_bytes_max: usize,
+    /// [`REPETITIONS_MAX`], repetitions.
+    pub repetitions_max: u64,
+    /// [`TOOLS_MAX`], tools.
+    pub tools_max: usize,
+    /// [`COMPILE_FUEL_MAX`], fuel.
+    pub compile_fuel_max: u64,
+    /// [`GRAMMAR_SYMBOLS_MAX`], symbols.
+    pub grammar_symbols_max: usize,
+    /// [`COMPILE_TIME_MAX`].
+    pub compile_time_max: Duration,
+    /// [`MASK_FUEL_MAX`], fuel.
+    pub mask_fuel_max: u64,
+    /// [`MASK_ITEMS_MAX`], items.
+    pub mask_items_max: usize,
+    /// [`MASK_ROW_ITEMS_MAX`], items.
+    pub mask_row_items_max: usize,
+    /// [`LEXER_STATES_MAX`], states.
+    pub lexer_states_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            schema_depth_max: SCHEMA_DEPTH_MAX,
+            schema_nodes_max: SCHEMA_NODES_MAX,
+            enum_values_max: ENUM_VALUES_MAX,
+            grammar_bytes_max: GRAMMAR_BYTES_MAX,
+            regex_bytes_max: REGEX_BYTES_MAX,
+            repetitions_max: REPETITIONS_MAX,
+            tools_max: TOOLS_MAX,
+            compile_fuel_max: COMPILE_FUEL_MAX,
+            grammar_symbols_max: GRAMMAR_SYMBOLS_MAX,
+            compile_time_max: COMPILE_TIME_MAX,
+            mask_fuel_max: MASK_FUEL_MAX,
+            mask_items_max: MASK_ITEMS_MAX,
+            mask_row_items_max: MASK_ROW_ITEMS_MAX,
+            lexer_states_max: LEXER_STATES_MAX,
+        }
+    }
+}
