@@ -3,6 +3,7 @@
 //! [`Bytes`] is what the model room keeps: it derefs to `[u8]`, clones without copying, and keeps its map alive. A map
 //! and not a read, because the experts of the published checkpoints are most of a small machine's memory and the page
 //! cache may drop and reload them. [`Tensor`] adds the name, dtype and shape, and typed views for the small tensors.
+//! Who knows how mapped pages will be used says so: [`Bytes::release`], [`Bytes::will_need`], [`Bytes::read_at_random`].
 //!
 //! Nothing here knows what a tensor is for. What happens when a mapped file shrinks is in `bus_error.rs`.
 
@@ -148,6 +149,35 @@ impl Bytes {
         match &self.owner {
             Owner::Map(map) => Some(&map.path),
             Owner::Static(_) | Owner::Memory(_) => None,
+        }
+    }
+
+    /// Gives the mapped pages of these bytes back to the system; they are read from the file again when they are used
+    /// again. Nothing happens to bytes that are not mapped from a file, and nothing goes wrong if the system declines.
+    ///
+    /// Pages at both ends that hold neighbouring bytes too go with them.
+    pub fn release(&self) {
+        let Owner::Map(map) = &self.owner else { return };
+        let advice = memmap2::UncheckedAdvice::DontNeed;
+        // SAFETY: the map is a read-only view of a file, so pages that are dropped come back with the file's bytes:
+        // what a slice of them shows does not change, and no write can be lost.
+        let _ = unsafe { map.map.unchecked_advise_range(advice, self.range.start, self.range.len()) };
+    }
+
+    /// Has the system read the mapped pages of these bytes ahead of their use, as far as it likes to.
+    pub fn will_need(&self) {
+        self.advise(memmap2::Advice::WillNeed);
+    }
+
+    /// Tells the system that a few places of these mapped bytes will be read, so that it reads nothing around them.
+    pub fn read_at_random(&self) {
+        self.advise(memmap2::Advice::Random);
+    }
+
+    fn advise(&self, advice: memmap2::Advice) {
+        if let Owner::Map(map) = &self.owner {
+            // Advice that is not taken costs time and nothing else.
+            let _ = map.map.advise_range(advice, self.range.start, self.range.len());
         }
     }
 

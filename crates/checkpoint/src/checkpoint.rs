@@ -13,12 +13,14 @@ use std::path::{Path, PathBuf};
 use crate::bytes::{Bytes, MappedFile, Tensor};
 use crate::config::Config;
 use crate::config_json::{ConfigForm, parse_config, parse_generation_config};
+use crate::direct_file::DirectFile;
 use crate::error::Error;
+use crate::expert_reader::{ExpertReader, Place};
 use crate::gguf::{GgufModel, GgufTokenizer};
 use crate::names;
 use crate::part::{Dtype, ExpertFormat, LayerPart, Layout, Part};
 use crate::preset::Preset;
-use crate::safetensors::Entry;
+use crate::safetensors::{Entry, SafetensorsFile};
 use crate::shards::{Shards, read_bounded};
 use crate::synthetic;
 
@@ -181,7 +183,7 @@ impl Checkpoint {
         let (Source::HuggingFace(shards) | Source::Original(shards)) = &self.source else {
             return Vec::new();
         };
-        let describe = |file: &crate::safetensors::SafetensorsFile| WeightFile {
+        let describe = |file: &SafetensorsFile| WeightFile {
             path: file.path().to_path_buf(),
             num_bytes: file.num_bytes(),
             num_tensors: file.header().entries.len(),
@@ -222,6 +224,46 @@ impl Checkpoint {
             Source::Gguf(model) => model.tensor(&self.config, part),
         };
         found.ok_or_else(|| self.no_such_part(part))
+    }
+
+    /// A reader of single experts past the page cache; `None` for a checkpoint that is in no file.
+    ///
+    /// Errors: [`Error::Io`] when a weight file cannot be opened once more.
+    pub fn expert_reader(&self) -> Result<Option<ExpertReader>, Error> {
+        match &self.source {
+            Source::Synthetic { .. } | Source::Embedded { .. } => Ok(None),
+            Source::HuggingFace(shards) | Source::Original(shards) => {
+                let open = |file: &SafetensorsFile| DirectFile::open(file.path());
+                let files = shards.files().iter().map(open).collect::<Result<_, _>>()?;
+                let layers = (0..self.config.num_hidden_layers).map(|layer| {
+                    let parts = ExpertReader::parts(self.experts).iter();
+                    parts.map(|&part| self.expert_place(shards, Part::Layer(layer, part))).collect()
+                });
+                let layers = layers.collect::<Result<_, _>>()?;
+                Ok(Some(ExpertReader::published(&self.config, self.experts, files, layers)))
+            }
+            Source::Gguf(model) => {
+                let (gate_up, down) = match self.experts {
+                    ExpertFormat::Mxfp4 => (LayerPart::GateUpBlocks, LayerPart::DownBlocks),
+                    ExpertFormat::Bf16 => (LayerPart::GateUpBf16, LayerPart::DownBf16),
+                };
+                let stack = |layer, part| {
+                    let part = Part::Layer(layer, part);
+                    model.stack(&self.config, part).ok_or_else(|| self.no_such_part(part))
+                };
+                let layers = (0..self.config.num_hidden_layers)
+                    .map(|layer| Ok([stack(layer, gate_up)?, stack(layer, down)?]))
+                    .collect::<Result<_, Error>>()?;
+                let file = DirectFile::open(model.file().path())?;
+                Ok(Some(ExpertReader::gguf(&self.config, self.experts, file, layers)))
+            }
+        }
+    }
+
+    fn expert_place(&self, shards: &Shards, part: Part) -> Result<Place, Error> {
+        let (name, _) = self.name_and_shape(part);
+        let (file, entry) = shards.place(&name).ok_or_else(|| self.missing(shards, &name))?;
+        Ok(Place { name, file, offset: entry.range.start as u64 })
     }
 
     /// The folder's `tokenizer.json`, if it has one.

@@ -14,7 +14,9 @@ mod bytes;
 mod checkpoint;
 mod config;
 mod config_json;
+mod direct_file;
 mod error;
+mod expert_reader;
 mod gguf;
 mod mxfp4;
 mod names;
@@ -35,6 +37,7 @@ pub use config::{
 };
 pub use config_json::{ConfigForm, ParsedConfig, parse_config, parse_generation_config};
 pub use error::Error;
+pub use expert_reader::{ExpertBuffer, ExpertReader, ReadScratch};
 pub use gguf::{
     Dialect, GGUF_ALIGNMENT_MAX, GGUF_AXES_MAX, GGUF_KEYS_MAX, GGUF_LIST_DEPTH_MAX, GGUF_LIST_LEN_MAX,
     GGUF_NAME_BYTES_MAX, GGUF_STRING_BYTES_MAX, GGUF_TENSORS_MAX, GgmlType, GgufHeader, GgufList, GgufTensor,

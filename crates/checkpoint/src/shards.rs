@@ -73,8 +73,13 @@ impl Shards {
 
     /// The file and the entry of a tensor.
     pub(crate) fn find(&self, name: &str) -> Option<(&SafetensorsFile, &Entry)> {
+        self.place(name).map(|(file, entry)| (&self.files[file], entry))
+    }
+
+    /// The index of a tensor's file in [`Shards::files`], and its entry.
+    pub(crate) fn place(&self, name: &str) -> Option<(usize, &Entry)> {
         let &(file, entry) = self.places.get(name)?;
-        Some((&self.files[file], &self.files[file].header().entries[entry]))
+        Some((file, &self.files[file].header().entries[entry]))
     }
 
     /// The tensor's bytes.

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use gptoss_checkpoint::{
-    Checkpoint, Dtype, Error, ExpertFormat, LayerPart, Layout, Outline, Part, Preset, SafetensorsFile,
-    SynthRequest, WriteLayout, mxfp4_value, write_safetensors, write_synthetic,
+    Checkpoint, Dtype, Error, ExpertFormat, LayerPart, Layout, Outline, Part, Preset, ReadScratch,
+    SafetensorsFile, SynthRequest, WriteLayout, mxfp4_value, write_safetensors, write_synthetic,
 };
 
 const SEED: u64 = 5;
@@ -268,4 +268,53 @@ fn an_embedded_checkpoint_is_the_folder_it_was_made_from() {
     }
     let error = Checkpoint::embedded(&files[..2]).unwrap_err();
     assert!(error.to_string().contains("model.safetensors"), "{error}");
+}
+
+/// A reader gives, expert by expert, what the tensors hold.
+#[test]
+fn experts_read_one_by_one_are_the_slices_of_their_tensors() {
+    for layout in [WriteLayout::Hf, WriteLayout::Bf16, WriteLayout::Original] {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoint = write(layout, Some(2), &folder.path().join("model"));
+        let reader = checkpoint.expert_reader().unwrap().expect("there are files");
+        let parts: &[LayerPart] = match layout {
+            WriteLayout::Bf16 => &[LayerPart::GateUpBf16, LayerPart::DownBf16],
+            _ => &[
+                LayerPart::GateUpBlocks,
+                LayerPart::GateUpScales,
+                LayerPart::DownBlocks,
+                LayerPart::DownScales,
+            ],
+        };
+        let mut buffer = reader.new_buffer().unwrap();
+        for (layer, expert) in [(0, 0), (1, 3), (0, 2), (1, 0)] {
+            let num_bytes = reader.read(layer, expert, &mut buffer, &mut ReadScratch::default()).unwrap();
+            assert_eq!(num_bytes, reader.expert_bytes());
+            for &part in parts {
+                let tensor = checkpoint.tensor(Part::Layer(layer, part)).unwrap();
+                let share = tensor.bytes.len() / checkpoint.config().num_local_experts;
+                assert!(
+                    buffer.part(part) == &tensor.bytes[expert * share..][..share],
+                    "{layer} {expert} {part:?}"
+                );
+                assert_eq!(reader.name(layer, part), tensor.name);
+            }
+        }
+    }
+    let synthetic = Checkpoint::synthetic(Preset::Tiny, SEED, None).unwrap();
+    assert!(synthetic.expert_reader().unwrap().is_none());
+}
+
+/// What is released or advised on reads as before.
+#[test]
+fn advice_changes_no_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = write(WriteLayout::Hf, Some(1), &folder.path().join("model"));
+    let bytes = checkpoint.tensor(Part::Layer(0, LayerPart::GateUpBlocks)).unwrap().bytes;
+    let before = bytes.to_vec();
+    bytes.read_at_random();
+    bytes.release();
+    assert!(bytes[..] == before[..]);
+    bytes.will_need();
+    assert!(bytes[..] == before[..]);
 }

@@ -10,6 +10,8 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::memory_budget::MemorySize;
+
 /// Talk to OpenAI's open-weight gpt-oss models on your own hardware.
 #[derive(Debug, Parser)]
 #[command(name = "gptoss", version, arg_required_else_help = true, after_help = TRY)]
@@ -162,6 +164,9 @@ pub struct ComputeArgs {
     /// Threads to compute with [default: all]; the numbers do not depend on it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+    /// Memory that weights and KV cache may take, such as 8GiB; experts beyond it stay on disk [default: files are mapped whole]
+    #[arg(long, value_name = "SIZE", value_parser = MemorySize::from_str)]
+    pub memory: Option<MemorySize>,
 }
 
 /// `gptoss inspect`.
@@ -176,6 +181,9 @@ pub struct InspectArgs {
     /// fast or exact: decides the bytes of the KV cache
     #[arg(long, value_enum, default_value_t = PrecisionArg::Fast)]
     pub precision: PrecisionArg,
+    /// Plan for this much memory, such as 8GiB: experts beyond it stay on disk
+    #[arg(long, value_name = "SIZE", value_parser = MemorySize::from_str)]
+    pub memory: Option<MemorySize>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -508,6 +516,7 @@ mod tests {
             "--context 0",
             "--threads 0",
             "--precision half",
+            "--memory 8",
             "--effort max",
             "--date 2026-13-01",
             "--date soon",

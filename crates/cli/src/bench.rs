@@ -31,7 +31,8 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     let cases = cases(args, &opened)?;
     let load_average = system::load_average();
     let mut ceiling = Ceiling::new();
-    let (model, starts) = Starts::measure(args, &opened)?;
+    let context = cases.iter().map(Case::context).max().unwrap_or(1);
+    let (model, starts) = Starts::measure(args, &opened, context)?;
     let mut measured: Vec<Measured> = cases.iter().map(|case| Measured::new(*case)).collect();
     for repeat in 0..args.repeat {
         for measured in &mut measured {

@@ -17,6 +17,7 @@ use gptoss_harmony::{
     Conversation, DeveloperContent, FunctionTool, Message, ReasoningEffort, RenderOptions, SystemContent,
     Vocab, render,
 };
+use gptoss_model::{ExpertTraffic, Model};
 use gptoss_turn::{Outcome, Priority, TurnEvent, TurnOptions, run_turn};
 
 use crate::args::{Date, Effort, GenerationArgs, SamplingArgs};
@@ -79,6 +80,7 @@ pub struct Speaker {
     /// How turns are taken.
     pub options: TurnOptions,
     engine: EngineHandle,
+    model: Arc<Model>,
     vocab: Arc<Vocab>,
 }
 
@@ -106,6 +108,11 @@ impl Speaker {
         Ok(outcome?)
     }
 
+    /// What has been read from disk; `None` when the whole model is in memory.
+    pub fn expert_traffic(&self) -> Option<ExpertTraffic> {
+        self.model.expert_traffic()
+    }
+
     /// Tokens of a whole conversation. Units: tokens.
     pub fn max_context(&self) -> usize {
         self.engine.limits().max_context
@@ -125,7 +132,7 @@ pub fn prepare(args: &GenerationArgs) -> Result<(Speaker, Setup)> {
     let vocab = opened.vocab()?;
     render(&vocab, &setup.conversation(&[]), RenderOptions::default())
         .context("the functions cannot be rendered")?;
-    let model = opened.load(&args.compute)?;
+    let model = Arc::new(opened.load(&args.compute, context)?);
     let options = TurnOptions {
         sampling,
         max_new_tokens: args.max_tokens.map(|tokens| tokens as usize),
@@ -134,9 +141,15 @@ pub fn prepare(args: &GenerationArgs) -> Result<(Speaker, Setup)> {
     };
     // The thread ends when the speaker, which holds the only handle, is gone.
     let (engine, _thread) =
-        Engine::new(Arc::new(model), context).spawn().context("cannot start the engine's thread")?;
-    let speaker =
-        Speaker { name: opened.source.name(), is_demo: opened.source.is_demo(), options, engine, vocab };
+        Engine::new(Arc::clone(&model), context).spawn().context("cannot start the engine's thread")?;
+    let speaker = Speaker {
+        name: opened.source.name(),
+        is_demo: opened.source.is_demo(),
+        options,
+        engine,
+        model,
+        vocab,
+    };
     Ok((speaker, setup))
 }
 

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use gptoss_checkpoint::{Config, ConfigForm, ExpertFormat, Layout, PRESETS, Preset};
-use gptoss_model::{ModelConfig, PartCount, Term, memory, parameters};
+use gptoss_model::{ModelConfig, PartCount, Term, memory, parameters, plan_memory};
 use serde_json::{Value, json};
 
 use crate::args::{InspectArgs, PrecisionArg};
@@ -61,12 +61,17 @@ impl Report {
         let model = ModelConfig::from_checkpoint(&config)?;
         let expert_format = opened.checkpoint.expert_format();
         let context = context(args.context, &config, &opened.source)?;
+        let precision = precision(args.precision);
+        let terms = match args.memory {
+            Some(size) => plan_memory(&opened.checkpoint, context, precision, size.bytes)?.terms,
+            None => memory(&model, &opened.checkpoint.part_bytes(), context, precision),
+        };
         Ok(Report {
             name: opened.source.name(),
             is_demo: opened.source.is_demo(),
             stored: stored(opened),
             parts: parameters(&model),
-            terms: memory(&model, &opened.checkpoint.part_bytes(), context, precision(args.precision)),
+            terms,
             config,
             expert_format,
             context,

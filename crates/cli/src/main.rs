@@ -18,6 +18,7 @@ mod hub;
 mod input;
 mod inspect;
 mod interrupt;
+mod memory_budget;
 mod model_source;
 mod output;
 mod parse;

@@ -14,13 +14,13 @@ use anyhow::{Context, Result, anyhow};
 use gptoss_checkpoint::{Checkpoint, Config, PUBLISHED_VOCAB_SIZE, Preset};
 use gptoss_harmony::{GgufTokens, MultiDigit, Vocab};
 use gptoss_kernels::Pool;
-use gptoss_model::{Model, Precision};
+use gptoss_model::{LoadOptions, Model, Precision};
 
 use crate::args::{ComputeArgs, PrecisionArg};
 use crate::failure::usage;
 use crate::generation_config::GenerationConfig;
 use crate::progress::{Progress, Unit};
-use crate::{demo, hub};
+use crate::{demo, hub, memory_budget};
 
 /// The number of control tokens that follow the ranks of a truncated vocabulary.
 const NUM_CONTROLS: usize = 9;
@@ -244,14 +244,24 @@ impl Opened {
         Ok(Some(vocab))
     }
 
-    /// Reads the weights, with a progress bar where that takes time.
-    pub fn load(&self, compute: &ComputeArgs) -> Result<Model> {
+    /// Reads the weights, with a progress bar where that takes time; `--memory` is planned for `context` tokens.
+    pub fn load(&self, compute: &ComputeArgs, context: usize) -> Result<Model> {
+        let precision = precision(compute.precision);
+        let cannot = || format!("cannot load {}", self.source.name());
+        let expert_slots = match compute.memory {
+            None => None,
+            Some(size) => {
+                let plan = memory_budget::plan(&self.checkpoint, context, precision, size);
+                plan.with_context(cannot)?.expert_slots
+            }
+        };
+        let options = LoadOptions { precision, expert_slots };
         let mut progress = Progress::new(format!("opening {}", self.source.name()), Unit::Bytes);
         let pool = Pool::new(threads(compute));
-        let model = Model::load(&self.checkpoint, precision(compute.precision), pool, &mut |done, total| {
+        let model = Model::load_with(&self.checkpoint, &options, pool, &mut |done, total| {
             progress.set(done, total);
         });
-        model.with_context(|| format!("cannot load {}", self.source.name()))
+        model.with_context(cannot)
     }
 }
 

@@ -17,6 +17,7 @@ use crate::failure::usage;
 use crate::generation::{self, Setup, Speaker};
 use crate::input::{self, Source};
 use crate::interrupt::{EXIT_INTERRUPTED, Interrupt, SecondPress};
+use crate::memory_budget;
 use crate::progress::{Progress, Unit};
 use crate::terminal::{self, Style};
 
@@ -33,6 +34,8 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     if args.json {
         let object = report(&speaker, &setup, &outcome);
         input::write_json_line(&mut io::stdout().lock(), &object)?;
+    } else if let Some(traffic) = speaker.expert_traffic() {
+        writeln!(io::stderr(), "{}", memory_budget::traffic_line(&traffic))?;
     }
     ending(args, &outcome)
 }
@@ -202,6 +205,7 @@ fn report(speaker: &Speaker, setup: &Setup, outcome: &Outcome) -> Value {
             "prefill_tokens_per_second": usage.prefill_tokens_per_second(),
             "decode_tokens_per_second": usage.decode_tokens_per_second(),
         },
+        "disk": memory_budget::traffic_json(speaker.expert_traffic().as_ref()),
         "temperature": sampling.temperature,
         "seed": sampling.seed,
     })

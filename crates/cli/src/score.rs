@@ -17,6 +17,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::args::{ComputeArgs, PrecisionArg, ScoreArgs};
+use crate::failure::usage;
 use crate::input::{self, Source};
 use crate::model_source::Opened;
 use crate::output::Target;
@@ -41,7 +42,7 @@ pub fn run(args: &ScoreArgs) -> Result<ExitCode> {
     let opened = Opened::from_argument(&args.model)?;
     let tokens = read_tokens(args, &opened)?;
     check_tokens(&tokens, &opened)?;
-    let scored = Scored::load(&opened, args)?;
+    let scored = Scored::load(&opened, args, tokens.len())?;
     let scores = match &target {
         None => scored.run(&tokens, &mut |_| Ok(()))?,
         Some(target) => write_logits(target, &scored, &tokens)?,
@@ -95,11 +96,16 @@ struct Scored {
 }
 
 impl Scored {
-    fn load(opened: &Opened, args: &ScoreArgs) -> Result<Scored> {
+    fn load(opened: &Opened, args: &ScoreArgs, num_tokens: usize) -> Result<Scored> {
         let compares = args.compute.precision == PrecisionArg::Fast && !args.no_kl;
+        if compares && args.compute.memory.is_some() {
+            return Err(usage(
+                "--memory is for one model, and fast mode is compared with exact mode\nadd --no-kl",
+            ));
+        }
         let exact = ComputeArgs { precision: PrecisionArg::Exact, ..args.compute.clone() };
-        let exact = if compares { Some(opened.load(&exact)?) } else { None };
-        Ok(Scored { model: opened.load(&args.compute)?, exact })
+        let exact = if compares { Some(opened.load(&exact, num_tokens)?) } else { None };
+        Ok(Scored { model: opened.load(&args.compute, num_tokens)?, exact })
     }
 
     /// Computes every row of logits in order, shows each to `on_row`, and keeps the scores.

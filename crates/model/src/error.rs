@@ -1,6 +1,7 @@
 //! What can go wrong in this room, with the facts a person needs.
 //!
-//! Entry point: [`Error`]. `Checkpoint` and `NanScale` speak about the weights and come from `Model::load`; the others from a forward pass or its cache. `ForeignCache`, `Rollback` and `NonFiniteLogits` are
+//! Entry point: [`Error`]. `Checkpoint` and `NanScale` speak about the weights and come from loading, or from a forward pass
+//! whose experts are on disk; `BudgetTooSmall`, `NotOnDisk` and `NoThread` come before it; the others from a forward pass or its cache. `ForeignCache`, `Rollback` and `NonFiniteLogits` are
 //! not the fault of a caller's data: the first two are mistakes in the calling code, the last is what damaged weights
 //! look like when nothing else gives them away.
 //!
@@ -29,6 +30,29 @@ pub enum Error {
         /// Block of 32 numbers in the row.
         block: usize,
     },
+    /// The budget does not hold what must be in memory.
+    #[error(
+        "{budget} bytes of memory are too few for this model: {smallest} are the least, {:.2} GB (everything but the \
+         experts, and one expert); give it more, or a shorter context", *.smallest as f64 / 1e9 + 0.005
+    )]
+    BudgetTooSmall {
+        /// Bytes offered.
+        budget: u64,
+        /// Bytes needed.
+        smallest: u64,
+    },
+    /// A model that does not fit the budget is in no file that its experts could be read from.
+    #[error(
+        "the model needs {needed} bytes, more than it may take, and its experts cannot be read from disk, because it is in \
+         no file; write it to one (gptoss synth), or give it more memory"
+    )]
+    NotOnDisk {
+        /// Bytes that the whole model needs.
+        needed: u64,
+    },
+    /// The system refused a thread that reads experts.
+    #[error("the system refused a thread for reading: {0}; close other programs")]
+    NoThread(std::io::Error),
     /// A token id has no row in the embedding.
     #[error("token {index} has the id {token}, but the vocabulary has {vocab_size} ids (0 to {})", vocab_size - 1)]
     TokenOutsideVocabulary {

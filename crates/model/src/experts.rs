@@ -6,7 +6,8 @@
 //! expert that takes every token with weight 1.
 //!
 //! In fast precision the inputs of both products are int8 per 32 numbers, if the experts are MXFP4. Products with
-//! bf16 experts are exact in either precision.
+//! bf16 experts are exact in either precision. Experts that are on disk come in the order in which they are in memory,
+//! which changes no number: each writes the rows of its own places.
 //!
 //! It does not know attention, the cache or the layer's number.
 
@@ -15,22 +16,45 @@ use gptoss_kernels::{
     top_k_softmax,
 };
 
+use crate::Error;
 use crate::block::{Step, Workspace, add, for_each_row, linear, normalize};
 use crate::config::Precision;
-use crate::weights::{ExpertMatrices, MlpWeights};
+use crate::weights::{Expert, ExpertMatrices, MlpWeights};
 
 /// Adds the MLP's result to `hidden [T, C]`.
 ///
+/// Errors: what reading an expert from disk met; `hidden` is as before then.
+///
 /// Source: spec of the architecture, section 1.5.
-pub(crate) fn mlp_block(step: &Step<'_>, weights: &MlpWeights, hidden: &mut [f32], work: &mut Workspace) {
+pub(crate) fn mlp_block(
+    step: &Step<'_>,
+    weights: &MlpWeights,
+    hidden: &mut [f32],
+    work: &mut Workspace,
+) -> Result<(), Error> {
     let width = step.config.hidden_size;
     let normed = &mut work.normed[..step.num_tokens * width];
     normalize(step.pool, normed, hidden, &weights.norm, step.config.rms_norm_eps);
     let routing = Routing::new(step, weights, &work.normed);
-    for expert in 0..step.config.expert_slots() {
-        let places = routing.first_place[expert]..routing.first_place[expert + 1];
-        if !places.is_empty() {
-            run_expert(step, weights, expert, &routing, work);
+    match &weights.experts {
+        ExpertMatrices::Streamed { cache, layer, format } => {
+            let mut pass = cache.pass(*layer, &routing.takers(), step.num_tokens);
+            while let Some((expert, buffer)) = pass.next()? {
+                run_expert(step, weights, expert, Expert::in_buffer(buffer, *format), &routing, work);
+            }
+        }
+        ExpertMatrices::Mxfp4 { gate_up, down } => {
+            for (expert, _) in routing.takers() {
+                let matrices = Expert::Mxfp4 { gate_up: gate_up.expert(expert), down: down.expert(expert) };
+                run_expert(step, weights, expert, matrices, &routing, work);
+            }
+        }
+        ExpertMatrices::Bf16 { gate_up, down } => {
+            let width = step.config.hidden_size * step.config.intermediate_size;
+            for (expert, _) in routing.takers() {
+                let [gate_up, down] = [gate_up.bf16_part(expert, 2 * width), down.bf16_part(expert, width)];
+                run_expert(step, weights, expert, Expert::Bf16 { gate_up, down }, &routing, work);
+            }
         }
     }
     let active = step.config.active_experts();
@@ -47,6 +71,7 @@ pub(crate) fn mlp_block(step: &Step<'_>, weights: &MlpWeights, hidden: &mut [f32
         }
     });
     add(hidden, update);
+    Ok(())
 }
 
 /// Who goes where. A choice is a token's a-th expert, `token * A + a`; places are choices sorted by expert, tokens
@@ -80,6 +105,12 @@ impl Routing {
         Routing::sorted(&experts, gates, step.config.expert_slots(), active)
     }
 
+    /// The experts that some token goes to, ascending, each with its number of tokens.
+    fn takers(&self) -> Vec<(usize, usize)> {
+        let counts = self.first_place.windows(2).map(|places| places[1] - places[0]);
+        counts.enumerate().filter(|(_, tokens)| *tokens > 0).collect()
+    }
+
     /// Sorts choices by expert, by counting.
     fn sorted(experts: &[u32], weights: Vec<f32>, num_experts: usize, active: usize) -> Routing {
         let mut first_place = vec![0; num_experts + 1];
@@ -106,7 +137,14 @@ impl Routing {
 }
 
 /// Computes one expert for all its tokens; the results go to its places in `work.expert_rows`.
-fn run_expert(step: &Step<'_>, weights: &MlpWeights, expert: usize, routing: &Routing, work: &mut Workspace) {
+fn run_expert(
+    step: &Step<'_>,
+    weights: &MlpWeights,
+    expert: usize,
+    matrices: Expert<'_>,
+    routing: &Routing,
+    work: &mut Workspace,
+) {
     let [width, inner] = [step.config.hidden_size, step.config.intermediate_size];
     let places = routing.first_place[expert]..routing.first_place[expert + 1];
     let rows = places.len();
@@ -121,38 +159,22 @@ fn run_expert(step: &Step<'_>, weights: &MlpWeights, expert: usize, routing: &Ro
     let down_bias = &weights.down_bias[expert * width..][..width];
     let down_dims = LinearDims { t: rows, n: width, k: inner };
     let activated = &mut work.activated[..rows * inner];
-    match (&weights.experts, step.precision) {
-        (ExpertMatrices::Mxfp4 { gate_up: up, down }, Precision::Fast) => {
+    match (matrices, step.precision) {
+        (Expert::Mxfp4 { gate_up: up, down }, Precision::Fast) => {
             quantize_q8(step.pool, &mut work.normed_q8, gathered, rows, width);
-            linear_mxfp4_q8(
-                step.pool,
-                gate_up,
-                &work.normed_q8,
-                up.expert(expert),
-                Some(gate_up_bias),
-                up_dims,
-            );
+            linear_mxfp4_q8(step.pool, gate_up, &work.normed_q8, up, Some(gate_up_bias), up_dims);
             activate(step, activated, gate_up);
             quantize_q8(step.pool, &mut work.activated_q8, activated, rows, inner);
-            linear_mxfp4_q8(
-                step.pool,
-                out,
-                &work.activated_q8,
-                down.expert(expert),
-                Some(down_bias),
-                down_dims,
-            );
+            linear_mxfp4_q8(step.pool, out, &work.activated_q8, down, Some(down_bias), down_dims);
         }
-        (ExpertMatrices::Mxfp4 { gate_up: up, down }, Precision::Exact) => {
-            linear_mxfp4_exact(step.pool, gate_up, gathered, up.expert(expert), Some(gate_up_bias), up_dims);
+        (Expert::Mxfp4 { gate_up: up, down }, Precision::Exact) => {
+            linear_mxfp4_exact(step.pool, gate_up, gathered, up, Some(gate_up_bias), up_dims);
             activate(step, activated, gate_up);
-            linear_mxfp4_exact(step.pool, out, activated, down.expert(expert), Some(down_bias), down_dims);
+            linear_mxfp4_exact(step.pool, out, activated, down, Some(down_bias), down_dims);
         }
-        (ExpertMatrices::Bf16 { gate_up: up, down }, _) => {
-            let up = up.bf16_part(expert, width * 2 * inner);
+        (Expert::Bf16 { gate_up: up, down }, _) => {
             linear_bf16_transposed(step.pool, gate_up, gathered, up, Some(gate_up_bias), up_dims);
             activate(step, activated, gate_up);
-            let down = down.bf16_part(expert, inner * width);
             linear_bf16_transposed(step.pool, out, activated, down, Some(down_bias), down_dims);
         }
     }

@@ -12,6 +12,8 @@
 //!
 //! It does not know text or sampling.
 
+use std::sync::Arc;
+
 use gptoss_checkpoint::Checkpoint;
 use gptoss_kernels::{Pool, Rope, YarnParams};
 
@@ -20,6 +22,7 @@ use crate::batch::{Batch, Segment};
 use crate::block::{Rows, Step, Workspace, attention_block, normalize, product};
 use crate::config::{ModelConfig, Precision};
 use crate::cost::{TokenCost, token_cost};
+use crate::expert_cache::{ExpertCache, ExpertTraffic};
 use crate::experts::mlp_block;
 use crate::kv_cache::KvCache;
 use crate::kv_store::{BLOCK_TOKENS, KvBytes, KvStore, StoreShape, StoreSizes};
@@ -40,14 +43,26 @@ pub struct Model {
     config: ModelConfig,
     precision: Precision,
     weights: Weights,
+    /// The experts that are on disk, which the layers share.
+    experts: Option<Arc<ExpertCache>>,
     rope: Rope,
     pool: Pool,
     chunk_tokens: usize,
 }
 
+/// How a model is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// The arithmetic.
+    pub precision: Precision,
+    /// How many experts, of all layers together, are held in memory at a time while all are on disk, as
+    /// [`MemoryPlan`](crate::MemoryPlan) says; `None` takes all where the checkpoint has them.
+    pub expert_slots: Option<usize>,
+}
+
 impl Model {
-    /// Takes a checkpoint's weights into use. Matrices stay where the checkpoint has them; `progress` is told
-    /// `(bytes done, bytes in all)` after each tensor.
+    /// Takes a checkpoint's weights into use, as [`Model::load_with`] does with the experts where the checkpoint has
+    /// them.
     ///
     /// Errors: `Checkpoint` and `NanScale` name the tensor.
     pub fn load(
@@ -56,8 +71,30 @@ impl Model {
         pool: Pool,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Model, Error> {
+        Model::load_with(checkpoint, &LoadOptions { precision, expert_slots: None }, pool, progress)
+    }
+
+    /// Takes a checkpoint's weights into use. Matrices stay where the checkpoint has them; `progress` is told
+    /// `(bytes done, bytes in all)` after each tensor.
+    ///
+    /// Errors: `Checkpoint` and `NanScale` name the tensor; `NotOnDisk` and `NoThread` when experts shall stay on disk.
+    pub fn load_with(
+        checkpoint: &Checkpoint,
+        options: &LoadOptions,
+        pool: Pool,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Model, Error> {
+        let precision = options.precision;
         let config = ModelConfig::from_checkpoint(checkpoint.config())?;
-        let weights = load(checkpoint, &config, &pool, progress)?;
+        let experts = match options.expert_slots {
+            None => None,
+            Some(slots) => {
+                let needed = checkpoint.tensor_bytes();
+                let reader = checkpoint.expert_reader()?.ok_or(Error::NotOnDisk { needed })?;
+                Some(Arc::new(ExpertCache::new(reader, &config, slots)?))
+            }
+        };
+        let weights = load(checkpoint, &config, experts.as_ref(), &pool, progress)?;
         let yarn = YarnParams {
             factor: config.yarn.factor,
             beta_fast: config.yarn.beta_fast,
@@ -66,7 +103,12 @@ impl Model {
             truncate: config.yarn.truncate,
         };
         let rope = Rope::yarn(config.head_dim, config.rope_theta, &yarn);
-        Ok(Model { config, precision, weights, rope, pool, chunk_tokens: CHUNK_TOKENS_MAX })
+        Ok(Model { config, precision, weights, experts, rope, pool, chunk_tokens: CHUNK_TOKENS_MAX })
+    }
+
+    /// What has been read from disk since the model was loaded; `None` when all its weights are in memory.
+    pub fn expert_traffic(&self) -> Option<ExpertTraffic> {
+        self.experts.as_ref().map(|experts| experts.traffic())
     }
 
     /// The same model with another chunk, at least 1: results are the same bits, workspace and speed differ.
@@ -126,7 +168,7 @@ impl Model {
     /// Appends the batch's tokens to `cache` and gives the logits that it asks for.
     ///
     /// Errors: `TokenOutsideVocabulary`, `ContextExceeded`, `ForeignCache` before anything is computed;
-    /// `NonFiniteLogits`.
+    /// `NonFiniteLogits`; with experts on disk, `Checkpoint` and `NanScale`.
     pub fn forward(&self, batch: &Batch<'_>, cache: &mut KvCache) -> Result<Logits, Error> {
         let mut rows = Vec::with_capacity(batch.num_logit_rows() * self.config.vocab_size);
         self.forward_rows(batch, cache, &mut |_, row| rows.extend_from_slice(row))?;
@@ -153,7 +195,7 @@ impl Model {
             cache.begin_chunk(tokens.len());
             let (store, place) = cache.place();
             let segment = Segment { tokens, first_position, place, logits: batch.logits };
-            let hidden = self.layers(&[segment], store, &mut work);
+            let hidden = self.layers(&[segment], store, &mut work)?;
             cache.end_chunk(tokens.len());
             let wanted: Vec<usize> =
                 (0..tokens.len()).filter(|row| all_wanted.contains(&(first_row + row))).collect();
@@ -180,7 +222,7 @@ impl Model {
     /// A sequence's numbers are those it would have alone. One whose logits are not finite fails alone.
     ///
     /// Errors: `TokenOutsideVocabulary`, `SegmentLength`, `SegmentPlace`, `ForeignCache` before anything is computed; of one segment
-    /// `NonFiniteLogits`.
+    /// `NonFiniteLogits`; of all, with experts on disk, `Checkpoint` and `NanScale`.
     pub fn forward_segments(
         &self,
         segments: &[Segment<'_>],
@@ -189,7 +231,7 @@ impl Model {
         self.check_segments(segments, store)?;
         let num_tokens = segments.iter().map(|segment| segment.tokens.len()).sum::<usize>();
         let mut work = Workspace::new(&self.config, num_tokens.max(1));
-        let hidden = self.layers(segments, store, &mut work);
+        let hidden = self.layers(segments, store, &mut work)?;
         let vocab_size = self.config.vocab_size;
         let mut answers: Vec<Result<Logits, Error>> =
             segments.iter().map(|_| Ok(Logits { vocab_size, rows: Vec::new() })).collect();
@@ -262,13 +304,23 @@ impl Model {
     }
 
     /// The residual stream `[T, C]` of a step after all layers, segment after segment; its rows are then in the store.
-    fn layers(&self, segments: &[Segment<'_>], store: &mut KvStore, work: &mut Workspace) -> Vec<f32> {
+    ///
+    /// Errors: what reading an expert from disk met; the rows are not in the store then.
+    fn layers(
+        &self,
+        segments: &[Segment<'_>],
+        store: &mut KvStore,
+        work: &mut Workspace,
+    ) -> Result<Vec<f32>, Error> {
         let width = self.config.hidden_size;
         let tokens = || segments.iter().flat_map(|segment| segment.tokens);
         let num_tokens = tokens().count();
         let mut hidden = vec![0.0; num_tokens * width];
         for (row, &token) in hidden.chunks_exact_mut(width).zip(tokens()) {
             self.weights.embedding.dense().row(row, token as usize);
+        }
+        if self.weights.embedding_on_disk {
+            self.weights.embedding.release();
         }
         let mut first_row = 0;
         let rows: Vec<Rows<'_>> = segments
@@ -289,9 +341,9 @@ impl Model {
         };
         for (layer, weights) in self.weights.layers.iter().enumerate() {
             attention_block(&step, layer, &weights.attention, store, &mut hidden, work);
-            mlp_block(&step, &weights.mlp, &mut hidden, work);
+            mlp_block(&step, &weights.mlp, &mut hidden, work)?;
         }
-        hidden
+        Ok(hidden)
     }
 
     /// Shows the logits `[V]` of the wanted `rows` of `hidden [T, C]` in order, making `LOGIT_ROWS_MAX` at a time.

@@ -2,7 +2,8 @@
 //!
 //! Entry points: [`Model::load`] takes a checkpoint's weights into use, [`Model::new_cache`] and [`Model::forward`]
 //! turn tokens into logits, [`Model::new_store`] and [`Model::forward_segments`] those of many sequences in one step;
-//! [`parameters`] and [`memory`] answer how large a model is from its config alone. Any
+//! [`parameters`] and [`memory`] answer how large a model is from its config alone, and [`plan_memory`] how much of it a
+//! budget holds, the rest staying on disk. Any
 //! member of the family runs by its config: mixture-of-experts or dense, any number of heads, layers and windows.
 //!
 //! One contract above all: a row of logits is a function of the tokens before it and of the precision, to the bit. It
@@ -19,6 +20,8 @@ mod block;
 mod config;
 mod cost;
 mod error;
+mod expert_cache;
+mod expert_demand;
 mod experts;
 mod forward;
 mod kv_cache;
@@ -26,6 +29,7 @@ mod kv_store;
 mod load;
 mod logits;
 mod memory;
+mod memory_plan;
 mod parameters;
 mod tile_probe;
 mod weights;
@@ -34,10 +38,12 @@ pub use batch::{Batch, LogitRows, Segment};
 pub use config::{LayerKind, ModelConfig, Precision};
 pub use cost::TokenCost;
 pub use error::Error;
-pub use forward::{CHUNK_TOKENS_MAX, LOGIT_ROWS_MAX, Model};
+pub use expert_cache::ExpertTraffic;
+pub use forward::{CHUNK_TOKENS_MAX, LOGIT_ROWS_MAX, LoadOptions, Model};
 pub use kv_cache::KvCache;
 pub use kv_store::{BLOCK_TOKENS, KvBytes, KvPlace, KvStore, StoreSizes};
 pub use logits::{Logits, argmax, log_prob, log_sum_exp};
 pub use memory::{Term, memory};
+pub use memory_plan::{MemoryPlan, PROGRAM_BYTES, plan_memory};
 pub use parameters::{PartCount, parameters};
 pub use tile_probe::TileProbe;

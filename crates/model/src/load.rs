@@ -4,10 +4,11 @@
 //! aligned bytes: the map itself, or a copy of the one tensor that a file left on an odd address. Here remains the
 //! question that needs the bytes: does an MXFP4 tensor contain the scale NaN? Its scales, one byte in seventeen, are
 //! read once, by all threads, so that the answer is a message with tensor and expert and not a conversation full of
-//! NaN.
+//! NaN. Experts that stay on disk are looked at when they are read.
 //!
 //! It does not know how the weights are used.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gptoss_checkpoint::{Checkpoint, ExpertFormat, LayerPart, Part, Tensor};
@@ -15,6 +16,7 @@ use gptoss_kernels::Pool;
 
 use crate::Error;
 use crate::config::ModelConfig;
+use crate::expert_cache::ExpertCache;
 use crate::weights::{
     AttentionWeights, ExpertMatrices, LayerWeights, Linear, Matrix, MlpWeights, Mxfp4Matrices, Weights,
 };
@@ -24,23 +26,37 @@ const NAN_SCALE: u8 = 255;
 /// Bytes of scales that one task of the NaN scan reads.
 const SCAN_TASK_BYTES: usize = 1 << 18;
 
-/// Reads all weights; `progress` is told `(bytes done, bytes in all)` after every tensor.
+/// Reads all weights, the experts' matrices only if they are not in the care of `experts`; `progress` is told
+/// `(bytes done, bytes in all)` after every tensor.
 ///
 /// Errors: `Checkpoint` when a tensor cannot be read; `NanScale`.
 pub(crate) fn load(
     checkpoint: &Checkpoint,
     config: &ModelConfig,
+    experts: Option<&Arc<ExpertCache>>,
     pool: &Pool,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Weights, Error> {
-    let bytes_total = checkpoint.tensor_bytes();
-    let mut loader = Loader { checkpoint, config, pool, progress, bytes_done: 0, bytes_total };
+    let is_read = |part| experts.is_none() || !is_expert_matrix(part);
+    let parts = checkpoint.part_bytes().into_iter().filter(|(part, _)| is_read(*part));
+    let bytes_total = parts.map(|(_, bytes)| bytes).sum();
+    let mut loader = Loader { checkpoint, config, experts, pool, progress, bytes_done: 0, bytes_total };
     loader.weights()
+}
+
+/// Whether a part is matrices of the experts, which can stay on disk.
+pub(crate) fn is_expert_matrix(part: Part) -> bool {
+    use LayerPart::{DownBf16, DownBlocks, DownScales, GateUpBf16, GateUpBlocks, GateUpScales};
+    matches!(
+        part,
+        Part::Layer(_, GateUpBlocks | GateUpScales | DownBlocks | DownScales | GateUpBf16 | DownBf16)
+    )
 }
 
 struct Loader<'a> {
     checkpoint: &'a Checkpoint,
     config: &'a ModelConfig,
+    experts: Option<&'a Arc<ExpertCache>>,
     pool: &'a Pool,
     progress: &'a mut dyn FnMut(u64, u64),
     bytes_done: u64,
@@ -55,7 +71,12 @@ impl Loader<'_> {
             .collect::<Result<_, Error>>()?;
         let final_norm = self.vector(Part::FinalNorm)?;
         let unembedding = self.matrix(Part::Unembedding)?;
-        Ok(Weights { embedding, layers, final_norm, unembedding })
+        let embedding_on_disk = self.experts.is_some();
+        if embedding_on_disk {
+            embedding.read_at_random();
+            unembedding.will_need();
+        }
+        Ok(Weights { embedding, embedding_on_disk, layers, final_norm, unembedding })
     }
 
     fn attention(&mut self, layer: usize) -> Result<AttentionWeights, Error> {
@@ -75,12 +96,13 @@ impl Loader<'_> {
             0 => None,
             _ => Some(self.linear(layer, LayerPart::RouterWeight, LayerPart::RouterBias)?),
         };
-        let experts = match self.checkpoint.expert_format() {
-            ExpertFormat::Mxfp4 => ExpertMatrices::Mxfp4 {
+        let experts = match (self.experts, self.checkpoint.expert_format()) {
+            (Some(cache), format) => ExpertMatrices::Streamed { cache: Arc::clone(cache), layer, format },
+            (None, ExpertFormat::Mxfp4) => ExpertMatrices::Mxfp4 {
                 gate_up: self.mxfp4(layer, LayerPart::GateUpBlocks, LayerPart::GateUpScales)?,
                 down: self.mxfp4(layer, LayerPart::DownBlocks, LayerPart::DownScales)?,
             },
-            ExpertFormat::Bf16 => ExpertMatrices::Bf16 {
+            (None, ExpertFormat::Bf16) => ExpertMatrices::Bf16 {
                 gate_up: Matrix::bf16(self.tensor(Part::Layer(layer, LayerPart::GateUpBf16))?)?,
                 down: Matrix::bf16(self.tensor(Part::Layer(layer, LayerPart::DownBf16))?)?,
             },
@@ -92,6 +114,9 @@ impl Loader<'_> {
 
     fn linear(&mut self, layer: usize, weight: LayerPart, bias: LayerPart) -> Result<Linear, Error> {
         let weight = self.matrix(Part::Layer(layer, weight))?;
+        if self.experts.is_some() {
+            weight.will_need();
+        }
         Ok(Linear { weight, bias: self.vector(Part::Layer(layer, bias))? })
     }
 
@@ -119,6 +144,13 @@ impl Loader<'_> {
     }
 }
 
+/// The place of the first scale NaN.
+pub(crate) fn nan_scale(scales: &[u8]) -> Option<usize> {
+    // The largest byte first: that fold is vectorised, a search is not.
+    let largest = scales.iter().copied().fold(0, u8::max);
+    if largest == NAN_SCALE { scales.iter().position(|&scale| scale == NAN_SCALE) } else { None }
+}
+
 /// Looks for the scale NaN; the first one in the order of the tensor is reported.
 fn refuse_nan_scales(scales: &Tensor, num_experts: usize, pool: &Pool) -> Result<(), Error> {
     let bytes: &[u8] = &scales.bytes;
@@ -126,10 +158,8 @@ fn refuse_nan_scales(scales: &Tensor, num_experts: usize, pool: &Pool) -> Result
     pool.run(bytes.len().div_ceil(SCAN_TASK_BYTES), |task| {
         let start = task * SCAN_TASK_BYTES;
         let piece = &bytes[start..bytes.len().min(start + SCAN_TASK_BYTES)];
-        // The largest byte first: that fold is vectorised, a search is not.
-        if piece.iter().copied().fold(0, u8::max) == NAN_SCALE {
-            let found = piece.iter().position(|&scale| scale == NAN_SCALE);
-            first.fetch_min(start + found.unwrap_or(0), Ordering::Relaxed);
+        if let Some(found) = nan_scale(piece) {
+            first.fetch_min(start + found, Ordering::Relaxed);
         }
     });
     let index = first.into_inner();

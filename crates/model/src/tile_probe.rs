@@ -15,7 +15,7 @@ use gptoss_kernels::{
 
 use crate::block::linear;
 use crate::config::{ModelConfig, Precision};
-use crate::weights::{ExpertMatrices, LayerWeights, Weights};
+use crate::weights::{Expert, ExpertMatrices, LayerWeights, Weights};
 
 /// Tokens of one product. Units: tokens. As many as an expert of the 20b sees in a chunk, four times over: unpacking a row
 /// of weights costs next to nothing then.
@@ -67,7 +67,8 @@ impl<'a> TileProbe<'a> {
         (self.keys.len() * self.config.hidden_size) as u64
     }
 
-    /// One product of many tokens with an expert's matrix; gives its multiply-adds.
+    /// One product of many tokens with an expert's matrix; gives its multiply-adds, none if the expert cannot be read
+    /// from disk.
     pub fn expert(&mut self) -> u64 {
         let [n, k] = [self.config.hidden_size, self.config.intermediate_size];
         let dims = LinearDims { t: PROBE_TOKENS, n, k };
@@ -81,6 +82,21 @@ impl<'a> TileProbe<'a> {
             }
             (ExpertMatrices::Bf16 { down, .. }, _) => {
                 linear_bf16_transposed(self.pool, out, x, down.bf16_part(0, n * k), None, dims);
+            }
+            (ExpertMatrices::Streamed { cache, layer, format }, precision) => {
+                let mut pass = cache.pass(*layer, &[(0, 1)], 0);
+                let Ok(Some((_, buffer))) = pass.next() else { return 0 };
+                match (Expert::in_buffer(buffer, *format), precision) {
+                    (Expert::Mxfp4 { down, .. }, Precision::Fast) => {
+                        linear_mxfp4_q8(self.pool, out, &self.activated_q8, down, None, dims);
+                    }
+                    (Expert::Mxfp4 { down, .. }, Precision::Exact) => {
+                        linear_mxfp4_exact(self.pool, out, x, down, None, dims);
+                    }
+                    (Expert::Bf16 { down, .. }, _) => {
+                        linear_bf16_transposed(self.pool, out, x, down, None, dims);
+                    }
+                }
             }
         }
         (dims.t * dims.n * dims.k) as u64

@@ -2,17 +2,24 @@
 //!
 //! Entry point: [`Weights`], filled by `load.rs`. Big matrices stay where the checkpoint has them, which for a folder
 //! is the mapped file: [`Matrix`] and [`Mxfp4Matrices`] hold bytes and hand out typed views. Small vectors (norms,
-//! biases, sinks) are converted to f32 once, because every op adds them to f32 numbers.
+//! biases, sinks) are converted to f32 once, because every op adds them to f32 numbers. Experts may also be on disk, in
+//! the care of `expert_cache.rs`; a product takes an [`Expert`] and does not ask where it is.
 //!
 //! A dense layer is one expert without a router. The module does not know tensor names nor how anything is computed.
 
-use gptoss_checkpoint::{Bytes, Dtype, Tensor};
+use std::sync::Arc;
+
+use gptoss_checkpoint::{Bytes, Dtype, ExpertBuffer, ExpertFormat, LayerPart, Tensor};
 use gptoss_kernels::{Dense, Mxfp4};
 use half::bf16;
 
+use crate::expert_cache::ExpertCache;
+
 /// All weights of a model.
 pub(crate) struct Weights {
-    pub(crate) embedding: Matrix,         // [V, C]
+    pub(crate) embedding: Matrix, // [V, C]
+    /// Whether rows of the embedding are read from disk when a token needs them, and not kept.
+    pub(crate) embedding_on_disk: bool,
     pub(crate) layers: Vec<LayerWeights>, // L
     pub(crate) final_norm: Vec<f32>,      // [C]
     pub(crate) unembedding: Matrix,       // [V, C]
@@ -45,6 +52,8 @@ pub(crate) struct MlpWeights {
 
 /// The matrices of a layer's experts, in the checkpoint's format.
 pub(crate) enum ExpertMatrices {
+    /// On disk, and in memory as far as its budget goes.
+    Streamed { cache: Arc<ExpertCache>, layer: usize, format: ExpertFormat },
     /// As published.
     Mxfp4 {
         gate_up: Mxfp4Matrices, // [E, 2F, C]
@@ -54,6 +63,21 @@ pub(crate) enum ExpertMatrices {
     Bf16 {
         gate_up: Matrix, // [E, C, 2F]
         down: Matrix,    // [E, F, C]
+    },
+}
+
+/// The matrices of one expert, wherever they are.
+#[derive(Clone, Copy)]
+pub(crate) enum Expert<'a> {
+    /// As published.
+    Mxfp4 {
+        gate_up: Mxfp4<'a>, // [2F, C]
+        down: Mxfp4<'a>,    // [C, F]
+    },
+    /// Input first.
+    Bf16 {
+        gate_up: &'a [bf16], // [C, 2F]
+        down: &'a [bf16],    // [F, C]
     },
 }
 
@@ -83,6 +107,26 @@ pub(crate) struct Mxfp4Matrices {
     pub(crate) blocks: Bytes,      // [E, N, K/32, 16]
     pub(crate) scales: Bytes,      // [E, N, K/32]
     pub(crate) num_experts: usize, // E, 1 in a dense layer
+}
+
+impl<'a> Expert<'a> {
+    /// The expert that was read into a buffer.
+    pub(crate) fn in_buffer(buffer: &'a ExpertBuffer, format: ExpertFormat) -> Expert<'a> {
+        let part = |part| buffer.part(part);
+        match format {
+            ExpertFormat::Mxfp4 => Expert::Mxfp4 {
+                gate_up: Mxfp4 {
+                    blocks: part(LayerPart::GateUpBlocks),
+                    scales: part(LayerPart::GateUpScales),
+                },
+                down: Mxfp4 { blocks: part(LayerPart::DownBlocks), scales: part(LayerPart::DownScales) },
+            },
+            ExpertFormat::Bf16 => Expert::Bf16 {
+                gate_up: bytemuck::cast_slice(part(LayerPart::GateUpBf16)),
+                down: bytemuck::cast_slice(part(LayerPart::DownBf16)),
+            },
+        }
+    }
 }
 
 impl Matrix {
@@ -122,6 +166,21 @@ impl Matrix {
         self.bytes.len() as u64
     }
 
+    /// Has the system read the matrix ahead of its use, where it is mapped.
+    pub(crate) fn will_need(&self) {
+        self.bytes.will_need();
+    }
+
+    /// Says that single rows of a mapped matrix will be read, and nothing near them.
+    pub(crate) fn read_at_random(&self) {
+        self.bytes.read_at_random();
+    }
+
+    /// Gives the pages of a mapped matrix back.
+    pub(crate) fn release(&self) {
+        self.bytes.release();
+    }
+
     /// Matrix `index`, of `width` numbers, of a stack in bf16.
     pub(crate) fn bf16_part(&self, index: usize, width: usize) -> &[bf16] {
         &bytemuck::cast_slice(&self.bytes)[index * width..][..width]
@@ -132,6 +191,7 @@ impl ExpertMatrices {
     /// Bytes of all experts.
     pub(crate) fn num_bytes(&self) -> u64 {
         match self {
+            ExpertMatrices::Streamed { cache, .. } => cache.layer_bytes(),
             ExpertMatrices::Mxfp4 { gate_up, down } => gate_up.num_bytes() + down.num_bytes(),
             ExpertMatrices::Bf16 { gate_up, down } => gate_up.num_bytes() + down.num_bytes(),
         }

@@ -5,7 +5,8 @@
 //! layout has all codes together, all scales together, and rows interleaved gate, up, gate, up. Every function here
 //! walks the published rows, asks where a row lies in the file, and writes it; the rows are divided among threads.
 //!
-//! The result is new memory, as large as the tensor. It does not know names or shapes; the caller has checked both.
+//! The result is new memory, as large as the tensor, or memory of the caller's for one expert at a time (`write_blocks`
+//! and its kin), which reads from disk use. It does not know names or shapes; the caller has checked both.
 
 use half::bf16;
 
@@ -21,9 +22,9 @@ const CODE_BYTES: usize = 16;
 const TILE_COLUMNS: usize = 32;
 
 /// Where the rows of a stack of expert matrices lie.
-#[derive(Clone, Debug)]
-pub(crate) struct ExpertRows {
-    pub(crate) sources: Sources,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ExpertRows<'a> {
+    pub(crate) sources: Sources<'a>,
     /// Format of every source.
     pub(crate) storage: Storage,
     /// Rows of one expert in the published order.
@@ -33,23 +34,23 @@ pub(crate) struct ExpertRows {
 }
 
 /// Which order the rows have in the file.
-#[derive(Clone, Debug)]
-pub(crate) enum Sources {
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sources<'a> {
     /// The published one.
-    InOrder(Bytes),
+    InOrder(&'a [u8]),
     /// The gate rows of all experts in one tensor, the up rows in another.
-    Apart { gate: Bytes, up: Bytes },
+    Apart { gate: &'a [u8], up: &'a [u8] },
     /// For each expert its gate rows, then its up rows.
-    GateFirst(Bytes),
+    GateFirst(&'a [u8]),
 }
 
-impl ExpertRows {
+impl<'a> ExpertRows<'a> {
     /// The bytes in the file of a row in the published order.
-    fn row(&self, index: usize) -> &[u8] {
+    fn row(&self, index: usize) -> &'a [u8] {
         let (expert, row) = (index / self.rows_per_expert, index % self.rows_per_expert);
         let half = self.rows_per_expert / 2;
-        let nth = |bytes: &Bytes, num_rows: usize| bytes.len() / num_rows;
-        let (bytes, place, size) = match &self.sources {
+        let nth = |bytes: &[u8], num_rows: usize| bytes.len() / num_rows;
+        let (bytes, place, size) = match self.sources {
             Sources::InOrder(bytes) => (bytes, index, nth(bytes, self.num_rows)),
             Sources::GateFirst(bytes) => {
                 (bytes, expert * self.rows_per_expert + row % 2 * half + row / 2, nth(bytes, self.num_rows))
@@ -64,22 +65,38 @@ impl ExpertRows {
 
     /// Codes of `columns` values a row, `[rows, columns/32, 16]`, neighbours sharing a byte.
     pub(crate) fn blocks(&self, columns: usize) -> Bytes {
-        let halves = self.storage == Storage::Mxfp4(NibbleOrder::Halves);
-        self.each_row(columns / MXFP4_BLOCK * CODE_BYTES, |row, out| {
-            let blocks = self.row(row).as_chunks::<BLOCK_BYTES>().0;
-            for (out, [_, codes @ ..]) in out.as_chunks_mut::<CODE_BYTES>().0.iter_mut().zip(blocks) {
-                *out = if halves { neighbours(codes) } else { *codes };
-            }
-        })
+        self.each_row(columns / MXFP4_BLOCK * CODE_BYTES, |row, out| self.write_codes(row, out))
     }
 
     /// Scales of `columns` values a row, `[rows, columns/32]`.
     pub(crate) fn scales(&self, columns: usize) -> Bytes {
-        self.each_row(columns / MXFP4_BLOCK, |row, out| {
-            for (out, [scale, ..]) in out.iter_mut().zip(self.row(row).as_chunks::<BLOCK_BYTES>().0) {
-                *out = *scale;
-            }
-        })
+        self.each_row(columns / MXFP4_BLOCK, |row, out| self.write_row_scales(row, out))
+    }
+
+    /// The same codes as [`ExpertRows::blocks`], by this thread into `out`, which has their size.
+    pub(crate) fn write_blocks(&self, out: &mut [u8], columns: usize) {
+        let row_bytes = columns / MXFP4_BLOCK * CODE_BYTES;
+        out.chunks_exact_mut(row_bytes).enumerate().for_each(|(row, out)| self.write_codes(row, out));
+    }
+
+    /// The same scales as [`ExpertRows::scales`], by this thread into `out`, which has their size.
+    pub(crate) fn write_scales(&self, out: &mut [u8], columns: usize) {
+        let row_bytes = columns / MXFP4_BLOCK;
+        out.chunks_exact_mut(row_bytes).enumerate().for_each(|(row, out)| self.write_row_scales(row, out));
+    }
+
+    fn write_codes(&self, row: usize, out: &mut [u8]) {
+        let halves = self.storage == Storage::Mxfp4(NibbleOrder::Halves);
+        let blocks = self.row(row).as_chunks::<BLOCK_BYTES>().0;
+        for (out, [_, codes @ ..]) in out.as_chunks_mut::<CODE_BYTES>().0.iter_mut().zip(blocks) {
+            *out = if halves { neighbours(codes) } else { *codes };
+        }
+    }
+
+    fn write_row_scales(&self, row: usize, out: &mut [u8]) {
+        for (out, [scale, ..]) in out.iter_mut().zip(self.row(row).as_chunks::<BLOCK_BYTES>().0) {
+            *out = *scale;
+        }
     }
 
     /// One number a row as f32, `[rows]`.
@@ -94,15 +111,28 @@ impl ExpertRows {
         let out_row_bytes = self.rows_per_expert * size_of::<bf16>();
         let num_experts = self.num_rows / self.rows_per_expert;
         in_parallel(num_experts * columns, out_row_bytes, TILE_COLUMNS, |first, out| {
-            // A tile may reach over the end of an expert.
-            for (index, out) in out.chunks_mut(out_row_bytes).enumerate() {
-                let (expert, column) = ((first + index) / columns, (first + index) % columns);
-                for (row, out) in out.as_chunks_mut::<2>().0.iter_mut().enumerate() {
-                    let source = self.row(expert * self.rows_per_expert + row).as_chunks::<2>().0;
-                    *out = source[column];
-                }
-            }
+            self.write_columns(first, out, columns);
         })
+    }
+
+    /// The same matrices as [`ExpertRows::transposed`], by this thread into `out`, which has their size.
+    pub(crate) fn write_transposed(&self, out: &mut [u8], columns: usize) {
+        let tile_bytes = TILE_COLUMNS * self.rows_per_expert * size_of::<bf16>();
+        for (tile, out) in out.chunks_mut(tile_bytes).enumerate() {
+            self.write_columns(tile * TILE_COLUMNS, out, columns);
+        }
+    }
+
+    /// Some columns from `first` on; a tile of them may reach over the end of an expert.
+    fn write_columns(&self, first: usize, out: &mut [u8], columns: usize) {
+        let out_row_bytes = self.rows_per_expert * size_of::<bf16>();
+        for (index, out) in out.chunks_mut(out_row_bytes).enumerate() {
+            let (expert, column) = ((first + index) / columns, (first + index) % columns);
+            for (row, out) in out.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+                let source = self.row(expert * self.rows_per_expert + row).as_chunks::<2>().0;
+                *out = source[column];
+            }
+        }
     }
 
     fn each_row(&self, row_bytes: usize, write: impl Fn(usize, &mut [u8]) + Sync) -> Bytes {
@@ -160,12 +190,6 @@ fn number(bytes: &[u8], storage: Storage) -> f32 {
 mod tests {
     use super::*;
 
-    fn owned(bytes: &[u8]) -> Bytes {
-        let mut words = vec![0u64; bytes.len().div_ceil(8)];
-        bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
-        Bytes::owned(words, bytes.len())
-    }
-
     fn code(codes: &[u8], order: NibbleOrder, value: usize) -> u8 {
         let (byte, high) = match order {
             NibbleOrder::Halves => (value % 16, value >= 16),
@@ -188,12 +212,13 @@ mod tests {
     #[test]
     fn rows_come_in_the_published_order_from_every_layout() {
         let block = |scale: u8| [[scale; 1].as_slice(), &[scale ^ 0x5A; 16]].concat();
-        let stack =
-            |scales: &[u8]| owned(&scales.iter().flat_map(|&scale| block(scale)).collect::<Vec<u8>>());
+        let stack = |scales: &[u8]| scales.iter().flat_map(|&scale| block(scale)).collect::<Vec<u8>>();
+        let [in_order, gate_first] = [[0, 1, 2, 3, 4, 5, 6, 7], [0, 2, 1, 3, 4, 6, 5, 7]].map(|s| stack(&s));
+        let [gate, up] = [[0, 2, 4, 6], [1, 3, 5, 7]].map(|scales| stack(&scales));
         let layouts = [
-            Sources::InOrder(stack(&[0, 1, 2, 3, 4, 5, 6, 7])),
-            Sources::Apart { gate: stack(&[0, 2, 4, 6]), up: stack(&[1, 3, 5, 7]) },
-            Sources::GateFirst(stack(&[0, 2, 1, 3, 4, 6, 5, 7])),
+            Sources::InOrder(&in_order),
+            Sources::Apart { gate: &gate, up: &up },
+            Sources::GateFirst(&gate_first),
         ];
         for sources in layouts {
             let storage = Storage::Mxfp4(NibbleOrder::Neighbours);
@@ -201,6 +226,10 @@ mod tests {
             assert_eq!(&*rows.scales(32), [0, 1, 2, 3, 4, 5, 6, 7]);
             let expected: Vec<u8> = (0..8u8).flat_map(|scale| [scale ^ 0x5A; 16]).collect();
             assert_eq!(&*rows.blocks(32), expected);
+            let (mut scales, mut blocks) = ([0; 8], [0; 8 * 16]);
+            rows.write_scales(&mut scales, 32);
+            rows.write_blocks(&mut blocks, 32);
+            assert_eq!((&scales[..], &blocks[..]), (&[0, 1, 2, 3, 4, 5, 6, 7][..], &expected[..]));
         }
     }
 
@@ -213,7 +242,7 @@ mod tests {
         for (expert, row) in (0..num_experts).flat_map(|expert| (0..rows).map(move |row| (expert, row))) {
             bytes.extend((0..columns).flat_map(|column| value(expert, row, column).to_le_bytes()));
         }
-        let sources = Sources::InOrder(owned(&bytes));
+        let sources = Sources::InOrder(&bytes);
         let stack = ExpertRows {
             sources,
             storage: Storage::Bf16,
@@ -221,6 +250,9 @@ mod tests {
             num_rows: num_experts * rows,
         };
         let out = stack.transposed(columns);
+        let mut by_one = vec![0; out.len()];
+        stack.write_transposed(&mut by_one, columns);
+        assert!(by_one[..] == out[..]);
         for (place, found) in out.as_chunks::<2>().0.iter().enumerate() {
             let (expert, column, row) = (place / (rows * columns), place / rows % columns, place % rows);
             assert_eq!(u16::from_le_bytes(*found), value(expert, row, column), "{place}");

@@ -19,11 +19,12 @@ mod names;
 mod tokenizer;
 
 pub use element::{GgmlType, NibbleOrder, Storage};
+pub(crate) use experts::ExpertRows;
 pub use header::{GgufHeader, GgufList, GgufTensor, GgufValue};
 pub use limits::{
     GGUF_ALIGNMENT_MAX, GGUF_AXES_MAX, GGUF_KEYS_MAX, GGUF_LIST_DEPTH_MAX, GGUF_LIST_LEN_MAX,
     GGUF_NAME_BYTES_MAX, GGUF_STRING_BYTES_MAX, GGUF_TENSORS_MAX,
 };
 pub use metadata::Dialect;
-pub(crate) use model::GgufModel;
+pub(crate) use model::{GgufModel, GgufStack};
 pub use tokenizer::GgufTokenizer;

@@ -54,6 +54,44 @@ enum ExpertPlace<'a> {
     GateFirst(&'a GgufTensor),
 }
 
+/// A stack of expert matrices, one for each expert, as the file has them.
+#[derive(Clone, Debug)]
+pub(crate) struct GgufStack {
+    /// The tensors' names, for messages.
+    pub(crate) name: String,
+    order: RowOrder,
+    pub(crate) storage: Storage,
+    /// Where each of one or two tensors lies in the file. Units: bytes.
+    pub(crate) tensors: Vec<Range<usize>>,
+    rows_per_expert: usize,
+    pub(crate) columns: usize,
+}
+
+/// How the rows of a stack's experts are ordered.
+#[derive(Clone, Copy, Debug)]
+enum RowOrder {
+    Published,
+    /// Gate rows in one tensor, up rows in another.
+    Apart,
+    GateFirst,
+}
+
+impl GgufStack {
+    /// The rows of `num_experts` consecutive experts, whose bytes in each tensor are given.
+    pub(crate) fn rows<'a>(&self, data: &[&'a [u8]], num_experts: usize) -> ExpertRows<'a> {
+        ExpertRows {
+            sources: match (self.order, data) {
+                (RowOrder::Apart, [gate, up]) => Sources::Apart { gate, up },
+                (RowOrder::GateFirst, [joined, ..]) => Sources::GateFirst(joined),
+                (_, data) => Sources::InOrder(data.first().copied().unwrap_or_default()),
+            },
+            storage: self.storage,
+            rows_per_expert: self.rows_per_expert,
+            num_rows: self.rows_per_expert * num_experts,
+        }
+    }
+}
+
 impl GgufModel {
     /// Maps a file and checks that it holds the model its metadata describes, whole.
     ///
@@ -110,36 +148,34 @@ impl GgufModel {
         }
     }
 
+    /// Where the experts of a part lie, for those who read them one by one; `None` for parts that are no experts'.
+    pub(crate) fn stack(&self, config: &Config, part: Part) -> Option<GgufStack> {
+        match self.place(config, part)? {
+            Place::Experts(place) => place.stack(config, part),
+            Place::Whole(_) | Place::Rows(..) => None,
+        }
+    }
+
     fn relaid(&self, config: &Config, part: Part, place: &ExpertPlace<'_>) -> Option<Tensor> {
-        let shape = names::shape(config, part);
-        let first = place.tensors().next()?;
-        let rows_per_expert = rows_per_expert(config, part);
-        let data = |tensor: &GgufTensor| self.file.data(tensor);
-        let rows = ExpertRows {
-            sources: match place {
-                ExpertPlace::InOrder(tensor) => Sources::InOrder(data(tensor)),
-                ExpertPlace::Apart { gate, up } => Sources::Apart { gate: data(gate), up: data(up) },
-                ExpertPlace::GateFirst(tensor) => Sources::GateFirst(data(tensor)),
-            },
-            storage: first.element.storage?,
-            rows_per_expert,
-            num_rows: rows_per_expert * config.num_local_experts,
-        };
-        let columns = columns(config, part);
+        let stack = place.stack(config, part)?;
+        let mapped: Vec<Bytes> = place.tensors().map(|tensor| self.file.data(tensor)).collect();
+        let data: Vec<&[u8]> = mapped.iter().map(|bytes| &**bytes).collect();
+        let rows = stack.rows(&data, config.num_local_experts);
         let (dtype, bytes): (Dtype, Bytes) = match part {
             Part::Layer(_, LayerPart::GateUpBlocks | LayerPart::DownBlocks) => {
-                (Dtype::U8, rows.blocks(columns))
+                (Dtype::U8, rows.blocks(stack.columns))
             }
             Part::Layer(_, LayerPart::GateUpScales | LayerPart::DownScales) => {
-                (Dtype::U8, rows.scales(columns))
+                (Dtype::U8, rows.scales(stack.columns))
             }
             Part::Layer(_, LayerPart::GateUpBf16 | LayerPart::DownBf16) => {
-                (Dtype::Bf16, rows.transposed(columns))
+                (Dtype::Bf16, rows.transposed(stack.columns))
             }
             _ => (Dtype::F32, rows.numbers()),
         };
-        let names: Vec<&str> = place.tensors().map(|tensor| tensor.name.as_str()).collect();
-        Some(Tensor { name: names.join(" and "), dtype, shape, bytes })
+        // What has been laid out anew is not held twice.
+        mapped.iter().for_each(Bytes::release);
+        Some(Tensor { name: stack.name, dtype, shape: names::shape(config, part), bytes })
     }
 
     fn find(&self, name: &str) -> Option<&GgufTensor> {
@@ -301,6 +337,23 @@ impl<'a> Place<'a> {
 }
 
 impl<'a> ExpertPlace<'a> {
+    fn stack(&self, config: &Config, part: Part) -> Option<GgufStack> {
+        let order = match self {
+            ExpertPlace::InOrder(_) => RowOrder::Published,
+            ExpertPlace::Apart { .. } => RowOrder::Apart,
+            ExpertPlace::GateFirst(_) => RowOrder::GateFirst,
+        };
+        let names: Vec<&str> = self.tensors().map(|tensor| tensor.name.as_str()).collect();
+        Some(GgufStack {
+            name: names.join(" and "),
+            order,
+            storage: self.tensors().next()?.element.storage?,
+            tensors: self.tensors().map(|tensor| tensor.range.clone()).collect(),
+            rows_per_expert: rows_per_expert(config, part),
+            columns: columns(config, part),
+        })
+    }
+
     fn pair(&self) -> (&'a GgufTensor, Option<&'a GgufTensor>) {
         match self {
             ExpertPlace::InOrder(tensor) | ExpertPlace::GateFirst(tensor) => (tensor, None),

@@ -10,11 +10,12 @@ use std::fmt;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use gptoss_model::{Batch, KvCache, LogitRows, Model};
+use gptoss_model::{Batch, ExpertTraffic, KvCache, LogitRows, Model};
 use serde::Serialize;
 
 use super::{say, system};
 use crate::args::BenchArgs;
+use crate::memory_budget;
 use crate::model_source::{ModelSource, Opened};
 
 /// Tokens of the prompt whose first answer token counts as the end of a start.
@@ -59,13 +60,16 @@ pub struct Speeds {
     pub prefill: Option<f64>,
     /// Of all sequences together.
     pub decode: Option<f64>,
+    /// What was read from disk while they decoded; `None` when all weights are in memory.
+    pub disk: Option<ExpertTraffic>,
 }
 
 impl fmt::Display for Speeds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number =
             |speed: Option<f64>| speed.map_or("-".to_owned(), |speed| format!("{speed:.2} tokens/s"));
-        write!(f, "prefill {}, decode {}", number(self.prefill), number(self.decode))
+        write!(f, "prefill {}, decode {}", number(self.prefill), number(self.decode))?;
+        self.disk.map_or(Ok(()), |disk| write!(f, "; decoding: {}", memory_budget::traffic_line(&disk)))
     }
 }
 
@@ -83,16 +87,18 @@ pub struct Starts {
 impl Starts {
     /// Starts the model once, or twice if it has files, and keeps the last.
     ///
+    /// `context` is what `--memory` plans for. Units: tokens.
+    ///
     /// Errors: the model cannot be loaded.
-    pub fn measure(args: &BenchArgs, opened: &Opened) -> Result<(Model, Starts)> {
+    pub fn measure(args: &BenchArgs, opened: &Opened, context: usize) -> Result<(Model, Starts)> {
         let has_files = !matches!(opened.source, ModelSource::Synthetic(..) | ModelSource::Demo);
         let is_cold = args.cold && has_files && evict(opened);
-        let first = Start::measure(args, opened)?;
+        let first = Start::measure(args, opened, context)?;
         say(&format!("{} start: {first}", if is_cold { "cold" } else { "first" }));
         let cold_first_token_seconds = is_cold.then_some(first.first_token_seconds);
         let last = if has_files {
             drop(first);
-            let again = Start::measure(args, opened)?;
+            let again = Start::measure(args, opened, context)?;
             say(&format!("warm start: {again}"));
             again
         } else {
@@ -122,9 +128,9 @@ struct Start {
 
 impl Start {
     /// Opens the model anew, as a new process would.
-    fn measure(args: &BenchArgs, opened: &Opened) -> Result<Start> {
+    fn measure(args: &BenchArgs, opened: &Opened, context: usize) -> Result<Start> {
         let start = Instant::now();
-        let model = Opened::open(opened.source.clone())?.load(&args.compute)?;
+        let model = Opened::open(opened.source.clone())?.load(&args.compute, context)?;
         let load_seconds = start.elapsed().as_secs_f64();
         let prompt = random_tokens(&model, START_PROMPT, 0);
         let mut cache = model.new_cache(START_PROMPT);
@@ -160,10 +166,12 @@ pub fn run_case(model: &Model, case: &Case, seed: u64) -> Result<Speeds> {
     let tokens = random_tokens(model, WARM_UP_STEPS + case.decode, 2 * seed + 2);
     let (warm_up, timed) = tokens.split_at(WARM_UP_STEPS);
     decode(model, &mut cache, warm_up)?;
+    let read_before = model.expert_traffic();
     let start = Instant::now();
     decode(model, &mut cache, timed)?;
     let seconds = start.elapsed().as_secs_f64();
-    Ok(Speeds { prefill, decode: (!timed.is_empty()).then(|| timed.len() as f64 / seconds) })
+    let disk = model.expert_traffic().zip(read_before).map(|(after, before)| after.since(&before));
+    Ok(Speeds { prefill, decode: (!timed.is_empty()).then(|| timed.len() as f64 / seconds), disk })
 }
 
 fn decode(model: &Model, cache: &mut KvCache, tokens: &[u32]) -> Result<()> {

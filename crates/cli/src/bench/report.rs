@@ -10,7 +10,7 @@
 use std::io::{self, Write};
 
 use anyhow::Result;
-use gptoss_model::{Model, TokenCost};
+use gptoss_model::{ExpertTraffic, Model, TokenCost};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -29,6 +29,8 @@ pub struct Measured {
     rates: Vec<Rates>,
     prefill: Vec<f64>,
     decode: Vec<f64>,
+    /// Of the last run.
+    disk: Option<ExpertTraffic>,
     /// The most memory of the process up to the last run, without the probe's buffer. Units: bytes.
     pub peak_resident_bytes: Option<u64>,
 }
@@ -41,6 +43,7 @@ impl Measured {
             rates: Vec::new(),
             prefill: Vec::new(),
             decode: Vec::new(),
+            disk: None,
             peak_resident_bytes: None,
         }
     }
@@ -50,6 +53,7 @@ impl Measured {
         self.rates.push(rates);
         self.prefill.extend(speeds.prefill);
         self.decode.extend(speeds.decode);
+        self.disk = speeds.disk;
     }
 
     fn rate(&self, of: impl Fn(&Rates) -> f64) -> f64 {
@@ -127,6 +131,11 @@ struct Row {
     first_token_seconds: f64,
     cold_first_token_seconds: Option<f64>,
     load_seconds: f64,
+    expert_slots: Option<usize>,
+    expert_hit_rate: Option<f64>,
+    disk_bytes_per_token: Option<f64>,
+    disk_bytes_per_second: Option<f64>,
+    disk_wait_seconds: Option<f64>,
 }
 
 impl Row {
@@ -142,6 +151,7 @@ impl Row {
         let decode_ceiling = read_bandwidth / bytes_per_token;
         let (prefill, decode) = (median(measured.prefill.clone()), median(measured.decode.clone()));
         let pool = conditions.model.pool();
+        let decoded = (case.batch * case.decode).max(1) as f64;
         Row {
             model: conditions.name.clone(),
             date: today::today(),
@@ -175,6 +185,11 @@ impl Row {
             first_token_seconds: conditions.starts.first_token_seconds,
             cold_first_token_seconds: conditions.starts.cold_first_token_seconds,
             load_seconds: conditions.starts.load_seconds,
+            expert_slots: measured.disk.map(|disk| disk.slots),
+            expert_hit_rate: measured.disk.map(|disk| disk.hit_rate()),
+            disk_bytes_per_token: measured.disk.map(|disk| disk.bytes_read as f64 / decoded),
+            disk_bytes_per_second: measured.disk.map(|disk| disk.read_bytes_per_second()),
+            disk_wait_seconds: measured.disk.map(|disk| disk.wait_time.as_secs_f64()),
         }
     }
 }

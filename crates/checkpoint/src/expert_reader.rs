@@ -1,0 +1,295 @@
+//! One expert of a layer, read from the files into memory of the reader's own, when somebody asks for it.
+//!
+//! Entry points: [`Checkpoint::expert_reader`](crate::Checkpoint::expert_reader), [`ExpertReader::read`] and
+//! [`ExpertBuffer`]. A map would bring a model larger than memory in one page fault after the other and leave it to the
+//! kernel what to drop; here whole experts come in a few large reads, past the page cache (`direct_file.rs`), into a
+//! buffer on huge pages, and whoever holds the buffers decides what stays.
+//!
+//! A buffer holds what [`Checkpoint::tensor`](crate::Checkpoint::tensor) would give of the expert: published layouts are
+//! read straight into their places, a GGUF file's blocks go through a scratch region and are laid out anew. All buffers
+//! of a model are alike, so that any of them can take any expert.
+//!
+//! It does not know which experts are worth keeping, nor what they compute.
+
+use std::ops::Range;
+
+use memmap2::MmapMut;
+
+use crate::config::{Config, MXFP4_BLOCK};
+use crate::direct_file::DirectFile;
+use crate::error::Error;
+use crate::gguf::{GgufStack, Storage};
+use crate::names;
+use crate::part::{ExpertFormat, LayerPart, Part};
+
+const MXFP4_PARTS: [LayerPart; 4] =
+    [LayerPart::GateUpBlocks, LayerPart::GateUpScales, LayerPart::DownBlocks, LayerPart::DownScales];
+const BF16_PARTS: [LayerPart; 2] = [LayerPart::GateUpBf16, LayerPart::DownBf16];
+
+/// Reads experts one by one. Shared by threads: reads do not wait for each other.
+#[derive(Debug)]
+pub struct ExpertReader {
+    pieces: Vec<Piece>,
+    num_experts: usize,
+    /// The parts that are scales, with their blocks a row.
+    scales: Vec<(LayerPart, usize)>,
+    source: Source,
+}
+
+/// One matrix, or the scales of one, of an expert. Units: bytes.
+#[derive(Clone, Debug)]
+struct Piece {
+    part: LayerPart,
+    num_bytes: usize,
+    /// Where its region starts in a buffer.
+    start: usize,
+    /// Of an element.
+    alignment: usize,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// `layers[layer][piece]`.
+    Published { files: Vec<DirectFile>, layers: Vec<Vec<Place>> },
+    /// The gate and up projection of each layer, and the down projection.
+    Gguf { file: DirectFile, layers: Vec<[GgufStack; 2]> },
+}
+
+/// Where a part of all experts of a layer starts: the experts follow each other.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// The tensor's name in the file.
+    pub(crate) name: String,
+    /// Index of the file.
+    pub(crate) file: usize,
+    /// Units: bytes.
+    pub(crate) offset: u64,
+}
+
+/// Memory for one expert; a reader fills it.
+#[derive(Debug)]
+pub struct ExpertBuffer {
+    memory: MmapMut,
+    /// Where each part lies in it; empty before the first read.
+    places: Vec<(LayerPart, Range<usize>)>,
+}
+
+/// Memory that one thread needs for reading a GGUF file's experts; other layouts leave it empty.
+#[derive(Debug, Default)]
+pub struct ReadScratch(Option<MmapMut>);
+
+impl ExpertReader {
+    /// A reader over published files; `layers[layer]` has the place of each of [`ExpertReader::parts`].
+    pub(crate) fn published(
+        config: &Config,
+        format: ExpertFormat,
+        files: Vec<DirectFile>,
+        layers: Vec<Vec<Place>>,
+    ) -> ExpertReader {
+        ExpertReader::new(config, format, Source::Published { files, layers })
+    }
+
+    /// A reader over a GGUF file.
+    pub(crate) fn gguf(
+        config: &Config,
+        format: ExpertFormat,
+        file: DirectFile,
+        layers: Vec<[GgufStack; 2]>,
+    ) -> ExpertReader {
+        ExpertReader::new(config, format, Source::Gguf { file, layers })
+    }
+
+    fn new(config: &Config, format: ExpertFormat, source: Source) -> ExpertReader {
+        let [up, down] = [config.hidden_size, config.intermediate_size].map(|columns| columns / MXFP4_BLOCK);
+        let scales = match format {
+            ExpertFormat::Mxfp4 => vec![(LayerPart::GateUpScales, up), (LayerPart::DownScales, down)],
+            ExpertFormat::Bf16 => Vec::new(),
+        };
+        let num_experts = config.num_local_experts.max(1);
+        ExpertReader { pieces: pieces(config, format), num_experts, scales, source }
+    }
+
+    /// The parts of an expert that are scales, each with its blocks a row; none in bf16.
+    pub fn scales(&self) -> &[(LayerPart, usize)] {
+        &self.scales
+    }
+
+    /// The parts of an expert, in the order of a buffer.
+    pub(crate) fn parts(format: ExpertFormat) -> &'static [LayerPart] {
+        match format {
+            ExpertFormat::Mxfp4 => &MXFP4_PARTS,
+            ExpertFormat::Bf16 => &BF16_PARTS,
+        }
+    }
+
+    /// Bytes of one expert's matrices.
+    pub fn expert_bytes(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.num_bytes as u64).sum()
+    }
+
+    /// Bytes of one buffer: those of an expert, and the pages at the ends of each part.
+    pub fn buffer_bytes(&self) -> u64 {
+        self.pieces.iter().map(|piece| DirectFile::room(piece.num_bytes) as u64).sum()
+    }
+
+    /// Bytes of one thread's [`ReadScratch`].
+    pub fn scratch_bytes(&self) -> u64 {
+        match &self.source {
+            Source::Published { .. } => 0,
+            Source::Gguf { layers, .. } => {
+                let bytes = layers.iter().flatten().map(|stack| stack_room(stack, self.num_experts));
+                bytes.max().unwrap_or(0) as u64
+            }
+        }
+    }
+
+    /// An empty buffer for any expert of this model. Its memory is the system's until it is read into.
+    ///
+    /// Errors: [`Error::OutOfMemory`].
+    pub fn new_buffer(&self) -> Result<ExpertBuffer, Error> {
+        let memory = huge_pages(self.buffer_bytes() as usize)?;
+        Ok(ExpertBuffer { memory, places: Vec::new() })
+    }
+
+    /// The name in the files of an expert's part, for messages; empty for parts that it does not have.
+    pub fn name(&self, layer: usize, part: LayerPart) -> &str {
+        match &self.source {
+            Source::Published { layers, .. } => {
+                let piece = self.pieces.iter().position(|piece| piece.part == part);
+                piece.map_or("", |piece| &layers[layer][piece].name)
+            }
+            Source::Gguf { layers, .. } => &layers[layer][usize::from(is_down(part))].name,
+        }
+    }
+
+    /// Fills `buffer` with an expert; how many bytes were asked of the files.
+    ///
+    /// Errors: [`Error::Io`], [`Error::Truncated`], [`Error::OutOfMemory`]; the buffer is empty then.
+    ///
+    /// Panics: when there is no such layer or expert.
+    pub fn read(
+        &self,
+        layer: usize,
+        expert: usize,
+        buffer: &mut ExpertBuffer,
+        scratch: &mut ReadScratch,
+    ) -> Result<u64, Error> {
+        assert!(expert < self.num_experts, "expert {expert} of {}", self.num_experts);
+        buffer.places.clear();
+        let mut places = Vec::with_capacity(self.pieces.len());
+        let num_bytes = match &self.source {
+            Source::Published { files, layers } => {
+                for (piece, place) in self.pieces.iter().zip(&layers[layer]) {
+                    let start = place.offset + (expert * piece.num_bytes) as u64;
+                    let bytes = start..start + piece.num_bytes as u64;
+                    let region = piece.region(&mut buffer.memory);
+                    let found = files[place.file].read(region, bytes, piece.alignment)?;
+                    places.push((piece.part, piece.start + found.start..piece.start + found.end));
+                }
+                self.expert_bytes()
+            }
+            Source::Gguf { file, layers } => {
+                let mut num_bytes = 0;
+                for (stack, pieces) in layers[layer].iter().zip(self.pieces.chunks(self.pieces.len() / 2)) {
+                    num_bytes += self.read_stack(file, stack, expert, scratch, |rows| {
+                        for piece in pieces {
+                            let out = &mut piece.region(&mut buffer.memory)[..piece.num_bytes];
+                            write_piece(rows, piece.part, out, stack.columns);
+                            places.push((piece.part, piece.start..piece.start + piece.num_bytes));
+                        }
+                    })?;
+                }
+                num_bytes
+            }
+        };
+        buffer.places = places;
+        Ok(num_bytes)
+    }
+
+    /// Reads one expert's share of every tensor of a stack, and shows its rows.
+    fn read_stack(
+        &self,
+        file: &DirectFile,
+        stack: &GgufStack,
+        expert: usize,
+        scratch: &mut ReadScratch,
+        show: impl FnOnce(&crate::gguf::ExpertRows<'_>),
+    ) -> Result<u64, Error> {
+        let memory = match &mut scratch.0 {
+            Some(memory) => memory,
+            empty => empty.insert(huge_pages(self.scratch_bytes() as usize)?),
+        };
+        let mut rest = &mut memory[..];
+        let mut data: Vec<&[u8]> = Vec::with_capacity(2);
+        let mut num_bytes = 0;
+        for tensor in &stack.tensors {
+            let share = tensor.len() / self.num_experts;
+            let (region, after) = rest.split_at_mut(DirectFile::room(share));
+            rest = after;
+            let start = (tensor.start + expert * share) as u64;
+            let alignment = if stack.storage == Storage::Bf16 { 2 } else { 1 };
+            let found = file.read(region, start..start + share as u64, alignment)?;
+            data.push(&region[found]);
+            num_bytes += share as u64;
+        }
+        show(&stack.rows(&data, 1));
+        Ok(num_bytes)
+    }
+}
+
+impl Piece {
+    fn region<'a>(&self, memory: &'a mut [u8]) -> &'a mut [u8] {
+        &mut memory[self.start..][..DirectFile::room(self.num_bytes)]
+    }
+}
+
+impl ExpertBuffer {
+    /// A part of the expert that was read last, as [`Checkpoint::tensor`](crate::Checkpoint::tensor) lays it out.
+    ///
+    /// Panics: when nothing was read, or the expert has no such part.
+    pub fn part(&self, part: LayerPart) -> &[u8] {
+        let place = self.places.iter().find(|(known, _)| *known == part);
+        let (_, range) = place.expect("the buffer holds an expert that has the part");
+        &self.memory[range.clone()]
+    }
+}
+
+fn pieces(config: &Config, format: ExpertFormat) -> Vec<Piece> {
+    let num_experts = config.num_local_experts.max(1);
+    let mut start = 0;
+    let piece = |&part: &LayerPart| {
+        let num_bytes = names::num_bytes(config, Part::Layer(0, part)) / num_experts;
+        let alignment = names::dtype(Part::Layer(0, part)).num_bytes();
+        let piece = Piece { part, num_bytes, start, alignment };
+        start += DirectFile::room(num_bytes);
+        piece
+    };
+    ExpertReader::parts(format).iter().map(piece).collect()
+}
+
+fn is_down(part: LayerPart) -> bool {
+    matches!(part, LayerPart::DownBlocks | LayerPart::DownScales | LayerPart::DownBf16)
+}
+
+/// Scratch for one expert of a stack. Units: bytes.
+fn stack_room(stack: &GgufStack, num_experts: usize) -> usize {
+    stack.tensors.iter().map(|tensor| DirectFile::room(tensor.len() / num_experts)).sum()
+}
+
+fn write_piece(rows: &crate::gguf::ExpertRows<'_>, part: LayerPart, out: &mut [u8], columns: usize) {
+    match part {
+        LayerPart::GateUpScales | LayerPart::DownScales => rows.write_scales(out, columns),
+        LayerPart::GateUpBf16 | LayerPart::DownBf16 => rows.write_transposed(out, columns),
+        _ => rows.write_blocks(out, columns),
+    }
+}
+
+/// Anonymous memory, on huge pages where the system has them: reads into them are twice as fast.
+fn huge_pages(num_bytes: usize) -> Result<MmapMut, Error> {
+    let memory = MmapMut::map_anon(num_bytes.max(1))
+        .map_err(|source| Error::OutOfMemory { needed: num_bytes as u64, source })?;
+    #[cfg(target_os = "linux")]
+    // A system without huge pages says no, and small ones will do.
+    let _ = memory.advise(memmap2::Advice::HugePage);
+    Ok(memory)
+}
