@@ -13,6 +13,9 @@ pub enum Error {
     /// The engine refused the request or failed.
     #[error(transparent)]
     Engine(#[from] gptoss_engine::Error),
+    /// The rules cannot be compiled.
+    #[error(transparent)]
+    Constrain(#[from] gptoss_constrain::Error),
     /// The vocabulary knows tokens that the model does not have.
     #[error(
         "the vocabulary has {vocabulary} ids, but the model only {model}; give the tokenizer.json that belongs to the model"

@@ -12,14 +12,19 @@ mod error;
 mod event;
 mod listen;
 mod options;
+mod rules;
 mod turn;
 
 pub use error::Error;
 pub use event::{Call, Outcome, TurnEnd, TurnEvent, TurnUsage, Voice};
+pub use gptoss_constrain::{
+    Body, Error as ConstrainError, Fidelity, Limits as ConstrainLimits, Reasoning, TokenTable, ToolChoice,
+};
 // What stands in this room's own signatures, for rooms that may not use the engine.
 pub use gptoss_engine::{
     Class, EngineHandle, EngineStats, Error as EngineError, Failure, Priority, SamplingParams, Tenant, Token,
     TokenLogprob,
 };
 pub use options::TurnOptions;
+pub use rules::{Rules, Strict};
 pub use turn::{Turn, TurnCanceller, run_turn, start_turn, start_turns};

@@ -16,7 +16,9 @@ use gptoss_harmony::{
 
 use crate::event::{Call, TurnEvent, Voice};
 
-/// The namespace of functions in a recipient.
+/// The namespace of functions.
+pub(crate) const FUNCTIONS_NAMESPACE: &str = "functions";
+/// The same in a recipient.
 const FUNCTIONS: &str = "functions.";
 
 /// What kind of message is being written.
@@ -84,6 +86,11 @@ impl Listener {
     /// Passes an event of the engine's on, in order with the others.
     pub(crate) fn tell(&mut self, event: TurnEvent) {
         self.sorter.events.push_back(event);
+    }
+
+    /// Says something that is wrong with what was asked for.
+    pub(crate) fn warn(&mut self, warning: String) {
+        self.sorter.warn(warning);
     }
 
     /// One more token of the model's.
@@ -247,7 +254,7 @@ fn speech_of(header: &Header) -> Speech {
 fn offered_functions(conversation: &Conversation) -> Vec<String> {
     let parts = conversation.messages.iter().flat_map(|message| &message.content);
     let namespaces = parts.filter_map(|part| match part {
-        Content::Developer(content) => content.tools.as_ref()?.get("functions"),
+        Content::Developer(content) => content.tools.as_ref()?.get(FUNCTIONS_NAMESPACE),
         _ => None,
     });
     namespaces.flat_map(|namespace| &namespace.tools).map(|tool| tool.name.clone()).collect()

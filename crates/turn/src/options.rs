@@ -11,8 +11,10 @@ use std::time::Instant;
 use gptoss_engine::{Priority, SamplingParams, Tenant};
 use gptoss_harmony::Analysis;
 
+use crate::rules::Rules;
+
 /// How a turn is to be taken.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct TurnOptions {
     /// How tokens are chosen.
     pub sampling: SamplingParams,
@@ -28,6 +30,11 @@ pub struct TurnOptions {
     pub priority: Priority,
     /// When it ends with what it has; None is never.
     pub deadline: Option<Instant>,
+    /// What the output is held to: well-formed headers, and what the rules say beyond that; None holds it to nothing, and what is malformed
+    /// is repaired with a warning.
+    pub rules: Option<Rules>,
+    /// Whether nothing of it may be written to disk.
+    pub is_private: bool,
 }
 
 impl Default for TurnOptions {
@@ -40,6 +47,8 @@ impl Default for TurnOptions {
             tenant: Tenant::default(),
             priority: Priority::default(),
             deadline: None,
+            rules: None,
+            is_private: false,
         }
     }
 }
