@@ -13,7 +13,7 @@ pub enum Error {
     /// The engine refused the request or failed.
     #[error(transparent)]
     Engine(#[from] gptoss_engine::Error),
-    /// The rules cannot be compiled.
+    /// The form that the turn must have cannot be held.
     #[error(transparent)]
     Constrain(#[from] gptoss_constrain::Error),
     /// The vocabulary knows tokens that the model does not have.

@@ -8,23 +8,25 @@
 //! Harmony never fails: any output of a model becomes messages and warnings, and an outcome says when there is no answer among them.
 //! The room does not know weights, files, HTTP, or how a function that is called gets its result.
 
+mod constraint;
 mod error;
 mod event;
 mod listen;
 mod options;
-mod rules;
+mod tools;
 mod turn;
 
+pub use constraint::{FunctionRule, TurnConstraint, TurnForm, TurnRules};
 pub use error::Error;
 pub use event::{Call, Outcome, TurnEnd, TurnEvent, TurnUsage, Voice};
+// What stands in this room's own signatures, for rooms that may not use the engine or `constrain`.
 pub use gptoss_constrain::{
-    Body, Error as ConstrainError, Fidelity, Limits as ConstrainLimits, Reasoning, TokenTable, ToolChoice,
+    Body, Error as ConstraintError, Fidelity, Limits as ConstraintLimits, Reasoning, ToolChoice,
+    Warning as ConstraintWarning,
 };
-// What stands in this room's own signatures, for rooms that may not use the engine.
 pub use gptoss_engine::{
     Class, EngineHandle, EngineStats, Error as EngineError, Failure, Priority, SamplingParams, Tenant, Token,
     TokenLogprob,
 };
 pub use options::TurnOptions;
-pub use rules::{Rules, Strict};
 pub use turn::{Turn, TurnCanceller, run_turn, start_turn, start_turns};

@@ -11,14 +11,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use gptoss_harmony::{
-    Content, Conversation, Header, Message, ParseEvent, Repair, Role, StreamParser, Token, Vocab, Warning,
+    Conversation, Header, Message, ParseEvent, Repair, Role, StreamParser, Token, Vocab, Warning,
 };
 
 use crate::event::{Call, TurnEvent, Voice};
+use crate::tools::{builtin_tools, function_tools};
 
-/// The namespace of functions.
-pub(crate) const FUNCTIONS_NAMESPACE: &str = "functions";
-/// The same in a recipient.
+/// The namespace of functions in a recipient.
 const FUNCTIONS: &str = "functions.";
 
 /// What kind of message is being written.
@@ -39,6 +38,8 @@ pub(crate) struct Listener {
 /// Sorts the parser's events.
 struct Sorter {
     offered: Vec<String>,
+    /// Recipients of the built-in tools that were offered.
+    builtins: Vec<String>,
     /// Events that nobody has taken yet.
     events: VecDeque<TurnEvent>,
     speech: Option<Speech>,
@@ -61,10 +62,11 @@ pub(crate) struct Heard {
 
 impl Listener {
     pub(crate) fn new(vocab: Arc<Vocab>, conversation: &Conversation) -> Self {
-        let offered = offered_functions(conversation);
+        let offered: Vec<String> = function_tools(conversation).into_keys().map(str::to_owned).collect();
         let parser = StreamParser::completion(Arc::clone(&vocab)).with_functions(offered.iter().cloned());
         let sorter = Sorter {
             offered,
+            builtins: builtin_tools(conversation).into_keys().collect(),
             events: VecDeque::new(),
             speech: None,
             is_over: false,
@@ -86,11 +88,6 @@ impl Listener {
     /// Passes an event of the engine's on, in order with the others.
     pub(crate) fn tell(&mut self, event: TurnEvent) {
         self.sorter.events.push_back(event);
-    }
-
-    /// Says something that is wrong with what was asked for.
-    pub(crate) fn warn(&mut self, warning: String) {
-        self.sorter.warn(warning);
     }
 
     /// One more token of the model's.
@@ -216,7 +213,7 @@ impl Sorter {
         let recipient = message.recipient.clone().unwrap_or_default();
         let name = self.function_name(&recipient);
         let offered = self.offered.contains(&name);
-        if !offered {
+        if !offered && !self.builtins.contains(&recipient) {
             self.warn(format!("the model calls {name}, which it was not offered"));
         }
         let recipient = if offered { format!("{FUNCTIONS}{name}") } else { recipient };
@@ -250,20 +247,10 @@ fn speech_of(header: &Header) -> Speech {
     })
 }
 
-/// The names of the functions in the conversation's developer messages.
-fn offered_functions(conversation: &Conversation) -> Vec<String> {
-    let parts = conversation.messages.iter().flat_map(|message| &message.content);
-    let namespaces = parts.filter_map(|part| match part {
-        Content::Developer(content) => content.tools.as_ref()?.get(FUNCTIONS_NAMESPACE),
-        _ => None,
-    });
-    namespaces.flat_map(|namespace| &namespace.tools).map(|tool| tool.name.clone()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gptoss_harmony::{Control, DeveloperContent, FunctionTool};
+    use gptoss_harmony::{Control, DeveloperContent, FunctionTool, SystemContent, ToolNamespace};
 
     fn conversation() -> Conversation {
         let add = FunctionTool { name: "add".into(), description: "Adds.".into(), parameters: None };
@@ -377,6 +364,19 @@ mod tests {
         let text = "<|channel|>analysis to=python code<|message|>1<|call|>";
         let heard = check(text, "S:python|J:1|W|C:python(1)", 1, true);
         assert!(heard.warnings[0].contains("python"));
+    }
+
+    #[test]
+    fn built_in_tools_that_are_offered_are_calls_without_a_warning() {
+        let system = SystemContent::default().with_tools(ToolNamespace::python());
+        let conversation = Conversation::from_messages([Message::system(system), Message::user("1 + 2?")]);
+        let vocab = Vocab::o200k_harmony();
+        let mut listener = Listener::new(Arc::clone(&vocab), &conversation);
+        let text = "<|channel|>analysis to=python code<|message|>1<|call|>";
+        tokens(&vocab, text).into_iter().for_each(|token| listener.push(token));
+        let (_, heard) = listener.finish();
+        assert!(heard.warnings.is_empty(), "{:?}", heard.warnings);
+        assert_eq!(heard.calls[0].recipient, "python");
     }
 
     #[test]

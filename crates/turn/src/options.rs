@@ -11,10 +11,10 @@ use std::time::Instant;
 use gptoss_engine::{Priority, SamplingParams, Tenant};
 use gptoss_harmony::Analysis;
 
-use crate::rules::Rules;
+use crate::constraint::TurnForm;
 
 /// How a turn is to be taken.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TurnOptions {
     /// How tokens are chosen.
     pub sampling: SamplingParams,
@@ -24,17 +24,14 @@ pub struct TurnOptions {
     pub analysis: Analysis,
     /// Best tokens whose log-probabilities are told with each token of text, 0 to 20; None tells no log-probabilities.
     pub logprobs: Option<usize>,
+    /// Which form the turn must have.
+    pub form: TurnForm,
     /// Whose turn it is: tenants share the machine fairly and nothing in the cache.
     pub tenant: Tenant,
     /// How urgent it is.
     pub priority: Priority,
     /// When it ends with what it has; None is never.
     pub deadline: Option<Instant>,
-    /// What the output is held to: well-formed headers, and what the rules say beyond that; None holds it to nothing, and what is malformed
-    /// is repaired with a warning.
-    pub rules: Option<Rules>,
-    /// Whether nothing of it may be written to disk.
-    pub is_private: bool,
 }
 
 impl Default for TurnOptions {
@@ -44,11 +41,10 @@ impl Default for TurnOptions {
             max_new_tokens: None,
             analysis: Analysis::DropOld,
             logprobs: None,
+            form: TurnForm::default(),
             tenant: Tenant::default(),
             priority: Priority::default(),
             deadline: None,
-            rules: None,
-            is_private: false,
         }
     }
 }

@@ -13,18 +13,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use gptoss_constrain::Compiled;
 use gptoss_engine::{
-    Canceller, Constraint, EngineHandle, Event, FinishReason, Request, SamplingParams, Ticket, Token, Usage,
-    Waited,
+    Canceller, EngineHandle, Event, FinishReason, Request, SamplingParams, Ticket, Token, Usage, Waited,
 };
 use gptoss_harmony::{Control, Conversation, Form, RenderOptions, Role, Vocab, render};
 
+use crate::constraint::TurnConstraint;
 use crate::error::Error;
 use crate::event::{Outcome, TurnEnd, TurnEvent, TurnUsage};
 use crate::listen::{Heard, Listener};
 use crate::options::TurnOptions;
-use crate::rules::Grammar;
 
 /// How long `run_turn` waits for an event before it looks at its flag.
 const FLAG_PATIENCE: Duration = Duration::from_millis(20);
@@ -60,16 +58,17 @@ impl TurnCanceller {
 
 /// Begins a turn: the model reads `conversation` and writes until it has answered, called, or reached a limit.
 ///
-/// Errors: the conversation cannot be rendered, the rules cannot be compiled, or the engine refuses the request: the prompt does not fit the context, a parameter is
-/// illegal, the queue is full, the engine stops. Nothing that the model writes is an error.
+/// Errors: the conversation cannot be rendered, or the engine refuses the request: the prompt does not fit the context, a parameter is
+/// illegal, the queue is full, the engine stops; or the form cannot be held. Nothing that the model writes is an error.
 pub fn start_turn(
     engine: &EngineHandle,
     vocab: &Arc<Vocab>,
     conversation: &Conversation,
     options: &TurnOptions,
 ) -> Result<Turn, Error> {
-    let start = Start::new(engine, vocab, conversation, options)?;
-    start.submit(options.sampling.seed)
+    let prompt = prompt(engine, vocab, conversation, options)?;
+    let form = options.form.compiled(vocab, conversation)?;
+    submit(engine, vocab, conversation, options, form.as_ref(), prompt)
 }
 
 /// Begins `count` turns on the same conversation, each with its own seed made from the given one; the first has the seed itself. They
@@ -83,9 +82,15 @@ pub fn start_turns(
     options: &TurnOptions,
     count: usize,
 ) -> Result<Vec<Turn>, Error> {
-    let start = Start::new(engine, vocab, conversation, options)?;
-    let seed = |index: usize| options.sampling.seed.wrapping_add((index as u64).wrapping_mul(CHOICE_STEP));
-    (0..count).map(|index| start.submit(seed(index))).collect()
+    let prompt = prompt(engine, vocab, conversation, options)?;
+    let form = options.form.compiled(vocab, conversation)?;
+    let choice = |index: usize| {
+        let seed = options.sampling.seed.wrapping_add((index as u64).wrapping_mul(CHOICE_STEP));
+        let sampling = SamplingParams { seed, ..options.sampling.clone() };
+        let options = TurnOptions { sampling, ..options.clone() };
+        submit(engine, vocab, conversation, &options, form.as_ref(), prompt.clone())
+    };
+    (0..count).map(choice).collect()
 }
 
 /// Takes one turn to its end.
@@ -220,64 +225,49 @@ impl Turn {
     }
 }
 
-/// Everything about a turn that its choices share.
-struct Start<'a> {
-    engine: &'a EngineHandle,
-    vocab: &'a Arc<Vocab>,
-    conversation: &'a Conversation,
-    options: &'a TurnOptions,
-    prompt: Vec<u32>,
-    boundaries: Vec<usize>,
-    compiled: Option<Arc<Compiled>>,
+/// The conversation as tokens that end where the assistant begins.
+fn prompt(
+    engine: &EngineHandle,
+    vocab: &Vocab,
+    conversation: &Conversation,
+    options: &TurnOptions,
+) -> Result<Vec<u32>, Error> {
+    let (vocabulary, model) = (vocab.len(), engine.limits().vocab_size);
+    if vocabulary > model {
+        return Err(Error::ForeignVocabulary { vocabulary, model });
+    }
+    let form = RenderOptions { form: Form::Completion(Role::Assistant), analysis: options.analysis };
+    Ok(render(vocab, conversation, form)?)
 }
 
-impl<'a> Start<'a> {
-    /// Renders the conversation as tokens that end where the assistant begins, and compiles the rules.
-    fn new(
-        engine: &'a EngineHandle,
-        vocab: &'a Arc<Vocab>,
-        conversation: &'a Conversation,
-        options: &'a TurnOptions,
-    ) -> Result<Start<'a>, Error> {
-        let (vocabulary, model) = (vocab.len(), engine.limits().vocab_size);
-        if vocabulary > model {
-            return Err(Error::ForeignVocabulary { vocabulary, model });
-        }
-        let form = RenderOptions { form: Form::Completion(Role::Assistant), analysis: options.analysis };
-        let prompt = render(vocab, conversation, form)?;
-        let boundaries = boundaries(vocab, conversation, &prompt);
-        let compiled = options.rules.as_ref().map(|rules| rules.compile(conversation)).transpose()?;
-        Ok(Start { engine, vocab, conversation, options, prompt, boundaries, compiled })
-    }
-
-    fn submit(&self, seed: u64) -> Result<Turn, Error> {
-        let options = self.options;
-        let grammar = |compiled: &Arc<Compiled>| Box::new(Grammar(compiled.start())) as Box<dyn Constraint>;
-        let request = Request {
-            prompt: self.prompt.clone(),
-            boundaries: self.boundaries.clone(),
-            sampling: SamplingParams { seed, ..options.sampling.clone() },
-            stop_ids: self.vocab.stop_ids().to_vec(),
-            max_new_tokens: options.max_new_tokens.unwrap_or(usize::MAX),
-            top_logprobs: options.logprobs,
-            constraint: self.compiled.as_ref().map(grammar),
-            tenant: options.tenant.clone(),
-            priority: options.priority,
-            deadline: options.deadline,
-            is_private: options.is_private,
-        };
-        let mut listener = Listener::new(Arc::clone(self.vocab), self.conversation);
-        let warnings = self.compiled.iter().flat_map(|compiled| compiled.warnings());
-        warnings.for_each(|warning| listener.warn(warning.to_string()));
-        Ok(Turn {
-            ticket: self.engine.submit(request)?,
-            listener: Some(listener),
-            last: VecDeque::new(),
-            tells_logprobs: options.logprobs.is_some(),
-            was_cancelled: Arc::new(AtomicBool::new(false)),
-            cancelled_tokens: 0,
-        })
-    }
+fn submit(
+    engine: &EngineHandle,
+    vocab: &Arc<Vocab>,
+    conversation: &Conversation,
+    options: &TurnOptions,
+    form: Option<&TurnConstraint>,
+    prompt: Vec<u32>,
+) -> Result<Turn, Error> {
+    let request = Request {
+        boundaries: boundaries(vocab, conversation, &prompt),
+        prompt,
+        sampling: options.sampling.clone(),
+        stop_ids: vocab.stop_ids().to_vec(),
+        max_new_tokens: options.max_new_tokens.unwrap_or(usize::MAX),
+        top_logprobs: options.logprobs,
+        constraint: form.map(TurnConstraint::start),
+        tenant: options.tenant.clone(),
+        priority: options.priority,
+        deadline: options.deadline,
+    };
+    Ok(Turn {
+        ticket: engine.submit(request)?,
+        listener: Some(Listener::new(Arc::clone(vocab), conversation)),
+        last: VecDeque::new(),
+        tells_logprobs: options.logprobs.is_some(),
+        was_cancelled: Arc::new(AtomicBool::new(false)),
+        cancelled_tokens: 0,
+    })
 }
 
 /// Where later prompts are likely to part from this one: before the first message of the user (what stands before it is the same in

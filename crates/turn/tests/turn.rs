@@ -8,7 +8,7 @@ use gptoss_engine::{Engine, EngineHandle, SamplingParams};
 use gptoss_harmony::{Control, Conversation, Message, MultiDigit, SystemContent, Vocab};
 use gptoss_kernels::Pool;
 use gptoss_model::{Model, Precision};
-use gptoss_turn::{Turn, TurnEnd, TurnEvent, TurnOptions, run_turn, start_turn, start_turns};
+use gptoss_turn::{Turn, TurnEnd, TurnEvent, TurnForm, TurnOptions, run_turn, start_turn, start_turns};
 
 /// The vocabulary of `tiny`: 512 ids, nine of them control tokens.
 const TINY_RANKS: usize = 503;
@@ -31,7 +31,8 @@ fn fixture() -> Fixture {
 
 fn options(seed: u64, logit_bias: Vec<(u32, f32)>) -> TurnOptions {
     let sampling = SamplingParams { seed, logit_bias, ..SamplingParams::default() };
-    TurnOptions { sampling, max_new_tokens: Some(40), ..TurnOptions::default() }
+    // What is tested is what becomes of disorder.
+    TurnOptions { sampling, max_new_tokens: Some(40), form: TurnForm::Anything, ..TurnOptions::default() }
 }
 
 #[test]

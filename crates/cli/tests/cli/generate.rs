@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::program::{run, run_with};
+use crate::program::{endless_answer, final_bias, run, run_with};
 use serde_json::Value;
 
 fn run_json(args: &[&str]) -> Value {
@@ -59,23 +59,17 @@ fn a_turn_without_an_answer_is_no_failure_of_the_json_form() {
     assert_eq!(report["usage"]["completion_tokens"], 1);
 }
 
+/// The header is harmony's whatever the bias; within it and after it, the bias decides.
 #[test]
 fn a_bias_can_force_a_token() {
-    // 508 is <|start|> of tiny's vocabulary; its ids end with the nine control tokens.
-    let args = [
-        "Hi",
-        "--model",
-        "synthetic:tiny",
-        "--temperature",
-        "0",
-        "--logit-bias",
-        "505=100",
-        "--max-tokens",
-        "9",
-    ];
-    assert_eq!(run_json(&args)["usage"]["completion_tokens"], 1, "505 is <|return|>, which ends the turn");
-    let args = [&["run"], &args[..]].concat();
-    run(&args).fails(1, &["without an answer", "--show-reasoning"]);
+    // 505 is <|return|> of tiny's vocabulary; its ids end with the nine control tokens.
+    let to_final = final_bias("60");
+    let args = ["Hi", "--model", "synthetic:tiny", "--temperature", "0", "--logit-bias=505=100", &to_final];
+    let report = run_json(&[&args[..], &["--max-tokens", "20"]].concat());
+    assert_eq!(report["finish_reason"], "stop", "{report}");
+    assert!(report["usage"]["completion_tokens"].as_u64().unwrap() < 9, "a header and <|return|>: {report}");
+    let short = [&["run"], &args[..], &["--max-tokens", "2"]].concat();
+    run(&short).fails(1, &["had not come to an answer", "--show-reasoning"]);
 }
 
 #[test]
@@ -180,7 +174,7 @@ fn functions_come_in_three_spellings_and_are_checked() {
 fn an_answer_ends_with_its_reader() {
     use std::io::Read;
     use std::process::Stdio;
-    let bias: Vec<String> = (503..512).map(|id| format!("--logit-bias={id}=-100")).collect();
+    let bias = endless_answer();
     for command in ["run", "chat"] {
         let mut args = vec![command, "--model", "synthetic:tiny", "--seed", "1", "--context", "100000"];
         args.extend(bias.iter().map(String::as_str));

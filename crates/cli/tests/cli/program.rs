@@ -78,3 +78,16 @@ impl Ran {
         self.stderr
     }
 }
+
+/// A flag that makes the `tiny` model answer on `final`: the first token of that word, likelier by this much.
+pub fn final_bias(bias: &str) -> String {
+    let vocab = gptoss_harmony::Vocab::truncated(503, gptoss_harmony::MultiDigit::Keep);
+    format!("--logit-bias={}={bias}", vocab.encode_ids("final")[0])
+}
+
+/// Flags under which the `tiny` model answers without end: no control token can be drawn where another can.
+pub fn endless_answer() -> Vec<String> {
+    let mut flags: Vec<String> = (503..512).map(|id| format!("--logit-bias={id}=-100")).collect();
+    flags.push(final_bias("60"));
+    flags
+}

@@ -1,0 +1,186 @@
+//! What must the next turn look like, and how does the engine hear of it?
+//!
+//! [`TurnRules`] says what a caller wants held: tool choice, strict functions, the answer's format, the reasoning budget.
+//! [`TurnConstraint::compile`] takes the tools from the conversation and gives what [`TurnForm::Held`] carries; the default form holds
+//! nothing but a well-formed turn of the tools that exist. Compilation happens on the caller's
+//! thread; the engine sees only a mask and a token at a time.
+//!
+//! It does not know how a client spells these wishes, nor what a grammar is.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gptoss_constrain::{
+    Body, Builtin, Compiled, Constraint, Error, Fidelity, Function, Limits, Reasoning, Spec, TokenTable,
+    ToolChoice, Warning, compile,
+};
+use gptoss_engine::Mask;
+use gptoss_harmony::{Conversation, Vocab};
+use serde_json::Value;
+
+use crate::tools::{builtin_tools, function_tools};
+
+/// Vocabularies whose tables are kept: a process has one, a test a few.
+const TABLES_KEPT: usize = 4;
+
+/// What is held in a turn, beyond that it is well-formed.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TurnRules {
+    /// Whether the turn may or must call.
+    pub tool_choice: ToolChoice,
+    /// Functions whose arguments are held by more than being a JSON object, by name.
+    pub functions: BTreeMap<String, FunctionRule>,
+    /// What the answer must match.
+    pub answer: Body,
+    /// How much may be said before the answer or the call.
+    pub reasoning: Reasoning,
+}
+
+/// How a function's arguments are held.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FunctionRule {
+    /// By its parameters' schema, to the letter; what cannot be is refused.
+    Strict,
+    /// By this, which need not be JSON: a custom tool.
+    Custom(Body),
+}
+
+/// Which form a turn must have.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum TurnForm {
+    /// A well-formed turn of the tools that the conversation offers: headers by harmony's grammar, arguments of functions as JSON objects.
+    #[default]
+    WellFormed,
+    /// These rules as well.
+    Held(TurnConstraint),
+    /// Whatever the model writes; the parser repairs it. For looking at models.
+    Anything,
+}
+
+impl TurnForm {
+    /// The form as the constraint of a sequence.
+    ///
+    /// Errors: as [`TurnConstraint::compile`].
+    pub(crate) fn compiled(
+        &self,
+        vocab: &Arc<Vocab>,
+        conversation: &Conversation,
+    ) -> Result<Option<TurnConstraint>, Error> {
+        match self {
+            Self::WellFormed => {
+                TurnConstraint::compile(vocab, conversation, &TurnRules::default(), &Limits::default())
+                    .map(Some)
+            }
+            Self::Held(constraint) => Ok(Some(constraint.clone())),
+            Self::Anything => Ok(None),
+        }
+    }
+}
+
+/// A turn's rules, compiled.
+#[derive(Clone)]
+pub struct TurnConstraint(Arc<Compiled>);
+
+/// Two are equal when they are one.
+impl PartialEq for TurnConstraint {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl std::fmt::Debug for TurnConstraint {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl TurnConstraint {
+    /// Compiles the rules for the tools of a conversation: milliseconds for ordinary schemas, up to the limits for others. A choice that forces a
+    /// call holds its arguments by their schema as far as that can be done.
+    ///
+    /// Errors: a schema or grammar that is refused, a tool choice that cannot be met, too much at once.
+    pub fn compile(
+        vocab: &Arc<Vocab>,
+        conversation: &Conversation,
+        rules: &TurnRules,
+        limits: &Limits,
+    ) -> Result<Self, Error> {
+        let table = table(vocab)?;
+        compile(&table, spec(conversation, rules), limits).map(Self)
+    }
+
+    /// What the schemas ask for that is not held.
+    pub fn warnings(&self) -> &[Warning] {
+        self.0.warnings()
+    }
+
+    /// For one sequence.
+    pub(crate) fn start(&self) -> Box<dyn gptoss_engine::Constraint> {
+        Box::new(Held(self.0.start()))
+    }
+}
+
+struct Held(Constraint);
+
+impl gptoss_engine::Constraint for Held {
+    fn mask(&mut self) -> Result<Mask<'_>, String> {
+        self.0.allowed().map(Mask::Only).map_err(|error| error.to_string())
+    }
+
+    fn commit(&mut self, token: u32) -> Result<(), String> {
+        self.0.commit(token).map_err(|error| error.to_string())
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.is_over()
+    }
+}
+
+/// The table of a vocabulary, made when it is first asked for. The last few are kept.
+fn table(vocab: &Arc<Vocab>) -> Result<Arc<TokenTable>, Error> {
+    static TABLES: Mutex<Vec<Arc<TokenTable>>> = Mutex::new(Vec::new());
+    // Held while a table is made, so that requests that arrive together make one. A panic leaves a list that is whole.
+    let mut tables = TABLES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(found) = tables.iter().position(|table| Arc::ptr_eq(table.vocab(), vocab)) {
+        let found = tables.remove(found);
+        tables.push(Arc::clone(&found));
+        return Ok(found);
+    }
+    let made = TokenTable::new(Arc::clone(vocab))?;
+    if tables.len() == TABLES_KEPT {
+        tables.remove(0);
+    }
+    tables.push(Arc::clone(&made));
+    Ok(made)
+}
+
+fn spec(conversation: &Conversation, rules: &TurnRules) -> Spec {
+    let functions = function_tools(conversation).into_iter().map(|(name, tool)| Function {
+        name: name.to_owned(),
+        arguments: arguments(name, tool.parameters.as_ref(), rules),
+    });
+    let builtins = builtin_tools(conversation).into_iter().map(|(recipient, tool)| Builtin {
+        recipient,
+        arguments: if tool.is_some() { Body::JsonObject } else { Body::Free },
+    });
+    Spec {
+        functions: functions.collect(),
+        builtins: builtins.collect(),
+        tool_choice: rules.tool_choice.clone(),
+        answer: rules.answer.clone(),
+        reasoning: rules.reasoning,
+    }
+}
+
+fn arguments(name: &str, parameters: Option<&Value>, rules: &TurnRules) -> Body {
+    let schema = |fidelity| match parameters {
+        Some(schema) => Body::JsonSchema { schema: schema.clone(), fidelity },
+        None => Body::JsonObject,
+    };
+    match (rules.functions.get(name), &rules.tool_choice) {
+        (Some(FunctionRule::Custom(body)), _) => body.clone(),
+        (Some(FunctionRule::Strict), _) => schema(Fidelity::Strict),
+        (None, ToolChoice::Required | ToolChoice::Named(_)) => schema(Fidelity::Loose),
+        (None, ToolChoice::Auto | ToolChoice::None) => Body::JsonObject,
+    }
+}
