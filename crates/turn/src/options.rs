@@ -32,6 +32,8 @@ pub struct TurnOptions {
     pub priority: Priority,
     /// When it ends with what it has; None is never.
     pub deadline: Option<Instant>,
+    /// Whether nothing of it may be written to disk.
+    pub is_private: bool,
 }
 
 impl Default for TurnOptions {
@@ -45,6 +47,7 @@ impl Default for TurnOptions {
             tenant: Tenant::default(),
             priority: Priority::default(),
             deadline: None,
+            is_private: false,
         }
     }
 }

@@ -259,6 +259,7 @@ fn submit(
         tenant: options.tenant.clone(),
         priority: options.priority,
         deadline: options.deadline,
+        is_private: options.is_private,
     };
     Ok(Turn {
         ticket: engine.submit(request)?,
