@@ -1,8 +1,9 @@
 //! How fast do many sequences decode together, and what does a long prompt do to its neighbours?
 //!
-//! `cargo run --release -p gptoss-engine --example throughput -- gpt-oss-20b 8` takes random weights of that shape and prints, for 1, 2, 4, ...
+//! `cargo run --release -p gptoss-engine --example throughput -- gpt-oss-20b 8` takes random weights of that shape, or the checkpoint in a folder, and prints, for 1, 2, 4, ...
 //! sequences, the tokens per second of all together; then the time between tokens of the neighbours of a prompt of 2,000 tokens.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,10 +18,10 @@ const LONG_PROMPT_TOKENS: usize = 2_000;
 
 fn main() {
     let mut args = std::env::args().skip(1);
-    let preset: Preset = args.next().unwrap_or_default().parse().expect("a preset, such as gpt-oss-20b");
+    let model = args.next().unwrap_or_default();
     let most: usize = args.next().map_or(8, |count| count.parse().expect("a number of sequences"));
     let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
-    let checkpoint = Checkpoint::synthetic(preset, 1, None).expect("makes the weights");
+    let checkpoint = open(&model);
     let model = Model::load(&checkpoint, Precision::Fast, Pool::new(threads), &mut |_, _| {}).expect("loads");
     let options =
         EngineOptions { speculation: Speculation::Off, max_sequences: most + 1, ..EngineOptions::new(4096) };
@@ -102,4 +103,12 @@ fn beside_a_long_prompt(handle: &EngineHandle, neighbours: usize) {
         }
     }
     println!("the prompt took {:.1} s", (long.1 - long.0).as_secs_f64());
+}
+
+/// A folder's checkpoint, or random weights of a preset.
+fn open(model: &str) -> Checkpoint {
+    match model.parse::<Preset>() {
+        Ok(preset) => Checkpoint::synthetic(preset, 1, None).expect("makes the weights"),
+        Err(_) => Checkpoint::open(Path::new(model)).expect("a preset, such as gpt-oss-20b, or a folder"),
+    }
 }

@@ -18,7 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use gptoss_model::{KvPlace, KvStore, LogitRows, Logits, Model, Segment};
+use gptoss_model::{BLOCK_TOKENS, KvPlace, KvStore, LogitRows, Logits, Model, Segment};
 
 use crate::Error;
 use crate::error::Failure;
@@ -27,7 +27,8 @@ use crate::kv_plan::{EngineOptions, KvPlan};
 use crate::limits::BOUNDARIES_MAX;
 use crate::live::{Live, words};
 use crate::plan::{Ended, Outcome, Plan, Save, Work};
-use crate::request::FinishReason;
+use crate::prefix_disk::PrefixDisk;
+use crate::request::{FinishReason, Tenant};
 use crate::scheduler::{Capacity, Scheduler};
 use crate::sequence::Job;
 use crate::speculation::Guesser;
@@ -42,6 +43,7 @@ pub struct Engine {
     scheduler: Scheduler,
     live: BTreeMap<u64, Live>,
     guesser: Guesser,
+    disk: Option<PrefixDisk>,
     stats: EngineStats,
     /// A token whose computation panics.
     #[cfg(test)]
@@ -62,7 +64,7 @@ impl Engine {
     ///
     /// Errors: `KvMemory`.
     pub fn with_options(model: Arc<Model>, options: EngineOptions) -> Result<Engine, Error> {
-        let plan = KvPlan::new(&model, &options)?;
+        let plan = KvPlan::new(model.config(), model.precision(), model.chunk_tokens(), &options)?;
         let capacity = Capacity {
             blocks: plan.sizes.blocks,
             rings: plan.sizes.rings,
@@ -79,10 +81,16 @@ impl Engine {
             scheduler: Scheduler::new(capacity),
             live: BTreeMap::new(),
             guesser: Guesser::new(options.speculation),
+            disk: None,
             stats: EngineStats::default(),
             #[cfg(test)]
             poison: None,
         })
+    }
+
+    /// The same engine with a folder in which kept places outlive it.
+    pub fn with_disk(self, disk: PrefixDisk) -> Engine {
+        Engine { disk: Some(disk), ..self }
     }
 
     /// The model.
@@ -138,8 +146,9 @@ impl Engine {
             return;
         }
         let boundaries = request.boundaries.iter().copied().take(BOUNDARIES_MAX).collect();
-        let (tenant, priority) = (request.tenant.clone(), request.priority);
-        self.scheduler.add(Job { id, prompt, tokens_max, boundaries, tenant, priority });
+        let (tenant, priority, is_private) = (request.tenant.clone(), request.priority, request.is_private);
+        self.read_back(&tenant, &prompt);
+        self.scheduler.add(Job { id, prompt, tokens_max, boundaries, tenant, priority, is_private });
         self.live.insert(id, live);
     }
 
@@ -331,7 +340,38 @@ impl Engine {
     }
 
     fn save(&mut self, saves: &[Save]) {
-        saves.iter().for_each(|save| self.store.save_window(save.ring, save.position, save.snapshot));
+        for save in saves {
+            self.store.save_window(save.ring, save.position, save.snapshot);
+            let Some(disk) = self.disk.as_ref().filter(|_| !save.is_private) else { continue };
+            let Some((tenant, tokens, blocks)) = self.scheduler.cache().entry(save.snapshot) else {
+                continue;
+            };
+            let store = &self.store;
+            let last_block = blocks.get(tokens.len() / BLOCK_TOKENS).copied();
+            disk.write(
+                tenant,
+                tokens,
+                |number| store.block_bytes(blocks[number]),
+                || store.place_bytes(save.snapshot, tokens.len(), last_block),
+            );
+        }
+    }
+
+    /// Takes a place that a prompt begins with from the disk into the prefix cache, if it is longer than what is there.
+    fn read_back(&mut self, tenant: &Tenant, prompt: &[u32]) {
+        let Some(disk) = &self.disk else { return };
+        let here = self.scheduler.cache().peek(tenant, prompt).map_or(0, |found| found.position);
+        let Some(found) = disk.find(tenant, prompt, here) else { return };
+        let Some(bytes) = disk.read(&found, prompt) else { return };
+        let tokens = &prompt[..found.position];
+        let Some((blocks, snapshot)) = self.scheduler.adopt(tenant, tokens) else { return };
+        let last_block = blocks.get(tokens.len() / BLOCK_TOKENS).copied();
+        let mut full = blocks.iter().zip(&bytes.blocks);
+        let mut fits = full.all(|(&block, bytes)| self.store.set_block(block, bytes));
+        fits &= self.store.set_place(snapshot, tokens.len(), last_block, &bytes.tail);
+        if !fits {
+            self.scheduler.forget(snapshot);
+        }
     }
 
     /// The one way out: counts the ending and tells it.

@@ -10,7 +10,7 @@
 //!
 //! It does not know weights or workspace; `gptoss_model::memory` does.
 
-use gptoss_model::{BLOCK_TOKENS, Model, StoreSizes, Term};
+use gptoss_model::{BLOCK_TOKENS, KvStore, ModelConfig, Precision, StoreSizes, Term};
 
 use crate::Error;
 
@@ -85,12 +85,17 @@ impl KvPlan {
     /// Plans the store of an engine.
     ///
     /// Errors: `KvMemory` when the bytes do not hold one sequence of the whole context.
-    pub fn new(model: &Model, options: &EngineOptions) -> Result<KvPlan, Error> {
+    pub fn new(
+        config: &ModelConfig,
+        precision: Precision,
+        chunk_tokens: usize,
+        options: &EngineOptions,
+    ) -> Result<KvPlan, Error> {
         let rings = options.max_sequences.max(1);
         let context_blocks = options.max_context.div_ceil(BLOCK_TOKENS) + BLOCKS_SPARE;
         let suggested = (rings * SNAPSHOTS_PER_SEQUENCE).clamp(SNAPSHOTS_MIN, SNAPSHOTS_MAX);
         let snapshots = options.prefix_snapshots.unwrap_or(suggested);
-        let bytes = |sizes| model.store_bytes(sizes, options.max_context);
+        let bytes = |sizes| KvStore::bytes(config, precision, chunk_tokens, options.max_context, sizes);
         let blocks = match options.kv_bytes {
             None => {
                 let others = (rings - 1) * options.max_context.min(TOKENS_PER_SEQUENCE);

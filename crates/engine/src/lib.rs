@@ -20,6 +20,7 @@ pub mod limits;
 mod live;
 mod plan;
 mod prefix_cache;
+mod prefix_disk;
 mod random;
 mod request;
 mod sampler;
@@ -36,6 +37,7 @@ pub use error::{Class, Error, Failure};
 pub use handle::{Accepted, Canceller, ChannelLimits, EngineHandle, EventSender, Inbox, Ticket, channel};
 pub use kv_plan::{EngineOptions, KvPlan, SEQUENCES_DEFAULT, Speculation};
 pub use limits::Sampling;
+pub use prefix_disk::{DISK_TOKENS_MIN, DiskStats, PrefixDisk};
 pub use request::{
     Completion, Event, FinishReason, MaskedLogprobs, Priority, Request, SamplingParams, Tenant, Timings,
     Token, TokenLogprob, Usage,

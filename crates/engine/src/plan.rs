@@ -41,6 +41,8 @@ pub(crate) struct Save {
     pub(crate) ring: u32,
     pub(crate) position: usize,
     pub(crate) snapshot: u32,
+    /// Whether it may be written to disk too.
+    pub(crate) is_private: bool,
 }
 
 /// The part of a step that belongs to one sequence.

@@ -142,6 +142,12 @@ impl PrefixCache {
         self.entries[snapshot as usize].as_ref().map_or(&[], |entry| &entry.blocks)
     }
 
+    /// Whose an entry is, its tokens and its blocks.
+    pub(crate) fn entry(&self, snapshot: u32) -> Option<(&Tenant, &[u32], &[u32])> {
+        let entry = self.entries[snapshot as usize].as_ref()?;
+        Some((&entry.tenant, &entry.tokens, &entry.blocks))
+    }
+
     /// Keeps the beginning `tokens`, whose full layers are in `blocks`. The slot whose snapshot has to be taken now;
     /// None when it is kept already, too short, or there is no slot at all.
     pub(crate) fn keep(
@@ -205,7 +211,8 @@ impl PrefixCache {
         self.entries.iter().flatten().flat_map(|entry| entry.blocks.iter().copied())
     }
 
-    fn remove(&mut self, slot: u32, pool: &mut BlockPool) {
+    /// Forgets an entry; its blocks are given back.
+    pub(crate) fn remove(&mut self, slot: u32, pool: &mut BlockPool) {
         let Some(entry) = self.entries[slot as usize].take() else { return };
         entry.blocks.iter().for_each(|&block| pool.give_back(block));
         if let Some(hash) = entry.chain.last()

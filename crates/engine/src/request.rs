@@ -102,6 +102,8 @@ pub struct Request {
     pub priority: Priority,
     /// When it ends with what it has; None is never.
     pub deadline: Option<Instant>,
+    /// Whether nothing of it may be written to disk.
+    pub is_private: bool,
 }
 
 impl fmt::Debug for Request {

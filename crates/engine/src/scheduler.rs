@@ -118,6 +118,29 @@ impl Scheduler {
         &self.cache
     }
 
+    /// Makes room for a place that comes from elsewhere: its blocks and its snapshot, to be filled before the next step. None when
+    /// there is none to give without taking it from a running sequence.
+    pub(crate) fn adopt(&mut self, tenant: &Tenant, tokens: &[u32]) -> Option<(Vec<u32>, u32)> {
+        let mut blocks = Vec::new();
+        while blocks.len() < tokens.len().div_ceil(BLOCK_TOKENS) {
+            match self.pool.take() {
+                Some(block) => blocks.push(block),
+                None if self.cache.evict(&mut self.pool) => {}
+                None => break,
+            }
+        }
+        let is_whole = blocks.len() == tokens.len().div_ceil(BLOCK_TOKENS);
+        let kept = is_whole.then(|| self.cache.keep(tenant, tokens, &blocks, &mut self.pool)).flatten();
+        // The cache holds them now, or nobody.
+        blocks.iter().for_each(|&block| self.pool.give_back(block));
+        kept.map(|snapshot| (blocks, snapshot))
+    }
+
+    /// Forgets a kept place, as if it had been the oldest.
+    pub(crate) fn forget(&mut self, snapshot: u32) {
+        self.cache.remove(snapshot, &mut self.pool);
+    }
+
     pub(crate) fn counts(&self) -> Counts {
         self.counts
     }
@@ -315,7 +338,7 @@ impl Scheduler {
             if let Some(snapshot) =
                 self.cache.keep(&sequence.tenant, tokens, &sequence.blocks, &mut self.pool)
             {
-                saves.push(Save { ring, position, snapshot });
+                saves.push(Save { ring, position, snapshot, is_private: sequence.is_private });
             }
         }
     }

@@ -19,6 +19,7 @@ pub(crate) struct Job {
     pub(crate) boundaries: Vec<usize>,
     pub(crate) tenant: Tenant,
     pub(crate) priority: Priority,
+    pub(crate) is_private: bool,
 }
 
 /// A request on its way.
@@ -33,6 +34,8 @@ pub(crate) struct Sequence {
     pub(crate) boundaries: Vec<usize>,
     pub(crate) tenant: Tenant,
     pub(crate) priority: Priority,
+    /// Whether nothing of it may be written to disk.
+    pub(crate) is_private: bool,
     /// The step it began to wait at.
     pub(crate) waits_since: u64,
     /// Whether it was admitted before.
@@ -61,6 +64,7 @@ impl Sequence {
             boundaries,
             tenant: job.tenant,
             priority: job.priority,
+            is_private: job.is_private,
             waits_since: now,
             has_begun: false,
             num_computed: 0,

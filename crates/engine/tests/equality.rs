@@ -274,7 +274,7 @@ fn guesses_change_nothing() {
         let prompt = (0..90).map(|i| i % 6 + 40).collect();
         let sampling = SamplingParams { seed, temperature: 0.2, ..Default::default() };
         let constraint =
-            (seed % 2 == 0).then(|| Box::new(Turns { next: 0, words: [0; 2] }) as Box<dyn Constraint>);
+            seed.is_multiple_of(2).then(|| Box::new(Turns { next: 0, words: [0; 2] }) as Box<dyn Constraint>);
         Request {
             prompt,
             sampling,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use gptoss_engine::{
     ChannelLimits, EngineHandle, EngineStats, Error, Event, Failure, FinishReason, Inbox, Request, Token,
-    Usage, Waited, channel, limits,
+    Usage, Waited, channel, limits, watch,
 };
 
 fn seam(queue_requests_max: usize) -> (EngineHandle, Inbox) {
@@ -156,4 +156,31 @@ fn too_many_log_probabilities_are_refused() {
     let (handle, _inbox) = seam(4);
     let error = handle.submit(Request { top_logprobs: Some(21), ..request() }).expect_err("too many");
     assert_eq!(error.to_string(), "top_logprobs is 21, but must be from 0 to 20");
+}
+
+#[test]
+fn the_watchdog_speaks_when_the_engine_does_not() {
+    let (handle, mut inbox) = seam(4);
+    let mut ticket = handle.submit(request()).expect("room");
+    let accepted = inbox.recv().expect("one");
+    let (stalled, hear) = std::sync::mpsc::channel();
+    let watchdog = watch(&handle, Duration::from_millis(30), move |ended| {
+        let _ = stalled.send(ended);
+    });
+    let watchdog = watchdog.expect("a thread");
+    assert!(matches!(ticket.next_event(), Some(Event::Failed(Failure::Stalled { .. }))));
+    assert_eq!(hear.recv(), Ok(1));
+    drop((accepted, inbox));
+    watchdog.join().expect("ends with the engine");
+    // One that makes progress is left alone.
+    let (handle, mut inbox) = seam(4);
+    let _ticket = handle.submit(request()).expect("room");
+    let accepted = inbox.recv().expect("one");
+    let watchdog =
+        watch(&handle, Duration::from_secs(600), |_| panic!("nothing is wrong")).expect("a thread");
+    std::thread::sleep(Duration::from_millis(20));
+    inbox.publish(&EngineStats::default());
+    assert!(!accepted.events.is_cancelled());
+    drop((accepted, inbox));
+    watchdog.join().expect("ends with the engine");
 }

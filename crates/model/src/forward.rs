@@ -25,7 +25,7 @@ use crate::cost::{TokenCost, token_cost};
 use crate::expert_cache::{ExpertCache, ExpertTraffic};
 use crate::experts::mlp_block;
 use crate::kv_cache::KvCache;
-use crate::kv_store::{BLOCK_TOKENS, KvBytes, KvStore, StoreShape, StoreSizes};
+use crate::kv_store::{BLOCK_TOKENS, KvStore, StoreShape, StoreSizes};
 use crate::load::load;
 use crate::logits::Logits;
 use crate::tile_probe::TileProbe;
@@ -158,11 +158,6 @@ impl Model {
     /// An empty store for sequences of up to `max_context` tokens. Memory is reserved, not touched.
     pub fn new_store(&self, sizes: StoreSizes, max_context: usize) -> KvStore {
         KvStore::new(self.store_shape(max_context), sizes)
-    }
-
-    /// The bytes that such a store reserves.
-    pub fn store_bytes(&self, sizes: StoreSizes, max_context: usize) -> KvBytes {
-        self.store_shape(max_context).bytes(sizes)
     }
 
     /// Appends the batch's tokens to `cache` and gives the logits that it asks for.

@@ -164,6 +164,19 @@ impl KvStore {
         KvStore { shape, sizes, layers }
     }
 
+    /// The bytes that a store reserves for a model that is fed by chunks of at most `chunk_tokens`.
+    ///
+    /// Units: tokens in, bytes out.
+    pub fn bytes(
+        config: &ModelConfig,
+        precision: Precision,
+        chunk_tokens: usize,
+        max_context: usize,
+        sizes: StoreSizes,
+    ) -> KvBytes {
+        StoreShape::new(config, precision, chunk_tokens, max_context).bytes(sizes)
+    }
+
     /// How many slots there are.
     pub fn sizes(&self) -> StoreSizes {
         self.sizes
@@ -202,6 +215,100 @@ impl KvStore {
             let from = self.snapshot_row(snapshot, position_kept);
             let to = self.ring_row(ring, position_kept);
             self.copy_rows(LayerKind::Windowed, from, to, 1);
+        }
+    }
+
+    /// The bytes of a whole block, for keeping them elsewhere. They are those of this machine and this precision.
+    ///
+    /// Panics: if there is no such block.
+    pub fn block_bytes(&self, block: u32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.append_bytes(LayerKind::Full, block as usize * BLOCK_TOKENS, BLOCK_TOKENS, &mut bytes);
+        bytes
+    }
+
+    /// Fills a block with what [`block_bytes`](KvStore::block_bytes) gave. False when the length is not that of a block; the block is
+    /// then unchanged.
+    ///
+    /// Panics: if there is no such block.
+    pub fn set_block(&mut self, block: u32, bytes: &[u8]) -> bool {
+        let fits = bytes.len() == self.rows_bytes(LayerKind::Full, BLOCK_TOKENS);
+        if fits {
+            self.take_bytes(LayerKind::Full, block as usize * BLOCK_TOKENS, BLOCK_TOKENS, bytes);
+        }
+        fits
+    }
+
+    /// The bytes of a snapshot that was taken at `position`, and of the rows before it in `last_block`, which is the block that
+    /// `position` lies in.
+    ///
+    /// Panics: if there is no such slot.
+    pub fn place_bytes(&self, snapshot: u32, position: usize, last_block: Option<u32>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for kept in self.window_before(position) {
+            self.append_bytes(LayerKind::Windowed, self.snapshot_row(snapshot, kept), 1, &mut bytes);
+        }
+        if let Some(block) = last_block {
+            let rows = position % BLOCK_TOKENS;
+            self.append_bytes(LayerKind::Full, block as usize * BLOCK_TOKENS, rows, &mut bytes);
+        }
+        bytes
+    }
+
+    /// Fills a snapshot, and the rows before `position` in `last_block`, with what [`place_bytes`](KvStore::place_bytes) gave. False
+    /// when the length is another; nothing is then changed.
+    ///
+    /// Panics: if there is no such slot.
+    pub fn set_place(
+        &mut self,
+        snapshot: u32,
+        position: usize,
+        last_block: Option<u32>,
+        bytes: &[u8],
+    ) -> bool {
+        let row_bytes = self.rows_bytes(LayerKind::Windowed, 1);
+        let window_bytes = self.window_before(position).len() * row_bytes;
+        let rows = if last_block.is_some() { position % BLOCK_TOKENS } else { 0 };
+        if bytes.len() != window_bytes + self.rows_bytes(LayerKind::Full, rows) {
+            return false;
+        }
+        let (window, tail) = bytes.split_at(window_bytes);
+        for (index, kept) in self.window_before(position).enumerate() {
+            let row = self.snapshot_row(snapshot, kept);
+            self.take_bytes(LayerKind::Windowed, row, 1, &window[index * row_bytes..][..row_bytes]);
+        }
+        if let Some(block) = last_block {
+            self.take_bytes(LayerKind::Full, block as usize * BLOCK_TOKENS, rows, tail);
+        }
+        true
+    }
+
+    fn rows_bytes(&self, kind: LayerKind, rows: usize) -> usize {
+        let layers = self.shape.layer_kinds.iter().filter(|&&k| k == kind).count();
+        2 * layers * rows * self.shape.row * self.shape.precision.kv_bytes()
+    }
+
+    fn append_bytes(&self, kind: LayerKind, row: usize, rows: usize, bytes: &mut Vec<u8>) {
+        let numbers = row * self.shape.row..(row + rows) * self.shape.row;
+        for (layer, _) in self.layers.iter().zip(&self.shape.layer_kinds).filter(|&(_, &k)| k == kind) {
+            bytes.extend_from_slice(layer.keys.bytes(numbers.clone()));
+            bytes.extend_from_slice(layer.values.bytes(numbers.clone()));
+        }
+    }
+
+    fn take_bytes(&mut self, kind: LayerKind, row: usize, rows: usize, bytes: &[u8]) {
+        let numbers = row * self.shape.row..(row + rows) * self.shape.row;
+        let part = numbers.len() * self.shape.precision.kv_bytes();
+        if part == 0 {
+            return;
+        }
+        let mut parts = bytes.chunks_exact(part);
+        for (layer, _) in self.layers.iter_mut().zip(&self.shape.layer_kinds).filter(|&(_, &k)| k == kind) {
+            for rows in [&mut layer.keys, &mut layer.values] {
+                if let Some(bytes) = parts.next() {
+                    rows.set_bytes(numbers.clone(), bytes);
+                }
+            }
         }
     }
 
@@ -336,6 +443,21 @@ impl Rows {
             Rows::F32(numbers) => numbers.copy_within(from, to),
             Rows::Bf16(bits) => bits.copy_within(from, to),
         }
+    }
+
+    fn bytes(&self, place: Range<usize>) -> &[u8] {
+        match self {
+            Rows::F32(numbers) => bytemuck::cast_slice(&numbers[place]),
+            Rows::Bf16(bits) => bytemuck::cast_slice(&bits[place]),
+        }
+    }
+
+    fn set_bytes(&mut self, place: Range<usize>, bytes: &[u8]) {
+        let own: &mut [u8] = match self {
+            Rows::F32(numbers) => bytemuck::cast_slice_mut(&mut numbers[place]),
+            Rows::Bf16(bits) => bytemuck::cast_slice_mut(&mut bits[place]),
+        };
+        own.copy_from_slice(bytes);
     }
 
     fn slice(&self, place: Range<usize>) -> KvSlice<'_> {

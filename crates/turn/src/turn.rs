@@ -58,17 +58,16 @@ impl TurnCanceller {
 
 /// Begins a turn: the model reads `conversation` and writes until it has answered, called, or reached a limit.
 ///
-/// Errors: the conversation cannot be rendered, or the engine refuses the request: the prompt does not fit the context, a parameter is
-/// illegal, the queue is full, the engine stops; or the form cannot be held. Nothing that the model writes is an error.
+/// Errors: the conversation cannot be rendered, its form cannot be held, or the engine refuses the request: the prompt does not fit the context, a parameter is
+/// illegal, the queue is full, the engine stops. Nothing that the model writes is an error.
 pub fn start_turn(
     engine: &EngineHandle,
     vocab: &Arc<Vocab>,
     conversation: &Conversation,
     options: &TurnOptions,
 ) -> Result<Turn, Error> {
-    let prompt = prompt(engine, vocab, conversation, options)?;
-    let form = options.form.compiled(vocab, conversation)?;
-    submit(engine, vocab, conversation, options, form.as_ref(), prompt)
+    let start = Start::new(engine, vocab, conversation, options)?;
+    start.submit(options.sampling.seed)
 }
 
 /// Begins `count` turns on the same conversation, each with its own seed made from the given one; the first has the seed itself. They
@@ -82,15 +81,9 @@ pub fn start_turns(
     options: &TurnOptions,
     count: usize,
 ) -> Result<Vec<Turn>, Error> {
-    let prompt = prompt(engine, vocab, conversation, options)?;
-    let form = options.form.compiled(vocab, conversation)?;
-    let choice = |index: usize| {
-        let seed = options.sampling.seed.wrapping_add((index as u64).wrapping_mul(CHOICE_STEP));
-        let sampling = SamplingParams { seed, ..options.sampling.clone() };
-        let options = TurnOptions { sampling, ..options.clone() };
-        submit(engine, vocab, conversation, &options, form.as_ref(), prompt.clone())
-    };
-    (0..count).map(choice).collect()
+    let start = Start::new(engine, vocab, conversation, options)?;
+    let seed = |index: usize| options.sampling.seed.wrapping_add((index as u64).wrapping_mul(CHOICE_STEP));
+    (0..count).map(|index| start.submit(seed(index))).collect()
 }
 
 /// Takes one turn to its end.
@@ -225,50 +218,60 @@ impl Turn {
     }
 }
 
-/// The conversation as tokens that end where the assistant begins.
-fn prompt(
-    engine: &EngineHandle,
-    vocab: &Vocab,
-    conversation: &Conversation,
-    options: &TurnOptions,
-) -> Result<Vec<u32>, Error> {
-    let (vocabulary, model) = (vocab.len(), engine.limits().vocab_size);
-    if vocabulary > model {
-        return Err(Error::ForeignVocabulary { vocabulary, model });
-    }
-    let form = RenderOptions { form: Form::Completion(Role::Assistant), analysis: options.analysis };
-    Ok(render(vocab, conversation, form)?)
+/// Everything about a turn that its choices share.
+struct Start<'a> {
+    engine: &'a EngineHandle,
+    vocab: &'a Arc<Vocab>,
+    conversation: &'a Conversation,
+    options: &'a TurnOptions,
+    prompt: Vec<u32>,
+    boundaries: Vec<usize>,
+    form: Option<TurnConstraint>,
 }
 
-fn submit(
-    engine: &EngineHandle,
-    vocab: &Arc<Vocab>,
-    conversation: &Conversation,
-    options: &TurnOptions,
-    form: Option<&TurnConstraint>,
-    prompt: Vec<u32>,
-) -> Result<Turn, Error> {
-    let request = Request {
-        boundaries: boundaries(vocab, conversation, &prompt),
-        prompt,
-        sampling: options.sampling.clone(),
-        stop_ids: vocab.stop_ids().to_vec(),
-        max_new_tokens: options.max_new_tokens.unwrap_or(usize::MAX),
-        top_logprobs: options.logprobs,
-        constraint: form.map(TurnConstraint::start),
-        tenant: options.tenant.clone(),
-        priority: options.priority,
-        deadline: options.deadline,
-        is_private: options.is_private,
-    };
-    Ok(Turn {
-        ticket: engine.submit(request)?,
-        listener: Some(Listener::new(Arc::clone(vocab), conversation)),
-        last: VecDeque::new(),
-        tells_logprobs: options.logprobs.is_some(),
-        was_cancelled: Arc::new(AtomicBool::new(false)),
-        cancelled_tokens: 0,
-    })
+impl<'a> Start<'a> {
+    /// Renders the conversation as tokens that end where the assistant begins, and compiles its form.
+    fn new(
+        engine: &'a EngineHandle,
+        vocab: &'a Arc<Vocab>,
+        conversation: &'a Conversation,
+        options: &'a TurnOptions,
+    ) -> Result<Start<'a>, Error> {
+        let (vocabulary, model) = (vocab.len(), engine.limits().vocab_size);
+        if vocabulary > model {
+            return Err(Error::ForeignVocabulary { vocabulary, model });
+        }
+        let form = RenderOptions { form: Form::Completion(Role::Assistant), analysis: options.analysis };
+        let prompt = render(vocab, conversation, form)?;
+        let boundaries = boundaries(vocab, conversation, &prompt);
+        let form = options.form.compiled(vocab, conversation)?;
+        Ok(Start { engine, vocab, conversation, options, prompt, boundaries, form })
+    }
+
+    fn submit(&self, seed: u64) -> Result<Turn, Error> {
+        let options = self.options;
+        let request = Request {
+            prompt: self.prompt.clone(),
+            boundaries: self.boundaries.clone(),
+            sampling: SamplingParams { seed, ..options.sampling.clone() },
+            stop_ids: self.vocab.stop_ids().to_vec(),
+            max_new_tokens: options.max_new_tokens.unwrap_or(usize::MAX),
+            top_logprobs: options.logprobs,
+            constraint: self.form.as_ref().map(TurnConstraint::start),
+            tenant: options.tenant.clone(),
+            priority: options.priority,
+            deadline: options.deadline,
+            is_private: options.is_private,
+        };
+        Ok(Turn {
+            ticket: self.engine.submit(request)?,
+            listener: Some(Listener::new(Arc::clone(self.vocab), self.conversation)),
+            last: VecDeque::new(),
+            tells_logprobs: options.logprobs.is_some(),
+            was_cancelled: Arc::new(AtomicBool::new(false)),
+            cancelled_tokens: 0,
+        })
+    }
 }
 
 /// Where later prompts are likely to part from this one: before the first message of the user (what stands before it is the same in

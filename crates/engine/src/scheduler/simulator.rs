@@ -221,7 +221,8 @@ impl Day {
         let priority = [Priority::Background, Priority::Normal, Priority::Interactive][dice.below(3)];
         let (alone, hashes) = alone(&prompt, tokens_max);
         self.clients.insert(id, Client { alone, hashes, arrived: self.steps, tenant: tenant.clone() });
-        self.scheduler.add(Job { id, prompt, tokens_max, boundaries, tenant, priority });
+        let is_private = false;
+        self.scheduler.add(Job { id, prompt, tokens_max, boundaries, tenant, priority, is_private });
     }
 
     /// Somebody goes away, or is out of time, waiting or running; now and then a running one is sent back.

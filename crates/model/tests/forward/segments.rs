@@ -1,0 +1,154 @@
+//! Many sequences in one step are each as if alone, wherever their rows lie.
+
+use gptoss_checkpoint::Checkpoint;
+use gptoss_kernels::Pool;
+use gptoss_model::{
+    BLOCK_TOKENS, Batch, Error, KvPlace, KvStore, LogitRows, Model, Precision, Segment, StoreSizes,
+};
+
+use crate::golden::{golden, testdata};
+
+const CONTEXT: usize = 600;
+
+fn load(precision: Precision, chunk_tokens: usize) -> Model {
+    let checkpoint = Checkpoint::open(&testdata("tiny-yarn")).expect("opens");
+    let model = Model::load(&checkpoint, precision, Pool::new(2), &mut |_, _| {}).expect("loads");
+    model.with_chunk_tokens(chunk_tokens)
+}
+
+/// A sequence with scattered blocks.
+struct Sequence {
+    tokens: Vec<u32>,
+    blocks: Vec<u32>,
+    ring: u32,
+    done: usize,
+    rows: Vec<f32>,
+}
+
+impl Sequence {
+    fn new(tokens: &[u32], ring: u32, stride: u32) -> Sequence {
+        let blocks = (0..CONTEXT.div_ceil(BLOCK_TOKENS) as u32).map(|block| block * stride + ring).collect();
+        Sequence { tokens: tokens.to_vec(), blocks, ring, done: 0, rows: Vec::new() }
+    }
+
+    fn segment(&self, num_tokens: usize) -> Segment<'_> {
+        let end = self.tokens.len().min(self.done + num_tokens);
+        Segment {
+            tokens: &self.tokens[self.done..end],
+            first_position: self.done,
+            place: KvPlace { blocks: &self.blocks, ring: self.ring },
+            logits: LogitRows::All,
+        }
+    }
+}
+
+/// Steps until all are done; the n-th sequence computes `pace(n, step)` tokens in a step.
+fn run(model: &Model, store: &mut KvStore, sequences: &mut [Sequence], pace: impl Fn(usize, usize) -> usize) {
+    for step in 0.. {
+        let open: Vec<usize> = (0..sequences.len())
+            .filter(|&n| sequences[n].done < sequences[n].tokens.len() && pace(n, step) > 0)
+            .collect();
+        let segments: Vec<_> = open.iter().map(|&n| sequences[n].segment(pace(n, step))).collect();
+        let counts: Vec<usize> = segments.iter().map(|segment| segment.tokens.len()).collect();
+        let answers = model.forward_segments(&segments, store).expect("runs");
+        for ((n, count), answer) in open.iter().zip(counts).zip(answers) {
+            sequences[*n].done += count;
+            sequences[*n].rows.extend(answer.expect("finite").rows);
+        }
+        if sequences.iter().all(|sequence| sequence.done == sequence.tokens.len()) {
+            return;
+        }
+    }
+}
+
+fn alone(model: &Model, tokens: &[u32]) -> Vec<f32> {
+    let batch = Batch { tokens, logits: LogitRows::All };
+    model.forward(&batch, &mut model.new_cache(CONTEXT)).expect("runs").rows
+}
+
+fn sizes(sequences: usize) -> StoreSizes {
+    StoreSizes { blocks: sequences * CONTEXT.div_ceil(BLOCK_TOKENS), rings: sequences, snapshots: 2 }
+}
+
+#[test]
+fn sequences_in_one_step_have_the_bits_they_have_alone() {
+    let text = golden("tiny-yarn").tokens;
+    let lengths = [300, 17, 130, 1, 220];
+    for precision in [Precision::Exact, Precision::Fast] {
+        for chunk_tokens in [1, 7, 64] {
+            let model = load(precision, chunk_tokens);
+            let mut store = model.new_store(sizes(5), CONTEXT);
+            let mut sequences: Vec<Sequence> = (0..5)
+                .map(|n| {
+                    Sequence::new(&text[n * 20..n * 20 + lengths[n].min(10 * chunk_tokens + 20)], n as u32, 5)
+                })
+                .collect();
+            let pace = |n: usize, step: usize| ((n + step) % 4 * 5).clamp(1, chunk_tokens);
+            run(&model, &mut store, &mut sequences, pace);
+            for sequence in &sequences {
+                assert!(sequence.rows == alone(&model, &sequence.tokens), "chunks of {chunk_tokens}");
+            }
+        }
+    }
+}
+
+/// A second sequence goes on from inside the last chunk of the first: shared blocks, a copied one, a snapshot.
+#[test]
+fn a_sequence_goes_on_from_a_kept_place() {
+    let text = golden("tiny-yarn").tokens;
+    let model = load(Precision::Fast, 64);
+    for place in [5_usize, 127, 129, 230, 250] {
+        let mut store = model.new_store(sizes(2), CONTEXT);
+        let mut first = [Sequence::new(&text[..260], 0, 2)];
+        let last_chunk = place.next_multiple_of(64).min(260);
+        first[0].tokens.truncate(last_chunk);
+        run(&model, &mut store, &mut first, |_, _| 64);
+        store.save_window(0, place, 1);
+        // The first goes on and its ring moves away.
+        first[0].tokens = text[..400].to_vec();
+        run(&model, &mut store, &mut first, |_, _| 64);
+        assert!(first[0].rows == alone(&model, &text[..400]));
+        let other: Vec<u32> = [&text[..place], &text[300..380]].concat();
+        let mut second = Sequence::new(&other, 1, 2);
+        let full = place / BLOCK_TOKENS;
+        second.blocks[..full].copy_from_slice(&first[0].blocks[..full]);
+        store.copy_block(first[0].blocks[full], second.blocks[full], place % BLOCK_TOKENS);
+        store.restore_window(1, place, 1);
+        second.done = place;
+        let mut second = [second];
+        run(&model, &mut store, &mut second, |_, _| 50);
+        let expected = alone(&model, &other);
+        assert!(second[0].rows == expected[place * 320..], "from {place}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_step_is_said_before_it_runs() {
+    let model = load(Precision::Fast, 8);
+    let mut store = model.new_store(sizes(2), CONTEXT);
+    let blocks = [0, 1];
+    let good = Segment {
+        tokens: &[1, 2, 3],
+        first_position: 0,
+        place: KvPlace { blocks: &blocks, ring: 0 },
+        logits: LogitRows::Last,
+    };
+    let mut refusal = |segment| model.forward_segments(&[good, segment], &mut store).expect_err("is refused");
+    let long = [1; 9];
+    assert!(matches!(
+        refusal(Segment { tokens: &long, ..good }),
+        Error::SegmentLength { index: 1, num_tokens: 9, .. }
+    ));
+    assert!(matches!(refusal(Segment { tokens: &[], ..good }), Error::SegmentLength { .. }));
+    assert!(matches!(
+        refusal(Segment { first_position: 62, ..good }),
+        Error::SegmentPlace { index: 1, blocks: 2, needed: 3 }
+    ));
+    let outside = KvPlace { blocks: &[900], ring: 0 };
+    assert!(matches!(refusal(Segment { place: outside, ..good }), Error::SegmentPlace { .. }));
+    let outside = KvPlace { blocks: &blocks, ring: 2 };
+    assert!(matches!(refusal(Segment { place: outside, ..good }), Error::SegmentPlace { .. }));
+    assert!(matches!(refusal(Segment { tokens: &[320], ..good }), Error::TokenOutsideVocabulary { .. }));
+    let mut foreign = load(Precision::Exact, 8).new_store(sizes(2), CONTEXT);
+    assert!(matches!(model.forward_segments(&[good], &mut foreign), Err(Error::ForeignCache)));
+}
