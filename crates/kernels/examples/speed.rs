@@ -1,4 +1,4 @@
-//! How fast the products and attention are on this machine, beside what the machine allows.
+//! How fast the products are on this machine, beside what the machine allows.
 //!
 //! Usage: `cargo run --release -p gptoss-kernels --example speed [THREADS...]` (1 and 2 by default). One line a
 //! case: bytes of weights per second for single tokens, multiply-adds per second for many; the best and the median
@@ -11,8 +11,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use gptoss_kernels::{
-    AttentionDims, AttentionParams, KvRun, KvSlice, LinearDims, Mxfp4, Pool, Q8Rows, Tier, attention,
-    linear_bf16, linear_bf16_transposed, linear_mxfp4_exact, linear_mxfp4_q8, quantize_q8,
+    LinearDims, Mxfp4, Pool, Q8Rows, Tier, linear_bf16, linear_bf16_transposed, linear_mxfp4_exact,
+    linear_mxfp4_q8, quantize_q8,
 };
 use half::bf16;
 
@@ -38,7 +38,6 @@ fn main() {
             for t in [2, 4, 8, 16, 64, 512] {
                 report_many(&pool, &weights, t);
             }
-            report_attention(&pool);
         }
     }
 }
@@ -168,30 +167,5 @@ fn report_many(pool: &Pool, weights: &Weights, t: usize) {
         );
         let seconds = measure(|_| quantize_q8(pool, &mut q8, x, t, K));
         report("quantising, 64 tokens", (t * K) as f64, "Gvalue/s", &seconds);
-    }
-}
-
-/// 64 query heads over 8 kv heads of 64, as in gpt-oss.
-fn report_attention(pool: &Pool) {
-    let (heads, kv_heads, d) = (64, 8, 64);
-    for (t, len, window) in [(1, 4096, None), (1, 128, Some(128)), (8, 1024, None), (8, 1024, Some(128))] {
-        let keys: Vec<bf16> =
-            (0..len * kv_heads * d).map(|i| bf16::from_f32((i % 97) as f32 / 97.0)).collect();
-        let q: Vec<f32> = (0..t * heads * d).map(|i| (i % 89) as f32 / 890.0).collect();
-        let mut out = vec![0.0; q.len()];
-        let runs =
-            [KvRun { keys: KvSlice::Bf16(&keys), values: KvSlice::Bf16(&keys), first_position: 0, len }];
-        let params = AttentionParams {
-            dims: AttentionDims { t, num_query_heads: heads, num_kv_heads: kv_heads, head_dim: d },
-            first_position: len - t,
-            window,
-            sinks: &[0.0; 64],
-            scale: 0.125,
-        };
-        let seconds = measure(|_| attention(pool, &mut out, &q, &runs, &params));
-        let seen = window.unwrap_or(len).min(len);
-        let products = (t * seen * heads * d * 2) as f64;
-        let name = format!("attention bf16, {t} rows, {seen} keys");
-        report(&name, products, "GMAC/s", &seconds);
     }
 }

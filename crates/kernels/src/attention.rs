@@ -1,39 +1,69 @@
-//! Attention of query rows over the keys and values of one sequence, with one learned sink logit per head.
+//! Attention of query rows over the keys and values of sequences, with one learned sink logit per head.
 //!
-//! Entry point: [`attention`]. Keys and values come as runs of consecutive positions, so that a ring of a
-//! windowed layer is two runs, and a cache plus a fresh chunk are two as well. The reduction order of an output is a
-//! function of its query row alone, by absolute position, so it does not matter how a prompt was cut, where the
-//! ring begins or how many threads there are:
-//! scores are dot products in the lanes of [`crate::lanes`], times the scale; the largest of scores and sink is
-//! subtracted; the sum of exponentials goes to lane `position % 8`, ascending, then the tree, then the sink's;
-//! values are added by ascending position with fused multiply-add; one division at the end.
+//! Entry point: [`attention`], which takes any number of [`AttentionJob`]s, one a sequence, and shares all of them
+//! between the threads in one go. Keys and values come as runs of consecutive positions, so that a ring of a windowed
+//! layer is two runs and a paged cache is one run a page.
 //!
-//! The query heads that share a kv head are handled together, so its keys and values are read once for all.
-//! Scores are kept in memory: 4 bytes per head of the group and position (4 MB at 131,072 positions, group 8).
+//! Flash-style: keys are taken in spans of [`SPAN`] positions by absolute position (0..512, 512..1024, ...). A span is
+//! reduced on its own to its largest score m, the sum l of `exp(score - m)` and the values o weighted by the same;
+//! spans are joined in ascending order into a running (M, L, O) that starts as (sink, 1, 0), and `O / L` is the output.
+//! What a query row sees of a span depends on its position alone, so neither do its numbers depend on anything else:
+//! not on how a prompt was cut, on the runs, on other rows or sequences, on the tier or the number of threads.
+//! The orders inside a span are written in `attention/float.rs` and, for an int8 cache, `attention/int8.rs`.
+//!
+//! `attention/plan.rs` cuts jobs into units of work, `attention/unit.rs` does one unit. The query heads that share a
+//! kv head stand side by side in lanes, so a key or value is read from memory once for all of them.
 //!
 //! This module does not know caches, layers or rotary positions.
 
+mod arithmetic;
+mod float;
+mod int8;
+mod plan;
+mod unit;
+
 use half::bf16;
 
-use crate::embedding::widen;
-use crate::exp::exp;
-use crate::lanes::{LANES, dot, sum_from};
+use self::arithmetic::Plain;
+use self::plan::{Join, Plan};
+use self::unit::{Output, Unit, View, finish_rows, partial_lanes, run_unit, scratch_len};
+use crate::lanes::LANES;
 use crate::rows::SharedRows;
 use crate::scratch::with_scratch;
+use crate::simd::per_tier;
 #[cfg(target_arch = "x86_64")]
-use crate::simd::avx2_attention;
+use crate::simd::{avx2_attention::Avx2, avx512_attention::Avx512};
 use crate::{Pool, Tier};
+
+pub(crate) use self::arithmetic::{
+    Arithmetic, IntLanes, Lanes, Stored, add_values_from, int_add_values_from,
+};
+pub use self::int8::quantize_kv;
+
+/// Positions that are reduced on their own before they are joined with the spans before them. Part of the order of
+/// summation: another number gives other bits.
+pub(crate) const SPAN: usize = 512;
+
+/// Floats of a cache line, where working memory begins.
+const ALIGNED: usize = 16;
 
 /// Keys or values in the type of the cache.
 #[derive(Clone, Copy, Debug)]
 pub enum KvSlice<'a> {
-    /// Exact mode.
+    /// Exact mode. Shapes: `[len, K, D]`.
     F32(&'a [f32]),
-    /// Fast mode.
+    /// Fast mode. Shapes: `[len, K, D]`.
     Bf16(&'a [bf16]),
+    /// Half the bytes of `Bf16`, written by [`quantize_kv`]: number `d` of a head is `values[d] * scale`.
+    Q8 {
+        /// `[len, K, D]`
+        values: &'a [i8],
+        /// `[len, K]`
+        scales: &'a [f32],
+    },
 }
 
-/// Keys and values of consecutive positions.
+/// Keys and values of consecutive positions, both in the same type.
 #[derive(Clone, Copy, Debug)]
 pub struct KvRun<'a> {
     /// `[len, K, D]`
@@ -46,26 +76,28 @@ pub struct KvRun<'a> {
     pub len: usize,
 }
 
-/// The sizes of an attention call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AttentionDims {
-    /// Query rows, at consecutive positions.
-    pub t: usize,
+/// The query rows of one sequence, at consecutive positions, and what they look at.
+#[derive(Debug)]
+pub struct AttentionJob<'a> {
+    /// `[T, H, D]`
+    pub out: &'a mut [f32],
+    /// `[T, H, D]`
+    pub q: &'a [f32],
+    /// Any number of runs, each beginning where the one before ends; all of one type.
+    pub runs: &'a [KvRun<'a>],
+    /// Absolute position of the first query row.
+    pub first_position: usize,
+}
+
+/// What the jobs of an attention call share.
+#[derive(Clone, Copy, Debug)]
+pub struct AttentionParams<'a> {
     /// Query heads H.
     pub num_query_heads: usize,
     /// Key and value heads K; query head `h` reads kv head `h / (H / K)`.
     pub num_kv_heads: usize,
     /// Values per head D.
     pub head_dim: usize,
-}
-
-/// What an attention call needs besides queries, keys and values.
-#[derive(Clone, Copy, Debug)]
-pub struct AttentionParams<'a> {
-    /// The sizes.
-    pub dims: AttentionDims,
-    /// Absolute position of the first query row.
-    pub first_position: usize,
     /// How many keys a row sees, its own among them; `None` sees all.
     pub window: Option<usize>,
     /// `[H]` sink logits, not scaled.
@@ -74,221 +106,124 @@ pub struct AttentionParams<'a> {
     pub scale: f32,
 }
 
-/// Softmax attention with a sink in the denominator, causal, over all keys or a window of them.
+impl AttentionParams<'_> {
+    /// Query heads that share a kv head.
+    fn group(&self) -> usize {
+        self.num_query_heads / self.num_kv_heads
+    }
+
+    /// Groups of [`LANES`] query heads that a kv head's heads fill, the last one perhaps in part.
+    fn lane_groups(&self) -> usize {
+        self.group().div_ceil(LANES)
+    }
+
+    /// Numbers of a query row.
+    fn row(&self) -> usize {
+        self.num_query_heads * self.head_dim
+    }
+
+    /// The positions that a query at `position` sees.
+    #[inline(always)]
+    fn visible(&self, position: usize) -> std::ops::Range<usize> {
+        self.window.map_or(0, |window| (position + 1).saturating_sub(window))..position + 1
+    }
+}
+
+/// Softmax attention with a sink in the denominator, causal, over all keys or a window of them, of every job.
 ///
-/// Shapes: `out [T, H, D]`, `q [T, H, D]`, runs `[len, K, D]`.
+/// A job of no rows is fine. Costs some microseconds beside the arithmetic, so many sequences belong in one call.
+///
+/// Shapes: of a job `out [T, H, D]`, `q [T, H, D]`, runs `[len, K, D]`.
 /// Units: positions and window in tokens. The row at position p sees keys `p - window + 1 ..= p`.
 /// Panics: when a length does not fit, or the runs are not consecutive or do not hold every key in sight.
 /// Source: openai/gpt-oss `gpt_oss/torch/model.py`, function sdpa.
-pub fn attention(pool: &Pool, out: &mut [f32], q: &[f32], runs: &[KvRun<'_>], params: &AttentionParams<'_>) {
-    let dims = params.dims;
-    assert_shapes(out, q, runs, params);
-    let group = dims.num_query_heads / dims.num_kv_heads;
-    let out = SharedRows::new(out, dims.num_query_heads * dims.head_dim);
-    pool.run(dims.t * dims.num_kv_heads, |task| {
-        let (t, kv_head) = (task / dims.num_kv_heads, task % dims.num_kv_heads);
-        let width = group * dims.head_dim;
-        // SAFETY: this task alone writes the heads of `kv_head` in row `t`.
-        let out = unsafe { out.part(t, kv_head * width, width) };
-        let q = &q[(t * dims.num_kv_heads + kv_head) * width..][..width];
-        let sinks = &params.sinks[kv_head * group..][..group];
-        let task = Task { out, q, runs, sinks, sight: Sight::new(params, t, kv_head) };
-        with_scratch(task.scratch_len(), |scratch: &mut [f32]| match pool.tier() {
-            Tier::Scalar => attend_group::<Plain>(task, scratch),
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: a pool carries only tiers that this processor supports.
-            Tier::Avx2 | Tier::Avx512Vnni => unsafe { attend_group_avx2(task, scratch) },
-            #[cfg(not(target_arch = "x86_64"))]
-            Tier::Avx2 | Tier::Avx512Vnni => unreachable!("not supported here"),
+pub fn attention(pool: &Pool, jobs: &mut [AttentionJob<'_>], params: &AttentionParams<'_>) {
+    assert_params(params);
+    jobs.iter().for_each(|job| assert_job(job, params));
+    let plan = Plan::new(jobs, params, pool.threads());
+    let (views, rows): (Vec<View<'_>>, Vec<SharedRows<'_, f32>>) = jobs
+        .iter_mut()
+        .map(|job| {
+            let view = View { q: job.q, runs: job.runs, first_position: job.first_position };
+            (view, SharedRows::new(job.out, params.row()))
+        })
+        .unzip();
+    with_scratch(plan.partial_lanes, |partials: &mut [Lanes]| {
+        let shared = SharedRows::new(partials, plan.partial_lanes);
+        pool.run(plan.units.len(), |index| {
+            let unit = &plan.units[index];
+            let output = match unit.partial {
+                None => Output::Rows(&rows[unit.job]),
+                // SAFETY: each unit has its own range of partial results.
+                Some(first) => {
+                    Output::Partials(unsafe { shared.part(0, first, partial_lanes(unit, params)) })
+                }
+            };
+            on_tier(pool.tier(), params, &views[unit.job], unit, output);
+        });
+        let partials = &*partials;
+        pool.run(plan.joins.len(), |index| {
+            let join = &plan.joins[index];
+            let (view, rows) = (&views[join.job], &rows[join.job]);
+            with_scratch(LANES * (2 + params.head_dim), |state: &mut [f32]| {
+                per_tier!(
+                    pool.tier(),
+                    finish_rows(
+                        params: &AttentionParams<'_>,
+                        view: &View<'_>,
+                        join: &Join,
+                        partials: &[Lanes],
+                        rows: &SharedRows<'_, f32>,
+                        state: &mut [f32],
+                    )
+                );
+            });
         });
     });
 }
 
-/// One query row and one kv head.
-struct Task<'a> {
-    /// `[group, D]`
-    out: &'a mut [f32],
-    /// `[group, D]`
-    q: &'a [f32],
-    runs: &'a [KvRun<'a>],
-    /// `[group]`
-    sinks: &'a [f32],
-    sight: Sight,
-}
-
-impl Task<'_> {
-    /// Floats for a block of keys, the sums and the scores.
-    fn scratch_len(&self) -> usize {
-        KEY_BLOCK * self.sight.head_dim + self.sinks.len() * (1 + self.sight.num_keys())
-    }
-}
-
-/// What one task looks at: the visible positions and the kv head.
-struct Sight {
-    first: usize,
-    end: usize,
-    kv_head: usize,
-    num_kv_heads: usize,
-    head_dim: usize,
-    scale: f32,
-}
-
-impl Sight {
-    fn new(params: &AttentionParams<'_>, t: usize, kv_head: usize) -> Sight {
-        let end = params.first_position + t + 1;
-        Sight {
-            first: params.window.map_or(0, |window| end.saturating_sub(window)),
-            end,
-            kv_head,
-            num_kv_heads: params.dims.num_kv_heads,
-            head_dim: params.dims.head_dim,
-            scale: params.scale,
+fn on_tier(tier: Tier, params: &AttentionParams<'_>, view: &View<'_>, unit: &Unit, output: Output<'_>) {
+    let len = scratch_len(params, view, unit);
+    with_scratch(len + ALIGNED, |scratch: &mut [f32]| {
+        // Lanes that lie across two cache lines cost twice.
+        let start = scratch.as_ptr().align_offset(ALIGNED * size_of::<f32>()).min(ALIGNED);
+        let scratch = &mut scratch[start..][..len];
+        match tier {
+            Tier::Scalar => run_unit::<Plain>(params, view, unit, output, scratch),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a pool carries only tiers that this processor supports.
+            Tier::Avx2 => unsafe { run_unit_avx2(params, view, unit, output, scratch) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Tier::Avx512Vnni => unsafe { run_unit_avx512(params, view, unit, output, scratch) },
+            #[cfg(not(target_arch = "x86_64"))]
+            Tier::Avx2 | Tier::Avx512Vnni => unreachable!("not supported here"),
         }
-    }
-
-    fn num_keys(&self) -> usize {
-        self.end - self.first
-    }
-
-    /// The visible positions of a run.
-    #[inline(always)]
-    fn visible(&self, run: &KvRun<'_>) -> std::ops::Range<usize> {
-        self.first.max(run.first_position)..self.end.min(run.first_position + run.len)
-    }
-
-    /// Widens the rows of this kv head at positions `first..` of a run into `rows [n, D]`.
-    #[inline(always)]
-    fn load(&self, rows: &mut [f32], slice: KvSlice<'_>, run: &KvRun<'_>, first: usize) {
-        let stride = self.num_kv_heads * self.head_dim;
-        let mut place = (first - run.first_position) * stride + self.kv_head * self.head_dim;
-        for row in rows.chunks_exact_mut(self.head_dim) {
-            match slice {
-                KvSlice::F32(values) => row.copy_from_slice(&values[place..][..row.len()]),
-                KvSlice::Bf16(values) => {
-                    for (row, value) in row.iter_mut().zip(&values[place..][..self.head_dim]) {
-                        *row = widen(*value);
-                    }
-                }
-            }
-            place += stride;
-        }
-    }
-}
-
-/// Keys that are widened at a time: 32 rows of 64 floats are 8 KB.
-const KEY_BLOCK: usize = 32;
-
-/// The inner loops of [`attend_group`], one form a tier.
-trait Arithmetic {
-    /// `scores[i] = dot(q, keys[i]) * scale`.
-    fn scores(scores: &mut [f32], q: &[f32], keys: &[f32], scale: f32);
-    /// `out[d] = weights[i] * values[i][d] + out[d]`, i ascending.
-    fn accumulate(out: &mut [f32], weights: &[f32], values: &[f32]);
-}
-
-struct Plain;
-
-impl Arithmetic for Plain {
-    fn scores(scores: &mut [f32], q: &[f32], keys: &[f32], scale: f32) {
-        for (score, key) in scores.iter_mut().zip(keys.chunks_exact(q.len())) {
-            *score = dot(q, key) * scale;
-        }
-    }
-
-    fn accumulate(out: &mut [f32], weights: &[f32], values: &[f32]) {
-        for (weight, value) in weights.iter().zip(values.chunks_exact(out.len())) {
-            for (out, value) in out.iter_mut().zip(value) {
-                *out = weight.mul_add(*value, *out);
-            }
-        }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-struct Avx2;
-
-#[cfg(target_arch = "x86_64")]
-impl Arithmetic for Avx2 {
-    #[inline(always)]
-    fn scores(scores: &mut [f32], q: &[f32], keys: &[f32], scale: f32) {
-        // SAFETY: used by `attend_group_avx2` alone, which has these features.
-        unsafe { avx2_attention::scores(scores, q, keys, scale) }
-    }
-
-    #[inline(always)]
-    fn accumulate(out: &mut [f32], weights: &[f32], values: &[f32]) {
-        // SAFETY: as above.
-        unsafe { avx2_attention::accumulate(out, weights, values) }
-    }
+    });
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn attend_group_avx2(task: Task<'_>, scratch: &mut [f32]) {
-    attend_group::<Avx2>(task, scratch);
+fn run_unit_avx2(
+    params: &AttentionParams<'_>,
+    view: &View<'_>,
+    unit: &Unit,
+    output: Output<'_>,
+    scratch: &mut [f32],
+) {
+    run_unit::<Avx2>(params, view, unit, output, scratch);
 }
 
-/// One kv head and the query heads that share it, for one row.
-///
-/// Shapes: `scratch [scratch_len]`. It takes no closures, so that all of it is compiled for the tier.
-#[inline(always)]
-fn attend_group<A: Arithmetic>(task: Task<'_>, scratch: &mut [f32]) {
-    let Task { out, q, runs, sinks, sight } = task;
-    let (d, num_keys) = (sight.head_dim, sight.num_keys());
-    let (buffer, scratch) = scratch.split_at_mut(KEY_BLOCK * d);
-    let (sums, scores) = scratch.split_at_mut(sinks.len());
-    for run in runs {
-        let visible = sight.visible(run);
-        for first in visible.clone().step_by(KEY_BLOCK) {
-            let rows = &mut buffer[..KEY_BLOCK.min(visible.end - first) * d];
-            sight.load(rows, run.keys, run, first);
-            for (scores, q) in scores.chunks_exact_mut(num_keys).zip(q.chunks_exact(d)) {
-                A::scores(&mut scores[first - sight.first..][..rows.len() / d], q, rows, sight.scale);
-            }
-        }
-    }
-    for ((scores, sink), sum) in scores.chunks_exact_mut(num_keys).zip(sinks).zip(sums.iter_mut()) {
-        *sum = softmax_numerators(scores, *sink, sight.first);
-    }
-    out.fill(0.0);
-    for run in runs {
-        let visible = sight.visible(run);
-        for first in visible.clone().step_by(KEY_BLOCK) {
-            let rows = &mut buffer[..KEY_BLOCK.min(visible.end - first) * d];
-            sight.load(rows, run.values, run, first);
-            for (scores, out) in scores.chunks_exact(num_keys).zip(out.chunks_exact_mut(d)) {
-                A::accumulate(out, &scores[first - sight.first..][..rows.len() / d], rows);
-            }
-        }
-    }
-    for (out, sum) in out.chunks_exact_mut(d).zip(sums) {
-        for out in out {
-            *out /= *sum;
-        }
-    }
-}
-
-/// Replaces scores by `exp(score - largest)` and gives their sum, the sink's share included.
-#[inline(always)]
-fn softmax_numerators(scores: &mut [f32], sink: f32, first_position: usize) -> f32 {
-    let largest = largest(scores, sink);
-    for score in scores.iter_mut() {
-        *score = exp(*score - largest);
-    }
-    sum_from(first_position, scores) + exp(sink - largest)
-}
-
-/// The largest of scores and sink; the order does not matter, and a NaN makes the sum NaN later on.
-#[inline(always)]
-fn largest(scores: &[f32], sink: f32) -> f32 {
-    let mut lanes = [sink; LANES];
-    let (body, tail) = scores.as_chunks::<LANES>();
-    for scores in body.iter() {
-        for (lane, score) in lanes.iter_mut().zip(scores) {
-            *lane = if *score > *lane { *score } else { *lane };
-        }
-    }
-    lanes.iter().chain(tail).fold(sink, |largest, score| if *score > largest { *score } else { largest })
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512vnni")]
+fn run_unit_avx512(
+    params: &AttentionParams<'_>,
+    view: &View<'_>,
+    unit: &Unit,
+    output: Output<'_>,
+    scratch: &mut [f32],
+) {
+    run_unit::<Avx512>(params, view, unit, output, scratch);
 }
 
 impl KvSlice<'_> {
@@ -296,30 +231,43 @@ impl KvSlice<'_> {
         match self {
             KvSlice::F32(values) => values.len(),
             KvSlice::Bf16(values) => values.len(),
+            KvSlice::Q8 { values, .. } => values.len(),
         }
+    }
+
+    fn is_q8(&self) -> bool {
+        matches!(self, KvSlice::Q8 { .. })
     }
 }
 
-fn assert_shapes(out: &[f32], q: &[f32], runs: &[KvRun<'_>], params: &AttentionParams<'_>) {
-    let dims = params.dims;
-    let (heads, kv_heads) = (dims.num_query_heads, dims.num_kv_heads);
+fn assert_params(params: &AttentionParams<'_>) {
+    let (heads, kv_heads) = (params.num_query_heads, params.num_kv_heads);
     assert!(kv_heads > 0 && heads.is_multiple_of(kv_heads), "attention: {heads} heads over {kv_heads}");
-    assert_eq!(out.len(), dims.t * heads * dims.head_dim, "attention: out is [T, H, D]");
-    assert_eq!(q.len(), out.len(), "attention: q is [T, H, D]");
     assert_eq!(params.sinks.len(), heads, "attention: sinks are [H]");
     assert_ne!(params.window, Some(0), "attention: a window holds the current key at least");
-    let Some(first_run) = runs.first() else {
-        assert_eq!(dims.t, 0, "attention: no keys");
+}
+
+fn assert_job(job: &AttentionJob<'_>, params: &AttentionParams<'_>) {
+    assert_eq!(job.out.len(), job.q.len(), "attention: out and q are [T, H, D]");
+    assert!(job.q.len().is_multiple_of(params.row().max(1)), "attention: q is [T, H, D]");
+    let t = job.q.len() / params.row().max(1);
+    let Some(first_run) = job.runs.first() else {
+        assert_eq!(t, 0, "attention: no keys");
         return;
     };
-    let mut next = first_run.first_position;
-    for run in runs {
+    let (row, mut next) = (params.num_kv_heads * params.head_dim, first_run.first_position);
+    for run in job.runs {
         assert_eq!(run.first_position, next, "attention: runs follow one another");
-        assert_eq!(run.keys.len(), run.len * kv_heads * dims.head_dim, "attention: keys are [len, K, D]");
-        assert_eq!(run.values.len(), run.keys.len(), "attention: values are [len, K, D]");
+        for slice in [run.keys, run.values] {
+            assert_eq!(slice.len(), run.len * row, "attention: keys and values are [len, K, D]");
+            assert_eq!(slice.is_q8(), first_run.keys.is_q8(), "attention: runs are of one type");
+            if let KvSlice::Q8 { scales, .. } = slice {
+                assert_eq!(scales.len(), run.len * params.num_kv_heads, "attention: scales are [len, K]");
+            }
+        }
         next += run.len;
     }
-    let first_seen = params.window.map_or(0, |window| (params.first_position + 1).saturating_sub(window));
-    let held = first_run.first_position <= first_seen && params.first_position + dims.t <= next;
-    assert!(dims.t == 0 || held, "attention: a key in sight is in no run");
+    let first_seen = params.visible(job.first_position).start;
+    let held = first_run.first_position <= first_seen && job.first_position + t <= next;
+    assert!(t == 0 || held, "attention: a key in sight is in no run");
 }

@@ -9,6 +9,8 @@
 use std::cell::Cell;
 use std::thread::LocalKey;
 
+use crate::lanes::LANES;
+
 /// An element type that threads keep a buffer of.
 pub(crate) trait Scratch: Copy + Default + 'static {
     /// Where the thread keeps it.
@@ -17,12 +19,20 @@ pub(crate) trait Scratch: Copy + Default + 'static {
 
 thread_local! {
     static F32: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    /// Apart from `F32`, for a loan that lasts while the borrower's tasks borrow floats on the same thread.
+    static EIGHTS: Cell<Vec<[f32; LANES]>> = const { Cell::new(Vec::new()) };
     static BYTES: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 impl Scratch for f32 {
     fn kept() -> &'static LocalKey<Cell<Vec<f32>>> {
         &F32
+    }
+}
+
+impl Scratch for [f32; LANES] {
+    fn kept() -> &'static LocalKey<Cell<Vec<[f32; LANES]>>> {
+        &EIGHTS
     }
 }
 

@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use gptoss_kernels::{
-    AttentionDims, AttentionParams, LinearDims, Pool, Q8Rows, RopeAngles, attention, linear_dense, rmsnorm,
+    AttentionJob, AttentionParams, LinearDims, Pool, Q8Rows, RopeAngles, attention, linear_dense, rmsnorm,
 };
 
 use crate::config::{ModelConfig, Precision};
@@ -161,25 +161,28 @@ fn attend(
 ) {
     let config = step.config;
     let width = config.num_query_heads * config.head_dim;
-    for sequence in step.sequences {
-        let first_position = sequence.first_position;
-        let positions = first_position..first_position + sequence.rows.len();
-        let numbers = sequence.rows.start * width..sequence.rows.end * width;
-        let params = AttentionParams {
-            dims: AttentionDims {
-                t: sequence.rows.len(),
-                num_query_heads: config.num_query_heads,
-                num_kv_heads: config.num_kv_heads,
-                head_dim: config.head_dim,
-            },
-            first_position,
-            window: store.window(layer),
-            sinks,
-            scale: 1.0 / (config.head_dim as f32).sqrt(),
-        };
-        let runs = store.visible(layer, &sequence.place, positions);
-        attention(step.pool, &mut attended[numbers.clone()], &query[numbers], &runs, &params);
+    let runs = |sequence: &Rows<'_>| {
+        let positions = sequence.first_position..sequence.first_position + sequence.rows.len();
+        store.visible(layer, &sequence.place, positions)
+    };
+    let runs: Vec<_> = step.sequences.iter().map(runs).collect();
+    let mut rest = attended;
+    let mut jobs: Vec<AttentionJob<'_>> = Vec::with_capacity(runs.len());
+    for (sequence, runs) in step.sequences.iter().zip(&runs) {
+        let (out, after) = rest.split_at_mut(sequence.rows.len() * width);
+        let q = &query[sequence.rows.start * width..sequence.rows.end * width];
+        jobs.push(AttentionJob { out, q, runs, first_position: sequence.first_position });
+        rest = after;
     }
+    let params = AttentionParams {
+        num_query_heads: config.num_query_heads,
+        num_kv_heads: config.num_kv_heads,
+        head_dim: config.head_dim,
+        window: store.window(layer),
+        sinks,
+        scale: 1.0 / (config.head_dim as f32).sqrt(),
+    };
+    attention(step.pool, &mut jobs, &params);
 }
 
 /// RMSNorm of every row: `out [T, C]`, `x [T, C]`, `weight [C]`.

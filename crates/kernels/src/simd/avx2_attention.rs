@@ -1,119 +1,204 @@
-//! AVX2 forms of the two inner loops of attention.
+//! AVX2 forms of the inner loops of attention.
 //!
-//! Entry points: [`scores`] and [`accumulate`]. Both keep the order of `attention.rs`: a score is a dot product in the
-//! lanes of [`crate::lanes`], eight of them folded at once; values are added by ascending position, with all of
-//! a head's outputs in registers over a block of keys.
+//! Entry point: [`Avx2`], in the orders that [`Arithmetic`] fixes. Scores: four keys at a time, two registers of four
+//! heads by even and odd elements each, against pairs of a key's elements broadcast as one 64-bit number. Values: the
+//! outputs of four heads by sixteen columns stay in registers over a block. Integer products likewise, with
+//! multiply-add of 16-bit pairs.
 //!
-//! This module does not know positions, windows or softmax.
+//! Its methods are inlined into a function that has the features; nothing else may call them.
 
 use std::arch::x86_64::*;
 
-use crate::lanes::{LANES, dot};
+use crate::attention::{Arithmetic, IntLanes, Lanes, Stored, add_values_from, int_add_values_from};
+use crate::lanes::LANES;
 
-/// `scores[i] = dot(q, keys[i]) * scale`.
-///
-/// Shapes: `scores [n]`, `q [D]`, `keys [n, D]`.
+/// Keys whose scores are taken together: 8 registers of sums.
+const KEYS: usize = 4;
+/// Columns of values whose sums are kept together.
+const COLUMNS: usize = 2 * LANES;
+
+/// Inner loops on 256-bit registers.
+pub(crate) struct Avx2;
+
+impl Arithmetic for Avx2 {
+    #[inline(always)]
+    fn scores(scores: &mut [Lanes], q: &[f32], keys: &[f32], scale: f32) {
+        let width = q.len() / LANES;
+        let (tiles, rest) = scores.as_chunks_mut::<KEYS>();
+        let (tile_keys, rest_keys) = keys.split_at(tiles.len() * KEYS * width);
+        for (scores, keys) in tiles.iter_mut().zip(tile_keys.chunks_exact(KEYS * width)) {
+            // SAFETY: inlined into `run_unit_avx2`, which has these features.
+            unsafe { score_tile(scores, q, keys, scale) };
+        }
+        for (scores, keys) in rest.iter_mut().zip(rest_keys.chunks_exact(width)) {
+            // SAFETY: as above.
+            unsafe { score_tile(std::array::from_mut(scores), q, keys, scale) };
+        }
+    }
+
+    #[inline(always)]
+    fn add_values<V: Stored>(sums: &mut [f32], weights: &[Lanes], rows: &[&[V]], column: usize) {
+        let d = sums.len() / LANES;
+        let whole = d / COLUMNS * COLUMNS;
+        for first in (0..whole).step_by(COLUMNS) {
+            for heads in [0, 4] {
+                // SAFETY: as above.
+                unsafe { add_strip(sums, weights, rows, (column, heads, first)) };
+            }
+        }
+        if whole < d {
+            add_values_from(sums, weights, rows, column, whole);
+        }
+    }
+
+    #[inline(always)]
+    fn int_scores(dots: &mut [IntLanes], q: &[i32], keys: &[i32]) {
+        let width = q.len() / LANES;
+        let (tiles, rest) = dots.as_chunks_mut::<KEYS>();
+        let (tile_keys, rest_keys) = keys.split_at(tiles.len() * KEYS * width);
+        for (dots, keys) in tiles.iter_mut().zip(tile_keys.chunks_exact(KEYS * width)) {
+            // SAFETY: as above.
+            unsafe { int_score_tile(dots, q, keys) };
+        }
+        for (dots, keys) in rest.iter_mut().zip(rest_keys.chunks_exact(width)) {
+            // SAFETY: as above.
+            unsafe { int_score_tile(std::array::from_mut(dots), q, keys) };
+        }
+    }
+
+    #[inline(always)]
+    fn int_add_values(sums: &mut [i32], weights: &[IntLanes], values: &[i32]) {
+        let d = sums.len() / LANES;
+        let whole = d / COLUMNS * COLUMNS;
+        for first in (0..whole).step_by(COLUMNS) {
+            for heads in [0, 4] {
+                // SAFETY: as above.
+                unsafe { int_add_strip(sums, weights, rows, (column, heads, first)) };
+            }
+        }
+        if whole < d {
+            int_add_values_from(sums, weights, values, whole);
+        }
+    }
+}
+
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-pub(crate) fn scores(scores: &mut [f32], q: &[f32], keys: &[f32], scale: f32) {
-    let d = q.len();
-    assert_eq!(keys.len(), scores.len() * d);
-    let whole = if d.is_multiple_of(LANES) { scores.len() / 8 * 8 } else { 0 };
-    for first in (0..whole).step_by(8) {
-        let sums = eight_dots(q, &keys[first * d..][..8 * d]);
-        // SAFETY: `first + 8 <= whole`, the length of `scores` at most.
+fn score_tile<const N: usize>(scores: &mut [Lanes; N], q: &[f32], keys: &[f32], scale: f32) {
+    let width = q.len() / LANES;
+    assert!(keys.len() == N * width && width.is_multiple_of(2));
+    let mut sums = [[_mm256_setzero_ps(); 2]; N];
+    for pair in 0..width / 2 {
+        // SAFETY: q is [width / 2, 16] and keys are [N, width] (asserted).
         unsafe {
-            _mm256_storeu_ps(scores.as_mut_ptr().add(first), _mm256_mul_ps(sums, _mm256_set1_ps(scale)));
+            let q = q.as_ptr().add(pair * 2 * LANES);
+            let (low, high) = (_mm256_loadu_ps(q), _mm256_loadu_ps(q.add(LANES)));
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let key = keys.as_ptr().add(r * width + 2 * pair).cast::<f64>();
+                let key = _mm256_castpd_ps(_mm256_set1_pd(key.read_unaligned()));
+                sums[0] = _mm256_fmadd_ps(low, key, sums[0]);
+                sums[1] = _mm256_fmadd_ps(high, key, sums[1]);
+            }
         }
     }
-    for (score, key) in scores[whole..].iter_mut().zip(keys[whole * d..].chunks_exact(d)) {
-        *score = dot(q, key) * scale;
+    for (scores, [low, high]) in scores.iter_mut().zip(sums) {
+        // Heads 0 1 4 5 and 2 3 6 7.
+        let even = _mm256_shuffle_ps::<0x88>(low, high);
+        let odd = _mm256_shuffle_ps::<0xdd>(low, high);
+        let sum = _mm256_mul_ps(_mm256_add_ps(even, odd), _mm256_set1_ps(scale));
+        let sum = _mm256_permute4x64_pd::<0b11_01_10_00>(_mm256_castps_pd(sum));
+        // SAFETY: scores are eight floats.
+        unsafe { _mm256_storeu_ps(scores.as_mut_ptr(), _mm256_castpd_ps(sum)) };
     }
 }
 
+/// Heads `heads..heads + 4`, columns `first..first + 16`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn eight_dots(q: &[f32], keys: &[f32]) -> __m256 {
-    let d = q.len();
-    assert!(d.is_multiple_of(LANES) && keys.len() == 8 * d);
-    let mut sums = [_mm256_setzero_ps(); 8];
-    for i in (0..d).step_by(LANES) {
-        // SAFETY: `i + 8 <= d`, and keys hold eight rows of d (asserted).
-        let q = unsafe { _mm256_loadu_ps(q.as_ptr().add(i)) };
-        for (r, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: as above.
-            let key = unsafe { _mm256_loadu_ps(keys.as_ptr().add(r * d + i)) };
-            *sum = _mm256_fmadd_ps(q, key, *sum);
+fn add_strip<V: Stored>(
+    sums: &mut [f32],
+    weights: &[Lanes],
+    rows: &[&[V]],
+    (column, heads, first): (usize, usize, usize),
+) {
+    let d = sums.len() / LANES;
+    assert!(heads + 4 <= LANES && first + COLUMNS <= d && sums.len() == LANES * d);
+    // SAFETY: rows of sums have d columns (asserted), as each row has from `column` on (asserted below).
+    unsafe {
+        let out = sums.as_mut_ptr().add(heads * d + first);
+        let mut sums: [[__m256; 2]; 4] = std::array::from_fn(|h| {
+            [_mm256_loadu_ps(out.add(h * d)), _mm256_loadu_ps(out.add(h * d + LANES))]
+        });
+        for (weights, row) in weights.iter().zip(rows) {
+            assert!(column + d <= row.len());
+            let value = row.as_ptr().add(column + first);
+            let values = [V::widen_8(value), V::widen_8(value.add(LANES))];
+            for (h, sums) in sums.iter_mut().enumerate() {
+                let weight = _mm256_set1_ps(weights[heads + h]);
+                sums[0] = _mm256_fmadd_ps(weight, values[0], sums[0]);
+                sums[1] = _mm256_fmadd_ps(weight, values[1], sums[1]);
+            }
+        }
+        for (h, sums) in sums.into_iter().enumerate() {
+            _mm256_storeu_ps(out.add(h * d), sums[0]);
+            _mm256_storeu_ps(out.add(h * d + LANES), sums[1]);
         }
     }
-    fold_eight(sums)
 }
 
-/// The trees of eight sums at once: halves, then pairs, then neighbours, as in [`crate::lanes::tree`].
 #[inline]
-#[target_feature(enable = "avx2,fma")]
-fn fold_eight(s: [__m256; 8]) -> __m256 {
-    // Sum r and sum r + 4 side by side, each folded to four: l0+l4, l1+l5, l2+l6, l3+l7.
-    let fours: [__m256; 4] = std::array::from_fn(|r| {
-        let low = _mm256_permute2f128_ps::<0x20>(s[r], s[r + 4]);
-        let high = _mm256_permute2f128_ps::<0x31>(s[r], s[r + 4]);
-        _mm256_add_ps(low, high)
-    });
-    // Two sums in each half, each folded to two.
-    let twos = |a: __m256, b: __m256| {
-        let low = _mm256_shuffle_ps::<0x44>(a, b);
-        let high = _mm256_shuffle_ps::<0xee>(a, b);
-        _mm256_add_ps(low, high)
-    };
-    let (first, second) = (twos(fours[0], fours[1]), twos(fours[2], fours[3]));
-    let even = _mm256_shuffle_ps::<0x88>(first, second);
-    let odd = _mm256_shuffle_ps::<0xdd>(first, second);
-    _mm256_add_ps(even, odd)
+#[target_feature(enable = "avx2")]
+fn int_score_tile<const N: usize>(dots: &mut [IntLanes; N], q: &[i32], keys: &[i32]) {
+    let width = q.len() / LANES;
+    assert!(keys.len() == N * width && width.is_multiple_of(2));
+    let mut sums = [[_mm256_setzero_si256(); 2]; N];
+    for pair in 0..width / 2 {
+        // SAFETY: q is [width / 2, 16] and keys are [N, width] (asserted).
+        unsafe {
+            let q = q.as_ptr().add(pair * 2 * LANES).cast();
+            let (low, high) = (_mm256_loadu_si256(q), _mm256_loadu_si256(q.add(1)));
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let key = keys.as_ptr().add(r * width + 2 * pair).cast::<i64>();
+                let key = _mm256_set1_epi64x(key.read_unaligned());
+                sums[0] = _mm256_add_epi32(sums[0], _mm256_madd_epi16(low, key));
+                sums[1] = _mm256_add_epi32(sums[1], _mm256_madd_epi16(high, key));
+            }
+        }
+    }
+    for (dots, [low, high]) in dots.iter_mut().zip(sums) {
+        // Heads 0 1 4 5 and 2 3 6 7.
+        let sum = _mm256_hadd_epi32(low, high);
+        let sum = _mm256_permute4x64_epi64::<0b11_01_10_00>(sum);
+        // SAFETY: dots are eight integers.
+        unsafe { _mm256_storeu_si256(dots.as_mut_ptr().cast(), sum) };
+    }
 }
 
-/// `out[d] = weights[i] * values[i][d] + out[d]`, i ascending.
-///
-/// Shapes: `out [D]`, `weights [n]`, `values [n, D]`.
+/// Heads `heads..heads + 4`, columns `first..first + 16`.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
-pub(crate) fn accumulate(out: &mut [f32], weights: &[f32], values: &[f32]) {
-    let d = out.len();
+#[target_feature(enable = "avx2")]
+fn int_add_strip(sums: &mut [i32], weights: &[IntLanes], values: &[i32], heads: usize, first: usize) {
+    let d = sums.len() / LANES;
+    assert!(heads + 4 <= LANES && first + COLUMNS <= d && sums.len() == LANES * d);
     assert_eq!(values.len(), weights.len() * d);
-    let mut first = 0;
-    while first + 64 <= d {
-        strip::<8>(out, weights, values, first);
-        first += 64;
-    }
-    while first + LANES <= d {
-        strip::<1>(out, weights, values, first);
-        first += LANES;
-    }
-    for (i, out) in out.iter_mut().enumerate().skip(first) {
-        for (weight, value) in weights.iter().zip(values.chunks_exact(d)) {
-            *out = weight.mul_add(value[i], *out);
+    // SAFETY: rows of sums and values have d columns (asserted).
+    unsafe {
+        let out = sums.as_mut_ptr().add(heads * d + first).cast::<__m256i>();
+        let place = |h: usize, half: usize| out.byte_add((h * d + half * LANES) * size_of::<i32>());
+        let mut sums: [[__m256i; 2]; 4] =
+            std::array::from_fn(|h| [_mm256_loadu_si256(place(h, 0)), _mm256_loadu_si256(place(h, 1))]);
+        for (i, weights) in weights.iter().enumerate() {
+            let value = values.as_ptr().add(i * d + first).cast();
+            let values = [_mm256_loadu_si256(value), _mm256_loadu_si256(value.add(1))];
+            for (h, sums) in sums.iter_mut().enumerate() {
+                let weight = _mm256_set1_epi32(weights[heads + h]);
+                sums[0] = _mm256_add_epi32(sums[0], _mm256_madd_epi16(weight, values[0]));
+                sums[1] = _mm256_add_epi32(sums[1], _mm256_madd_epi16(weight, values[1]));
+            }
         }
-    }
-}
-
-/// `V` registers of outputs from `first` on.
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-fn strip<const V: usize>(out: &mut [f32], weights: &[f32], values: &[f32], first: usize) {
-    let d = out.len();
-    assert!(first + V * LANES <= d && values.len() == weights.len() * d);
-    // SAFETY: `first + V * 8 <= d`, the length of `out` and of each row of values (asserted).
-    let mut sums: [__m256; V] =
-        std::array::from_fn(|v| unsafe { _mm256_loadu_ps(out.as_ptr().add(first + v * LANES)) });
-    for (i, weight) in weights.iter().enumerate() {
-        let weight = _mm256_set1_ps(*weight);
-        for (v, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: as above.
-            let value = unsafe { _mm256_loadu_ps(values.as_ptr().add(i * d + first + v * LANES)) };
-            *sum = _mm256_fmadd_ps(weight, value, *sum);
+        for (h, sums) in sums.into_iter().enumerate() {
+            _mm256_storeu_si256(place(h, 0), sums[0]);
+            _mm256_storeu_si256(place(h, 1), sums[1]);
         }
-    }
-    for (v, sum) in sums.into_iter().enumerate() {
-        // SAFETY: as above.
-        unsafe { _mm256_storeu_ps(out.as_mut_ptr().add(first + v * LANES), sum) };
     }
 }

@@ -1,0 +1,113 @@
+//! A span over keys and values in f32 or bf16.
+//!
+//! Entry points: [`pack_queries`] once a unit, then [`score_keys`] and [`add_values`] for every span. Keys are widened
+//! to f32 block by block, because each of their numbers is broadcast to the heads once per token; values are widened
+//! in registers on their way, because whole registers of them meet one weight.
+//!
+//! The orders of summation are those of `arithmetic.rs`: a score in two chains over D, an output in one chain over
+//! the positions of the span.
+
+use super::unit::{BLOCK, Chains, Sight, Unit, View, Work, prefetch, rows_of};
+use super::{Arithmetic, AttentionParams, SPAN, Stored};
+use crate::lanes::LANES;
+
+/// Numbers of a widened row of keys: D, made even.
+fn key_width(params: &AttentionParams<'_>) -> usize {
+    params.head_dim.next_multiple_of(2)
+}
+
+/// Room for packed queries and a block of keys. Units: floats.
+pub(super) fn work_len(params: &AttentionParams<'_>, chains: Chains) -> usize {
+    key_width(params) * (chains.count * LANES + BLOCK)
+}
+
+/// Lays the queries of a unit out by pairs of elements, `[chains, pairs, 8, 2]`; heads that are missing are zero.
+pub(super) fn pack_queries(params: &AttentionParams<'_>, view: &View<'_>, unit: &Unit, packed: &mut [f32]) {
+    let (d, group, width) = (params.head_dim, params.group(), key_width(params));
+    let chains = Chains::new(unit, params);
+    let packed = &mut packed[..chains.count * width * LANES];
+    packed.fill(0.0);
+    for head in 0..unit.num_heads {
+        for token in 0..unit.num_tokens {
+            let first_head = (unit.first_head + head) * group;
+            let q = &view.q[(unit.first_token + token) * params.row() + first_head * d..][..group * d];
+            for (h, q) in q.chunks_exact(d).enumerate() {
+                let chain = chains.of(head, token).start + h / LANES;
+                let packed = &mut packed[chain * width * LANES..][..width * LANES];
+                for (i, q) in q.iter().enumerate() {
+                    packed[(i / 2 * LANES + h % LANES) * 2 + i % 2] = *q;
+                }
+            }
+        }
+    }
+}
+
+/// The scores of the span, of what each token sees.
+#[inline(always)]
+pub(super) fn score_keys<A: Arithmetic, V: Stored>(sight: &Sight<'_>, work: &mut Work<'_>) {
+    let (chains, width) = (sight.chains, key_width(sight.params));
+    let (queries, keys) = work.rest.split_at_mut(chains.count * width * LANES);
+    let mut next = rows_of(sight.view.runs, &sight.first_block(), sight.row(), |run| V::of(run.keys));
+    for block in sight.blocks() {
+        let after = sight.block_after(&block);
+        let rows = next;
+        next = match after.is_empty() {
+            false => rows_of(sight.view.runs, &after, sight.row(), |run| V::of(run.keys)),
+            true => rows_of(sight.view.runs, &sight.first_block(), sight.row(), |run| V::of(run.values)),
+        };
+        for head in 0..sight.unit.num_heads {
+            let columns = sight.columns(head);
+            for ((key, row), next) in keys.chunks_exact_mut(width).zip(rows).zip(next) {
+                prefetch(next, &columns);
+                if let Some(row) = row.get(columns.clone()) {
+                    widen_row(key, row);
+                }
+            }
+            for token in 0..sight.unit.num_tokens {
+                let visible = sight.visible(token, &block);
+                let keys = &keys[(visible.start - block.start) * width..][..visible.len() * width];
+                for chain in chains.of(head, token) {
+                    let q = &queries[chain * width * LANES..][..width * LANES];
+                    let scores = &mut work.scores[chain * SPAN..][..SPAN][sight.local(&visible)];
+                    A::scores(scores, q, keys, sight.params.scale);
+                }
+            }
+        }
+    }
+}
+
+/// Widens a row of keys; the number beyond an odd D is zero.
+#[inline(always)]
+fn widen_row<V: Stored>(key: &mut [f32], row: &[V]) {
+    let (key, padding) = key.split_at_mut(row.len());
+    for (key, number) in key.iter_mut().zip(row) {
+        *key = number.widen();
+    }
+    padding.fill(0.0);
+}
+
+/// Adds the weighted values of the span to the results, of what each token sees.
+#[inline(always)]
+pub(super) fn add_values<A: Arithmetic, V: Stored>(sight: &Sight<'_>, work: &mut Work<'_>) {
+    let chains = sight.chains;
+    let mut next = rows_of(sight.view.runs, &sight.first_block(), sight.row(), |run| V::of(run.values));
+    for block in sight.blocks() {
+        let rows = next;
+        next = rows_of(sight.view.runs, &sight.block_after(&block), sight.row(), |run| V::of(run.values));
+        for head in 0..sight.unit.num_heads {
+            let columns = sight.columns(head);
+            for next in next {
+                prefetch(next, &columns);
+            }
+            for token in 0..sight.unit.num_tokens {
+                let visible = sight.visible(token, &block);
+                let rows = &rows[visible.start - block.start..visible.end - block.start];
+                for chain in chains.of(head, token) {
+                    let weights = &work.scores[chain * SPAN..][..SPAN][sight.local(&visible)];
+                    let sums = &mut work.results[chain * chains.result()..][..chains.result()][2 * LANES..];
+                    A::add_values(sums, weights, rows, columns.start);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! A span over keys and values in int8, with one scale per row of a head; the products are sums of integers.
+//!
+//! Entry points: [`quantize_kv`] writes a cache row; [`pack_queries`] once a unit, then [`score_keys`] and
+//! [`add_values`] for every span. Multiplied as f32, a cache of half the bytes would take the time of bf16, because
+//! the arithmetic would be the limit; 16-bit integers go two to a lane:
+//!
+//! * a query row of a head becomes 16-bit integers with one scale, its largest magnitude being 32767; the score is the
+//!   integer dot product as f32, times the key's scale, times (the query's scale times the factor on scores);
+//! * the weights of a span, each times its value's scale, become 16-bit integers with one scale a head, the largest
+//!   being 32767; the integer sum over the span as f32, times that scale, is the span's o. Half a step of a weight is
+//!   1/65534 of the largest, far below the half step of 1/254 that the values themselves are rounded by.
+//!
+//! Sums do not overflow: D is at most [`HEAD_DIM_MAX`] and a span 512, and 512 x 32767 x 127 is below 2^31. Integers
+//! are exact in any order, so the tiers agree whatever their order. A row with NaN or an infinity has scale NaN.
+
+use std::ops::Range;
+
+use super::arithmetic::halves;
+use super::unit::{BLOCK, Chains, Sight, Unit, View, Work, prefetch, rows_of};
+use super::{Arithmetic, AttentionParams, IntLanes, KvSlice, Lanes, SPAN};
+use crate::lanes::LANES;
+
+/// The longest row of a head whose integer dot product stays below 2^31. Units: numbers.
+pub(super) const HEAD_DIM_MAX: usize = 512;
+/// The largest integer of a key or value.
+const KV_MAX: f32 = 127.0;
+/// The largest integer of a query or weight.
+const WIDE_MAX: f32 = 32_767.0;
+/// Rows whose largest magnitude is smaller are zero: 2^-100, far from where the inverse overflows.
+const SMALLEST: f32 = f32::from_bits((127 - 100) << 23);
+/// Adding 1.5 * 2^23 rounds to an integer, ties to even, and leaves it in the low bits.
+const ROUND: f32 = 12_582_912.0;
+
+/// Writes the keys or the values of one position as int8, each head with its own scale.
+///
+/// The scale is the largest magnitude over 127, and numbers are rounded to the nearest multiple, ties to even. A head
+/// that holds NaN or an infinity gets scale NaN and zeros, so what is read of it is NaN; one whose largest magnitude
+/// is under 2^-100 gets zeros.
+///
+/// Shapes: `values [K, D]`, `scales [K]`, `row [K, D]`.
+/// Panics: when the lengths do not fit.
+pub fn quantize_kv(values: &mut [i8], scales: &mut [f32], row: &[f32]) {
+    assert_eq!(values.len(), row.len(), "quantize_kv: values and row are [K, D]");
+    assert!(!scales.is_empty() && row.len().is_multiple_of(scales.len()), "quantize_kv: scales are [K]");
+    let d = row.len() / scales.len();
+    for ((values, row), scale) in values.chunks_exact_mut(d).zip(row.chunks_exact(d)).zip(scales) {
+        let (inverse, step) = steps(largest_magnitude(row), KV_MAX);
+        *scale = step;
+        for (value, number) in values.iter_mut().zip(row) {
+            *value = rounded(*number * inverse) as i8;
+        }
+    }
+}
+
+/// The largest magnitude; NaN if there is one.
+#[inline(always)]
+fn largest_magnitude(row: &[f32]) -> f32 {
+    // By bits: the order of magnitudes is theirs, with NaN above all.
+    let bits = row.iter().fold(0, |largest, number| (number.to_bits() & (u32::MAX >> 1)).max(largest));
+    f32::from_bits(bits)
+}
+
+/// The factor that makes `largest` the integer `most`, and the size of a step: zeros if it is tiny, and a step of NaN
+/// if it is not finite.
+#[inline(always)]
+fn steps(largest: f32, most: f32) -> (f32, f32) {
+    if !largest.is_finite() {
+        (0.0, f32::NAN)
+    } else if largest < SMALLEST {
+        (0.0, 0.0)
+    } else {
+        (most / largest, largest / most)
+    }
+}
+
+/// The nearest integer, ties to even; 0 for NaN. Magnitudes below 2^22.
+#[inline(always)]
+fn rounded(x: f32) -> i32 {
+    let x = if x == x { x } else { 0.0 };
+    (x + ROUND).to_bits() as i32 - ROUND.to_bits() as i32
+}
+
+/// Elements of a row of keys: pairs of numbers, an even count of them.
+fn key_width(params: &AttentionParams<'_>) -> usize {
+    params.head_dim.next_multiple_of(4) / 2
+}
+
+/// What a unit keeps for an int8 cache.
+struct Packed<'a> {
+    /// `[chains, pairs, 8, 2]`, each element two numbers.
+    queries: &'a mut [i32],
+    /// `[BLOCK, key_width]`; the numbers beyond D stay zero.
+    keys: &'a mut [i32],
+    /// `[chains, SPAN / 2]`: weights of two positions.
+    weights: &'a mut [IntLanes],
+    /// `[BLOCK / 2, D]`: values of two positions.
+    values: &'a mut [i32],
+    /// `[chains, 8, D]`
+    sums: &'a mut [i32],
+    /// `[chains]`
+    query_scales: &'a mut [Lanes],
+    /// `[chains]`
+    weight_scales: &'a mut [Lanes],
+    /// `[kv heads, SPAN]`
+    value_scales: &'a mut [f32],
+}
+
+/// Lengths of the parts of [`Packed`], in its order. Units: floats.
+fn part_lens(params: &AttentionParams<'_>, chains: Chains) -> [usize; 8] {
+    let (d, width) = (params.head_dim, key_width(params));
+    [
+        chains.count * width * LANES,
+        BLOCK * width,
+        chains.count * SPAN / 2 * LANES,
+        BLOCK / 2 * d,
+        chains.count * LANES * d,
+        chains.count * LANES,
+        chains.count * LANES,
+        chains.count * SPAN,
+    ]
+}
+
+/// Room for [`Packed`]. Units: floats.
+pub(super) fn work_len(params: &AttentionParams<'_>, chains: Chains) -> usize {
+    part_lens(params, chains).iter().sum()
+}
+
+#[inline(always)]
+fn packed<'a>(params: &AttentionParams<'_>, chains: Chains, work: &'a mut [f32]) -> Packed<'a> {
+    let lens = part_lens(params, chains);
+    let (queries, work) = work.split_at_mut(lens[0]);
+    let (keys, work) = work.split_at_mut(lens[1]);
+    let (weights, work) = work.split_at_mut(lens[2]);
+    let (values, work) = work.split_at_mut(lens[3]);
+    let (sums, work) = work.split_at_mut(lens[4]);
+    let (query_scales, work) = work.split_at_mut(lens[5]);
+    let (weight_scales, work) = work.split_at_mut(lens[6]);
+    Packed {
+        queries: bytemuck::cast_slice_mut(queries),
+        keys: bytemuck::cast_slice_mut(keys),
+        weights: bytemuck::cast_slice_mut(weights),
+        values: bytemuck::cast_slice_mut(values),
+        sums: bytemuck::cast_slice_mut(sums),
+        query_scales: query_scales.as_chunks_mut().0,
+        weight_scales: weight_scales.as_chunks_mut().0,
+        value_scales: &mut work[..lens[7]],
+    }
+}
+
+/// Quantises the queries of a unit and lays them out by pairs of elements; heads that are missing are zero.
+#[inline(always)]
+pub(super) fn pack_queries(params: &AttentionParams<'_>, view: &View<'_>, unit: &Unit, work: &mut [f32]) {
+    let (d, group, width) = (params.head_dim, params.group(), key_width(params));
+    assert!(d <= HEAD_DIM_MAX, "attention: heads of {d} in int8, {HEAD_DIM_MAX} at most");
+    let chains = Chains::new(unit, params);
+    let packed = packed(params, chains, work);
+    packed.queries.fill(0);
+    packed.query_scales.as_flattened_mut().fill(0.0);
+    for head in 0..unit.num_heads {
+        for token in 0..unit.num_tokens {
+            let first_head = (unit.first_head + head) * group;
+            let q = &view.q[(unit.first_token + token) * params.row() + first_head * d..][..group * d];
+            for (h, q) in q.chunks_exact(d).enumerate() {
+                let chain = chains.of(head, token).start + h / LANES;
+                let (inverse, step) = steps(largest_magnitude(q), WIDE_MAX);
+                packed.query_scales[chain][h % LANES] = step * params.scale;
+                let queries = &mut packed.queries[chain * width * LANES..][..width * LANES];
+                for (i, pair) in q.chunks(2).enumerate() {
+                    let (low, high) = (pair[0], pair.get(1).copied().unwrap_or(0.0));
+                    queries[(i / 2 * LANES + h % LANES) * 2 + i % 2] =
+                        halves(rounded(low * inverse) as i16, rounded(high * inverse) as i16);
+                }
+            }
+        }
+    }
+}
+
+/// The scores of the span, of what each token sees.
+#[inline(always)]
+pub(super) fn score_keys<A: Arithmetic>(sight: &Sight<'_>, work: &mut Work<'_>) {
+    let (chains, width) = (sight.chains, key_width(sight.params));
+    let (runs, kv_heads) = (sight.view.runs, sight.params.num_kv_heads);
+    let packed = packed(sight.params, chains, work.rest);
+    let mut next = rows_of(runs, &sight.first_block(), sight.row(), |run| numbers(run.keys));
+    for block in sight.blocks() {
+        let after = sight.block_after(&block);
+        let rows = next;
+        next = match after.is_empty() {
+            false => rows_of(runs, &after, sight.row(), |run| numbers(run.keys)),
+            true => rows_of(runs, &sight.first_block(), sight.row(), |run| numbers(run.values)),
+        };
+        let scale_rows = rows_of(runs, &block, kv_heads, |run| scales(run.keys));
+        for head in 0..sight.unit.num_heads {
+            let columns = sight.columns(head);
+            let mut key_scales = [0.0; BLOCK];
+            for (scale, row) in key_scales.iter_mut().zip(scale_rows) {
+                *scale = row.get(sight.unit.first_head + head).copied().unwrap_or(0.0);
+            }
+            for ((key, row), next) in packed.keys.chunks_exact_mut(width).zip(rows).zip(next) {
+                prefetch(next, &columns);
+                if let Some(row) = row.get(columns.clone()) {
+                    pair_neighbours(key, row);
+                }
+            }
+            for token in 0..sight.unit.num_tokens {
+                let visible = sight.visible(token, &block);
+                let first = visible.start - block.start;
+                for chain in chains.of(head, token) {
+                    let q = &packed.queries[chain * width * LANES..][..width * LANES];
+                    let scores = &mut work.scores[chain * SPAN..][..SPAN][sight.local(&visible)];
+                    let keys = &packed.keys[first * width..][..visible.len() * width];
+                    A::int_scores(bytemuck::cast_slice_mut(scores), q, keys);
+                    scale_dots(scores, &key_scales[first..], &packed.query_scales[chain]);
+                }
+            }
+        }
+    }
+}
+
+/// Integer dot products to scores, in place.
+#[inline(always)]
+fn scale_dots(scores: &mut [Lanes], key_scales: &[f32], query_scales: &Lanes) {
+    for (scores, key_scale) in scores.iter_mut().zip(key_scales) {
+        for (score, query_scale) in scores.iter_mut().zip(query_scales) {
+            *score = (score.to_bits() as i32) as f32 * *key_scale * *query_scale;
+        }
+    }
+}
+
+/// A row of keys by pairs of neighbours; the numbers beyond D are zero.
+#[inline(always)]
+fn pair_neighbours(key: &mut [i32], row: &[i8]) {
+    let (pairs, rest) = row.as_chunks::<2>();
+    let (key, padding) = key.split_at_mut(pairs.len());
+    for (key, pair) in key.iter_mut().zip(pairs) {
+        *key = halves(i16::from(pair[0]), i16::from(pair[1]));
+    }
+    padding.fill(0);
+    for (key, last) in padding.iter_mut().zip(rest) {
+        *key = halves(i16::from(*last), 0);
+    }
+}
+
+/// Adds the weighted values of the span to the results, of what each token sees.
+#[inline(always)]
+pub(super) fn add_values<A: Arithmetic>(sight: &Sight<'_>, work: &mut Work<'_>) {
+    let (chains, d, runs) = (sight.chains, sight.params.head_dim, sight.view.runs);
+    let packed = packed(sight.params, chains, work.rest);
+    collect_value_scales(sight, packed.value_scales);
+    for head in 0..sight.unit.num_heads {
+        let scales = &packed.value_scales[head * SPAN..][..SPAN];
+        for token in 0..sight.unit.num_tokens {
+            let visible = sight.local(&sight.visible(token, &sight.range));
+            for chain in chains.of(head, token) {
+                let weights = &mut packed.weights[chain * SPAN / 2..][..SPAN / 2];
+                let scores = &mut work.scores[chain * SPAN..][..SPAN];
+                packed.weight_scales[chain] = pack_weights(weights, scores, scales, visible.clone());
+            }
+        }
+    }
+    packed.sums.fill(0);
+    let mut next = rows_of(runs, &sight.first_block(), sight.row(), |run| numbers(run.values));
+    for block in sight.blocks() {
+        let rows = next;
+        next = rows_of(runs, &sight.block_after(&block), sight.row(), |run| numbers(run.values));
+        // Positions are paired from the start of the span on, so the first may be the second of its pair.
+        let pairs = (block.start - sight.start) / 2..(block.end - sight.start).div_ceil(2);
+        let paired = |i: usize| (i + pairs.start * 2 + sight.start).checked_sub(block.start);
+        for head in 0..sight.unit.num_heads {
+            let columns = sight.columns(head);
+            let row_at = |i: usize| paired(i).and_then(|i| rows.get(i)?.get(columns.clone()));
+            let values = &mut packed.values[..pairs.len() * d];
+            for (i, values) in values.chunks_exact_mut(d).enumerate() {
+                pair_rows(values, row_at(2 * i), row_at(2 * i + 1));
+            }
+            for next in next {
+                prefetch(next, &columns);
+            }
+            for token in 0..sight.unit.num_tokens {
+                if sight.visible(token, &block).is_empty() {
+                    continue;
+                }
+                for chain in chains.of(head, token) {
+                    let weights = &packed.weights[chain * SPAN / 2..][pairs.clone()];
+                    A::int_add_values(&mut packed.sums[chain * LANES * d..][..LANES * d], weights, values);
+                }
+            }
+        }
+    }
+    for chain in 0..chains.count {
+        let sums = &mut work.results[chain * chains.result()..][..chains.result()][2 * LANES..];
+        let rows = sums.chunks_exact_mut(d).zip(packed.sums[chain * LANES * d..].chunks_exact(d));
+        for ((row, ints), scale) in rows.zip(&packed.weight_scales[chain]) {
+            for (sum, int) in row.iter_mut().zip(ints) {
+                *sum = *int as f32 * *scale;
+            }
+        }
+    }
+}
+
+/// The scales of the span's values, `[kv heads, SPAN]`.
+#[inline(always)]
+fn collect_value_scales(sight: &Sight<'_>, value_scales: &mut [f32]) {
+    for block in sight.blocks() {
+        let rows = rows_of(sight.view.runs, &block, sight.params.num_kv_heads, |run| scales(run.values));
+        for head in 0..sight.unit.num_heads {
+            let value_scales = &mut value_scales[head * SPAN + block.start - sight.start..][..block.len()];
+            for (scale, row) in value_scales.iter_mut().zip(rows) {
+                *scale = row[sight.unit.first_head + head];
+            }
+        }
+    }
+}
+
+/// Weights times scales as integers, by pairs of positions, and the size of their step: 0 where nothing is visible.
+///
+/// Shapes: `weights [SPAN / 2]`, `scores [SPAN]`, `scales [SPAN]`, `visible` counted from the start of the span.
+#[inline(always)]
+fn pack_weights(
+    weights: &mut [IntLanes],
+    scores: &mut [Lanes],
+    scales: &[f32],
+    visible: Range<usize>,
+) -> Lanes {
+    let mut largest = [0_u32; LANES];
+    for (scores, scale) in scores[visible.clone()].iter_mut().zip(&scales[visible.clone()]) {
+        for (score, largest) in scores.iter_mut().zip(&mut largest) {
+            *score *= *scale;
+            *largest = (score.to_bits() & (u32::MAX >> 1)).max(*largest);
+        }
+    }
+    let both = largest.map(|bits| steps(f32::from_bits(bits), WIDE_MAX));
+    let inverse = both.map(|(inverse, _)| inverse);
+    // What is not visible, of a pair or of a block that others see, has weight zero.
+    let blocks = visible.start / BLOCK * BLOCK..visible.end.next_multiple_of(BLOCK);
+    scores[blocks.start..visible.start].as_flattened_mut().fill(0.0);
+    scores[visible.end..blocks.end].as_flattened_mut().fill(0.0);
+    let scores = scores[blocks.clone()].as_chunks::<2>().0;
+    for (weights, [low, high]) in weights[blocks.start / 2..blocks.end / 2].iter_mut().zip(scores) {
+        for (h, weight) in weights.iter_mut().enumerate() {
+            let (low, high) = (rounded(low[h] * inverse[h]), rounded(high[h] * inverse[h]));
+            *weight = halves(low as i16, high as i16);
+        }
+    }
+    both.map(|(_, step)| step)
+}
+
+/// Two rows of values by pairs; a row that is missing counts as zero.
+#[inline(always)]
+fn pair_rows(values: &mut [i32], low: Option<&[i8]>, high: Option<&[i8]>) {
+    match (low, high) {
+        (Some(low), Some(high)) => {
+            for ((value, low), high) in values.iter_mut().zip(low).zip(high) {
+                *value = halves(i16::from(*low), i16::from(*high));
+            }
+        }
+        (one, other) => {
+            values.fill(0);
+            for (value, low) in values.iter_mut().zip(one.unwrap_or(&[])) {
+                *value = halves(i16::from(*low), 0);
+            }
+            for (value, high) in values.iter_mut().zip(other.unwrap_or(&[])) {
+                *value = halves(0, i16::from(*high));
+            }
+        }
+    }
+}
+
+/// The integers of an int8 slice.
+fn numbers(slice: KvSlice<'_>) -> &[i8] {
+    let KvSlice::Q8 { values, .. } = slice else { panic!("attention: runs are of one type") };
+    values
+}
+
+/// The scales of an int8 slice.
+fn scales(slice: KvSlice<'_>) -> &[f32] {
+    let KvSlice::Q8 { scales, .. } = slice else { panic!("attention: runs are of one type") };
+    scales
+}

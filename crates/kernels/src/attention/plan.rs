@@ -1,0 +1,127 @@
+//! How an attention call is cut into units of work for the threads.
+//!
+//! Entry point: [`Plan::new`]. Query rows go by tiles of tokens, so that a prompt reads each key once for
+//! [`CHAINS_MAX`] tokens; a single token takes several kv heads instead, whose keys lie side by side in memory. Where
+//! that leaves fewer units than keep the threads busy, as in decode, a unit is one span of context, and the spans are
+//! joined afterwards, in order. How a call is cut changes no bit: spans are the same, and joined in the same order.
+//!
+//! It does not know how a unit is computed.
+
+use std::ops::Range;
+
+use super::unit::{self, Unit};
+use super::{AttentionJob, AttentionParams, SPAN};
+
+/// Pairs of a token and a kv head in a unit: scores of 8 x 512 x 8 heads are 128 KB, which stay in the second cache.
+const CHAINS_MAX: usize = 8;
+/// Units a thread should have, so that a late one does not keep the others waiting.
+const UNITS_PER_THREAD: usize = 4;
+
+/// The units of a call.
+pub(super) struct Plan {
+    /// Those of one span each have a place for their result, the others finish their rows.
+    pub(super) units: Vec<Unit>,
+    /// What is left to do with the partial results.
+    pub(super) joins: Vec<Join>,
+    /// Room for the partial results. Units: lanes.
+    pub(super) partial_lanes: usize,
+}
+
+/// The rows of one kv head whose spans were reduced apart.
+pub(super) struct Join {
+    pub(super) job: usize,
+    pub(super) first_token: usize,
+    pub(super) num_tokens: usize,
+    pub(super) head: usize,
+    pub(super) spans: Range<usize>,
+    /// Where the partial results of the tile begin: `[spans, K, tokens, lane groups, 2 + D]`. Units: lanes.
+    pub(super) first_partial: usize,
+}
+
+/// Rows of one job.
+struct Tile {
+    job: usize,
+    first_token: usize,
+    num_tokens: usize,
+    spans: Range<usize>,
+}
+
+impl Plan {
+    pub(super) fn new(jobs: &[AttentionJob<'_>], params: &AttentionParams<'_>, threads: usize) -> Plan {
+        let tiles: Vec<Tile> = jobs.iter().enumerate().flat_map(|(j, job)| tiles(j, job, params)).collect();
+        let wanted = if threads > 1 { threads * UNITS_PER_THREAD } else { 1 };
+        let kv_heads = params.num_kv_heads;
+        // A long tile leaves room for few heads.
+        let widest = tiles.iter().map(|tile| tile.num_tokens).max().unwrap_or(1);
+        let mut heads = (CHAINS_MAX / widest).clamp(1, kv_heads);
+        let spans: usize = tiles.iter().map(|tile| tile.spans.len()).sum();
+        while heads > 1 && spans * kv_heads.div_ceil(heads) < wanted {
+            heads /= 2;
+        }
+        let split = tiles.len() * kv_heads.div_ceil(heads) < wanted && spans > tiles.len();
+        let mut plan = Plan { units: Vec::new(), joins: Vec::new(), partial_lanes: 0 };
+        // The last rows of a prompt see the most and are begun first.
+        for tile in tiles.iter().rev() {
+            match split && tile.spans.len() > 1 {
+                true => plan.add_split(tile, params, heads),
+                false => plan.add_whole(tile, params, heads),
+            }
+        }
+        plan
+    }
+
+    fn add_whole(&mut self, tile: &Tile, params: &AttentionParams<'_>, heads: usize) {
+        for first_head in (0..params.num_kv_heads).step_by(heads) {
+            let heads = first_head..params.num_kv_heads.min(first_head + heads);
+            self.units.push(tile.unit(heads, tile.spans.clone(), None));
+        }
+    }
+
+    fn add_split(&mut self, tile: &Tile, params: &AttentionParams<'_>, heads: usize) {
+        let first_partial = self.partial_lanes;
+        for span in tile.spans.clone() {
+            for first_head in (0..params.num_kv_heads).step_by(heads) {
+                let heads = first_head..params.num_kv_heads.min(first_head + heads);
+                let unit = tile.unit(heads, span..span + 1, Some(self.partial_lanes));
+                self.partial_lanes += unit::partial_lanes(&unit, params);
+                self.units.push(unit);
+            }
+        }
+        self.joins.extend((0..params.num_kv_heads).map(|head| Join {
+            job: tile.job,
+            first_token: tile.first_token,
+            num_tokens: tile.num_tokens,
+            head,
+            spans: tile.spans.clone(),
+            first_partial,
+        }));
+    }
+}
+
+impl Tile {
+    fn unit(&self, heads: Range<usize>, spans: Range<usize>, partial: Option<usize>) -> Unit {
+        Unit {
+            job: self.job,
+            first_token: self.first_token,
+            num_tokens: self.num_tokens,
+            first_head: heads.start,
+            num_heads: heads.len(),
+            spans,
+            partial,
+        }
+    }
+}
+
+fn tiles<'a>(
+    job: usize,
+    rows: &AttentionJob<'_>,
+    params: &'a AttentionParams<'a>,
+) -> impl Iterator<Item = Tile> + use<'a> {
+    let (first_position, t) = (rows.first_position, rows.q.len() / params.row().max(1));
+    (0..t).step_by(CHAINS_MAX).map(move |first_token| {
+        let num_tokens = CHAINS_MAX.min(t - first_token);
+        let first = params.visible(first_position + first_token).start;
+        let last = first_position + first_token + num_tokens - 1;
+        Tile { job, first_token, num_tokens, spans: first / SPAN..last / SPAN + 1 }
+    })
+}
