@@ -119,8 +119,10 @@ impl Bytes {
     }
 
     /// The first `num_bytes` bytes of owned words.
-    pub(crate) fn owned(words: Vec<u64>, num_bytes: usize) -> Bytes {
-        debug_assert!(num_bytes <= words.len() * 8);
+    ///
+    /// Panics: when there are not so many.
+    pub fn owned(words: Vec<u64>, num_bytes: usize) -> Bytes {
+        assert!(num_bytes <= words.len() * 8, "owned bytes end with their words");
         Bytes { owner: Owner::Memory(Arc::new(words)), range: 0..num_bytes }
     }
 

@@ -161,6 +161,9 @@ pub struct ComputeArgs {
     /// The numeric mode
     #[arg(long, value_enum, default_value_t = PrecisionArg::Fast)]
     pub precision: PrecisionArg,
+    /// Dense matrices: attention, embedding and unembedding [default: q8 in fast precision, bf16 in exact]
+    #[arg(long, value_enum)]
+    pub dense: Option<DenseArg>,
     /// Threads to compute with [default: all]; the numbers do not depend on it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
@@ -184,6 +187,9 @@ pub struct InspectArgs {
     /// Plan for this much memory, such as 8GiB: experts beyond it stay on disk
     #[arg(long, value_name = "SIZE", value_parser = MemorySize::from_str)]
     pub memory: Option<MemorySize>,
+    /// bf16 or q8: decides the bytes of dense matrices [default: q8 in fast precision, bf16 in exact]
+    #[arg(long, value_enum)]
+    pub dense: Option<DenseArg>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -363,6 +369,15 @@ pub enum PrecisionArg {
     Exact,
 }
 
+/// The format of dense matrices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DenseArg {
+    /// As the file has them: bf16 as published, what it holds in a GGUF file
+    Bf16,
+    /// int8 with a scale for 32 numbers, made when the model is opened; fast precision only
+    Q8,
+}
+
 /// Vocabularies that need no model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum VocabName {
@@ -517,6 +532,7 @@ mod tests {
             "--threads 0",
             "--precision half",
             "--memory 8",
+            "--dense q4",
             "--effort max",
             "--date 2026-13-01",
             "--date soon",

@@ -11,12 +11,12 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use gptoss_checkpoint::{Config, ConfigForm, ExpertFormat, Layout, PRESETS, Preset};
-use gptoss_model::{ModelConfig, PartCount, Term, memory, parameters, plan_memory};
+use gptoss_model::{DenseMode, ModelConfig, PartCount, Term, memory, parameters, plan_memory};
 use serde_json::{Value, json};
 
 use crate::args::{InspectArgs, PrecisionArg};
 use crate::chart::{self, ChartPoint};
-use crate::model_source::{ModelSource, Opened, context, precision};
+use crate::model_source::{ModelSource, Opened, context, dense, precision};
 use crate::output::Target;
 
 /// Memory sizes that the plan is held against, in GB of 10^9 bytes.
@@ -33,6 +33,7 @@ struct Report {
     parts: Vec<PartCount>,
     context: usize,
     precision: PrecisionArg,
+    dense: DenseMode,
     terms: Vec<Term>,
 }
 
@@ -61,10 +62,10 @@ impl Report {
         let model = ModelConfig::from_checkpoint(&config)?;
         let expert_format = opened.checkpoint.expert_format();
         let context = context(args.context, &config, &opened.source)?;
-        let precision = precision(args.precision);
+        let (precision, dense) = (precision(args.precision), dense(args.dense, args.precision)?);
         let terms = match args.memory {
-            Some(size) => plan_memory(&opened.checkpoint, context, precision, size.bytes)?.terms,
-            None => memory(&model, &opened.checkpoint.part_bytes(), context, precision),
+            Some(size) => plan_memory(&opened.checkpoint, context, precision, dense, size.bytes)?.terms,
+            None => memory(&model, &opened.checkpoint.part_bytes(), context, precision, dense),
         };
         Ok(Report {
             name: opened.source.name(),
@@ -76,6 +77,7 @@ impl Report {
             expert_format,
             context,
             precision: args.precision,
+            dense,
         })
     }
 
@@ -134,6 +136,7 @@ impl Report {
             "memory": {
                 "context": self.context,
                 "precision": self.precision_word(),
+                "dense": dense_word(self.dense),
                 "terms": terms.collect::<Vec<_>>(),
                 "total_bytes": self.bytes(),
             },
@@ -194,7 +197,11 @@ impl Report {
 
     fn write_memory(&self, out: &mut dyn Write) -> io::Result<()> {
         let context = grouped(self.context as u64);
-        writeln!(out, "bytes at a context of {context} tokens, {} precision", self.precision_word())?;
+        let (precision, dense) = (self.precision_word(), dense_word(self.dense));
+        writeln!(
+            out,
+            "bytes at a context of {context} tokens, {precision} precision, dense matrices {dense}"
+        )?;
         let width = self.terms.iter().map(|term| term.name.chars().count()).max().unwrap_or(0);
         for term in &self.terms {
             writeln!(out, "  {:<width$}{:>18}", term.name, grouped(term.bytes))?;
@@ -204,6 +211,14 @@ impl Report {
         let verdicts = GIGABYTES
             .map(|size| format!("{size} GB: {}", if self.fits(size) { "fits" } else { "does not fit" }));
         writeln!(out, "{}", verdicts.join("   "))
+    }
+}
+
+/// The format of dense matrices, in a word: what `--dense` would be.
+fn dense_word(dense: DenseMode) -> &'static str {
+    match dense {
+        DenseMode::AsStored => "as stored",
+        DenseMode::Q8 => "q8",
     }
 }
 

@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use anyhow::Result;
 use gptoss_checkpoint::Checkpoint;
-use gptoss_model::{ExpertTraffic, MemoryPlan, Precision, plan_memory};
+use gptoss_model::{DenseMode, ExpertTraffic, MemoryPlan, Precision, plan_memory};
 use serde_json::{Value, json};
 
 const GIGABYTE: f64 = 1e9;
@@ -56,9 +56,10 @@ pub fn plan(
     checkpoint: &Checkpoint,
     context: usize,
     precision: Precision,
+    dense: DenseMode,
     size: MemorySize,
 ) -> Result<MemoryPlan> {
-    let plan = plan_memory(checkpoint, context, precision, size.bytes)?;
+    let plan = plan_memory(checkpoint, context, precision, dense, size.bytes)?;
     io::stderr().write_all(describe(&plan, context, size).as_bytes())?;
     Ok(plan)
 }

@@ -14,9 +14,9 @@ use anyhow::{Context, Result, anyhow};
 use gptoss_checkpoint::{Checkpoint, Config, PUBLISHED_VOCAB_SIZE, Preset};
 use gptoss_harmony::{GgufTokens, MultiDigit, Vocab};
 use gptoss_kernels::Pool;
-use gptoss_model::{LoadOptions, Model, Precision};
+use gptoss_model::{DenseMode, LoadOptions, Model, Precision};
 
-use crate::args::{ComputeArgs, PrecisionArg};
+use crate::args::{ComputeArgs, DenseArg, PrecisionArg};
 use crate::failure::usage;
 use crate::generation_config::GenerationConfig;
 use crate::progress::{Progress, Unit};
@@ -246,16 +246,16 @@ impl Opened {
 
     /// Reads the weights, with a progress bar where that takes time; `--memory` is planned for `context` tokens.
     pub fn load(&self, compute: &ComputeArgs, context: usize) -> Result<Model> {
-        let precision = precision(compute.precision);
+        let (precision, dense) = (precision(compute.precision), dense(compute.dense, compute.precision)?);
         let cannot = || format!("cannot load {}", self.source.name());
         let expert_slots = match compute.memory {
             None => None,
             Some(size) => {
-                let plan = memory_budget::plan(&self.checkpoint, context, precision, size);
+                let plan = memory_budget::plan(&self.checkpoint, context, precision, dense, size);
                 plan.with_context(cannot)?.expert_slots
             }
         };
-        let options = LoadOptions { precision, expert_slots };
+        let options = LoadOptions { precision, dense, expert_slots };
         let mut progress = Progress::new(format!("opening {}", self.source.name()), Unit::Bytes);
         let pool = Pool::new(threads(compute));
         let model = Model::load_with(&self.checkpoint, &options, pool, &mut |done, total| {
@@ -270,6 +270,19 @@ pub fn precision(argument: PrecisionArg) -> Precision {
     match argument {
         PrecisionArg::Fast => Precision::Fast,
         PrecisionArg::Exact => Precision::Exact,
+    }
+}
+
+/// The format of dense matrices: what `--dense` says, else what suits the precision; see decision 0009.
+///
+/// Errors: rounded matrices in exact precision.
+pub fn dense(argument: Option<DenseArg>, precision: PrecisionArg) -> Result<DenseMode> {
+    match (argument, precision) {
+        (Some(DenseArg::Q8), PrecisionArg::Exact) => {
+            Err(usage("--dense q8 rounds weights and --precision exact does not; leave one of them out"))
+        }
+        (Some(DenseArg::Q8) | None, PrecisionArg::Fast) => Ok(DenseMode::Q8),
+        (Some(DenseArg::Bf16), _) | (None, PrecisionArg::Exact) => Ok(DenseMode::AsStored),
     }
 }
 

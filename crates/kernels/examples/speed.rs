@@ -11,8 +11,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use gptoss_kernels::{
-    LinearDims, Mxfp4, Pool, Q8Rows, Tier, linear_bf16, linear_bf16_transposed, linear_mxfp4_exact,
-    linear_mxfp4_q8, quantize_q8,
+    Dense, LinearDims, Mxfp4, Pool, Q8_0_BLOCK_BYTES, Q8Order, Q8Rows, Tier, linear_bf16,
+    linear_bf16_transposed, linear_mxfp4_exact, linear_mxfp4_q8, linear_q8_0, quantize_q8, quantize_q8_0,
 };
 use half::bf16;
 
@@ -46,6 +46,8 @@ struct Weights {
     blocks: Vec<u8>,
     scales: Vec<u8>,
     dense: Vec<bf16>,
+    /// As many matrices as `dense`.
+    q8_0: Vec<[u8; Q8_0_BLOCK_BYTES]>,
     x: Vec<f32>,
 }
 
@@ -58,10 +60,12 @@ impl Weights {
         };
         let blocks = (0..NUM_MATRICES * N * K / 2).map(|_| next() as u8).collect();
         let scales = (0..NUM_MATRICES * N * K / 32).map(|_| (115 + next() % 12) as u8).collect();
-        let dense =
+        let dense: Vec<bf16> =
             (0..NUM_MATRICES / 4 * N * K).map(|_| bf16::from_f32(next() as f32 / 1e9 - 1.0)).collect();
+        let mut q8_0 = vec![[0; Q8_0_BLOCK_BYTES]; dense.len() / 32];
+        quantize_q8_0(&Pool::new(2), &mut q8_0, Dense::Bf16(&dense), K);
         let x = (0..512 * K).map(|_| next() as f32 / 1e9 - 1.0).collect();
-        Weights { blocks, scales, dense, x }
+        Weights { blocks, scales, dense, q8_0, x }
     }
 
     fn mxfp4(&self, index: usize, n: usize) -> Mxfp4<'_> {
@@ -69,6 +73,10 @@ impl Weights {
             blocks: &self.blocks[index * N * K / 2..][..n * K / 2],
             scales: &self.scales[index * N * K / 32..][..n * K / 32],
         }
+    }
+
+    fn q8_0(&self, index: usize, n: usize) -> &[[u8; Q8_0_BLOCK_BYTES]] {
+        &self.q8_0[index * N * K / 32..][..n * K / 32]
     }
 
     fn bf16(&self, index: usize, n: usize) -> &[bf16] {
@@ -125,6 +133,8 @@ fn report_single(pool: &Pool, weights: &Weights) {
     let mut out = vec![0.0; N];
     let mut q8 = Q8Rows::new();
     quantize_q8(pool, &mut q8, &weights.x[..K], 1, K);
+    let mut natural = Q8Rows::for_weights(Q8Order::Q8_0);
+    quantize_q8(pool, &mut natural, &weights.x[..K], 1, K);
     let x = &weights.x[..K];
     for (name, n, matrices) in [("from memory", N, NUM_MATRICES), ("from cache", 256, 1)] {
         let dims = LinearDims { t: 1, n, k: K };
@@ -136,7 +146,12 @@ fn report_single(pool: &Pool, weights: &Weights) {
         let seconds =
             measure(|i| linear_mxfp4_exact(pool, out, x, weights.mxfp4(i % matrices, n), None, dims));
         report(&format!("mxfp4 exact, 1 token, {name}"), bytes, "GB/s", &seconds);
-        let (matrices, bytes) = (matrices.div_ceil(4), (n * K * 2) as f64);
+        let matrices = matrices.div_ceil(4);
+        let bytes = (n * K) as f64 * Q8_0_BLOCK_BYTES as f64 / 32.0;
+        let seconds =
+            measure(|i| linear_q8_0(pool, out, &natural, weights.q8_0(i % matrices, n), None, dims));
+        report(&format!("q8_0, 1 token, {name}"), bytes, "GB/s", &seconds);
+        let bytes = (n * K * 2) as f64;
         let seconds = measure(|i| linear_bf16(pool, out, x, weights.bf16(i % matrices, n), None, dims));
         report(&format!("bf16, 1 token, {name}"), bytes, "GB/s", &seconds);
         let seconds =
@@ -159,6 +174,10 @@ fn report_many(pool: &Pool, weights: &Weights, t: usize) {
     let (w, dense) = (weights.mxfp4(0, n), weights.bf16(0, n));
     report_case("mxfp4 q8", measure(|_| linear_mxfp4_q8(pool, &mut out, &q8, w, None, dims)));
     report_case("mxfp4 exact", measure(|_| linear_mxfp4_exact(pool, &mut out, x, w, None, dims)));
+    let mut natural = Q8Rows::for_weights(Q8Order::Q8_0);
+    quantize_q8(pool, &mut natural, x, t, K);
+    let q8_0 = weights.q8_0(0, n);
+    report_case("q8_0", measure(|_| linear_q8_0(pool, &mut out, &natural, q8_0, None, dims)));
     report_case("bf16", measure(|_| linear_bf16(pool, &mut out, x, dense, None, dims)));
     if t == 64 {
         report_case(

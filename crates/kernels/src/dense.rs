@@ -14,6 +14,8 @@ use crate::linear::{LinearDims, linear_bf16, linear_unpacked};
 
 /// Bytes of one block of Q8_0: an f16 scale and 32 int8.
 pub const Q8_0_BLOCK_BYTES: usize = 2 + Q8_0_VALUES;
+/// One block: the scale, then the values.
+pub type Q8_0Block = [u8; Q8_0_BLOCK_BYTES];
 /// Values behind one scale.
 const Q8_0_VALUES: usize = 32;
 
@@ -27,7 +29,7 @@ pub enum Dense<'a> {
     /// IEEE single precision.
     F32(&'a [f32]),
     /// Blocks of 34 bytes: an f16 scale, then 32 int8. K is a multiple of 32.
-    Q8_0(&'a [[u8; Q8_0_BLOCK_BYTES]]),
+    Q8_0(&'a [Q8_0Block]),
 }
 
 impl Dense<'_> {
@@ -39,6 +41,19 @@ impl Dense<'_> {
             Dense::F16(values) => values.len(),
             Dense::F32(values) => values.len(),
             Dense::Q8_0(blocks) => blocks.len() * Q8_0_VALUES,
+        }
+    }
+
+    /// Rows `first..first + rows` of a matrix of K columns.
+    ///
+    /// Panics: when they lie outside.
+    pub fn rows(&self, first: usize, rows: usize, k: usize) -> Self {
+        let range = first * k..(first + rows) * k;
+        match self {
+            Dense::Bf16(values) => Dense::Bf16(&values[range]),
+            Dense::F16(values) => Dense::F16(&values[range]),
+            Dense::F32(values) => Dense::F32(&values[range]),
+            Dense::Q8_0(blocks) => Dense::Q8_0(&blocks[range.start / Q8_0_VALUES..range.end / Q8_0_VALUES]),
         }
     }
 

@@ -1,10 +1,11 @@
-//! Products of int8 activations with an MXFP4 matrix: the fast mode of the experts.
+//! Products of int8 activations with a matrix of small integers: MXFP4, the fast mode of the experts, and Q8_0, the fast
+//! mode of dense matrices.
 //!
-//! Entry point: [`linear_mxfp4_q8`]. One order of summation for one token and many, and for every tier:
-//! inside a block of 32 the sum of (twice the E2M1 value) times (int8 activation) is an integer, exact in any
-//! order; block `b` goes to lane `b % 8`, a lane adds `sum * (activation scale * 2^(s - 127))` in ascending order
-//! with fused multiply-add; the eight lanes are folded by the tree of [`crate::lanes`]; the result is halved
-//! (for the doubled weights) and the bias added in one fused step.
+//! Entry points: [`linear_mxfp4_q8`], [`linear_q8_0`]. One order of summation for one token and many, and for every
+//! tier: inside a block of 32 the sum of (twice the E2M1 value, or the int8 weight) times (int8 activation) is an
+//! integer, exact in any order; block `b` goes to lane `b % 8`, a lane adds `sum * (activation scale * weight scale)` in
+//! ascending order with fused multiply-add; the eight lanes are folded by the tree of [`crate::lanes`]; the result is
+//! halved for the doubled weights of MXFP4, and the bias added in the same fused step.
 //!
 //! Why lanes by block: a decode kernel reads eight consecutive blocks of a row and gets their sums in one
 //! register, so scaling costs once per 256 weights; a tile kernel walks the blocks of one lane after the other
@@ -12,9 +13,12 @@
 //!
 //! This module does not know experts or routing.
 
+use half::f16;
+
+use crate::dense::Q8_0Block;
 use crate::lanes::{LANES, tree};
 use crate::mxfp4::{BLOCK_BYTES, BLOCK_VALUES, E2M1_DOUBLED, scale_value};
-use crate::q8::{Q8Row, pack_tiles, stored_at};
+use crate::q8::{Q8Row, pack_tiles};
 #[cfg(target_arch = "x86_64")]
 use crate::q8::{TILE_TOKENS, TileBlock};
 use crate::rows::SharedRows;
@@ -23,10 +27,10 @@ use crate::scratch::with_scratch;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::avx2_q8::{self, Q8Panel};
 #[cfg(target_arch = "x86_64")]
-use crate::simd::avx512_q8;
-use crate::{LinearDims, Mxfp4, Pool, Q8Rows, Tier};
+use crate::simd::{avx2_q8_0, avx512_q8, avx512_q8_0};
+use crate::{LinearDims, Mxfp4, Pool, Q8Order, Q8Rows, Tier};
 
-/// Rows of a task: 49 KB of weights at K = 2,880, 2 us of memory bandwidth.
+/// Rows of a task: 49 KB of MXFP4 or 98 KB of Q8_0 at K = 2,880, 2 or 4 us of memory bandwidth.
 const PANEL_ROWS: usize = 32;
 /// Tiles of tokens that go through the panels of a task together: 32 tokens are 115 KB at K = 2,880, and the panels
 /// 104 KB, so both stay in a core's second cache.
@@ -46,26 +50,79 @@ pub fn linear_mxfp4_q8(
     dims: LinearDims,
 ) {
     w.assert_shape(dims.n, dims.k);
-    assert_eq!(out.len(), dims.t * dims.n, "linear_mxfp4_q8: out is [T, N]");
-    assert_eq!((x.t(), x.k()), (dims.t, dims.k), "linear_mxfp4_q8: x is T rows of K");
-    assert!(bias.is_none_or(|bias| bias.len() == dims.n), "linear_mxfp4_q8: bias is [N]");
+    linear(pool, out, x, Weights::Mxfp4(w), bias, dims);
+}
+
+/// Product of quantised activations with a matrix in blocks of Q8_0: an f16 scale, then 32 int8.
+///
+/// Shapes: `out [T, N]`, `x` T rows of K made for Q8_0, `w [N, K / 32]`, `bias [N]`.
+/// Panics: when a length does not fit `dims`, or `x` was made for other weights.
+pub fn linear_q8_0(
+    pool: &Pool,
+    out: &mut [f32],
+    x: &Q8Rows,
+    w: &[Q8_0Block],
+    bias: Option<&[f32]>,
+    dims: LinearDims,
+) {
+    assert_eq!(w.len() * BLOCK_VALUES, dims.n * dims.k, "linear_q8_0: w is [N, K / 32]");
+    linear(pool, out, x, Weights::Q8_0(w), bias, dims);
+}
+
+/// The two formats.
+#[derive(Clone, Copy)]
+enum Weights<'a> {
+    Mxfp4(Mxfp4<'a>),
+    Q8_0(&'a [Q8_0Block]),
+}
+
+impl Weights<'_> {
+    fn order(self) -> Q8Order {
+        match self {
+            Weights::Mxfp4(_) => Q8Order::Mxfp4,
+            Weights::Q8_0(_) => Q8Order::Q8_0,
+        }
+    }
+
+    /// What the sums are multiplied with in the end.
+    fn factor(self) -> f32 {
+        match self {
+            Weights::Mxfp4(_) => 0.5,
+            Weights::Q8_0(_) => 1.0,
+        }
+    }
+
+    fn rows(self, first: usize, rows: usize, num_blocks: usize) -> Self {
+        let (first, len) = (first * num_blocks, rows * num_blocks);
+        match self {
+            Weights::Mxfp4(w) => Weights::Mxfp4(Mxfp4 {
+                blocks: &w.blocks[first * BLOCK_BYTES..][..len * BLOCK_BYTES],
+                scales: &w.scales[first..][..len],
+            }),
+            Weights::Q8_0(blocks) => Weights::Q8_0(&blocks[first..][..len]),
+        }
+    }
+}
+
+fn linear(pool: &Pool, out: &mut [f32], x: &Q8Rows, w: Weights<'_>, bias: Option<&[f32]>, dims: LinearDims) {
+    assert_eq!(out.len(), dims.t * dims.n, "linear_q8: out is [T, N]");
+    assert_eq!((x.t(), x.k()), (dims.t, dims.k), "linear_q8: x is T rows of K");
+    assert_eq!(x.order(), w.order(), "linear_q8: x is made for these weights");
+    assert!(bias.is_none_or(|bias| bias.len() == dims.n), "linear_q8: bias is [N]");
     if out.is_empty() {
         return;
     }
     let out = SharedRows::new(out, dims.n);
     let tiles = if uses_tiles(pool.tier(), dims) { pack_tiles(pool, x) } else { Vec::new() };
+    let num_blocks = dims.k / BLOCK_VALUES;
     pool.run(dims.n.div_ceil(PANEL_ROWS), |panel| {
         let first = panel * PANEL_ROWS;
         let rows = PANEL_ROWS.min(dims.n - first);
-        let num_blocks = dims.k / BLOCK_VALUES;
-        let w = Mxfp4 {
-            blocks: &w.blocks[first * num_blocks * BLOCK_BYTES..][..rows * num_blocks * BLOCK_BYTES],
-            scales: &w.scales[first * num_blocks..][..rows * num_blocks],
-        };
-        let panel =
-            Panel { out: &out, first, rows, num_blocks, w, bias: bias.map(|bias| &bias[first..][..rows]) };
+        let (w, factor) = (w.rows(first, rows, num_blocks), w.factor());
+        let bias = bias.map(|bias| &bias[first..][..rows]);
+        let panel = Panel { out: &out, first, rows, num_blocks, w, factor, bias };
         match pool.tier() {
-            Tier::Scalar => panel.by_row(x, dot_q8),
+            Tier::Scalar => panel.scalar(x),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a pool carries only tiers that this processor supports.
             Tier::Avx2 => unsafe { panel.avx2(x, &tiles) },
@@ -89,76 +146,109 @@ struct Panel<'a> {
     first: usize,
     rows: usize,
     num_blocks: usize,
-    /// The rows of this panel alone.
-    w: Mxfp4<'a>,
+    /// The rows of this panel alone, as the bias.
+    w: Weights<'a>,
+    factor: f32,
     bias: Option<&'a [f32]>,
 }
 
 impl Panel<'_> {
-    /// Halves sums of token `t` for rows from `row` on, and adds their bias.
+    /// Finishes the sums of token `t` for rows from `row` on.
     #[inline(always)]
-    fn write(&self, t: usize, row: usize, doubled: &[f32]) {
+    fn write(&self, t: usize, row: usize, sums: &[f32]) {
         // SAFETY: this panel alone writes its columns, one call at a time.
-        let out = unsafe { self.out.part(t, self.first + row, doubled.len()) };
+        let out = unsafe { self.out.part(t, self.first + row, sums.len()) };
         match self.bias {
             Some(bias) => {
-                for ((out, doubled), bias) in out.iter_mut().zip(doubled).zip(&bias[row..]) {
-                    *out = doubled.mul_add(0.5, *bias);
+                for ((out, sum), bias) in out.iter_mut().zip(sums).zip(&bias[row..]) {
+                    *out = sum.mul_add(self.factor, *bias);
                 }
             }
             None => {
-                for (out, doubled) in out.iter_mut().zip(doubled) {
-                    *out = doubled.mul_add(0.5, 0.0);
+                for (out, sum) in out.iter_mut().zip(sums) {
+                    *out = sum.mul_add(self.factor, 0.0);
                 }
             }
+        }
+    }
+
+    fn scalar(&self, x: &Q8Rows) {
+        match self.w {
+            Weights::Mxfp4(w) => self.by_row(x, |x, row| dot_mxfp4(x, w.row(row, self.num_blocks))),
+            Weights::Q8_0(w) => self.by_row(x, |x, row| dot_q8_0(x, self.q8_0_row(w, row))),
         }
     }
 
     /// One row after the other, each for all tokens while it is in the nearest cache.
     #[inline(always)]
-    fn by_row(&self, x: &Q8Rows, dot: impl Fn(Q8Row<'_>, &[u8], &[u8]) -> f32) {
+    fn by_row(&self, x: &Q8Rows, dot: impl Fn(Q8Row<'_>, usize) -> f32) {
         for row in 0..self.rows {
-            let (blocks, scales) = self.w.row(row, self.num_blocks);
             for t in 0..x.t() {
-                self.write(t, row, &[dot(x.row(t), blocks, scales)]);
+                self.write(t, row, &[dot(x.row(t), row)]);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn q8_0_row<'b>(&self, w: &'b [Q8_0Block], row: usize) -> &'b [Q8_0Block] {
+        &w[row * self.num_blocks..][..self.num_blocks]
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn avx2(&self, x: &Q8Rows, tiles: &[TileBlock]) {
+        match self.w {
+            Weights::Mxfp4(w) if tiles.is_empty() => {
+                self.by_row(x, |x, row| avx2_q8::gemv(x, w.row(row, self.num_blocks)));
+            }
+            Weights::Q8_0(w) if tiles.is_empty() => {
+                self.by_row(x, |x, row| avx2_q8_0::gemv(x, self.q8_0_row(w, row)));
+            }
+            Weights::Mxfp4(_) => {
+                self.by_tile(tiles, x.t(), false, |panel, x, tokens| {
+                    avx2_q8::products::<false>(panel, x, tokens)
+                });
+            }
+            Weights::Q8_0(_) => {
+                self.by_tile(tiles, x.t(), false, |panel, x, tokens| {
+                    avx2_q8::products::<true>(panel, x, tokens)
+                });
             }
         }
     }
 
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma")]
-    fn avx2(&self, x: &Q8Rows, tiles: &[TileBlock]) {
-        if tiles.is_empty() {
-            self.by_row(x, |x, blocks, scales| avx2_q8::gemv(x, blocks, scales));
-        } else {
-            self.by_tile(tiles, x.t(), |panel, x, tokens| avx2_q8::products(panel, x, tokens));
-        }
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512vnni")]
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
     fn avx512(&self, x: &Q8Rows, tiles: &[TileBlock]) {
-        if tiles.is_empty() {
-            self.by_row(x, |x, blocks, scales| avx512_q8::gemv(x, blocks, scales));
-        } else {
-            self.by_tile(tiles, x.t(), |panel, x, tokens| avx512_q8::products(panel, x, tokens));
+        match self.w {
+            Weights::Mxfp4(w) if tiles.is_empty() => {
+                self.by_row(x, |x, row| avx512_q8::gemv(x, w.row(row, self.num_blocks)));
+            }
+            Weights::Q8_0(w) if tiles.is_empty() => {
+                self.by_row(x, |x, row| avx512_q8_0::gemv(x, self.q8_0_row(w, row)));
+            }
+            _ => {
+                self.by_tile(tiles, x.t(), true, |panel, x, tokens| avx512_q8::products(panel, x, tokens));
+            }
         }
     }
 
-    /// All rows unpacked once, `R` to a panel; then up to `TOKENS` at a time with every panel.
+    /// All rows unpacked once, `R` to a panel, int8 weights with their offset if `unsigned`; then up to `TOKENS` at a
+    /// time with every panel.
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     fn by_tile<const R: usize, const TOKENS: usize>(
         &self,
         tiles: &[TileBlock],
         t: usize,
+        unsigned: bool,
         products: impl Fn(&Q8Panel<'_, R>, &[TileBlock], usize) -> [[f32; R]; TOKENS],
     ) {
         let k = self.num_blocks * BLOCK_VALUES;
         let num_panels = self.rows.div_ceil(R);
         with_scratch(num_panels * Q8Panel::<R>::weight_bytes(k), |weights: &mut [u8]| {
             with_scratch(num_panels * Q8Panel::<R>::num_scales(k), |scales: &mut [f32]| {
-                let panels = self.unpack::<R>(weights, scales);
+                let panels = self.unpack::<R>(weights, scales, unsigned);
                 for (i, tiles) in tiles.chunks(TILES_AT_A_TIME * self.num_blocks).enumerate() {
                     for (p, panel) in panels.iter().enumerate() {
                         let rows = R.min(self.rows - p * R);
@@ -177,11 +267,12 @@ impl Panel<'_> {
     }
 
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     fn unpack<'a, const R: usize>(
         &self,
         weights: &'a mut [u8],
         scales: &'a mut [f32],
+        unsigned: bool,
     ) -> Vec<Q8Panel<'a, R>> {
         let k = self.num_blocks * BLOCK_VALUES;
         let weights = weights.chunks_exact_mut(Q8Panel::<R>::weight_bytes(k));
@@ -189,28 +280,29 @@ impl Panel<'_> {
         let mut panels = Vec::with_capacity(self.rows.div_ceil(R));
         for (p, (weights, scales)) in weights.zip(scales).enumerate() {
             let row = p * R;
-            let range = row * self.num_blocks..self.rows.min(row + R) * self.num_blocks;
-            let blocks = &self.w.blocks[range.start * BLOCK_BYTES..range.end * BLOCK_BYTES];
-            panels.push(Q8Panel::unpack(weights, scales, blocks, &self.w.scales[range], self.num_blocks));
+            panels.push(match self.w.rows(row, R.min(self.rows - row), self.num_blocks) {
+                Weights::Mxfp4(w) => Q8Panel::unpack(weights, scales, w.blocks, w.scales, self.num_blocks),
+                Weights::Q8_0(w) => avx2_q8_0::unpack(weights, scales, w, self.num_blocks, unsigned),
+            });
         }
         panels
     }
 }
 
 /// Twice the product of one row of activations and one of weights.
-fn dot_q8(x: Q8Row<'_>, blocks: &[u8], weight_scales: &[u8]) -> f32 {
+fn dot_mxfp4(x: Q8Row<'_>, (blocks, weight_scales): (&[u8], &[u8])) -> f32 {
     let mut lanes = [0.0_f32; LANES];
     for (b, (block, weight_scale)) in
         blocks.as_chunks::<BLOCK_BYTES>().0.iter().zip(weight_scales).enumerate()
     {
         let scale = x.scales[b] * scale_value(*weight_scale);
-        lanes[b % LANES] = (block_sum(x, b, block) as f32).mul_add(scale, lanes[b % LANES]);
+        lanes[b % LANES] = (mxfp4_sum(x, b, block) as f32).mul_add(scale, lanes[b % LANES]);
     }
     tree(&lanes)
 }
 
-fn block_sum(x: Q8Row<'_>, b: usize, block: &[u8; BLOCK_BYTES]) -> i32 {
-    let first = stored_at(b * BLOCK_VALUES);
+fn mxfp4_sum(x: Q8Row<'_>, b: usize, block: &[u8; BLOCK_BYTES]) -> i32 {
+    let first = Q8Order::Mxfp4.stored_at(b * BLOCK_VALUES);
     let (even, odd) = (&x.values[first..][..16], &x.values[first + 32..][..16]);
     let mut sum = 0;
     for ((byte, even), odd) in block.iter().zip(even).zip(odd) {
@@ -218,4 +310,17 @@ fn block_sum(x: Q8Row<'_>, b: usize, block: &[u8; BLOCK_BYTES]) -> i32 {
         sum += i32::from(*odd) * i32::from(E2M1_DOUBLED[usize::from(byte >> 4)]);
     }
     sum
+}
+
+/// The product of one row of activations and one of weights.
+fn dot_q8_0(x: Q8Row<'_>, blocks: &[Q8_0Block]) -> f32 {
+    let mut lanes = [0.0_f32; LANES];
+    for (b, block) in blocks.iter().enumerate() {
+        let [low, high, values @ ..] = block;
+        let scale = x.scales[b] * f16::from_le_bytes([*low, *high]).to_f32();
+        let products = values.iter().zip(&x.values[b * BLOCK_VALUES..]);
+        let sum: i32 = products.map(|(w, x)| i32::from(*w as i8) * i32::from(*x)).sum();
+        lanes[b % LANES] = (sum as f32).mul_add(scale, lanes[b % LANES]);
+    }
+    tree(&lanes)
 }

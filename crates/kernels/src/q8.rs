@@ -7,10 +7,9 @@
 //! Blocks that hold NaN or an infinity get a NaN scale and zero values: the product is then NaN, as it would
 //! be in f32. Blocks whose largest magnitude is under 2^-100 are taken as zero.
 //!
-//! The stored form serves the kernels. A row is padded with zero blocks to groups of 8 blocks. Values are stored
-//! by pairs of blocks: the 16 even elements of the one and of the other, then the odd elements likewise, because
-//! the low nibbles of 32 bytes of MXFP4 are the even elements of two blocks. Beside the scales stands the sum of
-//! each block's values times 12, for kernels that add 12 to the doubled weights to make them unsigned.
+//! The stored form serves the kernels. A row is padded with zero blocks to groups of 8 blocks. In which order values
+//! are stored is up to the weights they will meet, see [`Q8Order`]. Beside the scales stands the sum of each block's
+//! values times what kernels add to those weights to make them unsigned: 12 for doubled E2M1, 128 for int8.
 //! For products with many tokens, rows are packed again into [`TileBlock`]s.
 //!
 //! This module does not know weights.
@@ -23,30 +22,54 @@ use crate::{Pool, Tier};
 pub const Q8_BLOCK: usize = 32;
 /// Blocks of a group: one per lane of the f32 sum over blocks.
 pub(crate) const GROUP_BLOCKS: usize = 8;
-/// What kernels add to doubled weights to make them unsigned; see `corrections`.
+/// What kernels add to doubled E2M1 weights to make them unsigned; see `corrections`.
 pub(crate) const OFFSET: i8 = 12;
+/// What kernels add to int8 weights to make them unsigned, by flipping their highest bit.
+const OFFSET_INT8: i32 = 128;
 /// Tokens of a [`TileBlock`].
 pub(crate) const TILE_TOKENS: usize = 4;
 /// Blocks with a smaller largest magnitude are zero: 2^-100, far from where `127 / largest` overflows.
 const SMALLEST: f32 = f32::from_bits((127 - 100) << 23);
 
+/// The weights that quantised rows are made for, and so the order in which they store their values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Q8Order {
+    /// MXFP4 as published. By pairs of blocks: the 16 even elements of the one and of the other, then the odd elements
+    /// likewise, because the low nibbles of 32 bytes are the even elements of two blocks.
+    #[default]
+    Mxfp4,
+    /// Q8_0. In the order of the columns.
+    Q8_0,
+}
+
 /// Quantised rows of activations, T rows of K values.
 #[derive(Clone, Debug, Default)]
 pub struct Q8Rows {
+    order: Q8Order,
     k: usize,
     t: usize,
-    /// `[T, blocks_padded * 32]`, evens and odds of two blocks apart.
+    /// `[T, blocks_padded * 32]`, in `order`.
     values: Vec<i8>,
     /// `[T, blocks_padded]`
     scales: Vec<f32>,
-    /// `[T, blocks_padded]`, the sum of a block's values times [`OFFSET`].
+    /// `[T, blocks_padded]`, the sum of a block's values times the offset of the weights.
     corrections: Vec<i32>,
 }
 
 impl Q8Rows {
-    /// No rows yet; [`quantize_q8`] fills it and keeps its memory between calls.
+    /// No rows yet, for products with MXFP4; [`quantize_q8`] fills it and keeps its memory between calls.
     pub fn new() -> Q8Rows {
         Q8Rows::default()
+    }
+
+    /// As [`Q8Rows::new`], for products with the weights of `order`.
+    pub fn for_weights(order: Q8Order) -> Q8Rows {
+        Q8Rows { order, ..Q8Rows::default() }
+    }
+
+    /// The weights that these rows can be multiplied with.
+    pub fn order(&self) -> Q8Order {
+        self.order
     }
 
     /// Number of rows.
@@ -61,7 +84,7 @@ impl Q8Rows {
 
     /// The int8 value at column `k` of row `t`.
     pub fn value(&self, t: usize, k: usize) -> i8 {
-        self.row(t).values[stored_at(k)]
+        self.row(t).values[self.order.stored_at(k)]
     }
 
     /// The scales of row `t`, `[K / 32]`.
@@ -104,7 +127,7 @@ pub(crate) struct Q8Row<'a> {
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(32))]
 pub(crate) struct TileBlock {
-    /// `[8, T]` of four values in stored order: four times the even elements, four times the odd.
+    /// `[8, T]` of four values in stored order; for MXFP4 four times the even elements, four times the odd.
     pub(crate) fours: [[[i8; 4]; TILE_TOKENS]; 8],
     pub(crate) scales: [f32; TILE_TOKENS],
     /// Minus the corrections of the rows, ready to be added.
@@ -137,10 +160,9 @@ pub(crate) fn pack_tiles(pool: &Pool, rows: &Q8Rows) -> Vec<TileBlock> {
         for (token, t) in (first..rows.t.min(first + TILE_TOKENS)).enumerate() {
             let row = rows.row(t);
             for (block, b) in blocks.iter_mut().zip(lane_major(num_blocks)) {
-                let place = stored_at(b * Q8_BLOCK);
-                let even = row.values[place..][..16].as_chunks::<4>().0;
-                let odd = row.values[place + 32..][..16].as_chunks::<4>().0;
-                for (fours, four) in block.fours.iter_mut().zip(even.iter().chain(odd)) {
+                let [first, second] = rows.order.halves(b).map(|place| &row.values[place..][..16]);
+                let halves = first.as_chunks::<4>().0.iter().chain(second.as_chunks::<4>().0);
+                for (fours, four) in block.fours.iter_mut().zip(halves) {
                     fours[token] = *four;
                 }
                 block.scales[token] = row.scales[b];
@@ -151,11 +173,35 @@ pub(crate) fn pack_tiles(pool: &Pool, rows: &Q8Rows) -> Vec<TileBlock> {
     tiles
 }
 
-/// Where column `k` is stored: bits of `k` are pair of blocks, block in pair, place by two, parity; the parity
-/// moves above the block.
-#[inline(always)]
-pub(crate) fn stored_at(k: usize) -> usize {
-    k / 64 * 64 + k % 2 * 32 + k / 32 % 2 * 16 + k % 32 / 2
+impl Q8Order {
+    /// Where column `k` is stored. Of MXFP4, bits of `k` are pair of blocks, block in pair, place by two, parity; the
+    /// parity moves above the block.
+    #[inline(always)]
+    pub(crate) fn stored_at(self, k: usize) -> usize {
+        match self {
+            Q8Order::Mxfp4 => k / 64 * 64 + k % 2 * 32 + k / 32 % 2 * 16 + k % 32 / 2,
+            Q8Order::Q8_0 => k,
+        }
+    }
+
+    /// Where the two runs of 16 values that make up block `b` are stored.
+    #[inline(always)]
+    fn halves(self, b: usize) -> [usize; 2] {
+        let first = self.stored_at(b * Q8_BLOCK);
+        match self {
+            Q8Order::Mxfp4 => [first, first + 32],
+            Q8Order::Q8_0 => [first, first + 16],
+        }
+    }
+
+    /// What the kernels add to a weight.
+    #[inline(always)]
+    fn offset(self) -> i32 {
+        match self {
+            Q8Order::Mxfp4 => i32::from(OFFSET),
+            Q8Order::Q8_0 => OFFSET_INT8,
+        }
+    }
 }
 
 fn padded_blocks(k: usize) -> usize {
@@ -180,28 +226,41 @@ pub fn quantize_q8(pool: &Pool, out: &mut Q8Rows, x: &[f32], t: usize, k: usize)
     let values = SharedRows::new(&mut out.values, blocks * Q8_BLOCK);
     let scales = SharedRows::new(&mut out.scales, blocks);
     let corrections = SharedRows::new(&mut out.corrections, blocks);
+    let order = out.order;
     pool.run(t, |row| {
         // SAFETY: task `row` is the only one that touches row `row` of any of the three.
         let (values, scales, corrections) =
             unsafe { (values.row(row), scales.row(row), corrections.row(row)) };
-        quantize_row_on(pool.tier(), values, scales, corrections, &x[row * k..][..k]);
+        quantize_row_on(pool.tier(), values, scales, corrections, &x[row * k..][..k], order);
     });
 }
 
-fn quantize_row_on(tier: Tier, values: &mut [i8], scales: &mut [f32], corrections: &mut [i32], x: &[f32]) {
-    per_tier!(tier, quantize_row(values: &mut [i8], scales: &mut [f32], corrections: &mut [i32], x: &[f32]));
+fn quantize_row_on(
+    tier: Tier,
+    values: &mut [i8],
+    scales: &mut [f32],
+    corrections: &mut [i32],
+    x: &[f32],
+    order: Q8Order,
+) {
+    per_tier!(tier, quantize_row(values: &mut [i8], scales: &mut [f32], corrections: &mut [i32], x: &[f32], order: Q8Order));
 }
 
 #[inline(always)]
-fn quantize_row(values: &mut [i8], scales: &mut [f32], corrections: &mut [i32], x: &[f32]) {
+fn quantize_row(values: &mut [i8], scales: &mut [f32], corrections: &mut [i32], x: &[f32], order: Q8Order) {
     for (b, x) in x.as_chunks::<Q8_BLOCK>().0.iter().enumerate() {
         let mut block = [0; Q8_BLOCK];
         scales[b] = quantize_block(&mut block, x);
-        corrections[b] = block.iter().map(|v| i32::from(*v)).sum::<i32>() * i32::from(OFFSET);
-        let place = stored_at(b * Q8_BLOCK);
-        for (i, pair) in block.as_chunks::<2>().0.iter().enumerate() {
-            values[place + i] = pair[0];
-            values[place + 32 + i] = pair[1];
+        corrections[b] = block.iter().map(|v| i32::from(*v)).sum::<i32>() * order.offset();
+        let place = order.stored_at(b * Q8_BLOCK);
+        match order {
+            Q8Order::Q8_0 => values[place..][..Q8_BLOCK].copy_from_slice(&block),
+            Q8Order::Mxfp4 => {
+                for (i, pair) in block.as_chunks::<2>().0.iter().enumerate() {
+                    values[place + i] = pair[0];
+                    values[place + 32 + i] = pair[1];
+                }
+            }
         }
     }
 }
@@ -209,9 +268,7 @@ fn quantize_row(values: &mut [i8], scales: &mut [f32], corrections: &mut [i32], 
 /// Quantises one block and gives its scale.
 #[inline(always)]
 fn quantize_block(values: &mut [i8; Q8_BLOCK], x: &[f32; Q8_BLOCK]) -> f32 {
-    // The largest magnitude as bits: an infinity or NaN is larger than every number, in every tier.
-    let largest = x.iter().fold(0, |largest, v| (v.to_bits() & 0x7fff_ffff).max(largest));
-    let largest = f32::from_bits(largest);
+    let largest = largest_magnitude(x);
     if !largest.is_finite() {
         return f32::NAN;
     }
@@ -225,9 +282,16 @@ fn quantize_block(values: &mut [i8; Q8_BLOCK], x: &[f32; Q8_BLOCK]) -> f32 {
     largest / 127.0
 }
 
+/// The largest magnitude of a block; NaN counts as larger than every number.
+#[inline(always)]
+pub(crate) fn largest_magnitude(x: &[f32; Q8_BLOCK]) -> f32 {
+    // By bits, where an infinity or NaN is larger than every number in every tier.
+    f32::from_bits(x.iter().fold(0, |largest, v| (v.to_bits() & 0x7fff_ffff).max(largest)))
+}
+
 /// Rounds a number of at most 127.1 in magnitude to the nearest integer, ties to even.
 #[inline(always)]
-fn round_even(x: f32) -> i8 {
+pub(crate) fn round_even(x: f32) -> i8 {
     // Adding 1.5 * 2^23 leaves the rounded integer in the low bits.
     const ROUND: f32 = 12_582_912.0;
     (x + ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as i8
@@ -284,10 +348,25 @@ mod tests {
 
     #[test]
     fn stored_places_are_a_permutation_of_each_pair_of_blocks() {
+        let stored_at = |k| Q8Order::Mxfp4.stored_at(k);
         let mut places: Vec<usize> = (0..256).map(stored_at).collect();
         assert_eq!(places[..4], [0, 32, 1, 33]);
         assert_eq!(places[32..36], [16, 48, 17, 49]);
         places.sort_unstable();
         assert!(places.into_iter().eq(0..256));
+    }
+
+    #[test]
+    fn the_order_changes_places_and_corrections_alone() {
+        let x: Vec<f32> = (0..96).map(|i| (i as f32 * 0.3).sin()).collect();
+        let mut rows = Q8Rows::for_weights(Q8Order::Q8_0);
+        quantize_q8(&Pool::new(1), &mut rows, &x, 1, 96);
+        let published = quantize(&x);
+        assert_eq!(values(&rows), values(&published));
+        assert_eq!(rows.scales(0), published.scales(0));
+        assert_eq!(rows.row(0).values[..96], values(&rows));
+        for (corrected, published) in rows.row(0).corrections.iter().zip(published.row(0).corrections) {
+            assert_eq!(corrected * 12, published * 128);
+        }
     }
 }

@@ -16,9 +16,13 @@ pub(crate) mod avx2_gemv;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2_q8;
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2_q8_0;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512_attention;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512_q8;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512_q8_0;
 
 /// Calls `$body` with the instructions of `$tier`.
 macro_rules! per_tier {

@@ -12,7 +12,7 @@
 pub enum Tier {
     /// Plain Rust, every processor: the reference that the others are compared with.
     Scalar,
-    /// AVX2 and FMA: 256-bit integers and fused multiply-add.
+    /// AVX2, FMA and F16C: 256-bit integers, fused multiply-add and half precision.
     Avx2,
     /// AVX-512 (F, BW, VL) with VNNI, on top of the former: products of bytes summed in one instruction. Ops without
     /// a form of their own run their AVX2 form.
@@ -35,7 +35,11 @@ impl Tier {
         match self {
             Tier::Scalar => true,
             #[cfg(target_arch = "x86_64")]
-            Tier::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            Tier::Avx2 => {
+                is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("f16c")
+            }
             #[cfg(target_arch = "x86_64")]
             Tier::Avx512Vnni => {
                 Tier::Avx2.is_supported()

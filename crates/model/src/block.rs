@@ -11,13 +11,12 @@
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use gptoss_kernels::{
-    AttentionJob, AttentionParams, LinearDims, Pool, Q8Rows, RopeAngles, attention, linear_dense, rmsnorm,
-};
+use gptoss_kernels::{AttentionJob, AttentionParams, Pool, Q8Order, Q8Rows, RopeAngles, attention, rmsnorm};
 
-use crate::config::{ModelConfig, Precision};
+use crate::activations::{Activations, linear};
+use crate::config::{DenseMode, ModelConfig, Precision};
 use crate::kv_store::{KvPlace, KvStore};
-use crate::weights::{AttentionWeights, Linear, Matrix};
+use crate::weights::AttentionWeights;
 
 /// The step that a forward pass is at.
 pub(crate) struct Step<'a> {
@@ -54,6 +53,7 @@ pub(crate) struct Workspace {
     pub(crate) gate_up: Vec<f32>,     // [T, 2F], one expert
     pub(crate) activated: Vec<f32>,   // [T, F], one expert
     pub(crate) expert_rows: Vec<f32>, // [T * A, C], all experts
+    pub(crate) dense_q8: Q8Rows,      // [T, C] or [T, H, D] int8, for dense matrices in Q8_0
     pub(crate) normed_q8: Q8Rows,     // [T, C] int8, fast precision
     pub(crate) activated_q8: Q8Rows,  // [T, F] int8, fast precision
 }
@@ -74,13 +74,19 @@ impl Workspace {
             gate_up: rows(2 * sizes.inner),
             activated: rows(sizes.inner),
             expert_rows: rows(sizes.hidden * config.active_experts()),
+            dense_q8: Q8Rows::for_weights(Q8Order::Q8_0),
             normed_q8: Q8Rows::new(),
             activated_q8: Q8Rows::new(),
         }
     }
 
     /// Bytes of the buffers for chunks of `chunk_tokens`, with the residual stream beside them.
-    pub(crate) fn bytes(config: &ModelConfig, precision: Precision, chunk_tokens: usize) -> u64 {
+    pub(crate) fn bytes(
+        config: &ModelConfig,
+        precision: Precision,
+        dense: DenseMode,
+        chunk_tokens: usize,
+    ) -> u64 {
         let sizes = sizes(config);
         let residual_stream = sizes.hidden;
         let f32_numbers = residual_stream
@@ -88,12 +94,15 @@ impl Workspace {
             + 2 * sizes.query
             + 2 * sizes.kv
             + 3 * sizes.inner;
-        // One byte a number and a f32 scale for 32 of them, in whole groups of 256.
-        let int8_row = |width: usize| width.next_multiple_of(256) / 32 * (32 + 4);
-        let int8_bytes = match precision {
-            Precision::Fast => int8_row(sizes.hidden) + int8_row(sizes.inner),
-            Precision::Exact => 0,
-        };
+        // One byte a number; a scale and a sum, of four bytes each, for 32 of them; in whole groups of 256.
+        let int8_row = |width: usize| width.next_multiple_of(256) / 32 * (32 + 4 + 4);
+        let mut int8_bytes = 0;
+        if precision == Precision::Fast {
+            int8_bytes += int8_row(sizes.hidden) + int8_row(sizes.inner);
+        }
+        if dense == DenseMode::Q8 {
+            int8_bytes += int8_row(sizes.hidden.max(sizes.query));
+        }
         (chunk_tokens * (f32_numbers * size_of::<f32>() + int8_bytes)) as u64
     }
 }
@@ -132,9 +141,12 @@ pub(crate) fn attention_block(
     let [query, attended] = [&mut work.query, &mut work.attended].map(|rows| &mut rows[..t * sizes.query]);
     let [key, value] = [&mut work.key, &mut work.value].map(|rows| &mut rows[..t * sizes.kv]);
     normalize(step.pool, normed, hidden, &weights.norm, step.config.rms_norm_eps);
-    linear(step.pool, query, normed, &weights.query);
-    linear(step.pool, key, normed, &weights.key);
-    linear(step.pool, value, normed, &weights.value);
+    let projections = [&weights.query.weight, &weights.key.weight, &weights.value.weight];
+    let x =
+        Activations::new(step.pool, step.precision, normed, sizes.hidden, &mut work.dense_q8, &projections);
+    linear(step.pool, query, &x, &weights.query);
+    linear(step.pool, key, &x, &weights.key);
+    linear(step.pool, value, &x, &weights.value);
     for sequence in step.sequences {
         for (index, row) in sequence.rows.clone().enumerate() {
             let query = &mut query[row * sizes.query..][..sizes.query];
@@ -147,7 +159,16 @@ pub(crate) fn attention_block(
     }
     attend(step, layer, &weights.sinks, store, query, attended);
     let update = &mut work.update[..t * sizes.hidden];
-    linear(step.pool, update, attended, &weights.out);
+    let out = &weights.out;
+    let x = Activations::new(
+        step.pool,
+        step.precision,
+        attended,
+        sizes.query,
+        &mut work.dense_q8,
+        &[&out.weight],
+    );
+    linear(step.pool, update, &x, out);
     add(hidden, update);
 }
 
@@ -206,26 +227,6 @@ pub(crate) fn for_each_row(
         let mut row = rows[index].lock().unwrap_or_else(PoisonError::into_inner);
         fill(index, &mut row);
     });
-}
-
-/// Product with bias of every row: `out [T, N]`, `x [T, K]`.
-pub(crate) fn linear(pool: &Pool, out: &mut [f32], x: &[f32], linear: &Linear) {
-    let n = linear.bias.len();
-    product(pool, out, x, &linear.weight, Some(&linear.bias), n);
-}
-
-/// Product of every row with a matrix `[N, K]`: `out [T, N]`, `x [T, K]`.
-pub(crate) fn product(
-    pool: &Pool,
-    out: &mut [f32],
-    x: &[f32],
-    weight: &Matrix,
-    bias: Option<&[f32]>,
-    n: usize,
-) {
-    let weight = weight.dense();
-    let dims = LinearDims { t: out.len() / n, n, k: weight.len() / n };
-    linear_dense(pool, out, x, weight, bias, dims);
 }
 
 /// `out += x`.

@@ -19,8 +19,9 @@ use crate::Error;
 /// Which arithmetic a loaded model uses, for prefill and decode alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
-    /// Activations in products with MXFP4 experts are int8 per 32 numbers; keys and values are bf16. Experts that the
-    /// checkpoint holds in bf16 are still multiplied in f32: there is nothing to gain from rounding their inputs.
+    /// Activations in products with MXFP4 experts and with dense matrices in Q8_0 are int8 per 32 numbers, the router's
+    /// excepted; keys and values are bf16. Matrices that are in bf16 are still multiplied in f32: there is nothing to
+    /// gain from rounding their inputs.
     Fast,
     /// Activations, keys and values are f32.
     Exact,
@@ -34,6 +35,16 @@ impl Precision {
             Precision::Exact => 4,
         }
     }
+}
+
+/// In which format the dense matrices of a loaded model are: those of attention, the embedding and the unembedding. The
+/// router's stay as the checkpoint has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DenseMode {
+    /// As the checkpoint has them, which for the published models is bf16.
+    AsStored,
+    /// Q8_0: int8 with a scale for 32 numbers, made when the model is loaded. For [`Precision::Fast`].
+    Q8,
 }
 
 /// What a layer's attention looks at.

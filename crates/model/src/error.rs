@@ -53,6 +53,12 @@ pub enum Error {
     /// The system refused a thread that reads experts.
     #[error("the system refused a thread for reading: {0}; close other programs")]
     NoThread(std::io::Error),
+    /// Exact precision was asked for with rounded weights.
+    #[error(
+        "exact precision uses dense matrices as the checkpoint has them; \
+         ask for fast precision, or for dense matrices as stored"
+    )]
+    RoundedExact,
     /// A token id has no row in the embedding.
     #[error("token {index} has the id {token}, but the vocabulary has {vocab_size} ids (0 to {})", vocab_size - 1)]
     TokenOutsideVocabulary {

@@ -17,7 +17,8 @@ use gptoss_kernels::{
 };
 
 use crate::Error;
-use crate::block::{Step, Workspace, add, for_each_row, linear, normalize};
+use crate::activations::{Activations, linear};
+use crate::block::{Step, Workspace, add, for_each_row, normalize};
 use crate::config::Precision;
 use crate::weights::{Expert, ExpertMatrices, MlpWeights};
 
@@ -96,7 +97,9 @@ impl Routing {
         if let Some(router) = &weights.router {
             let num_experts = step.config.num_experts;
             let mut logits = vec![0.0; step.num_tokens * num_experts];
-            linear(step.pool, &mut logits, &normed[..step.num_tokens * step.config.hidden_size], router);
+            // Never int8: a token near the edge between two experts would go to the other one.
+            let x = Activations::exact(&normed[..step.num_tokens * step.config.hidden_size]);
+            linear(step.pool, &mut logits, &x, router);
             let choices = experts.chunks_exact_mut(active).zip(gates.chunks_exact_mut(active));
             for (logits, (experts, gates)) in logits.chunks_exact(num_experts).zip(choices) {
                 top_k_softmax(logits, active, experts, gates);

@@ -15,12 +15,13 @@
 use std::sync::Arc;
 
 use gptoss_checkpoint::Checkpoint;
-use gptoss_kernels::{Pool, Rope, YarnParams};
+use gptoss_kernels::{Pool, Q8Order, Q8Rows, Rope, YarnParams, round_to_q8_0};
 
 use crate::Error;
+use crate::activations::{Activations, product};
 use crate::batch::{Batch, Segment};
-use crate::block::{Rows, Step, Workspace, attention_block, normalize, product};
-use crate::config::{ModelConfig, Precision};
+use crate::block::{Rows, Step, Workspace, attention_block, normalize};
+use crate::config::{DenseMode, ModelConfig, Precision};
 use crate::cost::{TokenCost, token_cost};
 use crate::expert_cache::{ExpertCache, ExpertTraffic};
 use crate::experts::mlp_block;
@@ -29,7 +30,7 @@ use crate::kv_store::{BLOCK_TOKENS, KvStore, StoreShape, StoreSizes};
 use crate::load::load;
 use crate::logits::Logits;
 use crate::tile_probe::TileProbe;
-use crate::weights::Weights;
+use crate::weights::{EmbeddingRows, Weights};
 
 /// Most tokens that go through the layers together. Units: tokens. More make the experts' products more efficient and
 /// cost workspace, which the memory plan names.
@@ -55,14 +56,15 @@ pub struct Model {
 pub struct LoadOptions {
     /// The arithmetic.
     pub precision: Precision,
+    /// The format of dense matrices.
+    pub dense: DenseMode,
     /// How many experts, of all layers together, are held in memory at a time while all are on disk, as
     /// [`MemoryPlan`](crate::MemoryPlan) says; `None` takes all where the checkpoint has them.
     pub expert_slots: Option<usize>,
 }
 
 impl Model {
-    /// Takes a checkpoint's weights into use, as [`Model::load_with`] does with the experts where the checkpoint has
-    /// them.
+    /// Takes a checkpoint's weights into use, as [`Model::load_with`] does with everything where the checkpoint has it.
     ///
     /// Errors: `Checkpoint` and `NanScale` name the tensor.
     pub fn load(
@@ -71,22 +73,27 @@ impl Model {
         pool: Pool,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Model, Error> {
-        Model::load_with(checkpoint, &LoadOptions { precision, expert_slots: None }, pool, progress)
+        let options = LoadOptions { precision, dense: DenseMode::AsStored, expert_slots: None };
+        Model::load_with(checkpoint, &options, pool, progress)
     }
 
-    /// Takes a checkpoint's weights into use. Matrices stay where the checkpoint has them; `progress` is told
-    /// `(bytes done, bytes in all)` after each tensor.
+    /// Takes a checkpoint's weights into use. Matrices stay where the checkpoint has them, unless `options` wants others;
+    /// `progress` is told `(bytes done, bytes in all)`, of the checkpoint's.
     ///
-    /// Errors: `Checkpoint` and `NanScale` name the tensor; `NotOnDisk` and `NoThread` when experts shall stay on disk.
+    /// Errors: `Checkpoint` and `NanScale` name the tensor; `RoundedExact`; `NotOnDisk` and `NoThread` when experts shall
+    /// stay on disk.
     pub fn load_with(
         checkpoint: &Checkpoint,
         options: &LoadOptions,
         pool: Pool,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Model, Error> {
-        let precision = options.precision;
+        let LoadOptions { precision, dense, expert_slots } = *options;
+        if (precision, dense) == (Precision::Exact, DenseMode::Q8) {
+            return Err(Error::RoundedExact);
+        }
         let config = ModelConfig::from_checkpoint(checkpoint.config())?;
-        let experts = match options.expert_slots {
+        let experts = match expert_slots {
             None => None,
             Some(slots) => {
                 let needed = checkpoint.tensor_bytes();
@@ -94,7 +101,7 @@ impl Model {
                 Some(Arc::new(ExpertCache::new(reader, &config, slots)?))
             }
         };
-        let weights = load(checkpoint, &config, experts.as_ref(), &pool, progress)?;
+        let weights = load(checkpoint, &config, dense, experts.as_ref(), &pool, progress)?;
         let yarn = YarnParams {
             factor: config.yarn.factor,
             beta_fast: config.yarn.beta_fast,
@@ -314,7 +321,10 @@ impl Model {
         for (row, &token) in hidden.chunks_exact_mut(width).zip(tokens()) {
             self.weights.embedding.dense().row(row, token as usize);
         }
-        if self.weights.embedding_on_disk {
+        if let EmbeddingRows::OnDisk { rounded } = self.weights.embedding_rows {
+            if rounded {
+                round_to_q8_0(&mut hidden);
+            }
             self.weights.embedding.release();
         }
         let mut first_row = 0;
@@ -344,13 +354,16 @@ impl Model {
     /// Shows the logits `[V]` of the wanted `rows` of `hidden [T, C]` in order, making `LOGIT_ROWS_MAX` at a time.
     fn unembed(&self, hidden: &[f32], rows: &[usize], on_row: &mut dyn FnMut(usize, &[f32])) {
         let [width, vocab_size] = [self.config.hidden_size, self.config.vocab_size];
+        let weight = &self.weights.unembedding;
+        let mut q8 = Q8Rows::for_weights(Q8Order::Q8_0);
         for rows in rows.chunks(LOGIT_ROWS_MAX) {
             let gathered: Vec<f32> =
                 rows.iter().flat_map(|row| &hidden[row * width..(row + 1) * width]).copied().collect();
             let mut normed = vec![0.0; rows.len() * width];
             normalize(&self.pool, &mut normed, &gathered, &self.weights.final_norm, self.config.rms_norm_eps);
             let mut logits = vec![0.0; rows.len() * vocab_size];
-            product(&self.pool, &mut logits, &normed, &self.weights.unembedding, None, vocab_size);
+            let x = Activations::new(&self.pool, self.precision, &normed, width, &mut q8, &[weight]);
+            product(&self.pool, &mut logits, &x, weight, None, vocab_size);
             for (&row, logits) in rows.iter().zip(logits.chunks_exact(vocab_size)) {
                 on_row(row, logits);
             }

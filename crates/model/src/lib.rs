@@ -15,6 +15,7 @@
 //!
 //! What it does not know: text, sampling, requests, file formats, instruction sets.
 
+mod activations;
 mod batch;
 mod block;
 mod config;
@@ -35,7 +36,7 @@ mod tile_probe;
 mod weights;
 
 pub use batch::{Batch, LogitRows, Segment};
-pub use config::{LayerKind, ModelConfig, Precision};
+pub use config::{DenseMode, LayerKind, ModelConfig, Precision};
 pub use cost::TokenCost;
 pub use error::Error;
 pub use expert_cache::ExpertTraffic;

@@ -6,25 +6,32 @@
 //! read once, by all threads, so that the answer is a message with tensor and expert and not a conversation full of
 //! NaN. Experts that stay on disk are looked at when they are read.
 //!
+//! The exception to not copying is `DenseMode::Q8`: dense matrices are then quantised into memory of our own, a piece at
+//! a time, and the pages of each piece go back to the system before the next is read.
+//!
 //! It does not know how the weights are used.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use gptoss_checkpoint::{Checkpoint, ExpertFormat, LayerPart, Part, Tensor};
-use gptoss_kernels::Pool;
+use gptoss_checkpoint::{Bytes, Checkpoint, ExpertFormat, LayerPart, Part, Tensor};
+use gptoss_kernels::{Dense, Pool, Q8_0_BLOCK_BYTES, Q8_BLOCK, quantize_q8_0};
 
 use crate::Error;
-use crate::config::ModelConfig;
+use crate::config::{DenseMode, ModelConfig};
 use crate::expert_cache::ExpertCache;
 use crate::weights::{
-    AttentionWeights, ExpertMatrices, LayerWeights, Linear, Matrix, MlpWeights, Mxfp4Matrices, Weights,
+    AttentionWeights, EmbeddingRows, ExpertMatrices, LayerWeights, Linear, Matrix, MlpWeights, Mxfp4Matrices,
+    Weights,
 };
 
 /// The scale that stands for NaN in E8M0.
 const NAN_SCALE: u8 = 255;
 /// Bytes of scales that one task of the NaN scan reads.
 const SCAN_TASK_BYTES: usize = 1 << 18;
+
+/// Numbers that are quantised before the source's pages are given back.
+const QUANTIZE_PIECE: usize = 1 << 24;
 
 /// Reads all weights, the experts' matrices only if they are not in the care of `experts`; `progress` is told
 /// `(bytes done, bytes in all)` after every tensor.
@@ -33,6 +40,7 @@ const SCAN_TASK_BYTES: usize = 1 << 18;
 pub(crate) fn load(
     checkpoint: &Checkpoint,
     config: &ModelConfig,
+    dense: DenseMode,
     experts: Option<&Arc<ExpertCache>>,
     pool: &Pool,
     progress: &mut dyn FnMut(u64, u64),
@@ -40,7 +48,8 @@ pub(crate) fn load(
     let is_read = |part| experts.is_none() || !is_expert_matrix(part);
     let parts = checkpoint.part_bytes().into_iter().filter(|(part, _)| is_read(*part));
     let bytes_total = parts.map(|(_, bytes)| bytes).sum();
-    let mut loader = Loader { checkpoint, config, experts, pool, progress, bytes_done: 0, bytes_total };
+    let mut loader =
+        Loader { checkpoint, config, dense, experts, pool, progress, bytes_done: 0, bytes_total };
     loader.weights()
 }
 
@@ -56,6 +65,7 @@ pub(crate) fn is_expert_matrix(part: Part) -> bool {
 struct Loader<'a> {
     checkpoint: &'a Checkpoint,
     config: &'a ModelConfig,
+    dense: DenseMode,
     experts: Option<&'a Arc<ExpertCache>>,
     pool: &'a Pool,
     progress: &'a mut dyn FnMut(u64, u64),
@@ -65,27 +75,38 @@ struct Loader<'a> {
 
 impl Loader<'_> {
     fn weights(&mut self) -> Result<Weights, Error> {
-        let embedding = self.matrix(Part::Embedding)?;
+        let width = self.config.hidden_size;
+        // Both large ones before the layers: what they need beside their own size is then no part of the peak.
+        let embedding = match self.experts {
+            None => self.dense(Part::Embedding, width)?,
+            Some(_) => self.matrix(Part::Embedding)?,
+        };
+        let unembedding = self.dense(Part::Unembedding, width)?;
         let layers = (0..self.config.num_layers)
             .map(|layer| Ok(LayerWeights { attention: self.attention(layer)?, mlp: self.mlp(layer)? }))
             .collect::<Result<_, Error>>()?;
         let final_norm = self.vector(Part::FinalNorm)?;
-        let unembedding = self.matrix(Part::Unembedding)?;
-        let embedding_on_disk = self.experts.is_some();
-        if embedding_on_disk {
-            embedding.read_at_random();
-            unembedding.will_need();
-        }
-        Ok(Weights { embedding, embedding_on_disk, layers, final_norm, unembedding })
+        let embedding_rows = match self.experts {
+            None => EmbeddingRows::Kept,
+            Some(_) => {
+                embedding.read_at_random();
+                unembedding.will_need();
+                let is_q8_0 = matches!(embedding.dense(), Dense::Q8_0(_));
+                let rounded = self.dense == DenseMode::Q8 && width.is_multiple_of(Q8_BLOCK) && !is_q8_0;
+                EmbeddingRows::OnDisk { rounded }
+            }
+        };
+        Ok(Weights { embedding, embedding_rows, layers, final_norm, unembedding })
     }
 
     fn attention(&mut self, layer: usize) -> Result<AttentionWeights, Error> {
+        let (width, query) = (self.config.hidden_size, self.config.num_query_heads * self.config.head_dim);
         Ok(AttentionWeights {
             norm: self.vector(Part::Layer(layer, LayerPart::AttentionNorm))?,
-            query: self.linear(layer, LayerPart::QWeight, LayerPart::QBias)?,
-            key: self.linear(layer, LayerPart::KWeight, LayerPart::KBias)?,
-            value: self.linear(layer, LayerPart::VWeight, LayerPart::VBias)?,
-            out: self.linear(layer, LayerPart::OutWeight, LayerPart::OutBias)?,
+            query: self.projection(layer, LayerPart::QWeight, LayerPart::QBias, width)?,
+            key: self.projection(layer, LayerPart::KWeight, LayerPart::KBias, width)?,
+            value: self.projection(layer, LayerPart::VWeight, LayerPart::VBias, width)?,
+            out: self.projection(layer, LayerPart::OutWeight, LayerPart::OutBias, query)?,
             sinks: self.vector(Part::Layer(layer, LayerPart::Sinks))?,
         })
     }
@@ -110,6 +131,52 @@ impl Loader<'_> {
         let gate_up_bias = self.vector(Part::Layer(layer, LayerPart::GateUpBias))?;
         let down_bias = self.vector(Part::Layer(layer, LayerPart::DownBias))?;
         Ok(MlpWeights { norm, router, experts, gate_up_bias, down_bias })
+    }
+
+    fn projection(
+        &mut self,
+        layer: usize,
+        weight: LayerPart,
+        bias: LayerPart,
+        k: usize,
+    ) -> Result<Linear, Error> {
+        let weight = self.dense(Part::Layer(layer, weight), k)?;
+        Ok(Linear { weight, bias: self.vector(Part::Layer(layer, bias))? })
+    }
+
+    /// A dense matrix of `k` columns, in the format that is wanted. One whose rows are no whole blocks stays as it is.
+    fn dense(&mut self, part: Part, k: usize) -> Result<Matrix, Error> {
+        if self.dense == DenseMode::AsStored || !k.is_multiple_of(Q8_BLOCK) {
+            let matrix = self.matrix(part)?;
+            if self.experts.is_some() {
+                matrix.will_need();
+            }
+            return Ok(matrix);
+        }
+        let tensor = self.checkpoint.tensor(part)?;
+        let source = tensor.bytes.clone();
+        let matrix = Matrix::new(tensor)?;
+        if matches!(matrix.dense(), Dense::Q8_0(_)) {
+            self.advance(source.len());
+            return Ok(matrix);
+        }
+        let num_rows = matrix.dense().len() / k;
+        let (source_row, row_blocks) = (source.len() / num_rows, k / Q8_BLOCK);
+        let num_bytes = num_rows * row_blocks * Q8_0_BLOCK_BYTES;
+        let mut words = vec![0_u64; num_bytes.div_ceil(8)];
+        let blocks = bytemuck::cast_slice_mut::<u64, u8>(&mut words).as_chunks_mut().0;
+        let piece_rows = (QUANTIZE_PIECE / k).max(1);
+        for first in (0..num_rows).step_by(piece_rows) {
+            let rows = piece_rows.min(num_rows - first);
+            let out = &mut blocks[first * row_blocks..][..rows * row_blocks];
+            quantize_q8_0(self.pool, out, matrix.dense().rows(first, rows, k), k);
+            let range = first * source_row..(first + rows) * source_row;
+            if let Some(piece) = source.slice(range.clone()) {
+                piece.release();
+            }
+            self.advance(range.len());
+        }
+        Ok(Matrix::q8_0(Bytes::owned(words, num_bytes)))
     }
 
     fn linear(&mut self, layer: usize, weight: LayerPart, bias: LayerPart) -> Result<Linear, Error> {
@@ -138,9 +205,13 @@ impl Loader<'_> {
 
     fn tensor(&mut self, part: Part) -> Result<Tensor, Error> {
         let tensor = self.checkpoint.tensor(part)?;
-        self.bytes_done += tensor.bytes.len() as u64;
-        (self.progress)(self.bytes_done, self.bytes_total);
+        self.advance(tensor.bytes.len());
         Ok(tensor)
+    }
+
+    fn advance(&mut self, num_bytes: usize) {
+        self.bytes_done += num_bytes as u64;
+        (self.progress)(self.bytes_done, self.bytes_total);
     }
 }
 

@@ -11,9 +11,10 @@
 //! from the program. It does not know what else the process holds: the vocabulary, the binary, the page cache.
 
 use gptoss_checkpoint::{LayerPart, Part};
+use gptoss_kernels::{Q8_0_BLOCK_BYTES, Q8_BLOCK};
 
 use crate::block::Workspace;
-use crate::config::{ModelConfig, Precision};
+use crate::config::{DenseMode, ModelConfig, Precision};
 use crate::forward::{CHUNK_TOKENS_MAX, LOGIT_ROWS_MAX};
 use crate::kv_store::{BLOCK_TOKENS, StoreShape, StoreSizes};
 use crate::parameters::{Counts, mlp_part_name};
@@ -30,7 +31,7 @@ pub struct Term {
 /// The memory plan of one conversation: weights, vectors, KV cache at `context` tokens, workspace.
 ///
 /// `weights` is each tensor with its bytes, as `Checkpoint::part_bytes` tells them. The weight terms (`weights: …`) sum
-/// to them: 13,761,264,768 for the published gpt-oss-20b.
+/// to them, 13,761,264,768 for the published gpt-oss-20b, unless dense matrices are quantised.
 ///
 /// Units: `context` in tokens; bytes out.
 pub fn memory(
@@ -38,8 +39,9 @@ pub fn memory(
     weights: &[(Part, u64)],
     context: usize,
     precision: Precision,
+    dense: DenseMode,
 ) -> Vec<Term> {
-    let mut terms = weight_terms(config, weights);
+    let mut terms = weight_terms(config, weights, dense);
     let mut push = |name: &str, bytes: u64| terms.push(Term { name: name.to_string(), bytes });
     push("vectors as f32 (norms, biases, sinks)", vector_bytes(config));
     let sizes = StoreSizes { blocks: context.div_ceil(BLOCK_TOKENS), rings: 1, snapshots: 0 };
@@ -47,23 +49,39 @@ pub fn memory(
     push("KV cache: full layers", kv.full_layers);
     push("KV cache: windowed layers", kv.windowed_layers);
     let chunk = CHUNK_TOKENS_MAX.min(context.max(1));
-    push("workspace: activations of a chunk", Workspace::bytes(config, precision, chunk));
+    push("workspace: activations of a chunk", Workspace::bytes(config, precision, dense, chunk));
     push("workspace: logits", (LOGIT_ROWS_MAX.min(chunk) * config.vocab_size * size_of::<f32>()) as u64);
     terms
 }
 
 /// Tensor bytes summed over the parts of the model, in the order of the forward pass.
-fn weight_terms(config: &ModelConfig, weights: &[(Part, u64)]) -> Vec<Term> {
+fn weight_terms(config: &ModelConfig, weights: &[(Part, u64)], dense: DenseMode) -> Vec<Term> {
     let mlp = mlp_part_name(config);
-    let sum = |name: &str| {
-        weights.iter().filter(|(part, _)| part_name(*part, mlp) == name).map(|(_, bytes)| bytes).sum()
+    let loaded = |(part, bytes): &(Part, u64)| match dense {
+        DenseMode::AsStored => *bytes,
+        DenseMode::Q8 => q8_bytes(config, *part).unwrap_or(*bytes),
     };
+    let sum = |name: &str| weights.iter().filter(|(part, _)| part_name(*part, mlp) == name).map(loaded).sum();
     ["embedding", "attention", "router", mlp, "norms", "unembedding"]
         .map(|name| (name, sum(name)))
         .into_iter()
         .filter(|(_, bytes)| *bytes > 0)
         .map(|(name, bytes)| Term { name: format!("weights: {name}"), bytes })
         .collect()
+}
+
+/// The bytes of a matrix in Q8_0; `None` for what is never quantised, as `load.rs` has it.
+fn q8_bytes(config: &ModelConfig, part: Part) -> Option<u64> {
+    let query = config.num_query_heads * config.head_dim;
+    let kv = config.num_kv_heads * config.head_dim;
+    let (n, k) = match part {
+        Part::Embedding | Part::Unembedding => (config.vocab_size, config.hidden_size),
+        Part::Layer(_, LayerPart::QWeight) => (query, config.hidden_size),
+        Part::Layer(_, LayerPart::KWeight | LayerPart::VWeight) => (kv, config.hidden_size),
+        Part::Layer(_, LayerPart::OutWeight) => (config.hidden_size, query),
+        _ => return None,
+    };
+    k.is_multiple_of(Q8_BLOCK).then_some((n * (k / Q8_BLOCK) * Q8_0_BLOCK_BYTES) as u64)
 }
 
 /// The part of the model that a tensor belongs to, as `parameters` names them.

@@ -11,7 +11,7 @@
 use gptoss_checkpoint::Checkpoint;
 
 use crate::Error;
-use crate::config::{ModelConfig, Precision};
+use crate::config::{DenseMode, ModelConfig, Precision};
 use crate::expert_cache::READ_THREADS;
 use crate::load::is_expert_matrix;
 use crate::memory::{Term, memory};
@@ -44,12 +44,13 @@ pub fn plan_memory(
     checkpoint: &Checkpoint,
     context: usize,
     precision: Precision,
+    dense: DenseMode,
     budget: u64,
 ) -> Result<MemoryPlan, Error> {
     let config = ModelConfig::from_checkpoint(checkpoint.config())?;
     let program = Term { name: "program: vocabulary, code, stacks".to_string(), bytes: PROGRAM_BYTES };
     let mut parts = checkpoint.part_bytes();
-    let mut terms = memory(&config, &parts, context, precision);
+    let mut terms = memory(&config, &parts, context, precision, dense);
     terms.push(program.clone());
     let whole = MemoryPlan { terms, expert_slots: None };
     if whole.bytes() <= budget {
@@ -59,7 +60,7 @@ pub fn plan_memory(
         return Err(Error::NotOnDisk { needed: whole.bytes() });
     };
     parts.retain(|(part, _)| !is_expert_matrix(*part) && *part != gptoss_checkpoint::Part::Embedding);
-    let mut terms = memory(&config, &parts, context, precision);
+    let mut terms = memory(&config, &parts, context, precision, dense);
     terms.push(program);
     let scratch = READ_THREADS as u64 * reader.scratch_bytes();
     if scratch > 0 {

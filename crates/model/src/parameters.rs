@@ -101,7 +101,7 @@ mod tests {
 
     use super::*;
     use crate::memory::memory;
-    use crate::{Precision, Term};
+    use crate::{DenseMode, Precision, Term};
 
     fn config(preset: Preset) -> ModelConfig {
         ModelConfig::from_checkpoint(&preset.config()).expect("a preset is legal")
@@ -144,7 +144,7 @@ mod tests {
         for (preset, format) in PRESETS.into_iter().flat_map(|preset| formats.map(|format| (preset, format)))
         {
             let tensors = tensors(preset, format);
-            let terms = memory(&config(preset), &tensors, 4096, Precision::Fast);
+            let terms = memory(&config(preset), &tensors, 4096, Precision::Fast, DenseMode::AsStored);
             assert_eq!(
                 weights(&terms),
                 tensors.iter().map(|(_, bytes)| bytes).sum::<u64>(),
@@ -158,7 +158,13 @@ mod tests {
         }
         let synthetic = |preset| {
             let checkpoint = Checkpoint::synthetic(preset, 0, None).expect("a preset");
-            weights(&memory(&config(preset), &checkpoint.part_bytes(), 1, Precision::Fast))
+            weights(&memory(
+                &config(preset),
+                &checkpoint.part_bytes(),
+                1,
+                Precision::Fast,
+                DenseMode::AsStored,
+            ))
         };
         assert_eq!(synthetic(Preset::GptOss20b), 13_761_264_768);
         assert_eq!(synthetic(Preset::GptOss120b), 65_248_815_744);
@@ -173,7 +179,7 @@ mod tests {
             let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata").join(name);
             let checkpoint = Checkpoint::open(&path).expect("opens");
             let model = ModelConfig::from_checkpoint(checkpoint.config()).expect("a config");
-            let terms = memory(&model, &checkpoint.part_bytes(), 128, Precision::Fast);
+            let terms = memory(&model, &checkpoint.part_bytes(), 128, Precision::Fast, DenseMode::AsStored);
             assert_eq!(weights(&terms), checkpoint.tensor_bytes(), "{name}");
             let read: usize = checkpoint
                 .parts()
@@ -189,10 +195,28 @@ mod tests {
         check("tiny-yarn-q8_0.gguf", 320 * 64 / 32 * 34);
     }
 
+    /// What is planned for `DenseMode::Q8` is what loading makes.
+    #[test]
+    fn quantised_matrices_take_34_bytes_for_32_numbers() {
+        let preset = Preset::GptOss20b;
+        let parts = tensors(preset, ExpertFormat::Mxfp4);
+        let terms = memory(&config(preset), &parts, 4096, Precision::Fast, DenseMode::Q8);
+        let bytes = |name: &str| terms.iter().find(|term| term.name == name).expect("a term").bytes;
+        assert_eq!(bytes("weights: embedding"), 201_088 * 2880 / 32 * 34);
+        assert_eq!(bytes("weights: unembedding"), 201_088 * 2880 / 32 * 34);
+        let matrices = 2880 * (4096 + 512 + 512) + 2880 * 4096;
+        let vectors = (4096 + 512 + 512 + 2880 + 64) * 2;
+        assert_eq!(bytes("weights: attention"), 24 * (matrices / 32 * 34 + vectors));
+        let as_stored = memory(&config(preset), &parts, 4096, Precision::Fast, DenseMode::AsStored);
+        for term in as_stored.iter().filter(|term| ["experts", "router"].contains(&term.name.as_str())) {
+            assert_eq!(bytes(&term.name), term.bytes);
+        }
+    }
+
     #[test]
     fn cache_grows_with_the_context_in_full_layers_only() {
         let term = |context, precision, name: &str| {
-            let terms = memory(&config(Preset::GptOss20b), &[], context, precision);
+            let terms = memory(&config(Preset::GptOss20b), &[], context, precision, DenseMode::AsStored);
             terms.into_iter().find(|term| term.name == name).expect("a term").bytes
         };
         let full = "KV cache: full layers";

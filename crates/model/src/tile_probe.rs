@@ -10,10 +10,11 @@
 //! ceiling. The module does not know clocks.
 
 use gptoss_kernels::{
-    LinearDims, Pool, Q8Rows, linear_bf16_transposed, linear_mxfp4_exact, linear_mxfp4_q8, quantize_q8,
+    LinearDims, Pool, Q8Order, Q8Rows, linear_bf16_transposed, linear_mxfp4_exact, linear_mxfp4_q8,
+    quantize_q8,
 };
 
-use crate::block::linear;
+use crate::activations::{Activations, linear};
 use crate::config::{ModelConfig, Precision};
 use crate::weights::{Expert, ExpertMatrices, LayerWeights, Weights};
 
@@ -27,7 +28,8 @@ pub struct TileProbe<'a> {
     precision: Precision,
     pool: &'a Pool,
     layer: &'a LayerWeights,
-    hidden: Vec<f32>,    // [T, C]
+    hidden: Vec<f32>, // [T, C]
+    hidden_q8: Q8Rows,
     activated: Vec<f32>, // [T, F]
     activated_q8: Q8Rows,
     keys: Vec<f32>, // [T, K*D]
@@ -46,6 +48,9 @@ impl<'a> TileProbe<'a> {
             (0..PROBE_TOKENS * width).map(|i| (i * 7919 % 2003) as f32 / 1001.0 - 1.0).collect()
         };
         let activated = inputs(config.intermediate_size);
+        let hidden = inputs(config.hidden_size);
+        let mut hidden_q8 = Q8Rows::for_weights(Q8Order::Q8_0);
+        quantize_q8(pool, &mut hidden_q8, &hidden, PROBE_TOKENS, config.hidden_size);
         let mut activated_q8 = Q8Rows::new();
         quantize_q8(pool, &mut activated_q8, &activated, PROBE_TOKENS, config.intermediate_size);
         TileProbe {
@@ -53,7 +58,8 @@ impl<'a> TileProbe<'a> {
             precision,
             pool,
             layer: &weights.layers[0],
-            hidden: inputs(config.hidden_size),
+            hidden,
+            hidden_q8,
             activated,
             activated_q8,
             keys: vec![0.0; PROBE_TOKENS * config.num_kv_heads * config.head_dim],
@@ -63,7 +69,8 @@ impl<'a> TileProbe<'a> {
 
     /// One product of many tokens with a dense matrix; gives its multiply-adds.
     pub fn dense(&mut self) -> u64 {
-        linear(self.pool, &mut self.keys, &self.hidden, &self.layer.attention.key);
+        let x = Activations::quantised(self.precision, &self.hidden, &self.hidden_q8);
+        linear(self.pool, &mut self.keys, &x, &self.layer.attention.key);
         (self.keys.len() * self.config.hidden_size) as u64
     }
 

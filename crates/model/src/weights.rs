@@ -1,9 +1,10 @@
 //! The weights of a loaded model: one field per tensor, its shape on the line.
 //!
 //! Entry point: [`Weights`], filled by `load.rs`. Big matrices stay where the checkpoint has them, which for a folder
-//! is the mapped file: [`Matrix`] and [`Mxfp4Matrices`] hold bytes and hand out typed views. Small vectors (norms,
-//! biases, sinks) are converted to f32 once, because every op adds them to f32 numbers. Experts may also be on disk, in
-//! the care of `expert_cache.rs`; a product takes an [`Expert`] and does not ask where it is.
+//! is the mapped file: [`Matrix`] and [`Mxfp4Matrices`] hold bytes and hand out typed views. Dense matrices may instead
+//! have been made anew, in Q8_0. Small vectors (norms, biases, sinks) are converted to f32 once, because every op adds
+//! them to f32 numbers. Experts may also be on disk, in the care of `expert_cache.rs`; a product takes an [`Expert`] and
+//! does not ask where it is.
 //!
 //! A dense layer is one expert without a router. The module does not know tensor names nor how anything is computed.
 
@@ -18,11 +19,20 @@ use crate::expert_cache::ExpertCache;
 /// All weights of a model.
 pub(crate) struct Weights {
     pub(crate) embedding: Matrix, // [V, C]
-    /// Whether rows of the embedding are read from disk when a token needs them, and not kept.
-    pub(crate) embedding_on_disk: bool,
+    pub(crate) embedding_rows: EmbeddingRows,
     pub(crate) layers: Vec<LayerWeights>, // L
     pub(crate) final_norm: Vec<f32>,      // [C]
     pub(crate) unembedding: Matrix,       // [V, C]
+}
+
+/// Where the rows of the embedding are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EmbeddingRows {
+    /// In memory, or mapped for the system to keep.
+    Kept,
+    /// On disk: read when a token needs them, and not kept. If the others are in Q8_0, a row is rounded as it would have
+    /// been there, so that no number depends on the place.
+    OnDisk { rounded: bool },
 }
 
 /// One layer.
@@ -87,7 +97,7 @@ pub(crate) struct Linear {
     pub(crate) bias: Vec<f32>, // [N]
 }
 
-/// A matrix where the checkpoint has it, in its format.
+/// A dense matrix: where the checkpoint has it and in its format, or Q8_0 in memory.
 pub(crate) struct Matrix {
     /// Invariant: whole elements of `format`, aligned.
     bytes: Bytes,
@@ -149,6 +159,11 @@ impl Matrix {
     pub(crate) fn bf16(tensor: Tensor) -> Result<Matrix, gptoss_checkpoint::Error> {
         tensor.bf16()?;
         Ok(Matrix { bytes: tensor.bytes, format: DenseFormat::Bf16 })
+    }
+
+    /// Takes blocks of Q8_0.
+    pub(crate) fn q8_0(bytes: Bytes) -> Matrix {
+        Matrix { bytes, format: DenseFormat::Q8_0 }
     }
 
     /// The numbers of the matrix, in its format.

@@ -70,15 +70,17 @@ fn a_gguf_file_is_inspected_by_its_metadata() {
 /// Its dense matrices are Q8_0, 34 bytes for 32 numbers; they were counted as bf16.
 #[test]
 fn the_weights_of_a_gguf_file_are_as_large_as_they_are() {
-    let terms = |name: &str| inspect(&[&testdata(name)])["memory"]["terms"].clone();
+    let terms =
+        |name: &str, dense: &str| inspect(&[&testdata(name), "--dense", dense])["memory"]["terms"].clone();
     let bytes = |terms: &Value, name: &str| {
         let term = terms.as_array().unwrap().iter().find(|term| term["name"] == name).unwrap();
         term["bytes"].as_u64().unwrap()
     };
-    let (q8_0, bf16) = (terms("tiny-yarn-q8_0.gguf"), terms("tiny-yarn"));
+    let (q8_0, bf16) = (terms("tiny-yarn-q8_0.gguf", "bf16"), terms("tiny-yarn", "bf16"));
     assert_eq!(bytes(&q8_0, "weights: embedding"), 320 * 64 / 32 * 34);
     assert_eq!(bytes(&bf16, "weights: embedding"), 320 * 64 * 2);
     assert_eq!(bytes(&q8_0, "KV cache: full layers"), bytes(&bf16, "KV cache: full layers"));
+    assert_eq!(bytes(&terms("tiny-yarn", "q8"), "weights: embedding"), 320 * 64 / 32 * 34);
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn fast_mode_prints_its_divergence_from_exact() {
         let args = [&["score", "--model", &model, "--token-ids", "-"], extra].concat();
         run_with(&args, ids.as_bytes()).ok()
     };
-    let report: Value = serde_json::from_str(&score(&["--json"])).unwrap();
+    let report: Value = serde_json::from_str(&score(&["--json", "--dense", "bf16"])).unwrap();
     let kl = |key: &str| report["kl_to_exact"][key].as_f64().unwrap();
     assert!(0.0 < kl("median") && kl("median") < KL_MEDIAN_MAX, "{report}");
     assert!(0.0 < kl("mean") && kl("mean") < KL_MEAN_MAX && kl("mean") <= kl("max"), "{}", kl("mean"));
@@ -94,6 +94,8 @@ fn fast_mode_prints_its_divergence_from_exact() {
     assert!(shown.contains("mean KL") && shown.contains("perplexity"), "{shown}");
     assert!(!score(&["--precision", "exact"]).contains("mean KL"));
     assert!(!score(&["--no-kl"]).contains("mean KL"));
+    let both = ["score", "--model", &model, "--token-ids", "-", "--precision", "exact", "--dense", "q8"];
+    run_with(&both, ids.as_bytes()).fails(2, &["--dense q8", "--precision exact"]);
 }
 
 #[test]

@@ -73,7 +73,7 @@ impl Arithmetic for Avx2 {
         for first in (0..whole).step_by(COLUMNS) {
             for heads in [0, 4] {
                 // SAFETY: as above.
-                unsafe { int_add_strip(sums, weights, rows, (column, heads, first)) };
+                unsafe { int_add_strip(sums, weights, values, heads, first) };
             }
         }
         if whole < d {

@@ -167,7 +167,7 @@ pub(crate) fn widen_eight(eight: __m128i) -> __m256 {
 
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn transpose(m: [__m256; 8]) -> [__m256; 8] {
+pub(crate) fn transpose(m: [__m256; 8]) -> [__m256; 8] {
     let pairs: [__m256; 8] = std::array::from_fn(|i| {
         let (a, b) = (m[i / 2 * 2], m[i / 2 * 2 + 1]);
         if i % 2 == 0 { _mm256_unpacklo_ps(a, b) } else { _mm256_unpackhi_ps(a, b) }

@@ -69,7 +69,7 @@ impl Tables {
 ///
 /// Shapes: `blocks [K / 32, 16]`, `scales [K / 32]`, `x` K values, padded to whole groups.
 #[target_feature(enable = "avx2,fma")]
-pub(crate) fn gemv(x: Q8Row<'_>, blocks: &[u8], scales: &[u8]) -> f32 {
+pub(crate) fn gemv(x: Q8Row<'_>, (blocks, scales): (&[u8], &[u8])) -> f32 {
     let tables = Tables::new();
     let (groups, tail) = blocks.as_chunks::<GROUP_BYTES>();
     let (group_scales, tail_scales) = scales.as_chunks::<GROUP_BLOCKS>();
@@ -221,24 +221,28 @@ impl<'a, const R: usize> Q8Panel<'a, R> {
     }
 }
 
-/// Twice the products of a panel's eight rows with the first `tokens` of a tile of activations.
+/// The products of a panel's eight rows with the first `tokens` of a tile of activations; twice them for MXFP4. `SIGNED`
+/// weights are int8 as they are, the others have the offset that the corrections of `x` take off.
 #[target_feature(enable = "avx2,fma")]
-pub(crate) fn products(
+pub(crate) fn products<const SIGNED: bool>(
     panel: &Q8Panel<'_, TILE_ROWS>,
     x: &[TileBlock],
     tokens: usize,
 ) -> [[f32; TILE_ROWS]; TILE_TOKENS] {
     match tokens {
-        4 => tile::<4>(panel, x),
-        3 => tile::<3>(panel, x),
-        2 => tile::<2>(panel, x),
-        _ => tile::<1>(panel, x),
+        4 => tile::<4, SIGNED>(panel, x),
+        3 => tile::<3, SIGNED>(panel, x),
+        2 => tile::<2, SIGNED>(panel, x),
+        _ => tile::<1, SIGNED>(panel, x),
     }
 }
 
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn tile<const T: usize>(panel: &Q8Panel<'_, TILE_ROWS>, x: &[TileBlock]) -> [[f32; TILE_ROWS]; TILE_TOKENS] {
+fn tile<const T: usize, const SIGNED: bool>(
+    panel: &Q8Panel<'_, TILE_ROWS>,
+    x: &[TileBlock],
+) -> [[f32; TILE_ROWS]; TILE_TOKENS] {
     let (weights, scales) = (panel.weights.as_chunks::<UNPACKED>().0, panel.scales);
     assert!(weights.len() == x.len() && scales.len() == x.len());
     let mut lanes = [[_mm256_setzero_ps(); T]; LANES];
@@ -248,7 +252,14 @@ fn tile<const T: usize>(panel: &Q8Panel<'_, TILE_ROWS>, x: &[TileBlock]) -> [[f3
         let mut kept = [_mm256_setzero_ps(); T];
         for ((weights, scales), x) in weights[first..end].iter().zip(&scales[first..end]).zip(&x[first..end])
         {
-            add_block(&mut kept, weights, scales, x);
+            let added: [__m256i; T] =
+                if SIGNED { sums_signed(weights, x) } else { sums_unsigned(weights, x) };
+            // SAFETY: eight scales.
+            let scales = unsafe { _mm256_loadu_ps(scales.as_ptr()) };
+            for (t, (kept, sum)) in kept.iter_mut().zip(added).enumerate() {
+                let scale = _mm256_mul_ps(_mm256_set1_ps(x.scales[t]), scales);
+                *kept = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), scale, *kept);
+            }
         }
         *sums = kept;
         first = end;
@@ -271,15 +282,10 @@ fn fold_tile<const T: usize>(lanes: &[[__m256; T]; LANES]) -> [[f32; TILE_ROWS];
     out
 }
 
-/// Adds one block of eight rows for T tokens.
+/// The integer sums of one block of eight rows for T tokens; weights with an offset.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn add_block<const T: usize>(
-    sums: &mut [__m256; T],
-    weights: &[u8; UNPACKED],
-    scales: &[f32; TILE_ROWS],
-    x: &TileBlock,
-) {
+fn sums_unsigned<const T: usize>(weights: &[u8; UNPACKED], x: &TileBlock) -> [__m256i; T] {
     let ones = _mm256_set1_epi16(1);
     let mut wide = [_mm256_setzero_si256(); T];
     for half in 0..2 {
@@ -299,12 +305,29 @@ fn add_block<const T: usize>(
             *wide = _mm256_add_epi32(*wide, _mm256_madd_epi16(narrow, ones));
         }
     }
-    // SAFETY: eight scales.
-    let scales = unsafe { _mm256_loadu_ps(scales.as_ptr()) };
-    for (t, (sum, wide)) in sums.iter_mut().zip(wide).enumerate() {
-        let value = _mm256_cvtepi32_ps(_mm256_add_epi32(wide, _mm256_set1_epi32(x.corrections[t])));
-        *sum = _mm256_fmadd_ps(value, _mm256_mul_ps(_mm256_set1_ps(x.scales[t]), scales), *sum);
+    for (wide, correction) in wide.iter_mut().zip(x.corrections) {
+        *wide = _mm256_add_epi32(*wide, _mm256_set1_epi32(correction));
     }
+    wide
+}
+
+/// As `sums_unsigned` for int8 weights; see `avx2_q8_0.rs` for the signs.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn sums_signed<const T: usize>(weights: &[u8; UNPACKED], x: &TileBlock) -> [__m256i; T] {
+    let ones = _mm256_set1_epi16(1);
+    let mut wide = [_mm256_setzero_si256(); T];
+    for (weights, fours) in weights.as_chunks::<32>().0.iter().zip(&x.fours) {
+        // SAFETY: 32 bytes.
+        let w = unsafe { _mm256_loadu_si256(weights.as_ptr().cast()) };
+        let magnitude = _mm256_abs_epi8(w);
+        for (wide, four) in wide.iter_mut().zip(fours) {
+            let four = _mm256_set1_epi32(i32::from_le_bytes(four.map(|v| v as u8)));
+            let products = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(four, w));
+            *wide = _mm256_add_epi32(*wide, _mm256_madd_epi16(products, ones));
+        }
+    }
+    wide
 }
 
 /// Transposes one block of eight rows by groups of four values, and looks the values up. The groups of a panel of `R`

@@ -28,7 +28,7 @@ pub(crate) const WIDE_TOKENS: usize = 2 * TILE_TOKENS;
 ///
 /// Shapes: `blocks [K / 32, 16]`, `scales [K / 32]`, `x` K values, padded to whole groups.
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512vnni")]
-pub(crate) fn gemv(x: Q8Row<'_>, blocks: &[u8], scales: &[u8]) -> f32 {
+pub(crate) fn gemv(x: Q8Row<'_>, (blocks, scales): (&[u8], &[u8])) -> f32 {
     let codes = codes();
     let (groups, tail) = blocks.as_chunks::<GROUP_BYTES>();
     let (group_scales, tail_scales) = scales.as_chunks::<GROUP_BLOCKS>();

@@ -7,10 +7,10 @@
 
 use crate::support::{FILLS, Fill, Rng, assert_bits, assert_close, pools, scalar};
 use gptoss_kernels::{
-    LinearDims, Mxfp4, Pool, Q8Rows, linear_bf16, linear_bf16_transposed, linear_mxfp4_exact,
-    linear_mxfp4_q8, mxfp4_dequantize, mxfp4_dequantize_bf16, quantize_q8,
+    Dense, LinearDims, Mxfp4, Pool, Q8_0_BLOCK_BYTES, Q8Order, Q8Rows, linear_bf16, linear_bf16_transposed,
+    linear_mxfp4_exact, linear_mxfp4_q8, linear_q8_0, mxfp4_dequantize, mxfp4_dequantize_bf16, quantize_q8,
 };
-use half::bf16;
+use half::{bf16, f16};
 
 /// Unit roundoff of f32.
 const U: f64 = 1.0 / (1 << 24) as f64;
@@ -22,7 +22,21 @@ enum Op {
     Bf16,
     Transposed,
     Exact,
+    /// MXFP4 with int8 activations.
     Q8,
+    /// Q8_0 with int8 activations.
+    DenseQ8,
+}
+
+impl Op {
+    /// The order of its int8 activations, if it has them.
+    fn order(self) -> Option<Q8Order> {
+        match self {
+            Op::Q8 => Some(Q8Order::Mxfp4),
+            Op::DenseQ8 => Some(Q8Order::Q8_0),
+            Op::Bf16 | Op::Transposed | Op::Exact => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +51,7 @@ struct Case {
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for op in [Op::Bf16, Op::Transposed, Op::Exact, Op::Q8] {
+    for op in [Op::Bf16, Op::Transposed, Op::Exact, Op::Q8, Op::DenseQ8] {
         for (t, n, k) in [
             (1, 1, 32),
             (1, 13, 32),
@@ -72,7 +86,7 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// The tensors of a case. MXFP4 matrices are made of random codes, and of scales by the fill.
+/// The tensors of a case. MXFP4 and Q8_0 matrices are made of random codes, and of scales by the fill.
 struct Tensors {
     dims: LinearDims,
     x: Vec<f32>,
@@ -83,6 +97,9 @@ struct Tensors {
     columns: Vec<bf16>,
     blocks: Vec<u8>,
     scales: Vec<u8>,
+    q8_0: Vec<[u8; Q8_0_BLOCK_BYTES]>,
+    /// `[N, K]`, whatever the op's format.
+    values: Vec<f32>,
 }
 
 impl Tensors {
@@ -95,6 +112,14 @@ impl Tensors {
             scales = (0..n * k / 32).map(|_| scale_byte(w, &mut rng)).collect();
             mxfp4_dequantize_bf16(&mut rows, &blocks, &scales);
         }
+        let mut values: Vec<f32> = rows.iter().map(|value| value.to_f32()).collect();
+        let mut q8_0 = Vec::new();
+        if op == Op::DenseQ8 {
+            q8_0 = (0..n * k / 32).map(|_| q8_0_block(w, &mut rng)).collect();
+            for (row, values) in values.chunks_exact_mut(k).enumerate() {
+                Dense::Q8_0(&q8_0).row(values, row);
+            }
+        }
         let columns = (0..n * k).map(|i| rows[i % n * k + i / n]).collect();
         let bias = (n % 2 == 1).then(|| Fill::Random.f32s(&mut rng, n));
         Tensors {
@@ -105,6 +130,8 @@ impl Tensors {
             columns,
             blocks,
             scales,
+            q8_0,
+            values,
         }
     }
 
@@ -127,6 +154,11 @@ impl Tensors {
                 quantize_q8(pool, &mut rows, x, t, k);
                 linear_mxfp4_q8(pool, &mut out, &rows, w, bias, dims);
             }
+            Op::DenseQ8 => {
+                let mut rows = Q8Rows::for_weights(Q8Order::Q8_0);
+                quantize_q8(pool, &mut rows, x, t, k);
+                linear_q8_0(pool, &mut out, &rows, &self.q8_0, bias, dims);
+            }
         }
         out
     }
@@ -139,8 +171,8 @@ impl Tensors {
         let LinearDims { t, n, k } = self.dims;
         let mut x: Vec<f64> = self.x.iter().map(|x| f64::from(*x)).collect();
         let mut roundings = (k.div_ceil(8) + 5) as f64;
-        if op == Op::Q8 {
-            let mut rows = Q8Rows::new();
+        if let Some(order) = op.order() {
+            let mut rows = Q8Rows::for_weights(order);
             quantize_q8(&scalar(), &mut rows, &self.x, t, k);
             for (i, x) in x.iter_mut().enumerate() {
                 *x = f64::from(rows.value(i / k, i % k)) * f64::from(rows.scales(i / k)[i % k / 32]);
@@ -153,7 +185,7 @@ impl Tensors {
                 let bias = self.bias.as_ref().map_or(0.0, |bias| f64::from(bias[row]));
                 let (mut sum, mut magnitude) = (bias, bias.abs());
                 for i in 0..k {
-                    let product = x[token * k + i] * f64::from(self.rows[row * k + i].to_f32());
+                    let product = x[token * k + i] * f64::from(self.values[row * k + i]);
                     sum += product;
                     magnitude += product.abs();
                 }
@@ -182,6 +214,30 @@ fn scale_byte(fill: Fill, rng: &mut Rng) -> u8 {
         Fill::NonFinite => [0, 1, 2, 127, 253, 254][(random % 6) as usize],
         _ => (115 + random % 12) as u8,
     }
+}
+
+/// Weights of every value, -128 among them, which only the files of others hold.
+fn q8_0_block(fill: Fill, rng: &mut Rng) -> [u8; Q8_0_BLOCK_BYTES] {
+    let mut block = [0; Q8_0_BLOCK_BYTES];
+    let extreme = rng.next().is_multiple_of(4);
+    for value in &mut block[2..] {
+        *value = match fill {
+            Fill::Zeros => 0,
+            _ if extreme => [0x80, 0x7f, 0x81][(rng.next() % 3) as usize],
+            _ => rng.next() as u8,
+        };
+    }
+    let unit = rng.unit();
+    let scale = match fill {
+        Fill::Zeros => 0.0,
+        Fill::NegativeZeros => -0.0,
+        Fill::Tiny => unit * 2_f32.powi(-24 + (rng.next() % 10) as i32),
+        Fill::Large => unit * 2_f32.powi((rng.next() % 30) as i32 - 15),
+        Fill::NonFinite => [f32::NAN, f32::INFINITY, unit, unit][(rng.next() % 4) as usize],
+        Fill::Random => unit / 100.0,
+    };
+    block[..2].copy_from_slice(&f16::from_f32(scale).to_le_bytes());
+    block
 }
 
 #[test]
@@ -233,7 +289,7 @@ fn exact_mxfp4_and_transposed_give_the_bits_of_plain_bf16() {
 /// The widest tier that is a tile: every count of tokens around the tile's width, against one at a time.
 #[test]
 fn every_count_of_tokens_up_to_two_tiles_agrees() {
-    for op in [Op::Bf16, Op::Exact, Op::Q8] {
+    for op in [Op::Bf16, Op::Exact, Op::Q8, Op::DenseQ8] {
         for t in 1..=17 {
             let case = Case { op, t, n: 21, k: 320, x: Fill::Random, w: Fill::Random };
             let tensors = Tensors::new(case);

@@ -4,13 +4,21 @@ use std::path::Path;
 
 use gptoss_checkpoint::Checkpoint;
 use gptoss_kernels::Pool;
-use gptoss_model::{Batch, Error, LoadOptions, LogitRows, Model, Precision, plan_memory};
+use gptoss_model::{Batch, DenseMode, Error, LoadOptions, LogitRows, Model, Precision, plan_memory};
 
 use crate::golden::testdata;
 use crate::written::{Layout, SMALL, Shape, write};
 
-fn load(checkpoint: &Checkpoint, precision: Precision, expert_slots: Option<usize>) -> Model {
-    let options = LoadOptions { precision, expert_slots };
+const FAST: (Precision, DenseMode) = (Precision::Fast, DenseMode::AsStored);
+const FAST_Q8: (Precision, DenseMode) = (Precision::Fast, DenseMode::Q8);
+const EXACT: (Precision, DenseMode) = (Precision::Exact, DenseMode::AsStored);
+
+fn load(
+    checkpoint: &Checkpoint,
+    (precision, dense): (Precision, DenseMode),
+    expert_slots: Option<usize>,
+) -> Model {
+    let options = LoadOptions { precision, dense, expert_slots };
     let (mut last, mut total) = (0, 0);
     let model =
         Model::load_with(checkpoint, &options, Pool::new(2), &mut |done, all| (last, total) = (done, all));
@@ -31,11 +39,11 @@ fn logits(model: &Model) -> Result<Vec<f32>, Error> {
     Ok(rows)
 }
 
-fn check(checkpoint: &Checkpoint, precision: Precision, slots: impl Iterator<Item = usize>) {
-    let expected = logits(&load(checkpoint, precision, None)).expect("runs");
+fn check(checkpoint: &Checkpoint, mode: (Precision, DenseMode), slots: impl Iterator<Item = usize>) {
+    let expected = logits(&load(checkpoint, mode, None)).expect("runs");
     for slots in slots {
-        let model = load(checkpoint, precision, Some(slots));
-        assert!(logits(&model).expect("runs") == expected, "{slots} slots, {precision:?}");
+        let model = load(checkpoint, mode, Some(slots));
+        assert!(logits(&model).expect("runs") == expected, "{slots} slots, {mode:?}");
         let traffic = model.expert_traffic().expect("experts are on disk");
         assert_eq!(traffic.slots, slots);
         assert!(traffic.misses > 0 && traffic.bytes_read > 0, "{traffic:?}");
@@ -52,8 +60,8 @@ fn any_number_of_experts_in_memory_gives_the_same_bits() {
     for layout in [Layout::HuggingFace, Layout::Original, Layout::Bf16] {
         write(folder.path(), &Shape { seed: 5, ..SMALL }, layout);
         let checkpoint = Checkpoint::open(folder.path()).expect("opens");
-        for precision in [Precision::Fast, Precision::Exact] {
-            check(&checkpoint, precision, 1..=9);
+        for mode in [FAST, FAST_Q8, EXACT] {
+            check(&checkpoint, mode, 1..=9);
         }
     }
 }
@@ -63,8 +71,8 @@ fn dense_layers_stream_too_and_most_of_them_stay() {
     let folder = tempfile::tempdir().expect("a folder");
     write(folder.path(), &Shape { experts: 0, active: 0, seed: 9, ..SMALL }, Layout::HuggingFace);
     let checkpoint = Checkpoint::open(folder.path()).expect("opens");
-    check(&checkpoint, Precision::Fast, 1..=3);
-    let model = load(&checkpoint, Precision::Fast, Some(2));
+    check(&checkpoint, FAST, 1..=3);
+    let model = load(&checkpoint, FAST, Some(2));
     logits(&model).expect("runs");
     let traffic = model.expert_traffic().expect("experts are on disk");
     // 22 passes over three layers: of the last two layers of a round, one is always there.
@@ -75,7 +83,7 @@ fn dense_layers_stream_too_and_most_of_them_stay() {
 fn a_gguf_file_s_experts_are_laid_out_as_they_come() {
     for name in ["tiny-yarn-bf16.gguf", "tiny-yarn-q8_0.gguf"] {
         let checkpoint = Checkpoint::open(&testdata(name)).expect("opens");
-        check(&checkpoint, Precision::Fast, [1, 3, 8].into_iter());
+        check(&checkpoint, FAST, [1, 3, 8].into_iter());
     }
 }
 
@@ -84,7 +92,7 @@ fn a_plan_keeps_to_its_budget_and_names_the_smallest() {
     let folder = tempfile::tempdir().expect("a folder");
     write(folder.path(), &SMALL, Layout::HuggingFace);
     let checkpoint = Checkpoint::open(folder.path()).expect("opens");
-    let plan = |budget| plan_memory(&checkpoint, 100, Precision::Fast, budget);
+    let plan = |budget| plan_memory(&checkpoint, 100, Precision::Fast, DenseMode::AsStored, budget);
     let Err(Error::BudgetTooSmall { smallest, .. }) = plan(1) else { panic!("one byte is enough") };
     assert_eq!(plan(smallest).expect("fits").expert_slots, Some(1));
     assert!(matches!(plan(smallest - 1), Err(Error::BudgetTooSmall { .. })));
@@ -97,8 +105,12 @@ fn a_plan_keeps_to_its_budget_and_names_the_smallest() {
         slots = more;
     }
     let synthetic = Checkpoint::synthetic(gptoss_checkpoint::Preset::Tiny, 0, None).expect("makes");
-    assert!(matches!(plan_memory(&synthetic, 100, Precision::Fast, 1), Err(Error::NotOnDisk { .. })));
-    let options = LoadOptions { precision: Precision::Fast, expert_slots: Some(3) };
+    assert!(matches!(
+        plan_memory(&synthetic, 100, Precision::Fast, DenseMode::AsStored, 1),
+        Err(Error::NotOnDisk { .. })
+    ));
+    let options =
+        LoadOptions { precision: Precision::Fast, dense: DenseMode::AsStored, expert_slots: Some(3) };
     let refused = Model::load_with(&synthetic, &options, Pool::new(1), &mut |_, _| {});
     assert!(matches!(refused, Err(Error::NotOnDisk { .. })));
 }
