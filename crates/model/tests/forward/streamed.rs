@@ -127,7 +127,7 @@ fn tensor_at(file: &Path, name: &str) -> usize {
 fn a_file_that_shrinks_is_an_error() {
     let folder = tempfile::tempdir().expect("a folder");
     write(folder.path(), &SMALL, Layout::HuggingFace);
-    let model = load(&Checkpoint::open(folder.path()).expect("opens"), Precision::Fast, Some(2));
+    let model = load(&Checkpoint::open(folder.path()).expect("opens"), FAST, Some(2));
     let path = folder.path().join("model.safetensors");
     let experts = tensor_at(&path, "model.layers.0.mlp.experts.down_proj_blocks");
     assert!(tensor_at(&path, "model.norm.weight") < experts, "the test's idea of the file is right");
@@ -149,7 +149,7 @@ fn a_nan_scale_is_found_when_its_expert_is_read() {
     let mut bytes = std::fs::read(&file).expect("reads");
     bytes[place] = 255;
     std::fs::write(&file, bytes).expect("writes");
-    let model = load(&Checkpoint::open(folder.path()).expect("opens"), Precision::Fast, Some(2));
+    let model = load(&Checkpoint::open(folder.path()).expect("opens"), FAST, Some(2));
     for _ in 0..2 {
         let error = logits(&model).expect_err("is refused");
         let expected = format!("tensor {name}: expert 2, row 5, block 1 has the scale NaN (byte 255)");
