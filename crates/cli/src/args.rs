@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::engine_start::EngineArgs;
 use crate::memory_budget::MemorySize;
 
 /// Talk to OpenAI's open-weight gpt-oss models on your own hardware.
@@ -111,7 +112,7 @@ pub struct GenerationArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_tokens: Option<u32>,
     /// Tokens of context to keep room for [default: the model's, at most 32768]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, visible_alias = "max-context", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub context: Option<u32>,
     /// How tokens are chosen.
     #[command(flatten)]
@@ -119,6 +120,9 @@ pub struct GenerationArgs {
     /// How the numbers are made.
     #[command(flatten)]
     pub compute: ComputeArgs,
+    /// How conversations share the machine.
+    #[command(flatten)]
+    pub engine: EngineArgs,
 }
 
 /// Flags of the sampler. A flag wins over the model's generation_config.json, which wins over the default.
@@ -190,6 +194,12 @@ pub struct InspectArgs {
     /// bf16 or q8: decides the bytes of dense matrices [default: q8 in fast precision, bf16 in exact]
     #[arg(long, value_enum)]
     pub dense: Option<DenseArg>,
+    /// Plan keys and values for this many conversations at a time, as `serve` does
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub max_sequences: Option<u16>,
+    /// With --max-sequences: memory for keys and values, such as 4GiB
+    #[arg(long, value_name = "SIZE", value_parser = MemorySize::from_str, requires = "max_sequences")]
+    pub kv_memory: Option<MemorySize>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
-use gptoss_engine::{Engine, EngineHandle, Sampling, SamplingParams};
+use gptoss_engine::{EngineHandle, Sampling, SamplingParams};
 use gptoss_harmony::{
     Conversation, DeveloperContent, FunctionTool, Message, ReasoningEffort, RenderOptions, SystemContent,
     Vocab, render,
@@ -21,12 +21,15 @@ use gptoss_model::{ExpertTraffic, Model};
 use gptoss_turn::{Outcome, Priority, TurnEvent, TurnOptions, run_turn};
 
 use crate::args::{Date, Effort, GenerationArgs, SamplingArgs};
+use crate::engine_start;
 use crate::failure::usage;
 use crate::functions;
 use crate::generation_config::GenerationConfig;
 use crate::model_source::{Opened, context};
 use crate::today::today;
 
+/// Conversations at a time: there is one terminal.
+const SEQUENCES: usize = 1;
 /// Bits of a drawn seed: as many as a JSON number holds exactly everywhere.
 const SEED_BITS: u32 = 53;
 
@@ -139,9 +142,7 @@ pub fn prepare(args: &GenerationArgs) -> Result<(Speaker, Setup)> {
         priority: Priority::Interactive,
         ..TurnOptions::default()
     };
-    // The thread ends when the speaker, which holds the only handle, is gone.
-    let (engine, _thread) =
-        Engine::new(Arc::clone(&model), context).spawn().context("cannot start the engine's thread")?;
+    let engine = engine_start::start(Arc::clone(&model), &opened, context, &args.engine, SEQUENCES)?;
     let speaker = Speaker {
         name: opened.source.name(),
         is_demo: opened.source.is_demo(),

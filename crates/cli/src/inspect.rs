@@ -11,11 +11,15 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use gptoss_checkpoint::{Config, ConfigForm, ExpertFormat, Layout, PRESETS, Preset};
-use gptoss_model::{DenseMode, ModelConfig, PartCount, Term, memory, parameters, plan_memory};
+use gptoss_engine::{EngineOptions, KvPlan};
+use gptoss_model::{
+    CHUNK_TOKENS_MAX, DenseMode, ModelConfig, PartCount, Term, memory, parameters, plan_memory,
+};
 use serde_json::{Value, json};
 
 use crate::args::{InspectArgs, PrecisionArg};
 use crate::chart::{self, ChartPoint};
+use crate::failure::usage;
 use crate::model_source::{ModelSource, Opened, context, dense, precision};
 use crate::output::Target;
 
@@ -63,10 +67,21 @@ impl Report {
         let expert_format = opened.checkpoint.expert_format();
         let context = context(args.context, &config, &opened.source)?;
         let (precision, dense) = (precision(args.precision), dense(args.dense, args.precision)?);
-        let terms = match args.memory {
+        let mut terms = match args.memory {
             Some(size) => plan_memory(&opened.checkpoint, context, precision, dense, size.bytes)?.terms,
             None => memory(&model, &opened.checkpoint.part_bytes(), context, precision, dense),
         };
+        if let Some(sequences) = args.max_sequences {
+            let options = EngineOptions {
+                max_sequences: usize::from(sequences),
+                kv_bytes: args.kv_memory.map(|size| size.bytes),
+                ..EngineOptions::new(context)
+            };
+            let plan = KvPlan::new(&model, precision, CHUNK_TOKENS_MAX, &options);
+            // The plan of one conversation makes way for that of many.
+            terms.retain(|term| !term.name.starts_with("KV cache"));
+            terms.extend(plan.map_err(|error| usage(error.to_string()))?.terms);
+        }
         Ok(Report {
             name: opened.source.name(),
             is_demo: opened.source.is_demo(),

@@ -10,6 +10,7 @@ mod bench;
 mod chart;
 mod chat;
 mod demo;
+mod engine_start;
 mod failure;
 mod functions;
 mod generation;

@@ -150,6 +150,11 @@ pub struct Opened {
 }
 
 impl Opened {
+    /// Where its files are, if they are in a folder.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
     /// Opens a source.
     ///
     /// Errors: what is missing or does not fit, with the file.
