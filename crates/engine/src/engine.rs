@@ -65,20 +65,13 @@ impl Engine {
     /// Errors: `KvMemory`.
     pub fn with_options(model: Arc<Model>, options: EngineOptions) -> Result<Engine, Error> {
         let plan = KvPlan::new(model.config(), model.precision(), model.chunk_tokens(), &options)?;
-        let capacity = Capacity {
-            blocks: plan.sizes.blocks,
-            rings: plan.sizes.rings,
-            snapshots: plan.sizes.snapshots,
-            chunk_tokens: model.chunk_tokens(),
-            step_tokens: model.chunk_tokens().max(plan.sizes.rings),
-            prefill_beside_decode: options.prefill_beside_decode.max(1),
-        };
+        let scheduler = Scheduler::new(capacity(&model, &options, &plan));
         Ok(Engine {
             store: model.new_store(plan.sizes, options.max_context),
             model,
             options,
             plan,
-            scheduler: Scheduler::new(capacity),
+            scheduler,
             live: BTreeMap::new(),
             guesser: Guesser::new(options.speculation),
             disk: None,
@@ -193,6 +186,14 @@ impl Engine {
     /// Errors: in words, what does not add up.
     pub fn check(&self) -> Result<(), String> {
         self.scheduler.check()
+    }
+
+    /// Forgets everything that is kept, and whose slot is whose. For an idle engine whose books are wrong.
+    pub(crate) fn start_afresh(&mut self) {
+        // Invariant: nobody is there who holds a slot.
+        assert!(self.live.is_empty(), "an engine starts afresh when it is idle");
+        self.scheduler = Scheduler::new(capacity(&self.model, &self.options, &self.plan));
+        self.stats.starts_afresh += 1;
     }
 
     /// Ends every request with `failure`.
@@ -386,6 +387,17 @@ impl Engine {
         };
         *count += 1;
         live.end(reason);
+    }
+}
+
+fn capacity(model: &Model, options: &EngineOptions, plan: &KvPlan) -> Capacity {
+    Capacity {
+        blocks: plan.sizes.blocks,
+        rings: plan.sizes.rings,
+        snapshots: plan.sizes.snapshots,
+        chunk_tokens: model.chunk_tokens(),
+        step_tokens: model.chunk_tokens().max(plan.sizes.rings),
+        prefill_beside_decode: options.prefill_beside_decode.max(1),
     }
 }
 

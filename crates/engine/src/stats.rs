@@ -39,6 +39,8 @@ pub struct EngineStats {
     pub drafted_tokens: u64,
     /// Drafted tokens that were what the sampler chose.
     pub accepted_drafts: u64,
+    /// Times that an idle engine's books were wrong and it forgot everything: mistakes of ours.
+    pub starts_afresh: u64,
     /// What the prefix cache found, and why it did not.
     pub prefix: PrefixStats,
     /// Sequences that hold blocks now.
