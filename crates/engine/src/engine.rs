@@ -113,6 +113,7 @@ impl Engine {
             preemptions: counts.preemptions,
             prefill_tokens: counts.prefill_tokens,
             prefix: self.scheduler.cache().stats(),
+            disk: self.disk.as_ref().map(PrefixDisk::stats).unwrap_or_default(),
             running: self.scheduler.num_running(),
             blocks_total: self.scheduler.pool().total(),
             blocks_free: self.scheduler.pool().num_free(),

@@ -6,6 +6,8 @@
 //!
 //! It does not know names or formats of a metrics page.
 
+use crate::prefix_disk::DiskStats;
+
 /// Counters since the start, and gauges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EngineStats {
@@ -43,6 +45,8 @@ pub struct EngineStats {
     pub starts_afresh: u64,
     /// What the prefix cache found, and why it did not.
     pub prefix: PrefixStats,
+    /// What was kept on disk and came back.
+    pub disk: DiskStats,
     /// Sequences that hold blocks now.
     pub running: usize,
     /// Requests that wait now.
