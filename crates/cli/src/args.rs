@@ -168,12 +168,26 @@ pub struct ComputeArgs {
     /// Dense matrices: attention, embedding and unembedding [default: q8 in fast precision, bf16 in exact]
     #[arg(long, value_enum)]
     pub dense: Option<DenseArg>,
+    /// How keys and values are kept [default: bf16, and f32 with --precision exact]
+    #[arg(long, value_enum)]
+    pub kv: Option<KvArg>,
     /// Threads to compute with [default: all]; the numbers do not depend on it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
     /// Memory that weights and KV cache may take, such as 8GiB; experts beyond it stay on disk [default: files are mapped whole]
     #[arg(long, value_name = "SIZE", value_parser = MemorySize::from_str)]
     pub memory: Option<MemorySize>,
+}
+
+/// A format of keys and values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KvArg {
+    /// As computed.
+    F32,
+    /// Rounded to bf16.
+    Bf16,
+    /// int8 with a scale a head: half the memory of bf16.
+    Q8,
 }
 
 /// `gptoss inspect`.

@@ -61,14 +61,14 @@ pub fn start(
         kv_bytes: args.kv_memory.map(|size| size.bytes),
         ..EngineOptions::new(context)
     };
-    let precision = model.precision();
+    let numbers = (model.precision(), model.kv_format());
     let mut engine = Engine::with_options(model, options).map_err(|error| usage(error.to_string()))?;
     if args.kv_memory.is_some() || args.max_sequences.is_some() {
         io::stderr().write_all(describe(engine.kv_plan()).as_bytes())?;
     }
     if let Some(folder) = &args.kv_disk {
         let bytes = args.kv_disk_size.map_or(KV_DISK_BYTES_DEFAULT, |size| size.bytes);
-        let identity = format!("{} {precision:?}", identity(opened)?);
+        let identity = format!("{} {numbers:?}", identity(opened)?);
         let disk = PrefixDisk::open(folder, &identity, bytes)
             .with_context(|| format!("cannot keep prompts in {}", folder.display()))?;
         engine = engine.with_disk(disk);

@@ -77,7 +77,7 @@ impl Report {
                 kv_bytes: args.kv_memory.map(|size| size.bytes),
                 ..EngineOptions::new(context)
             };
-            let plan = KvPlan::new(&model, precision, CHUNK_TOKENS_MAX, &options);
+            let plan = KvPlan::new(&model, precision.kv_format(), CHUNK_TOKENS_MAX, &options);
             // The plan of one conversation makes way for that of many.
             terms.retain(|term| !term.name.starts_with("KV cache"));
             terms.extend(plan.map_err(|error| usage(error.to_string()))?.terms);

@@ -14,9 +14,9 @@ use anyhow::{Context, Result, anyhow};
 use gptoss_checkpoint::{Checkpoint, Config, PUBLISHED_VOCAB_SIZE, Preset};
 use gptoss_harmony::{GgufTokens, MultiDigit, Vocab};
 use gptoss_kernels::Pool;
-use gptoss_model::{DenseMode, LoadOptions, Model, Precision};
+use gptoss_model::{DenseMode, KvFormat, LoadOptions, Model, Precision};
 
-use crate::args::{ComputeArgs, DenseArg, PrecisionArg};
+use crate::args::{ComputeArgs, DenseArg, KvArg, PrecisionArg};
 use crate::failure::usage;
 use crate::generation_config::GenerationConfig;
 use crate::progress::{Progress, Unit};
@@ -266,7 +266,8 @@ impl Opened {
         let model = Model::load_with(&self.checkpoint, &options, pool, &mut |done, total| {
             progress.set(done, total);
         });
-        model.with_context(cannot)
+        let kv_format = compute.kv.map_or(precision.kv_format(), kv_format);
+        Ok(model.with_context(cannot)?.with_kv_format(kv_format))
     }
 }
 
@@ -288,6 +289,14 @@ pub fn dense(argument: Option<DenseArg>, precision: PrecisionArg) -> Result<Dens
         }
         (Some(DenseArg::Q8) | None, PrecisionArg::Fast) => Ok(DenseMode::Q8),
         (Some(DenseArg::Bf16), _) | (None, PrecisionArg::Exact) => Ok(DenseMode::AsStored),
+    }
+}
+
+fn kv_format(argument: KvArg) -> KvFormat {
+    match argument {
+        KvArg::F32 => KvFormat::F32,
+        KvArg::Bf16 => KvFormat::Bf16,
+        KvArg::Q8 => KvFormat::Q8,
     }
 }
 

@@ -103,7 +103,8 @@ impl Scored {
                 "--memory is for one model, and fast mode is compared with exact mode\nadd --no-kl",
             ));
         }
-        let exact = ComputeArgs { precision: PrecisionArg::Exact, dense: None, ..args.compute.clone() };
+        let exact =
+            ComputeArgs { precision: PrecisionArg::Exact, dense: None, kv: None, ..args.compute.clone() };
         let exact = if compares { Some(opened.load(&exact, num_tokens)?) } else { None };
         Ok(Scored { model: opened.load(&args.compute, num_tokens)?, exact })
     }

@@ -64,7 +64,7 @@ impl Engine {
     ///
     /// Errors: `KvMemory`.
     pub fn with_options(model: Arc<Model>, options: EngineOptions) -> Result<Engine, Error> {
-        let plan = KvPlan::new(model.config(), model.precision(), model.chunk_tokens(), &options)?;
+        let plan = KvPlan::new(model.config(), model.kv_format(), model.chunk_tokens(), &options)?;
         let scheduler = Scheduler::new(capacity(&model, &options, &plan));
         Ok(Engine {
             store: model.new_store(plan.sizes, options.max_context),

@@ -10,7 +10,7 @@
 //!
 //! It does not know weights or workspace; `gptoss_model::memory` does.
 
-use gptoss_model::{BLOCK_TOKENS, KvStore, ModelConfig, Precision, StoreSizes, Term};
+use gptoss_model::{BLOCK_TOKENS, KvFormat, KvStore, ModelConfig, StoreSizes, Term};
 
 use crate::Error;
 
@@ -87,7 +87,7 @@ impl KvPlan {
     /// Errors: `KvMemory` when the bytes do not hold one sequence of the whole context.
     pub fn new(
         config: &ModelConfig,
-        precision: Precision,
+        kv_format: KvFormat,
         chunk_tokens: usize,
         options: &EngineOptions,
     ) -> Result<KvPlan, Error> {
@@ -95,7 +95,7 @@ impl KvPlan {
         let context_blocks = options.max_context.div_ceil(BLOCK_TOKENS) + BLOCKS_SPARE;
         let suggested = (rings * SNAPSHOTS_PER_SEQUENCE).clamp(SNAPSHOTS_MIN, SNAPSHOTS_MAX);
         let snapshots = options.prefix_snapshots.unwrap_or(suggested);
-        let bytes = |sizes| KvStore::bytes(config, precision, chunk_tokens, options.max_context, sizes);
+        let bytes = |sizes| KvStore::bytes(config, kv_format, chunk_tokens, options.max_context, sizes);
         let blocks = match options.kv_bytes {
             None => {
                 let others = (rings - 1) * options.max_context.min(TOKENS_PER_SEQUENCE);

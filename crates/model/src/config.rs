@@ -27,12 +27,35 @@ pub enum Precision {
     Exact,
 }
 
-impl Precision {
-    /// Bytes of one number in the KV cache.
-    pub(crate) fn kv_bytes(self) -> usize {
+/// How keys and values are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KvFormat {
+    /// As they were computed.
+    F32,
+    /// Rounded to bf16.
+    Bf16,
+    /// int8 with a f32 scale a head: 1.06 bytes a number for heads of 64.
+    Q8,
+}
+
+impl KvFormat {
+    /// Bytes of one position's keys in one layer.
+    pub(crate) fn row_bytes(self, num_kv_heads: usize, head_dim: usize) -> usize {
+        let numbers = num_kv_heads * head_dim;
         match self {
-            Precision::Fast => 2,
-            Precision::Exact => 4,
+            KvFormat::F32 => numbers * size_of::<f32>(),
+            KvFormat::Bf16 => numbers * size_of::<u16>(),
+            KvFormat::Q8 => numbers + num_kv_heads * size_of::<f32>(),
+        }
+    }
+}
+
+impl Precision {
+    /// How keys and values are kept unless somebody says otherwise.
+    pub fn kv_format(self) -> KvFormat {
+        match self {
+            Precision::Fast => KvFormat::Bf16,
+            Precision::Exact => KvFormat::F32,
         }
     }
 }

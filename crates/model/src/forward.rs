@@ -21,7 +21,7 @@ use crate::Error;
 use crate::activations::{Activations, product};
 use crate::batch::{Batch, Segment};
 use crate::block::{Rows, Step, Workspace, attention_block, normalize};
-use crate::config::{DenseMode, ModelConfig, Precision};
+use crate::config::{DenseMode, KvFormat, ModelConfig, Precision};
 use crate::cost::{TokenCost, token_cost};
 use crate::expert_cache::{ExpertCache, ExpertTraffic};
 use crate::experts::mlp_block;
@@ -43,6 +43,7 @@ pub const LOGIT_ROWS_MAX: usize = 32;
 pub struct Model {
     config: ModelConfig,
     precision: Precision,
+    kv_format: KvFormat,
     weights: Weights,
     /// The experts that are on disk, which the layers share.
     experts: Option<Arc<ExpertCache>>,
@@ -110,7 +111,17 @@ impl Model {
             truncate: config.yarn.truncate,
         };
         let rope = Rope::yarn(config.head_dim, config.rope_theta, &yarn);
-        Ok(Model { config, precision, weights, experts, rope, pool, chunk_tokens: CHUNK_TOKENS_MAX })
+        let kv_format = precision.kv_format();
+        Ok(Model {
+            config,
+            precision,
+            kv_format,
+            weights,
+            experts,
+            rope,
+            pool,
+            chunk_tokens: CHUNK_TOKENS_MAX,
+        })
     }
 
     /// What has been read from disk since the model was loaded; `None` when all its weights are in memory.
@@ -123,6 +134,18 @@ impl Model {
     pub fn with_chunk_tokens(mut self, chunk_tokens: usize) -> Model {
         self.chunk_tokens = chunk_tokens.max(1);
         self
+    }
+
+    /// The same model with keys and values kept in another format; `Q8` changes numbers and halves the memory.
+    /// Caches made before are not its own.
+    pub fn with_kv_format(mut self, kv_format: KvFormat) -> Model {
+        self.kv_format = kv_format;
+        self
+    }
+
+    /// How keys and values are kept.
+    pub fn kv_format(&self) -> KvFormat {
+        self.kv_format
     }
 
     /// The model's numbers.
@@ -147,7 +170,7 @@ impl Model {
 
     /// The bytes and multiply-adds of one token that sees `context` positions, its own included.
     pub fn token_cost(&self, context: usize) -> TokenCost {
-        let kv_row = self.config.num_kv_heads * self.config.head_dim * self.precision.kv_bytes();
+        let kv_row = self.kv_format.row_bytes(self.config.num_kv_heads, self.config.head_dim);
         token_cost(&self.config, &self.weights, context, kv_row as u64)
     }
 
@@ -261,7 +284,7 @@ impl Model {
     }
 
     fn store_shape(&self, max_context: usize) -> StoreShape {
-        StoreShape::new(&self.config, self.precision, self.chunk_tokens, max_context)
+        StoreShape::new(&self.config, self.kv_format, self.chunk_tokens, max_context)
     }
 
     fn check(&self, batch: &Batch<'_>, cache: &KvCache) -> Result<(), Error> {

@@ -19,10 +19,10 @@
 
 use std::ops::Range;
 
-use gptoss_kernels::{KvRun, KvSlice};
+use gptoss_kernels::{KvRun, KvSlice, quantize_kv};
 use half::bf16;
 
-use crate::config::{LayerKind, ModelConfig, Precision};
+use crate::config::{KvFormat, LayerKind, ModelConfig};
 
 /// Positions of a block. A run of the attention kernel is one or more whole blocks; a shared block that is written to
 /// is copied, so a longer one costs more.
@@ -68,7 +68,8 @@ pub(crate) struct StoreShape {
     window: usize,
     /// Rows of a ring.
     ring_rows: usize,
-    precision: Precision,
+    num_kv_heads: usize,
+    format: KvFormat,
 }
 
 /// The keys and values of many sequences.
@@ -86,18 +87,23 @@ struct LayerRows {
     values: Rows,
 }
 
-/// Zeroed rows. bf16 is kept by its bits, because only integers are zeroed lazily by the allocator.
+/// Zeroed rows `[rows, K, D]`. bf16 is kept by its bits, because only integers are zeroed lazily by the allocator.
 #[derive(Debug)]
 enum Rows {
     F32(Vec<f32>),
     Bf16(Vec<u16>),
+    Q8 {
+        values: Vec<i8>,
+        /// `[rows, K]`
+        scales: Vec<f32>,
+    },
 }
 
 impl StoreShape {
     /// `ring_tokens_max` bounds the ring for contexts that are shorter than window and chunk.
     pub(crate) fn new(
         config: &ModelConfig,
-        precision: Precision,
+        format: KvFormat,
         chunk_tokens: usize,
         ring_tokens_max: usize,
     ) -> StoreShape {
@@ -106,7 +112,8 @@ impl StoreShape {
             row: config.num_kv_heads * config.head_dim,
             window: config.sliding_window,
             ring_rows: (config.sliding_window - 1 + chunk_tokens).min(ring_tokens_max.max(1)),
-            precision,
+            num_kv_heads: config.num_kv_heads,
+            format,
         }
     }
 
@@ -117,6 +124,21 @@ impl StoreShape {
 
     pub(crate) fn has_windows(&self) -> bool {
         self.layer_kinds.contains(&LayerKind::Windowed)
+    }
+
+    /// Bytes of one position's keys.
+    fn row_bytes(&self) -> usize {
+        self.format.row_bytes(self.num_kv_heads, self.row / self.num_kv_heads)
+    }
+
+    /// Where the numbers of some rows stand.
+    fn numbers(&self, rows: Range<usize>) -> Range<usize> {
+        rows.start * self.row..rows.end * self.row
+    }
+
+    /// Where their scales stand.
+    fn scales(&self, rows: Range<usize>) -> Range<usize> {
+        rows.start * self.num_kv_heads..rows.end * self.num_kv_heads
     }
 
     /// Numbers of one position's keys.
@@ -136,7 +158,7 @@ impl StoreShape {
     pub(crate) fn bytes(&self, sizes: StoreSizes) -> KvBytes {
         let of_kind = |kind, rows: usize| {
             let layers = self.layer_kinds.iter().filter(|&&k| k == kind).count();
-            (2 * layers * rows * self.row * self.precision.kv_bytes()) as u64
+            (2 * layers * rows * self.row_bytes()) as u64
         };
         KvBytes {
             full_layers: of_kind(LayerKind::Full, sizes.blocks * BLOCK_TOKENS),
@@ -157,7 +179,7 @@ impl KvStore {
                     LayerKind::Full => sizes.blocks * BLOCK_TOKENS,
                     LayerKind::Windowed => windowed_rows,
                 };
-                let rows = || Rows::zeroed(shape.precision, rows * shape.row);
+                let rows = || Rows::zeroed(&shape, rows);
                 LayerRows { keys: rows(), values: rows() }
             })
             .collect();
@@ -169,12 +191,12 @@ impl KvStore {
     /// Units: tokens in, bytes out.
     pub fn bytes(
         config: &ModelConfig,
-        precision: Precision,
+        format: KvFormat,
         chunk_tokens: usize,
         max_context: usize,
         sizes: StoreSizes,
     ) -> KvBytes {
-        StoreShape::new(config, precision, chunk_tokens, max_context).bytes(sizes)
+        StoreShape::new(config, format, chunk_tokens, max_context).bytes(sizes)
     }
 
     /// How many slots there are.
@@ -285,28 +307,26 @@ impl KvStore {
 
     fn rows_bytes(&self, kind: LayerKind, rows: usize) -> usize {
         let layers = self.shape.layer_kinds.iter().filter(|&&k| k == kind).count();
-        2 * layers * rows * self.shape.row * self.shape.precision.kv_bytes()
+        2 * layers * rows * self.shape.row_bytes()
     }
 
     fn append_bytes(&self, kind: LayerKind, row: usize, rows: usize, bytes: &mut Vec<u8>) {
-        let numbers = row * self.shape.row..(row + rows) * self.shape.row;
         for (layer, _) in self.layers.iter().zip(&self.shape.layer_kinds).filter(|&(_, &k)| k == kind) {
-            bytes.extend_from_slice(layer.keys.bytes(numbers.clone()));
-            bytes.extend_from_slice(layer.values.bytes(numbers.clone()));
+            for kept in [&layer.keys, &layer.values] {
+                let parts = kept.bytes(&self.shape, row..row + rows);
+                parts.into_iter().for_each(|part| bytes.extend_from_slice(part));
+            }
         }
     }
 
-    fn take_bytes(&mut self, kind: LayerKind, row: usize, rows: usize, bytes: &[u8]) {
-        let numbers = row * self.shape.row..(row + rows) * self.shape.row;
-        let part = numbers.len() * self.shape.precision.kv_bytes();
-        if part == 0 {
-            return;
-        }
-        let mut parts = bytes.chunks_exact(part);
-        for (layer, _) in self.layers.iter_mut().zip(&self.shape.layer_kinds).filter(|&(_, &k)| k == kind) {
-            for rows in [&mut layer.keys, &mut layer.values] {
-                if let Some(bytes) = parts.next() {
-                    rows.set_bytes(numbers.clone(), bytes);
+    fn take_bytes(&mut self, kind: LayerKind, row: usize, rows: usize, mut bytes: &[u8]) {
+        let shape = &self.shape;
+        for (layer, _) in self.layers.iter_mut().zip(&shape.layer_kinds).filter(|&(_, &k)| k == kind) {
+            for kept in [&mut layer.keys, &mut layer.values] {
+                for part in kept.bytes_mut(shape, row..row + rows) {
+                    let (own, rest) = bytes.split_at(part.len());
+                    part.copy_from_slice(own);
+                    bytes = rest;
                 }
             }
         }
@@ -332,10 +352,10 @@ impl KvStore {
     }
 
     fn copy_rows(&mut self, kind: LayerKind, from: usize, to: usize, rows: usize) {
-        let row = self.shape.row;
-        for (layer, _) in self.layers.iter_mut().zip(&self.shape.layer_kinds).filter(|&(_, &k)| k == kind) {
-            layer.keys.copy_within(from * row..(from + rows) * row, to * row);
-            layer.values.copy_within(from * row..(from + rows) * row, to * row);
+        let shape = &self.shape;
+        for (layer, _) in self.layers.iter_mut().zip(&shape.layer_kinds).filter(|&(_, &k)| k == kind) {
+            layer.keys.copy(shape, from..from + rows, to);
+            layer.values.copy(shape, from..from + rows, to);
         }
     }
 
@@ -354,9 +374,8 @@ impl KvStore {
             }
             LayerKind::Windowed => self.ring_row(place.ring, position),
         };
-        let numbers = row * self.shape.row..(row + 1) * self.shape.row;
-        self.layers[layer].keys.write(numbers.clone(), keys);
-        self.layers[layer].values.write(numbers, values);
+        self.layers[layer].keys.write(&self.shape, row, keys);
+        self.layers[layer].values.write(&self.shape, row, values);
     }
 
     /// The keys and values that queries at the `positions` of a layer see, their own included, in order of position.
@@ -401,10 +420,9 @@ impl KvStore {
     }
 
     fn run(&self, layer: usize, row: usize, first_position: usize, len: usize) -> KvRun<'_> {
-        let numbers = row * self.shape.row..(row + len) * self.shape.row;
         KvRun {
-            keys: self.layers[layer].keys.slice(numbers.clone()),
-            values: self.layers[layer].values.slice(numbers),
+            keys: self.layers[layer].keys.slice(&self.shape, row..row + len),
+            values: self.layers[layer].values.slice(&self.shape, row..row + len),
             first_position,
             len,
         }
@@ -420,50 +438,76 @@ impl KvStore {
 }
 
 impl Rows {
-    fn zeroed(precision: Precision, numbers: usize) -> Rows {
-        match precision {
-            Precision::Exact => Rows::F32(vec![0.0; numbers]),
-            Precision::Fast => Rows::Bf16(vec![0; numbers]),
-        }
-    }
-
-    fn write(&mut self, place: Range<usize>, row: &[f32]) {
-        match self {
-            Rows::F32(numbers) => numbers[place].copy_from_slice(row),
-            Rows::Bf16(bits) => {
-                for (bits, &number) in bits[place].iter_mut().zip(row) {
-                    *bits = bf16::from_f32(number).to_bits();
-                }
+    fn zeroed(shape: &StoreShape, rows: usize) -> Rows {
+        let numbers = rows * shape.row;
+        match shape.format {
+            KvFormat::F32 => Rows::F32(vec![0.0; numbers]),
+            KvFormat::Bf16 => Rows::Bf16(vec![0; numbers]),
+            KvFormat::Q8 => {
+                Rows::Q8 { values: vec![0; numbers], scales: vec![0.0; rows * shape.num_kv_heads] }
             }
         }
     }
 
-    fn copy_within(&mut self, from: Range<usize>, to: usize) {
+    fn write(&mut self, shape: &StoreShape, row: usize, numbers: &[f32]) {
+        let place = shape.numbers(row..row + 1);
         match self {
-            Rows::F32(numbers) => numbers.copy_within(from, to),
-            Rows::Bf16(bits) => bits.copy_within(from, to),
+            Rows::F32(kept) => kept[place].copy_from_slice(numbers),
+            Rows::Bf16(bits) => {
+                for (bits, &number) in bits[place].iter_mut().zip(numbers) {
+                    *bits = bf16::from_f32(number).to_bits();
+                }
+            }
+            Rows::Q8 { values, scales } => {
+                quantize_kv(&mut values[place], &mut scales[shape.scales(row..row + 1)], numbers);
+            }
         }
     }
 
-    fn bytes(&self, place: Range<usize>) -> &[u8] {
+    fn copy(&mut self, shape: &StoreShape, from: Range<usize>, to: usize) {
+        let place = shape.numbers(from.clone());
         match self {
-            Rows::F32(numbers) => bytemuck::cast_slice(&numbers[place]),
-            Rows::Bf16(bits) => bytemuck::cast_slice(&bits[place]),
+            Rows::F32(kept) => kept.copy_within(place, to * shape.row),
+            Rows::Bf16(bits) => bits.copy_within(place, to * shape.row),
+            Rows::Q8 { values, scales } => {
+                values.copy_within(place, to * shape.row);
+                scales.copy_within(shape.scales(from), to * shape.num_kv_heads);
+            }
         }
     }
 
-    fn set_bytes(&mut self, place: Range<usize>, bytes: &[u8]) {
-        let own: &mut [u8] = match self {
-            Rows::F32(numbers) => bytemuck::cast_slice_mut(&mut numbers[place]),
-            Rows::Bf16(bits) => bytemuck::cast_slice_mut(&mut bits[place]),
-        };
-        own.copy_from_slice(bytes);
-    }
-
-    fn slice(&self, place: Range<usize>) -> KvSlice<'_> {
+    fn slice(&self, shape: &StoreShape, rows: Range<usize>) -> KvSlice<'_> {
+        let place = shape.numbers(rows.clone());
         match self {
-            Rows::F32(numbers) => KvSlice::F32(&numbers[place]),
+            Rows::F32(kept) => KvSlice::F32(&kept[place]),
             Rows::Bf16(bits) => KvSlice::Bf16(bytemuck::cast_slice(&bits[place])),
+            Rows::Q8 { values, scales } => {
+                KvSlice::Q8 { values: &values[place], scales: &scales[shape.scales(rows)] }
+            }
+        }
+    }
+
+    /// The rows' bytes: numbers, then scales.
+    fn bytes(&self, shape: &StoreShape, rows: Range<usize>) -> [&[u8]; 2] {
+        let place = shape.numbers(rows.clone());
+        match self {
+            Rows::F32(kept) => [bytemuck::cast_slice(&kept[place]), &[]],
+            Rows::Bf16(bits) => [bytemuck::cast_slice(&bits[place]), &[]],
+            Rows::Q8 { values, scales } => {
+                [bytemuck::cast_slice(&values[place]), bytemuck::cast_slice(&scales[shape.scales(rows)])]
+            }
+        }
+    }
+
+    fn bytes_mut(&mut self, shape: &StoreShape, rows: Range<usize>) -> [&mut [u8]; 2] {
+        let place = shape.numbers(rows.clone());
+        match self {
+            Rows::F32(kept) => [bytemuck::cast_slice_mut(&mut kept[place]), &mut []],
+            Rows::Bf16(bits) => [bytemuck::cast_slice_mut(&mut bits[place]), &mut []],
+            Rows::Q8 { values, scales } => [
+                bytemuck::cast_slice_mut(&mut values[place]),
+                bytemuck::cast_slice_mut(&mut scales[shape.scales(rows)]),
+            ],
         }
     }
 }

@@ -36,7 +36,7 @@ mod tile_probe;
 mod weights;
 
 pub use batch::{Batch, LogitRows, Segment};
-pub use config::{DenseMode, LayerKind, ModelConfig, Precision};
+pub use config::{DenseMode, KvFormat, LayerKind, ModelConfig, Precision};
 pub use cost::TokenCost;
 pub use error::Error;
 pub use expert_cache::ExpertTraffic;

@@ -45,7 +45,7 @@ pub fn memory(
     let mut push = |name: &str, bytes: u64| terms.push(Term { name: name.to_string(), bytes });
     push("vectors as f32 (norms, biases, sinks)", vector_bytes(config));
     let sizes = StoreSizes { blocks: context.div_ceil(BLOCK_TOKENS), rings: 1, snapshots: 0 };
-    let kv = StoreShape::new(config, precision, CHUNK_TOKENS_MAX, context).bytes(sizes);
+    let kv = StoreShape::new(config, precision.kv_format(), CHUNK_TOKENS_MAX, context).bytes(sizes);
     push("KV cache: full layers", kv.full_layers);
     push("KV cache: windowed layers", kv.windowed_layers);
     let chunk = CHUNK_TOKENS_MAX.min(context.max(1));
