@@ -18,9 +18,10 @@ use clap::Args;
 use gptoss_engine::{Engine, EngineHandle, EngineOptions, KvPlan, PrefixDisk, watch};
 use gptoss_model::Model;
 
+use crate::args::ComputeArgs;
 use crate::failure::usage;
 use crate::memory_budget::MemorySize;
-use crate::model_source::{ModelSource, Opened};
+use crate::model_source::{ModelSource, Opened, dense};
 
 /// How long a step may take before everybody is told that the engine stands still: a chunk of a large model on a slow disk takes minutes.
 const STALL_PATIENCE: Duration = Duration::from_secs(900);
@@ -53,6 +54,7 @@ pub fn start(
     model: Arc<Model>,
     opened: &Opened,
     context: usize,
+    compute: &ComputeArgs,
     args: &EngineArgs,
     default_sequences: usize,
 ) -> Result<EngineHandle> {
@@ -61,7 +63,8 @@ pub fn start(
         kv_bytes: args.kv_memory.map(|size| size.bytes),
         ..EngineOptions::new(context)
     };
-    let numbers = (model.precision(), model.kv_format());
+    // Everything that changes the bits of keys and values.
+    let numbers = (model.precision(), model.kv_format(), dense(compute.dense, compute.precision)?);
     let mut engine = Engine::with_options(model, options).map_err(|error| usage(error.to_string()))?;
     if args.kv_memory.is_some() || args.max_sequences.is_some() {
         io::stderr().write_all(describe(engine.kv_plan()).as_bytes())?;

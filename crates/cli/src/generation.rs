@@ -142,7 +142,8 @@ pub fn prepare(args: &GenerationArgs) -> Result<(Speaker, Setup)> {
         priority: Priority::Interactive,
         ..TurnOptions::default()
     };
-    let engine = engine_start::start(Arc::clone(&model), &opened, context, &args.engine, SEQUENCES)?;
+    let engine =
+        engine_start::start(Arc::clone(&model), &opened, context, &args.compute, &args.engine, SEQUENCES)?;
     let speaker = Speaker {
         name: opened.source.name(),
         is_demo: opened.source.is_demo(),
