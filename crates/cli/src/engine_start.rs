@@ -11,6 +11,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
@@ -47,6 +48,23 @@ pub struct EngineArgs {
     pub kv_disk_size: Option<MemorySize>,
 }
 
+/// An engine on its thread. Dropped, it ends after what runs, and what it still has to write is written.
+pub struct RunningEngine {
+    /// The way to it.
+    pub handle: EngineHandle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for RunningEngine {
+    fn drop(&mut self) {
+        self.handle.drain();
+        if let Some(thread) = self.thread.take() {
+            // A panic of the engine was told to everybody whose request it was.
+            let _ = thread.join();
+        }
+    }
+}
+
 /// Plans memory, shows the plan when a flag asks for one, and starts the engine's thread.
 ///
 /// Errors: a usage error when the memory does not hold one context; what is wrong with the folder.
@@ -57,7 +75,7 @@ pub fn start(
     compute: &ComputeArgs,
     args: &EngineArgs,
     default_sequences: usize,
-) -> Result<EngineHandle> {
+) -> Result<RunningEngine> {
     let options = EngineOptions {
         max_sequences: args.max_sequences.map_or(default_sequences, usize::from),
         kv_bytes: args.kv_memory.map(|size| size.bytes),
@@ -76,13 +94,13 @@ pub fn start(
             .with_context(|| format!("cannot keep prompts in {}", folder.display()))?;
         engine = engine.with_disk(disk);
     }
-    let (handle, _thread) = engine.spawn().context("cannot start the engine's thread")?;
+    let (handle, thread) = engine.spawn().context("cannot start the engine's thread")?;
     let stalled = |ended| {
         // Nobody is left to be told when this cannot be written.
         let _ = writeln!(io::stderr(), "error: the engine stands still; {ended} requests were ended");
     };
     watch(&handle, STALL_PATIENCE, stalled).context("cannot start the engine's watchdog")?;
-    Ok(handle)
+    Ok(RunningEngine { handle, thread: Some(thread) })
 }
 
 /// The plan as lines.
@@ -95,12 +113,14 @@ pub fn describe(plan: &KvPlan) -> String {
     text
 }
 
-/// What changes whenever the weights do: the files' names, lengths and times. The demo is in the binary.
+/// What changes whenever the weights or the arithmetic do: the files' names, lengths and times, and the program's own, which holds the
+/// demo too.
 fn identity(opened: &Opened) -> Result<String> {
-    let mut identity = format!("{} {:?}", opened.source.name(), opened.checkpoint.config());
+    let program = std::env::current_exe().context("cannot find this program's file")?;
+    let mut identity =
+        format!("{} {:?} {}", opened.source.name(), opened.checkpoint.config(), stamp(&program)?);
     let path = match &opened.source {
-        ModelSource::Synthetic(..) => return Ok(identity),
-        ModelSource::Demo => std::env::current_exe().context("cannot find this program's file")?,
+        ModelSource::Synthetic(..) | ModelSource::Demo => return Ok(identity),
         ModelSource::Gguf(file) => file.clone(),
         ModelSource::Folder(folder) => folder.clone(),
         ModelSource::Repository(..) => opened.folder().map(Path::to_owned).unwrap_or_default(),

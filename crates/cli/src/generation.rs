@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
-use gptoss_engine::{EngineHandle, Sampling, SamplingParams};
+use gptoss_engine::{Sampling, SamplingParams};
 use gptoss_harmony::{
     Conversation, DeveloperContent, FunctionTool, Message, ReasoningEffort, RenderOptions, SystemContent,
     Vocab, render,
@@ -21,7 +21,7 @@ use gptoss_model::{ExpertTraffic, Model};
 use gptoss_turn::{Outcome, Priority, TurnEvent, TurnOptions, run_turn};
 
 use crate::args::{Date, Effort, GenerationArgs, SamplingArgs};
-use crate::engine_start;
+use crate::engine_start::{self, RunningEngine};
 use crate::failure::usage;
 use crate::functions;
 use crate::generation_config::GenerationConfig;
@@ -82,7 +82,7 @@ pub struct Speaker {
     pub is_demo: bool,
     /// How turns are taken.
     pub options: TurnOptions,
-    engine: EngineHandle,
+    engine: RunningEngine,
     model: Arc<Model>,
     vocab: Arc<Vocab>,
 }
@@ -106,7 +106,8 @@ impl Speaker {
                 cancel.store(true, Ordering::SeqCst);
             }
         };
-        let outcome = run_turn(&self.engine, &self.vocab, conversation, &self.options, cancel, &mut on_event);
+        let outcome =
+            run_turn(&self.engine.handle, &self.vocab, conversation, &self.options, cancel, &mut on_event);
         shown?;
         Ok(outcome?)
     }
@@ -118,7 +119,7 @@ impl Speaker {
 
     /// Tokens of a whole conversation. Units: tokens.
     pub fn max_context(&self) -> usize {
-        self.engine.limits().max_context
+        self.engine.handle.limits().max_context
     }
 }
 
