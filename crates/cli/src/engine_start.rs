@@ -95,7 +95,7 @@ pub fn start(
         engine = engine.with_disk(disk);
     }
     let (handle, thread) = engine.spawn().context("cannot start the engine's thread")?;
-    let stalled = |ended| {
+    let stalled = |ended: usize| {
         // Nobody is left to be told when this cannot be written.
         let _ = writeln!(io::stderr(), "error: the engine stands still; {ended} requests were ended");
     };
