@@ -16,7 +16,7 @@ use crate::config_json::{ConfigForm, parse_config, parse_generation_config};
 use crate::direct_file::DirectFile;
 use crate::error::Error;
 use crate::expert_reader::{ExpertReader, Place};
-use crate::gguf::{GgufModel, GgufTokenizer};
+use crate::gguf::{GgufExperts, GgufModel, GgufTokenizer};
 use crate::names;
 use crate::part::{Dtype, ExpertFormat, LayerPart, Layout, Part};
 use crate::preset::Preset;
@@ -224,6 +224,17 @@ impl Checkpoint {
             Source::Gguf(model) => model.tensor(&self.config, part),
         };
         found.ok_or_else(|| self.no_such_part(part))
+    }
+
+    /// The MXFP4 experts of a GGUF file where they lie, for `GateUpBlocks` and `DownBlocks` (with the scales of each);
+    /// `None` for every other part and every other checkpoint.
+    pub fn gguf_experts(&self, part: Part) -> Option<GgufExperts> {
+        match &self.source {
+            Source::Gguf(model) if names::has_part(&self.config, self.experts, part) => {
+                model.in_place(&self.config, part)
+            }
+            _ => None,
+        }
     }
 
     /// A reader of single experts past the page cache; `None` for a checkpoint that is in no file.

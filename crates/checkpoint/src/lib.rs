@@ -40,8 +40,8 @@ pub use error::Error;
 pub use expert_reader::{ExpertBuffer, ExpertReader, ReadScratch};
 pub use gguf::{
     Dialect, GGUF_ALIGNMENT_MAX, GGUF_AXES_MAX, GGUF_KEYS_MAX, GGUF_LIST_DEPTH_MAX, GGUF_LIST_LEN_MAX,
-    GGUF_NAME_BYTES_MAX, GGUF_STRING_BYTES_MAX, GGUF_TENSORS_MAX, GgmlType, GgufHeader, GgufList, GgufTensor,
-    GgufTokenizer, GgufValue, NibbleOrder, Storage,
+    GGUF_NAME_BYTES_MAX, GGUF_STRING_BYTES_MAX, GGUF_TENSORS_MAX, GgmlType, GgufExperts, GgufHeader,
+    GgufList, GgufTensor, GgufTokenizer, GgufValue, NibbleOrder, Storage,
 };
 pub use mxfp4::mxfp4_value;
 pub use names::{num_bytes, parts, shape};

@@ -1,7 +1,7 @@
 //! Products of int8 activations with a matrix of small integers: MXFP4, the fast mode of the experts, and Q8_0, the fast
 //! mode of dense matrices.
 //!
-//! Entry points: [`linear_mxfp4_q8`], [`linear_q8_0`]. One order of summation for one token and many, and for every
+//! Entry points: [`linear_mxfp4_q8`], [`linear_mxfp4_blocks_q8`] (the layout of GGUF files), [`linear_q8_0`]. One order of summation for one token and many, and for every
 //! tier: inside a block of 32 the sum of (twice the E2M1 value, or the int8 weight) times (int8 activation) is an
 //! integer, exact in any order; block `b` goes to lane `b % 8`, a lane adds `sum * (activation scale * weight scale)` in
 //! ascending order with fused multiply-add; the eight lanes are folded by the tree of [`crate::lanes`]; the result is
@@ -27,8 +27,8 @@ use crate::scratch::with_scratch;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::avx2_q8::{self, Q8Panel};
 #[cfg(target_arch = "x86_64")]
-use crate::simd::{avx2_q8_0, avx512_q8, avx512_q8_0};
-use crate::{LinearDims, Mxfp4, Pool, Q8Order, Q8Rows, Tier};
+use crate::simd::{avx2_mxfp4_blocks, avx2_q8_0, avx512_q8, avx512_q8_0};
+use crate::{LinearDims, Mxfp4, Mxfp4Blocks, Pool, Q8Order, Q8Rows, Tier};
 
 /// Rows of a task: 49 KB of MXFP4 or 98 KB of Q8_0 at K = 2,880, 2 or 4 us of memory bandwidth.
 const PANEL_ROWS: usize = 32;
@@ -53,6 +53,23 @@ pub fn linear_mxfp4_q8(
     linear(pool, out, x, Weights::Mxfp4(w), bias, dims);
 }
 
+/// Product of quantised activations with an MXFP4 matrix whose scales stand in front of their codes: the bits of
+/// [`linear_mxfp4_q8`] on the same matrix.
+///
+/// Shapes: `out [T, N]`, `x` T rows of K made for `w.order`, `w` N rows of K, `bias [N]`.
+/// Panics: when a length does not fit `dims`, or `x` was made for other weights.
+pub fn linear_mxfp4_blocks_q8(
+    pool: &Pool,
+    out: &mut [f32],
+    x: &Q8Rows,
+    w: Mxfp4Blocks<'_>,
+    bias: Option<&[f32]>,
+    dims: LinearDims,
+) {
+    w.assert_shape(dims.n, dims.k);
+    linear(pool, out, x, Weights::Blocks(w), bias, dims);
+}
+
 /// Product of quantised activations with a matrix in blocks of Q8_0: an f16 scale, then 32 int8.
 ///
 /// Shapes: `out [T, N]`, `x` T rows of K made for Q8_0, `w [N, K / 32]`, `bias [N]`.
@@ -69,10 +86,11 @@ pub fn linear_q8_0(
     linear(pool, out, x, Weights::Q8_0(w), bias, dims);
 }
 
-/// The two formats.
+/// The formats.
 #[derive(Clone, Copy)]
 enum Weights<'a> {
     Mxfp4(Mxfp4<'a>),
+    Blocks(Mxfp4Blocks<'a>),
     Q8_0(&'a [Q8_0Block]),
 }
 
@@ -80,6 +98,7 @@ impl Weights<'_> {
     fn order(self) -> Q8Order {
         match self {
             Weights::Mxfp4(_) => Q8Order::Mxfp4,
+            Weights::Blocks(w) => w.order,
             Weights::Q8_0(_) => Q8Order::Q8_0,
         }
     }
@@ -87,19 +106,29 @@ impl Weights<'_> {
     /// What the sums are multiplied with in the end.
     fn factor(self) -> f32 {
         match self {
-            Weights::Mxfp4(_) => 0.5,
+            Weights::Mxfp4(_) | Weights::Blocks(_) => 0.5,
             Weights::Q8_0(_) => 1.0,
         }
     }
 
     fn rows(self, first: usize, rows: usize, num_blocks: usize) -> Self {
-        let (first, len) = (first * num_blocks, rows * num_blocks);
+        let (start, len) = (first * num_blocks, rows * num_blocks);
         match self {
             Weights::Mxfp4(w) => Weights::Mxfp4(Mxfp4 {
-                blocks: &w.blocks[first * BLOCK_BYTES..][..len * BLOCK_BYTES],
-                scales: &w.scales[first..][..len],
+                blocks: &w.blocks[start * BLOCK_BYTES..][..len * BLOCK_BYTES],
+                scales: &w.scales[start..][..len],
             }),
-            Weights::Q8_0(blocks) => Weights::Q8_0(&blocks[first..][..len]),
+            Weights::Blocks(w) => Weights::Blocks(w.rows(first, rows, num_blocks)),
+            Weights::Q8_0(blocks) => Weights::Q8_0(&blocks[start..][..len]),
+        }
+    }
+
+    /// The `place`-th of `rows` rows in the order in which they lie in memory.
+    #[inline(always)]
+    fn nth_in_memory(self, place: usize, rows: usize) -> usize {
+        match self {
+            Weights::Blocks(w) => w.nth_in_memory(place, rows),
+            Weights::Mxfp4(_) | Weights::Q8_0(_) => place,
         }
     }
 }
@@ -174,7 +203,14 @@ impl Panel<'_> {
 
     fn scalar(&self, x: &Q8Rows) {
         match self.w {
-            Weights::Mxfp4(w) => self.by_row(x, |x, row| dot_mxfp4(x, w.row(row, self.num_blocks))),
+            Weights::Mxfp4(w) => self.by_row(x, |x, row| {
+                let (blocks, scales) = w.row(row, self.num_blocks);
+                dot_mxfp4(x, blocks.as_chunks().0.iter().zip(scales.iter().copied()))
+            }),
+            Weights::Blocks(w) => self.by_row(x, |x, row| {
+                let blocks = w.row(row, self.num_blocks).iter();
+                dot_mxfp4(x, blocks.map(|[scale, codes @ ..]| (codes, *scale)))
+            }),
             Weights::Q8_0(w) => self.by_row(x, |x, row| dot_q8_0(x, self.q8_0_row(w, row))),
         }
     }
@@ -182,7 +218,8 @@ impl Panel<'_> {
     /// One row after the other, each for all tokens while it is in the nearest cache.
     #[inline(always)]
     fn by_row(&self, x: &Q8Rows, dot: impl Fn(Q8Row<'_>, usize) -> f32) {
-        for row in 0..self.rows {
+        for place in 0..self.rows {
+            let row = self.w.nth_in_memory(place, self.rows);
             for t in 0..x.t() {
                 self.write(t, row, &[dot(x.row(t), row)]);
             }
@@ -201,10 +238,13 @@ impl Panel<'_> {
             Weights::Mxfp4(w) if tiles.is_empty() => {
                 self.by_row(x, |x, row| avx2_q8::gemv(x, w.row(row, self.num_blocks)));
             }
+            Weights::Blocks(w) if tiles.is_empty() => {
+                self.by_row(x, |x, row| avx2_mxfp4_blocks::gemv(x, w.row(row, self.num_blocks)));
+            }
             Weights::Q8_0(w) if tiles.is_empty() => {
                 self.by_row(x, |x, row| avx2_q8_0::gemv(x, self.q8_0_row(w, row)));
             }
-            Weights::Mxfp4(_) => {
+            Weights::Mxfp4(_) | Weights::Blocks(_) => {
                 self.by_tile(tiles, x.t(), false, |panel, x, tokens| {
                     avx2_q8::products::<false>(panel, x, tokens)
                 });
@@ -223,6 +263,9 @@ impl Panel<'_> {
         match self.w {
             Weights::Mxfp4(w) if tiles.is_empty() => {
                 self.by_row(x, |x, row| avx512_q8::gemv(x, w.row(row, self.num_blocks)));
+            }
+            Weights::Blocks(w) if tiles.is_empty() => {
+                self.by_row(x, |x, row| avx2_mxfp4_blocks::gemv(x, w.row(row, self.num_blocks)));
             }
             Weights::Q8_0(w) if tiles.is_empty() => {
                 self.by_row(x, |x, row| avx512_q8_0::gemv(x, self.q8_0_row(w, row)));
@@ -282,6 +325,12 @@ impl Panel<'_> {
             let row = p * R;
             panels.push(match self.w.rows(row, R.min(self.rows - row), self.num_blocks) {
                 Weights::Mxfp4(w) => Q8Panel::unpack(weights, scales, w.blocks, w.scales, self.num_blocks),
+                Weights::Blocks(w) => {
+                    let rows = R.min(self.rows - row);
+                    avx2_mxfp4_blocks::unpack(weights, scales, rows, self.num_blocks, |r| {
+                        w.row(r, self.num_blocks)
+                    })
+                }
                 Weights::Q8_0(w) => avx2_q8_0::unpack(weights, scales, w, self.num_blocks, unsigned),
             });
         }
@@ -289,25 +338,25 @@ impl Panel<'_> {
     }
 }
 
-/// Twice the product of one row of activations and one of weights.
-fn dot_mxfp4(x: Q8Row<'_>, (blocks, weight_scales): (&[u8], &[u8])) -> f32 {
+/// Twice the product of one row of activations and one of weights, given as codes with a scale.
+#[inline(always)]
+fn dot_mxfp4<'a>(x: Q8Row<'_>, row: impl Iterator<Item = (&'a [u8; BLOCK_BYTES], u8)>) -> f32 {
     let mut lanes = [0.0_f32; LANES];
-    for (b, (block, weight_scale)) in
-        blocks.as_chunks::<BLOCK_BYTES>().0.iter().zip(weight_scales).enumerate()
-    {
-        let scale = x.scales[b] * scale_value(*weight_scale);
-        lanes[b % LANES] = (mxfp4_sum(x, b, block) as f32).mul_add(scale, lanes[b % LANES]);
+    for (b, (codes, weight_scale)) in row.enumerate() {
+        let scale = x.scales[b] * scale_value(weight_scale);
+        lanes[b % LANES] = (mxfp4_sum(x, b, codes) as f32).mul_add(scale, lanes[b % LANES]);
     }
     tree(&lanes)
 }
 
+/// The sum of a block: where activations meet the low nibbles first, in either order of MXFP4.
 fn mxfp4_sum(x: Q8Row<'_>, b: usize, block: &[u8; BLOCK_BYTES]) -> i32 {
     let first = Q8Order::Mxfp4.stored_at(b * BLOCK_VALUES);
-    let (even, odd) = (&x.values[first..][..16], &x.values[first + 32..][..16]);
+    let (low, high) = (&x.values[first..][..16], &x.values[first + 32..][..16]);
     let mut sum = 0;
-    for ((byte, even), odd) in block.iter().zip(even).zip(odd) {
-        sum += i32::from(*even) * i32::from(E2M1_DOUBLED[usize::from(byte & 15)]);
-        sum += i32::from(*odd) * i32::from(E2M1_DOUBLED[usize::from(byte >> 4)]);
+    for ((byte, low), high) in block.iter().zip(low).zip(high) {
+        sum += i32::from(*low) * i32::from(E2M1_DOUBLED[usize::from(byte & 15)]);
+        sum += i32::from(*high) * i32::from(E2M1_DOUBLED[usize::from(byte >> 4)]);
     }
     sum
 }

@@ -38,6 +38,9 @@ pub enum Q8Order {
     /// likewise, because the low nibbles of 32 bytes are the even elements of two blocks.
     #[default]
     Mxfp4,
+    /// MXFP4 as GGUF files have it. By pairs of blocks: the first 16 elements of the one and of the other, then their last
+    /// 16, because the low nibbles of a block are its first half.
+    Mxfp4Halves,
     /// Q8_0. In the order of the columns.
     Q8_0,
 }
@@ -65,6 +68,11 @@ impl Q8Rows {
     /// As [`Q8Rows::new`], for products with the weights of `order`.
     pub fn for_weights(order: Q8Order) -> Q8Rows {
         Q8Rows { order, ..Q8Rows::default() }
+    }
+
+    /// Makes these rows ones for the weights of `order`, and empties them.
+    pub fn make_for(&mut self, order: Q8Order) {
+        (self.order, self.t) = (order, 0);
     }
 
     /// The weights that these rows can be multiplied with.
@@ -180,6 +188,7 @@ impl Q8Order {
     pub(crate) fn stored_at(self, k: usize) -> usize {
         match self {
             Q8Order::Mxfp4 => k / 64 * 64 + k % 2 * 32 + k / 32 % 2 * 16 + k % 32 / 2,
+            Q8Order::Mxfp4Halves => k / 64 * 64 + k / 16 % 2 * 32 + k / 32 % 2 * 16 + k % 16,
             Q8Order::Q8_0 => k,
         }
     }
@@ -189,7 +198,7 @@ impl Q8Order {
     fn halves(self, b: usize) -> [usize; 2] {
         let first = self.stored_at(b * Q8_BLOCK);
         match self {
-            Q8Order::Mxfp4 => [first, first + 32],
+            Q8Order::Mxfp4 | Q8Order::Mxfp4Halves => [first, first + 32],
             Q8Order::Q8_0 => [first, first + 16],
         }
     }
@@ -198,7 +207,7 @@ impl Q8Order {
     #[inline(always)]
     fn offset(self) -> i32 {
         match self {
-            Q8Order::Mxfp4 => i32::from(OFFSET),
+            Q8Order::Mxfp4 | Q8Order::Mxfp4Halves => i32::from(OFFSET),
             Q8Order::Q8_0 => OFFSET_INT8,
         }
     }
@@ -255,6 +264,10 @@ fn quantize_row(values: &mut [i8], scales: &mut [f32], corrections: &mut [i32], 
         let place = order.stored_at(b * Q8_BLOCK);
         match order {
             Q8Order::Q8_0 => values[place..][..Q8_BLOCK].copy_from_slice(&block),
+            Q8Order::Mxfp4Halves => {
+                values[place..][..16].copy_from_slice(&block[..16]);
+                values[place + 32..][..16].copy_from_slice(&block[16..]);
+            }
             Q8Order::Mxfp4 => {
                 for (i, pair) in block.as_chunks::<2>().0.iter().enumerate() {
                     values[place + i] = pair[0];

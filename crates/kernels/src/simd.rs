@@ -14,6 +14,8 @@ pub(crate) mod avx2_f32;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2_gemv;
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2_mxfp4_blocks;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2_q8;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2_q8_0;

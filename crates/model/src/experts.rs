@@ -12,15 +12,15 @@
 //! It does not know attention, the cache or the layer's number.
 
 use gptoss_kernels::{
-    LinearDims, linear_bf16_transposed, linear_mxfp4_exact, linear_mxfp4_q8, quantize_q8, swiglu,
-    top_k_softmax,
+    LinearDims, linear_bf16_transposed, linear_mxfp4_blocks_q8, linear_mxfp4_exact, linear_mxfp4_q8,
+    quantize_q8, swiglu, top_k_softmax,
 };
 
 use crate::Error;
 use crate::activations::{Activations, linear};
 use crate::block::{Step, Workspace, add, for_each_row, normalize};
 use crate::config::Precision;
-use crate::weights::{Expert, ExpertMatrices, MlpWeights};
+use crate::weights::{Expert, ExpertMatrices, MlpWeights, blocks};
 
 /// Adds the MLP's result to `hidden [T, C]`.
 ///
@@ -47,6 +47,13 @@ pub(crate) fn mlp_block(
         ExpertMatrices::Mxfp4 { gate_up, down } => {
             for (expert, _) in routing.takers() {
                 let matrices = Expert::Mxfp4 { gate_up: gate_up.expert(expert), down: down.expert(expert) };
+                run_expert(step, weights, expert, matrices, &routing, work);
+            }
+        }
+        ExpertMatrices::Gguf { gate_up, down } => {
+            for (expert, _) in routing.takers() {
+                let matrices =
+                    Expert::Blocks { gate_up: blocks(gate_up, expert), down: blocks(down, expert) };
                 run_expert(step, weights, expert, matrices, &routing, work);
             }
         }
@@ -169,6 +176,16 @@ fn run_expert(
             activate(step, activated, gate_up);
             quantize_q8(step.pool, &mut work.activated_q8, activated, rows, inner);
             linear_mxfp4_q8(step.pool, out, &work.activated_q8, down, Some(down_bias), down_dims);
+        }
+        // Loading takes experts in blocks for fast precision only.
+        (Expert::Blocks { gate_up: up, down }, _) => {
+            work.normed_q8.make_for(up.order);
+            quantize_q8(step.pool, &mut work.normed_q8, gathered, rows, width);
+            linear_mxfp4_blocks_q8(step.pool, gate_up, &work.normed_q8, up, Some(gate_up_bias), up_dims);
+            activate(step, activated, gate_up);
+            work.activated_q8.make_for(down.order);
+            quantize_q8(step.pool, &mut work.activated_q8, activated, rows, inner);
+            linear_mxfp4_blocks_q8(step.pool, out, &work.activated_q8, down, Some(down_bias), down_dims);
         }
         (Expert::Mxfp4 { gate_up: up, down }, Precision::Exact) => {
             linear_mxfp4_exact(step.pool, gate_up, gathered, up, Some(gate_up_bias), up_dims);

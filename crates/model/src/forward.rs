@@ -102,7 +102,7 @@ impl Model {
                 Some(Arc::new(ExpertCache::new(reader, &config, slots)?))
             }
         };
-        let weights = load(checkpoint, &config, dense, experts.as_ref(), &pool, progress)?;
+        let weights = load(checkpoint, &config, options, experts.as_ref(), &pool, progress)?;
         let yarn = YarnParams {
             factor: config.yarn.factor,
             beta_fast: config.yarn.beta_fast,

@@ -14,15 +14,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use gptoss_checkpoint::{Bytes, Checkpoint, ExpertFormat, LayerPart, Part, Tensor};
-use gptoss_kernels::{Dense, Pool, Q8_0_BLOCK_BYTES, Q8_BLOCK, quantize_q8_0};
+use gptoss_checkpoint::{Bytes, Checkpoint, ExpertFormat, GgufExperts, LayerPart, Part, Tensor};
+use gptoss_kernels::{BLOCK_VALUES, Dense, Mxfp4Block, Pool, Q8_0_BLOCK_BYTES, Q8_BLOCK, quantize_q8_0};
 
 use crate::Error;
-use crate::config::{DenseMode, ModelConfig};
+use crate::config::{DenseMode, ModelConfig, Precision};
 use crate::expert_cache::ExpertCache;
+use crate::forward::LoadOptions;
 use crate::weights::{
     AttentionWeights, EmbeddingRows, ExpertMatrices, LayerWeights, Linear, Matrix, MlpWeights, Mxfp4Matrices,
-    Weights,
+    Weights, blocks,
 };
 
 /// The scale that stands for NaN in E8M0.
@@ -40,7 +41,7 @@ const QUANTIZE_PIECE: usize = 1 << 24;
 pub(crate) fn load(
     checkpoint: &Checkpoint,
     config: &ModelConfig,
-    dense: DenseMode,
+    options: &LoadOptions,
     experts: Option<&Arc<ExpertCache>>,
     pool: &Pool,
     progress: &mut dyn FnMut(u64, u64),
@@ -49,7 +50,7 @@ pub(crate) fn load(
     let parts = checkpoint.part_bytes().into_iter().filter(|(part, _)| is_read(*part));
     let bytes_total = parts.map(|(_, bytes)| bytes).sum();
     let mut loader =
-        Loader { checkpoint, config, dense, experts, pool, progress, bytes_done: 0, bytes_total };
+        Loader { checkpoint, config, options, experts, pool, progress, bytes_done: 0, bytes_total };
     loader.weights()
 }
 
@@ -65,7 +66,7 @@ pub(crate) fn is_expert_matrix(part: Part) -> bool {
 struct Loader<'a> {
     checkpoint: &'a Checkpoint,
     config: &'a ModelConfig,
-    dense: DenseMode,
+    options: &'a LoadOptions,
     experts: Option<&'a Arc<ExpertCache>>,
     pool: &'a Pool,
     progress: &'a mut dyn FnMut(u64, u64),
@@ -92,7 +93,8 @@ impl Loader<'_> {
                 embedding.read_at_random();
                 unembedding.will_need();
                 let is_q8_0 = matches!(embedding.dense(), Dense::Q8_0(_));
-                let rounded = self.dense == DenseMode::Q8 && width.is_multiple_of(Q8_BLOCK) && !is_q8_0;
+                let rounded =
+                    self.options.dense == DenseMode::Q8 && width.is_multiple_of(Q8_BLOCK) && !is_q8_0;
                 EmbeddingRows::OnDisk { rounded }
             }
         };
@@ -119,9 +121,12 @@ impl Loader<'_> {
         };
         let experts = match (self.experts, self.checkpoint.expert_format()) {
             (Some(cache), format) => ExpertMatrices::Streamed { cache: Arc::clone(cache), layer, format },
-            (None, ExpertFormat::Mxfp4) => ExpertMatrices::Mxfp4 {
-                gate_up: self.mxfp4(layer, LayerPart::GateUpBlocks, LayerPart::GateUpScales)?,
-                down: self.mxfp4(layer, LayerPart::DownBlocks, LayerPart::DownScales)?,
+            (None, ExpertFormat::Mxfp4) => match self.in_blocks(layer)? {
+                Some(experts) => experts,
+                None => ExpertMatrices::Mxfp4 {
+                    gate_up: self.mxfp4(layer, LayerPart::GateUpBlocks, LayerPart::GateUpScales)?,
+                    down: self.mxfp4(layer, LayerPart::DownBlocks, LayerPart::DownScales)?,
+                },
             },
             (None, ExpertFormat::Bf16) => ExpertMatrices::Bf16 {
                 gate_up: Matrix::bf16(self.tensor(Part::Layer(layer, LayerPart::GateUpBf16))?)?,
@@ -146,7 +151,7 @@ impl Loader<'_> {
 
     /// A dense matrix of `k` columns, in the format that is wanted. One whose rows are no whole blocks stays as it is.
     fn dense(&mut self, part: Part, k: usize) -> Result<Matrix, Error> {
-        if self.dense == DenseMode::AsStored || !k.is_multiple_of(Q8_BLOCK) {
+        if self.options.dense == DenseMode::AsStored || !k.is_multiple_of(Q8_BLOCK) {
             let matrix = self.matrix(part)?;
             if self.experts.is_some() {
                 matrix.will_need();
@@ -187,6 +192,25 @@ impl Loader<'_> {
         Ok(Linear { weight, bias: self.vector(Part::Layer(layer, bias))? })
     }
 
+    /// The experts of a layer where a GGUF file has them, if that is what the checkpoint is; exact products want the
+    /// published layout.
+    fn in_blocks(&mut self, layer: usize) -> Result<Option<ExpertMatrices>, Error> {
+        if self.options.precision == Precision::Exact {
+            return Ok(None);
+        }
+        let experts = |part| self.checkpoint.gguf_experts(Part::Layer(layer, part));
+        let (Some(gate_up), Some(down)) = (experts(LayerPart::GateUpBlocks), experts(LayerPart::DownBlocks))
+        else {
+            return Ok(None);
+        };
+        let columns = [self.config.hidden_size, self.config.intermediate_size];
+        for (experts, columns) in [&gate_up, &down].into_iter().zip(columns) {
+            refuse_nan_blocks(experts, self.config.expert_slots(), columns / BLOCK_VALUES, self.pool)?;
+            self.advance(experts.num_bytes() as usize);
+        }
+        Ok(Some(ExpertMatrices::Gguf { gate_up, down }))
+    }
+
     fn mxfp4(&mut self, layer: usize, blocks: LayerPart, scales: LayerPart) -> Result<Mxfp4Matrices, Error> {
         let blocks = self.tensor(Part::Layer(layer, blocks))?.bytes;
         let scales = self.tensor(Part::Layer(layer, scales))?;
@@ -220,6 +244,36 @@ pub(crate) fn nan_scale(scales: &[u8]) -> Option<usize> {
     // The largest byte first: that fold is vectorised, a search is not.
     let largest = scales.iter().copied().fold(0, u8::max);
     if largest == NAN_SCALE { scales.iter().position(|&scale| scale == NAN_SCALE) } else { None }
+}
+
+/// Looks for the scale NaN in blocks of a GGUF file; the first one in the order of experts and stacks is reported.
+fn refuse_nan_blocks(
+    experts: &GgufExperts,
+    num_experts: usize,
+    blocks_per_row: usize,
+    pool: &Pool,
+) -> Result<(), Error> {
+    let first = AtomicUsize::new(usize::MAX);
+    pool.run(num_experts, |expert| {
+        let is_nan = |[scale, ..]: &Mxfp4Block| *scale == NAN_SCALE;
+        let stacks = experts.stacks(expert).map(|stack| stack.as_chunks().0);
+        if stacks.iter().any(|stack| stack.iter().any(is_nan)) {
+            first.fetch_min(expert, Ordering::Relaxed);
+        }
+    });
+    let expert = first.into_inner();
+    if expert == usize::MAX {
+        return Ok(());
+    }
+    let matrix = blocks(experts, expert);
+    let stacks = [matrix.even, matrix.odd];
+    let step = if matrix.odd.is_empty() { 1 } else { 2 };
+    let places = stacks.iter().enumerate().flat_map(|(nth, stack)| {
+        let nan = stack.iter().enumerate().filter(|(_, block)| block[0] == NAN_SCALE);
+        nan.map(move |(place, _)| (place / blocks_per_row * step + nth, place % blocks_per_row))
+    });
+    let (row, block) = places.min().unwrap_or_default();
+    Err(Error::NanScale { tensor: experts.name.clone(), expert, row, block })
 }
 
 /// Looks for the scale NaN; the first one in the order of the tensor is reported.

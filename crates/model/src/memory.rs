@@ -2,7 +2,8 @@
 //!
 //! Entry point: [`memory`]. The terms are weights by part in the dtype of the checkpoint, the copies this room makes
 //! of small vectors, the KV cache at a context, and the workspace of a forward pass. Their sum is what a machine has
-//! to hold. Weights are mapped, except the experts of a GGUF file, which are laid out anew in as many bytes of memory;
+//! to hold. Weights are mapped, except the experts of a GGUF file in exact
+//! precision, which are laid out anew in as many bytes of memory;
 //! the rest is allocated. The sizes of tensors come from the checkpoint, because files differ in them: dense matrices
 //! are bf16 as published and f16, f32 or Q8_0 in a GGUF file. The KV cache is
 //! reserved for the whole context but touched only as far as a conversation has come, so a short one needs less.

@@ -10,13 +10,13 @@
 //! ceiling. The module does not know clocks.
 
 use gptoss_kernels::{
-    LinearDims, Pool, Q8Order, Q8Rows, linear_bf16_transposed, linear_mxfp4_exact, linear_mxfp4_q8,
-    quantize_q8,
+    LinearDims, Pool, Q8Order, Q8Rows, linear_bf16_transposed, linear_mxfp4_blocks_q8, linear_mxfp4_exact,
+    linear_mxfp4_q8, quantize_q8,
 };
 
 use crate::activations::{Activations, linear};
 use crate::config::{ModelConfig, Precision};
-use crate::weights::{Expert, ExpertMatrices, LayerWeights, Weights};
+use crate::weights::{Expert, ExpertMatrices, LayerWeights, Weights, blocks};
 
 /// Tokens of one product. Units: tokens. As many as an expert of the 20b sees in a chunk, four times over: unpacking a row
 /// of weights costs next to nothing then.
@@ -87,6 +87,14 @@ impl<'a> TileProbe<'a> {
             (ExpertMatrices::Mxfp4 { down, .. }, Precision::Exact) => {
                 linear_mxfp4_exact(self.pool, out, x, down.expert(0), None, dims);
             }
+            (ExpertMatrices::Gguf { down, .. }, _) => {
+                let down = blocks(down, 0);
+                if self.activated_q8.order() != down.order {
+                    self.activated_q8.make_for(down.order);
+                    quantize_q8(self.pool, &mut self.activated_q8, x, PROBE_TOKENS, k);
+                }
+                linear_mxfp4_blocks_q8(self.pool, out, &self.activated_q8, down, None, dims);
+            }
             (ExpertMatrices::Bf16 { down, .. }, _) => {
                 linear_bf16_transposed(self.pool, out, x, down.bf16_part(0, n * k), None, dims);
             }
@@ -100,6 +108,8 @@ impl<'a> TileProbe<'a> {
                     (Expert::Mxfp4 { down, .. }, Precision::Exact) => {
                         linear_mxfp4_exact(self.pool, out, x, down, None, dims);
                     }
+                    // A buffer is in the published layout.
+                    (Expert::Blocks { .. }, _) => return 0,
                     (Expert::Bf16 { down, .. }, _) => {
                         linear_bf16_transposed(self.pool, out, x, down, None, dims);
                     }

@@ -3,15 +3,18 @@
 //! Entry point: [`Weights`], filled by `load.rs`. Big matrices stay where the checkpoint has them, which for a folder
 //! is the mapped file: [`Matrix`] and [`Mxfp4Matrices`] hold bytes and hand out typed views. Dense matrices may instead
 //! have been made anew, in Q8_0. Small vectors (norms, biases, sinks) are converted to f32 once, because every op adds
-//! them to f32 numbers. Experts may also be on disk, in the care of `expert_cache.rs`; a product takes an [`Expert`] and
+//! them to f32 numbers. Experts of a GGUF file are
+//! multiplied in its blocks. Experts may also be on disk, in the care of `expert_cache.rs`; a product takes an [`Expert`] and
 //! does not ask where it is.
 //!
 //! A dense layer is one expert without a router. The module does not know tensor names nor how anything is computed.
 
 use std::sync::Arc;
 
-use gptoss_checkpoint::{Bytes, Dtype, ExpertBuffer, ExpertFormat, LayerPart, Tensor};
-use gptoss_kernels::{Dense, Mxfp4};
+use gptoss_checkpoint::{
+    Bytes, Dtype, ExpertBuffer, ExpertFormat, GgufExperts, LayerPart, NibbleOrder, Tensor,
+};
+use gptoss_kernels::{Dense, Mxfp4, Mxfp4Blocks, Q8Order};
 use half::bf16;
 
 use crate::expert_cache::ExpertCache;
@@ -69,6 +72,11 @@ pub(crate) enum ExpertMatrices {
         gate_up: Mxfp4Matrices, // [E, 2F, C]
         down: Mxfp4Matrices,    // [E, C, F]
     },
+    /// In a GGUF file, where they lie.
+    Gguf {
+        gate_up: GgufExperts, // [E, 2F, C]
+        down: GgufExperts,    // [E, C, F]
+    },
     /// As fine-tunes store them: input first.
     Bf16 {
         gate_up: Matrix, // [E, C, 2F]
@@ -83,6 +91,11 @@ pub(crate) enum Expert<'a> {
     Mxfp4 {
         gate_up: Mxfp4<'a>, // [2F, C]
         down: Mxfp4<'a>,    // [C, F]
+    },
+    /// As GGUF files have them.
+    Blocks {
+        gate_up: Mxfp4Blocks<'a>, // [2F, C]
+        down: Mxfp4Blocks<'a>,    // [C, F]
     },
     /// Input first.
     Bf16 {
@@ -208,9 +221,20 @@ impl ExpertMatrices {
         match self {
             ExpertMatrices::Streamed { cache, .. } => cache.layer_bytes(),
             ExpertMatrices::Mxfp4 { gate_up, down } => gate_up.num_bytes() + down.num_bytes(),
+            ExpertMatrices::Gguf { gate_up, down } => gate_up.num_bytes() + down.num_bytes(),
             ExpertMatrices::Bf16 { gate_up, down } => gate_up.num_bytes() + down.num_bytes(),
         }
     }
+}
+
+/// The matrix of one expert of a GGUF file.
+pub(crate) fn blocks(experts: &GgufExperts, expert: usize) -> Mxfp4Blocks<'_> {
+    let [even, odd] = experts.stacks(expert).map(|stack| stack.as_chunks().0);
+    let order = match experts.nibbles {
+        NibbleOrder::Halves => Q8Order::Mxfp4Halves,
+        NibbleOrder::Neighbours => Q8Order::Mxfp4,
+    };
+    Mxfp4Blocks { even, odd, order }
 }
 
 impl Mxfp4Matrices {

@@ -26,5 +26,6 @@ pub use limits::{
     GGUF_NAME_BYTES_MAX, GGUF_STRING_BYTES_MAX, GGUF_TENSORS_MAX,
 };
 pub use metadata::Dialect;
+pub use model::GgufExperts;
 pub(crate) use model::{GgufModel, GgufStack};
 pub use tokenizer::GgufTokenizer;

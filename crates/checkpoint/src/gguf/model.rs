@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::element::Storage;
+use super::element::{NibbleOrder, Storage};
 use super::experts::{ExpertRows, Sources};
 use super::file::GgufFile;
 use super::header::GgufTensor;
@@ -74,6 +74,44 @@ enum RowOrder {
     /// Gate rows in one tensor, up rows in another.
     Apart,
     GateFirst,
+}
+
+/// The MXFP4 experts of a part as they lie in a GGUF file: blocks of a scale and 16 bytes of codes.
+#[derive(Clone, Debug)]
+pub struct GgufExperts {
+    /// The tensors' names, for messages.
+    pub name: String,
+    /// Which values of a block share a byte.
+    pub nibbles: NibbleOrder,
+    order: RowOrder,
+    /// One or two tensors, all experts of each.
+    tensors: Vec<Bytes>,
+    num_experts: usize,
+}
+
+impl GgufExperts {
+    /// The rows of one expert in two stacks, whose rows alternate in the published order; the second is empty when the
+    /// first has them all in that order.
+    pub fn stacks(&self, expert: usize) -> [&[u8]; 2] {
+        let share = |bytes| -> &[u8] {
+            let bytes: &Bytes = bytes;
+            let width = bytes.len() / self.num_experts;
+            &bytes[expert * width..][..width]
+        };
+        match (self.order, &self.tensors[..]) {
+            (RowOrder::Apart, [gate, up]) => [share(gate), share(up)],
+            (RowOrder::GateFirst, [joined, ..]) => {
+                let (gate, up) = share(joined).split_at(share(joined).len() / 2);
+                [gate, up]
+            }
+            (_, tensors) => [tensors.first().map_or(&[], share), &[]],
+        }
+    }
+
+    /// Bytes of all experts.
+    pub fn num_bytes(&self) -> u64 {
+        self.tensors.iter().map(|bytes| bytes.len() as u64).sum()
+    }
 }
 
 impl GgufStack {
@@ -154,6 +192,19 @@ impl GgufModel {
             Place::Experts(place) => place.stack(config, part),
             Place::Whole(_) | Place::Rows(..) => None,
         }
+    }
+
+    /// The experts of a part where they lie; `None` when they are not MXFP4, or the part is no experts' codes.
+    pub(crate) fn in_place(&self, config: &Config, part: Part) -> Option<GgufExperts> {
+        if !matches!(part, Part::Layer(_, LayerPart::GateUpBlocks | LayerPart::DownBlocks)) {
+            return None;
+        }
+        let Place::Experts(place) = self.place(config, part)? else { return None };
+        let stack = place.stack(config, part)?;
+        let Storage::Mxfp4(nibbles) = stack.storage else { return None };
+        let tensors = place.tensors().map(|tensor| self.file.data(tensor)).collect();
+        let num_experts = config.num_local_experts.max(1);
+        Some(GgufExperts { name: stack.name, nibbles, order: stack.order, tensors, num_experts })
     }
 
     fn relaid(&self, config: &Config, part: Part, place: &ExpertPlace<'_>) -> Option<Tensor> {

@@ -174,3 +174,36 @@ fn the_pattern_of_windows_is_read_in_both_forms() {
         assert_eq!(written(&file).1.config().layer_types, expected);
     }
 }
+
+/// The stacks of an expert, taken in turn, have the rows of the published order; scales tell them apart.
+#[test]
+fn experts_in_place_are_those_of_the_published_order() {
+    let source = Checkpoint::open(&fixture("tiny-yarn")).unwrap();
+    assert!(source.gguf_experts(Part::Layer(0, LayerPart::DownBlocks)).is_none());
+    for form in [Form::LlamaCpp, Form::Joined, Form::Ollama, Form::OllamaFused] {
+        let (_folder, file) = written(&model(&source, form));
+        assert!(file.gguf_experts(Part::Layer(0, LayerPart::GateUpScales)).is_none());
+        assert!(file.gguf_experts(Part::Layer(99, LayerPart::GateUpBlocks)).is_none());
+        for (blocks, scales) in [
+            (LayerPart::GateUpBlocks, LayerPart::GateUpScales),
+            (LayerPart::DownBlocks, LayerPart::DownScales),
+        ] {
+            let experts = file.gguf_experts(Part::Layer(1, blocks)).expect("MXFP4 in a GGUF file");
+            let expected = source.tensor(Part::Layer(1, scales)).unwrap();
+            let [num_experts, num_rows, per_row] = expected.shape[..] else { panic!("three axes") };
+            let mut found = Vec::new();
+            for (expert, row) in
+                (0..num_experts).flat_map(|expert| (0..num_rows).map(move |row| (expert, row)))
+            {
+                let [even, odd] = experts.stacks(expert).map(|stack| stack.as_chunks::<17>().0);
+                let (stack, place) = match odd.is_empty() {
+                    true => (even, row),
+                    false => ([even, odd][row % 2], row / 2),
+                };
+                found.extend(stack[place * per_row..][..per_row].iter().map(|block| block[0]));
+            }
+            assert!(found[..] == expected.bytes[..], "{form:?} {scales:?}");
+            assert_eq!(experts.num_bytes(), 17 * expected.bytes.len() as u64);
+        }
+    }
+}

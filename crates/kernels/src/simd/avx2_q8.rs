@@ -32,7 +32,7 @@ const FOURS_BYTES: usize = TILE_ROWS * 4;
 const UNPACKED: usize = TILE_ROWS * Q8_BLOCK;
 
 /// Constants in registers.
-struct Tables {
+pub(crate) struct Tables {
     codes: __m256i,
     nibble: __m256i,
     ones: __m256i,
@@ -41,7 +41,7 @@ struct Tables {
 impl Tables {
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    fn new() -> Tables {
+    pub(crate) fn new() -> Tables {
         let mut shifted = E2M1_DOUBLED;
         for code in &mut shifted {
             *code += OFFSET;
@@ -114,7 +114,7 @@ fn load_tail(tail: &[u8]) -> [__m256i; 4] {
 /// The integer sums of eight blocks, in order, as floats.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn group_sums(tables: &Tables, x: Q8Row<'_>, g: usize, bytes: [__m256i; 4]) -> __m256 {
+pub(crate) fn group_sums(tables: &Tables, x: Q8Row<'_>, g: usize, bytes: [__m256i; 4]) -> __m256 {
     let values = &x.values[g * GROUP_BLOCKS * Q8_BLOCK..][..GROUP_BLOCKS * Q8_BLOCK];
     let corrections = &x.corrections[g * GROUP_BLOCKS..][..GROUP_BLOCKS];
     let mut pairs = [_mm256_setzero_si256(); 4];
@@ -145,7 +145,7 @@ fn group_sums(tables: &Tables, x: Q8Row<'_>, g: usize, bytes: [__m256i; 4]) -> _
 /// Activation scale times weight scale of eight blocks.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn group_scale(x: Q8Row<'_>, g: usize, scales: u64) -> __m256 {
+pub(crate) fn group_scale(x: Q8Row<'_>, g: usize, scales: u64) -> __m256 {
     let activations = &x.scales[g * GROUP_BLOCKS..][..GROUP_BLOCKS];
     // SAFETY: eight scales.
     let activations = unsafe { _mm256_loadu_ps(activations.as_ptr()) };
@@ -193,23 +193,35 @@ impl<'a, const R: usize> Q8Panel<'a, R> {
         block_scales: &[u8],
         num_blocks: usize,
     ) -> Q8Panel<'a, R> {
-        let tables = Tables::new();
         let rows = block_scales.len() / num_blocks;
         let blocks = blocks.as_chunks::<BLOCK_BYTES>().0;
+        let first: [usize; R] = std::array::from_fn(|r| r.min(rows - 1) * num_blocks);
+        Self::unpack_blocks(weights, scales, num_blocks, |r, b| {
+            (&blocks[first[r] + b], block_scales[first[r] + b])
+        })
+    }
+
+    /// Unpacks `R` rows; `block(r, b)` is the codes and the scale of block `b` of row `r`.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(crate) fn unpack_blocks<'b>(
+        weights: &'a mut [u8],
+        scales: &'a mut [f32],
+        num_blocks: usize,
+        block: impl Fn(usize, usize) -> (&'b [u8; BLOCK_BYTES], u8),
+    ) -> Q8Panel<'a, R> {
+        let tables = Tables::new();
         let scales = scales.as_chunks_mut::<R>().0;
         for eight in 0..R / TILE_ROWS {
-            let mut row = [0; TILE_ROWS];
-            for (r, row) in row.iter_mut().enumerate() {
-                *row = (eight * TILE_ROWS + r).min(rows - 1) * num_blocks;
-            }
             let places = weights.chunks_exact_mut(Self::BLOCK).zip(scales.iter_mut());
             for ((weights, scales), b) in places.zip(lane_major(num_blocks)) {
                 let mut bytes = [_mm_setzero_si128(); TILE_ROWS];
                 let mut scale_bytes = 0;
-                for (r, (bytes, row)) in bytes.iter_mut().zip(row).enumerate() {
+                for (r, bytes) in bytes.iter_mut().enumerate() {
+                    let (codes, scale) = block(eight * TILE_ROWS + r, b);
                     // SAFETY: a block is 16 bytes.
-                    *bytes = unsafe { _mm_loadu_si128(blocks[row + b].as_ptr().cast()) };
-                    scale_bytes |= u64::from(block_scales[row + b]) << (r * 8);
+                    *bytes = unsafe { _mm_loadu_si128(codes.as_ptr().cast()) };
+                    scale_bytes |= u64::from(scale) << (r * 8);
                 }
                 unpack_block::<R>(&tables, &mut weights[eight * FOURS_BYTES..], bytes);
                 let scales = &mut scales[eight * TILE_ROWS..][..TILE_ROWS];

@@ -7,8 +7,9 @@
 
 use crate::support::{FILLS, Fill, Rng, assert_bits, assert_close, pools, scalar};
 use gptoss_kernels::{
-    Dense, LinearDims, Mxfp4, Pool, Q8_0_BLOCK_BYTES, Q8Order, Q8Rows, linear_bf16, linear_bf16_transposed,
-    linear_mxfp4_exact, linear_mxfp4_q8, linear_q8_0, mxfp4_dequantize, mxfp4_dequantize_bf16, quantize_q8,
+    Dense, LinearDims, Mxfp4, Mxfp4Block, Mxfp4Blocks, Pool, Q8_0_BLOCK_BYTES, Q8Order, Q8Rows, linear_bf16,
+    linear_bf16_transposed, linear_mxfp4_blocks_q8, linear_mxfp4_exact, linear_mxfp4_q8, linear_q8_0,
+    mxfp4_dequantize, mxfp4_dequantize_bf16, quantize_q8,
 };
 use half::{bf16, f16};
 
@@ -24,6 +25,10 @@ enum Op {
     Exact,
     /// MXFP4 with int8 activations.
     Q8,
+    /// The same matrix in the blocks of a GGUF file, its even and its odd rows apart.
+    Q8Halves,
+    /// The same in one stack, neighbours sharing a byte.
+    Q8Blocks,
     /// Q8_0 with int8 activations.
     DenseQ8,
 }
@@ -32,7 +37,8 @@ impl Op {
     /// The order of its int8 activations, if it has them.
     fn order(self) -> Option<Q8Order> {
         match self {
-            Op::Q8 => Some(Q8Order::Mxfp4),
+            Op::Q8 | Op::Q8Blocks => Some(Q8Order::Mxfp4),
+            Op::Q8Halves => Some(Q8Order::Mxfp4Halves),
             Op::DenseQ8 => Some(Q8Order::Q8_0),
             Op::Bf16 | Op::Transposed | Op::Exact => None,
         }
@@ -51,7 +57,7 @@ struct Case {
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for op in [Op::Bf16, Op::Transposed, Op::Exact, Op::Q8, Op::DenseQ8] {
+    for op in [Op::Bf16, Op::Transposed, Op::Exact, Op::Q8, Op::Q8Halves, Op::Q8Blocks, Op::DenseQ8] {
         for (t, n, k) in [
             (1, 1, 32),
             (1, 13, 32),
@@ -66,6 +72,8 @@ fn cases() -> Vec<Case> {
             (4, 16, 4096),
             (1, 296, 96),
             (4, 136, 64),
+            (2, 70, 2880),
+            (6, 44, 96),
         ] {
             cases.push(Case { op, t, n, k, x: Fill::Random, w: Fill::Random });
         }
@@ -107,7 +115,7 @@ impl Tensors {
         let Case { op, t, n, k, x, w } = case;
         let mut rng = Rng((t * 1_000_003 + n * 1009 + k) as u64);
         let (mut rows, mut blocks, mut scales) = (w.bf16s(&mut rng, n * k), Vec::new(), Vec::new());
-        if matches!(op, Op::Exact | Op::Q8) {
+        if matches!(op, Op::Exact | Op::Q8 | Op::Q8Halves | Op::Q8Blocks) {
             blocks = (0..n * k / 2).map(|_| code_byte(w, &mut rng)).collect();
             scales = (0..n * k / 32).map(|_| scale_byte(w, &mut rng)).collect();
             mxfp4_dequantize_bf16(&mut rows, &blocks, &scales);
@@ -154,6 +162,21 @@ impl Tensors {
                 quantize_q8(pool, &mut rows, x, t, k);
                 linear_mxfp4_q8(pool, &mut out, &rows, w, bias, dims);
             }
+            Op::Q8Halves | Op::Q8Blocks => {
+                let order = op.order().unwrap();
+                let mut rows = Q8Rows::new();
+                rows.make_for(order);
+                quantize_q8(pool, &mut rows, x, t, k);
+                let [even, odd] = self.in_blocks(op);
+                linear_mxfp4_blocks_q8(
+                    pool,
+                    &mut out,
+                    &rows,
+                    Mxfp4Blocks { even: &even, odd: &odd, order },
+                    bias,
+                    dims,
+                );
+            }
             Op::DenseQ8 => {
                 let mut rows = Q8Rows::for_weights(Q8Order::Q8_0);
                 quantize_q8(pool, &mut rows, x, t, k);
@@ -161,6 +184,26 @@ impl Tensors {
             }
         }
         out
+    }
+
+    /// The MXFP4 matrix with its scales in front of the codes; its odd rows apart, unless the op has one stack.
+    fn in_blocks(&self, op: Op) -> [Vec<Mxfp4Block>; 2] {
+        let per_row = (self.dims.k / 32).max(1);
+        let mut stacks = [Vec::new(), Vec::new()];
+        for (i, (codes, scale)) in self.blocks.as_chunks::<16>().0.iter().zip(&self.scales).enumerate() {
+            let code = |value: usize| codes[value / 2] >> (value % 2 * 4) & 15;
+            let mut block = [*scale; 17];
+            for byte in 0..16 {
+                block[1 + byte] = match op {
+                    Op::Q8Halves => code(byte) | code(byte + 16) << 4,
+                    _ => codes[byte],
+                };
+            }
+            // One row alone has no odd one beside it, and two stacks are equally long.
+            let is_apart = op == Op::Q8Halves && self.dims.n.is_multiple_of(2);
+            stacks[if is_apart { i / per_row % 2 } else { 0 }].push(block);
+        }
+        stacks
     }
 
     /// The true value of each output in float64, and how far the op may be from it.
@@ -275,6 +318,18 @@ fn many_tokens_give_the_bits_of_one_at_a_time() {
 }
 
 #[test]
+fn blocks_of_a_gguf_file_give_the_bits_of_the_published_layout() {
+    let pools = pools();
+    for case in cases().into_iter().filter(|case| matches!(case.op, Op::Q8Halves | Op::Q8Blocks)) {
+        let tensors = Tensors::new(case);
+        for pool in &pools {
+            let what = (case, pool.tier(), pool.threads());
+            assert_bits(&tensors.run(case.op, pool), &tensors.run(Op::Q8, pool), &what);
+        }
+    }
+}
+
+#[test]
 fn exact_mxfp4_and_transposed_give_the_bits_of_plain_bf16() {
     let pools = pools();
     for case in cases().into_iter().filter(|case| matches!(case.op, Op::Exact | Op::Transposed)) {
@@ -289,9 +344,9 @@ fn exact_mxfp4_and_transposed_give_the_bits_of_plain_bf16() {
 /// The widest tier that is a tile: every count of tokens around the tile's width, against one at a time.
 #[test]
 fn every_count_of_tokens_up_to_two_tiles_agrees() {
-    for op in [Op::Bf16, Op::Exact, Op::Q8, Op::DenseQ8] {
+    for op in [Op::Bf16, Op::Exact, Op::Q8, Op::Q8Halves, Op::Q8Blocks, Op::DenseQ8] {
         for t in 1..=17 {
-            let case = Case { op, t, n: 21, k: 320, x: Fill::Random, w: Fill::Random };
+            let case = Case { op, t, n: 22, k: 320, x: Fill::Random, w: Fill::Random };
             let tensors = Tensors::new(case);
             for pool in &pools() {
                 let alone: Vec<f32> = (0..t).flat_map(|i| tensors.run_tokens(op, &scalar(), i, 1)).collect();
