@@ -58,11 +58,11 @@ impl Plan {
         while heads > 1 && spans * kv_heads.div_ceil(heads) < wanted {
             heads /= 2;
         }
-        let split = tiles.len() * kv_heads.div_ceil(heads) < wanted && spans > tiles.len();
         let mut plan = Plan { units: Vec::new(), joins: Vec::new(), partial_lanes: 0 };
         // The last rows of a prompt see the most and are begun first.
         for tile in tiles.iter().rev() {
-            match split && tile.spans.len() > 1 {
+            let more_than_its_share = tile.spans.len() * heads * wanted > spans * kv_heads;
+            match tile.spans.len() > 1 && more_than_its_share {
                 true => plan.add_split(tile, params, heads),
                 false => plan.add_whole(tile, params, heads),
             }

@@ -79,6 +79,24 @@ fn dense_layers_stream_too_and_most_of_them_stay() {
     assert!(traffic.hit_rate() > 0.3, "{traffic:?}");
 }
 
+/// Two sequences at once over one or two slots: each waits for the other's pins, neither for ever.
+#[test]
+fn passes_at_once_share_the_slots() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), &Shape { seed: 5, ..SMALL }, Layout::HuggingFace);
+    let checkpoint = Checkpoint::open(folder.path()).expect("opens");
+    let expected = logits(&load(&checkpoint, Precision::Fast, None)).expect("runs");
+    for slots in 1..=2 {
+        let model = load(&checkpoint, Precision::Fast, Some(slots));
+        std::thread::scope(|scope| {
+            let runs = [0; 3].map(|_| scope.spawn(|| logits(&model).expect("runs")));
+            for run in runs {
+                assert!(run.join().expect("ends") == expected, "{slots} slots");
+            }
+        });
+    }
+}
+
 #[test]
 fn a_gguf_file_s_experts_are_laid_out_as_they_come() {
     for name in ["tiny-yarn-bf16.gguf", "tiny-yarn-q8_0.gguf"] {
