@@ -79,31 +79,6 @@ impl KvCache {
         Ok(())
     }
 
-    /// Appends `num_tokens` positions of random keys and values (from a seed), as if a text had been read: for measuring at
-    /// a depth that would take minutes to compute. Numbers are even in -1..1. The tokens that follow mean nothing.
-    ///
-    /// Errors: `ContextExceeded` when they do not fit; the cache is then unchanged.
-    pub fn append_random(&mut self, num_tokens: usize, seed: u64) -> Result<(), Error> {
-        let needed = self.len + num_tokens;
-        if needed > self.max_context {
-            return Err(Error::ContextExceeded { needed, max_context: self.max_context });
-        }
-        let (width, num_layers) = (self.shape().row(), self.shape().num_layers());
-        let rows = random_rows(width, seed);
-        let row = |number: usize| &rows[number % RANDOM_ROWS * width..][..width];
-        while self.len < needed {
-            let position = self.len;
-            self.begin_chunk(1);
-            let (store, place) = self.place();
-            for layer in 0..num_layers {
-                let number = position * 2 * num_layers + 2 * layer;
-                store.write(layer, &place, position, row(number), row(number + 1));
-            }
-            self.end_chunk(1);
-        }
-        Ok(())
-    }
-
     pub(crate) fn shape(&self) -> &StoreShape {
         self.store.shape()
     }
@@ -123,43 +98,5 @@ impl KvCache {
     /// The chunk's rows are all written.
     pub(crate) fn end_chunk(&mut self, num_tokens: usize) {
         self.len += num_tokens;
-    }
-}
-
-/// Different rows that `append_random` writes; a prime, so that layers and positions do not fall into step.
-const RANDOM_ROWS: usize = 1021;
-
-/// `[RANDOM_ROWS, row]`, even in -1..1.
-fn random_rows(row: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed;
-    let next = |_| {
-        // Steps of a 64-bit linear congruential generator; the upper bits are the good ones.
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..RANDOM_ROWS * row).map(next).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use gptoss_checkpoint::{Checkpoint, Preset};
-    use gptoss_kernels::Pool;
-
-    use crate::{Batch, Error, LogitRows, Model, Precision};
-
-    #[test]
-    fn random_positions_are_the_seeds_alone() {
-        let checkpoint = Checkpoint::synthetic(Preset::Tiny, 0, None).expect("a preset");
-        let model = Model::load(&checkpoint, Precision::Fast, Pool::new(1), &mut |_, _| ()).expect("loads");
-        let model = model.with_chunk_tokens(48);
-        let logits = |parts: &[usize], seed| {
-            let mut cache = model.new_cache(301);
-            parts.iter().for_each(|&part| cache.append_random(part, seed).expect("fits"));
-            assert_eq!(cache.len(), 300);
-            assert!(matches!(cache.append_random(2, seed), Err(Error::ContextExceeded { needed: 302, .. })));
-            model.forward(&Batch { tokens: &[7], logits: LogitRows::Last }, &mut cache).expect("finite").rows
-        };
-        assert_eq!(logits(&[300], 1), logits(&[1, 200, 99], 1));
-        assert_ne!(logits(&[300], 1), logits(&[300], 2));
     }
 }

@@ -26,6 +26,7 @@ mod expert_demand;
 mod experts;
 mod forward;
 mod kv_cache;
+mod kv_random;
 mod kv_store;
 mod load;
 mod logits;

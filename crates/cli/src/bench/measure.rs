@@ -7,10 +7,13 @@
 //! Filling is not timed and costs little: random keys and values are written, nothing is computed.
 
 use std::fmt;
+use std::ops::Range;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
-use gptoss_model::{Batch, ExpertTraffic, KvCache, LogitRows, Model};
+use anyhow::Result;
+use gptoss_model::{
+    BLOCK_TOKENS, Batch, ExpertTraffic, KvPlace, KvStore, LogitRows, Model, Segment, StoreSizes,
+};
 use serde::Serialize;
 
 use super::{say, system};
@@ -153,30 +156,87 @@ impl fmt::Display for Start {
 ///
 /// Errors: the forward pass fails, which with finite weights it does not.
 pub fn run_case(model: &Model, case: &Case, seed: u64) -> Result<Speeds> {
-    let mut cache = model.new_cache(case.context());
-    cache.append_random(case.depth, seed).context("cannot fill the cache")?;
+    let mut sequences = Sequences::new(model, case);
+    sequences.fill(0, 0..case.depth, seed);
+    // One sequence computes its prompt; the others are given as many positions.
+    for sequence in 1..case.batch {
+        sequences.fill(sequence, 0..case.depth + case.prefill, seed + sequence as u64);
+    }
     let prompt = random_tokens(model, case.prefill, 2 * seed + 1);
-    let prefill = if prompt.is_empty() {
-        None
-    } else {
-        let start = Instant::now();
-        model.forward(&Batch { tokens: &prompt, logits: LogitRows::Last }, &mut cache)?;
-        Some(prompt.len() as f64 / start.elapsed().as_secs_f64())
-    };
-    let tokens = random_tokens(model, WARM_UP_STEPS + case.decode, 2 * seed + 2);
-    let (warm_up, timed) = tokens.split_at(WARM_UP_STEPS);
-    decode(model, &mut cache, warm_up)?;
+    let start = Instant::now();
+    sequences.prefill(&prompt, case.depth)?;
+    let prefill = (!prompt.is_empty()).then(|| prompt.len() as f64 / start.elapsed().as_secs_f64());
+    let tokens = random_tokens(model, (WARM_UP_STEPS + case.decode) * case.batch, 2 * seed + 2);
+    let mut steps = tokens.chunks(case.batch).zip(case.depth + case.prefill..);
+    for (tokens, position) in steps.by_ref().take(WARM_UP_STEPS) {
+        sequences.decode(tokens, position)?;
+    }
     let read_before = model.expert_traffic();
     let start = Instant::now();
-    decode(model, &mut cache, timed)?;
+    for (tokens, position) in steps {
+        sequences.decode(tokens, position)?;
+    }
     let seconds = start.elapsed().as_secs_f64();
     let disk = model.expert_traffic().zip(read_before).map(|(after, before)| after.since(&before));
-    Ok(Speeds { prefill, decode: (!timed.is_empty()).then(|| timed.len() as f64 / seconds), disk })
+    let decode = (case.decode > 0).then(|| (case.decode * case.batch) as f64 / seconds);
+    Ok(Speeds { prefill, decode, disk })
 }
 
-fn decode(model: &Model, cache: &mut KvCache, tokens: &[u32]) -> Result<()> {
-    for token in tokens.chunks(1) {
-        model.forward(&Batch { tokens: token, logits: LogitRows::Last }, cache)?;
+/// The sequences of a case, with room for all their positions.
+struct Sequences<'a> {
+    model: &'a Model,
+    store: KvStore,
+    /// The blocks of each sequence, one after another.
+    blocks: Vec<Vec<u32>>,
+}
+
+impl<'a> Sequences<'a> {
+    fn new(model: &'a Model, case: &Case) -> Sequences<'a> {
+        let blocks_each = case.context().div_ceil(BLOCK_TOKENS);
+        let sizes = StoreSizes { blocks: blocks_each * case.batch, rings: case.batch, snapshots: 0 };
+        let blocks = (0..case.batch)
+            .map(|sequence| {
+                (sequence * blocks_each..(sequence + 1) * blocks_each).map(|block| block as u32).collect()
+            })
+            .collect();
+        Sequences { model, store: model.new_store(sizes, case.context()), blocks }
+    }
+
+    fn fill(&mut self, sequence: usize, positions: Range<usize>, seed: u64) {
+        let place = KvPlace { blocks: &self.blocks[sequence], ring: sequence as u32 };
+        self.store.fill_random(&place, positions, seed);
+    }
+
+    /// Computes a prompt of the first sequence in chunks, with the logits of its last token.
+    fn prefill(&mut self, prompt: &[u32], mut first_position: usize) -> Result<()> {
+        let end = first_position + prompt.len();
+        for tokens in prompt.chunks(self.model.chunk_tokens()) {
+            let is_last = first_position + tokens.len() == end;
+            let logits = if is_last { LogitRows::Last } else { LogitRows::None };
+            let place = KvPlace { blocks: &self.blocks[0], ring: 0 };
+            let segment = Segment { tokens, first_position, place, logits };
+            step(self.model, &mut self.store, &[segment])?;
+            first_position += tokens.len();
+        }
+        Ok(())
+    }
+
+    /// One token of every sequence, all at the same position.
+    fn decode(&mut self, tokens: &[u32], first_position: usize) -> Result<()> {
+        let places = self.blocks.iter().zip(0..).map(|(blocks, ring)| KvPlace { blocks, ring });
+        let logits = LogitRows::Last;
+        let segments: Vec<Segment<'_>> = tokens
+            .chunks(1)
+            .zip(places)
+            .map(|(tokens, place)| Segment { tokens, first_position, place, logits })
+            .collect();
+        step(self.model, &mut self.store, &segments)
+    }
+}
+
+fn step(model: &Model, store: &mut KvStore, segments: &[Segment<'_>]) -> Result<()> {
+    for answer in model.forward_segments(segments, store)? {
+        answer?;
     }
     Ok(())
 }

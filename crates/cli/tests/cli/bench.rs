@@ -37,6 +37,16 @@ fn every_case_is_an_object_with_its_ceilings() {
 }
 
 #[test]
+fn sequences_share_the_reading_of_weights() {
+    let model = testdata("tiny");
+    let args = ["bench", "--model", &model, "--prefill", "4", "--decode", "2", "--batch", "1,3", "--json"];
+    let cases: Vec<Value> = serde_json::from_str(&run(&args).ok()).unwrap();
+    assert_eq!(cases.iter().map(|case| case["batch"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 3]);
+    let bytes = |case: &Value| case["bytes_per_token"].as_f64().unwrap();
+    assert!(bytes(&cases[1]) < bytes(&cases[0]));
+}
+
+#[test]
 fn a_table_and_a_record() {
     let args = ["bench", "--prefill", "4", "--decode", "1", "--repeat", "1"];
     let table = run(&args).ok();
