@@ -6,7 +6,7 @@
 Every turn starts every contestant once, each in its own process, one after the other; so all of them meet the same
 machine, however its neighbours behave. The first `--ours` is the one that ratios are made for. `--before CMD` is put in front of
 every contestant's command (a lock, `taskset`, `confined.py`). Results go to standard output as a markdown table and, with --json, to a file with
-every single run. No measurement is thrown away.
+every single run; with --add a long comparison is made in several sittings. No measurement is thrown away.
 """
 
 import argparse
@@ -37,6 +37,7 @@ def arguments():
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--before", default="", metavar="CMD")
     parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--add", action="store_true", help="to the turns that FILE already holds")
     return parser.parse_args()
 
 
@@ -82,7 +83,7 @@ def share(runs, figure):
 def table(results, options):
     first = next(iter(results))
     lines = [
-        f"prompt {options.prefill}, depth {options.depth}, {options.decode} decoded, {options.threads} threads, medians of {options.turns} turns",
+        f"prompt {options.prefill}, depth {options.depth}, {options.decode} decoded, {options.threads} threads, medians of {len(results[first])} turns",
         "",
         "| | prompt, tokens/s | of the tiles' ceiling | decode, tokens/s | of the bandwidth | peak resident | first token |",
         "|---|---|---|---|---|---|---|",
@@ -106,6 +107,9 @@ def main():
     options = arguments()
     commands = dict(contestants(options))
     results = {name: [] for name in commands}
+    if options.add and os.path.exists(options.json):
+        with open(options.json, encoding="utf-8") as file:
+            results |= json.load(file)["results"]
     for _ in range(options.turns):
         for name, command in commands.items():
             results[name].append(run(command))
