@@ -85,9 +85,9 @@ fn passes_at_once_share_the_slots() {
     let folder = tempfile::tempdir().expect("a folder");
     write(folder.path(), &Shape { seed: 5, ..SMALL }, Layout::HuggingFace);
     let checkpoint = Checkpoint::open(folder.path()).expect("opens");
-    let expected = logits(&load(&checkpoint, Precision::Fast, None)).expect("runs");
+    let expected = logits(&load(&checkpoint, (Precision::Fast, DenseMode::AsStored), None)).expect("runs");
     for slots in 1..=2 {
-        let model = load(&checkpoint, Precision::Fast, Some(slots));
+        let model = load(&checkpoint, (Precision::Fast, DenseMode::AsStored), Some(slots));
         std::thread::scope(|scope| {
             let runs = [0; 3].map(|_| scope.spawn(|| logits(&model).expect("runs")));
             for run in runs {
