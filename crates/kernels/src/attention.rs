@@ -154,9 +154,10 @@ pub fn attention(pool: &Pool, jobs: &mut [AttentionJob<'_>], params: &AttentionP
             let unit = &plan.units[index];
             let output = match unit.partial {
                 None => Output::Rows(&rows[unit.job]),
-                // SAFETY: each unit has its own range of partial results.
                 Some(first) => {
-                    Output::Partials(unsafe { shared.part(0, first, partial_lanes(unit, params)) })
+                    // SAFETY: each unit has its own range of partial results.
+                    let lanes = unsafe { shared.part(0, first, partial_lanes(unit, params)) };
+                    Output::Partials(lanes)
                 }
             };
             on_tier(pool.tier(), params, &views[unit.job], unit, output);

@@ -76,7 +76,7 @@ fn steps(largest: f32, most: f32) -> (f32, f32) {
 /// The nearest integer, ties to even; 0 for NaN. Magnitudes below 2^22.
 #[inline(always)]
 fn rounded(x: f32) -> i32 {
-    let x = if x == x { x } else { 0.0 };
+    let x = if x.is_nan() { 0.0 } else { x };
     (x + ROUND).to_bits() as i32 - ROUND.to_bits() as i32
 }
 

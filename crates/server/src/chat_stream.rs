@@ -1,0 +1,189 @@
+//! How does an answer become chunks of Chat Completions?
+//!
+//! [`ChatChoice`] is pushed the pieces of one choice and gives the deltas; [`fold`] adds a choice's deltas up again, which is the body that
+//! a request without a stream gets. There is no other way to a body, so what is streamed and what is not are equal by construction. What
+//! the model says before a call and what it answers are both `content`; a blank line stands between them.
+//!
+//! It does not know other choices, the engine, or bytes on a connection.
+
+use crate::ids::Ids;
+use crate::piece::{End, Piece, Voice};
+use crate::tools::{Kind, Tools};
+use crate::visibility::Visibility;
+use crate::wire::chat::{
+    ChatLogprobs, Choice, ChunkChoice, CustomOut, Delta, FunctionOut, MessageOut, ReasoningDetail, ToolCallOut,
+};
+
+/// Between two texts of one message that were said separately.
+const BETWEEN: &str = "\n\n";
+
+/// One choice while it is written.
+#[derive(Debug)]
+pub(crate) struct ChatChoice {
+    index: u32,
+    tools: Tools,
+    visibility: Visibility,
+    tells_logprobs: bool,
+    ids: Ids,
+    /// Who `content` was last written by.
+    content_voice: Option<Voice>,
+    call_ids: Vec<String>,
+    is_custom: bool,
+    warnings: Vec<String>,
+}
+
+impl ChatChoice {
+    /// Before the first piece.
+    pub(crate) fn new(index: u32, tools: Tools, visibility: Visibility, tells_logprobs: bool, ids: Ids) -> ChatChoice {
+        ChatChoice {
+            index,
+            tools,
+            visibility,
+            tells_logprobs,
+            ids,
+            content_voice: None,
+            call_ids: Vec::new(),
+            is_custom: false,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// The first chunk.
+    pub(crate) fn begin(&self) -> ChunkChoice {
+        self.chunk(Delta { role: Some("assistant"), ..Delta::default() })
+    }
+
+    /// What a piece adds; nothing when it is not to be seen.
+    pub(crate) fn push(&mut self, piece: Piece) -> Option<ChunkChoice> {
+        match piece {
+            Piece::Text { voice: Voice::Reasoning, text, .. } => {
+                (self.visibility == Visibility::Raw).then(|| self.chunk(reasoning(text)))
+            }
+            Piece::Summary(text) => {
+                let details = vec![ReasoningDetail { kind: "reasoning.summary", summary: text.clone() }];
+                let shown = if self.visibility == Visibility::Summary { reasoning(text) } else { Delta::default() };
+                Some(self.chunk(Delta { reasoning_details: Some(details), ..shown }))
+            }
+            Piece::Text { voice, mut text, logprobs } => {
+                if self.content_voice.is_some_and(|before| before != voice) {
+                    text.insert_str(0, BETWEEN);
+                }
+                self.content_voice = Some(voice);
+                let mut chunk = self.chunk(Delta { content: Some(text), ..Delta::default() });
+                if self.tells_logprobs {
+                    chunk.logprobs = Some(ChatLogprobs { content: logprobs, refusal: None });
+                }
+                Some(chunk)
+            }
+            Piece::CallStarted { name } => Some(self.call(name)),
+            Piece::CallArguments(text) => {
+                let call = match self.is_custom {
+                    true => ToolCallOut { custom: Some(CustomOut { name: None, input: text }), ..self.open_call() },
+                    false => {
+                        let function = FunctionOut { name: None, arguments: text };
+                        ToolCallOut { function: Some(function), ..self.open_call() }
+                    }
+                };
+                Some(self.chunk(Delta { tool_calls: Some(vec![call]), ..Delta::default() }))
+            }
+            Piece::Called => None,
+            Piece::Warning(warning) => {
+                self.warnings.push(warning);
+                None
+            }
+        }
+    }
+
+    /// The last chunk.
+    pub(crate) fn finish(&mut self, end: End) -> ChunkChoice {
+        let says_nothing = self.content_voice.is_none() && self.call_ids.is_empty();
+        let content = says_nothing.then(String::new);
+        let mut chunk = self.chunk(Delta { content, ..Delta::default() });
+        chunk.finish_reason = Some(match end {
+            End::Answer | End::NoAnswer | End::Cancelled => "stop",
+            End::Call => "tool_calls",
+            End::Length => "length",
+        });
+        chunk
+    }
+
+    /// The ids of the calls that were begun.
+    pub(crate) fn call_ids(&self) -> &[String] {
+        &self.call_ids
+    }
+
+    /// What was repaired.
+    pub(crate) fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
+    }
+
+    fn call(&mut self, harmony_name: String) -> ChunkChoice {
+        let id = self.ids.name("call");
+        self.call_ids.push(id.clone());
+        self.is_custom = self.tools.find(&harmony_name).is_some_and(|tool| tool.kind == Kind::Custom);
+        let name = Some(harmony_name);
+        let mut call = ToolCallOut { id: Some(id), ..self.open_call() };
+        if self.is_custom {
+            call.kind = Some("custom");
+            call.custom = Some(CustomOut { name, input: String::new() });
+        } else {
+            call.kind = Some("function");
+            call.function = Some(FunctionOut { name, arguments: String::new() });
+        }
+        self.chunk(Delta { tool_calls: Some(vec![call]), ..Delta::default() })
+    }
+
+    fn open_call(&self) -> ToolCallOut {
+        ToolCallOut { index: Some(self.call_ids.len().saturating_sub(1) as u32), ..ToolCallOut::default() }
+    }
+
+    fn chunk(&self, delta: Delta) -> ChunkChoice {
+        ChunkChoice { index: self.index, delta, logprobs: None, finish_reason: None }
+    }
+}
+
+fn reasoning(text: String) -> Delta {
+    Delta { reasoning: Some(text.clone()), reasoning_content: Some(text), ..Delta::default() }
+}
+
+/// Adds the deltas of a choice up.
+pub(crate) fn fold(choice: &mut Choice, chunk: ChunkChoice) {
+    choice.index = chunk.index;
+    let message: &mut MessageOut = &mut choice.message;
+    message.role = chunk.delta.role.unwrap_or(message.role);
+    append(&mut message.content, chunk.delta.content);
+    append(&mut message.reasoning, chunk.delta.reasoning);
+    append(&mut message.reasoning_content, chunk.delta.reasoning_content);
+    for detail in chunk.delta.reasoning_details.into_iter().flatten() {
+        match message.reasoning_details.get_or_insert_default().last_mut() {
+            Some(last) => last.summary.push_str(&detail.summary),
+            None => message.reasoning_details.get_or_insert_default().push(detail),
+        }
+    }
+    for call in chunk.delta.tool_calls.into_iter().flatten() {
+        let calls = message.tool_calls.get_or_insert_default();
+        if call.id.is_some() {
+            calls.push(ToolCallOut { index: None, ..call });
+        } else if let Some(last) = calls.last_mut() {
+            match (&mut last.function, &mut last.custom) {
+                (Some(function), _) => {
+                    function.arguments.push_str(&call.function.map(|function| function.arguments).unwrap_or_default());
+                }
+                (None, Some(custom)) => {
+                    custom.input.push_str(&call.custom.map(|custom| custom.input).unwrap_or_default());
+                }
+                (None, None) => {}
+            }
+        }
+    }
+    if let Some(logprobs) = chunk.logprobs {
+        choice.logprobs.get_or_insert_default().content.extend(logprobs.content);
+    }
+    choice.finish_reason = chunk.finish_reason.or(choice.finish_reason);
+}
+
+fn append(text: &mut Option<String>, more: Option<String>) {
+    if let Some(more) = more {
+        text.get_or_insert_default().push_str(&more);
+    }
+}

@@ -1,0 +1,113 @@
+//! How does a conversation become shorter?
+//!
+//! [`truncated`] leaves out the oldest turns until the rest fits the context, if the request allows it. [`compact`] keeps what the user
+//! said and puts a summary, written by the same model at low effort, in the place of everything else; the summary travels in an item of
+//! the type `compaction`, which `responses_input` reads again.
+//!
+//! It does not know which requests are too long: the rendered prompt says it.
+
+use std::sync::Arc;
+
+use gptoss_harmony::{Conversation, DeveloperContent, Message, RenderOptions, Role, SystemContent, render};
+use serde_json::json;
+
+use crate::app::{App, now};
+use crate::ask::Ask;
+use crate::chat;
+use crate::ids;
+use crate::limits::SUMMARY_TOKENS_MAX;
+use crate::piece::{Piece, Voice};
+use crate::responses_input::{COMPACTION_PREFIX, ResponsesAsk};
+use crate::talk::Step;
+use crate::wire::errors::ApiError;
+use crate::wire::responses::Compaction;
+
+/// What the model is told to do with a conversation.
+const INSTRUCTIONS: &str = "Summarise the conversation below so that it can be continued by somebody who has not seen it: what was asked, \
+    what was found or decided, what is open. Write the summary and nothing else.";
+/// Part of the context that stays free for the answer: one in this many tokens.
+const FREE_PART: usize = 8;
+
+/// The ask, without its oldest turns if it is too long and `may` be shortened.
+///
+/// Errors: it cannot be rendered.
+pub(crate) async fn truncated(app: &Arc<App>, ask: Ask, may: bool) -> Result<Ask, ApiError> {
+    if !may {
+        return Ok(ask);
+    }
+    let app = Arc::clone(app);
+    let failed = |error: tokio::task::JoinError| ApiError::Internal { problem: error.to_string() };
+    tokio::task::spawn_blocking(move || shortened(&app, ask)).await.map_err(failed)?
+}
+
+fn shortened(app: &App, mut ask: Ask) -> Result<Ask, ApiError> {
+    let room = app.model.max_context - app.model.max_context / FREE_PART;
+    let refused = |error: gptoss_harmony::Error| ApiError::Invalid { param: None, message: error.to_string() };
+    let mut num_left_out = 0;
+    loop {
+        let tokens = render(&app.model.vocab, &ask.conversation, RenderOptions::default()).map_err(refused)?;
+        let messages = &mut ask.conversation.messages;
+        let users: Vec<usize> =
+            (0..messages.len()).filter(|&index| messages[index].author.role == Role::User).collect();
+        if tokens.len() <= room || users.len() < 2 {
+            break;
+        }
+        messages.drain(users[0]..users[1]);
+        num_left_out += 1;
+    }
+    if num_left_out > 0 {
+        ask.warnings.push(format!("the oldest {num_left_out} turns were left out: they did not fit the context"));
+    }
+    Ok(ask)
+}
+
+/// What a conversation comes down to.
+///
+/// Errors: the engine refuses or fails.
+pub(crate) async fn compact(app: &Arc<App>, asked: ResponsesAsk) -> Result<Compaction, ApiError> {
+    let mut transcript = String::new();
+    let mut output = Vec::new();
+    for entry in &asked.entries {
+        let (message, text) = (&entry.message, entry.message.text());
+        if message.author.role == Role::User {
+            output.push(json!({
+                "type": "message", "id": ids::random("msg"), "role": "user", "status": "completed",
+                "content": [{"type": "input_text", "text": text}],
+            }));
+        }
+        if message.channel.as_deref() != Some("analysis") {
+            transcript.push_str(&format!("{}: {text}\n", message.author.role.as_str()));
+        }
+    }
+    let system = SystemContent::default().with_reasoning_effort(gptoss_harmony::ReasoningEffort::Low);
+    let developer = DeveloperContent::default().with_instructions(INSTRUCTIONS);
+    let messages = [Message::system(system), Message::developer(developer), Message::user(transcript)];
+    let ask = Ask {
+        conversation: Conversation::from_messages(messages),
+        max_new_tokens: Some(SUMMARY_TOKENS_MAX),
+        top_logprobs: None,
+        ..asked.ask
+    };
+    let mut talks = chat::begin(app, Arc::new(ask), false, 1).await?;
+    let mut summary = String::new();
+    let Some(mut talk) = talks.pop() else {
+        return Err(ApiError::Internal { problem: "there is no turn".to_owned() });
+    };
+    let tokens = loop {
+        match talk.next().await {
+            Step::Piece(Piece::Text { voice: Voice::Answer | Voice::Preamble, text, .. }) => summary.push_str(&text),
+            Step::Piece(_) => {}
+            Step::End(ending) => break ending.tokens,
+            Step::Failed(error) => return Err(error),
+        }
+    };
+    let content = format!("{COMPACTION_PREFIX}{summary}");
+    output.push(json!({"type": "compaction", "id": ids::random("cmp"), "encrypted_content": content}));
+    Ok(Compaction {
+        id: ids::random("resp"),
+        object: "response.compaction",
+        created_at: now(),
+        output,
+        usage: tokens.response_usage(),
+    })
+}

@@ -1,0 +1,452 @@
+//! `POST /v1/completions`: the text that follows, without the format.
+//!
+//! Prompts go to the model as they are. With `echo` and `logprobs` the prompt's own tokens are told to the model one by one, so that each
+//! comes with the log-probability it had there, which is what evaluation harnesses add up. Chunks and the whole body are made by the same
+//! task; the body is the chunks added up.
+//!
+//! It does not know harmony; a model that was made for it answers better in the other APIs, and a warning says so.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use axum::extract::State;
+use axum::response::sse::{Event, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream;
+use gptoss_harmony::Token as VocabToken;
+use gptoss_turn::{FinishReason, Tenant, Text, TextEvent, TextOptions, start_text};
+use tokio::sync::mpsc;
+
+use crate::app::{App, Shared, now};
+use crate::body::Body;
+use crate::chat::{error_line, keep_alive};
+use crate::ids;
+use crate::keys::Caller;
+use crate::limits::{PROMPTS_MAX, READER_PATIENCE, STREAM_EVENTS_MAX};
+use crate::piece::{Piece, Tokens, Voice};
+use crate::sampling;
+use crate::stop::StopFilter;
+use crate::talk::{failed, logprob, refused};
+use crate::wire::chat::TokenLogprob;
+use crate::wire::completions::{
+    Completion, CompletionChoice, CompletionLogprobs, CompletionRequest, Prompt,
+};
+use crate::wire::errors::ApiError;
+
+/// Tokens that are written when a request does not say how many, as the API has it.
+const DEFAULT_TOKENS: i64 = 16;
+/// Most alternatives per token that the old API tells.
+const LOGPROBS_MAX: u32 = 20;
+
+/// What a request asks.
+struct Ask {
+    prompts: Vec<Vec<u32>>,
+    options: TextOptions,
+    stops: Vec<String>,
+    count: usize,
+    echo: bool,
+    logprobs: Option<usize>,
+}
+
+enum Out {
+    Chunk(CompletionChoice),
+    End(Tokens),
+    Failed(ApiError),
+}
+
+/// The handler.
+pub(crate) async fn create(
+    State(app): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Body(request): Body<CompletionRequest>,
+) -> Result<Response, ApiError> {
+    app.model.check(request.model.as_deref())?;
+    let ask = ask(&app, &caller, &request)?;
+    let heading = Completion {
+        id: ids::random("cmpl"),
+        object: "text_completion",
+        created: now(),
+        model: request.model.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| app.model.name.clone()),
+        choices: Vec::new(),
+        usage: None,
+        system_fingerprint: app.model.fingerprint.clone(),
+        warnings: Vec::new(),
+    };
+    let out = start(&app, ask)?;
+    if request.stream == Some(true) {
+        let wants_usage = request.stream_options.as_ref().is_some_and(|options| options.include_usage == Some(true));
+        return Ok(streamed(&app, heading, out, wants_usage));
+    }
+    Ok(Json(whole(heading, out).await?).into_response())
+}
+
+fn ask(app: &App, caller: &Caller, request: &CompletionRequest) -> Result<Ask, ApiError> {
+    if request.suffix.as_ref().is_some_and(|suffix| !suffix.is_empty()) {
+        return Err(ApiError::unsupported("suffix", "This model does not fill gaps."));
+    }
+    let count = sampling::choices(request.n, app.limits.choices_max)?;
+    if request.best_of.is_some_and(|best_of| best_of != 1 && best_of != count as i64) {
+        return Err(ApiError::unsupported("best_of", "Ask for that many with 'n' and choose."));
+    }
+    let logprobs = match request.logprobs {
+        Some(top) if top > LOGPROBS_MAX => {
+            let message = format!("logprobs is {top}, but must be from 0 to {LOGPROBS_MAX}");
+            return Err(ApiError::invalid("logprobs", message));
+        }
+        top => top.map(|top| top as usize),
+    };
+    let echo = request.echo.unwrap_or(false);
+    let max_new_tokens = match request.max_tokens.unwrap_or(DEFAULT_TOKENS) {
+        0 if echo => Some(0),
+        tokens => sampling::max_tokens("max_tokens", Some(tokens))?,
+    };
+    let prompts = prompts(app, request.prompt.as_ref())?;
+    Ok(Ask {
+        prompts,
+        options: TextOptions {
+            sampling: sampling::sampling(request.into(), &app.model.sampling)?,
+            told: Vec::new(),
+            max_new_tokens,
+            ignores_stop_tokens: request.ignore_eos.unwrap_or(false),
+            logprobs,
+            tenant: Tenant(Arc::from(caller.tenant.as_str())),
+        },
+        stops: sampling::stops(request.stop.as_ref())?,
+        count,
+        echo,
+        logprobs,
+    })
+}
+
+fn prompts(app: &App, prompt: Option<&Prompt>) -> Result<Vec<Vec<u32>>, ApiError> {
+    let encode = |text: &String| app.model.vocab.encode_ids(text);
+    let prompts: Vec<Vec<u32>> = match prompt {
+        None => return Err(ApiError::Missing { param: "prompt" }),
+        Some(Prompt::Text(text)) => vec![encode(text)],
+        Some(Prompt::Texts(texts)) => texts.iter().map(encode).collect(),
+        Some(Prompt::Tokens(tokens)) => vec![tokens.clone()],
+        Some(Prompt::TokenLists(lists)) => lists.clone(),
+    };
+    if prompts.is_empty() || prompts.len() > PROMPTS_MAX || prompts.iter().any(Vec::is_empty) {
+        let message = format!("prompt must be 1 to {PROMPTS_MAX} texts or lists of token ids, none of them empty");
+        return Err(ApiError::invalid("prompt", message));
+    }
+    Ok(prompts)
+}
+
+/// One continuation while it is written.
+struct Choice {
+    index: u32,
+    text: Text,
+    /// Tokens that stand at the head of the text before any comes from the engine.
+    head: Vec<u32>,
+    filter: StopFilter,
+    /// Bytes of a character that is not whole yet.
+    bytes: Vec<u8>,
+    logprobs: Vec<TokenLogprob>,
+    /// Characters written so far.
+    offset: usize,
+    /// Prompt tokens that are told and not read.
+    num_told: usize,
+    tells_logprobs: bool,
+}
+
+fn start(app: &Arc<App>, ask: Ask) -> Result<mpsc::Receiver<Out>, ApiError> {
+    let mut choices = Vec::new();
+    let scores = ask.echo && ask.logprobs.is_some();
+    for prompt in &ask.prompts {
+        for number in 0..ask.count {
+            let mut options = ask.options.clone();
+            options.sampling.seed = options.sampling.seed.wrapping_add(number as u64);
+            let read = if scores { 1 } else { prompt.len() };
+            options.told = prompt[read..].to_vec();
+            if !scores && options.max_new_tokens == Some(0) {
+                // Nothing is asked but the prompt itself: one token is written and not shown.
+                options.max_new_tokens = Some(1);
+            }
+            let text = start_text(&app.engine, &app.model.vocab, prompt[..read].to_vec(), options).map_err(refused)?;
+            choices.push(Choice {
+                index: choices.len() as u32,
+                text,
+                head: if ask.echo { prompt[..read].to_vec() } else { Vec::new() },
+                filter: StopFilter::new(ask.stops.clone()),
+                bytes: Vec::new(),
+                logprobs: Vec::new(),
+                offset: 0,
+                num_told: prompt.len() - read,
+                tells_logprobs: ask.logprobs.is_some(),
+            });
+        }
+    }
+    let shows_text = ask.options.max_new_tokens != Some(0) || scores;
+    let (sender, receiver) = mpsc::channel(STREAM_EVENTS_MAX);
+    let (app, begun) = (Arc::clone(app), Instant::now());
+    tokio::spawn(async move {
+        app.metrics.running.fetch_add(1, Ordering::Relaxed);
+        let ended = join_all(choices.into_iter().map(|choice| choice.write(&app, &sender, shows_text))).await;
+        app.metrics.running.fetch_sub(1, Ordering::Relaxed);
+        let mut tokens = Tokens::default();
+        for end in ended {
+            match end {
+                Ok(more) => tokens.add(more),
+                Err(error) => {
+                    let _ = sender.send(Out::Failed(error)).await;
+                    return;
+                }
+            }
+        }
+        app.metrics.ended(tokens, begun.elapsed());
+        let _ = sender.send(Out::End(tokens)).await;
+    });
+    Ok(receiver)
+}
+
+impl Choice {
+    /// Writes to the end.
+    async fn write(mut self, app: &App, sender: &mpsc::Sender<Out>, shows_text: bool) -> Result<Tokens, ApiError> {
+        for token in std::mem::take(&mut self.head) {
+            let bytes = bytes_of(app, token);
+            if self.tells_logprobs {
+                // Nothing stands before the first token, so it has no probability; the wire form says null.
+                let token = String::from_utf8_lossy(&bytes).into_owned();
+                let logprob = f64::NAN;
+                self.logprobs.push(TokenLogprob { token, logprob, bytes: Some(bytes.clone()), top_logprobs: Vec::new() });
+            }
+            let pieces = self.hear(&bytes);
+            self.send(sender, pieces, None).await?;
+        }
+        let mut is_stopped = false;
+        loop {
+            let event = tokio::select! {
+                event = self.text.next() => event,
+                () = sender.closed() => return Err(ApiError::Cancelled),
+            };
+            match event {
+                Some(TextEvent::Prefill { .. }) => {}
+                Some(TextEvent::Token(token)) => {
+                    if is_stopped || !shows_text || token.is_stop {
+                        continue;
+                    }
+                    let bytes = bytes_of(app, token.id);
+                    if self.tells_logprobs {
+                        self.logprobs.push(logprob(&app.model.vocab, &token));
+                    }
+                    let (pieces, stopped) = self.hear_filtered(&bytes);
+                    is_stopped = stopped;
+                    self.send(sender, pieces, None).await?;
+                    if is_stopped {
+                        self.text.cancel();
+                    }
+                }
+                Some(TextEvent::Finished { reason, usage }) => {
+                    let finish_reason = if reason == FinishReason::Length && !is_stopped { "length" } else { "stop" };
+                    let rest = if is_stopped { Vec::new() } else { self.rest() };
+                    self.send(sender, rest, Some(finish_reason)).await?;
+                    let prompt = usage.prompt_tokens + self.num_told;
+                    return Ok(Tokens {
+                        prompt: prompt as u64,
+                        cached: usage.cached_tokens as u64,
+                        completion: usage.completion_tokens.saturating_sub(self.num_told) as u64,
+                        reasoning: 0,
+                    });
+                }
+                Some(TextEvent::Failed(failure)) => return Err(failed(&failure)),
+                None => return Err(ApiError::Internal { problem: "the text ended without an end".to_owned() }),
+            }
+        }
+    }
+
+    /// The pieces of more bytes, of the prompt: no stop string is looked for in it.
+    fn hear(&mut self, bytes: &[u8]) -> Vec<Piece> {
+        self.bytes.extend_from_slice(bytes);
+        let text = whole_characters(&mut self.bytes);
+        let logprobs = std::mem::take(&mut self.logprobs);
+        vec![Piece::Text { voice: Voice::Answer, text, logprobs }]
+    }
+
+    fn hear_filtered(&mut self, bytes: &[u8]) -> (Vec<Piece>, bool) {
+        let mut pieces = Vec::new();
+        let mut is_stopped = false;
+        for piece in self.hear(bytes) {
+            let filtered = self.filter.push(piece);
+            pieces.extend(filtered.pieces);
+            is_stopped |= filtered.is_stopped;
+        }
+        (pieces, is_stopped)
+    }
+
+    /// What was kept back, at the end.
+    fn rest(&mut self) -> Vec<Piece> {
+        let mut pieces = self.filter.finish();
+        let bytes = std::mem::take(&mut self.bytes);
+        if !bytes.is_empty() || !self.logprobs.is_empty() {
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            pieces.push(Piece::Text { voice: Voice::Answer, text, logprobs: std::mem::take(&mut self.logprobs) });
+        }
+        pieces
+    }
+
+    async fn send(
+        &mut self,
+        sender: &mpsc::Sender<Out>,
+        pieces: Vec<Piece>,
+        finish_reason: Option<&'static str>,
+    ) -> Result<(), ApiError> {
+        let mut chunk = CompletionChoice { index: self.index, finish_reason, ..CompletionChoice::default() };
+        for piece in pieces {
+            let Piece::Text { text, logprobs, .. } = piece else { continue };
+            if self.tells_logprobs {
+                let lists = chunk.logprobs.get_or_insert_default();
+                let mut offset = self.offset;
+                for logprob in logprobs {
+                    let characters = logprob.token.chars().count();
+                    lists.push(logprob, offset);
+                    offset += characters;
+                }
+            }
+            self.offset += text.chars().count();
+            chunk.text.push_str(&text);
+        }
+        if chunk.text.is_empty() && chunk.logprobs.is_none() && finish_reason.is_none() {
+            return Ok(());
+        }
+        match tokio::time::timeout(READER_PATIENCE, sender.send(Out::Chunk(chunk))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(ApiError::Cancelled),
+        }
+    }
+}
+
+impl CompletionLogprobs {
+    fn push(&mut self, logprob: TokenLogprob, offset: usize) {
+        let is_known = !logprob.logprob.is_nan();
+        self.token_logprobs.push(is_known.then_some(logprob.logprob));
+        let top: BTreeMap<String, f64> =
+            logprob.top_logprobs.into_iter().map(|top| (top.token, top.logprob)).collect();
+        self.top_logprobs.push(is_known.then_some(top));
+        self.tokens.push(logprob.token);
+        self.text_offset.push(offset);
+    }
+}
+
+/// Text of a token; control tokens have none here.
+fn bytes_of(app: &App, id: u32) -> Vec<u8> {
+    match app.model.vocab.token(id) {
+        Some(VocabToken::Text(token)) => app.model.vocab.bytes(token).to_vec(),
+        Some(VocabToken::Control(_)) | None => Vec::new(),
+    }
+}
+
+/// Takes the characters that are whole; what can be no character is replaced.
+fn whole_characters(bytes: &mut Vec<u8>) -> String {
+    let mut text = String::new();
+    loop {
+        match std::str::from_utf8(bytes) {
+            Ok(valid) => {
+                text.push_str(valid);
+                bytes.clear();
+                return text;
+            }
+            Err(error) => {
+                let valid = error.valid_up_to();
+                text.push_str(&String::from_utf8_lossy(&bytes[..valid]));
+                match error.error_len() {
+                    Some(wrong) => {
+                        text.push(char::REPLACEMENT_CHARACTER);
+                        bytes.drain(..valid + wrong);
+                    }
+                    None => {
+                        bytes.drain(..valid);
+                        return text;
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn whole(heading: Completion, mut out: mpsc::Receiver<Out>) -> Result<Completion, ApiError> {
+    let mut choices: Vec<CompletionChoice> = Vec::new();
+    while let Some(event) = out.recv().await {
+        match event {
+            Out::Chunk(chunk) => {
+                let index = chunk.index as usize;
+                while choices.len() <= index {
+                    let index = choices.len() as u32;
+                    choices.push(CompletionChoice { index, ..CompletionChoice::default() });
+                }
+                fold(&mut choices[index], chunk);
+            }
+            Out::Failed(error) => return Err(error),
+            Out::End(tokens) => return Ok(Completion { choices, usage: Some(Some(tokens.chat_usage())), ..heading }),
+        }
+    }
+    Err(ApiError::Internal { problem: "the text broke off".to_owned() })
+}
+
+/// Adds a chunk to a choice.
+fn fold(choice: &mut CompletionChoice, chunk: CompletionChoice) {
+    choice.text.push_str(&chunk.text);
+    if let Some(more) = chunk.logprobs {
+        let lists = choice.logprobs.get_or_insert_default();
+        lists.tokens.extend(more.tokens);
+        lists.token_logprobs.extend(more.token_logprobs);
+        lists.top_logprobs.extend(more.top_logprobs);
+        lists.text_offset.extend(more.text_offset);
+    }
+    choice.finish_reason = chunk.finish_reason.or(choice.finish_reason);
+}
+
+fn streamed(app: &App, heading: Completion, out: mpsc::Receiver<Out>, wants_usage: bool) -> Response {
+    let line = move |choices: Vec<CompletionChoice>, usage| {
+        let chunk = Completion { choices, usage, ..heading.clone() };
+        serde_json::to_string(&chunk).unwrap_or_default()
+    };
+    let lines = stream::unfold((out, false), move |(mut out, is_over)| {
+        let line = line.clone();
+        async move {
+            if is_over {
+                return None;
+            }
+            let last = match out.recv().await {
+                Some(Out::Chunk(chunk)) => {
+                    let usage = wants_usage.then_some(None);
+                    return Some((vec![line(vec![chunk], usage)], (out, false)));
+                }
+                Some(Out::End(tokens)) => wants_usage.then(|| line(Vec::new(), Some(Some(tokens.chat_usage())))),
+                Some(Out::Failed(error)) => Some(error_line(&error)),
+                None => Some(error_line(&ApiError::Internal { problem: "the text broke off".to_owned() })),
+            };
+            Some((last.into_iter().chain(["[DONE]".to_owned()]).collect(), (out, true)))
+        }
+    });
+    let events = lines.flat_map(|lines: Vec<String>| stream::iter(lines));
+    let events = events.map(|line| Ok::<_, Infallible>(Event::default().data(line)));
+    Sse::new(events).keep_alive(keep_alive(app.limits.keep_alive)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_come_whole_however_their_bytes_are_cut() {
+        let check = |bytes: &[u8], expect: &str| {
+            for at in 0..=bytes.len() {
+                let mut kept = bytes[..at].to_vec();
+                let mut text = whole_characters(&mut kept);
+                kept.extend_from_slice(&bytes[at..]);
+                text.push_str(&whole_characters(&mut kept));
+                assert_eq!(text, expect, "cut at {at}");
+            }
+        };
+        check("aé€𝄞z".as_bytes(), "aé€𝄞z");
+        check(b"a\xffb", "a\u{fffd}b");
+    }
+}

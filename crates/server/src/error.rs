@@ -1,0 +1,52 @@
+//! Why does the server not start, or stop?
+//!
+//! Only what the operator can do something about is here; what goes wrong with one request is a row of the table in `wire/errors.rs`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Everything that keeps the server from running.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address is taken or not ours.
+    #[error("cannot listen on {address}: {source}; choose another --port")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Other machines can reach the address, and no key is asked for.
+    #[error(
+        "{address} can be reached from other machines, but no API key is asked for; \
+         give --api-key-file FILE, or listen on 127.0.0.1"
+    )]
+    Exposed {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// A line of the key file.
+    #[error("the API key file, line {line}: {problem}")]
+    KeyFile {
+        /// From 1.
+        line: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The state folder.
+    #[error("cannot keep state in {path}: {problem}; choose another --state-dir")]
+    State {
+        /// The file.
+        path: PathBuf,
+        /// What the database said.
+        problem: String,
+    },
+    /// The system refused something.
+    #[error("{doing}: {source}")]
+    System {
+        /// What was tried.
+        doing: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}

@@ -1,0 +1,88 @@
+//! How much may a client ask for, and what happens beyond it?
+//!
+//! Every bound of this room has a name, a unit and a default here, and one answer, which the table in `wire/errors.rs` spells: 413 for a
+//! body, 400 with the parameter's name for what stands in it, 429 with a hint when to come again for what others use at the moment.
+//! [`Limits`] are those that an operator may change; constants are those that protect the program itself.
+//!
+//! It does not know the engine's own limits (queue, context, pages), which answer for themselves.
+
+use std::time::Duration;
+
+/// Bounds that an operator may change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest request body. Units: bytes.
+    pub body_bytes_max: usize,
+    /// Most messages or input items of a request.
+    pub messages_max: usize,
+    /// Most tools of a request, those inside namespaces included.
+    pub tools_max: usize,
+    /// Longest JSON Schema of a tool or a response format. Units: bytes of JSON.
+    pub schema_bytes_max: usize,
+    /// Most choices (`n`) of a request.
+    pub choices_max: usize,
+    /// Most responses that run in the background at a time.
+    pub background_max: usize,
+    /// How long the reasoning before a call is kept for clients that do not send it back.
+    pub call_memory: Duration,
+    /// How long a stored response or conversation is kept.
+    pub state_age_max: Duration,
+    /// Most stored responses and conversations together; the oldest leave first.
+    pub state_rows_max: usize,
+    /// Largest stored response or conversation, its events included; a larger one is not stored. Units: bytes.
+    pub state_row_bytes_max: usize,
+    /// Silence on a stream after which a comment is sent.
+    pub keep_alive: Duration,
+    /// How long a shutdown waits for running requests.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            body_bytes_max: 10 << 20,
+            messages_max: 2048,
+            tools_max: 128,
+            schema_bytes_max: 256 << 10,
+            choices_max: 8,
+            background_max: 64,
+            call_memory: Duration::from_secs(3600),
+            state_age_max: Duration::from_secs(30 * 24 * 3600),
+            state_rows_max: 10_000,
+            state_row_bytes_max: 16 << 20,
+            keep_alive: Duration::from_secs(15),
+            drain: Duration::from_secs(300),
+        }
+    }
+}
+
+/// Most stop strings of a request.
+pub(crate) const STOPS_MAX: usize = 16;
+/// Longest stop string. Units: bytes.
+pub(crate) const STOP_BYTES_MAX: usize = 256;
+/// Most alternatives per token that `top_logprobs` may ask for.
+pub(crate) const TOP_LOGPROBS_MAX: u32 = 20;
+/// Longest name of a tool. Units: bytes.
+pub(crate) const TOOL_NAME_BYTES_MAX: usize = 128;
+/// Most pairs of `metadata`.
+pub(crate) const METADATA_PAIRS_MAX: usize = 16;
+/// Longest key of `metadata`. Units: characters.
+pub(crate) const METADATA_KEY_CHARS_MAX: usize = 64;
+/// Longest value of `metadata`. Units: characters.
+pub(crate) const METADATA_VALUE_CHARS_MAX: usize = 512;
+/// Most prompts of one request to `/v1/completions`.
+pub(crate) const PROMPTS_MAX: usize = 64;
+/// Calls whose reasoning is kept at a time; the oldest leave first.
+pub(crate) const CALLS_KEPT_MAX: usize = 4096;
+/// Text of all reasoning kept for calls. Units: bytes.
+pub(crate) const CALL_MEMORY_BYTES_MAX: usize = 64 << 20;
+/// Events that wait for a slow reader before the turn waits for it.
+pub(crate) const STREAM_EVENTS_MAX: usize = 256;
+/// How long a stream's reader may take none of them before it counts as gone.
+pub(crate) const READER_PATIENCE: Duration = Duration::from_secs(30);
+/// Most items of one page of a list.
+pub(crate) const PAGE_ITEMS_MAX: usize = 100;
+/// Tokens that a summary of the reasoning may have.
+pub(crate) const SUMMARY_TOKENS_MAX: usize = 512;
+/// How long a client may take to send the headers of a request.
+pub(crate) const HEADER_PATIENCE: Duration = Duration::from_secs(10);

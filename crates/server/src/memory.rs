@@ -1,0 +1,124 @@
+//! What did the model think before this call?
+//!
+//! [`CallMemory`] keeps, under the id of a call, the assistant's messages that led to it and the call itself, for a stated time and within
+//! a stated size, so that a client that does not send reasoning back still gets it used. Tenants do not see each other's calls. It is
+//! state that a request names, by the id, and so part of the request; what has expired is simply not there, and the client's own messages
+//! are used with a warning.
+//!
+//! It does not know clients, nor whether the reasoning was ever shown to them.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use gptoss_harmony::Message;
+
+use crate::limits::{CALL_MEMORY_BYTES_MAX, CALLS_KEPT_MAX};
+
+/// What led to a call, and the call.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Remembered {
+    /// Reasoning, preambles, and last the call.
+    pub(crate) messages: Vec<Message>,
+}
+
+/// The calls of all tenants.
+#[derive(Debug)]
+pub(crate) struct CallMemory {
+    age_max: Duration,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    calls: HashMap<(String, String), Call>,
+    order: VecDeque<(String, String)>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Call {
+    remembered: Remembered,
+    since: Instant,
+    bytes: usize,
+}
+
+impl CallMemory {
+    /// Empty; a call is kept for `age_max`.
+    pub(crate) fn new(age_max: Duration) -> CallMemory {
+        CallMemory { age_max, kept: Mutex::new(Kept::default()) }
+    }
+
+    /// Keeps what led to a call.
+    pub(crate) fn keep(&self, tenant: &str, call_id: &str, messages: Vec<Message>, now: Instant) {
+        let bytes = messages.iter().map(|message| message.text().len()).sum::<usize>() + call_id.len();
+        let key = (tenant.to_owned(), call_id.to_owned());
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.bytes += bytes;
+        kept.order.push_back(key.clone());
+        kept.calls.insert(key, Call { remembered: Remembered { messages }, since: now, bytes });
+        while kept.is_too_much(self.age_max, now) {
+            kept.forget_oldest();
+        }
+    }
+
+    /// What led to a call, if it is still known.
+    pub(crate) fn recall(&self, tenant: &str, call_id: &str, now: Instant) -> Option<Remembered> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let call = kept.calls.get(&(tenant.to_owned(), call_id.to_owned()))?;
+        (now.saturating_duration_since(call.since) <= self.age_max).then(|| call.remembered.clone())
+    }
+}
+
+impl Kept {
+    fn is_too_much(&self, age_max: Duration, now: Instant) -> bool {
+        let Some(oldest) = self.order.front().and_then(|key| self.calls.get(key)) else { return false };
+        self.order.len() > CALLS_KEPT_MAX
+            || self.bytes > CALL_MEMORY_BYTES_MAX
+            || now.saturating_duration_since(oldest.since) > age_max
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some(key) = self.order.pop_front() else { return };
+        if let Some(call) = self.calls.remove(&key) {
+            self.bytes -= call.bytes;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messages(text: &str) -> Vec<Message> {
+        vec![Message::function_call("f", text)]
+    }
+
+    #[test]
+    fn a_call_is_known_to_its_tenant_for_its_time() {
+        let memory = CallMemory::new(Duration::from_secs(10));
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        memory.keep("a", "call_1", messages("{}"), start);
+        assert_eq!(memory.recall("a", "call_1", after(10)).unwrap().messages, messages("{}"));
+        assert_eq!(memory.recall("b", "call_1", start), None);
+        assert_eq!(memory.recall("a", "call_1", after(11)), None);
+        memory.keep("a", "call_2", messages("{}"), after(11));
+        assert_eq!(memory.kept.lock().unwrap().calls.len(), 1);
+    }
+
+    #[test]
+    fn the_oldest_make_room() {
+        let memory = CallMemory::new(Duration::from_secs(10));
+        let now = Instant::now();
+        let large = "x".repeat(CALL_MEMORY_BYTES_MAX / 2);
+        for id in ["1", "2", "3"] {
+            memory.keep("", id, messages(&large), now);
+        }
+        assert!(memory.recall("", "1", now).is_none() && memory.recall("", "3", now).is_some());
+        for id in 0..2 * CALLS_KEPT_MAX {
+            memory.keep("", &id.to_string(), messages("{}"), now);
+        }
+        assert_eq!(memory.kept.lock().unwrap().calls.len(), CALLS_KEPT_MAX);
+    }
+}

@@ -1,0 +1,81 @@
+//! Which model is served, and what does a request have to know of it?
+//!
+//! [`ServedModel`] is what the composition root tells this room: the name to ask for, the vocabulary, the sampling that the model's own
+//! file wants, the date it is told. A request that names another model is refused with the names there are.
+//!
+//! It does not know weights, nor where they came from.
+
+use std::sync::Arc;
+
+use gptoss_harmony::Vocab;
+use gptoss_turn::SamplingParams;
+
+use crate::wire::errors::ApiError;
+use crate::wire::models::Model;
+
+/// The model that answers.
+#[derive(Clone)]
+pub struct ServedModel {
+    /// The name to ask for.
+    pub name: String,
+    /// Other names for it.
+    pub aliases: Vec<String>,
+    /// Whether it is the small model inside the program.
+    pub is_demo: bool,
+    /// Its vocabulary.
+    pub vocab: Arc<Vocab>,
+    /// Tokens of a whole conversation.
+    pub max_context: usize,
+    /// How it is sampled when a request says nothing.
+    pub sampling: SamplingParams,
+    /// The date it is told, made anew for each request; None tells it none.
+    pub today: Option<fn() -> String>,
+    /// Build, model and numeric mode: what a seeded request's bytes depend on besides itself.
+    pub fingerprint: String,
+    /// When it began to be served. Units: seconds since 1970.
+    pub created: u64,
+    /// Bytes of its weights, for clients that show them.
+    pub weight_bytes: u64,
+}
+
+impl ServedModel {
+    /// Whether a request that names `name` means this model; one that names none does.
+    pub(crate) fn is_called(&self, name: Option<&str>) -> bool {
+        match name {
+            None | Some("") => true,
+            Some(name) => {
+                // Ollama's clients write a tag behind the name.
+                let bare = name.strip_suffix(":latest").unwrap_or(name);
+                [name, bare].iter().any(|name| self.name == *name || self.aliases.iter().any(|alias| alias == name))
+            }
+        }
+    }
+
+    /// Errors: `Model`, with the names there are.
+    pub(crate) fn check(&self, name: Option<&str>) -> Result<(), ApiError> {
+        if self.is_called(name) {
+            return Ok(());
+        }
+        let mut known = vec![self.name.clone()];
+        known.extend(self.aliases.iter().cloned());
+        Err(ApiError::Model { model: name.unwrap_or_default().to_owned(), known: known.join(", ") })
+    }
+
+    /// Its entry in the list of models, under `id`.
+    pub(crate) fn entry(&self, id: &str) -> Model {
+        Model {
+            id: id.to_owned(),
+            object: "model",
+            created: self.created,
+            owned_by: "gptoss",
+            demo: self.is_demo,
+            context_length: self.max_context,
+            max_model_len: self.max_context,
+        }
+    }
+
+    /// All its entries.
+    pub(crate) fn entries(&self) -> Vec<Model> {
+        std::iter::once(&self.name).chain(&self.aliases).map(|name| self.entry(name)).collect()
+    }
+}

@@ -1,0 +1,213 @@
+//! What does the API look like, to a program and to a person?
+//!
+//! [`document`] is an OpenAPI 3.1 description made from the wire types and one table of operations, so that it cannot speak of fields that
+//! are not read or written; [`page`] shows it without loading anything from elsewhere. A test holds the table against the router.
+//!
+//! It does not know what an operation does.
+
+use std::sync::OnceLock;
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{Html, IntoResponse, Response};
+use schemars::generate::{SchemaGenerator, SchemaSettings};
+use schemars::{JsonSchema, Schema};
+use serde_json::{Map, Value, json};
+
+use crate::app::Shared;
+use crate::wire::chat::{ChatChunk, ChatCompletion, ChatRequest};
+use crate::wire::completions::{Completion, CompletionRequest};
+use crate::wire::errors::{ErrorBody, STATUSES};
+use crate::wire::models::{Model, ModelList};
+use crate::wire::ollama::{OllamaChatRequest, OllamaError, OllamaGenerateRequest, OllamaLine, OllamaName};
+use crate::wire::response_events::Numbered;
+use crate::wire::responses::{
+    CompactRequest, Compaction, ConversationObject, ConversationRequest, Deleted, ItemList, ResponseObject,
+    ResponsesRequest,
+};
+use crate::wire::tokens::{
+    DetokenizeRequest, DetokenizeResponse, RenderResponse, TokenizeRequest, TokenizeResponse,
+};
+
+/// One operation.
+struct Operation {
+    method: &'static str,
+    path: &'static str,
+    summary: &'static str,
+    request: Option<Schema>,
+    response: Option<Schema>,
+    /// One event of the stream, where it can stream.
+    event: Option<Schema>,
+    query: &'static [(&'static str, &'static str)],
+}
+
+const PAGE_QUERY: &[(&str, &str)] =
+    &[("limit", "integer"), ("order", "string"), ("after", "string"), ("before", "string")];
+const RESUME_QUERY: &[(&str, &str)] = &[("stream", "boolean"), ("starting_after", "integer")];
+
+fn operations(schemas: &mut SchemaGenerator) -> Vec<Operation> {
+    let mut list = Vec::new();
+    macro_rules! add {
+        ($method:literal $path:literal $summary:literal
+            $(, request $request:ty)? $(, response $response:ty)? $(, event $event:ty)? $(, query $query:expr)?) => {{
+            let mut operation = Operation {
+                method: $method, path: $path, summary: $summary,
+                request: None, response: None, event: None, query: &[],
+            };
+            $(operation.request = Some(of::<$request>(schemas));)?
+            $(operation.response = Some(of::<$response>(schemas));)?
+            $(operation.event = Some(of::<$event>(schemas));)?
+            $(operation.query = $query;)?
+            list.push(operation);
+        }};
+    }
+    add!("post" "/v1/chat/completions" "The next message of a chat",
+        request ChatRequest, response ChatCompletion, event ChatChunk);
+    add!("post" "/v1/completions" "The text that follows, without the format",
+        request CompletionRequest, response Completion, event Completion);
+    add!("post" "/v1/responses" "A response", request ResponsesRequest, response ResponseObject, event Numbered);
+    add!("post" "/v1/responses/compact" "A shorter conversation", request CompactRequest, response Compaction);
+    add!("get" "/v1/responses/{id}" "A stored response, or its stream taken up again",
+        response ResponseObject, event Numbered, query RESUME_QUERY);
+    add!("delete" "/v1/responses/{id}" "Deletes a response", response Deleted);
+    add!("post" "/v1/responses/{id}/cancel" "Stops a response in the background", response ResponseObject);
+    add!("get" "/v1/responses/{id}/input_items" "What a response was asked", response ItemList, query PAGE_QUERY);
+    add!("post" "/v1/conversations" "A new conversation", request ConversationRequest, response ConversationObject);
+    add!("get" "/v1/conversations/{id}" "A conversation", response ConversationObject);
+    add!("post" "/v1/conversations/{id}" "Changes its metadata",
+        request ConversationRequest, response ConversationObject);
+    add!("delete" "/v1/conversations/{id}" "Deletes a conversation", response Deleted);
+    add!("get" "/v1/conversations/{id}/items" "Its items", response ItemList, query PAGE_QUERY);
+    add!("post" "/v1/conversations/{id}/items" "More items", request ConversationRequest, response ItemList);
+    add!("get" "/v1/models" "The models", response ModelList);
+    add!("get" "/v1/models/{id}" "A model", response Model);
+    add!("get" "/v1/models/{organisation}/{name}" "A model whose name has a slash", response Model);
+    add!("post" "/v1/tokenize" "Text to tokens", request TokenizeRequest, response TokenizeResponse);
+    add!("post" "/v1/detokenize" "Tokens to text", request DetokenizeRequest, response DetokenizeResponse);
+    add!("post" "/v1/render" "The tokens that a body would make the model read",
+        request ChatRequest, response RenderResponse);
+    add!("get" "/api/tags" "Ollama: the models", response Value);
+    add!("get" "/api/version" "Ollama: a version", response Value);
+    add!("post" "/api/show" "Ollama: a model", request OllamaName, response Value);
+    add!("post" "/api/pull" "Ollama: says whether a model is here", request OllamaName, response Value);
+    add!("post" "/api/chat" "Ollama: the next message of a chat", request OllamaChatRequest, response OllamaLine);
+    add!("post" "/api/generate" "Ollama: an answer", request OllamaGenerateRequest, response OllamaLine);
+    list
+}
+
+fn of<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Schema {
+    schemas.subschema_for::<T>()
+}
+
+/// The description.
+pub(crate) fn describe() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.definitions_path = "/components/schemas".into();
+    });
+    let mut schemas = settings.into_generator();
+    let (error, ollama_error) = (of::<ErrorBody>(&mut schemas), of::<OllamaError>(&mut schemas));
+    let mut paths: Map<String, Value> = Map::new();
+    for operation in operations(&mut schemas) {
+        let is_ollama = operation.path.starts_with("/api/");
+        let error = if is_ollama { &ollama_error } else { &error };
+        let described = described(&operation, error);
+        let place = paths.entry(operation.path).or_insert_with(|| json!({}));
+        place[operation.method] = described;
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "gptoss",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "OpenAI's API over gpt-oss models. Unknown fields are passed over.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": schemas.take_definitions(true),
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
+    })
+}
+
+fn described(operation: &Operation, error: &Schema) -> Value {
+    let json_of = |schema: &Schema| json!({"application/json": {"schema": schema}});
+    let mut content = operation.response.as_ref().map_or_else(|| json!({}), json_of);
+    if let Some(event) = &operation.event {
+        content["text/event-stream"] = json!({"schema": {"type": "string"}, "x-event": event});
+    }
+    if operation.path == "/api/chat" || operation.path == "/api/generate" {
+        content["application/x-ndjson"] = json!({"schema": {"type": "string"}});
+    }
+    let mut responses = Map::new();
+    responses.insert("200".to_owned(), json!({"description": "It worked.", "content": content}));
+    for status in STATUSES {
+        let described = json!({"description": "It did not.", "content": json_of(error)});
+        responses.insert(status.to_string(), described);
+    }
+    let mut parameters: Vec<Value> = Vec::new();
+    for name in operation.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
+        parameters.push(json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
+    }
+    for (name, kind) in operation.query {
+        parameters.push(json!({"name": name, "in": "query", "required": false, "schema": {"type": kind}}));
+    }
+    let mut described = json!({
+        "summary": operation.summary, "parameters": parameters, "responses": responses, "security": [{"key": []}, {}],
+    });
+    if let Some(request) = &operation.request {
+        described["requestBody"] = json!({"required": true, "content": json_of(request)});
+    }
+    described
+}
+
+/// `GET /openapi.json`.
+pub(crate) async fn document() -> Response {
+    static DOCUMENT: OnceLock<String> = OnceLock::new();
+    let text = DOCUMENT.get_or_init(|| describe().to_string());
+    ([(header::CONTENT_TYPE, "application/json")], text.as_str()).into_response()
+}
+
+/// `GET /` and `/docs`: the operations, on one page.
+pub(crate) async fn page(State(app): State<Shared>) -> Html<String> {
+    let mut rows = String::new();
+    for operation in operations(&mut SchemaGenerator::default()) {
+        let method = operation.method.to_uppercase();
+        let (path, summary) = (operation.path, operation.summary);
+        rows.push_str(&format!("<tr><td><code>{method}</code><td><code>{path}</code><td>{summary}\n"));
+    }
+    let name = app.model.name.replace('&', "&amp;").replace('<', "&lt;");
+    Html(PAGE.replace("{model}", &name).replace("{rows}", &rows))
+}
+
+const PAGE: &str = r#"<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>gptoss</title>
+<style>body{font:16px/1.5 system-ui;max-width:60em;margin:2em auto;padding:0 1em}td{padding:.2em 1em .2em 0}
+pre{background:#eee;padding:1em;overflow:auto}</style>
+<h1>gptoss</h1>
+<p>This server speaks OpenAI's API over the model <code>{model}</code>.
+The whole description, with every field, is <a href="/openapi.json">/openapi.json</a>.</p>
+<pre>curl http://HOST:PORT/v1/chat/completions -H 'content-type: application/json' \
+  -d '{"model": "{model}", "messages": [{"role": "user", "content": "What is 27 + 58?"}]}'</pre>
+<table>{rows}</table>
+<p><a href="/health">/health</a>, <a href="/ready">/ready</a> and <a href="/metrics">/metrics</a> tell how the server is.</p>
+"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// schemathesis asks for what the description says, so a route that is missing there is never tested.
+    #[test]
+    fn every_operation_has_a_body_that_is_described() {
+        let document = describe();
+        let schemas = document["components"]["schemas"].as_object().unwrap();
+        for name in ["ChatRequest", "ResponsesRequest", "ResponseObject", "ErrorBody", "Numbered"] {
+            assert!(schemas.contains_key(name), "{name}");
+        }
+        for (path, operations) in document["paths"].as_object().unwrap() {
+            for (method, operation) in operations.as_object().unwrap() {
+                assert!(operation["responses"]["200"]["content"].is_object(), "{method} {path}");
+            }
+        }
+    }
+}

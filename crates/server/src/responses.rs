@@ -1,0 +1,530 @@
+//! `/v1/responses`: create, retrieve, delete, cancel, input items, compact.
+//!
+//! Every response is written by a task of its own into a log (`live`), and every reader reads that log: the stream of the request itself,
+//! a request without a stream, which waits for the end, and whoever comes later with the id, from any event on. Without `background` the
+//! writer stops when its reader goes away. What is to be kept goes into the store when it has ended.
+//!
+//! What a request means is `responses_input`'s to say, what an answer looks like `responses_stream`'s.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use axum::extract::{Path, Query, State};
+use axum::response::sse::{Event as SseEvent, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use futures_util::StreamExt;
+use futures_util::stream;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::app::{App, Shared, now};
+use crate::body::Body;
+use crate::chat;
+use crate::chat_input::Setting;
+use crate::compaction;
+use crate::history::Entry;
+use crate::ids::{self, Ids};
+use crate::keys::Caller;
+use crate::limits::PAGE_ITEMS_MAX;
+use crate::live::{Live, Reader};
+use crate::responses_input::{self, Before, ResponsesAsk};
+use crate::responses_stream::{Manner, ResponseMachine};
+use crate::store::{Kind, Row};
+use crate::talk::{Step, Talk};
+use crate::visibility::Visibility;
+use crate::wire::errors::ApiError;
+use crate::wire::responses::{
+    CompactRequest, Compaction, ConversationId, Deleted, Input, ItemList, ReasoningSettings, ResponseObject,
+    ResponsesRequest, TextSettings,
+};
+
+/// `POST /v1/responses`.
+pub(crate) async fn create(
+    State(app): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Body(request): Body<ResponsesRequest>,
+) -> Result<Response, ApiError> {
+    app.model.check(request.model.as_deref())?;
+    let before = before(&app, &caller, &request).await?;
+    let asked = {
+        let instant = Instant::now();
+        let recall = |id: &str| app.memory.recall(&caller.tenant, id, instant);
+        responses_input::ask(&request, before, &setting(&app, &caller, &recall))?
+    };
+    let object = object(&app, &request, &asked)?;
+    let is_background = object.background;
+    if is_background && app.live.num_background() >= app.limits.background_max {
+        let what = format!("{} responses run in the background", app.limits.background_max);
+        return Err(ApiError::Busy { what, retry_seconds: 10 });
+    }
+    let live = start(&app, asked, object).await?;
+    if request.stream == Some(true) {
+        return Ok(stream_from(&app, live, 0));
+    }
+    if is_background {
+        return Ok(Json(live.response()).into_response());
+    }
+    let reader = Reader(Arc::clone(&live));
+    let whole = live.whole().await;
+    drop(reader);
+    finished(whole).map(|whole| Json(whole).into_response())
+}
+
+/// A response that failed is an error to a request without a stream.
+fn finished(whole: ResponseObject) -> Result<ResponseObject, ApiError> {
+    match &whole.error {
+        Some(error) if error.message == ApiError::ShuttingDown.to_string() => Err(ApiError::ShuttingDown),
+        Some(error) => Err(ApiError::Engine { problem: error.message.clone() }),
+        None => Ok(whole),
+    }
+}
+
+fn setting<'a>(
+    app: &'a App,
+    caller: &'a Caller,
+    recall: &'a dyn Fn(&str) -> Option<crate::memory::Remembered>,
+) -> Setting<'a> {
+    Setting {
+        model: &app.model,
+        limits: &app.limits,
+        tenant: &caller.tenant,
+        visibility: caller.visibility,
+        recall,
+    }
+}
+
+/// What was said before, and the items that the input refers to.
+async fn before(app: &Arc<App>, caller: &Caller, request: &ResponsesRequest) -> Result<Before, ApiError> {
+    let conversation = conversation_id(request.conversation.as_ref())?;
+    let owner = match (&request.previous_response_id, &conversation) {
+        (Some(id), _) => Some((Kind::Response, id.clone())),
+        (None, Some(id)) => Some((Kind::Conversation, id.clone())),
+        (None, None) => None,
+    };
+    let mut references = Vec::new();
+    if let Some(Input::Items(items)) = &request.input {
+        for item in items.iter().filter(|item| item.get("type").and_then(Value::as_str) == Some("item_reference")) {
+            references.extend(item.get("id").and_then(Value::as_str).map(str::to_owned));
+        }
+    }
+    if owner.is_none() && references.is_empty() {
+        return Ok(Before::default());
+    }
+    let tenant = caller.tenant.clone();
+    stored(app, move |app| {
+        let entries = match owner {
+            Some((kind, id)) => find(app, kind, &tenant, &id)?.entries,
+            None => Vec::new(),
+        };
+        let mut items = HashMap::new();
+        for id in references {
+            if let Some(item) = app.store.item(&tenant, &id)? {
+                items.insert(id, item);
+            }
+        }
+        Ok(Before { entries, items })
+    })
+    .await
+}
+
+/// Does what needs the store where waiting is allowed.
+pub(crate) async fn stored<T: Send + 'static>(
+    app: &Arc<App>,
+    work: impl FnOnce(&App) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let app = Arc::clone(app);
+    let failed = |error: tokio::task::JoinError| ApiError::Internal { problem: error.to_string() };
+    tokio::task::spawn_blocking(move || work(&app)).await.map_err(failed)?
+}
+
+/// A row, or a 404.
+pub(crate) fn find(app: &App, kind: Kind, tenant: &str, id: &str) -> Result<Row, ApiError> {
+    let row = app.store.find(kind, tenant, id, now())?;
+    row.ok_or_else(|| ApiError::NotFound { what: kind.word(), id: id.to_owned() })
+}
+
+fn conversation_id(value: Option<&Value>) -> Result<Option<String>, ApiError> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(id)) => Ok(Some(id.clone())),
+        Some(value) => match value.get("id").and_then(Value::as_str) {
+            Some(id) => Ok(Some(id.to_owned())),
+            None => Err(ApiError::invalid("conversation", "conversation must be an id or an object with one")),
+        },
+    }
+}
+
+/// The object with everything that is known before the first token.
+fn object(app: &App, request: &ResponsesRequest, asked: &ResponsesAsk) -> Result<ResponseObject, ApiError> {
+    let sampling = &asked.ask.sampling;
+    let text = request.text.clone().unwrap_or_default();
+    let tools = request.tools.clone().unwrap_or_default().into_iter().map(with_all_fields).collect();
+    let conversation = conversation_id(request.conversation.as_ref())?.map(|id| ConversationId { id });
+    Ok(ResponseObject {
+        id: ids::random("resp"),
+        object: "response".to_owned(),
+        created_at: now(),
+        completed_at: None,
+        status: "in_progress".to_owned(),
+        background: request.background.unwrap_or(false),
+        error: None,
+        incomplete_details: None,
+        instructions: request.instructions.clone().filter(|value| !value.is_null()),
+        max_output_tokens: request.max_output_tokens,
+        max_tool_calls: request.max_tool_calls,
+        model: request.model.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| app.model.name.clone()),
+        output: Vec::new(),
+        parallel_tool_calls: request.parallel_tool_calls.unwrap_or(true),
+        previous_response_id: request.previous_response_id.clone(),
+        conversation,
+        prompt_cache_key: request.prompt_cache_key.clone(),
+        reasoning: ReasoningSettings { effort: asked.effort.to_owned(), summary: asked.summary.clone() },
+        safety_identifier: request.safety_identifier.clone(),
+        service_tier: "default".to_owned(),
+        store: request.store.unwrap_or(true),
+        temperature: plain(sampling.temperature),
+        text: TextSettings {
+            format: text.format.filter(|format| !format.is_null()).unwrap_or_else(|| json!({"type": "text"})),
+            verbosity: text.verbosity,
+        },
+        tool_choice: request.tool_choice.clone().filter(|choice| !choice.is_null()).unwrap_or_else(|| json!("auto")),
+        tools,
+        top_logprobs: request.top_logprobs.unwrap_or(0),
+        top_p: plain(sampling.top_p),
+        presence_penalty: plain(sampling.presence_penalty),
+        frequency_penalty: plain(sampling.frequency_penalty),
+        truncation: if asked.may_truncate { "auto" } else { "disabled" }.to_owned(),
+        usage: None,
+        user: request.user.clone(),
+        metadata: request.metadata.clone().unwrap_or_default(),
+        warnings: asked.ask.warnings.clone(),
+    })
+}
+
+/// A number as it was written: 0.7 and not what the nearest `f32` is as an `f64`.
+fn plain(number: f32) -> f64 {
+    number.to_string().parse().unwrap_or(f64::from(number))
+}
+
+/// A tool with the fields that clients' types ask for.
+fn with_all_fields(mut tool: Value) -> Value {
+    if let Some(object) = tool.as_object_mut()
+        && object.get("type").is_none_or(|kind| kind == "function")
+    {
+        object.entry("type").or_insert_with(|| json!("function"));
+        for field in ["description", "parameters", "strict"] {
+            object.entry(field).or_insert(Value::Null);
+        }
+    }
+    tool
+}
+
+/// Starts the task that writes a response.
+async fn start(app: &Arc<App>, asked: ResponsesAsk, object: ResponseObject) -> Result<Arc<Live>, ApiError> {
+    let begun = Instant::now();
+    let visibility = asked.ask.visibility;
+    let wants_summary = asked.summary.is_some() && visibility > Visibility::Hidden;
+    let summarises = wants_summary || visibility == Visibility::Summary;
+    let ask = compaction::truncated(app, asked.ask.clone(), asked.may_truncate).await?;
+    let mut talks = chat::begin(app, Arc::new(ask), summarises, 1).await?;
+    let Some(talk) = talks.pop() else {
+        return Err(ApiError::Internal { problem: "there is no turn".to_owned() });
+    };
+    let manner =
+        Manner { tools: asked.ask.tools.clone(), visibility, tells_logprobs: asked.includes_logprobs };
+    let live = Arc::new(Live::new(asked.ask.tenant.clone(), object.clone()));
+    let mut machine = ResponseMachine::new(object, manner, Ids::Random);
+    let id = machine.response().id.clone();
+    live.append(machine.begin(), machine.response());
+    app.live.insert(id.clone(), Arc::clone(&live));
+    let (app, task_live) = (Arc::clone(app), Arc::clone(&live));
+    tokio::spawn(async move {
+        app.metrics.running.fetch_add(1, Ordering::Relaxed);
+        let entries = write(&app, &asked, talk, &mut machine, &task_live, begun).await;
+        app.metrics.running.fetch_sub(1, Ordering::Relaxed);
+        let response = machine.response().clone();
+        if response.store {
+            keep(&app, &asked, &response, entries, &task_live).await;
+        }
+        task_live.end(response);
+        app.live.remove(&id);
+    });
+    Ok(live)
+}
+
+/// Writes a response to its end; everything said so far, for who goes on from it.
+async fn write(
+    app: &App,
+    asked: &ResponsesAsk,
+    mut talk: Talk,
+    machine: &mut ResponseMachine,
+    live: &Live,
+    begun: Instant,
+) -> Vec<Entry> {
+    let mut entries = asked.entries.clone();
+    let mut has_spoken = false;
+    loop {
+        let step = tokio::select! {
+            step = talk.next() => step,
+            () = live.cancelled(), if !talk.is_cancelled() => {
+                if !live.is_background {
+                    app.metrics.disconnects.fetch_add(1, Ordering::Relaxed);
+                }
+                talk.cancel();
+                continue;
+            }
+        };
+        match step {
+            Step::Piece(piece) => {
+                if !std::mem::replace(&mut has_spoken, true) {
+                    app.metrics.first_token(begun.elapsed());
+                }
+                let events = machine.push(piece);
+                live.append(events, machine.response());
+            }
+            Step::End(ending) => {
+                let call_id = machine.call_ids().last().cloned();
+                let is_call = ending.messages.last().is_some_and(|message| message.recipient.is_some());
+                let call_id = call_id.filter(|_| is_call);
+                if let Some(id) = &call_id {
+                    app.memory.keep(&asked.ask.tenant, id, ending.messages.clone(), Instant::now());
+                }
+                let count = ending.messages.len();
+                entries.extend(ending.messages.into_iter().enumerate().map(|(index, message)| Entry {
+                    message,
+                    call_id: call_id.clone().filter(|_| index + 1 == count),
+                }));
+                app.metrics.ended(ending.tokens, begun.elapsed());
+                let events = machine.finish(ending.end, ending.tokens, now());
+                app.metrics.warnings.fetch_add(machine.response().warnings.len() as u64, Ordering::Relaxed);
+                live.append(events, machine.response());
+                return entries;
+            }
+            Step::Failed(error) => {
+                let events = machine.fail(&error);
+                live.append(events, machine.response());
+                return entries;
+            }
+        }
+    }
+}
+
+/// Keeps a response that has ended.
+async fn keep(app: &Arc<App>, asked: &ResponsesAsk, response: &ResponseObject, entries: Vec<Entry>, live: &Live) {
+    let to_value = |error: serde_json::Error| ApiError::Internal { problem: error.to_string() };
+    let row = || -> Result<Row, ApiError> {
+        let events = live.events().iter().map(|event| serde_json::to_value(&**event)).collect::<Result<_, _>>();
+        Ok(Row {
+            id: response.id.clone(),
+            tenant: asked.ask.tenant.clone(),
+            created: response.created_at,
+            body: serde_json::to_value(response).map_err(to_value)?,
+            items: asked.input_items.clone(),
+            entries,
+            events: events.map_err(to_value)?,
+        })
+    };
+    let conversation = response.conversation.as_ref().map(|conversation| conversation.id.clone());
+    let kept = match row() {
+        Ok(row) => {
+            stored(app, move |app| {
+                if let Some(id) = conversation
+                    && let Some(mut whole) = app.store.find(Kind::Conversation, &row.tenant, &id, now())?
+                {
+                    whole.items.extend(row.items.iter().cloned());
+                    let output = row.body.get("output").and_then(Value::as_array);
+                    whole.items.extend(output.into_iter().flatten().cloned());
+                    whole.entries = row.entries.clone();
+                    app.store.put(Kind::Conversation, &whole, now())?;
+                }
+                app.store.put(Kind::Response, &row, now())
+            })
+            .await
+        }
+        Err(error) => Err(error),
+    };
+    match kept {
+        Ok(true) => {}
+        Ok(false) => (app.log)(&format!("{}: too large to be kept", response.id)),
+        Err(error) => (app.log)(&format!("{}: not kept: {error}", response.id)),
+    }
+}
+
+/// The events of a response from number `from` on.
+fn stream_from(app: &App, live: Arc<Live>, from: usize) -> Response {
+    let reader = Reader(live);
+    let events = stream::unfold((reader, from, false), |(reader, index, is_over)| async move {
+        if is_over {
+            return None;
+        }
+        match reader.0.event(index).await {
+            Some(event) => {
+                let line = sse(event.event.name(), serde_json::to_string(&*event).unwrap_or_default());
+                Some((line, (reader, index + 1, false)))
+            }
+            None => Some((SseEvent::default().data("[DONE]"), (reader, index, true))),
+        }
+    });
+    let events = events.map(Ok::<_, Infallible>);
+    Sse::new(events).keep_alive(chat::keep_alive(app.limits.keep_alive)).into_response()
+}
+
+fn sse(name: &str, data: String) -> SseEvent {
+    SseEvent::default().event(name).data(data)
+}
+
+/// What `GET /v1/responses/{id}` may say behind its question mark.
+#[derive(Debug, Deserialize)]
+pub(crate) struct RetrieveQuery {
+    stream: Option<bool>,
+    starting_after: Option<u64>,
+}
+
+/// `GET /v1/responses/{id}`, as an object or as a stream that is taken up again.
+pub(crate) async fn retrieve(
+    State(app): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    query: Result<Query<RetrieveQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, ApiError> {
+    let Query(query) = query.map_err(|error| ApiError::Invalid { param: None, message: error.body_text() })?;
+    let from = query.starting_after.map_or(0, |after| after.saturating_add(1)) as usize;
+    let wants_stream = query.stream == Some(true);
+    if let Some(live) = app.live.find(&caller.tenant, &id) {
+        return Ok(if wants_stream { stream_from(&app, live, from) } else { Json(live.response()).into_response() });
+    }
+    let tenant = caller.tenant;
+    let row = stored(&app, move |app| find(app, Kind::Response, &tenant, &id)).await?;
+    if !wants_stream {
+        return Ok(Json(row.body).into_response());
+    }
+    let lines = row.events.into_iter().skip(from).map(|event| {
+        let name = event.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
+        sse(&name, event.to_string())
+    });
+    let lines: Vec<_> = lines.chain([SseEvent::default().data("[DONE]")]).map(Ok::<_, Infallible>).collect();
+    Ok(Sse::new(stream::iter(lines)).into_response())
+}
+
+/// `DELETE /v1/responses/{id}`.
+pub(crate) async fn delete(
+    State(app): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<Json<Deleted>, ApiError> {
+    if let Some(live) = app.live.find(&caller.tenant, &id) {
+        live.cancel();
+        live.whole().await;
+    }
+    let (tenant, gone) = (caller.tenant, id.clone());
+    match stored(&app, move |app| app.store.delete(Kind::Response, &tenant, &gone)).await? {
+        true => Ok(Json(Deleted { id, object: "response", deleted: true })),
+        false => Err(ApiError::NotFound { what: "response", id }),
+    }
+}
+
+/// `POST /v1/responses/{id}/cancel`.
+pub(crate) async fn cancel(
+    State(app): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    if let Some(live) = app.live.find(&caller.tenant, &id) {
+        if !live.is_background {
+            let message = "only a response that runs in the background can be cancelled; close the others' stream";
+            return Err(ApiError::Conflict { message: message.to_owned() });
+        }
+        live.cancel();
+        return Ok(Json(live.whole().await).into_response());
+    }
+    let tenant = caller.tenant;
+    let row = stored(&app, move |app| find(app, Kind::Response, &tenant, &id)).await?;
+    Ok(Json(row.body).into_response())
+}
+
+/// Which page of a list.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct PageQuery {
+    limit: Option<usize>,
+    order: Option<String>,
+    after: Option<String>,
+    before: Option<String>,
+}
+
+/// `GET /v1/responses/{id}/input_items`.
+pub(crate) async fn input_items(
+    State(app): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    query: Result<Query<PageQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<ItemList>, ApiError> {
+    let Query(query) = query.map_err(|error| ApiError::Invalid { param: None, message: error.body_text() })?;
+    let tenant = caller.tenant;
+    let row = stored(&app, move |app| find(app, Kind::Response, &tenant, &id)).await?;
+    page(row.items, &query).map(Json)
+}
+
+/// One page of items, the newest first unless asked otherwise.
+///
+/// Errors: a limit or an order that there is not.
+pub(crate) fn page(mut items: Vec<Value>, query: &PageQuery) -> Result<ItemList, ApiError> {
+    let limit = query.limit.unwrap_or(20);
+    if !(1..=PAGE_ITEMS_MAX).contains(&limit) {
+        return Err(ApiError::invalid("limit", format!("limit is {limit}, but must be from 1 to {PAGE_ITEMS_MAX}")));
+    }
+    match query.order.as_deref() {
+        None | Some("desc") => items.reverse(),
+        Some("asc") => {}
+        Some(other) => {
+            return Err(ApiError::invalid("order", format!("order is {other:?}, but must be asc or desc")));
+        }
+    }
+    let id = |item: &Value| item.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if let Some(after) = &query.after
+        && let Some(at) = items.iter().position(|item| id(item) == *after)
+    {
+        items.drain(..=at);
+    }
+    if let Some(before) = &query.before
+        && let Some(at) = items.iter().position(|item| id(item) == *before)
+    {
+        items.truncate(at);
+    }
+    let has_more = items.len() > limit;
+    items.truncate(limit);
+    Ok(ItemList {
+        object: "list",
+        first_id: items.first().map(id),
+        last_id: items.last().map(id),
+        data: items,
+        has_more,
+    })
+}
+
+/// `POST /v1/responses/compact`.
+pub(crate) async fn compact(
+    State(app): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Body(request): Body<CompactRequest>,
+) -> Result<Json<Compaction>, ApiError> {
+    app.model.check(request.model.as_deref())?;
+    let whole = ResponsesRequest {
+        model: request.model,
+        input: request.input,
+        instructions: request.instructions,
+        previous_response_id: request.previous_response_id,
+        store: Some(false),
+        ..ResponsesRequest::default()
+    };
+    let before = before(&app, &caller, &whole).await?;
+    let asked = {
+        let instant = Instant::now();
+        let recall = |id: &str| app.memory.recall(&caller.tenant, id, instant);
+        responses_input::ask(&whole, before, &setting(&app, &caller, &recall))?
+    };
+    compaction::compact(&app, asked).await.map(Json)
+}

@@ -1,0 +1,356 @@
+//! How does an answer become events of the Responses API?
+//!
+//! [`ResponseMachine`] holds the response object, is pushed the pieces of a turn, and gives numbered events. Each event changes the object
+//! in the same moment, so the body of a request without a stream, which is the object at the end, is what its events add up to. An item is
+//! open from its `added` to its `done`; a piece of another kind closes it and opens the next, and the end closes whatever is open.
+//!
+//! It does not know the engine, the store or bytes on a connection.
+
+use crate::ids::Ids;
+use crate::piece::{End, Piece, Tokens, Voice};
+use crate::tools::{Kind, Tools};
+use crate::visibility::Visibility;
+use crate::wire::errors::ApiError;
+use crate::wire::response_events::{Event, Numbered, Part};
+use crate::wire::response_items::{
+    CustomToolCallItem, FunctionCallItem, Item, MessageItem, OutputText, ReasoningItem, ReasoningPart, SummaryPart,
+};
+use crate::wire::responses::{IncompleteDetails, ResponseError, ResponseObject};
+
+/// A response while it is written.
+#[derive(Debug)]
+pub(crate) struct ResponseMachine {
+    response: ResponseObject,
+    tools: Tools,
+    visibility: Visibility,
+    tells_logprobs: bool,
+    ids: Ids,
+    next_number: u64,
+    /// The voice of the open item, which is the last of the output; calls have none.
+    open: Open,
+    call_ids: Vec<String>,
+    events: Vec<Numbered>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Open {
+    Nothing,
+    Text(Voice),
+    Call,
+}
+
+/// How a machine is to write.
+#[derive(Debug, Clone)]
+pub(crate) struct Manner {
+    /// What may be called, and under which names.
+    pub(crate) tools: Tools,
+    /// How much of the reasoning is seen.
+    pub(crate) visibility: Visibility,
+    /// Whether log-probabilities are told.
+    pub(crate) tells_logprobs: bool,
+}
+
+impl ResponseMachine {
+    /// Before the first event; `response` has everything that is known of it.
+    pub(crate) fn new(response: ResponseObject, manner: Manner, ids: Ids) -> ResponseMachine {
+        ResponseMachine {
+            response,
+            tools: manner.tools,
+            visibility: manner.visibility,
+            tells_logprobs: manner.tells_logprobs,
+            ids,
+            next_number: 0,
+            open: Open::Nothing,
+            call_ids: Vec::new(),
+            events: Vec::new(),
+        }
+    }
+
+    /// The response as it is.
+    pub(crate) fn response(&self) -> &ResponseObject {
+        &self.response
+    }
+
+    /// The ids of the calls that were begun.
+    pub(crate) fn call_ids(&self) -> &[String] {
+        &self.call_ids
+    }
+
+    /// The first events.
+    pub(crate) fn begin(&mut self) -> Vec<Numbered> {
+        let is_queued = self.response.background;
+        self.response.status = if is_queued { "queued" } else { "in_progress" }.to_owned();
+        let response = self.snapshot();
+        self.emit(Event::Created { response });
+        if is_queued {
+            let response = self.snapshot();
+            self.emit(Event::Queued { response });
+            self.response.status = "in_progress".to_owned();
+        }
+        let response = self.snapshot();
+        self.emit(Event::InProgress { response });
+        self.take()
+    }
+
+    /// The events of a piece.
+    pub(crate) fn push(&mut self, piece: Piece) -> Vec<Numbered> {
+        match piece {
+            Piece::Text { voice, text, logprobs } => {
+                if self.open != Open::Text(voice) {
+                    self.close("completed");
+                    self.open_text(voice);
+                }
+                match voice {
+                    Voice::Reasoning => self.reasoning_text(text),
+                    Voice::Preamble | Voice::Answer => {
+                        let logprobs = if self.tells_logprobs { logprobs } else { Vec::new() };
+                        self.output_text(text, logprobs);
+                    }
+                }
+            }
+            Piece::Summary(text) => self.summary_text(text),
+            Piece::CallStarted { name } => {
+                self.close("completed");
+                self.open_call(name);
+            }
+            Piece::CallArguments(text) => self.arguments(text),
+            Piece::Called => self.close("completed"),
+            Piece::Warning(warning) => self.response.warnings.push(warning),
+        }
+        self.take()
+    }
+
+    /// The last events of a turn that ended.
+    pub(crate) fn finish(&mut self, end: End, tokens: Tokens, now: u64) -> Vec<Numbered> {
+        let is_cut = matches!(end, End::Length | End::Cancelled);
+        self.close(if is_cut { "incomplete" } else { "completed" });
+        self.response.usage = Some(tokens.response_usage());
+        match end {
+            End::Length => {
+                self.response.status = "incomplete".to_owned();
+                let reason = "max_output_tokens".to_owned();
+                self.response.incomplete_details = Some(IncompleteDetails { reason });
+                let response = self.snapshot();
+                self.emit(Event::Incomplete { response });
+            }
+            End::Cancelled => {
+                self.response.status = "cancelled".to_owned();
+                let response = self.snapshot();
+                self.emit(Event::Incomplete { response });
+            }
+            End::Answer | End::Call | End::NoAnswer => {
+                if self.response.output.iter().all(|item| matches!(item, Item::Reasoning(_))) {
+                    // Whoever asked gets a message, even if the model had nothing to say.
+                    self.open_text(Voice::Answer);
+                    self.close("completed");
+                }
+                self.response.status = "completed".to_owned();
+                self.response.completed_at = Some(now);
+                let response = self.snapshot();
+                self.emit(Event::Completed { response });
+            }
+        }
+        self.take()
+    }
+
+    /// The last events of a turn that failed.
+    pub(crate) fn fail(&mut self, error: &ApiError) -> Vec<Numbered> {
+        self.close("incomplete");
+        self.response.status = "failed".to_owned();
+        let row = error.row();
+        let code = if row.status.is_server_error() { "server_error" } else { row.code.unwrap_or(row.kind) };
+        self.response.error = Some(ResponseError { code: code.to_owned(), message: error.to_string() });
+        let response = self.snapshot();
+        self.emit(Event::Failed { response });
+        self.take()
+    }
+
+    fn take(&mut self) -> Vec<Numbered> {
+        std::mem::take(&mut self.events)
+    }
+
+    fn emit(&mut self, event: Event) {
+        self.events.push(Numbered { event, sequence_number: self.next_number });
+        self.next_number += 1;
+    }
+
+    fn snapshot(&self) -> Box<ResponseObject> {
+        Box::new(self.response.clone())
+    }
+
+    /// Index and id of the open item.
+    fn place(&self) -> (usize, String) {
+        let index = self.response.output.len().saturating_sub(1);
+        (index, self.response.output.last().map(|item| item.id().to_owned()).unwrap_or_default())
+    }
+
+    fn add(&mut self, item: Item) {
+        let event = Event::ItemAdded { output_index: self.response.output.len(), item: item.clone() };
+        self.emit(event);
+        self.response.output.push(item);
+    }
+
+    fn open_text(&mut self, voice: Voice) {
+        self.open = Open::Text(voice);
+        let status = "in_progress".to_owned();
+        match voice {
+            Voice::Reasoning => {
+                let id = self.ids.name("rs");
+                let item =
+                    ReasoningItem { id, summary: Vec::new(), content: Vec::new(), encrypted_content: None, status };
+                self.add(Item::Reasoning(item));
+                if self.visibility == Visibility::Raw {
+                    self.part_added(Part::Reasoning(ReasoningPart::new("")));
+                    if let Some(Item::Reasoning(item)) = self.response.output.last_mut() {
+                        item.content.push(ReasoningPart::new(""));
+                    }
+                }
+            }
+            Voice::Preamble | Voice::Answer => {
+                let id = self.ids.name("msg");
+                let phase = if voice == Voice::Preamble { "commentary" } else { "final_answer" }.to_owned();
+                let item = MessageItem { id, role: "assistant".to_owned(), status, content: Vec::new(), phase };
+                self.add(Item::Message(item));
+                self.part_added(Part::Text(OutputText::empty()));
+                if let Some(Item::Message(item)) = self.response.output.last_mut() {
+                    item.content.push(OutputText::empty());
+                }
+            }
+        }
+    }
+
+    fn part_added(&mut self, part: Part) {
+        let (output_index, item_id) = self.place();
+        self.emit(Event::PartAdded { item_id, output_index, content_index: 0, part });
+    }
+
+    fn reasoning_text(&mut self, delta: String) {
+        if self.visibility != Visibility::Raw {
+            return;
+        }
+        if let Some(Item::Reasoning(item)) = self.response.output.last_mut()
+            && let Some(part) = item.content.last_mut()
+        {
+            part.text.push_str(&delta);
+        }
+        let (output_index, item_id) = self.place();
+        self.emit(Event::ReasoningDelta { item_id, output_index, content_index: 0, delta });
+    }
+
+    fn output_text(&mut self, delta: String, logprobs: Vec<crate::wire::chat::TokenLogprob>) {
+        if let Some(Item::Message(item)) = self.response.output.last_mut()
+            && let Some(part) = item.content.last_mut()
+        {
+            part.text.push_str(&delta);
+            part.logprobs.extend(logprobs.iter().cloned());
+        }
+        let (output_index, item_id) = self.place();
+        self.emit(Event::TextDelta { item_id, output_index, content_index: 0, delta, logprobs });
+    }
+
+    fn summary_text(&mut self, delta: String) {
+        let (output_index, item_id) = self.place();
+        let Some(Item::Reasoning(item)) = self.response.output.last_mut() else { return };
+        let is_first = item.summary.is_empty();
+        if is_first {
+            item.summary.push(SummaryPart::new(""));
+        }
+        if let Some(part) = item.summary.last_mut() {
+            part.text.push_str(&delta);
+        }
+        if is_first {
+            let (item_id, part) = (item_id.clone(), SummaryPart::new(""));
+            self.emit(Event::SummaryPartAdded { item_id, output_index, summary_index: 0, part });
+        }
+        self.emit(Event::SummaryDelta { item_id, output_index, summary_index: 0, delta });
+    }
+
+    fn open_call(&mut self, harmony_name: String) {
+        self.open = Open::Call;
+        let call_id = self.ids.name("call");
+        self.call_ids.push(call_id.clone());
+        let status = "in_progress".to_owned();
+        let kind = self.tools.find(&harmony_name).map(|tool| tool.kind.clone());
+        let item = match kind {
+            Some(Kind::Custom) => Item::CustomToolCall(CustomToolCallItem {
+                id: self.ids.name("ctc"),
+                call_id,
+                name: harmony_name,
+                input: String::new(),
+                status,
+            }),
+            kind => {
+                let (namespace, name) = match kind {
+                    Some(Kind::Namespaced { namespace, name }) => (Some(namespace), name),
+                    _ => (None, harmony_name),
+                };
+                let id = self.ids.name("fc");
+                Item::FunctionCall(FunctionCallItem { id, call_id, name, namespace, arguments: String::new(), status })
+            }
+        };
+        self.add(item);
+    }
+
+    fn arguments(&mut self, delta: String) {
+        let (output_index, item_id) = self.place();
+        let event = match self.response.output.last_mut() {
+            Some(Item::FunctionCall(item)) => {
+                item.arguments.push_str(&delta);
+                Event::ArgumentsDelta { item_id, output_index, delta }
+            }
+            Some(Item::CustomToolCall(item)) => {
+                item.input.push_str(&delta);
+                Event::InputDelta { item_id, output_index, delta }
+            }
+            _ => return,
+        };
+        self.emit(event);
+    }
+
+    /// Closes the open item, if there is one.
+    fn close(&mut self, status: &'static str) {
+        if std::mem::replace(&mut self.open, Open::Nothing) == Open::Nothing {
+            return;
+        }
+        let (output_index, item_id) = self.place();
+        let Some(last) = self.response.output.last_mut() else { return };
+        last.set_status(status);
+        let item = last.clone();
+        match item.clone() {
+            Item::Reasoning(item) => self.close_reasoning(item, output_index, &item_id),
+            Item::Message(item) => {
+                if let Some(part) = item.content.into_iter().next() {
+                    let (text, logprobs) = (part.text.clone(), part.logprobs.clone());
+                    let item_id = item_id.clone();
+                    let done_id = item_id.clone();
+                    self.emit(Event::TextDone { item_id, output_index, content_index: 0, text, logprobs });
+                    let part = Part::Text(part);
+                    self.emit(Event::PartDone { item_id: done_id, output_index, content_index: 0, part });
+                }
+            }
+            Item::FunctionCall(item) => {
+                let (name, arguments) = (item.name, item.arguments);
+                self.emit(Event::ArgumentsDone { item_id, output_index, name, arguments });
+            }
+            Item::CustomToolCall(item) => {
+                self.emit(Event::InputDone { item_id, output_index, input: item.input });
+            }
+        }
+        self.emit(Event::ItemDone { output_index, item });
+    }
+
+    fn close_reasoning(&mut self, item: ReasoningItem, output_index: usize, id: &str) {
+        let item_id = || id.to_owned();
+        if let Some(part) = item.content.into_iter().next() {
+            let text = part.text.clone();
+            self.emit(Event::ReasoningDone { item_id: item_id(), output_index, content_index: 0, text });
+            let part = Part::Reasoning(part);
+            self.emit(Event::PartDone { item_id: item_id(), output_index, content_index: 0, part });
+        }
+        if let Some(part) = item.summary.into_iter().next() {
+            let text = part.text.clone();
+            self.emit(Event::SummaryDone { item_id: item_id(), output_index, summary_index: 0, text });
+            self.emit(Event::SummaryPartDone { item_id: item_id(), output_index, summary_index: 0, part });
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Is the server alive, is it ready, what has it done?
+//!
+//! `/health` answers as long as the process does; `/ready` says 503 while the server goes away or the engine makes no progress; `/metrics`
+//! is Prometheus' page. The first two need no key, since they tell nothing.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use crate::app::Shared;
+
+/// How long the engine may work on one step before it counts as stuck.
+const STALL_MAX: Duration = Duration::from_secs(60);
+
+/// `GET /health`.
+pub(crate) async fn health() -> Json<Value> {
+    Json(json!({"status": "ok"}))
+}
+
+/// `GET /ready`.
+pub(crate) async fn ready(State(app): State<Shared>) -> Response {
+    let state = if app.is_draining.load(Ordering::Relaxed) {
+        "draining"
+    } else if app.engine.stalled_for().is_some_and(|stalled| stalled > STALL_MAX) {
+        "stalled"
+    } else {
+        "ready"
+    };
+    let status = if state == "ready" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({"status": state}))).into_response()
+}
+
+/// `GET /metrics`.
+pub(crate) async fn metrics(State(app): State<Shared>) -> Response {
+    let page = app.metrics.page(&app.engine.stats());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page).into_response()
+}

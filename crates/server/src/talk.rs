@@ -1,0 +1,328 @@
+//! How does a turn of the model become pieces?
+//!
+//! [`Talk`] holds the running turns of one choice: the turn itself and, when the reasoning is to be summarised, a second one at low effort
+//! that begins when the reasoning has ended and is told before the answer goes on. Stop strings are looked for here, log-probabilities are
+//! put beside the text they belong to, and what piles up while nobody reads goes out as one piece. Dropping a talk cancels what runs.
+//!
+//! It does not know which API it talks for.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use gptoss_harmony::{Analysis, Conversation, DeveloperContent, Message, ReasoningEffort, SystemContent, Vocab};
+use gptoss_turn::{
+    Class, EngineError, EngineHandle, Failure, Outcome, Tenant, Token, Turn, TurnEvent, TurnOptions,
+    start_turn, start_turns,
+};
+
+use crate::ask::Ask;
+use crate::limits::SUMMARY_TOKENS_MAX;
+use crate::piece::{End, Piece, Tokens, Voice};
+use crate::stop::StopFilter;
+use crate::wire::chat::{TokenLogprob, TopLogprob};
+use crate::wire::errors::ApiError;
+
+/// What the model is told to do with its own reasoning.
+const SUMMARY_INSTRUCTIONS: &str = "Summarise the following notes in two or three plain sentences for somebody who wants to know how \
+    the answer was found. Write the summary and nothing else.";
+/// How long a client should wait for a full queue. Units: seconds.
+const QUEUE_RETRY_SECONDS: u64 = 2;
+
+/// What comes next.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// More.
+    Piece(Piece),
+    /// Nothing more.
+    End(Ending),
+    /// It failed.
+    Failed(ApiError),
+}
+
+/// What is known when a talk has ended.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    /// Why.
+    pub(crate) end: End,
+    /// What it took, summaries included.
+    pub(crate) tokens: Tokens,
+    /// What the assistant said, to be kept.
+    pub(crate) messages: Vec<Message>,
+}
+
+/// One choice on its way.
+pub(crate) struct Talk {
+    engine: EngineHandle,
+    vocab: Arc<Vocab>,
+    turn: Turn,
+    filter: StopFilter,
+    ready: VecDeque<Piece>,
+    /// Log-probabilities of tokens whose text has not come yet.
+    waiting: Vec<TokenLogprob>,
+    outcome: Option<Outcome>,
+    failed: Option<ApiError>,
+    is_stopped: bool,
+    is_cancelled: bool,
+    /// How summaries are made; None makes none.
+    summary: Option<TurnOptions>,
+    /// Reasoning that has not been summarised.
+    reasoning: String,
+    summarising: Option<Turn>,
+    /// What came when the summary began, and is told behind it.
+    behind: Option<Piece>,
+    extra: Tokens,
+}
+
+/// Begins `count` choices. They may be many tokens of text: call it where waiting is allowed.
+///
+/// Errors: what the engine refuses: too long a prompt, a parameter out of its range, a full queue.
+pub(crate) fn begin(
+    engine: &EngineHandle,
+    vocab: &Arc<Vocab>,
+    ask: &Ask,
+    summarises: bool,
+    count: usize,
+) -> Result<Vec<Talk>, ApiError> {
+    let options = options(ask);
+    let turns = start_turns(engine, vocab, &ask.conversation, &options, count).map_err(refused)?;
+    let summary = summarises.then(|| TurnOptions {
+        max_new_tokens: Some(SUMMARY_TOKENS_MAX),
+        logprobs: None,
+        ..options.clone()
+    });
+    let talk = |turn| Talk {
+        engine: engine.clone(),
+        vocab: Arc::clone(vocab),
+        turn,
+        filter: StopFilter::new(ask.stops.clone()),
+        ready: VecDeque::new(),
+        waiting: Vec::new(),
+        outcome: None,
+        failed: None,
+        is_stopped: false,
+        is_cancelled: false,
+        summary: summary.clone(),
+        reasoning: String::new(),
+        summarising: None,
+        behind: None,
+        extra: Tokens::default(),
+    };
+    Ok(turns.into_iter().map(talk).collect())
+}
+
+fn options(ask: &Ask) -> TurnOptions {
+    TurnOptions {
+        sampling: ask.sampling.clone(),
+        max_new_tokens: ask.max_new_tokens,
+        analysis: Analysis::KeepAll,
+        logprobs: ask.top_logprobs,
+        tenant: Tenant(Arc::from(ask.tenant.as_str())),
+        ..TurnOptions::default()
+    }
+}
+
+impl Talk {
+    /// What comes next; after `End` or `Failed` nothing does. Dropping the future loses nothing.
+    pub(crate) async fn next(&mut self) -> Step {
+        loop {
+            if let Some(piece) = self.take() {
+                return Step::Piece(piece);
+            }
+            if self.summarising.is_some() {
+                self.summarise().await;
+                continue;
+            }
+            if let Some(piece) = self.behind.take() {
+                self.say(piece);
+                continue;
+            }
+            if let Some(error) = self.failed.take() {
+                return Step::Failed(error);
+            }
+            if let Some(outcome) = self.outcome.take() {
+                return Step::End(self.ending(outcome));
+            }
+            let event = self.turn.next().await;
+            self.hear(event);
+            // What has come meanwhile goes out together.
+            while self.is_hearing()
+                && let Some(event) = self.turn.next().now_or_never()
+            {
+                self.hear(event);
+            }
+        }
+    }
+
+    /// Asks the turn to end: within one step, with what there is.
+    pub(crate) fn cancel(&mut self) {
+        self.is_cancelled = true;
+        self.summarising = None;
+        self.turn.cancel();
+    }
+
+    /// Whether it was asked to.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.is_cancelled
+    }
+
+    fn is_hearing(&self) -> bool {
+        self.outcome.is_none() && self.failed.is_none() && self.summarising.is_none()
+    }
+
+    fn take(&mut self) -> Option<Piece> {
+        let mut piece = self.ready.pop_front()?;
+        while let Some(next) = self.ready.pop_front() {
+            if let Some(next) = piece.join(next) {
+                self.ready.push_front(next);
+                break;
+            }
+        }
+        Some(piece)
+    }
+
+    fn hear(&mut self, event: Option<TurnEvent>) {
+        match event {
+            Some(TurnEvent::Logprobs { token, .. }) => self.waiting.push(logprob(&self.vocab, &token)),
+            Some(TurnEvent::Finished(outcome)) => {
+                self.begin_summary();
+                let rest = self.filter.finish();
+                if !self.is_stopped {
+                    self.ready.extend(rest);
+                }
+                self.outcome = Some(outcome);
+            }
+            Some(TurnEvent::Failed(failure)) => self.failed = Some(failed(&failure)),
+            Some(event) => {
+                let logprobs = std::mem::take(&mut self.waiting);
+                if let Some(piece) = Piece::from_event(event, logprobs) {
+                    self.say(piece);
+                }
+            }
+            None => {
+                let problem = "the turn ended without an end".to_owned();
+                self.failed = Some(ApiError::Internal { problem });
+            }
+        }
+    }
+
+    fn say(&mut self, piece: Piece) {
+        if self.is_stopped {
+            return;
+        }
+        match &piece {
+            Piece::Text { voice: Voice::Reasoning, text, .. } if self.summary.is_some() => self.reasoning.push_str(text),
+            Piece::Warning(_) => {}
+            _ => self.begin_summary(),
+        }
+        if self.summarising.is_some() {
+            self.behind = Some(piece);
+            return;
+        }
+        let filtered = self.filter.push(piece);
+        self.ready.extend(filtered.pieces);
+        if filtered.is_stopped {
+            self.is_stopped = true;
+            self.turn.cancel();
+        }
+    }
+
+    fn begin_summary(&mut self) {
+        let Some(options) = &self.summary else { return };
+        let reasoning = std::mem::take(&mut self.reasoning);
+        if reasoning.trim().is_empty() || self.summarising.is_some() {
+            return;
+        }
+        let system = SystemContent::default().with_reasoning_effort(ReasoningEffort::Low);
+        let developer = DeveloperContent::default().with_instructions(SUMMARY_INSTRUCTIONS);
+        let messages = [Message::system(system), Message::developer(developer), Message::user(reasoning)];
+        let conversation = Conversation::from_messages(messages);
+        match start_turn(&self.engine, &self.vocab, &conversation, options) {
+            Ok(turn) => self.summarising = Some(turn),
+            Err(error) => self.ready.push_back(Piece::Warning(format!("the reasoning has no summary: {error}"))),
+        }
+    }
+
+    /// Hears more of the summary.
+    async fn summarise(&mut self) {
+        let Some(turn) = &mut self.summarising else { return };
+        match turn.next().await {
+            Some(TurnEvent::Answer(text)) => self.ready.push_back(Piece::Summary(text)),
+            Some(TurnEvent::Finished(outcome)) => {
+                self.extra.completion += outcome.usage.engine.completion_tokens as u64;
+                self.extra.reasoning += outcome.usage.reasoning_tokens as u64;
+                self.summarising = None;
+            }
+            Some(TurnEvent::Failed(failure)) => {
+                self.ready.push_back(Piece::Warning(format!("the reasoning has no summary: {failure}")));
+                self.summarising = None;
+            }
+            Some(_) => {}
+            None => self.summarising = None,
+        }
+    }
+
+    fn ending(&self, outcome: Outcome) -> Ending {
+        let usage = &outcome.usage;
+        let mut tokens = Tokens {
+            prompt: usage.engine.prompt_tokens as u64,
+            cached: usage.engine.cached_tokens as u64,
+            completion: usage.engine.completion_tokens as u64,
+            reasoning: usage.reasoning_tokens as u64,
+        };
+        tokens.add(self.extra);
+        let end = if self.is_stopped { End::Answer } else { outcome.end.into() };
+        Ending { end, tokens, messages: outcome.messages }
+    }
+}
+
+/// A token in the words of the APIs.
+pub(crate) fn logprob(vocab: &Vocab, token: &Token) -> TokenLogprob {
+    let text = |id: u32| {
+        let bytes = vocab.decode(&[id]).unwrap_or_default();
+        (String::from_utf8_lossy(&bytes).into_owned(), bytes)
+    };
+    let top = token.top.iter().map(|other| {
+        let (token, bytes) = text(other.id);
+        TopLogprob { token, logprob: other.logprob, bytes: Some(bytes) }
+    });
+    let (name, bytes) = text(token.id);
+    TokenLogprob { token: name, logprob: token.logprob, bytes: Some(bytes), top_logprobs: top.collect() }
+}
+
+/// A refusal before anything ran.
+pub(crate) fn refused(error: gptoss_turn::Error) -> ApiError {
+    use gptoss_turn::Error;
+    match error {
+        Error::Harmony(error) => ApiError::Invalid { param: None, message: error.to_string() },
+        Error::Engine(error) => refused_by_engine(error),
+        Error::ForeignVocabulary { .. } => ApiError::Internal { problem: error.to_string() },
+    }
+}
+
+/// A refusal of the engine's.
+pub(crate) fn refused_by_engine(error: EngineError) -> ApiError {
+    match error {
+        EngineError::PromptTooLong { prompt_tokens, max_context } => {
+            ApiError::ContextLength { prompt_tokens, max_context }
+        }
+        EngineError::Parameter { parameter, .. } => ApiError::invalid(parameter, error.to_string()),
+        EngineError::QueueFull { .. } => {
+            ApiError::Busy { what: error.to_string(), retry_seconds: QUEUE_RETRY_SECONDS }
+        }
+        EngineError::ShuttingDown => ApiError::ShuttingDown,
+        other => match other.class() {
+            Class::Caller => ApiError::Invalid { param: None, message: other.to_string() },
+            Class::Capacity => ApiError::Busy { what: other.to_string(), retry_seconds: QUEUE_RETRY_SECONDS },
+            Class::Ours => ApiError::Engine { problem: other.to_string() },
+        },
+    }
+}
+
+/// A failure while it ran.
+pub(crate) fn failed(failure: &Failure) -> ApiError {
+    match failure {
+        Failure::ShuttingDown => ApiError::ShuttingDown,
+        other => ApiError::Engine { problem: other.to_string() },
+    }
+}

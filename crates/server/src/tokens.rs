@@ -1,0 +1,123 @@
+//! `/v1/models`, `/v1/tokenize`, `/v1/detokenize`, `/v1/render`: what is there, and what would the model read?
+//!
+//! Nothing here runs the model. `/v1/render` takes the body of Chat Completions or of Responses and gives the tokens that the same body
+//! would make the model read, so that nobody has to guess what a request becomes.
+
+use std::time::Instant;
+
+use axum::extract::{Path, State};
+use axum::{Extension, Json};
+use gptoss_harmony::{Analysis, Form, RenderOptions, Role, Token, render as render_tokens};
+use serde_json::Value;
+
+use crate::app::{App, Shared};
+use crate::ask::Ask;
+use crate::body::Body;
+use crate::chat;
+use crate::chat_input::Setting;
+use crate::keys::Caller;
+use crate::responses::stored;
+use crate::responses_input::{self, Before};
+use crate::wire::chat::ChatRequest;
+use crate::wire::errors::ApiError;
+use crate::wire::models::{Model, ModelList};
+use crate::wire::responses::ResponsesRequest;
+use crate::wire::tokens::{
+    DetokenizeRequest, DetokenizeResponse, RenderResponse, TokenizeRequest, TokenizeResponse,
+};
+
+/// `GET /v1/models`.
+pub(crate) async fn models(State(app): State<Shared>) -> Json<ModelList> {
+    let data = app.model.entries();
+    Json(ModelList { object: "list", models: data.clone(), data })
+}
+
+/// `GET /v1/models/{id}`.
+pub(crate) async fn model(State(app): State<Shared>, Path(id): Path<String>) -> Result<Json<Model>, ApiError> {
+    app.model.check(Some(&id))?;
+    Ok(Json(app.model.entry(&id)))
+}
+
+/// `GET /v1/models/{organisation}/{name}`: names of repositories have a slash.
+pub(crate) async fn model_in_organisation(
+    State(app): State<Shared>,
+    Path((organisation, name)): Path<(String, String)>,
+) -> Result<Json<Model>, ApiError> {
+    let id = format!("{organisation}/{name}");
+    app.model.check(Some(&id))?;
+    Ok(Json(app.model.entry(&id)))
+}
+
+/// `POST /v1/tokenize`.
+pub(crate) async fn tokenize(
+    State(app): State<Shared>,
+    Body(request): Body<TokenizeRequest>,
+) -> Result<Json<TokenizeResponse>, ApiError> {
+    app.model.check(request.model.as_deref())?;
+    let tokens = stored(&app, move |app| Ok(app.model.vocab.encode_ids(&request.prompt))).await?;
+    Ok(Json(TokenizeResponse { count: tokens.len(), max_model_len: app.model.max_context, tokens }))
+}
+
+/// `POST /v1/detokenize`.
+pub(crate) async fn detokenize(
+    State(app): State<Shared>,
+    Body(request): Body<DetokenizeRequest>,
+) -> Result<Json<DetokenizeResponse>, ApiError> {
+    app.model.check(request.model.as_deref())?;
+    Ok(Json(DetokenizeResponse { prompt: text_of(&app, &request.tokens)? }))
+}
+
+/// Text of tokens, control tokens spelled out.
+fn text_of(app: &App, tokens: &[u32]) -> Result<String, ApiError> {
+    let mut bytes = Vec::new();
+    for (index, &id) in tokens.iter().enumerate() {
+        match app.model.vocab.token(id) {
+            Some(Token::Text(token)) => bytes.extend_from_slice(app.model.vocab.bytes(token)),
+            Some(Token::Control(control)) => bytes.extend_from_slice(control.literal().as_bytes()),
+            None => {
+                let message = format!("tokens[{index}] is {id}, which the vocabulary gives no text");
+                return Err(ApiError::invalid(format!("tokens[{index}]"), message));
+            }
+        }
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// `POST /v1/render`.
+pub(crate) async fn render(
+    State(app): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Body(body): Body<Value>,
+) -> Result<Json<RenderResponse>, ApiError> {
+    let ask = ask(&app, &caller, body)?;
+    let rendered = stored(&app, move |app| {
+        let options = RenderOptions { form: Form::Completion(Role::Assistant), analysis: Analysis::KeepAll };
+        let refused = |error: gptoss_harmony::Error| ApiError::Invalid { param: None, message: error.to_string() };
+        let tokens = render_tokens(&app.model.vocab, &ask.conversation, options).map_err(refused)?;
+        let text = text_of(app, &tokens)?;
+        let max_model_len = app.model.max_context;
+        Ok(RenderResponse { count: tokens.len(), max_model_len, tokens, text, warnings: ask.warnings })
+    });
+    rendered.await.map(Json)
+}
+
+fn ask(app: &App, caller: &Caller, body: Value) -> Result<Ask, ApiError> {
+    let bytes = axum::body::Bytes::from(body.to_string());
+    if body.get("messages").is_some() {
+        let request: ChatRequest = crate::body::parse(&bytes)?;
+        app.model.check(request.model.as_deref())?;
+        return chat::read(app, caller, &request);
+    }
+    let request: ResponsesRequest = crate::body::parse(&bytes)?;
+    app.model.check(request.model.as_deref())?;
+    let instant = Instant::now();
+    let recall = |id: &str| app.memory.recall(&caller.tenant, id, instant);
+    let setting = Setting {
+        model: &app.model,
+        limits: &app.limits,
+        tenant: &caller.tenant,
+        visibility: caller.visibility,
+        recall: &recall,
+    };
+    Ok(responses_input::ask(&request, Before::default(), &setting)?.ask)
+}
