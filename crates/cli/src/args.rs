@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::engine_start::EngineArgs;
 use crate::memory_budget::MemorySize;
+use crate::serve_args::ServeArgs;
 
 /// Talk to OpenAI's open-weight gpt-oss models on your own hardware.
 #[derive(Debug, Parser)]
@@ -32,7 +33,8 @@ Without --model every command uses the embedded demo model, a small one inside
 this binary that shows everything at work. A real one is fetched by
 `gptoss pull openai/gpt-oss-20b`.";
 
-const MODEL: &str = "demo (the embedded demo model) | a checkpoint folder | a .gguf file | synthetic:PRESET[@SEED] | ORG/NAME[@REVISION] after `gptoss pull`";
+/// Help of `--model`, the same everywhere.
+pub const MODEL: &str = "demo (the embedded demo model) | a checkpoint folder | a .gguf file | synthetic:PRESET[@SEED] | ORG/NAME[@REVISION] after `gptoss pull`";
 
 /// The commands, in the order of the help.
 #[derive(Debug, Subcommand)]
@@ -45,6 +47,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Log-probability of every token of a text, and its perplexity
     Score(ScoreArgs),
+    /// Serve a model over OpenAI's HTTP API
+    Serve(ServeArgs),
     /// Fetch a model from the Hugging Face hub into the local cache
     Pull(PullArgs),
     /// Text to tokens and back

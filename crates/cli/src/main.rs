@@ -28,6 +28,8 @@ mod pull;
 mod render;
 mod run;
 mod score;
+mod serve;
+mod serve_args;
 mod synth;
 mod terminal;
 mod today;
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Score(args) => score::run(args),
+        Command::Serve(args) => serve::run(args),
         Command::Pull(args) => pull::run(args),
         Command::Tokenize(args) => tokenize::run(args),
         Command::Render(args) => render::run(args),

@@ -83,6 +83,13 @@ impl App {
     }
 }
 
+impl App {
+    /// Whether a key is asked for.
+    pub fn asks_for_keys(&self) -> bool {
+        self.keys.are_asked_for()
+    }
+}
+
 /// The time. Units: seconds since 1970.
 pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
@@ -156,14 +163,13 @@ async fn around(State(app): State<Shared>, mut request: Request, next: Next) -> 
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
     let method = request.method().clone();
     let id = request_id(&request);
-    let response = match caller(&app, &request) {
+    let mut response = match caller(&app, &request) {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
         Err(error) => error.into_response(),
     };
-    let mut response = response;
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }

@@ -58,6 +58,8 @@ pub(crate) enum Format {
         description: Option<String>,
         /// The schema.
         schema: Value,
+        /// Whether it must be held to the letter.
+        is_strict: bool,
     },
 }
 
@@ -79,6 +81,7 @@ impl Format {
                     name: text(inside, "name").unwrap_or("answer").to_owned(),
                     description: text(inside, "description").map(str::to_owned),
                     schema: tools::schema(schema, &path, limits)?,
+                    is_strict: inside.get("strict").and_then(Value::as_bool).unwrap_or(false),
                 })
             }
             _ => {
@@ -96,7 +99,7 @@ impl Format {
                 description: Some("The answer is one JSON object and nothing else.".into()),
                 schema: json!({"type": "object"}),
             }),
-            Format::JsonSchema { name, description, schema } => {
+            Format::JsonSchema { name, description, schema, .. } => {
                 // The name becomes a heading: one line of it.
                 let name = name.lines().next().unwrap_or("answer").to_owned();
                 Some(ResponseFormat { name, description: description.clone(), schema: schema.clone() })

@@ -20,7 +20,8 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &Shared) -> Result<Body<T>, ApiError> {
-        let kind = request.headers().get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+        let kind =
+            request.headers().get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
         if kind.is_some_and(|kind| !kind.to_ascii_lowercase().contains("json")) {
             return Err(ApiError::MediaType);
         }

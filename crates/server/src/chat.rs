@@ -14,17 +14,17 @@ use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use futures_util::future::join_all;
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use futures_util::stream::{self, Stream};
 use tokio::sync::mpsc;
 
 use crate::app::{App, Shared, now};
-use crate::ask::Ask;
+use crate::ask::{Ask, Format};
 use crate::body::Body;
 use crate::chat_input::{self, Setting};
 use crate::chat_stream::{ChatChoice, fold};
-use crate::ids::{self, Ids};
+use crate::ids;
 use crate::keys::Caller;
 use crate::limits::{READER_PATIENCE, STREAM_EVENTS_MAX};
 use crate::piece::Tokens;
@@ -61,11 +61,18 @@ pub(crate) async fn create(
     app.model.check(request.model.as_deref())?;
     let ask = read(&app, &caller, &request)?;
     let count = sampling::choices(request.n, app.limits.choices_max)?;
-    let model = request.model.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| app.model.name.clone());
-    let heading = Heading { id: ids::random("chatcmpl"), created: now(), model, fingerprint: app.model.fingerprint.clone() };
+    let model =
+        request.model.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| app.model.name.clone());
+    let heading = Heading {
+        id: ids::random("chatcmpl"),
+        created: now(),
+        model,
+        fingerprint: app.model.fingerprint.clone(),
+    };
     let out = start(&app, ask, count).await?;
     if request.stream == Some(true) {
-        let wants_usage = request.stream_options.as_ref().is_some_and(|options| options.include_usage == Some(true));
+        let wants_usage =
+            request.stream_options.as_ref().is_some_and(|options| options.include_usage == Some(true));
         return Ok(stream(&app, heading, out, wants_usage));
     }
     Ok(Json(whole(heading, out).await?).into_response())
@@ -93,7 +100,9 @@ pub(crate) async fn begin(
     count: usize,
 ) -> Result<Vec<Talk>, ApiError> {
     let texts = ask.conversation.messages.iter().map(|message| message.text().len());
-    if texts.sum::<usize>() <= INLINE_BYTES_MAX {
+    // Whatever can be called or has a form has a grammar, which takes time to compile.
+    let is_plain = ask.tools.list.is_empty() && ask.format == Format::Text;
+    if is_plain && texts.sum::<usize>() <= INLINE_BYTES_MAX {
         return talk::begin(&app.engine, &app.model.vocab, &ask, summarises, count);
     }
     let app = Arc::clone(app);
@@ -113,13 +122,8 @@ pub(crate) async fn start(app: &Arc<App>, ask: Ask, count: usize) -> Result<mpsc
     tokio::spawn(async move {
         app.metrics.running.fetch_add(1, Ordering::Relaxed);
         let choices = talks.into_iter().enumerate().map(|(index, talk)| {
-            let choice = ChatChoice::new(
-                index as u32,
-                ask.tools.clone(),
-                ask.visibility,
-                ask.top_logprobs.is_some(),
-                Ids::Random,
-            );
+            let choice =
+                ChatChoice::new(index as u32, ask.tools.clone(), ask.visibility, ask.top_logprobs.is_some());
             write(&app, &ask, talk, choice, &sender, begun)
         });
         let ended = join_all(choices).await;
@@ -211,7 +215,10 @@ pub(crate) struct Heading {
 }
 
 /// The body of a request without a stream.
-pub(crate) async fn whole(heading: Heading, mut out: mpsc::Receiver<Out>) -> Result<ChatCompletion, ApiError> {
+pub(crate) async fn whole(
+    heading: Heading,
+    mut out: mpsc::Receiver<Out>,
+) -> Result<ChatCompletion, ApiError> {
     let mut choices: Vec<Choice> = Vec::new();
     while let Some(event) = out.recv().await {
         match event {
@@ -288,7 +295,7 @@ fn events(
             Some((lines, (out, true)))
         }
     });
-    lines.flat_map(|lines: Vec<String>| stream::iter(lines)).map(|line| Ok(Event::default().data(line)))
+    lines.flat_map(stream::iter::<Vec<String>>).map(|line| Ok(Event::default().data(line)))
 }
 
 /// An error in the middle of a stream.

@@ -13,9 +13,7 @@ use serde_json::Value;
 
 use crate::ask::{self, Ask, Format, Head};
 use crate::history::{History, settle};
-use crate::limits::{
-    Limits, METADATA_KEY_CHARS_MAX, METADATA_PAIRS_MAX, METADATA_VALUE_CHARS_MAX,
-};
+use crate::limits::{Limits, METADATA_KEY_CHARS_MAX, METADATA_PAIRS_MAX, METADATA_VALUE_CHARS_MAX};
 use crate::memory::Remembered;
 use crate::model::ServedModel;
 use crate::sampling;
@@ -56,8 +54,11 @@ pub(crate) fn ask(request: &ChatRequest, setting: &Setting<'_>) -> Result<Ask, A
         return Err(ApiError::invalid("messages", "messages is empty; there is nothing to answer"));
     }
     if request.messages.len() > limits.messages_max {
-        let message =
-            format!("there are {} messages, but at most {} are taken", request.messages.len(), limits.messages_max);
+        let message = format!(
+            "there are {} messages, but at most {} are taken",
+            request.messages.len(),
+            limits.messages_max
+        );
         return Err(ApiError::invalid("messages", message));
     }
     let mut warnings = Vec::new();
@@ -169,8 +170,14 @@ fn messages(messages: &[ChatMessage], setting: &Setting<'_>) -> Result<(Vec<Stri
     Ok((instructions, history))
 }
 
-fn assistant(message: &ChatMessage, content: String, path: &str, history: &mut History) -> Result<(), ApiError> {
-    let reasoning = message.reasoning.as_ref().and_then(Value::as_str).or(message.reasoning_content.as_deref());
+fn assistant(
+    message: &ChatMessage,
+    content: String,
+    path: &str,
+    history: &mut History,
+) -> Result<(), ApiError> {
+    let reasoning =
+        message.reasoning.as_ref().and_then(Value::as_str).or(message.reasoning_content.as_deref());
     if let Some(reasoning) = reasoning.filter(|text| !text.is_empty()) {
         history.push(Message::assistant("analysis", reasoning));
     }

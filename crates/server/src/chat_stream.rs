@@ -6,12 +6,13 @@
 //!
 //! It does not know other choices, the engine, or bytes on a connection.
 
-use crate::ids::Ids;
+use crate::ids;
 use crate::piece::{End, Piece, Voice};
 use crate::tools::{Kind, Tools};
 use crate::visibility::Visibility;
 use crate::wire::chat::{
-    ChatLogprobs, Choice, ChunkChoice, CustomOut, Delta, FunctionOut, MessageOut, ReasoningDetail, ToolCallOut,
+    ChatLogprobs, Choice, ChunkChoice, CustomOut, Delta, FunctionOut, MessageOut, ReasoningDetail,
+    ToolCallOut,
 };
 
 /// Between two texts of one message that were said separately.
@@ -24,7 +25,6 @@ pub(crate) struct ChatChoice {
     tools: Tools,
     visibility: Visibility,
     tells_logprobs: bool,
-    ids: Ids,
     /// Who `content` was last written by.
     content_voice: Option<Voice>,
     call_ids: Vec<String>,
@@ -34,13 +34,12 @@ pub(crate) struct ChatChoice {
 
 impl ChatChoice {
     /// Before the first piece.
-    pub(crate) fn new(index: u32, tools: Tools, visibility: Visibility, tells_logprobs: bool, ids: Ids) -> ChatChoice {
+    pub(crate) fn new(index: u32, tools: Tools, visibility: Visibility, tells_logprobs: bool) -> ChatChoice {
         ChatChoice {
             index,
             tools,
             visibility,
             tells_logprobs,
-            ids,
             content_voice: None,
             call_ids: Vec::new(),
             is_custom: false,
@@ -61,7 +60,8 @@ impl ChatChoice {
             }
             Piece::Summary(text) => {
                 let details = vec![ReasoningDetail { kind: "reasoning.summary", summary: text.clone() }];
-                let shown = if self.visibility == Visibility::Summary { reasoning(text) } else { Delta::default() };
+                let shown =
+                    if self.visibility == Visibility::Summary { reasoning(text) } else { Delta::default() };
                 Some(self.chunk(Delta { reasoning_details: Some(details), ..shown }))
             }
             Piece::Text { voice, mut text, logprobs } => {
@@ -78,7 +78,10 @@ impl ChatChoice {
             Piece::CallStarted { name } => Some(self.call(name)),
             Piece::CallArguments(text) => {
                 let call = match self.is_custom {
-                    true => ToolCallOut { custom: Some(CustomOut { name: None, input: text }), ..self.open_call() },
+                    true => ToolCallOut {
+                        custom: Some(CustomOut { name: None, input: text }),
+                        ..self.open_call()
+                    },
                     false => {
                         let function = FunctionOut { name: None, arguments: text };
                         ToolCallOut { function: Some(function), ..self.open_call() }
@@ -118,7 +121,7 @@ impl ChatChoice {
     }
 
     fn call(&mut self, harmony_name: String) -> ChunkChoice {
-        let id = self.ids.name("call");
+        let id = ids::random("call");
         self.call_ids.push(id.clone());
         self.is_custom = self.tools.find(&harmony_name).is_some_and(|tool| tool.kind == Kind::Custom);
         let name = Some(harmony_name);
@@ -167,7 +170,9 @@ pub(crate) fn fold(choice: &mut Choice, chunk: ChunkChoice) {
         } else if let Some(last) = calls.last_mut() {
             match (&mut last.function, &mut last.custom) {
                 (Some(function), _) => {
-                    function.arguments.push_str(&call.function.map(|function| function.arguments).unwrap_or_default());
+                    function
+                        .arguments
+                        .push_str(&call.function.map(|function| function.arguments).unwrap_or_default());
                 }
                 (None, Some(custom)) => {
                     custom.input.push_str(&call.custom.map(|custom| custom.input).unwrap_or_default());
@@ -187,3 +192,6 @@ fn append(text: &mut Option<String>, more: Option<String>) {
         text.get_or_insert_default().push_str(&more);
     }
 }
+
+#[cfg(test)]
+mod tests;

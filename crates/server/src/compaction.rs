@@ -42,10 +42,12 @@ pub(crate) async fn truncated(app: &Arc<App>, ask: Ask, may: bool) -> Result<Ask
 
 fn shortened(app: &App, mut ask: Ask) -> Result<Ask, ApiError> {
     let room = app.model.max_context - app.model.max_context / FREE_PART;
-    let refused = |error: gptoss_harmony::Error| ApiError::Invalid { param: None, message: error.to_string() };
+    let refused =
+        |error: gptoss_harmony::Error| ApiError::Invalid { param: None, message: error.to_string() };
     let mut num_left_out = 0;
     loop {
-        let tokens = render(&app.model.vocab, &ask.conversation, RenderOptions::default()).map_err(refused)?;
+        let tokens =
+            render(&app.model.vocab, &ask.conversation, RenderOptions::default()).map_err(refused)?;
         let messages = &mut ask.conversation.messages;
         let users: Vec<usize> =
             (0..messages.len()).filter(|&index| messages[index].author.role == Role::User).collect();
@@ -56,7 +58,8 @@ fn shortened(app: &App, mut ask: Ask) -> Result<Ask, ApiError> {
         num_left_out += 1;
     }
     if num_left_out > 0 {
-        ask.warnings.push(format!("the oldest {num_left_out} turns were left out: they did not fit the context"));
+        ask.warnings
+            .push(format!("the oldest {num_left_out} turns were left out: they did not fit the context"));
     }
     Ok(ask)
 }
@@ -95,7 +98,9 @@ pub(crate) async fn compact(app: &Arc<App>, asked: ResponsesAsk) -> Result<Compa
     };
     let tokens = loop {
         match talk.next().await {
-            Step::Piece(Piece::Text { voice: Voice::Answer | Voice::Preamble, text, .. }) => summary.push_str(&text),
+            Step::Piece(Piece::Text { voice: Voice::Answer | Voice::Preamble, text, .. }) => {
+                summary.push_str(&text)
+            }
             Step::Piece(_) => {}
             Step::End(ending) => break ending.tokens,
             Step::Failed(error) => return Err(error),

@@ -34,9 +34,7 @@ use crate::sampling;
 use crate::stop::StopFilter;
 use crate::talk::{failed, logprob, refused};
 use crate::wire::chat::TokenLogprob;
-use crate::wire::completions::{
-    Completion, CompletionChoice, CompletionLogprobs, CompletionRequest, Prompt,
-};
+use crate::wire::completions::{Completion, CompletionChoice, CompletionLogprobs, CompletionRequest, Prompt};
 use crate::wire::errors::ApiError;
 
 /// Tokens that are written when a request does not say how many, as the API has it.
@@ -72,7 +70,11 @@ pub(crate) async fn create(
         id: ids::random("cmpl"),
         object: "text_completion",
         created: now(),
-        model: request.model.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| app.model.name.clone()),
+        model: request
+            .model
+            .clone()
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| app.model.name.clone()),
         choices: Vec::new(),
         usage: None,
         system_fingerprint: app.model.fingerprint.clone(),
@@ -80,7 +82,8 @@ pub(crate) async fn create(
     };
     let out = start(&app, ask)?;
     if request.stream == Some(true) {
-        let wants_usage = request.stream_options.as_ref().is_some_and(|options| options.include_usage == Some(true));
+        let wants_usage =
+            request.stream_options.as_ref().is_some_and(|options| options.include_usage == Some(true));
         return Ok(streamed(&app, heading, out, wants_usage));
     }
     Ok(Json(whole(heading, out).await?).into_response())
@@ -134,7 +137,8 @@ fn prompts(app: &App, prompt: Option<&Prompt>) -> Result<Vec<Vec<u32>>, ApiError
         Some(Prompt::TokenLists(lists)) => lists.clone(),
     };
     if prompts.is_empty() || prompts.len() > PROMPTS_MAX || prompts.iter().any(Vec::is_empty) {
-        let message = format!("prompt must be 1 to {PROMPTS_MAX} texts or lists of token ids, none of them empty");
+        let message =
+            format!("prompt must be 1 to {PROMPTS_MAX} texts or lists of token ids, none of them empty");
         return Err(ApiError::invalid("prompt", message));
     }
     Ok(prompts)
@@ -170,7 +174,8 @@ fn start(app: &Arc<App>, ask: Ask) -> Result<mpsc::Receiver<Out>, ApiError> {
                 // Nothing is asked but the prompt itself: one token is written and not shown.
                 options.max_new_tokens = Some(1);
             }
-            let text = start_text(&app.engine, &app.model.vocab, prompt[..read].to_vec(), options).map_err(refused)?;
+            let text = start_text(&app.engine, &app.model.vocab, prompt[..read].to_vec(), options)
+                .map_err(refused)?;
             choices.push(Choice {
                 index: choices.len() as u32,
                 text,
@@ -209,14 +214,24 @@ fn start(app: &Arc<App>, ask: Ask) -> Result<mpsc::Receiver<Out>, ApiError> {
 
 impl Choice {
     /// Writes to the end.
-    async fn write(mut self, app: &App, sender: &mpsc::Sender<Out>, shows_text: bool) -> Result<Tokens, ApiError> {
+    async fn write(
+        mut self,
+        app: &App,
+        sender: &mpsc::Sender<Out>,
+        shows_text: bool,
+    ) -> Result<Tokens, ApiError> {
         for token in std::mem::take(&mut self.head) {
             let bytes = bytes_of(app, token);
             if self.tells_logprobs {
                 // Nothing stands before the first token, so it has no probability; the wire form says null.
                 let token = String::from_utf8_lossy(&bytes).into_owned();
                 let logprob = f64::NAN;
-                self.logprobs.push(TokenLogprob { token, logprob, bytes: Some(bytes.clone()), top_logprobs: Vec::new() });
+                self.logprobs.push(TokenLogprob {
+                    token,
+                    logprob,
+                    bytes: Some(bytes.clone()),
+                    top_logprobs: Vec::new(),
+                });
             }
             let pieces = self.hear(&bytes);
             self.send(sender, pieces, None).await?;
@@ -245,7 +260,8 @@ impl Choice {
                     }
                 }
                 Some(TextEvent::Finished { reason, usage }) => {
-                    let finish_reason = if reason == FinishReason::Length && !is_stopped { "length" } else { "stop" };
+                    let finish_reason =
+                        if reason == FinishReason::Length && !is_stopped { "length" } else { "stop" };
                     let rest = if is_stopped { Vec::new() } else { self.rest() };
                     self.send(sender, rest, Some(finish_reason)).await?;
                     let prompt = usage.prompt_tokens + self.num_told;
@@ -257,7 +273,9 @@ impl Choice {
                     });
                 }
                 Some(TextEvent::Failed(failure)) => return Err(failed(&failure)),
-                None => return Err(ApiError::Internal { problem: "the text ended without an end".to_owned() }),
+                None => {
+                    return Err(ApiError::Internal { problem: "the text ended without an end".to_owned() });
+                }
             }
         }
     }
@@ -287,7 +305,11 @@ impl Choice {
         let bytes = std::mem::take(&mut self.bytes);
         if !bytes.is_empty() || !self.logprobs.is_empty() {
             let text = String::from_utf8_lossy(&bytes).into_owned();
-            pieces.push(Piece::Text { voice: Voice::Answer, text, logprobs: std::mem::take(&mut self.logprobs) });
+            pieces.push(Piece::Text {
+                voice: Voice::Answer,
+                text,
+                logprobs: std::mem::take(&mut self.logprobs),
+            });
         }
         pieces
     }
@@ -384,7 +406,9 @@ async fn whole(heading: Completion, mut out: mpsc::Receiver<Out>) -> Result<Comp
                 fold(&mut choices[index], chunk);
             }
             Out::Failed(error) => return Err(error),
-            Out::End(tokens) => return Ok(Completion { choices, usage: Some(Some(tokens.chat_usage())), ..heading }),
+            Out::End(tokens) => {
+                return Ok(Completion { choices, usage: Some(Some(tokens.chat_usage())), ..heading });
+            }
         }
     }
     Err(ApiError::Internal { problem: "the text broke off".to_owned() })
@@ -419,14 +443,16 @@ fn streamed(app: &App, heading: Completion, out: mpsc::Receiver<Out>, wants_usag
                     let usage = wants_usage.then_some(None);
                     return Some((vec![line(vec![chunk], usage)], (out, false)));
                 }
-                Some(Out::End(tokens)) => wants_usage.then(|| line(Vec::new(), Some(Some(tokens.chat_usage())))),
+                Some(Out::End(tokens)) => {
+                    wants_usage.then(|| line(Vec::new(), Some(Some(tokens.chat_usage()))))
+                }
                 Some(Out::Failed(error)) => Some(error_line(&error)),
                 None => Some(error_line(&ApiError::Internal { problem: "the text broke off".to_owned() })),
             };
             Some((last.into_iter().chain(["[DONE]".to_owned()]).collect(), (out, true)))
         }
     });
-    let events = lines.flat_map(|lines: Vec<String>| stream::iter(lines));
+    let events = lines.flat_map(stream::iter::<Vec<String>>);
     let events = events.map(|line| Ok::<_, Infallible>(Event::default().data(line)));
     Sse::new(events).keep_alive(keep_alive(app.limits.keep_alive)).into_response()
 }

@@ -23,7 +23,12 @@ use crate::store::{Kind, Row};
 use crate::wire::errors::ApiError;
 use crate::wire::responses::{ConversationObject, ConversationRequest, Deleted, Input, ItemList};
 
-fn read(app: &App, caller: &Caller, items: Vec<Value>, before: Vec<Entry>) -> Result<(Vec<Value>, Vec<Entry>), ApiError> {
+fn read(
+    app: &App,
+    caller: &Caller,
+    items: Vec<Value>,
+    before: Vec<Entry>,
+) -> Result<(Vec<Value>, Vec<Entry>), ApiError> {
     let instant = Instant::now();
     let recall = |id: &str| app.memory.recall(&caller.tenant, id, instant);
     let setting = Setting {
@@ -65,7 +70,8 @@ pub(crate) async fn create(
         created_at: now(),
         metadata: request.metadata.unwrap_or_default(),
     };
-    let body = serde_json::to_value(&made).map_err(|error| ApiError::Internal { problem: error.to_string() })?;
+    let body =
+        serde_json::to_value(&made).map_err(|error| ApiError::Internal { problem: error.to_string() })?;
     let row = Row {
         id: made.id.clone(),
         tenant: caller.tenant,
@@ -103,7 +109,8 @@ pub(crate) async fn update(
         let mut row = find(app, Kind::Conversation, &tenant, &id)?;
         let mut made = object(&row)?;
         made.metadata = request.metadata.unwrap_or_default();
-        row.body = serde_json::to_value(&made).map_err(|error| ApiError::Internal { problem: error.to_string() })?;
+        row.body =
+            serde_json::to_value(&made).map_err(|error| ApiError::Internal { problem: error.to_string() })?;
         keep(app, &row)?;
         Ok(made)
     });
@@ -130,7 +137,8 @@ pub(crate) async fn items(
     Path(id): Path<String>,
     query: Result<Query<PageQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<ItemList>, ApiError> {
-    let Query(query) = query.map_err(|error| ApiError::Invalid { param: None, message: error.body_text() })?;
+    let Query(query) =
+        query.map_err(|error| ApiError::Invalid { param: None, message: error.body_text() })?;
     let tenant = caller.tenant;
     let row = stored(&app, move |app| find(app, Kind::Conversation, &tenant, &id)).await?;
     page(row.items, &query).map(Json)
@@ -145,14 +153,17 @@ pub(crate) async fn add_items(
 ) -> Result<Json<ItemList>, ApiError> {
     let new = stored(&app, move |app| {
         let mut row = find(app, Kind::Conversation, &caller.tenant, &id)?;
-        let (new, entries) = read(app, &caller, request.items.unwrap_or_default(), std::mem::take(&mut row.entries))?;
+        let (new, entries) =
+            read(app, &caller, request.items.unwrap_or_default(), std::mem::take(&mut row.entries))?;
         row.entries = entries;
         row.items.extend(new.iter().cloned());
         keep(app, &row)?;
         Ok(new)
     });
     let new = new.await?;
-    let id = |item: Option<&Value>| item.and_then(|item| item.get("id")).and_then(Value::as_str).map(str::to_owned);
+    let id = |item: Option<&Value>| {
+        item.and_then(|item| item.get("id")).and_then(Value::as_str).map(str::to_owned)
+    };
     let (first_id, last_id) = (id(new.first()), id(new.last()));
     Ok(Json(ItemList { object: "list", data: new, first_id, last_id, has_more: false }))
 }

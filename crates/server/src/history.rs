@@ -131,16 +131,20 @@ pub(crate) fn settle(
         };
         let begin = messages.iter().rposition(|message| !leads_to_call(message)).map_or(0, |at| at + 1);
         match recall(id) {
-            Some(remembered) if remembered.messages.last().is_some_and(|call| is_same(call, &entry.message)) => {
+            Some(remembered)
+                if remembered.messages.last().is_some_and(|call| is_same(call, &entry.message)) =>
+            {
                 messages.truncate(begin);
                 messages.extend(remembered.messages);
             }
             Some(_) => {
-                warnings.push(format!("the call {id} differs from the one that was made; the client's is used"));
+                warnings
+                    .push(format!("the call {id} differs from the one that was made; the client's is used"));
                 messages.push(entry.message);
             }
             None => {
-                let is_thoughtless = messages[begin..].iter().all(|m| m.channel.as_deref() != Some("analysis"));
+                let is_thoughtless =
+                    messages[begin..].iter().all(|m| m.channel.as_deref() != Some("analysis"));
                 if is_thoughtless {
                     warnings.push(format!(
                         "the reasoning before the call {id} was not sent and is not remembered (any more)"
@@ -229,7 +233,8 @@ mod tests {
 
     #[test]
     fn a_call_that_was_changed_is_the_clients() {
-        let (messages, warnings) = told(|history| history.push_call(Some("call_1"), "look", "{\"key\": 2}", true));
+        let (messages, warnings) =
+            told(|history| history.push_call(Some("call_1"), "look", "{\"key\": 2}", true));
         assert_eq!((messages.len(), warnings.len()), (3, 1));
         assert_eq!(messages[1].text(), "{\"key\": 2}");
     }
@@ -269,7 +274,8 @@ mod tests {
     #[test]
     fn a_result_of_nothing_is_refused() {
         let mut history = History::default();
-        let error = history.push_result("call_2", None, String::new(), "tool_call_id", &|_| None).unwrap_err();
+        let error =
+            history.push_result("call_2", None, String::new(), "tool_call_id", &|_| None).unwrap_err();
         assert!(error.to_string().contains("call_2"));
         assert!(history.push_result("call_2", Some("look"), String::new(), "p", &|_| None).is_ok());
     }

@@ -1,32 +1,9 @@
 //! What is a new thing called?
 //!
-//! [`Ids::Random`] makes names nobody can guess, since the name of a stored response is half of the way to it; [`Ids::Counted`] makes the
-//! same names every time, so that a test can compare whole streams. The shape is OpenAI's: a prefix that tells the kind, and hex digits.
+//! [`random`] makes names nobody can guess, since the name of a stored response is half of the way to it. The shape is OpenAI's: a prefix
+//! that tells the kind, and hex digits. [`seed`] is for requests that name none.
 //!
 //! It does not know what it names.
-
-/// Where names come from.
-#[derive(Debug, Clone)]
-pub(crate) enum Ids {
-    /// 128 bits of the system's randomness.
-    Random,
-    /// A running number, for tests.
-    #[cfg_attr(not(test), expect(dead_code, reason = "tests compare whole streams"))]
-    Counted(u64),
-}
-
-impl Ids {
-    /// A new name: `prefix_` and 32 hex digits.
-    pub(crate) fn name(&mut self, prefix: &str) -> String {
-        match self {
-            Ids::Random => random(prefix),
-            Ids::Counted(next) => {
-                *next += 1;
-                format!("{prefix}_{next}")
-            }
-        }
-    }
-}
 
 /// A name nobody can guess.
 pub(crate) fn random(prefix: &str) -> String {

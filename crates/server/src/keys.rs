@@ -74,7 +74,8 @@ impl Keys {
         };
         let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let bearer = bearer.and_then(|value| value.split_once(' '));
-        let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, key)| key.trim());
+        let bearer =
+            bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, key)| key.trim());
         let plain = headers.get("api-key").or(headers.get("x-api-key")).and_then(|value| value.to_str().ok());
         let digest: [u8; 32] = Sha256::digest(bearer.or(plain).ok_or(ApiError::Key)?).into();
         // Every key is looked at in full, so that the time says nothing about how much of one was right.
@@ -105,7 +106,8 @@ fn key(line: &str) -> Result<Key, String> {
         match word.split_once('=') {
             Some(("name", name)) if !name.is_empty() => caller.tenant = name.to_owned(),
             Some(("reasoning", name)) => {
-                caller.visibility = Visibility::from_name(name).ok_or("reasoning is raw, summary or hidden")?;
+                caller.visibility =
+                    Visibility::from_name(name).ok_or("reasoning is raw, summary or hidden")?;
             }
             _ => return Err(format!("{word:?} is neither name=NAME nor reasoning=raw|summary|hidden")),
         }
@@ -138,10 +140,16 @@ mod tests {
     #[test]
     fn a_key_is_known_by_itself_or_by_its_digest() {
         let digest: String = Sha256::digest(SECRET).iter().map(|byte| format!("{byte:02x}")).collect();
-        for line in [format!("{SECRET} name=app reasoning=hidden"), format!("sha256:{digest} reasoning=hidden name=app")] {
+        for line in [
+            format!("{SECRET} name=app reasoning=hidden"),
+            format!("sha256:{digest} reasoning=hidden name=app"),
+        ] {
             let keys = Keys::parse(&format!("# keys\n\n{line}\n")).unwrap();
             let caller = Caller { tenant: "app".into(), visibility: Visibility::Hidden };
-            assert_eq!(keys.caller(&headers("authorization", &format!("Bearer {SECRET}"))), Ok(caller.clone()));
+            assert_eq!(
+                keys.caller(&headers("authorization", &format!("Bearer {SECRET}"))),
+                Ok(caller.clone())
+            );
             assert_eq!(keys.caller(&headers("x-api-key", SECRET)), Ok(caller));
             assert_eq!(keys.caller(&headers("authorization", "Bearer sk-else")), Err(ApiError::Key));
             assert_eq!(keys.caller(&HeaderMap::new()), Err(ApiError::Key));

@@ -32,6 +32,7 @@ mod piece;
 mod responses;
 mod responses_input;
 mod responses_stream;
+mod rules;
 mod run;
 mod sampling;
 mod status;

@@ -54,6 +54,7 @@ impl CallMemory {
         let bytes = messages.iter().map(|message| message.text().len()).sum::<usize>() + call_id.len();
         let key = (tenant.to_owned(), call_id.to_owned());
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.forget(&key);
         kept.bytes += bytes;
         kept.order.push_back(key.clone());
         kept.calls.insert(key, Call { remembered: Remembered { messages }, since: now, bytes });
@@ -79,9 +80,16 @@ impl Kept {
     }
 
     fn forget_oldest(&mut self) {
-        let Some(key) = self.order.pop_front() else { return };
-        if let Some(call) = self.calls.remove(&key) {
+        if let Some(call) = self.order.pop_front().and_then(|key| self.calls.remove(&key)) {
             self.bytes -= call.bytes;
+        }
+    }
+
+    /// Makes room for a call of the same id.
+    fn forget(&mut self, key: &(String, String)) {
+        if let Some(call) = self.calls.remove(key) {
+            self.bytes -= call.bytes;
+            self.order.retain(|other| other != key);
         }
     }
 }

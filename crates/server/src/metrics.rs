@@ -63,7 +63,8 @@ impl Histogram {
         }
         let count = self.count.load(Ordering::Relaxed);
         let sum = self.micros.load(Ordering::Relaxed) as f64 / 1e6;
-        let _ = writeln!(page, "{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {sum}\n{name}_count {count}");
+        let _ =
+            writeln!(page, "{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {sum}\n{name}_count {count}");
     }
 }
 
@@ -99,29 +100,91 @@ impl Metrics {
         let load = |value: &AtomicU64| value.load(Ordering::Relaxed) as f64;
         let engine_seen = |value: u64| value as f64;
         let rows = [
-            ("disconnects_total", "counter", "Streams whose reader went away before the end.", load(&self.disconnects)),
-            ("warnings_total", "counter", "Repairs of the model's output and other warnings.", load(&self.warnings)),
+            (
+                "disconnects_total",
+                "counter",
+                "Streams whose reader went away before the end.",
+                load(&self.disconnects),
+            ),
+            (
+                "warnings_total",
+                "counter",
+                "Repairs of the model's output and other warnings.",
+                load(&self.warnings),
+            ),
             ("prompt_tokens_total", "counter", "Tokens read.", load(&self.prompt_tokens)),
-            ("cached_prompt_tokens_total", "counter", "Tokens read that had been computed before.", load(&self.cached_tokens)),
+            (
+                "cached_prompt_tokens_total",
+                "counter",
+                "Tokens read that had been computed before.",
+                load(&self.cached_tokens),
+            ),
             ("completion_tokens_total", "counter", "Tokens written.", load(&self.completion_tokens)),
-            ("reasoning_tokens_total", "counter", "Tokens written that are reasoning.", load(&self.reasoning_tokens)),
-            ("turns_running", "gauge", "Turns that are running.", self.running.load(Ordering::Relaxed) as f64),
-            ("engine_requests_accepted_total", "counter", "Requests the engine has taken.", engine_seen(engine.accepted)),
-            ("engine_requests_refused_total", "counter", "Requests refused because the queue was full.", engine_seen(engine.refused_full)),
-            ("engine_requests_ended_total", "counter", "Requests that have ended.", engine_seen(engine.ended())),
-            ("engine_requests_failed_total", "counter", "Requests that failed.", engine_seen(engine.ended_failed)),
+            (
+                "reasoning_tokens_total",
+                "counter",
+                "Tokens written that are reasoning.",
+                load(&self.reasoning_tokens),
+            ),
+            (
+                "turns_running",
+                "gauge",
+                "Turns that are running.",
+                self.running.load(Ordering::Relaxed) as f64,
+            ),
+            (
+                "engine_requests_accepted_total",
+                "counter",
+                "Requests the engine has taken.",
+                engine_seen(engine.accepted),
+            ),
+            (
+                "engine_requests_refused_total",
+                "counter",
+                "Requests refused because the queue was full.",
+                engine_seen(engine.refused_full),
+            ),
+            (
+                "engine_requests_ended_total",
+                "counter",
+                "Requests that have ended.",
+                engine_seen(engine.ended()),
+            ),
+            (
+                "engine_requests_failed_total",
+                "counter",
+                "Requests that failed.",
+                engine_seen(engine.ended_failed),
+            ),
             ("engine_steps_total", "counter", "Forward passes.", engine_seen(engine.steps)),
-            ("engine_preemptions_total", "counter", "Sequences that were computed again.", engine_seen(engine.preemptions)),
-            ("engine_prefix_hits_total", "counter", "Prompts whose beginning was in the prefix cache.", engine_seen(engine.prefix.hits)),
+            (
+                "engine_preemptions_total",
+                "counter",
+                "Sequences that were computed again.",
+                engine_seen(engine.preemptions),
+            ),
+            (
+                "engine_prefix_hits_total",
+                "counter",
+                "Prompts whose beginning was in the prefix cache.",
+                engine_seen(engine.prefix.hits),
+            ),
             ("engine_sequences_running", "gauge", "Sequences that hold blocks.", engine.running as f64),
             ("engine_requests_queued", "gauge", "Requests that wait.", engine.queued as f64),
             ("engine_kv_blocks", "gauge", "Blocks of the KV pool.", engine.blocks_total as f64),
             ("engine_kv_blocks_free", "gauge", "Blocks nobody holds.", engine.blocks_free as f64),
         ];
         for (name, kind, help, value) in rows {
-            let _ = writeln!(page, "# HELP gptoss_{name} {help}\n# TYPE gptoss_{name} {kind}\ngptoss_{name} {value}");
+            let _ = writeln!(
+                page,
+                "# HELP gptoss_{name} {help}\n# TYPE gptoss_{name} {kind}\ngptoss_{name} {value}"
+            );
         }
-        self.first_token.write(&mut page, "gptoss_time_to_first_token_seconds", "From a request to its first token.");
+        self.first_token.write(
+            &mut page,
+            "gptoss_time_to_first_token_seconds",
+            "From a request to its first token.",
+        );
         self.whole.write(&mut page, "gptoss_turn_seconds", "From a request to its end.");
         page
     }

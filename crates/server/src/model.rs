@@ -46,7 +46,9 @@ impl ServedModel {
             Some(name) => {
                 // Ollama's clients write a tag behind the name.
                 let bare = name.strip_suffix(":latest").unwrap_or(name);
-                [name, bare].iter().any(|name| self.name == *name || self.aliases.iter().any(|alias| alias == name))
+                [name, bare]
+                    .iter()
+                    .any(|name| self.name == *name || self.aliases.iter().any(|alias| alias == name))
             }
         }
     }

@@ -27,8 +27,8 @@ use crate::wire::chat::{
 };
 use crate::wire::errors::ApiError;
 use crate::wire::ollama::{
-    OllamaCall, OllamaChatRequest, OllamaError, OllamaFunction, OllamaGenerateRequest, OllamaLine, OllamaMessage,
-    OllamaName, OllamaOptions,
+    OllamaCall, OllamaChatRequest, OllamaError, OllamaFunction, OllamaGenerateRequest, OllamaLine,
+    OllamaMessage, OllamaName, OllamaOptions,
 };
 
 /// The version that clients read; what it means to them is that the endpoints above are there.
@@ -74,7 +74,10 @@ pub(crate) async fn tags(State(app): State<Shared>) -> Json<Value> {
 }
 
 /// `POST /api/show`.
-pub(crate) async fn show(State(app): State<Shared>, body: Result<Body<OllamaName>, ApiError>) -> Result<Json<Value>, Refused> {
+pub(crate) async fn show(
+    State(app): State<Shared>,
+    body: Result<Body<OllamaName>, ApiError>,
+) -> Result<Json<Value>, Refused> {
     let Body(request) = body?;
     app.model.check(request.model.as_deref())?;
     Ok(Json(json!({
@@ -86,7 +89,10 @@ pub(crate) async fn show(State(app): State<Shared>, body: Result<Body<OllamaName
 }
 
 /// `POST /api/pull`.
-pub(crate) async fn pull(State(app): State<Shared>, body: Result<Body<OllamaName>, ApiError>) -> Result<Response, Refused> {
+pub(crate) async fn pull(
+    State(app): State<Shared>,
+    body: Result<Body<OllamaName>, ApiError>,
+) -> Result<Response, Refused> {
     let Body(request) = body?;
     app.model.check(request.model.as_deref())?;
     Ok(Json(json!({"status": "success"})).into_response())
@@ -100,7 +106,8 @@ pub(crate) async fn chat(
 ) -> Result<Response, Refused> {
     let Body(request) = body?;
     let OllamaChatRequest { model, messages, tools, format, options, stream, think, .. } = request;
-    let messages = messages.into_iter().enumerate().map(|(index, message)| chat_message(index, message)).collect();
+    let messages =
+        messages.into_iter().enumerate().map(|(index, message)| chat_message(index, message)).collect();
     let wish = ChatRequest { model, messages, tools, ..ChatRequest::default() };
     Ok(answer(&app, &caller, with(wish, format, options, think), stream, Form::Chat).await?)
 }
@@ -206,7 +213,7 @@ async fn answer(
     if stream == Some(false) {
         return writer.whole(out).await.map(|line| Json(line).into_response());
     }
-    let lines = stream::unfold(Some((writer, out)), |state| async {
+    let lines = stream::unfold(Some((writer, out)), |state| async move {
         let (mut writer, mut out) = state?;
         loop {
             match writer.lines(out.recv().await) {
@@ -226,14 +233,21 @@ struct Line {
 }
 
 impl Line {
-    fn of(&self, form: Form, content: String, thinking: Option<String>, calls: Option<Vec<OllamaCall>>) -> OllamaLine {
+    fn of(
+        &self,
+        form: Form,
+        content: String,
+        thinking: Option<String>,
+        calls: Option<Vec<OllamaCall>>,
+    ) -> OllamaLine {
         let mut line = self.last("", None);
         line.done = false;
         line.done_reason = None;
         match form {
             Form::Chat => {
                 let role = "assistant".to_owned();
-                let message = OllamaMessage { role, content, thinking, tool_calls: calls, ..OllamaMessage::default() };
+                let message =
+                    OllamaMessage { role, content, thinking, tool_calls: calls, ..OllamaMessage::default() };
                 line.message = Some(message);
             }
             Form::Generate => {
@@ -351,7 +365,8 @@ fn calls(choice: &Choice) -> Option<Vec<OllamaCall>> {
 fn timestamp(seconds: u64) -> String {
     const SECONDS_PER_DAY: u64 = 86_400;
     let (mut year, mut days) = (1970, seconds / SECONDS_PER_DAY);
-    let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let is_leap =
+        |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let days_of = |year: u64| if is_leap(year) { 366 } else { 365 };
     while days >= days_of(year) {
         days -= days_of(year);
@@ -385,7 +400,8 @@ mod tests {
 
     #[test]
     fn options_have_their_other_names() {
-        let options = OllamaOptions { num_predict: Some(-1), repeat_penalty: Some(1.1), ..OllamaOptions::default() };
+        let options =
+            OllamaOptions { num_predict: Some(-1), repeat_penalty: Some(1.1), ..OllamaOptions::default() };
         let wish = with(ChatRequest::default(), Some(json!("json")), Some(options), Some(json!(false)));
         assert_eq!((wish.max_tokens, wish.repetition_penalty), (None, Some(1.1)));
         assert_eq!(wish.include_reasoning, Some(false));

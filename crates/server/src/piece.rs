@@ -69,14 +69,16 @@ impl Piece {
     /// Takes `next` in, if it is more of the same; otherwise gives it back. Under load several pieces go out as one.
     pub(crate) fn join(&mut self, next: Piece) -> Option<Piece> {
         match (self, next) {
-            (Piece::Text { voice, text, logprobs }, Piece::Text { voice: other, text: more, logprobs: odds })
-                if *voice == other =>
-            {
+            (
+                Piece::Text { voice, text, logprobs },
+                Piece::Text { voice: other, text: more, logprobs: odds },
+            ) if *voice == other => {
                 text.push_str(&more);
                 logprobs.extend(odds);
                 None
             }
-            (Piece::Summary(text), Piece::Summary(more)) | (Piece::CallArguments(text), Piece::CallArguments(more)) => {
+            (Piece::Summary(text), Piece::Summary(more))
+            | (Piece::CallArguments(text), Piece::CallArguments(more)) => {
                 text.push_str(&more);
                 None
             }

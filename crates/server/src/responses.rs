@@ -27,7 +27,7 @@ use crate::chat;
 use crate::chat_input::Setting;
 use crate::compaction;
 use crate::history::Entry;
-use crate::ids::{self, Ids};
+use crate::ids;
 use crate::keys::Caller;
 use crate::limits::PAGE_ITEMS_MAX;
 use crate::live::{Live, Reader};
@@ -63,7 +63,8 @@ pub(crate) async fn create(
     }
     let live = start(&app, asked, object).await?;
     if request.stream == Some(true) {
-        return Ok(stream_from(&app, live, 0));
+        let reader = Reader(Arc::clone(&live));
+        return Ok(stream_from(&app, live, 0, Some(reader)));
     }
     if is_background {
         return Ok(Json(live.response()).into_response());
@@ -107,7 +108,9 @@ async fn before(app: &Arc<App>, caller: &Caller, request: &ResponsesRequest) -> 
     };
     let mut references = Vec::new();
     if let Some(Input::Items(items)) = &request.input {
-        for item in items.iter().filter(|item| item.get("type").and_then(Value::as_str) == Some("item_reference")) {
+        for item in
+            items.iter().filter(|item| item.get("type").and_then(Value::as_str) == Some("item_reference"))
+        {
             references.extend(item.get("id").and_then(Value::as_str).map(str::to_owned));
         }
     }
@@ -153,7 +156,9 @@ fn conversation_id(value: Option<&Value>) -> Result<Option<String>, ApiError> {
         Some(Value::String(id)) => Ok(Some(id.clone())),
         Some(value) => match value.get("id").and_then(Value::as_str) {
             Some(id) => Ok(Some(id.to_owned())),
-            None => Err(ApiError::invalid("conversation", "conversation must be an id or an object with one")),
+            None => {
+                Err(ApiError::invalid("conversation", "conversation must be an id or an object with one"))
+            }
         },
     }
 }
@@ -176,7 +181,11 @@ fn object(app: &App, request: &ResponsesRequest, asked: &ResponsesAsk) -> Result
         instructions: request.instructions.clone().filter(|value| !value.is_null()),
         max_output_tokens: request.max_output_tokens,
         max_tool_calls: request.max_tool_calls,
-        model: request.model.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| app.model.name.clone()),
+        model: request
+            .model
+            .clone()
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| app.model.name.clone()),
         output: Vec::new(),
         parallel_tool_calls: request.parallel_tool_calls.unwrap_or(true),
         previous_response_id: request.previous_response_id.clone(),
@@ -191,7 +200,11 @@ fn object(app: &App, request: &ResponsesRequest, asked: &ResponsesAsk) -> Result
             format: text.format.filter(|format| !format.is_null()).unwrap_or_else(|| json!({"type": "text"})),
             verbosity: text.verbosity,
         },
-        tool_choice: request.tool_choice.clone().filter(|choice| !choice.is_null()).unwrap_or_else(|| json!("auto")),
+        tool_choice: request
+            .tool_choice
+            .clone()
+            .filter(|choice| !choice.is_null())
+            .unwrap_or_else(|| json!("auto")),
         tools,
         top_logprobs: request.top_logprobs.unwrap_or(0),
         top_p: plain(sampling.top_p),
@@ -237,7 +250,7 @@ async fn start(app: &Arc<App>, asked: ResponsesAsk, object: ResponseObject) -> R
     let manner =
         Manner { tools: asked.ask.tools.clone(), visibility, tells_logprobs: asked.includes_logprobs };
     let live = Arc::new(Live::new(asked.ask.tenant.clone(), object.clone()));
-    let mut machine = ResponseMachine::new(object, manner, Ids::Random);
+    let mut machine = ResponseMachine::new(object, manner);
     let id = machine.response().id.clone();
     live.append(machine.begin(), machine.response());
     app.live.insert(id.clone(), Arc::clone(&live));
@@ -314,10 +327,17 @@ async fn write(
 }
 
 /// Keeps a response that has ended.
-async fn keep(app: &Arc<App>, asked: &ResponsesAsk, response: &ResponseObject, entries: Vec<Entry>, live: &Live) {
+async fn keep(
+    app: &Arc<App>,
+    asked: &ResponsesAsk,
+    response: &ResponseObject,
+    entries: Vec<Entry>,
+    live: &Live,
+) {
     let to_value = |error: serde_json::Error| ApiError::Internal { problem: error.to_string() };
     let row = || -> Result<Row, ApiError> {
-        let events = live.events().iter().map(|event| serde_json::to_value(&**event)).collect::<Result<_, _>>();
+        let events =
+            live.events().iter().map(|event| serde_json::to_value(&**event)).collect::<Result<_, _>>();
         Ok(Row {
             id: response.id.clone(),
             tenant: asked.ask.tenant.clone(),
@@ -354,19 +374,19 @@ async fn keep(app: &Arc<App>, asked: &ResponsesAsk, response: &ResponseObject, e
     }
 }
 
-/// The events of a response from number `from` on.
-fn stream_from(app: &App, live: Arc<Live>, from: usize) -> Response {
-    let reader = Reader(live);
-    let events = stream::unfold((reader, from, false), |(reader, index, is_over)| async move {
+/// The events of a response from number `from` on; `reader` is whoever the response is written for.
+fn stream_from(app: &App, live: Arc<Live>, from: usize, reader: Option<Reader>) -> Response {
+    let state = (live, reader, from, false);
+    let events = stream::unfold(state, |(live, reader, index, is_over)| async move {
         if is_over {
             return None;
         }
-        match reader.0.event(index).await {
+        match live.event(index).await {
             Some(event) => {
                 let line = sse(event.event.name(), serde_json::to_string(&*event).unwrap_or_default());
-                Some((line, (reader, index + 1, false)))
+                Some((line, (live, reader, index + 1, false)))
             }
-            None => Some((SseEvent::default().data("[DONE]"), (reader, index, true))),
+            None => Some((SseEvent::default().data("[DONE]"), (live, reader, index, true))),
         }
     });
     let events = events.map(Ok::<_, Infallible>);
@@ -391,11 +411,16 @@ pub(crate) async fn retrieve(
     Path(id): Path<String>,
     query: Result<Query<RetrieveQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, ApiError> {
-    let Query(query) = query.map_err(|error| ApiError::Invalid { param: None, message: error.body_text() })?;
+    let Query(query) =
+        query.map_err(|error| ApiError::Invalid { param: None, message: error.body_text() })?;
     let from = query.starting_after.map_or(0, |after| after.saturating_add(1)) as usize;
     let wants_stream = query.stream == Some(true);
     if let Some(live) = app.live.find(&caller.tenant, &id) {
-        return Ok(if wants_stream { stream_from(&app, live, from) } else { Json(live.response()).into_response() });
+        return Ok(if wants_stream {
+            stream_from(&app, live, from, None)
+        } else {
+            Json(live.response()).into_response()
+        });
     }
     let tenant = caller.tenant;
     let row = stored(&app, move |app| find(app, Kind::Response, &tenant, &id)).await?;
@@ -435,7 +460,8 @@ pub(crate) async fn cancel(
 ) -> Result<Response, ApiError> {
     if let Some(live) = app.live.find(&caller.tenant, &id) {
         if !live.is_background {
-            let message = "only a response that runs in the background can be cancelled; close the others' stream";
+            let message =
+                "only a response that runs in the background can be cancelled; close the others' stream";
             return Err(ApiError::Conflict { message: message.to_owned() });
         }
         live.cancel();
@@ -462,7 +488,8 @@ pub(crate) async fn input_items(
     Path(id): Path<String>,
     query: Result<Query<PageQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<ItemList>, ApiError> {
-    let Query(query) = query.map_err(|error| ApiError::Invalid { param: None, message: error.body_text() })?;
+    let Query(query) =
+        query.map_err(|error| ApiError::Invalid { param: None, message: error.body_text() })?;
     let tenant = caller.tenant;
     let row = stored(&app, move |app| find(app, Kind::Response, &tenant, &id)).await?;
     page(row.items, &query).map(Json)
@@ -474,7 +501,10 @@ pub(crate) async fn input_items(
 pub(crate) fn page(mut items: Vec<Value>, query: &PageQuery) -> Result<ItemList, ApiError> {
     let limit = query.limit.unwrap_or(20);
     if !(1..=PAGE_ITEMS_MAX).contains(&limit) {
-        return Err(ApiError::invalid("limit", format!("limit is {limit}, but must be from 1 to {PAGE_ITEMS_MAX}")));
+        return Err(ApiError::invalid(
+            "limit",
+            format!("limit is {limit}, but must be from 1 to {PAGE_ITEMS_MAX}"),
+        ));
     }
     match query.order.as_deref() {
         None | Some("desc") => items.reverse(),

@@ -70,7 +70,7 @@ pub(crate) fn ask(
     let reasoning = request.reasoning.clone().unwrap_or_default();
     let effort = ask::effort(reasoning.effort.as_deref(), "reasoning.effort", &mut warnings)?;
     let input_items = items(request.input.as_ref(), setting)?;
-    if input_items.is_empty() && before.entries.is_empty() {
+    if request.input.is_none() && before.entries.is_empty() {
         return Err(ApiError::Missing { param: "input" });
     }
     let mut reader = Reader::new(setting, &before.items, before.entries.len());
@@ -85,7 +85,8 @@ pub(crate) fn ask(
     all_instructions.extend(verbosity(text_request.verbosity.as_deref())?);
     let entries = history.into_entries();
     let messages = settle(entries.clone(), setting.recall, &mut warnings);
-    let head = Head { effort, date: setting.date(), instructions: all_instructions, tools: &tools, format: &format };
+    let head =
+        Head { effort, date: setting.date(), instructions: all_instructions, tools: &tools, format: &format };
     let includes_logprobs =
         request.include.iter().flatten().any(|what| what == "message.output_text.logprobs");
     let ask = Ask {
@@ -115,7 +116,11 @@ pub(crate) fn ask(
 /// The messages that `items` add to what was said before.
 ///
 /// Errors: by the item's place.
-pub(crate) fn entries_of(items: &[Value], before: Before, setting: &Setting<'_>) -> Result<Vec<Entry>, ApiError> {
+pub(crate) fn entries_of(
+    items: &[Value],
+    before: Before,
+    setting: &Setting<'_>,
+) -> Result<Vec<Entry>, ApiError> {
     let mut reader = Reader::new(setting, &before.items, 1);
     reader.history.extend(before.entries);
     for (index, item) in items.iter().enumerate() {
@@ -154,9 +159,10 @@ fn truncation(wish: Option<&str>) -> Result<bool, ApiError> {
     match wish {
         None | Some("disabled") => Ok(false),
         Some("auto") => Ok(true),
-        Some(other) => {
-            Err(ApiError::invalid("truncation", format!("truncation is {other:?}, but must be auto or disabled")))
-        }
+        Some(other) => Err(ApiError::invalid(
+            "truncation",
+            format!("truncation is {other:?}, but must be auto or disabled"),
+        )),
     }
 }
 
@@ -184,7 +190,9 @@ fn instructions(value: Option<&Value>) -> Result<Vec<String>, ApiError> {
             });
             texts.collect()
         }
-        Some(_) => Err(ApiError::invalid("instructions", "instructions must be a string or a list of messages")),
+        Some(_) => {
+            Err(ApiError::invalid("instructions", "instructions must be a string or a list of messages"))
+        }
     }
 }
 
@@ -201,13 +209,19 @@ pub(crate) fn items(input: Option<&Input>, setting: &Setting<'_>) -> Result<Vec<
         Some(Input::Items(items)) => items.clone(),
     };
     if items.len() > setting.limits.messages_max {
-        let message =
-            format!("there are {} input items, but at most {} are taken", items.len(), setting.limits.messages_max);
+        let message = format!(
+            "there are {} input items, but at most {} are taken",
+            items.len(),
+            setting.limits.messages_max
+        );
         return Err(ApiError::invalid("input", message));
     }
     for (index, item) in items.iter_mut().enumerate() {
         let Some(object) = item.as_object_mut() else {
-            return Err(ApiError::invalid(format!("input[{index}]"), format!("input[{index}] must be an object")));
+            return Err(ApiError::invalid(
+                format!("input[{index}]"),
+                format!("input[{index}] must be an object"),
+            ));
         };
         if !object.contains_key("type") && object.contains_key("role") {
             object.insert("type".into(), "message".into());
@@ -290,7 +304,8 @@ impl<'a> Reader<'a> {
                 Ok(())
             }
             other => {
-                self.warnings.push(format!("{path}: items of the type {other:?} mean nothing here; it is left out"));
+                self.warnings
+                    .push(format!("{path}: items of the type {other:?} mean nothing here; it is left out"));
                 Ok(())
             }
         }
@@ -318,7 +333,10 @@ impl<'a> Reader<'a> {
             role => {
                 let param = format!("{path}.role");
                 let expected = "system, developer, user or assistant";
-                return Err(ApiError::invalid(&param, format!("{param} is {role:?}, but must be {expected}")));
+                return Err(ApiError::invalid(
+                    &param,
+                    format!("{param} is {role:?}, but must be {expected}"),
+                ));
             }
         }
         Ok(())

@@ -6,14 +6,15 @@
 //!
 //! It does not know the engine, the store or bytes on a connection.
 
-use crate::ids::Ids;
+use crate::ids;
 use crate::piece::{End, Piece, Tokens, Voice};
 use crate::tools::{Kind, Tools};
 use crate::visibility::Visibility;
 use crate::wire::errors::ApiError;
 use crate::wire::response_events::{Event, Numbered, Part};
 use crate::wire::response_items::{
-    CustomToolCallItem, FunctionCallItem, Item, MessageItem, OutputText, ReasoningItem, ReasoningPart, SummaryPart,
+    CustomToolCallItem, FunctionCallItem, Item, MessageItem, OutputText, ReasoningItem, ReasoningPart,
+    SummaryPart,
 };
 use crate::wire::responses::{IncompleteDetails, ResponseError, ResponseObject};
 
@@ -24,7 +25,6 @@ pub(crate) struct ResponseMachine {
     tools: Tools,
     visibility: Visibility,
     tells_logprobs: bool,
-    ids: Ids,
     next_number: u64,
     /// The voice of the open item, which is the last of the output; calls have none.
     open: Open,
@@ -52,13 +52,12 @@ pub(crate) struct Manner {
 
 impl ResponseMachine {
     /// Before the first event; `response` has everything that is known of it.
-    pub(crate) fn new(response: ResponseObject, manner: Manner, ids: Ids) -> ResponseMachine {
+    pub(crate) fn new(response: ResponseObject, manner: Manner) -> ResponseMachine {
         ResponseMachine {
             response,
             tools: manner.tools,
             visibility: manner.visibility,
             tells_logprobs: manner.tells_logprobs,
-            ids,
             next_number: 0,
             open: Open::Nothing,
             call_ids: Vec::new(),
@@ -195,9 +194,14 @@ impl ResponseMachine {
         let status = "in_progress".to_owned();
         match voice {
             Voice::Reasoning => {
-                let id = self.ids.name("rs");
-                let item =
-                    ReasoningItem { id, summary: Vec::new(), content: Vec::new(), encrypted_content: None, status };
+                let id = ids::random("rs");
+                let item = ReasoningItem {
+                    id,
+                    summary: Vec::new(),
+                    content: Vec::new(),
+                    encrypted_content: None,
+                    status,
+                };
                 self.add(Item::Reasoning(item));
                 if self.visibility == Visibility::Raw {
                     self.part_added(Part::Reasoning(ReasoningPart::new("")));
@@ -207,9 +211,10 @@ impl ResponseMachine {
                 }
             }
             Voice::Preamble | Voice::Answer => {
-                let id = self.ids.name("msg");
+                let id = ids::random("msg");
                 let phase = if voice == Voice::Preamble { "commentary" } else { "final_answer" }.to_owned();
-                let item = MessageItem { id, role: "assistant".to_owned(), status, content: Vec::new(), phase };
+                let item =
+                    MessageItem { id, role: "assistant".to_owned(), status, content: Vec::new(), phase };
                 self.add(Item::Message(item));
                 self.part_added(Part::Text(OutputText::empty()));
                 if let Some(Item::Message(item)) = self.response.output.last_mut() {
@@ -267,13 +272,13 @@ impl ResponseMachine {
 
     fn open_call(&mut self, harmony_name: String) {
         self.open = Open::Call;
-        let call_id = self.ids.name("call");
+        let call_id = ids::random("call");
         self.call_ids.push(call_id.clone());
         let status = "in_progress".to_owned();
         let kind = self.tools.find(&harmony_name).map(|tool| tool.kind.clone());
         let item = match kind {
             Some(Kind::Custom) => Item::CustomToolCall(CustomToolCallItem {
-                id: self.ids.name("ctc"),
+                id: ids::random("ctc"),
                 call_id,
                 name: harmony_name,
                 input: String::new(),
@@ -284,8 +289,15 @@ impl ResponseMachine {
                     Some(Kind::Namespaced { namespace, name }) => (Some(namespace), name),
                     _ => (None, harmony_name),
                 };
-                let id = self.ids.name("fc");
-                Item::FunctionCall(FunctionCallItem { id, call_id, name, namespace, arguments: String::new(), status })
+                let id = ids::random("fc");
+                Item::FunctionCall(FunctionCallItem {
+                    id,
+                    call_id,
+                    name,
+                    namespace,
+                    arguments: String::new(),
+                    status,
+                })
             }
         };
         self.add(item);
@@ -354,3 +366,6 @@ impl ResponseMachine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -134,7 +134,8 @@ pub(crate) fn stops(wish: Option<&Stops>) -> Result<Vec<String>, ApiError> {
     }
     match stops.iter().find(|stop| stop.is_empty() || stop.len() > STOP_BYTES_MAX) {
         Some(stop) => {
-            let message = format!("a stop string has {} bytes, but must have 1 to {STOP_BYTES_MAX}", stop.len());
+            let message =
+                format!("a stop string has {} bytes, but must have 1 to {STOP_BYTES_MAX}", stop.len());
             Err(ApiError::invalid("stop", message))
         }
         None => Ok(stops.to_vec()),

@@ -124,7 +124,11 @@ mod tests {
     fn the_same_text_comes_out_however_it_is_cut() {
         let check = |stops: &[&str], text: &str, expect: &str, stopped: bool| {
             for at in 0..=text.len() {
-                assert_eq!(filtered(stops, &[&text[..at], &text[at..]]), (expect.to_owned(), stopped), "{at}");
+                assert_eq!(
+                    filtered(stops, &[&text[..at], &text[at..]]),
+                    (expect.to_owned(), stopped),
+                    "{at}"
+                );
             }
             let bytes: Vec<&str> = (0..text.len()).map(|at| &text[at..=at]).collect();
             assert_eq!(filtered(stops, &bytes), (expect.to_owned(), stopped));
@@ -156,9 +160,12 @@ mod tests {
             top_logprobs: Vec::new(),
         };
         let mut filter = StopFilter::new(vec!["bc".into()]);
-        let piece = |text: &str| Piece::Text { voice: Voice::Answer, text: text.into(), logprobs: vec![token(text)] };
+        let piece =
+            |text: &str| Piece::Text { voice: Voice::Answer, text: text.into(), logprobs: vec![token(text)] };
         let first = filter.push(piece("ab"));
-        assert!(matches!(&first.pieces[..], [Piece::Text { text, logprobs, .. }] if text == "a" && logprobs.len() == 1));
+        assert!(
+            matches!(&first.pieces[..], [Piece::Text { text, logprobs, .. }] if text == "a" && logprobs.len() == 1)
+        );
         assert_eq!(filter.push(piece("cd")), Filtered { pieces: Vec::new(), is_stopped: true });
     }
 }

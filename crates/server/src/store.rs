@@ -189,7 +189,9 @@ impl Store {
         let database = self.lock();
         let sql = "DELETE FROM rows WHERE id = ?1 AND tenant = ?2 AND kind = ?3";
         let count = database.execute(sql, params![id, tenant, kind.word()]).map_err(failed)?;
-        database.execute("DELETE FROM items WHERE owner = ?1 AND tenant = ?2", params![id, tenant]).map_err(failed)?;
+        database
+            .execute("DELETE FROM items WHERE owner = ?1 AND tenant = ?2", params![id, tenant])
+            .map_err(failed)?;
         Ok(count > 0)
     }
 
@@ -207,7 +209,8 @@ fn json(value: &impl serde::Serialize) -> Result<String, ApiError> {
 }
 
 fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, ApiError> {
-    serde_json::from_str(text).map_err(|error| ApiError::Internal { problem: format!("the state database: {error}") })
+    serde_json::from_str(text)
+        .map_err(|error| ApiError::Internal { problem: format!("the state database: {error}") })
 }
 
 #[cfg(test)]
@@ -223,7 +226,10 @@ mod tests {
             created,
             body: json!({"id": id, "output": [{"id": format!("{id}-out")}]}),
             items: vec![json!({"id": format!("{id}-in")})],
-            entries: vec![Entry { message: Message::function_call("f", "{}"), call_id: Some("call_1".into()) }],
+            entries: vec![Entry {
+                message: Message::function_call("f", "{}"),
+                call_id: Some("call_1".into()),
+            }],
             events: vec![json!({"sequence_number": 0})],
         }
     }
@@ -248,14 +254,21 @@ mod tests {
 
     #[test]
     fn rows_leave_by_age_number_and_size() {
-        let limits = Limits { state_rows_max: 2, state_age_max: std::time::Duration::from_secs(100), ..Limits::default() };
+        let limits = Limits {
+            state_rows_max: 2,
+            state_age_max: std::time::Duration::from_secs(100),
+            ..Limits::default()
+        };
         let store = store(limits);
         for (id, created) in [("1", 1), ("2", 2), ("3", 3)] {
             store.put(Kind::Response, &row(id, created), created).unwrap();
         }
         let is_there = |id: &str, now| store.find(Kind::Response, "a", id, now).unwrap().is_some();
         assert!(!is_there("1", 3) && is_there("2", 3) && is_there("3", 3));
-        assert!(!is_there("2", 103) && is_there("3", 103), "an expired row is not there, though nobody has swept");
+        assert!(
+            !is_there("2", 103) && is_there("3", 103),
+            "an expired row is not there, though nobody has swept"
+        );
         store.put(Kind::Response, &row("4", 200), 200).unwrap();
         assert!(!is_there("3", 3));
         let store = Store::open(None, &Limits { state_row_bytes_max: 10, ..Limits::default() }).unwrap();

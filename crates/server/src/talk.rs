@@ -10,15 +10,18 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use gptoss_harmony::{Analysis, Conversation, DeveloperContent, Message, ReasoningEffort, SystemContent, Vocab};
+use gptoss_harmony::{
+    Analysis, Conversation, DeveloperContent, Message, ReasoningEffort, SystemContent, Vocab,
+};
 use gptoss_turn::{
-    Class, EngineError, EngineHandle, Failure, Outcome, Tenant, Token, Turn, TurnEvent, TurnOptions,
-    start_turn, start_turns,
+    Class, EngineError, EngineHandle, Failure, Outcome, Tenant, Token, Turn, TurnEvent, TurnForm,
+    TurnOptions, start_turn, start_turns,
 };
 
 use crate::ask::Ask;
 use crate::limits::SUMMARY_TOKENS_MAX;
 use crate::piece::{End, Piece, Tokens, Voice};
+use crate::rules;
 use crate::stop::StopFilter;
 use crate::wire::chat::{TokenLogprob, TopLogprob};
 use crate::wire::errors::ApiError;
@@ -84,11 +87,16 @@ pub(crate) fn begin(
     summarises: bool,
     count: usize,
 ) -> Result<Vec<Talk>, ApiError> {
-    let options = options(ask);
+    let held = rules::has_demands(ask).then(|| rules::constraint(vocab, ask)).transpose()?;
+    let held_loosely =
+        held.iter().flat_map(|held| held.warnings()).map(|warning| Piece::Warning(warning.to_string()));
+    let held_loosely: VecDeque<Piece> = held_loosely.collect();
+    let options = TurnOptions { form: held.map_or(TurnForm::WellFormed, TurnForm::Held), ..options(ask) };
     let turns = start_turns(engine, vocab, &ask.conversation, &options, count).map_err(refused)?;
     let summary = summarises.then(|| TurnOptions {
         max_new_tokens: Some(SUMMARY_TOKENS_MAX),
         logprobs: None,
+        form: TurnForm::WellFormed,
         ..options.clone()
     });
     let talk = |turn| Talk {
@@ -96,7 +104,7 @@ pub(crate) fn begin(
         vocab: Arc::clone(vocab),
         turn,
         filter: StopFilter::new(ask.stops.clone()),
-        ready: VecDeque::new(),
+        ready: held_loosely.clone(),
         waiting: Vec::new(),
         outcome: None,
         failed: None,
@@ -211,7 +219,9 @@ impl Talk {
             return;
         }
         match &piece {
-            Piece::Text { voice: Voice::Reasoning, text, .. } if self.summary.is_some() => self.reasoning.push_str(text),
+            Piece::Text { voice: Voice::Reasoning, text, .. } if self.summary.is_some() => {
+                self.reasoning.push_str(text)
+            }
             Piece::Warning(_) => {}
             _ => self.begin_summary(),
         }
@@ -239,7 +249,9 @@ impl Talk {
         let conversation = Conversation::from_messages(messages);
         match start_turn(&self.engine, &self.vocab, &conversation, options) {
             Ok(turn) => self.summarising = Some(turn),
-            Err(error) => self.ready.push_back(Piece::Warning(format!("the reasoning has no summary: {error}"))),
+            Err(error) => {
+                self.ready.push_back(Piece::Warning(format!("the reasoning has no summary: {error}")))
+            }
         }
     }
 
@@ -296,6 +308,7 @@ pub(crate) fn refused(error: gptoss_turn::Error) -> ApiError {
     match error {
         Error::Harmony(error) => ApiError::Invalid { param: None, message: error.to_string() },
         Error::Engine(error) => refused_by_engine(error),
+        Error::Constrain(error) => rules::refused(error),
         Error::ForeignVocabulary { .. } => ApiError::Internal { problem: error.to_string() },
     }
 }

@@ -33,7 +33,10 @@ pub(crate) async fn models(State(app): State<Shared>) -> Json<ModelList> {
 }
 
 /// `GET /v1/models/{id}`.
-pub(crate) async fn model(State(app): State<Shared>, Path(id): Path<String>) -> Result<Json<Model>, ApiError> {
+pub(crate) async fn model(
+    State(app): State<Shared>,
+    Path(id): Path<String>,
+) -> Result<Json<Model>, ApiError> {
     app.model.check(Some(&id))?;
     Ok(Json(app.model.entry(&id)))
 }
@@ -92,7 +95,8 @@ pub(crate) async fn render(
     let ask = ask(&app, &caller, body)?;
     let rendered = stored(&app, move |app| {
         let options = RenderOptions { form: Form::Completion(Role::Assistant), analysis: Analysis::KeepAll };
-        let refused = |error: gptoss_harmony::Error| ApiError::Invalid { param: None, message: error.to_string() };
+        let refused =
+            |error: gptoss_harmony::Error| ApiError::Invalid { param: None, message: error.to_string() };
         let tokens = render_tokens(&app.model.vocab, &ask.conversation, options).map_err(refused)?;
         let text = text_of(app, &tokens)?;
         let max_model_len = app.model.max_context;

@@ -110,7 +110,8 @@ impl Tools {
             }
         }
         if list.len() > limits.tools_max {
-            let message = format!("there are {} tools, but at most {} are taken", list.len(), limits.tools_max);
+            let message =
+                format!("there are {} tools, but at most {} are taken", list.len(), limits.tools_max);
             return Err(ApiError::invalid("tools", message));
         }
         let mut names: Vec<&str> = list.iter().map(|tool| tool.harmony_name.as_str()).collect();
@@ -172,14 +173,18 @@ impl Tools {
                 let mut names = Vec::new();
                 for tool in allowed {
                     let inner = text(tool, "type").and_then(|kind| tool.get(kind)).unwrap_or(tool);
-                    let name = Tools::harmony_name(text(inner, "namespace"), text(inner, "name").unwrap_or_default());
+                    let name = Tools::harmony_name(
+                        text(inner, "namespace"),
+                        text(inner, "name").unwrap_or_default(),
+                    );
                     names.push(self.known(&name)?);
                 }
                 self.choice = self.mode(text(inside, "mode").unwrap_or("auto"))?;
                 self.list.retain(|tool| names.contains(&tool.harmony_name));
             }
             _ => {
-                let message = "tool_choice must be none, auto, required, a function, a custom tool or allowed_tools";
+                let message =
+                    "tool_choice must be none, auto, required, a function, a custom tool or allowed_tools";
                 return Err(ApiError::invalid("tool_choice", message));
             }
         }
@@ -244,7 +249,10 @@ pub(crate) fn schema(schema: &Value, path: &str, limits: &Limits) -> Result<Valu
     let bytes = schema.to_string().len();
     if bytes > limits.schema_bytes_max {
         let max = limits.schema_bytes_max;
-        return Err(ApiError::invalid(path, format!("{path} has {bytes} bytes, but at most {max} are taken")));
+        return Err(ApiError::invalid(
+            path,
+            format!("{path} has {bytes} bytes, but at most {max} are taken"),
+        ));
     }
     Ok(schema.clone())
 }
@@ -297,7 +305,8 @@ mod tests {
 
     #[test]
     fn both_forms_mean_the_same() {
-        let flat = json!([{"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": true}]);
+        let flat =
+            json!([{"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": true}]);
         let nested = json!([{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}, "strict": true}}]);
         let (flat, _) = parse(flat, json!({"type": "function", "name": "f"}));
         let (nested, _) = parse(nested, json!({"type": "function", "function": {"name": "f"}}));
@@ -323,7 +332,8 @@ mod tests {
     #[test]
     fn allowed_tools_are_the_only_ones() {
         let tools = json!([{"type": "function", "name": "a"}, {"type": "custom", "name": "b"}]);
-        let choice = json!({"type": "allowed_tools", "mode": "required", "tools": [{"type": "custom", "name": "b"}]});
+        let choice =
+            json!({"type": "allowed_tools", "mode": "required", "tools": [{"type": "custom", "name": "b"}]});
         let tools = parse(tools, choice).0.unwrap();
         assert_eq!((tools.list.len(), tools.choice), (1, Choice::Required));
     }
@@ -335,7 +345,11 @@ mod tests {
             assert!(message.contains(expect), "{message}");
         };
         check(json!([{"type": "function", "name": "a b"}]), Value::Null, "tools[0].name");
-        check(json!([{"type": "function", "name": "a", "parameters": 3}]), Value::Null, "tools[0].parameters");
+        check(
+            json!([{"type": "function", "name": "a", "parameters": 3}]),
+            Value::Null,
+            "tools[0].parameters",
+        );
         check(json!([{"name": "a"}, {"name": "a"}]), Value::Null, "more than one");
         check(json!([]), json!("required"), "no tools");
         check(json!([]), json!("sometimes"), "sometimes");

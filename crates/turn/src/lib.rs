@@ -13,6 +13,7 @@ mod error;
 mod event;
 mod listen;
 mod options;
+mod text;
 mod tools;
 mod turn;
 
@@ -25,8 +26,9 @@ pub use gptoss_constrain::{
     Warning as ConstraintWarning,
 };
 pub use gptoss_engine::{
-    Class, EngineHandle, EngineStats, Error as EngineError, Failure, Priority, SamplingParams, Tenant, Token,
-    TokenLogprob,
+    Class, EngineHandle, EngineStats, Error as EngineError, Event as TextEvent, Failure, FinishReason,
+    Priority, SamplingParams, Tenant, Token, TokenLogprob,
 };
 pub use options::TurnOptions;
+pub use text::{Text, TextOptions, start_text};
 pub use turn::{Turn, TurnCanceller, run_turn, start_turn, start_turns};

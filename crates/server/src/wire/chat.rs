@@ -11,6 +11,7 @@ use serde_json::Value;
 
 /// A request for the next message of a chat.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[expect(dead_code, reason = "some fields are accepted and mean nothing here; the description names them")]
 pub(crate) struct ChatRequest {
     /// The model; the served one when absent.
     pub(crate) model: Option<String>,

@@ -12,6 +12,7 @@ use super::chat::{ChatUsage, Stops, StreamOptions};
 
 /// A text to continue. The model gets it as it is, without the harmony format it was made for.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[expect(dead_code, reason = "some fields are accepted and mean nothing here; the description names them")]
 pub(crate) struct CompletionRequest {
     /// The model; the served one when absent.
     pub(crate) model: Option<String>,

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 /// A request to `/api/chat`.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[expect(dead_code, reason = "some fields are accepted and mean nothing here; the description names them")]
 pub(crate) struct OllamaChatRequest {
     /// The model.
     pub(crate) model: Option<String>,

@@ -110,16 +110,6 @@ impl Event {
             Event::InputDone { .. } => "response.custom_tool_call_input.done",
         }
     }
-
-    /// The whole object, if this event ends the stream.
-    pub(crate) fn ending(&self) -> Option<&ResponseObject> {
-        match self {
-            Event::Completed { response }
-            | Event::Incomplete { response }
-            | Event::Failed { response } => Some(response),
-            _ => None,
-        }
-    }
 }
 
 /// A part of an item: of a message or of reasoning.

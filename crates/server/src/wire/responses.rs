@@ -14,6 +14,7 @@ use super::response_items::Item;
 
 /// A request for a response.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[expect(dead_code, reason = "some fields are accepted and mean nothing here; the description names them")]
 pub(crate) struct ResponsesRequest {
     /// The model; the served one when absent.
     pub(crate) model: Option<String>,

@@ -1,0 +1,60 @@
+//! What did the operator write behind `gptoss serve`?
+//!
+//! Pure data like `args.rs`, kept apart because a server has many flags. Nothing here opens a file or a port.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::args::{ComputeArgs, MODEL};
+
+/// `gptoss serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// The model to serve
+    #[arg(long, short, value_name = "MODEL", default_value = "demo", help = MODEL)]
+    pub model: String,
+    /// The address to listen on; one that other machines reach needs --api-key-file
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub host: IpAddr,
+    /// The port; 0 takes a free one
+    #[arg(long, value_name = "N", default_value_t = 8000)]
+    pub port: u16,
+    /// Keys that clients must show: a line each, KEY or sha256:HEX, then name=NAME and reasoning=raw|summary|hidden
+    #[arg(long, value_name = "FILE")]
+    pub api_key_file: Option<PathBuf>,
+    /// Another name under which clients may ask for the model; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub alias: Vec<String>,
+    /// Keep stored responses and conversations in this folder [default: in memory]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Tell the model no date; the demo is told none anyway
+    #[arg(long)]
+    pub no_date: bool,
+    /// Write no line of log for each request
+    #[arg(long)]
+    pub quiet: bool,
+    /// Tokens of context to keep room for [default: the model's, at most 32768]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub context: Option<u32>,
+    /// Conversations that run at a time
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub max_sequences: u16,
+    /// Memory for keys and values, in MiB [default: what context and sequences suggest]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..))]
+    pub kv_memory: Option<u64>,
+    /// Longest request body, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub max_body: u16,
+    /// Seconds that a shutdown waits for running requests
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub drain_timeout: u64,
+    /// Seconds for which the reasoning before a call is kept for clients that do not send it back
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    pub call_memory: u64,
+    /// How the numbers are made.
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+}

@@ -1,0 +1,44 @@
+//! A server whose model says what it is told to, for conformance tests with clients in other languages.
+//!
+//! `scripted PORT SCRIPT.json`: the file holds a list of texts in harmony's notation with control tokens spelled out. A prompt with N calls
+//! in it gets text N, so that a tool loop runs through the list and a client that tries again gets the same. Prints one line when it
+//! listens, and runs until it is stopped.
+
+#[path = "../tests/api/scripted.rs"]
+mod scripted;
+
+use std::sync::Arc;
+
+use gptoss_harmony::Vocab;
+use gptoss_server::{App, Keys, Limits, ServedModel, listen, run};
+use gptoss_turn::SamplingParams;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let port: u16 = arguments.next().ok_or("scripted PORT SCRIPT.json")?.parse()?;
+    let file = arguments.next().ok_or("scripted PORT SCRIPT.json")?;
+    let texts: Vec<String> = serde_json::from_str(&std::fs::read_to_string(file)?)?;
+    let vocab = Vocab::o200k_harmony();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let script = scripted::Script { follows_calls: true, ..scripted::Script::new(&texts) };
+    let (engine, _prompts) = scripted::start(&vocab, script);
+    let model = ServedModel {
+        name: "scripted".into(),
+        aliases: vec!["gpt-oss-20b".into(), "gpt-oss-120b".into()],
+        is_demo: false,
+        vocab: Arc::clone(&vocab),
+        max_context: scripted::MAX_CONTEXT,
+        sampling: SamplingParams::default(),
+        today: None,
+        fingerprint: "scripted".into(),
+        created: 1,
+        weight_bytes: 0,
+    };
+    let log = Arc::new(|line: &str| eprintln!("{line}"));
+    let app = App::new(model, engine, Limits::default(), Keys::default(), None, log)?;
+    let listener = listen(([127, 0, 0, 1], port).into(), false).await?;
+    println!("listening on {}", listener.local_addr()?);
+    run(listener, app, std::future::pending()).await;
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! A server on a free port, for as long as a test holds it.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use gptoss_engine::SamplingParams;
+use gptoss_harmony::Vocab;
+use gptoss_server::{App, Keys, Limits, ServedModel, listen, run};
+use tokio::sync::oneshot;
+
+use crate::scripted::{self, MAX_CONTEXT, Prompts, Script};
+
+/// A running server.
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What the engine was given.
+    pub prompts: Prompts,
+    /// Lines of log.
+    pub log: Arc<Mutex<Vec<String>>>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A model that does not exist.
+pub fn model(vocab: &Arc<Vocab>) -> ServedModel {
+    ServedModel {
+        name: "scripted".into(),
+        aliases: vec!["org/scripted".into()],
+        is_demo: false,
+        vocab: Arc::clone(vocab),
+        max_context: MAX_CONTEXT,
+        sampling: SamplingParams::default(),
+        today: None,
+        fingerprint: "test".into(),
+        created: 1,
+        weight_bytes: 0,
+    }
+}
+
+impl Server {
+    /// Follows a script.
+    pub fn start(texts: &[&str]) -> Server {
+        Server::with(Script::new(texts), Limits::default(), Keys::default())
+    }
+
+    /// With everything said.
+    pub fn with(script: Script, limits: Limits, keys: Keys) -> Server {
+        let vocab = Vocab::o200k_harmony();
+        let (engine, prompts) = scripted::start(&vocab, script);
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let lines = Arc::clone(&log);
+        let write = Arc::new(move |line: &str| lines.lock().unwrap().push(line.to_owned()));
+        let app = App::new(model(&vocab), engine, limits, keys, None, write).unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (told, address) = std::sync::mpsc::channel();
+        let thread = thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = listen(([127, 0, 0, 1], 0).into(), false).await.unwrap();
+                told.send(listener.local_addr().unwrap()).unwrap();
+                run(listener, app, async { drop(stopped.await) }).await;
+            });
+        });
+        Server { address: address.recv().unwrap(), prompts, log, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// Tells the server to stop, without waiting.
+    pub fn tell_to_stop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+    }
+
+    /// Waits until it has stopped.
+    pub fn join(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.tell_to_stop();
+        self.join();
+    }
+}

@@ -1,0 +1,48 @@
+"""openai-agents through a tool loop of several turns, with streaming, over both APIs."""
+
+import asyncio
+
+import agents
+import openai
+
+import servers
+
+TEXTS = [
+    servers.call("add", {"a": 1, "b": 2}),
+    servers.call("add", {"a": 3, "b": 4}),
+    servers.call("add", {"a": 7, "b": 5}),
+    servers.answer("The sum is 12."),
+]
+
+
+@agents.function_tool
+def add(a: int, b: int) -> int:
+    """Adds."""
+    return a + b
+
+
+async def loop(base, model_class):
+    agents.set_tracing_disabled(True)
+    sdk = openai.AsyncOpenAI(base_url=base + "/v1", api_key="none", max_retries=0)
+    agent = agents.Agent(
+        name="Adder", instructions="Add.", tools=[add], model=model_class(model="scripted", openai_client=sdk))
+    result = await agents.Runner.run(agent, "Add 1, 2, 4 and 5.")
+    assert result.final_output == "The sum is 12.", result.final_output
+    streamed = agents.Runner.run_streamed(agent, "Add 1, 2, 4 and 5.")
+    calls = 0
+    async for event in streamed.stream_events():
+        if event.type == "run_item_stream_event" and event.name == "tool_called":
+            calls += 1
+    assert streamed.final_output == "The sum is 12." and calls == 3, (streamed.final_output, calls)
+    follow = await agents.Runner.run(agent, streamed.to_input_list() + [{"role": "user", "content": "Again?"}])
+    assert follow.final_output == "The sum is 12."
+
+
+def check_responses():
+    with servers.scripted(TEXTS) as base:
+        asyncio.run(loop(base, agents.OpenAIResponsesModel))
+
+
+def check_chat():
+    with servers.scripted(TEXTS) as base:
+        asyncio.run(loop(base, agents.OpenAIChatCompletionsModel))

@@ -1,0 +1,42 @@
+"""Runs every check, or those whose names hold one of the words on the command line, and prints a line each."""
+
+import importlib
+import sys
+import time
+import traceback
+
+MODULES = ["openai_sdk", "agents_sdk", "frameworks", "compatibility", "openresponses", "node_clients", "codex", "fuzz", "load"]
+
+
+def checks():
+    for name in MODULES:
+        try:
+            module = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name == name:
+                continue
+            raise
+        for attribute in sorted(vars(module)):
+            if attribute.startswith("check_"):
+                yield f"{name}.{attribute[6:]}", getattr(module, attribute)
+
+
+def main(words):
+    failed = 0
+    for name, check in checks():
+        if words and not any(word in name for word in words):
+            continue
+        begun = time.monotonic()
+        try:
+            note = check() or ""
+            print(f"ok     {name}  {time.monotonic() - begun:.1f} s  {note}", flush=True)
+        except Exception:
+            failed += 1
+            print(f"FAILED {name}", flush=True)
+            traceback.print_exc()
+    print(f"{failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,183 @@
+"""The official SDK on every method, streaming and not, `.parse()` and `.stream()` included."""
+
+import openai
+import pydantic
+
+import servers
+
+QUESTION = [{"role": "user", "content": "What is 27 + 58?"}]
+WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False}
+CHAT_TOOL = {"type": "function", "function": {"name": "get_weather", "description": "Weather.", "parameters": WEATHER, "strict": True}}
+TOOL = {"type": "function", "name": "get_weather", "description": "Weather.", "parameters": WEATHER, "strict": True}
+
+
+class Sum(pydantic.BaseModel):
+    result: int
+    how: str
+
+
+def client(base):
+    return openai.OpenAI(base_url=base + "/v1", api_key="none", max_retries=0, timeout=120)
+
+
+def check_models():
+    with servers.demo() as base:
+        sdk = client(base)
+        assert [model.id for model in sdk.models.list()] == ["demo"]
+        assert sdk.models.retrieve("demo").id == "demo"
+        try:
+            sdk.models.retrieve("gpt-9")
+            raise AssertionError("an unknown model")
+        except openai.NotFoundError as error:
+            assert error.code == "model_not_found" and "demo" in error.message, error
+
+
+def check_chat():
+    with servers.demo() as base:
+        sdk = client(base)
+        body = sdk.chat.completions.create(model="demo", messages=QUESTION, seed=1)
+        text = body.choices[0].message.content
+        assert "85" in text, text
+        assert body.choices[0].message.reasoning, "no reasoning"
+        chunks = list(sdk.chat.completions.create(
+            model="demo", messages=QUESTION, seed=1, stream=True, stream_options={"include_usage": True}))
+        streamed = "".join(c.delta.content or "" for chunk in chunks for c in chunk.choices)
+        reasoning = "".join(getattr(c.delta, "reasoning", None) or "" for chunk in chunks for c in chunk.choices)
+        assert streamed == text and reasoning == body.choices[0].message.reasoning
+        assert chunks[-1].usage.total_tokens == body.usage.total_tokens
+        return text
+
+
+def check_chat_logprobs():
+    with servers.demo() as base:
+        body = client(base).chat.completions.create(
+            model="demo", messages=QUESTION, logprobs=True, top_logprobs=3, seed=1)
+        tokens = body.choices[0].logprobs.content
+        assert b"".join(bytes(token.bytes) for token in tokens).decode() == body.choices[0].message.content
+        assert all(len(token.top_logprobs) == 3 and token.logprob <= 0 for token in tokens)
+        n = client(base).chat.completions.create(model="demo", messages=QUESTION, n=2, max_tokens=8)
+        assert len(n.choices) == 2
+
+
+def check_chat_tool_and_parse():
+    texts = [servers.call("get_weather", {"city": "Paris"}), servers.answer("Sunny in Paris.")]
+    with servers.scripted(texts) as base:
+        sdk = client(base)
+        messages = [{"role": "user", "content": "Weather in Paris?"}]
+        first = sdk.chat.completions.create(model="scripted", messages=messages, tools=[CHAT_TOOL]).choices[0]
+        assert first.finish_reason == "tool_calls"
+        call = first.message.tool_calls[0]
+        assert (call.function.name, call.function.arguments) == ("get_weather", '{"city": "Paris"}')
+        messages += [first.message, {"role": "tool", "tool_call_id": call.id, "content": "sunny"}]
+        second = sdk.chat.completions.create(model="scripted", messages=messages, tools=[CHAT_TOOL]).choices[0]
+        assert second.message.content == "Sunny in Paris."
+        with sdk.chat.completions.stream(model="scripted", messages=messages[:1], tools=[CHAT_TOOL]) as stream:
+            for _ in stream:
+                pass
+            final = stream.get_final_completion()
+        assert final.choices[0].message.tool_calls[0].function.parsed_arguments == {"city": "Paris"}
+    with servers.scripted([servers.answer('{"result": 85, "how": "adding"}')]) as base:
+        sdk = client(base)
+        parsed = sdk.chat.completions.parse(model="scripted", messages=QUESTION, response_format=Sum)
+        assert parsed.choices[0].message.parsed == Sum(result=85, how="adding")
+        with sdk.chat.completions.stream(model="scripted", messages=QUESTION, response_format=Sum) as stream:
+            for _ in stream:
+                pass
+            assert stream.get_final_completion().choices[0].message.parsed.result == 85
+
+
+def check_responses():
+    with servers.demo() as base:
+        sdk = client(base)
+        body = sdk.responses.create(model="demo", input="What is 27 + 58?", extra_body={"seed": 1})
+        assert body.status == "completed" and "85" in body.output_text, body.output_text
+        assert body.output[0].type == "reasoning" and body.output[0].content[0].text
+        assert body.usage.output_tokens_details.reasoning_tokens > 0
+        events = list(sdk.responses.create(model="demo", input="What is 27 + 58?", stream=True, extra_body={"seed": 1}))
+        assert [event.sequence_number for event in events] == list(range(len(events)))
+        streamed = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+        assert streamed == body.output_text and events[-1].type == "response.completed"
+        assert events[-1].response.output_text == body.output_text
+        assert sdk.responses.retrieve(body.id).output_text == body.output_text
+        again = list(sdk.responses.retrieve(events[0].response.id, stream=True, starting_after=3))
+        assert [event.sequence_number for event in again] == list(range(4, len(events)))
+        items = list(sdk.responses.input_items.list(body.id))
+        assert items[0].content[0].text == "What is 27 + 58?"
+        follow = sdk.responses.create(model="demo", input="What is 3 + 4?", previous_response_id=body.id)
+        assert follow.previous_response_id == body.id
+        sdk.responses.delete(body.id)
+        try:
+            sdk.responses.retrieve(body.id)
+            raise AssertionError("a deleted response")
+        except openai.NotFoundError:
+            pass
+        with sdk.responses.stream(model="demo", input="What is 27 + 58?") as stream:
+            for _ in stream:
+                pass
+            assert stream.get_final_response().status == "completed"
+
+
+def check_responses_background_and_cancel():
+    with servers.demo() as base:
+        sdk = client(base)
+        body = sdk.responses.create(model="demo", input="What is 27 + 58?", background=True)
+        assert body.status in ("queued", "in_progress"), body.status
+        while body.status in ("queued", "in_progress"):
+            body = sdk.responses.retrieve(body.id)
+        assert body.status == "completed", body.status
+        assert sdk.responses.cancel(body.id).status == "completed"
+
+
+def check_responses_tool_and_parse():
+    texts = [servers.call("get_weather", {"city": "Paris"}), servers.answer("Sunny in Paris.")]
+    with servers.scripted(texts) as base:
+        sdk = client(base)
+        first = sdk.responses.create(model="scripted", input="Weather in Paris?", tools=[TOOL])
+        call = first.output[-1]
+        assert (call.type, call.name, call.arguments) == ("function_call", "get_weather", '{"city": "Paris"}')
+        output = [{"type": "function_call_output", "call_id": call.call_id, "output": "sunny"}]
+        history = [{"role": "user", "content": "Weather in Paris?"}, *[item.to_dict() for item in first.output], *output]
+        assert sdk.responses.create(model="scripted", input=history, tools=[TOOL]).output_text == "Sunny in Paris."
+        second = sdk.responses.create(model="scripted", input=output, previous_response_id=first.id, tools=[TOOL])
+        assert second.output_text == "Sunny in Paris."
+    with servers.scripted([servers.answer('{"result": 85, "how": "adding"}')]) as base:
+        sdk = client(base)
+        parsed = sdk.responses.parse(model="scripted", input="What is 27 + 58?", text_format=Sum)
+        assert parsed.output_parsed == Sum(result=85, how="adding")
+        with sdk.responses.stream(model="scripted", input="What is 27 + 58?", text_format=Sum) as stream:
+            for _ in stream:
+                pass
+            assert stream.get_final_response().output_parsed.result == 85
+
+
+def check_conversations():
+    with servers.demo() as base:
+        sdk = client(base)
+        made = sdk.conversations.create(metadata={"topic": "sums"})
+        body = sdk.responses.create(model="demo", input="What is 27 + 58?", conversation=made.id)
+        assert body.conversation.id == made.id
+        assert len(list(sdk.conversations.items.list(made.id))) >= 2
+        assert sdk.conversations.update(made.id, metadata={"topic": "more"}).metadata == {"topic": "more"}
+        assert sdk.conversations.delete(made.id).deleted
+
+
+def check_completions():
+    with servers.demo() as base:
+        sdk = client(base)
+        body = sdk.completions.create(model="demo", prompt="The sum", max_tokens=5, logprobs=2, echo=True, temperature=0)
+        lists = body.choices[0].logprobs
+        assert body.choices[0].text.startswith("The sum") and lists.token_logprobs[0] is None
+        assert all(value <= 0 for value in lists.token_logprobs[1:])
+        streamed = sdk.completions.create(model="demo", prompt="The sum", max_tokens=5, echo=True, temperature=0, stream=True)
+        assert "".join(chunk.choices[0].text for chunk in streamed if chunk.choices) == body.choices[0].text
+
+
+def check_errors():
+    with servers.demo() as base:
+        sdk = client(base)
+        for wrong in [{"temperature": 9}, {"n": 1000}, {"tool_choice": "required"}, {"max_tokens": -1}]:
+            try:
+                sdk.chat.completions.create(model="demo", messages=QUESTION, **wrong)
+                raise AssertionError(wrong)
+            except openai.BadRequestError as error:
+                assert error.param in wrong, (error.param, wrong)
