@@ -10,32 +10,28 @@ MODULES = ["openai_sdk", "agents_sdk", "frameworks", "compatibility", "openrespo
 
 def checks():
     for name in MODULES:
-        try:
-            module = importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name == name:
-                continue
-            raise
+        module = importlib.import_module(name)
         for attribute in sorted(vars(module)):
             if attribute.startswith("check_"):
                 yield f"{name}.{attribute[6:]}", getattr(module, attribute)
 
 
 def main(words):
-    failed = 0
+    passed = failed = 0
     for name, check in checks():
         if words and not any(word in name for word in words):
             continue
         begun = time.monotonic()
         try:
             note = check() or ""
+            passed += 1
             print(f"ok     {name}  {time.monotonic() - begun:.1f} s  {note}", flush=True)
         except Exception:
             failed += 1
             print(f"FAILED {name}", flush=True)
             traceback.print_exc()
-    print(f"{failed} failed")
-    return 1 if failed else 0
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
 
 
 if __name__ == "__main__":

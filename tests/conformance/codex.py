@@ -18,6 +18,8 @@ def check_exec_runs_five_calls():
             provider = f'{{name="gptoss", base_url="{base}/v1", wire_api="responses", request_max_retries=0, stream_max_retries=0}}'
             command = [
                 os.environ["NODE"], str(program), "exec", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox",
+                # Nothing leaves this machine: no look for updates, no statistics.
+                "-c", "check_for_update_on_startup=false", "-c", "analytics.enabled=false",
                 "-c", "model_provider=gptoss", "-c", f"model_providers.gptoss={provider}", "-m", "scripted", "Write five numbers.",
             ]
             home = pathlib.Path(folder) / "home"

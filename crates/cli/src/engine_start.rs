@@ -1,8 +1,8 @@
 //! How is the engine started: how many conversations at a time, with how much memory, and what outlives it on disk?
 //!
-//! [`EngineArgs`] are the flags that every command with an engine shares; [`start`] plans the memory of keys and values from them, shows
-//! the plan when somebody asked for one, and gives the engine its thread, with a watchdog beside it. The engine ends when the last handle
-//! is gone.
+//! [`EngineArgs`] are the flags that every command with an engine shares; [`plan_kv`] says what memory keys and values will take, so that
+//! the weights can be planned around it, and [`start`] gives the engine its thread, with a watchdog beside it. The engine ends when the
+//! [`RunningEngine`] is dropped.
 //!
 //! It does not know what is asked of the engine.
 
@@ -17,12 +17,12 @@ use std::time::{Duration, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use clap::Args;
 use gptoss_engine::{Engine, EngineHandle, EngineOptions, KvPlan, PrefixDisk, watch};
-use gptoss_model::Model;
+use gptoss_model::{CHUNK_TOKENS_MAX, Model, ModelConfig};
 
 use crate::args::ComputeArgs;
 use crate::failure::usage;
 use crate::memory_budget::MemorySize;
-use crate::model_source::{ModelSource, Opened, dense};
+use crate::model_source::{ModelSource, Opened, dense, kv_format};
 
 /// How long a step may take before everybody is told that the engine stands still: a chunk of a large model on a slow disk takes minutes.
 const STALL_PATIENCE: Duration = Duration::from_secs(900);
@@ -48,6 +48,31 @@ pub struct EngineArgs {
     pub kv_disk_size: Option<MemorySize>,
 }
 
+impl EngineArgs {
+    /// The flags for a command that runs so many sequences at a time by default, with contexts of so many tokens.
+    pub fn options(&self, context: usize, default_sequences: usize) -> EngineOptions {
+        EngineOptions {
+            max_sequences: self.max_sequences.map_or(default_sequences, usize::from),
+            kv_bytes: self.kv_memory.map(|size| size.bytes),
+            ..EngineOptions::new(context)
+        }
+    }
+
+    /// Whether a flag asks for a plan of its own, which is then shown.
+    pub fn plans_memory(&self) -> bool {
+        self.kv_memory.is_some() || self.max_sequences.is_some()
+    }
+}
+
+/// The memory of keys and values that an engine will take, before any weight is read.
+///
+/// Errors: a usage error when the memory does not hold one context.
+pub fn plan_kv(opened: &Opened, compute: &ComputeArgs, options: &EngineOptions) -> Result<KvPlan> {
+    let config = ModelConfig::from_checkpoint(opened.checkpoint.config())?;
+    let plan = KvPlan::new(&config, kv_format(compute), CHUNK_TOKENS_MAX, options);
+    plan.map_err(|error| usage(error.to_string()))
+}
+
 /// An engine on its thread. Dropped, it ends after what runs, and what it still has to write is written.
 pub struct RunningEngine {
     /// The way to it.
@@ -65,28 +90,19 @@ impl Drop for RunningEngine {
     }
 }
 
-/// Plans memory, shows the plan when a flag asks for one, and starts the engine's thread.
+/// Starts the engine's thread, with the folder of kept prompts if a flag names one.
 ///
 /// Errors: a usage error when the memory does not hold one context; what is wrong with the folder.
 pub fn start(
     model: Arc<Model>,
     opened: &Opened,
-    context: usize,
     compute: &ComputeArgs,
     args: &EngineArgs,
-    default_sequences: usize,
+    options: EngineOptions,
 ) -> Result<RunningEngine> {
-    let options = EngineOptions {
-        max_sequences: args.max_sequences.map_or(default_sequences, usize::from),
-        kv_bytes: args.kv_memory.map(|size| size.bytes),
-        ..EngineOptions::new(context)
-    };
     // Everything that changes the bits of keys and values.
     let numbers = (model.precision(), model.kv_format(), dense(compute.dense, compute.precision)?);
     let mut engine = Engine::with_options(model, options).map_err(|error| usage(error.to_string()))?;
-    if args.kv_memory.is_some() || args.max_sequences.is_some() {
-        io::stderr().write_all(describe(engine.kv_plan()).as_bytes())?;
-    }
     if let Some(folder) = &args.kv_disk {
         let bytes = args.kv_disk_size.map_or(KV_DISK_BYTES_DEFAULT, |size| size.bytes);
         let identity = format!("{} {numbers:?}", identity(opened)?);

@@ -7,7 +7,7 @@
 //! It does not know how an answer is shown.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -136,7 +136,13 @@ pub fn prepare(args: &GenerationArgs) -> Result<(Speaker, Setup)> {
     let vocab = opened.vocab()?;
     render(&vocab, &setup.conversation(&[]), RenderOptions::default())
         .context("the functions cannot be rendered")?;
-    let model = Arc::new(opened.load(&args.compute, context)?);
+    let engine_options = args.engine.options(context, SEQUENCES);
+    let kv = engine_start::plan_kv(&opened, &args.compute, &engine_options)?;
+    let model = Arc::new(opened.load(&args.compute, context, Some(&kv))?);
+    // The plan of `--memory` has shown it already.
+    if args.engine.plans_memory() && args.compute.memory.is_none() {
+        io::stderr().write_all(engine_start::describe(&kv).as_bytes())?;
+    }
     let options = TurnOptions {
         sampling,
         max_new_tokens: args.max_tokens.map(|tokens| tokens as usize),
@@ -144,7 +150,7 @@ pub fn prepare(args: &GenerationArgs) -> Result<(Speaker, Setup)> {
         ..TurnOptions::default()
     };
     let engine =
-        engine_start::start(Arc::clone(&model), &opened, context, &args.compute, &args.engine, SEQUENCES)?;
+        engine_start::start(Arc::clone(&model), &opened, &args.compute, &args.engine, engine_options)?;
     let speaker = Speaker {
         name: opened.source.name(),
         is_demo: opened.source.is_demo(),

@@ -10,7 +10,10 @@ use std::str::FromStr;
 
 use anyhow::Result;
 use gptoss_checkpoint::Checkpoint;
-use gptoss_model::{DenseMode, ExpertTraffic, MemoryPlan, Precision, plan_memory};
+use gptoss_engine::KvPlan;
+use gptoss_model::{
+    DenseMode, Error, ExpertTraffic, MemoryPlan, ModelConfig, Precision, Term, memory, plan_memory,
+};
 use serde_json::{Value, json};
 
 const GIGABYTE: f64 = 1e9;
@@ -49,19 +52,62 @@ impl FromStr for MemorySize {
     }
 }
 
+/// What a plan is made for.
+#[derive(Debug, Clone, Copy)]
+pub struct Needs<'a> {
+    /// Tokens of a whole conversation.
+    pub context: usize,
+    /// The numeric mode.
+    pub precision: Precision,
+    /// The format of dense matrices.
+    pub dense: DenseMode,
+    /// The keys and values of an engine, in the place of those of one conversation.
+    pub kv: Option<&'a KvPlan>,
+}
+
+/// The plan without a budget: everything in memory.
+///
+/// Errors: a shape that is no gpt-oss.
+pub fn whole(checkpoint: &Checkpoint, needs: &Needs<'_>) -> Result<Vec<Term>> {
+    let config = ModelConfig::from_checkpoint(checkpoint.config())?;
+    let terms = memory(&config, &checkpoint.part_bytes(), needs.context, needs.precision, needs.dense);
+    Ok(with_engine(terms, needs.kv))
+}
+
 /// Plans a model into a budget and prints the plan to standard error.
 ///
 /// Errors: the budget is too small, with the smallest that is not.
-pub fn plan(
-    checkpoint: &Checkpoint,
-    context: usize,
-    precision: Precision,
-    dense: DenseMode,
-    size: MemorySize,
-) -> Result<MemoryPlan> {
-    let plan = plan_memory(checkpoint, context, precision, dense, size.bytes)?;
-    io::stderr().write_all(describe(&plan, context, size).as_bytes())?;
+pub fn plan(checkpoint: &Checkpoint, needs: &Needs<'_>, size: MemorySize) -> Result<MemoryPlan> {
+    let config = ModelConfig::from_checkpoint(checkpoint.config())?;
+    // The model room plans for one conversation; what the engine's plan has beyond that is taken from the budget first.
+    let one = memory(&config, &[], needs.context, needs.precision, needs.dense);
+    let one: u64 = one.iter().filter(|term| is_kv(term)).map(|term| term.bytes).sum();
+    let all: u64 = needs.kv.map_or(one, |plan| plan.terms.iter().map(|term| term.bytes).sum());
+    let budget = (size.bytes + one).saturating_sub(all);
+    let plan = plan_memory(checkpoint, needs.context, needs.precision, needs.dense, budget);
+    let plan = plan.map_err(|error| match error {
+        Error::BudgetTooSmall { smallest, .. } => {
+            Error::BudgetTooSmall { budget: size.bytes, smallest: (smallest + all).saturating_sub(one) }
+        }
+        Error::NotOnDisk { needed } => Error::NotOnDisk { needed: (needed + all).saturating_sub(one) },
+        other => other,
+    })?;
+    let plan = MemoryPlan { terms: with_engine(plan.terms, needs.kv), ..plan };
+    io::stderr().write_all(describe(&plan, needs.context, size).as_bytes())?;
     Ok(plan)
+}
+
+fn is_kv(term: &Term) -> bool {
+    term.name.starts_with("KV cache")
+}
+
+/// The cache of one conversation makes way for that of the engine.
+fn with_engine(mut terms: Vec<Term>, kv: Option<&KvPlan>) -> Vec<Term> {
+    if let Some(plan) = kv {
+        terms.retain(|term| !is_kv(term));
+        terms.extend(plan.terms.iter().cloned());
+    }
+    terms
 }
 
 fn describe(plan: &MemoryPlan, context: usize, size: MemorySize) -> String {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use gptoss_checkpoint::{Checkpoint, Config, PUBLISHED_VOCAB_SIZE, Preset};
+use gptoss_engine::KvPlan;
 use gptoss_harmony::{GgufTokens, MultiDigit, Vocab};
 use gptoss_kernels::Pool;
 use gptoss_model::{DenseMode, KvFormat, LoadOptions, Model, Precision};
@@ -19,8 +20,9 @@ use gptoss_model::{DenseMode, KvFormat, LoadOptions, Model, Precision};
 use crate::args::{ComputeArgs, DenseArg, KvArg, PrecisionArg};
 use crate::failure::usage;
 use crate::generation_config::GenerationConfig;
+use crate::memory_budget::{self, Needs};
 use crate::progress::{Progress, Unit};
-use crate::{demo, hub, memory_budget};
+use crate::{demo, hub};
 
 /// The number of control tokens that follow the ranks of a truncated vocabulary.
 const NUM_CONTROLS: usize = 9;
@@ -249,15 +251,16 @@ impl Opened {
         Ok(Some(vocab))
     }
 
-    /// Reads the weights, with a progress bar where that takes time; `--memory` is planned for `context` tokens.
-    pub fn load(&self, compute: &ComputeArgs, context: usize) -> Result<Model> {
+    /// Reads the weights, with a progress bar where that takes time; `--memory` is planned for `context` tokens, and for an engine's
+    /// keys and values where there is one.
+    pub fn load(&self, compute: &ComputeArgs, context: usize, kv: Option<&KvPlan>) -> Result<Model> {
         let (precision, dense) = (precision(compute.precision), dense(compute.dense, compute.precision)?);
         let cannot = || format!("cannot load {}", self.source.name());
+        let needs = Needs { context, precision, dense, kv };
         let expert_slots = match compute.memory {
             None => None,
             Some(size) => {
-                let plan = memory_budget::plan(&self.checkpoint, context, precision, dense, size);
-                plan.with_context(cannot)?.expert_slots
+                memory_budget::plan(&self.checkpoint, &needs, size).with_context(cannot)?.expert_slots
             }
         };
         let options = LoadOptions { precision, dense, expert_slots };
@@ -266,8 +269,7 @@ impl Opened {
         let model = Model::load_with(&self.checkpoint, &options, pool, &mut |done, total| {
             progress.set(done, total);
         });
-        let kv_format = compute.kv.map_or(precision.kv_format(), kv_format);
-        Ok(model.with_context(cannot)?.with_kv_format(kv_format))
+        Ok(model.with_context(cannot)?.with_kv_format(kv_format(compute)))
     }
 }
 
@@ -292,11 +294,13 @@ pub fn dense(argument: Option<DenseArg>, precision: PrecisionArg) -> Result<Dens
     }
 }
 
-fn kv_format(argument: KvArg) -> KvFormat {
-    match argument {
-        KvArg::F32 => KvFormat::F32,
-        KvArg::Bf16 => KvFormat::Bf16,
-        KvArg::Q8 => KvFormat::Q8,
+/// The format of keys and values: what `--kv` says, else what suits the precision.
+pub fn kv_format(compute: &ComputeArgs) -> KvFormat {
+    match compute.kv {
+        None => precision(compute.precision).kv_format(),
+        Some(KvArg::F32) => KvFormat::F32,
+        Some(KvArg::Bf16) => KvFormat::Bf16,
+        Some(KvArg::Q8) => KvFormat::Q8,
     }
 }
 

@@ -105,8 +105,8 @@ impl Scored {
         }
         let exact =
             ComputeArgs { precision: PrecisionArg::Exact, dense: None, kv: None, ..args.compute.clone() };
-        let exact = if compares { Some(opened.load(&exact, num_tokens)?) } else { None };
-        Ok(Scored { model: opened.load(&args.compute, num_tokens)?, exact })
+        let exact = if compares { Some(opened.load(&exact, num_tokens, None)?) } else { None };
+        Ok(Scored { model: opened.load(&args.compute, num_tokens, None)?, exact })
     }
 
     /// Computes every row of logits in order, shows each to `on_row`, and keeps the scores.

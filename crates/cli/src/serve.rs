@@ -1,6 +1,6 @@
 //! `gptoss serve`: the OpenAI API over a model.
 //!
-//! Puts the rooms together: the model, an engine on a thread of its own with a watchdog beside it, and the server on tokio's threads.
+//! Puts the rooms together: the model, the engine as `engine_start` starts it, and the server on tokio's threads.
 //! What is printed before the first request is what an operator wants to know: the memory by name, the address, a line of curl to try.
 //! SIGTERM and Ctrl-C stop it gently, a second one at once.
 //!
@@ -13,19 +13,20 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use gptoss_engine::{Engine, EngineHandle, EngineOptions, SamplingParams, watch};
-use gptoss_model::{ModelConfig, Term, memory, plan_memory};
+use gptoss_engine::{SEQUENCES_DEFAULT, SamplingParams};
+use gptoss_model::{DenseMode, Model, Term};
 use gptoss_server::{App, Keys, Limits, Log, ServedModel, listen, run as serve};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::engine_start::{self, RunningEngine};
 use crate::failure::usage;
+use crate::generation_config::GenerationConfig;
 use crate::interrupt::EXIT_INTERRUPTED;
-use crate::model_source::{Opened, context, precision};
+use crate::memory_budget::{self, Needs};
+use crate::model_source::{Opened, context, dense, precision};
 use crate::serve_args::ServeArgs;
 use crate::today::today;
 
-/// How long the engine may work on one step before its requests are ended.
-const STALL_PATIENCE: Duration = Duration::from_secs(300);
 /// Bytes of a mebibyte.
 const MIB: u64 = 1 << 20;
 
@@ -49,7 +50,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     let limits = limits(args);
     let app = App::new(
         prepared.model.clone(),
-        prepared.engine.clone(),
+        prepared.engine.handle.clone(),
         limits,
         keys,
         args.state_dir.as_deref(),
@@ -99,77 +100,50 @@ fn stop_signal() -> Result<impl Future<Output = ()>> {
 /// A model that is ready to be served.
 struct Prepared {
     model: ServedModel,
-    engine: EngineHandle,
+    engine: RunningEngine,
     terms: Vec<Term>,
 }
 
 impl Prepared {
     fn new(args: &ServeArgs, opened: &Opened) -> Result<Prepared> {
-        let config = opened.checkpoint.config();
-        let max_context = context(args.context, config, &opened.source)?;
+        let compute = &args.compute;
+        let max_context = context(args.context, opened.checkpoint.config(), &opened.source)?;
         let defaults = opened.generation_config()?;
-        let sampling = SamplingParams {
-            temperature: defaults.temperature.unwrap_or(1.0),
-            top_p: defaults.top_p.unwrap_or(1.0),
-            top_k: defaults.top_k.unwrap_or(0),
-            min_p: defaults.min_p.unwrap_or(0.0),
-            repetition_penalty: defaults.repetition_penalty.unwrap_or(1.0),
-            ..SamplingParams::default()
-        };
         let vocab = opened.vocab()?;
-        let shape = ModelConfig::from_checkpoint(config)?;
-        let plan =
-            memory(&shape, &opened.checkpoint.part_bytes(), max_context, precision(args.compute.precision));
-        let loaded = Arc::new(opened.load(&args.compute, max_context)?);
-        let options = EngineOptions {
-            max_sequences: usize::from(args.max_sequences),
-            kv_bytes: args.kv_memory.map(|mib| mib * MIB),
-            ..EngineOptions::new(max_context)
+        let options = args.engine.options(max_context, SEQUENCES_DEFAULT);
+        let kv = engine_start::plan_kv(opened, compute, &options)?;
+        let needs = Needs {
+            context: max_context,
+            precision: precision(compute.precision),
+            dense: dense(compute.dense, compute.precision)?,
+            kv: Some(&kv),
         };
-        let engine = Engine::with_options(loaded, options)?;
-        // The cache is the engine's own plan; the rest is the model's.
-        let mut terms: Vec<Term> =
-            plan.into_iter().filter(|term| !term.name.starts_with("KV cache")).collect();
-        terms.extend(engine.kv_plan().terms.iter().cloned());
-        let (handle, _thread) = engine.spawn().context("cannot start the engine's thread")?;
-        let stalled =
-            |ended| drop(writeln!(io::stderr(), "the engine made no progress: {ended} requests were ended"));
-        watch(&handle, STALL_PATIENCE, stalled).context("cannot start the watchdog's thread")?;
+        let terms = memory_budget::whole(&opened.checkpoint, &needs)?;
+        let loaded = Arc::new(opened.load(compute, max_context, Some(&kv))?);
+        let fingerprint = fingerprint(opened, &loaded, needs.dense);
+        let engine = engine_start::start(loaded, opened, compute, &args.engine, options)?;
         let is_demo = opened.source.is_demo();
-        let name = if is_demo { "demo".to_owned() } else { opened.source.name() };
         let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let weights = terms.iter().filter(|term| term.name.starts_with("weights"));
         let model = ServedModel {
-            fingerprint: format!("gptoss-{}-{name}-{:?}", env!("CARGO_PKG_VERSION"), args.compute.precision),
-            name,
+            fingerprint,
+            name: opened.source.name(),
             aliases: args.alias.clone(),
             is_demo,
             vocab,
             max_context,
-            sampling,
+            sampling: sampling(&defaults),
             today: (!is_demo && !args.no_date).then_some(today as fn() -> String),
             created,
-            weight_bytes: terms
-                .iter()
-                .filter(|term| !term.name.starts_with("KV cache"))
-                .map(|term| term.bytes)
-                .sum(),
+            weight_bytes: weights.map(|term| term.bytes).sum(),
         };
-        Ok(Prepared { model, engine: handle, terms })
+        Ok(Prepared { model, engine, terms: if compute.memory.is_some() { Vec::new() } else { terms } })
     }
 
     /// The memory, the address, and a line to try.
     fn print(&self, address: std::net::SocketAddr) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        for term in &self.terms {
-            writeln!(out, "{:>10.1} MiB  {}", term.bytes as f64 / MIB as f64, term.name)?;
-        }
-        let total: u64 = self.terms.iter().map(|term| term.bytes).sum();
-        writeln!(
-            out,
-            "{:>10.1} MiB  in all, for {} tokens of context",
-            total as f64 / MIB as f64,
-            self.model.max_context
-        )?;
+        self.print_memory(&mut out)?;
         let name = &self.model.name;
         writeln!(
             out,
@@ -190,4 +164,37 @@ impl Prepared {
         )?;
         out.flush()
     }
+
+    /// The plan of `--memory` was shown when the model was loaded; without that flag nothing is planned, and this is what it adds up to.
+    fn print_memory(&self, out: &mut impl Write) -> io::Result<()> {
+        if self.terms.is_empty() {
+            return Ok(());
+        }
+        let mebibytes = |bytes: u64| bytes as f64 / MIB as f64;
+        for term in &self.terms {
+            writeln!(out, "{:>10.1} MiB  {}", mebibytes(term.bytes), term.name)?;
+        }
+        let total: u64 = self.terms.iter().map(|term| term.bytes).sum();
+        let context = self.model.max_context;
+        writeln!(out, "{:>10.1} MiB  in all, for {context} tokens of context", mebibytes(total))
+    }
+}
+
+/// Sampling of requests that say nothing: the model's own file, else the recommended.
+fn sampling(file: &GenerationConfig) -> SamplingParams {
+    let default = SamplingParams::default();
+    SamplingParams {
+        temperature: file.temperature.unwrap_or(default.temperature),
+        top_p: file.top_p.unwrap_or(default.top_p),
+        top_k: file.top_k.unwrap_or(default.top_k),
+        min_p: file.min_p.unwrap_or(default.min_p),
+        repetition_penalty: file.repetition_penalty.unwrap_or(default.repetition_penalty),
+        ..default
+    }
+}
+
+/// Build, model and numeric mode: what the bytes of a seeded request depend on besides itself.
+fn fingerprint(opened: &Opened, model: &Model, dense: DenseMode) -> String {
+    let (version, name) = (env!("CARGO_PKG_VERSION"), opened.source.name());
+    format!("gptoss-{version}-{name}-{:?}-{dense:?}-{:?}", model.precision(), model.kv_format())
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::args::{ComputeArgs, MODEL};
+use crate::engine_start::EngineArgs;
 
 /// `gptoss serve`.
 #[derive(Debug, Args)]
@@ -39,12 +40,6 @@ pub struct ServeArgs {
     /// Tokens of context to keep room for [default: the model's, at most 32768]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub context: Option<u32>,
-    /// Conversations that run at a time
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub max_sequences: u16,
-    /// Memory for keys and values, in MiB [default: what context and sequences suggest]
-    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..))]
-    pub kv_memory: Option<u64>,
     /// Longest request body, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub max_body: u16,
@@ -57,4 +52,7 @@ pub struct ServeArgs {
     /// How the numbers are made.
     #[command(flatten)]
     pub compute: ComputeArgs,
+    /// How conversations share the machine.
+    #[command(flatten)]
+    pub engine: EngineArgs,
 }

@@ -169,6 +169,12 @@ impl Metrics {
                 "Prompts whose beginning was in the prefix cache.",
                 engine_seen(engine.prefix.hits),
             ),
+            (
+                "engine_starts_afresh_total",
+                "counter",
+                "Times that the idle engine found blocks that nobody held and nobody had given back.",
+                engine_seen(engine.starts_afresh),
+            ),
             ("engine_sequences_running", "gauge", "Sequences that hold blocks.", engine.running as f64),
             ("engine_requests_queued", "gauge", "Requests that wait.", engine.queued as f64),
             ("engine_kv_blocks", "gauge", "Blocks of the KV pool.", engine.blocks_total as f64),

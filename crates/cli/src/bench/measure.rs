@@ -133,7 +133,7 @@ impl Start {
     /// Opens the model anew, as a new process would.
     fn measure(args: &BenchArgs, opened: &Opened, context: usize) -> Result<Start> {
         let start = Instant::now();
-        let model = Opened::open(opened.source.clone())?.load(&args.compute, context)?;
+        let model = Opened::open(opened.source.clone())?.load(&args.compute, context, None)?;
         let load_seconds = start.elapsed().as_secs_f64();
         let prompt = random_tokens(&model, START_PROMPT, 0);
         let mut cache = model.new_cache(START_PROMPT);

@@ -21,12 +21,12 @@ fn script() -> Vec<String> {
 
 #[derive(Debug, Clone, Copy)]
 enum Client {
-    ReturnsAll,
-    ReturnsPart,
-    ReturnsNone,
+    Faithful,
+    Shortening,
+    Forgetful,
 }
 
-const CLIENTS: [Client; 3] = [Client::ReturnsAll, Client::ReturnsPart, Client::ReturnsNone];
+const CLIENTS: [Client; 3] = [Client::Faithful, Client::Shortening, Client::Forgetful];
 
 fn prompts_of(run: impl Fn(&Server, Client)) {
     let texts = script();
@@ -54,12 +54,12 @@ fn through_chat() {
             let mut message = answer["choices"][0]["message"].clone();
             let object = message.as_object_mut().unwrap();
             match client {
-                Client::ReturnsAll => {}
-                Client::ReturnsPart => {
+                Client::Faithful => {}
+                Client::Shortening => {
                     object.insert("reasoning".into(), json!("Step"));
                     object.remove("reasoning_content");
                 }
-                Client::ReturnsNone => {
+                Client::Forgetful => {
                     for field in ["reasoning", "reasoning_content", "content"] {
                         object.remove(field);
                     }
@@ -83,9 +83,9 @@ fn through_responses() {
             let output = answer["output"].as_array().unwrap();
             let id = output.last().unwrap()["call_id"].clone();
             let is_kept = |item: &&Value| match client {
-                Client::ReturnsAll => true,
-                Client::ReturnsPart => item["type"] != "message",
-                Client::ReturnsNone => item["type"] == "function_call",
+                Client::Faithful => true,
+                Client::Shortening => item["type"] != "message",
+                Client::Forgetful => item["type"] == "function_call",
             };
             input.extend(output.iter().filter(is_kept).cloned());
             input.push(
