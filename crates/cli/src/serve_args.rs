@@ -1,6 +1,9 @@
 //! What did the operator write behind `gptoss serve`?
 //!
-//! Pure data like `args.rs`, kept apart because a server has many flags. Nothing here opens a file or a port.
+//! [`ServeArgs`] is pure data like `args.rs`, kept apart because a server has many flags of its own; how numbers are made and how
+//! conversations share the machine are the groups that `chat` and `run` take too.
+//!
+//! Nothing here opens a file or a port; `serve.rs` does.
 
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -97,90 +97,7 @@ impl Metrics {
         for ((route, status), count) in self.responses.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             let _ = writeln!(page, "{name}{{route=\"{route}\",status=\"{status}\"}} {count}");
         }
-        let load = |value: &AtomicU64| value.load(Ordering::Relaxed) as f64;
-        let engine_seen = |value: u64| value as f64;
-        let rows = [
-            (
-                "disconnects_total",
-                "counter",
-                "Streams whose reader went away before the end.",
-                load(&self.disconnects),
-            ),
-            (
-                "warnings_total",
-                "counter",
-                "Repairs of the model's output and other warnings.",
-                load(&self.warnings),
-            ),
-            ("prompt_tokens_total", "counter", "Tokens read.", load(&self.prompt_tokens)),
-            (
-                "cached_prompt_tokens_total",
-                "counter",
-                "Tokens read that had been computed before.",
-                load(&self.cached_tokens),
-            ),
-            ("completion_tokens_total", "counter", "Tokens written.", load(&self.completion_tokens)),
-            (
-                "reasoning_tokens_total",
-                "counter",
-                "Tokens written that are reasoning.",
-                load(&self.reasoning_tokens),
-            ),
-            (
-                "turns_running",
-                "gauge",
-                "Turns that are running.",
-                self.running.load(Ordering::Relaxed) as f64,
-            ),
-            (
-                "engine_requests_accepted_total",
-                "counter",
-                "Requests the engine has taken.",
-                engine_seen(engine.accepted),
-            ),
-            (
-                "engine_requests_refused_total",
-                "counter",
-                "Requests refused because the queue was full.",
-                engine_seen(engine.refused_full),
-            ),
-            (
-                "engine_requests_ended_total",
-                "counter",
-                "Requests that have ended.",
-                engine_seen(engine.ended()),
-            ),
-            (
-                "engine_requests_failed_total",
-                "counter",
-                "Requests that failed.",
-                engine_seen(engine.ended_failed),
-            ),
-            ("engine_steps_total", "counter", "Forward passes.", engine_seen(engine.steps)),
-            (
-                "engine_preemptions_total",
-                "counter",
-                "Sequences that were computed again.",
-                engine_seen(engine.preemptions),
-            ),
-            (
-                "engine_prefix_hits_total",
-                "counter",
-                "Prompts whose beginning was in the prefix cache.",
-                engine_seen(engine.prefix.hits),
-            ),
-            (
-                "engine_starts_afresh_total",
-                "counter",
-                "Times that the idle engine found blocks that nobody held and nobody had given back.",
-                engine_seen(engine.starts_afresh),
-            ),
-            ("engine_sequences_running", "gauge", "Sequences that hold blocks.", engine.running as f64),
-            ("engine_requests_queued", "gauge", "Requests that wait.", engine.queued as f64),
-            ("engine_kv_blocks", "gauge", "Blocks of the KV pool.", engine.blocks_total as f64),
-            ("engine_kv_blocks_free", "gauge", "Blocks nobody holds.", engine.blocks_free as f64),
-        ];
-        for (name, kind, help, value) in rows {
+        for (name, kind, help, value) in self.own_rows().into_iter().chain(engine_rows(engine)) {
             let _ = writeln!(
                 page,
                 "# HELP gptoss_{name} {help}\n# TYPE gptoss_{name} {kind}\ngptoss_{name} {value}"
@@ -194,6 +111,55 @@ impl Metrics {
         self.whole.write(&mut page, "gptoss_turn_seconds", "From a request to its end.");
         page
     }
+
+    /// What this room counts.
+    fn own_rows(&self) -> [Row; 7] {
+        let load = |value: &AtomicU64| value.load(Ordering::Relaxed) as f64;
+        let counter = |name, help, value| (name, "counter", help, load(value));
+        let running = self.running.load(Ordering::Relaxed) as f64;
+        [
+            counter("disconnects_total", "Streams whose reader went away before the end.", &self.disconnects),
+            counter("warnings_total", "Repairs of the model's output and other warnings.", &self.warnings),
+            counter("prompt_tokens_total", "Tokens read.", &self.prompt_tokens),
+            counter(
+                "cached_prompt_tokens_total",
+                "Tokens read that had been computed before.",
+                &self.cached_tokens,
+            ),
+            counter("completion_tokens_total", "Tokens written.", &self.completion_tokens),
+            counter("reasoning_tokens_total", "Tokens written that are reasoning.", &self.reasoning_tokens),
+            ("turns_running", "gauge", "Turns that are running.", running),
+        ]
+    }
+}
+
+/// A sample: its name without `gptoss_`, its kind, what it says, and its value.
+type Row = (&'static str, &'static str, &'static str, f64);
+
+/// What the engine counts.
+fn engine_rows(engine: &EngineStats) -> [Row; 12] {
+    let counter = |name, help, value: u64| (name, "counter", help, value as f64);
+    let gauge = |name, help, value: usize| (name, "gauge", help, value as f64);
+    let stuck = "Times that the idle engine found blocks that nobody held and nobody had given back.";
+    let hits = "Prompts whose beginning was in the prefix cache.";
+    [
+        counter("engine_requests_accepted_total", "Requests the engine has taken.", engine.accepted),
+        counter(
+            "engine_requests_refused_total",
+            "Requests refused because the queue was full.",
+            engine.refused_full,
+        ),
+        counter("engine_requests_ended_total", "Requests that have ended.", engine.ended()),
+        counter("engine_requests_failed_total", "Requests that failed.", engine.ended_failed),
+        counter("engine_steps_total", "Forward passes.", engine.steps),
+        counter("engine_preemptions_total", "Sequences that were computed again.", engine.preemptions),
+        counter("engine_prefix_hits_total", hits, engine.prefix.hits),
+        counter("engine_starts_afresh_total", stuck, engine.starts_afresh),
+        gauge("engine_sequences_running", "Sequences that hold blocks.", engine.running),
+        gauge("engine_requests_queued", "Requests that wait.", engine.queued),
+        gauge("engine_kv_blocks", "Blocks of the KV pool.", engine.blocks_total),
+        gauge("engine_kv_blocks_free", "Blocks nobody holds.", engine.blocks_free),
+    ]
 }
 
 #[cfg(test)]

@@ -68,13 +68,9 @@ impl Store {
             Some(last) => self.blocks[row(last).0][row(last).1],
             None => 1,
         };
-        for seen in 0..position {
+        for (seen, hash) in expected.iter().enumerate().take(position) {
             let (block, row) = row(seen);
-            assert_eq!(
-                self.blocks[block][row], expected[seen],
-                "full row {seen} of sequence {}",
-                sequence.id
-            );
+            assert_eq!(self.blocks[block][row], *hash, "full row {seen} of sequence {}", sequence.id);
         }
         for seen in window(position) {
             let rows = self.rings[ring].len();
@@ -338,21 +334,23 @@ fn alone(prompt: &[u32], tokens_max: usize) -> (Vec<u32>, Vec<u64>) {
     (tokens, hashes)
 }
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
+#[cfg(test)]
+mod tests {
+    use super::{Day, SEEDS};
 
-#[test]
-fn days_go_by_and_every_request_ends() {
-    if let Some(seed) = number("GPTOSS_SIMULATOR_SEED") {
-        println!("seed {seed}: {} steps", Day::new(seed).run());
-        return;
+    #[test]
+    fn days_go_by_and_every_request_ends() {
+        let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
+        if let Some(seed) = number("GPTOSS_SIMULATOR_SEED") {
+            println!("seed {seed}: {} steps", Day::new(seed).run());
+            return;
+        }
+        let seeds = number("GPTOSS_SIMULATOR_SEEDS").unwrap_or(SEEDS);
+        let mut steps = 0;
+        for seed in 0..seeds {
+            let day = std::panic::catch_unwind(|| Day::new(seed).run());
+            steps += day.unwrap_or_else(|_| panic!("GPTOSS_SIMULATOR_SEED={seed} replays this failure"));
+        }
+        println!("simulator: {seeds} seeds, {steps} steps");
     }
-    let seeds = number("GPTOSS_SIMULATOR_SEEDS").unwrap_or(SEEDS);
-    let mut steps = 0;
-    for seed in 0..seeds {
-        let day = std::panic::catch_unwind(|| Day::new(seed).run());
-        steps += day.unwrap_or_else(|_| panic!("GPTOSS_SIMULATOR_SEED={seed} replays this failure"));
-    }
-    println!("simulator: {seeds} seeds, {steps} steps");
 }
