@@ -72,11 +72,6 @@ fn cases(args: &BenchArgs, opened: &Opened) -> Result<Vec<Case>> {
                         case.context()
                     )));
                 }
-                if batch > 1 {
-                    return Err(usage(
-                        "--batch: several sequences together are not built yet; leave it at 1",
-                    ));
-                }
                 if case.prefill + case.decode == 0 {
                     return Err(usage("--prefill 0 --decode 0 measures nothing"));
                 }

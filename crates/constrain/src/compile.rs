@@ -15,6 +15,7 @@ use std::{
         mpsc::{self, RecvTimeoutError},
     },
     thread,
+    time::Instant,
 };
 
 use gptoss_harmony::{Control, Vocab};
@@ -119,7 +120,7 @@ pub fn compile(table: &Arc<TokenTable>, spec: Spec, limits: &Limits) -> Result<A
     let slot = Slot::take()?;
     let (sender, receiver) = mpsc::sync_channel(1);
     let (table, limits) = (Arc::clone(table), limits.clone());
-    let time_max = limits.compile_time_max;
+    let (time_max, started) = (limits.compile_time_max, Instant::now());
     let work = move || {
         let built = build(&table, &spec, &limits);
         drop(slot);
@@ -128,9 +129,13 @@ pub fn compile(table: &Arc<TokenTable>, spec: Spec, limits: &Limits) -> Result<A
     };
     let spawned = thread::Builder::new().name("compile grammar".into()).stack_size(STACK_BYTES).spawn(work);
     spawned.map_err(|_| Error::Busy { max: COMPILATIONS_MAX })?;
-    match receiver.recv_timeout(time_max) {
-        Ok(built) => built.map(Arc::new),
-        Err(RecvTimeoutError::Timeout) => Err(Error::TooSlow { limit_ms: time_max.as_millis() as u64 }),
+    let received = receiver.recv_timeout(time_max);
+    match received {
+        // What is ready before anybody looked may be late all the same.
+        Ok(built) if started.elapsed() <= time_max => built.map(Arc::new),
+        Ok(_) | Err(RecvTimeoutError::Timeout) => {
+            Err(Error::TooSlow { limit_ms: time_max.as_millis() as u64 })
+        }
         Err(RecvTimeoutError::Disconnected) => Err(Error::Crashed),
     }
 }

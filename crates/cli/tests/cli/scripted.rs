@@ -209,15 +209,15 @@ fn run_prints_the_answer_and_nothing_else() {
 #[test]
 fn run_keeps_reasoning_for_those_who_ask() {
     let folder = tempfile::tempdir().unwrap();
-    // One message is all that a script of single tokens can say, so the turn ends without an answer.
+    // A turn that ends in reasoning is not well-formed, so what ends this one is the limit: at the last token of the script.
     let model = scripted(folder.path(), "<|channel|>analysis<|message|>Let me think<|return|>", ANSWER);
-    let silent = run(&["run", "Hello", "--model", &model]);
+    let args = ["run", "Hello", "--model", &model, "--max-tokens", "7"];
+    let silent = run(&args);
     assert!(!silent.stderr.contains("think") && silent.stdout.is_empty());
-    silent.fails(1, &["without an answer", "--show-reasoning"]);
-    let shown = run(&["run", "Hello", "--model", &model, "--show-reasoning"]);
+    silent.fails(1, &["had not come to an answer", "--show-reasoning"]);
+    let shown = run(&[&args[..], &["--show-reasoning"]].concat());
     assert!(shown.stderr.contains("Let me think"), "{}", shown.stderr);
-    let report: Value =
-        serde_json::from_str(&run(&["run", "Hello", "--model", &model, "--json"]).ok()).unwrap();
+    let report: Value = serde_json::from_str(&run(&[&args[..], &["--json"]].concat()).ok()).unwrap();
     assert_eq!((&report["reasoning"], &report["answer"]), (&"Let me think".into(), &Value::Null));
     assert_eq!(report["usage"]["reasoning_tokens"], report["usage"]["completion_tokens"]);
 }
@@ -234,9 +234,16 @@ fn run_prints_a_call() {
     let report: Value = serde_json::from_str(&run(&[&args[..], &["--json"]].concat()).ok()).unwrap();
     assert_eq!(report["calls"], json!([{"name": "add", "arguments": "{\"sum\":[27,58]}"}]));
     assert_eq!(report["finish_reason"], "tool_calls");
+    // What is not offered cannot be called, however much the model wants to.
     let other = functions(folder.path(), "subtract");
-    let ran = run(&["run", "27 and 58?", "--model", &model, "--functions", &other]);
-    assert!(ran.stderr.contains("calls add, which it was not offered"), "{}", ran.stderr);
+    let limit = ["run", "27 and 58?", "--model", &model, "--functions", &other, "--max-tokens", "20"];
+    let ran = run(&limit);
+    assert!(
+        !ran.stdout.contains("call add") && !ran.stderr.contains("call add"),
+        "{} {}",
+        ran.stdout,
+        ran.stderr
+    );
 }
 
 #[test]

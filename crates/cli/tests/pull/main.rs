@@ -196,7 +196,7 @@ fn a_broken_connection_is_resumed_and_no_byte_comes_twice() {
     assert_eq!(config.iter().map(|seen| seen.body_bytes).sum::<usize>(), tiny()["config.json"].len());
 }
 
-/// Ctrl-C, or a power cut: the next pull goes on, and until then nothing in the cache looks like a model.
+/// A signal, or a power cut: the next pull goes on, and until then nothing in the cache looks like a model.
 #[test]
 #[cfg(unix)]
 fn an_interrupted_pull_is_resumed_by_the_next_one() {
@@ -209,7 +209,7 @@ fn an_interrupted_pull_is_resumed_by_the_next_one() {
         assert!(started.elapsed() < Duration::from_secs(30), "the first bytes never came");
         std::thread::sleep(Duration::from_millis(20));
     }
-    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
     assert!(killed.success() && !child.wait().unwrap().success());
 
     assert!(!house.blob(SHARD).exists() && !house.snapshot().join(SHARD).exists());
