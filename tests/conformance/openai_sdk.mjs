@@ -6,7 +6,8 @@ import { z } from "zod";
 
 const sdk = new OpenAI({ baseURL: process.env.BASE_URL, apiKey: "none", maxRetries: 0 });
 const model = process.env.MODEL;
-const parameters = { type: "object", properties: { a: { type: "number" }, b: { type: "number" } }, required: ["a", "b"] };
+const properties = { a: { type: "number" }, b: { type: "number" } };
+const parameters = { type: "object", properties, required: ["a", "b"], additionalProperties: false };
 const Sum = z.object({ result: z.number() });
 const question = { role: "user", content: "1 + 2?" };
 
@@ -15,7 +16,9 @@ const first = (await sdk.chat.completions.create({ model, messages: [question], 
 assert.deepEqual(JSON.parse(first.tool_calls[0].function.arguments), { a: 1, b: 2 });
 const messages = [question, first, { role: "tool", tool_call_id: first.tool_calls[0].id, content: "3" }];
 const response_format = zodResponseFormat(Sum, "sum");
-const parsed = await sdk.chat.completions.parse({ model, messages, tools, response_format });
+// The SDK parses only where every function is strict.
+const strict = [{ type: "function", function: { name: "add", parameters, strict: true } }];
+const parsed = await sdk.chat.completions.parse({ model, messages, tools: strict, response_format });
 assert.equal(parsed.choices[0].message.parsed.result, 3);
 const stream = sdk.chat.completions.stream({ model, messages, tools });
 assert.equal((await stream.finalChatCompletion()).choices[0].message.content, '{"result": 3}');

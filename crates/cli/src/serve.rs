@@ -23,7 +23,7 @@ use crate::failure::usage;
 use crate::generation_config::GenerationConfig;
 use crate::interrupt::EXIT_INTERRUPTED;
 use crate::memory_budget::{self, Needs};
-use crate::model_source::{Opened, context, dense, precision};
+use crate::model_source::{ModelSource, Opened, context, dense, precision};
 use crate::serve_args::ServeArgs;
 use crate::today::today;
 
@@ -127,7 +127,7 @@ impl Prepared {
         let weights = terms.iter().filter(|term| term.name.starts_with("weights"));
         let model = ServedModel {
             fingerprint,
-            name: opened.source.name(),
+            name: served_name(&opened.source),
             aliases: args.alias.clone(),
             is_demo,
             vocab,
@@ -180,6 +180,19 @@ impl Prepared {
     }
 }
 
+/// The name that clients see. Of a folder or a file it is the last part without `.gguf`: where models lie is the operator's business.
+fn served_name(source: &ModelSource) -> String {
+    let last = match source {
+        // `.` and `..` have no last part before they are resolved.
+        ModelSource::Folder(path) => {
+            path.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
+        }
+        ModelSource::Gguf(path) => path.file_stem().map(|stem| stem.to_string_lossy().into_owned()),
+        ModelSource::Demo | ModelSource::Synthetic(..) | ModelSource::Repository(..) => None,
+    };
+    last.unwrap_or_else(|| source.name())
+}
+
 /// Sampling of requests that say nothing: the model's own file, else the recommended.
 fn sampling(file: &GenerationConfig) -> SamplingParams {
     let default = SamplingParams::default();
@@ -195,6 +208,22 @@ fn sampling(file: &GenerationConfig) -> SamplingParams {
 
 /// Build, model and numeric mode: what the bytes of a seeded request depend on besides itself.
 fn fingerprint(opened: &Opened, model: &Model, dense: DenseMode) -> String {
-    let (version, name) = (env!("CARGO_PKG_VERSION"), opened.source.name());
+    let (version, name) = (env!("CARGO_PKG_VERSION"), served_name(&opened.source));
     format!("gptoss-{version}-{name}-{:?}-{dense:?}-{:?}", model.precision(), model.kv_format())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_do_not_see_where_a_model_lies() {
+        let check = |text: &str, expected: &str| {
+            assert_eq!(served_name(&ModelSource::parse(text).unwrap()), expected);
+        };
+        check("demo", "demo");
+        check("synthetic:tiny@3", "synthetic:tiny@3");
+        check("src", "src");
+        check("./src/..", env!("CARGO_PKG_NAME").trim_start_matches("gptoss-"));
+    }
 }
