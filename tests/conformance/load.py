@@ -83,20 +83,33 @@ def check_streams_cut_off():
 
 
 async def stopped(base, process_stop):
-    """SIGTERM while streams run: those that run end, new ones are refused."""
-    async with httpx.AsyncClient(base_url=base, timeout=60) as client:
-        async def stream():
-            body = {"messages": [{"role": "user", "content": "What is 27 + 58?"}], "stream": True, "max_tokens": 200}
+    """SIGTERM while as many streams run as may: those that nobody cuts off end whole, and none hangs."""
+    randomness = random.Random(11)
+    begun = asyncio.Semaphore(0)
+    counts = {"whole": 0, "cut": 0}
+    async with httpx.AsyncClient(base_url=base, timeout=60, limits=httpx.Limits(max_connections=STREAMS)) as client:
+        async def stream(number):
+            body = {"messages": [{"role": "user", "content": f"What is {number} + 58?"}], "stream": True, "max_tokens": 200}
+            cut_after = randomness.randint(2, 8) if number % 10 < 10 * CUT else None
+            seen, text = 0, ""
             async with client.stream("POST", "/v1/chat/completions", json=body) as response:
-                text = ""
+                assert response.status_code == 200, response.status_code
+                begun.release()
                 async for line in response.aiter_lines():
-                    text += line + "\n"
-                return text
-        tasks = [asyncio.create_task(stream()) for _ in range(16)]
-        await asyncio.sleep(0.3)
+                    text, seen = text + line + "\n", seen + line.startswith("data: ")
+                    if cut_after is not None and seen >= cut_after:
+                        counts["cut"] += 1
+                        return
+            assert "[DONE]" in text, text[-80:]
+            counts["whole"] += 1
+        tasks = [asyncio.create_task(stream(number)) for number in range(STREAMS)]
+        for _ in range(STREAMS):
+            await asyncio.wait_for(begun.acquire(), 60)
+        running = sum(not task.done() for task in tasks)
         process_stop()
-        texts = await asyncio.gather(*tasks)
-        assert all("[DONE]" in text for text in texts), [text[-80:] for text in texts]
+        await asyncio.gather(*tasks)
+    assert counts["whole"] + counts["cut"] == STREAMS, counts
+    return f"{counts['whole']} whole, {counts['cut']} cut, {running} running at SIGTERM"
 
 
 def check_sigterm_lets_streams_end():
@@ -106,6 +119,10 @@ def check_sigterm_lets_streams_end():
     command = [os.environ["GPTOSS"], "serve", "--port", "0", "--quiet", "--drain-timeout", "60"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     base = "http://" + servers._address(process, r"served at http://([0-9.:]+)/v1")
-    asyncio.run(stopped(base, lambda: process.send_signal(signal.SIGTERM)))
-    assert process.wait(30) == 0
-    process.stdout.close()
+    try:
+        note = asyncio.run(stopped(base, lambda: process.send_signal(signal.SIGTERM)))
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.stdout.close()
+    return note
