@@ -45,7 +45,41 @@ const PAGE_QUERY: &[(&str, &str)] =
     &[("limit", "integer"), ("order", "string"), ("after", "string"), ("before", "string")];
 const RESUME_QUERY: &[(&str, &str)] = &[("stream", "boolean"), ("starting_after", "integer")];
 
-fn operations(schemas: &mut SchemaGenerator) -> Vec<Operation> {
+/// The schemas of types that clients write and of those that they read: a field that is left out when it says nothing need not be there
+/// in what we write, and one that has a default need not be there in what they write.
+struct Schemas {
+    read: SchemaGenerator,
+    written: SchemaGenerator,
+}
+
+impl Schemas {
+    fn new() -> Schemas {
+        let with = |settings: SchemaSettings| {
+            settings
+                .with(|settings| settings.definitions_path = "/components/schemas".into())
+                .into_generator()
+        };
+        let settings = SchemaSettings::draft2020_12;
+        Schemas { read: with(settings().for_deserialize()), written: with(settings().for_serialize()) }
+    }
+
+    /// All that were asked for, by name. What goes both ways has one description, which asks for no more than either.
+    fn definitions(&mut self) -> Map<String, Value> {
+        let mut definitions = self.read.take_definitions(true);
+        for (name, mut schema) in self.written.take_definitions(true) {
+            if let Some(read) = definitions.get(&name)
+                && let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut)
+            {
+                let by_both = read.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
+                required.retain(|field| by_both.contains(field));
+            }
+            definitions.insert(name, schema);
+        }
+        definitions
+    }
+}
+
+fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     let mut list = Vec::new();
     macro_rules! add {
         ($method:literal $path:literal $summary:literal
@@ -54,9 +88,9 @@ fn operations(schemas: &mut SchemaGenerator) -> Vec<Operation> {
                 method: $method, path: $path, summary: $summary,
                 request: None, response: None, event: None, query: &[],
             };
-            $(operation.request = Some(of::<$request>(schemas));)?
-            $(operation.response = Some(of::<$response>(schemas));)?
-            $(operation.event = Some(of::<$event>(schemas));)?
+            $(operation.request = Some(of::<$request>(&mut schemas.read));)?
+            $(operation.response = Some(of::<$response>(&mut schemas.written));)?
+            $(operation.event = Some(of::<$event>(&mut schemas.written));)?
             $(operation.query = $query;)?
             list.push(operation);
         }};
@@ -101,11 +135,9 @@ fn of<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Schema {
 
 /// The description.
 pub(crate) fn describe() -> Value {
-    let settings = SchemaSettings::draft2020_12().with(|settings| {
-        settings.definitions_path = "/components/schemas".into();
-    });
-    let mut schemas = settings.into_generator();
-    let (error, ollama_error) = (of::<ErrorBody>(&mut schemas), of::<OllamaError>(&mut schemas));
+    let mut schemas = Schemas::new();
+    let (error, ollama_error) =
+        (of::<ErrorBody>(&mut schemas.written), of::<OllamaError>(&mut schemas.written));
     let mut paths: Map<String, Value> = Map::new();
     for operation in operations(&mut schemas) {
         let is_ollama = operation.path.starts_with("/api/");
@@ -123,7 +155,7 @@ pub(crate) fn describe() -> Value {
         },
         "paths": paths,
         "components": {
-            "schemas": schemas.take_definitions(true),
+            "schemas": schemas.definitions(),
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
     })
@@ -133,7 +165,7 @@ fn described(operation: &Operation, error: &Schema) -> Value {
     let json_of = |schema: &Schema| json!({"application/json": {"schema": schema}});
     let mut content = operation.response.as_ref().map_or_else(|| json!({}), json_of);
     if let Some(event) = &operation.event {
-        content["text/event-stream"] = json!({"schema": {"type": "string"}, "x-event": event});
+        content["text/event-stream"] = json!({"x-event": event});
     }
     if operation.path == "/api/chat" || operation.path == "/api/generate" {
         content["application/x-ndjson"] = json!({"schema": {"type": "string"}});
@@ -170,7 +202,7 @@ pub(crate) async fn document() -> Response {
 /// `GET /` and `/docs`: the operations, on one page.
 pub(crate) async fn page(State(app): State<Shared>) -> Html<String> {
     let mut rows = String::new();
-    for operation in operations(&mut SchemaGenerator::default()) {
+    for operation in operations(&mut Schemas::new()) {
         let method = operation.method.to_uppercase();
         let (path, summary) = (operation.path, operation.summary);
         rows.push_str(&format!("<tr><td><code>{method}</code><td><code>{path}</code><td>{summary}\n"));
@@ -195,6 +227,22 @@ The whole description, with every field, is <a href="/openapi.json">/openapi.jso
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_be_left_out_is_not_required() {
+        let document = describe();
+        let check = |name: &str, field: &str, expect: bool| {
+            let required = document["components"]["schemas"][name]["required"].as_array().unwrap();
+            assert_eq!(required.contains(&json!(field)), expect, "{name}.{field}");
+        };
+        for name in ["ChatCompletion", "Completion", "ResponseObject"] {
+            check(name, "id", true);
+            check(name, "warnings", false);
+        }
+        check("ChatRequest", "messages", true);
+        check("OllamaMessage", "role", true);
+        check("OllamaMessage", "content", false);
+    }
 
     /// schemathesis asks for what the description says, so a route that is missing there is never tested.
     #[test]
