@@ -18,7 +18,7 @@ use half::f16;
 use crate::dense::Q8_0Block;
 use crate::lanes::{LANES, tree};
 use crate::mxfp4::{BLOCK_BYTES, BLOCK_VALUES, E2M1_DOUBLED, scale_value};
-use crate::q8::{Q8Row, pack_tiles};
+use crate::q8::{Q8Row, SECOND_HALVES, pack_tiles};
 #[cfg(target_arch = "x86_64")]
 use crate::q8::{TILE_TOKENS, TileBlock};
 use crate::rows::SharedRows;
@@ -26,6 +26,8 @@ use crate::rows::SharedRows;
 use crate::scratch::with_scratch;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::avx2_q8::{self, Q8Panel};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::fetch::fetch;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{avx2_mxfp4_blocks, avx2_q8_0, avx512_q8, avx512_q8_0};
 use crate::{LinearDims, Mxfp4, Mxfp4Blocks, Pool, Q8Order, Q8Rows, Tier};
@@ -94,7 +96,7 @@ enum Weights<'a> {
     Q8_0(&'a [Q8_0Block]),
 }
 
-impl Weights<'_> {
+impl<'a> Weights<'a> {
     fn order(self) -> Q8Order {
         match self {
             Weights::Mxfp4(_) => Q8Order::Mxfp4,
@@ -123,6 +125,16 @@ impl Weights<'_> {
         }
     }
 
+    /// Where they lie.
+    #[cfg(target_arch = "x86_64")]
+    fn memory(self) -> [&'a [u8]; 2] {
+        match self {
+            Weights::Mxfp4(w) => [w.blocks, w.scales],
+            Weights::Blocks(w) => [w.even.as_flattened(), w.odd.as_flattened()],
+            Weights::Q8_0(blocks) => [blocks.as_flattened(), &[]],
+        }
+    }
+
     /// The `place`-th of `rows` rows in the order in which they lie in memory.
     #[inline(always)]
     fn nth_in_memory(self, place: usize, rows: usize) -> usize {
@@ -147,9 +159,12 @@ fn linear(pool: &Pool, out: &mut [f32], x: &Q8Rows, w: Weights<'_>, bias: Option
     pool.run(dims.n.div_ceil(PANEL_ROWS), |panel| {
         let first = panel * PANEL_ROWS;
         let rows = PANEL_ROWS.min(dims.n - first);
+        // Threads take panels in turn, so this is the likely next one of this thread.
+        let next = (first + pool.threads() * PANEL_ROWS).min(dims.n);
+        let next = w.rows(next, PANEL_ROWS.min(dims.n - next), num_blocks);
         let (w, factor) = (w.rows(first, rows, num_blocks), w.factor());
         let bias = bias.map(|bias| &bias[first..][..rows]);
-        let panel = Panel { out: &out, first, rows, num_blocks, w, factor, bias };
+        let panel = Panel { out: &out, first, rows, num_blocks, w, factor, bias, next };
         match pool.tier() {
             Tier::Scalar => panel.scalar(x),
             #[cfg(target_arch = "x86_64")]
@@ -179,6 +194,8 @@ struct Panel<'a> {
     w: Weights<'a>,
     factor: f32,
     bias: Option<&'a [f32]>,
+    /// What this thread will probably read after this panel, if anything.
+    next: Weights<'a>,
 }
 
 impl Panel<'_> {
@@ -245,20 +262,20 @@ impl Panel<'_> {
                 self.by_row(x, |x, row| avx2_q8_0::gemv(x, self.q8_0_row(w, row)));
             }
             Weights::Mxfp4(_) | Weights::Blocks(_) => {
-                self.by_tile(tiles, x.t(), false, |panel, x, tokens| {
-                    avx2_q8::products::<false>(panel, x, tokens)
+                self.by_tile(tiles, x.t(), false, |out, panel, x, tokens| {
+                    avx2_q8::products::<false>(out, panel, x, tokens);
                 });
             }
             Weights::Q8_0(_) => {
-                self.by_tile(tiles, x.t(), false, |panel, x, tokens| {
-                    avx2_q8::products::<true>(panel, x, tokens)
+                self.by_tile(tiles, x.t(), false, |out, panel, x, tokens| {
+                    avx2_q8::products::<true>(out, panel, x, tokens);
                 });
             }
         }
     }
 
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
     fn avx512(&self, x: &Q8Rows, tiles: &[TileBlock]) {
         match self.w {
             Weights::Mxfp4(w) if tiles.is_empty() => {
@@ -271,7 +288,9 @@ impl Panel<'_> {
                 self.by_row(x, |x, row| avx512_q8_0::gemv(x, self.q8_0_row(w, row)));
             }
             _ => {
-                self.by_tile(tiles, x.t(), true, |panel, x, tokens| avx512_q8::products(panel, x, tokens));
+                self.by_tile(tiles, x.t(), true, |out, panel, x, tokens| {
+                    avx512_q8::products(out, panel, x, tokens);
+                });
             }
         }
     }
@@ -285,22 +304,25 @@ impl Panel<'_> {
         tiles: &[TileBlock],
         t: usize,
         unsigned: bool,
-        products: impl Fn(&Q8Panel<'_, R>, &[TileBlock], usize) -> [[f32; R]; TOKENS],
+        products: impl Fn(&mut [[f32; R]; TOKENS], &Q8Panel<'_, R>, &[TileBlock], usize),
     ) {
         let k = self.num_blocks * BLOCK_VALUES;
         let num_panels = self.rows.div_ceil(R);
         with_scratch(num_panels * Q8Panel::<R>::weight_bytes(k), |weights: &mut [u8]| {
             with_scratch(num_panels * Q8Panel::<R>::num_scales(k), |scales: &mut [f32]| {
                 let panels = self.unpack::<R>(weights, scales, unsigned);
+                let mut sums = [[0.0; R]; TOKENS];
+                let mut next = NextPanel::new(self.next, num_panels * t.div_ceil(TOKENS));
                 for (i, tiles) in tiles.chunks(TILES_AT_A_TIME * self.num_blocks).enumerate() {
                     for (p, panel) in panels.iter().enumerate() {
                         let rows = R.min(self.rows - p * R);
                         for (j, x) in tiles.chunks(TOKENS / TILE_TOKENS * self.num_blocks).enumerate() {
                             let first = i * TILES_AT_A_TIME * TILE_TOKENS + j * TOKENS;
                             let tokens = TOKENS.min(t - first);
-                            let products = products(panel, x, tokens);
-                            for (token, products) in products.iter().enumerate().take(tokens) {
-                                self.write(first + token, p * R, &products[..rows]);
+                            next.fetch_part();
+                            products(&mut sums, panel, x, tokens);
+                            for (token, sums) in sums.iter().enumerate().take(tokens) {
+                                self.write(first + token, p * R, &sums[..rows]);
                             }
                         }
                     }
@@ -338,6 +360,29 @@ impl Panel<'_> {
     }
 }
 
+/// The panel that will be unpacked next, on its way from memory while this one is multiplied: a part of it with every tile.
+#[cfg(target_arch = "x86_64")]
+struct NextPanel<'a> {
+    memory: [std::slice::Chunks<'a, u8>; 2],
+}
+
+#[cfg(target_arch = "x86_64")]
+impl<'a> NextPanel<'a> {
+    fn new(weights: Weights<'a>, num_parts: usize) -> NextPanel<'a> {
+        let parts =
+            |bytes: &'a [u8]| bytes.chunks(bytes.len().div_ceil(num_parts).next_multiple_of(64).max(64));
+        NextPanel { memory: weights.memory().map(parts) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse")]
+    fn fetch_part(&mut self) {
+        for bytes in self.memory.iter_mut().filter_map(Iterator::next) {
+            fetch(bytes);
+        }
+    }
+}
+
 /// Twice the product of one row of activations and one of weights, given as codes with a scale.
 #[inline(always)]
 fn dot_mxfp4<'a>(x: Q8Row<'_>, row: impl Iterator<Item = (&'a [u8; BLOCK_BYTES], u8)>) -> f32 {
@@ -352,7 +397,7 @@ fn dot_mxfp4<'a>(x: Q8Row<'_>, row: impl Iterator<Item = (&'a [u8; BLOCK_BYTES],
 /// The sum of a block: where activations meet the low nibbles first, in either order of MXFP4.
 fn mxfp4_sum(x: Q8Row<'_>, b: usize, block: &[u8; BLOCK_BYTES]) -> i32 {
     let first = Q8Order::Mxfp4.stored_at(b * BLOCK_VALUES);
-    let (low, high) = (&x.values[first..][..16], &x.values[first + 32..][..16]);
+    let (low, high) = (&x.values[first..][..16], &x.values[first + SECOND_HALVES..][..16]);
     let mut sum = 0;
     for ((byte, low), high) in block.iter().zip(low).zip(high) {
         sum += i32::from(*low) * i32::from(E2M1_DOUBLED[usize::from(byte & 15)]);

@@ -26,6 +26,8 @@ pub(crate) const GROUP_BLOCKS: usize = 8;
 pub(crate) const OFFSET: i8 = 12;
 /// What kernels add to int8 weights to make them unsigned, by flipping their highest bit.
 const OFFSET_INT8: i32 = 128;
+/// How far behind the values that low nibbles meet those of the high nibbles stand, in either order of MXFP4.
+pub(crate) const SECOND_HALVES: usize = 64;
 /// Tokens of a [`TileBlock`].
 pub(crate) const TILE_TOKENS: usize = 4;
 /// Blocks with a smaller largest magnitude are zero: 2^-100, far from where `127 / largest` overflows.
@@ -34,12 +36,12 @@ const SMALLEST: f32 = f32::from_bits((127 - 100) << 23);
 /// The weights that quantised rows are made for, and so the order in which they store their values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Q8Order {
-    /// MXFP4 as published. By pairs of blocks: the 16 even elements of the one and of the other, then the odd elements
-    /// likewise, because the low nibbles of 32 bytes are the even elements of two blocks.
+    /// MXFP4 as published. By fours of blocks: the 16 even elements of each, then the odd elements likewise, because the low
+    /// nibbles of 64 bytes are the even elements of four blocks.
     #[default]
     Mxfp4,
-    /// MXFP4 as GGUF files have it. By pairs of blocks: the first 16 elements of the one and of the other, then their last
-    /// 16, because the low nibbles of a block are its first half.
+    /// MXFP4 as GGUF files have it. By fours of blocks: the first 16 elements of each, then their last 16, because the low
+    /// nibbles of a block are its first half.
     Mxfp4Halves,
     /// Q8_0. In the order of the columns.
     Q8_0,
@@ -182,13 +184,13 @@ pub(crate) fn pack_tiles(pool: &Pool, rows: &Q8Rows) -> Vec<TileBlock> {
 }
 
 impl Q8Order {
-    /// Where column `k` is stored. Of MXFP4, bits of `k` are pair of blocks, block in pair, place by two, parity; the
-    /// parity moves above the block.
+    /// Where column `k` is stored. Of MXFP4, bits of `k` are four of blocks, block in it, place by two, parity; the parity
+    /// moves above the block.
     #[inline(always)]
     pub(crate) fn stored_at(self, k: usize) -> usize {
         match self {
-            Q8Order::Mxfp4 => k / 64 * 64 + k % 2 * 32 + k / 32 % 2 * 16 + k % 32 / 2,
-            Q8Order::Mxfp4Halves => k / 64 * 64 + k / 16 % 2 * 32 + k / 32 % 2 * 16 + k % 16,
+            Q8Order::Mxfp4 => k / 128 * 128 + k % 2 * SECOND_HALVES + k / 32 % 4 * 16 + k % 32 / 2,
+            Q8Order::Mxfp4Halves => k / 128 * 128 + k / 16 % 2 * SECOND_HALVES + k / 32 % 4 * 16 + k % 16,
             Q8Order::Q8_0 => k,
         }
     }
@@ -198,7 +200,7 @@ impl Q8Order {
     fn halves(self, b: usize) -> [usize; 2] {
         let first = self.stored_at(b * Q8_BLOCK);
         match self {
-            Q8Order::Mxfp4 | Q8Order::Mxfp4Halves => [first, first + 32],
+            Q8Order::Mxfp4 | Q8Order::Mxfp4Halves => [first, first + SECOND_HALVES],
             Q8Order::Q8_0 => [first, first + 16],
         }
     }
@@ -266,12 +268,12 @@ fn quantize_row(values: &mut [i8], scales: &mut [f32], corrections: &mut [i32], 
             Q8Order::Q8_0 => values[place..][..Q8_BLOCK].copy_from_slice(&block),
             Q8Order::Mxfp4Halves => {
                 values[place..][..16].copy_from_slice(&block[..16]);
-                values[place + 32..][..16].copy_from_slice(&block[16..]);
+                values[place + SECOND_HALVES..][..16].copy_from_slice(&block[16..]);
             }
             Q8Order::Mxfp4 => {
                 for (i, pair) in block.as_chunks::<2>().0.iter().enumerate() {
                     values[place + i] = pair[0];
-                    values[place + 32 + i] = pair[1];
+                    values[place + SECOND_HALVES + i] = pair[1];
                 }
             }
         }
@@ -360,11 +362,11 @@ mod tests {
     }
 
     #[test]
-    fn stored_places_are_a_permutation_of_each_pair_of_blocks() {
+    fn stored_places_are_a_permutation_of_each_four_of_blocks() {
         let stored_at = |k| Q8Order::Mxfp4.stored_at(k);
         let mut places: Vec<usize> = (0..256).map(stored_at).collect();
-        assert_eq!(places[..4], [0, 32, 1, 33]);
-        assert_eq!(places[32..36], [16, 48, 17, 49]);
+        assert_eq!(places[..4], [0, 64, 1, 65]);
+        assert_eq!(places[32..36], [16, 80, 17, 81]);
         places.sort_unstable();
         assert!(places.into_iter().eq(0..256));
     }

@@ -14,8 +14,8 @@ pub enum Tier {
     Scalar,
     /// AVX2, FMA and F16C: 256-bit integers, fused multiply-add and half precision.
     Avx2,
-    /// AVX-512 (F, BW, VL) with VNNI, on top of the former: products of bytes summed in one instruction. Ops without
-    /// a form of their own run their AVX2 form.
+    /// AVX-512 (F, BW, VL, VBMI) with VNNI, on top of the former: products of bytes summed in one instruction, and tables
+    /// of 64 bytes. Ops without a form of their own run their AVX2 form.
     Avx512Vnni,
 }
 
@@ -46,6 +46,7 @@ impl Tier {
                     && is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512vbmi")
                     && is_x86_feature_detected!("avx512vnni")
             }
             #[cfg(not(target_arch = "x86_64"))]

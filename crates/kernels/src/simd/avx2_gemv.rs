@@ -25,18 +25,16 @@ pub(crate) fn products_bf16(out: &mut [f32], w: &[bf16], x: &[f32], k: usize) {
     let whole = rows - rows % 4;
     for r in (0..whole).step_by(4) {
         let w = &w[r * k..][..4 * k];
-        match tokens {
-            1 => write(out, rows, r, 0, tile::<4, 1>(w, x, k)),
-            2 => write(out, rows, r, 0, tile::<4, 2>(w, x, k)),
-            _ => {
-                for half in [0, 2] {
-                    let w = &w[half * k..][..2 * k];
-                    if tokens == 3 {
-                        write(out, rows, r + half, 0, tile::<2, 3>(w, x, k));
-                    } else {
-                        write(out, rows, r + half, 0, tile::<2, 4>(w, x, k));
-                    }
-                }
+        if tokens == 2 {
+            write(out, rows, r, 0, tile::<4, 2>(w, x, k));
+            continue;
+        }
+        for half in [0, 2] {
+            let w = &w[half * k..][..2 * k];
+            match tokens {
+                1 => write(out, rows, r + half, 0, tile::<2, 1>(w, x, k)),
+                3 => write(out, rows, r + half, 0, tile::<2, 3>(w, x, k)),
+                _ => write(out, rows, r + half, 0, tile::<2, 4>(w, x, k)),
             }
         }
     }
@@ -60,6 +58,12 @@ fn write<const R: usize, const T: usize>(
     }
 }
 
+/// Bytes to fetch ahead, counted as if memory were read from one end to the other: `R` rows are as many streams, of a
+/// few KB each, and the processor's own prefetching starts anew with each of them. One token, two threads: 24 GB/s with
+/// two rows and this, 22 with one row (which waits for its one sum) or with four, 17 with two and no fetching ahead
+/// (beside other work, plain reads 28; Zen 4, 2026-11-23).
+const BYTES_AHEAD: usize = 6 << 10;
+
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 fn tile<const R: usize, const T: usize>(w: &[bf16], x: &[f32], k: usize) -> [[f32; R]; T] {
@@ -67,6 +71,9 @@ fn tile<const R: usize, const T: usize>(w: &[bf16], x: &[f32], k: usize) -> [[f3
     let mut sums = [[_mm256_setzero_ps(); R]; T];
     let body = k - k % LANES;
     for i in (0..body).step_by(LANES) {
+        // A place past the end is never read, only hinted at.
+        let ahead = w.as_ptr().cast::<i8>().wrapping_add(i * R * size_of::<bf16>() + BYTES_AHEAD);
+        _mm_prefetch::<_MM_HINT_T0>(ahead);
         let mut eights = [_mm256_setzero_ps(); R];
         for (r, eight) in eights.iter_mut().enumerate() {
             // SAFETY: `i + 8 <= k`, and w holds R rows of k (asserted).

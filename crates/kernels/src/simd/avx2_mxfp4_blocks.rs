@@ -12,7 +12,8 @@ use std::arch::x86_64::*;
 use crate::mxfp4_blocks::Mxfp4Block;
 use crate::q8::{GROUP_BLOCKS, Q8Row};
 use crate::simd::avx2_f32::fold;
-use crate::simd::avx2_q8::{Q8Panel, Tables, group_scale, group_sums};
+use crate::simd::avx2_q8::{BYTES_AHEAD, Q8Panel, Tables, group_scale, group_sums};
+use crate::simd::fetch::fetch_ahead;
 
 /// Twice the product of one row of weights with one row of activations.
 ///
@@ -23,6 +24,7 @@ pub(crate) fn gemv(x: Q8Row<'_>, row: &[Mxfp4Block]) -> f32 {
     let (groups, tail) = row.as_chunks::<GROUP_BLOCKS>();
     let mut lanes = _mm256_setzero_ps();
     for (g, group) in groups.iter().enumerate() {
+        fetch_ahead(group, BYTES_AHEAD);
         let sums = group_sums(&tables, x, g, codes(group));
         lanes = _mm256_fmadd_ps(sums, group_scale(x, g, scales(group)), lanes);
     }
