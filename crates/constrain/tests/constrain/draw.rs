@@ -60,15 +60,25 @@ pub fn ids(mask: &[u32]) -> Vec<u32> {
 pub fn pick(random: &mut Random, vocab: &Vocab, mask: &[u32], percent: usize) -> u32 {
     let allowed = ids(mask);
     assert!(!allowed.is_empty(), "an empty mask before the end");
-    let ends = |id: &u32| match vocab.token(*id) {
-        Some(Token::Control(_)) => true,
-        Some(Token::Text(text)) => matches!(vocab.bytes(text), [b'"' | b']' | b'}' | b',', ..]),
+    let is_control = |id: &u32| match vocab.token(*id) {
+        Some(token) => matches!(token, Token::Control(_)),
         None => panic!("an id without meaning is allowed: {id}"),
     };
+    let closes = |id: &u32| match vocab.token(*id) {
+        Some(Token::Text(text)) => matches!(vocab.bytes(text), [b'"' | b']' | b'}' | b',', ..]),
+        _ => false,
+    };
     if random.chance(percent) {
-        let ending: Vec<u32> = allowed.iter().copied().filter(ends).collect();
+        // A published vocabulary has thousands of tokens that close something in JSON, and few control tokens.
+        let control: Vec<u32> = allowed.iter().copied().filter(is_control).collect();
+        let closing: Vec<u32> = allowed.iter().copied().filter(closes).collect();
+        let ending = match (control.is_empty(), closing.is_empty()) {
+            (false, false) if random.chance(50) => &control,
+            (false, true) => &control,
+            _ => &closing,
+        };
         if !ending.is_empty() {
-            return *random.choose(&ending);
+            return *random.choose(ending);
         }
     }
     *random.choose(&allowed)
