@@ -16,6 +16,7 @@ use half::{bf16, f16};
 
 use crate::bus_error;
 use crate::error::Error;
+use crate::pages::Pages;
 use crate::part::Dtype;
 
 /// A named tensor with its bytes, row-major, little-endian.
@@ -104,6 +105,8 @@ enum Owner {
     Static(&'static [u8]),
     /// Whole words, so that every element type is aligned.
     Memory(Arc<Vec<u64>>),
+    /// Likewise, of matrices that are read whole for every token.
+    Pages(Arc<Pages<u64>>),
 }
 
 impl Bytes {
@@ -124,6 +127,14 @@ impl Bytes {
     pub fn owned(words: Vec<u64>, num_bytes: usize) -> Bytes {
         assert!(num_bytes <= words.len() * 8, "owned bytes end with their words");
         Bytes { owner: Owner::Memory(Arc::new(words)), range: 0..num_bytes }
+    }
+
+    /// The first `num_bytes` bytes of words on large pages.
+    ///
+    /// Panics: when there are not so many.
+    pub fn paged(words: Pages<u64>, num_bytes: usize) -> Bytes {
+        assert!(num_bytes <= words.len() * 8, "owned bytes end with their words");
+        Bytes { owner: Owner::Pages(Arc::new(words)), range: 0..num_bytes }
     }
 
     /// A part of these bytes, sharing their owner; `None` when it does not fit.
@@ -150,7 +161,7 @@ impl Bytes {
     pub fn path(&self) -> Option<&Path> {
         match &self.owner {
             Owner::Map(map) => Some(&map.path),
-            Owner::Static(_) | Owner::Memory(_) => None,
+            Owner::Static(_) | Owner::Memory(_) | Owner::Pages(_) => None,
         }
     }
 
@@ -173,6 +184,8 @@ impl Bytes {
 
     /// Tells the system that a few places of these mapped bytes will be read, so that it reads nothing around them.
     pub fn read_at_random(&self) {
+        #[cfg(target_os = "linux")]
+        self.advise(memmap2::Advice::NoHugePage);
         self.advise(memmap2::Advice::Random);
     }
 
@@ -185,7 +198,7 @@ impl Bytes {
 
     /// Whether these bytes are memory of this process's own, as opposed to a file's or the program's.
     pub fn is_owned(&self) -> bool {
-        matches!(self.owner, Owner::Memory(_))
+        matches!(self.owner, Owner::Memory(_) | Owner::Pages(_))
     }
 }
 
@@ -197,6 +210,7 @@ impl Deref for Bytes {
             Owner::Map(map) => map.bytes(),
             Owner::Static(bytes) => bytes,
             Owner::Memory(words) => bytemuck::cast_slice(words.as_slice()),
+            Owner::Pages(words) => bytemuck::cast_slice(words),
         };
         &all[self.range.clone()]
     }
@@ -224,6 +238,10 @@ impl MappedFile {
         // wrong result and not undefined layout. If the file shrinks, access raises SIGBUS, which `bus_error`
         // turns into a message that names the file.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(Error::io(path, "map the file"))?;
+        // Files that are not in the page cache yet come into it on large pages, for the reason of `pages.rs`. A system or a file system
+        // without them says no.
+        #[cfg(target_os = "linux")]
+        let _ = map.advise(memmap2::Advice::HugePage);
         let slot = bus_error::register(&map, path);
         Ok(MappedFile { map, slot, path: path.to_path_buf() })
     }

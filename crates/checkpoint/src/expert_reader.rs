@@ -3,7 +3,7 @@
 //! Entry points: [`Checkpoint::expert_reader`](crate::Checkpoint::expert_reader), [`ExpertReader::read`] and
 //! [`ExpertBuffer`]. A map would bring a model larger than memory in one page fault after the other and leave it to the
 //! kernel what to drop; here whole experts come in a few large reads, past the page cache (`direct_file.rs`), into a
-//! buffer on huge pages, and whoever holds the buffers decides what stays.
+//! buffer on large pages, and whoever holds the buffers decides what stays.
 //!
 //! A buffer holds what [`Checkpoint::tensor`](crate::Checkpoint::tensor) would give of the expert: published layouts are
 //! read straight into their places, a GGUF file's blocks go through a scratch region and are laid out anew. All buffers
@@ -13,13 +13,12 @@
 
 use std::ops::Range;
 
-use memmap2::MmapMut;
-
 use crate::config::{Config, MXFP4_BLOCK};
 use crate::direct_file::DirectFile;
 use crate::error::Error;
 use crate::gguf::{GgufStack, Storage};
 use crate::names;
+use crate::pages::Pages;
 use crate::part::{ExpertFormat, LayerPart, Part};
 
 const MXFP4_PARTS: [LayerPart; 4] =
@@ -69,14 +68,14 @@ pub(crate) struct Place {
 /// Memory for one expert; a reader fills it.
 #[derive(Debug)]
 pub struct ExpertBuffer {
-    memory: MmapMut,
+    memory: Pages<u8>,
     /// Where each part lies in it; empty before the first read.
     places: Vec<(LayerPart, Range<usize>)>,
 }
 
 /// Memory that one thread needs for reading a GGUF file's experts; other layouts leave it empty.
 #[derive(Debug, Default)]
-pub struct ReadScratch(Option<MmapMut>);
+pub struct ReadScratch(Option<Pages<u8>>);
 
 impl ExpertReader {
     /// A reader over published files; `layers[layer]` has the place of each of [`ExpertReader::parts`].
@@ -147,7 +146,7 @@ impl ExpertReader {
     ///
     /// Errors: [`Error::OutOfMemory`].
     pub fn new_buffer(&self) -> Result<ExpertBuffer, Error> {
-        let memory = huge_pages(self.buffer_bytes() as usize)?;
+        let memory = room(self.buffer_bytes() as usize)?;
         Ok(ExpertBuffer { memory, places: Vec::new() })
     }
 
@@ -217,7 +216,7 @@ impl ExpertReader {
     ) -> Result<u64, Error> {
         let memory = match &mut scratch.0 {
             Some(memory) => memory,
-            empty => empty.insert(huge_pages(self.scratch_bytes() as usize)?),
+            empty => empty.insert(room(self.scratch_bytes() as usize)?),
         };
         let mut rest = &mut memory[..];
         let mut data: Vec<&[u8]> = Vec::with_capacity(2);
@@ -284,12 +283,7 @@ fn write_piece(rows: &crate::gguf::ExpertRows<'_>, part: LayerPart, out: &mut [u
     }
 }
 
-/// Anonymous memory, on huge pages where the system has them: reads into them are twice as fast.
-fn huge_pages(num_bytes: usize) -> Result<MmapMut, Error> {
-    let memory = MmapMut::map_anon(num_bytes.max(1))
-        .map_err(|source| Error::OutOfMemory { needed: num_bytes as u64, source })?;
-    #[cfg(target_os = "linux")]
-    // A system without huge pages says no, and small ones will do.
-    let _ = memory.advise(memmap2::Advice::HugePage);
-    Ok(memory)
+/// Memory to read into; on large pages reads are twice as fast.
+fn room(num_bytes: usize) -> Result<Pages<u8>, Error> {
+    Pages::try_zeroed(num_bytes).map_err(|source| Error::OutOfMemory { needed: num_bytes as u64, source })
 }

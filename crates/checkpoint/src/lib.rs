@@ -20,6 +20,7 @@ mod expert_reader;
 mod gguf;
 mod mxfp4;
 mod names;
+mod pages;
 mod part;
 mod preset;
 mod safetensors;
@@ -45,6 +46,7 @@ pub use gguf::{
 };
 pub use mxfp4::mxfp4_value;
 pub use names::{num_bytes, parts, shape};
+pub use pages::Pages;
 pub use part::{Dtype, ExpertFormat, LayerPart, Layout, Part};
 pub use preset::{PRESETS, PUBLISHED_EOS, PUBLISHED_VOCAB_SIZE, Preset};
 pub use safetensors::{Entry, HEADER_BYTES_MAX, Header, SafetensorsFile};

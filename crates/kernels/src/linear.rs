@@ -112,8 +112,10 @@ enum Weights<'a> {
 /// Rows of a panel: 16 rows of 2,880 floats are 184 KB, a part of a core's second cache; and 16 bf16 columns are
 /// half a cache line of a transposed matrix.
 const PANEL_ROWS: usize = 16;
+/// Rows of a task at most, where it reads them once: 128 rows of 2,880 are 737 KB of bf16.
+const TASK_ROWS_MAX: usize = 128;
 /// Columns of a panel of a transposed matrix that is read once: four cache lines a row.
-const PANEL_COLUMNS: usize = 128;
+const PANEL_COLUMNS: usize = TASK_ROWS_MAX;
 /// Up to so many tokens the stored weights are read directly.
 const FEW_TOKENS: usize = 4;
 /// Tokens multiplied with a panel at a time; their sums take 6 KB of the nearest cache.
@@ -135,7 +137,7 @@ fn linear_f32(
         return;
     }
     let out = SharedRows::new(out, dims.n);
-    let panel_rows = w.panel_rows(pool.tier(), dims);
+    let panel_rows = w.panel_rows(pool, dims);
     pool.run(dims.n.div_ceil(panel_rows), |panel| {
         let first = panel * panel_rows;
         let rows = panel_rows.min(dims.n - first);
@@ -153,10 +155,13 @@ fn linear_f32(
 
 impl Weights<'_> {
     /// Outputs of a task.
-    fn panel_rows(&self, tier: Tier, dims: LinearDims) -> usize {
+    fn panel_rows(&self, pool: &Pool, dims: LinearDims) -> usize {
         match self {
-            Weights::Bf16Transposed(_) if tier != Tier::Scalar && dims.t <= FEW_TOKENS => PANEL_COLUMNS,
-            _ => PANEL_ROWS,
+            _ if pool.tier() == Tier::Scalar || dims.t > FEW_TOKENS => PANEL_ROWS,
+            Weights::Bf16Transposed(_) => PANEL_COLUMNS,
+            Weights::Bf16(_) => pool.rows_of_a_task(dims.n, PANEL_ROWS..=TASK_ROWS_MAX),
+            Weights::Mxfp4(_) if dims.t == 1 => pool.rows_of_a_task(dims.n, PANEL_ROWS..=TASK_ROWS_MAX),
+            Weights::Mxfp4(_) | Weights::Dense(_) => PANEL_ROWS,
         }
     }
 }
@@ -250,7 +255,7 @@ impl Panel<'_> {
     fn few_avx2(&self, x: &[f32]) -> bool {
         let LinearDims { t, n, k } = self.dims;
         let (first, rows) = (self.first, self.rows);
-        let mut products = [0.0; PANEL_COLUMNS * FEW_TOKENS];
+        let mut products = [0.0; TASK_ROWS_MAX * FEW_TOKENS];
         let products = &mut products[..t * rows];
         match self.w {
             Weights::Bf16(w) => avx2_gemv::products_bf16(products, &w[first * k..][..rows * k], x, k),

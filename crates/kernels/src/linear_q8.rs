@@ -34,6 +34,10 @@ use crate::{LinearDims, Mxfp4, Mxfp4Blocks, Pool, Q8Order, Q8Rows, Tier};
 
 /// Rows of a task: 49 KB of MXFP4 or 98 KB of Q8_0 at K = 2,880, 2 or 4 us of memory bandwidth.
 const PANEL_ROWS: usize = 32;
+/// Rows of a task at most, where it reads them once: 256 rows of 2,880 are 783 KB of Q8_0.
+const TASK_ROWS_MAX: usize = 256;
+/// Rows whose sums are written together.
+const ROWS_AT_A_TIME: usize = 32;
 /// Tiles of tokens that go through the panels of a task together: 32 tokens are 115 KB at K = 2,880, and the panels
 /// 104 KB, so both stay in a core's second cache.
 #[cfg(target_arch = "x86_64")]
@@ -156,12 +160,16 @@ fn linear(pool: &Pool, out: &mut [f32], x: &Q8Rows, w: Weights<'_>, bias: Option
     let out = SharedRows::new(out, dims.n);
     let tiles = if uses_tiles(pool.tier(), dims) { pack_tiles(pool, x) } else { Vec::new() };
     let num_blocks = dims.k / BLOCK_VALUES;
-    pool.run(dims.n.div_ceil(PANEL_ROWS), |panel| {
-        let first = panel * PANEL_ROWS;
-        let rows = PANEL_ROWS.min(dims.n - first);
+    let panel_rows = match tiles.is_empty() {
+        true => pool.rows_of_a_task(dims.n, PANEL_ROWS..=TASK_ROWS_MAX),
+        false => PANEL_ROWS,
+    };
+    pool.run(dims.n.div_ceil(panel_rows), |panel| {
+        let first = panel * panel_rows;
+        let rows = panel_rows.min(dims.n - first);
         // Threads take panels in turn, so this is the likely next one of this thread.
-        let next = (first + pool.threads() * PANEL_ROWS).min(dims.n);
-        let next = w.rows(next, PANEL_ROWS.min(dims.n - next), num_blocks);
+        let next = (first + pool.threads() * panel_rows).min(dims.n);
+        let next = w.rows(next, panel_rows.min(dims.n - next), num_blocks);
         let (w, factor) = (w.rows(first, rows, num_blocks), w.factor());
         let bias = bias.map(|bias| &bias[first..][..rows]);
         let panel = Panel { out: &out, first, rows, num_blocks, w, factor, bias, next };
@@ -235,10 +243,16 @@ impl Panel<'_> {
     /// One row after the other, each for all tokens while it is in the nearest cache.
     #[inline(always)]
     fn by_row(&self, x: &Q8Rows, dot: impl Fn(Q8Row<'_>, usize) -> f32) {
-        for place in 0..self.rows {
-            let row = self.w.nth_in_memory(place, self.rows);
+        let mut sums = [0.0; ROWS_AT_A_TIME];
+        for first in (0..self.rows).step_by(ROWS_AT_A_TIME) {
+            let sums = &mut sums[..ROWS_AT_A_TIME.min(self.rows - first)];
             for t in 0..x.t() {
-                self.write(t, row, &[dot(x.row(t), row)]);
+                let x = x.row(t);
+                let num_rows = sums.len();
+                for row in (0..num_rows).map(|place| self.w.nth_in_memory(place, num_rows)) {
+                    sums[row] = dot(x, first + row);
+                }
+                self.write(t, first, sums);
             }
         }
     }

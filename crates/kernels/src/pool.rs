@@ -17,6 +17,7 @@
 
 use std::any::Any;
 use std::cell::UnsafeCell;
+use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -26,6 +27,8 @@ use crate::Tier;
 
 /// Spins of a worker that waits for the next job before it sleeps: about 20 to 40 us.
 const IDLE_SPINS: u32 = 1_000;
+/// Tasks that a thread finds at least in an op of many rows, so that none waits long for the slowest.
+const TASKS_OF_A_THREAD: usize = 8;
 /// Spins of a caller that waits for the last workers before it parks.
 const JOIN_SPINS: u32 = 2_000;
 
@@ -74,6 +77,14 @@ impl Pool {
     /// The instructions that ops on this pool use.
     pub fn tier(&self) -> Tier {
         self.tier
+    }
+
+    /// How many of `n` rows that are read once a task takes: whole panels of as many rows as the range starts with, and enough tasks
+    /// for every thread to take some. A task that is a long run through memory reads faster than its parts, each of which waits
+    /// for its first bytes.
+    pub(crate) fn rows_of_a_task(&self, n: usize, rows: RangeInclusive<usize>) -> usize {
+        let share = n / (self.threads() * TASKS_OF_A_THREAD);
+        share.next_multiple_of(*rows.start()).clamp(*rows.start(), *rows.end())
     }
 
     /// Calls `task(i)` once for every `i` below `num_tasks` and returns when all are done.

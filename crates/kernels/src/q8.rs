@@ -133,6 +133,23 @@ pub(crate) struct Q8Row<'a> {
     pub(crate) corrections: &'a [i32],
 }
 
+impl<'a> Q8Row<'a> {
+    /// The groups of the row, the last one padded.
+    #[inline(always)]
+    pub(crate) fn groups(self) -> impl Iterator<Item = Q8Group<'a>> {
+        let (values, scales) = (self.values.as_chunks().0, self.scales.as_chunks().0);
+        let rest = scales.iter().zip(self.corrections.as_chunks().0);
+        values.iter().zip(rest).map(|(values, (scales, corrections))| Q8Group { values, scales, corrections })
+    }
+}
+
+/// Eight blocks of a stored row.
+pub(crate) struct Q8Group<'a> {
+    pub(crate) values: &'a [i8; GROUP_BLOCKS * Q8_BLOCK],
+    pub(crate) scales: &'a [f32; GROUP_BLOCKS],
+    pub(crate) corrections: &'a [i32; GROUP_BLOCKS],
+}
+
 /// One block of four tokens, everything a tile needs of it side by side.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(32))]

@@ -19,6 +19,7 @@
 
 use std::ops::Range;
 
+use gptoss_checkpoint::Pages;
 use gptoss_kernels::{KvRun, KvSlice, quantize_kv};
 use half::bf16;
 
@@ -87,15 +88,15 @@ struct LayerRows {
     values: Rows,
 }
 
-/// Zeroed rows `[rows, K, D]`. bf16 is kept by its bits, because only integers are zeroed lazily by the allocator.
+/// Zeroed rows `[rows, K, D]`. bf16 is kept by its bits.
 #[derive(Debug)]
 enum Rows {
-    F32(Vec<f32>),
-    Bf16(Vec<u16>),
+    F32(Pages<f32>),
+    Bf16(Pages<u16>),
     Q8 {
-        values: Vec<i8>,
+        values: Pages<i8>,
         /// `[rows, K]`
-        scales: Vec<f32>,
+        scales: Pages<f32>,
     },
 }
 
@@ -441,10 +442,10 @@ impl Rows {
     fn zeroed(shape: &StoreShape, rows: usize) -> Rows {
         let numbers = rows * shape.row;
         match shape.format {
-            KvFormat::F32 => Rows::F32(vec![0.0; numbers]),
-            KvFormat::Bf16 => Rows::Bf16(vec![0; numbers]),
+            KvFormat::F32 => Rows::F32(Pages::zeroed(numbers)),
+            KvFormat::Bf16 => Rows::Bf16(Pages::zeroed(numbers)),
             KvFormat::Q8 => {
-                Rows::Q8 { values: vec![0; numbers], scales: vec![0.0; rows * shape.num_kv_heads] }
+                Rows::Q8 { values: Pages::zeroed(numbers), scales: Pages::zeroed(rows * shape.num_kv_heads) }
             }
         }
     }

@@ -14,7 +14,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use gptoss_checkpoint::{Bytes, Checkpoint, ExpertFormat, GgufExperts, LayerPart, Part, Tensor};
+use gptoss_checkpoint::{Bytes, Checkpoint, ExpertFormat, GgufExperts, LayerPart, Pages, Part, Tensor};
 use gptoss_kernels::{BLOCK_VALUES, Dense, Mxfp4Block, Pool, Q8_0_BLOCK_BYTES, Q8_BLOCK, quantize_q8_0};
 
 use crate::Error;
@@ -168,7 +168,7 @@ impl Loader<'_> {
         let num_rows = matrix.dense().len() / k;
         let (source_row, row_blocks) = (source.len() / num_rows, k / Q8_BLOCK);
         let num_bytes = num_rows * row_blocks * Q8_0_BLOCK_BYTES;
-        let mut words = vec![0_u64; num_bytes.div_ceil(8)];
+        let mut words = Pages::<u64>::zeroed(num_bytes.div_ceil(8));
         let blocks = bytemuck::cast_slice_mut::<u64, u8>(&mut words).as_chunks_mut().0;
         let piece_rows = (QUANTIZE_PIECE / k).max(1);
         for first in (0..num_rows).step_by(piece_rows) {
@@ -181,7 +181,7 @@ impl Loader<'_> {
             }
             self.advance(range.len());
         }
-        Ok(Matrix::q8_0(Bytes::owned(words, num_bytes)))
+        Ok(Matrix::q8_0(Bytes::paged(words, num_bytes)))
     }
 
     fn linear(&mut self, layer: usize, weight: LayerPart, bias: LayerPart) -> Result<Linear, Error> {

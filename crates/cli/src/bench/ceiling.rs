@@ -10,6 +10,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use gptoss_checkpoint::Pages;
 use gptoss_kernels::Pool;
 use gptoss_model::Model;
 use serde::Serialize;
@@ -34,15 +35,17 @@ pub struct Rates {
     pub expert_tile: f64,
 }
 
-/// The buffer that is read.
+/// The buffer that is read, on large pages as the weights are.
 pub struct Ceiling {
-    words: Vec<u64>,
+    words: Pages<u64>,
 }
 
 impl Ceiling {
     /// A touched buffer.
     pub fn new() -> Ceiling {
-        Ceiling { words: (0..READ_BYTES as u64 / 8).collect() }
+        let mut words = Pages::zeroed(READ_BYTES / 8);
+        (0..).zip(words.iter_mut()).for_each(|(number, word)| *word = number);
+        Ceiling { words }
     }
 
     /// Bytes of the buffer.

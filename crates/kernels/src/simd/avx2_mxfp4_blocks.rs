@@ -18,6 +18,7 @@ use crate::simd::fetch::fetch_ahead;
 /// Twice the product of one row of weights with one row of activations.
 ///
 /// Shapes: `row [K / 32]`, `x` K values, padded to whole groups.
+#[inline]
 #[target_feature(enable = "avx2,fma")]
 pub(crate) fn gemv(x: Q8Row<'_>, row: &[Mxfp4Block]) -> f32 {
     let tables = Tables::new();

@@ -74,6 +74,7 @@ impl Tables {
 /// Twice the product of one row of weights with one row of activations.
 ///
 /// Shapes: `blocks [K / 32, 16]`, `scales [K / 32]`, `x` K values, padded to whole groups.
+#[inline]
 #[target_feature(enable = "avx2,fma")]
 pub(crate) fn gemv(x: Q8Row<'_>, (blocks, scales): (&[u8], &[u8])) -> f32 {
     let tables = Tables::new();

@@ -27,6 +27,7 @@ use crate::simd::avx2_q8::{Q8Panel, TILE_ROWS};
 /// The product of one row of weights with one row of activations.
 ///
 /// Shapes: `row [K / 32]`, `x` K values, padded to whole groups.
+#[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(crate) fn gemv(x: Q8Row<'_>, row: &[Q8_0Block]) -> f32 {
     let (groups, tail) = row.as_chunks::<GROUP_BLOCKS>();
