@@ -1,7 +1,7 @@
 //! `gptoss bench`: how fast is this model here, and how fast could it be?
 //!
 //! A case is a prompt's length, a depth (positions filled with random keys and values before the prompt) and a number of sequences. Each
-//! is measured `--repeat` times, all cases in turn, and beside every run the machine itself: what its threads read from memory and how
+//! is measured `--repeat` times, all cases in turn, and before and after every run the machine itself: what its threads read from memory and how
 //! many multiply-adds its tiles do. So every figure stands beside its ceiling of the same minutes, and the share of it is what to quote:
 //! absolute figures move with the machine and its neighbours. Medians are printed, with the slowest and the fastest run.
 //!
@@ -33,13 +33,14 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     let mut ceiling = Ceiling::new();
     let context = cases.iter().map(Case::context).max().unwrap_or(1);
     let (model, starts) = Starts::measure(args, &opened, context)?;
+    measure::warm_up(&model)?;
     let mut measured: Vec<Measured> = cases.iter().map(|case| Measured::new(*case)).collect();
     for repeat in 0..args.repeat {
         for measured in &mut measured {
-            let rates = ceiling.measure(&model);
+            let before = ceiling.measure(&model);
             let speeds = measure::run_case(&model, &measured.case, u64::from(repeat))?;
             say(&format!("{}, run {} of {}: {speeds}", measured.case, repeat + 1, args.repeat));
-            measured.add(rates, speeds);
+            measured.add([before, ceiling.measure(&model)], speeds);
             measured.peak_resident_bytes =
                 system::peak_resident_bytes().map(|bytes| bytes - ceiling.num_bytes());
         }

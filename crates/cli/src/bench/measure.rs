@@ -23,6 +23,8 @@ use crate::model_source::{ModelSource, Opened};
 
 /// Tokens of the prompt whose first answer token counts as the end of a start.
 const START_PROMPT: usize = 8;
+/// Tokens of a prompt that is not timed: with as many, nearly every expert is used once, and its pages are mapped.
+const WARM_UP_PROMPT: usize = 128;
 /// Decode steps before the clock starts: the first ones after a prompt still bring its last touches of memory.
 const WARM_UP_STEPS: usize = 1;
 
@@ -150,6 +152,21 @@ impl fmt::Display for Start {
             self.load_seconds, self.first_token_seconds
         )
     }
+}
+
+/// Uses all weights once, untimed: what a first prompt costs beyond others is told by [`Starts`]. A model that reads its experts from disk
+/// as they are needed has no weights to warm.
+///
+/// Errors: the forward pass fails, which with finite weights it does not.
+pub fn warm_up(model: &Model) -> Result<()> {
+    if model.expert_traffic().is_none() {
+        let prompt = random_tokens(model, WARM_UP_PROMPT, 0);
+        model.forward(
+            &Batch { tokens: &prompt, logits: LogitRows::Last },
+            &mut model.new_cache(WARM_UP_PROMPT),
+        )?;
+    }
+    Ok(())
 }
 
 /// Runs a case once.

@@ -48,9 +48,9 @@ impl Measured {
         }
     }
 
-    /// Adds a run and the machine's rates of the same minute.
-    pub fn add(&mut self, rates: Rates, speeds: Speeds) {
-        self.rates.push(rates);
+    /// Adds a run and the machine's rates before and after it.
+    pub fn add(&mut self, rates: [Rates; 2], speeds: Speeds) {
+        self.rates.extend(rates);
         self.prefill.extend(speeds.prefill);
         self.decode.extend(speeds.decode);
         self.disk = speeds.disk;
