@@ -29,7 +29,7 @@ def arguments():
     parser.add_argument("--ours", action="append", required=True, metavar="NAME=ARGS")
     parser.add_argument("--peer-python", help="the Python that has llama-cpp-python; without it only ours run")
     parser.add_argument("--gguf")
-    parser.add_argument("--peer-args", default="", help="more arguments for llama_cpp.py, such as --no-repack")
+    parser.add_argument("--peer-args", default="", help="more arguments for llama.py, such as --no-repack")
     parser.add_argument("--prefill", type=int, default=512)
     parser.add_argument("--decode", type=int, default=48)
     parser.add_argument("--depth", type=int, default=0)
@@ -51,7 +51,7 @@ def contestants(options):
         command = [options.gptoss, "bench", *shlex.split(words), *sizes, "--repeat", "1", "--json"]
         yield f"gptoss {name}", before + command
     if options.peer_python:
-        script = os.path.join(HERE, "llama_cpp.py")
+        script = os.path.join(HERE, "llama.py")
         yield "llama.cpp", [*before, options.peer_python, script, options.gguf, *sizes, *shlex.split(options.peer_args)]
 
 

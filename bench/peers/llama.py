@@ -1,6 +1,6 @@
 """One turn of llama.cpp on a GGUF file: a prompt, then decoding, as `gptoss bench` does it.
 
-    python llama_cpp.py MODEL.gguf --prefill 512 --decode 48 --threads 2 [--depth 0] [--no-repack]
+    python llama.py MODEL.gguf --prefill 512 --decode 48 --threads 2 [--depth 0] [--no-repack]
 
 Prints one JSON object: seconds to load, tokens per second, peak resident bytes. Needs llama-cpp-python, which builds
 llama.cpp for this very processor. Prompts and decoded tokens are random ids, as ours are; one decode step goes before
