@@ -1,6 +1,6 @@
 """One turn of llama.cpp on a GGUF file: a prompt, then decoding, as `gptoss bench` does it.
 
-    python llama.py MODEL.gguf --prefill 512 --decode 48 --threads 2 [--depth 0] [--no-repack]
+    python llama.py MODEL.gguf --prefill 512 --decode 48 --threads 2 [--depth 0] [--batch 1] [--no-repack]
 
 Prints one JSON object: seconds to load, tokens per second, peak resident bytes. Needs llama-cpp-python, which builds
 llama.cpp for this very processor. Prompts and decoded tokens are random ids, as ours are; one decode step goes before
@@ -24,6 +24,7 @@ def arguments():
     parser.add_argument("--decode", type=int, default=48)
     parser.add_argument("--depth", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=1, help="sequences that decode together; all but the first start empty")
     parser.add_argument("--no-repack", action="store_true", help="leave the weights in the mapped file")
     return parser.parse_args()
 
@@ -42,7 +43,8 @@ class Peer:
         assert self.model, f"{options.model}: llama.cpp cannot load it"
         self.load_seconds = time.perf_counter() - start
         context = api.llama_context_default_params()
-        context.n_ctx = max(4096, options.depth + options.prefill + options.decode + 16)
+        context.n_ctx = max(4096, options.depth + options.prefill + options.decode + 16) * options.batch
+        context.n_seq_max = options.batch
         context.n_batch, context.n_ubatch = 2048, 512
         context.n_threads = context.n_threads_batch = options.threads
         self.context = api.llama_init_from_model(self.model, context)
@@ -53,15 +55,24 @@ class Peer:
         return [int(token) for token in self.random.integers(0, self.vocabulary, count)]
 
     def forward(self, tokens, position):
-        """Appends tokens at `position` and waits for the logits of the last."""
-        batch = api.llama_batch_init(len(tokens), 0, 1)
-        batch.n_tokens = len(tokens)
-        for index, token in enumerate(tokens):
+        """Appends tokens at `position` of the first sequence and waits for the logits of the last."""
+        last = len(tokens) - 1
+        self.run([(token, position + index, 0, index == last) for index, token in enumerate(tokens)])
+
+    def step(self, positions):
+        """Appends a token to every sequence and waits for the logits of each."""
+        tokens = self.tokens(len(positions))
+        self.run([(token, position, sequence, True) for sequence, (token, position) in enumerate(zip(tokens, positions))])
+
+    def run(self, entries):
+        batch = api.llama_batch_init(len(entries), 0, 1)
+        batch.n_tokens = len(entries)
+        for index, (token, position, sequence, has_logits) in enumerate(entries):
             batch.token[index] = token
-            batch.pos[index] = position + index
+            batch.pos[index] = position
             batch.n_seq_id[index] = 1
-            batch.seq_id[index][0] = 0
-            batch.logits[index] = index == len(tokens) - 1
+            batch.seq_id[index][0] = sequence
+            batch.logits[index] = has_logits
         code = api.llama_decode(self.context, batch)
         assert code == 0, f"llama_decode gave {code}"
         api.llama_synchronize(self.context)
@@ -85,19 +96,19 @@ def main():
     peer.forget()
     peer.prompt(options.depth, 0)
     result = {"prefill_tokens": options.prefill, "decode_tokens": options.decode, "depth_tokens": options.depth}
-    result |= {"threads": options.threads, "repack": not options.no_repack}
+    result |= {"threads": options.threads, "batch": options.batch, "repack": not options.no_repack}
     result |= {"load_seconds": peer.load_seconds, "first_token_seconds": first_token_seconds}
     if options.prefill:
         start = time.perf_counter()
         peer.prompt(options.prefill, options.depth)
         result["prefill_tokens_per_second"] = options.prefill / (time.perf_counter() - start)
-    position = options.depth + options.prefill
-    peer.forward(peer.tokens(1), position)
+    first = [options.depth + options.prefill] + [0] * (options.batch - 1)
+    peer.step(first)
     if options.decode:
         start = time.perf_counter()
         for step in range(options.decode):
-            peer.forward(peer.tokens(1), position + 1 + step)
-        result["decode_tokens_per_second"] = options.decode / (time.perf_counter() - start)
+            peer.step([position + 1 + step for position in first])
+        result["decode_tokens_per_second"] = options.decode * options.batch / (time.perf_counter() - start)
     result["peak_resident_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps(result))
 

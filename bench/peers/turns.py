@@ -33,6 +33,7 @@ def arguments():
     parser.add_argument("--prefill", type=int, default=512)
     parser.add_argument("--decode", type=int, default=48)
     parser.add_argument("--depth", type=int, default=0)
+    parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--before", default="", metavar="CMD")
@@ -43,7 +44,7 @@ def arguments():
 
 def contestants(options):
     """Name and command of each; the peer, if there is one, comes last."""
-    sizes = ["--prefill", options.prefill, "--decode", options.decode, "--depth", options.depth, "--threads", options.threads]
+    sizes = ["--prefill", options.prefill, "--decode", options.decode, "--depth", options.depth, "--batch", options.batch, "--threads", options.threads]
     sizes = [str(word) for word in sizes]
     before = shlex.split(options.before)
     for ours in options.ours:
@@ -83,7 +84,7 @@ def share(runs, figure):
 def table(results, options):
     first = next(iter(results))
     lines = [
-        f"prompt {options.prefill}, depth {options.depth}, {options.decode} decoded, {options.threads} threads, medians of {len(results[first])} turns",
+        f"prompt {options.prefill}, depth {options.depth}, batch {options.batch}, {options.decode} decoded, {options.threads} threads, medians of {len(results[first])} turns",
         "",
         "| | prompt, tokens/s | of the tiles' ceiling | decode, tokens/s | of the bandwidth | peak resident | first token |",
         "|---|---|---|---|---|---|---|",
