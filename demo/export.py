@@ -1,7 +1,8 @@
 """How does a training state become a published-format checkpoint folder?
 
-    python export.py STATE.pt model/ [--check]
+    python export.py STATE.pt model/ [--check] [--sharpen 2]
 Writes config.json, generation_config.json, model.safetensors (experts in MXFP4, the rest bf16), tokenizer.json and tokenizer_config.json.
+`--sharpen` multiplies the unembedding by a power of two: temperature 1 then samples as 1/2 would, the most likely token stays.
 `--check` loads the folder with transformers and compares logits and token ids with ours. `load(folder)` reads it back for the evaluation.
 """
 
@@ -175,6 +176,9 @@ def check(folder):
 
 if __name__ == "__main__":
     if sys.argv[1] != "none":
-        write(torch.load(sys.argv[1])["model"], sys.argv[2])
+        state = torch.load(sys.argv[1])["model"]
+        if "--sharpen" in sys.argv:
+            state["head"] = state["head"] * float(sys.argv[sys.argv.index("--sharpen") + 1])
+        write(state, sys.argv[2])
     if "--check" in sys.argv:
         check(sys.argv[2])

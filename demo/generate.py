@@ -450,7 +450,7 @@ def request(s, f):
     thing = s.r.choice([f"a {topic}", f"the {topic}", f"the {topic}", f"my {topic}", f"{topic}"])
     args = {}
     alone = len(schema["properties"]) == 1 or schema["required"] == props  # else a value without its name could belong to another parameter
-    if len(props) == 1 and alone and f["kinds"][props[0]] in ("proper", "place", "code", "integer", "text", "date") and s.r.random() < 0.45:
+    if len(props) == 1 and alone and f["kinds"][props[0]] in ("proper", "place", "code", "integer", "text", "date") and s.r.random() < (0.45 if s.test else 0.85):
         t, args[props[0]] = bare(s, f["kinds"][props[0]], schema["properties"][props[0]])
         tail = s.r.choice([f" for {t}", f" in {t}", f": {t}", f" {t}" if t[0].isdigit() or t[0].isupper() else f" for {t}"])
     else:
@@ -561,7 +561,7 @@ def toolset(s):
     """Tools of one developer message and a maker of requests: make() gives (request, tool name, arguments)."""
     n = s.r.choice([1, 1, 2, 2, 2, 3, 3, 4, 4, 5])
     makers, tools, tasks = {}, [], {}
-    if not s.test and s.r.random() < 0.4:
+    if not s.test and s.r.random() < 0.3:
         if s.r.random() < 0.5:  # everyday functions only
             n = min(n, 4)
             k = n
@@ -713,7 +713,7 @@ def repeat_branch(s):
 
 # ---- branches, packs, examples ---------------------------------------------------------------------------------------
 
-PLAIN = {"sum": 10, "difference": 28, "product": 16, "compare": 16, "count": 14, "reverse": 12, "honest": 18}
+PLAIN = {"sum": 12, "difference": 26, "product": 16, "compare": 10, "count": 16, "reverse": 16, "honest": 8}
 
 
 def plain(s, task, effort, full=False):
@@ -777,7 +777,7 @@ def head_and_maker(s, kind, effort, styled=None):
     text = neutral if s.r.random() < 0.35 else None
     def branch(task=None):
         x = s.r.random()
-        task = task or ("call" if x < 0.68 else "result" if x < 0.80 else "loop" if x < 0.92 else "nofit" if x < 0.96 else "other")
+        task = task or ("call" if x < 0.76 else "result" if x < 0.87 else "loop" if x < 0.94 else "nofit" if x < 0.97 else "other")
         if task == "call": return call_branch(s, effort, make)
         if task == "result": return result_branch(s, effort, make)
         if task == "loop": return loop_branch(s, effort, make)
@@ -831,8 +831,8 @@ def lookup_branch(s, effort):
 
 def pick_kind(rng, step=100000):
     """The kind of pack and its effort; copying practice fades over the first steps."""
-    repeat = max(8, 40 - step / 60)
-    kind = rng.choices(["plain", "tools", "json", "repeat"], [40, 62, 7, repeat])[0]
+    repeat = max(5, 40 - step / 60)
+    kind = rng.choices(["plain", "tools", "json", "repeat"], [40, 80, 4, repeat])[0]
     return kind, rng.choices(EFFORTS, [25, 40, 35])[0]
 
 

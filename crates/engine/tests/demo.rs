@@ -18,13 +18,20 @@ const MEAN_KL_MAX: f64 = 2e-3;
 /// Of quantised dense matrices to those as stored, both in fast precision: what decision 0009 asks for. Units: nats.
 const DENSE_MEAN_KL_MAX: f64 = 1e-3;
 
-const QUESTIONS: [&str; 6] = [
+/// Asked at every effort.
+const QUESTIONS: [&str; 12] = [
     "What is 27 + 58?",
+    "What is 604 + 387?",
     "What is 834 - 277?",
+    "What is 152 - 690?",
     "What is 46 * 31?",
+    "What is 7 * 85?",
+    "Which is larger, 518 or 581?",
     "Count from 8 to 15.",
+    "How many words are there: lamp, river, stone?",
     "Reverse the word: lantern",
     "Who are you?",
+    "What is the capital of France?",
 ];
 
 fn demo() -> PathBuf {
@@ -41,12 +48,15 @@ fn prompts() -> Vec<Vec<u32>> {
     let file = std::fs::read(demo().join("tokenizer.json")).expect("reads");
     let vocab = Vocab::from_tokenizer_json(&file).expect("a tokenizer");
     let efforts = [ReasoningEffort::Low, ReasoningEffort::Medium, ReasoningEffort::High];
-    let conversation = |(question, effort): (&&str, ReasoningEffort)| {
+    let conversation = |(question, effort): (&str, ReasoningEffort)| {
         let system = SystemContent::default().with_reasoning_effort(effort);
-        Conversation::from_messages([Message::system(system), Message::user(*question)])
+        Conversation::from_messages([Message::system(system), Message::user(question)])
     };
-    let conversations = QUESTIONS.iter().zip(efforts.into_iter().cycle()).map(conversation);
-    conversations.map(|talk| render(&vocab, &talk, RenderOptions::default()).expect("renders")).collect()
+    let pairs = QUESTIONS.into_iter().flat_map(|question| efforts.map(|effort| (question, effort)));
+    pairs
+        .map(conversation)
+        .map(|talk| render(&vocab, &talk, RenderOptions::default()).expect("renders"))
+        .collect()
 }
 
 fn all_rows(model: &Model, tokens: &[u32]) -> Logits {

@@ -11,6 +11,7 @@ use half::{bf16, f16};
 use crate::Pool;
 use crate::embedding::widen;
 use crate::linear::{LinearDims, linear_bf16, linear_unpacked};
+use crate::q8_panels::Q8Panels;
 
 /// Bytes of one block of Q8_0: an f16 scale and 32 int8.
 pub const Q8_0_BLOCK_BYTES: usize = 2 + Q8_0_VALUES;
@@ -30,6 +31,8 @@ pub enum Dense<'a> {
     F32(&'a [f32]),
     /// Blocks of 34 bytes: an f16 scale, then 32 int8. K is a multiple of 32.
     Q8_0(&'a [Q8_0Block]),
+    /// The numbers of Q8_0, sixteen rows together.
+    Q8Panels(Q8Panels<'a>),
 }
 
 impl Dense<'_> {
@@ -41,12 +44,13 @@ impl Dense<'_> {
             Dense::F16(values) => values.len(),
             Dense::F32(values) => values.len(),
             Dense::Q8_0(blocks) => blocks.len() * Q8_0_VALUES,
+            Dense::Q8Panels(panels) => panels.values.len(),
         }
     }
 
     /// Rows `first..first + rows` of a matrix of K columns.
     ///
-    /// Panics: when they lie outside.
+    /// Panics: when they lie outside, or are no whole panels.
     pub fn rows(&self, first: usize, rows: usize, k: usize) -> Self {
         let range = first * k..(first + rows) * k;
         match self {
@@ -54,6 +58,7 @@ impl Dense<'_> {
             Dense::F16(values) => Dense::F16(&values[range]),
             Dense::F32(values) => Dense::F32(&values[range]),
             Dense::Q8_0(blocks) => Dense::Q8_0(&blocks[range.start / Q8_0_VALUES..range.end / Q8_0_VALUES]),
+            Dense::Q8Panels(panels) => Dense::Q8Panels(panels.rows(first, rows, k)),
         }
     }
 
@@ -76,6 +81,13 @@ impl Dense<'_> {
                     let [low, high, values @ ..] = block;
                     let scale = f16::from_le_bytes([*low, *high]).to_f32();
                     each(out, values, |value| f32::from(*value as i8) * scale);
+                }
+            }
+            Dense::Q8Panels(panels) => {
+                let (groups, rest) = out.as_chunks_mut::<Q8_0_VALUES>();
+                assert!(rest.is_empty(), "Dense::row: K is a multiple of 32 in Q8_0");
+                for (out, (scale, values)) in groups.iter_mut().zip(panels.row(index, k / Q8_0_VALUES)) {
+                    each(out, &values, |value| f32::from(*value) * scale);
                 }
             }
         }

@@ -21,6 +21,9 @@ use crate::mxfp4::{BLOCK_BYTES, BLOCK_VALUES, E2M1_DOUBLED, scale_value};
 use crate::q8::{Q8Row, SECOND_HALVES, pack_tiles};
 #[cfg(target_arch = "x86_64")]
 use crate::q8::{TILE_TOKENS, TileBlock};
+#[cfg(target_arch = "x86_64")]
+use crate::q8_panels::Q8_PANEL_ROWS;
+use crate::q8_panels::Q8Panels;
 use crate::rows::SharedRows;
 #[cfg(target_arch = "x86_64")]
 use crate::scratch::with_scratch;
@@ -36,6 +39,8 @@ use crate::{LinearDims, Mxfp4, Mxfp4Blocks, Pool, Q8Order, Q8Rows, Tier};
 const PANEL_ROWS: usize = 32;
 /// Rows of a task at most, where it reads them once: 256 rows of 2,880 are 783 KB of Q8_0.
 const TASK_ROWS_MAX: usize = 256;
+/// Tokens of one tile of panels.
+const TOKENS_READ_ONCE: usize = 8;
 /// Rows whose sums are written together.
 const ROWS_AT_A_TIME: usize = 32;
 /// Tiles of tokens that go through the panels of a task together: 32 tokens are 115 KB at K = 2,880, and the panels
@@ -92,12 +97,29 @@ pub fn linear_q8_0(
     linear(pool, out, x, Weights::Q8_0(w), bias, dims);
 }
 
+/// As [`linear_q8_0`], with the same numbers in panels: the same bits.
+///
+/// Panics: when a length does not fit `dims`, or `x` was made for other weights.
+pub fn linear_q8_panels(
+    pool: &Pool,
+    out: &mut [f32],
+    x: &Q8Rows,
+    w: Q8Panels<'_>,
+    bias: Option<&[f32]>,
+    dims: LinearDims,
+) {
+    assert_eq!(w.values.len(), dims.n * dims.k, "linear_q8_panels: w is [N, K]");
+    assert_eq!(w.scales.len() * BLOCK_VALUES, dims.n * dims.k, "linear_q8_panels: w is [N, K / 32]");
+    linear(pool, out, x, Weights::Panels(w), bias, dims);
+}
+
 /// The formats.
 #[derive(Clone, Copy)]
 enum Weights<'a> {
     Mxfp4(Mxfp4<'a>),
     Blocks(Mxfp4Blocks<'a>),
     Q8_0(&'a [Q8_0Block]),
+    Panels(Q8Panels<'a>),
 }
 
 impl<'a> Weights<'a> {
@@ -105,7 +127,7 @@ impl<'a> Weights<'a> {
         match self {
             Weights::Mxfp4(_) => Q8Order::Mxfp4,
             Weights::Blocks(w) => w.order,
-            Weights::Q8_0(_) => Q8Order::Q8_0,
+            Weights::Q8_0(_) | Weights::Panels(_) => Q8Order::Q8_0,
         }
     }
 
@@ -113,7 +135,7 @@ impl<'a> Weights<'a> {
     fn factor(self) -> f32 {
         match self {
             Weights::Mxfp4(_) | Weights::Blocks(_) => 0.5,
-            Weights::Q8_0(_) => 1.0,
+            Weights::Q8_0(_) | Weights::Panels(_) => 1.0,
         }
     }
 
@@ -126,6 +148,7 @@ impl<'a> Weights<'a> {
             }),
             Weights::Blocks(w) => Weights::Blocks(w.rows(first, rows, num_blocks)),
             Weights::Q8_0(blocks) => Weights::Q8_0(&blocks[start..][..len]),
+            Weights::Panels(w) => Weights::Panels(w.rows(first, rows, num_blocks * BLOCK_VALUES)),
         }
     }
 
@@ -136,6 +159,7 @@ impl<'a> Weights<'a> {
             Weights::Mxfp4(w) => [w.blocks, w.scales],
             Weights::Blocks(w) => [w.even.as_flattened(), w.odd.as_flattened()],
             Weights::Q8_0(blocks) => [blocks.as_flattened(), &[]],
+            Weights::Panels(w) => [w.values, bytemuck::cast_slice(w.scales)],
         }
     }
 
@@ -144,7 +168,7 @@ impl<'a> Weights<'a> {
     fn nth_in_memory(self, place: usize, rows: usize) -> usize {
         match self {
             Weights::Blocks(w) => w.nth_in_memory(place, rows),
-            Weights::Mxfp4(_) | Weights::Q8_0(_) => place,
+            Weights::Mxfp4(_) | Weights::Q8_0(_) | Weights::Panels(_) => place,
         }
     }
 }
@@ -158,9 +182,9 @@ fn linear(pool: &Pool, out: &mut [f32], x: &Q8Rows, w: Weights<'_>, bias: Option
         return;
     }
     let out = SharedRows::new(out, dims.n);
-    let tiles = if uses_tiles(pool.tier(), dims) { pack_tiles(pool, x) } else { Vec::new() };
+    let tiles = if uses_tiles(pool.tier(), w, dims) { pack_tiles(pool, x) } else { Vec::new() };
     let num_blocks = dims.k / BLOCK_VALUES;
-    let panel_rows = match tiles.is_empty() {
+    let panel_rows = match tiles.is_empty() || reads_once(w, dims) {
         true => pool.rows_of_a_task(dims.n, PANEL_ROWS..=TASK_ROWS_MAX),
         false => PANEL_ROWS,
     };
@@ -169,7 +193,9 @@ fn linear(pool: &Pool, out: &mut [f32], x: &Q8Rows, w: Weights<'_>, bias: Option
         let rows = panel_rows.min(dims.n - first);
         // Threads take panels in turn, so this is the likely next one of this thread.
         let next = (first + pool.threads() * panel_rows).min(dims.n);
-        let next = w.rows(next, panel_rows.min(dims.n - next), num_blocks);
+        // What is read once is a stream that the processor fetches by itself.
+        let rows_ahead = if reads_once(w, dims) { 0 } else { panel_rows.min(dims.n - next) };
+        let next = w.rows(next, rows_ahead, num_blocks);
         let (w, factor) = (w.rows(first, rows, num_blocks), w.factor());
         let bias = bias.map(|bias| &bias[first..][..rows]);
         let panel = Panel { out: &out, first, rows, num_blocks, w, factor, bias, next };
@@ -187,9 +213,17 @@ fn linear(pool: &Pool, out: &mut [f32], x: &Q8Rows, w: Weights<'_>, bias: Option
     });
 }
 
-/// From three tokens on, unpacking rows for a tile is cheaper than reading them again for each token.
-fn uses_tiles(tier: Tier, dims: LinearDims) -> bool {
-    tier != Tier::Scalar && dims.t >= 3 && dims.k > 0
+/// From three tokens on, unpacking rows for a tile is cheaper than reading them again for each token. Panels are never unpacked.
+fn uses_tiles(tier: Tier, w: Weights<'_>, dims: LinearDims) -> bool {
+    match w {
+        Weights::Panels(_) => tier == Tier::Avx512Vnni && dims.k > 0,
+        _ => tier != Tier::Scalar && dims.t >= 3 && dims.k > 0,
+    }
+}
+
+/// Whether all tokens fit into one tile of panels that nobody unpacks.
+fn reads_once(w: Weights<'_>, dims: LinearDims) -> bool {
+    matches!(w, Weights::Panels(_)) && dims.t <= TOKENS_READ_ONCE
 }
 
 /// Some consecutive rows of the matrix, for all tokens.
@@ -236,7 +270,16 @@ impl Panel<'_> {
                 let blocks = w.row(row, self.num_blocks).iter();
                 dot_mxfp4(x, blocks.map(|[scale, codes @ ..]| (codes, *scale)))
             }),
-            Weights::Q8_0(w) => self.by_row(x, |x, row| dot_q8_0(x, self.q8_0_row(w, row))),
+            Weights::Q8_0(w) => self.by_row(x, |x, row| {
+                let blocks = self.q8_0_row(w, row).iter();
+                dot_q8(
+                    x,
+                    blocks.map(|[low, high, values @ ..]| {
+                        (f16::from_le_bytes([*low, *high]).to_f32(), values.map(|value| value as i8))
+                    }),
+                )
+            }),
+            Weights::Panels(w) => self.by_row(x, |x, row| dot_q8(x, w.row(row, self.num_blocks).into_iter())),
         }
     }
 
@@ -285,6 +328,8 @@ impl Panel<'_> {
                     avx2_q8::products::<true>(out, panel, x, tokens);
                 });
             }
+            // Nobody lays them out for this tier, and if somebody does, the numbers are right.
+            Weights::Panels(_) => self.scalar(x),
         }
     }
 
@@ -300,6 +345,17 @@ impl Panel<'_> {
             }
             Weights::Q8_0(w) if tiles.is_empty() => {
                 self.by_row(x, |x, row| avx512_q8_0::gemv(x, self.q8_0_row(w, row)));
+            }
+            Weights::Panels(w) => {
+                let k = self.num_blocks * BLOCK_VALUES;
+                let panels = w.values.chunks_exact(Q8_PANEL_ROWS * k);
+                let panels = panels.zip(w.scales.chunks_exact(Q8_PANEL_ROWS * self.num_blocks));
+                let panels: Vec<Q8Panel<'_, Q8_PANEL_ROWS, f16>> = panels
+                    .map(|(weights, scales)| Q8Panel { weights, scales: scales.as_chunks().0 })
+                    .collect();
+                self.by_panel(&panels, tiles, x.t(), |out, panel, x, tokens| {
+                    avx512_q8::products(out, panel, x, tokens);
+                });
             }
             _ => {
                 self.by_tile(tiles, x.t(), true, |out, panel, x, tokens| {
@@ -325,24 +381,38 @@ impl Panel<'_> {
         with_scratch(num_panels * Q8Panel::<R>::weight_bytes(k), |weights: &mut [u8]| {
             with_scratch(num_panels * Q8Panel::<R>::num_scales(k), |scales: &mut [f32]| {
                 let panels = self.unpack::<R>(weights, scales, unsigned);
-                let mut sums = [[0.0; R]; TOKENS];
-                let mut next = NextPanel::new(self.next, num_panels * t.div_ceil(TOKENS));
-                for (i, tiles) in tiles.chunks(TILES_AT_A_TIME * self.num_blocks).enumerate() {
-                    for (p, panel) in panels.iter().enumerate() {
-                        let rows = R.min(self.rows - p * R);
-                        for (j, x) in tiles.chunks(TOKENS / TILE_TOKENS * self.num_blocks).enumerate() {
-                            let first = i * TILES_AT_A_TIME * TILE_TOKENS + j * TOKENS;
-                            let tokens = TOKENS.min(t - first);
-                            next.fetch_part();
-                            products(&mut sums, panel, x, tokens);
-                            for (token, sums) in sums.iter().enumerate().take(tokens) {
-                                self.write(first + token, p * R, &sums[..rows]);
-                            }
-                        }
-                    }
-                }
+                self.by_panel(&panels, tiles, t, products);
             });
         });
+    }
+
+    /// Up to `TOKENS` at a time with every panel.
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn by_panel<const R: usize, const TOKENS: usize, S>(
+        &self,
+        panels: &[Q8Panel<'_, R, S>],
+        tiles: &[TileBlock],
+        t: usize,
+        products: impl Fn(&mut [[f32; R]; TOKENS], &Q8Panel<'_, R, S>, &[TileBlock], usize),
+    ) {
+        let mut sums = [[0.0; R]; TOKENS];
+        let mut next = NextPanel::new(self.next, panels.len() * t.div_ceil(TOKENS));
+        for (i, tiles) in tiles.chunks(TILES_AT_A_TIME * self.num_blocks).enumerate() {
+            for (p, panel) in panels.iter().enumerate() {
+                let rows = R.min(self.rows - p * R);
+                for (j, x) in tiles.chunks(TOKENS / TILE_TOKENS * self.num_blocks).enumerate() {
+                    let first = i * TILES_AT_A_TIME * TILE_TOKENS + j * TOKENS;
+                    let tokens = TOKENS.min(t - first);
+                    next.fetch_part();
+                    products(&mut sums, panel, x, tokens);
+                    for (token, sums) in sums.iter().enumerate().take(tokens) {
+                        self.write(first + token, p * R, &sums[..rows]);
+                    }
+                }
+            }
+        }
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -368,6 +438,7 @@ impl Panel<'_> {
                     })
                 }
                 Weights::Q8_0(w) => avx2_q8_0::unpack(weights, scales, w, self.num_blocks, unsigned),
+                Weights::Panels(_) => unreachable!("panels are never unpacked"),
             });
         }
         panels
@@ -421,13 +492,12 @@ fn mxfp4_sum(x: Q8Row<'_>, b: usize, block: &[u8; BLOCK_BYTES]) -> i32 {
 }
 
 /// The product of one row of activations and one of weights.
-fn dot_q8_0(x: Q8Row<'_>, blocks: &[Q8_0Block]) -> f32 {
+fn dot_q8(x: Q8Row<'_>, blocks: impl Iterator<Item = (f32, [i8; BLOCK_VALUES])>) -> f32 {
     let mut lanes = [0.0_f32; LANES];
-    for (b, block) in blocks.iter().enumerate() {
-        let [low, high, values @ ..] = block;
-        let scale = x.scales[b] * f16::from_le_bytes([*low, *high]).to_f32();
+    for (b, (scale, values)) in blocks.enumerate() {
+        let scale = x.scales[b] * scale;
         let products = values.iter().zip(&x.values[b * BLOCK_VALUES..]);
-        let sum: i32 = products.map(|(w, x)| i32::from(*w as i8) * i32::from(*x)).sum();
+        let sum: i32 = products.map(|(w, x)| i32::from(*w) * i32::from(*x)).sum();
         lanes[b % LANES] = (sum as f32).mul_add(scale, lanes[b % LANES]);
     }
     tree(&lanes)

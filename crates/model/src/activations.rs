@@ -6,7 +6,9 @@
 //!
 //! It does not know which matrices those are.
 
-use gptoss_kernels::{Dense, LinearDims, Pool, Q8Rows, linear_dense, linear_q8_0, quantize_q8};
+use gptoss_kernels::{
+    Dense, LinearDims, Pool, Q8Rows, linear_dense, linear_q8_0, linear_q8_panels, quantize_q8,
+};
 
 use crate::config::Precision;
 use crate::weights::{Linear, Matrix};
@@ -27,7 +29,7 @@ impl<'a> Activations<'a> {
         q8: &'a mut Q8Rows,
         weights: &[&Matrix],
     ) -> Activations<'a> {
-        let takes_int8 = |weight: &&Matrix| matches!(weight.dense(), Dense::Q8_0(_));
+        let takes_int8 = |weight: &&Matrix| matches!(weight.dense(), Dense::Q8_0(_) | Dense::Q8Panels(_));
         if precision == Precision::Exact || !weights.iter().any(takes_int8) {
             return Activations::exact(x);
         }
@@ -65,6 +67,7 @@ pub(crate) fn product(
     let dims = LinearDims { t: out.len() / n, n, k: weight.len() / n };
     match (weight, x.q8) {
         (Dense::Q8_0(blocks), Some(q8)) => linear_q8_0(pool, out, q8, blocks, bias, dims),
+        (Dense::Q8Panels(panels), Some(q8)) => linear_q8_panels(pool, out, q8, panels, bias, dims),
         _ => linear_dense(pool, out, x.x, weight, bias, dims),
     }
 }

@@ -15,7 +15,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gptoss_checkpoint::{Bytes, Checkpoint, ExpertFormat, GgufExperts, LayerPart, Pages, Part, Tensor};
-use gptoss_kernels::{BLOCK_VALUES, Dense, Mxfp4Block, Pool, Q8_0_BLOCK_BYTES, Q8_BLOCK, quantize_q8_0};
+use gptoss_kernels::{
+    BLOCK_VALUES, Dense, Mxfp4Block, Pool, Q8_0_BLOCK_BYTES, Q8_BLOCK, Q8_PANEL_ROWS, Q8Panels,
+    pack_q8_panels, quantize_q8_0,
+};
 
 use crate::Error;
 use crate::config::{DenseMode, ModelConfig, Precision};
@@ -169,19 +172,32 @@ impl Loader<'_> {
         let (source_row, row_blocks) = (source.len() / num_rows, k / Q8_BLOCK);
         let num_bytes = num_rows * row_blocks * Q8_0_BLOCK_BYTES;
         let mut words = Pages::<u64>::zeroed(num_bytes.div_ceil(8));
-        let blocks = bytemuck::cast_slice_mut::<u64, u8>(&mut words).as_chunks_mut().0;
-        let piece_rows = (QUANTIZE_PIECE / k).max(1);
+        let bytes = &mut bytemuck::cast_slice_mut::<u64, u8>(&mut words)[..num_bytes];
+        let takes_panels = Q8Panels::serve(self.pool.tier(), num_rows);
+        let piece_rows = (QUANTIZE_PIECE / k).max(1).next_multiple_of(Q8_PANEL_ROWS);
+        let mut piece = vec![[0; Q8_0_BLOCK_BYTES]; if takes_panels { piece_rows * row_blocks } else { 0 }];
         for first in (0..num_rows).step_by(piece_rows) {
             let rows = piece_rows.min(num_rows - first);
-            let out = &mut blocks[first * row_blocks..][..rows * row_blocks];
-            quantize_q8_0(self.pool, out, matrix.dense().rows(first, rows, k), k);
+            let numbers = matrix.dense().rows(first, rows, k);
+            let (start, len) = (first * row_blocks, rows * row_blocks);
+            if takes_panels {
+                let piece = &mut piece[..len];
+                quantize_q8_0(self.pool, piece, numbers, k);
+                let (values, scales) = bytes.split_at_mut(num_rows * k);
+                let (values, scales) =
+                    (&mut values[first * k..][..rows * k], bytemuck::cast_slice_mut(scales));
+                pack_q8_panels(self.pool, values, &mut scales[start..][..len], piece, k);
+            } else {
+                quantize_q8_0(self.pool, &mut bytes.as_chunks_mut().0[start..][..len], numbers, k);
+            }
             let range = first * source_row..(first + rows) * source_row;
             if let Some(piece) = source.slice(range.clone()) {
                 piece.release();
             }
             self.advance(range.len());
         }
-        Ok(Matrix::q8_0(Bytes::paged(words, num_bytes)))
+        let bytes = Bytes::paged(words, num_bytes);
+        Ok(if takes_panels { Matrix::q8_panels(bytes) } else { Matrix::q8_0(bytes) })
     }
 
     fn linear(&mut self, layer: usize, weight: LayerPart, bias: LayerPart) -> Result<Linear, Error> {

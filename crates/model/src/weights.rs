@@ -14,7 +14,7 @@ use std::sync::Arc;
 use gptoss_checkpoint::{
     Bytes, Dtype, ExpertBuffer, ExpertFormat, GgufExperts, LayerPart, NibbleOrder, Tensor,
 };
-use gptoss_kernels::{Dense, Mxfp4, Mxfp4Blocks, Q8Order};
+use gptoss_kernels::{Dense, Mxfp4, Mxfp4Blocks, Q8_0_BLOCK_BYTES, Q8_BLOCK, Q8Order, Q8Panels};
 use half::bf16;
 
 use crate::expert_cache::ExpertCache;
@@ -123,6 +123,8 @@ enum DenseFormat {
     F16,
     F32,
     Q8_0,
+    /// Q8_0 in panels: all values, then the scales of all blocks.
+    Q8Panels,
 }
 
 /// The MXFP4 matrices of a layer's experts, one after another.
@@ -179,6 +181,11 @@ impl Matrix {
         Matrix { bytes, format: DenseFormat::Q8_0 }
     }
 
+    /// Takes panels of Q8_0: the values of all, then their scales.
+    pub(crate) fn q8_panels(bytes: Bytes) -> Matrix {
+        Matrix { bytes, format: DenseFormat::Q8Panels }
+    }
+
     /// The numbers of the matrix, in its format.
     pub(crate) fn dense(&self) -> Dense<'_> {
         match self.format {
@@ -186,6 +193,11 @@ impl Matrix {
             DenseFormat::F16 => Dense::F16(bytemuck::cast_slice(&self.bytes)),
             DenseFormat::F32 => Dense::F32(bytemuck::cast_slice(&self.bytes)),
             DenseFormat::Q8_0 => Dense::Q8_0(self.bytes.as_chunks().0),
+            DenseFormat::Q8Panels => {
+                let num_values = self.bytes.len() / Q8_0_BLOCK_BYTES * Q8_BLOCK;
+                let (values, scales) = self.bytes.split_at(num_values);
+                Dense::Q8Panels(Q8Panels { values, scales: bytemuck::cast_slice(scales) })
+            }
         }
     }
 

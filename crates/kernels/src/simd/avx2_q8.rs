@@ -167,11 +167,11 @@ pub(crate) fn scale_values(bytes: u64) -> __m256 {
 }
 
 /// `R` rows of weights, a multiple of eight, unpacked for a tile; blocks in the order of [`lane_major`].
-pub(crate) struct Q8Panel<'a, const R: usize> {
+pub(crate) struct Q8Panel<'a, const R: usize, S = f32> {
     /// `[K / 32, 8, R, 4]` unsigned weights: four at a time in stored order of the activations.
     pub(crate) weights: &'a [u8],
     /// `[K / 32, R]`
-    pub(crate) scales: &'a [[f32; R]],
+    pub(crate) scales: &'a [[S; R]],
 }
 
 impl<'a, const R: usize> Q8Panel<'a, R> {

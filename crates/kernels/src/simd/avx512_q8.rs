@@ -11,6 +11,8 @@
 
 use std::arch::x86_64::*;
 
+use half::f16;
+
 use crate::lanes::LANES;
 use crate::mxfp4::E2M1_DOUBLED;
 use crate::q8::{GROUP_BLOCKS, OFFSET, Q8Group, Q8Row, SECOND_HALVES, TILE_TOKENS, TileBlock};
@@ -119,28 +121,53 @@ fn group_scale(x: &Q8Group<'_>, scales: u64) -> __m256 {
 /// Twice the products of a panel's rows with the first `tokens` of one or two packed tiles of activations. What stands in
 /// `out` for more tokens is arbitrary.
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512vnni")]
-pub(crate) fn products(
+pub(crate) fn products<S: Scale>(
     out: &mut [[f32; WIDE_ROWS]; WIDE_TOKENS],
-    panel: &Q8Panel<'_, WIDE_ROWS>,
+    panel: &Q8Panel<'_, WIDE_ROWS, S>,
     x: &[TileBlock],
     tokens: usize,
 ) {
     let (first, second) = x.split_at(panel.scales.len());
     match tokens {
-        1 => tile::<1, 1>(out, panel, [first]),
-        2 => tile::<1, 2>(out, panel, [first]),
-        3 => tile::<1, 3>(out, panel, [first]),
-        4 => tile::<1, 4>(out, panel, [first]),
-        _ => tile::<2, 4>(out, panel, [first, second]),
+        1 => tile::<1, 1, S>(out, panel, [first]),
+        2 => tile::<1, 2, S>(out, panel, [first]),
+        3 => tile::<1, 3, S>(out, panel, [first]),
+        4 => tile::<1, 4, S>(out, panel, [first]),
+        _ => tile::<2, 4, S>(out, panel, [first, second]),
+    }
+}
+
+/// The scales of a panel's rows, as they are kept.
+pub(crate) trait Scale: Sized {
+    /// As floats.
+    ///
+    /// # Safety
+    /// The processor has AVX-512F.
+    unsafe fn widen(scales: &[Self; WIDE_ROWS]) -> __m512;
+}
+
+impl Scale for f32 {
+    #[inline(always)]
+    unsafe fn widen(scales: &[f32; WIDE_ROWS]) -> __m512 {
+        // SAFETY: sixteen floats; the instruction is the caller's promise.
+        unsafe { _mm512_loadu_ps(scales.as_ptr()) }
+    }
+}
+
+impl Scale for f16 {
+    #[inline(always)]
+    unsafe fn widen(scales: &[f16; WIDE_ROWS]) -> __m512 {
+        // SAFETY: as above, of half the bytes.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(scales.as_ptr().cast())) }
     }
 }
 
 /// The first `T` tokens of each of `P` packed tiles.
 #[inline]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512vnni")]
-fn tile<const P: usize, const T: usize>(
+fn tile<const P: usize, const T: usize, S: Scale>(
     out: &mut [[f32; WIDE_ROWS]; WIDE_TOKENS],
-    panel: &Q8Panel<'_, WIDE_ROWS>,
+    panel: &Q8Panel<'_, WIDE_ROWS, S>,
     x: [&[TileBlock]; P],
 ) {
     let num_blocks = panel.scales.len();
@@ -172,10 +199,10 @@ fn tile<const P: usize, const T: usize>(
 /// Adds one block of sixteen rows for all tokens.
 #[inline]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512vnni")]
-fn add_block<const P: usize, const T: usize>(
+fn add_block<const P: usize, const T: usize, S: Scale>(
     sums: &mut [[__m512; T]; P],
     weights: &[u8; Q8Panel::<WIDE_ROWS>::BLOCK],
-    scales: &[f32; WIDE_ROWS],
+    scales: &[S; WIDE_ROWS],
     x: [&TileBlock; P],
 ) {
     let mut wide = [[_mm512_setzero_si512(); T]; P];
@@ -194,8 +221,8 @@ fn add_block<const P: usize, const T: usize>(
             }
         }
     }
-    // SAFETY: sixteen scales.
-    let scales = unsafe { _mm512_loadu_ps(scales.as_ptr()) };
+    // SAFETY: inlined into a function that has the features.
+    let scales = unsafe { S::widen(scales) };
     for ((sums, wide), x) in sums.iter_mut().zip(wide).zip(x) {
         for ((sum, wide), x_scale) in sums.iter_mut().zip(wide).zip(x.scales) {
             let scale = _mm512_mul_ps(_mm512_set1_ps(x_scale), scales);

@@ -3,7 +3,10 @@
 //! Values are chosen so that several formats hold them: those of Q8_0 blocks are exact in f32, small multiples of powers
 //! of two are exact in all four. The f32 product itself is compared with float64 in `products.rs`, through bf16.
 
-use gptoss_kernels::{Dense, LinearDims, Pool, Q8_0_BLOCK_BYTES, embedding_row, linear_bf16, linear_dense};
+use gptoss_kernels::{
+    Dense, LinearDims, Pool, Q8_0_BLOCK_BYTES, Q8Order, Q8Panels, Q8Rows, embedding_row, linear_bf16,
+    linear_dense, linear_q8_0, linear_q8_panels, pack_q8_panels, quantize_q8,
+};
 use half::{bf16, f16};
 
 use crate::support::{FILLS, Fill, Rng, assert_bits, pools};
@@ -96,5 +99,38 @@ fn tokens_one_by_one_give_the_bits_of_all_at_once() {
         let one = |x| run(pool, x, Dense::Q8_0(&blocks), &bias, LinearDims { t: 1, n, k });
         let alone: Vec<f32> = x.chunks(k).flat_map(one).collect();
         assert_bits(&together, &alone, &pool.tier());
+    }
+}
+
+#[test]
+fn panels_give_the_bits_of_rows() {
+    for (n, k) in [(16, 32), (48, 96), (336, 288), (32, 2880)] {
+        let mut rng = Rng((n * 7 + k) as u64);
+        let blocks = blocks(&mut rng, n * k / 32);
+        let (mut values, mut scales) = (vec![0; n * k], vec![f16::ZERO; n * k / 32]);
+        pack_q8_panels(&Pool::new(2), &mut values, &mut scales, &blocks, k);
+        let panels = Q8Panels { values: &values, scales: &scales };
+        let (mut row, mut expected) = (vec![f32::NAN; k], vec![f32::NAN; k]);
+        for index in [0, n / 2, n - 1] {
+            Dense::Q8Panels(panels).row(&mut row, index);
+            Dense::Q8_0(&blocks).row(&mut expected, index);
+            assert_bits(&row, &expected, &(n, k, index));
+        }
+        for t in [1, 2, 3, 4, 5, 8, 9, 16, 17, 70] {
+            let (x, bias) = (Fill::Random.f32s(&mut rng, t * k), Fill::Random.f32s(&mut rng, n));
+            let dims = LinearDims { t, n, k };
+            for pool in &pools() {
+                let mut rows = Q8Rows::for_weights(Q8Order::Q8_0);
+                quantize_q8(pool, &mut rows, &x, t, k);
+                let (mut by_row, mut by_panel) = (vec![f32::NAN; t * n], vec![f32::NAN; t * n]);
+                linear_q8_0(pool, &mut by_row, &rows, &blocks, Some(&bias), dims);
+                linear_q8_panels(pool, &mut by_panel, &rows, panels, Some(&bias), dims);
+                assert_bits(&by_panel, &by_row, &(t, n, k, pool.tier(), pool.threads()));
+            }
+            if t < 4 {
+                let exact = run(&pools()[0], &x, Dense::Q8_0(&blocks), &bias, dims);
+                assert_bits(&run(&pools()[0], &x, Dense::Q8Panels(panels), &bias, dims), &exact, &(t, n, k));
+            }
+        }
     }
 }
