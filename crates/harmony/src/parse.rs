@@ -134,7 +134,17 @@ impl StreamParser {
         mem::take(&mut self.events)
     }
 
-    /// The end of the stream: closes what is open. The events are those of this call.
+    /// The end of a well-formed stream that its reader cut off, as a limit of tokens does: as [`finish`](StreamParser::finish), but nothing in
+    /// an open header is taken for content, because the rest of the header was on its way.
+    pub fn cut(mut self) -> (Vec<ParseEvent>, Parsed) {
+        match self.take_state() {
+            State::Header(header) if !header.is_only_role() => self.warn(Repair::UnfinishedHeader),
+            state => self.state = state,
+        }
+        self.finish()
+    }
+
+    /// The end of the stream: closes what is open. The events are those of this call, and of [`cut`](StreamParser::cut).
     pub fn finish(mut self) -> (Vec<ParseEvent>, Parsed) {
         match self.take_state() {
             State::Between(carry) => self.flush_between(carry),

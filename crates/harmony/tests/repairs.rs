@@ -323,3 +323,22 @@ fn rule_h_never_fails() {
     assert_eq!(parsed.warnings[0].repair, Repair::UnknownToken { id: u32::MAX });
     assert_eq!(parsed.warnings[0].to_string(), "token 5: token 4294967295 has no text: dropped");
 }
+
+#[test]
+fn a_stream_that_was_cut_says_nothing_by_half_a_header() {
+    let analysis = Message::assistant("analysis", "Yes.");
+    let vocab = Arc::new(Vocab::truncated(2048, MultiDigit::Drop));
+    for header in
+        ["<|start|>assist", "<|start|>assistant<|channel|>comm", "<|start|>assistant<|channel|>commentary t"]
+    {
+        let mut parser = StreamParser::completion(Arc::clone(&vocab));
+        let stream = format!("<|channel|>analysis<|message|>Yes.<|end|>{header}");
+        ids(&vocab, &stream).into_iter().for_each(|token| drop(parser.push(token)));
+        let (_, parsed) = parser.cut();
+        assert_eq!(parsed.messages, std::slice::from_ref(&analysis), "{header}");
+        let repairs: Vec<Repair> = parsed.warnings.into_iter().map(|warning| warning.repair).collect();
+        assert_eq!(repairs, [Repair::UnfinishedHeader], "{header}");
+    }
+    let parser = StreamParser::completion(Arc::clone(&vocab));
+    assert_eq!(parser.cut().1.warnings, []);
+}

@@ -33,6 +33,7 @@ pub(crate) struct Listener {
     parser: StreamParser,
     vocab: Arc<Vocab>,
     sorter: Sorter,
+    is_held: bool,
 }
 
 /// Sorts the parser's events.
@@ -61,7 +62,8 @@ pub(crate) struct Heard {
 }
 
 impl Listener {
-    pub(crate) fn new(vocab: Arc<Vocab>, conversation: &Conversation) -> Self {
+    /// `is_held` says that no malformed token can come.
+    pub(crate) fn new(vocab: Arc<Vocab>, conversation: &Conversation, is_held: bool) -> Self {
         let offered: Vec<String> = function_tools(conversation).into_keys().map(str::to_owned).collect();
         let parser = StreamParser::completion(Arc::clone(&vocab)).with_functions(offered.iter().cloned());
         let sorter = Sorter {
@@ -73,7 +75,7 @@ impl Listener {
             message_tokens: 0,
             heard: Heard::default(),
         };
-        Listener { parser, vocab, sorter }
+        Listener { parser, vocab, sorter, is_held }
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -113,7 +115,7 @@ impl Listener {
     /// No more tokens: what is open is closed as it is. What is left to take, and what was heard.
     pub(crate) fn finish(self) -> (VecDeque<TurnEvent>, Heard) {
         let mut sorter = self.sorter;
-        let (events, _) = self.parser.finish();
+        let (events, _) = if self.is_held { self.parser.cut() } else { self.parser.finish() };
         for event in events {
             sorter.hear(event, false);
         }
@@ -277,7 +279,7 @@ mod tests {
     /// The events as one line, texts of one voice joined, and what was kept.
     fn listen(text: &str) -> (String, Heard, bool) {
         let vocab = Vocab::o200k_harmony();
-        let mut listener = Listener::new(Arc::clone(&vocab), &conversation());
+        let mut listener = Listener::new(Arc::clone(&vocab), &conversation(), false);
         for token in tokens(&vocab, text) {
             listener.push(token);
         }
@@ -371,7 +373,7 @@ mod tests {
         let system = SystemContent::default().with_tools(ToolNamespace::python());
         let conversation = Conversation::from_messages([Message::system(system), Message::user("1 + 2?")]);
         let vocab = Vocab::o200k_harmony();
-        let mut listener = Listener::new(Arc::clone(&vocab), &conversation);
+        let mut listener = Listener::new(Arc::clone(&vocab), &conversation, false);
         let text = "<|channel|>analysis to=python code<|message|>1<|call|>";
         tokens(&vocab, text).into_iter().for_each(|token| listener.push(token));
         let (_, heard) = listener.finish();

@@ -265,7 +265,7 @@ impl<'a> Start<'a> {
         };
         Ok(Turn {
             ticket: self.engine.submit(request)?,
-            listener: Some(Listener::new(Arc::clone(self.vocab), self.conversation)),
+            listener: Some(Listener::new(Arc::clone(self.vocab), self.conversation, self.form.is_some())),
             last: VecDeque::new(),
             tells_logprobs: options.logprobs.is_some(),
             was_cancelled: Arc::new(AtomicBool::new(false)),
