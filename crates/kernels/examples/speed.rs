@@ -35,7 +35,7 @@ fn main() {
             println!("\n{tier:?}, {threads} threads");
             report_read(&pool, &weights);
             report_single(&pool, &weights);
-            for t in [2, 4, 8, 16, 64, 512] {
+            for t in [2, 3, 4, 8, 16, 64, 512] {
                 report_many(&pool, &weights, t);
             }
         }

@@ -13,6 +13,8 @@
 //!
 //! This module does not know experts or routing.
 
+use std::ops::Range;
+
 use half::f16;
 
 use crate::dense::Q8_0Block;
@@ -30,6 +32,8 @@ use crate::scratch::with_scratch;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::avx2_q8::{self, Q8Panel};
 #[cfg(target_arch = "x86_64")]
+use crate::simd::avx512_q8::GEMV_TOKENS;
+#[cfg(target_arch = "x86_64")]
 use crate::simd::fetch::fetch;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{avx2_mxfp4_blocks, avx2_q8_0, avx512_q8, avx512_q8_0};
@@ -41,6 +45,9 @@ const PANEL_ROWS: usize = 32;
 const TASK_ROWS_MAX: usize = 256;
 /// Tokens of one tile of panels.
 const TOKENS_READ_ONCE: usize = 8;
+/// Tokens from which on the AVX-512 tier unpacks MXFP4 for a tile: 175 GMAC/s there with 8 tokens; row by row 161 with 4, where the tile
+/// does 110 (two threads of Zen 4, 2026-11-23).
+const MXFP4_TILE_TOKENS: usize = 8;
 /// Rows whose sums are written together.
 const ROWS_AT_A_TIME: usize = 32;
 /// Tiles of tokens that go through the panels of a task together: 32 tokens are 115 KB at K = 2,880, and the panels
@@ -213,10 +220,11 @@ fn linear(pool: &Pool, out: &mut [f32], x: &Q8Rows, w: Weights<'_>, bias: Option
     });
 }
 
-/// From three tokens on, unpacking rows for a tile is cheaper than reading them again for each token. Panels are never unpacked.
+/// From some number of tokens on, unpacking rows for a tile is cheaper than going through them for each token. Panels are never unpacked.
 fn uses_tiles(tier: Tier, w: Weights<'_>, dims: LinearDims) -> bool {
     match w {
         Weights::Panels(_) => tier == Tier::Avx512Vnni && dims.k > 0,
+        Weights::Mxfp4(_) if tier == Tier::Avx512Vnni => dims.t >= MXFP4_TILE_TOKENS && dims.k > 0,
         _ => tier != Tier::Scalar && dims.t >= 3 && dims.k > 0,
     }
 }
@@ -300,6 +308,28 @@ impl Panel<'_> {
         }
     }
 
+    /// Some rows for tokens from `t` on.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn rows_for<const T: usize>(
+        &self,
+        x: [Q8Row<'_>; T],
+        t: usize,
+        rows: Range<usize>,
+        w: Mxfp4<'_>,
+        dots: impl Fn([Q8Row<'_>; T], (&[u8], &[u8])) -> [f32; T],
+    ) {
+        let mut sums = [[0.0; ROWS_AT_A_TIME]; T];
+        for (place, row) in rows.clone().enumerate() {
+            for (sums, dot) in sums.iter_mut().zip(dots(x, w.row(row, self.num_blocks))) {
+                sums[place] = dot;
+            }
+        }
+        for (token, sums) in (t..).zip(&sums) {
+            self.write(token, rows.start, &sums[..rows.len()]);
+        }
+    }
+
     #[inline(always)]
     fn q8_0_row<'b>(&self, w: &'b [Q8_0Block], row: usize) -> &'b [Q8_0Block] {
         &w[row * self.num_blocks..][..self.num_blocks]
@@ -338,7 +368,25 @@ impl Panel<'_> {
     fn avx512(&self, x: &Q8Rows, tiles: &[TileBlock]) {
         match self.w {
             Weights::Mxfp4(w) if tiles.is_empty() => {
-                self.by_row(x, |x, row| avx512_q8::gemv(x, w.row(row, self.num_blocks)));
+                for first in (0..self.rows).step_by(ROWS_AT_A_TIME) {
+                    let rows = first..self.rows.min(first + ROWS_AT_A_TIME);
+                    for t in (0..x.t()).step_by(GEMV_TOKENS) {
+                        match x.t() - t {
+                            1 => self.rows_for(x.rows_from(t), t, rows.clone(), w, |[x], w| {
+                                [avx512_q8::gemv(x, w)]
+                            }),
+                            2 => self.rows_for::<2>(x.rows_from(t), t, rows.clone(), w, |x, w| {
+                                avx512_q8::gemv_many(x, w)
+                            }),
+                            3 => self.rows_for::<3>(x.rows_from(t), t, rows.clone(), w, |x, w| {
+                                avx512_q8::gemv_many(x, w)
+                            }),
+                            _ => self.rows_for::<4>(x.rows_from(t), t, rows.clone(), w, |x, w| {
+                                avx512_q8::gemv_many(x, w)
+                            }),
+                        }
+                    }
+                }
             }
             Weights::Blocks(w) if tiles.is_empty() => {
                 self.by_row(x, |x, row| avx2_mxfp4_blocks::gemv(x, w.row(row, self.num_blocks)));

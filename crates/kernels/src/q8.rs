@@ -22,6 +22,8 @@ use crate::{Pool, Tier};
 pub const Q8_BLOCK: usize = 32;
 /// Blocks of a group: one per lane of the f32 sum over blocks.
 pub(crate) const GROUP_BLOCKS: usize = 8;
+/// Values of a group.
+pub(crate) const GROUP_VALUES: usize = GROUP_BLOCKS * Q8_BLOCK;
 /// What kernels add to doubled E2M1 weights to make them unsigned; see `corrections`.
 pub(crate) const OFFSET: i8 = 12;
 /// What kernels add to int8 weights to make them unsigned, by flipping their highest bit.
@@ -113,6 +115,12 @@ impl Q8Rows {
         }
     }
 
+    /// `T` rows from `t` on.
+    #[inline(always)]
+    pub(crate) fn rows_from<const T: usize>(&self, t: usize) -> [Q8Row<'_>; T] {
+        std::array::from_fn(|i| self.row(t + i))
+    }
+
     /// Row `t` in its stored form, padding included.
     #[inline(always)]
     pub(crate) fn row(&self, t: usize) -> Q8Row<'_> {
@@ -145,7 +153,7 @@ impl<'a> Q8Row<'a> {
 
 /// Eight blocks of a stored row.
 pub(crate) struct Q8Group<'a> {
-    pub(crate) values: &'a [i8; GROUP_BLOCKS * Q8_BLOCK],
+    pub(crate) values: &'a [i8; GROUP_VALUES],
     pub(crate) scales: &'a [f32; GROUP_BLOCKS],
     pub(crate) corrections: &'a [i32; GROUP_BLOCKS],
 }

@@ -1,6 +1,6 @@
 //! AVX-512 VNNI forms of the int8 by MXFP4 product.
 //!
-//! Entry points: [`gemv`] and [`products`]. `vpdpbusd` multiplies four unsigned by four signed bytes and adds them to
+//! Entry points: [`gemv`], [`gemv_many`] and [`products`]. `vpdpbusd` multiplies four unsigned by four signed bytes and adds them to
 //! an i32 in one instruction, in place of three of `avx2_q8.rs`; everything else is as there: panels are unpacked by
 //! that file, tokens packed by `q8.rs`, and the order of summation is the one of `linear_q8.rs`. The row-wise form
 //! takes four blocks in a 512-bit register, the tile 16 rows by 8 tokens: what bounds a tile is the number of
@@ -15,12 +15,14 @@ use half::f16;
 
 use crate::lanes::LANES;
 use crate::mxfp4::E2M1_DOUBLED;
-use crate::q8::{GROUP_BLOCKS, OFFSET, Q8Group, Q8Row, SECOND_HALVES, TILE_TOKENS, TileBlock};
+use crate::q8::{GROUP_BLOCKS, GROUP_VALUES, OFFSET, Q8Group, Q8Row, SECOND_HALVES, TILE_TOKENS, TileBlock};
 use crate::simd::avx2_f32::fold;
 use crate::simd::avx2_q8::{GROUP_BYTES, Q8Panel, scale_values};
 
 /// Rows of a tile.
 pub(crate) const WIDE_ROWS: usize = 16;
+/// Tokens that a row of weights meets while its values are in registers; even.
+pub(crate) const GEMV_TOKENS: usize = 4;
 /// Tokens of a tile: two packed tiles.
 pub(crate) const WIDE_TOKENS: usize = 2 * TILE_TOKENS;
 
@@ -47,19 +49,8 @@ pub(crate) fn gemv(x: Q8Row<'_>, (blocks, scales): (&[u8], &[u8])) -> f32 {
         lanes = _mm256_fmadd_ps(group_sums(codes, &x, bytes), scale, lanes);
     }
     if let (false, Some(x)) = (tail.is_empty(), x.next()) {
-        let first = |count: usize| u64::MAX.checked_shr(64_u32.saturating_sub(count as u32)).unwrap_or(0);
-        let used = first(tail_scales.len()) as u8;
-        // SAFETY: a masked load touches no byte outside the mask, and the masks end with the tail; the second
-        // place is inside or one past the slice.
-        let (bytes, scale) = unsafe {
-            let second = tail.as_ptr().add(tail.len().min(64));
-            let bytes = [
-                _mm512_maskz_loadu_epi8(first(tail.len()), tail.as_ptr().cast()),
-                _mm512_maskz_loadu_epi8(first(tail.len().saturating_sub(64)), second.cast()),
-            ];
-            (bytes, _mm_maskz_loadu_epi8(u16::from(used), tail_scales.as_ptr().cast()))
-        };
-        let scale = group_scale(&x, _mm_cvtsi128_si64(scale) as u64);
+        let (bytes, scales, used) = load_tail(tail, tail_scales);
+        let scale = group_scale(&x, scales);
         // Lanes without a block keep even the sign of their zero.
         lanes = _mm256_mask3_fmadd_ps(group_sums(codes, &x, bytes), scale, lanes, used);
     }
@@ -82,22 +73,7 @@ fn codes() -> __m512i {
 #[inline]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
 fn group_sums(codes: __m512i, x: &Q8Group<'_>, bytes: [__m512i; 2]) -> __m256 {
-    let mut fours = [_mm512_setzero_si512(); 2];
-    for (i, (fours, bytes)) in fours.iter_mut().zip(bytes).enumerate() {
-        // SAFETY: a group has 2 * 128 activations.
-        let (low_half, high_half) = unsafe {
-            let place = x.values.as_ptr().add(i * 128);
-            (_mm512_loadu_si512(place.cast()), _mm512_loadu_si512(place.add(SECOND_HALVES).cast()))
-        };
-        let low = _mm512_permutexvar_epi8(bytes, codes);
-        let high = _mm512_permutexvar_epi8(_mm512_srli_epi16::<4>(bytes), codes);
-        *fours = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(*fours, low, low_half), high, high_half);
-    }
-    // Each quarter of a register gets two partial sums of block q and two of block q + 4.
-    let twos = _mm512_add_epi32(
-        _mm512_unpacklo_epi64(fours[0], fours[1]),
-        _mm512_unpackhi_epi64(fours[0], fours[1]),
-    );
+    let twos = partial_sums(look_up(codes, bytes), x.values);
     let order = _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 0, 0, 0, 0, 0, 0, 0, 0);
     let next = _mm512_add_epi32(order, _mm512_set1_epi32(1));
     let raw = _mm256_add_epi32(
@@ -107,6 +83,130 @@ fn group_sums(codes: __m512i, x: &Q8Group<'_>, bytes: [__m512i; 2]) -> __m256 {
     // SAFETY: eight corrections.
     let corrections = unsafe { _mm256_loadu_si256(x.corrections.as_ptr().cast()) };
     _mm256_cvtepi32_ps(_mm256_sub_epi32(raw, corrections))
+}
+
+/// The unsigned weights of four blocks: those of the low and of the high nibbles.
+#[inline]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
+fn look_up(codes: __m512i, bytes: [__m512i; 2]) -> [[__m512i; 2]; 2] {
+    bytes.map(|bytes| {
+        let high = _mm512_srli_epi16::<4>(bytes);
+        [_mm512_permutexvar_epi8(bytes, codes), _mm512_permutexvar_epi8(high, codes)]
+    })
+}
+
+/// Sums of eight blocks: each quarter of the register holds two partial ones of block q and two of block q + 4.
+#[inline]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
+fn partial_sums(weights: [[__m512i; 2]; 2], values: &[i8; GROUP_VALUES]) -> __m512i {
+    let mut fours = [_mm512_setzero_si512(); 2];
+    for (i, (fours, [low, high])) in fours.iter_mut().zip(weights).enumerate() {
+        // SAFETY: a group has 2 * 128 activations.
+        let (low_half, high_half) = unsafe {
+            let place = values.as_ptr().add(i * 128);
+            (_mm512_loadu_si512(place.cast()), _mm512_loadu_si512(place.add(SECOND_HALVES).cast()))
+        };
+        *fours = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(*fours, low, low_half), high, high_half);
+    }
+    _mm512_add_epi32(_mm512_unpacklo_epi64(fours[0], fours[1]), _mm512_unpackhi_epi64(fours[0], fours[1]))
+}
+
+/// Twice the products of one row of weights with up to [`GEMV_TOKENS`] rows of activations: the bits of [`gemv`]. Weights are looked up
+/// once, and two tokens share a register from their block sums on.
+///
+/// Shapes: `blocks [K / 32, 16]`, `scales [K / 32]`, each of `x` K values, padded to whole groups.
+#[inline]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
+pub(crate) fn gemv_many<const T: usize>(x: [Q8Row<'_>; T], (blocks, scales): (&[u8], &[u8])) -> [f32; T] {
+    const { assert!(T <= GEMV_TOKENS) };
+    let codes = codes();
+    let (groups, tail) = blocks.as_chunks::<GROUP_BYTES>();
+    let (group_scales, tail_scales) = scales.as_chunks::<GROUP_BLOCKS>();
+    let mut x = x.map(Q8Row::groups);
+    let mut lanes = [_mm512_setzero_ps(); GEMV_TOKENS / 2];
+    for (blocks, scales) in groups.iter().zip(group_scales) {
+        // SAFETY: a group has 2 * 64 bytes.
+        let bytes = unsafe {
+            [_mm512_loadu_si512(blocks.as_ptr().cast()), _mm512_loadu_si512(blocks.as_ptr().add(64).cast())]
+        };
+        add_group(&mut lanes, codes, &mut x, bytes, scale_values(u64::from_le_bytes(*scales)), u8::MAX);
+    }
+    if !tail.is_empty() {
+        let (bytes, scales, used) = load_tail(tail, tail_scales);
+        add_group(&mut lanes, codes, &mut x, bytes, scale_values(scales), used);
+    }
+    let halves = lanes.map(|lanes| {
+        let upper = _mm512_castps_pd(lanes);
+        [_mm512_castps512_ps256(lanes), _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(upper))]
+    });
+    std::array::from_fn(|t| fold(halves[t / 2][t % 2]))
+}
+
+/// Adds eight blocks for all tokens, to the lanes that `used` names.
+#[inline]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
+fn add_group<'a, const T: usize>(
+    lanes: &mut [__m512; GEMV_TOKENS / 2],
+    codes: __m512i,
+    x: &mut [impl Iterator<Item = Q8Group<'a>>; T],
+    bytes: [__m512i; 2],
+    scales: __m256,
+    used: u8,
+) {
+    let weights = look_up(codes, bytes);
+    let scales = _mm512_castps256_ps512(scales);
+    let scales = _mm512_shuffle_f32x4::<0x44>(scales, scales);
+    let order = _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 16, 20, 24, 28, 18, 22, 26, 30);
+    let next = _mm512_add_epi32(order, _mm512_set1_epi32(1));
+    let mut groups = x.iter_mut();
+    for lanes in &mut lanes[..T.div_ceil(2)] {
+        let Some(first) = groups.next().and_then(Iterator::next) else { return };
+        let twos = partial_sums(weights, first.values);
+        // An odd token is its own neighbour.
+        let (second, second_twos) = match groups.next().and_then(Iterator::next) {
+            Some(second) => {
+                let twos = partial_sums(weights, second.values);
+                (second, twos)
+            }
+            None => (Q8Group { ..first }, twos),
+        };
+        let raw = _mm512_add_epi32(
+            _mm512_permutex2var_epi32(twos, order, second_twos),
+            _mm512_permutex2var_epi32(twos, next, second_twos),
+        );
+        // SAFETY: eight corrections and eight scales of each.
+        let (corrections, activations) = unsafe {
+            let low = _mm512_castsi256_si512(_mm256_loadu_si256(first.corrections.as_ptr().cast()));
+            let high = _mm256_loadu_si256(second.corrections.as_ptr().cast());
+            let low_scales = _mm512_castpd256_pd512(_mm256_loadu_pd(first.scales.as_ptr().cast()));
+            let high_scales = _mm256_loadu_pd(second.scales.as_ptr().cast());
+            (_mm512_inserti64x4::<1>(low, high), _mm512_insertf64x4::<1>(low_scales, high_scales))
+        };
+        let sums = _mm512_cvtepi32_ps(_mm512_sub_epi32(raw, corrections));
+        let scale = _mm512_mul_ps(_mm512_castpd_ps(activations), scales);
+        let used = u16::from(used) << 8 | u16::from(used);
+        // Lanes without a block keep even the sign of their zero.
+        *lanes = _mm512_mask3_fmadd_ps(sums, scale, *lanes, used);
+    }
+}
+
+/// Up to seven blocks, zero after the last: codes, scales, and which lanes they go to.
+#[inline]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
+fn load_tail(tail: &[u8], tail_scales: &[u8]) -> ([__m512i; 2], u64, u8) {
+    let first = |count: usize| u64::MAX.checked_shr(64_u32.saturating_sub(count as u32)).unwrap_or(0);
+    let used = first(tail_scales.len()) as u8;
+    // SAFETY: a masked load touches no byte outside the mask, and the masks end with the tail; the second
+    // place is inside or one past the slice.
+    unsafe {
+        let second = tail.as_ptr().add(tail.len().min(64));
+        let bytes = [
+            _mm512_maskz_loadu_epi8(first(tail.len()), tail.as_ptr().cast()),
+            _mm512_maskz_loadu_epi8(first(tail.len().saturating_sub(64)), second.cast()),
+        ];
+        let scales = _mm_maskz_loadu_epi8(u16::from(used), tail_scales.as_ptr().cast());
+        (bytes, _mm_cvtsi128_si64(scales) as u64, used)
+    }
 }
 
 /// Activation scale times weight scale of eight blocks.
