@@ -9,7 +9,7 @@
 //! spans are joined in ascending order into a running (M, L, O) that starts as (sink, 1, 0), and `O / L` is the output.
 //! What a query row sees of a span depends on its position alone, so neither do its numbers depend on anything else:
 //! not on how a prompt was cut, on the runs, on other rows or sequences, on the tier or the number of threads.
-//! The orders inside a span are written in `attention/float.rs` and, for an int8 cache, `attention/int8.rs`.
+//! The orders inside a span are written in `attention/float.rs` and, for a bf16 or int8 cache, `attention/bfloat16.rs` and `attention/int8.rs`.
 //!
 //! `attention/plan.rs` cuts jobs into units of work, `attention/unit.rs` does one unit. The query heads that share a
 //! kv head stand side by side in lanes, so a key or value is read from memory once for all of them.
@@ -17,10 +17,13 @@
 //! This module does not know caches, layers or rotary positions.
 
 mod arithmetic;
+mod bfloat16;
 mod float;
 mod int8;
 mod plan;
 mod unit;
+
+use std::mem::discriminant;
 
 use half::bf16;
 
@@ -36,13 +39,19 @@ use crate::simd::{avx2_attention::Avx2, avx512_attention::Avx512};
 use crate::{Pool, Tier};
 
 pub(crate) use self::arithmetic::{
-    Arithmetic, IntLanes, Lanes, Stored, add_values_from, int_add_values_from,
+    Arithmetic, IntLanes, Lanes, add_values_from, int_add_values_from, pair_add_values_from,
+    plain_pair_scores,
 };
+pub(crate) use self::bfloat16::SMALLEST as SMALLEST_IN_BF16;
+pub use self::bfloat16::kv_bf16;
 pub use self::int8::quantize_kv;
 
 /// Positions that are reduced on their own before they are joined with the spans before them. Part of the order of
 /// summation: another number gives other bits.
 pub(crate) const SPAN: usize = 512;
+
+/// The longest row of a head in bf16 or int8. With it, the integer dot product of an int8 cache stays below 2^31. Units: numbers.
+pub(crate) const HEAD_DIM_MAX: usize = 512;
 
 /// Floats of a cache line, where working memory begins.
 const ALIGNED: usize = 16;
@@ -52,7 +61,7 @@ const ALIGNED: usize = 16;
 pub enum KvSlice<'a> {
     /// Exact mode. Shapes: `[len, K, D]`.
     F32(&'a [f32]),
-    /// Fast mode. Shapes: `[len, K, D]`.
+    /// Fast mode, each number made by [`kv_bf16`]. Shapes: `[len, K, D]`.
     Bf16(&'a [bf16]),
     /// Half the bytes of `Bf16`, written by [`quantize_kv`]: number `d` of a head is `values[d] * scale`.
     Q8 {
@@ -235,10 +244,6 @@ impl KvSlice<'_> {
             KvSlice::Q8 { values, .. } => values.len(),
         }
     }
-
-    fn is_q8(&self) -> bool {
-        matches!(self, KvSlice::Q8 { .. })
-    }
 }
 
 fn assert_params(params: &AttentionParams<'_>) {
@@ -256,12 +261,16 @@ fn assert_job(job: &AttentionJob<'_>, params: &AttentionParams<'_>) {
         assert_eq!(t, 0, "attention: no keys");
         return;
     };
-    let (row, mut next) = (params.num_kv_heads * params.head_dim, first_run.first_position);
+    let d = params.head_dim;
+    let is_short = d <= HEAD_DIM_MAX || matches!(first_run.keys, KvSlice::F32(_));
+    assert!(is_short, "attention: heads of {d} in bf16 or int8, {HEAD_DIM_MAX} at most");
+    let (row, mut next) = (params.num_kv_heads * d, first_run.first_position);
     for run in job.runs {
         assert_eq!(run.first_position, next, "attention: runs follow one another");
         for slice in [run.keys, run.values] {
             assert_eq!(slice.len(), run.len * row, "attention: keys and values are [len, K, D]");
-            assert_eq!(slice.is_q8(), first_run.keys.is_q8(), "attention: runs are of one type");
+            let is_same = discriminant(&slice) == discriminant(&first_run.keys);
+            assert!(is_same, "attention: runs are of one type");
             if let KvSlice::Q8 { scales, .. } = slice {
                 assert_eq!(scales.len(), run.len * params.num_kv_heads, "attention: scales are [len, K]");
             }

@@ -32,7 +32,7 @@ mod swiglu;
 mod tier;
 mod top_k;
 
-pub use attention::{AttentionJob, AttentionParams, KvRun, KvSlice, attention, quantize_kv};
+pub use attention::{AttentionJob, AttentionParams, KvRun, KvSlice, attention, kv_bf16, quantize_kv};
 pub use dense::{Dense, Q8_0_BLOCK_BYTES, Q8_0Block, linear_dense};
 pub use embedding::embedding_row;
 pub use linear::{LinearDims, linear_bf16, linear_bf16_transposed, linear_mxfp4_exact};

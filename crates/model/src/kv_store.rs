@@ -20,8 +20,7 @@
 use std::ops::Range;
 
 use gptoss_checkpoint::Pages;
-use gptoss_kernels::{KvRun, KvSlice, quantize_kv};
-use half::bf16;
+use gptoss_kernels::{KvRun, KvSlice, kv_bf16, quantize_kv};
 
 use crate::config::{KvFormat, LayerKind, ModelConfig};
 
@@ -456,7 +455,7 @@ impl Rows {
             Rows::F32(kept) => kept[place].copy_from_slice(numbers),
             Rows::Bf16(bits) => {
                 for (bits, &number) in bits[place].iter_mut().zip(numbers) {
-                    *bits = bf16::from_f32(number).to_bits();
+                    *bits = kv_bf16(number).to_bits();
                 }
             }
             Rows::Q8 { values, scales } => {

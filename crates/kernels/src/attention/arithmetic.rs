@@ -6,44 +6,28 @@
 //! * a score is a dot product in two chains of fused multiply-add, ascending, one for the even elements and one for
 //!   the odd, then even + odd, then times the scale; a row of keys is padded with a zero to an even length;
 //! * values are added by ascending position with fused multiply-add, one chain an output;
+//! * of bf16 numbers, two are an element: the product of the second is added first and then that of the first, each fused, as `vdpbf16ps`
+//!   is documented to do; for scores they are neighbours in D, for values neighbours in position;
 //! * int8 products are sums of integers, exact in any order.
 //!
 //! Queries are laid out for it, `[pairs, 8 heads, 2]`: the even and the odd element of a pair side by side, so that a
-//! register of them meets a pair of a key that is broadcast as one 64-bit number. For int8 an "element" is itself a
-//! pair of 16-bit integers in one `i32`.
+//! register of them meets a pair of a key that is broadcast as one 64-bit number. For int8 and bf16 an "element" is itself a
+//! pair of 16-bit numbers in one `i32`.
 //!
 //! This module does not know positions, windows or softmax.
 
+use std::ops::Range;
+
 use half::bf16;
 
-use super::KvSlice;
-use crate::embedding::widen;
+use super::bfloat16::rounded_pair;
+use super::int8::rounded;
 use crate::lanes::LANES;
 
 /// One number of each of eight query heads.
 pub(crate) type Lanes = [f32; LANES];
 /// The same for integers.
 pub(crate) type IntLanes = [i32; LANES];
-
-/// A type that values are stored in.
-pub(crate) trait Stored: Copy + 'static {
-    /// The numbers of a slice of this type.
-    fn of(slice: KvSlice<'_>) -> &[Self];
-    /// As f32, exactly.
-    fn widen(self) -> f32;
-    /// Eight numbers from `place` on, as f32.
-    ///
-    /// # Safety
-    /// Eight numbers are readable at `place`, and the processor has AVX2.
-    #[cfg(target_arch = "x86_64")]
-    unsafe fn widen_8(place: *const Self) -> std::arch::x86_64::__m256;
-    /// Sixteen numbers from `place` on, as f32.
-    ///
-    /// # Safety
-    /// Sixteen numbers are readable at `place`, and the processor has AVX-512F.
-    #[cfg(target_arch = "x86_64")]
-    unsafe fn widen_16(place: *const Self) -> std::arch::x86_64::__m512;
-}
 
 /// The inner loops, one form a tier.
 pub(crate) trait Arithmetic {
@@ -55,12 +39,45 @@ pub(crate) trait Arithmetic {
     /// `sums[h][d] += weights[i][h] * rows[i][column + d]`, i ascending.
     ///
     /// Shapes: `sums [8, D]`, `weights [n]`, `rows` n rows.
-    fn add_values<V: Stored>(sums: &mut [f32], weights: &[Lanes], rows: &[&[V]], column: usize);
+    fn add_values(sums: &mut [f32], weights: &[Lanes], rows: &[&[f32]], column: usize);
+
+    /// `scores[i][h] = dot(q[h], rows[i][columns]) * scale`, of bf16 numbers in pairs.
+    ///
+    /// Shapes: `scores [n]`, `q [fours, 8, 2]`, each element two numbers and zero beyond D, `rows` n rows, D `columns`.
+    fn pair_scores(scores: &mut [Lanes], q: &[i32], rows: &[&[bf16]], columns: Range<usize>, scale: f32);
+
+    /// Rounds weights to bf16, those below 2^-40 to zero, and packs them by pairs.
+    ///
+    /// Shapes: `weights [n]`, `scores [2 n]`.
+    fn round_pairs(weights: &mut [IntLanes], scores: &[Lanes]) {
+        for (weights, [low, high]) in weights.iter_mut().zip(scores.as_chunks::<2>().0) {
+            for ((weight, low), high) in weights.iter_mut().zip(low).zip(high) {
+                *weight = rounded_pair(*low, *high);
+            }
+        }
+    }
+
+    /// `sums[h][d] += weights[i][h] * rows[i][column + d]` of pairs of bf16 weights and pairs of rows.
+    ///
+    /// Shapes: `sums [8, D]`, `weights [n]`, `rows` n pairs of rows.
+    fn pair_add_values(sums: &mut [f32], weights: &[IntLanes], rows: &[[&[bf16]; 2]], column: usize);
 
     /// `dots[i][h] = dot(q[h], keys[i])`, of 16-bit integers.
     ///
     /// Shapes: `dots [n]`, `q [pairs, 8, 2]`, `keys [n, 2 pairs]`, each element two integers.
     fn int_scores(dots: &mut [IntLanes], q: &[i32], keys: &[i32]);
+
+    /// Makes weights 16-bit integers, `scores[i][h] * inverse[h]` rounded to the nearest, ties to even, 0 for NaN, and packs them by pairs.
+    ///
+    /// Shapes: `weights [n]`, `scores [2 n]` of products of at most 32,767.
+    fn round_int_pairs(weights: &mut [IntLanes], scores: &[Lanes], inverse: &Lanes) {
+        for (weights, [low, high]) in weights.iter_mut().zip(scores.as_chunks::<2>().0) {
+            for (h, weight) in weights.iter_mut().enumerate() {
+                let [low, high] = [low[h], high[h]].map(|score| rounded(score * inverse[h]));
+                *weight = halves(low as i16, high as i16);
+            }
+        }
+    }
 
     /// `sums[h][d] += weights[i][h] * values[i][d]`, where each element is two 16-bit integers whose products are
     /// both added.
@@ -88,8 +105,16 @@ impl Arithmetic for Plain {
         }
     }
 
-    fn add_values<V: Stored>(sums: &mut [f32], weights: &[Lanes], rows: &[&[V]], column: usize) {
+    fn add_values(sums: &mut [f32], weights: &[Lanes], rows: &[&[f32]], column: usize) {
         add_values_from(sums, weights, rows, column, 0);
+    }
+
+    fn pair_scores(scores: &mut [Lanes], q: &[i32], rows: &[&[bf16]], columns: Range<usize>, scale: f32) {
+        plain_pair_scores(scores, q, rows, columns, scale);
+    }
+
+    fn pair_add_values(sums: &mut [f32], weights: &[IntLanes], rows: &[[&[bf16]; 2]], column: usize) {
+        pair_add_values_from(sums, weights, rows, column, 0);
     }
 
     fn int_scores(dots: &mut [IntLanes], q: &[i32], keys: &[i32]) {
@@ -111,10 +136,10 @@ impl Arithmetic for Plain {
 
 /// [`Arithmetic::add_values`] for the columns from `first` on.
 #[inline(always)]
-pub(crate) fn add_values_from<V: Stored>(
+pub(crate) fn add_values_from(
     sums: &mut [f32],
     weights: &[Lanes],
-    rows: &[&[V]],
+    rows: &[&[f32]],
     column: usize,
     first: usize,
 ) {
@@ -123,10 +148,69 @@ pub(crate) fn add_values_from<V: Stored>(
         let values = &row[column..][..d];
         for (sums, weight) in sums.chunks_exact_mut(d).zip(weights) {
             for (sum, value) in sums[first..].iter_mut().zip(&values[first..]) {
-                *sum = weight.mul_add(value.widen(), *sum);
+                *sum = weight.mul_add(*value, *sum);
             }
         }
     }
+}
+
+/// [`Arithmetic::pair_scores`] for any D.
+#[inline(always)]
+pub(crate) fn plain_pair_scores(
+    scores: &mut [Lanes],
+    q: &[i32],
+    rows: &[&[bf16]],
+    columns: Range<usize>,
+    scale: f32,
+) {
+    for (scores, row) in scores.iter_mut().zip(rows) {
+        let key = &row[columns.clone()];
+        let mut chains = [0.0_f32; 2 * LANES];
+        for (q, four) in q.as_chunks::<{ 2 * LANES }>().0.iter().zip(key.chunks(4)) {
+            let number = |i: usize| four.get(i).copied().unwrap_or(bf16::ZERO);
+            let pairs = [pair(number(0), number(1)), pair(number(2), number(3))];
+            for (lane, chain) in chains.iter_mut().enumerate() {
+                *chain = add_pair(q[lane], pairs[lane % 2], *chain);
+            }
+        }
+        for (score, chain) in scores.iter_mut().zip(chains.as_chunks::<2>().0) {
+            *score = (chain[0] + chain[1]) * scale;
+        }
+    }
+}
+
+/// [`Arithmetic::pair_add_values`] for the columns from `first` on.
+#[inline(always)]
+pub(crate) fn pair_add_values_from(
+    sums: &mut [f32],
+    weights: &[IntLanes],
+    rows: &[[&[bf16]; 2]],
+    column: usize,
+    first: usize,
+) {
+    let d = sums.len() / LANES;
+    for (weights, [low, high]) in weights.iter().zip(rows) {
+        let (low, high) = (&low[column..][first..d], &high[column..][first..d]);
+        for (sums, weight) in sums.chunks_exact_mut(d).zip(weights) {
+            for ((sum, low), high) in sums[first..].iter_mut().zip(low).zip(high) {
+                *sum = add_pair(*weight, pair(*low, *high), *sum);
+            }
+        }
+    }
+}
+
+/// Two bf16 numbers in one element, `low` in the low half.
+#[inline(always)]
+pub(crate) fn pair(low: bf16, high: bf16) -> i32 {
+    halves(low.to_bits() as i16, high.to_bits() as i16)
+}
+
+/// The sum and both products, the high one first, each fused.
+#[inline(always)]
+fn add_pair(x: i32, y: i32, sum: f32) -> f32 {
+    let [x, y] =
+        [x, y].map(|two| [f32::from_bits((two as u32) << 16), f32::from_bits(two as u32 & 0xffff_0000)]);
+    x[0].mul_add(y[0], x[1].mul_add(y[1], sum))
 }
 
 /// [`Arithmetic::int_add_values`] for the columns from `first` on.
@@ -152,66 +236,4 @@ pub(crate) fn halves(low: i16, high: i16) -> i32 {
 #[inline(always)]
 fn product_of_halves(x: i32, y: i32) -> i32 {
     i32::from(x as i16) * i32::from(y as i16) + (x >> 16) * (y >> 16)
-}
-
-impl Stored for f32 {
-    #[inline(always)]
-    fn of(slice: KvSlice<'_>) -> &[f32] {
-        let KvSlice::F32(numbers) = slice else { panic!("attention: runs are of one type") };
-        numbers
-    }
-
-    #[inline(always)]
-    fn widen(self) -> f32 {
-        self
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[inline(always)]
-    unsafe fn widen_8(place: *const f32) -> std::arch::x86_64::__m256 {
-        // SAFETY: by the caller's promise.
-        unsafe { std::arch::x86_64::_mm256_loadu_ps(place) }
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[inline(always)]
-    unsafe fn widen_16(place: *const f32) -> std::arch::x86_64::__m512 {
-        // SAFETY: by the caller's promise.
-        unsafe { std::arch::x86_64::_mm512_loadu_ps(place) }
-    }
-}
-
-impl Stored for bf16 {
-    #[inline(always)]
-    fn of(slice: KvSlice<'_>) -> &[bf16] {
-        let KvSlice::Bf16(numbers) = slice else { panic!("attention: runs are of one type") };
-        numbers
-    }
-
-    #[inline(always)]
-    fn widen(self) -> f32 {
-        widen(self)
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[inline(always)]
-    unsafe fn widen_8(place: *const bf16) -> std::arch::x86_64::__m256 {
-        use std::arch::x86_64::*;
-        // SAFETY: by the caller's promise.
-        unsafe {
-            let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(place.cast()));
-            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
-        }
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[inline(always)]
-    unsafe fn widen_16(place: *const bf16) -> std::arch::x86_64::__m512 {
-        use std::arch::x86_64::*;
-        // SAFETY: by the caller's promise.
-        unsafe {
-            let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(place.cast()));
-            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
-        }
-    }
 }

@@ -1,17 +1,16 @@
-//! A span over keys and values in f32 or bf16.
+//! A span over keys and values in f32, for exact mode.
 //!
-//! Entry points: [`pack_queries`] once a unit, then [`score_keys`] and [`add_values`] for every span. Keys are widened
-//! to f32 block by block, because each of their numbers is broadcast to the heads once per token; values are widened
-//! in registers on their way, because whole registers of them meet one weight.
+//! Entry points: [`pack_queries`] once a unit, then [`score_keys`] and [`add_values`] for every span. The keys of a block are copied
+//! together, each of an even length.
 //!
 //! The orders of summation are those of `arithmetic.rs`: a score in two chains over D, an output in one chain over
 //! the positions of the span.
 
 use super::unit::{BLOCK, Chains, Sight, Unit, View, Work, prefetch, rows_of};
-use super::{Arithmetic, AttentionParams, SPAN, Stored};
+use super::{Arithmetic, AttentionParams, KvSlice, SPAN};
 use crate::lanes::LANES;
 
-/// Numbers of a widened row of keys: D, made even.
+/// Numbers of a row of keys: D, made even.
 fn key_width(params: &AttentionParams<'_>) -> usize {
     params.head_dim.next_multiple_of(2)
 }
@@ -44,23 +43,24 @@ pub(super) fn pack_queries(params: &AttentionParams<'_>, view: &View<'_>, unit: 
 
 /// The scores of the span, of what each token sees.
 #[inline(always)]
-pub(super) fn score_keys<A: Arithmetic, V: Stored>(sight: &Sight<'_>, work: &mut Work<'_>) {
+pub(super) fn score_keys<A: Arithmetic>(sight: &Sight<'_>, work: &mut Work<'_>) {
     let (chains, width) = (sight.chains, key_width(sight.params));
     let (queries, keys) = work.rest.split_at_mut(chains.count * width * LANES);
-    let mut next = rows_of(sight.view.runs, &sight.first_block(), sight.row(), |run| V::of(run.keys));
+    let mut next = rows_of(sight.view.runs, &sight.first_block(), sight.row(), |run| numbers(run.keys));
     for block in sight.blocks() {
         let after = sight.block_after(&block);
         let rows = next;
         next = match after.is_empty() {
-            false => rows_of(sight.view.runs, &after, sight.row(), |run| V::of(run.keys)),
-            true => rows_of(sight.view.runs, &sight.first_block(), sight.row(), |run| V::of(run.values)),
+            false => rows_of(sight.view.runs, &after, sight.row(), |run| numbers(run.keys)),
+            true => rows_of(sight.view.runs, &sight.first_block(), sight.row(), |run| numbers(run.values)),
         };
         for head in 0..sight.unit.num_heads {
             let columns = sight.columns(head);
             for ((key, row), next) in keys.chunks_exact_mut(width).zip(rows).zip(next) {
                 prefetch(next, &columns);
                 if let Some(row) = row.get(columns.clone()) {
-                    widen_row(key, row);
+                    key[..row.len()].copy_from_slice(row);
+                    key[row.len()..].fill(0.0);
                 }
             }
             for token in 0..sight.unit.num_tokens {
@@ -76,24 +76,14 @@ pub(super) fn score_keys<A: Arithmetic, V: Stored>(sight: &Sight<'_>, work: &mut
     }
 }
 
-/// Widens a row of keys; the number beyond an odd D is zero.
-#[inline(always)]
-fn widen_row<V: Stored>(key: &mut [f32], row: &[V]) {
-    let (key, padding) = key.split_at_mut(row.len());
-    for (key, number) in key.iter_mut().zip(row) {
-        *key = number.widen();
-    }
-    padding.fill(0.0);
-}
-
 /// Adds the weighted values of the span to the results, of what each token sees.
 #[inline(always)]
-pub(super) fn add_values<A: Arithmetic, V: Stored>(sight: &Sight<'_>, work: &mut Work<'_>) {
+pub(super) fn add_values<A: Arithmetic>(sight: &Sight<'_>, work: &mut Work<'_>) {
     let chains = sight.chains;
-    let mut next = rows_of(sight.view.runs, &sight.first_block(), sight.row(), |run| V::of(run.values));
+    let mut next = rows_of(sight.view.runs, &sight.first_block(), sight.row(), |run| numbers(run.values));
     for block in sight.blocks() {
         let rows = next;
-        next = rows_of(sight.view.runs, &sight.block_after(&block), sight.row(), |run| V::of(run.values));
+        next = rows_of(sight.view.runs, &sight.block_after(&block), sight.row(), |run| numbers(run.values));
         for head in 0..sight.unit.num_heads {
             let columns = sight.columns(head);
             for next in next {
@@ -110,4 +100,10 @@ pub(super) fn add_values<A: Arithmetic, V: Stored>(sight: &Sight<'_>, work: &mut
             }
         }
     }
+}
+
+/// The numbers of an f32 slice.
+fn numbers(slice: KvSlice<'_>) -> &[f32] {
+    let KvSlice::F32(numbers) = slice else { panic!("attention: runs are of one type") };
+    numbers
 }

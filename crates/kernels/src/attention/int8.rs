@@ -20,8 +20,6 @@ use super::unit::{BLOCK, Chains, Sight, Unit, View, Work, prefetch, rows_of};
 use super::{Arithmetic, AttentionParams, IntLanes, KvSlice, Lanes, SPAN};
 use crate::lanes::LANES;
 
-/// The longest row of a head whose integer dot product stays below 2^31. Units: numbers.
-pub(super) const HEAD_DIM_MAX: usize = 512;
 /// The largest integer of a key or value.
 const KV_MAX: f32 = 127.0;
 /// The largest integer of a query or weight.
@@ -75,7 +73,7 @@ fn steps(largest: f32, most: f32) -> (f32, f32) {
 
 /// The nearest integer, ties to even; 0 for NaN. Magnitudes below 2^22.
 #[inline(always)]
-fn rounded(x: f32) -> i32 {
+pub(super) fn rounded(x: f32) -> i32 {
     let x = if x.is_nan() { 0.0 } else { x };
     (x + ROUND).to_bits() as i32 - ROUND.to_bits() as i32
 }
@@ -151,7 +149,6 @@ fn packed<'a>(params: &AttentionParams<'_>, chains: Chains, work: &'a mut [f32])
 #[inline(always)]
 pub(super) fn pack_queries(params: &AttentionParams<'_>, view: &View<'_>, unit: &Unit, work: &mut [f32]) {
     let (d, group, width) = (params.head_dim, params.group(), key_width(params));
-    assert!(d <= HEAD_DIM_MAX, "attention: heads of {d} in int8, {HEAD_DIM_MAX} at most");
     let chains = Chains::new(unit, params);
     let packed = packed(params, chains, work);
     packed.queries.fill(0);
@@ -220,25 +217,25 @@ pub(super) fn score_keys<A: Arithmetic>(sight: &Sight<'_>, work: &mut Work<'_>) 
 /// Integer dot products to scores, in place.
 #[inline(always)]
 fn scale_dots(scores: &mut [Lanes], key_scales: &[f32], query_scales: &Lanes) {
+    // In two steps, because the compiler makes wide instructions of neither if they are one.
+    for score in scores.as_flattened_mut() {
+        *score = (score.to_bits() as i32) as f32;
+    }
+    let query_scales = *query_scales;
     for (scores, key_scale) in scores.iter_mut().zip(key_scales) {
-        for (score, query_scale) in scores.iter_mut().zip(query_scales) {
-            *score = (score.to_bits() as i32) as f32 * *key_scale * *query_scale;
-        }
+        *scores = std::array::from_fn(|h| scores[h] * *key_scale * query_scales[h]);
     }
 }
 
 /// A row of keys by pairs of neighbours; the numbers beyond D are zero.
 #[inline(always)]
 fn pair_neighbours(key: &mut [i32], row: &[i8]) {
-    let (pairs, rest) = row.as_chunks::<2>();
-    let (key, padding) = key.split_at_mut(pairs.len());
-    for (key, pair) in key.iter_mut().zip(pairs) {
-        *key = halves(i16::from(pair[0]), i16::from(pair[1]));
+    let (key, padding) = bytemuck::cast_slice_mut::<i32, i16>(key).split_at_mut(row.len());
+    for (key, number) in key.iter_mut().zip(row) {
+        // Little-endian, so the first of a pair is its low half.
+        *key = i16::from(*number);
     }
     padding.fill(0);
-    for (key, last) in padding.iter_mut().zip(rest) {
-        *key = halves(i16::from(*last), 0);
-    }
 }
 
 /// Adds the weighted values of the span to the results, of what each token sees.
@@ -254,7 +251,7 @@ pub(super) fn add_values<A: Arithmetic>(sight: &Sight<'_>, work: &mut Work<'_>) 
             for chain in chains.of(head, token) {
                 let weights = &mut packed.weights[chain * SPAN / 2..][..SPAN / 2];
                 let scores = &mut work.scores[chain * SPAN..][..SPAN];
-                packed.weight_scales[chain] = pack_weights(weights, scores, scales, visible.clone());
+                packed.weight_scales[chain] = pack_weights::<A>(weights, scores, scales, visible.clone());
             }
         }
     }
@@ -316,7 +313,7 @@ fn collect_value_scales(sight: &Sight<'_>, value_scales: &mut [f32]) {
 ///
 /// Shapes: `weights [SPAN / 2]`, `scores [SPAN]`, `scales [SPAN]`, `visible` counted from the start of the span.
 #[inline(always)]
-fn pack_weights(
+fn pack_weights<A: Arithmetic>(
     weights: &mut [IntLanes],
     scores: &mut [Lanes],
     scales: &[f32],
@@ -335,13 +332,8 @@ fn pack_weights(
     let blocks = visible.start / BLOCK * BLOCK..visible.end.next_multiple_of(BLOCK);
     scores[blocks.start..visible.start].as_flattened_mut().fill(0.0);
     scores[visible.end..blocks.end].as_flattened_mut().fill(0.0);
-    let scores = scores[blocks.clone()].as_chunks::<2>().0;
-    for (weights, [low, high]) in weights[blocks.start / 2..blocks.end / 2].iter_mut().zip(scores) {
-        for (h, weight) in weights.iter_mut().enumerate() {
-            let (low, high) = (rounded(low[h] * inverse[h]), rounded(high[h] * inverse[h]));
-            *weight = halves(low as i16, high as i16);
-        }
-    }
+    let weights = &mut weights[blocks.start / 2..blocks.end / 2];
+    A::round_int_pairs(weights, &scores[blocks], &inverse);
     both.map(|(_, step)| step)
 }
 

@@ -3,7 +3,7 @@
 //! Entry points: [`run_unit`], and [`finish_row`] for rows whose spans were reduced apart. A pair of a token and eight
 //! query heads of a kv head is a chain; a unit takes its chains through a span together: keys block by block into
 //! scores, the softmax of the span, values block by block into sums. Blocks are of [`BLOCK`] positions, so that a block
-//! of keys is widened once for all tokens and stays in the first cache; the rows of the next block are asked for
+//! of keys is prepared once for all tokens and stays in the first cache; the rows of the next block are asked for
 //! meanwhile, because a stride of all kv heads hides them from the processor's own prefetching.
 //!
 //! The softmax of a span: m is the largest visible score, at least the lowest finite number; `exp(score - m)`; l is
@@ -11,20 +11,19 @@
 //! (M, L, O): the larger maximum M', `a = exp(M - M')`, `b = exp(m - M')`, `L = l b + L a` and `O = o b + O a`, each
 //! the product with `a` rounded first, then one fused multiply-add.
 //!
-//! This module does not know the types of a cache: `float.rs` and `int8.rs` do.
+//! This module does not know the types of a cache: `float.rs`, `bfloat16.rs` and `int8.rs` do.
 
 use std::ops::Range;
 
 use super::plan::Join;
-use super::{Arithmetic, AttentionParams, KvRun, KvSlice, Lanes, SPAN, float, int8};
-use half::bf16;
+use super::{Arithmetic, AttentionParams, KvRun, KvSlice, Lanes, SPAN, bfloat16, float, int8};
 
 use crate::exp::exp;
 use crate::lanes::LANES;
 use crate::rows::SharedRows;
 
 /// Positions that are taken at a time; even, and divides [`SPAN`].
-pub(super) const BLOCK: usize = 16;
+pub(super) const BLOCK: usize = 32;
 /// Chains of the sum of a softmax.
 const SUM_CHAINS: usize = 4;
 
@@ -105,8 +104,8 @@ pub(super) struct Work<'a> {
 }
 
 impl View<'_> {
-    fn is_q8(&self) -> bool {
-        self.runs.first().is_some_and(|run| run.keys.is_q8())
+    fn keys(&self) -> Option<KvSlice<'_>> {
+        self.runs.first().map(|run| run.keys)
     }
 }
 
@@ -209,7 +208,7 @@ pub(super) fn prefetch<V>(row: &[V], columns: &Range<usize>) {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a hint; nothing is read, and any address is allowed.
         unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(place);
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(place);
         }
         place = place.wrapping_add(LINE_BYTES);
     }
@@ -222,7 +221,12 @@ pub(super) fn scratch_len(params: &AttentionParams<'_>, view: &View<'_>, unit: &
 }
 
 fn rest_len(params: &AttentionParams<'_>, view: &View<'_>, chains: Chains) -> usize {
-    if view.is_q8() { int8::work_len(params, chains) } else { float::work_len(params, chains) }
+    match view.keys() {
+        Some(KvSlice::F32(_)) => float::work_len(params, chains),
+        Some(KvSlice::Bf16(_)) => bfloat16::work_len(params, chains),
+        Some(KvSlice::Q8 { .. }) => int8::work_len(params, chains),
+        None => 0,
+    }
 }
 
 /// Does a unit. It takes no closures, so that all of it is compiled for the tier.
@@ -242,10 +246,11 @@ pub(crate) fn run_unit<A: Arithmetic>(
     let (results, state) = scratch.split_at_mut(chains.count * chains.result());
     let state = &mut state[..chains.count * chains.result()];
     let mut work = Work { scores: scores.as_chunks_mut().0, results, rest };
-    if view.is_q8() {
-        int8::pack_queries(params, view, unit, work.rest);
-    } else {
-        float::pack_queries(params, view, unit, work.rest);
+    match view.keys() {
+        Some(KvSlice::F32(_)) => float::pack_queries(params, view, unit, work.rest),
+        Some(KvSlice::Bf16(_)) => bfloat16::pack_queries(params, view, unit, work.rest),
+        Some(KvSlice::Q8 { .. }) => int8::pack_queries(params, view, unit, work.rest),
+        None => {}
     }
     for head in 0..unit.num_heads {
         for token in 0..unit.num_tokens {
@@ -289,10 +294,10 @@ pub(crate) fn run_unit<A: Arithmetic>(
 #[inline(always)]
 fn reduce_span<A: Arithmetic>(sight: &Sight<'_>, work: &mut Work<'_>) {
     let chains = sight.chains;
-    let keys = sight.view.runs.first().map(|run| run.keys);
+    let keys = sight.view.keys();
     match keys {
-        Some(KvSlice::Bf16(_)) => float::score_keys::<A, bf16>(sight, work),
-        Some(KvSlice::F32(_)) => float::score_keys::<A, f32>(sight, work),
+        Some(KvSlice::Bf16(_)) => bfloat16::score_keys::<A>(sight, work),
+        Some(KvSlice::F32(_)) => float::score_keys::<A>(sight, work),
         Some(KvSlice::Q8 { .. }) => int8::score_keys::<A>(sight, work),
         None => {}
     }
@@ -309,8 +314,8 @@ fn reduce_span<A: Arithmetic>(sight: &Sight<'_>, work: &mut Work<'_>) {
         }
     }
     match keys {
-        Some(KvSlice::Bf16(_)) => float::add_values::<A, bf16>(sight, work),
-        Some(KvSlice::F32(_)) => float::add_values::<A, f32>(sight, work),
+        Some(KvSlice::Bf16(_)) => bfloat16::add_values::<A>(sight, work),
+        Some(KvSlice::F32(_)) => float::add_values::<A>(sight, work),
         Some(KvSlice::Q8 { .. }) => int8::add_values::<A>(sight, work),
         None => {}
     }

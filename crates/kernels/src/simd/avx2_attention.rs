@@ -3,13 +3,19 @@
 //! Entry point: [`Avx2`], in the orders that [`Arithmetic`] fixes. Scores: four keys at a time, two registers of four
 //! heads by even and odd elements each, against pairs of a key's elements broadcast as one 64-bit number. Values: the
 //! outputs of four heads by sixteen columns stay in registers over a block. Integer products likewise, with
-//! multiply-add of 16-bit pairs.
+//! multiply-add of 16-bit pairs; of bf16, whose pairs are taken apart in registers.
 //!
 //! Its methods are inlined into a function that has the features; nothing else may call them.
 
 use std::arch::x86_64::*;
+use std::ops::Range;
 
-use crate::attention::{Arithmetic, IntLanes, Lanes, Stored, add_values_from, int_add_values_from};
+use half::bf16;
+
+use crate::attention::{
+    Arithmetic, IntLanes, Lanes, add_values_from, int_add_values_from, pair_add_values_from,
+    plain_pair_scores,
+};
 use crate::lanes::LANES;
 
 /// Keys whose scores are taken together: 8 registers of sums.
@@ -37,7 +43,7 @@ impl Arithmetic for Avx2 {
     }
 
     #[inline(always)]
-    fn add_values<V: Stored>(sums: &mut [f32], weights: &[Lanes], rows: &[&[V]], column: usize) {
+    fn add_values(sums: &mut [f32], weights: &[Lanes], rows: &[&[f32]], column: usize) {
         let d = sums.len() / LANES;
         let whole = d / COLUMNS * COLUMNS;
         for first in (0..whole).step_by(COLUMNS) {
@@ -48,6 +54,38 @@ impl Arithmetic for Avx2 {
         }
         if whole < d {
             add_values_from(sums, weights, rows, column, whole);
+        }
+    }
+
+    #[inline(always)]
+    fn pair_scores(scores: &mut [Lanes], q: &[i32], rows: &[&[bf16]], columns: Range<usize>, scale: f32) {
+        if !columns.len().is_multiple_of(4) {
+            return plain_pair_scores(scores, q, rows, columns, scale);
+        }
+        let (tiles, rest) = scores.as_chunks_mut::<KEYS>();
+        let (tile_rows, rest_rows) = rows.as_chunks::<KEYS>();
+        for (scores, rows) in tiles.iter_mut().zip(tile_rows) {
+            // SAFETY: as above.
+            unsafe { pair_score_tile(scores, q, rows, &columns, scale) };
+        }
+        for (scores, row) in rest.iter_mut().zip(rest_rows) {
+            // SAFETY: as above.
+            unsafe { pair_score_tile(std::array::from_mut(scores), q, &[*row], &columns, scale) };
+        }
+    }
+
+    #[inline(always)]
+    fn pair_add_values(sums: &mut [f32], weights: &[IntLanes], rows: &[[&[bf16]; 2]], column: usize) {
+        let d = sums.len() / LANES;
+        let whole = d / COLUMNS * COLUMNS;
+        for first in (0..whole).step_by(COLUMNS) {
+            for heads in [0, 4] {
+                // SAFETY: as above.
+                unsafe { pair_add_strip(sums, weights, rows, (column, heads, first)) };
+            }
+        }
+        if whole < d {
+            pair_add_values_from(sums, weights, rows, column, whole);
         }
     }
 
@@ -101,6 +139,13 @@ fn score_tile<const N: usize>(scores: &mut [Lanes; N], q: &[f32], keys: &[f32], 
             }
         }
     }
+    finish_scores(scores, sums, scale);
+}
+
+/// Both chains together, times the scale.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn finish_scores<const N: usize>(scores: &mut [Lanes; N], sums: [[__m256; 2]; N], scale: f32) {
     for (scores, [low, high]) in scores.iter_mut().zip(sums) {
         // Heads 0 1 4 5 and 2 3 6 7.
         let even = _mm256_shuffle_ps::<0x88>(low, high);
@@ -112,13 +157,94 @@ fn score_tile<const N: usize>(scores: &mut [Lanes; N], q: &[f32], keys: &[f32], 
     }
 }
 
+/// The low and the high numbers of pairs of bf16, as f32.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn widen_pairs(pairs: __m256i) -> [__m256; 2] {
+    let high = _mm256_and_si256(pairs, _mm256_set1_epi32(0xffff_0000_u32 as i32));
+    [_mm256_castsi256_ps(_mm256_slli_epi32::<16>(pairs)), _mm256_castsi256_ps(high)]
+}
+
+/// Adds the products of both numbers of pairs, the high ones first.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn add_pairs(x: [__m256; 2], y: [__m256; 2], sum: __m256) -> __m256 {
+    _mm256_fmadd_ps(x[0], y[0], _mm256_fmadd_ps(x[1], y[1], sum))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn pair_score_tile<const N: usize>(
+    scores: &mut [Lanes; N],
+    q: &[i32],
+    rows: &[&[bf16]; N],
+    columns: &Range<usize>,
+    scale: f32,
+) {
+    let d = columns.len();
+    assert!(d.is_multiple_of(4) && q.len() == d / 4 * 2 * LANES);
+    assert!(rows.iter().all(|row| columns.end <= row.len()));
+    let mut sums = [[_mm256_setzero_ps(); 2]; N];
+    for four in 0..d / 4 {
+        // SAFETY: q is [D / 4, 16] and rows have D columns (asserted).
+        unsafe {
+            let q = q.as_ptr().add(four * 2 * LANES).cast();
+            let q = [widen_pairs(_mm256_loadu_si256(q)), widen_pairs(_mm256_loadu_si256(q.add(1)))];
+            for (sums, row) in sums.iter_mut().zip(rows) {
+                let key = row.as_ptr().add(columns.start + 4 * four).cast::<i64>();
+                let key = widen_pairs(_mm256_set1_epi64x(key.read_unaligned()));
+                sums[0] = add_pairs(q[0], key, sums[0]);
+                sums[1] = add_pairs(q[1], key, sums[1]);
+            }
+        }
+    }
+    finish_scores(scores, sums, scale);
+}
+
 /// Heads `heads..heads + 4`, columns `first..first + 16`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn add_strip<V: Stored>(
+fn pair_add_strip(
+    sums: &mut [f32],
+    weights: &[IntLanes],
+    rows: &[[&[bf16]; 2]],
+    (column, heads, first): (usize, usize, usize),
+) {
+    let d = sums.len() / LANES;
+    assert!(heads + 4 <= LANES && first + COLUMNS <= d && sums.len() == LANES * d);
+    // SAFETY: rows of sums have d columns (asserted), as each row has from `column` on (asserted below).
+    unsafe {
+        let out = sums.as_mut_ptr().add(heads * d + first);
+        let mut sums: [[__m256; 2]; 4] = std::array::from_fn(|h| {
+            [_mm256_loadu_ps(out.add(h * d)), _mm256_loadu_ps(out.add(h * d + LANES))]
+        });
+        for (weights, [low, high]) in weights.iter().zip(rows) {
+            assert!(column + d <= low.len().min(high.len()));
+            let load = |row: &[bf16], half: usize| {
+                let eight = _mm_loadu_si128(row.as_ptr().add(column + first + half * LANES).cast());
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(eight)))
+            };
+            let values = [[load(low, 0), load(high, 0)], [load(low, 1), load(high, 1)]];
+            for (h, sums) in sums.iter_mut().enumerate() {
+                let weight = widen_pairs(_mm256_set1_epi32(weights[heads + h]));
+                sums[0] = add_pairs(weight, values[0], sums[0]);
+                sums[1] = add_pairs(weight, values[1], sums[1]);
+            }
+        }
+        for (h, sums) in sums.into_iter().enumerate() {
+            _mm256_storeu_ps(out.add(h * d), sums[0]);
+            _mm256_storeu_ps(out.add(h * d + LANES), sums[1]);
+        }
+    }
+}
+
+/// Heads `heads..heads + 4`, columns `first..first + 16`.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn add_strip(
     sums: &mut [f32],
     weights: &[Lanes],
-    rows: &[&[V]],
+    rows: &[&[f32]],
     (column, heads, first): (usize, usize, usize),
 ) {
     let d = sums.len() / LANES;
@@ -132,7 +258,7 @@ fn add_strip<V: Stored>(
         for (weights, row) in weights.iter().zip(rows) {
             assert!(column + d <= row.len());
             let value = row.as_ptr().add(column + first);
-            let values = [V::widen_8(value), V::widen_8(value.add(LANES))];
+            let values = [_mm256_loadu_ps(value), _mm256_loadu_ps(value.add(LANES))];
             for (h, sums) in sums.iter_mut().enumerate() {
                 let weight = _mm256_set1_ps(weights[heads + h]);
                 sums[0] = _mm256_fmadd_ps(weight, values[0], sums[0]);

@@ -3,17 +3,26 @@
 //! Entry point: [`Avx512`], in the orders that [`Arithmetic`] fixes. Scores: sixteen keys at a time, one register of
 //! eight heads by even and odd elements each, against pairs of a key's elements broadcast as one 64-bit number.
 //! Values: the outputs of eight heads by thirty-two columns stay in registers over a block. Integer products likewise,
-//! with the fused multiply-add of 16-bit pairs.
+//! with the fused multiply-add of 16-bit pairs; of bf16 with `vdpbf16ps` where the processor has it.
 //!
 //! Its methods are inlined into a function that has the features; nothing else may call them.
 
 use std::arch::x86_64::*;
+use std::ops::Range;
 
-use crate::attention::{Arithmetic, IntLanes, Lanes, Stored, add_values_from, int_add_values_from};
+use half::bf16;
+
+use crate::attention::{
+    Arithmetic, IntLanes, Lanes, SMALLEST_IN_BF16, add_values_from, int_add_values_from,
+    pair_add_values_from, plain_pair_scores,
+};
 use crate::lanes::LANES;
+use crate::simd::avx2_attention::Avx2;
 
 /// Keys whose scores are taken together: 16 registers of sums.
 const KEYS: usize = 16;
+/// Keys in bf16 whose scores are taken together: as many pointers as fit into registers.
+const PAIR_KEYS: usize = 8;
 /// Floats of a register.
 const WIDTH: usize = 2 * LANES;
 
@@ -43,19 +52,47 @@ impl Arithmetic for Avx512 {
     }
 
     #[inline(always)]
-    fn add_values<V: Stored>(sums: &mut [f32], weights: &[Lanes], rows: &[&[V]], column: usize) {
+    fn add_values(sums: &mut [f32], weights: &[Lanes], rows: &[&[f32]], column: usize) {
         let d = sums.len() / LANES;
         let (double, whole) = (d / (2 * WIDTH) * 2 * WIDTH, d / WIDTH * WIDTH);
         for first in (0..double).step_by(2 * WIDTH) {
             // SAFETY: as above.
-            unsafe { add_strip::<V, 2>(sums, weights, rows, (column, first)) };
+            unsafe { add_strip::<2>(sums, weights, rows, (column, first)) };
         }
         if double < whole {
             // SAFETY: as above.
-            unsafe { add_strip::<V, 1>(sums, weights, rows, (column, double)) };
+            unsafe { add_strip::<1>(sums, weights, rows, (column, double)) };
         }
         if whole < d {
             add_values_from(sums, weights, rows, column, whole);
+        }
+    }
+
+    #[inline(always)]
+    fn pair_scores(scores: &mut [Lanes], q: &[i32], rows: &[&[bf16]], columns: Range<usize>, scale: f32) {
+        match has_bf16() {
+            _ if !columns.len().is_multiple_of(4) => plain_pair_scores(scores, q, rows, columns, scale),
+            // SAFETY: as above, and the processor has the one feature more.
+            true => unsafe { pair_scores(scores, q, rows, columns, scale) },
+            false => Avx2::pair_scores(scores, q, rows, columns, scale),
+        }
+    }
+
+    #[inline(always)]
+    fn round_pairs(weights: &mut [IntLanes], scores: &[Lanes]) {
+        match has_bf16() {
+            // SAFETY: as above, and the processor has the one feature more.
+            true => unsafe { round_pairs(weights, scores) },
+            false => Avx2::round_pairs(weights, scores),
+        }
+    }
+
+    #[inline(always)]
+    fn pair_add_values(sums: &mut [f32], weights: &[IntLanes], rows: &[[&[bf16]; 2]], column: usize) {
+        match has_bf16() {
+            // SAFETY: as above, and the processor has the one feature more.
+            true => unsafe { pair_add_values(sums, weights, rows, column) },
+            false => Avx2::pair_add_values(sums, weights, rows, column),
         }
     }
 
@@ -78,6 +115,12 @@ impl Arithmetic for Avx512 {
             // SAFETY: as above.
             unsafe { int_score_tile(std::array::from_mut(dots), q, keys) };
         }
+    }
+
+    #[inline(always)]
+    fn round_int_pairs(weights: &mut [IntLanes], scores: &[Lanes], inverse: &Lanes) {
+        // SAFETY: as above.
+        unsafe { round_int_pairs(weights, scores, inverse) }
     }
 
     #[inline(always)]
@@ -132,10 +175,10 @@ fn even_lanes() -> __m512i {
 /// All heads, `R` registers of columns from `first` on.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn add_strip<V: Stored, const R: usize>(
+fn add_strip<const R: usize>(
     sums: &mut [f32],
     weights: &[Lanes],
-    rows: &[&[V]],
+    rows: &[&[f32]],
     (column, first): (usize, usize),
 ) {
     let d = sums.len() / LANES;
@@ -148,7 +191,7 @@ fn add_strip<V: Stored, const R: usize>(
         for (weights, row) in weights.iter().zip(rows) {
             assert!(column + d <= row.len());
             let value = row.as_ptr().add(column + first);
-            let values: [__m512; R] = std::array::from_fn(|r| V::widen_16(value.add(r * WIDTH)));
+            let values: [__m512; R] = std::array::from_fn(|r| _mm512_loadu_ps(value.add(r * WIDTH)));
             for (weight, sums) in weights.iter().zip(&mut sums) {
                 let weight = _mm512_set1_ps(*weight);
                 for (sum, value) in sums.iter_mut().zip(values) {
@@ -216,6 +259,176 @@ fn int_add_strip<const R: usize>(sums: &mut [i32], weights: &[IntLanes], values:
             for (r, sum) in sums.into_iter().enumerate() {
                 _mm512_storeu_si512(out.add(h * d + r * WIDTH).cast(), sum);
             }
+        }
+    }
+}
+
+/// Whether this processor multiplies pairs of bf16 in one instruction; not all with VNNI do.
+#[inline(always)]
+fn has_bf16() -> bool {
+    is_x86_feature_detected!("avx512bf16")
+}
+
+#[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512bf16")]
+fn pair_scores(scores: &mut [Lanes], q: &[i32], rows: &[&[bf16]], columns: Range<usize>, scale: f32) {
+    let (tiles, rest) = scores.as_chunks_mut::<PAIR_KEYS>();
+    let (tile_rows, rest_rows) = rows.as_chunks::<PAIR_KEYS>();
+    for (scores, rows) in tiles.iter_mut().zip(tile_rows) {
+        pair_score_tile(scores, q, rows, &columns, scale);
+    }
+    if let (Some(last), false) = (rest_rows.last(), rest.is_empty()) {
+        // Rows that are missing repeat the last one.
+        let mut tile = [[0.0; LANES]; PAIR_KEYS];
+        let mut rows = [*last; PAIR_KEYS];
+        rows[..rest_rows.len()].copy_from_slice(rest_rows);
+        pair_score_tile(&mut tile, q, &rows, &columns, scale);
+        rest.copy_from_slice(&tile[..rest.len()]);
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512bf16")]
+fn pair_score_tile(
+    scores: &mut [Lanes; PAIR_KEYS],
+    q: &[i32],
+    rows: &[&[bf16]; PAIR_KEYS],
+    columns: &Range<usize>,
+    scale: f32,
+) {
+    let d = columns.len();
+    assert!(d.is_multiple_of(4) && q.len() == d / 4 * WIDTH);
+    assert!(rows.iter().all(|row| columns.end <= row.len()));
+    let keys = rows.map(<[bf16]>::as_ptr);
+    let mut sums = [_mm512_setzero_ps(); PAIR_KEYS];
+    for four in 0..d / 4 {
+        // SAFETY: q is [D / 4, 16] and rows have D columns (asserted).
+        unsafe {
+            let q = as_pairs(_mm512_loadu_si512(q.as_ptr().add(four * WIDTH).cast()));
+            for (sum, key) in sums.iter_mut().zip(keys) {
+                let key = key.add(columns.start + 4 * four).cast::<i64>();
+                *sum = _mm512_dpbf16_ps(*sum, q, as_pairs(_mm512_set1_epi64(key.read_unaligned())));
+            }
+        }
+    }
+    let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    let odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+    for (scores, [first, second]) in scores.as_chunks_mut::<2>().0.iter_mut().zip(sums.as_chunks::<2>().0) {
+        let both = _mm512_add_ps(
+            _mm512_permutex2var_ps(*first, even, *second),
+            _mm512_permutex2var_ps(*first, odd, *second),
+        );
+        // SAFETY: two times eight floats.
+        unsafe { _mm512_storeu_ps(scores.as_mut_ptr().cast(), _mm512_mul_ps(both, _mm512_set1_ps(scale))) };
+    }
+}
+
+#[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512bf16")]
+fn round_pairs(weights: &mut [IntLanes], scores: &[Lanes]) {
+    let smallest = _mm512_set1_ps(SMALLEST_IN_BF16);
+    for (weights, scores) in weights.iter_mut().zip(scores.as_chunks::<2>().0) {
+        // SAFETY: two times eight floats, and eight integers; sixteen bf16 are 32 bytes.
+        unsafe {
+            let scores = _mm512_loadu_ps(scores.as_ptr().cast());
+            let kept = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(_mm512_abs_ps(scores), smallest);
+            let rounded = std::mem::transmute::<__m256bh, __m256i>(_mm512_maskz_cvtneps_pbh(kept, scores));
+            _mm256_storeu_si256(weights.as_mut_ptr().cast(), halves_side_by_side(rounded));
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,avx512f,avx512vl,avx512bw")]
+fn round_int_pairs(weights: &mut [IntLanes], scores: &[Lanes], inverse: &Lanes) {
+    // SAFETY: eight floats.
+    let inverse = unsafe { _mm512_castps256_ps512(_mm256_loadu_ps(inverse.as_ptr())) };
+    let inverse = _mm512_shuffle_f32x4::<0x44>(inverse, inverse);
+    for (weights, scores) in weights.iter_mut().zip(scores.as_chunks::<2>().0) {
+        // SAFETY: two times eight floats, and eight integers.
+        unsafe {
+            let scores = _mm512_mul_ps(_mm512_loadu_ps(scores.as_ptr().cast()), inverse);
+            let is_number = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(scores, scores);
+            let rounded = _mm512_cvtepi32_epi16(_mm512_maskz_cvtps_epi32(is_number, scores));
+            _mm256_storeu_si256(weights.as_mut_ptr().cast(), halves_side_by_side(rounded));
+        }
+    }
+}
+
+/// Of sixteen 16-bit numbers, the i-th and the (8 + i)-th as a pair.
+#[inline]
+#[target_feature(enable = "avx2,avx512f,avx512vl,avx512bw")]
+fn halves_side_by_side(numbers: __m256i) -> __m256i {
+    let (low, high) = (_mm256_castsi256_si128(numbers), _mm256_extracti128_si256::<1>(numbers));
+    _mm256_set_m128i(_mm_unpackhi_epi16(low, high), _mm_unpacklo_epi16(low, high))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn as_pairs(numbers: __m512i) -> __m512bh {
+    // SAFETY: the same bits.
+    unsafe { std::mem::transmute(numbers) }
+}
+
+#[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512bf16")]
+fn pair_add_values(sums: &mut [f32], weights: &[IntLanes], rows: &[[&[bf16]; 2]], column: usize) {
+    let d = sums.len() / LANES;
+    let whole = d / (2 * WIDTH) * 2 * WIDTH;
+    for first in (0..whole).step_by(2 * WIDTH) {
+        pair_add_strip(sums, weights, rows, column, first);
+    }
+    if whole < d {
+        pair_add_values_from(sums, weights, rows, column, whole);
+    }
+}
+
+/// Which of 64 numbers, 32 columns of one row and then of another, stand where when columns 0..16, or 16..32, are taken by pairs.
+static NEIGHBOURS: [[u16; 2 * WIDTH]; 2] = {
+    let mut orders = [[0; 2 * WIDTH]; 2];
+    let mut i = 0;
+    while i < 2 * WIDTH {
+        orders[0][i] = (i / 2 + i % 2 * 2 * WIDTH) as u16;
+        orders[1][i] = orders[0][i] + WIDTH as u16;
+        i += 1;
+    }
+    orders
+};
+
+/// All heads, 32 columns from `first` on.
+#[inline]
+#[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512bf16")]
+fn pair_add_strip(
+    sums: &mut [f32],
+    weights: &[IntLanes],
+    rows: &[[&[bf16]; 2]],
+    column: usize,
+    first: usize,
+) {
+    let d = sums.len() / LANES;
+    assert!(first + 2 * WIDTH <= d && sums.len() == LANES * d);
+    // SAFETY: rows of sums have d columns (asserted), as each row has from `column` on (asserted below).
+    unsafe {
+        let first_half = _mm512_loadu_si512(NEIGHBOURS[0].as_ptr().cast());
+        let second_half = _mm512_loadu_si512(NEIGHBOURS[1].as_ptr().cast());
+        let out = sums.as_mut_ptr().add(first);
+        let mut sums: [[__m512; 2]; LANES] = std::array::from_fn(|h| {
+            [_mm512_loadu_ps(out.add(h * d)), _mm512_loadu_ps(out.add(h * d + WIDTH))]
+        });
+        for (weights, [low, high]) in weights.iter().zip(rows) {
+            assert!(column + d <= low.len().min(high.len()));
+            let low = _mm512_loadu_si512(low.as_ptr().add(column + first).cast());
+            let high = _mm512_loadu_si512(high.as_ptr().add(column + first).cast());
+            let values = [
+                as_pairs(_mm512_permutex2var_epi16(low, first_half, high)),
+                as_pairs(_mm512_permutex2var_epi16(low, second_half, high)),
+            ];
+            for (weight, sums) in weights.iter().zip(&mut sums) {
+                let weight = as_pairs(_mm512_set1_epi32(*weight));
+                sums[0] = _mm512_dpbf16_ps(sums[0], weight, values[0]);
+                sums[1] = _mm512_dpbf16_ps(sums[1], weight, values[1]);
+            }
+        }
+        for (h, sums) in sums.into_iter().enumerate() {
+            _mm512_storeu_ps(out.add(h * d), sums[0]);
+            _mm512_storeu_ps(out.add(h * d + WIDTH), sums[1]);
         }
     }
 }

@@ -5,7 +5,9 @@
 //! keys are cut, or at which position the oldest key that is held lies.
 
 use crate::support::{Fill, Rng, assert_bits, assert_close, pools, scalar};
-use gptoss_kernels::{AttentionJob, AttentionParams, KvRun, KvSlice, Pool, Tier, attention, quantize_kv};
+use gptoss_kernels::{
+    AttentionJob, AttentionParams, KvRun, KvSlice, Pool, Tier, attention, kv_bf16, quantize_kv,
+};
 use half::bf16;
 
 /// Positions that the op reduces on their own; the tolerance counts them.
@@ -73,7 +75,7 @@ struct Rows {
 impl Rows {
     fn new(f32: Vec<f32>, case: Case) -> Rows {
         let row = case.kv_heads * case.d;
-        let bf16 = f32.iter().map(|value| bf16::from_f32(*value)).collect();
+        let bf16 = f32.iter().map(|value| kv_bf16(*value)).collect();
         let mut q8 = (vec![0; f32.len()], vec![0.0; f32.len() / case.d]);
         for (i, numbers) in f32.chunks_exact(row).enumerate() {
             let scales = &mut q8.1[i * case.kv_heads..][..case.kv_heads];
@@ -99,7 +101,8 @@ impl Rows {
         let place = position * self.row + kv_head * (self.row / self.kv_heads) + i;
         match kv {
             Kv::Q8 => f64::from(self.q8.0[place]) * self.scale(position, kv_head),
-            _ => f64::from(self.f32[place]),
+            Kv::Bf16 => self.bf16[place].to_f64(),
+            Kv::F32 => f64::from(self.f32[place]),
         }
     }
 
@@ -121,9 +124,7 @@ impl Tensors {
         let Case { heads, kv_heads, d, len, t, fill, .. } = case;
         let mut rng = Rng((heads * len * d) as u64);
         let mut tensor = |len: usize| -> Vec<f32> {
-            let values = fill.f32s(&mut rng, len).into_iter();
-            // What bf16 holds, so that it and f32 hold the same numbers.
-            values.map(|value| bf16::from_f32(value * 3.0).to_f32()).collect()
+            fill.f32s(&mut rng, len).into_iter().map(|value| value * 3.0).collect()
         };
         let (q, keys) = (tensor(t * heads * d), tensor(len * kv_heads * d));
         let (values, sinks) = (tensor(len * kv_heads * d), tensor(heads));
@@ -181,7 +182,8 @@ impl Tensors {
     /// which scales each weight by that much, as does the rounding of its distance from the maximum; the exponential
     /// adds one ulp; the sums over a span add up to 512 roundings, the join of each further span eight; the division
     /// one. An int8 cache adds: half a step of the query, 1/65534 of its largest number, times the magnitude of the
-    /// keys, to a score; and half a step of a weight, 1/65534 of the largest of the span, times the int8 value.
+    /// keys, to a score; and half a step of a weight, 1/65534 of the largest of the span, times the int8 value. A bf16
+    /// cache adds the rounding of queries and weights to 8 bits, and of those below 2^-40 to zero.
     fn twin_row(&self, row: usize) -> Vec<(f64, f64)> {
         let Case { heads, kv_heads, d, len, t, window, kv, .. } = self.case;
         let unit = 0.5_f64.powi(24);
@@ -198,7 +200,13 @@ impl Tensors {
             let products = (0..d).map(|i| f64::from(q[i]) * key(i) * scale);
             magnitude_of_scores = products.clone().map(f64::abs).sum::<f64>().max(magnitude_of_scores);
             let keys: f64 = (0..d).map(|i| key(i).abs()).sum();
-            error_of_scores = error_of_scores.max(keys * largest_q * scale / 65_534.0);
+            let magnitude: f64 = products.clone().map(f64::abs).sum();
+            let error = match kv {
+                Kv::F32 => 0.0,
+                Kv::Bf16 => magnitude * 0.5_f64.powi(9) + keys * scale * 0.5_f64.powi(40),
+                Kv::Q8 => keys * largest_q * scale / 65_534.0,
+            };
+            error_of_scores = error_of_scores.max(error);
             scores.push(products.sum::<f64>());
         }
         let sink = f64::from(self.sinks[head]);
@@ -209,12 +217,18 @@ impl Tensors {
         let weight_error =
             2.0 * (d as f64 / 2.0 + 6.0) * magnitude_of_scores + 4.0 * largest.abs().max(sink.abs());
         let roundings = 2.0 * weight_error + 14.0 + seen.len().min(SPAN) as f64 * 1.25 + 8.0 * spans as f64;
-        let relative = roundings * unit + if kv == Kv::Q8 { 2.2 * error_of_scores } else { 0.0 };
+        let of_weights = if kv == Kv::Bf16 { 0.5_f64.powi(9) } else { 0.0 };
+        let relative = roundings * unit + 2.2 * error_of_scores + 1.01 * of_weights;
         let of_value = |i: usize| {
             let terms =
                 seen.iter().zip(&weights).map(|(&j, w)| w * self.values.number(kv, j, kv_head, i) / sum);
             let magnitude: f64 = terms.clone().map(f64::abs).sum();
-            let step = if kv == Kv::Q8 { self.weight_steps(&seen, &weights, kv_head, i) / sum } else { 0.0 };
+            let values = seen.iter().map(|&j| self.values.number(kv, j, kv_head, i).abs());
+            let step = match kv {
+                Kv::F32 => 0.0,
+                Kv::Bf16 => values.sum::<f64>() * 0.5_f64.powi(40),
+                Kv::Q8 => self.weight_steps(&seen, &weights, kv_head, i) / sum,
+            };
             (terms.sum(), relative * magnitude + 1.01 * step + 1e-44 * seen.len() as f64)
         };
         (0..d).map(of_value).collect()
