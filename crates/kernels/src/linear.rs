@@ -20,7 +20,7 @@ use crate::lanes::dot;
 #[cfg(target_arch = "x86_64")]
 use crate::mxfp4::BLOCK_BYTES;
 use crate::mxfp4::{BLOCK_VALUES, mxfp4_dequantize};
-use crate::rows::SharedRows;
+use crate::rows::{RowTasks, SharedRows};
 use crate::scratch::with_scratch;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{avx2_f32, avx2_gemv};
@@ -137,10 +137,9 @@ fn linear_f32(
         return;
     }
     let out = SharedRows::new(out, dims.n);
-    let panel_rows = w.panel_rows(pool, dims);
-    pool.run(dims.n.div_ceil(panel_rows), |panel| {
-        let first = panel * panel_rows;
-        let rows = panel_rows.min(dims.n - first);
+    let tasks = w.tasks(pool, dims);
+    pool.run(tasks.count(), |task| {
+        let (first, rows) = (tasks.rows(task).start, tasks.rows(task).len());
         let panel = Panel { out: &out, first, rows, dims, w, bias: bias.map(|bias| &bias[first..][..rows]) };
         match pool.tier() {
             Tier::Scalar => panel.scalar(x),
@@ -154,14 +153,14 @@ fn linear_f32(
 }
 
 impl Weights<'_> {
-    /// Outputs of a task.
-    fn panel_rows(&self, pool: &Pool, dims: LinearDims) -> usize {
+    /// Which outputs are whose.
+    fn tasks(&self, pool: &Pool, dims: LinearDims) -> RowTasks {
         match self {
-            _ if pool.tier() == Tier::Scalar || dims.t > FEW_TOKENS => PANEL_ROWS,
-            Weights::Bf16Transposed(_) => PANEL_COLUMNS,
-            Weights::Bf16(_) => pool.rows_of_a_task(dims.n, PANEL_ROWS..=TASK_ROWS_MAX),
-            Weights::Mxfp4(_) if dims.t == 1 => pool.rows_of_a_task(dims.n, PANEL_ROWS..=TASK_ROWS_MAX),
-            Weights::Mxfp4(_) | Weights::Dense(_) => PANEL_ROWS,
+            _ if pool.tier() == Tier::Scalar || dims.t > FEW_TOKENS => RowTasks::units(dims.n, PANEL_ROWS),
+            Weights::Bf16Transposed(_) => RowTasks::units(dims.n, PANEL_COLUMNS),
+            Weights::Bf16(_) => pool.tasks_of_rows(dims.n, PANEL_ROWS, TASK_ROWS_MAX),
+            Weights::Mxfp4(_) if dims.t == 1 => pool.tasks_of_rows(dims.n, PANEL_ROWS, TASK_ROWS_MAX),
+            Weights::Mxfp4(_) | Weights::Dense(_) => RowTasks::units(dims.n, PANEL_ROWS),
         }
     }
 }

@@ -26,13 +26,13 @@ use crate::q8::{TILE_TOKENS, TileBlock};
 #[cfg(target_arch = "x86_64")]
 use crate::q8_panels::Q8_PANEL_ROWS;
 use crate::q8_panels::Q8Panels;
-use crate::rows::SharedRows;
+use crate::rows::{RowTasks, SharedRows};
 #[cfg(target_arch = "x86_64")]
 use crate::scratch::with_scratch;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::avx2_q8::{self, Q8Panel};
 #[cfg(target_arch = "x86_64")]
-use crate::simd::avx512_q8::GEMV_TOKENS;
+use crate::simd::avx512_mxfp4::{self, GEMV_TOKENS, Published, Scattered};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::fetch::fetch;
 #[cfg(target_arch = "x86_64")]
@@ -41,6 +41,8 @@ use crate::{LinearDims, Mxfp4, Mxfp4Blocks, Pool, Q8Order, Q8Rows, Tier};
 
 /// Rows of a task: 49 KB of MXFP4 or 98 KB of Q8_0 at K = 2,880, 2 or 4 us of memory bandwidth.
 const PANEL_ROWS: usize = 32;
+/// Rows that no two tasks share: a panel of int8, and a cache line of the output.
+const TASK_UNIT: usize = 16;
 /// Rows of a task at most, where it reads them once: 256 rows of 2,880 are 783 KB of Q8_0.
 const TASK_ROWS_MAX: usize = 256;
 /// Tokens of one tile of panels.
@@ -191,18 +193,17 @@ fn linear(pool: &Pool, out: &mut [f32], x: &Q8Rows, w: Weights<'_>, bias: Option
     let out = SharedRows::new(out, dims.n);
     let tiles = if uses_tiles(pool.tier(), w, dims) { pack_tiles(pool, x) } else { Vec::new() };
     let num_blocks = dims.k / BLOCK_VALUES;
-    let panel_rows = match tiles.is_empty() || reads_once(w, dims) {
-        true => pool.rows_of_a_task(dims.n, PANEL_ROWS..=TASK_ROWS_MAX),
-        false => PANEL_ROWS,
+    let tasks = match tiles.is_empty() || reads_once(w, dims) {
+        true => pool.tasks_of_rows(dims.n, TASK_UNIT, TASK_ROWS_MAX),
+        false => RowTasks::units(dims.n, PANEL_ROWS),
     };
-    pool.run(dims.n.div_ceil(panel_rows), |panel| {
-        let first = panel * panel_rows;
-        let rows = panel_rows.min(dims.n - first);
-        // Threads take panels in turn, so this is the likely next one of this thread.
-        let next = (first + pool.threads() * panel_rows).min(dims.n);
+    pool.run(tasks.count(), |task| {
+        let (first, rows) = (tasks.rows(task).start, tasks.rows(task).len());
+        // Threads take tasks in turn, so this is the likely next one of this thread.
+        let next = tasks.rows(task + pool.threads());
         // What is read once is a stream that the processor fetches by itself.
-        let rows_ahead = if reads_once(w, dims) { 0 } else { panel_rows.min(dims.n - next) };
-        let next = w.rows(next, rows_ahead, num_blocks);
+        let rows_ahead = if reads_once(w, dims) { 0 } else { next.len() };
+        let next = w.rows(next.start, rows_ahead, num_blocks);
         let (w, factor) = (w.rows(first, rows, num_blocks), w.factor());
         let bias = bias.map(|bias| &bias[first..][..rows]);
         let panel = Panel { out: &out, first, rows, num_blocks, w, factor, bias, next };
@@ -224,7 +225,9 @@ fn linear(pool: &Pool, out: &mut [f32], x: &Q8Rows, w: Weights<'_>, bias: Option
 fn uses_tiles(tier: Tier, w: Weights<'_>, dims: LinearDims) -> bool {
     match w {
         Weights::Panels(_) => tier == Tier::Avx512Vnni && dims.k > 0,
-        Weights::Mxfp4(_) if tier == Tier::Avx512Vnni => dims.t >= MXFP4_TILE_TOKENS && dims.k > 0,
+        Weights::Mxfp4(_) | Weights::Blocks(_) if tier == Tier::Avx512Vnni => {
+            dims.t >= MXFP4_TILE_TOKENS && dims.k > 0
+        }
         _ => tier != Tier::Scalar && dims.t >= 3 && dims.k > 0,
     }
 }
@@ -294,34 +297,53 @@ impl Panel<'_> {
     /// One row after the other, each for all tokens while it is in the nearest cache.
     #[inline(always)]
     fn by_row(&self, x: &Q8Rows, dot: impl Fn(Q8Row<'_>, usize) -> f32) {
-        let mut sums = [0.0; ROWS_AT_A_TIME];
         for first in (0..self.rows).step_by(ROWS_AT_A_TIME) {
-            let sums = &mut sums[..ROWS_AT_A_TIME.min(self.rows - first)];
+            let rows = first..self.rows.min(first + ROWS_AT_A_TIME);
             for t in 0..x.t() {
-                let x = x.row(t);
-                let num_rows = sums.len();
-                for row in (0..num_rows).map(|place| self.w.nth_in_memory(place, num_rows)) {
-                    sums[row] = dot(x, first + row);
-                }
-                self.write(t, first, sums);
+                self.rows_for([x.row(t)], t, rows.clone(), |row| row, |[x], row| [dot(x, row)]);
             }
         }
     }
 
-    /// Some rows for tokens from `t` on.
+    /// As `by_row`, with a few tokens at a time; `row(i)` is row i of the panel.
     #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
+    fn by_row_for_many<R: avx512_mxfp4::Row>(&self, x: &Q8Rows, row: impl Fn(usize) -> R) {
+        for first in (0..self.rows).step_by(ROWS_AT_A_TIME) {
+            let rows = first..self.rows.min(first + ROWS_AT_A_TIME);
+            for t in (0..x.t()).step_by(GEMV_TOKENS) {
+                let rows = rows.clone();
+                match x.t() - t {
+                    1 => {
+                        self.rows_for(x.rows_from(t), t, rows, &row, |[x], row| [avx512_mxfp4::gemv(x, row)])
+                    }
+                    2 => self.rows_for::<2, R>(x.rows_from(t), t, rows, &row, |x, row| {
+                        avx512_mxfp4::gemv_many(x, row)
+                    }),
+                    3 => self.rows_for::<3, R>(x.rows_from(t), t, rows, &row, |x, row| {
+                        avx512_mxfp4::gemv_many(x, row)
+                    }),
+                    _ => self.rows_for::<4, R>(x.rows_from(t), t, rows, &row, |x, row| {
+                        avx512_mxfp4::gemv_many(x, row)
+                    }),
+                }
+            }
+        }
+    }
+
+    /// Some rows for the tokens from `t` on.
     #[inline(always)]
-    fn rows_for<const T: usize>(
+    fn rows_for<const T: usize, R>(
         &self,
         x: [Q8Row<'_>; T],
         t: usize,
         rows: Range<usize>,
-        w: Mxfp4<'_>,
-        dots: impl Fn([Q8Row<'_>; T], (&[u8], &[u8])) -> [f32; T],
+        row: impl Fn(usize) -> R,
+        dots: impl Fn([Q8Row<'_>; T], R) -> [f32; T],
     ) {
         let mut sums = [[0.0; ROWS_AT_A_TIME]; T];
-        for (place, row) in rows.clone().enumerate() {
-            for (sums, dot) in sums.iter_mut().zip(dots(x, w.row(row, self.num_blocks))) {
+        for place in (0..rows.len()).map(|place| self.w.nth_in_memory(place, rows.len())) {
+            for (sums, dot) in sums.iter_mut().zip(dots(x, row(rows.start + place))) {
                 sums[place] = dot;
             }
         }
@@ -368,28 +390,10 @@ impl Panel<'_> {
     fn avx512(&self, x: &Q8Rows, tiles: &[TileBlock]) {
         match self.w {
             Weights::Mxfp4(w) if tiles.is_empty() => {
-                for first in (0..self.rows).step_by(ROWS_AT_A_TIME) {
-                    let rows = first..self.rows.min(first + ROWS_AT_A_TIME);
-                    for t in (0..x.t()).step_by(GEMV_TOKENS) {
-                        match x.t() - t {
-                            1 => self.rows_for(x.rows_from(t), t, rows.clone(), w, |[x], w| {
-                                [avx512_q8::gemv(x, w)]
-                            }),
-                            2 => self.rows_for::<2>(x.rows_from(t), t, rows.clone(), w, |x, w| {
-                                avx512_q8::gemv_many(x, w)
-                            }),
-                            3 => self.rows_for::<3>(x.rows_from(t), t, rows.clone(), w, |x, w| {
-                                avx512_q8::gemv_many(x, w)
-                            }),
-                            _ => self.rows_for::<4>(x.rows_from(t), t, rows.clone(), w, |x, w| {
-                                avx512_q8::gemv_many(x, w)
-                            }),
-                        }
-                    }
-                }
+                self.by_row_for_many(x, |row| Published::new(w.row(row, self.num_blocks)));
             }
             Weights::Blocks(w) if tiles.is_empty() => {
-                self.by_row(x, |x, row| avx2_mxfp4_blocks::gemv(x, w.row(row, self.num_blocks)));
+                self.by_row_for_many(x, |row| Scattered::new(w.row(row, self.num_blocks)));
             }
             Weights::Q8_0(w) if tiles.is_empty() => {
                 self.by_row(x, |x, row| avx512_q8_0::gemv(x, self.q8_0_row(w, row)));

@@ -17,13 +17,13 @@
 
 use std::any::Any;
 use std::cell::UnsafeCell;
-use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 
 use crate::Tier;
+use crate::rows::RowTasks;
 
 /// Spins of a worker that waits for the next job before it sleeps: about 20 to 40 us.
 const IDLE_SPINS: u32 = 1_000;
@@ -79,12 +79,11 @@ impl Pool {
         self.tier
     }
 
-    /// How many of `n` rows that are read once a task takes: whole panels of as many rows as the range starts with, and enough tasks
-    /// for every thread to take some. A task that is a long run through memory reads faster than its parts, each of which waits
-    /// for its first bytes.
-    pub(crate) fn rows_of_a_task(&self, n: usize, rows: RangeInclusive<usize>) -> usize {
-        let share = n / (self.threads() * TASKS_OF_A_THREAD);
-        share.next_multiple_of(*rows.start()).clamp(*rows.start(), *rows.end())
+    /// Cuts `n` rows that are read once into tasks of whole units, at most `rows_max` each, and as many tasks for one thread as for the
+    /// others. A task that is a long run through memory reads faster than its parts, each of which waits for its first bytes.
+    pub(crate) fn tasks_of_rows(&self, n: usize, unit: usize, rows_max: usize) -> RowTasks {
+        let rows = (n / (self.threads() * TASKS_OF_A_THREAD)).clamp(unit, rows_max);
+        RowTasks::new(n, unit, n.div_ceil(rows).next_multiple_of(self.threads()))
     }
 
     /// Calls `task(i)` once for every `i` below `num_tasks` and returns when all are done.

@@ -22,6 +22,8 @@ pub(crate) mod avx2_q8_0;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512_attention;
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512_mxfp4;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512_q8;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512_q8_0;
