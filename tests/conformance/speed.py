@@ -1,12 +1,14 @@
-"""How much time the server itself takes: python speed.py, after tests/conformance/run has built everything.
+"""How much time the server itself takes: python speed.py [MODEL], after tests/conformance/run has built everything.
 
 Of the scripted engine, which answers at once, the time to the first token is the server's own; of the demo it is what a client sees.
+With a model, eight streams of it, and the processor time of the server's threads beside that of the engine's (Linux).
 Requests are written to plain sockets and read line by line, because an HTTP client takes longer than the server. No check: it prints.
 """
 
 import asyncio
 import json
 import os
+import pathlib
 import statistics
 import sys
 import time
@@ -65,7 +67,32 @@ async def together(base, count, tokens):
           f"between two {milliseconds(gaps)}, longest {max(gaps) * 1e3:.1f} ms")
 
 
+def thread_seconds():
+    """Processor time so far of the threads of this process's children, by name."""
+    children = pathlib.Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    ticks = os.sysconf("SC_CLK_TCK")
+    seconds = {}
+    for stat in (stat for child in children for stat in pathlib.Path(f"/proc/{child}/task").glob("*/stat")):
+        name, fields = stat.read_text().split("(", 1)[1].rsplit(") ", 1)
+        seconds[name] = seconds.get(name, 0) + sum(map(int, fields.split()[11:13])) / ticks
+    return seconds
+
+
+def eight_streams_of(model):
+    """The engine computes on its own thread and the workers; all other threads are the server's."""
+    with servers.demo("--quiet", "--model", model) as base:
+        asyncio.run(together(base, 8, 8))
+        before = thread_seconds()
+        asyncio.run(together(base, 8, 48))
+        spent = {name: seconds - before.get(name, 0) for name, seconds in thread_seconds().items()}
+    engine = sum(seconds for name, seconds in spent.items() if name.startswith(("engine", "gptoss-worker")))
+    rest = sum(spent.values()) - engine
+    print(f"processor time: engine {engine:.2f} s, server {rest:.2f} s, {100 * rest / (engine + rest):.2f} % of both; by thread {spent}")
+
+
 def main(words):
+    if words:
+        return eight_streams_of(words[0])
     count = int(os.environ.get("SPEED_REQUESTS", "300"))
     with servers.scripted([servers.answer("Yes.")]) as base:
         for name, ask in [("chat", chat()), ("responses", responses())]:
