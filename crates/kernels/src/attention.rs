@@ -131,6 +131,16 @@ impl AttentionParams<'_> {
         self.num_query_heads * self.head_dim
     }
 
+    /// Numbers of a cache row.
+    fn kv_row(&self) -> usize {
+        self.num_kv_heads * self.head_dim
+    }
+
+    /// Elements of a head's row by pairs of numbers: an even count of them.
+    fn pair_width(&self) -> usize {
+        self.head_dim.next_multiple_of(4) / 2
+    }
+
     /// The positions that a query at `position` sees.
     #[inline(always)]
     fn visible(&self, position: usize) -> std::ops::Range<usize> {
@@ -264,7 +274,7 @@ fn assert_job(job: &AttentionJob<'_>, params: &AttentionParams<'_>) {
     let d = params.head_dim;
     let is_short = d <= HEAD_DIM_MAX || matches!(first_run.keys, KvSlice::F32(_));
     assert!(is_short, "attention: heads of {d} in bf16 or int8, {HEAD_DIM_MAX} at most");
-    let (row, mut next) = (params.num_kv_heads * d, first_run.first_position);
+    let (row, mut next) = (params.kv_row(), first_run.first_position);
     for run in job.runs {
         assert_eq!(run.first_position, next, "attention: runs follow one another");
         for slice in [run.keys, run.values] {

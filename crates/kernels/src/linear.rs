@@ -139,7 +139,8 @@ fn linear_f32(
     let out = SharedRows::new(out, dims.n);
     let tasks = w.tasks(pool, dims);
     pool.run(tasks.count(), |task| {
-        let (first, rows) = (tasks.rows(task).start, tasks.rows(task).len());
+        let rows = tasks.rows(task);
+        let (first, rows) = (rows.start, rows.len());
         let panel = Panel { out: &out, first, rows, dims, w, bias: bias.map(|bias| &bias[first..][..rows]) };
         match pool.tier() {
             Tier::Scalar => panel.scalar(x),

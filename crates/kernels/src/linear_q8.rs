@@ -198,7 +198,8 @@ fn linear(pool: &Pool, out: &mut [f32], x: &Q8Rows, w: Weights<'_>, bias: Option
         false => RowTasks::units(dims.n, PANEL_ROWS),
     };
     pool.run(tasks.count(), |task| {
-        let (first, rows) = (tasks.rows(task).start, tasks.rows(task).len());
+        let rows = tasks.rows(task);
+        let (first, rows) = (rows.start, rows.len());
         // Threads take tasks in turn, so this is the likely next one of this thread.
         let next = tasks.rows(task + pool.threads());
         // What is read once is a stream that the processor fetches by itself.

@@ -12,7 +12,7 @@
 
 use half::bf16;
 
-use super::unit::{BLOCK, Chains, Sight, Unit, View, Work, prefetch, rows_of};
+use super::unit::{BLOCK, Chains, Sight, Unit, View, Work, for_each_query, place_in_chain, prefetch};
 use super::{Arithmetic, AttentionParams, IntLanes, KvSlice, SPAN};
 use crate::lanes::LANES;
 
@@ -20,7 +20,9 @@ use crate::lanes::LANES;
 const SMALLEST_KV: f32 = f32::from_bits((127 - 60) << 23);
 /// Queries and weights of a smaller magnitude are zero.
 pub(crate) const SMALLEST: f32 = f32::from_bits((127 - 40) << 23);
+
 /// A number of a cache row: the nearest bf16, ties to even; zero below 2^-60.
+#[inline]
 pub fn kv_bf16(number: f32) -> bf16 {
     bf16::from_bits((rounded(number, SMALLEST_KV) >> 16) as u16)
 }
@@ -42,11 +44,6 @@ pub(super) fn rounded_pair(low: f32, high: f32) -> i32 {
     (rounded(high, SMALLEST) | rounded(low, SMALLEST) >> 16) as i32
 }
 
-/// Elements of a query: an even number of pairs.
-fn query_width(params: &AttentionParams<'_>) -> usize {
-    params.head_dim.next_multiple_of(4) / 2
-}
-
 /// What a unit keeps for a bf16 cache.
 struct Packed<'a> {
     /// `[chains, fours of numbers, 8, 2]`, each element two numbers.
@@ -59,63 +56,45 @@ struct Packed<'a> {
 
 /// Room for [`Packed`]. Units: floats.
 pub(super) fn work_len(params: &AttentionParams<'_>, chains: Chains) -> usize {
-    chains.count * LANES * (query_width(params) + SPAN / 2) + kv_row(params).div_ceil(2)
-}
-
-/// Numbers of a cache row.
-fn kv_row(params: &AttentionParams<'_>) -> usize {
-    params.num_kv_heads * params.head_dim
+    chains.count * LANES * (params.pair_width() + SPAN / 2) + params.kv_row().div_ceil(2)
 }
 
 #[inline(always)]
 fn packed<'a>(params: &AttentionParams<'_>, chains: Chains, work: &'a mut [f32]) -> Packed<'a> {
-    let (queries, work) = work.split_at_mut(chains.count * LANES * query_width(params));
+    let (queries, work) = work.split_at_mut(chains.count * LANES * params.pair_width());
     let (weights, zeros) = work.split_at_mut(chains.count * LANES * SPAN / 2);
     let weights: &mut [i32] = bytemuck::cast_slice_mut(weights);
     Packed {
         queries: bytemuck::cast_slice_mut(queries),
         weights: weights.as_chunks_mut().0,
-        zeros: &mut bytemuck::cast_slice_mut(zeros)[..kv_row(params)],
+        zeros: &mut bytemuck::cast_slice_mut(zeros)[..params.kv_row()],
     }
 }
 
 /// Rounds the queries of a unit and lays them out by fours of numbers; heads that are missing are zero.
 #[inline(always)]
 pub(super) fn pack_queries(params: &AttentionParams<'_>, view: &View<'_>, unit: &Unit, work: &mut [f32]) {
-    let (d, group, width) = (params.head_dim, params.group(), query_width(params));
-    let chains = Chains::new(unit, params);
-    let Packed { queries, zeros, .. } = packed(params, chains, work);
+    let width = params.pair_width();
+    let Packed { queries, zeros, .. } = packed(params, Chains::new(unit, params), work);
     queries.fill(0);
     zeros.fill(bf16::ZERO);
-    for head in 0..unit.num_heads {
-        for token in 0..unit.num_tokens {
-            let first_head = (unit.first_head + head) * group;
-            let q = &view.q[(unit.first_token + token) * params.row() + first_head * d..][..group * d];
-            for (h, q) in q.chunks_exact(d).enumerate() {
-                let chain = chains.of(head, token).start + h / LANES;
-                let queries = &mut queries[chain * width * LANES..][..width * LANES];
-                for (i, numbers) in q.chunks(2).enumerate() {
-                    queries[(i / 2 * LANES + h % LANES) * 2 + i % 2] =
-                        rounded_pair(numbers[0], numbers.get(1).copied().unwrap_or(0.0));
-                }
-            }
+    for_each_query(params, view, unit, |chain, lane, q| {
+        let queries = &mut queries[chain * width * LANES..][..width * LANES];
+        for (i, pair) in q.chunks(2).enumerate() {
+            queries[place_in_chain(i, lane)] = rounded_pair(pair[0], pair.get(1).copied().unwrap_or(0.0));
         }
-    }
+    });
 }
 
 /// The scores of the span, of what each token sees.
 #[inline(always)]
 pub(super) fn score_keys<A: Arithmetic>(sight: &Sight<'_>, work: &mut Work<'_>) {
-    let (chains, width, runs) = (sight.chains, query_width(sight.params), sight.view.runs);
+    let (chains, width) = (sight.chains, sight.params.pair_width());
     let packed = packed(sight.params, chains, work.rest);
-    let mut next = rows_of(runs, &sight.first_block(), sight.row(), |run| numbers(run.keys));
+    let mut next = sight.keys(&sight.first_block(), numbers);
     for block in sight.blocks() {
-        let after = sight.block_after(&block);
         let rows = next;
-        next = match after.is_empty() {
-            false => rows_of(runs, &after, sight.row(), |run| numbers(run.keys)),
-            true => rows_of(runs, &sight.first_block(), sight.row(), |run| numbers(run.values)),
-        };
+        next = sight.after_keys(&block, numbers);
         for head in 0..sight.unit.num_heads {
             let columns = sight.columns(head);
             for next in next {
@@ -137,7 +116,7 @@ pub(super) fn score_keys<A: Arithmetic>(sight: &Sight<'_>, work: &mut Work<'_>) 
 /// Adds the weighted values of the span to the results, of what each token sees.
 #[inline(always)]
 pub(super) fn add_values<A: Arithmetic>(sight: &Sight<'_>, work: &mut Work<'_>) {
-    let (chains, runs) = (sight.chains, sight.view.runs);
+    let chains = sight.chains;
     let packed = packed(sight.params, chains, work.rest);
     for head in 0..sight.unit.num_heads {
         for token in 0..sight.unit.num_tokens {
@@ -154,10 +133,10 @@ pub(super) fn add_values<A: Arithmetic>(sight: &Sight<'_>, work: &mut Work<'_>) 
         }
     }
     let zeros = &*packed.zeros;
-    let mut next = rows_of(runs, &sight.first_block(), sight.row(), |run| numbers(run.values));
+    let mut next = sight.values(&sight.first_block(), numbers);
     for block in sight.blocks() {
         let rows = next;
-        next = rows_of(runs, &sight.block_after(&block), sight.row(), |run| numbers(run.values));
+        next = sight.values(&sight.block_after(&block), numbers);
         // Positions are paired from the start of the span on, so the first may be the second of its pair.
         let first_pair = (block.start - sight.start) / 2;
         let is_split = (block.start - sight.start) % 2;

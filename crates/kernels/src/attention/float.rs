@@ -6,7 +6,7 @@
 //! The orders of summation are those of `arithmetic.rs`: a score in two chains over D, an output in one chain over
 //! the positions of the span.
 
-use super::unit::{BLOCK, Chains, Sight, Unit, View, Work, prefetch, rows_of};
+use super::unit::{BLOCK, Chains, Sight, Unit, View, Work, for_each_query, place_in_chain, prefetch};
 use super::{Arithmetic, AttentionParams, KvSlice, SPAN};
 use crate::lanes::LANES;
 
@@ -22,23 +22,15 @@ pub(super) fn work_len(params: &AttentionParams<'_>, chains: Chains) -> usize {
 
 /// Lays the queries of a unit out by pairs of elements, `[chains, pairs, 8, 2]`; heads that are missing are zero.
 pub(super) fn pack_queries(params: &AttentionParams<'_>, view: &View<'_>, unit: &Unit, packed: &mut [f32]) {
-    let (d, group, width) = (params.head_dim, params.group(), key_width(params));
-    let chains = Chains::new(unit, params);
-    let packed = &mut packed[..chains.count * width * LANES];
+    let width = key_width(params);
+    let packed = &mut packed[..Chains::new(unit, params).count * width * LANES];
     packed.fill(0.0);
-    for head in 0..unit.num_heads {
-        for token in 0..unit.num_tokens {
-            let first_head = (unit.first_head + head) * group;
-            let q = &view.q[(unit.first_token + token) * params.row() + first_head * d..][..group * d];
-            for (h, q) in q.chunks_exact(d).enumerate() {
-                let chain = chains.of(head, token).start + h / LANES;
-                let packed = &mut packed[chain * width * LANES..][..width * LANES];
-                for (i, q) in q.iter().enumerate() {
-                    packed[(i / 2 * LANES + h % LANES) * 2 + i % 2] = *q;
-                }
-            }
+    for_each_query(params, view, unit, |chain, lane, q| {
+        let packed = &mut packed[chain * width * LANES..][..width * LANES];
+        for (i, q) in q.iter().enumerate() {
+            packed[place_in_chain(i, lane)] = *q;
         }
-    }
+    });
 }
 
 /// The scores of the span, of what each token sees.
@@ -46,14 +38,10 @@ pub(super) fn pack_queries(params: &AttentionParams<'_>, view: &View<'_>, unit: 
 pub(super) fn score_keys<A: Arithmetic>(sight: &Sight<'_>, work: &mut Work<'_>) {
     let (chains, width) = (sight.chains, key_width(sight.params));
     let (queries, keys) = work.rest.split_at_mut(chains.count * width * LANES);
-    let mut next = rows_of(sight.view.runs, &sight.first_block(), sight.row(), |run| numbers(run.keys));
+    let mut next = sight.keys(&sight.first_block(), numbers);
     for block in sight.blocks() {
-        let after = sight.block_after(&block);
         let rows = next;
-        next = match after.is_empty() {
-            false => rows_of(sight.view.runs, &after, sight.row(), |run| numbers(run.keys)),
-            true => rows_of(sight.view.runs, &sight.first_block(), sight.row(), |run| numbers(run.values)),
-        };
+        next = sight.after_keys(&block, numbers);
         for head in 0..sight.unit.num_heads {
             let columns = sight.columns(head);
             for ((key, row), next) in keys.chunks_exact_mut(width).zip(rows).zip(next) {
@@ -80,10 +68,10 @@ pub(super) fn score_keys<A: Arithmetic>(sight: &Sight<'_>, work: &mut Work<'_>) 
 #[inline(always)]
 pub(super) fn add_values<A: Arithmetic>(sight: &Sight<'_>, work: &mut Work<'_>) {
     let chains = sight.chains;
-    let mut next = rows_of(sight.view.runs, &sight.first_block(), sight.row(), |run| numbers(run.values));
+    let mut next = sight.values(&sight.first_block(), numbers);
     for block in sight.blocks() {
         let rows = next;
-        next = rows_of(sight.view.runs, &sight.block_after(&block), sight.row(), |run| numbers(run.values));
+        next = sight.values(&sight.block_after(&block), numbers);
         for head in 0..sight.unit.num_heads {
             let columns = sight.columns(head);
             for next in next {

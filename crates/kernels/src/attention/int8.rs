@@ -16,7 +16,9 @@
 use std::ops::Range;
 
 use super::arithmetic::halves;
-use super::unit::{BLOCK, Chains, Sight, Unit, View, Work, prefetch, rows_of};
+use super::unit::{
+    BLOCK, Chains, Sight, Unit, View, Work, for_each_query, place_in_chain, prefetch, rows_of,
+};
 use super::{Arithmetic, AttentionParams, IntLanes, KvSlice, Lanes, SPAN};
 use crate::lanes::LANES;
 
@@ -78,16 +80,11 @@ pub(super) fn rounded(x: f32) -> i32 {
     (x + ROUND).to_bits() as i32 - ROUND.to_bits() as i32
 }
 
-/// Elements of a row of keys: pairs of numbers, an even count of them.
-fn key_width(params: &AttentionParams<'_>) -> usize {
-    params.head_dim.next_multiple_of(4) / 2
-}
-
 /// What a unit keeps for an int8 cache.
 struct Packed<'a> {
     /// `[chains, pairs, 8, 2]`, each element two numbers.
     queries: &'a mut [i32],
-    /// `[BLOCK, key_width]`; the numbers beyond D stay zero.
+    /// `[BLOCK, pair width]`; the numbers beyond D stay zero.
     keys: &'a mut [i32],
     /// `[chains, SPAN / 2]`: weights of two positions.
     weights: &'a mut [IntLanes],
@@ -105,7 +102,7 @@ struct Packed<'a> {
 
 /// Lengths of the parts of [`Packed`], in its order. Units: floats.
 fn part_lens(params: &AttentionParams<'_>, chains: Chains) -> [usize; 8] {
-    let (d, width) = (params.head_dim, key_width(params));
+    let (d, width) = (params.head_dim, params.pair_width());
     [
         chains.count * width * LANES,
         BLOCK * width,
@@ -148,44 +145,32 @@ fn packed<'a>(params: &AttentionParams<'_>, chains: Chains, work: &'a mut [f32])
 /// Quantises the queries of a unit and lays them out by pairs of elements; heads that are missing are zero.
 #[inline(always)]
 pub(super) fn pack_queries(params: &AttentionParams<'_>, view: &View<'_>, unit: &Unit, work: &mut [f32]) {
-    let (d, group, width) = (params.head_dim, params.group(), key_width(params));
-    let chains = Chains::new(unit, params);
-    let packed = packed(params, chains, work);
-    packed.queries.fill(0);
-    packed.query_scales.as_flattened_mut().fill(0.0);
-    for head in 0..unit.num_heads {
-        for token in 0..unit.num_tokens {
-            let first_head = (unit.first_head + head) * group;
-            let q = &view.q[(unit.first_token + token) * params.row() + first_head * d..][..group * d];
-            for (h, q) in q.chunks_exact(d).enumerate() {
-                let chain = chains.of(head, token).start + h / LANES;
-                let (inverse, step) = steps(largest_magnitude(q), WIDE_MAX);
-                packed.query_scales[chain][h % LANES] = step * params.scale;
-                let queries = &mut packed.queries[chain * width * LANES..][..width * LANES];
-                for (i, pair) in q.chunks(2).enumerate() {
-                    let (low, high) = (pair[0], pair.get(1).copied().unwrap_or(0.0));
-                    queries[(i / 2 * LANES + h % LANES) * 2 + i % 2] =
-                        halves(rounded(low * inverse) as i16, rounded(high * inverse) as i16);
-                }
-            }
+    let width = params.pair_width();
+    let Packed { queries, query_scales, .. } = packed(params, Chains::new(unit, params), work);
+    queries.fill(0);
+    query_scales.as_flattened_mut().fill(0.0);
+    for_each_query(params, view, unit, |chain, lane, q| {
+        let (inverse, step) = steps(largest_magnitude(q), WIDE_MAX);
+        query_scales[chain][lane] = step * params.scale;
+        let queries = &mut queries[chain * width * LANES..][..width * LANES];
+        for (i, pair) in q.chunks(2).enumerate() {
+            let (low, high) = (pair[0], pair.get(1).copied().unwrap_or(0.0));
+            queries[place_in_chain(i, lane)] =
+                halves(rounded(low * inverse) as i16, rounded(high * inverse) as i16);
         }
-    }
+    });
 }
 
 /// The scores of the span, of what each token sees.
 #[inline(always)]
 pub(super) fn score_keys<A: Arithmetic>(sight: &Sight<'_>, work: &mut Work<'_>) {
-    let (chains, width) = (sight.chains, key_width(sight.params));
+    let (chains, width) = (sight.chains, sight.params.pair_width());
     let (runs, kv_heads) = (sight.view.runs, sight.params.num_kv_heads);
     let packed = packed(sight.params, chains, work.rest);
-    let mut next = rows_of(runs, &sight.first_block(), sight.row(), |run| numbers(run.keys));
+    let mut next = sight.keys(&sight.first_block(), numbers);
     for block in sight.blocks() {
-        let after = sight.block_after(&block);
         let rows = next;
-        next = match after.is_empty() {
-            false => rows_of(runs, &after, sight.row(), |run| numbers(run.keys)),
-            true => rows_of(runs, &sight.first_block(), sight.row(), |run| numbers(run.values)),
-        };
+        next = sight.after_keys(&block, numbers);
         let scale_rows = rows_of(runs, &block, kv_heads, |run| scales(run.keys));
         for head in 0..sight.unit.num_heads {
             let columns = sight.columns(head);
@@ -241,7 +226,7 @@ fn pair_neighbours(key: &mut [i32], row: &[i8]) {
 /// Adds the weighted values of the span to the results, of what each token sees.
 #[inline(always)]
 pub(super) fn add_values<A: Arithmetic>(sight: &Sight<'_>, work: &mut Work<'_>) {
-    let (chains, d, runs) = (sight.chains, sight.params.head_dim, sight.view.runs);
+    let (chains, d) = (sight.chains, sight.params.head_dim);
     let packed = packed(sight.params, chains, work.rest);
     collect_value_scales(sight, packed.value_scales);
     for head in 0..sight.unit.num_heads {
@@ -256,10 +241,10 @@ pub(super) fn add_values<A: Arithmetic>(sight: &Sight<'_>, work: &mut Work<'_>) 
         }
     }
     packed.sums.fill(0);
-    let mut next = rows_of(runs, &sight.first_block(), sight.row(), |run| numbers(run.values));
+    let mut next = sight.values(&sight.first_block(), numbers);
     for block in sight.blocks() {
         let rows = next;
-        next = rows_of(runs, &sight.block_after(&block), sight.row(), |run| numbers(run.values));
+        next = sight.values(&sight.block_after(&block), numbers);
         // Positions are paired from the start of the span on, so the first may be the second of its pair.
         let pairs = (block.start - sight.start) / 2..(block.end - sight.start).div_ceil(2);
         let paired = |i: usize| (i + pairs.start * 2 + sight.start).checked_sub(block.start);

@@ -121,7 +121,7 @@ pub(super) struct Sight<'a> {
     pub(super) range: Range<usize>,
 }
 
-impl Sight<'_> {
+impl<'a> Sight<'a> {
     /// What token `token` of the unit sees within `range`.
     #[inline(always)]
     pub(super) fn visible(&self, token: usize, range: &Range<usize>) -> Range<usize> {
@@ -136,10 +136,38 @@ impl Sight<'_> {
         block.end..self.range.end.min(block.end + BLOCK)
     }
 
-    /// Numbers of a cache row.
+    /// The keys of a block.
     #[inline(always)]
-    pub(super) fn row(&self) -> usize {
-        self.params.num_kv_heads * self.params.head_dim
+    pub(super) fn keys<V>(
+        &self,
+        block: &Range<usize>,
+        numbers: impl Fn(KvSlice<'a>) -> &'a [V],
+    ) -> BlockRows<'a, V> {
+        rows_of(self.view.runs, block, self.params.kv_row(), |run| numbers(run.keys))
+    }
+
+    /// The values of a block.
+    #[inline(always)]
+    pub(super) fn values<V>(
+        &self,
+        block: &Range<usize>,
+        numbers: impl Fn(KvSlice<'a>) -> &'a [V],
+    ) -> BlockRows<'a, V> {
+        rows_of(self.view.runs, block, self.params.kv_row(), |run| numbers(run.values))
+    }
+
+    /// What is read after the keys of a block: those of the next one, or the first values.
+    #[inline(always)]
+    pub(super) fn after_keys<V>(
+        &self,
+        block: &Range<usize>,
+        numbers: impl Fn(KvSlice<'a>) -> &'a [V],
+    ) -> BlockRows<'a, V> {
+        let after = self.block_after(block);
+        match after.is_empty() {
+            false => self.keys(&after, numbers),
+            true => self.values(&self.first_block(), numbers),
+        }
     }
 
     /// The columns of a head in a cache row; heads are counted from the unit's first.
@@ -179,7 +207,7 @@ pub(super) fn rows_of<'a, V>(
     runs: &'a [KvRun<'a>],
     block: &Range<usize>,
     width: usize,
-    numbers: fn(&KvRun<'a>) -> &'a [V],
+    numbers: impl Fn(&KvRun<'a>) -> &'a [V],
 ) -> BlockRows<'a, V> {
     let mut rows: BlockRows<'a, V> = [&[]; BLOCK];
     let mut position = block.start;
@@ -227,6 +255,33 @@ fn rest_len(params: &AttentionParams<'_>, view: &View<'_>, chains: Chains) -> us
         Some(KvSlice::Q8 { .. }) => int8::work_len(params, chains),
         None => 0,
     }
+}
+
+/// Calls `take` with every query row of a unit, its chain and its lane.
+#[inline(always)]
+pub(super) fn for_each_query(
+    params: &AttentionParams<'_>,
+    view: &View<'_>,
+    unit: &Unit,
+    mut take: impl FnMut(usize, usize, &[f32]),
+) {
+    let (d, group) = (params.head_dim, params.group());
+    let chains = Chains::new(unit, params);
+    for head in 0..unit.num_heads {
+        for token in 0..unit.num_tokens {
+            let first_head = (unit.first_head + head) * group;
+            let q = &view.q[(unit.first_token + token) * params.row() + first_head * d..][..group * d];
+            for (h, q) in q.chunks_exact(d).enumerate() {
+                take(chains.of(head, token).start + h / LANES, h % LANES, q);
+            }
+        }
+    }
+}
+
+/// Where element `i` of a query stands among those of its chain, `[pairs, 8, 2]`.
+#[inline(always)]
+pub(super) fn place_in_chain(i: usize, lane: usize) -> usize {
+    (i / 2 * LANES + lane) * 2 + i % 2
 }
 
 /// Does a unit. It takes no closures, so that all of it is compiled for the tier.

@@ -17,6 +17,7 @@ use crate::attention::{
     plain_pair_scores,
 };
 use crate::lanes::LANES;
+use crate::simd::avx2_f32::widen_eight;
 
 /// Keys whose scores are taken together: 8 registers of sums.
 const KEYS: usize = 4;
@@ -221,8 +222,7 @@ fn pair_add_strip(
         for (weights, [low, high]) in weights.iter().zip(rows) {
             assert!(column + d <= low.len().min(high.len()));
             let load = |row: &[bf16], half: usize| {
-                let eight = _mm_loadu_si128(row.as_ptr().add(column + first + half * LANES).cast());
-                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(eight)))
+                widen_eight(_mm_loadu_si128(row.as_ptr().add(column + first + half * LANES).cast()))
             };
             let values = [[load(low, 0), load(high, 0)], [load(low, 1), load(high, 1)]];
             for (h, sums) in sums.iter_mut().enumerate() {
