@@ -1,7 +1,7 @@
 //! How fast attention is on this machine, beside what the machine allows.
 //!
-//! Usage: `cargo run --release -p gptoss-kernels --example attention_speed [THREADS...]` (1 and 2 by default). One line
-//! a case: for single tokens, bytes of keys and values per second, from caches that are larger than the processor's
+//! Usage: `cargo run --release -p gptoss-kernels --example attention_speed [THREADS...] [WORDS...]` (1 and 2 threads by
+//! default; the cases whose names hold every word, of the fastest tier alone if there are words). One line a case: for single tokens, bytes of keys and values per second, from caches that are larger than the processor's
 //! together and paged by 256 positions; for prompts, multiply-adds per second. Plain reads come first, as the ceiling
 //! of single tokens. Best and median of many calls. The shape is that of gpt-oss: 64 query heads over 8 kv heads of 64.
 //!
@@ -10,6 +10,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use gptoss_checkpoint::Pages;
 use gptoss_kernels::{AttentionJob, AttentionParams, KvRun, KvSlice, Pool, Tier, attention, quantize_kv};
 use half::bf16;
 
@@ -26,12 +27,15 @@ const PAGE: usize = 256;
 const CASE_SECONDS: f64 = 0.5;
 
 fn main() {
-    let mut threads: Vec<usize> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let mut threads: Vec<usize> = args.iter().map_while(|arg| arg.parse().ok()).collect();
+    let words = args[threads.len()..].to_vec();
     if threads.is_empty() {
         threads = vec![1, 2];
     }
-    let kv = Kv::new();
-    for tier in Tier::available().into_iter().filter(|tier| *tier != Tier::Scalar) {
+    let kv = Kv::new(words);
+    let skipped = if kv.words.is_empty() { 0 } else { Tier::available().len() - 1 };
+    for tier in Tier::available().into_iter().skip(skipped).filter(|tier| *tier != Tier::Scalar) {
         for &threads in &threads {
             let pool = Pool::with_tier(threads, tier);
             println!("\n{tier:?}, {threads} threads");
@@ -50,25 +54,33 @@ fn main() {
 }
 
 struct Kv {
-    keys: Vec<bf16>,
-    values: Vec<bf16>,
-    keys_q8: (Vec<i8>, Vec<f32>),
-    values_q8: (Vec<i8>, Vec<f32>),
+    /// A case runs if its name holds all of them.
+    words: Vec<String>,
+    keys: Pages<bf16>,
+    values: Pages<bf16>,
+    keys_q8: (Pages<i8>, Pages<f32>),
+    values_q8: (Pages<i8>, Pages<f32>),
 }
 
 impl Kv {
-    fn new() -> Kv {
+    fn new(words: Vec<String>) -> Kv {
         let mut state = 1_u64;
-        let mut random = || -> Vec<bf16> {
+        let mut random = || {
             let mut next = || {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 bf16::from_f32((state >> 40) as f32 / 1e7 - 0.8)
             };
-            (0..POSITIONS * ROW).map(|_| next()).collect()
+            let mut numbers = Pages::zeroed(POSITIONS * ROW);
+            numbers.iter_mut().for_each(|number| *number = next());
+            numbers
         };
         let (keys, values) = (random(), random());
         let (keys_q8, values_q8) = (quantized(&keys), quantized(&values));
-        Kv { keys, values, keys_q8, values_q8 }
+        Kv { words, keys, values, keys_q8, values_q8 }
+    }
+
+    fn is_asked_for(&self, name: &str) -> bool {
+        self.words.iter().all(|word| name.contains(word))
     }
 
     /// Cache number `index` of those with `len` positions.
@@ -77,7 +89,7 @@ impl Kv {
         let run = |first: usize| {
             let rows = start + first..start + len.min(first + PAGE);
             let numbers = rows.start * ROW..rows.end * ROW;
-            let slice = |dense: &'a [bf16], q8: &'a (Vec<i8>, Vec<f32>)| match is_q8 {
+            let slice = |dense: &'a [bf16], q8: &'a (Pages<i8>, Pages<f32>)| match is_q8 {
                 true => KvSlice::Q8 {
                     values: &q8.0[numbers.clone()],
                     scales: &q8.1[rows.start * KV_HEADS..rows.end * KV_HEADS],
@@ -92,8 +104,8 @@ impl Kv {
     }
 }
 
-fn quantized(rows: &[bf16]) -> (Vec<i8>, Vec<f32>) {
-    let (mut values, mut scales) = (vec![0; rows.len()], vec![0.0; rows.len() / D]);
+fn quantized(rows: &[bf16]) -> (Pages<i8>, Pages<f32>) {
+    let (mut values, mut scales) = (Pages::zeroed(rows.len()), Pages::zeroed(rows.len() / D));
     let rows = rows.chunks_exact(ROW);
     for ((row, values), scales) in
         rows.zip(values.chunks_exact_mut(ROW)).zip(scales.chunks_exact_mut(KV_HEADS))
@@ -182,6 +194,11 @@ fn queries(t: usize) -> Vec<f32> {
 }
 
 fn report_decode(pool: &Pool, kv: &Kv, is_q8: bool, depth: usize) {
+    let kind = if is_q8 { "q8" } else { "bf16" };
+    let name = format!("{kind}, 1 token, {depth} keys");
+    if !kv.is_asked_for(&name) {
+        return;
+    }
     let q = queries(1);
     let mut out = vec![0.0; q.len()];
     let seconds = measure(|i| {
@@ -190,12 +207,17 @@ fn report_decode(pool: &Pool, kv: &Kv, is_q8: bool, depth: usize) {
         attention(pool, &mut [job], &params(None));
     });
     let bytes = depth * if is_q8 { 2 * (ROW + 4 * KV_HEADS) } else { 4 * ROW };
-    let kind = if is_q8 { "q8" } else { "bf16" };
-    report(&format!("{kind}, 1 token, {depth} keys"), bytes as f64, "GB/s", &seconds);
+    report(&name, bytes as f64, "GB/s", &seconds);
 }
 
 fn report_prefill(pool: &Pool, kv: &Kv, is_q8: bool, depth: usize, window: Option<usize>) {
     let t = 512;
+    let kind = if is_q8 { "q8" } else { "bf16" };
+    let shown = window.map_or(String::new(), |window| format!(" window {window}"));
+    let name = format!("{kind}, {t} tokens at {depth}{shown}");
+    if !kv.is_asked_for(&name) {
+        return;
+    }
     let q = queries(t);
     let mut out = vec![0.0; q.len()];
     let runs = kv.runs(is_q8, 0, depth);
@@ -204,8 +226,6 @@ fn report_prefill(pool: &Pool, kv: &Kv, is_q8: bool, depth: usize, window: Optio
         attention(pool, &mut [job], &params(window));
     });
     let seen: usize = (depth - t..depth).map(|p| (p + 1).min(window.unwrap_or(p + 1))).sum();
-    let kind = if is_q8 { "q8" } else { "bf16" };
-    let shown = window.map_or(String::new(), |window| format!(" window {window}"));
     let products = (seen * HEADS * D * 2) as f64;
-    report(&format!("{kind}, {t} tokens at {depth}{shown}"), products, "GMAC/s", &seconds);
+    report(&name, products, "GMAC/s", &seconds);
 }

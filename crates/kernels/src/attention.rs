@@ -16,6 +16,7 @@
 //!
 //! This module does not know caches, layers or rotary positions.
 
+mod ahead;
 mod arithmetic;
 mod bfloat16;
 mod float;
@@ -38,8 +39,9 @@ use crate::simd::per_tier;
 use crate::simd::{avx2_attention::Avx2, avx512_attention::Avx512};
 use crate::{Pool, Tier};
 
+pub(crate) use self::ahead::Ahead;
 pub(crate) use self::arithmetic::{
-    Arithmetic, IntLanes, Lanes, add_values_from, int_add_values_from, pair_add_values_from,
+    Arithmetic, IntLanes, Lanes, add_values_from, int_add_values_from, pair, pair_add_values_from,
     plain_pair_scores,
 };
 pub(crate) use self::bfloat16::SMALLEST as SMALLEST_IN_BF16;
@@ -52,6 +54,9 @@ pub(crate) const SPAN: usize = 512;
 
 /// The longest row of a head in bf16 or int8. With it, the integer dot product of an int8 cache stays below 2^31. Units: numbers.
 pub(crate) const HEAD_DIM_MAX: usize = 512;
+
+/// The row of a head that the fastest loops are compiled for, gpt-oss's. Units: numbers.
+pub(crate) const HEAD_DIM_USUAL: usize = 64;
 
 /// Floats of a cache line, where working memory begins.
 const ALIGNED: usize = 16;

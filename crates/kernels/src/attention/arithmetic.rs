@@ -12,7 +12,8 @@
 //!
 //! Queries are laid out for it, `[pairs, 8 heads, 2]`: the even and the odd element of a pair side by side, so that a
 //! register of them meets a pair of a key that is broadcast as one 64-bit number. For int8 and bf16 an "element" is itself a
-//! pair of 16-bit numbers in one `i32`.
+//! pair of 16-bit numbers in one `i32`, and for bf16 the layout is `[pairs, 2, 8 heads]`, because numbers of 32 bits are broadcast
+//! at no cost by the instruction that multiplies them.
 //!
 //! This module does not know positions, windows or softmax.
 
@@ -20,6 +21,7 @@ use std::ops::Range;
 
 use half::bf16;
 
+use super::ahead::Ahead;
 use super::bfloat16::rounded_pair;
 use super::int8::rounded;
 use crate::lanes::LANES;
@@ -41,10 +43,31 @@ pub(crate) trait Arithmetic {
     /// Shapes: `sums [8, D]`, `weights [n]`, `rows` n rows.
     fn add_values(sums: &mut [f32], weights: &[Lanes], rows: &[&[f32]], column: usize);
 
-    /// `scores[i][h] = dot(q[h], rows[i][columns]) * scale`, of bf16 numbers in pairs.
+    /// `scores[i][h] = dot(q[h], rows[i][columns]) * scale`, of bf16 numbers in pairs. As much is asked for of what lies `ahead`.
     ///
-    /// Shapes: `scores [n]`, `q [fours, 8, 2]`, each element two numbers and zero beyond D, `rows` n rows, D `columns`.
-    fn pair_scores(scores: &mut [Lanes], q: &[i32], rows: &[&[bf16]], columns: Range<usize>, scale: f32);
+    /// Shapes: `scores [n]`, `q [fours, 2, 8]`, each element two numbers and zero beyond D, `rows` n rows, D `columns`.
+    fn pair_scores(
+        scores: &mut [Lanes],
+        q: &[i32],
+        rows: &[&[bf16]],
+        columns: &Range<usize>,
+        scale: f32,
+        ahead: &mut Ahead<'_, bf16>,
+    );
+
+    /// [`Arithmetic::pair_scores`] of two queries that see the same keys.
+    fn pair_scores_of_two(
+        scores: [&mut [Lanes]; 2],
+        q: [&[i32]; 2],
+        rows: &[&[bf16]],
+        columns: &Range<usize>,
+        scale: f32,
+        ahead: &mut Ahead<'_, bf16>,
+    ) {
+        for (scores, q) in scores.into_iter().zip(q) {
+            Self::pair_scores(scores, q, rows, columns, scale, ahead);
+        }
+    }
 
     /// Rounds weights to bf16, those below 2^-40 to zero, and packs them by pairs.
     ///
@@ -57,15 +80,28 @@ pub(crate) trait Arithmetic {
         }
     }
 
-    /// `sums[h][d] += weights[i][h] * rows[i][column + d]` of pairs of bf16 weights and pairs of rows.
+    /// `sums[h][d] += weights[i][h] * values[i][d]` of bf16 numbers, where each element is two of them whose products are
+    /// both added. As much is asked for of what lies `ahead`.
     ///
-    /// Shapes: `sums [8, D]`, `weights [n]`, `rows` n pairs of rows.
-    fn pair_add_values(sums: &mut [f32], weights: &[IntLanes], rows: &[[&[bf16]; 2]], column: usize);
+    /// Shapes: `sums [8, D]`, `weights [n]`, `values [n, D]`.
+    fn pair_add_values(sums: &mut [f32], weights: &[IntLanes], values: &[i32], ahead: &mut Ahead<'_, bf16>);
 
-    /// `dots[i][h] = dot(q[h], keys[i])`, of 16-bit integers.
+    /// Whether [`Arithmetic::pair_add_rows`] is there and worth it.
+    fn adds_rows() -> bool {
+        false
+    }
+
+    /// [`Arithmetic::pair_add_values`] of rows as they lie in the cache, two by two.
+    ///
+    /// Shapes: `sums [8, D]`, `weights [n]`, `rows` n pairs of rows `[D]`.
+    fn pair_add_rows(_: &mut [f32], _: &[IntLanes], _: &[[&[bf16]; 2]], _: &mut Ahead<'_, bf16>) {
+        unreachable!("attention: asked for only where adds_rows says so");
+    }
+
+    /// `dots[i][h] = dot(q[h], keys[i])`, of 16-bit integers. As much is asked for of what lies `ahead`.
     ///
     /// Shapes: `dots [n]`, `q [pairs, 8, 2]`, `keys [n, 2 pairs]`, each element two integers.
-    fn int_scores(dots: &mut [IntLanes], q: &[i32], keys: &[i32]);
+    fn int_scores(dots: &mut [IntLanes], q: &[i32], keys: &[i32], ahead: &mut Ahead<'_, i8>);
 
     /// Makes weights 16-bit integers, `scores[i][h] * inverse[h]` rounded to the nearest, ties to even, 0 for NaN, and packs them by pairs.
     ///
@@ -80,10 +116,10 @@ pub(crate) trait Arithmetic {
     }
 
     /// `sums[h][d] += weights[i][h] * values[i][d]`, where each element is two 16-bit integers whose products are
-    /// both added.
+    /// both added. As much is asked for of what lies `ahead`.
     ///
     /// Shapes: `sums [8, D]`, `weights [n]`, `values [n, D]`.
-    fn int_add_values(sums: &mut [i32], weights: &[IntLanes], values: &[i32]);
+    fn int_add_values(sums: &mut [i32], weights: &[IntLanes], values: &[i32], ahead: &mut Ahead<'_, i8>);
 }
 
 /// Plain Rust.
@@ -109,15 +145,22 @@ impl Arithmetic for Plain {
         add_values_from(sums, weights, rows, column, 0);
     }
 
-    fn pair_scores(scores: &mut [Lanes], q: &[i32], rows: &[&[bf16]], columns: Range<usize>, scale: f32) {
+    fn pair_scores(
+        scores: &mut [Lanes],
+        q: &[i32],
+        rows: &[&[bf16]],
+        columns: &Range<usize>,
+        scale: f32,
+        _: &mut Ahead<'_, bf16>,
+    ) {
         plain_pair_scores(scores, q, rows, columns, scale);
     }
 
-    fn pair_add_values(sums: &mut [f32], weights: &[IntLanes], rows: &[[&[bf16]; 2]], column: usize) {
-        pair_add_values_from(sums, weights, rows, column, 0);
+    fn pair_add_values(sums: &mut [f32], weights: &[IntLanes], values: &[i32], _: &mut Ahead<'_, bf16>) {
+        pair_add_values_from(sums, weights, values, 0);
     }
 
-    fn int_scores(dots: &mut [IntLanes], q: &[i32], keys: &[i32]) {
+    fn int_scores(dots: &mut [IntLanes], q: &[i32], keys: &[i32], _: &mut Ahead<'_, i8>) {
         let width = q.len() / LANES;
         for (dots, key) in dots.iter_mut().zip(keys.chunks_exact(width)) {
             *dots = [0; LANES];
@@ -129,7 +172,7 @@ impl Arithmetic for Plain {
         }
     }
 
-    fn int_add_values(sums: &mut [i32], weights: &[IntLanes], values: &[i32]) {
+    fn int_add_values(sums: &mut [i32], weights: &[IntLanes], values: &[i32], _: &mut Ahead<'_, i8>) {
         int_add_values_from(sums, weights, values, 0);
     }
 }
@@ -160,7 +203,7 @@ pub(crate) fn plain_pair_scores(
     scores: &mut [Lanes],
     q: &[i32],
     rows: &[&[bf16]],
-    columns: Range<usize>,
+    columns: &Range<usize>,
     scale: f32,
 ) {
     for (scores, row) in scores.iter_mut().zip(rows) {
@@ -170,30 +213,24 @@ pub(crate) fn plain_pair_scores(
             let number = |i: usize| four.get(i).copied().unwrap_or(bf16::ZERO);
             let pairs = [pair(number(0), number(1)), pair(number(2), number(3))];
             for (lane, chain) in chains.iter_mut().enumerate() {
-                *chain = add_pair(q[lane], pairs[lane % 2], *chain);
+                *chain = add_pair(q[lane], pairs[lane / LANES], *chain);
             }
         }
-        for (score, chain) in scores.iter_mut().zip(chains.as_chunks::<2>().0) {
-            *score = (chain[0] + chain[1]) * scale;
+        let (even, odd) = chains.split_at(LANES);
+        for (score, (even, odd)) in scores.iter_mut().zip(even.iter().zip(odd)) {
+            *score = (even + odd) * scale;
         }
     }
 }
 
 /// [`Arithmetic::pair_add_values`] for the columns from `first` on.
 #[inline(always)]
-pub(crate) fn pair_add_values_from(
-    sums: &mut [f32],
-    weights: &[IntLanes],
-    rows: &[[&[bf16]; 2]],
-    column: usize,
-    first: usize,
-) {
+pub(crate) fn pair_add_values_from(sums: &mut [f32], weights: &[IntLanes], values: &[i32], first: usize) {
     let d = sums.len() / LANES;
-    for (weights, [low, high]) in weights.iter().zip(rows) {
-        let (low, high) = (&low[column..][first..d], &high[column..][first..d]);
+    for (weights, values) in weights.iter().zip(values.chunks_exact(d)) {
         for (sums, weight) in sums.chunks_exact_mut(d).zip(weights) {
-            for ((sum, low), high) in sums[first..].iter_mut().zip(low).zip(high) {
-                *sum = add_pair(*weight, pair(*low, *high), *sum);
+            for (sum, value) in sums[first..].iter_mut().zip(&values[first..]) {
+                *sum = add_pair(*weight, *value, *sum);
             }
         }
     }

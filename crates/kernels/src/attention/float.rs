@@ -6,8 +6,8 @@
 //! The orders of summation are those of `arithmetic.rs`: a score in two chains over D, an output in one chain over
 //! the positions of the span.
 
-use super::unit::{BLOCK, Chains, Sight, Unit, View, Work, for_each_query, place_in_chain, prefetch};
-use super::{Arithmetic, AttentionParams, KvSlice, SPAN};
+use super::unit::{BLOCK, BlockRows, Chains, Sight, Unit, View, Work, for_each_query, place_in_chain};
+use super::{Ahead, Arithmetic, AttentionParams, KvSlice, SPAN};
 use crate::lanes::LANES;
 
 /// Numbers of a row of keys: D, made even.
@@ -38,14 +38,15 @@ pub(super) fn pack_queries(params: &AttentionParams<'_>, view: &View<'_>, unit: 
 pub(super) fn score_keys<A: Arithmetic>(sight: &Sight<'_>, work: &mut Work<'_>) {
     let (chains, width) = (sight.chains, key_width(sight.params));
     let (queries, keys) = work.rest.split_at_mut(chains.count * width * LANES);
-    let mut next = sight.keys(&sight.first_block(), numbers);
-    for block in sight.blocks() {
+    let mut next: BlockRows<'_, _, BLOCK> = sight.keys(&sight.first_block::<BLOCK>(), numbers);
+    for block in sight.blocks::<BLOCK>() {
         let rows = next;
         next = sight.after_keys(&block, numbers);
+        let mut ahead = sight.ahead(&next);
         for head in 0..sight.unit.num_heads {
             let columns = sight.columns(head);
-            for ((key, row), next) in keys.chunks_exact_mut(width).zip(rows).zip(next) {
-                prefetch(next, &columns);
+            ahead.ask(Ahead::<f32>::lines(BLOCK, sight.params.head_dim));
+            for (key, row) in keys.chunks_exact_mut(width).zip(rows) {
                 if let Some(row) = row.get(columns.clone()) {
                     key[..row.len()].copy_from_slice(row);
                     key[row.len()..].fill(0.0);
@@ -68,15 +69,14 @@ pub(super) fn score_keys<A: Arithmetic>(sight: &Sight<'_>, work: &mut Work<'_>) 
 #[inline(always)]
 pub(super) fn add_values<A: Arithmetic>(sight: &Sight<'_>, work: &mut Work<'_>) {
     let chains = sight.chains;
-    let mut next = sight.values(&sight.first_block(), numbers);
-    for block in sight.blocks() {
+    let mut next: BlockRows<'_, _, BLOCK> = sight.values(&sight.first_block::<BLOCK>(), numbers);
+    for block in sight.blocks::<BLOCK>() {
         let rows = next;
-        next = sight.values(&sight.block_after(&block), numbers);
+        next = sight.values(&sight.block_after::<BLOCK>(&block), numbers);
+        let mut ahead = sight.ahead(&next);
         for head in 0..sight.unit.num_heads {
             let columns = sight.columns(head);
-            for next in next {
-                prefetch(next, &columns);
-            }
+            ahead.ask(Ahead::<f32>::lines(BLOCK, sight.params.head_dim));
             for token in 0..sight.unit.num_tokens {
                 let visible = sight.visible(token, &block);
                 let rows = &rows[visible.start - block.start..visible.end - block.start];

@@ -17,7 +17,7 @@ use std::ops::Range;
 
 use super::arithmetic::halves;
 use super::unit::{
-    BLOCK, Chains, Sight, Unit, View, Work, for_each_query, place_in_chain, prefetch, rows_of,
+    BLOCK, BlockRows, Chains, Sight, Unit, View, Work, for_each_query, pair_values, place_in_chain, rows_of,
 };
 use super::{Arithmetic, AttentionParams, IntLanes, KvSlice, Lanes, SPAN};
 use crate::lanes::LANES;
@@ -167,22 +167,19 @@ pub(super) fn score_keys<A: Arithmetic>(sight: &Sight<'_>, work: &mut Work<'_>) 
     let (chains, width) = (sight.chains, sight.params.pair_width());
     let (runs, kv_heads) = (sight.view.runs, sight.params.num_kv_heads);
     let packed = packed(sight.params, chains, work.rest);
-    let mut next = sight.keys(&sight.first_block(), numbers);
-    for block in sight.blocks() {
+    let mut next: BlockRows<'_, _, BLOCK> = sight.keys(&sight.first_block::<BLOCK>(), numbers);
+    for block in sight.blocks::<BLOCK>() {
         let rows = next;
         next = sight.after_keys(&block, numbers);
-        let scale_rows = rows_of(runs, &block, kv_heads, |run| scales(run.keys));
+        let scale_rows: BlockRows<'_, _, BLOCK> = rows_of(runs, &block, kv_heads, |run| scales(run.keys));
+        let mut ahead = sight.ahead(&next);
         for head in 0..sight.unit.num_heads {
-            let columns = sight.columns(head);
             let mut key_scales = [0.0; BLOCK];
             for (scale, row) in key_scales.iter_mut().zip(scale_rows) {
                 *scale = row.get(sight.unit.first_head + head).copied().unwrap_or(0.0);
             }
-            for ((key, row), next) in packed.keys.chunks_exact_mut(width).zip(rows).zip(next) {
-                prefetch(next, &columns);
-                if let Some(row) = row.get(columns.clone()) {
-                    pair_neighbours(key, row);
-                }
+            for (key, row) in packed.keys.chunks_exact_mut(width).zip(&rows[..block.len()]) {
+                pair_neighbours(key, &row[sight.columns(head)]);
             }
             for token in 0..sight.unit.num_tokens {
                 let visible = sight.visible(token, &block);
@@ -191,7 +188,7 @@ pub(super) fn score_keys<A: Arithmetic>(sight: &Sight<'_>, work: &mut Work<'_>) 
                     let q = &packed.queries[chain * width * LANES..][..width * LANES];
                     let scores = &mut work.scores[chain * SPAN..][..SPAN][sight.local(&visible)];
                     let keys = &packed.keys[first * width..][..visible.len() * width];
-                    A::int_scores(bytemuck::cast_slice_mut(scores), q, keys);
+                    A::int_scores(bytemuck::cast_slice_mut(scores), q, keys, &mut ahead);
                     scale_dots(scores, &key_scales[first..], &packed.query_scales[chain]);
                 }
             }
@@ -241,30 +238,22 @@ pub(super) fn add_values<A: Arithmetic>(sight: &Sight<'_>, work: &mut Work<'_>) 
         }
     }
     packed.sums.fill(0);
-    let mut next = sight.values(&sight.first_block(), numbers);
-    for block in sight.blocks() {
+    let mut next: BlockRows<'_, _, BLOCK> = sight.values(&sight.first_block::<BLOCK>(), numbers);
+    for block in sight.blocks::<BLOCK>() {
         let rows = next;
-        next = sight.values(&sight.block_after(&block), numbers);
-        // Positions are paired from the start of the span on, so the first may be the second of its pair.
-        let pairs = (block.start - sight.start) / 2..(block.end - sight.start).div_ceil(2);
-        let paired = |i: usize| (i + pairs.start * 2 + sight.start).checked_sub(block.start);
+        next = sight.values(&sight.block_after::<BLOCK>(&block), numbers);
+        let mut ahead = sight.ahead(&next);
         for head in 0..sight.unit.num_heads {
-            let columns = sight.columns(head);
-            let row_at = |i: usize| paired(i).and_then(|i| rows.get(i)?.get(columns.clone()));
-            let values = &mut packed.values[..pairs.len() * d];
-            for (i, values) in values.chunks_exact_mut(d).enumerate() {
-                pair_rows(values, row_at(2 * i), row_at(2 * i + 1));
-            }
-            for next in next {
-                prefetch(next, &columns);
-            }
+            let pairs = pair_values(packed.values, sight, &block, &rows, &sight.columns(head), i16::from);
+            let values = &packed.values[..pairs.len() * d];
             for token in 0..sight.unit.num_tokens {
                 if sight.visible(token, &block).is_empty() {
                     continue;
                 }
                 for chain in chains.of(head, token) {
                     let weights = &packed.weights[chain * SPAN / 2..][pairs.clone()];
-                    A::int_add_values(&mut packed.sums[chain * LANES * d..][..LANES * d], weights, values);
+                    let sums = &mut packed.sums[chain * LANES * d..][..LANES * d];
+                    A::int_add_values(sums, weights, values, &mut ahead);
                 }
             }
         }
@@ -283,8 +272,9 @@ pub(super) fn add_values<A: Arithmetic>(sight: &Sight<'_>, work: &mut Work<'_>) 
 /// The scales of the span's values, `[kv heads, SPAN]`.
 #[inline(always)]
 fn collect_value_scales(sight: &Sight<'_>, value_scales: &mut [f32]) {
-    for block in sight.blocks() {
-        let rows = rows_of(sight.view.runs, &block, sight.params.num_kv_heads, |run| scales(run.values));
+    for block in sight.blocks::<BLOCK>() {
+        let rows: BlockRows<'_, _, BLOCK> =
+            rows_of(sight.view.runs, &block, sight.params.num_kv_heads, |run| scales(run.values));
         for head in 0..sight.unit.num_heads {
             let value_scales = &mut value_scales[head * SPAN + block.start - sight.start..][..block.len()];
             for (scale, row) in value_scales.iter_mut().zip(rows) {
@@ -320,27 +310,6 @@ fn pack_weights<A: Arithmetic>(
     let weights = &mut weights[blocks.start / 2..blocks.end / 2];
     A::round_int_pairs(weights, &scores[blocks], &inverse);
     both.map(|(_, step)| step)
-}
-
-/// Two rows of values by pairs; a row that is missing counts as zero.
-#[inline(always)]
-fn pair_rows(values: &mut [i32], low: Option<&[i8]>, high: Option<&[i8]>) {
-    match (low, high) {
-        (Some(low), Some(high)) => {
-            for ((value, low), high) in values.iter_mut().zip(low).zip(high) {
-                *value = halves(i16::from(*low), i16::from(*high));
-            }
-        }
-        (one, other) => {
-            values.fill(0);
-            for (value, low) in values.iter_mut().zip(one.unwrap_or(&[])) {
-                *value = halves(i16::from(*low), 0);
-            }
-            for (value, high) in values.iter_mut().zip(other.unwrap_or(&[])) {
-                *value = halves(0, i16::from(*high));
-            }
-        }
-    }
 }
 
 /// The integers of an int8 slice.

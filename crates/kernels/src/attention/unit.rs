@@ -15,15 +15,18 @@
 
 use std::ops::Range;
 
+use super::arithmetic::halves;
 use super::plan::Join;
-use super::{Arithmetic, AttentionParams, KvRun, KvSlice, Lanes, SPAN, bfloat16, float, int8};
+use super::{Ahead, Arithmetic, AttentionParams, KvRun, KvSlice, Lanes, SPAN, bfloat16, float, int8};
 
 use crate::exp::exp;
 use crate::lanes::LANES;
 use crate::rows::SharedRows;
 
-/// Positions that are taken at a time; even, and divides [`SPAN`].
-pub(super) const BLOCK: usize = 32;
+/// Positions whose values are taken at a time, and keys in f32 and int8; even, and divides [`SPAN`].
+pub(super) const BLOCK: usize = 64;
+/// Positions whose keys are taken at a time in bf16: 16 KB of all heads, which stay in the first cache until every head had its own.
+pub(super) const KEY_BLOCK: usize = 16;
 /// Chains of the sum of a softmax.
 const SUM_CHAINS: usize = 4;
 
@@ -132,42 +135,48 @@ impl<'a> Sight<'a> {
 
     /// The block after `block`, if the span goes on.
     #[inline(always)]
-    pub(super) fn block_after(&self, block: &Range<usize>) -> Range<usize> {
-        block.end..self.range.end.min(block.end + BLOCK)
+    pub(super) fn block_after<const N: usize>(&self, block: &Range<usize>) -> Range<usize> {
+        block.end..self.range.end.min(block.end + N)
     }
 
     /// The keys of a block.
     #[inline(always)]
-    pub(super) fn keys<V>(
+    pub(super) fn keys<V, const N: usize>(
         &self,
         block: &Range<usize>,
         numbers: impl Fn(KvSlice<'a>) -> &'a [V],
-    ) -> BlockRows<'a, V> {
+    ) -> BlockRows<'a, V, N> {
         rows_of(self.view.runs, block, self.params.kv_row(), |run| numbers(run.keys))
     }
 
     /// The values of a block.
     #[inline(always)]
-    pub(super) fn values<V>(
+    pub(super) fn values<V, const N: usize>(
         &self,
         block: &Range<usize>,
         numbers: impl Fn(KvSlice<'a>) -> &'a [V],
-    ) -> BlockRows<'a, V> {
+    ) -> BlockRows<'a, V, N> {
         rows_of(self.view.runs, block, self.params.kv_row(), |run| numbers(run.values))
     }
 
     /// What is read after the keys of a block: those of the next one, or the first values.
     #[inline(always)]
-    pub(super) fn after_keys<V>(
+    pub(super) fn after_keys<V, const N: usize>(
         &self,
         block: &Range<usize>,
         numbers: impl Fn(KvSlice<'a>) -> &'a [V],
-    ) -> BlockRows<'a, V> {
-        let after = self.block_after(block);
+    ) -> BlockRows<'a, V, N> {
+        let after = self.block_after::<N>(block);
         match after.is_empty() {
             false => self.keys(&after, numbers),
-            true => self.values(&self.first_block(), numbers),
+            true => self.values(&self.first_block::<N>(), numbers),
         }
+    }
+
+    /// The rows that come next, of the unit's heads, to be asked for meanwhile.
+    #[inline(always)]
+    pub(super) fn ahead<V, const N: usize>(&self, next: &'a BlockRows<'a, V, N>) -> Ahead<'a, V> {
+        Ahead::new(next, self.columns(0).start..self.columns(self.unit.num_heads).start)
     }
 
     /// The columns of a head in a cache row; heads are counted from the unit's first.
@@ -185,40 +194,40 @@ impl<'a> Sight<'a> {
 
     /// The first block of the span that any token sees.
     #[inline(always)]
-    pub(super) fn first_block(&self) -> Range<usize> {
-        self.range.start..self.range.end.min((self.range.start / BLOCK + 1) * BLOCK)
+    pub(super) fn first_block<const N: usize>(&self) -> Range<usize> {
+        self.range.start..self.range.end.min((self.range.start / N + 1) * N)
     }
 
     /// The blocks of the span that any token sees.
     #[inline(always)]
-    pub(super) fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+    pub(super) fn blocks<const N: usize>(&self) -> impl Iterator<Item = Range<usize>> + use<N> {
         let range = self.range.clone();
-        (range.start / BLOCK..range.end.div_ceil(BLOCK))
-            .map(move |block| range.start.max(block * BLOCK)..range.end.min((block + 1) * BLOCK))
+        (range.start / N..range.end.div_ceil(N))
+            .map(move |block| range.start.max(block * N)..range.end.min((block + 1) * N))
     }
 }
 
 /// The rows `[K, D]` of a block, whichever runs they lie in; empty beyond the block's end.
-pub(super) type BlockRows<'a, V> = [&'a [V]; BLOCK];
+pub(super) type BlockRows<'a, V, const N: usize> = [&'a [V]; N];
 
 /// Collects the rows of `width` numbers at the positions of `block`.
 #[inline(always)]
-pub(super) fn rows_of<'a, V>(
+pub(super) fn rows_of<'a, V, const N: usize>(
     runs: &'a [KvRun<'a>],
     block: &Range<usize>,
     width: usize,
     numbers: impl Fn(&KvRun<'a>) -> &'a [V],
-) -> BlockRows<'a, V> {
-    let mut rows: BlockRows<'a, V> = [&[]; BLOCK];
+) -> BlockRows<'a, V, N> {
+    let mut rows: BlockRows<'a, V, N> = [&[]; N];
     let mut position = block.start;
     let first_run = runs.partition_point(|run| run.first_position + run.len <= position);
     for run in &runs[first_run..] {
         let end = block.end.min(run.first_position + run.len);
-        let numbers = numbers(run);
-        while position < end {
-            rows[position - block.start] = &numbers[(position - run.first_position) * width..][..width];
-            position += 1;
+        let numbers = &numbers(run)[(position - run.first_position) * width..][..(end - position) * width];
+        for (row, numbers) in rows[position - block.start..].iter_mut().zip(numbers.chunks_exact(width)) {
+            *row = numbers;
         }
+        position = end;
         if position == block.end {
             break;
         }
@@ -226,20 +235,45 @@ pub(super) fn rows_of<'a, V>(
     rows
 }
 
-/// Asks memory for some columns of a row, if there is one.
+/// Lays the values of a head out by pairs of positions, each number in 16 bits. Returns the pairs, counted from the start of the span.
+///
+/// Positions are paired from the start of the span on, so the first of a block may be the second of its pair; what is missing is zero.
+///
+/// Shapes: `values [BLOCK / 2, D]`, `rows` those of the block.
 #[inline(always)]
-pub(super) fn prefetch<V>(row: &[V], columns: &Range<usize>) {
-    const LINE_BYTES: usize = 64;
-    let Some(row) = row.get(columns.clone()) else { return };
-    let (mut place, end) = (row.as_ptr().cast::<i8>(), row.as_ptr_range().end.cast::<i8>());
-    while place < end {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a hint; nothing is read, and any address is allowed.
-        unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(place);
+pub(super) fn pair_values<V: Copy>(
+    values: &mut [i32],
+    sight: &Sight<'_>,
+    block: &Range<usize>,
+    rows: &BlockRows<'_, V, BLOCK>,
+    columns: &Range<usize>,
+    bits: impl Fn(V) -> i16,
+) -> Range<usize> {
+    let first = (block.start - sight.start) / 2;
+    let is_split = (block.start - sight.start) % 2;
+    let pairs = first..(block.end - sight.start).div_ceil(2);
+    for (i, values) in values.chunks_exact_mut(columns.len()).take(pairs.len()).enumerate() {
+        let row_at = |i: usize| rows.get(i.checked_sub(is_split)?)?.get(columns.clone());
+        match (row_at(2 * i), row_at(2 * i + 1)) {
+            (Some(low), Some(high)) => {
+                for ((value, low), high) in values.iter_mut().zip(low).zip(high) {
+                    *value = halves(bits(*low), bits(*high));
+                }
+            }
+            (Some(one), None) => {
+                for (value, low) in values.iter_mut().zip(one) {
+                    *value = halves(bits(*low), 0);
+                }
+            }
+            (None, Some(one)) => {
+                for (value, high) in values.iter_mut().zip(one) {
+                    *value = halves(0, bits(*high));
+                }
+            }
+            (None, None) => values.fill(0),
         }
-        place = place.wrapping_add(LINE_BYTES);
     }
+    pairs
 }
 
 /// Working memory of a unit. Units: floats.
@@ -380,24 +414,24 @@ fn reduce_span<A: Arithmetic>(sight: &Sight<'_>, work: &mut Work<'_>) {
 #[inline(always)]
 fn softmax(result: &mut [f32], scores: &mut [Lanes], first_position: usize) {
     const WIDTH: usize = SUM_CHAINS * LANES;
-    let mut tops = [f32::MIN; WIDTH];
     let scores = scores.as_flattened_mut();
+    let mut tops = [[f32::MIN; 2 * LANES]; 2];
     let (body, tail) = scores.as_chunks::<WIDTH>();
     for scores in body {
-        for (top, score) in tops.iter_mut().zip(scores) {
-            *top = if *score > *top { *score } else { *top };
+        for (tops, scores) in tops.iter_mut().zip(scores.as_chunks::<{ 2 * LANES }>().0) {
+            *tops = larger(*tops, *scores);
         }
     }
-    for (top, score) in tops.iter_mut().zip(tail) {
-        *top = if *score > *top { *score } else { *top };
+    let [tops, others] = tops;
+    let tops = larger(tops, others);
+    let mut first = larger(
+        *tops.first_chunk().unwrap_or(&[f32::MIN; LANES]),
+        *tops.last_chunk().unwrap_or(&[f32::MIN; LANES]),
+    );
+    for scores in tail.as_chunks::<LANES>().0 {
+        first = larger(first, *scores);
     }
-    let (first, rest) = tops.split_at_mut(LANES);
-    for tops in rest.chunks_exact(LANES) {
-        for (top, other) in first.iter_mut().zip(tops) {
-            *top = if *other > *top { *other } else { *top };
-        }
-    }
-    result[..LANES].copy_from_slice(first);
+    result[..LANES].copy_from_slice(&first);
     let tops: [f32; WIDTH] = std::array::from_fn(|i| result[i % LANES]);
     let mut chains = [0.0_f32; WIDTH];
     // The first scores up to a multiple of four positions, then four at a time.
@@ -423,6 +457,12 @@ fn softmax(result: &mut [f32], scores: &mut [Lanes], first_position: usize) {
     for (h, sum) in result[LANES..].iter_mut().enumerate() {
         *sum = (chains[h] + chains[2 * LANES + h]) + (chains[LANES + h] + chains[3 * LANES + h]);
     }
+}
+
+/// The larger numbers; of one that is NaN, the first.
+#[inline(always)]
+fn larger<const N: usize>(tops: [f32; N], others: [f32; N]) -> [f32; N] {
+    std::array::from_fn(|i| if others[i] > tops[i] { others[i] } else { tops[i] })
 }
 
 /// (M, L, O) of a chain before any span: the sink alone.
@@ -459,13 +499,18 @@ fn join(state: &mut [f32], result: &[f32]) {
     let (sums, values) = state.split_at_mut(LANES);
     let (span_tops, result) = result.split_at(LANES);
     let (span_sums, span_values) = result.split_at(LANES);
+    // First all exponentials, which go by wide instructions.
+    let (mut a, mut b) = ([0.0; LANES], [0.0; LANES]);
     for h in 0..LANES {
         let top = if span_tops[h] > tops[h] { span_tops[h] } else { tops[h] };
-        let (a, b) = (exp(tops[h] - top), exp(span_tops[h] - top));
+        a[h] = exp(tops[h] - top);
+        b[h] = exp(span_tops[h] - top);
         tops[h] = top;
-        sums[h] = span_sums[h].mul_add(b, sums[h] * a);
+    }
+    for h in 0..LANES {
+        sums[h] = span_sums[h].mul_add(b[h], sums[h] * a[h]);
         for (value, span_value) in values[h * d..][..d].iter_mut().zip(&span_values[h * d..][..d]) {
-            *value = span_value.mul_add(b, *value * a);
+            *value = span_value.mul_add(b[h], *value * a[h]);
         }
     }
 }

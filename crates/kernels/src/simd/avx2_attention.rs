@@ -13,11 +13,10 @@ use std::ops::Range;
 use half::bf16;
 
 use crate::attention::{
-    Arithmetic, IntLanes, Lanes, add_values_from, int_add_values_from, pair_add_values_from,
+    Ahead, Arithmetic, IntLanes, Lanes, add_values_from, int_add_values_from, pair_add_values_from,
     plain_pair_scores,
 };
 use crate::lanes::LANES;
-use crate::simd::avx2_f32::widen_eight;
 
 /// Keys whose scores are taken together: 8 registers of sums.
 const KEYS: usize = 4;
@@ -59,39 +58,49 @@ impl Arithmetic for Avx2 {
     }
 
     #[inline(always)]
-    fn pair_scores(scores: &mut [Lanes], q: &[i32], rows: &[&[bf16]], columns: Range<usize>, scale: f32) {
+    fn pair_scores(
+        scores: &mut [Lanes],
+        q: &[i32],
+        rows: &[&[bf16]],
+        columns: &Range<usize>,
+        scale: f32,
+        ahead: &mut Ahead<'_, bf16>,
+    ) {
         if !columns.len().is_multiple_of(4) {
             return plain_pair_scores(scores, q, rows, columns, scale);
         }
+        ahead.ask(Ahead::<bf16>::lines(rows.len(), columns.len()));
         let (tiles, rest) = scores.as_chunks_mut::<KEYS>();
         let (tile_rows, rest_rows) = rows.as_chunks::<KEYS>();
         for (scores, rows) in tiles.iter_mut().zip(tile_rows) {
             // SAFETY: as above.
-            unsafe { pair_score_tile(scores, q, rows, &columns, scale) };
+            unsafe { pair_score_tile(scores, q, rows, columns, scale) };
         }
         for (scores, row) in rest.iter_mut().zip(rest_rows) {
             // SAFETY: as above.
-            unsafe { pair_score_tile(std::array::from_mut(scores), q, &[*row], &columns, scale) };
+            unsafe { pair_score_tile(std::array::from_mut(scores), q, &[*row], columns, scale) };
         }
     }
 
     #[inline(always)]
-    fn pair_add_values(sums: &mut [f32], weights: &[IntLanes], rows: &[[&[bf16]; 2]], column: usize) {
+    fn pair_add_values(sums: &mut [f32], weights: &[IntLanes], values: &[i32], ahead: &mut Ahead<'_, bf16>) {
+        ahead.ask(Ahead::<bf16>::lines(2 * weights.len(), sums.len() / LANES));
         let d = sums.len() / LANES;
         let whole = d / COLUMNS * COLUMNS;
         for first in (0..whole).step_by(COLUMNS) {
             for heads in [0, 4] {
                 // SAFETY: as above.
-                unsafe { pair_add_strip(sums, weights, rows, (column, heads, first)) };
+                unsafe { pair_add_strip(sums, weights, values, heads, first) };
             }
         }
         if whole < d {
-            pair_add_values_from(sums, weights, rows, column, whole);
+            pair_add_values_from(sums, weights, values, whole);
         }
     }
 
     #[inline(always)]
-    fn int_scores(dots: &mut [IntLanes], q: &[i32], keys: &[i32]) {
+    fn int_scores(dots: &mut [IntLanes], q: &[i32], keys: &[i32], ahead: &mut Ahead<'_, i8>) {
+        ahead.ask(Ahead::<i8>::lines(dots.len(), q.len() / LANES * 2));
         let width = q.len() / LANES;
         let (tiles, rest) = dots.as_chunks_mut::<KEYS>();
         let (tile_keys, rest_keys) = keys.split_at(tiles.len() * KEYS * width);
@@ -106,7 +115,8 @@ impl Arithmetic for Avx2 {
     }
 
     #[inline(always)]
-    fn int_add_values(sums: &mut [i32], weights: &[IntLanes], values: &[i32]) {
+    fn int_add_values(sums: &mut [i32], weights: &[IntLanes], values: &[i32], ahead: &mut Ahead<'_, i8>) {
+        ahead.ask(Ahead::<i8>::lines(2 * weights.len(), sums.len() / LANES));
         let d = sums.len() / LANES;
         let whole = d / COLUMNS * COLUMNS;
         for first in (0..whole).step_by(COLUMNS) {
@@ -192,39 +202,38 @@ fn pair_score_tile<const N: usize>(
             let q = q.as_ptr().add(four * 2 * LANES).cast();
             let q = [widen_pairs(_mm256_loadu_si256(q)), widen_pairs(_mm256_loadu_si256(q.add(1)))];
             for (sums, row) in sums.iter_mut().zip(rows) {
-                let key = row.as_ptr().add(columns.start + 4 * four).cast::<i64>();
-                let key = widen_pairs(_mm256_set1_epi64x(key.read_unaligned()));
-                sums[0] = add_pairs(q[0], key, sums[0]);
-                sums[1] = add_pairs(q[1], key, sums[1]);
+                let key = row.as_ptr().add(columns.start + 4 * four).cast::<i32>();
+                for (half, sum) in sums.iter_mut().enumerate() {
+                    let key = widen_pairs(_mm256_set1_epi32(key.add(half).read_unaligned()));
+                    *sum = add_pairs(q[half], key, *sum);
+                }
             }
         }
     }
-    finish_scores(scores, sums, scale);
+    for (scores, [even, odd]) in scores.iter_mut().zip(sums) {
+        let sum = _mm256_mul_ps(_mm256_add_ps(even, odd), _mm256_set1_ps(scale));
+        // SAFETY: scores are eight floats.
+        unsafe { _mm256_storeu_ps(scores.as_mut_ptr(), sum) };
+    }
 }
 
 /// Heads `heads..heads + 4`, columns `first..first + 16`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn pair_add_strip(
-    sums: &mut [f32],
-    weights: &[IntLanes],
-    rows: &[[&[bf16]; 2]],
-    (column, heads, first): (usize, usize, usize),
-) {
+fn pair_add_strip(sums: &mut [f32], weights: &[IntLanes], values: &[i32], heads: usize, first: usize) {
     let d = sums.len() / LANES;
     assert!(heads + 4 <= LANES && first + COLUMNS <= d && sums.len() == LANES * d);
-    // SAFETY: rows of sums have d columns (asserted), as each row has from `column` on (asserted below).
+    assert_eq!(values.len(), weights.len() * d);
+    // SAFETY: rows of sums and values have d columns (asserted).
     unsafe {
         let out = sums.as_mut_ptr().add(heads * d + first);
         let mut sums: [[__m256; 2]; 4] = std::array::from_fn(|h| {
             [_mm256_loadu_ps(out.add(h * d)), _mm256_loadu_ps(out.add(h * d + LANES))]
         });
-        for (weights, [low, high]) in weights.iter().zip(rows) {
-            assert!(column + d <= low.len().min(high.len()));
-            let load = |row: &[bf16], half: usize| {
-                widen_eight(_mm_loadu_si128(row.as_ptr().add(column + first + half * LANES).cast()))
-            };
-            let values = [[load(low, 0), load(high, 0)], [load(low, 1), load(high, 1)]];
+        for (i, weights) in weights.iter().enumerate() {
+            let value = values.as_ptr().add(i * d + first).cast();
+            let values =
+                [widen_pairs(_mm256_loadu_si256(value)), widen_pairs(_mm256_loadu_si256(value.add(1)))];
             for (h, sums) in sums.iter_mut().enumerate() {
                 let weight = widen_pairs(_mm256_set1_epi32(weights[heads + h]));
                 sums[0] = add_pairs(weight, values[0], sums[0]);
