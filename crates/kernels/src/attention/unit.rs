@@ -1,10 +1,9 @@
 //! One unit of an attention call: some tokens, some kv heads, some spans.
 //!
-//! Entry points: [`run_unit`], and [`finish_row`] for rows whose spans were reduced apart. A pair of a token and eight
+//! Entry points: [`run_unit`], and [`finish_rows`] for rows whose spans were reduced apart. A pair of a token and eight
 //! query heads of a kv head is a chain; a unit takes its chains through a span together: keys block by block into
-//! scores, the softmax of the span, values block by block into sums. Blocks are of [`BLOCK`] positions, so that a block
-//! of keys is prepared once for all tokens and stays in the first cache; the rows of the next block are asked for
-//! meanwhile, because a stride of all kv heads hides them from the processor's own prefetching.
+//! scores, the softmax of the span, values block by block into sums. Blocks are small, so that one is prepared once for all
+//! tokens and stays in the nearest caches; the next one is asked for meanwhile ([`Ahead`]).
 //!
 //! The softmax of a span: m is the largest visible score, at least the lowest finite number; `exp(score - m)`; l is
 //! summed in four chains by position modulo 4, ascending, then `(c0 + c2) + (c1 + c3)`. The join of (m, l, o) with
