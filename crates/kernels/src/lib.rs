@@ -43,7 +43,7 @@ pub use mxfp4::{
 };
 pub use mxfp4_blocks::{Mxfp4Block, Mxfp4Blocks};
 pub use pool::Pool;
-pub use q8::{Q8_BLOCK, Q8Order, Q8Rows, quantize_q8};
+pub use q8::{Q8_BLOCK, Q8Order, Q8Rows, gather_q8, quantize_q8};
 pub use q8_0::{quantize_q8_0, round_to_q8_0};
 pub use q8_panels::{Q8_PANEL_ROWS, Q8Panels, pack_q8_panels};
 pub use rmsnorm::{rmsnorm, rmsnorm_on};

@@ -20,23 +20,24 @@ use half::f16;
 use crate::dense::Q8_0Block;
 use crate::lanes::{LANES, tree};
 use crate::mxfp4::{BLOCK_BYTES, BLOCK_VALUES, E2M1_DOUBLED, scale_value};
-use crate::q8::{Q8Row, SECOND_HALVES, pack_tiles};
 #[cfg(target_arch = "x86_64")]
-use crate::q8::{TILE_TOKENS, TileBlock};
+use crate::q8::TILE_TOKENS;
+use crate::q8::{Q8Row, SECOND_HALVES, TileBlock, num_tile_blocks, pack_tiles};
 #[cfg(target_arch = "x86_64")]
 use crate::q8_panels::Q8_PANEL_ROWS;
 use crate::q8_panels::Q8Panels;
 use crate::rows::{RowTasks, SharedRows};
+use crate::scratch::{Scratch, with_scratch};
 #[cfg(target_arch = "x86_64")]
-use crate::scratch::with_scratch;
-#[cfg(target_arch = "x86_64")]
-use crate::simd::avx2_q8::{self, Q8Panel};
+use crate::simd::avx2_q8::{self, Q8Panel, TILE_ROWS};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::avx512_mxfp4::{self, GEMV_TOKENS, Published, Scattered};
 #[cfg(target_arch = "x86_64")]
-use crate::simd::fetch::fetch;
+use crate::simd::avx512_q8::{self, Scale, WIDE_ROWS, WIDE_TOKENS};
 #[cfg(target_arch = "x86_64")]
-use crate::simd::{avx2_mxfp4_blocks, avx2_q8_0, avx512_q8, avx512_q8_0};
+use crate::simd::fetch::Upcoming;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{avx2_mxfp4_blocks, avx2_q8_0, avx512_q8_0, avx512_unpack};
 use crate::{LinearDims, Mxfp4, Mxfp4Blocks, Pool, Q8Order, Q8Rows, Tier};
 
 /// Rows of a task: 49 KB of MXFP4 or 98 KB of Q8_0 at K = 2,880, 2 or 4 us of memory bandwidth.
@@ -52,6 +53,9 @@ const TOKENS_READ_ONCE: usize = 8;
 const MXFP4_TILE_TOKENS: usize = 8;
 /// Rows whose sums are written together.
 const ROWS_AT_A_TIME: usize = 32;
+/// Bytes that panels begin at multiples of: a register of weights that crosses two lines takes twice as long to store.
+#[cfg(target_arch = "x86_64")]
+const CACHE_LINE: usize = 64;
 /// Tiles of tokens that go through the panels of a task together: 32 tokens are 115 KB at K = 2,880, and the panels
 /// 104 KB, so both stay in a core's second cache.
 #[cfg(target_arch = "x86_64")]
@@ -151,10 +155,7 @@ impl<'a> Weights<'a> {
     fn rows(self, first: usize, rows: usize, num_blocks: usize) -> Self {
         let (start, len) = (first * num_blocks, rows * num_blocks);
         match self {
-            Weights::Mxfp4(w) => Weights::Mxfp4(Mxfp4 {
-                blocks: &w.blocks[start * BLOCK_BYTES..][..len * BLOCK_BYTES],
-                scales: &w.scales[start..][..len],
-            }),
+            Weights::Mxfp4(w) => Weights::Mxfp4(w.rows(first, rows, num_blocks)),
             Weights::Blocks(w) => Weights::Blocks(w.rows(first, rows, num_blocks)),
             Weights::Q8_0(blocks) => Weights::Q8_0(&blocks[start..][..len]),
             Weights::Panels(w) => Weights::Panels(w.rows(first, rows, num_blocks * BLOCK_VALUES)),
@@ -190,8 +191,26 @@ fn linear(pool: &Pool, out: &mut [f32], x: &Q8Rows, w: Weights<'_>, bias: Option
     if out.is_empty() {
         return;
     }
+    let num_tiles = if uses_tiles(pool.tier(), w, dims) { num_tile_blocks(x) } else { 0 };
+    with_scratch(num_tiles, |tiles| {
+        if !tiles.is_empty() {
+            pack_tiles(pool, tiles, x);
+        }
+        by_task(pool, out, x, tiles, w, bias, dims);
+    });
+}
+
+/// The product, with tokens packed in `tiles` where a tile takes them.
+fn by_task(
+    pool: &Pool,
+    out: &mut [f32],
+    x: &Q8Rows,
+    tiles: &[TileBlock],
+    w: Weights<'_>,
+    bias: Option<&[f32]>,
+    dims: LinearDims,
+) {
     let out = SharedRows::new(out, dims.n);
-    let tiles = if uses_tiles(pool.tier(), w, dims) { pack_tiles(pool, x) } else { Vec::new() };
     let num_blocks = dims.k / BLOCK_VALUES;
     let tasks = match tiles.is_empty() || reads_once(w, dims) {
         true => pool.tasks_of_rows(dims.n, TASK_UNIT, TASK_ROWS_MAX),
@@ -212,10 +231,10 @@ fn linear(pool: &Pool, out: &mut [f32], x: &Q8Rows, w: Weights<'_>, bias: Option
             Tier::Scalar => panel.scalar(x),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a pool carries only tiers that this processor supports.
-            Tier::Avx2 => unsafe { panel.avx2(x, &tiles) },
+            Tier::Avx2 => unsafe { panel.avx2(x, tiles) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Tier::Avx512Vnni => unsafe { panel.avx512(x, &tiles) },
+            Tier::Avx512Vnni => unsafe { panel.avx512(x, tiles) },
             #[cfg(not(target_arch = "x86_64"))]
             Tier::Avx2 | Tier::Avx512Vnni => unreachable!("not supported here"),
         }
@@ -355,7 +374,12 @@ impl Panel<'_> {
 
     #[inline(always)]
     fn q8_0_row<'b>(&self, w: &'b [Q8_0Block], row: usize) -> &'b [Q8_0Block] {
-        &w[row * self.num_blocks..][..self.num_blocks]
+        self.q8_0_rows(w, row..row + 1)
+    }
+
+    #[inline(always)]
+    fn q8_0_rows<'b>(&self, w: &'b [Q8_0Block], rows: Range<usize>) -> &'b [Q8_0Block] {
+        &w[rows.start * self.num_blocks..rows.end * self.num_blocks]
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -371,16 +395,40 @@ impl Panel<'_> {
             Weights::Q8_0(w) if tiles.is_empty() => {
                 self.by_row(x, |x, row| avx2_q8_0::gemv(x, self.q8_0_row(w, row)));
             }
-            Weights::Mxfp4(_) | Weights::Blocks(_) => {
-                self.by_tile(tiles, x.t(), false, |out, panel, x, tokens| {
-                    avx2_q8::products::<false>(out, panel, x, tokens);
-                });
-            }
-            Weights::Q8_0(_) => {
-                self.by_tile(tiles, x.t(), false, |out, panel, x, tokens| {
-                    avx2_q8::products::<true>(out, panel, x, tokens);
-                });
-            }
+            Weights::Mxfp4(w) => self.by_tile(
+                tiles,
+                x.t(),
+                TILE_TOKENS,
+                |weights, scales, rows| {
+                    avx2_q8::unpack(weights, scales, w.rows(rows.start, rows.len(), self.num_blocks));
+                },
+                |panel, x, rows, tokens, upcoming| {
+                    self.tile_avx2::<false>(panel, x, rows, tokens, upcoming);
+                },
+            ),
+            Weights::Blocks(w) => self.by_tile(
+                tiles,
+                x.t(),
+                TILE_TOKENS,
+                |weights, scales, rows| {
+                    let row = |r| w.row(rows.start + r, self.num_blocks);
+                    avx2_mxfp4_blocks::unpack(weights, scales, rows.len(), row);
+                },
+                |panel, x, rows, tokens, upcoming| {
+                    self.tile_avx2::<false>(panel, x, rows, tokens, upcoming);
+                },
+            ),
+            Weights::Q8_0(w) => self.by_tile(
+                tiles,
+                x.t(),
+                TILE_TOKENS,
+                |weights, scales, rows| {
+                    avx2_q8_0::unpack(weights, scales, self.q8_0_rows(w, rows), false);
+                },
+                |panel, x, rows, tokens, upcoming| {
+                    self.tile_avx2::<true>(panel, x, rows, tokens, upcoming);
+                },
+            ),
             // Nobody lays them out for this tier, and if somebody does, the numbers are right.
             Weights::Panels(_) => self.scalar(x),
         }
@@ -406,118 +454,141 @@ impl Panel<'_> {
                 let panels: Vec<Q8Panel<'_, Q8_PANEL_ROWS, f16>> = panels
                     .map(|(weights, scales)| Q8Panel { weights, scales: scales.as_chunks().0 })
                     .collect();
-                self.by_panel(&panels, tiles, x.t(), |out, panel, x, tokens| {
-                    avx512_q8::products(out, panel, x, tokens);
+                self.by_panel(&panels, tiles, x.t(), WIDE_TOKENS, |panel, x, rows, tokens, upcoming| {
+                    self.tile_avx512(panel, x, rows, tokens, upcoming);
                 });
             }
-            _ => {
-                self.by_tile(tiles, x.t(), true, |out, panel, x, tokens| {
-                    avx512_q8::products(out, panel, x, tokens);
-                });
-            }
+            Weights::Mxfp4(w) => self.by_tile(
+                tiles,
+                x.t(),
+                WIDE_TOKENS,
+                |weights, exponents, rows| {
+                    avx512_unpack::unpack(
+                        weights,
+                        exponents,
+                        w.rows(rows.start, rows.len(), self.num_blocks),
+                    );
+                },
+                |panel, x, rows, tokens, upcoming| self.tile_avx512(panel, x, rows, tokens, upcoming),
+            ),
+            Weights::Blocks(w) => self.by_tile(
+                tiles,
+                x.t(),
+                WIDE_TOKENS,
+                |weights, exponents, rows| {
+                    let row = |r| w.row(rows.start + r, self.num_blocks);
+                    avx512_unpack::unpack_blocks(weights, exponents, rows.len(), row);
+                },
+                |panel, x, rows, tokens, upcoming| self.tile_avx512(panel, x, rows, tokens, upcoming),
+            ),
+            Weights::Q8_0(w) => self.by_tile::<_, f32>(
+                tiles,
+                x.t(),
+                WIDE_TOKENS,
+                |weights, scales, rows| {
+                    avx2_q8_0::unpack(weights, scales, self.q8_0_rows(w, rows), true);
+                },
+                |panel, x, rows, tokens, upcoming| self.tile_avx512(panel, x, rows, tokens, upcoming),
+            ),
         }
     }
 
-    /// All rows unpacked once, `R` to a panel, int8 weights with their offset if `unsigned`; then up to `TOKENS` at a
-    /// time with every panel.
+    /// All rows unpacked once, `R` to a panel, and then as `by_panel`.
     #[cfg(target_arch = "x86_64")]
+    #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
-    fn by_tile<const R: usize, const TOKENS: usize>(
+    fn by_tile<const R: usize, S: Scratch>(
         &self,
         tiles: &[TileBlock],
         t: usize,
-        unsigned: bool,
-        products: impl Fn(&mut [[f32; R]; TOKENS], &Q8Panel<'_, R>, &[TileBlock], usize),
+        tile_tokens: usize,
+        unpack: impl Fn(&mut [u8], &mut [[S; R]], Range<usize>),
+        tile: impl Fn(&Q8Panel<'_, R, S>, &[TileBlock], Range<usize>, Range<usize>, &mut Upcoming),
     ) {
         let k = self.num_blocks * BLOCK_VALUES;
         let num_panels = self.rows.div_ceil(R);
-        with_scratch(num_panels * Q8Panel::<R>::weight_bytes(k), |weights: &mut [u8]| {
-            with_scratch(num_panels * Q8Panel::<R>::num_scales(k), |scales: &mut [f32]| {
-                let panels = self.unpack::<R>(weights, scales, unsigned);
-                self.by_panel(&panels, tiles, t, products);
+        with_scratch(num_panels * R * k + CACHE_LINE, |weights: &mut [u8]| {
+            let start = weights.as_ptr().align_offset(CACHE_LINE);
+            let weights = &mut weights[start..];
+            with_scratch(num_panels * R * self.num_blocks, |scales: &mut [S]| {
+                let scales = scales.as_chunks_mut().0.chunks_exact_mut(self.num_blocks);
+                let mut panels = Vec::with_capacity(num_panels);
+                for (p, (weights, scales)) in weights.chunks_exact_mut(R * k).zip(scales).enumerate() {
+                    unpack(weights, scales, p * R..self.rows.min((p + 1) * R));
+                    panels.push(Q8Panel { weights, scales });
+                }
+                self.by_panel(&panels, tiles, t, tile_tokens, tile);
             });
         });
     }
 
-    /// Up to `TOKENS` at a time with every panel.
+    /// Up to `tile_tokens` at a time with every panel: `tile(panel, x, rows, tokens, upcoming)` makes the products of the
+    /// panel's rows with packed tokens.
     #[cfg(target_arch = "x86_64")]
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
-    fn by_panel<const R: usize, const TOKENS: usize, S>(
+    fn by_panel<const R: usize, S>(
         &self,
         panels: &[Q8Panel<'_, R, S>],
         tiles: &[TileBlock],
         t: usize,
-        products: impl Fn(&mut [[f32; R]; TOKENS], &Q8Panel<'_, R, S>, &[TileBlock], usize),
+        tile_tokens: usize,
+        tile: impl Fn(&Q8Panel<'_, R, S>, &[TileBlock], Range<usize>, Range<usize>, &mut Upcoming),
     ) {
-        let mut sums = [[0.0; R]; TOKENS];
-        let mut next = NextPanel::new(self.next, panels.len() * t.div_ceil(TOKENS));
+        let num_parts = panels.len() * t.div_ceil(tile_tokens) * self.num_blocks;
+        // The panel that will be unpacked next, on its way from memory while this one is multiplied.
+        let mut upcoming = Upcoming::new(self.next.memory(), num_parts);
         for (i, tiles) in tiles.chunks(TILES_AT_A_TIME * self.num_blocks).enumerate() {
             for (p, panel) in panels.iter().enumerate() {
-                let rows = R.min(self.rows - p * R);
-                for (j, x) in tiles.chunks(TOKENS / TILE_TOKENS * self.num_blocks).enumerate() {
-                    let first = i * TILES_AT_A_TIME * TILE_TOKENS + j * TOKENS;
-                    let tokens = TOKENS.min(t - first);
-                    next.fetch_part();
-                    products(&mut sums, panel, x, tokens);
-                    for (token, sums) in sums.iter().enumerate().take(tokens) {
-                        self.write(first + token, p * R, &sums[..rows]);
-                    }
+                let rows = p * R..self.rows.min((p + 1) * R);
+                for (j, x) in tiles.chunks(tile_tokens / TILE_TOKENS * self.num_blocks).enumerate() {
+                    let first = i * TILES_AT_A_TIME * TILE_TOKENS + j * tile_tokens;
+                    let tokens = first..t.min(first + tile_tokens);
+                    tile(panel, x, rows.clone(), tokens, &mut upcoming);
                 }
             }
         }
     }
 
+    /// A tile of eight rows; `SIGNED` as in `avx2_q8.rs`.
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma,f16c")]
-    fn unpack<'a, const R: usize>(
-        &self,
-        weights: &'a mut [u8],
-        scales: &'a mut [f32],
-        unsigned: bool,
-    ) -> Vec<Q8Panel<'a, R>> {
-        let k = self.num_blocks * BLOCK_VALUES;
-        let weights = weights.chunks_exact_mut(Q8Panel::<R>::weight_bytes(k));
-        let scales = scales.chunks_exact_mut(Q8Panel::<R>::num_scales(k));
-        let mut panels = Vec::with_capacity(self.rows.div_ceil(R));
-        for (p, (weights, scales)) in weights.zip(scales).enumerate() {
-            let row = p * R;
-            panels.push(match self.w.rows(row, R.min(self.rows - row), self.num_blocks) {
-                Weights::Mxfp4(w) => Q8Panel::unpack(weights, scales, w.blocks, w.scales, self.num_blocks),
-                Weights::Blocks(w) => {
-                    let rows = R.min(self.rows - row);
-                    avx2_mxfp4_blocks::unpack(weights, scales, rows, self.num_blocks, |r| {
-                        w.row(r, self.num_blocks)
-                    })
-                }
-                Weights::Q8_0(w) => avx2_q8_0::unpack(weights, scales, w, self.num_blocks, unsigned),
-                Weights::Panels(_) => unreachable!("panels are never unpacked"),
-            });
-        }
-        panels
-    }
-}
-
-/// The panel that will be unpacked next, on its way from memory while this one is multiplied: a part of it with every tile.
-#[cfg(target_arch = "x86_64")]
-struct NextPanel<'a> {
-    memory: [std::slice::Chunks<'a, u8>; 2],
-}
-
-#[cfg(target_arch = "x86_64")]
-impl<'a> NextPanel<'a> {
-    fn new(weights: Weights<'a>, num_parts: usize) -> NextPanel<'a> {
-        let parts =
-            |bytes: &'a [u8]| bytes.chunks(bytes.len().div_ceil(num_parts).next_multiple_of(64).max(64));
-        NextPanel { memory: weights.memory().map(parts) }
-    }
-
     #[inline]
-    #[target_feature(enable = "sse")]
-    fn fetch_part(&mut self) {
-        for bytes in self.memory.iter_mut().filter_map(Iterator::next) {
-            fetch(bytes);
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn tile_avx2<const SIGNED: bool>(
+        &self,
+        panel: &Q8Panel<'_, TILE_ROWS>,
+        x: &[TileBlock],
+        rows: Range<usize>,
+        tokens: Range<usize>,
+        upcoming: &mut Upcoming,
+    ) {
+        let sums = avx2_q8::products::<SIGNED>(panel, x, tokens.len(), upcoming);
+        for (token, sums) in tokens.zip(&sums) {
+            self.write(token, rows.start, &sums[..rows.len()]);
         }
+    }
+
+    /// A tile of sixteen rows.
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
+    fn tile_avx512<S: Scale>(
+        &self,
+        panel: &Q8Panel<'_, WIDE_ROWS, S>,
+        x: &[TileBlock],
+        rows: Range<usize>,
+        tokens: Range<usize>,
+        upcoming: &mut Upcoming,
+    ) {
+        let mut bias = [0.0; WIDE_ROWS];
+        if let Some(all) = self.bias {
+            bias[..rows.len()].copy_from_slice(&all[rows.clone()]);
+        }
+        let finish = (self.factor, &bias);
+        avx512_q8::products(panel, x, tokens.len(), finish, upcoming, |token| {
+            // SAFETY: this panel alone writes its columns, one call at a time.
+            unsafe { self.out.part(tokens.start + token, self.first + rows.start, rows.len()) }
+        });
     }
 }
 

@@ -43,8 +43,18 @@ impl<'a> Mxfp4<'a> {
     /// The blocks and scales of row `n`.
     #[inline(always)]
     pub(crate) fn row(&self, n: usize, num_blocks: usize) -> (&'a [u8], &'a [u8]) {
-        let first = n * num_blocks;
-        (&self.blocks[first * BLOCK_BYTES..][..num_blocks * BLOCK_BYTES], &self.scales[first..][..num_blocks])
+        let row = self.rows(n, 1, num_blocks);
+        (row.blocks, row.scales)
+    }
+
+    /// `rows` rows from `first` on.
+    #[inline(always)]
+    pub(crate) fn rows(&self, first: usize, rows: usize, num_blocks: usize) -> Mxfp4<'a> {
+        let (start, len) = (first * num_blocks, rows * num_blocks);
+        Mxfp4 {
+            blocks: &self.blocks[start * BLOCK_BYTES..][..len * BLOCK_BYTES],
+            scales: &self.scales[start..][..len],
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Activations as int8 with one scale per 32 values.
 //!
-//! Entry point: [`quantize_q8`]. Per block of 32: the scale is the largest magnitude over 127, and each value is
+//! Entry points: [`quantize_q8`], [`gather_q8`]. Per block of 32: the scale is the largest magnitude over 127, and each value is
 //! rounded to the nearest multiple, ties to even. One scale per row would lose a digit on the outliers of
 //! gpt-oss (5 % error against 1 %), and f16 scales overflow on the large model, so: f32 scales, blocks of 32.
 //!
@@ -13,6 +13,8 @@
 //! For products with many tokens, rows are packed again into [`TileBlock`]s.
 //!
 //! This module does not know weights.
+
+use std::ops::Range;
 
 use crate::rows::SharedRows;
 use crate::simd::per_tier;
@@ -94,6 +96,15 @@ impl Q8Rows {
         self.k
     }
 
+    /// Room for T rows of K values. What stands there is arbitrary, padding included.
+    fn make_room(&mut self, t: usize, k: usize) {
+        (self.t, self.k) = (t, k);
+        let blocks = t * padded_blocks(k);
+        self.values.resize(blocks * Q8_BLOCK, 0);
+        self.scales.resize(blocks, 0.0);
+        self.corrections.resize(blocks, 0);
+    }
+
     /// The int8 value at column `k` of row `t`.
     pub fn value(&self, t: usize, k: usize) -> i8 {
         self.row(t).values[self.order.stored_at(k)]
@@ -159,7 +170,7 @@ pub(crate) struct Q8Group<'a> {
 }
 
 /// One block of four tokens, everything a tile needs of it side by side.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(32))]
 pub(crate) struct TileBlock {
     /// `[8, T]` of four values in stored order; for MXFP4 four times the even elements, four times the odd.
@@ -169,29 +180,36 @@ pub(crate) struct TileBlock {
     pub(crate) corrections: [i32; TILE_TOKENS],
 }
 
-impl TileBlock {
-    const EMPTY: TileBlock = TileBlock {
-        fours: [[[0; 4]; TILE_TOKENS]; 8],
-        scales: [0.0; TILE_TOKENS],
-        corrections: [0; TILE_TOKENS],
-    };
-}
-
 /// The blocks of a row in the order of a tile: those of lane 0, then of lane 1, and so on.
 pub(crate) fn lane_major(num_blocks: usize) -> impl Iterator<Item = usize> {
     (0..GROUP_BLOCKS).flat_map(move |lane| (lane..num_blocks).step_by(GROUP_BLOCKS))
 }
 
-/// Packs rows by fours: `[T / 4, K / 32]` blocks in the order of [`lane_major`]; tokens that are missing are zero.
-pub(crate) fn pack_tiles(pool: &Pool, rows: &Q8Rows) -> Vec<TileBlock> {
+/// Where the blocks of a lane stand in that order.
+#[inline(always)]
+pub(crate) fn lane_range(num_blocks: usize, lane: usize) -> Range<usize> {
+    // All lanes have so many blocks, and the first few one more.
+    let (each, longer) = (num_blocks / GROUP_BLOCKS, num_blocks % GROUP_BLOCKS);
+    let start = |lane: usize| lane * each + lane.min(longer);
+    start(lane)..start(lane + 1)
+}
+
+/// How many blocks the rows make when they are packed.
+pub(crate) fn num_tile_blocks(rows: &Q8Rows) -> usize {
+    rows.t.div_ceil(TILE_TOKENS) * (rows.k / Q8_BLOCK)
+}
+
+/// Packs rows by fours: `tiles [T / 4, K / 32]`, blocks in the order of [`lane_major`]; tokens that are missing are zero.
+pub(crate) fn pack_tiles(pool: &Pool, tiles: &mut [TileBlock], rows: &Q8Rows) {
     let num_blocks = rows.k / Q8_BLOCK;
-    let num_tiles = rows.t.div_ceil(TILE_TOKENS);
-    let mut tiles = vec![TileBlock::EMPTY; num_tiles * num_blocks];
-    let shared = SharedRows::new(&mut tiles, num_blocks);
-    pool.run(num_tiles, |tile| {
+    let shared = SharedRows::new(tiles, num_blocks);
+    pool.run(rows.t.div_ceil(TILE_TOKENS), |tile| {
         // SAFETY: task `tile` alone touches its row.
         let blocks = unsafe { shared.row(tile) };
         let first = tile * TILE_TOKENS;
+        if rows.t < first + TILE_TOKENS {
+            blocks.fill(TileBlock::default());
+        }
         for (token, t) in (first..rows.t.min(first + TILE_TOKENS)).enumerate() {
             let row = rows.row(t);
             for (block, b) in blocks.iter_mut().zip(lane_major(num_blocks)) {
@@ -205,7 +223,6 @@ pub(crate) fn pack_tiles(pool: &Pool, rows: &Q8Rows) -> Vec<TileBlock> {
             }
         }
     });
-    tiles
 }
 
 impl Q8Order {
@@ -251,39 +268,62 @@ fn padded_blocks(k: usize) -> usize {
 pub fn quantize_q8(pool: &Pool, out: &mut Q8Rows, x: &[f32], t: usize, k: usize) {
     assert_eq!(x.len(), t * k, "quantize_q8: x is [T, K]");
     assert!(k.is_multiple_of(Q8_BLOCK), "quantize_q8: K = {k} is no multiple of 32");
-    (out.t, out.k) = (t, k);
-    let blocks = padded_blocks(k);
-    out.values.clear();
-    out.values.resize(t * blocks * Q8_BLOCK, 0);
-    out.scales.clear();
-    out.scales.resize(t * blocks, 0.0);
-    out.corrections.clear();
-    out.corrections.resize(t * blocks, 0);
-    let values = SharedRows::new(&mut out.values, blocks * Q8_BLOCK);
-    let scales = SharedRows::new(&mut out.scales, blocks);
-    let corrections = SharedRows::new(&mut out.corrections, blocks);
+    out.make_room(t, k);
     let order = out.order;
-    pool.run(t, |row| {
-        // SAFETY: task `row` is the only one that touches row `row` of any of the three.
-        let (values, scales, corrections) =
-            unsafe { (values.row(row), scales.row(row), corrections.row(row)) };
-        quantize_row_on(pool.tier(), values, scales, corrections, &x[row * k..][..k], order);
+    for_each_stored_row(pool, out, |row, stored| {
+        quantize_row_on(pool.tier(), stored, &x[row * k..][..k], order);
     });
 }
 
-fn quantize_row_on(
-    tier: Tier,
-    values: &mut [i8],
-    scales: &mut [f32],
-    corrections: &mut [i32],
-    x: &[f32],
-    order: Q8Order,
-) {
-    per_tier!(tier, quantize_row(values: &mut [i8], scales: &mut [f32], corrections: &mut [i32], x: &[f32], order: Q8Order));
+/// Fills `out` with the rows of `from` that `rows` names, in its order; the memory of `out` is used again.
+///
+/// Panics: when a row is not there.
+pub fn gather_q8(pool: &Pool, out: &mut Q8Rows, from: &Q8Rows, rows: &[usize]) {
+    out.order = from.order;
+    out.make_room(rows.len(), from.k);
+    for_each_stored_row(pool, out, |place, stored| {
+        let row = from.row(rows[place]);
+        stored.values.copy_from_slice(row.values);
+        stored.scales.copy_from_slice(row.scales);
+        stored.corrections.copy_from_slice(row.corrections);
+    });
+}
+
+/// A row that is being filled: what a [`Q8Row`] shows, padding included.
+struct Q8RowMut<'a> {
+    values: &'a mut [i8],
+    scales: &'a mut [f32],
+    corrections: &'a mut [i32],
+}
+
+/// Calls `fill(row, stored)` for every row of `out`, shared between the threads of the pool.
+fn for_each_stored_row(pool: &Pool, out: &mut Q8Rows, fill: impl Fn(usize, Q8RowMut<'_>) + Sync) {
+    let blocks = padded_blocks(out.k);
+    let values = SharedRows::new(&mut out.values, blocks * Q8_BLOCK);
+    let scales = SharedRows::new(&mut out.scales, blocks);
+    let corrections = SharedRows::new(&mut out.corrections, blocks);
+    pool.run(out.t, |row| {
+        // SAFETY: task `row` is the only one that touches row `row` of any of the three.
+        let (values, scales, corrections) =
+            unsafe { (values.row(row), scales.row(row), corrections.row(row)) };
+        fill(row, Q8RowMut { values, scales, corrections });
+    });
+}
+
+fn quantize_row_on(tier: Tier, stored: Q8RowMut<'_>, x: &[f32], order: Q8Order) {
+    per_tier!(tier, quantize_row(stored: Q8RowMut<'_>, x: &[f32], order: Q8Order));
 }
 
 #[inline(always)]
-fn quantize_row(values: &mut [i8], scales: &mut [f32], corrections: &mut [i32], x: &[f32], order: Q8Order) {
+fn quantize_row(stored: Q8RowMut<'_>, x: &[f32], order: Q8Order) {
+    let Q8RowMut { values, scales, corrections } = stored;
+    if !x.len().is_multiple_of(GROUP_VALUES) {
+        // The padding of the last group, among which its own blocks are scattered.
+        let last = scales.len() - GROUP_BLOCKS;
+        values[last * Q8_BLOCK..].fill(0);
+        scales[last..].fill(0.0);
+        corrections[last..].fill(0);
+    }
     for (b, x) in x.as_chunks::<Q8_BLOCK>().0.iter().enumerate() {
         let mut block = [0; Q8_BLOCK];
         scales[b] = quantize_block(&mut block, x);
@@ -408,5 +448,41 @@ mod tests {
         for (corrected, published) in rows.row(0).corrections.iter().zip(published.row(0).corrections) {
             assert_eq!(corrected * 12, published * 128);
         }
+    }
+
+    /// Rows `[T, K]` with their padding.
+    fn assert_stored_alike(a: &Q8Rows, b: &Q8Rows) {
+        assert_eq!((a.t, a.k), (b.t, b.k));
+        assert_eq!(a.values, b.values);
+        assert_eq!(a.scales, b.scales);
+        assert_eq!(a.corrections, b.corrections);
+    }
+
+    #[test]
+    fn memory_used_again_leaves_nothing_in_the_padding() {
+        let pool = Pool::new(2);
+        let x: Vec<f32> = (0..3 * 256).map(|i| (i as f32 * 0.7).sin()).collect();
+        let mut rows = Q8Rows::new();
+        quantize_q8(&pool, &mut rows, &x, 3, 256);
+        quantize_q8(&pool, &mut rows, &x[..3 * 96], 3, 96);
+        let mut fresh = Q8Rows::new();
+        quantize_q8(&pool, &mut fresh, &x[..3 * 96], 3, 96);
+        assert_stored_alike(&rows, &fresh);
+    }
+
+    #[test]
+    fn gathered_rows_are_the_rows() {
+        let pool = Pool::new(2);
+        let x: Vec<f32> = (0..4 * 96).map(|i| (i as f32 * 0.3).sin()).collect();
+        let mut rows = Q8Rows::for_weights(Q8Order::Mxfp4Halves);
+        quantize_q8(&pool, &mut rows, &x, 4, 96);
+        let mut gathered = quantize(&x[..320]);
+        let order = [3, 0, 3];
+        gather_q8(&pool, &mut gathered, &rows, &order);
+        let x: Vec<f32> = order.iter().flat_map(|row| &x[row * 96..][..96]).copied().collect();
+        let mut direct = Q8Rows::for_weights(Q8Order::Mxfp4Halves);
+        quantize_q8(&pool, &mut direct, &x, 3, 96);
+        assert_stored_alike(&gathered, &direct);
+        assert_eq!(gathered.order(), Q8Order::Mxfp4Halves);
     }
 }

@@ -10,6 +10,7 @@ use std::cell::Cell;
 use std::thread::LocalKey;
 
 use crate::lanes::LANES;
+use crate::q8::TileBlock;
 
 /// An element type that threads keep a buffer of.
 pub(crate) trait Scratch: Copy + Default + 'static {
@@ -22,6 +23,8 @@ thread_local! {
     /// Apart from `F32`, for a loan that lasts while the borrower's tasks borrow floats on the same thread.
     static EIGHTS: Cell<Vec<[f32; LANES]>> = const { Cell::new(Vec::new()) };
     static BYTES: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static EXPONENTS: Cell<Vec<i8>> = const { Cell::new(Vec::new()) };
+    static TILES: Cell<Vec<TileBlock>> = const { Cell::new(Vec::new()) };
 }
 
 impl Scratch for f32 {
@@ -33,6 +36,18 @@ impl Scratch for f32 {
 impl Scratch for [f32; LANES] {
     fn kept() -> &'static LocalKey<Cell<Vec<[f32; LANES]>>> {
         &EIGHTS
+    }
+}
+
+impl Scratch for TileBlock {
+    fn kept() -> &'static LocalKey<Cell<Vec<TileBlock>>> {
+        &TILES
+    }
+}
+
+impl Scratch for i8 {
+    fn kept() -> &'static LocalKey<Cell<Vec<i8>>> {
+        &EXPONENTS
     }
 }
 

@@ -28,6 +28,8 @@ pub(crate) mod avx512_q8;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512_q8_0;
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512_unpack;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod fetch;
 
 /// Calls `$body` with the instructions of `$tier`.

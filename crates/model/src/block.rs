@@ -55,6 +55,7 @@ pub(crate) struct Workspace {
     pub(crate) expert_rows: Vec<f32>, // [T * A, C], all experts
     pub(crate) dense_q8: Q8Rows,      // [T, C] or [T, H, D] int8, for dense matrices in Q8_0
     pub(crate) normed_q8: Q8Rows,     // [T, C] int8, fast precision
+    pub(crate) gathered_q8: Q8Rows,   // [T, C] int8, the rows of one expert, fast precision
     pub(crate) activated_q8: Q8Rows,  // [T, F] int8, fast precision
 }
 
@@ -76,6 +77,7 @@ impl Workspace {
             expert_rows: rows(sizes.hidden * config.active_experts()),
             dense_q8: Q8Rows::for_weights(Q8Order::Q8_0),
             normed_q8: Q8Rows::new(),
+            gathered_q8: Q8Rows::new(),
             activated_q8: Q8Rows::new(),
         }
     }
@@ -98,7 +100,7 @@ impl Workspace {
         let int8_row = |width: usize| width.next_multiple_of(256) / 32 * (32 + 4 + 4);
         let mut int8_bytes = 0;
         if precision == Precision::Fast {
-            int8_bytes += int8_row(sizes.hidden) + int8_row(sizes.inner);
+            int8_bytes += 2 * int8_row(sizes.hidden) + int8_row(sizes.inner);
         }
         if dense == DenseMode::Q8 {
             int8_bytes += int8_row(sizes.hidden.max(sizes.query));
@@ -148,12 +150,10 @@ pub(crate) fn attention_block(
     linear(step.pool, key, &x, &weights.key);
     linear(step.pool, value, &x, &weights.value);
     for sequence in step.sequences {
+        rotate(step, sequence, query, step.config.num_query_heads);
+        rotate(step, sequence, key, step.config.num_kv_heads);
         for (index, row) in sequence.rows.clone().enumerate() {
-            let query = &mut query[row * sizes.query..][..sizes.query];
-            let key = &mut key[row * sizes.kv..][..sizes.kv];
-            sequence.angles.apply(query, step.config.num_query_heads, index);
-            sequence.angles.apply(key, step.config.num_kv_heads, index);
-            let value = &value[row * sizes.kv..][..sizes.kv];
+            let [key, value] = [&*key, &*value].map(|rows| &rows[row * sizes.kv..][..sizes.kv]);
             store.write(layer, &sequence.place, sequence.first_position + index, key, value);
         }
     }
@@ -169,7 +169,14 @@ pub(crate) fn attention_block(
         &[&out.weight],
     );
     linear(step.pool, update, &x, out);
-    add(hidden, update);
+    add(step.pool, hidden, update, sizes.hidden);
+}
+
+/// Rotates the rows of one sequence by their positions: `x [T, heads, D]` of all sequences.
+fn rotate(step: &Step<'_>, sequence: &Rows<'_>, x: &mut [f32], heads: usize) {
+    let width = heads * step.config.head_dim;
+    let x = &mut x[sequence.rows.start * width..sequence.rows.end * width];
+    for_each_row(step.pool, x, width, |index, x| sequence.angles.apply(x, heads, index));
 }
 
 fn attend(
@@ -229,9 +236,11 @@ pub(crate) fn for_each_row(
     });
 }
 
-/// `out += x`.
-pub(crate) fn add(out: &mut [f32], x: &[f32]) {
-    for (out, x) in out.iter_mut().zip(x) {
-        *out += x;
-    }
+/// `out += x`, both `[T, width]`.
+pub(crate) fn add(pool: &Pool, out: &mut [f32], x: &[f32], width: usize) {
+    for_each_row(pool, out, width, |row, out| {
+        for (out, x) in out.iter_mut().zip(&x[row * width..]) {
+            *out += x;
+        }
+    });
 }

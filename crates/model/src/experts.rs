@@ -12,8 +12,8 @@
 //! It does not know attention, the cache or the layer's number.
 
 use gptoss_kernels::{
-    LinearDims, linear_bf16_transposed, linear_mxfp4_blocks_q8, linear_mxfp4_exact, linear_mxfp4_q8,
-    quantize_q8, swiglu, top_k_softmax,
+    LinearDims, gather_q8, linear_bf16_transposed, linear_mxfp4_blocks_q8, linear_mxfp4_exact,
+    linear_mxfp4_q8, quantize_q8, swiglu, top_k_softmax,
 };
 
 use crate::Error;
@@ -37,6 +37,17 @@ pub(crate) fn mlp_block(
     let normed = &mut work.normed[..step.num_tokens * width];
     normalize(step.pool, normed, hidden, &weights.norm, step.config.rms_norm_eps);
     let routing = Routing::new(step, weights, &work.normed);
+    if let (Some(order), Precision::Fast) = (weights.experts.q8_order(), step.precision) {
+        // Once for all the experts that a token goes to.
+        work.normed_q8.make_for(order);
+        quantize_q8(
+            step.pool,
+            &mut work.normed_q8,
+            &work.normed[..step.num_tokens * width],
+            step.num_tokens,
+            width,
+        );
+    }
     match &weights.experts {
         ExpertMatrices::Streamed { cache, layer, format } => {
             let mut pass = cache.pass(*layer, &routing.takers(), step.num_tokens);
@@ -78,7 +89,7 @@ pub(crate) fn mlp_block(
             }
         }
     });
-    add(hidden, update);
+    add(step.pool, hidden, update, width);
     Ok(())
 }
 
@@ -157,11 +168,8 @@ fn run_expert(
 ) {
     let [width, inner] = [step.config.hidden_size, step.config.intermediate_size];
     let places = routing.first_place[expert]..routing.first_place[expert + 1];
-    let rows = places.len();
-    let gathered = &mut work.gathered[..rows * width];
-    for (row, &token) in gathered.chunks_exact_mut(width).zip(&routing.token_at_place[places.clone()]) {
-        row.copy_from_slice(&work.normed[token * width..][..width]);
-    }
+    let tokens = &routing.token_at_place[places.clone()];
+    let rows = tokens.len();
     let gate_up = &mut work.gate_up[..rows * 2 * inner];
     let gate_up_bias = &weights.gate_up_bias[expert * 2 * inner..][..2 * inner];
     let up_dims = LinearDims { t: rows, n: 2 * inner, k: width };
@@ -171,33 +179,44 @@ fn run_expert(
     let activated = &mut work.activated[..rows * inner];
     match (matrices, step.precision) {
         (Expert::Mxfp4 { gate_up: up, down }, Precision::Fast) => {
-            quantize_q8(step.pool, &mut work.normed_q8, gathered, rows, width);
-            linear_mxfp4_q8(step.pool, gate_up, &work.normed_q8, up, Some(gate_up_bias), up_dims);
+            gather_q8(step.pool, &mut work.gathered_q8, &work.normed_q8, tokens);
+            linear_mxfp4_q8(step.pool, gate_up, &work.gathered_q8, up, Some(gate_up_bias), up_dims);
             activate(step, activated, gate_up);
             quantize_q8(step.pool, &mut work.activated_q8, activated, rows, inner);
             linear_mxfp4_q8(step.pool, out, &work.activated_q8, down, Some(down_bias), down_dims);
         }
         // Loading takes experts in blocks for fast precision only.
         (Expert::Blocks { gate_up: up, down }, _) => {
-            work.normed_q8.make_for(up.order);
-            quantize_q8(step.pool, &mut work.normed_q8, gathered, rows, width);
-            linear_mxfp4_blocks_q8(step.pool, gate_up, &work.normed_q8, up, Some(gate_up_bias), up_dims);
+            gather_q8(step.pool, &mut work.gathered_q8, &work.normed_q8, tokens);
+            linear_mxfp4_blocks_q8(step.pool, gate_up, &work.gathered_q8, up, Some(gate_up_bias), up_dims);
             activate(step, activated, gate_up);
             work.activated_q8.make_for(down.order);
             quantize_q8(step.pool, &mut work.activated_q8, activated, rows, inner);
             linear_mxfp4_blocks_q8(step.pool, out, &work.activated_q8, down, Some(down_bias), down_dims);
         }
         (Expert::Mxfp4 { gate_up: up, down }, Precision::Exact) => {
+            let gathered = gather(step, &mut work.gathered, &work.normed, tokens);
             linear_mxfp4_exact(step.pool, gate_up, gathered, up, Some(gate_up_bias), up_dims);
             activate(step, activated, gate_up);
             linear_mxfp4_exact(step.pool, out, activated, down, Some(down_bias), down_dims);
         }
         (Expert::Bf16 { gate_up: up, down }, _) => {
+            let gathered = gather(step, &mut work.gathered, &work.normed, tokens);
             linear_bf16_transposed(step.pool, gate_up, gathered, up, Some(gate_up_bias), up_dims);
             activate(step, activated, gate_up);
             linear_bf16_transposed(step.pool, out, activated, down, Some(down_bias), down_dims);
         }
     }
+}
+
+/// The rows of `normed [T, C]` that belong to `tokens`, in their order.
+fn gather<'a>(step: &Step<'_>, gathered: &'a mut [f32], normed: &[f32], tokens: &[usize]) -> &'a [f32] {
+    let width = step.config.hidden_size;
+    let gathered = &mut gathered[..tokens.len() * width];
+    for_each_row(step.pool, gathered, width, |row, out| {
+        out.copy_from_slice(&normed[tokens[row] * width..][..width]);
+    });
+    gathered
 }
 
 /// SwiGLU of every row: `out [T, F]`, `gate_up [T, 2F]`.

@@ -237,16 +237,30 @@ impl ExpertMatrices {
             ExpertMatrices::Bf16 { gate_up, down } => gate_up.num_bytes() + down.num_bytes(),
         }
     }
+
+    /// The int8 rows that their first products take in fast precision, if they take any.
+    pub(crate) fn q8_order(&self) -> Option<Q8Order> {
+        match self {
+            ExpertMatrices::Streamed { format: ExpertFormat::Mxfp4, .. } | ExpertMatrices::Mxfp4 { .. } => {
+                Some(Q8Order::Mxfp4)
+            }
+            ExpertMatrices::Gguf { gate_up, .. } => Some(order(gate_up)),
+            ExpertMatrices::Streamed { format: ExpertFormat::Bf16, .. } | ExpertMatrices::Bf16 { .. } => None,
+        }
+    }
 }
 
 /// The matrix of one expert of a GGUF file.
 pub(crate) fn blocks(experts: &GgufExperts, expert: usize) -> Mxfp4Blocks<'_> {
     let [even, odd] = experts.stacks(expert).map(|stack| stack.as_chunks().0);
-    let order = match experts.nibbles {
+    Mxfp4Blocks { even, odd, order: order(experts) }
+}
+
+fn order(experts: &GgufExperts) -> Q8Order {
+    match experts.nibbles {
         NibbleOrder::Halves => Q8Order::Mxfp4Halves,
         NibbleOrder::Neighbours => Q8Order::Mxfp4,
-    };
-    Mxfp4Blocks { even, odd, order }
+    }
 }
 
 impl Mxfp4Matrices {

@@ -1,7 +1,7 @@
 //! AVX2 forms of the int8 by MXFP4 product where every scale stands in front of its codes: rows for few tokens, and the
 //! panel for many.
 //!
-//! Entry points: [`gemv`], and [`unpack`] with the tiles of `avx2_q8.rs` and `avx512_q8.rs`. Everything but the loads is
+//! Entry points: [`gemv`], and [`unpack`] with the tile of `avx2_q8.rs`. Everything but the loads is
 //! that of `avx2_q8.rs`: two blocks, 17 bytes apart, come into the halves of a register, and the eight scales of a group are
 //! gathered byte by byte. Activations are stored in the order that the nibbles have, so no nibble is moved.
 //!
@@ -12,7 +12,7 @@ use std::arch::x86_64::*;
 use crate::mxfp4_blocks::Mxfp4Block;
 use crate::q8::{GROUP_BLOCKS, Q8Row};
 use crate::simd::avx2_f32::fold;
-use crate::simd::avx2_q8::{BYTES_AHEAD, Q8Panel, Tables, group_scale, group_sums};
+use crate::simd::avx2_q8::{BYTES_AHEAD, TILE_ROWS, Tables, group_scale, group_sums, unpack_blocks};
 use crate::simd::fetch::fetch_ahead;
 
 /// Twice the product of one row of weights with one row of activations.
@@ -58,19 +58,18 @@ fn scales(group: &[Mxfp4Block; GROUP_BLOCKS]) -> u64 {
     u64::from_le_bytes(group.map(|block| block[0]))
 }
 
-/// Unpacks up to `R` rows, of which `row(r)` is the r-th; those that are missing repeat the last one.
+/// Unpacks up to eight of `rows` rows, of which `row(r)` is the r-th; those that are missing repeat the last one.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-pub(crate) fn unpack<'a, 'b, const R: usize>(
-    weights: &'a mut [u8],
-    scales: &'a mut [f32],
+pub(crate) fn unpack<'b>(
+    weights: &mut [u8],
+    scales: &mut [[f32; TILE_ROWS]],
     rows: usize,
-    num_blocks: usize,
     row: impl Fn(usize) -> &'b [Mxfp4Block],
-) -> Q8Panel<'a, R> {
-    let rows: [&[Mxfp4Block]; R] = std::array::from_fn(|r| row(r.min(rows - 1)));
-    Q8Panel::unpack_blocks(weights, scales, num_blocks, |r, b| {
+) {
+    let rows: [&[Mxfp4Block]; TILE_ROWS] = std::array::from_fn(|r| row(r.min(rows - 1)));
+    unpack_blocks(weights, scales, |r, b| {
         let [scale, codes @ ..] = &rows[r][b];
         (codes, *scale)
-    })
+    });
 }

@@ -1,6 +1,6 @@
 //! AVX2 forms of the int8 by MXFP4 product: a row-wise kernel for few tokens and a tile for many.
 //!
-//! Entry points: [`gemv`], [`Q8Panel::unpack`] with [`products`]. Both follow the order of `linear_q8.rs`: exact integer
+//! Entry points: [`gemv`], [`unpack`] with [`products`]. Both follow the order of `linear_q8.rs`: exact integer
 //! sums per block, block `b` in lane `b % 8`.
 //!
 //! * [`gemv`] reads the published layout. 32 bytes are two blocks of a row; low nibbles are even elements,
@@ -17,11 +17,14 @@
 
 use std::arch::x86_64::*;
 
+use crate::Mxfp4;
 use crate::lanes::LANES;
 use crate::mxfp4::{BLOCK_BYTES, E2M1_DOUBLED};
-use crate::q8::{GROUP_BLOCKS, OFFSET, Q8_BLOCK, Q8Row, SECOND_HALVES, TILE_TOKENS, TileBlock, lane_major};
+use crate::q8::{
+    GROUP_BLOCKS, OFFSET, Q8_BLOCK, Q8Row, SECOND_HALVES, TILE_TOKENS, TileBlock, lane_major, lane_range,
+};
 use crate::simd::avx2_f32::fold;
-use crate::simd::fetch::fetch_ahead;
+use crate::simd::fetch::{Upcoming, fetch_ahead};
 
 /// Bytes of a group of blocks, packed.
 pub(crate) const GROUP_BYTES: usize = GROUP_BLOCKS * BLOCK_BYTES;
@@ -174,86 +177,65 @@ pub(crate) struct Q8Panel<'a, const R: usize, S = f32> {
     pub(crate) scales: &'a [[S; R]],
 }
 
-impl<'a, const R: usize> Q8Panel<'a, R> {
+impl<const R: usize> Q8Panel<'_, R> {
     /// Bytes of one block of all rows.
     pub(crate) const BLOCK: usize = R * Q8_BLOCK;
+}
 
-    /// Bytes of `weights` for K values.
-    pub(crate) const fn weight_bytes(k: usize) -> usize {
-        k * R
-    }
+/// Unpacks up to eight rows as published; those that are missing repeat the last one.
+///
+/// Shapes: `weights [K / 32, 8, 8, 4]`, `scales [K / 32, 8]`, both in the order of [`lane_major`].
+#[target_feature(enable = "avx2,fma")]
+pub(crate) fn unpack(weights: &mut [u8], scales: &mut [[f32; TILE_ROWS]], w: Mxfp4<'_>) {
+    let num_blocks = scales.len();
+    let blocks = w.blocks.as_chunks::<BLOCK_BYTES>().0;
+    let last = blocks.len() / num_blocks - 1;
+    let first: [usize; TILE_ROWS] = std::array::from_fn(|r| r.min(last) * num_blocks);
+    unpack_blocks(weights, scales, |r, b| (&blocks[first[r] + b], w.scales[first[r] + b]));
+}
 
-    /// Floats of `scales` for K values.
-    pub(crate) const fn num_scales(k: usize) -> usize {
-        k / Q8_BLOCK * R
-    }
-
-    /// Unpacks up to `R` rows; those that are missing repeat the last one.
-    ///
-    /// Shapes: `blocks [rows, K / 32, 16]`, `scales [rows, K / 32]`.
-    #[target_feature(enable = "avx2,fma")]
-    pub(crate) fn unpack(
-        weights: &'a mut [u8],
-        scales: &'a mut [f32],
-        blocks: &[u8],
-        block_scales: &[u8],
-        num_blocks: usize,
-    ) -> Q8Panel<'a, R> {
-        let rows = block_scales.len() / num_blocks;
-        let blocks = blocks.as_chunks::<BLOCK_BYTES>().0;
-        let first: [usize; R] = std::array::from_fn(|r| r.min(rows - 1) * num_blocks);
-        Self::unpack_blocks(weights, scales, num_blocks, |r, b| {
-            (&blocks[first[r] + b], block_scales[first[r] + b])
-        })
-    }
-
-    /// Unpacks `R` rows; `block(r, b)` is the codes and the scale of block `b` of row `r`.
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    pub(crate) fn unpack_blocks<'b>(
-        weights: &'a mut [u8],
-        scales: &'a mut [f32],
-        num_blocks: usize,
-        block: impl Fn(usize, usize) -> (&'b [u8; BLOCK_BYTES], u8),
-    ) -> Q8Panel<'a, R> {
-        let tables = Tables::new();
-        let scales = scales.as_chunks_mut::<R>().0;
-        for eight in 0..R / TILE_ROWS {
-            let places = weights.chunks_exact_mut(Self::BLOCK).zip(scales.iter_mut());
-            for ((weights, scales), b) in places.zip(lane_major(num_blocks)) {
-                let mut bytes = [_mm_setzero_si128(); TILE_ROWS];
-                let mut scale_bytes = 0;
-                for (r, bytes) in bytes.iter_mut().enumerate() {
-                    let (codes, scale) = block(eight * TILE_ROWS + r, b);
-                    // SAFETY: a block is 16 bytes.
-                    *bytes = unsafe { _mm_loadu_si128(codes.as_ptr().cast()) };
-                    scale_bytes |= u64::from(scale) << (r * 8);
-                }
-                unpack_block::<R>(&tables, &mut weights[eight * FOURS_BYTES..], bytes);
-                let scales = &mut scales[eight * TILE_ROWS..][..TILE_ROWS];
-                // SAFETY: eight scales.
-                unsafe { _mm256_storeu_ps(scales.as_mut_ptr(), scale_values(scale_bytes)) };
-            }
+/// Unpacks eight rows; `block(r, b)` is the codes and the scale of block `b` of row `r`.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub(crate) fn unpack_blocks<'b>(
+    weights: &mut [u8],
+    scales: &mut [[f32; TILE_ROWS]],
+    block: impl Fn(usize, usize) -> (&'b [u8; BLOCK_BYTES], u8),
+) {
+    let tables = Tables::new();
+    let num_blocks = scales.len();
+    let places = weights.as_chunks_mut().0.iter_mut().zip(scales);
+    for ((weights, scales), b) in places.zip(lane_major(num_blocks)) {
+        let mut bytes = [_mm_setzero_si128(); TILE_ROWS];
+        let mut scale_bytes = 0;
+        for (r, bytes) in bytes.iter_mut().enumerate() {
+            let (codes, scale) = block(r, b);
+            // SAFETY: a block is 16 bytes.
+            *bytes = unsafe { _mm_loadu_si128(codes.as_ptr().cast()) };
+            scale_bytes |= u64::from(scale) << (r * 8);
         }
-        Q8Panel { weights, scales }
+        unpack_block(&tables, weights, bytes);
+        // SAFETY: eight scales.
+        unsafe { _mm256_storeu_ps(scales.as_mut_ptr(), scale_values(scale_bytes)) };
     }
 }
 
-/// The products of a panel's eight rows with the first `tokens` of a tile of activations; twice them for MXFP4. `SIGNED`
+/// The products of a panel's eight rows with the first `tokens` of a tile of activations; twice them for MXFP4. What is
+/// `upcoming` is asked for meanwhile, a part with each block. `SIGNED`
 /// weights are int8 as they are, the others have the offset that the corrections of `x` take off.
 #[target_feature(enable = "avx2,fma")]
 pub(crate) fn products<const SIGNED: bool>(
-    out: &mut [[f32; TILE_ROWS]; TILE_TOKENS],
     panel: &Q8Panel<'_, TILE_ROWS>,
     x: &[TileBlock],
     tokens: usize,
-) {
-    *out = match tokens {
-        4 => tile::<4, SIGNED>(panel, x),
-        3 => tile::<3, SIGNED>(panel, x),
-        2 => tile::<2, SIGNED>(panel, x),
-        _ => tile::<1, SIGNED>(panel, x),
-    };
+    upcoming: &mut Upcoming,
+) -> [[f32; TILE_ROWS]; TILE_TOKENS] {
+    match tokens {
+        4 => tile::<4, SIGNED>(panel, x, upcoming),
+        3 => tile::<3, SIGNED>(panel, x, upcoming),
+        2 => tile::<2, SIGNED>(panel, x, upcoming),
+        _ => tile::<1, SIGNED>(panel, x, upcoming),
+    }
 }
 
 #[inline]
@@ -261,16 +243,18 @@ pub(crate) fn products<const SIGNED: bool>(
 fn tile<const T: usize, const SIGNED: bool>(
     panel: &Q8Panel<'_, TILE_ROWS>,
     x: &[TileBlock],
+    upcoming: &mut Upcoming,
 ) -> [[f32; TILE_ROWS]; TILE_TOKENS] {
     let (weights, scales) = (panel.weights.as_chunks::<UNPACKED>().0, panel.scales);
     assert!(weights.len() == x.len() && scales.len() == x.len());
     let mut lanes = [[_mm256_setzero_ps(); T]; LANES];
-    let mut first = 0;
     for (lane, sums) in lanes.iter_mut().enumerate() {
-        let end = first + (x.len() + LANES - 1 - lane) / LANES;
+        let blocks = lane_range(x.len(), lane);
         let mut kept = [_mm256_setzero_ps(); T];
-        for ((weights, scales), x) in weights[first..end].iter().zip(&scales[first..end]).zip(&x[first..end])
-        {
+        let mut upcoming = upcoming.parts(blocks.len());
+        let places = weights[blocks.clone()].iter().zip(&scales[blocks.clone()]);
+        for ((weights, scales), x) in places.zip(&x[blocks]) {
+            upcoming.fetch();
             let added: [__m256i; T] =
                 if SIGNED { sums_signed(weights, x) } else { sums_unsigned(weights, x) };
             // SAFETY: eight scales.
@@ -281,7 +265,6 @@ fn tile<const T: usize, const SIGNED: bool>(
             }
         }
         *sums = kept;
-        first = end;
     }
     fold_tile(&lanes)
 }
@@ -349,11 +332,10 @@ fn sums_signed<const T: usize>(weights: &[u8; UNPACKED], x: &TileBlock) -> [__m2
     wide
 }
 
-/// Transposes one block of eight rows by groups of four values, and looks the values up. The groups of a panel of `R`
-/// rows stand `4 R` bytes apart in `out`.
+/// Transposes one block of eight rows by groups of four values, and looks the values up.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn unpack_block<const R: usize>(tables: &Tables, out: &mut [u8], rows: [__m128i; TILE_ROWS]) {
+fn unpack_block(tables: &Tables, out: &mut [u8; UNPACKED], rows: [__m128i; TILE_ROWS]) {
     let half = |r: usize| _mm256_set_m128i(rows[r + 4], rows[r]);
     let r = [half(0), half(1), half(2), half(3)];
     let (low01, high01) = (_mm256_unpacklo_epi32(r[0], r[1]), _mm256_unpackhi_epi32(r[0], r[1]));
@@ -364,13 +346,12 @@ fn unpack_block<const R: usize>(tables: &Tables, out: &mut [u8], rows: [__m128i;
         _mm256_unpacklo_epi64(high01, high23),
         _mm256_unpackhi_epi64(high01, high23),
     ];
-    let out = &mut out[..7 * R * 4 + FOURS_BYTES];
     for (c, bytes) in fours.into_iter().enumerate() {
         let (even, odd) = tables.look_up(bytes);
-        // SAFETY: `c < 4`, so both 32-byte stores end within the seven groups before the last and its 32 bytes.
+        // SAFETY: `c < 4`, and a block has eight fours of all rows.
         unsafe {
-            _mm256_storeu_si256(out.as_mut_ptr().add(c * R * 4).cast(), even);
-            _mm256_storeu_si256(out.as_mut_ptr().add((4 + c) * R * 4).cast(), odd);
+            _mm256_storeu_si256(out.as_mut_ptr().add(c * FOURS_BYTES).cast(), even);
+            _mm256_storeu_si256(out.as_mut_ptr().add((4 + c) * FOURS_BYTES).cast(), odd);
         }
     }
 }

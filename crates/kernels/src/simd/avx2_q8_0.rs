@@ -105,18 +105,17 @@ pub(crate) fn scales(x: Q8Row<'_>, first: usize, blocks: &[Q8_0Block]) -> __m256
 /// Lays up to `R` rows out for a tile; those that are missing repeat the last one. Weights become unsigned by adding 128
 /// where the tile wants that.
 ///
-/// Shapes: `blocks [rows, K / 32]`.
+/// Shapes: `weights [K / 32, 8, R, 4]`, `scales [K / 32, R]`, both in the order of [`lane_major`], `blocks [rows, K / 32]`.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(crate) fn unpack<'a, const R: usize>(
-    weights: &'a mut [u8],
-    scales: &'a mut [f32],
+pub(crate) fn unpack<const R: usize>(
+    weights: &mut [u8],
+    scales: &mut [[f32; R]],
     blocks: &[Q8_0Block],
-    num_blocks: usize,
     unsigned: bool,
-) -> Q8Panel<'a, R> {
+) {
     let flip = _mm256_set1_epi8(if unsigned { i8::MIN } else { 0 });
+    let num_blocks = scales.len();
     let last = blocks.len() / num_blocks - 1;
-    let scales = scales.as_chunks_mut::<R>().0;
     for eight in (0..R).step_by(TILE_ROWS) {
         let places = weights.chunks_exact_mut(Q8Panel::<R>::BLOCK).zip(scales.iter_mut());
         for ((weights, scales), b) in places.zip(lane_major(num_blocks)) {
@@ -135,5 +134,4 @@ pub(crate) fn unpack<'a, const R: usize>(
             }
         }
     }
-    Q8Panel { weights, scales }
 }

@@ -258,7 +258,7 @@ fn add_group<'a, const T: usize>(
     group: &Group,
     used: u8,
 ) {
-    let weights = look_up(codes, group.codes);
+    let weights = group.codes.map(|bytes| look_up(codes, bytes));
     let scales = _mm512_castps256_ps512(scale_values(group.scales));
     let scales = _mm512_shuffle_f32x4::<0x44>(scales, scales);
     let order = _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 16, 20, 24, 28, 18, 22, 26, 30);
@@ -298,7 +298,7 @@ fn add_group<'a, const T: usize>(
 /// The unsigned weight of each code, four times over: a look-up by six bits then ignores the two above a nibble.
 #[inline]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
-fn codes() -> __m512i {
+pub(crate) fn codes() -> __m512i {
     let mut shifted = E2M1_DOUBLED;
     for code in &mut shifted {
         *code += OFFSET;
@@ -311,7 +311,7 @@ fn codes() -> __m512i {
 #[inline]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
 fn group_sums(codes: __m512i, x: &Q8Group<'_>, bytes: [__m512i; 2]) -> __m256 {
-    let twos = partial_sums(look_up(codes, bytes), x.values);
+    let twos = partial_sums(bytes.map(|bytes| look_up(codes, bytes)), x.values);
     let order = _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 0, 0, 0, 0, 0, 0, 0, 0);
     let next = _mm512_add_epi32(order, _mm512_set1_epi32(1));
     let raw = _mm256_add_epi32(
@@ -323,14 +323,12 @@ fn group_sums(codes: __m512i, x: &Q8Group<'_>, bytes: [__m512i; 2]) -> __m256 {
     _mm256_cvtepi32_ps(_mm256_sub_epi32(raw, corrections))
 }
 
-/// The unsigned weights of eight blocks: those of the low and of the high nibbles of each register.
+/// The unsigned weights of the low and of the high nibbles.
 #[inline]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
-fn look_up(codes: __m512i, bytes: [__m512i; 2]) -> [[__m512i; 2]; 2] {
-    bytes.map(|bytes| {
-        let high = _mm512_srli_epi16::<4>(bytes);
-        [_mm512_permutexvar_epi8(bytes, codes), _mm512_permutexvar_epi8(high, codes)]
-    })
+pub(crate) fn look_up(codes: __m512i, bytes: __m512i) -> [__m512i; 2] {
+    let high = _mm512_srli_epi16::<4>(bytes);
+    [_mm512_permutexvar_epi8(bytes, codes), _mm512_permutexvar_epi8(high, codes)]
 }
 
 /// Sums of eight blocks: each quarter of the register holds two partial ones of block q and two of block q + 4.
