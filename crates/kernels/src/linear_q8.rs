@@ -48,9 +48,9 @@ const TASK_UNIT: usize = 16;
 const TASK_ROWS_MAX: usize = 256;
 /// Tokens of one tile of panels.
 const TOKENS_READ_ONCE: usize = 8;
-/// Tokens from which on the AVX-512 tier unpacks MXFP4 for a tile: 175 GMAC/s there with 8 tokens; row by row 161 with 4, where the tile
-/// does 110 (two threads of Zen 4, 2026-11-23).
-const MXFP4_TILE_TOKENS: usize = 8;
+/// Tokens from which on the AVX-512 tier unpacks MXFP4 for a tile: 151 GMAC/s with 4 tokens from memory, row by row 124; with
+/// 3 it is 113 and 117 (two threads of Zen 4, 2026-11-24).
+const MXFP4_TILE_TOKENS: usize = 4;
 /// Rows whose sums are written together.
 const ROWS_AT_A_TIME: usize = 32;
 /// Bytes that panels begin at multiples of: a register of weights that crosses two lines takes twice as long to store.
@@ -340,10 +340,7 @@ impl Panel<'_> {
                     2 => self.rows_for::<2, R>(x.rows_from(t), t, rows, &row, |x, row| {
                         avx512_mxfp4::gemv_many(x, row)
                     }),
-                    3 => self.rows_for::<3, R>(x.rows_from(t), t, rows, &row, |x, row| {
-                        avx512_mxfp4::gemv_many(x, row)
-                    }),
-                    _ => self.rows_for::<4, R>(x.rows_from(t), t, rows, &row, |x, row| {
+                    _ => self.rows_for::<GEMV_TOKENS, R>(x.rows_from(t), t, rows, &row, |x, row| {
                         avx512_mxfp4::gemv_many(x, row)
                     }),
                 }

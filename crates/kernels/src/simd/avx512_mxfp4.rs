@@ -17,8 +17,10 @@ use crate::q8::{GROUP_BLOCKS, GROUP_VALUES, OFFSET, Q8Group, Q8Row, SECOND_HALVE
 use crate::simd::avx2_f32::fold;
 use crate::simd::avx2_q8::{GROUP_BYTES, scale_values};
 
-/// Tokens that a row of weights meets while its values are in registers; even.
-pub(crate) const GEMV_TOKENS: usize = 4;
+/// Tokens that a row of weights meets while its values are in registers.
+pub(crate) const GEMV_TOKENS: usize = 3;
+/// Registers of lanes for them, each of two tokens.
+const GEMV_LANES: usize = GEMV_TOKENS.div_ceil(2);
 /// Bytes of a register.
 const REGISTER: usize = 64;
 
@@ -230,7 +232,7 @@ pub(crate) fn gemv_many<const T: usize>(x: [Q8Row<'_>; T], row: impl Row) -> [f3
     const { assert!(T <= GEMV_TOKENS) };
     let codes = codes();
     let mut x = x.map(Q8Row::groups);
-    let mut lanes = [_mm512_setzero_ps(); GEMV_TOKENS / 2];
+    let mut lanes = [_mm512_setzero_ps(); GEMV_LANES];
     for g in 0..row.num_groups() {
         // SAFETY: this function has the features.
         let group = unsafe { row.group(g) };
@@ -252,7 +254,7 @@ pub(crate) fn gemv_many<const T: usize>(x: [Q8Row<'_>; T], row: impl Row) -> [f3
 #[inline]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
 fn add_group<'a, const T: usize>(
-    lanes: &mut [__m512; GEMV_TOKENS / 2],
+    lanes: &mut [__m512; GEMV_LANES],
     codes: __m512i,
     x: &mut [impl Iterator<Item = Q8Group<'a>>; T],
     group: &Group,
