@@ -48,6 +48,6 @@ pub use q8_0::{quantize_q8_0, round_to_q8_0};
 pub use q8_panels::{Q8_PANEL_ROWS, Q8Panels, pack_q8_panels};
 pub use rmsnorm::{rmsnorm, rmsnorm_on};
 pub use rope::{Rope, RopeAngles, YarnParams};
-pub use swiglu::{swiglu, swiglu_on};
+pub use swiglu::{swiglu, swiglu_on, swiglu_q8};
 pub use tier::Tier;
 pub use top_k::top_k_softmax;

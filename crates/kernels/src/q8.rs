@@ -17,6 +17,7 @@
 use std::ops::Range;
 
 use crate::rows::SharedRows;
+use crate::scratch::with_scratch;
 use crate::simd::per_tier;
 use crate::{Pool, Tier};
 
@@ -272,6 +273,27 @@ pub fn quantize_q8(pool: &Pool, out: &mut Q8Rows, x: &[f32], t: usize, k: usize)
     let order = out.order;
     for_each_stored_row(pool, out, |row, stored| {
         quantize_row_on(pool.tier(), stored, &x[row * k..][..k], order);
+    });
+}
+
+/// As [`quantize_q8`] of rows that `make(row, x)` writes, each while its thread has it at hand.
+///
+/// Panics: when K is no multiple of 32.
+pub(crate) fn quantize_made(
+    pool: &Pool,
+    out: &mut Q8Rows,
+    t: usize,
+    k: usize,
+    make: impl Fn(usize, &mut [f32]) + Sync,
+) {
+    assert!(k.is_multiple_of(Q8_BLOCK), "quantize_made: K = {k} is no multiple of 32");
+    out.make_room(t, k);
+    let order = out.order;
+    for_each_stored_row(pool, out, |row, stored| {
+        with_scratch(k, |x: &mut [f32]| {
+            make(row, x);
+            quantize_row_on(pool.tier(), stored, x, order);
+        });
     });
 }
 

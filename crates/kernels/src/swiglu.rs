@@ -1,14 +1,15 @@
 //! The clamped SwiGLU of gpt-oss.
 //!
-//! Entry point: [`swiglu`]. Rows of the gate-and-up matrix are interleaved in the published files (even: gate,
+//! Entry points: [`swiglu`], [`swiglu_q8`]. Rows of the gate-and-up matrix are interleaved in the published files (even: gate,
 //! odd: up), and so are its outputs here; nothing is moved. The gate is cut from above only, the up part on both
 //! sides, and 1 is added to the up part. The sigmoid is the one of [`crate::exp`], the same bits on every tier.
 //!
 //! This module does not know experts.
 
-use crate::Tier;
 use crate::exp::sigmoid;
+use crate::q8::quantize_made;
 use crate::simd::per_tier;
+use crate::{Pool, Q8Rows, Tier};
 
 /// `out = g * sigmoid(alpha * g) * (u + 1)` with `g = min(gate, limit)` and `u = clamp(up, -limit, limit)`.
 ///
@@ -23,6 +24,18 @@ pub fn swiglu(out: &mut [f32], gate_up: &[f32], limit: f32, alpha: f32) {
 pub fn swiglu_on(tier: Tier, out: &mut [f32], gate_up: &[f32], limit: f32, alpha: f32) {
     assert_eq!(gate_up.len(), 2 * out.len(), "swiglu: gate_up is twice as long as out");
     per_tier!(tier, swiglu_row(out: &mut [f32], gate_up: &[f32], limit: f32, alpha: f32));
+}
+
+/// [`swiglu`] of T rows, quantised: the bits of both ops in turn, without the floats between them.
+///
+/// Shapes: `out` T rows of F, F a multiple of 32, `gate_up [T, 2F]`.
+/// Panics: when the lengths do not fit together.
+pub fn swiglu_q8(pool: &Pool, out: &mut Q8Rows, gate_up: &[f32], t: usize, limit: f32, alpha: f32) {
+    let width = gate_up.len() / t.max(1);
+    assert_eq!(width * t, gate_up.len(), "swiglu_q8: gate_up is [T, 2F]");
+    quantize_made(pool, out, t, width / 2, |row, x| {
+        swiglu_on(pool.tier(), x, &gate_up[row * width..][..width], limit, alpha);
+    });
 }
 
 #[inline(always)]
@@ -44,7 +57,8 @@ fn swiglu_value(gate: f32, up: f32, limit: f32, alpha: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::swiglu;
+    use super::{swiglu, swiglu_q8};
+    use crate::{Pool, Q8Rows, quantize_q8};
 
     #[test]
     fn clamps_of_the_specification() {
@@ -59,5 +73,23 @@ mod tests {
         let mut out = [0.0; 3];
         swiglu(&mut out, &[f32::MIN, 1e30, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 0.0], 7.0, 1.702);
         assert!(out[0].is_finite() && out[1].is_finite() && out[2].is_nan(), "{out:?}");
+    }
+
+    #[test]
+    fn quantised_rows_are_those_of_both_ops_in_turn() {
+        let gate_up: Vec<f32> = (0..3 * 128).map(|i| (i as f32 * 0.37).sin() * 12.0).collect();
+        let pool = Pool::new(2);
+        let mut fused = Q8Rows::new();
+        swiglu_q8(&pool, &mut fused, &gate_up, 3, 7.0, 1.702);
+        let mut activated = vec![0.0; 3 * 64];
+        for (out, gate_up) in activated.chunks_exact_mut(64).zip(gate_up.chunks_exact(128)) {
+            swiglu(out, gate_up, 7.0, 1.702);
+        }
+        let mut apart = Q8Rows::new();
+        quantize_q8(&pool, &mut apart, &activated, 3, 64);
+        for t in 0..3 {
+            assert_eq!(fused.scales(t), apart.scales(t));
+            assert!((0..64).all(|k| fused.value(t, k) == apart.value(t, k)));
+        }
     }
 }

@@ -13,7 +13,7 @@
 
 use gptoss_kernels::{
     LinearDims, gather_q8, linear_bf16_transposed, linear_mxfp4_blocks_q8, linear_mxfp4_exact,
-    linear_mxfp4_q8, quantize_q8, swiglu, top_k_softmax,
+    linear_mxfp4_q8, quantize_q8, swiglu, swiglu_q8, top_k_softmax,
 };
 
 use crate::Error;
@@ -177,21 +177,20 @@ fn run_expert(
     let down_bias = &weights.down_bias[expert * width..][..width];
     let down_dims = LinearDims { t: rows, n: width, k: inner };
     let activated = &mut work.activated[..rows * inner];
+    let (limit, alpha) = (step.config.swiglu_limit, step.config.swiglu_alpha);
     match (matrices, step.precision) {
         (Expert::Mxfp4 { gate_up: up, down }, Precision::Fast) => {
             gather_q8(step.pool, &mut work.gathered_q8, &work.normed_q8, tokens);
             linear_mxfp4_q8(step.pool, gate_up, &work.gathered_q8, up, Some(gate_up_bias), up_dims);
-            activate(step, activated, gate_up);
-            quantize_q8(step.pool, &mut work.activated_q8, activated, rows, inner);
+            swiglu_q8(step.pool, &mut work.activated_q8, gate_up, rows, limit, alpha);
             linear_mxfp4_q8(step.pool, out, &work.activated_q8, down, Some(down_bias), down_dims);
         }
         // Loading takes experts in blocks for fast precision only.
         (Expert::Blocks { gate_up: up, down }, _) => {
             gather_q8(step.pool, &mut work.gathered_q8, &work.normed_q8, tokens);
             linear_mxfp4_blocks_q8(step.pool, gate_up, &work.gathered_q8, up, Some(gate_up_bias), up_dims);
-            activate(step, activated, gate_up);
             work.activated_q8.make_for(down.order);
-            quantize_q8(step.pool, &mut work.activated_q8, activated, rows, inner);
+            swiglu_q8(step.pool, &mut work.activated_q8, gate_up, rows, limit, alpha);
             linear_mxfp4_blocks_q8(step.pool, out, &work.activated_q8, down, Some(down_bias), down_dims);
         }
         (Expert::Mxfp4 { gate_up: up, down }, Precision::Exact) => {

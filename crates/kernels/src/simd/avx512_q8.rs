@@ -12,6 +12,7 @@ use std::arch::x86_64::*;
 
 use half::f16;
 
+use crate::lanes::LANES;
 use crate::q8::{TILE_TOKENS, TileBlock, lane_range};
 use crate::simd::avx2_q8::Q8Panel;
 use crate::simd::fetch::Upcoming;
@@ -123,7 +124,8 @@ fn tile<const P: usize, const T: usize, S: Scale>(
     let num_blocks = panel.scales.len();
     let weights = panel.weights.as_chunks::<{ Q8Panel::<WIDE_ROWS>::BLOCK }>().0;
     assert!(weights.len() == num_blocks && x.iter().all(|x| x.len() == num_blocks));
-    let mut lane = |lane: usize| {
+    // In the order in which they lie: with one token this is a stream through memory.
+    let lanes: [[[__m512; T]; P]; LANES] = std::array::from_fn(|lane| {
         let blocks = lane_range(num_blocks, lane);
         let mut upcoming = upcoming.parts(blocks.len());
         let mut sums = [[_mm512_setzero_ps(); T]; P];
@@ -132,24 +134,15 @@ fn tile<const P: usize, const T: usize, S: Scale>(
             add_block(&mut sums, &weights[b], &panel.scales[b], x.map(|x| &x[b]));
         }
         sums
-    };
-    let even = add(add(lane(0), lane(4)), add(lane(2), lane(6)));
-    let odd = add(add(lane(1), lane(5)), add(lane(3), lane(7)));
-    for (p, sums) in add(even, odd).into_iter().enumerate() {
-        for (t, sums) in sums.into_iter().enumerate() {
-            write(p * TILE_TOKENS + t, sums);
+    });
+    for p in 0..P {
+        for t in 0..T {
+            let l = |lane: usize| lanes[lane][p][t];
+            let even = _mm512_add_ps(_mm512_add_ps(l(0), l(4)), _mm512_add_ps(l(2), l(6)));
+            let odd = _mm512_add_ps(_mm512_add_ps(l(1), l(5)), _mm512_add_ps(l(3), l(7)));
+            write(p * TILE_TOKENS + t, _mm512_add_ps(even, odd));
         }
     }
-}
-
-/// Sums of two lanes, or of more.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn add<const P: usize, const T: usize>(mut a: [[__m512; T]; P], b: [[__m512; T]; P]) -> [[__m512; T]; P] {
-    for (a, b) in a.as_flattened_mut().iter_mut().zip(b.as_flattened()) {
-        *a = _mm512_add_ps(*a, *b);
-    }
-    a
 }
 
 /// Adds one block of sixteen rows for all tokens.
