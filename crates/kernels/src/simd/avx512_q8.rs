@@ -135,14 +135,23 @@ fn tile<const P: usize, const T: usize, S: Scale>(
         }
         sums
     });
-    for p in 0..P {
-        for t in 0..T {
-            let l = |lane: usize| lanes[lane][p][t];
-            let even = _mm512_add_ps(_mm512_add_ps(l(0), l(4)), _mm512_add_ps(l(2), l(6)));
-            let odd = _mm512_add_ps(_mm512_add_ps(l(1), l(5)), _mm512_add_ps(l(3), l(7)));
-            write(p * TILE_TOKENS + t, _mm512_add_ps(even, odd));
+    let [l0, l1, l2, l3, l4, l5, l6, l7] = lanes;
+    let sums = add(add(add(l0, l4), add(l2, l6)), add(add(l1, l5), add(l3, l7)));
+    for (p, sums) in sums.into_iter().enumerate() {
+        for (t, sums) in sums.into_iter().enumerate() {
+            write(p * TILE_TOKENS + t, sums);
         }
     }
+}
+
+/// The sums of both.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn add<const P: usize, const T: usize>(mut a: [[__m512; T]; P], b: [[__m512; T]; P]) -> [[__m512; T]; P] {
+    for (a, b) in a.as_flattened_mut().iter_mut().zip(b.as_flattened()) {
+        *a = _mm512_add_ps(*a, *b);
+    }
+    a
 }
 
 /// Adds one block of sixteen rows for all tokens.
