@@ -58,9 +58,6 @@ pub(crate) const HEAD_DIM_MAX: usize = 512;
 /// The row of a head that the fastest loops are compiled for, gpt-oss's. Units: numbers.
 pub(crate) const HEAD_DIM_USUAL: usize = 64;
 
-/// Floats of a cache line, where working memory begins.
-const ALIGNED: usize = 16;
-
 /// Keys or values in the type of the cache.
 #[derive(Clone, Copy, Debug)]
 pub enum KvSlice<'a> {
@@ -209,21 +206,16 @@ pub fn attention(pool: &Pool, jobs: &mut [AttentionJob<'_>], params: &AttentionP
 
 fn on_tier(tier: Tier, params: &AttentionParams<'_>, view: &View<'_>, unit: &Unit, output: Output<'_>) {
     let len = scratch_len(params, view, unit);
-    with_scratch(len + ALIGNED, |scratch: &mut [f32]| {
-        // Lanes that lie across two cache lines cost twice.
-        let start = scratch.as_ptr().align_offset(ALIGNED * size_of::<f32>()).min(ALIGNED);
-        let scratch = &mut scratch[start..][..len];
-        match tier {
-            Tier::Scalar => run_unit::<Plain>(params, view, unit, output, scratch),
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: a pool carries only tiers that this processor supports.
-            Tier::Avx2 => unsafe { run_unit_avx2(params, view, unit, output, scratch) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: as above.
-            Tier::Avx512Vnni => unsafe { run_unit_avx512(params, view, unit, output, scratch) },
-            #[cfg(not(target_arch = "x86_64"))]
-            Tier::Avx2 | Tier::Avx512Vnni => unreachable!("not supported here"),
-        }
+    with_scratch(len, |scratch: &mut [f32]| match tier {
+        Tier::Scalar => run_unit::<Plain>(params, view, unit, output, scratch),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a pool carries only tiers that this processor supports.
+        Tier::Avx2 => unsafe { run_unit_avx2(params, view, unit, output, scratch) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Tier::Avx512Vnni => unsafe { run_unit_avx512(params, view, unit, output, scratch) },
+        #[cfg(not(target_arch = "x86_64"))]
+        Tier::Avx2 | Tier::Avx512Vnni => unreachable!("not supported here"),
     });
 }
 

@@ -53,9 +53,6 @@ const TOKENS_READ_ONCE: usize = 8;
 const MXFP4_TILE_TOKENS: usize = 4;
 /// Rows whose sums are written together.
 const ROWS_AT_A_TIME: usize = 32;
-/// Bytes that panels begin at multiples of: a register of weights that crosses two lines takes twice as long to store.
-#[cfg(target_arch = "x86_64")]
-const CACHE_LINE: usize = 64;
 /// Tiles of tokens that go through the panels of a task together: 32 tokens are 115 KB at K = 2,880, and the panels
 /// 104 KB, so both stay in a core's second cache.
 #[cfg(target_arch = "x86_64")]
@@ -504,9 +501,7 @@ impl Panel<'_> {
     ) {
         let k = self.num_blocks * BLOCK_VALUES;
         let num_panels = self.rows.div_ceil(R);
-        with_scratch(num_panels * R * k + CACHE_LINE, |weights: &mut [u8]| {
-            let start = weights.as_ptr().align_offset(CACHE_LINE);
-            let weights = &mut weights[start..];
+        with_scratch(num_panels * R * k, |weights: &mut [u8]| {
             with_scratch(num_panels * R * self.num_blocks, |scales: &mut [S]| {
                 let scales = scales.as_chunks_mut().0.chunks_exact_mut(self.num_blocks);
                 let mut panels = Vec::with_capacity(num_panels);

@@ -57,20 +57,44 @@ impl Scratch for u8 {
     }
 }
 
-/// Lends `len` elements of arbitrary content to `use_it`.
+/// Bytes that memory brings at once.
+pub(crate) const CACHE_LINE: usize = 64;
+
+/// Lends `len` elements of arbitrary content to `use_it`. They begin with a cache line, as far as whole elements lead to one:
+/// a register that lies across two costs twice.
 pub(crate) fn with_scratch<T: Scratch, R>(len: usize, use_it: impl FnOnce(&mut [T]) -> R) -> R {
+    let spare = CACHE_LINE.div_ceil(size_of::<T>());
     let mut buffer = T::kept().take();
-    if buffer.len() < len {
-        buffer.resize(len, T::default());
+    if buffer.len() < len + spare {
+        buffer.resize(len + spare, T::default());
     }
-    let result = use_it(&mut buffer[..len]);
+    let start = buffer.as_ptr().align_offset(CACHE_LINE).min(spare);
+    let result = use_it(&mut buffer[start..][..len]);
     T::kept().set(buffer);
     result
 }
 
 #[cfg(test)]
 mod tests {
-    use super::with_scratch;
+    use super::{CACHE_LINE, Scratch, with_scratch};
+    use crate::q8::TileBlock;
+
+    fn assert_aligned<T: Scratch>(len: usize) {
+        with_scratch(len, |lent: &mut [T]| {
+            assert_eq!(lent.len(), len);
+            assert_eq!(lent.as_ptr().addr() % CACHE_LINE, 0, "{len} of {} bytes", size_of::<T>());
+        });
+    }
+
+    #[test]
+    fn loans_begin_with_a_cache_line() {
+        for len in [1, 7, 64, 10_000] {
+            assert_aligned::<u8>(len);
+            assert_aligned::<i8>(len);
+            assert_aligned::<f32>(len);
+            assert_aligned::<TileBlock>(len);
+        }
+    }
 
     #[test]
     fn nested_loans_do_not_overlap() {

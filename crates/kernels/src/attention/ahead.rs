@@ -9,8 +9,9 @@
 use std::ops::Range;
 use std::slice::Iter;
 
-/// Bytes that memory brings at once.
-const LINE: usize = 64;
+use crate::scratch::CACHE_LINE;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::fetch::fetch_line;
 
 /// Rows that are read next, some columns of each.
 pub(crate) struct Ahead<'a, V> {
@@ -39,17 +40,14 @@ impl<'a, V> Ahead<'a, V> {
                 self.row = row.start.cast()..row.end.cast();
             }
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: a hint; nothing is read, and any address is allowed.
-            unsafe {
-                std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(self.row.start.cast());
-            }
-            self.row.start = self.row.start.wrapping_add(LINE);
+            fetch_line(self.row.start);
+            self.row.start = self.row.start.wrapping_add(CACHE_LINE);
         }
     }
 
     /// Lines of one head's columns in `rows` rows, where D numbers are `d`.
     #[inline(always)]
     pub(crate) fn lines(rows: usize, d: usize) -> usize {
-        (rows * d * size_of::<V>()).div_ceil(LINE)
+        (rows * d * size_of::<V>()).div_ceil(CACHE_LINE)
     }
 }

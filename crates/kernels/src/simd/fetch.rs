@@ -10,8 +10,7 @@
 use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
 use std::ops::Range;
 
-/// Bytes that come at a time.
-const LINE: usize = 64;
+use crate::scratch::CACHE_LINE;
 
 /// Memory that is read next, asked for bit by bit while something else is computed: all at once is more than a processor
 /// keeps underway, so that it would stand still.
@@ -24,7 +23,7 @@ pub(crate) struct Upcoming {
 impl Upcoming {
     /// Both pieces of `memory`, in so many parts at most.
     pub(crate) fn new(memory: [&[u8]; 2], num_parts: usize) -> Upcoming {
-        let num_lines: usize = memory.iter().map(|piece| piece.len().div_ceil(LINE)).sum();
+        let num_lines: usize = memory.iter().map(|piece| piece.len().div_ceil(CACHE_LINE)).sum();
         let [piece, next_piece] = memory.map(<[u8]>::as_ptr_range);
         Upcoming { piece, next_piece, lines_at_once: num_lines.div_ceil(num_parts.max(1)) }
     }
@@ -40,7 +39,7 @@ impl Upcoming {
             next: self.piece.start,
             lines_at_once: if is_left { self.lines_at_once } else { 0 },
         };
-        self.piece.start = self.piece.start.wrapping_add(num_parts * parts.lines_at_once * LINE);
+        self.piece.start = self.piece.start.wrapping_add(num_parts * parts.lines_at_once * CACHE_LINE);
         parts
     }
 }
@@ -53,14 +52,20 @@ pub(crate) struct UpcomingParts {
 
 impl UpcomingParts {
     /// Has the next part brought to the core's second cache.
-    #[inline]
-    #[target_feature(enable = "sse")]
+    #[inline(always)]
     pub(crate) fn fetch(&mut self) {
         for _ in 0..self.lines_at_once {
-            _mm_prefetch::<_MM_HINT_T1>(self.next.cast());
-            self.next = self.next.wrapping_add(LINE);
+            fetch_line(self.next);
+            self.next = self.next.wrapping_add(CACHE_LINE);
         }
     }
+}
+
+/// Has a line brought to the core's second cache.
+#[inline(always)]
+pub(crate) fn fetch_line(line: *const u8) {
+    // SAFETY: a hint; nothing is read, and any address is allowed. Every x86-64 has the instruction.
+    unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) };
 }
 
 /// Has the lines of what lies `ahead` bytes after `here` brought to the core's first cache.
@@ -68,7 +73,7 @@ impl UpcomingParts {
 #[target_feature(enable = "sse")]
 pub(crate) fn fetch_ahead<T>(here: &T, ahead: usize) {
     let first = std::ptr::from_ref(here).cast::<i8>().wrapping_add(ahead);
-    for line in (0..size_of::<T>()).step_by(LINE) {
+    for line in (0..size_of::<T>()).step_by(CACHE_LINE) {
         _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(line));
     }
 }
