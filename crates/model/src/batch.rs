@@ -7,7 +7,7 @@
 //!
 //! It does not know where its tokens came from nor what will be sampled.
 
-use crate::kv_store::KvPlace;
+use crate::cpu::kv_store::KvPlace;
 
 /// Which of a batch's tokens get logits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

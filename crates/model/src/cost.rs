@@ -11,7 +11,7 @@
 //! Small vectors (norms, biases, sinks) are left out: they are a thousandth. It does not know speeds.
 
 use crate::config::{LayerKind, ModelConfig};
-use crate::weights::{LayerWeights, Weights};
+use crate::cpu::weights::{LayerWeights, Weights};
 
 /// Bytes that decoding reads and multiply-adds that a token needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

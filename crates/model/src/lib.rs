@@ -15,37 +15,26 @@
 //!
 //! What it does not know: text, sampling, requests, file formats, instruction sets.
 
-mod activations;
 mod batch;
-mod block;
 mod config;
 mod cost;
+mod cpu;
 mod error;
-mod expert_cache;
-mod expert_demand;
-mod experts;
-mod forward;
-mod kv_cache;
-mod kv_random;
-mod kv_store;
-mod load;
 mod logits;
 mod memory;
 mod memory_plan;
 mod parameters;
-mod tile_probe;
-mod weights;
 
 pub use batch::{Batch, LogitRows, Segment};
 pub use config::{DenseMode, KvFormat, LayerKind, ModelConfig, Precision};
 pub use cost::TokenCost;
+pub use cpu::expert_cache::ExpertTraffic;
+pub use cpu::forward::{CHUNK_TOKENS_MAX, LOGIT_ROWS_MAX, LoadOptions, Model};
+pub use cpu::kv_cache::KvCache;
+pub use cpu::kv_store::{BLOCK_TOKENS, KvBytes, KvPlace, KvStore, StoreSizes};
+pub use cpu::tile_probe::TileProbe;
 pub use error::Error;
-pub use expert_cache::ExpertTraffic;
-pub use forward::{CHUNK_TOKENS_MAX, LOGIT_ROWS_MAX, LoadOptions, Model};
-pub use kv_cache::KvCache;
-pub use kv_store::{BLOCK_TOKENS, KvBytes, KvPlace, KvStore, StoreSizes};
 pub use logits::{Logits, argmax, log_prob, log_sum_exp};
 pub use memory::{Term, memory};
 pub use memory_plan::{MemoryPlan, PROGRAM_BYTES, plan_memory};
 pub use parameters::{PartCount, parameters};
-pub use tile_probe::TileProbe;

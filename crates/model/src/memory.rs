@@ -14,10 +14,10 @@
 use gptoss_checkpoint::{LayerPart, Part};
 use gptoss_kernels::{Q8_0_BLOCK_BYTES, Q8_BLOCK};
 
-use crate::block::Workspace;
 use crate::config::{DenseMode, ModelConfig, Precision};
-use crate::forward::{CHUNK_TOKENS_MAX, LOGIT_ROWS_MAX};
-use crate::kv_store::{BLOCK_TOKENS, StoreShape, StoreSizes};
+use crate::cpu::block::Workspace;
+use crate::cpu::forward::{CHUNK_TOKENS_MAX, LOGIT_ROWS_MAX};
+use crate::cpu::kv_store::{BLOCK_TOKENS, StoreShape, StoreSizes};
 use crate::parameters::{Counts, mlp_part_name};
 
 /// One named term of the memory plan. Units: bytes.
@@ -71,7 +71,7 @@ fn weight_terms(config: &ModelConfig, weights: &[(Part, u64)], dense: DenseMode)
         .collect()
 }
 
-/// The bytes of a matrix in Q8_0; `None` for what is never quantised, as `load.rs` has it.
+/// The bytes of a matrix in Q8_0; `None` for what is never quantised, as `cpu/load.rs` has it.
 fn q8_bytes(config: &ModelConfig, part: Part) -> Option<u64> {
     let query = config.num_query_heads * config.head_dim;
     let kv = config.num_kv_heads * config.head_dim;

@@ -11,7 +11,7 @@ use gptoss_kernels::{
 };
 
 use crate::config::Precision;
-use crate::weights::{Linear, Matrix};
+use crate::cpu::weights::{Linear, Matrix};
 
 /// Rows that dense matrices are multiplied with: `[T, K]`.
 pub(crate) struct Activations<'a> {

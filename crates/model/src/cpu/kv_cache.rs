@@ -12,7 +12,7 @@
 //! It does not know what the numbers mean, nor which tokens they belong to.
 
 use crate::Error;
-use crate::kv_store::{BLOCK_TOKENS, KvPlace, KvStore, StoreShape, StoreSizes};
+use crate::cpu::kv_store::{BLOCK_TOKENS, KvPlace, KvStore, StoreShape, StoreSizes};
 
 /// The keys and values of one sequence.
 #[derive(Debug)]

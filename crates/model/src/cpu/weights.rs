@@ -17,7 +17,7 @@ use gptoss_checkpoint::{
 use gptoss_kernels::{Dense, Mxfp4, Mxfp4Blocks, Q8_0_BLOCK_BYTES, Q8_BLOCK, Q8Order, Q8Panels};
 use half::bf16;
 
-use crate::expert_cache::ExpertCache;
+use crate::cpu::expert_cache::ExpertCache;
 
 /// All weights of a model.
 pub(crate) struct Weights {

@@ -22,9 +22,9 @@ use gptoss_kernels::{
 
 use crate::Error;
 use crate::config::{DenseMode, ModelConfig, Precision};
-use crate::expert_cache::ExpertCache;
-use crate::forward::LoadOptions;
-use crate::weights::{
+use crate::cpu::expert_cache::ExpertCache;
+use crate::cpu::forward::LoadOptions;
+use crate::cpu::weights::{
     AttentionWeights, EmbeddingRows, ExpertMatrices, LayerWeights, Linear, Matrix, MlpWeights, Mxfp4Matrices,
     Weights, blocks,
 };

@@ -14,9 +14,9 @@ use gptoss_kernels::{
     linear_mxfp4_q8, quantize_q8,
 };
 
-use crate::activations::{Activations, linear};
 use crate::config::{ModelConfig, Precision};
-use crate::weights::{Expert, ExpertMatrices, LayerWeights, Weights, blocks};
+use crate::cpu::activations::{Activations, linear};
+use crate::cpu::weights::{Expert, ExpertMatrices, LayerWeights, Weights, blocks};
 
 /// Tokens of one product. Units: tokens. As many as an expert of the 20b sees in a chunk, four times over: unpacking a row
 /// of weights costs next to nothing then.

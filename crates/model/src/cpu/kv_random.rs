@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use crate::kv_store::{KvPlace, KvStore};
+use crate::cpu::kv_store::{KvPlace, KvStore};
 
 /// Different rows; a prime, so that layers and positions do not fall into step.
 const RANDOM_ROWS: usize = 1021;

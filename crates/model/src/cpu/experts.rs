@@ -17,10 +17,10 @@ use gptoss_kernels::{
 };
 
 use crate::Error;
-use crate::activations::{Activations, linear};
-use crate::block::{Step, Workspace, add, for_each_row, normalize};
 use crate::config::Precision;
-use crate::weights::{Expert, ExpertMatrices, MlpWeights, blocks};
+use crate::cpu::activations::{Activations, linear};
+use crate::cpu::block::{Step, Workspace, add, for_each_row, normalize};
+use crate::cpu::weights::{Expert, ExpertMatrices, MlpWeights, blocks};
 
 /// Adds the MLP's result to `hidden [T, C]`.
 ///

@@ -18,19 +18,19 @@ use gptoss_checkpoint::Checkpoint;
 use gptoss_kernels::{Pool, Q8Order, Q8Rows, Rope, YarnParams, round_to_q8_0};
 
 use crate::Error;
-use crate::activations::{Activations, product};
 use crate::batch::{Batch, Segment};
-use crate::block::{Rows, Step, Workspace, attention_block, normalize};
 use crate::config::{DenseMode, KvFormat, ModelConfig, Precision};
 use crate::cost::{TokenCost, token_cost};
-use crate::expert_cache::{ExpertCache, ExpertTraffic};
-use crate::experts::mlp_block;
-use crate::kv_cache::KvCache;
-use crate::kv_store::{BLOCK_TOKENS, KvStore, StoreShape, StoreSizes};
-use crate::load::load;
+use crate::cpu::activations::{Activations, product};
+use crate::cpu::block::{Rows, Step, Workspace, attention_block, normalize};
+use crate::cpu::expert_cache::{ExpertCache, ExpertTraffic};
+use crate::cpu::experts::mlp_block;
+use crate::cpu::kv_cache::KvCache;
+use crate::cpu::kv_store::{BLOCK_TOKENS, KvStore, StoreShape, StoreSizes};
+use crate::cpu::load::load;
+use crate::cpu::tile_probe::TileProbe;
+use crate::cpu::weights::{EmbeddingRows, Weights};
 use crate::logits::Logits;
-use crate::tile_probe::TileProbe;
-use crate::weights::{EmbeddingRows, Weights};
 
 /// Most tokens that go through the layers together. Units: tokens. More make the experts' products more efficient and
 /// cost workspace, which the memory plan names.

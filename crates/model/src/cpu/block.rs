@@ -13,10 +13,10 @@ use std::sync::{Mutex, PoisonError};
 
 use gptoss_kernels::{AttentionJob, AttentionParams, Pool, Q8Order, Q8Rows, RopeAngles, attention, rmsnorm};
 
-use crate::activations::{Activations, linear};
 use crate::config::{DenseMode, ModelConfig, Precision};
-use crate::kv_store::{KvPlace, KvStore};
-use crate::weights::AttentionWeights;
+use crate::cpu::activations::{Activations, linear};
+use crate::cpu::kv_store::{KvPlace, KvStore};
+use crate::cpu::weights::AttentionWeights;
 
 /// The step that a forward pass is at.
 pub(crate) struct Step<'a> {
