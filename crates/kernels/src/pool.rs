@@ -23,7 +23,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 
 use crate::Tier;
-use crate::rows::RowTasks;
+use crate::rows::{RowTasks, SharedRows};
 
 /// Spins of a worker that waits for the next job before it sleeps: about 20 to 40 us.
 const IDLE_SPINS: u32 = 1_000;
@@ -98,6 +98,22 @@ impl Pool {
             Ok(guard) => self.run_shared(guard, num_tasks, &task),
             Err(_) => (0..num_tasks).for_each(task),
         }
+    }
+
+    /// Calls `fill(row, out)` once for every row of `rows [T, width]`, shared between the threads.
+    ///
+    /// Panics: when `rows` are not whole rows, or `fill` panics.
+    pub fn for_each_row<T: Send>(&self, rows: &mut [T], width: usize, fill: impl Fn(usize, &mut [T]) + Sync) {
+        if rows.is_empty() {
+            return;
+        }
+        assert!(width > 0 && rows.len().is_multiple_of(width), "for_each_row: rows are [T, {width}]");
+        let num_rows = rows.len() / width;
+        let shared = SharedRows::new(rows, width);
+        self.run(num_rows, |row| {
+            // SAFETY: task `row` alone touches its row.
+            fill(row, unsafe { shared.row(row) });
+        });
     }
 
     fn run_shared(&self, guard: MutexGuard<'_, ()>, num_tasks: usize, task: &(dyn Fn(usize) + Sync)) {

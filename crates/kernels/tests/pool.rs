@@ -29,6 +29,22 @@ fn every_task_runs_once() {
 }
 
 #[test]
+fn every_row_is_filled_once_by_its_number() {
+    for threads in [1, 3] {
+        let pool = Pool::new(threads);
+        for num_rows in 0..40 {
+            let mut rows = vec![0; num_rows * 3];
+            pool.for_each_row(&mut rows, 3, |row, out| {
+                for (column, out) in out.iter_mut().enumerate() {
+                    *out += row * 3 + column + 1;
+                }
+            });
+            assert!(rows.into_iter().eq(1..=num_rows * 3), "{threads} {num_rows}");
+        }
+    }
+}
+
+#[test]
 fn workers_that_slept_take_part_again() {
     let pool = Pool::new(3);
     for _ in 0..20 {
