@@ -12,6 +12,7 @@ use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use gptoss_formats::{BLOCK_VALUES, Q8_0Block, q8_0_dequantize};
 use half::{bf16, f16};
 
 use crate::bus_error;
@@ -68,7 +69,7 @@ impl Tensor {
         match self.dtype {
             Dtype::F32 => Ok(self.f32()?.to_vec()),
             Dtype::F16 => Ok(self.f16()?.iter().map(|value| value.to_f32()).collect()),
-            Dtype::Q8_0 => Ok(self.bytes.as_chunks::<34>().0.iter().flat_map(q8_0_values).collect()),
+            Dtype::Q8_0 => Ok(self.bytes.as_chunks().0.iter().flat_map(q8_0_numbers).collect()),
             _ => Ok(self.bf16()?.iter().map(|value| value.to_f32()).collect()),
         }
     }
@@ -86,10 +87,11 @@ impl Tensor {
     }
 }
 
-/// The values of one block: each int8 times the f16 scale, which f32 holds exactly.
-fn q8_0_values(block: &[u8; 34]) -> [f32; 32] {
-    let scale = f16::from_le_bytes([block[0], block[1]]).to_f32();
-    std::array::from_fn(|i| f32::from(block[2 + i] as i8) * scale)
+/// The numbers of one block.
+fn q8_0_numbers(block: &Q8_0Block) -> [f32; BLOCK_VALUES] {
+    let mut numbers = [0.0; BLOCK_VALUES];
+    q8_0_dequantize(&mut numbers, block);
+    numbers
 }
 
 /// A shared, immutable run of bytes.

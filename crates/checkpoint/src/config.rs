@@ -10,6 +10,8 @@
 
 use std::path::Path;
 
+use gptoss_formats::BLOCK_VALUES;
+
 use crate::Error;
 
 /// Layers a model may have.
@@ -28,8 +30,6 @@ pub const NUM_HEADS_MAX: usize = 256;
 pub const HEAD_DIM_MAX: usize = 256;
 /// Positions of a context.
 pub const POSITIONS_MAX: usize = 1 << 22;
-/// Values that share one MXFP4 scale.
-pub const MXFP4_BLOCK: usize = 32;
 
 /// Whether a layer's attention looks at a window or at everything before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,8 +132,8 @@ impl Config {
     }
 
     fn check_relations(&self, rules: &Rules<'_>) -> Result<(), Error> {
-        rules.multiple("hidden_size", self.hidden_size, MXFP4_BLOCK)?;
-        rules.multiple("intermediate_size", self.intermediate_size, MXFP4_BLOCK)?;
+        rules.multiple("hidden_size", self.hidden_size, BLOCK_VALUES)?;
+        rules.multiple("intermediate_size", self.intermediate_size, BLOCK_VALUES)?;
         rules.multiple("head_dim", self.head_dim, 2)?;
         rules.multiple("num_attention_heads", self.num_attention_heads, self.num_key_value_heads)?;
         let least_active = usize::from(!self.is_dense());

@@ -13,7 +13,9 @@
 
 use std::ops::Range;
 
-use crate::config::{Config, MXFP4_BLOCK};
+use gptoss_formats::BLOCK_VALUES;
+
+use crate::config::Config;
 use crate::direct_file::DirectFile;
 use crate::error::Error;
 use crate::gguf::{GgufStack, Storage};
@@ -99,7 +101,7 @@ impl ExpertReader {
     }
 
     fn new(config: &Config, format: ExpertFormat, source: Source) -> ExpertReader {
-        let [up, down] = [config.hidden_size, config.intermediate_size].map(|columns| columns / MXFP4_BLOCK);
+        let [up, down] = [config.hidden_size, config.intermediate_size].map(|columns| columns / BLOCK_VALUES);
         let scales = match format {
             ExpertFormat::Mxfp4 => vec![(LayerPart::GateUpScales, up), (LayerPart::DownScales, down)],
             ExpertFormat::Bf16 => Vec::new(),

@@ -33,8 +33,8 @@ pub use bus_error::install_bus_error_handler;
 pub use bytes::{Bytes, Tensor};
 pub use checkpoint::{Checkpoint, WeightFile};
 pub use config::{
-    Config, HEAD_DIM_MAX, HIDDEN_SIZE_MAX, INTERMEDIATE_SIZE_MAX, LayerKind, MXFP4_BLOCK, NUM_EXPERTS_MAX,
-    NUM_HEADS_MAX, NUM_LAYERS_MAX, POSITIONS_MAX, VOCAB_SIZE_MAX, Yarn,
+    Config, HEAD_DIM_MAX, HIDDEN_SIZE_MAX, INTERMEDIATE_SIZE_MAX, LayerKind, NUM_EXPERTS_MAX, NUM_HEADS_MAX,
+    NUM_LAYERS_MAX, POSITIONS_MAX, VOCAB_SIZE_MAX, Yarn,
 };
 pub use config_json::{ConfigForm, ParsedConfig, parse_config, parse_generation_config};
 pub use error::Error;
@@ -42,9 +42,8 @@ pub use expert_reader::{ExpertBuffer, ExpertReader, ReadScratch};
 pub use gguf::{
     Dialect, GGUF_ALIGNMENT_MAX, GGUF_AXES_MAX, GGUF_KEYS_MAX, GGUF_LIST_DEPTH_MAX, GGUF_LIST_LEN_MAX,
     GGUF_NAME_BYTES_MAX, GGUF_STRING_BYTES_MAX, GGUF_TENSORS_MAX, GgmlType, GgufExperts, GgufHeader,
-    GgufList, GgufTensor, GgufTokenizer, GgufValue, NibbleOrder, Storage,
+    GgufList, GgufTensor, GgufTokenizer, GgufValue, Storage,
 };
-pub use mxfp4::mxfp4_value;
 pub use names::{num_bytes, parts, shape};
 pub use pages::Pages;
 pub use part::{Dtype, ExpertFormat, LayerPart, Layout, Part};

@@ -8,11 +8,12 @@
 
 use std::ops::Range;
 
-use crate::config::{Config, MXFP4_BLOCK};
+use gptoss_formats::{BLOCK_VALUES, MXFP4_CODE_BYTES};
+
+use crate::config::Config;
 use crate::part::{Dtype, ExpertFormat, LayerPart, Part};
 
 /// Bytes of one block of MXFP4 codes.
-const BLOCK_BYTES: usize = MXFP4_BLOCK / 2;
 
 /// Parts every layer has.
 const LAYER_PARTS: [LayerPart; 11] = [
@@ -112,11 +113,11 @@ fn layer_shape(config: &Config, part: LayerPart) -> Vec<usize> {
         LayerPart::Sinks => vec![config.num_attention_heads],
         LayerPart::RouterWeight => experts(&[hidden]),
         LayerPart::RouterBias => experts(&[]),
-        LayerPart::GateUpBlocks => experts(&[2 * intermediate, hidden / MXFP4_BLOCK, BLOCK_BYTES]),
-        LayerPart::GateUpScales => experts(&[2 * intermediate, hidden / MXFP4_BLOCK]),
+        LayerPart::GateUpBlocks => experts(&[2 * intermediate, hidden / BLOCK_VALUES, MXFP4_CODE_BYTES]),
+        LayerPart::GateUpScales => experts(&[2 * intermediate, hidden / BLOCK_VALUES]),
         LayerPart::GateUpBias => experts(&[2 * intermediate]),
-        LayerPart::DownBlocks => experts(&[hidden, intermediate / MXFP4_BLOCK, BLOCK_BYTES]),
-        LayerPart::DownScales => experts(&[hidden, intermediate / MXFP4_BLOCK]),
+        LayerPart::DownBlocks => experts(&[hidden, intermediate / BLOCK_VALUES, MXFP4_CODE_BYTES]),
+        LayerPart::DownScales => experts(&[hidden, intermediate / BLOCK_VALUES]),
         LayerPart::DownBias => experts(&[hidden]),
         LayerPart::GateUpBf16 => experts(&[hidden, 2 * intermediate]),
         LayerPart::DownBf16 => experts(&[intermediate, hidden]),

@@ -9,6 +9,8 @@
 
 use std::fmt;
 
+use gptoss_formats::Q8_0_BLOCK_BYTES;
+
 use crate::{Dialect, Preset};
 
 /// One tensor of the model, by its meaning.
@@ -160,7 +162,7 @@ impl Dtype {
             Dtype::Bf16 | Dtype::F16 | Dtype::U16 | Dtype::I16 => 2,
             Dtype::F32 | Dtype::U32 | Dtype::I32 => 4,
             Dtype::F64 | Dtype::U64 | Dtype::I64 => 8,
-            Dtype::Q8_0 => 34,
+            Dtype::Q8_0 => Q8_0_BLOCK_BYTES,
         }
     }
 

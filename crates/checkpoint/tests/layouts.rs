@@ -5,8 +5,9 @@ use std::path::Path;
 
 use gptoss_checkpoint::{
     Checkpoint, Dtype, Error, ExpertFormat, LayerPart, Layout, Outline, Part, Preset, ReadScratch,
-    SafetensorsFile, SynthRequest, WriteLayout, mxfp4_value, write_safetensors, write_synthetic,
+    SafetensorsFile, SynthRequest, WriteLayout, write_safetensors, write_synthetic,
 };
+use gptoss_formats::mxfp4_value;
 
 const SEED: u64 = 5;
 

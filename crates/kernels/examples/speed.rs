@@ -10,9 +10,10 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use gptoss_formats::Q8_0_BLOCK_BYTES;
 use gptoss_kernels::{
-    Dense, LinearDims, Mxfp4, Pool, Q8_0_BLOCK_BYTES, Q8Order, Q8Rows, Tier, linear_bf16,
-    linear_bf16_transposed, linear_mxfp4_exact, linear_mxfp4_q8, linear_q8_0, quantize_q8, quantize_q8_0,
+    Dense, LinearDims, Mxfp4, Pool, Q8Order, Q8Rows, Tier, linear_bf16, linear_bf16_transposed,
+    linear_mxfp4_exact, linear_mxfp4_q8, linear_q8_0, quantize_q8, quantize_q8_0,
 };
 use half::bf16;
 

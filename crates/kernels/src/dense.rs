@@ -6,19 +6,13 @@
 //!
 //! Activations stay f32 here. Products with int8 activations are another op; this module does not know files.
 
+use gptoss_formats::{BLOCK_VALUES, Q8_0Block, q8_0_dequantize};
 use half::{bf16, f16};
 
 use crate::Pool;
 use crate::embedding::widen;
 use crate::linear::{LinearDims, linear_bf16, linear_unpacked};
 use crate::q8_panels::Q8Panels;
-
-/// Bytes of one block of Q8_0: an f16 scale and 32 int8.
-pub const Q8_0_BLOCK_BYTES: usize = 2 + Q8_0_VALUES;
-/// One block: the scale, then the values.
-pub type Q8_0Block = [u8; Q8_0_BLOCK_BYTES];
-/// Values behind one scale.
-const Q8_0_VALUES: usize = 32;
 
 /// A matrix `[N, K]`, row by row.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +37,7 @@ impl Dense<'_> {
             Dense::Bf16(values) => values.len(),
             Dense::F16(values) => values.len(),
             Dense::F32(values) => values.len(),
-            Dense::Q8_0(blocks) => blocks.len() * Q8_0_VALUES,
+            Dense::Q8_0(blocks) => blocks.len() * BLOCK_VALUES,
             Dense::Q8Panels(panels) => panels.values.len(),
         }
     }
@@ -57,7 +51,7 @@ impl Dense<'_> {
             Dense::Bf16(values) => Dense::Bf16(&values[range]),
             Dense::F16(values) => Dense::F16(&values[range]),
             Dense::F32(values) => Dense::F32(&values[range]),
-            Dense::Q8_0(blocks) => Dense::Q8_0(&blocks[range.start / Q8_0_VALUES..range.end / Q8_0_VALUES]),
+            Dense::Q8_0(blocks) => Dense::Q8_0(&blocks[range.start / BLOCK_VALUES..range.end / BLOCK_VALUES]),
             Dense::Q8Panels(panels) => Dense::Q8Panels(panels.rows(first, rows, k)),
         }
     }
@@ -74,19 +68,17 @@ impl Dense<'_> {
             Dense::F16(values) => each(out, &values[index * k..][..k], |value| value.to_f32()),
             Dense::F32(values) => out.copy_from_slice(&values[index * k..][..k]),
             Dense::Q8_0(blocks) => {
-                let (groups, rest) = out.as_chunks_mut::<Q8_0_VALUES>();
+                let (groups, rest) = out.as_chunks_mut::<BLOCK_VALUES>();
                 assert!(rest.is_empty(), "Dense::row: K is a multiple of 32 in Q8_0");
                 let num_blocks = groups.len();
                 for (out, block) in groups.iter_mut().zip(&blocks[index * num_blocks..][..num_blocks]) {
-                    let [low, high, values @ ..] = block;
-                    let scale = f16::from_le_bytes([*low, *high]).to_f32();
-                    each(out, values, |value| f32::from(*value as i8) * scale);
+                    q8_0_dequantize(out, block);
                 }
             }
             Dense::Q8Panels(panels) => {
-                let (groups, rest) = out.as_chunks_mut::<Q8_0_VALUES>();
+                let (groups, rest) = out.as_chunks_mut::<BLOCK_VALUES>();
                 assert!(rest.is_empty(), "Dense::row: K is a multiple of 32 in Q8_0");
-                for (out, (scale, values)) in groups.iter_mut().zip(panels.row(index, k / Q8_0_VALUES)) {
+                for (out, (scale, values)) in groups.iter_mut().zip(panels.row(index, k / BLOCK_VALUES)) {
                     each(out, &values, |value| f32::from(*value) * scale);
                 }
             }

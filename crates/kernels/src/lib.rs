@@ -33,18 +33,15 @@ mod tier;
 mod top_k;
 
 pub use attention::{AttentionJob, AttentionParams, KvRun, KvSlice, attention, kv_bf16, quantize_kv};
-pub use dense::{Dense, Q8_0_BLOCK_BYTES, Q8_0Block, linear_dense};
+pub use dense::{Dense, linear_dense};
 pub use embedding::embedding_row;
 pub use linear::{LinearDims, linear_bf16, linear_bf16_transposed, linear_mxfp4_exact};
 pub use linear_q8::{linear_mxfp4_blocks_q8, linear_mxfp4_q8, linear_q8_0, linear_q8_panels};
-pub use mxfp4::{
-    BLOCK_BYTES, BLOCK_VALUES, E2M1, Mxfp4, mxfp4_dequantize, mxfp4_dequantize_bf16, mxfp4_quantize,
-    scale_value,
-};
-pub use mxfp4_blocks::{Mxfp4Block, Mxfp4Blocks};
+pub use mxfp4::Mxfp4;
+pub use mxfp4_blocks::Mxfp4Blocks;
 pub use pool::Pool;
-pub use q8::{Q8_BLOCK, Q8Order, Q8Rows, gather_q8, quantize_q8};
-pub use q8_0::{quantize_q8_0, round_to_q8_0};
+pub use q8::{Q8Order, Q8Rows, gather_q8, quantize_q8};
+pub use q8_0::quantize_q8_0;
 pub use q8_panels::{Q8_PANEL_ROWS, Q8Panels, pack_q8_panels};
 pub use rmsnorm::{rmsnorm, rmsnorm_on};
 pub use rope::{Rope, RopeAngles, YarnParams};

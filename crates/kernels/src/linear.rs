@@ -10,6 +10,9 @@
 //!
 //! This module does not know what a row means; int8 activations are in `linear_q8.rs`.
 
+#[cfg(target_arch = "x86_64")]
+use gptoss_formats::MXFP4_CODE_BYTES;
+use gptoss_formats::{BLOCK_VALUES, mxfp4_dequantize};
 use half::bf16;
 
 use crate::dense::Dense;
@@ -17,9 +20,6 @@ use crate::embedding::widen;
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::LANES;
 use crate::lanes::dot;
-#[cfg(target_arch = "x86_64")]
-use crate::mxfp4::BLOCK_BYTES;
-use crate::mxfp4::{BLOCK_VALUES, mxfp4_dequantize};
 use crate::rows::{RowTasks, SharedRows};
 use crate::scratch::with_scratch;
 #[cfg(target_arch = "x86_64")]
@@ -266,7 +266,7 @@ impl Panel<'_> {
             }
             Weights::Mxfp4(w) if t == 1 => {
                 let range = first * k / BLOCK_VALUES..(first + rows) * k / BLOCK_VALUES;
-                let blocks = &w.blocks[range.start * BLOCK_BYTES..range.end * BLOCK_BYTES];
+                let blocks = &w.blocks[range.start * MXFP4_CODE_BYTES..range.end * MXFP4_CODE_BYTES];
                 avx2_gemv::products_mxfp4(products, blocks, &w.scales[range], x);
             }
             _ => return false,

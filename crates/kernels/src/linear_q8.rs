@@ -15,11 +15,13 @@
 
 use std::ops::Range;
 
+use gptoss_formats::{
+    BLOCK_VALUES, E2M1_DOUBLED, MXFP4_CODE_BYTES, Q8_0Block, q8_0_scale, q8_0_values, scale_value,
+};
+#[cfg(target_arch = "x86_64")]
 use half::f16;
 
-use crate::dense::Q8_0Block;
 use crate::lanes::{LANES, tree};
-use crate::mxfp4::{BLOCK_BYTES, BLOCK_VALUES, E2M1_DOUBLED, scale_value};
 #[cfg(target_arch = "x86_64")]
 use crate::q8::TILE_TOKENS;
 use crate::q8::{Q8Row, SECOND_HALVES, TileBlock, num_tile_blocks, pack_tiles};
@@ -77,7 +79,7 @@ pub fn linear_mxfp4_q8(
 /// Product of quantised activations with an MXFP4 matrix whose scales stand in front of their codes: the bits of
 /// [`linear_mxfp4_q8`] on the same matrix.
 ///
-/// Shapes: `out [T, N]`, `x` T rows of K made for `w.order`, `w` N rows of K, `bias [N]`.
+/// Shapes: `out [T, N]`, `x` T rows of K made for `w.order()`, `w` N rows of K, `bias [N]`.
 /// Panics: when a length does not fit `dims`, or `x` was made for other weights.
 pub fn linear_mxfp4_blocks_q8(
     pool: &Pool,
@@ -136,7 +138,7 @@ impl<'a> Weights<'a> {
     fn order(self) -> Q8Order {
         match self {
             Weights::Mxfp4(_) => Q8Order::Mxfp4,
-            Weights::Blocks(w) => w.order,
+            Weights::Blocks(w) => w.order(),
             Weights::Q8_0(_) | Weights::Panels(_) => Q8Order::Q8_0,
         }
     }
@@ -300,12 +302,7 @@ impl Panel<'_> {
             }),
             Weights::Q8_0(w) => self.by_row(x, |x, row| {
                 let blocks = self.q8_0_row(w, row).iter();
-                dot_q8(
-                    x,
-                    blocks.map(|[low, high, values @ ..]| {
-                        (f16::from_le_bytes([*low, *high]).to_f32(), values.map(|value| value as i8))
-                    }),
-                )
+                dot_q8(x, blocks.map(|block| (q8_0_scale(block).to_f32(), q8_0_values(block))))
             }),
             Weights::Panels(w) => self.by_row(x, |x, row| dot_q8(x, w.row(row, self.num_blocks).into_iter())),
         }
@@ -586,7 +583,7 @@ impl Panel<'_> {
 
 /// Twice the product of one row of activations and one of weights, given as codes with a scale.
 #[inline(always)]
-fn dot_mxfp4<'a>(x: Q8Row<'_>, row: impl Iterator<Item = (&'a [u8; BLOCK_BYTES], u8)>) -> f32 {
+fn dot_mxfp4<'a>(x: Q8Row<'_>, row: impl Iterator<Item = (&'a [u8; MXFP4_CODE_BYTES], u8)>) -> f32 {
     let mut lanes = [0.0_f32; LANES];
     for (b, (codes, weight_scale)) in row.enumerate() {
         let scale = x.scales[b] * scale_value(weight_scale);
@@ -596,7 +593,7 @@ fn dot_mxfp4<'a>(x: Q8Row<'_>, row: impl Iterator<Item = (&'a [u8; BLOCK_BYTES],
 }
 
 /// The sum of a block: where activations meet the low nibbles first, in either order of MXFP4.
-fn mxfp4_sum(x: Q8Row<'_>, b: usize, block: &[u8; BLOCK_BYTES]) -> i32 {
+fn mxfp4_sum(x: Q8Row<'_>, b: usize, block: &[u8; MXFP4_CODE_BYTES]) -> i32 {
     let first = Q8Order::Mxfp4.stored_at(b * BLOCK_VALUES);
     let (low, high) = (&x.values[first..][..16], &x.values[first + SECOND_HALVES..][..16]);
     let mut sum = 0;

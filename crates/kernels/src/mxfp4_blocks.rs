@@ -1,7 +1,7 @@
 //! MXFP4 matrices as GGUF files have them: every scale in front of its codes.
 //!
-//! Entry point: [`Mxfp4Blocks`]. A block is 17 bytes, the scale and 16 bytes of codes; which two values share a byte is told
-//! by a [`Q8Order`], since it decides how the activations are stored and nothing else. The gate and the up projection
+//! Entry point: [`Mxfp4Blocks`]. A block is 17 bytes, the scale and 16 bytes of codes; which two values share a byte
+//! decides how the activations are stored ([`Q8Order`]) and nothing else. The gate and the up projection
 //! are two stacks of rows there, where the published layout has their rows in turn; this type takes two stacks for one
 //! matrix whose rows alternate, so that outputs come in the published order.
 //!
@@ -9,11 +9,9 @@
 //!
 //! This module does not know experts or files.
 
-use crate::Q8Order;
-use crate::mxfp4::{BLOCK_BYTES, BLOCK_VALUES};
+use gptoss_formats::{BLOCK_VALUES, Mxfp4Block, NibbleOrder};
 
-/// A scale and the codes of 32 values.
-pub type Mxfp4Block = [u8; 1 + BLOCK_BYTES];
+use crate::Q8Order;
 
 /// A borrowed MXFP4 matrix of N rows (outputs) by K columns (inputs) in whole blocks.
 #[derive(Clone, Copy, Debug)]
@@ -22,19 +20,26 @@ pub struct Mxfp4Blocks<'a> {
     pub even: &'a [Mxfp4Block],
     /// The rows 1, 3, 5, ...; empty when all rows are in `even`.
     pub odd: &'a [Mxfp4Block],
-    /// [`Q8Order::Mxfp4`] when neighbours share a byte, [`Q8Order::Mxfp4Halves`] when the halves of a block do.
-    pub order: Q8Order,
+    /// Which two values share a byte.
+    pub nibbles: NibbleOrder,
 }
 
 impl<'a> Mxfp4Blocks<'a> {
     /// Panics unless the lengths are those of N rows of K values.
     pub(crate) fn assert_shape(&self, n: usize, k: usize) {
         assert!(k.is_multiple_of(BLOCK_VALUES), "mxfp4: K = {k} is no multiple of 32");
-        assert_ne!(self.order, Q8Order::Q8_0, "mxfp4: the order is one of MXFP4");
         let blocks = n * k / BLOCK_VALUES;
         match self.odd.is_empty() {
             true => assert_eq!(self.even.len(), blocks, "mxfp4: blocks are [N, K / 32]"),
             false => assert_eq!([self.even.len(), self.odd.len()].map(|len| 2 * len), [blocks; 2]),
+        }
+    }
+
+    /// The order that activations have for it.
+    pub fn order(&self) -> Q8Order {
+        match self.nibbles {
+            NibbleOrder::Neighbors => Q8Order::Mxfp4,
+            NibbleOrder::Halves => Q8Order::Mxfp4Halves,
         }
     }
 

@@ -16,17 +16,17 @@
 
 use std::ops::Range;
 
+use gptoss_formats::{BLOCK_VALUES, largest_magnitude, round_even};
+
 use crate::rows::SharedRows;
 use crate::scratch::with_scratch;
 use crate::simd::per_tier;
 use crate::{Pool, Tier};
 
-/// Values that share a scale; the same as in MXFP4, so that a product needs one scale per pair of blocks.
-pub const Q8_BLOCK: usize = 32;
 /// Blocks of a group: one per lane of the f32 sum over blocks.
 pub(crate) const GROUP_BLOCKS: usize = 8;
 /// Values of a group.
-pub(crate) const GROUP_VALUES: usize = GROUP_BLOCKS * Q8_BLOCK;
+pub(crate) const GROUP_VALUES: usize = GROUP_BLOCKS * BLOCK_VALUES;
 /// What kernels add to doubled E2M1 weights to make them unsigned; see `corrections`.
 pub(crate) const OFFSET: i8 = 12;
 /// What kernels add to int8 weights to make them unsigned, by flipping their highest bit.
@@ -101,7 +101,7 @@ impl Q8Rows {
     fn make_room(&mut self, t: usize, k: usize) {
         (self.t, self.k) = (t, k);
         let blocks = t * padded_blocks(k);
-        self.values.resize(blocks * Q8_BLOCK, 0);
+        self.values.resize(blocks * BLOCK_VALUES, 0);
         self.scales.resize(blocks, 0.0);
         self.corrections.resize(blocks, 0);
     }
@@ -113,7 +113,7 @@ impl Q8Rows {
 
     /// The scales of row `t`, `[K / 32]`.
     pub fn scales(&self, t: usize) -> &[f32] {
-        &self.row(t).scales[..self.k / Q8_BLOCK]
+        &self.row(t).scales[..self.k / BLOCK_VALUES]
     }
 
     /// Writes row `t` back as f32.
@@ -123,7 +123,7 @@ impl Q8Rows {
     pub fn dequantize(&self, out: &mut [f32], t: usize) {
         assert_eq!(out.len(), self.k, "dequantize: out is [K]");
         for (k, out) in out.iter_mut().enumerate() {
-            *out = f32::from(self.value(t, k)) * self.scales(t)[k / Q8_BLOCK];
+            *out = f32::from(self.value(t, k)) * self.scales(t)[k / BLOCK_VALUES];
         }
     }
 
@@ -138,7 +138,7 @@ impl Q8Rows {
     pub(crate) fn row(&self, t: usize) -> Q8Row<'_> {
         let blocks = padded_blocks(self.k);
         Q8Row {
-            values: &self.values[t * blocks * Q8_BLOCK..][..blocks * Q8_BLOCK],
+            values: &self.values[t * blocks * BLOCK_VALUES..][..blocks * BLOCK_VALUES],
             scales: &self.scales[t * blocks..][..blocks],
             corrections: &self.corrections[t * blocks..][..blocks],
         }
@@ -197,12 +197,12 @@ pub(crate) fn lane_range(num_blocks: usize, lane: usize) -> Range<usize> {
 
 /// How many blocks the rows make when they are packed.
 pub(crate) fn num_tile_blocks(rows: &Q8Rows) -> usize {
-    rows.t.div_ceil(TILE_TOKENS) * (rows.k / Q8_BLOCK)
+    rows.t.div_ceil(TILE_TOKENS) * (rows.k / BLOCK_VALUES)
 }
 
 /// Packs rows by fours: `tiles [T / 4, K / 32]`, blocks in the order of [`lane_major`]; tokens that are missing are zero.
 pub(crate) fn pack_tiles(pool: &Pool, tiles: &mut [TileBlock], rows: &Q8Rows) {
-    let num_blocks = rows.k / Q8_BLOCK;
+    let num_blocks = rows.k / BLOCK_VALUES;
     let shared = SharedRows::new(tiles, num_blocks);
     pool.run(rows.t.div_ceil(TILE_TOKENS), |tile| {
         // SAFETY: task `tile` alone touches its row.
@@ -241,7 +241,7 @@ impl Q8Order {
     /// Where the two runs of 16 values that make up block `b` are stored.
     #[inline(always)]
     fn halves(self, b: usize) -> [usize; 2] {
-        let first = self.stored_at(b * Q8_BLOCK);
+        let first = self.stored_at(b * BLOCK_VALUES);
         match self {
             Q8Order::Mxfp4 | Q8Order::Mxfp4Halves => [first, first + SECOND_HALVES],
             Q8Order::Q8_0 => [first, first + 16],
@@ -259,7 +259,7 @@ impl Q8Order {
 }
 
 fn padded_blocks(k: usize) -> usize {
-    (k / Q8_BLOCK).next_multiple_of(GROUP_BLOCKS)
+    (k / BLOCK_VALUES).next_multiple_of(GROUP_BLOCKS)
 }
 
 /// Quantises T rows of K values into `out`, whose memory is used again.
@@ -268,7 +268,7 @@ fn padded_blocks(k: usize) -> usize {
 /// Panics: when the lengths do not fit together.
 pub fn quantize_q8(pool: &Pool, out: &mut Q8Rows, x: &[f32], t: usize, k: usize) {
     assert_eq!(x.len(), t * k, "quantize_q8: x is [T, K]");
-    assert!(k.is_multiple_of(Q8_BLOCK), "quantize_q8: K = {k} is no multiple of 32");
+    assert!(k.is_multiple_of(BLOCK_VALUES), "quantize_q8: K = {k} is no multiple of 32");
     out.make_room(t, k);
     let order = out.order;
     for_each_stored_row(pool, out, |row, stored| {
@@ -286,7 +286,7 @@ pub(crate) fn quantize_made(
     k: usize,
     make: impl Fn(usize, &mut [f32]) + Sync,
 ) {
-    assert!(k.is_multiple_of(Q8_BLOCK), "quantize_made: K = {k} is no multiple of 32");
+    assert!(k.is_multiple_of(BLOCK_VALUES), "quantize_made: K = {k} is no multiple of 32");
     out.make_room(t, k);
     let order = out.order;
     for_each_stored_row(pool, out, |row, stored| {
@@ -321,7 +321,7 @@ struct Q8RowMut<'a> {
 /// Calls `fill(row, stored)` for every row of `out`, shared between the threads of the pool.
 fn for_each_stored_row(pool: &Pool, out: &mut Q8Rows, fill: impl Fn(usize, Q8RowMut<'_>) + Sync) {
     let blocks = padded_blocks(out.k);
-    let values = SharedRows::new(&mut out.values, blocks * Q8_BLOCK);
+    let values = SharedRows::new(&mut out.values, blocks * BLOCK_VALUES);
     let scales = SharedRows::new(&mut out.scales, blocks);
     let corrections = SharedRows::new(&mut out.corrections, blocks);
     pool.run(out.t, |row| {
@@ -342,17 +342,17 @@ fn quantize_row(stored: Q8RowMut<'_>, x: &[f32], order: Q8Order) {
     if !x.len().is_multiple_of(GROUP_VALUES) {
         // The padding of the last group, among which its own blocks are scattered.
         let last = scales.len() - GROUP_BLOCKS;
-        values[last * Q8_BLOCK..].fill(0);
+        values[last * BLOCK_VALUES..].fill(0);
         scales[last..].fill(0.0);
         corrections[last..].fill(0);
     }
-    for (b, x) in x.as_chunks::<Q8_BLOCK>().0.iter().enumerate() {
-        let mut block = [0; Q8_BLOCK];
+    for (b, x) in x.as_chunks::<BLOCK_VALUES>().0.iter().enumerate() {
+        let mut block = [0; BLOCK_VALUES];
         scales[b] = quantize_block(&mut block, x);
         corrections[b] = block.iter().map(|v| i32::from(*v)).sum::<i32>() * order.offset();
-        let place = order.stored_at(b * Q8_BLOCK);
+        let place = order.stored_at(b * BLOCK_VALUES);
         match order {
-            Q8Order::Q8_0 => values[place..][..Q8_BLOCK].copy_from_slice(&block),
+            Q8Order::Q8_0 => values[place..][..BLOCK_VALUES].copy_from_slice(&block),
             Q8Order::Mxfp4Halves => {
                 values[place..][..16].copy_from_slice(&block[..16]);
                 values[place + SECOND_HALVES..][..16].copy_from_slice(&block[16..]);
@@ -369,7 +369,7 @@ fn quantize_row(stored: Q8RowMut<'_>, x: &[f32], order: Q8Order) {
 
 /// Quantises one block and gives its scale.
 #[inline(always)]
-fn quantize_block(values: &mut [i8; Q8_BLOCK], x: &[f32; Q8_BLOCK]) -> f32 {
+fn quantize_block(values: &mut [i8; BLOCK_VALUES], x: &[f32; BLOCK_VALUES]) -> f32 {
     let largest = largest_magnitude(x);
     if !largest.is_finite() {
         return f32::NAN;
@@ -382,21 +382,6 @@ fn quantize_block(values: &mut [i8; Q8_BLOCK], x: &[f32; Q8_BLOCK]) -> f32 {
         *value = round_even(x * inverse);
     }
     largest / 127.0
-}
-
-/// The largest magnitude of a block; NaN counts as larger than every number.
-#[inline(always)]
-pub(crate) fn largest_magnitude(x: &[f32; Q8_BLOCK]) -> f32 {
-    // By bits, where an infinity or NaN is larger than every number in every tier.
-    f32::from_bits(x.iter().fold(0, |largest, v| (v.to_bits() & 0x7fff_ffff).max(largest)))
-}
-
-/// Rounds a number of at most 127.1 in magnitude to the nearest integer, ties to even.
-#[inline(always)]
-pub(crate) fn round_even(x: f32) -> i8 {
-    // Adding 1.5 * 2^23 leaves the rounded integer in the low bits.
-    const ROUND: f32 = 12_582_912.0;
-    (x + ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as i8
 }
 
 #[cfg(test)]

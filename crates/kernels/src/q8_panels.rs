@@ -7,10 +7,10 @@
 //!
 //! This module does not know which matrices are worth it, nor activations; products are in `linear_q8.rs`.
 
+use gptoss_formats::{BLOCK_VALUES, Q8_0Block, q8_0_scale};
 use half::f16;
 
-use crate::dense::Q8_0Block;
-use crate::q8::{Q8_BLOCK, lane_major};
+use crate::q8::lane_major;
 use crate::rows::SharedRows;
 use crate::{Pool, Tier};
 
@@ -21,7 +21,7 @@ const FLIP: u8 = 0x80;
 /// Values of a row that stand side by side.
 const FOUR: usize = 4;
 /// Bytes of a block of a panel.
-const BLOCK_VALUES: usize = Q8_PANEL_ROWS * Q8_BLOCK;
+const PANEL_BLOCK_BYTES: usize = Q8_PANEL_ROWS * BLOCK_VALUES;
 
 /// A matrix of N rows of K values, N a multiple of 16 and K of 32. Blocks of a row are in the order of the lanes of a sum: 0, 8, 16, ...,
 /// then 1, 9, ...
@@ -44,7 +44,7 @@ impl<'a> Q8Panels<'a> {
     /// Panics: when they are not, or lie outside.
     pub(crate) fn rows(&self, first: usize, rows: usize, k: usize) -> Q8Panels<'a> {
         assert!(first.is_multiple_of(Q8_PANEL_ROWS) && rows.is_multiple_of(Q8_PANEL_ROWS), "whole panels");
-        let num_blocks = k / Q8_BLOCK;
+        let num_blocks = k / BLOCK_VALUES;
         Q8Panels {
             values: &self.values[first * k..][..rows * k],
             scales: &self.scales[first * num_blocks..][..rows * num_blocks],
@@ -52,11 +52,11 @@ impl<'a> Q8Panels<'a> {
     }
 
     /// The blocks of row `index` in their natural order: scale and values.
-    pub(crate) fn row(&self, index: usize, num_blocks: usize) -> Vec<(f32, [i8; Q8_BLOCK])> {
+    pub(crate) fn row(&self, index: usize, num_blocks: usize) -> Vec<(f32, [i8; BLOCK_VALUES])> {
         let (panel, r) = (index / Q8_PANEL_ROWS, index % Q8_PANEL_ROWS);
-        let values = &self.values.as_chunks::<BLOCK_VALUES>().0[panel * num_blocks..][..num_blocks];
+        let values = &self.values.as_chunks::<PANEL_BLOCK_BYTES>().0[panel * num_blocks..][..num_blocks];
         let scales = &self.scales.as_chunks::<Q8_PANEL_ROWS>().0[panel * num_blocks..][..num_blocks];
-        let mut row = vec![(0.0, [0; Q8_BLOCK]); num_blocks];
+        let mut row = vec![(0.0, [0; BLOCK_VALUES]); num_blocks];
         for ((values, scales), b) in values.iter().zip(scales).zip(lane_major(num_blocks)) {
             let value = |i: usize| values[(i / FOUR * Q8_PANEL_ROWS + r) * FOUR + i % FOUR];
             row[b] = (scales[r].to_f32(), std::array::from_fn(|i| (value(i) ^ FLIP) as i8));
@@ -70,23 +70,24 @@ impl<'a> Q8Panels<'a> {
 /// Shapes: `values [N / 16, K / 32, 8, 16, 4]`, `scales [N / 16, K / 32, 16]`, `blocks [N, K / 32]`.
 /// Panics: when the lengths do not fit together, or N is no multiple of 16.
 pub fn pack_q8_panels(pool: &Pool, values: &mut [u8], scales: &mut [f16], blocks: &[Q8_0Block], k: usize) {
-    let num_blocks = k / Q8_BLOCK;
+    let num_blocks = k / BLOCK_VALUES;
     let panel_blocks = Q8_PANEL_ROWS * num_blocks;
-    assert!(k > 0 && k.is_multiple_of(Q8_BLOCK), "pack_q8_panels: K = {k} is no multiple of 32");
+    assert!(k > 0 && k.is_multiple_of(BLOCK_VALUES), "pack_q8_panels: K = {k} is no multiple of 32");
     assert!(blocks.len().is_multiple_of(panel_blocks), "pack_q8_panels: N is a multiple of 16");
-    assert_eq!(values.len(), blocks.len() * Q8_BLOCK, "pack_q8_panels: values are [N, K]");
+    assert_eq!(values.len(), blocks.len() * BLOCK_VALUES, "pack_q8_panels: values are [N, K]");
     assert_eq!(scales.len(), blocks.len(), "pack_q8_panels: scales are [N, K / 32]");
     let (values, scales) =
         (SharedRows::new(values, Q8_PANEL_ROWS * k), SharedRows::new(scales, panel_blocks));
     pool.run(blocks.len() / panel_blocks, |panel| {
         // SAFETY: task `panel` alone touches its panel.
         let (values, scales) = unsafe { (values.row(panel), scales.row(panel)) };
-        let places = values.as_chunks_mut::<BLOCK_VALUES>().0.iter_mut();
+        let places = values.as_chunks_mut::<PANEL_BLOCK_BYTES>().0.iter_mut();
         let places = places.zip(scales.as_chunks_mut::<Q8_PANEL_ROWS>().0);
         for ((values, scales), b) in places.zip(lane_major(num_blocks)) {
             for (r, scale) in scales.iter_mut().enumerate() {
-                let [low, high, row @ ..] = &blocks[panel * panel_blocks + r * num_blocks + b];
-                *scale = f16::from_le_bytes([*low, *high]);
+                let block = &blocks[panel * panel_blocks + r * num_blocks + b];
+                let [_, _, row @ ..] = block;
+                *scale = q8_0_scale(block);
                 for (c, four) in row.as_chunks::<FOUR>().0.iter().enumerate() {
                     let out = &mut values[(c * Q8_PANEL_ROWS + r) * FOUR..][..FOUR];
                     out.copy_from_slice(&four.map(|value| value ^ FLIP));

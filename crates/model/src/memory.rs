@@ -12,7 +12,7 @@
 //! from the program. It does not know what else the process holds: the vocabulary, the binary, the page cache.
 
 use gptoss_checkpoint::{LayerPart, Part};
-use gptoss_kernels::{Q8_0_BLOCK_BYTES, Q8_BLOCK};
+use gptoss_formats::{BLOCK_VALUES, Q8_0_BLOCK_BYTES};
 
 use crate::config::{DenseMode, ModelConfig, Precision};
 use crate::cpu::block::Workspace;
@@ -82,7 +82,7 @@ fn q8_bytes(config: &ModelConfig, part: Part) -> Option<u64> {
         Part::Layer(_, LayerPart::OutWeight) => (config.hidden_size, query),
         _ => return None,
     };
-    k.is_multiple_of(Q8_BLOCK).then_some((n * (k / Q8_BLOCK) * Q8_0_BLOCK_BYTES) as u64)
+    k.is_multiple_of(BLOCK_VALUES).then_some((n * (k / BLOCK_VALUES) * Q8_0_BLOCK_BYTES) as u64)
 }
 
 /// The part of the model that a tensor belongs to, as `parameters` names them.

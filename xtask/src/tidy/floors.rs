@@ -29,20 +29,25 @@ const fn room(floor: u8, name: &'static str, uses: &'static [&'static str]) -> R
 
 /// The house, top floor first. What each room answers is told in ARCHITECTURE.md.
 pub const ROOMS: &[Room] = &[
-    room(5, "cli", &["server", "turn", "engine", "model", "constrain", "harmony", "checkpoint", "kernels"]),
-    room(4, "server", &["turn", "harmony"]),
-    room(3, "turn", &["engine", "constrain", "harmony"]),
-    room(2, "engine", &["model"]),
-    room(1, "model", &["kernels", "checkpoint"]),
-    room(1, "constrain", &["harmony"]),
+    room(
+        7,
+        "cli",
+        &["server", "turn", "engine", "model", "constrain", "checkpoint", "kernels", "harmony", "formats"],
+    ),
+    room(6, "server", &["turn", "harmony"]),
+    room(4, "turn", &["engine", "constrain", "harmony"]),
+    room(3, "engine", &["model"]),
+    room(2, "model", &["kernels", "checkpoint", "formats"]),
+    room(2, "constrain", &["harmony"]),
+    room(1, "checkpoint", &["formats"]),
+    room(1, "kernels", &["formats"]),
     room(0, "harmony", &[]),
-    room(0, "checkpoint", &[]),
-    room(0, "kernels", &[]),
+    room(0, "formats", &[]),
 ];
 
 /// Async runtimes: only `turn` and the floors above may depend on them.
 const RUNTIMES: &[&str] = &["tokio", "async-std", "smol"];
-const RUNTIME_FLOOR_MIN: u8 = 3;
+const RUNTIME_FLOOR_MIN: u8 = 4;
 
 /// A workspace crate and what its manifest asks for, dev-dependencies left out.
 #[derive(Debug, Clone)]
@@ -190,7 +195,7 @@ mod tests {
     #[test]
     fn the_table_says_which_rooms_exist() {
         let text = table(&[package("gptoss-model", &[])]);
-        assert!(text.contains("| 1 | `model` | `kernels`, `checkpoint` |"));
+        assert!(text.contains("| 2 | `model` | `kernels`, `checkpoint`, `formats` |"));
         assert!(text.contains("`server` (not built yet)"));
     }
 }

@@ -9,6 +9,8 @@
 
 use std::fmt;
 
+use gptoss_formats::{BLOCK_VALUES, Mxfp4Block, NibbleOrder, Q8_0_BLOCK_BYTES};
+
 /// An element type of a GGUF file. Units: values and bytes of one block.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct GgmlType {
@@ -39,15 +41,6 @@ pub enum Storage {
     Mxfp4(NibbleOrder),
 }
 
-/// Which values of a block share a byte of MXFP4 codes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NibbleOrder {
-    /// Byte `b` holds values `b` (low) and `b + 16` (high), as llama.cpp stores them.
-    Halves,
-    /// Byte `b` holds values `2b` (low) and `2b + 1` (high), as the published safetensors and early Ollama files do.
-    Neighbours,
-}
-
 const fn read(
     id: u32,
     name: &'static str,
@@ -67,10 +60,16 @@ const fn foreign(id: u32, name: &'static str, block_values: usize, block_bytes: 
 const TYPES: [GgmlType; 35] = [
     read(0, "F32", 1, 4, Storage::F32),
     read(1, "F16", 1, 2, Storage::F16),
-    read(4, "MXFP4 (Ollama's number 4)", 32, 17, Storage::Mxfp4(NibbleOrder::Neighbours)),
-    read(8, "Q8_0", 32, 34, Storage::Q8_0),
+    read(
+        4,
+        "MXFP4 (Ollama's number 4)",
+        BLOCK_VALUES,
+        size_of::<Mxfp4Block>(),
+        Storage::Mxfp4(NibbleOrder::Neighbors),
+    ),
+    read(8, "Q8_0", BLOCK_VALUES, Q8_0_BLOCK_BYTES, Storage::Q8_0),
     read(30, "BF16", 1, 2, Storage::Bf16),
-    read(39, "MXFP4", 32, 17, Storage::Mxfp4(NibbleOrder::Halves)),
+    read(39, "MXFP4", BLOCK_VALUES, size_of::<Mxfp4Block>(), Storage::Mxfp4(NibbleOrder::Halves)),
     foreign(2, "Q4_0", 32, 18),
     foreign(3, "Q4_1", 32, 20),
     foreign(6, "Q5_0", 32, 22),

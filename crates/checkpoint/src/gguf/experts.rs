@@ -8,16 +8,12 @@
 //! The result is new memory, as large as the tensor, or memory of the caller's for one expert at a time (`write_blocks`
 //! and its kin), which reads from disk use. It does not know names or shapes; the caller has checked both.
 
+use gptoss_formats::{BLOCK_VALUES, MXFP4_CODE_BYTES, Mxfp4Block, NibbleOrder, neighbors_from_halves};
 use half::bf16;
 
-use super::element::{NibbleOrder, Storage};
+use super::element::Storage;
 use crate::bytes::Bytes;
-use crate::config::MXFP4_BLOCK;
 
-/// Bytes of one scale and its codes.
-const BLOCK_BYTES: usize = 17;
-/// Bytes of the codes alone.
-const CODE_BYTES: usize = 16;
 /// Columns that are transposed together: a cache line of bf16.
 const TILE_COLUMNS: usize = 32;
 
@@ -65,36 +61,38 @@ impl<'a> ExpertRows<'a> {
 
     /// Codes of `columns` values a row, `[rows, columns/32, 16]`, neighbours sharing a byte.
     pub(crate) fn blocks(&self, columns: usize) -> Bytes {
-        self.each_row(columns / MXFP4_BLOCK * CODE_BYTES, |row, out| self.write_codes(row, out))
+        self.each_row(columns / BLOCK_VALUES * MXFP4_CODE_BYTES, |row, out| self.write_codes(row, out))
     }
 
     /// Scales of `columns` values a row, `[rows, columns/32]`.
     pub(crate) fn scales(&self, columns: usize) -> Bytes {
-        self.each_row(columns / MXFP4_BLOCK, |row, out| self.write_row_scales(row, out))
+        self.each_row(columns / BLOCK_VALUES, |row, out| self.write_row_scales(row, out))
     }
 
     /// The same codes as [`ExpertRows::blocks`], by this thread into `out`, which has their size.
     pub(crate) fn write_blocks(&self, out: &mut [u8], columns: usize) {
-        let row_bytes = columns / MXFP4_BLOCK * CODE_BYTES;
+        let row_bytes = columns / BLOCK_VALUES * MXFP4_CODE_BYTES;
         out.chunks_exact_mut(row_bytes).enumerate().for_each(|(row, out)| self.write_codes(row, out));
     }
 
     /// The same scales as [`ExpertRows::scales`], by this thread into `out`, which has their size.
     pub(crate) fn write_scales(&self, out: &mut [u8], columns: usize) {
-        let row_bytes = columns / MXFP4_BLOCK;
+        let row_bytes = columns / BLOCK_VALUES;
         out.chunks_exact_mut(row_bytes).enumerate().for_each(|(row, out)| self.write_row_scales(row, out));
     }
 
     fn write_codes(&self, row: usize, out: &mut [u8]) {
         let halves = self.storage == Storage::Mxfp4(NibbleOrder::Halves);
-        let blocks = self.row(row).as_chunks::<BLOCK_BYTES>().0;
-        for (out, [_, codes @ ..]) in out.as_chunks_mut::<CODE_BYTES>().0.iter_mut().zip(blocks) {
-            *out = if halves { neighbours(codes) } else { *codes };
+        let blocks = self.row(row).as_chunks::<{ size_of::<Mxfp4Block>() }>().0;
+        for (out, [_, codes @ ..]) in out.as_chunks_mut::<MXFP4_CODE_BYTES>().0.iter_mut().zip(blocks) {
+            *out = if halves { neighbors_from_halves(codes) } else { *codes };
         }
     }
 
     fn write_row_scales(&self, row: usize, out: &mut [u8]) {
-        for (out, [scale, ..]) in out.iter_mut().zip(self.row(row).as_chunks::<BLOCK_BYTES>().0) {
+        for (out, [scale, ..]) in
+            out.iter_mut().zip(self.row(row).as_chunks::<{ size_of::<Mxfp4Block>() }>().0)
+        {
             *out = *scale;
         }
     }
@@ -165,17 +163,6 @@ fn in_parallel(
     Bytes::owned(words, num_bytes)
 }
 
-/// The codes of a block with neighbours sharing a byte, from halves sharing a byte.
-fn neighbours(codes: &[u8; CODE_BYTES]) -> [u8; CODE_BYTES] {
-    let mut out = [0; CODE_BYTES];
-    for pair in 0..CODE_BYTES / 2 {
-        let (even, odd) = (codes[2 * pair], codes[2 * pair + 1]);
-        out[pair] = (even & 15) | (odd << 4);
-        out[pair + CODE_BYTES / 2] = (even >> 4) | (odd & 0xF0);
-    }
-    out
-}
-
 /// The one number of a row.
 fn number(bytes: &[u8], storage: Storage) -> f32 {
     match (storage, bytes) {
@@ -190,24 +177,6 @@ fn number(bytes: &[u8], storage: Storage) -> f32 {
 mod tests {
     use super::*;
 
-    fn code(codes: &[u8], order: NibbleOrder, value: usize) -> u8 {
-        let (byte, high) = match order {
-            NibbleOrder::Halves => (value % 16, value >= 16),
-            NibbleOrder::Neighbours => (value / 2, value % 2 == 1),
-        };
-        if high { codes[byte] >> 4 } else { codes[byte] & 15 }
-    }
-
-    #[test]
-    fn every_value_keeps_its_code() {
-        let codes: [u8; 16] = std::array::from_fn(|byte| (byte * 37 + 11) as u8);
-        let turned = neighbours(&codes);
-        for value in 0..32 {
-            let expected = code(&codes, NibbleOrder::Halves, value);
-            assert_eq!(code(&turned, NibbleOrder::Neighbours, value), expected, "value {value}");
-        }
-    }
-
     /// Two experts with two gate and two up rows of one block each; row `r` of the published order has scale `r`.
     #[test]
     fn rows_come_in_the_published_order_from_every_layout() {
@@ -221,7 +190,7 @@ mod tests {
             Sources::GateFirst(&gate_first),
         ];
         for sources in layouts {
-            let storage = Storage::Mxfp4(NibbleOrder::Neighbours);
+            let storage = Storage::Mxfp4(NibbleOrder::Neighbors);
             let rows = ExpertRows { sources, storage, rows_per_expert: 4, num_rows: 8 };
             assert_eq!(&*rows.scales(32), [0, 1, 2, 3, 4, 5, 6, 7]);
             let expected: Vec<u8> = (0..8u8).flat_map(|scale| [scale ^ 0x5A; 16]).collect();

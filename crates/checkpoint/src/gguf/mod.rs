@@ -18,7 +18,7 @@ mod model;
 mod names;
 mod tokenizer;
 
-pub use element::{GgmlType, NibbleOrder, Storage};
+pub use element::{GgmlType, Storage};
 pub(crate) use experts::ExpertRows;
 pub use header::{GgufHeader, GgufList, GgufTensor, GgufValue};
 pub use limits::{

@@ -13,7 +13,9 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::element::{NibbleOrder, Storage};
+use gptoss_formats::NibbleOrder;
+
+use super::element::Storage;
 use super::experts::{ExpertRows, Sources};
 use super::file::GgufFile;
 use super::header::GgufTensor;

@@ -319,6 +319,6 @@ fn halves(codes: &[u8]) -> Vec<u8> {
 }
 
 fn bf16_block(codes: &[u8], scale: u8) -> Vec<u8> {
-    let number = |value| half::bf16::from_f32(gptoss_checkpoint::mxfp4_value(code(codes, value), scale));
+    let number = |value| half::bf16::from_f32(gptoss_formats::mxfp4_value(code(codes, value), scale));
     (0..32).flat_map(|value| number(value).to_le_bytes()).collect()
 }

@@ -8,10 +8,10 @@
 
 use std::arch::x86_64::*;
 
+use gptoss_formats::{E2M1, MXFP4_CODE_BYTES, scale_value};
 use half::bf16;
 
 use crate::lanes::LANES;
-use crate::mxfp4::{BLOCK_BYTES, E2M1, scale_value};
 
 /// Rows of the widest tile. With [`TILE_TOKENS`] it takes twelve accumulators, three registers of activations and
 /// one of weights, which is all there are: with the roles swapped, one accumulator is spilled and the tile runs at
@@ -189,7 +189,7 @@ pub(crate) fn transpose(m: [__m256; 8]) -> [__m256; 8] {
 pub(crate) fn unpack_mxfp4(out: &mut [f32], blocks: &[u8], scales: &[u8]) {
     let codes = Codes::new();
     let outs = out.as_chunks_mut::<32>().0;
-    for ((out, block), scale) in outs.iter_mut().zip(blocks.as_chunks::<BLOCK_BYTES>().0).zip(scales) {
+    for ((out, block), scale) in outs.iter_mut().zip(blocks.as_chunks::<MXFP4_CODE_BYTES>().0).zip(scales) {
         for (out, eight) in out.as_chunks_mut::<LANES>().0.iter_mut().zip(codes.widen_block(block, *scale)) {
             // SAFETY: eight floats.
             unsafe { _mm256_storeu_ps(out.as_mut_ptr(), eight) };
@@ -218,7 +218,7 @@ impl Codes {
     /// The 32 values of a block, in order.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    pub(crate) fn widen_block(&self, block: &[u8; BLOCK_BYTES], scale: u8) -> [__m256; 4] {
+    pub(crate) fn widen_block(&self, block: &[u8; MXFP4_CODE_BYTES], scale: u8) -> [__m256; 4] {
         let nibble = _mm_set1_epi8(15);
         let scale = _mm256_set1_ps(scale_value(scale));
         // SAFETY: a block is 16 bytes.

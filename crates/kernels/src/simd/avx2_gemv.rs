@@ -8,11 +8,11 @@
 
 use std::arch::x86_64::*;
 
+use gptoss_formats::{BLOCK_VALUES, MXFP4_CODE_BYTES};
 use half::bf16;
 
 use crate::embedding::widen;
 use crate::lanes::{LANES, tree};
-use crate::mxfp4::{BLOCK_BYTES, BLOCK_VALUES};
 use crate::simd::avx2_f32::{Codes, fold, widen_eight};
 
 /// `out[t][r] = dot(x[t], w[r])` for 1 to 4 tokens.
@@ -164,7 +164,7 @@ pub(crate) fn products_transposed(
 pub(crate) fn products_mxfp4(out: &mut [f32], blocks: &[u8], scales: &[u8], x: &[f32]) {
     let codes = Codes::new();
     let x = x.as_chunks::<BLOCK_VALUES>().0;
-    let blocks = blocks.as_chunks::<BLOCK_BYTES>().0;
+    let blocks = blocks.as_chunks::<MXFP4_CODE_BYTES>().0;
     let row = |r: usize| (&blocks[r * x.len()..][..x.len()], &scales[r * x.len()..][..x.len()]);
     let (pairs, last) = out.as_chunks_mut::<2>();
     for (i, out) in pairs.iter_mut().enumerate() {
@@ -180,7 +180,7 @@ pub(crate) fn products_mxfp4(out: &mut [f32], blocks: &[u8], scales: &[u8], x: &
 #[target_feature(enable = "avx2,fma")]
 fn rows_mxfp4<const R: usize>(
     codes: &Codes,
-    rows: [(&[[u8; BLOCK_BYTES]], &[u8]); R],
+    rows: [(&[[u8; MXFP4_CODE_BYTES]], &[u8]); R],
     x: &[[f32; BLOCK_VALUES]],
 ) -> [f32; R] {
     let mut sums = [_mm256_setzero_ps(); R];

@@ -9,7 +9,8 @@
 
 use std::arch::x86_64::*;
 
-use crate::mxfp4_blocks::Mxfp4Block;
+use gptoss_formats::Mxfp4Block;
+
 use crate::q8::{GROUP_BLOCKS, Q8Row};
 use crate::simd::avx2_f32::fold;
 use crate::simd::avx2_q8::{BYTES_AHEAD, TILE_ROWS, Tables, group_scale, group_sums, unpack_blocks};

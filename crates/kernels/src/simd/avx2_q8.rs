@@ -17,23 +17,22 @@
 
 use std::arch::x86_64::*;
 
+use gptoss_formats::{BLOCK_VALUES, E2M1_DOUBLED, MXFP4_CODE_BYTES};
+
 use crate::Mxfp4;
 use crate::lanes::LANES;
-use crate::mxfp4::{BLOCK_BYTES, E2M1_DOUBLED};
-use crate::q8::{
-    GROUP_BLOCKS, OFFSET, Q8_BLOCK, Q8Row, SECOND_HALVES, TILE_TOKENS, TileBlock, lane_major, lane_range,
-};
+use crate::q8::{GROUP_BLOCKS, OFFSET, Q8Row, SECOND_HALVES, TILE_TOKENS, TileBlock, lane_major, lane_range};
 use crate::simd::avx2_f32::fold;
 use crate::simd::fetch::{Upcoming, fetch_ahead};
 
 /// Bytes of a group of blocks, packed.
-pub(crate) const GROUP_BYTES: usize = GROUP_BLOCKS * BLOCK_BYTES;
+pub(crate) const GROUP_BYTES: usize = GROUP_BLOCKS * MXFP4_CODE_BYTES;
 /// Rows of a tile.
 pub(crate) const TILE_ROWS: usize = 8;
 /// Bytes that four values of each of eight rows take, unpacked.
 const FOURS_BYTES: usize = TILE_ROWS * 4;
 /// Bytes of one block of eight rows, unpacked.
-const UNPACKED: usize = TILE_ROWS * Q8_BLOCK;
+const UNPACKED: usize = TILE_ROWS * BLOCK_VALUES;
 
 /// Bytes to fetch ahead of a row-wise pass, from the row's codes on. The arithmetic leaves the processor too little room to
 /// look ahead by itself: two threads read 18 GB/s with this and 8 without (beside other work, plain reads 28; Zen 4,
@@ -115,7 +114,7 @@ fn load_tail(tail: &[u8]) -> [__m256i; 4] {
         // SAFETY: 32 bytes.
         *bytes = unsafe { _mm256_loadu_si256(pair.as_ptr().cast()) };
     }
-    if let (Some(bytes), true) = (bytes.get_mut(pairs.len()), last.len() == BLOCK_BYTES) {
+    if let (Some(bytes), true) = (bytes.get_mut(pairs.len()), last.len() == MXFP4_CODE_BYTES) {
         // SAFETY: 16 bytes, as just compared.
         *bytes = _mm256_zextsi128_si256(unsafe { _mm_loadu_si128(last.as_ptr().cast()) });
     }
@@ -126,7 +125,7 @@ fn load_tail(tail: &[u8]) -> [__m256i; 4] {
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub(crate) fn group_sums(tables: &Tables, x: Q8Row<'_>, g: usize, bytes: [__m256i; 4]) -> __m256 {
-    let values = &x.values[g * GROUP_BLOCKS * Q8_BLOCK..][..GROUP_BLOCKS * Q8_BLOCK];
+    let values = &x.values[g * GROUP_BLOCKS * BLOCK_VALUES..][..GROUP_BLOCKS * BLOCK_VALUES];
     let corrections = &x.corrections[g * GROUP_BLOCKS..][..GROUP_BLOCKS];
     let mut pairs = [_mm256_setzero_si256(); 4];
     for (p, (pair, bytes)) in pairs.iter_mut().zip(bytes).enumerate() {
@@ -161,7 +160,7 @@ pub(crate) fn group_scale(x: Q8Row<'_>, g: usize, scales: u64) -> __m256 {
     _mm256_mul_ps(activations, scale_values(scales))
 }
 
-/// `2^(s - 127)` of eight scale bytes; see [`crate::scale_value`].
+/// `2^(s - 127)` of eight scale bytes; see [`gptoss_formats::scale_value`].
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub(crate) fn scale_values(bytes: u64) -> __m256 {
@@ -179,7 +178,7 @@ pub(crate) struct Q8Panel<'a, const R: usize, S = f32> {
 
 impl<const R: usize> Q8Panel<'_, R> {
     /// Bytes of one block of all rows.
-    pub(crate) const BLOCK: usize = R * Q8_BLOCK;
+    pub(crate) const BLOCK: usize = R * BLOCK_VALUES;
 }
 
 /// Unpacks up to eight rows as published; those that are missing repeat the last one.
@@ -188,7 +187,7 @@ impl<const R: usize> Q8Panel<'_, R> {
 #[target_feature(enable = "avx2,fma")]
 pub(crate) fn unpack(weights: &mut [u8], scales: &mut [[f32; TILE_ROWS]], w: Mxfp4<'_>) {
     let num_blocks = scales.len();
-    let blocks = w.blocks.as_chunks::<BLOCK_BYTES>().0;
+    let blocks = w.blocks.as_chunks::<MXFP4_CODE_BYTES>().0;
     let last = blocks.len() / num_blocks - 1;
     let first: [usize; TILE_ROWS] = std::array::from_fn(|r| r.min(last) * num_blocks);
     unpack_blocks(weights, scales, |r, b| (&blocks[first[r] + b], w.scales[first[r] + b]));
@@ -200,7 +199,7 @@ pub(crate) fn unpack(weights: &mut [u8], scales: &mut [[f32; TILE_ROWS]], w: Mxf
 pub(crate) fn unpack_blocks<'b>(
     weights: &mut [u8],
     scales: &mut [[f32; TILE_ROWS]],
-    block: impl Fn(usize, usize) -> (&'b [u8; BLOCK_BYTES], u8),
+    block: impl Fn(usize, usize) -> (&'b [u8; MXFP4_CODE_BYTES], u8),
 ) {
     let tables = Tables::new();
     let num_blocks = scales.len();

@@ -17,10 +17,9 @@
 
 use std::arch::x86_64::*;
 
-use half::f16;
+use gptoss_formats::{BLOCK_VALUES, Q8_0Block, q8_0_scale};
 
-use crate::dense::Q8_0Block;
-use crate::q8::{GROUP_BLOCKS, Q8_BLOCK, Q8Row, lane_major};
+use crate::q8::{GROUP_BLOCKS, Q8Row, lane_major};
 use crate::simd::avx2_f32::{fold, transpose};
 use crate::simd::avx2_q8::{Q8Panel, TILE_ROWS};
 
@@ -58,14 +57,14 @@ pub(crate) fn used_lanes(count: usize) -> __m256 {
 #[target_feature(enable = "avx2,fma,f16c")]
 fn sums(x: Q8Row<'_>, first: usize, blocks: &[Q8_0Block]) -> __m256 {
     let ones = _mm256_set1_epi16(1);
-    let values = &x.values[first * Q8_BLOCK..][..GROUP_BLOCKS * Q8_BLOCK];
+    let values = &x.values[first * BLOCK_VALUES..][..GROUP_BLOCKS * BLOCK_VALUES];
     let mut parts = [_mm256_setzero_si256(); GROUP_BLOCKS];
     for (i, (part, block)) in parts.iter_mut().zip(blocks).enumerate() {
         // SAFETY: 32 weights after the scale, and eight times 32 activations.
         let (w, x) = unsafe {
             (
                 _mm256_loadu_si256(block.as_ptr().add(2).cast()),
-                _mm256_loadu_si256(values.as_ptr().add(i * Q8_BLOCK).cast()),
+                _mm256_loadu_si256(values.as_ptr().add(i * BLOCK_VALUES).cast()),
             )
         };
         let products = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
@@ -96,7 +95,7 @@ pub(crate) fn scales(x: Q8Row<'_>, first: usize, blocks: &[Q8_0Block]) -> __m256
     let activations = unsafe { _mm256_loadu_ps(activations.as_ptr()) };
     let mut bits = [0_i16; GROUP_BLOCKS];
     for (bits, block) in bits.iter_mut().zip(blocks) {
-        *bits = i16::from_le_bytes([block[0], block[1]]);
+        *bits = q8_0_scale(block).to_bits() as i16;
     }
     let [a, b, c, d, e, f, g, h] = bits;
     _mm256_mul_ps(activations, _mm256_cvtph_ps(_mm_setr_epi16(a, b, c, d, e, f, g, h)))
@@ -125,7 +124,7 @@ pub(crate) fn unpack<const R: usize>(
                 // SAFETY: 32 weights after the scale.
                 let values = unsafe { _mm256_loadu_si256(block.as_ptr().add(2).cast()) };
                 *row = _mm256_castsi256_ps(_mm256_xor_si256(values, flip));
-                scales[eight + r] = f16::from_le_bytes([block[0], block[1]]).to_f32();
+                scales[eight + r] = q8_0_scale(block).to_f32();
             }
             for (c, four) in transpose(rows).into_iter().enumerate() {
                 let out = &mut weights[(c * R + eight) * 4..][..TILE_ROWS * 4];

@@ -11,8 +11,8 @@
 
 use std::arch::x86_64::*;
 
-use crate::mxfp4::E2M1_DOUBLED;
-use crate::mxfp4_blocks::Mxfp4Block;
+use gptoss_formats::{E2M1_DOUBLED, Mxfp4Block};
+
 use crate::q8::{GROUP_BLOCKS, GROUP_VALUES, OFFSET, Q8Group, Q8Row, SECOND_HALVES};
 use crate::simd::avx2_f32::fold;
 use crate::simd::avx2_q8::{GROUP_BYTES, scale_values};

@@ -8,8 +8,9 @@
 
 use std::arch::x86_64::*;
 
-use crate::dense::Q8_0Block;
-use crate::q8::{GROUP_BLOCKS, Q8_BLOCK, Q8Row};
+use gptoss_formats::{BLOCK_VALUES, Q8_0Block};
+
+use crate::q8::{GROUP_BLOCKS, Q8Row};
 use crate::simd::avx2_f32::fold;
 use crate::simd::avx2_q8_0::{fold_parts, scales, used_lanes};
 use crate::simd::fetch::fetch_ahead;
@@ -45,7 +46,7 @@ pub(crate) fn gemv(x: Q8Row<'_>, row: &[Q8_0Block]) -> f32 {
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
 fn sums(x: Q8Row<'_>, first: usize, blocks: &[Q8_0Block]) -> __m256 {
     let flip = _mm256_set1_epi8(i8::MIN);
-    let values = &x.values[first * Q8_BLOCK..][..GROUP_BLOCKS * Q8_BLOCK];
+    let values = &x.values[first * BLOCK_VALUES..][..GROUP_BLOCKS * BLOCK_VALUES];
     let corrections = &x.corrections[first..][..GROUP_BLOCKS];
     let mut parts = [_mm256_setzero_si256(); GROUP_BLOCKS];
     for (i, (part, block)) in parts.iter_mut().zip(blocks).enumerate() {
@@ -53,7 +54,7 @@ fn sums(x: Q8Row<'_>, first: usize, blocks: &[Q8_0Block]) -> __m256 {
         let (w, x) = unsafe {
             (
                 _mm256_loadu_si256(block.as_ptr().add(2).cast()),
-                _mm256_loadu_si256(values.as_ptr().add(i * Q8_BLOCK).cast()),
+                _mm256_loadu_si256(values.as_ptr().add(i * BLOCK_VALUES).cast()),
             )
         };
         *part = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_xor_si256(w, flip), x);

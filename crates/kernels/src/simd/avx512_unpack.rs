@@ -9,10 +9,10 @@
 
 use std::arch::x86_64::*;
 
+use gptoss_formats::{BLOCK_VALUES, MXFP4_CODE_BYTES, Mxfp4Block};
+
 use crate::Mxfp4;
-use crate::mxfp4::BLOCK_BYTES;
-use crate::mxfp4_blocks::Mxfp4Block;
-use crate::q8::{GROUP_BLOCKS, Q8_BLOCK, lane_major, lane_range};
+use crate::q8::{GROUP_BLOCKS, lane_major, lane_range};
 use crate::simd::avx512_mxfp4::{codes, look_up};
 use crate::simd::avx512_q8::{Exponent, WIDE_ROWS};
 
@@ -27,14 +27,14 @@ pub(crate) fn unpack(weights: &mut [u8], exponents: &mut [[Exponent; WIDE_ROWS]]
     let num_blocks = exponents.len();
     let last = w.scales.len() / num_blocks - 1;
     let rows: [_; WIDE_ROWS] = std::array::from_fn(|r| w.row(r.min(last), num_blocks));
-    unpack_codes(weights, num_blocks, rows.map(|(blocks, _)| blocks.as_chunks::<BLOCK_BYTES>().0), 0);
+    unpack_codes(weights, num_blocks, rows.map(|(blocks, _)| blocks.as_chunks::<MXFP4_CODE_BYTES>().0), 0);
     let first_of_lane: [usize; GROUP_BLOCKS] = std::array::from_fn(|lane| lane_range(num_blocks, lane).start);
-    for from in (0..num_blocks).step_by(BLOCK_BYTES) {
-        let count = (num_blocks - from).min(BLOCK_BYTES);
+    for from in (0..num_blocks).step_by(MXFP4_CODE_BYTES) {
+        let count = (num_blocks - from).min(MXFP4_CODE_BYTES);
         let fours = transpose(|r| {
             let scales = &rows[r].1[from..][..count];
             // SAFETY: a masked load touches no byte outside the mask, which ends with the slice.
-            unsafe { _mm_maskz_loadu_epi8(u16::MAX >> (BLOCK_BYTES - count), scales.as_ptr().cast()) }
+            unsafe { _mm_maskz_loadu_epi8(u16::MAX >> (MXFP4_CODE_BYTES - count), scales.as_ptr().cast()) }
         });
         for (b, byte) in (from..from + count).zip((0..4).cycle()) {
             let bytes = _mm512_srlv_epi32(fours[(b - from) / 4], _mm512_set1_epi32(8 * byte));
@@ -72,11 +72,11 @@ fn unpack_codes<const B: usize>(
     rows: [&[[u8; B]]; WIDE_ROWS],
     codes_at: usize,
 ) {
-    assert!(rows.iter().all(|row| row.len() == num_blocks) && codes_at + BLOCK_BYTES <= B);
+    assert!(rows.iter().all(|row| row.len() == num_blocks) && codes_at + MXFP4_CODE_BYTES <= B);
     // What is checked once is not checked for every block of every row, which took longer than the rest.
     let rows = rows.map(|row| row.as_ptr().cast::<u8>().wrapping_add(codes_at));
     let codes = codes();
-    let weights = weights.as_chunks_mut::<{ WIDE_ROWS * Q8_BLOCK }>().0;
+    let weights = weights.as_chunks_mut::<{ WIDE_ROWS * BLOCK_VALUES }>().0;
     for (weights, b) in weights.iter_mut().zip(lane_major(num_blocks)) {
         // SAFETY: `b` is below the number of blocks, which all rows have.
         let fours = transpose(|r| unsafe { _mm_loadu_si128(rows[r].add(b * B).cast()) });

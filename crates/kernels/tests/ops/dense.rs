@@ -3,9 +3,10 @@
 //! Values are chosen so that several formats hold them: those of Q8_0 blocks are exact in f32, small multiples of powers
 //! of two are exact in all four. The f32 product itself is compared with float64 in `products.rs`, through bf16.
 
+use gptoss_formats::Q8_0_BLOCK_BYTES;
 use gptoss_kernels::{
-    Dense, LinearDims, Pool, Q8_0_BLOCK_BYTES, Q8Order, Q8Panels, Q8Rows, embedding_row, linear_bf16,
-    linear_dense, linear_q8_0, linear_q8_panels, pack_q8_panels, quantize_q8,
+    Dense, LinearDims, Pool, Q8Order, Q8Panels, Q8Rows, embedding_row, linear_bf16, linear_dense,
+    linear_q8_0, linear_q8_panels, pack_q8_panels, quantize_q8,
 };
 use half::{bf16, f16};
 

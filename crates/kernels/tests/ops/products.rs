@@ -6,10 +6,10 @@
 //! plain bf16 product of the same matrix.
 
 use crate::support::{FILLS, Fill, Rng, assert_bits, assert_close, pools, scalar};
+use gptoss_formats::{Mxfp4Block, NibbleOrder, Q8_0_BLOCK_BYTES, mxfp4_dequantize, mxfp4_dequantize_bf16};
 use gptoss_kernels::{
-    Dense, LinearDims, Mxfp4, Mxfp4Block, Mxfp4Blocks, Pool, Q8_0_BLOCK_BYTES, Q8Order, Q8Rows, linear_bf16,
-    linear_bf16_transposed, linear_mxfp4_blocks_q8, linear_mxfp4_exact, linear_mxfp4_q8, linear_q8_0,
-    mxfp4_dequantize, mxfp4_dequantize_bf16, quantize_q8,
+    Dense, LinearDims, Mxfp4, Mxfp4Blocks, Pool, Q8Order, Q8Rows, linear_bf16, linear_bf16_transposed,
+    linear_mxfp4_blocks_q8, linear_mxfp4_exact, linear_mxfp4_q8, linear_q8_0, quantize_q8,
 };
 use half::{bf16, f16};
 
@@ -168,11 +168,12 @@ impl Tensors {
                 rows.make_for(order);
                 quantize_q8(pool, &mut rows, x, t, k);
                 let [even, odd] = self.in_blocks(op);
+                let nibbles = if op == Op::Q8Halves { NibbleOrder::Halves } else { NibbleOrder::Neighbors };
                 linear_mxfp4_blocks_q8(
                     pool,
                     &mut out,
                     &rows,
-                    Mxfp4Blocks { even: &even, odd: &odd, order },
+                    Mxfp4Blocks { even: &even, odd: &odd, nibbles },
                     bias,
                     dims,
                 );

@@ -189,7 +189,7 @@ fn run_expert(
         (Expert::Blocks { gate_up: up, down }, _) => {
             gather_q8(step.pool, &mut work.gathered_q8, &work.normed_q8, tokens);
             linear_mxfp4_blocks_q8(step.pool, gate_up, &work.gathered_q8, up, Some(gate_up_bias), up_dims);
-            work.activated_q8.make_for(down.order);
+            work.activated_q8.make_for(down.order());
             swiglu_q8(step.pool, &mut work.activated_q8, gate_up, rows, limit, alpha);
             linear_mxfp4_blocks_q8(step.pool, out, &work.activated_q8, down, Some(down_bias), down_dims);
         }

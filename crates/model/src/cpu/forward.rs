@@ -15,7 +15,8 @@
 use std::sync::Arc;
 
 use gptoss_checkpoint::Checkpoint;
-use gptoss_kernels::{Pool, Q8Order, Q8Rows, Rope, YarnParams, round_to_q8_0};
+use gptoss_formats::round_to_q8_0;
+use gptoss_kernels::{Pool, Q8Order, Q8Rows, Rope, YarnParams};
 
 use crate::Error;
 use crate::batch::{Batch, Segment};

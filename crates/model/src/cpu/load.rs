@@ -15,10 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gptoss_checkpoint::{Bytes, Checkpoint, ExpertFormat, GgufExperts, LayerPart, Pages, Part, Tensor};
-use gptoss_kernels::{
-    BLOCK_VALUES, Dense, Mxfp4Block, Pool, Q8_0_BLOCK_BYTES, Q8_BLOCK, Q8_PANEL_ROWS, Q8Panels,
-    pack_q8_panels, quantize_q8_0,
-};
+use gptoss_formats::{BLOCK_VALUES, Mxfp4Block, NAN_SCALE, Q8_0_BLOCK_BYTES};
+use gptoss_kernels::{Dense, Pool, Q8_PANEL_ROWS, Q8Panels, pack_q8_panels, quantize_q8_0};
 
 use crate::Error;
 use crate::config::{DenseMode, ModelConfig, Precision};
@@ -29,8 +27,6 @@ use crate::cpu::weights::{
     Weights, blocks,
 };
 
-/// The scale that stands for NaN in E8M0.
-const NAN_SCALE: u8 = 255;
 /// Bytes of scales that one task of the NaN scan reads.
 const SCAN_TASK_BYTES: usize = 1 << 18;
 
@@ -97,7 +93,7 @@ impl Loader<'_> {
                 unembedding.will_need();
                 let is_q8_0 = matches!(embedding.dense(), Dense::Q8_0(_));
                 let rounded =
-                    self.options.dense == DenseMode::Q8 && width.is_multiple_of(Q8_BLOCK) && !is_q8_0;
+                    self.options.dense == DenseMode::Q8 && width.is_multiple_of(BLOCK_VALUES) && !is_q8_0;
                 EmbeddingRows::OnDisk { rounded }
             }
         };
@@ -154,7 +150,7 @@ impl Loader<'_> {
 
     /// A dense matrix of `k` columns, in the format that is wanted. One whose rows are no whole blocks stays as it is.
     fn dense(&mut self, part: Part, k: usize) -> Result<Matrix, Error> {
-        if self.options.dense == DenseMode::AsStored || !k.is_multiple_of(Q8_BLOCK) {
+        if self.options.dense == DenseMode::AsStored || !k.is_multiple_of(BLOCK_VALUES) {
             let matrix = self.matrix(part)?;
             if self.experts.is_some() {
                 matrix.will_need();
@@ -169,7 +165,7 @@ impl Loader<'_> {
             return Ok(matrix);
         }
         let num_rows = matrix.dense().len() / k;
-        let (source_row, row_blocks) = (source.len() / num_rows, k / Q8_BLOCK);
+        let (source_row, row_blocks) = (source.len() / num_rows, k / BLOCK_VALUES);
         let num_bytes = num_rows * row_blocks * Q8_0_BLOCK_BYTES;
         let mut words = Pages::<u64>::zeroed(num_bytes.div_ceil(8));
         let bytes = &mut bytemuck::cast_slice_mut::<u64, u8>(&mut words)[..num_bytes];

@@ -89,8 +89,8 @@ impl<'a> TileProbe<'a> {
             }
             (ExpertMatrices::Gguf { down, .. }, _) => {
                 let down = blocks(down, 0);
-                if self.activated_q8.order() != down.order {
-                    self.activated_q8.make_for(down.order);
+                if self.activated_q8.order() != down.order() {
+                    self.activated_q8.make_for(down.order());
                     quantize_q8(self.pool, &mut self.activated_q8, x, PROBE_TOKENS, k);
                 }
                 linear_mxfp4_blocks_q8(self.pool, out, &self.activated_q8, down, None, dims);

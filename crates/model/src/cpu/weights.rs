@@ -11,10 +11,9 @@
 
 use std::sync::Arc;
 
-use gptoss_checkpoint::{
-    Bytes, Dtype, ExpertBuffer, ExpertFormat, GgufExperts, LayerPart, NibbleOrder, Tensor,
-};
-use gptoss_kernels::{Dense, Mxfp4, Mxfp4Blocks, Q8_0_BLOCK_BYTES, Q8_BLOCK, Q8Order, Q8Panels};
+use gptoss_checkpoint::{Bytes, Dtype, ExpertBuffer, ExpertFormat, GgufExperts, LayerPart, Tensor};
+use gptoss_formats::{BLOCK_VALUES, NibbleOrder, Q8_0_BLOCK_BYTES};
+use gptoss_kernels::{Dense, Mxfp4, Mxfp4Blocks, Q8Order, Q8Panels};
 use half::bf16;
 
 use crate::cpu::expert_cache::ExpertCache;
@@ -194,7 +193,7 @@ impl Matrix {
             DenseFormat::F32 => Dense::F32(bytemuck::cast_slice(&self.bytes)),
             DenseFormat::Q8_0 => Dense::Q8_0(self.bytes.as_chunks().0),
             DenseFormat::Q8Panels => {
-                let num_values = self.bytes.len() / Q8_0_BLOCK_BYTES * Q8_BLOCK;
+                let num_values = self.bytes.len() / Q8_0_BLOCK_BYTES * BLOCK_VALUES;
                 let (values, scales) = self.bytes.split_at(num_values);
                 Dense::Q8Panels(Q8Panels { values, scales: bytemuck::cast_slice(scales) })
             }
@@ -253,13 +252,13 @@ impl ExpertMatrices {
 /// The matrix of one expert of a GGUF file.
 pub(crate) fn blocks(experts: &GgufExperts, expert: usize) -> Mxfp4Blocks<'_> {
     let [even, odd] = experts.stacks(expert).map(|stack| stack.as_chunks().0);
-    Mxfp4Blocks { even, odd, order: order(experts) }
+    Mxfp4Blocks { even, odd, nibbles: experts.nibbles }
 }
 
 fn order(experts: &GgufExperts) -> Q8Order {
     match experts.nibbles {
         NibbleOrder::Halves => Q8Order::Mxfp4Halves,
-        NibbleOrder::Neighbours => Q8Order::Mxfp4,
+        NibbleOrder::Neighbors => Q8Order::Mxfp4,
     }
 }
 
