@@ -9,12 +9,14 @@
 
 mod e2m1;
 mod e8m0;
+mod floats;
 mod int8;
 mod mxfp4;
 mod q8_0;
 
 pub use e2m1::{E2M1, E2M1_DOUBLED, nearest_e2m1};
 pub use e8m0::{NAN_SCALE, nearest_scale, scale_value};
+pub use floats::widen_bf16;
 pub use int8::{largest_magnitude, round_even};
 pub use mxfp4::{
     MXFP4_CODE_BYTES, Mxfp4Block, NibbleOrder, code_of, mxfp4_dequantize, mxfp4_dequantize_bf16,

@@ -12,8 +12,8 @@ use std::time::Instant;
 
 use gptoss_formats::Q8_0_BLOCK_BYTES;
 use gptoss_kernels::{
-    Dense, LinearDims, Mxfp4, Pool, Q8Order, Q8Rows, Tier, linear_bf16, linear_bf16_transposed,
-    linear_mxfp4_exact, linear_mxfp4_q8, linear_q8_0, quantize_q8, quantize_q8_0,
+    Bf16Transposed, LinearDims, Matrix, Mxfp4, Pool, Q8Order, Q8Rows, Rows, Tier, linear, quantize_q8,
+    quantize_q8_0,
 };
 use half::bf16;
 
@@ -64,24 +64,28 @@ impl Weights {
         let dense: Vec<bf16> =
             (0..NUM_MATRICES / 4 * N * K).map(|_| bf16::from_f32(next() as f32 / 1e9 - 1.0)).collect();
         let mut q8_0 = vec![[0; Q8_0_BLOCK_BYTES]; dense.len() / 32];
-        quantize_q8_0(&Pool::new(2), &mut q8_0, Dense::Bf16(&dense), K);
+        quantize_q8_0(&Pool::new(2), &mut q8_0, Matrix::Bf16(&dense), K);
         let x = (0..512 * K).map(|_| next() as f32 / 1e9 - 1.0).collect();
         Weights { blocks, scales, dense, q8_0, x }
     }
 
-    fn mxfp4(&self, index: usize, n: usize) -> Mxfp4<'_> {
-        Mxfp4 {
+    fn mxfp4(&self, index: usize, n: usize) -> Matrix<'_> {
+        Matrix::Mxfp4(Mxfp4 {
             blocks: &self.blocks[index * N * K / 2..][..n * K / 2],
             scales: &self.scales[index * N * K / 32..][..n * K / 32],
-        }
+        })
     }
 
-    fn q8_0(&self, index: usize, n: usize) -> &[[u8; Q8_0_BLOCK_BYTES]] {
-        &self.q8_0[index * N * K / 32..][..n * K / 32]
+    fn q8_0(&self, index: usize, n: usize) -> Matrix<'_> {
+        Matrix::Q8_0(&self.q8_0[index * N * K / 32..][..n * K / 32])
     }
 
-    fn bf16(&self, index: usize, n: usize) -> &[bf16] {
-        &self.dense[index * N * K..][..n * K]
+    fn bf16(&self, index: usize, n: usize) -> Matrix<'_> {
+        Matrix::Bf16(&self.dense[index * N * K..][..n * K])
+    }
+
+    fn transposed(&self, index: usize, n: usize) -> Matrix<'_> {
+        Matrix::Bf16Transposed(Bf16Transposed::new(&self.dense[index * N * K..][..n * K], n))
     }
 }
 
@@ -136,27 +140,25 @@ fn report_single(pool: &Pool, weights: &Weights) {
     quantize_q8(pool, &mut q8, &weights.x[..K], 1, K);
     let mut natural = Q8Rows::for_weights(Q8Order::Q8_0);
     quantize_q8(pool, &mut natural, &weights.x[..K], 1, K);
-    let x = &weights.x[..K];
+    let x = Rows::F32(&weights.x[..K]);
     for (name, n, matrices) in [("from memory", N, NUM_MATRICES), ("from cache", 256, 1)] {
         let dims = LinearDims { t: 1, n, k: K };
         let out = &mut out[..n];
         let bytes = (n * K) as f64 * 17.0 / 32.0;
         let seconds =
-            measure(|i| linear_mxfp4_q8(pool, out, &q8, weights.mxfp4(i % matrices, n), None, dims));
+            measure(|i| linear(pool, out, Rows::Q8(&q8), weights.mxfp4(i % matrices, n), None, dims));
         report(&format!("mxfp4 q8, 1 token, {name}"), bytes, "GB/s", &seconds);
-        let seconds =
-            measure(|i| linear_mxfp4_exact(pool, out, x, weights.mxfp4(i % matrices, n), None, dims));
+        let seconds = measure(|i| linear(pool, out, x, weights.mxfp4(i % matrices, n), None, dims));
         report(&format!("mxfp4 exact, 1 token, {name}"), bytes, "GB/s", &seconds);
         let matrices = matrices.div_ceil(4);
         let bytes = (n * K) as f64 * Q8_0_BLOCK_BYTES as f64 / 32.0;
         let seconds =
-            measure(|i| linear_q8_0(pool, out, &natural, weights.q8_0(i % matrices, n), None, dims));
+            measure(|i| linear(pool, out, Rows::Q8(&natural), weights.q8_0(i % matrices, n), None, dims));
         report(&format!("q8_0, 1 token, {name}"), bytes, "GB/s", &seconds);
         let bytes = (n * K * 2) as f64;
-        let seconds = measure(|i| linear_bf16(pool, out, x, weights.bf16(i % matrices, n), None, dims));
+        let seconds = measure(|i| linear(pool, out, x, weights.bf16(i % matrices, n), None, dims));
         report(&format!("bf16, 1 token, {name}"), bytes, "GB/s", &seconds);
-        let seconds =
-            measure(|i| linear_bf16_transposed(pool, out, x, weights.bf16(i % matrices, n), None, dims));
+        let seconds = measure(|i| linear(pool, out, x, weights.transposed(i % matrices, n), None, dims));
         report(&format!("bf16 transposed, 1 token, {name}"), bytes, "GB/s", &seconds);
     }
 }
@@ -173,19 +175,19 @@ fn report_many(pool: &Pool, weights: &Weights, t: usize) {
         report(&format!("{name}, {t} tokens"), (t * n * K) as f64, "GMAC/s", &seconds);
     };
     let (w, dense) = (weights.mxfp4(0, n), weights.bf16(0, n));
-    report_case("mxfp4 q8", measure(|_| linear_mxfp4_q8(pool, &mut out, &q8, w, None, dims)));
-    report_case("mxfp4 exact", measure(|_| linear_mxfp4_exact(pool, &mut out, x, w, None, dims)));
+    report_case("mxfp4 q8", measure(|_| linear(pool, &mut out, Rows::Q8(&q8), w, None, dims)));
+    report_case("mxfp4 exact", measure(|_| linear(pool, &mut out, Rows::F32(x), w, None, dims)));
     let mut natural = Q8Rows::for_weights(Q8Order::Q8_0);
     quantize_q8(pool, &mut natural, x, t, K);
     let q8_0 = weights.q8_0(0, n);
-    report_case("q8_0", measure(|_| linear_q8_0(pool, &mut out, &natural, q8_0, None, dims)));
-    report_case("bf16", measure(|_| linear_bf16(pool, &mut out, x, dense, None, dims)));
+    report_case("q8_0", measure(|_| linear(pool, &mut out, Rows::Q8(&natural), q8_0, None, dims)));
+    report_case("bf16", measure(|_| linear(pool, &mut out, Rows::F32(x), dense, None, dims)));
     if t == 64 {
         report_case(
             "bf16 transposed",
-            measure(|_| linear_bf16_transposed(pool, &mut out, x, dense, None, dims)),
+            measure(|_| linear(pool, &mut out, Rows::F32(x), weights.transposed(0, n), None, dims)),
         );
         let seconds = measure(|_| quantize_q8(pool, &mut q8, x, t, K));
-        report("quantising, 64 tokens", (t * K) as f64, "Gvalue/s", &seconds);
+        report("quantizing, 64 tokens", (t * K) as f64, "Gvalue/s", &seconds);
     }
 }

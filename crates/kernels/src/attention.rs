@@ -16,7 +16,6 @@
 //!
 //! This module does not know caches, layers or rotary positions.
 
-mod ahead;
 mod arithmetic;
 mod bfloat16;
 mod float;
@@ -32,14 +31,13 @@ use self::arithmetic::Plain;
 use self::plan::{Join, Plan};
 use self::unit::{Output, Unit, View, finish_rows, partial_lanes, run_unit, scratch_len};
 use crate::lanes::LANES;
+use crate::pool::Pool;
 use crate::rows::SharedRows;
 use crate::scratch::with_scratch;
-use crate::simd::per_tier;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{avx2_attention::Avx2, avx512_attention::Avx512};
-use crate::{Pool, Tier};
+use crate::tier::{Instructions, per_tier};
 
-pub(crate) use self::ahead::Ahead;
 pub(crate) use self::arithmetic::{
     Arithmetic, IntLanes, Lanes, add_values_from, int_add_values_from, pair, pair_add_values_from,
     plain_pair_scores,
@@ -181,7 +179,7 @@ pub fn attention(pool: &Pool, jobs: &mut [AttentionJob<'_>], params: &AttentionP
                     Output::Partials(lanes)
                 }
             };
-            on_tier(pool.tier(), params, &views[unit.job], unit, output);
+            on_tier(pool.instructions(), params, &views[unit.job], unit, output);
         });
         let partials = &*partials;
         pool.run(plan.joins.len(), |index| {
@@ -189,7 +187,7 @@ pub fn attention(pool: &Pool, jobs: &mut [AttentionJob<'_>], params: &AttentionP
             let (view, rows) = (&views[join.job], &rows[join.job]);
             with_scratch(LANES * (2 + params.head_dim), |state: &mut [f32]| {
                 per_tier!(
-                    pool.tier(),
+                    pool.instructions(),
                     finish_rows(
                         params: &AttentionParams<'_>,
                         view: &View<'_>,
@@ -204,18 +202,22 @@ pub fn attention(pool: &Pool, jobs: &mut [AttentionJob<'_>], params: &AttentionP
     });
 }
 
-fn on_tier(tier: Tier, params: &AttentionParams<'_>, view: &View<'_>, unit: &Unit, output: Output<'_>) {
+fn on_tier(
+    instructions: Instructions,
+    params: &AttentionParams<'_>,
+    view: &View<'_>,
+    unit: &Unit,
+    output: Output<'_>,
+) {
     let len = scratch_len(params, view, unit);
-    with_scratch(len, |scratch: &mut [f32]| match tier {
-        Tier::Scalar => run_unit::<Plain>(params, view, unit, output, scratch),
+    with_scratch(len, |scratch: &mut [f32]| match instructions {
+        Instructions::Scalar => run_unit::<Plain>(params, view, unit, output, scratch),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a pool carries only tiers that this processor supports.
-        Tier::Avx2 => unsafe { run_unit_avx2(params, view, unit, output, scratch) },
+        Instructions::Avx2(_) => unsafe { run_unit_avx2(params, view, unit, output, scratch) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Tier::Avx512Vnni => unsafe { run_unit_avx512(params, view, unit, output, scratch) },
-        #[cfg(not(target_arch = "x86_64"))]
-        Tier::Avx2 | Tier::Avx512Vnni => unreachable!("not supported here"),
+        Instructions::Avx512(_) => unsafe { run_unit_avx512(params, view, unit, output, scratch) },
     });
 }
 

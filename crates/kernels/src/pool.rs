@@ -22,8 +22,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 
-use crate::Tier;
 use crate::rows::{RowTasks, SharedRows};
+use crate::tier::{Instructions, Tier};
 
 /// Spins of a worker that waits for the next job before it sleeps: about 20 to 40 us.
 const IDLE_SPINS: u32 = 1_000;
@@ -39,7 +39,7 @@ const EPOCH_SHIFT: u32 = 32;
 
 /// A set of threads that run the tasks of one op at a time, and the tier that ops on it use.
 pub struct Pool {
-    tier: Tier,
+    instructions: Instructions,
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
     /// Held by the call that owns the job slot.
@@ -57,7 +57,7 @@ impl Pool {
     ///
     /// Panics: when this processor cannot run `tier`.
     pub fn with_tier(threads: usize, tier: Tier) -> Pool {
-        assert!(tier.is_supported(), "this processor cannot run the {tier:?} tier");
+        let instructions = tier.instructions();
         let shared = Arc::new(Shared::new());
         let workers = (1..threads.max(1))
             .map_while(|index| {
@@ -66,7 +66,7 @@ impl Pool {
                 thread::Builder::new().name(name).spawn(move || shared.work()).ok()
             })
             .collect();
-        Pool { tier, shared, workers, owner: Mutex::new(()) }
+        Pool { instructions, shared, workers, owner: Mutex::new(()) }
     }
 
     /// How many threads run tasks, the caller included.
@@ -76,7 +76,12 @@ impl Pool {
 
     /// The instructions that ops on this pool use.
     pub fn tier(&self) -> Tier {
-        self.tier
+        self.instructions.tier()
+    }
+
+    /// The right to use them.
+    pub(crate) fn instructions(&self) -> Instructions {
+        self.instructions
     }
 
     /// Cuts `n` rows that are read once into tasks of whole units, at most `rows_max` each, and as many tasks for one thread as for the

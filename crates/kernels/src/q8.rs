@@ -14,14 +14,16 @@
 //!
 //! This module does not know weights.
 
+use std::cell::Cell;
 use std::ops::Range;
+use std::thread::LocalKey;
 
 use gptoss_formats::{BLOCK_VALUES, largest_magnitude, round_even};
 
+use crate::pool::Pool;
 use crate::rows::SharedRows;
-use crate::scratch::with_scratch;
-use crate::simd::per_tier;
-use crate::{Pool, Tier};
+use crate::scratch::{Scratch, with_scratch};
+use crate::tier::{Instructions, per_tier};
 
 /// Blocks of a group: one per lane of the f32 sum over blocks.
 pub(crate) const GROUP_BLOCKS: usize = 8;
@@ -78,7 +80,7 @@ impl Q8Rows {
     }
 
     /// Makes these rows ones for the weights of `order`, and empties them.
-    pub fn make_for(&mut self, order: Q8Order) {
+    pub fn reset_for(&mut self, order: Q8Order) {
         (self.order, self.t) = (order, 0);
     }
 
@@ -181,6 +183,16 @@ pub(crate) struct TileBlock {
     pub(crate) corrections: [i32; TILE_TOKENS],
 }
 
+thread_local! {
+    static TILES: Cell<Vec<TileBlock>> = const { Cell::new(Vec::new()) };
+}
+
+impl Scratch for TileBlock {
+    fn kept() -> &'static LocalKey<Cell<Vec<TileBlock>>> {
+        &TILES
+    }
+}
+
 /// The blocks of a row in the order of a tile: those of lane 0, then of lane 1, and so on.
 pub(crate) fn lane_major(num_blocks: usize) -> impl Iterator<Item = usize> {
     (0..GROUP_BLOCKS).flat_map(move |lane| (lane..num_blocks).step_by(GROUP_BLOCKS))
@@ -272,7 +284,7 @@ pub fn quantize_q8(pool: &Pool, out: &mut Q8Rows, x: &[f32], t: usize, k: usize)
     out.make_room(t, k);
     let order = out.order;
     for_each_stored_row(pool, out, |row, stored| {
-        quantize_row_on(pool.tier(), stored, &x[row * k..][..k], order);
+        quantize_row_on(pool.instructions(), stored, &x[row * k..][..k], order);
     });
 }
 
@@ -292,7 +304,7 @@ pub(crate) fn quantize_made(
     for_each_stored_row(pool, out, |row, stored| {
         with_scratch(k, |x: &mut [f32]| {
             make(row, x);
-            quantize_row_on(pool.tier(), stored, x, order);
+            quantize_row_on(pool.instructions(), stored, x, order);
         });
     });
 }
@@ -332,8 +344,8 @@ fn for_each_stored_row(pool: &Pool, out: &mut Q8Rows, fill: impl Fn(usize, Q8Row
     });
 }
 
-fn quantize_row_on(tier: Tier, stored: Q8RowMut<'_>, x: &[f32], order: Q8Order) {
-    per_tier!(tier, quantize_row(stored: Q8RowMut<'_>, x: &[f32], order: Q8Order));
+fn quantize_row_on(instructions: Instructions, stored: Q8RowMut<'_>, x: &[f32], order: Q8Order) {
+    per_tier!(instructions, quantize_row(stored: Q8RowMut<'_>, x: &[f32], order: Q8Order));
 }
 
 #[inline(always)]
@@ -396,6 +408,13 @@ mod tests {
 
     fn values(rows: &Q8Rows) -> Vec<i8> {
         (0..rows.k()).map(|k| rows.value(0, k)).collect()
+    }
+
+    #[test]
+    fn loans_of_tiles_begin_with_a_cache_line() {
+        for len in [1, 7, 64, 1000] {
+            with_scratch(len, |lent: &mut [TileBlock]| assert_eq!(lent.as_ptr().addr() % 64, 0, "{len}"));
+        }
     }
 
     #[test]

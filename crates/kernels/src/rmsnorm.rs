@@ -6,9 +6,8 @@
 //!
 //! This module does not know where in a layer a norm stands.
 
-use crate::Tier;
 use crate::lanes::dot;
-use crate::simd::per_tier;
+use crate::tier::{Tier, per_tier};
 
 /// `out = x / sqrt(mean(x^2) + eps) * weight`, eps inside the root.
 ///
@@ -23,7 +22,7 @@ pub fn rmsnorm(out: &mut [f32], x: &[f32], weight: &[f32], eps: f32) {
 pub fn rmsnorm_on(tier: Tier, out: &mut [f32], x: &[f32], weight: &[f32], eps: f32) {
     assert_eq!(out.len(), x.len(), "rmsnorm: out and x");
     assert_eq!(weight.len(), x.len(), "rmsnorm: weight and x");
-    per_tier!(tier, rmsnorm_row(out: &mut [f32], x: &[f32], weight: &[f32], eps: f32));
+    per_tier!(tier.instructions(), rmsnorm_row(out: &mut [f32], x: &[f32], weight: &[f32], eps: f32));
 }
 
 #[inline(always)]

@@ -10,7 +10,6 @@ use std::cell::Cell;
 use std::thread::LocalKey;
 
 use crate::lanes::LANES;
-use crate::q8::TileBlock;
 
 /// An element type that threads keep a buffer of.
 pub(crate) trait Scratch: Copy + Default + 'static {
@@ -24,7 +23,6 @@ thread_local! {
     static EIGHTS: Cell<Vec<[f32; LANES]>> = const { Cell::new(Vec::new()) };
     static BYTES: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     static EXPONENTS: Cell<Vec<i8>> = const { Cell::new(Vec::new()) };
-    static TILES: Cell<Vec<TileBlock>> = const { Cell::new(Vec::new()) };
 }
 
 impl Scratch for f32 {
@@ -36,12 +34,6 @@ impl Scratch for f32 {
 impl Scratch for [f32; LANES] {
     fn kept() -> &'static LocalKey<Cell<Vec<[f32; LANES]>>> {
         &EIGHTS
-    }
-}
-
-impl Scratch for TileBlock {
-    fn kept() -> &'static LocalKey<Cell<Vec<TileBlock>>> {
-        &TILES
     }
 }
 
@@ -77,7 +69,6 @@ pub(crate) fn with_scratch<T: Scratch, R>(len: usize, use_it: impl FnOnce(&mut [
 #[cfg(test)]
 mod tests {
     use super::{CACHE_LINE, Scratch, with_scratch};
-    use crate::q8::TileBlock;
 
     fn assert_aligned<T: Scratch>(len: usize) {
         with_scratch(len, |lent: &mut [T]| {
@@ -92,7 +83,6 @@ mod tests {
             assert_aligned::<u8>(len);
             assert_aligned::<i8>(len);
             assert_aligned::<f32>(len);
-            assert_aligned::<TileBlock>(len);
         }
     }
 

@@ -7,9 +7,9 @@
 //! This module does not know experts.
 
 use crate::exp::sigmoid;
-use crate::q8::quantize_made;
-use crate::simd::per_tier;
-use crate::{Pool, Q8Rows, Tier};
+use crate::pool::Pool;
+use crate::q8::{Q8Rows, quantize_made};
+use crate::tier::{Tier, per_tier};
 
 /// `out = g * sigmoid(alpha * g) * (u + 1)` with `g = min(gate, limit)` and `u = clamp(up, -limit, limit)`.
 ///
@@ -23,7 +23,7 @@ pub fn swiglu(out: &mut [f32], gate_up: &[f32], limit: f32, alpha: f32) {
 /// [`swiglu`] on a tier of the caller's choice.
 pub fn swiglu_on(tier: Tier, out: &mut [f32], gate_up: &[f32], limit: f32, alpha: f32) {
     assert_eq!(gate_up.len(), 2 * out.len(), "swiglu: gate_up is twice as long as out");
-    per_tier!(tier, swiglu_row(out: &mut [f32], gate_up: &[f32], limit: f32, alpha: f32));
+    per_tier!(tier.instructions(), swiglu_row(out: &mut [f32], gate_up: &[f32], limit: f32, alpha: f32));
 }
 
 /// [`swiglu`] of T rows, quantised: the bits of both ops in turn, without the floats between them.

@@ -21,10 +21,10 @@ use std::ops::Range;
 
 use half::bf16;
 
-use super::ahead::Ahead;
 use super::bfloat16::rounded_pair;
 use super::int8::rounded;
 use crate::lanes::LANES;
+use crate::prefetch::RowPrefetch;
 
 /// One number of each of eight query heads.
 pub(crate) type Lanes = [f32; LANES];
@@ -52,7 +52,7 @@ pub(crate) trait Arithmetic {
         rows: &[&[bf16]],
         columns: &Range<usize>,
         scale: f32,
-        ahead: &mut Ahead<'_, bf16>,
+        ahead: &mut RowPrefetch<'_, bf16>,
     );
 
     /// [`Arithmetic::pair_scores`] of two queries that see the same keys.
@@ -62,7 +62,7 @@ pub(crate) trait Arithmetic {
         rows: &[&[bf16]],
         columns: &Range<usize>,
         scale: f32,
-        ahead: &mut Ahead<'_, bf16>,
+        ahead: &mut RowPrefetch<'_, bf16>,
     ) {
         for (scores, q) in scores.into_iter().zip(q) {
             Self::pair_scores(scores, q, rows, columns, scale, ahead);
@@ -84,7 +84,12 @@ pub(crate) trait Arithmetic {
     /// both added. As much is asked for of what lies `ahead`.
     ///
     /// Shapes: `sums [8, D]`, `weights [n]`, `values [n, D]`.
-    fn pair_add_values(sums: &mut [f32], weights: &[IntLanes], values: &[i32], ahead: &mut Ahead<'_, bf16>);
+    fn pair_add_values(
+        sums: &mut [f32],
+        weights: &[IntLanes],
+        values: &[i32],
+        ahead: &mut RowPrefetch<'_, bf16>,
+    );
 
     /// Whether [`Arithmetic::pair_add_rows`] is there and worth it.
     fn adds_rows() -> bool {
@@ -94,14 +99,14 @@ pub(crate) trait Arithmetic {
     /// [`Arithmetic::pair_add_values`] of rows as they lie in the cache, two by two.
     ///
     /// Shapes: `sums [8, D]`, `weights [n]`, `rows` n pairs of rows `[D]`.
-    fn pair_add_rows(_: &mut [f32], _: &[IntLanes], _: &[[&[bf16]; 2]], _: &mut Ahead<'_, bf16>) {
+    fn pair_add_rows(_: &mut [f32], _: &[IntLanes], _: &[[&[bf16]; 2]], _: &mut RowPrefetch<'_, bf16>) {
         unreachable!("attention: asked for only where adds_rows says so");
     }
 
     /// `dots[i][h] = dot(q[h], keys[i])`, of 16-bit integers. As much is asked for of what lies `ahead`.
     ///
     /// Shapes: `dots [n]`, `q [pairs, 8, 2]`, `keys [n, 2 pairs]`, each element two integers.
-    fn int_scores(dots: &mut [IntLanes], q: &[i32], keys: &[i32], ahead: &mut Ahead<'_, i8>);
+    fn int_scores(dots: &mut [IntLanes], q: &[i32], keys: &[i32], ahead: &mut RowPrefetch<'_, i8>);
 
     /// Makes weights 16-bit integers, `scores[i][h] * inverse[h]` rounded to the nearest, ties to even, 0 for NaN, and packs them by pairs.
     ///
@@ -119,7 +124,12 @@ pub(crate) trait Arithmetic {
     /// both added. As much is asked for of what lies `ahead`.
     ///
     /// Shapes: `sums [8, D]`, `weights [n]`, `values [n, D]`.
-    fn int_add_values(sums: &mut [i32], weights: &[IntLanes], values: &[i32], ahead: &mut Ahead<'_, i8>);
+    fn int_add_values(
+        sums: &mut [i32],
+        weights: &[IntLanes],
+        values: &[i32],
+        ahead: &mut RowPrefetch<'_, i8>,
+    );
 }
 
 /// Plain Rust.
@@ -151,16 +161,21 @@ impl Arithmetic for Plain {
         rows: &[&[bf16]],
         columns: &Range<usize>,
         scale: f32,
-        _: &mut Ahead<'_, bf16>,
+        _: &mut RowPrefetch<'_, bf16>,
     ) {
         plain_pair_scores(scores, q, rows, columns, scale);
     }
 
-    fn pair_add_values(sums: &mut [f32], weights: &[IntLanes], values: &[i32], _: &mut Ahead<'_, bf16>) {
+    fn pair_add_values(
+        sums: &mut [f32],
+        weights: &[IntLanes],
+        values: &[i32],
+        _: &mut RowPrefetch<'_, bf16>,
+    ) {
         pair_add_values_from(sums, weights, values, 0);
     }
 
-    fn int_scores(dots: &mut [IntLanes], q: &[i32], keys: &[i32], _: &mut Ahead<'_, i8>) {
+    fn int_scores(dots: &mut [IntLanes], q: &[i32], keys: &[i32], _: &mut RowPrefetch<'_, i8>) {
         let width = q.len() / LANES;
         for (dots, key) in dots.iter_mut().zip(keys.chunks_exact(width)) {
             *dots = [0; LANES];
@@ -172,7 +187,7 @@ impl Arithmetic for Plain {
         }
     }
 
-    fn int_add_values(sums: &mut [i32], weights: &[IntLanes], values: &[i32], _: &mut Ahead<'_, i8>) {
+    fn int_add_values(sums: &mut [i32], weights: &[IntLanes], values: &[i32], _: &mut RowPrefetch<'_, i8>) {
         int_add_values_from(sums, weights, values, 0);
     }
 }

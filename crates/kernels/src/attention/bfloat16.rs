@@ -18,8 +18,9 @@ use super::arithmetic::halves;
 use super::unit::{
     BLOCK, BlockRows, Chains, KEY_BLOCK, Sight, Unit, View, Work, for_each_query, pair_values,
 };
-use super::{Ahead, Arithmetic, AttentionParams, HEAD_DIM_MAX, IntLanes, KvSlice, SPAN};
+use super::{Arithmetic, AttentionParams, HEAD_DIM_MAX, IntLanes, KvSlice, SPAN};
 use crate::lanes::LANES;
+use crate::prefetch::RowPrefetch;
 
 /// Keys and values of a smaller magnitude are zero.
 const SMALLEST_KV: f32 = f32::from_bits((127 - 60) << 23);
@@ -218,7 +219,7 @@ fn add_rows<A: Arithmetic>(
     (weights, results): (&[IntLanes], &mut [f32]),
     (block, rows): (&Range<usize>, &BlockRows<'_, bf16, BLOCK>),
     head: usize,
-    ahead: &mut Ahead<'_, bf16>,
+    ahead: &mut RowPrefetch<'_, bf16>,
 ) {
     // What is missing of the first or the last pair is zero.
     const ZEROS: &[bf16] = &[bf16::ZERO; HEAD_DIM_MAX];

@@ -7,8 +7,9 @@
 //! the positions of the span.
 
 use super::unit::{BLOCK, BlockRows, Chains, Sight, Unit, View, Work, for_each_query, place_in_chain};
-use super::{Ahead, Arithmetic, AttentionParams, KvSlice, SPAN};
+use super::{Arithmetic, AttentionParams, KvSlice, SPAN};
 use crate::lanes::LANES;
+use crate::prefetch::RowPrefetch;
 
 /// Numbers of a row of keys: D, made even.
 fn key_width(params: &AttentionParams<'_>) -> usize {
@@ -45,7 +46,7 @@ pub(super) fn score_keys<A: Arithmetic>(sight: &Sight<'_>, work: &mut Work<'_>) 
         let mut ahead = sight.ahead(&next);
         for head in 0..sight.unit.num_heads {
             let columns = sight.columns(head);
-            ahead.ask(Ahead::<f32>::lines(BLOCK, sight.params.head_dim));
+            ahead.fetch(RowPrefetch::<f32>::lines(BLOCK, sight.params.head_dim));
             for (key, row) in keys.chunks_exact_mut(width).zip(rows) {
                 if let Some(row) = row.get(columns.clone()) {
                     key[..row.len()].copy_from_slice(row);
@@ -76,7 +77,7 @@ pub(super) fn add_values<A: Arithmetic>(sight: &Sight<'_>, work: &mut Work<'_>) 
         let mut ahead = sight.ahead(&next);
         for head in 0..sight.unit.num_heads {
             let columns = sight.columns(head);
-            ahead.ask(Ahead::<f32>::lines(BLOCK, sight.params.head_dim));
+            ahead.fetch(RowPrefetch::<f32>::lines(BLOCK, sight.params.head_dim));
             for token in 0..sight.unit.num_tokens {
                 let visible = sight.visible(token, &block);
                 let rows = &rows[visible.start - block.start..visible.end - block.start];

@@ -3,7 +3,7 @@
 //! Entry points: [`run_unit`], and [`finish_rows`] for rows whose spans were reduced apart. A pair of a token and eight
 //! query heads of a kv head is a chain; a unit takes its chains through a span together: keys block by block into
 //! scores, the softmax of the span, values block by block into sums. Blocks are small, so that one is prepared once for all
-//! tokens and stays in the nearest caches; the next one is asked for meanwhile ([`Ahead`]).
+//! tokens and stays in the nearest caches; the next one is asked for meanwhile ([`RowPrefetch`]).
 //!
 //! The softmax of a span: m is the largest visible score, at least the lowest finite number; `exp(score - m)`; l is
 //! summed in four chains by position modulo 4, ascending, then `(c0 + c2) + (c1 + c3)`. The join of (m, l, o) with
@@ -16,7 +16,8 @@ use std::ops::Range;
 
 use super::arithmetic::halves;
 use super::plan::Join;
-use super::{Ahead, Arithmetic, AttentionParams, KvRun, KvSlice, Lanes, SPAN, bfloat16, float, int8};
+use super::{Arithmetic, AttentionParams, KvRun, KvSlice, Lanes, SPAN, bfloat16, float, int8};
+use crate::prefetch::RowPrefetch;
 
 use crate::exp::exp;
 use crate::lanes::LANES;
@@ -174,8 +175,8 @@ impl<'a> Sight<'a> {
 
     /// The rows that come next, of the unit's heads, to be asked for meanwhile.
     #[inline(always)]
-    pub(super) fn ahead<V, const N: usize>(&self, next: &'a BlockRows<'a, V, N>) -> Ahead<'a, V> {
-        Ahead::new(next, self.columns(0).start..self.columns(self.unit.num_heads).start)
+    pub(super) fn ahead<V, const N: usize>(&self, next: &'a BlockRows<'a, V, N>) -> RowPrefetch<'a, V> {
+        RowPrefetch::new(next, self.columns(0).start..self.columns(self.unit.num_heads).start)
     }
 
     /// The columns of a head in a cache row; heads are counted from the unit's first.

@@ -13,10 +13,11 @@ use std::ops::Range;
 use half::bf16;
 
 use crate::attention::{
-    Ahead, Arithmetic, IntLanes, Lanes, add_values_from, int_add_values_from, pair_add_values_from,
+    Arithmetic, IntLanes, Lanes, add_values_from, int_add_values_from, pair_add_values_from,
     plain_pair_scores,
 };
 use crate::lanes::LANES;
+use crate::prefetch::RowPrefetch;
 
 /// Keys whose scores are taken together: 8 registers of sums.
 const KEYS: usize = 4;
@@ -64,12 +65,12 @@ impl Arithmetic for Avx2 {
         rows: &[&[bf16]],
         columns: &Range<usize>,
         scale: f32,
-        ahead: &mut Ahead<'_, bf16>,
+        ahead: &mut RowPrefetch<'_, bf16>,
     ) {
         if !columns.len().is_multiple_of(4) {
             return plain_pair_scores(scores, q, rows, columns, scale);
         }
-        ahead.ask(Ahead::<bf16>::lines(rows.len(), columns.len()));
+        ahead.fetch(RowPrefetch::<bf16>::lines(rows.len(), columns.len()));
         let (tiles, rest) = scores.as_chunks_mut::<KEYS>();
         let (tile_rows, rest_rows) = rows.as_chunks::<KEYS>();
         for (scores, rows) in tiles.iter_mut().zip(tile_rows) {
@@ -83,8 +84,13 @@ impl Arithmetic for Avx2 {
     }
 
     #[inline(always)]
-    fn pair_add_values(sums: &mut [f32], weights: &[IntLanes], values: &[i32], ahead: &mut Ahead<'_, bf16>) {
-        ahead.ask(Ahead::<bf16>::lines(2 * weights.len(), sums.len() / LANES));
+    fn pair_add_values(
+        sums: &mut [f32],
+        weights: &[IntLanes],
+        values: &[i32],
+        ahead: &mut RowPrefetch<'_, bf16>,
+    ) {
+        ahead.fetch(RowPrefetch::<bf16>::lines(2 * weights.len(), sums.len() / LANES));
         let d = sums.len() / LANES;
         let whole = d / COLUMNS * COLUMNS;
         for first in (0..whole).step_by(COLUMNS) {
@@ -99,8 +105,8 @@ impl Arithmetic for Avx2 {
     }
 
     #[inline(always)]
-    fn int_scores(dots: &mut [IntLanes], q: &[i32], keys: &[i32], ahead: &mut Ahead<'_, i8>) {
-        ahead.ask(Ahead::<i8>::lines(dots.len(), q.len() / LANES * 2));
+    fn int_scores(dots: &mut [IntLanes], q: &[i32], keys: &[i32], ahead: &mut RowPrefetch<'_, i8>) {
+        ahead.fetch(RowPrefetch::<i8>::lines(dots.len(), q.len() / LANES * 2));
         let width = q.len() / LANES;
         let (tiles, rest) = dots.as_chunks_mut::<KEYS>();
         let (tile_keys, rest_keys) = keys.split_at(tiles.len() * KEYS * width);
@@ -115,8 +121,13 @@ impl Arithmetic for Avx2 {
     }
 
     #[inline(always)]
-    fn int_add_values(sums: &mut [i32], weights: &[IntLanes], values: &[i32], ahead: &mut Ahead<'_, i8>) {
-        ahead.ask(Ahead::<i8>::lines(2 * weights.len(), sums.len() / LANES));
+    fn int_add_values(
+        sums: &mut [i32],
+        weights: &[IntLanes],
+        values: &[i32],
+        ahead: &mut RowPrefetch<'_, i8>,
+    ) {
+        ahead.fetch(RowPrefetch::<i8>::lines(2 * weights.len(), sums.len() / LANES));
         let d = sums.len() / LANES;
         let whole = d / COLUMNS * COLUMNS;
         for first in (0..whole).step_by(COLUMNS) {

@@ -129,7 +129,7 @@ pub(crate) fn fold(lanes: __m256) -> f32 {
 #[target_feature(enable = "avx2,fma")]
 pub(crate) fn unpack_bf16(out: &mut [f32], w: &[bf16]) {
     for (out, w) in out.iter_mut().zip(w) {
-        *out = crate::embedding::widen(*w);
+        *out = gptoss_formats::widen_bf16(*w);
     }
 }
 
@@ -154,7 +154,7 @@ pub(crate) fn unpack_bf16_transposed(out: &mut [f32], w: &[bf16], first: usize, 
     }
     for r in 0..rows {
         for i in if r < whole_rows { whole_k..k } else { 0..k } {
-            out[r * k + i] = crate::embedding::widen(w[i * n + first + r]);
+            out[r * k + i] = gptoss_formats::widen_bf16(w[i * n + first + r]);
         }
     }
 }

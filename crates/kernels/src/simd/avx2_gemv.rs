@@ -8,10 +8,9 @@
 
 use std::arch::x86_64::*;
 
-use gptoss_formats::{BLOCK_VALUES, MXFP4_CODE_BYTES};
+use gptoss_formats::{BLOCK_VALUES, MXFP4_CODE_BYTES, widen_bf16};
 use half::bf16;
 
-use crate::embedding::widen;
 use crate::lanes::{LANES, tree};
 use crate::simd::avx2_f32::{Codes, fold, widen_eight};
 
@@ -103,7 +102,7 @@ fn fold_with_tail(sums: __m256, w: &[bf16], x: &[f32]) -> f32 {
     // SAFETY: eight floats into an array of eight.
     unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), sums) };
     for (lane, (w, x)) in lanes.iter_mut().zip(w.iter().zip(x)) {
-        *lane = widen(*w).mul_add(*x, *lane);
+        *lane = widen_bf16(*w).mul_add(*x, *lane);
     }
     tree(&lanes)
 }

@@ -11,10 +11,10 @@ use std::arch::x86_64::*;
 
 use gptoss_formats::Mxfp4Block;
 
+use crate::prefetch::fetch_ahead;
 use crate::q8::{GROUP_BLOCKS, Q8Row};
 use crate::simd::avx2_f32::fold;
 use crate::simd::avx2_q8::{BYTES_AHEAD, TILE_ROWS, Tables, group_scale, group_sums, unpack_blocks};
-use crate::simd::fetch::fetch_ahead;
 
 /// Twice the product of one row of weights with one row of activations.
 ///

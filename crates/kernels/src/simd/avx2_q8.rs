@@ -1,6 +1,6 @@
 //! AVX2 forms of the int8 by MXFP4 product: a row-wise kernel for few tokens and a tile for many.
 //!
-//! Entry points: [`gemv`], [`unpack`] with [`products`]. Both follow the order of `linear_q8.rs`: exact integer
+//! Entry points: [`gemv`], [`unpack`] with [`products`]. Both follow the order of `products/int8.rs`: exact integer
 //! sums per block, block `b` in lane `b % 8`.
 //!
 //! * [`gemv`] reads the published layout. 32 bytes are two blocks of a row; low nibbles are even elements,
@@ -19,11 +19,10 @@ use std::arch::x86_64::*;
 
 use gptoss_formats::{BLOCK_VALUES, E2M1_DOUBLED, MXFP4_CODE_BYTES};
 
-use crate::Mxfp4;
 use crate::lanes::LANES;
+use crate::prefetch::{StreamPrefetch, fetch_ahead};
 use crate::q8::{GROUP_BLOCKS, OFFSET, Q8Row, SECOND_HALVES, TILE_TOKENS, TileBlock, lane_major, lane_range};
 use crate::simd::avx2_f32::fold;
-use crate::simd::fetch::{Upcoming, fetch_ahead};
 
 /// Bytes of a group of blocks, packed.
 pub(crate) const GROUP_BYTES: usize = GROUP_BLOCKS * MXFP4_CODE_BYTES;
@@ -185,12 +184,16 @@ impl<const R: usize> Q8Panel<'_, R> {
 ///
 /// Shapes: `weights [K / 32, 8, 8, 4]`, `scales [K / 32, 8]`, both in the order of [`lane_major`].
 #[target_feature(enable = "avx2,fma")]
-pub(crate) fn unpack(weights: &mut [u8], scales: &mut [[f32; TILE_ROWS]], w: Mxfp4<'_>) {
+pub(crate) fn unpack(
+    weights: &mut [u8],
+    scales: &mut [[f32; TILE_ROWS]],
+    (blocks, scale_bytes): (&[u8], &[u8]),
+) {
     let num_blocks = scales.len();
-    let blocks = w.blocks.as_chunks::<MXFP4_CODE_BYTES>().0;
+    let blocks = blocks.as_chunks::<MXFP4_CODE_BYTES>().0;
     let last = blocks.len() / num_blocks - 1;
     let first: [usize; TILE_ROWS] = std::array::from_fn(|r| r.min(last) * num_blocks);
-    unpack_blocks(weights, scales, |r, b| (&blocks[first[r] + b], w.scales[first[r] + b]));
+    unpack_blocks(weights, scales, |r, b| (&blocks[first[r] + b], scale_bytes[first[r] + b]));
 }
 
 /// Unpacks eight rows; `block(r, b)` is the codes and the scale of block `b` of row `r`.
@@ -219,21 +222,20 @@ pub(crate) fn unpack_blocks<'b>(
     }
 }
 
-/// The products of a panel's eight rows with the first `tokens` of a tile of activations; twice them for MXFP4. What is
-/// `upcoming` is asked for meanwhile, a part with each block. `SIGNED`
+/// The products of a panel's eight rows with the first `tokens` of a tile of activations; twice them for MXFP4. What `prefetch` covers is asked for meanwhile, a part with each block. `SIGNED`
 /// weights are int8 as they are, the others have the offset that the corrections of `x` take off.
 #[target_feature(enable = "avx2,fma")]
 pub(crate) fn products<const SIGNED: bool>(
     panel: &Q8Panel<'_, TILE_ROWS>,
     x: &[TileBlock],
     tokens: usize,
-    upcoming: &mut Upcoming,
+    prefetch: &mut StreamPrefetch,
 ) -> [[f32; TILE_ROWS]; TILE_TOKENS] {
     match tokens {
-        4 => tile::<4, SIGNED>(panel, x, upcoming),
-        3 => tile::<3, SIGNED>(panel, x, upcoming),
-        2 => tile::<2, SIGNED>(panel, x, upcoming),
-        _ => tile::<1, SIGNED>(panel, x, upcoming),
+        4 => tile::<4, SIGNED>(panel, x, prefetch),
+        3 => tile::<3, SIGNED>(panel, x, prefetch),
+        2 => tile::<2, SIGNED>(panel, x, prefetch),
+        _ => tile::<1, SIGNED>(panel, x, prefetch),
     }
 }
 
@@ -242,7 +244,7 @@ pub(crate) fn products<const SIGNED: bool>(
 fn tile<const T: usize, const SIGNED: bool>(
     panel: &Q8Panel<'_, TILE_ROWS>,
     x: &[TileBlock],
-    upcoming: &mut Upcoming,
+    prefetch: &mut StreamPrefetch,
 ) -> [[f32; TILE_ROWS]; TILE_TOKENS] {
     let (weights, scales) = (panel.weights.as_chunks::<UNPACKED>().0, panel.scales);
     assert!(weights.len() == x.len() && scales.len() == x.len());
@@ -250,10 +252,10 @@ fn tile<const T: usize, const SIGNED: bool>(
     for (lane, sums) in lanes.iter_mut().enumerate() {
         let blocks = lane_range(x.len(), lane);
         let mut kept = [_mm256_setzero_ps(); T];
-        let mut upcoming = upcoming.parts(blocks.len());
+        let mut parts = prefetch.parts(blocks.len());
         let places = weights[blocks.clone()].iter().zip(&scales[blocks.clone()]);
         for ((weights, scales), x) in places.zip(&x[blocks]) {
-            upcoming.fetch();
+            parts.fetch();
             let added: [__m256i; T] =
                 if SIGNED { sums_signed(weights, x) } else { sums_unsigned(weights, x) };
             // SAFETY: eight scales.

@@ -1,6 +1,6 @@
 //! AVX2 forms of the int8 by Q8_0 product: rows for few tokens, and the panel for many.
 //!
-//! Entry points: [`gemv`], and [`unpack`] with the tile of `avx2_q8.rs`. Both follow the order of `linear_q8.rs`: exact
+//! Entry points: [`gemv`], and [`unpack`] with the tile of `avx2_q8.rs`. Both follow the order of `products/int8.rs`: exact
 //! integer sums per block, block `b` in lane `b % 8`.
 //!
 //! `vpmaddubsw` wants one unsigned factor, so it is given the magnitude of the weight and the activation with the

@@ -13,10 +13,11 @@ use std::ops::Range;
 use half::bf16;
 
 use crate::attention::{
-    Ahead, Arithmetic, HEAD_DIM_MAX, HEAD_DIM_USUAL, IntLanes, Lanes, SMALLEST_IN_BF16, add_values_from,
+    Arithmetic, HEAD_DIM_MAX, HEAD_DIM_USUAL, IntLanes, Lanes, SMALLEST_IN_BF16, add_values_from,
     int_add_values_from, pair, pair_add_values_from, plain_pair_scores,
 };
 use crate::lanes::LANES;
+use crate::prefetch::RowPrefetch;
 use crate::simd::avx2_attention::Avx2;
 
 /// Keys whose scores are taken together: 16 registers of sums.
@@ -77,7 +78,7 @@ impl Arithmetic for Avx512 {
         rows: &[&[bf16]],
         columns: &Range<usize>,
         scale: f32,
-        ahead: &mut Ahead<'_, bf16>,
+        ahead: &mut RowPrefetch<'_, bf16>,
     ) {
         match has_bf16() {
             _ if !columns.len().is_multiple_of(4) => plain_pair_scores(scores, q, rows, columns, scale),
@@ -94,7 +95,7 @@ impl Arithmetic for Avx512 {
         rows: &[&[bf16]],
         columns: &Range<usize>,
         scale: f32,
-        ahead: &mut Ahead<'_, bf16>,
+        ahead: &mut RowPrefetch<'_, bf16>,
     ) {
         let [scores, others] = scores;
         let tiled = match has_bf16() && columns.len().is_multiple_of(4) {
@@ -106,7 +107,7 @@ impl Arithmetic for Avx512 {
         let (tile_others, others) = others.split_at_mut(tiled);
         let both = tile_scores.as_chunks_mut().0.iter_mut().zip(tile_others.as_chunks_mut().0);
         for ((scores, others), rows) in both.zip(tiles.as_chunks().0) {
-            ahead.ask(Ahead::<bf16>::lines(PAIR_KEYS, columns.len()));
+            ahead.fetch(RowPrefetch::<bf16>::lines(PAIR_KEYS, columns.len()));
             // SAFETY: as above, and the processor has the one feature more.
             unsafe { pair_score_tile_of_two([scores, others], q, rows, columns, scale) };
         }
@@ -126,7 +127,12 @@ impl Arithmetic for Avx512 {
     }
 
     #[inline(always)]
-    fn pair_add_values(sums: &mut [f32], weights: &[IntLanes], values: &[i32], ahead: &mut Ahead<'_, bf16>) {
+    fn pair_add_values(
+        sums: &mut [f32],
+        weights: &[IntLanes],
+        values: &[i32],
+        ahead: &mut RowPrefetch<'_, bf16>,
+    ) {
         match has_bf16() {
             // SAFETY: as above, and the processor has the one feature more.
             true => unsafe { pair_add_values(sums, weights, values, ahead) },
@@ -135,7 +141,7 @@ impl Arithmetic for Avx512 {
     }
 
     #[inline(always)]
-    fn int_scores(dots: &mut [IntLanes], q: &[i32], keys: &[i32], ahead: &mut Ahead<'_, i8>) {
+    fn int_scores(dots: &mut [IntLanes], q: &[i32], keys: &[i32], ahead: &mut RowPrefetch<'_, i8>) {
         match q.len() / LANES {
             // SAFETY: as above.
             USUAL_WIDTH => unsafe { int_scores::<USUAL_WIDTH>(dots, q, keys, ahead) },
@@ -154,7 +160,7 @@ impl Arithmetic for Avx512 {
         sums: &mut [f32],
         weights: &[IntLanes],
         rows: &[[&[bf16]; 2]],
-        ahead: &mut Ahead<'_, bf16>,
+        ahead: &mut RowPrefetch<'_, bf16>,
     ) {
         // SAFETY: as above, and the processor has the one feature more, as `adds_rows` said.
         unsafe { pair_add_rows(sums, weights, rows, ahead) }
@@ -167,7 +173,12 @@ impl Arithmetic for Avx512 {
     }
 
     #[inline(always)]
-    fn int_add_values(sums: &mut [i32], weights: &[IntLanes], values: &[i32], ahead: &mut Ahead<'_, i8>) {
+    fn int_add_values(
+        sums: &mut [i32],
+        weights: &[IntLanes],
+        values: &[i32],
+        ahead: &mut RowPrefetch<'_, i8>,
+    ) {
         let d = sums.len() / LANES;
         let (double, whole) = (d / (2 * WIDTH) * 2 * WIDTH, d / WIDTH * WIDTH);
         for first in (0..double).step_by(2 * WIDTH) {
@@ -241,12 +252,17 @@ fn add_strip<const R: usize>(
 
 /// `W` is the width of a row, or 0.
 #[target_feature(enable = "avx512f,avx512vl,avx512vnni")]
-fn int_scores<const W: usize>(dots: &mut [IntLanes], q: &[i32], keys: &[i32], ahead: &mut Ahead<'_, i8>) {
+fn int_scores<const W: usize>(
+    dots: &mut [IntLanes],
+    q: &[i32],
+    keys: &[i32],
+    ahead: &mut RowPrefetch<'_, i8>,
+) {
     let width = if W > 0 { W } else { q.len() / LANES };
     let (tiles, rest) = dots.as_chunks_mut::<PAIR_KEYS>();
     let (tile_keys, rest_keys) = keys.split_at(tiles.len() * PAIR_KEYS * width);
     for (dots, keys) in tiles.iter_mut().zip(tile_keys.chunks_exact(PAIR_KEYS * width)) {
-        ahead.ask(Ahead::<i8>::lines(PAIR_KEYS, 2 * width));
+        ahead.fetch(RowPrefetch::<i8>::lines(PAIR_KEYS, 2 * width));
         int_score_tile::<PAIR_KEYS, W>(dots, q, keys);
     }
     for (dots, keys) in rest.iter_mut().zip(rest_keys.chunks_exact(width)) {
@@ -286,7 +302,7 @@ fn int_add_strip<const R: usize>(
     weights: &[IntLanes],
     values: &[i32],
     first: usize,
-    ahead: &mut Ahead<'_, i8>,
+    ahead: &mut RowPrefetch<'_, i8>,
 ) {
     let d = sums.len() / LANES;
     assert!(first + R * WIDTH <= d && sums.len() == LANES * d);
@@ -298,7 +314,7 @@ fn int_add_strip<const R: usize>(
             std::array::from_fn(|r| _mm512_loadu_si512(out.add(h * d + r * WIDTH).cast()))
         });
         for (i, weights) in weights.iter().enumerate() {
-            ahead.ask(Ahead::<i8>::lines(2, R * WIDTH));
+            ahead.fetch(RowPrefetch::<i8>::lines(2, R * WIDTH));
             let value = values.as_ptr().add(i * d + first);
             let values: [__m512i; R] =
                 std::array::from_fn(|r| _mm512_loadu_si512(value.add(r * WIDTH).cast()));
@@ -330,12 +346,12 @@ fn pair_scores(
     rows: &[&[bf16]],
     columns: &Range<usize>,
     scale: f32,
-    ahead: &mut Ahead<'_, bf16>,
+    ahead: &mut RowPrefetch<'_, bf16>,
 ) {
     let (tiles, rest) = scores.as_chunks_mut::<PAIR_KEYS>();
     let (tile_rows, rest_rows) = rows.as_chunks::<PAIR_KEYS>();
     for (scores, rows) in tiles.iter_mut().zip(tile_rows) {
-        ahead.ask(Ahead::<bf16>::lines(PAIR_KEYS, columns.len()));
+        ahead.fetch(RowPrefetch::<bf16>::lines(PAIR_KEYS, columns.len()));
         pair_score_tile(scores, q, rows, columns, scale);
     }
     if let (Some(last), false) = (rest_rows.last(), rest.is_empty()) {
@@ -507,7 +523,12 @@ fn as_pairs(numbers: __m512i) -> __m512bh {
 }
 
 #[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512bf16")]
-fn pair_add_values(sums: &mut [f32], weights: &[IntLanes], values: &[i32], ahead: &mut Ahead<'_, bf16>) {
+fn pair_add_values(
+    sums: &mut [f32],
+    weights: &[IntLanes],
+    values: &[i32],
+    ahead: &mut RowPrefetch<'_, bf16>,
+) {
     let d = sums.len() / LANES;
     let whole = d / (2 * WIDTH) * 2 * WIDTH;
     assert_eq!(values.len(), weights.len() * d);
@@ -526,7 +547,12 @@ fn pair_add_values(sums: &mut [f32], weights: &[IntLanes], values: &[i32], ahead
 }
 
 #[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512bf16")]
-fn pair_add_rows(sums: &mut [f32], weights: &[IntLanes], rows: &[[&[bf16]; 2]], ahead: &mut Ahead<'_, bf16>) {
+fn pair_add_rows(
+    sums: &mut [f32],
+    weights: &[IntLanes],
+    rows: &[[&[bf16]; 2]],
+    ahead: &mut RowPrefetch<'_, bf16>,
+) {
     let d = sums.len() / LANES;
     let whole = d / (2 * WIDTH) * 2 * WIDTH;
     assert!(rows.as_flattened().iter().all(|row| d <= row.len()) && rows.len() == weights.len());
@@ -572,7 +598,7 @@ fn pair_add_strip(
     sums: &mut [f32],
     weights: &[IntLanes],
     first: usize,
-    ahead: &mut Ahead<'_, bf16>,
+    ahead: &mut RowPrefetch<'_, bf16>,
     values_of: impl Fn(usize) -> [__m512i; 2],
 ) {
     let d = sums.len() / LANES;
@@ -584,7 +610,7 @@ fn pair_add_strip(
             [_mm512_loadu_ps(out.add(h * d)), _mm512_loadu_ps(out.add(h * d + WIDTH))]
         });
         for (i, weights) in weights.iter().enumerate() {
-            ahead.ask(Ahead::<bf16>::lines(2, 2 * WIDTH));
+            ahead.fetch(RowPrefetch::<bf16>::lines(2, 2 * WIDTH));
             let [low, high] = values_of(i);
             for (weight, sums) in weights.iter().zip(&mut sums) {
                 let weight = as_pairs(_mm512_set1_epi32(*weight));

@@ -1,8 +1,8 @@
 //! AVX-512 VNNI form of the int8 by MXFP4 product, a row at a time.
 //!
-//! Entry points: [`gemv`] for one token and [`gemv_many`] for a few, over a [`Row`] of either layout: [`Published`], where codes and scales
-//! stand apart, and [`Scattered`], the blocks of GGUF files. Both give a group of eight blocks as 128 bytes of codes in two registers and
-//! eight bytes of scales; from there on they are one. The order of summation is that of `linear_q8.rs`.
+//! Entry points: [`gemv`] for one token and [`gemv_many`] for a few, over a [`Row`] of either layout: [`SplitRow`], where codes and scales
+//! stand apart, and [`BlockRow`], the blocks of GGUF files. Both give a group of eight blocks as 128 bytes of codes in two registers and
+//! eight bytes of scales; from there on they are one. The order of summation is that of `products/int8.rs`.
 //!
 //! One row after the other is one stream through memory, which the processor fetches ahead by itself. Two rows at a time
 //! fold in fewer instructions, and read a fifth slower (Zen 4, 2026-11-23).
@@ -55,24 +55,24 @@ pub(crate) struct Group {
 
 /// A row of the published layout.
 #[derive(Clone, Copy)]
-pub(crate) struct Published<'a> {
+pub(crate) struct SplitRow<'a> {
     groups: &'a [[u8; GROUP_BYTES]],
     scales: &'a [[u8; GROUP_BLOCKS]],
     tail: &'a [u8],
     tail_scales: &'a [u8],
 }
 
-impl<'a> Published<'a> {
+impl<'a> SplitRow<'a> {
     /// Shapes: `blocks [K / 32, 16]`, `scales [K / 32]`.
     #[inline(always)]
-    pub(crate) fn new((blocks, scales): (&'a [u8], &'a [u8])) -> Published<'a> {
+    pub(crate) fn new((blocks, scales): (&'a [u8], &'a [u8])) -> SplitRow<'a> {
         let (groups, tail) = blocks.as_chunks();
         let (scales, tail_scales) = scales.as_chunks();
-        Published { groups, scales, tail, tail_scales }
+        SplitRow { groups, scales, tail, tail_scales }
     }
 }
 
-impl Row for Published<'_> {
+impl Row for SplitRow<'_> {
     #[inline(always)]
     fn num_groups(self) -> usize {
         self.groups.len()
@@ -112,15 +112,15 @@ impl Row for Published<'_> {
 
 /// A row whose scales stand each in front of its codes.
 #[derive(Clone, Copy)]
-pub(crate) struct Scattered<'a> {
+pub(crate) struct BlockRow<'a> {
     groups: &'a [[Mxfp4Block; GROUP_BLOCKS]],
     tail: &'a [Mxfp4Block],
 }
 
 /// Bytes of eight blocks with their scales.
-const SCATTERED: usize = GROUP_BLOCKS * size_of::<Mxfp4Block>();
+const BLOCK_GROUP: usize = GROUP_BLOCKS * size_of::<Mxfp4Block>();
 /// Where the last 64 of them begin.
-const LAST: usize = SCATTERED - REGISTER;
+const LAST: usize = BLOCK_GROUP - REGISTER;
 
 /// Which bytes of two registers are the codes of blocks 0 to 3 (registers at bytes 0 and 64), of blocks 4 to 7 (at 64 and `LAST`), and the
 /// scales (at 0 and 64; only eight count).
@@ -137,12 +137,12 @@ static CODES_AND_SCALES: [[u8; REGISTER]; 3] = {
     orders
 };
 
-impl<'a> Scattered<'a> {
+impl<'a> BlockRow<'a> {
     /// Shapes: `row [K / 32]`.
     #[inline(always)]
-    pub(crate) fn new(row: &'a [Mxfp4Block]) -> Scattered<'a> {
+    pub(crate) fn new(row: &'a [Mxfp4Block]) -> BlockRow<'a> {
         let (groups, tail) = row.as_chunks();
-        Scattered { groups, tail }
+        BlockRow { groups, tail }
     }
 
     /// # Safety
@@ -165,7 +165,7 @@ impl<'a> Scattered<'a> {
     }
 }
 
-impl Row for Scattered<'_> {
+impl Row for BlockRow<'_> {
     #[inline(always)]
     fn num_groups(self) -> usize {
         self.groups.len()
@@ -179,7 +179,7 @@ impl Row for Scattered<'_> {
     #[inline(always)]
     unsafe fn group(self, g: usize) -> Group {
         // SAFETY: by the caller's promise.
-        unsafe { Scattered::sort(&self.groups[g]) }
+        unsafe { BlockRow::sort(&self.groups[g]) }
     }
 
     #[inline(always)]
@@ -187,7 +187,7 @@ impl Row for Scattered<'_> {
         let mut group = [Mxfp4Block::default(); GROUP_BLOCKS];
         group[..self.tail.len()].copy_from_slice(self.tail);
         // SAFETY: by the caller's promise.
-        unsafe { Scattered::sort(&group) }
+        unsafe { BlockRow::sort(&group) }
     }
 }
 

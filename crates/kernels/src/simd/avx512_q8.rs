@@ -2,7 +2,7 @@
 //!
 //! Entry point: [`products`]. `vpdpbusd` multiplies four unsigned by four signed bytes and adds them to
 //! an i32 in one instruction, in place of three of `avx2_q8.rs`; everything else is as there: panels are unpacked by
-//! `avx512_unpack.rs`, tokens packed by `q8.rs`, and the order of summation is the one of `linear_q8.rs`. A tile is 16 rows by
+//! `avx512_unpack.rs`, tokens packed by `q8.rs`, and the order of summation is the one of `products/int8.rs`. A tile is 16 rows by
 //! 8 tokens: what bounds it is the number of instructions, of which the wide form needs half (158 GMAC/s a core at 64 tokens in place of the 118 of 256 bits
 //! with 8 rows by 4 tokens; Zen 4, 2026-11-23).
 //!
@@ -13,9 +13,9 @@ use std::arch::x86_64::*;
 use half::f16;
 
 use crate::lanes::LANES;
+use crate::prefetch::StreamPrefetch;
 use crate::q8::{TILE_TOKENS, TileBlock, lane_range};
 use crate::simd::avx2_q8::Q8Panel;
-use crate::simd::fetch::Upcoming;
 
 /// Rows of a tile.
 pub(crate) const WIDE_ROWS: usize = 16;
@@ -23,7 +23,7 @@ pub(crate) const WIDE_ROWS: usize = 16;
 pub(crate) const WIDE_TOKENS: usize = 2 * TILE_TOKENS;
 
 /// Writes the products of a panel's rows with the first `tokens` of one or two packed tiles of activations, times a factor
-/// and with the bias of `finish`, to `out(token)`: as many rows as that has numbers. What is `upcoming` is asked for
+/// and with the bias of `finish`, to `out(token)`: as many rows as that has numbers. What is `prefetch` is asked for
 /// meanwhile, a part with each block.
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(crate) fn products<'a, S: Scale>(
@@ -31,7 +31,7 @@ pub(crate) fn products<'a, S: Scale>(
     x: &[TileBlock],
     tokens: usize,
     finish: (f32, &[f32; WIDE_ROWS]),
-    upcoming: &mut Upcoming,
+    prefetch: &mut StreamPrefetch,
     out: impl Fn(usize) -> &'a mut [f32],
 ) {
     let (first, second) = x.split_at(panel.scales.len());
@@ -49,11 +49,11 @@ pub(crate) fn products<'a, S: Scale>(
         }
     };
     match tokens {
-        1 => tile::<1, 1, S>(panel, [first], upcoming, write),
-        2 => tile::<1, 2, S>(panel, [first], upcoming, write),
-        3 => tile::<1, 3, S>(panel, [first], upcoming, write),
-        4 => tile::<1, 4, S>(panel, [first], upcoming, write),
-        _ => tile::<2, 4, S>(panel, [first, second], upcoming, write),
+        1 => tile::<1, 1, S>(panel, [first], prefetch, write),
+        2 => tile::<1, 2, S>(panel, [first], prefetch, write),
+        3 => tile::<1, 3, S>(panel, [first], prefetch, write),
+        4 => tile::<1, 4, S>(panel, [first], prefetch, write),
+        _ => tile::<2, 4, S>(panel, [first, second], prefetch, write),
     }
 }
 
@@ -118,7 +118,7 @@ impl Scale for Exponent {
 fn tile<const P: usize, const T: usize, S: Scale>(
     panel: &Q8Panel<'_, WIDE_ROWS, S>,
     x: [&[TileBlock]; P],
-    upcoming: &mut Upcoming,
+    prefetch: &mut StreamPrefetch,
     write: impl Fn(usize, __m512),
 ) {
     let num_blocks = panel.scales.len();
@@ -127,10 +127,10 @@ fn tile<const P: usize, const T: usize, S: Scale>(
     // In the order in which they lie: with one token this is a stream through memory.
     let lanes: [[[__m512; T]; P]; LANES] = std::array::from_fn(|lane| {
         let blocks = lane_range(num_blocks, lane);
-        let mut upcoming = upcoming.parts(blocks.len());
+        let mut parts = prefetch.parts(blocks.len());
         let mut sums = [[_mm512_setzero_ps(); T]; P];
         for b in blocks {
-            upcoming.fetch();
+            parts.fetch();
             add_block(&mut sums, &weights[b], &panel.scales[b], x.map(|x| &x[b]));
         }
         sums

@@ -10,10 +10,10 @@ use std::arch::x86_64::*;
 
 use gptoss_formats::{BLOCK_VALUES, Q8_0Block};
 
+use crate::prefetch::fetch_ahead;
 use crate::q8::{GROUP_BLOCKS, Q8Row};
 use crate::simd::avx2_f32::fold;
 use crate::simd::avx2_q8_0::{fold_parts, scales, used_lanes};
-use crate::simd::fetch::fetch_ahead;
 
 /// Bytes to fetch ahead of a row: two rows of 2,880. Worth a twentieth; of MXFP4 rows the same costs a third (two threads, Zen 4,
 /// 2026-11-23).

@@ -11,7 +11,6 @@ use std::arch::x86_64::*;
 
 use gptoss_formats::{BLOCK_VALUES, MXFP4_CODE_BYTES, Mxfp4Block};
 
-use crate::Mxfp4;
 use crate::q8::{GROUP_BLOCKS, lane_major, lane_range};
 use crate::simd::avx512_mxfp4::{codes, look_up};
 use crate::simd::avx512_q8::{Exponent, WIDE_ROWS};
@@ -23,16 +22,21 @@ const FOURS: usize = WIDE_ROWS * 4;
 ///
 /// Shapes: `weights [K / 32, 8, 16, 4]`, `exponents [K / 32, 16]`, both in the order of [`lane_major`].
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
-pub(crate) fn unpack(weights: &mut [u8], exponents: &mut [[Exponent; WIDE_ROWS]], w: Mxfp4<'_>) {
+pub(crate) fn unpack(
+    weights: &mut [u8],
+    exponents: &mut [[Exponent; WIDE_ROWS]],
+    (blocks, scales): (&[u8], &[u8]),
+) {
     let num_blocks = exponents.len();
-    let last = w.scales.len() / num_blocks - 1;
-    let rows: [_; WIDE_ROWS] = std::array::from_fn(|r| w.row(r.min(last), num_blocks));
-    unpack_codes(weights, num_blocks, rows.map(|(blocks, _)| blocks.as_chunks::<MXFP4_CODE_BYTES>().0), 0);
+    let last = scales.len() / num_blocks - 1;
+    let first: [usize; WIDE_ROWS] = std::array::from_fn(|r| r.min(last) * num_blocks);
+    let blocks = blocks.as_chunks::<MXFP4_CODE_BYTES>().0;
+    unpack_codes(weights, num_blocks, first.map(|first| &blocks[first..][..num_blocks]), 0);
     let first_of_lane: [usize; GROUP_BLOCKS] = std::array::from_fn(|lane| lane_range(num_blocks, lane).start);
     for from in (0..num_blocks).step_by(MXFP4_CODE_BYTES) {
         let count = (num_blocks - from).min(MXFP4_CODE_BYTES);
         let fours = transpose(|r| {
-            let scales = &rows[r].1[from..][..count];
+            let scales = &scales[first[r] + from..][..count];
             // SAFETY: a masked load touches no byte outside the mask, which ends with the slice.
             unsafe { _mm_maskz_loadu_epi8(u16::MAX >> (MXFP4_CODE_BYTES - count), scales.as_ptr().cast()) }
         });

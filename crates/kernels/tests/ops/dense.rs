@@ -5,8 +5,7 @@
 
 use gptoss_formats::Q8_0_BLOCK_BYTES;
 use gptoss_kernels::{
-    Dense, LinearDims, Pool, Q8Order, Q8Panels, Q8Rows, embedding_row, linear_bf16, linear_dense,
-    linear_q8_0, linear_q8_panels, pack_q8_panels, quantize_q8,
+    LinearDims, Matrix, Pool, Q8Order, Q8Panels, Q8Rows, Rows, linear, pack_q8_panels, quantize_q8,
 };
 use half::{bf16, f16};
 
@@ -15,9 +14,9 @@ use crate::support::{FILLS, Fill, Rng, assert_bits, pools};
 const SIZES: [(usize, usize, usize); 6] =
     [(1, 1, 32), (1, 37, 96), (3, 17, 64), (7, 33, 2880), (1, 16, 4096), (0, 4, 32)];
 
-fn run(pool: &Pool, x: &[f32], w: Dense<'_>, bias: &[f32], dims: LinearDims) -> Vec<f32> {
+fn run(pool: &Pool, x: &[f32], w: Matrix<'_>, bias: &[f32], dims: LinearDims) -> Vec<f32> {
     let mut out = vec![f32::NAN; dims.t * dims.n];
-    linear_dense(pool, &mut out, x, w, Some(bias), dims);
+    linear(pool, &mut out, Rows::F32(x), w, Some(bias), dims);
     out
 }
 
@@ -52,14 +51,14 @@ fn q8_0_gives_the_bits_of_its_values_in_f32() {
             let values = unpacked(&blocks);
             let (x, bias) = (fill.f32s(&mut rng, t * k), Fill::Random.f32s(&mut rng, n));
             let dims = LinearDims { t, n, k };
-            let expected = run(&pools()[0], &x, Dense::F32(&values), &bias, dims);
+            let expected = run(&pools()[0], &x, Matrix::F32(&values), &bias, dims);
             for pool in &pools() {
                 let what = (t, n, k, fill, pool.tier(), pool.threads());
-                assert_bits(&run(pool, &x, Dense::Q8_0(&blocks), &bias, dims), &expected, &what);
-                assert_bits(&run(pool, &x, Dense::F32(&values), &bias, dims), &expected, &what);
+                assert_bits(&run(pool, &x, Matrix::Q8_0(&blocks), &bias, dims), &expected, &what);
+                assert_bits(&run(pool, &x, Matrix::F32(&values), &bias, dims), &expected, &what);
             }
             let mut row = vec![f32::NAN; k];
-            Dense::Q8_0(&blocks).row(&mut row, n - 1);
+            Matrix::Q8_0(&blocks).unpack_row(&mut row, n - 1);
             assert_bits(&row, &values[(n - 1) * k..], &(n, k));
         }
     }
@@ -77,13 +76,12 @@ fn a_matrix_that_every_format_holds_gives_the_same_bits_in_each() {
         let dims = LinearDims { t, n, k };
         for pool in &pools() {
             let mut expected = vec![f32::NAN; t * n];
-            linear_bf16(pool, &mut expected, &x, &bf16s, Some(&bias), dims);
-            for matrix in [Dense::Bf16(&bf16s), Dense::F16(&f16s), Dense::F32(&values)] {
+            linear(pool, &mut expected, Rows::F32(&x), Matrix::Bf16(&bf16s), Some(&bias), dims);
+            for matrix in [Matrix::Bf16(&bf16s), Matrix::F16(&f16s), Matrix::F32(&values)] {
                 assert_bits(&run(pool, &x, matrix, &bias, dims), &expected, &(t, n, k, pool.tier()));
-                let (mut row, mut other) = (vec![f32::NAN; k], vec![f32::NAN; k]);
-                matrix.row(&mut row, n - 1);
-                embedding_row(&mut other, &bf16s[(n - 1) * k..]);
-                assert_bits(&row, &other, &(n, k));
+                let mut row = vec![f32::NAN; k];
+                matrix.unpack_row(&mut row, n - 1);
+                assert_bits(&row, &values[(n - 1) * k..], &(n, k));
             }
         }
     }
@@ -96,8 +94,8 @@ fn tokens_one_by_one_give_the_bits_of_all_at_once() {
     let blocks = blocks(&mut rng, n * k / 32);
     let (x, bias) = (Fill::Random.f32s(&mut rng, t * k), Fill::Random.f32s(&mut rng, n));
     for pool in &pools() {
-        let together = run(pool, &x, Dense::Q8_0(&blocks), &bias, LinearDims { t, n, k });
-        let one = |x| run(pool, x, Dense::Q8_0(&blocks), &bias, LinearDims { t: 1, n, k });
+        let together = run(pool, &x, Matrix::Q8_0(&blocks), &bias, LinearDims { t, n, k });
+        let one = |x| run(pool, x, Matrix::Q8_0(&blocks), &bias, LinearDims { t: 1, n, k });
         let alone: Vec<f32> = x.chunks(k).flat_map(one).collect();
         assert_bits(&together, &alone, &pool.tier());
     }
@@ -113,8 +111,8 @@ fn panels_give_the_bits_of_rows() {
         let panels = Q8Panels { values: &values, scales: &scales };
         let (mut row, mut expected) = (vec![f32::NAN; k], vec![f32::NAN; k]);
         for index in [0, n / 2, n - 1] {
-            Dense::Q8Panels(panels).row(&mut row, index);
-            Dense::Q8_0(&blocks).row(&mut expected, index);
+            Matrix::Q8Panels(panels).unpack_row(&mut row, index);
+            Matrix::Q8_0(&blocks).unpack_row(&mut expected, index);
             assert_bits(&row, &expected, &(n, k, index));
         }
         for t in [1, 2, 3, 4, 5, 8, 9, 16, 17, 70] {
@@ -124,13 +122,14 @@ fn panels_give_the_bits_of_rows() {
                 let mut rows = Q8Rows::for_weights(Q8Order::Q8_0);
                 quantize_q8(pool, &mut rows, &x, t, k);
                 let (mut by_row, mut by_panel) = (vec![f32::NAN; t * n], vec![f32::NAN; t * n]);
-                linear_q8_0(pool, &mut by_row, &rows, &blocks, Some(&bias), dims);
-                linear_q8_panels(pool, &mut by_panel, &rows, panels, Some(&bias), dims);
+                let x = Rows::Q8(&rows);
+                linear(pool, &mut by_row, x, Matrix::Q8_0(&blocks), Some(&bias), dims);
+                linear(pool, &mut by_panel, x, Matrix::Q8Panels(panels), Some(&bias), dims);
                 assert_bits(&by_panel, &by_row, &(t, n, k, pool.tier(), pool.threads()));
             }
             if t < 4 {
-                let exact = run(&pools()[0], &x, Dense::Q8_0(&blocks), &bias, dims);
-                assert_bits(&run(&pools()[0], &x, Dense::Q8Panels(panels), &bias, dims), &exact, &(t, n, k));
+                let exact = run(&pools()[0], &x, Matrix::Q8_0(&blocks), &bias, dims);
+                assert_bits(&run(&pools()[0], &x, Matrix::Q8Panels(panels), &bias, dims), &exact, &(t, n, k));
             }
         }
     }

@@ -8,8 +8,7 @@
 use crate::support::{FILLS, Fill, Rng, assert_bits, assert_close, pools, scalar};
 use gptoss_formats::{Mxfp4Block, NibbleOrder, Q8_0_BLOCK_BYTES, mxfp4_dequantize, mxfp4_dequantize_bf16};
 use gptoss_kernels::{
-    Dense, LinearDims, Mxfp4, Mxfp4Blocks, Pool, Q8Order, Q8Rows, linear_bf16, linear_bf16_transposed,
-    linear_mxfp4_blocks_q8, linear_mxfp4_exact, linear_mxfp4_q8, linear_q8_0, quantize_q8,
+    Bf16Transposed, LinearDims, Matrix, Mxfp4, Mxfp4Blocks, Pool, Q8Order, Q8Rows, Rows, linear, quantize_q8,
 };
 use half::{bf16, f16};
 
@@ -23,9 +22,11 @@ enum Op {
     Bf16,
     Transposed,
     Exact,
+    /// The same matrix in the blocks of a GGUF file, its even and its odd rows apart.
+    ExactHalves,
     /// MXFP4 with int8 activations.
     Q8,
-    /// The same matrix in the blocks of a GGUF file, its even and its odd rows apart.
+    /// Likewise in the blocks of a GGUF file.
     Q8Halves,
     /// The same in one stack, neighbours sharing a byte.
     Q8Blocks,
@@ -34,13 +35,17 @@ enum Op {
 }
 
 impl Op {
+    fn is_mxfp4(self) -> bool {
+        matches!(self, Op::Exact | Op::ExactHalves | Op::Q8 | Op::Q8Halves | Op::Q8Blocks)
+    }
+
     /// The order of its int8 activations, if it has them.
     fn order(self) -> Option<Q8Order> {
         match self {
             Op::Q8 | Op::Q8Blocks => Some(Q8Order::Mxfp4),
             Op::Q8Halves => Some(Q8Order::Mxfp4Halves),
             Op::DenseQ8 => Some(Q8Order::Q8_0),
-            Op::Bf16 | Op::Transposed | Op::Exact => None,
+            Op::Bf16 | Op::Transposed | Op::Exact | Op::ExactHalves => None,
         }
     }
 }
@@ -57,7 +62,16 @@ struct Case {
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for op in [Op::Bf16, Op::Transposed, Op::Exact, Op::Q8, Op::Q8Halves, Op::Q8Blocks, Op::DenseQ8] {
+    for op in [
+        Op::Bf16,
+        Op::Transposed,
+        Op::Exact,
+        Op::ExactHalves,
+        Op::Q8,
+        Op::Q8Halves,
+        Op::Q8Blocks,
+        Op::DenseQ8,
+    ] {
         for (t, n, k) in [
             (1, 1, 32),
             (1, 13, 32),
@@ -115,7 +129,7 @@ impl Tensors {
         let Case { op, t, n, k, x, w } = case;
         let mut rng = Rng((t * 1_000_003 + n * 1009 + k) as u64);
         let (mut rows, mut blocks, mut scales) = (w.bf16s(&mut rng, n * k), Vec::new(), Vec::new());
-        if matches!(op, Op::Exact | Op::Q8 | Op::Q8Halves | Op::Q8Blocks) {
+        if op.is_mxfp4() {
             blocks = (0..n * k / 2).map(|_| code_byte(w, &mut rng)).collect();
             scales = (0..n * k / 32).map(|_| scale_byte(w, &mut rng)).collect();
             mxfp4_dequantize_bf16(&mut rows, &blocks, &scales);
@@ -125,7 +139,7 @@ impl Tensors {
         if op == Op::DenseQ8 {
             q8_0 = (0..n * k / 32).map(|_| q8_0_block(w, &mut rng)).collect();
             for (row, values) in values.chunks_exact_mut(k).enumerate() {
-                Dense::Q8_0(&q8_0).row(values, row);
+                Matrix::Q8_0(&q8_0).unpack_row(values, row);
             }
         }
         let columns = (0..n * k).map(|i| rows[i % n * k + i / n]).collect();
@@ -151,39 +165,31 @@ impl Tensors {
         let LinearDims { n, k, .. } = self.dims;
         let dims = LinearDims { t, ..self.dims };
         let x = &self.x[first * k..][..t * k];
-        let (bias, w) = (self.bias.as_deref(), Mxfp4 { blocks: &self.blocks, scales: &self.scales });
         let mut out = vec![f32::NAN; t * n];
-        match op {
-            Op::Bf16 => linear_bf16(pool, &mut out, x, &self.rows, bias, dims),
-            Op::Transposed => linear_bf16_transposed(pool, &mut out, x, &self.columns, bias, dims),
-            Op::Exact => linear_mxfp4_exact(pool, &mut out, x, w, bias, dims),
-            Op::Q8 => {
-                let mut rows = Q8Rows::new();
-                quantize_q8(pool, &mut rows, x, t, k);
-                linear_mxfp4_q8(pool, &mut out, &rows, w, bias, dims);
+        let [even, odd] = self.in_blocks(op);
+        let w = match op {
+            Op::Bf16 => Matrix::Bf16(&self.rows),
+            Op::Transposed => Matrix::Bf16Transposed(Bf16Transposed::new(&self.columns, n)),
+            Op::Exact | Op::Q8 => Matrix::Mxfp4(Mxfp4 { blocks: &self.blocks, scales: &self.scales }),
+            Op::ExactHalves | Op::Q8Halves => {
+                Matrix::Mxfp4Blocks(Mxfp4Blocks { even: &even, odd: &odd, nibbles: NibbleOrder::Halves })
             }
-            Op::Q8Halves | Op::Q8Blocks => {
-                let order = op.order().unwrap();
-                let mut rows = Q8Rows::new();
-                rows.make_for(order);
-                quantize_q8(pool, &mut rows, x, t, k);
-                let [even, odd] = self.in_blocks(op);
-                let nibbles = if op == Op::Q8Halves { NibbleOrder::Halves } else { NibbleOrder::Neighbors };
-                linear_mxfp4_blocks_q8(
-                    pool,
-                    &mut out,
-                    &rows,
-                    Mxfp4Blocks { even: &even, odd: &odd, nibbles },
-                    bias,
-                    dims,
-                );
+            Op::Q8Blocks => {
+                Matrix::Mxfp4Blocks(Mxfp4Blocks { even: &even, odd: &odd, nibbles: NibbleOrder::Neighbors })
             }
-            Op::DenseQ8 => {
-                let mut rows = Q8Rows::for_weights(Q8Order::Q8_0);
-                quantize_q8(pool, &mut rows, x, t, k);
-                linear_q8_0(pool, &mut out, &rows, &self.q8_0, bias, dims);
+            Op::DenseQ8 => Matrix::Q8_0(&self.q8_0),
+        };
+        let mut q8 = Q8Rows::new();
+        let x = match op.order() {
+            None => Rows::F32(x),
+            Some(order) => {
+                assert_eq!(w.activation_order(), Some(order));
+                q8.reset_for(order);
+                quantize_q8(pool, &mut q8, x, t, k);
+                Rows::Q8(&q8)
             }
-        }
+        };
+        linear(pool, &mut out, x, w, self.bias.as_deref(), dims);
         out
     }
 
@@ -191,17 +197,20 @@ impl Tensors {
     fn in_blocks(&self, op: Op) -> [Vec<Mxfp4Block>; 2] {
         let per_row = (self.dims.k / 32).max(1);
         let mut stacks = [Vec::new(), Vec::new()];
+        if matches!(op, Op::Exact | Op::Q8) {
+            return stacks;
+        }
         for (i, (codes, scale)) in self.blocks.as_chunks::<16>().0.iter().zip(&self.scales).enumerate() {
             let code = |value: usize| codes[value / 2] >> (value % 2 * 4) & 15;
             let mut block = [*scale; 17];
             for byte in 0..16 {
                 block[1 + byte] = match op {
-                    Op::Q8Halves => code(byte) | code(byte + 16) << 4,
+                    Op::ExactHalves | Op::Q8Halves => code(byte) | code(byte + 16) << 4,
                     _ => codes[byte],
                 };
             }
             // One row alone has no odd one beside it, and two stacks are equally long.
-            let is_apart = op == Op::Q8Halves && self.dims.n.is_multiple_of(2);
+            let is_apart = op != Op::Q8Blocks && self.dims.n.is_multiple_of(2);
             stacks[if is_apart { i / per_row % 2 } else { 0 }].push(block);
         }
         stacks
@@ -333,7 +342,9 @@ fn blocks_of_a_gguf_file_give_the_bits_of_the_published_layout() {
 #[test]
 fn exact_mxfp4_and_transposed_give_the_bits_of_plain_bf16() {
     let pools = pools();
-    for case in cases().into_iter().filter(|case| matches!(case.op, Op::Exact | Op::Transposed)) {
+    for case in
+        cases().into_iter().filter(|case| matches!(case.op, Op::Exact | Op::ExactHalves | Op::Transposed))
+    {
         let tensors = Tensors::new(case);
         for pool in &pools {
             let what = (case, pool.tier(), pool.threads());
@@ -345,7 +356,7 @@ fn exact_mxfp4_and_transposed_give_the_bits_of_plain_bf16() {
 /// The widest tier that is a tile: every count of tokens around the tile's width, against one at a time.
 #[test]
 fn every_count_of_tokens_up_to_two_tiles_agrees() {
-    for op in [Op::Bf16, Op::Exact, Op::Q8, Op::Q8Halves, Op::Q8Blocks, Op::DenseQ8] {
+    for op in [Op::Bf16, Op::Exact, Op::ExactHalves, Op::Q8, Op::Q8Halves, Op::Q8Blocks, Op::DenseQ8] {
         for t in 1..=17 {
             let case = Case { op, t, n: 22, k: 320, x: Fill::Random, w: Fill::Random };
             let tensors = Tensors::new(case);
@@ -358,7 +369,7 @@ fn every_count_of_tokens_up_to_two_tiles_agrees() {
 }
 
 #[test]
-fn dequantising_agrees_with_the_table_of_codes() {
+fn dequantizing_agrees_with_the_table_of_codes() {
     let blocks: Vec<u8> = (0..=255).collect();
     let scales: Vec<u8> = (0..16).map(|b| b * 16 + 7).collect();
     let mut out = vec![0.0; 512];
@@ -369,5 +380,22 @@ fn dequantising_agrees_with_the_table_of_codes() {
         let sign = if code & 8 == 0 { 1.0 } else { -1.0 };
         let expected = sign * magnitude * (f64::from(scales[i / 32]) - 127.0).exp2();
         assert_eq!(f64::from(*value), expected, "element {i}");
+    }
+}
+
+#[test]
+fn parts_of_a_matrix_are_its_rows() {
+    for case in cases().into_iter().filter(|case| case.n >= 32 && case.t == 5) {
+        let tensors = Tensors::new(case);
+        let matrix = match case.op {
+            Op::Transposed => Matrix::Bf16Transposed(Bf16Transposed::new(&tensors.columns, case.n)),
+            Op::Bf16 => Matrix::Bf16(&tensors.rows),
+            _ => continue,
+        };
+        let part = matrix.rows(16, 16, case.k);
+        assert_eq!(part.num_bytes(), 16 * case.k * 2);
+        let mut row = vec![f32::NAN; case.k];
+        part.unpack_row(&mut row, 3);
+        assert_bits(&row, &tensors.values[19 * case.k..][..case.k], &case);
     }
 }

@@ -2,16 +2,14 @@
 //!
 //! Entry points: [`Activations::new`], then [`linear`] and [`product`]. Whether a matrix takes int8 is a question of
 //! precision and of its own format, not of who asked for that format: Q8_0 made at load and Q8_0 from a file are the same
-//! product. Rows are quantised once for all the matrices they meet, since query, key and value share theirs.
+//! product. Rows are quantized once for all the matrices they meet, since query, key and value share theirs.
 //!
 //! It does not know which matrices those are.
 
-use gptoss_kernels::{
-    Dense, LinearDims, Pool, Q8Rows, linear_dense, linear_q8_0, linear_q8_panels, quantize_q8,
-};
+use gptoss_kernels::{LinearDims, Matrix, Pool, Q8Order, Q8Rows, Rows, quantize_q8};
 
 use crate::config::Precision;
-use crate::cpu::weights::{Linear, Matrix};
+use crate::cpu::weights::{DenseMatrix, Linear};
 
 /// Rows that dense matrices are multiplied with: `[T, K]`.
 pub(crate) struct Activations<'a> {
@@ -27,24 +25,39 @@ impl<'a> Activations<'a> {
         x: &'a [f32],
         k: usize,
         q8: &'a mut Q8Rows,
-        weights: &[&Matrix],
+        weights: &[&DenseMatrix],
     ) -> Activations<'a> {
-        let takes_int8 = |weight: &&Matrix| matches!(weight.dense(), Dense::Q8_0(_) | Dense::Q8Panels(_));
-        if precision == Precision::Exact || !weights.iter().any(takes_int8) {
+        if !weights.iter().any(|weight| int8_order(precision, weight.view()).is_some()) {
             return Activations::exact(x);
         }
         quantize_q8(pool, q8, x, x.len() / k, k);
-        Activations::quantised(precision, x, q8)
+        Activations::quantized(precision, x, q8)
     }
 
-    /// Rows that have been quantised before, for whichever matrices take int8.
-    pub(crate) fn quantised(precision: Precision, x: &'a [f32], q8: &'a Q8Rows) -> Activations<'a> {
+    /// Rows that have been quantized before, for whichever matrices take int8.
+    pub(crate) fn quantized(precision: Precision, x: &'a [f32], q8: &'a Q8Rows) -> Activations<'a> {
         Activations { x, q8: (precision == Precision::Fast).then_some(q8) }
     }
 
     /// Rows that every matrix is multiplied with in f32.
     pub(crate) fn exact(x: &'a [f32]) -> Activations<'a> {
         Activations { x, q8: None }
+    }
+
+    /// The rows that a product with `weight` takes.
+    fn rows_for(&self, weight: Matrix<'_>) -> Rows<'a> {
+        match self.q8 {
+            Some(q8) if weight.activation_order().is_some() => Rows::Q8(q8),
+            _ => Rows::F32(self.x),
+        }
+    }
+}
+
+/// The order of the int8 rows that a product with `weight` takes, if it takes any in this precision.
+pub(crate) fn int8_order(precision: Precision, weight: Matrix<'_>) -> Option<Q8Order> {
+    match precision {
+        Precision::Fast => weight.activation_order(),
+        Precision::Exact => None,
     }
 }
 
@@ -59,15 +72,12 @@ pub(crate) fn product(
     pool: &Pool,
     out: &mut [f32],
     x: &Activations<'_>,
-    weight: &Matrix,
+    weight: &DenseMatrix,
     bias: Option<&[f32]>,
     n: usize,
 ) {
-    let weight = weight.dense();
-    let dims = LinearDims { t: out.len() / n, n, k: weight.len() / n };
-    match (weight, x.q8) {
-        (Dense::Q8_0(blocks), Some(q8)) => linear_q8_0(pool, out, q8, blocks, bias, dims),
-        (Dense::Q8Panels(panels), Some(q8)) => linear_q8_panels(pool, out, q8, panels, bias, dims),
-        _ => linear_dense(pool, out, x.x, weight, bias, dims),
-    }
+    let t = out.len() / n;
+    let dims = LinearDims { t, n, k: x.x.len() / t.max(1) };
+    let weight = weight.view();
+    gptoss_kernels::linear(pool, out, x.rows_for(weight), weight, bias, dims);
 }

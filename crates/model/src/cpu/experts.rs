@@ -11,16 +11,13 @@
 //!
 //! It does not know attention, the cache or the layer's number.
 
-use gptoss_kernels::{
-    LinearDims, gather_q8, linear_bf16_transposed, linear_mxfp4_blocks_q8, linear_mxfp4_exact,
-    linear_mxfp4_q8, quantize_q8, swiglu, swiglu_q8, top_k_softmax,
-};
+use gptoss_kernels::{LinearDims, Rows, gather_q8, linear, quantize_q8, swiglu, swiglu_q8, top_k_softmax};
 
 use crate::Error;
 use crate::config::Precision;
-use crate::cpu::activations::{Activations, linear};
+use crate::cpu::activations::{self, Activations, int8_order};
 use crate::cpu::block::{Step, Workspace, add, for_each_row, normalize};
-use crate::cpu::weights::{Expert, ExpertMatrices, MlpWeights, blocks};
+use crate::cpu::weights::{Expert, MlpWeights};
 
 /// Adds the MLP's result to `hidden [T, C]`.
 ///
@@ -37,9 +34,9 @@ pub(crate) fn mlp_block(
     let normed = &mut work.normed[..step.num_tokens * width];
     normalize(step.pool, normed, hidden, &weights.norm, step.config.rms_norm_eps);
     let routing = Routing::new(step, weights, &work.normed);
-    if let (Some(order), Precision::Fast) = (weights.experts.q8_order(), step.precision) {
+    if let (Some(order), Precision::Fast) = (weights.experts.activation_order(), step.precision) {
         // Once for all the experts that a token goes to.
-        work.normed_q8.make_for(order);
+        work.normed_q8.reset_for(order);
         quantize_q8(
             step.pool,
             &mut work.normed_q8,
@@ -48,34 +45,9 @@ pub(crate) fn mlp_block(
             width,
         );
     }
-    match &weights.experts {
-        ExpertMatrices::Streamed { cache, layer, format } => {
-            let mut pass = cache.pass(*layer, &routing.takers(), step.num_tokens);
-            while let Some((expert, buffer)) = pass.next()? {
-                run_expert(step, weights, expert, Expert::in_buffer(buffer, *format), &routing, work);
-            }
-        }
-        ExpertMatrices::Mxfp4 { gate_up, down } => {
-            for (expert, _) in routing.takers() {
-                let matrices = Expert::Mxfp4 { gate_up: gate_up.expert(expert), down: down.expert(expert) };
-                run_expert(step, weights, expert, matrices, &routing, work);
-            }
-        }
-        ExpertMatrices::Gguf { gate_up, down } => {
-            for (expert, _) in routing.takers() {
-                let matrices =
-                    Expert::Blocks { gate_up: blocks(gate_up, expert), down: blocks(down, expert) };
-                run_expert(step, weights, expert, matrices, &routing, work);
-            }
-        }
-        ExpertMatrices::Bf16 { gate_up, down } => {
-            let width = step.config.hidden_size * step.config.intermediate_size;
-            for (expert, _) in routing.takers() {
-                let [gate_up, down] = [gate_up.bf16_part(expert, 2 * width), down.bf16_part(expert, width)];
-                run_expert(step, weights, expert, Expert::Bf16 { gate_up, down }, &routing, work);
-            }
-        }
-    }
+    weights.experts.for_each(&routing.active_experts(), step.num_tokens, |expert, matrices| {
+        run_expert(step, weights, expert, matrices, &routing, work);
+    })?;
     let active = step.config.active_experts();
     let expert_rows = &work.expert_rows;
     let update = &mut work.update[..step.num_tokens * width];
@@ -117,7 +89,7 @@ impl Routing {
             let mut logits = vec![0.0; step.num_tokens * num_experts];
             // Never int8: a token near the edge between two experts would go to the other one.
             let x = Activations::exact(&normed[..step.num_tokens * step.config.hidden_size]);
-            linear(step.pool, &mut logits, &x, router);
+            activations::linear(step.pool, &mut logits, &x, router);
             let choices = experts.chunks_exact_mut(active).zip(gates.chunks_exact_mut(active));
             for (logits, (experts, gates)) in logits.chunks_exact(num_experts).zip(choices) {
                 top_k_softmax(logits, active, experts, gates);
@@ -127,7 +99,7 @@ impl Routing {
     }
 
     /// The experts that some token goes to, ascending, each with its number of tokens.
-    fn takers(&self) -> Vec<(usize, usize)> {
+    fn active_experts(&self) -> Vec<(usize, usize)> {
         let counts = self.first_place.windows(2).map(|places| places[1] - places[0]);
         counts.enumerate().filter(|(_, tokens)| *tokens > 0).collect()
     }
@@ -172,40 +144,32 @@ fn run_expert(
     let rows = tokens.len();
     let gate_up = &mut work.gate_up[..rows * 2 * inner];
     let gate_up_bias = &weights.gate_up_bias[expert * 2 * inner..][..2 * inner];
-    let up_dims = LinearDims { t: rows, n: 2 * inner, k: width };
+    let x = match int8_order(step.precision, matrices.gate_up) {
+        Some(_) => {
+            gather_q8(step.pool, &mut work.gathered_q8, &work.normed_q8, tokens);
+            Rows::Q8(&work.gathered_q8)
+        }
+        None => Rows::F32(gather(step, &mut work.gathered, &work.normed, tokens)),
+    };
+    let dims = LinearDims { t: rows, n: 2 * inner, k: width };
+    linear(step.pool, gate_up, x, matrices.gate_up, Some(gate_up_bias), dims);
+    let x = match int8_order(step.precision, matrices.down) {
+        Some(order) => {
+            let (limit, alpha) = (step.config.swiglu_limit, step.config.swiglu_alpha);
+            work.activated_q8.reset_for(order);
+            swiglu_q8(step.pool, &mut work.activated_q8, gate_up, rows, limit, alpha);
+            Rows::Q8(&work.activated_q8)
+        }
+        None => {
+            let activated = &mut work.activated[..rows * inner];
+            activate(step, activated, gate_up);
+            Rows::F32(activated)
+        }
+    };
     let out = &mut work.expert_rows[places.start * width..places.end * width];
     let down_bias = &weights.down_bias[expert * width..][..width];
-    let down_dims = LinearDims { t: rows, n: width, k: inner };
-    let activated = &mut work.activated[..rows * inner];
-    let (limit, alpha) = (step.config.swiglu_limit, step.config.swiglu_alpha);
-    match (matrices, step.precision) {
-        (Expert::Mxfp4 { gate_up: up, down }, Precision::Fast) => {
-            gather_q8(step.pool, &mut work.gathered_q8, &work.normed_q8, tokens);
-            linear_mxfp4_q8(step.pool, gate_up, &work.gathered_q8, up, Some(gate_up_bias), up_dims);
-            swiglu_q8(step.pool, &mut work.activated_q8, gate_up, rows, limit, alpha);
-            linear_mxfp4_q8(step.pool, out, &work.activated_q8, down, Some(down_bias), down_dims);
-        }
-        // Loading takes experts in blocks for fast precision only.
-        (Expert::Blocks { gate_up: up, down }, _) => {
-            gather_q8(step.pool, &mut work.gathered_q8, &work.normed_q8, tokens);
-            linear_mxfp4_blocks_q8(step.pool, gate_up, &work.gathered_q8, up, Some(gate_up_bias), up_dims);
-            work.activated_q8.make_for(down.order());
-            swiglu_q8(step.pool, &mut work.activated_q8, gate_up, rows, limit, alpha);
-            linear_mxfp4_blocks_q8(step.pool, out, &work.activated_q8, down, Some(down_bias), down_dims);
-        }
-        (Expert::Mxfp4 { gate_up: up, down }, Precision::Exact) => {
-            let gathered = gather(step, &mut work.gathered, &work.normed, tokens);
-            linear_mxfp4_exact(step.pool, gate_up, gathered, up, Some(gate_up_bias), up_dims);
-            activate(step, activated, gate_up);
-            linear_mxfp4_exact(step.pool, out, activated, down, Some(down_bias), down_dims);
-        }
-        (Expert::Bf16 { gate_up: up, down }, _) => {
-            let gathered = gather(step, &mut work.gathered, &work.normed, tokens);
-            linear_bf16_transposed(step.pool, gate_up, gathered, up, Some(gate_up_bias), up_dims);
-            activate(step, activated, gate_up);
-            linear_bf16_transposed(step.pool, out, activated, down, Some(down_bias), down_dims);
-        }
-    }
+    let dims = LinearDims { t: rows, n: width, k: inner };
+    linear(step.pool, out, x, matrices.down, Some(down_bias), dims);
 }
 
 /// The rows of `normed [T, C]` that belong to `tokens`, in their order.

@@ -343,7 +343,7 @@ impl Model {
         let num_tokens = tokens().count();
         let mut hidden = vec![0.0; num_tokens * width];
         for (row, &token) in hidden.chunks_exact_mut(width).zip(tokens()) {
-            self.weights.embedding.dense().row(row, token as usize);
+            self.weights.embedding.view().unpack_row(row, token as usize);
         }
         if let EmbeddingRows::OnDisk { rounded } = self.weights.embedding_rows {
             if rounded {

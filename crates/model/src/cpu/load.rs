@@ -16,15 +16,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gptoss_checkpoint::{Bytes, Checkpoint, ExpertFormat, GgufExperts, LayerPart, Pages, Part, Tensor};
 use gptoss_formats::{BLOCK_VALUES, Mxfp4Block, NAN_SCALE, Q8_0_BLOCK_BYTES};
-use gptoss_kernels::{Dense, Pool, Q8_PANEL_ROWS, Q8Panels, pack_q8_panels, quantize_q8_0};
+use gptoss_kernels::{Pool, Q8_PANEL_ROWS, Q8Panels, pack_q8_panels, quantize_q8_0};
 
 use crate::Error;
 use crate::config::{DenseMode, ModelConfig, Precision};
 use crate::cpu::expert_cache::ExpertCache;
 use crate::cpu::forward::LoadOptions;
 use crate::cpu::weights::{
-    AttentionWeights, EmbeddingRows, ExpertMatrices, LayerWeights, Linear, Matrix, MlpWeights, Mxfp4Matrices,
-    Weights, blocks,
+    AttentionWeights, DenseMatrix, EmbeddingRows, ExpertMatrices, ExpertStack, LayerWeights, Linear,
+    MlpWeights, Weights,
 };
 
 /// Bytes of scales that one task of the NaN scan reads.
@@ -91,9 +91,9 @@ impl Loader<'_> {
             Some(_) => {
                 embedding.read_at_random();
                 unembedding.will_need();
-                let is_q8_0 = matches!(embedding.dense(), Dense::Q8_0(_));
+                let is_int8 = embedding.view().activation_order().is_some();
                 let rounded =
-                    self.options.dense == DenseMode::Q8 && width.is_multiple_of(BLOCK_VALUES) && !is_q8_0;
+                    self.options.dense == DenseMode::Q8 && width.is_multiple_of(BLOCK_VALUES) && !is_int8;
                 EmbeddingRows::OnDisk { rounded }
             }
         };
@@ -118,18 +118,21 @@ impl Loader<'_> {
             0 => None,
             _ => Some(self.linear(layer, LayerPart::RouterWeight, LayerPart::RouterBias)?),
         };
+        let num_rows = [2 * self.config.intermediate_size, self.config.hidden_size];
         let experts = match (self.experts, self.checkpoint.expert_format()) {
-            (Some(cache), format) => ExpertMatrices::Streamed { cache: Arc::clone(cache), layer, format },
+            (Some(cache), format) => {
+                ExpertMatrices::Streamed { cache: Arc::clone(cache), layer, format, num_rows }
+            }
             (None, ExpertFormat::Mxfp4) => match self.in_blocks(layer)? {
                 Some(experts) => experts,
-                None => ExpertMatrices::Mxfp4 {
+                None => ExpertMatrices::InMemory {
                     gate_up: self.mxfp4(layer, LayerPart::GateUpBlocks, LayerPart::GateUpScales)?,
                     down: self.mxfp4(layer, LayerPart::DownBlocks, LayerPart::DownScales)?,
                 },
             },
-            (None, ExpertFormat::Bf16) => ExpertMatrices::Bf16 {
-                gate_up: Matrix::bf16(self.tensor(Part::Layer(layer, LayerPart::GateUpBf16))?)?,
-                down: Matrix::bf16(self.tensor(Part::Layer(layer, LayerPart::DownBf16))?)?,
+            (None, ExpertFormat::Bf16) => ExpertMatrices::InMemory {
+                gate_up: self.bf16_transposed(layer, LayerPart::GateUpBf16, num_rows[0])?,
+                down: self.bf16_transposed(layer, LayerPart::DownBf16, num_rows[1])?,
             },
         };
         let gate_up_bias = self.vector(Part::Layer(layer, LayerPart::GateUpBias))?;
@@ -149,7 +152,7 @@ impl Loader<'_> {
     }
 
     /// A dense matrix of `k` columns, in the format that is wanted. One whose rows are no whole blocks stays as it is.
-    fn dense(&mut self, part: Part, k: usize) -> Result<Matrix, Error> {
+    fn dense(&mut self, part: Part, k: usize) -> Result<DenseMatrix, Error> {
         if self.options.dense == DenseMode::AsStored || !k.is_multiple_of(BLOCK_VALUES) {
             let matrix = self.matrix(part)?;
             if self.experts.is_some() {
@@ -158,13 +161,12 @@ impl Loader<'_> {
             return Ok(matrix);
         }
         let tensor = self.checkpoint.tensor(part)?;
-        let source = tensor.bytes.clone();
-        let matrix = Matrix::new(tensor)?;
-        if matches!(matrix.dense(), Dense::Q8_0(_)) {
+        let (source, num_rows) = (tensor.bytes.clone(), tensor.shape.first().copied().unwrap_or_default());
+        let matrix = DenseMatrix::new(tensor)?;
+        if matrix.view().activation_order().is_some() {
             self.advance(source.len());
             return Ok(matrix);
         }
-        let num_rows = matrix.dense().len() / k;
         let (source_row, row_blocks) = (source.len() / num_rows, k / BLOCK_VALUES);
         let num_bytes = num_rows * row_blocks * Q8_0_BLOCK_BYTES;
         let mut words = Pages::<u64>::zeroed(num_bytes.div_ceil(8));
@@ -174,7 +176,7 @@ impl Loader<'_> {
         let mut piece = vec![[0; Q8_0_BLOCK_BYTES]; if takes_panels { piece_rows * row_blocks } else { 0 }];
         for first in (0..num_rows).step_by(piece_rows) {
             let rows = piece_rows.min(num_rows - first);
-            let numbers = matrix.dense().rows(first, rows, k);
+            let numbers = matrix.view().rows(first, rows, k);
             let (start, len) = (first * row_blocks, rows * row_blocks);
             if takes_panels {
                 let piece = &mut piece[..len];
@@ -193,7 +195,7 @@ impl Loader<'_> {
             self.advance(range.len());
         }
         let bytes = Bytes::paged(words, num_bytes);
-        Ok(if takes_panels { Matrix::q8_panels(bytes) } else { Matrix::q8_0(bytes) })
+        Ok(if takes_panels { DenseMatrix::q8_panels(bytes) } else { DenseMatrix::q8_0(bytes) })
     }
 
     fn linear(&mut self, layer: usize, weight: LayerPart, bias: LayerPart) -> Result<Linear, Error> {
@@ -220,19 +222,35 @@ impl Loader<'_> {
             refuse_nan_blocks(experts, self.config.expert_slots(), columns / BLOCK_VALUES, self.pool)?;
             self.advance(experts.num_bytes() as usize);
         }
-        Ok(Some(ExpertMatrices::Gguf { gate_up, down }))
+        let [gate_up, down] = [gate_up, down].map(ExpertStack::Mxfp4Blocks);
+        Ok(Some(ExpertMatrices::InMemory { gate_up, down }))
     }
 
-    fn mxfp4(&mut self, layer: usize, blocks: LayerPart, scales: LayerPart) -> Result<Mxfp4Matrices, Error> {
+    fn mxfp4(&mut self, layer: usize, blocks: LayerPart, scales: LayerPart) -> Result<ExpertStack, Error> {
         let blocks = self.tensor(Part::Layer(layer, blocks))?.bytes;
         let scales = self.tensor(Part::Layer(layer, scales))?;
         let num_experts = self.config.expert_slots();
         refuse_nan_scales(&scales, num_experts, self.pool)?;
-        Ok(Mxfp4Matrices { blocks, scales: scales.bytes, num_experts })
+        Ok(ExpertStack::Mxfp4 { blocks, scales: scales.bytes, num_experts })
     }
 
-    fn matrix(&mut self, part: Part) -> Result<Matrix, Error> {
-        Ok(Matrix::new(self.tensor(part)?)?)
+    fn bf16_transposed(
+        &mut self,
+        layer: usize,
+        part: LayerPart,
+        num_rows: usize,
+    ) -> Result<ExpertStack, Error> {
+        let tensor = self.tensor(Part::Layer(layer, part))?;
+        tensor.bf16()?;
+        Ok(ExpertStack::Bf16Transposed {
+            values: tensor.bytes,
+            num_experts: self.config.expert_slots(),
+            num_rows,
+        })
+    }
+
+    fn matrix(&mut self, part: Part) -> Result<DenseMatrix, Error> {
+        Ok(DenseMatrix::new(self.tensor(part)?)?)
     }
 
     fn vector(&mut self, part: Part) -> Result<Vec<f32>, Error> {
@@ -277,9 +295,8 @@ fn refuse_nan_blocks(
     if expert == usize::MAX {
         return Ok(());
     }
-    let matrix = blocks(experts, expert);
-    let stacks = [matrix.even, matrix.odd];
-    let step = if matrix.odd.is_empty() { 1 } else { 2 };
+    let stacks = experts.stacks(expert).map(|stack| stack.as_chunks::<{ size_of::<Mxfp4Block>() }>().0);
+    let step = if stacks[1].is_empty() { 1 } else { 2 };
     let places = stacks.iter().enumerate().flat_map(|(nth, stack)| {
         let nan = stack.iter().enumerate().filter(|(_, block)| block[0] == NAN_SCALE);
         nan.map(move |(place, _)| (place / blocks_per_row * step + nth, place % blocks_per_row))

@@ -9,14 +9,11 @@
 //! What the forward pass does beside these products (attention over the cache, norms, routing, SwiGLU) is no part of this
 //! ceiling. The module does not know clocks.
 
-use gptoss_kernels::{
-    LinearDims, Pool, Q8Order, Q8Rows, linear_bf16_transposed, linear_mxfp4_blocks_q8, linear_mxfp4_exact,
-    linear_mxfp4_q8, quantize_q8,
-};
+use gptoss_kernels::{LinearDims, Pool, Q8Order, Q8Rows, Rows, linear, quantize_q8};
 
 use crate::config::{ModelConfig, Precision};
-use crate::cpu::activations::{Activations, linear};
-use crate::cpu::weights::{Expert, ExpertMatrices, LayerWeights, Weights, blocks};
+use crate::cpu::activations::{self, Activations, int8_order};
+use crate::cpu::weights::{LayerWeights, Weights};
 
 /// Tokens of one product. Units: tokens. As many as an expert of the 20b sees in a chunk, four times over: unpacking a row
 /// of weights costs next to nothing then.
@@ -69,8 +66,8 @@ impl<'a> TileProbe<'a> {
 
     /// One product of many tokens with a dense matrix; gives its multiply-adds.
     pub fn dense(&mut self) -> u64 {
-        let x = Activations::quantised(self.precision, &self.hidden, &self.hidden_q8);
-        linear(self.pool, &mut self.keys, &x, &self.layer.attention.key);
+        let x = Activations::quantized(self.precision, &self.hidden, &self.hidden_q8);
+        activations::linear(self.pool, &mut self.keys, &x, &self.layer.attention.key);
         (self.keys.len() * self.config.hidden_size) as u64
     }
 
@@ -79,43 +76,24 @@ impl<'a> TileProbe<'a> {
     pub fn expert(&mut self) -> u64 {
         let [n, k] = [self.config.hidden_size, self.config.intermediate_size];
         let dims = LinearDims { t: PROBE_TOKENS, n, k };
-        let (out, x) = (&mut self.out[..], &self.activated[..]);
-        match (&self.layer.mlp.experts, self.precision) {
-            (ExpertMatrices::Mxfp4 { down, .. }, Precision::Fast) => {
-                linear_mxfp4_q8(self.pool, out, &self.activated_q8, down.expert(0), None, dims);
-            }
-            (ExpertMatrices::Mxfp4 { down, .. }, Precision::Exact) => {
-                linear_mxfp4_exact(self.pool, out, x, down.expert(0), None, dims);
-            }
-            (ExpertMatrices::Gguf { down, .. }, _) => {
-                let down = blocks(down, 0);
-                if self.activated_q8.order() != down.order() {
-                    self.activated_q8.make_for(down.order());
-                    quantize_q8(self.pool, &mut self.activated_q8, x, PROBE_TOKENS, k);
+        let (pool, precision, x) = (self.pool, self.precision, &self.activated[..]);
+        let (out, q8) = (&mut self.out[..], &mut self.activated_q8);
+        let done = self.layer.mlp.experts.for_each(&[(0, 1)], 0, |_, expert| {
+            let rows = match int8_order(precision, expert.down) {
+                Some(order) => {
+                    if q8.order() != order {
+                        q8.reset_for(order);
+                        quantize_q8(pool, q8, x, PROBE_TOKENS, k);
+                    }
+                    Rows::Q8(&*q8)
                 }
-                linear_mxfp4_blocks_q8(self.pool, out, &self.activated_q8, down, None, dims);
-            }
-            (ExpertMatrices::Bf16 { down, .. }, _) => {
-                linear_bf16_transposed(self.pool, out, x, down.bf16_part(0, n * k), None, dims);
-            }
-            (ExpertMatrices::Streamed { cache, layer, format }, precision) => {
-                let mut pass = cache.pass(*layer, &[(0, 1)], 0);
-                let Ok(Some((_, buffer))) = pass.next() else { return 0 };
-                match (Expert::in_buffer(buffer, *format), precision) {
-                    (Expert::Mxfp4 { down, .. }, Precision::Fast) => {
-                        linear_mxfp4_q8(self.pool, out, &self.activated_q8, down, None, dims);
-                    }
-                    (Expert::Mxfp4 { down, .. }, Precision::Exact) => {
-                        linear_mxfp4_exact(self.pool, out, x, down, None, dims);
-                    }
-                    // A buffer is in the published layout.
-                    (Expert::Blocks { .. }, _) => return 0,
-                    (Expert::Bf16 { down, .. }, _) => {
-                        linear_bf16_transposed(self.pool, out, x, down, None, dims);
-                    }
-                }
-            }
+                None => Rows::F32(x),
+            };
+            linear(pool, out, rows, expert.down, None, dims);
+        });
+        match done {
+            Ok(()) => (dims.t * dims.n * dims.k) as u64,
+            Err(_) => 0,
         }
-        (dims.t * dims.n * dims.k) as u64
     }
 }

@@ -1,0 +1,180 @@
+//! Plain rows of floats: bf16, f16 and f32, and bf16 stored transposed, as bf16 experts are.
+
+use gptoss_formats::widen_bf16;
+use half::{bf16, f16};
+
+#[cfg(target_arch = "x86_64")]
+use crate::lanes::LANES;
+use crate::pool::Pool;
+use crate::products::float::{TASK_ROWS_MAX, Weights};
+use crate::rows::RowTasks;
+#[cfg(target_arch = "x86_64")]
+use crate::scratch::with_scratch;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{avx2_f32, avx2_gemv};
+#[cfg(target_arch = "x86_64")]
+use crate::tier::Avx2;
+
+/// A bf16 matrix of N rows (outputs) by K columns (inputs) whose columns are stored one after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Bf16Transposed<'a> {
+    /// `[K, stride]`
+    values: &'a [bf16],
+    /// Rows of the whole matrix.
+    stride: usize,
+    /// The first row of this part.
+    first: usize,
+    /// N
+    num_rows: usize,
+}
+
+impl<'a> Bf16Transposed<'a> {
+    /// The whole of a matrix `[K, N]`.
+    ///
+    /// Panics: when `values` are not whole columns.
+    pub fn new(values: &'a [bf16], n: usize) -> Bf16Transposed<'a> {
+        assert!(values.len().is_multiple_of(n.max(1)), "bf16 transposed: values are [K, {n}]");
+        Bf16Transposed { values, stride: n, first: 0, num_rows: n }
+    }
+
+    fn num_columns(self) -> usize {
+        self.values.len() / self.stride.max(1)
+    }
+}
+
+impl Weights for Bf16Transposed<'_> {
+    const FEW_TOKENS: usize = 4;
+
+    fn assert_shape(self, n: usize, k: usize) {
+        assert_eq!((self.num_rows, self.values.len()), (n, k * self.stride), "bf16 transposed: w is [K, N]");
+    }
+
+    fn num_bytes(self) -> usize {
+        self.num_rows * self.num_columns() * size_of::<bf16>()
+    }
+
+    #[inline(always)]
+    fn rows(self, first: usize, rows: usize, _: usize) -> Self {
+        assert!(first + rows <= self.num_rows, "bf16 transposed: rows outside");
+        Bf16Transposed { first: self.first + first, num_rows: rows, ..self }
+    }
+
+    #[inline(always)]
+    fn unpack_row(self, out: &mut [f32], row: usize) {
+        for (i, out) in out.iter_mut().enumerate() {
+            *out = widen_bf16(self.values[i * self.stride + self.first + row]);
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn unpack_avx2(self, _: Avx2, out: &mut [f32], k: usize) {
+        // SAFETY: the token is the proof of the features.
+        unsafe { avx2_f32::unpack_bf16_transposed(out, self.values, self.first, self.stride, k) };
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn multiply_few_avx2(self, _: Avx2, out: &mut [f32], x: &[f32], _: usize) -> bool {
+        let columns = self.first..self.first + self.num_rows;
+        if !columns.len().is_multiple_of(LANES) {
+            return false;
+        }
+        with_scratch(LANES * out.len(), |lanes: &mut [f32]| {
+            // SAFETY: the token is the proof of the features.
+            unsafe { avx2_gemv::products_transposed(out, lanes, self.values, x, columns, self.stride) };
+        });
+        true
+    }
+
+    /// Four cache lines of every stored column.
+    fn tasks_of_few(_: &Pool, n: usize) -> RowTasks {
+        RowTasks::units(n, TASK_ROWS_MAX)
+    }
+}
+
+impl Weights for &[bf16] {
+    const FEW_TOKENS: usize = 4;
+
+    fn assert_shape(self, n: usize, k: usize) {
+        assert_eq!(self.len(), n * k, "bf16: w is [N, K]");
+    }
+
+    fn num_bytes(self) -> usize {
+        size_of_val(self)
+    }
+
+    #[inline(always)]
+    fn rows(self, first: usize, rows: usize, k: usize) -> Self {
+        &self[first * k..][..rows * k]
+    }
+
+    #[inline(always)]
+    fn unpack_row(self, out: &mut [f32], row: usize) {
+        convert(out, self, row, |value| widen_bf16(*value));
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn unpack_avx2(self, _: Avx2, out: &mut [f32], _: usize) {
+        // SAFETY: the token is the proof of the features.
+        unsafe { avx2_f32::unpack_bf16(out, self) };
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn multiply_few_avx2(self, _: Avx2, out: &mut [f32], x: &[f32], k: usize) -> bool {
+        // SAFETY: the token is the proof of the features.
+        unsafe { avx2_gemv::products_bf16(out, self, x, k) };
+        true
+    }
+}
+
+impl Weights for &[f16] {
+    fn assert_shape(self, n: usize, k: usize) {
+        assert_eq!(self.len(), n * k, "f16: w is [N, K]");
+    }
+
+    fn num_bytes(self) -> usize {
+        size_of_val(self)
+    }
+
+    #[inline(always)]
+    fn rows(self, first: usize, rows: usize, k: usize) -> Self {
+        &self[first * k..][..rows * k]
+    }
+
+    #[inline(always)]
+    fn unpack_row(self, out: &mut [f32], row: usize) {
+        convert(out, self, row, |value| value.to_f32());
+    }
+}
+
+impl Weights for &[f32] {
+    fn assert_shape(self, n: usize, k: usize) {
+        assert_eq!(self.len(), n * k, "f32: w is [N, K]");
+    }
+
+    fn num_bytes(self) -> usize {
+        size_of_val(self)
+    }
+
+    #[inline(always)]
+    fn rows(self, first: usize, rows: usize, k: usize) -> Self {
+        &self[first * k..][..rows * k]
+    }
+
+    #[inline(always)]
+    fn unpack_row(self, out: &mut [f32], row: usize) {
+        convert(out, self, row, |value| *value);
+    }
+}
+
+/// `out[i] = convert(row[i])`.
+#[inline(always)]
+fn convert<T>(out: &mut [f32], values: &[T], row: usize, convert: impl Fn(&T) -> f32) {
+    let k = out.len();
+    for (out, value) in out.iter_mut().zip(&values[row * k..][..k]) {
+        *out = convert(value);
+    }
+}
