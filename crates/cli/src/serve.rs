@@ -78,6 +78,8 @@ fn limits(args: &ServeArgs) -> Limits {
     Limits {
         body_bytes_max: usize::from(args.max_body) * MIB as usize,
         drain: Duration::from_secs(args.drain_timeout),
+        request_time: Duration::from_secs(args.request_timeout),
+        forced_reasoning_max: args.forced_reasoning as usize,
         call_memory: Duration::from_secs(args.call_memory),
         ..Limits::default()
     }

@@ -49,6 +49,12 @@ pub struct ServeArgs {
     /// Seconds that a shutdown waits for running requests
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub drain_timeout: u64,
+    /// Seconds that a request may take, waiting included; then it ends with what it has
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800, value_parser = clap::value_parser!(u64).range(1..))]
+    pub request_timeout: u64,
+    /// Tokens of reasoning before a call that a request demands, at most half of what is left
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    pub forced_reasoning: u32,
     /// Seconds for which the reasoning before a call is kept for clients that do not send it back
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     pub call_memory: u64,

@@ -250,8 +250,8 @@ impl Builder<'_> {
             self.reasoning_lines.push((header::plain("analysis", Absent), reasoning));
         }
         if spec.reasoning.preambles {
-            let preamble = self.plan(None, Control::End, false);
-            self.lines.push((header::plain("commentary", Absent), preamble));
+            let preamble = self.plan(None, Control::End, true);
+            self.reasoning_lines.push((header::plain("commentary", Absent), preamble));
         }
         if matches!(spec.tool_choice, ToolChoice::Auto | ToolChoice::None) {
             let body = self.body(&Part::Answer, &spec.answer, Control::Return)?;

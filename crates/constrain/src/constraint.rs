@@ -193,6 +193,8 @@ impl Constraint {
                 Some(matcher) => matcher.is_accepting().unwrap_or(false),
                 None => utf8 == Utf8::Border,
             };
+            // Its end counts too, or messages without a word could follow each other for ever.
+            next.num_reasoning += u32::from(plan.is_reasoning);
             next.at = match plan.end {
                 Control::End => At::Header(compiled.root(compiled.after_end, next.num_reasoning)),
                 _ => At::Over,

@@ -26,6 +26,8 @@ pub(crate) struct Ask {
     pub(crate) tools: Tools,
     /// What its answer must be.
     pub(crate) format: Format,
+    /// The parameter that the form came in.
+    pub(crate) format_param: &'static str,
     /// How tokens are chosen.
     pub(crate) sampling: SamplingParams,
     /// Most tokens to write.

@@ -103,10 +103,10 @@ pub(crate) async fn begin(
     // Whatever can be called or has a form has a grammar, which takes time to compile.
     let is_plain = ask.tools.list.is_empty() && ask.format == Format::Text;
     if is_plain && texts.sum::<usize>() <= INLINE_BYTES_MAX {
-        return talk::begin(&app.engine, &app.model.vocab, &ask, summarises, count);
+        return talk::begin(app, &ask, summarises, count);
     }
     let app = Arc::clone(app);
-    let work = move || talk::begin(&app.engine, &app.model.vocab, &ask, summarises, count);
+    let work = move || talk::begin(&app, &ask, summarises, count);
     let failed = |error: tokio::task::JoinError| ApiError::Internal { problem: error.to_string() };
     tokio::task::spawn_blocking(work).await.map_err(failed)?
 }

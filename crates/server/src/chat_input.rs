@@ -72,6 +72,7 @@ pub(crate) fn ask(request: &ChatRequest, setting: &Setting<'_>) -> Result<Ask, A
     Ok(Ask {
         conversation,
         format,
+        format_param: "response_format",
         sampling: sampling::sampling(request.into(), &setting.model.sampling)?,
         max_new_tokens: match request.max_completion_tokens {
             Some(_) => sampling::max_tokens("max_completion_tokens", request.max_completion_tokens)?,

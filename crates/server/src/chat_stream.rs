@@ -101,11 +101,12 @@ impl ChatChoice {
     pub(crate) fn finish(&mut self, end: End) -> ChunkChoice {
         let says_nothing = self.content_voice.is_none() && self.call_ids.is_empty();
         let content = says_nothing.then(String::new);
+        self.warnings.extend(end.notice().map(str::to_owned));
         let mut chunk = self.chunk(Delta { content, ..Delta::default() });
         chunk.finish_reason = Some(match end {
             End::Answer | End::NoAnswer | End::Cancelled => "stop",
             End::Call => "tool_calls",
-            End::Length => "length",
+            End::Length | End::Context | End::Deadline => "length",
         });
         chunk
     }

@@ -119,6 +119,7 @@ fn ask(app: &App, caller: &Caller, request: &CompletionRequest) -> Result<Ask, A
             ignores_stop_tokens: request.ignore_eos.unwrap_or(false),
             logprobs,
             tenant: Tenant(Arc::from(caller.tenant.as_str())),
+            deadline: Instant::now().checked_add(app.limits.request_time),
         },
         stops: sampling::stops(request.stop.as_ref())?,
         count,

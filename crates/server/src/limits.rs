@@ -31,6 +31,11 @@ pub struct Limits {
     pub state_rows_max: usize,
     /// Largest stored response or conversation, its events included; a larger one is not stored. Units: bytes.
     pub state_row_bytes_max: usize,
+    /// Tokens that reasoning and preambles may have before a call that is demanded, or an answer whose form is demanded while there
+    /// are tools; never more than half of what is left.
+    pub forced_reasoning_max: usize,
+    /// How long a request may take, waiting included; then it ends with what it has.
+    pub request_time: Duration,
     /// Silence on a stream after which a comment is sent.
     pub keep_alive: Duration,
     /// How long a shutdown waits for running requests.
@@ -50,6 +55,8 @@ impl Default for Limits {
             state_age_max: Duration::from_secs(30 * 24 * 3600),
             state_rows_max: 10_000,
             state_row_bytes_max: 16 << 20,
+            forced_reasoning_max: 1024,
+            request_time: Duration::from_secs(1800),
             keep_alive: Duration::from_secs(15),
             drain: Duration::from_secs(300),
         }

@@ -94,12 +94,27 @@ pub(crate) enum End {
     Answer,
     /// There is a call.
     Call,
-    /// A limit was reached first.
+    /// The tokens that the request allows were written first.
     Length,
+    /// The context was full first.
+    Context,
+    /// Its time was up first.
+    Deadline,
     /// It was cancelled.
     Cancelled,
     /// The model stopped, but said nothing.
     NoAnswer,
+}
+
+impl End {
+    /// What a client is told when its own words for the end do not say it.
+    pub(crate) fn notice(self) -> Option<&'static str> {
+        match self {
+            End::Context => Some("the answer was cut: the context is full"),
+            End::Deadline => Some("the answer was cut: the time of a request is up (--request-timeout)"),
+            End::Answer | End::Call | End::Length | End::Cancelled | End::NoAnswer => None,
+        }
+    }
 }
 
 impl From<TurnEnd> for End {
@@ -107,7 +122,8 @@ impl From<TurnEnd> for End {
         match end {
             TurnEnd::Answer => End::Answer,
             TurnEnd::Call => End::Call,
-            TurnEnd::Length | TurnEnd::Deadline => End::Length,
+            TurnEnd::Length => End::Length,
+            TurnEnd::Deadline => End::Deadline,
             TurnEnd::Cancelled => End::Cancelled,
             TurnEnd::NoAnswer => End::NoAnswer,
         }

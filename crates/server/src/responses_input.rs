@@ -92,6 +92,7 @@ pub(crate) fn ask(
     let ask = Ask {
         conversation: head.before(messages),
         format,
+        format_param: "text.format",
         sampling: sampling::sampling(request.into(), &setting.model.sampling)?,
         max_new_tokens: sampling::max_tokens("max_output_tokens", request.max_output_tokens)?,
         stops: sampling::stops(request.stop.as_ref())?,

@@ -121,14 +121,20 @@ impl ResponseMachine {
 
     /// The last events of a turn that ended.
     pub(crate) fn finish(&mut self, end: End, tokens: Tokens, now: u64) -> Vec<Numbered> {
-        let is_cut = matches!(end, End::Length | End::Cancelled);
+        let reason = match end {
+            End::Length => Some("max_output_tokens"),
+            End::Context => Some("context_length_exceeded"),
+            End::Deadline => Some("deadline_exceeded"),
+            End::Answer | End::Call | End::Cancelled | End::NoAnswer => None,
+        };
+        let is_cut = reason.is_some() || end == End::Cancelled;
         self.close(if is_cut { "incomplete" } else { "completed" });
         self.response.usage = Some(tokens.response_usage());
         match end {
-            End::Length => {
+            End::Length | End::Context | End::Deadline => {
                 self.response.status = "incomplete".to_owned();
-                let reason = "max_output_tokens".to_owned();
-                self.response.incomplete_details = Some(IncompleteDetails { reason });
+                self.response.incomplete_details =
+                    reason.map(|reason| IncompleteDetails { reason: reason.to_owned() });
                 let response = self.snapshot();
                 self.emit(Event::Incomplete { response });
             }

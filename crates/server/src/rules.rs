@@ -3,7 +3,7 @@
 //! [`constraint`] turns the tools, the choice among them and the format of the answer into the rules that every token is held to. The
 //! header of each message is always held; reasoning is free in every case; a strict function's arguments and a strict format are held to
 //! the letter, a loose one to as much of its schema as can be held, with a warning for the rest. A grammar that cannot be used is refused
-//! before the engine hears of the request.
+//! before the engine hears of the request. A model that would rather talk than call has a budget for it ([`needs_budget`]).
 //!
 //! Compiling takes up to two seconds: call it where waiting is allowed. It does not know tokens.
 
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use gptoss_harmony::Vocab;
 use gptoss_turn::{
-    Body, ConstraintError, ConstraintLimits, Fidelity, FunctionRule, Reasoning, ToolChoice, TurnConstraint,
+    Body, ConstraintError, ConstraintLimits, ConstraintPart, Fidelity, FunctionRule, Reasoning, ToolChoice, TurnConstraint,
     TurnRules,
 };
 
@@ -29,15 +29,29 @@ pub(crate) fn has_demands(ask: &Ask) -> bool {
     ask.format != Format::Text || ask.tools.choice != Choice::Auto || ask.tools.list.iter().any(is_demanding)
 }
 
-/// The rules of an ask, ready to be used.
-///
-/// Errors: a schema, regular expression or grammar that cannot be used, by the parameter it came in.
-pub(crate) fn constraint(vocab: &Arc<Vocab>, ask: &Ask) -> Result<TurnConstraint, ApiError> {
-    let limits = ConstraintLimits::default();
-    TurnConstraint::compile(vocab, &ask.conversation, &rules(ask), &limits).map_err(refused)
+/// Whether the model could go on talking instead of doing what is demanded: calling, or answering in a form while there are tools.
+pub(crate) fn needs_budget(ask: &Ask) -> bool {
+    match ask.tools.choice {
+        Choice::Required | Choice::Named(_) => true,
+        Choice::Auto => ask.format != Format::Text && !ask.tools.list.is_empty(),
+        Choice::None => false,
+    }
 }
 
-fn rules(ask: &Ask) -> TurnRules {
+/// The rules of an ask, ready to be used; `budget` are the tokens that reasoning and preambles may have.
+///
+/// Errors: a schema, regular expression or grammar that cannot be used, by the parameter it came in.
+pub(crate) fn constraint(
+    vocab: &Arc<Vocab>,
+    ask: &Ask,
+    budget: Option<u32>,
+) -> Result<TurnConstraint, ApiError> {
+    let limits = ConstraintLimits::default();
+    let compiled = TurnConstraint::compile(vocab, &ask.conversation, &rules(ask, budget), &limits);
+    compiled.map_err(|error| refused(error, ask.format_param))
+}
+
+fn rules(ask: &Ask, budget: Option<u32>) -> TurnRules {
     let rule = |tool: &Tool| {
         let rule = match (&tool.kind, &tool.grammar) {
             (Kind::Custom, None) => FunctionRule::Custom(Body::Free),
@@ -68,18 +82,30 @@ fn rules(ask: &Ask) -> TurnRules {
             },
         },
         // A preamble would stand before the JSON that the client reads.
-        reasoning: Reasoning { preambles: ask.format == Format::Text, ..Reasoning::default() },
+        reasoning: Reasoning { preambles: ask.format == Format::Text, budget },
     }
 }
 
-/// A grammar that cannot be used.
-pub(crate) fn refused(error: ConstraintError) -> ApiError {
+/// A grammar that cannot be used; `format_param` is where the form of the answer came in.
+pub(crate) fn refused(error: ConstraintError, format_param: &str) -> ApiError {
+    use ConstraintError as E;
     let message = error.to_string();
-    match error {
-        ConstraintError::Busy { .. } => ApiError::Busy { what: message, retry_seconds: RETRY_SECONDS },
-        _ => {
-            let param = if message.contains("the answer's format") { "response_format" } else { "tools" };
-            ApiError::invalid(param, message)
-        }
-    }
+    let of_part = |part: &ConstraintPart| match part {
+        ConstraintPart::Answer => format_param.to_owned(),
+        ConstraintPart::Arguments(_) => "tools".to_owned(),
+    };
+    let param = match &error {
+        E::TooLarge { part, .. }
+        | E::Keyword { part, .. }
+        | E::Schema { part, .. }
+        | E::Grammar { part, .. }
+        | E::Exhausted { part, .. } => Some(of_part(part)),
+        E::Name { .. } | E::TooManyTools { .. } => Some("tools".to_owned()),
+        E::UnknownTool { .. } | E::NothingToCall => Some("tool_choice".to_owned()),
+        // All of a request's grammars are compiled together: which was too slow is not known.
+        E::TooSlow { .. } => None,
+        E::Busy { .. } => return ApiError::Busy { what: message, retry_seconds: RETRY_SECONDS },
+        _ => return ApiError::Internal { problem: message },
+    };
+    ApiError::Invalid { param, message }
 }

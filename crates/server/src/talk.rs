@@ -8,17 +8,20 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::FutureExt;
 use gptoss_harmony::{
-    Analysis, Conversation, DeveloperContent, Message, ReasoningEffort, SystemContent, Vocab,
+    Analysis, Conversation, DeveloperContent, Form, Message, ReasoningEffort, RenderOptions, Role,
+    SystemContent, Vocab, render,
 };
 use gptoss_turn::{
-    Class, EngineError, EngineHandle, Failure, Outcome, Tenant, Token, Turn, TurnEvent, TurnForm,
+    Class, EngineError, EngineHandle, Failure, Outcome, Tenant, Token, Turn, TurnConstraint, TurnEvent, TurnForm,
     TurnOptions, start_turn, start_turns,
 };
 
 use crate::ask::Ask;
+use crate::app::App;
 use crate::limits::SUMMARY_TOKENS_MAX;
 use crate::piece::{End, Piece, Tokens, Voice};
 use crate::rules;
@@ -65,6 +68,8 @@ pub(crate) struct Talk {
     waiting: Vec<TokenLogprob>,
     outcome: Option<Outcome>,
     failed: Option<ApiError>,
+    /// Most tokens that the request allows.
+    max_new_tokens: Option<usize>,
     is_stopped: bool,
     is_cancelled: bool,
     /// How summaries are made; None makes none.
@@ -81,17 +86,17 @@ pub(crate) struct Talk {
 ///
 /// Errors: what the engine refuses: too long a prompt, a parameter out of its range, a full queue.
 pub(crate) fn begin(
-    engine: &EngineHandle,
-    vocab: &Arc<Vocab>,
+    app: &App,
     ask: &Ask,
     summarises: bool,
     count: usize,
 ) -> Result<Vec<Talk>, ApiError> {
-    let held = rules::has_demands(ask).then(|| rules::constraint(vocab, ask)).transpose()?;
+    let (engine, vocab) = (&app.engine, &app.model.vocab);
+    let held = held(app, ask)?;
     let held_loosely =
         held.iter().flat_map(|held| held.warnings()).map(|warning| Piece::Warning(warning.to_string()));
     let held_loosely: VecDeque<Piece> = held_loosely.collect();
-    let options = TurnOptions { form: held.map_or(TurnForm::WellFormed, TurnForm::Held), ..options(ask) };
+    let options = TurnOptions { form: held.map_or(TurnForm::WellFormed, TurnForm::Held), ..options(app, ask) };
     let turns = start_turns(engine, vocab, &ask.conversation, &options, count).map_err(refused)?;
     let summary = summarises.then(|| TurnOptions {
         max_new_tokens: Some(SUMMARY_TOKENS_MAX),
@@ -108,6 +113,7 @@ pub(crate) fn begin(
         waiting: Vec::new(),
         outcome: None,
         failed: None,
+        max_new_tokens: ask.max_new_tokens,
         is_stopped: false,
         is_cancelled: false,
         summary: summary.clone(),
@@ -119,13 +125,32 @@ pub(crate) fn begin(
     Ok(turns.into_iter().map(talk).collect())
 }
 
-fn options(ask: &Ask) -> TurnOptions {
+/// What the ask demands, compiled, with a budget for talking if the model could talk instead.
+fn held(app: &App, ask: &Ask) -> Result<Option<TurnConstraint>, ApiError> {
+    if !rules::has_demands(ask) {
+        return Ok(None);
+    }
+    let vocab = &app.model.vocab;
+    let mut budget = None;
+    if rules::needs_budget(ask) {
+        let form = RenderOptions { form: Form::Completion(Role::Assistant), analysis: Analysis::KeepAll };
+        let prompt = render(vocab, &ask.conversation, form).map_err(|error| refused(error.into()))?;
+        let room = app.model.max_context.saturating_sub(prompt.len());
+        let left = ask.max_new_tokens.map_or(room, |max| max.min(room));
+        budget = Some(app.limits.forced_reasoning_max.min(left / 2) as u32);
+    }
+    rules::constraint(vocab, ask, budget).map(Some)
+}
+
+fn options(app: &App, ask: &Ask) -> TurnOptions {
     TurnOptions {
         sampling: ask.sampling.clone(),
         max_new_tokens: ask.max_new_tokens,
         analysis: Analysis::KeepAll,
         logprobs: ask.top_logprobs,
         tenant: Tenant(Arc::from(ask.tenant.as_str())),
+        // A time beyond the clock's end is never.
+        deadline: Instant::now().checked_add(app.limits.request_time),
         ..TurnOptions::default()
     }
 }
@@ -282,8 +307,14 @@ impl Talk {
             completion: usage.engine.completion_tokens as u64,
             reasoning: usage.reasoning_tokens as u64,
         };
+        // The context, and not the request, was the limit.
+        let is_full = self.max_new_tokens.is_none_or(|max| tokens.completion < max as u64);
         tokens.add(self.extra);
-        let end = if self.is_stopped { End::Answer } else { outcome.end.into() };
+        let end = match outcome.end.into() {
+            _ if self.is_stopped => End::Answer,
+            End::Length if is_full => End::Context,
+            end => end,
+        };
         Ending { end, tokens, messages: outcome.messages }
     }
 }
@@ -308,7 +339,7 @@ pub(crate) fn refused(error: gptoss_turn::Error) -> ApiError {
     match error {
         Error::Harmony(error) => ApiError::Invalid { param: None, message: error.to_string() },
         Error::Engine(error) => refused_by_engine(error),
-        Error::Constrain(error) => rules::refused(error),
+        Error::Constrain(error) => rules::refused(error, "response_format"),
         Error::ForeignVocabulary { .. } => ApiError::Internal { problem: error.to_string() },
     }
 }

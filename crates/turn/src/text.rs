@@ -7,6 +7,8 @@
 //!
 //! It does not know text: tokens in, tokens out.
 
+use std::time::Instant;
+
 use gptoss_engine::{Constraint, EngineHandle, Event, Mask, Request, SamplingParams, Tenant, Ticket};
 use gptoss_harmony::Vocab;
 
@@ -27,6 +29,8 @@ pub struct TextOptions {
     pub logprobs: Option<usize>,
     /// Whose text it is.
     pub tenant: Tenant,
+    /// When it ends with what it has; None is never.
+    pub deadline: Option<Instant>,
 }
 
 /// A text on its way: tokens, the told ones first, and one end.
@@ -81,6 +85,7 @@ pub fn start_text(
         top_logprobs: options.logprobs,
         constraint,
         tenant: options.tenant,
+        deadline: options.deadline,
         ..Request::default()
     };
     Ok(Text { ticket: engine.submit(request)? })

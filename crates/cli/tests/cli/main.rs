@@ -12,3 +12,4 @@ mod lines;
 mod program;
 mod score;
 mod scripted;
+mod serve;

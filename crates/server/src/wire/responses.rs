@@ -206,7 +206,7 @@ pub(crate) struct ResponseError {
 /// Why a response is incomplete.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct IncompleteDetails {
-    /// max_output_tokens.
+    /// max_output_tokens, context_length_exceeded (none was given, or it did not fit) or deadline_exceeded.
     pub(crate) reason: String,
 }
 
