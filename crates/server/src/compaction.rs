@@ -8,7 +8,10 @@
 
 use std::sync::Arc;
 
-use gptoss_harmony::{Conversation, DeveloperContent, Message, RenderOptions, Role, SystemContent, render};
+use gptoss_harmony::{
+    Analysis, Control, Conversation, DeveloperContent, Form, Message, RenderOptions, Role, SystemContent,
+    render,
+};
 use serde_json::json;
 
 use crate::app::{App, now};
@@ -44,24 +47,34 @@ fn shortened(app: &App, mut ask: Ask) -> Result<Ask, ApiError> {
     let room = app.model.max_context - app.model.max_context / FREE_PART;
     let refused =
         |error: gptoss_harmony::Error| ApiError::Invalid { param: None, message: error.to_string() };
-    let mut num_left_out = 0;
-    loop {
-        let tokens =
-            render(&app.model.vocab, &ask.conversation, RenderOptions::default()).map_err(refused)?;
-        let messages = &mut ask.conversation.messages;
-        let users: Vec<usize> =
-            (0..messages.len()).filter(|&index| messages[index].author.role == Role::User).collect();
-        if tokens.len() <= room || users.len() < 2 {
-            break;
-        }
-        messages.drain(users[0]..users[1]);
-        num_left_out += 1;
+    // As the turn will render it.
+    let options = RenderOptions { form: Form::Completion(Role::Assistant), analysis: Analysis::KeepAll };
+    let vocab = &app.model.vocab;
+    let tokens = render(vocab, &ask.conversation, options).map_err(refused)?;
+    let start = vocab.control(Control::Start);
+    // Only the renderer writes this token, one for each message.
+    let starts: Vec<usize> = (0..tokens.len()).filter(|&index| tokens[index] == start).collect();
+    let messages = &mut ask.conversation.messages;
+    let users: Vec<usize> =
+        (0..messages.len()).filter(|&index| messages[index].author.role == Role::User).collect();
+    let user_starts: Vec<usize> = users.iter().filter_map(|&index| starts.get(index).copied()).collect();
+    let num_left_out = num_left_out(tokens.len(), room, &user_starts);
+    if num_left_out > 0 {
+        messages.drain(users[0]..users[num_left_out]);
     }
     if num_left_out > 0 {
         ask.warnings
             .push(format!("the oldest {num_left_out} turns were left out: they did not fit the context"));
     }
     Ok(ask)
+}
+
+/// How many of the oldest turns have to go until the rest of `total` tokens fits `room`; the last always stays. A turn goes from the token
+/// where a message of the user's starts to the next.
+fn num_left_out(total: usize, room: usize, user_starts: &[usize]) -> usize {
+    let Some((&first, last)) = user_starts.first().zip(user_starts.len().checked_sub(1)) else { return 0 };
+    let fits = |count: &usize| total - (user_starts[*count] - first) <= room;
+    (0..last).find(fits).unwrap_or(last)
 }
 
 /// What a conversation comes down to.
@@ -115,4 +128,24 @@ pub(crate) async fn compact(app: &Arc<App>, asked: ResponsesAsk) -> Result<Compa
         output,
         usage: tokens.response_usage(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The conversation was tokenized again for every turn that had to go; now it is tokenized once and its turns are counted.
+    #[test]
+    fn as_few_of_the_oldest_turns_go_as_must() {
+        let check = |total, room, starts: &[usize], expect| {
+            assert_eq!(num_left_out(total, room, starts), expect, "{total} {room} {starts:?}");
+        };
+        check(100, 100, &[10, 40, 70], 0);
+        check(100, 99, &[10, 40, 70], 1);
+        check(100, 70, &[10, 40, 70], 1);
+        check(100, 69, &[10, 40, 70], 2);
+        check(100, 5, &[10, 40, 70], 2);
+        check(100, 5, &[10], 0);
+        check(100, 5, &[], 0);
+    }
 }
