@@ -1,14 +1,14 @@
-//! Who may use the server, and as whom?
+//! The keys of a server, and who shows them.
 //!
-//! A key file has one key a line: the key itself or `sha256:HEX` of it, then any of `name=NAME` and `reasoning=raw|summary|hidden`. Only
-//! digests are held in memory, and they are compared without stopping early. A key's name is its tenant: what one tenant has stored, and
-//! the reasoning kept for its calls, another cannot see. Without a key file everybody is the tenant `local`, which is only allowed on an
-//! address that other machines cannot reach.
-//!
-//! It does not know files: the composition root reads them.
+//! A key file has one key a line: the key itself or `sha256:HEX` of it, then any of `name=NAME`, `reasoning=raw|summary|hidden` and
+//! `tokens=raw|none`. A line that could mean something else is refused: a key that is not what the operator thinks locks out whoever has
+//! it, or lets in whoever has none. Only digests are held in memory, and they are compared in constant time. A key's name is its tenant:
+//! what one tenant has stored, and the reasoning kept for its calls, another cannot see. Without a key file everybody is the tenant
+//! `local`, which is only allowed on an address that other machines cannot reach.
 
 use axum::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 
 use crate::error::Error;
 use crate::visibility::Visibility;
@@ -39,20 +39,31 @@ pub(crate) struct Caller {
     pub(crate) tenant: String,
     /// The most of the reasoning it sees.
     pub(crate) visibility: Visibility,
+    /// Whether it may give and get tokens as they are, reasoning and control tokens among them.
+    pub(crate) may_use_tokens: bool,
 }
 
 impl Keys {
     /// Reads a key file.
     ///
-    /// Errors: by line: no key, too short a key, a wrong digest, an unknown word.
+    /// Errors: by line: no key, too short a key, a wrong digest, an unknown word, anything twice, what only looks like a key.
     pub fn parse(text: &str) -> Result<Keys, Error> {
-        let mut keys = Vec::new();
+        let mut keys: Vec<Key> = Vec::new();
+        if text.starts_with('\u{feff}') {
+            let problem = "the file begins with a byte order mark; save it without one".to_owned();
+            return Err(Error::KeyFile { line: 1, problem });
+        }
         for (index, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            keys.push(key(line).map_err(|problem| Error::KeyFile { line: index + 1, problem })?);
+            let refused = |problem| Error::KeyFile { line: index + 1, problem };
+            let key = key(line).map_err(refused)?;
+            if keys.iter().any(|other| other.digest == key.digest) {
+                return Err(refused("the key stands in an earlier line too; keep one of them".to_owned()));
+            }
+            keys.push(key);
         }
         match keys.is_empty() {
             true => Err(Error::KeyFile { line: 1, problem: "there is no key in the file".to_owned() }),
@@ -70,19 +81,21 @@ impl Keys {
     /// Errors: `Key`, when one is asked for and the request's is none of them.
     pub(crate) fn caller(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
         let Some(keys) = &self.keys else {
-            return Ok(Caller { tenant: LOCAL.to_owned(), visibility: Visibility::Raw });
+            let caller =
+                Caller { tenant: LOCAL.to_owned(), visibility: Visibility::Raw, may_use_tokens: true };
+            return Ok(caller);
         };
         let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let bearer = bearer.and_then(|value| value.split_once(' '));
         let bearer =
             bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, key)| key.trim());
         let plain = headers.get("api-key").or(headers.get("x-api-key")).and_then(|value| value.to_str().ok());
-        let digest: [u8; 32] = Sha256::digest(bearer.or(plain).ok_or(ApiError::Key)?).into();
+        let secret = bearer.or(plain).filter(|secret| !secret.is_empty()).ok_or(ApiError::Key)?;
+        let digest: [u8; 32] = Sha256::digest(secret).into();
         // Every key is looked at in full, so that the time says nothing about how much of one was right.
         let mut found = None;
         for key in keys {
-            let difference = key.digest.iter().zip(digest).fold(0, |sum, (a, b)| sum | (a ^ b));
-            if difference == 0 {
+            if key.digest.ct_eq(&digest).into() {
                 found = Some(&key.caller);
             }
         }
@@ -93,6 +106,9 @@ impl Keys {
 fn key(line: &str) -> Result<Key, String> {
     let mut words = line.split_whitespace();
     let secret = words.next().unwrap_or_default();
+    if let Some(problem) = suspicion(secret) {
+        return Err(problem.to_owned());
+    }
     let digest = match secret.strip_prefix("sha256:") {
         Some(hex) => from_hex(hex).ok_or("sha256: is followed by 64 hex digits")?,
         None if secret.chars().count() < KEY_CHARS_MIN => {
@@ -101,18 +117,55 @@ fn key(line: &str) -> Result<Key, String> {
         None => Sha256::digest(secret).into(),
     };
     let short: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    let mut caller = Caller { tenant: format!("key-{short}"), visibility: Visibility::Raw };
+    if digest == <[u8; 32]>::from(Sha256::digest("")) {
+        return Err("it is the digest of nothing; make one of the key, without a line's end".to_owned());
+    }
+    let (mut tenant, mut visibility, mut may_use_tokens) = (None, None, None);
     for word in words {
-        match word.split_once('=') {
-            Some(("name", name)) if !name.is_empty() => caller.tenant = name.to_owned(),
+        let is_first = match word.split_once('=') {
+            Some(("name", name)) if !name.is_empty() => tenant.replace(name.to_owned()).is_none(),
             Some(("reasoning", name)) => {
-                caller.visibility =
-                    Visibility::from_name(name).ok_or("reasoning is raw, summary or hidden")?;
+                let named = Visibility::from_name(name).ok_or("reasoning is raw, summary or hidden")?;
+                visibility.replace(named).is_none()
             }
-            _ => return Err(format!("{word:?} is neither name=NAME nor reasoning=raw|summary|hidden")),
+            Some(("tokens", "raw")) => may_use_tokens.replace(true).is_none(),
+            Some(("tokens", "none")) => may_use_tokens.replace(false).is_none(),
+            _ => {
+                return Err(format!(
+                    "{word:?} is none of name=NAME, reasoning=raw|summary|hidden and tokens=raw|none"
+                ));
+            }
+        };
+        if !is_first {
+            return Err(format!("{word:?} says again what the line has said already"));
         }
     }
+    let visibility = visibility.unwrap_or(Visibility::Raw);
+    let caller = Caller {
+        tenant: tenant.unwrap_or_else(|| format!("key-{short}")),
+        visibility,
+        // Tokens as they are show the reasoning.
+        may_use_tokens: may_use_tokens.unwrap_or(visibility == Visibility::Raw),
+    };
     Ok(Key { digest, caller })
+}
+
+/// Why what stands in a key's place is probably not the key that clients have.
+fn suspicion(secret: &str) -> Option<&'static str> {
+    let is_quote = |c: char| matches!(c, '"' | '\'' | '`');
+    if secret.starts_with(is_quote) || secret.ends_with(is_quote) {
+        return Some("the key stands in quotes; write it without them");
+    }
+    if secret.get(..7).is_some_and(|head| head.eq_ignore_ascii_case("sha256:") && head != "sha256:") {
+        return Some("write 'sha256:' in small letters");
+    }
+    let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    // Keys in base64 may end in equals signs.
+    let is_assignment = |(name, value): (&str, &str)| is_name(name) && value.bytes().any(|byte| byte != b'=');
+    if secret.split_once('=').is_some_and(is_assignment) {
+        return Some("the line is NAME=KEY; write the key alone, and name=NAME behind it");
+    }
+    None
 }
 
 fn from_hex(hex: &str) -> Option<[u8; 32]> {
@@ -145,7 +198,8 @@ mod tests {
             format!("sha256:{digest} reasoning=hidden name=app"),
         ] {
             let keys = Keys::parse(&format!("# keys\n\n{line}\n")).unwrap();
-            let caller = Caller { tenant: "app".into(), visibility: Visibility::Hidden };
+            let caller =
+                Caller { tenant: "app".into(), visibility: Visibility::Hidden, may_use_tokens: false };
             assert_eq!(
                 keys.caller(&headers("authorization", &format!("Bearer {SECRET}"))),
                 Ok(caller.clone())
@@ -172,5 +226,39 @@ mod tests {
         check("sha256:12", "64 hex");
         check("sk-0123456789abcdef color=red", "color=red");
         check("sk-0123456789abcdef reasoning=loud", "raw, summary");
+    }
+
+    /// These started the server and locked everybody out, or let in a client that showed nothing, or took the last of two words.
+    #[test]
+    fn what_only_looks_like_a_key_is_refused() {
+        let check = |text: &str, expect: &str| {
+            let message = Keys::parse(text).unwrap_err().to_string();
+            assert!(message.contains(expect) && message.contains("line"), "{text:?}: {message}");
+        };
+        let nothing: String = Sha256::digest("").iter().map(|byte| format!("{byte:02x}")).collect();
+        check(&format!("sha256:{nothing}"), "digest of nothing");
+        check(&format!("SHA256:{nothing}"), "small letters");
+        check("\u{feff}sk-0123456789abcdef", "byte order mark");
+        check("\"sk-0123456789abcdef\"", "quotes");
+        check("API_KEY=sk-0123456789abcdef", "NAME=KEY");
+        check("sk-0123456789abcdef\nsk-0123456789abcdef name=b", "line 2");
+        check("sk-0123456789abcdef reasoning=hidden reasoning=raw", "said already");
+        check("sk-0123456789abcdef name=a name=b", "said already");
+        assert!(Keys::parse("c2stMDEyMzQ1Njc4OWFiY2RlZg== name=a").is_ok(), "base64 ends in equals signs");
+        let keys = Keys::parse(SECRET).unwrap();
+        assert_eq!(keys.caller(&headers("x-api-key", "")), Err(ApiError::Key));
+    }
+
+    #[test]
+    fn tokens_go_with_raw_reasoning_unless_said_otherwise() {
+        let check = |options: &str, expect: bool| {
+            let keys = Keys::parse(&format!("{SECRET} {options}")).unwrap();
+            assert_eq!(keys.caller(&headers("api-key", SECRET)).unwrap().may_use_tokens, expect, "{options}");
+        };
+        check("", true);
+        check("reasoning=hidden", false);
+        check("reasoning=summary", false);
+        check("reasoning=hidden tokens=raw", true);
+        check("tokens=none", false);
     }
 }

@@ -92,6 +92,9 @@ pub(crate) async fn render(
     Extension(caller): Extension<Caller>,
     Body(body): Body<Value>,
 ) -> Result<Json<RenderResponse>, ApiError> {
+    if !caller.may_use_tokens {
+        return Err(ApiError::Scope { what: "read what the model reads" });
+    }
     let ask = ask(&app, &caller, body)?;
     let rendered = stored(&app, move |app| {
         let options = RenderOptions { form: Form::Completion(Role::Assistant), analysis: Analysis::KeepAll };

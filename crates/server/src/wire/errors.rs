@@ -24,12 +24,26 @@ pub(crate) enum ApiError {
     MediaType,
     #[error("The body is longer than {max} bytes, the most this server reads (--max-body).")]
     BodyTooLarge { max: usize },
+    #[error("The body did not come in time; send it whole, and again.")]
+    BodyTimeout,
+    #[error("The body broke off, or its chunks or length are not those of HTTP/1.1.")]
+    Framing,
+    #[error("The body has to be sent as it is, without 'content-encoding'.")]
+    Coding,
+    #[error("This server is not called {host:?}. If it is, start it with --allow-host {host}.")]
+    Host { host: String },
+    #[error(
+        "A page of another site may not use this server. If it may, start it with --allow-host and the page's host."
+    )]
+    Origin,
     #[error(
         "This model's context holds {max_context} tokens, but the request has {prompt_tokens}. Shorten it."
     )]
     ContextLength { prompt_tokens: usize, max_context: usize },
     #[error("There is no valid API key in the request: send 'authorization: Bearer KEY'.")]
     Key,
+    #[error("This key may not {what}: it would show reasoning. The operator can allow it with tokens=raw.")]
+    Scope { what: &'static str },
     #[error("The model '{model}' does not exist. Known: {known}.")]
     Model { model: String, known: String },
     #[error("There is no {what} with the id '{id}': never stored, expired or deleted.")]
@@ -61,7 +75,7 @@ pub(crate) struct Row {
 }
 
 /// Statuses that errors may have, for the documentation.
-pub(crate) const STATUSES: [u16; 13] = [400, 401, 404, 405, 408, 409, 411, 413, 415, 429, 499, 500, 503];
+pub(crate) const STATUSES: [u16; 14] = [400, 401, 403, 404, 405, 408, 409, 411, 413, 415, 429, 499, 500, 503];
 
 /// How long a client should wait for a server that goes away. Units: seconds.
 const RESTART_SECONDS: u64 = 5;
@@ -87,8 +101,14 @@ impl ApiError {
             ApiError::NotJson { .. } => (400, REQUEST, Some("invalid_json"), None),
             ApiError::MediaType => (415, REQUEST, Some("unsupported_media_type"), None),
             ApiError::BodyTooLarge { .. } => (413, REQUEST, Some("request_too_large"), None),
+            ApiError::BodyTimeout => (408, REQUEST, Some("request_timeout"), None),
+            ApiError::Framing => (400, REQUEST, Some("invalid_framing"), None),
+            ApiError::Coding => (415, REQUEST, Some("unsupported_content_encoding"), None),
+            ApiError::Host { .. } => (403, REQUEST, Some("host_not_allowed"), None),
+            ApiError::Origin => (403, REQUEST, Some("origin_not_allowed"), None),
             ApiError::ContextLength { .. } => (400, REQUEST, Some("context_length_exceeded"), None),
             ApiError::Key => (401, REQUEST, Some("invalid_api_key"), None),
+            ApiError::Scope { .. } => (403, REQUEST, Some("permission_denied"), None),
             ApiError::Model { .. } => (404, REQUEST, Some("model_not_found"), None),
             ApiError::NotFound { .. } => (404, REQUEST, Some("not_found"), None),
             ApiError::Path { .. } => (404, REQUEST, Some("unknown_url"), None),
@@ -114,9 +134,15 @@ impl ApiError {
             ApiError::Unsupported { param, .. } => Some(param.clone()),
             ApiError::Model { .. } => Some("model".to_owned()),
             ApiError::Key
+            | ApiError::Scope { .. }
             | ApiError::NotJson { .. }
             | ApiError::MediaType
             | ApiError::BodyTooLarge { .. }
+            | ApiError::BodyTimeout
+            | ApiError::Framing
+            | ApiError::Coding
+            | ApiError::Host { .. }
+            | ApiError::Origin
             | ApiError::ContextLength { .. }
             | ApiError::NotFound { .. }
             | ApiError::Path { .. }
