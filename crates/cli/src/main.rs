@@ -30,6 +30,7 @@ mod run;
 mod score;
 mod serve;
 mod serve_args;
+mod serve_log;
 mod synth;
 mod terminal;
 mod today;

@@ -2,7 +2,7 @@
 //!
 //! Puts the rooms together: the model, the engine as `engine_start` starts it, and the server on tokio's threads.
 //! What is printed before the first request is what an operator wants to know: the memory by name, the address, a line of curl to try.
-//! SIGTERM and Ctrl-C stop it gently, a second one at once.
+//! SIGTERM and Ctrl-C stop it gently, a second one at once; SIGHUP is ignored.
 //!
 //! Lines of log go to standard error and hold nothing that a client or the model has said.
 
@@ -25,8 +25,15 @@ use crate::interrupt::EXIT_INTERRUPTED;
 use crate::memory_budget::{self, Needs};
 use crate::model_source::{ModelSource, Opened, context, dense, precision};
 use crate::serve_args::ServeArgs;
+use crate::serve_log;
 use crate::today::today;
 
+/// How long threads that work on something may take after the last request has ended.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the last lines of log may take.
+const LOG_PATIENCE: Duration = Duration::from_secs(1);
+/// Files that are kept for other things than connections.
+const FILES_RESERVED: u64 = 64;
 /// Bytes of a mebibyte.
 const MIB: u64 = 1 << 20;
 
@@ -42,30 +49,39 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     }
     let opened = Opened::from_argument(&args.model)?;
     let prepared = Prepared::new(args, &opened)?;
-    let log: Log = match args.quiet {
-        true => Arc::new(|_| {}),
-        // Standard error may be closed; then there is nobody left to tell.
-        false => Arc::new(|line| drop(writeln!(io::stderr(), "{line}"))),
+    let (log, written): (Log, _) = match args.quiet {
+        true => (Arc::new(|_| {}), None),
+        false => {
+            let (log, written) = serve_log::start(io::stderr());
+            (log, Some(written))
+        }
     };
-    let limits = limits(args);
+    let limits = limits(args, &log);
     let app = App::new(
         prepared.model.clone(),
         prepared.engine.handle.clone(),
         limits,
         keys,
         args.state_dir.as_deref(),
-        log,
-    )?;
+        Arc::clone(&log),
+    )?
+    .with_allowed_hosts(args.allow_host.clone());
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     runtime.block_on(async {
         let listener = listen((args.host, args.port).into(), app.asks_for_keys()).await?;
         let address = listener.local_addr().context("the port has no address")?;
         prepared.print(address)?;
-        let stop = stop_signal()?;
+        let stop = stop_signal(Duration::from_secs(args.stop_grace), log)?;
         serve(listener, app, stop).await;
-        Ok(ExitCode::SUCCESS)
-    })
+        anyhow::Ok(())
+    })?;
+    // What waits for a disk has had the time of the drain.
+    runtime.shutdown_timeout(SHUTDOWN_PATIENCE);
+    if let Some(written) = written {
+        written.wait(LOG_PATIENCE);
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn keys(args: &ServeArgs) -> Result<Keys> {
@@ -74,9 +90,18 @@ fn keys(args: &ServeArgs) -> Result<Keys> {
     Keys::parse(&text).with_context(|| format!("{} cannot be used", file.display()))
 }
 
-fn limits(args: &ServeArgs) -> Limits {
+fn limits(args: &ServeArgs, log: &Log) -> Limits {
+    let wanted = u64::from(args.max_connections);
+    let connections =
+        connections_max(wanted, rustix::process::getrlimit(rustix::process::Resource::Nofile).current);
+    if connections < wanted {
+        log(&format!(
+            "at most {connections} connections at a time: the system allows no more open files (ulimit -n)"
+        ));
+    }
     Limits {
         body_bytes_max: usize::from(args.max_body) * MIB as usize,
+        connections_max: connections as usize,
         drain: Duration::from_secs(args.drain_timeout),
         request_time: Duration::from_secs(args.request_timeout),
         forced_reasoning_max: args.forced_reasoning as usize,
@@ -85,17 +110,30 @@ fn limits(args: &ServeArgs) -> Limits {
     }
 }
 
-/// Ready when the first SIGTERM or Ctrl-C comes; the second ends the program.
-fn stop_signal() -> Result<impl Future<Output = ()>> {
+/// As many connections as are wanted and as the system has files for.
+fn connections_max(wanted: u64, files: Option<u64>) -> u64 {
+    files.map_or(wanted, |files| wanted.min(files.saturating_sub(FILES_RESERVED).max(files / 2)).max(1))
+}
+
+/// Ready when the first SIGTERM or Ctrl-C comes; the second ends the program. Whoever pressed Ctrl-C waits for it, so only SIGTERM has a
+/// grace. A terminal that closes stops nothing.
+fn stop_signal(grace: Duration, log: Log) -> Result<impl Future<Output = Duration>> {
     let failed = "cannot handle signals";
     let mut terminate = signal(SignalKind::terminate()).context(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).context(failed)?;
+    let mut hangup = signal(SignalKind::hangup()).context(failed)?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            log("SIGHUP changes nothing; SIGTERM stops the server");
+        }
+    });
     Ok(async move {
-        tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () };
+        let grace = tokio::select! { _ = terminate.recv() => grace, _ = interrupt.recv() => Duration::ZERO };
         tokio::spawn(async move {
             tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () };
             std::process::exit(i32::from(EXIT_INTERRUPTED));
         });
+        grace
     })
 }
 
@@ -217,6 +255,14 @@ fn fingerprint(opened: &Opened, model: &Model, dense: DenseMode) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_leave_files_for_the_rest() {
+        assert_eq!(connections_max(512, None), 512);
+        assert_eq!(connections_max(512, Some(1024)), 512);
+        assert_eq!(connections_max(512, Some(256)), 192);
+        assert_eq!(connections_max(512, Some(20)), 10);
+    }
 
     #[test]
     fn clients_do_not_see_where_a_model_lies() {

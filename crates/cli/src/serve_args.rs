@@ -5,7 +5,7 @@
 //!
 //! Nothing here opens a file or a port; `serve.rs` does.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -20,8 +20,11 @@ pub struct ServeArgs {
     #[arg(long, short, value_name = "MODEL", default_value = "demo", help = MODEL)]
     pub model: String,
     /// The address to listen on; one that other machines reach needs --api-key-file
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = host)]
     pub host: IpAddr,
+    /// Another name under which an address of this machine is asked for, or a page's host that may use it; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub allow_host: Vec<String>,
     /// The port; 0 takes a free one
     #[arg(long, value_name = "N", default_value_t = 8000)]
     pub port: u16,
@@ -49,6 +52,12 @@ pub struct ServeArgs {
     /// Seconds that a shutdown waits for running requests
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub drain_timeout: u64,
+    /// Seconds after SIGTERM in which the listener still answers that the server stops
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    pub stop_grace: u64,
+    /// Connections at a time; more wait until one ends
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_connections: u32,
     /// Seconds that a request may take, waiting included; then it ends with what it has
     #[arg(long, value_name = "SECONDS", default_value_t = 1800, value_parser = clap::value_parser!(u64).range(1..))]
     pub request_timeout: u64,
@@ -64,4 +73,12 @@ pub struct ServeArgs {
     /// How conversations share the machine.
     #[command(flatten)]
     pub engine: EngineArgs,
+}
+
+/// An address, or the one name that means this machine everywhere.
+fn host(text: &str) -> Result<IpAddr, String> {
+    match text.eq_ignore_ascii_case("localhost") {
+        true => Ok(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        false => text.parse().map_err(|_| "give an IP address, or localhost".to_owned()),
+    }
 }

@@ -1,25 +1,26 @@
 //! Which request goes where, and what happens to all of them?
 //!
 //! [`App`] is what the handlers share; [`router`] is the one table of routes. Around every route but the health checks lies the same
-//! layer: a request id, the key, the count for the metrics, one line of log with method, route, status and time and nothing a client
-//! wrote. A panic in a handler is a 500 in the documented form.
+//! layer: a request id, the key, the count for the metrics, one line of log without a word of a client's. A panic in a handler is a 500 in the documented form.
 //!
 //! It does not know connections: `run` listens.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use gptoss_turn::EngineHandle;
+use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::access_log::Line;
 use crate::error::Error;
+use crate::gate::{self, Gate};
 use crate::keys::{Caller, Keys};
 use crate::limits::Limits;
 use crate::live::LiveResponses;
@@ -44,8 +45,10 @@ pub struct App {
     pub(crate) live: LiveResponses,
     pub(crate) metrics: Metrics,
     pub(crate) log: Log,
+    /// Names under which a loopback address may be asked for, besides its own.
+    pub(crate) allowed_hosts: Vec<String>,
     /// Whether new requests are refused because the server goes away.
-    pub(crate) is_draining: AtomicBool,
+    is_stopping: watch::Sender<bool>,
 }
 
 /// The app, as handlers get it.
@@ -54,6 +57,7 @@ pub(crate) type Shared = Arc<App>;
 /// Longest request id of a client's that is given back. Units: bytes.
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
+const METRICS: &str = "/metrics";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 impl App {
@@ -73,7 +77,8 @@ impl App {
             memory: CallMemory::new(limits.call_memory),
             live: LiveResponses::default(),
             metrics: Metrics::default(),
-            is_draining: AtomicBool::new(false),
+            allowed_hosts: Vec::new(),
+            is_stopping: watch::Sender::new(false),
             model,
             engine,
             limits,
@@ -84,6 +89,32 @@ impl App {
 }
 
 impl App {
+    /// Also known by these names, which requests may have as their host or origin.
+    pub fn with_allowed_hosts(self, allowed_hosts: Vec<String>) -> App {
+        App { allowed_hosts, ..self }
+    }
+
+    /// New requests are refused from now on.
+    pub(crate) fn stop(&self) {
+        self.is_stopping.send_replace(true);
+    }
+
+    /// Whether they are.
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.is_stopping.borrow()
+    }
+
+    /// Sees when they are.
+    pub(crate) fn watch_stop(&self) -> watch::Receiver<bool> {
+        self.is_stopping.subscribe()
+    }
+
+    /// Waits until they are.
+    pub(crate) async fn stopping(&self) {
+        // The sender lives as long as `self`, so waiting cannot fail.
+        let _ = self.is_stopping.subscribe().wait_for(|&is_stopping| is_stopping).await;
+    }
+
     /// Whether a key is asked for.
     pub fn asks_for_keys(&self) -> bool {
         self.keys.are_asked_for()
@@ -123,13 +154,13 @@ fn routes() -> [(&'static str, MethodRouter<Shared>); 24] {
         ("/api/pull", post(ollama::pull)),
         ("/api/chat", post(ollama::chat)),
         ("/api/generate", post(ollama::generate)),
-        ("/metrics", get(status::metrics)),
+        (METRICS, get(status::metrics)),
         ("/openapi.json", get(openapi::document)),
     ]
 }
 
 /// The router over the app.
-pub(crate) fn router(app: Shared) -> Router {
+pub(crate) fn router(app: Shared, gate: Gate) -> Router {
     let mut keyed = Router::new();
     for (path, methods) in routes() {
         keyed = keyed.route(path, methods.fallback(wrong_method));
@@ -146,6 +177,7 @@ pub(crate) fn router(app: Shared) -> Router {
         .route("/", get(openapi::page))
         .route("/docs", get(openapi::page))
         .merge(keyed)
+        .layer(middleware::from_fn_with_state(Arc::new(gate), gate::admit))
         .with_state(app)
 }
 
@@ -162,40 +194,60 @@ async fn around(State(app): State<Shared>, mut request: Request, next: Next) -> 
     let begun = Instant::now();
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
     let method = request.method().clone();
-    let id = request_id(&request);
-    let mut response = match caller(&app, &request) {
+    let drawn = ids::try_random("req");
+    let id = own_id(&request).or_else(|| drawn.clone().ok()).unwrap_or_default();
+    let admitted = drawn.map_err(|error| ApiError::Internal { problem: format!("no random bytes: {error}") });
+    let mut response = match admitted.and_then(|_| caller(&app, &request)) {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
-            next.run(request).await
+            documented(next.run(request).await)
         }
         Err(error) => error.into_response(),
     };
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
-    let millis = begun.elapsed().as_secs_f64() * 1e3;
-    let processing = HeaderValue::from(millis as u64);
+    if app.is_stopping() {
+        // Whoever asks again is to find another server.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    let processing = HeaderValue::from(begun.elapsed().as_millis() as u64);
     response.headers_mut().insert(HeaderName::from_static("openai-processing-ms"), processing);
     let status = response.status().as_u16();
     app.metrics.responded(&route, status);
-    (app.log)(&format!("{method} {route} {status} {millis:.1} ms {id}"));
+    let line = Line { log: Arc::clone(&app.log), method, route, id, begun, status, spent: None };
+    line.at_the_end_of(response)
+}
+
+/// The response, in the documented form if it is a refusal of the framework's: an id or a query that is not text.
+fn documented(response: Response) -> Response {
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    let is_ours = kind.is_none_or(|kind| !kind.as_bytes().starts_with(b"text/plain"));
+    if is_ours || !response.status().is_client_error() {
+        return response;
+    }
+    let message = "the path or the query of the request cannot be read".to_owned();
+    let status = response.status();
+    let mut response = ApiError::Invalid { param: None, message }.into_response();
+    *response.status_mut() = status;
     response
 }
 
 fn caller(app: &App, request: &Request) -> Result<Caller, ApiError> {
     let caller = app.keys.caller(request.headers())?;
-    match app.is_draining.load(Ordering::Relaxed) {
+    // What the server does while it stops is still to be seen.
+    match app.is_stopping() && request.uri().path() != METRICS {
         true => Err(ApiError::ShuttingDown),
         false => Ok(caller),
     }
 }
 
-/// The client's own id, if it can stand in a log, or a new one.
-fn request_id(request: &Request) -> String {
+/// The client's own id, if it can stand in a log.
+fn own_id(request: &Request) -> Option<String> {
     let theirs = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
     let is_plain = |id: &&str| {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         !id.is_empty() && id.len() <= REQUEST_ID_BYTES_MAX && id.bytes().all(plain)
     };
-    theirs.filter(is_plain).map_or_else(|| ids::random("req"), str::to_owned)
+    theirs.filter(is_plain).map(str::to_owned)
 }

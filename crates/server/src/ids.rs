@@ -1,27 +1,30 @@
-//! What is a new thing called?
+//! Names of new things, and seeds.
 //!
-//! [`random`] makes names nobody can guess, since the name of a stored response is half of the way to it. The shape is OpenAI's: a prefix
-//! that tells the kind, and hex digits. [`seed`] is for requests that name none.
-//!
-//! It does not know what it names.
+//! Nobody can guess a name, since the name of a stored response is half of the way to it. The shape is OpenAI's: a prefix that tells the
+//! kind, and hex digits.
 
 /// A name nobody can guess.
-pub(crate) fn random(prefix: &str) -> String {
+///
+/// Errors: the system gives no random bytes.
+pub(crate) fn try_random(prefix: &str) -> Result<String, getrandom::Error> {
     let mut bytes = [0u8; 16];
-    // Without the system's randomness names would repeat; the allocator's addresses are the best that is left then.
-    if getrandom::fill(&mut bytes).is_err() {
-        let fallback = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), prefix);
-        bytes[..8].copy_from_slice(&fallback.to_le_bytes());
-    }
+    getrandom::fill(&mut bytes)?;
     let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{prefix}_{digits}")
+    Ok(format!("{prefix}_{digits}"))
+}
+
+/// A name nobody can guess, inside a request.
+///
+/// Panics: the system gives no random bytes any more, though it gave the request its own name a moment ago (`app` refuses requests that
+/// get none). A name that could be guessed would be worse than a request that fails.
+pub(crate) fn random(prefix: &str) -> String {
+    try_random(prefix).unwrap_or_else(|error| panic!("the system gives no random bytes: {error}"))
 }
 
 /// A seed for a request that names none: as many bits as a JSON number holds exactly.
+///
+/// Panics: as [`random`].
 pub(crate) fn seed() -> u64 {
-    let mut bytes = [0u8; 8];
-    match getrandom::fill(&mut bytes) {
-        Ok(()) => u64::from_le_bytes(bytes) >> 11,
-        Err(_) => std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0u8) >> 11,
-    }
+    let bytes = getrandom::u64();
+    bytes.unwrap_or_else(|error| panic!("the system gives no random bytes: {error}")) >> 11
 }

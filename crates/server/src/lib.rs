@@ -8,6 +8,7 @@
 //! API types live here and nowhere else. The room does not know weights, kernels, files of models or terminals, and nothing that a client
 //! or the model says is ever logged.
 
+mod access_log;
 mod app;
 mod ask;
 mod body;
@@ -18,6 +19,7 @@ mod compaction;
 mod completions;
 mod conversations;
 mod error;
+mod gate;
 mod history;
 mod ids;
 mod keys;
@@ -39,6 +41,7 @@ mod status;
 mod stop;
 mod store;
 mod talk;
+mod timed_stream;
 mod tokens;
 mod tools;
 mod visibility;

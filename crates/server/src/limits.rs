@@ -38,6 +38,14 @@ pub struct Limits {
     pub request_time: Duration,
     /// Silence on a stream after which a comment is sent.
     pub keep_alive: Duration,
+    /// Most connections at a time; more wait until one ends.
+    pub connections_max: usize,
+    /// How long a body may pause on its way.
+    pub body_patience: Duration,
+    /// How long a whole body may take.
+    pub body_time: Duration,
+    /// How long a connection may take nothing of what is written to it before it counts as gone.
+    pub write_patience: Duration,
     /// How long a shutdown waits for running requests.
     pub drain: Duration,
 }
@@ -58,6 +66,10 @@ impl Default for Limits {
             forced_reasoning_max: 1024,
             request_time: Duration::from_secs(1800),
             keep_alive: Duration::from_secs(15),
+            connections_max: 512,
+            body_patience: Duration::from_secs(10),
+            body_time: Duration::from_secs(60),
+            write_patience: Duration::from_secs(30),
             drain: Duration::from_secs(300),
         }
     }
@@ -85,6 +97,12 @@ pub(crate) const CALLS_KEPT_MAX: usize = 4096;
 pub(crate) const CALL_MEMORY_BYTES_MAX: usize = 64 << 20;
 /// Events that wait for a slow reader before the turn waits for it.
 pub(crate) const STREAM_EVENTS_MAX: usize = 256;
+/// Events of one response that are kept for readers, besides those that came last. Units: bytes.
+pub(crate) const EVENT_LOG_BYTES_MAX: usize = 8 << 20;
+
+/// Texts of one request to `/v1/completions` that are written at a time: the others wait, so that one request does not take every place.
+pub(crate) const TEXTS_AT_ONCE: usize = 8;
+
 /// How long a stream's reader may take none of them before it counts as gone.
 pub(crate) const READER_PATIENCE: Duration = Duration::from_secs(30);
 /// Most items of one page of a list.

@@ -1,29 +1,43 @@
-//! How does the server listen, and how does it stop?
+//! The listener, the connections, and their end.
 //!
-//! [`run`] takes a listener that is already bound and a future that says when to stop. Stopping is three steps: `/ready` says so and new
-//! requests are refused; those that run may end, for as long as the operator allows; then the engine is told to end the rest, so that
-//! every one of them still gets its last event. Connections are served by hyper directly, because only there can the time for the headers
-//! of a request be bounded.
+//! [`run`] takes a listener that is already bound and a future that says when to stop. Stopping has one deadline, the operator's: new
+//! requests are refused at once, while the listener still answers for a grace time, so that whoever watches `/ready` sees it; what runs
+//! may end; at the deadline the engine ends the rest, so that every request still gets its last event. Connections are served by hyper
+//! directly, because only there can the time for the headers of a request be bounded.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::app::{App, router};
 use crate::error::Error;
+use crate::gate::Gate;
 use crate::limits::HEADER_PATIENCE;
+use crate::timed_stream::{Patience, TimedStream};
 
-/// How long the last events may take to leave after the engine was told to end everything.
+/// How long the last events may take to leave after the engine was told to end everything, and how long a write may wait for its reader
+/// while the server stops.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How long to wait when the system has no more connections to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// What stands for a drain time beyond the clock's end.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Silence on a connection after which the system asks whether the other end is still there.
+const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(60);
+/// Between two such questions.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Binds the address.
 ///
@@ -35,27 +49,64 @@ pub async fn listen(address: SocketAddr, asks_for_keys: bool) -> Result<TcpListe
     TcpListener::bind(address).await.map_err(|source| Error::Bind { address, source })
 }
 
-/// Serves until `stop` is ready, and then until everything that runs has ended.
-pub async fn run(listener: TcpListener, app: App, stop: impl Future<Output = ()>) {
+/// Serves until `stop` is ready, and then until everything that runs has ended. What `stop` gives is the grace: how long the listener
+/// goes on answering that the server stops.
+pub async fn run(listener: TcpListener, app: App, stop: impl Future<Output = Duration>) {
     let app = Arc::new(app);
-    let service = router(Arc::clone(&app));
+    let gate = Gate::new(listener.local_addr().ok(), &app.allowed_hosts);
     let connections = GracefulShutdown::new();
-    let mut stop = std::pin::pin!(stop);
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = &mut stop => break,
+    let service = router(Arc::clone(&app), gate);
+    let deadline = {
+        let mut accepting = std::pin::pin!(accept(&listener, &app, &service, &connections));
+        let grace = tokio::select! {
+            never = &mut accepting => match never {},
+            grace = stop => grace,
         };
-        let stream = match accepted {
+        let running = app.metrics.running.load(Ordering::Relaxed);
+        (app.log)(&format!("stopping: {running} turns are running"));
+        let now = Instant::now();
+        let deadline = now.checked_add(app.limits.drain).unwrap_or(now + FOREVER);
+        app.stop();
+        let _ = timeout(grace.min(app.limits.drain), &mut accepting).await;
+        deadline
+    };
+    drop(listener);
+    let mut ended = std::pin::pin!(async { tokio::join!(connections.shutdown(), background_ends(&app)) });
+    if timeout_at(deadline, &mut ended).await.is_err() {
+        (app.log)("stopping: what still runs is ended now");
+        app.engine.abort();
+        let _ = timeout(LAST_WORDS, ended).await;
+    }
+    app.engine.drain();
+}
+
+/// Takes connections for ever, at most so many at a time; the others wait in the system's queue.
+async fn accept(
+    listener: &TcpListener,
+    app: &Arc<App>,
+    service: &Router,
+    connections: &GracefulShutdown,
+) -> Infallible {
+    let places = Arc::new(Semaphore::new(app.limits.connections_max));
+    let mut is_failing = false;
+    loop {
+        // The semaphore is never closed, so there is always a place in the end.
+        let place = Arc::clone(&places).acquire_owned().await.ok();
+        let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                (app.log)(&format!("cannot accept a connection: {error}"));
+                // It may fail many times a second, and always for the same reason.
+                if !std::mem::replace(&mut is_failing, true) {
+                    (app.log)(&format!("cannot accept connections: {error}"));
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        // Small events are to leave at once.
-        let _ = stream.set_nodelay(true);
+        is_failing = false;
+        prepare(&stream);
+        let patience = Patience { usual: app.limits.write_patience, stopping: LAST_WORDS };
+        let stream = TimedStream::new(stream, patience, app.watch_stop());
         let mut server = hyper::server::conn::http1::Builder::new();
         server.timer(TokioTimer::new()).header_read_timeout(HEADER_PATIENCE);
         let service = TowerToHyperService::new(service.clone());
@@ -63,31 +114,21 @@ pub async fn run(listener: TcpListener, app: App, stop: impl Future<Output = ()>
         tokio::spawn(async move {
             // A client that breaks off is not worth a line of log.
             let _ = connection.await;
+            drop(place);
         });
     }
-    drop(listener);
-    app.is_draining.store(true, Ordering::Relaxed);
-    (app.log)(&format!("stopping: {} turns are running", app.metrics.running.load(Ordering::Relaxed)));
-    let mut ended = std::pin::pin!(connections.shutdown());
-    if tokio::time::timeout(app.limits.drain, &mut ended).await.is_err() {
-        (app.log)("stopping: what still runs is ended now");
-        app.engine.abort();
-        let _ = tokio::time::timeout(LAST_WORDS, ended).await;
-    }
-    drain_background(&app).await;
-    app.engine.drain();
+}
+
+/// Small events are to leave at once, and ends that are gone without a word are to be noticed. A system that refuses either serves as well.
+fn prepare(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE_IDLE).with_interval(KEEP_ALIVE_INTERVAL);
+    let _ = SockRef::from(stream).set_tcp_keepalive(&keep_alive);
 }
 
 /// Responses in the background have no connection that would be waited for.
-async fn drain_background(app: &App) {
-    let is_over = || app.live.num_background() == 0;
-    let wait = async {
-        while !is_over() {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-        }
-    };
-    if tokio::time::timeout(app.limits.drain, wait).await.is_err() {
-        app.engine.abort();
-        tokio::time::sleep(LAST_WORDS).await;
+async fn background_ends(app: &App) {
+    while app.live.num_background() > 0 {
+        tokio::time::sleep(ACCEPT_PAUSE).await;
     }
 }

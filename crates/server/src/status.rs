@@ -3,7 +3,6 @@
 //! `/health` answers as long as the process does; `/ready` says 503 while the server goes away or the engine makes no progress; `/metrics`
 //! is Prometheus' page. The first two need no key, since they tell nothing.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Json;
@@ -24,7 +23,7 @@ pub(crate) async fn health() -> Json<Value> {
 
 /// `GET /ready`.
 pub(crate) async fn ready(State(app): State<Shared>) -> Response {
-    let state = if app.is_draining.load(Ordering::Relaxed) {
+    let state = if app.is_stopping() {
         "draining"
     } else if app.engine.stalled_for().is_some_and(|stalled| stalled > STALL_MAX) {
         "stalled"

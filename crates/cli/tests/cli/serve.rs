@@ -62,9 +62,7 @@ fn a_demanded_call_is_made() {
     let weather = json!({"type": "function", "function": {"name": "get_weather", "description": "The weather of a city.",
         "parameters": {"type": "object", "properties": {"city": {"type": "string", "enum": ["Oslo", "Rome"]}},
         "required": ["city"], "additionalProperties": false}, "strict": true}});
-    let custom = |format: Value| {
-        json!({"type": "custom", "custom": {"name": "note", "description": "Writes a note.", "format": format}})
-    };
+    let custom = |format: Value| json!({"type": "custom", "custom": {"name": "note", "description": "Writes a note.", "format": format}});
     let regex = custom(json!({"type": "grammar", "grammar": {"syntax": "regex", "definition": "[a-z]+"}}));
     let form = json!({"type": "json_schema", "json_schema": {"name": "joke", "strict": true, "schema": {
         "type": "object", "properties": {"joke": {"type": "string"}}, "required": ["joke"], "additionalProperties": false}}});
@@ -98,4 +96,39 @@ fn a_demanded_call_is_made() {
             });
         }
     }
+}
+
+/// A turn without a limit of its own ended as if the client had set one, and nothing bounded its time.
+#[test]
+fn a_turn_that_goes_on_is_ended_and_says_why() {
+    let check = |flags: &[&str], choices: u32, warning: &str| {
+        let server = Server::start(flags);
+        // 2022 is `<|return|>`: the answer never ends by itself.
+        let body = json!({"messages": [{"role": "user", "content": "What is 27 + 58?"}], "logit_bias": {"2022": -100}, "n": choices});
+        let answer = server.post("/v1/chat/completions", &body);
+        assert_eq!(answer["choices"][0]["finish_reason"], "length", "{answer}");
+        assert!(answer["warnings"].to_string().contains(warning), "{answer}");
+    };
+    check(&["--context", "256"], 1, "context is full");
+    // Eight times the context is more than a second of work.
+    check(&["--context", "4096", "--request-timeout", "1"], 8, "time of a request is up");
+}
+
+/// Closing the terminal, or a reload by a supervisor, killed the server and cut every stream.
+#[cfg(unix)]
+#[test]
+fn a_hangup_changes_nothing_and_a_second_signal_ends_at_once() {
+    use rustix::process::{Pid, Signal, kill_process};
+
+    let mut server =
+        Server::start(&["--host", "localhost", "--stop-grace", "3600", "--drain-timeout", "3600"]);
+    let pid = Pid::from_child(&server.child);
+    kill_process(pid, Signal::HUP).expect("it runs");
+    let body = json!({"messages": [{"role": "user", "content": "What is 27 + 58?"}]});
+    assert_eq!(server.post("/v1/chat/completions", &body)["choices"][0]["message"]["content"], "85");
+    kill_process(pid, Signal::TERM).expect("it runs");
+    // The first signal is heard when requests are refused, which the grace of an hour leaves time to see.
+    while server.post("/v1/chat/completions", &body)["error"]["code"] != "shutting_down" {}
+    kill_process(pid, Signal::TERM).expect("it still runs");
+    assert_eq!(server.child.wait().expect("it ends").code(), Some(130));
 }

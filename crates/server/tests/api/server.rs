@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use gptoss_engine::SamplingParams;
 use gptoss_harmony::Vocab;
@@ -19,7 +20,7 @@ pub struct Server {
     pub prompts: Prompts,
     /// Lines of log.
     pub log: Arc<Mutex<Vec<String>>>,
-    stop: Option<oneshot::Sender<()>>,
+    stop: Option<oneshot::Sender<Duration>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -53,7 +54,7 @@ impl Server {
         let lines = Arc::clone(&log);
         let write = Arc::new(move |line: &str| lines.lock().unwrap().push(line.to_owned()));
         let app = App::new(model(&vocab), engine, limits, keys, None, write).unwrap();
-        let (stop, stopped) = oneshot::channel::<()>();
+        let (stop, stopped) = oneshot::channel::<Duration>();
         let (told, address) = std::sync::mpsc::channel();
         let thread = thread::spawn(move || {
             let runtime =
@@ -61,7 +62,11 @@ impl Server {
             runtime.block_on(async {
                 let listener = listen(([127, 0, 0, 1], 0).into(), false).await.unwrap();
                 told.send(listener.local_addr().unwrap()).unwrap();
-                run(listener, app, async { drop(stopped.await) }).await;
+                run(listener, app, async {
+                    // A server that is dropped without a word stops too.
+                    stopped.await.unwrap_or_default()
+                })
+                .await;
             });
         });
         Server { address: address.recv().unwrap(), prompts, log, stop: Some(stop), thread: Some(thread) }
@@ -69,8 +74,13 @@ impl Server {
 
     /// Tells the server to stop, without waiting.
     pub fn tell_to_stop(&mut self) {
+        self.tell_to_stop_after(Duration::ZERO);
+    }
+
+    /// Tells the server to stop and to answer that it does for a while, without waiting.
+    pub fn tell_to_stop_after(&mut self, grace: Duration) {
         if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
+            let _ = stop.send(grace);
         }
     }
 
