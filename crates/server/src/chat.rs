@@ -15,10 +15,11 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures_util::StreamExt;
-use futures_util::future::join_all;
+use futures_util::future::try_join_all;
 use futures_util::stream::{self, Stream};
 use tokio::sync::mpsc;
 
+use crate::access_log::Spent;
 use crate::app::{App, Shared, now};
 use crate::ask::{Ask, Format};
 use crate::body::Body;
@@ -28,6 +29,7 @@ use crate::ids;
 use crate::keys::Caller;
 use crate::limits::{READER_PATIENCE, STREAM_EVENTS_MAX};
 use crate::piece::Tokens;
+use crate::responses::apart;
 use crate::sampling;
 use crate::talk::{self, Step, Talk};
 use crate::visibility::Visibility;
@@ -69,13 +71,15 @@ pub(crate) async fn create(
         model,
         fingerprint: app.model.fingerprint.clone(),
     };
-    let out = start(&app, ask, count).await?;
+    let is_much = ask.top_logprobs.is_some();
+    let (out, spent) = start(&app, ask, count).await?;
     if request.stream == Some(true) {
         let wants_usage =
             request.stream_options.as_ref().is_some_and(|options| options.include_usage == Some(true));
-        return Ok(stream(&app, heading, out, wants_usage));
+        return Ok(spent.of(stream(&app, heading, out, wants_usage)));
     }
-    Ok(Json(whole(heading, out).await?).into_response())
+    let whole = whole(heading, out).await?;
+    Ok(spent.of(apart(is_much, || Json(whole).into_response())))
 }
 
 /// What a chat asks.
@@ -112,13 +116,18 @@ pub(crate) async fn begin(
 }
 
 /// Starts the task of a request.
-pub(crate) async fn start(app: &Arc<App>, ask: Ask, count: usize) -> Result<mpsc::Receiver<Out>, ApiError> {
+pub(crate) async fn start(
+    app: &Arc<App>,
+    ask: Ask,
+    count: usize,
+) -> Result<(mpsc::Receiver<Out>, Spent), ApiError> {
     let begun = Instant::now();
     let ask = Arc::new(ask);
     let summarises = ask.visibility == Visibility::Summary;
     let talks = begin(app, Arc::clone(&ask), summarises, count).await?;
     let (sender, receiver) = mpsc::channel(STREAM_EVENTS_MAX);
-    let app = Arc::clone(app);
+    let (app, spent) = (Arc::clone(app), Spent::default());
+    let told = spent.clone();
     tokio::spawn(async move {
         app.metrics.running.fetch_add(1, Ordering::Relaxed);
         let choices = talks.into_iter().enumerate().map(|(index, talk)| {
@@ -126,31 +135,32 @@ pub(crate) async fn start(app: &Arc<App>, ask: Ask, count: usize) -> Result<mpsc
                 ChatChoice::new(index as u32, ask.tools.clone(), ask.visibility, ask.top_logprobs.is_some());
             write(&app, &ask, talk, choice, &sender, begun)
         });
-        let ended = join_all(choices).await;
+        // The first choice that fails ends the request, and with it the others.
+        let ended = try_join_all(choices).await;
         app.metrics.running.fetch_sub(1, Ordering::Relaxed);
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(Lost::Failed(error)) => {
+                let _ = sender.send(Out::Failed(error)).await;
+                return;
+            }
+            Err(Lost::Reader) => {
+                app.metrics.disconnects.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+        };
         let mut tokens = Tokens::default();
         let mut warnings = ask.warnings.clone();
-        for end in ended {
-            match end {
-                Ok((more, others)) => {
-                    tokens.add_choice(more);
-                    warnings.extend(others);
-                }
-                Err(Lost::Failed(error)) => {
-                    let _ = sender.send(Out::Failed(error)).await;
-                    return;
-                }
-                Err(Lost::Reader) => {
-                    app.metrics.disconnects.fetch_add(1, Ordering::Relaxed);
-                    return;
-                }
-            }
+        for (more, others) in ended {
+            tokens.add_choice(more);
+            warnings.extend(others);
         }
+        told.set(tokens);
         app.metrics.ended(tokens, begun.elapsed());
         app.metrics.warnings.fetch_add(warnings.len() as u64, Ordering::Relaxed);
         let _ = sender.send(Out::End { tokens, warnings }).await;
     });
-    Ok(receiver)
+    Ok((receiver, spent))
 }
 
 enum Lost {

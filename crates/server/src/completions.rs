@@ -10,26 +10,26 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use futures_util::StreamExt;
-use futures_util::future::join_all;
-use futures_util::stream;
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use gptoss_harmony::Token as VocabToken;
 use gptoss_turn::{FinishReason, Tenant, Text, TextEvent, TextOptions, start_text};
 use tokio::sync::mpsc;
 
+use crate::access_log::Spent;
 use crate::app::{App, Shared, now};
 use crate::body::Body;
 use crate::chat::{error_line, keep_alive};
 use crate::ids;
 use crate::keys::Caller;
-use crate::limits::{PROMPTS_MAX, READER_PATIENCE, STREAM_EVENTS_MAX};
+use crate::limits::{PROMPTS_MAX, READER_PATIENCE, STREAM_EVENTS_MAX, TEXTS_AT_ONCE};
 use crate::piece::{Piece, Tokens, Voice};
+use crate::responses::{apart, stored};
 use crate::sampling;
 use crate::stop::StopFilter;
 use crate::talk::{failed, logprob, refused};
@@ -41,6 +41,9 @@ use crate::wire::errors::ApiError;
 const DEFAULT_TOKENS: i64 = 16;
 /// Most alternatives per token that the old API tells.
 const LOGPROBS_MAX: u32 = 20;
+
+/// Between two looks at a full queue.
+const QUEUE_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a request asks.
 struct Ask {
@@ -65,7 +68,11 @@ pub(crate) async fn create(
     Body(request): Body<CompletionRequest>,
 ) -> Result<Response, ApiError> {
     app.model.check(request.model.as_deref())?;
-    let ask = ask(&app, &caller, &request)?;
+    let is_of_tokens = matches!(&request.prompt, Some(Prompt::Tokens(_) | Prompt::TokenLists(_)));
+    if is_of_tokens && !caller.may_use_tokens {
+        return Err(ApiError::Scope { what: "send prompts of token ids" });
+    }
+    let (ask, request) = stored(&app, move |app| Ok((ask(app, &caller, &request)?, request))).await?;
     let heading = Completion {
         id: ids::random("cmpl"),
         object: "text_completion",
@@ -80,13 +87,15 @@ pub(crate) async fn create(
         system_fingerprint: app.model.fingerprint.clone(),
         warnings: Vec::new(),
     };
-    let out = start(&app, ask)?;
+    let is_much = ask.logprobs.is_some();
+    let (out, spent) = start(&app, &ask)?;
     if request.stream == Some(true) {
         let wants_usage =
             request.stream_options.as_ref().is_some_and(|options| options.include_usage == Some(true));
-        return Ok(streamed(&app, heading, out, wants_usage));
+        return Ok(spent.of(streamed(&app, heading, out, wants_usage)));
     }
-    Ok(Json(whole(heading, out).await?).into_response())
+    let whole = whole(heading, out).await?;
+    Ok(spent.of(apart(is_much, || Json(whole).into_response())))
 }
 
 fn ask(app: &App, caller: &Caller, request: &CompletionRequest) -> Result<Ask, ApiError> {
@@ -162,10 +171,64 @@ struct Choice {
     tells_logprobs: bool,
 }
 
-fn start(app: &Arc<App>, ask: Ask) -> Result<mpsc::Receiver<Out>, ApiError> {
-    let mut choices = Vec::new();
+/// A continuation that is not begun.
+struct Planned {
+    index: u32,
+    prompt: Vec<u32>,
+    options: TextOptions,
+    head: Vec<u32>,
+    stops: Vec<String>,
+    tells_logprobs: bool,
+}
+
+impl Planned {
+    /// Begins it.
+    ///
+    /// Errors: the engine refuses.
+    fn begin(&self, app: &App) -> Result<Choice, ApiError> {
+        let text = start_text(&app.engine, &app.model.vocab, self.prompt.clone(), self.options.clone())
+            .map_err(refused)?;
+        Ok(Choice {
+            index: self.index,
+            text,
+            head: self.head.clone(),
+            filter: StopFilter::new(self.stops.clone()),
+            bytes: Vec::new(),
+            logprobs: Vec::new(),
+            offset: 0,
+            num_told: self.options.told.len(),
+            tells_logprobs: self.tells_logprobs,
+        })
+    }
+
+    /// Begins it when there is room: this request has been taken, so a queue that is full for the moment does not refuse it any more.
+    async fn begin_in_time(&self, app: &App) -> Result<Choice, ApiError> {
+        loop {
+            match self.begin(app) {
+                Err(ApiError::Busy { .. })
+                    if self.options.deadline.is_none_or(|end| Instant::now() < end) =>
+                {
+                    tokio::time::sleep(QUEUE_PAUSE).await;
+                }
+                other => return other,
+            }
+        }
+    }
+}
+
+/// What a request asks, text by text.
+///
+/// Errors: a prompt that does not fit the context.
+fn plan(app: &App, ask: &Ask) -> Result<Vec<Planned>, ApiError> {
     let scores = ask.echo && ask.logprobs.is_some();
+    let mut planned = Vec::new();
     for prompt in &ask.prompts {
+        if prompt.len() > app.model.max_context {
+            return Err(ApiError::ContextLength {
+                prompt_tokens: prompt.len(),
+                max_context: app.model.max_context,
+            });
+        }
         for number in 0..ask.count {
             let mut options = ask.options.clone();
             options.sampling.seed = options.sampling.seed.wrapping_add(number as u64);
@@ -175,42 +238,59 @@ fn start(app: &Arc<App>, ask: Ask) -> Result<mpsc::Receiver<Out>, ApiError> {
                 // Nothing is asked but the prompt itself: one token is written and not shown.
                 options.max_new_tokens = Some(1);
             }
-            let text = start_text(&app.engine, &app.model.vocab, prompt[..read].to_vec(), options)
-                .map_err(refused)?;
-            choices.push(Choice {
-                index: choices.len() as u32,
-                text,
+            planned.push(Planned {
+                index: planned.len() as u32,
+                prompt: prompt[..read].to_vec(),
+                options,
                 head: if ask.echo { prompt[..read].to_vec() } else { Vec::new() },
-                filter: StopFilter::new(ask.stops.clone()),
-                bytes: Vec::new(),
-                logprobs: Vec::new(),
-                offset: 0,
-                num_told: prompt.len() - read,
+                stops: ask.stops.clone(),
                 tells_logprobs: ask.logprobs.is_some(),
             });
         }
     }
-    let shows_text = ask.options.max_new_tokens != Some(0) || scores;
+    Ok(planned)
+}
+
+fn start(app: &Arc<App>, ask: &Ask) -> Result<(mpsc::Receiver<Out>, Spent), ApiError> {
+    let mut later = plan(app, ask)?;
+    let first = later.drain(..later.len().min(TEXTS_AT_ONCE));
+    // What is refused is refused before anything is answered.
+    let first: Vec<Choice> = first.map(|planned| planned.begin(app)).collect::<Result<_, _>>()?;
+    let shows_text = ask.options.max_new_tokens != Some(0) || (ask.echo && ask.logprobs.is_some());
     let (sender, receiver) = mpsc::channel(STREAM_EVENTS_MAX);
-    let (app, begun) = (Arc::clone(app), Instant::now());
+    let (app, begun, spent) = (Arc::clone(app), Instant::now(), Spent::default());
+    let told = spent.clone();
+    let begun_ones = first.into_iter().map(|choice| {
+        let (app, sender) = (Arc::clone(&app), sender.clone());
+        async move { choice.write(&app, &sender, shows_text).await }.boxed()
+    });
+    let later_ones = later.into_iter().map(|planned| {
+        let (app, sender) = (Arc::clone(&app), sender.clone());
+        async move { planned.begin_in_time(&app).await?.write(&app, &sender, shows_text).await }.boxed()
+    });
+    let texts: Vec<_> = begun_ones.chain(later_ones).collect();
     tokio::spawn(async move {
         app.metrics.running.fetch_add(1, Ordering::Relaxed);
-        let ended = join_all(choices.into_iter().map(|choice| choice.write(&app, &sender, shows_text))).await;
+        let texts = stream::iter(texts).buffer_unordered(TEXTS_AT_ONCE);
+        // The first text that fails ends the request, and with it the others.
+        let sum = texts.try_fold(Tokens::default(), |mut sum, more| {
+            sum.add(more);
+            std::future::ready(Ok(sum))
+        });
+        let ended = sum.await;
         app.metrics.running.fetch_sub(1, Ordering::Relaxed);
-        let mut tokens = Tokens::default();
-        for end in ended {
-            match end {
-                Ok(more) => tokens.add(more),
-                Err(error) => {
-                    let _ = sender.send(Out::Failed(error)).await;
-                    return;
-                }
+        match ended {
+            Ok(tokens) => {
+                told.set(tokens);
+                app.metrics.ended(tokens, begun.elapsed());
+                let _ = sender.send(Out::End(tokens)).await;
+            }
+            Err(error) => {
+                let _ = sender.send(Out::Failed(error)).await;
             }
         }
-        app.metrics.ended(tokens, begun.elapsed());
-        let _ = sender.send(Out::End(tokens)).await;
     });
-    Ok(receiver)
+    Ok((receiver, spent))
 }
 
 impl Choice {

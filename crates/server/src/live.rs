@@ -1,16 +1,19 @@
-//! How is a response read while it is being written, by whoever comes?
+//! Responses that are being written, and their logs of events.
 //!
 //! A response is written by a task of its own into a [`Live`] log of events; streams read the log from any number on, a request without a
-//! stream waits for its end, and a second client may take up where the first was cut off. So the writer never waits for a reader, and
-//! what each reader sees is the same. [`LiveResponses`] knows those that are not finished and those just finished.
-//!
-//! It does not know what the events say.
+//! stream waits for its end, and a second client may take up where the first was cut off. The writer never waits for a reader, and what
+//! each reader sees is the same. An event is put into its bytes once, whoever reads it and how often. A log that grows too long loses
+//! its oldest events; a reader that has not had them is told so.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use axum::body::Bytes;
 use tokio::sync::watch;
 
+use crate::access_log::Spent;
+use crate::limits::EVENT_LOG_BYTES_MAX;
+use crate::wire::errors::ApiError;
 use crate::wire::response_events::Numbered;
 use crate::wire::responses::ResponseObject;
 
@@ -21,17 +24,78 @@ pub(crate) struct Live {
     pub(crate) tenant: String,
     /// Whether it goes on when nobody reads.
     pub(crate) is_background: bool,
+    /// What it took.
+    pub(crate) spent: Spent,
+    /// Why it failed.
+    failure: OnceLock<ApiError>,
     events: Mutex<Log>,
     /// Number of events, and whether there will be more.
     progress: watch::Sender<(usize, bool)>,
     cancel: watch::Sender<bool>,
 }
 
+/// An event as it is sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Line {
+    bytes: Bytes,
+    /// Where the JSON begins.
+    json_at: usize,
+}
+
+impl Line {
+    fn new(event: &Numbered) -> Line {
+        let head = format!("event: {}\ndata: ", event.event.name());
+        let mut bytes = head.into_bytes();
+        let json_at = bytes.len();
+        // Plain data with text keys: writing it to memory cannot fail.
+        let _ = serde_json::to_writer(&mut bytes, event);
+        bytes.extend_from_slice(b"\n\n");
+        Line { bytes: bytes.into(), json_at }
+    }
+
+    /// For a stream.
+    pub(crate) fn bytes(&self) -> Bytes {
+        self.bytes.clone()
+    }
+
+    /// For the store.
+    pub(crate) fn json(&self) -> &[u8] {
+        &self.bytes[self.json_at..self.bytes.len() - 2]
+    }
+}
+
+/// What a reader of the log finds.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// An event.
+    Event(Line),
+    /// It was there, and is no more.
+    Dropped,
+    /// There is none and will be none.
+    End,
+}
+
 #[derive(Debug)]
 struct Log {
-    events: Vec<Arc<Numbered>>,
+    /// Number of the oldest event that is there.
+    first: usize,
+    lines: VecDeque<Line>,
+    /// Of all lines.
+    num_bytes: usize,
     /// The object after the last event.
     response: ResponseObject,
+}
+
+impl Log {
+    /// Makes room: what is appended next stays whole, whatever its size, so that a reader who keeps up loses nothing.
+    fn drop_oldest(&mut self, bytes_max: usize) {
+        while self.num_bytes > bytes_max
+            && let Some(line) = self.lines.pop_front()
+        {
+            self.num_bytes -= line.bytes.len();
+            self.first += 1;
+        }
+    }
 }
 
 impl Live {
@@ -40,20 +104,25 @@ impl Live {
         Live {
             tenant,
             is_background: response.background,
-            events: Mutex::new(Log { events: Vec::new(), response }),
+            spent: Spent::default(),
+            failure: OnceLock::new(),
+            events: Mutex::new(Log { first: 0, lines: VecDeque::new(), num_bytes: 0, response }),
             progress: watch::Sender::new((0, false)),
             cancel: watch::Sender::new(false),
         }
     }
 
     /// Appends events and the object as it is after them.
-    pub(crate) fn append(&self, events: Vec<Numbered>, response: &ResponseObject) {
+    pub(crate) fn append(&self, events: &[Numbered], response: &ResponseObject) {
+        let lines: Vec<Line> = events.iter().map(Line::new).collect();
         let mut log = self.lock();
-        log.events.extend(events.into_iter().map(Arc::new));
+        log.drop_oldest(EVENT_LOG_BYTES_MAX);
+        log.num_bytes += lines.iter().map(|line| line.bytes.len()).sum::<usize>();
+        log.lines.extend(lines);
         if log.response.status != response.status || log.response.output.len() != response.output.len() {
             log.response = response.clone();
         }
-        let count = log.events.len();
+        let count = log.first + log.lines.len();
         drop(log);
         self.progress.send_modify(|progress| progress.0 = count);
     }
@@ -62,6 +131,21 @@ impl Live {
     pub(crate) fn end(&self, response: ResponseObject) {
         self.lock().response = response;
         self.progress.send_modify(|progress| progress.1 = true);
+    }
+
+    /// It has failed; the end comes yet.
+    pub(crate) fn fail(&self, error: ApiError) {
+        let _ = self.failure.set(error);
+    }
+
+    /// Why it has failed, if it has.
+    pub(crate) fn failure(&self) -> Option<ApiError> {
+        self.failure.get().cloned()
+    }
+
+    /// Whether no more events will come.
+    pub(crate) fn is_over(&self) -> bool {
+        self.progress.borrow().1
     }
 
     /// Asks the writer to stop.
@@ -81,9 +165,10 @@ impl Live {
         self.lock().response.clone()
     }
 
-    /// All events so far.
-    pub(crate) fn events(&self) -> Vec<Arc<Numbered>> {
-        self.lock().events.clone()
+    /// All events so far; None when some of them are no longer there.
+    pub(crate) fn events(&self) -> Option<Vec<Line>> {
+        let log = self.lock();
+        (log.first == 0).then(|| log.lines.iter().cloned().collect())
     }
 
     /// Waits for the end, and gives the whole object.
@@ -92,11 +177,15 @@ impl Live {
         self.response()
     }
 
-    /// Event number `index`, when it is there; None when there is none and will be none.
-    pub(crate) async fn event(&self, index: usize) -> Option<Arc<Numbered>> {
+    /// Event number `index`, when it is there.
+    pub(crate) async fn event(&self, index: usize) -> Found {
         let mut progress = self.progress.subscribe();
         let _ = progress.wait_for(|&(count, is_over)| index < count || is_over).await;
-        self.lock().events.get(index).cloned()
+        let log = self.lock();
+        match index.checked_sub(log.first) {
+            None => Found::Dropped,
+            Some(index) => log.lines.get(index).map_or(Found::End, |line| Found::Event(line.clone())),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Log> {
@@ -143,5 +232,56 @@ impl LiveResponses {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Live>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::wire::response_events::Event;
+
+    fn object() -> ResponseObject {
+        crate::responses_stream::tests::object()
+    }
+
+    fn event(number: u64, bytes: usize) -> Numbered {
+        let event =
+            Event::ArgumentsDelta { item_id: "fc_1".into(), output_index: 0, delta: "x".repeat(bytes) };
+        Numbered { event, sequence_number: number }
+    }
+
+    fn found(live: &Live, index: usize) -> Found {
+        futures_util::FutureExt::now_or_never(live.event(index)).expect("it is there")
+    }
+
+    /// A log had no bound: twenty alternatives for each of 4096 tokens were hundreds of mebibytes of JSON trees.
+    #[test]
+    fn a_log_that_is_too_long_loses_its_oldest_events() {
+        let live = Live::new("a".into(), object());
+        let half = EVENT_LOG_BYTES_MAX / 2;
+        for number in 0..4 {
+            live.append(&[event(number, half)], &object());
+        }
+        assert!(matches!((found(&live, 0), found(&live, 1)), (Found::Dropped, Found::Dropped)));
+        assert!(matches!((found(&live, 2), found(&live, 3)), (Found::Event(_), Found::Event(_))));
+        assert!(live.events().is_none());
+        live.end(object());
+        assert!(matches!(found(&live, 4), Found::End));
+    }
+
+    #[test]
+    fn an_event_is_its_json_between_the_words_of_a_stream() {
+        let live = Live::new("a".into(), object());
+        live.append(&[event(0, 1)], &object());
+        let line = live.events().expect("all are there").remove(0);
+        let text = String::from_utf8(line.bytes().to_vec()).unwrap();
+        assert!(
+            text.starts_with("event: response.function_call_arguments.delta\ndata: {")
+                && text.ends_with("}\n\n")
+        );
+        let json: serde_json::Value = serde_json::from_slice(line.json()).unwrap();
+        assert_eq!((&json["delta"], &json["sequence_number"]), (&json!("x"), &json!(0)));
     }
 }

@@ -208,10 +208,10 @@ async fn answer(
     let ask = chat::read(app, caller, &wish)?;
     let is_seen = ask.visibility > Visibility::Hidden;
     let model = wish.model.unwrap_or_else(|| app.model.name.clone());
-    let out = chat::start(app, ask, 1).await?;
+    let (out, spent) = chat::start(app, ask, 1).await?;
     let writer = Writer { model, form, is_seen, call: None };
     if stream == Some(false) {
-        return writer.whole(out).await.map(|line| Json(line).into_response());
+        return writer.whole(out).await.map(|line| spent.of(Json(line).into_response()));
     }
     let lines = stream::unfold(Some((writer, out)), |state| async move {
         let (mut writer, mut out) = state?;
@@ -224,7 +224,7 @@ async fn answer(
         }
     });
     let body = HttpBody::from_stream(lines);
-    Ok((StatusCode::OK, [(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+    Ok(spent.of((StatusCode::OK, [(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()))
 }
 
 /// Makes lines.

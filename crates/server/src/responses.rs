@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use axum::body::{Body as HttpBody, Bytes};
 use axum::extract::{Path, Query, State};
-use axum::response::sse::{Event as SseEvent, Sse};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures_util::StreamExt;
@@ -30,7 +31,8 @@ use crate::history::Entry;
 use crate::ids;
 use crate::keys::Caller;
 use crate::limits::PAGE_ITEMS_MAX;
-use crate::live::{Live, Reader};
+use crate::live::{Found, Live, Reader};
+use crate::piece::Piece;
 use crate::responses_input::{self, Before, ResponsesAsk};
 use crate::responses_stream::{Manner, ResponseMachine};
 use crate::store::{Kind, Row};
@@ -72,16 +74,16 @@ pub(crate) async fn create(
     let reader = Reader(Arc::clone(&live));
     let whole = live.whole().await;
     drop(reader);
-    finished(whole).map(|whole| Json(whole).into_response())
+    // A response that failed is an error to a request without a stream.
+    match live.failure() {
+        Some(error) => Err(error),
+        None => Ok(live.spent.of(apart(whole.top_logprobs > 0, || Json(whole).into_response()))),
+    }
 }
 
-/// A response that failed is an error to a request without a stream.
-fn finished(whole: ResponseObject) -> Result<ResponseObject, ApiError> {
-    match &whole.error {
-        Some(error) if error.message == ApiError::ShuttingDown.to_string() => Err(ApiError::ShuttingDown),
-        Some(error) => Err(ApiError::Engine { problem: error.message.clone() }),
-        None => Ok(whole),
-    }
+/// Does work that may be much, as all log-probabilities of a response are, without keeping other requests from this thread.
+pub(crate) fn apart<T>(is_much: bool, work: impl FnOnce() -> T) -> T {
+    if is_much { tokio::task::block_in_place(work) } else { work() }
 }
 
 fn setting<'a>(
@@ -252,10 +254,11 @@ async fn start(app: &Arc<App>, asked: ResponsesAsk, object: ResponseObject) -> R
     let live = Arc::new(Live::new(asked.ask.tenant.clone(), object.clone()));
     let mut machine = ResponseMachine::new(object, manner);
     let id = machine.response().id.clone();
-    live.append(machine.begin(), machine.response());
+    live.append(&machine.begin(), machine.response());
     app.live.insert(id.clone(), Arc::clone(&live));
     let (app, task_live) = (Arc::clone(app), Arc::clone(&live));
     tokio::spawn(async move {
+        let _end = End { app: &app, live: &task_live, id: &id };
         app.metrics.running.fetch_add(1, Ordering::Relaxed);
         let entries = write(&app, &asked, talk, &mut machine, &task_live, begun).await;
         app.metrics.running.fetch_sub(1, Ordering::Relaxed);
@@ -264,9 +267,25 @@ async fn start(app: &Arc<App>, asked: ResponsesAsk, object: ResponseObject) -> R
             keep(&app, &asked, &response, entries, &task_live).await;
         }
         task_live.end(response);
-        app.live.remove(&id);
     });
     Ok(live)
+}
+
+/// The end of a response's task, also by a panic: whoever waits for it must not wait for ever.
+struct End<'a> {
+    app: &'a App,
+    live: &'a Live,
+    id: &'a str,
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        if !self.live.is_over() {
+            self.live.fail(ApiError::Internal { problem: "the answer broke off".to_owned() });
+            self.live.end(self.live.response());
+        }
+        self.app.live.remove(self.id);
+    }
 }
 
 /// Writes a response to its end; everything said so far, for who goes on from it.
@@ -296,8 +315,9 @@ async fn write(
                 if !std::mem::replace(&mut has_spoken, true) {
                     app.metrics.first_token(begun.elapsed());
                 }
-                let events = machine.push(piece);
-                live.append(events, machine.response());
+                // Only the end of a text has all its log-probabilities at once.
+                let is_much = asked.includes_logprobs && !matches!(piece, Piece::Text { .. });
+                apart(is_much, || live.append(&machine.push(piece), machine.response()));
             }
             Step::End(ending) => {
                 let call_id = machine.call_ids().last().cloned();
@@ -312,14 +332,17 @@ async fn write(
                     call_id: call_id.clone().filter(|_| index + 1 == count),
                 }));
                 app.metrics.ended(ending.tokens, begun.elapsed());
-                let events = machine.finish(ending.end, ending.tokens, now());
+                live.spent.set(ending.tokens);
+                apart(asked.includes_logprobs, || {
+                    let events = machine.finish(ending.end, ending.tokens, now());
+                    live.append(&events, machine.response());
+                });
                 app.metrics.warnings.fetch_add(machine.response().warnings.len() as u64, Ordering::Relaxed);
-                live.append(events, machine.response());
                 return entries;
             }
             Step::Failed(error) => {
-                let events = machine.fail(&error);
-                live.append(events, machine.response());
+                live.append(&machine.fail(&error), machine.response());
+                live.fail(error);
                 return entries;
             }
         }
@@ -334,39 +357,40 @@ async fn keep(
     entries: Vec<Entry>,
     live: &Live,
 ) {
-    let to_value = |error: serde_json::Error| ApiError::Internal { problem: error.to_string() };
-    let row = || -> Result<Row, ApiError> {
-        let events =
-            live.events().iter().map(|event| serde_json::to_value(&**event)).collect::<Result<_, _>>();
+    // A response whose events are too many is kept without them; they are not made into trees to find out.
+    let events = live.events().filter(|events| {
+        events.iter().map(|event| event.json().len()).sum::<usize>() <= app.limits.state_row_bytes_max
+    });
+    let (asked_tenant, input_items) = (asked.ask.tenant.clone(), asked.input_items.clone());
+    let (object, created) = (response.clone(), response.created_at);
+    let row = move || -> Result<Row, ApiError> {
+        let problem = |error: serde_json::Error| ApiError::Internal { problem: error.to_string() };
+        let events = events.iter().flatten().map(|event| serde_json::from_slice(event.json()));
         Ok(Row {
-            id: response.id.clone(),
-            tenant: asked.ask.tenant.clone(),
-            created: response.created_at,
-            body: serde_json::to_value(response).map_err(to_value)?,
-            items: asked.input_items.clone(),
+            id: object.id.clone(),
+            tenant: asked_tenant,
+            created,
+            body: serde_json::to_value(&object).map_err(problem)?,
+            items: input_items,
             entries,
-            events: events.map_err(to_value)?,
+            events: events.collect::<Result<_, _>>().map_err(problem)?,
         })
     };
     let conversation = response.conversation.as_ref().map(|conversation| conversation.id.clone());
-    let kept = match row() {
-        Ok(row) => {
-            stored(app, move |app| {
-                if let Some(id) = conversation
-                    && let Some(mut whole) = app.store.find(Kind::Conversation, &row.tenant, &id, now())?
-                {
-                    whole.items.extend(row.items.iter().cloned());
-                    let output = row.body.get("output").and_then(Value::as_array);
-                    whole.items.extend(output.into_iter().flatten().cloned());
-                    whole.entries = row.entries.clone();
-                    app.store.put(Kind::Conversation, &whole, now())?;
-                }
-                app.store.put(Kind::Response, &row, now())
-            })
-            .await
+    let kept = stored(app, move |app| {
+        let row = row()?;
+        if let Some(id) = conversation
+            && let Some(mut whole) = app.store.find(Kind::Conversation, &row.tenant, &id, now())?
+        {
+            whole.items.extend(row.items.iter().cloned());
+            let output = row.body.get("output").and_then(Value::as_array);
+            whole.items.extend(output.into_iter().flatten().cloned());
+            whole.entries = row.entries.clone();
+            app.store.put(Kind::Conversation, &whole, now())?;
         }
-        Err(error) => Err(error),
-    };
+        app.store.put(Kind::Response, &row, now())
+    })
+    .await;
     match kept {
         Ok(true) => {}
         Ok(false) => (app.log)(&format!("{}: too large to be kept", response.id)),
@@ -376,25 +400,36 @@ async fn keep(
 
 /// The events of a response from number `from` on; `reader` is whoever the response is written for.
 fn stream_from(app: &App, live: Arc<Live>, from: usize, reader: Option<Reader>) -> Response {
-    let state = (live, reader, from, false);
-    let events = stream::unfold(state, |(live, reader, index, is_over)| async move {
-        if is_over {
-            return None;
-        }
-        match live.event(index).await {
-            Some(event) => {
-                let line = sse(event.event.name(), serde_json::to_string(&*event).unwrap_or_default());
-                Some((line, (live, reader, index + 1, false)))
-            }
-            None => Some((SseEvent::default().data("[DONE]"), (live, reader, index, true))),
-        }
+    let silence_max = app.limits.keep_alive;
+    let spent = live.spent.clone();
+    let state = Some((live, reader, from));
+    let events = stream::unfold(state, move |state| async move {
+        let (live, reader, index) = state?;
+        Some(match tokio::time::timeout(silence_max, live.event(index)).await {
+            Err(_) => (Bytes::from_static(b": keep-alive\n\n"), Some((live, reader, index))),
+            Ok(Found::Event(line)) => (line.bytes(), Some((live, reader, index + 1))),
+            Ok(Found::End) => (Bytes::from_static(DONE), None),
+            Ok(Found::Dropped) => (events_lost(index), None),
+        })
     });
-    let events = events.map(Ok::<_, Infallible>);
-    Sse::new(events).keep_alive(chat::keep_alive(app.limits.keep_alive)).into_response()
+    spent.of(event_stream(HttpBody::from_stream(events.map(Ok::<_, Infallible>))))
 }
 
-fn sse(name: &str, data: String) -> SseEvent {
-    SseEvent::default().event(name).data(data)
+/// The last word of a stream.
+const DONE: &[u8] = b"data: [DONE]\n\n";
+
+/// What a reader is told that comes too late for event number `index`.
+fn events_lost(index: usize) -> Bytes {
+    let message = "events were dropped before they were read; retrieve the response by its id";
+    let error = json!({
+        "type": "error", "code": "events_dropped", "message": message, "param": null, "sequence_number": index,
+    });
+    format!("event: error\ndata: {error}\n\ndata: [DONE]\n\n").into()
+}
+
+fn event_stream(body: HttpBody) -> Response {
+    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
+    (headers, body).into_response()
 }
 
 /// What `GET /v1/responses/{id}` may say behind its question mark.
@@ -427,12 +462,18 @@ pub(crate) async fn retrieve(
     if !wants_stream {
         return Ok(Json(row.body).into_response());
     }
-    let lines = row.events.into_iter().skip(from).map(|event| {
-        let name = event.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
-        sse(&name, event.to_string())
-    });
-    let lines: Vec<_> = lines.chain([SseEvent::default().data("[DONE]")]).map(Ok::<_, Infallible>).collect();
-    Ok(Sse::new(stream::iter(lines)).into_response())
+    let mut text = String::new();
+    for event in row.events.iter().skip(from) {
+        let name = event.get("type").and_then(Value::as_str).unwrap_or_default();
+        text.push_str(&format!("event: {name}\ndata: {event}\n\n"));
+    }
+    let mut bytes = text.into_bytes();
+    match row.events.is_empty() {
+        // They were too many to be kept.
+        true => bytes.extend_from_slice(&events_lost(from)),
+        false => bytes.extend_from_slice(DONE),
+    }
+    Ok(event_stream(HttpBody::from(bytes)))
 }
 
 /// `DELETE /v1/responses/{id}`.

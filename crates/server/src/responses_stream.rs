@@ -374,4 +374,4 @@ impl ResponseMachine {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

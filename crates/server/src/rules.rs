@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use gptoss_harmony::Vocab;
 use gptoss_turn::{
-    Body, ConstraintError, ConstraintLimits, ConstraintPart, Fidelity, FunctionRule, Reasoning, ToolChoice, TurnConstraint,
-    TurnRules,
+    Body, ConstraintError, ConstraintLimits, ConstraintPart, Fidelity, FunctionRule, Reasoning, ToolChoice,
+    TurnConstraint, TurnRules,
 };
 
 use crate::ask::{Ask, Format};

@@ -16,12 +16,12 @@ use gptoss_harmony::{
     SystemContent, Vocab, render,
 };
 use gptoss_turn::{
-    Class, EngineError, EngineHandle, Failure, Outcome, Tenant, Token, Turn, TurnConstraint, TurnEvent, TurnForm,
-    TurnOptions, start_turn, start_turns,
+    Class, EngineError, EngineHandle, Failure, Outcome, Tenant, Token, Turn, TurnConstraint, TurnEvent,
+    TurnForm, TurnOptions, start_turn, start_turns,
 };
 
-use crate::ask::Ask;
 use crate::app::App;
+use crate::ask::Ask;
 use crate::limits::SUMMARY_TOKENS_MAX;
 use crate::piece::{End, Piece, Tokens, Voice};
 use crate::rules;
@@ -85,18 +85,14 @@ pub(crate) struct Talk {
 /// Begins `count` choices. They may be many tokens of text: call it where waiting is allowed.
 ///
 /// Errors: what the engine refuses: too long a prompt, a parameter out of its range, a full queue.
-pub(crate) fn begin(
-    app: &App,
-    ask: &Ask,
-    summarises: bool,
-    count: usize,
-) -> Result<Vec<Talk>, ApiError> {
+pub(crate) fn begin(app: &App, ask: &Ask, summarises: bool, count: usize) -> Result<Vec<Talk>, ApiError> {
     let (engine, vocab) = (&app.engine, &app.model.vocab);
     let held = held(app, ask)?;
     let held_loosely =
         held.iter().flat_map(|held| held.warnings()).map(|warning| Piece::Warning(warning.to_string()));
     let held_loosely: VecDeque<Piece> = held_loosely.collect();
-    let options = TurnOptions { form: held.map_or(TurnForm::WellFormed, TurnForm::Held), ..options(app, ask) };
+    let options =
+        TurnOptions { form: held.map_or(TurnForm::WellFormed, TurnForm::Held), ..options(app, ask) };
     let turns = start_turns(engine, vocab, &ask.conversation, &options, count).map_err(refused)?;
     let summary = summarises.then(|| TurnOptions {
         max_new_tokens: Some(SUMMARY_TOKENS_MAX),

@@ -22,8 +22,8 @@ pub use error::Error;
 pub use event::{Call, Outcome, TurnEnd, TurnEvent, TurnUsage, Voice};
 // What stands in this room's own signatures, for rooms that may not use the engine or `constrain`.
 pub use gptoss_constrain::{
-    Body, Error as ConstraintError, Fidelity, Limits as ConstraintLimits, Part as ConstraintPart, Reasoning, ToolChoice,
-    Warning as ConstraintWarning,
+    Body, Error as ConstraintError, Fidelity, Limits as ConstraintLimits, Part as ConstraintPart, Reasoning,
+    ToolChoice, Warning as ConstraintWarning,
 };
 pub use gptoss_engine::{
     Class, EngineHandle, EngineStats, Error as EngineError, Event as TextEvent, Failure, FinishReason,

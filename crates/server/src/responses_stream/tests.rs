@@ -6,7 +6,7 @@ use super::*;
 use crate::tools::Tools;
 use crate::wire::responses::ResponseObject;
 
-fn object() -> ResponseObject {
+pub(crate) fn object() -> ResponseObject {
     let object = json!({
         "id": "resp_1", "object": "response", "created_at": 1, "completed_at": null, "status": "in_progress",
         "background": false, "error": null, "incomplete_details": null, "instructions": null,
@@ -106,6 +106,15 @@ fn what_is_cut_short_is_incomplete() {
     let response = last(&events);
     assert_eq!(events.last().unwrap()["type"], "response.incomplete");
     assert_eq!(response["incomplete_details"]["reason"], "max_output_tokens");
+    // A client that gave no limit was told that its limit was reached.
+    for (end, reason) in [(End::Context, "context_length_exceeded"), (End::Deadline, "deadline_exceeded")] {
+        let cut = self::events(Visibility::Raw, vec![text(Voice::Answer, "The ans")], end);
+        let response = &cut.last().unwrap()["response"];
+        assert_eq!(
+            (&response["status"], &response["incomplete_details"]["reason"]),
+            (&json!("incomplete"), &json!(reason))
+        );
+    }
     assert_eq!(response["output"][0]["status"], "incomplete");
 }
 

@@ -84,6 +84,16 @@ pub fn get(address: SocketAddr, path: &str) -> Answer {
     request(address, "GET", path, &[], "")
 }
 
+/// Sends bytes as they are; the answer ends with the connection.
+pub fn raw(address: SocketAddr, text: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.write_all(text.as_bytes()).expect("a request");
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).expect("an answer");
+    parse(&bytes)
+}
+
 fn parse(bytes: &[u8]) -> Answer {
     let at = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("headers");
     let head = String::from_utf8_lossy(&bytes[..at]).into_owned();

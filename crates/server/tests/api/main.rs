@@ -3,6 +3,7 @@
 //! `scripted` plays the engine through the same channel as a real one, `http` is the client. The tests need no model, no network beyond
 //! this machine and no time to pass.
 
+mod attacks;
 mod chat;
 mod completions;
 mod errors;

@@ -15,6 +15,9 @@ use gptoss_harmony::{Control, Vocab};
 /// Tokens of a whole conversation with the scripted engine.
 pub const MAX_CONTEXT: usize = 65_536;
 
+/// The text of a request that fails.
+pub const FAILS: &str = "fails";
+
 /// What an engine is to say.
 #[derive(Debug, Clone)]
 pub struct Script {
@@ -65,6 +68,10 @@ pub fn start(vocab: &Arc<Vocab>, script: Script) -> (EngineHandle, Prompts) {
 
 fn play(vocab: &Vocab, accepted: Accepted, text: &str, pause: Duration) {
     let Accepted { request, mut events, .. } = accepted;
+    if text == FAILS {
+        // Events that are dropped without an end are a failure.
+        return;
+    }
     events.begin();
     let total = request.prompt.len();
     let mut usage = Usage { prompt_tokens: total, ..Usage::default() };

@@ -1,0 +1,243 @@
+//! Clients that mean harm, or do it: pages of other sites, bodies that never come, readers that never read.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use gptoss_server::{Keys, Limits};
+use serde_json::json;
+
+use crate::chat::ANSWER;
+use crate::http::{get, post, raw, request, send};
+use crate::scripted::{FAILS, Script};
+use crate::server::Server;
+use crate::shutdown::eventually;
+
+/// Longer than any test.
+const LONG: Duration = Duration::from_secs(3600);
+
+fn endless(pause: Duration) -> Script {
+    let mut script = Script::new(&[]);
+    script.texts = vec![format!("<|channel|>final<|message|>{}<|return|>", "word ".repeat(20_000))];
+    script.pause = pause;
+    script
+}
+
+/// A body of ten bytes, of which one comes.
+fn stalled(address: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let head = "POST /v1/responses HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\n{";
+    stream.write_all(head.as_bytes()).unwrap();
+    stream
+}
+
+fn rest(mut stream: TcpStream) -> String {
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+/// A page could post to a server on this machine without a key, and with a name of its own for 127.0.0.1 read what it holds.
+#[test]
+fn pages_of_other_sites_are_refused() {
+    let server = Server::start(&[ANSWER]);
+    let body = r#"{"input": "hi"}"#;
+    let check = |path: &str, headers: &str, status: u16, code: Option<&str>| {
+        let length = body.len();
+        let head =
+            format!("POST {path} HTTP/1.1\r\n{headers}connection: close\r\ncontent-length: {length}\r\n");
+        let answer = raw(server.address, &format!("{head}\r\n{body}"));
+        let found = (answer.status, answer.json()["error"]["code"].as_str().map(str::to_owned));
+        assert_eq!(found, (status, code.map(str::to_owned)), "{path} {headers}");
+    };
+    let responses = "/v1/responses";
+    check(responses, "host: evil.test\r\n", 403, Some("host_not_allowed"));
+    check(responses, "host: localhost\r\norigin: https://evil.test\r\n", 403, Some("origin_not_allowed"));
+    check(responses, "", 400, Some("invalid_value"));
+    check(responses, "host: localhost\r\nhost: localhost\r\n", 400, Some("invalid_value"));
+    let media = Some("unsupported_media_type");
+    for kind in ["text/plain", "text/plain; x=json", "text/plain;json", "application/x-www-form-urlencoded"] {
+        check(responses, &format!("host: localhost\r\ncontent-type: {kind}\r\n"), 415, media);
+    }
+    let page = "host: localhost\r\norigin: http://localhost:3000\r\n";
+    check(responses, page, 415, media);
+    check(responses, &format!("{page}content-type: application/json; charset=utf-8\r\n"), 200, None);
+    check(responses, "host: localhost\r\n", 200, None);
+    // What curl sends for the lines in Ollama's documentation.
+    let form = "host: localhost\r\ncontent-type: application/x-www-form-urlencoded\r\n";
+    check("/api/generate", form, 200, None);
+    let coded = "host: localhost\r\ncontent-encoding: gzip\r\n";
+    check(responses, coded, 415, Some("unsupported_content_encoding"));
+}
+
+/// Bodies had no time: three hundred of them that never came took every file of the process.
+#[test]
+fn a_body_that_does_not_come_is_given_up() {
+    let limits = Limits { body_patience: Duration::from_millis(50), ..Limits::default() };
+    let server = Server::with(Script::new(&[ANSWER]), limits, Keys::default());
+    let text = rest(stalled(server.address));
+    assert!(text.starts_with("HTTP/1.1 408") && text.contains("request_timeout"), "{text}");
+}
+
+/// One stalled body made every stop take the whole drain time.
+#[test]
+fn a_body_that_does_not_come_does_not_hold_the_stop() {
+    let limits = Limits { body_patience: LONG, body_time: LONG, drain: LONG, ..Limits::default() };
+    let mut server = Server::with(Script::new(&[ANSWER]), limits, Keys::default());
+    let stream = stalled(server.address);
+    // Connections are taken in order: when this one is answered, the stalled one is being read.
+    assert_eq!(get(server.address, "/health").status, 200);
+    server.tell_to_stop();
+    let text = rest(stream);
+    assert!(text.is_empty() || text.starts_with("HTTP/1.1 503"), "{text}");
+    server.join();
+}
+
+/// Readers that never read kept their connection for ever, and every stop with it.
+#[test]
+fn a_reader_that_takes_nothing_is_cut_off() {
+    let limits = Limits { write_patience: Duration::from_millis(100), ..Limits::default() };
+    let server = Server::with(endless(Duration::ZERO), limits, Keys::default());
+    // More bytes than the system takes in for both ends.
+    let body = json!({"input": "hi", "stream": true, "store": false, "top_logprobs": 20,
+        "include": ["message.output_text.logprobs"]});
+    let mut stream = send(server.address, "POST", "/v1/responses", &[], &body.to_string());
+    let is_logged =
+        || server.log.lock().unwrap().iter().any(|line| line.starts_with("POST /v1/responses 200"));
+    eventually("the stream ends", is_logged);
+    let mut bytes = Vec::new();
+    // The end may be an error: what was not taken is thrown away.
+    let _ = stream.read_to_end(&mut bytes);
+    assert!(!String::from_utf8_lossy(&bytes).contains("[DONE]"), "the reader was not cut off");
+}
+
+/// The listener closed in the moment of the signal, so nobody could see `/ready` say that the server stops.
+#[test]
+fn a_server_that_stops_says_so_for_a_while() {
+    let mut server = Server::start(&[ANSWER]);
+    server.tell_to_stop_after(LONG);
+    eventually("/ready says so", || get(server.address, "/ready").status == 503);
+    let answer = post(server.address, "/v1/responses", &json!({"input": "hi"}));
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("5")));
+    assert_eq!(answer.json()["error"]["code"], "shutting_down");
+    assert_eq!(get(server.address, "/health").status, 200);
+    assert_eq!(get(server.address, "/metrics").status, 200);
+    // It would go on for an hour.
+    std::mem::forget(server);
+}
+
+/// Wrong chunks were called too long a body, and an id that is no text was answered in a form of the framework's.
+#[test]
+fn every_refusal_has_the_documented_form() {
+    let server = Server::start(&[ANSWER]);
+    let head = "POST /v1/responses HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
+    for chunk in ["zz\r\n", "fffffffffffffffff\r\n", "5\n{}\n"] {
+        let answer = raw(server.address, &format!("{head}{chunk}"));
+        assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (400, Some("invalid_framing")));
+    }
+    for path in ["/v1/responses/%ff", "/v1/conversations/%ff/items", "/v1/responses/x?stream=perhaps"] {
+        let answer = get(server.address, path);
+        assert_eq!(
+            (answer.status, answer.json()["error"]["type"].as_str()),
+            (400, Some("invalid_request_error"))
+        );
+    }
+}
+
+/// With several choices, one that failed was told only when all others had ended.
+#[test]
+fn a_choice_that_fails_ends_the_request() {
+    let mut script = endless(Duration::from_millis(20));
+    script.texts.push(FAILS.to_owned());
+    let server = Server::with(script, Limits::default(), Keys::default());
+    let body = json!({"messages": [{"role": "user", "content": "hi"}], "n": 2});
+    // The other choice takes minutes, which the client would not wait.
+    assert_eq!(post(server.address, "/v1/chat/completions", &body).status, 500);
+    let text = json!({"prompt": ["a", "b"], "max_tokens": 100_000});
+    assert_eq!(post(server.address, "/v1/completions", &text).status, 500);
+}
+
+/// A key that may not see reasoning read it all the same: rendered as tokens, or by continuing tokens of its own.
+#[test]
+fn a_key_without_reasoning_has_no_raw_tokens() {
+    let keys = "sk-0123456789abcdef reasoning=hidden\nsk-fedcba9876543210 reasoning=hidden tokens=raw";
+    let server = Server::with(Script::new(&[ANSWER]), Limits::default(), Keys::parse(keys).unwrap());
+    let check = |key: &str, path: &str, body: serde_json::Value, expect: u16| {
+        let key = format!("Bearer {key}");
+        let answer = request(server.address, "POST", path, &[("authorization", &key)], &body.to_string());
+        assert_eq!(answer.status, expect, "{path} {body}: {}", answer.body);
+    };
+    let (without, with) = ("sk-0123456789abcdef", "sk-fedcba9876543210");
+    for (key, expect) in [(without, 403), (with, 200)] {
+        check(key, "/v1/render", json!({"input": "hi"}), expect);
+        check(key, "/v1/completions", json!({"prompt": [1, 2, 3]}), expect);
+        check(key, "/v1/completions", json!({"prompt": [[1, 2, 3]]}), expect);
+    }
+    check(without, "/v1/completions", json!({"prompt": "text"}), 200);
+}
+
+/// A stream was logged when it began, with the time of its headers.
+#[test]
+fn a_stream_is_logged_when_it_ends() {
+    let server = Server::start(&[ANSWER]);
+    for path in ["/v1/chat/completions", "/v1/responses"] {
+        let body = json!({"input": "hi", "messages": [{"role": "user", "content": "hi"}], "stream": true});
+        post(server.address, path, &body);
+        let is_logged = || {
+            let log = server.log.lock().unwrap();
+            log.iter()
+                .any(|line| line.contains(path) && line.contains("tokens read") && line.ends_with("written"))
+        };
+        eventually("the line has the tokens", is_logged);
+    }
+}
+
+/// A method of a client's own making stood in the log.
+#[test]
+fn methods_are_not_logged() {
+    let server = Server::start(&[ANSWER]);
+    raw(server.address, "CANARY /v1/models HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    let log = server.log.lock().unwrap().join("\n");
+    assert!(log.contains("OTHER /v1/models 405") && !log.contains("CANARY"), "{log}");
+}
+
+/// The parameter at fault was guessed from the words of the message, and named as Chat Completions has it.
+#[test]
+fn a_form_that_cannot_be_held_is_named_as_the_api_has_it() {
+    let server = Server::start(&[ANSWER]);
+    let schema = json!({"type": "string", "pattern": "("});
+    let inside = json!({"name": "a", "strict": true, "schema": schema});
+    let mut format = inside.clone();
+    format["type"] = json!("json_schema");
+    let check = |path: &str, body: serde_json::Value, param: &str| {
+        let answer = post(server.address, path, &body);
+        assert_eq!(
+            (answer.status, answer.json()["error"]["param"].as_str()),
+            (400, Some(param)),
+            "{}",
+            answer.body
+        );
+    };
+    check("/v1/responses", json!({"input": "hi", "text": {"format": format}}), "text.format");
+    let chat = json!({"messages": [{"role": "user", "content": "hi"}],
+        "response_format": {"type": "json_schema", "json_schema": inside}});
+    check("/v1/chat/completions", chat, "response_format");
+    let tool = json!({"type": "function", "name": "f", "strict": true, "parameters": {"type": "object",
+        "properties": {"a": schema}, "required": ["a"], "additionalProperties": false}});
+    check("/v1/responses", json!({"input": "hi", "tools": [tool]}), "tools");
+}
+
+/// One request of 64 prompts took every place of the engine, and others waited for all of them.
+#[test]
+fn one_request_does_not_take_every_place() {
+    let server = Server::with(endless(Duration::from_millis(20)), Limits::default(), Keys::default());
+    let prompts: Vec<String> = (0..20).map(|number| format!("prompt {number}")).collect();
+    let body = json!({"prompt": prompts, "max_tokens": 100_000, "stream": true}).to_string();
+    let stream = send(server.address, "POST", "/v1/completions", &[], &body);
+    eventually("the first begin", || server.prompts.lock().unwrap().len() == 8);
+    let chat = json!({"messages": [{"role": "user", "content": "hi"}], "max_tokens": 1});
+    assert_eq!(post(server.address, "/v1/chat/completions", &chat).status, 200);
+    assert_eq!(server.prompts.lock().unwrap().len(), 9, "the other twelve wait for the first eight");
+    drop(stream);
+}
