@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use gptoss_constrain::{Body, Error, Fidelity, Limits, Reasoning, Spec, TokenTable, compile, is_allowed};
+use gptoss_constrain::{Body, Constraint, Error, Fidelity, Limits, Reasoning, Spec, TokenTable, compile, is_allowed};
 use gptoss_harmony::{MultiDigit, Vocab};
 use libfuzzer_sys::fuzz_target;
 
@@ -30,7 +30,7 @@ fuzz_target!(|input: (u8, String, Vec<u8>)| {
         Err(Error::Crashed) => panic!("the compiler panicked"),
         Err(_) => return,
     };
-    let mut constraint = compiled.start();
+    let mut constraint = Constraint::new(&compiled);
     for choice in choices {
         if constraint.is_over() {
             return;

@@ -4,7 +4,9 @@
 
 use std::{sync::Arc, time::Instant};
 
-use gptoss_constrain::{Body, Compiled, Fidelity, Function, Limits, Spec, TokenTable, ToolChoice, compile};
+use gptoss_constrain::{
+    Body, Compiled, Constraint, Fidelity, Function, Limits, Spec, TokenTable, ToolChoice, compile,
+};
 use gptoss_harmony::{Control, Vocab};
 use serde_json::json;
 
@@ -95,14 +97,14 @@ fn measure(run: &str, compiled: &Arc<Compiled>, vocab: &Vocab) {
         vocab.encode_ids(TEXT),
         control(Control::Return),
     ];
-    let mut constraint = compiled.start();
+    let mut constraint = Constraint::new(compiled);
     let (mut free, mut held, mut commits, mut forced) = (Vec::new(), Vec::new(), 0.0, 0);
     for token in turn.concat() {
         let is_in_grammar = constraint.is_in_grammar();
         let started = Instant::now();
         constraint.allowed().expect("no limit");
         let mask = started.elapsed().as_secs_f64() * 1e6;
-        forced += usize::from(is_in_grammar && constraint.forced().expect("no limit").is_some());
+        forced += usize::from(is_in_grammar && !constraint.forced(1).is_empty());
         let started = Instant::now();
         constraint.commit(token).expect("the turn is allowed");
         commits += started.elapsed().as_secs_f64() * 1e6;

@@ -1,17 +1,14 @@
-//! Can this spec be held, and by which headers and grammars?
+//! A spec compiled into headers and grammars.
 //!
-//! [`compile`] turns a [`Spec`] into a [`Compiled`], which any number of sequences start from ([`Compiled::start`]). It is meant for the thread
-//! that received the request, never for the engine's: building may take as long as the limits allow. The work runs on a thread of its own with a
-//! large stack, so that the caller is released when the time is up; a thread that was given up ends by its fuel, and until then it counts against
-//! the compilations that may run at once.
-//!
-//! It knows headers and grammars only by their entry points.
+//! [`compile`] turns a [`Spec`] into a [`Compiled`], which any number of sequences start from ([`crate::Constraint::new`]). It is meant for the
+//! thread that received the request, never for the engine's: building may take as long as the limits allow. Few compile at once (`slots.rs`), each on
+//! a thread with a stack that is large enough for the deepest grammar that the limits let through. The caller is released when the time is up; a
+//! thread that was given up ends after the grammar that it is at, which fuel and sizes bound (decision 0018).
 
 use std::{
     collections::BTreeSet,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
         mpsc::{self, RecvTimeoutError},
     },
     thread,
@@ -25,15 +22,19 @@ use crate::{
     error::Error,
     grammar::{self, Grammar},
     header::{self, BodyIndex, ContentForm, Headers, Piece, Step},
-    limits::{COMPILATIONS_MAX, Limits, NAME_BYTES_MAX},
+    limits::{
+        COMPILATIONS_MAX, COMPILATIONS_OF_TENANT_MAX, COMPILATIONS_WAITING_MAX, Limits, NAME_BYTES_MAX,
+    },
+    slots::Slots,
     spec::{Body, Part, Spec, ToolChoice, Warning},
     table::TokenTable,
 };
 
-/// Stack of a compiling thread, in bytes: schemas nest, and their compiler recurses.
-const STACK_BYTES: usize = 32 << 20;
+/// Stack of a compiling thread, in bytes, of which the system gives what is used. llguidance recurses: in a build without optimization a level of
+/// [`crate::limits::LARK_LEVELS_MAX`] takes up to 30 KiB and one of [`crate::limits::SCHEMA_LEVELS_MAX`] up to 50.
+const STACK_BYTES: usize = 256 << 20;
 
-static NUM_COMPILING: AtomicUsize = AtomicUsize::new(0);
+static SLOTS: Slots = Slots::new(COMPILATIONS_MAX, COMPILATIONS_OF_TENANT_MAX, COMPILATIONS_WAITING_MAX);
 
 /// A spec that can be held: immutable, shared by the sequences of a request.
 pub struct Compiled {
@@ -87,11 +88,6 @@ impl Compiled {
         &self.warnings
     }
 
-    /// A sequence that stands after `<|start|>assistant`.
-    pub fn start(self: &Arc<Self>) -> Constraint {
-        Constraint::new(Arc::clone(self))
-    }
-
     /// The headers that may begin a message, given the reasoning so far.
     pub(crate) fn root(&self, roots: Roots, num_reasoning: u32) -> u32 {
         match self.budget {
@@ -101,7 +97,8 @@ impl Compiled {
     }
 }
 
-/// Compiles a spec. Takes milliseconds for what is usual and up to [`Limits::compile_time_max`]; call it off the engine's thread.
+/// Compiles a spec. Takes milliseconds for what is usual and up to [`Limits::compile_time_max`], after up to [`Limits::compile_wait_max`] in a line
+/// when many do; call it off the engine's thread.
 ///
 /// Errors: every variant of [`Error`] before [`Error::NotAllowed`], each with what to do.
 pub fn compile(table: &Arc<TokenTable>, spec: Spec, limits: &Limits) -> Result<Arc<Compiled>, Error> {
@@ -113,49 +110,34 @@ pub fn compile(table: &Arc<TokenTable>, spec: Spec, limits: &Limits) -> Result<A
         && of_builtins.all(|body| *body == Body::Free)
     {
         // Headers alone: nothing that could take long.
-        return build(table, &spec, limits).map(Arc::new);
+        return build(table, &spec, limits, None).map(Arc::new);
     }
     // Once per vocabulary, and no request's fault: outside of the time.
     table.factory()?;
-    let slot = Slot::take()?;
+    let busy = || Error::Busy { max: COMPILATIONS_MAX };
+    let slot = SLOTS.take(&limits.tenant, limits.compile_wait_max).ok_or_else(busy)?;
     let (sender, receiver) = mpsc::sync_channel(1);
     let (table, limits) = (Arc::clone(table), limits.clone());
     let (time_max, started) = (limits.compile_time_max, Instant::now());
     let work = move || {
-        let built = build(&table, &spec, &limits);
+        let built = build(&table, &spec, &limits, Some(started + time_max));
         drop(slot);
         // Nobody listens any more when the time was up.
         let _ = sender.send(built);
     };
     let spawned = thread::Builder::new().name("compile grammar".into()).stack_size(STACK_BYTES).spawn(work);
-    spawned.map_err(|_| Error::Busy { max: COMPILATIONS_MAX })?;
+    spawned.map_err(|_| busy())?;
     let received = receiver.recv_timeout(time_max);
     match received {
         // What is ready before anybody looked may be late all the same.
         Ok(built) if started.elapsed() <= time_max => built.map(Arc::new),
-        Ok(_) | Err(RecvTimeoutError::Timeout) => {
-            Err(Error::TooSlow { limit_ms: time_max.as_millis() as u64 })
-        }
+        Ok(_) | Err(RecvTimeoutError::Timeout) => Err(too_slow(&time_max)),
         Err(RecvTimeoutError::Disconnected) => Err(Error::Crashed),
     }
 }
 
-/// One of the compilations that may run at once; given back when dropped, also by a panic.
-struct Slot;
-
-impl Slot {
-    fn take() -> Result<Self, Error> {
-        let taken = NUM_COMPILING.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
-            (count < COMPILATIONS_MAX).then_some(count + 1)
-        });
-        taken.map(|_| Self).map_err(|_| Error::Busy { max: COMPILATIONS_MAX })
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        NUM_COMPILING.fetch_sub(1, Ordering::AcqRel);
-    }
+fn too_slow(limit: &std::time::Duration) -> Error {
+    Error::TooSlow { limit_ms: limit.as_millis() as u64 }
 }
 
 /// Names that can stand in a header, once each, and a tool choice that can be met.
@@ -189,10 +171,16 @@ fn check_tools(spec: &Spec, limits: &Limits) -> Result<(), Error> {
     }
 }
 
-fn build(table: &Arc<TokenTable>, spec: &Spec, limits: &Limits) -> Result<Compiled, Error> {
+fn build(
+    table: &Arc<TokenTable>,
+    spec: &Spec,
+    limits: &Limits,
+    deadline: Option<Instant>,
+) -> Result<Compiled, Error> {
     let mut builder = Builder {
         table,
         limits,
+        deadline,
         bodies: Vec::new(),
         grammars: Vec::new(),
         warnings: Vec::new(),
@@ -233,6 +221,8 @@ fn lead_in(vocab: &Vocab, headers: &mut Headers, root: u32) -> u32 {
 struct Builder<'a> {
     table: &'a TokenTable,
     limits: &'a Limits,
+    /// When nobody waits any more.
+    deadline: Option<Instant>,
     bodies: Vec<BodyPlan>,
     grammars: Vec<Grammar>,
     warnings: Vec<Warning>,
@@ -269,7 +259,7 @@ impl Builder<'_> {
             let recipient = format!("functions.{}", function.name);
             let (name, body) = (&function.name, &function.arguments);
             let forms = call_forms(body);
-            // A header that is forced anyway is forced in one form, the published one, so that it costs no model step.
+            // A header that is forced anyway is forced in one form, the published one, so that it costs no step of its own.
             let forms = if is_named { &forms[..1] } else { forms };
             self.call(&["commentary"], &recipient, name, body, forms, is_named)?;
         }
@@ -311,6 +301,9 @@ impl Builder<'_> {
     fn body(&mut self, part: &Part, body: &Body, end: Control) -> Result<BodyIndex, Error> {
         if let (Body::JsonObject, Some(grammar)) = (body, self.any_object) {
             return Ok(self.plan(Some(grammar), end, false));
+        }
+        if self.deadline.is_some_and(|deadline| Instant::now() > deadline) {
+            return Err(too_slow(&self.limits.compile_time_max));
         }
         let built = grammar::build(self.table, part, body, self.limits, &mut self.warnings)?;
         let grammar = built.map(|grammar| {

@@ -1,11 +1,13 @@
-//! Which tokens may come next in this sequence, and where does one lead?
+//! The walk of one completion: the tokens that may come next, and where a chosen one leads.
 //!
-//! [`Constraint`] walks one completion: [`Constraint::allowed`] before a token is chosen, [`Constraint::commit`] after, until
-//! [`Constraint::is_over`]. It is a small automaton of its own that owns the control tokens: headers are a trie, free bodies are a table
-//! look-up by the state of UTF-8, and llguidance runs only inside bodies that have a grammar, of which a turn has one at most, since such a body ends
-//! it. So most tokens of a turn cost nothing, and no grammar can reach a control token.
+//! [`Constraint::allowed`] is asked before a token is chosen and [`Constraint::commit`] told after, until [`Constraint::is_over`]. It is a small
+//! automaton of its own that owns the control tokens: headers are a trie, free bodies are a table look-up by the state of UTF-8, and llguidance runs
+//! only inside bodies that have a grammar, of which a turn has one at most, since such a body ends it. So most tokens of a turn cost nothing, and no
+//! grammar can reach a control token.
 //!
-//! Every token can be taken back ([`Constraint::rollback`]), for drafts that are not accepted. What it does not know: logits, sampling, time.
+//! [`Constraint::forced`] walks on over places with one way out, so that whoever computes can take all those tokens in one step. Every mask is made
+//! once and in the order of the text, whether it was asked for ahead or not, so the answers are the same. Every token can be taken back
+//! ([`Constraint::rollback`]).
 
 use std::sync::Arc;
 
@@ -18,6 +20,7 @@ use crate::{
     error::Error,
     grammar::explain,
     header::{BodyIndex, Step},
+    limits::{MASK_WORK_BURST, MASK_WORK_PER_TOKEN},
     spec::Part,
     utf8::Utf8,
 };
@@ -25,15 +28,21 @@ use crate::{
 /// The constraint of one sequence.
 pub struct Constraint {
     compiled: Arc<Compiled>,
+    /// After the last token of `past`.
     now: Place,
-    /// Every token with the place before it, for taking back.
+    /// Every token with the place before it, for taking back. The last `num_ahead` are forced and not committed yet.
     past: Vec<(Place, u32)>,
+    num_ahead: usize,
     /// Of the grammar that holds the last body, once it has begun.
     matcher: Option<Matcher>,
-    /// The mask, when it is not one of the table's.
+    /// What the masks of this body have cost. Units: work.
+    spent: u64,
+    /// The mask of `now`, when it is not one of the table's.
     mask: Bitmask,
-    /// Whether `mask` is the mask of this place.
+    /// Whether `mask` is the mask of `now`.
     is_computed: bool,
+    /// The mask of a token ahead.
+    single: Bitmask,
 }
 
 /// Where a sequence stands.
@@ -58,9 +67,12 @@ impl Clone for Constraint {
             compiled: Arc::clone(&self.compiled),
             now: self.now,
             past: self.past.clone(),
+            num_ahead: self.num_ahead,
             matcher: self.matcher.as_ref().map(Matcher::deep_clone),
+            spent: self.spent,
             mask: self.mask.clone(),
             is_computed: self.is_computed,
+            single: self.single.clone(),
         }
     }
 }
@@ -68,15 +80,26 @@ impl Clone for Constraint {
 impl std::fmt::Debug for Constraint {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut out = formatter.debug_struct("Constraint");
-        out.field("now", &self.now).field("num_committed", &self.past.len()).finish_non_exhaustive()
+        out.field("at", &self.place()).field("num_committed", &self.num_committed()).finish_non_exhaustive()
     }
 }
 
 impl Constraint {
-    pub(crate) fn new(compiled: Arc<Compiled>) -> Self {
+    /// A sequence that stands after `<|start|>assistant`.
+    pub fn new(compiled: &Arc<Compiled>) -> Self {
         let now = Place { at: At::Header(compiled.root(compiled.begin, 0)), num_reasoning: 0 };
         let mask = Bitmask::empty(compiled.table.vocab().len());
-        Self { compiled, now, past: Vec::new(), matcher: None, mask, is_computed: false }
+        Self {
+            compiled: Arc::clone(compiled),
+            now,
+            past: Vec::new(),
+            num_ahead: 0,
+            matcher: None,
+            spent: 0,
+            single: mask.clone(),
+            mask,
+            is_computed: false,
+        }
     }
 
     /// The tokens that may come next.
@@ -86,6 +109,86 @@ impl Constraint {
     ///
     /// Errors: [`Error::Exhausted`], when the grammar of the body meets a limit. It stays so: end the request.
     pub fn allowed(&mut self) -> Result<&[u32], Error> {
+        if let Some(token) = self.ahead() {
+            self.single.clear();
+            self.single.insert(token);
+            return Ok(self.single.words());
+        }
+        self.mask_of_now()
+    }
+
+    /// The tokens that must come next, at most `max`: each is the only one that its mask allows. They are not committed.
+    ///
+    /// A limit that is met on the way ends the list; [`Constraint::allowed`] tells of it when the tokens before have been committed.
+    pub fn forced(&mut self, max: usize) -> Vec<u32> {
+        while self.num_ahead < max {
+            let Ok(Some(token)) = self.mask_of_now().map(bitmask::only) else { break };
+            if self.advance(token).is_err() {
+                break;
+            }
+            self.num_ahead += 1;
+        }
+        let ahead = &self.past[self.num_committed()..];
+        ahead.iter().take(max).map(|&(_, token)| token).collect()
+    }
+
+    /// Takes the token that was chosen. In a grammar any spelling of an allowed text is taken, also one that the mask leaves out.
+    ///
+    /// Errors: [`Error::NotAllowed`], and nothing has changed; [`Error::Exhausted`], as [`Constraint::allowed`].
+    pub fn commit(&mut self, token: u32) -> Result<(), Error> {
+        match self.ahead() {
+            Some(ahead) if ahead == token => {
+                self.num_ahead -= 1;
+                Ok(())
+            }
+            Some(_) => {
+                self.take_back(self.num_ahead);
+                self.advance(token)
+            }
+            None => self.advance(token),
+        }
+    }
+
+    /// Whether the turn has ended: its last token was `<|return|>` or `<|call|>`.
+    pub fn is_over(&self) -> bool {
+        self.place().at == At::Over
+    }
+
+    /// Whether the next token belongs to a body that a grammar holds, so that its mask costs work.
+    pub fn is_in_grammar(&self) -> bool {
+        self.grammar_at(self.place()).is_some()
+    }
+
+    /// Number of tokens committed and not taken back.
+    pub fn num_committed(&self) -> usize {
+        self.past.len() - self.num_ahead
+    }
+
+    /// Takes the last `count` tokens back.
+    ///
+    /// Errors: [`Error::Rollback`], when there are fewer, and nothing has changed.
+    pub fn rollback(&mut self, count: usize) -> Result<(), Error> {
+        let committed = self.num_committed();
+        if count > committed {
+            return Err(Error::Rollback { asked: count, committed });
+        }
+        if count > 0 {
+            self.take_back(self.num_ahead + count);
+        }
+        Ok(())
+    }
+
+    /// The first token ahead.
+    fn ahead(&self) -> Option<u32> {
+        self.past.get(self.num_committed()).map(|&(_, token)| token)
+    }
+
+    /// After the last committed token.
+    fn place(&self) -> Place {
+        self.past.get(self.num_committed()).map_or(self.now, |&(place, _)| place)
+    }
+
+    fn mask_of_now(&mut self) -> Result<&[u32], Error> {
         if let At::Body(body, utf8) = self.now.at
             && self.grammar_at(self.now).is_none()
         {
@@ -111,17 +214,8 @@ impl Constraint {
         Ok(self.mask.words())
     }
 
-    /// The token that comes next, when there is only one: it needs no model.
-    ///
-    /// Errors: as [`Constraint::allowed`].
-    pub fn forced(&mut self) -> Result<Option<u32>, Error> {
-        Ok(bitmask::only(self.allowed()?))
-    }
-
-    /// Takes the token that was chosen. In a grammar any spelling of an allowed text is taken, also one that the mask leaves out.
-    ///
-    /// Errors: [`Error::NotAllowed`], and nothing has changed; [`Error::Exhausted`], as [`Constraint::allowed`].
-    pub fn commit(&mut self, token: u32) -> Result<(), Error> {
+    /// Goes on from `now` by a token.
+    fn advance(&mut self, token: u32) -> Result<(), Error> {
         let refused = Error::NotAllowed { token, position: self.past.len() };
         let next = match self.now.at {
             At::Over => None,
@@ -135,31 +229,11 @@ impl Constraint {
         Ok(())
     }
 
-    /// Whether the turn has ended: its last token was `<|return|>` or `<|call|>`.
-    pub fn is_over(&self) -> bool {
-        self.now.at == At::Over
-    }
-
-    /// Whether the next token belongs to a body that a grammar holds, so that its mask costs work.
-    pub fn is_in_grammar(&self) -> bool {
-        self.grammar_at(self.now).is_some()
-    }
-
-    /// Number of tokens committed and not taken back.
-    pub fn num_committed(&self) -> usize {
-        self.past.len()
-    }
-
-    /// Takes the last `count` tokens back.
-    ///
-    /// Errors: [`Error::Rollback`], when there are fewer, and nothing has changed.
-    pub fn rollback(&mut self, count: usize) -> Result<(), Error> {
-        let committed = self.past.len();
-        let kept = committed.checked_sub(count).ok_or(Error::Rollback { asked: count, committed })?;
-        if count == 0 {
-            return Ok(());
-        }
-        let in_grammar = (kept..committed).filter(|&index| self.fed(index)).count();
+    /// Goes back by so many of the past tokens, those ahead first.
+    fn take_back(&mut self, count: usize) {
+        let len = self.past.len();
+        let kept = len - count;
+        let in_grammar = (kept..len).filter(|&index| self.fed(index)).count();
         self.now = self.past[kept].0;
         self.is_computed = false;
         if self.grammar_at(self.now).is_none() {
@@ -170,7 +244,7 @@ impl Constraint {
             self.replay(kept);
         }
         self.past.truncate(kept);
-        Ok(())
+        self.num_ahead = self.num_ahead.saturating_sub(count);
     }
 
     /// A step of the header trie as a place; the matcher of a grammar begins here.
@@ -181,6 +255,7 @@ impl Constraint {
         };
         let place = Place { at, ..self.now };
         self.matcher = self.grammar_at(place).map(|grammar| self.compiled.grammars[grammar].start());
+        self.spent = 0;
         place
     }
 
@@ -230,7 +305,12 @@ impl Constraint {
             return Ok(());
         }
         let computed = matcher.compute_mask();
+        self.spent += work_of(matcher);
         let mask = computed.map_err(|error| self.exhausted(body, &error.to_string()))?;
+        let num_tokens = self.past.len() as u64;
+        if self.spent > MASK_WORK_BURST + MASK_WORK_PER_TOKEN * num_tokens {
+            return Err(self.exhausted(body, "its masks take more work than the limits allow"));
+        }
         self.mask.copy_from(mask.as_slice());
         // llguidance allows its own end token where the text may end; ours depends on the message.
         let end_of_grammar = vocab.control(Control::Return);
@@ -272,6 +352,11 @@ impl Constraint {
         let _ = matcher.consume_tokens(&fed);
         self.matcher = Some(matcher);
     }
+}
+
+/// What the last mask cost. A forced token costs nothing.
+fn work_of(matcher: &Matcher) -> u64 {
+    matcher.last_step_stats().map_or(0, |stats| stats.lexer_cost + stats.all_items as u64)
 }
 
 /// Whether this body may only end now.

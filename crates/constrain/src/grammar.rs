@@ -1,11 +1,10 @@
-//! Which automaton holds a body that is not free?
+//! The automaton that holds a body that is not free.
 //!
 //! [`Grammar`] is a compiled body: an llguidance matcher in its first state with its first mask computed, which every sequence copies whole
 //! ([`Grammar::start`]), so that sequences share neither caches nor limits and one cannot use up the fuel of another. [`build`] makes it from a
 //! [`Body`]. When a schema is refused, [`build`] looks for the smallest subschema that is refused by itself and names its path.
 //!
-//! JSON is compact: no white space between its parts. A model cannot then fill its answer with blanks, and the places with one way out need no
-//! model. It does not know headers.
+//! JSON is compact: no white space between its parts. A model cannot then fill its answer with blanks, and more places have one way out.
 
 use llguidance::{
     JsonCompileOptions, Logger, Matcher, ParserFactory,
@@ -13,17 +12,24 @@ use llguidance::{
     toktrie::InferenceCapabilities,
 };
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 use crate::{
     error::Error,
+    lark,
     limits::Limits,
     schema,
     spec::{Body, Fidelity, Part, Warning},
+    subschemas,
     table::TokenTable,
 };
 
-/// Most subschemas that are compiled by themselves to find the one that is refused.
+/// Most subschemas that are compiled by themselves to find the one that is refused, and how long that may take.
 const SEARCH_TRIES_MAX: usize = 64;
+const SEARCH_TIME_MAX: Duration = Duration::from_millis(200);
+
+/// How [`explain`] names work beyond the limits.
+const TOO_MUCH_WORK: &str = "it takes more work than the limits allow";
 
 /// A compiled body.
 pub(crate) struct Grammar {
@@ -103,10 +109,24 @@ impl Compiler<'_> {
         const LANGUAGE: &str = "Lark grammar";
         check_bytes(part, text.len(), self.limits.grammar_bytes_max)?;
         let refuse = |reason| Error::Grammar { part: part.clone(), language: LANGUAGE, reason };
-        if text.contains("%llguidance") {
-            // Its options could allow text that is not UTF-8.
-            return Err(refuse("%llguidance options are the server's to choose: remove that line".into()));
-        }
+        let measure = lark::measure(text).map_err(refuse)?;
+        let bound = |what, found, max, unit| match found <= max {
+            true => Ok(()),
+            false => Err(Error::TooLarge { part: part.clone(), path: String::new(), what, found, max, unit }),
+        };
+        let limits = self.limits;
+        bound(
+            "the number of its definitions",
+            measure.definitions,
+            limits.lark_definitions_max,
+            "rules and terminals",
+        )?;
+        bound(
+            "its depth, all rules and brackets together,",
+            measure.levels,
+            limits.lark_levels_max,
+            "levels",
+        )?;
         self.matcher(TopLevelGrammar::from_lark(text.into())).map_err(refuse)
     }
 
@@ -176,10 +196,15 @@ impl Compiler<'_> {
     fn search(&self, schema: &Value, fidelity: Fidelity, reason: String) -> (String, String) {
         let (mut path, mut reason, mut at) = (String::new(), reason, schema);
         let mut tries = 0;
+        let started = Instant::now();
+        // What is too much in all need not be too much anywhere, and every try could take as much again.
+        if reason == TOO_MUCH_WORK {
+            return (path, reason);
+        }
         'down: loop {
-            for (below, child) in schema::children(at) {
+            for (below, child) in subschemas::children(at) {
                 tries += 1;
-                if tries > SEARCH_TRIES_MAX {
+                if tries > SEARCH_TRIES_MAX || started.elapsed() > SEARCH_TIME_MAX {
                     return (path, reason);
                 }
                 if let Err(found) = self.json(&with_definitions(child, schema), fidelity)
@@ -209,9 +234,10 @@ fn with_definitions(child: &Value, root: &Value) -> Value {
 
 /// What llguidance says, in our words where its own name settings of its, without state dumps and back-traces.
 pub(crate) fn explain(message: &str) -> String {
-    const KNOWN: [(&str, &str); 6] = [
-        ("fuel", "it takes more work than the limits allow"),
-        ("too many expressions", "it takes more work than the limits allow"),
+    const KNOWN: [(&str, &str); 7] = [
+        ("fuel", TOO_MUCH_WORK),
+        ("too many expressions", TOO_MUCH_WORK),
+        ("too many states", TOO_MUCH_WORK),
         ("too many items", "it is too ambiguous for the limits"),
         ("grammar too large", "it has more symbols than the limits allow"),
         ("NoExtensionBias", "nothing can follow"),

@@ -1,6 +1,6 @@
 //! Constraints: which tokens may come next?
 //!
-//! Entry points: [`TokenTable`] once per vocabulary, [`compile`] once per request and off the engine's thread, [`Compiled::start`] once per
+//! Entry points: [`TokenTable`] once per vocabulary, [`compile`] once per request and off the engine's thread, [`Constraint::new`] once per
 //! sequence, then [`Constraint::allowed`] and [`Constraint::commit`] once per token. The harmony grammar of headers always holds, so that no malformed
 //! turn can be sampled; bodies are free, or JSON of a schema, or match a regular expression or a Lark grammar (by llguidance). Masks are a function
 //! of the spec and the tokens so far: neither time nor neighbours change them.
@@ -13,9 +13,13 @@ mod constraint;
 mod error;
 mod grammar;
 mod header;
+mod lark;
 pub mod limits;
+mod references;
 mod schema;
+mod slots;
 mod spec;
+mod subschemas;
 mod table;
 mod utf8;
 

@@ -1,19 +1,32 @@
-//! How much may a grammar cost before it is refused?
+//! The price of a grammar: what it may cost before it is refused.
 //!
-//! Schemas, patterns and grammars come from clients, so each has a price: [`Limits`] bounds what is looked at before anything is built (sizes,
-//! depths, counts), what building may take (fuel and time) and what one mask may take (fuel and items). The constants are the defaults. A
-//! bound that is met is an [`crate::Error::TooLarge`] or [`crate::Error::TooSlow`] that names it, never a wrong answer.
+//! Schemas, patterns and grammars come from clients. [`Limits`] bounds what is looked at before anything is built (sizes, depths, counts), what
+//! building may take (fuel and time) and what masks may take (fuel and items). The constants are the defaults. A bound that is met is an
+//! [`crate::Error::TooLarge`] or [`crate::Error::TooSlow`] that names it, or an [`crate::Error::Exhausted`] later; never a wrong answer.
 //!
 //! Fuel is llguidance's deterministic count of work on the automaton of tokens of a grammar: about 50,000 a millisecond when building, 14,000 in a
 //! mask. It and not the clock decides whether a grammar is accepted, wherever the machine is fast enough for the clock not to.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// Deepest nesting of a JSON Schema, in levels of subschemas.
 pub const SCHEMA_DEPTH_MAX: usize = 64;
 
 /// Most subschemas of one JSON Schema.
 pub const SCHEMA_NODES_MAX: usize = 20_000;
+
+/// Deepest way through the references of one JSON Schema, in levels of subschemas: every definition counts with its own depth.
+pub const SCHEMA_LEVELS_MAX: u64 = 2_000;
+
+/// Largest least common multiple of all `multipleOf`s of one JSON Schema, in units of their last digits: each remainder is a state of an automaton.
+pub const MULTIPLES_MAX: u64 = 10_000;
+
+/// Most rules and terminals of one Lark grammar.
+pub const LARK_DEFINITIONS_MAX: u64 = 2_000;
+
+/// Deepest way through one Lark grammar, in levels: every rule and terminal counts, with its brackets. The stack of a compiling thread is sized
+/// for it.
+pub const LARK_LEVELS_MAX: u64 = 3_000;
 
 /// Most values of all `enum`s of one JSON Schema together.
 pub const ENUM_VALUES_MAX: usize = 10_000;
@@ -34,16 +47,25 @@ pub const TOOLS_MAX: usize = 1024;
 pub const NAME_BYTES_MAX: usize = 128;
 
 /// Fuel for building the lexer of one grammar.
-pub const COMPILE_FUEL_MAX: u64 = 1_000_000;
+pub const COMPILE_FUEL_MAX: u64 = 300_000;
 
 /// Most symbols in the productions of one grammar.
 pub const GRAMMAR_SYMBOLS_MAX: usize = 200_000;
 
-/// Most wall-clock time for compiling all grammars of one turn.
+/// Most wall-clock time for compiling all grammars of one turn. It is looked at between grammars; within one, fuel and sizes end the work.
 pub const COMPILE_TIME_MAX: Duration = Duration::from_millis(2_000);
 
 /// Most compilations at once in this process, those that were given up and still run included. Units: threads.
-pub const COMPILATIONS_MAX: usize = 8;
+pub const COMPILATIONS_MAX: usize = 4;
+
+/// Most of them for one tenant.
+pub const COMPILATIONS_OF_TENANT_MAX: usize = 2;
+
+/// Most compilations that wait for their turn.
+pub const COMPILATIONS_WAITING_MAX: usize = 64;
+
+/// Longest wait for a turn to compile.
+pub const COMPILE_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Fuel of the lexer for one mask.
 pub const MASK_FUEL_MAX: u64 = 200_000;
@@ -54,8 +76,14 @@ pub const MASK_ITEMS_MAX: usize = 50_000;
 /// Most parser items at one place of the text: the breadth of an ambiguous grammar.
 pub const MASK_ROW_ITEMS_MAX: usize = 2_000;
 
+/// Work that the masks of one body may take beyond [`MASK_WORK_PER_TOKEN`], while its automaton is being discovered. Units: fuel and items.
+pub const MASK_WORK_BURST: u64 = 1_000_000;
+
+/// Work of masks that each token of a sequence earns. Units: fuel and items.
+pub const MASK_WORK_PER_TOKEN: u64 = 2_000;
+
 /// Most states of the lexer of one grammar in one sequence, at one to two KiB each.
-pub const LEXER_STATES_MAX: usize = 50_000;
+pub const LEXER_STATES_MAX: usize = 20_000;
 
 /// The bounds that [`crate::compile`] keeps. Each field is explained at the constant of its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +92,14 @@ pub struct Limits {
     pub schema_depth_max: usize,
     /// [`SCHEMA_NODES_MAX`], subschemas.
     pub schema_nodes_max: usize,
+    /// [`SCHEMA_LEVELS_MAX`], levels.
+    pub schema_levels_max: u64,
+    /// [`MULTIPLES_MAX`].
+    pub multiples_max: u64,
+    /// [`LARK_DEFINITIONS_MAX`], rules and terminals.
+    pub lark_definitions_max: u64,
+    /// [`LARK_LEVELS_MAX`], levels.
+    pub lark_levels_max: u64,
     /// [`ENUM_VALUES_MAX`], values.
     pub enum_values_max: usize,
     /// [`GRAMMAR_BYTES_MAX`], bytes.
@@ -80,6 +116,10 @@ pub struct Limits {
     pub grammar_symbols_max: usize,
     /// [`COMPILE_TIME_MAX`].
     pub compile_time_max: Duration,
+    /// [`COMPILE_WAIT_MAX`].
+    pub compile_wait_max: Duration,
+    /// Whose share of [`COMPILATIONS_MAX`] a compilation takes.
+    pub tenant: Arc<str>,
     /// [`MASK_FUEL_MAX`], fuel.
     pub mask_fuel_max: u64,
     /// [`MASK_ITEMS_MAX`], items.
@@ -95,6 +135,10 @@ impl Default for Limits {
         Self {
             schema_depth_max: SCHEMA_DEPTH_MAX,
             schema_nodes_max: SCHEMA_NODES_MAX,
+            schema_levels_max: SCHEMA_LEVELS_MAX,
+            multiples_max: MULTIPLES_MAX,
+            lark_definitions_max: LARK_DEFINITIONS_MAX,
+            lark_levels_max: LARK_LEVELS_MAX,
             enum_values_max: ENUM_VALUES_MAX,
             grammar_bytes_max: GRAMMAR_BYTES_MAX,
             regex_bytes_max: REGEX_BYTES_MAX,
@@ -103,6 +147,8 @@ impl Default for Limits {
             compile_fuel_max: COMPILE_FUEL_MAX,
             grammar_symbols_max: GRAMMAR_SYMBOLS_MAX,
             compile_time_max: COMPILE_TIME_MAX,
+            compile_wait_max: COMPILE_WAIT_MAX,
+            tenant: Arc::from(""),
             mask_fuel_max: MASK_FUEL_MAX,
             mask_items_max: MASK_ITEMS_MAX,
             mask_row_items_max: MASK_ROW_ITEMS_MAX,

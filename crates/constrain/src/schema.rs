@@ -1,11 +1,11 @@
-//! Which JSON Schema can be enforced, and what has to go?
+//! The JSON Schemas that can be enforced, and what has to go.
 //!
 //! [`admit`] walks a client's schema before anything is built from it: it counts what has a limit, refuses by name and path the keywords that a
 //! grammar cannot hold, and leaves out what says nothing about the text or, when the client does not insist, what cannot be held. What comes out has
 //! only keywords that llguidance implements, so that its own errors are about values and not about words. The walk follows the places where subschemas
 //! stand; a property that is called `not` is a property.
-//!
-//! It does not know tokens or grammars.
+
+use std::collections::BTreeSet;
 
 use regex_syntax::hir::{Hir, HirKind};
 use serde_json::{Map, Number, Value};
@@ -13,7 +13,9 @@ use serde_json::{Map, Number, Value};
 use crate::{
     error::Error,
     limits::Limits,
+    references,
     spec::{Fidelity, Part, Warning},
+    subschemas::{Place, place, pointer},
 };
 
 /// Keywords that no grammar of this size can hold, or that depend on what was matched elsewhere.
@@ -122,53 +124,20 @@ pub(crate) fn admit(
     fidelity: Fidelity,
     limits: &Limits,
 ) -> Result<Admitted, Error> {
-    let mut walk = Walk { part, fidelity, limits, num_nodes: 0, num_enum_values: 0, warnings: Vec::new() };
+    let mut walk = Walk {
+        part,
+        fidelity,
+        limits,
+        num_nodes: 0,
+        num_enum_values: 0,
+        multiples: 1,
+        targets: BTreeSet::new(),
+        warnings: Vec::new(),
+    };
     let schema = walk.node(schema, "", 0)?;
+    let (levels, max) = (references::levels(&schema, &walk.targets), limits.schema_levels_max);
+    walk.bound("", "its depth, all definitions that it refers to together,", levels, max, "levels")?;
     Ok(Admitted { schema, warnings: walk.warnings })
-}
-
-/// The subschemas directly below a schema, with their pointers from it.
-pub(crate) fn children(schema: &Value) -> Vec<(String, &Value)> {
-    let Value::Object(keywords) = schema else { return Vec::new() };
-    let mut found = Vec::new();
-    for (keyword, value) in keywords {
-        match (place(keyword), value) {
-            (Place::One, Value::Object(_) | Value::Bool(_)) => found.push((pointer("", keyword), value)),
-            (Place::One | Place::List, Value::Array(list)) => {
-                let each = list.iter().enumerate();
-                found.extend(each.map(|(index, value)| (format!("/{keyword}/{index}"), value)));
-            }
-            (Place::Named, Value::Object(named)) => {
-                found.extend(named.iter().map(|(name, value)| (pointer(&pointer("", keyword), name), value)));
-            }
-            _ => {}
-        }
-    }
-    found
-}
-
-/// Where a keyword has subschemas.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Nowhere,
-    /// Its value is one (or, in older drafts, a list).
-    One,
-    List,
-    /// Its value has them by name.
-    Named,
-}
-
-fn place(keyword: &str) -> Place {
-    match keyword {
-        "items" | "additionalItems" | "additionalProperties" => Place::One,
-        "prefixItems" | "anyOf" | "oneOf" | "allOf" => Place::List,
-        "properties" | "patternProperties" | "$defs" | "definitions" => Place::Named,
-        _ => Place::Nowhere,
-    }
-}
-
-fn pointer(path: &str, name: &str) -> String {
-    format!("{path}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
 struct Walk<'a> {
@@ -177,6 +146,10 @@ struct Walk<'a> {
     limits: &'a Limits,
     num_nodes: usize,
     num_enum_values: usize,
+    /// The least common multiple of all `multipleOf` so far.
+    multiples: u64,
+    /// What references name.
+    targets: BTreeSet<String>,
     warnings: Vec<Warning>,
 }
 
@@ -247,7 +220,7 @@ impl Walk<'_> {
         }
         if !KNOWN.contains(&keyword) {
             if !keyword.starts_with("x-") {
-                self.warn(path, format!("{keyword:?} is no keyword of JSON Schema: ignored"));
+                self.warn(path, format!("{keyword:?} is not a keyword of JSON Schema: ignored"));
             }
             return Ok(false);
         }
@@ -266,7 +239,10 @@ impl Walk<'_> {
                 self.warn(path, format!("the format {name:?} is not enforced"));
                 Ok(false)
             }
-            ("$ref", Value::String(target)) => self.reference(&pointer(path, keyword), target).map(|()| true),
+            ("$ref", Value::String(target)) => {
+                self.targets.insert(target.clone());
+                self.reference(&pointer(path, keyword), target).map(|()| true)
+            }
             ("enum", Value::Array(values)) => {
                 self.num_enum_values += values.len();
                 let (found, max) = (self.num_enum_values as u64, self.limits.enum_values_max as u64);
@@ -280,11 +256,28 @@ impl Walk<'_> {
                 }
                 checked => checked.map(|()| true),
             },
-            ("multipleOf", Value::Number(step)) if !is_countable(step) => {
-                self.unenforceable(keyword, value, path)
-            }
+            ("multipleOf", Value::Number(step)) => self.multiple_of(step, path),
             _ => Ok(true),
         }
+    }
+
+    /// A remainder is a state of the automaton, and several steps may have to hold for one number.
+    fn multiple_of(&mut self, step: &Number, path: &str) -> Result<bool, Error> {
+        const KEYWORD: &str = "multipleOf";
+        let Some(last_digits) = coefficient(step) else {
+            return self.unenforceable(KEYWORD, &Value::Null, path);
+        };
+        let (multiples, max) =
+            (least_common_multiple(self.multiples, last_digits), self.limits.multiples_max);
+        if multiples <= max {
+            self.multiples = multiples;
+            return Ok(true);
+        }
+        if self.fidelity == Fidelity::Loose {
+            return self.unenforceable(KEYWORD, &Value::Null, path);
+        }
+        let what = "the least common multiple of the steps";
+        self.bound(&pointer(path, KEYWORD), what, multiples, max, "states").map(|()| true)
     }
 
     fn unenforceable(&mut self, keyword: &str, value: &Value, path: &str) -> Result<bool, Error> {
@@ -378,9 +371,26 @@ fn repetitions(parsed: &Hir) -> u64 {
     }
 }
 
-/// A remainder is a state of the automaton, so a step may have six digits in all; beyond that llguidance's arithmetic overflows too.
-fn is_countable(step: &Number) -> bool {
-    step.as_f64().is_some_and(|step| (1e-6..=1e6).contains(&step)) && step.to_string().len() <= 8
+/// A step in units of its last digit: 25 for 0.25. None for what has more than six digits in all, where llguidance's arithmetic overflows too.
+fn coefficient(step: &Number) -> Option<u64> {
+    let text = step.to_string();
+    if !step.as_f64().is_some_and(|step| (1e-6..=1e6).contains(&step)) || text.len() > 8 {
+        return None;
+    }
+    let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
+    let digits = match mantissa.contains('.') {
+        true => mantissa.trim_end_matches('0').replace('.', ""),
+        false => mantissa.to_owned(),
+    };
+    digits.parse().ok().filter(|&digits| digits > 0)
+}
+
+fn least_common_multiple(a: u64, b: u64) -> u64 {
+    let (mut divisor, mut rest) = (a, b);
+    while rest > 0 {
+        (divisor, rest) = (rest, divisor % rest);
+    }
+    (a / divisor).saturating_mul(b)
 }
 
 /// Errors: [`Error::TooLarge`].

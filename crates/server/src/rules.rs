@@ -46,7 +46,7 @@ pub(crate) fn constraint(
     ask: &Ask,
     budget: Option<u32>,
 ) -> Result<TurnConstraint, ApiError> {
-    let limits = ConstraintLimits::default();
+    let limits = ConstraintLimits { tenant: Arc::from(ask.tenant.as_str()), ..ConstraintLimits::default() };
     let compiled = TurnConstraint::compile(vocab, &ask.conversation, &rules(ask, budget), &limits);
     compiled.map_err(|error| refused(error, ask.format_param))
 }

@@ -25,7 +25,7 @@ fn tokens(vocab: &Vocab, text: &str) -> Vec<u32> {
 /// How much of a turn is allowed, in text: all of it, or what came before the first refused token.
 fn allowed_part(spec: &Spec, text: &str) -> String {
     let vocab = table().vocab();
-    let mut constraint = compiled(spec.clone()).expect("a good spec").start();
+    let mut constraint = Constraint::new(&compiled(spec.clone()).expect("a good spec"));
     let all = tokens(vocab, text);
     let taken = all.iter().position(|&token| {
         let in_mask = is_allowed(constraint.allowed().expect("no limit"), token);
@@ -104,13 +104,16 @@ fn feed(constraint: &mut Constraint, text: &str) {
 #[test]
 fn a_named_call_without_reasoning_is_forced_to_its_arguments() {
     let reasoning = Reasoning { budget: Some(0), preambles: false };
-    let mut constraint =
-        compiled(Spec { reasoning, ..spec(ToolChoice::Named("add".into())) }).expect("a good spec").start();
+    let mut constraint = Constraint::new(
+        &compiled(Spec { reasoning, ..spec(ToolChoice::Named("add".into())) }).expect("a good spec"),
+    );
     let mut forced = Vec::new();
-    while let Some(token) = constraint.forced().expect("no limit") {
+    while let [token] = constraint.forced(1)[..] {
         forced.push(token);
         constraint.commit(token).expect("the only token");
     }
+    constraint.rollback(forced.len()).expect("committed");
+    assert_eq!(constraint.forced(usize::MAX), forced, "all at once");
     let text = String::from_utf8(table().vocab().decode(&forced).expect("known ids")).expect("text");
     assert!(
         text.starts_with("<|channel|>commentary to=functions.add <|constrain|>json<|message|>{\""),
@@ -122,7 +125,8 @@ fn a_named_call_without_reasoning_is_forced_to_its_arguments() {
 fn the_budget_closes_reasoning_at_a_border() {
     let vocab = table().vocab();
     let reasoning = Reasoning { budget: Some(4), preambles: true };
-    let mut constraint = compiled(Spec { reasoning, ..spec(ToolChoice::Auto) }).expect("a good spec").start();
+    let mut constraint =
+        Constraint::new(&compiled(Spec { reasoning, ..spec(ToolChoice::Auto) }).expect("a good spec"));
     feed(&mut constraint, "<|channel|>analysis<|message|>");
     let bytes = |text: &[u8]| -> Vec<u32> {
         let one = |byte: &u8| {
@@ -142,22 +146,50 @@ fn the_budget_closes_reasoning_at_a_border() {
         assert!(!is_allowed(&mask, bytes(b"a")[0]));
         constraint.commit(token).expect("it ends the character");
     }
-    assert_eq!(constraint.forced(), Ok(Some(vocab.control(Control::End))));
+    assert_eq!(constraint.forced(1), [vocab.control(Control::End)]);
     const NEXT: &str = "<|end|><|start|>assistant<|channel|>";
     feed(&mut constraint, NEXT);
     let mask = constraint.allowed().expect("no limit").to_vec();
     assert!(is_allowed(&mask, vocab.encode_ids("final")[0]));
     constraint.rollback(tokens(vocab, NEXT).len()).expect("there are more");
-    assert_eq!(constraint.forced(), Ok(Some(vocab.control(Control::End))), "the budget is still used up");
+    assert_eq!(constraint.forced(1), [vocab.control(Control::End)], "the budget is still used up");
     feed(&mut constraint, NEXT);
     let refused =
         tokens(vocab, "analysis<|message|>").into_iter().any(|token| constraint.commit(token).is_err());
     assert!(refused, "no second thoughts");
 }
 
+/// Asking for what is forced moves nothing: masks, ends and errors are those of a constraint that is never asked.
+#[test]
+fn looking_ahead_changes_no_answer() {
+    const TURN: &str = "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>commentary to=functions.add \
+         <|constrain|>json<|message|>{\"a\":12}<|call|>";
+    let vocab = table().vocab();
+    let compiled = compiled(spec(ToolChoice::Auto)).expect("a good spec");
+    let (mut asked, mut plain) = (Constraint::new(&compiled), Constraint::new(&compiled));
+    let all = tokens(vocab, TURN);
+    let mut num_forced = 0;
+    for (position, &token) in all.iter().enumerate() {
+        let ahead = asked.forced(position % 5);
+        assert!(all[position..].starts_with(&ahead), "{position}");
+        num_forced += usize::from(!ahead.is_empty());
+        assert_eq!(asked.allowed(), plain.allowed(), "{position}");
+        assert_eq!((asked.is_over(), asked.num_committed()), (false, position));
+        assert_eq!(asked.is_in_grammar(), plain.is_in_grammar());
+        let wrong = vocab.control(Control::User);
+        assert_eq!(asked.commit(wrong), plain.commit(wrong), "{position}");
+        asked.commit(token).expect("allowed");
+        plain.commit(token).expect("allowed");
+    }
+    assert!(asked.is_over() && num_forced > 6, "{num_forced}");
+    assert_eq!(asked.forced(9), [0_u32; 0]);
+    asked.rollback(all.len()).expect("committed");
+    assert_eq!(asked.forced(1), [vocab.control(Control::Channel)]);
+}
+
 #[test]
 fn what_is_taken_back_can_go_another_way() {
-    let mut constraint = compiled(spec(ToolChoice::Auto)).expect("a good spec").start();
+    let mut constraint = Constraint::new(&compiled(spec(ToolChoice::Auto)).expect("a good spec"));
     feed(
         &mut constraint,
         "<|channel|>commentary to=functions.add <|constrain|>json<|message|>{\"a\":12}<|call|>",

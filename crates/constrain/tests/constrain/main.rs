@@ -7,6 +7,7 @@
 mod choices;
 mod draw;
 mod hostile;
+mod hostile_cases;
 mod random_schema;
 mod schemas;
 mod walks;

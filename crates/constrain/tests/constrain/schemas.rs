@@ -1,6 +1,6 @@
 //! Is what the masks allow valid JSON of the schema?
 
-use gptoss_constrain::{Body, Error, Fidelity, Reasoning, Spec};
+use gptoss_constrain::{Body, Constraint, Error, Fidelity, Reasoning, Spec};
 use gptoss_harmony::{Control, StreamParser};
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ fn spec(schema: &Value, fidelity: Fidelity) -> Spec {
 fn text_of(schema: &Value, random: &mut Random) -> Result<Option<String>, Error> {
     let compiled = compiled(spec(schema, Fidelity::Strict))?;
     let vocab = table().vocab();
-    let mut constraint = compiled.start();
+    let mut constraint = Constraint::new(&compiled);
     let mut parser = StreamParser::completion(vocab.clone());
     for _ in 0..STEPS_MAX {
         let mask = constraint.allowed()?.to_vec();
@@ -84,7 +84,7 @@ fn texts_of_two_thousand_random_schemas_are_valid() {
 fn takes(schema: &Value, fidelity: Fidelity, text: &str) -> bool {
     let compiled = compiled(spec(schema, fidelity)).unwrap_or_else(|error| panic!("{error}"));
     let vocab = table().vocab();
-    let mut constraint = compiled.start();
+    let mut constraint = Constraint::new(&compiled);
     let channel = [vocab.control(Control::Channel)];
     let header =
         channel.into_iter().chain(vocab.encode_ids("final")).chain([vocab.control(Control::Message)]);

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use gptoss_constrain::{
-    Body, Builtin, Compiled, Function, Limits, Reasoning, Spec, TokenTable, ToolChoice, compile,
+    Body, Builtin, Compiled, Constraint, Function, Limits, Reasoning, Spec, TokenTable, ToolChoice, compile,
 };
 use gptoss_harmony::{Control, Message, ParseEvent, StreamParser, Vocab};
 use serde_json::json;
@@ -67,7 +67,7 @@ struct Walk {
 
 /// Draws a turn, taking tokens back now and then.
 fn walk(compiled: &Arc<Compiled>, vocab: &Vocab, random: &mut Random) -> Walk {
-    let mut constraint = compiled.start();
+    let mut constraint = Constraint::new(&compiled);
     let mut tokens = Vec::new();
     let percent = *random.choose(&[0, 10, 40]);
     while !constraint.is_over() && tokens.len() < STEPS_MAX {
