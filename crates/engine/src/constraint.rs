@@ -1,4 +1,4 @@
-//! Which tokens may come next: the question that the engine asks and somebody above it answers.
+//! The tokens that may come next: the seam between the engine and whoever restricts a sequence.
 //!
 //! Entry point: [`Constraint`], one value per sequence. The engine asks for a [`Mask`] before it chooses a token, tells
 //! what was chosen, and ends the sequence when the constraint says that nothing can follow. It owns the trait and no
@@ -7,8 +7,6 @@
 //!
 //! A constraint is a function of the tokens committed to it: the same tokens give the same mask. That is what lets a
 //! sequence be preempted and resumed (its constraint stays with it and is not asked again) and drafted tokens be tried.
-//!
-//! It does not know the logits, and the engine does not know why a token is forbidden.
 
 /// The tokens that may come next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,9 +33,15 @@ impl Mask<'_> {
 pub trait Constraint: Send {
     /// The tokens that may follow those committed so far. Asking twice gives the same answer.
     ///
-    /// Errors: in words, when there is no answer (a work limit was hit); the request then fails with
-    /// `Failure::Constraint` and its neighbours go on.
+    /// Errors: in words, when there is no answer (a work limit was hit, or nothing can follow); the request then fails
+    /// with `Failure::Constraint`, which is its caller's fault, and its neighbors go on.
     fn mask(&mut self) -> Result<Mask<'_>, String>;
+
+    /// The tokens that must follow, at most `max`: each is the only one that its mask allows. They are computed in one
+    /// step. Asking commits nothing and changes no answer; a shorter list, or none, costs time and nothing else.
+    fn forced(&mut self, _max: usize) -> Vec<u32> {
+        Vec::new()
+    }
 
     /// Takes a token that was chosen. It is one of those that the last mask allowed.
     ///

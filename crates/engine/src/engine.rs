@@ -24,14 +24,14 @@ use crate::Error;
 use crate::error::Failure;
 use crate::handle::{Accepted, ChannelLimits};
 use crate::kv_plan::{EngineOptions, KvPlan};
-use crate::limits::BOUNDARIES_MAX;
+use crate::limits::{BOUNDARIES_MAX, FORCED_TOKENS_MAX};
 use crate::live::{Live, words};
 use crate::plan::{Ended, Outcome, Plan, Save, Work};
 use crate::prefix_disk::PrefixDisk;
 use crate::request::{FinishReason, Tenant};
 use crate::scheduler::{Capacity, Scheduler};
 use crate::sequence::Job;
-use crate::speculation::Guesser;
+use crate::speculation::Drafter;
 use crate::stats::EngineStats;
 
 /// A model with the keys and values of many sequences.
@@ -42,7 +42,7 @@ pub struct Engine {
     store: KvStore,
     scheduler: Scheduler,
     live: BTreeMap<u64, Live>,
-    guesser: Guesser,
+    drafter: Drafter,
     disk: Option<PrefixDisk>,
     stats: EngineStats,
     /// A token whose computation panics.
@@ -73,7 +73,7 @@ impl Engine {
             plan,
             scheduler,
             live: BTreeMap::new(),
-            guesser: Guesser::new(options.speculation),
+            drafter: Drafter::new(options.speculation),
             disk: None,
             stats: EngineStats::default(),
             #[cfg(test)]
@@ -131,7 +131,8 @@ impl Engine {
     /// Takes a request in. One that may generate nothing ends at once.
     pub fn accept(&mut self, accepted: Accepted) {
         let id = accepted.id;
-        let (mut live, prompt) = Live::new(accepted);
+        let forced_max = if self.options.forced_drafts { FORCED_TOKENS_MAX } else { 0 };
+        let (mut live, prompt) = Live::new(accepted, forced_max);
         let request = live.request();
         let tokens_max = prompt.len().saturating_add(request.max_new_tokens).min(self.max_context());
         if tokens_max == prompt.len() {
@@ -152,8 +153,10 @@ impl Engine {
         if self.live.is_empty() {
             return false;
         }
-        let guesser = &mut self.guesser;
-        let plan = self.scheduler.schedule(&mut |sequence| guesser.guess(sequence));
+        let (drafter, active) = (&mut self.drafter, &self.live);
+        let plan = self.scheduler.schedule(&mut |sequence| {
+            drafter.draft(sequence, active.get(&sequence.id).map_or(&[], Live::forced))
+        });
         for &(id, cached_tokens) in &plan.begun {
             if let Some(live) = self.live.get_mut(&id) {
                 live.begin(cached_tokens);
@@ -168,6 +171,7 @@ impl Engine {
         let started = Instant::now();
         let logits = self.forward(&plan);
         self.stats.steps += 1;
+        self.stats.forced_drafts += self.num_forced(&plan);
         let outcomes = self.sample(&plan, logits);
         self.learn(&plan, &outcomes, started.elapsed());
         self.commit(plan, outcomes);
@@ -310,18 +314,25 @@ impl Engine {
         outcomes
     }
 
-    /// Tells the guesser what a step of decoding alone took.
+    /// Tokens of a plan's drafts that were forced.
+    fn num_forced(&self, plan: &Plan) -> u64 {
+        let of =
+            |work: &Work| self.live.get(&work.id).map_or(0, |live| live.forced().len().min(work.draft.len()));
+        plan.works.iter().map(of).sum::<usize>() as u64
+    }
+
+    /// Tells the drafter what a step of decoding alone took.
     fn learn(&mut self, plan: &Plan, outcomes: &[Outcome], time: Duration) {
         let is_decode = plan.works.iter().all(|work| work.is_chosen && work.end - work.start == 1);
         if !is_decode {
-            return self.guesser.skip();
+            return self.drafter.skip();
         }
         let chosen = outcomes.iter().map(|outcome| match outcome {
             Outcome::Chosen { tokens, .. } => tokens.len(),
             Outcome::Computed | Outcome::Failed => 0,
         });
         let had_guesses = plan.works.iter().any(|work| !work.draft.is_empty());
-        self.guesser.learn(had_guesses, chosen.sum(), time);
+        self.drafter.learn(had_guesses, chosen.sum(), time);
     }
 
     fn commit(&mut self, plan: Plan, outcomes: Vec<Outcome>) {

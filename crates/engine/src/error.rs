@@ -121,8 +121,8 @@ pub enum Failure {
         /// What the model room said.
         message: String,
     },
-    /// The constraint gave no answer, or forbade every token.
-    #[error("the constraint on the output failed: {message}")]
+    /// The constraint met a limit of its work, or forbade every token: what was asked for cannot be written on.
+    #[error("the output cannot be held to what was asked for any further: {message}")]
     Constraint {
         /// What it said.
         message: String,
@@ -151,12 +151,11 @@ impl Failure {
     /// Whose fault it is.
     pub fn class(&self) -> Class {
         match self {
-            Failure::SlowReader { .. } => Class::Caller,
+            Failure::SlowReader { .. } | Failure::Constraint { .. } => Class::Caller,
             Failure::ShuttingDown => Class::Capacity,
             Failure::NotFinite { .. }
             | Failure::Panicked { .. }
             | Failure::Forward { .. }
-            | Failure::Constraint { .. }
             | Failure::Stopped
             | Failure::Stalled { .. } => Class::Ours,
         }

@@ -44,6 +44,9 @@ pub struct EngineOptions {
     pub prefill_beside_decode: usize,
     /// Whether tokens are guessed from the text so far and tried together. The tokens that come out are the same.
     pub speculation: Speculation,
+    /// Whether tokens that a constraint leaves no choice about are computed together. The tokens that come out are the
+    /// same; off is for comparing.
+    pub forced_drafts: bool,
 }
 
 /// When guesses are tried.
@@ -68,6 +71,7 @@ impl EngineOptions {
             prefix_snapshots: None,
             prefill_beside_decode: PREFILL_BESIDE_DECODE,
             speculation: Speculation::default(),
+            forced_drafts: true,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Every bound of this room, and the one place where sampling parameters are held against theirs.
+//! Every bound of this room, and the check of sampling parameters against theirs.
 //!
 //! Entry point: [`Sampling::parse`]. It turns [`SamplingParams`], which can hold anything, into [`Sampling`], which
 //! cannot hold an illegal value: no NaN, nothing out of range, no bias for a token that does not exist. The sampler
@@ -14,9 +14,8 @@
 //! | log-probabilities told | tokens | 20 | refused |
 //! | queue | requests | 256 | refused with `QueueFull` |
 //! | boundaries of a prompt | places | 8 | the rest is not kept |
+//! | forced tokens of a step | tokens | 32 | the rest comes in the next step |
 //! | events nobody has read | events | 16,384 | the request fails with `SlowReader` |
-//!
-//! It does not know how a token is drawn.
 
 use std::ops::RangeInclusive;
 
@@ -41,6 +40,9 @@ pub const LOGPROBS_TOP_MAX: usize = 20;
 pub const QUEUE_REQUESTS_MAX: usize = 256;
 /// Most places of a prompt that a request may name to be kept; more would push others out of the prefix cache.
 pub const BOUNDARIES_MAX: usize = 8;
+/// Most tokens that are computed in one step for a sequence because its constraint allows no others. Each is a row that
+/// its neighbors wait for.
+pub const FORCED_TOKENS_MAX: usize = 32;
 /// Events of one request that are kept for a reader who does not come. Each takes about 100 bytes, and up to 1 KB with
 /// twenty log-probabilities on both sides of a mask.
 pub const EVENTS_QUEUED_MAX: usize = 16_384;

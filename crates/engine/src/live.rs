@@ -30,13 +30,17 @@ pub(crate) struct Live {
     accepted_at: Instant,
     begun_at: Option<Instant>,
     prefilled_at: Option<Instant>,
+    /// Tokens that its constraint leaves no choice about, after those that were chosen.
+    forced: Vec<u32>,
+    /// Most of them to ask for at once.
+    forced_max: usize,
     /// Why it ends, once that is decided.
     failure: Option<Failure>,
 }
 
 impl Live {
     /// The prompt is moved out: the scheduler has it.
-    pub(crate) fn new(accepted: Accepted) -> (Live, Vec<u32>) {
+    pub(crate) fn new(accepted: Accepted, forced_max: usize) -> (Live, Vec<u32>) {
         let Accepted { mut request, sampling, accepted_at, events, .. } = accepted;
         let sampler = Sampler::new(sampling, &request.prompt);
         let prompt = std::mem::take(&mut request.prompt);
@@ -50,6 +54,8 @@ impl Live {
             accepted_at,
             begun_at: None,
             prefilled_at: None,
+            forced: Vec::new(),
+            forced_max,
             failure: None,
         };
         (live, prompt)
@@ -57,6 +63,11 @@ impl Live {
 
     pub(crate) fn request(&self) -> &Request {
         &self.request
+    }
+
+    /// The tokens that must follow those chosen so far, as far as they were looked for.
+    pub(crate) fn forced(&self) -> &[u32] {
+        &self.forced
     }
 
     /// The first step is about to run.
@@ -109,16 +120,23 @@ impl Live {
     ) -> Result<Outcome, Failure> {
         let mut tokens = Vec::new();
         let mut guesses = draft.iter();
+        self.forced.clear();
+        let mut is_stop = false;
         for row in 0..logits.num_rows() {
             let token = self.choose_one(logits.row(row), position + row)?;
             tokens.push(token);
             let is_over = self.request.constraint.as_ref().is_some_and(|constraint| constraint.is_over());
-            let is_stop = is_over || self.request.stop_ids.contains(&token);
+            is_stop = is_over || self.request.stop_ids.contains(&token);
             if is_stop || tokens.len() == room || guesses.next() != Some(&token) {
-                return Ok(Outcome::Chosen { tokens, is_stop });
+                break;
             }
         }
-        Ok(Outcome::Chosen { tokens, is_stop: false })
+        // The last token that there is room for is chosen from the row before it and never computed.
+        let max = self.forced_max.min((room - tokens.len()).saturating_sub(1));
+        if let Some(constraint) = self.request.constraint.as_mut().filter(|_| !is_stop && max > 0) {
+            self.forced = constraint.forced(max);
+        }
+        Ok(Outcome::Chosen { tokens, is_stop })
     }
 
     /// Samples a token and commits it: to the sampler, the constraint and the listener.

@@ -145,7 +145,7 @@ impl Scheduler {
         self.counts
     }
 
-    /// Plans the next step. `draft` may guess the next tokens of a sequence that decodes.
+    /// Plans the next step. `draft` says which tokens of a sequence that decodes are worth computing before they are chosen.
     pub(crate) fn schedule(&mut self, draft: &mut dyn FnMut(&Sequence) -> Vec<u32>) -> Plan {
         self.now += 1;
         let mut plan = Plan::default();

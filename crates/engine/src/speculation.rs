@@ -1,15 +1,14 @@
-//! Which tokens are worth trying before they are chosen?
+//! Tokens that are worth computing before they are chosen.
 //!
-//! Entry point: [`Guesser::guess`]. The guess is a look-up: the last few tokens of the sequence stood somewhere before,
-//! and what followed there is tried again. Text that quotes, edits or lists its prompt is full of such places. The engine
-//! computes the guesses in the same step as the token before them and chooses, one after the other, what it would have
-//! chosen anyway; so only the time depends on them.
+//! Entry point: [`Drafter::draft`]. What a constraint leaves no choice about comes first and is always right. After it
+//! comes a look-up: the last few tokens stood somewhere before, and what followed there is tried again. Text that quotes,
+//! edits or lists its prompt is full of such places. The engine computes a draft in the same step as the token before
+//! it and chooses, one after the other, what it would have chosen anyway; so only the time depends on it.
 //!
-//! A row more costs time, and more so in a mixture of experts, where it reads experts that nobody else needs. So the
-//! guesser measures: tokens per second of steps with guesses and of steps without, each as a running mean. It takes the
-//! better way, and tries the other now and then, because texts change.
-//!
-//! It does not know logits, and its clock is given to it.
+//! A row more costs time, and more so in a mixture of experts, where it reads experts that nobody else needs. A forced
+//! token would cost its row anyway. For look-ups the drafter measures: tokens per second of steps with guesses and of
+//! steps without, each as a running mean. It takes the better way, and tries the other now and then, because texts
+//! change. Its clock is given to it.
 
 use std::time::Duration;
 
@@ -20,6 +19,8 @@ use crate::sequence::Sequence;
 const REPEATED: usize = 3;
 /// Tokens guessed at once.
 const GUESSES: usize = 4;
+/// Tokens drafted in a step for all sequences together: each asks for a row of logits, 0.8 MB for the published vocabulary.
+const DRAFTED_MAX: usize = 96;
 /// How far back is looked. Units: tokens.
 const LOOK_BACK: usize = 16_384;
 /// Steps with an opportunity, after which the way that seems worse is tried once.
@@ -29,15 +30,19 @@ const MEASURED_MIN: u64 = 8;
 /// Weight of the newest step in a running mean.
 const NEWEST: f64 = 1.0 / 16.0;
 
-/// Guesses, and what they were worth.
+/// Drafts, and what look-ups were worth.
 #[derive(Debug)]
-pub(crate) struct Guesser {
+pub(crate) struct Drafter {
     mode: Speculation,
     with: Rate,
     without: Rate,
     opportunities: u64,
     /// Whether this step has guesses; decided by its first opportunity.
     tries: Option<bool>,
+    /// Whether this step has forced tokens, so that its time says nothing of guesses.
+    has_forced: bool,
+    /// How many more tokens this step may draft.
+    left: usize,
 }
 
 /// Tokens per second.
@@ -56,21 +61,32 @@ impl Rate {
     }
 }
 
-impl Guesser {
-    pub(crate) fn new(mode: Speculation) -> Guesser {
-        Guesser { mode, with: Rate::default(), without: Rate::default(), opportunities: 0, tries: None }
+impl Drafter {
+    pub(crate) fn new(mode: Speculation) -> Drafter {
+        Drafter {
+            mode,
+            with: Rate::default(),
+            without: Rate::default(),
+            opportunities: 0,
+            tries: None,
+            has_forced: false,
+            left: DRAFTED_MAX,
+        }
     }
 
-    /// The tokens that may follow, empty when there is no guess or guessing does not pay.
-    pub(crate) fn guess(&mut self, sequence: &Sequence) -> Vec<u32> {
-        if self.mode == Speculation::Off {
-            return Vec::new();
+    /// The tokens that follow: those that are `forced`, and then what may follow them, if guessing pays.
+    pub(crate) fn draft(&mut self, sequence: &Sequence, forced: &[u32]) -> Vec<u32> {
+        let mut draft = forced.to_vec();
+        self.has_forced |= !forced.is_empty();
+        if self.mode != Speculation::Off {
+            let guesses = look_up(&sequence.tokens, forced);
+            if !guesses.is_empty() && self.tries_now() {
+                draft.extend(guesses);
+            }
         }
-        let guesses = look_up(&sequence.tokens);
-        if guesses.is_empty() || !self.tries_now() {
-            return Vec::new();
-        }
-        guesses.to_vec()
+        draft.truncate(self.left);
+        self.left -= draft.len();
+        draft
     }
 
     fn tries_now(&mut self) -> bool {
@@ -90,7 +106,11 @@ impl Guesser {
 
     /// A step of decoding alone is over: whether it had guesses, and what came of it.
     pub(crate) fn learn(&mut self, had_guesses: bool, tokens: usize, time: Duration) {
-        let had_opportunity = self.tries.take().is_some();
+        let (had_opportunity, had_forced) = (self.tries.is_some(), self.has_forced);
+        self.skip();
+        if had_forced {
+            return;
+        }
         if had_guesses {
             self.with.learn(tokens, time);
         } else if had_opportunity || self.without.steps < MEASURED_MIN {
@@ -100,17 +120,22 @@ impl Guesser {
 
     /// A step whose time says nothing is over.
     pub(crate) fn skip(&mut self) {
-        self.tries = None;
+        (self.tries, self.has_forced, self.left) = (None, false, DRAFTED_MAX);
     }
 }
 
-/// What followed the last place where the text ended as it does now.
-fn look_up(tokens: &[u32]) -> &[u32] {
-    let Some(before) = tokens.len().checked_sub(REPEATED).filter(|&before| before > 0) else { return &[] };
-    let last = &tokens[before..];
+/// What followed the last place where the text ended as it does after `forced`.
+fn look_up<'a>(tokens: &'a [u32], forced: &[u32]) -> &'a [u32] {
+    let from_tokens = REPEATED.saturating_sub(forced.len()).min(tokens.len());
+    let last =
+        [&tokens[tokens.len() - from_tokens..], &forced[forced.len().saturating_sub(REPEATED)..]].concat();
     let from = tokens.len().saturating_sub(LOOK_BACK);
     // The last place itself does not count.
-    let place = tokens[from..tokens.len() - 1].windows(REPEATED).rposition(|window| window == last);
+    let end = if forced.is_empty() { tokens.len().saturating_sub(1) } else { tokens.len() };
+    if last.len() < REPEATED || from >= end {
+        return &[];
+    }
+    let place = tokens[from..end].windows(REPEATED).rposition(|window| window == last);
     let Some(place) = place else { return &[] };
     let followed = from + place + REPEATED;
     &tokens[followed..tokens.len().min(followed + GUESSES)]
@@ -122,23 +147,32 @@ mod tests {
 
     #[test]
     fn what_followed_last_time_is_guessed() {
-        assert_eq!(look_up(&[1, 2, 3, 4, 5, 9, 1, 2, 3]), [4, 5, 9, 1]);
-        assert_eq!(look_up(&[1, 2, 3, 7, 1, 2, 3, 8, 1, 2, 3]), [8, 1, 2, 3]);
-        assert_eq!(look_up(&[6, 6, 6, 6]), [6]);
-        assert_eq!(look_up(&[1, 2, 3, 4]), [0_u32; 0]);
-        assert_eq!(look_up(&[1, 2]), [0_u32; 0]);
+        assert_eq!(look_up(&[1, 2, 3, 4, 5, 9, 1, 2, 3], &[]), [4, 5, 9, 1]);
+        assert_eq!(look_up(&[1, 2, 3, 7, 1, 2, 3, 8, 1, 2, 3], &[]), [8, 1, 2, 3]);
+        assert_eq!(look_up(&[6, 6, 6, 6], &[]), [6]);
+        for tokens in [&[1, 2, 3, 4][..], &[1, 2], &[]] {
+            assert_eq!(look_up(tokens, &[]), [0_u32; 0]);
+        }
+    }
+
+    #[test]
+    fn what_followed_the_forced_tokens_is_guessed() {
+        assert_eq!(look_up(&[1, 2, 3, 4, 5, 9, 1], &[2, 3]), [4, 5, 9, 1]);
+        assert_eq!(look_up(&[1, 2, 3, 4, 5, 9], &[7, 1, 2, 3]), [4, 5, 9]);
+        assert_eq!(look_up(&[1, 2, 3], &[1, 2, 3]), [0_u32; 0]);
+        assert_eq!(look_up(&[1], &[2]), [0_u32; 0]);
     }
 
     #[test]
     fn the_faster_way_is_taken_and_the_other_tried_again() {
-        let mut guesser = Guesser::new(Speculation::WhenItPays);
+        let mut drafter = Drafter::new(Speculation::WhenItPays);
         let mut tried = 0;
         for _ in 0..640 {
-            let tries = guesser.tries_now();
+            let tries = drafter.tries_now();
             tried += u64::from(tries);
             // Guesses make the step three times as long and bring half a token more.
             let (tokens, millis) = if tries { (2, 30) } else { (1, 10) };
-            guesser.learn(tries, tokens, Duration::from_millis(millis));
+            drafter.learn(tries, tokens, Duration::from_millis(millis));
         }
         assert!((10..30).contains(&tried), "{tried} of 640");
     }

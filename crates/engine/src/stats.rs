@@ -41,6 +41,8 @@ pub struct EngineStats {
     pub drafted_tokens: u64,
     /// Drafted tokens that were what the sampler chose.
     pub accepted_drafts: u64,
+    /// Those of the drafted tokens that a constraint left no choice about.
+    pub forced_drafts: u64,
     /// Times that an idle engine's books were wrong and it forgot everything: mistakes of ours.
     pub starts_afresh: u64,
     /// What the prefix cache found, and why it did not.

@@ -295,6 +295,74 @@ fn guesses_change_nothing() {
     assert!(stats.accepted_drafts > 80 && stats.accepted_drafts < stats.drafted_tokens, "{stats:?}");
 }
 
+/// Five tokens in turn that it leaves no choice about, then two that it does, like the keys and values of a form.
+#[derive(Clone)]
+struct Form {
+    num_committed: u32,
+    words: [u32; 2],
+}
+
+impl Form {
+    fn only(position: u32) -> Option<u32> {
+        (position % 7 < 5).then_some(position % 7 + 40)
+    }
+}
+
+impl Constraint for Form {
+    fn mask(&mut self) -> Result<Mask<'_>, String> {
+        self.words = match Form::only(self.num_committed) {
+            Some(token) => [0, 1 << (token - 32)],
+            None => [0xffff_0000, 0xff],
+        };
+        Ok(Mask::Only(&self.words))
+    }
+
+    fn forced(&mut self, max: usize) -> Vec<u32> {
+        (self.num_committed..).map_while(Form::only).take(max).collect()
+    }
+
+    fn commit(&mut self, _: u32) -> Result<(), String> {
+        self.num_committed += 1;
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        false
+    }
+}
+
+/// Forced tokens took a step each, though nothing but them could come. Now they take none, and not a bit is different.
+#[test]
+fn forced_tokens_change_nothing_and_take_no_steps() {
+    let model = load("tiny-yarn", 2, 64);
+    let form = |n: usize| Request {
+        constraint: Some(Box::new(Form { num_committed: 0, words: [0; 2] })),
+        stop_ids: vec![],
+        max_new_tokens: 50 + n % 9,
+        ..request(n)
+    };
+    let run = |forced_drafts, speculation, between: &mut dyn FnMut(&mut Engine, usize, &[Ticket])| {
+        let options = EngineOptions { forced_drafts, speculation, ..options() };
+        let mut engine = Engine::with_options(Arc::clone(&model), options).expect("fits");
+        let told = drive(&mut engine, (0..6).map(|n| (n * 2, form(n))).collect(), between);
+        (told, engine.stats())
+    };
+    let (expected, plain) = run(false, Speculation::Off, &mut nothing);
+    assert_eq!((plain.forced_drafts, plain.drafted_tokens), (0, 0));
+    for speculation in [Speculation::Off, Speculation::Always] {
+        let (told, stats) = run(true, speculation, &mut nothing);
+        assert!(told.iter().zip(&expected).all(|(told, expected)| told.same(expected)));
+        assert!(stats.steps * 2 < plain.steps, "{} steps, {} without drafts", stats.steps, plain.steps);
+        assert!(stats.forced_drafts > 150 && stats.accepted_drafts >= stats.forced_drafts, "{stats:?}");
+    }
+    let (told, _) = run(true, Speculation::Always, &mut |engine, step, _| {
+        if step % 7 == 3 {
+            engine.preempt_all();
+        }
+    });
+    assert!(told.iter().zip(&expected).all(|(told, expected)| told.same(expected)), "preempted");
+}
+
 /// A pool that holds one long sequence: the others wait or are preempted, and all come out right.
 #[test]
 fn a_tiny_pool_changes_nothing() {

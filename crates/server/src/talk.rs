@@ -363,6 +363,8 @@ pub(crate) fn refused_by_engine(error: EngineError) -> ApiError {
 pub(crate) fn failed(failure: &Failure) -> ApiError {
     match failure {
         Failure::ShuttingDown => ApiError::ShuttingDown,
+        // The client's schema or grammar cannot be written on: asking again would give the same.
+        Failure::Constraint { message } => ApiError::Invalid { param: None, message: message.clone() },
         other => ApiError::Engine { problem: other.to_string() },
     }
 }

@@ -1,4 +1,4 @@
-//! What must the next turn look like, and how does the engine hear of it?
+//! The form that the next turn must have, as the engine is told of it.
 //!
 //! [`TurnRules`] says what a caller wants held: tool choice, strict functions, the answer's format, the reasoning budget.
 //! [`TurnConstraint::compile`] takes the tools from the conversation and gives what [`TurnForm::Held`] carries; the default form holds
@@ -14,7 +14,7 @@ use gptoss_constrain::{
     Body, Builtin, Compiled, Constraint, Error, Fidelity, Function, Limits, Reasoning, Spec, TokenTable,
     ToolChoice, Warning, compile,
 };
-use gptoss_engine::Mask;
+use gptoss_engine::{Mask, Tenant};
 use gptoss_harmony::{Conversation, Vocab};
 use serde_json::Value;
 
@@ -65,11 +65,12 @@ impl TurnForm {
         &self,
         vocab: &Arc<Vocab>,
         conversation: &Conversation,
+        tenant: &Tenant,
     ) -> Result<Option<TurnConstraint>, Error> {
         match self {
             Self::WellFormed => {
-                TurnConstraint::compile(vocab, conversation, &TurnRules::default(), &Limits::default())
-                    .map(Some)
+                let limits = Limits { tenant: Arc::clone(&tenant.0), ..Limits::default() };
+                TurnConstraint::compile(vocab, conversation, &TurnRules::default(), &limits).map(Some)
             }
             Self::Held(constraint) => Ok(Some(constraint.clone())),
             Self::Anything => Ok(None),
@@ -116,7 +117,7 @@ impl TurnConstraint {
 
     /// For one sequence.
     pub(crate) fn start(&self) -> Box<dyn gptoss_engine::Constraint> {
-        Box::new(Held(self.0.start()))
+        Box::new(Held(Constraint::new(&self.0)))
     }
 }
 
@@ -125,6 +126,10 @@ struct Held(Constraint);
 impl gptoss_engine::Constraint for Held {
     fn mask(&mut self) -> Result<Mask<'_>, String> {
         self.0.allowed().map(Mask::Only).map_err(|error| error.to_string())
+    }
+
+    fn forced(&mut self, max: usize) -> Vec<u32> {
+        self.0.forced(max)
     }
 
     fn commit(&mut self, token: u32) -> Result<(), String> {

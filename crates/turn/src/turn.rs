@@ -244,7 +244,7 @@ impl<'a> Start<'a> {
         let form = RenderOptions { form: Form::Completion(Role::Assistant), analysis: options.analysis };
         let prompt = render(vocab, conversation, form)?;
         let boundaries = boundaries(vocab, conversation, &prompt);
-        let form = options.form.compiled(vocab, conversation)?;
+        let form = options.form.compiled(vocab, conversation, &options.tenant)?;
         Ok(Start { engine, vocab, conversation, options, prompt, boundaries, form })
     }
 

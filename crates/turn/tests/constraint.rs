@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use gptoss_checkpoint::{Checkpoint, Preset};
 use gptoss_constrain::{Body, Fidelity, Limits, Reasoning, ToolChoice};
-use gptoss_engine::{Engine, EngineHandle, SamplingParams};
+use gptoss_engine::{Engine, EngineHandle, EngineOptions, SamplingParams, Speculation, channel};
 use gptoss_harmony::{
     Control, Conversation, DeveloperContent, FunctionTool, Message, MultiDigit, SystemContent, ToolNamespace,
     Vocab,
@@ -161,6 +161,63 @@ fn outcome_of(mut turn: Turn) -> Outcome {
             Some(_) => {}
             None => panic!("a turn without an end"),
         }
+    }
+}
+
+/// What a turn said, to the bit, and the steps of its engine.
+fn told(
+    model: &Arc<Model>,
+    vocab: &Arc<Vocab>,
+    forced_drafts: bool,
+    form: &TurnForm,
+) -> (Vec<(u32, u64)>, u64) {
+    let options = EngineOptions { forced_drafts, speculation: Speculation::Off, ..EngineOptions::new(1024) };
+    let mut engine = Engine::with_options(Arc::clone(model), options).expect("fits");
+    let (handle, mut inbox) = channel(engine.limits());
+    let mut told = Vec::new();
+    for seed in 0..4 {
+        let sampling = SamplingParams { seed, ..SamplingParams::default() };
+        let options = TurnOptions {
+            sampling,
+            max_new_tokens: Some(TOKENS_MAX),
+            form: form.clone(),
+            logprobs: Some(1),
+            ..TurnOptions::default()
+        };
+        let mut turn =
+            start_turn(&handle, vocab, &conversation("How far is it?"), &options).expect("accepted");
+        engine.accept(inbox.try_recv().expect("was submitted"));
+        while engine.step() {}
+        while let Some(event) = turn.next_event() {
+            match event {
+                TurnEvent::Logprobs { token, .. } => told.push((token.id, token.logprob.to_bits())),
+                TurnEvent::Finished(outcome) => {
+                    told.push((u32::MAX, outcome.usage.engine.completion_tokens as u64));
+                }
+                TurnEvent::Failed(failure) => panic!("{failure}"),
+                _ => {}
+            }
+        }
+    }
+    (told, engine.stats().steps)
+}
+
+/// Headers, keys and punctuation took a step of the model each, though the constraint leaves no choice about them.
+#[test]
+fn what_is_forced_takes_no_step_and_changes_no_bit() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo/model");
+    let checkpoint = Checkpoint::open(&folder).expect("opens");
+    let model = Model::load(&checkpoint, Precision::Fast, Pool::new(2), &mut |_, _| ()).expect("loads");
+    let (model, vocab) = (Arc::new(model), demo().vocab);
+    for (number, rules) in rules().iter().enumerate() {
+        let compiled = TurnConstraint::compile(&vocab, &conversation("?"), rules, &Limits::default())
+            .expect("good rules");
+        let form = TurnForm::Held(compiled);
+        let (expected, plain) = told(&model, &vocab, false, &form);
+        let (found, steps) = told(&model, &vocab, true, &form);
+        println!("rules {number}: {plain} steps, {steps} with forced drafts");
+        assert_eq!(found, expected, "rules {number}");
+        assert!(steps < plain, "rules {number}: {steps} of {plain}");
     }
 }
 
