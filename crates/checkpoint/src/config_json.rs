@@ -16,6 +16,9 @@ use crate::error::Error;
 use crate::part::ExpertFormat;
 use crate::preset::{PUBLISHED_EOS, PUBLISHED_VOCAB_SIZE, alternating_layers};
 
+/// Positions of a file in the Hugging Face form that does not say how many. Units: tokens.
+const MAX_POSITIONS_DEFAULT: usize = 131_072;
+
 /// A config, and what its file says about the files beside it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParsedConfig {
@@ -195,18 +198,12 @@ fn hugging_face(fields: &Fields<'_>) -> Result<ParsedConfig, Error> {
         Some(active) => active,
         None => fields.count("experts_per_token")?.unwrap_or(4),
     };
-    let empty = Map::new();
-    let (prefix, object) = match fields.object("rope_parameters")? {
-        Some(object) => ("rope_parameters.", object),
-        None => ("rope_scaling.", fields.object("rope_scaling")?.unwrap_or(&empty)),
-    };
-    let rope_fields = Fields { object, path: fields.path, prefix };
-    let (rope, theta_inside) = yarn(&rope_fields, fields.count("initial_context_length")?)?;
-    let stretched = (rope.original_max_position_embeddings as f64 * rope.factor) as usize;
+    let max_position_embeddings = fields.count("max_position_embeddings")?.unwrap_or(MAX_POSITIONS_DEFAULT);
+    let (rope, theta_inside) = stretch(fields, max_position_embeddings)?;
     let config = Config {
         layer_types: layer_types(fields, num_hidden_layers)?,
         rope_theta: theta_inside.or(fields.real("rope_theta")?).unwrap_or(150_000.0),
-        max_position_embeddings: fields.count("max_position_embeddings")?.unwrap_or(stretched),
+        max_position_embeddings,
         rope,
         rms_norm_eps: fields.real("rms_norm_eps")?.unwrap_or(1e-5) as f32,
         swiglu_limit: fields.real("swiglu_limit")?.unwrap_or(7.0) as f32,
@@ -275,18 +272,52 @@ fn shape(fields: &Fields<'_>, layers: usize, experts: usize, active: usize) -> R
 }
 
 /// The stretch, and `rope_theta` where newer libraries put it.
-fn yarn(fields: &Fields<'_>, initial_context: Option<usize>) -> Result<(Yarn, Option<f64>), Error> {
+///
+/// `rope_scaling` goes before `rope_parameters`, unless it is empty; without either, the published stretch holds, whatever
+/// `initial_context_length` says, which nobody reads here. Source: the published model library.
+fn stretch(fields: &Fields<'_>, max_positions: usize) -> Result<(Yarn, Option<f64>), Error> {
+    let scaling = fields.object("rope_scaling")?.filter(|object| !object.is_empty());
+    let (prefix, object) = match (scaling, fields.object("rope_parameters")?) {
+        (Some(object), _) => ("rope_scaling.", object),
+        (None, Some(object)) => ("rope_parameters.", object),
+        (None, None) => return Ok((crate::Preset::GptOss20b.config().rope, None)),
+    };
+    let outside = fields.count("original_max_position_embeddings")?;
+    yarn(&Fields { object, path: fields.path, prefix }, outside, max_positions)
+}
+
+/// The numbers of one object, with what the published model library takes for those that are not there.
+fn yarn(
+    fields: &Fields<'_>,
+    original_outside: Option<usize>,
+    max_positions: usize,
+) -> Result<(Yarn, Option<f64>), Error> {
     fields.require("rope_type", &json!("yarn"))?;
     fields.require("type", &json!("yarn"))?;
-    let original = fields.count("original_max_position_embeddings")?.or(initial_context);
+    if fields.present("rope_type").or(fields.present("type")).is_none() {
+        return Err(
+            fields.missing("rope_type", "\"yarn\": without it the rotation is plain, which no gpt-oss has")
+        );
+    }
+    let original = match original_outside {
+        Some(original) => original,
+        None => fields.count("original_max_position_embeddings")?.unwrap_or(max_positions),
+    };
+    let factor = match fields.real("factor")? {
+        Some(factor) => factor,
+        // The library divides for a null and stops at a missing key.
+        None if fields.object.contains_key("factor") => max_positions as f64 / original as f64,
+        None => return Err(fields.missing("factor", "the number by which the context was stretched")),
+    };
+    // Zero counts as absent.
+    let rotations = |key, default| Ok(fields.real(key)?.filter(|&beta| beta != 0.0).unwrap_or(default));
     let stretch = Yarn {
-        factor: fields.real("factor")?.unwrap_or(32.0),
-        beta_fast: fields.real("beta_fast")?.unwrap_or(32.0),
-        beta_slow: fields.real("beta_slow")?.unwrap_or(1.0),
-        original_max_position_embeddings: original.unwrap_or(4096),
-        // The published model library cuts the ramp to whole dimensions unless the object says otherwise; a config
-        // without the object means the published numbers, which say otherwise.
-        truncate: fields.flag("truncate")?.unwrap_or(!fields.object.is_empty()),
+        factor,
+        beta_fast: rotations("beta_fast", 32.0)?,
+        beta_slow: rotations("beta_slow", 1.0)?,
+        original_max_position_embeddings: original,
+        // The ramp is cut to whole dimensions unless the object says otherwise.
+        truncate: fields.flag("truncate")?.unwrap_or(true),
     };
     require_attention_factor(fields, stretch.factor)?;
     Ok((stretch, fields.real("rope_theta")?))
@@ -351,6 +382,10 @@ impl<'a> Fields<'a> {
         if found.len() > 80 {
             found = format!("{}...", found.chars().take(80).collect::<String>());
         }
+        self.complaint(field, found, expected)
+    }
+
+    fn complaint(&self, field: &'static str, found: String, expected: &str) -> Error {
         let expected = match self.prefix {
             "" => expected.to_string(),
             prefix => format!("{expected} (inside {})", prefix.trim_end_matches('.')),
@@ -375,12 +410,11 @@ impl<'a> Fields<'a> {
     }
 
     fn required_count(&self, key: &'static str) -> Result<usize, Error> {
-        self.count(key)?.ok_or_else(|| Error::BadConfig {
-            path: self.path.to_path_buf(),
-            field: key,
-            found: "missing".to_string(),
-            expected: "present".to_string(),
-        })
+        self.count(key)?.ok_or_else(|| self.missing(key, "present"))
+    }
+
+    fn missing(&self, field: &'static str, expected: &str) -> Error {
+        self.complaint(field, "missing".to_string(), expected)
     }
 
     fn real(&self, key: &'static str) -> Result<Option<f64>, Error> {

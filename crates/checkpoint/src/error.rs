@@ -121,6 +121,18 @@ pub enum Error {
         /// Which rule, and at which key or tensor.
         detail: String,
     },
+    /// A GGUF file is one of several that make up a model.
+    #[error(
+        "{path}: this is one of the {count} parts of a split GGUF file, and parts are not read; join them into one file \
+         (llama.cpp: llama-gguf-split --merge FIRST-PART OUT.gguf) and give that, or the published safetensors",
+        path = .path.display()
+    )]
+    SplitGguf {
+        /// The file.
+        path: PathBuf,
+        /// How many files there are.
+        count: u64,
+    },
     /// A GGUF file holds another kind of model.
     #[error(
         "{path}: general.architecture is {found:?}; this program runs gpt-oss files only (\"gpt-oss\", or \"gptoss\" from \

@@ -364,6 +364,66 @@ fn a_stretch_that_does_not_say_truncate_is_truncated() {
     assert!(!truncate(&config));
 }
 
+/// Three stretches were read otherwise than transformers reads them (5.24), and gave other logits without a word: one without
+/// its original context, one in two spellings that disagree, one with a beta of zero.
+#[test]
+fn a_stretch_is_read_as_transformers_reads_it() {
+    let path = fixture("tiny/config.json");
+    let text: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let parse = |change: &dyn Fn(&mut Value)| {
+        let mut config = text.clone();
+        change(&mut config);
+        parse_config(config.to_string().as_bytes(), &path).map(|parsed| parsed.config)
+    };
+    let remove = |object: &mut Value, key: &str| drop(object.as_object_mut().unwrap().remove(key));
+    let original = |change: &dyn Fn(&mut Value)| parse(change).unwrap().rope.original_max_position_embeddings;
+    // Not `initial_context_length`, which is 4096 here, but all positions.
+    let no_original =
+        |config: &mut Value| remove(&mut config["rope_scaling"], "original_max_position_embeddings");
+    let without = parse(&no_original).unwrap();
+    assert_eq!((without.rope.original_max_position_embeddings, without.rope.factor), (131_072, 32.0));
+    let outside = |config: &mut Value| config["original_max_position_embeddings"] = json!(2048);
+    assert_eq!(original(&outside), 2048);
+    // Without any stretch it is the published one.
+    let none = |config: &mut Value| {
+        remove(config, "rope_scaling");
+        config["initial_context_length"] = json!(2048);
+    };
+    assert_eq!(original(&none), 4096);
+    // Of two the older spelling, unless it is empty.
+    let both = |config: &mut Value| {
+        config["rope_parameters"] = config["rope_scaling"].clone();
+        config["rope_parameters"]["factor"] = json!(8.0);
+        config["rope_parameters"]["rope_theta"] = json!(10_000.0);
+    };
+    let read = parse(&both).unwrap();
+    assert_eq!((read.rope.factor, read.rope_theta), (32.0, 150_000.0));
+    let newer = parse(&|config| {
+        both(config);
+        config["rope_scaling"] = json!({});
+    });
+    let newer = newer.unwrap();
+    assert_eq!((newer.rope.factor, newer.rope_theta), (8.0, 10_000.0));
+    let zero = parse(&|config| {
+        config["rope_scaling"]["beta_slow"] = json!(0);
+        config["rope_scaling"]["beta_fast"] = json!(0.0);
+    });
+    let zero = zero.unwrap().rope;
+    assert_eq!((zero.beta_slow, zero.beta_fast), (1.0, 32.0));
+    // A null factor is the quotient of the contexts; a missing one is nowhere defined.
+    let null = parse(&|config| config["rope_scaling"]["factor"] = Value::Null).unwrap();
+    assert_eq!(null.rope.factor, 32.0);
+    for key in ["factor", "rope_type"] {
+        let error = parse(&|config| remove(&mut config["rope_scaling"], key)).unwrap_err();
+        assert!(matches!(error, Error::BadConfig { field, .. } if field == key), "{error}");
+    }
+    let error = parse(&|config| {
+        remove(config, "rope_scaling");
+        config["rope_parameters"] = json!({});
+    });
+    assert!(error.unwrap_err().to_string().contains("rope_type"));
+}
+
 #[test]
 fn stop_tokens_come_from_generation_config_when_there_is_one() {
     let folder = copy();

@@ -135,10 +135,11 @@ impl GgufStack {
 impl GgufModel {
     /// Maps a file and checks that it holds the model its metadata describes, whole.
     ///
-    /// Errors: [`Error::BadGguf`], [`Error::Truncated`], [`Error::UnknownArchitecture`], [`Error::BadConfig`],
-    /// [`Error::MissingTensor`], [`Error::WrongShape`], [`Error::UnsupportedTensorType`].
+    /// Errors: [`Error::BadGguf`], [`Error::Truncated`], [`Error::SplitGguf`], [`Error::UnknownArchitecture`],
+    /// [`Error::BadConfig`], [`Error::MissingTensor`], [`Error::WrongShape`], [`Error::UnsupportedTensorType`].
     pub(crate) fn open(path: &Path) -> Result<(GgufModel, Config, ExpertFormat), Error> {
         let file = GgufFile::open(path)?;
+        metadata::refuse_parts(&file)?;
         let dialect = Dialect::of(&file)?;
         let places: HashMap<String, usize> =
             file.tensors().iter().enumerate().map(|(index, tensor)| (tensor.name.clone(), index)).collect();

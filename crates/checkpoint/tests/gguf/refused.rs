@@ -196,6 +196,22 @@ fn metadata_that_describes_no_gpt_oss() {
     refusal(&with("tokenizer.ggml.eos_token_id", Value::U32(4000)), &["4000", "320"]);
 }
 
+/// Every part of a split file was called incomplete, to be downloaded again; parts after the first have no architecture.
+#[test]
+fn parts_of_a_split_file_are_called_so() {
+    let words = ["one of the 3 parts", "llama-gguf-split --merge"];
+    let first = broken(|file| file.key("split.count", Value::U32(3)));
+    let second = broken(|file| {
+        file.keys.clear();
+        file.key("split.no", Value::U32(1));
+        file.key("split.count", Value::U32(3));
+    });
+    for part in [first, second] {
+        assert!(matches!(refusal(&part, &words), Error::SplitGguf { count: 3, .. }));
+    }
+    open(&broken(|file| file.key("split.count", Value::U32(1)))).unwrap();
+}
+
 #[test]
 fn a_torn_vocabulary_is_found_when_it_is_asked_for() {
     let mut file = good();
