@@ -79,7 +79,7 @@ pub(crate) async fn create(
         body,
         items,
         entries,
-        events: Vec::new(),
+        events: "[]".to_owned(),
     };
     stored(&app, move |app| keep(app, &row)).await?;
     Ok(Json(made))

@@ -357,23 +357,24 @@ async fn keep(
     entries: Vec<Entry>,
     live: &Live,
 ) {
-    // A response whose events are too many is kept without them; they are not made into trees to find out.
+    // A response whose events are too many is kept without them.
     let events = live.events().filter(|events| {
         events.iter().map(|event| event.json().len()).sum::<usize>() <= app.limits.state_row_bytes_max
     });
     let (asked_tenant, input_items) = (asked.ask.tenant.clone(), asked.input_items.clone());
     let (object, created) = (response.clone(), response.created_at);
     let row = move || -> Result<Row, ApiError> {
-        let problem = |error: serde_json::Error| ApiError::Internal { problem: error.to_string() };
-        let events = events.iter().flatten().map(|event| serde_json::from_slice(event.json()));
+        let events: Vec<_> =
+            events.iter().flatten().map(|event| String::from_utf8_lossy(event.json())).collect();
         Ok(Row {
             id: object.id.clone(),
             tenant: asked_tenant,
             created,
-            body: serde_json::to_value(&object).map_err(problem)?,
+            body: serde_json::to_value(&object)
+                .map_err(|error| ApiError::Internal { problem: error.to_string() })?,
             items: input_items,
             entries,
-            events: events.collect::<Result<_, _>>().map_err(problem)?,
+            events: format!("[{}]", events.join(",")),
         })
     };
     let conversation = response.conversation.as_ref().map(|conversation| conversation.id.clone());
@@ -458,22 +459,29 @@ pub(crate) async fn retrieve(
         });
     }
     let tenant = caller.tenant;
-    let row = stored(&app, move |app| find(app, Kind::Response, &tenant, &id)).await?;
     if !wants_stream {
+        let row = stored(&app, move |app| find(app, Kind::Response, &tenant, &id)).await?;
         return Ok(Json(row.body).into_response());
     }
+    let replay = move |app: &App| Ok(replay(&find(app, Kind::Response, &tenant, &id)?, from));
+    Ok(event_stream(HttpBody::from(stored(&app, replay).await?)))
+}
+
+/// The stream of a stored response from event number `from` on.
+fn replay(row: &Row, from: usize) -> Vec<u8> {
+    let events: Vec<Value> = serde_json::from_str(&row.events).unwrap_or_default();
     let mut text = String::new();
-    for event in row.events.iter().skip(from) {
+    for event in events.iter().skip(from) {
         let name = event.get("type").and_then(Value::as_str).unwrap_or_default();
         text.push_str(&format!("event: {name}\ndata: {event}\n\n"));
     }
     let mut bytes = text.into_bytes();
-    match row.events.is_empty() {
+    match events.is_empty() {
         // They were too many to be kept.
         true => bytes.extend_from_slice(&events_lost(from)),
         false => bytes.extend_from_slice(DONE),
     }
-    Ok(event_stream(HttpBody::from(bytes)))
+    bytes
 }
 
 /// `DELETE /v1/responses/{id}`.
