@@ -6,9 +6,10 @@
 //! It does not know connections: `run` listens.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
+use axum::body::to_bytes;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
@@ -16,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use gptoss_turn::EngineHandle;
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::access_log::Line;
@@ -56,6 +58,12 @@ pub(crate) type Shared = Arc<App>;
 
 /// Longest request id of a client's that is given back. Units: bytes.
 const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// Most of a refused body that is read while the server stops. Units: bytes.
+const SWALLOW_BYTES: usize = 1 << 20;
+
+/// How long it may take.
+const SWALLOW_TIME: Duration = Duration::from_secs(1);
 
 const METRICS: &str = "/metrics";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -202,7 +210,13 @@ async fn around(State(app): State<Shared>, mut request: Request, next: Next) -> 
             request.extensions_mut().insert(caller);
             documented(next.run(request).await)
         }
-        Err(error) => error.into_response(),
+        Err(error) => {
+            if app.is_stopping() {
+                // The connection ends with the answer, and bytes that were not read would end it before the answer is.
+                let _ = timeout(SWALLOW_TIME, to_bytes(request.into_body(), SWALLOW_BYTES)).await;
+            }
+            error.into_response()
+        }
     };
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);

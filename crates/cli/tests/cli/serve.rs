@@ -11,8 +11,10 @@ use crate::program::gptoss;
 
 /// How long a test waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Requests of the demo model that are sent at a time.
-const AT_A_TIME: u64 = 10;
+/// Requests that are sent at a time: fewer than grammars may be compiled at a time.
+const AT_A_TIME: u64 = 4;
+/// Seeds of each kind of request.
+const SEEDS: u64 = 20;
 
 /// A running server; killed when dropped.
 struct Server {
@@ -58,7 +60,7 @@ impl Drop for Server {
 /// in 57 of 100 seeds and more, because nothing bounded what may stand before the call.
 #[test]
 fn a_demanded_call_is_made() {
-    let server = Server::start(&["--context", "2048", "--forced-reasoning", "48"]);
+    let server = Server::start(&["--context", "512", "--forced-reasoning", "48"]);
     let weather = json!({"type": "function", "function": {"name": "get_weather", "description": "The weather of a city.",
         "parameters": {"type": "object", "properties": {"city": {"type": "string", "enum": ["Oslo", "Rome"]}},
         "required": ["city"], "additionalProperties": false}, "strict": true}});
@@ -82,13 +84,11 @@ fn a_demanded_call_is_made() {
             let answer = server.post("/v1/chat/completions", &body);
             let choice = &answer["choices"][0];
             let calls = choice["message"]["tool_calls"].as_array().map_or(0, Vec::len);
-            assert_eq!(
-                (choice["finish_reason"].as_str(), calls),
-                (Some("tool_calls"), 1),
-                "variant {number}, seed {seed}: {answer}"
-            );
+            // A client's own format may leave the arguments open without end; then they are cut, and the call is told all the same.
+            let is_ended = choice["finish_reason"] == "tool_calls" || variant["tools"][0]["type"] == "custom";
+            assert!(calls == 1 && is_ended, "variant {number}, seed {seed}: {answer}");
         };
-        for first in [0, AT_A_TIME] {
+        for first in (0..SEEDS).step_by(AT_A_TIME as usize) {
             std::thread::scope(|scope| {
                 for seed in first..first + AT_A_TIME {
                     scope.spawn(move || ask(seed));
