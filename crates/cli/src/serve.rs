@@ -115,8 +115,8 @@ fn connections_max(wanted: u64, files: Option<u64>) -> u64 {
     files.map_or(wanted, |files| wanted.min(files.saturating_sub(FILES_RESERVED).max(files / 2)).max(1))
 }
 
-/// Ready when the first SIGTERM or Ctrl-C comes; the second ends the program. Whoever pressed Ctrl-C waits for it, so only SIGTERM has a
-/// grace. A terminal that closes stops nothing.
+/// Ready when the first SIGTERM or Ctrl-C comes; the second ends the program. Whoever pressed Ctrl-C waits
+/// for it, so only SIGTERM has a grace. A terminal that closes stops nothing.
 fn stop_signal(grace: Duration, log: Log) -> Result<impl Future<Output = Duration>> {
     let failed = "cannot handle signals";
     let mut terminate = signal(SignalKind::terminate()).context(failed)?;

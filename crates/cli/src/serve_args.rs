@@ -22,7 +22,8 @@ pub struct ServeArgs {
     /// The address to listen on; one that other machines reach needs --api-key-file
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = host)]
     pub host: IpAddr,
-    /// Another name under which an address of this machine is asked for, or a page's host that may use it; may be repeated
+    /// Another name under which an address of this machine is asked for, or a page's host that may use it;
+    /// may be repeated
     #[arg(long, value_name = "NAME")]
     pub allow_host: Vec<String>,
     /// The port; 0 takes a free one

@@ -1,7 +1,8 @@
 //! Lines of log that never make the server wait.
 //!
-//! Standard error may be a pipe that nobody reads; a write to it then blocks. So a thread of its own writes, a bounded queue feeds it, and
-//! lines that find the queue full are counted and dropped. The count is written when there is room again.
+//! Standard error may be a pipe that nobody reads; a write to it then blocks. So a thread of its own writes,
+//! a bounded queue feeds it, and lines that find the queue full are counted and dropped. The count is written
+//! when there is room again.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -89,7 +90,8 @@ mod tests {
         }
     }
 
-    /// A log that nobody read stopped every request, because its lines were written on the threads that serve.
+    /// A log that nobody read stopped every request, because its lines were written on the threads that
+    /// serve.
     #[test]
     fn a_log_that_nobody_reads_stops_nobody() {
         let (open, gate) = mpsc::channel();

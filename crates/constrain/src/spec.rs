@@ -92,9 +92,9 @@ pub enum Fidelity {
 /// How much may be said before the answer or the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reasoning {
-    /// Most tokens of `analysis` and preamble bodies together, their ends included; then the open one is ended at the next
-    /// character's border and no other begins, so that the answer or the call comes next. `None` leaves it to the length of the
-    /// turn; 0 leaves neither. Units: tokens.
+    /// Most tokens of `analysis` and preamble bodies together, their ends included; then the open one is
+    /// ended at the next character's border and no other begins, so that the answer or the call comes next.
+    /// `None` leaves it to the length of the turn; 0 leaves neither. Units: tokens.
     pub budget: Option<u32>,
     /// Whether preambles (`commentary` messages to the user) may come before the answer or the call.
     pub preambles: bool,

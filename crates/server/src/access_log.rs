@@ -1,7 +1,8 @@
 //! The line of log of a request, written when its answer has ended.
 //!
-//! An answer in one piece has ended when it is made; a stream when its last byte was taken or its reader went away. A line holds method,
-//! route, status, time, request id and numbers of tokens, and nothing that a client or the model has said.
+//! An answer in one piece has ended when it is made; a stream when its last byte was taken or its reader went
+//! away. A line holds method, route, status, time, request id and numbers of tokens, and nothing that a
+//! client or the model has said.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;

@@ -1,7 +1,8 @@
 //! Which request goes where, and what happens to all of them?
 //!
-//! [`App`] is what the handlers share; [`router`] is the one table of routes. Around every route but the health checks lies the same
-//! layer: a request id, the key, the count for the metrics, one line of log without a word of a client's. A panic in a handler is a 500 in the documented form.
+//! [`App`] is what the handlers share; [`router`] is the one table of routes. Around every route but the
+//! health checks lies the same layer: a request id, the key, the count for the metrics, one line of log
+//! without a word of a client's. A panic in a handler is a 500 in the documented form.
 //!
 //! It does not know connections: `run` listens.
 
@@ -212,7 +213,8 @@ async fn around(State(app): State<Shared>, mut request: Request, next: Next) -> 
         }
         Err(error) => {
             if app.is_stopping() {
-                // The connection ends with the answer, and bytes that were not read would end it before the answer is.
+                // The connection ends with the answer, and bytes that were not read would end it before the
+                // answer is.
                 let _ = timeout(SWALLOW_TIME, to_bytes(request.into_body(), SWALLOW_BYTES)).await;
             }
             error.into_response()
@@ -233,7 +235,8 @@ async fn around(State(app): State<Shared>, mut request: Request, next: Next) -> 
     line.at_the_end_of(response)
 }
 
-/// The response, in the documented form if it is a refusal of the framework's: an id or a query that is not text.
+/// The response, in the documented form if it is a refusal of the framework's: an id or a query that is not
+/// text.
 fn documented(response: Response) -> Response {
     let kind = response.headers().get(header::CONTENT_TYPE);
     let is_ours = kind.is_none_or(|kind| !kind.as_bytes().starts_with(b"text/plain"));

@@ -1,7 +1,8 @@
 //! The body of a request as a value, or an error that names what is wrong.
 //!
-//! [`Body`] reads JSON within the operator's limit and says which field was wrong, as `messages[2].role`, because a client's author has
-//! nothing else to go by. A body that stops coming is given up, and so is one that is still coming when the server stops.
+//! [`Body`] reads JSON within the operator's limit and says which field was wrong, as `messages[2].role`,
+//! because a client's author has nothing else to go by. A body that stops coming is given up, and so is one
+//! that is still coming when the server stops.
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
@@ -32,8 +33,9 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Body<T> {
     }
 }
 
-/// Whether a body may be read as JSON. One without a type is taken for it, as Ollama's documentation sends it with curl, which calls it a
-/// form; but not from a page in a browser, which may post both to any site without asking first.
+/// Whether a body may be read as JSON. One without a type is taken for it, as Ollama's documentation sends it
+/// with curl, which calls it a form; but not from a page in a browser, which may post both to any site
+/// without asking first.
 fn is_json(headers: &HeaderMap, path: &str) -> bool {
     let is_of_page = headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site");
     let Some(kind) = headers.get(header::CONTENT_TYPE) else { return !is_of_page };

@@ -69,8 +69,8 @@ fn shortened(app: &App, mut ask: Ask) -> Result<Ask, ApiError> {
     Ok(ask)
 }
 
-/// How many of the oldest turns have to go until the rest of `total` tokens fits `room`; the last always stays. A turn goes from the token
-/// where a message of the user's starts to the next.
+/// How many of the oldest turns have to go until the rest of `total` tokens fits `room`; the last always
+/// stays. A turn goes from the token where a message of the user's starts to the next.
 fn num_left_out(total: usize, room: usize, user_starts: &[usize]) -> usize {
     let Some((&first, last)) = user_starts.first().zip(user_starts.len().checked_sub(1)) else { return 0 };
     let fits = |count: &usize| total - (user_starts[*count] - first) <= room;
@@ -134,7 +134,8 @@ pub(crate) async fn compact(app: &Arc<App>, asked: ResponsesAsk) -> Result<Compa
 mod tests {
     use super::*;
 
-    /// The conversation was tokenized again for every turn that had to go; now it is tokenized once and its turns are counted.
+    /// The conversation was tokenized again for every turn that had to go; now it is tokenized once and its
+    /// turns are counted.
     #[test]
     fn as_few_of_the_oldest_turns_go_as_must() {
         let check = |total, room, starts: &[usize], expect| {

@@ -201,7 +201,8 @@ impl Planned {
         })
     }
 
-    /// Begins it when there is room: this request has been taken, so a queue that is full for the moment does not refuse it any more.
+    /// Begins it when there is room: this request has been taken, so a queue that is full for the moment does
+    /// not refuse it any more.
     async fn begin_in_time(&self, app: &App) -> Result<Choice, ApiError> {
         loop {
             match self.begin(app) {

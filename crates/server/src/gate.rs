@@ -1,8 +1,10 @@
-//! Admission of a request before any route sees it: one host, an accepted one, no foreign page behind it, a plain body.
+//! Admission of a request before any route sees it: one host, an accepted one, no foreign page behind it, a
+//! plain body.
 //!
-//! A page in a browser can reach a server on this machine in two ways: by a name of its own that resolves to 127.0.0.1 (then `Host` is
-//! that name and the page may read the answers), or by posting across sites (then `Origin` is the page's). On a loopback address, where
-//! no key may be asked for, both are refused. On other addresses a key is always asked for, and no foreign page has one.
+//! A page in a browser can reach a server on this machine in two ways: by a name of its own that resolves to
+//! 127.0.0.1 (then `Host` is that name and the page may read the answers), or by posting across sites (then
+//! `Origin` is the page's). On a loopback address, where no key may be asked for, both are refused. On other
+//! addresses a key is always asked for, and no foreign page has one.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -75,7 +77,8 @@ impl Gate {
     }
 }
 
-/// The name or address of `name:port`, without the brackets of an IPv6 address and the dot at the end of a full name.
+/// The name or address of `name:port`, without the brackets of an IPv6 address and the dot at the end of a
+/// full name.
 fn host_name(host: &str) -> &str {
     match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
@@ -106,7 +109,8 @@ mod tests {
         request.body(axum::body::Body::empty()).unwrap()
     }
 
-    /// Any page that a browser showed could post to a server on this machine, and read its answers under a name of its own.
+    /// Any page that a browser showed could post to a server on this machine, and read its answers under a
+    /// name of its own.
     #[test]
     fn foreign_pages_are_refused_on_loopback() {
         let gate = Gate::new(Some(([127, 0, 0, 1], 8000).into()), &["box.example".to_owned()]);

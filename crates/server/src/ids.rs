@@ -1,7 +1,7 @@
 //! Names of new things, and seeds.
 //!
-//! Nobody can guess a name, since the name of a stored response is half of the way to it. The shape is OpenAI's: a prefix that tells the
-//! kind, and hex digits.
+//! Nobody can guess a name, since the name of a stored response is half of the way to it. The shape is
+//! OpenAI's: a prefix that tells the kind, and hex digits.
 
 /// A name nobody can guess.
 ///
@@ -15,8 +15,9 @@ pub(crate) fn try_random(prefix: &str) -> Result<String, getrandom::Error> {
 
 /// A name nobody can guess, inside a request.
 ///
-/// Panics: the system gives no random bytes any more, though it gave the request its own name a moment ago (`app` refuses requests that
-/// get none). A name that could be guessed would be worse than a request that fails.
+/// Panics: the system gives no random bytes any more, though it gave the request its own name a moment ago
+/// (`app` refuses requests that get none). A name that could be guessed would be worse than a request that
+/// fails.
 pub(crate) fn random(prefix: &str) -> String {
     try_random(prefix).unwrap_or_else(|error| panic!("the system gives no random bytes: {error}"))
 }

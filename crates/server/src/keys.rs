@@ -1,10 +1,11 @@
 //! The keys of a server, and who shows them.
 //!
-//! A key file has one key a line: the key itself or `sha256:HEX` of it, then any of `name=NAME`, `reasoning=raw|summary|hidden` and
-//! `tokens=raw|none`. A line that could mean something else is refused: a key that is not what the operator thinks locks out whoever has
-//! it, or lets in whoever has none. Only digests are held in memory, and they are compared in constant time. A key's name is its tenant:
-//! what one tenant has stored, and the reasoning kept for its calls, another cannot see. Without a key file everybody is the tenant
-//! `local`, which is only allowed on an address that other machines cannot reach.
+//! A key file has one key a line: the key itself or `sha256:HEX` of it, then any of `name=NAME`,
+//! `reasoning=raw|summary|hidden` and `tokens=raw|none`. A line that could mean something else is refused: a
+//! key that is not what the operator thinks locks out whoever has it, or lets in whoever has none. Only
+//! digests are held in memory, and they are compared in constant time. A key's name is its tenant: what one
+//! tenant has stored, and the reasoning kept for its calls, another cannot see. Without a key file everybody
+//! is the tenant `local`, which is only allowed on an address that other machines cannot reach.
 
 use axum::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
@@ -46,7 +47,8 @@ pub(crate) struct Caller {
 impl Keys {
     /// Reads a key file.
     ///
-    /// Errors: by line: no key, too short a key, a wrong digest, an unknown word, anything twice, what only looks like a key.
+    /// Errors: by line: no key, too short a key, a wrong digest, an unknown word, anything twice, what only
+    /// looks like a key.
     pub fn parse(text: &str) -> Result<Keys, Error> {
         let mut keys: Vec<Key> = Vec::new();
         if text.starts_with('\u{feff}') {
@@ -228,7 +230,8 @@ mod tests {
         check("sk-0123456789abcdef reasoning=loud", "raw, summary");
     }
 
-    /// These started the server and locked everybody out, or let in a client that showed nothing, or took the last of two words.
+    /// These started the server and locked everybody out, or let in a client that showed nothing, or took the
+    /// last of two words.
     #[test]
     fn what_only_looks_like_a_key_is_refused() {
         let check = |text: &str, expect: &str| {

@@ -31,8 +31,8 @@ pub struct Limits {
     pub state_rows_max: usize,
     /// Largest stored response or conversation, its events included; a larger one is not stored. Units: bytes.
     pub state_row_bytes_max: usize,
-    /// Tokens that reasoning and preambles may have before a call that is demanded, or an answer whose form is demanded while there
-    /// are tools; never more than half of what is left.
+    /// Tokens that reasoning and preambles may have before a call that is demanded, or an answer whose form
+    /// is demanded while there are tools; never more than half of what is left.
     pub forced_reasoning_max: usize,
     /// How long a request may take, waiting included; then it ends with what it has.
     pub request_time: Duration,
@@ -100,7 +100,8 @@ pub(crate) const STREAM_EVENTS_MAX: usize = 256;
 /// Events of one response that are kept for readers, besides those that came last. Units: bytes.
 pub(crate) const EVENT_LOG_BYTES_MAX: usize = 8 << 20;
 
-/// Texts of one request to `/v1/completions` that are written at a time: the others wait, so that one request does not take every place.
+/// Texts of one request to `/v1/completions` that are written at a time: the others wait, so that one request
+/// does not take every place.
 pub(crate) const TEXTS_AT_ONCE: usize = 8;
 
 /// How long a stream's reader may take none of them before it counts as gone.

@@ -1,9 +1,10 @@
 //! Responses that are being written, and their logs of events.
 //!
-//! A response is written by a task of its own into a [`Live`] log of events; streams read the log from any number on, a request without a
-//! stream waits for its end, and a second client may take up where the first was cut off. The writer never waits for a reader, and what
-//! each reader sees is the same. An event is put into its bytes once, whoever reads it and how often. A log that grows too long loses
-//! its oldest events; a reader that has not had them is told so.
+//! A response is written by a task of its own into a [`Live`] log of events; streams read the log from any
+//! number on, a request without a stream waits for its end, and a second client may take up where the first
+//! was cut off. The writer never waits for a reader, and what each reader sees is the same. An event is put
+//! into its bytes once, whoever reads it and how often. A log that grows too long loses its oldest events; a
+//! reader that has not had them is told so.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -87,7 +88,8 @@ struct Log {
 }
 
 impl Log {
-    /// Makes room: what is appended next stays whole, whatever its size, so that a reader who keeps up loses nothing.
+    /// Makes room: what is appended next stays whole, whatever its size, so that a reader who keeps up loses
+    /// nothing.
     fn drop_oldest(&mut self, bytes_max: usize) {
         while self.num_bytes > bytes_max
             && let Some(line) = self.lines.pop_front()
@@ -256,7 +258,8 @@ mod tests {
         futures_util::FutureExt::now_or_never(live.event(index)).expect("it is there")
     }
 
-    /// A log had no bound: twenty alternatives for each of 4096 tokens were hundreds of mebibytes of JSON trees.
+    /// A log had no bound: twenty alternatives for each of 4096 tokens were hundreds of mebibytes of JSON
+    /// trees.
     #[test]
     fn a_log_that_is_too_long_loses_its_oldest_events() {
         let live = Live::new("a".into(), object());

@@ -81,7 +81,8 @@ pub(crate) async fn create(
     }
 }
 
-/// Does work that may be much, as all log-probabilities of a response are, without keeping other requests from this thread.
+/// Does work that may be much, as all log-probabilities of a response are, without keeping other requests
+/// from this thread.
 pub(crate) fn apart<T>(is_much: bool, work: impl FnOnce() -> T) -> T {
     if is_much { tokio::task::block_in_place(work) } else { work() }
 }

@@ -1,9 +1,11 @@
 //! What must the model's output be like, in the words of `turn`?
 //!
-//! [`constraint`] turns the tools, the choice among them and the format of the answer into the rules that every token is held to. The
-//! header of each message is always held; reasoning is free in every case; a strict function's arguments and a strict format are held to
-//! the letter, a loose one to as much of its schema as can be held, with a warning for the rest. A grammar that cannot be used is refused
-//! before the engine hears of the request. A model that would rather talk than call has a budget for it ([`needs_budget`]).
+//! [`constraint`] turns the tools, the choice among them and the format of the answer into the rules that
+//! every token is held to. The header of each message is always held; reasoning is free in every case; a
+//! strict function's arguments and a strict format are held to the letter, a loose one to as much of its
+//! schema as can be held, with a warning for the rest. A grammar that cannot be used is refused before the
+//! engine hears of the request. A model that would rather talk than call has a budget for it
+//! ([`needs_budget`]).
 //!
 //! Compiling takes up to two seconds: call it where waiting is allowed. It does not know tokens.
 
@@ -29,7 +31,8 @@ pub(crate) fn has_demands(ask: &Ask) -> bool {
     ask.format != Format::Text || ask.tools.choice != Choice::Auto || ask.tools.list.iter().any(is_demanding)
 }
 
-/// Whether the model could go on talking instead of doing what is demanded: calling, or answering in a form while there are tools.
+/// Whether the model could go on talking instead of doing what is demanded: calling, or answering in a form
+/// while there are tools.
 pub(crate) fn needs_budget(ask: &Ask) -> bool {
     match ask.tools.choice {
         Choice::Required | Choice::Named(_) => true,

@@ -1,9 +1,10 @@
 //! The listener, the connections, and their end.
 //!
-//! [`run`] takes a listener that is already bound and a future that says when to stop. Stopping has one deadline, the operator's: new
-//! requests are refused at once, while the listener still answers for a grace time, so that whoever watches `/ready` sees it; what runs
-//! may end; at the deadline the engine ends the rest, so that every request still gets its last event. Connections are served by hyper
-//! directly, because only there can the time for the headers of a request be bounded.
+//! [`run`] takes a listener that is already bound and a future that says when to stop. Stopping has one
+//! deadline, the operator's: new requests are refused at once, while the listener still answers for a grace
+//! time, so that whoever watches `/ready` sees it; what runs may end; at the deadline the engine ends the
+//! rest, so that every request still gets its last event. Connections are served by hyper directly, because
+//! only there can the time for the headers of a request be bounded.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -27,8 +28,8 @@ use crate::gate::Gate;
 use crate::limits::HEADER_PATIENCE;
 use crate::timed_stream::{Patience, TimedStream};
 
-/// How long the last events may take to leave after the engine was told to end everything, and how long a write may wait for its reader
-/// while the server stops.
+/// How long the last events may take to leave after the engine was told to end everything, and how long a
+/// write may wait for its reader while the server stops.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How long to wait when the system has no more connections to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -49,8 +50,8 @@ pub async fn listen(address: SocketAddr, asks_for_keys: bool) -> Result<TcpListe
     TcpListener::bind(address).await.map_err(|source| Error::Bind { address, source })
 }
 
-/// Serves until `stop` is ready, and then until everything that runs has ended. What `stop` gives is the grace: how long the listener
-/// goes on answering that the server stops.
+/// Serves until `stop` is ready, and then until everything that runs has ended. What `stop` gives is the
+/// grace: how long the listener goes on answering that the server stops.
 pub async fn run(listener: TcpListener, app: App, stop: impl Future<Output = Duration>) {
     let app = Arc::new(app);
     let gate = Gate::new(listener.local_addr().ok(), &app.allowed_hosts);
@@ -119,7 +120,8 @@ async fn accept(
     }
 }
 
-/// Small events are to leave at once, and ends that are gone without a word are to be noticed. A system that refuses either serves as well.
+/// Small events are to leave at once, and ends that are gone without a word are to be noticed. A system that
+/// refuses either serves as well.
 fn prepare(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
     let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE_IDLE).with_interval(KEEP_ALIVE_INTERVAL);

@@ -66,8 +66,8 @@ pub(crate) struct Row {
     pub(crate) items: Vec<Value>,
     /// Everything said so far, as messages.
     pub(crate) entries: Vec<Entry>,
-    /// Of a response: its events, for a stream that is taken up again, as one JSON array. They are many, and trees of them many times as
-    /// large, so they stay text until somebody reads them.
+    /// Of a response: its events, for a stream that is taken up again, as one JSON array. They are many, and
+    /// trees of them many times as large, so they stay text until somebody reads them.
     pub(crate) events: String,
 }
 

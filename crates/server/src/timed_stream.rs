@@ -1,7 +1,8 @@
 //! A connection whose client has to take what is written to it.
 //!
-//! hyper bounds how long the headers of a request may take, and nothing else. A client that stops reading would hold its connection, and
-//! every stop of the server, for as long as it likes; here a write that makes no progress for a while fails, and the connection ends.
+//! hyper bounds how long the headers of a request may take, and nothing else. A client that stops reading
+//! would hold its connection, and every stop of the server, for as long as it likes; here a write that makes
+//! no progress for a while fails, and the connection ends.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

@@ -56,8 +56,9 @@ impl Drop for Server {
     }
 }
 
-/// A demanded call is made, whatever the model would rather do. It used to reason or to announce the call until the context was full,
-/// in 57 of 100 seeds and more, because nothing bounded what may stand before the call.
+/// A demanded call is made, whatever the model would rather do. It used to reason or to announce the call
+/// until the context was full, in 57 of 100 seeds and more, because nothing bounded what may stand before the
+/// call.
 #[test]
 fn a_demanded_call_is_made() {
     let server = Server::start(&["--context", "512", "--forced-reasoning", "48"]);
@@ -84,7 +85,8 @@ fn a_demanded_call_is_made() {
             let answer = server.post("/v1/chat/completions", &body);
             let choice = &answer["choices"][0];
             let calls = choice["message"]["tool_calls"].as_array().map_or(0, Vec::len);
-            // A client's own format may leave the arguments open without end; then they are cut, and the call is told all the same.
+            // A client's own format may leave the arguments open without end; then they are cut, and the call
+            // is told all the same.
             let is_ended = choice["finish_reason"] == "tool_calls" || variant["tools"][0]["type"] == "custom";
             assert!(calls == 1 && is_ended, "variant {number}, seed {seed}: {answer}");
         };

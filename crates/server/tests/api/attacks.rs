@@ -38,7 +38,8 @@ fn rest(mut stream: TcpStream) -> String {
     text
 }
 
-/// A page could post to a server on this machine without a key, and with a name of its own for 127.0.0.1 read what it holds.
+/// A page could post to a server on this machine without a key, and with a name of its own for 127.0.0.1 read
+/// what it holds.
 #[test]
 fn pages_of_other_sites_are_refused() {
     let server = Server::start(&[ANSWER]);
@@ -127,7 +128,8 @@ fn a_server_that_stops_says_so_for_a_while() {
     std::mem::forget(server);
 }
 
-/// Wrong chunks were called too long a body, and an id that is no text was answered in a form of the framework's.
+/// Wrong chunks were called too long a body, and an id that is no text was answered in a form of the
+/// framework's.
 #[test]
 fn every_refusal_has_the_documented_form() {
     let server = Server::start(&[ANSWER]);
@@ -158,7 +160,8 @@ fn a_choice_that_fails_ends_the_request() {
     assert_eq!(post(server.address, "/v1/completions", &text).status, 500);
 }
 
-/// A key that may not see reasoning read it all the same: rendered as tokens, or by continuing tokens of its own.
+/// A key that may not see reasoning read it all the same: rendered as tokens, or by continuing tokens of its
+/// own.
 #[test]
 fn a_key_without_reasoning_has_no_raw_tokens() {
     let keys = "sk-0123456789abcdef reasoning=hidden\nsk-fedcba9876543210 reasoning=hidden tokens=raw";
