@@ -70,6 +70,18 @@ pub enum DenseMode {
     Q8,
 }
 
+/// How a model is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// The arithmetic.
+    pub precision: Precision,
+    /// The format of dense matrices.
+    pub dense: DenseMode,
+    /// How many experts, of all layers together, are held in memory at a time while all are on disk, as
+    /// [`MemoryPlan`](crate::MemoryPlan) says; `None` takes all where the checkpoint has them.
+    pub expert_slots: Option<usize>,
+}
+
 /// What a layer's attention looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LayerKind {

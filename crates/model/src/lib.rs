@@ -23,13 +23,14 @@ mod error;
 mod logits;
 mod memory;
 mod memory_plan;
+mod nan_scale;
 mod parameters;
 
 pub use batch::{Batch, LogitRows, Segment};
-pub use config::{DenseMode, KvFormat, LayerKind, ModelConfig, Precision};
+pub use config::{DenseMode, KvFormat, LayerKind, LoadOptions, ModelConfig, Precision};
 pub use cost::TokenCost;
 pub use cpu::expert_cache::ExpertTraffic;
-pub use cpu::forward::{CHUNK_TOKENS_MAX, LOGIT_ROWS_MAX, LoadOptions, Model};
+pub use cpu::forward::{CHUNK_TOKENS_MAX, LOGIT_ROWS_MAX, Model};
 pub use cpu::kv_cache::KvCache;
 pub use cpu::kv_store::{BLOCK_TOKENS, KvBytes, KvPlace, KvStore, StoreSizes};
 pub use cpu::tile_probe::TileProbe;

@@ -113,3 +113,114 @@ fn vector_bytes(config: &ModelConfig) -> u64 {
     let per_layer = per_layer + config.num_experts as u64;
     (per_layer * config.num_layers as u64 + counts.norms) * size_of::<f32>() as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use gptoss_checkpoint::{Checkpoint, ExpertFormat, PRESETS, Preset, num_bytes, parts};
+
+    use super::*;
+    use crate::parameters::parameters;
+
+    fn config(preset: Preset) -> ModelConfig {
+        ModelConfig::from_checkpoint(&preset.config()).expect("a preset is legal")
+    }
+
+    fn weights(terms: &[Term]) -> u64 {
+        terms.iter().filter(|term| term.name.starts_with("weights: ")).map(|term| term.bytes).sum()
+    }
+
+    /// The tensors of a preset with their bytes.
+    fn tensors(preset: Preset, format: ExpertFormat) -> Vec<(Part, u64)> {
+        let config = preset.config();
+        parts(&config, format).into_iter().map(|part| (part, num_bytes(&config, part) as u64)).collect()
+    }
+
+    #[test]
+    fn weights_are_the_tensors_of_the_checkpoint() {
+        let formats = [ExpertFormat::Mxfp4, ExpertFormat::Bf16];
+        for (preset, format) in PRESETS.into_iter().flat_map(|preset| formats.map(|format| (preset, format)))
+        {
+            let tensors = tensors(preset, format);
+            let terms = memory(&config(preset), &tensors, 4096, Precision::Fast, DenseMode::AsStored);
+            assert_eq!(
+                weights(&terms),
+                tensors.iter().map(|(_, bytes)| bytes).sum::<u64>(),
+                "{preset} {format:?}"
+            );
+            // Bytes against numbers: of the parts that are bf16 in every format, two each.
+            for part in parameters(&config(preset)).iter().filter(|part| !MLP.contains(&part.name)) {
+                let term = terms.iter().find(|term| term.name == format!("weights: {}", part.name));
+                assert_eq!(term.map(|term| term.bytes), Some(2 * part.total), "{preset} {}", part.name);
+            }
+        }
+        let synthetic = |preset| {
+            let checkpoint = Checkpoint::synthetic(preset, 0, None).expect("a preset");
+            weights(&memory(
+                &config(preset),
+                &checkpoint.part_bytes(),
+                1,
+                Precision::Fast,
+                DenseMode::AsStored,
+            ))
+        };
+        assert_eq!(synthetic(Preset::GptOss20b), 13_761_264_768);
+        assert_eq!(synthetic(Preset::GptOss120b), 65_248_815_744);
+    }
+
+    const MLP: [&str; 2] = ["experts", "feed-forward"];
+
+    /// The plan took every dense matrix for bf16, whatever the file had.
+    #[test]
+    fn weights_are_as_large_as_in_the_file() {
+        let check = |name: &str, embedding: u64| {
+            let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata").join(name);
+            let checkpoint = Checkpoint::open(&path).expect("opens");
+            let model = ModelConfig::from_checkpoint(checkpoint.config()).expect("a config");
+            let terms = memory(&model, &checkpoint.part_bytes(), 128, Precision::Fast, DenseMode::AsStored);
+            assert_eq!(weights(&terms), checkpoint.tensor_bytes(), "{name}");
+            let read: usize = checkpoint
+                .parts()
+                .into_iter()
+                .map(|part| checkpoint.tensor(part).expect("a part").bytes.len())
+                .sum();
+            assert_eq!(weights(&terms), read as u64, "{name}");
+            assert_eq!((terms[0].name.as_str(), terms[0].bytes), ("weights: embedding", embedding), "{name}");
+        };
+        check("tiny", 512 * 128 * 2);
+        check("tiny-yarn", 320 * 64 * 2);
+        check("tiny-yarn-bf16.gguf", 320 * 64 * 2);
+        check("tiny-yarn-q8_0.gguf", 320 * 64 / 32 * 34);
+    }
+
+    /// What is planned for `DenseMode::Q8` is what loading makes.
+    #[test]
+    fn quantised_matrices_take_34_bytes_for_32_numbers() {
+        let preset = Preset::GptOss20b;
+        let parts = tensors(preset, ExpertFormat::Mxfp4);
+        let terms = memory(&config(preset), &parts, 4096, Precision::Fast, DenseMode::Q8);
+        let bytes = |name: &str| terms.iter().find(|term| term.name == name).expect("a term").bytes;
+        assert_eq!(bytes("weights: embedding"), 201_088 * 2880 / 32 * 34);
+        assert_eq!(bytes("weights: unembedding"), 201_088 * 2880 / 32 * 34);
+        let matrices = 2880 * (4096 + 512 + 512) + 2880 * 4096;
+        let vectors = (4096 + 512 + 512 + 2880 + 64) * 2;
+        assert_eq!(bytes("weights: attention"), 24 * (matrices / 32 * 34 + vectors));
+        let as_stored = memory(&config(preset), &parts, 4096, Precision::Fast, DenseMode::AsStored);
+        for term in as_stored.iter().filter(|term| ["experts", "router"].contains(&term.name.as_str())) {
+            assert_eq!(bytes(&term.name), term.bytes);
+        }
+    }
+
+    #[test]
+    fn cache_grows_with_the_context_in_full_layers_only() {
+        let term = |context, precision, name: &str| {
+            let terms = memory(&config(Preset::GptOss20b), &[], context, precision, DenseMode::AsStored);
+            terms.into_iter().find(|term| term.name == name).expect("a term").bytes
+        };
+        let full = "KV cache: full layers";
+        assert_eq!(term(131_072, Precision::Fast, full), 3 << 30);
+        assert_eq!(term(131_072, Precision::Exact, full), 6 << 30);
+        let windowed = "KV cache: windowed layers";
+        assert_eq!(term(131_072, Precision::Fast, windowed), 12 * 2048 * (127 + 512));
+        assert_eq!(term(100, Precision::Fast, windowed), 12 * 2048 * 100);
+    }
+}

@@ -13,8 +13,8 @@ use gptoss_checkpoint::Checkpoint;
 use crate::Error;
 use crate::config::{DenseMode, ModelConfig, Precision};
 use crate::cpu::expert_cache::READ_THREADS;
-use crate::cpu::load::is_expert_matrix;
 use crate::memory::{Term, memory};
+use crate::parameters::is_expert_matrix;
 
 /// What the program takes beside the model: itself, the vocabulary, stacks and small buffers. Units: bytes. Measured with
 /// the published vocabulary.

@@ -21,7 +21,7 @@ use gptoss_checkpoint::{ExpertBuffer, ExpertReader, ReadScratch};
 use crate::Error;
 use crate::config::ModelConfig;
 use crate::cpu::expert_demand::Demand;
-use crate::cpu::load::nan_scale;
+use crate::nan_scale::nan_scale;
 
 /// Threads that read. One fills the disk's queue while the other lays out or checks what it has; more made no
 /// difference (2026-11-23: 2.4 GB/s with one, 2.5 with two, three, four or six).

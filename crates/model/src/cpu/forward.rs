@@ -20,7 +20,7 @@ use gptoss_kernels::{Pool, Q8Order, Q8Rows, Rope, YarnParams};
 
 use crate::Error;
 use crate::batch::{Batch, Segment};
-use crate::config::{DenseMode, KvFormat, ModelConfig, Precision};
+use crate::config::{DenseMode, KvFormat, LoadOptions, ModelConfig, Precision};
 use crate::cost::{TokenCost, token_cost};
 use crate::cpu::activations::{Activations, product};
 use crate::cpu::block::{Rows, Step, Workspace, attention_block, normalize};
@@ -51,18 +51,6 @@ pub struct Model {
     rope: Rope,
     pool: Pool,
     chunk_tokens: usize,
-}
-
-/// How a model is loaded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LoadOptions {
-    /// The arithmetic.
-    pub precision: Precision,
-    /// The format of dense matrices.
-    pub dense: DenseMode,
-    /// How many experts, of all layers together, are held in memory at a time while all are on disk, as
-    /// [`MemoryPlan`](crate::MemoryPlan) says; `None` takes all where the checkpoint has them.
-    pub expert_slots: Option<usize>,
 }
 
 impl Model {

@@ -19,13 +19,14 @@ use gptoss_formats::{BLOCK_VALUES, Mxfp4Block, NAN_SCALE, Q8_0_BLOCK_BYTES};
 use gptoss_kernels::{Pool, Q8_PANEL_ROWS, Q8Panels, pack_q8_panels, quantize_q8_0};
 
 use crate::Error;
-use crate::config::{DenseMode, ModelConfig, Precision};
+use crate::config::{DenseMode, LoadOptions, ModelConfig, Precision};
 use crate::cpu::expert_cache::ExpertCache;
-use crate::cpu::forward::LoadOptions;
 use crate::cpu::weights::{
     AttentionWeights, DenseMatrix, EmbeddingRows, ExpertMatrices, ExpertStack, LayerWeights, Linear,
     MlpWeights, Weights,
 };
+use crate::nan_scale::nan_scale;
+use crate::parameters::is_expert_matrix;
 
 /// Bytes of scales that one task of the NaN scan reads.
 const SCAN_TASK_BYTES: usize = 1 << 18;
@@ -51,15 +52,6 @@ pub(crate) fn load(
     let mut loader =
         Loader { checkpoint, config, options, experts, pool, progress, bytes_done: 0, bytes_total };
     loader.weights()
-}
-
-/// Whether a part is matrices of the experts, which can stay on disk.
-pub(crate) fn is_expert_matrix(part: Part) -> bool {
-    use LayerPart::{DownBf16, DownBlocks, DownScales, GateUpBf16, GateUpBlocks, GateUpScales};
-    matches!(
-        part,
-        Part::Layer(_, GateUpBlocks | GateUpScales | DownBlocks | DownScales | GateUpBf16 | DownBf16)
-    )
 }
 
 struct Loader<'a> {
@@ -267,13 +259,6 @@ impl Loader<'_> {
         self.bytes_done += num_bytes as u64;
         (self.progress)(self.bytes_done, self.bytes_total);
     }
-}
-
-/// The place of the first scale NaN.
-pub(crate) fn nan_scale(scales: &[u8]) -> Option<usize> {
-    // The largest byte first: that fold is vectorised, a search is not.
-    let largest = scales.iter().copied().fold(0, u8::max);
-    if largest == NAN_SCALE { scales.iter().position(|&scale| scale == NAN_SCALE) } else { None }
 }
 
 /// Looks for the scale NaN in blocks of a GGUF file; the first one in the order of experts and stacks is reported.
