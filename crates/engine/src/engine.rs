@@ -18,7 +18,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use gptoss_model::{BLOCK_TOKENS, KvPlace, KvStore, LogitRows, Logits, Model, Segment};
+use gptoss_model::{
+    BLOCK_TOKENS, KvMove, KvStore, LogitRows, Model, Pool, Segment, SegmentLogits, SequenceKv, Workspace,
+};
 
 use crate::Error;
 use crate::error::Failure;
@@ -40,6 +42,9 @@ pub struct Engine {
     options: EngineOptions,
     plan: KvPlan,
     store: KvStore,
+    workspace: Workspace,
+    /// Threads that sample; the model has its own.
+    pool: Pool,
     scheduler: Scheduler,
     live: BTreeMap<u64, Live>,
     drafter: Drafter,
@@ -66,8 +71,12 @@ impl Engine {
     pub fn with_options(model: Arc<Model>, options: EngineOptions) -> Result<Engine, Error> {
         let plan = KvPlan::new(model.config(), model.kv_format(), model.chunk_tokens(), &options)?;
         let scheduler = Scheduler::new(capacity(&model, &options, &plan));
+        // One sequence at a time has nothing to share.
+        let threads = if plan.sizes.rings > 1 { model.pool().threads() } else { 1 };
         Ok(Engine {
             store: model.new_store(plan.sizes, options.max_context),
+            workspace: model.new_workspace(),
+            pool: Pool::new(threads),
             model,
             options,
             plan,
@@ -164,10 +173,7 @@ impl Engine {
                 self.stats.prompt_tokens += self.scheduler.sequence(id).map_or(0, |s| s.prompt_len) as u64;
             }
         }
-        plan.copies.iter().for_each(|copy| self.store.copy_block(copy.from, copy.to, copy.rows));
-        for restore in &plan.restores {
-            self.store.restore_window(restore.snapshot, restore.position, restore.ring);
-        }
+        self.store.apply(&plan.moves());
         let started = Instant::now();
         let logits = self.forward(&plan);
         self.stats.steps += 1;
@@ -226,20 +232,23 @@ impl Engine {
         }
     }
 
-    /// The logits of every work: `forward`, of all together if that succeeds.
-    fn forward(&mut self, plan: &Plan) -> Vec<Result<Logits, Failure>> {
+    /// Where in the workspace the logits of every work are: `forward`, of all together if that succeeds.
+    fn forward(&mut self, plan: &Plan) -> Vec<Result<usize, Failure>> {
+        self.workspace.clear();
         match self.try_forward(&plan.works) {
-            Ok(logits) => logits,
+            Ok(()) => (0..plan.works.len()).map(Ok).collect(),
             Err(failure) if plan.works.len() == 1 => vec![Err(failure)],
             Err(_) => {
-                let alone = |work| self.try_forward(std::slice::from_ref(work));
-                let answers = plan.works.iter().map(alone);
-                answers.map(|answer| answer.and_then(|mut logits| logits.remove(0))).collect()
+                let alone = |work| -> Result<usize, Failure> {
+                    self.try_forward(std::slice::from_ref(work))?;
+                    Ok(self.workspace.num_segments() - 1)
+                };
+                plan.works.iter().map(alone).collect()
             }
         }
     }
 
-    fn try_forward(&mut self, works: &[Work]) -> Result<Vec<Result<Logits, Failure>>, Failure> {
+    fn try_forward(&mut self, works: &[Work]) -> Result<(), Failure> {
         let mut tokens: Vec<Vec<u32>> = Vec::with_capacity(works.len());
         let mut sequences = Vec::with_capacity(works.len());
         for work in works {
@@ -258,7 +267,7 @@ impl Engine {
             .map(|((work, tokens), sequence)| Segment {
                 tokens,
                 first_position: work.start,
-                place: KvPlace { blocks: &sequence.blocks, ring: sequence.ring.unwrap_or(0) },
+                kv: SequenceKv { blocks: &sequence.blocks, ring: sequence.ring.unwrap_or(0) },
                 logits: match (work.is_chosen, work.draft.is_empty()) {
                     (false, _) => LogitRows::None,
                     (true, true) => LogitRows::Last,
@@ -266,21 +275,22 @@ impl Engine {
                 },
             })
             .collect();
-        let (model, store) = (&self.model, &mut self.store);
+        let (model, store, workspace) = (&self.model, &mut self.store, &mut self.workspace);
         #[cfg(test)]
         let poison = self.poison;
-        let answers = catch_unwind(AssertUnwindSafe(|| {
+        let answer = catch_unwind(AssertUnwindSafe(|| {
             #[cfg(test)]
             assert!(!tokens.iter().flatten().any(|&token| Some(token) == poison), "a poisoned token");
-            model.forward_segments(&segments, store)
+            model.forward_segments(&segments, store, workspace)
         }));
-        let answers = answers.map_err(|panic| Failure::Panicked { message: words(panic.as_ref()) })??;
-        Ok(answers.into_iter().map(|answer| answer.map_err(Failure::from)).collect())
+        answer.map_err(|panic| Failure::Panicked { message: words(panic.as_ref()) })??;
+        Ok(())
     }
 
     /// Chooses tokens from the logits, each sequence for itself and all at once: choosing reads the whole vocabulary
     /// several times, and a mask may cost more than that.
-    fn sample(&mut self, plan: &Plan, logits: Vec<Result<Logits, Failure>>) -> Vec<Outcome> {
+    fn sample(&mut self, plan: &Plan, logits: Vec<Result<usize, Failure>>) -> Vec<Outcome> {
+        let workspace = &self.workspace;
         let choices: Vec<Mutex<Choice<'_>>> = plan
             .works
             .iter()
@@ -290,11 +300,12 @@ impl Engine {
                 let ends = sequence.map_or((0, 0), |sequence| (sequence.tokens.len(), sequence.tokens_max));
                 let live = self.live.remove(&work.id);
                 let room = ends.1 - ends.0;
+                let logits = logits.and_then(|segment| Ok(workspace.logits(segment)?));
                 Mutex::new(Choice { live, work, logits, position: ends.0, room, outcome: Outcome::Failed })
             })
             .collect();
         // Each lock is taken once: it is what lets tasks change their own choice without unsafe code.
-        self.model.pool().run(choices.len(), |index| {
+        self.pool.run(choices.len(), |index| {
             choices[index].lock().unwrap_or_else(PoisonError::into_inner).make();
         });
         let mut outcomes = Vec::with_capacity(choices.len());
@@ -354,7 +365,8 @@ impl Engine {
 
     fn save(&mut self, saves: &[Save]) {
         for save in saves {
-            self.store.save_window(save.ring, save.position, save.snapshot);
+            let Save { ring, position, snapshot, .. } = *save;
+            self.store.apply(&[KvMove::SaveWindow { ring, position, snapshot }]);
             let Some(disk) = self.disk.as_ref().filter(|_| !save.is_private) else { continue };
             let Some((tenant, tokens, blocks)) = self.scheduler.cache().entry(save.snapshot) else {
                 continue;
@@ -417,7 +429,7 @@ fn capacity(model: &Model, options: &EngineOptions, plan: &KvPlan) -> Capacity {
 struct Choice<'a> {
     live: Option<Live>,
     work: &'a Work,
-    logits: Result<Logits, Failure>,
+    logits: Result<SegmentLogits<'a>, Failure>,
     /// Of the first token to choose.
     position: usize,
     /// Most tokens to choose.
@@ -437,7 +449,7 @@ impl Choice<'_> {
                 live.tell_prefill(self.work.end);
                 match self.work.is_chosen {
                     _ if live.has_failed() => Outcome::Failed,
-                    true => live.choose(logits, self.position, &self.work.draft, self.room),
+                    true => live.choose(*logits, self.position, &self.work.draft, self.room),
                     false => Outcome::Computed,
                 }
             }

@@ -164,8 +164,16 @@ impl Failure {
 
 impl From<gptoss_model::Error> for Failure {
     fn from(error: gptoss_model::Error) -> Failure {
+        Failure::from(&error)
+    }
+}
+
+impl From<&gptoss_model::Error> for Failure {
+    fn from(error: &gptoss_model::Error) -> Failure {
         match error {
-            gptoss_model::Error::NonFiniteLogits { position, .. } => Failure::NotFinite { position },
+            gptoss_model::Error::NonFiniteLogits { position, .. } => {
+                Failure::NotFinite { position: *position }
+            }
             other => Failure::Forward { message: other.to_string() },
         }
     }

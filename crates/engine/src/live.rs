@@ -10,7 +10,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use gptoss_model::Logits;
+use gptoss_model::SegmentLogits;
 
 use crate::constraint::Mask;
 use crate::error::Failure;
@@ -99,7 +99,13 @@ impl Live {
     /// was right. `position` is that of the first chosen token, `room` the most that may be chosen.
     ///
     /// A panic of the sampler or the constraint is this request's failure.
-    pub(crate) fn choose(&mut self, logits: &Logits, position: usize, draft: &[u32], room: usize) -> Outcome {
+    pub(crate) fn choose(
+        &mut self,
+        logits: SegmentLogits<'_>,
+        position: usize,
+        draft: &[u32],
+        room: usize,
+    ) -> Outcome {
         if self.failure.is_some() {
             return Outcome::Failed;
         }
@@ -113,7 +119,7 @@ impl Live {
 
     fn choose_rows(
         &mut self,
-        logits: &Logits,
+        logits: SegmentLogits<'_>,
         position: usize,
         draft: &[u32],
         room: usize,
@@ -123,7 +129,7 @@ impl Live {
         self.forced.clear();
         let mut is_stop = false;
         for row in 0..logits.num_rows() {
-            let token = self.choose_one(logits.row(row), position + row)?;
+            let token = self.choose_one(logits, row, position + row)?;
             tokens.push(token);
             let is_over = self.request.constraint.as_ref().is_some_and(|constraint| constraint.is_over());
             is_stop = is_over || self.request.stop_ids.contains(&token);
@@ -140,13 +146,13 @@ impl Live {
     }
 
     /// Samples a token and commits it: to the sampler, the constraint and the listener.
-    fn choose_one(&mut self, row: &[f32], position: usize) -> Result<u32, Failure> {
+    fn choose_one(&mut self, logits: SegmentLogits<'_>, row: usize, position: usize) -> Result<u32, Failure> {
         let failed = |message: String| Failure::Constraint { message };
         let mask = match &mut self.request.constraint {
             Some(constraint) => constraint.mask().map_err(failed)?,
             None => Mask::Any,
         };
-        let sampled = self.sampler.sample(row, position, mask, self.request.top_logprobs);
+        let sampled = self.sampler.sample_row(logits, row, position, mask, self.request.top_logprobs);
         let sampled = sampled.ok_or_else(|| failed("it forbids every token".to_owned()))?;
         let id = sampled.token;
         self.sampler.commit(id);

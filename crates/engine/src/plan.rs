@@ -9,6 +9,8 @@
 //!
 //! Nothing here knows tensors: blocks, rings and snapshots are numbers.
 
+use gptoss_model::KvMove;
+
 /// Everything that one step does.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
@@ -17,6 +19,19 @@ pub(crate) struct Plan {
     pub(crate) works: Vec<Work>,
     /// Sequences that were admitted for the first time, with the tokens found in the prefix cache.
     pub(crate) begun: Vec<(u64, usize)>,
+}
+
+impl Plan {
+    /// What happens to the store's slots before the step.
+    pub(crate) fn moves(&self) -> Vec<KvMove> {
+        let copies =
+            self.copies.iter().map(|&BlockCopy { from, to, rows }| KvMove::CopyBlock { from, to, rows });
+        let restores = self
+            .restores
+            .iter()
+            .map(|&Restore { snapshot, position, ring }| KvMove::RestoreWindow { snapshot, position, ring });
+        copies.chain(restores).collect()
+    }
 }
 
 /// A shared block is about to be written to: its first rows go into one of the sequence's own.

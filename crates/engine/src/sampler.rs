@@ -16,7 +16,7 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-use gptoss_model::{argmax, log_sum_exp};
+use gptoss_model::{SegmentLogits, argmax, log_sum_exp};
 
 use crate::constraint::Mask;
 use crate::limits::Sampling;
@@ -105,6 +105,30 @@ impl Sampler {
         Some(Sampled { token, logprob, top: most_probable(row, sum, top.unwrap_or(0)), masked })
     }
 
+    /// As [`sample`](Sampler::sample), from a row of a step's logits, wherever that is: where the best token is all that is
+    /// wanted, the row need not leave a device's memory.
+    pub(crate) fn sample_row(
+        &mut self,
+        logits: SegmentLogits<'_>,
+        row: usize,
+        position: usize,
+        mask: Mask<'_>,
+        top: Option<usize>,
+    ) -> Option<Sampled> {
+        let allowed = match mask {
+            Mask::Any => None,
+            Mask::Only(words) => Some(words),
+        };
+        if !self.takes_the_best() || (allowed.is_some() && top.is_some()) {
+            return self.sample(&logits.row(row), position, mask, top);
+        }
+        let token = logits.argmax(row, allowed)?;
+        let sum = logits.log_sum_exp(row);
+        let logprob = f64::from(logits.logit(row, token)) - sum;
+        let top = with_logprobs(logits.top(row, top.unwrap_or(0)), sum);
+        Some(Sampled { token, logprob, top, masked: None })
+    }
+
     /// Counts a token as generated.
     pub fn commit(&mut self, token: u32) {
         if self.has_penalties() {
@@ -115,6 +139,12 @@ impl Sampler {
     fn has_penalties(&self) -> bool {
         let params = self.sampling.params();
         params.presence_penalty != 0.0 || params.frequency_penalty != 0.0 || params.repetition_penalty != 1.0
+    }
+
+    /// Whether the token with the largest logit of the row as it is will be chosen.
+    fn takes_the_best(&self) -> bool {
+        let params = self.sampling.params();
+        params.temperature == 0.0 && params.logit_bias.is_empty() && !self.has_penalties()
     }
 
     /// Penalties and bias.
@@ -238,24 +268,12 @@ fn forbid(row: &mut [f32], mask: Mask<'_>) {
 /// The `count` best tokens of a row, in the order of the cuts, with log-probabilities under `log_sum`. Tokens that
 /// cannot come are left out.
 fn most_probable(row: &[f32], log_sum: f64, count: usize) -> Vec<TokenLogprob> {
-    let mut best: Vec<TokenLogprob> = Vec::with_capacity(count + 1);
-    if count == 0 {
-        return best;
-    }
-    let mut threshold = f32::NEG_INFINITY;
-    for (token, &logit) in row.iter().enumerate() {
-        // Of equals the lower id stays, so a later one has to be larger.
-        if logit > threshold {
-            let logprob = f64::from(logit) - log_sum;
-            let place = best.partition_point(|other| other.logprob >= logprob);
-            best.insert(place, TokenLogprob { id: token as u32, logprob });
-            best.truncate(count);
-            if best.len() == count {
-                threshold = row[best[count - 1].id as usize];
-            }
-        }
-    }
-    best
+    with_logprobs(gptoss_model::most_probable(row, count), log_sum)
+}
+
+fn with_logprobs(best: Vec<(u32, f32)>, log_sum: f64) -> Vec<TokenLogprob> {
+    let logprob = |(id, logit)| TokenLogprob { id, logprob: f64::from(logit) - log_sum };
+    best.into_iter().map(logprob).collect()
 }
 
 impl Cut {

@@ -39,7 +39,7 @@ pub struct Rope {
 }
 
 /// Cosines and sines of a run of positions, shared by all heads and layers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RopeAngles {
     /// `[T, D / 2]` of (cosine, sine), with the attention factor in both.
     rotations: Vec<(f32, f32)>,
@@ -77,15 +77,21 @@ impl Rope {
 
     /// The rotations of `len` positions from `first` on.
     pub fn angles(&self, first: usize, len: usize) -> RopeAngles {
-        let rotations = (first..first + len)
-            .flat_map(|position| {
-                self.inverse_frequencies.iter().map(move |frequency| {
-                    let (sine, cosine) = f64::from(position as f32 * frequency).sin_cos();
-                    (cosine as f32 * self.concentration, sine as f32 * self.concentration)
-                })
+        let mut angles = RopeAngles::default();
+        self.fill_angles(&mut angles, first, len);
+        angles
+    }
+
+    /// As [`angles`](Rope::angles), in the memory of earlier ones.
+    pub fn fill_angles(&self, angles: &mut RopeAngles, first: usize, len: usize) {
+        angles.half = self.inverse_frequencies.len();
+        angles.rotations.clear();
+        angles.rotations.extend((first..first + len).flat_map(|position| {
+            self.inverse_frequencies.iter().map(move |frequency| {
+                let (sine, cosine) = f64::from(position as f32 * frequency).sin_cos();
+                (cosine as f32 * self.concentration, sine as f32 * self.concentration)
             })
-            .collect();
-        RopeAngles { rotations, half: self.inverse_frequencies.len() }
+        }));
     }
 
     /// Rotates every head of one token at `position`, in place.

@@ -1,4 +1,4 @@
-//! What does one token cost: which bytes are read for it, and how many numbers are multiplied?
+//! The cost of a token: the bytes that are read for it and the numbers that are multiplied.
 //!
 //! Entry point: [`TokenCost`], which `Model::token_cost` adds up from the loaded weights, so that it counts the matrices as
 //! they lie in memory (bf16, Q8_0, MXFP4) and not as the file had them. With it a measured speed becomes a share of what
@@ -8,10 +8,9 @@
 //! step of several sequences reads the dense matrices once and those experts that any of them chose; how many that are
 //! depends on the router, and [`TokenCost::step_bytes`] takes the mean of a router that spreads tokens evenly.
 //!
-//! Small vectors (norms, biases, sinks) are left out: they are a thousandth. It does not know speeds.
+//! Small vectors (norms, biases, sinks) are left out: they are a thousandth.
 
 use crate::config::{LayerKind, ModelConfig};
-use crate::cpu::weights::{LayerWeights, Weights};
 
 /// Bytes that decoding reads and multiply-adds that a token needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,11 +50,20 @@ impl TokenCost {
     }
 }
 
+/// Bytes of a model's matrices, as they are in memory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WeightBytes {
+    /// Attention and router matrices of all layers and the unembedding.
+    pub(crate) dense: u64,
+    /// All experts of all layers.
+    pub(crate) experts: u64,
+}
+
 /// Adds up the cost of a token that sees `context` positions, its own included, with `kv_row_bytes` bytes for the keys of
 /// one position in one layer.
 pub(crate) fn token_cost(
     config: &ModelConfig,
-    weights: &Weights,
+    weights: WeightBytes,
     context: usize,
     kv_row_bytes: u64,
 ) -> TokenCost {
@@ -70,8 +78,8 @@ pub(crate) fn token_cost(
     .map(|width| width as u64);
     let rows: usize = config.layer_kinds.iter().map(|kind| visible(config, *kind, context)).sum();
     TokenCost {
-        dense_bytes: weights.layers.iter().map(dense_bytes).sum::<u64>() + weights.unembedding.num_bytes(),
-        expert_bytes: weights.layers.iter().map(|layer| layer.mlp.experts.num_bytes()).sum(),
+        dense_bytes: weights.dense,
+        expert_bytes: weights.experts,
         kv_bytes: 2 * rows as u64 * kv_row_bytes,
         num_experts: config.expert_slots(),
         active_experts: config.active_experts(),
@@ -79,12 +87,6 @@ pub(crate) fn token_cost(
         expert_macs: layers * 3 * hidden * inner * config.active_experts() as u64,
         unembedding_macs: config.vocab_size as u64 * hidden,
     }
-}
-
-fn dense_bytes(layer: &LayerWeights) -> u64 {
-    let attention = &layer.attention;
-    let linears = [&attention.query, &attention.key, &attention.value, &attention.out];
-    linears.into_iter().chain(&layer.mlp.router).map(|linear| linear.weight.num_bytes()).sum()
 }
 
 /// Positions that the last of `context` tokens sees in a layer.

@@ -113,8 +113,11 @@ pub enum Error {
         /// Blocks it needs.
         needed: usize,
     },
-    /// A cache of another model, precision or chunk size was passed.
-    #[error("the KV cache was made for another model; make one with Model::new_cache")]
+    /// A cache or workspace of another model, precision or chunk size was passed.
+    #[error(
+        "the KV cache or the workspace was made for another model; \
+         make them with this model's new_cache, new_store and new_workspace"
+    )]
     ForeignCache,
     /// The logits of a position hold an infinity or a NaN.
     #[error(

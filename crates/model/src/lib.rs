@@ -15,27 +15,38 @@
 //!
 //! What it does not know: text, sampling, requests, file formats, instruction sets.
 
-mod batch;
 mod config;
 mod cost;
 mod cpu;
 mod error;
+mod kv_cache;
+mod kv_random;
+mod kv_store;
+mod layout;
 mod logits;
 mod memory;
 mod memory_plan;
+mod model;
 mod nan_scale;
 mod parameters;
+mod step;
+mod workspace;
 
-pub use batch::{Batch, LogitRows, Segment};
 pub use config::{DenseMode, KvFormat, LayerKind, LoadOptions, ModelConfig, Precision};
 pub use cost::TokenCost;
 pub use cpu::expert_cache::ExpertTraffic;
-pub use cpu::forward::{CHUNK_TOKENS_MAX, LOGIT_ROWS_MAX, Model};
-pub use cpu::kv_cache::KvCache;
-pub use cpu::kv_store::{BLOCK_TOKENS, KvBytes, KvPlace, KvStore, StoreSizes};
 pub use cpu::tile_probe::TileProbe;
 pub use error::Error;
-pub use logits::{Logits, argmax, log_prob, log_sum_exp};
+pub use kv_cache::KvCache;
+pub use kv_store::KvStore;
+pub use layout::{BLOCK_TOKENS, KvBytes, StoreSizes};
+pub use logits::{Logits, argmax, log_prob, log_sum_exp, most_probable};
 pub use memory::{Term, memory};
 pub use memory_plan::{MemoryPlan, PROGRAM_BYTES, plan_memory};
+pub use model::Model;
 pub use parameters::{PartCount, parameters};
+pub use step::{Batch, CHUNK_TOKENS_MAX, KvMove, LOGIT_ROWS_MAX, LogitRows, Segment, SequenceKv};
+pub use workspace::{SegmentLogits, Workspace};
+
+/// The threads that a model on the processor and its caller work with.
+pub use gptoss_kernels::Pool;

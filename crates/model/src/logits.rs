@@ -1,10 +1,9 @@
-//! What the model says about the next token, and the few questions everyone asks of it.
+//! What the model says about the next token, and the few questions that are asked of it.
 //!
-//! Entry points: [`Logits`], the rows that `Model::forward` gives, and the functions on one row: [`log_sum_exp`],
-//! [`log_prob`], [`argmax`]. They live here and not in the sampler because scoring a text needs them too, and both
-//! must give the same number for the same row: sums run in f64, in the order of the vocabulary.
-//!
-//! It does not know about temperature, penalties or masks; those belong to the engine.
+//! Entry points: [`Logits`], rows in the computer's memory, as `Model::forward` gives them (those of a step are
+//! `SegmentLogits` in `workspace.rs`), and the functions on one row: [`log_sum_exp`], [`log_prob`], [`argmax`] and
+//! [`most_probable`]. They live here and not in the sampler because scoring a text needs them too, and both must give the
+//! same number for the same row: sums run in f64, in the order of the vocabulary.
 
 /// Rows of logits, f32.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,6 +63,40 @@ pub fn argmax(row: &[f32]) -> u32 {
     best as u32
 }
 
+/// As [`argmax`], among the tokens whose bit is set in `words`.
+pub(crate) fn argmax_allowed(row: &[f32], words: &[u32]) -> Option<u32> {
+    let mut best: Option<(usize, f32)> = None;
+    for (word, (number, logits)) in words.iter().zip(row.chunks(u32::BITS as usize).enumerate()) {
+        if *word == 0 {
+            continue;
+        }
+        for (bit, &logit) in logits.iter().enumerate().filter(|(bit, _)| word >> bit & 1 == 1) {
+            if best.is_none_or(|(_, largest)| logit > largest) && logit > f32::NEG_INFINITY {
+                best = Some((number * u32::BITS as usize + bit, logit));
+            }
+        }
+    }
+    best.map(|(token, _)| token as u32)
+}
+
+/// The `count` tokens with the largest logits and their logits, the largest first, of equals the lower id. Tokens that
+/// cannot come (negative infinity) are left out.
+pub fn most_probable(row: &[f32], count: usize) -> Vec<(u32, f32)> {
+    let mut best: Vec<(u32, f32)> = Vec::with_capacity(if count == 0 { 0 } else { count + 1 });
+    let mut threshold = f32::NEG_INFINITY;
+    for (token, &logit) in row.iter().enumerate().filter(|_| count > 0) {
+        // Of equals the lower id stays, so a later one has to be larger.
+        if logit > threshold {
+            let place = best.partition_point(|(_, other)| *other >= logit);
+            best.insert(place, (token as u32, logit));
+            best.truncate(count);
+            if best.len() == count {
+                threshold = best[count - 1].1;
+            }
+        }
+    }
+    best
+}
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +113,27 @@ mod tests {
     fn argmax_takes_the_lowest_of_equals() {
         assert_eq!(argmax(&[0.0, 5.0, 5.0, -1.0]), 1);
         assert_eq!(argmax(&[-3.0]), 0);
+    }
+
+    #[test]
+    fn the_best_of_the_allowed_tokens_is_found() {
+        let row: Vec<f32> = (0..70).map(|token| [3.0, 1.0, 3.0][token % 3]).collect();
+        let check = |words: &[u32], expected| assert_eq!(argmax_allowed(&row, words), expected, "{words:?}");
+        check(&[0b110, 0, 0], Some(2));
+        check(&[0b010, 1 << 4, 1], Some(36));
+        // Words may be fewer than the vocabulary has, or more, and bits beyond its end mean nothing.
+        check(&[0b10], Some(1));
+        check(&[0, 0, 1 << 6, u32::MAX], None);
+        check(&[], None);
+        assert_eq!(argmax_allowed(&[f32::NEG_INFINITY, -1.0], &[0b01]), None);
+    }
+
+    #[test]
+    fn the_most_probable_come_in_order() {
+        let row = [1.0, 3.0, 3.0, f32::NEG_INFINITY, 2.0];
+        assert_eq!(most_probable(&row, 0), []);
+        assert_eq!(most_probable(&row, 3), [(1, 3.0), (2, 3.0), (4, 2.0)]);
+        assert_eq!(most_probable(&row, 9), [(1, 3.0), (2, 3.0), (4, 2.0), (0, 1.0)]);
     }
 
     #[test]

@@ -15,10 +15,10 @@ use gptoss_checkpoint::{LayerPart, Part};
 use gptoss_formats::{BLOCK_VALUES, Q8_0_BLOCK_BYTES};
 
 use crate::config::{DenseMode, ModelConfig, Precision};
-use crate::cpu::block::Workspace;
-use crate::cpu::forward::{CHUNK_TOKENS_MAX, LOGIT_ROWS_MAX};
-use crate::cpu::kv_store::{BLOCK_TOKENS, StoreShape, StoreSizes};
+use crate::cpu::workspace::Workspace;
+use crate::layout::{BLOCK_TOKENS, StoreShape, StoreSizes};
 use crate::parameters::{Counts, mlp_part_name};
+use crate::step::{CHUNK_TOKENS_MAX, LOGIT_ROWS_MAX};
 
 /// One named term of the memory plan. Units: bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,24 @@ pub fn memory(
     precision: Precision,
     dense: DenseMode,
 ) -> Vec<Term> {
+    memory_terms(config, weights, context, precision, dense, takes_f32(weights, precision))
+}
+
+/// Whether the inputs of some experts are f32.
+pub(crate) fn takes_f32(weights: &[(Part, u64)], precision: Precision) -> bool {
+    let is_bf16 = |(part, _): &(Part, u64)| matches!(part, Part::Layer(_, LayerPart::GateUpBf16));
+    precision == Precision::Exact || weights.iter().any(is_bf16)
+}
+
+/// As [`memory`], of weights among which the experts' may be missing, which is why `takes_f32` is asked of the caller.
+pub(crate) fn memory_terms(
+    config: &ModelConfig,
+    weights: &[(Part, u64)],
+    context: usize,
+    precision: Precision,
+    dense: DenseMode,
+    takes_f32: bool,
+) -> Vec<Term> {
     let mut terms = weight_terms(config, weights, dense);
     let mut push = |name: &str, bytes: u64| terms.push(Term { name: name.to_string(), bytes });
     push("vectors as f32 (norms, biases, sinks)", vector_bytes(config));
@@ -50,7 +68,8 @@ pub fn memory(
     push("KV cache: full layers", kv.full_layers);
     push("KV cache: windowed layers", kv.windowed_layers);
     let chunk = CHUNK_TOKENS_MAX.min(context.max(1));
-    push("workspace: activations of a chunk", Workspace::bytes(config, precision, dense, chunk));
+    let workspace = Workspace::bytes(config, precision, dense, takes_f32, chunk);
+    push("workspace: activations of a chunk", workspace);
     push("workspace: logits", (LOGIT_ROWS_MAX.min(chunk) * config.vocab_size * size_of::<f32>()) as u64);
     terms
 }
@@ -208,6 +227,22 @@ mod tests {
         for term in as_stored.iter().filter(|term| ["experts", "router"].contains(&term.name.as_str())) {
             assert_eq!(bytes(&term.name), term.bytes);
         }
+    }
+
+    /// The plan counted f32 rows of one expert that fast precision never touches unless experts are bf16.
+    #[test]
+    fn fast_precision_needs_no_f32_rows_of_mxfp4_experts() {
+        let workspace = |precision, format| {
+            let parts = tensors(Preset::GptOss20b, format);
+            let terms = memory(&config(Preset::GptOss20b), &parts, 4096, precision, DenseMode::AsStored);
+            let name = "workspace: activations of a chunk";
+            terms.into_iter().find(|term| term.name == name).expect("a term").bytes
+        };
+        let f32_rows = (CHUNK_TOKENS_MAX * (2880 + 2880) * size_of::<f32>()) as u64;
+        let fast = workspace(Precision::Fast, ExpertFormat::Mxfp4);
+        assert_eq!(workspace(Precision::Fast, ExpertFormat::Bf16) - fast, f32_rows);
+        let int8_rows = (CHUNK_TOKENS_MAX * 3 * 3072 / 32 * 40) as u64;
+        assert_eq!(workspace(Precision::Exact, ExpertFormat::Mxfp4) - f32_rows, fast - int8_rows);
     }
 
     #[test]

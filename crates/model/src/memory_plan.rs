@@ -1,4 +1,4 @@
-//! How does a model fit a number of bytes: whole, or with its experts on disk?
+//! How a model fits a number of bytes: whole, or with its experts on disk.
 //!
 //! Entry point: [`plan_memory`]. If all terms of `memory.rs` and what the program itself takes are within the budget, the
 //! model is used as its files are. Otherwise everything but two things is held in memory: the experts, of which as many
@@ -13,7 +13,7 @@ use gptoss_checkpoint::Checkpoint;
 use crate::Error;
 use crate::config::{DenseMode, ModelConfig, Precision};
 use crate::cpu::expert_cache::READ_THREADS;
-use crate::memory::{Term, memory};
+use crate::memory::{Term, memory, memory_terms, takes_f32};
 use crate::parameters::is_expert_matrix;
 
 /// What the program takes beside the model: itself, the vocabulary, stacks and small buffers. Units: bytes. Measured with
@@ -59,8 +59,9 @@ pub fn plan_memory(
     let Some(reader) = checkpoint.expert_reader()? else {
         return Err(Error::NotOnDisk { needed: whole.bytes() });
     };
+    let takes_f32 = takes_f32(&parts, precision);
     parts.retain(|(part, _)| !is_expert_matrix(*part) && *part != gptoss_checkpoint::Part::Embedding);
-    let mut terms = memory(&config, &parts, context, precision, dense);
+    let mut terms = memory_terms(&config, &parts, context, precision, dense, takes_f32);
     terms.push(program);
     let scratch = READ_THREADS as u64 * reader.scratch_bytes();
     if scratch > 0 {

@@ -10,9 +10,9 @@ use std::fmt;
 use std::ops::Range;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use gptoss_model::{
-    BLOCK_TOKENS, Batch, ExpertTraffic, KvPlace, KvStore, LogitRows, Model, Segment, StoreSizes,
+    BLOCK_TOKENS, Batch, ExpertTraffic, KvStore, LogitRows, Model, Segment, SequenceKv, StoreSizes, Workspace,
 };
 use serde::Serialize;
 
@@ -203,6 +203,7 @@ pub fn run_case(model: &Model, case: &Case, seed: u64) -> Result<Speeds> {
 struct Sequences<'a> {
     model: &'a Model,
     store: KvStore,
+    work: Workspace,
     /// The blocks of each sequence, one after another.
     blocks: Vec<Vec<u32>>,
 }
@@ -216,12 +217,17 @@ impl<'a> Sequences<'a> {
                 (sequence * blocks_each..(sequence + 1) * blocks_each).map(|block| block as u32).collect()
             })
             .collect();
-        Sequences { model, store: model.new_store(sizes, case.context()), blocks }
+        Sequences {
+            model,
+            store: model.new_store(sizes, case.context()),
+            work: model.new_workspace(),
+            blocks,
+        }
     }
 
     fn fill(&mut self, sequence: usize, positions: Range<usize>, seed: u64) {
-        let place = KvPlace { blocks: &self.blocks[sequence], ring: sequence as u32 };
-        self.store.fill_random(&place, positions, seed);
+        let kv = SequenceKv { blocks: &self.blocks[sequence], ring: sequence as u32 };
+        self.store.fill_random(&kv, positions, seed);
     }
 
     /// Computes a prompt of the first sequence in chunks, with the logits of its last token.
@@ -230,9 +236,9 @@ impl<'a> Sequences<'a> {
         for tokens in prompt.chunks(self.model.chunk_tokens()) {
             let is_last = first_position + tokens.len() == end;
             let logits = if is_last { LogitRows::Last } else { LogitRows::None };
-            let place = KvPlace { blocks: &self.blocks[0], ring: 0 };
-            let segment = Segment { tokens, first_position, place, logits };
-            step(self.model, &mut self.store, &[segment])?;
+            let kv = SequenceKv { blocks: &self.blocks[0], ring: 0 };
+            let segment = Segment { tokens, first_position, kv, logits };
+            step(self.model, &mut self.store, &mut self.work, &[segment])?;
             first_position += tokens.len();
         }
         Ok(())
@@ -240,20 +246,22 @@ impl<'a> Sequences<'a> {
 
     /// One token of every sequence, all at the same position.
     fn decode(&mut self, tokens: &[u32], first_position: usize) -> Result<()> {
-        let places = self.blocks.iter().zip(0..).map(|(blocks, ring)| KvPlace { blocks, ring });
+        let places = self.blocks.iter().zip(0..).map(|(blocks, ring)| SequenceKv { blocks, ring });
         let logits = LogitRows::Last;
         let segments: Vec<Segment<'_>> = tokens
             .chunks(1)
             .zip(places)
-            .map(|(tokens, place)| Segment { tokens, first_position, place, logits })
+            .map(|(tokens, kv)| Segment { tokens, first_position, kv, logits })
             .collect();
-        step(self.model, &mut self.store, &segments)
+        step(self.model, &mut self.store, &mut self.work, &segments)
     }
 }
 
-fn step(model: &Model, store: &mut KvStore, segments: &[Segment<'_>]) -> Result<()> {
-    for answer in model.forward_segments(segments, store)? {
-        answer?;
+fn step(model: &Model, store: &mut KvStore, work: &mut Workspace, segments: &[Segment<'_>]) -> Result<()> {
+    work.clear();
+    model.forward_segments(segments, store, work)?;
+    for segment in 0..segments.len() {
+        work.logits(segment).map_err(|error| anyhow!("{error}"))?;
     }
     Ok(())
 }

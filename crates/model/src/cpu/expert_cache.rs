@@ -1,15 +1,13 @@
-//! Experts on disk: which of them are in memory, and who fetches the others?
+//! Experts on disk: those of them that are in memory, and the threads that fetch the others.
 //!
-//! Entry points: [`ExpertCache::new`] and [`ExpertCache::pass`], which hands a layer's experts to the computation one by
+//! Entry points: [`ExpertCache::new`] and [`ExpertCache::fetch`], which hands a layer's experts to the computation one by
 //! one, those that are in memory first, while a few threads read the others into a fixed number of slots. All that a
-//! router has named and that finds a slot is asked for at once; a slot that the present pass still needs is pinned, and
-//! of the others the one goes whose use is farthest away (`expert_demand.rs`). The order in which experts come does not
+//! router has named and that finds a slot is asked for at once; a slot that the present fetch still needs is pinned, and
+//! of the others the one goes whose use is farthest away (`reuse_predictor.rs`). The order in which experts come does not
 //! change a number: each writes rows of its own, which are summed in the router's order afterwards.
 //!
-//! A failed read fails the pass that waits for it and leaves the slot empty. Several passes may run at once: a pass never
+//! A failed read fails the fetch that waits for it and leaves the slot empty. Several may run at once: a fetch never
 //! holds a pin while it waits for a slot, except on experts that are in memory and that it computes first.
-//!
-//! It does not know routing, products or file layouts.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -20,7 +18,7 @@ use gptoss_checkpoint::{ExpertBuffer, ExpertReader, ReadScratch};
 
 use crate::Error;
 use crate::config::ModelConfig;
-use crate::cpu::expert_demand::Demand;
+use crate::cpu::reuse_predictor::ReusePredictor;
 use crate::nan_scale::nan_scale;
 
 /// Threads that read. One fills the disk's queue while the other lays out or checks what it has; more made no
@@ -92,7 +90,7 @@ struct State {
     /// `[L * E]`: the slot that holds an expert or will.
     slot_of: Vec<Option<usize>>,
     jobs: VecDeque<Job>,
-    demand: Demand,
+    predictor: ReusePredictor,
     traffic: ExpertTraffic,
     /// Reads under way, and since when without a pause.
     reading: usize,
@@ -106,7 +104,7 @@ struct State {
 /// Invariant: while a slot is pinned, its key stays, and it goes from `Reading` to `Ready` or `Failed` once.
 struct Slot {
     key: usize,
-    /// Passes that need what it holds.
+    /// Fetches that need what it holds.
     pins: usize,
     contents: Contents,
 }
@@ -116,7 +114,7 @@ enum Contents {
     Empty(Option<ExpertBuffer>),
     Reading,
     Ready(Arc<ExpertBuffer>),
-    /// The first pass that sees it takes the error; the others ask again.
+    /// The first fetch that sees it takes the error; the others ask again.
     Failed(Option<Error>),
 }
 
@@ -144,7 +142,7 @@ impl ExpertCache {
             slots: std::iter::repeat_with(slot).take(num_slots).collect(),
             slot_of: vec![None; num_keys],
             jobs: VecDeque::new(),
-            demand: Demand::new(config.num_layers, num_experts, config.active_experts()),
+            predictor: ReusePredictor::new(config.num_layers, num_experts, config.active_experts()),
             traffic: ExpertTraffic { slots: num_slots, experts: num_keys, ..ExpertTraffic::default() },
             reading: 0,
             reading_since: Instant::now(),
@@ -167,32 +165,38 @@ impl ExpertCache {
         Ok(cache)
     }
 
-    /// Begins a layer's turn: `takers` are the experts that some of `num_tokens` tokens go to, with how many. Of no tokens
+    /// Begins a layer's turn: `active_experts` are the experts that some of `num_tokens` tokens go to, with how many. Of no tokens
     /// no note is taken: that is a measurement, not a model at work.
-    pub(crate) fn pass(&self, layer: usize, takers: &[(usize, usize)], num_tokens: usize) -> Pass<'_> {
+    pub(crate) fn fetch(
+        &self,
+        layer: usize,
+        active_experts: &[(usize, usize)],
+        num_tokens: usize,
+    ) -> LayerFetch<'_> {
         let shared = &*self.shared;
-        let mut pass = Pass { shared, layer, pending: VecDeque::new(), asked: Vec::new(), current: None };
+        let mut fetch =
+            LayerFetch { shared, layer, pending: VecDeque::new(), asked: Vec::new(), current: None };
         let mut state = shared.lock();
         if num_tokens > 0 {
-            state.demand.visit(layer, takers, num_tokens);
+            state.predictor.visit(layer, active_experts, num_tokens);
         }
-        for &(expert, _) in takers {
+        for &(expert, _) in active_experts {
             let slot = state.slot_of[layer * shared.num_experts + expert];
             match slot {
                 None => {
                     state.traffic.misses += 1;
-                    pass.pending.push_back(expert);
+                    fetch.pending.push_back(expert);
                 }
                 Some(slot) => {
                     state.traffic.hits += 1;
                     state.slots[slot].pins += 1;
-                    pass.asked.push((expert, slot));
+                    fetch.asked.push((expert, slot));
                 }
             }
         }
-        pass.ask(&mut state);
+        fetch.ask(&mut state);
         drop(state);
-        pass
+        fetch
     }
 
     /// Bytes of all experts of one layer.
@@ -223,7 +227,7 @@ impl Drop for ExpertCache {
 }
 
 /// The experts of one layer's turn, handed out one by one.
-pub(crate) struct Pass<'a> {
+pub(crate) struct LayerFetch<'a> {
     shared: &'a Shared,
     layer: usize,
     /// Experts without a slot.
@@ -234,7 +238,7 @@ pub(crate) struct Pass<'a> {
     current: Option<(usize, Arc<ExpertBuffer>)>,
 }
 
-impl Pass<'_> {
+impl LayerFetch<'_> {
     /// The next expert that is in memory, waiting for one if it must; `None` when all have been.
     ///
     /// Errors: what its read met.
@@ -289,7 +293,7 @@ impl Pass<'_> {
     }
 }
 
-impl Drop for Pass<'_> {
+impl Drop for LayerFetch<'_> {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         let current = self.current.take().map(|(slot, _)| slot);
@@ -297,7 +301,7 @@ impl Drop for Pass<'_> {
             state.unpin(slot);
         }
         drop(state);
-        // Another pass may wait for a slot.
+        // Another fetch may wait for a slot.
         self.shared.arrived.notify_all();
     }
 }
@@ -309,7 +313,7 @@ impl State {
         for (index, slot) in self.slots.iter().enumerate().filter(|(_, slot)| slot.pins == 0) {
             let wait = match slot.contents {
                 Contents::Empty(_) => return Some(index),
-                Contents::Ready(_) => self.demand.layers_until_use(slot.key),
+                Contents::Ready(_) => self.predictor.layers_until_use(slot.key),
                 Contents::Reading | Contents::Failed(_) => continue,
             };
             if best.is_none_or(|(_, longest)| wait > longest) {
@@ -335,7 +339,7 @@ impl State {
         self.jobs.push_back(Job { key, slot, buffer });
     }
 
-    /// What a settled slot holds, whose pin is then the caller's; `None`, without a pin, when another pass took its error.
+    /// What a settled slot holds, whose pin is then the caller's; `None`, without a pin, when another fetch took its error.
     fn take(&mut self, slot: usize) -> Result<Option<Arc<ExpertBuffer>>, Error> {
         match &mut self.slots[slot].contents {
             Contents::Ready(buffer) => Ok(Some(Arc::clone(buffer))),

@@ -1,17 +1,17 @@
-//! gpt-oss on the CPU: weights, forward pass, keys and values, and experts on disk.
+//! gpt-oss on the CPU, the first twin: weights, forward pass, keys and values, and experts on disk.
 //!
-//! Entry points: `Model::load` in `forward.rs`, whose path leads through `load.rs` to `weights.rs`; the blocks of a layer
-//! are in `block.rs` and `experts.rs`. It does not know how large a model is or whether it fits: that is asked outside.
+//! Entry points: `Runner` in `forward.rs`, which `load.rs` gives its `weights.rs`, `KvRows`, and `Workspace`; the blocks of a
+//! layer are in `block.rs` and `experts.rs`. What follows from the config alone is outside, shared by all devices.
 
 pub(crate) mod activations;
 pub(crate) mod block;
 pub(crate) mod expert_cache;
-pub(crate) mod expert_demand;
 pub(crate) mod experts;
 pub(crate) mod forward;
-pub(crate) mod kv_cache;
-mod kv_random;
-pub(crate) mod kv_store;
+pub(crate) mod kv_rows;
 pub(crate) mod load;
+pub(crate) mod reuse_predictor;
+pub(crate) mod routing;
 pub(crate) mod tile_probe;
 pub(crate) mod weights;
+pub(crate) mod workspace;

@@ -214,8 +214,8 @@ impl ExpertMatrices {
     ) -> Result<(), Error> {
         match self {
             ExpertMatrices::Streamed { cache, layer, format, num_rows } => {
-                let mut pass = cache.pass(*layer, experts, num_tokens);
-                while let Some((expert, buffer)) = pass.next()? {
+                let mut fetch = cache.fetch(*layer, experts, num_tokens);
+                while let Some((expert, buffer)) = fetch.next()? {
                     run(expert, Expert::in_buffer(buffer, *format, *num_rows));
                 }
             }

@@ -3,8 +3,8 @@
 use gptoss_checkpoint::Checkpoint;
 use gptoss_kernels::Pool;
 use gptoss_model::{
-    BLOCK_TOKENS, Batch, Error, KvFormat, KvPlace, KvStore, LogitRows, Model, Precision, Segment, StoreSizes,
-    log_sum_exp,
+    BLOCK_TOKENS, Batch, Error, KvFormat, KvMove, KvStore, LogitRows, Model, Precision, Segment, SequenceKv,
+    StoreSizes, log_sum_exp,
 };
 
 use crate::golden::{golden, testdata};
@@ -37,7 +37,7 @@ impl Sequence {
         Segment {
             tokens: &self.tokens[self.done..end],
             first_position: self.done,
-            place: KvPlace { blocks: &self.blocks, ring: self.ring },
+            kv: SequenceKv { blocks: &self.blocks, ring: self.ring },
             logits: LogitRows::All,
         }
     }
@@ -45,16 +45,19 @@ impl Sequence {
 
 /// Steps until all are done; the n-th sequence computes `pace(n, step)` tokens in a step.
 fn run(model: &Model, store: &mut KvStore, sequences: &mut [Sequence], pace: impl Fn(usize, usize) -> usize) {
+    let mut work = model.new_workspace();
     for step in 0.. {
         let open: Vec<usize> = (0..sequences.len())
             .filter(|&n| sequences[n].done < sequences[n].tokens.len() && pace(n, step) > 0)
             .collect();
         let segments: Vec<_> = open.iter().map(|&n| sequences[n].segment(pace(n, step))).collect();
         let counts: Vec<usize> = segments.iter().map(|segment| segment.tokens.len()).collect();
-        let answers = model.forward_segments(&segments, store).expect("runs");
-        for ((n, count), answer) in open.iter().zip(counts).zip(answers) {
+        work.clear();
+        model.forward_segments(&segments, store, &mut work).expect("runs");
+        for (index, (n, count)) in open.iter().zip(counts).enumerate() {
+            let logits = work.logits(index).expect("finite");
             sequences[*n].done += count;
-            sequences[*n].rows.extend(answer.expect("finite").rows);
+            (0..count).for_each(|row| sequences[*n].rows.extend_from_slice(&logits.row(row)));
         }
         if sequences.iter().all(|sequence| sequence.done == sequence.tokens.len()) {
             return;
@@ -114,7 +117,7 @@ fn goes_on(text: &[u32], model: &Model) {
         let last_chunk = place.next_multiple_of(64).min(260);
         first[0].tokens.truncate(last_chunk);
         run(model, &mut store, &mut first, |_, _| 64);
-        store.save_window(0, place, 1);
+        store.apply(&[KvMove::SaveWindow { ring: 0, position: place, snapshot: 1 }]);
         // The first goes on and its ring moves away.
         first[0].tokens = text[..400].to_vec();
         run(model, &mut store, &mut first, |_, _| 64);
@@ -123,8 +126,14 @@ fn goes_on(text: &[u32], model: &Model) {
         let mut second = Sequence::new(&other, 1, 2);
         let full = place / BLOCK_TOKENS;
         second.blocks[..full].copy_from_slice(&first[0].blocks[..full]);
-        store.copy_block(first[0].blocks[full], second.blocks[full], place % BLOCK_TOKENS);
-        store.restore_window(1, place, 1);
+        store.apply(&[
+            KvMove::CopyBlock {
+                from: first[0].blocks[full],
+                to: second.blocks[full],
+                rows: place % BLOCK_TOKENS,
+            },
+            KvMove::RestoreWindow { snapshot: 1, position: place, ring: 1 },
+        ]);
         second.done = place;
         let mut second = [second];
         run(model, &mut store, &mut second, |_, _| 50);
@@ -141,10 +150,12 @@ fn what_is_wrong_with_a_step_is_said_before_it_runs() {
     let good = Segment {
         tokens: &[1, 2, 3],
         first_position: 0,
-        place: KvPlace { blocks: &blocks, ring: 0 },
+        kv: SequenceKv { blocks: &blocks, ring: 0 },
         logits: LogitRows::Last,
     };
-    let mut refusal = |segment| model.forward_segments(&[good, segment], &mut store).expect_err("is refused");
+    let mut work = model.new_workspace();
+    let mut refusal =
+        |segment| model.forward_segments(&[good, segment], &mut store, &mut work).expect_err("is refused");
     let long = [1; 9];
     assert!(matches!(
         refusal(Segment { tokens: &long, ..good }),
@@ -155,13 +166,14 @@ fn what_is_wrong_with_a_step_is_said_before_it_runs() {
         refusal(Segment { first_position: 62, ..good }),
         Error::SegmentPlace { index: 1, blocks: 2, needed: 3 }
     ));
-    let outside = KvPlace { blocks: &[900], ring: 0 };
-    assert!(matches!(refusal(Segment { place: outside, ..good }), Error::SegmentPlace { .. }));
-    let outside = KvPlace { blocks: &blocks, ring: 2 };
-    assert!(matches!(refusal(Segment { place: outside, ..good }), Error::SegmentPlace { .. }));
+    let outside = SequenceKv { blocks: &[900], ring: 0 };
+    assert!(matches!(refusal(Segment { kv: outside, ..good }), Error::SegmentPlace { .. }));
+    let outside = SequenceKv { blocks: &blocks, ring: 2 };
+    assert!(matches!(refusal(Segment { kv: outside, ..good }), Error::SegmentPlace { .. }));
     assert!(matches!(refusal(Segment { tokens: &[320], ..good }), Error::TokenOutsideVocabulary { .. }));
     let mut foreign = load(Precision::Exact, 8).new_store(sizes(2), CONTEXT);
-    assert!(matches!(model.forward_segments(&[good], &mut foreign), Err(Error::ForeignCache)));
+    let mut work = model.new_workspace();
+    assert!(matches!(model.forward_segments(&[good], &mut foreign, &mut work), Err(Error::ForeignCache)));
 }
 
 /// int8 keys and values are near bf16 ones: the mean divergence of the golden text. Measured 2026-11-23: 6.4e-3 nats in fast precision and

@@ -1,4 +1,4 @@
-//! Where the keys and values of one sequence are kept: a store with one place in it.
+//! The keys and values of one sequence: a store with one sequence in it.
 //!
 //! Entry points: `Model::new_cache`, then [`KvCache::len`], [`KvCache::truncate`] and [`KvCache::reset`]; the forward
 //! pass writes and reads rows. It is what scoring a text or a test needs: one sequence, all its blocks from the start,
@@ -8,11 +8,11 @@
 //! position   0 … len-R      len-R+1 … len-1        R = window - 1 + chunk (or max_context, if smaller)
 //!            overwritten    held
 //! ```
-//!
-//! It does not know what the numbers mean, nor which tokens they belong to.
 
 use crate::Error;
-use crate::cpu::kv_store::{BLOCK_TOKENS, KvPlace, KvStore, StoreShape, StoreSizes};
+use crate::kv_store::KvStore;
+use crate::layout::{BLOCK_TOKENS, StoreShape, StoreSizes};
+use crate::step::SequenceKv;
 
 /// The keys and values of one sequence.
 #[derive(Debug)]
@@ -27,11 +27,15 @@ pub struct KvCache {
 }
 
 impl KvCache {
-    pub(crate) fn new(shape: StoreShape, max_context: usize) -> KvCache {
-        let num_blocks = max_context.div_ceil(BLOCK_TOKENS);
-        let sizes = StoreSizes { blocks: num_blocks, rings: 1, snapshots: 0 };
-        let blocks = (0..num_blocks as u32).collect();
-        KvCache { store: KvStore::new(shape, sizes), blocks, max_context, len: 0, held_from: 0 }
+    /// The slots of a cache for `max_context` tokens: all blocks and one ring.
+    pub(crate) fn sizes(max_context: usize) -> StoreSizes {
+        StoreSizes { blocks: max_context.div_ceil(BLOCK_TOKENS), rings: 1, snapshots: 0 }
+    }
+
+    /// A cache in a store of these sizes.
+    pub(crate) fn new(store: KvStore, max_context: usize) -> KvCache {
+        let blocks = (0..store.sizes().blocks as u32).collect();
+        KvCache { store, blocks, max_context, len: 0, held_from: 0 }
     }
 
     /// Positions that are filled. Units: tokens.
@@ -83,15 +87,15 @@ impl KvCache {
         self.store.shape()
     }
 
-    /// The store and this sequence's place in it.
-    pub(crate) fn place(&mut self) -> (&mut KvStore, KvPlace<'_>) {
-        (&mut self.store, KvPlace { blocks: &self.blocks, ring: 0 })
+    /// The store and this sequence's slots in it.
+    pub(crate) fn parts(&mut self) -> (&mut KvStore, SequenceKv<'_>) {
+        (&mut self.store, SequenceKv { blocks: &self.blocks, ring: 0 })
     }
 
     /// Announces that `num_tokens` rows will be written from `len` on: what the ring loses by it is lost now, also if
     /// the forward pass fails half-way.
     pub(crate) fn begin_chunk(&mut self, num_tokens: usize) {
-        let ring_rows = self.store.shape().ring_rows();
+        let ring_rows = self.store.shape().ring_rows;
         self.held_from = self.held_from.max((self.len + num_tokens).saturating_sub(ring_rows));
     }
 

@@ -1,0 +1,199 @@
+//! Buffers of a step between its ops, used by all layers and kept for the next step.
+//!
+//! Entry point: [`Workspace`]. Its buffers grow to the longest step and stay, so that a step of decoding allocates nothing.
+//! A shorter step uses the front of each. [`Workspace::bytes`] is what the memory plan counts.
+
+use gptoss_kernels::{AttentionJob, KvRun, Q8Order, Q8Rows, RopeAngles};
+
+use crate::config::{DenseMode, ModelConfig, Precision};
+use crate::cpu::routing::Routing;
+
+/// Buffers of a chunk.
+pub(crate) struct Workspace {
+    pub(crate) hidden: Vec<f32>,        // [T, C], the residual stream
+    pub(crate) normed: Vec<f32>,        // [T, C]
+    pub(crate) query: Vec<f32>,         // [T, H, D]
+    pub(crate) key: Vec<f32>,           // [T, K, D]
+    pub(crate) value: Vec<f32>,         // [T, K, D]
+    pub(crate) attended: Vec<f32>,      // [T, H, D]
+    pub(crate) update: Vec<f32>,        // [T, C]
+    pub(crate) gate_up: Vec<f32>,       // [T, 2F], one expert
+    pub(crate) expert_rows: Vec<f32>,   // [T * A, C], all experts
+    pub(crate) gathered: Vec<f32>,      // [T, C], the rows of one expert that takes f32
+    pub(crate) activated: Vec<f32>,     // [T, F], the same
+    pub(crate) dense_q8: Q8Rows,        // [T, C] or [T, H, D] int8, for dense matrices in Q8_0
+    pub(crate) normed_q8: Q8Rows,       // [T, C] int8, fast precision
+    pub(crate) gathered_q8: Q8Rows,     // [T, C] int8, the rows of one expert, fast precision
+    pub(crate) activated_q8: Q8Rows,    // [T, F] int8, fast precision
+    pub(crate) angles: Vec<RopeAngles>, // one a segment
+    pub(crate) routing: Routing,
+    pub(crate) attention: AttentionLists,
+    pub(crate) last_hidden: Vec<f32>, // [rows, C], the rows that are unembedded
+    pub(crate) last_normed: Vec<f32>, // [rows, C]
+    pub(crate) logits: LogitBuffer,
+}
+
+/// What an attention call is made of; empty between calls.
+#[derive(Default)]
+pub(crate) struct AttentionLists {
+    runs: Vec<KvRun<'static>>,
+    jobs: Vec<AttentionJob<'static>>,
+    /// Where each sequence's runs end.
+    pub(crate) ends: Vec<usize>,
+}
+
+/// Rows of logits, one after another.
+#[derive(Default)]
+pub(crate) struct LogitBuffer {
+    /// At least `num_rows` rows; what is behind them is left from other steps.
+    numbers: Vec<f32>, // [.., V]
+    num_rows: usize,
+}
+
+impl Default for Workspace {
+    fn default() -> Workspace {
+        Workspace {
+            hidden: Vec::new(),
+            normed: Vec::new(),
+            query: Vec::new(),
+            key: Vec::new(),
+            value: Vec::new(),
+            attended: Vec::new(),
+            update: Vec::new(),
+            gate_up: Vec::new(),
+            expert_rows: Vec::new(),
+            gathered: Vec::new(),
+            activated: Vec::new(),
+            dense_q8: Q8Rows::for_weights(Q8Order::Q8_0),
+            normed_q8: Q8Rows::new(),
+            gathered_q8: Q8Rows::new(),
+            activated_q8: Q8Rows::new(),
+            angles: Vec::new(),
+            routing: Routing::default(),
+            attention: AttentionLists::default(),
+            last_hidden: Vec::new(),
+            last_normed: Vec::new(),
+            logits: LogitBuffer::default(),
+        }
+    }
+}
+
+impl Workspace {
+    /// Makes room for a step of `num_tokens`; `takes_f32` says whether there are experts whose inputs are f32.
+    pub(crate) fn fit(&mut self, config: &ModelConfig, takes_f32: bool, num_tokens: usize) {
+        let widths = Widths::of(config);
+        let grow = |rows: &mut Vec<f32>, width: usize| make_room(rows, num_tokens * width);
+        for rows in [&mut self.hidden, &mut self.normed, &mut self.update] {
+            grow(rows, widths.hidden);
+        }
+        for rows in [&mut self.query, &mut self.attended] {
+            grow(rows, widths.query);
+        }
+        for rows in [&mut self.key, &mut self.value] {
+            grow(rows, widths.kv);
+        }
+        grow(&mut self.gate_up, 2 * widths.inner);
+        grow(&mut self.expert_rows, widths.hidden * config.active_experts());
+        if takes_f32 {
+            grow(&mut self.gathered, widths.hidden);
+            grow(&mut self.activated, widths.inner);
+        }
+    }
+
+    /// Bytes of the buffers for steps of `num_tokens`.
+    pub(crate) fn bytes(
+        config: &ModelConfig,
+        precision: Precision,
+        dense: DenseMode,
+        takes_f32: bool,
+        num_tokens: usize,
+    ) -> u64 {
+        let widths = Widths::of(config);
+        let mut f32_numbers = widths.hidden * (3 + config.active_experts())
+            + 2 * widths.query
+            + 2 * widths.kv
+            + 2 * widths.inner;
+        if takes_f32 {
+            f32_numbers += widths.hidden + widths.inner;
+        }
+        // One byte a number; a scale and a sum, of four bytes each, for 32 of them; in whole groups of 256.
+        let int8_row = |width: usize| width.next_multiple_of(256) / 32 * (32 + 4 + 4);
+        let mut int8_bytes = 0;
+        if precision == Precision::Fast {
+            int8_bytes += 2 * int8_row(widths.hidden) + int8_row(widths.inner);
+        }
+        if dense == DenseMode::Q8 {
+            int8_bytes += int8_row(widths.hidden.max(widths.query));
+        }
+        (num_tokens * (f32_numbers * size_of::<f32>() + int8_bytes)) as u64
+    }
+}
+
+/// Widths of rows. Units: numbers.
+pub(crate) struct Widths {
+    pub(crate) hidden: usize,
+    pub(crate) query: usize,
+    pub(crate) kv: usize,
+    pub(crate) inner: usize,
+}
+
+impl Widths {
+    pub(crate) fn of(config: &ModelConfig) -> Widths {
+        Widths {
+            hidden: config.hidden_size,
+            query: config.num_query_heads * config.head_dim,
+            kv: config.num_kv_heads * config.head_dim,
+            inner: config.intermediate_size,
+        }
+    }
+}
+
+impl AttentionLists {
+    /// Lends the memory of both lists, empty.
+    pub(crate) fn take<'a, 'b>(&mut self) -> (Vec<KvRun<'a>>, Vec<AttentionJob<'b>>) {
+        self.ends.clear();
+        (std::mem::take(&mut self.runs), std::mem::take(&mut self.jobs))
+    }
+
+    /// Takes the memory of the jobs back. An empty list keeps its memory when it is collected again, also for another
+    /// lifetime.
+    pub(crate) fn give_back_jobs(&mut self, mut jobs: Vec<AttentionJob<'_>>) {
+        jobs.clear();
+        self.jobs = jobs.into_iter().map(|_| unreachable!("the list is empty")).collect();
+    }
+
+    /// The same for the runs.
+    pub(crate) fn give_back_runs(&mut self, mut runs: Vec<KvRun<'_>>) {
+        runs.clear();
+        self.runs = runs.into_iter().map(|_| unreachable!("the list is empty")).collect();
+    }
+}
+
+impl LogitBuffer {
+    /// Row `index`, of `width` numbers.
+    pub(crate) fn row(&self, index: usize, width: usize) -> &[f32] {
+        assert!(index < self.num_rows, "row {index} of {}", self.num_rows);
+        &self.numbers[index * width..][..width]
+    }
+
+    /// Forgets the rows from `num_rows` on.
+    pub(crate) fn truncate(&mut self, num_rows: usize) {
+        self.num_rows = self.num_rows.min(num_rows);
+    }
+
+    /// Adds `count` rows of arbitrary content.
+    pub(crate) fn add(&mut self, count: usize, width: usize) -> &mut [f32] {
+        let start = self.num_rows * width;
+        self.num_rows += count;
+        make_room(&mut self.numbers, start + count * width);
+        &mut self.numbers[start..][..count * width]
+    }
+}
+
+/// Makes a buffer at least `len` long.
+pub(crate) fn make_room(numbers: &mut Vec<f32>, len: usize) {
+    if numbers.len() < len {
+        numbers.reserve_exact(len - numbers.len());
+        numbers.resize(len, 0.0);
+    }
+}

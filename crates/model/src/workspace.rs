@@ -1,0 +1,164 @@
+//! The working memory of whoever drives the model, kept between steps, with the logits of the last ones.
+//!
+//! Entry points: `Model::new_workspace`, which `Model::forward_segments` fills; then [`Workspace::logits`] of each segment.
+//! Logits stay where the device made them: [`SegmentLogits`] answers what a sampler asks of a row, and whoever needs the
+//! best tokens alone moves no row.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use crate::Error;
+use crate::cpu::workspace::Workspace as CpuWorkspace;
+use crate::logits::{argmax, argmax_allowed, log_sum_exp, most_probable};
+use crate::step::Segment;
+
+/// Buffers of steps and the logits that came of them. They grow to the largest step and stay.
+pub struct Workspace {
+    /// `V`.
+    vocab_size: usize,
+    /// Of each segment since the last [`clear`](Workspace::clear), its rows of logits or why it has none.
+    segments: Vec<Result<Range<usize>, Error>>,
+    /// Rows of logits that belong to `segments`.
+    num_rows: usize,
+    /// Rows of a step whose logits are wanted; empty between steps.
+    pub(crate) wanted: Vec<usize>,
+    pub(crate) memory: WorkMemory,
+}
+
+/// Where the buffers are.
+pub(crate) enum WorkMemory {
+    Cpu(Box<CpuWorkspace>),
+}
+
+impl Workspace {
+    pub(crate) fn on_cpu(vocab_size: usize) -> Workspace {
+        let memory = WorkMemory::Cpu(Box::default());
+        Workspace { vocab_size, segments: Vec::new(), num_rows: 0, wanted: Vec::new(), memory }
+    }
+
+    /// Forgets the logits; the memory stays.
+    pub fn clear(&mut self) {
+        self.segments.clear();
+        self.num_rows = 0;
+        self.forget_loose_rows();
+    }
+
+    /// How many segments were computed since the last [`clear`](Workspace::clear).
+    pub fn num_segments(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// The logits of a segment, counted from the last [`clear`](Workspace::clear) in the order of the steps.
+    ///
+    /// Errors: `NonFiniteLogits`, of this segment alone.
+    ///
+    /// Panics: if there is no such segment, which is a mistake in the calling code.
+    pub fn logits(&self, segment: usize) -> Result<SegmentLogits<'_>, &Error> {
+        let rows = self.segments[segment].as_ref()?;
+        Ok(SegmentLogits { work: self, first_row: rows.start, num_rows: rows.len() })
+    }
+
+    /// Begins a step of a model whose rows have `vocab_size` logits.
+    ///
+    /// Errors: `ForeignCache`.
+    pub(crate) fn begin(&mut self, vocab_size: usize) -> Result<(), Error> {
+        self.forget_loose_rows();
+        if self.vocab_size == vocab_size { Ok(()) } else { Err(Error::ForeignCache) }
+    }
+
+    /// The rows of a step whose logits its segments want, in the memory of `wanted`.
+    pub(crate) fn wanted_rows(&mut self, segments: &[Segment<'_>]) -> Vec<usize> {
+        let mut wanted = std::mem::take(&mut self.wanted);
+        let mut first_row = 0;
+        for segment in segments {
+            wanted.extend(segment.logits.of(segment.tokens.len()).map(|row| first_row + row));
+            first_row += segment.tokens.len();
+        }
+        wanted
+    }
+
+    /// Gives a segment the next rows of logits.
+    pub(crate) fn push_segment(&mut self, segment: &Segment<'_>) {
+        let wanted = segment.logits.of(segment.tokens.len());
+        let rows = self.num_rows..self.num_rows + wanted.len();
+        let first_position = segment.first_position + wanted.start;
+        let checked =
+            rows.clone().try_for_each(|row| self.check_finite(row, first_position + row - rows.start));
+        self.num_rows = rows.end;
+        self.segments.push(checked.map(|()| rows));
+    }
+
+    /// A row of logits.
+    pub(crate) fn row(&self, row: usize) -> Cow<'_, [f32]> {
+        match &self.memory {
+            WorkMemory::Cpu(work) => Cow::Borrowed(work.logits.row(row, self.vocab_size)),
+        }
+    }
+
+    /// Errors: `NonFiniteLogits` when a row, that of the token at `position`, holds an infinity or a NaN.
+    pub(crate) fn check_finite(&self, row: usize, position: usize) -> Result<(), Error> {
+        let row = self.row(row);
+        match row.iter().position(|logit| !logit.is_finite()) {
+            Some(token) => Err(Error::NonFiniteLogits { position, token, value: row[token] }),
+            None => Ok(()),
+        }
+    }
+
+    /// Forgets rows of logits that belong to no segment: a step that panicked leaves them.
+    fn forget_loose_rows(&mut self) {
+        self.wanted.clear();
+        match &mut self.memory {
+            WorkMemory::Cpu(work) => work.logits.truncate(self.num_rows),
+        }
+    }
+}
+
+/// The logits of one segment of a step, wherever they are. All of them are finite.
+///
+/// Every question about a row panics if there is no such row, which is a mistake in the calling code.
+#[derive(Clone, Copy)]
+pub struct SegmentLogits<'a> {
+    work: &'a Workspace,
+    first_row: usize,
+    num_rows: usize,
+}
+
+impl<'a> SegmentLogits<'a> {
+    /// The number of rows.
+    pub fn num_rows(&self) -> usize {
+        self.num_rows
+    }
+
+    /// Row `index`: `[V]`, copied if it is in a device's memory.
+    pub fn row(&self, index: usize) -> Cow<'a, [f32]> {
+        assert!(index < self.num_rows, "row {index} of {}", self.num_rows);
+        self.work.row(self.first_row + index)
+    }
+
+    /// The allowed token with the largest logit of a row; of equals, the one with the lowest id. `None` when none is allowed.
+    ///
+    /// `allowed` has a bit for each token: token `t` is bit `t % 32` of word `t / 32`, and those beyond the last word are
+    /// not allowed. Without it all are.
+    pub fn argmax(&self, index: usize, allowed: Option<&[u32]>) -> Option<u32> {
+        let row = self.row(index);
+        match allowed {
+            None => Some(argmax(&row)),
+            Some(words) => argmax_allowed(&row, words),
+        }
+    }
+
+    /// The logit of a token.
+    pub fn logit(&self, index: usize, token: u32) -> f32 {
+        self.row(index)[token as usize]
+    }
+
+    /// `ln Σ exp(row)`. Units: natural logarithm.
+    pub fn log_sum_exp(&self, index: usize) -> f64 {
+        log_sum_exp(&self.row(index))
+    }
+
+    /// The `count` tokens with the largest logits of a row and their logits, the largest first, of equals the lower id.
+    pub fn top(&self, index: usize, count: usize) -> Vec<(u32, f32)> {
+        most_probable(&self.row(index), count)
+    }
+}
