@@ -23,6 +23,7 @@ mod int8;
 mod plan;
 mod unit;
 
+use std::cell::Cell;
 use std::mem::discriminant;
 
 use half::bf16;
@@ -159,32 +160,49 @@ impl AttentionParams<'_> {
 pub fn attention(pool: &Pool, jobs: &mut [AttentionJob<'_>], params: &AttentionParams<'_>) {
     assert_params(params);
     jobs.iter().for_each(|job| assert_job(job, params));
-    let plan = Plan::new(jobs, params, pool.threads());
-    let (views, rows): (Vec<View<'_>>, Vec<SharedRows<'_, f32>>) = jobs
-        .iter_mut()
-        .map(|job| {
-            let view = View { q: job.q, runs: job.runs, first_position: job.first_position };
-            (view, SharedRows::new(job.out, params.row()))
-        })
-        .unzip();
+    let mut plan = PLAN.take();
+    plan.fill(jobs, params, pool.threads());
+    let mut sequences: Vec<Sequence<'_>> = SEQUENCES.take();
+    sequences.extend(jobs.iter_mut().map(|job| {
+        let view = View { q: job.q, runs: job.runs, first_position: job.first_position };
+        (view, SharedRows::new(job.out, params.row()))
+    }));
+    run_plan(pool, &plan, &sequences, params);
+    PLAN.set(plan);
+    sequences.clear();
+    // An empty list keeps its memory when it is collected again, also for another lifetime.
+    SEQUENCES.set(sequences.into_iter().map(|_| unreachable!("the list is empty")).collect());
+}
+
+/// What one sequence's rows look at, and where their results go.
+type Sequence<'a> = (View<'a>, SharedRows<'a, f32>);
+
+thread_local! {
+    /// The last call's plan, for its memory.
+    static PLAN: Cell<Plan> = Cell::default();
+    /// Empty between calls.
+    static SEQUENCES: Cell<Vec<Sequence<'static>>> = const { Cell::new(Vec::new()) };
+}
+
+fn run_plan(pool: &Pool, plan: &Plan, sequences: &[Sequence<'_>], params: &AttentionParams<'_>) {
     with_scratch(plan.partial_lanes, |partials: &mut [Lanes]| {
         let shared = SharedRows::new(partials, plan.partial_lanes);
         pool.run(plan.units.len(), |index| {
             let unit = &plan.units[index];
             let output = match unit.partial {
-                None => Output::Rows(&rows[unit.job]),
+                None => Output::Rows(&sequences[unit.job].1),
                 Some(first) => {
                     // SAFETY: each unit has its own range of partial results.
                     let lanes = unsafe { shared.part(0, first, partial_lanes(unit, params)) };
                     Output::Partials(lanes)
                 }
             };
-            on_tier(pool.instructions(), params, &views[unit.job], unit, output);
+            on_tier(pool.instructions(), params, &sequences[unit.job].0, unit, output);
         });
         let partials = &*partials;
         pool.run(plan.joins.len(), |index| {
             let join = &plan.joins[index];
-            let (view, rows) = (&views[join.job], &rows[join.job]);
+            let (view, rows) = &sequences[join.job];
             with_scratch(LANES * (2 + params.head_dim), |state: &mut [f32]| {
                 per_tier!(
                     pool.instructions(),

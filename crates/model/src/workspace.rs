@@ -10,7 +10,7 @@ use std::ops::Range;
 use crate::Error;
 use crate::cpu::workspace::Workspace as CpuWorkspace;
 use crate::logits::{argmax, argmax_allowed, log_sum_exp, most_probable};
-use crate::step::Segment;
+use crate::step::{LOGIT_ROWS_MAX, Segment};
 
 /// Buffers of steps and the logits that came of them. They grow to the largest step and stay.
 pub struct Workspace {
@@ -36,11 +36,15 @@ impl Workspace {
         Workspace { vocab_size, segments: Vec::new(), num_rows: 0, wanted: Vec::new(), memory }
     }
 
-    /// Forgets the logits; the memory stays.
+    /// Forgets the logits; the memory stays, as much as is planned.
     pub fn clear(&mut self) {
         self.segments.clear();
         self.num_rows = 0;
         self.forget_loose_rows();
+        match &mut self.memory {
+            // As many as the memory plan counts.
+            WorkMemory::Cpu(work) => work.logits.keep(LOGIT_ROWS_MAX, self.vocab_size),
+        }
     }
 
     /// How many segments were computed since the last [`clear`](Workspace::clear).

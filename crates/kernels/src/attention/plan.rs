@@ -1,6 +1,6 @@
 //! How an attention call is cut into units of work for the threads.
 //!
-//! Entry point: [`Plan::new`]. Query rows go by tiles of tokens, so that a prompt reads each key once for
+//! Entry point: [`Plan::fill`]. Query rows go by tiles of tokens, so that a prompt reads each key once for
 //! [`CHAINS_MAX`] tokens; a single token takes several kv heads instead, whose keys lie side by side in memory. Where
 //! that leaves fewer units than keep the threads busy, as in decode, a unit is one span of context, and the spans are
 //! joined afterwards, in order. How a call is cut changes no bit: spans are the same, and joined in the same order.
@@ -18,6 +18,7 @@ const CHAINS_MAX: usize = 8;
 const UNITS_PER_THREAD: usize = 4;
 
 /// The units of a call.
+#[derive(Default)]
 pub(super) struct Plan {
     /// Those of one span each have a place for their result, the others finish their rows.
     pub(super) units: Vec<Unit>,
@@ -25,6 +26,7 @@ pub(super) struct Plan {
     pub(super) joins: Vec<Join>,
     /// Room for the partial results. Units: lanes.
     pub(super) partial_lanes: usize,
+    tiles: Vec<Tile>,
 }
 
 /// The rows of one kv head whose spans were reduced apart.
@@ -47,27 +49,32 @@ struct Tile {
 }
 
 impl Plan {
-    pub(super) fn new(jobs: &[AttentionJob<'_>], params: &AttentionParams<'_>, threads: usize) -> Plan {
-        let tiles: Vec<Tile> = jobs.iter().enumerate().flat_map(|(j, job)| tiles(j, job, params)).collect();
+    /// Plans a call in the memory of an earlier one's plan.
+    pub(super) fn fill(&mut self, jobs: &[AttentionJob<'_>], params: &AttentionParams<'_>, threads: usize) {
+        self.units.clear();
+        self.joins.clear();
+        self.partial_lanes = 0;
+        let mut all = std::mem::take(&mut self.tiles);
+        all.clear();
+        all.extend(jobs.iter().enumerate().flat_map(|(j, job)| tiles(j, job, params)));
         let wanted = if threads > 1 { threads * UNITS_PER_THREAD } else { 1 };
         let kv_heads = params.num_kv_heads;
         // A long tile leaves room for few heads.
-        let widest = tiles.iter().map(|tile| tile.num_tokens).max().unwrap_or(1);
+        let widest = all.iter().map(|tile| tile.num_tokens).max().unwrap_or(1);
         let mut heads = (CHAINS_MAX / widest).clamp(1, kv_heads);
-        let spans: usize = tiles.iter().map(|tile| tile.spans.len()).sum();
+        let spans: usize = all.iter().map(|tile| tile.spans.len()).sum();
         while heads > 1 && spans * kv_heads.div_ceil(heads) < wanted {
             heads /= 2;
         }
-        let mut plan = Plan { units: Vec::new(), joins: Vec::new(), partial_lanes: 0 };
         // The last rows of a prompt see the most and are begun first.
-        for tile in tiles.iter().rev() {
+        for tile in all.iter().rev() {
             let more_than_its_share = tile.spans.len() * heads * wanted > spans * kv_heads;
             match tile.spans.len() > 1 && more_than_its_share {
-                true => plan.add_split(tile, params, heads),
-                false => plan.add_whole(tile, params, heads),
+                true => self.add_split(tile, params, heads),
+                false => self.add_whole(tile, params, heads),
             }
         }
-        plan
+        self.tiles = all;
     }
 
     fn add_whole(&mut self, tile: &Tile, params: &AttentionParams<'_>, heads: usize) {

@@ -6,7 +6,6 @@
 //! sequence's keys and values) alone: rows only share the reading of weights.
 
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
 
 use gptoss_kernels::{AttentionJob, AttentionParams, Pool, RopeAngles, attention, rmsnorm};
 
@@ -16,9 +15,6 @@ use crate::cpu::kv_rows::KvRows;
 use crate::cpu::weights::AttentionWeights;
 use crate::cpu::workspace::{AttentionLists, Widths, Workspace};
 use crate::step::{Segment, SequenceKv};
-
-/// Tasks that an op on rows is cut into at most: enough for any number of threads, and few enough to lie on the stack.
-const ROW_TASKS_MAX: usize = 64;
 
 /// What every op of a step is told.
 pub(crate) struct StepInputs<'a> {
@@ -107,7 +103,7 @@ pub(crate) fn attention_block(
 fn rotate(step: &StepInputs<'_>, sequence: &SequenceRows<'_>, x: &mut [f32], heads: usize) {
     let width = heads * step.config.head_dim;
     let x = &mut x[sequence.rows.start * width..sequence.rows.end * width];
-    for_each_row(step.pool, x, width, |index, x| sequence.angles.apply(x, heads, index));
+    step.pool.for_each_row(x, width, |index, x| sequence.angles.apply(x, heads, index));
 }
 
 fn attend(
@@ -151,35 +147,12 @@ fn attend(
 /// RMSNorm of every row: `out [T, C]`, `x [T, C]`, `weight [C]`.
 pub(crate) fn normalize(pool: &Pool, out: &mut [f32], x: &[f32], weight: &[f32], eps: f32) {
     let width = weight.len();
-    for_each_row(pool, out, width, |row, out| rmsnorm(out, &x[row * width..][..width], weight, eps));
-}
-
-/// Calls `fill(row, out)` for every row of `rows [T, width]`, shared between the threads of the pool.
-///
-/// The ops on rows are a few percent of a prompt's work, but only as long as one thread does not do them alone. Each
-/// lock is taken once and never waited for: it is what lets tasks write their own rows without unsafe code.
-pub(crate) fn for_each_row(
-    pool: &Pool,
-    rows: &mut [f32],
-    width: usize,
-    fill: impl Fn(usize, &mut [f32]) + Sync,
-) {
-    let num_rows = rows.len() / width;
-    let rows_of_a_task = num_rows.div_ceil(ROW_TASKS_MAX).max(1);
-    let mut parts = rows.chunks_mut(rows_of_a_task * width);
-    let parts: [Mutex<&mut [f32]>; ROW_TASKS_MAX] =
-        std::array::from_fn(|_| Mutex::new(parts.next().unwrap_or_default()));
-    pool.run(num_rows.div_ceil(rows_of_a_task), |task| {
-        let mut part = parts[task].lock().unwrap_or_else(PoisonError::into_inner);
-        for (row, out) in part.chunks_exact_mut(width).enumerate() {
-            fill(task * rows_of_a_task + row, out);
-        }
-    });
+    pool.for_each_row(out, width, |row, out| rmsnorm(out, &x[row * width..][..width], weight, eps));
 }
 
 /// `out += x`, both `[T, width]`.
 pub(crate) fn add(pool: &Pool, out: &mut [f32], x: &[f32], width: usize) {
-    for_each_row(pool, out, width, |row, out| {
+    pool.for_each_row(out, width, |row, out| {
         for (out, x) in out.iter_mut().zip(&x[row * width..]) {
             *out += x;
         }

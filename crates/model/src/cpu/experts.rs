@@ -13,7 +13,7 @@ use gptoss_kernels::{LinearDims, Rows, gather_q8, linear, quantize_q8, swiglu, s
 use crate::Error;
 use crate::config::Precision;
 use crate::cpu::activations::int8_order;
-use crate::cpu::block::{StepInputs, add, for_each_row, normalize};
+use crate::cpu::block::{StepInputs, add, normalize};
 use crate::cpu::routing::Routing;
 use crate::cpu::weights::{Expert, MlpWeights};
 use crate::cpu::workspace::Workspace;
@@ -54,7 +54,7 @@ fn collect(step: &StepInputs<'_>, routing: &Routing, hidden: &mut [f32], work: &
     let (width, active) = (step.config.hidden_size, step.config.active_experts());
     let expert_rows = &work.expert_rows;
     let update = &mut work.update[..step.num_tokens * width];
-    for_each_row(step.pool, update, width, |token, update| {
+    step.pool.for_each_row(update, width, |token, update| {
         update.fill(0.0);
         for assignment in token * active..(token + 1) * active {
             let weight = routing.weights[assignment];
@@ -110,7 +110,7 @@ fn run_expert(
 fn gather<'a>(step: &StepInputs<'_>, gathered: &'a mut [f32], normed: &[f32], tokens: &[usize]) -> &'a [f32] {
     let width = step.config.hidden_size;
     let gathered = &mut gathered[..tokens.len() * width];
-    for_each_row(step.pool, gathered, width, |row, out| {
+    step.pool.for_each_row(gathered, width, |row, out| {
         out.copy_from_slice(&normed[tokens[row] * width..][..width]);
     });
     gathered
@@ -121,7 +121,7 @@ fn activate<'a>(step: &StepInputs<'_>, activated: &'a mut [f32], gate_up: &[f32]
     let inner = step.config.intermediate_size;
     let (limit, alpha) = (step.config.swiglu_limit, step.config.swiglu_alpha);
     let activated = &mut activated[..gate_up.len() / 2];
-    for_each_row(step.pool, activated, inner, |row, out| {
+    step.pool.for_each_row(activated, inner, |row, out| {
         swiglu(out, &gate_up[row * 2 * inner..][..2 * inner], limit, alpha);
     });
     activated

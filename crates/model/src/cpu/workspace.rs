@@ -181,6 +181,14 @@ impl LogitBuffer {
         self.num_rows = self.num_rows.min(num_rows);
     }
 
+    /// Gives the memory of more than `rows` rows back.
+    pub(crate) fn keep(&mut self, rows: usize, width: usize) {
+        if self.numbers.len() > rows * width {
+            self.numbers.truncate(rows * width);
+            self.numbers.shrink_to_fit();
+        }
+    }
+
     /// Adds `count` rows of arbitrary content.
     pub(crate) fn add(&mut self, count: usize, width: usize) -> &mut [f32] {
         let start = self.num_rows * width;

@@ -1,8 +1,8 @@
 //! Logits of the official implementation, on checkpoints it was run on.
 //!
-//! Provenance and commands are in `testdata/README.md`. The tolerance of 2e-3 is the project's contract for exact
-//! precision; measured here: 1e-5, 3e-5 and 7e-5. With angles of the rotary positions in f64, which the official
-//! implementations round to f32, the differences were up to five times larger.
+//! Provenance and commands are in `testdata/README.md`. Measured here: 1e-5, 3e-5 and 7e-5. Our sums have one order on every
+//! machine, so these figures do not move, and the tolerance is three times the largest. With angles of the rotary
+//! positions in f64, which the official implementations round to f32, the differences were up to five times larger.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use gptoss_kernels::Pool;
 use gptoss_model::{Batch, LogitRows, Model, Precision};
 
 /// Largest difference of a logit in exact precision.
-const TOLERANCE: f32 = 2e-3;
+const TOLERANCE: f32 = 2e-4;
 
 /// What the official implementation was asked, and its answer.
 pub struct Golden {
