@@ -7,6 +7,7 @@
 //!
 //! Nothing here knows what a tensor is for. What happens when a mapped file shrinks is in `bus_error.rs`.
 
+use std::fmt;
 use std::fs::File;
 use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
@@ -17,7 +18,6 @@ use half::{bf16, f16};
 
 use crate::bus_error;
 use crate::error::Error;
-use crate::pages::Pages;
 use crate::part::Dtype;
 
 /// A named tensor with its bytes, row-major, little-endian.
@@ -107,8 +107,17 @@ enum Owner {
     Static(&'static [u8]),
     /// Whole words, so that every element type is aligned.
     Memory(Arc<Vec<u64>>),
-    /// Likewise, of matrices that are read whole for every token.
-    Pages(Arc<Pages<u64>>),
+    Lent(Lender),
+}
+
+/// Memory of a kind that this room does not know.
+#[derive(Clone)]
+struct Lender(Arc<dyn AsRef<[u8]> + Send + Sync>);
+
+impl fmt::Debug for Lender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Lender").field(&(*self.0).as_ref().len()).finish()
+    }
 }
 
 impl Bytes {
@@ -131,12 +140,10 @@ impl Bytes {
         Bytes { owner: Owner::Memory(Arc::new(words)), range: 0..num_bytes }
     }
 
-    /// The first `num_bytes` bytes of words on large pages.
-    ///
-    /// Panics: when there are not so many.
-    pub fn paged(words: Pages<u64>, num_bytes: usize) -> Bytes {
-        assert!(num_bytes <= words.len() * 8, "owned bytes end with their words");
-        Bytes { owner: Owner::Pages(Arc::new(words)), range: 0..num_bytes }
+    /// All bytes of memory that somebody else allocated. It begins at a multiple of 8, and is always the same.
+    pub fn lent(owner: impl AsRef<[u8]> + Send + Sync + 'static) -> Bytes {
+        let range = 0..owner.as_ref().len();
+        Bytes { owner: Owner::Lent(Lender(Arc::new(owner))), range }
     }
 
     /// A part of these bytes, sharing their owner; `None` when it does not fit.
@@ -163,7 +170,7 @@ impl Bytes {
     pub fn path(&self) -> Option<&Path> {
         match &self.owner {
             Owner::Map(map) => Some(&map.path),
-            Owner::Static(_) | Owner::Memory(_) | Owner::Pages(_) => None,
+            Owner::Static(_) | Owner::Memory(_) | Owner::Lent(_) => None,
         }
     }
 
@@ -200,7 +207,7 @@ impl Bytes {
 
     /// Whether these bytes are memory of this process's own, as opposed to a file's or the program's.
     pub fn is_owned(&self) -> bool {
-        matches!(self.owner, Owner::Memory(_) | Owner::Pages(_))
+        matches!(self.owner, Owner::Memory(_) | Owner::Lent(_))
     }
 }
 
@@ -212,7 +219,7 @@ impl Deref for Bytes {
             Owner::Map(map) => map.bytes(),
             Owner::Static(bytes) => bytes,
             Owner::Memory(words) => bytemuck::cast_slice(words.as_slice()),
-            Owner::Pages(words) => bytemuck::cast_slice(words),
+            Owner::Lent(lender) => (*lender.0).as_ref(),
         };
         &all[self.range.clone()]
     }
@@ -240,8 +247,8 @@ impl MappedFile {
         // wrong result and not undefined layout. If the file shrinks, access raises SIGBUS, which `bus_error`
         // turns into a message that names the file.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(Error::io(path, "map the file"))?;
-        // Files that are not in the page cache yet come into it on large pages, for the reason of `pages.rs`. A system or a file system
-        // without them says no.
+        // Files that are not in the page cache yet come into it on large pages, which cost fewer walks through the page
+        // tables. A system or a file system without them says no.
         #[cfg(target_os = "linux")]
         let _ = map.advise(memmap2::Advice::HugePage);
         let slot = bus_error::register(&map, path);

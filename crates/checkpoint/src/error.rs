@@ -2,9 +2,9 @@
 //!
 //! Every failure of this room is one variant of [`Error`], and every variant carries the facts: which file, which
 //! tensor or field, what was expected and what was found. The message ends with the remedy, because the person who
-//! reads it has a folder of files and no debugger. All variants but [`Error::Io`], [`Error::DiskFull`] and
-//! [`Error::OutOfMemory`] describe the caller's files or the caller's request; those three describe the machine. No variant means "our fault": a
-//! broken invariant inside this room is a bug and shows as a failing test.
+//! reads it has a folder of files and no debugger. All variants but [`Error::Io`] and [`Error::DiskFull`] describe the
+//! caller's files or the caller's request; those two describe the machine. No variant means "our fault": a broken invariant
+//! inside this room is a bug and shows as a failing test.
 //!
 //! This module does not know how a message is shown, nor which exit code it becomes.
 
@@ -22,16 +22,6 @@ pub enum Error {
         path: PathBuf,
         /// What was tried, as a verb phrase: `open the file`.
         action: &'static str,
-        /// The system's own words.
-        source: std::io::Error,
-    },
-    /// The system refused memory for an expert's weights.
-    #[error(
-        "the system has no {needed} bytes of memory to give: {source}; use less with --memory, or close other programs"
-    )]
-    OutOfMemory {
-        /// Bytes asked for.
-        needed: u64,
         /// The system's own words.
         source: std::io::Error,
     },

@@ -1,26 +1,23 @@
-//! One expert of a layer, read from the files into memory of the reader's own, when somebody asks for it.
+//! One expert of a layer, read from the files into memory of the caller's, when it is asked for.
 //!
 //! Entry points: [`Checkpoint::expert_reader`](crate::Checkpoint::expert_reader), [`ExpertReader::read`] and
-//! [`ExpertBuffer`]. A map would bring a model larger than memory in one page fault after the other and leave it to the
-//! kernel what to drop; here whole experts come in a few large reads, past the page cache (`direct_file.rs`), into a
-//! buffer on large pages, and whoever holds the buffers decides what stays.
+//! [`ExpertPlaces`]. A map would bring a model larger than memory in one page fault after the other and leave it to the
+//! kernel what to drop; here whole experts come in a few large reads, past the page cache (`direct_file.rs`), and whoever
+//! holds the memory decides what stays. On large pages reads are twice as fast.
 //!
-//! A buffer holds what [`Checkpoint::tensor`](crate::Checkpoint::tensor) would give of the expert: published layouts are
-//! read straight into their places, a GGUF file's blocks go through a scratch region and are laid out anew. All buffers
-//! of a model are alike, so that any of them can take any expert.
-//!
-//! It does not know which experts are worth keeping, nor what they compute.
+//! The memory then holds what [`Checkpoint::tensor`](crate::Checkpoint::tensor) would give of the expert: published layouts
+//! are read straight into their places, a GGUF file's blocks go through a scratch region and are laid out anew. All experts
+//! of a model take as much, so that any memory can take any expert.
 
 use std::ops::Range;
 
 use gptoss_formats::BLOCK_VALUES;
 
 use crate::config::Config;
-use crate::direct_file::DirectFile;
+use crate::direct_file::{DirectFile, PAGE_BYTES};
 use crate::error::Error;
 use crate::gguf::{GgufStack, Storage};
 use crate::names;
-use crate::pages::Pages;
 use crate::part::{ExpertFormat, LayerPart, Part};
 
 const MXFP4_PARTS: [LayerPart; 4] =
@@ -42,7 +39,7 @@ pub struct ExpertReader {
 struct Piece {
     part: LayerPart,
     num_bytes: usize,
-    /// Where its region starts in a buffer.
+    /// Where its region starts in the memory of an expert.
     start: usize,
     /// Of an element.
     alignment: usize,
@@ -67,17 +64,13 @@ pub(crate) struct Place {
     pub(crate) offset: u64,
 }
 
-/// Memory for one expert; a reader fills it.
-#[derive(Debug)]
-pub struct ExpertBuffer {
-    memory: Pages<u8>,
-    /// Where each part lies in it; empty before the first read.
-    places: Vec<(LayerPart, Range<usize>)>,
-}
-
-/// Memory that one thread needs for reading a GGUF file's experts; other layouts leave it empty.
+/// Where the parts of an expert that was read lie in its memory.
 #[derive(Debug, Default)]
-pub struct ReadScratch(Option<Pages<u8>>);
+pub struct ExpertPlaces {
+    places: Vec<(LayerPart, Range<usize>)>,
+    /// Bytes that were asked of the files.
+    pub num_bytes: u64,
+}
 
 impl ExpertReader {
     /// A reader over published files; `layers[layer]` has the place of each of [`ExpertReader::parts`].
@@ -115,7 +108,7 @@ impl ExpertReader {
         &self.scales
     }
 
-    /// The parts of an expert, in the order of a buffer.
+    /// The parts of an expert, in the order in which they lie in its memory.
     pub(crate) fn parts(format: ExpertFormat) -> &'static [LayerPart] {
         match format {
             ExpertFormat::Mxfp4 => &MXFP4_PARTS,
@@ -128,12 +121,12 @@ impl ExpertReader {
         self.pieces.iter().map(|piece| piece.num_bytes as u64).sum()
     }
 
-    /// Bytes of one buffer: those of an expert, and the pages at the ends of each part.
+    /// Bytes of memory that an expert is read into: its own, and the pages at the ends of each part.
     pub fn buffer_bytes(&self) -> u64 {
         self.pieces.iter().map(|piece| DirectFile::room(piece.num_bytes) as u64).sum()
     }
 
-    /// Bytes of one thread's [`ReadScratch`].
+    /// Bytes of scratch that one thread needs: none but for a GGUF file.
     pub fn scratch_bytes(&self) -> u64 {
         match &self.source {
             Source::Published { .. } => 0,
@@ -142,14 +135,6 @@ impl ExpertReader {
                 bytes.max().unwrap_or(0) as u64
             }
         }
-    }
-
-    /// An empty buffer for any expert of this model. Its memory is the system's until it is read into.
-    ///
-    /// Errors: [`Error::OutOfMemory`].
-    pub fn new_buffer(&self) -> Result<ExpertBuffer, Error> {
-        let memory = room(self.buffer_bytes() as usize)?;
-        Ok(ExpertBuffer { memory, places: Vec::new() })
     }
 
     /// The name in the files of an expert's part, for messages; empty for parts that it does not have.
@@ -163,27 +148,31 @@ impl ExpertReader {
         }
     }
 
-    /// Fills `buffer` with an expert; how many bytes were asked of the files.
+    /// Reads an expert into `memory`, of [`buffer_bytes`](ExpertReader::buffer_bytes), by way of `scratch`, of
+    /// [`scratch_bytes`](ExpertReader::scratch_bytes). Both begin with a page of 4096 bytes.
     ///
-    /// Errors: [`Error::Io`], [`Error::Truncated`], [`Error::OutOfMemory`]; the buffer is empty then.
+    /// Errors: [`Error::Io`], [`Error::Truncated`]; what is in the memory then means nothing.
     ///
-    /// Panics: when there is no such layer or expert.
+    /// Panics: when there is no such layer or expert, or the memory is too short or begins elsewhere.
     pub fn read(
         &self,
         layer: usize,
         expert: usize,
-        buffer: &mut ExpertBuffer,
-        scratch: &mut ReadScratch,
-    ) -> Result<u64, Error> {
+        memory: &mut [u8],
+        scratch: &mut [u8],
+    ) -> Result<ExpertPlaces, Error> {
         assert!(expert < self.num_experts, "expert {expert} of {}", self.num_experts);
-        buffer.places.clear();
+        for (memory, len) in [(&*memory, self.buffer_bytes()), (&*scratch, self.scratch_bytes())] {
+            let is_aligned = len == 0 || memory.as_ptr().addr().is_multiple_of(PAGE_BYTES);
+            assert!(is_aligned && memory.len() as u64 >= len, "{len} bytes from a page on");
+        }
         let mut places = Vec::with_capacity(self.pieces.len());
         let num_bytes = match &self.source {
             Source::Published { files, layers } => {
                 for (piece, place) in self.pieces.iter().zip(&layers[layer]) {
                     let start = place.offset + (expert * piece.num_bytes) as u64;
                     let bytes = start..start + piece.num_bytes as u64;
-                    let region = piece.region(&mut buffer.memory);
+                    let region = piece.region(memory);
                     let found = files[place.file].read(region, bytes, piece.alignment)?;
                     places.push((piece.part, piece.start + found.start..piece.start + found.end));
                 }
@@ -194,7 +183,7 @@ impl ExpertReader {
                 for (stack, pieces) in layers[layer].iter().zip(self.pieces.chunks(self.pieces.len() / 2)) {
                     num_bytes += self.read_stack(file, stack, expert, scratch, |rows| {
                         for piece in pieces {
-                            let out = &mut piece.region(&mut buffer.memory)[..piece.num_bytes];
+                            let out = &mut piece.region(memory)[..piece.num_bytes];
                             write_piece(rows, piece.part, out, stack.columns);
                             places.push((piece.part, piece.start..piece.start + piece.num_bytes));
                         }
@@ -203,8 +192,7 @@ impl ExpertReader {
                 num_bytes
             }
         };
-        buffer.places = places;
-        Ok(num_bytes)
+        Ok(ExpertPlaces { places, num_bytes })
     }
 
     /// Reads one expert's share of every tensor of a stack, and shows its rows.
@@ -213,14 +201,10 @@ impl ExpertReader {
         file: &DirectFile,
         stack: &GgufStack,
         expert: usize,
-        scratch: &mut ReadScratch,
+        scratch: &mut [u8],
         show: impl FnOnce(&crate::gguf::ExpertRows<'_>),
     ) -> Result<u64, Error> {
-        let memory = match &mut scratch.0 {
-            Some(memory) => memory,
-            empty => empty.insert(room(self.scratch_bytes() as usize)?),
-        };
-        let mut rest = &mut memory[..];
+        let mut rest = scratch;
         let mut data: Vec<&[u8]> = Vec::with_capacity(2);
         let mut num_bytes = 0;
         for tensor in &stack.tensors {
@@ -244,14 +228,15 @@ impl Piece {
     }
 }
 
-impl ExpertBuffer {
-    /// A part of the expert that was read last, as [`Checkpoint::tensor`](crate::Checkpoint::tensor) lays it out.
+impl ExpertPlaces {
+    /// A part of the expert in the memory that it was read into, as [`Checkpoint::tensor`](crate::Checkpoint::tensor) lays it
+    /// out.
     ///
-    /// Panics: when nothing was read, or the expert has no such part.
-    pub fn part(&self, part: LayerPart) -> &[u8] {
+    /// Panics: when the expert has no such part.
+    pub fn part<'a>(&self, memory: &'a [u8], part: LayerPart) -> &'a [u8] {
         let place = self.places.iter().find(|(known, _)| *known == part);
-        let (_, range) = place.expect("the buffer holds an expert that has the part");
-        &self.memory[range.clone()]
+        let (_, range) = place.expect("an expert that was read has the part");
+        &memory[range.clone()]
     }
 }
 
@@ -283,9 +268,4 @@ fn write_piece(rows: &crate::gguf::ExpertRows<'_>, part: LayerPart, out: &mut [u
         LayerPart::GateUpBf16 | LayerPart::DownBf16 => rows.write_transposed(out, columns),
         _ => rows.write_blocks(out, columns),
     }
-}
-
-/// Memory to read into; on large pages reads are twice as fast.
-fn room(num_bytes: usize) -> Result<Pages<u8>, Error> {
-    Pages::try_zeroed(num_bytes).map_err(|source| Error::OutOfMemory { needed: num_bytes as u64, source })
 }

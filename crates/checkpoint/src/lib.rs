@@ -20,7 +20,6 @@ mod expert_reader;
 mod gguf;
 mod mxfp4;
 mod names;
-mod pages;
 mod part;
 mod preset;
 mod safetensors;
@@ -38,14 +37,13 @@ pub use config::{
 };
 pub use config_json::{ConfigForm, ParsedConfig, parse_config, parse_generation_config};
 pub use error::Error;
-pub use expert_reader::{ExpertBuffer, ExpertReader, ReadScratch};
+pub use expert_reader::{ExpertPlaces, ExpertReader};
 pub use gguf::{
     Dialect, GGUF_ALIGNMENT_MAX, GGUF_AXES_MAX, GGUF_KEYS_MAX, GGUF_LIST_DEPTH_MAX, GGUF_LIST_LEN_MAX,
     GGUF_NAME_BYTES_MAX, GGUF_STRING_BYTES_MAX, GGUF_TENSORS_MAX, GgmlType, GgufExperts, GgufHeader,
     GgufList, GgufTensor, GgufTokenizer, GgufValue, Storage,
 };
 pub use names::{num_bytes, parts, shape};
-pub use pages::Pages;
 pub use part::{Dtype, ExpertFormat, LayerPart, Layout, Part};
 pub use preset::{PRESETS, PUBLISHED_EOS, PUBLISHED_VOCAB_SIZE, Preset};
 pub use safetensors::{Entry, HEADER_BYTES_MAX, Header, SafetensorsFile};

@@ -10,8 +10,9 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use gptoss_checkpoint::Pages;
-use gptoss_kernels::{AttentionJob, AttentionParams, KvRun, KvSlice, Pool, Tier, attention, quantize_kv};
+use gptoss_kernels::{
+    AttentionJob, AttentionParams, HugePages, KvRun, KvSlice, Pool, Tier, attention, quantize_kv,
+};
 use half::bf16;
 
 const HEADS: usize = 64;
@@ -56,10 +57,10 @@ fn main() {
 struct Kv {
     /// A case runs if its name holds all of them.
     words: Vec<String>,
-    keys: Pages<bf16>,
-    values: Pages<bf16>,
-    keys_q8: (Pages<i8>, Pages<f32>),
-    values_q8: (Pages<i8>, Pages<f32>),
+    keys: HugePages<bf16>,
+    values: HugePages<bf16>,
+    keys_q8: (HugePages<i8>, HugePages<f32>),
+    values_q8: (HugePages<i8>, HugePages<f32>),
 }
 
 impl Kv {
@@ -70,7 +71,7 @@ impl Kv {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 bf16::from_f32((state >> 40) as f32 / 1e7 - 0.8)
             };
-            let mut numbers = Pages::zeroed(POSITIONS * ROW);
+            let mut numbers = HugePages::zeroed(POSITIONS * ROW);
             numbers.iter_mut().for_each(|number| *number = next());
             numbers
         };
@@ -89,7 +90,7 @@ impl Kv {
         let run = |first: usize| {
             let rows = start + first..start + len.min(first + PAGE);
             let numbers = rows.start * ROW..rows.end * ROW;
-            let slice = |dense: &'a [bf16], q8: &'a (Pages<i8>, Pages<f32>)| match is_q8 {
+            let slice = |dense: &'a [bf16], q8: &'a (HugePages<i8>, HugePages<f32>)| match is_q8 {
                 true => KvSlice::Q8 {
                     values: &q8.0[numbers.clone()],
                     scales: &q8.1[rows.start * KV_HEADS..rows.end * KV_HEADS],
@@ -104,8 +105,8 @@ impl Kv {
     }
 }
 
-fn quantized(rows: &[bf16]) -> (Pages<i8>, Pages<f32>) {
-    let (mut values, mut scales) = (Pages::zeroed(rows.len()), Pages::zeroed(rows.len() / D));
+fn quantized(rows: &[bf16]) -> (HugePages<i8>, HugePages<f32>) {
+    let (mut values, mut scales) = (HugePages::zeroed(rows.len()), HugePages::zeroed(rows.len() / D));
     let rows = rows.chunks_exact(ROW);
     for ((row, values), scales) in
         rows.zip(values.chunks_exact_mut(ROW)).zip(scales.chunks_exact_mut(KV_HEADS))

@@ -14,6 +14,7 @@ mod attention;
 pub mod exp;
 pub mod lanes;
 mod matrix;
+mod memory;
 mod pool;
 mod prefetch;
 mod products;
@@ -31,6 +32,7 @@ mod top_k;
 
 pub use attention::{AttentionJob, AttentionParams, KvRun, KvSlice, attention, kv_bf16, quantize_kv};
 pub use matrix::{Matrix, Rows, linear};
+pub use memory::HugePages;
 pub use pool::Pool;
 pub use products::float::LinearDims;
 pub use q8::{Q8Order, Q8Rows, gather_q8, quantize_q8};

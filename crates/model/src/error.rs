@@ -50,6 +50,16 @@ pub enum Error {
         /// Bytes that the whole model needs.
         needed: u64,
     },
+    /// The system refused memory for an expert's weights.
+    #[error(
+        "the system has no {needed} bytes of memory to give: {source}; use less with --memory, or close other programs"
+    )]
+    OutOfMemory {
+        /// Bytes asked for.
+        needed: u64,
+        /// The system's own words.
+        source: std::io::Error,
+    },
     /// The system refused a thread that reads experts.
     #[error("the system refused a thread for reading: {0}; close other programs")]
     NoThread(std::io::Error),

@@ -10,8 +10,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use gptoss_checkpoint::Pages;
-use gptoss_kernels::Pool;
+use gptoss_kernels::{HugePages, Pool};
 use gptoss_model::Model;
 use serde::Serialize;
 
@@ -37,13 +36,13 @@ pub struct Rates {
 
 /// The buffer that is read, on large pages as the weights are.
 pub struct Ceiling {
-    words: Pages<u64>,
+    words: HugePages<u64>,
 }
 
 impl Ceiling {
     /// A touched buffer.
     pub fn new() -> Ceiling {
-        let mut words = Pages::zeroed(READ_BYTES / 8);
+        let mut words = HugePages::zeroed(READ_BYTES / 8);
         (0..).zip(words.iter_mut()).for_each(|(number, word)| *word = number);
         Ceiling { words }
     }

@@ -14,10 +14,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use gptoss_checkpoint::{ExpertBuffer, ExpertReader, ReadScratch};
+use gptoss_checkpoint::ExpertReader;
 
 use crate::Error;
 use crate::config::ModelConfig;
+use crate::cpu::expert_buffer::{ExpertBuffer, ReadScratch};
 use crate::cpu::reuse_predictor::ReusePredictor;
 use crate::nan_scale::nan_scale;
 
@@ -426,9 +427,9 @@ impl Shared {
         let (layer, expert) = (key / self.num_experts, key % self.num_experts);
         let mut buffer = match buffer {
             Some(buffer) => buffer,
-            None => self.reader.new_buffer()?,
+            None => ExpertBuffer::new(&self.reader)?,
         };
-        let num_bytes = self.reader.read(layer, expert, &mut buffer, scratch)?;
+        let num_bytes = buffer.read(&self.reader, layer, expert, scratch)?;
         for &(part, blocks_per_row) in self.reader.scales() {
             if let Some(index) = nan_scale(buffer.part(part)) {
                 return Err(Error::NanScale {

@@ -6,8 +6,7 @@
 
 use std::ops::Range;
 
-use gptoss_checkpoint::Pages;
-use gptoss_kernels::{KvRun, KvSlice, kv_bf16, quantize_kv};
+use gptoss_kernels::{HugePages, KvRun, KvSlice, kv_bf16, quantize_kv};
 
 use crate::config::{KvFormat, LayerKind};
 use crate::layout::{BLOCK_TOKENS, RowCopy, StoreLayout, StoreShape};
@@ -30,12 +29,12 @@ struct LayerRows {
 /// Zeroed rows `[rows, K, D]`. bf16 is kept by its bits.
 #[derive(Debug)]
 enum Rows {
-    F32(Pages<f32>),
-    Bf16(Pages<u16>),
+    F32(HugePages<f32>),
+    Bf16(HugePages<u16>),
     Q8 {
-        values: Pages<i8>,
+        values: HugePages<i8>,
         /// `[rows, K]`
-        scales: Pages<f32>,
+        scales: HugePages<f32>,
     },
 }
 
@@ -184,11 +183,12 @@ impl Rows {
     fn zeroed(shape: &StoreShape, rows: usize) -> Rows {
         let count = rows * shape.row;
         match shape.format {
-            KvFormat::F32 => Rows::F32(Pages::zeroed(count)),
-            KvFormat::Bf16 => Rows::Bf16(Pages::zeroed(count)),
-            KvFormat::Q8 => {
-                Rows::Q8 { values: Pages::zeroed(count), scales: Pages::zeroed(rows * shape.num_kv_heads) }
-            }
+            KvFormat::F32 => Rows::F32(HugePages::zeroed(count)),
+            KvFormat::Bf16 => Rows::Bf16(HugePages::zeroed(count)),
+            KvFormat::Q8 => Rows::Q8 {
+                values: HugePages::zeroed(count),
+                scales: HugePages::zeroed(rows * shape.num_kv_heads),
+            },
         }
     }
 

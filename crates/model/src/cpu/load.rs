@@ -14,9 +14,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use gptoss_checkpoint::{Bytes, Checkpoint, ExpertFormat, GgufExperts, LayerPart, Pages, Part, Tensor};
+use gptoss_checkpoint::{Bytes, Checkpoint, ExpertFormat, GgufExperts, LayerPart, Part, Tensor};
 use gptoss_formats::{BLOCK_VALUES, Mxfp4Block, NAN_SCALE, Q8_0_BLOCK_BYTES};
-use gptoss_kernels::{Pool, Q8_PANEL_ROWS, Q8Panels, pack_q8_panels, quantize_q8_0};
+use gptoss_kernels::{HugePages, Pool, Q8_PANEL_ROWS, Q8Panels, pack_q8_panels, quantize_q8_0};
 
 use crate::Error;
 use crate::config::{DenseMode, LoadOptions, ModelConfig, Precision};
@@ -161,8 +161,8 @@ impl Loader<'_> {
         }
         let (source_row, row_blocks) = (source.len() / num_rows, k / BLOCK_VALUES);
         let num_bytes = num_rows * row_blocks * Q8_0_BLOCK_BYTES;
-        let mut words = Pages::<u64>::zeroed(num_bytes.div_ceil(8));
-        let bytes = &mut bytemuck::cast_slice_mut::<u64, u8>(&mut words)[..num_bytes];
+        let mut memory = HugePages::<u8>::zeroed(num_bytes);
+        let bytes = &mut memory[..];
         let takes_panels = Q8Panels::serve(self.pool.tier(), num_rows);
         let piece_rows = (QUANTIZE_PIECE / k).max(1).next_multiple_of(Q8_PANEL_ROWS);
         let mut piece = vec![[0; Q8_0_BLOCK_BYTES]; if takes_panels { piece_rows * row_blocks } else { 0 }];
@@ -186,7 +186,7 @@ impl Loader<'_> {
             }
             self.advance(range.len());
         }
-        let bytes = Bytes::paged(words, num_bytes);
+        let bytes = Bytes::lent(memory);
         Ok(if takes_panels { DenseMatrix::q8_panels(bytes) } else { DenseMatrix::q8_0(bytes) })
     }
 

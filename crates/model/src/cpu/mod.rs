@@ -5,6 +5,7 @@
 
 pub(crate) mod activations;
 pub(crate) mod block;
+pub(crate) mod expert_buffer;
 pub(crate) mod expert_cache;
 pub(crate) mod experts;
 pub(crate) mod forward;

@@ -8,11 +8,12 @@
 
 use std::sync::Arc;
 
-use gptoss_checkpoint::{Bytes, Dtype, ExpertBuffer, ExpertFormat, GgufExperts, LayerPart, Tensor};
+use gptoss_checkpoint::{Bytes, Dtype, ExpertFormat, GgufExperts, LayerPart, Tensor};
 use gptoss_formats::{BLOCK_VALUES, Q8_0_BLOCK_BYTES};
 use gptoss_kernels::{Bf16Transposed, Matrix, Mxfp4, Mxfp4Blocks, Q8Order, Q8Panels};
 
 use crate::Error;
+use crate::cpu::expert_buffer::ExpertBuffer;
 use crate::cpu::expert_cache::ExpertCache;
 
 /// All weights of a model.
