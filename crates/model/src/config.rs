@@ -1,14 +1,12 @@
-//! What kind of gpt-oss this is: the numbers the forward pass needs, checked once.
+//! The kind of a gpt-oss: the numbers that the forward pass needs, checked once.
 //!
-//! Entry point: [`ModelConfig::from_checkpoint`], which turns the checkpoint's config (any member of the family) into
-//! numbers that the rest of the room relies on without asking again: heads divide, widths are whole MXFP4 blocks, the
-//! experts a token uses exist. The rules are the checkpoint's; they are asked for once more here because a config can
-//! also be put together by a program.
+//! Entry point: [`ModelConfig::from_checkpoint`], which turns the checkpoint's config (any member of the
+//! family) into numbers that the rest of the room relies on without asking again: heads divide, widths are
+//! whole MXFP4 blocks, the experts a token uses exist. The rules are the checkpoint's; they are asked for
+//! once more here because a config can also be put together by a program.
 //!
-//! Layers are dense when `num_experts` is 0 (gpt-oss-15b); such a layer is treated as one expert that every token
-//! uses with weight 1, see [`ModelConfig::expert_slots`].
-//!
-//! It does not know about files, tensor names or dtypes; those are the checkpoint's.
+//! Layers are dense when `num_experts` is 0 (gpt-oss-15b); such a layer is treated as one expert that every
+//! token uses with weight 1, see [`ModelConfig::expert_slots`].
 
 use std::path::Path;
 
@@ -19,9 +17,9 @@ use crate::Error;
 /// Which arithmetic a loaded model uses, for prefill and decode alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
-    /// Activations in products with MXFP4 experts and with dense matrices in Q8_0 are int8 per 32 numbers, the router's
-    /// excepted; keys and values are bf16. Matrices that are in bf16 are still multiplied in f32: there is nothing to
-    /// gain from rounding their inputs.
+    /// Activations in products with MXFP4 experts and with dense matrices in Q8_0 are int8 per 32 numbers,
+    /// the router's excepted; keys and values are bf16. Matrices that are in bf16 are still multiplied in
+    /// f32: there is nothing to gain from rounding their inputs.
     Fast,
     /// Activations, keys and values are f32.
     Exact,
@@ -60,8 +58,8 @@ impl Precision {
     }
 }
 
-/// In which format the dense matrices of a loaded model are: those of attention, the embedding and the unembedding. The
-/// router's stay as the checkpoint has them.
+/// In which format the dense matrices of a loaded model are: those of attention, the embedding and the
+/// unembedding. The router's stay as the checkpoint has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DenseMode {
     /// As the checkpoint has them, which for the published models is bf16.
@@ -133,8 +131,8 @@ pub struct ModelConfig {
 impl ModelConfig {
     /// Reads and checks a checkpoint's config.
     ///
-    /// Errors: `Checkpoint` with the field, what it holds and what is needed, when `config` breaks one of its rules
-    /// (one from a file never does).
+    /// Errors: `Checkpoint` with the field, what it holds and what is needed, when `config` breaks one of its
+    /// rules (one from a file never does).
     pub fn from_checkpoint(config: &checkpoint::Config) -> Result<ModelConfig, Error> {
         config.check(Path::new("config.json"))?;
         let layer_kinds = config

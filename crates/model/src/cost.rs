@@ -1,12 +1,14 @@
 //! The cost of a token: the bytes that are read for it and the numbers that are multiplied.
 //!
-//! Entry point: [`TokenCost`], which `Model::token_cost` adds up from the loaded weights, so that it counts the matrices as
-//! they lie in memory (bf16, Q8_0, MXFP4) and not as the file had them. With it a measured speed becomes a share of what
-//! the machine allows: bytes over the bandwidth for a single token, multiply-adds over the speed of the tiles for a prompt.
+//! Entry point: [`TokenCost`], which `Model::token_cost` adds up from the loaded weights, so that it counts
+//! the matrices as they lie in memory (bf16, Q8_0, MXFP4) and not as the file had them. With it a measured
+//! speed becomes a share of what the machine allows: bytes over the bandwidth for a single token,
+//! multiply-adds over the speed of the tiles for a prompt.
 //!
-//! Decoding reads every dense matrix, the chosen experts, one row of the embedding, and the keys and values in sight. A
-//! step of several sequences reads the dense matrices once and those experts that any of them chose; how many that are
-//! depends on the router, and [`TokenCost::step_bytes`] takes the mean of a router that spreads tokens evenly.
+//! Decoding reads every dense matrix, the chosen experts, one row of the embedding, and the keys and values
+//! in sight. A step of several sequences reads the dense matrices once and those experts that any of them
+//! chose; how many that are depends on the router, and [`TokenCost::step_bytes`] takes the mean of a router
+//! that spreads tokens evenly.
 //!
 //! Small vectors (norms, biases, sinks) are left out: they are a thousandth.
 
@@ -59,8 +61,8 @@ pub(crate) struct WeightBytes {
     pub(crate) experts: u64,
 }
 
-/// Adds up the cost of a token that sees `context` positions, its own included, with `kv_row_bytes` bytes for the keys of
-/// one position in one layer.
+/// Adds up the cost of a token that sees `context` positions, its own included, with `kv_row_bytes` bytes for
+/// the keys of one position in one layer.
 pub(crate) fn token_cost(
     config: &ModelConfig,
     weights: WeightBytes,

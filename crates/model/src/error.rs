@@ -1,11 +1,10 @@
-//! What can go wrong in this room, with the facts a person needs.
+//! Everything that can go wrong in this room, with the facts a person needs.
 //!
-//! Entry point: [`Error`]. `Checkpoint` and `NanScale` speak about the weights and come from loading, or from a forward pass
-//! whose experts are on disk; `BudgetTooSmall`, `NotOnDisk` and `NoThread` come before it; the others from a forward pass or its cache. `ForeignCache`, `Rollback` and `NonFiniteLogits` are
-//! not the fault of a caller's data: the first two are mistakes in the calling code, the last is what damaged weights
-//! look like when nothing else gives them away.
-//!
-//! It does not know how an error is shown.
+//! Entry point: [`Error`]. `Checkpoint`, `NanScale` and `OutOfMemory` come from loading, or from a forward
+//! pass whose experts are on disk; `BudgetTooSmall`, `NotOnDisk` and `NoThread` come before it; the others
+//! from a forward pass or its cache. `ForeignCache`, `Rollback` and `NonFiniteLogits` are not the fault of a
+//! caller's data: the first two are mistakes in the calling code, the last is what damaged weights look like
+//! when nothing else gives them away.
 
 use gptoss_checkpoint as checkpoint;
 

@@ -1,8 +1,8 @@
 //! The keys and values of one sequence: a store with one sequence in it.
 //!
-//! Entry points: `Model::new_cache`, then [`KvCache::len`], [`KvCache::truncate`] and [`KvCache::reset`]; the forward
-//! pass writes and reads rows. It is what scoring a text or a test needs: one sequence, all its blocks from the start,
-//! one ring. Going back works as far as the ring reaches:
+//! Entry points: `Model::new_cache`, then [`KvCache::len`], [`KvCache::truncate`] and [`KvCache::reset`]; the
+//! forward pass writes and reads rows. It is what scoring a text or a test needs: one sequence, all its
+//! blocks from the start, one ring. Going back works as far as the ring reaches:
 //!
 //! ```text
 //! position   0 … len-R      len-R+1 … len-1        R = window - 1 + chunk (or max_context, if smaller)
@@ -66,12 +66,13 @@ impl KvCache {
         len <= self.len && (len == 0 || is_held || !shape.has_windows())
     }
 
-    /// Forgets the positions from `len` on, so that the next token stands at position `len`.
+    /// Forgets the positions from `len` on, so that the next token is at position `len`.
     ///
-    /// What is kept is exactly what a fresh cache would hold after `len` tokens, as far as any later query can see.
+    /// What is kept is exactly what a fresh cache would hold after `len` tokens, as far as any later query
+    /// can see.
     ///
-    /// Errors: `Rollback` when the windowed layers no longer hold the keys that the token at `len` would look at, or
-    /// when fewer than `len` positions are filled. The cache is then unchanged.
+    /// Errors: `Rollback` when the windowed layers no longer hold the keys that the token at `len` would look
+    /// at, or when fewer than `len` positions are filled. The cache is then unchanged.
     pub fn truncate(&mut self, len: usize) -> Result<(), Error> {
         if !self.can_truncate(len) {
             return Err(Error::Rollback { len: self.len, wanted: len, held_from: self.held_from });
@@ -92,8 +93,8 @@ impl KvCache {
         (&mut self.store, SequenceKv { blocks: &self.blocks, ring: 0 })
     }
 
-    /// Announces that `num_tokens` rows will be written from `len` on: what the ring loses by it is lost now, also if
-    /// the forward pass fails half-way.
+    /// Announces that `num_tokens` rows will be written from `len` on: what the ring loses by it is lost now,
+    /// also if the forward pass fails half-way.
     pub(crate) fn begin_chunk(&mut self, num_tokens: usize) {
         let ring_rows = self.store.shape().ring_rows;
         self.held_from = self.held_from.max((self.len + num_tokens).saturating_sub(ring_rows));

@@ -1,8 +1,9 @@
 //! Keys and values that were not computed, for measuring at a depth that would take minutes to read.
 //!
-//! Entry point: [`KvStore::fill_random`]. Rows are random numbers, even in -1..1, a function of seed, layer and position alone; they
-//! are written the way the forward pass writes its own, in the store's format. A few different rows serve for all, because
-//! drawing each anew would cost more than what is measured. The tokens that follow such positions mean nothing.
+//! Entry point: [`KvStore::fill_random`]. Rows are random numbers, even in -1..1, a function of seed, layer
+//! and position alone; they are written the way the forward pass writes its own, in the store's format. A few
+//! different rows serve for all, because drawing each anew would cost more than what is measured. The tokens
+//! that follow such positions mean nothing.
 
 use std::ops::Range;
 

@@ -1,8 +1,9 @@
 //! The keys and values of many sequences: one piece of a device's memory, planned at the start.
 //!
-//! Entry points: `Model::new_store`, then [`KvStore::apply`] for copies between slots; a step writes and reads rows where
-//! a `SequenceKv` says. Blocks and places can leave as bytes and come back. Which slots there are and what rows they have
-//! is `layout.rs`, alike on every device; who owns a slot, and which tokens it holds, the engine remembers.
+//! Entry points: `Model::new_store`, then [`KvStore::apply`] for copies between slots; a step writes and
+//! reads rows where a `SequenceKv` says. Blocks and places can leave as bytes and come back. Which slots
+//! there are and what rows they have is `layout.rs`, alike on every device; who owns a slot, and which tokens
+//! it holds, the engine remembers.
 
 use std::ops::Range;
 
@@ -65,7 +66,8 @@ impl KvStore {
         }
     }
 
-    /// The bytes of a whole block, for keeping them elsewhere. They are those of this machine and this precision.
+    /// The bytes of a whole block, for keeping them elsewhere. They are those of this machine and this
+    /// precision.
     ///
     /// Panics: if there is no such block.
     pub fn block_bytes(&self, block: u32) -> Vec<u8> {
@@ -75,8 +77,8 @@ impl KvStore {
         bytes
     }
 
-    /// Fills a block with what [`block_bytes`](KvStore::block_bytes) gave. False when the length is not that of a block;
-    /// the block is then unchanged.
+    /// Fills a block with what [`block_bytes`](KvStore::block_bytes) gave. False when the length is not that
+    /// of a block; the block is then unchanged.
     ///
     /// Panics: if there is no such block.
     pub fn set_block(&mut self, block: u32, bytes: &[u8]) -> bool {
@@ -88,8 +90,8 @@ impl KvStore {
         fits
     }
 
-    /// The bytes of a snapshot that was taken at `position`, and of the rows before it in `last_block`, which is the block
-    /// that `position` lies in.
+    /// The bytes of a snapshot that was taken at `position`, and of the rows before it in `last_block`, which
+    /// is the block that `position` lies in.
     ///
     /// Panics: if there is no such slot.
     pub fn place_bytes(&self, snapshot: u32, position: usize, last_block: Option<u32>) -> Vec<u8> {
@@ -105,8 +107,8 @@ impl KvStore {
         bytes
     }
 
-    /// Fills a snapshot, and the rows before `position` in `last_block`, with what [`place_bytes`](KvStore::place_bytes)
-    /// gave. False when the length is another; nothing is then changed.
+    /// Fills a snapshot, and the rows before `position` in `last_block`, with what
+    /// [`place_bytes`](KvStore::place_bytes) gave. False when the length is another; nothing is then changed.
     ///
     /// Panics: if there is no such slot.
     pub fn set_place(

@@ -6,17 +6,18 @@
 //! | ring | the last R positions, R = window - 1 + chunk; position p is in row p mod R | all windowed layers |
 //! | snapshot | the `window - 1` positions before one place | all windowed layers |
 //!
-//! A ring is the window plus the longest chunk, because the first query of a chunk still looks `window - 1` positions
-//! back after the chunk's last key is written. So a snapshot can be taken of any place inside the last chunk, and
-//! a sequence can go back as far as that. All arithmetic on slots is here, so that every device agrees on it.
+//! A ring is the window plus the longest chunk, because the first query of a chunk still looks `window - 1`
+//! positions back after the chunk's last key is written. So a snapshot can be taken of any place inside the
+//! last chunk, and a sequence can go back as far as that. All arithmetic on slots is here, so that every
+//! device agrees on it.
 
 use std::ops::Range;
 
 use crate::config::{KvFormat, LayerKind, ModelConfig};
 use crate::step::{KvMove, SequenceKv};
 
-/// Positions of a block. A run of the attention kernel is one or more whole blocks; a shared block that is written to
-/// is copied, so a longer one costs more.
+/// Positions of a block. A run of the attention kernel is one or more whole blocks; a shared block that is
+/// written to is copied, so a longer one costs more.
 pub const BLOCK_TOKENS: usize = 32;
 
 /// How many slots of each kind a store has.
@@ -218,7 +219,8 @@ mod tests {
         let config = ModelConfig::from_checkpoint(&Preset::Tiny.config()).expect("a preset is legal");
         let shape = StoreShape { window: 5, ring_rows: 7, ..StoreShape::new(&config, KvFormat::F32, 3, 100) };
         let layout = StoreLayout { shape, sizes: StoreSizes { blocks: 1, rings: 2, snapshots: 2 } };
-        // Positions 12 to 15 are rows 5, 6, 0, 1 of a ring of 7, and rows 0 to 3 of a snapshot of 4 after both rings.
+        // Positions 12 to 15 are rows 5, 6, 0, 1 of a ring of 7, and rows 0 to 3 of a snapshot of 4 after
+        // both rings.
         let run = |from, to, rows| RowCopy { kind: LayerKind::Windowed, from, to, rows };
         let save = KvMove::SaveWindow { ring: 1, position: 16, snapshot: 1 };
         assert_eq!(layout.copies(save), [run(12, 18, 2), run(7, 20, 2)]);

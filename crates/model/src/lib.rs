@@ -1,14 +1,15 @@
 //! gpt-oss and nothing else: which numbers come out when tokens go in.
 //!
-//! Entry points: [`Model::load`] takes a checkpoint's weights into use, [`Model::new_cache`] and [`Model::forward`]
-//! turn tokens into logits, [`Model::new_store`] and [`Model::forward_segments`] those of many sequences in one step;
-//! [`parameters`] and [`memory`] answer how large a model is from its config alone, and [`plan_memory`] how much of it a
-//! budget holds, the rest staying on disk. Any
-//! member of the family runs by its config: mixture-of-experts or dense, any number of heads, layers and windows.
+//! Entry points: [`Model::load`] takes a checkpoint's weights into use, [`Model::new_cache`] and
+//! [`Model::forward`] turn tokens into logits, [`Model::new_store`] and [`Model::forward_segments`] those of
+//! many sequences in one step; [`parameters`] and [`memory`] answer how large a model is from its config
+//! alone, and [`plan_memory`] how much of it a budget holds, the rest staying on disk. Any member of the
+//! family runs by its config: mixture-of-experts or dense, any number of heads, layers and windows. Devices
+//! are twins behind [`Model`]; `cpu/` is the first.
 //!
-//! One contract above all: a row of logits is a function of the tokens before it and of the precision, to the bit. It
-//! does not depend on chunks, on the number of threads, on what else was computed, or on whether the text was read at
-//! once or token by token.
+//! One contract above all: a row of logits is a function of the tokens before it and of the precision, to the
+//! bit. It does not depend on chunks, on the number of threads, on what else was computed, or on whether the
+//! text was read at once or token by token.
 //!
 //! Shape letters of this room: `T` tokens · `H` query heads · `K` kv heads · `D` head_dim · `C` hidden_size ·
 //! `F` intermediate_size · `E` experts · `A` active experts · `V` vocabulary · `L` layers.

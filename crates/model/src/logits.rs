@@ -1,9 +1,9 @@
 //! What the model says about the next token, and the few questions that are asked of it.
 //!
-//! Entry points: [`Logits`], rows in the computer's memory, as `Model::forward` gives them (those of a step are
-//! `SegmentLogits` in `workspace.rs`), and the functions on one row: [`log_sum_exp`], [`log_prob`], [`argmax`] and
-//! [`most_probable`]. They live here and not in the sampler because scoring a text needs them too, and both must give the
-//! same number for the same row: sums run in f64, in the order of the vocabulary.
+//! Entry points: [`Logits`], rows in the computer's memory, as `Model::forward` gives them (those of a step
+//! are `SegmentLogits` in `workspace.rs`), and the functions on one row: [`log_sum_exp`], [`log_prob`],
+//! [`argmax`] and [`most_probable`]. They live here and not in the sampler because scoring a text needs them
+//! too, and both must give the same number for the same row: sums run in f64, in the order of the vocabulary.
 
 /// Rows of logits, f32.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,8 +79,8 @@ pub(crate) fn argmax_allowed(row: &[f32], words: &[u32]) -> Option<u32> {
     best.map(|(token, _)| token as u32)
 }
 
-/// The `count` tokens with the largest logits and their logits, the largest first, of equals the lower id. Tokens that
-/// cannot come (negative infinity) are left out.
+/// The `count` tokens with the largest logits and their logits, the largest first, of equals the lower id.
+/// Tokens that cannot come (negative infinity) are left out.
 pub fn most_probable(row: &[f32], count: usize) -> Vec<(u32, f32)> {
     let mut best: Vec<(u32, f32)> = Vec::with_capacity(if count == 0 { 0 } else { count + 1 });
     let mut threshold = f32::NEG_INFINITY;

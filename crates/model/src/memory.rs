@@ -1,15 +1,16 @@
-//! How many bytes a gpt-oss needs: a sum of named terms, from the config and the sizes of its tensors.
+//! The bytes that a gpt-oss needs: a sum of named terms, from the config and the sizes of its tensors.
 //!
-//! Entry point: [`memory`]. The terms are weights by part in the dtype of the checkpoint, the copies this room makes
-//! of small vectors, the KV cache at a context, and the workspace of a forward pass. Their sum is what a machine has
-//! to hold. Weights are mapped, except the experts of a GGUF file in exact
-//! precision, which are laid out anew in as many bytes of memory;
-//! the rest is allocated. The sizes of tensors come from the checkpoint, because files differ in them: dense matrices
-//! are bf16 as published and f16, f32 or Q8_0 in a GGUF file. The KV cache is
-//! reserved for the whole context but touched only as far as a conversation has come, so a short one needs less.
+//! Entry point: [`memory`]. The terms are weights by part in the dtype of the checkpoint, the copies this
+//! room makes of small vectors, the KV cache at a context, and the workspace of a forward pass. Their sum is
+//! what a machine has to hold. Weights are mapped, except the experts of a GGUF file in exact precision,
+//! which are laid out anew in as many bytes of memory; the rest is allocated. The sizes of tensors come from
+//! the checkpoint, because files differ in them: dense matrices are bf16 as published and f16, f32 or Q8_0 in
+//! a GGUF file. The KV cache is reserved for the whole context but touched only as far as a conversation has
+//! come, so a short one needs less.
 //!
-//! The sizes of cache and workspace come from the very functions that allocate them, so that the plan cannot drift
-//! from the program. It does not know what else the process holds: the vocabulary, the binary, the page cache.
+//! The sizes of cache and workspace come from the very functions that allocate them, so that the plan cannot
+//! drift from the program. What else the process holds (the vocabulary, the binary, the page cache) is not
+//! counted here.
 
 use gptoss_checkpoint::{LayerPart, Part};
 use gptoss_formats::{BLOCK_VALUES, Q8_0_BLOCK_BYTES};
@@ -31,8 +32,9 @@ pub struct Term {
 
 /// The memory plan of one conversation: weights, vectors, KV cache at `context` tokens, workspace.
 ///
-/// `weights` is each tensor with its bytes, as `Checkpoint::part_bytes` tells them. The weight terms (`weights: …`) sum
-/// to them, 13,761,264,768 for the published gpt-oss-20b, unless dense matrices are quantised.
+/// `weights` is each tensor with its bytes, as `Checkpoint::part_bytes` tells them. The weight terms
+/// (`weights: …`) sum to them, 13,761,264,768 for the published gpt-oss-20b, unless dense matrices are
+/// quantized.
 ///
 /// Units: `context` in tokens; bytes out.
 pub fn memory(
@@ -51,7 +53,8 @@ pub(crate) fn takes_f32(weights: &[(Part, u64)], precision: Precision) -> bool {
     precision == Precision::Exact || weights.iter().any(is_bf16)
 }
 
-/// As [`memory`], of weights among which the experts' may be missing, which is why `takes_f32` is asked of the caller.
+/// As [`memory`], of weights among which the experts' may be missing, which is why `takes_f32` is asked of
+/// the caller.
 pub(crate) fn memory_terms(
     config: &ModelConfig,
     weights: &[(Part, u64)],
@@ -90,7 +93,7 @@ fn weight_terms(config: &ModelConfig, weights: &[(Part, u64)], dense: DenseMode)
         .collect()
 }
 
-/// The bytes of a matrix in Q8_0; `None` for what is never quantised, as `cpu/load.rs` has it.
+/// The bytes of a matrix in Q8_0; `None` for what is never quantized, as `cpu/load.rs` has it.
 fn q8_bytes(config: &ModelConfig, part: Part) -> Option<u64> {
     let query = config.num_query_heads * config.head_dim;
     let kv = config.num_kv_heads * config.head_dim;
@@ -213,7 +216,7 @@ mod tests {
 
     /// What is planned for `DenseMode::Q8` is what loading makes.
     #[test]
-    fn quantised_matrices_take_34_bytes_for_32_numbers() {
+    fn quantized_matrices_take_34_bytes_for_32_numbers() {
         let preset = Preset::GptOss20b;
         let parts = tensors(preset, ExpertFormat::Mxfp4);
         let terms = memory(&config(preset), &parts, 4096, Precision::Fast, DenseMode::Q8);

@@ -1,12 +1,10 @@
-//! How a model fits a number of bytes: whole, or with its experts on disk.
+//! A model fitted into a number of bytes: whole, or with its experts on disk.
 //!
-//! Entry point: [`plan_memory`]. If all terms of `memory.rs` and what the program itself takes are within the budget, the
-//! model is used as its files are. Otherwise everything but two things is held in memory: the experts, of which as many
-//! are kept as the rest of the budget has room for, and the embedding, of which a token reads a single row, so that its
-//! rows are taken from the file when they are needed. The terms are what the process will hold, and their sum keeps
-//! to the budget.
-//!
-//! It does not know the machine: how much memory there is, and what a page cache may do with the rest of it.
+//! Entry point: [`plan_memory`]. If all terms of `memory.rs` and what the program itself takes are within the
+//! budget, the model is used as its files are. Otherwise everything but two things is held in memory: the
+//! experts, of which as many are kept as the rest of the budget has room for, and the embedding, of which a
+//! token reads a single row, so that its rows are taken from the file when they are needed. The terms are
+//! what the process will hold, and their sum keeps to the budget.
 
 use gptoss_checkpoint::Checkpoint;
 
@@ -16,8 +14,8 @@ use crate::cpu::expert_cache::READ_THREADS;
 use crate::memory::{Term, memory, memory_terms, takes_f32};
 use crate::parameters::is_expert_matrix;
 
-/// What the program takes beside the model: itself, the vocabulary, stacks and small buffers. Units: bytes. Measured with
-/// the published vocabulary.
+/// What the program takes beside the model: itself, the vocabulary, stacks and small buffers. Units: bytes.
+/// Measured with the published vocabulary.
 pub const PROGRAM_BYTES: u64 = 100_000_000;
 
 /// What will be in memory.
@@ -38,8 +36,8 @@ impl MemoryPlan {
 
 /// Fits a checkpoint, with a KV cache of `context` tokens, into `budget` bytes.
 ///
-/// Errors: `BudgetTooSmall` with the smallest budget that would do; `NotOnDisk`; `Checkpoint` when the files cannot be
-/// opened again.
+/// Errors: `BudgetTooSmall` with the smallest budget that would do; `NotOnDisk`; `Checkpoint` when the files
+/// cannot be opened again.
 pub fn plan_memory(
     checkpoint: &Checkpoint,
     context: usize,

@@ -1,14 +1,15 @@
 //! A gpt-oss that is ready to run, on whichever device.
 //!
-//! Entry points: [`Model::load`]; for one sequence [`Model::new_cache`], [`Model::forward`] and, for texts whose logits
-//! would not fit in memory at once, [`Model::forward_rows`], which shows one row after the other; for many sequences
-//! [`Model::new_store`], [`Model::new_workspace`] and [`Model::forward_segments`]. Each device is a twin behind [`Twin`], a
-//! closed enum: what follows from the config alone (checks, plans, layouts, chunks) is here and in the files beside, and
-//! happens once. Tokens are appended to a cache at `cache.len()`; a long batch is cut into chunks so that the workspace has
-//! a bound. A token's numbers depend neither on where the cuts fall nor on what else is in the step.
+//! Entry points: [`Model::load`]; for one sequence [`Model::new_cache`], [`Model::forward`] and, for texts
+//! whose logits would not fit in memory at once, [`Model::forward_rows`], which shows one row after the
+//! other; for many sequences [`Model::new_store`], [`Model::new_workspace`] and [`Model::forward_segments`].
+//! Each device is a twin behind [`Twin`], a closed enum: what follows from the config alone (checks, plans,
+//! layouts, chunks) is here and in the files beside, and happens once. Tokens are appended to a cache at
+//! `cache.len()`; a long batch is cut into chunks so that the workspace has a bound. A token's numbers depend
+//! neither on where the cuts fall nor on what else is in the step.
 //!
-//! What can be wrong with the input is asked before the first op. If a row's logits are not finite, the cache still
-//! holds the tokens that went in, and the other sequences of the step have theirs.
+//! What can be wrong with the input is asked before the first op. If a row's logits are not finite, the cache
+//! still holds the tokens that went in, and the other sequences of the step have theirs.
 
 use gptoss_checkpoint::Checkpoint;
 use gptoss_kernels::Pool;
@@ -41,7 +42,8 @@ enum Twin {
 }
 
 impl Model {
-    /// Takes a checkpoint's weights into use, as [`Model::load_with`] does with everything where the checkpoint has it.
+    /// Takes a checkpoint's weights into use, as [`Model::load_with`] does with everything where the
+    /// checkpoint has it.
     ///
     /// Errors: `Checkpoint` and `NanScale` name the tensor.
     pub fn load(
@@ -54,11 +56,11 @@ impl Model {
         Model::load_with(checkpoint, &options, pool, progress)
     }
 
-    /// Takes a checkpoint's weights into use. Matrices stay where the checkpoint has them, unless `options` wants others;
-    /// `progress` is told `(bytes done, bytes in all)`, of the checkpoint's.
+    /// Takes a checkpoint's weights into use. Matrices stay where the checkpoint has them, unless `options`
+    /// wants others; `progress` is told `(bytes done, bytes in all)`, of the checkpoint's.
     ///
-    /// Errors: `Checkpoint` and `NanScale` name the tensor; `RoundedExact`; `NotOnDisk` and `NoThread` when experts shall
-    /// stay on disk.
+    /// Errors: `Checkpoint` and `NanScale` name the tensor; `RoundedExact`; `NotOnDisk` and `NoThread` when
+    /// experts shall stay on disk.
     pub fn load_with(
         checkpoint: &Checkpoint,
         options: &LoadOptions,
@@ -87,8 +89,8 @@ impl Model {
         self
     }
 
-    /// The same model with keys and values kept in another format; `Q8` changes numbers and halves the memory.
-    /// Caches made before are not its own.
+    /// The same model with keys and values kept in another format; `Q8` changes numbers and halves the
+    /// memory. Caches made before are not its own.
     pub fn with_kv_format(mut self, kv_format: KvFormat) -> Model {
         self.kv_format = kv_format;
         self
@@ -174,8 +176,8 @@ impl Model {
         Ok(Logits { vocab_size: self.config.vocab_size, rows })
     }
 
-    /// As [`forward`](Model::forward), showing each row of logits `[V]` with its token's index in the batch, in
-    /// order. No more than [`LOGIT_ROWS_MAX`] rows are in memory at a time.
+    /// As [`forward`](Model::forward), showing each row of logits `[V]` with its token's index in the batch,
+    /// in order. No more than [`LOGIT_ROWS_MAX`] rows are in memory at a time.
     ///
     /// Errors: as `forward`.
     pub fn forward_rows(
@@ -209,12 +211,13 @@ impl Model {
         Ok(())
     }
 
-    /// Computes the next tokens of many sequences in one step, and appends to `work` the logits that each asks for.
+    /// Computes the next tokens of many sequences in one step, and appends to `work` the logits that each
+    /// asks for.
     ///
     /// A sequence's numbers are those it would have alone. One whose logits are not finite fails alone.
     ///
-    /// Errors: `TokenOutsideVocabulary`, `SegmentLength`, `SegmentPlace`, `ForeignCache` before anything is computed; with
-    /// experts on disk, `Checkpoint` and `NanScale`. No segment has logits then.
+    /// Errors: `TokenOutsideVocabulary`, `SegmentLength`, `SegmentPlace`, `ForeignCache` before anything is
+    /// computed; with experts on disk, `Checkpoint` and `NanScale`. No segment has logits then.
     pub fn forward_segments(
         &self,
         segments: &[Segment<'_>],

@@ -1,14 +1,14 @@
-//! How many parameters a gpt-oss has, and how many of them one token uses.
+//! The parameters of a gpt-oss, counted: all, and those that one token uses.
 //!
-//! Entry point: [`parameters`], one [`PartCount`] per part of the model; their sums are the totals that OpenAI
-//! publishes (116.83 B and 5.13 B for gpt-oss-120b). Counts are computed from the config alone, so that looking at a
-//! model of any size allocates nothing and reads no weight.
+//! Entry point: [`parameters`], one [`PartCount`] per part of the model; their sums are the totals that
+//! OpenAI publishes (116.83 B and 5.13 B for gpt-oss-120b). Counts are computed from the config alone, so
+//! that looking at a model of any size allocates nothing and reads no weight.
 //!
 //! *Active* follows the published convention: every parameter that takes part in computing one token's logits
-//! counts, the unembedding among them; the embedding does not, because one token reads a single row of it. Of the
-//! experts only the chosen ones count.
+//! counts, the unembedding among them; the embedding does not, because one token reads a single row of it. Of
+//! the experts only the chosen ones count.
 //!
-//! It does not know how a parameter is stored; bytes are the business of `memory.rs`.
+//! How many bytes they take is the business of `memory.rs`.
 
 use gptoss_checkpoint::{LayerPart, Part};
 
@@ -19,8 +19,8 @@ use crate::config::ModelConfig;
 /// Units: parameters (unpacked numbers, not bytes).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartCount {
-    /// The part's name: `embedding`, `attention`, `router`, `experts` (or `feed-forward` in a dense model), `norms`,
-    /// `unembedding`.
+    /// The part's name: `embedding`, `attention`, `router`, `experts` (or `feed-forward` in a dense model),
+    /// `norms`, `unembedding`.
     pub name: &'static str,
     /// All parameters of the part.
     pub total: u64,

@@ -1,15 +1,16 @@
-//! What a step of the model is asked to do: the contract with whoever drives it.
+//! What a step of the model is asked to do: the contract with its caller.
 //!
-//! Entry points: [`Batch`], tokens to append to one sequence's cache; [`Segment`], tokens of one of many sequences that
-//! go through the layers together, each in its own slots of a store; [`KvMove`], what happens to those slots before or
-//! after a step. [`LogitRows`] says which tokens need logits: a prompt needs none or the last row, scoring a text needs
-//! every row, and the unembedding of the published vocabulary costs as much as several layers, so the caller says which.
+//! Entry points: [`Batch`], tokens to append to one sequence's cache; [`Segment`], tokens of one of many
+//! sequences that go through the layers together, each in its own slots of a store; [`KvMove`], what happens
+//! to those slots before or after a step. [`LogitRows`] says which tokens need logits: a prompt needs none or
+//! the last row, scoring a text needs every row, and the unembedding of the published vocabulary costs as
+//! much as several layers, so the caller says which.
 
-/// Most tokens that go through the layers together. Units: tokens. More make the experts' products more efficient and
-/// cost workspace, which the memory plan names.
+/// Most tokens that go through the layers together. Units: tokens. More make the experts' products more
+/// efficient and cost workspace, which the memory plan names.
 pub const CHUNK_TOKENS_MAX: usize = 512;
-/// Most rows of logits made at once. Units: rows of `V` f32 (0.8 MB for the published vocabulary). As many sequences
-/// decode while the unembedding is read once.
+/// Most rows of logits made at once. Units: rows of `V` f32 (0.8 MB for the published vocabulary). As many
+/// sequences decode while the unembedding is read once.
 pub const LOGIT_ROWS_MAX: usize = 32;
 
 /// Which of a batch's tokens get logits.
@@ -84,8 +85,8 @@ pub enum KvMove {
         /// At most `BLOCK_TOKENS`.
         rows: usize,
     },
-    /// A snapshot gets what a windowed layer's token at `position` sees of the tokens before it. `position` is at most the
-    /// ring's number of tokens, and not so far back that its window is lost.
+    /// A snapshot gets what a windowed layer's token at `position` sees of the tokens before it. `position`
+    /// is at most the ring's number of tokens, and not so far back that its window is lost.
     SaveWindow {
         /// The ring that has it.
         ring: u32,

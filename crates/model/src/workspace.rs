@@ -1,8 +1,8 @@
-//! The working memory of whoever drives the model, kept between steps, with the logits of the last ones.
+//! The working memory of steps, kept by the caller from one to the next, with the logits of the last ones.
 //!
-//! Entry points: `Model::new_workspace`, which `Model::forward_segments` fills; then [`Workspace::logits`] of each segment.
-//! Logits stay where the device made them: [`SegmentLogits`] answers what a sampler asks of a row, and whoever needs the
-//! best tokens alone moves no row.
+//! Entry points: `Model::new_workspace`, which `Model::forward_segments` fills; then [`Workspace::logits`] of
+//! each segment. Logits stay where the device made them: [`SegmentLogits`] answers what a sampler asks of a
+//! row, and a question about the best tokens alone moves no row.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -139,10 +139,11 @@ impl<'a> SegmentLogits<'a> {
         self.work.row(self.first_row + index)
     }
 
-    /// The allowed token with the largest logit of a row; of equals, the one with the lowest id. `None` when none is allowed.
+    /// The allowed token with the largest logit of a row; of equals, the one with the lowest id. `None` when
+    /// none is allowed.
     ///
-    /// `allowed` has a bit for each token: token `t` is bit `t % 32` of word `t / 32`, and those beyond the last word are
-    /// not allowed. Without it all are.
+    /// `allowed` has a bit for each token: token `t` is bit `t % 32` of word `t / 32`, and those beyond the
+    /// last word are not allowed. Without it all are.
     pub fn argmax(&self, index: usize, allowed: Option<&[u32]>) -> Option<u32> {
         let row = self.row(index);
         match allowed {
@@ -161,7 +162,8 @@ impl<'a> SegmentLogits<'a> {
         log_sum_exp(&self.row(index))
     }
 
-    /// The `count` tokens with the largest logits of a row and their logits, the largest first, of equals the lower id.
+    /// The `count` tokens with the largest logits of a row and their logits, the largest first, of equals the
+    /// lower id.
     pub fn top(&self, index: usize, count: usize) -> Vec<(u32, f32)> {
         most_probable(&self.row(index), count)
     }

@@ -29,8 +29,9 @@ fn step(model: &Model, store: &mut KvStore, work: &mut Workspace, position: usiz
     assert!((0..SEQUENCES).all(|segment| work.logits(segment).is_ok()));
 }
 
-/// Every step made its working memory, its routing and its rows of logits anew. All work is done on one thread, whose
-/// allocations are counted; the first steps make every buffer as long as the measured ones need it.
+/// Every step made its working memory, its routing and its rows of logits anew. All work is done on one
+/// thread, whose allocations are counted; the first steps make every buffer as long as the measured ones need
+/// it.
 #[test]
 fn a_decode_step_allocates_nothing() {
     let checkpoint = Checkpoint::synthetic(Preset::Tiny, 0, None).expect("a preset");

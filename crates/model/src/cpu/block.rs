@@ -1,9 +1,9 @@
 //! One layer: attention over the cache, then the MLP, each added to the residual stream.
 //!
-//! Entry points: [`attention_block`] here and `mlp_block` in `experts.rs`, called in turn by the forward pass on the
-//! rows of one step: consecutive tokens of one or more sequences, one sequence after the other. Both read the residual
-//! stream `[T, C]` through a norm and add their result to it. Every number of a row depends on that row (and on its
-//! sequence's keys and values) alone: rows only share the reading of weights.
+//! Entry points: [`attention_block`] here and `mlp_block` in `experts.rs`, called in turn by the forward pass
+//! on the rows of one step: consecutive tokens of one or more sequences, one sequence after the other. Both
+//! read the residual stream `[T, C]` through a norm and add their result to it. Every number of a row depends
+//! on that row (and on its sequence's keys and values) alone: rows only share the reading of weights.
 
 use std::ops::Range;
 

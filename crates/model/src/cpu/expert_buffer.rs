@@ -1,7 +1,7 @@
 //! Memory of one expert that is read from disk, on large pages.
 //!
-//! Entry points: [`ExpertBuffer::read`] and [`ExpertBuffer::part`]. A buffer is filled again and again, with any expert of
-//! its model.
+//! Entry points: [`ExpertBuffer::read`] and [`ExpertBuffer::part`]. A buffer is filled again and again, with
+//! any expert of its model.
 
 use gptoss_checkpoint::{ExpertPlaces, ExpertReader, LayerPart};
 use gptoss_kernels::HugePages;

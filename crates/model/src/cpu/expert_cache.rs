@@ -1,13 +1,15 @@
 //! Experts on disk: those of them that are in memory, and the threads that fetch the others.
 //!
-//! Entry points: [`ExpertCache::new`] and [`ExpertCache::fetch`], which hands a layer's experts to the computation one by
-//! one, those that are in memory first, while a few threads read the others into a fixed number of slots. All that a
-//! router has named and that finds a slot is asked for at once; a slot that the present fetch still needs is pinned, and
-//! of the others the one goes whose use is farthest away (`reuse_predictor.rs`). The order in which experts come does not
-//! change a number: each writes rows of its own, which are summed in the router's order afterwards.
+//! Entry points: [`ExpertCache::new`] and [`ExpertCache::fetch`], which hands a layer's experts to the
+//! computation one by one, those that are in memory first, while a few threads read the others into a fixed
+//! number of slots. All that a router has named and that finds a slot is asked for at once; a slot that the
+//! present fetch still needs is pinned, and of the others the one goes whose use is farthest away
+//! (`reuse_predictor.rs`). The order in which experts come does not change a number: each writes rows of its
+//! own, which are summed in the router's order afterwards.
 //!
-//! A failed read fails the fetch that waits for it and leaves the slot empty. Several may run at once: a fetch never
-//! holds a pin while it waits for a slot, except on experts that are in memory and that it computes first.
+//! A failed read fails the fetch that waits for it and leaves the slot empty. Several may run at once: a
+//! fetch never holds a pin while it waits for a slot, except on experts that are in memory and that it
+//! computes first.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -98,7 +100,7 @@ struct State {
     reading_since: Instant,
     /// Set when the cache is dropped.
     is_closing: bool,
-    /// Set when a reading thread ended by itself, which is a bug; nobody may wait for it.
+    /// Set when a reading thread ended by itself, which is a bug; no fetch may wait for it.
     is_broken: bool,
 }
 
@@ -166,8 +168,8 @@ impl ExpertCache {
         Ok(cache)
     }
 
-    /// Begins a layer's turn: `active_experts` are the experts that some of `num_tokens` tokens go to, with how many. Of no tokens
-    /// no note is taken: that is a measurement, not a model at work.
+    /// Begins a layer's turn: `active_experts` are the experts that some of `num_tokens` tokens go to, with
+    /// how many. Of no tokens no note is taken: that is a measurement, not a model at work.
     pub(crate) fn fetch(
         &self,
         layer: usize,
@@ -340,7 +342,8 @@ impl State {
         self.jobs.push_back(Job { key, slot, buffer });
     }
 
-    /// What a settled slot holds, whose pin is then the caller's; `None`, without a pin, when another fetch took its error.
+    /// What a settled slot holds, whose pin is then the caller's; `None`, without a pin, when another fetch
+    /// took its error.
     fn take(&mut self, slot: usize) -> Result<Option<Arc<ExpertBuffer>>, Error> {
         match &mut self.slots[slot].contents {
             Contents::Ready(buffer) => Ok(Some(Arc::clone(buffer))),

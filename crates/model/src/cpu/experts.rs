@@ -1,12 +1,13 @@
 //! The MLP of a layer: what its experts make of each token.
 //!
-//! Entry point: [`mlp_block`]. `routing.rs` sorts tokens by expert, so that each expert's matrices are read once for all its
-//! tokens in the chunk; results lie in that order until every token collects its own, always in the order in which
-//! the router ranked its experts. So a token's sum does not depend on who else was in the chunk.
+//! Entry point: [`mlp_block`]. `routing.rs` sorts tokens by expert, so that each expert's matrices are read
+//! once for all its tokens in the chunk; results lie in that order until every token collects its own, always
+//! in the order in which the router ranked its experts. So a token's sum does not depend on who else was in
+//! the chunk.
 //!
-//! In fast precision the inputs of both products are int8 per 32 numbers, if the experts are MXFP4. Products with
-//! bf16 experts are exact in either precision. Experts that are on disk come in the order in which they are in memory,
-//! which changes no number: each writes the rows of its own slots.
+//! In fast precision the inputs of both products are int8 per 32 numbers, if the experts are MXFP4. Products
+//! with bf16 experts are exact in either precision. Experts that are on disk come in the order in which they
+//! are in memory, which changes no number: each writes the rows of its own slots.
 
 use gptoss_kernels::{LinearDims, Rows, gather_q8, linear, quantize_q8, swiglu, swiglu_q8};
 

@@ -1,9 +1,10 @@
 //! From token ids to logits on the CPU: embed, then the blocks, then the last norm and the unembedding.
 //!
-//! Entry points: [`Runner::load`]; a step is [`Runner::layers`], which leaves the residual stream in the workspace, and then
-//! [`Runner::unembed`] for the rows whose logits are wanted. All rows of a step go through each weight matrix together, so
-//! it is read once for all sequences. A token's numbers do not depend on what else is in the step: every sum runs in an
-//! order given by the row alone, for any number of threads. What can be wrong with the input has been asked before.
+//! Entry points: [`Runner::load`]; a step is [`Runner::layers`], which leaves the residual stream in the
+//! workspace, and then [`Runner::unembed`] for the rows whose logits are wanted. All rows of a step go
+//! through each weight matrix together, so it is read once for all sequences. A token's numbers do not depend
+//! on what else is in the step: every sum runs in an order given by the row alone, for any number of threads.
+//! What can be wrong with the input has been asked before.
 
 use std::sync::Arc;
 
@@ -41,7 +42,8 @@ pub(crate) struct Runner {
 impl Runner {
     /// Takes a checkpoint's weights into use.
     ///
-    /// Errors: `Checkpoint` and `NanScale` name the tensor; `NotOnDisk` and `NoThread` when experts shall stay on disk.
+    /// Errors: `Checkpoint` and `NanScale` name the tensor; `NotOnDisk` and `NoThread` when experts shall
+    /// stay on disk.
     pub(crate) fn load(
         checkpoint: &Checkpoint,
         config: ModelConfig,
@@ -96,8 +98,8 @@ impl Runner {
         TileProbe::new(&self.config, self.precision, &self.pool, &self.weights)
     }
 
-    /// Computes the residual stream `[T, C]` of a step after all layers, segment after segment, into `work.hidden`; its keys
-    /// and values are then in `kv`.
+    /// Computes the residual stream `[T, C]` of a step after all layers, segment after segment, into
+    /// `work.hidden`; its keys and values are then in `kv`.
     ///
     /// Errors: what reading an expert from disk met; the rows are not in `kv` then.
     pub(crate) fn layers(

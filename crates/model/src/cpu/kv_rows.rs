@@ -1,8 +1,8 @@
 //! Keys and values in the computer's memory: rows of numbers, where the layout of the store has them.
 //!
-//! Entry point: [`KvRows`]; the forward pass writes rows and sees them as runs. Neighbouring blocks with neighbouring
-//! numbers are one run to the attention kernel, whose order of summation counts positions: where rows lie changes no
-//! bit. Memory is zeroed by the system and costs nothing until it is touched.
+//! Entry point: [`KvRows`]; the forward pass writes rows and sees them as runs. Neighboring blocks with
+//! neighboring numbers are one run to the attention kernel, whose order of summation counts positions: where
+//! rows lie changes no bit. Memory is zeroed by the system and costs nothing until it is touched.
 
 use std::ops::Range;
 
@@ -19,7 +19,8 @@ pub(crate) struct KvRows {
     layers: Vec<LayerRows>,
 }
 
-/// A full layer: `[blocks * BLOCK_TOKENS, K, D]`. A windowed one: `[rings * R + snapshots * (window - 1), K, D]`.
+/// A full layer: `[blocks * BLOCK_TOKENS, K, D]`. A windowed one: `[rings * R + snapshots * (window - 1), K,
+/// D]`.
 #[derive(Debug)]
 struct LayerRows {
     keys: Rows,
@@ -106,8 +107,8 @@ impl KvRows {
         self.layers[layer].values.write(&self.layout.shape, row, values);
     }
 
-    /// Appends to `runs` the keys and values that queries at the `positions` of a layer see, their own included, in order
-    /// of position.
+    /// Appends to `runs` the keys and values that queries at the `positions` of a layer see, their own
+    /// included, in order of position.
     pub(crate) fn visible<'a>(
         &'a self,
         layer: usize,

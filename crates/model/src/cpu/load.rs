@@ -1,15 +1,13 @@
 //! Reading a checkpoint's tensors into [`Weights`], without copying what is big.
 //!
-//! Entry point: [`load`]. The checkpoint has already compared names, dtypes and shapes with the config, and hands out
-//! aligned bytes: the map itself, or a copy of the one tensor that a file left on an odd address. Here remains the
-//! question that needs the bytes: does an MXFP4 tensor contain the scale NaN? Its scales, one byte in seventeen, are
-//! read once, by all threads, so that the answer is a message with tensor and expert and not a conversation full of
-//! NaN. Experts that stay on disk are looked at when they are read.
+//! Entry point: [`load`]. The checkpoint has already compared names, dtypes and shapes with the config, and
+//! hands out aligned bytes: the map itself, or a copy of the one tensor that a file left on an odd address.
+//! Here remains the question that needs the bytes: does an MXFP4 tensor contain the scale NaN? Its scales,
+//! one byte in seventeen, are read once, by all threads, so that the answer is a message with tensor and
+//! expert and not a conversation full of NaN. Experts that stay on disk are looked at when they are read.
 //!
-//! The exception to not copying is `DenseMode::Q8`: dense matrices are then quantised into memory of our own, a piece at
-//! a time, and the pages of each piece go back to the system before the next is read.
-//!
-//! It does not know how the weights are used.
+//! The exception to not copying is `DenseMode::Q8`: dense matrices are then quantized into memory of our own,
+//! a piece at a time, and the pages of each piece go back to the system before the next is read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,7 +29,7 @@ use crate::parameters::is_expert_matrix;
 /// Bytes of scales that one task of the NaN scan reads.
 const SCAN_TASK_BYTES: usize = 1 << 18;
 
-/// Numbers that are quantised before the source's pages are given back.
+/// Numbers that are quantized before the source's pages are given back.
 const QUANTIZE_PIECE: usize = 1 << 24;
 
 /// Reads all weights, the experts' matrices only if they are not in the care of `experts`; `progress` is told
@@ -68,7 +66,8 @@ struct Loader<'a> {
 impl Loader<'_> {
     fn weights(&mut self) -> Result<Weights, Error> {
         let width = self.config.hidden_size;
-        // Both large ones before the layers: what they need beside their own size is then no part of the peak.
+        // Both large ones before the layers: what they need beside their own size is then no part of the
+        // peak.
         let embedding = match self.experts {
             None => self.dense(Part::Embedding, width)?,
             Some(_) => self.matrix(Part::Embedding)?,
@@ -143,7 +142,8 @@ impl Loader<'_> {
         Ok(Linear { weight, bias: self.vector(Part::Layer(layer, bias))? })
     }
 
-    /// A dense matrix of `k` columns, in the format that is wanted. One whose rows are no whole blocks stays as it is.
+    /// A dense matrix of `k` columns, in the format that is wanted. One whose rows are not whole blocks stays
+    /// as it is.
     fn dense(&mut self, part: Part, k: usize) -> Result<DenseMatrix, Error> {
         if self.options.dense == DenseMode::AsStored || !k.is_multiple_of(BLOCK_VALUES) {
             let matrix = self.matrix(part)?;
@@ -198,8 +198,8 @@ impl Loader<'_> {
         Ok(Linear { weight, bias: self.vector(Part::Layer(layer, bias))? })
     }
 
-    /// The experts of a layer where a GGUF file has them, if that is what the checkpoint is; exact products want the
-    /// published layout.
+    /// The experts of a layer where a GGUF file has them, if that is what the checkpoint is; exact products
+    /// want the published layout.
     fn in_blocks(&mut self, layer: usize) -> Result<Option<ExpertMatrices>, Error> {
         if self.options.precision == Precision::Exact {
             return Ok(None);
@@ -261,7 +261,8 @@ impl Loader<'_> {
     }
 }
 
-/// Looks for the scale NaN in blocks of a GGUF file; the first one in the order of experts and stacks is reported.
+/// Looks for the scale NaN in blocks of a GGUF file; the first one in the order of experts and stacks is
+/// reported.
 fn refuse_nan_blocks(
     experts: &GgufExperts,
     num_experts: usize,

@@ -1,7 +1,8 @@
 //! gpt-oss on the CPU, the first twin: weights, forward pass, keys and values, and experts on disk.
 //!
-//! Entry points: `Runner` in `forward.rs`, which `load.rs` gives its `weights.rs`, `KvRows`, and `Workspace`; the blocks of a
-//! layer are in `block.rs` and `experts.rs`. What follows from the config alone is outside, shared by all devices.
+//! Entry points: `Runner` in `forward.rs`, which `load.rs` gives its `weights.rs`, `KvRows`, and `Workspace`;
+//! the blocks of a layer are in `block.rs` and `experts.rs`. What follows from the config alone is outside,
+//! shared by all devices.
 
 pub(crate) mod activations;
 pub(crate) mod block;

@@ -1,13 +1,15 @@
 //! The use of experts that are in memory, predicted: which will be missed least.
 //!
-//! Entry points: [`ReusePredictor::visit`], told what the router of a layer chose, and [`ReusePredictor::layers_until_use`], the answer
-//! for one expert. Layers come round in a fixed order, so the wait for an expert has two parts: the layers until its own
-//! layer is next, and the rounds until that layer's router takes it again, which a running mean of how many tokens took
-//! it estimates. The expert with the longest expected wait is dropped.
+//! Entry points: [`ReusePredictor::visit`], told what the router of a layer chose, and
+//! [`ReusePredictor::layers_until_use`], the answer for one expert. Layers come round in a fixed order, so
+//! the wait for an expert has two parts: the layers until its own layer is next, and the rounds until that
+//! layer's router takes it again, which a running mean of how many tokens took it estimates. The expert with
+//! the longest expected wait is dropped.
 //!
-//! Why not the least recently used: a forward pass is a cycle, the order in which that rule fails. Of a dense model, whose
-//! one expert a layer is used in every round, it would never find one in memory; this one keeps all but the layer just
-//! left. Where the router has favourites it keeps those, and where it has none any rule finds as much as fits.
+//! Why not the least recently used: a forward pass is a cycle, the order in which that rule fails. Of a dense
+//! model, whose one expert a layer is used in every round, it would never find one in memory; this one keeps
+//! all but the layer just left. Where the router has favourites it keeps those, and where it has none any
+//! rule finds as much as fits.
 
 /// Share of a new token in the running means: the last hundred tokens or so count.
 const NEW_TOKEN_SHARE: f32 = 1.0 / 64.0;
@@ -45,8 +47,8 @@ impl ReusePredictor {
         }
     }
 
-    /// How many layers will be computed, by expectation, before the expert is used; its own layer's present turn, if it
-    /// has one, is taken for over.
+    /// How many layers will be computed, by expectation, before the expert is used; its own layer's present
+    /// turn, if it has one, is taken for over.
     pub(crate) fn layers_until_use(&self, key: usize) -> f32 {
         let ahead = (key / self.num_experts + self.num_layers - self.layer - 1) % self.num_layers;
         let rounds = 1.0 / self.probabilities[key].max(PROBABILITY_MIN) - 1.0;

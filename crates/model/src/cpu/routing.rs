@@ -1,8 +1,8 @@
 //! The router's choice: which experts each token goes to, and where their results are put.
 //!
-//! Entry point: [`Routing::route`]. An assignment is a token's a-th expert, `token * A + a`; slots are assignments sorted by
-//! expert, tokens ascending, so that an expert's tokens lie together. A dense layer is one expert that takes every token
-//! with weight 1. The lists are kept from layer to layer.
+//! Entry point: [`Routing::route`]. An assignment is a token's a-th expert, `token * A + a`; slots are
+//! assignments sorted by expert, tokens ascending, so that an expert's tokens lie together. A dense layer is
+//! one expert that takes every token with weight 1. The lists are kept from layer to layer.
 
 use gptoss_kernels::{Pool, top_k_softmax};
 

@@ -1,7 +1,8 @@
 //! Buffers of a step between its ops, used by all layers and kept for the next step.
 //!
-//! Entry point: [`Workspace`]. Its buffers grow to the longest step and stay, so that a step of decoding allocates nothing.
-//! A shorter step uses the front of each. [`Workspace::bytes`] is what the memory plan counts.
+//! Entry point: [`Workspace`]. Its buffers grow to the longest step and stay, so that a step of decoding
+//! allocates nothing. A shorter step uses the front of each. [`Workspace::bytes`] is what the memory plan
+//! counts.
 
 use gptoss_kernels::{AttentionJob, KvRun, Q8Order, Q8Rows, RopeAngles};
 
@@ -79,7 +80,8 @@ impl Default for Workspace {
 }
 
 impl Workspace {
-    /// Makes room for a step of `num_tokens`; `takes_f32` says whether there are experts whose inputs are f32.
+    /// Makes room for a step of `num_tokens`; `takes_f32` says whether there are experts whose inputs are
+    /// f32.
     pub(crate) fn fit(&mut self, config: &ModelConfig, takes_f32: bool, num_tokens: usize) {
         let widths = Widths::of(config);
         let grow = |rows: &mut Vec<f32>, width: usize| make_room(rows, num_tokens * width);
@@ -155,8 +157,8 @@ impl AttentionLists {
         (std::mem::take(&mut self.runs), std::mem::take(&mut self.jobs))
     }
 
-    /// Takes the memory of the jobs back. An empty list keeps its memory when it is collected again, also for another
-    /// lifetime.
+    /// Takes the memory of the jobs back. An empty list keeps its memory when it is collected again, also for
+    /// another lifetime.
     pub(crate) fn give_back_jobs(&mut self, mut jobs: Vec<AttentionJob<'_>>) {
         jobs.clear();
         self.jobs = jobs.into_iter().map(|_| unreachable!("the list is empty")).collect();

@@ -155,7 +155,7 @@ fn fast_precision_is_near_exact() {
 /// Int8 per 32 in weights and in activations rounds a product by a third of a percent each. On the random weights of the
 /// goldens that is bounded only loosely; decision 0009 has the figures of trained and larger models.
 #[test]
-fn quantised_dense_matrices_are_near_the_stored_ones() {
+fn quantized_dense_matrices_are_near_the_stored_ones() {
     for (name, vocab_size) in [("tiny", 512), ("tiny-yarn", 320)] {
         let tokens = golden(name).tokens;
         let stored = at_once(&load(name, FAST, Pool::new(2)), &tokens);
@@ -168,7 +168,7 @@ fn quantised_dense_matrices_are_near_the_stored_ones() {
 
 /// The preset's random weights have the statistics of a trained model's, unlike those of the goldens.
 #[test]
-fn quantised_dense_matrices_are_near_the_stored_ones_on_a_synthetic_model() {
+fn quantized_dense_matrices_are_near_the_stored_ones_on_a_synthetic_model() {
     let checkpoint = Checkpoint::synthetic(Preset::Tiny, 0, None).expect("a preset");
     let tokens: Vec<u32> = (0..200).map(|i| (i * i * 7 + 3 * i) % 500).collect();
     let rows = |options: LoadOptions| {
@@ -188,7 +188,7 @@ fn quantised_dense_matrices_are_near_the_stored_ones_on_a_synthetic_model() {
 }
 
 #[test]
-fn exact_precision_refuses_quantised_matrices() {
+fn exact_precision_refuses_quantized_matrices() {
     let checkpoint = Checkpoint::open(&testdata("tiny")).expect("opens");
     let options = LoadOptions { precision: Precision::Exact, dense: DenseMode::Q8, expert_slots: None };
     let refused = Model::load_with(&checkpoint, &options, Pool::new(1), &mut |_, _| {}).map(|_| ());

@@ -48,7 +48,7 @@ fn q8_0_matrices_are_multiplied_as_they_are() {
 /// This model's weights are eight times larger than usual, which makes its logits far more sensitive than a trained
 /// model's; the bound is three times what was measured, to notice a matrix read in the wrong place.
 #[test]
-fn q8_0_matrices_give_logits_within_their_quantisation() {
+fn q8_0_matrices_give_logits_within_their_quantization() {
     let expected = logits("tiny-yarn", Precision::Exact, 2);
     let found = logits("tiny-yarn-q8_0.gguf", Precision::Exact, 2);
     let kl = mean_kl(&expected, &found, 320);
@@ -76,9 +76,9 @@ fn q8_0_matrices_with_int8_activations_add_what_rounding_activations_adds() {
 }
 
 /// The converter rounds scales to the nearest f16 and halves away from zero; we round scales up and halves to even. Apart
-/// from that, quantising at load gives what the file holds.
+/// from that, quantizing at load gives what the file holds.
 #[test]
-fn quantising_at_load_is_as_good_as_the_converter() {
+fn quantizing_at_load_is_as_good_as_the_converter() {
     let exact = logits("tiny-yarn", Precision::Exact, 2);
     let file = mean_kl(&exact, &logits("tiny-yarn-q8_0.gguf", Precision::Fast, 2), 320);
     let checkpoint = Checkpoint::open(&testdata("tiny-yarn")).expect("opens");
@@ -88,6 +88,6 @@ fn quantising_at_load_is_as_good_as_the_converter() {
     let batch = Batch { tokens: &tokens, logits: LogitRows::All };
     let rows = model.forward(&batch, &mut model.new_cache(tokens.len())).expect("runs").rows;
     let ours = mean_kl(&exact, &rows, 320);
-    println!("tiny-yarn, dense matrices quantised at load: mean KL {ours:e} nats, by the converter {file:e}");
+    println!("tiny-yarn, dense matrices quantized at load: mean KL {ours:e} nats, by the converter {file:e}");
     assert!(ours < 1.5 * file && file < 1.5 * ours, "{ours:e} against {file:e}");
 }
