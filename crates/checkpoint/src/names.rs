@@ -13,8 +13,6 @@ use gptoss_formats::{BLOCK_VALUES, MXFP4_CODE_BYTES};
 use crate::config::Config;
 use crate::part::{Dtype, ExpertFormat, LayerPart, Part};
 
-/// Bytes of one block of MXFP4 codes.
-
 /// Parts every layer has.
 const LAYER_PARTS: [LayerPart; 11] = [
     LayerPart::AttentionNorm,
