@@ -4,150 +4,50 @@
 //! between the threads in one go. Keys and values come as runs of consecutive positions, so that a ring of a windowed
 //! layer is two runs and a paged cache is one run a page.
 //!
-//! Flash-style: keys are taken in spans of [`SPAN`] positions by absolute position (0..512, 512..1024, ...). A span is
+//! Flash-style: keys are taken in spans of 512 positions by absolute position (0..512, 512..1024, ...). A span is
 //! reduced on its own to its largest score m, the sum l of `exp(score - m)` and the values o weighted by the same;
 //! spans are joined in ascending order into a running (M, L, O) that starts as (sink, 1, 0), and `O / L` is the output.
 //! What a query row sees of a span depends on its position alone, so neither do its numbers depend on anything else:
 //! not on how a prompt was cut, on the runs, on other rows or sequences, on the tier or the number of threads.
-//! The orders inside a span are written in `attention/float.rs` and, for a bf16 or int8 cache, `attention/bfloat16.rs` and `attention/int8.rs`.
+//! The orders inside a span are written in `attention/loops.rs` and, for the softmax and the merge, in `attention/reduce.rs`.
 //!
-//! `attention/plan.rs` cuts jobs into units of work, `attention/unit.rs` does one unit. The query heads that share a
-//! kv head stand side by side in lanes, so a key or value is read from memory once for all of them.
-//!
-//! This module does not know caches, layers or rotary positions.
+//! `inputs.rs` is what a call is given, `shape.rs` its geometry; `plan.rs` cuts jobs into units of work, `unit.rs` does one unit, over
+//! a format of keys and values (`cache/`) with the inner loops of a tier (`loops/`). To add a tier: its loops, and its line in
+//! `on_tier`. The query heads that share a kv head stand side by side in lanes, so a key or value is read from memory once for
+//! all of them.
 
-mod arithmetic;
-mod bfloat16;
-mod float;
-mod int8;
+mod cache;
+mod inputs;
+mod loops;
+mod pairs;
 mod plan;
+mod reduce;
+mod shape;
 mod unit;
 
 use std::cell::Cell;
 use std::mem::discriminant;
 
-use half::bf16;
-
-use self::arithmetic::Plain;
-use self::plan::{Join, Plan};
-use self::unit::{Output, Unit, View, finish_rows, partial_lanes, run_unit, scratch_len};
+use self::cache::CacheFormat;
+use self::cache::bfloat16::Bf16Cache;
+use self::cache::float::FloatCache;
+use self::cache::int8::Int8Cache;
+use self::inputs::HEAD_DIM_MAX;
+use self::loops::scalar::ScalarLoops;
+use self::plan::{Plan, SpanMerge};
+use self::shape::{Lanes, View, WorkUnit, partial_lanes};
+use self::unit::{Output, finish_rows, run_unit, scratch_len};
 use crate::lanes::LANES;
 use crate::pool::Pool;
 use crate::rows::SharedRows;
 use crate::scratch::with_scratch;
 #[cfg(target_arch = "x86_64")]
-use crate::simd::{avx2_attention::Avx2, avx512_attention::Avx512};
+use crate::tier::{Avx2, Avx512, Avx512Bf16};
 use crate::tier::{Instructions, per_tier};
 
-pub(crate) use self::arithmetic::{
-    Arithmetic, IntLanes, Lanes, add_values_from, int_add_values_from, pair, pair_add_values_from,
-    plain_pair_scores,
-};
-pub(crate) use self::bfloat16::SMALLEST as SMALLEST_IN_BF16;
-pub use self::bfloat16::kv_bf16;
-pub use self::int8::quantize_kv;
-
-/// Positions that are reduced on their own before they are joined with the spans before them. Part of the order of
-/// summation: another number gives other bits.
-pub(crate) const SPAN: usize = 512;
-
-/// The longest row of a head in bf16 or int8. With it, the integer dot product of an int8 cache stays below 2^31. Units: numbers.
-pub(crate) const HEAD_DIM_MAX: usize = 512;
-
-/// The row of a head that the fastest loops are compiled for, gpt-oss's. Units: numbers.
-pub(crate) const HEAD_DIM_USUAL: usize = 64;
-
-/// Keys or values in the type of the cache.
-#[derive(Clone, Copy, Debug)]
-pub enum KvSlice<'a> {
-    /// Exact mode. Shapes: `[len, K, D]`.
-    F32(&'a [f32]),
-    /// Fast mode, each number made by [`kv_bf16`]. Shapes: `[len, K, D]`.
-    Bf16(&'a [bf16]),
-    /// Half the bytes of `Bf16`, written by [`quantize_kv`]: number `d` of a head is `values[d] * scale`.
-    Q8 {
-        /// `[len, K, D]`
-        values: &'a [i8],
-        /// `[len, K]`
-        scales: &'a [f32],
-    },
-}
-
-/// Keys and values of consecutive positions, both in the same type.
-#[derive(Clone, Copy, Debug)]
-pub struct KvRun<'a> {
-    /// `[len, K, D]`
-    pub keys: KvSlice<'a>,
-    /// `[len, K, D]`
-    pub values: KvSlice<'a>,
-    /// Absolute position of the first row.
-    pub first_position: usize,
-    /// Rows.
-    pub len: usize,
-}
-
-/// The query rows of one sequence, at consecutive positions, and what they look at.
-#[derive(Debug)]
-pub struct AttentionJob<'a> {
-    /// `[T, H, D]`
-    pub out: &'a mut [f32],
-    /// `[T, H, D]`
-    pub q: &'a [f32],
-    /// Any number of runs, each beginning where the one before ends; all of one type.
-    pub runs: &'a [KvRun<'a>],
-    /// Absolute position of the first query row.
-    pub first_position: usize,
-}
-
-/// What the jobs of an attention call share.
-#[derive(Clone, Copy, Debug)]
-pub struct AttentionParams<'a> {
-    /// Query heads H.
-    pub num_query_heads: usize,
-    /// Key and value heads K; query head `h` reads kv head `h / (H / K)`.
-    pub num_kv_heads: usize,
-    /// Values per head D.
-    pub head_dim: usize,
-    /// How many keys a row sees, its own among them; `None` sees all.
-    pub window: Option<usize>,
-    /// `[H]` sink logits, not scaled.
-    pub sinks: &'a [f32],
-    /// Factor on the scores, `1 / sqrt(D)`.
-    pub scale: f32,
-}
-
-impl AttentionParams<'_> {
-    /// Query heads that share a kv head.
-    fn group(&self) -> usize {
-        self.num_query_heads / self.num_kv_heads
-    }
-
-    /// Groups of [`LANES`] query heads that a kv head's heads fill, the last one perhaps in part.
-    fn lane_groups(&self) -> usize {
-        self.group().div_ceil(LANES)
-    }
-
-    /// Numbers of a query row.
-    fn row(&self) -> usize {
-        self.num_query_heads * self.head_dim
-    }
-
-    /// Numbers of a cache row.
-    fn kv_row(&self) -> usize {
-        self.num_kv_heads * self.head_dim
-    }
-
-    /// Elements of a head's row by pairs of numbers: an even count of them.
-    fn pair_width(&self) -> usize {
-        self.head_dim.next_multiple_of(4) / 2
-    }
-
-    /// The positions that a query at `position` sees.
-    #[inline(always)]
-    fn visible(&self, position: usize) -> std::ops::Range<usize> {
-        self.window.map_or(0, |window| (position + 1).saturating_sub(window))..position + 1
-    }
-}
+pub use self::cache::int8::quantize_kv;
+pub use self::inputs::{AttentionJob, AttentionParams, KvRun, KvSlice};
+pub use self::pairs::kv_bf16;
 
 /// Softmax attention with a sink in the denominator, causal, over all keys or a window of them, of every job.
 ///
@@ -197,19 +97,19 @@ fn run_plan(pool: &Pool, plan: &Plan, sequences: &[Sequence<'_>], params: &Atten
                     Output::Partials(lanes)
                 }
             };
-            on_tier(pool.instructions(), params, &sequences[unit.job].0, unit, output);
+            run(pool.instructions(), params, &sequences[unit.job].0, unit, output);
         });
         let partials = &*partials;
-        pool.run(plan.joins.len(), |index| {
-            let join = &plan.joins[index];
-            let (view, rows) = &sequences[join.job];
+        pool.run(plan.merges.len(), |index| {
+            let merge = &plan.merges[index];
+            let (view, rows) = &sequences[merge.job];
             with_scratch(LANES * (2 + params.head_dim), |state: &mut [f32]| {
                 per_tier!(
                     pool.instructions(),
                     finish_rows(
                         params: &AttentionParams<'_>,
                         view: &View<'_>,
-                        join: &Join,
+                        merge: &SpanMerge,
                         partials: &[Lanes],
                         rows: &SharedRows<'_, f32>,
                         state: &mut [f32],
@@ -220,57 +120,83 @@ fn run_plan(pool: &Pool, plan: &Plan, sequences: &[Sequence<'_>], params: &Atten
     });
 }
 
-fn on_tier(
+/// Does a unit in the format of its keys, compiled for it and for the tier.
+fn run(
     instructions: Instructions,
     params: &AttentionParams<'_>,
     view: &View<'_>,
-    unit: &Unit,
+    unit: &WorkUnit,
     output: Output<'_>,
 ) {
-    let len = scratch_len(params, view, unit);
-    with_scratch(len, |scratch: &mut [f32]| match instructions {
-        Instructions::Scalar => run_unit::<Plain>(params, view, unit, output, scratch),
+    match view.runs.first().map(|run| run.keys) {
+        Some(KvSlice::F32(_)) => on_tier::<FloatCache>(instructions, params, view, unit, output),
+        Some(KvSlice::Bf16(_)) => on_tier::<Bf16Cache>(instructions, params, view, unit, output),
+        Some(KvSlice::Q8 { .. }) => on_tier::<Int8Cache>(instructions, params, view, unit, output),
+        None => unreachable!("attention: a unit has rows, and rows see keys"),
+    }
+}
+
+fn on_tier<C: CacheFormat>(
+    instructions: Instructions,
+    params: &AttentionParams<'_>,
+    view: &View<'_>,
+    unit: &WorkUnit,
+    output: Output<'_>,
+) {
+    with_scratch(scratch_len::<C>(params, unit), |scratch: &mut [f32]| {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: a pool carries only tiers that this processor supports.
-        Instructions::Avx2(_) => unsafe { run_unit_avx2(params, view, unit, output, scratch) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Instructions::Avx512(_) => unsafe { run_unit_avx512(params, view, unit, output, scratch) },
+        if let Some(loops) = instructions.avx512_bf16() {
+            // SAFETY: the token is the proof of the features.
+            return unsafe { run_unit_avx512_bf16::<C>(loops, params, view, unit, output, scratch) };
+        } else if let Some(loops) = instructions.avx512() {
+            // SAFETY: as above.
+            return unsafe { run_unit_avx512::<C>(loops, params, view, unit, output, scratch) };
+        } else if let Some(loops) = instructions.avx2() {
+            // SAFETY: as above.
+            return unsafe { run_unit_avx2::<C>(loops, params, view, unit, output, scratch) };
+        }
+        let _ = instructions;
+        run_unit::<_, C>(ScalarLoops, params, view, unit, output, scratch);
     });
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn run_unit_avx2(
+fn run_unit_avx2<C: CacheFormat>(
+    loops: Avx2,
     params: &AttentionParams<'_>,
     view: &View<'_>,
-    unit: &Unit,
+    unit: &WorkUnit,
     output: Output<'_>,
     scratch: &mut [f32],
 ) {
-    run_unit::<Avx2>(params, view, unit, output, scratch);
+    run_unit::<_, C>(loops, params, view, unit, output, scratch);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512vnni")]
-fn run_unit_avx512(
+fn run_unit_avx512<C: CacheFormat>(
+    loops: Avx512,
     params: &AttentionParams<'_>,
     view: &View<'_>,
-    unit: &Unit,
+    unit: &WorkUnit,
     output: Output<'_>,
     scratch: &mut [f32],
 ) {
-    run_unit::<Avx512>(params, view, unit, output, scratch);
+    run_unit::<_, C>(loops, params, view, unit, output, scratch);
 }
 
-impl KvSlice<'_> {
-    fn len(&self) -> usize {
-        match self {
-            KvSlice::F32(values) => values.len(),
-            KvSlice::Bf16(values) => values.len(),
-            KvSlice::Q8 { values, .. } => values.len(),
-        }
-    }
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512vnni,avx512bf16")]
+fn run_unit_avx512_bf16<C: CacheFormat>(
+    loops: Avx512Bf16,
+    params: &AttentionParams<'_>,
+    view: &View<'_>,
+    unit: &WorkUnit,
+    output: Output<'_>,
+    scratch: &mut [f32],
+) {
+    run_unit::<_, C>(loops, params, view, unit, output, scratch);
 }
 
 fn assert_params(params: &AttentionParams<'_>) {

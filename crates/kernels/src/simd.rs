@@ -2,8 +2,6 @@
 //! instructions goes by `per_tier!` in `tier.rs` instead.
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) mod avx2_attention;
-#[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2_f32;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2_gemv;
@@ -13,8 +11,6 @@ pub(crate) mod avx2_mxfp4_blocks;
 pub(crate) mod avx2_q8;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2_q8_0;
-#[cfg(target_arch = "x86_64")]
-pub(crate) mod avx512_attention;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512_mxfp4;
 #[cfg(target_arch = "x86_64")]

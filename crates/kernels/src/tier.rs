@@ -19,11 +19,13 @@ pub enum Tier {
     /// AVX-512 (F, BW, VL, VBMI) with VNNI, on top of the former: products of bytes summed in one instruction, and tables
     /// of 64 bytes. Ops without a form of their own run their AVX2 form.
     Avx512Vnni,
+    /// The former with BF16: products of pairs of bf16 in one instruction. Not all processors with VNNI have it.
+    Avx512Bf16,
 }
 
 impl Tier {
     /// All of them, narrowest first.
-    const ALL: [Tier; 3] = [Tier::Scalar, Tier::Avx2, Tier::Avx512Vnni];
+    const ALL: [Tier; 4] = [Tier::Scalar, Tier::Avx2, Tier::Avx512Vnni, Tier::Avx512Bf16];
 
     /// The widest tier that this processor can run.
     pub fn detect() -> Tier {
@@ -57,6 +59,8 @@ impl Tier {
             Tier::Avx2 => Avx2::detect().map(Instructions::Avx2),
             #[cfg(target_arch = "x86_64")]
             Tier::Avx512Vnni => Avx512::detect().map(Instructions::Avx512),
+            #[cfg(target_arch = "x86_64")]
+            Tier::Avx512Bf16 => Avx512Bf16::detect().map(Instructions::Avx512Bf16),
             #[cfg(not(target_arch = "x86_64"))]
             _ => None,
         }
@@ -71,6 +75,8 @@ pub(crate) enum Instructions {
     Avx2(Avx2),
     #[cfg(target_arch = "x86_64")]
     Avx512(Avx512),
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16(Avx512Bf16),
 }
 
 impl Instructions {
@@ -82,6 +88,8 @@ impl Instructions {
             Instructions::Avx2(_) => Tier::Avx2,
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx512(_) => Tier::Avx512Vnni,
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512Bf16(_) => Tier::Avx512Bf16,
         }
     }
 
@@ -93,6 +101,7 @@ impl Instructions {
             Instructions::Scalar => None,
             Instructions::Avx2(avx2) => Some(avx2),
             Instructions::Avx512(avx512) => Some(avx512.avx2()),
+            Instructions::Avx512Bf16(bf16) => Some(bf16.avx512().avx2()),
         }
     }
 
@@ -103,6 +112,17 @@ impl Instructions {
         match self {
             Instructions::Scalar | Instructions::Avx2(_) => None,
             Instructions::Avx512(avx512) => Some(avx512),
+            Instructions::Avx512Bf16(bf16) => Some(bf16.avx512()),
+        }
+    }
+
+    /// AVX-512 with BF16, if it is included.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub(crate) fn avx512_bf16(self) -> Option<Avx512Bf16> {
+        match self {
+            Instructions::Avx512Bf16(bf16) => Some(bf16),
+            Instructions::Scalar | Instructions::Avx2(_) | Instructions::Avx512(_) => None,
         }
     }
 }
@@ -116,6 +136,11 @@ pub(crate) struct Avx2(());
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512(());
+
+/// Proof that this processor has those of [`Avx512`], and `avx512bf16`.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512Bf16(());
 
 #[cfg(target_arch = "x86_64")]
 impl Avx2 {
@@ -143,6 +168,20 @@ impl Avx512 {
     #[inline(always)]
     pub(crate) fn avx2(self) -> Avx2 {
         Avx2(())
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Avx512Bf16 {
+    fn detect() -> Option<Avx512Bf16> {
+        let is_there = Avx512::detect().is_some() && is_x86_feature_detected!("avx512bf16");
+        is_there.then_some(Avx512Bf16(()))
+    }
+
+    /// What it includes.
+    #[inline(always)]
+    pub(crate) fn avx512(self) -> Avx512 {
+        Avx512(())
     }
 }
 

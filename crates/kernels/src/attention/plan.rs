@@ -9,8 +9,8 @@
 
 use std::ops::Range;
 
-use super::unit::{self, Unit};
-use super::{AttentionJob, AttentionParams, SPAN};
+use super::inputs::{AttentionJob, AttentionParams};
+use super::shape::{SPAN, WorkUnit, partial_lanes};
 
 /// Pairs of a token and a kv head in a unit: scores of 8 x 512 x 8 heads are 128 KB, which stay in the second cache.
 const CHAINS_MAX: usize = 8;
@@ -21,16 +21,16 @@ const UNITS_PER_THREAD: usize = 4;
 #[derive(Default)]
 pub(super) struct Plan {
     /// Those of one span each have a place for their result, the others finish their rows.
-    pub(super) units: Vec<Unit>,
+    pub(super) units: Vec<WorkUnit>,
     /// What is left to do with the partial results.
-    pub(super) joins: Vec<Join>,
+    pub(super) merges: Vec<SpanMerge>,
     /// Room for the partial results. Units: lanes.
     pub(super) partial_lanes: usize,
     tiles: Vec<Tile>,
 }
 
 /// The rows of one kv head whose spans were reduced apart.
-pub(super) struct Join {
+pub(super) struct SpanMerge {
     pub(super) job: usize,
     pub(super) first_token: usize,
     pub(super) num_tokens: usize,
@@ -52,7 +52,7 @@ impl Plan {
     /// Plans a call in the memory of an earlier one's plan.
     pub(super) fn fill(&mut self, jobs: &[AttentionJob<'_>], params: &AttentionParams<'_>, threads: usize) {
         self.units.clear();
-        self.joins.clear();
+        self.merges.clear();
         self.partial_lanes = 0;
         let mut all = std::mem::take(&mut self.tiles);
         all.clear();
@@ -90,11 +90,11 @@ impl Plan {
             for first_head in (0..params.num_kv_heads).step_by(heads) {
                 let heads = first_head..params.num_kv_heads.min(first_head + heads);
                 let unit = tile.unit(heads, span..span + 1, Some(self.partial_lanes));
-                self.partial_lanes += unit::partial_lanes(&unit, params);
+                self.partial_lanes += partial_lanes(&unit, params);
                 self.units.push(unit);
             }
         }
-        self.joins.extend((0..params.num_kv_heads).map(|head| Join {
+        self.merges.extend((0..params.num_kv_heads).map(|head| SpanMerge {
             job: tile.job,
             first_token: tile.first_token,
             num_tokens: tile.num_tokens,
@@ -106,8 +106,8 @@ impl Plan {
 }
 
 impl Tile {
-    fn unit(&self, heads: Range<usize>, spans: Range<usize>, partial: Option<usize>) -> Unit {
-        Unit {
+    fn unit(&self, heads: Range<usize>, spans: Range<usize>, partial: Option<usize>) -> WorkUnit {
+        WorkUnit {
             job: self.job,
             first_token: self.first_token,
             num_tokens: self.num_tokens,

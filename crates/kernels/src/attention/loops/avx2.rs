@@ -1,40 +1,37 @@
 //! AVX2 forms of the inner loops of attention.
 //!
-//! Entry point: [`Avx2`], in the orders that [`Arithmetic`] fixes. Scores: four keys at a time, two registers of four
+//! Scores: four keys at a time, two registers of four
 //! heads by even and odd elements each, against pairs of a key's elements broadcast as one 64-bit number. Values: the
 //! outputs of four heads by sixteen columns stay in registers over a block. Integer products likewise, with
 //! multiply-add of 16-bit pairs; of bf16, whose pairs are taken apart in registers.
-//!
-//! Its methods are inlined into a function that has the features; nothing else may call them.
 
 use std::arch::x86_64::*;
 use std::ops::Range;
 
 use half::bf16;
 
-use crate::attention::{
-    Arithmetic, IntLanes, Lanes, add_values_from, int_add_values_from, pair_add_values_from,
-    plain_pair_scores,
+use crate::attention::loops::AttentionLoops;
+use crate::attention::loops::scalar::{
+    add_values_from, int_add_values_from, pair_add_values_from, plain_pair_scores,
 };
+use crate::attention::shape::{IntLanes, Lanes};
 use crate::lanes::LANES;
 use crate::prefetch::RowPrefetch;
+use crate::tier::Avx2;
 
 /// Keys whose scores are taken together: 8 registers of sums.
 const KEYS: usize = 4;
 /// Columns of values whose sums are kept together.
 const COLUMNS: usize = 2 * LANES;
 
-/// Inner loops on 256-bit registers.
-pub(crate) struct Avx2;
-
-impl Arithmetic for Avx2 {
+impl AttentionLoops for Avx2 {
     #[inline(always)]
-    fn scores(scores: &mut [Lanes], q: &[f32], keys: &[f32], scale: f32) {
+    fn scores(self, scores: &mut [Lanes], q: &[f32], keys: &[f32], scale: f32) {
         let width = q.len() / LANES;
         let (tiles, rest) = scores.as_chunks_mut::<KEYS>();
         let (tile_keys, rest_keys) = keys.split_at(tiles.len() * KEYS * width);
         for (scores, keys) in tiles.iter_mut().zip(tile_keys.chunks_exact(KEYS * width)) {
-            // SAFETY: inlined into `run_unit_avx2`, which has these features.
+            // SAFETY: the token is the proof of the features.
             unsafe { score_tile(scores, q, keys, scale) };
         }
         for (scores, keys) in rest.iter_mut().zip(rest_keys.chunks_exact(width)) {
@@ -44,7 +41,7 @@ impl Arithmetic for Avx2 {
     }
 
     #[inline(always)]
-    fn add_values(sums: &mut [f32], weights: &[Lanes], rows: &[&[f32]], column: usize) {
+    fn add_values(self, sums: &mut [f32], weights: &[Lanes], rows: &[&[f32]], column: usize) {
         let d = sums.len() / LANES;
         let whole = d / COLUMNS * COLUMNS;
         for first in (0..whole).step_by(COLUMNS) {
@@ -60,6 +57,7 @@ impl Arithmetic for Avx2 {
 
     #[inline(always)]
     fn pair_scores(
+        self,
         scores: &mut [Lanes],
         q: &[i32],
         rows: &[&[bf16]],
@@ -85,6 +83,7 @@ impl Arithmetic for Avx2 {
 
     #[inline(always)]
     fn pair_add_values(
+        self,
         sums: &mut [f32],
         weights: &[IntLanes],
         values: &[i32],
@@ -105,7 +104,7 @@ impl Arithmetic for Avx2 {
     }
 
     #[inline(always)]
-    fn int_scores(dots: &mut [IntLanes], q: &[i32], keys: &[i32], ahead: &mut RowPrefetch<'_, i8>) {
+    fn int_scores(self, dots: &mut [IntLanes], q: &[i32], keys: &[i32], ahead: &mut RowPrefetch<'_, i8>) {
         ahead.fetch(RowPrefetch::<i8>::lines(dots.len(), q.len() / LANES * 2));
         let width = q.len() / LANES;
         let (tiles, rest) = dots.as_chunks_mut::<KEYS>();
@@ -122,6 +121,7 @@ impl Arithmetic for Avx2 {
 
     #[inline(always)]
     fn int_add_values(
+        self,
         sums: &mut [i32],
         weights: &[IntLanes],
         values: &[i32],

@@ -1,7 +1,6 @@
-//! A span over keys and values in int8, with one scale per row of a head; the products are sums of integers.
+//! Keys and values in int8, with one scale per row of a head; the products are sums of integers.
 //!
-//! Entry points: [`quantize_kv`] writes a cache row; [`pack_queries`] once a unit, then [`score_keys`] and
-//! [`add_values`] for every span. Multiplied as f32, a cache of half the bytes would take the time of bf16, because
+//! [`quantize_kv`] writes a cache row. Multiplied as f32, a cache of half the bytes would take the time of bf16, because
 //! the arithmetic would be the limit; 16-bit integers go two to a lane:
 //!
 //! * a query row of a head becomes 16-bit integers with one scale, its largest magnitude being 32767; the score is the
@@ -10,16 +9,19 @@
 //!   being 32767; the integer sum over the span as f32, times that scale, is the span's o. Half a step of a weight is
 //!   1/65534 of the largest, far below the half step of 1/254 that the values themselves are rounded by.
 //!
-//! Sums do not overflow: D is at most [`HEAD_DIM_MAX`] and a span 512, and 512 x 32767 x 127 is below 2^31. Integers
+//! Sums do not overflow: D is at most `HEAD_DIM_MAX` and a span 512, and 512 x 32767 x 127 is below 2^31. Integers
 //! are exact in any order, so the tiers agree whatever their order. A row with NaN or an infinity has scale NaN.
 
 use std::ops::Range;
 
-use super::arithmetic::halves;
-use super::unit::{
-    BLOCK, BlockRows, Chains, Sight, Unit, View, Work, for_each_query, pair_values, place_in_chain, rows_of,
+use super::{CacheFormat, UnitScratch};
+use crate::attention::inputs::{AttentionParams, KvSlice};
+use crate::attention::loops::AttentionLoops;
+use crate::attention::pairs::{pack_i16, round_i32};
+use crate::attention::shape::{
+    BLOCK, BlockRows, IntLanes, Lanes, SPAN, SpanView, UnitShape, View, WorkUnit, for_each_query,
+    pair_values, place_in_chain, rows_of,
 };
-use super::{Arithmetic, AttentionParams, IntLanes, KvSlice, Lanes, SPAN};
 use crate::lanes::LANES;
 
 /// The largest integer of a key or value.
@@ -28,9 +30,6 @@ const KV_MAX: f32 = 127.0;
 const WIDE_MAX: f32 = 32_767.0;
 /// Rows whose largest magnitude is smaller are zero: 2^-100, far from where the inverse overflows.
 const SMALLEST: f32 = f32::from_bits((127 - 100) << 23);
-/// Adding 1.5 * 2^23 rounds to an integer, ties to even, and leaves it in the low bits.
-const ROUND: f32 = 12_582_912.0;
-
 /// Writes the keys or the values of one position as int8, each head with its own scale.
 ///
 /// The scale is the largest magnitude over 127, and numbers are rounded to the nearest multiple, ties to even. A head
@@ -47,7 +46,7 @@ pub fn quantize_kv(values: &mut [i8], scales: &mut [f32], row: &[f32]) {
         let (inverse, step) = steps(largest_magnitude(row), KV_MAX);
         *scale = step;
         for (value, number) in values.iter_mut().zip(row) {
-            *value = rounded(*number * inverse) as i8;
+            *value = round_i32(*number * inverse) as i8;
         }
     }
 }
@@ -73,13 +72,6 @@ fn steps(largest: f32, most: f32) -> (f32, f32) {
     }
 }
 
-/// The nearest integer, ties to even; 0 for NaN. Magnitudes below 2^22.
-#[inline(always)]
-pub(super) fn rounded(x: f32) -> i32 {
-    let x = if x.is_nan() { 0.0 } else { x };
-    (x + ROUND).to_bits() as i32 - ROUND.to_bits() as i32
-}
-
 /// What a unit keeps for an int8 cache.
 struct Packed<'a> {
     /// `[chains, pairs, 8, 2]`, each element two numbers.
@@ -101,7 +93,7 @@ struct Packed<'a> {
 }
 
 /// Lengths of the parts of [`Packed`], in its order. Units: floats.
-fn part_lens(params: &AttentionParams<'_>, chains: Chains) -> [usize; 8] {
+fn part_lens(params: &AttentionParams<'_>, chains: UnitShape) -> [usize; 8] {
     let (d, width) = (params.head_dim, params.pair_width());
     [
         chains.count * width * LANES,
@@ -115,13 +107,8 @@ fn part_lens(params: &AttentionParams<'_>, chains: Chains) -> [usize; 8] {
     ]
 }
 
-/// Room for [`Packed`]. Units: floats.
-pub(super) fn work_len(params: &AttentionParams<'_>, chains: Chains) -> usize {
-    part_lens(params, chains).iter().sum()
-}
-
 #[inline(always)]
-fn packed<'a>(params: &AttentionParams<'_>, chains: Chains, work: &'a mut [f32]) -> Packed<'a> {
+fn packed<'a>(params: &AttentionParams<'_>, chains: UnitShape, work: &'a mut [f32]) -> Packed<'a> {
     let lens = part_lens(params, chains);
     let (queries, work) = work.split_at_mut(lens[0]);
     let (keys, work) = work.split_at_mut(lens[1]);
@@ -139,60 +126,6 @@ fn packed<'a>(params: &AttentionParams<'_>, chains: Chains, work: &'a mut [f32])
         query_scales: query_scales.as_chunks_mut().0,
         weight_scales: weight_scales.as_chunks_mut().0,
         value_scales: &mut work[..lens[7]],
-    }
-}
-
-/// Quantises the queries of a unit and lays them out by pairs of elements; heads that are missing are zero.
-#[inline(always)]
-pub(super) fn pack_queries(params: &AttentionParams<'_>, view: &View<'_>, unit: &Unit, work: &mut [f32]) {
-    let width = params.pair_width();
-    let Packed { queries, query_scales, .. } = packed(params, Chains::new(unit, params), work);
-    queries.fill(0);
-    query_scales.as_flattened_mut().fill(0.0);
-    for_each_query(params, view, unit, |chain, lane, q| {
-        let (inverse, step) = steps(largest_magnitude(q), WIDE_MAX);
-        query_scales[chain][lane] = step * params.scale;
-        let queries = &mut queries[chain * width * LANES..][..width * LANES];
-        for (i, pair) in q.chunks(2).enumerate() {
-            let (low, high) = (pair[0], pair.get(1).copied().unwrap_or(0.0));
-            queries[place_in_chain(i, lane)] =
-                halves(rounded(low * inverse) as i16, rounded(high * inverse) as i16);
-        }
-    });
-}
-
-/// The scores of the span, of what each token sees.
-#[inline(always)]
-pub(super) fn score_keys<A: Arithmetic>(sight: &Sight<'_>, work: &mut Work<'_>) {
-    let (chains, width) = (sight.chains, sight.params.pair_width());
-    let (runs, kv_heads) = (sight.view.runs, sight.params.num_kv_heads);
-    let packed = packed(sight.params, chains, work.rest);
-    let mut next: BlockRows<'_, _, BLOCK> = sight.keys(&sight.first_block::<BLOCK>(), numbers);
-    for block in sight.blocks::<BLOCK>() {
-        let rows = next;
-        next = sight.after_keys(&block, numbers);
-        let scale_rows: BlockRows<'_, _, BLOCK> = rows_of(runs, &block, kv_heads, |run| scales(run.keys));
-        let mut ahead = sight.ahead(&next);
-        for head in 0..sight.unit.num_heads {
-            let mut key_scales = [0.0; BLOCK];
-            for (scale, row) in key_scales.iter_mut().zip(scale_rows) {
-                *scale = row.get(sight.unit.first_head + head).copied().unwrap_or(0.0);
-            }
-            for (key, row) in packed.keys.chunks_exact_mut(width).zip(&rows[..block.len()]) {
-                pair_neighbours(key, &row[sight.columns(head)]);
-            }
-            for token in 0..sight.unit.num_tokens {
-                let visible = sight.visible(token, &block);
-                let first = visible.start - block.start;
-                for chain in chains.of(head, token) {
-                    let q = &packed.queries[chain * width * LANES..][..width * LANES];
-                    let scores = &mut work.scores[chain * SPAN..][..SPAN][sight.local(&visible)];
-                    let keys = &packed.keys[first * width..][..visible.len() * width];
-                    A::int_scores(bytemuck::cast_slice_mut(scores), q, keys, &mut ahead);
-                    scale_dots(scores, &key_scales[first..], &packed.query_scales[chain]);
-                }
-            }
-        }
     }
 }
 
@@ -220,65 +153,16 @@ fn pair_neighbours(key: &mut [i32], row: &[i8]) {
     padding.fill(0);
 }
 
-/// Adds the weighted values of the span to the results, of what each token sees.
-#[inline(always)]
-pub(super) fn add_values<A: Arithmetic>(sight: &Sight<'_>, work: &mut Work<'_>) {
-    let (chains, d) = (sight.chains, sight.params.head_dim);
-    let packed = packed(sight.params, chains, work.rest);
-    collect_value_scales(sight, packed.value_scales);
-    for head in 0..sight.unit.num_heads {
-        let scales = &packed.value_scales[head * SPAN..][..SPAN];
-        for token in 0..sight.unit.num_tokens {
-            let visible = sight.local(&sight.visible(token, &sight.range));
-            for chain in chains.of(head, token) {
-                let weights = &mut packed.weights[chain * SPAN / 2..][..SPAN / 2];
-                let scores = &mut work.scores[chain * SPAN..][..SPAN];
-                packed.weight_scales[chain] = pack_weights::<A>(weights, scores, scales, visible.clone());
-            }
-        }
-    }
-    packed.sums.fill(0);
-    let mut next: BlockRows<'_, _, BLOCK> = sight.values(&sight.first_block::<BLOCK>(), numbers);
-    for block in sight.blocks::<BLOCK>() {
-        let rows = next;
-        next = sight.values(&sight.block_after::<BLOCK>(&block), numbers);
-        let mut ahead = sight.ahead(&next);
-        for head in 0..sight.unit.num_heads {
-            let pairs = pair_values(packed.values, sight, &block, &rows, &sight.columns(head), i16::from);
-            let values = &packed.values[..pairs.len() * d];
-            for token in 0..sight.unit.num_tokens {
-                if sight.visible(token, &block).is_empty() {
-                    continue;
-                }
-                for chain in chains.of(head, token) {
-                    let weights = &packed.weights[chain * SPAN / 2..][pairs.clone()];
-                    let sums = &mut packed.sums[chain * LANES * d..][..LANES * d];
-                    A::int_add_values(sums, weights, values, &mut ahead);
-                }
-            }
-        }
-    }
-    for chain in 0..chains.count {
-        let sums = &mut work.results[chain * chains.result()..][..chains.result()][2 * LANES..];
-        let rows = sums.chunks_exact_mut(d).zip(packed.sums[chain * LANES * d..].chunks_exact(d));
-        for ((row, ints), scale) in rows.zip(&packed.weight_scales[chain]) {
-            for (sum, int) in row.iter_mut().zip(ints) {
-                *sum = *int as f32 * *scale;
-            }
-        }
-    }
-}
-
 /// The scales of the span's values, `[kv heads, SPAN]`.
 #[inline(always)]
-fn collect_value_scales(sight: &Sight<'_>, value_scales: &mut [f32]) {
-    for block in sight.blocks::<BLOCK>() {
+fn collect_value_scales(span: &SpanView<'_>, value_scales: &mut [f32]) {
+    for block in span.blocks::<BLOCK>() {
         let rows: BlockRows<'_, _, BLOCK> =
-            rows_of(sight.view.runs, &block, sight.params.num_kv_heads, |run| scales(run.values));
-        for head in 0..sight.unit.num_heads {
-            let value_scales = &mut value_scales[head * SPAN + block.start - sight.start..][..block.len()];
+            rows_of(span.view.runs, &block, span.params.num_kv_heads, |run| scales(run.values));
+        for head in 0..span.unit.num_heads {
+            let value_scales = &mut value_scales[head * SPAN + block.start - span.start..][..block.len()];
             for (scale, row) in value_scales.iter_mut().zip(rows) {
-                *scale = row[sight.unit.first_head + head];
+                *scale = row[span.unit.first_head + head];
             }
         }
     }
@@ -288,7 +172,8 @@ fn collect_value_scales(sight: &Sight<'_>, value_scales: &mut [f32]) {
 ///
 /// Shapes: `weights [SPAN / 2]`, `scores [SPAN]`, `scales [SPAN]`, `visible` counted from the start of the span.
 #[inline(always)]
-fn pack_weights<A: Arithmetic>(
+fn pack_weights<A: AttentionLoops>(
+    loops: A,
     weights: &mut [IntLanes],
     scores: &mut [Lanes],
     scales: &[f32],
@@ -308,7 +193,7 @@ fn pack_weights<A: Arithmetic>(
     scores[blocks.start..visible.start].as_flattened_mut().fill(0.0);
     scores[visible.end..blocks.end].as_flattened_mut().fill(0.0);
     let weights = &mut weights[blocks.start / 2..blocks.end / 2];
-    A::round_int_pairs(weights, &scores[blocks], &inverse);
+    loops.round_int_pairs(weights, &scores[blocks], &inverse);
     both.map(|(_, step)| step)
 }
 
@@ -322,4 +207,115 @@ fn numbers(slice: KvSlice<'_>) -> &[i8] {
 fn scales(slice: KvSlice<'_>) -> &[f32] {
     let KvSlice::Q8 { scales, .. } = slice else { panic!("attention: runs are of one type") };
     scales
+}
+
+/// Keys and values in int8.
+pub(crate) struct Int8Cache;
+
+impl CacheFormat for Int8Cache {
+    fn work_len(params: &AttentionParams<'_>, chains: UnitShape) -> usize {
+        part_lens(params, chains).iter().sum()
+    }
+
+    /// Quantises the queries of a unit and lays them out by pairs of elements; heads that are missing are zero.
+    #[inline(always)]
+    fn pack_queries(params: &AttentionParams<'_>, view: &View<'_>, unit: &WorkUnit, work: &mut [f32]) {
+        let width = params.pair_width();
+        let Packed { queries, query_scales, .. } = packed(params, UnitShape::new(unit, params), work);
+        queries.fill(0);
+        query_scales.as_flattened_mut().fill(0.0);
+        for_each_query(params, view, unit, |chain, lane, q| {
+            let (inverse, step) = steps(largest_magnitude(q), WIDE_MAX);
+            query_scales[chain][lane] = step * params.scale;
+            let queries = &mut queries[chain * width * LANES..][..width * LANES];
+            for (i, pair) in q.chunks(2).enumerate() {
+                let (low, high) = (pair[0], pair.get(1).copied().unwrap_or(0.0));
+                queries[place_in_chain(i, lane)] =
+                    pack_i16(round_i32(low * inverse) as i16, round_i32(high * inverse) as i16);
+            }
+        });
+    }
+
+    #[inline(always)]
+    fn score_keys<A: AttentionLoops>(loops: A, span: &SpanView<'_>, work: &mut UnitScratch<'_>) {
+        let (chains, width) = (span.chains, span.params.pair_width());
+        let (runs, kv_heads) = (span.view.runs, span.params.num_kv_heads);
+        let packed = packed(span.params, chains, work.rest);
+        let mut next: BlockRows<'_, _, BLOCK> = span.keys(&span.first_block::<BLOCK>(), numbers);
+        for block in span.blocks::<BLOCK>() {
+            let rows = next;
+            next = span.after_keys(&block, numbers);
+            let scale_rows: BlockRows<'_, _, BLOCK> = rows_of(runs, &block, kv_heads, |run| scales(run.keys));
+            let mut ahead = span.ahead(&next);
+            for head in 0..span.unit.num_heads {
+                let mut key_scales = [0.0; BLOCK];
+                for (scale, row) in key_scales.iter_mut().zip(scale_rows) {
+                    *scale = row.get(span.unit.first_head + head).copied().unwrap_or(0.0);
+                }
+                for (key, row) in packed.keys.chunks_exact_mut(width).zip(&rows[..block.len()]) {
+                    pair_neighbours(key, &row[span.columns(head)]);
+                }
+                for token in 0..span.unit.num_tokens {
+                    let visible = span.visible(token, &block);
+                    let first = visible.start - block.start;
+                    for chain in chains.of(head, token) {
+                        let q = &packed.queries[chain * width * LANES..][..width * LANES];
+                        let scores = &mut work.scores[chain * SPAN..][..SPAN][span.local(&visible)];
+                        let keys = &packed.keys[first * width..][..visible.len() * width];
+                        loops.int_scores(bytemuck::cast_slice_mut(scores), q, keys, &mut ahead);
+                        scale_dots(scores, &key_scales[first..], &packed.query_scales[chain]);
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn add_values<A: AttentionLoops>(loops: A, span: &SpanView<'_>, work: &mut UnitScratch<'_>) {
+        let (chains, d) = (span.chains, span.params.head_dim);
+        let packed = packed(span.params, chains, work.rest);
+        collect_value_scales(span, packed.value_scales);
+        for head in 0..span.unit.num_heads {
+            let scales = &packed.value_scales[head * SPAN..][..SPAN];
+            for token in 0..span.unit.num_tokens {
+                let visible = span.local(&span.visible(token, &span.range));
+                for chain in chains.of(head, token) {
+                    let weights = &mut packed.weights[chain * SPAN / 2..][..SPAN / 2];
+                    let scores = &mut work.scores[chain * SPAN..][..SPAN];
+                    packed.weight_scales[chain] =
+                        pack_weights(loops, weights, scores, scales, visible.clone());
+                }
+            }
+        }
+        packed.sums.fill(0);
+        let mut next: BlockRows<'_, _, BLOCK> = span.values(&span.first_block::<BLOCK>(), numbers);
+        for block in span.blocks::<BLOCK>() {
+            let rows = next;
+            next = span.values(&span.block_after::<BLOCK>(&block), numbers);
+            let mut ahead = span.ahead(&next);
+            for head in 0..span.unit.num_heads {
+                let pairs = pair_values(packed.values, span, &block, &rows, &span.columns(head), i16::from);
+                let values = &packed.values[..pairs.len() * d];
+                for token in 0..span.unit.num_tokens {
+                    if span.visible(token, &block).is_empty() {
+                        continue;
+                    }
+                    for chain in chains.of(head, token) {
+                        let weights = &packed.weights[chain * SPAN / 2..][pairs.clone()];
+                        let sums = &mut packed.sums[chain * LANES * d..][..LANES * d];
+                        loops.int_add_values(sums, weights, values, &mut ahead);
+                    }
+                }
+            }
+        }
+        for chain in 0..chains.count {
+            let sums = &mut work.results[chain * chains.result()..][..chains.result()][2 * LANES..];
+            let rows = sums.chunks_exact_mut(d).zip(packed.sums[chain * LANES * d..].chunks_exact(d));
+            for ((row, ints), scale) in rows.zip(&packed.weight_scales[chain]) {
+                for (sum, int) in row.iter_mut().zip(ints) {
+                    *sum = *int as f32 * *scale;
+                }
+            }
+        }
+    }
 }
