@@ -1,7 +1,7 @@
 //! The bf16 layout of an MXFP4 matrix: the same numbers, transposed.
 //!
-//! Entry point: [`dequantize_transposed`], for checkpoints that are written. Every number is exact in bf16, up to the overflow
-//! of scales 253 and 254, so both layouts say the same.
+//! Entry point: [`dequantize_transposed`], for checkpoints that are written. Every number is exact in bf16,
+//! up to the overflow of scales 253 and 254, so both layouts say the same.
 
 use gptoss_formats::{BLOCK_VALUES, MXFP4_CODE_BYTES, mxfp4_value};
 use half::bf16;

@@ -1,11 +1,12 @@
 //! Block formats of weights: which number does this block mean?
 //!
-//! Every format here is blocks of [`BLOCK_VALUES`] numbers that share one scale. [`Mxfp4Block`] and the published layout of
-//! MXFP4 hold codes of four bits ([`E2M1`]) under a power of two ([`scale_value`]); [`Q8_0Block`] holds int8 under an f16.
-//! Decoding is exact in f32, and one definition serves the files and the products.
+//! Every format here is blocks of [`BLOCK_VALUES`] numbers that share one scale. [`Mxfp4Block`] and the
+//! published layout of MXFP4 hold codes of four bits ([`E2M1`]) under a power of two ([`scale_value`]);
+//! [`Q8_0Block`] holds int8 under an f16. Decoding is exact in f32, and one definition serves the files and
+//! the products.
 //!
-//! Plain functions on bytes, one block or row at a time: tensors, threads and instruction sets are the business of the rooms
-//! above.
+//! Plain functions on bytes, one block or row at a time: tensors, threads and instruction sets are the
+//! business of the rooms above.
 
 mod e2m1;
 mod e8m0;

@@ -1,12 +1,12 @@
 //! MXFP4: 32 codes of E2M1 under one E8M0 scale, in both layouts that files have.
 //!
-//! * Published (safetensors): all codes together, all scales together. Byte `b` of a block's sixteen holds value `2b` in its
-//!   low nibble and `2b + 1` in its high one ([`NibbleOrder::Neighbors`]).
+//! * Published (safetensors): all codes together, all scales together. Byte `b` of a block's sixteen holds
+//!   value `2b` in its low nibble and `2b + 1` in its high one ([`NibbleOrder::Neighbors`]).
 //! * GGUF: [`Mxfp4Block`], the scale in front of its codes. llama.cpp pairs value `b` with `b + 16`
 //!   ([`NibbleOrder::Halves`]); early Ollama files keep neighbors.
 //!
-//! Every value is exact in bf16 and in f32, scale byte 0 (a subnormal power of two) included; only codes of 4 and 6 under the
-//! last two scale bytes are larger than both and become infinite.
+//! Every value is exact in bf16 and in f32, scale byte 0 (a subnormal power of two) included; only codes of 4
+//! and 6 under the last two scale bytes are larger than both and become infinite.
 
 use half::bf16;
 
@@ -23,7 +23,8 @@ pub type Mxfp4Block = [u8; 1 + MXFP4_CODE_BYTES];
 pub enum NibbleOrder {
     /// Byte `b` holds values `b` (low) and `b + 16` (high), as llama.cpp stores them.
     Halves,
-    /// Byte `b` holds values `2b` (low) and `2b + 1` (high), as the published safetensors and early Ollama files do.
+    /// Byte `b` holds values `2b` (low) and `2b + 1` (high), as the published safetensors and early Ollama
+    /// files do.
     Neighbors,
 }
 
@@ -82,12 +83,12 @@ pub fn mxfp4_dequantize_bf16(out: &mut [bf16], blocks: &[u8], scales: &[u8]) {
     }
 }
 
-/// Packs f32 values into published blocks by the rule of the OCP microscaling format: the scale of [`nearest_scale`], and
-/// each value the [`nearest_e2m1`] under it.
+/// Packs f32 values into published blocks by the rule of the OCP microscaling format: the scale of
+/// [`nearest_scale`], and each value the [`nearest_e2m1`] under it.
 ///
 /// Shapes: `blocks [n / 2]`, `scales [n / 32]`, `x [n]`, n a multiple of 32.
-/// Panics: when the lengths do not fit together. A block of zeros gets scale byte 0; infinities and NaN, which
-/// the format does not have, are cut to 6 and 0 times the largest scale.
+/// Panics: when the lengths do not fit together. A block of zeros gets scale byte 0; infinities and NaN,
+/// which the format does not have, are cut to 6 and 0 times the largest scale.
 pub fn mxfp4_quantize(blocks: &mut [u8], scales: &mut [u8], x: &[f32]) {
     assert_eq!(x.len(), scales.len() * BLOCK_VALUES, "one scale per 32 values");
     assert_eq!(blocks.len(), scales.len() * MXFP4_CODE_BYTES, "16 bytes per scale");

@@ -1,11 +1,13 @@
 //! Q8_0: 32 int8 behind one f16 scale, as GGUF files have them and as dense weights are quantized at load.
 //!
-//! The scale is the largest magnitude of the block over 127, rounded up to f16, and each value the nearest multiple of that
-//! rounded scale, ties to even. Up, so that the largest value is never cut; of the rounded one, because small scales are
-//! subnormal in f16 and can be far off: the steps are then what they are, and every value is within half of one.
+//! The scale is the largest magnitude of the block over 127, rounded up to f16, and each value the nearest
+//! multiple of that rounded scale, ties to even. Up, so that the largest value is never cut; of the rounded
+//! one, because small scales are subnormal in f16 and can be far off: the steps are then what they are, and
+//! every value is within half of one.
 //!
-//! A block that holds NaN or an infinity, or a value above 8,320,000, for whose scale f16 has no number, gets a scale
-//! that is not finite: its products are NaN, as loud as they were before. Blocks below 3.8e-6 may become zero.
+//! A block that holds NaN or an infinity, or a value above 8,320,000, for whose scale f16 has no number, gets
+//! a scale that is not finite: its products are NaN, as loud as they were before. Blocks below 3.8e-6 may
+//! become zero.
 
 use half::f16;
 

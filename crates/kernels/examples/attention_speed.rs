@@ -1,9 +1,11 @@
 //! How fast attention is on this machine, beside what the machine allows.
 //!
-//! Usage: `cargo run --release -p gptoss-kernels --example attention_speed [THREADS...] [WORDS...]` (1 and 2 threads by
-//! default; the cases whose names hold every word, of the fastest tier alone if there are words). One line a case: for single tokens, bytes of keys and values per second, from caches that are larger than the processor's
-//! together and paged by 256 positions; for prompts, multiply-adds per second. Plain reads come first, as the ceiling
-//! of single tokens. Best and median of many calls. The shape is that of gpt-oss: 64 query heads over 8 kv heads of 64.
+//! Usage: `cargo run --release -p gptoss-kernels --example attention_speed [THREADS...] [WORDS...]` (1 and 2
+//! threads by default; the cases whose names hold every word, of the fastest tier alone if there are words).
+//! One line a case: for single tokens, bytes of keys and values per second, from caches that are larger than
+//! the processor's together and paged by 256 positions; for prompts, multiply-adds per second. Plain reads
+//! come first, as the ceiling of single tokens. Best and median of many calls. The shape is that of gpt-oss:
+//! 64 query heads over 8 kv heads of 64.
 //!
 //! It knows nothing of models: shapes are written out below.
 

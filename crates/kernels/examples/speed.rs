@@ -1,9 +1,9 @@
 //! How fast the products are on this machine, beside what the machine allows.
 //!
-//! Usage: `cargo run --release -p gptoss-kernels --example speed [THREADS...]` (1 and 2 by default). One line a
-//! case: bytes of weights per second for single tokens, multiply-adds per second for many; the best and the median
-//! of short calls over 0.4 s. Plain reads come first, as the ceiling of single tokens. Weights are synthetic, of the shape of
-//! gpt-oss-20b.
+//! Usage: `cargo run --release -p gptoss-kernels --example speed [THREADS...]` (1 and 2 by default). One line
+//! a case: bytes of weights per second for single tokens, multiply-adds per second for many; the best and the
+//! median of short calls over 0.4 s. Plain reads come first, as the ceiling of single tokens. Weights are
+//! synthetic, of the shape of gpt-oss-20b.
 //!
 //! It knows nothing of models: shapes are written out below.
 
@@ -95,8 +95,8 @@ struct Seconds {
     median: f64,
 }
 
-/// Repeats a call of some hundred microseconds. Beside other work, the best is what the code can do: a call that is
-/// shorter than a time slice is often left alone.
+/// Repeats a call of some hundred microseconds. Beside other work, the best is what the code can do: a call
+/// that is shorter than a time slice is often left alone.
 fn measure(mut run: impl FnMut(usize)) -> Seconds {
     run(0);
     let (start, mut seconds) = (Instant::now(), Vec::new());

@@ -1,20 +1,21 @@
 //! Attention of query rows over the keys and values of sequences, with one learned sink logit per head.
 //!
-//! Entry point: [`attention`], which takes any number of [`AttentionJob`]s, one a sequence, and shares all of them
-//! between the threads in one go. Keys and values come as runs of consecutive positions, so that a ring of a windowed
-//! layer is two runs and a paged cache is one run a page.
+//! Entry point: [`attention`], which takes any number of [`AttentionJob`]s, one a sequence, and shares all of
+//! them between the threads in one go. Keys and values come as runs of consecutive positions, so that a ring
+//! of a windowed layer is two runs and a paged cache is one run a page.
 //!
-//! Flash-style: keys are taken in spans of 512 positions by absolute position (0..512, 512..1024, ...). A span is
-//! reduced on its own to its largest score m, the sum l of `exp(score - m)` and the values o weighted by the same;
-//! spans are joined in ascending order into a running (M, L, O) that starts as (sink, 1, 0), and `O / L` is the output.
-//! What a query row sees of a span depends on its position alone, so neither do its numbers depend on anything else:
-//! not on how a prompt was cut, on the runs, on other rows or sequences, on the tier or the number of threads.
-//! The orders inside a span are written in `attention/loops.rs` and, for the softmax and the merge, in `attention/reduce.rs`.
+//! Flash-style: keys are taken in spans of 512 positions by absolute position (0..512, 512..1024, ...). A
+//! span is reduced on its own to its largest score m, the sum l of `exp(score - m)` and the values o weighted
+//! by the same; spans are joined in ascending order into a running (M, L, O) that starts as (sink, 1, 0), and
+//! `O / L` is the output. What a query row sees of a span depends on its position alone, so neither do its
+//! numbers depend on anything else: not on how a prompt was cut, on the runs, on other rows or sequences, on
+//! the tier or the number of threads. The orders inside a span are written in `attention/loops.rs` and, for
+//! the softmax and the merge, in `attention/reduce.rs`.
 //!
-//! `inputs.rs` is what a call is given, `shape.rs` its geometry; `plan.rs` cuts jobs into units of work, `unit.rs` does one unit, over
-//! a format of keys and values (`cache/`) with the inner loops of a tier (`loops/`). To add a tier: its loops, and its line in
-//! `on_tier`. The query heads that share a kv head stand side by side in lanes, so a key or value is read from memory once for
-//! all of them.
+//! `inputs.rs` is what a call is given, `shape.rs` its geometry; `plan.rs` cuts jobs into units of work,
+//! `unit.rs` does one unit, over a format of keys and values (`cache/`) with the inner loops of a tier
+//! (`loops/`). To add a tier: its loops, and its line in `on_tier`. The query heads that share a kv head
+//! stand side by side in lanes, so a key or value is read from memory once for all of them.
 
 mod cache;
 mod inputs;
@@ -51,7 +52,8 @@ pub use self::pairs::kv_bf16;
 
 /// Softmax attention with a sink in the denominator, causal, over all keys or a window of them, of every job.
 ///
-/// A job of no rows is fine. Costs some microseconds beside the arithmetic, so many sequences belong in one call.
+/// A job of no rows is fine. Costs some microseconds beside the arithmetic, so many sequences belong in one
+/// call.
 ///
 /// Shapes: of a job `out [T, H, D]`, `q [T, H, D]`, runs `[len, K, D]`.
 /// Units: positions and window in tokens. The row at position p sees keys `p - window + 1 ..= p`.

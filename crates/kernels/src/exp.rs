@@ -1,12 +1,12 @@
 //! The exponential, the same bits on every tier.
 //!
-//! Entry point: [`exp`]. The system's `expf` has no vector form, and a vector library's has other bits; so the
-//! softmax and the sigmoid use this one function, written in operations that scalar and vector units round
-//! alike (fused multiply-add, comparison, integer shift). Compiled inside a function for a wider tier it is
-//! vectorised by the compiler and keeps its bits, because no reordering of floats is allowed.
+//! Entry point: [`exp`]. The system's `expf` has no vector form, and a vector library's has other bits; so
+//! the softmax and the sigmoid use this one function, written in operations that scalar and vector units
+//! round alike (fused multiply-add, comparison, integer shift). Compiled inside a function for a wider tier
+//! it is vectorized by the compiler and keeps its bits, because no reordering of floats is allowed.
 //!
-//! Method: `x = n ln 2 + r` with `ln 2` in two parts, the Taylor polynomial of degree 7 in `r`, and the power of
-//! two put into the exponent bits. The error is at most 1 ulp (checked against f64 over the whole range).
+//! Method: `x = n ln 2 + r` with `ln 2` in two parts, the Taylor polynomial of degree 7 in `r`, and the power
+//! of two put into the exponent bits. The error is at most 1 ulp (checked against f64 over the whole range).
 
 /// Below this the result is 0: the true value is under the smallest normal number.
 const UNDERFLOW: f32 = -87.336_54;

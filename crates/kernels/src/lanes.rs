@@ -1,12 +1,10 @@
 //! The order in which a long sum is taken: eight lanes and one tree, the same on every tier.
 //!
 //! Entry points: [`dot`] and [`tree`]. Element `k` of a sum goes to lane `k % 8`; a lane adds its elements in
-//! ascending order with fused multiply-add; the lanes are joined by
-//! `((l0 + l4) + (l2 + l6)) + ((l1 + l5) + (l3 + l7))`. Eight lanes are one AVX2 register, and the tree is the
-//! cheapest way to fold it: halves, then pairs, then neighbours. A sum so ordered depends on its own elements
-//! alone, never on the tile, the number of tokens or the thread that took it.
-//!
-//! This module does not know what is summed.
+//! ascending order with fused multiply-add; the lanes are joined by `((l0 + l4) + (l2 + l6)) + ((l1 + l5) +
+//! (l3 + l7))`. Eight lanes are one AVX2 register, and the tree is the cheapest way to fold it: halves, then
+//! pairs, then neighbors. A sum so ordered depends on its own elements alone, never on the tile, the number
+//! of tokens or the thread that took it.
 
 /// Lanes of every f32 sum.
 pub const LANES: usize = 8;

@@ -1,14 +1,15 @@
 //! Numbers in, numbers out: every op that gpt-oss needs, as free functions on slices, outputs first.
 //!
-//! What it answers: what one op makes of its inputs, to the bit. Entry points: [`Pool`] (threads and instruction
-//! [`Tier`]), then the ops below. Each op has a scalar reference in plain Rust; wider tiers follow the same order
-//! of summation and give the same bits, as do other numbers of threads and of tokens.
+//! Entry points: [`Pool`] (threads and instruction [`Tier`]), [`Matrix`] with [`linear`], [`attention`], and
+//! the ops on rows. Each op has a scalar reference in plain Rust; wider tiers follow the same order of
+//! summation and give the same bits, as do other numbers of threads and of tokens.
 //!
-//! Shape letters of this room: `T` tokens · `H` query heads · `K` kv heads or inputs of a product · `N` outputs
-//! of a product · `D` head_dim · `C` hidden_size · `F` intermediate_size · `E` experts · `A` active experts.
+//! Shape letters of this room: `T` tokens · `H` query heads · `K` kv heads or inputs of a product · `N`
+//! outputs of a product · `D` head_dim · `C` hidden_size · `F` intermediate_size · `E` experts · `A` active
+//! experts.
 //!
-//! What it does not know: the model, its layers and constants, files, tokens. Slices whose lengths do not fit
-//! together are a broken invariant of the caller and panic; numbers never do, NaN and infinities included.
+//! No constants of gpt-oss and no files are in this room. Slices whose lengths do not fit together are a
+//! broken invariant of the caller and panic; numbers never do, NaN and infinities included.
 
 mod attention;
 pub mod exp;

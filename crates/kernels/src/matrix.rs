@@ -1,8 +1,8 @@
 //! A weight matrix in whichever form it is stored, and the one product with it.
 //!
-//! Entry points: [`Matrix`], [`Rows`], [`linear`]. The form is asked for once a call; behind it every product is compiled for
-//! its form. To add a form: its file in `stored/`, a variant here, and an arm in [`each_form`] (and [`each_int8_form`], if int8
-//! activations can meet it).
+//! Entry points: [`Matrix`], [`Rows`], [`linear`]. The form is asked for once a call; behind it every product
+//! is compiled for its form. To add a form: its file in `stored/`, a variant here, and an arm in
+//! [`each_form`] (and [`each_int8_form`], if int8 activations can meet it).
 
 use gptoss_formats::Q8_0Block;
 use half::{bf16, f16};
@@ -37,7 +37,8 @@ pub enum Matrix<'a> {
     Q8Panels(Q8Panels<'a>),
 }
 
-/// `$body` for the matrix in `$matrix`, compiled for each form; `$form` makes a [`Matrix`] of that form again.
+/// `$body` for the matrix in `$matrix`, compiled for each form; `$form` makes a [`Matrix`] of that form
+/// again.
 macro_rules! each_form {
     ($matrix:expr, $form:ident($w:ident) => $body:expr) => {
         each_form!(@arms $matrix, $form, $w, $body;
@@ -110,8 +111,9 @@ pub enum Rows<'a> {
 
 /// Product with a matrix and a bias: `out [T, N] = x [T, K] * w [N, K]^T + bias [N]`.
 ///
-/// The order of summation depends on the kind of rows alone (`products/float.rs`, `products/int8.rs`), so equal matrices give
-/// equal bits in every form, and a token's numbers do not depend on those beside it, the tier or the number of threads.
+/// The order of summation depends on the kind of rows alone (`products/float.rs`, `products/int8.rs`), so
+/// equal matrices give equal bits in every form, and a token's numbers do not depend on those beside it, the
+/// tier or the number of threads.
 ///
 /// Panics: when a length does not fit `dims`, or int8 rows were made for other weights.
 pub fn linear(

@@ -1,8 +1,9 @@
 //! Memory that can be read at its full speed: zeroed numbers on pages of 2 MB, where the system has them.
 //!
-//! Entry point: [`HugePages`]. Small pages cost a walk through the page tables, on a virtual machine through two sets of
-//! them, every 4 KB: on the test machine plain reads of small pages reach 32 GB/s and of large ones 56. Pages are taken from
-//! the system when they are first written, so that zeroed numbers which are never touched cost nothing.
+//! Entry point: [`HugePages`]. Small pages cost a walk through the page tables, on a virtual machine through
+//! two sets of them, every 4 KB: on the test machine plain reads of small pages reach 32 GB/s and of large
+//! ones 56. Pages are taken from the system when they are first written, so that zeroed numbers which are
+//! never touched cost nothing.
 
 use std::alloc::{Layout, handle_alloc_error};
 use std::io;
@@ -42,8 +43,8 @@ impl<T: Pod> HugePages<T> {
         let map = MmapMut::map_anon(room)?;
         #[cfg(target_os = "linux")]
         {
-            // An end that would leave more than half of its page empty stays on small ones. A system without large pages
-            // says no.
+            // An end that would leave more than half of its page empty stays on small ones. A system without
+            // large pages says no.
             let large = (num_bytes + LARGE_PAGE / 2) / LARGE_PAGE * LARGE_PAGE;
             if large > 0 {
                 let _ = map.advise_range(memmap2::Advice::HugePage, 0, large.min(room));

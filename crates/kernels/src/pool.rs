@@ -1,19 +1,17 @@
-//! How one op is shared between threads: a few persistent workers that hand out task numbers.
+//! A few persistent threads that share one op at a time by handing out task numbers.
 //!
 //! Entry point: [`Pool::run`]. A call opens a job, the caller and the workers take task numbers from one
 //! counter until none is left, and the call returns when every task is done. Which thread runs a task is left
 //! to chance, so a task must be a function of its number alone; that is what makes results equal for any
 //! number of threads.
 //!
-//! Workers spin for some microseconds after a job, because the next one of a forward pass follows at once, and
-//! then sleep: an idle pool costs nothing. A general work-stealing pool was measured at 13 to 30 us per
+//! Workers spin for some microseconds after a job, because the next one of a forward pass follows at once,
+//! and then sleep: an idle pool costs nothing. A general work-stealing pool was measured at 13 to 30 us per
 //! fork-join on two cores, which at some 240 regions a token is a tenth of the time of a fast one.
 //!
-//! A worker that wakes too late finds the job closed and goes back to sleep; the caller waits only for workers
-//! that joined. A panic in a task stops the handing out, and the caller re-raises it when all are back.
-//! A nested or concurrent call finds the pool taken and runs its tasks on its own thread.
-//!
-//! This module does not know any op, and `Pool` carries the [`Tier`] only on behalf of its callers.
+//! A worker that wakes too late finds the job closed and goes back to sleep; the caller waits only for
+//! workers that joined. A panic in a task stops the handing out, and the caller re-raises it when all are
+//! back. A nested or concurrent call finds the pool taken and runs its tasks on its own thread.
 
 use std::any::Any;
 use std::cell::UnsafeCell;
@@ -84,8 +82,9 @@ impl Pool {
         self.instructions
     }
 
-    /// Cuts `n` rows that are read once into tasks of whole units, at most `rows_max` each, and as many tasks for one thread as for the
-    /// others. A task that is a long run through memory reads faster than its parts, each of which waits for its first bytes.
+    /// Cuts `n` rows that are read once into tasks of whole units, at most `rows_max` each, and as many tasks
+    /// for one thread as for the others. A task that is a long run through memory reads faster than its
+    /// parts, each of which waits for its first bytes.
     pub(crate) fn tasks_of_rows(&self, n: usize, unit: usize, rows_max: usize) -> RowTasks {
         let rows = (n / (self.threads() * TASKS_OF_A_THREAD)).clamp(unit, rows_max);
         RowTasks::new(n, unit, n.div_ceil(rows).next_multiple_of(self.threads()))
@@ -93,8 +92,8 @@ impl Pool {
 
     /// Calls `task(i)` once for every `i` below `num_tasks` and returns when all are done.
     ///
-    /// Panics: when a task panics; the first panic is passed on after every thread has left the job, and tasks
-    /// not yet begun are dropped.
+    /// Panics: when a task panics; the first panic is passed on after every thread has left the job, and
+    /// tasks not yet begun are dropped.
     pub fn run(&self, num_tasks: usize, task: impl Fn(usize) + Sync) {
         if self.workers.is_empty() || num_tasks <= 1 {
             return (0..num_tasks).for_each(task);
@@ -124,7 +123,8 @@ impl Pool {
     fn run_shared(&self, guard: MutexGuard<'_, ()>, num_tasks: usize, task: &(dyn Fn(usize) + Sync)) {
         let shared = &*self.shared;
         // SAFETY: the transmute only lengthens a lifetime. Workers reach `task` through the job, only after
-        // joining it, and this function does not return before the job is closed and every joined worker left.
+        // joining it, and this function does not return before the job is closed and every joined worker
+        // left.
         let task: *const (dyn Fn(usize) + Sync + 'static) = unsafe { std::mem::transmute(task) };
         let job = Job { task, num_tasks, caller: thread::current() };
         shared.open(job.clone());

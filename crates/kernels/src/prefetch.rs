@@ -1,11 +1,13 @@
 //! Hints that start bytes on their way from memory, so that arithmetic does not wait for them.
 //!
-//! [`StreamPrefetch`] goes through memory that is read from one end to the other, [`RowPrefetch`] through some columns of rows,
-//! [`fetch_ahead`] asks for a place some bytes further on, which may lie past the end of a matrix: a hint is never a read. The
-//! processor fetches ahead by itself where memory is read in order, but the arithmetic of a row leaves it too little room to look
-//! far, and a panel of rows is a place of its own that nothing announces.
+//! [`StreamPrefetch`] goes through memory that is read from one end to the other, [`RowPrefetch`] through
+//! some columns of rows, [`fetch_ahead`] asks for a place some bytes further on, which may lie past the end
+//! of a matrix: a hint is never a read. The processor fetches ahead by itself where memory is read in order,
+//! but the arithmetic of a row leaves it too little room to look far, and a panel of rows is a place of its
+//! own that nothing announces.
 //!
-//! Hints are interleaved with the arithmetic: issued all at once they would exhaust the line-fill buffers and stall.
+//! Hints are interleaved with the arithmetic: issued all at once they would exhaust the line-fill buffers and
+//! stall.
 
 use std::ops::Range;
 use std::slice::Iter;
@@ -32,7 +34,8 @@ impl StreamPrefetch {
         StreamPrefetch { piece, next_piece, lines_at_once: num_lines.div_ceil(num_parts.max(1)) }
     }
 
-    /// The next `num_parts` parts, or none if nothing is left. The last may reach past the end, which a hint is free to do.
+    /// The next `num_parts` parts, or none if nothing is left. The last may reach past the end, which a hint
+    /// is free to do.
     #[inline]
     pub(crate) fn parts(&mut self, num_parts: usize) -> StreamParts {
         if self.piece.start >= self.piece.end {
@@ -67,8 +70,8 @@ impl StreamParts {
     }
 }
 
-/// Rows that are read next, some columns of each, asked for in the order in which they lie: lines in steps of a row come at half
-/// the speed.
+/// Rows that are read next, some columns of each, asked for in the order in which they lie: lines in steps of
+/// a row come at half the speed.
 pub(crate) struct RowPrefetch<'a, V> {
     rows: Iter<'a, &'a [V]>,
     columns: Range<usize>,

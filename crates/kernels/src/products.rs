@@ -1,4 +1,5 @@
-//! Products of activations with a stored matrix, one file a kind of activations: the order of summation is theirs.
+//! Products of activations with a stored matrix, one file a kind of activations: the order of summation is
+//! theirs.
 
 pub(crate) mod float;
 pub(crate) mod int8;

@@ -1,18 +1,17 @@
 //! Activations as int8 with one scale per 32 values.
 //!
-//! Entry points: [`quantize_q8`], [`gather_q8`]. Per block of 32: the scale is the largest magnitude over 127, and each value is
-//! rounded to the nearest multiple, ties to even. One scale per row would lose a digit on the outliers of
-//! gpt-oss (5 % error against 1 %), and f16 scales overflow on the large model, so: f32 scales, blocks of 32.
+//! Entry points: [`quantize_q8`], [`gather_q8`]. Per block of 32: the scale is the largest magnitude over
+//! 127, and each value is rounded to the nearest multiple, ties to even. One scale per row would lose a digit
+//! on the outliers of gpt-oss (5 % error against 1 %), and f16 scales overflow on the large model, so: f32
+//! scales, blocks of 32.
 //!
 //! Blocks that hold NaN or an infinity get a NaN scale and zero values: the product is then NaN, as it would
 //! be in f32. Blocks whose largest magnitude is under 2^-100 are taken as zero.
 //!
-//! The stored form serves the kernels. A row is padded with zero blocks to groups of 8 blocks. In which order values
-//! are stored is up to the weights they will meet, see [`Q8Order`]. Beside the scales stands the sum of each block's
-//! values times what kernels add to those weights to make them unsigned: 12 for doubled E2M1, 128 for int8.
-//! For products with many tokens, rows are packed again into [`TileBlock`]s.
-//!
-//! This module does not know weights.
+//! The stored form serves the kernels. A row is padded with zero blocks to groups of 8 blocks. In which order
+//! values are stored is up to the weights they will meet, see [`Q8Order`]. Beside the scales stands the sum
+//! of each block's values times what kernels add to those weights to make them unsigned: 12 for doubled E2M1,
+//! 128 for int8. For products with many tokens, rows are packed again into [`TileBlock`]s.
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -40,21 +39,21 @@ pub(crate) const TILE_TOKENS: usize = 4;
 /// Blocks with a smaller largest magnitude are zero: 2^-100, far from where `127 / largest` overflows.
 const SMALLEST: f32 = f32::from_bits((127 - 100) << 23);
 
-/// The weights that quantised rows are made for, and so the order in which they store their values.
+/// The weights that quantized rows are made for, and so the order in which they store their values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Q8Order {
-    /// MXFP4 as published. By fours of blocks: the 16 even elements of each, then the odd elements likewise, because the low
-    /// nibbles of 64 bytes are the even elements of four blocks.
+    /// MXFP4 as published. By fours of blocks: the 16 even elements of each, then the odd elements likewise,
+    /// because the low nibbles of 64 bytes are the even elements of four blocks.
     #[default]
     Mxfp4,
-    /// MXFP4 as GGUF files have it. By fours of blocks: the first 16 elements of each, then their last 16, because the low
-    /// nibbles of a block are its first half.
+    /// MXFP4 as GGUF files have it. By fours of blocks: the first 16 elements of each, then their last 16,
+    /// because the low nibbles of a block are its first half.
     Mxfp4Halves,
     /// Q8_0. In the order of the columns.
     Q8_0,
 }
 
-/// Quantised rows of activations, T rows of K values.
+/// Quantized rows of activations, T rows of K values.
 #[derive(Clone, Debug, Default)]
 pub struct Q8Rows {
     order: Q8Order,
@@ -212,7 +211,8 @@ pub(crate) fn num_tile_blocks(rows: &Q8Rows) -> usize {
     rows.t.div_ceil(TILE_TOKENS) * (rows.k / BLOCK_VALUES)
 }
 
-/// Packs rows by fours: `tiles [T / 4, K / 32]`, blocks in the order of [`lane_major`]; tokens that are missing are zero.
+/// Packs rows by fours: `tiles [T / 4, K / 32]`, blocks in the order of [`lane_major`]; tokens that are
+/// missing are zero.
 pub(crate) fn pack_tiles(pool: &Pool, tiles: &mut [TileBlock], rows: &Q8Rows) {
     let num_blocks = rows.k / BLOCK_VALUES;
     let shared = SharedRows::new(tiles, num_blocks);
@@ -239,8 +239,8 @@ pub(crate) fn pack_tiles(pool: &Pool, tiles: &mut [TileBlock], rows: &Q8Rows) {
 }
 
 impl Q8Order {
-    /// Where column `k` is stored. Of MXFP4, bits of `k` are four of blocks, block in it, place by two, parity; the parity
-    /// moves above the block.
+    /// Where column `k` is stored. Of MXFP4, bits of `k` are four of blocks, block in it, place by two,
+    /// parity; the parity moves above the block.
     #[inline(always)]
     pub(crate) fn stored_at(self, k: usize) -> usize {
         match self {
@@ -274,13 +274,13 @@ fn padded_blocks(k: usize) -> usize {
     (k / BLOCK_VALUES).next_multiple_of(GROUP_BLOCKS)
 }
 
-/// Quantises T rows of K values into `out`, whose memory is used again.
+/// Quantizes T rows of K values into `out`, whose memory is used again.
 ///
 /// Shapes: `x [T, K]`, K a multiple of 32.
 /// Panics: when the lengths do not fit together.
 pub fn quantize_q8(pool: &Pool, out: &mut Q8Rows, x: &[f32], t: usize, k: usize) {
     assert_eq!(x.len(), t * k, "quantize_q8: x is [T, K]");
-    assert!(k.is_multiple_of(BLOCK_VALUES), "quantize_q8: K = {k} is no multiple of 32");
+    assert!(k.is_multiple_of(BLOCK_VALUES), "quantize_q8: K = {k} is not a multiple of 32");
     out.make_room(t, k);
     let order = out.order;
     for_each_stored_row(pool, out, |row, stored| {
@@ -290,7 +290,7 @@ pub fn quantize_q8(pool: &Pool, out: &mut Q8Rows, x: &[f32], t: usize, k: usize)
 
 /// As [`quantize_q8`] of rows that `make(row, x)` writes, each while its thread has it at hand.
 ///
-/// Panics: when K is no multiple of 32.
+/// Panics: when K is not a multiple of 32.
 pub(crate) fn quantize_made(
     pool: &Pool,
     out: &mut Q8Rows,
@@ -298,7 +298,7 @@ pub(crate) fn quantize_made(
     k: usize,
     make: impl Fn(usize, &mut [f32]) + Sync,
 ) {
-    assert!(k.is_multiple_of(BLOCK_VALUES), "quantize_made: K = {k} is no multiple of 32");
+    assert!(k.is_multiple_of(BLOCK_VALUES), "quantize_made: K = {k} is not a multiple of 32");
     out.make_room(t, k);
     let order = out.order;
     for_each_stored_row(pool, out, |row, stored| {
@@ -379,7 +379,7 @@ fn quantize_row(stored: Q8RowMut<'_>, x: &[f32], order: Q8Order) {
     }
 }
 
-/// Quantises one block and gives its scale.
+/// Quantizes one block and gives its scale.
 #[inline(always)]
 fn quantize_block(values: &mut [i8; BLOCK_VALUES], x: &[f32; BLOCK_VALUES]) -> f32 {
     let largest = largest_magnitude(x);

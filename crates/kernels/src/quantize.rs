@@ -1,4 +1,5 @@
-//! Quantization of a dense matrix to Q8_0, shared between threads. The rule of a block is that of `gptoss_formats`.
+//! Quantization of a dense matrix to Q8_0, shared between threads. The rule of a block is that of
+//! `gptoss_formats`.
 
 use gptoss_formats::{BLOCK_VALUES, Q8_0Block, q8_0_quantize};
 

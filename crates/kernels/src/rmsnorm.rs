@@ -1,10 +1,8 @@
-//! Root-mean-square normalisation of one row.
+//! Root-mean-square normalization of one row.
 //!
-//! Entry point: [`rmsnorm`]. The mean of squares is taken in the eight lanes of [`crate::lanes`], so a row has
-//! the same bits on every tier; the square root and the division are single IEEE operations. One body serves
-//! all tiers: it is compiled again with wider instructions, which changes its speed and not its bits.
-//!
-//! This module does not know where in a layer a norm stands.
+//! Entry point: [`rmsnorm`]. The mean of squares is taken in the eight lanes of [`crate::lanes`], so a row
+//! has the same bits on every tier; the square root and the division are single IEEE operations. One body
+//! serves all tiers: it is compiled again with wider instructions, which changes its speed and not its bits.
 
 use crate::lanes::dot;
 use crate::tier::{Tier, per_tier};

@@ -1,17 +1,18 @@
 //! Rotary positions with the YaRN stretch of long contexts.
 //!
-//! Entry points: [`Rope::yarn`], then [`Rope::apply`] for one token or [`Rope::angles`] for many. Slow pairs of
-//! the head are interpolated by the factor, fast ones left alone, with a linear ramp between; gpt-oss does not
-//! round the ends of the ramp (`truncate` false), which several engines got wrong. Cosine and sine carry the
-//! attention factor `0.1 ln(factor) + 1`.
+//! Entry points: [`Rope::yarn`], then [`Rope::apply`] for one token or [`Rope::angles`] for many. Slow pairs
+//! of the head are interpolated by the factor, fast ones left alone, with a linear ramp between; gpt-oss does
+//! not round the ends of the ramp (`truncate` false), which several engines got wrong. Cosine and sine carry
+//! the attention factor `0.1 ln(factor) + 1`.
 //!
-//! Frequencies and angles are f32 and rounded where the official implementations round them, because the rounding is
-//! part of the model's numbers: the angle of the fastest pair at position 300 is off by 1e-5 radians, at 100,000 by
-//! 4e-3. With angles in f64 the logits of a checkpoint with large weights were 2.4e-3 from the official ones, with
-//! these 5e-4 (measured, 300 tokens). Cosine and sine of an angle are exact to the last bit.
+//! Frequencies and angles are f32 and rounded where the official implementations round them, because the
+//! rounding is part of the model's numbers: the angle of the fastest pair at position 300 is off by 1e-5
+//! radians, at 100,000 by 4e-3. With angles in f64 the logits of a checkpoint with large weights were 2.4e-3
+//! from the official ones, with these 5e-4 (measured, 300 tokens). Cosine and sine of an angle are exact to
+//! the last bit.
 //!
-//! Angles are made for positions as they come: a table for the whole context would take 33 MB and be read a row at a
-//! time. The rotation is of halves: pair `i` is `x[i]` and `x[i + D/2]`.
+//! Angles are made for positions as they come: a table for the whole context would take 33 MB and be read a
+//! row at a time. The rotation is of halves: pair `i` is `x[i]` and `x[i + D/2]`.
 //!
 //! This module does not know layers; windowed and full ones rotate alike.
 
@@ -183,8 +184,8 @@ mod tests {
 
     type Rotations = [(usize, f32, f32); 5];
 
-    /// (pair, cosine, sine) of transformers 5.23 (`GptOssRotaryEmbedding`, float32) at positions 300, 100,000 and 131,071.
-    /// With angles in f64 the last two rows would be off by up to 5e-3.
+    /// (pair, cosine, sine) of transformers 5.23 (`GptOssRotaryEmbedding`, float32) at positions 300, 100,000
+    /// and 131,071. With angles in f64 the last two rows would be off by up to 5e-3.
     const OFFICIAL: [(usize, Rotations); 3] = [
         (
             300,

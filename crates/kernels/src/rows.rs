@@ -1,10 +1,8 @@
-//! Rows between tasks: which are whose, and one output buffer that several tasks write, each its own part.
+//! Rows cut into tasks, and one output buffer that several tasks write, each its own part.
 //!
-//! Entry points: [`RowTasks`], [`SharedRows`]. Tasks of a [`crate::Pool`] share a closure, so none can hold `&mut` to its part
-//! of the output; this wrapper hands out the parts on the task's word that they do not overlap. It exists so
-//! that the unchecked step is one line with one rule.
-//!
-//! This module does not know what is written.
+//! Entry points: [`RowTasks`], [`SharedRows`]. Tasks of a [`crate::Pool`] share a closure, so none can hold
+//! `&mut` to its part of the output; this wrapper hands out the parts on the task's word that they do not
+//! overlap. It exists so that the unchecked step is one line with one rule.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -50,8 +48,8 @@ pub(crate) struct SharedRows<'a, T> {
     owner: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: parts are handed out only under the promise of `part` that they are disjoint, which makes sharing the
-// wrapper the same as sending each part to its thread.
+// SAFETY: parts are handed out only under the promise of `part` that they are disjoint, which makes sharing
+// the wrapper the same as sending each part to its thread.
 unsafe impl<T: Send> Sync for SharedRows<'_, T> {}
 
 impl<'a, T> SharedRows<'a, T> {

@@ -1,10 +1,8 @@
 //! Working memory of a task, kept by its thread between calls.
 //!
 //! Entry point: [`with_scratch`]. Panels and scores are a few hundred KB; asking the system for them in every
-//! task would cost page faults that rival the arithmetic. Each thread keeps one buffer per element type and lends
-//! it out; a nested loan gets a fresh one. Contents are whatever the last user left.
-//!
-//! This module does not know what is stored.
+//! task would cost page faults that rival the arithmetic. Each thread keeps one buffer per element type and
+//! lends it out; a nested loan gets a fresh one. Contents are whatever the last user left.
 
 use std::cell::Cell;
 use std::thread::LocalKey;
@@ -52,8 +50,8 @@ impl Scratch for u8 {
 /// Bytes that memory brings at once.
 pub(crate) const CACHE_LINE: usize = 64;
 
-/// Lends `len` elements of arbitrary content to `use_it`. They begin with a cache line, as far as whole elements lead to one:
-/// a register that lies across two costs twice.
+/// Lends `len` elements of arbitrary content to `use_it`. They begin with a cache line, as far as whole
+/// elements lead to one: a register that lies across two costs twice.
 pub(crate) fn with_scratch<T: Scratch, R>(len: usize, use_it: impl FnOnce(&mut [T]) -> R) -> R {
     let spare = CACHE_LINE.div_ceil(size_of::<T>());
     let mut buffer = T::kept().take();

@@ -1,5 +1,5 @@
-//! Hand-written forms of products, one file an instruction set and a family of formats. Plain Rust that is compiled again with wider
-//! instructions goes by `per_tier!` in `tier.rs` instead.
+//! Hand-written forms of products, one file an instruction set and a family of formats. Plain Rust that is
+//! compiled again with wider instructions goes by `per_tier!` in `tier.rs` instead.
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2_f32;

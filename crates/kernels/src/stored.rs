@@ -1,5 +1,5 @@
-//! The forms in which matrices are stored, one file each: how its rows are read, for every instruction set that has a way of its
-//! own.
+//! The forms in which matrices are stored, one file each: how its rows are read, for every instruction set
+//! that has a way of its own.
 
 pub(crate) mod floats;
 pub(crate) mod mxfp4;

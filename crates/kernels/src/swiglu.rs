@@ -1,10 +1,9 @@
 //! The clamped SwiGLU of gpt-oss.
 //!
-//! Entry points: [`swiglu`], [`swiglu_q8`]. Rows of the gate-and-up matrix are interleaved in the published files (even: gate,
-//! odd: up), and so are its outputs here; nothing is moved. The gate is cut from above only, the up part on both
-//! sides, and 1 is added to the up part. The sigmoid is the one of [`crate::exp`], the same bits on every tier.
-//!
-//! This module does not know experts.
+//! Entry points: [`swiglu`], [`swiglu_q8`]. Rows of the gate-and-up matrix are interleaved in the published
+//! files (even: gate, odd: up), and so are its outputs here; nothing is moved. The gate is cut from above
+//! only, the up part on both sides, and 1 is added to the up part. The sigmoid is the one of [`crate::exp`],
+//! the same bits on every tier.
 
 use crate::exp::sigmoid;
 use crate::pool::Pool;
@@ -26,7 +25,7 @@ pub fn swiglu_on(tier: Tier, out: &mut [f32], gate_up: &[f32], limit: f32, alpha
     per_tier!(tier.instructions(), swiglu_row(out: &mut [f32], gate_up: &[f32], limit: f32, alpha: f32));
 }
 
-/// [`swiglu`] of T rows, quantised: the bits of both ops in turn, without the floats between them.
+/// [`swiglu`] of T rows, quantized: the bits of both ops in turn, without the floats between them.
 ///
 /// Shapes: `out` T rows of F, F a multiple of 32, `gate_up [T, 2F]`.
 /// Panics: when the lengths do not fit together.
@@ -76,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn quantised_rows_are_those_of_both_ops_in_turn() {
+    fn quantized_rows_are_those_of_both_ops_in_turn() {
         let gate_up: Vec<f32> = (0..3 * 128).map(|i| (i as f32 * 0.37).sin() * 12.0).collect();
         let pool = Pool::new(2);
         let mut fused = Q8Rows::new();

@@ -1,13 +1,15 @@
 //! Instruction sets, and the right to run them.
 //!
-//! [`Tier`] names an instruction set: a plain value, so that a test can run the same case on each. [`Instructions`] is a tier
-//! that this processor was seen to have, and holds the token that code for it asks for: [`Avx2`], [`Avx512`] and
-//! [`Avx512Bf16`] are made nowhere else, so a safe function that takes one cannot be called where the instructions are
-//! missing. Every op gives bit-equal results on every tier, because all follow the one order of summation that the op's
-//! contract fixes: a tier is a matter of speed alone, and there is no global switch.
+//! [`Tier`] names an instruction set: a plain value, so that a test can run the same case on each.
+//! [`Instructions`] is a tier that this processor was seen to have, and holds the token that code for it asks
+//! for: [`Avx2`], [`Avx512`] and [`Avx512Bf16`] are made nowhere else, so a safe function that takes one
+//! cannot be called where the instructions are missing. Every op gives bit-equal results on every tier,
+//! because all follow the one order of summation that the op's contract fixes: a tier is a matter of speed
+//! alone, and there is no global switch.
 //!
-//! To add a tier: its name and its detection here, then forms of its own wherever they pay. Ops without one ask for what the
-//! tier includes ([`Instructions::avx512`], [`Instructions::avx2`]) and end at the scalar reference.
+//! To add a tier: its name and its detection here, then forms of its own wherever they pay. Ops without one
+//! ask for what the tier includes ([`Instructions::avx512`], [`Instructions::avx2`]) and end at the scalar
+//! reference.
 
 /// An instruction set that kernels are written for, in rising order of width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,10 +18,11 @@ pub enum Tier {
     Scalar,
     /// AVX2, FMA and F16C: 256-bit integers, fused multiply-add and half precision.
     Avx2,
-    /// AVX-512 (F, BW, VL, VBMI) with VNNI, on top of the former: products of bytes summed in one instruction, and tables
-    /// of 64 bytes. Ops without a form of their own run their AVX2 form.
+    /// AVX-512 (F, BW, VL, VBMI) with VNNI, on top of the former: products of bytes summed in one
+    /// instruction, and tables of 64 bytes. Ops without a form of their own run their AVX2 form.
     Avx512Vnni,
-    /// The former with BF16: products of pairs of bf16 in one instruction. Not all processors with VNNI have it.
+    /// The former with BF16: products of pairs of bf16 in one instruction. Not all processors with VNNI have
+    /// it.
     Avx512Bf16,
 }
 
@@ -132,7 +135,8 @@ impl Instructions {
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2(());
 
-/// Proof that this processor has those of [`Avx2`], and `avx512f`, `avx512bw`, `avx512vl`, `avx512vbmi` and `avx512vnni`.
+/// Proof that this processor has those of [`Avx2`], and `avx512f`, `avx512bw`, `avx512vl`, `avx512vbmi` and
+/// `avx512vnni`.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512(());
@@ -185,8 +189,8 @@ impl Avx512Bf16 {
     }
 }
 
-/// Calls `$body`, plain Rust marked `#[inline(always)]`, compiled with the instructions of `$instructions`: the compiler may
-/// use wider registers, but it never reorders floats, so the bits stay.
+/// Calls `$body`, plain Rust marked `#[inline(always)]`, compiled with the instructions of `$instructions`:
+/// the compiler may use wider registers, but it never reorders floats, so the bits stay.
 macro_rules! per_tier {
     ($instructions:expr, $body:ident($($name:ident: $kind:ty),* $(,)?)) => {{
         #[cfg(target_arch = "x86_64")]

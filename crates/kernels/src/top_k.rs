@@ -1,10 +1,8 @@
-//! Which experts a router picks, and with what weight.
+//! The choice of a router: the experts of a token and their weights.
 //!
 //! Entry point: [`top_k_softmax`]. The softmax runs over the chosen logits only, which equals a full softmax
-//! renormalised over them. The order is by logit, descending, and ties go to the lowest index, so a choice is a
-//! function of the logits alone.
-//!
-//! This module does not know what an expert is.
+//! renormalized over them. The order is by logit, descending, and ties go to the lowest index, so a choice is
+//! a function of the logits alone.
 
 use crate::exp::exp;
 

@@ -8,7 +8,8 @@ use super::inputs::AttentionParams;
 use super::loops::AttentionLoops;
 use super::shape::{Lanes, SpanView, UnitShape, View, WorkUnit};
 
-/// A format of keys and values. Its methods are inlined into a unit, so that all of it is compiled for the tier.
+/// A format of keys and values. Its methods are inlined into a unit, so that all of it is compiled for the
+/// tier.
 pub(super) trait CacheFormat {
     /// Room for what it needs besides scores and results. Units: floats.
     fn work_len(params: &AttentionParams<'_>, chains: UnitShape) -> usize;

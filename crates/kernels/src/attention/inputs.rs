@@ -6,7 +6,8 @@ use half::bf16;
 
 use crate::lanes::LANES;
 
-/// The longest row of a head in bf16 or int8. With it, the integer dot product of an int8 cache stays below 2^31. Units: numbers.
+/// The longest row of a head in bf16 or int8. With it, the integer dot product of an int8 cache stays below
+/// 2^31. Units: numbers.
 pub(crate) const HEAD_DIM_MAX: usize = 512;
 
 /// Keys or values in the type of the cache.
@@ -16,7 +17,8 @@ pub enum KvSlice<'a> {
     F32(&'a [f32]),
     /// Fast mode, each number made by [`kv_bf16`](crate::kv_bf16). Shapes: `[len, K, D]`.
     Bf16(&'a [bf16]),
-    /// Half the bytes of `Bf16`, written by [`quantize_kv`](crate::quantize_kv): number `d` of a head is `values[d] * scale`.
+    /// Half the bytes of `Bf16`, written by [`quantize_kv`](crate::quantize_kv): number `d` of a head is
+    /// `values[d] * scale`.
     Q8 {
         /// `[len, K, D]`
         values: &'a [i8],

@@ -1,20 +1,23 @@
 //! The inner loops of attention: what a tier has to bring.
 //!
-//! Entry point: the trait [`AttentionLoops`]. Each of its implementations is a token of `tier.rs`, which is made only where
-//! the processor has the instructions; [`scalar::ScalarLoops`] is the reference. Eight query heads that share a kv head stand
-//! in lanes; a number of theirs is a [`Lanes`]. Every loop adds in one order, fixed here:
+//! Entry point: the trait [`AttentionLoops`]. Each of its implementations is a token of `tier.rs`, which is
+//! made only where the processor has the instructions; [`scalar::ScalarLoops`] is the reference. Eight query
+//! heads that share a kv head stand in lanes; a number of theirs is a [`Lanes`]. Every loop adds in one
+//! order, fixed here:
 //!
-//! * a score is a dot product in two chains of fused multiply-add, ascending, one for the even elements and one for
-//!   the odd, then even + odd, then times the scale; a row of keys is padded with a zero to an even length;
+//! * a score is a dot product in two chains of fused multiply-add, ascending, one for the even elements and
+//!   one for the odd, then even + odd, then times the scale; a row of keys is padded with a zero to an even
+//!   length;
 //! * values are added by ascending position with fused multiply-add, one chain an output;
-//! * of bf16 numbers, two are an element: the product of the second is added first and then that of the first, each fused, as
-//!   `vdpbf16ps` is documented to do; for scores they are neighbors in D, for values neighbors in position;
+//! * of bf16 numbers, two are an element: the product of the second is added first and then that of the
+//!   first, each fused, as `vdpbf16ps` is documented to do; for scores they are neighbors in D, for values
+//!   neighbors in position;
 //! * int8 products are sums of integers, exact in any order.
 //!
-//! Queries are laid out for it, `[pairs, 8 heads, 2]`: the even and the odd element of a pair side by side, so that a
-//! register of them meets a pair of a key that is broadcast as one 64-bit number. For int8 and bf16 an "element" is itself a
-//! pair of 16-bit numbers in one `i32`, and for bf16 the layout is `[pairs, 2, 8 heads]`, because numbers of 32 bits are broadcast
-//! at no cost by the instruction that multiplies them.
+//! Queries are laid out for it, `[pairs, 8 heads, 2]`: the even and the odd element of a pair side by side,
+//! so that a register of them meets a pair of a key that is broadcast as one 64-bit number. For int8 and bf16
+//! an "element" is itself a pair of 16-bit numbers in one `i32`, and for bf16 the layout is `[pairs, 2, 8
+//! heads]`, because numbers of 32 bits are broadcast at no cost by the instruction that multiplies them.
 
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx2;
@@ -44,9 +47,11 @@ pub(crate) trait AttentionLoops: Copy {
     /// Shapes: `sums [8, D]`, `weights [n]`, `rows` n rows.
     fn add_values(self, sums: &mut [f32], weights: &[Lanes], rows: &[&[f32]], column: usize);
 
-    /// `scores[i][h] = dot(q[h], rows[i][columns]) * scale`, of bf16 numbers in pairs. As much is asked for of what lies `ahead`.
+    /// `scores[i][h] = dot(q[h], rows[i][columns]) * scale`, of bf16 numbers in pairs. As much is asked for
+    /// of what lies `ahead`.
     ///
-    /// Shapes: `scores [n]`, `q [fours, 2, 8]`, each element two numbers and zero beyond D, `rows` n rows, D `columns`.
+    /// Shapes: `scores [n]`, `q [fours, 2, 8]`, each element two numbers and zero beyond D, `rows` n rows, D
+    /// `columns`.
     fn pair_scores(
         self,
         scores: &mut [Lanes],
@@ -83,8 +88,8 @@ pub(crate) trait AttentionLoops: Copy {
         }
     }
 
-    /// `sums[h][d] += weights[i][h] * values[i][d]` of bf16 numbers, where each element is two of them whose products are
-    /// both added. As much is asked for of what lies `ahead`.
+    /// `sums[h][d] += weights[i][h] * values[i][d]` of bf16 numbers, where each element is two of them whose
+    /// products are both added. As much is asked for of what lies `ahead`.
     ///
     /// Shapes: `sums [8, D]`, `weights [n]`, `values [n, D]`.
     fn pair_add_values(
@@ -112,7 +117,8 @@ pub(crate) trait AttentionLoops: Copy {
     /// Shapes: `dots [n]`, `q [pairs, 8, 2]`, `keys [n, 2 pairs]`, each element two integers.
     fn int_scores(self, dots: &mut [IntLanes], q: &[i32], keys: &[i32], ahead: &mut RowPrefetch<'_, i8>);
 
-    /// Makes weights 16-bit integers, `scores[i][h] * inverse[h]` rounded to the nearest, ties to even, 0 for NaN, and packs them by pairs.
+    /// Makes weights 16-bit integers, `scores[i][h] * inverse[h]` rounded to the nearest, ties to even, 0 for
+    /// NaN, and packs them by pairs.
     ///
     /// Shapes: `weights [n]`, `scores [2 n]` of products of at most 32,767.
     fn round_int_pairs(self, weights: &mut [IntLanes], scores: &[Lanes], inverse: &Lanes) {
@@ -124,8 +130,8 @@ pub(crate) trait AttentionLoops: Copy {
         }
     }
 
-    /// `sums[h][d] += weights[i][h] * values[i][d]`, where each element is two 16-bit integers whose products are
-    /// both added. As much is asked for of what lies `ahead`.
+    /// `sums[h][d] += weights[i][h] * values[i][d]`, where each element is two 16-bit integers whose products
+    /// are both added. As much is asked for of what lies `ahead`.
     ///
     /// Shapes: `sums [8, D]`, `weights [n]`, `values [n, D]`.
     fn int_add_values(

@@ -1,18 +1,18 @@
-//! How an attention call is cut into units of work for the threads.
+//! The cut of an attention call into units of work for the threads.
 //!
 //! Entry point: [`Plan::fill`]. Query rows go by tiles of tokens, so that a prompt reads each key once for
-//! [`CHAINS_MAX`] tokens; a single token takes several kv heads instead, whose keys lie side by side in memory. Where
-//! that leaves fewer units than keep the threads busy, as in decode, a unit is one span of context, and the spans are
-//! joined afterwards, in order. How a call is cut changes no bit: spans are the same, and joined in the same order.
-//!
-//! It does not know how a unit is computed.
+//! [`CHAINS_MAX`] tokens; a single token takes several kv heads instead, whose keys lie side by side in
+//! memory. Where that leaves fewer units than keep the threads busy, as in decode, a unit is one span of
+//! context, and the spans are joined afterwards, in order. How a call is cut changes no bit: spans are the
+//! same, and joined in the same order.
 
 use std::ops::Range;
 
 use super::inputs::{AttentionJob, AttentionParams};
 use super::shape::{SPAN, WorkUnit, partial_lanes};
 
-/// Pairs of a token and a kv head in a unit: scores of 8 x 512 x 8 heads are 128 KB, which stay in the second cache.
+/// Pairs of a token and a kv head in a unit: scores of 8 x 512 x 8 heads are 128 KB, which stay in the second
+/// cache.
 const CHAINS_MAX: usize = 8;
 /// Units a thread should have, so that a late one does not keep the others waiting.
 const UNITS_PER_THREAD: usize = 4;

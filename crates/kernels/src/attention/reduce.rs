@@ -1,9 +1,9 @@
 //! Softmax of a span, and how spans are merged.
 //!
-//! The softmax of a span: m is the largest visible score, at least the lowest finite number; `exp(score - m)`; l is
-//! summed in four chains by position modulo 4, ascending, then `(c0 + c2) + (c1 + c3)`. The merge of (m, l, o) with
-//! (M, L, O): the larger maximum M', `a = exp(M - M')`, `b = exp(m - M')`, `L = l b + L a` and `O = o b + O a`, each
-//! the product with `a` rounded first, then one fused multiply-add.
+//! The softmax of a span: m is the largest visible score, at least the lowest finite number; `exp(score -
+//! m)`; l is summed in four chains by position modulo 4, ascending, then `(c0 + c2) + (c1 + c3)`. The merge
+//! of (m, l, o) with (M, L, O): the larger maximum M', `a = exp(M - M')`, `b = exp(m - M')`, `L = l b + L a`
+//! and `O = o b + O a`, each the product with `a` rounded first, then one fused multiply-add.
 
 use super::inputs::AttentionParams;
 use super::shape::Lanes;

@@ -1,7 +1,8 @@
 //! The geometry of an attention call: units of work, spans, blocks, and the chains in them.
 //!
-//! A pair of a token and eight query heads of a kv head is a chain; a [`WorkUnit`] takes its chains through a span together, block by
-//! block. A [`SpanView`] is a span as a unit sees it, with the rows of its blocks, whichever runs they lie in.
+//! A pair of a token and eight query heads of a kv head is a chain; a [`WorkUnit`] takes its chains through a
+//! span together, block by block. A [`SpanView`] is a span as a unit sees it, with the rows of its blocks,
+//! whichever runs they lie in.
 
 use std::ops::Range;
 
@@ -15,13 +16,14 @@ pub(crate) type Lanes = [f32; LANES];
 /// The same for integers.
 pub(crate) type IntLanes = [i32; LANES];
 
-/// Positions that are reduced on their own before they are joined with the spans before them. Part of the order of
-/// summation: another number gives other bits.
+/// Positions that are reduced on their own before they are joined with the spans before them. Part of the
+/// order of summation: another number gives other bits.
 pub(crate) const SPAN: usize = 512;
 
 /// Positions whose values are taken at a time, and keys in f32 and int8; even, and divides [`SPAN`].
 pub(super) const BLOCK: usize = 64;
-/// Positions whose keys are taken at a time in bf16: 16 KB of all heads, which stay in the first cache until every head had its own.
+/// Positions whose keys are taken at a time in bf16: 16 KB of all heads, which stay in the first cache until
+/// every head had its own.
 pub(super) const KEY_BLOCK: usize = 16;
 
 /// What one task does.
@@ -205,9 +207,11 @@ pub(super) fn rows_of<'a, V, const N: usize>(
     rows
 }
 
-/// Lays the values of a head out by pairs of positions, each number in 16 bits. Returns the pairs, counted from the start of the span.
+/// Lays the values of a head out by pairs of positions, each number in 16 bits. Returns the pairs, counted
+/// from the start of the span.
 ///
-/// Positions are paired from the start of the span on, so the first of a block may be the second of its pair; what is missing is zero.
+/// Positions are paired from the start of the span on, so the first of a block may be the second of its pair;
+/// what is missing is zero.
 ///
 /// Shapes: `values [BLOCK / 2, D]`, `rows` those of the block.
 #[inline(always)]

@@ -1,8 +1,9 @@
 //! One unit of an attention call: some tokens, some kv heads, some spans.
 //!
-//! Entry points: [`run_unit`], and [`finish_rows`] for rows whose spans were reduced apart. A unit takes its chains through a span
-//! together: keys block by block into scores, the softmax of the span, values block by block into sums. Blocks are small, so that
-//! one is prepared once for all tokens and stays in the nearest caches; the next one is fetched meanwhile.
+//! Entry points: [`run_unit`], and [`finish_rows`] for rows whose spans were reduced apart. A unit takes its
+//! chains through a span together: keys block by block into scores, the softmax of the span, values block by
+//! block into sums. Blocks are small, so that one is prepared once for all tokens and stays in the nearest
+//! caches; the next one is fetched meanwhile.
 
 use super::cache::{CacheFormat, UnitScratch};
 use super::inputs::AttentionParams;

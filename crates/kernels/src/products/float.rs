@@ -1,11 +1,13 @@
 //! Products of f32 activations with a matrix in any form.
 //!
-//! Entry point: [`product`]. A row of weights becomes f32 (exactly, in each form) and every output is the dot product of
-//! [`crate::lanes`]: eight lanes by k mod 8, ascending, fused; then the tree; then the bias is added. So all forms agree to
-//! the bit on equal matrices, and an output depends on its row and its token alone.
+//! Entry point: [`product`]. A row of weights becomes f32 (exactly, in each form) and every output is the dot
+//! product of [`crate::lanes`]: eight lanes by k mod 8, ascending, fused; then the tree; then the bias is
+//! added. So all forms agree to the bit on equal matrices, and an output depends on its row and its token
+//! alone.
 //!
-//! Work is divided by panels of output rows. A panel is unpacked once and used for all tokens; for few tokens a form may read
-//! its stored weights instead ([`Weights::FEW_TOKENS`]), because then unpacking costs more than it saves.
+//! Work is divided by panels of output rows. A panel is unpacked once and used for all tokens; for few tokens
+//! a form may read its stored weights instead ([`Weights::FEW_TOKENS`]), because then unpacking costs more
+//! than it saves.
 
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::LANES;
@@ -30,8 +32,8 @@ pub struct LinearDims {
     pub k: usize,
 }
 
-/// Rows of a panel: 16 rows of 2,880 floats are 184 KB, a part of a core's second cache; and 16 bf16 columns are
-/// half a cache line of a transposed matrix.
+/// Rows of a panel: 16 rows of 2,880 floats are 184 KB, a part of a core's second cache; and 16 bf16 columns
+/// are half a cache line of a transposed matrix.
 pub(crate) const PANEL_ROWS: usize = 16;
 /// Rows of a task at most, where it reads them once: 128 rows of 2,880 are 737 KB of bf16.
 pub(crate) const TASK_ROWS_MAX: usize = 128;
@@ -41,7 +43,8 @@ const FEW_TOKENS_MAX: usize = 4;
 #[cfg(target_arch = "x86_64")]
 const TOKEN_BLOCK: usize = 12;
 
-/// A borrowed matrix `[N, K]` in one form. A new form brings the four methods without a body; the others are there to be faster.
+/// A borrowed matrix `[N, K]` in one form. A new form brings the four methods without a body; the others are
+/// there to be faster.
 pub(crate) trait Weights: Copy + Sync {
     /// Up to so many tokens, at most 4, [`Weights::multiply_few_avx2`] reads the stored weights.
     const FEW_TOKENS: usize = 0;

@@ -1,17 +1,18 @@
 //! Products of int8 activations with a matrix of small integers.
 //!
-//! Entry point: [`product`]. One order of summation for one token and many, and for every tier: inside a block of 32 the sum
-//! of (weight as an integer) times (int8 activation) is an integer, exact in any order; block `b` goes to lane `b % 8`, a lane
-//! adds `sum * (activation scale * weight scale)` in ascending order with fused multiply-add; the eight lanes are folded by the
-//! tree of [`crate::lanes`]; the result is multiplied by [`Int8Weights::FACTOR`] (half, where the integers are twice the
-//! weights), and the bias added in the same fused step.
+//! Entry point: [`product`]. One order of summation for one token and many, and for every tier: inside a
+//! block of 32 the sum of (weight as an integer) times (int8 activation) is an integer, exact in any order;
+//! block `b` goes to lane `b % 8`, a lane adds `sum * (activation scale * weight scale)` in ascending order
+//! with fused multiply-add; the eight lanes are folded by the tree of [`crate::lanes`]; the result is
+//! multiplied by [`Int8Weights::FACTOR`] (half, where the integers are twice the weights), and the bias added
+//! in the same fused step.
 //!
 //! Why lanes by block: a decode kernel reads eight consecutive blocks of a row and gets their sums in one
-//! register, so scaling costs once per 256 weights; a tile kernel walks the blocks of one lane after the other
-//! and keeps a single accumulator per output. Neither pays for sharing the other's order.
+//! register, so scaling costs once per 256 weights; a tile kernel walks the blocks of one lane after the
+//! other and keeps a single accumulator per output. Neither pays for sharing the other's order.
 //!
-//! How a form reads its blocks is its own business ([`Int8Weights`]); here is what all share: the cut into tasks, the walk
-//! over rows, tiles and panels, and the last step of a sum.
+//! How a form reads its blocks is its own business ([`Int8Weights`]); here is what all share: the cut into
+//! tasks, the walk over rows, tiles and panels, and the last step of a sum.
 
 use std::ops::Range;
 
@@ -47,13 +48,13 @@ const TASK_UNIT: usize = 16;
 const TASK_ROWS_MAX: usize = 256;
 /// Rows whose sums are written together.
 const ROWS_AT_A_TIME: usize = 32;
-/// Tiles of tokens that go through the panels of a task together: 32 tokens are 115 KB at K = 2,880, and the panels
-/// 104 KB, so both stay in a core's second cache.
+/// Tiles of tokens that go through the panels of a task together: 32 tokens are 115 KB at K = 2,880, and the
+/// panels 104 KB, so both stay in a core's second cache.
 #[cfg(target_arch = "x86_64")]
 const TILES_AT_A_TIME: usize = 8;
 
-/// A matrix that int8 activations can be multiplied with. A new form brings the methods without a body; the others are there
-/// to be faster.
+/// A matrix that int8 activations can be multiplied with. A new form brings the methods without a body; the
+/// others are there to be faster.
 pub(crate) trait Int8Weights: Weights {
     /// What the sums are multiplied with in the end.
     const FACTOR: f32;
@@ -73,13 +74,14 @@ pub(crate) trait Int8Weights: Weights {
         place
     }
 
-    /// From how many tokens on activations are packed in tiles: from then on, unpacking rows for a tile is cheaper than going
-    /// through them for each token.
+    /// From how many tokens on activations are packed in tiles: from then on, unpacking rows for a tile is
+    /// cheaper than going through them for each token.
     fn tile_tokens(_: Instructions) -> Option<usize> {
         None
     }
 
-    /// Whether a task reads its rows once for so many tokens, as a stream that the processor fetches by itself.
+    /// Whether a task reads its rows once for so many tokens, as a stream that the processor fetches by
+    /// itself.
     fn is_read_once(_tokens: usize) -> bool {
         false
     }
@@ -288,8 +290,8 @@ impl<W: Int8Weights> Panel<'_, W> {
         });
     }
 
-    /// Up to `tile_tokens` at a time with every panel: `tile(panel, x, rows, tokens, prefetch)` makes the products of the
-    /// panel's rows with packed tokens.
+    /// Up to `tile_tokens` at a time with every panel: `tile(panel, x, rows, tokens, prefetch)` makes the
+    /// products of the panel's rows with packed tokens.
     #[cfg(target_arch = "x86_64")]
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]

@@ -1,10 +1,8 @@
 //! AVX2 forms of the f32 product: tiles of dot products, and the unpacking of weight panels.
 //!
-//! Entry points: [`products`], [`unpack_bf16`], [`unpack_bf16_transposed`], [`unpack_mxfp4`]. The eight lanes of
-//! [`crate::lanes`] are the eight floats of a register, so a tile of 4 rows by 3 tokens keeps twelve
+//! Entry points: [`products`], [`unpack_bf16`], [`unpack_bf16_transposed`], [`unpack_mxfp4`]. The eight lanes
+//! of [`crate::lanes`] are the eight floats of a register, so a tile of 4 rows by 3 tokens keeps twelve
 //! accumulators and needs seven loads for twelve fused multiply-adds.
-//!
-//! This module does not know threads or output layouts.
 
 use std::arch::x86_64::*;
 
@@ -13,9 +11,9 @@ use half::bf16;
 
 use crate::lanes::LANES;
 
-/// Rows of the widest tile. With [`TILE_TOKENS`] it takes twelve accumulators, three registers of activations and
-/// one of weights, which is all there are: with the roles swapped, one accumulator is spilled and the tile runs at
-/// a half of its speed.
+/// Rows of the widest tile. With [`TILE_TOKENS`] it takes twelve accumulators, three registers of activations
+/// and one of weights, which is all there are: with the roles swapped, one accumulator is spilled and the
+/// tile runs at a half of its speed.
 const TILE_ROWS: usize = 4;
 /// Tokens of the widest tile.
 const TILE_TOKENS: usize = 3;
@@ -50,8 +48,8 @@ pub(crate) fn products(out: &mut [f32], sums: &mut [[f32; LANES]], w: &[f32], x:
     }
 }
 
-/// Some columns of all rows and tokens. Invariant: `w [rows, K]`, `x [tokens, K]`, `end <= K`, and the columns are
-/// whole registers.
+/// Some columns of all rows and tokens. Invariant: `w [rows, K]`, `x [tokens, K]`, `end <= K`, and the
+/// columns are whole registers.
 struct Tile<'a> {
     w: &'a [f32],
     x: &'a [f32],

@@ -1,10 +1,8 @@
 //! AVX2 forms of the f32 product for few tokens, straight from the stored weights.
 //!
-//! Entry points: [`products_bf16`], [`products_transposed`], [`products_mxfp4`]. With few tokens a weight is used only a few times, so writing it
-//! out as f32 first (`avx2_f32.rs`) would cost more than it saves; here it is widened in registers. The lanes and
-//! the tree are the same, so the bits are.
-//!
-//! This module does not know threads or output layouts.
+//! Entry points: [`products_bf16`], [`products_transposed`], [`products_mxfp4`]. With few tokens a weight is
+//! used only a few times, so writing it out as f32 first (`avx2_f32.rs`) would cost more than it saves; here
+//! it is widened in registers. The lanes and the tree are the same, so the bits are.
 
 use std::arch::x86_64::*;
 
@@ -57,9 +55,10 @@ fn write<const R: usize, const T: usize>(
     }
 }
 
-/// Bytes to fetch ahead, counted as if memory were read from one end to the other: `R` rows are as many streams, of a
-/// few KB each, and the processor's own prefetching starts anew with each of them. One token, two threads, two rows: 17 GB/s without fetching
-/// ahead, 32 into the first cache from 6 KB ahead, 36 into the second from 16 KB (medians of eight bests; plain reads 35; Zen 4, 2026-11-23).
+/// Bytes to fetch ahead, counted as if memory were read from one end to the other: `R` rows are as many
+/// streams, of a few KB each, and the processor's own prefetching starts anew with each of them. One token,
+/// two threads, two rows: 17 GB/s without fetching ahead, 32 into the first cache from 6 KB ahead, 36 into
+/// the second from 16 KB (medians of eight bests; plain reads 35; Zen 4, 2026-11-23).
 const BYTES_AHEAD: usize = 16 << 10;
 
 #[inline]
@@ -107,13 +106,15 @@ fn fold_with_tail(sums: __m256, w: &[bf16], x: &[f32]) -> f32 {
     tree(&lanes)
 }
 
-/// Rows of a transposed matrix to fetch ahead. Each is on a page of its own, where the processor's own prefetching
-/// does not follow.
+/// Rows of a transposed matrix to fetch ahead. Each is on a page of its own, where the processor's own
+/// prefetching does not follow.
 const ROWS_AHEAD: usize = 16;
 
-/// `out[t][r] = dot(x[t], column first + r of w)`: each row of `w` is added to the sums of its lane, all columns at once.
+/// `out[t][r] = dot(x[t], column first + r of w)`: each row of `w` is added to the sums of its lane, all
+/// columns at once.
 ///
-/// Shapes: `out [T, columns]`, `lanes [T, 8, columns]` (scratch), `w [K, N]`, `x [T, K]`; columns a multiple of 8.
+/// Shapes: `out [T, columns]`, `lanes [T, 8, columns]` (scratch), `w [K, N]`, `x [T, K]`; columns a multiple
+/// of 8.
 #[target_feature(enable = "avx2,fma")]
 pub(crate) fn products_transposed(
     out: &mut [f32],

@@ -1,11 +1,10 @@
-//! AVX2 forms of the int8 by MXFP4 product where every scale stands in front of its codes: rows for few tokens, and the
-//! panel for many.
+//! AVX2 forms of the int8 by MXFP4 product where every scale stands in front of its codes: rows for few
+//! tokens, and the panel for many.
 //!
-//! Entry points: [`gemv`], and [`unpack`] with the tile of `avx2_q8.rs`. Everything but the loads is
-//! that of `avx2_q8.rs`: two blocks, 17 bytes apart, come into the halves of a register, and the eight scales of a group are
-//! gathered byte by byte. Activations are stored in the order that the nibbles have, so no nibble is moved.
-//!
-//! This module does not know threads or output layouts.
+//! Entry points: [`gemv`], and [`unpack`] with the tile of `avx2_q8.rs`. Everything but the loads is that of
+//! `avx2_q8.rs`: two blocks, 17 bytes apart, come into the halves of a register, and the eight scales of a
+//! group are gathered byte by byte. Activations are stored in the order that the nibbles have, so no nibble
+//! is moved.
 
 use std::arch::x86_64::*;
 
@@ -59,7 +58,8 @@ fn scales(group: &[Mxfp4Block; GROUP_BLOCKS]) -> u64 {
     u64::from_le_bytes(group.map(|block| block[0]))
 }
 
-/// Unpacks up to eight of `rows` rows, of which `row(r)` is the r-th; those that are missing repeat the last one.
+/// Unpacks up to eight of `rows` rows, of which `row(r)` is the r-th; those that are missing repeat the last
+/// one.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub(crate) fn unpack<'b>(

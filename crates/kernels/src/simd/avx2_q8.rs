@@ -1,19 +1,17 @@
 //! AVX2 forms of the int8 by MXFP4 product: a row-wise kernel for few tokens and a tile for many.
 //!
-//! Entry points: [`gemv`], [`unpack`] with [`products`]. Both follow the order of `products/int8.rs`: exact integer
-//! sums per block, block `b` in lane `b % 8`.
+//! Entry points: [`gemv`], [`unpack`] with [`products`]. Both follow the order of `products/int8.rs`: exact
+//! integer sums per block, block `b` in lane `b % 8`.
 //!
 //! * [`gemv`] reads the published layout. 32 bytes are two blocks of a row; low nibbles are even elements,
-//!   high ones odd. Weights are looked up with 12 added, so that they are unsigned for `vpmaddubsw`, and 12 times
-//!   the sum of the activations is taken off again. Eight blocks are folded into one register of block sums
-//!   before anything is scaled.
+//!   high ones odd. Weights are looked up with 12 added, so that they are unsigned for `vpmaddubsw`, and 12
+//!   times the sum of the activations is taken off again. Eight blocks are folded into one register of block
+//!   sums before anything is scaled.
 //! * The tile unpacks 8 rows once, transposed so that a register holds 4 weights of each of the 8 rows, and
-//!   multiplies them with broadcast activations of up to 4 tokens. It walks the blocks of lane 0, then of lane 1, and
-//!   so on: one accumulator per output at a time, and the lanes are folded at the end.
+//!   multiplies them with broadcast activations of up to 4 tokens. It walks the blocks of lane 0, then of
+//!   lane 1, and so on: one accumulator per output at a time, and the lanes are folded at the end.
 //!
 //! Sums of four products stay under 2^15: 2 * 24 * 127 * 4 = 24,384.
-//!
-//! This module does not know threads or output layouts.
 
 use std::arch::x86_64::*;
 
@@ -33,9 +31,9 @@ const FOURS_BYTES: usize = TILE_ROWS * 4;
 /// Bytes of one block of eight rows, unpacked.
 const UNPACKED: usize = TILE_ROWS * BLOCK_VALUES;
 
-/// Bytes to fetch ahead of a row-wise pass, from the row's codes on. The arithmetic leaves the processor too little room to
-/// look ahead by itself: two threads read 18 GB/s with this and 8 without (beside other work, plain reads 28; Zen 4,
-/// 2026-11-23).
+/// Bytes to fetch ahead of a row-wise pass, from the row's codes on. The arithmetic leaves the processor too
+/// little room to look ahead by itself: two threads read 18 GB/s with this and 8 without (beside other work,
+/// plain reads 28; Zen 4, 2026-11-23).
 pub(crate) const BYTES_AHEAD: usize = 2 << 10;
 
 /// Constants in registers.
@@ -222,8 +220,9 @@ pub(crate) fn unpack_blocks<'b>(
     }
 }
 
-/// The products of a panel's eight rows with the first `tokens` of a tile of activations; twice them for MXFP4. What `prefetch` covers is asked for meanwhile, a part with each block. `SIGNED`
-/// weights are int8 as they are, the others have the offset that the corrections of `x` take off.
+/// The products of a panel's eight rows with the first `tokens` of a tile of activations; twice them for
+/// MXFP4. What `prefetch` covers is asked for meanwhile, a part with each block. `SIGNED` weights are int8 as
+/// they are, the others have the offset that the corrections of `x` take off.
 #[target_feature(enable = "avx2,fma")]
 pub(crate) fn products<const SIGNED: bool>(
     panel: &Q8Panel<'_, TILE_ROWS>,
@@ -299,8 +298,9 @@ fn sums_unsigned<const T: usize>(weights: &[u8; UNPACKED], x: &TileBlock) -> [__
             for (narrow, four) in narrow.iter_mut().zip(&x.fours[c]) {
                 let product =
                     _mm256_maddubs_epi16(w, _mm256_set1_epi32(i32::from_le_bytes(four.map(|v| v as u8))));
-                // No sum saturates; the saturating add keeps the compiler from reordering the additions, which made it
-                // load a whole block at once and spill most of it (70 GMAC/s a core in place of 77, Zen 4).
+                // No sum saturates; the saturating add keeps the compiler from reordering the additions,
+                // which made it load a whole block at once and spill most of it (70 GMAC/s a core in place of
+                // 77, Zen 4).
                 *narrow = _mm256_adds_epi16(*narrow, product);
             }
         }

@@ -1,19 +1,18 @@
 //! AVX2 forms of the int8 by Q8_0 product: rows for few tokens, and the panel for many.
 //!
-//! Entry points: [`gemv`], and [`unpack`] with the tile of `avx2_q8.rs`. Both follow the order of `products/int8.rs`: exact
-//! integer sums per block, block `b` in lane `b % 8`.
+//! Entry points: [`gemv`], and [`unpack`] with the tile of `avx2_q8.rs`. Both follow the order of
+//! `products/int8.rs`: exact integer sums per block, block `b` in lane `b % 8`.
 //!
-//! `vpmaddubsw` wants one unsigned factor, so it is given the magnitude of the weight and the activation with the
-//! weight's sign. Files of others may hold the weight -128: its magnitude is 128 as an unsigned byte, and activations
-//! are at least -127, so every product is right, and a sum of two is at most 2 * 128 * 127 = 32,512. That leaves no room
-//! to add two such sums in 16 bits.
+//! `vpmaddubsw` wants one unsigned factor, so it is given the magnitude of the weight and the activation with
+//! the weight's sign. Files of others may hold the weight -128: its magnitude is 128 as an unsigned byte, and
+//! activations are at least -127, so every product is right, and a sum of two is at most 2 * 128 * 127 =
+//! 32,512. That leaves no room to add two such sums in 16 bits.
 //!
-//! Blocks are 34 bytes, so nothing is aligned, and still a row-wise pass over them reads as fast as plain loads do; a GGUF
-//! file is used in place. Rows are taken one at a time, so that memory is read from one end to the other and the
-//! processor's own prefetching runs far ahead: two or four rows together, each a stream of 3 KB, read 10 to 13 GB/s in
-//! place of 25 to 30, with and without prefetch instructions (one thread, Zen 4, 2026-11-23).
-//!
-//! This module does not know threads or output layouts.
+//! Blocks are 34 bytes, so nothing is aligned, and still a row-wise pass over them reads as fast as plain
+//! loads do; a GGUF file is used in place. Rows are taken one at a time, so that memory is read from one end
+//! to the other and the processor's own prefetching runs far ahead: two or four rows together, each a stream
+//! of 3 KB, read 10 to 13 GB/s in place of 25 to 30, with and without prefetch instructions (one thread, Zen
+//! 4, 2026-11-23).
 
 use std::arch::x86_64::*;
 
@@ -101,10 +100,11 @@ pub(crate) fn scales(x: Q8Row<'_>, first: usize, blocks: &[Q8_0Block]) -> __m256
     _mm256_mul_ps(activations, _mm256_cvtph_ps(_mm_setr_epi16(a, b, c, d, e, f, g, h)))
 }
 
-/// Lays up to `R` rows out for a tile; those that are missing repeat the last one. Weights become unsigned by adding 128
-/// where the tile wants that.
+/// Lays up to `R` rows out for a tile; those that are missing repeat the last one. Weights become unsigned by
+/// adding 128 where the tile wants that.
 ///
-/// Shapes: `weights [K / 32, 8, R, 4]`, `scales [K / 32, R]`, both in the order of [`lane_major`], `blocks [rows, K / 32]`.
+/// Shapes: `weights [K / 32, 8, R, 4]`, `scales [K / 32, R]`, both in the order of [`lane_major`], `blocks
+/// [rows, K / 32]`.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(crate) fn unpack<const R: usize>(
     weights: &mut [u8],

@@ -1,13 +1,12 @@
 //! AVX-512 VNNI form of the int8 by MXFP4 product, a row at a time.
 //!
-//! Entry points: [`gemv`] for one token and [`gemv_many`] for a few, over a [`Row`] of either layout: [`SplitRow`], where codes and scales
-//! stand apart, and [`BlockRow`], the blocks of GGUF files. Both give a group of eight blocks as 128 bytes of codes in two registers and
-//! eight bytes of scales; from there on they are one. The order of summation is that of `products/int8.rs`.
+//! Entry points: [`gemv`] for one token and [`gemv_many`] for a few, over a [`Row`] of either layout:
+//! [`SplitRow`], where codes and scales stand apart, and [`BlockRow`], the blocks of GGUF files. Both give a
+//! group of eight blocks as 128 bytes of codes in two registers and eight bytes of scales; from there on they
+//! are one. The order of summation is that of `products/int8.rs`.
 //!
-//! One row after the other is one stream through memory, which the processor fetches ahead by itself. Two rows at a time
-//! fold in fewer instructions, and read a fifth slower (Zen 4, 2026-11-23).
-//!
-//! This module does not know threads or output layouts.
+//! One row after the other is one stream through memory, which the processor fetches ahead by itself. Two
+//! rows at a time fold in fewer instructions, and read a fifth slower (Zen 4, 2026-11-23).
 
 use std::arch::x86_64::*;
 
@@ -122,8 +121,8 @@ const BLOCK_GROUP: usize = GROUP_BLOCKS * size_of::<Mxfp4Block>();
 /// Where the last 64 of them begin.
 const LAST: usize = BLOCK_GROUP - REGISTER;
 
-/// Which bytes of two registers are the codes of blocks 0 to 3 (registers at bytes 0 and 64), of blocks 4 to 7 (at 64 and `LAST`), and the
-/// scales (at 0 and 64; only eight count).
+/// Which bytes of two registers are the codes of blocks 0 to 3 (registers at bytes 0 and 64), of blocks 4 to
+/// 7 (at 64 and `LAST`), and the scales (at 0 and 64; only eight count).
 static CODES_AND_SCALES: [[u8; REGISTER]; 3] = {
     let mut orders = [[0; REGISTER]; 3];
     let mut i = 0;
@@ -222,8 +221,8 @@ fn first_lanes(num_blocks: usize) -> u8 {
     (1_u8 << num_blocks) - 1
 }
 
-/// Twice the products of one row of weights with up to [`GEMV_TOKENS`] rows of activations: the bits of [`gemv`]. Weights are looked up
-/// once, and two tokens share a register from their block sums on.
+/// Twice the products of one row of weights with up to [`GEMV_TOKENS`] rows of activations: the bits of
+/// [`gemv`]. Weights are looked up once, and two tokens share a register from their block sums on.
 ///
 /// Shapes: as of [`gemv`].
 #[inline]
@@ -270,7 +269,7 @@ fn add_group<'a, const T: usize>(
     for lanes in &mut lanes[..T.div_ceil(2)] {
         let Some(first) = x.next().and_then(Iterator::next) else { return };
         let twos = partial_sums(weights, first.values);
-        // An odd token is its own neighbour.
+        // An odd token is its own neighbor.
         let (second, second_twos) = match x.next().and_then(Iterator::next) {
             Some(second) => {
                 let twos = partial_sums(weights, second.values);
@@ -297,7 +296,8 @@ fn add_group<'a, const T: usize>(
     }
 }
 
-/// The unsigned weight of each code, four times over: a look-up by six bits then ignores the two above a nibble.
+/// The unsigned weight of each code, four times over: a look-up by six bits then ignores the two above a
+/// nibble.
 #[inline]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
 pub(crate) fn codes() -> __m512i {
@@ -333,7 +333,8 @@ pub(crate) fn look_up(codes: __m512i, bytes: __m512i) -> [__m512i; 2] {
     [_mm512_permutexvar_epi8(bytes, codes), _mm512_permutexvar_epi8(high, codes)]
 }
 
-/// Sums of eight blocks: each quarter of the register holds two partial ones of block q and two of block q + 4.
+/// Sums of eight blocks: each quarter of the register holds two partial ones of block q and two of block q +
+/// 4.
 #[inline]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
 fn partial_sums(weights: [[__m512i; 2]; 2], values: &[i8; GROUP_VALUES]) -> __m512i {

@@ -1,12 +1,11 @@
 //! The AVX-512 VNNI tile of the int8 products.
 //!
-//! Entry point: [`products`]. `vpdpbusd` multiplies four unsigned by four signed bytes and adds them to
-//! an i32 in one instruction, in place of three of `avx2_q8.rs`; everything else is as there: panels are unpacked by
-//! `avx512_unpack.rs`, tokens packed by `q8.rs`, and the order of summation is the one of `products/int8.rs`. A tile is 16 rows by
-//! 8 tokens: what bounds it is the number of instructions, of which the wide form needs half (158 GMAC/s a core at 64 tokens in place of the 118 of 256 bits
-//! with 8 rows by 4 tokens; Zen 4, 2026-11-23).
-//!
-//! This module does not know threads or output layouts.
+//! Entry point: [`products`]. `vpdpbusd` multiplies four unsigned by four signed bytes and adds them to an
+//! i32 in one instruction, in place of three of `avx2_q8.rs`; everything else is as there: panels are
+//! unpacked by `avx512_unpack.rs`, tokens packed by `q8.rs`, and the order of summation is the one of
+//! `products/int8.rs`. A tile is 16 rows by 8 tokens: what bounds it is the number of instructions, of which
+//! the wide form needs half (158 GMAC/s a core at 64 tokens in place of the 118 of 256 bits with 8 rows by 4
+//! tokens; Zen 4, 2026-11-23).
 
 use std::arch::x86_64::*;
 
@@ -22,9 +21,9 @@ pub(crate) const WIDE_ROWS: usize = 16;
 /// Tokens of a tile: two packed tiles.
 pub(crate) const WIDE_TOKENS: usize = 2 * TILE_TOKENS;
 
-/// Writes the products of a panel's rows with the first `tokens` of one or two packed tiles of activations, times a factor
-/// and with the bias of `finish`, to `out(token)`: as many rows as that has numbers. What is `prefetch` is asked for
-/// meanwhile, a part with each block.
+/// Writes the products of a panel's rows with the first `tokens` of one or two packed tiles of activations,
+/// times a factor and with the bias of `finish`, to `out(token)`: as many rows as that has numbers. What is
+/// `prefetch` is asked for meanwhile, a part with each block.
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(crate) fn products<'a, S: Scale>(
     panel: &Q8Panel<'_, WIDE_ROWS, S>,
@@ -95,9 +94,9 @@ impl Scale for f16 {
 /// The exponent of a power of two.
 pub(crate) type Exponent = i8;
 
-/// The product has the bits of the one with the power: both are exact but where they leave the range of f32, and both are
-/// rounded once there. Products by `vscalefps` leave the units of `vpdpbusd` alone: 197 GMAC/s a core in place of 181 (a
-/// tile of K = 2,880 in the caches, Zen 4, 2026-11-23).
+/// The product has the bits of the one with the power: both are exact but where they leave the range of f32,
+/// and both are rounded once there. Products by `vscalefps` leave the units of `vpdpbusd` alone: 197 GMAC/s a
+/// core in place of 181 (a tile of K = 2,880 in the caches, Zen 4, 2026-11-23).
 impl Scale for Exponent {
     #[inline(always)]
     unsafe fn widen(scales: &[Exponent; WIDE_ROWS]) -> __m512 {

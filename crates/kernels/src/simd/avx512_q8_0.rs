@@ -1,10 +1,9 @@
 //! AVX-512 VNNI form of the int8 by Q8_0 product for few tokens.
 //!
-//! Entry point: [`gemv`]. As in `avx2_q8_0.rs`, with `vpdpbusd` in place of three instructions: the weights become
-//! unsigned by flipping their highest bit, which adds 128, and 128 times the sum of the activations is taken off again.
-//! Many tokens take the tile of `avx512_q8.rs`, which knows only unsigned weights and corrections.
-//!
-//! This module does not know threads or output layouts.
+//! Entry point: [`gemv`]. As in `avx2_q8_0.rs`, with `vpdpbusd` in place of three instructions: the weights
+//! become unsigned by flipping their highest bit, which adds 128, and 128 times the sum of the activations is
+//! taken off again. Many tokens take the tile of `avx512_q8.rs`, which knows only unsigned weights and
+//! corrections.
 
 use std::arch::x86_64::*;
 
@@ -15,8 +14,8 @@ use crate::q8::{GROUP_BLOCKS, Q8Row};
 use crate::simd::avx2_f32::fold;
 use crate::simd::avx2_q8_0::{fold_parts, scales, used_lanes};
 
-/// Bytes to fetch ahead of a row: two rows of 2,880. Worth a twentieth; of MXFP4 rows the same costs a third (two threads, Zen 4,
-/// 2026-11-23).
+/// Bytes to fetch ahead of a row: two rows of 2,880. Worth a twentieth; of MXFP4 rows the same costs a third
+/// (two threads, Zen 4, 2026-11-23).
 const BYTES_AHEAD: usize = 4 << 10;
 
 /// The product of one row of weights with one row of activations.

@@ -1,11 +1,9 @@
 //! MXFP4 rows laid out for the AVX-512 tile, sixteen at a time.
 //!
-//! Entry points: [`unpack`] for the published layout, [`unpack_blocks`] for that of GGUF files. Sixteen bytes of each of
-//! sixteen rows are four registers, which a transposition by fours of bytes turns into what the tile reads: four values
-//! of each row side by side. Values are looked up after it, because codes are half as many bytes. Scales go the same way
-//! and stay the exponents that they are.
-//!
-//! This module does not know threads or tokens.
+//! Entry points: [`unpack`] for the published layout, [`unpack_blocks`] for that of GGUF files. Sixteen bytes
+//! of each of sixteen rows are four registers, which a transposition by fours of bytes turns into what the
+//! tile reads: four values of each row side by side. Values are looked up after it, because codes are half as
+//! many bytes. Scales go the same way and stay the exponents that they are.
 
 use std::arch::x86_64::*;
 

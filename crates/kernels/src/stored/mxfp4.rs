@@ -148,8 +148,8 @@ fn multiply_avx512(panel: &Panel<'_, Mxfp4<'_>>, x: &Q8Rows, tiles: &[TileBlock]
     );
 }
 
-/// Tokens from which on the AVX-512 tier unpacks MXFP4 for a tile: 151 GMAC/s with 4 tokens from memory, row by row 124; with
-/// 3 it is 113 and 117 (two threads of Zen 4, 2026-11-24).
+/// Tokens from which on the AVX-512 tier unpacks MXFP4 for a tile: 151 GMAC/s with 4 tokens from memory, row
+/// by row 124; with 3 it is 113 and 117 (two threads of Zen 4, 2026-11-24).
 #[cfg(target_arch = "x86_64")]
 const WIDE_TILE_TOKENS: usize = 4;
 /// The same of the AVX2 tier.

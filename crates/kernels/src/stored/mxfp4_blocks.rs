@@ -1,9 +1,10 @@
 //! MXFP4 as GGUF files have it: every scale in front of its codes.
 //!
-//! Which two values share a byte decides how the activations are stored ([`Q8Order`]) and nothing else. The gate and the up
-//! projection are two stacks of rows there, where the published layout has their rows in turn; [`Mxfp4Blocks`] takes two stacks
-//! for one matrix whose rows alternate, so that outputs come in the published order. The products are those of the published
-//! layout, to the bit: a block's sum is an integer, whatever the order in it.
+//! Which two values share a byte decides how the activations are stored ([`Q8Order`]) and nothing else. The
+//! gate and the up projection are two stacks of rows there, where the published layout has their rows in
+//! turn; [`Mxfp4Blocks`] takes two stacks for one matrix whose rows alternate, so that outputs come in the
+//! published order. The products are those of the published layout, to the bit: a block's sum is an integer,
+//! whatever the order in it.
 
 use gptoss_formats::{BLOCK_VALUES, Mxfp4Block, NibbleOrder, mxfp4_dequantize, neighbors_from_halves};
 

@@ -1,9 +1,10 @@
 //! Dense weights as int8 in the order in which a tile takes them.
 //!
-//! Entry points: [`Q8Panels`] and [`pack_q8_panels`]. Sixteen rows make a panel, of which four neighboring values of each row stand
-//! side by side. One instruction of the AVX-512 tier multiplies such 64 bytes with four activations of one token and adds them to
-//! sixteen sums, so nothing is folded within a register and nothing unpacked, whether there is one token or hundreds. The numbers
-//! are those of Q8_0 with 128 added, which that instruction wants; bytes and bits are as many.
+//! Entry points: [`Q8Panels`] and [`pack_q8_panels`]. Sixteen rows make a panel, of which four neighboring
+//! values of each row stand side by side. One instruction of the AVX-512 tier multiplies such 64 bytes with
+//! four activations of one token and adds them to sixteen sums, so nothing is folded within a register and
+//! nothing unpacked, whether there is one token or hundreds. The numbers are those of Q8_0 with 128 added,
+//! which that instruction wants; bytes and bits are as many.
 
 use gptoss_formats::{BLOCK_VALUES, Q8_0Block, q8_0_scale};
 use half::f16;
@@ -34,8 +35,8 @@ const PANEL_BLOCK_BYTES: usize = Q8_PANEL_ROWS * BLOCK_VALUES;
 /// Tokens of one tile of panels.
 const TOKENS_READ_ONCE: usize = 8;
 
-/// A matrix of N rows of K values, N a multiple of 16 and K of 32. Blocks of a row are in the order of the lanes of a sum: 0, 8,
-/// 16, ..., then 1, 9, ...
+/// A matrix of N rows of K values, N a multiple of 16 and K of 32. Blocks of a row are in the order of the
+/// lanes of a sum: 0, 8, 16, ..., then 1, 9, ...
 #[derive(Clone, Copy, Debug)]
 pub struct Q8Panels<'a> {
     /// `[N / 16, K / 32, 8, 16, 4]`, each plus 128.
@@ -114,7 +115,8 @@ impl Int8Weights for Q8Panels<'_> {
         dot_blocks(x, blocks.map(|(b, (scale, values))| (scale, int8_sum(x, b, &values))))
     }
 
-    /// Panels are never unpacked. On other tiers nobody lays them out, and if somebody does, the numbers are right.
+    /// Panels are never unpacked. On other tiers nobody lays them out, and if somebody does, the numbers are
+    /// right.
     fn tile_tokens(instructions: Instructions) -> Option<usize> {
         Q8Panels::serve(instructions.tier(), 0).then_some(1)
     }

@@ -1,8 +1,8 @@
 //! Attention against a float64 twin and against itself.
 //!
-//! The reference lies within a derived tolerance of the twin; every tier and number of threads gives its bits; and the
-//! bits do not depend on how many query rows are computed together, which sequences share a call, where the runs of
-//! keys are cut, or at which position the oldest key that is held lies.
+//! The reference lies within a derived tolerance of the twin; every tier and number of threads gives its
+//! bits; and the bits do not depend on how many query rows are computed together, which sequences share a
+//! call, where the runs of keys are cut, or at which position the oldest key that is held lies.
 
 use crate::support::{Fill, Rng, assert_bits, assert_close, pools, scalar};
 use gptoss_kernels::{
@@ -178,12 +178,13 @@ impl Tensors {
         (0..self.case.t * self.case.heads).flat_map(|row| self.twin_row(row)).collect()
     }
 
-    /// The tolerance, in units of half an ulp u of the magnitudes: a score of magnitude m is off by (D/2 + 3) u m,
-    /// which scales each weight by that much, as does the rounding of its distance from the maximum; the exponential
-    /// adds one ulp; the sums over a span add up to 512 roundings, the join of each further span eight; the division
-    /// one. An int8 cache adds: half a step of the query, 1/65534 of its largest number, times the magnitude of the
-    /// keys, to a score; and half a step of a weight, 1/65534 of the largest of the span, times the int8 value. A bf16
-    /// cache adds the rounding of queries and weights to 8 bits, and of those below 2^-40 to zero.
+    /// The tolerance, in units of half an ulp u of the magnitudes: a score of magnitude m is off by (D/2 + 3)
+    /// u m, which scales each weight by that much, as does the rounding of its distance from the maximum; the
+    /// exponential adds one ulp; the sums over a span add up to 512 roundings, the join of each further span
+    /// eight; the division one. An int8 cache adds: half a step of the query, 1/65534 of its largest number,
+    /// times the magnitude of the keys, to a score; and half a step of a weight, 1/65534 of the largest of
+    /// the span, times the int8 value. A bf16 cache adds the rounding of queries and weights to 8 bits, and
+    /// of those below 2^-40 to zero.
     fn twin_row(&self, row: usize) -> Vec<(f64, f64)> {
         let Case { heads, kv_heads, d, len, t, window, kv, .. } = self.case;
         let unit = 0.5_f64.powi(24);

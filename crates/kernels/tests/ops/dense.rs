@@ -1,7 +1,8 @@
 //! Products with dense matrices: one matrix in each format gives the same bits.
 //!
-//! Values are chosen so that several formats hold them: those of Q8_0 blocks are exact in f32, small multiples of powers
-//! of two are exact in all four. The f32 product itself is compared with float64 in `products.rs`, through bf16.
+//! Values are chosen so that several formats hold them: those of Q8_0 blocks are exact in f32, small
+//! multiples of powers of two are exact in all four. The f32 product itself is compared with float64 in
+//! `products.rs`, through bf16.
 
 use gptoss_formats::Q8_0_BLOCK_BYTES;
 use gptoss_kernels::{

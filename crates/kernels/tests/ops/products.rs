@@ -1,9 +1,9 @@
 //! One table of cases for the matrix products, run on every tier this processor has.
 //!
-//! A case is an op, sizes, and what the tensors are filled with. For each one: the scalar reference lies within a
-//! derived tolerance of its float64 twin; every tier and number of threads gives the reference's bits; many tokens at
-//! once give the bits of one at a time. And across ops: exact MXFP4 and the transposed product give the bits of the
-//! plain bf16 product of the same matrix.
+//! A case is an op, sizes, and what the tensors are filled with. For each one: the scalar reference lies
+//! within a derived tolerance of its float64 twin; every tier and number of threads gives the reference's
+//! bits; many tokens at once give the bits of one at a time. And across ops: exact MXFP4 and the transposed
+//! product give the bits of the plain bf16 product of the same matrix.
 
 use crate::support::{FILLS, Fill, Rng, assert_bits, assert_close, pools, scalar};
 use gptoss_formats::{Mxfp4Block, NibbleOrder, Q8_0_BLOCK_BYTES, mxfp4_dequantize, mxfp4_dequantize_bf16};
@@ -28,7 +28,7 @@ enum Op {
     Q8,
     /// Likewise in the blocks of a GGUF file.
     Q8Halves,
-    /// The same in one stack, neighbours sharing a byte.
+    /// The same in one stack, neighbors sharing a byte.
     Q8Blocks,
     /// Q8_0 with int8 activations.
     DenseQ8,
@@ -193,7 +193,8 @@ impl Tensors {
         out
     }
 
-    /// The MXFP4 matrix with its scales in front of the codes; its odd rows apart, unless the op has one stack.
+    /// The MXFP4 matrix with its scales in front of the codes; its odd rows apart, unless the op has one
+    /// stack.
     fn in_blocks(&self, op: Op) -> [Vec<Mxfp4Block>; 2] {
         let per_row = (self.dims.k / 32).max(1);
         let mut stacks = [Vec::new(), Vec::new()];
@@ -218,8 +219,8 @@ impl Tensors {
 
     /// The true value of each output in float64, and how far the op may be from it.
     ///
-    /// A lane of K/8 fused steps, three levels of the tree and the bias round K/8 + 4 times; with int8 activations
-    /// K/256 steps, one product of scales, three levels and the bias.
+    /// A lane of K/8 fused steps, three levels of the tree and the bias round K/8 + 4 times; with int8
+    /// activations K/256 steps, one product of scales, three levels and the bias.
     fn twin(&self, op: Op) -> Vec<(f64, f64)> {
         let LinearDims { t, n, k } = self.dims;
         let mut x: Vec<f64> = self.x.iter().map(|x| f64::from(*x)).collect();

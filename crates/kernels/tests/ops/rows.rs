@@ -1,7 +1,7 @@
-//! The ops on single rows: normalisation, SwiGLU, the exponential, quantised activations.
+//! The ops on single rows: normalization, SwiGLU, the exponential, quantized activations.
 //!
-//! Each is compared between tiers to the bit, over all lengths up to 70 and over awkward numbers, and with a float64 twin
-//! within a derived tolerance.
+//! Each is compared between tiers to the bit, over all lengths up to 70 and over awkward numbers, and with a
+//! float64 twin within a derived tolerance.
 
 use gptoss_kernels::exp::exp;
 use gptoss_kernels::{Pool, Q8Rows, Tier, quantize_q8, rmsnorm_on, swiglu_on};
@@ -31,7 +31,8 @@ fn rmsnorm_on_every_tier_and_near_float64() {
             }
             let square: f64 = x.iter().map(|x| f64::from(*x).powi(2)).sum();
             let scale = (square / len as f64 + 1e-5_f32 as f64).sqrt().recip();
-            // The sum rounds len/8 + 4 times and its root halves that; then the mean, eps, root, reciprocal, two products.
+            // The sum rounds len/8 + 4 times and its root halves that; then the mean, eps, root, reciprocal,
+            // two products.
             let roundings = len as f64 / 16.0 + 8.0;
             let twin: Vec<(f64, f64)> = x
                 .iter()
@@ -67,8 +68,8 @@ fn swiglu_on_every_tier_and_near_float64() {
                 .map(|pair| {
                     let (gate, up) = (f64::from(pair[0]).min(7.0), f64::from(pair[1]).clamp(-7.0, 7.0));
                     let value = gate / (1.0 + (-1.702_f32 as f64 * gate).exp()) * (up + 1.0);
-                    // The argument rounds once, which the exponential magnifies by its size; then eight more roundings,
-                    // and the exponential is cut at 2.4e38.
+                    // The argument rounds once, which the exponential magnifies by its size; then eight more
+                    // roundings, and the exponential is cut at 2.4e38.
                     let relative = (8.0 + (1.702 * gate).abs().min(88.0)) * U;
                     let claim = if pair[0].is_finite() && pair[1].is_finite() { value } else { f64::NAN };
                     let sum_error = 2.0 * U * (gate / (1.0 + (-1.702 * gate).exp())).abs();
@@ -81,7 +82,7 @@ fn swiglu_on_every_tier_and_near_float64() {
 }
 
 #[test]
-fn quantised_rows_are_the_same_on_every_tier_and_for_every_number_of_threads() {
+fn quantized_rows_are_the_same_on_every_tier_and_for_every_number_of_threads() {
     for fill in FILLS {
         for (t, k) in [(1, 32), (3, 96), (5, 2880)] {
             let x = fill.f32s(&mut Rng(k as u64), t * k);
@@ -116,9 +117,9 @@ fn x_block(i: usize, values: &[f32], k: usize) -> f32 {
     values[first..first + 32].iter().fold(0.0_f32, |largest, v| largest.max(v.abs())) / 127.0
 }
 
-/// Compiled into a loop that the compiler may vectorise, the exponential keeps its bits.
+/// Compiled into a loop that the compiler may vectorize, the exponential keeps its bits.
 #[test]
-fn exp_in_a_vectorised_loop_keeps_its_bits() {
+fn exp_in_a_vectorized_loop_keeps_its_bits() {
     let x: Vec<f32> = (0..2000).map(|i| (i as f32 - 1000.0) * 0.0931).collect();
     let gate_up: Vec<f32> = x.iter().flat_map(|x| [*x, 0.0]).collect();
     for tier in Tier::available() {

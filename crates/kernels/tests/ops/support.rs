@@ -1,7 +1,8 @@
 //! What the op tests share: a seeded source of awkward numbers, and comparisons.
 //!
-//! Entry points: [`Rng`], [`Fill`], [`assert_bits`], [`assert_close`], [`pools`]. Bits are compared where the contract promises bits
-//! (NaN equals NaN, whatever its payload); a tolerance is always given by the caller, who derives it.
+//! Entry points: [`Rng`], [`Fill`], [`assert_bits`], [`assert_close`], [`pools`]. Bits are compared where the
+//! contract promises bits (NaN equals NaN, whatever its payload); a tolerance is always given by the caller,
+//! who derives it.
 
 use gptoss_kernels::{Pool, Tier};
 use half::bf16;
@@ -32,7 +33,7 @@ pub enum Fill {
     NegativeZeros,
     /// Magnitudes from 1e-6 to 1e30: sums cancel and overflow nothing.
     Large,
-    /// Subnormal numbers and their neighbours.
+    /// Subnormal numbers and their neighbors.
     Tiny,
     /// Some NaN and infinities among random values.
     NonFinite,
@@ -86,7 +87,8 @@ pub fn assert_bits(actual: &[f32], expected: &[f32], what: &dyn std::fmt::Debug)
     }
 }
 
-/// Each element within its own tolerance of its own true value; a true value that is not finite is left alone.
+/// Each element within its own tolerance of its own true value; a true value that is not finite is left
+/// alone.
 #[track_caller]
 pub fn assert_close(actual: &[f32], expected: &[(f64, f64)], what: &dyn std::fmt::Debug) {
     assert_eq!(actual.len(), expected.len(), "{what:?}");

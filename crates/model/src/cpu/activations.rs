@@ -1,10 +1,10 @@
-//! The inputs of dense products: f32 rows, and beside them the same rows as int8 where a matrix is multiplied that way.
+//! The inputs of dense products: f32 rows, and beside them the same rows as int8 where a matrix is multiplied
+//! that way.
 //!
-//! Entry points: [`Activations::new`], then [`linear`] and [`product`]. Whether a matrix takes int8 is a question of
-//! precision and of its own format, not of who asked for that format: Q8_0 made at load and Q8_0 from a file are the same
-//! product. Rows are quantized once for all the matrices they meet, since query, key and value share theirs.
-//!
-//! It does not know which matrices those are.
+//! Entry points: [`Activations::new`], then [`linear`] and [`product`]. Whether a matrix takes int8 is a
+//! question of precision and of its own format, not of who asked for that format: Q8_0 made at load and Q8_0
+//! from a file are the same product. Rows are quantized once for all the matrices they meet, since query, key
+//! and value share theirs.
 
 use gptoss_kernels::{LinearDims, Matrix, Pool, Q8Order, Q8Rows, Rows, quantize_q8};
 

@@ -1,13 +1,13 @@
 //! How fast are this model's products when nothing has to come from memory? The ceiling of prefill.
 //!
-//! Entry point: [`TileProbe`], from `Model::tile_probe`. It multiplies many tokens with one matrix of each kind, again and
-//! again, so that the matrix stays in the processor's caches: the first layer's key projection for the dense ones and the
-//! second product of its first expert for the experts. Both go through the very functions of the forward pass, in the
-//! formats that the loaded model has. Who times the calls knows multiply-adds per second, and with `TokenCost` how long a
-//! prompt's products must take at least.
+//! Entry point: [`TileProbe`], from `Model::tile_probe`. It multiplies many tokens with one matrix of each
+//! kind, again and again, so that the matrix stays in the processor's caches: the first layer's key
+//! projection for the dense ones and the second product of its first expert for the experts. Both go through
+//! the very functions of the forward pass, in the formats that the loaded model has. Who times the calls
+//! knows multiply-adds per second, and with `TokenCost` how long a prompt's products must take at least.
 //!
-//! What the forward pass does beside these products (attention over the cache, norms, routing, SwiGLU) is no part of this
-//! ceiling. The module does not know clocks.
+//! What the forward pass does beside these products (attention over the cache, norms, routing, SwiGLU) is no
+//! part of this ceiling.
 
 use gptoss_kernels::{LinearDims, Pool, Q8Order, Q8Rows, Rows, linear, quantize_q8};
 
@@ -15,8 +15,8 @@ use crate::config::{ModelConfig, Precision};
 use crate::cpu::activations::{self, Activations, int8_order};
 use crate::cpu::weights::{LayerWeights, Weights};
 
-/// Tokens of one product. Units: tokens. As many as an expert of the 20b sees in a chunk, four times over: unpacking a row
-/// of weights costs next to nothing then.
+/// Tokens of one product. Units: tokens. As many as an expert of the 20b sees in a chunk, four times over:
+/// unpacking a row of weights costs next to nothing then.
 const PROBE_TOKENS: usize = 256;
 
 /// Inputs and outputs for repeated products with two of a model's matrices.
@@ -71,8 +71,8 @@ impl<'a> TileProbe<'a> {
         (self.keys.len() * self.config.hidden_size) as u64
     }
 
-    /// One product of many tokens with an expert's matrix; gives its multiply-adds, none if the expert cannot be read
-    /// from disk.
+    /// One product of many tokens with an expert's matrix; gives its multiply-adds, none if the expert cannot
+    /// be read from disk.
     pub fn expert(&mut self) -> u64 {
         let [n, k] = [self.config.hidden_size, self.config.intermediate_size];
         let dims = LinearDims { t: PROBE_TOKENS, n, k };

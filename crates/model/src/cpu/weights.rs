@@ -1,10 +1,11 @@
 //! The weights of a loaded model: one field per tensor, its shape on the line.
 //!
-//! Entry point: [`Weights`], filled by `load.rs`. Big matrices stay where the checkpoint has them, which for a folder
-//! is the mapped file: [`DenseMatrix`] and [`ExpertStack`] hold bytes and hand out a [`Matrix`]. Dense matrices may instead
-//! have been made anew, in Q8_0. Small vectors (norms, biases, sinks) are converted to f32 once, because every op adds
-//! them to f32 numbers. Experts may also be on disk, in the care of `expert_cache.rs`; a product takes an [`Expert`] and
-//! does not ask where it is. A dense layer is one expert without a router.
+//! Entry point: [`Weights`], filled by `load.rs`. Big matrices stay where the checkpoint has them, which for
+//! a folder is the mapped file: [`DenseMatrix`] and [`ExpertStack`] hold bytes and hand out a [`Matrix`].
+//! Dense matrices may instead have been made anew, in Q8_0. Small vectors (norms, biases, sinks) are
+//! converted to f32 once, because every op adds them to f32 numbers. Experts may also be on disk, in the care
+//! of `expert_cache.rs`; a product takes an [`Expert`] and does not ask where it is. A dense layer is one
+//! expert without a router.
 
 use std::sync::Arc;
 
@@ -30,8 +31,8 @@ pub(crate) struct Weights {
 pub(crate) enum EmbeddingRows {
     /// In memory, or mapped for the system to keep.
     Kept,
-    /// On disk: read when a token needs them, and not kept. If the others are in Q8_0, a row is rounded as it would have
-    /// been there, so that no number depends on the place.
+    /// On disk: read when a token needs them, and not kept. If the others are in Q8_0, a row is rounded as it
+    /// would have been there, so that no number depends on the place.
     OnDisk { rounded: bool },
 }
 
@@ -203,8 +204,8 @@ impl ExpertMatrices {
         }
     }
 
-    /// Hands the matrices of `experts`, each with its number of tokens, to `run(expert, matrices)`: those that are in memory
-    /// first, while others come from disk.
+    /// Hands the matrices of `experts`, each with its number of tokens, to `run(expert, matrices)`: those
+    /// that are in memory first, while others come from disk.
     ///
     /// Errors: what reading an expert from disk met.
     pub(crate) fn for_each(

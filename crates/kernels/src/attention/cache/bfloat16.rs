@@ -1,13 +1,16 @@
 //! Keys and values in bf16; two numbers go to a lane.
 //!
-//! What meets a key or a value is rounded to bf16 as well, queries and the weights of a span, because then one instruction multiplies
-//! two pairs and adds both in f32 (see [`AttentionLoops::pair_scores`]), and keys need no widening: half the time of f32.
+//! What meets a key or a value is rounded to bf16 as well, queries and the weights of a span, because then
+//! one instruction multiplies two pairs and adds both in f32 (see [`AttentionLoops::pair_scores`]), and keys
+//! need no widening: half the time of f32.
 //!
-//! That instruction takes numbers below the smallest normal one as zero, and plain arithmetic does not. They never meet: a query or
-//! weight below 2^-40 is zero here, a key or value below 2^-60 is zero in the cache, so every product is a multiple of 2^-114, and so
-//! is every sum. The sum l of the softmax is that of the weights before they are rounded.
+//! That instruction takes numbers below the smallest normal one as zero, and plain arithmetic does not. They
+//! never meet: a query or weight below 2^-40 is zero here, a key or value below 2^-60 is zero in the cache,
+//! so every product is a multiple of 2^-114, and so is every sum. The sum l of the softmax is that of the
+//! weights before they are rounded.
 //!
-//! A value that a token does not see is never multiplied, not even by zero: what is not finite stays with those who see it.
+//! A value that a token does not see is never multiplied, not even by zero: what is not finite stays with
+//! those who see it.
 
 use std::ops::Range;
 
@@ -52,7 +55,8 @@ fn packed<'a>(params: &AttentionParams<'_>, chains: UnitShape, work: &'a mut [f3
     Packed { queries, weights: weights.as_chunks_mut().0, values, half_seen: &mut work[..lens[3]] }
 }
 
-/// Adds the weighted values of a block where only one token sees them, so that laying them out by pairs would not pay.
+/// Adds the weighted values of a block where only one token sees them, so that laying them out by pairs would
+/// not pay.
 #[inline(always)]
 fn add_rows<A: AttentionLoops>(
     loops: A,
@@ -192,7 +196,7 @@ impl CacheFormat for Bf16Cache {
                     let weights = &mut packed.weights[chain * SPAN / 2..][..SPAN / 2];
                     let pairs = visible.start / 2..visible.end.div_ceil(2);
                     let scores = &mut work.scores[chain * SPAN..][..SPAN];
-                    // The neighbours of the first and the last position.
+                    // The neighbors of the first and the last position.
                     scores[pairs.start * 2..visible.start].as_flattened_mut().fill(0.0);
                     scores[visible.end..pairs.end * 2].as_flattened_mut().fill(0.0);
                     loops.round_pairs(&mut weights[pairs.clone()], &scores[pairs.start * 2..pairs.end * 2]);

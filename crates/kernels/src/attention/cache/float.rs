@@ -28,7 +28,8 @@ impl CacheFormat for FloatCache {
         key_width(params) * (chains.count * LANES + BLOCK)
     }
 
-    /// Lays the queries of a unit out by pairs of elements, `[chains, pairs, 8, 2]`; heads that are missing are zero.
+    /// Lays the queries of a unit out by pairs of elements, `[chains, pairs, 8, 2]`; heads that are missing
+    /// are zero.
     fn pack_queries(params: &AttentionParams<'_>, view: &View<'_>, unit: &WorkUnit, packed: &mut [f32]) {
         let width = key_width(params);
         let packed = &mut packed[..UnitShape::new(unit, params).count * width * LANES];

@@ -1,16 +1,19 @@
 //! Keys and values in int8, with one scale per row of a head; the products are sums of integers.
 //!
-//! [`quantize_kv`] writes a cache row. Multiplied as f32, a cache of half the bytes would take the time of bf16, because
-//! the arithmetic would be the limit; 16-bit integers go two to a lane:
+//! [`quantize_kv`] writes a cache row. Multiplied as f32, a cache of half the bytes would take the time of
+//! bf16, because the arithmetic would be the limit; 16-bit integers go two to a lane:
 //!
-//! * a query row of a head becomes 16-bit integers with one scale, its largest magnitude being 32767; the score is the
-//!   integer dot product as f32, times the key's scale, times (the query's scale times the factor on scores);
-//! * the weights of a span, each times its value's scale, become 16-bit integers with one scale a head, the largest
-//!   being 32767; the integer sum over the span as f32, times that scale, is the span's o. Half a step of a weight is
-//!   1/65534 of the largest, far below the half step of 1/254 that the values themselves are rounded by.
+//! * a query row of a head becomes 16-bit integers with one scale, its largest magnitude being 32767; the
+//!   score is the integer dot product as f32, times the key's scale, times (the query's scale times the
+//!   factor on scores);
+//! * the weights of a span, each times its value's scale, become 16-bit integers with one scale a head, the
+//!   largest being 32767; the integer sum over the span as f32, times that scale, is the span's o. Half a
+//!   step of a weight is 1/65534 of the largest, far below the half step of 1/254 that the values themselves
+//!   are rounded by.
 //!
-//! Sums do not overflow: D is at most `HEAD_DIM_MAX` and a span 512, and 512 x 32767 x 127 is below 2^31. Integers
-//! are exact in any order, so the tiers agree whatever their order. A row with NaN or an infinity has scale NaN.
+//! Sums do not overflow: D is at most `HEAD_DIM_MAX` and a span 512, and 512 x 32767 x 127 is below 2^31.
+//! Integers are exact in any order, so the tiers agree whatever their order. A row with NaN or an infinity
+//! has scale NaN.
 
 use std::ops::Range;
 
@@ -32,9 +35,9 @@ const WIDE_MAX: f32 = 32_767.0;
 const SMALLEST: f32 = f32::from_bits((127 - 100) << 23);
 /// Writes the keys or the values of one position as int8, each head with its own scale.
 ///
-/// The scale is the largest magnitude over 127, and numbers are rounded to the nearest multiple, ties to even. A head
-/// that holds NaN or an infinity gets scale NaN and zeros, so what is read of it is NaN; one whose largest magnitude
-/// is under 2^-100 gets zeros.
+/// The scale is the largest magnitude over 127, and numbers are rounded to the nearest multiple, ties to
+/// even. A head that holds NaN or an infinity gets scale NaN and zeros, so what is read of it is NaN; one
+/// whose largest magnitude is under 2^-100 gets zeros.
 ///
 /// Shapes: `values [K, D]`, `scales [K]`, `row [K, D]`.
 /// Panics: when the lengths do not fit.
@@ -59,8 +62,8 @@ fn largest_magnitude(row: &[f32]) -> f32 {
     f32::from_bits(bits)
 }
 
-/// The factor that makes `largest` the integer `most`, and the size of a step: zeros if it is tiny, and a step of NaN
-/// if it is not finite.
+/// The factor that makes `largest` the integer `most`, and the size of a step: zeros if it is tiny, and a
+/// step of NaN if it is not finite.
 #[inline(always)]
 fn steps(largest: f32, most: f32) -> (f32, f32) {
     if !largest.is_finite() {
@@ -142,9 +145,9 @@ fn scale_dots(scores: &mut [Lanes], key_scales: &[f32], query_scales: &Lanes) {
     }
 }
 
-/// A row of keys by pairs of neighbours; the numbers beyond D are zero.
+/// A row of keys by pairs of neighbors; the numbers beyond D are zero.
 #[inline(always)]
-fn pair_neighbours(key: &mut [i32], row: &[i8]) {
+fn pair_neighbors(key: &mut [i32], row: &[i8]) {
     let (key, padding) = bytemuck::cast_slice_mut::<i32, i16>(key).split_at_mut(row.len());
     for (key, number) in key.iter_mut().zip(row) {
         // Little-endian, so the first of a pair is its low half.
@@ -168,9 +171,11 @@ fn collect_value_scales(span: &SpanView<'_>, value_scales: &mut [f32]) {
     }
 }
 
-/// Weights times scales as integers, by pairs of positions, and the size of their step: 0 where nothing is visible.
+/// Weights times scales as integers, by pairs of positions, and the size of their step: 0 where nothing is
+/// visible.
 ///
-/// Shapes: `weights [SPAN / 2]`, `scores [SPAN]`, `scales [SPAN]`, `visible` counted from the start of the span.
+/// Shapes: `weights [SPAN / 2]`, `scores [SPAN]`, `scales [SPAN]`, `visible` counted from the start of the
+/// span.
 #[inline(always)]
 fn pack_weights<A: AttentionLoops>(
     loops: A,
@@ -217,7 +222,8 @@ impl CacheFormat for Int8Cache {
         part_lens(params, chains).iter().sum()
     }
 
-    /// Quantises the queries of a unit and lays them out by pairs of elements; heads that are missing are zero.
+    /// Quantizes the queries of a unit and lays them out by pairs of elements; heads that are missing are
+    /// zero.
     #[inline(always)]
     fn pack_queries(params: &AttentionParams<'_>, view: &View<'_>, unit: &WorkUnit, work: &mut [f32]) {
         let width = params.pair_width();
@@ -253,7 +259,7 @@ impl CacheFormat for Int8Cache {
                     *scale = row.get(span.unit.first_head + head).copied().unwrap_or(0.0);
                 }
                 for (key, row) in packed.keys.chunks_exact_mut(width).zip(&rows[..block.len()]) {
-                    pair_neighbours(key, &row[span.columns(head)]);
+                    pair_neighbors(key, &row[span.columns(head)]);
                 }
                 for token in 0..span.unit.num_tokens {
                     let visible = span.visible(token, &block);

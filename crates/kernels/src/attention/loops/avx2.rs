@@ -1,9 +1,9 @@
 //! AVX2 forms of the inner loops of attention.
 //!
-//! Scores: four keys at a time, two registers of four
-//! heads by even and odd elements each, against pairs of a key's elements broadcast as one 64-bit number. Values: the
-//! outputs of four heads by sixteen columns stay in registers over a block. Integer products likewise, with
-//! multiply-add of 16-bit pairs; of bf16, whose pairs are taken apart in registers.
+//! Scores: four keys at a time, two registers of four heads by even and odd elements each, against pairs of a
+//! key's elements broadcast as one 64-bit number. Values: the outputs of four heads by sixteen columns stay
+//! in registers over a block. Integer products likewise, with multiply-add of 16-bit pairs; of bf16, whose
+//! pairs are taken apart in registers.
 
 use std::arch::x86_64::*;
 use std::ops::Range;

@@ -1,9 +1,9 @@
 //! AVX-512 forms of the inner loops of attention.
 //!
-//! Scores: sixteen keys at a time, one register of
-//! eight heads by even and odd elements each, against pairs of a key's elements broadcast as one 64-bit number.
-//! Values: the outputs of eight heads by thirty-two columns stay in registers over a block. Integer products likewise,
-//! with the fused multiply-add of 16-bit pairs; products of bf16 are those of AVX2.
+//! Scores: sixteen keys at a time, one register of eight heads by even and odd elements each, against pairs
+//! of a key's elements broadcast as one 64-bit number. Values: the outputs of eight heads by thirty-two
+//! columns stay in registers over a block. Integer products likewise, with the fused multiply-add of 16-bit
+//! pairs; products of bf16 are those of AVX2.
 
 use std::arch::x86_64::*;
 use std::ops::Range;
@@ -21,7 +21,8 @@ use crate::tier::Avx512;
 const KEYS: usize = 16;
 /// The row of a head that the fastest loops are compiled for, gpt-oss's. Units: numbers.
 const HEAD_DIM_USUAL: usize = 64;
-/// The pairs of a row whose loops are compiled for their length: addresses are constants then. Those of usual heads.
+/// The pairs of a row whose loops are compiled for their length: addresses are constants then. Those of usual
+/// heads.
 const USUAL_WIDTH: usize = HEAD_DIM_USUAL / 2;
 /// Floats of a register.
 pub(super) const WIDTH: usize = 2 * LANES;

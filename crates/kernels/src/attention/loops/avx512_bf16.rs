@@ -1,5 +1,5 @@
-//! AVX-512 forms of the loops over bf16, with `vdpbf16ps`: two products of pairs and both additions in one instruction. The other
-//! loops are those of `avx512.rs`.
+//! AVX-512 forms of the loops over bf16, with `vdpbf16ps`: two products of pairs and both additions in one
+//! instruction. The other loops are those of `avx512.rs`.
 
 use std::arch::x86_64::*;
 use std::ops::Range;
@@ -320,7 +320,8 @@ fn pair_add_rows(
     }
 }
 
-/// Which of 64 numbers, 32 columns of one row and then of another, stand where when columns 0..16, or 16..32, are taken by pairs.
+/// Which of 64 numbers, 32 columns of one row and then of another, stand where when columns 0..16, or 16..32,
+/// are taken by pairs.
 static NEIGHBORS: [[u16; 2 * WIDTH]; 2] = {
     let mut orders = [[0; 2 * WIDTH]; 2];
     let mut i = 0;
