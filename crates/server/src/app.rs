@@ -7,7 +7,7 @@
 //! It does not know connections: `run` listens.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::to_bytes;
@@ -25,7 +25,7 @@ use crate::access_log::Line;
 use crate::error::Error;
 use crate::gate::{self, Gate};
 use crate::keys::{Caller, Keys};
-use crate::limits::Limits;
+use crate::limits::{Limits, STOP_PATIENCE};
 use crate::live::LiveResponses;
 use crate::memory::CallMemory;
 use crate::metrics::Metrics;
@@ -62,9 +62,6 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 
 /// Most of a refused body that is read while the server stops. Units: bytes.
 const SWALLOW_BYTES: usize = 1 << 20;
-
-/// How long it may take.
-const SWALLOW_TIME: Duration = Duration::from_secs(1);
 
 const METRICS: &str = "/metrics";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -215,7 +212,7 @@ async fn around(State(app): State<Shared>, mut request: Request, next: Next) -> 
             if app.is_stopping() {
                 // The connection ends with the answer, and bytes that were not read would end it before the
                 // answer is.
-                let _ = timeout(SWALLOW_TIME, to_bytes(request.into_body(), SWALLOW_BYTES)).await;
+                let _ = timeout(STOP_PATIENCE, to_bytes(request.into_body(), SWALLOW_BYTES)).await;
             }
             error.into_response()
         }

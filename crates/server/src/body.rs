@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 
 use crate::app::Shared;
-use crate::limits::Limits;
+use crate::limits::{Limits, STOP_PATIENCE};
 use crate::wire::errors::ApiError;
 
 /// A JSON body.
@@ -25,9 +25,15 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Body<T> {
             return Err(ApiError::MediaType);
         }
         let reading = tokio::time::timeout(app.limits.body_time, read(request.into_body(), &app.limits));
+        // A body that is half here is better read than cut: bytes that are not read reset the connection
+        // before its answer.
+        let stop = async {
+            app.stopping().await;
+            tokio::time::sleep(STOP_PATIENCE).await;
+        };
         let bytes = tokio::select! {
             bytes = reading => bytes.unwrap_or(Err(ApiError::BodyTimeout))?,
-            () = app.stopping() => return Err(ApiError::ShuttingDown),
+            () = stop => return Err(ApiError::ShuttingDown),
         };
         parse(&bytes).map(Body)
     }

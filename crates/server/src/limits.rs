@@ -110,5 +110,8 @@ pub(crate) const READER_PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) const PAGE_ITEMS_MAX: usize = 100;
 /// Tokens that a summary of the reasoning may have.
 pub(crate) const SUMMARY_TOKENS_MAX: usize = 512;
+/// How long a body that is on its way may still take when the server stops.
+pub(crate) const STOP_PATIENCE: Duration = Duration::from_secs(1);
+
 /// How long a client may take to send the headers of a request.
 pub(crate) const HEADER_PATIENCE: Duration = Duration::from_secs(10);

@@ -240,12 +240,17 @@ fn with_all_fields(mut tool: Value) -> Value {
 }
 
 /// Starts the task that writes a response.
-async fn start(app: &Arc<App>, asked: ResponsesAsk, object: ResponseObject) -> Result<Arc<Live>, ApiError> {
+async fn start(
+    app: &Arc<App>,
+    asked: ResponsesAsk,
+    mut object: ResponseObject,
+) -> Result<Arc<Live>, ApiError> {
     let begun = Instant::now();
     let visibility = asked.ask.visibility;
     let wants_summary = asked.summary.is_some() && visibility > Visibility::Hidden;
     let summarises = wants_summary || visibility == Visibility::Summary;
     let ask = compaction::truncated(app, asked.ask.clone(), asked.may_truncate).await?;
+    object.warnings.clone_from(&ask.warnings);
     let mut talks = chat::begin(app, Arc::new(ask), summarises, 1).await?;
     let Some(talk) = talks.pop() else {
         return Err(ApiError::Internal { problem: "there is no turn".to_owned() });

@@ -244,3 +244,18 @@ fn one_request_does_not_take_every_place() {
     assert_eq!(server.prompts.lock().unwrap().len(), 9, "the other twelve wait for the first eight");
     drop(stream);
 }
+
+/// Turns that were left out to make the rest fit were left out without a word: the warning was lost on its
+/// way.
+#[test]
+fn what_is_left_out_is_told() {
+    let server = Server::start(&[ANSWER]);
+    let input = json!([
+        {"role": "user", "content": "word ".repeat(70_000)},
+        {"role": "assistant", "content": "Too much."},
+        {"role": "user", "content": "hi"},
+    ]);
+    let answer = post(server.address, "/v1/responses", &json!({"input": input, "truncation": "auto"})).json();
+    assert!(answer["warnings"][0].as_str().unwrap().contains("oldest 1 turns"), "{}", answer["warnings"]);
+    assert!(server.prompts.lock().unwrap()[0].len() < 1000);
+}
