@@ -234,10 +234,12 @@ fn with_definitions(child: &Value, root: &Value) -> Value {
 
 /// What llguidance says, in our words where its own name settings of its, without state dumps and back-traces.
 pub(crate) fn explain(message: &str) -> String {
-    const KNOWN: [(&str, &str); 7] = [
+    const KNOWN: [(&str, &str); 9] = [
         ("fuel", TOO_MUCH_WORK),
         ("too many expressions", TOO_MUCH_WORK),
         ("too many states", TOO_MUCH_WORK),
+        ("Unable to determine if regex is empty", TOO_MUCH_WORK),
+        ("Too many items", "it is too ambiguous for the limits"),
         ("too many items", "it is too ambiguous for the limits"),
         ("grammar too large", "it has more symbols than the limits allow"),
         ("NoExtensionBias", "nothing can follow"),

@@ -90,7 +90,7 @@ impl Headers {
     }
 }
 
-/// The tokens of a header: neighbouring texts are one text, which is encoded as one.
+/// The tokens of a header: neighboring texts are one text, which is encoded as one.
 pub(crate) fn encode(vocab: &Vocab, pieces: &[Piece]) -> Vec<u32> {
     let mut tokens = Vec::new();
     let mut text = String::new();

@@ -15,6 +15,9 @@ pub const SCHEMA_DEPTH_MAX: usize = 64;
 /// Most subschemas of one JSON Schema.
 pub const SCHEMA_NODES_MAX: usize = 20_000;
 
+/// Most properties of one object of a JSON Schema, whose names are compared with each other.
+pub const OBJECT_PROPERTIES_MAX: usize = 1_024;
+
 /// Deepest way through the references of one JSON Schema, in levels of subschemas: every definition counts with its own depth.
 pub const SCHEMA_LEVELS_MAX: u64 = 2_000;
 
@@ -92,6 +95,8 @@ pub struct Limits {
     pub schema_depth_max: usize,
     /// [`SCHEMA_NODES_MAX`], subschemas.
     pub schema_nodes_max: usize,
+    /// [`OBJECT_PROPERTIES_MAX`], properties.
+    pub object_properties_max: usize,
     /// [`SCHEMA_LEVELS_MAX`], levels.
     pub schema_levels_max: u64,
     /// [`MULTIPLES_MAX`].
@@ -135,6 +140,7 @@ impl Default for Limits {
         Self {
             schema_depth_max: SCHEMA_DEPTH_MAX,
             schema_nodes_max: SCHEMA_NODES_MAX,
+            object_properties_max: OBJECT_PROPERTIES_MAX,
             schema_levels_max: SCHEMA_LEVELS_MAX,
             multiples_max: MULTIPLES_MAX,
             lark_definitions_max: LARK_DEFINITIONS_MAX,

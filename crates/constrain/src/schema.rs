@@ -183,6 +183,10 @@ impl Walk<'_> {
         match (place(keyword), value) {
             (Place::Nowhere, _) => Ok(value.clone()),
             (Place::Named, Value::Object(named)) => {
+                if matches!(keyword, "properties" | "patternProperties") {
+                    let (found, max) = (named.len() as u64, self.limits.object_properties_max as u64);
+                    self.bound(&path, "the number of properties", found, max, "properties of one object")?;
+                }
                 let mut kept = Map::new();
                 for (name, schema) in named {
                     let below = pointer(&path, name);

@@ -126,6 +126,7 @@ mod tests {
             drop(held);
             assert!(waits.join().expect("does not panic"));
         });
-        assert_eq!(slots.lock().taken.len() + slots.lock().waiting.len(), 0);
+        let state = slots.lock();
+        assert_eq!((state.taken.len(), state.waiting.len()), (0, 0));
     }
 }

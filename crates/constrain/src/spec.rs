@@ -1,4 +1,4 @@
-//! What must the next turn look like?
+//! What a caller asks of the next turn.
 //!
 //! [`Spec`] is plain data in the words of the OpenAI API: which functions exist and how their arguments are held, which tool choice, what the
 //! answer's body must match, how long the model may reason. Its default asks for nothing but a well-formed harmony turn. Nothing is checked

@@ -1,11 +1,9 @@
-//! Which tokens are text, and which of them may follow inside or between characters?
+//! The tokens that are text, and those of them that may follow inside or between characters.
 //!
 //! [`TokenTable`] is built once per vocabulary and shared behind an `Arc` by all constraints. It holds what every mask starts from: for each of
 //! the eight states of UTF-8 the set of tokens that keep a text valid, ready with the control token that may end it, so that free text costs no work
 //! per token; and llguidance's trie of the same tokens for the texts that are not free. Control tokens are never in the trie: no grammar can
 //! produce one, whatever it says.
-//!
-//! It does not know messages, headers or requests.
 
 use std::sync::{Arc, OnceLock};
 

@@ -1,4 +1,4 @@
-//! After these bytes, which bytes keep the text valid UTF-8?
+//! The states of UTF-8 between bytes, and the bytes that keep a text valid.
 //!
 //! [`Utf8`] is the state between two tokens of a text: at a border of characters, or inside one. Eight states suffice, because only the first
 //! byte after a lead byte has a range of its own (no overlong forms, no surrogates, nothing beyond U+10FFFF). A table of tokens per state

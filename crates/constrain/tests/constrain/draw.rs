@@ -1,4 +1,4 @@
-//! How does a sampler without a model choose?
+//! A sampler without a model.
 //!
 //! [`Random`] is a small generator with a seed, so that a failure names the seed that repeats it. [`pick`] draws from a mask: evenly, but with a
 //! given chance a token that ends something, since among thousands of tokens an even draw would hardly ever end.

@@ -81,6 +81,12 @@ pub fn hostile() -> Vec<(&'static str, Body)> {
             )
         })
         .collect::<serde_json::Map<_, _>>();
+    let objects = (0..5)
+        .map(|i| {
+            let names = names[i * 1_000..][..1_000].iter().cloned().collect::<serde_json::Map<_, _>>();
+            (format!("o{i}"), json!({"type": "object", "properties": names}))
+        })
+        .collect::<serde_json::Map<_, _>>();
     let patterns = (0..64)
         .map(|i| (format!("^p{i}(a|b)*c{i}$"), json!({"type": "integer", "minimum": i})))
         .collect::<serde_json::Map<_, _>>();
@@ -189,6 +195,7 @@ pub fn hostile() -> Vec<(&'static str, Body)> {
                 json!({"type": "object", "properties": names[..5_000].iter().cloned().collect::<serde_json::Map<_, _>>()}),
             ),
         ),
+        ("many objects", schema(json!({"type": "object", "properties": objects}))),
         ("patterns", schema(json!({"type": "object", "patternProperties": patterns}))),
         (
             "required self",

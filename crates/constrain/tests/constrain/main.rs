@@ -1,4 +1,4 @@
-//! Do the constraints hold, whatever a sampler draws from their masks?
+//! Constraints hold, whatever a sampler draws from their masks.
 //!
 //! `walks` draws random turns through the headers and reads them back with harmony's parser; `schemas` draws JSON of random schemas
 //! and validates it with another implementation; `hostile` has the schemas that would cost too much; `choices` has every tool choice. The samplers

@@ -1,4 +1,4 @@
-//! Which JSON Schemas do clients send?
+//! JSON Schemas as clients send them.
 //!
 //! [`random_schema`] draws one from what they use: objects with required and optional properties, arrays, enums, bounds, patterns,
 //! formats, unions, references, also recursive ones. Every schema has an instance of moderate size.

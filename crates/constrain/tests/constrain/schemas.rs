@@ -1,4 +1,4 @@
-//! Is what the masks allow valid JSON of the schema?
+//! What the masks allow is valid JSON of the schema.
 
 use gptoss_constrain::{Body, Constraint, Error, Fidelity, Reasoning, Spec};
 use gptoss_harmony::{Control, StreamParser};
@@ -121,14 +121,14 @@ fn loose_schemas_leave_out_what_cannot_be_held() {
         "type": "object",
         "properties": {
             "tags": {"type": "array", "items": {"type": "string", "pattern": "^(?=a)b"}, "uniqueItems": true},
-            "not": {"type": "string", "format": "colour", "nullable": true}
+            "not": {"type": "string", "format": "color", "nullable": true}
         },
         "if": {"required": ["tags"]},
         "then": {"required": ["not"]}
     });
     let compiled = compiled(spec(&schema, Fidelity::Loose)).expect("loose");
     let told: Vec<String> = compiled.warnings().iter().map(ToString::to_string).collect();
-    for part in ["uniqueItems", "pattern", "colour", "nullable", "\"if\"", "\"then\""] {
+    for part in ["uniqueItems", "pattern", "color", "nullable", "\"if\"", "\"then\""] {
         assert!(told.iter().any(|warning| warning.contains(part)), "{part}: {told:?}");
     }
     assert!(takes(&schema, Fidelity::Loose, r#"{"tags":["x","x"]}"#));

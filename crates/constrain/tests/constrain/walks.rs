@@ -1,4 +1,4 @@
-//! Is every turn that the masks allow well-formed?
+//! Every turn that the masks allow is well-formed.
 
 use std::{collections::BTreeMap, sync::Arc};
 
