@@ -1,4 +1,4 @@
-//! How much faster does a long prompt come back from the disk than it is computed?
+//! A long prompt that comes back from the disk, beside computing it.
 //!
 //! `cargo run --release -p gptoss-engine --example prefix_disk -- gpt-oss-20b 4096 FOLDER` takes random weights of that shape, or
 //! the checkpoint in a folder, computes a prompt,

@@ -1,14 +1,14 @@
-//! How fast do many sequences decode together, and what does a long prompt do to its neighbours?
+//! The rate of many sequences that decode together, and what a long prompt does to its neighbors.
 //!
 //! `cargo run --release -p gptoss-engine --example throughput -- gpt-oss-20b 8` takes random weights of that shape, or the checkpoint in a folder, and prints, for 1, 2, 4, ...
-//! sequences, the tokens per second of all together; then the time between tokens of the neighbours of a prompt of 2,000 tokens.
+//! sequences, the tokens per second of all together; then the time between tokens of the neighbors of a prompt of 2,000 tokens.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gptoss_checkpoint::{Checkpoint, Preset};
-use gptoss_engine::{Engine, EngineHandle, EngineOptions, Event, Request, Speculation, Ticket};
+use gptoss_engine::{Engine, EngineHandle, EngineOptions, Event, EventStream, Request, Speculation};
 use gptoss_kernels::Pool;
 use gptoss_model::{Model, Precision};
 
@@ -44,7 +44,7 @@ fn request(n: usize, prompt_tokens: usize, max_new_tokens: usize) -> Request {
 }
 
 /// When each token of a ticket came.
-fn times(ticket: &mut Ticket) -> Vec<Instant> {
+fn times(ticket: &mut EventStream) -> Vec<Instant> {
     let mut times = Vec::new();
     while let Some(event) = ticket.next_event() {
         if let Event::Token(_) = event {
@@ -54,7 +54,7 @@ fn times(ticket: &mut Ticket) -> Vec<Instant> {
     times
 }
 
-fn all_times(tickets: Vec<Ticket>) -> Vec<Vec<Instant>> {
+fn all_times(tickets: Vec<EventStream>) -> Vec<Vec<Instant>> {
     std::thread::scope(|scope| {
         let readers: Vec<_> =
             tickets.into_iter().map(|mut ticket| scope.spawn(move || times(&mut ticket))).collect();
@@ -73,16 +73,16 @@ fn decode_rate(handle: &EngineHandle, count: usize) -> f64 {
     tokens as f64 / (*end - *start).as_secs_f64()
 }
 
-fn beside_a_long_prompt(handle: &EngineHandle, neighbours: usize) {
+fn beside_a_long_prompt(handle: &EngineHandle, neighbors: usize) {
     let tickets =
-        (0..neighbours).map(|n| handle.submit(request(7000 + n, PROMPT_TOKENS, 60)).expect("room")).collect();
+        (0..neighbors).map(|n| handle.submit(request(7000 + n, PROMPT_TOKENS, 60)).expect("room")).collect();
     let (times, long) = std::thread::scope(|scope| {
-        let neighbours = scope.spawn(|| all_times(tickets));
+        let neighbors = scope.spawn(|| all_times(tickets));
         std::thread::sleep(Duration::from_secs(2));
         let start = Instant::now();
         let mut long = handle.submit(request(9000, LONG_PROMPT_TOKENS, 1)).expect("room");
         while long.next_event().is_some() {}
-        (neighbours.join().expect("reads"), (start, Instant::now()))
+        (neighbors.join().expect("reads"), (start, Instant::now()))
     });
     let gaps = |inside: bool| {
         let mut gaps: Vec<f64> = times
@@ -98,7 +98,7 @@ fn beside_a_long_prompt(handle: &EngineHandle, neighbours: usize) {
         let gaps = gaps(inside);
         if let (Some(median), Some(longest)) = (gaps.get(gaps.len() / 2), gaps.last()) {
             println!(
-                "{neighbours} sequences {when} a prompt of {LONG_PROMPT_TOKENS}: {median:.0} ms between tokens, at most {longest:.0} ms"
+                "{neighbors} sequences {when} a prompt of {LONG_PROMPT_TOKENS}: {median:.0} ms between tokens, at most {longest:.0} ms"
             );
         }
     }

@@ -6,12 +6,11 @@
 //!
 //! All rows of a step go through the weights together, and a sequence's numbers are those it would have alone, so what
 //! runs beside it, how its prompt was cut, what was kept of earlier prompts, a preemption or a guess change no bit of
-//! its tokens and log-probabilities.
+//! its tokens and log-probabilities. What a prompt begins with may come from the disk; its request waits for that while
+//! others step.
 //!
 //! A step that breaks is carried out again for each sequence alone: who panics or has no finite numbers fails alone, and
 //! the others go on as if nothing had happened, since a step writes only what it would write again.
-//!
-//! It does not know text, messages, or the order in which requests run.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,18 +22,21 @@ use gptoss_model::{
 };
 
 use crate::Error;
+use crate::active_request::{ActiveRequest, words};
 use crate::error::Failure;
-use crate::handle::{Accepted, ChannelLimits};
+use crate::handle::{ChannelLimits, QueuedRequest};
 use crate::kv_plan::{EngineOptions, KvPlan};
-use crate::limits::{BOUNDARIES_MAX, FORCED_TOKENS_MAX};
-use crate::live::{Live, words};
-use crate::plan::{Ended, Outcome, Plan, Save, Work};
-use crate::prefix_disk::PrefixDisk;
+use crate::limits::{CACHE_POINTS_MAX, FORCED_TOKENS_MAX};
+use crate::plan::{Chunk, Ended, Outcome, Plan, Save};
+use crate::prefix_disk::{Fetched, PrefixDisk};
 use crate::request::{FinishReason, Tenant};
 use crate::scheduler::{Capacity, Scheduler};
-use crate::sequence::Job;
+use crate::sequence::NewSequence;
 use crate::speculation::Drafter;
 use crate::stats::EngineStats;
+
+/// How long a step waits for the disk when there is nothing else to do: as long as a request that comes then may wait.
+const FETCH_PATIENCE: Duration = Duration::from_millis(5);
 
 /// A model with the keys and values of many sequences.
 pub struct Engine {
@@ -46,7 +48,7 @@ pub struct Engine {
     /// Threads that sample; the model has its own.
     pool: Pool,
     scheduler: Scheduler,
-    live: BTreeMap<u64, Live>,
+    active: BTreeMap<u64, ActiveRequest>,
     drafter: Drafter,
     disk: Option<PrefixDisk>,
     stats: EngineStats,
@@ -81,7 +83,7 @@ impl Engine {
             options,
             plan,
             scheduler,
-            live: BTreeMap::new(),
+            active: BTreeMap::new(),
             drafter: Drafter::new(options.speculation),
             disk: None,
             stats: EngineStats::default(),
@@ -134,57 +136,57 @@ impl Engine {
 
     /// Whether no request is there.
     pub fn is_idle(&self) -> bool {
-        self.live.is_empty()
+        self.active.is_empty()
     }
 
     /// Takes a request in. One that may generate nothing ends at once.
-    pub fn accept(&mut self, accepted: Accepted) {
+    pub fn accept(&mut self, accepted: QueuedRequest) {
         let id = accepted.id;
         let forced_max = if self.options.forced_drafts { FORCED_TOKENS_MAX } else { 0 };
-        let (mut live, prompt) = Live::new(accepted, forced_max);
-        let request = live.request();
+        let (mut active, prompt) = ActiveRequest::new(accepted, forced_max);
+        let request = active.request();
         let tokens_max = prompt.len().saturating_add(request.max_new_tokens).min(self.max_context());
         if tokens_max == prompt.len() {
-            live.begin(0);
-            self.end(live, FinishReason::Length);
+            active.begin(0);
+            self.end(active, FinishReason::Length);
             return;
         }
-        let boundaries = request.boundaries.iter().copied().take(BOUNDARIES_MAX).collect();
+        let cache_points = request.cache_points.iter().copied().take(CACHE_POINTS_MAX).collect();
         let (tenant, priority, is_private) = (request.tenant.clone(), request.priority, request.is_private);
-        self.read_back(&tenant, &prompt);
-        self.scheduler.add(Job { id, prompt, tokens_max, boundaries, tenant, priority, is_private });
-        self.live.insert(id, live);
+        let is_fetching = self.fetch(id, &tenant, &prompt);
+        self.scheduler.add(NewSequence {
+            id,
+            prompt,
+            tokens_max,
+            cache_points,
+            tenant,
+            priority,
+            is_private,
+            is_fetching,
+        });
+        self.active.insert(id, active);
     }
 
     /// One beat. False when there was nothing to do.
     pub fn step(&mut self) -> bool {
-        self.call_off();
-        if self.live.is_empty() {
+        self.retire_cancelled();
+        self.take_fetched();
+        if self.active.is_empty() {
             return false;
         }
-        let (drafter, active) = (&mut self.drafter, &self.live);
-        let plan = self.scheduler.schedule(&mut |sequence| {
-            drafter.draft(sequence, active.get(&sequence.id).map_or(&[], Live::forced))
-        });
-        for &(id, cached_tokens) in &plan.begun {
-            if let Some(live) = self.live.get_mut(&id) {
-                live.begin(cached_tokens);
-                self.stats.cached_tokens += cached_tokens as u64;
-                self.stats.prompt_tokens += self.scheduler.sequence(id).map_or(0, |s| s.prompt_len) as u64;
-            }
-        }
+        let plan = self.schedule();
+        self.announce(&plan);
         self.store.apply(&plan.moves());
         let started = Instant::now();
         let logits = self.forward(&plan);
-        self.stats.steps += 1;
-        self.stats.forced_drafts += self.num_forced(&plan);
         let outcomes = self.sample(&plan, logits);
         self.learn(&plan, &outcomes, started.elapsed());
         self.commit(plan, outcomes);
         true
     }
 
-    /// Sends every running sequence back to wait, so that it is computed again: for tests, and to give memory back.
+    /// Sends every running sequence back to wait, so that it is computed again: for tests.
+    #[doc(hidden)]
     pub fn preempt_all(&mut self) {
         let ids: Vec<u64> = self.scheduler.ids().collect();
         ids.into_iter().for_each(|id| {
@@ -202,73 +204,102 @@ impl Engine {
     /// Forgets everything that is kept, and whose slot is whose. For an idle engine whose books are wrong.
     pub(crate) fn start_afresh(&mut self) {
         // Invariant: nobody is there who holds a slot.
-        assert!(self.live.is_empty(), "an engine starts afresh when it is idle");
+        assert!(self.active.is_empty(), "an engine starts afresh when it is idle");
         self.scheduler = Scheduler::new(capacity(&self.model, &self.options, &self.plan));
-        self.stats.starts_afresh += 1;
+        self.stats.integrity_resets += 1;
     }
 
     /// Ends every request with `failure`.
     pub fn fail_all(&mut self, failure: &Failure) {
-        for id in self.live.keys().copied().collect::<Vec<_>>() {
+        for id in self.active.keys().copied().collect::<Vec<_>>() {
             self.end_early(id, FinishReason::Cancelled, Some(failure.clone()));
         }
     }
 
+    /// Plans the next step, with drafts.
+    fn schedule(&mut self) -> Plan {
+        let (drafter, active) = (&mut self.drafter, &self.active);
+        self.scheduler.schedule(&mut |sequence| {
+            let forced = active.get(&sequence.id).map(ActiveRequest::forced);
+            drafter.draft(sequence, forced.unwrap_or_default())
+        })
+    }
+
+    /// Tells the requests that begin, and counts what the plan holds.
+    fn announce(&mut self, plan: &Plan) {
+        for &(id, cached_tokens) in &plan.begun {
+            if let Some(request) = self.active.get_mut(&id) {
+                request.begin(cached_tokens);
+                self.stats.cached_tokens += cached_tokens as u64;
+                self.stats.prompt_tokens += self.scheduler.sequence(id).map_or(0, |s| s.prompt_len) as u64;
+            }
+        }
+        let forced = plan.chunks.iter().filter_map(|chunk| {
+            Some(self.active.get(&chunk.id)?.forced().len().min(chunk.draft.len()) as u64)
+        });
+        self.stats.forced_drafts += forced.sum::<u64>();
+        self.stats.steps += u64::from(!plan.chunks.is_empty());
+    }
+
     /// Ends requests whose caller is gone or whose time is over.
-    fn call_off(&mut self) {
+    fn retire_cancelled(&mut self) {
         let now = Instant::now();
-        let over = self.live.iter().filter_map(|(&id, live)| Some((id, live.is_called_off(now)?)));
+        let over = self.active.iter().filter_map(|(&id, active)| Some((id, active.is_called_off(now)?)));
         for (id, reason) in over.collect::<Vec<_>>() {
             self.end_early(id, reason, None);
         }
     }
 
     fn end_early(&mut self, id: u64, reason: FinishReason, failure: Option<Failure>) {
+        self.disk.iter().for_each(|disk| disk.forget(id));
         let saves = self.scheduler.remove(id);
         self.save(&saves);
-        if let Some(mut live) = self.live.remove(&id) {
-            failure.into_iter().for_each(|failure| live.fail(failure));
-            self.end(live, reason);
+        if let Some(mut active) = self.active.remove(&id) {
+            failure.into_iter().for_each(|failure| active.fail(failure));
+            self.end(active, reason);
         }
     }
 
-    /// Where in the workspace the logits of every work are: `forward`, of all together if that succeeds.
+    /// Where in the workspace the logits of every chunk are: of all together if that succeeds, or else of each alone.
     fn forward(&mut self, plan: &Plan) -> Vec<Result<usize, Failure>> {
         self.workspace.clear();
-        match self.try_forward(&plan.works) {
-            Ok(()) => (0..plan.works.len()).map(Ok).collect(),
-            Err(failure) if plan.works.len() == 1 => vec![Err(failure)],
+        if plan.chunks.is_empty() {
+            return Vec::new();
+        }
+        match self.try_forward(&plan.chunks) {
+            Ok(()) => (0..plan.chunks.len()).map(Ok).collect(),
+            Err(failure) if plan.chunks.len() == 1 => vec![Err(failure)],
             Err(_) => {
-                let alone = |work| -> Result<usize, Failure> {
-                    self.try_forward(std::slice::from_ref(work))?;
+                let alone = |chunk| -> Result<usize, Failure> {
+                    self.try_forward(std::slice::from_ref(chunk))?;
                     Ok(self.workspace.num_segments() - 1)
                 };
-                plan.works.iter().map(alone).collect()
+                plan.chunks.iter().map(alone).collect()
             }
         }
     }
 
-    fn try_forward(&mut self, works: &[Work]) -> Result<(), Failure> {
-        let mut tokens: Vec<Vec<u32>> = Vec::with_capacity(works.len());
-        let mut sequences = Vec::with_capacity(works.len());
-        for work in works {
+    fn try_forward(&mut self, chunks: &[Chunk]) -> Result<(), Failure> {
+        let mut tokens: Vec<Vec<u32>> = Vec::with_capacity(chunks.len());
+        let mut sequences = Vec::with_capacity(chunks.len());
+        for chunk in chunks {
             // Invariant: a plan names sequences that run.
-            let sequence = self.scheduler.sequence(work.id).filter(|sequence| sequence.ring.is_some());
+            let sequence = self.scheduler.sequence(chunk.id).filter(|sequence| sequence.ring.is_some());
             let Some(sequence) = sequence else {
-                return Err(Failure::Forward { message: format!("sequence {} does not run", work.id) });
+                return Err(Failure::Forward { message: format!("sequence {} does not run", chunk.id) });
             };
-            tokens.push([&sequence.tokens[work.start..work.end], &work.draft].concat());
+            tokens.push([&sequence.tokens[chunk.start..chunk.end], &chunk.draft].concat());
             sequences.push(sequence);
         }
-        let segments: Vec<Segment<'_>> = works
+        let segments: Vec<Segment<'_>> = chunks
             .iter()
             .zip(&tokens)
             .zip(&sequences)
-            .map(|((work, tokens), sequence)| Segment {
+            .map(|((chunk, tokens), sequence)| Segment {
                 tokens,
-                first_position: work.start,
+                first_position: chunk.start,
                 kv: SequenceKv { blocks: &sequence.blocks, ring: sequence.ring.unwrap_or(0) },
-                logits: match (work.is_chosen, work.draft.is_empty()) {
+                logits: match (chunk.is_chosen, chunk.draft.is_empty()) {
                     (false, _) => LogitRows::None,
                     (true, true) => LogitRows::Last,
                     (true, false) => LogitRows::All,
@@ -292,16 +323,23 @@ impl Engine {
     fn sample(&mut self, plan: &Plan, logits: Vec<Result<usize, Failure>>) -> Vec<Outcome> {
         let workspace = &self.workspace;
         let choices: Vec<Mutex<Choice<'_>>> = plan
-            .works
+            .chunks
             .iter()
             .zip(logits)
-            .map(|(work, logits)| {
-                let sequence = self.scheduler.sequence(work.id);
+            .map(|(chunk, logits)| {
+                let sequence = self.scheduler.sequence(chunk.id);
                 let ends = sequence.map_or((0, 0), |sequence| (sequence.tokens.len(), sequence.tokens_max));
-                let live = self.live.remove(&work.id);
+                let request = self.active.remove(&chunk.id);
                 let room = ends.1 - ends.0;
                 let logits = logits.and_then(|segment| Ok(workspace.logits(segment)?));
-                Mutex::new(Choice { live, work, logits, position: ends.0, room, outcome: Outcome::Failed })
+                Mutex::new(Choice {
+                    request,
+                    chunk,
+                    logits,
+                    position: ends.0,
+                    room,
+                    outcome: Outcome::Failed,
+                })
             })
             .collect();
         // Each lock is taken once: it is what lets tasks change their own choice without unsafe code.
@@ -310,14 +348,14 @@ impl Engine {
         });
         let mut outcomes = Vec::with_capacity(choices.len());
         for choice in choices {
-            let Choice { live, work, outcome, .. } =
+            let Choice { request, chunk, outcome, .. } =
                 choice.into_inner().unwrap_or_else(PoisonError::into_inner);
-            if let Some(live) = live {
-                self.live.insert(work.id, live);
+            if let Some(request) = request {
+                self.active.insert(chunk.id, request);
             }
             if let Outcome::Chosen { tokens, .. } = &outcome {
                 self.stats.generated_tokens += tokens.len() as u64;
-                self.stats.drafted_tokens += work.draft.len() as u64;
+                self.stats.drafted_tokens += chunk.draft.len() as u64;
                 self.stats.accepted_drafts += tokens.len() as u64 - 1;
             }
             outcomes.push(outcome);
@@ -325,16 +363,10 @@ impl Engine {
         outcomes
     }
 
-    /// Tokens of a plan's drafts that were forced.
-    fn num_forced(&self, plan: &Plan) -> u64 {
-        let of =
-            |work: &Work| self.live.get(&work.id).map_or(0, |live| live.forced().len().min(work.draft.len()));
-        plan.works.iter().map(of).sum::<usize>() as u64
-    }
-
     /// Tells the drafter what a step of decoding alone took.
     fn learn(&mut self, plan: &Plan, outcomes: &[Outcome], time: Duration) {
-        let is_decode = plan.works.iter().all(|work| work.is_chosen && work.end - work.start == 1);
+        let is_decode = !plan.chunks.is_empty()
+            && plan.chunks.iter().all(|chunk| chunk.is_chosen && chunk.end - chunk.start == 1);
         if !is_decode {
             return self.drafter.skip();
         }
@@ -342,7 +374,7 @@ impl Engine {
             Outcome::Chosen { tokens, .. } => tokens.len(),
             Outcome::Computed | Outcome::Failed => 0,
         });
-        let had_guesses = plan.works.iter().any(|work| !work.draft.is_empty());
+        let had_guesses = plan.chunks.iter().any(|chunk| !chunk.draft.is_empty());
         self.drafter.learn(had_guesses, chosen.sum(), time);
     }
 
@@ -350,16 +382,16 @@ impl Engine {
         let committed = self.scheduler.commit(plan, outcomes);
         self.save(&committed.saves);
         for (id, ended) in committed.ended {
-            let Some(mut live) = self.live.remove(&id) else { continue };
+            let Some(mut active) = self.active.remove(&id) else { continue };
             let reason = match ended {
                 Ended::Stop => FinishReason::Stop,
                 Ended::Length => FinishReason::Length,
                 Ended::Failed => {
-                    live.fail(Failure::Forward { message: "no reason was given".to_owned() });
+                    active.fail(Failure::Forward { message: "no reason was given".to_owned() });
                     FinishReason::Cancelled
                 }
             };
-            self.end(live, reason);
+            self.end(active, reason);
         }
     }
 
@@ -382,14 +414,33 @@ impl Engine {
         }
     }
 
-    /// Takes a place that a prompt begins with from the disk into the prefix cache, if it is longer than what is there.
-    fn read_back(&mut self, tenant: &Tenant, prompt: &[u32]) {
-        let Some(disk) = &self.disk else { return };
+    /// Orders a place that a prompt begins with from the disk, if it is longer than what is in memory. Whether it comes.
+    fn fetch(&self, id: u64, tenant: &Tenant, prompt: &[u32]) -> bool {
+        let Some(disk) = &self.disk else { return false };
         let here = self.scheduler.cache().peek(tenant, prompt).map_or(0, |found| found.position);
-        let Some(found) = disk.find(tenant, prompt, here) else { return };
-        let Some(bytes) = disk.read(&found, prompt) else { return };
-        let tokens = &prompt[..found.position];
-        let Some((blocks, snapshot)) = self.scheduler.adopt(tenant, tokens) else { return };
+        disk.fetch(id, tenant, prompt, here)
+    }
+
+    /// Takes what came from the disk; waits for it a moment when there is nothing else to do.
+    fn take_fetched(&mut self) {
+        let mut patience = if self.scheduler.is_only_fetching() { FETCH_PATIENCE } else { Duration::ZERO };
+        while let Some(fetched) = self.disk.as_ref().and_then(|disk| disk.fetched(patience)) {
+            patience = Duration::ZERO;
+            self.load_from_disk(fetched);
+        }
+    }
+
+    /// Puts a place from the disk into the prefix cache, if it is longer than what is there by now.
+    fn load_from_disk(&mut self, fetched: Fetched) {
+        let Some((tenant, tokens)) = self.scheduler.fetched(fetched.id) else { return };
+        let tokens = tokens.to_vec();
+        let Some(bytes) = fetched.bytes else { return };
+        let here = self.scheduler.cache().peek(&tenant, &tokens).map_or(0, |found| found.position);
+        if here >= fetched.position {
+            return;
+        }
+        let tokens = &tokens[..fetched.position];
+        let Some((blocks, snapshot)) = self.scheduler.adopt(&tenant, tokens) else { return };
         let last_block = blocks.get(tokens.len() / BLOCK_TOKENS).copied();
         let mut full = blocks.iter().zip(&bytes.blocks);
         let mut fits = full.all(|(&block, bytes)| self.store.set_block(block, bytes));
@@ -400,17 +451,17 @@ impl Engine {
     }
 
     /// The one way out: counts the ending and tells it.
-    fn end(&mut self, live: Live, reason: FinishReason) {
+    fn end(&mut self, active: ActiveRequest, reason: FinishReason) {
         let stats = &mut self.stats;
         let count = match reason {
-            _ if live.has_failed() => &mut stats.ended_failed,
+            _ if active.has_failed() => &mut stats.ended_failed,
             FinishReason::Stop => &mut stats.ended_stop,
             FinishReason::Length => &mut stats.ended_length,
             FinishReason::Cancelled => &mut stats.ended_cancelled,
             FinishReason::Deadline => &mut stats.ended_deadline,
         };
         *count += 1;
-        live.end(reason);
+        active.end(reason);
     }
 }
 
@@ -427,8 +478,8 @@ fn capacity(model: &Model, options: &EngineOptions, plan: &KvPlan) -> Capacity {
 
 /// One sequence's part of sampling.
 struct Choice<'a> {
-    live: Option<Live>,
-    work: &'a Work,
+    request: Option<ActiveRequest>,
+    chunk: &'a Chunk,
     logits: Result<SegmentLogits<'a>, Failure>,
     /// Of the first token to choose.
     position: usize,
@@ -439,17 +490,17 @@ struct Choice<'a> {
 
 impl Choice<'_> {
     fn make(&mut self) {
-        let Some(live) = &mut self.live else { return };
+        let Some(request) = &mut self.request else { return };
         self.outcome = match &self.logits {
             Err(failure) => {
-                live.fail(failure.clone());
+                request.fail(failure.clone());
                 Outcome::Failed
             }
             Ok(logits) => {
-                live.tell_prefill(self.work.end);
-                match self.work.is_chosen {
-                    _ if live.has_failed() => Outcome::Failed,
-                    true => live.choose(*logits, self.position, &self.work.draft, self.room),
+                request.tell_prefill(self.chunk.end);
+                match self.chunk.is_chosen {
+                    _ if request.has_failed() => Outcome::Failed,
+                    true => request.choose(*logits, self.position, &self.chunk.draft, self.room),
                     false => Outcome::Computed,
                 }
             }

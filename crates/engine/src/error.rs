@@ -1,4 +1,4 @@
-//! Why a request is refused, or fails, with the facts a person needs.
+//! The reasons for which a request is refused or fails, with the facts a person needs.
 //!
 //! Entry points: [`Error`] is a refusal: it comes from `submit`, before anything is computed, and costs nothing.
 //! [`Failure`] is the last event of a request that was accepted and could not be carried out. A request that ends well,
@@ -6,8 +6,6 @@
 //!
 //! Three classes, told by [`Error::class`]: the caller's fault (asking again gives the same), capacity (asking again
 //! later may do), and our fault.
-//!
-//! It does not know how an error is shown, nor HTTP.
 
 /// Whose fault a refusal or failure is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

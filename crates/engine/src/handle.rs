@@ -1,14 +1,12 @@
-//! The seam between whoever has requests and whoever computes them.
+//! The seam between those who have requests and the one who computes them.
 //!
 //! Entry point: [`channel`] gives both sides. [`EngineHandle`] is cloned freely: it refuses what cannot be computed,
-//! bounds the queue and gives a [`Ticket`] per request. [`Inbox`] belongs to the engine's thread, or to a test that plays
-//! the engine with tokens of its own: it takes [`Accepted`] requests and answers them.
+//! bounds the queue and gives a [`EventStream`] per request. [`Inbox`] belongs to the engine's thread, or to a test that plays
+//! the engine with tokens of its own: it takes [`QueuedRequest`] requests and answers them.
 //!
 //! Every accepted request ends exactly once, by construction: the last event has a place that nothing else can take,
-//! and an `Accepted` that is dropped without an end (a panic, a thread that stopped, a test that forgot) ends as
+//! and an `QueuedRequest` that is dropped without an end (a panic, a thread that stopped, a test that forgot) ends as
 //! `Failed(Stopped)`. Dropping a ticket cancels its request.
-//!
-//! It does not know models, blocks or the order in which requests run.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
@@ -21,7 +19,7 @@ use crate::error::Failure;
 use crate::limits::{LOGPROBS_TOP_MAX, QUEUE_REQUESTS_MAX, Sampling};
 use crate::request::{Event, FinishReason, Request, Token, Usage};
 use crate::stats::EngineStats;
-use crate::stream::{Stream, Waited};
+use crate::stream::{Stream, TimedRecv};
 
 /// What a handle holds requests against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,21 +41,21 @@ impl ChannelLimits {
 
 /// Makes both sides of the seam.
 pub fn channel(limits: ChannelLimits) -> (EngineHandle, Inbox) {
-    let desk = Desk { num_handles: 1, ..Desk::default() };
-    let shared = Arc::new(Shared { limits, desk: Mutex::new(desk), changed: Condvar::new() });
+    let state = State { num_handles: 1, ..State::default() };
+    let shared = Arc::new(Shared { limits, state: Mutex::new(state), changed: Condvar::new() });
     (EngineHandle { shared: Arc::clone(&shared) }, Inbox { shared })
 }
 
 struct Shared {
     limits: ChannelLimits,
-    desk: Mutex<Desk>,
+    state: Mutex<State>,
     changed: Condvar,
 }
 
 /// What both sides see, under one lock.
 #[derive(Default)]
-struct Desk {
-    submissions: VecDeque<Accepted>,
+struct State {
+    submissions: VecDeque<QueuedRequest>,
     /// Requests that were accepted and have not begun.
     num_queued: usize,
     num_handles: usize,
@@ -84,8 +82,8 @@ enum Phase {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Desk> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -113,36 +111,42 @@ impl EngineHandle {
     ///
     /// Errors: `Parameter`, `EmptyPrompt`, `PromptTooLong`, `TokenOutsideVocabulary` for a request that can never run;
     /// `QueueFull` now; `ShuttingDown`, `Stopped`.
-    pub fn submit(&self, request: Request) -> Result<Ticket, Error> {
+    pub fn submit(&self, request: Request) -> Result<EventStream, Error> {
         let sampling = self.check(&request)?;
-        let mut desk = self.shared.lock();
-        match desk.phase {
+        let mut state = self.shared.lock();
+        match state.phase {
             Phase::Open => {}
             Phase::Draining | Phase::Aborting => return Err(Error::ShuttingDown),
             Phase::Stopped => return Err(Error::Stopped),
         }
-        if desk.num_queued >= self.shared.limits.queue_requests_max {
-            desk.refused_full += 1;
-            return Err(Error::QueueFull { queued: desk.num_queued });
+        if state.num_queued >= self.shared.limits.queue_requests_max {
+            state.refused_full += 1;
+            return Err(Error::QueueFull { queued: state.num_queued });
         }
-        let id = desk.next_id;
-        desk.next_id += 1;
-        desk.num_queued += 1;
-        desk.accepted += 1;
+        let id = state.next_id;
+        state.next_id += 1;
+        state.num_queued += 1;
+        state.accepted += 1;
         let stream = Arc::new(Stream::default());
-        if desk.streams.is_empty() {
-            desk.last_progress = Some(Instant::now());
+        if state.streams.is_empty() {
+            state.last_progress = Some(Instant::now());
         }
-        desk.streams.insert(id, Arc::downgrade(&stream));
+        state.streams.insert(id, Arc::downgrade(&stream));
         let events = EventSender {
             id,
             stream: Arc::clone(&stream),
             shared: Arc::clone(&self.shared),
             is_queued: true,
         };
-        desk.submissions.push_back(Accepted { id, request, sampling, accepted_at: Instant::now(), events });
+        state.submissions.push_back(QueuedRequest {
+            id,
+            request,
+            sampling,
+            accepted_at: Instant::now(),
+            events,
+        });
         self.shared.changed.notify_all();
-        Ok(Ticket { id, stream })
+        Ok(EventStream { id, stream })
     }
 
     /// Sizes that requests are held against.
@@ -222,8 +226,8 @@ impl Shared {
     }
 
     fn advance(&self, phase: Phase) {
-        let mut desk = self.lock();
-        desk.phase = desk.phase.max(phase);
+        let mut state = self.lock();
+        state.phase = state.phase.max(phase);
         self.changed.notify_all();
     }
 }
@@ -236,9 +240,9 @@ pub(crate) struct Watched {
 impl Watched {
     /// How long the engine has been busy without finishing a step; None when there is nothing to watch any more.
     pub(crate) fn stalled_for(&self) -> Option<Duration> {
-        let desk = self.shared.lock();
-        let is_over = desk.phase == Phase::Stopped || (desk.num_handles == 0 && desk.streams.is_empty());
-        (!is_over).then(|| desk.stalled_for().unwrap_or_default())
+        let state = self.shared.lock();
+        let is_over = state.phase == Phase::Stopped || (state.num_handles == 0 && state.streams.is_empty());
+        (!is_over).then(|| state.stalled_for().unwrap_or_default())
     }
 
     pub(crate) fn fail_all(&self, failure: &Failure) -> usize {
@@ -246,7 +250,7 @@ impl Watched {
     }
 }
 
-impl Desk {
+impl State {
     fn stalled_for(&self) -> Option<Duration> {
         if self.streams.is_empty() {
             return None;
@@ -266,7 +270,7 @@ impl Desk {
 
 /// The caller's side of an accepted request. Dropping it cancels the request.
 #[derive(Debug)]
-pub struct Ticket {
+pub struct EventStream {
     id: u64,
     stream: Arc<Stream>,
 }
@@ -284,7 +288,7 @@ impl Canceller {
     }
 }
 
-impl Ticket {
+impl EventStream {
     /// The request's number: in the order of acceptance, from 0.
     pub fn id(&self) -> u64 {
         self.id
@@ -296,7 +300,7 @@ impl Ticket {
     }
 
     /// Waits for the next event, but not longer than `patience`.
-    pub fn next_event_within(&mut self, patience: Duration) -> Waited {
+    pub fn next_event_within(&mut self, patience: Duration) -> TimedRecv {
         self.stream.next_within(patience)
     }
 
@@ -305,7 +309,7 @@ impl Ticket {
         poll_fn(|context| self.poll_next(context)).await
     }
 
-    /// As [`next`](Ticket::next), for a stream written by hand.
+    /// As [`next`](EventStream::next), for a stream written by hand.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
         self.stream.poll_next(context)
     }
@@ -321,7 +325,7 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl Drop for EventStream {
     fn drop(&mut self) {
         self.stream.cancel();
     }
@@ -334,22 +338,22 @@ pub struct Inbox {
 
 impl Inbox {
     /// Waits for the next request. None when there will be no more: every handle is gone, or they were told to drain.
-    pub fn recv(&mut self) -> Option<Accepted> {
-        let mut desk = self.shared.lock();
+    pub fn recv(&mut self) -> Option<QueuedRequest> {
+        let mut state = self.shared.lock();
         loop {
-            if let Some(accepted) = desk.submissions.pop_front() {
-                desk.last_progress = Some(Instant::now());
+            if let Some(accepted) = state.submissions.pop_front() {
+                state.last_progress = Some(Instant::now());
                 return Some(accepted);
             }
-            if desk.num_handles == 0 || desk.phase != Phase::Open {
+            if state.num_handles == 0 || state.phase != Phase::Open {
                 return None;
             }
-            desk = self.shared.changed.wait(desk).unwrap_or_else(PoisonError::into_inner);
+            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     /// The next request if there is one.
-    pub fn try_recv(&mut self) -> Option<Accepted> {
+    pub fn try_recv(&mut self) -> Option<QueuedRequest> {
         self.shared.lock().submissions.pop_front()
     }
 
@@ -361,9 +365,9 @@ impl Inbox {
     /// Publishes what `EngineHandle::stats` says, and that a step has come to its end. `accepted`, `refused_full` and
     /// `queued` are counted here and not taken from `stats`.
     pub fn publish(&mut self, stats: &EngineStats) {
-        let mut desk = self.shared.lock();
-        desk.stats = *stats;
-        desk.last_progress = Some(Instant::now());
+        let mut state = self.shared.lock();
+        state.stats = *stats;
+        state.last_progress = Some(Instant::now());
     }
 
     /// Sizes that requests were held against.
@@ -375,9 +379,9 @@ impl Inbox {
 impl Drop for Inbox {
     fn drop(&mut self) {
         let left = {
-            let mut desk = self.shared.lock();
-            desk.phase = Phase::Stopped;
-            std::mem::take(&mut desk.submissions)
+            let mut state = self.shared.lock();
+            state.phase = Phase::Stopped;
+            std::mem::take(&mut state.submissions)
         };
         // Outside the lock: dropping an accepted request ends it, which takes the lock.
         drop(left);
@@ -385,7 +389,7 @@ impl Drop for Inbox {
 }
 
 /// A request that was accepted and must end.
-pub struct Accepted {
+pub struct QueuedRequest {
     /// Its number: in the order of acceptance, from 0.
     pub id: u64,
     /// What is asked for. The handle has checked it.

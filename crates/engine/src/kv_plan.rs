@@ -7,8 +7,6 @@
 //!
 //! Without a number of bytes the pool holds one sequence of the whole context and a few thousand tokens for each
 //! of the others. The system hands memory out as it is touched, so a plan that is never filled costs little.
-//!
-//! It does not know weights or workspace; `gptoss_model::memory` does.
 
 use gptoss_model::{BLOCK_TOKENS, KvFormat, KvStore, ModelConfig, StoreSizes, Term};
 

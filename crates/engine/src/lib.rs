@@ -1,6 +1,6 @@
 //! Which tokens a model emits: requests in, events out.
 //!
-//! Entry points: [`channel`] makes the seam: [`EngineHandle::submit`] gives a [`Ticket`] for a [`Request`], and
+//! Entry points: [`channel`] makes the seam: [`EngineHandle::submit`] gives a [`EventStream`] for a [`Request`], and
 //! [`Engine::run`] on a thread of its own answers what comes through the [`Inbox`]; a test can hold the inbox instead
 //! and play the engine. [`Sampler`] chooses tokens under [`SamplingParams`] and a [`Constraint`]. The beat is schedule,
 //! forward, sample, commit.
@@ -8,8 +8,9 @@
 //! Two contracts. The same request gives the same tokens and log-probabilities, to the bit, whatever ran before, runs
 //! beside it or is still in a cache, for a fixed build and precision. And every accepted request ends exactly once.
 //!
-//! What it does not know: text, channels, messages, files. Tokens are `u32`.
+//! Tokens are `u32`: text, channels, messages and files are above this room.
 
+mod active_request;
 mod block_pool;
 mod constraint;
 mod engine;
@@ -17,7 +18,6 @@ mod error;
 mod handle;
 mod kv_plan;
 pub mod limits;
-mod live;
 mod plan;
 mod prefix_cache;
 mod prefix_disk;
@@ -34,7 +34,9 @@ mod worker;
 pub use constraint::{Constraint, Mask};
 pub use engine::Engine;
 pub use error::{Class, Error, Failure};
-pub use handle::{Accepted, Canceller, ChannelLimits, EngineHandle, EventSender, Inbox, Ticket, channel};
+pub use handle::{
+    Canceller, ChannelLimits, EngineHandle, EventSender, EventStream, Inbox, QueuedRequest, channel,
+};
 pub use kv_plan::{EngineOptions, KvPlan, SEQUENCES_DEFAULT, Speculation};
 pub use limits::Sampling;
 pub use prefix_disk::{DISK_TOKENS_MIN, DiskStats, PrefixDisk};
@@ -44,5 +46,5 @@ pub use request::{
 };
 pub use sampler::{Sampled, Sampler};
 pub use stats::{EngineStats, PrefixStats};
-pub use stream::Waited;
+pub use stream::TimedRecv;
 pub use worker::watch;

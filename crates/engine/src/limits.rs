@@ -13,7 +13,7 @@
 //! | logit bias | logit, entries | -100 to 100, at most 1024 | refused |
 //! | log-probabilities told | tokens | 20 | refused |
 //! | queue | requests | 256 | refused with `QueueFull` |
-//! | boundaries of a prompt | places | 8 | the rest is not kept |
+//! | cache_points of a prompt | places | 8 | the rest is not kept |
 //! | forced tokens of a step | tokens | 32 | the rest comes in the next step |
 //! | events nobody has read | events | 16,384 | the request fails with `SlowReader` |
 
@@ -39,7 +39,7 @@ pub const LOGPROBS_TOP_MAX: usize = 20;
 /// Requests that may wait, unless the caller of `channel` says otherwise.
 pub const QUEUE_REQUESTS_MAX: usize = 256;
 /// Most places of a prompt that a request may name to be kept; more would push others out of the prefix cache.
-pub const BOUNDARIES_MAX: usize = 8;
+pub const CACHE_POINTS_MAX: usize = 8;
 /// Most tokens that are computed in one step for a sequence because its constraint allows no others. Each is a row that
 /// its neighbors wait for.
 pub const FORCED_TOKENS_MAX: usize = 32;

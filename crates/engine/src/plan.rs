@@ -1,9 +1,9 @@
 //! What the next step is to do, and what became of it: the words between the scheduler and the engine.
 //!
-//! Entry points: [`Plan`], made by `Scheduler::schedule`, and [`Outcome`], one for each of its works, given back with the
+//! Entry points: [`Plan`], made by `Scheduler::schedule`, and [`Outcome`], one for each of its chunks, given back with the
 //! plan to `Scheduler::commit`. A plan is used up by committing it, so no step can be settled twice.
 //!
-//! The engine carries a plan out in this order: copies, restores, the forward pass over all works, sampling, commit,
+//! The engine carries a plan out in this order: copies, restores, the forward pass over all chunks, sampling, commit,
 //! saves. Copies and restores stand in the order in which the scheduler gave slots away, which matters when one is given
 //! twice in a step.
 //!
@@ -16,7 +16,7 @@ use gptoss_model::KvMove;
 pub(crate) struct Plan {
     pub(crate) copies: Vec<BlockCopy>,
     pub(crate) restores: Vec<Restore>,
-    pub(crate) works: Vec<Work>,
+    pub(crate) chunks: Vec<Chunk>,
     /// Sequences that were admitted for the first time, with the tokens found in the prefix cache.
     pub(crate) begun: Vec<(u64, usize)>,
 }
@@ -62,7 +62,7 @@ pub(crate) struct Save {
 
 /// The part of a step that belongs to one sequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Work {
+pub(crate) struct Chunk {
     pub(crate) id: u64,
     /// Position of the first token to compute.
     pub(crate) start: usize,
@@ -74,7 +74,7 @@ pub(crate) struct Work {
     pub(crate) draft: Vec<u32>,
 }
 
-/// What became of a work.
+/// What became of a chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// Its tokens are computed; none was to be chosen.

@@ -8,8 +8,6 @@
 //! Entries are found by a chain of keyed hashes, one a full block, that begins with the tenant; what is found is
 //! compared token by token, so a collision is a miss and one tenant never meets another's text. When there is no slot
 //! or no block left, the entry that was used longest ago goes. Every look-up is counted, a miss with its reason.
-//!
-//! It does not know rows, sequences or messages.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;

@@ -1,17 +1,16 @@
 //! Beginnings of prompts that outlive the process.
 //!
-//! Entry points: [`PrefixDisk::open`], [`PrefixDisk::find`], [`PrefixDisk::read`] and [`PrefixDisk::write`]. A kept place becomes
+//! Entry points: [`PrefixDisk::open`], [`PrefixDisk::fetch`] with [`PrefixDisk::fetched`], and [`PrefixDisk::write`]. A kept place becomes
 //! files in one folder: one for each full block before it, shared by all places behind, and one for the place itself
-//! with the windowed layers' rows and what the last block holds. Files are written on a thread of their own, to a name
-//! that only a whole file gets.
+//! with the windowed layers' rows and what the last block holds. Files are read on a thread of their own and written on
+//! another, to a name that only a whole file gets.
 //!
 //! A file is named by a chain of SHA-256 over a secret of the folder, what the caller says the model is, the tenant and
 //! the tokens; so another model, precision or tenant never names it. What is read is checked all the same: length,
 //! a checksum over every byte, and the tokens themselves. Whatever is wrong, the file is removed and the prompt is
 //! computed: a miss, never a wrong answer. Beyond the budget, what was read or written longest ago goes first.
-//!
-//! It does not know what the bytes mean: the store gives and takes them.
 
+mod reader;
 mod writer;
 
 use std::collections::HashMap;
@@ -19,11 +18,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use gptoss_model::BLOCK_TOKENS;
 use sha2::{Digest, Sha256};
 
 use crate::request::Tenant;
+pub(crate) use reader::Fetched;
+use reader::{Order, Reader};
 use writer::{Job, Writer};
 
 /// First bytes of every file; the last digit is the version.
@@ -54,10 +56,17 @@ pub struct DiskStats {
 
 /// A folder of kept places.
 pub struct PrefixDisk {
-    folder: PathBuf,
     root: [u8; 32],
-    index: Arc<Mutex<Index>>,
+    files: Files,
+    reader: Reader,
     writer: Writer,
+}
+
+/// The files of a folder, as each of its threads has them.
+#[derive(Clone)]
+struct Files {
+    folder: PathBuf,
+    index: Arc<Mutex<Index>>,
 }
 
 /// What lies in the folder.
@@ -119,13 +128,15 @@ impl PrefixDisk {
         found.sort();
         found.into_iter().for_each(|(_, name, bytes)| index.add(name, bytes));
         let index = Arc::new(Mutex::new(index));
-        let writer = Writer::start(folder.to_owned(), Arc::clone(&index))?;
-        Ok(PrefixDisk { folder: folder.to_owned(), root, index, writer })
+        let files = Files { folder: folder.to_owned(), index };
+        let writer = Writer::start(files.folder.clone(), Arc::clone(&files.index))?;
+        let reader = Reader::start(files.clone())?;
+        Ok(PrefixDisk { root, files, reader, writer })
     }
 
     /// What happened so far.
     pub fn stats(&self) -> DiskStats {
-        self.lock().stats
+        self.files.lock().stats
     }
 
     /// Waits until everything that was handed in is written.
@@ -139,7 +150,7 @@ impl PrefixDisk {
         if usable.len() < DISK_TOKENS_MIN {
             return None;
         }
-        let index = self.lock();
+        let index = self.files.lock();
         let mut links = vec![self.first(tenant)];
         for block in usable.chunks_exact(BLOCK_TOKENS) {
             let link = next(links[links.len() - 1], block);
@@ -165,17 +176,28 @@ impl PrefixDisk {
         None
     }
 
-    /// Reads a place that was found. None when a file is not what it should be; it is then removed.
-    pub(crate) fn read(&self, found: &OnDisk, tokens: &[u32]) -> Option<PlaceBytes> {
-        let full = found.links.len() * BLOCK_TOKENS;
-        let named = found.links.iter().map(block_name).zip(tokens.chunks(BLOCK_TOKENS));
-        let mut blocks = Vec::with_capacity(found.links.len());
-        for (name, tokens) in named {
-            blocks.push(self.read_file(&name, tokens)?);
-        }
-        let tail = self.read_file(&found.place, &tokens[full..found.position])?;
-        self.lock().stats.hits += 1;
-        Some(PlaceBytes { blocks, tail })
+    /// Orders the longest place that the prompt of request `id` begins with, if it is longer than `more_than`. Whether
+    /// there is one and it will come; never waits.
+    pub(crate) fn fetch(&self, id: u64, tenant: &Tenant, prompt: &[u32], more_than: usize) -> bool {
+        let Some(place) = self.find(tenant, prompt, more_than) else { return false };
+        let tokens = prompt[..place.position].to_vec();
+        self.reader.order(Order { id, place, tokens })
+    }
+
+    /// The request is gone: what was ordered for it need not be read.
+    pub(crate) fn forget(&self, id: u64) {
+        self.reader.forget(id);
+    }
+
+    /// The next place that was read; waits for it up to `patience`.
+    pub(crate) fn fetched(&self, patience: Duration) -> Option<Fetched> {
+        self.reader.take(patience)
+    }
+
+    /// Reads nothing until it is told otherwise.
+    #[cfg(test)]
+    pub(crate) fn pause_reading(&self, is_paused: bool) {
+        self.reader.pause(is_paused);
     }
 
     /// Hands a place to the writer: `block(n)` gives the bytes of its n-th full block, `tail` those of the place.
@@ -200,13 +222,35 @@ impl PrefixDisk {
     }
 
     fn hand_in(&self, name: String, tokens: &[u32], payload: impl FnOnce() -> Vec<u8>) {
-        if self.lock().touch(&name) {
+        if self.files.lock().touch(&name) {
             return;
         }
         let job = Job { name, tokens: tokens.to_vec(), payload: Vec::new() };
         if !self.writer.offer(job, payload) {
-            self.lock().stats.files_skipped += 1;
+            self.files.lock().stats.files_skipped += 1;
         }
+    }
+
+    fn first(&self, tenant: &Tenant) -> Link {
+        let mut hasher = Sha256::new();
+        hasher.update(self.root);
+        hasher.update(tenant.0.as_bytes());
+        hasher.finalize().into()
+    }
+}
+
+impl Files {
+    /// Reads a place that was found. None when a file is not what it should be; it is then removed.
+    fn read(&self, found: &OnDisk, tokens: &[u32]) -> Option<PlaceBytes> {
+        let full = found.links.len() * BLOCK_TOKENS;
+        let named = found.links.iter().map(block_name).zip(tokens.chunks(BLOCK_TOKENS));
+        let mut blocks = Vec::with_capacity(found.links.len());
+        for (name, tokens) in named {
+            blocks.push(self.read_file(&name, tokens)?);
+        }
+        let tail = self.read_file(&found.place, &tokens[full..found.position])?;
+        self.lock().stats.hits += 1;
+        Some(PlaceBytes { blocks, tail })
     }
 
     fn read_file(&self, name: &str, tokens: &[u32]) -> Option<Vec<u8>> {
@@ -222,13 +266,6 @@ impl PrefixDisk {
             index.touch(name);
         }
         payload
-    }
-
-    fn first(&self, tenant: &Tenant) -> Link {
-        let mut hasher = Sha256::new();
-        hasher.update(self.root);
-        hasher.update(tenant.0.as_bytes());
-        hasher.finalize().into()
     }
 
     fn lock(&self) -> MutexGuard<'_, Index> {

@@ -5,10 +5,8 @@
 //! the same however the engine came there, which is what "same request, same tokens" needs.
 //!
 //! The two numbers go through the 64-bit finaliser of MurmurHash3 in the constants of splitmix64 (variant 13 of
-//! D. Stafford), the seed first so that neighbouring seeds and neighbouring positions both end far apart. It is no
+//! D. Stafford), the seed first so that neighboring seeds and neighboring positions both end far apart. It is no
 //! cryptographic generator; a seed is not a secret.
-//!
-//! It does not know what is drawn.
 
 /// 2^64 divided by the golden ratio: the step of a Weyl sequence.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -49,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn draws_of_neighbours_are_not_correlated() {
+    fn draws_of_neighbors_are_not_correlated() {
         let mut sum = 0.0;
         for i in 0..10_000 {
             sum += (uniform(i, 0) - 0.5) * (uniform(i + 1, 0) - 0.5)

@@ -1,4 +1,4 @@
-//! What can be asked of the engine and what it answers: plain data.
+//! Requests to the engine and its answers: plain data.
 //!
 //! Entry points: [`Request`] goes in, [`Event`]s come out of its ticket; a request that is accepted gets exactly one
 //! last event, [`Event::Finished`] or [`Event::Failed`], and nothing after it.
@@ -6,8 +6,6 @@
 //! A request is complete: its tokens, how to choose (with the seed), what ends it, whose it is. Nothing else that the
 //! engine remembers changes the result. Several choices for one prompt are several requests with different seeds; they
 //! share the prompt's blocks through the prefix cache.
-//!
-//! It does not know text: a stop is a set of ids, a constraint a mask over ids.
 
 use std::fmt;
 use std::sync::Arc;
@@ -95,7 +93,7 @@ pub struct Request {
     pub constraint: Option<Box<dyn Constraint>>,
     /// Places in the prompt, as numbers of tokens before them, from which a later prompt is likely to part from this
     /// one: ends of messages. The engine can go on from these places (and from both ends) without computing again.
-    pub boundaries: Vec<usize>,
+    pub cache_points: Vec<usize>,
     /// Whose it is.
     pub tenant: Tenant,
     /// How urgent it is.

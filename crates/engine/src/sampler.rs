@@ -10,8 +10,7 @@
 //! together are a single [`Cut`], the last token kept, and the draw walks the vocabulary once by id. No step sorts
 //! the whole vocabulary of 201,088: a cut selects a growing front until it is long enough.
 //!
-//! The choice is a function of the row, the parameters, the tokens so far and the position. It does not know what
-//! the tokens mean, nor the model.
+//! The choice is a function of the row, the parameters, the tokens so far and the position.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! Which sequences run in the next step, and how far.
+//! The choice of sequences that run in the next step, and how far.
 //!
 //! Entry points: [`Scheduler::add`], then in turn [`Scheduler::schedule`], which makes a [`Plan`], and
 //! [`Scheduler::commit`], which takes it back with what became of it; [`Scheduler::remove`] at any time between. It is
@@ -7,11 +7,13 @@
 //! The rules, in the order of a step:
 //!
 //! 1. *Urgency.* A waiting request of a higher priority than a running one takes its place if there is no other.
-//! 2. *Admission* (`admission.rs`), as long as there is a ring and the blocks for its tokens: highest priority first,
+//! 2. *Shares.* When all rings are taken, a tenant that has less than its share of them gets one from the tenant that
+//!    has the most.
+//! 3. *Admission* (`admission.rs`), as long as there is a ring and the blocks for its tokens: highest priority first,
 //!    then the tenant that has had the least, then the one that came first. Who waits rises one priority in every
 //!    [`AGING_STEPS`], so none waits for ever. A request that begins like one being computed waits for it.
-//! 3. *Decode.* Every sequence that needs one token computes it, before any prompt: a long prompt never starves them.
-//! 4. *Prefill.* What is left of the budget goes to prompts in the order of rank, in chunks.
+//! 4. *Decode.* Every sequence that needs one token computes it, before any prompt: a long prompt never starves them.
+//! 5. *Prefill.* What is left of the budget goes to prompts in the order of rank, in chunks.
 //!
 //! When blocks run out, kept prefixes go first, then the running sequence of the lowest rank is preempted: it waits
 //! again and is computed anew. One of the highest rank can have everything, and a request that does not fit alone is
@@ -26,10 +28,10 @@ use std::collections::{BTreeMap, HashMap};
 use gptoss_model::BLOCK_TOKENS;
 
 use crate::block_pool::{BlockPool, SlotPool};
-use crate::plan::{BlockCopy, Committed, Ended, Outcome, Plan, Save, Work};
+use crate::plan::{BlockCopy, Chunk, Committed, Ended, Outcome, Plan, Save};
 use crate::prefix_cache::PrefixCache;
 use crate::request::{Priority, Tenant};
-use crate::sequence::{Job, Sequence};
+use crate::sequence::{NewSequence, Sequence};
 
 /// Steps after which a waiting request counts as one priority higher.
 pub(crate) const AGING_STEPS: u64 = 500;
@@ -85,7 +87,7 @@ impl Scheduler {
     }
 
     /// Takes a request in. It must fit alone: `tokens_max` is at most the tokens of all blocks.
-    pub(crate) fn add(&mut self, job: Job) {
+    pub(crate) fn add(&mut self, job: NewSequence) {
         // Invariant: what does not fit alone would never run.
         assert!(job.tokens_max <= self.capacity.blocks * BLOCK_TOKENS, "a request is larger than the pool");
         // A tenant that comes anew has no claim from the time it was away.
@@ -100,6 +102,18 @@ impl Scheduler {
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = u64> {
         self.sequences.keys().copied()
+    }
+
+    /// What was fetched for a sequence is there, or will not come: it waits for a slot now. Its tenant and tokens.
+    pub(crate) fn fetched(&mut self, id: u64) -> Option<(Tenant, &[u32])> {
+        let sequence = self.sequences.get_mut(&id)?;
+        sequence.is_fetching = false;
+        Some((sequence.tenant.clone(), &sequence.tokens))
+    }
+
+    /// Whether there is nothing to do but to wait for what is fetched.
+    pub(crate) fn is_only_fetching(&self) -> bool {
+        !self.sequences.is_empty() && self.sequences.values().all(|sequence| sequence.is_fetching)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -150,6 +164,7 @@ impl Scheduler {
         self.now += 1;
         let mut plan = Plan::default();
         self.make_way();
+        self.share_out(&mut plan);
         self.admit(&mut plan);
         let mut budget = self.capacity.step_tokens;
         for id in self.running(Sequence::is_decoding) {
@@ -160,10 +175,10 @@ impl Scheduler {
             let room = room.min(self.capacity.chunk_tokens - 1).min(budget.saturating_sub(1));
             let mut guesses = draft(sequence);
             guesses.truncate(room);
-            let used = self.work(&mut plan, id, 1, guesses);
+            let used = self.plan_chunk(&mut plan, id, 1, guesses);
             budget = budget.saturating_sub(used);
         }
-        if !plan.works.is_empty() {
+        if !plan.chunks.is_empty() {
             budget = budget.min(self.capacity.prefill_beside_decode);
         }
         for id in self.running(|sequence| !sequence.is_decoding()) {
@@ -172,23 +187,23 @@ impl Scheduler {
             };
             let tokens = sequence.num_missing().min(self.capacity.chunk_tokens).min(budget);
             if tokens > 0 {
-                budget -= self.work(&mut plan, id, tokens, Vec::new());
+                budget -= self.plan_chunk(&mut plan, id, tokens, Vec::new());
             }
         }
         plan
     }
 
-    /// Settles a step: `outcomes` are those of the plan's works, in their order.
+    /// Settles a step: `outcomes` are those of the plan's chunks, in their order.
     pub(crate) fn commit(&mut self, plan: Plan, outcomes: Vec<Outcome>) -> Committed {
         // Invariant: whoever carries a plan out answers for all of it.
-        assert_eq!(plan.works.len(), outcomes.len(), "every work has an outcome");
+        assert_eq!(plan.chunks.len(), outcomes.len(), "every chunk has an outcome");
         let mut committed = Committed::default();
-        for (work, outcome) in plan.works.into_iter().zip(outcomes) {
-            let Some(sequence) = self.sequences.get_mut(&work.id) else { continue };
-            let is_prefill = work.end < sequence.prompt_len || !sequence.is_decoding();
-            self.counts.prefill_tokens += if is_prefill { (work.end - work.start) as u64 } else { 0 };
-            *self.service.entry(sequence.tenant.clone()).or_insert(0) += (work.end - work.start) as u64;
-            sequence.num_computed = work.end;
+        for (chunk, outcome) in plan.chunks.into_iter().zip(outcomes) {
+            let Some(sequence) = self.sequences.get_mut(&chunk.id) else { continue };
+            let is_prefill = chunk.end < sequence.prompt_len || !sequence.is_decoding();
+            self.counts.prefill_tokens += if is_prefill { (chunk.end - chunk.start) as u64 } else { 0 };
+            *self.service.entry(sequence.tenant.clone()).or_insert(0) += (chunk.end - chunk.start) as u64;
+            sequence.num_computed = chunk.end;
             let ended = match outcome {
                 Outcome::Computed => None,
                 Outcome::Failed => Some(Ended::Failed),
@@ -200,12 +215,12 @@ impl Scheduler {
                 }
             };
             if ended != Some(Ended::Failed) {
-                let ends = ended.map(|_| self.sequences[&work.id].num_computed);
-                self.keep(work.id, work.start..work.end, ends, &mut committed.saves);
+                let ends = ended.map(|_| self.sequences[&chunk.id].num_computed);
+                self.keep(chunk.id, chunk.start..chunk.end, ends, &mut committed.saves);
             }
             if let Some(ended) = ended {
-                self.release(work.id);
-                committed.ended.push((work.id, ended));
+                self.release(chunk.id);
+                committed.ended.push((chunk.id, ended));
             }
         }
         committed
@@ -274,7 +289,7 @@ impl Scheduler {
     }
 
     /// Plans the next `tokens` of a sequence, and guesses after them, if there are blocks. The tokens planned.
-    fn work(&mut self, plan: &mut Plan, id: u64, tokens: usize, draft: Vec<u32>) -> usize {
+    fn plan_chunk(&mut self, plan: &mut Plan, id: u64, tokens: usize, draft: Vec<u32>) -> usize {
         let sequence = &self.sequences[&id];
         let (start, len) = (sequence.num_computed, sequence.tokens.len());
         let end = start + tokens;
@@ -286,7 +301,7 @@ impl Scheduler {
             return 0;
         }
         let planned = tokens + draft.len();
-        plan.works.push(Work { id, start, end, is_chosen: end == len, draft });
+        plan.chunks.push(Chunk { id, start, end, is_chosen: end == len, draft });
         planned
     }
 
@@ -324,14 +339,15 @@ impl Scheduler {
         let rank = self.sequences[&id].rank();
         let lowest = self.running(|sequence| sequence.rank() > rank).pop();
         // Decodes are planned in the order of rank before prompts, so a lower rank may be in the plan already.
-        lowest.is_some_and(|lowest| !plan.works.iter().any(|work| work.id == lowest) && self.preempt(lowest))
+        lowest
+            .is_some_and(|lowest| !plan.chunks.iter().any(|chunk| chunk.id == lowest) && self.preempt(lowest))
     }
 
-    /// Keeps the boundaries of a sequence that lie in `computed`, and its end.
+    /// Keeps the cache_points of a sequence that lie in `computed`, and its end.
     fn keep(&mut self, id: u64, computed: std::ops::Range<usize>, end: Option<usize>, saves: &mut Vec<Save>) {
         let Some(sequence) = self.sequences.get(&id) else { return };
         let Some(ring) = sequence.ring else { return };
-        let inside = sequence.boundaries.iter().copied();
+        let inside = sequence.cache_points.iter().copied();
         let inside = inside.filter(|&place| computed.start < place && place <= computed.end);
         for position in inside.chain(end) {
             let tokens = &sequence.tokens[..position];

@@ -1,25 +1,26 @@
 //! One request's tokens and what it holds.
 //!
 //! Entry point: [`Sequence`]. Its tokens are prompt and chosen tokens together: after a preemption all of them are
-//! computed again, in the same way as a prompt, and nothing needs to know which was which. While it waits it holds no
-//! slot; while it runs it holds a ring, and blocks for every position that is computed.
-//!
-//! It does not know the others.
+//! computed again, in the same way as a prompt, and nothing needs to know which was which. While it waits, for a slot or
+//! for what is fetched from the disk, it holds none; while it runs it holds a ring, and blocks for every position that
+//! is computed.
 
 use crate::request::{Priority, Tenant};
 
 /// What the scheduler is told of a request.
 #[derive(Debug, Clone)]
-pub(crate) struct Job {
+pub(crate) struct NewSequence {
     /// In the order of arrival.
     pub(crate) id: u64,
     pub(crate) prompt: Vec<u32>,
     /// Tokens of prompt and completion at most.
     pub(crate) tokens_max: usize,
-    pub(crate) boundaries: Vec<usize>,
+    pub(crate) cache_points: Vec<usize>,
     pub(crate) tenant: Tenant,
     pub(crate) priority: Priority,
     pub(crate) is_private: bool,
+    /// Whether a beginning of its prompt is being fetched; it waits until `Scheduler::fetched`.
+    pub(crate) is_fetching: bool,
 }
 
 /// A request on its way.
@@ -31,11 +32,13 @@ pub(crate) struct Sequence {
     pub(crate) prompt_len: usize,
     pub(crate) tokens_max: usize,
     /// Places to keep, ascending.
-    pub(crate) boundaries: Vec<usize>,
+    pub(crate) cache_points: Vec<usize>,
     pub(crate) tenant: Tenant,
     pub(crate) priority: Priority,
     /// Whether nothing of it may be written to disk.
     pub(crate) is_private: bool,
+    /// Whether a beginning of its prompt is being fetched, so that it does not run yet.
+    pub(crate) is_fetching: bool,
     /// The step it began to wait at.
     pub(crate) waits_since: u64,
     /// Whether it was admitted before.
@@ -48,23 +51,24 @@ pub(crate) struct Sequence {
 
 impl Sequence {
     /// A sequence that begins to wait at step `now`.
-    pub(crate) fn new(job: Job, now: u64) -> Sequence {
+    pub(crate) fn new(job: NewSequence, now: u64) -> Sequence {
         let prompt_len = job.prompt.len();
-        let mut boundaries = job.boundaries;
+        let mut cache_points = job.cache_points;
         // A prompt that is asked again, or by several at once, needs its last token's logits and nothing before.
-        boundaries.push(prompt_len - 1);
-        boundaries.retain(|&boundary| boundary < prompt_len);
-        boundaries.sort_unstable();
-        boundaries.dedup();
+        cache_points.push(prompt_len - 1);
+        cache_points.retain(|&cache_point| cache_point < prompt_len);
+        cache_points.sort_unstable();
+        cache_points.dedup();
         Sequence {
             id: job.id,
             tokens: job.prompt,
             prompt_len,
             tokens_max: job.tokens_max,
-            boundaries,
+            cache_points,
             tenant: job.tenant,
             priority: job.priority,
             is_private: job.is_private,
+            is_fetching: job.is_fetching,
             waits_since: now,
             has_begun: false,
             num_computed: 0,
@@ -76,6 +80,11 @@ impl Sequence {
     /// Tokens whose keys and values are missing.
     pub(crate) fn num_missing(&self) -> usize {
         self.tokens.len() - self.num_computed
+    }
+
+    /// Whether it waits for a slot.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.ring.is_none() && !self.is_fetching
     }
 
     /// Whether one token is missing and then one is chosen.
@@ -92,7 +101,7 @@ impl Sequence {
     pub(crate) fn coming_place(&self, other: &[u32]) -> Option<usize> {
         let usable = other.len() - 1;
         let same = self.tokens.iter().zip(&other[..usable]).take_while(|(a, b)| a == b).count();
-        self.boundaries
+        self.cache_points
             .iter()
             .rev()
             .copied()

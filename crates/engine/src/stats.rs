@@ -3,8 +3,6 @@
 //! Entry point: [`EngineStats`], a snapshot that the engine publishes after every step and `EngineHandle::stats` reads.
 //! Counters only grow; gauges say how it is now. Each request counts once among the accepted and once among the
 //! endings, so `accepted = running + queued + the sum of endings` whenever a snapshot is taken.
-//!
-//! It does not know names or formats of a metrics page.
 
 use crate::prefix_disk::DiskStats;
 
@@ -44,7 +42,7 @@ pub struct EngineStats {
     /// Those of the drafted tokens that a constraint left no choice about.
     pub forced_drafts: u64,
     /// Times that an idle engine's books were wrong and it forgot everything: mistakes of ours.
-    pub starts_afresh: u64,
+    pub integrity_resets: u64,
     /// What the prefix cache found, and why it did not.
     pub prefix: PrefixStats,
     /// What was kept on disk and came back.

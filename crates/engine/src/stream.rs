@@ -1,11 +1,9 @@
 //! The way of one request's events from the engine to whoever waits for them.
 //!
-//! Entry points: [`Stream`], shared by the engine's `EventSender` and the caller's `Ticket`. It is a bounded queue with
+//! Entry points: [`Stream`], shared by the engine's `EventSender` and the caller's `EventStream`. It is a bounded queue with
 //! one extra place that only the last event may take, so that the end always fits; what is pushed after it is dropped.
 //! A reader can block, block for a while, or be a future: the standard library's lock, condition and waker are all
 //! there is, so this room needs no runtime and the engine never waits for a reader.
-//!
-//! It does not know what the events say, except which are last.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,7 +35,7 @@ pub(crate) struct Full;
 
 /// What a reader that waited for a while met.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Waited {
+pub enum TimedRecv {
     /// An event.
     Event(Event),
     /// Nothing yet.
@@ -100,19 +98,19 @@ impl Stream {
     }
 
     /// Waits for the next event, but not longer than `patience`.
-    pub(crate) fn next_within(&self, patience: Duration) -> Waited {
+    pub(crate) fn next_within(&self, patience: Duration) -> TimedRecv {
         let until = Instant::now() + patience;
         let mut state = self.lock();
         loop {
             if let Some(event) = state.events.pop_front() {
-                return Waited::Event(event);
+                return TimedRecv::Event(event);
             }
             let left = until.saturating_duration_since(Instant::now());
             if state.has_ended {
-                return Waited::End;
+                return TimedRecv::End;
             }
             if left.is_zero() {
-                return Waited::Nothing;
+                return TimedRecv::Nothing;
             }
             state = self.arrived.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }

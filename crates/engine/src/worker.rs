@@ -7,8 +7,6 @@
 //! Requests are taken between steps, so one that comes while a step runs waits for its end. Whenever the engine falls
 //! idle its books are checked: a slot that nobody holds and that is not free is a mistake of ours, found at once; all
 //! that was kept is then forgotten and the mistake counted.
-//!
-//! It does not know what a step does.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +17,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Failure};
 use crate::handle::{EngineHandle, Inbox, channel};
 use crate::request::{Completion, Event, FinishReason, Request, Usage};
-use crate::stream::Waited;
+use crate::stream::TimedRecv;
 
 /// How often the watchdog looks.
 const WATCH_PERIOD: Duration = Duration::from_millis(200);
@@ -87,7 +85,7 @@ impl Engine {
                 ticket.cancel();
             }
             self.step();
-            while let Waited::Event(event) = ticket.next_event_within(Duration::ZERO) {
+            while let TimedRecv::Event(event) = ticket.next_event_within(Duration::ZERO) {
                 match &event {
                     Event::Prefill { .. } => {}
                     Event::Token(token) => {

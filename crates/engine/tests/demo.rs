@@ -15,7 +15,7 @@ use gptoss_model::{Batch, DenseMode, LoadOptions, LogitRows, Logits, Model, Prec
 
 /// Of fast precision to exact, in either format of dense matrices. Units: nats.
 const MEAN_KL_MAX: f64 = 2e-3;
-/// Of quantised dense matrices to those as stored, both in fast precision: what decision 0009 asks for. Units: nats.
+/// Of quantized dense matrices to those as stored, both in fast precision: what decision 0009 asks for. Units: nats.
 const DENSE_MEAN_KL_MAX: f64 = 1e-3;
 
 /// Asked at every effort.

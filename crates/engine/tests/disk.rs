@@ -17,7 +17,7 @@ fn model(precision: Precision) -> Arc<Model> {
 
 fn request() -> Request {
     let prompt = (0..700_u32).map(|i| (i * i + 3 * i) % 311).collect();
-    Request { prompt, max_new_tokens: 20, boundaries: vec![400], ..Request::default() }
+    Request { prompt, max_new_tokens: 20, cache_points: vec![400], ..Request::default() }
 }
 
 fn run(engine: &mut Engine, request: Request) -> (Vec<u32>, Vec<u64>, usize) {

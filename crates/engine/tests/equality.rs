@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use gptoss_checkpoint::Checkpoint;
 use gptoss_engine::{
-    Constraint, Engine, EngineOptions, Event, FinishReason, Mask, Request, SamplingParams, Speculation,
-    Tenant, Ticket, Usage, channel,
+    Constraint, Engine, EngineOptions, Event, EventStream, FinishReason, Mask, Request, SamplingParams,
+    Speculation, Tenant, Usage, channel,
 };
 use gptoss_kernels::Pool;
 use gptoss_model::{Model, Precision};
@@ -44,7 +44,7 @@ fn request(n: usize) -> Request {
         stop_ids: vec![17],
         max_new_tokens: 10 + n % 13,
         top_logprobs: Some(3),
-        boundaries: vec![len / 2],
+        cache_points: vec![len / 2],
         ..Request::default()
     }
 }
@@ -91,7 +91,7 @@ impl Told {
 fn drive(
     engine: &mut Engine,
     arrivals: Vec<(usize, Request)>,
-    between: &mut dyn FnMut(&mut Engine, usize, &[Ticket]),
+    between: &mut dyn FnMut(&mut Engine, usize, &[EventStream]),
 ) -> Vec<Told> {
     let (handle, mut inbox) = channel(engine.limits());
     let mut arrivals: Vec<_> = arrivals.into_iter().rev().collect();
@@ -116,7 +116,7 @@ fn drive(
         .collect()
 }
 
-fn nothing(_: &mut Engine, _: usize, _: &[Ticket]) {}
+fn nothing(_: &mut Engine, _: usize, _: &[EventStream]) {}
 
 /// Alone, on an engine that keeps nothing and was never used.
 fn alone(model: &Arc<Model>, request: Request) -> Told {
@@ -130,7 +130,7 @@ fn fresh(model: &Arc<Model>) -> Engine {
 }
 
 #[test]
-fn neighbours_change_nothing() {
+fn neighbors_change_nothing() {
     let model = load("tiny-yarn", 2, 64);
     let expected: Vec<Told> = (0..33).map(|n| alone(&model, request(n))).collect();
     for count in [2, 5, 17, 33] {
@@ -226,7 +226,7 @@ fn preemption_at_every_step_changes_nothing() {
 }
 
 #[test]
-fn cancelled_neighbours_change_nothing() {
+fn cancelled_neighbors_change_nothing() {
     let model = load("tiny-yarn", 2, 32);
     let expected = alone(&model, request(5));
     for at in 0..12 {
@@ -236,11 +236,37 @@ fn cancelled_neighbours_change_nothing() {
                 (0..5).filter(|&n| n != 2).for_each(|n| tickets[n].cancel());
             }
         });
-        assert!(told[2].same(&expected), "neighbours cancelled after step {at}");
+        assert!(told[2].same(&expected), "neighbors cancelled after step {at}");
         for (n, told) in told.iter().enumerate().filter(|&(n, _)| n != 2) {
             let ends = [Some(FinishReason::Cancelled), Some(FinishReason::Length), Some(FinishReason::Stop)];
-            assert!(ends.contains(&told.end), "neighbour {n}");
+            assert!(ends.contains(&told.end), "neighbor {n}");
         }
+    }
+}
+
+/// One tenant's requests took every place, and another's waited until one of them came to its end.
+#[test]
+fn a_tenant_gets_its_share_of_the_places() {
+    let model = load("tiny-yarn", 2, 64);
+    let of = |tenant: &str, n| Request {
+        tenant: Tenant(tenant.into()),
+        stop_ids: vec![],
+        max_new_tokens: if tenant == "a" { 90 } else { 5 },
+        ..request(n)
+    };
+    let options = EngineOptions { max_sequences: 4, ..options() };
+    let mut engine = Engine::with_options(Arc::clone(&model), options).expect("fits");
+    let arrivals = (0..8).map(|n| (0, of("a", n))).chain([(10, of("b", 8)), (10, of("b", 9))]).collect();
+    let mut both_ended = None;
+    let told = drive(&mut engine, arrivals, &mut |engine, step, _| {
+        if engine.stats().ended_length == 2 {
+            both_ended.get_or_insert(step);
+        }
+    });
+    assert!(both_ended.is_some_and(|step| step < 40), "{both_ended:?}");
+    assert_eq!(engine.stats().preemptions, 2, "no more than it takes");
+    for (n, told) in told.iter().enumerate() {
+        assert!(told.same(&alone(&model, of(if n < 8 { "a" } else { "b" }, n))), "request {n}");
     }
 }
 
@@ -341,7 +367,7 @@ fn forced_tokens_change_nothing_and_take_no_steps() {
         max_new_tokens: 50 + n % 9,
         ..request(n)
     };
-    let run = |forced_drafts, speculation, between: &mut dyn FnMut(&mut Engine, usize, &[Ticket])| {
+    let run = |forced_drafts, speculation, between: &mut dyn FnMut(&mut Engine, usize, &[EventStream])| {
         let options = EngineOptions { forced_drafts, speculation, ..options() };
         let mut engine = Engine::with_options(Arc::clone(&model), options).expect("fits");
         let told = drive(&mut engine, (0..6).map(|n| (n * 2, form(n))).collect(), between);

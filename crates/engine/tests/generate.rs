@@ -131,9 +131,9 @@ fn the_past_of_an_engine_changes_nothing() {
             (vec![1, 2, 3], vec![], 0),
             (vec![2, 2, 3], vec![], 0),
         ];
-        for (past, boundaries, kept) in pasts {
+        for (past, cache_points, kept) in pasts {
             let mut engine = Engine::new(model.clone(), 400);
-            run(&mut engine, Request { boundaries, ..request(past, 30) });
+            run(&mut engine, Request { cache_points, ..request(past, 30) });
             let completion = run(&mut engine, wanted()).0;
             assert_eq!(result(&completion), result(&expected));
             assert_eq!(completion.usage.cached_tokens, kept);

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use gptoss_checkpoint::Checkpoint;
 use gptoss_engine::{
-    Engine, EngineOptions, Error, Event, Failure, FinishReason, Priority, Request, Speculation, Tenant,
-    Ticket, channel,
+    Engine, EngineOptions, Error, Event, EventStream, Failure, FinishReason, Priority, Request, Speculation,
+    Tenant, channel,
 };
 use gptoss_kernels::Pool;
 use gptoss_model::{Model, Precision};
@@ -29,7 +29,7 @@ fn request(n: u32) -> Request {
     Request { prompt: (0..60).map(|i| (i * 5 + n) % 300).collect(), max_new_tokens: 10, ..Request::default() }
 }
 
-fn ending(ticket: &mut Ticket) -> Event {
+fn ending(ticket: &mut EventStream) -> Event {
     let events: Vec<_> = std::iter::from_fn(|| ticket.next_event()).collect();
     let ends =
         events.iter().filter(|event| matches!(event, Event::Finished { .. } | Event::Failed(_))).count();
@@ -37,7 +37,7 @@ fn ending(ticket: &mut Ticket) -> Event {
     events.into_iter().next_back().expect("an end")
 }
 
-fn reason(ticket: &mut Ticket) -> FinishReason {
+fn reason(ticket: &mut EventStream) -> FinishReason {
     match ending(ticket) {
         Event::Finished { reason, .. } => reason,
         other => panic!("{other:?}"),
@@ -89,7 +89,7 @@ fn a_deadline_ends_a_request_with_what_it_has() {
 #[test]
 fn draining_finishes_what_is_there_and_takes_no_more() {
     let (handle, thread) = engine(2).spawn().expect("a thread");
-    let mut tickets: Vec<Ticket> = (0..5).map(|n| handle.submit(request(n)).expect("room")).collect();
+    let mut tickets: Vec<EventStream> = (0..5).map(|n| handle.submit(request(n)).expect("room")).collect();
     handle.drain();
     assert!(matches!(handle.submit(request(9)), Err(Error::ShuttingDown)));
     thread.join().expect("ends by itself");
@@ -103,7 +103,7 @@ fn draining_finishes_what_is_there_and_takes_no_more() {
 fn aborting_ends_everything_now() {
     let (handle, thread) = engine(2).spawn().expect("a thread");
     let long = |n| Request { max_new_tokens: 300, ..request(n) };
-    let mut tickets: Vec<Ticket> = (0..5).map(|n| handle.submit(long(n)).expect("room")).collect();
+    let mut tickets: Vec<EventStream> = (0..5).map(|n| handle.submit(long(n)).expect("room")).collect();
     handle.abort();
     thread.join().expect("ends by itself");
     assert!(tickets.iter_mut().all(|ticket| ending(ticket) == Event::Failed(Failure::ShuttingDown)));
@@ -121,7 +121,7 @@ fn urgent_requests_go_first_and_tenants_take_turns() {
         ("b", Priority::Normal),
         ("a", Priority::Interactive),
     ];
-    let mut tickets: Vec<Ticket> = Vec::new();
+    let mut tickets: Vec<EventStream> = Vec::new();
     for (n, (tenant, priority)) in wishes.into_iter().enumerate() {
         tickets.push(handle.submit(of(n as u32, tenant, priority)).expect("room"));
         engine.accept(inbox.try_recv().expect("one"));
@@ -129,7 +129,7 @@ fn urgent_requests_go_first_and_tenants_take_turns() {
     let mut order = Vec::new();
     while engine.step() {
         for (n, ticket) in tickets.iter_mut().enumerate() {
-            while let gptoss_engine::Waited::Event(event) = ticket.next_event_within(Duration::ZERO) {
+            while let gptoss_engine::TimedRecv::Event(event) = ticket.next_event_within(Duration::ZERO) {
                 if let Event::Finished { .. } = event {
                     order.push(n);
                 }

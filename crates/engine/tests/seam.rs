@@ -6,8 +6,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use gptoss_engine::{
-    ChannelLimits, EngineHandle, EngineStats, Error, Event, Failure, FinishReason, Inbox, Request, Token,
-    Usage, Waited, channel, limits, watch,
+    ChannelLimits, EngineHandle, EngineStats, Error, Event, Failure, FinishReason, Inbox, Request, TimedRecv,
+    Token, Usage, channel, limits, watch,
 };
 
 fn seam(queue_requests_max: usize) -> (EngineHandle, Inbox) {
@@ -22,7 +22,7 @@ fn token(id: u32) -> Token {
     Token { id, logprob: -0.5, is_stop: false, top: vec![], masked: None }
 }
 
-fn all(ticket: &mut gptoss_engine::Ticket) -> Vec<Event> {
+fn all(ticket: &mut gptoss_engine::EventStream) -> Vec<Event> {
     std::iter::from_fn(|| ticket.next_event()).collect()
 }
 
@@ -137,7 +137,7 @@ fn waiting_can_be_bounded_and_async() {
     let (handle, mut inbox) = seam(4);
     let mut ticket = handle.submit(request()).expect("room");
     let accepted = inbox.recv().expect("one");
-    assert_eq!(ticket.next_event_within(Duration::from_millis(1)), Waited::Nothing);
+    assert_eq!(ticket.next_event_within(Duration::from_millis(1)), TimedRecv::Nothing);
     let mut context = Context::from_waker(Waker::noop());
     {
         let mut next = pin!(ticket.next());
@@ -148,7 +148,7 @@ fn waiting_can_be_bounded_and_async() {
     drop(accepted);
     assert_eq!(pin!(ticket.next()).poll(&mut context), Poll::Ready(Some(Event::Failed(Failure::Stopped))));
     assert_eq!(pin!(ticket.next()).poll(&mut context), Poll::Ready(None));
-    assert_eq!(ticket.next_event_within(Duration::ZERO), Waited::End);
+    assert_eq!(ticket.next_event_within(Duration::ZERO), TimedRecv::End);
 }
 
 #[test]

@@ -154,7 +154,7 @@ fn engine_rows(engine: &EngineStats) -> [Row; 12] {
         counter("engine_steps_total", "Forward passes.", engine.steps),
         counter("engine_preemptions_total", "Sequences that were computed again.", engine.preemptions),
         counter("engine_prefix_hits_total", hits, engine.prefix.hits),
-        counter("engine_starts_afresh_total", stuck, engine.starts_afresh),
+        counter("engine_integrity_resets_total", stuck, engine.integrity_resets),
         gauge("engine_sequences_running", "Sequences that hold blocks.", engine.running),
         gauge("engine_requests_queued", "Requests that wait.", engine.queued),
         gauge("engine_kv_blocks", "Blocks of the KV pool.", engine.blocks_total),

@@ -9,7 +9,7 @@
 
 use std::time::Instant;
 
-use gptoss_engine::{Constraint, EngineHandle, Event, Mask, Request, SamplingParams, Tenant, Ticket};
+use gptoss_engine::{Constraint, EngineHandle, Event, EventStream, Mask, Request, SamplingParams, Tenant};
 use gptoss_harmony::Vocab;
 
 use crate::error::Error;
@@ -35,7 +35,7 @@ pub struct TextOptions {
 
 /// A text on its way: tokens, the told ones first, and one end.
 pub struct Text {
-    ticket: Ticket,
+    ticket: EventStream,
 }
 
 impl Text {

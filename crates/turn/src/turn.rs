@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use gptoss_engine::{
-    Canceller, EngineHandle, Event, FinishReason, Request, SamplingParams, Ticket, Token, Usage, Waited,
+    Canceller, EngineHandle, Event, EventStream, FinishReason, Request, SamplingParams, TimedRecv, Token,
+    Usage,
 };
 use gptoss_harmony::{Control, Conversation, Form, RenderOptions, Role, Vocab, render};
 
@@ -31,7 +32,7 @@ const CHOICE_STEP: u64 = 0xbf58_476d_1ce4_e5b9;
 
 /// A turn on its way.
 pub struct Turn {
-    ticket: Ticket,
+    ticket: EventStream,
     /// None when all tokens were heard.
     listener: Option<Listener>,
     /// What is left to be told after the last token.
@@ -144,8 +145,8 @@ impl Turn {
                 return Some(event);
             }
             match self.ticket.next_event_within(patience) {
-                Waited::Event(event) => self.hear(event),
-                Waited::Nothing | Waited::End => return None,
+                TimedRecv::Event(event) => self.hear(event),
+                TimedRecv::Nothing | TimedRecv::End => return None,
             }
         }
     }
@@ -225,7 +226,7 @@ struct Start<'a> {
     conversation: &'a Conversation,
     options: &'a TurnOptions,
     prompt: Vec<u32>,
-    boundaries: Vec<usize>,
+    cache_points: Vec<usize>,
     form: Option<TurnConstraint>,
 }
 
@@ -243,16 +244,16 @@ impl<'a> Start<'a> {
         }
         let form = RenderOptions { form: Form::Completion(Role::Assistant), analysis: options.analysis };
         let prompt = render(vocab, conversation, form)?;
-        let boundaries = boundaries(vocab, conversation, &prompt);
+        let cache_points = cache_points(vocab, conversation, &prompt);
         let form = options.form.compiled(vocab, conversation, &options.tenant)?;
-        Ok(Start { engine, vocab, conversation, options, prompt, boundaries, form })
+        Ok(Start { engine, vocab, conversation, options, prompt, cache_points, form })
     }
 
     fn submit(&self, seed: u64) -> Result<Turn, Error> {
         let options = self.options;
         let request = Request {
             prompt: self.prompt.clone(),
-            boundaries: self.boundaries.clone(),
+            cache_points: self.cache_points.clone(),
             sampling: SamplingParams { seed, ..options.sampling.clone() },
             stop_ids: self.vocab.stop_ids().to_vec(),
             max_new_tokens: options.max_new_tokens.unwrap_or(usize::MAX),
@@ -277,20 +278,20 @@ impl<'a> Start<'a> {
 /// Where later prompts are likely to part from this one: before the first message of the user (what stands before it is the same in
 /// many conversations), before the last message, and before the assistant begins. Only the renderer writes `<|start|>`, so every one
 /// begins a message.
-fn boundaries(vocab: &Vocab, conversation: &Conversation, prompt: &[u32]) -> Vec<usize> {
+fn cache_points(vocab: &Vocab, conversation: &Conversation, prompt: &[u32]) -> Vec<usize> {
     let start = vocab.control(Control::Start);
     let starts: Vec<usize> = (0..prompt.len()).filter(|&index| prompt[index] == start).collect();
     let messages = &conversation.messages;
     let head = messages.iter().take_while(|message| message.author.role != Role::User).count();
-    let mut boundaries: Vec<usize> = [starts.get(head), starts.iter().rev().nth(1), starts.last()]
+    let mut cache_points: Vec<usize> = [starts.get(head), starts.iter().rev().nth(1), starts.last()]
         .into_iter()
         .flatten()
         .copied()
-        .filter(|&boundary| boundary > 0)
+        .filter(|&cache_point| cache_point > 0)
         .collect();
-    boundaries.sort_unstable();
-    boundaries.dedup();
-    boundaries
+    cache_points.sort_unstable();
+    cache_points.dedup();
+    cache_points
 }
 
 /// A turn that has answered or called has ended well, whatever else happened in the same moment.

@@ -1,4 +1,4 @@
-//! What a step that breaks does to those who are in it.
+//! Steps that break, and requests that wait for the disk: what they do to the others.
 
 use gptoss_checkpoint::{Checkpoint, Preset};
 use gptoss_kernels::Pool;
@@ -6,8 +6,10 @@ use gptoss_model::Precision;
 
 use super::*;
 use crate::constraint::{Constraint, Mask};
-use crate::handle::{Ticket, channel};
+use crate::error::Class;
+use crate::handle::{EventStream, channel};
 use crate::request::{Event, Request};
+use crate::stream::TimedRecv;
 
 const POISON: u32 = 77;
 
@@ -29,7 +31,7 @@ fn request(prompt: Vec<u32>) -> Request {
 
 fn run(engine: &mut Engine, requests: Vec<Request>) -> Vec<Vec<Event>> {
     let (handle, mut inbox) = channel(engine.limits());
-    let mut tickets: Vec<Ticket> =
+    let mut tickets: Vec<EventStream> =
         requests.into_iter().map(|request| handle.submit(request).expect("room")).collect();
     while let Some(accepted) = inbox.try_recv() {
         engine.accept(accepted);
@@ -103,5 +105,80 @@ fn a_constraint_that_breaks_fails_its_request_alone() {
         assert_eq!(tokens(events), expected[..3]);
         let Some(Event::Failed(failure)) = events.last() else { panic!("it fails") };
         assert!(failure.to_string().contains(words), "{failure}");
+        // A client's grammar that nothing can follow was told as a fault of the server, which clients try again.
+        let class = if words == "a mistake" { Class::Ours } else { Class::Caller };
+        assert_eq!(failure.class(), class, "{failure}");
     }
+}
+
+/// An engine whose disk holds what `request(long())` begins with, and what that request says when it is computed.
+fn with_kept_prompt(folder: &std::path::Path) -> (Engine, Vec<(u32, u64)>) {
+    let on_disk = || engine().with_disk(PrefixDisk::open(folder, "m", 1 << 30).expect("a folder"));
+    let expected = tokens(&run(&mut on_disk(), vec![request(long())])[0]);
+    (on_disk(), expected)
+}
+
+fn long() -> Vec<u32> {
+    (0..280).map(|i| (i * i + 3 * i) % 70).collect()
+}
+
+fn submit(engine: &mut Engine, requests: Vec<Request>) -> Vec<EventStream> {
+    let (handle, mut inbox) = channel(engine.limits());
+    let tickets = requests.into_iter().map(|request| handle.submit(request).expect("room")).collect();
+    while let Some(accepted) = inbox.try_recv() {
+        engine.accept(accepted);
+    }
+    tickets
+}
+
+fn events(ticket: &mut EventStream) -> Vec<Event> {
+    std::iter::from_fn(|| ticket.next_event()).collect()
+}
+
+/// Reading a kept prompt stopped the engine's thread: everybody waited for the files.
+#[test]
+fn others_step_while_a_prompt_is_fetched() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut engine, expected) = with_kept_prompt(folder.path());
+    let other = || request((0..50).collect());
+    let alone = tokens(&run(&mut self::engine(), vec![other()])[0]);
+    let disk = engine.disk.as_ref().expect("a disk");
+    disk.pause_reading(true);
+    let mut tickets = submit(&mut engine, vec![request(long()), other()]);
+    while engine.stats().ended_length == 0 {
+        assert!(engine.step());
+    }
+    assert_eq!(tokens(&events(&mut tickets[1])), alone, "the other has come to its end");
+    assert_eq!(
+        tickets[0].next_event_within(Duration::ZERO),
+        TimedRecv::Nothing,
+        "and the first has not begun"
+    );
+    engine.check().expect("adds up");
+    engine.disk.as_ref().expect("a disk").pause_reading(false);
+    while engine.step() {}
+    let events = events(&mut tickets[0]);
+    assert_eq!(tokens(&events), expected);
+    let Some(Event::Finished { usage, .. }) = events.last() else { panic!("it ends well: {events:?}") };
+    assert_eq!(usage.cached_tokens, 279);
+    engine.check().expect("adds up");
+}
+
+#[test]
+fn who_waits_for_the_disk_can_be_cancelled_and_be_late() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut engine, expected) = with_kept_prompt(folder.path());
+    engine.disk.as_ref().expect("a disk").pause_reading(true);
+    let late = Request { deadline: Some(Instant::now()), ..request(long()) };
+    let mut tickets = submit(&mut engine, vec![request(long()), late, request(long())]);
+    tickets[0].cancel();
+    engine.step();
+    for (ticket, reason) in tickets.iter_mut().zip([FinishReason::Cancelled, FinishReason::Deadline]) {
+        let ends = matches!(events(ticket)[..], [Event::Finished { reason: found, .. }] if found == reason);
+        assert!(ends, "{reason:?}");
+    }
+    engine.disk.as_ref().expect("a disk").pause_reading(false);
+    while engine.step() {}
+    assert_eq!(tokens(&events(&mut tickets[2])), expected, "who did not go gets what it waited for");
+    engine.check().expect("adds up");
 }

@@ -31,7 +31,7 @@ fn keep(disk: &PrefixDisk, name: &str, tokens: &[u32]) {
 /// What a prompt finds and reads: its length, or None.
 fn found(disk: &PrefixDisk, name: &str, tokens: &[u32]) -> Option<usize> {
     let found = disk.find(&tenant(name), tokens, 0)?;
-    let bytes = disk.read(&found, tokens)?;
+    let bytes = disk.files.read(&found, tokens)?;
     assert_eq!(bytes.tail, tail_payload());
     assert!(bytes.blocks.iter().enumerate().all(|(number, bytes)| *bytes == block_payload(number)));
     assert_eq!(bytes.blocks.len(), found.position / BLOCK_TOKENS);

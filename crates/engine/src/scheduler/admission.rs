@@ -1,6 +1,7 @@
-//! Who of those that wait may begin.
+//! The admission of waiting sequences.
 //!
-//! Entry points: `Scheduler::make_way`, which preempts for urgent requests, and `Scheduler::admit`, which gives rings and
+//! Entry points: `Scheduler::make_way`, which preempts for urgent requests, `Scheduler::share_out`, which preempts for a
+//! tenant that has less than its share, and `Scheduler::admit`, which gives rings and
 //! kept prefixes to as many as there is room for. Room is reckoned, not reserved: the blocks that all running sequences
 //! still need for the tokens they have, and one more for each to go on; what they will choose is not known.
 //!
@@ -8,18 +9,20 @@
 //! request whose beginning is being computed right now is stepped over: it gains by waiting.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 
 use gptoss_model::BLOCK_TOKENS;
 
 use super::Scheduler;
 use crate::plan::{Plan, Restore};
 use crate::prefix_cache::PREFIX_TOKENS_MIN;
-use crate::request::Priority;
+use crate::request::{Priority, Tenant};
+use crate::sequence::Sequence;
 
 impl Scheduler {
     /// Preempts running sequences for waiting ones of a higher priority that would not be admitted otherwise.
     pub(super) fn make_way(&mut self) {
-        let waiting = self.sequences.values().filter(|sequence| sequence.ring.is_none());
+        let waiting = self.sequences.values().filter(|sequence| sequence.is_waiting());
         let Some((priority, Reverse(id))) =
             waiting.map(|sequence| (self.aged(sequence), Reverse(sequence.id))).max()
         else {
@@ -36,12 +39,38 @@ impl Scheduler {
         }
     }
 
+    /// Preempts a sequence of the tenant that runs the most and lets one begin whose tenant then still has no more than its
+    /// share: as many rings as there are for each tenant that is here. Neither does it to the other again.
+    pub(super) fn share_out(&mut self, plan: &mut Plan) {
+        if self.rings.num_free() > 0 || self.service.len() < 2 {
+            return;
+        }
+        let share = self.rings.total() / self.service.len();
+        let mut running: HashMap<&Tenant, usize> = HashMap::new();
+        for sequence in self.sequences.values().filter(|sequence| sequence.ring.is_some()) {
+            *running.entry(&sequence.tenant).or_default() += 1;
+        }
+        let num_running = |tenant: &Tenant| running.get(tenant).copied().unwrap_or(0);
+        let claims = |sequence: &Sequence| sequence.is_waiting() && num_running(&sequence.tenant) < share;
+        let waiting = self.sequences.values().filter(|sequence| claims(sequence)).map(|sequence| sequence.id);
+        let first = waiting.min_by_key(|&id| self.turn(id)).filter(|&id| !self.gains_by_waiting(id));
+        let Some(id) = first else { return };
+        let priority = self.aged(&self.sequences[&id]);
+        let victims =
+            self.running(|sequence| num_running(&sequence.tenant) > share && sequence.priority <= priority);
+        // Of equals the one of the lowest rank, which has done the least.
+        let victim = victims.into_iter().max_by_key(|id| num_running(&self.sequences[id].tenant));
+        if victim.is_some_and(|victim| self.preempt(victim)) && self.has_room(id) {
+            self.begin(plan, id);
+        }
+    }
+
     /// Lets waiting sequences begin, or begin again.
     pub(super) fn admit(&mut self, plan: &mut Plan) {
         if self.rings.num_free() == 0 {
             return;
         }
-        let waiting = self.sequences.values().filter(|sequence| sequence.ring.is_none());
+        let waiting = self.sequences.values().filter(|sequence| sequence.is_waiting());
         let mut line: Vec<u64> = waiting.map(|sequence| sequence.id).collect();
         while self.rings.num_free() > 0 && !line.is_empty() {
             let place = (0..line.len()).min_by_key(|&place| self.turn(line[place]));

@@ -1,7 +1,8 @@
 //! The scheduler against a store of hashes, through random days.
 //!
 //! A day is decided by its seed: how many slots there are, when requests come, how long they are, how they begin alike,
-//! who cancels, which steps fail, which allocations are refused, which guesses are right. The store does what the real
+//! who cancels, which steps fail, which allocations are refused, which guesses are right, whose beginning is fetched and
+//! when it comes. The store does what the real
 //! one does with rows, but a row is the hash of all tokens up to its position. So before a token is computed the
 //! simulator sees whether the sequence really has the rows it would have alone, whatever was shared, copied, kept,
 //! evicted or preempted; and the tokens, which come from what the store holds, must be those of the request alone.
@@ -49,6 +50,16 @@ impl Store {
         let rows = ring.len();
         for position in window(restore.position) {
             ring[position % rows] = self.snapshots[restore.snapshot as usize][position % WINDOW];
+        }
+    }
+
+    /// Fills a place that comes from elsewhere with what computing it would have given.
+    fn fill(&mut self, (blocks, snapshot): (Vec<u32>, u32), hashes: &[u64]) {
+        for (position, &hash) in hashes.iter().enumerate() {
+            self.blocks[blocks[position / BLOCK_TOKENS] as usize][position % BLOCK_TOKENS] = hash;
+        }
+        for position in window(hashes.len()) {
+            self.snapshots[snapshot as usize][position % WINDOW] = hashes[position];
         }
     }
 
@@ -136,6 +147,7 @@ struct Day {
     failures: usize,
     refusals: usize,
     preemptions: usize,
+    fetches: usize,
     steps: u64,
     idle_steps: u64,
 }
@@ -166,6 +178,7 @@ impl Day {
             refusals: [0, 30, 5][dice.below(3)],
             // A prompt of 260 tokens needs that many chunks of one; sent back in every fortieth step it would never end.
             preemptions: [0, 40 * (1 + 60 / capacity.chunk_tokens)][dice.below(2)],
+            fetches: [0, 3][dice.below(2)],
             dice,
             steps: 0,
             idle_steps: 0,
@@ -185,6 +198,7 @@ impl Day {
                 }
             }
             self.cancel();
+            self.deliver();
             self.step();
             self.scheduler.check().expect("adds up");
         }
@@ -213,12 +227,36 @@ impl Day {
         prompt.extend((0..longer).map(|_| dice.below(40) as u32));
         prompt.truncate(most - 1);
         let tokens_max = (prompt.len() + 1 + dice.below(80)).min(most);
-        let boundaries = (0..dice.below(4)).map(|_| dice.below(prompt.len() + 1)).collect();
+        let cache_points = (0..dice.below(4)).map(|_| dice.below(prompt.len() + 1)).collect();
         let priority = [Priority::Background, Priority::Normal, Priority::Interactive][dice.below(3)];
         let (alone, hashes) = alone(&prompt, tokens_max);
         self.clients.insert(id, Client { alone, hashes, arrived: self.steps, tenant: tenant.clone() });
         let is_private = false;
-        self.scheduler.add(Job { id, prompt, tokens_max, boundaries, tenant, priority, is_private });
+        let is_fetching = self.dice.happens(self.fetches);
+        let job =
+            NewSequence { id, prompt, tokens_max, cache_points, tenant, priority, is_private, is_fetching };
+        self.scheduler.add(job);
+    }
+
+    /// Something that was fetched comes, whole, shorter than hoped for, or not at all.
+    fn deliver(&mut self) {
+        let fetching = |id: &u64| self.scheduler.sequence(*id).is_some_and(|sequence| sequence.is_fetching);
+        let mut ids: Vec<u64> = self.clients.keys().copied().filter(fetching).collect();
+        ids.sort_unstable();
+        if ids.is_empty() || !self.dice.happens(4) {
+            return;
+        }
+        let id = ids[self.dice.below(ids.len())];
+        let comes = self.dice.below(3) > 0;
+        let Some((tenant, tokens)) = self.scheduler.fetched(id) else { return };
+        let position = self.dice.below(tokens.len());
+        let tokens = tokens[..position].to_vec();
+        if comes
+            && position > 0
+            && let Some(place) = self.scheduler.adopt(&tenant, &tokens)
+        {
+            self.store.fill(place, &self.clients[&id].hashes[..position]);
+        }
     }
 
     /// Somebody goes away, or is out of time, waiting or running; now and then a running one is sent back.
@@ -260,13 +298,15 @@ impl Day {
         self.scheduler.refuse_blocks(0);
         plan.copies.iter().for_each(|copy| self.store.copy(copy));
         plan.restores.iter().for_each(|restore| self.store.restore(restore));
-        let is_idle = plan.works.is_empty() && !self.scheduler.is_empty() && !refused;
+        let has_work = !self.scheduler.is_empty() && !self.scheduler.is_only_fetching();
+        let is_idle = plan.chunks.is_empty() && has_work && !refused;
         self.idle_steps = if is_idle { self.idle_steps + 1 } else { 0 };
         assert!(self.idle_steps < 3, "requests wait and nothing runs");
         let capacity = self.scheduler.capacity;
-        let planned: usize = plan.works.iter().map(|work| work.end - work.start + work.draft.len()).sum();
+        let planned: usize =
+            plan.chunks.iter().map(|chunk| chunk.end - chunk.start + chunk.draft.len()).sum();
         assert!(planned <= capacity.step_tokens.max(capacity.rings), "{planned} tokens in a step");
-        let outcomes = plan.works.clone().iter().map(|work| self.carry_out(work)).collect();
+        let outcomes = plan.chunks.clone().iter().map(|chunk| self.carry_out(chunk)).collect();
         let committed = self.scheduler.commit(plan, outcomes);
         committed.saves.iter().for_each(|save| self.store.save(save));
         for (id, ended) in committed.ended {
@@ -278,24 +318,24 @@ impl Day {
         }
     }
 
-    fn carry_out(&mut self, work: &Work) -> Outcome {
-        let sequence = self.scheduler.sequence(work.id).expect("is there");
-        let client = &self.clients[&work.id];
+    fn carry_out(&mut self, chunk: &Chunk) -> Outcome {
+        let sequence = self.scheduler.sequence(chunk.id).expect("is there");
+        let client = &self.clients[&chunk.id];
         let capacity = self.scheduler.capacity;
-        assert!(work.end - work.start + work.draft.len() <= capacity.chunk_tokens, "a chunk is too long");
-        assert!(work.start == sequence.num_computed && work.start < work.end);
+        assert!(chunk.end - chunk.start + chunk.draft.len() <= capacity.chunk_tokens, "a chunk is too long");
+        assert!(chunk.start == sequence.num_computed && chunk.start < chunk.end);
         let mut hash = NOTHING;
-        for position in work.start..work.end {
+        for position in chunk.start..chunk.end {
             hash = self.store.compute(sequence, position, sequence.tokens[position], &client.hashes);
         }
         if self.dice.happens(self.failures) {
             return Outcome::Failed;
         }
-        if !work.is_chosen {
+        if !chunk.is_chosen {
             return Outcome::Computed;
         }
         let mut tokens = Vec::new();
-        let mut guesses = work.draft.iter();
+        let mut guesses = chunk.draft.iter();
         loop {
             let (token, is_stop) = chosen(hash);
             assert_eq!(

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use gptoss_engine::{
-    Accepted, ChannelLimits, EngineHandle, FinishReason, Token, TokenLogprob, Usage, channel,
+    ChannelLimits, EngineHandle, FinishReason, QueuedRequest, Token, TokenLogprob, Usage, channel,
 };
 use gptoss_harmony::{Control, Vocab};
 
@@ -66,8 +66,8 @@ pub fn start(vocab: &Arc<Vocab>, script: Script) -> (EngineHandle, Prompts) {
     (handle, prompts)
 }
 
-fn play(vocab: &Vocab, accepted: Accepted, text: &str, pause: Duration) {
-    let Accepted { request, mut events, .. } = accepted;
+fn play(vocab: &Vocab, accepted: QueuedRequest, text: &str, pause: Duration) {
+    let QueuedRequest { request, mut events, .. } = accepted;
     if text == FAILS {
         // Events that are dropped without an end are a failure.
         return;

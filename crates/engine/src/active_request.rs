@@ -1,11 +1,9 @@
-//! A request that the engine has accepted and not ended: everything about it that is not the scheduler's.
+//! State of an active request outside the scheduler: sampler, constraint, event sink, timings.
 //!
-//! Entry points: [`Live::choose`] turns the rows of one step into tokens, told one by one; [`Live::end`] is the one way
+//! Entry points: [`ActiveRequest::choose`] turns the rows of one step into tokens, told one by one; [`ActiveRequest::end`] is the one way
 //! out. The sampler, the constraint and the listener see exactly the tokens that are committed: guesses are tried by
 //! choosing, one after the other, what would have been chosen without them, and the first that was not guessed is the
 //! last of the step. So a guess can make a step longer and never another.
-//!
-//! It does not know blocks, other sequences or why a step was as long as it was.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -14,13 +12,13 @@ use gptoss_model::SegmentLogits;
 
 use crate::constraint::Mask;
 use crate::error::Failure;
-use crate::handle::{Accepted, EventSender};
+use crate::handle::{EventSender, QueuedRequest};
 use crate::plan::Outcome;
 use crate::request::{FinishReason, Request, Timings, Token, Usage};
 use crate::sampler::Sampler;
 
 /// An accepted request.
-pub(crate) struct Live {
+pub(crate) struct ActiveRequest {
     request: Request,
     events: EventSender,
     sampler: Sampler,
@@ -38,13 +36,13 @@ pub(crate) struct Live {
     failure: Option<Failure>,
 }
 
-impl Live {
+impl ActiveRequest {
     /// The prompt is moved out: the scheduler has it.
-    pub(crate) fn new(accepted: Accepted, forced_max: usize) -> (Live, Vec<u32>) {
-        let Accepted { mut request, sampling, accepted_at, events, .. } = accepted;
+    pub(crate) fn new(accepted: QueuedRequest, forced_max: usize) -> (ActiveRequest, Vec<u32>) {
+        let QueuedRequest { mut request, sampling, accepted_at, events, .. } = accepted;
         let sampler = Sampler::new(sampling, &request.prompt);
         let prompt = std::mem::take(&mut request.prompt);
-        let live = Live {
+        let request = ActiveRequest {
             request,
             events,
             sampler,
@@ -58,7 +56,7 @@ impl Live {
             forced_max,
             failure: None,
         };
-        (live, prompt)
+        (request, prompt)
     }
 
     pub(crate) fn request(&self) -> &Request {
