@@ -1,11 +1,11 @@
 //! The seam between those who have requests and the one who computes them.
 //!
 //! Entry point: [`channel`] gives both sides. [`EngineHandle`] is cloned freely: it refuses what cannot be computed,
-//! bounds the queue and gives a [`EventStream`] per request. [`Inbox`] belongs to the engine's thread, or to a test that plays
-//! the engine with tokens of its own: it takes [`QueuedRequest`] requests and answers them.
+//! bounds the queue and gives an [`EventStream`] per request. [`Inbox`] belongs to the engine's thread, or to a test that plays
+//! the engine with tokens of its own: it takes each [`QueuedRequest`] and answers it.
 //!
 //! Every accepted request ends exactly once, by construction: the last event has a place that nothing else can take,
-//! and an `QueuedRequest` that is dropped without an end (a panic, a thread that stopped, a test that forgot) ends as
+//! and a `QueuedRequest` that is dropped without an end (a panic, a thread that stopped, a test that forgot) ends as
 //! `Failed(Stopped)`. Dropping a ticket cancels its request.
 
 use std::collections::{HashMap, VecDeque};

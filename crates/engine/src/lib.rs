@@ -1,6 +1,6 @@
 //! Which tokens a model emits: requests in, events out.
 //!
-//! Entry points: [`channel`] makes the seam: [`EngineHandle::submit`] gives a [`EventStream`] for a [`Request`], and
+//! Entry points: [`channel`] makes the seam: [`EngineHandle::submit`] gives an [`EventStream`] for a [`Request`], and
 //! [`Engine::run`] on a thread of its own answers what comes through the [`Inbox`]; a test can hold the inbox instead
 //! and play the engine. [`Sampler`] chooses tokens under [`SamplingParams`] and a [`Constraint`]. The beat is schedule,
 //! forward, sample, commit.
