@@ -106,6 +106,7 @@ fn limits(args: &ServeArgs, log: &Log) -> Limits {
         request_time: Duration::from_secs(args.request_timeout),
         forced_reasoning_max: args.forced_reasoning as usize,
         call_memory: Duration::from_secs(args.call_memory),
+        state_bytes_max: args.state_size.map(|size| size.bytes),
         ..Limits::default()
     }
 }

@@ -7,11 +7,13 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::Args;
 
 use crate::args::{ComputeArgs, MODEL};
 use crate::engine_start::EngineArgs;
+use crate::memory_budget::MemorySize;
 
 /// `gptoss serve`.
 #[derive(Debug, Args)]
@@ -38,6 +40,9 @@ pub struct ServeArgs {
     /// Keep stored responses and conversations in this folder [default: in memory]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+    /// Most bytes of all that is stored, such as 4GiB [default: 256 MiB in memory, 16 GiB in a folder]
+    #[arg(long, value_name = "SIZE", value_parser = MemorySize::from_str)]
+    pub state_size: Option<MemorySize>,
     /// Tell the model no date; the demo is told none anyway
     #[arg(long)]
     pub no_date: bool,

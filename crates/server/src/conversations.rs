@@ -1,10 +1,10 @@
 //! `/v1/conversations`: create, retrieve, update, delete, list and add items.
 //!
-//! A conversation is a row of the store that responses are appended to. Its items are what clients sent and got; beside them stand the
-//! messages that the model read and wrote, so that going on with it gives the prompt that it would have had in one piece.
-//!
-//! It does not know how a response is made.
+//! A conversation is a row of the store that responses are appended to. Its items are what clients sent and got; beside
+//! them stand the messages that the model read and wrote, so that going on with it gives the prompt that it would have
+//! had in one piece. Whatever reads a conversation to change it does so in one transaction.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use axum::extract::{Path, Query, State};
@@ -18,13 +18,15 @@ use crate::history::Entry;
 use crate::ids;
 use crate::keys::Caller;
 use crate::responses::{PageQuery, find, page, stored};
-use crate::responses_input::{Before, entries_of, items as read_items};
-use crate::store::{Kind, Row};
+use crate::responses_input::{entries_of, items as read_items, references, resolve};
+use crate::store::{Change, Kind, NO_EVENTS, Row};
 use crate::wire::errors::ApiError;
 use crate::wire::responses::{ConversationObject, ConversationRequest, Deleted, Input, ItemList};
 
+/// The items of a request with those they refer to in place, and everything said when they are added to `before`.
 fn read(
     app: &App,
+    change: &Change<'_>,
     caller: &Caller,
     items: Vec<Value>,
     before: Vec<Entry>,
@@ -39,16 +41,15 @@ fn read(
         recall: &recall,
     };
     let items = read_items(Some(&Input::Items(items)), &setting)?;
-    let before = Before { entries: before, ..Before::default() };
+    let mut stored = HashMap::new();
+    for id in references(&items) {
+        if let Some(item) = change.item(&caller.tenant, id)? {
+            stored.insert(id.to_owned(), item);
+        }
+    }
+    let items = resolve(items, &stored, "items")?;
     let entries = entries_of(&items, before, &setting)?;
     Ok((items, entries))
-}
-
-fn keep(app: &App, row: &Row) -> Result<(), ApiError> {
-    match app.store.put(Kind::Conversation, row, now())? {
-        true => Ok(()),
-        false => Err(ApiError::invalid("items", "the conversation is larger than one that is kept may be")),
-    }
 }
 
 fn object(row: &Row) -> Result<ConversationObject, ApiError> {
@@ -63,7 +64,6 @@ pub(crate) async fn create(
     Body(request): Body<ConversationRequest>,
 ) -> Result<Json<ConversationObject>, ApiError> {
     metadata(request.metadata.as_ref())?;
-    let (items, entries) = read(&app, &caller, request.items.unwrap_or_default(), Vec::new())?;
     let made = ConversationObject {
         id: ids::random("conv"),
         object: "conversation".to_owned(),
@@ -72,16 +72,17 @@ pub(crate) async fn create(
     };
     let body =
         serde_json::to_value(&made).map_err(|error| ApiError::Internal { problem: error.to_string() })?;
-    let row = Row {
-        id: made.id.clone(),
-        tenant: caller.tenant,
-        created: made.created_at,
-        body,
-        items,
-        entries,
-        events: "[]".to_owned(),
-    };
-    stored(&app, move |app| keep(app, &row)).await?;
+    let (id, created) = (made.id.clone(), made.created_at);
+    stored(&app, move |app| {
+        app.store.change(now(), |change| {
+            let (items, entries) =
+                read(app, change, &caller, request.items.unwrap_or_default(), Vec::new())?;
+            let (tenant, events) = (caller.tenant, NO_EVENTS.to_owned());
+            let row = Row { id, tenant, created, is_unfinished: false, body, items, entries, events };
+            change.put(Kind::Conversation, &row)
+        })
+    })
+    .await?;
     Ok(Json(made))
 }
 
@@ -106,13 +107,15 @@ pub(crate) async fn update(
     metadata(request.metadata.as_ref())?;
     let tenant = caller.tenant;
     let changed = stored(&app, move |app| {
-        let mut row = find(app, Kind::Conversation, &tenant, &id)?;
-        let mut made = object(&row)?;
-        made.metadata = request.metadata.unwrap_or_default();
-        row.body =
-            serde_json::to_value(&made).map_err(|error| ApiError::Internal { problem: error.to_string() })?;
-        keep(app, &row)?;
-        Ok(made)
+        app.store.change(now(), |change| {
+            let mut row = change.find(Kind::Conversation, &tenant, &id)?;
+            let mut made = object(&row)?;
+            made.metadata = request.metadata.unwrap_or_default();
+            row.body = serde_json::to_value(&made)
+                .map_err(|error| ApiError::Internal { problem: error.to_string() })?;
+            change.put(Kind::Conversation, &row)?;
+            Ok(made)
+        })
     });
     changed.await.map(Json)
 }
@@ -124,7 +127,7 @@ pub(crate) async fn delete(
     Path(id): Path<String>,
 ) -> Result<Json<Deleted>, ApiError> {
     let (tenant, gone) = (caller.tenant, id.clone());
-    match stored(&app, move |app| app.store.delete(Kind::Conversation, &tenant, &gone)).await? {
+    match stored(&app, move |app| app.store.delete(Kind::Conversation, &tenant, &gone, now())).await? {
         true => Ok(Json(Deleted { id, object: "conversation.deleted", deleted: true })),
         false => Err(ApiError::NotFound { what: "conversation", id }),
     }
@@ -152,13 +155,16 @@ pub(crate) async fn add_items(
     Body(request): Body<ConversationRequest>,
 ) -> Result<Json<ItemList>, ApiError> {
     let new = stored(&app, move |app| {
-        let mut row = find(app, Kind::Conversation, &caller.tenant, &id)?;
-        let (new, entries) =
-            read(app, &caller, request.items.unwrap_or_default(), std::mem::take(&mut row.entries))?;
-        row.entries = entries;
-        row.items.extend(new.iter().cloned());
-        keep(app, &row)?;
-        Ok(new)
+        app.store.change(now(), |change| {
+            let mut row = change.find(Kind::Conversation, &caller.tenant, &id)?;
+            let before = std::mem::take(&mut row.entries);
+            let (new, entries) =
+                read(app, change, &caller, request.items.unwrap_or_default(), before)?;
+            row.entries = entries;
+            row.items.extend(new.iter().cloned());
+            change.put(Kind::Conversation, &row)?;
+            Ok(new)
+        })
     });
     let new = new.await?;
     let id = |item: Option<&Value>| {

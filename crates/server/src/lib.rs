@@ -40,6 +40,7 @@ mod sampling;
 mod status;
 mod stop;
 mod store;
+mod stored_response;
 mod talk;
 mod timed_stream;
 mod tokens;

@@ -27,8 +27,11 @@ pub struct Limits {
     pub call_memory: Duration,
     /// How long a stored response or conversation is kept.
     pub state_age_max: Duration,
-    /// Most stored responses and conversations together; the oldest leave first.
+    /// Most stored responses and conversations of one tenant; its oldest leave first.
     pub state_rows_max: usize,
+    /// Most bytes of all that is stored; the oldest of the tenant who has the most leave first. None: 256 MiB in memory,
+    /// 16 GiB in a state folder. Units: bytes.
+    pub state_bytes_max: Option<u64>,
     /// Largest stored response or conversation, its events included; a larger one is not stored. Units: bytes.
     pub state_row_bytes_max: usize,
     /// Tokens that reasoning and preambles may have before a call that is demanded, or an answer whose form
@@ -62,6 +65,7 @@ impl Default for Limits {
             call_memory: Duration::from_secs(3600),
             state_age_max: Duration::from_secs(30 * 24 * 3600),
             state_rows_max: 10_000,
+            state_bytes_max: None,
             state_row_bytes_max: 16 << 20,
             forced_reasoning_max: 1024,
             request_time: Duration::from_secs(1800),
@@ -115,3 +119,9 @@ pub(crate) const STOP_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long a client may take to send the headers of a request.
 pub(crate) const HEADER_PATIENCE: Duration = Duration::from_secs(10);
+/// What is stored without a state folder, unless the operator says otherwise. Units: bytes.
+pub(crate) const STATE_BYTES_IN_MEMORY_MAX: u64 = 256 << 20;
+/// What is stored in a state folder, unless the operator says otherwise. Units: bytes.
+pub(crate) const STATE_BYTES_ON_DISK_MAX: u64 = 16 << 30;
+/// How deep the JSON of a stored row may be nested; reading it back ends at 127. Units: levels.
+pub(crate) const STATE_DEPTH_MAX: usize = 120;

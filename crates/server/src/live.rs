@@ -44,7 +44,8 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    fn new(event: &Numbered) -> Line {
+    /// The bytes of an event.
+    pub(crate) fn new(event: &Numbered) -> Line {
         let head = format!("event: {}\ndata: ", event.event.name());
         let mut bytes = head.into_bytes();
         let json_at = bytes.len();

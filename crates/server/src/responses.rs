@@ -36,9 +36,11 @@ use crate::piece::Piece;
 use crate::responses_input::{self, Before, ResponsesAsk};
 use crate::responses_stream::{Manner, ResponseMachine};
 use crate::store::{Kind, Row};
+use crate::stored_response;
 use crate::talk::{Step, Talk};
 use crate::visibility::Visibility;
 use crate::wire::errors::ApiError;
+use crate::wire::response_events::Numbered;
 use crate::wire::responses::{
     CompactRequest, Compaction, ConversationId, Deleted, Input, ItemList, ReasoningSettings, ResponseObject,
     ResponsesRequest, TextSettings,
@@ -109,21 +111,24 @@ async fn before(app: &Arc<App>, caller: &Caller, request: &ResponsesRequest) -> 
         (None, Some(id)) => Some((Kind::Conversation, id.clone())),
         (None, None) => None,
     };
-    let mut references = Vec::new();
-    if let Some(Input::Items(items)) = &request.input {
-        for item in
-            items.iter().filter(|item| item.get("type").and_then(Value::as_str) == Some("item_reference"))
-        {
-            references.extend(item.get("id").and_then(Value::as_str).map(str::to_owned));
-        }
-    }
+    let references: Vec<String> = match &request.input {
+        Some(Input::Items(items)) => responses_input::references(items).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    };
     if owner.is_none() && references.is_empty() {
         return Ok(Before::default());
     }
     let tenant = caller.tenant.clone();
     stored(app, move |app| {
         let entries = match owner {
-            Some((kind, id)) => find(app, kind, &tenant, &id)?.entries,
+            Some((kind, id)) => {
+                let row = find(app, kind, &tenant, &id)?;
+                if row.is_unfinished {
+                    let message = format!("the response {id:?} has not ended, so nothing can go on from it");
+                    return Err(ApiError::Conflict { message });
+                }
+                row.entries
+            }
             None => Vec::new(),
         };
         let mut items = HashMap::new();
@@ -261,18 +266,26 @@ async fn start(
     let mut machine = ResponseMachine::new(object, manner);
     let id = machine.response().id.clone();
     live.append(&machine.begin(), machine.response());
+    if live.is_background {
+        stored_response::begin(app, &asked, machine.response()).await?;
+    }
     app.live.insert(id.clone(), Arc::clone(&live));
     let (app, task_live) = (Arc::clone(app), Arc::clone(&live));
     tokio::spawn(async move {
         let _end = End { app: &app, live: &task_live, id: &id };
         app.metrics.running.fetch_add(1, Ordering::Relaxed);
-        let entries = write(&app, &asked, talk, &mut machine, &task_live, begun).await;
+        let Written { entries, mut last } = write(&app, &asked, talk, &mut machine, &task_live, begun).await;
         app.metrics.running.fetch_sub(1, Ordering::Relaxed);
-        let response = machine.response().clone();
-        if response.store {
-            keep(&app, &asked, &response, entries, &task_live).await;
+        let response = machine.response();
+        if response.store
+            && let Err(error) =
+                stored_response::finish(&app, &asked, response, entries, (&task_live, &last)).await
+        {
+            (app.log)(&format!("{}: not stored: {error}", response.id));
+            machine.was_not_stored(&mut last, &error);
         }
-        task_live.end(response);
+        apart(asked.includes_logprobs, || task_live.append(&last, machine.response()));
+        task_live.end(machine.response().clone());
     });
     Ok(live)
 }
@@ -294,7 +307,15 @@ impl Drop for End<'_> {
     }
 }
 
-/// Writes a response to its end; everything said so far, for who goes on from it.
+/// What a response comes to.
+struct Written {
+    /// Everything said so far, for who goes on from it.
+    entries: Vec<Entry>,
+    /// The last events, which are told when the response is stored.
+    last: Vec<Numbered>,
+}
+
+/// Writes a response to its end.
 async fn write(
     app: &App,
     asked: &ResponsesAsk,
@@ -302,7 +323,7 @@ async fn write(
     machine: &mut ResponseMachine,
     live: &Live,
     begun: Instant,
-) -> Vec<Entry> {
+) -> Written {
     let mut entries = asked.entries.clone();
     let mut has_spoken = false;
     loop {
@@ -339,69 +360,16 @@ async fn write(
                 }));
                 app.metrics.ended(ending.tokens, begun.elapsed());
                 live.spent.set(ending.tokens);
-                apart(asked.includes_logprobs, || {
-                    let events = machine.finish(ending.end, ending.tokens, now());
-                    live.append(&events, machine.response());
-                });
+                let last = machine.finish(ending.end, ending.tokens, now());
                 app.metrics.warnings.fetch_add(machine.response().warnings.len() as u64, Ordering::Relaxed);
-                return entries;
+                return Written { entries, last };
             }
             Step::Failed(error) => {
-                live.append(&machine.fail(&error), machine.response());
+                let last = machine.fail(&error);
                 live.fail(error);
-                return entries;
+                return Written { entries, last };
             }
         }
-    }
-}
-
-/// Keeps a response that has ended.
-async fn keep(
-    app: &Arc<App>,
-    asked: &ResponsesAsk,
-    response: &ResponseObject,
-    entries: Vec<Entry>,
-    live: &Live,
-) {
-    // A response whose events are too many is kept without them.
-    let events = live.events().filter(|events| {
-        events.iter().map(|event| event.json().len()).sum::<usize>() <= app.limits.state_row_bytes_max
-    });
-    let (asked_tenant, input_items) = (asked.ask.tenant.clone(), asked.input_items.clone());
-    let (object, created) = (response.clone(), response.created_at);
-    let row = move || -> Result<Row, ApiError> {
-        let events: Vec<_> =
-            events.iter().flatten().map(|event| String::from_utf8_lossy(event.json())).collect();
-        Ok(Row {
-            id: object.id.clone(),
-            tenant: asked_tenant,
-            created,
-            body: serde_json::to_value(&object)
-                .map_err(|error| ApiError::Internal { problem: error.to_string() })?,
-            items: input_items,
-            entries,
-            events: format!("[{}]", events.join(",")),
-        })
-    };
-    let conversation = response.conversation.as_ref().map(|conversation| conversation.id.clone());
-    let kept = stored(app, move |app| {
-        let row = row()?;
-        if let Some(id) = conversation
-            && let Some(mut whole) = app.store.find(Kind::Conversation, &row.tenant, &id, now())?
-        {
-            whole.items.extend(row.items.iter().cloned());
-            let output = row.body.get("output").and_then(Value::as_array);
-            whole.items.extend(output.into_iter().flatten().cloned());
-            whole.entries = row.entries.clone();
-            app.store.put(Kind::Conversation, &whole, now())?;
-        }
-        app.store.put(Kind::Response, &row, now())
-    })
-    .await;
-    match kept {
-        Ok(true) => {}
-        Ok(false) => (app.log)(&format!("{}: too large to be kept", response.id)),
-        Err(error) => (app.log)(&format!("{}: not kept: {error}", response.id)),
     }
 }
 
@@ -467,9 +435,14 @@ pub(crate) async fn retrieve(
     let tenant = caller.tenant;
     if !wants_stream {
         let row = stored(&app, move |app| find(app, Kind::Response, &tenant, &id)).await?;
-        return Ok(Json(row.body).into_response());
+        return Ok(Json(stored_response::interrupted(row).body).into_response());
     }
-    let replay = move |app: &App| Ok(replay(&find(app, Kind::Response, &tenant, &id)?, from));
+    let replay = move |app: &App| {
+        let row = find(app, Kind::Response, &tenant, &id)?;
+        // Of a response that was cut off there is one event, which comes last whatever was read before.
+        let from = if row.is_unfinished { 0 } else { from };
+        Ok(replay(&stored_response::interrupted(row), from))
+    };
     Ok(event_stream(HttpBody::from(stored(&app, replay).await?)))
 }
 
@@ -501,7 +474,7 @@ pub(crate) async fn delete(
         live.whole().await;
     }
     let (tenant, gone) = (caller.tenant, id.clone());
-    match stored(&app, move |app| app.store.delete(Kind::Response, &tenant, &gone)).await? {
+    match stored(&app, move |app| app.store.delete(Kind::Response, &tenant, &gone, now())).await? {
         true => Ok(Json(Deleted { id, object: "response", deleted: true })),
         false => Err(ApiError::NotFound { what: "response", id }),
     }
@@ -524,7 +497,7 @@ pub(crate) async fn cancel(
     }
     let tenant = caller.tenant;
     let row = stored(&app, move |app| find(app, Kind::Response, &tenant, &id)).await?;
-    Ok(Json(row.body).into_response())
+    Ok(Json(stored_response::interrupted(row).body).into_response())
 }
 
 /// Which page of a list.

@@ -24,6 +24,9 @@ use crate::wire::responses::{Input, ResponsesRequest};
 /// What marks the text of a compaction as ours.
 pub(crate) const COMPACTION_PREFIX: &str = "gptoss.compaction:";
 
+/// The type of an item that stands for a stored one.
+const ITEM_REFERENCE: &str = "item_reference";
+
 /// What was said before, and what items are called elsewhere.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Before {
@@ -44,6 +47,8 @@ pub(crate) struct ResponsesAsk {
     pub(crate) input_items: Vec<Value>,
     /// Everything said so far, as it was told and not as it was settled.
     pub(crate) entries: Vec<Entry>,
+    /// How many of them were said before this request.
+    pub(crate) num_before: usize,
     /// Whether log-probabilities of the answer are sent.
     pub(crate) includes_logprobs: bool,
     /// Whether a summary of the reasoning was asked for.
@@ -69,11 +74,12 @@ pub(crate) fn ask(
     let format = Format::parse(text_request.format.as_ref(), "text.format", setting.limits)?;
     let reasoning = request.reasoning.clone().unwrap_or_default();
     let effort = ask::effort(reasoning.effort.as_deref(), "reasoning.effort", &mut warnings)?;
-    let input_items = items(request.input.as_ref(), setting)?;
+    let input_items = resolve(items(request.input.as_ref(), setting)?, &before.items, "input")?;
     if request.input.is_none() && before.entries.is_empty() {
         return Err(ApiError::Missing { param: "input" });
     }
-    let mut reader = Reader::new(setting, &before.items, before.entries.len());
+    let num_before = before.entries.len();
+    let mut reader = Reader::new(setting, num_before);
     reader.history.extend(before.entries);
     for (index, item) in input_items.iter().enumerate() {
         reader.item(item, &format!("input[{index}]"))?;
@@ -109,21 +115,22 @@ pub(crate) fn ask(
         effort: effort.as_str(),
         input_items,
         entries,
+        num_before,
         summary: summary(reasoning.summary.or(reasoning.generate_summary))?,
         may_truncate: truncation(request.truncation.as_deref())?,
     })
 }
 
-/// The messages that `items` add to what was said before.
+/// What was said before, and the messages that `items` add to it.
 ///
 /// Errors: by the item's place.
 pub(crate) fn entries_of(
     items: &[Value],
-    before: Before,
+    before: Vec<Entry>,
     setting: &Setting<'_>,
 ) -> Result<Vec<Entry>, ApiError> {
-    let mut reader = Reader::new(setting, &before.items, 1);
-    reader.history.extend(before.entries);
+    let mut reader = Reader::new(setting, 1);
+    reader.history.extend(before);
     for (index, item) in items.iter().enumerate() {
         reader.item(item, &format!("items[{index}]"))?;
     }
@@ -249,10 +256,43 @@ pub(crate) fn items(input: Option<&Input>, setting: &Setting<'_>) -> Result<Vec<
     Ok(items)
 }
 
+/// The items with the stored items in the place of the references to them.
+///
+/// A reference is never stored, so it is followed once: a stored item that is a reference again, as versions up to
+/// 0.1.0 wrote them, is refused.
+///
+/// Errors: `NotFound`, or `Invalid` by the item's place.
+pub(crate) fn resolve(
+    mut items: Vec<Value>,
+    stored: &HashMap<String, Value>,
+    param: &str,
+) -> Result<Vec<Value>, ApiError> {
+    for (index, item) in items.iter_mut().enumerate().filter(|(_, item)| is_reference(item)) {
+        let id = text(item, "id").unwrap_or_default();
+        match stored.get(id) {
+            Some(found) if is_reference(found) => {
+                let message = format!("the stored item {id:?} is itself a reference; send the item in its place");
+                return Err(ApiError::invalid(format!("{param}[{index}].id"), message));
+            }
+            Some(found) => *item = found.clone(),
+            None => return Err(ApiError::NotFound { what: "item", id: id.to_owned() }),
+        }
+    }
+    Ok(items)
+}
+
+/// The ids of the stored items that `items` refer to.
+pub(crate) fn references(items: &[Value]) -> impl Iterator<Item = &str> {
+    items.iter().filter(|item| is_reference(item)).filter_map(|item| text(item, "id"))
+}
+
+fn is_reference(item: &Value) -> bool {
+    text(item, "type") == Some(ITEM_REFERENCE)
+}
+
 /// Reads items into a history.
 struct Reader<'a> {
     setting: &'a Setting<'a>,
-    stored: &'a HashMap<String, Value>,
     history: History,
     instructions: Vec<String>,
     /// Whether something other than instructions has been said.
@@ -261,10 +301,9 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(setting: &'a Setting<'a>, stored: &'a HashMap<String, Value>, num_before: usize) -> Reader<'a> {
+    fn new(setting: &'a Setting<'a>, num_before: usize) -> Reader<'a> {
         Reader {
             setting,
-            stored,
             history: History::default(),
             instructions: Vec::new(),
             has_begun: num_before > 0,
@@ -285,12 +324,8 @@ impl<'a> Reader<'a> {
             }
             "function_call" | "custom_tool_call" => self.call(item, kind == "function_call", path),
             "function_call_output" | "custom_tool_call_output" => self.result(item, path),
-            "item_reference" => {
-                let id = text(item, "id").unwrap_or_default();
-                match self.stored.get(id) {
-                    Some(stored) => self.item(&stored.clone(), path),
-                    None => Err(ApiError::NotFound { what: "item", id: id.to_owned() }),
-                }
+            ITEM_REFERENCE => {
+                Err(ApiError::NotFound { what: "item", id: text(item, "id").unwrap_or_default().to_owned() })
             }
             "compaction" => {
                 let content = text(item, "encrypted_content").unwrap_or_default();

@@ -170,6 +170,18 @@ impl ResponseMachine {
         self.take()
     }
 
+    /// Says in the response, and in its `last` event, that it cannot be asked for later.
+    pub(crate) fn was_not_stored(&mut self, last: &mut [Numbered], error: &ApiError) {
+        self.response.store = false;
+        self.response.warnings.push(format!("the response was not stored: {error}"));
+        if let Some(Numbered { event, .. }) = last.last_mut()
+            && let Event::Completed { response } | Event::Incomplete { response } | Event::Failed { response } =
+                event
+        {
+            *response = self.snapshot();
+        }
+    }
+
     fn take(&mut self) -> Vec<Numbered> {
         std::mem::take(&mut self.events)
     }

@@ -13,3 +13,4 @@ mod responses;
 mod scripted;
 mod server;
 mod shutdown;
+mod state;

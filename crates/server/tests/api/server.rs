@@ -1,6 +1,7 @@
 //! A server on a free port, for as long as a test holds it.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -46,14 +47,19 @@ impl Server {
         Server::with(Script::new(texts), Limits::default(), Keys::default())
     }
 
-    /// With everything said.
+    /// Without a state folder.
     pub fn with(script: Script, limits: Limits, keys: Keys) -> Server {
+        Server::in_folder(None, script, limits, keys)
+    }
+
+    /// With everything said.
+    pub fn in_folder(folder: Option<&Path>, script: Script, limits: Limits, keys: Keys) -> Server {
         let vocab = Vocab::o200k_harmony();
         let (engine, prompts) = scripted::start(&vocab, script);
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = Arc::clone(&log);
         let write = Arc::new(move |line: &str| lines.lock().unwrap().push(line.to_owned()));
-        let app = App::new(model(&vocab), engine, limits, keys, None, write).unwrap();
+        let app = App::new(model(&vocab), engine, limits, keys, folder, write).unwrap();
         let (stop, stopped) = oneshot::channel::<Duration>();
         let (told, address) = std::sync::mpsc::channel();
         let thread = thread::spawn(move || {

@@ -1,0 +1,138 @@
+//! The database file: where it is, who may read it, whether it is whole, and its tables.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::error::Error;
+
+/// The file inside the state folder.
+const FILE: &str = "gptoss.sqlite3";
+/// The file whose lock says that a server uses the folder.
+const LOCK: &str = "gptoss.lock";
+/// `user_version` of the tables below.
+const VERSION: i64 = 2;
+
+/// Counts by tenant are kept by triggers, so that making room reads one row and not all.
+const TABLES: &str = "
+    CREATE TABLE rows (
+        id TEXT PRIMARY KEY, tenant TEXT NOT NULL, kind TEXT NOT NULL, created INTEGER NOT NULL,
+        kept INTEGER NOT NULL, bytes INTEGER NOT NULL, is_unfinished INTEGER NOT NULL,
+        body TEXT NOT NULL, items TEXT NOT NULL, entries TEXT NOT NULL, events TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX rows_kept ON rows (kept);
+    CREATE INDEX rows_tenant_kept ON rows (tenant, kept);
+    CREATE TABLE items (
+        tenant TEXT NOT NULL, id TEXT NOT NULL, owner TEXT NOT NULL REFERENCES rows (id) ON DELETE CASCADE,
+        item TEXT NOT NULL, PRIMARY KEY (tenant, id, owner)
+    ) STRICT;
+    CREATE INDEX items_owner ON items (owner);
+    CREATE TABLE tenants (tenant TEXT PRIMARY KEY, num_rows INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT;
+    CREATE TRIGGER rows_inserted AFTER INSERT ON rows BEGIN
+        INSERT INTO tenants VALUES (NEW.tenant, 1, NEW.bytes)
+            ON CONFLICT (tenant) DO UPDATE SET num_rows = num_rows + 1, bytes = bytes + NEW.bytes;
+    END;
+    CREATE TRIGGER rows_updated AFTER UPDATE OF bytes ON rows BEGIN
+        UPDATE tenants SET bytes = bytes + NEW.bytes - OLD.bytes WHERE tenant = NEW.tenant;
+    END;
+    CREATE TRIGGER rows_deleted AFTER DELETE ON rows BEGIN
+        UPDATE tenants SET num_rows = num_rows - 1, bytes = bytes - OLD.bytes WHERE tenant = OLD.tenant;
+    END;
+    PRAGMA user_version = 2;
+";
+
+/// Version 0 had no `user_version`, no counts, and stored references to items as items; those lead nowhere.
+const FROM_VERSION_0: &str = "
+    INSERT INTO rows SELECT id, tenant, kind, created, created,
+        octet_length(body) + 2 * octet_length(items) + octet_length(entries) + octet_length(events), 0, body, items, entries, events FROM rows_0;
+    INSERT OR IGNORE INTO items SELECT tenant, id, owner, item FROM items_0
+        WHERE owner IN (SELECT id FROM rows) AND json_extract(item, '$.type') IS NOT 'item_reference';
+    DROP TABLE rows_0;
+    DROP TABLE items_0;
+";
+
+/// The database of `folder`, and the lock that keeps it ours; in memory without a folder.
+///
+/// Errors: `State`.
+pub(super) fn open(folder: Option<&Path>) -> Result<(Connection, Option<File>), Error> {
+    let path = folder.map_or_else(|| PathBuf::from(":memory:"), |folder| folder.join(FILE));
+    let failed = |problem: String| Error::State { path: path.clone(), problem };
+    let lock = folder.map(|folder| take_folder(folder, &path)).transpose().map_err(failed)?;
+    let mut connection = Connection::open(&path).map_err(|error| failed(error.to_string()))?;
+    prepare(&mut connection).map_err(|error| failed(error.to_string()))?;
+    #[cfg(unix)]
+    if folder.is_some() {
+        restrict(&path).map_err(|error| failed(error.to_string()))?;
+    }
+    Ok((connection, lock))
+}
+
+/// Makes the folder and the file for this user alone, and takes the lock.
+fn take_folder(folder: &Path, path: &Path) -> Result<File, String> {
+    let words = |error: std::io::Error| error.to_string();
+    let mut builder = DirBuilder::new();
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+        builder.mode(0o700);
+        options.mode(0o600);
+    }
+    builder.recursive(true).create(folder).map_err(words)?;
+    options.read(true).write(true).create(true).truncate(false);
+    let lock = options.open(folder.join(LOCK)).map_err(words)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err("another server uses this folder".to_owned()),
+        Err(TryLockError::Error(error)) => return Err(words(error)),
+    }
+    let is_empty = path.metadata().is_ok_and(|metadata| metadata.len() == 0);
+    if is_empty {
+        return Err("the file is empty, so what it held is lost; delete it to begin anew".to_owned());
+    }
+    Ok(lock)
+}
+
+/// Other users may not read the file and its companions, whoever made them.
+#[cfg(unix)]
+fn restrict(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    for end in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        match std::fs::set_permissions(&name, std::fs::Permissions::from_mode(0o600)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn prepare(connection: &mut Connection) -> Result<(), Box<dyn std::error::Error>> {
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if found != "ok" {
+        return Err(format!("the file is damaged ({found}); restore it from a copy, or move it away").into());
+    }
+    let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let version: i64 = change.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('rows', 'items')";
+    let num_tables: i64 = change.query_row(sql, [], |row| row.get(0))?;
+    match (version, num_tables) {
+        (VERSION, _) => {}
+        (0, 0) => change.execute_batch(TABLES)?,
+        (0, _) => {
+            change.execute_batch("ALTER TABLE rows RENAME TO rows_0; ALTER TABLE items RENAME TO items_0;")?;
+            change.execute_batch("DROP INDEX IF EXISTS rows_created; DROP INDEX IF EXISTS items_owner;")?;
+            change.execute_batch(TABLES)?;
+            change.execute_batch(FROM_VERSION_0)?;
+        }
+        (newer, _) => {
+            return Err(format!("the file has version {newer}, but this program knows {VERSION}").into());
+        }
+    }
+    Ok(change.commit()?)
+}

@@ -1,0 +1,264 @@
+//! Tests of the store.
+
+use std::time::Duration;
+
+use gptoss_harmony::Message;
+use serde_json::json;
+
+use super::*;
+
+fn row(id: &str, created: u64) -> Row {
+    Row {
+        id: id.into(),
+        tenant: "a".into(),
+        created,
+        is_unfinished: false,
+        body: json!({"id": id, "output": [{"id": format!("{id}-out")}]}),
+        items: vec![json!({"id": format!("{id}-in")})],
+        entries: vec![Entry { message: Message::function_call("f", "{}"), call_id: Some("call_1".into()) }],
+        events: r#"[{"type":"response.created"}]"#.into(),
+    }
+}
+
+fn of(tenant: &str, row: Row) -> Row {
+    Row { tenant: tenant.into(), ..row }
+}
+
+fn store(limits: Limits) -> Store {
+    Store::open(None, &limits).unwrap()
+}
+
+fn is_there(store: &Store, tenant: &str, id: &str, now: u64) -> bool {
+    store.find(Kind::Response, tenant, id, now).unwrap().is_some()
+}
+
+/// A folder that is gone with the test.
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[test]
+fn what_is_kept_comes_back_to_its_tenant() {
+    let store = store(Limits::default());
+    store.put(Kind::Response, &row("r", 5), 5).unwrap();
+    assert_eq!(store.find(Kind::Response, "a", "r", 5).unwrap(), Some(row("r", 5)));
+    assert_eq!(store.item("a", "r-out").unwrap(), Some(json!({"id": "r-out"})));
+    assert_eq!(store.find(Kind::Response, "b", "r", 5).unwrap(), None);
+    assert_eq!(store.item("b", "r-out").unwrap(), None);
+    assert_eq!(store.find(Kind::Conversation, "a", "r", 5).unwrap(), None);
+    assert!(!store.delete(Kind::Response, "b", "r", 5).unwrap());
+    assert!(store.delete(Kind::Response, "a", "r", 5).unwrap());
+    assert_eq!(store.item("a", "r-in").unwrap(), None);
+}
+
+#[test]
+fn rows_are_hidden_by_age_and_refused_by_size() {
+    let limits = Limits { state_age_max: Duration::from_secs(100), ..Limits::default() };
+    let store = store(limits);
+    store.put(Kind::Response, &row("1", 1), 1).unwrap();
+    assert!(is_there(&store, "a", "1", 101) && !is_there(&store, "a", "1", 102));
+    let store = Store::open(None, &Limits { state_row_bytes_max: 10, ..Limits::default() }).unwrap();
+    let error = store.put(Kind::Response, &row("1", 1), 1).unwrap_err();
+    assert!(error.to_string().contains("at most 10 are stored"), "{error}");
+}
+
+/// A clock that jumped 31 days ahead for one write deleted everything for good, and rows written while it was behind were
+/// gone when it was right again.
+#[test]
+fn a_clock_that_jumps_loses_nothing() {
+    const DAY: u64 = 24 * 3600;
+    let store = store(Limits::default());
+    let today = 1_000 * DAY;
+    store.put(Kind::Response, &row("old", today), today).unwrap();
+    store.put(Kind::Response, &row("ahead", today + 31 * DAY), today + 31 * DAY).unwrap();
+    store.put(Kind::Response, &row("behind", today - 400 * DAY), today - 400 * DAY).unwrap();
+    for id in ["old", "ahead", "behind"] {
+        assert!(is_there(&store, "a", id, today), "{id}");
+    }
+}
+
+/// The number of rows was counted over all tenants: one of them could push out everything of the others.
+#[test]
+fn a_tenant_with_too_many_rows_loses_its_own() {
+    let store = store(Limits { state_rows_max: 3, ..Limits::default() });
+    store.put(Kind::Response, &of("b", row("b1", 1)), 1).unwrap();
+    for n in 2..10 {
+        store.put(Kind::Response, &row(&format!("a{n}"), n), n).unwrap();
+    }
+    assert!(is_there(&store, "b", "b1", 9));
+    let left: Vec<u64> = (2..10).filter(|n| is_there(&store, "a", &format!("a{n}"), 9)).collect();
+    assert_eq!(left, [7, 8, 9]);
+}
+
+/// There was no bound on bytes: 10,000 rows of 16 MiB fitted. The oldest of whoever holds the most leave.
+#[test]
+fn the_largest_tenant_makes_room() {
+    let store = store(Limits { state_bytes_max: Some(20_000), ..Limits::default() });
+    let large = |id: &str| Row { body: json!({"text": "x".repeat(4_000)}), ..row(id, 1) };
+    store.put(Kind::Response, &of("b", large("b1")), 1).unwrap();
+    for n in 1..10 {
+        store.put(Kind::Response, &large(&format!("a{n}")), 1).unwrap();
+    }
+    assert!(is_there(&store, "b", "b1", 1));
+    let left: Vec<u64> = (1..10).filter(|n| is_there(&store, "a", &format!("a{n}"), 1)).collect();
+    assert_eq!(left, [7, 8, 9]);
+    let held: i64 = store
+        .lock()
+        .connection
+        .query_row("SELECT sum(bytes) FROM rows", [], |row| row.get(0))
+        .unwrap();
+    let counted: i64 = store
+        .lock()
+        .connection
+        .query_row("SELECT sum(bytes) FROM tenants", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(held, counted);
+}
+
+#[test]
+fn a_change_that_fails_changes_nothing() {
+    let store = store(Limits::default());
+    let result = store.change(5, |change| {
+        change.put(Kind::Response, &row("r", 5))?;
+        change.find(Kind::Conversation, "a", "none").map(|_| ())
+    });
+    assert_eq!(result, Err(ApiError::NotFound { what: "conversation", id: "none".into() }));
+    assert!(!is_there(&store, "a", "r", 5));
+}
+
+/// A row was read under one lock and written under another: of 64 items added at once, 55 were kept.
+#[test]
+fn parallel_updates_keep_every_item() {
+    let store = std::sync::Arc::new(store(Limits::default()));
+    store.put(Kind::Conversation, &Row { items: vec![], ..row("c", 1) }, 1).unwrap();
+    let threads: Vec<_> = (0..64)
+        .map(|n| {
+            let store = std::sync::Arc::clone(&store);
+            std::thread::spawn(move || {
+                store.change(1, |change| {
+                    let mut row = change.find(Kind::Conversation, "a", "c")?;
+                    row.items.push(json!({"id": format!("item-{n}")}));
+                    change.put(Kind::Conversation, &row)
+                })
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap().unwrap());
+    assert_eq!(store.find(Kind::Conversation, "a", "c", 1).unwrap().unwrap().items.len(), 64);
+}
+
+/// A row that was nested 123 levels deep was stored and could never be read.
+#[test]
+fn what_is_nested_too_deep_to_be_read_is_not_stored() {
+    let store = store(Limits::default());
+    let nested = |levels: usize| {
+        let mut value = json!("[\"}");
+        for _ in 0..levels {
+            value = json!([value]);
+        }
+        Row { body: value, ..row("r", 1) }
+    };
+    store.put(Kind::Response, &nested(STATE_DEPTH_MAX), 1).unwrap();
+    assert!(is_there(&store, "a", "r", 1));
+    let error = store.put(Kind::Response, &nested(STATE_DEPTH_MAX + 1), 1).unwrap_err();
+    assert!(error.to_string().contains("nested 121 levels deep"), "{error}");
+}
+
+/// A full disk was told to nobody.
+#[test]
+fn a_full_disk_is_an_error_and_harms_nothing() {
+    let folder = folder();
+    let store = Store::open(Some(folder.path()), &Limits::default()).unwrap();
+    store.put(Kind::Response, &row("r", 1), 1).unwrap();
+    let pages: i64 = store.lock().connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+    store.lock().connection.pragma_update(None, "max_page_count", pages + 1).unwrap();
+    let large = Row { body: json!("x".repeat(100_000)), ..row("large", 1) };
+    let error = store.put(Kind::Response, &large, 1).unwrap_err();
+    assert!(error.to_string().contains("full"), "{error}");
+    assert!(is_there(&store, "a", "r", 1) && !is_there(&store, "a", "large", 1));
+}
+
+#[test]
+fn a_file_keeps_what_was_in_it() {
+    let folder = folder();
+    let open = || Store::open(Some(folder.path()), &Limits::default()).unwrap();
+    open().put(Kind::Conversation, &row("c", 7), 7).unwrap();
+    assert_eq!(open().find(Kind::Conversation, "a", "c", 7).unwrap(), Some(row("c", 7)));
+}
+
+/// Two servers on one folder lost items of each other's conversations.
+#[test]
+fn a_folder_in_use_is_refused() {
+    let folder = folder();
+    let store = Store::open(Some(folder.path()), &Limits::default()).unwrap();
+    let error = Store::open(Some(folder.path()), &Limits::default()).unwrap_err();
+    assert!(error.to_string().contains("another server uses this folder"), "{error}");
+    drop(store);
+    Store::open(Some(folder.path()), &Limits::default()).unwrap();
+}
+
+/// Every local user could read the conversations.
+#[cfg(unix)]
+#[test]
+fn other_users_can_read_nothing() {
+    use std::os::unix::fs::PermissionsExt;
+    let above = folder();
+    let folder = above.path().join("state");
+    let store = Store::open(Some(&folder), &Limits::default()).unwrap();
+    store.put(Kind::Response, &row("r", 1), 1).unwrap();
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&folder), 0o700);
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+}
+
+/// A damaged file opened, answered 500 and kept nothing; an empty one began anew without a word.
+#[test]
+fn a_damaged_or_empty_file_is_refused() {
+    let folder = folder();
+    let file = folder.path().join("gptoss.sqlite3");
+    let store = Store::open(Some(folder.path()), &Limits::default()).unwrap();
+    for n in 0..50 {
+        store.put(Kind::Response, &row(&format!("r{n}"), 1), 1).unwrap();
+    }
+    drop(store);
+    let whole = std::fs::read(&file).unwrap();
+    let mut broken = whole.clone();
+    let middle = broken.len() / 2;
+    broken[4096..middle].fill(0x5a);
+    for (bytes, words) in [(&broken[..], "malformed|damaged"), (&[], "the file is empty"), (b"text", "not a database")] {
+        std::fs::write(&file, bytes).unwrap();
+        let error = Store::open(Some(folder.path()), &Limits::default()).unwrap_err().to_string();
+        assert!(words.split('|').any(|word| error.contains(word)), "{error}");
+    }
+    std::fs::write(&file, &whole).unwrap();
+    assert!(is_there(&Store::open(Some(folder.path()), &Limits::default()).unwrap(), "a", "r1", 1));
+}
+
+/// The tables of version 0.1.0, with a reference that led to itself: following it overflowed the stack at every restart.
+#[test]
+fn a_file_of_the_first_version_is_taken_over() {
+    let folder = folder();
+    let old = Connection::open(folder.path().join("gptoss.sqlite3")).unwrap();
+    old.execute_batch(
+        r#"CREATE TABLE rows (id TEXT PRIMARY KEY, tenant TEXT NOT NULL, kind TEXT NOT NULL, created INTEGER NOT NULL,
+            body TEXT NOT NULL, items TEXT NOT NULL, entries TEXT NOT NULL, events TEXT NOT NULL) STRICT;
+        CREATE INDEX rows_created ON rows (created);
+        CREATE TABLE items (id TEXT NOT NULL, tenant TEXT NOT NULL, owner TEXT NOT NULL, item TEXT NOT NULL,
+            PRIMARY KEY (tenant, id)) STRICT;
+        CREATE INDEX items_owner ON items (owner);
+        INSERT INTO rows VALUES ('r', 'a', 'response', 5, '{"id":"r"}', '[]', '[]', '[]');
+        INSERT INTO items VALUES ('m1', 'a', 'r', '{"type":"item_reference","id":"m1"}');
+        INSERT INTO items VALUES ('m2', 'a', 'r', '{"type":"message","id":"m2"}');"#,
+    )
+    .unwrap();
+    drop(old);
+    let store = Store::open(Some(folder.path()), &Limits::default()).unwrap();
+    assert_eq!(store.find(Kind::Response, "a", "r", 5).unwrap().unwrap().body, json!({"id": "r"}));
+    assert_eq!(store.item("a", "m1").unwrap(), None);
+    assert_eq!(store.item("a", "m2").unwrap(), Some(json!({"type": "message", "id": "m2"})));
+    assert!(store.delete(Kind::Response, "a", "r", 5).unwrap());
+    assert_eq!(store.item("a", "m2").unwrap(), None);
+}

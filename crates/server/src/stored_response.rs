@@ -1,0 +1,115 @@
+//! The row of a response in the store: written when it begins in the background, and again when it has ended.
+//!
+//! A row is there before anybody is told that it is: the id of a background response before the answer with the id, an
+//! ended response before its last event. So what a client has heard of outlives a crash. A row whose writer was cut off
+//! by one reads as failed ([`interrupted`]).
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::app::{App, now};
+use crate::history::Entry;
+use crate::live::{Line, Live};
+use crate::responses::stored;
+use crate::responses_input::ResponsesAsk;
+use crate::store::{Change, Kind, NO_EVENTS, Row};
+use crate::wire::errors::ApiError;
+use crate::wire::response_events::Numbered;
+use crate::wire::responses::ResponseObject;
+
+/// Writes the row of a response that goes on when nobody reads.
+///
+/// Errors: see [`Change::put`].
+pub(crate) async fn begin(
+    app: &Arc<App>,
+    asked: &ResponsesAsk,
+    response: &ResponseObject,
+) -> Result<(), ApiError> {
+    let row = Row { is_unfinished: true, ..row(asked, response, asked.entries.clone())? };
+    stored(app, move |app| app.store.put(Kind::Response, &row, now())).await
+}
+
+/// Writes the row of a response that has ended with the events `last`, and adds its turn to its conversation.
+///
+/// Errors: see [`Change::put`]; neither of the two is written then.
+pub(crate) async fn finish(
+    app: &Arc<App>,
+    asked: &ResponsesAsk,
+    response: &ResponseObject,
+    entries: Vec<Entry>,
+    (live, last): (&Live, &[Numbered]),
+) -> Result<(), ApiError> {
+    let num_before = asked.num_before;
+    let mut row = row(asked, response, entries)?;
+    let (before, last) = (live.events(), last.to_vec());
+    let conversation = response.conversation.as_ref().map(|conversation| conversation.id.clone());
+    stored(app, move |app| {
+        row.events = events(before, &last, app.limits.state_row_bytes_max);
+        app.store.change(now(), |change| {
+            if let Some(id) = &conversation {
+                add_turn(change, id, &row, num_before)?;
+            }
+            change.put(Kind::Response, &row)
+        })
+    })
+    .await
+}
+
+/// A row as a reader finds it who knows that nobody writes it any more.
+pub(crate) fn interrupted(mut row: Row) -> Row {
+    if row.is_unfinished
+        && let Some(body) = row.body.as_object_mut()
+    {
+        let message = "The server stopped, or could not store the response, before it was finished.";
+        body.insert("status".into(), "failed".into());
+        body.insert("error".into(), json!({"code": "server_error", "message": message}));
+        let event = json!({"type": "response.failed", "sequence_number": 0, "response": row.body});
+        row.events = format!("[{event}]");
+    }
+    row
+}
+
+fn row(asked: &ResponsesAsk, response: &ResponseObject, entries: Vec<Entry>) -> Result<Row, ApiError> {
+    Ok(Row {
+        id: response.id.clone(),
+        tenant: asked.ask.tenant.clone(),
+        created: response.created_at,
+        is_unfinished: false,
+        body: serde_json::to_value(response).map_err(problem)?,
+        items: asked.input_items.clone(),
+        entries,
+        events: NO_EVENTS.to_owned(),
+    })
+}
+
+/// All events; none when the log has lost some, or they are more than a row may hold.
+fn events(before: Option<Vec<Line>>, last: &[Numbered], bytes_max: usize) -> String {
+    let Some(mut lines) = before else { return NO_EVENTS.to_owned() };
+    lines.extend(last.iter().map(Line::new));
+    if lines.iter().map(|line| line.json().len()).sum::<usize>() > bytes_max {
+        return NO_EVENTS.to_owned();
+    }
+    let events: Vec<_> = lines.iter().map(|line| String::from_utf8_lossy(line.json())).collect();
+    format!("[{}]", events.join(","))
+}
+
+/// Adds what was said in a turn to its conversation, unless that was deleted meanwhile. The turn went on from the first
+/// `num_before` entries; if others were added since, they stay.
+fn add_turn(change: &Change<'_>, id: &str, response: &Row, num_before: usize) -> Result<(), ApiError> {
+    let mut conversation = match change.find(Kind::Conversation, &response.tenant, id) {
+        Err(ApiError::NotFound { .. }) => return Ok(()),
+        found => found?,
+    };
+    let output = response.body.get("output").and_then(Value::as_array);
+    conversation.items.extend(response.items.iter().chain(output.into_iter().flatten()).cloned());
+    match conversation.entries.len() == num_before {
+        true => conversation.entries.clone_from(&response.entries),
+        false => conversation.entries.extend_from_slice(&response.entries[num_before..]),
+    }
+    change.put(Kind::Conversation, &conversation)
+}
+
+fn problem(error: serde_json::Error) -> ApiError {
+    ApiError::Internal { problem: error.to_string() }
+}

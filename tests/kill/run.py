@@ -1,0 +1,262 @@
+#!/usr/bin/env python3
+"""Kills a server under load and asks the next one for everything that the killed one had acknowledged.
+
+    python3 tests/kill/run.py PROGRAM [--kills 5] [--seed 1] [--state-dir DIR]
+
+PROGRAM is a built `gptoss`; it serves the demo model on a free port of 127.0.0.1. Each round starts it on the
+same state folder, asks for what the round before was told, puts load on it and sends SIGKILL at a moment that
+the seed chooses. Acknowledged means: the whole body of an answer has arrived, the last event of a stream has,
+the id of a response in the background has, the list of added items has. Needs Python 3.10 and nothing else.
+Prints a line for each of the first losses and one of counts for each kind; ends with 1 if anything was lost,
+with 2 if the run proves nothing.
+"""
+
+import argparse
+import collections
+import dataclasses
+import http.client
+import json
+import pathlib
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+KINDS = ("answer", "stream", "background", "item")
+# Writers of each kind that run at a time.
+WRITERS_EACH = 2
+# When the kill comes, after the first request could be sent. Units: seconds.
+KILL_AFTER_MIN, KILL_AFTER_MAX = 0.02, 1.0
+# Between two responses in the background of one writer: they leave the engine to the others. Units: seconds.
+BACKGROUND_PAUSE = 0.05
+# Losses of which a line is printed; the rest are counted.
+LOSSES_TOLD_MAX = 20
+# How long one request, and a server's start, may take before the run counts as hung. Units: seconds.
+PATIENCE = 60
+# Items of one page of a list: the most that the server gives.
+PAGE_ITEMS = 100
+ENDED = {"completed", "incomplete", "failed", "cancelled"}
+LAST_EVENTS = {"response.completed", "response.incomplete", "response.failed"}
+
+
+class Failure(Exception):
+    """Not a loss, but something that makes the run worthless."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Acknowledged:
+    """What a client was told: of an answer or a stream the whole object, of an item its conversation."""
+
+    kind: str
+    id: str
+    told: object
+
+
+class Server:
+    """A running server on a state folder."""
+
+    def __init__(self, program, folder):
+        command = [program, "serve", "--model", "demo", "--port", "0", "--quiet", "--state-dir", str(folder)]
+        self.errors = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.errors, text=True)
+        self.port = self.read_port()
+
+    def read_port(self):
+        watch = threading.Timer(PATIENCE, self.process.kill)
+        watch.start()
+        try:
+            for line in self.process.stdout:
+                if found := re.search(r"http://127\.0\.0\.1:(\d+)/v1", line):
+                    return int(found.group(1))
+        finally:
+            watch.cancel()
+        self.kill()
+        self.errors.seek(0)
+        raise Failure(f"the server did not start: {self.errors.read().strip()}")
+
+    def kill(self):
+        """Sends SIGKILL; false if the process had ended by itself."""
+        was_running = self.process.poll() is None
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+        return was_running
+
+
+def connection(port):
+    return http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+
+
+def call(port, method, path, body=None):
+    """Status and JSON of one request; a broken connection is an OSError or an HTTPException."""
+    link = connection(port)
+    try:
+        text = None if body is None else json.dumps(body)
+        link.request(method, path, text, {"content-type": "application/json"} if text else {})
+        answer = link.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        link.close()
+
+
+def answer(port, number):
+    status, told = call(port, "POST", "/v1/responses", question(number))
+    if status == 200 and told["store"]:
+        yield Acknowledged("answer", told["id"], told)
+
+
+def background(port, number):
+    status, told = call(port, "POST", "/v1/responses", {**question(number), "background": True})
+    if status == 200:
+        yield Acknowledged("background", told["id"], None)
+    time.sleep(BACKGROUND_PAUSE)
+
+
+def stream(port, number):
+    link = connection(port)
+    try:
+        body = json.dumps({**question(number), "stream": True})
+        link.request("POST", "/v1/responses", body, {"content-type": "application/json"})
+        lines = link.getresponse()
+        for line in iter(lines.readline, b""):
+            # A line that the kill cut off is not an event that was told.
+            if line.startswith(b"data: {") and line.endswith(b"\n"):
+                event = json.loads(line[len(b"data: "):])
+                if event["type"] in LAST_EVENTS and event["response"]["store"]:
+                    yield Acknowledged("stream", event["response"]["id"], event["response"])
+    finally:
+        link.close()
+
+
+def item(port, number, conversation):
+    new = [{"type": "message", "role": "user", "content": f"Item {number}."}]
+    status, told = call(port, "POST", f"/v1/conversations/{conversation}/items", {"items": new})
+    if status == 200:
+        yield Acknowledged("item", told["data"][0]["id"], conversation)
+
+
+def question(number):
+    return {"input": f"What is {number % 90 + 10} + 58?", "max_output_tokens": 24}
+
+
+def load(port, seconds, kill):
+    """Everything acknowledged before and while `kill` is called, `seconds` after the load began."""
+    status, made = call(port, "POST", "/v1/conversations", {})
+    if status != 200:
+        raise Failure(f"a conversation was refused with {status}: {made}")
+    acknowledged, unexpected = [], []
+
+    def write(writer, first):
+        for number in range(first, sys.maxsize):
+            try:
+                acknowledged.extend(writer(port, number))
+            except (OSError, http.client.HTTPException):
+                return
+            except Exception as error:
+                unexpected.append(error)
+                return
+
+    writers = [answer, stream, background, lambda port, number: item(port, number, made["id"])]
+    threads = [
+        threading.Thread(target=write, args=(writer, 1000 * index))
+        for index, writer in enumerate(writers * WRITERS_EACH)
+    ]
+    for thread in threads:
+        thread.start()
+    time.sleep(seconds)
+    was_running = kill()
+    for thread in threads:
+        thread.join()
+    if not was_running:
+        raise Failure("the server ended before it was killed")
+    if unexpected:
+        raise Failure(f"a writer met what no kill explains: {unexpected[0]!r}")
+    return acknowledged
+
+
+def listed(port, conversation):
+    """Ids of all items of a conversation."""
+    ids, after = set(), ""
+    while True:
+        path = f"/v1/conversations/{conversation}/items?order=asc&limit={PAGE_ITEMS}{after}"
+        status, page = call(port, "GET", path)
+        if status != 200:
+            return ids
+        ids.update(entry["id"] for entry in page["data"])
+        if not page["has_more"]:
+            return ids
+        after = f"&after={page['last_id']}"
+
+
+def losses(port, acknowledged):
+    """What the server does not give back as it was told, with what it says instead."""
+    items = {told: listed(port, told) for told in {one.told for one in acknowledged if one.kind == "item"}}
+    for one in acknowledged:
+        if one.kind == "item":
+            if one.id not in items[one.told]:
+                yield one, "not listed"
+            continue
+        status, found = call(port, "GET", f"/v1/responses/{one.id}")
+        if status != 200:
+            yield one, f"{status}: {found.get('error', {}).get('message')}"
+        elif one.kind == "background":
+            if found["status"] not in ENDED:
+                yield one, f"still {found['status']}, though nothing works on it"
+            elif found["status"] == "failed" and not (found["error"] or {}).get("message"):
+                yield one, "failed without saying why"
+        elif found != one.told:
+            yield one, "another object"
+
+
+def walk(program, folder, kills, seed):
+    """The counts of what was acknowledged and what was lost, by kind."""
+    moments = random.Random(seed)
+    counts, lost = collections.Counter(), collections.Counter()
+    acknowledged = []
+    for number in range(kills + 1):
+        server = Server(program, folder)
+        try:
+            counts.update(one.kind for one in acknowledged)
+            for one, problem in losses(server.port, acknowledged):
+                lost[one.kind] += 1
+                if lost.total() <= LOSSES_TOLD_MAX:
+                    print(f"kill {number}: {one.kind} {one.id}: {problem}", flush=True)
+            if number < kills:
+                seconds = moments.uniform(KILL_AFTER_MIN, KILL_AFTER_MAX)
+                acknowledged = load(server.port, seconds, server.kill)
+        finally:
+            server.kill()
+    return counts, lost
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("program", type=pathlib.Path)
+    parser.add_argument("--kills", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--state-dir", type=pathlib.Path, help="keeps the folder [default: a temporary one]")
+    options = parser.parse_args()
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.state_dir or pathlib.Path(temporary) / "state"
+        try:
+            counts, lost = walk(str(options.program.resolve()), folder, options.kills, options.seed)
+        except Failure as failure:
+            print(f"kill: {failure}", file=sys.stderr)
+            return 2
+    for kind in KINDS:
+        print(f"{kind}: {lost[kind]} of {counts[kind]} lost")
+    print(f"{options.kills} kills, seed {options.seed}, {time.monotonic() - begun:.0f} s")
+    missing = [kind for kind in KINDS if counts[kind] == 0]
+    if missing:
+        problem = f"nothing was acknowledged of: {', '.join(missing)}; more kills are needed"
+        print(f"kill: {problem}", file=sys.stderr)
+        return 2
+    return 1 if lost else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
