@@ -268,8 +268,9 @@ mod tests {
     use proptest::prelude::*;
 
     use crate::{
+        o200k::MultiDigit,
         split::Pieces,
-        vocab::{MultiDigit, Token, Vocab},
+        vocab::{Token, Vocab},
     };
 
     /// Merging as its definition says it: look the piece up, else merge the leftmost pair of lowest rank until none is left.

@@ -5,7 +5,16 @@
 
 use std::borrow::Cow;
 
-use crate::{bpe::TokenBytes, vocab::MultiDigit};
+use crate::bpe::TokenBytes;
+
+/// Whether [`Vocab::truncated`](crate::Vocab::truncated) keeps the tokens of two and more ASCII digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MultiDigit {
+    /// All ranks stay.
+    Keep,
+    /// Numbers are read digit by digit; the ids of the remaining ranks close up.
+    Drop,
+}
 
 /// Rows of the published embedding.
 pub(crate) const NUM_IDS: usize = 201_088;

@@ -13,7 +13,7 @@ use std::{
 use crate::{
     bpe::{Bpe, Merges},
     error::Error,
-    o200k,
+    o200k::{self, MultiDigit},
     split::Pieces,
 };
 
@@ -94,15 +94,6 @@ pub enum Token {
     Text(TextToken),
     /// Structure.
     Control(Control),
-}
-
-/// Whether [`Vocab::truncated`] keeps the tokens of two and more ASCII digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MultiDigit {
-    /// All ranks stay.
-    Keep,
-    /// Numbers are read digit by digit; the ids of the remaining ranks close up.
-    Drop,
 }
 
 /// A byte-level BPE vocabulary with the control tokens of harmony.

@@ -116,7 +116,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::vocab::MultiDigit;
+    use crate::o200k::MultiDigit;
 
     /// The lists that a converter writes for a `tokenizer.json`.
     struct Lists {
