@@ -7,6 +7,8 @@
 //! This program knows the shape of the repository (its files, its crates, its documents) and nothing of what the
 //! crates do.
 
+#![expect(clippy::disallowed_methods, reason = "a program with arguments of its own")]
+
 mod tidy;
 
 use std::path::Path;

@@ -9,6 +9,8 @@
 //! This room knows names, shapes and bytes. It does not know what a layer computes, which parameters are active, or how
 //! weights are laid out for speed; the model room above it does.
 
+#![expect(unsafe_code, reason = "the memory map, its bus-error handler, large pages")]
+
 mod bus_error;
 mod bytes;
 mod checkpoint;

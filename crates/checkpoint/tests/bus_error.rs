@@ -3,6 +3,9 @@
 //! The signal kills the process it hits, so each test runs itself again as a child with a variable set, and looks at
 //! how the child ended.
 
+#![expect(unsafe_code, reason = "a file is mapped to be shrunk")]
+#![expect(clippy::disallowed_methods, reason = "the test runs itself again with a variable set")]
+
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;

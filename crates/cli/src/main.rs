@@ -5,6 +5,8 @@
 //! becomes a checkpoint and a vocabulary. Results go to standard output, everything else to standard error; exit codes are 0, 1 for
 //! errors and 2 for a command line that cannot be carried out (see `failure.rs`).
 
+#![expect(clippy::disallowed_methods, reason = "this crate is the only reader of arguments and environment")]
+
 mod args;
 mod bench;
 mod chart;

@@ -4,6 +4,8 @@
 //! the checkpoint in a folder, computes a prompt,
 //! makes a new engine over the same folder and asks again. Both must say the same.
 
+#![expect(clippy::disallowed_methods, reason = "a program with arguments of its own")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

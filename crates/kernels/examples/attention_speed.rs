@@ -9,6 +9,8 @@
 //!
 //! It knows nothing of models: shapes are written out below.
 
+#![expect(clippy::disallowed_methods, reason = "a program with arguments of its own")]
+
 use std::hint::black_box;
 use std::time::Instant;
 

@@ -11,6 +11,8 @@
 //! No constants of gpt-oss and no files are in this room. Slices whose lengths do not fit together are a
 //! broken invariant of the caller and panic; numbers never do, NaN and infinities included.
 
+#![expect(unsafe_code, reason = "SIMD, and rows of a slice handed to threads")]
+
 mod attention;
 pub mod exp;
 pub mod lanes;

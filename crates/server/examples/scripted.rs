@@ -4,6 +4,8 @@
 //! in it gets text N, so that a tool loop runs through the list and a client that tries again gets the same. Prints one line when it
 //! listens, and runs until it is stopped.
 
+#![expect(clippy::disallowed_methods, reason = "a program with arguments of its own")]
+
 #[path = "../tests/api/scripted.rs"]
 mod scripted;
 
