@@ -1,12 +1,15 @@
-//! `gptoss bench`: how fast is this model here, and how fast could it be?
+//! `gptoss bench`: the speed of a model on this machine, beside what the machine allows.
 //!
-//! A case is a prompt's length, a depth (positions filled with random keys and values before the prompt) and a number of sequences. Each
-//! is measured `--repeat` times, all cases in turn, and before and after every run the machine itself: what its threads read from memory and how
-//! many multiply-adds its tiles do. So every figure stands beside its ceiling of the same minutes, and the share of it is what to quote:
-//! absolute figures move with the machine and its neighbours. Medians are printed, with the slowest and the fastest run.
+//! A case is a prompt's length, a depth (positions filled with random keys and values before the prompt) and
+//! a number of sequences. Each is measured `--repeat` times, all cases in turn, and before and after every
+//! run the machine itself: what its threads read from memory and how many multiply-adds its tiles do. So
+//! every figure stands beside its ceiling of the same minutes, and the share of it is what to quote: absolute
+//! figures move with the machine and its neighbours. Medians are printed, with the slowest and the fastest
+//! run.
 //!
-//! `ceiling.rs` measures the machine, `measure.rs` the model, `report.rs` prints; what a token costs is the model room's. Prompts are
-//! random tokens, because routing then spreads over the experts; decoded tokens are random too, so that no run takes a shorter path.
+//! `ceiling.rs` measures the machine, `measure.rs` the model, `report.rs` prints; what a token costs is the
+//! model room's. Prompts are random tokens, because routing then spreads over the experts; decoded tokens are
+//! random too, so that no run takes a shorter path.
 
 mod ceiling;
 mod measure;

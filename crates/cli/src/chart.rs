@@ -1,10 +1,9 @@
-//! How much of a model does one token use, drawn?
+//! The chart of total against active parameters.
 //!
-//! [`write_svg`] draws total against active parameters, both on logarithmic axes, one labelled point a model, the inspected one filled
-//! and in colour. On the diagonal every parameter is active, as in a dense model; the distance to it is what a mixture of experts saves.
-//! The file is written beside its target and renamed, so that there is never half a picture.
-//!
-//! It does not know where the numbers come from.
+//! [`write_svg`] draws total against active parameters, both on logarithmic axes, one labelled point a model,
+//! the inspected one filled and in colour. On the diagonal every parameter is active, as in a dense model;
+//! the distance to it is what a mixture of experts saves. The file is written beside its target and renamed,
+//! so that there is never half a picture.
 
 use anyhow::{Context, Result};
 use plotters::prelude::*;
@@ -81,7 +80,8 @@ fn draw(svg: &mut String, points: &[ChartPoint]) -> Result<()> {
     Ok(())
 }
 
-/// The same range on both axes, a factor beyond the outermost points, so that the diagonal means "all active".
+/// The same range on both axes, a factor beyond the outermost points, so that the diagonal means "all
+/// active".
 fn axis_range(points: &[ChartPoint]) -> (f64, f64) {
     let values = || points.iter().flat_map(|p| [p.total, p.active]).map(|n| (n as f64 / BILLION).max(1e-6));
     let low = values().fold(f64::INFINITY, f64::min);
@@ -110,6 +110,7 @@ pub fn short(count: u64) -> String {
     match count {
         n if n >= 1_000_000_000 => format!("{:.2} B", n as f64 / 1e9),
         n if n >= 1_000_000 => format!("{:.2} M", n as f64 / 1e6),
+        n if n >= 1_000 => format!("{:.2} k", n as f64 / 1e3),
         n => n.to_string(),
     }
 }

@@ -1,11 +1,13 @@
 //! `gptoss chat`: a conversation at the terminal.
 //!
-//! A line is a message, or a command when it begins with a slash. Reasoning streams dimmed and the answer plain; when the model calls a
-//! function, the call is shown, its result asked for, and the turn goes on with it. Ctrl-C stops the answer and keeps what there is of it.
-//! The head of the conversation is rendered anew for every turn, so `/effort` and `/instructions` hold from the next message on without
-//! losing what was said. Without a terminal the lines come from a pipe and everything else is the same.
+//! A line is a message, or a command when it begins with a slash. Reasoning streams dimmed and the answer
+//! plain; when the model calls a function, the call is shown, its result asked for, and the turn goes on with
+//! it. Ctrl-C stops the answer and keeps what there is of it. The head of the conversation is rendered anew
+//! for every turn, so `/effort` and `/instructions` hold from the next message on without losing what was
+//! said. Without a terminal the lines come from a pipe and everything else is the same.
 //!
-//! What is typed is read in `editor.rs`, what the model says is shown in `display.rs`, and commands are understood in `command.rs`.
+//! What is typed is read in `editor.rs`, what the model says is shown in `display.rs`, and commands are
+//! understood in `command.rs`.
 
 mod command;
 mod display;
@@ -16,12 +18,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use gptoss_harmony::Message;
+use gptoss_harmony::{Conversation, Message, Role};
 use gptoss_turn::{Call, Outcome, TurnEnd};
 
 use crate::args::ChatArgs;
 use crate::failure;
-use crate::generation::{self, Setup, Speaker};
+use crate::generation::{self, ConversationHead, Session};
+use crate::input::{self, Source};
 use crate::interrupt::{Interrupt, SecondPress};
 use crate::output::Target;
 use crate::terminal;
@@ -34,14 +37,15 @@ const NO_RESULT: &str = r#"{"error": "the function failed and gave no result"}"#
 
 /// Runs the command.
 pub fn run(args: &ChatArgs) -> Result<ExitCode> {
-    let (speaker, setup) = generation::prepare(&args.generation)?;
+    let (session, head) = generation::prepare(&args.generation)?;
     let mut chat = Chat {
-        speaker,
-        setup,
+        session,
+        head,
         turns: Vec::new(),
         interrupt: Interrupt::install(SecondPress::Waits)?,
         hides_reasoning: args.hide_reasoning,
-        editor: Editor::open()?,
+        shows_stats: args.generation.stats,
+        editor: Editor::open(!args.no_history)?,
     };
     chat.greet()?;
     while chat.one_line()? {}
@@ -50,12 +54,13 @@ pub fn run(args: &ChatArgs) -> Result<ExitCode> {
 
 /// A conversation and what it needs.
 struct Chat {
-    speaker: Speaker,
-    setup: Setup,
+    session: Session,
+    head: ConversationHead,
     /// Everything after the head.
     turns: Vec<Message>,
     interrupt: Interrupt,
     hides_reasoning: bool,
+    shows_stats: bool,
     editor: Editor,
 }
 
@@ -70,12 +75,12 @@ impl Chat {
         if !io::stdin().is_terminal() {
             return Ok(());
         }
-        let model = match self.speaker.is_demo {
+        let model = match self.session.is_demo {
             true => {
-                "the embedded demo model, a small one that knows sums, words\nand function calls and is no released gpt-oss"
+                "the embedded demo model, a small one that knows sums, words\nand function calls, and not a released gpt-oss"
                     .to_owned()
             }
-            false => self.speaker.name.clone(),
+            false => self.session.name.clone(),
         };
         writeln!(
             io::stderr(),
@@ -87,7 +92,10 @@ impl Chat {
     fn one_line(&mut self) -> Result<bool> {
         let line = match self.editor.read("> ")? {
             Typed::End => return Ok(false),
-            Typed::Interrupted => return Ok(true),
+            Typed::Interrupted => {
+                note("(Ctrl-D ends)")?;
+                return Ok(true);
+            }
             Typed::Line(line) => line,
         };
         match Command::parse(&line) {
@@ -102,17 +110,17 @@ impl Chat {
 
     fn obey(&mut self, command: Command) -> io::Result<()> {
         match command {
-            Command::Effort(None) => note(&format!("the effort is {}", self.setup.effort.as_str())),
+            Command::Effort(None) => note(&format!("the effort is {}", self.head.effort.as_str())),
             Command::Effort(Some(effort)) => {
-                self.setup.effort = effort;
+                self.head.effort = effort;
                 note(&format!("the effort is {} from now on", effort.as_str()))
             }
-            Command::Instructions(None) => match &self.setup.instructions {
+            Command::Instructions(None) => match &self.head.instructions {
                 Some(text) => note(&format!("the instructions are: {text}")),
                 None => note("there are no instructions"),
             },
             Command::Instructions(Some(text)) => {
-                self.setup.instructions = (text != command::NONE).then_some(text);
+                self.head.instructions = (text != command::NONE).then_some(text);
                 note("the instructions hold from now on")
             }
             Command::Reset => {
@@ -120,7 +128,14 @@ impl Chat {
                 note("a new conversation; effort, instructions and functions stay")
             }
             Command::Save(file) => match self.save(Path::new(&file)) {
-                Ok(()) => note(&format!("saved to {file}")),
+                Ok(true) => note(&format!("saved to {file}, in the place of what was there")),
+                Ok(false) => note(&format!("saved to {file}")),
+                Err(error) => note(failure::describe(&error).trim_end()),
+            },
+            Command::Load(file) => match self.load(Path::new(&file)) {
+                Ok(()) => {
+                    note(&format!("{} messages of {file}; effort and instructions stay", self.turns.len()))
+                }
                 Err(error) => note(failure::describe(&error).trim_end()),
             },
             Command::Help => note(command::HELP),
@@ -128,12 +143,24 @@ impl Chat {
         }
     }
 
-    fn save(&self, file: &Path) -> Result<()> {
-        let conversation = self.setup.conversation(&self.turns);
-        Target::at(file)?.write(|out| {
+    /// Writes the conversation; true when it took the place of another file.
+    fn save(&self, file: &Path) -> Result<bool> {
+        let conversation = self.head.conversation(&self.turns);
+        let target = Target::at(file)?;
+        let was_there = file.exists();
+        target.write(|out| {
             serde_json::to_writer_pretty(&mut *out, &conversation)?;
             Ok(writeln!(out)?)
-        })
+        })?;
+        Ok(was_there)
+    }
+
+    /// Takes the messages of a saved conversation; its head makes way for the one that holds now.
+    fn load(&mut self, file: &Path) -> Result<()> {
+        let conversation: Conversation = input::read_json(Source::File(file), "a saved conversation")?;
+        let is_head = |message: &Message| matches!(message.author.role, Role::System | Role::Developer);
+        self.turns = conversation.messages.into_iter().filter(|message| !is_head(message)).collect();
+        Ok(())
     }
 
     /// Sends a message and goes on until the model has answered, asking for the results of its calls.
@@ -149,6 +176,7 @@ impl Chat {
                     return self.complain(error);
                 }
             };
+            let before_call = self.turns.len();
             self.turns.extend(outcome.messages.iter().cloned());
             self.remark(&outcome)?;
             if outcome.calls.is_empty() {
@@ -156,18 +184,20 @@ impl Chat {
             }
             kept = self.turns.len();
             if let AfterCalls::Stop = self.ask_for_results(&outcome.calls)? {
-                return Ok(());
+                // A call without a result would be answered by whatever is said next.
+                self.turns.truncate(before_call);
+                return note("(the call is dropped)").map_err(Into::into);
             }
         }
     }
 
     fn answer(&mut self) -> Result<Outcome> {
-        let conversation = self.setup.conversation(&self.turns);
+        let conversation = self.head.conversation(&self.turns);
         let mut display = Display::new(self.hides_reasoning);
-        let speaker = &self.speaker;
+        let session = &self.session;
         let outcome = self
             .interrupt
-            .stoppable(|cancel| speaker.take_turn(&conversation, cancel, &mut |event| display.show(event)));
+            .stoppable(|cancel| session.take_turn(&conversation, cancel, &mut |event| display.show(event)));
         display.finish()?;
         self.editor.leave_a_line()?;
         outcome
@@ -193,13 +223,16 @@ impl Chat {
     /// What the end of a turn leaves to be said.
     fn remark(&self, outcome: &Outcome) -> io::Result<()> {
         let usage = &outcome.usage.engine;
+        if self.shows_stats {
+            note(&Session::stats(outcome))?;
+        }
         match outcome.end {
             TurnEnd::Answer | TurnEnd::Call => Ok(()),
             TurnEnd::Cancelled => note("(stopped)"),
             TurnEnd::Length
-                if usage.prompt_tokens + usage.completion_tokens >= self.speaker.max_context() =>
+                if usage.prompt_tokens + usage.completion_tokens >= self.session.max_context() =>
             {
-                note(&format!("(the context of {} tokens is full)\n{ADVICE}", self.speaker.max_context()))
+                note(&format!("(the context of {} tokens is full)\n{ADVICE}", self.session.max_context()))
             }
             TurnEnd::Length => note(&format!(
                 "(stopped after {} tokens; --max-tokens sets the limit)",
@@ -211,25 +244,17 @@ impl Chat {
     }
 
     fn ask_for_results(&mut self, calls: &[Call]) -> Result<AfterCalls> {
-        let mut after = AfterCalls::GoOn;
         for call in calls {
-            let typed = match after {
-                AfterCalls::GoOn => self.editor.read(&result_prompt(&call.name))?,
-                AfterCalls::Stop => Typed::End,
-            };
-            let result = match typed {
+            let result = match self.editor.read(&result_prompt(&call.name))? {
                 Typed::Line(line) if !line.trim().is_empty() => line,
                 Typed::Line(_) => NO_RESULT.to_owned(),
-                Typed::Interrupted | Typed::End => {
-                    after = AfterCalls::Stop;
-                    NO_RESULT.to_owned()
-                }
+                Typed::Interrupted | Typed::End => return Ok(AfterCalls::Stop),
             };
             let mut message = Message::tool_result(call.recipient.clone(), result);
             message.channel = call.channel.clone().or(message.channel);
             self.turns.push(message);
         }
-        Ok(after)
+        Ok(AfterCalls::GoOn)
     }
 }
 

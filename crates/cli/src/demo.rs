@@ -1,8 +1,9 @@
-//! The embedded demo model: which files are in the binary?
+//! The files of the embedded demo model.
 //!
-//! A small gpt-oss-shaped model, trained from scratch for this project (see `demo/` at the repository root), so that a fresh clone can
-//! answer without any download. Its files are those of a Hugging Face checkpoint, byte for byte; they are read where they lie in the
-//! program's image. Wherever a user sees it, it is called a demo: it shows that everything works, and it is no substitute for gpt-oss.
+//! A small gpt-oss-shaped model, trained from scratch for this project (see `demo/` at the repository root),
+//! so that a fresh clone can answer without any download. Its files are those of a Hugging Face checkpoint,
+//! byte for byte; they are read where they lie in the program's image. Wherever a user sees it, it is called
+//! a demo: it shows that everything works, and it is no substitute for gpt-oss.
 
 /// Bytes in the binary at an address that suits every tensor of the file.
 #[repr(C, align(64))]

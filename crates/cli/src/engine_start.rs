@@ -1,59 +1,38 @@
-//! How is the engine started: how many conversations at a time, with how much memory, and what outlives it on disk?
+//! Starting the engine: how many conversations at a time, with how much memory, and what outlives it on disk.
 //!
-//! [`EngineArgs`] are the flags that every command with an engine shares; [`plan_kv`] says what memory keys and values will take, so that
-//! the weights can be planned around it, and [`start`] gives the engine its thread, with a watchdog beside it. The engine ends when the
+//! [`plan_kv`] says what memory keys and values will take, so that the weights can be planned around it, and
+//! [`start`] gives the engine its thread, with a watchdog beside it. The engine ends when the
 //! [`RunningEngine`] is dropped.
-//!
-//! It does not know what is asked of the engine.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use clap::Args;
 use gptoss_engine::{Engine, EngineHandle, EngineOptions, KvPlan, PrefixDisk, watch};
 use gptoss_model::{CHUNK_TOKENS_MAX, Model, ModelConfig};
 
-use crate::args::ComputeArgs;
+use crate::args::{ComputeArgs, EngineArgs};
 use crate::failure::usage;
-use crate::memory_budget::MemorySize;
+use crate::memory_budget::human;
 use crate::model_source::{ModelSource, Opened, dense, kv_format};
 
-/// How long a step may take before everybody is told that the engine stands still: a chunk of a large model on a slow disk takes minutes.
+/// How long a step may take before everybody is told that the engine stands still: a chunk of a large model
+/// on a slow disk takes minutes.
 const STALL_PATIENCE: Duration = Duration::from_secs(900);
 /// Bytes of kept prompts on disk, unless the flag says otherwise.
 const KV_DISK_BYTES_DEFAULT: u64 = 20_000_000_000;
-const GIGABYTE: f64 = 1e9;
-
-/// Flags of the engine.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Engine")]
-pub struct EngineArgs {
-    /// Conversations that are computed at a time [default: 1 at a terminal, 32 when serving]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub max_sequences: Option<u16>,
-    /// Memory for keys and values, such as 4GiB [default: the whole context once, and 4096 tokens for each further conversation]
-    #[arg(long, value_name = "SIZE", value_parser = MemorySize::from_str)]
-    pub kv_memory: Option<MemorySize>,
-    /// Keep prompts that were computed in this folder, so that they come back after a restart
-    #[arg(long, value_name = "DIR")]
-    pub kv_disk: Option<PathBuf>,
-    /// How much that folder may hold, such as 50GB [default: 20GB]
-    #[arg(long, value_name = "SIZE", value_parser = MemorySize::from_str, requires = "kv_disk")]
-    pub kv_disk_size: Option<MemorySize>,
-}
 
 impl EngineArgs {
-    /// The flags for a command that runs so many sequences at a time by default, with contexts of so many tokens.
+    /// The flags for a command that runs so many sequences at a time by default, with contexts of so many
+    /// tokens.
     pub fn options(&self, context: usize, default_sequences: usize) -> EngineOptions {
         EngineOptions {
             max_sequences: self.max_sequences.map_or(default_sequences, usize::from),
-            kv_bytes: self.kv_memory.map(|size| size.bytes),
+            kv_bytes: self.kv_memory,
             ..EngineOptions::new(context)
         }
     }
@@ -104,7 +83,7 @@ pub fn start(
     let numbers = (model.precision(), model.kv_format(), dense(compute.dense, compute.precision)?);
     let mut engine = Engine::with_options(model, options).map_err(|error| usage(error.to_string()))?;
     if let Some(folder) = &args.kv_disk {
-        let bytes = args.kv_disk_size.map_or(KV_DISK_BYTES_DEFAULT, |size| size.bytes);
+        let bytes = args.kv_disk_size.unwrap_or(KV_DISK_BYTES_DEFAULT);
         let identity = format!("{} {numbers:?}", identity(opened)?);
         let disk = PrefixDisk::open(folder, &identity, bytes)
             .with_context(|| format!("cannot keep prompts in {}", folder.display()))?;
@@ -124,13 +103,13 @@ pub fn describe(plan: &KvPlan) -> String {
     let mut text = String::from("memory for keys and values:\n");
     for term in &plan.terms {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "  {:>7.3} GB  {}", term.bytes as f64 / GIGABYTE, term.name);
+        let _ = writeln!(text, "  {:>9}  {}", human(term.bytes), term.name);
     }
     text
 }
 
-/// What changes whenever the weights or the arithmetic do: the files' names, lengths and times, and the program's own, which holds the
-/// demo too.
+/// What changes whenever the weights or the arithmetic do: the files' names, lengths and times, and the
+/// program's own, which holds the demo too.
 fn identity(opened: &Opened) -> Result<String> {
     let program = std::env::current_exe().context("cannot find this program's file")?;
     let mut identity =

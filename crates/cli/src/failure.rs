@@ -1,11 +1,10 @@
-//! How does the program end, and what does it say when something went wrong?
+//! Errors as the user sees them, and the exit code.
 //!
-//! Every command returns `anyhow::Result<ExitCode>`; [`report`] turns an error into the one form all of them share, on standard error:
-//! the outermost sentence after `error:`, then each cause on a line of its own, indented. Two kinds of error are special. [`Usage`] marks
-//! what the caller wrote wrongly on the command line and ends with 2, as clap does for unknown flags; everything else ends with 1. A
-//! broken pipe (`gptoss tokenize ... | head`) is the reader's decision and no error at all.
-//!
-//! It does not know any command.
+//! Every command returns `anyhow::Result<ExitCode>`; [`report`] turns an error into the one form all of them
+//! share, on standard error: the outermost sentence after `error:`, then each cause on a line of its own,
+//! indented. Two kinds of error are special. [`Usage`] marks what the caller wrote wrongly on the command
+//! line and ends with 2, as clap does for unknown flags; everything else ends with 1. A broken pipe (`gptoss
+//! tokenize ... | head`) is the reader's decision and no error at all.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -16,7 +15,8 @@ use crate::terminal;
 /// Exit code for a command line that cannot be carried out as written; clap uses the same.
 const USAGE: u8 = 2;
 
-/// What was wrong with the command line, in a sentence that also says what would be right. Ends the program with 2.
+/// What was wrong with the command line, in a sentence that also says what would be right. Ends the program
+/// with 2.
 #[derive(Debug)]
 pub struct Usage(pub String);
 
@@ -56,8 +56,8 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(io_error)
 }
 
-/// The error as printed: causes that the sentence above already quotes are not said twice, and names from files and servers cannot
-/// command the terminal.
+/// The error as printed: causes that the sentence above already quotes are not said twice, and names from
+/// files and servers cannot command the terminal.
 pub fn describe(error: &anyhow::Error) -> String {
     let mut text = String::new();
     let mut above = String::new();

@@ -1,8 +1,9 @@
-//! Which functions may the model call, as a file says it?
+//! The functions that the model may call, as a file says it.
 //!
-//! [`read`] takes the spellings that people already have on disk: OpenAI's tool form (`{"type":"function","function":{...}}`), the
-//! flatter form of the Responses API, and a bare list of `{name, description, parameters}`; a list may mix them, and an object with
-//! `tools` or `functions` around the list is opened. What is wrong is said with file, index and field, because such files are written by
+//! [`read`] takes the spellings that people already have on disk: OpenAI's tool form
+//! (`{"type":"function","function":{...}}`), the flatter form of the Responses API, and a bare list of
+//! `{name, description, parameters}`; a list may mix them, and an object with `tools` or `functions` around
+//! the list is opened. What is wrong is said with file, index and field, because such files are written by
 //! hand.
 //!
 //! It does not judge the JSON Schema under `parameters`; harmony renders what it can of it.

@@ -1,11 +1,11 @@
-//! What do `chat` and `run` share: a model ready to speak, and how its conversations begin?
+//! What `chat` and `run` share: a model ready to answer, and the head of its conversations.
 //!
-//! [`Speaker`] is the model with everything a turn needs (engine, vocabulary, sampling); [`Setup`] is what stands at the head of a
-//! conversation (effort, instructions, functions, date) and may be changed while it goes on. Both are made from the flags by
-//! [`prepare`], where all that can be wrong with them is found before any weight is read.
-//!
-//! It does not know how an answer is shown.
+//! [`Session`] is the model with everything a turn needs (engine, vocabulary, sampling); [`ConversationHead`]
+//! is what stands before the first message (effort, instructions, functions, date) and may be changed while
+//! the conversation goes on. Both are made from the flags by [`prepare`], where all that can be wrong with
+//! them is found before any weight is read.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -14,11 +14,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result};
 use gptoss_engine::{Sampling, SamplingParams};
 use gptoss_harmony::{
-    Conversation, DeveloperContent, FunctionTool, Message, ReasoningEffort, RenderOptions, SystemContent,
-    Vocab, render,
+    Conversation, FunctionTool, Message, Opening, ReasoningEffort, RenderOptions, Vocab, render,
 };
 use gptoss_model::{ExpertTraffic, Model};
-use gptoss_turn::{Outcome, Priority, TurnEvent, TurnOptions, run_turn};
+use gptoss_turn::{
+    ConstraintLimits, FunctionRule, Outcome, Priority, TurnConstraint, TurnEvent, TurnForm, TurnOptions,
+    TurnRules, run_turn,
+};
 
 use crate::args::{Date, Effort, GenerationArgs, SamplingArgs};
 use crate::engine_start::{self, RunningEngine};
@@ -35,7 +37,7 @@ const SEED_BITS: u32 = 53;
 
 /// What stands at the head of a conversation.
 #[derive(Debug, Clone)]
-pub struct Setup {
+pub struct ConversationHead {
     /// How much the model reasons.
     pub effort: ReasoningEffort,
     /// The developer's instructions.
@@ -46,36 +48,22 @@ pub struct Setup {
     pub date: Option<String>,
 }
 
-impl Setup {
-    /// The messages before the user's first.
-    pub fn opening(&self) -> Vec<Message> {
-        let system = SystemContent {
-            reasoning_effort: Some(self.effort),
-            conversation_start_date: self.date.clone(),
-            ..SystemContent::default()
-        };
-        let mut messages = vec![Message::system(system)];
-        if self.instructions.is_some() || !self.functions.is_empty() {
-            let mut developer =
-                DeveloperContent { instructions: self.instructions.clone(), ..Default::default() };
-            if !self.functions.is_empty() {
-                developer = developer.with_function_tools(self.functions.clone());
-            }
-            messages.push(Message::developer(developer));
-        }
-        messages
-    }
-
+impl ConversationHead {
     /// The head, and `turns` after it.
     pub fn conversation(&self, turns: &[Message]) -> Conversation {
-        let mut messages = self.opening();
-        messages.extend_from_slice(turns);
-        Conversation { messages }
+        let opening = Opening {
+            effort: self.effort,
+            date: self.date.clone(),
+            instructions: self.instructions.iter().cloned().collect(),
+            functions: self.functions.clone(),
+            response_format: None,
+        };
+        Conversation::opening(opening, turns)
     }
 }
 
 /// A model that is ready to take turns.
-pub struct Speaker {
+pub struct Session {
     /// How the model is called to people.
     pub name: String,
     /// Whether it is the demo.
@@ -87,7 +75,7 @@ pub struct Speaker {
     vocab: Arc<Vocab>,
 }
 
-impl Speaker {
+impl Session {
     /// Takes one turn. When `show` fails, there is nobody left to speak to: the turn is cancelled.
     ///
     /// Errors: `show`'s own, else those of [`run_turn`].
@@ -121,21 +109,39 @@ impl Speaker {
     pub fn max_context(&self) -> usize {
         self.engine.handle.limits().max_context
     }
+
+    /// What a turn cost, for `--stats`.
+    pub fn stats(outcome: &Outcome) -> String {
+        let usage = &outcome.usage.engine;
+        let speed =
+            |speed: Option<f64>| speed.map_or(String::new(), |speed| format!(" at {speed:.1} tokens/s"));
+        format!(
+            "(read {} tokens{}, wrote {}{})",
+            usage.prompt_tokens,
+            speed(usage.prefill_tokens_per_second()),
+            usage.completion_tokens,
+            speed(usage.decode_tokens_per_second()),
+        )
+    }
 }
 
 /// Opens the model and reads the flags.
 ///
 /// Errors: usage errors for flags that do not fit the model; what is wrong with a file, by its name.
-pub fn prepare(args: &GenerationArgs) -> Result<(Speaker, Setup)> {
+pub fn prepare(args: &GenerationArgs) -> Result<(Session, ConversationHead)> {
     let opened = Opened::from_argument(&args.model)?;
     let config = opened.checkpoint.config();
     let sampling = sampling_params(&args.sampling, &opened.generation_config()?);
     Sampling::parse(&sampling, config.vocab_size).map_err(|error| usage(error.to_string()))?;
     let context = context(args.context, config, &opened.source)?;
-    let setup = setup(args, opened.source.is_demo())?;
+    let head = head(args, opened.source.is_demo())?;
     let vocab = opened.vocab()?;
-    render(&vocab, &setup.conversation(&[]), RenderOptions::default())
+    render(&vocab, &head.conversation(&[]), RenderOptions::default())
         .context("the functions cannot be rendered")?;
+    let form = held(&vocab, &head)?;
+    if let Some(caveat) = opened.source.caveat() {
+        writeln!(io::stderr(), "note: {caveat}")?;
+    }
     let engine_options = args.engine.options(context, SEQUENCES);
     let kv = engine_start::plan_kv(&opened, &args.compute, &engine_options)?;
     let model = Arc::new(opened.load(&args.compute, context, Some(&kv))?);
@@ -147,11 +153,12 @@ pub fn prepare(args: &GenerationArgs) -> Result<(Speaker, Setup)> {
         sampling,
         max_new_tokens: args.max_tokens.map(|tokens| tokens as usize),
         priority: Priority::Interactive,
+        form,
         ..TurnOptions::default()
     };
     let engine =
         engine_start::start(Arc::clone(&model), &opened, &args.compute, &args.engine, engine_options)?;
-    let speaker = Speaker {
+    let session = Session {
         name: opened.source.name(),
         is_demo: opened.source.is_demo(),
         options,
@@ -159,17 +166,17 @@ pub fn prepare(args: &GenerationArgs) -> Result<(Speaker, Setup)> {
         model,
         vocab,
     };
-    Ok((speaker, setup))
+    Ok((session, head))
 }
 
-fn setup(args: &GenerationArgs, is_demo: bool) -> Result<Setup> {
+fn head(args: &GenerationArgs, is_demo: bool) -> Result<ConversationHead> {
     let functions = match &args.functions {
         Some(file) => functions::read(file)?,
         None => Vec::new(),
     };
     // The demo gives the same answer every day; a model of the world is told which day it is.
     let date = args.date.clone().unwrap_or(if is_demo { Date::None } else { Date::Today });
-    Ok(Setup {
+    Ok(ConversationHead {
         effort: effort(args.effort),
         instructions: args.instructions.clone().filter(|text| !text.trim().is_empty()),
         functions,
@@ -179,6 +186,33 @@ fn setup(args: &GenerationArgs, is_demo: bool) -> Result<Setup> {
             Date::Day(day) => Some(day),
         },
     })
+}
+
+/// The form of every turn: harmony's, and the arguments of each function by its schema. A schema that cannot
+/// be held to the letter is told, and its arguments are held to be a JSON object, as those of a function
+/// without a schema are.
+fn held(vocab: &Arc<Vocab>, head: &ConversationHead) -> Result<TurnForm> {
+    let conversation = head.conversation(&[]);
+    let compile = |rules: &TurnRules| {
+        TurnConstraint::compile(vocab, &conversation, rules, &ConstraintLimits::default())
+    };
+    let mut rules = TurnRules::default();
+    for function in head.functions.iter().filter(|function| function.parameters.is_some()) {
+        let alone = BTreeMap::from([(function.name.clone(), FunctionRule::Strict)]);
+        match compile(&TurnRules { functions: alone.clone(), ..TurnRules::default() }) {
+            Ok(_) => rules.functions.extend(alone),
+            Err(error) => {
+                let name = &function.name;
+                writeln!(io::stderr(), "note: calls of {name} are not held to its schema: {error}")?;
+            }
+        }
+    }
+    match rules.functions.is_empty() {
+        true => Ok(TurnForm::default()),
+        false => {
+            Ok(TurnForm::Held(compile(&rules).context("the functions' schemas are too large together")?))
+        }
+    }
 }
 
 /// The effort in harmony's words.

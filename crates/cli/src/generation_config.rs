@@ -1,9 +1,10 @@
-//! How does the model itself want to be sampled?
+//! Sampling defaults of a model: its own generation_config.json.
 //!
-//! A checkpoint folder may hold a `generation_config.json`. What it says about sampling is the default of `chat` and `run`; a flag wins
-//! over it. `do_sample: false` means temperature 0, as it does in transformers. The published gpt-oss files say `do_sample: true` and
-//! nothing else, so they come out at temperature 1; the demo's says `do_sample: false`, because a small model is right more often when
-//! it takes its likeliest token.
+//! A checkpoint folder may hold a `generation_config.json`. What it says about sampling is the default of
+//! `chat` and `run`; a flag wins over it. `do_sample: false` means temperature 0, as it does in transformers.
+//! The published gpt-oss files say `do_sample: true` and nothing else, so they come out at temperature 1; the
+//! demo's says `do_sample: false`, because a small model is right more often when it takes its likeliest
+//! token.
 //!
 //! Ids of end tokens in the same file are the checkpoint room's business.
 

@@ -1,10 +1,9 @@
-//! Where on this machine are the models of the Hugging Face hub?
+//! The local cache of the Hugging Face hub.
 //!
-//! The cache is shared with every other tool that follows the hub's layout: `models--ORG--NAME` holds `blobs` (files by hash),
-//! `snapshots/COMMIT` (their names, as links to blobs) and `refs` (the commit of each branch or tag). [`cached_snapshot`] finds the
-//! folder of a pulled model there without any network, and [`Settings`] is what the hub's own environment variables say.
-//!
-//! It does not know how files get there: `pull` does.
+//! The cache is shared with every other tool that follows the hub's layout: `models--ORG--NAME` holds `blobs`
+//! (files by hash), `snapshots/COMMIT` (their names, as links to blobs) and `refs` (the commit of each branch
+//! or tag). [`cached_snapshot`] finds the folder of a pulled model there without any network, and
+//! [`Settings`] is what the hub's own environment variables say.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -19,7 +18,8 @@ use crate::failure::usage;
 
 /// The branch that a name without a revision means.
 pub const DEFAULT_REVISION: &str = "main";
-/// Seconds without a byte after which a connection counts as broken, unless `HF_HUB_DOWNLOAD_TIMEOUT` says otherwise.
+/// Seconds without a byte after which a connection counts as broken, unless `HF_HUB_DOWNLOAD_TIMEOUT` says
+/// otherwise.
 const SILENCE_SECONDS_MAX: u64 = 30;
 const CONFIG: &str = "config.json";
 const INDEX: &str = "model.safetensors.index.json";
@@ -43,7 +43,8 @@ pub struct Settings {
 impl Settings {
     /// Reads the environment.
     ///
-    /// Errors: a variable that cannot mean anything, or no home folder to fall back on; with the variable's name.
+    /// Errors: a variable that cannot mean anything, or no home folder to fall back on; with the variable's
+    /// name.
     pub fn from_environment() -> Result<Settings> {
         let home = hub_home();
         let cache = match folder("HF_HUB_CACHE").or_else(|| folder("HUGGINGFACE_HUB_CACHE")) {
@@ -116,7 +117,8 @@ pub fn repository_folder(cache: &Path, name: &str) -> PathBuf {
 
 /// The folder that holds the files of `org/name` at a branch, tag or commit; never asks the network.
 ///
-/// Errors: the repository or the revision was not pulled, or not wholly; the message names the command that does.
+/// Errors: the repository or the revision was not pulled, or not wholly; the message names the command that
+/// does.
 pub fn cached_snapshot(name: &str, revision: &str) -> Result<PathBuf> {
     snapshot_in(&Settings::from_environment()?.cache, name, revision)
 }
@@ -180,7 +182,7 @@ fn first_missing_file(snapshot: &Path) -> Result<Option<PathBuf>> {
         return Ok((!has_weights).then(|| snapshot.join(WEIGHTS)));
     }
     let text = fs::read(&index).with_context(|| format!("cannot read {}", index.display()))?;
-    let shards = shards(&text).with_context(|| format!("{} is no index of shards", index.display()))?;
+    let shards = shards(&text).with_context(|| format!("{} is not an index of shards", index.display()))?;
     Ok(shards.into_iter().map(|shard| snapshot.join(shard)).find(|path| !path.exists()))
 }
 
@@ -252,7 +254,7 @@ mod tests {
             assert!(message.contains(missing) && message.contains("gptoss pull org/name"), "{message}");
         }
         let damaged = cache_with(&[(CONFIG, "{}"), (INDEX, "{}")]);
-        assert!(refused(damaged.path(), "org/name", "main").contains("no index of shards"));
+        assert!(refused(damaged.path(), "org/name", "main").contains("not an index of shards"));
     }
 
     #[test]

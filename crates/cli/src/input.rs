@@ -1,10 +1,9 @@
-//! Where do a command's texts come from, and what if they are not what they should be?
+//! Texts that commands read: files, standard input, lines of JSON.
 //!
-//! Files and standard input are read as bytes first, so that a text that is not UTF-8 becomes an error with the name of the source and
-//! the offset of the first wrong byte instead of a bare "invalid data". [`for_each_line`] is the shape of every `--jsonl` command: one
-//! line in, one line out, in order and buffered, and an error that names the line; a line that has been answered stays answered.
-//!
-//! It does not know what the lines mean.
+//! Files and standard input are read as bytes first, so that a text that is not UTF-8 becomes an error with
+//! the name of the source and the offset of the first wrong byte instead of a bare "invalid data".
+//! [`for_each_line`] is the shape of every `--jsonl` command: one line in, one line out, in order and
+//! buffered, and an error that names the line; a line that has been answered stays answered.
 
 use std::fs;
 use std::io::{self, BufRead, BufWriter, IsTerminal, Read, Write};
@@ -88,7 +87,8 @@ pub fn read_json<T: DeserializeOwned>(source: Source<'_>, what: &str) -> Result<
 
 /// Answers each non-empty line of standard input or a file with one line on standard output.
 ///
-/// Errors: what `answer` says, with the source and the number of the line in front. Everything answered before has been written then.
+/// Errors: what `answer` says, with the source and the number of the line in front. Everything answered
+/// before has been written then.
 pub fn for_each_line(
     source: Source<'_>,
     mut answer: impl FnMut(&str, &mut dyn Write) -> Result<()>,
@@ -129,7 +129,8 @@ pub fn write_json_line(output: &mut dyn Write, value: &impl serde::Serialize) ->
     Ok(())
 }
 
-/// Token ids as people write them: a JSON array, an object with `tokens` or `input_ids`, or numbers separated by spaces or commas.
+/// Token ids as people write them: a JSON array, an object with `tokens` or `input_ids`, or numbers separated
+/// by spaces or commas.
 pub fn parse_token_ids(text: &str) -> Result<Vec<u32>> {
     let trimmed = text.trim();
     if trimmed.starts_with(['[', '{']) {
@@ -145,13 +146,13 @@ pub fn parse_token_ids(text: &str) -> Result<Vec<u32>> {
         return ids.iter().enumerate().map(|(index, id)| token_id(id, index)).collect();
     }
     let words = trimmed.split(|c: char| c.is_whitespace() || c == ',').filter(|word| !word.is_empty());
-    words.map(|word| word.parse().map_err(|_| anyhow!("`{word}` is no token id"))).collect()
+    words.map(|word| word.parse().map_err(|_| anyhow!("`{word}` is not a token id"))).collect()
 }
 
 fn token_id(value: &serde_json::Value, index: usize) -> Result<u32> {
     let id = value.as_u64().and_then(|id| u32::try_from(id).ok());
     id.ok_or_else(|| {
-        anyhow!("{value} at index {index} is no token id: expected a whole number from 0 to 4294967295")
+        anyhow!("{value} at index {index} is not a token id: expected a whole number from 0 to 4294967295")
     })
 }
 

@@ -1,8 +1,9 @@
-//! `gptoss inspect`: what is this model, how large is it, and does it fit?
+//! `gptoss inspect`: the shape of a model, its size, and whether it fits.
 //!
-//! Everything is computed from the config and the sizes of the tensors, so that a 120b can be looked at anywhere: no weight is read or
-//! made. Parameters are counted by part, all of them and those that one token uses; bytes come as a sum of named terms at a context that
-//! the user can choose, and are held against three sizes of accelerator. `--svg` draws the presets and this model.
+//! Everything is computed from the config and the sizes of the tensors, so that a 120b can be looked at
+//! anywhere: no weight is read or made. Parameters are counted by part, all of them and those that one token
+//! uses; bytes come as a sum of named terms at a context that the user can choose, and are held against three
+//! sizes of accelerator. `--svg` draws the presets and this model.
 //!
 //! The counting is the model room's; here it is shown.
 
@@ -13,13 +14,14 @@ use anyhow::Result;
 use gptoss_checkpoint::{Config, ConfigForm, ExpertFormat, Layout, PRESETS, Preset};
 use gptoss_engine::{EngineOptions, KvPlan};
 use gptoss_model::{
-    CHUNK_TOKENS_MAX, DenseMode, ModelConfig, PartCount, Term, memory, parameters, plan_memory,
+    CHUNK_TOKENS_MAX, DenseMode, ModelConfig, PROGRAM_BYTES, PartCount, Term, memory, parameters,
 };
 use serde_json::{Value, json};
 
 use crate::args::{InspectArgs, PrecisionArg};
 use crate::chart::{self, ChartPoint};
 use crate::failure::usage;
+use crate::memory_budget::{self, Needs};
 use crate::model_source::{ModelSource, Opened, context, dense, precision};
 use crate::output::Target;
 
@@ -39,15 +41,19 @@ struct Report {
     precision: PrecisionArg,
     dense: DenseMode,
     terms: Vec<Term>,
+    /// What `--memory` allows. Units: bytes.
+    budget: Option<u64>,
 }
 
 /// Runs the command.
 pub fn run(args: &InspectArgs) -> Result<ExitCode> {
     let svg = args.svg.as_deref().map(Target::at).transpose()?;
-    let opened = Opened::open(ModelSource::parse_or_preset(&args.model)?)?;
+    let name = args.model.as_deref().or(args.model_flag.as_deref()).unwrap_or("demo");
+    let opened = Opened::open(ModelSource::parse_or_preset(name)?)?;
     let report = Report::new(&opened, args)?;
     if let Some(target) = &svg {
         chart::write_svg(target, &report.chart_points()?)?;
+        writeln!(io::stderr(), "the chart is in {}", target.name().display())?;
     }
     let mut output = io::BufWriter::new(io::stdout().lock());
     if args.json {
@@ -67,14 +73,17 @@ impl Report {
         let expert_format = opened.checkpoint.expert_format();
         let context = context(args.context, &config, &opened.source)?;
         let (precision, dense) = (precision(args.precision), dense(args.dense, args.precision)?);
+        let request = Needs { context, precision, dense, kv: None };
         let mut terms = match args.memory {
-            Some(size) => plan_memory(&opened.checkpoint, context, precision, dense, size.bytes)?.terms,
+            Some(budget) => {
+                memory_budget::plan_of_shape(&opened.checkpoint, &opened.source, &request, budget)?
+            }
             None => memory(&model, &opened.checkpoint.part_bytes(), context, precision, dense),
         };
         if let Some(sequences) = args.max_sequences {
             let options = EngineOptions {
                 max_sequences: usize::from(sequences),
-                kv_bytes: args.kv_memory.map(|size| size.bytes),
+                kv_bytes: args.kv_memory,
                 ..EngineOptions::new(context)
             };
             let plan = KvPlan::new(&model, precision.kv_format(), CHUNK_TOKENS_MAX, &options);
@@ -93,6 +102,7 @@ impl Report {
             context,
             precision: args.precision,
             dense,
+            budget: args.memory,
         })
     }
 
@@ -219,13 +229,22 @@ impl Report {
         )?;
         let width = self.terms.iter().map(|term| term.name.chars().count()).max().unwrap_or(0);
         for term in &self.terms {
-            writeln!(out, "  {:<width$}{:>18}", term.name, grouped(term.bytes))?;
+            let bytes = (grouped(term.bytes), memory_budget::human(term.bytes));
+            writeln!(out, "  {:<width$}{:>18}  {:>9}", term.name, bytes.0, bytes.1)?;
         }
-        let gigabytes = self.bytes() as f64 / GIGABYTE as f64;
-        writeln!(out, "  {:<width$}{:>18}  ({gigabytes:.2} GB)\n", "sum", grouped(self.bytes()))?;
+        let sum = (grouped(self.bytes()), memory_budget::human(self.bytes()));
+        writeln!(out, "  {:<width$}{:>18}  {:>9}\n", "sum", sum.0, sum.1)?;
         let verdicts = GIGABYTES
             .map(|size| format!("{size} GB: {}", if self.fits(size) { "fits" } else { "does not fit" }));
-        writeln!(out, "{}", verdicts.join("   "))
+        writeln!(out, "{}", verdicts.join("   "))?;
+        match self.budget {
+            Some(budget) => writeln!(out, "\nplanned for --memory {}", memory_budget::human(budget)),
+            None => writeln!(
+                out,
+                "\nThe program itself takes {} more, and `serve` keys and values for its conversations (--max-sequences).",
+                memory_budget::human(PROGRAM_BYTES)
+            ),
+        }
     }
 }
 

@@ -1,7 +1,8 @@
-//! What does Ctrl-C stop?
+//! Ctrl-C.
 //!
-//! While an answer is being written it stops the answer: the turn sees a flag and ends with what there is. At any other time it ends the
-//! program with 130, as a shell expects of it. In `run` a second Ctrl-C does not wait for the turn to notice.
+//! While an answer is being written it stops the answer: the turn sees a flag and ends with what there is. At
+//! any other time it ends the program with 130, as a shell expects of it. In `run` a second Ctrl-C does not
+//! wait for the turn to notice.
 //!
 //! On a terminal the line editor of `chat` reads Ctrl-C as a key and no signal arrives at all.
 

@@ -1,9 +1,10 @@
 //! The `gptoss` binary: from the command line to a room and back to the terminal.
 //!
-//! The only reader of argv and of the environment, and the place where the rooms are put together. One file per command; `args.rs` is
-//! what the user wrote, and each command turns it into what the rooms take. `model_source.rs` is the one place where a `--model` value
-//! becomes a checkpoint and a vocabulary. Results go to standard output, everything else to standard error; exit codes are 0, 1 for
-//! errors and 2 for a command line that cannot be carried out (see `failure.rs`).
+//! The only reader of argv and of the environment, and the place where the rooms are put together. One file
+//! per command; `args.rs` is what the user wrote, and each command turns it into what the rooms take.
+//! `model_source.rs` is the one place where a `--model` value becomes a checkpoint and a vocabulary. Results
+//! go to standard output, everything else to standard error; exit codes are 0, 1 for errors and 2 for a
+//! command line that cannot be carried out (see `failure.rs`).
 
 #![expect(clippy::disallowed_methods, reason = "this crate is the only reader of arguments and environment")]
 
@@ -31,7 +32,6 @@ mod render;
 mod run;
 mod score;
 mod serve;
-mod serve_args;
 mod serve_log;
 mod synth;
 mod terminal;

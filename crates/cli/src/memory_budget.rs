@@ -1,55 +1,31 @@
-//! `--memory`: how much may a model take, what is planned for it, and what did the disk have to do?
+//! `--memory`: what is planned for a model, and what the disk had to do.
 //!
-//! [`MemorySize`] is the flag's value. [`plan`] asks the model room how the model fits and prints the terms, so that nobody
-//! has to guess what the number went into; [`traffic_line`] and [`traffic_json`] say afterwards what was read from disk
-//! while the model ran. Without the flag nothing is planned: files are mapped, and the page cache does what it does.
+//! [`plan`] asks the model room how the model fits and prints the terms, so that nobody has to guess what the
+//! number went into; [`plan_of_shape`] does the same for a model that is not there; [`traffic_line`] and
+//! [`traffic_json`] say afterwards what was read from disk while the model ran. Without the flag nothing is
+//! planned: files are mapped, and the page cache does what it does. Bytes are told to people by [`human`]
+//! everywhere.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::str::FromStr;
 
-use anyhow::Result;
-use gptoss_checkpoint::Checkpoint;
+use anyhow::{Result, anyhow};
+use bytesize::ByteSize;
+use gptoss_checkpoint::{Checkpoint, LayerPart, Part};
 use gptoss_engine::KvPlan;
 use gptoss_model::{
-    DenseMode, Error, ExpertTraffic, MemoryPlan, ModelConfig, Precision, Term, memory, plan_memory,
+    DenseMode, Error, ExpertTraffic, MemoryPlan, ModelConfig, PROGRAM_BYTES, Precision, Term, memory,
+    plan_memory,
 };
 use serde_json::{Value, json};
 
+use crate::model_source::ModelSource;
+
 const GIGABYTE: f64 = 1e9;
-/// Every unit with its bytes.
-const UNITS: [(&str, u64); 6] = [
-    ("kB", 1000),
-    ("MB", 1_000_000),
-    ("GB", 1_000_000_000),
-    ("KiB", 1 << 10),
-    ("MiB", 1 << 20),
-    ("GiB", 1 << 30),
-];
 
-/// A number of bytes, written with a unit: `8GiB`, `500 MB`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MemorySize {
-    /// Bytes.
-    pub bytes: u64,
-}
-
-impl FromStr for MemorySize {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<MemorySize, String> {
-        let text = text.trim();
-        let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-        let (number, unit) = (&text[..split], text[split..].trim());
-        let unit = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit));
-        let number: Option<f64> = number.parse().ok();
-        match (number, unit) {
-            (Some(number), Some((_, size))) if number > 0.0 => {
-                Ok(MemorySize { bytes: (number * *size as f64) as u64 })
-            }
-            _ => Err("write a number and a unit, for example 8GiB or 500MB".to_owned()),
-        }
-    }
+/// Bytes as people read them: a number and a decimal unit, such as `12.4 GB`.
+pub fn human(bytes: u64) -> String {
+    ByteSize::b(bytes).display().si().to_string()
 }
 
 /// What a plan is made for.
@@ -74,27 +50,118 @@ pub fn whole(checkpoint: &Checkpoint, needs: &Needs<'_>) -> Result<Vec<Term>> {
     Ok(with_engine(terms, needs.kv))
 }
 
-/// Plans a model into a budget and prints the plan to standard error.
+/// Plans a model into a budget of bytes and prints the plan to standard error.
 ///
 /// Errors: the budget is too small, with the smallest that is not.
-pub fn plan(checkpoint: &Checkpoint, needs: &Needs<'_>, size: MemorySize) -> Result<MemoryPlan> {
+pub fn plan(
+    checkpoint: &Checkpoint,
+    source: &ModelSource,
+    needs: &Needs<'_>,
+    budget: u64,
+) -> Result<MemoryPlan> {
     let config = ModelConfig::from_checkpoint(checkpoint.config())?;
-    // The model room plans for one conversation; what the engine's plan has beyond that is taken from the budget first.
+    // The model room plans for one conversation; what the engine's plan has beyond that is taken from the
+    // budget first.
     let one = memory(&config, &[], needs.context, needs.precision, needs.dense);
     let one: u64 = one.iter().filter(|term| is_kv(term)).map(|term| term.bytes).sum();
     let all: u64 = needs.kv.map_or(one, |plan| plan.terms.iter().map(|term| term.bytes).sum());
-    let budget = (size.bytes + one).saturating_sub(all);
-    let plan = plan_memory(checkpoint, needs.context, needs.precision, needs.dense, budget);
-    let plan = plan.map_err(|error| match error {
-        Error::BudgetTooSmall { smallest, .. } => {
-            Error::BudgetTooSmall { budget: size.bytes, smallest: (smallest + all).saturating_sub(one) }
-        }
-        Error::NotOnDisk { needed } => Error::NotOnDisk { needed: (needed + all).saturating_sub(one) },
-        other => other,
-    })?;
+    let for_one = (budget + one).saturating_sub(all);
+    let plan = plan_memory(checkpoint, needs.context, needs.precision, needs.dense, for_one);
+    let plan =
+        plan.map_err(|error| too_small(error, source, budget, |bytes| (bytes + all).saturating_sub(one)))?;
     let plan = MemoryPlan { terms: with_engine(plan.terms, needs.kv), ..plan };
-    io::stderr().write_all(describe(&plan, needs.context, size).as_bytes())?;
+    io::stderr().write_all(describe(&plan, needs.context, budget).as_bytes())?;
     Ok(plan)
+}
+
+/// The same for a model that need not be there, for those who only look: a preset is planned as if it were in
+/// files.
+///
+/// Errors: the budget is too small, with the smallest that is not.
+pub fn plan_of_shape(
+    checkpoint: &Checkpoint,
+    source: &ModelSource,
+    needs: &Needs<'_>,
+    budget: u64,
+) -> Result<Vec<Term>> {
+    match plan_memory(checkpoint, needs.context, needs.precision, needs.dense, budget) {
+        Ok(plan) => Ok(plan.terms),
+        Err(Error::NotOnDisk { .. }) if matches!(source, ModelSource::Synthetic(..)) => {
+            as_if_in_files(checkpoint, source, needs, budget)
+        }
+        Err(error) => Err(too_small(error, source, budget, |bytes| bytes)),
+    }
+}
+
+/// What [`plan_memory`] would say of the published files of a shape: as many experts in memory as there is
+/// room for.
+fn as_if_in_files(
+    checkpoint: &Checkpoint,
+    source: &ModelSource,
+    needs: &Needs<'_>,
+    budget: u64,
+) -> Result<Vec<Term>> {
+    let config = checkpoint.config();
+    let parts = checkpoint.part_bytes();
+    let experts: u64 = parts.iter().filter(|(part, _)| is_expert_matrix(*part)).map(|(_, bytes)| bytes).sum();
+    let held: Vec<(Part, u64)> =
+        parts.into_iter().filter(|(part, _)| !is_expert_matrix(*part) && *part != Part::Embedding).collect();
+    let model = ModelConfig::from_checkpoint(config)?;
+    let mut terms = memory(&model, &held, needs.context, needs.precision, needs.dense);
+    terms.push(Term { name: "program: vocabulary, code, stacks".to_owned(), bytes: PROGRAM_BYTES });
+    let fixed: u64 = terms.iter().map(|term| term.bytes).sum();
+    let num_experts = (config.num_hidden_layers * config.num_local_experts.max(1)) as u64;
+    let one = experts / num_experts;
+    let slots = (budget.saturating_sub(fixed) / one.max(1)).min(num_experts);
+    if slots == 0 {
+        let error = Error::BudgetTooSmall { budget, smallest: fixed + one };
+        return Err(too_small(error, source, budget, |bytes| bytes));
+    }
+    let name = format!("experts in memory: {slots} of {num_experts}, the others on disk");
+    terms.push(Term { name, bytes: slots * one });
+    Ok(terms)
+}
+
+/// Whether a part is matrices of the experts, which can stay on disk.
+fn is_expert_matrix(part: Part) -> bool {
+    use LayerPart::{DownBf16, DownBlocks, DownScales, GateUpBf16, GateUpBlocks, GateUpScales};
+    matches!(
+        part,
+        Part::Layer(_, GateUpBlocks | GateUpScales | DownBlocks | DownScales | GateUpBf16 | DownBf16)
+    )
+}
+
+/// What to do when a model does not fit; `with_engine` adds to a number of bytes what the engine takes.
+fn too_small(
+    error: Error,
+    source: &ModelSource,
+    budget: u64,
+    with_engine: impl Fn(u64) -> u64,
+) -> anyhow::Error {
+    let (name, given) = (source.name(), human(budget));
+    match (error, source) {
+        (Error::BudgetTooSmall { smallest, .. }, _) => {
+            let least = human(with_engine(smallest));
+            anyhow!(
+                "--memory of {given} is too little for {name}: {least} is the least\ngive it more, or a smaller --context"
+            )
+        }
+        (Error::NotOnDisk { needed }, ModelSource::Demo) => {
+            let needed = human(with_engine(needed));
+            anyhow!(
+                "--memory of {given} is too little for the demo, which needs {needed} with the program itself\n\
+                 it lies inside this program, so that no part of it can stay on disk: give it more, or leave --memory away"
+            )
+        }
+        (Error::NotOnDisk { needed }, _) => {
+            let needed = human(with_engine(needed));
+            anyhow!(
+                "--memory of {given} is too little for {name}, which needs {needed}\n\
+                 its random weights are made in memory: `gptoss synth PRESET DIR` writes them to files, of which experts can stay on disk"
+            )
+        }
+        (other, _) => other.into(),
+    }
 }
 
 fn is_kv(term: &Term) -> bool {
@@ -110,16 +177,12 @@ fn with_engine(mut terms: Vec<Term>, kv: Option<&KvPlan>) -> Vec<Term> {
     terms
 }
 
-fn describe(plan: &MemoryPlan, context: usize, size: MemorySize) -> String {
-    let gigabytes = |bytes: u64| bytes as f64 / GIGABYTE;
-    let mut text = format!(
-        "memory: {:.2} GB planned of {:.2} GB, with room for {context} tokens\n",
-        gigabytes(plan.bytes()),
-        gigabytes(size.bytes)
-    );
+fn describe(plan: &MemoryPlan, context: usize, budget: u64) -> String {
+    let (planned, budget) = (human(plan.bytes()), human(budget));
+    let mut text = format!("memory: {planned} planned of {budget}, with room for {context} tokens\n");
     for term in &plan.terms {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "  {:>7.3} GB  {}", gigabytes(term.bytes), term.name);
+        let _ = writeln!(text, "  {:>9}  {}", human(term.bytes), term.name);
     }
     text
 }
@@ -156,18 +219,14 @@ pub fn traffic_json(traffic: Option<&ExpertTraffic>) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::human;
 
     #[test]
-    fn sizes_are_numbers_with_units() {
-        let check = |text: &str, expect: Option<u64>| {
-            assert_eq!(text.parse::<MemorySize>().ok().map(|size| size.bytes), expect, "{text}");
-        };
-        check("8GiB", Some(8 << 30));
-        check("500 MB", Some(500_000_000));
-        check("1.5gib", Some(3 << 29));
-        for bad in ["", "8", "GiB", "0GB", "-1GB", "8 GiB!", "1e3MB", "8 lightyears", "."] {
-            check(bad, None);
+    fn bytes_have_a_unit() {
+        for (bytes, expect) in
+            [(0, "0 B"), (999, "999 B"), (8_700_000, "8.7 MB"), (12_440_457_856, "12.4 GB")]
+        {
+            assert_eq!(human(bytes), expect);
         }
     }
 }

@@ -1,11 +1,13 @@
-//! Where does a model come from, and what comes with it?
+//! Where a model comes from, and what comes with it.
 //!
-//! [`ModelSource::parse`] reads a `--model` value, everywhere the same: the embedded demo model, a checkpoint folder, a GGUF file,
-//! `synthetic:PRESET`, or a repository in the local Hugging Face cache. [`Opened::open`] turns it into a checkpoint with its vocabulary and its sampling
-//! defaults, and [`Opened::load`] into a model ready to compute. Opening reads headers only; commands that need no weights stop there.
-//!
-//! It does not know what is done with the model, and it does not fetch: `gptoss pull` does.
+//! [`ModelSource::parse`] reads a `--model` value, everywhere the same: the embedded demo model, a checkpoint
+//! folder, a GGUF file, `synthetic:PRESET`, or a repository in the local Hugging Face cache. [`Opened::open`]
+//! turns it into a checkpoint with its vocabulary and its sampling defaults, and [`Opened::load`] into a
+//! model ready to compute. Opening reads headers only; commands that need no weights stop there. Nothing is
+//! fetched here: `gptoss pull` does that.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -26,8 +28,16 @@ use crate::{demo, hub};
 
 /// The number of control tokens that follow the ranks of a truncated vocabulary.
 const NUM_CONTROLS: usize = 9;
-/// Most tokens of context that are kept room for unless the user asks for more: 0.8 GB of KV cache for gpt-oss-20b.
+/// Most tokens of context that are kept room for unless the user asks for more: 0.8 GB of KV cache for
+/// gpt-oss-20b.
 const DEFAULT_CONTEXT_MAX: usize = 32_768;
+/// Names of the released models, as the hub has them below `openai/`.
+const RELEASED: [&str; 4] =
+    ["gpt-oss-20b", "gpt-oss-120b", "gpt-oss-safeguard-20b", "gpt-oss-safeguard-120b"];
+/// A file that `gptoss synth` leaves in its folder, so that nobody takes the weights for a model's.
+pub const RANDOM_WEIGHTS_FILE: &str = "RANDOM_WEIGHTS.txt";
+/// The first bytes of every GGUF file.
+const GGUF_MAGIC: &[u8; 4] = b"GGUF";
 const ACCEPTED: &str = "demo, a checkpoint folder, a .gguf file, synthetic:PRESET[@SEED], or ORG/NAME[@REVISION] after `gptoss pull ORG/NAME`";
 
 /// A `--model` value.
@@ -48,7 +58,8 @@ pub enum ModelSource {
 impl ModelSource {
     /// Reads a `--model` value; looks at the file system only to tell a folder from a repository's name.
     ///
-    /// Errors: an unknown preset or a word that means nothing is a usage error; a file where a folder should be is not.
+    /// Errors: an unknown preset or a word that means nothing is a usage error; a file where a folder should
+    /// be is not.
     pub fn parse(text: &str) -> Result<ModelSource> {
         let path = Path::new(text);
         if text == "demo" {
@@ -60,16 +71,11 @@ impl ModelSource {
         if path.is_dir() {
             return Ok(ModelSource::Folder(path.to_owned()));
         }
-        if text.to_ascii_lowercase().ends_with(".gguf") {
-            if path.is_file() {
-                return Ok(ModelSource::Gguf(path.to_owned()));
-            }
-            return Err(anyhow!("{text}: there is no such GGUF file\nexpected {ACCEPTED}"));
+        if path.is_file() {
+            return gguf(path);
         }
-        if path.exists() {
-            return Err(anyhow!(
-                "{text} is a file\ngive the checkpoint's folder, the one that holds config.json"
-            ));
+        if text.to_ascii_lowercase().ends_with(".gguf") {
+            return Err(anyhow!("{text}: there is no such GGUF file\nexpected {ACCEPTED}"));
         }
         let (name, revision) = text.split_once('@').unwrap_or((text, hub::DEFAULT_REVISION));
         if is_repository_name(name) && hub::is_safe_revision(revision) {
@@ -78,11 +84,7 @@ impl ModelSource {
         if text.contains(['/', '\\']) {
             return Err(anyhow!("{text}: there is no such folder\nexpected {ACCEPTED}"));
         }
-        let advice = match Preset::from_str(text) {
-            Ok(preset) => format!("write synthetic:{preset} for random weights of that shape"),
-            Err(_) => format!("expected {ACCEPTED}"),
-        };
-        Err(usage(format!("`{text}` is no model: there is no such folder\n{advice}")))
+        Err(usage(format!("`{text}` is not a model: there is no such folder\n{}", advice(text))))
     }
 
     /// The same, and the bare name of a preset means its shape: for commands that read no weights.
@@ -103,6 +105,16 @@ impl ModelSource {
         *self == ModelSource::Demo
     }
 
+    /// What must be said of its answers, if anything must: random weights write noise.
+    pub fn caveat(&self) -> Option<String> {
+        let is_random = match self {
+            ModelSource::Synthetic(..) => true,
+            ModelSource::Folder(folder) => folder.join(RANDOM_WEIGHTS_FILE).exists(),
+            ModelSource::Demo | ModelSource::Gguf(_) | ModelSource::Repository(..) => false,
+        };
+        is_random.then(|| format!("{} has random weights: what it writes is noise", self.name()))
+    }
+
     /// How it is called to people.
     pub fn name(&self) -> String {
         match self {
@@ -116,6 +128,39 @@ impl ModelSource {
     }
 }
 
+/// What a name may have meant: the released models are known by several, and not by the one under which they
+/// are pulled.
+fn advice(text: &str) -> String {
+    let name = text.to_ascii_lowercase().replace(':', "-");
+    let name = name.strip_suffix("-latest").unwrap_or(&name);
+    match (RELEASED.contains(&name), Preset::from_str(name)) {
+        (true, _) => format!(
+            "the released model is fetched by `gptoss pull openai/{name}` and then called openai/{name}\n\
+             (synthetic:{name} is random weights of its shape, for measuring)"
+        ),
+        (false, Ok(preset)) => format!("write synthetic:{preset} for random weights of that shape"),
+        (false, Err(_)) => format!("expected {ACCEPTED}"),
+    }
+}
+
+/// A file is a model if it begins as GGUF files do, whatever it is called: Ollama names its files by their
+/// hashes.
+fn gguf(path: &Path) -> Result<ModelSource> {
+    let name = path.display();
+    let mut magic = [0; GGUF_MAGIC.len()];
+    let mut file = File::open(path).with_context(|| format!("cannot open {name}"))?;
+    match file.read_exact(&mut magic) {
+        Ok(()) if magic == *GGUF_MAGIC => Ok(ModelSource::Gguf(path.to_owned())),
+        _ if path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf")) => {
+            // What is wrong with it is said by who reads it.
+            Ok(ModelSource::Gguf(path.to_owned()))
+        }
+        _ => Err(anyhow!(
+            "{name} is a file, and not a GGUF file\ngive the checkpoint's folder, the one that holds config.json"
+        )),
+    }
+}
+
 /// `PRESET` or `PRESET@SEED`.
 fn synthetic(text: &str) -> Result<ModelSource> {
     let (preset, seed) = match text.split_once('@') {
@@ -123,7 +168,7 @@ fn synthetic(text: &str) -> Result<ModelSource> {
         Some((preset, seed)) => {
             let number = seed
                 .parse()
-                .map_err(|_| usage(format!("synthetic:{text}: the seed `{seed}` is no number")))?;
+                .map_err(|_| usage(format!("synthetic:{text}: the seed `{seed}` is not a number")))?;
             (preset, number)
         }
     };
@@ -196,7 +241,8 @@ impl Opened {
         Opened::open(ModelSource::parse(text)?)
     }
 
-    /// The vocabulary that belongs to the model: its own `tokenizer.json`, else a built-in one when the size says which.
+    /// The vocabulary that belongs to the model: its own `tokenizer.json`, else a built-in one when the size
+    /// says which.
     ///
     /// Errors: there is none, or it does not fit the model.
     pub fn vocab(&self) -> Result<Arc<Vocab>> {
@@ -251,8 +297,8 @@ impl Opened {
         Ok(Some(vocab))
     }
 
-    /// Reads the weights, with a progress bar where that takes time; `--memory` is planned for `context` tokens, and for an engine's
-    /// keys and values where there is one.
+    /// Reads the weights, with a progress bar where that takes time; `--memory` is planned for `context`
+    /// tokens, and for an engine's keys and values where there is one.
     pub fn load(&self, compute: &ComputeArgs, context: usize, kv: Option<&KvPlan>) -> Result<Model> {
         let (precision, dense) = (precision(compute.precision), dense(compute.dense, compute.precision)?);
         let cannot = || format!("cannot load {}", self.source.name());
@@ -260,7 +306,9 @@ impl Opened {
         let expert_slots = match compute.memory {
             None => None,
             Some(size) => {
-                memory_budget::plan(&self.checkpoint, &needs, size).with_context(cannot)?.expert_slots
+                memory_budget::plan(&self.checkpoint, &self.source, &needs, size)
+                    .with_context(cannot)?
+                    .expert_slots
             }
         };
         let options = LoadOptions { precision, dense, expert_slots };
@@ -365,5 +413,24 @@ mod tests {
         check("openai/gpt-oss-20b@", false, "no such folder");
         check("./nowhere/at/all", false, "no such folder");
         check("Cargo.toml", false, "is a file");
+        // People know the released models by these names; only random weights were offered.
+        for (name, pulled) in [("gpt-oss:20b", "openai/gpt-oss-20b"), ("gpt-oss:120b", "openai/gpt-oss-120b")]
+        {
+            check(name, true, &format!("gptoss pull {pulled}"));
+        }
+        let error = ModelSource::parse("gpt-oss-20b").unwrap_err().to_string();
+        assert!(error.contains("gptoss pull openai/gpt-oss-20b"), "{error}");
+    }
+
+    /// A file of Ollama's, named by its hash, was refused because its name does not end in .gguf.
+    #[test]
+    fn a_gguf_file_is_known_by_its_first_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("sha256-0123");
+        std::fs::write(&file, b"GGUF\x03\0\0\0").unwrap();
+        let name = file.to_str().unwrap();
+        assert_eq!(ModelSource::parse(name).unwrap(), ModelSource::Gguf(file.clone()));
+        std::fs::write(&file, b"GG").unwrap();
+        assert!(ModelSource::parse(name).unwrap_err().to_string().contains("not a GGUF file"));
     }
 }

@@ -1,12 +1,12 @@
-//! How does a result reach a file without ever being there by half?
+//! Results that reach a file as a whole or not at all.
 //!
-//! [`Target::at`] looks at the name before anything is computed, so that a folder, or a place that does not exist, is refused at once and
-//! not after the work. [`Target::write`] then writes to a temporary file in the target's own folder and renames it when everything is on
-//! disk; on any error the temporary file is gone and an older target is untouched. A link stays a link: what it leads to is replaced.
+//! [`Target::at`] looks at the name before anything is computed, so that a folder, or a place that does not
+//! exist, is refused at once and not after the work. [`Target::write`] then writes to a temporary file in the
+//! target's own folder and renames it when everything is on disk; on any error the temporary file is gone and
+//! an older target is untouched. A link stays a link: what it leads to is replaced.
 //!
-//! Only a file can be replaced so. A device, a pipe or a socket (`/dev/null`, a FIFO) would become a file; it is written straight into.
-//!
-//! It does not know what is written.
+//! Only a file can be replaced so. A device, a pipe or a socket (`/dev/null`, a FIFO) would become a file; it
+//! is written straight into.
 
 use std::fs::{self, OpenOptions};
 use std::io::{BufWriter, ErrorKind, Write};
@@ -44,9 +44,15 @@ impl Target {
         Ok(Target { name: name.to_owned(), place })
     }
 
+    /// The name, as the user wrote it.
+    pub fn name(&self) -> &Path {
+        &self.name
+    }
+
     /// Writes a file as a whole or not at all, anything else as it comes.
     ///
-    /// Errors: the folder cannot be written to, the disk is full, or what `write` says; with the target's name.
+    /// Errors: the folder cannot be written to, the disk is full, or what `write` says; with the target's
+    /// name.
     pub fn write(&self, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
         let written = match &self.place {
             Place::File(file) => replace(file, write),
@@ -78,7 +84,7 @@ fn new_file(name: &Path) -> Result<Place> {
     }
     let ends_as_folder = file.as_os_str().as_encoded_bytes().ends_with(b"/");
     if ends_as_folder || file.file_name().is_none() {
-        bail!("it is no name of a file");
+        bail!("it is not a name of a file");
     }
     let folder = folder_of(&file);
     if !folder.is_dir() {
@@ -157,8 +163,8 @@ mod tests {
         };
         refused(folder.path(), "is a folder");
         refused(&folder.path().join("none/out.txt"), "there is no folder");
-        refused(&folder.path().join("out/"), "no name of a file");
-        refused(Path::new(""), "no name of a file");
+        refused(&folder.path().join("out/"), "not a name of a file");
+        refused(Path::new(""), "not a name of a file");
     }
 
     /// The file took the link's place, and what the link led to stayed as it was.

@@ -1,9 +1,10 @@
 //! `gptoss parse`: tokens to messages, whatever the tokens are.
 //!
-//! The parser is total: malformed headers are repaired by fixed rules, and every repair is a warning in the output, never an error. Where
-//! the tokens begin (a whole conversation, or what a model wrote after `<|start|>assistant`) is seen from the first token unless
-//! `--form` says it. With `--jsonl` each line `{"tokens": [...]}` becomes `{"messages": [...], "warnings": [...]}`; without it the
-//! messages are shown for reading.
+//! The parser is total: malformed headers are repaired by fixed rules, and every repair is a warning in the
+//! output, never an error. Where the tokens begin (a whole conversation, or what a model wrote after
+//! `<|start|>assistant`) is seen from the first token unless `--form` says it. With `--jsonl` each line
+//! `{"tokens": [...]}` becomes `{"messages": [...], "warnings": [...]}`; without it the messages are shown
+//! for reading.
 
 use std::io::{self, Write};
 use std::process::ExitCode;

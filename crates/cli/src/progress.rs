@@ -1,9 +1,8 @@
-//! How far is it?
+//! Progress bars.
 //!
-//! Progress bars on standard error, and only when that is a terminal: a pipe or a log file gets nothing. A bar appears when the work has
-//! lasted long enough to be worth one, so that opening the demo model does not flicker.
-//!
-//! It does not know what is being counted.
+//! Progress bars on standard error, and only when that is a terminal: a pipe or a log file gets nothing. A
+//! bar appears when the work has lasted long enough to be worth one, so that opening the demo model does not
+//! flicker.
 
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
@@ -72,7 +71,8 @@ impl Progress {
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
         bar.set_style(style);
         bar.set_message(self.label.clone());
-        // What was done before the bar appeared, perhaps by another run, took no time that the bar has seen: it is no part of the rate.
+        // What was done before the bar appeared, perhaps by another run, took no time that the bar has seen:
+        // it is no part of the rate.
         bar.set_position(done);
         bar.reset_eta();
         bar
@@ -89,7 +89,8 @@ impl Drop for Progress {
 mod tests {
     use super::*;
 
-    /// A pull that went on at one gigabyte showed gigabytes a second. Nothing here is held against a clock: no step has been made.
+    /// A pull that went on at one gigabyte showed gigabytes a second. Nothing here is held against a clock:
+    /// no step has been made.
     #[test]
     fn what_was_there_before_is_no_speed() {
         let bar = Progress::new("model\x1b[2J", Unit::Bytes).draw(1 << 30, 1 << 31);

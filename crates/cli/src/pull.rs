@@ -1,11 +1,13 @@
-//! `gptoss pull`: how does a model get from the hub into the local cache?
+//! `gptoss pull`: a model from the hub into the local cache.
 //!
-//! One request lists the revision's files with their lengths and hashes; each file that the other commands read is then fetched into
-//! `blobs`, verified, and only after that given its name in `snapshots`. The branch's ref is written last. So whatever ends a pull half
-//! way, the cache holds nothing wrong: whole files, and partial ones (`blobs/HASH.incomplete`) that the next pull completes. Layout, names
-//! of partial files and locks are the hub's own, and other tools share them.
+//! One request lists the revision's files with their lengths and hashes; each file that the other commands
+//! read is then fetched into `blobs`, verified, and only after that given its name in `snapshots`. The
+//! branch's ref is written last. So whatever ends a pull half way, the cache holds nothing wrong: whole
+//! files, and partial ones (`blobs/HASH.incomplete`) that the next pull completes. Layout, names of partial
+//! files and locks are the hub's own, and other tools share them.
 //!
-//! The hub client gives the addresses, the listing and the layout. It does not know what the files mean: opening them is `checkpoint`'s.
+//! The hub client gives the addresses, the listing and the layout. It does not know what the files mean:
+//! opening them is `checkpoint`'s.
 
 mod checksum;
 mod listing;
@@ -38,17 +40,17 @@ const LISTING_BYTES_MAX: u64 = 32 << 20;
 
 /// Fetches what is missing, verifies everything, and prints the snapshot's folder.
 ///
-/// Errors: a name or revision that cannot be one (usage); what the hub, the network or the disk refuses; a file that is not what the hub
-/// promised, which is removed.
+/// Errors: a name or revision that cannot be one (usage); what the hub, the network or the disk refuses; a
+/// file that is not what the hub promised, which is removed.
 pub fn run(args: &PullArgs) -> Result<ExitCode> {
     let PullArgs { repository: name, revision } = args;
     if !is_repository_name(name) {
         return Err(usage(format!(
-            "`{name}` is no repository: write ORG/NAME, for example openai/gpt-oss-20b"
+            "`{name}` is not a repository: write ORG/NAME, for example openai/gpt-oss-20b"
         )));
     }
     if !hub::is_safe_revision(revision) {
-        return Err(usage(format!("`{revision}` is no revision: write a branch, a tag or a commit")));
+        return Err(usage(format!("`{revision}` is not a revision: write a branch, a tag or a commit")));
     }
     let settings = Settings::from_environment()?;
     if settings.offline {
@@ -94,7 +96,8 @@ impl Pull {
         Ok(Pull { name: name.to_owned(), revision: revision.to_owned(), settings, api, local, page, route })
     }
 
-    /// The repository on the hub at a revision; files are asked for by commit, so that a moving branch does not mix two.
+    /// The repository on the hub at a revision; files are asked for by commit, so that a moving branch does
+    /// not mix two.
     fn remote(&self, revision: &str) -> ApiRepo {
         self.api.repo(hub::repository(&self.name, revision))
     }
@@ -195,7 +198,8 @@ impl Pull {
         Ok(())
     }
 
-    /// Keeps other programs away from a file while it gathers. The lock lies where the hub's own tools put theirs.
+    /// Keeps other programs away from a file while it gathers. The lock lies where the hub's own tools put
+    /// theirs.
     fn lock(&self, file: &RemoteFile) -> Result<File> {
         let repository = hub::repository(&self.name, &self.revision).folder_name();
         let folder = self.settings.cache.join(".locks").join(repository);

@@ -1,9 +1,10 @@
 //! `gptoss render`: a conversation to the tokens a gpt-oss reads.
 //!
-//! Conversations come in openai-harmony's JSON form, so that what the vendor's library or `/save` in a chat wrote can be rendered. The
-//! completion form is the default: ready for the model to answer. With `--jsonl` each line `{"conversation": ...}` becomes
-//! `{"tokens": [...]}`; in the training form a `loss_mask` of 0 and 1 stands beside the tokens. Without it one conversation is shown as
-//! ids and as text, control tokens by their literal names.
+//! Conversations come in openai-harmony's JSON form, so that what the vendor's library or `/save` in a chat
+//! wrote can be rendered. The completion form is the default: ready for the model to answer. With `--jsonl`
+//! each line `{"conversation": ...}` becomes `{"tokens": [...]}`; in the training form a `loss_mask` of 0 and
+//! 1 stands beside the tokens. Without it one conversation becomes a line of ids, which is what `gptoss
+//! parse` reads; the text, control tokens by their literal names, is shown beside it on standard error.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -69,7 +70,7 @@ fn read_conversation(source: Source<'_>) -> Result<Conversation> {
     let document: serde_json::Value = input::read_json(source, "JSON")?;
     let conversation = document.get("conversation").unwrap_or(&document);
     serde_json::from_value(conversation.clone()).map_err(|error| {
-        anyhow!("{} is no conversation: {error}\nexpected {{\"messages\": [...]}}", source.name())
+        anyhow!("{} is not a conversation: {error}\nexpected {{\"messages\": [...]}}", source.name())
     })
 }
 
@@ -79,8 +80,7 @@ fn show(vocab: &Vocab, rendered: &Rendered) -> Result<()> {
     if let Some(mask) = &rendered.loss_mask {
         write_ids(&mut output, &mask.iter().map(|&bit| u32::from(bit)).collect::<Vec<_>>())?;
     }
-    writeln!(output)?;
-    output.write_all(&terminal::safe_bytes_for_stdout(vocab.decode(&rendered.tokens)?))?;
-    writeln!(output)?;
-    Ok(output.flush()?)
+    output.flush()?;
+    let text = vocab.decode(&rendered.tokens)?;
+    Ok(writeln!(io::stderr(), "\n{}", terminal::safe(&String::from_utf8_lossy(&text)))?)
 }

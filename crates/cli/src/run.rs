@@ -1,8 +1,9 @@
 //! `gptoss run`: one prompt, one answer.
 //!
-//! The answer streams to standard output and nothing else does, so that the command can stand in a pipe; reasoning goes to standard
-//! error when asked for, preambles and warnings always. A call that the model makes instead of answering is the result then: its
-//! name and its arguments on one line. `--json` prints everything there is about the turn as one object when it is over.
+//! The answer streams to standard output and nothing else does, so that the command can stand in a pipe;
+//! reasoning goes to standard error when asked for, preambles and warnings always. A call that the model
+//! makes instead of answering is the result then: its name and its arguments on one line. `--json` prints
+//! everything there is about the turn as one object when it is over.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::args::RunArgs;
 use crate::failure::usage;
-use crate::generation::{self, Setup, Speaker};
+use crate::generation::{self, ConversationHead, Session};
 use crate::input::{self, Source};
 use crate::interrupt::{EXIT_INTERRUPTED, Interrupt, SecondPress};
 use crate::memory_budget;
@@ -24,30 +25,34 @@ use crate::terminal::{self, Style};
 /// Runs the command.
 pub fn run(args: &RunArgs) -> Result<ExitCode> {
     let prompt = prompt(args)?;
-    let (speaker, setup) = generation::prepare(&args.generation)?;
+    let (session, head) = generation::prepare(&args.generation)?;
     let interrupt = Interrupt::install(SecondPress::Ends)?;
-    let conversation = setup.conversation(&[Message::user(prompt)]);
+    let conversation = head.conversation(&[Message::user(prompt)]);
     let mut printer = Printer::new(args);
     let outcome = interrupt
-        .stoppable(|cancel| speaker.take_turn(&conversation, cancel, &mut |event| printer.show(event)))?;
+        .stoppable(|cancel| session.take_turn(&conversation, cancel, &mut |event| printer.show(event)))?;
     printer.finish()?;
     if args.json {
-        let object = report(&speaker, &setup, &outcome);
+        let object = report(&session, &head, &outcome);
         input::write_json_line(&mut io::stdout().lock(), &object)?;
-    } else if let Some(traffic) = speaker.expert_traffic() {
+    } else if let Some(traffic) = session.expert_traffic() {
         writeln!(io::stderr(), "{}", memory_budget::traffic_line(&traffic))?;
+    }
+    if args.generation.stats {
+        writeln!(io::stderr(), "{}", Session::stats(&outcome))?;
     }
     ending(args, &outcome)
 }
 
 fn prompt(args: &RunArgs) -> Result<String> {
-    let text = match args.prompt.as_deref() {
-        Some("-") => Source::Stdin.read_text()?,
-        Some(text) => text.to_owned(),
-        None if io::stdin().is_terminal() => {
+    // Words without quotes are a prompt too.
+    let text = match args.prompt.join(" ").as_str() {
+        "-" => Source::Stdin.read_text()?,
+        text if !args.prompt.is_empty() => text.to_owned(),
+        _ if io::stdin().is_terminal() => {
             return Err(usage("there is no prompt\nwrite gptoss run \"...\", or pipe the prompt in"));
         }
-        None => Source::Stdin.read_text()?,
+        _ => Source::Stdin.read_text()?,
     };
     let text = text.strip_suffix('\n').map(str::to_owned).unwrap_or(text);
     if text.trim().is_empty() {
@@ -103,7 +108,7 @@ impl Printer {
             is_json: args.json,
             shows_reasoning: args.show_reasoning && !args.hide_reasoning,
             progress: Progress::new("reading the prompt", Unit::Tokens),
-            style: Style::detect(stderr_is_terminal),
+            style: Style::of(&io::stderr()),
             stdout_is_terminal: io::stdout().is_terminal(),
             stderr_is_terminal,
             open_line: None,
@@ -118,7 +123,8 @@ impl Printer {
         self.progress.clear();
         match event {
             TurnEvent::Reasoning(text) if self.shows_reasoning => {
-                let text = format!("{}{}{}", self.style.dim(), self.for_stderr(&text), self.style.plain());
+                let dim = self.style.dim;
+                let text = format!("{dim}{}{dim:#}", self.for_stderr(&text));
                 self.write(Stream::Err, &text)
             }
             TurnEvent::Preamble(text) if !self.is_json => {
@@ -179,14 +185,14 @@ impl Printer {
 }
 
 /// All there is about a turn.
-fn report(speaker: &Speaker, setup: &Setup, outcome: &Outcome) -> Value {
+fn report(session: &Session, head: &ConversationHead, outcome: &Outcome) -> Value {
     let usage = &outcome.usage.engine;
     let calls = outcome.calls.iter().map(|call| json!({"name": call.name, "arguments": call.arguments}));
-    let sampling = &speaker.options.sampling;
+    let sampling = &session.options.sampling;
     json!({
-        "model": speaker.name,
-        "demo": speaker.is_demo,
-        "effort": setup.effort.as_str(),
+        "model": session.name,
+        "demo": session.is_demo,
+        "effort": head.effort.as_str(),
         "answer": outcome.answer(),
         "reasoning": outcome.reasoning(),
         "preamble": outcome.preamble(),
@@ -205,7 +211,7 @@ fn report(speaker: &Speaker, setup: &Setup, outcome: &Outcome) -> Value {
             "prefill_tokens_per_second": usage.prefill_tokens_per_second(),
             "decode_tokens_per_second": usage.decode_tokens_per_second(),
         },
-        "disk": memory_budget::traffic_json(speaker.expert_traffic().as_ref()),
+        "disk": memory_budget::traffic_json(session.expert_traffic().as_ref()),
         "temperature": sampling.temperature,
         "seed": sampling.seed,
     })

@@ -1,9 +1,10 @@
-//! `gptoss score`: how likely does a model find a text?
+//! `gptoss score`: how likely a model finds a text.
 //!
-//! Every token's log-probability given those before it, their mean and the perplexity. With `--logits` the logits themselves go to a
-//! safetensors file, row by row as they come, so that a long text with the published vocabulary needs no memory for them; in exact mode
-//! they are the ones that the official implementation gives. In fast mode the exact model runs beside, chunk by chunk, and the mean KL
-//! divergence between the two is printed: what fast costs is measured where it is used, unless `--no-kl` says otherwise.
+//! Every token's log-probability given those before it, their mean and the perplexity. With `--logits` the
+//! logits themselves go to a safetensors file, row by row as they come, so that a long text with the
+//! published vocabulary needs no memory for them; in exact mode they are the ones that the official
+//! implementation gives. In fast mode the exact model runs beside, chunk by chunk, and the mean KL divergence
+//! between the two is printed: what fast costs is measured where it is used, unless `--no-kl` says otherwise.
 //!
 //! The first token is given, not predicted, and has no log-probability.
 
@@ -23,8 +24,8 @@ use crate::model_source::Opened;
 use crate::output::Target;
 use crate::progress::{Progress, Unit};
 
-/// Tokens computed between two steps of the progress bar. The logits do not depend on it; the exact model's rows of one step are held in
-/// memory, 103 MB with the published vocabulary.
+/// Tokens computed between two steps of the progress bar. The logits do not depend on it; the exact model's
+/// rows of one step are held in memory, 103 MB with the published vocabulary.
 const STEP_TOKENS: usize = 128;
 
 /// What came out.
@@ -171,8 +172,8 @@ impl Scores {
     }
 }
 
-/// How far fast mode is from exact, in nats. A few tokens that the model cannot predict, where another expert is chosen, can make up most
-/// of the mean; the median says what is usual.
+/// How far fast mode is from exact, in nats. A few tokens that the model cannot predict, where another expert
+/// is chosen, can make up most of the mean; the median says what is usual.
 #[derive(Debug, Clone, Copy, Serialize)]
 struct Divergence {
     mean: f64,
@@ -228,6 +229,12 @@ fn print(args: &ScoreArgs, opened: &Opened, tokens: &[u32], scores: &Scores) -> 
             out,
             "\n{} tokens, mean log-probability {mean:.6} nats, perplexity {perplexity:.4}",
             tokens.len()
+        )?;
+    }
+    if opened.source.is_demo() {
+        writeln!(
+            out,
+            "the demo knows its own kind of conversation: of other text its perplexity says nothing"
         )?;
     }
     if let Some(Divergence { mean, median, max }) = scores.divergence() {

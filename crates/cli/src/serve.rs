@@ -1,8 +1,9 @@
 //! `gptoss serve`: the OpenAI API over a model.
 //!
-//! Puts the rooms together: the model, the engine as `engine_start` starts it, and the server on tokio's threads.
-//! What is printed before the first request is what an operator wants to know: the memory by name, the address, a line of curl to try.
-//! SIGTERM and Ctrl-C stop it gently, a second one at once; SIGHUP is ignored.
+//! Puts the rooms together: the model, the engine as `engine_start` starts it, and the server on tokio's
+//! threads. What is printed before the first request is what an operator wants to know: the memory by name,
+//! the address, a line of curl to try. SIGTERM and Ctrl-C stop it gently, a second one at once; SIGHUP is
+//! ignored.
 //!
 //! Lines of log go to standard error and hold nothing that a client or the model has said.
 
@@ -18,13 +19,13 @@ use gptoss_model::{DenseMode, Model, Term};
 use gptoss_server::{App, Keys, Limits, Log, ServedModel, listen, run as serve};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::args::ServeArgs;
 use crate::engine_start::{self, RunningEngine};
 use crate::failure::usage;
 use crate::generation_config::GenerationConfig;
 use crate::interrupt::EXIT_INTERRUPTED;
 use crate::memory_budget::{self, Needs};
 use crate::model_source::{ModelSource, Opened, context, dense, precision};
-use crate::serve_args::ServeArgs;
 use crate::serve_log;
 use crate::today::today;
 
@@ -106,7 +107,7 @@ fn limits(args: &ServeArgs, log: &Log) -> Limits {
         request_time: Duration::from_secs(args.request_timeout),
         forced_reasoning_max: args.forced_reasoning as usize,
         call_memory: Duration::from_secs(args.call_memory),
-        state_bytes_max: args.state_size.map(|size| size.bytes),
+        state_bytes_max: args.state_size,
         ..Limits::default()
     }
 }
@@ -206,22 +207,23 @@ impl Prepared {
         out.flush()
     }
 
-    /// The plan of `--memory` was shown when the model was loaded; without that flag nothing is planned, and this is what it adds up to.
+    /// The plan of `--memory` was shown when the model was loaded; without that flag nothing is planned, and
+    /// this is what it adds up to.
     fn print_memory(&self, out: &mut impl Write) -> io::Result<()> {
         if self.terms.is_empty() {
             return Ok(());
         }
-        let mebibytes = |bytes: u64| bytes as f64 / MIB as f64;
         for term in &self.terms {
-            writeln!(out, "{:>10.1} MiB  {}", mebibytes(term.bytes), term.name)?;
+            writeln!(out, "  {:>9}  {}", memory_budget::human(term.bytes), term.name)?;
         }
         let total: u64 = self.terms.iter().map(|term| term.bytes).sum();
         let context = self.model.max_context;
-        writeln!(out, "{:>10.1} MiB  in all, for {context} tokens of context", mebibytes(total))
+        writeln!(out, "  {:>9}  in all, for {context} tokens of context", memory_budget::human(total))
     }
 }
 
-/// The name that clients see. Of a folder or a file it is the last part without `.gguf`: where models lie is the operator's business.
+/// The name that clients see. Of a folder or a file it is the last part without `.gguf`: where models lie is
+/// the operator's business.
 fn served_name(source: &ModelSource) -> String {
     let last = match source {
         // `.` and `..` have no last part before they are resolved.

@@ -1,39 +1,36 @@
-//! What is standard output, and what may be written to it?
+//! What may be written to a terminal.
 //!
-//! Colours are used on a terminal only, and not when `NO_COLOR` is set or the terminal is dumb. Text that a model, a file or a server
-//! made is stripped of control characters before it reaches a terminal, where an escape sequence could rename the window or forge lines
-//! above; a pipe gets the bytes as they are.
+//! Text that a model, a file or a server made is stripped of control characters before it reaches a terminal,
+//! where an escape sequence could rename the window or forge lines above; a pipe gets the bytes as they are.
+//! Colors are used where `anstream` says that they may be: on a terminal that is not dumb, unless `NO_COLOR`
+//! is set.
 
-use std::env;
 use std::io::{self, IsTerminal};
 
-/// How text may be set off from other text.
+use anstream::stream::RawStream;
+use anstream::{AutoStream, ColorChoice};
+
+/// How text is set off from other text on a stream; nothing where there is no color.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
-    has_colour: bool,
+    /// For what is beside the point.
+    pub dim: anstyle::Style,
+    /// For what should be seen first.
+    pub bold: anstyle::Style,
 }
 
 impl Style {
-    /// What suits the stream that `is_terminal` was asked of.
-    pub fn detect(is_terminal: bool) -> Style {
-        let refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Style { has_colour: is_terminal && !refused && !is_dumb }
+    /// What suits a stream.
+    pub fn of(stream: &impl RawStream) -> Style {
+        match AutoStream::choice(stream) {
+            ColorChoice::Never => Style { dim: anstyle::Style::new(), bold: anstyle::Style::new() },
+            _ => Style { dim: anstyle::Style::new().dimmed(), bold: anstyle::Style::new().bold() },
+        }
     }
 
-    /// Starts dimmed text.
-    pub fn dim(self) -> &'static str {
-        if self.has_colour { "\x1b[2m" } else { "" }
-    }
-
-    /// Starts bold text.
-    pub fn bold(self) -> &'static str {
-        if self.has_colour { "\x1b[1m" } else { "" }
-    }
-
-    /// Ends either.
-    pub fn plain(self) -> &'static str {
-        if self.has_colour { "\x1b[0m" } else { "" }
+    /// Whether the styles can be seen.
+    pub fn has_color(&self) -> bool {
+        !self.dim.is_plain()
     }
 }
 

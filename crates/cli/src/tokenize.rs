@@ -1,8 +1,9 @@
 //! `gptoss tokenize`: text to token ids and back.
 //!
-//! Text is encoded as text: nothing in it becomes a control token, whatever it spells; decoding does show control tokens by their
-//! literal names. Three forms: a text (argument or standard input) to ids separated by spaces, `--decode` for the way back (bytes as
-//! they are, which need not be UTF-8), and `--jsonl` for either way line by line.
+//! Text is encoded as text: nothing in it becomes a control token, whatever it spells; decoding does show
+//! control tokens by their literal names. Three forms: a text (argument or standard input) to ids separated
+//! by spaces, `--decode` for the way back (bytes as they are, which need not be UTF-8), and `--jsonl` for
+//! either way line by line.
 //!
 //! The vocabulary it uses, and how `render` and `parse` choose theirs, is [`vocab_of`].
 
@@ -38,7 +39,8 @@ struct Tokens<'a> {
 #[derive(Serialize)]
 struct Text {
     text: String,
-    /// Present, and false, when the tokens are not whole characters and the text shows replacement characters.
+    /// Present, and false, when the tokens are not whole characters and the text shows replacement
+    /// characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     valid_utf8: Option<bool>,
 }

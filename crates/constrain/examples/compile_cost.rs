@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release -p gptoss-constrain --example compile_cost -- [PART OF A NAME]` takes the published vocabulary.
 
+#![expect(clippy::disallowed_methods, reason = "a program with arguments of its own")]
+
 #[path = "../tests/constrain/hostile_cases.rs"]
 mod hostile_cases;
 

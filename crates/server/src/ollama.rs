@@ -363,27 +363,8 @@ fn calls(choice: &Choice) -> Option<Vec<OllamaCall>> {
 
 /// Seconds since 1970 as Ollama writes times.
 fn timestamp(seconds: u64) -> String {
-    const SECONDS_PER_DAY: u64 = 86_400;
-    let (mut year, mut days) = (1970, seconds / SECONDS_PER_DAY);
-    let is_leap =
-        |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    let days_of = |year: u64| if is_leap(year) { 366 } else { 365 };
-    while days >= days_of(year) {
-        days -= days_of(year);
-        year += 1;
-    }
-    let february = if is_leap(year) { 29 } else { 28 };
-    let mut month = 1;
-    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
-    }
-    let rest = seconds % SECONDS_PER_DAY;
-    let (hours, minutes, seconds) = (rest / 3600, rest / 60 % 60, rest % 60);
-    format!("{year:04}-{month:02}-{:02}T{hours:02}:{minutes:02}:{seconds:02}Z", days + 1)
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX).to_string()
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! preset such as `gpt-oss-20b`. The model must call a function whose schema has ten keys, four times. Tokens and log-probabilities must be the
 //! same; printed are tokens, steps and seconds.
 
+#![expect(clippy::disallowed_methods, reason = "a program with arguments of its own")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;

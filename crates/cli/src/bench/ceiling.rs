@@ -1,9 +1,9 @@
-//! What does the machine itself allow, in these very seconds?
+//! What the machine itself allows, in these very seconds.
 //!
-//! [`Ceiling::measure`] reads memory with the model's own threads, far more of it than any cache holds, and multiplies with the model's
-//! own matrices while they are in the caches ([`gptoss_model::TileProbe`]). It is called before every run of a case, because what a
-//! shared machine gives changes by the minute; each call takes about a second and keeps the best of its passes, since a disturbance can
-//! only slow a pass down.
+//! [`Ceiling::measure`] reads memory with the model's own threads, far more of it than any cache holds, and
+//! multiplies with the model's own matrices while they are in the caches ([`gptoss_model::TileProbe`]). It is
+//! called before every run of a case, because what a shared machine gives changes by the minute; each call
+//! takes about a second and keeps the best of its passes, since a disturbance can only slow a pass down.
 //!
 //! The buffer is part of the process's memory; whoever reports the peak takes [`Ceiling::num_bytes`] off.
 

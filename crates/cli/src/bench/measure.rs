@@ -1,8 +1,9 @@
-//! How long do loading, a prompt and decoding take?
+//! Timing of loading, a prompt and decoding.
 //!
-//! [`Starts::measure`] loads the model and gives it its first short prompt, twice: the first time as the files happen to lie (from the
-//! disk, with `--cold`), the second time with everything in the page cache, if the model comes from files. [`run_case`] fills a cache to
-//! the case's depth, times the prompt, then times decoding token by token. Neither compares anything with anything.
+//! [`Starts::measure`] loads the model and gives it its first short prompt, twice: the first time as the
+//! files happen to lie (from the disk, with `--cold`), the second time with everything in the page cache, if
+//! the model comes from files. [`run_case`] fills a cache to the case's depth, times the prompt, then times
+//! decoding token by token. Neither compares anything with anything.
 //!
 //! Filling is not timed and costs little: random keys and values are written, nothing is computed.
 
@@ -23,9 +24,11 @@ use crate::model_source::{ModelSource, Opened};
 
 /// Tokens of the prompt whose first answer token counts as the end of a start.
 const START_PROMPT: usize = 8;
-/// Tokens of a prompt that is not timed: with as many, nearly every expert is used once, and its pages are mapped.
+/// Tokens of a prompt that is not timed: with as many, nearly every expert is used once, and its pages are
+/// mapped.
 const WARM_UP_PROMPT: usize = 128;
-/// Decode steps before the clock starts: the first ones after a prompt still bring its last touches of memory.
+/// Decode steps before the clock starts: the first ones after a prompt still bring its last touches of
+/// memory.
 const WARM_UP_STEPS: usize = 1;
 
 /// What is measured together.
@@ -81,7 +84,8 @@ impl fmt::Display for Speeds {
 /// Seconds from opening the files to the first token of an 8-token prompt. Units: seconds.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Starts {
-    /// The first start with the files evicted from the page cache; `None` unless `--cold` asked for it and the system could.
+    /// The first start with the files evicted from the page cache; `None` unless `--cold` asked for it and
+    /// the system could.
     pub cold_first_token_seconds: Option<f64>,
     /// A start with the files in the page cache; of a model without files, the only start.
     pub first_token_seconds: f64,
@@ -154,8 +158,8 @@ impl fmt::Display for Start {
     }
 }
 
-/// Uses all weights once, untimed: what a first prompt costs beyond others is told by [`Starts`]. A model that reads its experts from disk
-/// as they are needed has no weights to warm.
+/// Uses all weights once, untimed: what a first prompt costs beyond others is told by [`Starts`]. A model
+/// that reads its experts from disk as they are needed has no weights to warm.
 ///
 /// Errors: the forward pass fails, which with finite weights it does not.
 pub fn warm_up(model: &Model) -> Result<()> {

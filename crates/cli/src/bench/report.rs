@@ -1,9 +1,10 @@
-//! How is a measurement told?
+//! Tables and records of what was measured.
 //!
-//! As a table for people, as a JSON array with an object a case, or as CSV with the same fields, for a record of runs. All three come
-//! from one struct, [`Row`], in which every speed has its ceiling and its share of it beside it: decoding's is the bandwidth over the
-//! bytes of a token, a prompt's is what its products would take at the speed of tiles in the caches. Medians; the slowest and the
-//! fastest run stand beside them. Ceilings are medians of what was measured before each run.
+//! As a table for people, as a JSON array with an object a case, or as CSV with the same fields, for a record
+//! of runs. All three come from one struct, [`Row`], in which every speed has its ceiling and its share of it
+//! beside it: decoding's is the bandwidth over the bytes of a token, a prompt's is what its products would
+//! take at the speed of tiles in the caches. Medians; the slowest and the fastest run stand beside them.
+//! Ceilings are medians of what was measured before each run.
 //!
 //! It does not measure.
 
@@ -194,7 +195,8 @@ impl Row {
     }
 }
 
-/// Tokens per second if a prompt were nothing but its products at the speed of tiles. Units: multiply-adds a second in.
+/// Tokens per second if a prompt were nothing but its products at the speed of tiles. Units: multiply-adds a
+/// second in.
 fn prefill_ceiling(cost: &TokenCost, dense_tile: f64, expert_tile: f64) -> f64 {
     1.0 / (cost.dense_macs as f64 / dense_tile + cost.expert_macs as f64 / expert_tile)
 }
@@ -294,7 +296,13 @@ fn write_table(out: &mut dyn Write, rows: &[Row]) -> Result<()> {
             row.peak_resident_bytes.map_or("-".to_owned(), |bytes| format!("{:.2}", bytes as f64 / 1e9)),
         )?;
     }
-    let first = &rows[0];
+    if first.model == "demo" {
+        writeln!(
+            out,
+            "\nthe demo is too small for these ceilings: its steps are shorter than handing work to threads takes"
+        )?;
+        return Ok(());
+    }
     writeln!(
         out,
         "\nceilings: a prompt's is its {:.2} G multiply-adds a token at the speed of tiles in the caches ({:.0} G/s dense, {:.0} G/s experts),\n\

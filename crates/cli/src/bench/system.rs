@@ -1,10 +1,9 @@
-//! What does the system say about this process and this machine?
+//! What the system says about this process and this machine.
 //!
-//! Peak resident memory, load average, the processor's name and the page cache, each `None` or nothing where the system does not tell:
-//! all of it is Linux's `/proc`, read as text. A measurement names its conditions with it. Evicting files from the page cache is what a
-//! cold start needs; it is advice to the system, and harmless to other programs but for their speed.
-//!
-//! It does not know what is measured.
+//! Peak resident memory, load average, the processor's name and the page cache, each `None` or nothing where
+//! the system does not tell: all of it is Linux's `/proc`, read as text. A measurement names its conditions
+//! with it. Evicting files from the page cache is what a cold start needs; it is advice to the system, and
+//! harmless to other programs but for their speed.
 
 use std::fs;
 use std::path::Path;

@@ -1,7 +1,7 @@
-//! Which command is this line?
+//! Commands of a chat.
 //!
-//! A line that begins with a slash is a command and never reaches the model; one that begins with a space is always a message. A command
-//! that is not understood gets an explanation and changes nothing.
+//! A line that begins with a slash is a command and never reaches the model; one that begins with a space is
+//! always a message. A command that is not understood gets an explanation and changes nothing.
 
 use gptoss_harmony::ReasoningEffort;
 
@@ -13,7 +13,8 @@ pub const HELP: &str = "\
 /effort low|medium|high   how much the model reasons (alone: show it)
 /instructions TEXT        instructions for the model (alone: show them; none: remove them)
 /reset                    a new conversation
-/save FILE                write the conversation as JSON
+/save FILE                write the conversation as JSON, in the place of what was there
+/load FILE                go on with a conversation that was saved
 /help                     this list
 /quit                     end, like Ctrl-D
 Ctrl-C stops an answer. A line that begins with a space is a message even if a slash follows.";
@@ -29,6 +30,8 @@ pub enum Command {
     Reset,
     /// Write the conversation to this file.
     Save(String),
+    /// Go on with the conversation in this file.
+    Load(String),
     /// Show the commands.
     Help,
     /// End the chat.
@@ -38,6 +41,10 @@ pub enum Command {
 impl Command {
     /// The command of a line: None for a message, an explanation for a command that is not understood.
     pub fn parse(line: &str) -> Option<Result<Command, String>> {
+        // What other programs end with; a message of that one word is written with a space before it.
+        if matches!(line, "exit" | "quit") {
+            return Some(Ok(Command::Quit));
+        }
         let rest = line.strip_prefix('/')?;
         let (name, argument) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
         let argument = Some(argument.trim()).filter(|text| !text.is_empty());
@@ -46,7 +53,8 @@ impl Command {
             ("effort", Some(word)) => effort(word).map(|effort| Command::Effort(Some(effort))),
             ("instructions", text) => Ok(Command::Instructions(text.map(str::to_owned))),
             ("save", Some(file)) => Ok(Command::Save(file.to_owned())),
-            ("save", None) => Err("/save needs the name of a file".to_owned()),
+            ("load", Some(file)) => Ok(Command::Load(file.to_owned())),
+            ("save" | "load", None) => Err(format!("/{name} needs the name of a file")),
             ("reset", None) => Ok(Command::Reset),
             ("help", None) => Ok(Command::Help),
             ("quit" | "exit", None) => Ok(Command::Quit),
@@ -81,10 +89,12 @@ mod tests {
         check("/save a b.json", Command::Save("a b.json".to_owned()));
         check("/reset", Command::Reset);
         check("/exit", Command::Quit);
-        for message in ["hello", "", " /help", "1/2"] {
+        check("quit", Command::Quit);
+        check("/load a.json", Command::Load("a.json".to_owned()));
+        for message in ["hello", "", " /help", "1/2", " quit", "quit it"] {
             assert_eq!(Command::parse(message), None, "{message}");
         }
-        for wrong in ["/effort max", "/save", "/reset now", "/nothing", "/"] {
+        for wrong in ["/effort max", "/save", "/load", "/reset now", "/nothing", "/"] {
             assert!(matches!(Command::parse(wrong), Some(Err(_))), "{wrong}");
         }
     }

@@ -1,9 +1,9 @@
-//! How does a turn look in a chat?
+//! How a turn looks in a chat.
 //!
-//! Reasoning is dimmed, preamble and answer are plain, a call stands on a line of its own with its arguments as they are written. Each
-//! voice begins on a new line. On a terminal nothing of what the model writes can move the cursor or change colours.
-//!
-//! It does not know what is done with a call.
+//! Reasoning is dimmed, or begins with a word where there is no color; preamble and answer are plain, a call
+//! stands on a line of its own with its arguments as they are written. Each voice begins on a new line. In a
+//! pipe only answers and calls are results; the rest goes to standard error. On a terminal nothing of what
+//! the model writes can move the cursor or change colors.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -33,13 +33,20 @@ pub struct Display {
 impl Display {
     /// For a turn that is about to begin.
     pub fn new(hides_reasoning: bool) -> Display {
-        let is_terminal = io::stdout().is_terminal();
         Display {
             hides_reasoning,
-            is_terminal,
-            style: Style::detect(is_terminal),
+            is_terminal: io::stdout().is_terminal(),
+            style: Style::of(&io::stdout()),
             progress: Progress::new("reading", Unit::Tokens),
             voice: None,
+        }
+    }
+
+    /// Where a voice is heard: what is not a result leaves a pipe alone.
+    fn stream(&self, voice: Voice) -> Box<dyn Write> {
+        match voice {
+            Voice::Reasoning | Voice::Preamble if !self.is_terminal => Box::new(io::stderr().lock()),
+            _ => Box::new(io::stdout().lock()),
         }
     }
 
@@ -68,8 +75,9 @@ impl Display {
             TurnEvent::CallArguments(text) => self.speak(Voice::Call, &text),
             TurnEvent::Warning(warning) => {
                 self.end_voice()?;
-                let (dim, plain) = (self.style.dim(), self.style.plain());
-                writeln!(io::stdout(), "{dim}({}){plain}", terminal::safe(&warning))
+                let dim = self.style.dim;
+                let mut stream = self.stream(Voice::Preamble);
+                writeln!(stream, "{dim}({}){dim:#}", terminal::safe(&warning))
             }
             TurnEvent::Called(_) | TurnEvent::Prefill { .. } | TurnEvent::Logprobs { .. } => Ok(()),
             // `run_turn` returns the end and does not tell it.
@@ -81,23 +89,25 @@ impl Display {
         if self.voice != Some(voice) {
             self.end_voice()?;
             self.voice = Some(voice);
+            if voice == Voice::Reasoning && !self.style.has_color() {
+                write!(self.stream(voice), "thinking: ")?;
+            }
         }
-        let start = match voice {
-            Voice::Reasoning => self.style.dim(),
-            Voice::Call => self.style.bold(),
-            Voice::Preamble | Voice::Answer => "",
+        let style = match voice {
+            Voice::Reasoning => self.style.dim,
+            Voice::Call => self.style.bold,
+            Voice::Preamble | Voice::Answer => anstyle::Style::new(),
         };
-        let end = if start.is_empty() { "" } else { self.style.plain() };
         let text = if self.is_terminal { terminal::safe(text) } else { text.to_owned() };
-        let mut out = io::stdout().lock();
-        write!(out, "{start}{text}{end}")?;
-        out.flush()
+        let mut stream = self.stream(voice);
+        write!(stream, "{style}{text}{style:#}")?;
+        stream.flush()
     }
 
     fn end_voice(&mut self) -> io::Result<()> {
         match self.voice.take() {
             None => Ok(()),
-            Some(_) => writeln!(io::stdout()),
+            Some(voice) => writeln!(self.stream(voice)),
         }
     }
 }

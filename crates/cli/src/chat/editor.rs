@@ -1,8 +1,9 @@
-//! What has been typed?
+//! Lines that the user types.
 //!
-//! On a terminal a line editor with history: arrows and the usual keys, search with Ctrl-R, a pasted text of several lines is one line to
-//! it. The history lives in the user's state folder (`XDG_STATE_HOME`, else `~/.local/state`); if it cannot be read or written, the chat
-//! goes on without. Anywhere else lines are read as they come, and bytes that are not UTF-8 are an error with their place.
+//! On a terminal a line editor with history: arrows and the usual keys, search with Ctrl-R, a pasted text of
+//! several lines is one line to it. The history lives in the user's state folder (`XDG_STATE_HOME`, else
+//! `~/.local/state`); if it cannot be read or written, the chat goes on without. Anywhere else lines are read
+//! as they come, and bytes that are not UTF-8 are an error with their place.
 
 use std::env;
 use std::fs;
@@ -39,14 +40,14 @@ pub enum Editor {
 
 impl Editor {
     /// Looks at what standard input is.
-    pub fn open() -> Result<Editor> {
+    pub fn open(keeps_history: bool) -> Result<Editor> {
         if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
             return Ok(Editor::Pipe(io::BufReader::new(io::stdin()), 0));
         }
         let config =
             rustyline::Config::builder().max_history_size(HISTORY_LINES_MAX)?.auto_add_history(false).build();
         let mut editor = rustyline::Editor::with_config(config).context("the terminal cannot be used")?;
-        let file = history_file();
+        let file = if keeps_history { history_file() } else { None };
         if let Some(file) = &file {
             // There is none yet, or it cannot be read: the chat begins with an empty one.
             let _ = editor.load_history(file);
@@ -81,7 +82,8 @@ impl Editor {
             Editor::Pipe(reader, number) => {
                 *number += 1;
                 if io::stdin().is_terminal() {
-                    // Only the output is a pipe: the person at the keyboard still needs to know whose turn it is.
+                    // Only the output is a pipe: the person at the keyboard still needs to know whose turn it
+                    // is.
                     write!(io::stderr(), "{prompt}")?;
                 }
                 let mut line = Vec::new();

@@ -1,9 +1,8 @@
-//! Is a file what the hub said it is?
+//! Whether a file is what the hub said it is.
 //!
-//! [`verify`] reads a file once, from start to end, and compares its length and its hash with the listing's. It is used on a file that
-//! has just arrived, before the file gets its name in the cache, and on files that were there before.
-//!
-//! It does not know where files come from and removes none.
+//! [`verify`] reads a file once, from start to end, and compares its length and its hash with the listing's.
+//! It is used on a file that has just arrived, before the file gets its name in the cache, and on files that
+//! were there before.
 
 use std::fs::File;
 use std::io::Read;

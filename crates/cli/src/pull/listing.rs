@@ -1,10 +1,11 @@
-//! Which files does a repository hold, how long are they, and what are their hashes?
+//! The files of a repository, with their lengths and hashes.
 //!
-//! The hub answers one request with the commit that a revision stands for and every file's size and hash: SHA-256 for large files,
-//! git's blob hash (SHA-1 over a header and the content) for small ones. [`Listing::parse`] reads that answer and trusts none of it:
-//! hashes become file names in the cache, so they must be hashes.
+//! The hub answers one request with the commit that a revision stands for and every file's size and hash:
+//! SHA-256 for large files, git's blob hash (SHA-1 over a header and the content) for small ones.
+//! [`Listing::parse`] reads that answer and trusts none of it: hashes become file names in the cache, so they
+//! must be hashes.
 //!
-//! [`Listing::wanted`] keeps what the other commands read. It does not know how files travel.
+//! [`Listing::wanted`] keeps what the other commands read.
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
@@ -79,8 +80,8 @@ impl Listing {
     /// Errors: it is not the JSON of a model repository, or its commit is no commit.
     pub fn parse(json: &[u8]) -> Result<Listing> {
         let answer: Answer =
-            serde_json::from_slice(json).context("the hub's answer is no description of a model")?;
-        ensure!(is_hex(&answer.sha, 40), "the hub names the commit `{}`, which is no commit", answer.sha);
+            serde_json::from_slice(json).context("the hub's answer is not a description of a model")?;
+        ensure!(is_hex(&answer.sha, 40), "the hub names the commit `{}`, which is not a commit", answer.sha);
         Ok(Listing { commit: answer.sha, files: answer.siblings })
     }
 
@@ -92,10 +93,12 @@ impl Listing {
         let mut files = wanted.map(Sibling::remote_file).collect::<Result<Vec<RemoteFile>>>()?;
         let has = |test: &dyn Fn(&str) -> bool| files.iter().any(|file| test(&file.name));
         if !has(&|name| name == "config.json") {
-            bail!("it has no config.json in its top folder: this is no model in the Hugging Face layout");
+            bail!("it has no config.json in its top folder: this is not a model in the Hugging Face layout");
         }
         if !has(&|name| name.ends_with(".safetensors")) {
-            bail!("it has no model*.safetensors in its top folder: only safetensors weights are read");
+            bail!(
+                "it has no model*.safetensors in its top folder: pull fetches safetensors alone. A .gguf file is downloaded by other means and given to --model as a file"
+            );
         }
         files.sort_by(|a, b| (a.num_bytes, &a.name).cmp(&(b.num_bytes, &b.name)));
         Ok(files)
@@ -201,7 +204,7 @@ mod tests {
             Listing::parse(br#"{"sha": "../..", "siblings": []}"#)
                 .unwrap_err()
                 .to_string()
-                .contains("no commit")
+                .contains("not a commit")
         );
     }
 }

@@ -1,9 +1,8 @@
-//! What does an error of the hub mean to the person who asked?
+//! What an error of the hub means to the person who asked.
 //!
-//! [`explain`] puts what happened and what to do about it above the client's own words; [`may_pass`] says which errors are worth another
-//! try. The hub answers 401 both for what is gated and for what does not exist, so the sentence has to name both.
-//!
-//! It does not know which file was under way: the caller adds that.
+//! [`explain`] puts what happened and what to do about it above the client's own words; [`may_pass`] says
+//! which errors are worth another try. The hub answers 401 both for what is gated and for what does not
+//! exist, so the sentence has to name both.
 
 use std::io::ErrorKind;
 

@@ -1,13 +1,13 @@
-//! How do a file's bytes get here over a connection that may break?
+//! A download over a connection that may break.
 //!
-//! [`fetch`] appends to a partial file until it has the promised length. Each request asks for the bytes that are not there yet, so a
-//! broken connection, a stopped program and a restarted machine cost nothing but the last few bytes. Faults that may pass are tried
-//! again, with pauses that double; the count starts anew whenever a byte has arrived. A connection that stays silent counts as broken.
+//! [`fetch`] appends to a partial file until it has the promised length. Each request asks for the bytes that
+//! are not there yet, so a broken connection, a stopped program and a restarted machine cost nothing but the
+//! last few bytes. Faults that may pass are tried again, with pauses that double; the count starts anew
+//! whenever a byte has arrived. A connection that stays silent counts as broken.
 //!
-//! The hub client's own download is not used: it appends whatever comes back, puts a file in place before anybody has hashed it, waits
-//! for ever on a silent connection, and sends the token along to the host that the hub redirects to.
-//!
-//! It does not know what the bytes mean or whether they are right: `checksum` does.
+//! The hub client's own download is not used: it appends whatever comes back, puts a file in place before
+//! anybody has hashed it, waits for ever on a silent connection, and sends the token along to the host that
+//! the hub redirects to.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -36,7 +36,8 @@ pub struct Route {
 }
 
 impl Route {
-    /// Requests with this token, to the hub's own host alone, that count a silence of `silence_max` as broken.
+    /// Requests with this token, to the hub's own host alone, that count a silence of `silence_max` as
+    /// broken.
     pub fn new(token: Option<String>, silence_max: Duration) -> Route {
         let config = Agent::config_builder()
             .redirect_auth_headers(RedirectAuthHeaders::SameHost)
@@ -84,8 +85,8 @@ impl Broken {
 
 /// Completes the partial file. `progress` hears how many bytes are there.
 ///
-/// Errors: the hub refuses, the disk does, the hub holds another length than it listed, or too many tries in a row brought nothing; the
-/// partial file keeps what has arrived.
+/// Errors: the hub refuses, the disk does, the hub holds another length than it listed, or too many tries in
+/// a row brought nothing; the partial file keeps what has arrived.
 pub fn fetch(
     route: &Route,
     url: &str,

@@ -1,4 +1,5 @@
-//! Every line of the "Bad input": a message that says what, where and what to do, the right exit code, no panic.
+//! Every line of the "Bad input": a message that says what, where and what to do, the right exit
+//! code, no panic.
 //!
 //! Each case damages a copy of a small checkpoint in one place and runs the program on it.
 
@@ -151,8 +152,9 @@ fn a_prompt_longer_than_the_context() {
     run(&["inspect", "gpt-oss-20b", "--context", "200000"]).fails(2, &["--context 200000", "131072"]);
 }
 
-/// A file that shrinks while it is mapped: the handler names it and ends the program with 1. The chat has mapped the weights and waits for
-/// a line when the test cuts them; the turn that the line begins reads what is no longer there.
+/// A file that shrinks while it is mapped: the handler names it and ends the program with 1. The chat has
+/// mapped the weights and waits for a line when the test cuts them; the turn that the line begins reads what
+/// is no longer there.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_file_that_shrinks_while_mapped() {
@@ -174,8 +176,10 @@ fn a_file_that_shrinks_while_mapped() {
     // The answer to /help says that the model is loaded.
     stdin.write_all(b"/help\n").unwrap();
     let mut line = String::new();
-    stderr.read_line(&mut line).unwrap();
-    assert!(line.contains("/effort"), "{line}");
+    while !line.contains("/effort") {
+        line.clear();
+        assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "the answer to /help");
+    }
     let weights = fs::read_dir(&synth).unwrap().map(|entry| entry.unwrap().path());
     for file in weights.filter(|file| file.extension().is_some_and(|extension| extension == "safetensors")) {
         fs::OpenOptions::new().write(true).open(file).unwrap().set_len(4096).unwrap();
@@ -193,6 +197,7 @@ fn an_unknown_preset_or_flag_is_a_usage_error() {
     run(&["inspect", "gpt-oss-7b"]).fails(2, &["gpt-oss-7b", "the presets are"]);
     run(&["run", "hi", "--model", "synthetic:gpt-oss-7b"]).fails(2, &["gpt-oss-7b", "gpt-oss-20b"]);
     run(&["run", "hi", "--model", "nothing"]).fails(2, &["`nothing`"]);
+    run(&["run", "hi", "--model", "gpt-oss:20b"]).fails(2, &["gptoss pull openai/gpt-oss-20b"]);
     run(&["run", "hi", "--modle", "demo"]).fails(2, &["--modle"]);
     run(&["fly"]).fails(2, &["fly"]);
     run(&["run", "hi", "--temperature", "-1"]).fails(2, &["--temperature"]);
@@ -218,7 +223,8 @@ fn no_arguments_show_what_to_try() {
     assert!(place("Sampling (") < place("--seed") && place("Computation:") < place("--precision"));
 }
 
-/// The name of a folder, of a tensor or of a file may hold escape sequences; an error that quotes it must not pass them on.
+/// The name of a folder, of a tensor or of a file may hold escape sequences; an error that quotes it must not
+/// pass them on.
 #[cfg(unix)]
 #[test]
 fn names_in_errors_cannot_command_the_terminal() {

@@ -50,7 +50,7 @@ fn sequences_share_the_reading_of_weights() {
 fn a_table_and_a_record() {
     let args = ["bench", "--prefill", "4", "--decode", "1", "--repeat", "1"];
     let table = run(&args).ok();
-    assert!(table.contains("demo: ") && table.contains("ceiling"), "{table}");
+    assert!(table.contains("demo: ") && table.contains("too small for these ceilings"), "{table}");
     let record = run(&[&args[..], &["--csv"]].concat()).ok();
     let fields: Vec<usize> = record.lines().map(|line| line.matches(',').count()).collect();
     assert!(record.starts_with("model,date,") && fields.len() == 2, "{record}");

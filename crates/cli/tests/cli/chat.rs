@@ -45,7 +45,7 @@ fn a_conversation_is_saved_in_the_form_that_render_reads() {
     let users: Vec<&Value> =
         messages.iter().filter(|m| m["role"] == "user").map(|m| &m["content"][0]["text"]).collect();
     assert_eq!(users, ["Hello", "And again"]);
-    let rendered = run(&["render", name, "--vocab", "o200k_harmony"]).ok();
+    let rendered = run(&["render", name, "--vocab", "o200k_harmony"]).stderr;
     assert!(rendered.contains("<|start|>user<|message|>And again<|end|>"), "{rendered}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing but the saved file");
     let script = "Hello\n/save /no/such/folder/talk.json\n/quit\n";
@@ -80,6 +80,8 @@ mod terminal {
 
     use rustix::process::{Pid, Signal, kill_process};
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+    use crate::scripted::{AFTER_CALL, CALL, functions, scripted};
 
     /// Longest time that a step may take on a busy machine.
     const PATIENCE: Duration = Duration::from_secs(60);
@@ -147,7 +149,8 @@ mod terminal {
         }
     }
 
-    /// Ctrl-C while an answer is written stops the answer; at the prompt it throws the line away; Ctrl-D ends the program.
+    /// Ctrl-C while an answer is written stops the answer; at the prompt it throws the line away; Ctrl-D ends
+    /// the program.
     #[test]
     fn ctrl_c_stops_the_answer_and_not_the_program() {
         let home = tempfile::tempdir().unwrap();
@@ -159,6 +162,7 @@ mod terminal {
         screen.wait_for("gptoss chat with synthetic:tiny");
         screen.wait_for("> ");
         screen.type_keys("never sent\x03");
+        screen.wait_for("(Ctrl-D ends)");
         screen.wait_for("> ");
         screen.type_keys("Hello\r");
         screen.wait_for("Hello");
@@ -178,7 +182,51 @@ mod terminal {
         assert!(history.contains("Hello") && !history.contains("never sent"), "{history}");
     }
 
-    /// In `run` Ctrl-C ends the answer and the program, with what there was of it and the code that shells expect.
+    /// Ctrl-C where a result was asked for invented one, and the next question was answered from it.
+    #[test]
+    fn ctrl_c_at_a_result_drops_the_call() {
+        let home = tempfile::tempdir().unwrap();
+        let model = scripted(home.path(), CALL, AFTER_CALL);
+        let offered = functions(home.path(), "add");
+        let saved = home.path().join("talk.json");
+        let args = ["chat", "--model", &model, "--functions", &offered, "--no-history"];
+        let mut screen = Screen::open(&args, home.path());
+        screen.wait_for("> ");
+        screen.type_keys("27 and 58?\r");
+        screen.wait_for("result of add> ");
+        screen.type_keys("\x03");
+        screen.wait_for("(the call is dropped)");
+        screen.wait_for("> ");
+        screen.type_keys("\x03");
+        screen.wait_for("(Ctrl-D ends)");
+        screen.type_keys(&format!("/save {}\r", saved.display()));
+        screen.wait_for("saved to");
+        screen.type_keys("\x04");
+        assert_eq!(screen.child.wait().unwrap().code(), Some(0));
+        let text = std::fs::read_to_string(&saved).unwrap();
+        assert!(text.contains("27 and 58?") && !text.contains("functions.add"), "{text}");
+        assert!(!home.path().join(".local").exists(), "no history was asked for");
+    }
+
+    /// Ctrl-C left a folder of gigabytes beside the one that was asked for.
+    #[test]
+    fn ctrl_c_during_synth_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("model");
+        let args = ["synth", "gpt-oss-20b", target.to_str().unwrap(), "--layers", "1"];
+        let mut child = crate::program::gptoss(&args).stdout(Stdio::null()).spawn().unwrap();
+        let start = Instant::now();
+        while std::fs::read_dir(folder.path()).unwrap().count() == 0 {
+            assert!(start.elapsed() < PATIENCE && child.try_wait().unwrap().is_none());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    /// In `run` Ctrl-C ends the answer and the program, with what there was of it and the code that shells
+    /// expect.
     #[test]
     fn ctrl_c_ends_run_with_130() {
         let bias = crate::program::endless_answer();

@@ -10,7 +10,8 @@ fn it_adds() {
     assert_eq!(run(&["run", "What is 27 + 58?"]).ok(), "85\n");
 }
 
-/// Its own generation_config.json says that it takes its likeliest token, so no seed is needed to repeat an answer.
+/// Its own generation_config.json says that it takes its likeliest token, so no seed is needed to repeat an
+/// answer.
 #[test]
 fn without_any_flag_the_same_question_gets_the_same_answer() {
     let ask =

@@ -1,4 +1,5 @@
-//! `run` and `synth`: any member of the family speaks, the same request gives the same bytes, and outputs go where they belong.
+//! `run` and `synth`: any member of the family speaks, the same request gives the same bytes, and outputs go
+//! where they belong.
 
 use std::fs;
 
@@ -120,6 +121,19 @@ fn synth_takes_layers_and_refuses_a_folder_in_use() {
     run(&["synth", "huge", "/nonexistent/x"]).fails(2, &["unknown preset", "gpt-oss-20b"]);
 }
 
+/// Noise came without a word that the weights are random.
+#[test]
+fn random_weights_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let written = folder.path().join("tiny");
+    run(&["synth", "tiny", written.to_str().unwrap()]).ok();
+    for model in ["synthetic:tiny", written.to_str().unwrap()] {
+        let ran = run(&["run", "Hi", "--json", "--model", model, "--max-tokens", "1"]);
+        assert!(ran.stderr.contains("random weights"), "{model}: {}", ran.stderr);
+    }
+    assert!(!run(&["run", "Hi", "--max-tokens", "1"]).stderr.contains("random"));
+}
+
 #[test]
 fn the_prompt_may_come_from_a_pipe() {
     let speak = |args: &[&str], stdin: &[u8]| {
@@ -131,6 +145,8 @@ fn the_prompt_may_come_from_a_pipe() {
     let expected = speak(&["Hello there"], b"");
     assert_eq!(speak(&[], b"Hello there\n"), expected);
     assert_eq!(speak(&["-"], b"Hello there"), expected);
+    // Without quotes the second word was an unexpected argument.
+    assert_eq!(speak(&["Hello", "there"], b""), expected);
 }
 
 #[test]
@@ -169,7 +185,8 @@ fn functions_come_in_three_spellings_and_are_checked() {
     speak("[{]").fails(1, &[name, "line 1 column 3"]);
 }
 
-/// Nothing but the closed output can end this answer: every control token is impossible and the context is long.
+/// Nothing but the closed output can end this answer: every control token is impossible and the context is
+/// long.
 #[test]
 fn an_answer_ends_with_its_reader() {
     use std::io::Read;

@@ -1,4 +1,5 @@
-//! `inspect`: the published numbers, the sum of named terms, the chart; and that looking at 120b costs nothing.
+//! `inspect`: the published numbers, the sum of named terms, the chart; and that looking at 120b costs
+//! nothing.
 
 use crate::program::{run, testdata};
 use serde_json::Value;
@@ -42,6 +43,25 @@ fn what_fits_depends_on_the_context() {
         inspect(&["gpt-oss-20b", "--context", context])["memory"]["total_bytes"].as_u64().unwrap()
     };
     assert!(bytes("131072") > bytes("4096") + 3_000_000_000);
+}
+
+/// A preset is in no file, and the question of everybody with 8 GB was answered with an error.
+#[test]
+fn a_preset_is_planned_into_a_budget() {
+    let report = inspect(&["gpt-oss-20b", "--memory", "8GiB", "--context", "4096"]);
+    let terms = report["memory"]["terms"].as_array().unwrap();
+    let names: Vec<&str> = terms.iter().map(|term| term["name"].as_str().unwrap()).collect();
+    assert!(names.iter().any(|name| name.starts_with("experts in memory: ")), "{names:?}");
+    assert!(report["memory"]["total_bytes"].as_u64().unwrap() <= 8 << 30);
+    run(&["inspect", "gpt-oss-20b", "--memory", "1GiB"]).fails(1, &["--memory of 1.1 GB", "is the least"]);
+    let said = run(&["inspect", "--memory", "50MB"]).fails(1, &["the demo", "inside this program"]);
+    assert!(!said.contains("synth"), "{said}");
+}
+
+#[test]
+fn model_is_a_flag_here_too() {
+    assert_eq!(inspect(&["--model", "gpt-oss-20b"]), inspect(&["gpt-oss-20b"]));
+    run(&["inspect", "demo", "--model", "demo"]).fails(2, &["--model"]);
 }
 
 #[test]

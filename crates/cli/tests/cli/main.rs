@@ -1,6 +1,7 @@
 //! The commands as a user meets them: the real binary, driven through arguments, pipes and a pseudo-terminal.
 //!
-//! One test program for all of them, because linking costs more than running; `pull` has its own, with its stand-in of the hub.
+//! One test program for all of them, because linking costs more than running; `pull` has its own, with its
+//! stand-in of the hub.
 
 mod bad_input;
 mod bench;

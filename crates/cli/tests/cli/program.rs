@@ -1,6 +1,8 @@
-//! The binary under test, as a user would start it: arguments and standard input in, exit code and both outputs back.
+//! The binary under test, as a user would start it: arguments and standard input in, exit code and both
+//! outputs back.
 //!
-//! The environment is cut down to what a test sets, so that a developer's own settings cannot change a result.
+//! The environment is cut down to what a test sets, so that a developer's own settings cannot change a
+//! result.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -66,7 +68,8 @@ impl Ran {
         self.stdout
     }
 
-    /// Standard error of a run that ended with `code`: in the one form of errors, naming all of `facts`, with no panic.
+    /// Standard error of a run that ended with `code`: in the one form of errors, naming all of `facts`, with
+    /// no panic.
     #[track_caller]
     pub fn fails(self, code: i32, facts: &[&str]) -> String {
         assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.stdout, self.stderr);

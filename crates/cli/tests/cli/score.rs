@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 /// Largest difference to the official implementation's logits that exact mode may show.
 const TOLERANCE: f32 = 2e-3;
-/// Bounds of the KL divergence of fast from exact on `testdata/tiny`, in nats: random weights route tokens by a hair's breadth, so a few
-/// of them take other experts.
+/// Bounds of the KL divergence of fast from exact on `testdata/tiny`, in nats: random weights route tokens by
+/// a hair's breadth, so a few of them take other experts.
 const KL_MEDIAN_MAX: f64 = 2e-3;
 const KL_MEAN_MAX: f64 = 2e-2;
 
@@ -74,7 +74,8 @@ fn a_gguf_file_scores_as_its_folder_does() {
     run(&["run", "hi", "--model", &testdata("tiny-yarn-bf16.gguf")]).fails(1, &["no tokenizer"]);
 }
 
-/// The mean is held against its bound on the demo's own answers by the engine's tests; here on random weights and ids.
+/// The mean is held against its bound on the demo's own answers by the engine's tests; here on random weights
+/// and ids.
 #[test]
 fn fast_mode_prints_its_divergence_from_exact() {
     let golden = testdata("tiny-logits.safetensors");

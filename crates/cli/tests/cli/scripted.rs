@@ -1,10 +1,12 @@
-//! A real checkpoint that says what a test wants, and the commands that show it: an answer, a call, an answer after the call's result.
+//! A real checkpoint that says what a test wants, and the commands that show it: an answer, a call, an answer
+//! after the call's result.
 //!
-//! The model is a gpt-oss of one layer whose weights are written by hand. Each token of the script has a dimension of its own in the
-//! embedding, and the unembedding of the token that follows looks at that dimension, so that the likeliest token is always the next of
-//! the script. Attention looks at everything alike and carries one thing: whether `<|call|>` has been seen. Where the script says
-//! different things after the same token, that is what decides. All other weights are zero. A token may therefore appear only once in
-//! each half of a script; the builder says which one does not.
+//! The model is a gpt-oss of one layer whose weights are written by hand. Each token of the script has a
+//! dimension of its own in the embedding, and the unembedding of the token that follows looks at that
+//! dimension, so that the likeliest token is always the next of the script. Attention looks at everything
+//! alike and carries one thing: whether `<|call|>` has been seen. Where the script says different things
+//! after the same token, that is what decides. All other weights are zero. A token may therefore appear only
+//! once in each half of a script; the builder says which one does not.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -27,15 +29,15 @@ const SEEN: usize = HIDDEN - 1;
 /// Weight of the next token in the first half of a script, and of the one that replaces it in the second.
 const NEXT: f32 = 40.0;
 const INSTEAD: f32 = 30.0;
-/// Weight of [`SEEN`], and of `<|call|>` in the value that attention carries: with a few hundred tokens the product of both, shared among
-/// them, lies between `NEXT - INSTEAD` and `NEXT`.
+/// Weight of [`SEEN`], and of `<|call|>` in the value that attention carries: with a few hundred tokens the
+/// product of both, shared among them, lies between `NEXT - INSTEAD` and `NEXT`.
 const SEEN_WEIGHT: f32 = 24.0;
 const CARRIED: f32 = 16.0;
 
 const ANSWER: &str = "<|channel|>final<|message|>Good morning, naïve world 🙂!<|return|>";
-const CALL: &str =
+pub const CALL: &str =
     "<|channel|>commentary to=functions.add <|constrain|>json<|message|>{\"sum\":[27,58]}<|call|>";
-const AFTER_CALL: &str = "<|channel|>final<|message|>It makes 85.<|return|>";
+pub const AFTER_CALL: &str = "<|channel|>final<|message|>It makes 85.<|return|>";
 
 /// The tokens of a text in which control tokens are spelled out.
 fn tokens(vocab: &Vocab, text: &str) -> Vec<u32> {
@@ -128,7 +130,7 @@ impl Weights {
 }
 
 /// Writes a checkpoint that says `first`, and `after_call` once there is a call in what it reads.
-fn scripted(folder: &Path, first: &str, after_call: &str) -> String {
+pub fn scripted(folder: &Path, first: &str, after_call: &str) -> String {
     let vocab = Vocab::truncated(RANKS, MultiDigit::Keep);
     let mut weights = Weights { tensors: BTreeMap::new() };
     weights.zeros("model.embed_tokens.weight", &[vocab.len(), HIDDEN]);
@@ -181,7 +183,7 @@ fn config(vocab_size: usize) -> Value {
     })
 }
 
-fn functions(folder: &Path, name: &str) -> String {
+pub fn functions(folder: &Path, name: &str) -> String {
     let file = folder.join("functions.json");
     let parameters = json!({"type": "object", "properties": {"sum": {"type": "array"}}});
     fs::write(&file, json!([{"name": name, "description": "Adds.", "parameters": parameters}]).to_string())
@@ -209,7 +211,8 @@ fn run_prints_the_answer_and_nothing_else() {
 #[test]
 fn run_keeps_reasoning_for_those_who_ask() {
     let folder = tempfile::tempdir().unwrap();
-    // A turn that ends in reasoning is not well-formed, so what ends this one is the limit: at the last token of the script.
+    // A turn that ends in reasoning is not well-formed, so what ends this one is the limit: at the last token
+    // of the script.
     let model = scripted(folder.path(), "<|channel|>analysis<|message|>Let me think<|return|>", ANSWER);
     let args = ["run", "Hello", "--model", &model, "--max-tokens", "7"];
     let silent = run(&args);
@@ -269,4 +272,53 @@ fn chat_shows_a_call_asks_for_its_result_and_goes_on() {
     assert!(fs::read_to_string(&saved).unwrap().contains("gave no result"));
     // The end of the input where a result should be ends the chat, not in an error.
     run_with(&["chat", "--model", &model, "--functions", &offered], b"27 and 58?\n").ok();
+}
+
+/// Calls with a wrong argument were printed as they came; the file's schema was shown to the model and not
+/// held.
+#[test]
+fn a_call_is_held_to_its_schema() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = scripted(folder.path(), CALL, AFTER_CALL);
+    let file = folder.path().join("text.json");
+    let parameters = json!({
+        "type": "object", "properties": {"sum": {"type": "string", "enum": ["none"]}},
+        "required": ["sum"], "additionalProperties": false,
+    });
+    fs::write(&file, json!([{"name": "add", "parameters": parameters}]).to_string()).unwrap();
+    let args = ["run", "27 and 58?", "--model", &model, "--functions", file.to_str().unwrap()];
+    let ran = run(&[&args[..], &["--max-tokens", "60"]].concat());
+    assert!(!ran.stdout.contains("27"), "{}", ran.stdout);
+    if ran.stdout.starts_with("call add ") {
+        let arguments: Value = serde_json::from_str(&ran.stdout["call add ".len()..]).unwrap();
+        assert_eq!(arguments, json!({"sum": "none"}));
+    }
+}
+
+/// Reasoning and answer went to standard output alike, so that a pipe could not tell them apart.
+#[test]
+fn the_reasoning_of_a_chat_is_no_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = scripted(folder.path(), "<|channel|>analysis<|message|>Let me think<|return|>", ANSWER);
+    let ran = run_with(&["chat", "--model", &model, "--max-tokens", "7"], b"Hello\n");
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{}", ran.stderr);
+    assert!(ran.stderr.contains("thinking: Let me think\n"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_saved_chat_is_loaded_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = scripted(folder.path(), CALL, AFTER_CALL);
+    let offered = functions(folder.path(), "add");
+    let (one, two) = (folder.path().join("one.json"), folder.path().join("two.json"));
+    let args = ["chat", "--model", &model, "--functions", &offered, "--stats", "--date", "none"];
+    let script = format!("27 and 58?\n85\n/save {}\nquit\nnever read\n", one.display());
+    let ran = run_with(&args, script.as_bytes());
+    assert!(ran.stderr.contains("(read ") && ran.stderr.contains("tokens/s"), "{}", ran.stderr);
+    let script =
+        format!("/load {0}\n/save {1}\n/save {1}\n/load /no/such/file\n", one.display(), two.display());
+    let ran = run_with(&args, script.as_bytes());
+    assert!(ran.stderr.contains("4 messages of") && ran.stderr.contains("in the place of what was there"));
+    assert!(ran.stderr.contains("/no/such/file"), "{}", ran.stderr);
+    assert_eq!(fs::read_to_string(&one).unwrap(), fs::read_to_string(&two).unwrap());
 }

@@ -1,8 +1,8 @@
-//! `gptoss pull` against a stand-in of the hub on this machine: what arrives, what a fault leaves behind, and what works without the
-//! network afterwards.
+//! `gptoss pull` against a stand-in of the hub on this machine: what arrives, what a fault leaves behind, and
+//! what works without the network afterwards.
 //!
-//! Each test runs the binary itself, with a cache folder of its own and an environment in which nothing else is set. The repository's
-//! content is `testdata/tiny`, beside files that a pull has no use for.
+//! Each test runs the binary itself, with a cache folder of its own and an environment in which nothing else
+//! is set. The repository's content is `testdata/tiny`, beside files that a pull has no use for.
 
 mod stand_in;
 
@@ -238,7 +238,8 @@ fn a_busy_hub_is_asked_again() {
     house.assert_whole();
 }
 
-/// Appending a whole file to the half that is there would make a file of the wrong length out of two right ones.
+/// Appending a whole file to the half that is there would make a file of the wrong length out of two right
+/// ones.
 #[test]
 fn a_hub_without_ranges_sends_the_file_anew() {
     let house = House::new();
@@ -336,8 +337,8 @@ fn the_cache_folder_can_be_named() {
     assert!(!house.home.path().join("hub").exists());
 }
 
-/// A line about the progress that nobody can read any more was a panic. The reading end is closed before the first answer of the hub is
-/// in; were it later, the pull would only have said more.
+/// A line about the progress that nobody can read any more was a panic. The reading end is closed before the
+/// first answer of the hub is in; were it later, the pull would only have said more.
 #[test]
 fn a_closed_standard_error_does_not_stop_a_pull() {
     let house = House::new();

@@ -1,10 +1,12 @@
 //! A stand-in of the hub on this machine, for tests.
 //!
-//! It answers the requests that a pull makes as the hub does: the listing with sizes and hashes, the address of each file with the hub's
-//! own headers, large files by a redirect to another host (`localhost` instead of `127.0.0.1`), ranges. Each kind of [`Fault`] is one
-//! thing that goes wrong on the way; every request is kept in a log, with the bytes that were sent for it.
+//! It answers the requests that a pull makes as the hub does: the listing with sizes and hashes, the address
+//! of each file with the hub's own headers, large files by a redirect to another host (`localhost` instead of
+//! `127.0.0.1`), ranges. Each kind of [`Fault`] is one thing that goes wrong on the way; every request is
+//! kept in a log, with the bytes that were sent for it.
 //!
-//! One thread per connection, one request per connection, HTTP/1.1 written by hand: no client's parser is shared with the product.
+//! One thread per connection, one request per connection, HTTP/1.1 written by hand: no client's parser is
+//! shared with the product.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};

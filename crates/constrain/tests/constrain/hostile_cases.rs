@@ -64,6 +64,7 @@ pub fn overlapping_terminals() -> Body {
     Body::Lark(format!("start: ({})+\n{}", names.join(" | "), terminals.collect::<String>()))
 }
 
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 pub fn hostile() -> Vec<(&'static str, Body)> {
     let regex = |pattern: &str| Body::Regex(pattern.into());
     let pattern = |pattern: &str| schema(json!({"type": "string", "pattern": pattern}));

@@ -1,18 +1,23 @@
-//! What did the user write on the command line?
+//! The command line as the user wrote it: pure data in clap's words, one struct per command, with the help
+//! texts.
 //!
-//! Pure data in clap's words, one struct per command, with the help texts; ranges that hold for every model are checked here, so that a
-//! value out of range is clap's own usage error (exit code 2). Nothing in this file opens a file or knows a model: what the program will
-//! use is made from these structs by the command's own file and by `generation.rs`, which may touch the system. Values that depend on
-//! the model (the sampling defaults, the largest token id) stay `Option`s until then.
+//! Ranges that hold for every model are checked here, so that a value out of range is clap's own usage error
+//! (exit code 2). Nothing in this folder opens a file or knows a model: each command's own file turns its
+//! struct into what the rooms take. Values that depend on the model (the sampling defaults, the largest token
+//! id) stay `Option`s until then.
+
+mod compute;
+mod engine;
+mod serve;
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::engine_start::EngineArgs;
-use crate::memory_budget::MemorySize;
-use crate::serve_args::ServeArgs;
+pub use compute::{ComputeArgs, DenseArg, KvArg, PrecisionArg, memory_size};
+pub use engine::EngineArgs;
+pub use serve::ServeArgs;
 
 /// Talk to OpenAI's open-weight gpt-oss models on your own hardware.
 #[derive(Debug, Parser)]
@@ -69,6 +74,10 @@ pub struct ChatArgs {
     /// Do not show the reasoning
     #[arg(long)]
     pub hide_reasoning: bool,
+    /// Do not keep the lines that are typed; otherwise the last 1000 are in
+    /// ~/.local/state/gptoss/chat_history
+    #[arg(long)]
+    pub no_history: bool,
     /// The model and how it answers.
     #[command(flatten)]
     pub generation: GenerationArgs,
@@ -78,14 +87,14 @@ pub struct ChatArgs {
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// The prompt; `-`, or nothing when standard input is a pipe, reads it from there
-    pub prompt: Option<String>,
+    pub prompt: Vec<String>,
     /// Print one JSON object: messages, reasoning, answer, calls, warnings, usage, timings, seed
     #[arg(long)]
     pub json: bool,
     /// Stream the reasoning to standard error
     #[arg(long)]
     pub show_reasoning: bool,
-    /// Do not show the reasoning; so it is anyway, and `chat` takes the same flag
+    /// Do not show the reasoning (the default of `run`; `chat` shows it)
     #[arg(long, conflicts_with = "show_reasoning")]
     pub hide_reasoning: bool,
     /// The model and how it answers.
@@ -93,8 +102,8 @@ pub struct RunArgs {
     pub generation: GenerationArgs,
 }
 
-/// What `chat` and `run` share: the model, the instructions and the sampling. Groups with a heading of their own stand last, because
-/// clap puts whatever follows them under it.
+/// What `chat` and `run` share: the model, the instructions and the sampling. Groups with a heading of their
+/// own stand last, because clap puts whatever follows them under it.
 #[derive(Debug, Args)]
 pub struct GenerationArgs {
     /// The model to talk to
@@ -106,7 +115,8 @@ pub struct GenerationArgs {
     /// Instructions for the model (the developer message)
     #[arg(long, value_name = "TEXT")]
     pub instructions: Option<String>,
-    /// Functions the model may call: a JSON array, in OpenAI's tool form or as bare {name, description, parameters}
+    /// Functions the model may call: a JSON array, in OpenAI's tool form or as bare {name, description,
+    /// parameters}; calls are held to their schema
     #[arg(long, value_name = "FILE.json")]
     pub functions: Option<PathBuf>,
     /// The date the model is told: today, none, or YYYY-MM-DD [default: today; none for the demo]
@@ -115,6 +125,9 @@ pub struct GenerationArgs {
     /// Stop after this many new tokens [default: what the context still holds]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_tokens: Option<u32>,
+    /// After each answer, say on standard error how many tokens were read and written, and how fast
+    #[arg(long)]
+    pub stats: bool,
     /// Tokens of context to keep room for [default: the model's, at most 32768]
     #[arg(long, visible_alias = "max-context", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub context: Option<u32>,
@@ -162,44 +175,16 @@ pub struct SamplingArgs {
     pub seed: Option<u64>,
 }
 
-/// Flags for how the numbers are made.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Computation")]
-pub struct ComputeArgs {
-    /// The numeric mode
-    #[arg(long, value_enum, default_value_t = PrecisionArg::Fast)]
-    pub precision: PrecisionArg,
-    /// Dense matrices: attention, embedding and unembedding [default: q8 in fast precision, bf16 in exact]
-    #[arg(long, value_enum)]
-    pub dense: Option<DenseArg>,
-    /// How keys and values are kept [default: bf16, and f32 with --precision exact]
-    #[arg(long, value_enum)]
-    pub kv: Option<KvArg>,
-    /// Threads to compute with [default: all]; the numbers do not depend on it
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub threads: Option<u16>,
-    /// Memory that weights and KV cache may take, such as 8GiB; experts beyond it stay on disk [default: files are mapped whole]
-    #[arg(long, value_name = "SIZE", value_parser = MemorySize::from_str)]
-    pub memory: Option<MemorySize>,
-}
-
-/// A format of keys and values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum KvArg {
-    /// As computed.
-    F32,
-    /// Rounded to bf16.
-    Bf16,
-    /// int8 with a scale a head: half the memory of bf16.
-    Q8,
-}
-
 /// `gptoss inspect`.
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// demo | a preset such as gpt-oss-120b | a checkpoint folder | a .gguf file | synthetic:PRESET[@SEED] | ORG/NAME[@REVISION] after `gptoss pull`
-    #[arg(value_name = "M", default_value = "demo")]
-    pub model: String,
+    /// demo | a preset such as gpt-oss-120b | a checkpoint folder | a .gguf file | synthetic:PRESET[@SEED] |
+    /// ORG/NAME[@REVISION] after `gptoss pull`
+    #[arg(value_name = "M", conflicts_with = "model_flag")]
+    pub model: Option<String>,
+    /// The same, as the other commands take it
+    #[arg(long = "model", short, value_name = "M", id = "model_flag")]
+    pub model_flag: Option<String>,
     /// Tokens of context to plan memory for [default: the model's, at most 32768]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub context: Option<u32>,
@@ -207,8 +192,8 @@ pub struct InspectArgs {
     #[arg(long, value_enum, default_value_t = PrecisionArg::Fast)]
     pub precision: PrecisionArg,
     /// Plan for this much memory, such as 8GiB: experts beyond it stay on disk
-    #[arg(long, value_name = "SIZE", value_parser = MemorySize::from_str)]
-    pub memory: Option<MemorySize>,
+    #[arg(long, value_name = "SIZE", value_parser = memory_size)]
+    pub memory: Option<u64>,
     /// bf16 or q8: decides the bytes of dense matrices [default: q8 in fast precision, bf16 in exact]
     #[arg(long, value_enum)]
     pub dense: Option<DenseArg>,
@@ -216,8 +201,8 @@ pub struct InspectArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub max_sequences: Option<u16>,
     /// With --max-sequences: memory for keys and values, such as 4GiB
-    #[arg(long, value_name = "SIZE", value_parser = MemorySize::from_str, requires = "max_sequences")]
-    pub kv_memory: Option<MemorySize>,
+    #[arg(long, value_name = "SIZE", value_parser = memory_size, requires = "max_sequences")]
+    pub kv_memory: Option<u64>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -294,7 +279,8 @@ pub struct TokenizeArgs {
 /// `gptoss render`.
 #[derive(Debug, Args)]
 pub struct RenderArgs {
-    /// A conversation in openai-harmony's JSON form; standard input when absent. With --jsonl {"conversation"} to {"tokens"}
+    /// A conversation in openai-harmony's JSON form; standard input when absent. With --jsonl
+    /// {"conversation"} to {"tokens"}
     pub file: Option<PathBuf>,
     /// Keep all reasoning instead of dropping that of finished turns
     #[arg(long)]
@@ -310,7 +296,8 @@ pub struct RenderArgs {
 /// `gptoss parse`.
 #[derive(Debug, Args)]
 pub struct ParseArgs {
-    /// Token ids: a JSON array or ids separated by spaces; standard input when absent. With --jsonl {"tokens"} to {"messages", "warnings"}
+    /// Token ids: a JSON array or ids separated by spaces; standard input when absent. With --jsonl
+    /// {"tokens"} to {"messages", "warnings"}
     pub file: Option<PathBuf>,
     /// Where the tokens begin [default: seen from the first token]
     #[arg(long, value_enum)]
@@ -388,24 +375,6 @@ pub enum Effort {
     High,
 }
 
-/// Numeric mode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum PrecisionArg {
-    /// int8 activations, bf16 KV cache
-    Fast,
-    /// f32 activations and KV cache, right to the official logits
-    Exact,
-}
-
-/// The format of dense matrices.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum DenseArg {
-    /// As the file has them: bf16 as published, what it holds in a GGUF file
-    Bf16,
-    /// int8 with a scale for 32 numbers, made when the model is opened; fast precision only
-    Q8,
-}
-
 /// Vocabularies that need no model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum VocabName {
@@ -465,29 +434,10 @@ impl FromStr for Date {
             "none" => return Ok(Date::None),
             _ => {}
         }
-        let bytes = text.as_bytes();
-        let dashes = bytes.len() == 10 && bytes[4] == b'-' && bytes[7] == b'-';
-        let digits = bytes.iter().enumerate().all(|(at, byte)| at == 4 || at == 7 || byte.is_ascii_digit());
-        if !(dashes && digits) {
-            return Err("write today, none, or a day as YYYY-MM-DD".to_owned());
-        }
-        let number = |range: std::ops::Range<usize>| text[range].parse::<u32>().unwrap_or(0);
-        match (1..=days_of(number(0..4), number(5..7))).contains(&number(8..10)) {
-            true => Ok(Date::Day(text.to_owned())),
-            false => Err("there is no such month or day".to_owned()),
-        }
-    }
-}
-
-/// Days of a month, none when there is no such month.
-fn days_of(year: u32, month: u32) -> u32 {
-    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    match month {
-        2 if is_leap => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        1..=12 => 31,
-        _ => 0,
+        let day: jiff::civil::Date = text
+            .parse()
+            .map_err(|_| "write today, none, or a day of the calendar as YYYY-MM-DD".to_owned())?;
+        Ok(Date::Day(day.to_string()))
     }
 }
 
@@ -521,7 +471,7 @@ fn above_zero(text: &str) -> Result<f32, String> {
 
 fn logit_bias(text: &str) -> Result<(u32, f32), String> {
     let (id, bias) = text.split_once('=').ok_or("write ID=BIAS, for example 17196=-100")?;
-    let id = id.parse().map_err(|_| format!("`{id}` is no token id"))?;
+    let id = id.parse().map_err(|_| format!("`{id}` is not a token id"))?;
     Ok((id, Bounded::<-100, 100>::parse(bias)?))
 }
 

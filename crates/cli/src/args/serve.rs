@@ -1,19 +1,11 @@
-//! What did the operator write behind `gptoss serve`?
-//!
-//! [`ServeArgs`] is pure data like `args.rs`, kept apart because a server has many flags of its own; how numbers are made and how
-//! conversations share the machine are the groups that `chat` and `run` take too.
-//!
-//! Nothing here opens a file or a port; `serve.rs` does.
+//! Flags of `gptoss serve`.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::Args;
 
-use crate::args::{ComputeArgs, MODEL};
-use crate::engine_start::EngineArgs;
-use crate::memory_budget::MemorySize;
+use super::{ComputeArgs, EngineArgs, MODEL, memory_size};
 
 /// `gptoss serve`.
 #[derive(Debug, Args)]
@@ -31,7 +23,8 @@ pub struct ServeArgs {
     /// The port; 0 takes a free one
     #[arg(long, value_name = "N", default_value_t = 8000)]
     pub port: u16,
-    /// Keys that clients must show: a line each, KEY or sha256:HEX, then name=NAME and reasoning=raw|summary|hidden
+    /// Keys that clients must show: a line each, KEY or sha256:HEX, then name=NAME and
+    /// reasoning=raw|summary|hidden
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
     /// Another name under which clients may ask for the model; may be repeated
@@ -41,8 +34,8 @@ pub struct ServeArgs {
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
     /// Most bytes of all that is stored, such as 4GiB [default: 256 MiB in memory, 16 GiB in a folder]
-    #[arg(long, value_name = "SIZE", value_parser = MemorySize::from_str)]
-    pub state_size: Option<MemorySize>,
+    #[arg(long, value_name = "SIZE", value_parser = memory_size)]
+    pub state_size: Option<u64>,
     /// Tell the model no date; the demo is told none anyway
     #[arg(long)]
     pub no_date: bool,
