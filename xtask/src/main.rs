@@ -1,11 +1,8 @@
-//! Project scripts: what a contributor or CI runs that is not the product.
+//! Project scripts: `cargo xtask tidy` checks the house rules, `cargo xtask size` prints the size of each
+//! room.
 //!
-//! `cargo xtask tidy` checks the house rules and `cargo xtask size` prints the size of each room. Both read the
-//! working tree and nothing else, so they need no network, no weights and no GPU; `cargo test --workspace` runs
-//! the same check through the test at the end of this file, so that a rule cannot be forgotten.
-//!
-//! This program knows the shape of the repository (its files, its crates, its documents) and nothing of what the
-//! crates do.
+//! They read the working tree and nothing else: no network, no weights, no GPU. `cargo test --workspace` runs
+//! the same check through the test at the end of this file.
 
 #![expect(clippy::disallowed_methods, reason = "a program with arguments of its own")]
 

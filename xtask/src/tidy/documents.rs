@@ -1,10 +1,8 @@
-//! Do the documents say what the code says?
+//! Text of the documents that repeats code: generated or checked.
 //!
-//! Text that repeats code is generated or checked. ARCHITECTURE.md carries the floors between two markers, written
-//! by [`write_generated`] from the table in `floors`; README.md names the first command and the tests that `.ci/run`
-//! runs, letter for letter, so that what people are told to type is what is checked.
-//!
-//! Everything else in the documents is prose and left alone.
+//! ARCHITECTURE.md carries the floors between two markers, written by [`write_generated`] from the table in
+//! `floors`; CONTRIBUTING.md names the tests that `.ci/run` runs, letter for letter, so that what people are
+//! told to type is what is checked.
 
 use std::path::Path;
 
@@ -14,15 +12,12 @@ use super::Violation;
 use super::floors::{self, Crate};
 
 const ARCHITECTURE: &str = "ARCHITECTURE.md";
-const README: &str = "README.md";
 const BEGIN: &str = "<!-- floors:begin -->";
 const END: &str = "<!-- floors:end -->";
 
-/// Commands that README.md must show as they are typed: the first answer, and the tests that `.ci/run` runs.
-const README_COMMANDS: &[&str] = &["cargo run --release -- run \"What is 27 + 58?\"", TEST_COMMAND];
-/// The one test command: README.md gives it to people and `.ci/run` runs it.
+/// The one test command: CONTRIBUTING.md gives it to people and `.ci/run` runs it.
 const TEST_COMMAND: &str = "cargo test --workspace";
-const CI: &str = ".ci/run";
+const TEST_COMMAND_PLACES: [&str; 2] = [".ci/run", "CONTRIBUTING.md"];
 
 /// Compares the documents with the code.
 ///
@@ -37,13 +32,10 @@ pub fn check(root: &Path, crates: &[Crate]) -> Result<Vec<Violation>> {
             "is missing: write it, with the floors table",
         )),
     }
-    match read(root, README)? {
-        Some(text) => violations.extend(check_readme(&text)),
-        None => violations.push(Violation::of(README, "documents", "is missing: write it")),
-    }
-    match read(root, CI)? {
-        Some(text) if text.contains(TEST_COMMAND) => {}
-        _ => violations.push(Violation::of(CI, "documents", format!("does not run `{TEST_COMMAND}`"))),
+    for place in TEST_COMMAND_PLACES {
+        if !read(root, place)?.is_some_and(|text| text.contains(TEST_COMMAND)) {
+            violations.push(Violation::of(place, "documents", format!("does not name `{TEST_COMMAND}`")));
+        }
     }
     Ok(violations)
 }
@@ -59,11 +51,6 @@ fn check_architecture(text: &str, table: &str) -> Option<Violation> {
         },
         _ => violation("only one of the markers floors:begin and floors:end is there: restore the other"),
     }
-}
-
-fn check_readme(text: &str) -> Vec<Violation> {
-    let missing = README_COMMANDS.iter().filter(|command| !text.contains(**command));
-    missing.map(|command| Violation::of(README, "documents", format!("does not show `{command}`"))).collect()
 }
 
 /// Rewrites the generated block of ARCHITECTURE.md.
@@ -118,11 +105,5 @@ mod tests {
         assert!(check_architecture(BEGIN, "").unwrap().message.contains("only one"));
         assert!(check_architecture(&format!("{END}{BEGIN}"), "").unwrap().message.contains("order"));
         assert!(with_table("no markers", "").is_err());
-    }
-
-    #[test]
-    fn the_readme_shows_the_commands() {
-        assert_eq!(check_readme("nothing").len(), README_COMMANDS.len());
-        assert_eq!(check_readme(&README_COMMANDS.join("\n")), []);
     }
 }

@@ -1,8 +1,8 @@
-//! Which files does tidy look at?
+//! The files that tidy looks at.
 //!
-//! [`list`] asks git for the tracked files and for new ones that no ignore rule covers, so that a file is checked
-//! before its first commit. Without git (an unpacked archive) it walks the folder instead, leaving out build
-//! output. The other functions here class a path by its name alone.
+//! [`list`] asks git for the tracked files and for new ones that no ignore rule covers, so that a file is
+//! checked before its first commit. Without git (an unpacked archive) it walks the folder instead, leaving
+//! out build output. The other functions here class a path by its name alone.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

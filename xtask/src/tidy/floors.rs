@@ -1,11 +1,11 @@
-//! Which room may use which?
+//! Which room may use which.
 //!
 //! [`ROOMS`] is the one table of rooms, floors and allowed edges; ARCHITECTURE.md shows it by [`table`], and
-//! [`check`] compares it with what `cargo metadata` says the manifests ask for. An edge that is not in the table
-//! is refused whatever its direction, because a room's reach is a decision and not an accident of need.
+//! [`check`] compares it with what `cargo metadata` says the manifests ask for. An edge that is not in the
+//! table is refused whatever its direction, because a room's reach is a decision and not an accident of need.
 //!
-//! Dev-dependencies are exempt: a test may stand on any floor. Async runtimes stop at `turn`, so that the rooms
-//! below stay plain functions that a test can call.
+//! Dev-dependencies are exempt: a test may stand on any floor. Async runtimes stop at `turn`, so that the
+//! rooms below stay plain functions that a test can call.
 
 use std::path::Path;
 
@@ -56,6 +56,8 @@ pub struct Crate {
     /// The manifest's path from the root.
     pub manifest: String,
     pub dependencies: Vec<String>,
+    /// Kind (`test`, `example`, `bin`, ...) and name of what it builds.
+    pub targets: Vec<(String, String)>,
 }
 
 /// The workspace's crates, by `cargo metadata` without network and without resolving.
@@ -83,6 +85,11 @@ pub fn workspace(root: &Path) -> Result<Vec<Crate>> {
                 .iter()
                 .filter(|dependency| dependency.kind != DependencyKind::Development)
                 .map(|dependency| dependency.name.clone())
+                .collect(),
+            targets: package
+                .targets
+                .iter()
+                .flat_map(|target| target.kind.iter().map(|kind| (kind.to_string(), target.name.clone())))
                 .collect(),
         })
         .collect())
@@ -152,7 +159,8 @@ mod tests {
 
     fn package(name: &str, dependencies: &[&str]) -> Crate {
         let dependencies = dependencies.iter().map(|name| (*name).to_owned()).collect();
-        Crate { name: name.to_owned(), manifest: format!("crates/{name}/Cargo.toml"), dependencies }
+        let manifest = format!("crates/{name}/Cargo.toml");
+        Crate { name: name.to_owned(), manifest, dependencies, targets: Vec::new() }
     }
 
     fn messages(crates: &[Crate]) -> Vec<String> {

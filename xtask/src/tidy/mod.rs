@@ -1,22 +1,23 @@
-//! Does the tree keep the house rules?
+//! `cargo xtask tidy`: the house rules, checked.
 //!
-//! [`check`] lists the files of the repository, hands each to the rules that concern it, and returns every
-//! [`Violation`] with its place and what to do about it. A rule is a function from a path and a text to
-//! violations, so that each is tested on a few lines of fixture; one file here is one group of rules.
-//!
-//! Rust sources are tokenised and parsed, not searched with patterns: a word in a string or a comment is not code,
-//! and a line of code is a line that holds a token. What clippy already checks (parameter counts, comments on
-//! unsafe blocks) is left to clippy.
+//! [`check`] hands each file of the repository to the rules that concern it and returns every [`Violation`]
+//! with its place and what to do. A rule is a function from a path and a text to violations; one file here is
+//! one group of rules. Rust sources are tokenized and parsed, not searched with patterns. What rustc and
+//! clippy check is left to them: `[workspace.lints]` and `clippy.toml`.
 
+mod circles;
+mod commands;
 mod documents;
 mod files;
 mod floors;
+mod links;
 mod names;
 mod sizes;
 mod source;
 mod syntax;
 mod text;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
@@ -62,39 +63,69 @@ impl fmt::Display for Violation {
 /// Errors: when the files cannot be listed or read, or `cargo metadata` fails.
 pub fn check(root: &Path) -> anyhow::Result<Vec<Violation>> {
     let crates = floors::workspace(root)?;
+    let paths: BTreeSet<String> = files::list(root)?.into_iter().collect();
+    let known = commands::Known::read(root, &crates, &paths)?;
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).ok();
     let mut violations = floors::check(&crates);
     violations.extend(documents::check(root, &crates)?);
-    for path in files::list(root)? {
-        let full = root.join(&path);
-        violations.extend(text::check_bytes(&path, std::fs::metadata(&full)?.len()));
-        violations.extend(names::check_path(&path));
-        if !files::is_prose_or_code(&path) {
+    let mut rust = Rust::default();
+    for path in &paths {
+        let full = root.join(path);
+        violations.extend(text::check_bytes(path, std::fs::metadata(&full)?.len()));
+        violations.extend(names::check_path(path));
+        if !files::is_prose_or_code(path) {
             continue;
         }
-        let content = match String::from_utf8(std::fs::read(&full)?) {
-            Ok(content) => content,
-            Err(_) => {
-                violations.push(Violation::of(&path, "text", "is not UTF-8: save it as UTF-8"));
-                continue;
-            }
+        let Ok(content) = String::from_utf8(std::fs::read(&full)?) else {
+            violations.push(Violation::of(path, "text", "is not UTF-8: save it as UTF-8"));
+            continue;
         };
-        violations.extend(text::check(&path, &content));
+        violations.extend(text::check(path, &content));
+        if links::is_document(path) {
+            violations.extend(links::check(path, &content, &paths, &read));
+            violations.extend(commands::check(path, &content, &known));
+        }
         if path.ends_with(".rs") {
-            violations.extend(check_rust(&path, &content));
+            rust.add(path, &content);
         }
     }
+    violations.extend(rust.finish());
     violations.sort();
     Ok(violations)
 }
 
-/// The rules that need the tokens of a Rust file.
-fn check_rust(path: &str, content: &str) -> Vec<Violation> {
-    let source = match syntax::Source::parse(path, content) {
-        Ok(source) => source,
-        Err(violation) => return vec![violation],
-    };
-    let mut violations = names::check(&source);
-    violations.extend(sizes::check(&source));
-    violations.extend(source::check(&source));
-    violations
+/// What the Rust files break, each by itself and all together.
+#[derive(Default)]
+struct Rust {
+    violations: Vec<Violation>,
+    modules: Vec<circles::Module>,
+    /// Rooms in which a comment is too wide.
+    wide: BTreeSet<String>,
+}
+
+impl Rust {
+    fn add(&mut self, path: &str, content: &str) {
+        let source = match syntax::Source::parse(path, content) {
+            Ok(source) => source,
+            Err(violation) => return self.violations.push(violation),
+        };
+        self.violations.extend(names::check(&source));
+        self.violations.extend(sizes::check(&source));
+        self.violations.extend(source::check(&source));
+        self.modules.extend(circles::module(&source));
+        if !source::wide_comments(&source).is_empty() {
+            self.wide.extend(files::room(path).map(str::to_owned));
+        }
+    }
+
+    fn finish(mut self) -> Vec<Violation> {
+        self.violations.extend(circles::check(&self.modules));
+        let cured = source::CRATES_STILL_WITH_WIDE_COMMENTS.iter().filter(|room| !self.wide.contains(**room));
+        let message = |room: &str| {
+            format!("no wide comment any more: take `{room}` off CRATES_STILL_WITH_WIDE_COMMENTS")
+        };
+        let cured = cured.map(|room| Violation::of(&format!("crates/{room}"), "comments", message(room)));
+        self.violations.extend(cured);
+        self.violations
+    }
 }

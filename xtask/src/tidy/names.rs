@@ -1,8 +1,8 @@
-//! Is everything named for what it is?
+//! Names that name nothing.
 //!
-//! A few words name nothing: they say that the author did not know where a thing belongs. [`check_path`] refuses
-//! them as names of files, folders and crates, [`check`] as names of modules and as the last word of a type's
-//! name. If no better name comes, the room is wrong.
+//! A few words name nothing: they say that the author did not know where a thing belongs. [`check_path`]
+//! refuses them as names of files, folders and crates, [`check`] as names of modules and as the last word of
+//! a type's name. If no better name comes, the room is wrong.
 //!
 //! Functions, variables and fields are left to review: the words are fine inside a sentence.
 

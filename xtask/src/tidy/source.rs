@@ -1,27 +1,27 @@
-//! Does the Rust code keep the rules that no compiler lint covers?
-//!
-//! [`check`] looks for: a module without a head, a silenced lint, an unfinished thought without an issue, `unsafe`
-//! outside the rooms that may hold it, and a reader of arguments or environment outside the binary. Each is decided
-//! on tokens or on comments, never on raw text, so strings and fixtures are free to mention the words.
+//! Rules for Rust files that no compiler lint covers: a module head, comments that fit the width of the code,
+//! and no unfinished thought without an issue.
 
-use super::syntax::{Source, Token, TokenKind};
+use super::syntax::Source;
 use super::{Violation, files, text};
 
-/// Rooms that may hold `unsafe`: SIMD, and the memory map with its bus-error handler.
-const UNSAFE_ROOMS: &[&str] = &["kernels", "checkpoint"];
-/// Lines that a module's head has at least, blank ones left out.
-const HEAD_LINES_MIN: usize = 3;
 /// Lines that a module's head has at most.
 const HEAD_LINES_MAX: usize = 20;
-/// Functions of `std::env` that read what the process was started with.
-const ENVIRONMENT: &[&str] = &["var", "var_os", "vars", "vars_os", "args", "args_os"];
+/// Columns of a line with a comment, as of code: `max_width` of rustfmt.toml.
+const COLUMNS_MAX: usize = 110;
+/// Crates whose comments are wider; an entry without one fails, so that the list can only shrink.
+pub const CRATES_STILL_WITH_WIDE_COMMENTS: &[&str] =
+    &["checkpoint", "constrain", "engine", "harmony", "kernels", "model", "server", "turn"];
 
 /// Violations of every rule in this file.
 pub fn check(source: &Source) -> Vec<Violation> {
     let mut violations: Vec<Violation> = check_head(source).into_iter().collect();
-    violations.extend(check_silenced_lints(source));
-    violations.extend(check_unsafe(source));
-    violations.extend(check_environment(source));
+    let is_late =
+        files::room(source.path).is_some_and(|room| CRATES_STILL_WITH_WIDE_COMMENTS.contains(&room));
+    if !is_late {
+        let message = format!("a comment of more than {COLUMNS_MAX} columns: wrap it");
+        let wide = wide_comments(source).into_iter();
+        violations.extend(wide.map(|line| Violation::at(source.path, line, "comments", message.clone())));
+    }
     for (first_line, comment) in source.comments() {
         for (offset, line) in comment.lines().enumerate() {
             violations.extend(text::check_unfinished(source.path, first_line + offset, line));
@@ -30,110 +30,39 @@ pub fn check(source: &Source) -> Vec<Violation> {
     violations
 }
 
-/// A file opens with `//!`; one that ships says enough there, and not too much.
+/// A file opens with `//!`, and not with a whole page.
 fn check_head(source: &Source) -> Option<Violation> {
     let violation = |message: String| Some(Violation::at(source.path, 1, "heads", message));
-    let advice = "say what question the module answers, where to enter it, and why it is so";
     let is_head = |line: &&str| line.starts_with("//!");
-    let head: Vec<&str> =
-        source.text.lines().skip_while(|line| line.is_empty()).take_while(is_head).collect();
-    let num_lines = head.iter().filter(|line| line.len() > "//!".len()).count();
-    match num_lines {
-        0 => violation(format!("opens without `//!`: {advice}")),
-        _ if files::is_test(source.path) => None,
-        _ if num_lines < HEAD_LINES_MIN => violation(format!("says little in its head: {advice}")),
-        _ if head.len() > HEAD_LINES_MAX => {
-            violation(format!("head of {} lines: a page in docs/ holds more", head.len()))
+    let head = source.text.lines().skip_while(|line| line.is_empty()).take_while(is_head);
+    match head.count() {
+        0 => violation("opens without `//!`: say in a line what the module holds".to_owned()),
+        lines if lines > HEAD_LINES_MAX => {
+            violation(format!("head of {lines} lines: a page in docs/ holds more"))
         }
         _ => None,
     }
 }
 
-/// `#[allow(..)]` in any form; `#[expect(.., reason)]` is checked by the compiler instead.
-fn check_silenced_lints(source: &Source) -> Vec<Violation> {
-    let message = "`allow` hides a lint for ever: use `#[expect(LINT, reason = \"…\")]`, or satisfy the lint";
-    let tokens = &source.tokens;
-    let opens_attribute = |index: usize| {
-        is_mark(&tokens[index], '#')
-            && (matches(tokens, index + 1, '[')
-                || matches(tokens, index + 1, '!') && matches(tokens, index + 2, '['))
-    };
-    let mut violations = Vec::new();
-    for index in (0..tokens.len()).filter(|index| opens_attribute(*index)) {
-        let words = attribute_words(&tokens[index..]);
-        let silences =
-            words.first() == Some(&"allow") || words.first() == Some(&"cfg_attr") && words.contains(&"allow");
-        if silences {
-            violations.push(Violation::at(source.path, tokens[index].line, "lints", message));
+/// Lines on which a comment is too wide; an address that cannot be broken may be.
+pub fn wide_comments(source: &Source) -> Vec<usize> {
+    let lines: Vec<&str> = source.text.lines().collect();
+    let mut wide = Vec::new();
+    for (first_line, comment) in source.comments() {
+        for (offset, part) in comment.lines().enumerate() {
+            let part = part.trim();
+            let line = lines.get(first_line + offset - 1).copied().unwrap_or_default();
+            if !part.is_empty() && line.chars().count() > COLUMNS_MAX && !line.contains("://") {
+                wide.push(first_line + offset);
+            }
         }
     }
-    violations
-}
-
-/// The words of an attribute, up to its closing bracket.
-fn attribute_words(tokens: &[Token]) -> Vec<&str> {
-    let mut depth = 0;
-    let mut words = Vec::new();
-    for token in tokens {
-        match &token.kind {
-            TokenKind::Mark('[') => depth += 1,
-            TokenKind::Mark(']') if depth == 1 => break,
-            TokenKind::Mark(']') => depth -= 1,
-            TokenKind::Word(word) => words.push(word.as_str()),
-            _ => {}
-        }
-    }
-    words
-}
-
-fn check_unsafe(source: &Source) -> Vec<Violation> {
-    if files::room(source.path).is_some_and(|room| UNSAFE_ROOMS.contains(&room)) {
-        return Vec::new();
-    }
-    let message = "`unsafe` lives in kernels and checkpoint alone: offer a safe function there and call it";
-    let found = source.tokens.iter().filter(|token| is_word(token, "unsafe"));
-    found.map(|token| Violation::at(source.path, token.line, "unsafe", message)).collect()
-}
-
-/// Only the binary, the scripts and build scripts read arguments and environment; a library takes values.
-fn check_environment(source: &Source) -> Vec<Violation> {
-    let may_read =
-        files::room(source.path).is_none_or(|room| room == "cli") || source.path.ends_with("/build.rs");
-    if may_read {
-        return Vec::new();
-    }
-    let reads = |window: &[Token]| {
-        is_word(&window[0], "env")
-            && is_mark(&window[1], ':')
-            && is_mark(&window[2], ':')
-            && ENVIRONMENT.iter().any(|name| is_word(&window[3], name))
-    };
-    let message = "reads arguments or environment: only cli does, pass the value in";
-    let windows = source.tokens.windows(4).filter(|window| reads(window));
-    windows
-        .map(|window| window[0].line)
-        .filter(|line| !source.test_lines.contains(line))
-        .map(|line| Violation::at(source.path, line, "environment", message))
-        .collect()
-}
-
-fn matches(tokens: &[Token], index: usize, mark: char) -> bool {
-    tokens.get(index).is_some_and(|token| is_mark(token, mark))
-}
-
-fn is_mark(token: &Token, mark: char) -> bool {
-    token.kind == TokenKind::Mark(mark)
-}
-
-fn is_word(token: &Token, word: &str) -> bool {
-    matches!(&token.kind, TokenKind::Word(found) if found == word)
+    wide
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const HEAD: &str = "//! What?\n//! Where.\n//! Why.\n";
 
     fn found(path: &str, text: &str) -> Vec<(&'static str, usize)> {
         let source = Source::parse(path, text).ok().unwrap();
@@ -142,46 +71,24 @@ mod tests {
 
     #[test]
     fn a_module_needs_a_head() {
-        assert_eq!(found("crates/x/src/a.rs", "use std::fmt;\n"), [("heads", 1)]);
-        assert_eq!(found("crates/x/src/a.rs", "/// Not the module's.\nfn f() {}\n"), [("heads", 1)]);
-        assert_eq!(found("crates/x/src/a.rs", "//! A.\n//!\n//! B.\n"), [("heads", 1)]);
-        assert_eq!(found("crates/x/src/a.rs", &"//! Line.\n".repeat(HEAD_LINES_MAX + 1)), [("heads", 1)]);
-        assert_eq!(found("crates/x/src/a.rs", HEAD), []);
-        assert_eq!(found("crates/x/tests/a.rs", "//! Short.\n"), []);
+        assert_eq!(found("xtask/src/a.rs", "use std::fmt;\n"), [("heads", 1)]);
+        assert_eq!(found("xtask/src/a.rs", "/// Not the module's.\nfn f() {}\n"), [("heads", 1)]);
+        assert_eq!(found("xtask/src/a.rs", &"//! Line.\n".repeat(HEAD_LINES_MAX + 1)), [("heads", 1)]);
+        assert_eq!(found("xtask/src/a.rs", "//! The parts of a.\n"), []);
     }
 
     #[test]
-    fn silenced_lints_fail_in_every_form() {
-        let text = "//! H.\n//! H.\n//! H.\n#![allow(dead_code)]\n#[allow(unused)]\nfn f() {}\n#[cfg_attr(test, allow(unused))]\nfn g() {}\n";
-        assert_eq!(found("crates/x/src/a.rs", text), [("lints", 4), ("lints", 5), ("lints", 7)]);
-        let fine = "//! H.\n//! H.\n//! H.\n#[expect(unused, reason = \"allow\")]\nfn allow() { let _ = \"#[allow(x)]\"; }\n";
-        assert_eq!(found("crates/x/src/a.rs", fine), []);
-    }
-
-    #[test]
-    fn unsafe_stays_in_its_rooms() {
-        let text = "//! H.\n//! H.\n//! H.\nfn f() { unsafe { g() } }\n";
-        assert_eq!(found("crates/model/src/a.rs", text), [("unsafe", 4)]);
-        assert_eq!(found("xtask/src/a.rs", text), [("unsafe", 4)]);
-        assert_eq!(found("crates/kernels/src/a.rs", text), []);
-        assert_eq!(
-            found("crates/model/src/a.rs", "//! unsafe\n//! H.\n//! H.\nfn f() { g(\"unsafe\") }\n"),
-            []
-        );
-    }
-
-    #[test]
-    fn only_cli_reads_the_environment() {
-        let text = "//! H.\n//! H.\n//! H.\nfn f() { std::env::var(\"A\"); }\nfn g() { env::args_os(); env!(\"B\"); }\n";
-        assert_eq!(found("crates/model/src/a.rs", text), [("environment", 4), ("environment", 5)]);
-        assert_eq!(found("crates/cli/src/a.rs", text), []);
-        assert_eq!(found("crates/model/build.rs", text), []);
-        assert_eq!(found("crates/model/tests/a.rs", text), []);
+    fn comments_keep_the_width_of_code() {
+        let wide = "x".repeat(COLUMNS_MAX);
+        let text = format!("//! H.\n\n// {wide}\n/// {wide}\nfn f() {{}}\nconst A: &str = \"// {wide}\";\n");
+        assert_eq!(found("xtask/src/a.rs", &text), [("comments", 3), ("comments", 4)]);
+        assert_eq!(found("xtask/src/a.rs", &format!("//! H.\n// https://x.org/{wide}\n")), []);
+        assert_eq!(found("xtask/src/a.rs", &format!("//! H.\n// {}\n", &wide[3..])), []);
     }
 
     #[test]
     fn unfinished_thoughts_need_an_issue() {
-        let text = "//! H.\n//! H.\n//! H.\n// fine\n// TODO: later\n/// TODO(#12) known\nfn f() { g(\"TODO\") }\n/* a\n   FIXME b */\n";
-        assert_eq!(found("crates/x/src/a.rs", text), [("unfinished", 5), ("unfinished", 9)]);
+        let text = "//! H.\n// fine\n// TODO: later\n/// TODO(#12) known\nfn f() { g(\"TODO\") }\n/* a\n   FIXME b */\n";
+        assert_eq!(found("crates/x/src/a.rs", text), [("unfinished", 3), ("unfinished", 7)]);
     }
 }

@@ -1,11 +1,11 @@
-//! What does a Rust file consist of, line by line?
+//! A Rust file, tokenized and parsed, line by line.
 //!
-//! [`Source::parse`] tokenises and parses a file once and keeps what the rules ask for: the tokens in order with
-//! their lines, the lines that hold code, and the lines that belong to tests. A real tokeniser is used because
-//! counting by patterns is fooled by strings, nested comments and attributes over several lines.
+//! [`Source::parse`] tokenises and parses a file once and keeps what the rules ask for: the tokens in order
+//! with their lines, the lines that hold code, and the lines that belong to tests. A real tokeniser is used
+//! because counting by patterns is fooled by strings, nested comments and attributes over several lines.
 //!
-//! Doc comments reach the tokeniser as attributes; they are told from code by their source text. Macro bodies are
-//! tokens like any others.
+//! Doc comments reach the tokeniser as attributes; they are told from code by their source text. Macro bodies
+//! are tokens like any others.
 
 use std::collections::BTreeSet;
 use std::ops::Range;

@@ -1,8 +1,9 @@
-//! Is a file clean as text?
+//! Files of every language as text.
 //!
-//! [`check`] looks at written files of every language: no trailing blanks, no tabs, a newline at the end, no path of
-//! somebody's machine, no unfinished thought without an issue. [`check_bytes`] keeps large files out of the history,
-//! where they stay for ever. Rust comments come to [`check_unfinished`] by way of the tokeniser instead.
+//! [`check`] looks at written files of every language: no trailing blanks, no tabs, a newline at the end, no
+//! path of somebody's machine, no unfinished thought without an issue. [`check_bytes`] keeps large files out
+//! of the history, where they stay for ever. Rust comments come to [`check_unfinished`] by way of the
+//! tokeniser instead.
 
 use super::Violation;
 
