@@ -1,5 +1,5 @@
-//! Any text encodes to text tokens that decode to it, in the published and in the demo's vocabulary; any bytes are a `tokenizer.json` or an
-//! error.
+//! Any text encodes to text tokens that decode to it, in the published and in the demo's vocabulary; any
+//! bytes are a `tokenizer.json` or an error.
 #![no_main]
 
 use std::sync::OnceLock;

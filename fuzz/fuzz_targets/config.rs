@@ -1,4 +1,5 @@
-//! Any bytes are a config or an error; an accepted config has sane shapes and survives being written and read again.
+//! Any bytes are a config or an error; an accepted config has sane shapes and survives being written and read
+//! again.
 #![no_main]
 
 use std::path::Path;
@@ -14,7 +15,8 @@ fuzz_target!(|bytes: &[u8]| {
             assert!(num_bytes(&parsed.config, part) < 1 << 56);
         }
     }
-    let again = parse_config(parsed.config.to_json(parsed.form).as_bytes(), path).expect("what we write we read");
+    let again =
+        parse_config(parsed.config.to_json(parsed.form).as_bytes(), path).expect("what we write we read");
     assert_eq!(again.config.num_hidden_layers, parsed.config.num_hidden_layers);
     assert_eq!(again.config.rope, parsed.config.rope.clone());
 });

@@ -1,9 +1,12 @@
-//! Any schema, regular expression or Lark grammar compiles or is refused; what compiles gives masks until a limit, and never an empty one.
+//! Any schema, regular expression or Lark grammar compiles or is refused; what compiles gives masks until a
+//! limit, and never an empty one.
 #![no_main]
 
 use std::sync::{Arc, OnceLock};
 
-use gptoss_constrain::{Body, Constraint, Error, Fidelity, Limits, Reasoning, Spec, TokenTable, compile, is_allowed};
+use gptoss_constrain::{
+    Body, Constraint, Error, Fidelity, Limits, Reasoning, Spec, TokenTable, compile, is_allowed,
+};
 use gptoss_harmony::{MultiDigit, Vocab};
 use libfuzzer_sys::fuzz_target;
 

@@ -14,7 +14,8 @@ fuzz_target!(|file: &[u8]| {
             assert_eq!(file[tensor.range].len(), blocks * tensor.element.block_bytes);
         }
         for (_, value) in header.metadata {
-            if let GgufValue::Text(range) | GgufValue::List(gptoss_checkpoint::GgufList { range, .. }) = value {
+            if let GgufValue::Text(range) | GgufValue::List(gptoss_checkpoint::GgufList { range, .. }) = value
+            {
                 assert!(range.end <= file.len() && range.start <= range.end);
             }
         }
