@@ -67,7 +67,7 @@ struct Walk {
 
 /// Draws a turn, taking tokens back now and then.
 fn walk(compiled: &Arc<Compiled>, vocab: &Vocab, random: &mut Random) -> Walk {
-    let mut constraint = Constraint::new(&compiled);
+    let mut constraint = Constraint::new(compiled);
     let mut tokens = Vec::new();
     let percent = *random.choose(&[0, 10, 40]);
     while !constraint.is_over() && tokens.len() < STEPS_MAX {
