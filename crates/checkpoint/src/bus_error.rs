@@ -1,12 +1,15 @@
-//! What happens when a mapped checkpoint shrinks under the program: a message with the file's name, and exit code 1.
+//! What happens when a mapped checkpoint shrinks under the program: a message with the file's name, and exit
+//! code 1.
 //!
-//! Reading a page beyond the end of a mapped file raises SIGBUS, which no Rust code can catch as an error. The
-//! handler of [`install_bus_error_handler`] looks the faulting address up in a table of mapped files and, if it is in
-//! one, says which and ends the program. Any other bus error goes on to whoever handled it before.
+//! Reading a page beyond the end of a mapped file raises SIGBUS, which no Rust code can catch as an error.
+//! The handler of [`install_bus_error_handler`] looks the faulting address up in a table of mapped files and,
+//! if it is in one, says which and ends the program. Any other bus error goes on to whoever handled it
+//! before.
 //!
-//! A signal handler may only read atomics and call `write` and `_exit`, hence the shape: a fixed table of atomics,
-//! written when files are mapped, and paths that are leaked once per map (some hundred bytes) so that the handler
-//! can never read freed memory. More than [`SLOTS`] maps still work; the message for the others names no file.
+//! A signal handler may only read atomics and call `write` and `_exit`, hence the shape: a fixed table of
+//! atomics, written when files are mapped, and paths that are leaked once per map (some hundred bytes) so
+//! that the handler can never read freed memory. More than [`SLOTS`] maps still work; the message for the
+//! others names no file.
 
 use std::ffi::CString;
 use std::mem::MaybeUninit;
@@ -62,7 +65,8 @@ pub(crate) fn unregister(slot: Slot) {
     TABLE[slot.0].start.store(0, Ordering::Release);
 }
 
-/// Makes a bus error inside a mapped checkpoint end the program with exit code 1 and a message that names the file.
+/// Makes a bus error inside a mapped checkpoint end the program with exit code 1 and a message that names the
+/// file.
 ///
 /// Call it once, early in `main`. It returns whether the handler is in place; a second call changes nothing.
 pub fn install_bus_error_handler() -> bool {
@@ -70,8 +74,9 @@ pub fn install_bus_error_handler() -> bool {
         return true;
     }
     let mut previous = MaybeUninit::<libc::sigaction>::uninit();
-    // SAFETY: `action` is fully initialised (zeroed is a valid sigaction, then the fields that matter are set),
-    // `previous` is a valid place for the old one, which is read only when the call says that it was written.
+    // SAFETY: `action` is fully initialised (zeroed is a valid sigaction, then the fields that matter are
+    // set), `previous` is a valid place for the old one, which is read only when the call says that it was
+    // written.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = handle_bus_error;
@@ -99,17 +104,18 @@ extern "C" fn handle_bus_error(signal: libc::c_int, info: *mut libc::siginfo_t, 
         }
         say(b"gptoss: error: ");
         let path = entry.path.load(Ordering::Relaxed);
-        // SAFETY: paths in the table come from `CString::into_raw` and are never freed; `strlen` and `write` are
-        // async-signal-safe.
+        // SAFETY: paths in the table come from `CString::into_raw` and are never freed; `strlen` and `write`
+        // are async-signal-safe.
         unsafe { libc::write(libc::STDERR_FILENO, path.cast(), libc::strlen(path)) };
         say(b": the file shrank or became unreadable while it was in use; restore it (download or copy it again) and \
               start over\n");
         // SAFETY: `_exit` is async-signal-safe and does not return.
         unsafe { libc::_exit(1) };
     }
-    // Not ours. A real fault comes again when the faulting instruction runs again, and then meets the previous handler.
-    // One that somebody sent with `kill` does not: it gets the default action, which ends the process.
-    // SAFETY: all calls are async-signal-safe; `info` is valid as above; a zeroed sigaction is the default action.
+    // Not ours. A real fault comes again when the faulting instruction runs again, and then meets the
+    // previous handler. One that somebody sent with `kill` does not: it gets the default action, which ends
+    // the process. SAFETY: all calls are async-signal-safe; `info` is valid as above; a zeroed sigaction is
+    // the default action.
     unsafe {
         let previous = PREVIOUS.get().filter(|_| (*info).si_code > 0);
         let default: libc::sigaction = std::mem::zeroed();

@@ -1,9 +1,10 @@
 //! The bytes of one tensor, wherever they live: in a mapped file, in the program itself, or in memory.
 //!
-//! [`Bytes`] is what the model room keeps: it derefs to `[u8]`, clones without copying, and keeps its map alive. A map
-//! and not a read, because the experts of the published checkpoints are most of a small machine's memory and the page
-//! cache may drop and reload them. [`Tensor`] adds the name, dtype and shape, and typed views for the small tensors.
-//! Who knows how mapped pages will be used says so: [`Bytes::release`], [`Bytes::will_need`], [`Bytes::read_at_random`].
+//! [`Bytes`] is what the model room keeps: it derefs to `[u8]`, clones without copying, and keeps its map
+//! alive. A map and not a read, because the experts of the published checkpoints are most of a small
+//! machine's memory and the page cache may drop and reload them. [`Tensor`] adds the name, dtype and shape,
+//! and typed views for the small tensors. Who knows how mapped pages will be used says so:
+//! [`Bytes::release`], [`Bytes::will_need`], [`Bytes::read_at_random`].
 //!
 //! Nothing here knows what a tensor is for. What happens when a mapped file shrinks is in `bus_error.rs`.
 
@@ -62,7 +63,8 @@ impl Tensor {
         self.elements(Dtype::I64)
     }
 
-    /// A copy of a bf16, f16, f32 or Q8_0 tensor in f32, exact, for the small vectors that computations want in full precision.
+    /// A copy of a bf16, f16, f32 or Q8_0 tensor in f32, exact, for the small vectors that computations want
+    /// in full precision.
     ///
     /// Errors: [`Error::WrongDtype`] when the tensor is something else.
     pub fn to_f32(&self) -> Result<Vec<f32>, Error> {
@@ -140,7 +142,8 @@ impl Bytes {
         Bytes { owner: Owner::Memory(Arc::new(words)), range: 0..num_bytes }
     }
 
-    /// All bytes of memory that somebody else allocated. It begins at a multiple of 8, and is always the same.
+    /// All bytes of memory that somebody else allocated. It begins at a multiple of 8, and is always the
+    /// same.
     pub fn lent(owner: impl AsRef<[u8]> + Send + Sync + 'static) -> Bytes {
         let range = 0..owner.as_ref().len();
         Bytes { owner: Owner::Lent(Lender(Arc::new(owner))), range }
@@ -154,9 +157,11 @@ impl Bytes {
         fits.then(|| Bytes { owner: self.owner.clone(), range: start..end })
     }
 
-    /// The same bytes at an address that is a multiple of `alignment` (at most 8), copied only if they have to be.
+    /// The same bytes at an address that is a multiple of `alignment` (at most 8), copied only if they have
+    /// to be.
     ///
-    /// Published files are aligned; the format does not promise it, and bytes embedded in a program are anywhere.
+    /// Published files are aligned; the format does not promise it, and bytes embedded in a program are
+    /// anywhere.
     pub(crate) fn aligned(self, alignment: usize) -> Bytes {
         if (self.as_ptr() as usize).is_multiple_of(alignment) {
             return self;
@@ -174,15 +179,16 @@ impl Bytes {
         }
     }
 
-    /// Gives the mapped pages of these bytes back to the system; they are read from the file again when they are used
-    /// again. Nothing happens to bytes that are not mapped from a file, and nothing goes wrong if the system declines.
+    /// Gives the mapped pages of these bytes back to the system; they are read from the file again when they
+    /// are used again. Nothing happens to bytes that are not mapped from a file, and nothing goes wrong if
+    /// the system declines.
     ///
     /// Pages at both ends that hold neighbouring bytes too go with them.
     pub fn release(&self) {
         let Owner::Map(map) = &self.owner else { return };
         let advice = memmap2::UncheckedAdvice::DontNeed;
-        // SAFETY: the map is a read-only view of a file, so pages that are dropped come back with the file's bytes:
-        // what a slice of them shows does not change, and no write can be lost.
+        // SAFETY: the map is a read-only view of a file, so pages that are dropped come back with the file's
+        // bytes: what a slice of them shows does not change, and no write can be lost.
         let _ = unsafe { map.map.unchecked_advise_range(advice, self.range.start, self.range.len()) };
     }
 
@@ -191,7 +197,8 @@ impl Bytes {
         self.advise(memmap2::Advice::WillNeed);
     }
 
-    /// Tells the system that a few places of these mapped bytes will be read, so that it reads nothing around them.
+    /// Tells the system that a few places of these mapped bytes will be read, so that it reads nothing around
+    /// them.
     pub fn read_at_random(&self) {
         #[cfg(target_os = "linux")]
         self.advise(memmap2::Advice::NoHugePage);
@@ -242,13 +249,13 @@ impl MappedFile {
             let source = std::io::Error::other("it is not a regular file");
             return Err(Error::io(path, "map the file")(source));
         }
-        // SAFETY: the map is read-only and private to this value. Its bytes can still change if another process
-        // writes the file; every bit pattern is a valid value of the types these bytes are viewed as, so that is a
-        // wrong result and not undefined layout. If the file shrinks, access raises SIGBUS, which `bus_error`
-        // turns into a message that names the file.
+        // SAFETY: the map is read-only and private to this value. Its bytes can still change if another
+        // process writes the file; every bit pattern is a valid value of the types these bytes are viewed as,
+        // so that is a wrong result and not undefined layout. If the file shrinks, access raises SIGBUS,
+        // which `bus_error` turns into a message that names the file.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(Error::io(path, "map the file"))?;
-        // Files that are not in the page cache yet come into it on large pages, which cost fewer walks through the page
-        // tables. A system or a file system without them says no.
+        // Files that are not in the page cache yet come into it on large pages, which cost fewer walks
+        // through the page tables. A system or a file system without them says no.
         #[cfg(target_os = "linux")]
         let _ = map.advise(memmap2::Advice::HugePage);
         let slot = bus_error::register(&map, path);

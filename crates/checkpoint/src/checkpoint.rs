@@ -1,12 +1,12 @@
 //! A model's weights as one value: ask for a [`Part`], get its bytes.
 //!
-//! [`Checkpoint::open`] sees the layout from the files, maps them, and checks every tensor's name, dtype and shape
-//! against the config before anything is computed: a wrong file fails here, with a name, and not as noise in the
-//! logits. [`Checkpoint::embedded`] does the same over bytes in the program. [`Checkpoint::synthetic`] has no files; its
-//! tensors come into being when they are asked for.
+//! [`Checkpoint::open`] sees the layout from the files, maps them, and checks every tensor's name, dtype and
+//! shape against the config before anything is computed: a wrong file fails here, with a name, and not as
+//! noise in the logits. [`Checkpoint::embedded`] does the same over bytes in the program.
+//! [`Checkpoint::synthetic`] has no files; its tensors come into being when they are asked for.
 //!
-//! Scales that mean NaN are not looked for here, because that reads every scale (0.8 GB for 20b): the model room does it
-//! where it loads. This module does not know what a layer computes.
+//! Scales that mean NaN are not looked for here, because that reads every scale (0.8 GB for 20b): the model
+//! room does it where it loads. This module does not know what a layer computes.
 
 use std::path::{Path, PathBuf};
 
@@ -101,8 +101,8 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// Opens a Hugging Face checkpoint that is part of the program: `config.json`, `model.safetensors`, and optionally
-    /// `generation_config.json` and `tokenizer.json`, by name.
+    /// Opens a Hugging Face checkpoint that is part of the program: `config.json`, `model.safetensors`, and
+    /// optionally `generation_config.json` and `tokenizer.json`, by name.
     ///
     /// Errors: as [`Checkpoint::open`].
     pub fn embedded(files: EmbeddedFiles) -> Result<Checkpoint, Error> {
@@ -132,7 +132,8 @@ impl Checkpoint {
 
     /// Random weights of a preset's shape; `layers` replaces the preset's number of layers.
     ///
-    /// Allocates nothing: each tensor is made, always the same for the same seed, when [`Checkpoint::tensor`] asks.
+    /// Allocates nothing: each tensor is made, always the same for the same seed, when [`Checkpoint::tensor`]
+    /// asks.
     ///
     /// Errors: [`Error::BadConfig`] when `layers` is out of bounds.
     pub fn synthetic(preset: Preset, seed: u64, layers: Option<usize>) -> Result<Checkpoint, Error> {
@@ -191,7 +192,8 @@ impl Checkpoint {
         shards.files().iter().map(describe).collect()
     }
 
-    /// Every part with the bytes that [`Checkpoint::tensor`] gives for it, in the order of [`Checkpoint::parts`].
+    /// Every part with the bytes that [`Checkpoint::tensor`] gives for it, in the order of
+    /// [`Checkpoint::parts`].
     pub fn part_bytes(&self) -> Vec<(Part, u64)> {
         let num_bytes = |part| match &self.source {
             Source::Gguf(model) => model.num_bytes(&self.config, part),
@@ -205,12 +207,14 @@ impl Checkpoint {
         self.part_bytes().into_iter().map(|(_, bytes)| bytes).sum()
     }
 
-    /// The bytes of a part: a view of a map, or new memory for a synthetic one and for the experts of a GGUF file.
+    /// The bytes of a part: a view of a map, or new memory for a synthetic one and for the experts of a GGUF
+    /// file.
     ///
-    /// A GGUF file gives vectors and dense matrices in the type it has them in: bf16, f16, f32, for matrices also
-    /// [`Dtype::Q8_0`].
+    /// A GGUF file gives vectors and dense matrices in the type it has them in: bf16, f16, f32, for matrices
+    /// also [`Dtype::Q8_0`].
     ///
-    /// Errors: [`Error::NoSuchPart`] for a layer beyond the last, a router in a dense model, or the other expert format.
+    /// Errors: [`Error::NoSuchPart`] for a layer beyond the last, a router in a dense model, or the other
+    /// expert format.
     pub fn tensor(&self, part: Part) -> Result<Tensor, Error> {
         if !names::has_part(&self.config, self.experts, part) {
             return Err(self.no_such_part(part));
@@ -226,8 +230,8 @@ impl Checkpoint {
         found.ok_or_else(|| self.no_such_part(part))
     }
 
-    /// The MXFP4 experts of a GGUF file where they lie, for `GateUpBlocks` and `DownBlocks` (with the scales of each);
-    /// `None` for every other part and every other checkpoint.
+    /// The MXFP4 experts of a GGUF file where they lie, for `GateUpBlocks` and `DownBlocks` (with the scales
+    /// of each); `None` for every other part and every other checkpoint.
     pub fn gguf_experts(&self, part: Part) -> Option<GgufExperts> {
         match &self.source {
             Source::Gguf(model) if names::has_part(&self.config, self.experts, part) => {

@@ -1,12 +1,13 @@
 //! The numbers of one member of the gpt-oss family, read from a `config.json` and checked.
 //!
-//! Three spellings lead to the same [`Config`]: the published Hugging Face file (`rope_scaling`), the one newer
-//! libraries write (`rope_parameters`, `swiglu_alpha`), and the short file of OpenAI's `original/` folder. The parsing
-//! itself is in `config_json.rs`; here are the fields and their bounds. Bounds come before any allocation: a config is
-//! a stranger's file, and everything later multiplies these numbers without asking again.
+//! Three spellings lead to the same [`Config`]: the published Hugging Face file (`rope_scaling`), the one
+//! newer libraries write (`rope_parameters`, `swiglu_alpha`), and the short file of OpenAI's `original/`
+//! folder. The parsing itself is in `config_json.rs`; here are the fields and their bounds. Bounds come
+//! before any allocation: a config is a stranger's file, and everything later multiplies these numbers
+//! without asking again.
 //!
-//! A `Config` describes shapes and constants only. It does not know which files hold the weights, how experts are
-//! stored, or what a layer computes.
+//! A `Config` describes shapes and constants only. It does not know which files hold the weights, how experts
+//! are stored, or what a layer computes.
 
 use std::path::Path;
 

@@ -1,9 +1,10 @@
 //! `config.json` and `generation_config.json`: from bytes to a [`Config`], and back.
 //!
-//! The entry points are [`parse_config`], [`parse_generation_config`] and [`Config::to_json`]. Reading goes through one small
-//! reader of optional fields, so that an absent key takes the published value and a wrong one is named with its value.
-//! A file without `model_type` but with `num_experts` is OpenAI's `original/` form, which has no epsilon, no layer
-//! types and another spelling of YaRN; everything it leaves out is fixed by the published model code.
+//! The entry points are [`parse_config`], [`parse_generation_config`] and [`Config::to_json`]. Reading goes
+//! through one small reader of optional fields, so that an absent key takes the published value and a wrong
+//! one is named with its value. A file without `model_type` but with `num_experts` is OpenAI's `original/`
+//! form, which has no epsilon, no layer types and another spelling of YaRN; everything it leaves out is fixed
+//! by the published model code.
 //!
 //! Nothing in a config can make this program load code: `auto_map`, templates and the like are not looked at.
 
@@ -273,8 +274,9 @@ fn shape(fields: &Fields<'_>, layers: usize, experts: usize, active: usize) -> R
 
 /// The stretch, and `rope_theta` where newer libraries put it.
 ///
-/// `rope_scaling` goes before `rope_parameters`, unless it is empty; without either, the published stretch holds, whatever
-/// `initial_context_length` says, which nobody reads here. Source: the published model library.
+/// `rope_scaling` goes before `rope_parameters`, unless it is empty; without either, the published stretch
+/// holds, whatever `initial_context_length` says, which nobody reads here. Source: the published model
+/// library.
 fn stretch(fields: &Fields<'_>, max_positions: usize) -> Result<(Yarn, Option<f64>), Error> {
     let scaling = fields.object("rope_scaling")?.filter(|object| !object.is_empty());
     let (prefix, object) = match (scaling, fields.object("rope_parameters")?) {
@@ -323,10 +325,11 @@ fn yarn(
     Ok((stretch, fields.real("rope_theta")?))
 }
 
-/// What cosines and sines are multiplied by can be given in two ways; only the value that gpt-oss computes with is read.
+/// What cosines and sines are multiplied by can be given in two ways; only the value that gpt-oss computes
+/// with is read.
 ///
-/// `attention_factor` is that number itself. `mscale` and `mscale_all_dim` make one, and only together; one alone, or
-/// beside an `attention_factor`, changes nothing. Source: the published model library's YaRN.
+/// `attention_factor` is that number itself. `mscale` and `mscale_all_dim` make one, and only together; one
+/// alone, or beside an `attention_factor`, changes nothing. Source: the published model library's YaRN.
 fn require_attention_factor(fields: &Fields<'_>, stretch: f64) -> Result<(), Error> {
     let magnitude = |scale: f64| if stretch > 1.0 { 0.1 * scale * stretch.ln() + 1.0 } else { 1.0 };
     let used = magnitude(1.0);

@@ -1,14 +1,14 @@
 //! How do bytes of a file come into memory without filling the page cache as well?
 //!
-//! Entry point: [`DirectFile::read`]. A model larger than memory keeps its experts in buffers of its own; a second copy
-//! in the page cache would push them out. So files are opened with `O_DIRECT`, where the device writes into our pages,
-//! and where a file system refuses that (tmpfs, some network ones), reads go through the cache, which is then told that
-//! their pages are not needed any more.
+//! Entry point: [`DirectFile::read`]. A model larger than memory keeps its experts in buffers of its own; a
+//! second copy in the page cache would push them out. So files are opened with `O_DIRECT`, where the device
+//! writes into our pages, and where a file system refuses that (tmpfs, some network ones), reads go through
+//! the cache, which is then told that their pages are not needed any more.
 //!
-//! Direct reads want whole pages at both ends: the bytes come to lie somewhere behind the start of the caller's region,
-//! and [`DirectFile::read`] says where. Measured 2026-11-23 (ext4 on virtio, three other jobs running): 4 MB and more at a
-//! time into huge pages 2.3 to 2.6 GB/s with one thread or six; into small pages 0.7 to 1.6; through the cache with
-//! `FADV_DONTNEED` 0.4 to 0.9 at three times the processor time.
+//! Direct reads want whole pages at both ends: the bytes come to lie somewhere behind the start of the
+//! caller's region, and [`DirectFile::read`] says where. Measured 2026-11-23 (ext4 on virtio, three other
+//! jobs running): 4 MB and more at a time into huge pages 2.3 to 2.6 GB/s with one thread or six; into small
+//! pages 0.7 to 1.6; through the cache with `FADV_DONTNEED` 0.4 to 0.9 at three times the processor time.
 //!
 //! It does not know what the bytes are.
 
@@ -50,8 +50,9 @@ impl DirectFile {
         num_bytes.next_multiple_of(PAGE_BYTES) + PAGE_BYTES
     }
 
-    /// Reads bytes of the file into `region`, which starts at a multiple of a page and has the [`DirectFile::room`];
-    /// where in it they lie then, at an address that is a multiple of `alignment` (at most 8).
+    /// Reads bytes of the file into `region`, which starts at a multiple of a page and has the
+    /// [`DirectFile::room`]; where in it they lie then, at an address that is a multiple of `alignment` (at
+    /// most 8).
     ///
     /// Errors: [`Error::Io`]; [`Error::Truncated`] when the file ends before them.
     pub(crate) fn read(

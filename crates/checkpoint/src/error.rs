@@ -1,10 +1,10 @@
 //! What can be wrong with a checkpoint, and what to do about it.
 //!
-//! Every failure of this room is one variant of [`Error`], and every variant carries the facts: which file, which
-//! tensor or field, what was expected and what was found. The message ends with the remedy, because the person who
-//! reads it has a folder of files and no debugger. All variants but [`Error::Io`] and [`Error::DiskFull`] describe the
-//! caller's files or the caller's request; those two describe the machine. No variant means "our fault": a broken invariant
-//! inside this room is a bug and shows as a failing test.
+//! Every failure of this room is one variant of [`Error`], and every variant carries the facts: which file,
+//! which tensor or field, what was expected and what was found. The message ends with the remedy, because the
+//! person who reads it has a folder of files and no debugger. All variants but [`Error::Io`] and
+//! [`Error::DiskFull`] describe the caller's files or the caller's request; those two describe the machine.
+//! No variant means "our fault": a broken invariant inside this room is a bug and shows as a failing test.
 //!
 //! This module does not know how a message is shown, nor which exit code it becomes.
 

@@ -1,13 +1,14 @@
 //! One expert of a layer, read from the files into memory of the caller's, when it is asked for.
 //!
 //! Entry points: [`Checkpoint::expert_reader`](crate::Checkpoint::expert_reader), [`ExpertReader::read`] and
-//! [`ExpertPlaces`]. A map would bring a model larger than memory in one page fault after the other and leave it to the
-//! kernel what to drop; here whole experts come in a few large reads, past the page cache (`direct_file.rs`), and whoever
-//! holds the memory decides what stays. On large pages reads are twice as fast.
+//! [`ExpertPlaces`]. A map would bring a model larger than memory in one page fault after the other and leave
+//! it to the kernel what to drop; here whole experts come in a few large reads, past the page cache
+//! (`direct_file.rs`), and whoever holds the memory decides what stays. On large pages reads are twice as
+//! fast.
 //!
-//! The memory then holds what [`Checkpoint::tensor`](crate::Checkpoint::tensor) would give of the expert: published layouts
-//! are read straight into their places, a GGUF file's blocks go through a scratch region and are laid out anew. All experts
-//! of a model take as much, so that any memory can take any expert.
+//! The memory then holds what [`Checkpoint::tensor`](crate::Checkpoint::tensor) would give of the expert:
+//! published layouts are read straight into their places, a GGUF file's blocks go through a scratch region
+//! and are laid out anew. All experts of a model take as much, so that any memory can take any expert.
 
 use std::ops::Range;
 
@@ -148,8 +149,8 @@ impl ExpertReader {
         }
     }
 
-    /// Reads an expert into `memory`, of [`buffer_bytes`](ExpertReader::buffer_bytes), by way of `scratch`, of
-    /// [`scratch_bytes`](ExpertReader::scratch_bytes). Both begin with a page of 4096 bytes.
+    /// Reads an expert into `memory`, of [`buffer_bytes`](ExpertReader::buffer_bytes), by way of `scratch`,
+    /// of [`scratch_bytes`](ExpertReader::scratch_bytes). Both begin with a page of 4096 bytes.
     ///
     /// Errors: [`Error::Io`], [`Error::Truncated`]; what is in the memory then means nothing.
     ///
@@ -229,8 +230,8 @@ impl Piece {
 }
 
 impl ExpertPlaces {
-    /// A part of the expert in the memory that it was read into, as [`Checkpoint::tensor`](crate::Checkpoint::tensor) lays it
-    /// out.
+    /// A part of the expert in the memory that it was read into, as
+    /// [`Checkpoint::tensor`](crate::Checkpoint::tensor) lays it out.
     ///
     /// Panics: when the expert has no such part.
     pub fn part<'a>(&self, memory: &'a [u8], part: LayerPart) -> &'a [u8] {

@@ -1,8 +1,9 @@
 //! The published naming schemes: what is each part called in a file, and which dtype and shape must it have?
 //!
-//! The entry points are [`parts`], the full list of what a checkpoint of a config must hold, and the two name tables.
-//! Published tensor names appear in this file and nowhere else. In OpenAI's `original/` layout the three projections
-//! of attention are one tensor whose rows are those of q, then k, then v, so a name there comes with a row range.
+//! The entry points are [`parts`], the full list of what a checkpoint of a config must hold, and the two name
+//! tables. Published tensor names appear in this file and nowhere else. In OpenAI's `original/` layout the
+//! three projections of attention are one tensor whose rows are those of q, then k, then v, so a name there
+//! comes with a row range.
 //!
 //! This module does not open files; it only says what ought to be in them.
 
@@ -172,7 +173,8 @@ pub struct OriginalName {
     pub rows: Option<Range<usize>>,
 }
 
-/// The name in OpenAI's `original/` layout, which has no bf16 experts (their names are those of the scheme anyway).
+/// The name in OpenAI's `original/` layout, which has no bf16 experts (their names are those of the scheme
+/// anyway).
 pub fn original(config: &Config, part: Part) -> OriginalName {
     let whole = |name: String| OriginalName { name, rows: None };
     let (layer, part) = match part {

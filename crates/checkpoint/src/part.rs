@@ -1,11 +1,13 @@
-//! The vocabulary of this room: which piece of a model is meant, in which element type, from which kind of files.
+//! The vocabulary of this room: which piece of a model is meant, in which element type, from which kind of
+//! files.
 //!
-//! The entry point is [`Part`]: callers ask for `Part::Layer(3, LayerPart::Sinks)`, never for a published tensor
-//! name, so that the naming schemes stay in one file (`names.rs`). Everything here is a closed set and therefore an
-//! enum. The shapes on the variants are the contract with the model room.
+//! The entry point is [`Part`]: callers ask for `Part::Layer(3, LayerPart::Sinks)`, never for a published
+//! tensor name, so that the naming schemes stay in one file (`names.rs`). Everything here is a closed set and
+//! therefore an enum. The shapes on the variants are the contract with the model room.
 //!
-//! Shape letters: H query heads, K kv heads, D head_dim, C hidden_size, F intermediate_size, E experts, V vocabulary.
-//! A dense model (no experts) has the same MLP parts without the leading E axis and without a router.
+//! Shape letters: H query heads, K kv heads, D head_dim, C hidden_size, F intermediate_size, E experts, V
+//! vocabulary. A dense model (no experts) has the same MLP parts without the leading E axis and without a
+//! router.
 
 use std::fmt;
 
@@ -97,7 +99,8 @@ pub enum Layout {
     Gguf(Dialect),
 }
 
-/// Element type of a tensor: the whole-byte types of the safetensors format, and the block type of GGUF's dense tensors.
+/// Element type of a tensor: the whole-byte types of the safetensors format, and the block type of GGUF's
+/// dense tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dtype {
     /// bfloat16.
@@ -130,8 +133,8 @@ pub enum Dtype {
     F8E5M2,
     /// 8-bit float, 4 exponent bits.
     F8E4M3,
-    /// Blocks of 32 signed bytes behind one f16 scale, 34 bytes each; from GGUF files only. The block is the element:
-    /// the last axis of a shape counts blocks.
+    /// Blocks of 32 signed bytes behind one f16 scale, 34 bytes each; from GGUF files only. The block is the
+    /// element: the last axis of a shape counts blocks.
     Q8_0,
 }
 

@@ -1,8 +1,9 @@
 //! The named shapes: which numbers does `gpt-oss-20b` stand for?
 //!
-//! Two are published checkpoints, two were announced without weights (a dense one and a mid-sized mixture), and `tiny`
-//! is the shape of the test fixture. A preset is only a [`Config`]: synthetic weights, parameter counts and memory
-//! tables start from it. All but `tiny` share the heads, the vocabulary, the windows and the YaRN stretch.
+//! Two are published checkpoints, two were announced without weights (a dense one and a mid-sized mixture),
+//! and `tiny` is the shape of the test fixture. A preset is only a [`Config`]: synthetic weights, parameter
+//! counts and memory tables start from it. All but `tiny` share the heads, the vocabulary, the windows and
+//! the YaRN stretch.
 //!
 //! Presets do not know where weights come from.
 

@@ -1,13 +1,14 @@
 //! The safetensors header: which tensor lies where in a file.
 //!
-//! [`Header::parse`] is total: any bytes give a header or an error that names the broken rule and the tensor. It is
-//! our own and not the `safetensors` crate's, because a person with a damaged 5 GB download needs to hear *which* tensor
-//! is wrong and whether the file is merely cut short; the crate's errors carry no tensor name, treat a truncated file
-//! and a file with trailing bytes alike, and let a repeated name pass. The crate stays as the oracle of the tests.
+//! [`Header::parse`] is total: any bytes give a header or an error that names the broken rule and the tensor.
+//! It is our own and not the `safetensors` crate's, because a person with a damaged 5 GB download needs to
+//! hear *which* tensor is wrong and whether the file is merely cut short; the crate's errors carry no tensor
+//! name, treat a truncated file and a file with trailing bytes alike, and let a repeated name pass. The crate
+//! stays as the oracle of the tests.
 //!
-//! Rules: 8 bytes of little-endian header length, a JSON object of that length, then the data, which the tensors tile
-//! without hole or overlap. Every allocation is bounded by the header's length, and that by the file's.
-//! [`SafetensorsFile`] maps one file and hands out its tensors; it knows nothing of models.
+//! Rules: 8 bytes of little-endian header length, a JSON object of that length, then the data, which the
+//! tensors tile without hole or overlap. Every allocation is bounded by the header's length, and that by the
+//! file's. [`SafetensorsFile`] maps one file and hands out its tensors; it knows nothing of models.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -52,8 +53,8 @@ pub struct Header {
 impl Header {
     /// Reads and checks the header of a whole file's bytes; `path` only labels errors.
     ///
-    /// Errors: [`Error::Truncated`] when the file ends before its header or its data, [`Error::BadHeader`] for every
-    /// other broken rule.
+    /// Errors: [`Error::Truncated`] when the file ends before its header or its data, [`Error::BadHeader`]
+    /// for every other broken rule.
     pub fn parse(file: &[u8], path: &Path) -> Result<Header, Error> {
         let truncated = |expected| Error::Truncated { path: path.into(), expected, found: file.len() as u64 };
         let bad = |detail: String| Error::BadHeader { path: path.into(), detail };

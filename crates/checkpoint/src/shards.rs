@@ -1,10 +1,10 @@
 //! Which files of a folder hold the weights, and which tensor is in which of them?
 //!
-//! [`Shards::open`] finds the files (one `model.safetensors`, or those an index names, or, without an index, all
-//! `model*.safetensors` of the folder itself), maps them and joins their tables of contents. Subfolders are never
-//! searched: the published repositories carry two more full copies in `original/` and `metal/`. File names in an
-//! index are a stranger's words, so only plain names are followed; a file that is itself a symlink is fine, because the
-//! Hugging Face cache is made of those.
+//! [`Shards::open`] finds the files (one `model.safetensors`, or those an index names, or, without an index,
+//! all `model*.safetensors` of the folder itself), maps them and joins their tables of contents. Subfolders
+//! are never searched: the published repositories carry two more full copies in `original/` and `metal/`.
+//! File names in an index are a stranger's words, so only plain names are followed; a file that is itself a
+//! symlink is fine, because the Hugging Face cache is made of those.
 //!
 //! This module knows names and bytes, not what the tensors mean.
 

@@ -1,12 +1,14 @@
 //! Writing a synthetic checkpoint to a folder, in any of the three layouts.
 //!
-//! [`write_synthetic`] plans which tensor goes into which file, then streams: memory stays at one buffer (for bf16 one
-//! expert), whatever the model's size. All layouts say the same bits as [`Checkpoint::synthetic`]: `original/` glues q, k
-//! and v together, bf16 is the dequantised and transposed MXFP4, so each layout's reader can be tested against the others.
+//! [`write_synthetic`] plans which tensor goes into which file, then streams: memory stays at one buffer (for
+//! bf16 one expert), whatever the model's size. All layouts say the same bits as [`Checkpoint::synthetic`]:
+//! `original/` glues q, k and v together, bf16 is the dequantised and transposed MXFP4, so each layout's
+//! reader can be tested against the others.
 //!
-//! The folder appears under its name only when it is complete. Until then it is `NAME.partial`; an empty folder that exists
-//! is filled instead, from `checkpoint.partial` inside it, with the config last. An error removes the partial folder, and what
-//! a killed run leaves there is removed by the next run for the same name. An existing non-empty target is refused.
+//! The folder appears under its name only when it is complete. Until then it is `NAME.partial`; an empty
+//! folder that exists is filled instead, from `checkpoint.partial` inside it, with the config last. An error
+//! removes the partial folder, and what a killed run leaves there is removed by the next run for the same
+//! name. An existing non-empty target is refused.
 //!
 //! [`Checkpoint::synthetic`]: crate::Checkpoint::synthetic
 
@@ -64,8 +66,8 @@ pub struct SynthRequest {
 
 /// Writes a checkpoint with random weights; `progress` hears bytes done and bytes in all.
 ///
-/// Errors: [`Error::BadConfig`] for a number of layers out of bounds, [`Error::TargetExists`], [`Error::DiskFull`],
-/// [`Error::Io`]. After an error nothing is left behind.
+/// Errors: [`Error::BadConfig`] for a number of layers out of bounds, [`Error::TargetExists`],
+/// [`Error::DiskFull`], [`Error::Io`]. After an error nothing is left behind.
 pub fn write_synthetic(request: &SynthRequest, progress: &mut dyn FnMut(u64, u64)) -> Result<(), Error> {
     let config = synthetic::config(request.preset, request.layers)?;
     let planned = plan(&config, request.layout);
@@ -111,7 +113,8 @@ struct Planned {
 enum Content {
     /// The bytes of these parts, one after the other.
     Parts(Vec<Part>),
-    /// The dequantised, transposed matrix of these MXFP4 parts, expert by expert; `columns` counts its inputs.
+    /// The dequantised, transposed matrix of these MXFP4 parts, expert by expert; `columns` counts its
+    /// inputs.
     Dequantised { blocks: Part, scales: Part, columns: usize },
 }
 

@@ -1,14 +1,16 @@
 //! Random weights of a real shape: what are bytes `a..b` of tensor X under seed S?
 //!
-//! The entry points are [`tensor`] for a whole tensor and [`fill`] for any range of one, so that a writer needs no more
-//! memory than its buffer. The answer is a function of the seed, the canonical Hugging Face name and the position alone,
-//! not of order, layout or thread count: each chunk of 64 KiB has a generator of its own, seeded from those three.
+//! The entry points are [`tensor`] for a whole tensor and [`fill`] for any range of one, so that a writer
+//! needs no more memory than its buffer. The answer is a function of the seed, the canonical Hugging Face
+//! name and the position alone, not of order, layout or thread count: each chunk of 64 KiB has a generator of
+//! its own, seeded from those three.
 //!
-//! The statistics keep a deep model's activations and logits finite and of sensible size: norms around 1, sinks and
-//! embedding N(0, 1), the unembedding 2/sqrt(C), other dense weights 0.02, random MXFP4 codes with scales 119..=121.
-//! Normal numbers come from a table of 65,536 quantiles, one 16-bit draw each: experts and embeddings are gigabytes,
-//! and a transcendental a number would take minutes. The table is built from additions, multiplications and square
-//! roots only, which are the same on every machine, so one seed means the same bits everywhere.
+//! The statistics keep a deep model's activations and logits finite and of sensible size: norms around 1,
+//! sinks and embedding N(0, 1), the unembedding 2/sqrt(C), other dense weights 0.02, random MXFP4 codes with
+//! scales 119..=121. Normal numbers come from a table of 65,536 quantiles, one 16-bit draw each: experts and
+//! embeddings are gigabytes, and a transcendental a number would take minutes. The table is built from
+//! additions, multiplications and square roots only, which are the same on every machine, so one seed means
+//! the same bits everywhere.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -221,8 +223,8 @@ fn quantiles() -> &'static [f32] {
     })
 }
 
-/// Inverse of the normal distribution for `p` in (0, 0.5], by Acklam's rational approximation (relative error 1.2e-9,
-/// far below bf16).
+/// Inverse of the normal distribution for `p` in (0, 0.5], by Acklam's rational approximation (relative error
+/// 1.2e-9, far below bf16).
 fn normal_quantile(p: f64) -> f64 {
     const CENTRE_TOP: [f64; 6] = [
         -3.969683028665376e1,
@@ -311,7 +313,8 @@ mod tests {
 
     #[test]
     fn a_seed_means_these_bits_for_ever() {
-        // The codes agree with an independent transcription of the generators; a change here breaks everyone's `synthetic:PRESET@SEED`.
+        // The codes agree with an independent transcription of the generators; a change here breaks
+        // everyone's `synthetic:PRESET@SEED`.
         let config = Preset::Tiny.config();
         let first = |part| tensor(&config, 0, part).bytes[..8].to_vec();
         let pinned =

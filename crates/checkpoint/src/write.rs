@@ -1,12 +1,13 @@
 //! Writing safetensors files so that a reader sees the whole file or none.
 //!
-//! [`write_safetensors`] writes tensors that are in memory; [`write_file`] is the same for
-//! tensors that come piece by piece. Both write to a sibling `NAME.partial` and rename it at the end; on an error the
-//! partial file is removed, and only a killed process can leave one, which the next write of the same name replaces.
-//! [`check_space`] asks the file system first, because a disk that fills up after ten gigabytes is a bad messenger.
+//! [`write_safetensors`] writes tensors that are in memory; [`write_file`] is the same for tensors that come
+//! piece by piece. Both write to a sibling `NAME.partial` and rename it at the end; on an error the partial
+//! file is removed, and only a killed process can leave one, which the next write of the same name replaces.
+//! [`check_space`] asks the file system first, because a disk that fills up after ten gigabytes is a bad
+//! messenger.
 //!
-//! Tensors are laid out in the order given, without gaps, after a header padded to a multiple of 8 bytes. This module
-//! does not know what the tensors mean.
+//! Tensors are laid out in the order given, without gaps, after a header padded to a multiple of 8 bytes.
+//! This module does not know what the tensors mean.
 
 use std::ffi::{CString, OsString};
 use std::fs::{self, File};
@@ -45,7 +46,8 @@ impl Outline {
 ///
 /// Each tensor is its outline and its little-endian bytes. `progress` hears bytes done and bytes in all.
 ///
-/// Errors: [`Error::Io`], [`Error::DiskFull`], and [`Error::BadHeader`] when a tensor's bytes do not fit its outline.
+/// Errors: [`Error::Io`], [`Error::DiskFull`], and [`Error::BadHeader`] when a tensor's bytes do not fit its
+/// outline.
 pub fn write_safetensors(
     path: &Path,
     tensors: &[(Outline, &[u8])],
@@ -98,8 +100,8 @@ pub(crate) fn write_file(
     write_all().map_err(Error::io(path, "write the file"))
 }
 
-/// Everything of a safetensors file before its data: length and JSON of the header, padded so that the data starts at a
-/// multiple of 8. The tensors' little-endian bytes follow in order, without gaps.
+/// Everything of a safetensors file before its data: length and JSON of the header, padded so that the data
+/// starts at a multiple of 8. The tensors' little-endian bytes follow in order, without gaps.
 pub fn safetensors_header(outlines: &[Outline]) -> Vec<u8> {
     let mut entries = Map::new();
     entries.insert("__metadata__".to_string(), json!({ "format": "pt" }));
@@ -118,9 +120,11 @@ pub fn safetensors_header(outlines: &[Outline]) -> Vec<u8> {
     bytes
 }
 
-/// Fails when the file system of `path`, or of the folder that `path` is to be made in, has fewer than `needed` bytes free for this user.
+/// Fails when the file system of `path`, or of the folder that `path` is to be made in, has fewer than
+/// `needed` bytes free for this user.
 ///
-/// Errors: [`Error::DiskFull`]. A file system that cannot be asked is not an error: the write itself will tell.
+/// Errors: [`Error::DiskFull`]. A file system that cannot be asked is not an error: the write itself will
+/// tell.
 pub(crate) fn check_space(path: &Path, needed: u64) -> Result<(), Error> {
     let folder = if path.is_dir() { path.to_path_buf() } else { parent(path) };
     match available_bytes(&folder) {
@@ -134,8 +138,8 @@ pub(crate) fn check_space(path: &Path, needed: u64) -> Result<(), Error> {
 fn available_bytes(folder: &Path) -> Option<u64> {
     let folder = CString::new(folder.as_os_str().as_bytes()).ok()?;
     let mut answer = MaybeUninit::<libc::statvfs>::uninit();
-    // SAFETY: `folder` is a NUL-terminated string, `answer` has room for the result, and it is read only when the call
-    // reports that it was filled in.
+    // SAFETY: `folder` is a NUL-terminated string, `answer` has room for the result, and it is read only when
+    // the call reports that it was filled in.
     let answer = unsafe {
         if libc::statvfs(folder.as_ptr(), answer.as_mut_ptr()) != 0 {
             return None;
@@ -171,11 +175,12 @@ impl Partial {
         Ok(Partial { path: partial_path(target), target: target.to_path_buf(), is_finished: false })
     }
 
-    /// A new and empty folder: the sibling `NAME.partial`, or `checkpoint.partial` inside a target that exists.
+    /// A new and empty folder: the sibling `NAME.partial`, or `checkpoint.partial` inside a target that
+    /// exists.
     ///
-    /// Inside, because an empty folder may be where somebody stands, a mount point, or behind a link: it cannot be
-    /// replaced, only filled. What an interrupted run left is removed, but only when every file in it is one that
-    /// `is_ours` claims.
+    /// Inside, because an empty folder may be where somebody stands, a mount point, or behind a link: it
+    /// cannot be replaced, only filled. What an interrupted run left is removed, but only when every file in
+    /// it is one that `is_ours` claims.
     pub(crate) fn folder(target: &Path, is_ours: impl Fn(&str) -> bool) -> Result<Partial, Error> {
         let (target, path) = if target.is_dir() {
             let target = fs::canonicalize(target).map_err(Error::io(target, "find the folder"))?;
@@ -316,7 +321,8 @@ mod tests {
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
     }
 
-    /// The moved files go again when one of them cannot be moved: here a folder with something in it is in the way.
+    /// The moved files go again when one of them cannot be moved: here a folder with something in it is in
+    /// the way.
     #[test]
     fn a_failed_move_leaves_nothing_of_ours() {
         let target = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! Everything a stranger's files can say wrong: each is an error that says what, where and what to do.
 //!
-//! Each test takes a good folder, breaks one thing, and checks the variant and the words of the message. The last
-//! tests cut and flip at many places: no panic, and no cut goes unnoticed.
+//! Each test takes a good folder, breaks one thing, and checks the variant and the words of the message. The
+//! last tests cut and flip at many places: no panic, and no cut goes unnoticed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -277,7 +277,8 @@ fn absurd_config_values_are_named() {
     );
 }
 
-/// The stretch's factor is 32, so the published model multiplies by 0.1 ln(32) + 1. Other values were ignored silently.
+/// The stretch's factor is 32, so the published model multiplies by 0.1 ln(32) + 1. Other values were ignored
+/// silently.
 #[test]
 fn only_the_published_attention_factor_is_read() {
     let path = fixture("tiny/config.json");
@@ -350,7 +351,8 @@ fn both_spellings_of_the_stretch_mean_the_same() {
     assert_eq!(parse_config(config.to_string().as_bytes(), &path).unwrap().config.swiglu_alpha, 1.5);
 }
 
-/// The published model library's YaRN reads an absent `truncate` as true; a config without any stretch means the published one.
+/// The published model library's YaRN reads an absent `truncate` as true; a config without any stretch means
+/// the published one.
 #[test]
 fn a_stretch_that_does_not_say_truncate_is_truncated() {
     let path = fixture("tiny/config.json");
@@ -364,8 +366,8 @@ fn a_stretch_that_does_not_say_truncate_is_truncated() {
     assert!(!truncate(&config));
 }
 
-/// Three stretches were read otherwise than transformers reads them (5.24), and gave other logits without a word: one without
-/// its original context, one in two spellings that disagree, one with a beta of zero.
+/// Three stretches were read otherwise than transformers reads them (5.24), and gave other logits without a
+/// word: one without its original context, one in two spellings that disagree, one with a beta of zero.
 #[test]
 fn a_stretch_is_read_as_transformers_reads_it() {
     let path = fixture("tiny/config.json");

@@ -1,7 +1,7 @@
 //! A file that shrinks while it is mapped ends the program with 1 and a message that names the file.
 //!
-//! The signal kills the process it hits, so each test runs itself again as a child with a variable set, and looks at
-//! how the child ended.
+//! The signal kills the process it hits, so each test runs itself again as a child with a variable set, and
+//! looks at how the child ended.
 
 #![expect(unsafe_code, reason = "a file is mapped to be shrunk")]
 #![expect(clippy::disallowed_methods, reason = "the test runs itself again with a variable set")]

@@ -149,7 +149,8 @@ fn refused_at_once(folder: &Path) -> Error {
     write_synthetic(&request, &mut |_, _| panic!("something was written")).unwrap_err()
 }
 
-/// `gptoss synth PRESET .` and a link to an empty folder failed after the last byte, because a rename cannot replace them.
+/// `gptoss synth PRESET .` and a link to an empty folder failed after the last byte, because a rename cannot
+/// replace them.
 #[test]
 fn an_empty_folder_that_exists_is_filled_where_it_is() {
     use std::os::unix::fs::{MetadataExt, symlink};

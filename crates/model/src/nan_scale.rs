@@ -1,7 +1,7 @@
 //! The scale of an MXFP4 block that stands for NaN, and the search for it in a run of scales.
 //!
-//! Entry point: [`nan_scale`]. A block with this scale makes every number behind it NaN, so weights that hold one are
-//! refused with the place, when they are loaded or when they are read from disk.
+//! Entry point: [`nan_scale`]. A block with this scale makes every number behind it NaN, so weights that hold
+//! one are refused with the place, when they are loaded or when they are read from disk.
 
 use gptoss_formats::NAN_SCALE;
 

@@ -1,8 +1,8 @@
 //! Reading little-endian numbers and strings from bytes that may end anywhere.
 //!
-//! [`Cursor`] is the only place of the GGUF reader that moves through untrusted bytes: every step checks that the bytes
-//! are there, and a step beyond the end says how long the file would have to be. It copies nothing and allocates
-//! nothing but the words of an error.
+//! [`Cursor`] is the only place of the GGUF reader that moves through untrusted bytes: every step checks that
+//! the bytes are there, and a step beyond the end says how long the file would have to be. It copies nothing
+//! and allocates nothing but the words of an error.
 //!
 //! It knows lengths, not meanings.
 

@@ -1,11 +1,13 @@
-//! Which element types a GGUF file may name, how large their blocks are, and which of them this program computes with.
+//! Which element types a GGUF file may name, how large their blocks are, and which of them this program
+//! computes with.
 //!
-//! Entry point: [`GgmlType::from_id`]. The table holds every type whose size is known, also those that are only
-//! refused later, so that a file of a foreign quantisation is told apart from a damaged one: "blk.0.attn_q.weight is
-//! Q4_K" helps, "unknown type 12" does not. Five formats are read: f32, f16, bf16, Q8_0 and MXFP4, the last in two
-//! orders of nibbles.
+//! Entry point: [`GgmlType::from_id`]. The table holds every type whose size is known, also those that are
+//! only refused later, so that a file of a foreign quantisation is told apart from a damaged one:
+//! "blk.0.attn_q.weight is Q4_K" helps, "unknown type 12" does not. Five formats are read: f32, f16, bf16,
+//! Q8_0 and MXFP4, the last in two orders of nibbles.
 //!
-//! Source: the specification of architecture and files, section 2.6. This module does not know what tensors mean.
+//! Source: the specification of architecture and files, section 2.6. This module does not know what tensors
+//! mean.
 
 use std::fmt;
 
@@ -55,8 +57,8 @@ const fn foreign(id: u32, name: &'static str, block_values: usize, block_bytes: 
     GgmlType { id, name, block_values, block_bytes, storage: None }
 }
 
-/// Every type with a known size. Number 4 once was another format that no file of this family can have; Ollama's first
-/// gpt-oss files use it for MXFP4.
+/// Every type with a known size. Number 4 once was another format that no file of this family can have;
+/// Ollama's first gpt-oss files use it for MXFP4.
 const TYPES: [GgmlType; 35] = [
     read(0, "F32", 1, 4, Storage::F32),
     read(1, "F16", 1, 2, Storage::F16),

@@ -1,12 +1,14 @@
 //! The matrices of the experts, from the order of a GGUF file into the published one.
 //!
-//! Entry point: [`ExpertRows`]. A GGUF file keeps each scale beside its sixteen bytes of codes, may pair the codes of a
-//! byte differently, and may hold the gate and the up projection one after the other or in two tensors; the published
-//! layout has all codes together, all scales together, and rows interleaved gate, up, gate, up. Every function here
-//! walks the published rows, asks where a row lies in the file, and writes it; the rows are divided among threads.
+//! Entry point: [`ExpertRows`]. A GGUF file keeps each scale beside its sixteen bytes of codes, may pair the
+//! codes of a byte differently, and may hold the gate and the up projection one after the other or in two
+//! tensors; the published layout has all codes together, all scales together, and rows interleaved gate, up,
+//! gate, up. Every function here walks the published rows, asks where a row lies in the file, and writes it;
+//! the rows are divided among threads.
 //!
-//! The result is new memory, as large as the tensor, or memory of the caller's for one expert at a time (`write_blocks`
-//! and its kin), which reads from disk use. It does not know names or shapes; the caller has checked both.
+//! The result is new memory, as large as the tensor, or memory of the caller's for one expert at a time
+//! (`write_blocks` and its kin), which reads from disk use. It does not know names or shapes; the caller has
+//! checked both.
 
 use gptoss_formats::{BLOCK_VALUES, MXFP4_CODE_BYTES, Mxfp4Block, NibbleOrder, neighbors_from_halves};
 use half::bf16;
@@ -138,7 +140,8 @@ impl<'a> ExpertRows<'a> {
     }
 }
 
-/// New memory of `num_rows` rows, written in groups of up to `group` rows by all threads: `write(first row, rows)`.
+/// New memory of `num_rows` rows, written in groups of up to `group` rows by all threads: `write(first row,
+/// rows)`.
 fn in_parallel(
     num_rows: usize,
     row_bytes: usize,
@@ -177,7 +180,8 @@ fn number(bytes: &[u8], storage: Storage) -> f32 {
 mod tests {
     use super::*;
 
-    /// Two experts with two gate and two up rows of one block each; row `r` of the published order has scale `r`.
+    /// Two experts with two gate and two up rows of one block each; row `r` of the published order has scale
+    /// `r`.
     #[test]
     fn rows_come_in_the_published_order_from_every_layout() {
         let block = |scale: u8| [[scale; 1].as_slice(), &[scale ^ 0x5A; 16]].concat();

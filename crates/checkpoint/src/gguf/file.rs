@@ -1,8 +1,8 @@
 //! One mapped GGUF file: typed access to its metadata and views of its tensors.
 //!
-//! Entry point: [`GgufFile::open`]. A missing key is `None`; a key of the wrong kind is an error that names it. Numbers
-//! are taken from any width, because writers differ; a list of one number that repeats is taken for that number,
-//! because some writers store per-layer values. Strings are borrowed from the map.
+//! Entry point: [`GgufFile::open`]. A missing key is `None`; a key of the wrong kind is an error that names
+//! it. Numbers are taken from any width, because writers differ; a list of one number that repeats is taken
+//! for that number, because some writers store per-layer values. Strings are borrowed from the map.
 //!
 //! This module does not know which keys a model needs.
 
@@ -17,7 +17,8 @@ use crate::bytes::{Bytes, MappedFile, Tensor};
 use crate::error::Error;
 use crate::part::Dtype;
 
-/// Elements of a list of numbers that are taken into memory; per-layer values are the only such lists that are read.
+/// Elements of a list of numbers that are taken into memory; per-layer values are the only such lists that
+/// are read.
 const NUMBERS_MAX: usize = 1 << 12;
 
 /// A file with its header.
@@ -55,8 +56,8 @@ impl GgufFile {
         self.bytes.slice(tensor.range.clone()).expect("tensors were checked against the file's length")
     }
 
-    /// The tensor as it lies in the file, copied only if it is not aligned to its elements; `None` for MXFP4 and for
-    /// types that are not read.
+    /// The tensor as it lies in the file, copied only if it is not aligned to its elements; `None` for MXFP4
+    /// and for types that are not read.
     pub(crate) fn view(&self, tensor: &GgufTensor) -> Option<Tensor> {
         // Blocks of Q8_0 are read byte by byte.
         let (dtype, alignment) = match tensor.element.storage? {
@@ -94,7 +95,8 @@ impl GgufFile {
         }
     }
 
-    /// The numbers of a list, or the one number that stands for all; `None` when it is something else or too long.
+    /// The numbers of a list, or the one number that stands for all; `None` when it is something else or too
+    /// long.
     pub(crate) fn numbers(&self, value: &GgufValue) -> Option<Vec<f64>> {
         match value {
             GgufValue::Unsigned(number) => Some(vec![*number as f64]),

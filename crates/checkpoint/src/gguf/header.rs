@@ -1,13 +1,13 @@
 //! The header of a GGUF file: which metadata does it carry, and which tensor lies where?
 //!
-//! [`GgufHeader::parse`] is total: any bytes give a header or an error that names the broken rule. Strings and lists
-//! are walked and checked but not copied: a value remembers where its bytes lie, so that a vocabulary of 200,000 tokens
-//! costs one range until somebody asks for it. Memory is bounded by the entries that are really there, whatever the
-//! counts claim.
+//! [`GgufHeader::parse`] is total: any bytes give a header or an error that names the broken rule. Strings
+//! and lists are walked and checked but not copied: a value remembers where its bytes lie, so that a
+//! vocabulary of 200,000 tokens costs one range until somebody asks for it. Memory is bounded by the entries
+//! that are really there, whatever the counts claim.
 //!
-//! Rules beyond the format's own: names and keys appear once, no axis is empty, rows are whole blocks, and every
-//! tensor lies inside the file. Versions 2 and 3 are read; they differ only in that 3 may be big-endian, which no
-//! published file is. This module knows nothing of models.
+//! Rules beyond the format's own: names and keys appear once, no axis is empty, rows are whole blocks, and
+//! every tensor lies inside the file. Versions 2 and 3 are read; they differ only in that 3 may be
+//! big-endian, which no published file is. This module knows nothing of models.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -104,8 +104,8 @@ struct Entry {
 impl GgufHeader {
     /// Reads and checks the header of a whole file's bytes; `path` only labels errors.
     ///
-    /// Errors: [`Error::Truncated`] when the file ends before its header or its data, [`Error::BadGguf`] for every
-    /// other broken rule.
+    /// Errors: [`Error::Truncated`] when the file ends before its header or its data, [`Error::BadGguf`] for
+    /// every other broken rule.
     pub fn parse(file: &[u8], path: &Path) -> Result<GgufHeader, Error> {
         let mut cursor = Cursor::new(file, path);
         let magic = cursor.array::<4>()?;

@@ -1,8 +1,9 @@
 //! How large may the header of a GGUF file be?
 //!
-//! Every number in such a header is a stranger's, so each has a named bound that is asked before memory is taken or a
-//! loop is run. None of them is reached by published files. What a header can claim is bounded a second time by the
-//! file itself: a list of a million strings needs a file that holds a million string lengths.
+//! Every number in such a header is a stranger's, so each has a named bound that is asked before memory is
+//! taken or a loop is run. None of them is reached by published files. What a header can claim is bounded a
+//! second time by the file itself: a list of a million strings needs a file that holds a million string
+//! lengths.
 //!
 //! Beyond a bound the answer is [`Error::BadGguf`](crate::Error::BadGguf), which names it.
 

@@ -1,12 +1,13 @@
 //! From the metadata of a GGUF file to a [`Config`].
 //!
-//! Entry points: [`Dialect::of`] and [`config`]. llama.cpp calls the architecture `gpt-oss`, early Ollama files call it
-//! `gptoss` and leave out what the reference fixes; both prefix their keys with that name. An absent key takes the
-//! published value, except the sizes, which every file has. Values that would change the arithmetic in a way this
-//! program does not compute (another rope scaling, value heads of another width) are refused.
+//! Entry points: [`Dialect::of`] and [`config`]. llama.cpp calls the architecture `gpt-oss`, early Ollama
+//! files call it `gptoss` and leave out what the reference fixes; both prefix their keys with that name. An
+//! absent key takes the published value, except the sizes, which every file has. Values that would change the
+//! arithmetic in a way this program does not compute (another rope scaling, value heads of another width) are
+//! refused.
 //!
-//! GGUF has no key for YaRN's `truncate`: it is false, as in every published config. It does not know tensors, but the
-//! number of rows of the embedding is the size of the vocabulary where no key says it.
+//! GGUF has no key for YaRN's `truncate`: it is false, as in every published config. It does not know
+//! tensors, but the number of rows of the embedding is the size of the vocabulary where no key says it.
 
 use super::file::GgufFile;
 use super::header::GgufValue;
@@ -58,7 +59,8 @@ pub(crate) fn refuse_parts(file: &GgufFile) -> Result<(), Error> {
     }
 }
 
-/// Reads and checks the architecture; `embedding_rows` is the vocabulary's size in a file that does not say it.
+/// Reads and checks the architecture; `embedding_rows` is the vocabulary's size in a file that does not say
+/// it.
 ///
 /// Errors: [`Error::BadConfig`] with the key, what it holds and the rule.
 pub(crate) fn config(
@@ -119,7 +121,8 @@ fn yarn(keys: &Keys<'_>, published: Yarn) -> Result<Yarn, Error> {
     if let Some(found) = keys.file.text(&keys.full(TYPE)).filter(|&kind| kind != "yarn") {
         return Err(keys.file.broken(TYPE, found, "yarn: nothing else is part of gpt-oss"));
     }
-    // Both multiply what 0.1 ln(factor) + 1 gives, unlike the attention_factor of a config.json, which replaces it.
+    // Both multiply what 0.1 ln(factor) + 1 gives, unlike the attention_factor of a config.json, which
+    // replaces it.
     keys.require("rope.scaling.attn_factor", 1.0)?;
     keys.require("rope.scaling.yarn_attn_factor", 1.0)?;
     let original = keys.count("rope.scaling.original_context_length")?;

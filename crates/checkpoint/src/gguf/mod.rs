@@ -1,9 +1,9 @@
 //! GGUF: the one-file format of llama.cpp and Ollama, read in place.
 //!
-//! Three questions, three layers. `header.rs`: what is in the file, whatever its bytes ([`GgufHeader::parse`] is total).
-//! `metadata.rs` and `tokenizer.rs`: which gpt-oss do the keys describe? `model.rs`: which tensor is which part, and
-//! how do its bytes become what the room above computes with? Two dialects exist, llama.cpp's and Ollama's older one;
-//! they differ in key prefix and a few names.
+//! Three questions, three layers. `header.rs`: what is in the file, whatever its bytes ([`GgufHeader::parse`]
+//! is total). `metadata.rs` and `tokenizer.rs`: which gpt-oss do the keys describe? `model.rs`: which tensor
+//! is which part, and how do its bytes become what the room above computes with? Two dialects exist,
+//! llama.cpp's and Ollama's older one; they differ in key prefix and a few names.
 //!
 //! Nothing here writes GGUF, runs a template, or knows how a product is computed.
 

@@ -1,12 +1,13 @@
-//! A gpt-oss in one GGUF file: every part by its meaning, whatever the file calls it and however it is laid out.
+//! A gpt-oss in one GGUF file: every part by its meaning, whatever the file calls it and however it is laid
+//! out.
 //!
-//! Entry points: [`GgufModel::open`], which checks every tensor's name, type and shape against the metadata, and
-//! [`GgufModel::tensor`]. What the file holds as this program computes with it is a view of the map: vectors, and the
-//! dense matrices in bf16, f16, f32 or Q8_0. The experts are another layout (see `experts.rs`) and become new memory,
-//! made when they are asked for.
+//! Entry points: [`GgufModel::open`], which checks every tensor's name, type and shape against the metadata,
+//! and [`GgufModel::tensor`]. What the file holds as this program computes with it is a view of the map:
+//! vectors, and the dense matrices in bf16, f16, f32 or Q8_0. The experts are another layout (see
+//! `experts.rs`) and become new memory, made when they are asked for.
 //!
-//! Types that are not read are refused here, with the tensor's name, and not converted: a conversion would be another
-//! model under the same name. It does not know what a layer computes.
+//! Types that are not read are refused here, with the tensor's name, and not converted: a conversion would be
+//! another model under the same name. It does not know what a layer computes.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -92,8 +93,8 @@ pub struct GgufExperts {
 }
 
 impl GgufExperts {
-    /// The rows of one expert in two stacks, whose rows alternate in the published order; the second is empty when the
-    /// first has them all in that order.
+    /// The rows of one expert in two stacks, whose rows alternate in the published order; the second is empty
+    /// when the first has them all in that order.
     pub fn stacks(&self, expert: usize) -> [&[u8]; 2] {
         let share = |bytes| -> &[u8] {
             let bytes: &Bytes = bytes;
@@ -135,8 +136,9 @@ impl GgufStack {
 impl GgufModel {
     /// Maps a file and checks that it holds the model its metadata describes, whole.
     ///
-    /// Errors: [`Error::BadGguf`], [`Error::Truncated`], [`Error::SplitGguf`], [`Error::UnknownArchitecture`],
-    /// [`Error::BadConfig`], [`Error::MissingTensor`], [`Error::WrongShape`], [`Error::UnsupportedTensorType`].
+    /// Errors: [`Error::BadGguf`], [`Error::Truncated`], [`Error::SplitGguf`],
+    /// [`Error::UnknownArchitecture`], [`Error::BadConfig`], [`Error::MissingTensor`], [`Error::WrongShape`],
+    /// [`Error::UnsupportedTensorType`].
     pub(crate) fn open(path: &Path) -> Result<(GgufModel, Config, ExpertFormat), Error> {
         let file = GgufFile::open(path)?;
         metadata::refuse_parts(&file)?;
@@ -189,7 +191,8 @@ impl GgufModel {
         }
     }
 
-    /// Where the experts of a part lie, for those who read them one by one; `None` for parts that are no experts'.
+    /// Where the experts of a part lie, for those who read them one by one; `None` for parts that are no
+    /// experts'.
     pub(crate) fn stack(&self, config: &Config, part: Part) -> Option<GgufStack> {
         match self.place(config, part)? {
             Place::Experts(place) => place.stack(config, part),
@@ -197,7 +200,8 @@ impl GgufModel {
         }
     }
 
-    /// The experts of a part where they lie; `None` when they are not MXFP4, or the part is no experts' codes.
+    /// The experts of a part where they lie; `None` when they are not MXFP4, or the part is no experts'
+    /// codes.
     pub(crate) fn in_place(&self, config: &Config, part: Part) -> Option<GgufExperts> {
         if !matches!(part, Part::Layer(_, LayerPart::GateUpBlocks | LayerPart::DownBlocks)) {
             return None;
@@ -270,7 +274,8 @@ impl GgufModel {
         Some(Place::Rows(tensor, names::fused_rows(config, which), names::num_fused_rows(config)))
     }
 
-    /// Ollama's converter kept the published order when it joined the two; llama.cpp's puts one behind the other.
+    /// Ollama's converter kept the published order when it joined the two; llama.cpp's puts one behind the
+    /// other.
     fn gate_up(&self, layer: usize, end: &str) -> Option<ExpertPlace<'_>> {
         let [gate, up] = gguf_names::gate_and_up(layer, end).map(|name| self.find(&name));
         if let (Some(gate), Some(up)) = (gate, up) {

@@ -1,10 +1,12 @@
 //! What is each part called in a GGUF file?
 //!
-//! Two schemes differ in four names; they do not collide, so every part has a list of spellings and the first that a
-//! file holds counts. Where a file splits or joins what a [`LayerPart`] is, the spellings are those of the whole:
-//! early Ollama files join the projections of attention, and the gate and up projection come as two tensors or one.
+//! Two schemes differ in four names; they do not collide, so every part has a list of spellings and the first
+//! that a file holds counts. Where a file splits or joins what a [`LayerPart`] is, the spellings are those of
+//! the whole: early Ollama files join the projections of attention, and the gate and up projection come as
+//! two tensors or one.
 //!
-//! Source: the specification of architecture and files, section 2.6. GGUF names appear in this file and nowhere else.
+//! Source: the specification of architecture and files, section 2.6. GGUF names appear in this file and
+//! nowhere else.
 
 use crate::part::{LayerPart, Part};
 

@@ -1,8 +1,8 @@
 //! The vocabulary that a GGUF file carries in its metadata, as plain data.
 //!
-//! Entry point: [`GgufTokenizer::of`]. Tokens and merges are spelled in the byte alphabet of byte-level BPE, as in a
-//! `tokenizer.json`, and are borrowed from the map; nothing is interpreted here. A file may carry no vocabulary, and
-//! then there is none: made-up models and benchmarks need no text.
+//! Entry point: [`GgufTokenizer::of`]. Tokens and merges are spelled in the byte alphabet of byte-level BPE,
+//! as in a `tokenizer.json`, and are borrowed from the map; nothing is interpreted here. A file may carry no
+//! vocabulary, and then there is none: made-up models and benchmarks need no text.
 //!
 //! It does not know what a merge or a control token is; the room of harmony does.
 
@@ -20,8 +20,8 @@ pub struct GgufTokenizer<'a> {
     pub tokens: Vec<&'a str>,
     /// The merges by priority, each `left right`.
     pub merges: Vec<&'a str>,
-    /// The kind of each token: 1 text, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte. Empty when the file does
-    /// not say it.
+    /// The kind of each token: 1 text, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte. Empty when the
+    /// file does not say it.
     pub token_types: Vec<i32>,
 }
 

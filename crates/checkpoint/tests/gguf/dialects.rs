@@ -125,7 +125,8 @@ fn q8_0_matrices_stay_as_they_are_and_are_near_their_source() {
         let expected = expected.to_f32().unwrap();
         for (block, expected) in found.bytes.chunks(34).zip(expected.chunks(32)) {
             let scale = half::f16::from_le_bytes([block[0], block[1]]).to_f32();
-            // Half a step of the unrounded scale; rounding the scale to 11 bits moves up to 127 steps by 2^-11 each.
+            // Half a step of the unrounded scale; rounding the scale to 11 bits moves up to 127 steps by
+            // 2^-11 each.
             let bound = scale * (0.5 + 127.0 / 2048.0) * 1.001 + f32::MIN_POSITIVE;
             for (&value, &expected) in block[2..].iter().zip(expected) {
                 let error = (f32::from(value as i8) * scale - expected).abs();

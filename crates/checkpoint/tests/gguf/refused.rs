@@ -196,7 +196,8 @@ fn metadata_that_describes_no_gpt_oss() {
     refusal(&with("tokenizer.ggml.eos_token_id", Value::U32(4000)), &["4000", "320"]);
 }
 
-/// Every part of a split file was called incomplete, to be downloaded again; parts after the first have no architecture.
+/// Every part of a split file was called incomplete, to be downloaded again; parts after the first have no
+/// architecture.
 #[test]
 fn parts_of_a_split_file_are_called_so() {
     let words = ["one of the 3 parts", "llama-gguf-split --merge"];

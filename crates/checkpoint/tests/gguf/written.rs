@@ -118,8 +118,8 @@ pub enum Form {
     LlamaCpp,
     /// The same with gate and up in one tensor, one behind the other.
     Joined,
-    /// Ollama's first converter from Hugging Face: its own names, gate and up in one tensor in the published order,
-    /// codes in the published order, bf16 biases of the experts.
+    /// Ollama's first converter from Hugging Face: its own names, gate and up in one tensor in the published
+    /// order, codes in the published order, bf16 biases of the experts.
     Ollama,
     /// Ollama's first converter from `original/`: as above, the projections of attention in one tensor.
     OllamaFused,

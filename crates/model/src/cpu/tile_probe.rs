@@ -1,4 +1,4 @@
-//! How fast are this model's products when nothing has to come from memory? The ceiling of prefill.
+//! The ceiling of prefill: how fast this model's products are when nothing has to come from memory.
 //!
 //! Entry point: [`TileProbe`], from `Model::tile_probe`. It multiplies many tokens with one matrix of each
 //! kind, again and again, so that the matrix stays in the processor's caches: the first layer's key

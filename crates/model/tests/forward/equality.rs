@@ -94,7 +94,8 @@ fn a_cache_taken_back_is_as_good_as_a_fresh_one() {
                 assert_eq!(cache.len(), 44);
             }
         }
-        // 44 - (7 - 1 + 8) = 30 is the lowest position held; position 36 looks back to it. And 0 is a fresh start.
+        // 44 - (7 - 1 + 8) = 30 is the lowest position held; position 36 looks back to it. And 0 is a fresh
+        // start.
         assert_eq!((taken_back, refused), (6, 35));
     }
 }
@@ -138,8 +139,8 @@ pub fn mean_kl(exact: &[f32], fast: &[f32], vocab_size: usize) -> f64 {
     rows.map(kl).sum::<f64>() / (exact.len() / vocab_size) as f64
 }
 
-/// The goldens have random weights, large enough that the clamp of SwiGLU and the routing matter: rounding moves them
-/// far more than a trained model, for which the bound is 2e-3.
+/// The goldens have random weights, large enough that the clamp of SwiGLU and the routing matter: rounding
+/// moves them far more than a trained model, for which the bound is 2e-3.
 #[test]
 fn fast_precision_is_near_exact() {
     for (name, vocab_size) in [("tiny", 512), ("tiny-yarn", 320)] {
@@ -152,8 +153,9 @@ fn fast_precision_is_near_exact() {
     }
 }
 
-/// Int8 per 32 in weights and in activations rounds a product by a third of a percent each. On the random weights of the
-/// goldens that is bounded only loosely; decision 0009 has the figures of trained and larger models.
+/// Int8 per 32 in weights and in activations rounds a product by a third of a percent each. On the random
+/// weights of the goldens that is bounded only loosely; decision 0009 has the figures of trained and larger
+/// models.
 #[test]
 fn quantized_dense_matrices_are_near_the_stored_ones() {
     for (name, vocab_size) in [("tiny", 512), ("tiny-yarn", 320)] {

@@ -1,11 +1,11 @@
 //! A GGUF file gives the logits of the checkpoint it was made from.
 //!
-//! The files were made by a converter that is not this program's (see `testdata/README.md`). With bf16 matrices nothing
-//! is rounded on the way, so the bits are equal, in either precision. Q8_0 rounds the dense matrices: a value moves by up
-//! to half a step of its block's largest magnitude over 127, that is by a relative 1/254 of that largest one, and on
-//! average (1/127)/sqrt(12) of it. That exact precision rounds nothing else shows against the forward pass of `reference`,
-//! in float64 on the values that the file holds. Fast precision rounds the activations of these products in the same way,
-//! and to the same relative size.
+//! The files were made by a converter that is not this program's (see `testdata/README.md`). With bf16
+//! matrices nothing is rounded on the way, so the bits are equal, in either precision. Q8_0 rounds the dense
+//! matrices: a value moves by up to half a step of its block's largest magnitude over 127, that is by a
+//! relative 1/254 of that largest one, and on average (1/127)/sqrt(12) of it. That exact precision rounds
+//! nothing else shows against the forward pass of `reference`, in float64 on the values that the file holds.
+//! Fast precision rounds the activations of these products in the same way, and to the same relative size.
 
 use gptoss_checkpoint::Checkpoint;
 use gptoss_kernels::Pool;
@@ -45,8 +45,8 @@ fn q8_0_matrices_are_multiplied_as_they_are() {
     compare(&checkpoint, &golden("tiny-yarn").tokens[..200], 2e-3);
 }
 
-/// This model's weights are eight times larger than usual, which makes its logits far more sensitive than a trained
-/// model's; the bound is three times what was measured, to notice a matrix read in the wrong place.
+/// This model's weights are eight times larger than usual, which makes its logits far more sensitive than a
+/// trained model's; the bound is three times what was measured, to notice a matrix read in the wrong place.
 #[test]
 fn q8_0_matrices_give_logits_within_their_quantization() {
     let expected = logits("tiny-yarn", Precision::Exact, 2);
@@ -57,10 +57,10 @@ fn q8_0_matrices_give_logits_within_their_quantization() {
     assert!(logits("tiny-yarn-q8_0.gguf", Precision::Exact, 1) == found, "threads change nothing");
 }
 
-/// Small errors of independent origin add their squares, and a divergence grows with the square. So three divergences add
-/// up: that of the rounded weights; as much again for the activations, which are rounded to the same steps; and that of
-/// int8 activations before the experts, which the bf16 file has alone. The bound is twice the sum, for the chance in
-/// single routings.
+/// Small errors of independent origin add their squares, and a divergence grows with the square. So three
+/// divergences add up: that of the rounded weights; as much again for the activations, which are rounded to
+/// the same steps; and that of int8 activations before the experts, which the bf16 file has alone. The bound
+/// is twice the sum, for the chance in single routings.
 #[test]
 fn q8_0_matrices_with_int8_activations_add_what_rounding_activations_adds() {
     let exact = logits("tiny-yarn", Precision::Exact, 2);
@@ -75,8 +75,8 @@ fn q8_0_matrices_with_int8_activations_add_what_rounding_activations_adds() {
     assert!(logits("tiny-yarn-q8_0.gguf", Precision::Fast, 1) == found, "threads change nothing");
 }
 
-/// The converter rounds scales to the nearest f16 and halves away from zero; we round scales up and halves to even. Apart
-/// from that, quantizing at load gives what the file holds.
+/// The converter rounds scales to the nearest f16 and halves away from zero; we round scales up and halves to
+/// even. Apart from that, quantizing at load gives what the file holds.
 #[test]
 fn quantizing_at_load_is_as_good_as_the_converter() {
     let exact = logits("tiny-yarn", Precision::Exact, 2);

@@ -1,8 +1,9 @@
 //! Tests of whole forward passes.
 //!
-//! `golden` compares with the official implementation, `reference` with a second one in plain loops, `equality` one
-//! way of computing with another (bit for bit), `layouts` and `gguf` one file format with another, `refused` what bad input is
-//! answered with, `segments` many sequences in a step with each alone, `streamed` experts that come from disk. `written` writes random checkpoints of any shape.
+//! `golden` compares with the official implementation, `reference` with a second one in plain loops,
+//! `equality` one way of computing with another (bit for bit), `layouts` and `gguf` one file format with
+//! another, `refused` what bad input is answered with, `segments` many sequences in a step with each alone,
+//! `streamed` experts that come from disk. `written` writes random checkpoints of any shape.
 
 mod equality;
 mod gguf;

@@ -1,8 +1,9 @@
-//! The forward pass against a second one, written here in plain loops and f64 from the architecture's description.
+//! The forward pass against a second one, written here in plain loops and f64 from the architecture's
+//! description.
 //!
-//! It shares nothing with the program but the checkpoint's tensors: no kernel, no cache, no chunk. The shapes are odd
-//! on purpose (width 96, heads of 10, a window of 5, one or three experts, dense layers, rounded YaRN ramps), to catch
-//! what the published shape hides.
+//! It shares nothing with the program but the checkpoint's tensors: no kernel, no cache, no chunk. The shapes
+//! are odd on purpose (width 96, heads of 10, a window of 5, one or three experts, dense layers, rounded YaRN
+//! ramps), to catch what the published shape hides.
 
 use gptoss_checkpoint::{Checkpoint, Config, LayerKind, LayerPart, Part};
 use gptoss_kernels::Pool;

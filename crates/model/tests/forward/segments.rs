@@ -101,7 +101,8 @@ fn sequences_in_one_step_have_the_bits_they_have_alone() {
     }
 }
 
-/// A second sequence goes on from inside the last chunk of the first: shared blocks, a copied one, a snapshot.
+/// A second sequence goes on from inside the last chunk of the first: shared blocks, a copied one, a
+/// snapshot.
 #[test]
 fn a_sequence_goes_on_from_a_kept_place() {
     let text = golden("tiny-yarn").tokens;
@@ -176,9 +177,10 @@ fn what_is_wrong_with_a_step_is_said_before_it_runs() {
     assert!(matches!(model.forward_segments(&[good], &mut foreign, &mut work), Err(Error::ForeignCache)));
 }
 
-/// int8 keys and values are near bf16 ones: the mean divergence of the golden text. Measured 2026-11-23: 6.4e-3 nats in fast precision and
-/// 5.9e-3 in exact, where int8 dense matrices have 3e-2 on the same weights, which are eight times larger than a trained model's. The
-/// sums have a fixed order, so the figure does not move; the bound is twice it.
+/// int8 keys and values are near bf16 ones: the mean divergence of the golden text. Measured 2026-11-23:
+/// 6.4e-3 nats in fast precision and 5.9e-3 in exact, where int8 dense matrices have 3e-2 on the same
+/// weights, which are eight times larger than a trained model's. The sums have a fixed order, so the figure
+/// does not move; the bound is twice it.
 #[test]
 fn int8_keys_and_values_are_near_bf16() {
     let text = golden("tiny-yarn").tokens;

@@ -1,4 +1,5 @@
-//! Experts that come from disk give the bits of experts in memory, whatever fits; and what can be wrong is said.
+//! Experts that come from disk give the bits of experts in memory, whatever fits; and what can be wrong is
+//! said.
 
 use std::path::Path;
 
@@ -139,8 +140,8 @@ fn tensor_at(file: &Path, name: &str) -> usize {
     8 + header + tensors.info(name).expect("the tensor").data_offsets.0
 }
 
-/// The file loses its end after it was opened. Expert tensors are the last in it, so what is mapped stays; the first expert
-/// that is not there any more is an error with the file's name, and so is the next call.
+/// The file loses its end after it was opened. Expert tensors are the last in it, so what is mapped stays;
+/// the first expert that is not there any more is an error with the file's name, and so is the next call.
 #[test]
 fn a_file_that_shrinks_is_an_error() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -156,7 +157,8 @@ fn a_file_that_shrinks_is_an_error() {
     }
 }
 
-/// As for weights in memory, with the expert's place in the message; a model that never needs the expert runs.
+/// As for weights in memory, with the expert's place in the message; a model that never needs the expert
+/// runs.
 #[test]
 fn a_nan_scale_is_found_when_its_expert_is_read() {
     let folder = tempfile::tempdir().expect("a folder");

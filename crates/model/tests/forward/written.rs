@@ -1,7 +1,7 @@
 //! Checkpoints with random weights of any shape, written to a temporary folder in any of the three layouts.
 //!
-//! Entry point: [`write`]. It spells names and layouts itself, from the published formats, and shares no code with
-//! the program: what the program reads wrongly cannot be written wrongly in the same way.
+//! Entry point: [`write`]. It spells names and layouts itself, from the published formats, and shares no code
+//! with the program: what the program reads wrongly cannot be written wrongly in the same way.
 
 use std::collections::BTreeMap;
 use std::path::Path;
