@@ -18,8 +18,8 @@ use gptoss_formats::{BLOCK_VALUES, Q8_0Block, q8_0_dequantize};
 use half::{bf16, f16};
 
 use crate::bus_error;
+use crate::dtype::Dtype;
 use crate::error::Error;
-use crate::part::Dtype;
 
 /// A named tensor with its bytes, row-major, little-endian.
 #[derive(Clone, Debug)]

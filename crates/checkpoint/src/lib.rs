@@ -17,6 +17,7 @@ mod checkpoint;
 mod config;
 mod config_json;
 mod direct_file;
+mod dtype;
 mod error;
 mod expert_reader;
 mod gguf;
@@ -38,6 +39,7 @@ pub use config::{
     NUM_LAYERS_MAX, POSITIONS_MAX, VOCAB_SIZE_MAX, Yarn,
 };
 pub use config_json::{ConfigForm, ParsedConfig, parse_config, parse_generation_config};
+pub use dtype::Dtype;
 pub use error::Error;
 pub use expert_reader::{ExpertPlaces, ExpertReader};
 pub use gguf::{
@@ -46,7 +48,7 @@ pub use gguf::{
     GgufList, GgufTensor, GgufTokenizer, GgufValue, Storage,
 };
 pub use names::{num_bytes, parts, shape};
-pub use part::{Dtype, ExpertFormat, LayerPart, Layout, Part};
+pub use part::{ExpertFormat, LayerPart, Layout, Part};
 pub use preset::{PRESETS, PUBLISHED_EOS, PUBLISHED_VOCAB_SIZE, Preset};
 pub use safetensors::{Entry, HEADER_BYTES_MAX, Header, SafetensorsFile};
 pub use synth::{SynthRequest, WriteLayout, write_synthetic};

@@ -12,7 +12,8 @@ use std::ops::Range;
 use gptoss_formats::{BLOCK_VALUES, MXFP4_CODE_BYTES};
 
 use crate::config::Config;
-use crate::part::{Dtype, ExpertFormat, LayerPart, Part};
+use crate::dtype::Dtype;
+use crate::part::{ExpertFormat, LayerPart, Part};
 
 /// Parts every layer has.
 const LAYER_PARTS: [LayerPart; 11] = [

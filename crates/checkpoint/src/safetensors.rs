@@ -20,8 +20,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use crate::bytes::{Bytes, MappedFile, Tensor};
+use crate::dtype::Dtype;
 use crate::error::Error;
-use crate::part::Dtype;
 
 /// Bytes a header may have, as in the reference implementation.
 pub const HEADER_BYTES_MAX: u64 = 100_000_000;

@@ -21,9 +21,10 @@ use serde_json::{Map, Value, json};
 
 use crate::config::Config;
 use crate::config_json::ConfigForm;
+use crate::dtype::Dtype;
 use crate::error::Error;
 use crate::names;
-use crate::part::{Dtype, ExpertFormat, LayerPart, Part};
+use crate::part::{ExpertFormat, LayerPart, Part};
 use crate::preset::Preset;
 use crate::shards::{INDEX_FILE, SINGLE_FILE};
 use crate::synthetic;

@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
+use crate::dtype::Dtype;
 use crate::error::Error;
-use crate::part::Dtype;
 
 /// Bytes handed to the operating system, and reported as progress, at a time.
 const STEP_BYTES: usize = 16 << 20;

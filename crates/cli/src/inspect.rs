@@ -76,7 +76,7 @@ impl Report {
         let request = Needs { context, precision, dense, kv: None };
         let mut terms = match args.memory {
             Some(budget) => {
-                memory_budget::plan_of_shape(&opened.checkpoint, &opened.source, &request, budget)?
+                memory_budget::plan_of_shape(&opened.checkpoint, &opened.source.subject(), &request, budget)?
             }
             None => memory(&model, &opened.checkpoint.part_bytes(), context, precision, dense),
         };

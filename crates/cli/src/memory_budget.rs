@@ -19,13 +19,31 @@ use gptoss_model::{
 };
 use serde_json::{Value, json};
 
-use crate::model_source::ModelSource;
-
 const GIGABYTE: f64 = 1e9;
 
 /// Bytes as people read them: a number and a decimal unit, such as `12.4 GB`.
 pub fn human(bytes: u64) -> String {
     ByteSize::b(bytes).display().si().to_string()
+}
+
+/// Whose plan it is, for the messages.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// How the model is called to people.
+    pub name: String,
+    /// Where its weights are.
+    pub place: Place,
+}
+
+/// Where the weights of a model are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In files, of which experts can stay on disk.
+    Files,
+    /// In this program.
+    Program,
+    /// Nowhere: they are drawn at random when they are read.
+    Nowhere,
 }
 
 /// What a plan is made for.
@@ -55,7 +73,7 @@ pub fn whole(checkpoint: &Checkpoint, needs: &Needs<'_>) -> Result<Vec<Term>> {
 /// Errors: the budget is too small, with the smallest that is not.
 pub fn plan(
     checkpoint: &Checkpoint,
-    source: &ModelSource,
+    subject: &Subject,
     needs: &Needs<'_>,
     budget: u64,
 ) -> Result<MemoryPlan> {
@@ -68,7 +86,7 @@ pub fn plan(
     let for_one = (budget + one).saturating_sub(all);
     let plan = plan_memory(checkpoint, needs.context, needs.precision, needs.dense, for_one);
     let plan =
-        plan.map_err(|error| too_small(error, source, budget, |bytes| (bytes + all).saturating_sub(one)))?;
+        plan.map_err(|error| too_small(error, subject, budget, |bytes| (bytes + all).saturating_sub(one)))?;
     let plan = MemoryPlan { terms: with_engine(plan.terms, needs.kv), ..plan };
     io::stderr().write_all(describe(&plan, needs.context, budget).as_bytes())?;
     Ok(plan)
@@ -80,16 +98,16 @@ pub fn plan(
 /// Errors: the budget is too small, with the smallest that is not.
 pub fn plan_of_shape(
     checkpoint: &Checkpoint,
-    source: &ModelSource,
+    subject: &Subject,
     needs: &Needs<'_>,
     budget: u64,
 ) -> Result<Vec<Term>> {
     match plan_memory(checkpoint, needs.context, needs.precision, needs.dense, budget) {
         Ok(plan) => Ok(plan.terms),
-        Err(Error::NotOnDisk { .. }) if matches!(source, ModelSource::Synthetic(..)) => {
-            as_if_in_files(checkpoint, source, needs, budget)
+        Err(Error::NotOnDisk { .. }) if subject.place == Place::Nowhere => {
+            as_if_in_files(checkpoint, subject, needs, budget)
         }
-        Err(error) => Err(too_small(error, source, budget, |bytes| bytes)),
+        Err(error) => Err(too_small(error, subject, budget, |bytes| bytes)),
     }
 }
 
@@ -97,7 +115,7 @@ pub fn plan_of_shape(
 /// room for.
 fn as_if_in_files(
     checkpoint: &Checkpoint,
-    source: &ModelSource,
+    subject: &Subject,
     needs: &Needs<'_>,
     budget: u64,
 ) -> Result<Vec<Term>> {
@@ -115,7 +133,7 @@ fn as_if_in_files(
     let slots = (budget.saturating_sub(fixed) / one.max(1)).min(num_experts);
     if slots == 0 {
         let error = Error::BudgetTooSmall { budget, smallest: fixed + one };
-        return Err(too_small(error, source, budget, |bytes| bytes));
+        return Err(too_small(error, subject, budget, |bytes| bytes));
     }
     let name = format!("experts in memory: {slots} of {num_experts}, the others on disk");
     terms.push(Term { name, bytes: slots * one });
@@ -134,19 +152,19 @@ fn is_expert_matrix(part: Part) -> bool {
 /// What to do when a model does not fit; `with_engine` adds to a number of bytes what the engine takes.
 fn too_small(
     error: Error,
-    source: &ModelSource,
+    subject: &Subject,
     budget: u64,
     with_engine: impl Fn(u64) -> u64,
 ) -> anyhow::Error {
-    let (name, given) = (source.name(), human(budget));
-    match (error, source) {
+    let (name, given) = (&subject.name, human(budget));
+    match (error, subject.place) {
         (Error::BudgetTooSmall { smallest, .. }, _) => {
             let least = human(with_engine(smallest));
             anyhow!(
                 "--memory of {given} is too little for {name}: {least} is the least\ngive it more, or a smaller --context"
             )
         }
-        (Error::NotOnDisk { needed }, ModelSource::Demo) => {
+        (Error::NotOnDisk { needed }, Place::Program) => {
             let needed = human(with_engine(needed));
             anyhow!(
                 "--memory of {given} is too little for the demo, which needs {needed} with the program itself\n\

@@ -22,7 +22,7 @@ use gptoss_model::{DenseMode, KvFormat, LoadOptions, Model, Precision};
 use crate::args::{ComputeArgs, DenseArg, KvArg, PrecisionArg};
 use crate::failure::usage;
 use crate::generation_config::GenerationConfig;
-use crate::memory_budget::{self, Needs};
+use crate::memory_budget::{self, Needs, Place, Subject};
 use crate::progress::{Progress, Unit};
 use crate::{demo, hub};
 
@@ -113,6 +113,16 @@ impl ModelSource {
             ModelSource::Demo | ModelSource::Gguf(_) | ModelSource::Repository(..) => false,
         };
         is_random.then(|| format!("{} has random weights: what it writes is noise", self.name()))
+    }
+
+    /// What a memory plan must know of it.
+    pub fn subject(&self) -> Subject {
+        let place = match self {
+            ModelSource::Demo => Place::Program,
+            ModelSource::Synthetic(..) => Place::Nowhere,
+            ModelSource::Folder(_) | ModelSource::Gguf(_) | ModelSource::Repository(..) => Place::Files,
+        };
+        Subject { name: self.name(), place }
     }
 
     /// How it is called to people.
@@ -306,7 +316,7 @@ impl Opened {
         let expert_slots = match compute.memory {
             None => None,
             Some(size) => {
-                memory_budget::plan(&self.checkpoint, &self.source, &needs, size)
+                memory_budget::plan(&self.checkpoint, &self.source.subject(), &needs, size)
                     .with_context(cannot)?
                     .expert_slots
             }

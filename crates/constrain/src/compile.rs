@@ -18,7 +18,6 @@ use std::{
 use gptoss_harmony::{Control, Vocab};
 
 use crate::{
-    constraint::Constraint,
     error::Error,
     grammar::{self, Grammar},
     header::{self, BodyIndex, ContentForm, Headers, Piece, Step},
@@ -48,14 +47,6 @@ pub struct Compiled {
     pub(crate) budget: Option<u32>,
     warnings: Vec<Warning>,
 }
-
-// The engine's thread starts sequences of what another thread compiled.
-const _: () = {
-    const fn is_shared<T: Send + Sync>() {}
-    const fn is_moved<T: Send>() {}
-    is_shared::<Compiled>();
-    is_moved::<Constraint>();
-};
 
 /// A place in the headers with and without `analysis` among the channels.
 #[derive(Debug, Clone, Copy)]

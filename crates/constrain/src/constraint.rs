@@ -84,6 +84,14 @@ impl std::fmt::Debug for Constraint {
     }
 }
 
+// The engine's thread starts sequences of what another thread compiled.
+const _: () = {
+    const fn is_shared<T: Send + Sync>() {}
+    const fn is_moved<T: Send>() {}
+    is_shared::<Compiled>();
+    is_moved::<Constraint>();
+};
+
 impl Constraint {
     /// A sequence that stands after `<|start|>assistant`.
     pub fn new(compiled: &Arc<Compiled>) -> Self {

@@ -14,8 +14,8 @@ use super::element::Storage;
 use super::header::{GgufHeader, GgufList, GgufTensor, GgufValue, number_bytes};
 use super::limits::GGUF_STRING_BYTES_MAX;
 use crate::bytes::{Bytes, MappedFile, Tensor};
+use crate::dtype::Dtype;
 use crate::error::Error;
-use crate::part::Dtype;
 
 /// Elements of a list of numbers that are taken into memory; per-layer values are the only such lists that
 /// are read.

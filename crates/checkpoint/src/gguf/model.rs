@@ -24,9 +24,10 @@ use super::metadata::{self, Dialect};
 use super::names as gguf_names;
 use crate::bytes::{Bytes, Tensor};
 use crate::config::Config;
+use crate::dtype::Dtype;
 use crate::error::Error;
 use crate::names;
-use crate::part::{Dtype, ExpertFormat, LayerPart, Part};
+use crate::part::{ExpertFormat, LayerPart, Part};
 
 const VECTOR_TYPES: &str = "F32, F16 or BF16";
 const DENSE_TYPES: &str = "BF16, F16, F32 or Q8_0";
