@@ -75,8 +75,7 @@ pub(crate) async fn create(
     let (id, created) = (made.id.clone(), made.created_at);
     stored(&app, move |app| {
         app.store.change(now(), |change| {
-            let (items, entries) =
-                read(app, change, &caller, request.items.unwrap_or_default(), Vec::new())?;
+            let (items, entries) = read(app, change, &caller, request.items.unwrap_or_default(), Vec::new())?;
             let (tenant, events) = (caller.tenant, NO_EVENTS.to_owned());
             let row = Row { id, tenant, created, is_unfinished: false, body, items, entries, events };
             change.put(Kind::Conversation, &row)
@@ -158,8 +157,7 @@ pub(crate) async fn add_items(
         app.store.change(now(), |change| {
             let mut row = change.find(Kind::Conversation, &caller.tenant, &id)?;
             let before = std::mem::take(&mut row.entries);
-            let (new, entries) =
-                read(app, change, &caller, request.items.unwrap_or_default(), before)?;
+            let (new, entries) = read(app, change, &caller, request.items.unwrap_or_default(), before)?;
             row.entries = entries;
             row.items.extend(new.iter().cloned());
             change.put(Kind::Conversation, &row)?;

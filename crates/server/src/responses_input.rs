@@ -271,7 +271,8 @@ pub(crate) fn resolve(
         let id = text(item, "id").unwrap_or_default();
         match stored.get(id) {
             Some(found) if is_reference(found) => {
-                let message = format!("the stored item {id:?} is itself a reference; send the item in its place");
+                let message =
+                    format!("the stored item {id:?} is itself a reference; send the item in its place");
                 return Err(ApiError::invalid(format!("{param}[{index}].id"), message));
             }
             Some(found) => *item = found.clone(),

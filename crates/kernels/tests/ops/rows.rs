@@ -88,7 +88,8 @@ fn quantized_rows_are_the_same_on_every_tier_and_for_every_number_of_threads() {
             let x = fill.f32s(&mut Rng(k as u64), t * k);
             let run = |pool: &Pool| {
                 let mut rows = Q8Rows::new();
-                quantize_q8(pool, &mut rows, &vec![1.0; 4096], 1, 4096); // what an earlier use leaves must not show
+                // What an earlier use leaves must not show.
+                quantize_q8(pool, &mut rows, &vec![1.0; 4096], 1, 4096);
                 quantize_q8(pool, &mut rows, &x, t, k);
                 let mut back = vec![0.0; t * k];
                 for (t, back) in back.chunks_exact_mut(k).enumerate() {

@@ -125,7 +125,8 @@ fn prepare(connection: &mut Connection) -> Result<(), Box<dyn std::error::Error>
         (VERSION, _) => {}
         (0, 0) => change.execute_batch(TABLES)?,
         (0, _) => {
-            change.execute_batch("ALTER TABLE rows RENAME TO rows_0; ALTER TABLE items RENAME TO items_0;")?;
+            change
+                .execute_batch("ALTER TABLE rows RENAME TO rows_0; ALTER TABLE items RENAME TO items_0;")?;
             change.execute_batch("DROP INDEX IF EXISTS rows_created; DROP INDEX IF EXISTS items_owner;")?;
             change.execute_batch(TABLES)?;
             change.execute_batch(FROM_VERSION_0)?;

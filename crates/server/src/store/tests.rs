@@ -102,16 +102,10 @@ fn the_largest_tenant_makes_room() {
     assert!(is_there(&store, "b", "b1", 1));
     let left: Vec<u64> = (1..10).filter(|n| is_there(&store, "a", &format!("a{n}"), 1)).collect();
     assert_eq!(left, [7, 8, 9]);
-    let held: i64 = store
-        .lock()
-        .connection
-        .query_row("SELECT sum(bytes) FROM rows", [], |row| row.get(0))
-        .unwrap();
-    let counted: i64 = store
-        .lock()
-        .connection
-        .query_row("SELECT sum(bytes) FROM tenants", [], |row| row.get(0))
-        .unwrap();
+    let held: i64 =
+        store.lock().connection.query_row("SELECT sum(bytes) FROM rows", [], |row| row.get(0)).unwrap();
+    let counted: i64 =
+        store.lock().connection.query_row("SELECT sum(bytes) FROM tenants", [], |row| row.get(0)).unwrap();
     assert_eq!(held, counted);
 }
 
@@ -228,7 +222,9 @@ fn a_damaged_or_empty_file_is_refused() {
     let mut broken = whole.clone();
     let middle = broken.len() / 2;
     broken[4096..middle].fill(0x5a);
-    for (bytes, words) in [(&broken[..], "malformed|damaged"), (&[], "the file is empty"), (b"text", "not a database")] {
+    for (bytes, words) in
+        [(&broken[..], "malformed|damaged"), (&[], "the file is empty"), (b"text", "not a database")]
+    {
         std::fs::write(&file, bytes).unwrap();
         let error = Store::open(Some(folder.path()), &Limits::default()).unwrap_err().to_string();
         assert!(words.split('|').any(|word| error.contains(word)), "{error}");

@@ -100,7 +100,8 @@ fn parallel_items_are_all_kept() {
     let threads: Vec<_> = (0..64)
         .map(|n| {
             let (address, path) = (server.address, path.clone());
-            let items = json!({"items": [{"type": "message", "role": "user", "content": format!("item {n}")}]});
+            let items =
+                json!({"items": [{"type": "message", "role": "user", "content": format!("item {n}")}]});
             thread::spawn(move || assert_eq!(post(address, &path, &items).status, 200))
         })
         .collect();
