@@ -114,9 +114,8 @@ fn uses(source: &Source, module: &[String]) -> Vec<(usize, ModulePath)> {
     let mut found = Vec::new();
     for (index, token) in tokens.iter().enumerate() {
         let begins = matches!(&token.kind, TokenKind::Word(word) if matches!(word.as_str(), "crate" | "super" | "self"));
-        let continues = index.checked_sub(1).is_some_and(|before| {
-            tokens[before].kind == TokenKind::Mark(':') || is_word(&tokens[before], "in")
-        });
+        let continues = index.checked_sub(2).is_some_and(|before| leads_on(tokens, before))
+            || index.checked_sub(1).is_some_and(|before| is_word(&tokens[before], "in"));
         if begins && !continues && leads_on(tokens, index + 1) && !source.test_lines.contains(&token.line) {
             let mut paths = Vec::new();
             read_tree(tokens, index, &mut Vec::new(), &mut paths);
