@@ -3,8 +3,9 @@
 //! Every token's log-probability given those before it, their mean and the perplexity. With `--logits` the
 //! logits themselves go to a safetensors file, row by row as they come, so that a long text with the
 //! published vocabulary needs no memory for them; in exact mode they are the ones that the official
-//! implementation gives. In fast mode the exact model runs beside, chunk by chunk, and the mean KL divergence
-//! between the two is printed: what fast costs is measured where it is used, unless `--no-kl` says otherwise.
+//! implementation gives. In fast mode the exact model runs beside, chunk by chunk, and the divergence between
+//! the two is printed: what fast costs is measured where it is used, unless `--no-kl` says otherwise.
+//! `--divergence` prints that alone.
 //!
 //! The first token is given, not predicted, and has no log-probability.
 
@@ -13,9 +14,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
 use gptoss_checkpoint::{Dtype, Outline, safetensors_header};
-use gptoss_model::{Batch, KvCache, LogitRows, Model, log_prob, log_sum_exp};
-use serde::Serialize;
-use serde_json::json;
+use gptoss_model::{Batch, Comparison, Divergence, KvCache, LogitRows, Model, log_prob};
+use serde_json::{Value, json};
 
 use crate::args::{ComputeArgs, PrecisionArg, ScoreArgs};
 use crate::failure::usage;
@@ -33,12 +33,17 @@ const STEP_TOKENS: usize = 128;
 struct Scores {
     /// Of each token but the first, in nats.
     logprobs: Vec<f64>,
-    /// KL(exact ‖ fast) of each row, in nats; empty when only one model ran.
-    divergences: Vec<f64>,
+    /// Of fast mode with exact mode; empty when only one model ran.
+    comparison: Comparison,
 }
 
 /// Runs the command.
 pub fn run(args: &ScoreArgs) -> Result<ExitCode> {
+    if args.divergence && args.compute.precision == PrecisionArg::Exact {
+        return Err(usage(
+            "--divergence is how far fast mode is from exact mode\nleave out --precision exact",
+        ));
+    }
     let target = args.logits.as_deref().map(Target::at).transpose()?;
     let opened = Opened::from_argument(&args.model)?;
     let tokens = read_tokens(args, &opened)?;
@@ -125,9 +130,10 @@ impl Scored {
                 if failed.is_ok() {
                     failed = on_row(row);
                 }
-                scores.add(row, tokens.get(first + index + 1).copied());
+                let next = tokens.get(first + index + 1).copied();
+                scores.logprobs.extend(next.map(|token| log_prob(row, token)));
                 if let Some(exact) = &exact_rows {
-                    scores.compare(&exact[index * row.len()..][..row.len()], row);
+                    scores.comparison.add(&exact[index * row.len()..][..row.len()], row, next);
                 }
             })?;
             std::mem::replace(&mut failed, Ok(()))?;
@@ -143,42 +149,10 @@ impl Scored {
 }
 
 impl Scores {
-    fn add(&mut self, row: &[f32], next: Option<u32>) {
-        self.logprobs.extend(next.map(|token| log_prob(row, token)));
-    }
-
-    /// Adds KL(exact ‖ fast) of one row: the nats lost by coding exact's tokens with fast's probabilities.
-    fn compare(&mut self, exact: &[f32], fast: &[f32]) {
-        let (exact_sum, fast_sum) = (log_sum_exp(exact), log_sum_exp(fast));
-        let terms = exact.iter().zip(fast).map(|(&p, &q)| {
-            let (log_p, log_q) = (f64::from(p) - exact_sum, f64::from(q) - fast_sum);
-            log_p.exp() * (log_p - log_q)
-        });
-        // Rounding can make the sum of a divergence that is zero a hair negative.
-        self.divergences.push(terms.sum::<f64>().max(0.0));
-    }
-
     fn mean_logprob(&self) -> Option<f64> {
         let count = self.logprobs.len();
         (count > 0).then(|| self.logprobs.iter().sum::<f64>() / count as f64)
     }
-
-    fn divergence(&self) -> Option<Divergence> {
-        let mut sorted = self.divergences.clone();
-        sorted.sort_by(f64::total_cmp);
-        let max = *sorted.last()?;
-        let mean = sorted.iter().sum::<f64>() / sorted.len() as f64;
-        Some(Divergence { mean, median: sorted[sorted.len() / 2], max })
-    }
-}
-
-/// How far fast mode is from exact, in nats. A few tokens that the model cannot predict, where another expert
-/// is chosen, can make up most of the mean; the median says what is usual.
-#[derive(Debug, Clone, Copy, Serialize)]
-struct Divergence {
-    mean: f64,
-    median: f64,
-    max: f64,
 }
 
 /// The scores, while the logits go to a safetensors file: one tensor `logits` [T, V], f32, little endian.
@@ -186,7 +160,7 @@ fn write_logits(target: &Target, scored: &Scored, tokens: &[u32]) -> Result<Scor
     let shape = vec![tokens.len(), scored.model.config().vocab_size];
     let outline = Outline { name: "logits".to_owned(), dtype: Dtype::F32, shape };
     let mut scores = Scores::default();
-    target.write(|out| {
+    let written = target.write(|out| {
         out.write_all(&safetensors_header(&[outline]))?;
         scores = scored.run(tokens, &mut |row| {
             for value in row {
@@ -195,7 +169,13 @@ fn write_logits(target: &Target, scored: &Scored, tokens: &[u32]) -> Result<Scor
             Ok(())
         })?;
         Ok(())
-    })?;
+    });
+    // What the model could not compute is not the file's fault.
+    let own_words = |error: anyhow::Error| match error.downcast::<gptoss_model::Error>() {
+        Ok(of_model) => of_model.into(),
+        Err(of_file) => of_file,
+    };
+    written.map_err(own_words)?;
     Ok(scores)
 }
 
@@ -207,29 +187,32 @@ fn print(args: &ScoreArgs, opened: &Opened, tokens: &[u32], scores: &Scores) -> 
         PrecisionArg::Fast => "fast",
         PrecisionArg::Exact => "exact",
     };
+    let divergence = scores.comparison.divergence();
     if args.json {
-        let first = std::iter::once(None);
-        let logprobs: Vec<Option<f64>> = first.chain(scores.logprobs.iter().copied().map(Some)).collect();
-        let object = json!({
+        let mut object = json!({
             "model": opened.source.name(),
             "demo": opened.source.is_demo(),
             "precision": precision,
-            "tokens": tokens,
-            "logprobs": logprobs,
-            "mean_logprob": mean,
-            "perplexity": perplexity,
-            "kl_to_exact": scores.divergence(),
         });
+        if !args.divergence {
+            let first = std::iter::once(None);
+            let logprobs: Vec<Option<f64>> = first.chain(scores.logprobs.iter().copied().map(Some)).collect();
+            object["tokens"] = json!(tokens);
+            object["logprobs"] = json!(logprobs);
+        }
+        object["mean_logprob"] = json!(mean);
+        object["perplexity"] = json!(perplexity);
+        object["against_exact"] = divergence.as_ref().map(divergence_json).into();
         input::write_json_line(&mut out, &object)?;
         return Ok(out.flush()?);
     }
-    print_tokens(&mut out, opened, tokens, scores)?;
+    if !args.divergence {
+        print_tokens(&mut out, opened, tokens, scores)?;
+        writeln!(out)?;
+    }
     if let (Some(mean), Some(perplexity)) = (mean, perplexity) {
-        writeln!(
-            out,
-            "\n{} tokens, mean log-probability {mean:.6} nats, perplexity {perplexity:.4}",
-            tokens.len()
-        )?;
+        let count = tokens.len();
+        writeln!(out, "{count} tokens, mean log-probability {mean:.6} nats, perplexity {perplexity:.4}")?;
     }
     if opened.source.is_demo() {
         writeln!(
@@ -237,13 +220,33 @@ fn print(args: &ScoreArgs, opened: &Opened, tokens: &[u32], scores: &Scores) -> 
             "the demo knows its own kind of conversation: of other text its perplexity says nothing"
         )?;
     }
-    if let Some(Divergence { mean, median, max }) = scores.divergence() {
-        writeln!(
-            out,
-            "fast against exact: mean KL {mean:.3e} nats (median {median:.3e}, largest {max:.3e})"
-        )?;
+    if let Some(divergence) = &divergence {
+        write_divergence(&mut out, divergence)?;
     }
     Ok(out.flush()?)
+}
+
+fn divergence_json(divergence: &Divergence) -> Value {
+    json!({
+        "tokens": divergence.num_rows,
+        "mean_kl": divergence.mean,
+        "median_kl": divergence.median,
+        "p99_kl": divergence.p99,
+        "max_kl": divergence.max,
+        "same_top_token": divergence.same_top,
+        "perplexity_change": divergence.perplexity_change,
+    })
+}
+
+fn write_divergence(out: &mut dyn Write, divergence: &Divergence) -> io::Result<()> {
+    let Divergence { mean, median, p99, max, same_top, perplexity_change, .. } = divergence;
+    let spread = format!("median {median:.3e}, 99 of 100 below {p99:.3e}, largest {max:.3e}");
+    writeln!(out, "fast against exact: mean KL {mean:.3e} nats ({spread})")?;
+    write!(out, "likeliest token the same: {:.2} %", 100.0 * same_top)?;
+    if let Some(change) = perplexity_change {
+        write!(out, ", perplexity {:+.3} %", 100.0 * change)?;
+    }
+    writeln!(out)
 }
 
 /// One line a token: its index, its id, its log-probability, and its text where the model has a vocabulary.

@@ -11,7 +11,7 @@ use gptoss_checkpoint::Checkpoint;
 use gptoss_engine::{Engine, Request, SamplingParams};
 use gptoss_harmony::{Conversation, Message, ReasoningEffort, RenderOptions, SystemContent, Vocab, render};
 use gptoss_kernels::Pool;
-use gptoss_model::{Batch, DenseMode, LoadOptions, LogitRows, Logits, Model, Precision, log_sum_exp};
+use gptoss_model::{Batch, Comparison, DenseMode, LoadOptions, LogitRows, Logits, Model, Precision};
 
 /// Of fast precision to exact, in either format of dense matrices. Units: nats.
 const MEAN_KL_MAX: f64 = 2e-3;
@@ -64,23 +64,13 @@ fn all_rows(model: &Model, tokens: &[u32]) -> Logits {
     model.forward(&Batch { tokens, logits: LogitRows::All }, &mut cache).expect("runs")
 }
 
-/// Kullback-Leibler divergence of `fast` from `exact`. Units: nats.
-fn divergence(exact: &[f32], fast: &[f32]) -> f64 {
-    let (of_exact, of_fast) = (log_sum_exp(exact), log_sum_exp(fast));
-    let terms = exact.iter().zip(fast).map(|(&exact, &fast)| {
-        let exact = f64::from(exact) - of_exact;
-        exact.exp() * (exact - (f64::from(fast) - of_fast))
-    });
-    terms.sum()
-}
-
 #[test]
 fn fast_precision_is_near_exact_on_the_demo() {
     let exact = model(Precision::Exact, DenseMode::AsStored);
     let fast = model(Precision::Fast, DenseMode::AsStored);
     let q8 = model(Precision::Fast, DenseMode::Q8);
     let mut engine = Engine::new(exact.clone(), 1024);
-    let (mut sums, mut count) = ([0.0; 3], 0);
+    let mut comparisons: [Comparison; 3] = Default::default();
     for (seed, prompt) in prompts().into_iter().enumerate() {
         let sampling = SamplingParams { seed: seed as u64, ..SamplingParams::default() };
         let request = Request { prompt: prompt.clone(), sampling, max_new_tokens: 60, ..Request::default() };
@@ -88,12 +78,13 @@ fn fast_precision_is_near_exact_on_the_demo() {
         let tokens = [&prompt[..], &completion.tokens].concat();
         let [exact, fast, q8] = [&exact, &fast, &q8].map(|model| all_rows(model, &tokens));
         let answer = prompt.len() - 1..tokens.len();
-        for (sum, (from, to)) in sums.iter_mut().zip([(&exact, &fast), (&fast, &q8), (&exact, &q8)]) {
-            *sum += answer.clone().map(|index| divergence(from.row(index), to.row(index))).sum::<f64>();
+        let pairs = [(&exact, &fast), (&fast, &q8), (&exact, &q8)];
+        for (comparison, (from, to)) in comparisons.iter_mut().zip(pairs) {
+            answer.clone().for_each(|index| comparison.add(from.row(index), to.row(index), None));
         }
-        count += answer.len();
     }
-    let [fast, dense, both] = sums.map(|sum| sum / count as f64);
+    let found = comparisons.map(|comparison| comparison.divergence().expect("rows"));
+    let (count, [fast, dense, both]) = (found[0].num_rows, found.map(|divergence| divergence.mean));
     println!(
         "demo, {count} tokens: mean KL of fast to exact {fast:e}, of q8 to stored {dense:e}, of both {both:e}"
     );

@@ -19,6 +19,7 @@
 mod config;
 mod cost;
 mod cpu;
+mod divergence;
 mod error;
 mod kv_cache;
 mod kv_random;
@@ -37,6 +38,7 @@ pub use config::{DenseMode, KvFormat, LayerKind, LoadOptions, ModelConfig, Preci
 pub use cost::TokenCost;
 pub use cpu::expert_cache::ExpertTraffic;
 pub use cpu::tile_probe::TileProbe;
+pub use divergence::{Comparison, Divergence};
 pub use error::Error;
 pub use kv_cache::KvCache;
 pub use kv_store::KvStore;

@@ -227,7 +227,10 @@ pub struct ScoreArgs {
     /// Write `logits` [T, V] in float32
     #[arg(long, value_name = "OUT.safetensors")]
     pub logits: Option<PathBuf>,
-    /// In fast mode, do not also run exact mode to print the mean KL divergence between the two
+    /// Print only how far the mode is from exact mode: KL divergence, likeliest tokens, perplexity
+    #[arg(long, conflicts_with_all = ["no_kl", "logits"])]
+    pub divergence: bool,
+    /// In fast mode, do not also run exact mode to print the divergence between the two
     #[arg(long)]
     pub no_kl: bool,
     /// Print one JSON object

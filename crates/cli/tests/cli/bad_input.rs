@@ -85,19 +85,41 @@ fn a_wrong_dtype_and_a_wrong_shape() {
     score(&path).fails(1, &["256", "512", "shape"]);
 }
 
+/// Writes `bytes` at `offset` into the first tensor whose name ends so, and gives its name.
+fn overwrite(checkpoint: &Path, end: &str, offset: usize, bytes: &[u8]) -> String {
+    for shard in (0..4).map(|index| checkpoint.join(format!("model-{index:05}.safetensors"))) {
+        let mut file = fs::read(&shard).unwrap();
+        let header_len = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+        let header: serde_json::Value = serde_json::from_slice(&file[8..8 + header_len]).unwrap();
+        let found = header.as_object().unwrap().iter().find(|(name, _)| name.ends_with(end));
+        let Some((name, entry)) = found else { continue };
+        let start = 8 + header_len + entry["data_offsets"][0].as_u64().unwrap() as usize + offset;
+        file[start..start + bytes.len()].copy_from_slice(bytes);
+        fs::write(&shard, file).unwrap();
+        return name.clone();
+    }
+    panic!("no tensor is called {end}")
+}
+
 #[test]
 fn nan_scales() {
     let (_folder, path) = copy();
-    let shard = path.join("model-00001.safetensors");
-    let mut bytes = fs::read(&shard).unwrap();
-    let header_len = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header_len]).unwrap();
-    let (name, entry) =
-        header.as_object().unwrap().iter().find(|(name, _)| name.ends_with("_scales")).unwrap();
-    let offset = entry["data_offsets"][0].as_u64().unwrap() as usize;
-    bytes[8 + header_len + offset + 3] = 255;
-    fs::write(&shard, bytes).unwrap();
-    score(&path).fails(1, &[name, "NaN", "block 3", "damaged"]);
+    let name = overwrite(&path, "_scales", 3, &[255]);
+    score(&path).fails(1, &[&name, "NaN", "block 3", "damaged"]);
+}
+
+/// With `--logits` the message began with "cannot write OUT", though nothing was wrong there.
+#[test]
+fn logits_that_are_not_finite() {
+    let (folder, path) = copy();
+    // The infinity of bf16.
+    overwrite(&path, "model.norm.weight", 0, &[0x80, 0x7f]);
+    let out = folder.path().join("logits.safetensors");
+    let (model, out) = (path.to_str().unwrap(), out.to_str().unwrap());
+    let args = ["score", "--model", model, "--token-ids", "-", "--precision", "exact", "--logits", out];
+    let said = run_with(&args, b"[1, 2, 3]").fails(1, &["position 0 are not finite", "damaged"]);
+    assert!(!said.contains("cannot write"), "{said}");
+    assert!(!Path::new(out).exists());
 }
 
 #[test]

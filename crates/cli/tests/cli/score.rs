@@ -88,15 +88,25 @@ fn fast_mode_prints_its_divergence_from_exact() {
         run_with(&args, ids.as_bytes()).ok()
     };
     let report: Value = serde_json::from_str(&score(&["--json", "--dense", "bf16"])).unwrap();
-    let kl = |key: &str| report["kl_to_exact"][key].as_f64().unwrap();
-    assert!(0.0 < kl("median") && kl("median") < KL_MEDIAN_MAX, "{report}");
-    assert!(0.0 < kl("mean") && kl("mean") < KL_MEAN_MAX && kl("mean") <= kl("max"), "{}", kl("mean"));
+    let kl = |key: &str| report["against_exact"][key].as_f64().unwrap();
+    assert!(0.0 < kl("median_kl") && kl("median_kl") < KL_MEDIAN_MAX, "{report}");
+    assert!(0.0 < kl("mean_kl") && kl("mean_kl") < KL_MEAN_MAX && kl("p99_kl") <= kl("max_kl"), "{report}");
+    assert!(kl("same_top_token") > 0.9 && kl("perplexity_change").abs() < 0.05, "{report}");
+    let short: Value = serde_json::from_str(&score(&["--json", "--dense", "bf16", "--divergence"])).unwrap();
+    assert_eq!(short["against_exact"], report["against_exact"]);
+    assert!(short.get("tokens").is_none(), "{short}");
+    let shown = score(&["--divergence"]);
+    assert!(shown.lines().count() == 3 && shown.contains("likeliest token the same: "), "{shown}");
     let shown = score(&[]);
     assert!(shown.contains("mean KL") && shown.contains("perplexity"), "{shown}");
     assert!(!score(&["--precision", "exact"]).contains("mean KL"));
     assert!(!score(&["--no-kl"]).contains("mean KL"));
-    let both = ["score", "--model", &model, "--token-ids", "-", "--precision", "exact", "--dense", "q8"];
-    run_with(&both, ids.as_bytes()).fails(2, &["--dense q8", "--precision exact"]);
+    let exact = |more: &[&str]| {
+        let args = ["score", "--model", &model, "--token-ids", "-", "--precision", "exact"];
+        run_with(&[&args, more].concat(), ids.as_bytes())
+    };
+    exact(&["--dense", "q8"]).fails(2, &["--dense q8", "--precision exact"]);
+    exact(&["--divergence"]).fails(2, &["--divergence", "--precision exact"]);
 }
 
 #[test]
