@@ -229,9 +229,7 @@ impl Chat {
         match outcome.end {
             TurnEnd::Answer | TurnEnd::Call => Ok(()),
             TurnEnd::Cancelled => note("(stopped)"),
-            TurnEnd::Length
-                if usage.prompt_tokens + usage.completion_tokens >= self.session.max_context() =>
-            {
+            TurnEnd::Context => {
                 note(&format!("(the context of {} tokens is full)\n{ADVICE}", self.session.max_context()))
             }
             TurnEnd::Length => note(&format!(

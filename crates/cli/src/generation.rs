@@ -13,13 +13,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 use gptoss_engine::{Sampling, SamplingParams};
-use gptoss_harmony::{
-    Conversation, FunctionTool, Message, Opening, ReasoningEffort, RenderOptions, Vocab, render,
-};
+use gptoss_harmony::{Conversation, FunctionTool, Message, Opening, ReasoningEffort, RenderOptions, render};
 use gptoss_model::{ExpertTraffic, Model};
 use gptoss_turn::{
-    ConstraintLimits, FunctionRule, Outcome, Priority, TurnConstraint, TurnEvent, TurnForm, TurnOptions,
-    TurnRules, run_turn,
+    Assistant, ConstraintLimits, FunctionRule, Outcome, OutputRules, Priority, TokenTable, TurnConstraint,
+    TurnEvent, TurnOptions, TurnRules,
 };
 
 use crate::args::{Date, Effort, GenerationArgs, SamplingArgs};
@@ -70,15 +68,16 @@ pub struct Session {
     pub is_demo: bool,
     /// How turns are taken.
     pub options: TurnOptions,
-    engine: RunningEngine,
+    assistant: Assistant,
     model: Arc<Model>,
-    vocab: Arc<Vocab>,
+    /// Ends the engine's thread when it is dropped.
+    _engine: RunningEngine,
 }
 
 impl Session {
     /// Takes one turn. When `show` fails, there is nobody left to speak to: the turn is cancelled.
     ///
-    /// Errors: `show`'s own, else those of [`run_turn`].
+    /// Errors: `show`'s own, else those of [`Assistant::run_turn`].
     pub fn take_turn(
         &self,
         conversation: &Conversation,
@@ -94,8 +93,7 @@ impl Session {
                 cancel.store(true, Ordering::SeqCst);
             }
         };
-        let outcome =
-            run_turn(&self.engine.handle, &self.vocab, conversation, &self.options, cancel, &mut on_event);
+        let outcome = self.assistant.run_turn(conversation, &self.options, cancel, &mut on_event);
         shown?;
         Ok(outcome?)
     }
@@ -107,7 +105,7 @@ impl Session {
 
     /// Tokens of a whole conversation. Units: tokens.
     pub fn max_context(&self) -> usize {
-        self.engine.handle.limits().max_context
+        self.assistant.engine().limits().max_context
     }
 
     /// What a turn cost, for `--stats`.
@@ -138,7 +136,8 @@ pub fn prepare(args: &GenerationArgs) -> Result<(Session, ConversationHead)> {
     let vocab = opened.vocab()?;
     render(&vocab, &head.conversation(&[]), RenderOptions::default())
         .context("the functions cannot be rendered")?;
-    let form = held(&vocab, &head)?;
+    let table = TokenTable::new(vocab)?;
+    let rules = output_rules(&table, &head)?;
     if let Some(caveat) = opened.source.caveat() {
         writeln!(io::stderr(), "note: {caveat}")?;
     }
@@ -152,19 +151,21 @@ pub fn prepare(args: &GenerationArgs) -> Result<(Session, ConversationHead)> {
     let options = TurnOptions {
         sampling,
         max_new_tokens: args.max_tokens.map(|tokens| tokens as usize),
+        stop: args.stop.clone(),
         priority: Priority::Interactive,
-        form,
+        rules,
         ..TurnOptions::default()
     };
     let engine =
         engine_start::start(Arc::clone(&model), &opened, &args.compute, &args.engine, engine_options)?;
+    let assistant = Assistant::new(engine.handle.clone(), table)?;
     let session = Session {
         name: opened.source.name(),
         is_demo: opened.source.is_demo(),
         options,
-        engine,
+        assistant,
         model,
-        vocab,
+        _engine: engine,
     };
     Ok((session, head))
 }
@@ -188,13 +189,13 @@ fn head(args: &GenerationArgs, is_demo: bool) -> Result<ConversationHead> {
     })
 }
 
-/// The form of every turn: harmony's, and the arguments of each function by its schema. A schema that cannot
+/// What every turn is held to: harmony's, and the arguments of each function by its schema. A schema that cannot
 /// be held to the letter is told, and its arguments are held to be a JSON object, as those of a function
 /// without a schema are.
-fn held(vocab: &Arc<Vocab>, head: &ConversationHead) -> Result<TurnForm> {
+fn output_rules(table: &Arc<TokenTable>, head: &ConversationHead) -> Result<OutputRules> {
     let conversation = head.conversation(&[]);
     let compile = |rules: &TurnRules| {
-        TurnConstraint::compile(vocab, &conversation, rules, &ConstraintLimits::default())
+        TurnConstraint::compile(table, &conversation, rules, &ConstraintLimits::default())
     };
     let mut rules = TurnRules::default();
     for function in head.functions.iter().filter(|function| function.parameters.is_some()) {
@@ -208,9 +209,10 @@ fn held(vocab: &Arc<Vocab>, head: &ConversationHead) -> Result<TurnForm> {
         }
     }
     match rules.functions.is_empty() {
-        true => Ok(TurnForm::default()),
+        true => Ok(OutputRules::default()),
         false => {
-            Ok(TurnForm::Held(compile(&rules).context("the functions' schemas are too large together")?))
+            let compiled = compile(&rules).context("the functions' schemas are too large together")?;
+            Ok(OutputRules::Compiled(compiled))
         }
     }
 }

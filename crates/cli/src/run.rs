@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use gptoss_harmony::Message;
-use gptoss_turn::{Outcome, TurnEnd, TurnEvent};
+use gptoss_turn::{Channel, Delta, Outcome, TurnEnd, TurnEvent};
 use serde_json::{Value, json};
 
 use crate::args::RunArgs;
@@ -68,10 +68,10 @@ fn ending(args: &RunArgs, outcome: &Outcome) -> Result<ExitCode> {
         TurnEnd::Cancelled => return Ok(ExitCode::from(EXIT_INTERRUPTED)),
         _ if args.json => {}
         TurnEnd::Answer | TurnEnd::Call => {}
-        TurnEnd::Length | TurnEnd::Deadline if outcome.answer().is_some() => {
+        TurnEnd::Length | TurnEnd::Context | TurnEnd::Deadline if outcome.answer().is_some() => {
             writeln!(io::stderr(), "warning: the answer was cut short after {written} tokens")?;
         }
-        TurnEnd::Length | TurnEnd::Deadline => bail!(
+        TurnEnd::Length | TurnEnd::Context | TurnEnd::Deadline => bail!(
             "the model wrote {written} tokens and had not come to an answer\n\
              give it more with --max-tokens or --context, or lower --effort; --show-reasoning shows what it wrote"
         ),
@@ -116,32 +116,37 @@ impl Printer {
     }
 
     fn show(&mut self, event: TurnEvent) -> io::Result<()> {
-        if let TurnEvent::Prefill { done, total } = event {
-            self.progress.set(done as u64, total as u64);
-            return Ok(());
-        }
+        let delta = match event {
+            TurnEvent::Prefill { done, total } => {
+                self.progress.set(done as u64, total as u64);
+                return Ok(());
+            }
+            TurnEvent::Delta(delta) => delta,
+            // `run_turn` returns the end and does not tell it.
+            TurnEvent::Finished(_) | TurnEvent::Failed(_) => return Ok(()),
+        };
         self.progress.clear();
-        match event {
-            TurnEvent::Reasoning(text) if self.shows_reasoning => {
+        match delta {
+            Delta::Text { channel: Channel::Analysis, text, .. } if self.shows_reasoning => {
                 let dim = self.style.dim;
                 let text = format!("{dim}{}{dim:#}", self.for_stderr(&text));
                 self.write(Stream::Err, &text)
             }
-            TurnEvent::Preamble(text) if !self.is_json => {
+            Delta::Text { channel: Channel::Commentary, text, .. } if !self.is_json => {
                 let text = self.for_stderr(&text);
                 self.write(Stream::Err, &text)
             }
-            TurnEvent::Answer(text) if !self.is_json => {
+            Delta::Text { channel: Channel::Final, text, .. } if !self.is_json => {
                 let text = if self.stdout_is_terminal { terminal::safe(&text) } else { text };
                 self.write(Stream::Out, &text)
             }
-            TurnEvent::Called(call) if !self.is_json => {
+            Delta::Called(call) if !self.is_json => {
                 self.end_line()?;
                 let line = format!("call {} {}\n", call.name, call.arguments);
                 let line = if self.stdout_is_terminal { terminal::safe(&line) } else { line };
                 self.write(Stream::Out, &line)
             }
-            TurnEvent::Warning(warning) if !self.is_json => {
+            Delta::Warning(warning) if !self.is_json => {
                 self.end_line()?;
                 let line = format!("warning: {}\n", terminal::safe(&warning));
                 self.write(Stream::Err, &line)

@@ -17,6 +17,7 @@ use anyhow::{Context, Result};
 use gptoss_engine::{SEQUENCES_DEFAULT, SamplingParams};
 use gptoss_model::{DenseMode, Model, Term};
 use gptoss_server::{App, Keys, Limits, Log, ServedModel, listen, run as serve};
+use gptoss_turn::{Assistant, TokenTable};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::ServeArgs;
@@ -60,7 +61,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     let limits = limits(args, &log);
     let app = App::new(
         prepared.model.clone(),
-        prepared.engine.handle.clone(),
+        prepared.assistant.clone(),
         limits,
         keys,
         args.state_dir.as_deref(),
@@ -142,7 +143,9 @@ fn stop_signal(grace: Duration, log: Log) -> Result<impl Future<Output = Duratio
 /// A model that is ready to be served.
 struct Prepared {
     model: ServedModel,
-    engine: RunningEngine,
+    assistant: Assistant,
+    /// Ends the engine's thread when it is dropped.
+    _engine: RunningEngine,
     terms: Vec<Term>,
 }
 
@@ -164,6 +167,7 @@ impl Prepared {
         let loaded = Arc::new(opened.load(compute, max_context, Some(&kv))?);
         let fingerprint = fingerprint(opened, &loaded, needs.dense);
         let engine = engine_start::start(loaded, opened, compute, &args.engine, options)?;
+        let assistant = Assistant::new(engine.handle.clone(), TokenTable::new(vocab)?)?;
         let is_demo = opened.source.is_demo();
         let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let weights = terms.iter().filter(|term| term.name.starts_with("weights"));
@@ -172,14 +176,14 @@ impl Prepared {
             name: served_name(&opened.source),
             aliases: args.alias.clone(),
             is_demo,
-            vocab,
             max_context,
             sampling: sampling(&defaults),
             today: (!is_demo && !args.no_date).then_some(today as fn() -> String),
             created,
             weight_bytes: weights.map(|term| term.bytes).sum(),
         };
-        Ok(Prepared { model, engine, terms: if compute.memory.is_some() { Vec::new() } else { terms } })
+        let terms = if compute.memory.is_some() { Vec::new() } else { terms };
+        Ok(Prepared { model, assistant, _engine: engine, terms })
     }
 
     /// The memory, the address, and a line to try.

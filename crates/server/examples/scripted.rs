@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use gptoss_harmony::Vocab;
 use gptoss_server::{App, Keys, Limits, ServedModel, listen, run};
-use gptoss_turn::SamplingParams;
+use gptoss_turn::{Assistant, SamplingParams, TokenTable};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -25,11 +25,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let script = scripted::Script { follows_calls: true, ..scripted::Script::new(&texts) };
     let (engine, _prompts) = scripted::start(&vocab, script);
+    let assistant = Assistant::new(engine, TokenTable::new(vocab)?)?;
     let model = ServedModel {
         name: "scripted".into(),
         aliases: vec!["gpt-oss-20b".into(), "gpt-oss-120b".into()],
         is_demo: false,
-        vocab: Arc::clone(&vocab),
         max_context: scripted::MAX_CONTEXT,
         sampling: SamplingParams::default(),
         today: None,
@@ -38,7 +38,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         weight_bytes: 0,
     };
     let log = Arc::new(|line: &str| eprintln!("{line}"));
-    let app = App::new(model, engine, Limits::default(), Keys::default(), None, log)?;
+    let app = App::new(model, assistant, Limits::default(), Keys::default(), None, log)?;
     let listener = listen(([127, 0, 0, 1], port).into(), false).await?;
     println!("listening on {}", listener.local_addr()?);
     run(listener, app, std::future::pending()).await;

@@ -13,15 +13,15 @@ use axum::response::Response;
 use futures_util::StreamExt;
 
 use crate::app::Log;
-use crate::piece::Tokens;
+use crate::usage::TokenUsage;
 
 /// What a request took, known when it has ended. Handlers put it among the extensions of their response.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Spent(Arc<OnceLock<Tokens>>);
+pub(crate) struct Spent(Arc<OnceLock<TokenUsage>>);
 
 impl Spent {
     /// Tells it; the first word counts.
-    pub(crate) fn set(&self, tokens: Tokens) {
+    pub(crate) fn set(&self, tokens: TokenUsage) {
         let _ = self.0.set(tokens);
     }
 
@@ -85,7 +85,7 @@ impl Drop for Line {
         let millis = self.begun.elapsed().as_secs_f64() * 1e3;
         let tokens = self.spent.as_ref().and_then(|spent| spent.0.get());
         let tokens = tokens.map(|tokens| {
-            let Tokens { prompt, cached, completion, .. } = tokens;
+            let TokenUsage { prompt, cached, completion, .. } = tokens;
             format!(" {prompt} tokens read ({cached} known), {completion} written")
         });
         (self.log)(&format!("{method} {route} {status} {millis:.1} ms {id}{}", tokens.unwrap_or_default()));

@@ -16,7 +16,7 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
-use gptoss_turn::EngineHandle;
+use gptoss_turn::Assistant;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -40,7 +40,7 @@ pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
 /// What all handlers share.
 pub struct App {
     pub(crate) model: ServedModel,
-    pub(crate) engine: EngineHandle,
+    pub(crate) assistant: Assistant,
     pub(crate) limits: Limits,
     pub(crate) keys: Keys,
     pub(crate) store: Store,
@@ -72,7 +72,7 @@ impl App {
     /// Errors: `State`, when the state folder cannot be used.
     pub fn new(
         model: ServedModel,
-        engine: EngineHandle,
+        assistant: Assistant,
         limits: Limits,
         keys: Keys,
         state_folder: Option<&std::path::Path>,
@@ -86,7 +86,7 @@ impl App {
             allowed_hosts: Vec::new(),
             is_stopping: watch::Sender::new(false),
             model,
-            engine,
+            assistant,
             limits,
             keys,
             log,

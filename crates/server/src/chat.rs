@@ -28,10 +28,10 @@ use crate::chat_stream::{ChatChoice, fold};
 use crate::ids;
 use crate::keys::Caller;
 use crate::limits::{READER_PATIENCE, STREAM_EVENTS_MAX};
-use crate::piece::Tokens;
 use crate::responses::apart;
 use crate::sampling;
 use crate::talk::{self, Step, Talk};
+use crate::usage::TokenUsage;
 use crate::visibility::Visibility;
 use crate::wire::chat::{ChatChunk, ChatCompletion, ChatRequest, Choice, ChunkChoice};
 use crate::wire::errors::ApiError;
@@ -46,7 +46,7 @@ pub(crate) enum Out {
     /// All choices have ended.
     End {
         /// What they took.
-        tokens: Tokens,
+        tokens: TokenUsage,
         /// What was changed, repaired or left out.
         warnings: Vec<String>,
     },
@@ -149,7 +149,7 @@ pub(crate) async fn start(
                 return;
             }
         };
-        let mut tokens = Tokens::default();
+        let mut tokens = TokenUsage::default();
         let mut warnings = ask.warnings.clone();
         for (more, others) in ended {
             tokens.add_choice(more);
@@ -176,7 +176,7 @@ async fn write(
     mut choice: ChatChoice,
     sender: &mpsc::Sender<Out>,
     begun: Instant,
-) -> Result<(Tokens, Vec<String>), Lost> {
+) -> Result<(TokenUsage, Vec<String>), Lost> {
     let mut has_spoken = false;
     send(sender, choice.begin()).await?;
     loop {
@@ -185,13 +185,15 @@ async fn write(
             () = sender.closed() => return Err(Lost::Reader),
         };
         match step {
-            Step::Piece(piece) => {
-                if !std::mem::replace(&mut has_spoken, true) {
-                    app.metrics.first_token(begun.elapsed());
-                }
-                if let Some(chunk) = choice.push(piece) {
+            Step::Delta(delta) => {
+                spoken(app, &mut has_spoken, begun);
+                if let Some(chunk) = choice.push(delta) {
                     send(sender, chunk).await?;
                 }
+            }
+            Step::Summary(text) => {
+                spoken(app, &mut has_spoken, begun);
+                send(sender, choice.push_summary(text)).await?;
             }
             Step::End(ending) => {
                 if let Some(id) = choice.call_ids().last()
@@ -204,6 +206,13 @@ async fn write(
             }
             Step::Failed(error) => return Err(Lost::Failed(error)),
         }
+    }
+}
+
+/// Measures the time to the first word.
+pub(crate) fn spoken(app: &App, has_spoken: &mut bool, begun: Instant) {
+    if !std::mem::replace(has_spoken, true) {
+        app.metrics.first_token(begun.elapsed());
     }
 }
 

@@ -1,18 +1,20 @@
 //! How does an answer become chunks of Chat Completions?
 //!
-//! [`ChatChoice`] is pushed the pieces of one choice and gives the deltas; [`fold`] adds a choice's deltas up again, which is the body that
+//! [`ChatChoice`] is pushed the deltas of one choice and gives the chunks; [`fold`] adds a choice's chunks up again, which is the body that
 //! a request without a stream gets. There is no other way to a body, so what is streamed and what is not are equal by construction. What
 //! the model says before a call and what it answers are both `content`; a blank line stands between them.
 //!
 //! It does not know other choices, the engine, or bytes on a connection.
 
+use gptoss_turn::{Channel, Delta, TurnEnd};
+
 use crate::ids;
-use crate::piece::{End, Piece, Voice};
 use crate::tools::{Kind, Tools};
+use crate::usage;
 use crate::visibility::Visibility;
 use crate::wire::chat::{
-    ChatLogprobs, Choice, ChunkChoice, CustomOut, Delta, FunctionOut, MessageOut, ReasoningDetail,
-    ToolCallOut,
+    ChatLogprobs, Choice, ChunkChoice, ChunkDelta, CustomOut, FunctionOut, MessageOut, ReasoningDetail,
+    TokenLogprob, ToolCallOut,
 };
 
 /// Between two texts of one message that were said separately.
@@ -25,22 +27,22 @@ pub(crate) struct ChatChoice {
     tools: Tools,
     visibility: Visibility,
     tells_logprobs: bool,
-    /// Who `content` was last written by.
-    content_voice: Option<Voice>,
+    /// The channel that `content` was last written on.
+    content_channel: Option<Channel>,
     call_ids: Vec<String>,
     is_custom: bool,
     warnings: Vec<String>,
 }
 
 impl ChatChoice {
-    /// Before the first piece.
+    /// Before the first delta.
     pub(crate) fn new(index: u32, tools: Tools, visibility: Visibility, tells_logprobs: bool) -> ChatChoice {
         ChatChoice {
             index,
             tools,
             visibility,
             tells_logprobs,
-            content_voice: None,
+            content_channel: None,
             call_ids: Vec::new(),
             is_custom: false,
             warnings: Vec::new(),
@@ -49,64 +51,57 @@ impl ChatChoice {
 
     /// The first chunk.
     pub(crate) fn begin(&self) -> ChunkChoice {
-        self.chunk(Delta { role: Some("assistant"), ..Delta::default() })
+        self.chunk(ChunkDelta { role: Some("assistant"), ..ChunkDelta::default() })
     }
 
-    /// What a piece adds; nothing when it is not to be seen.
-    pub(crate) fn push(&mut self, piece: Piece) -> Option<ChunkChoice> {
-        match piece {
-            Piece::Text { voice: Voice::Reasoning, text, .. } => {
+    /// What a delta adds; nothing when it is not to be seen.
+    pub(crate) fn push(&mut self, delta: Delta) -> Option<ChunkChoice> {
+        match delta {
+            Delta::Text { channel: Channel::Analysis, text, .. } => {
                 (self.visibility == Visibility::Raw).then(|| self.chunk(reasoning(text)))
             }
-            Piece::Summary(text) => {
-                let details = vec![ReasoningDetail { kind: "reasoning.summary", summary: text.clone() }];
-                let shown =
-                    if self.visibility == Visibility::Summary { reasoning(text) } else { Delta::default() };
-                Some(self.chunk(Delta { reasoning_details: Some(details), ..shown }))
-            }
-            Piece::Text { voice, mut text, logprobs } => {
-                if self.content_voice.is_some_and(|before| before != voice) {
+            Delta::Text { channel, mut text, logprobs } => {
+                if self.content_channel.is_some_and(|before| before != channel) {
                     text.insert_str(0, BETWEEN);
                 }
-                self.content_voice = Some(voice);
-                let mut chunk = self.chunk(Delta { content: Some(text), ..Delta::default() });
+                self.content_channel = Some(channel);
+                let mut chunk = self.chunk(ChunkDelta { content: Some(text), ..ChunkDelta::default() });
                 if self.tells_logprobs {
-                    chunk.logprobs = Some(ChatLogprobs { content: logprobs, refusal: None });
+                    let content = logprobs.into_iter().map(TokenLogprob::from).collect();
+                    chunk.logprobs = Some(ChatLogprobs { content, refusal: None });
                 }
                 Some(chunk)
             }
-            Piece::CallStarted { name } => Some(self.call(name)),
-            Piece::CallArguments(text) => {
-                let call = match self.is_custom {
-                    true => ToolCallOut {
-                        custom: Some(CustomOut { name: None, input: text }),
-                        ..self.open_call()
-                    },
-                    false => {
-                        let function = FunctionOut { name: None, arguments: text };
-                        ToolCallOut { function: Some(function), ..self.open_call() }
-                    }
-                };
-                Some(self.chunk(Delta { tool_calls: Some(vec![call]), ..Delta::default() }))
-            }
-            Piece::Called => None,
-            Piece::Warning(warning) => {
+            Delta::CallStarted { name } => Some(self.call(name)),
+            Delta::CallArguments { text, .. } => Some(self.arguments(text)),
+            Delta::Called(_) => None,
+            Delta::Warning(warning) => {
                 self.warnings.push(warning);
                 None
             }
         }
     }
 
+    /// What more of a summary of the reasoning adds.
+    pub(crate) fn push_summary(&mut self, text: String) -> ChunkChoice {
+        let details = vec![ReasoningDetail { kind: "reasoning.summary", summary: text.clone() }];
+        let shown = match self.visibility {
+            Visibility::Summary => reasoning(text),
+            Visibility::Raw | Visibility::Hidden => ChunkDelta::default(),
+        };
+        self.chunk(ChunkDelta { reasoning_details: Some(details), ..shown })
+    }
+
     /// The last chunk.
-    pub(crate) fn finish(&mut self, end: End) -> ChunkChoice {
-        let says_nothing = self.content_voice.is_none() && self.call_ids.is_empty();
+    pub(crate) fn finish(&mut self, end: TurnEnd) -> ChunkChoice {
+        let says_nothing = self.content_channel.is_none() && self.call_ids.is_empty();
         let content = says_nothing.then(String::new);
-        self.warnings.extend(end.notice().map(str::to_owned));
-        let mut chunk = self.chunk(Delta { content, ..Delta::default() });
+        self.warnings.extend(usage::notice(end).map(str::to_owned));
+        let mut chunk = self.chunk(ChunkDelta { content, ..ChunkDelta::default() });
         chunk.finish_reason = Some(match end {
-            End::Answer | End::NoAnswer | End::Cancelled => "stop",
-            End::Call => "tool_calls",
-            End::Length | End::Context | End::Deadline => "length",
+            TurnEnd::Answer | TurnEnd::NoAnswer | TurnEnd::Cancelled => "stop",
+            TurnEnd::Call => "tool_calls",
+            TurnEnd::Length | TurnEnd::Context | TurnEnd::Deadline => "length",
         });
         chunk
     }
@@ -134,23 +129,32 @@ impl ChatChoice {
             call.kind = Some("function");
             call.function = Some(FunctionOut { name, arguments: String::new() });
         }
-        self.chunk(Delta { tool_calls: Some(vec![call]), ..Delta::default() })
+        self.chunk(ChunkDelta { tool_calls: Some(vec![call]), ..ChunkDelta::default() })
+    }
+
+    fn arguments(&self, text: String) -> ChunkChoice {
+        let mut call = self.open_call();
+        match self.is_custom {
+            true => call.custom = Some(CustomOut { name: None, input: text }),
+            false => call.function = Some(FunctionOut { name: None, arguments: text }),
+        }
+        self.chunk(ChunkDelta { tool_calls: Some(vec![call]), ..ChunkDelta::default() })
     }
 
     fn open_call(&self) -> ToolCallOut {
         ToolCallOut { index: Some(self.call_ids.len().saturating_sub(1) as u32), ..ToolCallOut::default() }
     }
 
-    fn chunk(&self, delta: Delta) -> ChunkChoice {
+    fn chunk(&self, delta: ChunkDelta) -> ChunkChoice {
         ChunkChoice { index: self.index, delta, logprobs: None, finish_reason: None }
     }
 }
 
-fn reasoning(text: String) -> Delta {
-    Delta { reasoning: Some(text.clone()), reasoning_content: Some(text), ..Delta::default() }
+fn reasoning(text: String) -> ChunkDelta {
+    ChunkDelta { reasoning: Some(text.clone()), reasoning_content: Some(text), ..ChunkDelta::default() }
 }
 
-/// Adds the deltas of a choice up.
+/// Adds the chunks of a choice up.
 pub(crate) fn fold(choice: &mut Choice, chunk: ChunkChoice) {
     choice.index = chunk.index;
     let message: &mut MessageOut = &mut choice.message;

@@ -12,6 +12,7 @@ use gptoss_harmony::{
     Analysis, Control, Conversation, DeveloperContent, Form, Message, RenderOptions, Role, SystemContent,
     render,
 };
+use gptoss_turn::{Channel, Delta};
 use serde_json::json;
 
 use crate::app::{App, now};
@@ -19,7 +20,6 @@ use crate::ask::Ask;
 use crate::chat;
 use crate::ids;
 use crate::limits::SUMMARY_TOKENS_MAX;
-use crate::piece::{Piece, Voice};
 use crate::responses_input::{COMPACTION_PREFIX, ResponsesAsk};
 use crate::talk::Step;
 use crate::wire::errors::ApiError;
@@ -49,7 +49,7 @@ fn shortened(app: &App, mut ask: Ask) -> Result<Ask, ApiError> {
         |error: gptoss_harmony::Error| ApiError::Invalid { param: None, message: error.to_string() };
     // As the turn will render it.
     let options = RenderOptions { form: Form::Completion(Role::Assistant), analysis: Analysis::KeepAll };
-    let vocab = &app.model.vocab;
+    let vocab = app.assistant.vocab();
     let tokens = render(vocab, &ask.conversation, options).map_err(refused)?;
     let start = vocab.control(Control::Start);
     // Only the renderer writes this token, one for each message.
@@ -111,10 +111,10 @@ pub(crate) async fn compact(app: &Arc<App>, asked: ResponsesAsk) -> Result<Compa
     };
     let tokens = loop {
         match talk.next().await {
-            Step::Piece(Piece::Text { voice: Voice::Answer | Voice::Preamble, text, .. }) => {
+            Step::Delta(Delta::Text { channel: Channel::Final | Channel::Commentary, text, .. }) => {
                 summary.push_str(&text)
             }
-            Step::Piece(_) => {}
+            Step::Delta(_) | Step::Summary(_) => {}
             Step::End(ending) => break ending.tokens,
             Step::Failed(error) => return Err(error),
         }

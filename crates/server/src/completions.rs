@@ -1,6 +1,6 @@
 //! `POST /v1/completions`: the text that follows, without the format.
 //!
-//! Prompts go to the model as they are. With `echo` and `logprobs` the prompt's own tokens are told to the model one by one, so that each
+//! Prompts go to the model as they are. With `echo` and `logprobs` the prompt's own tokens are given to the model one by one, so that each
 //! comes with the log-probability it had there, which is what evaluation harnesses add up. Chunks and the whole body are made by the same
 //! task; the body is the chunks added up.
 //!
@@ -18,7 +18,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use gptoss_harmony::Token as VocabToken;
-use gptoss_turn::{FinishReason, Tenant, Text, TextEvent, TextOptions, start_text};
+use gptoss_turn::{Channel, Delta, FinishReason, Logprob, StopFilter, Tenant, Text, TextEvent, TextOptions};
 use tokio::sync::mpsc;
 
 use crate::access_log::Spent;
@@ -28,11 +28,10 @@ use crate::chat::{error_line, keep_alive};
 use crate::ids;
 use crate::keys::Caller;
 use crate::limits::{PROMPTS_MAX, READER_PATIENCE, STREAM_EVENTS_MAX, TEXTS_AT_ONCE};
-use crate::piece::{Piece, Tokens, Voice};
 use crate::responses::{apart, stored};
 use crate::sampling;
-use crate::stop::StopFilter;
-use crate::talk::{failed, logprob, refused};
+use crate::talk::{failed, refused};
+use crate::usage::TokenUsage;
 use crate::wire::chat::TokenLogprob;
 use crate::wire::completions::{Completion, CompletionChoice, CompletionLogprobs, CompletionRequest, Prompt};
 use crate::wire::errors::ApiError;
@@ -57,7 +56,7 @@ struct Ask {
 
 enum Out {
     Chunk(CompletionChoice),
-    End(Tokens),
+    End(TokenUsage),
     Failed(ApiError),
 }
 
@@ -123,7 +122,7 @@ fn ask(app: &App, caller: &Caller, request: &CompletionRequest) -> Result<Ask, A
         prompts,
         options: TextOptions {
             sampling: sampling::sampling(request.into(), &app.model.sampling)?,
-            told: Vec::new(),
+            forced_tokens: Vec::new(),
             max_new_tokens,
             ignores_stop_tokens: request.ignore_eos.unwrap_or(false),
             logprobs,
@@ -138,7 +137,7 @@ fn ask(app: &App, caller: &Caller, request: &CompletionRequest) -> Result<Ask, A
 }
 
 fn prompts(app: &App, prompt: Option<&Prompt>) -> Result<Vec<Vec<u32>>, ApiError> {
-    let encode = |text: &String| app.model.vocab.encode_ids(text);
+    let encode = |text: &String| app.assistant.vocab().encode_ids(text);
     let prompts: Vec<Vec<u32>> = match prompt {
         None => return Err(ApiError::Missing { param: "prompt" }),
         Some(Prompt::Text(text)) => vec![encode(text)],
@@ -163,11 +162,11 @@ struct Choice {
     filter: StopFilter,
     /// Bytes of a character that is not whole yet.
     bytes: Vec<u8>,
-    logprobs: Vec<TokenLogprob>,
+    logprobs: Vec<Logprob>,
     /// Characters written so far.
     offset: usize,
-    /// Prompt tokens that are told and not read.
-    num_told: usize,
+    /// Prompt tokens that are forced and not read.
+    num_forced: usize,
     tells_logprobs: bool,
 }
 
@@ -186,8 +185,7 @@ impl Planned {
     ///
     /// Errors: the engine refuses.
     fn begin(&self, app: &App) -> Result<Choice, ApiError> {
-        let text = start_text(&app.engine, &app.model.vocab, self.prompt.clone(), self.options.clone())
-            .map_err(refused)?;
+        let text = app.assistant.start_text(self.prompt.clone(), self.options.clone()).map_err(refused)?;
         Ok(Choice {
             index: self.index,
             text,
@@ -196,7 +194,7 @@ impl Planned {
             bytes: Vec::new(),
             logprobs: Vec::new(),
             offset: 0,
-            num_told: self.options.told.len(),
+            num_forced: self.options.forced_tokens.len(),
             tells_logprobs: self.tells_logprobs,
         })
     }
@@ -234,7 +232,7 @@ fn plan(app: &App, ask: &Ask) -> Result<Vec<Planned>, ApiError> {
             let mut options = ask.options.clone();
             options.sampling.seed = options.sampling.seed.wrapping_add(number as u64);
             let read = if scores { 1 } else { prompt.len() };
-            options.told = prompt[read..].to_vec();
+            options.forced_tokens = prompt[read..].to_vec();
             if !scores && options.max_new_tokens == Some(0) {
                 // Nothing is asked but the prompt itself: one token is written and not shown.
                 options.max_new_tokens = Some(1);
@@ -274,7 +272,7 @@ fn start(app: &Arc<App>, ask: &Ask) -> Result<(mpsc::Receiver<Out>, Spent), ApiE
         app.metrics.running.fetch_add(1, Ordering::Relaxed);
         let texts = stream::iter(texts).buffer_unordered(TEXTS_AT_ONCE);
         // The first text that fails ends the request, and with it the others.
-        let sum = texts.try_fold(Tokens::default(), |mut sum, more| {
+        let sum = texts.try_fold(TokenUsage::default(), |mut sum, more| {
             sum.add(more);
             std::future::ready(Ok(sum))
         });
@@ -301,22 +299,15 @@ impl Choice {
         app: &App,
         sender: &mpsc::Sender<Out>,
         shows_text: bool,
-    ) -> Result<Tokens, ApiError> {
+    ) -> Result<TokenUsage, ApiError> {
         for token in std::mem::take(&mut self.head) {
             let bytes = bytes_of(app, token);
             if self.tells_logprobs {
                 // Nothing stands before the first token, so it has no probability; the wire form says null.
-                let token = String::from_utf8_lossy(&bytes).into_owned();
-                let logprob = f64::NAN;
-                self.logprobs.push(TokenLogprob {
-                    token,
-                    logprob,
-                    bytes: Some(bytes.clone()),
-                    top_logprobs: Vec::new(),
-                });
+                self.logprobs.push(Logprob { bytes: bytes.clone(), logprob: f64::NAN, top: Vec::new() });
             }
-            let pieces = self.hear(&bytes);
-            self.send(sender, pieces, None).await?;
+            let deltas = self.hear(&bytes);
+            self.send(sender, deltas, None).await?;
         }
         let mut is_stopped = false;
         loop {
@@ -332,11 +323,11 @@ impl Choice {
                     }
                     let bytes = bytes_of(app, token.id);
                     if self.tells_logprobs {
-                        self.logprobs.push(logprob(&app.model.vocab, &token));
+                        self.logprobs.push(Logprob::new(app.assistant.vocab(), &token));
                     }
-                    let (pieces, stopped) = self.hear_filtered(&bytes);
+                    let (deltas, stopped) = self.hear_filtered(&bytes);
                     is_stopped = stopped;
-                    self.send(sender, pieces, None).await?;
+                    self.send(sender, deltas, None).await?;
                     if is_stopped {
                         self.text.cancel();
                     }
@@ -346,11 +337,11 @@ impl Choice {
                         if reason == FinishReason::Length && !is_stopped { "length" } else { "stop" };
                     let rest = if is_stopped { Vec::new() } else { self.rest() };
                     self.send(sender, rest, Some(finish_reason)).await?;
-                    let prompt = usage.prompt_tokens + self.num_told;
-                    return Ok(Tokens {
+                    let prompt = usage.prompt_tokens + self.num_forced;
+                    return Ok(TokenUsage {
                         prompt: prompt as u64,
                         cached: usage.cached_tokens as u64,
-                        completion: usage.completion_tokens.saturating_sub(self.num_told) as u64,
+                        completion: usage.completion_tokens.saturating_sub(self.num_forced) as u64,
                         reasoning: 0,
                     });
                 }
@@ -362,53 +353,53 @@ impl Choice {
         }
     }
 
-    /// The pieces of more bytes, of the prompt: no stop string is looked for in it.
-    fn hear(&mut self, bytes: &[u8]) -> Vec<Piece> {
+    /// The deltas of more bytes, of the prompt: no stop string is looked for in it.
+    fn hear(&mut self, bytes: &[u8]) -> Vec<Delta> {
         self.bytes.extend_from_slice(bytes);
         let text = whole_characters(&mut self.bytes);
         let logprobs = std::mem::take(&mut self.logprobs);
-        vec![Piece::Text { voice: Voice::Answer, text, logprobs }]
+        vec![Delta::Text { channel: Channel::Final, text, logprobs }]
     }
 
-    fn hear_filtered(&mut self, bytes: &[u8]) -> (Vec<Piece>, bool) {
-        let mut pieces = Vec::new();
+    fn hear_filtered(&mut self, bytes: &[u8]) -> (Vec<Delta>, bool) {
+        let mut deltas = Vec::new();
         let mut is_stopped = false;
-        for piece in self.hear(bytes) {
-            let filtered = self.filter.push(piece);
-            pieces.extend(filtered.pieces);
+        for delta in self.hear(bytes) {
+            let filtered = self.filter.push(delta);
+            deltas.extend(filtered.deltas);
             is_stopped |= filtered.is_stopped;
         }
-        (pieces, is_stopped)
+        (deltas, is_stopped)
     }
 
     /// What was kept back, at the end.
-    fn rest(&mut self) -> Vec<Piece> {
-        let mut pieces = self.filter.finish();
+    fn rest(&mut self) -> Vec<Delta> {
+        let mut deltas = self.filter.finish();
         let bytes = std::mem::take(&mut self.bytes);
         if !bytes.is_empty() || !self.logprobs.is_empty() {
             let text = String::from_utf8_lossy(&bytes).into_owned();
-            pieces.push(Piece::Text {
-                voice: Voice::Answer,
+            deltas.push(Delta::Text {
+                channel: Channel::Final,
                 text,
                 logprobs: std::mem::take(&mut self.logprobs),
             });
         }
-        pieces
+        deltas
     }
 
     async fn send(
         &mut self,
         sender: &mpsc::Sender<Out>,
-        pieces: Vec<Piece>,
+        deltas: Vec<Delta>,
         finish_reason: Option<&'static str>,
     ) -> Result<(), ApiError> {
         let mut chunk = CompletionChoice { index: self.index, finish_reason, ..CompletionChoice::default() };
-        for piece in pieces {
-            let Piece::Text { text, logprobs, .. } = piece else { continue };
+        for delta in deltas {
+            let Delta::Text { text, logprobs, .. } = delta else { continue };
             if self.tells_logprobs {
                 let lists = chunk.logprobs.get_or_insert_default();
                 let mut offset = self.offset;
-                for logprob in logprobs {
+                for logprob in logprobs.into_iter().map(TokenLogprob::from) {
                     let characters = logprob.token.chars().count();
                     lists.push(logprob, offset);
                     offset += characters;
@@ -441,8 +432,8 @@ impl CompletionLogprobs {
 
 /// Text of a token; control tokens have none here.
 fn bytes_of(app: &App, id: u32) -> Vec<u8> {
-    match app.model.vocab.token(id) {
-        Some(VocabToken::Text(token)) => app.model.vocab.bytes(token).to_vec(),
+    match app.assistant.vocab().token(id) {
+        Some(VocabToken::Text(token)) => app.assistant.vocab().bytes(token).to_vec(),
         Some(VocabToken::Control(_)) | None => Vec::new(),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Enter at [`listen`] and [`run`]: an [`App`] is a [`ServedModel`], the way to the engine, [`Limits`] and [`Keys`]. Inside, a request walks
 //! one way: a body becomes a wire type (`wire`), that becomes an `Ask` (`chat_input`, `responses_input`), turns of the model are a `Talk`,
-//! whose pieces a pure machine (`chat_stream`, `responses_stream`) puts into the words of the API. A body without a stream is what the
+//! whose deltas a pure machine (`chat_stream`, `responses_stream`) puts into the words of the API. A body without a stream is what the
 //! streamed events add up to.
 //!
 //! API types live here and nowhere else. The room does not know weights, kernels, files of models or terminals, and nothing that a client
@@ -30,7 +30,6 @@ mod metrics;
 mod model;
 mod ollama;
 mod openapi;
-mod piece;
 mod responses;
 mod responses_input;
 mod responses_stream;
@@ -38,13 +37,13 @@ mod rules;
 mod run;
 mod sampling;
 mod status;
-mod stop;
 mod store;
 mod stored_response;
 mod talk;
 mod timed_stream;
 mod tokens;
 mod tools;
+mod usage;
 mod visibility;
 mod wire;
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use gptoss_turn::EngineStats;
 
-use crate::piece::Tokens;
+use crate::usage::TokenUsage;
 
 /// Upper bounds of the buckets. Units: seconds.
 const BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
@@ -81,7 +81,7 @@ impl Metrics {
     }
 
     /// A turn ended.
-    pub(crate) fn ended(&self, tokens: Tokens, after: Duration) {
+    pub(crate) fn ended(&self, tokens: TokenUsage, after: Duration) {
         self.prompt_tokens.fetch_add(tokens.prompt, Ordering::Relaxed);
         self.cached_tokens.fetch_add(tokens.cached, Ordering::Relaxed);
         self.completion_tokens.fetch_add(tokens.completion, Ordering::Relaxed);
@@ -171,7 +171,8 @@ mod tests {
         let metrics = Metrics::default();
         metrics.responded("/v1/models", 200);
         metrics.first_token(Duration::from_millis(7));
-        metrics.ended(Tokens { prompt: 3, cached: 1, completion: 2, reasoning: 1 }, Duration::from_secs(1));
+        metrics
+            .ended(TokenUsage { prompt: 3, cached: 1, completion: 2, reasoning: 1 }, Duration::from_secs(1));
         let page = metrics.page(&EngineStats::default());
         for line in page.lines().filter(|line| !line.starts_with("# ")) {
             let (name, value) = line.rsplit_once(' ').unwrap();

@@ -1,13 +1,10 @@
 //! Which model is served, and what does a request have to know of it?
 //!
-//! [`ServedModel`] is what the composition root tells this room: the name to ask for, the vocabulary, the sampling that the model's own
+//! [`ServedModel`] is what the composition root tells this room: the name to ask for, the sampling that the model's own
 //! file wants, the date it is told. A request that names another model is refused with the names there are.
 //!
 //! It does not know weights, nor where they came from.
 
-use std::sync::Arc;
-
-use gptoss_harmony::Vocab;
 use gptoss_turn::SamplingParams;
 
 use crate::wire::errors::ApiError;
@@ -22,8 +19,6 @@ pub struct ServedModel {
     pub aliases: Vec<String>,
     /// Whether it is the small model inside the program.
     pub is_demo: bool,
-    /// Its vocabulary.
-    pub vocab: Arc<Vocab>,
     /// Tokens of a whole conversation.
     pub max_context: usize,
     /// How it is sampled when a request says nothing.

@@ -258,7 +258,7 @@ impl Line {
         line
     }
 
-    fn last(&self, reason: &'static str, tokens: Option<crate::piece::Tokens>) -> OllamaLine {
+    fn last(&self, reason: &'static str, tokens: Option<crate::usage::TokenUsage>) -> OllamaLine {
         OllamaLine {
             model: self.model.clone(),
             created_at: timestamp(now()),

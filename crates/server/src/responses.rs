@@ -19,6 +19,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures_util::StreamExt;
 use futures_util::stream;
+use gptoss_turn::Delta;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -32,7 +33,6 @@ use crate::ids;
 use crate::keys::Caller;
 use crate::limits::PAGE_ITEMS_MAX;
 use crate::live::{Found, Live, Reader};
-use crate::piece::Piece;
 use crate::responses_input::{self, Before, ResponsesAsk};
 use crate::responses_stream::{Manner, ResponseMachine};
 use crate::store::{Kind, Row};
@@ -338,13 +338,15 @@ async fn write(
             }
         };
         match step {
-            Step::Piece(piece) => {
-                if !std::mem::replace(&mut has_spoken, true) {
-                    app.metrics.first_token(begun.elapsed());
-                }
+            Step::Delta(delta) => {
+                chat::spoken(app, &mut has_spoken, begun);
                 // Only the end of a text has all its log-probabilities at once.
-                let is_much = asked.includes_logprobs && !matches!(piece, Piece::Text { .. });
-                apart(is_much, || live.append(&machine.push(piece), machine.response()));
+                let is_much = asked.includes_logprobs && !matches!(delta, Delta::Text { .. });
+                apart(is_much, || live.append(&machine.push(delta), machine.response()));
+            }
+            Step::Summary(text) => {
+                chat::spoken(app, &mut has_spoken, begun);
+                live.append(&machine.push_summary(text), machine.response());
             }
             Step::End(ending) => {
                 let call_id = machine.call_ids().last().cloned();

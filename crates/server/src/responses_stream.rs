@@ -1,15 +1,18 @@
 //! How does an answer become events of the Responses API?
 //!
-//! [`ResponseMachine`] holds the response object, is pushed the pieces of a turn, and gives numbered events. Each event changes the object
+//! [`ResponseMachine`] holds the response object, is pushed the deltas of a turn, and gives numbered events. Each event changes the object
 //! in the same moment, so the body of a request without a stream, which is the object at the end, is what its events add up to. An item is
-//! open from its `added` to its `done`; a piece of another kind closes it and opens the next, and the end closes whatever is open.
+//! open from its `added` to its `done`; a delta of another kind closes it and opens the next, and the end closes whatever is open.
 //!
 //! It does not know the engine, the store or bytes on a connection.
 
+use gptoss_turn::{Channel, Delta, TurnEnd};
+
 use crate::ids;
-use crate::piece::{End, Piece, Tokens, Voice};
 use crate::tools::{Kind, Tools};
+use crate::usage::TokenUsage;
 use crate::visibility::Visibility;
+use crate::wire::chat::TokenLogprob;
 use crate::wire::errors::ApiError;
 use crate::wire::response_events::{Event, Numbered, Part};
 use crate::wire::response_items::{
@@ -26,7 +29,7 @@ pub(crate) struct ResponseMachine {
     visibility: Visibility,
     tells_logprobs: bool,
     next_number: u64,
-    /// The voice of the open item, which is the last of the output; calls have none.
+    /// What the open item is, which is the last of the output.
     open: Open,
     call_ids: Vec<String>,
     events: Vec<Numbered>,
@@ -35,7 +38,7 @@ pub(crate) struct ResponseMachine {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Open {
     Nothing,
-    Text(Voice),
+    Text(Channel),
     Call,
 }
 
@@ -91,62 +94,68 @@ impl ResponseMachine {
         self.take()
     }
 
-    /// The events of a piece.
-    pub(crate) fn push(&mut self, piece: Piece) -> Vec<Numbered> {
-        match piece {
-            Piece::Text { voice, text, logprobs } => {
-                if self.open != Open::Text(voice) {
+    /// The events of a delta.
+    pub(crate) fn push(&mut self, delta: Delta) -> Vec<Numbered> {
+        match delta {
+            Delta::Text { channel, text, logprobs } => {
+                if self.open != Open::Text(channel) {
                     self.close("completed");
-                    self.open_text(voice);
+                    self.open_text(channel);
                 }
-                match voice {
-                    Voice::Reasoning => self.reasoning_text(text),
-                    Voice::Preamble | Voice::Answer => {
-                        let logprobs = if self.tells_logprobs { logprobs } else { Vec::new() };
+                match channel {
+                    Channel::Analysis => self.reasoning_text(text),
+                    Channel::Commentary | Channel::Final => {
+                        let logprobs = logprobs.into_iter().filter(|_| self.tells_logprobs);
+                        let logprobs = logprobs.map(TokenLogprob::from).collect();
                         self.output_text(text, logprobs);
                     }
                 }
             }
-            Piece::Summary(text) => self.summary_text(text),
-            Piece::CallStarted { name } => {
+            Delta::CallStarted { name } => {
                 self.close("completed");
                 self.open_call(name);
             }
-            Piece::CallArguments(text) => self.arguments(text),
-            Piece::Called => self.close("completed"),
-            Piece::Warning(warning) => self.response.warnings.push(warning),
+            Delta::CallArguments { text, .. } => self.arguments(text),
+            Delta::Called(_) => self.close("completed"),
+            Delta::Warning(warning) => self.response.warnings.push(warning),
         }
         self.take()
     }
 
+    /// The events of more of a summary of the reasoning.
+    pub(crate) fn push_summary(&mut self, text: String) -> Vec<Numbered> {
+        self.summary_text(text);
+        self.take()
+    }
+
     /// The last events of a turn that ended.
-    pub(crate) fn finish(&mut self, end: End, tokens: Tokens, now: u64) -> Vec<Numbered> {
+    pub(crate) fn finish(&mut self, end: TurnEnd, tokens: TokenUsage, now: u64) -> Vec<Numbered> {
         let reason = match end {
-            End::Length => Some("max_output_tokens"),
-            End::Context => Some("context_length_exceeded"),
-            End::Deadline => Some("deadline_exceeded"),
-            End::Answer | End::Call | End::Cancelled | End::NoAnswer => None,
+            TurnEnd::Length => Some("max_output_tokens"),
+            TurnEnd::Context => Some("context_length_exceeded"),
+            TurnEnd::Deadline => Some("deadline_exceeded"),
+            TurnEnd::Answer | TurnEnd::Call | TurnEnd::Cancelled | TurnEnd::NoAnswer => None,
         };
-        let is_cut = reason.is_some() || end == End::Cancelled;
+        let is_cut = reason.is_some() || end == TurnEnd::Cancelled;
         self.close(if is_cut { "incomplete" } else { "completed" });
         self.response.usage = Some(tokens.response_usage());
         match end {
-            End::Length | End::Context | End::Deadline => {
+            TurnEnd::Length | TurnEnd::Context | TurnEnd::Deadline => {
                 self.response.status = "incomplete".to_owned();
                 self.response.incomplete_details =
                     reason.map(|reason| IncompleteDetails { reason: reason.to_owned() });
                 let response = self.snapshot();
                 self.emit(Event::Incomplete { response });
             }
-            End::Cancelled => {
+            TurnEnd::Cancelled => {
                 self.response.status = "cancelled".to_owned();
                 let response = self.snapshot();
                 self.emit(Event::Incomplete { response });
             }
-            End::Answer | End::Call | End::NoAnswer => {
+            TurnEnd::Answer | TurnEnd::Call | TurnEnd::NoAnswer => {
                 if self.response.output.iter().all(|item| matches!(item, Item::Reasoning(_))) {
                     // Whoever asked gets a message, even if the model had nothing to say.
-                    self.open_text(Voice::Answer);
+                    self.open_text(Channel::Final);
                     self.close("completed");
                 }
                 self.response.status = "completed".to_owned();
@@ -207,11 +216,11 @@ impl ResponseMachine {
         self.response.output.push(item);
     }
 
-    fn open_text(&mut self, voice: Voice) {
-        self.open = Open::Text(voice);
+    fn open_text(&mut self, channel: Channel) {
+        self.open = Open::Text(channel);
         let status = "in_progress".to_owned();
-        match voice {
-            Voice::Reasoning => {
+        match channel {
+            Channel::Analysis => {
                 let id = ids::random("rs");
                 let item = ReasoningItem {
                     id,
@@ -228,9 +237,10 @@ impl ResponseMachine {
                     }
                 }
             }
-            Voice::Preamble | Voice::Answer => {
+            Channel::Commentary | Channel::Final => {
                 let id = ids::random("msg");
-                let phase = if voice == Voice::Preamble { "commentary" } else { "final_answer" }.to_owned();
+                let phase =
+                    if channel == Channel::Commentary { "commentary" } else { "final_answer" }.to_owned();
                 let item =
                     MessageItem { id, role: "assistant".to_owned(), status, content: Vec::new(), phase };
                 self.add(Item::Message(item));
@@ -260,7 +270,7 @@ impl ResponseMachine {
         self.emit(Event::ReasoningDelta { item_id, output_index, content_index: 0, delta });
     }
 
-    fn output_text(&mut self, delta: String, logprobs: Vec<crate::wire::chat::TokenLogprob>) {
+    fn output_text(&mut self, delta: String, logprobs: Vec<TokenLogprob>) {
         if let Some(Item::Message(item)) = self.response.output.last_mut()
             && let Some(part) = item.content.last_mut()
         {

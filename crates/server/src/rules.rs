@@ -12,10 +12,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gptoss_harmony::Vocab;
 use gptoss_turn::{
-    Body, ConstraintError, ConstraintLimits, ConstraintPart, Fidelity, FunctionRule, Reasoning, ToolChoice,
-    TurnConstraint, TurnRules,
+    Assistant, Body, ConstraintError, ConstraintLimits, ConstraintPart, Fidelity, FunctionRule, Reasoning,
+    ToolChoice, TurnConstraint, TurnRules,
 };
 
 use crate::ask::{Ask, Format};
@@ -45,12 +44,12 @@ pub(crate) fn needs_budget(ask: &Ask) -> bool {
 ///
 /// Errors: a schema, regular expression or grammar that cannot be used, by the parameter it came in.
 pub(crate) fn constraint(
-    vocab: &Arc<Vocab>,
+    assistant: &Assistant,
     ask: &Ask,
     budget: Option<u32>,
 ) -> Result<TurnConstraint, ApiError> {
     let limits = ConstraintLimits { tenant: Arc::from(ask.tenant.as_str()), ..ConstraintLimits::default() };
-    let compiled = TurnConstraint::compile(vocab, &ask.conversation, &rules(ask, budget), &limits);
+    let compiled = assistant.compile(&ask.conversation, &rules(ask, budget), &limits);
     compiled.map_err(|error| refused(error, ask.format_param))
 }
 

@@ -75,10 +75,10 @@ pub async fn run(listener: TcpListener, app: App, stop: impl Future<Output = Dur
     let mut ended = std::pin::pin!(async { tokio::join!(connections.shutdown(), background_ends(&app)) });
     if timeout_at(deadline, &mut ended).await.is_err() {
         (app.log)("stopping: what still runs is ended now");
-        app.engine.abort();
+        app.assistant.engine().abort();
         let _ = timeout(LAST_WORDS, ended).await;
     }
-    app.engine.drain();
+    app.assistant.engine().drain();
 }
 
 /// Takes connections for ever, at most so many at a time; the others wait in the system's queue.

@@ -25,7 +25,7 @@ pub(crate) async fn health() -> Json<Value> {
 pub(crate) async fn ready(State(app): State<Shared>) -> Response {
     let state = if app.is_stopping() {
         "draining"
-    } else if app.engine.stalled_for().is_some_and(|stalled| stalled > STALL_MAX) {
+    } else if app.assistant.engine().stalled_for().is_some_and(|stalled| stalled > STALL_MAX) {
         "stalled"
     } else {
         "ready"
@@ -36,6 +36,6 @@ pub(crate) async fn ready(State(app): State<Shared>) -> Response {
 
 /// `GET /metrics`.
 pub(crate) async fn metrics(State(app): State<Shared>) -> Response {
-    let page = app.metrics.page(&app.engine.stats());
+    let page = app.metrics.page(&app.assistant.engine().stats());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page).into_response()
 }

@@ -1,10 +1,7 @@
-//! How does a turn of the model become pieces?
+//! One choice on its way: the running turns behind it.
 //!
-//! [`Talk`] holds the running turns of one choice: the turn itself and, when the reasoning is to be summarised, a second one at low effort
-//! that begins when the reasoning has ended and is told before the answer goes on. Stop strings are looked for here, log-probabilities are
-//! put beside the text they belong to, and what piles up while nobody reads goes out as one piece. Dropping a talk cancels what runs.
-//!
-//! It does not know which API it talks for.
+//! [`Talk`] holds the turn itself and, when the reasoning is to be summarised, a second one at low effort that begins when the reasoning
+//! has ended and is told before the answer goes on. What piles up while nobody reads goes out as one. Dropping a talk cancels what runs.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,20 +10,18 @@ use std::time::Instant;
 use futures_util::FutureExt;
 use gptoss_harmony::{
     Analysis, Conversation, DeveloperContent, Form, Message, ReasoningEffort, RenderOptions, Role,
-    SystemContent, Vocab, render,
+    SystemContent, render,
 };
 use gptoss_turn::{
-    Class, EngineError, EngineHandle, Failure, Outcome, Tenant, Token, Turn, TurnConstraint, TurnEvent,
-    TurnForm, TurnOptions, start_turn, start_turns,
+    Assistant, Channel, Class, Delta, EngineError, Failure, Outcome, OutputRules, Tenant, Turn,
+    TurnConstraint, TurnEnd, TurnEvent, TurnOptions,
 };
 
 use crate::app::App;
 use crate::ask::Ask;
 use crate::limits::SUMMARY_TOKENS_MAX;
-use crate::piece::{End, Piece, Tokens, Voice};
 use crate::rules;
-use crate::stop::StopFilter;
-use crate::wire::chat::{TokenLogprob, TopLogprob};
+use crate::usage::TokenUsage;
 use crate::wire::errors::ApiError;
 
 /// What the model is told to do with its own reasoning.
@@ -38,39 +33,48 @@ const QUEUE_RETRY_SECONDS: u64 = 2;
 /// What comes next.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// More.
-    Piece(Piece),
+    /// More of the turn.
+    Delta(Delta),
+    /// More of a summary of the reasoning before.
+    Summary(String),
     /// Nothing more.
     End(Ending),
     /// It failed.
     Failed(ApiError),
 }
 
+impl Step {
+    /// Takes `next` in, if it is more of the same; otherwise gives it back.
+    fn join(&mut self, next: Step) -> Option<Step> {
+        match (self, next) {
+            (Step::Delta(delta), Step::Delta(next)) => delta.join(next).map(Step::Delta),
+            (Step::Summary(text), Step::Summary(more)) => {
+                text.push_str(&more);
+                None
+            }
+            (_, next) => Some(next),
+        }
+    }
+}
+
 /// What is known when a talk has ended.
 #[derive(Debug)]
 pub(crate) struct Ending {
     /// Why.
-    pub(crate) end: End,
+    pub(crate) end: TurnEnd,
     /// What it took, summaries included.
-    pub(crate) tokens: Tokens,
+    pub(crate) tokens: TokenUsage,
     /// What the assistant said, to be kept.
     pub(crate) messages: Vec<Message>,
 }
 
 /// One choice on its way.
 pub(crate) struct Talk {
-    engine: EngineHandle,
-    vocab: Arc<Vocab>,
+    assistant: Assistant,
     turn: Turn,
-    filter: StopFilter,
-    ready: VecDeque<Piece>,
-    /// Log-probabilities of tokens whose text has not come yet.
-    waiting: Vec<TokenLogprob>,
+    ready: VecDeque<Step>,
     outcome: Option<Outcome>,
     failed: Option<ApiError>,
-    /// Most tokens that the request allows.
-    max_new_tokens: Option<usize>,
-    is_stopped: bool,
     is_cancelled: bool,
     /// How summaries are made; None makes none.
     summary: Option<TurnOptions>,
@@ -78,64 +82,59 @@ pub(crate) struct Talk {
     reasoning: String,
     summarising: Option<Turn>,
     /// What came when the summary began, and is told behind it.
-    behind: Option<Piece>,
-    extra: Tokens,
+    behind: Option<Delta>,
+    extra: TokenUsage,
 }
 
 /// Begins `count` choices. They may be many tokens of text: call it where waiting is allowed.
 ///
 /// Errors: what the engine refuses: too long a prompt, a parameter out of its range, a full queue.
 pub(crate) fn begin(app: &App, ask: &Ask, summarises: bool, count: usize) -> Result<Vec<Talk>, ApiError> {
-    let (engine, vocab) = (&app.engine, &app.model.vocab);
-    let held = held(app, ask)?;
-    let held_loosely =
-        held.iter().flat_map(|held| held.warnings()).map(|warning| Piece::Warning(warning.to_string()));
-    let held_loosely: VecDeque<Piece> = held_loosely.collect();
-    let options =
-        TurnOptions { form: held.map_or(TurnForm::WellFormed, TurnForm::Held), ..options(app, ask) };
-    let turns = start_turns(engine, vocab, &ask.conversation, &options, count).map_err(refused)?;
+    let assistant = &app.assistant;
+    let compiled = compiled(app, ask)?;
+    let held_loosely = compiled.iter().flat_map(|compiled| compiled.warnings());
+    let held_loosely: Vec<String> = held_loosely.map(ToString::to_string).collect();
+    let rules = compiled.map_or(OutputRules::Harmony, OutputRules::Compiled);
+    let options = TurnOptions { rules, ..options(app, ask) };
+    let turns = assistant.start_turns(&ask.conversation, &options, count).map_err(refused)?;
     let summary = summarises.then(|| TurnOptions {
         max_new_tokens: Some(SUMMARY_TOKENS_MAX),
         logprobs: None,
-        form: TurnForm::WellFormed,
+        rules: OutputRules::Harmony,
+        stop: Vec::new(),
         ..options.clone()
     });
     let talk = |turn| Talk {
-        engine: engine.clone(),
-        vocab: Arc::clone(vocab),
+        assistant: assistant.clone(),
         turn,
-        filter: StopFilter::new(ask.stops.clone()),
-        ready: held_loosely.clone(),
-        waiting: Vec::new(),
+        ready: held_loosely.iter().map(|warning| Step::Delta(Delta::Warning(warning.clone()))).collect(),
         outcome: None,
         failed: None,
-        max_new_tokens: ask.max_new_tokens,
-        is_stopped: false,
         is_cancelled: false,
         summary: summary.clone(),
         reasoning: String::new(),
         summarising: None,
         behind: None,
-        extra: Tokens::default(),
+        extra: TokenUsage::default(),
     };
     Ok(turns.into_iter().map(talk).collect())
 }
 
 /// What the ask demands, compiled, with a budget for talking if the model could talk instead.
-fn held(app: &App, ask: &Ask) -> Result<Option<TurnConstraint>, ApiError> {
+fn compiled(app: &App, ask: &Ask) -> Result<Option<TurnConstraint>, ApiError> {
     if !rules::has_demands(ask) {
         return Ok(None);
     }
-    let vocab = &app.model.vocab;
     let mut budget = None;
     if rules::needs_budget(ask) {
         let form = RenderOptions { form: Form::Completion(Role::Assistant), analysis: Analysis::KeepAll };
-        let prompt = render(vocab, &ask.conversation, form).map_err(|error| refused(error.into()))?;
+        let prompt =
+            render(app.assistant.vocab(), &ask.conversation, form).map_err(|error| refused(error.into()))?;
         let room = app.model.max_context.saturating_sub(prompt.len());
         let left = ask.max_new_tokens.map_or(room, |max| max.min(room));
         budget = Some(app.limits.forced_reasoning_max.min(left / 2) as u32);
     }
-    rules::constraint(vocab, ask, budget).map(Some)
+    rules::constraint(&app.assistant, ask, budget).map(Some)
 }
 
 fn options(app: &App, ask: &Ask) -> TurnOptions {
@@ -144,6 +143,7 @@ fn options(app: &App, ask: &Ask) -> TurnOptions {
         max_new_tokens: ask.max_new_tokens,
         analysis: Analysis::KeepAll,
         logprobs: ask.top_logprobs,
+        stop: ask.stops.clone(),
         tenant: Tenant(Arc::from(ask.tenant.as_str())),
         // A time beyond the clock's end is never.
         deadline: Instant::now().checked_add(app.limits.request_time),
@@ -155,15 +155,15 @@ impl Talk {
     /// What comes next; after `End` or `Failed` nothing does. Dropping the future loses nothing.
     pub(crate) async fn next(&mut self) -> Step {
         loop {
-            if let Some(piece) = self.take() {
-                return Step::Piece(piece);
+            if let Some(step) = self.take() {
+                return step;
             }
             if self.summarising.is_some() {
                 self.summarise().await;
                 continue;
             }
-            if let Some(piece) = self.behind.take() {
-                self.say(piece);
+            if let Some(delta) = self.behind.take() {
+                self.say(delta);
                 continue;
             }
             if let Some(error) = self.failed.take() {
@@ -199,35 +199,26 @@ impl Talk {
         self.outcome.is_none() && self.failed.is_none() && self.summarising.is_none()
     }
 
-    fn take(&mut self) -> Option<Piece> {
-        let mut piece = self.ready.pop_front()?;
+    fn take(&mut self) -> Option<Step> {
+        let mut step = self.ready.pop_front()?;
         while let Some(next) = self.ready.pop_front() {
-            if let Some(next) = piece.join(next) {
+            if let Some(next) = step.join(next) {
                 self.ready.push_front(next);
                 break;
             }
         }
-        Some(piece)
+        Some(step)
     }
 
     fn hear(&mut self, event: Option<TurnEvent>) {
         match event {
-            Some(TurnEvent::Logprobs { token, .. }) => self.waiting.push(logprob(&self.vocab, &token)),
+            Some(TurnEvent::Prefill { .. }) => {}
+            Some(TurnEvent::Delta(delta)) => self.say(delta),
             Some(TurnEvent::Finished(outcome)) => {
                 self.begin_summary();
-                let rest = self.filter.finish();
-                if !self.is_stopped {
-                    self.ready.extend(rest);
-                }
                 self.outcome = Some(outcome);
             }
             Some(TurnEvent::Failed(failure)) => self.failed = Some(failed(&failure)),
-            Some(event) => {
-                let logprobs = std::mem::take(&mut self.waiting);
-                if let Some(piece) = Piece::from_event(event, logprobs) {
-                    self.say(piece);
-                }
-            }
             None => {
                 let problem = "the turn ended without an end".to_owned();
                 self.failed = Some(ApiError::Internal { problem });
@@ -235,26 +226,17 @@ impl Talk {
         }
     }
 
-    fn say(&mut self, piece: Piece) {
-        if self.is_stopped {
-            return;
-        }
-        match &piece {
-            Piece::Text { voice: Voice::Reasoning, text, .. } if self.summary.is_some() => {
+    fn say(&mut self, delta: Delta) {
+        match &delta {
+            Delta::Text { channel: Channel::Analysis, text, .. } if self.summary.is_some() => {
                 self.reasoning.push_str(text)
             }
-            Piece::Warning(_) => {}
+            Delta::Warning(_) => {}
             _ => self.begin_summary(),
         }
-        if self.summarising.is_some() {
-            self.behind = Some(piece);
-            return;
-        }
-        let filtered = self.filter.push(piece);
-        self.ready.extend(filtered.pieces);
-        if filtered.is_stopped {
-            self.is_stopped = true;
-            self.turn.cancel();
+        match self.summarising {
+            Some(_) => self.behind = Some(delta),
+            None => self.ready.push_back(Step::Delta(delta)),
         }
     }
 
@@ -268,11 +250,9 @@ impl Talk {
         let developer = DeveloperContent::default().with_instructions(SUMMARY_INSTRUCTIONS);
         let messages = [Message::system(system), Message::developer(developer), Message::user(reasoning)];
         let conversation = Conversation::from_messages(messages);
-        match start_turn(&self.engine, &self.vocab, &conversation, options) {
+        match self.assistant.start_turn(&conversation, options) {
             Ok(turn) => self.summarising = Some(turn),
-            Err(error) => {
-                self.ready.push_back(Piece::Warning(format!("the reasoning has no summary: {error}")))
-            }
+            Err(error) => self.warn_of_no_summary(&error),
         }
     }
 
@@ -280,14 +260,16 @@ impl Talk {
     async fn summarise(&mut self) {
         let Some(turn) = &mut self.summarising else { return };
         match turn.next().await {
-            Some(TurnEvent::Answer(text)) => self.ready.push_back(Piece::Summary(text)),
+            Some(TurnEvent::Delta(Delta::Text { channel: Channel::Final, text, .. })) => {
+                self.ready.push_back(Step::Summary(text));
+            }
             Some(TurnEvent::Finished(outcome)) => {
                 self.extra.completion += outcome.usage.engine.completion_tokens as u64;
                 self.extra.reasoning += outcome.usage.reasoning_tokens as u64;
                 self.summarising = None;
             }
             Some(TurnEvent::Failed(failure)) => {
-                self.ready.push_back(Piece::Warning(format!("the reasoning has no summary: {failure}")));
+                self.warn_of_no_summary(&failure);
                 self.summarising = None;
             }
             Some(_) => {}
@@ -295,38 +277,16 @@ impl Talk {
         }
     }
 
-    fn ending(&self, outcome: Outcome) -> Ending {
-        let usage = &outcome.usage;
-        let mut tokens = Tokens {
-            prompt: usage.engine.prompt_tokens as u64,
-            cached: usage.engine.cached_tokens as u64,
-            completion: usage.engine.completion_tokens as u64,
-            reasoning: usage.reasoning_tokens as u64,
-        };
-        // The context, and not the request, was the limit.
-        let is_full = self.max_new_tokens.is_none_or(|max| tokens.completion < max as u64);
-        tokens.add(self.extra);
-        let end = match outcome.end.into() {
-            _ if self.is_stopped => End::Answer,
-            End::Length if is_full => End::Context,
-            end => end,
-        };
-        Ending { end, tokens, messages: outcome.messages }
+    fn warn_of_no_summary(&mut self, reason: &dyn std::fmt::Display) {
+        let warning = format!("the reasoning has no summary: {reason}");
+        self.ready.push_back(Step::Delta(Delta::Warning(warning)));
     }
-}
 
-/// A token in the words of the APIs.
-pub(crate) fn logprob(vocab: &Vocab, token: &Token) -> TokenLogprob {
-    let text = |id: u32| {
-        let bytes = vocab.decode(&[id]).unwrap_or_default();
-        (String::from_utf8_lossy(&bytes).into_owned(), bytes)
-    };
-    let top = token.top.iter().map(|other| {
-        let (token, bytes) = text(other.id);
-        TopLogprob { token, logprob: other.logprob, bytes: Some(bytes) }
-    });
-    let (name, bytes) = text(token.id);
-    TokenLogprob { token: name, logprob: token.logprob, bytes: Some(bytes), top_logprobs: top.collect() }
+    fn ending(&self, outcome: Outcome) -> Ending {
+        let mut tokens = TokenUsage::from(&outcome);
+        tokens.add(self.extra);
+        Ending { end: outcome.end, tokens, messages: outcome.messages }
+    }
 }
 
 /// A refusal before anything ran.

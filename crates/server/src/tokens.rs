@@ -57,7 +57,7 @@ pub(crate) async fn tokenize(
     Body(request): Body<TokenizeRequest>,
 ) -> Result<Json<TokenizeResponse>, ApiError> {
     app.model.check(request.model.as_deref())?;
-    let tokens = stored(&app, move |app| Ok(app.model.vocab.encode_ids(&request.prompt))).await?;
+    let tokens = stored(&app, move |app| Ok(app.assistant.vocab().encode_ids(&request.prompt))).await?;
     Ok(Json(TokenizeResponse { count: tokens.len(), max_model_len: app.model.max_context, tokens }))
 }
 
@@ -74,8 +74,8 @@ pub(crate) async fn detokenize(
 fn text_of(app: &App, tokens: &[u32]) -> Result<String, ApiError> {
     let mut bytes = Vec::new();
     for (index, &id) in tokens.iter().enumerate() {
-        match app.model.vocab.token(id) {
-            Some(Token::Text(token)) => bytes.extend_from_slice(app.model.vocab.bytes(token)),
+        match app.assistant.vocab().token(id) {
+            Some(Token::Text(token)) => bytes.extend_from_slice(app.assistant.vocab().bytes(token)),
             Some(Token::Control(control)) => bytes.extend_from_slice(control.literal().as_bytes()),
             None => {
                 let message = format!("tokens[{index}] is {id}, which the vocabulary gives no text");
@@ -100,7 +100,7 @@ pub(crate) async fn render(
         let options = RenderOptions { form: Form::Completion(Role::Assistant), analysis: Analysis::KeepAll };
         let refused =
             |error: gptoss_harmony::Error| ApiError::Invalid { param: None, message: error.to_string() };
-        let tokens = render_tokens(&app.model.vocab, &ask.conversation, options).map_err(refused)?;
+        let tokens = render_tokens(app.assistant.vocab(), &ask.conversation, options).map_err(refused)?;
         let text = text_of(app, &tokens)?;
         let max_model_len = app.model.max_context;
         Ok(RenderResponse { count: tokens.len(), max_model_len, tokens, text, warnings: ask.warnings })

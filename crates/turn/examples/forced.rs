@@ -18,7 +18,10 @@ use gptoss_harmony::{
 };
 use gptoss_kernels::Pool;
 use gptoss_model::{Model, Precision};
-use gptoss_turn::{FunctionRule, TurnConstraint, TurnEvent, TurnForm, TurnOptions, TurnRules, start_turn};
+use gptoss_turn::{
+    Assistant, Delta, FunctionRule, OutputRules, TokenTable, TurnConstraint, TurnEvent, TurnOptions,
+    TurnRules,
+};
 use serde_json::json;
 
 const CALLS: u64 = 4;
@@ -30,16 +33,16 @@ fn main() {
     let (checkpoint, vocab) = open(&name);
     let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
     let model = Model::load(&checkpoint, Precision::Fast, Pool::new(threads), &mut |_, _| {}).expect("loads");
-    let (model, vocab) = (Arc::new(model), Arc::new(vocab));
-    let form = TurnForm::Held(rules(&vocab));
+    let (model, table) = (Arc::new(model), TokenTable::new(Arc::new(vocab)).expect("a table"));
+    let rules = OutputRules::Compiled(rules(&table));
     // The first run touches the weights.
-    run(&model, &vocab, &form, false, Speculation::Off);
-    let plain = run(&model, &vocab, &form, false, Speculation::Off);
+    run(&model, &table, &rules, false, Speculation::Off);
+    let plain = run(&model, &table, &rules, false, Speculation::Off);
     let rows = [
         ("a step for each token", plain.clone()),
-        ("forced tokens together", run(&model, &vocab, &form, true, Speculation::Off)),
-        ("look-ups when they pay", run(&model, &vocab, &form, false, Speculation::WhenItPays)),
-        ("forced tokens and look-ups", run(&model, &vocab, &form, true, Speculation::WhenItPays)),
+        ("forced tokens together", run(&model, &table, &rules, true, Speculation::Off)),
+        ("look-ups when they pay", run(&model, &table, &rules, false, Speculation::WhenItPays)),
+        ("forced tokens and look-ups", run(&model, &table, &rules, true, Speculation::WhenItPays)),
     ];
     for (what, row) in &rows {
         assert_eq!(row.told, plain.told, "{what}: the same tokens and log-probabilities");
@@ -53,7 +56,7 @@ fn main() {
 
 #[derive(Clone)]
 struct Row {
-    told: Vec<(u32, u64)>,
+    told: Vec<(Vec<u8>, u64)>,
     tokens: usize,
     steps: u64,
     seconds: f64,
@@ -89,20 +92,20 @@ fn schema() -> serde_json::Value {
     json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
 }
 
-fn rules(vocab: &Arc<Vocab>) -> TurnConstraint {
+fn rules(table: &Arc<TokenTable>) -> TurnConstraint {
     let rules = TurnRules {
         tool_choice: ToolChoice::Named("book_room".into()),
         functions: [("book_room".to_owned(), FunctionRule::Strict)].into(),
         reasoning: Reasoning { budget: Some(0), preambles: false },
         ..TurnRules::default()
     };
-    TurnConstraint::compile(vocab, &conversation(), &rules, &Limits::default()).expect("good rules")
+    TurnConstraint::compile(table, &conversation(), &rules, &Limits::default()).expect("good rules")
 }
 
 fn run(
     model: &Arc<Model>,
-    vocab: &Arc<Vocab>,
-    form: &TurnForm,
+    table: &Arc<TokenTable>,
+    rules: &OutputRules,
     forced_drafts: bool,
     speculation: Speculation,
 ) -> Row {
@@ -113,12 +116,13 @@ fn run(
     for seed in 0..CALLS {
         let options = TurnOptions {
             sampling: SamplingParams { seed, ..SamplingParams::default() },
-            form: form.clone(),
+            rules: rules.clone(),
             logprobs: Some(0),
             max_new_tokens: Some(1000),
             ..TurnOptions::default()
         };
-        let mut turn = start_turn(&handle, vocab, &conversation(), &options).expect("accepted");
+        let assistant = Assistant::new(handle.clone(), Arc::clone(table)).expect("its vocabulary");
+        let mut turn = assistant.start_turn(&conversation(), &options).expect("accepted");
         engine.accept(inbox.try_recv().expect("was submitted"));
         // The prompt is the same in every row.
         while engine.stats().generated_tokens == row.tokens as u64 {
@@ -131,7 +135,9 @@ fn run(
         row.tokens = engine.stats().generated_tokens as usize;
         while let Some(event) = turn.next_event() {
             match event {
-                TurnEvent::Logprobs { token, .. } => row.told.push((token.id, token.logprob.to_bits())),
+                TurnEvent::Delta(Delta::Text { logprobs, .. } | Delta::CallArguments { logprobs, .. }) => {
+                    row.told.extend(logprobs.into_iter().map(|token| (token.bytes, token.logprob.to_bits())));
+                }
                 TurnEvent::Failed(failure) => panic!("{failure}"),
                 _ => {}
             }

@@ -1,27 +1,22 @@
-//! The form that the next turn must have, as the engine is told of it.
+//! Rules for what a turn may look like, compiled into what the engine asks before each token.
 //!
 //! [`TurnRules`] says what a caller wants held: tool choice, strict functions, the answer's format, the reasoning budget.
-//! [`TurnConstraint::compile`] takes the tools from the conversation and gives what [`TurnForm::Held`] carries; the default form holds
-//! nothing but a well-formed turn of the tools that exist. Compilation happens on the caller's
-//! thread; the engine sees only a mask and a token at a time.
-//!
-//! It does not know how a client spells these wishes, nor what a grammar is.
+//! [`TurnConstraint::compile`] takes the tools from the conversation and gives what [`OutputRules::Compiled`] carries; the default holds
+//! nothing but a well-formed turn of the tools that exist. Compilation happens on the caller's thread; the engine sees only a mask and a
+//! token at a time.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use gptoss_constrain::{
     Body, Builtin, Compiled, Constraint, Error, Fidelity, Function, Limits, Reasoning, Spec, TokenTable,
     ToolChoice, Warning, compile,
 };
 use gptoss_engine::{Mask, Tenant};
-use gptoss_harmony::{Conversation, Vocab};
+use gptoss_harmony::Conversation;
 use serde_json::Value;
 
 use crate::tools::{builtin_tools, function_tools};
-
-/// Vocabularies whose tables are kept: a process has one, a test a few.
-const TABLES_KEPT: usize = 4;
 
 /// What is held in a turn, beyond that it is well-formed.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -45,35 +40,35 @@ pub enum FunctionRule {
     Custom(Body),
 }
 
-/// Which form a turn must have.
+/// What every token of a turn is held to.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub enum TurnForm {
+pub enum OutputRules {
     /// A well-formed turn of the tools that the conversation offers: headers by harmony's grammar, arguments of functions as JSON objects.
     #[default]
-    WellFormed,
+    Harmony,
     /// These rules as well.
-    Held(TurnConstraint),
-    /// Whatever the model writes; the parser repairs it. For looking at models.
-    Anything,
+    Compiled(TurnConstraint),
+    /// Nothing: whatever the model writes, and the parser repairs it. For looking at models.
+    None,
 }
 
-impl TurnForm {
-    /// The form as the constraint of a sequence.
+impl OutputRules {
+    /// The rules as the constraint of a sequence.
     ///
     /// Errors: as [`TurnConstraint::compile`].
     pub(crate) fn compiled(
         &self,
-        vocab: &Arc<Vocab>,
+        table: &Arc<TokenTable>,
         conversation: &Conversation,
         tenant: &Tenant,
     ) -> Result<Option<TurnConstraint>, Error> {
         match self {
-            Self::WellFormed => {
+            Self::Harmony => {
                 let limits = Limits { tenant: Arc::clone(&tenant.0), ..Limits::default() };
-                TurnConstraint::compile(vocab, conversation, &TurnRules::default(), &limits).map(Some)
+                TurnConstraint::compile(table, conversation, &TurnRules::default(), &limits).map(Some)
             }
-            Self::Held(constraint) => Ok(Some(constraint.clone())),
-            Self::Anything => Ok(None),
+            Self::Compiled(constraint) => Ok(Some(constraint.clone())),
+            Self::None => Ok(None),
         }
     }
 }
@@ -101,13 +96,12 @@ impl TurnConstraint {
     ///
     /// Errors: a schema or grammar that is refused, a tool choice that cannot be met, too much at once.
     pub fn compile(
-        vocab: &Arc<Vocab>,
+        table: &Arc<TokenTable>,
         conversation: &Conversation,
         rules: &TurnRules,
         limits: &Limits,
     ) -> Result<Self, Error> {
-        let table = table(vocab)?;
-        compile(&table, spec(conversation, rules), limits).map(Self)
+        compile(table, spec(conversation, rules), limits).map(Self)
     }
 
     /// What the schemas ask for that is not held.
@@ -139,24 +133,6 @@ impl gptoss_engine::Constraint for Held {
     fn is_over(&self) -> bool {
         self.0.is_over()
     }
-}
-
-/// The table of a vocabulary, made when it is first asked for. The last few are kept.
-fn table(vocab: &Arc<Vocab>) -> Result<Arc<TokenTable>, Error> {
-    static TABLES: Mutex<Vec<Arc<TokenTable>>> = Mutex::new(Vec::new());
-    // Held while a table is made, so that requests that arrive together make one. A panic leaves a list that is whole.
-    let mut tables = TABLES.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(found) = tables.iter().position(|table| Arc::ptr_eq(table.vocab(), vocab)) {
-        let found = tables.remove(found);
-        tables.push(Arc::clone(&found));
-        return Ok(found);
-    }
-    let made = TokenTable::new(Arc::clone(vocab))?;
-    if tables.len() == TABLES_KEPT {
-        tables.remove(0);
-    }
-    tables.push(Arc::clone(&made));
-    Ok(made)
 }
 
 fn spec(conversation: &Conversation, rules: &TurnRules) -> Spec {

@@ -1,17 +1,14 @@
-//! How is a turn to be taken?
+//! Options of a turn: everything about it that is not the conversation.
 //!
-//! [`TurnOptions`] is everything about a turn that is not the conversation: how tokens are chosen, how many, what form the answer must
-//! have, whether functions may or must be called, and whose turn it is. It is plain data with a default for all of it, so that a caller
-//! names what matters: `TurnOptions { sampling, ..TurnOptions::default() }`.
-//!
-//! It does not know the names that an HTTP API or a command line has for these things.
+//! [`TurnOptions`] is plain data with a default for all of it, so that a caller names what matters:
+//! `TurnOptions { sampling, ..TurnOptions::default() }`.
 
 use std::time::Instant;
 
 use gptoss_engine::{Priority, SamplingParams, Tenant};
 use gptoss_harmony::Analysis;
 
-use crate::constraint::TurnForm;
+use crate::constraint::OutputRules;
 
 /// How a turn is to be taken.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,8 +21,10 @@ pub struct TurnOptions {
     pub analysis: Analysis,
     /// Best tokens whose log-probabilities are told with each token of text, 0 to 20; None tells no log-probabilities.
     pub logprobs: Option<usize>,
-    /// Which form the turn must have.
-    pub form: TurnForm,
+    /// What every token of the turn is held to.
+    pub rules: OutputRules,
+    /// Strings that end the turn where one of them stands in what is said to the user; none of them is part of the answer.
+    pub stop: Vec<String>,
     /// Whose turn it is: tenants share the machine fairly and nothing in the cache.
     pub tenant: Tenant,
     /// How urgent it is.
@@ -43,7 +42,8 @@ impl Default for TurnOptions {
             max_new_tokens: None,
             analysis: Analysis::DropOld,
             logprobs: None,
-            form: TurnForm::default(),
+            rules: OutputRules::default(),
+            stop: Vec::new(),
             tenant: Tenant::default(),
             priority: Priority::default(),
             deadline: None,

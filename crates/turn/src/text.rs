@@ -1,11 +1,8 @@
-//! What follows these tokens, without any format?
+//! Tokens that are continued as they are, without any format: no conversation, no channels.
 //!
-//! [`start_text`] continues tokens as they are: no conversation, no channels. It is what the old Completions API wants, and what
-//! evaluation harnesses score likelihoods with. For the latter, [`TextOptions::told`] tokens are not chosen but told to the model one after
-//! another, each with the log-probability that the model gave it; then it goes on by itself. That costs a step a token, where reading
-//! a prompt costs one for many.
-//!
-//! It does not know text: tokens in, tokens out.
+//! It is what the old Completions API wants, and what evaluation harnesses score likelihoods with. For the latter,
+//! [`TextOptions::forced_tokens`] are not chosen but given to the model one after another, each with the log-probability that the model
+//! gave it; then it goes on by itself. That costs a step a token, where reading a prompt costs one for many.
 
 use std::time::Instant;
 
@@ -19,8 +16,8 @@ use crate::error::Error;
 pub struct TextOptions {
     /// How tokens are chosen.
     pub sampling: SamplingParams,
-    /// Tokens that are told to the model after the prompt, before it chooses.
-    pub told: Vec<u32>,
+    /// Tokens that the model is given after the prompt, before it chooses.
+    pub forced_tokens: Vec<u32>,
     /// Most tokens that the model chooses; None is as many as the context holds.
     pub max_new_tokens: Option<usize>,
     /// Whether a stop token ends the text.
@@ -33,27 +30,25 @@ pub struct TextOptions {
     pub deadline: Option<Instant>,
 }
 
-/// A text on its way: tokens, the told ones first, and one end.
+/// A text on its way: tokens, the forced ones first, and one end.
 pub struct Text {
-    ticket: EventStream,
+    events: EventStream,
 }
 
 impl Text {
     /// The next event, for any runtime; None after the last one.
     pub async fn next(&mut self) -> Option<Event> {
-        self.ticket.next().await
+        self.events.next().await
     }
 
     /// Asks the text to end: within one step, with what there is.
     pub fn cancel(&self) {
-        self.ticket.cancel();
+        self.events.cancel();
     }
 }
 
 /// Begins to continue `prompt`.
-///
-/// Errors: the engine refuses: an empty or too long prompt, a parameter out of its range, a full queue.
-pub fn start_text(
+pub(crate) fn start_text(
     engine: &EngineHandle,
     vocab: &Vocab,
     prompt: Vec<u32>,
@@ -62,49 +57,49 @@ pub fn start_text(
     let limits = engine.limits();
     let beyond =
         |(index, &token): (usize, &u32)| (token as usize >= limits.vocab_size).then_some((index, token));
-    if let Some((index, token)) = options.told.iter().enumerate().find_map(beyond) {
+    if let Some((index, token)) = options.forced_tokens.iter().enumerate().find_map(beyond) {
         let vocab_size = limits.vocab_size;
         return Err(gptoss_engine::Error::TokenOutsideVocabulary { index, token, vocab_size }.into());
     }
-    let prompt_tokens = prompt.len() + options.told.len();
+    let num_forced = options.forced_tokens.len();
+    let prompt_tokens = prompt.len() + num_forced;
     if prompt_tokens > limits.max_context {
         let max_context = limits.max_context;
         return Err(gptoss_engine::Error::PromptTooLong { prompt_tokens, max_context }.into());
     }
-    let num_told = options.told.len();
     let stop_ids = if options.ignores_stop_tokens { Vec::new() } else { vocab.stop_ids().to_vec() };
-    let constraint: Option<Box<dyn Constraint>> = match num_told {
+    let constraint: Option<Box<dyn Constraint>> = match num_forced {
         0 => None,
-        _ => Some(Box::new(Told::new(options.told, options.max_new_tokens == Some(0)))),
+        _ => Some(Box::new(ForcedPrefix::new(options.forced_tokens, options.max_new_tokens == Some(0)))),
     };
     let request = Request {
         prompt,
         sampling: options.sampling,
         stop_ids,
-        max_new_tokens: options.max_new_tokens.map_or(usize::MAX, |count| count.saturating_add(num_told)),
+        max_new_tokens: options.max_new_tokens.map_or(usize::MAX, |count| count.saturating_add(num_forced)),
         top_logprobs: options.logprobs,
         constraint,
         tenant: options.tenant,
         deadline: options.deadline,
         ..Request::default()
     };
-    Ok(Text { ticket: engine.submit(request)? })
+    Ok(Text { events: engine.submit(request)? })
 }
 
 /// Allows one token after another, then all.
-struct Told {
+struct ForcedPrefix {
     tokens: Vec<u32>,
     next: usize,
     words: Vec<u32>,
     ends: bool,
 }
 
-impl Told {
-    fn new(tokens: Vec<u32>, ends: bool) -> Told {
+impl ForcedPrefix {
+    fn new(tokens: Vec<u32>, ends: bool) -> ForcedPrefix {
         let most = tokens.iter().copied().max().unwrap_or(0);
-        let mut told = Told { tokens, next: 0, words: vec![0; most as usize / 32 + 1], ends };
-        told.allow();
-        told
+        let mut prefix = ForcedPrefix { tokens, next: 0, words: vec![0; most as usize / 32 + 1], ends };
+        prefix.allow();
+        prefix
     }
 
     fn allow(&mut self) {
@@ -115,7 +110,7 @@ impl Told {
     }
 }
 
-impl Constraint for Told {
+impl Constraint for ForcedPrefix {
     fn mask(&mut self) -> Result<Mask<'_>, String> {
         Ok(if self.next < self.tokens.len() { Mask::Only(&self.words) } else { Mask::Any })
     }

@@ -1,11 +1,8 @@
-//! What does the assistant say next?
+//! A turn on its way, and how one is prepared.
 //!
-//! [`start_turn`] is the one walk from a conversation to the next thing said: render, generate, listen. The terminal, the HTTP APIs,
-//! batches and evaluations all take it, so that they cannot disagree about what a conversation means. A [`Turn`] runs on the engine's
-//! thread; its events are read blocking ([`Turn::next_event`]) or async ([`Turn::next`]), and the last is `Finished` or `Failed`.
-//! [`run_turn`] reads them all for a caller that has one conversation and a flag to stop it.
-//!
-//! A turn keeps nothing when it is over: the caller appends [`Outcome::messages`] to the conversation, and results of calls after them.
+//! [`PreparedTurn`] is what the choices of a request share: the rendered prompt and the compiled rules. A [`Turn`] runs on the engine's
+//! thread; its events are read blocking ([`Turn::next_event`]) or async ([`Turn::next`]), and the last is `Finished` or `Failed`. A turn
+//! keeps nothing when it is over: the caller appends [`Outcome::messages`] to the conversation, and results of calls after them.
 //! Dropping a turn cancels it.
 
 use std::collections::VecDeque;
@@ -13,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use gptoss_constrain::TokenTable;
 use gptoss_engine::{
     Canceller, EngineHandle, Event, EventStream, FinishReason, Request, SamplingParams, TimedRecv, Token,
     Usage,
@@ -20,24 +18,20 @@ use gptoss_engine::{
 use gptoss_harmony::{Control, Conversation, Form, RenderOptions, Role, Vocab, render};
 
 use crate::constraint::TurnConstraint;
+use crate::decode::{TurnDecoder, TurnOutput};
 use crate::error::Error;
 use crate::event::{Outcome, TurnEnd, TurnEvent, TurnUsage};
-use crate::listen::{Heard, Listener};
 use crate::options::TurnOptions;
-
-/// How long `run_turn` waits for an event before it looks at its flag.
-const FLAG_PATIENCE: Duration = Duration::from_millis(20);
-/// Between the seeds of several choices: an odd constant of splitmix64.
-const CHOICE_STEP: u64 = 0xbf58_476d_1ce4_e5b9;
 
 /// A turn on its way.
 pub struct Turn {
-    ticket: EventStream,
-    /// None when all tokens were heard.
-    listener: Option<Listener>,
-    /// What is left to be told after the last token.
+    events: EventStream,
+    /// None when all tokens were decoded.
+    decoder: Option<TurnDecoder>,
+    /// What is left to be emitted after the last token.
     last: VecDeque<TurnEvent>,
-    tells_logprobs: bool,
+    /// Units: tokens.
+    max_new_tokens: usize,
     was_cancelled: Arc<AtomicBool>,
     cancelled_tokens: usize,
 }
@@ -57,64 +51,6 @@ impl TurnCanceller {
     }
 }
 
-/// Begins a turn: the model reads `conversation` and writes until it has answered, called, or reached a limit.
-///
-/// Errors: the conversation cannot be rendered, its form cannot be held, or the engine refuses the request: the prompt does not fit the context, a parameter is
-/// illegal, the queue is full, the engine stops. Nothing that the model writes is an error.
-pub fn start_turn(
-    engine: &EngineHandle,
-    vocab: &Arc<Vocab>,
-    conversation: &Conversation,
-    options: &TurnOptions,
-) -> Result<Turn, Error> {
-    let start = Start::new(engine, vocab, conversation, options)?;
-    start.submit(options.sampling.seed)
-}
-
-/// Begins `count` turns on the same conversation, each with its own seed made from the given one; the first has the seed itself. They
-/// share the computation of the prompt.
-///
-/// Errors: as [`start_turn`]; then none of them runs.
-pub fn start_turns(
-    engine: &EngineHandle,
-    vocab: &Arc<Vocab>,
-    conversation: &Conversation,
-    options: &TurnOptions,
-    count: usize,
-) -> Result<Vec<Turn>, Error> {
-    let start = Start::new(engine, vocab, conversation, options)?;
-    let seed = |index: usize| options.sampling.seed.wrapping_add((index as u64).wrapping_mul(CHOICE_STEP));
-    (0..count).map(|index| start.submit(seed(index))).collect()
-}
-
-/// Takes one turn to its end.
-///
-/// `on_event` hears everything in order, except the end, which is returned. Setting `cancel` ends the turn at the next token with what
-/// there is.
-///
-/// Errors: as [`start_turn`]; the engine failed.
-pub fn run_turn(
-    engine: &EngineHandle,
-    vocab: &Arc<Vocab>,
-    conversation: &Conversation,
-    options: &TurnOptions,
-    cancel: &AtomicBool,
-    on_event: &mut dyn FnMut(TurnEvent),
-) -> Result<Outcome, Error> {
-    let mut turn = start_turn(engine, vocab, conversation, options)?;
-    loop {
-        if cancel.load(Ordering::Relaxed) {
-            turn.cancel();
-        }
-        match turn.next_event_within(FLAG_PATIENCE) {
-            None => {}
-            Some(TurnEvent::Finished(outcome)) => return Ok(outcome),
-            Some(TurnEvent::Failed(failure)) => return Err(Error::Engine(failure.into())),
-            Some(event) => on_event(event),
-        }
-    }
-}
-
 impl Turn {
     /// Waits for the next event, blocking the thread; None after the last one.
     pub fn next_event(&mut self) -> Option<TurnEvent> {
@@ -122,8 +58,8 @@ impl Turn {
             if let Some(event) = self.ready() {
                 return Some(event);
             }
-            let event = self.ticket.next_event()?;
-            self.hear(event);
+            let event = self.events.next_event()?;
+            self.on_event(event);
         }
     }
 
@@ -133,8 +69,8 @@ impl Turn {
             if let Some(event) = self.ready() {
                 return Some(event);
             }
-            let event = self.ticket.next().await?;
-            self.hear(event);
+            let event = self.events.next().await?;
+            self.on_event(event);
         }
     }
 
@@ -144,8 +80,8 @@ impl Turn {
             if let Some(event) = self.ready() {
                 return Some(event);
             }
-            match self.ticket.next_event_within(patience) {
-                TimedRecv::Event(event) => self.hear(event),
+            match self.events.next_event_within(patience) {
+                TimedRecv::Event(event) => self.on_event(event),
                 TimedRecv::Nothing | TimedRecv::End => return None,
             }
         }
@@ -158,117 +94,115 @@ impl Turn {
 
     /// A way to cancel that outlives borrowing the turn.
     pub fn canceller(&self) -> TurnCanceller {
-        TurnCanceller { canceller: self.ticket.canceller(), was_cancelled: Arc::clone(&self.was_cancelled) }
+        TurnCanceller { canceller: self.events.canceller(), was_cancelled: Arc::clone(&self.was_cancelled) }
     }
 
     /// The number of its request in the engine.
     pub fn id(&self) -> u64 {
-        self.ticket.id()
+        self.events.id()
     }
 
     fn ready(&mut self) -> Option<TurnEvent> {
-        match &mut self.listener {
-            Some(listener) => listener.take(),
+        match &mut self.decoder {
+            Some(decoder) => decoder.take(),
             None => self.last.pop_front(),
         }
     }
 
-    fn hear(&mut self, event: Event) {
-        let Some(listener) = &mut self.listener else { return };
+    fn on_event(&mut self, event: Event) {
+        let Some(decoder) = &mut self.decoder else { return };
         match event {
-            Event::Prefill { done, total } => listener.tell(TurnEvent::Prefill { done, total }),
-            Event::Token(token) => self.hear_token(token),
+            Event::Prefill { done, total } => decoder.emit(TurnEvent::Prefill { done, total }),
+            Event::Token(token) => self.on_token(&token),
             Event::Finished { reason, usage } => self.finish(reason, usage),
             Event::Failed(failure) => {
-                if let Some(listener) = self.listener.take() {
-                    self.last = listener.finish().0;
+                if let Some(decoder) = self.decoder.take() {
+                    self.last = decoder.finish().0;
                 }
                 self.last.push_back(TurnEvent::Failed(failure));
             }
         }
     }
 
-    fn hear_token(&mut self, token: Token) {
-        let Some(listener) = &mut self.listener else { return };
-        if listener.is_over() {
+    fn on_token(&mut self, token: &Token) {
+        let Some(decoder) = &mut self.decoder else { return };
+        if decoder.is_over() {
             // The turn was over before the engine had heard of it.
             self.cancelled_tokens += 1;
             return;
         }
-        let id = token.id;
-        if let Some(voice) = listener.voice_of(id).filter(|_| self.tells_logprobs) {
-            listener.tell(TurnEvent::Logprobs { voice, token });
-        }
-        listener.push(id);
-        if listener.is_over() {
-            self.ticket.cancel();
+        decoder.push(token);
+        if decoder.is_over() {
+            self.events.cancel();
         }
     }
 
     fn finish(&mut self, reason: FinishReason, mut usage: Usage) {
-        let Some(listener) = self.listener.take() else { return };
-        let (events, heard) = listener.finish();
+        let Some(decoder) = self.decoder.take() else { return };
+        let (events, output) = decoder.finish();
+        let end = match end_of(&output, reason, self.was_cancelled.load(Ordering::Relaxed)) {
+            TurnEnd::Length if usage.completion_tokens < self.max_new_tokens => TurnEnd::Context,
+            end => end,
+        };
         // What nobody hears depends on how fast the engine heard of the end, so it is not counted.
         usage.completion_tokens -= self.cancelled_tokens;
-        let end = end_of(&heard, reason, self.was_cancelled.load(Ordering::Relaxed));
-        let usage = TurnUsage { engine: usage, reasoning_tokens: heard.reasoning_tokens };
-        let outcome =
-            Outcome { messages: heard.messages, calls: heard.calls, end, usage, warnings: heard.warnings };
+        let usage = TurnUsage { engine: usage, reasoning_tokens: output.reasoning_tokens };
+        let TurnOutput { messages, calls, warnings, .. } = output;
         self.last = events;
-        self.last.push_back(TurnEvent::Finished(outcome));
+        self.last.push_back(TurnEvent::Finished(Outcome { messages, calls, end, usage, warnings }));
     }
 }
 
 /// Everything about a turn that its choices share.
-struct Start<'a> {
+pub(crate) struct PreparedTurn<'a> {
     engine: &'a EngineHandle,
     vocab: &'a Arc<Vocab>,
     conversation: &'a Conversation,
     options: &'a TurnOptions,
     prompt: Vec<u32>,
     cache_points: Vec<usize>,
-    form: Option<TurnConstraint>,
+    constraint: Option<TurnConstraint>,
 }
 
-impl<'a> Start<'a> {
-    /// Renders the conversation as tokens that end where the assistant begins, and compiles its form.
-    fn new(
+impl<'a> PreparedTurn<'a> {
+    /// Renders the conversation as tokens that end where the assistant begins, and compiles its rules.
+    pub(crate) fn new(
         engine: &'a EngineHandle,
-        vocab: &'a Arc<Vocab>,
+        table: &'a Arc<TokenTable>,
         conversation: &'a Conversation,
         options: &'a TurnOptions,
-    ) -> Result<Start<'a>, Error> {
-        let (vocabulary, model) = (vocab.len(), engine.limits().vocab_size);
-        if vocabulary > model {
-            return Err(Error::ForeignVocabulary { vocabulary, model });
-        }
+    ) -> Result<PreparedTurn<'a>, Error> {
         let form = RenderOptions { form: Form::Completion(Role::Assistant), analysis: options.analysis };
+        let vocab = table.vocab();
         let prompt = render(vocab, conversation, form)?;
         let cache_points = cache_points(vocab, conversation, &prompt);
-        let form = options.form.compiled(vocab, conversation, &options.tenant)?;
-        Ok(Start { engine, vocab, conversation, options, prompt, cache_points, form })
+        let constraint = options.rules.compiled(table, conversation, &options.tenant)?;
+        Ok(PreparedTurn { engine, vocab, conversation, options, prompt, cache_points, constraint })
     }
 
-    fn submit(&self, seed: u64) -> Result<Turn, Error> {
-        let options = self.options;
+    pub(crate) fn submit(&self, seed: u64) -> Result<Turn, Error> {
+        let (options, vocab) = (self.options, self.vocab);
+        let max_new_tokens = options.max_new_tokens.unwrap_or(usize::MAX);
         let request = Request {
             prompt: self.prompt.clone(),
             cache_points: self.cache_points.clone(),
             sampling: SamplingParams { seed, ..options.sampling.clone() },
-            stop_ids: self.vocab.stop_ids().to_vec(),
-            max_new_tokens: options.max_new_tokens.unwrap_or(usize::MAX),
+            stop_ids: vocab.stop_ids().to_vec(),
+            max_new_tokens,
             top_logprobs: options.logprobs,
-            constraint: self.form.as_ref().map(TurnConstraint::start),
+            constraint: self.constraint.as_ref().map(TurnConstraint::start),
             tenant: options.tenant.clone(),
             priority: options.priority,
             deadline: options.deadline,
             is_private: options.is_private,
         };
+        let is_constrained = self.constraint.is_some();
+        let decoder = TurnDecoder::new(Arc::clone(vocab), self.conversation, options, is_constrained);
         Ok(Turn {
-            ticket: self.engine.submit(request)?,
-            listener: Some(Listener::new(Arc::clone(self.vocab), self.conversation, self.form.is_some())),
+            events: self.engine.submit(request)?,
+            decoder: Some(decoder),
             last: VecDeque::new(),
-            tells_logprobs: options.logprobs.is_some(),
+            max_new_tokens,
             was_cancelled: Arc::new(AtomicBool::new(false)),
             cancelled_tokens: 0,
         })
@@ -295,10 +229,10 @@ fn cache_points(vocab: &Vocab, conversation: &Conversation, prompt: &[u32]) -> V
 }
 
 /// A turn that has answered or called has ended well, whatever else happened in the same moment.
-fn end_of(heard: &Heard, reason: FinishReason, cancelled: bool) -> TurnEnd {
+fn end_of(output: &TurnOutput, reason: FinishReason, cancelled: bool) -> TurnEnd {
     match reason {
-        _ if !heard.calls.is_empty() => TurnEnd::Call,
-        _ if heard.has_whole_answer => TurnEnd::Answer,
+        _ if !output.calls.is_empty() => TurnEnd::Call,
+        _ if output.has_whole_answer || output.is_stopped => TurnEnd::Answer,
         FinishReason::Length => TurnEnd::Length,
         FinishReason::Deadline => TurnEnd::Deadline,
         FinishReason::Cancelled if cancelled => TurnEnd::Cancelled,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use gptoss_checkpoint::{Checkpoint, Preset};
 use gptoss_constrain::{Body, Fidelity, Limits, Reasoning, ToolChoice};
-use gptoss_engine::{Engine, EngineHandle, EngineOptions, SamplingParams, Speculation, channel};
+use gptoss_engine::{Engine, EngineOptions, SamplingParams, Speculation, channel};
 use gptoss_harmony::{
     Control, Conversation, DeveloperContent, FunctionTool, Message, MultiDigit, SystemContent, ToolNamespace,
     Vocab,
@@ -17,8 +17,8 @@ use gptoss_harmony::{
 use gptoss_kernels::Pool;
 use gptoss_model::{Model, Precision};
 use gptoss_turn::{
-    FunctionRule, Outcome, Turn, TurnConstraint, TurnEnd, TurnEvent, TurnForm, TurnOptions, TurnRules,
-    start_turn,
+    Assistant, Delta, FunctionRule, Outcome, OutputRules, TokenTable, Turn, TurnConstraint, TurnEnd,
+    TurnEvent, TurnOptions, TurnRules,
 };
 use serde_json::{Value, json};
 
@@ -28,8 +28,7 @@ const AT_ONCE: usize = 24;
 const TOKENS_MAX: usize = 90;
 
 struct Fixture {
-    engine: EngineHandle,
-    vocab: Arc<Vocab>,
+    assistant: Assistant,
     /// Added to the logits of control tokens.
     control_bias: f32,
 }
@@ -39,21 +38,19 @@ fn demo() -> Fixture {
     let checkpoint = Checkpoint::open(&folder).expect("opens");
     let file = std::fs::read(folder.join("tokenizer.json")).expect("reads");
     let vocab = Arc::new(Vocab::from_tokenizer_json(&file).expect("a tokenizer"));
-    Fixture { engine: engine(&checkpoint), vocab, control_bias: 0.0 }
+    Fixture { assistant: assistant(&checkpoint, vocab), control_bias: 0.0 }
 }
 
 fn random(seed: u64) -> Fixture {
     let checkpoint = Checkpoint::synthetic(Preset::Tiny, seed, None).expect("a preset");
-    Fixture {
-        engine: engine(&checkpoint),
-        vocab: Arc::new(Vocab::truncated(503, MultiDigit::Keep)),
-        control_bias: 3.0,
-    }
+    let vocab = Arc::new(Vocab::truncated(503, MultiDigit::Keep));
+    Fixture { assistant: assistant(&checkpoint, vocab), control_bias: 3.0 }
 }
 
-fn engine(checkpoint: &Checkpoint) -> EngineHandle {
+fn assistant(checkpoint: &Checkpoint, vocab: Arc<Vocab>) -> Assistant {
     let model = Model::load(checkpoint, Precision::Fast, Pool::new(2), &mut |_, _| ()).expect("loads");
-    Engine::new(Arc::new(model), 1024).spawn().expect("a thread").0
+    let (engine, _thread) = Engine::new(Arc::new(model), 1024).spawn().expect("a thread");
+    Assistant::new(engine, TokenTable::new(vocab).expect("a table")).expect("its vocabulary")
 }
 
 /// One function whose schema asks for something, one free.
@@ -120,7 +117,7 @@ fn check(rules: &TurnRules, outcome: &Outcome, seed: u64) -> bool {
         0,
         "{seed}: {outcome:?}"
     );
-    if outcome.end == TurnEnd::Length {
+    if matches!(outcome.end, TurnEnd::Length | TurnEnd::Context) {
         return false;
     }
     assert!(matches!(outcome.end, TurnEnd::Answer | TurnEnd::Call), "{seed}: {outcome:?}");
@@ -167,10 +164,10 @@ fn outcome_of(mut turn: Turn) -> Outcome {
 /// What a turn said, to the bit, and the steps of its engine.
 fn told(
     model: &Arc<Model>,
-    vocab: &Arc<Vocab>,
+    table: &Arc<TokenTable>,
     forced_drafts: bool,
-    form: &TurnForm,
-) -> (Vec<(u32, u64)>, u64) {
+    rules: &OutputRules,
+) -> (Vec<(Vec<u8>, u64)>, u64) {
     let options = EngineOptions { forced_drafts, speculation: Speculation::Off, ..EngineOptions::new(1024) };
     let mut engine = Engine::with_options(Arc::clone(model), options).expect("fits");
     let (handle, mut inbox) = channel(engine.limits());
@@ -180,19 +177,21 @@ fn told(
         let options = TurnOptions {
             sampling,
             max_new_tokens: Some(TOKENS_MAX),
-            form: form.clone(),
+            rules: rules.clone(),
             logprobs: Some(1),
             ..TurnOptions::default()
         };
-        let mut turn =
-            start_turn(&handle, vocab, &conversation("How far is it?"), &options).expect("accepted");
+        let assistant = Assistant::new(handle.clone(), Arc::clone(table)).expect("its vocabulary");
+        let mut turn = assistant.start_turn(&conversation("How far is it?"), &options).expect("accepted");
         engine.accept(inbox.try_recv().expect("was submitted"));
         while engine.step() {}
         while let Some(event) = turn.next_event() {
             match event {
-                TurnEvent::Logprobs { token, .. } => told.push((token.id, token.logprob.to_bits())),
+                TurnEvent::Delta(Delta::Text { logprobs, .. } | Delta::CallArguments { logprobs, .. }) => {
+                    told.extend(logprobs.into_iter().map(|token| (token.bytes, token.logprob.to_bits())));
+                }
                 TurnEvent::Finished(outcome) => {
-                    told.push((u32::MAX, outcome.usage.engine.completion_tokens as u64));
+                    told.push((Vec::new(), outcome.usage.engine.completion_tokens as u64));
                 }
                 TurnEvent::Failed(failure) => panic!("{failure}"),
                 _ => {}
@@ -208,13 +207,14 @@ fn what_is_forced_takes_no_step_and_changes_no_bit() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo/model");
     let checkpoint = Checkpoint::open(&folder).expect("opens");
     let model = Model::load(&checkpoint, Precision::Fast, Pool::new(2), &mut |_, _| ()).expect("loads");
-    let (model, vocab) = (Arc::new(model), demo().vocab);
+    let model = Arc::new(model);
+    let table = TokenTable::new(Arc::clone(demo().assistant.vocab())).expect("a table");
     for (number, rules) in rules().iter().enumerate() {
-        let compiled = TurnConstraint::compile(&vocab, &conversation("?"), rules, &Limits::default())
+        let compiled = TurnConstraint::compile(&table, &conversation("?"), rules, &Limits::default())
             .expect("good rules");
-        let form = TurnForm::Held(compiled);
-        let (expected, plain) = told(&model, &vocab, false, &form);
-        let (found, steps) = told(&model, &vocab, true, &form);
+        let rules = OutputRules::Compiled(compiled);
+        let (expected, plain) = told(&model, &table, false, &rules);
+        let (found, steps) = told(&model, &table, true, &rules);
         println!("rules {number}: {plain} steps, {steps} with forced drafts");
         assert_eq!(found, expected, "rules {number}");
         assert!(steps < plain, "rules {number}: {steps} of {plain}");
@@ -224,13 +224,12 @@ fn what_is_forced_takes_no_step_and_changes_no_bit() {
 fn turns(fixture: &Fixture, count: u64) {
     const QUESTIONS: [&str; 4] =
         ["What is 27 + 58?", "Who are you?", "How far is it?", "Count from 8 to 15."];
-    let bias = Control::ALL.map(|control| (fixture.vocab.control(control), fixture.control_bias));
+    let bias = Control::ALL.map(|control| (fixture.assistant.vocab().control(control), fixture.control_bias));
     let rules = rules();
     let compiled: Vec<TurnConstraint> = rules
         .iter()
         .map(|rules| {
-            TurnConstraint::compile(&fixture.vocab, &conversation("?"), rules, &Limits::default())
-                .expect("good rules")
+            fixture.assistant.compile(&conversation("?"), rules, &Limits::default()).expect("good rules")
         })
         .collect();
     let mut running = VecDeque::new();
@@ -238,13 +237,15 @@ fn turns(fixture: &Fixture, count: u64) {
     for seed in 0..count + AT_ONCE as u64 {
         if seed < count {
             let which = seed as usize % rules.len();
-            let form =
-                if which == 0 { TurnForm::WellFormed } else { TurnForm::Held(compiled[which].clone()) };
+            let rules = match which {
+                0 => OutputRules::Harmony,
+                _ => OutputRules::Compiled(compiled[which].clone()),
+            };
             let sampling = SamplingParams { seed, logit_bias: bias.to_vec(), ..SamplingParams::default() };
             let options =
-                TurnOptions { sampling, max_new_tokens: Some(TOKENS_MAX), form, ..TurnOptions::default() };
+                TurnOptions { sampling, max_new_tokens: Some(TOKENS_MAX), rules, ..TurnOptions::default() };
             let talk = conversation(QUESTIONS[(seed / 7) as usize % QUESTIONS.len()]);
-            let turn = start_turn(&fixture.engine, &fixture.vocab, &talk, &options).expect("accepted");
+            let turn = fixture.assistant.start_turn(&talk, &options).expect("accepted");
             running.push_back((seed, which, turn));
         }
         if running.len() > AT_ONCE || seed >= count {
@@ -280,7 +281,12 @@ fn refused_rules_name_the_place() {
         answer: Body::JsonSchema { schema: json!({"items": {"not": {}}}), fidelity: Fidelity::Strict },
         ..TurnRules::default()
     };
-    let refused = TurnConstraint::compile(&vocab, &conversation("?"), &rules, &Limits::default());
+    let refused = TurnConstraint::compile(
+        &TokenTable::new(vocab).expect("a table"),
+        &conversation("?"),
+        &rules,
+        &Limits::default(),
+    );
     let message = refused.expect_err("not").to_string();
     assert!(message.contains("the answer's format at #/items") && message.contains("\"not\""), "{message}");
 }

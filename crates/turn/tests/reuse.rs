@@ -8,15 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use gptoss_checkpoint::Checkpoint;
-use gptoss_engine::{Engine, EngineHandle, SamplingParams};
+use gptoss_engine::{Engine, SamplingParams};
 use gptoss_harmony::{Conversation, DeveloperContent, FunctionTool, Message, SystemContent, Vocab};
 use gptoss_kernels::Pool;
 use gptoss_model::{Model, Precision};
-use gptoss_turn::{Outcome, TurnOptions, run_turn};
+use gptoss_turn::{Assistant, Outcome, TokenTable, TurnOptions};
 
 struct Talk {
-    engine: EngineHandle,
-    vocab: Arc<Vocab>,
+    assistant: Assistant,
     conversation: Conversation,
     /// Of each turn: prompt tokens and those of them that were not computed.
     turns: Vec<(usize, usize)>,
@@ -29,7 +28,8 @@ fn talk(messages: impl IntoIterator<Item = Message>) -> Talk {
     let file = std::fs::read(folder.join("tokenizer.json")).expect("reads");
     let vocab = Arc::new(Vocab::from_tokenizer_json(&file).expect("a tokenizer"));
     let (engine, _thread) = Engine::new(Arc::new(model), 4096).spawn().expect("a thread");
-    Talk { engine, vocab, conversation: Conversation::from_messages(messages), turns: Vec::new() }
+    let assistant = Assistant::new(engine, TokenTable::new(vocab).expect("a table")).expect("its vocabulary");
+    Talk { assistant, conversation: Conversation::from_messages(messages), turns: Vec::new() }
 }
 
 impl Talk {
@@ -38,8 +38,8 @@ impl Talk {
         let sampling = SamplingParams { temperature: 0.0, ..SamplingParams::default() };
         let options = TurnOptions { sampling, max_new_tokens: Some(120), ..TurnOptions::default() };
         let never = AtomicBool::new(false);
-        let outcome = run_turn(&self.engine, &self.vocab, &self.conversation, &options, &never, &mut |_| ())
-            .expect("runs");
+        let outcome =
+            self.assistant.run_turn(&self.conversation, &options, &never, &mut |_| ()).expect("runs");
         let usage = outcome.usage.engine;
         self.turns.push((usage.prompt_tokens, usage.cached_tokens));
         self.conversation.messages.extend(outcome.messages.iter().cloned());
@@ -68,10 +68,10 @@ fn ten_turns_of_a_conversation() {
     }
     assert!(talk.computed_twice() < 0.05);
     // The counters of a step are published after its events.
-    while talk.engine.stats().ended() < 10 {
+    while talk.assistant.engine().stats().ended() < 10 {
         std::thread::yield_now();
     }
-    let stats = talk.engine.stats();
+    let stats = talk.assistant.engine().stats();
     assert_eq!(stats.prefix.hits, 9);
     assert_eq!(stats.cached_tokens, talk.turns.iter().map(|&(_, cached)| cached as u64).sum::<u64>());
 }

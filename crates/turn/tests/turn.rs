@@ -4,18 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use gptoss_checkpoint::{Checkpoint, Preset};
-use gptoss_engine::{Engine, EngineHandle, SamplingParams};
+use gptoss_engine::{Engine, SamplingParams};
 use gptoss_harmony::{Control, Conversation, Message, MultiDigit, SystemContent, Vocab};
 use gptoss_kernels::Pool;
 use gptoss_model::{Model, Precision};
-use gptoss_turn::{Turn, TurnEnd, TurnEvent, TurnForm, TurnOptions, run_turn, start_turn, start_turns};
+use gptoss_turn::{Assistant, Delta, OutputRules, TokenTable, Turn, TurnEnd, TurnEvent, TurnOptions};
 
 /// The vocabulary of `tiny`: 512 ids, nine of them control tokens.
 const TINY_RANKS: usize = 503;
 
 struct Fixture {
-    engine: EngineHandle,
-    vocab: Arc<Vocab>,
+    assistant: Assistant,
     conversation: Conversation,
 }
 
@@ -26,13 +25,14 @@ fn fixture() -> Fixture {
     let conversation =
         Conversation::from_messages([Message::system(SystemContent::default()), Message::user("Hello?")]);
     let (engine, _thread) = Engine::new(Arc::new(model), 1024).spawn().unwrap();
-    Fixture { engine, vocab, conversation }
+    let assistant = Assistant::new(engine, TokenTable::new(vocab).unwrap()).unwrap();
+    Fixture { assistant, conversation }
 }
 
 fn options(seed: u64, logit_bias: Vec<(u32, f32)>) -> TurnOptions {
     let sampling = SamplingParams { seed, logit_bias, ..SamplingParams::default() };
     // What is tested is what becomes of disorder.
-    TurnOptions { sampling, max_new_tokens: Some(40), form: TurnForm::Anything, ..TurnOptions::default() }
+    TurnOptions { sampling, max_new_tokens: Some(40), rules: OutputRules::None, ..TurnOptions::default() }
 }
 
 #[test]
@@ -40,26 +40,22 @@ fn random_models_give_turns_that_end() {
     let fixture = fixture();
     for seed in 0..12 {
         // Control tokens are made likely, so that headers, ends and calls occur in every disorder.
-        let bias = Control::ALL.map(|control| (fixture.vocab.control(control), 3.0)).to_vec();
+        let bias = Control::ALL.map(|control| (fixture.assistant.vocab().control(control), 3.0)).to_vec();
         let (mut events, never) = (Vec::new(), AtomicBool::new(false));
-        let outcome = run_turn(
-            &fixture.engine,
-            &fixture.vocab,
-            &fixture.conversation,
-            &options(seed, bias),
-            &never,
-            &mut |event| events.push(event),
-        )
-        .unwrap();
+        let outcome = fixture
+            .assistant
+            .run_turn(&fixture.conversation, &options(seed, bias), &never, &mut |event| events.push(event))
+            .unwrap();
         assert!(outcome.usage.engine.completion_tokens <= 40);
         assert!(outcome.usage.reasoning_tokens <= outcome.usage.engine.completion_tokens);
         assert_eq!(outcome.end == TurnEnd::Call, !outcome.calls.is_empty());
         assert_ne!(outcome.end, TurnEnd::Cancelled);
-        let warnings = events.iter().filter(|event| matches!(event, TurnEvent::Warning(_))).count();
+        let warnings =
+            events.iter().filter(|event| matches!(event, TurnEvent::Delta(Delta::Warning(_)))).count();
         assert_eq!(warnings, outcome.warnings.len());
         let mut longer = fixture.conversation.clone();
         longer.messages.extend(outcome.messages);
-        gptoss_harmony::render(&fixture.vocab, &longer, Default::default()).unwrap();
+        gptoss_harmony::render(fixture.assistant.vocab(), &longer, Default::default()).unwrap();
     }
 }
 
@@ -68,22 +64,22 @@ fn cancelling_keeps_what_there_is() {
     let fixture = fixture();
     let cancel = AtomicBool::new(false);
     // Nothing can end the message, so only the flag ends the turn.
-    let bias = Control::ALL.map(|control| (fixture.vocab.control(control), -100.0)).to_vec();
+    let bias = Control::ALL.map(|control| (fixture.assistant.vocab().control(control), -100.0)).to_vec();
     let mut texts = 0;
-    let outcome = run_turn(
-        &fixture.engine,
-        &fixture.vocab,
-        &fixture.conversation,
-        &TurnOptions { max_new_tokens: None, ..options(3, bias) },
-        &cancel,
-        &mut |event| {
-            if !matches!(event, TurnEvent::Prefill { .. } | TurnEvent::Warning(_)) {
-                texts += 1;
-                cancel.store(texts >= 3, Ordering::Relaxed);
-            }
-        },
-    )
-    .unwrap();
+    let outcome = fixture
+        .assistant
+        .run_turn(
+            &fixture.conversation,
+            &TurnOptions { max_new_tokens: None, ..options(3, bias) },
+            &cancel,
+            &mut |event| {
+                if !matches!(event, TurnEvent::Prefill { .. } | TurnEvent::Delta(Delta::Warning(_))) {
+                    texts += 1;
+                    cancel.store(texts >= 3, Ordering::Relaxed);
+                }
+            },
+        )
+        .unwrap();
     assert_eq!(outcome.end, TurnEnd::Cancelled);
     assert_eq!(outcome.messages.len(), 1);
     assert!(outcome.answer().is_some());
@@ -93,9 +89,7 @@ fn cancelling_keeps_what_there_is() {
 fn a_prompt_longer_than_the_context_is_refused() {
     let mut fixture = fixture();
     fixture.conversation.messages.push(Message::user("word ".repeat(2000)));
-    let refused = run_turn(
-        &fixture.engine,
-        &fixture.vocab,
+    let refused = fixture.assistant.run_turn(
         &fixture.conversation,
         &options(0, Vec::new()),
         &AtomicBool::new(false),
@@ -111,17 +105,17 @@ fn choices_differ_by_seed_and_the_first_has_the_given_one() {
     let fixture = fixture();
     let options = TurnOptions { logprobs: Some(3), ..options(5, Vec::new()) };
     let heard = |mut turn: Turn| std::iter::from_fn(move || turn.next_event()).collect::<Vec<_>>();
-    let alone = start_turn(&fixture.engine, &fixture.vocab, &fixture.conversation, &options).unwrap();
+    let alone = fixture.assistant.start_turn(&fixture.conversation, &options).unwrap();
     let alone = heard(alone);
     let ends = alone.iter().filter(|event| matches!(event, TurnEvent::Finished(_))).count();
     assert_eq!(ends, 1);
     assert!(matches!(alone.last(), Some(TurnEvent::Finished(_))));
-    let logprobs = alone.iter().filter_map(|event| match event {
-        TurnEvent::Logprobs { token, .. } => Some(token.top.len()),
-        _ => None,
+    let logprobs = alone.iter().flat_map(|event| match event {
+        TurnEvent::Delta(Delta::Text { logprobs, .. }) => &logprobs[..],
+        _ => &[],
     });
-    assert!(logprobs.into_iter().all(|count| count == 3));
-    let turns = start_turns(&fixture.engine, &fixture.vocab, &fixture.conversation, &options, 3).unwrap();
+    assert!(logprobs.into_iter().all(|logprob| logprob.top.len() == 3));
+    let turns = fixture.assistant.start_turns(&fixture.conversation, &options, 3).unwrap();
     let told: Vec<_> = turns.into_iter().map(heard).collect();
     let said = |events: &[TurnEvent]| {
         events

@@ -128,6 +128,9 @@ pub struct GenerationArgs {
     /// After each answer, say on standard error how many tokens were read and written, and how fast
     #[arg(long)]
     pub stats: bool,
+    /// End the answer before this text; may be given several times. Reasoning is not looked at
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub stop: Vec<String>,
     /// Tokens of context to keep room for [default: the model's, at most 32768]
     #[arg(long, visible_alias = "max-context", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub context: Option<u32>,

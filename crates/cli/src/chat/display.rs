@@ -7,7 +7,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use gptoss_turn::TurnEvent;
+use gptoss_turn::{Channel, Delta, TurnEvent};
 
 use crate::progress::{Progress, Unit};
 use crate::terminal::{self, Style};
@@ -58,30 +58,38 @@ impl Display {
 
     /// Shows an event.
     pub fn show(&mut self, event: TurnEvent) -> io::Result<()> {
-        if let TurnEvent::Prefill { done, total } = event {
-            self.progress.set(done as u64, total as u64);
-            return Ok(());
-        }
+        let delta = match event {
+            TurnEvent::Prefill { done, total } => {
+                self.progress.set(done as u64, total as u64);
+                return Ok(());
+            }
+            TurnEvent::Delta(delta) => delta,
+            // `run_turn` returns the end and does not tell it.
+            TurnEvent::Finished(_) | TurnEvent::Failed(_) => return Ok(()),
+        };
         self.progress.clear();
-        match event {
-            TurnEvent::Reasoning(_) if self.hides_reasoning => Ok(()),
-            TurnEvent::Reasoning(text) => self.speak(Voice::Reasoning, &text),
-            TurnEvent::Preamble(text) => self.speak(Voice::Preamble, &text),
-            TurnEvent::Answer(text) => self.speak(Voice::Answer, &text),
-            TurnEvent::CallStarted { name } => {
+        match delta {
+            Delta::Text { channel: Channel::Analysis, .. } if self.hides_reasoning => Ok(()),
+            Delta::Text { channel, text, .. } => {
+                let voice = match channel {
+                    Channel::Analysis => Voice::Reasoning,
+                    Channel::Commentary => Voice::Preamble,
+                    Channel::Final => Voice::Answer,
+                };
+                self.speak(voice, &text)
+            }
+            Delta::CallStarted { name } => {
                 self.end_voice()?;
                 self.speak(Voice::Call, &format!("call {name} "))
             }
-            TurnEvent::CallArguments(text) => self.speak(Voice::Call, &text),
-            TurnEvent::Warning(warning) => {
+            Delta::CallArguments { text, .. } => self.speak(Voice::Call, &text),
+            Delta::Called(_) => Ok(()),
+            Delta::Warning(warning) => {
                 self.end_voice()?;
                 let dim = self.style.dim;
                 let mut stream = self.stream(Voice::Preamble);
                 writeln!(stream, "{dim}({}){dim:#}", terminal::safe(&warning))
             }
-            TurnEvent::Called(_) | TurnEvent::Prefill { .. } | TurnEvent::Logprobs { .. } => Ok(()),
-            // `run_turn` returns the end and does not tell it.
-            TurnEvent::Finished(_) | TurnEvent::Failed(_) => Ok(()),
         }
     }
 

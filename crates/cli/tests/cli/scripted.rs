@@ -209,6 +209,18 @@ fn run_prints_the_answer_and_nothing_else() {
 }
 
 #[test]
+fn run_ends_the_answer_before_a_stop_string() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = scripted(folder.path(), ANSWER, ANSWER);
+    let args = ["run", "Hello", "--model", &model, "--stop", "nowhere", "--stop", ", na"];
+    let ran = run(&args);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "Good morning\n"), "{}", ran.stderr);
+    let report: Value = serde_json::from_str(&run(&[&args[..], &["--json"]].concat()).ok()).unwrap();
+    assert_eq!((&report["answer"], &report["finish_reason"]), (&"Good morning".into(), &"stop".into()));
+    run(&["run", "Hello", "--model", &model, "--stop", ""]).fails(2, &["--stop"]);
+}
+
+#[test]
 fn run_keeps_reasoning_for_those_who_ask() {
     let folder = tempfile::tempdir().unwrap();
     // A turn that ends in reasoning is not well-formed, so what ends this one is the limit: at the last token

@@ -1,10 +1,21 @@
-//! However the model's text is cut into pieces, the object at the end is the same, and the events are what it was made of.
+//! However the model's text is cut, the object at the end is the same, and the events are what it was made of.
 
+use gptoss_turn::Call;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::tools::Tools;
 use crate::wire::responses::ResponseObject;
+
+/// What a machine is pushed.
+enum Said {
+    Delta(Delta),
+    Summary(String),
+}
+
+fn call() -> Call {
+    Call { name: "look".into(), recipient: "functions.look".into(), channel: None, arguments: String::new() }
+}
 
 pub(crate) fn object() -> ResponseObject {
     let object = json!({
@@ -24,33 +35,43 @@ fn machine(visibility: Visibility) -> ResponseMachine {
     ResponseMachine::new(object(), Manner { tools: Tools::default(), visibility, tells_logprobs: false })
 }
 
-fn events(visibility: Visibility, pieces: Vec<Piece>, end: End) -> Vec<Value> {
+fn push(machine: &mut ResponseMachine, part: Said) -> Vec<Numbered> {
+    match part {
+        Said::Delta(delta) => machine.push(delta),
+        Said::Summary(text) => machine.push_summary(text),
+    }
+}
+
+fn events(visibility: Visibility, said: Vec<Said>, end: TurnEnd) -> Vec<Value> {
     let mut machine = machine(visibility);
     let mut events = machine.begin();
-    for piece in pieces {
-        events.extend(machine.push(piece));
+    for part in said {
+        events.extend(push(&mut machine, part));
     }
-    events.extend(machine.finish(end, Tokens::default(), 2));
+    events.extend(machine.finish(end, TokenUsage::default(), 2));
     events.iter().map(|event| serde_json::to_value(event).unwrap()).collect()
 }
 
-fn text(voice: Voice, text: &str) -> Piece {
-    Piece::Text { voice, text: text.to_owned(), logprobs: Vec::new() }
+fn text(channel: Channel, text: &str) -> Said {
+    Said::Delta(Delta::Text { channel, text: text.to_owned(), logprobs: Vec::new() })
 }
 
-fn cut(at: usize) -> Vec<Piece> {
-    let halves = |make: &dyn Fn(&str) -> Piece, whole: &str| {
+fn cut(at: usize) -> Vec<Said> {
+    let halves = |make: &dyn Fn(&str) -> Said, whole: &str| {
         let border = whole.char_indices().nth(at).map_or(whole.len(), |(index, _)| index);
         [make(&whole[..border]), make(&whole[border..])]
     };
-    let mut pieces = Vec::new();
-    pieces.extend(halves(&|part| text(Voice::Reasoning, part), "Look ü up"));
-    pieces.extend(halves(&|part| Piece::Summary(part.to_owned()), "It looked"));
-    pieces.extend(halves(&|part| text(Voice::Preamble, part), "One moment"));
-    pieces.push(Piece::CallStarted { name: "look".into() });
-    pieces.extend(halves(&|part| Piece::CallArguments(part.to_owned()), "{\"key\": \"é\"}"));
-    pieces.push(Piece::Called);
-    pieces
+    let mut said = Vec::new();
+    said.extend(halves(&|part| text(Channel::Analysis, part), "Look ü up"));
+    said.extend(halves(&|part| Said::Summary(part.to_owned()), "It looked"));
+    said.extend(halves(&|part| text(Channel::Commentary, part), "One moment"));
+    said.push(Said::Delta(Delta::CallStarted { name: "look".into() }));
+    said.extend(halves(
+        &|part| Said::Delta(Delta::CallArguments { text: part.to_owned(), logprobs: Vec::new() }),
+        "{\"key\": \"é\"}",
+    ));
+    said.push(Said::Delta(Delta::Called(call())));
+    said
 }
 
 /// The last object, without ids.
@@ -66,9 +87,9 @@ fn last(events: &[Value]) -> Value {
 #[test]
 fn every_cut_adds_up_to_the_same() {
     for visibility in [Visibility::Raw, Visibility::Summary, Visibility::Hidden] {
-        let whole = last(&events(visibility, cut(0), End::Call));
+        let whole = last(&events(visibility, cut(0), TurnEnd::Call));
         for at in 0..14 {
-            let events = events(visibility, cut(at), End::Call);
+            let events = events(visibility, cut(at), TurnEnd::Call);
             assert_eq!(last(&events), whole, "{visibility:?} cut at {at}");
             for name in ["output_text", "reasoning_text", "reasoning_summary_text", "function_call_arguments"]
             {
@@ -86,7 +107,7 @@ fn every_cut_adds_up_to_the_same() {
 
 #[test]
 fn every_item_that_is_added_is_done_in_order() {
-    let events = events(Visibility::Raw, cut(3), End::Call);
+    let events = events(Visibility::Raw, cut(3), TurnEnd::Call);
     let mut open = None;
     for event in &events {
         match event["type"].as_str().unwrap() {
@@ -102,13 +123,15 @@ fn every_item_that_is_added_is_done_in_order() {
 
 #[test]
 fn what_is_cut_short_is_incomplete() {
-    let events = events(Visibility::Raw, vec![text(Voice::Answer, "The ans")], End::Length);
+    let events = events(Visibility::Raw, vec![text(Channel::Final, "The ans")], TurnEnd::Length);
     let response = last(&events);
     assert_eq!(events.last().unwrap()["type"], "response.incomplete");
     assert_eq!(response["incomplete_details"]["reason"], "max_output_tokens");
     // A client that gave no limit was told that its limit was reached.
-    for (end, reason) in [(End::Context, "context_length_exceeded"), (End::Deadline, "deadline_exceeded")] {
-        let cut = self::events(Visibility::Raw, vec![text(Voice::Answer, "The ans")], end);
+    for (end, reason) in
+        [(TurnEnd::Context, "context_length_exceeded"), (TurnEnd::Deadline, "deadline_exceeded")]
+    {
+        let cut = self::events(Visibility::Raw, vec![text(Channel::Final, "The ans")], end);
         let response = &cut.last().unwrap()["response"];
         assert_eq!(
             (&response["status"], &response["incomplete_details"]["reason"]),
@@ -122,7 +145,7 @@ fn what_is_cut_short_is_incomplete() {
 fn a_failure_closes_what_is_open() {
     let mut machine = machine(Visibility::Raw);
     machine.begin();
-    machine.push(text(Voice::Answer, "The ans"));
+    push(&mut machine, text(Channel::Final, "The ans"));
     let events = machine.fail(&ApiError::Engine { problem: "it broke".into() });
     let names: Vec<&str> = events.iter().map(|event| event.event.name()).collect();
     let expect = [
@@ -137,13 +160,13 @@ fn a_failure_closes_what_is_open() {
 
 #[test]
 fn whoever_asked_gets_a_message() {
-    let events = events(Visibility::Raw, vec![text(Voice::Reasoning, "Hm")], End::NoAnswer);
+    let events = events(Visibility::Raw, vec![text(Channel::Analysis, "Hm")], TurnEnd::NoAnswer);
     assert_eq!(last(&events)["output"][1]["content"][0]["text"], "");
 }
 
 #[test]
 fn events_are_read_again_as_they_were_written() {
-    for event in events(Visibility::Raw, cut(2), End::Call) {
+    for event in events(Visibility::Raw, cut(2), TurnEnd::Call) {
         let read: Numbered = serde_json::from_value(event.clone()).unwrap();
         assert_eq!(serde_json::to_value(&read).unwrap(), event);
         assert_eq!(read.event.name(), event["type"]);

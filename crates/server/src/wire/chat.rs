@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use gptoss_turn::Logprob;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -342,6 +343,23 @@ pub(crate) struct TopLogprob {
     pub(crate) bytes: Option<Vec<u8>>,
 }
 
+impl From<Logprob> for TokenLogprob {
+    fn from(logprob: Logprob) -> TokenLogprob {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let top = logprob.top.into_iter().map(|other| TopLogprob {
+            token: text(&other.bytes),
+            logprob: other.logprob,
+            bytes: Some(other.bytes),
+        });
+        TokenLogprob {
+            token: text(&logprob.bytes),
+            logprob: logprob.logprob,
+            bytes: Some(logprob.bytes),
+            top_logprobs: top.collect(),
+        }
+    }
+}
+
 /// What a request took.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct ChatUsage {
@@ -410,7 +428,7 @@ pub(crate) struct ChunkChoice {
     /// From 0.
     pub(crate) index: u32,
     /// What is new.
-    pub(crate) delta: Delta,
+    pub(crate) delta: ChunkDelta,
     /// Of the new tokens.
     pub(crate) logprobs: Option<ChatLogprobs>,
     /// In the choice's last chunk.
@@ -419,7 +437,8 @@ pub(crate) struct ChunkChoice {
 
 /// What is new in a message.
 #[derive(Debug, Clone, Default, Serialize, JsonSchema)]
-pub(crate) struct Delta {
+#[schemars(rename = "Delta")]
+pub(crate) struct ChunkDelta {
     /// In the first chunk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) role: Option<&'static str>,

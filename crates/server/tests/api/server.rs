@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use gptoss_engine::SamplingParams;
+use gptoss_engine::{EngineHandle, SamplingParams};
 use gptoss_harmony::Vocab;
 use gptoss_server::{App, Keys, Limits, ServedModel, listen, run};
+use gptoss_turn::{Assistant, TokenTable};
 use tokio::sync::oneshot;
 
 use crate::scripted::{self, MAX_CONTEXT, Prompts, Script};
@@ -26,12 +27,11 @@ pub struct Server {
 }
 
 /// A model that does not exist.
-pub fn model(vocab: &Arc<Vocab>) -> ServedModel {
+pub fn model() -> ServedModel {
     ServedModel {
         name: "scripted".into(),
         aliases: vec!["org/scripted".into()],
         is_demo: false,
-        vocab: Arc::clone(vocab),
         max_context: MAX_CONTEXT,
         sampling: SamplingParams::default(),
         today: None,
@@ -39,6 +39,13 @@ pub fn model(vocab: &Arc<Vocab>) -> ServedModel {
         created: 1,
         weight_bytes: 0,
     }
+}
+
+/// The table takes a while to make, and is the same for all tests.
+fn assistant(engine: EngineHandle, vocab: &Arc<Vocab>) -> Assistant {
+    static TABLE: OnceLock<Arc<TokenTable>> = OnceLock::new();
+    let table = TABLE.get_or_init(|| TokenTable::new(Arc::clone(vocab)).unwrap());
+    Assistant::new(engine, Arc::clone(table)).unwrap()
 }
 
 impl Server {
@@ -59,7 +66,7 @@ impl Server {
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = Arc::clone(&log);
         let write = Arc::new(move |line: &str| lines.lock().unwrap().push(line.to_owned()));
-        let app = App::new(model(&vocab), engine, limits, keys, folder, write).unwrap();
+        let app = App::new(model(), assistant(engine, &vocab), limits, keys, folder, write).unwrap();
         let (stop, stopped) = oneshot::channel::<Duration>();
         let (told, address) = std::sync::mpsc::channel();
         let thread = thread::spawn(move || {

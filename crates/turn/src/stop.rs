@@ -1,66 +1,70 @@
-//! Where does an answer end that must not contain certain strings?
+//! Stop strings: where a text ends that must not contain them.
 //!
-//! [`StopFilter`] stands between a turn and the machine that writes it. It lets through what can no longer become a stop string, keeps
-//! back the few bytes that still might, and says when one is complete; what was kept back comes out at the end. Only what is said to the
-//! user is looked at: a stop string in the reasoning or in a call's arguments stops nothing. It is here and not in the engine because
-//! only here is there text.
+//! [`StopFilter`] lets through what can no longer become a stop string, keeps back the few bytes that still might, and says when one is
+//! complete; what was kept back comes out at the end. Only what is said to the user is looked at: a stop string in the reasoning or in a
+//! call's arguments stops nothing. It is here and not in the engine because only here is there text.
 
-use crate::piece::{Piece, Voice};
-use crate::wire::chat::TokenLogprob;
+use crate::event::{Channel, Delta, Logprob};
 
 /// Looks for stop strings.
 #[derive(Debug)]
-pub(crate) struct StopFilter {
+pub struct StopFilter {
     stops: Vec<String>,
-    /// Whose text is kept back.
-    voice: Voice,
+    /// Of what is kept back.
+    channel: Channel,
     kept: String,
     /// Of the tokens that begin in what is kept.
-    logprobs: Vec<TokenLogprob>,
+    logprobs: Vec<Logprob>,
 }
 
 /// What is to be written, and whether a stop string was found behind it.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Filtered {
+pub struct Filtered {
     /// In order.
-    pub(crate) pieces: Vec<Piece>,
+    pub deltas: Vec<Delta>,
     /// Whether nothing more is to be written.
-    pub(crate) is_stopped: bool,
+    pub is_stopped: bool,
 }
 
 impl StopFilter {
-    /// For these strings, none of them empty.
-    pub(crate) fn new(stops: Vec<String>) -> StopFilter {
-        StopFilter { stops, voice: Voice::Answer, kept: String::new(), logprobs: Vec::new() }
+    /// For these strings; an empty one stops nothing.
+    pub fn new(mut stops: Vec<String>) -> StopFilter {
+        stops.retain(|stop| !stop.is_empty());
+        StopFilter { stops, channel: Channel::Final, kept: String::new(), logprobs: Vec::new() }
     }
 
-    /// What may be written now that `piece` has come.
-    pub(crate) fn push(&mut self, piece: Piece) -> Filtered {
-        let (voice, text, logprobs) = match piece {
-            Piece::Text { voice: voice @ (Voice::Preamble | Voice::Answer), text, logprobs }
+    /// What may be written now that `delta` has come.
+    pub fn push(&mut self, delta: Delta) -> Filtered {
+        let (channel, text, logprobs) = match delta {
+            Delta::Text { channel: channel @ (Channel::Commentary | Channel::Final), text, logprobs }
                 if !self.stops.is_empty() =>
             {
-                (voice, text, logprobs)
+                (channel, text, logprobs)
             }
             other => {
-                let mut pieces = self.finish();
-                pieces.push(other);
-                return Filtered { pieces, is_stopped: false };
+                let mut deltas = self.finish();
+                deltas.push(other);
+                return Filtered { deltas, is_stopped: false };
             }
         };
-        let mut pieces = if voice == self.voice { Vec::new() } else { self.finish() };
-        self.voice = voice;
+        let mut deltas = if channel == self.channel { Vec::new() } else { self.finish() };
+        self.channel = channel;
         self.kept.push_str(&text);
         self.logprobs.extend(logprobs);
         let found = self.stops.iter().filter_map(|stop| self.kept.find(stop.as_str())).min();
         let free = found.unwrap_or_else(|| self.kept.len() - self.longest_beginning());
-        pieces.extend(self.release(free));
-        Filtered { pieces, is_stopped: found.is_some() }
+        deltas.extend(self.release(free));
+        Filtered { deltas, is_stopped: found.is_some() }
     }
 
     /// What was kept back, when nothing follows.
-    pub(crate) fn finish(&mut self) -> Vec<Piece> {
+    pub fn finish(&mut self) -> Vec<Delta> {
         self.release(self.kept.len()).into_iter().collect()
+    }
+
+    /// Bytes that are kept back: after a stop string was found, it and what stood behind it.
+    pub fn withheld(&self) -> usize {
+        self.kept.len()
     }
 
     /// Bytes at the end of what is kept that a stop string may begin with.
@@ -72,21 +76,21 @@ impl StopFilter {
         self.stops.iter().map(beginning).max().unwrap_or(0)
     }
 
-    fn release(&mut self, bytes: usize) -> Option<Piece> {
+    fn release(&mut self, bytes: usize) -> Option<Delta> {
         if bytes == 0 {
             return None;
         }
         let kept = self.kept.split_off(bytes);
         let text = std::mem::replace(&mut self.kept, kept);
         let mut begun = 0;
-        let is_released = |logprob: &TokenLogprob| {
+        let is_released = |logprob: &Logprob| {
             let begins = begun;
-            begun += logprob.bytes.as_ref().map_or(0, Vec::len);
+            begun += logprob.bytes.len();
             begins < bytes
         };
         let count = self.logprobs.iter().map(is_released).take_while(|&released| released).count();
         let logprobs = self.logprobs.drain(..count).collect();
-        Some(Piece::Text { voice: self.voice, text, logprobs })
+        Some(Delta::Text { channel: self.channel, text, logprobs })
     }
 }
 
@@ -94,24 +98,24 @@ impl StopFilter {
 mod tests {
     use super::*;
 
-    fn answer(text: &str) -> Piece {
-        Piece::Text { voice: Voice::Answer, text: text.to_owned(), logprobs: Vec::new() }
+    fn answer(text: &str) -> Delta {
+        Delta::Text { channel: Channel::Final, text: text.to_owned(), logprobs: Vec::new() }
     }
 
     /// What comes out when `text` goes in cut at every byte, or at one place.
     fn filtered(stops: &[&str], parts: &[&str]) -> (String, bool) {
         let mut filter = StopFilter::new(stops.iter().map(|stop| (*stop).to_owned()).collect());
         let mut out = String::new();
-        let mut write = |pieces: Vec<Piece>| {
-            for piece in pieces {
-                if let Piece::Text { text, .. } = piece {
+        let mut write = |deltas: Vec<Delta>| {
+            for delta in deltas {
+                if let Delta::Text { text, .. } = delta {
                     out.push_str(&text);
                 }
             }
         };
         for part in parts {
             let filtered = filter.push(answer(part));
-            write(filtered.pieces);
+            write(filtered.deltas);
             if filtered.is_stopped {
                 return (out, true);
             }
@@ -144,28 +148,26 @@ mod tests {
     #[test]
     fn reasoning_and_arguments_are_not_looked_at() {
         let mut filter = StopFilter::new(vec!["E".into()]);
-        let reasoning = Piece::Text { voice: Voice::Reasoning, text: "E".into(), logprobs: Vec::new() };
-        for piece in [reasoning, Piece::CallArguments("E".into())] {
-            let out = filter.push(piece.clone());
-            assert_eq!(out, Filtered { pieces: vec![piece], is_stopped: false });
+        let reasoning = Delta::Text { channel: Channel::Analysis, text: "E".into(), logprobs: Vec::new() };
+        for delta in [reasoning, Delta::CallArguments { text: "E".into(), logprobs: Vec::new() }] {
+            let out = filter.push(delta.clone());
+            assert_eq!(out, Filtered { deltas: vec![delta], is_stopped: false });
         }
     }
 
     #[test]
     fn tokens_leave_with_their_text() {
-        let token = |text: &str| TokenLogprob {
-            token: text.into(),
-            logprob: -1.0,
-            bytes: Some(text.as_bytes().to_vec()),
-            top_logprobs: Vec::new(),
-        };
+        let token = |text: &str| Logprob { bytes: text.as_bytes().to_vec(), logprob: -1.0, top: Vec::new() };
         let mut filter = StopFilter::new(vec!["bc".into()]);
-        let piece =
-            |text: &str| Piece::Text { voice: Voice::Answer, text: text.into(), logprobs: vec![token(text)] };
-        let first = filter.push(piece("ab"));
+        let delta = |text: &str| Delta::Text {
+            channel: Channel::Final,
+            text: text.into(),
+            logprobs: vec![token(text)],
+        };
+        let first = filter.push(delta("ab"));
         assert!(
-            matches!(&first.pieces[..], [Piece::Text { text, logprobs, .. }] if text == "a" && logprobs.len() == 1)
+            matches!(&first.deltas[..], [Delta::Text { text, logprobs, .. }] if text == "a" && logprobs.len() == 1)
         );
-        assert_eq!(filter.push(piece("cd")), Filtered { pieces: Vec::new(), is_stopped: true });
+        assert_eq!(filter.push(delta("cd")), Filtered { deltas: Vec::new(), is_stopped: true });
     }
 }
