@@ -189,9 +189,9 @@ fn head(args: &GenerationArgs, is_demo: bool) -> Result<ConversationHead> {
     })
 }
 
-/// What every turn is held to: harmony's, and the arguments of each function by its schema. A schema that cannot
-/// be held to the letter is told, and its arguments are held to be a JSON object, as those of a function
-/// without a schema are.
+/// What every turn is held to: harmony's, and the arguments of each function by its schema. A schema that
+/// cannot be held to the letter is told, and its arguments are held to be a JSON object, as those of a
+/// function without a schema are.
 fn output_rules(table: &Arc<TokenTable>, head: &ConversationHead) -> Result<OutputRules> {
     let conversation = head.conversation(&[]);
     let compile = |rules: &TurnRules| {

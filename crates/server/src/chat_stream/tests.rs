@@ -91,11 +91,9 @@ fn each_visibility_shows_its_own() {
 
 #[test]
 fn what_is_said_twice_has_a_line_between() {
-    let said = vec![text(Channel::Commentary, "First"), text(Channel::Final, "then")];
-    assert_eq!(
-        said(Visibility::Raw, said, TurnEnd::Answer).message.content.as_deref(),
-        Some("First\n\nthen")
-    );
+    let parts = vec![text(Channel::Commentary, "First"), text(Channel::Final, "then")];
+    let choice = said(Visibility::Raw, parts, TurnEnd::Answer);
+    assert_eq!(choice.message.content.as_deref(), Some("First\n\nthen"));
 }
 
 #[test]
