@@ -12,8 +12,10 @@ use axum::http::{Method, header};
 use axum::response::Response;
 use futures_util::StreamExt;
 
-use crate::app::Log;
 use crate::usage::TokenUsage;
+
+/// Takes one line of log.
+pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// What a request took, known when it has ended. Handlers put it among the extensions of their response.
 #[derive(Debug, Clone, Default)]

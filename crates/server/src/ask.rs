@@ -1,8 +1,9 @@
 //! What does a request ask of the model, whatever API it came by?
 //!
-//! [`Ask`] is what is left when the words of an API are gone: the messages, the tools and what is demanded of calls and answers, the
-//! sampling, the limits, how much of the reasoning may be seen. [`Head`] makes the system and the developer message that stand before the
-//! conversation: effort and date in the one, instructions, tools and the schema of the answer in the other.
+//! [`Ask`] is what is left when the words of an API are gone: the messages, the tools and what is demanded of
+//! calls and answers, the sampling, the limits, how much of the reasoning may be seen. [`Head`] makes the
+//! system and the developer message that stand before the conversation: effort and date in the one,
+//! instructions, tools and the schema of the answer in the other.
 //!
 //! It does not know how any of it is written on the wire.
 
@@ -66,7 +67,8 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// Reads `response_format` of Chat Completions or `text.format` of Responses; the two differ in one level of nesting.
+    /// Reads `response_format` of Chat Completions or `text.format` of Responses; the two differ in one level
+    /// of nesting.
     ///
     /// Errors: an unknown type, a schema that is none or too long.
     pub(crate) fn parse(value: Option<&Value>, param: &str, limits: &Limits) -> Result<Format, ApiError> {

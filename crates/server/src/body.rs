@@ -10,8 +10,8 @@ use axum::http::{HeaderMap, header};
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 
-use crate::app::Shared;
 use crate::limits::{Limits, STOP_PATIENCE};
+use crate::state::Shared;
 use crate::wire::errors::ApiError;
 
 /// A JSON body.
@@ -88,7 +88,8 @@ fn wrong(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
         let is_inside = path != "." && !path.is_empty();
         path = if is_inside { format!("{path}.{field}") } else { field.to_owned() };
     }
-    // What serde quotes of a wrong value may be the user's text: the place and the kind are told, not the value.
+    // What serde quotes of a wrong value may be the user's text: the place and the kind are told, not the
+    // value.
     let expected = message.split(", expected ").nth(1).and_then(|rest| rest.split(" at line").next());
     let message = match expected {
         Some(expected) => format!("{path}: expected {expected}"),

@@ -1,17 +1,18 @@
 //! `POST /v1/chat/completions`.
 //!
-//! One task runs all choices of a request and sends their chunks into a bounded channel; a stream writes them out, a request without a
-//! stream folds them up. When the other end of the channel is gone, so is the client, and the task stops within a step.
+//! One task runs all choices of a request and sends their chunks into a bounded channel; a stream writes them
+//! out, a request without a stream folds them up. When the other end of the channel is gone, so is the
+//! client, and the task stops within a step.
 //!
 //! What a request means is `chat_input`'s to say, what an answer looks like `chat_stream`'s.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::extract::State;
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures_util::StreamExt;
@@ -20,24 +21,22 @@ use futures_util::stream::{self, Stream};
 use tokio::sync::mpsc;
 
 use crate::access_log::Spent;
-use crate::app::{App, Shared, now};
-use crate::ask::{Ask, Format};
+use crate::ask::Ask;
+use crate::blocking::apart;
 use crate::body::Body;
 use crate::chat_input::{self, Setting};
 use crate::chat_stream::{ChatChoice, fold};
 use crate::ids;
 use crate::keys::Caller;
 use crate::limits::{READER_PATIENCE, STREAM_EVENTS_MAX};
-use crate::responses::apart;
 use crate::sampling;
+use crate::sse::{error_line, keep_alive};
+use crate::state::{App, Shared, now};
 use crate::talk::{self, Step, Talk};
 use crate::usage::TokenUsage;
 use crate::visibility::Visibility;
 use crate::wire::chat::{ChatChunk, ChatCompletion, ChatRequest, Choice, ChunkChoice};
 use crate::wire::errors::ApiError;
-
-/// Texts longer than this are tokenized on a thread that may wait. Units: bytes.
-const INLINE_BYTES_MAX: usize = 16 << 10;
 
 /// What the task of a request sends.
 pub(crate) enum Out {
@@ -96,25 +95,6 @@ pub(crate) fn read(app: &App, caller: &Caller, request: &ChatRequest) -> Result<
     chat_input::ask(request, &setting)
 }
 
-/// Begins the turns of `count` choices, tokenizing where waiting is allowed.
-pub(crate) async fn begin(
-    app: &Arc<App>,
-    ask: Arc<Ask>,
-    summarises: bool,
-    count: usize,
-) -> Result<Vec<Talk>, ApiError> {
-    let texts = ask.conversation.messages.iter().map(|message| message.text().len());
-    // Whatever can be called or has a form has a grammar, which takes time to compile.
-    let is_plain = ask.tools.list.is_empty() && ask.format == Format::Text;
-    if is_plain && texts.sum::<usize>() <= INLINE_BYTES_MAX {
-        return talk::begin(app, &ask, summarises, count);
-    }
-    let app = Arc::clone(app);
-    let work = move || talk::begin(&app, &ask, summarises, count);
-    let failed = |error: tokio::task::JoinError| ApiError::Internal { problem: error.to_string() };
-    tokio::task::spawn_blocking(work).await.map_err(failed)?
-}
-
 /// Starts the task of a request.
 pub(crate) async fn start(
     app: &Arc<App>,
@@ -124,7 +104,7 @@ pub(crate) async fn start(
     let begun = Instant::now();
     let ask = Arc::new(ask);
     let summarises = ask.visibility == Visibility::Summary;
-    let talks = begin(app, Arc::clone(&ask), summarises, count).await?;
+    let talks = talk::begin(app, Arc::clone(&ask), summarises, count).await?;
     let (sender, receiver) = mpsc::channel(STREAM_EVENTS_MAX);
     let (app, spent) = (Arc::clone(app), Spent::default());
     let told = spent.clone();
@@ -186,13 +166,13 @@ async fn write(
         };
         match step {
             Step::Delta(delta) => {
-                spoken(app, &mut has_spoken, begun);
+                talk::spoken(app, &mut has_spoken, begun);
                 if let Some(chunk) = choice.push(delta) {
                     send(sender, chunk).await?;
                 }
             }
             Step::Summary(text) => {
-                spoken(app, &mut has_spoken, begun);
+                talk::spoken(app, &mut has_spoken, begun);
                 send(sender, choice.push_summary(text)).await?;
             }
             Step::End(ending) => {
@@ -206,13 +186,6 @@ async fn write(
             }
             Step::Failed(error) => return Err(Lost::Failed(error)),
         }
-    }
-}
-
-/// Measures the time to the first word.
-pub(crate) fn spoken(app: &App, has_spoken: &mut bool, begun: Instant) {
-    if !std::mem::replace(has_spoken, true) {
-        app.metrics.first_token(begun.elapsed());
     }
 }
 
@@ -315,14 +288,4 @@ fn events(
         }
     });
     lines.flat_map(stream::iter::<Vec<String>>).map(|line| Ok(Event::default().data(line)))
-}
-
-/// An error in the middle of a stream.
-pub(crate) fn error_line(error: &ApiError) -> String {
-    serde_json::to_string(&error.body()).unwrap_or_default()
-}
-
-/// How often a silent stream says that it is alive.
-pub(crate) fn keep_alive(interval: Duration) -> KeepAlive {
-    KeepAlive::new().interval(interval).text("keep-alive")
 }

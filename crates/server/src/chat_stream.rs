@@ -1,8 +1,9 @@
 //! How does an answer become chunks of Chat Completions?
 //!
-//! [`ChatChoice`] is pushed the deltas of one choice and gives the chunks; [`fold`] adds a choice's chunks up again, which is the body that
-//! a request without a stream gets. There is no other way to a body, so what is streamed and what is not are equal by construction. What
-//! the model says before a call and what it answers are both `content`; a blank line stands between them.
+//! [`ChatChoice`] is pushed the deltas of one choice and gives the chunks; [`fold`] adds a choice's chunks up
+//! again, which is the body that a request without a stream gets. There is no other way to a body, so what is
+//! streamed and what is not are equal by construction. What the model says before a call and what it answers
+//! are both `content`; a blank line stands between them.
 //!
 //! It does not know other choices, the engine, or bytes on a connection.
 

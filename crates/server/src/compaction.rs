@@ -1,8 +1,9 @@
 //! How does a conversation become shorter?
 //!
-//! [`truncated`] leaves out the oldest turns until the rest fits the context, if the request allows it. [`compact`] keeps what the user
-//! said and puts a summary, written by the same model at low effort, in the place of everything else; the summary travels in an item of
-//! the type `compaction`, which `responses_input` reads again.
+//! [`truncated`] leaves out the oldest turns until the rest fits the context, if the request allows it.
+//! [`compact`] keeps what the user said and puts a summary, written by the same model at low effort, in the
+//! place of everything else; the summary travels in an item of the type `compaction`, which `responses_input`
+//! reads again.
 //!
 //! It does not know which requests are too long: the rendered prompt says it.
 
@@ -15,13 +16,13 @@ use gptoss_harmony::{
 use gptoss_turn::{Channel, Delta};
 use serde_json::json;
 
-use crate::app::{App, now};
 use crate::ask::Ask;
-use crate::chat;
+use crate::blocking::run_blocking;
 use crate::ids;
 use crate::limits::SUMMARY_TOKENS_MAX;
 use crate::responses_input::{COMPACTION_PREFIX, ResponsesAsk};
-use crate::talk::Step;
+use crate::state::{App, now};
+use crate::talk::{self, Step};
 use crate::wire::errors::ApiError;
 use crate::wire::responses::Compaction;
 
@@ -38,9 +39,7 @@ pub(crate) async fn truncated(app: &Arc<App>, ask: Ask, may: bool) -> Result<Ask
     if !may {
         return Ok(ask);
     }
-    let app = Arc::clone(app);
-    let failed = |error: tokio::task::JoinError| ApiError::Internal { problem: error.to_string() };
-    tokio::task::spawn_blocking(move || shortened(&app, ask)).await.map_err(failed)?
+    run_blocking(app, move |app| shortened(app, ask)).await
 }
 
 fn shortened(app: &App, mut ask: Ask) -> Result<Ask, ApiError> {
@@ -104,7 +103,7 @@ pub(crate) async fn compact(app: &Arc<App>, asked: ResponsesAsk) -> Result<Compa
         top_logprobs: None,
         ..asked.ask
     };
-    let mut talks = chat::begin(app, Arc::new(ask), false, 1).await?;
+    let mut talks = talk::begin(app, Arc::new(ask), false, 1).await?;
     let mut summary = String::new();
     let Some(mut talk) = talks.pop() else {
         return Err(ApiError::Internal { problem: "there is no turn".to_owned() });

@@ -1,10 +1,11 @@
 //! `POST /v1/completions`: the text that follows, without the format.
 //!
-//! Prompts go to the model as they are. With `echo` and `logprobs` the prompt's own tokens are given to the model one by one, so that each
-//! comes with the log-probability it had there, which is what evaluation harnesses add up. Chunks and the whole body are made by the same
-//! task; the body is the chunks added up.
+//! Prompts go to the model as they are. With `echo` and `logprobs` the prompt's own tokens are given to the
+//! model one by one, so that each comes with the log-probability it had there, which is what evaluation
+//! harnesses add up. Chunks and the whole body are made by the same task; the body is the chunks added up.
 //!
-//! It does not know harmony; a model that was made for it answers better in the other APIs, and a warning says so.
+//! It does not know harmony; a model that was made for it answers better in the other APIs, and a warning
+//! says so.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -22,14 +23,14 @@ use gptoss_turn::{Channel, Delta, FinishReason, Logprob, StopFilter, Tenant, Tex
 use tokio::sync::mpsc;
 
 use crate::access_log::Spent;
-use crate::app::{App, Shared, now};
+use crate::blocking::{apart, run_blocking};
 use crate::body::Body;
-use crate::chat::{error_line, keep_alive};
 use crate::ids;
 use crate::keys::Caller;
 use crate::limits::{PROMPTS_MAX, READER_PATIENCE, STREAM_EVENTS_MAX, TEXTS_AT_ONCE};
-use crate::responses::{apart, stored};
 use crate::sampling;
+use crate::sse::{error_line, keep_alive};
+use crate::state::{App, Shared, now};
 use crate::talk::{failed, refused};
 use crate::usage::TokenUsage;
 use crate::wire::chat::TokenLogprob;
@@ -71,7 +72,7 @@ pub(crate) async fn create(
     if is_of_tokens && !caller.may_use_tokens {
         return Err(ApiError::Scope { what: "send prompts of token ids" });
     }
-    let (ask, request) = stored(&app, move |app| Ok((ask(app, &caller, &request)?, request))).await?;
+    let (ask, request) = run_blocking(&app, move |app| Ok((ask(app, &caller, &request)?, request))).await?;
     let heading = Completion {
         id: ids::random("cmpl"),
         object: "text_completion",

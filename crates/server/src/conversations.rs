@@ -1,29 +1,33 @@
 //! `/v1/conversations`: create, retrieve, update, delete, list and add items.
 //!
-//! A conversation is a row of the store that responses are appended to. Its items are what clients sent and got; beside
-//! them stand the messages that the model read and wrote, so that going on with it gives the prompt that it would have
-//! had in one piece. Whatever reads a conversation to change it does so in one transaction.
+//! A conversation is a row of the store that responses are appended to. Its items are what clients sent and
+//! got; beside them stand the messages that the model read and wrote, so that going on with it gives the
+//! prompt that it would have had in one piece. Whatever reads a conversation to change it does so in one
+//! transaction.
 
 use std::collections::HashMap;
 use std::time::Instant;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use serde_json::Value;
 
-use crate::app::{App, Shared, now};
+use crate::blocking::run_blocking;
 use crate::body::Body;
 use crate::chat_input::{Setting, metadata};
 use crate::history::Entry;
 use crate::ids;
 use crate::keys::Caller;
-use crate::responses::{PageQuery, find, page, stored};
+use crate::paging::{PageQuery, page};
+use crate::query::Query;
 use crate::responses_input::{entries_of, items as read_items, references, resolve};
+use crate::state::{App, Shared, now};
 use crate::store::{Change, Kind, NO_EVENTS, Row};
 use crate::wire::errors::ApiError;
 use crate::wire::responses::{ConversationObject, ConversationRequest, Deleted, Input, ItemList};
 
-/// The items of a request with those they refer to in place, and everything said when they are added to `before`.
+/// The items of a request with those they refer to in place, and everything said when they are added to
+/// `before`.
 fn read(
     app: &App,
     change: &Change<'_>,
@@ -73,7 +77,7 @@ pub(crate) async fn create(
     let body =
         serde_json::to_value(&made).map_err(|error| ApiError::Internal { problem: error.to_string() })?;
     let (id, created) = (made.id.clone(), made.created_at);
-    stored(&app, move |app| {
+    run_blocking(&app, move |app| {
         app.store.change(now(), |change| {
             let (items, entries) = read(app, change, &caller, request.items.unwrap_or_default(), Vec::new())?;
             let (tenant, events) = (caller.tenant, NO_EVENTS.to_owned());
@@ -92,7 +96,7 @@ pub(crate) async fn retrieve(
     Path(id): Path<String>,
 ) -> Result<Json<ConversationObject>, ApiError> {
     let tenant = caller.tenant;
-    let row = stored(&app, move |app| find(app, Kind::Conversation, &tenant, &id)).await?;
+    let row = run_blocking(&app, move |app| app.find(Kind::Conversation, &tenant, &id)).await?;
     object(&row).map(Json)
 }
 
@@ -105,7 +109,7 @@ pub(crate) async fn update(
 ) -> Result<Json<ConversationObject>, ApiError> {
     metadata(request.metadata.as_ref())?;
     let tenant = caller.tenant;
-    let changed = stored(&app, move |app| {
+    let changed = run_blocking(&app, move |app| {
         app.store.change(now(), |change| {
             let mut row = change.find(Kind::Conversation, &tenant, &id)?;
             let mut made = object(&row)?;
@@ -126,7 +130,7 @@ pub(crate) async fn delete(
     Path(id): Path<String>,
 ) -> Result<Json<Deleted>, ApiError> {
     let (tenant, gone) = (caller.tenant, id.clone());
-    match stored(&app, move |app| app.store.delete(Kind::Conversation, &tenant, &gone, now())).await? {
+    match run_blocking(&app, move |app| app.store.delete(Kind::Conversation, &tenant, &gone, now())).await? {
         true => Ok(Json(Deleted { id, object: "conversation.deleted", deleted: true })),
         false => Err(ApiError::NotFound { what: "conversation", id }),
     }
@@ -137,12 +141,10 @@ pub(crate) async fn items(
     State(app): State<Shared>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-    query: Result<Query<PageQuery>, axum::extract::rejection::QueryRejection>,
+    Query(query): Query<PageQuery>,
 ) -> Result<Json<ItemList>, ApiError> {
-    let Query(query) =
-        query.map_err(|error| ApiError::Invalid { param: None, message: error.body_text() })?;
     let tenant = caller.tenant;
-    let row = stored(&app, move |app| find(app, Kind::Conversation, &tenant, &id)).await?;
+    let row = run_blocking(&app, move |app| app.find(Kind::Conversation, &tenant, &id)).await?;
     page(row.items, &query).map(Json)
 }
 
@@ -153,7 +155,7 @@ pub(crate) async fn add_items(
     Path(id): Path<String>,
     Body(request): Body<ConversationRequest>,
 ) -> Result<Json<ItemList>, ApiError> {
-    let new = stored(&app, move |app| {
+    let new = run_blocking(&app, move |app| {
         app.store.change(now(), |change| {
             let mut row = change.find(Kind::Conversation, &caller.tenant, &id)?;
             let before = std::mem::take(&mut row.entries);

@@ -1,9 +1,10 @@
 //! Why does the server not start, or stop?
 //!
-//! [`Error`] is what the composition root shows an operator, each with what to do about it: another port, a file of keys, another
-//! folder. Once the server listens nothing of this can happen any more.
+//! [`Error`] is what the composition root shows an operator, each with what to do about it: another port, a
+//! file of keys, another folder. Once the server listens nothing of this can happen any more.
 //!
-//! What goes wrong with one request is a row of the table in `wire/errors.rs`, and is told to the client instead.
+//! What goes wrong with one request is a row of the table in `wire/errors.rs`, and is told to the client
+//! instead.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

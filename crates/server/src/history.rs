@@ -1,9 +1,10 @@
 //! Which messages has the conversation had, told by clients that forget?
 //!
-//! Both APIs become a list of [`Entry`]s, and [`settle`] makes the messages of them that the model reads. Three clients that hold the same
-//! conversation (one sends the reasoning back, one a part of it, one none) must give the same prompt, so two rules work here. What came
-//! before a call that we remember is taken from memory instead of from the client, unless the client has changed the call. And reasoning
-//! of turns that have ended in an answer is left out, whoever sends it, as the format wants it.
+//! Both APIs become a list of [`Entry`]s, and [`settle`] makes the messages of them that the model reads.
+//! Three clients that hold the same conversation (one sends the reasoning back, one a part of it, one none)
+//! must give the same prompt, so two rules work here. What came before a call that we remember is taken from
+//! memory instead of from the client, unless the client has changed the call. And reasoning of turns that
+//! have ended in an answer is left out, whoever sends it, as the format wants it.
 //!
 //! It does not know how an API writes its messages.
 

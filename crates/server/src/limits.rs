@@ -1,8 +1,9 @@
 //! How much may a client ask for, and what happens beyond it?
 //!
-//! Every bound of this room has a name, a unit and a default here, and one answer, which the table in `wire/errors.rs` spells: 413 for a
-//! body, 400 with the parameter's name for what stands in it, 429 with a hint when to come again for what others use at the moment.
-//! [`Limits`] are those that an operator may change; constants are those that protect the program itself.
+//! Every bound of this room has a name, a unit and a default here, and one answer, which the table in
+//! `wire/errors.rs` spells: 413 for a body, 400 with the parameter's name for what stands in it, 429 with a
+//! hint when to come again for what others use at the moment. [`Limits`] are those that an operator may
+//! change; constants are those that protect the program itself.
 //!
 //! It does not know the engine's own limits (queue, context, pages), which answer for themselves.
 
@@ -29,10 +30,11 @@ pub struct Limits {
     pub state_age_max: Duration,
     /// Most stored responses and conversations of one tenant; its oldest leave first.
     pub state_rows_max: usize,
-    /// Most bytes of all that is stored; the oldest of the tenant who has the most leave first. None: 256 MiB in memory,
-    /// 16 GiB in a state folder. Units: bytes.
+    /// Most bytes of all that is stored; the oldest of the tenant who has the most leave first. None: 256 MiB
+    /// in memory, 16 GiB in a state folder. Units: bytes.
     pub state_bytes_max: Option<u64>,
-    /// Largest stored response or conversation, its events included; a larger one is not stored. Units: bytes.
+    /// Largest stored response or conversation, its events included; a larger one is not stored. Units:
+    /// bytes.
     pub state_row_bytes_max: usize,
     /// Tokens that reasoning and preambles may have before a call that is demanded, or an answer whose form
     /// is demanded while there are tools; never more than half of what is left.

@@ -1,9 +1,10 @@
 //! What did the model think before this call?
 //!
-//! [`CallMemory`] keeps, under the id of a call, the assistant's messages that led to it and the call itself, for a stated time and within
-//! a stated size, so that a client that does not send reasoning back still gets it used. Tenants do not see each other's calls. It is
-//! state that a request names, by the id, and so part of the request; what has expired is simply not there, and the client's own messages
-//! are used with a warning.
+//! [`CallMemory`] keeps, under the id of a call, the assistant's messages that led to it and the call itself,
+//! for a stated time and within a stated size, so that a client that does not send reasoning back still gets
+//! it used. Tenants do not see each other's calls. It is state that a request names, by the id, and so part
+//! of the request; what has expired is simply not there, and the client's own messages are used with a
+//! warning.
 //!
 //! It does not know clients, nor whether the reasoning was ever shown to them.
 

@@ -1,7 +1,8 @@
 //! What has the server done, in the words of Prometheus?
 //!
-//! Counters and two histograms, as atomics that any thread may raise; [`Metrics::page`] writes them out in the text format together with
-//! what the engine counts. There are no labels made of what clients send, so their number is bounded.
+//! Counters and two histograms, as atomics that any thread may raise; [`Metrics::page`] writes them out in
+//! the text format together with what the engine counts. There are no labels made of what clients send, so
+//! their number is bounded.
 //!
 //! It does not know requests: whoever knows when something begins or ends says so here.
 

@@ -1,7 +1,8 @@
 //! Which model is served, and what does a request have to know of it?
 //!
-//! [`ServedModel`] is what the composition root tells this room: the name to ask for, the sampling that the model's own
-//! file wants, the date it is told. A request that names another model is refused with the names there are.
+//! [`ServedModel`] is what the composition root tells this room: the name to ask for, the sampling that the
+//! model's own file wants, the date it is told. A request that names another model is refused with the names
+//! there are.
 //!
 //! It does not know weights, nor where they came from.
 

@@ -1,7 +1,8 @@
 //! The few endpoints of Ollama's API that clients probe for, over the same turns as Chat Completions.
 //!
-//! A request is put into the words of Chat Completions and runs as one; its chunks come out as one JSON object a line. Calls are told
-//! whole, because there the arguments are an object. `pull` says yes to a model that is here and no to any other: nothing is fetched.
+//! A request is put into the words of Chat Completions and runs as one; its chunks come out as one JSON
+//! object a line. Calls are told whole, because there the arguments are an object. `pull` says yes to a model
+//! that is here and no to any other: nothing is fetched.
 //!
 //! It does not know more of Ollama than this.
 
@@ -16,11 +17,11 @@ use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::app::{Shared, now};
 use crate::body::Body;
 use crate::chat::{self, Out};
 use crate::chat_stream::fold;
 use crate::keys::Caller;
+use crate::state::{Shared, now};
 use crate::visibility::Visibility;
 use crate::wire::chat::{
     ChatContent, ChatMessage, ChatRequest, Choice, FunctionIn, Stops, ToolCallIn, ToolCallOut,

@@ -1,7 +1,8 @@
 //! What does the API look like, to a program and to a person?
 //!
-//! [`document`] is an OpenAPI 3.1 description made from the wire types and one table of operations, so that it cannot speak of fields that
-//! are not read or written; [`page`] shows it without loading anything from elsewhere. A test holds the table against the router.
+//! [`document`] is an OpenAPI 3.1 description made from the wire types and one table of operations, so that
+//! it cannot speak of fields that are not read or written; [`page`] shows it without loading anything from
+//! elsewhere. A test holds the table against the router.
 //!
 //! It does not know what an operation does.
 
@@ -14,7 +15,7 @@ use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
-use crate::app::Shared;
+use crate::state::Shared;
 use crate::wire::chat::{ChatChunk, ChatCompletion, ChatRequest};
 use crate::wire::completions::{Completion, CompletionRequest};
 use crate::wire::errors::{ErrorBody, STATUSES};
@@ -45,8 +46,9 @@ const PAGE_QUERY: &[(&str, &str)] =
     &[("limit", "integer"), ("order", "string"), ("after", "string"), ("before", "string")];
 const RESUME_QUERY: &[(&str, &str)] = &[("stream", "boolean"), ("starting_after", "integer")];
 
-/// The schemas of types that clients write and of those that they read: a field that is left out when it says nothing need not be there
-/// in what we write, and one that has a default need not be there in what they write.
+/// The schemas of types that clients write and of those that they read: a field that is left out when it says
+/// nothing need not be there in what we write, and one that has a default need not be there in what they
+/// write.
 struct Schemas {
     read: SchemaGenerator,
     written: SchemaGenerator,
@@ -63,7 +65,8 @@ impl Schemas {
         Schemas { read: with(settings().for_deserialize()), written: with(settings().for_serialize()) }
     }
 
-    /// All that were asked for, by name. What goes both ways has one description, which asks for no more than either.
+    /// All that were asked for, by name. What goes both ways has one description, which asks for no more than
+    /// either.
     fn definitions(&mut self) -> Map<String, Value> {
         let mut definitions = self.read.take_definitions(true);
         for (name, mut schema) in self.written.take_definitions(true) {
@@ -115,7 +118,7 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     add!("post" "/v1/conversations/{id}/items" "More items", request ConversationRequest, response ItemList);
     add!("get" "/v1/models" "The models", response ModelList);
     add!("get" "/v1/models/{id}" "A model", response Model);
-    add!("get" "/v1/models/{organisation}/{name}" "A model whose name has a slash", response Model);
+    add!("get" "/v1/models/{organization}/{name}" "A model whose name has a slash", response Model);
     add!("post" "/v1/tokenize" "Text to tokens", request TokenizeRequest, response TokenizeResponse);
     add!("post" "/v1/detokenize" "Tokens to text", request DetokenizeRequest, response DetokenizeResponse);
     add!("post" "/v1/render" "The tokens that a body would make the model read",

@@ -1,8 +1,9 @@
 //! `/v1/responses`: create, retrieve, delete, cancel, input items, compact.
 //!
-//! Every response is written by a task of its own into a log (`live`), and every reader reads that log: the stream of the request itself,
-//! a request without a stream, which waits for the end, and whoever comes later with the id, from any event on. Without `background` the
-//! writer stops when its reader goes away. What is to be kept goes into the store when it has ended.
+//! Every response is written by a task of its own into a log (`live`), and every reader reads that log: the
+//! stream of the request itself, a request without a stream, which waits for the end, and whoever comes later
+//! with the id, from any event on. Without `background` the writer stops when its reader goes away. What is
+//! to be kept goes into the store when it has ended.
 //!
 //! What a request means is `responses_input`'s to say, what an answer looks like `responses_stream`'s.
 
@@ -13,7 +14,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use axum::body::{Body as HttpBody, Bytes};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -23,21 +24,22 @@ use gptoss_turn::Delta;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::app::{App, Shared, now};
+use crate::blocking::{apart, run_blocking};
 use crate::body::Body;
-use crate::chat;
 use crate::chat_input::Setting;
 use crate::compaction;
 use crate::history::Entry;
 use crate::ids;
 use crate::keys::Caller;
-use crate::limits::PAGE_ITEMS_MAX;
 use crate::live::{Found, Live, Reader};
+use crate::paging::{PageQuery, page};
+use crate::query::Query;
 use crate::responses_input::{self, Before, ResponsesAsk};
 use crate::responses_stream::{Manner, ResponseMachine};
+use crate::state::{App, Shared, now};
 use crate::store::{Kind, Row};
 use crate::stored_response;
-use crate::talk::{Step, Talk};
+use crate::talk::{self, Step, Talk};
 use crate::visibility::Visibility;
 use crate::wire::errors::ApiError;
 use crate::wire::response_events::Numbered;
@@ -83,12 +85,6 @@ pub(crate) async fn create(
     }
 }
 
-/// Does work that may be much, as all log-probabilities of a response are, without keeping other requests
-/// from this thread.
-pub(crate) fn apart<T>(is_much: bool, work: impl FnOnce() -> T) -> T {
-    if is_much { tokio::task::block_in_place(work) } else { work() }
-}
-
 fn setting<'a>(
     app: &'a App,
     caller: &'a Caller,
@@ -119,10 +115,10 @@ async fn before(app: &Arc<App>, caller: &Caller, request: &ResponsesRequest) -> 
         return Ok(Before::default());
     }
     let tenant = caller.tenant.clone();
-    stored(app, move |app| {
+    run_blocking(app, move |app| {
         let entries = match owner {
             Some((kind, id)) => {
-                let row = find(app, kind, &tenant, &id)?;
+                let row = app.find(kind, &tenant, &id)?;
                 if row.is_unfinished {
                     let message = format!("the response {id:?} has not ended, so nothing can go on from it");
                     return Err(ApiError::Conflict { message });
@@ -140,22 +136,6 @@ async fn before(app: &Arc<App>, caller: &Caller, request: &ResponsesRequest) -> 
         Ok(Before { entries, items })
     })
     .await
-}
-
-/// Does what needs the store where waiting is allowed.
-pub(crate) async fn stored<T: Send + 'static>(
-    app: &Arc<App>,
-    work: impl FnOnce(&App) -> Result<T, ApiError> + Send + 'static,
-) -> Result<T, ApiError> {
-    let app = Arc::clone(app);
-    let failed = |error: tokio::task::JoinError| ApiError::Internal { problem: error.to_string() };
-    tokio::task::spawn_blocking(move || work(&app)).await.map_err(failed)?
-}
-
-/// A row, or a 404.
-pub(crate) fn find(app: &App, kind: Kind, tenant: &str, id: &str) -> Result<Row, ApiError> {
-    let row = app.store.find(kind, tenant, id, now())?;
-    row.ok_or_else(|| ApiError::NotFound { what: kind.word(), id: id.to_owned() })
 }
 
 fn conversation_id(value: Option<&Value>) -> Result<Option<String>, ApiError> {
@@ -256,7 +236,7 @@ async fn start(
     let summarises = wants_summary || visibility == Visibility::Summary;
     let ask = compaction::truncated(app, asked.ask.clone(), asked.may_truncate).await?;
     object.warnings.clone_from(&ask.warnings);
-    let mut talks = chat::begin(app, Arc::new(ask), summarises, 1).await?;
+    let mut talks = talk::begin(app, Arc::new(ask), summarises, 1).await?;
     let Some(talk) = talks.pop() else {
         return Err(ApiError::Internal { problem: "there is no turn".to_owned() });
     };
@@ -339,13 +319,13 @@ async fn write(
         };
         match step {
             Step::Delta(delta) => {
-                chat::spoken(app, &mut has_spoken, begun);
+                talk::spoken(app, &mut has_spoken, begun);
                 // Only the end of a text has all its log-probabilities at once.
                 let is_much = asked.includes_logprobs && !matches!(delta, Delta::Text { .. });
                 apart(is_much, || live.append(&machine.push(delta), machine.response()));
             }
             Step::Summary(text) => {
-                chat::spoken(app, &mut has_spoken, begun);
+                talk::spoken(app, &mut has_spoken, begun);
                 live.append(&machine.push_summary(text), machine.response());
             }
             Step::End(ending) => {
@@ -421,10 +401,8 @@ pub(crate) async fn retrieve(
     State(app): State<Shared>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-    query: Result<Query<RetrieveQuery>, axum::extract::rejection::QueryRejection>,
+    Query(query): Query<RetrieveQuery>,
 ) -> Result<Response, ApiError> {
-    let Query(query) =
-        query.map_err(|error| ApiError::Invalid { param: None, message: error.body_text() })?;
     let from = query.starting_after.map_or(0, |after| after.saturating_add(1)) as usize;
     let wants_stream = query.stream == Some(true);
     if let Some(live) = app.live.find(&caller.tenant, &id) {
@@ -436,16 +414,16 @@ pub(crate) async fn retrieve(
     }
     let tenant = caller.tenant;
     if !wants_stream {
-        let row = stored(&app, move |app| find(app, Kind::Response, &tenant, &id)).await?;
+        let row = run_blocking(&app, move |app| app.find(Kind::Response, &tenant, &id)).await?;
         return Ok(Json(stored_response::interrupted(row).body).into_response());
     }
     let replay = move |app: &App| {
-        let row = find(app, Kind::Response, &tenant, &id)?;
+        let row = app.find(Kind::Response, &tenant, &id)?;
         // Of a response that was cut off there is one event, which comes last whatever was read before.
         let from = if row.is_unfinished { 0 } else { from };
         Ok(replay(&stored_response::interrupted(row), from))
     };
-    Ok(event_stream(HttpBody::from(stored(&app, replay).await?)))
+    Ok(event_stream(HttpBody::from(run_blocking(&app, replay).await?)))
 }
 
 /// The stream of a stored response from event number `from` on.
@@ -476,7 +454,7 @@ pub(crate) async fn delete(
         live.whole().await;
     }
     let (tenant, gone) = (caller.tenant, id.clone());
-    match stored(&app, move |app| app.store.delete(Kind::Response, &tenant, &gone, now())).await? {
+    match run_blocking(&app, move |app| app.store.delete(Kind::Response, &tenant, &gone, now())).await? {
         true => Ok(Json(Deleted { id, object: "response", deleted: true })),
         false => Err(ApiError::NotFound { what: "response", id }),
     }
@@ -498,17 +476,8 @@ pub(crate) async fn cancel(
         return Ok(Json(live.whole().await).into_response());
     }
     let tenant = caller.tenant;
-    let row = stored(&app, move |app| find(app, Kind::Response, &tenant, &id)).await?;
+    let row = run_blocking(&app, move |app| app.find(Kind::Response, &tenant, &id)).await?;
     Ok(Json(stored_response::interrupted(row).body).into_response())
-}
-
-/// Which page of a list.
-#[derive(Debug, Default, Deserialize)]
-pub(crate) struct PageQuery {
-    limit: Option<usize>,
-    order: Option<String>,
-    after: Option<String>,
-    before: Option<String>,
 }
 
 /// `GET /v1/responses/{id}/input_items`.
@@ -516,53 +485,11 @@ pub(crate) async fn input_items(
     State(app): State<Shared>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-    query: Result<Query<PageQuery>, axum::extract::rejection::QueryRejection>,
+    Query(query): Query<PageQuery>,
 ) -> Result<Json<ItemList>, ApiError> {
-    let Query(query) =
-        query.map_err(|error| ApiError::Invalid { param: None, message: error.body_text() })?;
     let tenant = caller.tenant;
-    let row = stored(&app, move |app| find(app, Kind::Response, &tenant, &id)).await?;
+    let row = run_blocking(&app, move |app| app.find(Kind::Response, &tenant, &id)).await?;
     page(row.items, &query).map(Json)
-}
-
-/// One page of items, the newest first unless asked otherwise.
-///
-/// Errors: a limit or an order that there is not.
-pub(crate) fn page(mut items: Vec<Value>, query: &PageQuery) -> Result<ItemList, ApiError> {
-    let limit = query.limit.unwrap_or(20);
-    if !(1..=PAGE_ITEMS_MAX).contains(&limit) {
-        return Err(ApiError::invalid(
-            "limit",
-            format!("limit is {limit}, but must be from 1 to {PAGE_ITEMS_MAX}"),
-        ));
-    }
-    match query.order.as_deref() {
-        None | Some("desc") => items.reverse(),
-        Some("asc") => {}
-        Some(other) => {
-            return Err(ApiError::invalid("order", format!("order is {other:?}, but must be asc or desc")));
-        }
-    }
-    let id = |item: &Value| item.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
-    if let Some(after) = &query.after
-        && let Some(at) = items.iter().position(|item| id(item) == *after)
-    {
-        items.drain(..=at);
-    }
-    if let Some(before) = &query.before
-        && let Some(at) = items.iter().position(|item| id(item) == *before)
-    {
-        items.truncate(at);
-    }
-    let has_more = items.len() > limit;
-    items.truncate(limit);
-    Ok(ItemList {
-        object: "list",
-        first_id: items.first().map(id),
-        last_id: items.last().map(id),
-        data: items,
-        has_more,
-    })
 }
 
 /// `POST /v1/responses/compact`.

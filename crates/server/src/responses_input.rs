@@ -1,8 +1,9 @@
 //! What does a request to the Responses API ask?
 //!
-//! [`ask`] turns the body, and what the conversation held before, into an [`Ask`]. Input items are judged by their `type` one by one and
-//! read leniently: agents send back items without status, with empty content, with calls whose arguments are no JSON, and kinds that only
-//! OpenAI's own servers make; the last are left out with a warning, because leaving out is better than refusing a whole conversation.
+//! [`ask`] turns the body, and what the conversation held before, into an [`Ask`]. Input items are judged by
+//! their `type` one by one and read leniently: agents send back items without status, with empty content,
+//! with calls whose arguments are no JSON, and kinds that only OpenAI's own servers make; the last are left
+//! out with a warning, because leaving out is better than refusing a whole conversation.
 //!
 //! It does not know the store: what was said before comes in as entries.
 
@@ -258,8 +259,8 @@ pub(crate) fn items(input: Option<&Input>, setting: &Setting<'_>) -> Result<Vec<
 
 /// The items with the stored items in the place of the references to them.
 ///
-/// A reference is never stored, so it is followed once: a stored item that is a reference again, as versions up to
-/// 0.1.0 wrote them, is refused.
+/// A reference is never stored, so it is followed once: a stored item that is a reference again, as versions
+/// up to 0.1.0 wrote them, is refused.
 ///
 /// Errors: `NotFound`, or `Invalid` by the item's place.
 pub(crate) fn resolve(
@@ -423,7 +424,8 @@ impl<'a> Reader<'a> {
 }
 
 impl History {
-    /// What was said right before a call was said before it, and is no answer: clients drop the mark that tells.
+    /// What was said right before a call was said before it, and is no answer: clients drop the mark that
+    /// tells.
     fn say_before_call(&mut self) {
         if let Some(message) = self.last_mut()
             && message.author.role == Role::Assistant

@@ -1,8 +1,9 @@
 //! How does an answer become events of the Responses API?
 //!
-//! [`ResponseMachine`] holds the response object, is pushed the deltas of a turn, and gives numbered events. Each event changes the object
-//! in the same moment, so the body of a request without a stream, which is the object at the end, is what its events add up to. An item is
-//! open from its `added` to its `done`; a delta of another kind closes it and opens the next, and the end closes whatever is open.
+//! [`ResponseMachine`] holds the response object, is pushed the deltas of a turn, and gives numbered events.
+//! Each event changes the object in the same moment, so the body of a request without a stream, which is the
+//! object at the end, is what its events add up to. An item is open from its `added` to its `done`; a delta
+//! of another kind closes it and opens the next, and the end closes whatever is open.
 //!
 //! It does not know the engine, the store or bytes on a connection.
 

@@ -22,10 +22,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::app::{App, router};
 use crate::error::Error;
 use crate::gate::Gate;
 use crate::limits::HEADER_PATIENCE;
+use crate::routes::router;
+use crate::state::App;
 use crate::timed_stream::{Patience, TimedStream};
 
 /// How long the last events may take to leave after the engine was told to end everything, and how long a

@@ -1,8 +1,8 @@
 //! Which sampling parameters does a request ask for?
 //!
-//! The APIs share these fields; [`Wishes`] is what any of them said, [`sampling`] what it means on top of the model's own defaults. Only
-//! the kinds of numbers are looked at here (an id that is no number, a seed, -1 for "all"): the ranges are the engine's, whose refusal
-//! names the parameter and becomes a 400.
+//! The APIs share these fields; [`Wishes`] is what any of them said, [`sampling`] what it means on top of the
+//! model's own defaults. Only the kinds of numbers are looked at here (an id that is no number, a seed, -1
+//! for "all"): the ranges are the engine's, whose refusal names the parameter and becomes a 400.
 //!
 //! It does not know the rest of a request.
 

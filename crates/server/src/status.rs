@@ -1,7 +1,7 @@
 //! Is the server alive, is it ready, what has it done?
 //!
-//! `/health` answers as long as the process does; `/ready` says 503 while the server goes away or the engine makes no progress; `/metrics`
-//! is Prometheus' page. The first two need no key, since they tell nothing.
+//! `/health` answers as long as the process does; `/ready` says 503 while the server goes away or the engine
+//! makes no progress; `/metrics` is Prometheus' page. The first two need no key, since they tell nothing.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use crate::app::Shared;
+use crate::state::Shared;
 
 /// How long the engine may work on one step before it counts as stuck.
 const STALL_MAX: Duration = Duration::from_secs(60);

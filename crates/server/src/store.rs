@@ -1,12 +1,14 @@
 //! Stored responses and conversations: what clients may ask for again.
 //!
-//! [`Store`] keeps rows in one SQLite file (in memory without `--state-dir`), each with its tenant: another tenant's row
-//! is not there. All reads and writes that belong together are one [`Change`], an immediate transaction, so nothing is
-//! lost between reading a row and writing it back. What is too old is hidden, what is too much is deleted, and the tenant
-//! who has the most pays for it (`store/retention.rs`). SQLite is the only part of this program that a crash in the middle
-//! of writing must not harm, and its write-ahead log is made for that.
+//! [`Store`] keeps rows in one SQLite file (in memory without `--state-dir`), each with its tenant: another
+//! tenant's row is not there. All reads and writes that belong together are one [`Change`], an immediate
+//! transaction, so nothing is lost between reading a row and writing it back. What is too old is hidden, what
+//! is too much is deleted, and the tenant who has the most pays for it (`store/retention.rs`). SQLite is the
+//! only part of this program that a crash in the middle of writing must not harm, and its write-ahead log is
+//! made for that.
 //!
-//! All functions block and belong on a thread that may wait. JSON in, JSON out: what a response means is decided above.
+//! All functions block and belong on a thread that may wait. JSON in, JSON out: what a response means is
+//! decided above.
 
 mod retention;
 mod schema;
@@ -187,7 +189,8 @@ impl Change<'_> {
 
     /// Keeps a row, in the place of one with the same id.
     ///
-    /// Errors: `Invalid`, when it is larger or nested deeper than what can be kept; `Internal`, when the database fails.
+    /// Errors: `Invalid`, when it is larger or nested deeper than what can be kept; `Internal`, when the
+    /// database fails.
     pub(crate) fn put(&self, kind: Kind, row: &Row) -> Result<(), ApiError> {
         let texts = [row.body.to_string(), json(&row.items)?, json(&row.entries)?, row.events.clone()];
         let items = items_by_id(row);

@@ -1,18 +1,18 @@
 //! The row of a response in the store: written when it begins in the background, and again when it has ended.
 //!
-//! A row is there before anybody is told that it is: the id of a background response before the answer with the id, an
-//! ended response before its last event. So what a client has heard of outlives a crash. A row whose writer was cut off
-//! by one reads as failed ([`interrupted`]).
+//! A row is there before anybody is told that it is: the id of a background response before the answer with
+//! the id, an ended response before its last event. So what a client has heard of outlives a crash. A row
+//! whose writer was cut off by one reads as failed ([`interrupted`]).
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::app::{App, now};
+use crate::blocking::run_blocking;
 use crate::history::Entry;
 use crate::live::{Line, Live};
-use crate::responses::stored;
 use crate::responses_input::ResponsesAsk;
+use crate::state::{App, now};
 use crate::store::{Change, Kind, NO_EVENTS, Row};
 use crate::wire::errors::ApiError;
 use crate::wire::response_events::Numbered;
@@ -27,7 +27,7 @@ pub(crate) async fn begin(
     response: &ResponseObject,
 ) -> Result<(), ApiError> {
     let row = Row { is_unfinished: true, ..row(asked, response, asked.entries.clone())? };
-    stored(app, move |app| app.store.put(Kind::Response, &row, now())).await
+    run_blocking(app, move |app| app.store.put(Kind::Response, &row, now())).await
 }
 
 /// Writes the row of a response that has ended with the events `last`, and adds its turn to its conversation.
@@ -44,7 +44,7 @@ pub(crate) async fn finish(
     let mut row = row(asked, response, entries)?;
     let (before, last) = (live.events(), last.to_vec());
     let conversation = response.conversation.as_ref().map(|conversation| conversation.id.clone());
-    stored(app, move |app| {
+    run_blocking(app, move |app| {
         row.events = events(before, &last, app.limits.state_row_bytes_max);
         app.store.change(now(), |change| {
             if let Some(id) = &conversation {
@@ -94,8 +94,8 @@ fn events(before: Option<Vec<Line>>, last: &[Numbered], bytes_max: usize) -> Str
     format!("[{}]", events.join(","))
 }
 
-/// Adds what was said in a turn to its conversation, unless that was deleted meanwhile. The turn went on from the first
-/// `num_before` entries; if others were added since, they stay.
+/// Adds what was said in a turn to its conversation, unless that was deleted meanwhile. The turn went on from
+/// the first `num_before` entries; if others were added since, they stay.
 fn add_turn(change: &Change<'_>, id: &str, response: &Row, num_before: usize) -> Result<(), ApiError> {
     let mut conversation = match change.find(Kind::Conversation, &response.tenant, id) {
         Err(ApiError::NotFound { .. }) => return Ok(()),

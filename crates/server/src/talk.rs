@@ -1,7 +1,8 @@
 //! One choice on its way: the running turns behind it.
 //!
-//! [`Talk`] holds the turn itself and, when the reasoning is to be summarised, a second one at low effort that begins when the reasoning
-//! has ended and is told before the answer goes on. What piles up while nobody reads goes out as one. Dropping a talk cancels what runs.
+//! [`Talk`] holds the turn itself and, when the reasoning is to be summarised, a second one at low effort
+//! that begins when the reasoning has ended and is told before the answer goes on. What piles up while nobody
+//! reads goes out as one. Dropping a talk cancels what runs.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,16 +18,19 @@ use gptoss_turn::{
     TurnConstraint, TurnEnd, TurnEvent, TurnOptions,
 };
 
-use crate::app::App;
-use crate::ask::Ask;
+use crate::ask::{Ask, Format};
+use crate::blocking::run_blocking;
 use crate::limits::SUMMARY_TOKENS_MAX;
 use crate::rules;
+use crate::state::App;
 use crate::usage::TokenUsage;
 use crate::wire::errors::ApiError;
 
 /// What the model is told to do with its own reasoning.
 const SUMMARY_INSTRUCTIONS: &str = "Summarise the following notes in two or three plain sentences for somebody who wants to know how \
     the answer was found. Write the summary and nothing else.";
+/// Texts longer than this are tokenized on a thread that may wait. Units: bytes.
+const INLINE_BYTES_MAX: usize = 16 << 10;
 /// How long a client should wait for a full queue. Units: seconds.
 const QUEUE_RETRY_SECONDS: u64 = 2;
 
@@ -86,10 +90,25 @@ pub(crate) struct Talk {
     extra: TokenUsage,
 }
 
-/// Begins `count` choices. They may be many tokens of text: call it where waiting is allowed.
+/// Begins `count` choices, tokenizing where waiting is allowed.
 ///
 /// Errors: what the engine refuses: too long a prompt, a parameter out of its range, a full queue.
-pub(crate) fn begin(app: &App, ask: &Ask, summarises: bool, count: usize) -> Result<Vec<Talk>, ApiError> {
+pub(crate) async fn begin(
+    app: &Arc<App>,
+    ask: Arc<Ask>,
+    summarises: bool,
+    count: usize,
+) -> Result<Vec<Talk>, ApiError> {
+    let texts = ask.conversation.messages.iter().map(|message| message.text().len());
+    // Whatever can be called or has a form has a grammar, which takes time to compile.
+    let is_plain = ask.tools.list.is_empty() && ask.format == Format::Text;
+    if is_plain && texts.sum::<usize>() <= INLINE_BYTES_MAX {
+        return begin_here(app, &ask, summarises, count);
+    }
+    run_blocking(app, move |app| begin_here(app, &ask, summarises, count)).await
+}
+
+fn begin_here(app: &App, ask: &Ask, summarises: bool, count: usize) -> Result<Vec<Talk>, ApiError> {
     let assistant = &app.assistant;
     let compiled = compiled(app, ask)?;
     let held_loosely = compiled.iter().flat_map(|compiled| compiled.warnings());
@@ -286,6 +305,13 @@ impl Talk {
         let mut tokens = TokenUsage::from(&outcome);
         tokens.add(self.extra);
         Ending { end: outcome.end, tokens, messages: outcome.messages }
+    }
+}
+
+/// Measures the time to the first word.
+pub(crate) fn spoken(app: &App, has_spoken: &mut bool, begun: Instant) {
+    if !std::mem::replace(has_spoken, true) {
+        app.metrics.first_token(begun.elapsed());
     }
 }
 

@@ -1,7 +1,8 @@
-//! `/v1/models`, `/v1/tokenize`, `/v1/detokenize`, `/v1/render`: what is there, and what would the model read?
+//! `/v1/models`, `/v1/tokenize`, `/v1/detokenize`, `/v1/render`: what is there, and what would the model
+//! read?
 //!
-//! Nothing here runs the model. `/v1/render` takes the body of Chat Completions or of Responses and gives the tokens that the same body
-//! would make the model read, so that nobody has to guess what a request becomes.
+//! Nothing here runs the model. `/v1/render` takes the body of Chat Completions or of Responses and gives the
+//! tokens that the same body would make the model read, so that nobody has to guess what a request becomes.
 
 use std::time::Instant;
 
@@ -10,14 +11,14 @@ use axum::{Extension, Json};
 use gptoss_harmony::{Analysis, Form, RenderOptions, Role, Token, render as render_tokens};
 use serde_json::Value;
 
-use crate::app::{App, Shared};
 use crate::ask::Ask;
+use crate::blocking::run_blocking;
 use crate::body::Body;
 use crate::chat;
 use crate::chat_input::Setting;
 use crate::keys::Caller;
-use crate::responses::stored;
 use crate::responses_input::{self, Before};
+use crate::state::{App, Shared};
 use crate::wire::chat::ChatRequest;
 use crate::wire::errors::ApiError;
 use crate::wire::models::{Model, ModelList};
@@ -41,12 +42,12 @@ pub(crate) async fn model(
     Ok(Json(app.model.entry(&id)))
 }
 
-/// `GET /v1/models/{organisation}/{name}`: names of repositories have a slash.
-pub(crate) async fn model_in_organisation(
+/// `GET /v1/models/{organization}/{name}`: names of repositories have a slash.
+pub(crate) async fn model_in_organization(
     State(app): State<Shared>,
-    Path((organisation, name)): Path<(String, String)>,
+    Path((organization, name)): Path<(String, String)>,
 ) -> Result<Json<Model>, ApiError> {
-    let id = format!("{organisation}/{name}");
+    let id = format!("{organization}/{name}");
     app.model.check(Some(&id))?;
     Ok(Json(app.model.entry(&id)))
 }
@@ -57,7 +58,7 @@ pub(crate) async fn tokenize(
     Body(request): Body<TokenizeRequest>,
 ) -> Result<Json<TokenizeResponse>, ApiError> {
     app.model.check(request.model.as_deref())?;
-    let tokens = stored(&app, move |app| Ok(app.assistant.vocab().encode_ids(&request.prompt))).await?;
+    let tokens = run_blocking(&app, move |app| Ok(app.assistant.vocab().encode_ids(&request.prompt))).await?;
     Ok(Json(TokenizeResponse { count: tokens.len(), max_model_len: app.model.max_context, tokens }))
 }
 
@@ -96,7 +97,7 @@ pub(crate) async fn render(
         return Err(ApiError::Scope { what: "read what the model reads" });
     }
     let ask = ask(&app, &caller, body)?;
-    let rendered = stored(&app, move |app| {
+    let rendered = run_blocking(&app, move |app| {
         let options = RenderOptions { form: Form::Completion(Role::Assistant), analysis: Analysis::KeepAll };
         let refused =
             |error: gptoss_harmony::Error| ApiError::Invalid { param: None, message: error.to_string() };

@@ -1,9 +1,10 @@
 //! Which tools may the model call, and what are they called on the wire?
 //!
-//! [`Tools::parse`] reads the tools of either API, in the flat form of Responses or the nested one of Chat Completions, and the choice
-//! among them. Each gets one name in harmony's namespace `functions`; a tool inside a namespace is called `NAMESPACE__NAME` there, and
-//! [`Tools::find`] leads back to its own two names, so that renaming is never seen by a client. Kinds that run on OpenAI's servers are
-//! left out with a warning, as the model could not use them.
+//! [`Tools::parse`] reads the tools of either API, in the flat form of Responses or the nested one of Chat
+//! Completions, and the choice among them. Each gets one name in harmony's namespace `functions`; a tool
+//! inside a namespace is called `NAMESPACE__NAME` there, and [`Tools::find`] leads back to its own two names,
+//! so that renaming is never seen by a client. Kinds that run on OpenAI's servers are left out with a
+//! warning, as the model could not use them.
 //!
 //! It does not know conversations; how a choice is enforced is `turn`'s to say.
 
@@ -81,7 +82,8 @@ pub(crate) struct Tools {
 impl Tools {
     /// Reads tools and choice.
     ///
-    /// Errors: by the name of the tool that is wrong; more tools or a longer schema than `limits` allow; a choice of an unknown tool.
+    /// Errors: by the name of the tool that is wrong; more tools or a longer schema than `limits` allow; a
+    /// choice of an unknown tool.
     pub(crate) fn parse(
         tools: &[Value],
         choice: Option<&Value>,

@@ -1,7 +1,8 @@
 //! How much of the model's reasoning may be seen?
 //!
-//! Raw by default, as the format of the API has it; a summary, which the same model writes at low effort in a pass of its own; or nothing.
-//! A key carries the most it may see, a request may ask for less, never for more.
+//! Raw by default, as the format of the API has it; a summary, which the same model writes at low effort in a
+//! pass of its own; or nothing. A key carries the most it may see, a request may ask for less, never for
+//! more.
 
 use serde::Deserialize;
 

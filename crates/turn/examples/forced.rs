@@ -1,8 +1,9 @@
 //! What a strict call costs with forced tokens computed together, and without.
 //!
-//! `cargo run --release -p gptoss-turn --example forced -- FOLDER` takes the checkpoint in a folder with its `tokenizer.json`, or random weights of a
-//! preset such as `gpt-oss-20b`. The model must call a function whose schema has ten keys, four times. Tokens and log-probabilities must be the
-//! same; printed are tokens, steps and seconds.
+//! `cargo run --release -p gptoss-turn --example forced -- FOLDER` takes the checkpoint in a folder with its
+//! `tokenizer.json`, or random weights of a preset such as `gpt-oss-20b`. The model must call a function
+//! whose schema has ten keys, four times. Tokens and log-probabilities must be the same; printed are tokens,
+//! steps and seconds.
 
 #![expect(clippy::disallowed_methods, reason = "a program with arguments of its own")]
 

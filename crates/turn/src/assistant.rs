@@ -1,8 +1,9 @@
 //! The model as an assistant: an engine and the vocabulary of its model.
 //!
-//! [`Assistant::start_turn`] is the one walk from a conversation to the next thing said: render, generate, decode. The terminal, the HTTP
-//! APIs, batches and evaluations all take it, so that they cannot disagree about what a conversation means. The composition root makes
-//! one and hands it on; a clone is the same assistant.
+//! [`Assistant::start_turn`] is the one walk from a conversation to the next thing said: render, generate,
+//! decode. The terminal, the HTTP APIs, batches and evaluations all take it, so that they cannot disagree
+//! about what a conversation means. The composition root makes one and hands it on; a clone is the same
+//! assistant.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -65,16 +66,18 @@ impl Assistant {
         TurnConstraint::compile(&self.table, conversation, rules, limits)
     }
 
-    /// Begins a turn: the model reads `conversation` and writes until it has answered, called, or reached a limit.
+    /// Begins a turn: the model reads `conversation` and writes until it has answered, called, or reached a
+    /// limit.
     ///
-    /// Errors: the conversation cannot be rendered, its rules cannot be compiled, or the engine refuses the request: the prompt does not
-    /// fit the context, a parameter is illegal, the queue is full, the engine stops. Nothing that the model writes is an error.
+    /// Errors: the conversation cannot be rendered, its rules cannot be compiled, or the engine refuses the
+    /// request: the prompt does not fit the context, a parameter is illegal, the queue is full, the engine
+    /// stops. Nothing that the model writes is an error.
     pub fn start_turn(&self, conversation: &Conversation, options: &TurnOptions) -> Result<Turn, Error> {
         PreparedTurn::new(&self.engine, &self.table, conversation, options)?.submit(options.sampling.seed)
     }
 
-    /// Begins `count` turns on the same conversation, each with its own seed made from the given one; the first has the seed itself.
-    /// They share the computation of the prompt.
+    /// Begins `count` turns on the same conversation, each with its own seed made from the given one; the
+    /// first has the seed itself. They share the computation of the prompt.
     ///
     /// Errors: as [`Assistant::start_turn`]; then none of them runs.
     pub fn start_turns(
@@ -91,8 +94,8 @@ impl Assistant {
 
     /// Takes one turn to its end.
     ///
-    /// `on_event` hears everything in order, except the end, which is returned. Setting `cancel` ends the turn at the next token with
-    /// what there is.
+    /// `on_event` hears everything in order, except the end, which is returned. Setting `cancel` ends the
+    /// turn at the next token with what there is.
     ///
     /// Errors: as [`Assistant::start_turn`]; the engine failed.
     pub fn run_turn(

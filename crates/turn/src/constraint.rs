@@ -1,9 +1,9 @@
 //! Rules for what a turn may look like, compiled into what the engine asks before each token.
 //!
-//! [`TurnRules`] says what a caller wants held: tool choice, strict functions, the answer's format, the reasoning budget.
-//! [`TurnConstraint::compile`] takes the tools from the conversation and gives what [`OutputRules::Compiled`] carries; the default holds
-//! nothing but a well-formed turn of the tools that exist. Compilation happens on the caller's thread; the engine sees only a mask and a
-//! token at a time.
+//! [`TurnRules`] says what a caller wants held: tool choice, strict functions, the answer's format, the
+//! reasoning budget. [`TurnConstraint::compile`] takes the tools from the conversation and gives what
+//! [`OutputRules::Compiled`] carries; the default holds nothing but a well-formed turn of the tools that
+//! exist. Compilation happens on the caller's thread; the engine sees only a mask and a token at a time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,7 +43,8 @@ pub enum FunctionRule {
 /// What every token of a turn is held to.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum OutputRules {
-    /// A well-formed turn of the tools that the conversation offers: headers by harmony's grammar, arguments of functions as JSON objects.
+    /// A well-formed turn of the tools that the conversation offers: headers by harmony's grammar, arguments
+    /// of functions as JSON objects.
     #[default]
     Harmony,
     /// These rules as well.
@@ -91,8 +92,9 @@ impl std::fmt::Debug for TurnConstraint {
 }
 
 impl TurnConstraint {
-    /// Compiles the rules for the tools of a conversation: milliseconds for ordinary schemas, up to the limits for others. A choice that forces a
-    /// call holds its arguments by their schema as far as that can be done.
+    /// Compiles the rules for the tools of a conversation: milliseconds for ordinary schemas, up to the
+    /// limits for others. A choice that forces a call holds its arguments by their schema as far as that can
+    /// be done.
     ///
     /// Errors: a schema or grammar that is refused, a tool choice that cannot be met, too much at once.
     pub fn compile(

@@ -1,9 +1,10 @@
 //! The decoder of a running turn: tokens in, deltas out.
 //!
-//! [`TurnDecoder`] is pushed one token after another, lets harmony's parser make messages of them, and sorts what comes out into deltas:
-//! text by channel, calls by recipient, each text with the log-probabilities of its tokens. It also decides when a turn is over before the
-//! model says so: at a stop string, after an answer or a call that ended in `<|end|>` instead of its own stop token, and when the model
-//! begins to write somebody else's message; without that, generation would go on inventing the user's next question.
+//! [`TurnDecoder`] is pushed one token after another, lets harmony's parser make messages of them, and sorts
+//! what comes out into deltas: text by channel, calls by recipient, each text with the log-probabilities of
+//! its tokens. It also decides when a turn is over before the model says so: at a stop string, after an
+//! answer or a call that ended in `<|end|>` instead of its own stop token, and when the model begins to write
+//! somebody else's message; without that, generation would go on inventing the user's next question.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -214,7 +215,8 @@ impl EventSorter {
         self.logprobs.clear();
         let kind = self.kind.take();
         if kind != Some(MessageKind::Call) {
-            // `to=user` and the like address nobody in particular. Kept, they would make a call of the message when it is rendered again.
+            // `to=user` and the like address nobody in particular. Kept, they would make a call of the
+            // message when it is rendered again.
             message.recipient = None;
         }
         if let Some(length) = self.stopped_at.take() {
@@ -223,7 +225,8 @@ impl EventSorter {
         }
         match kind {
             Some(MessageKind::Foreign) => return,
-            // `<|start|>assistant<|return|>`: a header and nothing said is not an answer, and there is nothing to keep.
+            // `<|start|>assistant<|return|>`: a header and nothing said is not an answer, and there is
+            // nothing to keep.
             Some(MessageKind::Text(Channel::Final)) | None
                 if message.channel.is_none() && message.text().is_empty() =>
             {
@@ -387,7 +390,8 @@ mod tests {
         assert_eq!(heard.messages[0].recipient.as_deref(), Some("functions.add"));
     }
 
-    /// A header with nothing behind it counted as a whole answer, so that the turn ended well and said nothing.
+    /// A header with nothing behind it counted as a whole answer, so that the turn ended well and said
+    /// nothing.
     #[test]
     fn a_bare_header_is_not_an_answer() {
         let reasoning = "<|channel|>analysis<|message|>Add<|end|><|start|>assistant";
@@ -399,7 +403,8 @@ mod tests {
         assert!(named.has_whole_answer, "an empty answer on its channel is one");
     }
 
-    /// A limit that cuts a message short is told by the end of the turn; a model that ends its own header early is told here.
+    /// A limit that cuts a message short is told by the end of the turn; a model that ends its own header
+    /// early is told here.
     #[test]
     fn a_header_the_model_ends_is_a_warning() {
         assert_eq!(check("<|end|>", "W", 0, false).warnings.len(), 1);
@@ -452,7 +457,8 @@ mod tests {
         assert!(heard.warnings[0].contains("user"), "{:?}", heard.warnings);
     }
 
-    /// Stop strings were looked for by the HTTP server alone, so that the messages of a turn went on behind them.
+    /// Stop strings were looked for by the HTTP server alone, so that the messages of a turn went on behind
+    /// them.
     #[test]
     fn a_stop_string_ends_the_turn_and_the_message() {
         let check = |text: &str, events: &str, last: &str| {

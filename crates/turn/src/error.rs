@@ -1,8 +1,9 @@
 //! Reasons why a turn could not be taken at all.
 //!
-//! Only what comes before the first token is an error here: a conversation that has no harmony form, a prompt longer than the context,
-//! illegal sampling parameters; or the forward pass itself failed. Nothing that the model writes is one: malformed output is repaired
-//! and reported as warnings in the [`Outcome`](crate::Outcome).
+//! Only what comes before the first token is an error here: a conversation that has no harmony form, a prompt
+//! longer than the context, illegal sampling parameters; or the forward pass itself failed. Nothing that the
+//! model writes is one: malformed output is repaired and reported as warnings in the
+//! [`Outcome`](crate::Outcome).
 
 /// What [`Assistant::start_turn`](crate::Assistant::start_turn) answers instead of a turn, and
 /// [`Assistant::run_turn`](crate::Assistant::run_turn) instead of an outcome.

@@ -1,9 +1,10 @@
 //! Events of a running turn, and what is left of it when it has ended.
 //!
-//! [`TurnEvent`] is for whoever shows the turn: text by channel (reasoning, preamble, answer), calls of functions as they are written and
-//! when they are whole, warnings. [`Outcome`] is for whoever keeps the conversation: the messages to append, the calls that wait for a
-//! result, why the turn ended and what it cost. Both are plain data, so that a terminal, a stream of server-sent events and a batch file
-//! can each make of them what they want.
+//! [`TurnEvent`] is for whoever shows the turn: text by channel (reasoning, preamble, answer), calls of
+//! functions as they are written and when they are whole, warnings. [`Outcome`] is for whoever keeps the
+//! conversation: the messages to append, the calls that wait for a result, why the turn ended and what it
+//! cost. Both are plain data, so that a terminal, a stream of server-sent events and a batch file can each
+//! make of them what they want.
 
 use gptoss_engine::{Failure, Token, Usage};
 use gptoss_harmony::{Message, Vocab};
@@ -19,7 +20,8 @@ pub enum Channel {
     Final,
 }
 
-/// Something that happened in a running turn, in order. `Finished` or `Failed` comes last, exactly one of them, once.
+/// Something that happened in a running turn, in order. `Finished` or `Failed` comes last, exactly one of
+/// them, once.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TurnEvent {
     /// The prompt is being read.
@@ -68,7 +70,8 @@ pub enum Delta {
 }
 
 impl Delta {
-    /// Takes `next` in, if it is more of the same; otherwise gives it back. A reader that is behind gets several as one.
+    /// Takes `next` in, if it is more of the same; otherwise gives it back. A reader that is behind gets
+    /// several as one.
     pub fn join(&mut self, next: Delta) -> Option<Delta> {
         match (self, next) {
             (
@@ -177,8 +180,9 @@ pub struct TurnUsage {
 /// What is left of a turn.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
-    /// The assistant's messages, to be appended to the conversation. A message that was cut short by a limit, a stop string or by
-    /// cancelling is among them with what there was of it, except a call, which would be half an instruction.
+    /// The assistant's messages, to be appended to the conversation. A message that was cut short by a limit,
+    /// a stop string or by cancelling is among them with what there was of it, except a call, which would be
+    /// half an instruction.
     pub messages: Vec<Message>,
     /// Calls that wait for a result, in order. The format has one at most.
     pub calls: Vec<Call>,
@@ -201,7 +205,8 @@ impl Outcome {
         self.text_on(|channel| channel == Some("analysis"))
     }
 
-    /// What was said before a call: the text on `commentary` that is addressed to nobody. None when there is none.
+    /// What was said before a call: the text on `commentary` that is addressed to nobody. None when there is
+    /// none.
     pub fn preamble(&self) -> Option<String> {
         self.text_on(|channel| channel.is_some_and(|name| name != "analysis" && name != "final"))
     }

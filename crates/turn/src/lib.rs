@@ -1,12 +1,13 @@
 //! What does the assistant say next: a conversation in, deltas, calls and usage out.
 //!
-//! The room between text and tokens: it renders a conversation with `harmony`, has the `engine` continue it, and turns what comes back
-//! into [`TurnEvent`]s while it happens and an [`Outcome`] when it is over. Enter at [`Assistant`]: it is the one walk that the terminal,
-//! the HTTP APIs, batches and evaluations share. The engine's side of the seam can be played by a test: `gptoss_engine::channel` gives a
-//! handle and an inbox.
+//! The room between text and tokens: it renders a conversation with `harmony`, has the `engine` continue it,
+//! and turns what comes back into [`TurnEvent`]s while it happens and an [`Outcome`] when it is over. Enter
+//! at [`Assistant`]: it is the one walk that the terminal, the HTTP APIs, batches and evaluations share. The
+//! engine's side of the seam can be played by a test: `gptoss_engine::channel` gives a handle and an inbox.
 //!
-//! Harmony never fails: any output of a model becomes messages and warnings, and an outcome says when there is no answer among them.
-//! The room does not know weights, files, HTTP, or how a function that is called gets its result.
+//! Harmony never fails: any output of a model becomes messages and warnings, and an outcome says when there
+//! is no answer among them. The room does not know weights, files, HTTP, or how a function that is called
+//! gets its result.
 
 mod assistant;
 mod constraint;

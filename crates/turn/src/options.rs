@@ -19,11 +19,13 @@ pub struct TurnOptions {
     pub max_new_tokens: Option<usize>,
     /// Whether the reasoning of finished turns is rendered; by the format it is not.
     pub analysis: Analysis,
-    /// Best tokens whose log-probabilities are told with each token of text, 0 to 20; None tells no log-probabilities.
+    /// Best tokens whose log-probabilities are told with each token of text, 0 to 20; None tells no
+    /// log-probabilities.
     pub logprobs: Option<usize>,
     /// What every token of the turn is held to.
     pub rules: OutputRules,
-    /// Strings that end the turn where one of them stands in what is said to the user; none of them is part of the answer.
+    /// Strings that end the turn where one of them stands in what is said to the user; none of them is part
+    /// of the answer.
     pub stop: Vec<String>,
     /// Whose turn it is: tenants share the machine fairly and nothing in the cache.
     pub tenant: Tenant,

@@ -1,8 +1,9 @@
 //! Stop strings: where a text ends that must not contain them.
 //!
-//! [`StopFilter`] lets through what can no longer become a stop string, keeps back the few bytes that still might, and says when one is
-//! complete; what was kept back comes out at the end. Only what is said to the user is looked at: a stop string in the reasoning or in a
-//! call's arguments stops nothing. It is here and not in the engine because only here is there text.
+//! [`StopFilter`] lets through what can no longer become a stop string, keeps back the few bytes that still
+//! might, and says when one is complete; what was kept back comes out at the end. Only what is said to the
+//! user is looked at: a stop string in the reasoning or in a call's arguments stops nothing. It is here and
+//! not in the engine because only here is there text.
 
 use crate::event::{Channel, Delta, Logprob};
 

@@ -1,8 +1,9 @@
 //! Tokens that are continued as they are, without any format: no conversation, no channels.
 //!
-//! It is what the old Completions API wants, and what evaluation harnesses score likelihoods with. For the latter,
-//! [`TextOptions::forced_tokens`] are not chosen but given to the model one after another, each with the log-probability that the model
-//! gave it; then it goes on by itself. That costs a step a token, where reading a prompt costs one for many.
+//! It is what the old Completions API wants, and what evaluation harnesses score likelihoods with. For the
+//! latter, [`TextOptions::forced_tokens`] are not chosen but given to the model one after another, each with
+//! the log-probability that the model gave it; then it goes on by itself. That costs a step a token, where
+//! reading a prompt costs one for many.
 
 use std::time::Instant;
 

@@ -1,8 +1,9 @@
 //! The tools that a conversation offers.
 //!
-//! [`function_tools`] and [`builtin_tools`] read them from its system and developer messages, where the renderer reads them too: the
-//! namespace `functions` has the caller's, every other namespace is one that the model was trained with, or that stands beside those. The
-//! constraint allows calls of these and no others, and the decoder warns of others. A name that is offered twice is the last one.
+//! [`function_tools`] and [`builtin_tools`] read them from its system and developer messages, where the
+//! renderer reads them too: the namespace `functions` has the caller's, every other namespace is one that the
+//! model was trained with, or that stands beside those. The constraint allows calls of these and no others,
+//! and the decoder warns of others. A name that is offered twice is the last one.
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,10 @@
 //! A turn on its way, and how one is prepared.
 //!
-//! [`PreparedTurn`] is what the choices of a request share: the rendered prompt and the compiled rules. A [`Turn`] runs on the engine's
-//! thread; its events are read blocking ([`Turn::next_event`]) or async ([`Turn::next`]), and the last is `Finished` or `Failed`. A turn
-//! keeps nothing when it is over: the caller appends [`Outcome::messages`] to the conversation, and results of calls after them.
-//! Dropping a turn cancels it.
+//! [`PreparedTurn`] is what the choices of a request share: the rendered prompt and the compiled rules. A
+//! [`Turn`] runs on the engine's thread; its events are read blocking ([`Turn::next_event`]) or async
+//! ([`Turn::next`]), and the last is `Finished` or `Failed`. A turn keeps nothing when it is over: the caller
+//! appends [`Outcome::messages`] to the conversation, and results of calls after them. Dropping a turn
+//! cancels it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -74,7 +75,8 @@ impl Turn {
         }
     }
 
-    /// Waits for the next event, but not longer than about `patience`; None when there is none yet, and after the last one.
+    /// Waits for the next event, but not longer than about `patience`; None when there is none yet, and after
+    /// the last one.
     pub fn next_event_within(&mut self, patience: Duration) -> Option<TurnEvent> {
         loop {
             if let Some(event) = self.ready() {
@@ -209,9 +211,9 @@ impl<'a> PreparedTurn<'a> {
     }
 }
 
-/// Where later prompts are likely to part from this one: before the first message of the user (what stands before it is the same in
-/// many conversations), before the last message, and before the assistant begins. Only the renderer writes `<|start|>`, so every one
-/// begins a message.
+/// Where later prompts are likely to part from this one: before the first message of the user (what stands
+/// before it is the same in many conversations), before the last message, and before the assistant begins.
+/// Only the renderer writes `<|start|>`, so every one begins a message.
 fn cache_points(vocab: &Vocab, conversation: &Conversation, prompt: &[u32]) -> Vec<usize> {
     let start = vocab.control(Control::Start);
     let starts: Vec<usize> = (0..prompt.len()).filter(|&index| prompt[index] == start).collect();

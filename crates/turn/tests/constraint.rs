@@ -1,7 +1,8 @@
-//! Sampled turns under constraints, over real engines: the demo model at temperature 1, and random weights with control tokens made likely.
+//! Sampled turns under constraints, over real engines: the demo model at temperature 1, and random weights
+//! with control tokens made likely.
 //!
-//! Every turn must come through harmony's parser without a warning, end as its tool choice says, and hold to its schema; a turn that is cut
-//! by its length may be cut anywhere. Many turns run at once, as in a server.
+//! Every turn must come through harmony's parser without a warning, end as its tool choice says, and hold to
+//! its schema; a turn that is cut by its length may be cut anywhere. Many turns run at once, as in a server.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -201,7 +202,8 @@ fn told(
     (told, engine.stats().steps)
 }
 
-/// Headers, keys and punctuation took a step of the model each, though the constraint leaves no choice about them.
+/// Headers, keys and punctuation took a step of the model each, though the constraint leaves no choice about
+/// them.
 #[test]
 fn what_is_forced_takes_no_step_and_changes_no_bit() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo/model");

@@ -1,7 +1,8 @@
-//! What a conversation computes twice: next to nothing, though harmony drops old reasoning and every turn is rendered afresh.
+//! What a conversation computes twice: next to nothing, though harmony drops old reasoning and every turn is
+//! rendered afresh.
 //!
-//! The demo model talks; what counts is its `usage`. New are the tokens of a prompt that the prompt before it did not have. The engine
-//! computes one more each turn, the last of what is kept, whose logits it needs.
+//! The demo model talks; what counts is its `usage`. New are the tokens of a prompt that the prompt before it
+//! did not have. The engine computes one more each turn, the last of what is kept, whose logits it needs.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Whole turns over a real engine with random weights: whatever such a model writes, a turn ends, and says how.
+//! Whole turns over a real engine with random weights: whatever such a model writes, a turn ends, and says
+//! how.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,5 @@
-//! However the model's text is cut, the object at the end is the same, and the events are what it was made of.
+//! However the model's text is cut, the object at the end is the same, and the events are what it was made
+//! of.
 
 use gptoss_turn::Call;
 use serde_json::{Value, json};

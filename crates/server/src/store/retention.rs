@@ -1,8 +1,9 @@
 //! How long rows are kept and how much of them: by age, by number for each tenant, by bytes for all together.
 //!
-//! Age hides a row at once and deletes it only when the clock has been steady for a while ([`Clock`]): a clock that
-//! jumps ahead and back takes nothing with it. Number and bytes delete at once, and only from whoever has too much: a
-//! tenant's own rows beyond its number, and for the sum of all bytes those of the tenant with the most.
+//! Age hides a row at once and deletes it only when the clock has been steady for a while ([`Clock`]): a
+//! clock that jumps ahead and back takes nothing with it. Number and bytes delete at once, and only from
+//! whoever has too much: a tenant's own rows beyond its number, and for the sum of all bytes those of the
+//! tenant with the most.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 /// How long the clock has to agree with the processor's own before rows are deleted for their age.
 const STEADY: Duration = Duration::from_secs(24 * 3600);
-/// Most rows deleted for their age in one transaction: whoever writes does not wait for what others kept. Units: rows.
+/// Most rows deleted for their age in one transaction: whoever writes does not wait for what others kept.
+/// Units: rows.
 const SWEPT_MAX: i64 = 16;
 /// By how much the two may differ and still agree. Units: seconds.
 const DRIFT_SECONDS_MAX: u64 = 600;
@@ -46,8 +48,8 @@ impl Clock {
     }
 }
 
-/// The time that a row written now is kept from: never before that of the newest row, so that a clock that is behind
-/// makes no row that is old when the clock is right again.
+/// The time that a row written now is kept from: never before that of the newest row, so that a clock that is
+/// behind makes no row that is old when the clock is right again.
 pub(super) fn kept_at(connection: &Connection, now: u64) -> rusqlite::Result<u64> {
     let newest: Option<i64> = connection.query_row("SELECT max(kept) FROM rows", [], |row| row.get(0))?;
     Ok(now.max(newest.unwrap_or(0) as u64))
@@ -68,8 +70,8 @@ impl Retention {
         Ok(())
     }
 
-    /// Deletes the oldest rows of `tenant` beyond its number, and of whoever has the most while all together are too
-    /// large; never the row `newest`, which was just written.
+    /// Deletes the oldest rows of `tenant` beyond its number, and of whoever has the most while all together
+    /// are too large; never the row `newest`, which was just written.
     pub(super) fn make_room(
         &self,
         connection: &Connection,

@@ -62,8 +62,8 @@ fn rows_are_hidden_by_age_and_refused_by_size() {
     assert!(error.to_string().contains("at most 10 are stored"), "{error}");
 }
 
-/// A clock that jumped 31 days ahead for one write deleted everything for good, and rows written while it was behind were
-/// gone when it was right again.
+/// A clock that jumped 31 days ahead for one write deleted everything for good, and rows written while it was
+/// behind were gone when it was right again.
 #[test]
 fn a_clock_that_jumps_loses_nothing() {
     const DAY: u64 = 24 * 3600;
@@ -233,7 +233,8 @@ fn a_damaged_or_empty_file_is_refused() {
     assert!(is_there(&Store::open(Some(folder.path()), &Limits::default()).unwrap(), "a", "r1", 1));
 }
 
-/// The tables of version 0.1.0, with a reference that led to itself: following it overflowed the stack at every restart.
+/// The tables of version 0.1.0, with a reference that led to itself: following it overflowed the stack at
+/// every restart.
 #[test]
 fn a_file_of_the_first_version_is_taken_over() {
     let folder = folder();

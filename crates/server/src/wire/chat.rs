@@ -1,7 +1,8 @@
 //! What do the bodies of Chat Completions look like?
 //!
-//! Requests as OpenAI documents them, with `reasoning` and `reasoning_content` on messages both ways, since clients are divided between
-//! the two names. Fields that a text model cannot honour are here as plain values, so that the conversion can refuse them by name.
+//! Requests as OpenAI documents them, with `reasoning` and `reasoning_content` on messages both ways, since
+//! clients are divided between the two names. Fields that a text model cannot honour are here as plain
+//! values, so that the conversion can refuse them by name.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! What do the bodies of the old Completions API look like?
 //!
-//! Kept whole because evaluation harnesses score likelihoods with it: a prompt as text or tokens, `echo`, and `logprobs` in its own form
-//! of parallel lists.
+//! Kept whole because evaluation harnesses score likelihoods with it: a prompt as text or tokens, `echo`, and
+//! `logprobs` in its own form of parallel lists.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,9 @@
 //! Which status, type, code and words does each failure have?
 //!
-//! [`ApiError`] is the one way in which a request fails, and [`ApiError::row`] the one table: its rows are what `/openapi.json` lists and
-//! what clients' retry logic sees. The body is OpenAI's, `{"error": {"message", "type", "param", "code"}}`. Rows that a client should try
-//! again carry how long to wait. Nothing of a prompt is ever part of a message: only names, numbers and kinds.
+//! [`ApiError`] is the one way in which a request fails, and [`ApiError::row`] the one table: its rows are
+//! what `/openapi.json` lists and what clients' retry logic sees. The body is OpenAI's, `{"error":
+//! {"message", "type", "param", "code"}}`. Rows that a client should try again carry how long to wait.
+//! Nothing of a prompt is ever part of a message: only names, numbers and kinds.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};

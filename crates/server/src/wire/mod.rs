@@ -1,8 +1,9 @@
 //! What do the JSON bodies of the APIs look like?
 //!
-//! One file per API, serde types and nothing else: no field here decides anything. Requests are read leniently, because agents send back
-//! what other servers gave them: every field but the essential ones may be missing or null, unknown fields are passed over, and a kind
-//! that is not known is a string for the conversion to judge. Bodies that we write have every field that OpenAI's have, null included.
+//! One file per API, serde types and nothing else: no field here decides anything. Requests are read
+//! leniently, because agents send back what other servers gave them: every field but the essential ones may
+//! be missing or null, unknown fields are passed over, and a kind that is not known is a string for the
+//! conversion to judge. Bodies that we write have every field that OpenAI's have, null included.
 //! `/openapi.json` is made from these types.
 
 pub(crate) mod chat;

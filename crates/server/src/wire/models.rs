@@ -1,7 +1,7 @@
 //! What do the lists of models look like?
 //!
-//! OpenAI's list under `data`; Codex asks for the same under `models`. The embedded model says of itself that it is a demo, so that
-//! nobody mistakes it for gpt-oss.
+//! OpenAI's list under `data`; Codex asks for the same under `models`. The embedded model says of itself that
+//! it is a demo, so that nobody mistakes it for gpt-oss.
 
 use schemars::JsonSchema;
 use serde::Serialize;

@@ -1,7 +1,8 @@
 //! What do the few bodies of Ollama's API look like that clients probe for?
 //!
-//! Enough for clients that look for a model (`tags`, `show`, `version`, `pull` of what is already here) and for those that only speak
-//! this dialect (`chat`, `generate`, streamed as one JSON object a line). Everything else of Ollama is not here and says so with a 404.
+//! Enough for clients that look for a model (`tags`, `show`, `version`, `pull` of what is already here) and
+//! for those that only speak this dialect (`chat`, `generate`, streamed as one JSON object a line).
+//! Everything else of Ollama is not here and says so with a 404.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,8 @@
 //! Which events does a streamed response consist of?
 //!
-//! One variant per event, tagged by `type`, each with its `sequence_number`: 0, 1, 2, ... without a gap. The last of a stream is
-//! `response.completed`, `response.incomplete` or `response.failed`, and carries the whole object.
+//! One variant per event, tagged by `type`, each with its `sequence_number`: 0, 1, 2, ... without a gap. The
+//! last of a stream is `response.completed`, `response.incomplete` or `response.failed`, and carries the
+//! whole object.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! What can the model have said in a response?
 //!
-//! The output items of the Responses API that a text model with functions makes: reasoning, messages, calls of functions and of custom
-//! tools. They are written in responses and events, and read again from the store.
+//! The output items of the Responses API that a text model with functions makes: reasoning, messages, calls
+//! of functions and of custom tools. They are written in responses and events, and read again from the store.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,8 +1,9 @@
 //! What do the bodies of the Responses API look like?
 //!
-//! The request, the response object with every field that OpenAI's has, and the small bodies of lists and deletions. Items are in
-//! `response_items`, events in `response_events`. Input items are read as plain JSON objects here, because agents send back items of many
-//! kinds and shapes; the conversion judges each by its `type`.
+//! The request, the response object with every field that OpenAI's has, and the small bodies of lists and
+//! deletions. Items are in `response_items`, events in `response_events`. Input items are read as plain JSON
+//! objects here, because agents send back items of many kinds and shapes; the conversion judges each by its
+//! `type`.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! What do tokenize, detokenize and render take and give?
 //!
-//! Own endpoints, named as other servers name them: text to token ids and back by the model's vocabulary, and a whole request to the very
-//! tokens that the model would read.
+//! Own endpoints, named as other servers name them: text to token ids and back by the model's vocabulary, and
+//! a whole request to the very tokens that the model would read.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! The API from outside: real connections to a server whose engine follows a script.
 //!
-//! `scripted` plays the engine through the same channel as a real one, `http` is the client. The tests need no model, no network beyond
-//! this machine and no time to pass.
+//! `scripted` plays the engine through the same channel as a real one, `http` is the client. The tests need
+//! no model, no network beyond this machine and no time to pass.
 
 mod attacks;
 mod chat;

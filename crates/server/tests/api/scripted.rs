@@ -1,7 +1,8 @@
 //! An engine that says what it is told to: the other side of the seam, for tests of everything above it.
 //!
-//! [`Script`] holds texts in harmony's notation, control tokens spelled out, one per request in order and from the beginning again after
-//! the last. The tokens go through the same channel as a real engine's, so stop tokens, limits, cancelling and ends are as they would be.
+//! [`Script`] holds texts in harmony's notation, control tokens spelled out, one per request in order and
+//! from the beginning again after the last. The tokens go through the same channel as a real engine's, so
+//! stop tokens, limits, cancelling and ends are as they would be.
 
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -25,8 +26,8 @@ pub struct Script {
     pub texts: Vec<String>,
     /// Waited before each token.
     pub pause: Duration,
-    /// Whether the text is chosen by the calls that stand in the prompt instead of by the requests before: then a client may ask
-    /// again, or several at a time.
+    /// Whether the text is chosen by the calls that stand in the prompt instead of by the requests before:
+    /// then a client may ask again, or several at a time.
     pub follows_calls: bool,
 }
 

@@ -1,4 +1,5 @@
-//! What is stored: references, conversations under many hands, quotas, disks that are full and files that are damaged.
+//! What is stored: references, conversations under many hands, quotas, disks that are full and files that are
+//! damaged.
 
 use std::path::Path;
 use std::thread;
@@ -15,8 +16,8 @@ fn on_disk(folder: &Path) -> Server {
     Server::in_folder(Some(folder), Script::new(&[ANSWER]), Limits::default(), Keys::default())
 }
 
-/// The reference itself was stored under the id of the item it meant, so that the second use followed it for ever and
-/// the overflowing stack ended the process.
+/// The reference itself was stored under the id of the item it meant, so that the second use followed it for
+/// ever and the overflowing stack ended the process.
 #[test]
 fn item_references_are_resolved_and_not_stored() {
     let server = Server::start(&[ANSWER]);
@@ -64,8 +65,8 @@ fn a_poisoned_database_is_an_error_for_the_client_alone() {
     assert_eq!(post(server.address, "/v1/responses", &json!({"input": "hi"})).status, 200);
 }
 
-/// Two responses that ended at once each wrote the conversation as it had been before both: items were listed whose turns
-/// the model never saw again.
+/// Two responses that ended at once each wrote the conversation as it had been before both: items were listed
+/// whose turns the model never saw again.
 #[test]
 fn parallel_responses_on_a_conversation_keep_every_turn() {
     const TURNS: usize = 16;
@@ -127,8 +128,8 @@ fn a_response_that_is_not_stored_says_so() {
     assert_eq!(answer.status, 400, "{}", answer.body);
 }
 
-/// `response.completed` was told before the response was stored, and the id of a background response before its row was
-/// there: a crash in between made a 404 of either.
+/// `response.completed` was told before the response was stored, and the id of a background response before
+/// its row was there: a crash in between made a 404 of either.
 #[test]
 fn what_is_told_is_stored() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,13 +1,11 @@
-//! Which request goes where, and what happens to all of them?
+//! The one table of routes, and the layer around all of them.
 //!
-//! [`App`] is what the handlers share; [`router`] is the one table of routes. Around every route but the
-//! health checks lies the same layer: a request id, the key, the count for the metrics, one line of log
-//! without a word of a client's. A panic in a handler is a 500 in the documented form.
-//!
-//! It does not know connections: `run` listens.
+//! Around every route but the health checks lies the same layer: a request id, the key, the count for the
+//! metrics, one line of log without a word of a client's. A panic in a handler is a 500 in the documented
+//! form.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::to_bytes;
@@ -16,46 +14,15 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
-use gptoss_turn::Assistant;
-use tokio::sync::watch;
 use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::access_log::Line;
-use crate::error::Error;
 use crate::gate::{self, Gate};
-use crate::keys::{Caller, Keys};
-use crate::limits::{Limits, STOP_PATIENCE};
-use crate::live::LiveResponses;
-use crate::memory::CallMemory;
-use crate::metrics::Metrics;
-use crate::model::ServedModel;
-use crate::store::Store;
+use crate::keys::Caller;
+use crate::state::{App, Shared};
 use crate::wire::errors::ApiError;
 use crate::{chat, completions, conversations, ids, ollama, openapi, responses, status, tokens};
-
-/// Takes one line of log.
-pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
-
-/// What all handlers share.
-pub struct App {
-    pub(crate) model: ServedModel,
-    pub(crate) assistant: Assistant,
-    pub(crate) limits: Limits,
-    pub(crate) keys: Keys,
-    pub(crate) store: Store,
-    pub(crate) memory: CallMemory,
-    pub(crate) live: LiveResponses,
-    pub(crate) metrics: Metrics,
-    pub(crate) log: Log,
-    /// Names under which a loopback address may be asked for, besides its own.
-    pub(crate) allowed_hosts: Vec<String>,
-    /// Whether new requests are refused because the server goes away.
-    is_stopping: watch::Sender<bool>,
-}
-
-/// The app, as handlers get it.
-pub(crate) type Shared = Arc<App>;
 
 /// Longest request id of a client's that is given back. Units: bytes.
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -65,72 +32,6 @@ const SWALLOW_BYTES: usize = 1 << 20;
 
 const METRICS: &str = "/metrics";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-impl App {
-    /// Everything but the network.
-    ///
-    /// Errors: `State`, when the state folder cannot be used.
-    pub fn new(
-        model: ServedModel,
-        assistant: Assistant,
-        limits: Limits,
-        keys: Keys,
-        state_folder: Option<&std::path::Path>,
-        log: Log,
-    ) -> Result<App, Error> {
-        Ok(App {
-            store: Store::open(state_folder, &limits)?,
-            memory: CallMemory::new(limits.call_memory),
-            live: LiveResponses::default(),
-            metrics: Metrics::default(),
-            allowed_hosts: Vec::new(),
-            is_stopping: watch::Sender::new(false),
-            model,
-            assistant,
-            limits,
-            keys,
-            log,
-        })
-    }
-}
-
-impl App {
-    /// Also known by these names, which requests may have as their host or origin.
-    pub fn with_allowed_hosts(self, allowed_hosts: Vec<String>) -> App {
-        App { allowed_hosts, ..self }
-    }
-
-    /// New requests are refused from now on.
-    pub(crate) fn stop(&self) {
-        self.is_stopping.send_replace(true);
-    }
-
-    /// Whether they are.
-    pub(crate) fn is_stopping(&self) -> bool {
-        *self.is_stopping.borrow()
-    }
-
-    /// Sees when they are.
-    pub(crate) fn watch_stop(&self) -> watch::Receiver<bool> {
-        self.is_stopping.subscribe()
-    }
-
-    /// Waits until they are.
-    pub(crate) async fn stopping(&self) {
-        // The sender lives as long as `self`, so waiting cannot fail.
-        let _ = self.is_stopping.subscribe().wait_for(|&is_stopping| is_stopping).await;
-    }
-
-    /// Whether a key is asked for.
-    pub fn asks_for_keys(&self) -> bool {
-        self.keys.are_asked_for()
-    }
-}
-
-/// The time. Units: seconds since 1970.
-pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
 
 /// All routes of the API. `/openapi.json` describes the same.
 fn routes() -> [(&'static str, MethodRouter<Shared>); 24] {
@@ -150,7 +51,7 @@ fn routes() -> [(&'static str, MethodRouter<Shared>); 24] {
         ("/v1/conversations/{id}/items", get(conversations::items).post(conversations::add_items)),
         ("/v1/models", get(tokens::models)),
         ("/v1/models/{id}", get(tokens::model)),
-        ("/v1/models/{organisation}/{name}", get(tokens::model_in_organisation)),
+        ("/v1/models/{organization}/{name}", get(tokens::model_in_organization)),
         ("/v1/tokenize", post(tokens::tokenize)),
         ("/v1/detokenize", post(tokens::detokenize)),
         ("/v1/render", post(tokens::render)),
@@ -173,7 +74,7 @@ pub(crate) fn router(app: Shared, gate: Gate) -> Router {
     }
     let keyed = keyed
         .fallback(wrong_path)
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), around))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), request_layer))
         .layer(CatchPanicLayer::custom(|_| {
             ApiError::Internal { problem: "a handler broke off".to_owned() }.into_response()
         }));
@@ -196,7 +97,7 @@ async fn wrong_method(request: Request) -> ApiError {
 }
 
 /// What happens to every request.
-async fn around(State(app): State<Shared>, mut request: Request, next: Next) -> Response {
+async fn request_layer(State(app): State<Shared>, mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
     let method = request.method().clone();

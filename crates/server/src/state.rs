@@ -1,0 +1,115 @@
+//! What all handlers share.
+//!
+//! [`App`] is the model with everything around it: bounds, keys, what is stored, what is remembered, what
+//! runs, what is counted. Handlers get it as [`Shared`].
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use gptoss_turn::Assistant;
+use tokio::sync::watch;
+
+use crate::access_log::Log;
+use crate::error::Error;
+use crate::keys::Keys;
+use crate::limits::Limits;
+use crate::live::LiveResponses;
+use crate::memory::CallMemory;
+use crate::metrics::Metrics;
+use crate::model::ServedModel;
+use crate::store::{Kind, Row, Store};
+use crate::wire::errors::ApiError;
+
+/// What all handlers share.
+pub struct App {
+    pub(crate) model: ServedModel,
+    pub(crate) assistant: Assistant,
+    pub(crate) limits: Limits,
+    pub(crate) keys: Keys,
+    pub(crate) store: Store,
+    pub(crate) memory: CallMemory,
+    pub(crate) live: LiveResponses,
+    pub(crate) metrics: Metrics,
+    pub(crate) log: Log,
+    /// Names under which a loopback address may be asked for, besides its own.
+    pub(crate) allowed_hosts: Vec<String>,
+    /// Whether new requests are refused because the server goes away.
+    is_stopping: watch::Sender<bool>,
+}
+
+/// The app, as handlers get it.
+pub(crate) type Shared = Arc<App>;
+
+impl App {
+    /// Everything but the network.
+    ///
+    /// Errors: `State`, when the state folder cannot be used.
+    pub fn new(
+        model: ServedModel,
+        assistant: Assistant,
+        limits: Limits,
+        keys: Keys,
+        state_folder: Option<&std::path::Path>,
+        log: Log,
+    ) -> Result<App, Error> {
+        Ok(App {
+            store: Store::open(state_folder, &limits)?,
+            memory: CallMemory::new(limits.call_memory),
+            live: LiveResponses::default(),
+            metrics: Metrics::default(),
+            allowed_hosts: Vec::new(),
+            is_stopping: watch::Sender::new(false),
+            model,
+            assistant,
+            limits,
+            keys,
+            log,
+        })
+    }
+}
+
+impl App {
+    /// Also known by these names, which requests may have as their host or origin.
+    pub fn with_allowed_hosts(self, allowed_hosts: Vec<String>) -> App {
+        App { allowed_hosts, ..self }
+    }
+
+    /// New requests are refused from now on.
+    pub(crate) fn stop(&self) {
+        self.is_stopping.send_replace(true);
+    }
+
+    /// Whether they are.
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.is_stopping.borrow()
+    }
+
+    /// Sees when they are.
+    pub(crate) fn watch_stop(&self) -> watch::Receiver<bool> {
+        self.is_stopping.subscribe()
+    }
+
+    /// Waits until they are.
+    pub(crate) async fn stopping(&self) {
+        // The sender lives as long as `self`, so waiting cannot fail.
+        let _ = self.is_stopping.subscribe().wait_for(|&is_stopping| is_stopping).await;
+    }
+
+    /// A row of the store.
+    ///
+    /// Errors: `NotFound`; the store cannot be read.
+    pub(crate) fn find(&self, kind: Kind, tenant: &str, id: &str) -> Result<Row, ApiError> {
+        let row = self.store.find(kind, tenant, id, now())?;
+        row.ok_or_else(|| ApiError::NotFound { what: kind.word(), id: id.to_owned() })
+    }
+
+    /// Whether a key is asked for.
+    pub fn asks_for_keys(&self) -> bool {
+        self.keys.are_asked_for()
+    }
+}
+
+/// The time. Units: seconds since 1970.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
