@@ -10,6 +10,7 @@ use half::{bf16, f16};
 use crate::pool::Pool;
 use crate::products::float::{self, LinearDims, Weights};
 use crate::products::int8::{self, Int8Weights};
+use crate::products::parts;
 use crate::q8::{Q8Order, Q8Rows};
 use crate::stored::floats::Bf16Transposed;
 use crate::stored::mxfp4::Mxfp4;
@@ -107,11 +108,14 @@ pub enum Rows<'a> {
     F32(&'a [f32]),
     /// int8 with a scale for 32, made for the matrix ([`Matrix::activation_order`]).
     Q8(&'a Q8Rows),
+    /// 2T rows: the rows as int8, then what was left of them likewise, made for a matrix of int8 by
+    /// [`quantize_q8_parts`](crate::quantize_q8_parts).
+    Q8Parts(&'a Q8Rows),
 }
 
 /// Product with a matrix and a bias: `out [T, N] = x [T, K] * w [N, K]^T + bias [N]`.
 ///
-/// The order of summation depends on the kind of rows alone (`products/float.rs`, `products/int8.rs`), so
+/// The order of summation depends on the kind of rows alone (`products/float.rs`, `int8.rs`, `parts.rs`), so
 /// equal matrices give equal bits in every form, and a token's numbers do not depend on those beside it, the
 /// tier or the number of threads.
 ///
@@ -128,6 +132,10 @@ pub fn linear(
         Rows::F32(x) => each_form!(w, _form(w) => float::product(pool, out, x, w, bias, dims)),
         Rows::Q8(x) => {
             let done = each_int8_form!(w, w => int8::product(pool, out, x, w, bias, dims));
+            assert!(done.is_some(), "linear: this matrix takes f32 rows");
+        }
+        Rows::Q8Parts(x) => {
+            let done = each_int8_form!(w, w => parts::product(pool, out, x, w, bias, dims));
             assert!(done.is_some(), "linear: this matrix takes f32 rows");
         }
     }

@@ -3,3 +3,4 @@
 
 pub(crate) mod float;
 pub(crate) mod int8;
+pub(crate) mod parts;

@@ -244,7 +244,7 @@ mod tests {
         let f32_rows = (CHUNK_TOKENS_MAX * (2880 + 2880) * size_of::<f32>()) as u64;
         let fast = workspace(Precision::Fast, ExpertFormat::Mxfp4);
         assert_eq!(workspace(Precision::Fast, ExpertFormat::Bf16) - fast, f32_rows);
-        let int8_rows = (CHUNK_TOKENS_MAX * 3 * 3072 / 32 * 40) as u64;
+        let int8_rows = (CHUNK_TOKENS_MAX * 3 * 3072 / 32 * 41) as u64;
         assert_eq!(workspace(Precision::Exact, ExpertFormat::Mxfp4) - f32_rows, fast - int8_rows);
     }
 

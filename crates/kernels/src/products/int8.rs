@@ -1,8 +1,8 @@
 //! Products of int8 activations with a matrix of small integers.
 //!
 //! Entry point: [`product`]. One order of summation for one token and many, and for every tier: inside a
-//! block of 32 the sum of (weight as an integer) times (int8 activation) is an integer, exact in any order;
-//! block `b` goes to lane `b % 8`, a lane adds `sum * (activation scale * weight scale)` in ascending order
+//! block of 32 the sum of (weight as an integer) times (int8 activation, with the middle of its block where it
+//! has one) is an integer, exact in any order; block `b` goes to lane `b % 8`, a lane adds `sum * (activation scale * weight scale)` in ascending order
 //! with fused multiply-add; the eight lanes are folded by the tree of [`crate::lanes`]; the result is
 //! multiplied by [`Int8Weights::FACTOR`] (half, where the integers are twice the weights), and the bias added
 //! in the same fused step.
@@ -58,6 +58,8 @@ const TILES_AT_A_TIME: usize = 8;
 pub(crate) trait Int8Weights: Weights {
     /// What the sums are multiplied with in the end.
     const FACTOR: f32;
+    /// Bytes of a block of a row that is unpacked for tiles.
+    const UNPACKED_BYTES: usize = BLOCK_VALUES;
 
     /// The order that activations have for it.
     fn order(self) -> Q8Order;
@@ -275,13 +277,13 @@ impl<W: Int8Weights> Panel<'_, W> {
         unpack: impl Fn(&mut [u8], &mut [[S; R]], Range<usize>),
         tile: impl Fn(&Q8Panel<'_, R, S>, &[TileBlock], Range<usize>, Range<usize>, &mut StreamPrefetch),
     ) {
-        let k = self.num_blocks * BLOCK_VALUES;
+        let panel_bytes = R * self.num_blocks * W::UNPACKED_BYTES;
         let num_panels = self.rows.div_ceil(R);
-        with_scratch(num_panels * R * k, |weights: &mut [u8]| {
+        with_scratch(num_panels * panel_bytes, |weights: &mut [u8]| {
             with_scratch(num_panels * R * self.num_blocks, |scales: &mut [S]| {
                 let scales = scales.as_chunks_mut().0.chunks_exact_mut(self.num_blocks);
                 let mut panels = Vec::with_capacity(num_panels);
-                for (p, (weights, scales)) in weights.chunks_exact_mut(R * k).zip(scales).enumerate() {
+                for (p, (weights, scales)) in weights.chunks_exact_mut(panel_bytes).zip(scales).enumerate() {
                     unpack(weights, scales, p * R..self.rows.min((p + 1) * R));
                     panels.push(Q8Panel { weights, scales });
                 }

@@ -11,7 +11,8 @@
 //!   multiplies them with broadcast activations of up to 4 tokens. It walks the blocks of lane 0, then of
 //!   lane 1, and so on: one accumulator per output at a time, and the lanes are folded at the end.
 //!
-//! Sums of four products stay under 2^15: 2 * 24 * 127 * 4 = 24,384.
+//! Sums of four products stay under 2^15: 2 * 24 * 127 * 4 = 24,384. What the middle of a
+//! block adds, itself times the sum of the weights, is made in wider numbers.
 
 use std::arch::x86_64::*;
 
@@ -19,7 +20,10 @@ use gptoss_formats::{BLOCK_VALUES, E2M1_DOUBLED, MXFP4_CODE_BYTES};
 
 use crate::lanes::LANES;
 use crate::prefetch::{StreamPrefetch, fetch_ahead};
-use crate::q8::{GROUP_BLOCKS, OFFSET, Q8Row, SECOND_HALVES, TILE_TOKENS, TileBlock, lane_major, lane_range};
+use crate::q8::{
+    BLOCK_WITH_SUMS, GROUP_BLOCKS, OFFSET, Q8Row, SECOND_HALVES, TILE_FOURS, TILE_TOKENS, TileBlock,
+    lane_major, lane_range,
+};
 use crate::simd::avx2_f32::fold;
 
 /// Bytes of a group of blocks, packed.
@@ -28,8 +32,10 @@ pub(crate) const GROUP_BYTES: usize = GROUP_BLOCKS * MXFP4_CODE_BYTES;
 pub(crate) const TILE_ROWS: usize = 8;
 /// Bytes that four values of each of eight rows take, unpacked.
 const FOURS_BYTES: usize = TILE_ROWS * 4;
-/// Bytes of one block of eight rows, unpacked.
+/// Bytes of one block of eight rows of int8, unpacked.
 const UNPACKED: usize = TILE_ROWS * BLOCK_VALUES;
+/// Bytes of one block of eight rows of MXFP4, unpacked.
+const UNPACKED_WITH_SUMS: usize = TILE_ROWS * BLOCK_WITH_SUMS;
 
 /// Bytes to fetch ahead of a row-wise pass, from the row's codes on. The arithmetic leaves the processor too
 /// little room to look ahead by itself: two threads read 18 GB/s with this and 8 without (beside other work,
@@ -124,8 +130,10 @@ fn load_tail(tail: &[u8]) -> [__m256i; 4] {
 pub(crate) fn group_sums(tables: &Tables, x: Q8Row<'_>, g: usize, bytes: [__m256i; 4]) -> __m256 {
     let values = &x.values[g * GROUP_BLOCKS * BLOCK_VALUES..][..GROUP_BLOCKS * BLOCK_VALUES];
     let corrections = &x.corrections[g * GROUP_BLOCKS..][..GROUP_BLOCKS];
+    let middles = &x.middles[g * GROUP_BLOCKS..][..GROUP_BLOCKS];
     let mut pairs = [_mm256_setzero_si256(); 4];
-    for (p, (pair, bytes)) in pairs.iter_mut().zip(bytes).enumerate() {
+    let mut weights = [_mm256_setzero_si256(); 4];
+    for (p, ((pair, weights), bytes)) in pairs.iter_mut().zip(&mut weights).zip(bytes).enumerate() {
         // SAFETY: a group has 2 * 128 activations, and the second pair stands 32 behind the first.
         let (even, odd) = unsafe {
             let place = values.as_ptr().add(p / 2 * 128 + p % 2 * 32);
@@ -133,6 +141,8 @@ pub(crate) fn group_sums(tables: &Tables, x: Q8Row<'_>, g: usize, bytes: [__m256
         };
         let (low, high) = tables.look_up(bytes);
         *pair = _mm256_add_epi16(_mm256_maddubs_epi16(low, even), _mm256_maddubs_epi16(high, odd));
+        // Sums of eight bytes, in every other of eight integers.
+        *weights = _mm256_sad_epu8(_mm256_add_epi8(low, high), _mm256_setzero_si256());
     }
     // Each half of a register has eight partial sums of one block. Fold two registers into one, twice.
     let fours = |a: __m256i, b: __m256i| {
@@ -140,11 +150,18 @@ pub(crate) fn group_sums(tables: &Tables, x: Q8Row<'_>, g: usize, bytes: [__m256
         _mm256_madd_epi16(sums, tables.ones)
     };
     let evens_then_odds = _mm256_hadd_epi32(fours(pairs[0], pairs[1]), fours(pairs[2], pairs[3]));
+    let eights =
+        |a: __m256i, b: __m256i| _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+    let sums = _mm256_hadd_epi32(eights(weights[0], weights[1]), eights(weights[2], weights[3]));
+    // SAFETY: eight corrections and eight middles.
+    let (corrections, middles) = unsafe {
+        let middles = _mm_loadl_epi64(middles.as_ptr().cast());
+        (_mm256_loadu_si256(corrections.as_ptr().cast()), _mm256_cvtepi8_epi32(middles))
+    };
     let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     let raw = _mm256_permutevar8x32_epi32(evens_then_odds, order);
-    // SAFETY: eight corrections.
-    let corrections = unsafe { _mm256_loadu_si256(corrections.as_ptr().cast()) };
-    _mm256_cvtepi32_ps(_mm256_sub_epi32(raw, corrections))
+    let of_middles = _mm256_mullo_epi32(_mm256_permutevar8x32_epi32(sums, order), middles);
+    _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_add_epi32(raw, of_middles), corrections))
 }
 
 /// Activation scale times weight scale of eight blocks.
@@ -167,7 +184,8 @@ pub(crate) fn scale_values(bytes: u64) -> __m256 {
 
 /// `R` rows of weights, a multiple of eight, unpacked for a tile; blocks in the order of [`lane_major`].
 pub(crate) struct Q8Panel<'a, const R: usize, S = f32> {
-    /// `[K / 32, 8, R, 4]` unsigned weights: four at a time in stored order of the activations.
+    /// `[K / 32, 8, R, 4]` unsigned weights: four at a time in stored order of the activations. Of MXFP4 `[K
+    /// / 32, 9, R, 4]`: behind the fours of a block are their sums, byte by byte.
     pub(crate) weights: &'a [u8],
     /// `[K / 32, R]`
     pub(crate) scales: &'a [[S; R]],
@@ -180,7 +198,7 @@ impl<const R: usize> Q8Panel<'_, R> {
 
 /// Unpacks up to eight rows as published; those that are missing repeat the last one.
 ///
-/// Shapes: `weights [K / 32, 8, 8, 4]`, `scales [K / 32, 8]`, both in the order of [`lane_major`].
+/// Shapes: `weights [K / 32, 9, 8, 4]`, `scales [K / 32, 8]`, both in the order of [`lane_major`].
 #[target_feature(enable = "avx2,fma")]
 pub(crate) fn unpack(
     weights: &mut [u8],
@@ -245,15 +263,16 @@ fn tile<const T: usize, const SIGNED: bool>(
     x: &[TileBlock],
     prefetch: &mut StreamPrefetch,
 ) -> [[f32; TILE_ROWS]; TILE_TOKENS] {
-    let (weights, scales) = (panel.weights.as_chunks::<UNPACKED>().0, panel.scales);
-    assert!(weights.len() == x.len() && scales.len() == x.len());
+    let block_bytes = if SIGNED { UNPACKED } else { UNPACKED_WITH_SUMS };
+    let scales = panel.scales;
+    assert!(panel.weights.len() == x.len() * block_bytes && scales.len() == x.len());
     let mut lanes = [[_mm256_setzero_ps(); T]; LANES];
     for (lane, sums) in lanes.iter_mut().enumerate() {
         let blocks = lane_range(x.len(), lane);
         let mut kept = [_mm256_setzero_ps(); T];
         let mut parts = prefetch.parts(blocks.len());
-        let places = weights[blocks.clone()].iter().zip(&scales[blocks.clone()]);
-        for ((weights, scales), x) in places.zip(&x[blocks]) {
+        for b in blocks {
+            let (weights, scales, x) = (&panel.weights[b * block_bytes..][..block_bytes], &scales[b], &x[b]);
             parts.fetch();
             let added: [__m256i; T] =
                 if SIGNED { sums_signed(weights, x) } else { sums_unsigned(weights, x) };
@@ -284,17 +303,26 @@ fn fold_tile<const T: usize>(lanes: &[[__m256; T]; LANES]) -> [[f32; TILE_ROWS];
     out
 }
 
-/// The integer sums of one block of eight rows for T tokens; weights with an offset.
+/// The integer sums of one block of eight rows for T tokens; weights with an offset, and their sums.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn sums_unsigned<const T: usize>(weights: &[u8; UNPACKED], x: &TileBlock) -> [__m256i; T] {
+fn sums_unsigned<const T: usize>(weights: &[u8], x: &TileBlock) -> [__m256i; T] {
     let ones = _mm256_set1_epi16(1);
+    let load = |c: usize| {
+        let four: &[u8; FOURS_BYTES] = &weights.as_chunks().0[c];
+        // SAFETY: 32 bytes of weights.
+        unsafe { _mm256_loadu_si256(four.as_ptr().cast()) }
+    };
+    // At most 768 in each integer, the other half of it zero, so that pairs of 16 bits multiply them.
+    let of_row = _mm256_madd_epi16(_mm256_maddubs_epi16(load(TILE_FOURS - 1), _mm256_set1_epi8(1)), ones);
     let mut wide = [_mm256_setzero_si256(); T];
+    for (wide, middles) in wide.iter_mut().zip(&x.fours[TILE_FOURS - 1]) {
+        *wide = _mm256_madd_epi16(of_row, _mm256_set1_epi32(i32::from(middles[0])));
+    }
     for half in 0..2 {
         let mut narrow = [_mm256_setzero_si256(); T];
         for c in half * 4..half * 4 + 4 {
-            // SAFETY: 8 * 32 bytes of weights.
-            let w = unsafe { _mm256_loadu_si256(weights.as_ptr().add(c * 32).cast()) };
+            let w = load(c);
             for (narrow, four) in narrow.iter_mut().zip(&x.fours[c]) {
                 let product =
                     _mm256_maddubs_epi16(w, _mm256_set1_epi32(i32::from_le_bytes(four.map(|v| v as u8))));
@@ -317,7 +345,7 @@ fn sums_unsigned<const T: usize>(weights: &[u8; UNPACKED], x: &TileBlock) -> [__
 /// As `sums_unsigned` for int8 weights; see `avx2_q8_0.rs` for the signs.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn sums_signed<const T: usize>(weights: &[u8; UNPACKED], x: &TileBlock) -> [__m256i; T] {
+fn sums_signed<const T: usize>(weights: &[u8], x: &TileBlock) -> [__m256i; T] {
     let ones = _mm256_set1_epi16(1);
     let mut wide = [_mm256_setzero_si256(); T];
     for (weights, fours) in weights.as_chunks::<32>().0.iter().zip(&x.fours) {
@@ -333,10 +361,11 @@ fn sums_signed<const T: usize>(weights: &[u8; UNPACKED], x: &TileBlock) -> [__m2
     wide
 }
 
-/// Transposes one block of eight rows by groups of four values, and looks the values up.
+/// Transposes one block of eight rows by groups of four values, looks the values up, and adds them up by
+/// bytes: at most 192.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn unpack_block(tables: &Tables, out: &mut [u8; UNPACKED], rows: [__m128i; TILE_ROWS]) {
+fn unpack_block(tables: &Tables, out: &mut [u8; UNPACKED_WITH_SUMS], rows: [__m128i; TILE_ROWS]) {
     let half = |r: usize| _mm256_set_m128i(rows[r + 4], rows[r]);
     let r = [half(0), half(1), half(2), half(3)];
     let (low01, high01) = (_mm256_unpacklo_epi32(r[0], r[1]), _mm256_unpackhi_epi32(r[0], r[1]));
@@ -347,12 +376,16 @@ fn unpack_block(tables: &Tables, out: &mut [u8; UNPACKED], rows: [__m128i; TILE_
         _mm256_unpacklo_epi64(high01, high23),
         _mm256_unpackhi_epi64(high01, high23),
     ];
+    let mut sums = _mm256_setzero_si256();
     for (c, bytes) in fours.into_iter().enumerate() {
         let (even, odd) = tables.look_up(bytes);
+        sums = _mm256_add_epi8(sums, _mm256_add_epi8(even, odd));
         // SAFETY: `c < 4`, and a block has eight fours of all rows.
         unsafe {
             _mm256_storeu_si256(out.as_mut_ptr().add(c * FOURS_BYTES).cast(), even);
             _mm256_storeu_si256(out.as_mut_ptr().add((4 + c) * FOURS_BYTES).cast(), odd);
         }
     }
+    // SAFETY: the ninth four is the last.
+    unsafe { _mm256_storeu_si256(out.as_mut_ptr().add((TILE_FOURS - 1) * FOURS_BYTES).cast(), sums) };
 }

@@ -12,7 +12,7 @@ use std::arch::x86_64::*;
 
 use gptoss_formats::{E2M1_DOUBLED, Mxfp4Block};
 
-use crate::q8::{GROUP_BLOCKS, GROUP_VALUES, OFFSET, Q8Group, Q8Row, SECOND_HALVES};
+use crate::q8::{GROUP_BLOCKS, OFFSET, Q8Group, Q8Row, SECOND_HALVES};
 use crate::simd::avx2_f32::fold;
 use crate::simd::avx2_q8::{GROUP_BYTES, scale_values};
 
@@ -22,6 +22,8 @@ pub(crate) const GEMV_TOKENS: usize = 3;
 const GEMV_LANES: usize = GEMV_TOKENS.div_ceil(2);
 /// Bytes of a register.
 const REGISTER: usize = 64;
+/// A one in each of four bytes.
+const ONES: i32 = 0x0101_0101;
 
 /// A row of weights by groups.
 pub(crate) trait Row: Copy {
@@ -268,11 +270,11 @@ fn add_group<'a, const T: usize>(
     let mut x = x.iter_mut();
     for lanes in &mut lanes[..T.div_ceil(2)] {
         let Some(first) = x.next().and_then(Iterator::next) else { return };
-        let twos = partial_sums(weights, first.values);
+        let twos = partial_sums(weights, &first);
         // An odd token is its own neighbor.
         let (second, second_twos) = match x.next().and_then(Iterator::next) {
             Some(second) => {
-                let twos = partial_sums(weights, second.values);
+                let twos = partial_sums(weights, &second);
                 (second, twos)
             }
             None => (Q8Group { ..first }, twos),
@@ -313,7 +315,7 @@ pub(crate) fn codes() -> __m512i {
 #[inline]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
 fn group_sums(codes: __m512i, x: &Q8Group<'_>, bytes: [__m512i; 2]) -> __m256 {
-    let twos = partial_sums(bytes.map(|bytes| look_up(codes, bytes)), x.values);
+    let twos = partial_sums(bytes.map(|bytes| look_up(codes, bytes)), x);
     let order = _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 0, 0, 0, 0, 0, 0, 0, 0);
     let next = _mm512_add_epi32(order, _mm512_set1_epi32(1));
     let raw = _mm256_add_epi32(
@@ -337,15 +339,38 @@ pub(crate) fn look_up(codes: __m512i, bytes: __m512i) -> [__m512i; 2] {
 /// 4.
 #[inline]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
-fn partial_sums(weights: [[__m512i; 2]; 2], values: &[i8; GROUP_VALUES]) -> __m512i {
+fn partial_sums(weights: [[__m512i; 2]; 2], x: &Q8Group<'_>) -> __m512i {
+    // Each quarter of a register has the weights of one block, and its bytes of middles are that block's.
+    let middles = _mm512_set1_epi64(i64::from_le_bytes(x.middles.map(|middle| middle as u8)));
+    let quarters = _mm512_setr_epi32(
+        0,
+        0,
+        0,
+        0,
+        ONES,
+        ONES,
+        ONES,
+        ONES,
+        2 * ONES,
+        2 * ONES,
+        2 * ONES,
+        2 * ONES,
+        3 * ONES,
+        3 * ONES,
+        3 * ONES,
+        3 * ONES,
+    );
     let mut fours = [_mm512_setzero_si512(); 2];
     for (i, (fours, [low, high])) in fours.iter_mut().zip(weights).enumerate() {
         // SAFETY: a group has 2 * 128 activations.
         let (low_half, high_half) = unsafe {
-            let place = values.as_ptr().add(i * 128);
+            let place = x.values.as_ptr().add(i * 128);
             (_mm512_loadu_si512(place.cast()), _mm512_loadu_si512(place.add(SECOND_HALVES).cast()))
         };
+        let of_blocks = _mm512_add_epi8(quarters, _mm512_set1_epi8(4 * i as i8));
+        let middles = _mm512_shuffle_epi8(middles, of_blocks);
         *fours = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(*fours, low, low_half), high, high_half);
+        *fours = _mm512_dpbusd_epi32(*fours, _mm512_add_epi8(low, high), middles);
     }
     _mm512_add_epi32(_mm512_unpacklo_epi64(fours[0], fours[1]), _mm512_unpackhi_epi64(fours[0], fours[1]))
 }

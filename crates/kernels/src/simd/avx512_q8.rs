@@ -13,13 +13,15 @@ use half::f16;
 
 use crate::lanes::LANES;
 use crate::prefetch::StreamPrefetch;
-use crate::q8::{TILE_TOKENS, TileBlock, lane_range};
+use crate::q8::{TILE_FOURS, TILE_TOKENS, TileBlock, lane_range};
 use crate::simd::avx2_q8::Q8Panel;
 
 /// Rows of a tile.
 pub(crate) const WIDE_ROWS: usize = 16;
 /// Tokens of a tile: two packed tiles.
 pub(crate) const WIDE_TOKENS: usize = 2 * TILE_TOKENS;
+/// Bytes of four values of each row.
+const FOUR_OF_ROWS: usize = 4 * WIDE_ROWS;
 
 /// Writes the products of a panel's rows with the first `tokens` of one or two packed tiles of activations,
 /// times a factor and with the bias of `finish`, to `out(token)`: as many rows as that has numbers. What is
@@ -58,6 +60,9 @@ pub(crate) fn products<'a, S: Scale>(
 
 /// The scales of a panel's rows, as they are kept.
 pub(crate) trait Scale: Sized {
+    /// Fours of bytes of a block of a row with such scales: with the sums of them for MXFP4.
+    const FOURS: usize;
+
     /// As floats that `times` takes.
     ///
     /// # Safety
@@ -76,6 +81,8 @@ pub(crate) trait Scale: Sized {
 }
 
 impl Scale for f32 {
+    const FOURS: usize = TILE_FOURS - 1;
+
     #[inline(always)]
     unsafe fn widen(scales: &[f32; WIDE_ROWS]) -> __m512 {
         // SAFETY: sixteen floats; the instruction is the caller's promise.
@@ -84,6 +91,8 @@ impl Scale for f32 {
 }
 
 impl Scale for f16 {
+    const FOURS: usize = TILE_FOURS - 1;
+
     #[inline(always)]
     unsafe fn widen(scales: &[f16; WIDE_ROWS]) -> __m512 {
         // SAFETY: as above, of half the bytes.
@@ -98,6 +107,8 @@ pub(crate) type Exponent = i8;
 /// and both are rounded once there. Products by `vscalefps` leave the units of `vpdpbusd` alone: 197 GMAC/s a
 /// core in place of 181 (a tile of K = 2,880 in the caches, Zen 4, 2026-11-23).
 impl Scale for Exponent {
+    const FOURS: usize = TILE_FOURS;
+
     #[inline(always)]
     unsafe fn widen(scales: &[Exponent; WIDE_ROWS]) -> __m512 {
         // SAFETY: sixteen bytes; the instructions are the caller's promise.
@@ -121,8 +132,8 @@ fn tile<const P: usize, const T: usize, S: Scale>(
     write: impl Fn(usize, __m512),
 ) {
     let num_blocks = panel.scales.len();
-    let weights = panel.weights.as_chunks::<{ Q8Panel::<WIDE_ROWS>::BLOCK }>().0;
-    assert!(weights.len() == num_blocks && x.iter().all(|x| x.len() == num_blocks));
+    let weights = panel.weights.as_chunks::<FOUR_OF_ROWS>().0;
+    assert!(weights.len() == num_blocks * S::FOURS && x.iter().all(|x| x.len() == num_blocks));
     // In the order in which they lie: with one token this is a stream through memory.
     let lanes: [[[__m512; T]; P]; LANES] = std::array::from_fn(|lane| {
         let blocks = lane_range(num_blocks, lane);
@@ -130,7 +141,8 @@ fn tile<const P: usize, const T: usize, S: Scale>(
         let mut sums = [[_mm512_setzero_ps(); T]; P];
         for b in blocks {
             parts.fetch();
-            add_block(&mut sums, &weights[b], &panel.scales[b], x.map(|x| &x[b]));
+            let weights = &weights[b * S::FOURS..][..S::FOURS];
+            add_block(&mut sums, weights, &panel.scales[b], x.map(|x| &x[b]));
         }
         sums
     });
@@ -153,12 +165,13 @@ fn add<const P: usize, const T: usize>(mut a: [[__m512; T]; P], b: [[__m512; T];
     a
 }
 
-/// Adds one block of sixteen rows for all tokens.
+/// Adds one block of sixteen rows for all tokens. The ninth four of MXFP4 are sums of weights, and meet the
+/// middle of each token.
 #[inline]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512vnni")]
 fn add_block<const P: usize, const T: usize, S: Scale>(
     sums: &mut [[__m512; T]; P],
-    weights: &[u8; Q8Panel::<WIDE_ROWS>::BLOCK],
+    weights: &[[u8; FOUR_OF_ROWS]],
     scales: &[S; WIDE_ROWS],
     x: [&TileBlock; P],
 ) {
@@ -168,14 +181,13 @@ fn add_block<const P: usize, const T: usize, S: Scale>(
             *wide = _mm512_set1_epi32(correction);
         }
     }
-    for (c, weights) in weights.as_chunks::<64>().0.iter().enumerate() {
-        // SAFETY: 64 bytes.
-        let w = unsafe { _mm512_loadu_si512(weights.as_ptr().cast()) };
-        for (wide, x) in wide.iter_mut().zip(x) {
-            for (wide, four) in wide.iter_mut().zip(x.fours[c]) {
-                let four = _mm512_set1_epi32(i32::from_le_bytes(four.map(|v| v as u8)));
-                *wide = _mm512_dpbusd_epi32(*wide, w, four);
-            }
+    // A loop of known length is unrolled.
+    if let Some((fours, sums_of_weights)) = weights.split_first_chunk::<{ TILE_FOURS - 1 }>() {
+        for (c, weights) in fours.iter().enumerate() {
+            add_four(&mut wide, weights, x, c);
+        }
+        if S::FOURS == TILE_FOURS {
+            add_four(&mut wide, &sums_of_weights[0], x, TILE_FOURS - 1);
         }
     }
     // SAFETY: inlined into a function that has the features.
@@ -185,6 +197,25 @@ fn add_block<const P: usize, const T: usize, S: Scale>(
             // SAFETY: as above.
             let scale = unsafe { S::times(_mm512_set1_ps(x_scale), scales) };
             *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(wide), scale, *sum);
+        }
+    }
+}
+
+/// Adds the products of four `c` of a block.
+#[inline]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512vnni")]
+fn add_four<const P: usize, const T: usize>(
+    wide: &mut [[__m512i; T]; P],
+    weights: &[u8; FOUR_OF_ROWS],
+    x: [&TileBlock; P],
+    c: usize,
+) {
+    // SAFETY: 64 bytes.
+    let w = unsafe { _mm512_loadu_si512(weights.as_ptr().cast()) };
+    for (wide, x) in wide.iter_mut().zip(x) {
+        for (wide, four) in wide.iter_mut().zip(x.fours[c]) {
+            let four = _mm512_set1_epi32(i32::from_le_bytes(four.map(|v| v as u8)));
+            *wide = _mm512_dpbusd_epi32(*wide, w, four);
         }
     }
 }

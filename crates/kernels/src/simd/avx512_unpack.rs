@@ -3,13 +3,14 @@
 //! Entry points: [`unpack`] for the published layout, [`unpack_blocks`] for that of GGUF files. Sixteen bytes
 //! of each of sixteen rows are four registers, which a transposition by fours of bytes turns into what the
 //! tile reads: four values of each row side by side. Values are looked up after it, because codes are half as
-//! many bytes. Scales go the same way and stay the exponents that they are.
+//! many bytes. Scales go the same way and stay the exponents that they are. Behind the fours of a block
+//! stand their sums, byte by byte, for the middles of activations.
 
 use std::arch::x86_64::*;
 
-use gptoss_formats::{BLOCK_VALUES, MXFP4_CODE_BYTES, Mxfp4Block};
+use gptoss_formats::{MXFP4_CODE_BYTES, Mxfp4Block};
 
-use crate::q8::{GROUP_BLOCKS, lane_major, lane_range};
+use crate::q8::{GROUP_BLOCKS, TILE_FOURS, lane_major, lane_range};
 use crate::simd::avx512_mxfp4::{codes, look_up};
 use crate::simd::avx512_q8::{Exponent, WIDE_ROWS};
 
@@ -18,7 +19,7 @@ const FOURS: usize = WIDE_ROWS * 4;
 
 /// Unpacks up to sixteen rows as published; those that are missing repeat the last one.
 ///
-/// Shapes: `weights [K / 32, 8, 16, 4]`, `exponents [K / 32, 16]`, both in the order of [`lane_major`].
+/// Shapes: `weights [K / 32, 9, 16, 4]`, `exponents [K / 32, 16]`, both in the order of [`lane_major`].
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
 pub(crate) fn unpack(
     weights: &mut [u8],
@@ -78,18 +79,23 @@ fn unpack_codes<const B: usize>(
     // What is checked once is not checked for every block of every row, which took longer than the rest.
     let rows = rows.map(|row| row.as_ptr().cast::<u8>().wrapping_add(codes_at));
     let codes = codes();
-    let weights = weights.as_chunks_mut::<{ WIDE_ROWS * BLOCK_VALUES }>().0;
+    let weights = weights.as_chunks_mut::<{ TILE_FOURS * FOURS }>().0;
     for (weights, b) in weights.iter_mut().zip(lane_major(num_blocks)) {
         // SAFETY: `b` is below the number of blocks, which all rows have.
         let fours = transpose(|r| unsafe { _mm_loadu_si128(rows[r].add(b * B).cast()) });
+        let mut sums = _mm512_setzero_si512();
         for (c, fours) in fours.into_iter().enumerate() {
             let [low, high] = look_up(codes, fours);
+            // At most 192.
+            sums = _mm512_add_epi8(sums, _mm512_add_epi8(low, high));
             // SAFETY: `c < 4`, and a block has eight fours of all rows.
             unsafe {
                 _mm512_storeu_si512(weights.as_mut_ptr().add(c * FOURS).cast(), low);
                 _mm512_storeu_si512(weights.as_mut_ptr().add((4 + c) * FOURS).cast(), high);
             }
         }
+        // SAFETY: the ninth four is the last.
+        unsafe { _mm512_storeu_si512(weights.as_mut_ptr().add((TILE_FOURS - 1) * FOURS).cast(), sums) };
     }
 }
 

@@ -6,7 +6,7 @@ use crate::products::float::Weights;
 #[cfg(target_arch = "x86_64")]
 use crate::products::int8::Panel;
 use crate::products::int8::{Int8Weights, dot_blocks};
-use crate::q8::{Q8Order, Q8Row, SECOND_HALVES};
+use crate::q8::{BLOCK_WITH_SUMS, Q8Order, Q8Row, SECOND_HALVES};
 #[cfg(target_arch = "x86_64")]
 use crate::q8::{Q8Rows, TILE_TOKENS, TileBlock};
 #[cfg(target_arch = "x86_64")]
@@ -80,6 +80,7 @@ impl Weights for Mxfp4<'_> {
 
 impl Int8Weights for Mxfp4<'_> {
     const FACTOR: f32 = 0.5;
+    const UNPACKED_BYTES: usize = BLOCK_WITH_SUMS;
 
     fn order(self) -> Q8Order {
         Q8Order::Mxfp4
@@ -177,15 +178,17 @@ pub(crate) fn dot_codes<'a>(
     dot_blocks(x, row.enumerate().map(|(b, (codes, scale))| (scale_value(scale), code_sum(x, b, codes))))
 }
 
-/// The sum of a block: where activations meet the low nibbles first, in either order of MXFP4.
+/// The sum of a block, its middle in each value: where activations meet the low nibbles first, in either
+/// order of MXFP4.
 #[inline(always)]
 fn code_sum(x: Q8Row<'_>, b: usize, block: &[u8; MXFP4_CODE_BYTES]) -> i32 {
     let first = Q8Order::Mxfp4.stored_at(b * BLOCK_VALUES);
     let (low, high) = (&x.values[first..][..16], &x.values[first + SECOND_HALVES..][..16]);
+    let middle = i32::from(x.middles[b]);
     let mut sum = 0;
     for ((byte, low), high) in block.iter().zip(low).zip(high) {
-        sum += i32::from(*low) * i32::from(E2M1_DOUBLED[usize::from(byte & 15)]);
-        sum += i32::from(*high) * i32::from(E2M1_DOUBLED[usize::from(byte >> 4)]);
+        sum += (i32::from(*low) + middle) * i32::from(E2M1_DOUBLED[usize::from(byte & 15)]);
+        sum += (i32::from(*high) + middle) * i32::from(E2M1_DOUBLED[usize::from(byte >> 4)]);
     }
     sum
 }

@@ -12,7 +12,7 @@ use crate::products::float::Weights;
 use crate::products::int8::Int8Weights;
 #[cfg(target_arch = "x86_64")]
 use crate::products::int8::Panel;
-use crate::q8::{Q8Order, Q8Row};
+use crate::q8::{BLOCK_WITH_SUMS, Q8Order, Q8Row};
 #[cfg(target_arch = "x86_64")]
 use crate::q8::{Q8Rows, TILE_TOKENS, TileBlock};
 #[cfg(target_arch = "x86_64")]
@@ -91,6 +91,7 @@ impl<'a> Weights for Mxfp4Blocks<'a> {
 
 impl Int8Weights for Mxfp4Blocks<'_> {
     const FACTOR: f32 = 0.5;
+    const UNPACKED_BYTES: usize = BLOCK_WITH_SUMS;
 
     fn order(self) -> Q8Order {
         match self.nibbles {

@@ -7,6 +7,7 @@
 use gptoss_formats::Q8_0_BLOCK_BYTES;
 use gptoss_kernels::{
     LinearDims, Matrix, Pool, Q8Order, Q8Panels, Q8Rows, Rows, linear, pack_q8_panels, quantize_q8,
+    quantize_q8_parts,
 };
 use half::{bf16, f16};
 
@@ -134,4 +135,57 @@ fn panels_give_the_bits_of_rows() {
             }
         }
     }
+}
+
+/// The parts of a token are added after all products, so its bits are those of two products apart.
+#[test]
+fn parts_give_the_bits_of_two_products_and_their_sum() {
+    for (n, k) in [(16, 32), (48, 96), (10_016, 64), (32, 2880)] {
+        let mut rng = Rng((n * 5 + k) as u64);
+        let blocks = blocks(&mut rng, n * k / 32);
+        let (mut values, mut scales) = (vec![0; n * k], vec![f16::ZERO; n * k / 32]);
+        pack_q8_panels(&Pool::new(2), &mut values, &mut scales, &blocks, k);
+        let panels = Matrix::Q8Panels(Q8Panels { values: &values, scales: &scales });
+        for t in [1, 2, 5, 70] {
+            let (x, bias) = (Fill::Random.f32s(&mut rng, t * k), Fill::Random.f32s(&mut rng, n));
+            let dims = LinearDims { t, n, k };
+            let mut parts = Q8Rows::for_weights(Q8Order::Q8_0);
+            quantize_q8_parts(&pools()[0], &mut parts, &x, t, k);
+            let mut sums = vec![f32::NAN; 2 * t * n];
+            let both = LinearDims { t: 2 * t, ..dims };
+            linear(&pools()[0], &mut sums, Rows::Q8(&parts), Matrix::Q8_0(&blocks), None, both);
+            let (high, low) = sums.split_at(t * n);
+            let pairs = high.iter().zip(low).zip(bias.iter().cycle());
+            let expected: Vec<f32> = pairs.map(|((high, low), bias)| high + low + bias).collect();
+            for pool in &pools() {
+                quantize_q8_parts(pool, &mut parts, &x, t, k);
+                for w in [Matrix::Q8_0(&blocks), panels] {
+                    let mut out = vec![f32::NAN; t * n];
+                    linear(pool, &mut out, Rows::Q8Parts(&parts), w, Some(&bias), dims);
+                    assert_bits(&out, &expected, &(t, n, k, pool.tier(), pool.threads()));
+                }
+            }
+        }
+    }
+}
+
+/// What int8 loses is hundreds of times less with a second part: the product is the f32 product but for the
+/// last digits.
+#[test]
+fn two_parts_are_near_the_f32_product() {
+    let (t, n, k) = (3, 32, 288);
+    let mut rng = Rng(8);
+    let blocks = blocks(&mut rng, n * k / 32);
+    let (x, pool) = (Fill::Random.f32s(&mut rng, t * k), &pools()[0]);
+    let (dims, bias) = (LinearDims { t, n, k }, vec![0.0; n]);
+    let exact = run(pool, &x, Matrix::Q8_0(&blocks), &bias, dims);
+    let distance =
+        |out: &[f32]| out.iter().zip(&exact).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt();
+    let mut rows = Q8Rows::for_weights(Q8Order::Q8_0);
+    let (mut one, mut two) = (vec![0.0; t * n], vec![0.0; t * n]);
+    quantize_q8(pool, &mut rows, &x, t, k);
+    linear(pool, &mut one, Rows::Q8(&rows), Matrix::Q8_0(&blocks), None, dims);
+    quantize_q8_parts(pool, &mut rows, &x, t, k);
+    linear(pool, &mut two, Rows::Q8Parts(&rows), Matrix::Q8_0(&blocks), None, dims);
+    assert!(distance(&one) > 100.0 * distance(&two), "{} and {}", distance(&one), distance(&two));
 }

@@ -3,10 +3,10 @@
 //!
 //! Entry points: [`Activations::new`], then [`linear`] and [`product`]. Whether a matrix takes int8 is a
 //! question of precision and of its own format, not of who asked for that format: Q8_0 made at load and Q8_0
-//! from a file are the same product. Rows are quantized once for all the matrices they meet, since query, key
-//! and value share theirs.
+//! from a file are the same product. Rows are quantized once for all the matrices that take them in the
+//! same parts.
 
-use gptoss_kernels::{LinearDims, Matrix, Pool, Q8Order, Q8Rows, Rows, quantize_q8};
+use gptoss_kernels::{LinearDims, Matrix, Pool, Q8Order, Q8Rows, Rows, quantize_q8, quantize_q8_parts};
 
 use crate::config::Precision;
 use crate::cpu::weights::{DenseMatrix, Linear};
@@ -14,7 +14,17 @@ use crate::cpu::weights::{DenseMatrix, Linear};
 /// Rows that dense matrices are multiplied with: `[T, K]`.
 pub(crate) struct Activations<'a> {
     x: &'a [f32],
+    /// The rows, or their 2T parts.
     q8: Option<&'a Q8Rows>,
+    parts: Parts,
+}
+
+/// In how many int8 numbers a value is multiplied with int8 weights; decision 0009 says where two are worth
+/// it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parts {
+    One,
+    Two,
 }
 
 impl<'a> Activations<'a> {
@@ -22,33 +32,37 @@ impl<'a> Activations<'a> {
     pub(crate) fn new(
         pool: &Pool,
         precision: Precision,
-        x: &'a [f32],
-        k: usize,
+        (x, k): (&'a [f32], usize),
+        parts: Parts,
         q8: &'a mut Q8Rows,
         weights: &[&DenseMatrix],
     ) -> Activations<'a> {
         if !weights.iter().any(|weight| int8_order(precision, weight.view()).is_some()) {
             return Activations::exact(x);
         }
-        quantize_q8(pool, q8, x, x.len() / k, k);
-        Activations::quantized(precision, x, q8)
+        match parts {
+            Parts::One => quantize_q8(pool, q8, x, x.len() / k, k),
+            Parts::Two => quantize_q8_parts(pool, q8, x, x.len() / k, k),
+        }
+        Activations { x, q8: Some(q8), parts }
     }
 
     /// Rows that have been quantized before, for whichever matrices take int8.
     pub(crate) fn quantized(precision: Precision, x: &'a [f32], q8: &'a Q8Rows) -> Activations<'a> {
-        Activations { x, q8: (precision == Precision::Fast).then_some(q8) }
+        Activations { x, q8: (precision == Precision::Fast).then_some(q8), parts: Parts::One }
     }
 
     /// Rows that every matrix is multiplied with in f32.
     pub(crate) fn exact(x: &'a [f32]) -> Activations<'a> {
-        Activations { x, q8: None }
+        Activations { x, q8: None, parts: Parts::One }
     }
 
     /// The rows that a product with `weight` takes.
     fn rows_for(&self, weight: Matrix<'_>) -> Rows<'a> {
-        match self.q8 {
-            Some(q8) if weight.activation_order().is_some() => Rows::Q8(q8),
-            _ => Rows::F32(self.x),
+        match (self.q8.filter(|_| weight.activation_order().is_some()), self.parts) {
+            (Some(q8), Parts::One) => Rows::Q8(q8),
+            (Some(q8), Parts::Two) => Rows::Q8Parts(q8),
+            (None, _) => Rows::F32(self.x),
         }
     }
 }

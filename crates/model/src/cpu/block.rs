@@ -10,7 +10,7 @@ use std::ops::Range;
 use gptoss_kernels::{AttentionJob, AttentionParams, Pool, RopeAngles, attention, rmsnorm};
 
 use crate::config::{ModelConfig, Precision};
-use crate::cpu::activations::{Activations, linear};
+use crate::cpu::activations::{Activations, Parts, linear};
 use crate::cpu::kv_rows::KvRows;
 use crate::cpu::weights::AttentionWeights;
 use crate::cpu::workspace::{AttentionLists, Widths, Workspace};
@@ -70,10 +70,13 @@ pub(crate) fn attention_block(
     let [query, attended] = [&mut work.query, &mut work.attended].map(|rows| &mut rows[..t * widths.query]);
     let [key, value] = [&mut work.key, &mut work.value].map(|rows| &mut rows[..t * widths.kv]);
     normalize(step.pool, normed, hidden, &weights.norm, step.config.rms_norm_eps);
-    let projections = [&weights.query.weight, &weights.key.weight, &weights.value.weight];
-    let x =
-        Activations::new(step.pool, step.precision, normed, widths.hidden, &mut work.dense_q8, &projections);
+    let inputs = (&*normed, widths.hidden);
+    let of_query = [&weights.query.weight];
+    let x = Activations::new(step.pool, step.precision, inputs, Parts::One, &mut work.dense_q8, &of_query);
     linear(step.pool, query, &x, &weights.query);
+    // What every later position reads.
+    let kept = [&weights.key.weight, &weights.value.weight];
+    let x = Activations::new(step.pool, step.precision, inputs, Parts::Two, &mut work.dense_q8, &kept);
     linear(step.pool, key, &x, &weights.key);
     linear(step.pool, value, &x, &weights.value);
     for sequence in step.sequences() {
@@ -87,14 +90,9 @@ pub(crate) fn attention_block(
     attend(step, layer, &weights.sinks, kv, query, attended, &mut work.attention);
     let update = &mut work.update[..t * widths.hidden];
     let out = &weights.out;
-    let x = Activations::new(
-        step.pool,
-        step.precision,
-        attended,
-        widths.query,
-        &mut work.dense_q8,
-        &[&out.weight],
-    );
+    let inputs = (&*attended, widths.query);
+    let of_out = [&out.weight];
+    let x = Activations::new(step.pool, step.precision, inputs, Parts::One, &mut work.dense_q8, &of_out);
     linear(step.pool, update, &x, out);
     add(step.pool, hidden, update, widths.hidden);
 }

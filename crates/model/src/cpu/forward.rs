@@ -15,7 +15,7 @@ use gptoss_kernels::{Pool, Rope, RopeAngles, YarnParams};
 use crate::Error;
 use crate::config::{LoadOptions, ModelConfig, Precision};
 use crate::cost::WeightBytes;
-use crate::cpu::activations::{Activations, product};
+use crate::cpu::activations::{Activations, Parts, product};
 use crate::cpu::block::{StepInputs, attention_block, normalize};
 use crate::cpu::expert_cache::{ExpertCache, ExpertTraffic};
 use crate::cpu::experts::mlp_block;
@@ -160,7 +160,9 @@ impl Runner {
         }
         let normed = &mut work.last_normed[..rows.len() * width];
         normalize(&self.pool, normed, &work.last_hidden, &self.weights.final_norm, self.config.rms_norm_eps);
-        let x = Activations::new(&self.pool, self.precision, normed, width, &mut work.dense_q8, &[weight]);
+        let inputs = (&*normed, width);
+        let x =
+            Activations::new(&self.pool, self.precision, inputs, Parts::Two, &mut work.dense_q8, &[weight]);
         product(&self.pool, work.logits.add(rows.len(), vocab_size), &x, weight, None, vocab_size);
     }
 }

@@ -4,7 +4,7 @@
 //! allocates nothing. A shorter step uses the front of each. [`Workspace::bytes`] is what the memory plan
 //! counts.
 
-use gptoss_kernels::{AttentionJob, KvRun, Q8Order, Q8Rows, RopeAngles};
+use gptoss_kernels::{AttentionJob, KvRun, Q8_PARTS_BYTES_MAX, Q8Order, Q8Rows, RopeAngles};
 
 use crate::config::{DenseMode, ModelConfig, Precision};
 use crate::cpu::routing::Routing;
@@ -22,7 +22,7 @@ pub(crate) struct Workspace {
     pub(crate) expert_rows: Vec<f32>,   // [T * A, C], all experts
     pub(crate) gathered: Vec<f32>,      // [T, C], the rows of one expert that takes f32
     pub(crate) activated: Vec<f32>,     // [T, F], the same
-    pub(crate) dense_q8: Q8Rows,        // [T, C] or [T, H, D] int8, for dense matrices in Q8_0
+    pub(crate) dense_q8: Q8Rows,        // [T, C], [2T, C] or [T, H, D] int8, for dense matrices in Q8_0
     pub(crate) normed_q8: Q8Rows,       // [T, C] int8, fast precision
     pub(crate) gathered_q8: Q8Rows,     // [T, C] int8, the rows of one expert, fast precision
     pub(crate) activated_q8: Q8Rows,    // [T, F] int8, fast precision
@@ -118,16 +118,19 @@ impl Workspace {
         if takes_f32 {
             f32_numbers += widths.hidden + widths.inner;
         }
-        // One byte a number; a scale and a sum, of four bytes each, for 32 of them; in whole groups of 256.
-        let int8_row = |width: usize| width.next_multiple_of(256) / 32 * (32 + 4 + 4);
+        // One byte a number; a scale and a sum, of four bytes each, and a middle for 32 of them; in whole
+        // groups of 256.
+        let int8_row = |width: usize| width.next_multiple_of(256) / 32 * (32 + 4 + 4 + 1);
         let mut int8_bytes = 0;
         if precision == Precision::Fast {
             int8_bytes += 2 * int8_row(widths.hidden) + int8_row(widths.inner);
         }
         if dense == DenseMode::Q8 {
-            int8_bytes += int8_row(widths.hidden.max(widths.query));
+            // Two parts of the input of keys and values, or the input of the last projection.
+            int8_bytes += (2 * int8_row(widths.hidden)).max(int8_row(widths.query));
         }
-        (num_tokens * (f32_numbers * size_of::<f32>() + int8_bytes)) as u64
+        let sums = if dense == DenseMode::Q8 { Q8_PARTS_BYTES_MAX } else { 0 };
+        (num_tokens * (f32_numbers * size_of::<f32>() + int8_bytes)) as u64 + sums
     }
 }
 
