@@ -1,9 +1,9 @@
 //! Where do the o200k_base ranks come from?
 //!
-//! The crate tiktoken-rs ships the published vocabulary; this script asks it for the bytes of each rank and writes two flat files
-//! that the library embeds: one length byte per rank, and all token bytes in rank order. So the repository holds no copy of the
-//! vocabulary, nothing is downloaded, and loading is an index over embedded bytes. A test compares the sha256 of the rebuilt
-//! published file.
+//! The crate tiktoken-rs ships the published vocabulary; this script asks it for the bytes of each rank and
+//! writes two flat files that the library embeds: one length byte per rank, and all token bytes in rank
+//! order. So the repository holds no copy of the vocabulary, nothing is downloaded, and loading is an index
+//! over embedded bytes. A test compares the sha256 of the rebuilt published file.
 
 #![expect(clippy::disallowed_methods, reason = "cargo tells build scripts where to write by the environment")]
 

@@ -4,7 +4,8 @@ use std::fmt;
 
 use gptoss_formats::Q8_0_BLOCK_BYTES;
 
-/// Element type of a tensor: the whole-byte types of the safetensors format, and the block type of GGUF's dense tensors.
+/// Element type of a tensor: the whole-byte types of the safetensors format, and the block type of GGUF's
+/// dense tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dtype {
     /// bfloat16.
@@ -37,8 +38,8 @@ pub enum Dtype {
     F8E5M2,
     /// 8-bit float, 4 exponent bits.
     F8E4M3,
-    /// Blocks of 32 signed bytes behind one f16 scale, 34 bytes each; from GGUF files only. The block is the element:
-    /// the last axis of a shape counts blocks.
+    /// Blocks of 32 signed bytes behind one f16 scale, 34 bytes each; from GGUF files only. The block is the
+    /// element: the last axis of a shape counts blocks.
     Q8_0,
 }
 

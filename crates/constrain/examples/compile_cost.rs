@@ -1,6 +1,8 @@
-//! What hostile grammars cost: the time to compile each, or to be refused, then the masks of sixty tokens, and the largest memory so far.
+//! What hostile grammars cost: the time to compile each, or to be refused, then the masks of sixty tokens,
+//! and the largest memory so far.
 //!
-//! `cargo run --release -p gptoss-constrain --example compile_cost -- [PART OF A NAME]` takes the published vocabulary.
+//! `cargo run --release -p gptoss-constrain --example compile_cost -- [PART OF A NAME]` takes the published
+//! vocabulary.
 
 #![expect(clippy::disallowed_methods, reason = "a program with arguments of its own")]
 

@@ -1,4 +1,5 @@
-//! The cost of constraints on the published vocabulary: the time to build the table, to compile a typical schema, and per mask.
+//! The cost of constraints on the published vocabulary: the time to build the table, to compile a typical
+//! schema, and per mask.
 //!
 //! `cargo run --release -p gptoss-constrain --example mask_time`
 

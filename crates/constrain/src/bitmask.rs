@@ -1,7 +1,7 @@
 //! A set of tokens.
 //!
-//! [`Bitmask`] is one bit per token id, in words of 32: bit `id % 32` of word `id / 32`. That is the form in which a sampler reads it and in
-//! which llguidance writes it, so nothing is converted on the way.
+//! [`Bitmask`] is one bit per token id, in words of 32: bit `id % 32` of word `id / 32`. That is the form in
+//! which a sampler reads it and in which llguidance writes it, so nothing is converted on the way.
 
 /// A set of token ids.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,9 +1,11 @@
 //! A spec compiled into headers and grammars.
 //!
-//! [`compile`] turns a [`Spec`] into a [`Compiled`], which any number of sequences start from ([`crate::Constraint::new`]). It is meant for the
-//! thread that received the request, never for the engine's: building may take as long as the limits allow. Few compile at once (`slots.rs`), each on
-//! a thread with a stack that is large enough for the deepest grammar that the limits let through. The caller is released when the time is up; a
-//! thread that was given up ends after the grammar that it is at, which fuel and sizes bound (decision 0018).
+//! [`compile`] turns a [`Spec`] into a [`Compiled`], which any number of sequences start from
+//! ([`crate::Constraint::new`]). It is meant for the thread that received the request, never for the
+//! engine's: building may take as long as the limits allow. Few compile at once (`slots.rs`), each on a
+//! thread with a stack that is large enough for the deepest grammar that the limits let through. The caller
+//! is released when the time is up; a thread that was given up ends after the grammar that it is at, which
+//! fuel and sizes bound (decision 0018).
 
 use std::{
     collections::BTreeSet,
@@ -29,8 +31,9 @@ use crate::{
     table::TokenTable,
 };
 
-/// Stack of a compiling thread, in bytes, of which the system gives what is used. llguidance recurses: in a build without optimization a level of
-/// [`crate::limits::LARK_LEVELS_MAX`] takes up to 30 KiB and one of [`crate::limits::SCHEMA_LEVELS_MAX`] up to 50.
+/// Stack of a compiling thread, in bytes, of which the system gives what is used. llguidance recurses: in a
+/// build without optimization a level of [`crate::limits::LARK_LEVELS_MAX`] takes up to 30 KiB and one of
+/// [`crate::limits::SCHEMA_LEVELS_MAX`] up to 50.
 const STACK_BYTES: usize = 256 << 20;
 
 static SLOTS: Slots = Slots::new(COMPILATIONS_MAX, COMPILATIONS_OF_TENANT_MAX, COMPILATIONS_WAITING_MAX);
@@ -88,8 +91,8 @@ impl Compiled {
     }
 }
 
-/// Compiles a spec. Takes milliseconds for what is usual and up to [`Limits::compile_time_max`], after up to [`Limits::compile_wait_max`] in a line
-/// when many do; call it off the engine's thread.
+/// Compiles a spec. Takes milliseconds for what is usual and up to [`Limits::compile_time_max`], after up to
+/// [`Limits::compile_wait_max`] in a line when many do; call it off the engine's thread.
 ///
 /// Errors: every variant of [`Error`] before [`Error::NotAllowed`], each with what to do.
 pub fn compile(table: &Arc<TokenTable>, spec: Spec, limits: &Limits) -> Result<Arc<Compiled>, Error> {
@@ -250,7 +253,8 @@ impl Builder<'_> {
             let recipient = format!("functions.{}", function.name);
             let (name, body) = (&function.name, &function.arguments);
             let forms = call_forms(body);
-            // A header that is forced anyway is forced in one form, the published one, so that it costs no step of its own.
+            // A header that is forced anyway is forced in one form, the published one, so that it costs no
+            // step of its own.
             let forms = if is_named { &forms[..1] } else { forms };
             self.call(&["commentary"], &recipient, name, body, forms, is_named)?;
         }
@@ -330,7 +334,8 @@ fn answer_forms(body: &Body) -> &'static [ContentForm] {
     }
 }
 
-/// How models name the type of a call's arguments. A custom tool's text has no published form: none, or `code` as the built-in tools have it.
+/// How models name the type of a call's arguments. A custom tool's text has no published form: none, or
+/// `code` as the built-in tools have it.
 fn call_forms(body: &Body) -> &'static [ContentForm] {
     match body {
         Body::JsonObject | Body::JsonSchema { .. } => JSON_FORMS,

@@ -1,13 +1,14 @@
 //! The walk of one completion: the tokens that may come next, and where a chosen one leads.
 //!
-//! [`Constraint::allowed`] is asked before a token is chosen and [`Constraint::commit`] told after, until [`Constraint::is_over`]. It is a small
-//! automaton of its own that owns the control tokens: headers are a trie, free bodies are a table look-up by the state of UTF-8, and llguidance runs
-//! only inside bodies that have a grammar, of which a turn has one at most, since such a body ends it. So most tokens of a turn cost nothing, and no
-//! grammar can reach a control token.
+//! [`Constraint::allowed`] is asked before a token is chosen and [`Constraint::commit`] told after, until
+//! [`Constraint::is_over`]. It is a small automaton of its own that owns the control tokens: headers are a
+//! trie, free bodies are a table look-up by the state of UTF-8, and llguidance runs only inside bodies that
+//! have a grammar, of which a turn has one at most, since such a body ends it. So most tokens of a turn cost
+//! nothing, and no grammar can reach a control token.
 //!
-//! [`Constraint::forced`] walks on over places with one way out, so that whoever computes can take all those tokens in one step. Every mask is made
-//! once and in the order of the text, whether it was asked for ahead or not, so the answers are the same. Every token can be taken back
-//! ([`Constraint::rollback`]).
+//! [`Constraint::forced`] walks on over places with one way out, so that whoever computes can take all those
+//! tokens in one step. Every mask is made once and in the order of the text, whether it was asked for ahead
+//! or not, so the answers are the same. Every token can be taken back ([`Constraint::rollback`]).
 
 use std::sync::Arc;
 
@@ -30,7 +31,8 @@ pub struct Constraint {
     compiled: Arc<Compiled>,
     /// After the last token of `past`.
     now: Place,
-    /// Every token with the place before it, for taking back. The last `num_ahead` are forced and not committed yet.
+    /// Every token with the place before it, for taking back. The last `num_ahead` are forced and not
+    /// committed yet.
     past: Vec<(Place, u32)>,
     num_ahead: usize,
     /// Of the grammar that holds the last body, once it has begun.
@@ -112,10 +114,12 @@ impl Constraint {
 
     /// The tokens that may come next.
     ///
-    /// Shapes: one bit per token id, bit `id % 32` of word `id / 32`, as many words as the vocabulary needs; ids beyond it are not allowed.
-    /// Before the end at least one bit is set, after it none. The second call at one place costs nothing.
+    /// Shapes: one bit per token id, bit `id % 32` of word `id / 32`, as many words as the vocabulary needs;
+    /// ids beyond it are not allowed. Before the end at least one bit is set, after it none. The second call
+    /// at one place costs nothing.
     ///
-    /// Errors: [`Error::Exhausted`], when the grammar of the body meets a limit. It stays so: end the request.
+    /// Errors: [`Error::Exhausted`], when the grammar of the body meets a limit. It stays so: end the
+    /// request.
     pub fn allowed(&mut self) -> Result<&[u32], Error> {
         if let Some(token) = self.ahead() {
             self.single.clear();
@@ -125,9 +129,11 @@ impl Constraint {
         self.mask_of_now()
     }
 
-    /// The tokens that must come next, at most `max`: each is the only one that its mask allows. They are not committed.
+    /// The tokens that must come next, at most `max`: each is the only one that its mask allows. They are not
+    /// committed.
     ///
-    /// A limit that is met on the way ends the list; [`Constraint::allowed`] tells of it when the tokens before have been committed.
+    /// A limit that is met on the way ends the list; [`Constraint::allowed`] tells of it when the tokens
+    /// before have been committed.
     pub fn forced(&mut self, max: usize) -> Vec<u32> {
         while self.num_ahead < max {
             let Ok(Some(token)) = self.mask_of_now().map(bitmask::only) else { break };
@@ -140,9 +146,11 @@ impl Constraint {
         ahead.iter().take(max).map(|&(_, token)| token).collect()
     }
 
-    /// Takes the token that was chosen. In a grammar any spelling of an allowed text is taken, also one that the mask leaves out.
+    /// Takes the token that was chosen. In a grammar any spelling of an allowed text is taken, also one that
+    /// the mask leaves out.
     ///
-    /// Errors: [`Error::NotAllowed`], and nothing has changed; [`Error::Exhausted`], as [`Constraint::allowed`].
+    /// Errors: [`Error::NotAllowed`], and nothing has changed; [`Error::Exhausted`], as
+    /// [`Constraint::allowed`].
     pub fn commit(&mut self, token: u32) -> Result<(), Error> {
         match self.ahead() {
             Some(ahead) if ahead == token => {

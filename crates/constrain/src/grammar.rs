@@ -1,10 +1,12 @@
 //! The automaton that holds a body that is not free.
 //!
-//! [`Grammar`] is a compiled body: an llguidance matcher in its first state with its first mask computed, which every sequence copies whole
-//! ([`Grammar::start`]), so that sequences share neither caches nor limits and one cannot use up the fuel of another. [`build`] makes it from a
-//! [`Body`]. When a schema is refused, [`build`] looks for the smallest subschema that is refused by itself and names its path.
+//! [`Grammar`] is a compiled body: an llguidance matcher in its first state with its first mask computed,
+//! which every sequence copies whole ([`Grammar::start`]), so that sequences share neither caches nor limits
+//! and one cannot use up the fuel of another. [`build`] makes it from a [`Body`]. When a schema is refused,
+//! [`build`] looks for the smallest subschema that is refused by itself and names its path.
 //!
-//! JSON is compact: no white space between its parts. A model cannot then fill its answer with blanks, and more places have one way out.
+//! JSON is compact: no white space between its parts. A model cannot then fill its answer with blanks, and
+//! more places have one way out.
 
 use llguidance::{
     JsonCompileOptions, Logger, Matcher, ParserFactory,
@@ -24,7 +26,8 @@ use crate::{
     table::TokenTable,
 };
 
-/// Most subschemas that are compiled by themselves to find the one that is refused, and how long that may take.
+/// Most subschemas that are compiled by themselves to find the one that is refused, and how long that may
+/// take.
 const SEARCH_TRIES_MAX: usize = 64;
 const SEARCH_TIME_MAX: Duration = Duration::from_millis(200);
 
@@ -191,8 +194,8 @@ impl Compiler<'_> {
         Ok(matcher)
     }
 
-    /// The path of the smallest subschema that is refused by itself, and why. Definitions go with each of them; a schema that refers elsewhere
-    /// cannot be cut out, and is named whole.
+    /// The path of the smallest subschema that is refused by itself, and why. Definitions go with each of
+    /// them; a schema that refers elsewhere cannot be cut out, and is named whole.
     fn search(&self, schema: &Value, fidelity: Fidelity, reason: String) -> (String, String) {
         let (mut path, mut reason, mut at) = (String::new(), reason, schema);
         let mut tries = 0;
@@ -232,7 +235,8 @@ fn with_definitions(child: &Value, root: &Value) -> Value {
     child
 }
 
-/// What llguidance says, in our words where its own name settings of its, without state dumps and back-traces.
+/// What llguidance says, in our words where its own name settings of its, without state dumps and
+/// back-traces.
 pub(crate) fn explain(message: &str) -> String {
     const KNOWN: [(&str, &str); 9] = [
         ("fuel", TOO_MUCH_WORK),

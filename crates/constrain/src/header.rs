@@ -1,11 +1,13 @@
 //! The headers that the model may write, token by token.
 //!
-//! [`Headers`] is a trie of tokens: every header that fits the spec, spelled as [`Vocab::encode_ids`] spells it, from `<|start|>assistant` to
-//! `<|message|>`, where the body begins that the leaf names. Only the canonical spelling is in it: it is the one that models are trained on and
-//! that a later turn renders, and places with one way out take no step of their own ([`crate::Constraint::forced`]).
+//! [`Headers`] is a trie of tokens: every header that fits the spec, spelled as [`Vocab::encode_ids`] spells
+//! it, from `<|start|>assistant` to `<|message|>`, where the body begins that the leaf names. Only the
+//! canonical spelling is in it: it is the one that models are trained on and that a later turn renders, and
+//! places with one way out take no step of their own ([`crate::Constraint::forced`]).
 //!
-//! A call may name its recipient after the channel, as models write it, or before, as the vendor's renderer writes it and models copy it
-//! from the prompt; `<|constrain|>json`, ` json` and no content type are accepted alike. harmony's parser reads each of these without a warning.
+//! A call may name its recipient after the channel, as models write it, or before, as the vendor's renderer
+//! writes it and models copy it from the prompt; `<|constrain|>json`, ` json` and no content type are
+//! accepted alike. harmony's parser reads each of these without a warning.
 
 use gptoss_harmony::{Control, Vocab};
 

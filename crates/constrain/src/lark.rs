@@ -1,8 +1,10 @@
 //! The size of a Lark grammar, measured before llguidance reads it.
 //!
-//! llguidance compiles rules and terminals by recursion, one level for each definition and each bracket on the way, so a chain of definitions that
-//! is long enough overflows any stack. [`measure`] is a single loop over the text that knows only what it must to find the colons and brackets that
-//! count: strings, regular expressions, comments and special tokens, as llguidance's lexer delimits them. What it cannot delimit is refused.
+//! llguidance compiles rules and terminals by recursion, one level for each definition and each bracket on
+//! the way, so a chain of definitions that is long enough overflows any stack. [`measure`] is a single loop
+//! over the text that knows only what it must to find the colons and brackets that count: strings, regular
+//! expressions, comments and special tokens, as llguidance's lexer delimits them. What it cannot delimit is
+//! refused.
 
 /// What recursion over a grammar can meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

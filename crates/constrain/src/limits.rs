@@ -1,11 +1,13 @@
 //! The price of a grammar: what it may cost before it is refused.
 //!
-//! Schemas, patterns and grammars come from clients. [`Limits`] bounds what is looked at before anything is built (sizes, depths, counts), what
-//! building may take (fuel and time) and what masks may take (fuel and items). The constants are the defaults. A bound that is met is an
-//! [`crate::Error::TooLarge`] or [`crate::Error::TooSlow`] that names it, or an [`crate::Error::Exhausted`] later; never a wrong answer.
+//! Schemas, patterns and grammars come from clients. [`Limits`] bounds what is looked at before anything is
+//! built (sizes, depths, counts), what building may take (fuel and time) and what masks may take (fuel and
+//! items). The constants are the defaults. A bound that is met is an [`crate::Error::TooLarge`] or
+//! [`crate::Error::TooSlow`] that names it, or an [`crate::Error::Exhausted`] later; never a wrong answer.
 //!
-//! Fuel is llguidance's deterministic count of work on the automaton of tokens of a grammar: about 50,000 a millisecond when building, 14,000 in a
-//! mask. It and not the clock decides whether a grammar is accepted, wherever the machine is fast enough for the clock not to.
+//! Fuel is llguidance's deterministic count of work on the automaton of tokens of a grammar: about 50,000 a
+//! millisecond when building, 14,000 in a mask. It and not the clock decides whether a grammar is accepted,
+//! wherever the machine is fast enough for the clock not to.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,17 +20,19 @@ pub const SCHEMA_NODES_MAX: usize = 20_000;
 /// Most properties of one object of a JSON Schema, whose names are compared with each other.
 pub const OBJECT_PROPERTIES_MAX: usize = 1_024;
 
-/// Deepest way through the references of one JSON Schema, in levels of subschemas: every definition counts with its own depth.
+/// Deepest way through the references of one JSON Schema, in levels of subschemas: every definition counts
+/// with its own depth.
 pub const SCHEMA_LEVELS_MAX: u64 = 2_000;
 
-/// Largest least common multiple of all `multipleOf`s of one JSON Schema, in units of their last digits: each remainder is a state of an automaton.
+/// Largest least common multiple of all `multipleOf`s of one JSON Schema, in units of their last digits: each
+/// remainder is a state of an automaton.
 pub const MULTIPLES_MAX: u64 = 10_000;
 
 /// Most rules and terminals of one Lark grammar.
 pub const LARK_DEFINITIONS_MAX: u64 = 2_000;
 
-/// Deepest way through one Lark grammar, in levels: every rule and terminal counts, with its brackets. The stack of a compiling thread is sized
-/// for it.
+/// Deepest way through one Lark grammar, in levels: every rule and terminal counts, with its brackets. The
+/// stack of a compiling thread is sized for it.
 pub const LARK_LEVELS_MAX: u64 = 3_000;
 
 /// Most values of all `enum`s of one JSON Schema together.
@@ -46,7 +50,8 @@ pub const REPETITIONS_MAX: u64 = 100_000;
 /// Most functions and built-in tools that one turn may call.
 pub const TOOLS_MAX: usize = 1024;
 
-/// Longest name of a function, in bytes; with it a header stays below harmony's 256 tokens however it is encoded.
+/// Longest name of a function, in bytes; with it a header stays below harmony's 256 tokens however it is
+/// encoded.
 pub const NAME_BYTES_MAX: usize = 128;
 
 /// Fuel for building the lexer of one grammar.
@@ -55,10 +60,12 @@ pub const COMPILE_FUEL_MAX: u64 = 300_000;
 /// Most symbols in the productions of one grammar.
 pub const GRAMMAR_SYMBOLS_MAX: usize = 200_000;
 
-/// Most wall-clock time for compiling all grammars of one turn. It is looked at between grammars; within one, fuel and sizes end the work.
+/// Most wall-clock time for compiling all grammars of one turn. It is looked at between grammars; within one,
+/// fuel and sizes end the work.
 pub const COMPILE_TIME_MAX: Duration = Duration::from_millis(2_000);
 
-/// Most compilations at once in this process, those that were given up and still run included. Units: threads.
+/// Most compilations at once in this process, those that were given up and still run included. Units:
+/// threads.
 pub const COMPILATIONS_MAX: usize = 4;
 
 /// Most of them for one tenant.
@@ -79,7 +86,8 @@ pub const MASK_ITEMS_MAX: usize = 50_000;
 /// Most parser items at one place of the text: the breadth of an ambiguous grammar.
 pub const MASK_ROW_ITEMS_MAX: usize = 2_000;
 
-/// Work that the masks of one body may take beyond [`MASK_WORK_PER_TOKEN`], while its automaton is being discovered. Units: fuel and items.
+/// Work that the masks of one body may take beyond [`MASK_WORK_PER_TOKEN`], while its automaton is being
+/// discovered. Units: fuel and items.
 pub const MASK_WORK_BURST: u64 = 1_000_000;
 
 /// Work of masks that each token of a sequence earns. Units: fuel and items.

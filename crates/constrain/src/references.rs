@@ -1,7 +1,7 @@
 //! The depth of a schema through its references.
 //!
-//! llguidance compiles what a reference names by recursion, once for each name, so a chain of definitions is as deep as it is long. [`levels`] adds
-//! up what any order of visits can meet: no path is deeper.
+//! llguidance compiles what a reference names by recursion, once for each name, so a chain of definitions is
+//! as deep as it is long. [`levels`] adds up what any order of visits can meet: no path is deeper.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use crate::subschemas::children;
 
-/// Levels of subschemas of the root and of each target, in which the targets' own references count by themselves.
+/// Levels of subschemas of the root and of each target, in which the targets' own references count by
+/// themselves.
 pub(crate) fn levels(schema: &Value, targets: &BTreeSet<String>) -> u64 {
     let of_target = |target: &String| {
         // A reference is `#` and a pointer; one that names nothing is refused by the compiler.

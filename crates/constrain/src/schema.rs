@@ -1,9 +1,10 @@
 //! The JSON Schemas that can be enforced, and what has to go.
 //!
-//! [`admit`] walks a client's schema before anything is built from it: it counts what has a limit, refuses by name and path the keywords that a
-//! grammar cannot hold, and leaves out what says nothing about the text or, when the client does not insist, what cannot be held. What comes out has
-//! only keywords that llguidance implements, so that its own errors are about values and not about words. The walk follows the places where subschemas
-//! stand; a property that is called `not` is a property.
+//! [`admit`] walks a client's schema before anything is built from it: it counts what has a limit, refuses by
+//! name and path the keywords that a grammar cannot hold, and leaves out what says nothing about the text or,
+//! when the client does not insist, what cannot be held. What comes out has only keywords that llguidance
+//! implements, so that its own errors are about values and not about words. The walk follows the places where
+//! subschemas stand; a property that is called `not` is a property.
 
 use std::collections::BTreeSet;
 
@@ -305,7 +306,8 @@ impl Walk<'_> {
         Ok(false)
     }
 
-    /// References are pointers into the same schema; `~` and `%` would need decoding, which the compiler does not do.
+    /// References are pointers into the same schema; `~` and `%` would need decoding, which the compiler does
+    /// not do.
     fn reference(&self, path: &str, target: &str) -> Result<(), Error> {
         let is_pointer = target == "#" || (target.starts_with("#/") && !target.contains(['~', '%']));
         match is_pointer {
@@ -348,7 +350,8 @@ impl Walk<'_> {
     }
 }
 
-/// Reads a regular expression in the compiler's syntax; how often its innermost part may repeat, nested repetitions multiplied.
+/// Reads a regular expression in the compiler's syntax; how often its innermost part may repeat, nested
+/// repetitions multiplied.
 ///
 /// Errors: what is wrong, in a line.
 pub(crate) fn parse_regex(pattern: &str) -> Result<u64, String> {
@@ -375,7 +378,8 @@ fn repetitions(parsed: &Hir) -> u64 {
     }
 }
 
-/// A step in units of its last digit: 25 for 0.25. None for what has more than six digits in all, where llguidance's arithmetic overflows too.
+/// A step in units of its last digit: 25 for 0.25. None for what has more than six digits in all, where
+/// llguidance's arithmetic overflows too.
 fn coefficient(step: &Number) -> Option<u64> {
     let text = step.to_string();
     if !step.as_f64().is_some_and(|step| (1e-6..=1e6).contains(&step)) || text.len() > 8 {

@@ -1,8 +1,9 @@
 //! Who may compile now, and who waits.
 //!
-//! Compilations cost time and memory beyond what an ordinary request does, so few run at once: [`Slots::take`] waits for one of a fixed number, and
-//! each tenant has part of them at most, so that one tenant's grammars never keep another's from being compiled. Among those that may go, the one
-//! that came first goes first. A slot is given back when it is dropped, also by a panic.
+//! Compilations cost time and memory beyond what an ordinary request does, so few run at once:
+//! [`Slots::take`] waits for one of a fixed number, and each tenant has part of them at most, so that one
+//! tenant's grammars never keep another's from being compiled. Among those that may go, the one that came
+//! first goes first. A slot is given back when it is dropped, also by a panic.
 
 use std::{
     collections::VecDeque,
@@ -40,7 +41,8 @@ impl Slots {
         Self { total, of_tenant, waiting_max, state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Waits for a slot, but not longer than `patience`; None when there is none by then, or the line is full.
+    /// Waits for a slot, but not longer than `patience`; None when there is none by then, or the line is
+    /// full.
     pub(crate) fn take(&self, tenant: &str, patience: Duration) -> Option<Slot<'_>> {
         let until = Instant::now() + patience;
         let mut state = self.lock();

@@ -1,9 +1,10 @@
 //! What a caller asks of the next turn.
 //!
-//! [`Spec`] is plain data in the words of the OpenAI API: which functions exist and how their arguments are held, which tool choice, what the
-//! answer's body must match, how long the model may reason. Its default asks for nothing but a well-formed harmony turn. Nothing is checked
-//! here: [`crate::compile`] makes a [`crate::Compiled`] of it or says what is wrong. Limits stand apart, in [`crate::Limits`], because the operator sets
-//! those and the client sets these.
+//! [`Spec`] is plain data in the words of the OpenAI API: which functions exist and how their arguments are
+//! held, which tool choice, what the answer's body must match, how long the model may reason. Its default
+//! asks for nothing but a well-formed harmony turn. Nothing is checked here: [`crate::compile`] makes a
+//! [`crate::Compiled`] of it or says what is wrong. Limits stand apart, in [`crate::Limits`], because the
+//! operator sets those and the client sets these.
 
 use std::fmt;
 
@@ -18,7 +19,8 @@ pub struct Spec {
     pub builtins: Vec<Builtin>,
     /// Whether the turn may or must call.
     ///
-    /// `parallel_tool_calls` has no field: in harmony a call ends the turn, so there is one call at most, which both of its values allow.
+    /// `parallel_tool_calls` has no field: in harmony a call ends the turn, so there is one call at most,
+    /// which both of its values allow.
     pub tool_choice: ToolChoice,
     /// What the body of `final` must match.
     pub answer: Body,
@@ -31,7 +33,8 @@ pub struct Spec {
 pub struct Function {
     /// Without namespace; no white space and no control characters.
     pub name: String,
-    /// What the call's body must match: a schema or any JSON object for a function, [`Body::Free`] or a grammar for a custom tool.
+    /// What the call's body must match: a schema or any JSON object for a function, [`Body::Free`] or a
+    /// grammar for a custom tool.
     pub arguments: Body,
 }
 

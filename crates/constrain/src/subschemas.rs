@@ -1,6 +1,7 @@
 //! The places of a JSON Schema where subschemas stand.
 //!
-//! [`place`] knows them by keyword, [`children`] lists what is there. A property that has a keyword's name is not one.
+//! [`place`] knows them by keyword, [`children`] lists what is there. A property that has a keyword's name is
+//! not one.
 
 use serde_json::Value;
 

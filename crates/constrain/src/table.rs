@@ -1,9 +1,10 @@
 //! The tokens that are text, and those of them that may follow inside or between characters.
 //!
-//! [`TokenTable`] is built once per vocabulary and shared behind an `Arc` by all constraints. It holds what every mask starts from: for each of
-//! the eight states of UTF-8 the set of tokens that keep a text valid, ready with the control token that may end it, so that free text costs no work
-//! per token; and llguidance's trie of the same tokens for the texts that are not free. Control tokens are never in the trie: no grammar can
-//! produce one, whatever it says.
+//! [`TokenTable`] is built once per vocabulary and shared behind an `Arc` by all constraints. It holds what
+//! every mask starts from: for each of the eight states of UTF-8 the set of tokens that keep a text valid,
+//! ready with the control token that may end it, so that free text costs no work per token; and llguidance's
+//! trie of the same tokens for the texts that are not free. Control tokens are never in the trie: no grammar
+//! can produce one, whatever it says.
 
 use std::sync::{Arc, OnceLock};
 
@@ -40,8 +41,8 @@ impl std::fmt::Debug for TokenTable {
 const ENDS: [Control; 3] = [Control::End, Control::Return, Control::Call];
 
 impl TokenTable {
-    /// Builds the table: some tens of milliseconds for the published vocabulary. The first grammar adds some tenths of a second. The work is
-    /// linear in the bytes of the tokens.
+    /// Builds the table: some tens of milliseconds for the published vocabulary. The first grammar adds some
+    /// tenths of a second. The work is linear in the bytes of the tokens.
     ///
     /// Errors: a byte of UTF-8 that no token is, which no published vocabulary lacks.
     pub fn new(vocab: Arc<Vocab>) -> Result<Arc<Self>, Error> {
@@ -119,7 +120,8 @@ fn set_of(vocab: &Vocab, is_such: impl Fn(&[u8]) -> bool) -> Bitmask {
     mask
 }
 
-/// With a token for each byte that occurs in UTF-8, every state has a way to a border, so that no mask is empty.
+/// With a token for each byte that occurs in UTF-8, every state has a way to a border, so that no mask is
+/// empty.
 fn check_bytes(vocab: &Vocab) -> Result<(), Error> {
     let mut found = [false; 256];
     for id in 0..vocab.len() as u32 {
@@ -153,7 +155,8 @@ impl TokenizerEnv for Environment {
 }
 
 fn factory(vocab: &Arc<Vocab>) -> Result<ParserFactory, Box<dyn std::error::Error + Send + Sync>> {
-    // A token that no UTF-8 text contains is left out: llguidance reads a leading 0xFF as its mark of special tokens.
+    // A token that no UTF-8 text contains is left out: llguidance reads a leading 0xFF as its mark of special
+    // tokens.
     let is_possible = |bytes: &[u8]| Utf8::ALL.iter().any(|state| state.bytes(bytes).is_some());
     let words: Vec<Vec<u8>> = (0..vocab.len() as u32)
         .map(|id| match vocab.token(id) {
@@ -161,7 +164,8 @@ fn factory(vocab: &Arc<Vocab>) -> Result<ParserFactory, Box<dyn std::error::Erro
             _ => Vec::new(),
         })
         .collect();
-    // llguidance sets this bit where a text may end; the constraint clears it and sets the ending that belongs to the message.
+    // llguidance sets this bit where a text may end; the constraint clears it and sets the ending that
+    // belongs to the message.
     let end = TokRxInfo::new(words.len() as u32, vocab.control(Control::Return));
     let trie = TokTrie::from(&end, &words);
     let environment: TokEnv = Arc::new(Environment { vocab: Arc::clone(vocab), trie });

@@ -1,8 +1,9 @@
 //! The states of UTF-8 between bytes, and the bytes that keep a text valid.
 //!
-//! [`Utf8`] is the state between two tokens of a text: at a border of characters, or inside one. Eight states suffice, because only the first
-//! byte after a lead byte has a range of its own (no overlong forms, no surrogates, nothing beyond U+10FFFF). A table of tokens per state
-//! makes free text a look-up: see [`crate::TokenTable`].
+//! [`Utf8`] is the state between two tokens of a text: at a border of characters, or inside one. Eight states
+//! suffice, because only the first byte after a lead byte has a range of its own (no overlong forms, no
+//! surrogates, nothing beyond U+10FFFF). A table of tokens per state makes free text a look-up: see
+//! [`crate::TokenTable`].
 //!
 //! Source: the Unicode Standard, table 3-7, well-formed UTF-8 byte sequences.
 
@@ -73,7 +74,8 @@ impl Utf8 {
 mod tests {
     use super::*;
 
-    /// All texts of up to three bytes and all of four that begin with a lead of four, against the standard library.
+    /// All texts of up to three bytes and all of four that begin with a lead of four, against the standard
+    /// library.
     #[test]
     fn agrees_with_the_standard_library() {
         let check = |bytes: &[u8]| {

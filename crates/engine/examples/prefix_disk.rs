@@ -1,8 +1,8 @@
 //! A long prompt that comes back from the disk, beside computing it.
 //!
-//! `cargo run --release -p gptoss-engine --example prefix_disk -- gpt-oss-20b 4096 FOLDER` takes random weights of that shape, or
-//! the checkpoint in a folder, computes a prompt,
-//! makes a new engine over the same folder and asks again. Both must say the same.
+//! `cargo run --release -p gptoss-engine --example prefix_disk -- gpt-oss-20b 4096 FOLDER` takes random
+//! weights of that shape, or the checkpoint in a folder, computes a prompt, makes a new engine over the same
+//! folder and asks again. Both must say the same.
 
 #![expect(clippy::disallowed_methods, reason = "a program with arguments of its own")]
 

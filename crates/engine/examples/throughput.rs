@@ -1,7 +1,8 @@
 //! The rate of many sequences that decode together, and what a long prompt does to its neighbors.
 //!
-//! `cargo run --release -p gptoss-engine --example throughput -- gpt-oss-20b 8` takes random weights of that shape, or the checkpoint in a folder, and prints, for 1, 2, 4, ...
-//! sequences, the tokens per second of all together; then the time between tokens of the neighbors of a prompt of 2,000 tokens.
+//! `cargo run --release -p gptoss-engine --example throughput -- gpt-oss-20b 8` takes random weights of that
+//! shape, or the checkpoint in a folder, and prints, for 1, 2, 4, ... sequences, the tokens per second of all
+//! together; then the time between tokens of the neighbors of a prompt of 2,000 tokens.
 
 #![expect(clippy::disallowed_methods, reason = "a program with arguments of its own")]
 

@@ -1,9 +1,10 @@
 //! State of an active request outside the scheduler: sampler, constraint, event sink, timings.
 //!
-//! Entry points: [`ActiveRequest::choose`] turns the rows of one step into tokens, told one by one; [`ActiveRequest::end`] is the one way
-//! out. The sampler, the constraint and the listener see exactly the tokens that are committed: guesses are tried by
-//! choosing, one after the other, what would have been chosen without them, and the first that was not guessed is the
-//! last of the step. So a guess can make a step longer and never another.
+//! Entry points: [`ActiveRequest::choose`] turns the rows of one step into tokens, told one by one;
+//! [`ActiveRequest::end`] is the one way out. The sampler, the constraint and the listener see exactly the
+//! tokens that are committed: guesses are tried by choosing, one after the other, what would have been chosen
+//! without them, and the first that was not guessed is the last of the step. So a guess can make a step
+//! longer and never another.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -93,8 +94,8 @@ impl ActiveRequest {
         is_late.then_some(FinishReason::Deadline)
     }
 
-    /// Chooses the next token from the first row, and one more from each row after it as long as the guess before it
-    /// was right. `position` is that of the first chosen token, `room` the most that may be chosen.
+    /// Chooses the next token from the first row, and one more from each row after it as long as the guess
+    /// before it was right. `position` is that of the first chosen token, `room` the most that may be chosen.
     ///
     /// A panic of the sampler or the constraint is this request's failure.
     pub(crate) fn choose(

@@ -1,11 +1,11 @@
 //! Who holds which slot of the KV store.
 //!
-//! Entry points: [`BlockPool`], blocks with a count of their holders (sequences and kept prefixes share them), and
-//! [`SlotPool`], slots with one holder: rings and snapshots. Both give the lowest free number, so that a sequence that
-//! grows alone gets neighbors and the attention kernel sees one long run.
+//! Entry points: [`BlockPool`], blocks with a count of their holders (sequences and kept prefixes share
+//! them), and [`SlotPool`], slots with one holder: rings and snapshots. Both give the lowest free number, so
+//! that a sequence that grows alone gets neighbors and the attention kernel sees one long run.
 //!
-//! A number that is given back twice, or never, is a broken invariant: [`BlockPool::check`] compares the counts with
-//! those of the holders, whenever the engine is idle and after every step of the simulator.
+//! A number that is given back twice, or never, is a broken invariant: [`BlockPool::check`] compares the
+//! counts with those of the holders, whenever the engine is idle and after every step of the simulator.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -1,16 +1,17 @@
 //! The beat: schedule, forward, sample, commit.
 //!
-//! Entry points: [`Engine::run`] answers the requests of an inbox on the calling thread until there will be no more, and
-//! [`Engine::spawn`] does so on a thread of its own; [`Engine::accept`] and [`Engine::step`] are what both are made of,
-//! without a thread, for tests; [`Engine::generate`] answers a single request.
+//! Entry points: [`Engine::run`] answers the requests of an inbox on the calling thread until there will be
+//! no more, and [`Engine::spawn`] does so on a thread of its own; [`Engine::accept`] and [`Engine::step`] are
+//! what both are made of, without a thread, for tests; [`Engine::generate`] answers a single request.
 //!
-//! All rows of a step go through the weights together, and a sequence's numbers are those it would have alone, so what
-//! runs beside it, how its prompt was cut, what was kept of earlier prompts, a preemption or a guess change no bit of
-//! its tokens and log-probabilities. What a prompt begins with may come from the disk; its request waits for that while
-//! others step.
+//! All rows of a step go through the weights together, and a sequence's numbers are those it would have
+//! alone, so what runs beside it, how its prompt was cut, what was kept of earlier prompts, a preemption or a
+//! guess change no bit of its tokens and log-probabilities. What a prompt begins with may come from the disk;
+//! its request waits for that while others step.
 //!
-//! A step that breaks is carried out again for each sequence alone: who panics or has no finite numbers fails alone, and
-//! the others go on as if nothing had happened, since a step writes only what it would write again.
+//! A step that breaks is carried out again for each sequence alone: who panics or has no finite numbers fails
+//! alone, and the others go on as if nothing had happened, since a step writes only what it would write
+//! again.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -35,7 +36,8 @@ use crate::sequence::NewSequence;
 use crate::speculation::Drafter;
 use crate::stats::EngineStats;
 
-/// How long a step waits for the disk when there is nothing else to do: as long as a request that comes then may wait.
+/// How long a step waits for the disk when there is nothing else to do: as long as a request that comes then
+/// may wait.
 const FETCH_PATIENCE: Duration = Duration::from_millis(5);
 
 /// A model with the keys and values of many sequences.
@@ -260,7 +262,8 @@ impl Engine {
         }
     }
 
-    /// Where in the workspace the logits of every chunk are: of all together if that succeeds, or else of each alone.
+    /// Where in the workspace the logits of every chunk are: of all together if that succeeds, or else of
+    /// each alone.
     fn forward(&mut self, plan: &Plan) -> Vec<Result<usize, Failure>> {
         self.workspace.clear();
         if plan.chunks.is_empty() {
@@ -318,8 +321,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Chooses tokens from the logits, each sequence for itself and all at once: choosing reads the whole vocabulary
-    /// several times, and a mask may cost more than that.
+    /// Chooses tokens from the logits, each sequence for itself and all at once: choosing reads the whole
+    /// vocabulary several times, and a mask may cost more than that.
     fn sample(&mut self, plan: &Plan, logits: Vec<Result<usize, Failure>>) -> Vec<Outcome> {
         let workspace = &self.workspace;
         let choices: Vec<Mutex<Choice<'_>>> = plan
@@ -414,7 +417,8 @@ impl Engine {
         }
     }
 
-    /// Orders a place that a prompt begins with from the disk, if it is longer than what is in memory. Whether it comes.
+    /// Orders a place that a prompt begins with from the disk, if it is longer than what is in memory.
+    /// Whether it comes.
     fn fetch(&self, id: u64, tenant: &Tenant, prompt: &[u32]) -> bool {
         let Some(disk) = &self.disk else { return false };
         let here = self.scheduler.cache().peek(tenant, prompt).map_or(0, |found| found.position);

@@ -1,11 +1,11 @@
 //! The reasons for which a request is refused or fails, with the facts a person needs.
 //!
-//! Entry points: [`Error`] is a refusal: it comes from `submit`, before anything is computed, and costs nothing.
-//! [`Failure`] is the last event of a request that was accepted and could not be carried out. A request that ends well,
-//! early or late, is neither: its ending is a `FinishReason`.
+//! Entry points: [`Error`] is a refusal: it comes from `submit`, before anything is computed, and costs
+//! nothing. [`Failure`] is the last event of a request that was accepted and could not be carried out. A
+//! request that ends well, early or late, is neither: its ending is a `FinishReason`.
 //!
-//! Three classes, told by [`Error::class`]: the caller's fault (asking again gives the same), capacity (asking again
-//! later may do), and our fault.
+//! Three classes, told by [`Error::class`]: the caller's fault (asking again gives the same), capacity
+//! (asking again later may do), and our fault.
 
 /// Whose fault a refusal or failure is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +119,8 @@ pub enum Failure {
         /// What the model room said.
         message: String,
     },
-    /// The constraint met a limit of its work, or forbade every token: what was asked for cannot be written on.
+    /// The constraint met a limit of its work, or forbade every token: what was asked for cannot be written
+    /// on.
     #[error("the output cannot be held to what was asked for any further: {message}")]
     Constraint {
         /// What it said.

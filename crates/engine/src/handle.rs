@@ -1,12 +1,13 @@
 //! The seam between those who have requests and the one who computes them.
 //!
-//! Entry point: [`channel`] gives both sides. [`EngineHandle`] is cloned freely: it refuses what cannot be computed,
-//! bounds the queue and gives an [`EventStream`] per request. [`Inbox`] belongs to the engine's thread, or to a test that plays
-//! the engine with tokens of its own: it takes each [`QueuedRequest`] and answers it.
+//! Entry point: [`channel`] gives both sides. [`EngineHandle`] is cloned freely: it refuses what cannot be
+//! computed, bounds the queue and gives an [`EventStream`] per request. [`Inbox`] belongs to the engine's
+//! thread, or to a test that plays the engine with tokens of its own: it takes each [`QueuedRequest`] and
+//! answers it.
 //!
-//! Every accepted request ends exactly once, by construction: the last event has a place that nothing else can take,
-//! and a `QueuedRequest` that is dropped without an end (a panic, a thread that stopped, a test that forgot) ends as
-//! `Failed(Stopped)`. Dropping a ticket cancels its request.
+//! Every accepted request ends exactly once, by construction: the last event has a place that nothing else
+//! can take, and a `QueuedRequest` that is dropped without an end (a panic, a thread that stopped, a test
+//! that forgot) ends as `Failed(Stopped)`. Dropping a ticket cancels its request.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
@@ -109,8 +110,8 @@ impl Drop for EngineHandle {
 impl EngineHandle {
     /// Hands a request in; its ticket tells how it goes. Never waits.
     ///
-    /// Errors: `Parameter`, `EmptyPrompt`, `PromptTooLong`, `TokenOutsideVocabulary` for a request that can never run;
-    /// `QueueFull` now; `ShuttingDown`, `Stopped`.
+    /// Errors: `Parameter`, `EmptyPrompt`, `PromptTooLong`, `TokenOutsideVocabulary` for a request that can
+    /// never run; `QueueFull` now; `ShuttingDown`, `Stopped`.
     pub fn submit(&self, request: Request) -> Result<EventStream, Error> {
         let sampling = self.check(&request)?;
         let mut state = self.shared.lock();
@@ -179,7 +180,8 @@ impl EngineHandle {
         self.shared.advance(Phase::Aborting);
     }
 
-    /// Ends every request from outside with `failure`, without the engine's help: for a watchdog. Their number.
+    /// Ends every request from outside with `failure`, without the engine's help: for a watchdog. Their
+    /// number.
     pub fn fail_all(&self, failure: &Failure) -> usize {
         self.shared.fail_all(failure)
     }
@@ -238,7 +240,8 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    /// How long the engine has been busy without finishing a step; None when there is nothing to watch any more.
+    /// How long the engine has been busy without finishing a step; None when there is nothing to watch any
+    /// more.
     pub(crate) fn stalled_for(&self) -> Option<Duration> {
         let state = self.shared.lock();
         let is_over = state.phase == Phase::Stopped || (state.num_handles == 0 && state.streams.is_empty());
@@ -337,7 +340,8 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// Waits for the next request. None when there will be no more: every handle is gone, or they were told to drain.
+    /// Waits for the next request. None when there will be no more: every handle is gone, or they were told
+    /// to drain.
     pub fn recv(&mut self) -> Option<QueuedRequest> {
         let mut state = self.shared.lock();
         loop {
@@ -362,8 +366,8 @@ impl Inbox {
         self.shared.lock().phase >= Phase::Aborting
     }
 
-    /// Publishes what `EngineHandle::stats` says, and that a step has come to its end. `accepted`, `refused_full` and
-    /// `queued` are counted here and not taken from `stats`.
+    /// Publishes what `EngineHandle::stats` says, and that a step has come to its end. `accepted`,
+    /// `refused_full` and `queued` are counted here and not taken from `stats`.
     pub fn publish(&mut self, stats: &EngineStats) {
         let mut state = self.shared.lock();
         state.stats = *stats;
@@ -402,7 +406,8 @@ pub struct QueuedRequest {
     pub events: EventSender,
 }
 
-/// The engine's side of one request's events. Dropped without an end, it ends the request as `Failed(Stopped)`.
+/// The engine's side of one request's events. Dropped without an end, it ends the request as
+/// `Failed(Stopped)`.
 pub struct EventSender {
     id: u64,
     stream: Arc<Stream>,

@@ -1,12 +1,13 @@
 //! How much memory the engine's sequences get, decided once at the start.
 //!
-//! Entry point: [`KvPlan::new`], from [`EngineOptions`]: how long a context may be, how many sequences run at a time, and
-//! how many bytes there are. Rings and snapshots are counted first, because their number follows from the options; what
-//! is left are blocks, shared by all. [`KvPlan::terms`] is the sum that the operator is shown. Nothing grows after that:
-//! when blocks run out, kept prefixes go and sequences wait.
+//! Entry point: [`KvPlan::new`], from [`EngineOptions`]: how long a context may be, how many sequences run at
+//! a time, and how many bytes there are. Rings and snapshots are counted first, because their number follows
+//! from the options; what is left are blocks, shared by all. [`KvPlan::terms`] is the sum that the operator
+//! is shown. Nothing grows after that: when blocks run out, kept prefixes go and sequences wait.
 //!
-//! Without a number of bytes the pool holds one sequence of the whole context and a few thousand tokens for each
-//! of the others. The system hands memory out as it is touched, so a plan that is never filled costs little.
+//! Without a number of bytes the pool holds one sequence of the whole context and a few thousand tokens for
+//! each of the others. The system hands memory out as it is touched, so a plan that is never filled costs
+//! little.
 
 use gptoss_model::{BLOCK_TOKENS, KvFormat, KvStore, ModelConfig, StoreSizes, Term};
 
@@ -18,8 +19,8 @@ pub const SEQUENCES_DEFAULT: usize = 32;
 const TOKENS_PER_SEQUENCE: usize = 4096;
 /// Blocks beyond the longest context: for copies of shared blocks while a context is full.
 const BLOCKS_SPARE: usize = 2;
-/// Kept places of prompts for each sequence, and at least and at most in all. Each costs a snapshot of the windowed layers:
-/// 3 MB for gpt-oss-20b in fast precision.
+/// Kept places of prompts for each sequence, and at least and at most in all. Each costs a snapshot of the
+/// windowed layers: 3 MB for gpt-oss-20b in fast precision.
 const SNAPSHOTS_PER_SEQUENCE: usize = 4;
 const SNAPSHOTS_MIN: usize = 12;
 const SNAPSHOTS_MAX: usize = 128;
@@ -37,13 +38,14 @@ pub struct EngineOptions {
     pub kv_bytes: Option<u64>,
     /// Places of prompts that are kept; None: as many as the number of sequences suggests, 0: none.
     pub prefix_snapshots: Option<usize>,
-    /// Prompt tokens of a step in which other sequences decode: what a long prompt adds to the time between their
-    /// tokens. At least 1.
+    /// Prompt tokens of a step in which other sequences decode: what a long prompt adds to the time between
+    /// their tokens. At least 1.
     pub prefill_beside_decode: usize,
-    /// Whether tokens are guessed from the text so far and tried together. The tokens that come out are the same.
+    /// Whether tokens are guessed from the text so far and tried together. The tokens that come out are the
+    /// same.
     pub speculation: Speculation,
-    /// Whether tokens that a constraint leaves no choice about are computed together. The tokens that come out are the
-    /// same; off is for comparing.
+    /// Whether tokens that a constraint leaves no choice about are computed together. The tokens that come
+    /// out are the same; off is for comparing.
     pub forced_drafts: bool,
 }
 

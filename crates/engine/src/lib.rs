@@ -1,12 +1,13 @@
 //! Which tokens a model emits: requests in, events out.
 //!
-//! Entry points: [`channel`] makes the seam: [`EngineHandle::submit`] gives an [`EventStream`] for a [`Request`], and
-//! [`Engine::run`] on a thread of its own answers what comes through the [`Inbox`]; a test can hold the inbox instead
-//! and play the engine. [`Sampler`] chooses tokens under [`SamplingParams`] and a [`Constraint`]. The beat is schedule,
-//! forward, sample, commit.
+//! Entry points: [`channel`] makes the seam: [`EngineHandle::submit`] gives an [`EventStream`] for a
+//! [`Request`], and [`Engine::run`] on a thread of its own answers what comes through the [`Inbox`]; a test
+//! can hold the inbox instead and play the engine. [`Sampler`] chooses tokens under [`SamplingParams`] and a
+//! [`Constraint`]. The beat is schedule, forward, sample, commit.
 //!
-//! Two contracts. The same request gives the same tokens and log-probabilities, to the bit, whatever ran before, runs
-//! beside it or is still in a cache, for a fixed build and precision. And every accepted request ends exactly once.
+//! Two contracts. The same request gives the same tokens and log-probabilities, to the bit, whatever ran
+//! before, runs beside it or is still in a cache, for a fixed build and precision. And every accepted request
+//! ends exactly once.
 //!
 //! Tokens are `u32`: text, channels, messages and files are above this room.
 

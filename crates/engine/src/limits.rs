@@ -1,8 +1,9 @@
 //! Every bound of this room, and the check of sampling parameters against theirs.
 //!
-//! Entry point: [`Sampling::parse`]. It turns [`SamplingParams`], which can hold anything, into [`Sampling`], which
-//! cannot hold an illegal value: no NaN, nothing out of range, no bias for a token that does not exist. The sampler
-//! takes only the latter and never asks again. Ranges follow the OpenAI API where it has the parameter.
+//! Entry point: [`Sampling::parse`]. It turns [`SamplingParams`], which can hold anything, into [`Sampling`],
+//! which cannot hold an illegal value: no NaN, nothing out of range, no bias for a token that does not exist.
+//! The sampler takes only the latter and never asks again. Ranges follow the OpenAI API where it has the
+//! parameter.
 //!
 //! | limit | unit | value | answer when hit |
 //! |---|---|---|---|
@@ -38,13 +39,14 @@ pub const LOGIT_BIAS_ENTRIES_MAX: usize = 1024;
 pub const LOGPROBS_TOP_MAX: usize = 20;
 /// Requests that may wait, unless the caller of `channel` says otherwise.
 pub const QUEUE_REQUESTS_MAX: usize = 256;
-/// Most places of a prompt that a request may name to be kept; more would push others out of the prefix cache.
+/// Most places of a prompt that a request may name to be kept; more would push others out of the prefix
+/// cache.
 pub const CACHE_POINTS_MAX: usize = 8;
-/// Most tokens that are computed in one step for a sequence because its constraint allows no others. Each is a row that
-/// its neighbors wait for.
+/// Most tokens that are computed in one step for a sequence because its constraint allows no others. Each is
+/// a row that its neighbors wait for.
 pub const FORCED_TOKENS_MAX: usize = 32;
-/// Events of one request that are kept for a reader who does not come. Each takes about 100 bytes, and up to 1 KB with
-/// twenty log-probabilities on both sides of a mask.
+/// Events of one request that are kept for a reader who does not come. Each takes about 100 bytes, and up to
+/// 1 KB with twenty log-probabilities on both sides of a mask.
 pub const EVENTS_QUEUED_MAX: usize = 16_384;
 
 /// Sampling parameters that were found to be legal. Made by [`Sampling::parse`].

@@ -1,11 +1,12 @@
 //! What the next step is to do, and what became of it: the words between the scheduler and the engine.
 //!
-//! Entry points: [`Plan`], made by `Scheduler::schedule`, and [`Outcome`], one for each of its chunks, given back with the
-//! plan to `Scheduler::commit`. A plan is used up by committing it, so no step can be settled twice.
+//! Entry points: [`Plan`], made by `Scheduler::schedule`, and [`Outcome`], one for each of its chunks, given
+//! back with the plan to `Scheduler::commit`. A plan is used up by committing it, so no step can be settled
+//! twice.
 //!
-//! The engine carries a plan out in this order: copies, restores, the forward pass over all chunks, sampling, commit,
-//! saves. Copies and restores stand in the order in which the scheduler gave slots away, which matters when one is given
-//! twice in a step.
+//! The engine carries a plan out in this order: copies, restores, the forward pass over all chunks, sampling,
+//! commit, saves. Copies and restores stand in the order in which the scheduler gave slots away, which
+//! matters when one is given twice in a step.
 //!
 //! Nothing here knows tensors: blocks, rings and snapshots are numbers.
 

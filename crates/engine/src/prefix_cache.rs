@@ -1,13 +1,14 @@
 //! Which beginnings of prompts need not be computed again.
 //!
-//! Entry points: [`PrefixCache::find`] and [`PrefixCache::keep`]. An entry is a place in a text that the engine can go
-//! on from: the blocks of the full layers before it, shared with whoever else holds them, and a snapshot of what the
-//! windowed layers still see there. One without the other is of no use, so an entry is exactly one snapshot slot, and
-//! the number of slots is the cache's budget.
+//! Entry points: [`PrefixCache::find`] and [`PrefixCache::keep`]. An entry is a place in a text that the
+//! engine can go on from: the blocks of the full layers before it, shared with whoever else holds them, and a
+//! snapshot of what the windowed layers still see there. One without the other is of no use, so an entry is
+//! exactly one snapshot slot, and the number of slots is the cache's budget.
 //!
-//! Entries are found by a chain of keyed hashes, one a full block, that begins with the tenant; what is found is
-//! compared token by token, so a collision is a miss and one tenant never meets another's text. When there is no slot
-//! or no block left, the entry that was used longest ago goes. Every look-up is counted, a miss with its reason.
+//! Entries are found by a chain of keyed hashes, one a full block, that begins with the tenant; what is found
+//! is compared token by token, so a collision is a miss and one tenant never meets another's text. When there
+//! is no slot or no block left, the entry that was used longest ago goes. Every look-up is counted, a miss
+//! with its reason.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -79,12 +80,14 @@ impl PrefixCache {
         self.slots.total() - self.slots.num_free()
     }
 
-    /// The longest entry that `tokens` begins with and that leaves at least one token to compute. Does not count.
+    /// The longest entry that `tokens` begins with and that leaves at least one token to compute. Does not
+    /// count.
     pub(crate) fn peek(&self, tenant: &Tenant, tokens: &[u32]) -> Option<Found> {
         self.search(tenant, tokens).ok()
     }
 
-    /// As [`peek`](PrefixCache::peek), for a sequence that begins now: counts the outcome and makes the entry young.
+    /// As [`peek`](PrefixCache::peek), for a sequence that begins now: counts the outcome and makes the entry
+    /// young.
     pub(crate) fn find(&mut self, tenant: &Tenant, tokens: &[u32]) -> Option<Found> {
         match self.search(tenant, tokens) {
             Ok(found) => {
@@ -146,8 +149,8 @@ impl PrefixCache {
         Some((&entry.tenant, &entry.tokens, &entry.blocks))
     }
 
-    /// Keeps the beginning `tokens`, whose full layers are in `blocks`. The slot whose snapshot has to be taken now;
-    /// None when it is kept already, too short, or there is no slot at all.
+    /// Keeps the beginning `tokens`, whose full layers are in `blocks`. The slot whose snapshot has to be
+    /// taken now; None when it is kept already, too short, or there is no slot at all.
     pub(crate) fn keep(
         &mut self,
         tenant: &Tenant,

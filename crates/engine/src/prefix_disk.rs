@@ -1,14 +1,16 @@
 //! Beginnings of prompts that outlive the process.
 //!
-//! Entry points: [`PrefixDisk::open`], [`PrefixDisk::fetch`] with [`PrefixDisk::fetched`], and [`PrefixDisk::write`]. A kept place becomes
-//! files in one folder: one for each full block before it, shared by all places behind, and one for the place itself
-//! with the windowed layers' rows and what the last block holds. Files are read on a thread of their own and written on
-//! another, to a name that only a whole file gets.
+//! Entry points: [`PrefixDisk::open`], [`PrefixDisk::fetch`] with [`PrefixDisk::fetched`], and
+//! [`PrefixDisk::write`]. A kept place becomes files in one folder: one for each full block before it, shared
+//! by all places behind, and one for the place itself with the windowed layers' rows and what the last block
+//! holds. Files are read on a thread of their own and written on another, to a name that only a whole file
+//! gets.
 //!
-//! A file is named by a chain of SHA-256 over a secret of the folder, what the caller says the model is, the tenant and
-//! the tokens; so another model, precision or tenant never names it. What is read is checked all the same: length,
-//! a checksum over every byte, and the tokens themselves. Whatever is wrong, the file is removed and the prompt is
-//! computed: a miss, never a wrong answer. Beyond the budget, what was read or written longest ago goes first.
+//! A file is named by a chain of SHA-256 over a secret of the folder, what the caller says the model is, the
+//! tenant and the tokens; so another model, precision or tenant never names it. What is read is checked all
+//! the same: length, a checksum over every byte, and the tokens themselves. Whatever is wrong, the file is
+//! removed and the prompt is computed: a miss, never a wrong answer. Beyond the budget, what was read or
+//! written longest ago goes first.
 
 mod reader;
 mod writer;
@@ -104,7 +106,8 @@ pub(crate) struct PlaceBytes {
 }
 
 impl PrefixDisk {
-    /// Opens a folder, or makes it. `model` says which model and which numbers these are: files of another are not found.
+    /// Opens a folder, or makes it. `model` says which model and which numbers these are: files of another
+    /// are not found.
     ///
     /// Errors: the system's, when the folder cannot be made, listed or written to.
     pub fn open(folder: &Path, model: &str, bytes_max: u64) -> io::Result<PrefixDisk> {
@@ -144,7 +147,8 @@ impl PrefixDisk {
         self.writer.flush();
     }
 
-    /// The longest place on disk that `tokens` begins with, leaves at least one to compute, and is longer than `more_than`.
+    /// The longest place on disk that `tokens` begins with, leaves at least one to compute, and is longer
+    /// than `more_than`.
     pub(crate) fn find(&self, tenant: &Tenant, tokens: &[u32], more_than: usize) -> Option<OnDisk> {
         let usable = &tokens[..tokens.len().checked_sub(1)?];
         if usable.len() < DISK_TOKENS_MIN {
@@ -176,8 +180,8 @@ impl PrefixDisk {
         None
     }
 
-    /// Orders the longest place that the prompt of request `id` begins with, if it is longer than `more_than`. Whether
-    /// there is one and it will come; never waits.
+    /// Orders the longest place that the prompt of request `id` begins with, if it is longer than
+    /// `more_than`. Whether there is one and it will come; never waits.
     pub(crate) fn fetch(&self, id: u64, tenant: &Tenant, prompt: &[u32], more_than: usize) -> bool {
         let Some(place) = self.find(tenant, prompt, more_than) else { return false };
         let tokens = prompt[..place.position].to_vec();
@@ -200,7 +204,8 @@ impl PrefixDisk {
         self.reader.pause(is_paused);
     }
 
-    /// Hands a place to the writer: `block(n)` gives the bytes of its n-th full block, `tail` those of the place.
+    /// Hands a place to the writer: `block(n)` gives the bytes of its n-th full block, `tail` those of the
+    /// place.
     pub(crate) fn write(
         &self,
         tenant: &Tenant,

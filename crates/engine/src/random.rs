@@ -1,12 +1,12 @@
 //! Random numbers that are a function of a seed and a position, and of nothing else.
 //!
-//! Entry point: [`uniform`]. A generator with a state would make a token depend on how many draws came before it:
-//! on retries, on preemption, on drafted tokens that were thrown away. A counter does not: the draw at a position is
-//! the same however the engine came there, which is what "same request, same tokens" needs.
+//! Entry point: [`uniform`]. A generator with a state would make a token depend on how many draws came before
+//! it: on retries, on preemption, on drafted tokens that were thrown away. A counter does not: the draw at a
+//! position is the same however the engine came there, which is what "same request, same tokens" needs.
 //!
-//! The two numbers go through the 64-bit finaliser of MurmurHash3 in the constants of splitmix64 (variant 13 of
-//! D. Stafford), the seed first so that neighboring seeds and neighboring positions both end far apart. It is no
-//! cryptographic generator; a seed is not a secret.
+//! The two numbers go through the 64-bit finaliser of MurmurHash3 in the constants of splitmix64 (variant 13
+//! of D. Stafford), the seed first so that neighboring seeds and neighboring positions both end far apart. It
+//! is no cryptographic generator; a seed is not a secret.
 
 /// 2^64 divided by the golden ratio: the step of a Weyl sequence.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;

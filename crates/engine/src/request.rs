@@ -1,11 +1,11 @@
 //! Requests to the engine and its answers: plain data.
 //!
-//! Entry points: [`Request`] goes in, [`Event`]s come out of its ticket; a request that is accepted gets exactly one
-//! last event, [`Event::Finished`] or [`Event::Failed`], and nothing after it.
+//! Entry points: [`Request`] goes in, [`Event`]s come out of its ticket; a request that is accepted gets
+//! exactly one last event, [`Event::Finished`] or [`Event::Failed`], and nothing after it.
 //!
-//! A request is complete: its tokens, how to choose (with the seed), what ends it, whose it is. Nothing else that the
-//! engine remembers changes the result. Several choices for one prompt are several requests with different seeds; they
-//! share the prompt's blocks through the prefix cache.
+//! A request is complete: its tokens, how to choose (with the seed), what ends it, whose it is. Nothing else
+//! that the engine remembers changes the result. Several choices for one prompt are several requests with
+//! different seeds; they share the prompt's blocks through the prefix cache.
 
 use std::fmt;
 use std::sync::Arc;
@@ -86,13 +86,14 @@ pub struct Request {
     pub stop_ids: Vec<u32>,
     /// The most tokens to generate, the stop token included; the context may end it earlier.
     pub max_new_tokens: usize,
-    /// Best tokens whose log-probabilities are told with each token: 0 to 20. None tells only the chosen token's own
-    /// and nothing of what a mask left.
+    /// Best tokens whose log-probabilities are told with each token: 0 to 20. None tells only the chosen
+    /// token's own and nothing of what a mask left.
     pub top_logprobs: Option<usize>,
     /// What may be said; None is anything.
     pub constraint: Option<Box<dyn Constraint>>,
-    /// Places in the prompt, as numbers of tokens before them, from which a later prompt is likely to part from this
-    /// one: ends of messages. The engine can go on from these places (and from both ends) without computing again.
+    /// Places in the prompt, as numbers of tokens before them, from which a later prompt is likely to part
+    /// from this one: ends of messages. The engine can go on from these places (and from both ends) without
+    /// computing again.
     pub cache_points: Vec<usize>,
     /// Whose it is.
     pub tenant: Tenant,
@@ -130,8 +131,8 @@ pub struct TokenLogprob {
 pub struct Token {
     /// The token.
     pub id: u32,
-    /// Its log-probability (nats) under the model's own distribution: the softmax of the logits before penalties,
-    /// bias, mask, temperature and cuts.
+    /// Its log-probability (nats) under the model's own distribution: the softmax of the logits before
+    /// penalties, bias, mask, temperature and cuts.
     pub logprob: f64,
     /// Whether it is one of the stop ids; it is then the last token.
     pub is_stop: bool,
@@ -142,7 +143,8 @@ pub struct Token {
     pub masked: Option<MaskedLogprobs>,
 }
 
-/// Log-probabilities under the softmax of the logits of the allowed tokens alone, before penalties and the rest.
+/// Log-probabilities under the softmax of the logits of the allowed tokens alone, before penalties and the
+/// rest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MaskedLogprobs {
     /// The chosen token's. Units: nats.

@@ -1,14 +1,15 @@
 //! From one row of logits to one token.
 //!
-//! Entry point: [`Sampler`], one per sequence: [`Sampler::sample`] chooses, [`Sampler::commit`] remembers what was
-//! chosen, for the penalties. The steps and their order: repetition penalty (over prompt and generated tokens, as in
-//! transformers), frequency and presence penalty (over generated tokens, as in the OpenAI API), logit bias, the
-//! constraint's mask, temperature, top-k, top-p, min-p, one draw. At temperature 0 the best token after the mask is
-//! taken. Log-probabilities are told of the row as the model gave it, and of the allowed part of it.
+//! Entry point: [`Sampler`], one per sequence: [`Sampler::sample`] chooses, [`Sampler::commit`] remembers
+//! what was chosen, for the penalties. The steps and their order: repetition penalty (over prompt and
+//! generated tokens, as in transformers), frequency and presence penalty (over generated tokens, as in the
+//! OpenAI API), logit bias, the constraint's mask, temperature, top-k, top-p, min-p, one draw. At temperature
+//! 0 the best token after the mask is taken. Log-probabilities are told of the row as the model gave it, and
+//! of the allowed part of it.
 //!
-//! Each cut keeps the front of one and the same order: higher logit first, of equals the lower id. So all three
-//! together are a single [`Cut`], the last token kept, and the draw walks the vocabulary once by id. No step sorts
-//! the whole vocabulary of 201,088: a cut selects a growing front until it is long enough.
+//! Each cut keeps the front of one and the same order: higher logit first, of equals the lower id. So all
+//! three together are a single [`Cut`], the last token kept, and the draw walks the vocabulary once by id. No
+//! step sorts the whole vocabulary of 201,088: a cut selects a growing front until it is long enough.
 //!
 //! The choice is a function of the row, the parameters, the tokens so far and the position.
 
@@ -42,7 +43,8 @@ pub struct Sampled {
 #[derive(Debug)]
 pub struct Sampler {
     sampling: Sampling,
-    /// Tokens of the prompt and generated ones, with how often each was generated. Empty when no penalty is on.
+    /// Tokens of the prompt and generated ones, with how often each was generated. Empty when no penalty is
+    /// on.
     seen: HashMap<u32, u32>,
     /// The adjusted row; kept to be allocated once.
     logits: Vec<f32>,
@@ -65,8 +67,9 @@ impl Sampler {
         sampler
     }
 
-    /// Chooses the token that stands at `position` of the sequence, from the logits `[V]` before it and those tokens
-    /// that `mask` allows. `top` is how many of the best to tell of. None when the mask allows nothing.
+    /// Chooses the token that stands at `position` of the sequence, from the logits `[V]` before it and those
+    /// tokens that `mask` allows. `top` is how many of the best to tell of. None when the mask allows
+    /// nothing.
     ///
     /// Panics: if `row` is empty or shorter than a token that the sampling parameters or the prompt name.
     pub fn sample(
@@ -104,8 +107,8 @@ impl Sampler {
         Some(Sampled { token, logprob, top: most_probable(row, sum, top.unwrap_or(0)), masked })
     }
 
-    /// As [`sample`](Sampler::sample), from a row of a step's logits, wherever that is: where the best token is all that is
-    /// wanted, the row need not leave a device's memory.
+    /// As [`sample`](Sampler::sample), from a row of a step's logits, wherever that is: where the best token
+    /// is all that is wanted, the row need not leave a device's memory.
     pub(crate) fn sample_row(
         &mut self,
         logits: SegmentLogits<'_>,
@@ -217,8 +220,8 @@ impl Sampler {
         last.map(|token| Cut { logit: self.logits[token as usize], token })
     }
 
-    /// The number of front tokens of `order` whose weights first reach `wanted`, at least 1; they are sorted to the
-    /// front.
+    /// The number of front tokens of `order` whose weights first reach `wanted`, at least 1; they are sorted
+    /// to the front.
     fn nucleus(&self, order: &mut [u32], weight: &dyn Fn(f32) -> f64, wanted: f64) -> usize {
         let mut sorted = 0;
         let mut sum = 0.0;
@@ -264,8 +267,8 @@ fn forbid(row: &mut [f32], mask: Mask<'_>) {
     }
 }
 
-/// The `count` best tokens of a row, in the order of the cuts, with log-probabilities under `log_sum`. Tokens that
-/// cannot come are left out.
+/// The `count` best tokens of a row, in the order of the cuts, with log-probabilities under `log_sum`. Tokens
+/// that cannot come are left out.
 fn most_probable(row: &[f32], log_sum: f64, count: usize) -> Vec<TokenLogprob> {
     with_logprobs(gptoss_model::most_probable(row, count), log_sum)
 }

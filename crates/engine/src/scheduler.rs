@@ -1,23 +1,20 @@
 //! The choice of sequences that run in the next step, and how far.
 //!
-//! Entry points: [`Scheduler::add`], then in turn [`Scheduler::schedule`], which makes a [`Plan`], and
-//! [`Scheduler::commit`], which takes it back with what became of it; [`Scheduler::remove`] at any time between. It is
-//! pure: no clock, no tensor, no channel, so that a simulator can drive it through a million steps.
+//! [`Scheduler::schedule`] makes a [`Plan`], [`Scheduler::commit`] takes it back with what became of it;
+//! requests are added and removed in between. No clock, no tensor, no channel, so that a simulator can drive
+//! it through a million steps. The rules, in the order of a step:
 //!
-//! The rules, in the order of a step:
-//!
-//! 1. *Urgency.* A waiting request of a higher priority than a running one takes its place if there is no other.
-//! 2. *Shares.* When all rings are taken, a tenant that has less than its share of them gets one from the tenant that
-//!    has the most.
-//! 3. *Admission* (`admission.rs`), as long as there is a ring and the blocks for its tokens: highest priority first,
-//!    then the tenant that has had the least, then the one that came first. Who waits rises one priority in every
-//!    [`AGING_STEPS`], so none waits for ever. A request that begins like one being computed waits for it.
-//! 4. *Decode.* Every sequence that needs one token computes it, before any prompt: a long prompt never starves them.
+//! 1. *Urgency.* A waiting request of a higher priority than a running one takes its place if there is no
+//!    other.
+//! 2. *Shares.* When all rings are taken, a tenant below its share gets one from the tenant with the most.
+//! 3. *Admission* (`admission.rs`), while there is a ring and the blocks for its tokens: highest priority
+//!    first, then the tenant that has had the least, then the one that came first. Waiting raises the
+//!    priority by one in every [`AGING_STEPS`]. A request that begins like one being computed waits for it.
+//! 4. *Decode.* Every sequence that needs one token computes it, before any prompt.
 //! 5. *Prefill.* What is left of the budget goes to prompts in the order of rank, in chunks.
 //!
-//! When blocks run out, kept prefixes go first, then the running sequence of the lowest rank is preempted: it waits
-//! again and is computed anew. One of the highest rank can have everything, and a request that does not fit alone is
-//! never accepted, so there is always one that advances.
+//! When blocks run out, kept prefixes go first, then the running sequence of the lowest rank is preempted: it
+//! waits again and is computed anew. A request that does not fit alone is never accepted, so one advances.
 
 mod admission;
 #[cfg(test)]
@@ -47,7 +44,8 @@ pub(crate) struct Capacity {
     pub(crate) chunk_tokens: usize,
     /// Tokens of a step, of all sequences.
     pub(crate) step_tokens: usize,
-    /// Prompt tokens of a step in which others decode: what a long prompt adds to the time between their tokens.
+    /// Prompt tokens of a step in which others decode: what a long prompt adds to the time between their
+    /// tokens.
     pub(crate) prefill_beside_decode: usize,
 }
 
@@ -104,7 +102,8 @@ impl Scheduler {
         self.sequences.keys().copied()
     }
 
-    /// What was fetched for a sequence is there, or will not come: it waits for a slot now. Its tenant and tokens.
+    /// What was fetched for a sequence is there, or will not come: it waits for a slot now. Its tenant and
+    /// tokens.
     pub(crate) fn fetched(&mut self, id: u64) -> Option<(Tenant, &[u32])> {
         let sequence = self.sequences.get_mut(&id)?;
         sequence.is_fetching = false;
@@ -132,8 +131,8 @@ impl Scheduler {
         &self.cache
     }
 
-    /// Makes room for a place that comes from elsewhere: its blocks and its snapshot, to be filled before the next step. None when
-    /// there is none to give without taking it from a running sequence.
+    /// Makes room for a place that comes from elsewhere: its blocks and its snapshot, to be filled before the
+    /// next step. None when there is none to give without taking it from a running sequence.
     pub(crate) fn adopt(&mut self, tenant: &Tenant, tokens: &[u32]) -> Option<(Vec<u32>, u32)> {
         let mut blocks = Vec::new();
         while blocks.len() < tokens.len().div_ceil(BLOCK_TOKENS) {
@@ -159,7 +158,8 @@ impl Scheduler {
         self.counts
     }
 
-    /// Plans the next step. `draft` says which tokens of a sequence that decodes are worth computing before they are chosen.
+    /// Plans the next step. `draft` says which tokens of a sequence that decodes are worth computing before
+    /// they are chosen.
     pub(crate) fn schedule(&mut self, draft: &mut dyn FnMut(&Sequence) -> Vec<u32>) -> Plan {
         self.now += 1;
         let mut plan = Plan::default();
@@ -288,7 +288,8 @@ impl Scheduler {
         ranked.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// Plans the next `tokens` of a sequence, and guesses after them, if there are blocks. The tokens planned.
+    /// Plans the next `tokens` of a sequence, and guesses after them, if there are blocks. The tokens
+    /// planned.
     fn plan_chunk(&mut self, plan: &mut Plan, id: u64, tokens: usize, draft: Vec<u32>) -> usize {
         let sequence = &self.sequences[&id];
         let (start, len) = (sequence.num_computed, sequence.tokens.len());
@@ -305,8 +306,9 @@ impl Scheduler {
         planned
     }
 
-    /// Gives a sequence blocks of its own for all positions from its first missing one up to `end`, taking them from
-    /// kept prefixes and from lower ranks. False when there are not enough; it then keeps what it got.
+    /// Gives a sequence blocks of its own for all positions from its first missing one up to `end`, taking
+    /// them from kept prefixes and from lower ranks. False when there are not enough; it then keeps what it
+    /// got.
     fn make_room(&mut self, plan: &mut Plan, id: u64, end: usize) -> bool {
         loop {
             let sequence = &self.sequences[&id];
@@ -338,7 +340,8 @@ impl Scheduler {
     fn preempt_below(&mut self, plan: &Plan, id: u64) -> bool {
         let rank = self.sequences[&id].rank();
         let lowest = self.running(|sequence| sequence.rank() > rank).pop();
-        // Decodes are planned in the order of rank before prompts, so a lower rank may be in the plan already.
+        // Decodes are planned in the order of rank before prompts, so a lower rank may be in the plan
+        // already.
         lowest
             .is_some_and(|lowest| !plan.chunks.iter().any(|chunk| chunk.id == lowest) && self.preempt(lowest))
     }

@@ -1,9 +1,9 @@
 //! One request's tokens and what it holds.
 //!
-//! Entry point: [`Sequence`]. Its tokens are prompt and chosen tokens together: after a preemption all of them are
-//! computed again, in the same way as a prompt, and nothing needs to know which was which. While it waits, for a slot or
-//! for what is fetched from the disk, it holds none; while it runs it holds a ring, and blocks for every position that
-//! is computed.
+//! Entry point: [`Sequence`]. Its tokens are prompt and chosen tokens together: after a preemption all of
+//! them are computed again, in the same way as a prompt, and nothing needs to know which was which. While it
+//! waits, for a slot or for what is fetched from the disk, it holds none; while it runs it holds a ring, and
+//! blocks for every position that is computed.
 
 use crate::request::{Priority, Tenant};
 
@@ -54,7 +54,8 @@ impl Sequence {
     pub(crate) fn new(job: NewSequence, now: u64) -> Sequence {
         let prompt_len = job.prompt.len();
         let mut cache_points = job.cache_points;
-        // A prompt that is asked again, or by several at once, needs its last token's logits and nothing before.
+        // A prompt that is asked again, or by several at once, needs its last token's logits and nothing
+        // before.
         cache_points.push(prompt_len - 1);
         cache_points.retain(|&cache_point| cache_point < prompt_len);
         cache_points.sort_unstable();
@@ -97,7 +98,8 @@ impl Sequence {
         (std::cmp::Reverse(self.priority), self.id)
     }
 
-    /// The longest place of `self` that is not computed yet, that will be kept, and that `other` also begins with.
+    /// The longest place of `self` that is not computed yet, that will be kept, and that `other` also begins
+    /// with.
     pub(crate) fn coming_place(&self, other: &[u32]) -> Option<usize> {
         let usable = other.len() - 1;
         let same = self.tokens.iter().zip(&other[..usable]).take_while(|(a, b)| a == b).count();

@@ -1,14 +1,15 @@
 //! Tokens that are worth computing before they are chosen.
 //!
-//! Entry point: [`Drafter::draft`]. What a constraint leaves no choice about comes first and is always right. After it
-//! comes a look-up: the last few tokens stood somewhere before, and what followed there is tried again. Text that quotes,
-//! edits or lists its prompt is full of such places. The engine computes a draft in the same step as the token before
-//! it and chooses, one after the other, what it would have chosen anyway; so only the time depends on it.
+//! Entry point: [`Drafter::draft`]. What a constraint leaves no choice about comes first and is always right.
+//! After it comes a look-up: the last few tokens stood somewhere before, and what followed there is tried
+//! again. Text that quotes, edits or lists its prompt is full of such places. The engine computes a draft in
+//! the same step as the token before it and chooses, one after the other, what it would have chosen anyway;
+//! so only the time depends on it.
 //!
-//! A row more costs time, and more so in a mixture of experts, where it reads experts that nobody else needs. A forced
-//! token would cost its row anyway. For look-ups the drafter measures: tokens per second of steps with guesses and of
-//! steps without, each as a running mean. It takes the better way, and tries the other now and then, because texts
-//! change. Its clock is given to it.
+//! A row more costs time, and more so in a mixture of experts, where it reads experts that nobody else needs.
+//! A forced token would cost its row anyway. For look-ups the drafter measures: tokens per second of steps
+//! with guesses and of steps without, each as a running mean. It takes the better way, and tries the other
+//! now and then, because texts change. Its clock is given to it.
 
 use std::time::Duration;
 
@@ -19,7 +20,8 @@ use crate::sequence::Sequence;
 const REPEATED: usize = 3;
 /// Tokens guessed at once.
 const GUESSES: usize = 4;
-/// Tokens drafted in a step for all sequences together: each asks for a row of logits, 0.8 MB for the published vocabulary.
+/// Tokens drafted in a step for all sequences together: each asks for a row of logits, 0.8 MB for the
+/// published vocabulary.
 const DRAFTED_MAX: usize = 96;
 /// How far back is looked. Units: tokens.
 const LOOK_BACK: usize = 16_384;

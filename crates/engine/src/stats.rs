@@ -1,8 +1,9 @@
 //! What the engine has done and how full it is: numbers for metrics and tests.
 //!
-//! Entry point: [`EngineStats`], a snapshot that the engine publishes after every step and `EngineHandle::stats` reads.
-//! Counters only grow; gauges say how it is now. Each request counts once among the accepted and once among the
-//! endings, so `accepted = running + queued + the sum of endings` whenever a snapshot is taken.
+//! Entry point: [`EngineStats`], a snapshot that the engine publishes after every step and
+//! `EngineHandle::stats` reads. Counters only grow; gauges say how it is now. Each request counts once among
+//! the accepted and once among the endings, so `accepted = running + queued + the sum of endings` whenever a
+//! snapshot is taken.
 
 use crate::prefix_disk::DiskStats;
 

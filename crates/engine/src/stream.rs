@@ -1,9 +1,10 @@
 //! The way of one request's events from the engine to whoever waits for them.
 //!
-//! Entry points: [`Stream`], shared by the engine's `EventSender` and the caller's `EventStream`. It is a bounded queue with
-//! one extra place that only the last event may take, so that the end always fits; what is pushed after it is dropped.
-//! A reader can block, block for a while, or be a future: the standard library's lock, condition and waker are all
-//! there is, so this room needs no runtime and the engine never waits for a reader.
+//! Entry points: [`Stream`], shared by the engine's `EventSender` and the caller's `EventStream`. It is a
+//! bounded queue with one extra place that only the last event may take, so that the end always fits; what is
+//! pushed after it is dropped. A reader can block, block for a while, or be a future: the standard library's
+//! lock, condition and waker are all there is, so this room needs no runtime and the engine never waits for a
+//! reader.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,12 +1,12 @@
 //! The one thread around the engine, and what watches it.
 //!
-//! Entry points: [`Engine::run`] takes requests from an inbox and steps until there will be no more; [`Engine::spawn`]
-//! gives it a thread; [`Engine::generate`] is the same for one request and no thread. [`watch`] is the answer to a step
-//! that never ends: it tells everybody who waits, since the engine cannot.
+//! Entry points: [`Engine::run`] takes requests from an inbox and steps until there will be no more;
+//! [`Engine::spawn`] gives it a thread; [`Engine::generate`] is the same for one request and no thread.
+//! [`watch`] is the answer to a step that never ends: it tells everybody who waits, since the engine cannot.
 //!
-//! Requests are taken between steps, so one that comes while a step runs waits for its end. Whenever the engine falls
-//! idle its books are checked: a slot that nobody holds and that is not free is a mistake of ours, found at once; all
-//! that was kept is then forgotten and the mistake counted.
+//! Requests are taken between steps, so one that comes while a step runs waits for its end. Whenever the
+//! engine falls idle its books are checked: a slot that nobody holds and that is not free is a mistake of
+//! ours, found at once; all that was kept is then forgotten and the mistake counted.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +23,8 @@ use crate::stream::TimedRecv;
 const WATCH_PERIOD: Duration = Duration::from_millis(200);
 
 impl Engine {
-    /// Answers requests until there will be no more: every handle is gone, or they were told to drain or abort.
+    /// Answers requests until there will be no more: every handle is gone, or they were told to drain or
+    /// abort.
     pub fn run(mut self, mut inbox: Inbox) {
         loop {
             if self.is_idle() {
@@ -62,7 +63,8 @@ impl Engine {
     ///
     /// A cancelled request is not an error: it ends with what it has and `FinishReason::Cancelled`.
     ///
-    /// Errors: those of `submit` before anything is computed, without an event; `Failed` when the forward pass fails.
+    /// Errors: those of `submit` before anything is computed, without an event; `Failed` when the forward
+    /// pass fails.
     pub fn generate(
         &mut self,
         request: Request,
@@ -109,8 +111,8 @@ impl Engine {
     }
 }
 
-/// Ends every request when the engine has not finished a step for `patience`, and calls `on_stall` with their number.
-/// The watch ends with the engine or when `handle` is the last one.
+/// Ends every request when the engine has not finished a step for `patience`, and calls `on_stall` with their
+/// number. The watch ends with the engine or when `handle` is the last one.
 ///
 /// Errors: the system's, when it has no thread to give.
 pub fn watch(

@@ -1,7 +1,8 @@
 //! The demo model in both precisions, on texts that it wrote itself.
 //!
-//! The bound of 2e-3 nats is the project's contract for fast precision on a trained model. Prompts are those of the
-//! demo's tasks; answers are sampled at temperature 1 in exact precision, and every token of them counts.
+//! The bound of 2e-3 nats is the project's contract for fast precision on a trained model. Prompts are those
+//! of the demo's tasks; answers are sampled at temperature 1 in exact precision, and every token of them
+//! counts.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +16,8 @@ use gptoss_model::{Batch, Comparison, DenseMode, LoadOptions, LogitRows, Logits,
 
 /// Of fast precision to exact, in either format of dense matrices. Units: nats.
 const MEAN_KL_MAX: f64 = 2e-3;
-/// Of quantized dense matrices to those as stored, both in fast precision: what decision 0009 asks for. Units: nats.
+/// Of quantized dense matrices to those as stored, both in fast precision: what decision 0009 asks for.
+/// Units: nats.
 const DENSE_MEAN_KL_MAX: f64 = 1e-3;
 
 /// Asked at every effort.

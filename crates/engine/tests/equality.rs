@@ -321,7 +321,8 @@ fn guesses_change_nothing() {
     assert!(stats.accepted_drafts > 80 && stats.accepted_drafts < stats.drafted_tokens, "{stats:?}");
 }
 
-/// Five tokens in turn that it leaves no choice about, then two that it does, like the keys and values of a form.
+/// Five tokens in turn that it leaves no choice about, then two that it does, like the keys and values of a
+/// form.
 #[derive(Clone)]
 struct Form {
     num_committed: u32,
@@ -357,7 +358,8 @@ impl Constraint for Form {
     }
 }
 
-/// Forced tokens took a step each, though nothing but them could come. Now they take none, and not a bit is different.
+/// Forced tokens took a step each, though nothing but them could come. Now they take none, and not a bit is
+/// different.
 #[test]
 fn forced_tokens_change_nothing_and_take_no_steps() {
     let model = load("tiny-yarn", 2, 64);

@@ -1,4 +1,5 @@
-//! Whole requests on the tiny golden checkpoint: what comes back, in which order, and that it is always the same.
+//! Whole requests on the tiny golden checkpoint: what comes back, in which order, and that it is always the
+//! same.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -115,9 +116,9 @@ fn the_past_of_an_engine_changes_nothing() {
         assert_eq!(expected.usage.cached_tokens, 0);
         let on_two_threads = run(&mut Engine::new(self::model(precision, 2), 400), wanted()).0;
         assert_eq!(result(&on_two_threads), result(&expected));
-        // What ran before, and how much of it is kept: the same request, a shorter and a longer prompt, prompts that
-        // part early and late, and one with nothing in common. Places are kept before a prompt's last token, at its end
-        // with what was generated, and where a request says so.
+        // What ran before, and how much of it is kept: the same request, a shorter and a longer prompt,
+        // prompts that part early and late, and one with nothing in common. Places are kept before a prompt's
+        // last token, at its end with what was generated, and where a request says so.
         let longer = [prompt(200), vec![7; 150]].concat();
         let parting = |at: usize| [&prompt(200)[..at], &[300; 100]].concat();
         let pasts = [

@@ -1,4 +1,5 @@
-//! How requests end: cancelled at any step, out of time, drained, aborted, forgotten by their reader. Each once, and nothing is left held.
+//! How requests end: cancelled at any step, out of time, drained, aborted, forgotten by their reader. Each
+//! once, and nothing is left held.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,10 +1,11 @@
 //! How do the bytes of a piece become token ids?
 //!
-//! [`Bpe::encode_piece`] gives exactly what tiktoken gives: a piece that is a token is that token; otherwise adjacent parts merge, lowest
-//! priority first and leftmost among equals, until nothing merges. Short pieces, nearly all of them, scan a small array; long ones use
-//! the [`MergeQueue`], so that a megabyte of one letter costs n log n. Two kinds of merge rule exist: [`Merges::Ranked`], where two
-//! parts merge when their bytes together are a token and the token's id is the priority, and [`Merges::Listed`], for vocabulary files
-//! that list the allowed pairs. This module knows bytes and ids; it knows no text, no control tokens and no files.
+//! [`Bpe::encode_piece`] gives exactly what tiktoken gives: a piece that is a token is that token; otherwise
+//! adjacent parts merge, lowest priority first and leftmost among equals, until nothing merges. Short pieces,
+//! nearly all of them, scan a small array; long ones use the [`MergeQueue`], so that a megabyte of one letter
+//! costs n log n. Two kinds of merge rule exist: [`Merges::Ranked`], where two parts merge when their bytes
+//! together are a token and the token's id is the priority, and [`Merges::Listed`], for vocabulary files that
+//! list the allowed pairs. This module knows bytes and ids; it knows no text, no control tokens and no files.
 
 use std::{borrow::Cow, hash::BuildHasher};
 
@@ -15,7 +16,8 @@ use crate::{limits::PIECE_BYTES_MAX, merge_queue::MergeQueue};
 /// "No merge here", larger than every priority.
 const NO_MERGE: u32 = u32::MAX;
 
-/// Pieces up to this length are merged by scanning; measured on prose, where longer thresholds change nothing.
+/// Pieces up to this length are merged by scanning; measured on prose, where longer thresholds change
+/// nothing.
 const SCAN_BYTES_MAX: usize = 48;
 
 /// The bytes of every id; ids without text have none.
@@ -162,7 +164,8 @@ impl Bpe {
         for (start, &byte) in piece.iter().enumerate() {
             storage[start] = Part { start, token: self.byte_tokens[byte as usize], priority: NO_MERGE };
         }
-        // Invariant: the part after the last one starts at the piece's end, so every part ends where the next starts.
+        // Invariant: the part after the last one starts at the piece's end, so every part ends where the next
+        // starts.
         storage[num_parts] = Part { start: piece.len(), token: 0, priority: NO_MERGE };
         let priority = |parts: &[Part], i: usize| match parts.get(i..i + 3) {
             Some([left, right, after]) => {
@@ -188,7 +191,8 @@ impl Bpe {
 
     fn merge_by_queue(&self, piece: &[u8], out: &mut Vec<u32>) -> u64 {
         let len = piece.len();
-        // Parts are known by the position of their first byte; `next[len - 1] == len`, and `previous[0]` is never read.
+        // Parts are known by the position of their first byte; `next[len - 1] == len`, and `previous[0]` is
+        // never read.
         let mut token: Vec<u32> = piece.iter().map(|&byte| self.byte_tokens[byte as usize]).collect();
         let mut next: Vec<u32> = (1..=len as u32).collect();
         let mut previous: Vec<u32> = (0..len as u32).map(|i| i.wrapping_sub(1)).collect();
@@ -237,8 +241,8 @@ impl Bpe {
     }
 }
 
-/// The last priorities that were looked up, by pair of tokens. Long pieces repeat few pairs, and a look-up hashes all their bytes: a MiB
-/// of one character takes a third of the time with this than without.
+/// The last priorities that were looked up, by pair of tokens. Long pieces repeat few pairs, and a look-up
+/// hashes all their bytes: a MiB of one character takes a third of the time with this than without.
 struct RecentPairs {
     entries: Vec<((u32, u32), u32)>,
 }
@@ -273,7 +277,8 @@ mod tests {
         vocab::{Token, Vocab},
     };
 
-    /// Merging as its definition says it: look the piece up, else merge the leftmost pair of lowest rank until none is left.
+    /// Merging as its definition says it: look the piece up, else merge the leftmost pair of lowest rank
+    /// until none is left.
     fn naive(ranks: &Map<Vec<u8>, u32>, text: &str) -> Vec<u32> {
         let mut out = Vec::new();
         for piece in Pieces::new(text).map(str::as_bytes) {
@@ -335,8 +340,9 @@ mod tests {
         }
     }
 
-    /// The work on a run of one character grows with its length and no faster. A piece of n bytes merges at most n times, and a merge
-    /// makes at most two new pairs, so 3 n pushes and pops suffice when none of them comes late.
+    /// The work on a run of one character grows with its length and no faster. A piece of n bytes merges at
+    /// most n times, and a merge makes at most two new pairs, so 3 n pushes and pops suffice when none of
+    /// them comes late.
     #[test]
     fn one_character_repeated_is_linear() {
         let vocabularies = [Vocab::o200k_harmony(), Vocab::truncated(2048, MultiDigit::Drop).into()];

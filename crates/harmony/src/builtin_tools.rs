@@ -1,7 +1,7 @@
 //! Which tools were the models trained with, and how are they described to them?
 //!
-//! The descriptions of `browser` and `python` are part of the model's training data, so they are the vendor's words exactly; a golden
-//! compares them. Running the tools is somebody else's work.
+//! The descriptions of `browser` and `python` are part of the model's training data, so they are the vendor's
+//! words exactly; a golden compares them. Running the tools is somebody else's work.
 //!
 //! Source: openai/harmony `src/chat.rs` @ec7606d.
 

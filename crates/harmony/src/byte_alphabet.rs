@@ -1,7 +1,8 @@
 //! How do vocabulary files write a byte as a character?
 //!
-//! Byte-level BPE files spell each byte as one printable character: the 188 printable bytes of Latin-1 are themselves, the other 68 are
-//! the characters from U+0100 on, in byte order. The space, for one, is `Ġ`. [`characters`] and [`bytes_of`] go both ways.
+//! Byte-level BPE files spell each byte as one printable character: the 188 printable bytes of Latin-1 are
+//! themselves, the other 68 are the characters from U+0100 on, in byte order. The space, for one, is `Ġ`.
+//! [`characters`] and [`bytes_of`] go both ways.
 
 /// Whether a byte is written as the character of the same number.
 fn is_printable(byte: u8) -> bool {

@@ -1,7 +1,8 @@
 //! Which of the kinds of character that the o200k split rule knows is this one?
 //!
-//! [`CharClasses::of`] is one array read. The table is filled once per process from the Unicode tables of `regex-syntax`, the same that
-//! the regex engine of the published tokeniser uses, so the classes agree with it down to the Unicode version.
+//! [`CharClasses::of`] is one array read. The table is filled once per process from the Unicode tables of
+//! `regex-syntax`, the same that the regex engine of the published tokeniser uses, so the classes agree with
+//! it down to the Unicode version.
 
 use std::sync::OnceLock;
 

@@ -1,8 +1,8 @@
 //! What can go wrong in harmony, and whose fault is it?
 //!
-//! All variants are the caller's fault: a damaged or foreign vocabulary file, a conversation that has no harmony form, ids beyond the
-//! vocabulary. Each carries the facts (what, where, expected, found) and its message says what to do. Parsing has no errors: the
-//! streaming parser is total and answers with warnings.
+//! All variants are the caller's fault: a damaged or foreign vocabulary file, a conversation that has no
+//! harmony form, ids beyond the vocabulary. Each carries the facts (what, where, expected, found) and its
+//! message says what to do. Parsing has no errors: the streaming parser is total and answers with warnings.
 
 /// Everything the fallible functions of this room return.
 #[derive(Debug, thiserror::Error)]
@@ -124,7 +124,8 @@ pub enum Error {
         /// The limit, in levels.
         max: usize,
     },
-    /// A parameter schema expands beyond [`crate::limits::SCHEMA_TEXT_BYTES_MAX`] or [`crate::limits::SCHEMA_NODES_MAX`].
+    /// A parameter schema expands beyond [`crate::limits::SCHEMA_TEXT_BYTES_MAX`] or
+    /// [`crate::limits::SCHEMA_NODES_MAX`].
     #[error(
         "messages[{message}]: the parameters of tool {tool:?} expand to more than {max} {unit}; shorten the schema"
     )]

@@ -1,9 +1,9 @@
 //! Who speaks to whom on which channel, according to the tokens of a header?
 //!
-//! [`HeaderTokens`] collects a header as it streams; [`HeaderTokens::read`] turns it into a [`Header`], the text that was no header after
-//! all, and the repairs it took. Both orders of the format are read: a recipient may stand with the role or after the channel, a
-//! content type is the word that is neither, with or without `<|constrain|>`. Recipients are corrected only where the wrong spelling
-//! can mean nothing else.
+//! [`HeaderTokens`] collects a header as it streams; [`HeaderTokens::read`] turns it into a [`Header`], the
+//! text that was no header after all, and the repairs it took. Both orders of the format are read: a
+//! recipient may stand with the role or after the channel, a content type is the word that is neither, with
+//! or without `<|constrain|>`. Recipients are corrected only where the wrong spelling can mean nothing else.
 
 use std::collections::BTreeSet;
 
@@ -82,7 +82,8 @@ impl HeaderTokens {
         self.num_tokens == 0
     }
 
-    /// Reads the header. `is_closed` says that `<|message|>` came; without it, text from the first unknown word on is content.
+    /// Reads the header. `is_closed` says that `<|message|>` came; without it, text from the first unknown
+    /// word on is content.
     pub(crate) fn read(self, is_closed: bool, functions: &BTreeSet<String>) -> ReadHeader {
         let mut reader = Reader { is_closed, ..Reader::default() };
         let mut author = self.preset.map(Author::from);
@@ -245,7 +246,8 @@ impl Reader {
     }
 }
 
-/// A role, a role with a name, or a tool's name; in a header without `<|message|>` an unknown word is text, not a tool.
+/// A role, a role with a name, or a tool's name; in a header without `<|message|>` an unknown word is text,
+/// not a tool.
 fn read_author(word: &str, is_closed: bool) -> Option<Author> {
     if let Some(role) = Role::from_name(word).filter(|&role| role != Role::Tool) {
         return Some(role.into());
@@ -258,8 +260,9 @@ fn read_author(word: &str, is_closed: bool) -> Option<Author> {
     is_closed.then(|| Author { role: Role::Tool, name: Some(word.into()) })
 }
 
-/// Corrects the spellings that can mean nothing else: `functions.browser.search` is the built-in, a bare name is the function of that
-/// name when it is known to exist, and `functions.python` is the interpreter when functions are known and none is called python.
+/// Corrects the spellings that can mean nothing else: `functions.browser.search` is the built-in, a bare name
+/// is the function of that name when it is known to exist, and `functions.python` is the interpreter when
+/// functions are known and none is called python.
 fn unalias(recipient: &str, functions: &BTreeSet<String>) -> String {
     const BROWSER: [&str; 3] = ["browser.search", "browser.open", "browser.find"];
     if let Some(name) = recipient.strip_prefix("functions.") {

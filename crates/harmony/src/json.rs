@@ -1,10 +1,11 @@
 //! How is a conversation written as JSON?
 //!
-//! As openai-harmony's `to_dict()` writes it; [`Conversation`] and [`Message`] implement serde's traits with that form. Reading is
-//! lenient where the meaning is clear: content may be a plain string or a list of parts, optional fields may be missing or null, a bare
-//! list of messages is a conversation, efforts may be in any case. What is wrong is named with its place,
-//! `messages[3].content[0].text`. This is the boundary at which the text `<|constrain|>json` of a content type becomes a control token
-//! and a name; no other text does.
+//! As openai-harmony's `to_dict()` writes it; [`Conversation`] and [`Message`] implement serde's traits with
+//! that form. Reading is lenient where the meaning is clear: content may be a plain string or a list of
+//! parts, optional fields may be missing or null, a bare list of messages is a conversation, efforts may be
+//! in any case. What is wrong is named with its place, `messages[3].content[0].text`. This is the boundary at
+//! which the text `<|constrain|>json` of a content type becomes a control token and a name; no other text
+//! does.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::{Map, Value, json};

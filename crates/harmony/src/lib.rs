@@ -1,10 +1,12 @@
 //! Harmony: how do conversations become the tokens of gpt-oss, and its tokens messages?
 //!
-//! Entry points: [`Vocab`] (text ⇄ tokens), [`render()`] (conversation → tokens) and [`StreamParser`] (tokens → messages and deltas).
-//! The room is pure: no files, no network, no clock. Text tokens and control tokens are different types ([`TextToken`], [`Control`]), so
-//! text of users, tools and schemas can never become structure. Rendering follows openai-harmony 0.0.8 token for token and goes beyond it
-//! for `$ref`, `anyOf`, `allOf`, `const` and response formats; parsing is total, repairs malformed headers by fixed rules and reports
-//! each repair as a [`Warning`]. It deliberately knows nothing of models, sampling, HTTP or which tools exist.
+//! Entry points: [`Vocab`] (text ⇄ tokens), [`render()`] (conversation → tokens) and [`StreamParser`] (tokens
+//! → messages and deltas). The room is pure: no files, no network, no clock. Text tokens and control tokens
+//! are different types ([`TextToken`], [`Control`]), so text of users, tools and schemas can never become
+//! structure. Rendering follows openai-harmony 0.0.8 token for token and goes beyond it for `$ref`, `anyOf`,
+//! `allOf`, `const` and response formats; parsing is total, repairs malformed headers by fixed rules and
+//! reports each repair as a [`Warning`]. It deliberately knows nothing of models, sampling, HTTP or which
+//! tools exist.
 
 mod bpe;
 mod builtin_tools;

@@ -1,9 +1,10 @@
 //! Which merge comes next: the lowest priority, leftmost first?
 //!
-//! [`MergeQueue`] is a priority queue over (priority, position) made for byte-pair merges: within one priority, positions arrive almost
-//! always in ascending order, so each priority has a sorted list that is appended to, and only positions that come late go into a
-//! small heap. A run of a million equal characters has about ten distinct priorities and costs constant time per operation, where one
-//! binary heap over all pairs would pay twenty cache misses; in the worst case it is as good as that heap.
+//! [`MergeQueue`] is a priority queue over (priority, position) made for byte-pair merges: within one
+//! priority, positions arrive almost always in ascending order, so each priority has a sorted list that is
+//! appended to, and only positions that come late go into a small heap. A run of a million equal characters
+//! has about ten distinct priorities and costs constant time per operation, where one binary heap over all
+//! pairs would pay twenty cache misses; in the worst case it is as good as that heap.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
@@ -92,7 +93,8 @@ impl MergeQueue {
         None
     }
 
-    /// The deterministic measure of the work so far: pushes and pops, and the depth of the heap for positions that came late.
+    /// The deterministic measure of the work so far: pushes and pops, and the depth of the heap for positions
+    /// that came late.
     pub(crate) fn num_operations(&self) -> u64 {
         self.num_operations
     }

@@ -1,9 +1,10 @@
 //! What is said in a harmony conversation, by whom and to whom?
 //!
 //! Plain data with public fields, and constructors for the messages that occur: `Message::user("hi")`,
-//! `Message::assistant("final", "hello")`, `Message::tool_result("functions.f", "{}")`. Rendering and parsing live elsewhere; the JSON form
-//! (openai-harmony's own) is in `json`. Names, recipients and channels are free strings here; nothing in this module can produce a
-//! control token, and the one control token that appears in a header, `<|constrain|>`, is the bool of [`ContentType`].
+//! `Message::assistant("final", "hello")`, `Message::tool_result("functions.f", "{}")`. Rendering and parsing
+//! live elsewhere; the JSON form (openai-harmony's own) is in `json`. Names, recipients and channels are free
+//! strings here; nothing in this module can produce a control token, and the one control token that appears
+//! in a header, `<|constrain|>`, is the bool of [`ContentType`].
 
 use std::{collections::BTreeMap, fmt};
 

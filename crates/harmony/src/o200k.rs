@@ -1,7 +1,8 @@
 //! Where do the published ranks lie in this program?
 //!
-//! The build script has written the bytes of all 199,998 ranks and one length per rank; both are embedded here. Taking the first ranks
-//! for a small vocabulary reads only those. The ids of the control tokens and the size of the embedding are the published ones.
+//! The build script has written the bytes of all 199,998 ranks and one length per rank; both are embedded
+//! here. Taking the first ranks for a small vocabulary reads only those. The ids of the control tokens and
+//! the size of the embedding are the published ones.
 
 use std::borrow::Cow;
 
@@ -19,7 +20,8 @@ pub enum MultiDigit {
 /// Rows of the published embedding.
 pub(crate) const NUM_IDS: usize = 201_088;
 
-/// Published ids, in the order of [`crate::Control::ALL`]: startoftext, endoftext, return, constrain, channel, start, end, message, call.
+/// Published ids, in the order of [`crate::Control::ALL`]: startoftext, endoftext, return, constrain,
+/// channel, start, end, message, call.
 pub(crate) const CONTROLS: [u32; 9] =
     [199_998, 199_999, 200_002, 200_003, 200_005, 200_006, 200_007, 200_008, 200_012];
 

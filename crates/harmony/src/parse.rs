@@ -1,10 +1,11 @@
 //! Which messages, and which pieces of text right now, do these tokens say?
 //!
-//! [`StreamParser`] reads one token at a time and is total: any sequence of ids gives messages, text deltas and warnings, never an
-//! error. It is a machine of three states, between messages, in a header, in content; every control token has a meaning in each of
-//! them. Text is given as soon as its characters are whole. What models get wrong in practice is repaired by the fixed rules of the
-//! table at [`StreamParser`], one warning each. The parser knows no tools unless told ([`StreamParser::with_functions`]), and it does
-//! not judge: whether a channel may carry a call is somebody else's question.
+//! [`StreamParser`] reads one token at a time and is total: any sequence of ids gives messages, text deltas
+//! and warnings, never an error. It is a machine of three states, between messages, in a header, in content;
+//! every control token has a meaning in each of them. Text is given as soon as its characters are whole. What
+//! models get wrong in practice is repaired by the fixed rules of the table at [`StreamParser`], one warning
+//! each. The parser knows no tools unless told ([`StreamParser::with_functions`]), and it does not judge:
+//! whether a channel may carry a call is somebody else's question.
 
 use std::{collections::BTreeSet, mem, sync::Arc};
 
@@ -98,7 +99,8 @@ impl StreamParser {
         }
     }
 
-    /// Tells the parser which functions exist (names without namespace), so that rule (g) can correct bare names.
+    /// Tells the parser which functions exist (names without namespace), so that rule (g) can correct bare
+    /// names.
     pub fn with_functions(mut self, names: impl IntoIterator<Item = String>) -> Self {
         self.functions.extend(names);
         self
@@ -134,8 +136,9 @@ impl StreamParser {
         mem::take(&mut self.events)
     }
 
-    /// The end of a well-formed stream that its reader cut off, as a limit of tokens does: as [`finish`](StreamParser::finish), but nothing in
-    /// an open header is taken for content, because the rest of the header was on its way.
+    /// The end of a well-formed stream that its reader cut off, as a limit of tokens does: as
+    /// [`finish`](StreamParser::finish), but nothing in an open header is taken for content, because the rest
+    /// of the header was on its way.
     pub fn cut(mut self) -> (Vec<ParseEvent>, Parsed) {
         match self.take_state() {
             State::Header(header) if !header.is_only_role() => self.warn(Repair::UnfinishedHeader),
@@ -144,7 +147,8 @@ impl StreamParser {
         self.finish()
     }
 
-    /// The end of the stream: closes what is open. The events are those of this call, and of [`cut`](StreamParser::cut).
+    /// The end of the stream: closes what is open. The events are those of this call, and of
+    /// [`cut`](StreamParser::cut).
     pub fn finish(mut self) -> (Vec<ParseEvent>, Parsed) {
         match self.take_state() {
             State::Between(carry) => self.flush_between(carry),

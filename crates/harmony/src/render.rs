@@ -1,9 +1,10 @@
 //! Which tokens does a conversation become?
 //!
-//! [`render`] gives the tokens that openai-harmony 0.0.8 gives, in the three forms of [`Form`]; [`render_training`] gives the training
-//! form with a loss mask beside it. Each text is encoded where the vendor encodes it (role, recipient, channel, each part of the
-//! content), since tokens never merge across those borders. All text goes through [`Vocab::encode`], so control tokens come only from
-//! the structure: five of them around a message, and `<|constrain|>` where [`crate::ContentType::constrained`] says so.
+//! [`render`] gives the tokens that openai-harmony 0.0.8 gives, in the three forms of [`Form`];
+//! [`render_training`] gives the training form with a loss mask beside it. Each text is encoded where the
+//! vendor encodes it (role, recipient, channel, each part of the content), since tokens never merge across
+//! those borders. All text goes through [`Vocab::encode`], so control tokens come only from the structure:
+//! five of them around a message, and `<|constrain|>` where [`crate::ContentType::constrained`] says so.
 
 use crate::{
     error::Error,
@@ -26,7 +27,8 @@ pub enum Form {
 /// What happens to the reasoning of earlier turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Analysis {
-    /// When the last assistant message is on `final`, analysis before the first `final` is left out: the vendor's rule.
+    /// When the last assistant message is on `final`, analysis before the first `final` is left out: the
+    /// vendor's rule.
     DropOld,
     /// All stays.
     KeepAll,
@@ -53,14 +55,15 @@ impl Default for RenderOptions {
 pub struct TrainingTokens {
     /// The tokens of the training form.
     pub tokens: Vec<u32>,
-    /// For each token whether the model should learn to produce it: all that an assistant message has after `<|start|>assistant`.
+    /// For each token whether the model should learn to produce it: all that an assistant message has after
+    /// `<|start|>assistant`.
     pub is_target: Vec<bool>,
 }
 
 /// The tokens of a conversation.
 ///
-/// Errors: a tool message without a name, system or developer content in a message of another role, a tool schema beyond its limits.
-/// Source: openai/harmony `src/encoding.rs` @ec7606d.
+/// Errors: a tool message without a name, system or developer content in a message of another role, a tool
+/// schema beyond its limits. Source: openai/harmony `src/encoding.rs` @ec7606d.
 pub fn render(vocab: &Vocab, conversation: &Conversation, options: RenderOptions) -> Result<Vec<u32>, Error> {
     Ok(render_with_targets(vocab, conversation, options)?.tokens)
 }
@@ -123,8 +126,8 @@ fn is_with_function_tools(content: &Content) -> bool {
     }
 }
 
-/// How many messages precede the first `final`, when the last assistant message is on `final`; otherwise 0: the model is in the middle
-/// of a turn and needs its reasoning.
+/// How many messages precede the first `final`, when the last assistant message is on `final`; otherwise 0:
+/// the model is in the middle of a turn and needs its reasoning.
 fn num_before_first_final(messages: &[Message]) -> usize {
     let is_final = |message: &Message| message.channel.as_deref() == Some("final");
     match messages.iter().rev().find(|message| message.author.role == Role::Assistant) {

@@ -1,9 +1,10 @@
 //! How is a tool's JSON Schema told to the model?
 //!
-//! As a TypeScript type: [`write_type`] appends it to a text. What the vendor's crate renders is rendered the same, character for
-//! character, its oddities included (an enum in an array gets no parentheses, a nested object is not indented), because the models
-//! were trained on that. Where the vendor says `any`, this goes on: local `$ref`s are resolved (a cycle is `any`), `anyOf` is a union,
-//! `allOf` an intersection, `const` a literal. Depth, nodes and bytes are bounded, since a few `$ref`s can stand for exponential text.
+//! As a TypeScript type: [`write_type`] appends it to a text. What the vendor's crate renders is rendered the
+//! same, character for character, its oddities included (an enum in an array gets no parentheses, a nested
+//! object is not indented), because the models were trained on that. Where the vendor says `any`, this goes
+//! on: local `$ref`s are resolved (a cycle is `any`), `anyOf` is a union, `allOf` an intersection, `const` a
+//! literal. Depth, nodes and bytes are bounded, since a few `$ref`s can stand for exponential text.
 
 use std::collections::HashSet;
 
@@ -60,7 +61,8 @@ fn default_comment(schema: &Value, bare_enum: bool) -> Option<String> {
     })
 }
 
-/// The pointer in a URI fragment; `None` when it is no UTF-8. `~0` and `~1` are the pointer's own escapes and stay.
+/// The pointer in a URI fragment; `None` when it is no UTF-8. `~0` and `~1` are the pointer's own escapes and
+/// stay.
 fn percent_decoded(fragment: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(fragment.len());
     let mut rest = fragment.as_bytes();
@@ -290,7 +292,8 @@ impl<'a> TypeWriter<'a> {
         }
     }
 
-    /// A property with variants: its description and default above, each variant on its own line, a comma on the last.
+    /// A property with variants: its description and default above, each variant on its own line, a comma on
+    /// the last.
     fn property_one_of(
         &mut self,
         name: &str,

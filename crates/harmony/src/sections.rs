@@ -1,8 +1,8 @@
 //! What text stands in the system and the developer message?
 //!
-//! [`system`] and [`developer`] join the sections that their content asks for with blank lines, exactly as the vendor's crate does;
-//! response formats, which that crate lacks, come last in the developer message as the format's documentation shows them. Both return
-//! plain text: control tokens are not theirs to make.
+//! [`system`] and [`developer`] join the sections that their content asks for with blank lines, exactly as
+//! the vendor's crate does; response formats, which that crate lacks, come last in the developer message as
+//! the format's documentation shows them. Both return plain text: control tokens are not theirs to make.
 
 use crate::{
     error::Error,

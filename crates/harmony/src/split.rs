@@ -1,9 +1,10 @@
 //! Where does the o200k tokeniser cut a text before it merges bytes?
 //!
-//! [`Pieces`] walks the text and yields the pieces that the published regular expression ([`O200K_SPLIT`]) would match. The expression
-//! needs look-ahead and backtracking, so it is written out by hand: each of the seven alternatives is one function that scans a run
-//! once. No character is scanned more than a small constant number of times, whatever the text, because each backtracking step of the
-//! expression ends at a place that the scan remembers ("the last character that may also end the word").
+//! [`Pieces`] walks the text and yields the pieces that the published regular expression ([`O200K_SPLIT`])
+//! would match. The expression needs look-ahead and backtracking, so it is written out by hand: each of the
+//! seven alternatives is one function that scans a run once. No character is scanned more than a small
+//! constant number of times, whatever the text, because each backtracking step of the expression ends at a
+//! place that the scan remembers ("the last character that may also end the word").
 
 use crate::char_class::{CharClass, CharClasses};
 
@@ -77,7 +78,8 @@ impl<'a> Pieces<'a> {
         (end > start).then(|| self.run(end, CharClass::is_lower_part))
     }
 
-    /// Bytes of `'s 't 're 've 'm 'll 'd` at `at`, in any case; `ſ` is an `s` to a case-insensitive expression.
+    /// Bytes of `'s 't 're 've 'm 'll 'd` at `at`, in any case; `ſ` is an `s` to a case-insensitive
+    /// expression.
     fn contraction(&self, at: usize) -> usize {
         let mut characters = self.text[at..].chars();
         if characters.next() != Some('\'') {
@@ -115,8 +117,8 @@ impl<'a> Pieces<'a> {
         (end > start).then_some(end + tail)
     }
 
-    /// Alternatives 5 to 7: white space up to its last line end; else all of it at the end of the text; else all but its last
-    /// character, which belongs to what follows; else that one character.
+    /// Alternatives 5 to 7: white space up to its last line end; else all of it at the end of the text; else
+    /// all but its last character, which belongs to what follows; else that one character.
     fn white_space(&self, at: usize) -> usize {
         let (mut end, mut before_last, mut after_newline) = (at, at, None);
         while let Some((class, next)) = self.look(end) {

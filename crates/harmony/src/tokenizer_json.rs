@@ -1,9 +1,10 @@
 //! How does a `tokenizer.json` become a vocabulary, and a vocabulary a `tokenizer.json`?
 //!
-//! The file is that of the Hugging Face tokenizers library. Only its byte-level BPE with the o200k split rule is run, which is what every
-//! gpt-oss checkpoint carries; another rule is refused rather than run, since no regular expression from a checkpoint is executed. The
-//! nine control tokens are found by their literal names among the added tokens; all other added tokens are reserved ids, because text must
-//! never turn into them. Every size is bounded and every id checked before memory is taken for it.
+//! The file is that of the Hugging Face tokenizers library. Only its byte-level BPE with the o200k split rule
+//! is run, which is what every gpt-oss checkpoint carries; another rule is refused rather than run, since no
+//! regular expression from a checkpoint is executed. The nine control tokens are found by their literal names
+//! among the added tokens; all other added tokens are reserved ids, because text must never turn into them.
+//! Every size is bounded and every id checked before memory is taken for it.
 
 mod gguf;
 
@@ -75,7 +76,8 @@ enum Merge<'a> {
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Merge<'a> {
-    // By hand, because serde's untagged enums buffer and copy each of the half million merges of the published file.
+    // By hand, because serde's untagged enums buffer and copy each of the half million merges of the
+    // published file.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct MergeVisitor;
         impl<'de> Visitor<'de> for MergeVisitor {
@@ -140,10 +142,11 @@ impl Merge<'_> {
 }
 
 impl Vocab {
-    /// Reads a `tokenizer.json`: the published one, a fine-tune's, or one that [`Vocab::to_tokenizer_json`] wrote.
+    /// Reads a `tokenizer.json`: the published one, a fine-tune's, or one that [`Vocab::to_tokenizer_json`]
+    /// wrote.
     ///
-    /// Errors: a file that is damaged, too large, not byte-level BPE with the o200k split rule, without one of the nine control tokens
-    /// or the 256 bytes, with impossible tokens or merges.
+    /// Errors: a file that is damaged, too large, not byte-level BPE with the o200k split rule, without one
+    /// of the nine control tokens or the 256 bytes, with impossible tokens or merges.
     pub fn from_tokenizer_json(bytes: &[u8]) -> Result<Self, Error> {
         if bytes.len() > TOKENIZER_JSON_BYTES_MAX {
             return Err(Error::TokenizerTooLarge { bytes: bytes.len(), max: TOKENIZER_JSON_BYTES_MAX });
@@ -166,9 +169,10 @@ impl Vocab {
         Ok(Self::new(bpe, controls, len))
     }
 
-    /// Writes the vocabulary as a `tokenizer.json` that the Hugging Face library and [`Vocab::from_tokenizer_json`] read to the same
-    /// tokens. The merges of a rank vocabulary are all pairs of tokens whose bytes together are a token, by rank, as in the published
-    /// file. Reserved ids without text are not written.
+    /// Writes the vocabulary as a `tokenizer.json` that the Hugging Face library and
+    /// [`Vocab::from_tokenizer_json`] read to the same tokens. The merges of a rank vocabulary are all pairs
+    /// of tokens whose bytes together are a token, by rank, as in the published file. Reserved ids without
+    /// text are not written.
     pub fn to_tokenizer_json(&self) -> Vec<u8> {
         let characters = byte_alphabet::characters();
         let spell = |id: u32| -> String {
@@ -222,8 +226,8 @@ impl Vocab {
     }
 }
 
-/// The number of ids, when the text tokens are the published ones by their published ids and whole pieces are looked up. Then the
-/// merges are what the ranks say, and the half million of the file need not be read.
+/// The number of ids, when the text tokens are the published ones by their published ids and whole pieces are
+/// looked up. Then the merges are what the ranks say, and the half million of the file need not be read.
 fn len_if_published<M>(file: &TokenizerFile<'_, M>) -> Option<usize> {
     let known = o200k::tokens();
     let num_text = known.len() as u64;
@@ -283,7 +287,8 @@ fn check_pre_tokenizer(pre_tokenizer: Option<&Value>) -> Result<(), Error> {
         let expected = "the o200k split expression (expressions of other tokenizers are not run)";
         return Err(unsupported("pre_tokenizer's split pattern", expected, other));
     }
-    // Every character belongs to a match, so keeping the matches and removing what is between them come to the same.
+    // Every character belongs to a match, so keeping the matches and removing what is between them come to
+    // the same.
     let invert = split.get("invert").and_then(Value::as_bool).unwrap_or(false);
     match split.get("behavior").and_then(Value::as_str) {
         Some("Isolated") => {}
@@ -390,8 +395,8 @@ fn token_bytes(token: &str, id: u64) -> Result<Vec<u8>, Error> {
     }
 }
 
-/// All pairs that make one token share the priority of the first of them; tiktoken, whose order the published merges are, decides
-/// between them by place alone.
+/// All pairs that make one token share the priority of the first of them; tiktoken, whose order the published
+/// merges are, decides between them by place alone.
 fn merges(model: &ModelSection<'_>, tokens: &TokenBytes) -> Result<Merges, Error> {
     let id_of = |token: &str| model.vocab.get(&Key(Cow::Borrowed(token))).map(|&id| id as u32);
     let mut priority_of_pair = HashMap::with_capacity(model.merges.len());

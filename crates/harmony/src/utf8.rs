@@ -1,7 +1,8 @@
 //! Which whole characters can be shown, when tokens cut characters apart?
 //!
-//! [`Utf8Carry`] takes bytes in any portions and gives text as soon as it is decided; what it gives in all is what
-//! `String::from_utf8_lossy` gives for all bytes together, however they were portioned. At most three bytes wait.
+//! [`Utf8Carry`] takes bytes in any portions and gives text as soon as it is decided; what it gives in all is
+//! what `String::from_utf8_lossy` gives for all bytes together, however they were portioned. At most three
+//! bytes wait.
 
 use std::str;
 

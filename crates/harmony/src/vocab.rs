@@ -1,9 +1,10 @@
 //! Which token ids exist, and what is each: text, a control token, or reserved?
 //!
-//! [`Vocab`] answers that for the published vocabulary ([`Vocab::o200k_harmony`]), for a checkpoint's `tokenizer.json`
-//! ([`Vocab::from_tokenizer_json`]) and for the first ranks of o200k ([`Vocab::truncated`]). Text tokens and control tokens are different
-//! types: [`Vocab::encode`] makes only [`TextToken`]s, whatever the text says, so nothing a user, a tool or a schema writes can become
-//! a `<|start|>`. A vocabulary is immutable and cheap to share behind an `Arc`; it knows nothing of messages.
+//! [`Vocab`] answers that for the published vocabulary ([`Vocab::o200k_harmony`]), for a checkpoint's
+//! `tokenizer.json` ([`Vocab::from_tokenizer_json`]) and for the first ranks of o200k ([`Vocab::truncated`]).
+//! Text tokens and control tokens are different types: [`Vocab::encode`] makes only [`TextToken`]s, whatever
+//! the text says, so nothing a user, a tool or a schema writes can become a `<|start|>`. A vocabulary is
+//! immutable and cheap to share behind an `Arc`; it knows nothing of messages.
 
 use std::{
     fmt,
@@ -124,11 +125,11 @@ impl Vocab {
         }))
     }
 
-    /// The first `num_ranks` ranks of o200k, which are a BPE of their own, then the nine control tokens in the order of
-    /// [`Control::ALL`].
+    /// The first `num_ranks` ranks of o200k, which are a BPE of their own, then the nine control tokens in
+    /// the order of [`Control::ALL`].
     ///
-    /// Units: `num_ranks` counts ranks before multi-digit tokens are dropped; it is raised to the 256 bytes and lowered to the
-    /// 199,998 ranks that exist.
+    /// Units: `num_ranks` counts ranks before multi-digit tokens are dropped; it is raised to the 256 bytes
+    /// and lowered to the 199,998 ranks that exist.
     pub fn truncated(num_ranks: usize, multi_digit: MultiDigit) -> Self {
         let tokens = o200k::first_tokens(num_ranks, multi_digit);
         let num_text = tokens.len() as u32;
@@ -141,8 +142,8 @@ impl Vocab {
         Self { bpe, controls, len }
     }
 
-    /// The same vocabulary with at least `len` ids: a checkpoint's embedding may have more rows than its tokenizer has tokens. The new
-    /// ids are reserved.
+    /// The same vocabulary with at least `len` ids: a checkpoint's embedding may have more rows than its
+    /// tokenizer has tokens. The new ids are reserved.
     pub fn padded_to(mut self, len: usize) -> Self {
         self.len = self.len.max(len);
         self
@@ -154,7 +155,8 @@ impl Vocab {
         self.len
     }
 
-    /// The text as tokens; never a control token. Linear in the text's length, up to a logarithm inside one piece.
+    /// The text as tokens; never a control token. Linear in the text's length, up to a logarithm inside one
+    /// piece.
     pub fn encode(&self, text: &str) -> Vec<TextToken> {
         self.encode_ids(text).into_iter().map(TextToken).collect()
     }
@@ -166,7 +168,8 @@ impl Vocab {
         ids
     }
 
-    /// Appends the text's token ids; returns the queue operations that long pieces took, the deterministic measure of the work.
+    /// Appends the text's token ids; returns the queue operations that long pieces took, the deterministic
+    /// measure of the work.
     pub fn encode_into(&self, text: &str, ids: &mut Vec<u32>) -> u64 {
         Pieces::new(text).map(|piece| self.bpe.encode_piece(piece.as_bytes(), ids)).sum()
     }
@@ -212,7 +215,8 @@ impl Vocab {
         Ok(bytes)
     }
 
-    /// Where generation stops: `<|return|>`, `<|call|>` and, as a safety, `<|endoftext|>`. Not at `<|end|>`, which only ends a message.
+    /// Where generation stops: `<|return|>`, `<|call|>` and, as a safety, `<|endoftext|>`. Not at `<|end|>`,
+    /// which only ends a message.
     pub fn stop_ids(&self) -> [u32; 3] {
         [Control::Return, Control::Call, Control::EndOfText].map(|control| self.control(control))
     }

@@ -1,7 +1,8 @@
 //! What did the parser have to repair?
 //!
-//! A [`Warning`] says where in the token stream ([`Warning::token_index`]) which [`Repair`] was made. They are data for logs and for
-//! counting well-formed turns; a conversation goes on regardless. A stream that was rendered from messages gives none.
+//! A [`Warning`] says where in the token stream ([`Warning::token_index`]) which [`Repair`] was made. They
+//! are data for logs and for counting well-formed turns; a conversation goes on regardless. A stream that was
+//! rendered from messages gives none.
 
 use std::fmt;
 
@@ -16,7 +17,8 @@ pub struct Warning {
     pub repair: Repair,
 }
 
-/// What the parser did about a malformed stream. The letters are those of the table in [`crate::StreamParser`].
+/// What the parser did about a malformed stream. The letters are those of the table in
+/// [`crate::StreamParser`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Repair {

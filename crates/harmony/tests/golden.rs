@@ -1,7 +1,7 @@
 //! Do we give the tokens that the official implementations gave?
 //!
-//! `testdata/harmony.jsonl` was rendered by openai-harmony 0.0.8 (Python), `testdata/tokenizer.jsonl` encoded by tiktoken 0.14; see
-//! `testdata/README.md`. Tokens are compared by equality: rendering has no tolerance.
+//! `testdata/harmony.jsonl` was rendered by openai-harmony 0.0.8 (Python), `testdata/tokenizer.jsonl` encoded
+//! by tiktoken 0.14; see `testdata/README.md`. Tokens are compared by equality: rendering has no tolerance.
 
 use gptoss_harmony::{Analysis, Conversation, RenderOptions, StreamParser, Vocab, render};
 use serde_json::Value;

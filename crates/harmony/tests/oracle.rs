@@ -1,8 +1,9 @@
 //! Does the vendor's own crate agree, on conversations that nobody wrote?
 //!
-//! openai-harmony 0.0.8 is a dev-dependency and nothing else. It reads its vocabulary from the folder that the environment variable
-//! TIKTOKEN_ENCODINGS_BASE names, so each test writes our ranks there and runs itself again with the variable set; the vendor checks the
-//! sha256 of that file, which makes this the test that our embedded ranks are the published ones.
+//! openai-harmony 0.0.8 is a dev-dependency and nothing else. It reads its vocabulary from the folder that
+//! the environment variable TIKTOKEN_ENCODINGS_BASE names, so each test writes our ranks there and runs
+//! itself again with the variable set; the vendor checks the sha256 of that file, which makes this the test
+//! that our embedded ranks are the published ones.
 
 #![expect(clippy::disallowed_methods, reason = "the test runs itself again with a variable set")]
 

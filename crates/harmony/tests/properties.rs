@@ -1,7 +1,7 @@
 //! What holds for every conversation, every text and every stream of tokens?
 //!
-//! Rendering and parsing are inverse, the parser is total and its deltas are its messages, text never becomes structure, and a body reads
-//! the same however its bytes are cut into tokens.
+//! Rendering and parsing are inverse, the parser is total and its deltas are its messages, text never becomes
+//! structure, and a body reads the same however its bytes are cut into tokens.
 
 mod generate;
 
@@ -18,7 +18,8 @@ fn small() -> Arc<Vocab> {
     SMALL.get_or_init(|| Arc::new(Vocab::truncated(2048, MultiDigit::Drop))).clone()
 }
 
-/// Parses and checks what holds for every stream: events alternate, deltas are not empty and make up the messages.
+/// Parses and checks what holds for every stream: events alternate, deltas are not empty and make up the
+/// messages.
 fn parse(mut parser: StreamParser, tokens: impl IntoIterator<Item = u32>) -> Parsed {
     let mut events = Vec::new();
     tokens.into_iter().for_each(|token| events.extend(parser.push(token)));
@@ -167,7 +168,8 @@ fn next_random(state: &mut u64) -> u64 {
     *state
 }
 
-/// A million short random streams, heavy in control tokens and header words: no failure, and the invariants of [`parse`] in each.
+/// A million short random streams, heavy in control tokens and header words: no failure, and the invariants
+/// of [`parse`] in each.
 #[test]
 fn a_million_random_streams_parse() {
     let vocab = small();

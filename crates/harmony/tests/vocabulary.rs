@@ -103,7 +103,8 @@ fn other_spellings_of_a_file_mean_the_same() {
     assert_eq!(read.token(2035), None);
 }
 
-/// A vocabulary whose pairs are listed sparsely, as trainers write them: only listed pairs merge, in the order of the list.
+/// A vocabulary whose pairs are listed sparsely, as trainers write them: only listed pairs merge, in the
+/// order of the list.
 #[test]
 fn listed_merges_are_followed() {
     let mut file: Value =

@@ -14,11 +14,9 @@
 //! Blocks that hold NaN or an infinity get a NaN scale and zero values: the product is then NaN, as it would
 //! be in f32. Blocks whose largest magnitude is under 2^-100 are taken as zero.
 //!
-//! The stored form serves the kernels. A row is padded with zero blocks to groups of 8 blocks. In which order
-//! values are stored is up to the weights they will meet, see [`Q8Order`]. Beside the scales stands the sum
-//! of each block's values, the middle in each, times what kernels add to those weights to make them unsigned:
-//! 12 for doubled E2M1, 128 for int8. For products with many tokens, rows are packed again into
-//! [`TileBlock`]s.
+//! A row is padded with zero blocks to groups of 8 blocks, in the order of [`Q8Order`]. Beside the scales
+//! stands the sum of each block's values, the middle in each, times what kernels add to the weights to make
+//! them unsigned: 12 for doubled E2M1, 128 for int8. [`TileBlock`]s are rows packed for many tokens.
 
 use std::cell::Cell;
 use std::ops::Range;

@@ -99,8 +99,6 @@ pub fn check(root: &Path) -> anyhow::Result<Vec<Violation>> {
 struct Rust {
     violations: Vec<Violation>,
     modules: Vec<circles::Module>,
-    /// Rooms in which a comment is too wide.
-    wide: BTreeSet<String>,
 }
 
 impl Rust {
@@ -113,19 +111,10 @@ impl Rust {
         self.violations.extend(sizes::check(&source));
         self.violations.extend(source::check(&source));
         self.modules.extend(circles::module(&source));
-        if !source::wide_comments(&source).is_empty() {
-            self.wide.extend(files::room(path).map(str::to_owned));
-        }
     }
 
     fn finish(mut self) -> Vec<Violation> {
         self.violations.extend(circles::check(&self.modules));
-        let cured = source::CRATES_STILL_WITH_WIDE_COMMENTS.iter().filter(|room| !self.wide.contains(**room));
-        let message = |room: &str| {
-            format!("no wide comment any more: take `{room}` off CRATES_STILL_WITH_WIDE_COMMENTS")
-        };
-        let cured = cured.map(|room| Violation::of(&format!("crates/{room}"), "comments", message(room)));
-        self.violations.extend(cured);
         self.violations
     }
 }

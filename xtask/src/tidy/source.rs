@@ -2,26 +2,18 @@
 //! and no unfinished thought without an issue.
 
 use super::syntax::Source;
-use super::{Violation, files, text};
+use super::{Violation, text};
 
 /// Lines that a module's head has at most.
 const HEAD_LINES_MAX: usize = 20;
 /// Columns of a line with a comment, as of code: `max_width` of rustfmt.toml.
 const COLUMNS_MAX: usize = 110;
-/// Crates whose comments are wider; an entry without one fails, so that the list can only shrink.
-pub const CRATES_STILL_WITH_WIDE_COMMENTS: &[&str] =
-    &["checkpoint", "constrain", "engine", "harmony", "server", "turn"];
-
 /// Violations of every rule in this file.
 pub fn check(source: &Source) -> Vec<Violation> {
     let mut violations: Vec<Violation> = check_head(source).into_iter().collect();
-    let is_late =
-        files::room(source.path).is_some_and(|room| CRATES_STILL_WITH_WIDE_COMMENTS.contains(&room));
-    if !is_late {
-        let message = format!("a comment of more than {COLUMNS_MAX} columns: wrap it");
-        let wide = wide_comments(source).into_iter();
-        violations.extend(wide.map(|line| Violation::at(source.path, line, "comments", message.clone())));
-    }
+    let message = format!("a comment of more than {COLUMNS_MAX} columns: wrap it");
+    let wide = wide_comments(source).into_iter();
+    violations.extend(wide.map(|line| Violation::at(source.path, line, "comments", message.clone())));
     for (first_line, comment) in source.comments() {
         for (offset, line) in comment.lines().enumerate() {
             violations.extend(text::check_unfinished(source.path, first_line + offset, line));

@@ -159,7 +159,8 @@ fn the_budget_closes_reasoning_at_a_border() {
     assert!(refused, "no second thoughts");
 }
 
-/// Asking for what is forced moves nothing: masks, ends and errors are those of a constraint that is never asked.
+/// Asking for what is forced moves nothing: masks, ends and errors are those of a constraint that is never
+/// asked.
 #[test]
 fn looking_ahead_changes_no_answer() {
     const TURN: &str = "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>commentary to=functions.add \

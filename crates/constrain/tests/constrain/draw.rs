@@ -1,7 +1,8 @@
 //! A sampler without a model.
 //!
-//! [`Random`] is a small generator with a seed, so that a failure names the seed that repeats it. [`pick`] draws from a mask: evenly, but with a
-//! given chance a token that ends something, since among thousands of tokens an even draw would hardly ever end.
+//! [`Random`] is a small generator with a seed, so that a failure names the seed that repeats it. [`pick`]
+//! draws from a mask: evenly, but with a given chance a token that ends something, since among thousands of
+//! tokens an even draw would hardly ever end.
 
 use std::sync::{Arc, OnceLock};
 
@@ -69,7 +70,8 @@ pub fn pick(random: &mut Random, vocab: &Vocab, mask: &[u32], percent: usize) ->
         _ => false,
     };
     if random.chance(percent) {
-        // A published vocabulary has thousands of tokens that close something in JSON, and few control tokens.
+        // A published vocabulary has thousands of tokens that close something in JSON, and few control
+        // tokens.
         let control: Vec<u32> = allowed.iter().copied().filter(is_control).collect();
         let closing: Vec<u32> = allowed.iter().copied().filter(closes).collect();
         let ending = match (control.is_empty(), closing.is_empty()) {

@@ -1,7 +1,8 @@
 //! Schemas and grammars that would cost too much meet a limit.
 //!
-//! Each of them is either refused by the compiler or, when it is accepted, draws tokens until the end, a limit of one mask, or enough. What
-//! must not happen: a crash, a hang, or an error of another kind. Afterwards the same table serves an ordinary schema.
+//! Each of them is either refused by the compiler or, when it is accepted, draws tokens until the end, a
+//! limit of one mask, or enough. What must not happen: a crash, a hang, or an error of another kind.
+//! Afterwards the same table serves an ordinary schema.
 
 use std::time::{Duration, Instant};
 
@@ -89,8 +90,9 @@ fn what_is_refused_is_refused_for_its_reason() {
     check("lark no start", "start");
 }
 
-/// A chain of rules, terminals or references ended the process: the compiler recurses, and no stack is large enough for any chain. What the
-/// bounds let through must compile, and give its first masks, with room to spare on a thread of the engine's.
+/// A chain of rules, terminals or references ended the process: the compiler recurses, and no stack is large
+/// enough for any chain. What the bounds let through must compile, and give its first masks, with room to
+/// spare on a thread of the engine's.
 #[test]
 fn the_deepest_that_is_accepted_compiles() {
     // Half of the levels are brackets, which recurse too.
@@ -124,7 +126,8 @@ fn the_deepest_that_is_accepted_compiles() {
     }
 }
 
-/// A compilation that was given up goes on without anybody waiting for it, so it must end by its other limits.
+/// A compilation that was given up goes on without anybody waiting for it, so it must end by its other
+/// limits.
 #[test]
 #[ignore = "half a minute; .ci/run runs it"]
 fn given_up_compilations_end() {
@@ -137,7 +140,8 @@ fn given_up_compilations_end() {
     }
 }
 
-/// The clock is the last limit: the caller gets its answer although the work goes on, and the next compilation is not hindered.
+/// The clock is the last limit: the caller gets its answer although the work goes on, and the next
+/// compilation is not hindered.
 #[test]
 fn time_is_a_limit() {
     let limits = Limits { compile_time_max: Duration::ZERO, ..Limits::default() };

@@ -1,7 +1,8 @@
 //! JSON Schemas as clients send them.
 //!
-//! [`random_schema`] draws one from what they use: objects with required and optional properties, arrays, enums, bounds, patterns,
-//! formats, unions, references, also recursive ones. Every schema has an instance of moderate size.
+//! [`random_schema`] draws one from what they use: objects with required and optional properties, arrays,
+//! enums, bounds, patterns, formats, unions, references, also recursive ones. Every schema has an instance of
+//! moderate size.
 
 use serde_json::{Map, Value, json};
 

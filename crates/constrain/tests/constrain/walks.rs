@@ -134,7 +134,8 @@ fn check(spec: &Spec, vocab: &Vocab, walk: &Walk, messages: &[Message]) {
     let reasoning: usize =
         earlier.iter().filter(|m| m.channel.as_deref() == Some("analysis")).map(|m| m.text().len()).sum();
     if let Some(budget) = spec.reasoning.budget {
-        // Tokens of these vocabularies have at most 128 bytes, and a character that is open at the end may take three more.
+        // Tokens of these vocabularies have at most 128 bytes, and a character that is open at the end may
+        // take three more.
         assert!(reasoning <= (budget as usize + 3) * 128, "{reasoning} bytes of reasoning: {text}");
         assert!(budget > 0 || !text.contains("<|channel|>analysis<|message|>"), "{text}");
     }

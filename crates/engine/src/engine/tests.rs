@@ -105,13 +105,15 @@ fn a_constraint_that_breaks_fails_its_request_alone() {
         assert_eq!(tokens(events), expected[..3]);
         let Some(Event::Failed(failure)) = events.last() else { panic!("it fails") };
         assert!(failure.to_string().contains(words), "{failure}");
-        // A client's grammar that nothing can follow was told as a fault of the server, which clients try again.
+        // A client's grammar that nothing can follow was told as a fault of the server, which clients try
+        // again.
         let class = if words == "a mistake" { Class::Ours } else { Class::Caller };
         assert_eq!(failure.class(), class, "{failure}");
     }
 }
 
-/// An engine whose disk holds what `request(long())` begins with, and what that request says when it is computed.
+/// An engine whose disk holds what `request(long())` begins with, and what that request says when it is
+/// computed.
 fn with_kept_prompt(folder: &std::path::Path) -> (Engine, Vec<(u32, u64)>) {
     let on_disk = || engine().with_disk(PrefixDisk::open(folder, "m", 1 << 30).expect("a folder"));
     let expected = tokens(&run(&mut on_disk(), vec![request(long())])[0]);

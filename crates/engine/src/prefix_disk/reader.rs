@@ -1,8 +1,8 @@
 //! The thread that reads kept places, so that no step waits for a disk.
 //!
-//! Entry points: [`Reader::order`], which never waits, and [`Reader::take`]. What is ordered is bounded, and only one place is read ahead of the
-//! engine, because a place may be as large as its prompt. Every order that is not forgotten is answered once, with nothing when reading fails in
-//! whatever way.
+//! Entry points: [`Reader::order`], which never waits, and [`Reader::take`]. What is ordered is bounded, and
+//! only one place is read ahead of the engine, because a place may be as large as its prompt. Every order
+//! that is not forgotten is answered once, with nothing when reading fails in whatever way.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};

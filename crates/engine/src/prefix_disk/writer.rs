@@ -1,8 +1,8 @@
 //! The thread that writes kept places, so that no step waits for a disk.
 //!
-//! Entry point: [`Writer`]. What waits to be written is bounded; what does not fit is not written, and will be offered
-//! again when its place is kept again. A file is written beside its name and renamed, so a crash leaves no half one under
-//! a name that counts. The thread ends with the writer, after what was taken in.
+//! Entry point: [`Writer`]. What waits to be written is bounded; what does not fit is not written, and will
+//! be offered again when its place is kept again. A file is written beside its name and renamed, so a crash
+//! leaves no half one under a name that counts. The thread ends with the writer, after what was taken in.
 
 use std::collections::VecDeque;
 use std::fs;

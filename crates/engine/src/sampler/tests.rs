@@ -180,7 +180,8 @@ fn a_draw_depends_on_seed_and_position_alone() {
     assert!((0..40).any(|position| other.free(&row, position).token != forward[position]));
 }
 
-/// A mask takes tokens out before everything that looks at the rest; what is told of the model's own row stays.
+/// A mask takes tokens out before everything that looks at the rest; what is told of the model's own row
+/// stays.
 #[test]
 fn masks_leave_only_what_they_allow() {
     let row: Vec<f32> = (0..70).map(|token| (token % 7) as f32).collect();

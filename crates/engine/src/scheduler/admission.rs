@@ -1,12 +1,13 @@
 //! The admission of waiting sequences.
 //!
-//! Entry points: `Scheduler::make_way`, which preempts for urgent requests, `Scheduler::share_out`, which preempts for a
-//! tenant that has less than its share, and `Scheduler::admit`, which gives rings and
-//! kept prefixes to as many as there is room for. Room is reckoned, not reserved: the blocks that all running sequences
-//! still need for the tokens they have, and one more for each to go on; what they will choose is not known.
+//! Entry points: `Scheduler::make_way`, which preempts for urgent requests, `Scheduler::share_out`, which
+//! preempts for a tenant that has less than its share, and `Scheduler::admit`, which gives rings and kept
+//! prefixes to as many as there is room for. Room is reckoned, not reserved: the blocks that all running
+//! sequences still need for the tokens they have, and one more for each to go on; what they will choose is
+//! not known.
 //!
-//! The first in line waits until it fits and is not overtaken by smaller ones, or large requests would starve. Only a
-//! request whose beginning is being computed right now is stepped over: it gains by waiting.
+//! The first in line waits until it fits and is not overtaken by smaller ones, or large requests would
+//! starve. Only a request whose beginning is being computed right now is stepped over: it gains by waiting.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -39,8 +40,9 @@ impl Scheduler {
         }
     }
 
-    /// Preempts a sequence of the tenant that runs the most and lets one begin whose tenant then still has no more than its
-    /// share: as many rings as there are for each tenant that is here. Neither does it to the other again.
+    /// Preempts a sequence of the tenant that runs the most and lets one begin whose tenant then still has no
+    /// more than its share: as many rings as there are for each tenant that is here. Neither does it to the
+    /// other again.
     pub(super) fn share_out(&mut self, plan: &mut Plan) {
         if self.rings.num_free() > 0 || self.service.len() < 2 {
             return;

@@ -1,14 +1,14 @@
 //! The scheduler against a store of hashes, through random days.
 //!
-//! A day is decided by its seed: how many slots there are, when requests come, how long they are, how they begin alike,
-//! who cancels, which steps fail, which allocations are refused, which guesses are right, whose beginning is fetched and
-//! when it comes. The store does what the real
-//! one does with rows, but a row is the hash of all tokens up to its position. So before a token is computed the
-//! simulator sees whether the sequence really has the rows it would have alone, whatever was shared, copied, kept,
-//! evicted or preempted; and the tokens, which come from what the store holds, must be those of the request alone.
+//! A day is decided by its seed: how many slots there are, when requests come, how long they are, how they
+//! begin alike, who cancels, which steps fail, which allocations are refused, which guesses are right, whose
+//! beginning is fetched and when it comes. The store does what the real one does with rows, but a row is the
+//! hash of all tokens up to its position. So before a token is computed the simulator sees whether the
+//! sequence really has the rows it would have alone, whatever was shared, copied, kept, evicted or preempted;
+//! and the tokens, which come from what the store holds, must be those of the request alone.
 //!
-//! Every request must end once, every slot must come back, and nobody may wait too long. A failure prints the seed;
-//! `GPTOSS_SIMULATOR_SEED=n` replays it alone and `GPTOSS_SIMULATOR_SEEDS=n` runs that many.
+//! Every request must end once, every slot must come back, and nobody may wait too long. A failure prints the
+//! seed; `GPTOSS_SIMULATOR_SEED=n` replays it alone and `GPTOSS_SIMULATOR_SEEDS=n` runs that many.
 
 use std::collections::HashMap;
 
@@ -176,7 +176,8 @@ impl Day {
             cancels: [0, 60, 15][dice.below(3)],
             failures: [0, 100][dice.below(2)],
             refusals: [0, 30, 5][dice.below(3)],
-            // A prompt of 260 tokens needs that many chunks of one; sent back in every fortieth step it would never end.
+            // A prompt of 260 tokens needs that many chunks of one; sent back in every fortieth step it would
+            // never end.
             preemptions: [0, 40 * (1 + 60 / capacity.chunk_tokens)][dice.below(2)],
             fetches: [0, 3][dice.below(2)],
             dice,

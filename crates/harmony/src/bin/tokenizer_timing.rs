@@ -1,8 +1,8 @@
 //! How long do loading and encoding take, on texts made to be slow?
 //!
-//! `cargo run --release -p gptoss-harmony --bin tokenizer_timing`: milliseconds for one MiB of each case and for each way of loading.
-//! It is a binary of this crate and not an example, since an example would build the dev-dependencies in release mode too.
-//! The bound is 250 ms for one MiB of any one character.
+//! `cargo run --release -p gptoss-harmony --bin tokenizer_timing`: milliseconds for one MiB of each case and
+//! for each way of loading. It is a binary of this crate and not an example, since an example would build the
+//! dev-dependencies in release mode too. The bound is 250 ms for one MiB of any one character.
 
 use std::time::Instant;
 
@@ -10,7 +10,8 @@ use gptoss_harmony::{MultiDigit, Vocab};
 
 const BYTES: usize = 1 << 20;
 
-/// Milliseconds that this thread has computed, where the system tells it: on a busy machine they say more than the clock.
+/// Milliseconds that this thread has computed, where the system tells it: on a busy machine they say more
+/// than the clock.
 fn cpu_ms() -> Option<f64> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     Some(text.split_whitespace().next()?.parse::<f64>().ok()? / 1e6)

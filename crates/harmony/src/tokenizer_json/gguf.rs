@@ -1,9 +1,10 @@
 //! How does the vocabulary in a GGUF file's metadata become a [`Vocab`]?
 //!
-//! The metadata spells tokens and merges as a `tokenizer.json` does, in two lists and a kind for each token, so the rules
-//! and bounds are those of the parent module. Entry point: [`Vocab::from_gguf`]. A list that is the published vocabulary
-//! gives the built-in one, which is compared token by token: that is cheaper than building a second, and the built-in
-//! one needs no merges. Everything that is not plain text is reserved, apart from the nine control tokens.
+//! The metadata spells tokens and merges as a `tokenizer.json` does, in two lists and a kind for each token,
+//! so the rules and bounds are those of the parent module. Entry point: [`Vocab::from_gguf`]. A list that is
+//! the published vocabulary gives the built-in one, which is compared token by token: that is cheaper than
+//! building a second, and the built-in one needs no merges. Everything that is not plain text is reserved,
+//! apart from the nine control tokens.
 //!
 //! This module does not read files.
 

@@ -1,7 +1,7 @@
 //! Random conversations, schemas and texts for the property and oracle tests.
 //!
-//! The strategies stay inside what the format can say: names and recipients without white space, bodies of anything, control-token
-//! literals among it.
+//! The strategies stay inside what the format can say: names and recipients without white space, bodies of
+//! anything, control-token literals among it.
 
 use gptoss_harmony::{
     Author, ChannelConfig, Content, ContentType, Conversation, DeveloperContent, FunctionTool, Message,

@@ -1,11 +1,11 @@
 //! Products of int8 activations with a matrix of small integers.
 //!
 //! Entry point: [`product`]. One order of summation for one token and many, and for every tier: inside a
-//! block of 32 the sum of (weight as an integer) times (int8 activation, with the middle of its block where it
-//! has one) is an integer, exact in any order; block `b` goes to lane `b % 8`, a lane adds `sum * (activation scale * weight scale)` in ascending order
-//! with fused multiply-add; the eight lanes are folded by the tree of [`crate::lanes`]; the result is
-//! multiplied by [`Int8Weights::FACTOR`] (half, where the integers are twice the weights), and the bias added
-//! in the same fused step.
+//! block of 32 the sum of (weight as an integer) times (int8 activation, with the middle of its block where
+//! it has one) is an integer, exact in any order; block `b` goes to lane `b % 8`, a lane adds `sum *
+//! (activation scale * weight scale)` in ascending order with fused multiply-add; the eight lanes are folded
+//! by the tree of [`crate::lanes`]; the result is multiplied by [`Int8Weights::FACTOR`] (half, where the
+//! integers are twice the weights), and the bias added in the same fused step.
 //!
 //! Why lanes by block: a decode kernel reads eight consecutive blocks of a row and gets their sums in one
 //! register, so scaling costs once per 256 weights; a tile kernel walks the blocks of one lane after the

@@ -2,8 +2,8 @@
 //!
 //! Provenance and commands are in `testdata/README.md`. Measured here: 1.1e-5, 3.8e-5 and 8.5e-5. Our sums
 //! have one order on every machine, so these figures do not move, and the tolerance is a little over twice
-//! the largest. With angles of the rotary positions in f64, which the official implementations round to f32, the
-//! differences were up to five times larger.
+//! the largest. With angles of the rotary positions in f64, which the official implementations round to f32,
+//! the differences were up to five times larger.
 
 use std::path::{Path, PathBuf};
 
