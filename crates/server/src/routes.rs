@@ -5,7 +5,7 @@
 //! form.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::to_bytes;
@@ -20,6 +20,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::access_log::Line;
 use crate::gate::{self, Gate};
 use crate::keys::Caller;
+use crate::limits::STOP_PATIENCE;
 use crate::state::{App, Shared};
 use crate::wire::errors::ApiError;
 use crate::{chat, completions, conversations, ids, ollama, openapi, responses, status, tokens};
