@@ -323,7 +323,7 @@ pub fn quantize_q8(pool: &Pool, out: &mut Q8Rows, x: &[f32], t: usize, k: usize)
 /// Panics: when the lengths do not fit together.
 pub fn quantize_q8_parts(pool: &Pool, out: &mut Q8Rows, x: &[f32], t: usize, k: usize) {
     assert_eq!(x.len(), t * k, "quantize_q8_parts: x is [T, K]");
-    assert!(k.is_multiple_of(BLOCK_VALUES), "quantize_q8_parts: K = {k} is no multiple of 32");
+    assert!(k.is_multiple_of(BLOCK_VALUES), "quantize_q8_parts: K = {k} is not a multiple of 32");
     assert_eq!(out.order, Q8Order::Q8_0, "quantize_q8_parts: parts are for int8 weights");
     out.make_room(2 * t, k);
     let (instructions, order) = (pool.instructions(), out.order);
@@ -469,7 +469,7 @@ fn quantize_block(values: &mut [i8; BLOCK_VALUES], x: &[f32; BLOCK_VALUES]) -> f
     largest / 127.0
 }
 
-/// Quantises one block about the middle of its values; gives the scale and the middle.
+/// Quantizes one block about the middle of its values; gives the scale and the middle.
 #[inline(always)]
 fn quantize_about_middle(values: &mut [i8; BLOCK_VALUES], x: &[f32; BLOCK_VALUES]) -> (f32, i8) {
     let largest = largest_magnitude(x);

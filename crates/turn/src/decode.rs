@@ -471,7 +471,7 @@ mod tests {
         check("<|channel|>final<|message|>one STOP two<|return|>", "A:one ", "one ");
         check("<|channel|>final<|message|>STOP", "", "");
         let reasoning = "<|channel|>analysis<|message|>STOP<|end|><|start|>assistant";
-        check(&format!("{reasoning}<|channel|>final<|message|>3 STOP<|return|>"), "R:ST|R:OPA:3 ", "3 ");
+        check(&format!("{reasoning}<|channel|>final<|message|>3 STOP<|return|>"), "R:STOP3 ", "3 ");
         let preamble = "<|channel|>commentary<|message|>Wait STOP<|end|><|start|>assistant";
         check(&format!("{preamble}<|channel|>final<|message|>3<|return|>"), "P:Wait ", "Wait ");
     }
