@@ -1,6 +1,6 @@
 //! The reasons for which a constraint is refused, or given up.
 //!
-//! Entry point: [`Error`]. The variants before [`Error::NotAllowed`] come from [`crate::compile`] and
+//! Entry point: [`Error`]. The variants before [`Error::NotAllowed`] come from [`crate::compile()`] and
 //! [`crate::TokenTable::new`], before a request is admitted, and are the client's to mend (but `Busy`, which
 //! passes); the rest come while tokens are chosen and concern one sequence only. Each says where, what was
 //! found, what is expected and what to do.

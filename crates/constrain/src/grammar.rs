@@ -49,7 +49,7 @@ impl Grammar {
 
 /// Compiles a body; `None` when it is free.
 ///
-/// Errors: as [`crate::compile`], but for those about tools and time.
+/// Errors: as [`crate::compile()`], but for those about tools and time.
 pub(crate) fn build(
     table: &TokenTable,
     part: &Part,

@@ -1,6 +1,6 @@
 //! Constraints: the tokens that may come next.
 //!
-//! Entry points: [`TokenTable`] once per vocabulary, [`compile`] once per request and off the engine's
+//! Entry points: [`TokenTable`] once per vocabulary, [`compile()`] once per request and off the engine's
 //! thread, [`Constraint::new`] once per sequence, then [`Constraint::allowed`] and [`Constraint::commit`]
 //! once per token. The harmony grammar of headers always holds, so that no malformed turn can be sampled;
 //! bodies are free, or JSON of a schema, or match a regular expression or a Lark grammar (by llguidance).

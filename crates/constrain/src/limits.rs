@@ -96,7 +96,7 @@ pub const MASK_WORK_PER_TOKEN: u64 = 2_000;
 /// Most states of the lexer of one grammar in one sequence, at one to two KiB each.
 pub const LEXER_STATES_MAX: usize = 20_000;
 
-/// The bounds that [`crate::compile`] keeps. Each field is explained at the constant of its name.
+/// The bounds that [`crate::compile()`] keeps. Each field is explained at the constant of its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// [`SCHEMA_DEPTH_MAX`], levels.

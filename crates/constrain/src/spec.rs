@@ -2,7 +2,7 @@
 //!
 //! [`Spec`] is plain data in the words of the OpenAI API: which functions exist and how their arguments are
 //! held, which tool choice, what the answer's body must match, how long the model may reason. Its default
-//! asks for nothing but a well-formed harmony turn. Nothing is checked here: [`crate::compile`] makes a
+//! asks for nothing but a well-formed harmony turn. Nothing is checked here: [`crate::compile()`] makes a
 //! [`crate::Compiled`] of it or says what is wrong. Limits stand apart, in [`crate::Limits`], because the
 //! operator sets those and the client sets these.
 

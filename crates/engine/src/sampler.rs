@@ -50,7 +50,7 @@ pub struct Sampler {
     logits: Vec<f32>,
 }
 
-/// The last token that is kept, in the order of [`rank`].
+/// The last token that is kept, in the order of `rank`.
 #[derive(Debug, Clone, Copy)]
 struct Cut {
     logit: f32,

@@ -1,7 +1,7 @@
 //! Numbers in, numbers out: every op that gpt-oss needs, as free functions on slices, outputs first.
 //!
-//! Entry points: [`Pool`] (threads and instruction [`Tier`]), [`Matrix`] with [`linear`], [`attention`], and
-//! the ops on rows. Each op has a scalar reference in plain Rust; wider tiers follow the same order of
+//! Entry points: [`Pool`] (threads and instruction [`Tier`]), [`Matrix`] with [`linear`], [`attention()`],
+//! and the ops on rows. Each op has a scalar reference in plain Rust; wider tiers follow the same order of
 //! summation and give the same bits, as do other numbers of threads and of tokens.
 //!
 //! Shape letters of this room: `T` tokens · `H` query heads · `K` kv heads or inputs of a product · `N`

@@ -2,7 +2,7 @@
 //!
 //! Entry points: [`Matrix`], [`Rows`], [`linear`]. The form is asked for once a call; behind it every product
 //! is compiled for its form. To add a form: its file in `stored/`, a variant here, and an arm in
-//! [`each_form`] (and [`each_int8_form`], if int8 activations can meet it).
+//! `each_form` (and `each_int8_form`, if int8 activations can meet it).
 
 use gptoss_formats::Q8_0Block;
 use half::{bf16, f16};

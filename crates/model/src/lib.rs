@@ -2,7 +2,7 @@
 //!
 //! Entry points: [`Model::load`] takes a checkpoint's weights into use, [`Model::new_cache`] and
 //! [`Model::forward`] turn tokens into logits, [`Model::new_store`] and [`Model::forward_segments`] those of
-//! many sequences in one step; [`parameters`] and [`memory`] answer how large a model is from its config
+//! many sequences in one step; [`parameters()`] and [`memory()`] answer how large a model is from its config
 //! alone, and [`plan_memory`] how much of it a budget holds, the rest staying on disk. Any member of the
 //! family runs by its config: mixture-of-experts or dense, any number of heads, layers and windows. Devices
 //! are twins behind [`Model`]; `cpu/` is the first.

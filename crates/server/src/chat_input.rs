@@ -1,6 +1,6 @@
 //! What does a request to Chat Completions ask?
 //!
-//! [`ask`] turns the body into an [`Ask`]. System and developer messages at the head of the chat are the
+//! [`ask()`] turns the body into an [`Ask`]. System and developer messages at the head of the chat are the
 //! developer's instructions; later ones stay where they are. An assistant's text beside calls is what it said
 //! before calling (harmony's commentary), otherwise it is its answer. What a text model cannot honour is
 //! refused by its name; what means nothing here is passed over.

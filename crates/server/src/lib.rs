@@ -1,6 +1,6 @@
 //! What does a client see: the HTTP APIs of OpenAI, over `turn`.
 //!
-//! Enter at [`listen`] and [`run`]: an [`App`] is a [`ServedModel`], the way to the engine, [`Limits`] and
+//! Enter at [`listen`] and [`run()`]: an [`App`] is a [`ServedModel`], the way to the engine, [`Limits`] and
 //! [`Keys`]. Inside, a request walks one way: a body becomes a wire type (`wire`), that becomes an `Ask`
 //! (`chat_input`, `responses_input`), turns of the model are a `Talk`, whose deltas a pure machine
 //! (`chat_stream`, `responses_stream`) puts into the words of the API. A body without a stream is what the

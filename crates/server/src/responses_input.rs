@@ -1,7 +1,7 @@
 //! What does a request to the Responses API ask?
 //!
-//! [`ask`] turns the body, and what the conversation held before, into an [`Ask`]. Input items are judged by
-//! their `type` one by one and read leniently: agents send back items without status, with empty content,
+//! [`ask()`] turns the body, and what the conversation held before, into an [`Ask`]. Input items are judged
+//! by their `type` one by one and read leniently: agents send back items without status, with empty content,
 //! with calls whose arguments are no JSON, and kinds that only OpenAI's own servers make; the last are left
 //! out with a warning, because leaving out is better than refusing a whole conversation.
 //!

@@ -178,12 +178,15 @@ pub struct SamplingArgs {
     pub seed: Option<u64>,
 }
 
+/// What `inspect` takes.
+const INSPECTED: &str = "demo | a preset such as gpt-oss-120b | a checkpoint folder | a .gguf file | \
+    synthetic:PRESET[@SEED] | ORG/NAME[@REVISION] after `gptoss pull`";
+
 /// `gptoss inspect`.
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// demo | a preset such as gpt-oss-120b | a checkpoint folder | a .gguf file | synthetic:PRESET[@SEED] |
-    /// ORG/NAME[@REVISION] after `gptoss pull`
-    #[arg(value_name = "M", conflicts_with = "model_flag")]
+    /// The model or the preset to look at
+    #[arg(value_name = "M", conflicts_with = "model_flag", help = INSPECTED)]
     pub model: Option<String>,
     /// The same, as the other commands take it
     #[arg(long = "model", short, value_name = "M", id = "model_flag")]
