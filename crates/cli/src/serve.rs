@@ -73,8 +73,9 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     runtime.block_on(async {
         let listener = listen((args.host, args.port).into(), app.asks_for_keys()).await?;
         let address = listener.local_addr().context("the port has no address")?;
-        prepared.print(address)?;
+        // Whoever reads the address may send signals.
         let stop = stop_signal(Duration::from_secs(args.stop_grace), log)?;
+        prepared.print(address)?;
         serve(listener, app, stop).await;
         anyhow::Ok(())
     })?;
