@@ -1,8 +1,9 @@
 //! The row of a response in the store: written when it begins in the background, and again when it has ended.
 //!
 //! A row is there before anybody is told that it is: the id of a background response before the answer with
-//! the id, an ended response before its last event. So what a client has heard of outlives a crash. A row
-//! whose writer was cut off by one reads as failed ([`interrupted`]).
+//! the id, an ended response before its last event. So what a client has heard of outlives a crash of the
+//! program (a power failure may take the last commits). A row whose writer was cut off by one reads as failed
+//! ([`interrupted`]).
 
 use std::sync::Arc;
 
