@@ -66,8 +66,8 @@ async def run(base):
             await asyncio.sleep(0.1)
     assert counts["lost"] == 0 and counts["failed"] == 0, counts
     assert counts["whole"] + counts["cut"] == REQUESTS, counts
-    # The idle engine looks through its blocks: one that nobody holds and that is not free makes it start afresh, and is counted.
-    for name in ["gptoss_turns_running", "gptoss_engine_sequences_running", "gptoss_engine_requests_queued", "gptoss_engine_starts_afresh_total"]:
+    # The idle engine looks through its blocks: one that nobody holds and that is not free resets it, and is counted.
+    for name in ["gptoss_turns_running", "gptoss_engine_sequences_running", "gptoss_engine_requests_queued", "gptoss_engine_integrity_resets_total"]:
         assert metric(page, name) == 0, name
     accepted, ended = metric(page, "gptoss_engine_requests_accepted_total"), metric(page, "gptoss_engine_requests_ended_total")
     assert accepted == ended == REQUESTS, (accepted, ended)
