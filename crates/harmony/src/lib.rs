@@ -12,6 +12,7 @@ mod bpe;
 mod builtin_tools;
 mod byte_alphabet;
 mod char_class;
+mod delta;
 mod error;
 mod header;
 mod json;
@@ -30,6 +31,7 @@ mod utf8;
 mod vocab;
 mod warning;
 
+pub use delta::{Call, Channel, Delta, Logprob, TopLogprob, TurnEnd};
 pub use error::Error;
 pub use header::Header;
 pub use message::{

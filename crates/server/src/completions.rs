@@ -19,7 +19,9 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use gptoss_harmony::Token as VocabToken;
-use gptoss_turn::{Channel, Delta, FinishReason, Logprob, StopFilter, Tenant, Text, TextEvent, TextOptions};
+use gptoss_turn::{
+    Channel, Delta, FinishReason, Logprob, StopFilter, Tenant, Text, TextEvent, TextOptions, logprob_of,
+};
 use tokio::sync::mpsc;
 
 use crate::access_log::Spent;
@@ -324,7 +326,7 @@ impl Choice {
                     }
                     let bytes = bytes_of(app, token.id);
                     if self.tells_logprobs {
-                        self.logprobs.push(Logprob::new(app.assistant.vocab(), &token));
+                        self.logprobs.push(logprob_of(app.assistant.vocab(), &token));
                     }
                     let (deltas, stopped) = self.hear_filtered(&bytes);
                     is_stopped = stopped;

@@ -11,11 +11,11 @@ use std::sync::Arc;
 
 use gptoss_engine::Token;
 use gptoss_harmony::{
-    Content, Conversation, Header, Message, ParseEvent, Repair, Role, StreamParser, Token as VocabToken,
-    Vocab, Warning,
+    Call, Channel, Content, Conversation, Delta, Header, Logprob, Message, ParseEvent, Repair, Role,
+    StreamParser, Token as VocabToken, Vocab, Warning,
 };
 
-use crate::event::{Call, Channel, Delta, Logprob, TurnEvent};
+use crate::event::{TurnEvent, logprob_of};
 use crate::options::TurnOptions;
 use crate::stop::StopFilter;
 use crate::tools::{builtin_tools, function_tools};
@@ -122,7 +122,7 @@ impl TurnDecoder {
             return;
         }
         if self.wants_logprobs && self.is_text(token.id) {
-            self.sorter.logprobs.push(Logprob::new(&self.vocab, token));
+            self.sorter.logprobs.push(logprob_of(&self.vocab, token));
         }
         self.sorter.message_tokens += 1;
         for event in self.parser.push(token.id) {

@@ -23,7 +23,7 @@ mod turn;
 pub use assistant::Assistant;
 pub use constraint::{FunctionRule, OutputRules, TurnConstraint, TurnRules};
 pub use error::Error;
-pub use event::{Call, Channel, Delta, Logprob, Outcome, TopLogprob, TurnEnd, TurnEvent, TurnUsage};
+pub use event::{Outcome, TurnEvent, TurnUsage, logprob_of};
 // What stands in this room's own signatures, for rooms that may not use the engine or `constrain`.
 pub use gptoss_constrain::{
     Body, Error as ConstraintError, Fidelity, Limits as ConstraintLimits, Part as ConstraintPart, Reasoning,
@@ -33,6 +33,8 @@ pub use gptoss_engine::{
     Class, EngineHandle, EngineStats, Error as EngineError, Event as TextEvent, Failure, FinishReason,
     Priority, SamplingParams, Tenant, Token, TokenLogprob,
 };
+// What a turn gives is said in harmony's words.
+pub use gptoss_harmony::{Call, Channel, Delta, Logprob, TopLogprob, TurnEnd};
 pub use options::TurnOptions;
 pub use stop::{Filtered, StopFilter};
 pub use text::{Text, TextOptions};

@@ -5,7 +5,7 @@
 //! user is looked at: a stop string in the reasoning or in a call's arguments stops nothing. It is here and
 //! not in the engine because only here is there text.
 
-use crate::event::{Channel, Delta, Logprob};
+use gptoss_harmony::{Channel, Delta, Logprob};
 
 /// Looks for stop strings.
 #[derive(Debug)]

@@ -16,12 +16,12 @@ use gptoss_engine::{
     Canceller, EngineHandle, Event, EventStream, FinishReason, Request, SamplingParams, TimedRecv, Token,
     Usage,
 };
-use gptoss_harmony::{Control, Conversation, Form, RenderOptions, Role, Vocab, render};
+use gptoss_harmony::{Control, Conversation, Form, RenderOptions, Role, TurnEnd, Vocab, render};
 
 use crate::constraint::TurnConstraint;
 use crate::decode::{TurnDecoder, TurnOutput};
 use crate::error::Error;
-use crate::event::{Outcome, TurnEnd, TurnEvent, TurnUsage};
+use crate::event::{Outcome, TurnEvent, TurnUsage};
 use crate::options::TurnOptions;
 
 /// A turn on its way.
