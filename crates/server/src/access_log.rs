@@ -11,8 +11,7 @@ use axum::body::Body;
 use axum::http::{Method, header};
 use axum::response::Response;
 use futures_util::StreamExt;
-
-use crate::usage::TokenUsage;
+use gptoss_api::usage::TokenUsage;
 
 /// Takes one line of log.
 pub type Log = Arc<dyn Fn(&str) + Send + Sync>;

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use gptoss_api::ApiError;
+
 use crate::state::App;
-use crate::wire::errors::ApiError;
 
 /// Does what waits for the store or for the tokenizer where waiting is allowed.
 ///

@@ -9,6 +9,10 @@
 
 use std::sync::Arc;
 
+use gptoss_api::ApiError;
+use gptoss_api::generation::request::Ask;
+use gptoss_api::responses::parse::{COMPACTION_PREFIX, ResponsesAsk};
+use gptoss_api::wire::responses::Compaction;
 use gptoss_harmony::{
     Analysis, Control, Conversation, DeveloperContent, Form, Message, RenderOptions, Role, SystemContent,
     render,
@@ -16,15 +20,11 @@ use gptoss_harmony::{
 use gptoss_turn::{Channel, Delta};
 use serde_json::json;
 
-use crate::ask::Ask;
 use crate::blocking::run_blocking;
 use crate::ids;
 use crate::limits::SUMMARY_TOKENS_MAX;
-use crate::responses_input::{COMPACTION_PREFIX, ResponsesAsk};
 use crate::state::{App, now};
 use crate::talk::{self, Step};
-use crate::wire::errors::ApiError;
-use crate::wire::responses::Compaction;
 
 /// What the model is told to do with a conversation.
 const INSTRUCTIONS: &str = "Summarise the conversation below so that it can be continued by somebody who has not seen it: what was asked, \

@@ -6,25 +6,25 @@
 //! transaction.
 
 use std::collections::HashMap;
-use std::time::Instant;
 
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
+use gptoss_api::ApiError;
+use gptoss_api::generation::metadata::metadata;
+use gptoss_api::history::Entry;
+use gptoss_api::responses::parse::{entries_of, items as read_items, references, resolve};
+use gptoss_api::wire::responses::{ConversationObject, ConversationRequest, Deleted, Input, ItemList};
 use serde_json::Value;
 
 use crate::blocking::run_blocking;
 use crate::body::Body;
-use crate::chat_input::{Setting, metadata};
-use crate::history::Entry;
 use crate::ids;
 use crate::keys::Caller;
 use crate::paging::{PageQuery, page};
 use crate::query::Query;
-use crate::responses_input::{entries_of, items as read_items, references, resolve};
+use crate::rejection::Rejection;
 use crate::state::{App, Shared, now};
 use crate::store::{Change, Kind, NO_EVENTS, Row};
-use crate::wire::errors::ApiError;
-use crate::wire::responses::{ConversationObject, ConversationRequest, Deleted, Input, ItemList};
 
 /// The items of a request with those they refer to in place, and everything said when they are added to
 /// `before`.
@@ -35,16 +35,7 @@ fn read(
     items: Vec<Value>,
     before: Vec<Entry>,
 ) -> Result<(Vec<Value>, Vec<Entry>), ApiError> {
-    let instant = Instant::now();
-    let recall = |id: &str| app.memory.recall(&caller.tenant, id, instant);
-    let setting = Setting {
-        model: &app.model,
-        limits: &app.limits,
-        tenant: &caller.tenant,
-        visibility: caller.visibility,
-        recall: &recall,
-    };
-    let items = read_items(Some(&Input::Items(items)), &setting)?;
+    let items = app.read(caller, |setting| read_items(Some(&Input::Items(items)), setting))?;
     let mut stored = HashMap::new();
     for id in references(&items) {
         if let Some(item) = change.item(&caller.tenant, id)? {
@@ -52,7 +43,7 @@ fn read(
         }
     }
     let items = resolve(items, &stored, "items")?;
-    let entries = entries_of(&items, before, &setting)?;
+    let entries = app.read(caller, |setting| entries_of(&items, before, setting))?;
     Ok((items, entries))
 }
 
@@ -66,7 +57,7 @@ pub(crate) async fn create(
     State(app): State<Shared>,
     Extension(caller): Extension<Caller>,
     Body(request): Body<ConversationRequest>,
-) -> Result<Json<ConversationObject>, ApiError> {
+) -> Result<Json<ConversationObject>, Rejection> {
     metadata(request.metadata.as_ref())?;
     let made = ConversationObject {
         id: ids::random("conv"),
@@ -94,10 +85,10 @@ pub(crate) async fn retrieve(
     State(app): State<Shared>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-) -> Result<Json<ConversationObject>, ApiError> {
+) -> Result<Json<ConversationObject>, Rejection> {
     let tenant = caller.tenant;
     let row = run_blocking(&app, move |app| app.find(Kind::Conversation, &tenant, &id)).await?;
-    object(&row).map(Json)
+    Ok(Json(object(&row)?))
 }
 
 /// `POST /v1/conversations/{id}`.
@@ -106,7 +97,7 @@ pub(crate) async fn update(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     Body(request): Body<ConversationRequest>,
-) -> Result<Json<ConversationObject>, ApiError> {
+) -> Result<Json<ConversationObject>, Rejection> {
     metadata(request.metadata.as_ref())?;
     let tenant = caller.tenant;
     let changed = run_blocking(&app, move |app| {
@@ -120,7 +111,7 @@ pub(crate) async fn update(
             Ok(made)
         })
     });
-    changed.await.map(Json)
+    Ok(Json(changed.await?))
 }
 
 /// `DELETE /v1/conversations/{id}`.
@@ -128,11 +119,11 @@ pub(crate) async fn delete(
     State(app): State<Shared>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-) -> Result<Json<Deleted>, ApiError> {
+) -> Result<Json<Deleted>, Rejection> {
     let (tenant, gone) = (caller.tenant, id.clone());
     match run_blocking(&app, move |app| app.store.delete(Kind::Conversation, &tenant, &gone, now())).await? {
         true => Ok(Json(Deleted { id, object: "conversation.deleted", deleted: true })),
-        false => Err(ApiError::NotFound { what: "conversation", id }),
+        false => Err(ApiError::NotFound { what: "conversation", id }.into()),
     }
 }
 
@@ -142,10 +133,10 @@ pub(crate) async fn items(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     Query(query): Query<PageQuery>,
-) -> Result<Json<ItemList>, ApiError> {
+) -> Result<Json<ItemList>, Rejection> {
     let tenant = caller.tenant;
     let row = run_blocking(&app, move |app| app.find(Kind::Conversation, &tenant, &id)).await?;
-    page(row.items, &query).map(Json)
+    Ok(Json(page(row.items, &query)?))
 }
 
 /// `POST /v1/conversations/{id}/items`.
@@ -154,7 +145,7 @@ pub(crate) async fn add_items(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     Body(request): Body<ConversationRequest>,
-) -> Result<Json<ItemList>, ApiError> {
+) -> Result<Json<ItemList>, Rejection> {
     let new = run_blocking(&app, move |app| {
         app.store.change(now(), |change| {
             let mut row = change.find(Kind::Conversation, &caller.tenant, &id)?;

@@ -3,7 +3,7 @@
 //! [`Error`] is what the composition root shows an operator, each with what to do about it: another port, a
 //! file of keys, another folder. Once the server listens nothing of this can happen any more.
 //!
-//! What goes wrong with one request is a row of the table in `wire/errors.rs`, and is told to the client
+//! What goes wrong with one request is a row of the table in `api/errors.rs`, and is told to the client
 //! instead.
 
 use std::net::SocketAddr;

@@ -13,8 +13,9 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use gptoss_api::ApiError;
 
-use crate::wire::errors::ApiError;
+use crate::rejection::Rejection;
 
 /// What is admitted.
 #[derive(Debug, Clone)]
@@ -93,7 +94,7 @@ fn host_name(host: &str) -> &str {
 pub(crate) async fn admit(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     match gate.check(&request) {
         Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
+        Err(error) => Rejection(error).into_response(),
     }
 }
 
@@ -115,7 +116,7 @@ mod tests {
     fn foreign_pages_are_refused_on_loopback() {
         let gate = Gate::new(Some(([127, 0, 0, 1], 8000).into()), &["box.example".to_owned()]);
         let check = |method: &str, headers: &[(&str, &str)], expect: Option<u16>| {
-            let found = gate.check(&request(method, headers)).err().map(|error| error.row().status.as_u16());
+            let found = gate.check(&request(method, headers)).err().map(|error| error.row().status);
             assert_eq!(found, expect, "{method} {headers:?}");
         };
         for host in

@@ -8,12 +8,12 @@
 //! is the tenant `local`, which is only allowed on an address that other machines cannot reach.
 
 use axum::http::{HeaderMap, header};
+use gptoss_api::ApiError;
+use gptoss_api::generation::visibility::Visibility;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::error::Error;
-use crate::visibility::Visibility;
-use crate::wire::errors::ApiError;
 
 /// The tenant of everybody when there are no keys.
 const LOCAL: &str = "local";

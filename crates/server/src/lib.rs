@@ -1,27 +1,23 @@
-//! What does a client see: the HTTP APIs of OpenAI, over `turn`.
+//! What does a client see: the HTTP APIs of OpenAI and Ollama, over `turn`.
 //!
 //! Enter at [`listen`] and [`run()`]: an [`App`] is a [`ServedModel`], the way to the engine, [`Limits`] and
-//! [`Keys`]. Inside, a request walks one way: a body becomes a wire type (`wire`), that becomes an `Ask`
-//! (`chat_input`, `responses_input`), turns of the model are a `Talk`, whose deltas a pure machine
-//! (`chat_stream`, `responses_stream`) puts into the words of the API. A body without a stream is what the
-//! streamed events add up to.
+//! [`Keys`]. Inside, a request walks one way: the room `api` reads the body as an `Ask`, turns of the model
+//! are a `Talk`, and one loop (`drive`) has a machine of `api` put its deltas into the words of the API. Here is what those pure
+//! parts are not: connections, keys, tasks, the store, what runs and what is counted.
 //!
-//! API types live here and nowhere else. The room does not know weights, kernels, files of models or
-//! terminals, and nothing that a client or the model says is ever logged.
+//! The room does not know weights, kernels, files of models or terminals, and nothing that a client or the
+//! model says is ever logged.
 
 mod access_log;
-mod ask;
 mod blocking;
 mod body;
 mod chat;
-mod chat_input;
-mod chat_stream;
 mod compaction;
 mod completions;
 mod conversations;
+mod drive;
 mod error;
 mod gate;
-mod history;
 mod ids;
 mod keys;
 pub mod limits;
@@ -33,9 +29,8 @@ mod ollama;
 mod openapi;
 mod paging;
 mod query;
+mod rejection;
 mod responses;
-mod responses_input;
-mod responses_stream;
 mod routes;
 mod rules;
 mod run;
@@ -46,12 +41,9 @@ mod status;
 mod store;
 mod stored_response;
 mod talk;
+mod text_stream;
 mod timed_stream;
 mod tokens;
-mod tools;
-mod usage;
-mod visibility;
-mod wire;
 
 pub use access_log::Log;
 pub use error::Error;
@@ -60,4 +52,3 @@ pub use limits::Limits;
 pub use model::ServedModel;
 pub use run::{listen, run};
 pub use state::App;
-pub use visibility::Visibility;

@@ -1,7 +1,7 @@
 //! How much may a client ask for, and what happens beyond it?
 //!
 //! Every bound of this room has a name, a unit and a default here, and one answer, which the table in
-//! `wire/errors.rs` spells: 413 for a body, 400 with the parameter's name for what stands in it, 429 with a
+//! `api/errors.rs` spells: 413 for a body, 400 with the parameter's name for what stands in it, 429 with a
 //! hint when to come again for what others use at the moment. [`Limits`] are those that an operator may
 //! change; constants are those that protect the program itself.
 //!
@@ -9,19 +9,15 @@
 
 use std::time::Duration;
 
+use gptoss_api::limits::RequestLimits;
+
 /// Bounds that an operator may change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Longest request body. Units: bytes.
     pub body_bytes_max: usize,
-    /// Most messages or input items of a request.
-    pub messages_max: usize,
-    /// Most tools of a request, those inside namespaces included.
-    pub tools_max: usize,
-    /// Longest JSON Schema of a tool or a response format. Units: bytes of JSON.
-    pub schema_bytes_max: usize,
-    /// Most choices (`n`) of a request.
-    pub choices_max: usize,
+    /// How much of anything a request may hold.
+    pub request: RequestLimits,
     /// Most responses that run in the background at a time.
     pub background_max: usize,
     /// How long the reasoning before a call is kept for clients that do not send it back.
@@ -59,10 +55,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             body_bytes_max: 10 << 20,
-            messages_max: 2048,
-            tools_max: 128,
-            schema_bytes_max: 256 << 10,
-            choices_max: 8,
+            request: RequestLimits::default(),
             background_max: 64,
             call_memory: Duration::from_secs(3600),
             state_age_max: Duration::from_secs(30 * 24 * 3600),
@@ -81,22 +74,6 @@ impl Default for Limits {
     }
 }
 
-/// Most stop strings of a request.
-pub(crate) const STOPS_MAX: usize = 16;
-/// Longest stop string. Units: bytes.
-pub(crate) const STOP_BYTES_MAX: usize = 256;
-/// Most alternatives per token that `top_logprobs` may ask for.
-pub(crate) const TOP_LOGPROBS_MAX: u32 = 20;
-/// Longest name of a tool. Units: bytes.
-pub(crate) const TOOL_NAME_BYTES_MAX: usize = 128;
-/// Most pairs of `metadata`.
-pub(crate) const METADATA_PAIRS_MAX: usize = 16;
-/// Longest key of `metadata`. Units: characters.
-pub(crate) const METADATA_KEY_CHARS_MAX: usize = 64;
-/// Longest value of `metadata`. Units: characters.
-pub(crate) const METADATA_VALUE_CHARS_MAX: usize = 512;
-/// Most prompts of one request to `/v1/completions`.
-pub(crate) const PROMPTS_MAX: usize = 64;
 /// Calls whose reasoning is kept at a time; the oldest leave first.
 pub(crate) const CALLS_KEPT_MAX: usize = 4096;
 /// Text of all reasoning kept for calls. Units: bytes.

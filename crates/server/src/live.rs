@@ -10,13 +10,13 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use axum::body::Bytes;
+use gptoss_api::ApiError;
+use gptoss_api::wire::response_events::Numbered;
+use gptoss_api::wire::responses::ResponseObject;
 use tokio::sync::watch;
 
 use crate::access_log::Spent;
 use crate::limits::EVENT_LOG_BYTES_MAX;
-use crate::wire::errors::ApiError;
-use crate::wire::response_events::Numbered;
-use crate::wire::responses::ResponseObject;
 
 /// A response that is being written.
 #[derive(Debug)]
@@ -243,10 +243,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::wire::response_events::Event;
+    use gptoss_api::wire::response_events::Event;
 
     fn object() -> ResponseObject {
-        crate::responses_stream::tests::object()
+        ResponseObject { id: "resp_1".to_owned(), ..ResponseObject::default() }
     }
 
     fn event(number: u64, bytes: usize) -> Numbered {

@@ -12,16 +12,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use gptoss_api::history::Remembered;
 use gptoss_harmony::Message;
 
 use crate::limits::{CALL_MEMORY_BYTES_MAX, CALLS_KEPT_MAX};
-
-/// What led to a call, and the call.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Remembered {
-    /// Reasoning, preambles, and last the call.
-    pub(crate) messages: Vec<Message>,
-}
 
 /// The calls of all tenants.
 #[derive(Debug)]

@@ -12,9 +12,8 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+use gptoss_api::usage::TokenUsage;
 use gptoss_turn::EngineStats;
-
-use crate::usage::TokenUsage;
 
 /// Upper bounds of the buckets. Units: seconds.
 const BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];

@@ -6,10 +6,9 @@
 //!
 //! It does not know weights, nor where they came from.
 
+use gptoss_api::ApiError;
+use gptoss_api::wire::models::Model;
 use gptoss_turn::SamplingParams;
-
-use crate::wire::errors::ApiError;
-use crate::wire::models::Model;
 
 /// The model that answers.
 #[derive(Clone)]
@@ -47,6 +46,11 @@ impl ServedModel {
                     .any(|name| self.name == *name || self.aliases.iter().any(|alias| alias == name))
             }
         }
+    }
+
+    /// The name under which a request that names `name` is answered: its own.
+    pub(crate) fn named(&self, name: Option<&str>) -> String {
+        name.filter(|name| !name.is_empty()).unwrap_or(&self.name).to_owned()
     }
 
     /// Errors: `Model`, with the names there are.

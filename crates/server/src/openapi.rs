@@ -11,24 +11,26 @@ use std::sync::OnceLock;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
+use gptoss_api::errors::{ErrorBody, STATUSES};
+use gptoss_api::wire::chat::{ChatChunk, ChatCompletion, ChatRequest};
+use gptoss_api::wire::completions::{Completion, CompletionRequest};
+use gptoss_api::wire::models::{Model, ModelList};
+use gptoss_api::wire::ollama::{
+    OllamaChatRequest, OllamaError, OllamaGenerateRequest, OllamaLine, OllamaName,
+};
+use gptoss_api::wire::response_events::Numbered;
+use gptoss_api::wire::responses::{
+    CompactRequest, Compaction, ConversationObject, ConversationRequest, Deleted, ItemList, ResponseObject,
+    ResponsesRequest,
+};
+use gptoss_api::wire::tokens::{
+    DetokenizeRequest, DetokenizeResponse, RenderResponse, TokenizeRequest, TokenizeResponse,
+};
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
 use crate::state::Shared;
-use crate::wire::chat::{ChatChunk, ChatCompletion, ChatRequest};
-use crate::wire::completions::{Completion, CompletionRequest};
-use crate::wire::errors::{ErrorBody, STATUSES};
-use crate::wire::models::{Model, ModelList};
-use crate::wire::ollama::{OllamaChatRequest, OllamaError, OllamaGenerateRequest, OllamaLine, OllamaName};
-use crate::wire::response_events::Numbered;
-use crate::wire::responses::{
-    CompactRequest, Compaction, ConversationObject, ConversationRequest, Deleted, ItemList, ResponseObject,
-    ResponsesRequest,
-};
-use crate::wire::tokens::{
-    DetokenizeRequest, DetokenizeResponse, RenderResponse, TokenizeRequest, TokenizeResponse,
-};
 
 /// One operation.
 struct Operation {

@@ -1,11 +1,11 @@
 //! Pages of a list of items.
 
+use gptoss_api::ApiError;
+use gptoss_api::wire::responses::ItemList;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::limits::PAGE_ITEMS_MAX;
-use crate::wire::errors::ApiError;
-use crate::wire::responses::ItemList;
 
 /// Which page of a list.
 #[derive(Debug, Default, Deserialize)]

@@ -5,7 +5,7 @@
 //! with the id, from any event on. Without `background` the writer stops when its reader goes away. What is
 //! to be kept goes into the store when it has ended.
 //!
-//! What a request means is `responses_input`'s to say, what an answer looks like `responses_stream`'s.
+//! What a request means and what an answer looks like is in the room `api`.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -20,52 +20,49 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures_util::StreamExt;
 use futures_util::stream;
-use gptoss_turn::Delta;
+use gptoss_api::generation::visibility::Visibility;
+use gptoss_api::history::Entry;
+use gptoss_api::responses::events::ResponseMachine;
+use gptoss_api::responses::object::{Facts, conversation_id, object};
+use gptoss_api::responses::parse::{self, Before, ResponsesAsk};
+use gptoss_api::wire::response_events::{Event, Numbered};
+use gptoss_api::wire::responses::{
+    CompactRequest, Compaction, Deleted, Input, ItemList, ResponseObject, ResponsesRequest,
+};
+use gptoss_api::{ApiError, Machine, Manner};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::blocking::{apart, run_blocking};
 use crate::body::Body;
-use crate::chat_input::Setting;
 use crate::compaction;
-use crate::history::Entry;
+use crate::drive::{Abort, Driven, Generation, Request, Sink, drive};
 use crate::ids;
 use crate::keys::Caller;
 use crate::live::{Found, Live, Reader};
 use crate::paging::{PageQuery, page};
 use crate::query::Query;
-use crate::responses_input::{self, Before, ResponsesAsk};
-use crate::responses_stream::{Manner, ResponseMachine};
+use crate::rejection::Rejection;
+use crate::sampling::params;
 use crate::state::{App, Shared, now};
 use crate::store::{Kind, Row};
 use crate::stored_response;
-use crate::talk::{self, Step, Talk};
-use crate::visibility::Visibility;
-use crate::wire::errors::ApiError;
-use crate::wire::response_events::Numbered;
-use crate::wire::responses::{
-    CompactRequest, Compaction, ConversationId, Deleted, Input, ItemList, ReasoningSettings, ResponseObject,
-    ResponsesRequest, TextSettings,
-};
+use crate::talk::{self, Talk};
 
 /// `POST /v1/responses`.
 pub(crate) async fn create(
     State(app): State<Shared>,
     Extension(caller): Extension<Caller>,
     Body(request): Body<ResponsesRequest>,
-) -> Result<Response, ApiError> {
+) -> Result<Response, Rejection> {
     app.model.check(request.model.as_deref())?;
     let before = before(&app, &caller, &request).await?;
-    let asked = {
-        let instant = Instant::now();
-        let recall = |id: &str| app.memory.recall(&caller.tenant, id, instant);
-        responses_input::ask(&request, before, &setting(&app, &caller, &recall))?
-    };
-    let object = object(&app, &request, &asked)?;
+    let asked = app.read(&caller, |setting| parse::ask(&request, before, setting))?;
+    let object = object(&request, &asked, facts(&app, &request, &asked))?;
     let is_background = object.background;
     if is_background && app.live.num_background() >= app.limits.background_max {
         let what = format!("{} responses run in the background", app.limits.background_max);
-        return Err(ApiError::Busy { what, retry_seconds: 10 });
+        return Err(ApiError::Busy { what, retry_seconds: 10 }.into());
     }
     let live = start(&app, asked, object).await?;
     if request.stream == Some(true) {
@@ -80,22 +77,8 @@ pub(crate) async fn create(
     drop(reader);
     // A response that failed is an error to a request without a stream.
     match live.failure() {
-        Some(error) => Err(error),
+        Some(error) => Err(error.into()),
         None => Ok(live.spent.of(apart(whole.top_logprobs > 0, || Json(whole).into_response()))),
-    }
-}
-
-fn setting<'a>(
-    app: &'a App,
-    caller: &'a Caller,
-    recall: &'a dyn Fn(&str) -> Option<crate::memory::Remembered>,
-) -> Setting<'a> {
-    Setting {
-        model: &app.model,
-        limits: &app.limits,
-        tenant: &caller.tenant,
-        visibility: caller.visibility,
-        recall,
     }
 }
 
@@ -108,7 +91,7 @@ async fn before(app: &Arc<App>, caller: &Caller, request: &ResponsesRequest) -> 
         (None, None) => None,
     };
     let references: Vec<String> = match &request.input {
-        Some(Input::Items(items)) => responses_input::references(items).map(str::to_owned).collect(),
+        Some(Input::Items(items)) => parse::references(items).map(str::to_owned).collect(),
         _ => Vec::new(),
     };
     if owner.is_none() && references.is_empty() {
@@ -138,90 +121,18 @@ async fn before(app: &Arc<App>, caller: &Caller, request: &ResponsesRequest) -> 
     .await
 }
 
-fn conversation_id(value: Option<&Value>) -> Result<Option<String>, ApiError> {
-    match value {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(id)) => Ok(Some(id.clone())),
-        Some(value) => match value.get("id").and_then(Value::as_str) {
-            Some(id) => Ok(Some(id.to_owned())),
-            None => {
-                Err(ApiError::invalid("conversation", "conversation must be an id or an object with one"))
-            }
-        },
-    }
-}
-
-/// The object with everything that is known before the first token.
-fn object(app: &App, request: &ResponsesRequest, asked: &ResponsesAsk) -> Result<ResponseObject, ApiError> {
-    let sampling = &asked.ask.sampling;
-    let text = request.text.clone().unwrap_or_default();
-    let tools = request.tools.clone().unwrap_or_default().into_iter().map(with_all_fields).collect();
-    let conversation = conversation_id(request.conversation.as_ref())?.map(|id| ConversationId { id });
-    Ok(ResponseObject {
+/// What the object says besides what was asked.
+fn facts(app: &App, request: &ResponsesRequest, asked: &ResponsesAsk) -> Facts {
+    let sampling = params(&asked.ask.sampling, &app.model.sampling);
+    Facts {
         id: ids::random("resp"),
-        object: "response".to_owned(),
         created_at: now(),
-        completed_at: None,
-        status: "in_progress".to_owned(),
-        background: request.background.unwrap_or(false),
-        error: None,
-        incomplete_details: None,
-        instructions: request.instructions.clone().filter(|value| !value.is_null()),
-        max_output_tokens: request.max_output_tokens,
-        max_tool_calls: request.max_tool_calls,
-        model: request
-            .model
-            .clone()
-            .filter(|name| !name.is_empty())
-            .unwrap_or_else(|| app.model.name.clone()),
-        output: Vec::new(),
-        parallel_tool_calls: request.parallel_tool_calls.unwrap_or(true),
-        previous_response_id: request.previous_response_id.clone(),
-        conversation,
-        prompt_cache_key: request.prompt_cache_key.clone(),
-        reasoning: ReasoningSettings { effort: asked.effort.to_owned(), summary: asked.summary.clone() },
-        safety_identifier: request.safety_identifier.clone(),
-        service_tier: "default".to_owned(),
-        store: request.store.unwrap_or(true),
-        temperature: plain(sampling.temperature),
-        text: TextSettings {
-            format: text.format.filter(|format| !format.is_null()).unwrap_or_else(|| json!({"type": "text"})),
-            verbosity: text.verbosity,
-        },
-        tool_choice: request
-            .tool_choice
-            .clone()
-            .filter(|choice| !choice.is_null())
-            .unwrap_or_else(|| json!("auto")),
-        tools,
-        top_logprobs: request.top_logprobs.unwrap_or(0),
-        top_p: plain(sampling.top_p),
-        presence_penalty: plain(sampling.presence_penalty),
-        frequency_penalty: plain(sampling.frequency_penalty),
-        truncation: if asked.may_truncate { "auto" } else { "disabled" }.to_owned(),
-        usage: None,
-        user: request.user.clone(),
-        metadata: request.metadata.clone().unwrap_or_default(),
-        warnings: asked.ask.warnings.clone(),
-    })
-}
-
-/// A number as it was written: 0.7 and not what the nearest `f32` is as an `f64`.
-fn plain(number: f32) -> f64 {
-    number.to_string().parse().unwrap_or(f64::from(number))
-}
-
-/// A tool with the fields that clients' types ask for.
-fn with_all_fields(mut tool: Value) -> Value {
-    if let Some(object) = tool.as_object_mut()
-        && object.get("type").is_none_or(|kind| kind == "function")
-    {
-        object.entry("type").or_insert_with(|| json!("function"));
-        for field in ["description", "parameters", "strict"] {
-            object.entry(field).or_insert(Value::Null);
-        }
+        model: app.model.named(request.model.as_deref()),
+        temperature: sampling.temperature,
+        top_p: sampling.top_p,
+        presence_penalty: sampling.presence_penalty,
+        frequency_penalty: sampling.frequency_penalty,
     }
-    tool
 }
 
 /// Starts the task that writes a response.
@@ -240,8 +151,12 @@ async fn start(
     let Some(talk) = talks.pop() else {
         return Err(ApiError::Internal { problem: "there is no turn".to_owned() });
     };
-    let manner =
-        Manner { tools: asked.ask.tools.clone(), visibility, tells_logprobs: asked.includes_logprobs };
+    let manner = Manner {
+        tools: asked.ask.tools.clone(),
+        visibility,
+        tells_logprobs: asked.includes_logprobs,
+        new_id: ids::random,
+    };
     let live = Arc::new(Live::new(asked.ask.tenant.clone(), object.clone()));
     let mut machine = ResponseMachine::new(object, manner);
     let id = machine.response().id.clone();
@@ -295,64 +210,63 @@ struct Written {
     last: Vec<Numbered>,
 }
 
+/// The log of a response: what was begun is finished, so that it can be stored.
+struct LogSink<'a> {
+    app: &'a App,
+    live: &'a Live,
+    tells_logprobs: bool,
+}
+
+impl Sink<ResponseMachine> for LogSink<'_> {
+    const FINISHES: bool = true;
+
+    async fn put(&self, events: Vec<Numbered>, machine: &ResponseMachine) -> Result<(), Abort> {
+        // Only the end of a text has all its log-probabilities at once.
+        let is_long = |numbered: &Numbered| !matches!(numbered.event, Event::TextDelta { .. });
+        let is_much = self.tells_logprobs && events.iter().any(is_long);
+        apart(is_much, || self.live.append(&events, machine.response()));
+        Ok(())
+    }
+
+    async fn closed(&self) {
+        self.live.cancelled().await;
+        if !self.live.is_background {
+            self.app.metrics.disconnects.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 /// Writes a response to its end.
 async fn write(
     app: &App,
     asked: &ResponsesAsk,
-    mut talk: Talk,
+    talk: Talk,
     machine: &mut ResponseMachine,
     live: &Live,
     begun: Instant,
 ) -> Written {
     let mut entries = asked.entries.clone();
-    let mut has_spoken = false;
-    loop {
-        let step = tokio::select! {
-            step = talk.next() => step,
-            () = live.cancelled(), if !talk.is_cancelled() => {
-                if !live.is_background {
-                    app.metrics.disconnects.fetch_add(1, Ordering::Relaxed);
-                }
-                talk.cancel();
-                continue;
-            }
-        };
-        match step {
-            Step::Delta(delta) => {
-                talk::spoken(app, &mut has_spoken, begun);
-                // Only the end of a text has all its log-probabilities at once.
-                let is_much = asked.includes_logprobs && !matches!(delta, Delta::Text { .. });
-                apart(is_much, || live.append(&machine.push(delta), machine.response()));
-            }
-            Step::Summary(text) => {
-                talk::spoken(app, &mut has_spoken, begun);
-                live.append(&machine.push_summary(text), machine.response());
-            }
-            Step::End(ending) => {
-                let call_id = machine.call_ids().last().cloned();
-                let is_call = ending.messages.last().is_some_and(|message| message.recipient.is_some());
-                let call_id = call_id.filter(|_| is_call);
-                if let Some(id) = &call_id {
-                    app.memory.keep(&asked.ask.tenant, id, ending.messages.clone(), Instant::now());
-                }
-                let count = ending.messages.len();
-                entries.extend(ending.messages.into_iter().enumerate().map(|(index, message)| Entry {
-                    message,
-                    call_id: call_id.clone().filter(|_| index + 1 == count),
-                }));
-                app.metrics.ended(ending.tokens, begun.elapsed());
-                live.spent.set(ending.tokens);
-                let last = machine.finish(ending.end, ending.tokens, now());
-                app.metrics.warnings.fetch_add(machine.response().warnings.len() as u64, Ordering::Relaxed);
-                return Written { entries, last };
-            }
-            Step::Failed(error) => {
-                let last = machine.fail(&error);
-                live.fail(error);
-                return Written { entries, last };
-            }
+    let tells_logprobs = asked.includes_logprobs;
+    let request = Request { tenant: &asked.ask.tenant, tells_logprobs, begun };
+    let sink = LogSink { app, live, tells_logprobs };
+    let error = match drive(app, request, Generation::Turn(Box::new(talk)), machine, &sink).await {
+        Ok(Driven { last, tokens, messages, call_id }) => {
+            let count = messages.len();
+            entries.extend(messages.into_iter().enumerate().map(|(index, message)| Entry {
+                message,
+                call_id: call_id.clone().filter(|_| index + 1 == count),
+            }));
+            app.metrics.ended(tokens, begun.elapsed());
+            live.spent.set(tokens);
+            app.metrics.warnings.fetch_add(machine.warnings().len() as u64, Ordering::Relaxed);
+            return Written { entries, last };
         }
-    }
+        Err(Abort::Failed(error)) => error,
+        Err(Abort::Reader) => ApiError::Cancelled,
+    };
+    let last = machine.fail(&error);
+    live.fail(error);
+    Written { entries, last }
 }
 
 /// The events of a response from number `from` on; `reader` is whoever the response is written for.
@@ -402,7 +316,7 @@ pub(crate) async fn retrieve(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     Query(query): Query<RetrieveQuery>,
-) -> Result<Response, ApiError> {
+) -> Result<Response, Rejection> {
     let from = query.starting_after.map_or(0, |after| after.saturating_add(1)) as usize;
     let wants_stream = query.stream == Some(true);
     if let Some(live) = app.live.find(&caller.tenant, &id) {
@@ -448,7 +362,7 @@ pub(crate) async fn delete(
     State(app): State<Shared>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-) -> Result<Json<Deleted>, ApiError> {
+) -> Result<Json<Deleted>, Rejection> {
     if let Some(live) = app.live.find(&caller.tenant, &id) {
         live.cancel();
         live.whole().await;
@@ -456,7 +370,7 @@ pub(crate) async fn delete(
     let (tenant, gone) = (caller.tenant, id.clone());
     match run_blocking(&app, move |app| app.store.delete(Kind::Response, &tenant, &gone, now())).await? {
         true => Ok(Json(Deleted { id, object: "response", deleted: true })),
-        false => Err(ApiError::NotFound { what: "response", id }),
+        false => Err(ApiError::NotFound { what: "response", id }.into()),
     }
 }
 
@@ -465,12 +379,12 @@ pub(crate) async fn cancel(
     State(app): State<Shared>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-) -> Result<Response, ApiError> {
+) -> Result<Response, Rejection> {
     if let Some(live) = app.live.find(&caller.tenant, &id) {
         if !live.is_background {
             let message =
                 "only a response that runs in the background can be cancelled; close the others' stream";
-            return Err(ApiError::Conflict { message: message.to_owned() });
+            return Err(ApiError::Conflict { message: message.to_owned() }.into());
         }
         live.cancel();
         return Ok(Json(live.whole().await).into_response());
@@ -486,10 +400,10 @@ pub(crate) async fn input_items(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     Query(query): Query<PageQuery>,
-) -> Result<Json<ItemList>, ApiError> {
+) -> Result<Json<ItemList>, Rejection> {
     let tenant = caller.tenant;
     let row = run_blocking(&app, move |app| app.find(Kind::Response, &tenant, &id)).await?;
-    page(row.items, &query).map(Json)
+    Ok(Json(page(row.items, &query)?))
 }
 
 /// `POST /v1/responses/compact`.
@@ -497,7 +411,7 @@ pub(crate) async fn compact(
     State(app): State<Shared>,
     Extension(caller): Extension<Caller>,
     Body(request): Body<CompactRequest>,
-) -> Result<Json<Compaction>, ApiError> {
+) -> Result<Json<Compaction>, Rejection> {
     app.model.check(request.model.as_deref())?;
     let whole = ResponsesRequest {
         model: request.model,
@@ -508,10 +422,6 @@ pub(crate) async fn compact(
         ..ResponsesRequest::default()
     };
     let before = before(&app, &caller, &whole).await?;
-    let asked = {
-        let instant = Instant::now();
-        let recall = |id: &str| app.memory.recall(&caller.tenant, id, instant);
-        responses_input::ask(&whole, before, &setting(&app, &caller, &recall))?
-    };
-    compaction::compact(&app, asked).await.map(Json)
+    let asked = app.read(&caller, |setting| parse::ask(&whole, before, setting))?;
+    Ok(Json(compaction::compact(&app, asked).await?))
 }

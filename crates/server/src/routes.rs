@@ -14,6 +14,7 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
+use gptoss_api::ApiError;
 use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -21,8 +22,8 @@ use crate::access_log::Line;
 use crate::gate::{self, Gate};
 use crate::keys::Caller;
 use crate::limits::STOP_PATIENCE;
+use crate::rejection::Rejection;
 use crate::state::{App, Shared};
-use crate::wire::errors::ApiError;
 use crate::{chat, completions, conversations, ids, ollama, openapi, responses, status, tokens};
 
 /// Longest request id of a client's that is given back. Units: bytes.
@@ -77,7 +78,7 @@ pub(crate) fn router(app: Shared, gate: Gate) -> Router {
         .fallback(wrong_path)
         .layer(middleware::from_fn_with_state(Arc::clone(&app), request_layer))
         .layer(CatchPanicLayer::custom(|_| {
-            ApiError::Internal { problem: "a handler broke off".to_owned() }.into_response()
+            Rejection(ApiError::Internal { problem: "a handler broke off".to_owned() }).into_response()
         }));
     Router::new()
         .route("/health", get(status::health))
@@ -89,12 +90,13 @@ pub(crate) fn router(app: Shared, gate: Gate) -> Router {
         .with_state(app)
 }
 
-async fn wrong_path(request: Request) -> ApiError {
-    ApiError::Path { path: request.uri().path().to_owned() }
+async fn wrong_path(request: Request) -> Rejection {
+    Rejection(ApiError::Path { path: request.uri().path().to_owned() })
 }
 
-async fn wrong_method(request: Request) -> ApiError {
-    ApiError::Method { path: request.uri().path().to_owned(), method: request.method().to_string() }
+async fn wrong_method(request: Request) -> Rejection {
+    let path = request.uri().path().to_owned();
+    Rejection(ApiError::Method { path, method: request.method().to_string() })
 }
 
 /// What happens to every request.
@@ -116,7 +118,7 @@ async fn request_layer(State(app): State<Shared>, mut request: Request, next: Ne
                 // answer is.
                 let _ = timeout(STOP_PATIENCE, to_bytes(request.into_body(), SWALLOW_BYTES)).await;
             }
-            error.into_response()
+            Rejection(error).into_response()
         }
     };
     if let Ok(value) = HeaderValue::from_str(&id) {
@@ -144,7 +146,7 @@ fn documented(response: Response) -> Response {
     }
     let message = "the path or the query of the request cannot be read".to_owned();
     let status = response.status();
-    let mut response = ApiError::Invalid { param: None, message }.into_response();
+    let mut response = Rejection(ApiError::Invalid { param: None, message }).into_response();
     *response.status_mut() = status;
     response
 }

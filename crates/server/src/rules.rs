@@ -12,14 +12,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use gptoss_api::ApiError;
+use gptoss_api::generation::tools::{Choice, Grammar, Kind, Tool};
+use gptoss_api::generation::{format::Format, request::Ask};
 use gptoss_turn::{
     Assistant, Body, ConstraintError, ConstraintLimits, ConstraintPart, Fidelity, FunctionRule, Reasoning,
     ToolChoice, TurnConstraint, TurnRules,
 };
-
-use crate::ask::{Ask, Format};
-use crate::tools::{Choice, Grammar, Kind, Tool};
-use crate::wire::errors::ApiError;
 
 /// How long a client should wait when too many grammars are being compiled. Units: seconds.
 const RETRY_SECONDS: u64 = 2;

@@ -4,21 +4,22 @@
 //! runs, what is counted. Handlers get it as [`Shared`].
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use gptoss_api::{ApiError, Setting};
 use gptoss_turn::Assistant;
 use tokio::sync::watch;
 
 use crate::access_log::Log;
 use crate::error::Error;
-use crate::keys::Keys;
+use crate::ids;
+use crate::keys::{Caller, Keys};
 use crate::limits::Limits;
 use crate::live::LiveResponses;
 use crate::memory::CallMemory;
 use crate::metrics::Metrics;
 use crate::model::ServedModel;
 use crate::store::{Kind, Row, Store};
-use crate::wire::errors::ApiError;
 
 /// What all handlers share.
 pub struct App {
@@ -101,6 +102,20 @@ impl App {
     pub(crate) fn find(&self, kind: Kind, tenant: &str, id: &str) -> Result<Row, ApiError> {
         let row = self.store.find(kind, tenant, id, now())?;
         row.ok_or_else(|| ApiError::NotFound { what: kind.word(), id: id.to_owned() })
+    }
+
+    /// Reads a request of the caller's with everything that this takes besides its body.
+    pub(crate) fn read<T>(&self, caller: &Caller, read: impl FnOnce(&Setting<'_>) -> T) -> T {
+        let instant = Instant::now();
+        let date = self.model.today.map(|today| today());
+        read(&Setting {
+            limits: &self.limits.request,
+            tenant: &caller.tenant,
+            visibility: caller.visibility,
+            date: date.as_deref(),
+            recall: &|id| self.memory.recall(&caller.tenant, id, instant),
+            new_id: ids::random,
+        })
     }
 
     /// Whether a key is asked for.

@@ -17,13 +17,13 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use gptoss_api::ApiError;
+use gptoss_api::history::Entry;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::history::Entry;
 use crate::limits::{Limits, STATE_BYTES_IN_MEMORY_MAX, STATE_BYTES_ON_DISK_MAX, STATE_DEPTH_MAX};
-use crate::wire::errors::ApiError;
 use retention::{Clock, Retention};
 
 /// What a row is.

@@ -7,17 +7,17 @@
 
 use std::sync::Arc;
 
+use gptoss_api::ApiError;
+use gptoss_api::history::Entry;
+use gptoss_api::responses::parse::ResponsesAsk;
+use gptoss_api::wire::response_events::Numbered;
+use gptoss_api::wire::responses::ResponseObject;
 use serde_json::{Value, json};
 
 use crate::blocking::run_blocking;
-use crate::history::Entry;
 use crate::live::{Line, Live};
-use crate::responses_input::ResponsesAsk;
 use crate::state::{App, now};
 use crate::store::{Change, Kind, NO_EVENTS, Row};
-use crate::wire::errors::ApiError;
-use crate::wire::response_events::Numbered;
-use crate::wire::responses::ResponseObject;
 
 /// Writes the row of a response that goes on when nobody reads.
 ///

@@ -9,6 +9,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::FutureExt;
+use gptoss_api::ApiError;
+use gptoss_api::generation::{format::Format, request::Ask};
+use gptoss_api::usage::TokenUsage;
 use gptoss_harmony::{
     Analysis, Conversation, DeveloperContent, Form, Message, ReasoningEffort, RenderOptions, Role,
     SystemContent, render,
@@ -18,13 +21,11 @@ use gptoss_turn::{
     TurnConstraint, TurnEnd, TurnEvent, TurnOptions,
 };
 
-use crate::ask::{Ask, Format};
 use crate::blocking::run_blocking;
 use crate::limits::SUMMARY_TOKENS_MAX;
 use crate::rules;
+use crate::sampling::params;
 use crate::state::App;
-use crate::usage::TokenUsage;
-use crate::wire::errors::ApiError;
 
 /// What the model is told to do with its own reasoning.
 const SUMMARY_INSTRUCTIONS: &str = "Summarise the following notes in two or three plain sentences for somebody who wants to know how \
@@ -70,6 +71,8 @@ pub(crate) struct Ending {
     pub(crate) tokens: TokenUsage,
     /// What the assistant said, to be kept.
     pub(crate) messages: Vec<Message>,
+    /// Text that was kept back to the end, as it might have become a stop string.
+    pub(crate) rest: Vec<Delta>,
 }
 
 /// One choice on its way.
@@ -79,7 +82,6 @@ pub(crate) struct Talk {
     ready: VecDeque<Step>,
     outcome: Option<Outcome>,
     failed: Option<ApiError>,
-    is_cancelled: bool,
     /// How summaries are made; None makes none.
     summary: Option<TurnOptions>,
     /// Reasoning that has not been summarised.
@@ -129,7 +131,6 @@ fn begin_here(app: &App, ask: &Ask, summarises: bool, count: usize) -> Result<Ve
         ready: held_loosely.iter().map(|warning| Step::Delta(Delta::Warning(warning.clone()))).collect(),
         outcome: None,
         failed: None,
-        is_cancelled: false,
         summary: summary.clone(),
         reasoning: String::new(),
         summarising: None,
@@ -158,7 +159,7 @@ fn compiled(app: &App, ask: &Ask) -> Result<Option<TurnConstraint>, ApiError> {
 
 fn options(app: &App, ask: &Ask) -> TurnOptions {
     TurnOptions {
-        sampling: ask.sampling.clone(),
+        sampling: params(&ask.sampling, &app.model.sampling),
         max_new_tokens: ask.max_new_tokens,
         analysis: Analysis::KeepAll,
         logprobs: ask.top_logprobs,
@@ -204,14 +205,8 @@ impl Talk {
 
     /// Asks the turn to end: within one step, with what there is.
     pub(crate) fn cancel(&mut self) {
-        self.is_cancelled = true;
         self.summarising = None;
         self.turn.cancel();
-    }
-
-    /// Whether it was asked to.
-    pub(crate) fn is_cancelled(&self) -> bool {
-        self.is_cancelled
     }
 
     fn is_hearing(&self) -> bool {
@@ -302,16 +297,20 @@ impl Talk {
     }
 
     fn ending(&self, outcome: Outcome) -> Ending {
-        let mut tokens = TokenUsage::from(&outcome);
+        let mut tokens = usage_of(&outcome);
         tokens.add(self.extra);
-        Ending { end: outcome.end, tokens, messages: outcome.messages }
+        Ending { end: outcome.end, tokens, messages: outcome.messages, rest: Vec::new() }
     }
 }
 
-/// Measures the time to the first word.
-pub(crate) fn spoken(app: &App, has_spoken: &mut bool, begun: Instant) {
-    if !std::mem::replace(has_spoken, true) {
-        app.metrics.first_token(begun.elapsed());
+/// What a turn took.
+fn usage_of(outcome: &Outcome) -> TokenUsage {
+    let usage = &outcome.usage;
+    TokenUsage {
+        prompt: usage.engine.prompt_tokens as u64,
+        cached: usage.engine.cached_tokens as u64,
+        completion: usage.engine.completion_tokens as u64,
+        reasoning: usage.reasoning_tokens as u64,
     }
 }
 

@@ -4,28 +4,25 @@
 //! Nothing here runs the model. `/v1/render` takes the body of Chat Completions or of Responses and gives the
 //! tokens that the same body would make the model read, so that nobody has to guess what a request becomes.
 
-use std::time::Instant;
-
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
+use gptoss_api::ApiError;
+use gptoss_api::generation::request::Ask;
+use gptoss_api::responses::parse::{self, Before};
+use gptoss_api::wire::chat::ChatRequest;
+use gptoss_api::wire::models::{Model, ModelList};
+use gptoss_api::wire::responses::ResponsesRequest;
+use gptoss_api::wire::tokens::{
+    DetokenizeRequest, DetokenizeResponse, RenderResponse, TokenizeRequest, TokenizeResponse,
+};
 use gptoss_harmony::{Analysis, Form, RenderOptions, Role, Token, render as render_tokens};
 use serde_json::Value;
 
-use crate::ask::Ask;
 use crate::blocking::run_blocking;
 use crate::body::Body;
-use crate::chat;
-use crate::chat_input::Setting;
 use crate::keys::Caller;
-use crate::responses_input::{self, Before};
+use crate::rejection::Rejection;
 use crate::state::{App, Shared};
-use crate::wire::chat::ChatRequest;
-use crate::wire::errors::ApiError;
-use crate::wire::models::{Model, ModelList};
-use crate::wire::responses::ResponsesRequest;
-use crate::wire::tokens::{
-    DetokenizeRequest, DetokenizeResponse, RenderResponse, TokenizeRequest, TokenizeResponse,
-};
 
 /// `GET /v1/models`.
 pub(crate) async fn models(State(app): State<Shared>) -> Json<ModelList> {
@@ -37,7 +34,7 @@ pub(crate) async fn models(State(app): State<Shared>) -> Json<ModelList> {
 pub(crate) async fn model(
     State(app): State<Shared>,
     Path(id): Path<String>,
-) -> Result<Json<Model>, ApiError> {
+) -> Result<Json<Model>, Rejection> {
     app.model.check(Some(&id))?;
     Ok(Json(app.model.entry(&id)))
 }
@@ -46,7 +43,7 @@ pub(crate) async fn model(
 pub(crate) async fn model_in_organization(
     State(app): State<Shared>,
     Path((organization, name)): Path<(String, String)>,
-) -> Result<Json<Model>, ApiError> {
+) -> Result<Json<Model>, Rejection> {
     let id = format!("{organization}/{name}");
     app.model.check(Some(&id))?;
     Ok(Json(app.model.entry(&id)))
@@ -56,7 +53,7 @@ pub(crate) async fn model_in_organization(
 pub(crate) async fn tokenize(
     State(app): State<Shared>,
     Body(request): Body<TokenizeRequest>,
-) -> Result<Json<TokenizeResponse>, ApiError> {
+) -> Result<Json<TokenizeResponse>, Rejection> {
     app.model.check(request.model.as_deref())?;
     let tokens = run_blocking(&app, move |app| Ok(app.assistant.vocab().encode_ids(&request.prompt))).await?;
     Ok(Json(TokenizeResponse { count: tokens.len(), max_model_len: app.model.max_context, tokens }))
@@ -66,7 +63,7 @@ pub(crate) async fn tokenize(
 pub(crate) async fn detokenize(
     State(app): State<Shared>,
     Body(request): Body<DetokenizeRequest>,
-) -> Result<Json<DetokenizeResponse>, ApiError> {
+) -> Result<Json<DetokenizeResponse>, Rejection> {
     app.model.check(request.model.as_deref())?;
     Ok(Json(DetokenizeResponse { prompt: text_of(&app, &request.tokens)? }))
 }
@@ -92,9 +89,9 @@ pub(crate) async fn render(
     State(app): State<Shared>,
     Extension(caller): Extension<Caller>,
     Body(body): Body<Value>,
-) -> Result<Json<RenderResponse>, ApiError> {
+) -> Result<Json<RenderResponse>, Rejection> {
     if !caller.may_use_tokens {
-        return Err(ApiError::Scope { what: "read what the model reads" });
+        return Err(ApiError::Scope { what: "read what the model reads" }.into());
     }
     let ask = ask(&app, &caller, body)?;
     let rendered = run_blocking(&app, move |app| {
@@ -106,26 +103,17 @@ pub(crate) async fn render(
         let max_model_len = app.model.max_context;
         Ok(RenderResponse { count: tokens.len(), max_model_len, tokens, text, warnings: ask.warnings })
     });
-    rendered.await.map(Json)
+    Ok(Json(rendered.await?))
 }
 
 fn ask(app: &App, caller: &Caller, body: Value) -> Result<Ask, ApiError> {
-    let bytes = axum::body::Bytes::from(body.to_string());
+    let bytes = body.to_string().into_bytes();
     if body.get("messages").is_some() {
-        let request: ChatRequest = crate::body::parse(&bytes)?;
+        let request: ChatRequest = gptoss_api::body::parse(&bytes)?;
         app.model.check(request.model.as_deref())?;
-        return chat::read(app, caller, &request);
+        return app.read(caller, |setting| gptoss_api::chat::parse::ask(&request, setting));
     }
-    let request: ResponsesRequest = crate::body::parse(&bytes)?;
+    let request: ResponsesRequest = gptoss_api::body::parse(&bytes)?;
     app.model.check(request.model.as_deref())?;
-    let instant = Instant::now();
-    let recall = |id: &str| app.memory.recall(&caller.tenant, id, instant);
-    let setting = Setting {
-        model: &app.model,
-        limits: &app.limits,
-        tenant: &caller.tenant,
-        visibility: caller.visibility,
-        recall: &recall,
-    };
-    Ok(responses_input::ask(&request, Before::default(), &setting)?.ask)
+    Ok(app.read(caller, |setting| parse::ask(&request, Before::default(), setting))?.ask)
 }

@@ -1,0 +1,250 @@
+//! An answer as chunks of Chat Completions.
+//!
+//! [`ChatChoice`] is pushed the deltas of one choice and gives the chunks; [`fold`] adds a choice's chunks up
+//! again, which is the body that a request without a stream gets. There is no other way to a body, so what is
+//! streamed and what is not are equal by construction. What the model says before a call and what it answers
+//! are both `content`; a blank line stands between them.
+
+use gptoss_harmony::{Channel, Delta, Logprob, TurnEnd};
+
+use crate::generation::tools::Kind;
+use crate::generation::visibility::Visibility;
+use crate::machine::{ChoiceEnd, Machine, Manner};
+use crate::usage;
+use crate::wire::chat::{
+    ChatChunk, ChatCompletion, ChatLogprobs, ChatUsage, Choice, ChunkChoice, ChunkDelta, CustomOut,
+    FunctionOut, MessageOut, ReasoningDetail, TokenLogprob, ToolCallOut,
+};
+
+/// What stands in every chunk and in the body.
+#[derive(Debug, Clone)]
+pub struct Heading {
+    /// Its id.
+    pub id: String,
+    /// Units: seconds since 1970.
+    pub created: u64,
+    /// The model that answers.
+    pub model: String,
+    /// Build, model and numeric mode.
+    pub fingerprint: String,
+}
+
+impl Heading {
+    /// A chunk of a stream.
+    pub fn chunk(
+        &self,
+        choices: Vec<ChunkChoice>,
+        usage: Option<Option<ChatUsage>>,
+        warnings: Vec<String>,
+    ) -> ChatChunk {
+        ChatChunk {
+            id: self.id.clone(),
+            object: "chat.completion.chunk",
+            created: self.created,
+            model: self.model.clone(),
+            choices,
+            usage,
+            system_fingerprint: self.fingerprint.clone(),
+            service_tier: "default",
+            warnings,
+        }
+    }
+
+    /// The body of a request without a stream.
+    pub fn completion(self, choices: Vec<Choice>, usage: ChatUsage, warnings: Vec<String>) -> ChatCompletion {
+        ChatCompletion {
+            id: self.id,
+            object: "chat.completion",
+            created: self.created,
+            model: self.model,
+            choices,
+            usage: Some(usage),
+            system_fingerprint: self.fingerprint,
+            service_tier: "default",
+            warnings,
+        }
+    }
+}
+
+/// Between two texts of one message that were said separately.
+const BETWEEN: &str = "\n\n";
+
+/// One choice while it is written.
+#[derive(Debug)]
+pub struct ChatChoice {
+    index: u32,
+    manner: Manner,
+    /// The channel that `content` was last written on.
+    content_channel: Option<Channel>,
+    call_ids: Vec<String>,
+    is_custom: bool,
+    warnings: Vec<String>,
+}
+
+impl ChatChoice {
+    /// Before the first delta of choice number `index`.
+    pub fn new(index: u32, manner: Manner) -> ChatChoice {
+        ChatChoice {
+            index,
+            manner,
+            content_channel: None,
+            call_ids: Vec::new(),
+            is_custom: false,
+            warnings: Vec::new(),
+        }
+    }
+
+    fn content(&mut self, channel: Channel, mut text: String, logprobs: Vec<Logprob>) -> ChunkChoice {
+        if self.content_channel.is_some_and(|before| before != channel) {
+            text.insert_str(0, BETWEEN);
+        }
+        self.content_channel = Some(channel);
+        let mut chunk = self.chunk(ChunkDelta { content: Some(text), ..ChunkDelta::default() });
+        if self.manner.tells_logprobs {
+            let content = logprobs.into_iter().map(TokenLogprob::from).collect();
+            chunk.logprobs = Some(ChatLogprobs { content, refusal: None });
+        }
+        chunk
+    }
+
+    fn call(&mut self, harmony_name: String) -> ChunkChoice {
+        let id = (self.manner.new_id)("call");
+        self.call_ids.push(id.clone());
+        self.is_custom = self.manner.tools.find(&harmony_name).is_some_and(|tool| tool.kind == Kind::Custom);
+        let name = Some(harmony_name);
+        let mut call = ToolCallOut { id: Some(id), ..self.open_call() };
+        if self.is_custom {
+            call.kind = Some("custom");
+            call.custom = Some(CustomOut { name, input: String::new() });
+        } else {
+            call.kind = Some("function");
+            call.function = Some(FunctionOut { name, arguments: String::new() });
+        }
+        self.chunk(ChunkDelta { tool_calls: Some(vec![call]), ..ChunkDelta::default() })
+    }
+
+    fn arguments(&self, text: String) -> ChunkChoice {
+        let mut call = self.open_call();
+        match self.is_custom {
+            true => call.custom = Some(CustomOut { name: None, input: text }),
+            false => call.function = Some(FunctionOut { name: None, arguments: text }),
+        }
+        self.chunk(ChunkDelta { tool_calls: Some(vec![call]), ..ChunkDelta::default() })
+    }
+
+    fn open_call(&self) -> ToolCallOut {
+        ToolCallOut { index: Some(self.call_ids.len().saturating_sub(1) as u32), ..ToolCallOut::default() }
+    }
+
+    fn chunk(&self, delta: ChunkDelta) -> ChunkChoice {
+        ChunkChoice { index: self.index, delta, logprobs: None, finish_reason: None }
+    }
+}
+
+impl Machine for ChatChoice {
+    type Event = ChunkChoice;
+
+    fn begin(&mut self) -> Vec<ChunkChoice> {
+        vec![self.chunk(ChunkDelta { role: Some("assistant"), ..ChunkDelta::default() })]
+    }
+
+    fn push(&mut self, delta: Delta) -> Vec<ChunkChoice> {
+        let chunk = match delta {
+            Delta::Text { channel: Channel::Analysis, text, .. } => {
+                (self.manner.visibility == Visibility::Raw).then(|| self.chunk(reasoning(text)))
+            }
+            Delta::Text { channel, text, logprobs } => Some(self.content(channel, text, logprobs)),
+            Delta::CallStarted { name } => Some(self.call(name)),
+            Delta::CallArguments { text, .. } => Some(self.arguments(text)),
+            Delta::Called(_) => None,
+            Delta::Warning(warning) => {
+                self.warnings.push(warning);
+                None
+            }
+        };
+        chunk.into_iter().collect()
+    }
+
+    fn push_summary(&mut self, text: String) -> Vec<ChunkChoice> {
+        let details = vec![ReasoningDetail { kind: "reasoning.summary", summary: text.clone() }];
+        let shown = match self.manner.visibility {
+            Visibility::Summary => reasoning(text),
+            Visibility::Raw | Visibility::Hidden => ChunkDelta::default(),
+        };
+        vec![self.chunk(ChunkDelta { reasoning_details: Some(details), ..shown })]
+    }
+
+    fn finish(&mut self, end: ChoiceEnd) -> Vec<ChunkChoice> {
+        let mut chunks: Vec<ChunkChoice> = end.rest.into_iter().flat_map(|delta| self.push(delta)).collect();
+        let says_nothing = self.content_channel.is_none() && self.call_ids.is_empty();
+        let content = says_nothing.then(String::new);
+        self.warnings.extend(usage::notice(end.end).map(str::to_owned));
+        let mut chunk = self.chunk(ChunkDelta { content, ..ChunkDelta::default() });
+        chunk.finish_reason = Some(match end.end {
+            TurnEnd::Answer | TurnEnd::NoAnswer | TurnEnd::Cancelled => "stop",
+            TurnEnd::Call => "tool_calls",
+            TurnEnd::Length | TurnEnd::Context | TurnEnd::Deadline => "length",
+        });
+        chunks.push(chunk);
+        chunks
+    }
+
+    fn last_call_id(&self) -> Option<&str> {
+        self.call_ids.last().map(String::as_str)
+    }
+
+    fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+}
+
+fn reasoning(text: String) -> ChunkDelta {
+    ChunkDelta { reasoning: Some(text.clone()), reasoning_content: Some(text), ..ChunkDelta::default() }
+}
+
+/// Adds the chunks of a choice up.
+pub fn fold(choice: &mut Choice, chunk: ChunkChoice) {
+    choice.index = chunk.index;
+    let message: &mut MessageOut = &mut choice.message;
+    message.role = chunk.delta.role.unwrap_or(message.role);
+    append(&mut message.content, chunk.delta.content);
+    append(&mut message.reasoning, chunk.delta.reasoning);
+    append(&mut message.reasoning_content, chunk.delta.reasoning_content);
+    for detail in chunk.delta.reasoning_details.into_iter().flatten() {
+        match message.reasoning_details.get_or_insert_default().last_mut() {
+            Some(last) => last.summary.push_str(&detail.summary),
+            None => message.reasoning_details.get_or_insert_default().push(detail),
+        }
+    }
+    for call in chunk.delta.tool_calls.into_iter().flatten() {
+        let calls = message.tool_calls.get_or_insert_default();
+        if call.id.is_some() {
+            calls.push(ToolCallOut { index: None, ..call });
+        } else if let Some(last) = calls.last_mut() {
+            match (&mut last.function, &mut last.custom) {
+                (Some(function), _) => {
+                    function
+                        .arguments
+                        .push_str(&call.function.map(|function| function.arguments).unwrap_or_default());
+                }
+                (None, Some(custom)) => {
+                    custom.input.push_str(&call.custom.map(|custom| custom.input).unwrap_or_default());
+                }
+                (None, None) => {}
+            }
+        }
+    }
+    if let Some(logprobs) = chunk.logprobs {
+        choice.logprobs.get_or_insert_default().content.extend(logprobs.content);
+    }
+    choice.finish_reason = chunk.finish_reason.or(choice.finish_reason);
+}
+
+fn append(text: &mut Option<String>, more: Option<String>) {
+    if let Some(more) = more {
+        text.get_or_insert_default().push_str(&more);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,4 @@
+//! Chat Completions: a body read, and an answer in chunks.
+
+pub mod chunks;
+pub mod parse;

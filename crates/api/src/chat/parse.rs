@@ -1,0 +1,191 @@
+//! A body of Chat Completions, read.
+//!
+//! [`ask()`] turns the body into an [`Ask`]. System and developer messages at the head of the chat are the
+//! developer's instructions; later ones stay where they are. An assistant's text beside calls is what it said
+//! before calling (harmony's commentary), otherwise it is its answer. What a text model cannot honour is
+//! refused by its name; what means nothing here is passed over.
+
+use gptoss_harmony::{DeveloperContent, Message};
+use serde_json::Value;
+
+use crate::errors::ApiError;
+use crate::generation::content::part_text;
+use crate::generation::effort::effort;
+use crate::generation::format::Format;
+use crate::generation::metadata::metadata;
+use crate::generation::request::{Ask, Head};
+use crate::generation::sampling;
+use crate::generation::tools::{Tools, text};
+use crate::generation::visibility::Visibility;
+use crate::history::{History, settle};
+use crate::scope::Setting;
+use crate::wire::chat::{ChatContent, ChatMessage, ChatRequest};
+
+/// What the request asks.
+///
+/// Errors: by the name of the parameter.
+pub fn ask(request: &ChatRequest, setting: &Setting<'_>) -> Result<Ask, ApiError> {
+    let limits = setting.limits;
+    refuse_impossible(request)?;
+    metadata(request.metadata.as_ref())?;
+    if request.messages.is_empty() {
+        return Err(ApiError::invalid("messages", "messages is empty; there is nothing to answer"));
+    }
+    if request.messages.len() > limits.messages_max {
+        let message = format!(
+            "there are {} messages, but at most {} are taken",
+            request.messages.len(),
+            limits.messages_max
+        );
+        return Err(ApiError::invalid("messages", message));
+    }
+    let mut warnings = Vec::new();
+    let tools = request.tools.as_deref().unwrap_or_default();
+    let tools = Tools::parse(tools, request.tool_choice.as_ref(), limits, &mut warnings)?;
+    let format = Format::parse(request.response_format.as_ref(), "response_format", limits)?;
+    let (instructions, entries) = messages(&request.messages, setting)?;
+    let effort = effort(effort_word(request), "reasoning_effort", &mut warnings)?;
+    let head =
+        Head { effort, date: setting.date.map(str::to_owned), instructions, tools: &tools, format: &format };
+    let conversation = head.before(settle(entries.into_entries(), setting.recall, &mut warnings));
+    Ok(Ask {
+        conversation,
+        format,
+        format_param: "response_format",
+        sampling: sampling::sampling(request.into())?,
+        max_new_tokens: match request.max_completion_tokens {
+            Some(_) => sampling::max_tokens("max_completion_tokens", request.max_completion_tokens)?,
+            None => sampling::max_tokens("max_tokens", request.max_tokens)?,
+        },
+        stops: sampling::stops(request.stop.as_ref())?,
+        top_logprobs: sampling::top_logprobs(request.logprobs.unwrap_or(false), request.top_logprobs)?,
+        visibility: visibility(request, setting.visibility)?,
+        tenant: setting.tenant.to_owned(),
+        tools,
+        warnings,
+    })
+}
+
+fn refuse_impossible(request: &ChatRequest) -> Result<(), ApiError> {
+    let is_given = |value: &Option<Value>| value.as_ref().is_some_and(|value| !value.is_null());
+    if request.modalities.as_ref().is_some_and(|kinds| kinds.iter().any(|kind| kind != "text")) {
+        return Err(ApiError::unsupported("modalities", "This model writes text only."));
+    }
+    if is_given(&request.audio) {
+        return Err(ApiError::unsupported("audio", "This model writes text only."));
+    }
+    if is_given(&request.web_search_options) {
+        return Err(ApiError::unsupported("web_search_options", "This server does not search the web."));
+    }
+    if is_given(&request.functions) {
+        return Err(ApiError::unsupported("functions", "Use 'tools'."));
+    }
+    if is_given(&request.function_call) {
+        return Err(ApiError::unsupported("function_call", "Use 'tool_choice'."));
+    }
+    Ok(())
+}
+
+fn effort_word(request: &ChatRequest) -> Option<&str> {
+    let template = request.chat_template_kwargs.as_ref();
+    request
+        .reasoning_effort
+        .as_deref()
+        .or_else(|| request.reasoning.as_ref()?.effort.as_deref())
+        .or_else(|| template.and_then(|options| text(options, "reasoning_effort")))
+}
+
+fn visibility(request: &ChatRequest, most: Visibility) -> Result<Visibility, ApiError> {
+    let is_excluded = request.reasoning.as_ref().is_some_and(|reasoning| reasoning.exclude == Some(true));
+    if request.include_reasoning == Some(false) || is_excluded {
+        return Ok(Visibility::Hidden);
+    }
+    most.narrowed(request.reasoning_visibility.as_deref())
+}
+
+/// The instructions at the head of the chat, and the messages after it.
+fn messages(messages: &[ChatMessage], setting: &Setting<'_>) -> Result<(Vec<String>, History), ApiError> {
+    let is_instruction = |message: &ChatMessage| matches!(message.role.as_str(), "system" | "developer");
+    let num_instructions = messages.iter().take_while(|message| is_instruction(message)).count();
+    let mut instructions = Vec::new();
+    let mut history = History::default();
+    for (index, message) in messages.iter().enumerate() {
+        let path = format!("messages[{index}]");
+        let content = content(message.content.as_ref(), &path)?;
+        match message.role.as_str() {
+            "system" | "developer" if index < num_instructions => instructions.push(content),
+            "system" | "developer" => {
+                let developer = DeveloperContent::default().with_instructions(content);
+                history.push(Message::developer(developer));
+            }
+            "user" => history.push(Message::user(content)),
+            "assistant" => assistant(message, content, &path, &mut history)?,
+            "tool" | "function" => {
+                let id = message.tool_call_id.as_deref().unwrap_or_default();
+                let param = format!("{path}.tool_call_id");
+                history.push_result(id, message.name.as_deref(), content, &param, setting.recall)?;
+            }
+            role => {
+                let expected = "system, developer, user, assistant or tool";
+                let message = format!("{path}.role is {role:?}, but must be {expected}");
+                return Err(ApiError::invalid(format!("{path}.role"), message));
+            }
+        }
+    }
+    Ok((instructions, history))
+}
+
+fn assistant(
+    message: &ChatMessage,
+    content: String,
+    path: &str,
+    history: &mut History,
+) -> Result<(), ApiError> {
+    let reasoning =
+        message.reasoning.as_ref().and_then(Value::as_str).or(message.reasoning_content.as_deref());
+    if let Some(reasoning) = reasoning.filter(|text| !text.is_empty()) {
+        history.push(Message::assistant("analysis", reasoning));
+    }
+    let calls = message.tool_calls.as_deref().unwrap_or_default();
+    let said = if content.is_empty() { message.refusal.clone().unwrap_or_default() } else { content };
+    if !said.is_empty() {
+        history.push(Message::assistant(if calls.is_empty() { "final" } else { "commentary" }, said));
+    }
+    for (index, call) in calls.iter().enumerate() {
+        let id = call.id.as_deref();
+        match (&call.function, &call.custom) {
+            (Some(function), _) => {
+                let arguments = match &function.arguments {
+                    None | Some(Value::Null) => "{}".to_owned(),
+                    Some(Value::String(text)) => text.clone(),
+                    Some(object) => object.to_string(),
+                };
+                history.push_call(id, &function.name, &arguments, true);
+            }
+            (None, Some(custom)) => {
+                history.push_call(id, &custom.name, custom.input.as_deref().unwrap_or_default(), false);
+            }
+            (None, None) => {
+                let param = format!("{path}.tool_calls[{index}].function");
+                return Err(ApiError::invalid(&param, format!("{param} is missing")));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The text of a message.
+///
+/// Errors: a part that is no text.
+fn content(content: Option<&ChatContent>, path: &str) -> Result<String, ApiError> {
+    match content {
+        None => Ok(String::new()),
+        Some(ChatContent::Text(text)) => Ok(text.clone()),
+        Some(ChatContent::Part(part)) => part_text(part, &format!("{path}.content")),
+        Some(ChatContent::Parts(parts)) => {
+            let texts = parts.iter().enumerate();
+            let texts = texts.map(|(index, part)| part_text(part, &format!("{path}.content[{index}]")));
+            Ok(texts.collect::<Result<Vec<_>, _>>()?.concat())
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! A body of `/v1/completions`, read.
+//!
+//! Prompts go to the model as they are, without harmony's format.
+
+use gptoss_harmony::Vocab;
+
+use crate::errors::ApiError;
+use crate::generation::sampling::{self, Sampling};
+use crate::limits::{PROMPTS_MAX, RequestLimits};
+use crate::wire::completions::{CompletionRequest, Prompt};
+
+/// Tokens that are written when a request does not say how many, as the API has it.
+const DEFAULT_TOKENS: i64 = 16;
+/// Most alternatives per token that the old API tells.
+const LOGPROBS_MAX: u32 = 20;
+
+/// What a request asks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CompletionAsk {
+    /// What is to be continued, as tokens; none of them is empty.
+    pub prompts: Vec<Vec<u32>>,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// Most tokens to write; 0 only with `echo`.
+    pub max_new_tokens: Option<usize>,
+    /// Whether a stop token does not end the text.
+    pub ignores_stop_tokens: bool,
+    /// How many likeliest tokens are told with each; None tells no log-probabilities.
+    pub logprobs: Option<usize>,
+    /// Strings before which the text ends.
+    pub stops: Vec<String>,
+    /// Continuations of each prompt.
+    pub count: usize,
+    /// Whether the prompt stands at the head of the text.
+    pub echo: bool,
+}
+
+/// What a request asks.
+///
+/// Errors: by the name of the parameter.
+pub fn ask(
+    request: &CompletionRequest,
+    vocab: &Vocab,
+    limits: &RequestLimits,
+) -> Result<CompletionAsk, ApiError> {
+    if request.suffix.as_ref().is_some_and(|suffix| !suffix.is_empty()) {
+        return Err(ApiError::unsupported("suffix", "This model does not fill gaps."));
+    }
+    let count = sampling::choices(request.n, limits.choices_max)?;
+    if request.best_of.is_some_and(|best_of| best_of != 1 && best_of != count as i64) {
+        return Err(ApiError::unsupported("best_of", "Ask for that many with 'n' and choose."));
+    }
+    let logprobs = match request.logprobs {
+        Some(top) if top > LOGPROBS_MAX => {
+            let message = format!("logprobs is {top}, but must be from 0 to {LOGPROBS_MAX}");
+            return Err(ApiError::invalid("logprobs", message));
+        }
+        top => top.map(|top| top as usize),
+    };
+    let echo = request.echo.unwrap_or(false);
+    let max_new_tokens = match request.max_tokens.unwrap_or(DEFAULT_TOKENS) {
+        0 if echo => Some(0),
+        tokens => sampling::max_tokens("max_tokens", Some(tokens))?,
+    };
+    Ok(CompletionAsk {
+        prompts: prompts(request.prompt.as_ref(), vocab)?,
+        sampling: sampling::sampling(request.into())?,
+        max_new_tokens,
+        ignores_stop_tokens: request.ignore_eos.unwrap_or(false),
+        logprobs,
+        stops: sampling::stops(request.stop.as_ref())?,
+        count,
+        echo,
+    })
+}
+
+fn prompts(prompt: Option<&Prompt>, vocab: &Vocab) -> Result<Vec<Vec<u32>>, ApiError> {
+    let encode = |text: &String| vocab.encode_ids(text);
+    let prompts: Vec<Vec<u32>> = match prompt {
+        None => return Err(ApiError::Missing { param: "prompt" }),
+        Some(Prompt::Text(text)) => vec![encode(text)],
+        Some(Prompt::Texts(texts)) => texts.iter().map(encode).collect(),
+        Some(Prompt::Tokens(tokens)) => vec![tokens.clone()],
+        Some(Prompt::TokenLists(lists)) => lists.clone(),
+    };
+    if prompts.is_empty() || prompts.len() > PROMPTS_MAX || prompts.iter().any(Vec::is_empty) {
+        let message =
+            format!("prompt must be 1 to {PROMPTS_MAX} texts or lists of token ids, none of them empty");
+        return Err(ApiError::invalid("prompt", message));
+    }
+    Ok(prompts)
+}

@@ -1,0 +1,202 @@
+//! Status, type, code and words of each failure.
+//!
+//! [`ApiError`] is the one way in which a request fails, and [`ApiError::row`] the one table: its rows are
+//! what `/openapi.json` lists and what clients' retry logic sees. The body is OpenAI's, `{"error":
+//! {"message", "type", "param", "code"}}`. Rows that a client should try again carry how long to wait.
+//! Nothing of a prompt is ever part of a message: only names, numbers and kinds.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// Why a request failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "a variant's message says what it is")]
+pub enum ApiError {
+    #[error("{message}")]
+    Invalid { param: Option<String>, message: String },
+    #[error("Missing required parameter: '{param}'.")]
+    Missing { param: &'static str },
+    #[error("Unsupported parameter: '{param}'. {why}")]
+    Unsupported { param: String, why: String },
+    #[error("The body is not JSON: {problem}.")]
+    NotJson { problem: String },
+    #[error("The body has to be sent with 'content-type: application/json'.")]
+    MediaType,
+    #[error("The body is longer than {max} bytes, the most this server reads (--max-body).")]
+    BodyTooLarge { max: usize },
+    #[error("The body did not come in time; send it whole, and again.")]
+    BodyTimeout,
+    #[error("The body broke off, or its chunks or length are not those of HTTP/1.1.")]
+    Framing,
+    #[error("The body has to be sent as it is, without 'content-encoding'.")]
+    Coding,
+    #[error("This server is not called {host:?}. If it is, start it with --allow-host {host}.")]
+    Host { host: String },
+    #[error(
+        "A page of another site may not use this server. If it may, start it with --allow-host and the page's host."
+    )]
+    Origin,
+    #[error(
+        "This model's context holds {max_context} tokens, but the request has {prompt_tokens}. Shorten it."
+    )]
+    ContextLength { prompt_tokens: usize, max_context: usize },
+    #[error("There is no valid API key in the request: send 'authorization: Bearer KEY'.")]
+    Key,
+    #[error("This key may not {what}: it would show reasoning. The operator can allow it with tokens=raw.")]
+    Scope { what: &'static str },
+    #[error("The model '{model}' does not exist. Known: {known}.")]
+    Model { model: String, known: String },
+    #[error("There is no {what} with the id '{id}': never stored, expired or deleted.")]
+    NotFound { what: &'static str, id: String },
+    #[error("There is no {path} here; see /openapi.json.")]
+    Path { path: String },
+    #[error("{path} does not take {method}; see /openapi.json.")]
+    Method { path: String, method: String },
+    #[error("{message}")]
+    Conflict { message: String },
+    #[error("The server is full: {what}. Try again in {retry_seconds} s.")]
+    Busy { what: String, retry_seconds: u64 },
+    #[error("The server is shutting down.")]
+    ShuttingDown,
+    #[error("The request was cancelled.")]
+    Cancelled,
+    #[error("The engine failed: {problem}")]
+    Engine { problem: String },
+    #[error("The server failed: {problem}")]
+    Internal { problem: String },
+}
+
+/// One row of the table.
+pub struct Row {
+    /// The status of HTTP.
+    pub status: u16,
+    /// The class of the error.
+    pub kind: &'static str,
+    /// A word for programs.
+    pub code: Option<&'static str>,
+    /// How long to wait before the request is worth another try. Units: seconds.
+    pub retry_seconds: Option<u64>,
+}
+
+impl Row {
+    /// Whether it is the server's own failure.
+    pub fn is_server_error(&self) -> bool {
+        self.status >= 500
+    }
+}
+
+/// Statuses that errors may have, for the documentation.
+pub const STATUSES: [u16; 14] = [400, 401, 403, 404, 405, 408, 409, 411, 413, 415, 429, 499, 500, 503];
+
+/// How long a client should wait for a server that goes away. Units: seconds.
+const RESTART_SECONDS: u64 = 5;
+
+impl ApiError {
+    /// A wrong value, by the parameter's name.
+    pub fn invalid(param: impl Into<String>, message: impl Into<String>) -> ApiError {
+        ApiError::Invalid { param: Some(param.into()), message: message.into() }
+    }
+
+    /// A parameter that this server knows and cannot honour.
+    pub fn unsupported(param: impl Into<String>, why: impl Into<String>) -> ApiError {
+        ApiError::Unsupported { param: param.into(), why: why.into() }
+    }
+
+    /// The table.
+    pub fn row(&self) -> Row {
+        const REQUEST: &str = "invalid_request_error";
+        let (status, kind, code, retry_seconds) = match self {
+            ApiError::Invalid { .. } => (400, REQUEST, Some("invalid_value"), None),
+            ApiError::Missing { .. } => (400, REQUEST, Some("missing_required_parameter"), None),
+            ApiError::Unsupported { .. } => (400, REQUEST, Some("unsupported_parameter"), None),
+            ApiError::NotJson { .. } => (400, REQUEST, Some("invalid_json"), None),
+            ApiError::MediaType => (415, REQUEST, Some("unsupported_media_type"), None),
+            ApiError::BodyTooLarge { .. } => (413, REQUEST, Some("request_too_large"), None),
+            ApiError::BodyTimeout => (408, REQUEST, Some("request_timeout"), None),
+            ApiError::Framing => (400, REQUEST, Some("invalid_framing"), None),
+            ApiError::Coding => (415, REQUEST, Some("unsupported_content_encoding"), None),
+            ApiError::Host { .. } => (403, REQUEST, Some("host_not_allowed"), None),
+            ApiError::Origin => (403, REQUEST, Some("origin_not_allowed"), None),
+            ApiError::ContextLength { .. } => (400, REQUEST, Some("context_length_exceeded"), None),
+            ApiError::Key => (401, REQUEST, Some("invalid_api_key"), None),
+            ApiError::Scope { .. } => (403, REQUEST, Some("permission_denied"), None),
+            ApiError::Model { .. } => (404, REQUEST, Some("model_not_found"), None),
+            ApiError::NotFound { .. } => (404, REQUEST, Some("not_found"), None),
+            ApiError::Path { .. } => (404, REQUEST, Some("unknown_url"), None),
+            ApiError::Method { .. } => (405, REQUEST, Some("method_not_allowed"), None),
+            ApiError::Conflict { .. } => (409, REQUEST, Some("conflict"), None),
+            ApiError::Busy { retry_seconds, .. } => {
+                (429, "rate_limit_error", Some("server_busy"), Some(*retry_seconds))
+            }
+            ApiError::ShuttingDown => (503, "server_error", Some("shutting_down"), Some(RESTART_SECONDS)),
+            ApiError::Cancelled => (499, REQUEST, Some("request_cancelled"), None),
+            ApiError::Engine { .. } => (500, "server_error", Some("engine_error"), None),
+            ApiError::Internal { .. } => (500, "server_error", Some("server_error"), None),
+        };
+        Row { status, kind, code, retry_seconds }
+    }
+
+    /// The parameter at fault, where there is one.
+    fn param(&self) -> Option<String> {
+        match self {
+            ApiError::Invalid { param, .. } => param.clone(),
+            ApiError::Missing { param } => Some((*param).to_owned()),
+            ApiError::Unsupported { param, .. } => Some(param.clone()),
+            ApiError::Model { .. } => Some("model".to_owned()),
+            ApiError::Key
+            | ApiError::Scope { .. }
+            | ApiError::NotJson { .. }
+            | ApiError::MediaType
+            | ApiError::BodyTooLarge { .. }
+            | ApiError::BodyTimeout
+            | ApiError::Framing
+            | ApiError::Coding
+            | ApiError::Host { .. }
+            | ApiError::Origin
+            | ApiError::ContextLength { .. }
+            | ApiError::NotFound { .. }
+            | ApiError::Path { .. }
+            | ApiError::Method { .. }
+            | ApiError::Conflict { .. }
+            | ApiError::Busy { .. }
+            | ApiError::ShuttingDown
+            | ApiError::Cancelled
+            | ApiError::Engine { .. }
+            | ApiError::Internal { .. } => None,
+        }
+    }
+
+    /// The body.
+    pub fn body(&self) -> ErrorBody {
+        let row = self.row();
+        ErrorBody {
+            error: ErrorFacts {
+                message: self.to_string(),
+                kind: row.kind.to_owned(),
+                param: self.param(),
+                code: row.code.map(str::to_owned),
+            },
+        }
+    }
+}
+
+/// The body of every error.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct ErrorBody {
+    /// What went wrong.
+    pub error: ErrorFacts,
+}
+
+/// What went wrong.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct ErrorFacts {
+    /// A sentence for people.
+    pub message: String,
+    /// The class of the error.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The parameter at fault.
+    pub param: Option<String>,
+    /// A word for programs.
+    pub code: Option<String>,
+}

@@ -1,0 +1,86 @@
+//! What a request asks of the model, whatever API it came by.
+//!
+//! [`Ask`] is what is left when the words of an API are gone: the messages, the tools and what is demanded of
+//! calls and answers, the sampling, the limits, how much of the reasoning may be seen. [`Head`] makes the
+//! system and the developer message that stand before the conversation: effort and date in the one,
+//! instructions, tools and the schema of the answer in the other.
+
+use gptoss_harmony::{Conversation, DeveloperContent, Message, ReasoningEffort, SystemContent};
+
+use super::format::Format;
+use super::sampling::Sampling;
+use super::tools::Tools;
+use super::visibility::Visibility;
+
+/// What a request asks of the model.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// Everything the model reads.
+    pub conversation: Conversation,
+    /// What it may call.
+    pub tools: Tools,
+    /// What its answer must be.
+    pub format: Format,
+    /// The parameter that the form came in.
+    pub format_param: &'static str,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// Most tokens to write.
+    pub max_new_tokens: Option<usize>,
+    /// Strings before which the answer ends.
+    pub stops: Vec<String>,
+    /// How many likeliest tokens are told with each; None tells no log-probabilities.
+    pub top_logprobs: Option<usize>,
+    /// How much of the reasoning may be seen.
+    pub visibility: Visibility,
+    /// Whose request it is.
+    pub tenant: String,
+    /// What was changed or left out on the way.
+    pub warnings: Vec<String>,
+}
+
+/// What stands before the conversation.
+#[derive(Debug, Clone)]
+pub struct Head<'a> {
+    /// How much the model reasons.
+    pub effort: ReasoningEffort,
+    /// The date it is told.
+    pub date: Option<String>,
+    /// What the developer wants, in order.
+    pub instructions: Vec<String>,
+    /// What may be called.
+    pub tools: &'a Tools,
+    /// What the answer must be.
+    pub format: &'a Format,
+}
+
+impl Head<'_> {
+    /// The conversation: the head and `messages` after it.
+    pub fn before(self, messages: Vec<Message>) -> Conversation {
+        let system = SystemContent {
+            reasoning_effort: Some(self.effort),
+            conversation_start_date: self.date,
+            ..SystemContent::default()
+        };
+        let mut all = vec![Message::system(system)];
+        let instructions: Vec<String> =
+            self.instructions.into_iter().filter(|text| !text.trim().is_empty()).collect();
+        let functions = self.tools.shown();
+        let section = self.format.section();
+        if !instructions.is_empty() || !functions.is_empty() || section.is_some() {
+            let mut developer = DeveloperContent::default();
+            if !instructions.is_empty() {
+                developer = developer.with_instructions(instructions.join("\n\n"));
+            }
+            if !functions.is_empty() {
+                developer = developer.with_function_tools(functions);
+            }
+            if let Some(section) = section {
+                developer = developer.with_response_format(section);
+            }
+            all.push(Message::developer(developer));
+        }
+        all.extend(messages);
+        Conversation { messages: all }
+    }
+}

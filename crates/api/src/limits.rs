@@ -1,0 +1,40 @@
+//! How much of anything a body may hold.
+//!
+//! Every bound has one answer: 400 with the parameter's name. [`RequestLimits`] are those that an operator
+//! may change; constants are those that protect the program itself.
+
+/// Bounds that an operator may change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestLimits {
+    /// Most messages or input items of a request.
+    pub messages_max: usize,
+    /// Most tools of a request, those inside namespaces included.
+    pub tools_max: usize,
+    /// Longest JSON Schema of a tool or a response format. Units: bytes of JSON.
+    pub schema_bytes_max: usize,
+    /// Most choices (`n`) of a request.
+    pub choices_max: usize,
+}
+
+impl Default for RequestLimits {
+    fn default() -> RequestLimits {
+        RequestLimits { messages_max: 2048, tools_max: 128, schema_bytes_max: 256 << 10, choices_max: 8 }
+    }
+}
+
+/// Most stop strings of a request.
+pub const STOPS_MAX: usize = 16;
+/// Longest stop string. Units: bytes.
+pub const STOP_BYTES_MAX: usize = 256;
+/// Most alternatives per token that `top_logprobs` may ask for.
+pub const TOP_LOGPROBS_MAX: u32 = 20;
+/// Longest name of a tool. Units: bytes.
+pub const TOOL_NAME_BYTES_MAX: usize = 128;
+/// Most pairs of `metadata`.
+pub const METADATA_PAIRS_MAX: usize = 16;
+/// Longest key of `metadata`. Units: characters.
+pub const METADATA_KEY_CHARS_MAX: usize = 64;
+/// Longest value of `metadata`. Units: characters.
+pub const METADATA_VALUE_CHARS_MAX: usize = 512;
+/// Most prompts of one request to `/v1/completions`.
+pub const PROMPTS_MAX: usize = 64;

@@ -1,0 +1,469 @@
+//! A body of the Responses API, read.
+//!
+//! [`ask()`] turns the body, and what the conversation held before, into an [`Ask`]. Input items are judged
+//! by their `type` one by one and read leniently: agents send back items without status, with empty content,
+//! with calls whose arguments are no JSON, and kinds that only OpenAI's own servers make; the last are left
+//! out with a warning, because leaving out is better than refusing a whole conversation.
+//!
+//! What was said before comes in as entries: the store is not known here.
+
+use std::collections::HashMap;
+
+use gptoss_harmony::{DeveloperContent, Message, Role};
+use serde_json::{Value, json};
+
+use crate::errors::ApiError;
+use crate::generation::content::part_text;
+use crate::generation::effort::effort;
+use crate::generation::format::Format;
+use crate::generation::metadata::metadata;
+use crate::generation::request::{Ask, Head};
+use crate::generation::sampling;
+use crate::generation::tools::{Tools, text};
+use crate::history::{Entry, History, settle};
+use crate::scope::Setting;
+use crate::wire::chat::ContentPart;
+use crate::wire::responses::{Input, ResponsesRequest};
+
+/// What marks the text of a compaction as ours.
+pub const COMPACTION_PREFIX: &str = "gptoss.compaction:";
+
+/// The type of an item that stands for a stored one.
+const ITEM_REFERENCE: &str = "item_reference";
+
+/// What was said before, and what items are called elsewhere.
+#[derive(Debug, Clone, Default)]
+pub struct Before {
+    /// Messages of the response or conversation that this one goes on from.
+    pub entries: Vec<Entry>,
+    /// Stored items, by id, for references.
+    pub items: HashMap<String, Value>,
+}
+
+/// What a request asks, and what has to be kept of it.
+#[derive(Debug, Clone)]
+pub struct ResponsesAsk {
+    /// What it asks.
+    pub ask: Ask,
+    /// The effort that is honoured.
+    pub effort: &'static str,
+    /// The input's items, each with an id.
+    pub input_items: Vec<Value>,
+    /// Everything said so far, as it was told and not as it was settled.
+    pub entries: Vec<Entry>,
+    /// How many of them were said before this request.
+    pub num_before: usize,
+    /// Whether log-probabilities of the answer are sent.
+    pub includes_logprobs: bool,
+    /// Whether a summary of the reasoning was asked for.
+    pub summary: Option<String>,
+    /// Whether the oldest turns may be left out.
+    pub may_truncate: bool,
+}
+
+/// What the request asks.
+///
+/// Errors: by the name of the parameter.
+pub fn ask(
+    request: &ResponsesRequest,
+    before: Before,
+    setting: &Setting<'_>,
+) -> Result<ResponsesAsk, ApiError> {
+    refuse_impossible(request)?;
+    metadata(request.metadata.as_ref())?;
+    let mut warnings = Vec::new();
+    let tools = request.tools.as_deref().unwrap_or_default();
+    let tools = Tools::parse(tools, request.tool_choice.as_ref(), setting.limits, &mut warnings)?;
+    let text_request = request.text.clone().unwrap_or_default();
+    let format = Format::parse(text_request.format.as_ref(), "text.format", setting.limits)?;
+    let reasoning = request.reasoning.clone().unwrap_or_default();
+    let effort = effort(reasoning.effort.as_deref(), "reasoning.effort", &mut warnings)?;
+    let input_items = resolve(items(request.input.as_ref(), setting)?, &before.items, "input")?;
+    if request.input.is_none() && before.entries.is_empty() {
+        return Err(ApiError::Missing { param: "input" });
+    }
+    let num_before = before.entries.len();
+    let mut reader = Reader::new(setting, num_before);
+    reader.history.extend(before.entries);
+    for (index, item) in input_items.iter().enumerate() {
+        reader.item(item, &format!("input[{index}]"))?;
+    }
+    let Reader { history, mut instructions, warnings: more, .. } = reader;
+    warnings.extend(more);
+    let mut all_instructions: Vec<String> = self::instructions(request.instructions.as_ref())?;
+    all_instructions.append(&mut instructions);
+    all_instructions.extend(verbosity(text_request.verbosity.as_deref())?);
+    let entries = history.into_entries();
+    let messages = settle(entries.clone(), setting.recall, &mut warnings);
+    let head = Head {
+        effort,
+        date: setting.date.map(str::to_owned),
+        instructions: all_instructions,
+        tools: &tools,
+        format: &format,
+    };
+    let includes_logprobs =
+        request.include.iter().flatten().any(|what| what == "message.output_text.logprobs");
+    let ask = Ask {
+        conversation: head.before(messages),
+        format,
+        format_param: "text.format",
+        sampling: sampling::sampling(request.into())?,
+        max_new_tokens: sampling::max_tokens("max_output_tokens", request.max_output_tokens)?,
+        stops: sampling::stops(request.stop.as_ref())?,
+        top_logprobs: sampling::top_logprobs(true, request.top_logprobs)?
+            .filter(|&top| includes_logprobs || top > 0),
+        visibility: setting.visibility.narrowed(request.reasoning_visibility.as_deref())?,
+        tenant: setting.tenant.to_owned(),
+        tools,
+        warnings,
+    };
+    Ok(ResponsesAsk {
+        includes_logprobs: ask.top_logprobs.is_some(),
+        ask,
+        effort: effort.as_str(),
+        input_items,
+        entries,
+        num_before,
+        summary: summary(reasoning.summary.or(reasoning.generate_summary))?,
+        may_truncate: truncation(request.truncation.as_deref())?,
+    })
+}
+
+/// What was said before, and the messages that `items` add to it.
+///
+/// Errors: by the item's place.
+pub fn entries_of(
+    items: &[Value],
+    before: Vec<Entry>,
+    setting: &Setting<'_>,
+) -> Result<Vec<Entry>, ApiError> {
+    let mut reader = Reader::new(setting, 1);
+    reader.history.extend(before);
+    for (index, item) in items.iter().enumerate() {
+        reader.item(item, &format!("items[{index}]"))?;
+    }
+    Ok(reader.history.into_entries())
+}
+
+fn refuse_impossible(request: &ResponsesRequest) -> Result<(), ApiError> {
+    if request.prompt.as_ref().is_some_and(|prompt| !prompt.is_null()) {
+        return Err(ApiError::unsupported("prompt", "Prompts are not stored here: send 'instructions'."));
+    }
+    if request.previous_response_id.is_some() && request.conversation.as_ref().is_some_and(|c| !c.is_null()) {
+        let message = "previous_response_id and conversation both say what came before; send one of them";
+        return Err(ApiError::invalid("previous_response_id", message));
+    }
+    if request.background == Some(true) && request.store == Some(false) {
+        let message = "background needs store: nobody could ask for the response otherwise";
+        return Err(ApiError::invalid("background", message));
+    }
+    Ok(())
+}
+
+fn summary(wish: Option<String>) -> Result<Option<String>, ApiError> {
+    match wish.as_deref() {
+        None | Some("none") => Ok(None),
+        Some("auto" | "concise" | "detailed") => Ok(wish),
+        Some(other) => {
+            let message = format!("reasoning.summary is {other:?}, but must be auto, concise or detailed");
+            Err(ApiError::invalid("reasoning.summary", message))
+        }
+    }
+}
+
+fn truncation(wish: Option<&str>) -> Result<bool, ApiError> {
+    match wish {
+        None | Some("disabled") => Ok(false),
+        Some("auto") => Ok(true),
+        Some(other) => Err(ApiError::invalid(
+            "truncation",
+            format!("truncation is {other:?}, but must be auto or disabled"),
+        )),
+    }
+}
+
+fn verbosity(wish: Option<&str>) -> Result<Option<String>, ApiError> {
+    match wish {
+        None | Some("medium") => Ok(None),
+        Some("low") => Ok(Some("Keep the answer short.".to_owned())),
+        Some("high") => Ok(Some("Answer in detail.".to_owned())),
+        Some(other) => {
+            let message = format!("text.verbosity is {other:?}, but must be low, medium or high");
+            Err(ApiError::invalid("text.verbosity", message))
+        }
+    }
+}
+
+/// Instructions come as a text, or as a list of messages.
+fn instructions(value: Option<&Value>) -> Result<Vec<String>, ApiError> {
+    match value {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::String(text)) => Ok(vec![text.clone()]),
+        Some(Value::Array(items)) => {
+            let texts = items.iter().enumerate().map(|(index, item)| {
+                let path = format!("instructions[{index}]");
+                content_text(item.get("content"), &path)
+            });
+            texts.collect()
+        }
+        Some(_) => {
+            Err(ApiError::invalid("instructions", "instructions must be a string or a list of messages"))
+        }
+    }
+}
+
+/// The items of an input, each with an id.
+///
+/// Errors: more than are taken, or something that is no object.
+pub fn items(input: Option<&Input>, setting: &Setting<'_>) -> Result<Vec<Value>, ApiError> {
+    let mut items = match input {
+        None => Vec::new(),
+        Some(Input::Text(text)) => vec![json!({
+            "type": "message", "role": "user", "status": "completed",
+            "content": [{"type": "input_text", "text": text}],
+        })],
+        Some(Input::Items(items)) => items.clone(),
+    };
+    if items.len() > setting.limits.messages_max {
+        let message = format!(
+            "there are {} input items, but at most {} are taken",
+            items.len(),
+            setting.limits.messages_max
+        );
+        return Err(ApiError::invalid("input", message));
+    }
+    for (index, item) in items.iter_mut().enumerate() {
+        let Some(object) = item.as_object_mut() else {
+            return Err(ApiError::invalid(
+                format!("input[{index}]"),
+                format!("input[{index}] must be an object"),
+            ));
+        };
+        if !object.contains_key("type") && object.contains_key("role") {
+            object.insert("type".into(), "message".into());
+        }
+        if object.get("id").and_then(Value::as_str).is_none_or(str::is_empty) {
+            let prefix = match object.get("type").and_then(Value::as_str) {
+                Some("message") => "msg",
+                Some("reasoning") => "rs",
+                Some("function_call") => "fc",
+                Some("function_call_output") => "fco",
+                Some("custom_tool_call") => "ctc",
+                Some("custom_tool_call_output") => "ctco",
+                _ => "item",
+            };
+            object.insert("id".into(), (setting.new_id)(prefix).into());
+        }
+        if let Some(Value::String(text)) = object.get("content") {
+            let role = object.get("role").and_then(Value::as_str);
+            let kind = if role == Some("assistant") { "output_text" } else { "input_text" };
+            let part = json!([{"type": kind, "text": text}]);
+            object.insert("content".into(), part);
+        }
+    }
+    Ok(items)
+}
+
+/// The items with the stored items in the place of the references to them.
+///
+/// A reference is never stored, so it is followed once: a stored item that is a reference again, as versions
+/// up to 0.1.0 wrote them, is refused.
+///
+/// Errors: `NotFound`, or `Invalid` by the item's place.
+pub fn resolve(
+    mut items: Vec<Value>,
+    stored: &HashMap<String, Value>,
+    param: &str,
+) -> Result<Vec<Value>, ApiError> {
+    for (index, item) in items.iter_mut().enumerate().filter(|(_, item)| is_reference(item)) {
+        let id = text(item, "id").unwrap_or_default();
+        match stored.get(id) {
+            Some(found) if is_reference(found) => {
+                let message =
+                    format!("the stored item {id:?} is itself a reference; send the item in its place");
+                return Err(ApiError::invalid(format!("{param}[{index}].id"), message));
+            }
+            Some(found) => *item = found.clone(),
+            None => return Err(ApiError::NotFound { what: "item", id: id.to_owned() }),
+        }
+    }
+    Ok(items)
+}
+
+/// The ids of the stored items that `items` refer to.
+pub fn references(items: &[Value]) -> impl Iterator<Item = &str> {
+    items.iter().filter(|item| is_reference(item)).filter_map(|item| text(item, "id"))
+}
+
+fn is_reference(item: &Value) -> bool {
+    text(item, "type") == Some(ITEM_REFERENCE)
+}
+
+/// Reads items into a history.
+struct Reader<'a> {
+    setting: &'a Setting<'a>,
+    history: History,
+    instructions: Vec<String>,
+    /// Whether something other than instructions has been said.
+    has_begun: bool,
+    warnings: Vec<String>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(setting: &'a Setting<'a>, num_before: usize) -> Reader<'a> {
+        Reader {
+            setting,
+            history: History::default(),
+            instructions: Vec::new(),
+            has_begun: num_before > 0,
+            warnings: Vec::new(),
+        }
+    }
+
+    fn item(&mut self, item: &Value, path: &str) -> Result<(), ApiError> {
+        let kind = text(item, "type").unwrap_or_default();
+        if kind != "message" {
+            self.has_begun = true;
+        }
+        match kind {
+            "message" => self.message(item, path),
+            "reasoning" => {
+                self.reasoning(item);
+                Ok(())
+            }
+            "function_call" | "custom_tool_call" => self.call(item, kind == "function_call", path),
+            "function_call_output" | "custom_tool_call_output" => self.result(item, path),
+            ITEM_REFERENCE => {
+                Err(ApiError::NotFound { what: "item", id: text(item, "id").unwrap_or_default().to_owned() })
+            }
+            "compaction" => {
+                let content = text(item, "encrypted_content").unwrap_or_default();
+                match content.strip_prefix(COMPACTION_PREFIX) {
+                    Some(summary) => {
+                        let summary = format!("Summary of the conversation so far:\n{summary}");
+                        let developer = DeveloperContent::default().with_instructions(summary);
+                        self.history.push(Message::developer(developer));
+                    }
+                    None => self.warnings.push(format!("{path}: a compaction of another server is left out")),
+                }
+                Ok(())
+            }
+            other => {
+                self.warnings
+                    .push(format!("{path}: items of the type {other:?} mean nothing here; it is left out"));
+                Ok(())
+            }
+        }
+    }
+
+    fn message(&mut self, item: &Value, path: &str) -> Result<(), ApiError> {
+        let content = content_text(item.get("content"), path)?;
+        match text(item, "role").unwrap_or_default() {
+            "system" | "developer" if !self.has_begun => self.instructions.push(content),
+            "system" | "developer" => {
+                let developer = DeveloperContent::default().with_instructions(content);
+                self.history.push(Message::developer(developer));
+            }
+            "user" => {
+                self.has_begun = true;
+                self.history.push(Message::user(content));
+            }
+            "assistant" => {
+                self.has_begun = true;
+                let channel = if text(item, "phase") == Some("commentary") { "commentary" } else { "final" };
+                if !content.is_empty() {
+                    self.history.push(Message::assistant(channel, content));
+                }
+            }
+            role => {
+                let param = format!("{path}.role");
+                let expected = "system, developer, user or assistant";
+                return Err(ApiError::invalid(
+                    &param,
+                    format!("{param} is {role:?}, but must be {expected}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn reasoning(&mut self, item: &Value) {
+        let joined = |field: &str| {
+            let parts = item.get(field).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+            let texts: Vec<&str> = parts.iter().filter_map(|part| text(part, "text")).collect();
+            texts.join("\n\n")
+        };
+        let raw = joined("content");
+        let reasoning = if raw.is_empty() { joined("summary") } else { raw };
+        if !reasoning.is_empty() {
+            self.history.push(Message::assistant("analysis", reasoning));
+        }
+    }
+
+    fn call(&mut self, item: &Value, is_function: bool, path: &str) -> Result<(), ApiError> {
+        let Some(name) = text(item, "name").filter(|name| !name.is_empty()) else {
+            return Err(ApiError::invalid(format!("{path}.name"), format!("{path}.name is missing")));
+        };
+        let name = Tools::harmony_name(text(item, "namespace"), name);
+        let argument = item.get(if is_function { "arguments" } else { "input" });
+        let arguments = match argument {
+            None | Some(Value::Null) if is_function => "{}".to_owned(),
+            None | Some(Value::Null) => String::new(),
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+        };
+        self.history.say_before_call();
+        self.history.push_call(text(item, "call_id"), &name, &arguments, is_function);
+        Ok(())
+    }
+
+    fn result(&mut self, item: &Value, path: &str) -> Result<(), ApiError> {
+        let output = match item.get("output") {
+            None | Some(Value::Null) => String::new(),
+            Some(Value::String(text)) => text.clone(),
+            Some(parts @ Value::Array(_)) => content_text(Some(parts), &format!("{path}.output"))?,
+            Some(other) => other.to_string(),
+        };
+        let id = text(item, "call_id").unwrap_or_default();
+        let param = format!("{path}.call_id");
+        self.history.push_result(id, text(item, "name"), output, &param, self.setting.recall)
+    }
+}
+
+impl History {
+    /// What was said right before a call was said before it, and is no answer: clients drop the mark that
+    /// tells.
+    fn say_before_call(&mut self) {
+        if let Some(message) = self.last_mut()
+            && message.author.role == Role::Assistant
+            && message.channel.as_deref() == Some("final")
+        {
+            message.channel = Some("commentary".to_owned());
+        }
+    }
+}
+
+/// The text of a message's content.
+fn content_text(content: Option<&Value>, path: &str) -> Result<String, ApiError> {
+    match content {
+        None | Some(Value::Null) => Ok(String::new()),
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(Value::Array(parts)) => {
+            let texts = parts.iter().enumerate().map(|(index, part)| {
+                let path = format!("{path}.content[{index}]");
+                if let Value::String(text) = part {
+                    return Ok(text.clone());
+                }
+                let part: ContentPart = serde_json::from_value(part.clone())
+                    .map_err(|_| ApiError::invalid(&path, format!("{path} must be a content part")))?;
+                part_text(&part, &path)
+            });
+            Ok(texts.collect::<Result<Vec<_>, ApiError>>()?.concat())
+        }
+        Some(_) => {
+            let param = format!("{path}.content");
+            Err(ApiError::invalid(&param, format!("{param} must be a string or a list of parts")))
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The JSON bodies of the APIs.
+//!
+//! One file per API, serde types and nothing else: no field here decides anything. Requests are read
+//! leniently, because agents send back what other servers gave them: every field but the essential ones may
+//! be missing or null, unknown fields are passed over, and a kind that is not known is a string for the
+//! conversion to judge. Bodies that we write have every field that OpenAI's have, null included.
+//! `/openapi.json` is made from these types.
+
+pub mod chat;
+pub mod completions;
+pub mod models;
+pub mod ollama;
+pub mod response_events;
+pub mod response_items;
+pub mod responses;
+pub mod tokens;

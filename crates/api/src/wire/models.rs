@@ -1,0 +1,37 @@
+//! What do the lists of models look like?
+//!
+//! OpenAI's list under `data`; Codex asks for the same under `models`. The embedded model says of itself that
+//! it is a demo, so that nobody mistakes it for gpt-oss.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// One model.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Model {
+    /// The name to ask for.
+    pub id: String,
+    /// Always `model`.
+    pub object: &'static str,
+    /// When the server began to serve it. Units: seconds since 1970.
+    pub created: u64,
+    /// Always `gptoss`.
+    pub owned_by: &'static str,
+    /// Whether it is the small model inside the program, made to show everything at work.
+    pub demo: bool,
+    /// Tokens of a whole conversation.
+    pub context_length: usize,
+    /// The same under the name other servers give it.
+    pub max_model_len: usize,
+}
+
+/// All models.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct ModelList {
+    /// Always `list`.
+    pub object: &'static str,
+    /// The models.
+    pub data: Vec<Model>,
+    /// The same again, for clients that look here.
+    pub models: Vec<Model>,
+}

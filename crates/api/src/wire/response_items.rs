@@ -1,0 +1,170 @@
+//! What can the model have said in a response?
+//!
+//! The output items of the Responses API that a text model with functions makes: reasoning, messages, calls
+//! of functions and of custom tools. They are written in responses and events, and read again from the store.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::chat::TokenLogprob;
+
+/// An output item.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Item {
+    /// What the model thought.
+    Reasoning(ReasoningItem),
+    /// What it said.
+    Message(MessageItem),
+    /// The function it calls.
+    FunctionCall(FunctionCallItem),
+    /// The custom tool it calls.
+    CustomToolCall(CustomToolCallItem),
+}
+
+impl Item {
+    /// The item's own id.
+    pub fn id(&self) -> &str {
+        match self {
+            Item::Reasoning(item) => &item.id,
+            Item::Message(item) => &item.id,
+            Item::FunctionCall(item) => &item.id,
+            Item::CustomToolCall(item) => &item.id,
+        }
+    }
+
+    /// Sets in_progress, completed or incomplete.
+    pub fn set_status(&mut self, status: &'static str) {
+        let place = match self {
+            Item::Reasoning(item) => &mut item.status,
+            Item::Message(item) => &mut item.status,
+            Item::FunctionCall(item) => &mut item.status,
+            Item::CustomToolCall(item) => &mut item.status,
+        };
+        *place = status.to_owned();
+    }
+}
+
+/// What the model thought.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ReasoningItem {
+    /// `rs_` and digits.
+    pub id: String,
+    /// Summaries, if asked for.
+    pub summary: Vec<SummaryPart>,
+    /// The raw reasoning; empty when it is not to be seen.
+    pub content: Vec<ReasoningPart>,
+    /// Always null: what is hidden is kept by the server, by call id.
+    pub encrypted_content: Option<String>,
+    /// in_progress, completed or incomplete.
+    pub status: String,
+}
+
+/// A summary of reasoning.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SummaryPart {
+    /// Always `summary_text`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The summary.
+    pub text: String,
+}
+
+impl SummaryPart {
+    /// With a text.
+    pub fn new(text: impl Into<String>) -> SummaryPart {
+        SummaryPart { kind: "summary_text".into(), text: text.into() }
+    }
+}
+
+/// Raw reasoning.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ReasoningPart {
+    /// Always `reasoning_text`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The reasoning.
+    pub text: String,
+}
+
+impl ReasoningPart {
+    /// With a text.
+    pub fn new(text: impl Into<String>) -> ReasoningPart {
+        ReasoningPart { kind: "reasoning_text".into(), text: text.into() }
+    }
+}
+
+/// What the model said.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MessageItem {
+    /// `msg_` and digits.
+    pub id: String,
+    /// Always `assistant`.
+    pub role: String,
+    /// in_progress, completed or incomplete.
+    pub status: String,
+    /// One part.
+    pub content: Vec<OutputText>,
+    /// commentary before a call, final_answer for the answer.
+    pub phase: String,
+}
+
+/// A text of the answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OutputText {
+    /// Always `output_text`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The text.
+    pub text: String,
+    /// Always empty.
+    pub annotations: Vec<Value>,
+    /// If asked for by `include`.
+    pub logprobs: Vec<TokenLogprob>,
+}
+
+impl OutputText {
+    /// Without a text yet.
+    pub fn empty() -> OutputText {
+        OutputText {
+            kind: "output_text".into(),
+            text: String::new(),
+            annotations: Vec::new(),
+            logprobs: Vec::new(),
+        }
+    }
+}
+
+/// A call of a function.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FunctionCallItem {
+    /// `fc_` and digits.
+    pub id: String,
+    /// By which the result refers to it.
+    pub call_id: String,
+    /// The function's name.
+    pub name: String,
+    /// The namespace it was offered in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// What the model wrote: JSON, unless a loose tool was given something else.
+    pub arguments: String,
+    /// in_progress, completed or incomplete.
+    pub status: String,
+}
+
+/// A call of a custom tool.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CustomToolCallItem {
+    /// `ctc_` and digits.
+    pub id: String,
+    /// By which the result refers to it.
+    pub call_id: String,
+    /// The tool's name.
+    pub name: String,
+    /// Free text.
+    pub input: String,
+    /// in_progress, completed or incomplete.
+    pub status: String,
+}

@@ -1,0 +1,310 @@
+//! The one loop that writes a choice, whatever the API: generation, machine, sink.
+//!
+//! [`drive`] takes what a [`Generation`] gives, has a machine of the room `api` put it into events, and hands
+//! them to a [`Sink`]. Chat, Completions and Ollama send them through a channel and stop when nobody reads
+//! ([`ChannelSink`], [`spawn`]); Responses appends them to a log and finishes what it began (`responses`).
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use futures_util::future::{BoxFuture, FutureExt, TryFutureExt};
+use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
+use gptoss_api::usage::TokenUsage;
+use gptoss_api::{ApiError, ChoiceEnd, Machine};
+use gptoss_harmony::Message;
+use gptoss_turn::Delta;
+use tokio::sync::mpsc;
+
+use crate::access_log::Spent;
+use crate::blocking::apart;
+use crate::limits::READER_PATIENCE;
+use crate::state::{App, now};
+use crate::talk::{Step, Talk};
+use crate::text_stream::TextStream;
+
+/// What writes a choice.
+pub(crate) enum Generation {
+    /// A turn of a conversation.
+    Turn(Box<Talk>),
+    /// A continuation of a text.
+    Text(Box<TextStream>),
+}
+
+impl Generation {
+    async fn next(&mut self) -> Step {
+        match self {
+            Generation::Turn(talk) => talk.next().await,
+            Generation::Text(text) => text.next().await,
+        }
+    }
+
+    fn cancel(&mut self) {
+        match self {
+            Generation::Turn(talk) => talk.cancel(),
+            Generation::Text(text) => text.cancel(),
+        }
+    }
+}
+
+/// Where the events of a choice go.
+pub(crate) trait Sink<M: Machine>: Sync {
+    /// Whether a choice is finished, as far as it was written, when nobody reads any more.
+    const FINISHES: bool;
+
+    /// Takes events that `machine` has made.
+    ///
+    /// Errors: `Reader`, when nobody reads any more.
+    fn put(&self, events: Vec<M::Event>, machine: &M) -> impl Future<Output = Result<(), Abort>> + Send;
+
+    /// Waits until nobody reads any more.
+    fn closed(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// Why a choice has no end.
+#[derive(Debug)]
+pub(crate) enum Abort {
+    /// It failed.
+    Failed(ApiError),
+    /// Nobody reads any more.
+    Reader,
+}
+
+/// For whom a choice is written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Request<'a> {
+    /// Whose it is.
+    pub(crate) tenant: &'a str,
+    /// Whether log-probabilities are told.
+    pub(crate) tells_logprobs: bool,
+    /// When it came.
+    pub(crate) begun: Instant,
+}
+
+/// A choice that has ended.
+#[derive(Debug)]
+pub(crate) struct Driven<E> {
+    /// The last events, which no sink has had.
+    pub(crate) last: Vec<E>,
+    /// What it took.
+    pub(crate) tokens: TokenUsage,
+    /// What the assistant said.
+    pub(crate) messages: Vec<Message>,
+    /// The id of the call that the messages end with.
+    pub(crate) call_id: Option<String>,
+}
+
+/// Writes a choice to its end, but for its first events and its last.
+///
+/// Errors: the generation failed, or nobody reads and the sink does not finish.
+pub(crate) async fn drive<M: Machine, S: Sink<M>>(
+    app: &App,
+    request: Request<'_>,
+    mut generation: Generation,
+    machine: &mut M,
+    sink: &S,
+) -> Result<Driven<M::Event>, Abort> {
+    let (mut has_spoken, mut is_cancelled) = (false, false);
+    let mut speak = || {
+        if !std::mem::replace(&mut has_spoken, true) {
+            app.metrics.first_token(request.begun.elapsed());
+        }
+    };
+    loop {
+        let step = tokio::select! {
+            step = generation.next() => step,
+            () = sink.closed(), if !is_cancelled => {
+                if !S::FINISHES {
+                    return Err(Abort::Reader);
+                }
+                is_cancelled = true;
+                generation.cancel();
+                continue;
+            }
+        };
+        let events = match step {
+            Step::Delta(delta) => {
+                speak();
+                // Only the end of a text has all its log-probabilities at once.
+                let is_much = request.tells_logprobs && !matches!(delta, Delta::Text { .. });
+                apart(is_much, || machine.push(delta))
+            }
+            Step::Summary(text) => {
+                speak();
+                machine.push_summary(text)
+            }
+            Step::End(ending) => {
+                let is_call = ending.messages.last().is_some_and(|message| message.recipient.is_some());
+                let call_id = machine.last_call_id().filter(|_| is_call).map(str::to_owned);
+                if let Some(id) = &call_id {
+                    app.memory.keep(request.tenant, id, ending.messages.clone(), Instant::now());
+                }
+                let (tokens, messages) = (ending.tokens, ending.messages);
+                let end = ChoiceEnd { end: ending.end, usage: tokens, rest: ending.rest, at: now() };
+                let last = apart(request.tells_logprobs, || machine.finish(end));
+                return Ok(Driven { last, tokens, messages, call_id });
+            }
+            Step::Failed(error) => return Err(Abort::Failed(error)),
+        };
+        sink.put(events, machine).await?;
+    }
+}
+
+/// What the task of a request sends.
+#[derive(Debug)]
+pub(crate) enum ChoiceEvent<C> {
+    /// Something new in a choice.
+    Chunk(Box<C>),
+    /// All choices have ended.
+    End {
+        /// What they took.
+        tokens: TokenUsage,
+        /// What was changed, repaired or left out.
+        warnings: Vec<String>,
+    },
+    /// A choice failed.
+    Failed(ApiError),
+}
+
+/// A bounded channel to whoever answers the request.
+#[derive(Debug, Clone)]
+pub(crate) struct ChannelSink<C>(pub(crate) mpsc::Sender<ChoiceEvent<C>>);
+
+impl<C: Send, M: Machine<Event = C> + Sync> Sink<M> for ChannelSink<C> {
+    const FINISHES: bool = false;
+
+    async fn put(&self, events: Vec<C>, _: &M) -> Result<(), Abort> {
+        for event in events {
+            let sending = self.0.send(ChoiceEvent::Chunk(Box::new(event)));
+            match tokio::time::timeout(READER_PATIENCE, sending).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return Err(Abort::Reader),
+            }
+        }
+        Ok(())
+    }
+
+    async fn closed(&self) {
+        self.0.closed().await;
+    }
+}
+
+/// What a choice took, and what was repaired in it.
+pub(crate) type Written = (TokenUsage, Vec<String>);
+
+/// Writes a choice into a channel, from its first event to its last.
+///
+/// Errors: as [`drive`].
+pub(crate) async fn write<M: Machine + Sync>(
+    app: &App,
+    request: Request<'_>,
+    generation: Generation,
+    mut machine: M,
+    sink: &ChannelSink<M::Event>,
+) -> Result<Written, Abort>
+where
+    M::Event: Send,
+{
+    let first = machine.begin();
+    sink.put(first, &machine).await?;
+    let driven = drive(app, request, generation, &mut machine, sink).await?;
+    sink.put(driven.last, &machine).await?;
+    Ok((driven.tokens, machine.warnings().to_vec()))
+}
+
+/// The choices of a request.
+pub(crate) struct Choices {
+    /// Each of them, on its way to its end.
+    pub(crate) list: Vec<BoxFuture<'static, Result<Written, Abort>>>,
+    /// How many are written at a time.
+    pub(crate) at_once: usize,
+    /// Counts what another choice took.
+    pub(crate) count: fn(&mut TokenUsage, TokenUsage),
+    /// What was changed or left out before any was begun.
+    pub(crate) warnings: Vec<String>,
+    /// When the request came.
+    pub(crate) begun: Instant,
+}
+
+/// Starts the task of a request, which runs all its choices and says at last what they took.
+pub(crate) fn spawn<C: Send + 'static>(
+    app: &Arc<App>,
+    choices: Choices,
+    sender: mpsc::Sender<ChoiceEvent<C>>,
+) -> Spent {
+    let (app, spent) = (Arc::clone(app), Spent::default());
+    let told = spent.clone();
+    let Choices { list, at_once, count, mut warnings, begun } = choices;
+    let numbered: Vec<_> = list
+        .into_iter()
+        .enumerate()
+        .map(|(index, choice)| choice.map_ok(move |written| (index, written)).boxed())
+        .collect();
+    tokio::spawn(async move {
+        app.metrics.running.fetch_add(1, Ordering::Relaxed);
+        // The first choice that fails ends the request, and with it the others.
+        let ended: Result<Vec<(usize, Written)>, Abort> =
+            stream::iter(numbered).buffer_unordered(at_once).try_collect().await;
+        app.metrics.running.fetch_sub(1, Ordering::Relaxed);
+        let mut ended = match ended {
+            Ok(ended) => ended,
+            Err(Abort::Failed(error)) => {
+                let _ = sender.send(ChoiceEvent::Failed(error)).await;
+                return;
+            }
+            Err(Abort::Reader) => {
+                app.metrics.disconnects.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+        };
+        ended.sort_by_key(|(index, _)| *index);
+        let mut tokens = TokenUsage::default();
+        for (_, (more, others)) in ended {
+            count(&mut tokens, more);
+            warnings.extend(others);
+        }
+        told.set(tokens);
+        app.metrics.ended(tokens, begun.elapsed());
+        app.metrics.warnings.fetch_add(warnings.len() as u64, Ordering::Relaxed);
+        let _ = sender.send(ChoiceEvent::End { tokens, warnings }).await;
+    });
+    spent
+}
+
+/// Hands every chunk to `push` until the end, and gives what it took and what there is to warn of.
+///
+/// Errors: a choice failed.
+pub(crate) async fn collect<C>(
+    mut events: mpsc::Receiver<ChoiceEvent<C>>,
+    mut push: impl FnMut(C),
+) -> Result<Written, ApiError> {
+    loop {
+        match next(&mut events).await {
+            ChoiceEvent::Chunk(chunk) => push(*chunk),
+            ChoiceEvent::End { tokens, warnings } => return Ok((tokens, warnings)),
+            ChoiceEvent::Failed(error) => return Err(error),
+        }
+    }
+}
+
+/// The lines of a stream: those that `write` makes of each event, to the last.
+pub(crate) fn lines<C: Send + 'static>(
+    events: mpsc::Receiver<ChoiceEvent<C>>,
+    write: impl FnMut(ChoiceEvent<C>) -> Vec<String> + Send + 'static,
+) -> impl Stream<Item = String> + Send {
+    let lines = stream::unfold(Some((events, write)), |state| async move {
+        let (mut events, mut write) = state?;
+        let event = next(&mut events).await;
+        let is_last = !matches!(event, ChoiceEvent::Chunk(_));
+        let lines = write(event);
+        Some((lines, (!is_last).then_some((events, write))))
+    });
+    lines.flat_map(stream::iter)
+}
+
+async fn next<C>(events: &mut mpsc::Receiver<ChoiceEvent<C>>) -> ChoiceEvent<C> {
+    // Only a task that panicked leaves without an end.
+    let broken = || ChoiceEvent::Failed(ApiError::Internal { problem: "the answer broke off".to_owned() });
+    events.recv().await.unwrap_or_else(broken)
+}

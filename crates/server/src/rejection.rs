@@ -1,0 +1,35 @@
+//! A failed request as a response of HTTP.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use gptoss_api::ApiError;
+
+/// An error in the form of OpenAI's APIs. Handlers return it; what they call returns [`ApiError`].
+#[derive(Debug)]
+pub(crate) struct Rejection(pub(crate) ApiError);
+
+impl From<ApiError> for Rejection {
+    fn from(error: ApiError) -> Rejection {
+        Rejection(error)
+    }
+}
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        let row = self.0.row();
+        let mut response = (status_of(&self.0), Json(self.0.body())).into_response();
+        if let Some(seconds) = row.retry_seconds {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if row.status == 401 {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+/// The status of an error.
+pub(crate) fn status_of(error: &ApiError) -> StatusCode {
+    StatusCode::from_u16(error.row().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
