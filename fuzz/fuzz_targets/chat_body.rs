@@ -1,0 +1,50 @@
+//! Any bytes are a request of Chat Completions, of Completions or of Ollama's chat, or an error that says why
+//! not; what is read keeps to the limits, and reading it again gives the same.
+#![no_main]
+
+use std::sync::OnceLock;
+
+use gptoss_api::generation::visibility::Visibility;
+use gptoss_api::limits::{RequestLimits, STOPS_MAX};
+use gptoss_api::wire::chat::ChatRequest;
+use gptoss_api::wire::completions::CompletionRequest;
+use gptoss_api::wire::ollama::{OllamaChatRequest, OllamaGenerateRequest};
+use gptoss_api::{Setting, body, chat, completions, ollama};
+use gptoss_harmony::{MultiDigit, Vocab};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(request) = body::parse::<ChatRequest>(bytes) {
+        read(&request);
+    }
+    if let Ok(request) = body::parse::<OllamaChatRequest>(bytes) {
+        read(&ollama::parse::chat(request));
+    }
+    if let Ok(request) = body::parse::<OllamaGenerateRequest>(bytes) {
+        ollama::parse::generate(request).iter().for_each(read);
+    }
+    if let Ok(request) = body::parse::<CompletionRequest>(bytes) {
+        static VOCAB: OnceLock<Vocab> = OnceLock::new();
+        let vocab = VOCAB.get_or_init(|| Vocab::truncated(500, MultiDigit::Keep));
+        if let Ok(ask) = completions::parse::ask(&request, vocab, &RequestLimits::default()) {
+            assert!(ask.prompts.iter().all(|prompt| !prompt.is_empty()));
+        }
+    }
+});
+
+fn read(request: &ChatRequest) {
+    let limits = RequestLimits::default();
+    let setting = Setting {
+        limits: &limits,
+        tenant: "local",
+        visibility: Visibility::Summary,
+        date: None,
+        recall: &|_| None,
+        new_id: |prefix| format!("{prefix}_1"),
+    };
+    let Ok(ask) = chat::parse::ask(request, &setting) else { return };
+    assert!(ask.visibility <= Visibility::Summary && ask.stops.len() <= STOPS_MAX);
+    assert!(ask.tools.list.len() <= limits.tools_max);
+    let again = chat::parse::ask(request, &setting).expect("it was read before");
+    assert_eq!(again.conversation, ask.conversation);
+}
