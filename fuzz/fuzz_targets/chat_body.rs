@@ -9,7 +9,7 @@ use gptoss_api::limits::{RequestLimits, STOPS_MAX};
 use gptoss_api::wire::chat::ChatRequest;
 use gptoss_api::wire::completions::CompletionRequest;
 use gptoss_api::wire::ollama::{OllamaChatRequest, OllamaGenerateRequest};
-use gptoss_api::{Setting, body, chat, completions, ollama};
+use gptoss_api::{RequestScope, body, chat, completions, ollama};
 use gptoss_harmony::{MultiDigit, Vocab};
 use libfuzzer_sys::fuzz_target;
 
@@ -26,15 +26,15 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(request) = body::parse::<CompletionRequest>(bytes) {
         static VOCAB: OnceLock<Vocab> = OnceLock::new();
         let vocab = VOCAB.get_or_init(|| Vocab::truncated(500, MultiDigit::Keep));
-        if let Ok(ask) = completions::parse::ask(&request, vocab, &RequestLimits::default()) {
-            assert!(ask.prompts.iter().all(|prompt| !prompt.is_empty()));
+        if let Ok(generation) = completions::parse::parse(&request, vocab, &RequestLimits::default()) {
+            assert!(generation.prompts.iter().all(|prompt| !prompt.is_empty()));
         }
     }
 });
 
 fn read(request: &ChatRequest) {
     let limits = RequestLimits::default();
-    let setting = Setting {
+    let scope = RequestScope {
         limits: &limits,
         tenant: "local",
         visibility: Visibility::Summary,
@@ -42,9 +42,9 @@ fn read(request: &ChatRequest) {
         recall: &|_| None,
         new_id: |prefix| format!("{prefix}_1"),
     };
-    let Ok(ask) = chat::parse::ask(request, &setting) else { return };
-    assert!(ask.visibility <= Visibility::Summary && ask.stops.len() <= STOPS_MAX);
-    assert!(ask.tools.list.len() <= limits.tools_max);
-    let again = chat::parse::ask(request, &setting).expect("it was read before");
-    assert_eq!(again.conversation, ask.conversation);
+    let Ok(generation) = chat::parse::parse(request, &scope) else { return };
+    assert!(generation.visibility <= Visibility::Summary && generation.stops.len() <= STOPS_MAX);
+    assert!(generation.tools.list.len() <= limits.tools_max);
+    let again = chat::parse::parse(request, &scope).expect("it was read before");
+    assert_eq!(again.conversation, generation.conversation);
 }

@@ -6,11 +6,11 @@ use gptoss_api::generation::visibility::Visibility;
 use gptoss_api::limits::RequestLimits;
 use gptoss_api::responses::events::ResponseMachine;
 use gptoss_api::responses::object::{Facts, object};
-use gptoss_api::responses::parse::{self, Before};
+use gptoss_api::responses::parse::{self, PriorTurns};
 use gptoss_api::usage::TokenUsage;
 use gptoss_api::wire::response_events::Numbered;
 use gptoss_api::wire::responses::ResponsesRequest;
-use gptoss_api::{ChoiceEnd, Machine, Manner, Setting, body};
+use gptoss_api::{ChoiceEnd, EventOptions, Machine, RequestScope, body};
 use gptoss_harmony::{Channel, Delta, TurnEnd};
 use libfuzzer_sys::fuzz_target;
 
@@ -18,7 +18,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(request) = body::parse::<ResponsesRequest>(bytes) else { return };
     let limits = RequestLimits::default();
     let new_id = |prefix: &str| format!("{prefix}_1");
-    let setting = Setting {
+    let scope = RequestScope {
         limits: &limits,
         tenant: "local",
         visibility: Visibility::Raw,
@@ -26,8 +26,8 @@ fuzz_target!(|bytes: &[u8]| {
         recall: &|_| None,
         new_id,
     };
-    let Ok(asked) = parse::ask(&request, Before::default(), &setting) else { return };
-    assert!(asked.input_items.iter().all(|item| item.get("id").is_some()));
+    let Ok(parsed) = parse::parse(&request, PriorTurns::default(), &scope) else { return };
+    assert!(parsed.input_items.iter().all(|item| item.get("id").is_some()));
     let facts = Facts {
         id: "resp_1".to_owned(),
         created_at: 1,
@@ -37,11 +37,12 @@ fuzz_target!(|bytes: &[u8]| {
         presence_penalty: 0.0,
         frequency_penalty: 0.0,
     };
-    let Ok(object) = object(&request, &asked, facts) else { return };
-    let tools = asked.ask.tools.clone();
+    let Ok(object) = object(&request, &parsed, facts) else { return };
+    let tools = parsed.generation.tools.clone();
     let name = tools.list.first().map_or("look", |tool| tool.harmony_name.as_str()).to_owned();
-    let manner = Manner { tools, visibility: asked.ask.visibility, tells_logprobs: false, new_id };
-    let mut machine = ResponseMachine::new(object, manner);
+    let options =
+        EventOptions { tools, visibility: parsed.generation.visibility, tells_logprobs: false, new_id };
+    let mut machine = ResponseMachine::new(object, options);
     let mut events = machine.begin();
     let text = "One moment.".to_owned();
     events.extend(machine.push(Delta::Text { channel: Channel::Commentary, text, logprobs: Vec::new() }));

@@ -1,6 +1,6 @@
 //! The messages that a conversation has had, told by clients that forget.
 //!
-//! Both APIs become a list of [`Entry`]s, and [`settle`] makes the messages of them that the model reads.
+//! Both APIs become a list of [`Entry`]s, and [`reconcile`] makes the messages of them that the model reads.
 //! Three clients that hold the same conversation (one sends the reasoning back, one a part of it, one none)
 //! must give the same prompt, so two rules work here. What came before a call that we remember is taken from
 //! memory instead of from the client, unless the client has changed the call. And reasoning of turns that
@@ -31,7 +31,7 @@ impl From<Message> for Entry {
 
 /// What led to a call, and the call, as the model wrote it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Remembered {
+pub struct RememberedCall {
     /// Reasoning, preambles, and last the call.
     pub messages: Vec<Message>,
 }
@@ -82,7 +82,7 @@ impl History {
         name: Option<&str>,
         text: String,
         param: &str,
-        recall: &dyn Fn(&str) -> Option<Remembered>,
+        recall: &dyn Fn(&str) -> Option<RememberedCall>,
     ) -> Result<(), ApiError> {
         let known = self.calls.get(call_id).cloned().or_else(|| {
             let remembered = recall(call_id)?;
@@ -123,9 +123,9 @@ impl History {
 }
 
 /// The messages as the model should read them.
-pub fn settle(
+pub fn reconcile(
     entries: Vec<Entry>,
-    recall: &dyn Fn(&str) -> Option<Remembered>,
+    recall: &dyn Fn(&str) -> Option<RememberedCall>,
     warnings: &mut Vec<String>,
 ) -> Vec<Message> {
     let mut messages: Vec<Message> = Vec::with_capacity(entries.len());
@@ -198,8 +198,8 @@ fn forget_finished_reasoning(messages: &mut Vec<Message>) {
 mod tests {
     use super::*;
 
-    fn made() -> Remembered {
-        Remembered {
+    fn made() -> RememberedCall {
+        RememberedCall {
             messages: vec![
                 Message::assistant("analysis", "Look it up."),
                 Message::assistant("commentary", "One moment."),
@@ -215,7 +215,7 @@ mod tests {
         build(&mut history);
         history.push_result("call_1", None, "7".into(), "tool_call_id", &recall).unwrap();
         let mut warnings = Vec::new();
-        (settle(history.into_entries(), &recall, &mut warnings), warnings)
+        (reconcile(history.into_entries(), &recall, &mut warnings), warnings)
     }
 
     #[test]
@@ -253,7 +253,7 @@ mod tests {
             }
             history.push_call(Some("call_9"), "look", "{}", true);
             let mut warnings = Vec::new();
-            settle(history.into_entries(), &|_| None, &mut warnings);
+            reconcile(history.into_entries(), &|_| None, &mut warnings);
             warnings.len()
         };
         assert_eq!((check(true), check(false)), (0, 1));
@@ -271,7 +271,7 @@ mod tests {
             Message::user("3"),
             Message::assistant("analysis", "e"),
         ];
-        let messages = settle(entries.map(Entry::from).to_vec(), &|_| None, &mut Vec::new());
+        let messages = reconcile(entries.map(Entry::from).to_vec(), &|_| None, &mut Vec::new());
         let texts: Vec<String> = messages.iter().map(Message::text).collect();
         assert_eq!(texts, ["1", "b", "2", "d", "3", "e"]);
     }

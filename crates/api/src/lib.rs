@@ -1,8 +1,9 @@
 //! What do the bodies and events of the APIs look like: wire types, and pure functions to and from them.
 //!
 //! Each API is a folder with the same three parts. Its wire types say what bodies look like (`wire`), `parse`
-//! makes a [`GenerationRequest`](generation::request::Ask) of a body, and a pure [`Machine`] makes chunks or
-//! events of the deltas that a model writes. A body without a stream is what the streamed events add up to.
+//! makes a [`GenerationRequest`](generation::request::GenerationRequest) of a body, and a pure [`Machine`]
+//! makes chunks or events of the deltas that a model writes. A body without a stream is what the streamed
+//! events add up to.
 //!
 //! Nothing here waits, reads a clock, draws a random number or sees a connection: time and ids are passed in,
 //! so that the same input gives the same bytes, and a fuzzer can hold the room to it. The engine's parameters
@@ -25,5 +26,5 @@ pub mod wire;
 
 pub use errors::ApiError;
 pub use ids::NewId;
-pub use machine::{ChoiceEnd, Machine, Manner};
-pub use scope::Setting;
+pub use machine::{ChoiceEnd, EventOptions, Machine};
+pub use scope::RequestScope;

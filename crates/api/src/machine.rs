@@ -9,7 +9,7 @@ use crate::usage::TokenUsage;
 
 /// How a machine is to write.
 #[derive(Debug, Clone)]
-pub struct Manner {
+pub struct EventOptions {
     /// What may be called, and under which names.
     pub tools: Tools,
     /// How much of the reasoning is seen.

@@ -1,13 +1,13 @@
 //! What reading a request takes besides its body.
 
 use crate::generation::visibility::Visibility;
-use crate::history::Remembered;
+use crate::history::RememberedCall;
 use crate::ids::NewId;
 use crate::limits::RequestLimits;
 
 /// What every conversion needs besides the request.
 #[derive(Clone, Copy)]
-pub struct Setting<'a> {
+pub struct RequestScope<'a> {
     /// The operator's bounds.
     pub limits: &'a RequestLimits,
     /// Whose request it is.
@@ -17,7 +17,7 @@ pub struct Setting<'a> {
     /// The date that the model is told; None tells it none.
     pub date: Option<&'a str>,
     /// What led to a call.
-    pub recall: &'a dyn Fn(&str) -> Option<Remembered>,
+    pub recall: &'a dyn Fn(&str) -> Option<RememberedCall>,
     /// Names the items that come without an id.
     pub new_id: NewId,
 }

@@ -11,27 +11,27 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures_util::FutureExt;
-use gptoss_api::chat::chunks::{ChatChoice, Heading, fold};
+use gptoss_api::chat::chunks::{ChatChoice, ChunkHeader, fold};
 use gptoss_api::chat::parse;
-use gptoss_api::generation::request::Ask;
+use gptoss_api::generation::request::GenerationRequest;
 use gptoss_api::generation::sampling;
 use gptoss_api::generation::visibility::Visibility;
 use gptoss_api::usage::TokenUsage;
 use gptoss_api::wire::chat::{ChatRequest, Choice, ChunkChoice};
-use gptoss_api::{ApiError, Manner};
+use gptoss_api::{ApiError, EventOptions};
 use tokio::sync::mpsc;
 
 use crate::access_log::Spent;
 use crate::blocking::apart;
 use crate::body::Body;
-use crate::drive::{ChannelSink, ChoiceEvent, Choices, Generation, Request, collect, lines, spawn, write};
+use crate::drive::{ChannelSink, ChoiceEvent, ChoiceStream, Choices, Request, collect, lines, spawn, write};
 use crate::ids;
 use crate::keys::Caller;
 use crate::limits::STREAM_EVENTS_MAX;
 use crate::rejection::Rejection;
 use crate::sse::{DONE, data_stream, error_line, line};
 use crate::state::{App, Shared, now};
-use crate::talk::{self, Talk};
+use crate::turn_stream::{self, TurnStream};
 
 /// The handler.
 pub(crate) async fn create(
@@ -40,16 +40,16 @@ pub(crate) async fn create(
     Body(request): Body<ChatRequest>,
 ) -> Result<Response, Rejection> {
     app.model.check(request.model.as_deref())?;
-    let ask = app.read(&caller, |setting| parse::ask(&request, setting))?;
+    let generation = app.read(&caller, |scope| parse::parse(&request, scope))?;
     let count = sampling::choices(request.n, app.limits.request.choices_max)?;
-    let heading = Heading {
+    let heading = ChunkHeader {
         id: ids::random("chatcmpl"),
         created: now(),
         model: app.model.named(request.model.as_deref()),
         fingerprint: app.model.fingerprint.clone(),
     };
-    let is_much = ask.top_logprobs.is_some();
-    let (events, spent) = start(&app, ask, count).await?;
+    let is_much = generation.top_logprobs.is_some();
+    let (events, spent) = start(&app, generation, count).await?;
     if request.stream == Some(true) {
         let wants_usage =
             request.stream_options.as_ref().is_some_and(|options| options.include_usage == Some(true));
@@ -71,34 +71,34 @@ pub(crate) async fn create(
 
 /// Starts the task of a request.
 ///
-/// Errors: as [`talk::begin`].
+/// Errors: as [`turn_stream::begin`].
 pub(crate) async fn start(
     app: &Arc<App>,
-    ask: Ask,
+    generation: GenerationRequest,
     count: usize,
 ) -> Result<(mpsc::Receiver<ChoiceEvent<ChunkChoice>>, Spent), ApiError> {
     let begun = Instant::now();
-    let ask = Arc::new(ask);
-    let summarises = ask.visibility == Visibility::Summary;
-    let talks = talk::begin(app, Arc::clone(&ask), summarises, count).await?;
+    let generation = Arc::new(generation);
+    let summarizes = generation.visibility == Visibility::Summary;
+    let streams = turn_stream::begin(app, Arc::clone(&generation), summarizes, count).await?;
     let (sender, receiver) = mpsc::channel(STREAM_EVENTS_MAX);
-    let choice = |(index, talk): (usize, Talk)| {
-        let (app, ask, sink) = (Arc::clone(app), Arc::clone(&ask), ChannelSink(sender.clone()));
+    let choice = |(index, turn): (usize, TurnStream)| {
+        let (app, generation, sink) = (Arc::clone(app), Arc::clone(&generation), ChannelSink(sender.clone()));
         async move {
-            let tells_logprobs = ask.top_logprobs.is_some();
-            let (tools, visibility) = (ask.tools.clone(), ask.visibility);
-            let manner = Manner { tools, visibility, tells_logprobs, new_id: ids::random };
-            let machine = ChatChoice::new(index as u32, manner);
-            let request = Request { tenant: &ask.tenant, tells_logprobs, begun };
-            write(&app, request, Generation::Turn(Box::new(talk)), machine, &sink).await
+            let tells_logprobs = generation.top_logprobs.is_some();
+            let (tools, visibility) = (generation.tools.clone(), generation.visibility);
+            let options = EventOptions { tools, visibility, tells_logprobs, new_id: ids::random };
+            let machine = ChatChoice::new(index as u32, options);
+            let request = Request { tenant: &generation.tenant, tells_logprobs, begun };
+            write(&app, request, ChoiceStream::Turn(Box::new(turn)), machine, &sink).await
         }
         .boxed()
     };
     let choices = Choices {
-        list: talks.into_iter().enumerate().map(choice).collect(),
+        list: streams.into_iter().enumerate().map(choice).collect(),
         at_once: count,
         count: TokenUsage::add_choice,
-        warnings: ask.warnings.clone(),
+        warnings: generation.warnings.clone(),
         begun,
     };
     let spent = spawn(app, choices, sender);
@@ -106,7 +106,7 @@ pub(crate) async fn start(
 }
 
 /// The lines of a stream that an event makes.
-fn chunk_lines(heading: &Heading, event: ChoiceEvent<ChunkChoice>, wants_usage: bool) -> Vec<String> {
+fn chunk_lines(heading: &ChunkHeader, event: ChoiceEvent<ChunkChoice>, wants_usage: bool) -> Vec<String> {
     let last = match event {
         ChoiceEvent::Chunk(choice) => {
             let usage = wants_usage.then_some(None);

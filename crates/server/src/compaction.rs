@@ -10,8 +10,8 @@
 use std::sync::Arc;
 
 use gptoss_api::ApiError;
-use gptoss_api::generation::request::Ask;
-use gptoss_api::responses::parse::{COMPACTION_PREFIX, ResponsesAsk};
+use gptoss_api::generation::request::GenerationRequest;
+use gptoss_api::responses::parse::{COMPACTION_PREFIX, ParsedResponsesRequest};
 use gptoss_api::wire::responses::Compaction;
 use gptoss_harmony::{
     Analysis, Control, Conversation, DeveloperContent, Form, Message, RenderOptions, Role, SystemContent,
@@ -24,7 +24,7 @@ use crate::blocking::run_blocking;
 use crate::ids;
 use crate::limits::SUMMARY_TOKENS_MAX;
 use crate::state::{App, now};
-use crate::talk::{self, Step};
+use crate::turn_stream::{self, StreamItem};
 
 /// What the model is told to do with a conversation.
 const INSTRUCTIONS: &str = "Summarise the conversation below so that it can be continued by somebody who has not seen it: what was asked, \
@@ -35,25 +35,29 @@ const FREE_PART: usize = 8;
 /// The ask, without its oldest turns if it is too long and `may` be shortened.
 ///
 /// Errors: it cannot be rendered.
-pub(crate) async fn truncated(app: &Arc<App>, ask: Ask, may: bool) -> Result<Ask, ApiError> {
+pub(crate) async fn truncated(
+    app: &Arc<App>,
+    generation: GenerationRequest,
+    may: bool,
+) -> Result<GenerationRequest, ApiError> {
     if !may {
-        return Ok(ask);
+        return Ok(generation);
     }
-    run_blocking(app, move |app| shortened(app, ask)).await
+    run_blocking(app, move |app| shortened(app, generation)).await
 }
 
-fn shortened(app: &App, mut ask: Ask) -> Result<Ask, ApiError> {
+fn shortened(app: &App, mut generation: GenerationRequest) -> Result<GenerationRequest, ApiError> {
     let room = app.model.max_context - app.model.max_context / FREE_PART;
     let refused =
         |error: gptoss_harmony::Error| ApiError::Invalid { param: None, message: error.to_string() };
     // As the turn will render it.
     let options = RenderOptions { form: Form::Completion(Role::Assistant), analysis: Analysis::KeepAll };
     let vocab = app.assistant.vocab();
-    let tokens = render(vocab, &ask.conversation, options).map_err(refused)?;
+    let tokens = render(vocab, &generation.conversation, options).map_err(refused)?;
     let start = vocab.control(Control::Start);
     // Only the renderer writes this token, one for each message.
     let starts: Vec<usize> = (0..tokens.len()).filter(|&index| tokens[index] == start).collect();
-    let messages = &mut ask.conversation.messages;
+    let messages = &mut generation.conversation.messages;
     let users: Vec<usize> =
         (0..messages.len()).filter(|&index| messages[index].author.role == Role::User).collect();
     let user_starts: Vec<usize> = users.iter().filter_map(|&index| starts.get(index).copied()).collect();
@@ -62,10 +66,11 @@ fn shortened(app: &App, mut ask: Ask) -> Result<Ask, ApiError> {
         messages.drain(users[0]..users[num_left_out]);
     }
     if num_left_out > 0 {
-        ask.warnings
+        generation
+            .warnings
             .push(format!("the oldest {num_left_out} turns were left out: they did not fit the context"));
     }
-    Ok(ask)
+    Ok(generation)
 }
 
 /// How many of the oldest turns have to go until the rest of `total` tokens fits `room`; the last always
@@ -79,10 +84,10 @@ fn num_left_out(total: usize, room: usize, user_starts: &[usize]) -> usize {
 /// What a conversation comes down to.
 ///
 /// Errors: the engine refuses or fails.
-pub(crate) async fn compact(app: &Arc<App>, asked: ResponsesAsk) -> Result<Compaction, ApiError> {
+pub(crate) async fn compact(app: &Arc<App>, parsed: ParsedResponsesRequest) -> Result<Compaction, ApiError> {
     let mut transcript = String::new();
     let mut output = Vec::new();
-    for entry in &asked.entries {
+    for entry in &parsed.entries {
         let (message, text) = (&entry.message, entry.message.text());
         if message.author.role == Role::User {
             output.push(json!({
@@ -97,25 +102,25 @@ pub(crate) async fn compact(app: &Arc<App>, asked: ResponsesAsk) -> Result<Compa
     let system = SystemContent::default().with_reasoning_effort(gptoss_harmony::ReasoningEffort::Low);
     let developer = DeveloperContent::default().with_instructions(INSTRUCTIONS);
     let messages = [Message::system(system), Message::developer(developer), Message::user(transcript)];
-    let ask = Ask {
+    let generation = GenerationRequest {
         conversation: Conversation::from_messages(messages),
         max_new_tokens: Some(SUMMARY_TOKENS_MAX),
         top_logprobs: None,
-        ..asked.ask
+        ..parsed.generation
     };
-    let mut talks = talk::begin(app, Arc::new(ask), false, 1).await?;
+    let mut streams = turn_stream::begin(app, Arc::new(generation), false, 1).await?;
     let mut summary = String::new();
-    let Some(mut talk) = talks.pop() else {
+    let Some(mut turn) = streams.pop() else {
         return Err(ApiError::Internal { problem: "there is no turn".to_owned() });
     };
     let tokens = loop {
-        match talk.next().await {
-            Step::Delta(Delta::Text { channel: Channel::Final | Channel::Commentary, text, .. }) => {
-                summary.push_str(&text)
-            }
-            Step::Delta(_) | Step::Summary(_) => {}
-            Step::End(ending) => break ending.tokens,
-            Step::Failed(error) => return Err(error),
+        match turn.next().await {
+            StreamItem::Delta(Delta::Text {
+                channel: Channel::Final | Channel::Commentary, text, ..
+            }) => summary.push_str(&text),
+            StreamItem::Delta(_) | StreamItem::Summary(_) => {}
+            StreamItem::End(ending) => break ending.tokens,
+            StreamItem::Failed(error) => return Err(error),
         }
     };
     let content = format!("{COMPACTION_PREFIX}{summary}");

@@ -14,7 +14,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use gptoss_api::ApiError;
 use gptoss_api::completions::chunks::{CompletionMachine, fold};
-use gptoss_api::completions::parse::{self, CompletionAsk};
+use gptoss_api::completions::parse::{self, ParsedCompletionRequest};
 use gptoss_api::usage::TokenUsage;
 use gptoss_api::wire::completions::{Completion, CompletionChoice, CompletionRequest, Prompt};
 use gptoss_turn::{Tenant, TextOptions};
@@ -24,7 +24,7 @@ use crate::access_log::Spent;
 use crate::blocking::{apart, run_blocking};
 use crate::body::Body;
 use crate::drive::{
-    Abort, ChannelSink, ChoiceEvent, Choices, Generation, Request, Written, collect, lines, spawn, write,
+    Abort, ChannelSink, ChoiceEvent, ChoiceStream, Choices, Request, Written, collect, lines, spawn, write,
 };
 use crate::ids;
 use crate::keys::Caller;
@@ -33,8 +33,8 @@ use crate::rejection::Rejection;
 use crate::sampling::params;
 use crate::sse::{DONE, data_stream, error_line, line};
 use crate::state::{App, Shared, now};
-use crate::talk::refused;
 use crate::text_stream::{TextStream, TextView};
+use crate::turn_stream::refused;
 
 /// Between two looks at a full queue.
 const QUEUE_PAUSE: Duration = Duration::from_millis(100);
@@ -50,9 +50,9 @@ pub(crate) async fn create(
     if is_of_tokens && !caller.may_use_tokens {
         return Err(ApiError::Scope { what: "send prompts of token ids" }.into());
     }
-    let (ask, request) = run_blocking(&app, move |app| {
-        let ask = parse::ask(&request, app.assistant.vocab(), &app.limits.request)?;
-        Ok((ask, request))
+    let (parsed, request) = run_blocking(&app, move |app| {
+        let parsed = parse::parse(&request, app.assistant.vocab(), &app.limits.request)?;
+        Ok((parsed, request))
     })
     .await?;
     let heading = Completion {
@@ -65,7 +65,7 @@ pub(crate) async fn create(
         system_fingerprint: app.model.fingerprint.clone(),
         warnings: Vec::new(),
     };
-    let (events, spent) = start(&app, &caller.tenant, &ask)?;
+    let (events, spent) = start(&app, &caller.tenant, &parsed)?;
     if request.stream == Some(true) {
         let wants_usage =
             request.stream_options.as_ref().is_some_and(|options| options.include_usage == Some(true));
@@ -82,7 +82,7 @@ pub(crate) async fn create(
     };
     let (tokens, _) = collect(events, add).await?;
     let whole = Completion { choices, usage: Some(Some(tokens.chat_usage())), ..heading };
-    Ok(spent.of(apart(ask.logprobs.is_some(), || Json(whole).into_response())))
+    Ok(spent.of(apart(parsed.logprobs.is_some(), || Json(whole).into_response())))
 }
 
 /// A continuation that is not begun.
@@ -121,24 +121,24 @@ impl Planned {
 /// What a request asks, text by text.
 ///
 /// Errors: a prompt that does not fit the context.
-fn plan(app: &App, tenant: &str, ask: &CompletionAsk) -> Result<Vec<Planned>, ApiError> {
-    let scores = ask.echo && ask.logprobs.is_some();
+fn plan(app: &App, tenant: &str, parsed: &ParsedCompletionRequest) -> Result<Vec<Planned>, ApiError> {
+    let scores = parsed.echo && parsed.logprobs.is_some();
     let options = TextOptions {
-        sampling: params(&ask.sampling, &app.model.sampling),
+        sampling: params(&parsed.sampling, &app.model.sampling),
         forced_tokens: Vec::new(),
-        max_new_tokens: ask.max_new_tokens,
-        ignores_stop_tokens: ask.ignores_stop_tokens,
-        logprobs: ask.logprobs,
+        max_new_tokens: parsed.max_new_tokens,
+        ignores_stop_tokens: parsed.ignores_stop_tokens,
+        logprobs: parsed.logprobs,
         tenant: Tenant(Arc::from(tenant)),
         deadline: Instant::now().checked_add(app.limits.request_time),
     };
     let mut planned = Vec::new();
-    for prompt in &ask.prompts {
+    for prompt in &parsed.prompts {
         let (prompt_tokens, max_context) = (prompt.len(), app.model.max_context);
         if prompt_tokens > max_context {
             return Err(ApiError::ContextLength { prompt_tokens, max_context });
         }
-        for number in 0..ask.count {
+        for number in 0..parsed.count {
             let mut options = options.clone();
             options.sampling.seed = options.sampling.seed.wrapping_add(number as u64);
             let read = if scores { 1 } else { prompt.len() };
@@ -148,11 +148,11 @@ fn plan(app: &App, tenant: &str, ask: &CompletionAsk) -> Result<Vec<Planned>, Ap
                 options.max_new_tokens = Some(1);
             }
             let view = TextView {
-                head: if ask.echo { prompt[..read].to_vec() } else { Vec::new() },
-                stops: ask.stops.clone(),
+                head: if parsed.echo { prompt[..read].to_vec() } else { Vec::new() },
+                stops: parsed.stops.clone(),
                 num_forced: options.forced_tokens.len(),
-                tells_logprobs: ask.logprobs.is_some(),
-                shows_text: ask.max_new_tokens != Some(0) || scores,
+                tells_logprobs: parsed.logprobs.is_some(),
+                shows_text: parsed.max_new_tokens != Some(0) || scores,
             };
             let (index, prompt) = (planned.len() as u32, prompt[..read].to_vec());
             planned.push(Planned { index, prompt, options, view });
@@ -167,10 +167,10 @@ fn plan(app: &App, tenant: &str, ask: &CompletionAsk) -> Result<Vec<Planned>, Ap
 fn start(
     app: &Arc<App>,
     tenant: &str,
-    ask: &CompletionAsk,
+    parsed: &ParsedCompletionRequest,
 ) -> Result<(mpsc::Receiver<ChoiceEvent<CompletionChoice>>, Spent), ApiError> {
     let begun = Instant::now();
-    let mut later = plan(app, tenant, ask)?;
+    let mut later = plan(app, tenant, parsed)?;
     let first = later.drain(..later.len().min(TEXTS_AT_ONCE));
     // What is refused is refused before anything is answered.
     let first = first.map(|planned| planned.begin(app).map(|text| (planned, Some(text))));
@@ -206,7 +206,7 @@ fn continuation(
         let tells_logprobs = planned.view.tells_logprobs;
         let request = Request { tenant: &planned.options.tenant.0, tells_logprobs, begun };
         let machine = CompletionMachine::new(planned.index, tells_logprobs);
-        write(&app, request, Generation::Text(Box::new(text)), machine, &sink).await
+        write(&app, request, ChoiceStream::Text(Box::new(text)), machine, &sink).await
     }
     .boxed()
 }

@@ -35,7 +35,7 @@ fn read(
     items: Vec<Value>,
     before: Vec<Entry>,
 ) -> Result<(Vec<Value>, Vec<Entry>), ApiError> {
-    let items = app.read(caller, |setting| read_items(Some(&Input::Items(items)), setting))?;
+    let items = app.read(caller, |scope| read_items(Some(&Input::Items(items)), scope))?;
     let mut stored = HashMap::new();
     for id in references(&items) {
         if let Some(item) = change.item(&caller.tenant, id)? {
@@ -43,7 +43,7 @@ fn read(
         }
     }
     let items = resolve(items, &stored, "items")?;
-    let entries = app.read(caller, |setting| entries_of(&items, before, setting))?;
+    let entries = app.read(caller, |scope| entries_of(&items, before, scope))?;
     Ok((items, entries))
 }
 

@@ -1,8 +1,9 @@
-//! The one loop that writes a choice, whatever the API: generation, machine, sink.
+//! The one loop that writes a choice, whatever the API: stream, machine, sink.
 //!
-//! [`drive`] takes what a [`Generation`] gives, has a machine of the room `api` put it into events, and hands
-//! them to a [`Sink`]. Chat, Completions and Ollama send them through a channel and stop when nobody reads
-//! ([`ChannelSink`], [`spawn`]); Responses appends them to a log and finishes what it began (`responses`).
+//! [`drive`] takes what a [`ChoiceStream`] gives, has a machine of the room `api` put it into events, and
+//! hands them to a [`Sink`]. Chat, Completions and Ollama send them through a channel and stop when nobody
+//! reads ([`ChannelSink`], [`spawn`]); Responses appends them to a log and finishes what it began
+//! (`responses`).
 
 use std::future::Future;
 use std::sync::Arc;
@@ -21,29 +22,29 @@ use crate::access_log::Spent;
 use crate::blocking::apart;
 use crate::limits::READER_PATIENCE;
 use crate::state::{App, now};
-use crate::talk::{Step, Talk};
 use crate::text_stream::TextStream;
+use crate::turn_stream::{StreamItem, TurnStream};
 
 /// What writes a choice.
-pub(crate) enum Generation {
+pub(crate) enum ChoiceStream {
     /// A turn of a conversation.
-    Turn(Box<Talk>),
+    Turn(Box<TurnStream>),
     /// A continuation of a text.
     Text(Box<TextStream>),
 }
 
-impl Generation {
-    async fn next(&mut self) -> Step {
+impl ChoiceStream {
+    async fn next(&mut self) -> StreamItem {
         match self {
-            Generation::Turn(talk) => talk.next().await,
-            Generation::Text(text) => text.next().await,
+            ChoiceStream::Turn(turn) => turn.next().await,
+            ChoiceStream::Text(text) => text.next().await,
         }
     }
 
     fn cancel(&mut self) {
         match self {
-            Generation::Turn(talk) => talk.cancel(),
-            Generation::Text(text) => text.cancel(),
+            ChoiceStream::Turn(turn) => turn.cancel(),
+            ChoiceStream::Text(text) => text.cancel(),
         }
     }
 }
@@ -97,55 +98,55 @@ pub(crate) struct Driven<E> {
 
 /// Writes a choice to its end, but for its first events and its last.
 ///
-/// Errors: the generation failed, or nobody reads and the sink does not finish.
+/// Errors: the choice failed, or nobody reads and the sink does not finish.
 pub(crate) async fn drive<M: Machine, S: Sink<M>>(
     app: &App,
     request: Request<'_>,
-    mut generation: Generation,
+    mut choice: ChoiceStream,
     machine: &mut M,
     sink: &S,
 ) -> Result<Driven<M::Event>, Abort> {
-    let (mut has_spoken, mut is_cancelled) = (false, false);
-    let mut speak = || {
-        if !std::mem::replace(&mut has_spoken, true) {
+    let (mut has_output, mut is_cancelled) = (false, false);
+    let mut on_output = || {
+        if !std::mem::replace(&mut has_output, true) {
             app.metrics.first_token(request.begun.elapsed());
         }
     };
     loop {
         let step = tokio::select! {
-            step = generation.next() => step,
+            step = choice.next() => step,
             () = sink.closed(), if !is_cancelled => {
                 if !S::FINISHES {
                     return Err(Abort::Reader);
                 }
                 is_cancelled = true;
-                generation.cancel();
+                choice.cancel();
                 continue;
             }
         };
         let events = match step {
-            Step::Delta(delta) => {
-                speak();
+            StreamItem::Delta(delta) => {
+                on_output();
                 // Only the end of a text has all its log-probabilities at once.
                 let is_much = request.tells_logprobs && !matches!(delta, Delta::Text { .. });
                 apart(is_much, || machine.push(delta))
             }
-            Step::Summary(text) => {
-                speak();
+            StreamItem::Summary(text) => {
+                on_output();
                 machine.push_summary(text)
             }
-            Step::End(ending) => {
+            StreamItem::End(ending) => {
                 let is_call = ending.messages.last().is_some_and(|message| message.recipient.is_some());
                 let call_id = machine.last_call_id().filter(|_| is_call).map(str::to_owned);
                 if let Some(id) = &call_id {
-                    app.memory.keep(request.tenant, id, ending.messages.clone(), Instant::now());
+                    app.calls.keep(request.tenant, id, ending.messages.clone(), Instant::now());
                 }
                 let (tokens, messages) = (ending.tokens, ending.messages);
                 let end = ChoiceEnd { end: ending.end, usage: tokens, rest: ending.rest, at: now() };
                 let last = apart(request.tells_logprobs, || machine.finish(end));
                 return Ok(Driven { last, tokens, messages, call_id });
             }
-            Step::Failed(error) => return Err(Abort::Failed(error)),
+            StreamItem::Failed(error) => return Err(Abort::Failed(error)),
         };
         sink.put(events, machine).await?;
     }
@@ -199,7 +200,7 @@ pub(crate) type Written = (TokenUsage, Vec<String>);
 pub(crate) async fn write<M: Machine + Sync>(
     app: &App,
     request: Request<'_>,
-    generation: Generation,
+    choice: ChoiceStream,
     mut machine: M,
     sink: &ChannelSink<M::Event>,
 ) -> Result<Written, Abort>
@@ -208,7 +209,7 @@ where
 {
     let first = machine.begin();
     sink.put(first, &machine).await?;
-    let driven = drive(app, request, generation, &mut machine, sink).await?;
+    let driven = drive(app, request, choice, &mut machine, sink).await?;
     sink.put(driven.last, &machine).await?;
     Ok((driven.tokens, machine.warnings().to_vec()))
 }
@@ -234,7 +235,7 @@ pub(crate) fn spawn<C: Send + 'static>(
     sender: mpsc::Sender<ChoiceEvent<C>>,
 ) -> Spent {
     let (app, spent) = (Arc::clone(app), Spent::default());
-    let told = spent.clone();
+    let recorded = spent.clone();
     let Choices { list, at_once, count, mut warnings, begun } = choices;
     let numbered: Vec<_> = list
         .into_iter()
@@ -264,7 +265,7 @@ pub(crate) fn spawn<C: Send + 'static>(
             count(&mut tokens, more);
             warnings.extend(others);
         }
-        told.set(tokens);
+        recorded.set(tokens);
         app.metrics.ended(tokens, begun.elapsed());
         app.metrics.warnings.fetch_add(warnings.len() as u64, Ordering::Relaxed);
         let _ = sender.send(ChoiceEvent::End { tokens, warnings }).await;

@@ -1,9 +1,10 @@
 //! What does a client see: the HTTP APIs of OpenAI and Ollama, over `turn`.
 //!
 //! Enter at [`listen`] and [`run()`]: an [`App`] is a [`ServedModel`], the way to the engine, [`Limits`] and
-//! [`Keys`]. Inside, a request walks one way: the room `api` reads the body as an `Ask`, turns of the model
-//! are a `Talk`, and one loop (`drive`) has a machine of `api` put its deltas into the words of the API. Here is what those pure
-//! parts are not: connections, keys, tasks, the store, what runs and what is counted.
+//! [`Keys`]. Inside, a request walks one way: the room `api` reads the body as a `GenerationRequest`, turns
+//! of the model are a `TurnStream`, and one loop (`drive`) has a machine of `api` put its deltas into the
+//! words of the API. Here is what those pure parts are not: connections, keys, tasks, the store, what runs
+//! and what is counted.
 //!
 //! The room does not know weights, kernels, files of models or terminals, and nothing that a client or the
 //! model says is ever logged.
@@ -11,6 +12,7 @@
 mod access_log;
 mod blocking;
 mod body;
+mod call_cache;
 mod chat;
 mod compaction;
 mod completions;
@@ -21,8 +23,6 @@ mod gate;
 mod ids;
 mod keys;
 pub mod limits;
-mod live;
-mod memory;
 mod metrics;
 mod model;
 mod ollama;
@@ -30,6 +30,7 @@ mod openapi;
 mod paging;
 mod query;
 mod rejection;
+mod response_log;
 mod responses;
 mod routes;
 mod rules;
@@ -40,10 +41,10 @@ mod state;
 mod status;
 mod store;
 mod stored_response;
-mod talk;
 mod text_stream;
 mod timed_stream;
 mod tokens;
+mod turn_stream;
 
 pub use access_log::Log;
 pub use error::Error;

@@ -34,21 +34,21 @@ use crate::state::{Shared, now};
 const VERSION: &str = "0.12.0";
 
 /// An error in Ollama's form.
-pub(crate) struct Refused(ApiError);
+pub(crate) struct OllamaRejection(ApiError);
 
-impl From<ApiError> for Refused {
-    fn from(error: ApiError) -> Refused {
-        Refused(error)
+impl From<ApiError> for OllamaRejection {
+    fn from(error: ApiError) -> OllamaRejection {
+        OllamaRejection(error)
     }
 }
 
-impl From<Rejection> for Refused {
-    fn from(rejection: Rejection) -> Refused {
-        Refused(rejection.0)
+impl From<Rejection> for OllamaRejection {
+    fn from(rejection: Rejection) -> OllamaRejection {
+        OllamaRejection(rejection.0)
     }
 }
 
-impl IntoResponse for Refused {
+impl IntoResponse for OllamaRejection {
     fn into_response(self) -> Response {
         (status_of(&self.0), Json(OllamaError { error: self.0.to_string() })).into_response()
     }
@@ -82,7 +82,7 @@ pub(crate) async fn tags(State(app): State<Shared>) -> Json<Value> {
 pub(crate) async fn show(
     State(app): State<Shared>,
     body: Result<Body<OllamaName>, Rejection>,
-) -> Result<Json<Value>, Refused> {
+) -> Result<Json<Value>, OllamaRejection> {
     let Body(request) = body?;
     app.model.check(request.model.as_deref())?;
     Ok(Json(json!({
@@ -97,7 +97,7 @@ pub(crate) async fn show(
 pub(crate) async fn pull(
     State(app): State<Shared>,
     body: Result<Body<OllamaName>, Rejection>,
-) -> Result<Response, Refused> {
+) -> Result<Response, OllamaRejection> {
     let Body(request) = body?;
     app.model.check(request.model.as_deref())?;
     Ok(Json(json!({"status": "success"})).into_response())
@@ -108,7 +108,7 @@ pub(crate) async fn chat(
     State(app): State<Shared>,
     Extension(caller): Extension<Caller>,
     body: Result<Body<OllamaChatRequest>, Rejection>,
-) -> Result<Response, Refused> {
+) -> Result<Response, OllamaRejection> {
     let Body(request) = body?;
     let stream = request.stream;
     Ok(answer(&app, &caller, parse::chat(request), stream, Form::Chat).await?)
@@ -119,7 +119,7 @@ pub(crate) async fn generate(
     State(app): State<Shared>,
     Extension(caller): Extension<Caller>,
     body: Result<Body<OllamaGenerateRequest>, Rejection>,
-) -> Result<Response, Refused> {
+) -> Result<Response, OllamaRejection> {
     let Body(request) = body?;
     app.model.check(request.model.as_deref())?;
     let stream = request.stream;
@@ -138,10 +138,10 @@ async fn answer(
     form: Form,
 ) -> Result<Response, ApiError> {
     app.model.check(request.model.as_deref())?;
-    let ask = app.read(caller, |setting| chat_parse::ask(&request, setting))?;
-    let shows_thinking = ask.visibility > Visibility::Hidden;
+    let generation = app.read(caller, |scope| chat_parse::parse(&request, scope))?;
+    let shows_thinking = generation.visibility > Visibility::Hidden;
     let model = request.model.unwrap_or_else(|| app.model.name.clone());
-    let (events, spent) = chat::start(app, ask, 1).await?;
+    let (events, spent) = chat::start(app, generation, 1).await?;
     let mut writer = LineWriter::new(model, form, shows_thinking);
     if stream == Some(false) {
         let push = |chunk| drop(writer.push(chunk, now()));

@@ -1,9 +1,9 @@
 //! `/v1/responses`: create, retrieve, delete, cancel, input items, compact.
 //!
-//! Every response is written by a task of its own into a log (`live`), and every reader reads that log: the
-//! stream of the request itself, a request without a stream, which waits for the end, and whoever comes later
-//! with the id, from any event on. Without `background` the writer stops when its reader goes away. What is
-//! to be kept goes into the store when it has ended.
+//! Every response is written by a task of its own into a log (`response_log`), and every reader reads that
+//! log: the stream of the request itself, a request without a stream, which waits for the end, and whoever
+//! comes later with the id, from any event on. Without `background` the writer stops when its reader goes
+//! away. What is to be kept goes into the store when it has ended.
 //!
 //! What a request means and what an answer looks like is in the room `api`.
 
@@ -24,30 +24,30 @@ use gptoss_api::generation::visibility::Visibility;
 use gptoss_api::history::Entry;
 use gptoss_api::responses::events::ResponseMachine;
 use gptoss_api::responses::object::{Facts, conversation_id, object};
-use gptoss_api::responses::parse::{self, Before, ResponsesAsk};
+use gptoss_api::responses::parse::{self, ParsedResponsesRequest, PriorTurns};
 use gptoss_api::wire::response_events::{Event, Numbered};
 use gptoss_api::wire::responses::{
     CompactRequest, Compaction, Deleted, Input, ItemList, ResponseObject, ResponsesRequest,
 };
-use gptoss_api::{ApiError, Machine, Manner};
+use gptoss_api::{ApiError, EventOptions, Machine};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::blocking::{apart, run_blocking};
 use crate::body::Body;
 use crate::compaction;
-use crate::drive::{Abort, Driven, Generation, Request, Sink, drive};
+use crate::drive::{Abort, ChoiceStream, Driven, Request, Sink, drive};
 use crate::ids;
 use crate::keys::Caller;
-use crate::live::{Found, Live, Reader};
 use crate::paging::{PageQuery, page};
 use crate::query::Query;
 use crate::rejection::Rejection;
+use crate::response_log::{CancelOnDrop, Found, ResponseLog};
 use crate::sampling::params;
 use crate::state::{App, Shared, now};
 use crate::store::{Kind, Row};
 use crate::stored_response;
-use crate::talk::{self, Talk};
+use crate::turn_stream::{self, TurnStream};
 
 /// `POST /v1/responses`.
 pub(crate) async fn create(
@@ -57,22 +57,22 @@ pub(crate) async fn create(
 ) -> Result<Response, Rejection> {
     app.model.check(request.model.as_deref())?;
     let before = before(&app, &caller, &request).await?;
-    let asked = app.read(&caller, |setting| parse::ask(&request, before, setting))?;
-    let object = object(&request, &asked, facts(&app, &request, &asked))?;
+    let parsed = app.read(&caller, |scope| parse::parse(&request, before, scope))?;
+    let object = object(&request, &parsed, facts(&app, &request, &parsed))?;
     let is_background = object.background;
     if is_background && app.live.num_background() >= app.limits.background_max {
         let what = format!("{} responses run in the background", app.limits.background_max);
         return Err(ApiError::Busy { what, retry_seconds: 10 }.into());
     }
-    let live = start(&app, asked, object).await?;
+    let live = start(&app, parsed, object).await?;
     if request.stream == Some(true) {
-        let reader = Reader(Arc::clone(&live));
+        let reader = CancelOnDrop(Arc::clone(&live));
         return Ok(stream_from(&app, live, 0, Some(reader)));
     }
     if is_background {
         return Ok(Json(live.response()).into_response());
     }
-    let reader = Reader(Arc::clone(&live));
+    let reader = CancelOnDrop(Arc::clone(&live));
     let whole = live.whole().await;
     drop(reader);
     // A response that failed is an error to a request without a stream.
@@ -83,7 +83,7 @@ pub(crate) async fn create(
 }
 
 /// What was said before, and the items that the input refers to.
-async fn before(app: &Arc<App>, caller: &Caller, request: &ResponsesRequest) -> Result<Before, ApiError> {
+async fn before(app: &Arc<App>, caller: &Caller, request: &ResponsesRequest) -> Result<PriorTurns, ApiError> {
     let conversation = conversation_id(request.conversation.as_ref())?;
     let owner = match (&request.previous_response_id, &conversation) {
         (Some(id), _) => Some((Kind::Response, id.clone())),
@@ -95,7 +95,7 @@ async fn before(app: &Arc<App>, caller: &Caller, request: &ResponsesRequest) -> 
         _ => Vec::new(),
     };
     if owner.is_none() && references.is_empty() {
-        return Ok(Before::default());
+        return Ok(PriorTurns::default());
     }
     let tenant = caller.tenant.clone();
     run_blocking(app, move |app| {
@@ -116,14 +116,14 @@ async fn before(app: &Arc<App>, caller: &Caller, request: &ResponsesRequest) -> 
                 items.insert(id, item);
             }
         }
-        Ok(Before { entries, items })
+        Ok(PriorTurns { entries, items })
     })
     .await
 }
 
 /// What the object says besides what was asked.
-fn facts(app: &App, request: &ResponsesRequest, asked: &ResponsesAsk) -> Facts {
-    let sampling = params(&asked.ask.sampling, &app.model.sampling);
+fn facts(app: &App, request: &ResponsesRequest, parsed: &ParsedResponsesRequest) -> Facts {
+    let sampling = params(&parsed.generation.sampling, &app.model.sampling);
     Facts {
         id: ids::random("resp"),
         created_at: now(),
@@ -138,48 +138,48 @@ fn facts(app: &App, request: &ResponsesRequest, asked: &ResponsesAsk) -> Facts {
 /// Starts the task that writes a response.
 async fn start(
     app: &Arc<App>,
-    asked: ResponsesAsk,
+    parsed: ParsedResponsesRequest,
     mut object: ResponseObject,
-) -> Result<Arc<Live>, ApiError> {
+) -> Result<Arc<ResponseLog>, ApiError> {
     let begun = Instant::now();
-    let visibility = asked.ask.visibility;
-    let wants_summary = asked.summary.is_some() && visibility > Visibility::Hidden;
-    let summarises = wants_summary || visibility == Visibility::Summary;
-    let ask = compaction::truncated(app, asked.ask.clone(), asked.may_truncate).await?;
-    object.warnings.clone_from(&ask.warnings);
-    let mut talks = talk::begin(app, Arc::new(ask), summarises, 1).await?;
-    let Some(talk) = talks.pop() else {
+    let visibility = parsed.generation.visibility;
+    let wants_summary = parsed.summary.is_some() && visibility > Visibility::Hidden;
+    let summarizes = wants_summary || visibility == Visibility::Summary;
+    let generation = compaction::truncated(app, parsed.generation.clone(), parsed.may_truncate).await?;
+    object.warnings.clone_from(&generation.warnings);
+    let mut streams = turn_stream::begin(app, Arc::new(generation), summarizes, 1).await?;
+    let Some(turn) = streams.pop() else {
         return Err(ApiError::Internal { problem: "there is no turn".to_owned() });
     };
-    let manner = Manner {
-        tools: asked.ask.tools.clone(),
+    let options = EventOptions {
+        tools: parsed.generation.tools.clone(),
         visibility,
-        tells_logprobs: asked.includes_logprobs,
+        tells_logprobs: parsed.includes_logprobs,
         new_id: ids::random,
     };
-    let live = Arc::new(Live::new(asked.ask.tenant.clone(), object.clone()));
-    let mut machine = ResponseMachine::new(object, manner);
+    let live = Arc::new(ResponseLog::new(parsed.generation.tenant.clone(), object.clone()));
+    let mut machine = ResponseMachine::new(object, options);
     let id = machine.response().id.clone();
     live.append(&machine.begin(), machine.response());
     if live.is_background {
-        stored_response::begin(app, &asked, machine.response()).await?;
+        stored_response::begin(app, &parsed, machine.response()).await?;
     }
     app.live.insert(id.clone(), Arc::clone(&live));
     let (app, task_live) = (Arc::clone(app), Arc::clone(&live));
     tokio::spawn(async move {
         let _end = End { app: &app, live: &task_live, id: &id };
         app.metrics.running.fetch_add(1, Ordering::Relaxed);
-        let Written { entries, mut last } = write(&app, &asked, talk, &mut machine, &task_live, begun).await;
+        let Written { entries, mut last } = write(&app, &parsed, turn, &mut machine, &task_live, begun).await;
         app.metrics.running.fetch_sub(1, Ordering::Relaxed);
         let response = machine.response();
         if response.store
             && let Err(error) =
-                stored_response::finish(&app, &asked, response, entries, (&task_live, &last)).await
+                stored_response::finish(&app, &parsed, response, entries, (&task_live, &last)).await
         {
             (app.log)(&format!("{}: not stored: {error}", response.id));
             machine.was_not_stored(&mut last, &error);
         }
-        apart(asked.includes_logprobs, || task_live.append(&last, machine.response()));
+        apart(parsed.includes_logprobs, || task_live.append(&last, machine.response()));
         task_live.end(machine.response().clone());
     });
     Ok(live)
@@ -188,7 +188,7 @@ async fn start(
 /// The end of a response's task, also by a panic: whoever waits for it must not wait for ever.
 struct End<'a> {
     app: &'a App,
-    live: &'a Live,
+    live: &'a ResponseLog,
     id: &'a str,
 }
 
@@ -213,7 +213,7 @@ struct Written {
 /// The log of a response: what was begun is finished, so that it can be stored.
 struct LogSink<'a> {
     app: &'a App,
-    live: &'a Live,
+    live: &'a ResponseLog,
     tells_logprobs: bool,
 }
 
@@ -239,17 +239,17 @@ impl Sink<ResponseMachine> for LogSink<'_> {
 /// Writes a response to its end.
 async fn write(
     app: &App,
-    asked: &ResponsesAsk,
-    talk: Talk,
+    parsed: &ParsedResponsesRequest,
+    turn: TurnStream,
     machine: &mut ResponseMachine,
-    live: &Live,
+    live: &ResponseLog,
     begun: Instant,
 ) -> Written {
-    let mut entries = asked.entries.clone();
-    let tells_logprobs = asked.includes_logprobs;
-    let request = Request { tenant: &asked.ask.tenant, tells_logprobs, begun };
+    let mut entries = parsed.entries.clone();
+    let tells_logprobs = parsed.includes_logprobs;
+    let request = Request { tenant: &parsed.generation.tenant, tells_logprobs, begun };
     let sink = LogSink { app, live, tells_logprobs };
-    let error = match drive(app, request, Generation::Turn(Box::new(talk)), machine, &sink).await {
+    let error = match drive(app, request, ChoiceStream::Turn(Box::new(turn)), machine, &sink).await {
         Ok(Driven { last, tokens, messages, call_id }) => {
             let count = messages.len();
             entries.extend(messages.into_iter().enumerate().map(|(index, message)| Entry {
@@ -270,7 +270,7 @@ async fn write(
 }
 
 /// The events of a response from number `from` on; `reader` is whoever the response is written for.
-fn stream_from(app: &App, live: Arc<Live>, from: usize, reader: Option<Reader>) -> Response {
+fn stream_from(app: &App, live: Arc<ResponseLog>, from: usize, reader: Option<CancelOnDrop>) -> Response {
     let silence_max = app.limits.keep_alive;
     let spent = live.spent.clone();
     let state = Some((live, reader, from));
@@ -422,6 +422,6 @@ pub(crate) async fn compact(
         ..ResponsesRequest::default()
     };
     let before = before(&app, &caller, &whole).await?;
-    let asked = app.read(&caller, |setting| parse::ask(&whole, before, setting))?;
-    Ok(Json(compaction::compact(&app, asked).await?))
+    let parsed = app.read(&caller, |scope| parse::parse(&whole, before, scope))?;
+    Ok(Json(compaction::compact(&app, parsed).await?))
 }

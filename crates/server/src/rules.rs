@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use gptoss_api::ApiError;
 use gptoss_api::generation::tools::{Choice, Grammar, Kind, Tool};
-use gptoss_api::generation::{format::Format, request::Ask};
+use gptoss_api::generation::{format::Format, request::GenerationRequest};
 use gptoss_turn::{
     Assistant, Body, ConstraintError, ConstraintLimits, ConstraintPart, Fidelity, FunctionRule, Reasoning,
     ToolChoice, TurnConstraint, TurnRules,
@@ -24,17 +24,19 @@ use gptoss_turn::{
 const RETRY_SECONDS: u64 = 2;
 
 /// Whether the ask demands anything beyond a well-formed turn.
-pub(crate) fn has_demands(ask: &Ask) -> bool {
+pub(crate) fn has_demands(generation: &GenerationRequest) -> bool {
     let is_demanding = |tool: &Tool| tool.strict || tool.kind == Kind::Custom;
-    ask.format != Format::Text || ask.tools.choice != Choice::Auto || ask.tools.list.iter().any(is_demanding)
+    generation.format != Format::Text
+        || generation.tools.choice != Choice::Auto
+        || generation.tools.list.iter().any(is_demanding)
 }
 
 /// Whether the model could go on talking instead of doing what is demanded: calling, or answering in a form
 /// while there are tools.
-pub(crate) fn needs_budget(ask: &Ask) -> bool {
-    match ask.tools.choice {
+pub(crate) fn needs_budget(generation: &GenerationRequest) -> bool {
+    match generation.tools.choice {
         Choice::Required | Choice::Named(_) => true,
-        Choice::Auto => ask.format != Format::Text && !ask.tools.list.is_empty(),
+        Choice::Auto => generation.format != Format::Text && !generation.tools.list.is_empty(),
         Choice::None => false,
     }
 }
@@ -44,15 +46,16 @@ pub(crate) fn needs_budget(ask: &Ask) -> bool {
 /// Errors: a schema, regular expression or grammar that cannot be used, by the parameter it came in.
 pub(crate) fn constraint(
     assistant: &Assistant,
-    ask: &Ask,
+    generation: &GenerationRequest,
     budget: Option<u32>,
 ) -> Result<TurnConstraint, ApiError> {
-    let limits = ConstraintLimits { tenant: Arc::from(ask.tenant.as_str()), ..ConstraintLimits::default() };
-    let compiled = assistant.compile(&ask.conversation, &rules(ask, budget), &limits);
-    compiled.map_err(|error| refused(error, ask.format_param))
+    let limits =
+        ConstraintLimits { tenant: Arc::from(generation.tenant.as_str()), ..ConstraintLimits::default() };
+    let compiled = assistant.compile(&generation.conversation, &rules(generation, budget), &limits);
+    compiled.map_err(|error| refused(error, generation.format_param))
 }
 
-fn rules(ask: &Ask, budget: Option<u32>) -> TurnRules {
+fn rules(generation: &GenerationRequest, budget: Option<u32>) -> TurnRules {
     let rule = |tool: &Tool| {
         let rule = match (&tool.kind, &tool.grammar) {
             (Kind::Custom, None) => FunctionRule::Custom(Body::Free),
@@ -65,16 +68,16 @@ fn rules(ask: &Ask, budget: Option<u32>) -> TurnRules {
         };
         Some((tool.harmony_name.clone(), rule))
     };
-    let callable = if ask.tools.choice == Choice::None { &[][..] } else { &ask.tools.list[..] };
+    let callable = if generation.tools.choice == Choice::None { &[][..] } else { &generation.tools.list[..] };
     TurnRules {
-        tool_choice: match &ask.tools.choice {
+        tool_choice: match &generation.tools.choice {
             Choice::Auto => ToolChoice::Auto,
             Choice::None => ToolChoice::None,
             Choice::Required => ToolChoice::Required,
             Choice::Named(name) => ToolChoice::Named(name.clone()),
         },
         functions: callable.iter().filter_map(rule).collect::<BTreeMap<_, _>>(),
-        answer: match &ask.format {
+        answer: match &generation.format {
             Format::Text => Body::Free,
             Format::JsonObject => Body::JsonObject,
             Format::JsonSchema { schema, is_strict, .. } => Body::JsonSchema {
@@ -83,7 +86,7 @@ fn rules(ask: &Ask, budget: Option<u32>) -> TurnRules {
             },
         },
         // A preamble would stand before the JSON that the client reads.
-        reasoning: Reasoning { preambles: ask.format == Format::Text, budget },
+        reasoning: Reasoning { preambles: generation.format == Format::Text, budget },
     }
 }
 

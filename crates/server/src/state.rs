@@ -6,19 +6,19 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use gptoss_api::{ApiError, Setting};
+use gptoss_api::{ApiError, RequestScope};
 use gptoss_turn::Assistant;
 use tokio::sync::watch;
 
 use crate::access_log::Log;
+use crate::call_cache::CallCache;
 use crate::error::Error;
 use crate::ids;
 use crate::keys::{Caller, Keys};
 use crate::limits::Limits;
-use crate::live::LiveResponses;
-use crate::memory::CallMemory;
 use crate::metrics::Metrics;
 use crate::model::ServedModel;
+use crate::response_log::LiveResponses;
 use crate::store::{Kind, Row, Store};
 
 /// What all handlers share.
@@ -28,7 +28,7 @@ pub struct App {
     pub(crate) limits: Limits,
     pub(crate) keys: Keys,
     pub(crate) store: Store,
-    pub(crate) memory: CallMemory,
+    pub(crate) calls: CallCache,
     pub(crate) live: LiveResponses,
     pub(crate) metrics: Metrics,
     pub(crate) log: Log,
@@ -55,7 +55,7 @@ impl App {
     ) -> Result<App, Error> {
         Ok(App {
             store: Store::open(state_folder, &limits)?,
-            memory: CallMemory::new(limits.call_memory),
+            calls: CallCache::new(limits.call_memory),
             live: LiveResponses::default(),
             metrics: Metrics::default(),
             allowed_hosts: Vec::new(),
@@ -105,15 +105,15 @@ impl App {
     }
 
     /// Reads a request of the caller's with everything that this takes besides its body.
-    pub(crate) fn read<T>(&self, caller: &Caller, read: impl FnOnce(&Setting<'_>) -> T) -> T {
+    pub(crate) fn read<T>(&self, caller: &Caller, read: impl FnOnce(&RequestScope<'_>) -> T) -> T {
         let instant = Instant::now();
         let date = self.model.today.map(|today| today());
-        read(&Setting {
+        read(&RequestScope {
             limits: &self.limits.request,
             tenant: &caller.tenant,
             visibility: caller.visibility,
             date: date.as_deref(),
-            recall: &|id| self.memory.recall(&caller.tenant, id, instant),
+            recall: &|id| self.calls.recall(&caller.tenant, id, instant),
             new_id: ids::random,
         })
     }

@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use gptoss_api::ApiError;
 use gptoss_api::history::Entry;
-use gptoss_api::responses::parse::ResponsesAsk;
+use gptoss_api::responses::parse::ParsedResponsesRequest;
 use gptoss_api::wire::response_events::Numbered;
 use gptoss_api::wire::responses::ResponseObject;
 use serde_json::{Value, json};
 
 use crate::blocking::run_blocking;
-use crate::live::{Line, Live};
+use crate::response_log::{Line, ResponseLog};
 use crate::state::{App, now};
 use crate::store::{Change, Kind, NO_EVENTS, Row};
 
@@ -24,10 +24,10 @@ use crate::store::{Change, Kind, NO_EVENTS, Row};
 /// Errors: see [`Change::put`].
 pub(crate) async fn begin(
     app: &Arc<App>,
-    asked: &ResponsesAsk,
+    parsed: &ParsedResponsesRequest,
     response: &ResponseObject,
 ) -> Result<(), ApiError> {
-    let row = Row { is_unfinished: true, ..row(asked, response, asked.entries.clone())? };
+    let row = Row { is_unfinished: true, ..row(parsed, response, parsed.entries.clone())? };
     run_blocking(app, move |app| app.store.put(Kind::Response, &row, now())).await
 }
 
@@ -36,13 +36,13 @@ pub(crate) async fn begin(
 /// Errors: see [`Change::put`]; neither of the two is written then.
 pub(crate) async fn finish(
     app: &Arc<App>,
-    asked: &ResponsesAsk,
+    parsed: &ParsedResponsesRequest,
     response: &ResponseObject,
     entries: Vec<Entry>,
-    (live, last): (&Live, &[Numbered]),
+    (live, last): (&ResponseLog, &[Numbered]),
 ) -> Result<(), ApiError> {
-    let num_before = asked.num_before;
-    let mut row = row(asked, response, entries)?;
+    let num_before = parsed.num_before;
+    let mut row = row(parsed, response, entries)?;
     let (before, last) = (live.events(), last.to_vec());
     let conversation = response.conversation.as_ref().map(|conversation| conversation.id.clone());
     run_blocking(app, move |app| {
@@ -71,14 +71,18 @@ pub(crate) fn interrupted(mut row: Row) -> Row {
     row
 }
 
-fn row(asked: &ResponsesAsk, response: &ResponseObject, entries: Vec<Entry>) -> Result<Row, ApiError> {
+fn row(
+    parsed: &ParsedResponsesRequest,
+    response: &ResponseObject,
+    entries: Vec<Entry>,
+) -> Result<Row, ApiError> {
     Ok(Row {
         id: response.id.clone(),
-        tenant: asked.ask.tenant.clone(),
+        tenant: parsed.generation.tenant.clone(),
         created: response.created_at,
         is_unfinished: false,
         body: serde_json::to_value(response).map_err(problem)?,
-        items: asked.input_items.clone(),
+        items: parsed.input_items.clone(),
         entries,
         events: NO_EVENTS.to_owned(),
     })

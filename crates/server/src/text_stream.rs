@@ -13,7 +13,7 @@ use gptoss_turn::{
     Channel, Delta, FinishReason, Logprob, StopFilter, Text, TextEvent, Token, TurnEnd, logprob_of,
 };
 
-use crate::talk::{Ending, Step, failed};
+use crate::turn_stream::{ChoiceOutcome, StreamItem, failed};
 
 /// How a continuation is told.
 #[derive(Debug, Clone)]
@@ -63,7 +63,7 @@ impl TextStream {
     }
 
     /// What comes next; after `End` or `Failed` nothing does. Dropping the future loses nothing.
-    pub(crate) async fn next(&mut self) -> Step {
+    pub(crate) async fn next(&mut self) -> StreamItem {
         if let Some(token) = self.head.pop_front() {
             let bytes = self.bytes_of(token);
             if self.tells_logprobs {
@@ -71,14 +71,14 @@ impl TextStream {
                 self.logprobs.push(Logprob { bytes: bytes.clone(), logprob: f64::NAN, top: Vec::new() });
             }
             // No stop string is looked for in the prompt.
-            return Step::Delta(self.delta(&bytes));
+            return StreamItem::Delta(self.delta(&bytes));
         }
         loop {
             match self.text.next().await {
                 Some(TextEvent::Prefill { .. }) => {}
                 Some(TextEvent::Token(token)) => {
                     if let Some(delta) = self.token(&token) {
-                        return Step::Delta(delta);
+                        return StreamItem::Delta(delta);
                     }
                 }
                 Some(TextEvent::Finished { reason, usage }) => {
@@ -90,12 +90,17 @@ impl TextStream {
                         reasoning: 0,
                     };
                     let end = self.end(reason);
-                    return Step::End(Ending { end, tokens, messages: Vec::new(), rest: self.rest() });
+                    return StreamItem::End(ChoiceOutcome {
+                        end,
+                        tokens,
+                        messages: Vec::new(),
+                        rest: self.rest(),
+                    });
                 }
-                Some(TextEvent::Failed(failure)) => return Step::Failed(failed(&failure)),
+                Some(TextEvent::Failed(failure)) => return StreamItem::Failed(failed(&failure)),
                 None => {
                     let problem = "the text ended without an end".to_owned();
-                    return Step::Failed(ApiError::Internal { problem });
+                    return StreamItem::Failed(ApiError::Internal { problem });
                 }
             }
         }

@@ -7,8 +7,8 @@
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use gptoss_api::ApiError;
-use gptoss_api::generation::request::Ask;
-use gptoss_api::responses::parse::{self, Before};
+use gptoss_api::generation::request::GenerationRequest;
+use gptoss_api::responses::parse::{self, PriorTurns};
 use gptoss_api::wire::chat::ChatRequest;
 use gptoss_api::wire::models::{Model, ModelList};
 use gptoss_api::wire::responses::ResponsesRequest;
@@ -93,27 +93,28 @@ pub(crate) async fn render(
     if !caller.may_use_tokens {
         return Err(ApiError::Scope { what: "read what the model reads" }.into());
     }
-    let ask = ask(&app, &caller, body)?;
+    let generation = generation(&app, &caller, body)?;
     let rendered = run_blocking(&app, move |app| {
         let options = RenderOptions { form: Form::Completion(Role::Assistant), analysis: Analysis::KeepAll };
         let refused =
             |error: gptoss_harmony::Error| ApiError::Invalid { param: None, message: error.to_string() };
-        let tokens = render_tokens(app.assistant.vocab(), &ask.conversation, options).map_err(refused)?;
+        let tokens =
+            render_tokens(app.assistant.vocab(), &generation.conversation, options).map_err(refused)?;
         let text = text_of(app, &tokens)?;
         let max_model_len = app.model.max_context;
-        Ok(RenderResponse { count: tokens.len(), max_model_len, tokens, text, warnings: ask.warnings })
+        Ok(RenderResponse { count: tokens.len(), max_model_len, tokens, text, warnings: generation.warnings })
     });
     Ok(Json(rendered.await?))
 }
 
-fn ask(app: &App, caller: &Caller, body: Value) -> Result<Ask, ApiError> {
+fn generation(app: &App, caller: &Caller, body: Value) -> Result<GenerationRequest, ApiError> {
     let bytes = body.to_string().into_bytes();
     if body.get("messages").is_some() {
         let request: ChatRequest = gptoss_api::body::parse(&bytes)?;
         app.model.check(request.model.as_deref())?;
-        return app.read(caller, |setting| gptoss_api::chat::parse::ask(&request, setting));
+        return app.read(caller, |scope| gptoss_api::chat::parse::parse(&request, scope));
     }
     let request: ResponsesRequest = gptoss_api::body::parse(&bytes)?;
     app.model.check(request.model.as_deref())?;
-    Ok(app.read(caller, |setting| parse::ask(&request, Before::default(), setting))?.ask)
+    Ok(app.read(caller, |scope| parse::parse(&request, PriorTurns::default(), scope))?.generation)
 }

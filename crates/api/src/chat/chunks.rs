@@ -9,7 +9,7 @@ use gptoss_harmony::{Channel, Delta, Logprob, TurnEnd};
 
 use crate::generation::tools::Kind;
 use crate::generation::visibility::Visibility;
-use crate::machine::{ChoiceEnd, Machine, Manner};
+use crate::machine::{ChoiceEnd, EventOptions, Machine};
 use crate::usage;
 use crate::wire::chat::{
     ChatChunk, ChatCompletion, ChatLogprobs, ChatUsage, Choice, ChunkChoice, ChunkDelta, CustomOut,
@@ -18,7 +18,7 @@ use crate::wire::chat::{
 
 /// What stands in every chunk and in the body.
 #[derive(Debug, Clone)]
-pub struct Heading {
+pub struct ChunkHeader {
     /// Its id.
     pub id: String,
     /// Units: seconds since 1970.
@@ -29,7 +29,7 @@ pub struct Heading {
     pub fingerprint: String,
 }
 
-impl Heading {
+impl ChunkHeader {
     /// A chunk of a stream.
     pub fn chunk(
         &self,
@@ -73,7 +73,7 @@ const BETWEEN: &str = "\n\n";
 #[derive(Debug)]
 pub struct ChatChoice {
     index: u32,
-    manner: Manner,
+    options: EventOptions,
     /// The channel that `content` was last written on.
     content_channel: Option<Channel>,
     call_ids: Vec<String>,
@@ -83,10 +83,10 @@ pub struct ChatChoice {
 
 impl ChatChoice {
     /// Before the first delta of choice number `index`.
-    pub fn new(index: u32, manner: Manner) -> ChatChoice {
+    pub fn new(index: u32, options: EventOptions) -> ChatChoice {
         ChatChoice {
             index,
-            manner,
+            options,
             content_channel: None,
             call_ids: Vec::new(),
             is_custom: false,
@@ -100,7 +100,7 @@ impl ChatChoice {
         }
         self.content_channel = Some(channel);
         let mut chunk = self.chunk(ChunkDelta { content: Some(text), ..ChunkDelta::default() });
-        if self.manner.tells_logprobs {
+        if self.options.tells_logprobs {
             let content = logprobs.into_iter().map(TokenLogprob::from).collect();
             chunk.logprobs = Some(ChatLogprobs { content, refusal: None });
         }
@@ -108,9 +108,9 @@ impl ChatChoice {
     }
 
     fn call(&mut self, harmony_name: String) -> ChunkChoice {
-        let id = (self.manner.new_id)("call");
+        let id = (self.options.new_id)("call");
         self.call_ids.push(id.clone());
-        self.is_custom = self.manner.tools.find(&harmony_name).is_some_and(|tool| tool.kind == Kind::Custom);
+        self.is_custom = self.options.tools.find(&harmony_name).is_some_and(|tool| tool.kind == Kind::Custom);
         let name = Some(harmony_name);
         let mut call = ToolCallOut { id: Some(id), ..self.open_call() };
         if self.is_custom {
@@ -151,7 +151,7 @@ impl Machine for ChatChoice {
     fn push(&mut self, delta: Delta) -> Vec<ChunkChoice> {
         let chunk = match delta {
             Delta::Text { channel: Channel::Analysis, text, .. } => {
-                (self.manner.visibility == Visibility::Raw).then(|| self.chunk(reasoning(text)))
+                (self.options.visibility == Visibility::Raw).then(|| self.chunk(reasoning(text)))
             }
             Delta::Text { channel, text, logprobs } => Some(self.content(channel, text, logprobs)),
             Delta::CallStarted { name } => Some(self.call(name)),
@@ -167,7 +167,7 @@ impl Machine for ChatChoice {
 
     fn push_summary(&mut self, text: String) -> Vec<ChunkChoice> {
         let details = vec![ReasoningDetail { kind: "reasoning.summary", summary: text.clone() }];
-        let shown = match self.manner.visibility {
+        let shown = match self.options.visibility {
             Visibility::Summary => reasoning(text),
             Visibility::Raw | Visibility::Hidden => ChunkDelta::default(),
         };

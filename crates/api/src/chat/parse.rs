@@ -1,9 +1,9 @@
 //! A body of Chat Completions, read.
 //!
-//! [`ask()`] turns the body into an [`Ask`]. System and developer messages at the head of the chat are the
-//! developer's instructions; later ones stay where they are. An assistant's text beside calls is what it said
-//! before calling (harmony's commentary), otherwise it is its answer. What a text model cannot honour is
-//! refused by its name; what means nothing here is passed over.
+//! [`parse()`] turns the body into a [`GenerationRequest`]. System and developer messages at the head of the
+//! chat are the developer's instructions; later ones stay where they are. An assistant's text beside calls is
+//! what it said before calling (harmony's commentary), otherwise it is its answer. What a text model cannot
+//! honour is refused by its name; what means nothing here is passed over.
 
 use gptoss_harmony::{DeveloperContent, Message};
 use serde_json::Value;
@@ -13,19 +13,19 @@ use crate::generation::content::part_text;
 use crate::generation::effort::effort;
 use crate::generation::format::Format;
 use crate::generation::metadata::metadata;
-use crate::generation::request::{Ask, Head};
+use crate::generation::request::{GenerationRequest, Head};
 use crate::generation::sampling;
 use crate::generation::tools::{Tools, text};
 use crate::generation::visibility::Visibility;
-use crate::history::{History, settle};
-use crate::scope::Setting;
+use crate::history::{History, reconcile};
+use crate::scope::RequestScope;
 use crate::wire::chat::{ChatContent, ChatMessage, ChatRequest};
 
 /// What the request asks.
 ///
 /// Errors: by the name of the parameter.
-pub fn ask(request: &ChatRequest, setting: &Setting<'_>) -> Result<Ask, ApiError> {
-    let limits = setting.limits;
+pub fn parse(request: &ChatRequest, scope: &RequestScope<'_>) -> Result<GenerationRequest, ApiError> {
+    let limits = scope.limits;
     refuse_impossible(request)?;
     metadata(request.metadata.as_ref())?;
     if request.messages.is_empty() {
@@ -43,12 +43,12 @@ pub fn ask(request: &ChatRequest, setting: &Setting<'_>) -> Result<Ask, ApiError
     let tools = request.tools.as_deref().unwrap_or_default();
     let tools = Tools::parse(tools, request.tool_choice.as_ref(), limits, &mut warnings)?;
     let format = Format::parse(request.response_format.as_ref(), "response_format", limits)?;
-    let (instructions, entries) = messages(&request.messages, setting)?;
+    let (instructions, entries) = messages(&request.messages, scope)?;
     let effort = effort(effort_word(request), "reasoning_effort", &mut warnings)?;
     let head =
-        Head { effort, date: setting.date.map(str::to_owned), instructions, tools: &tools, format: &format };
-    let conversation = head.before(settle(entries.into_entries(), setting.recall, &mut warnings));
-    Ok(Ask {
+        Head { effort, date: scope.date.map(str::to_owned), instructions, tools: &tools, format: &format };
+    let conversation = head.before(reconcile(entries.into_entries(), scope.recall, &mut warnings));
+    Ok(GenerationRequest {
         conversation,
         format,
         format_param: "response_format",
@@ -59,8 +59,8 @@ pub fn ask(request: &ChatRequest, setting: &Setting<'_>) -> Result<Ask, ApiError
         },
         stops: sampling::stops(request.stop.as_ref())?,
         top_logprobs: sampling::top_logprobs(request.logprobs.unwrap_or(false), request.top_logprobs)?,
-        visibility: visibility(request, setting.visibility)?,
-        tenant: setting.tenant.to_owned(),
+        visibility: visibility(request, scope.visibility)?,
+        tenant: scope.tenant.to_owned(),
         tools,
         warnings,
     })
@@ -104,7 +104,7 @@ fn visibility(request: &ChatRequest, most: Visibility) -> Result<Visibility, Api
 }
 
 /// The instructions at the head of the chat, and the messages after it.
-fn messages(messages: &[ChatMessage], setting: &Setting<'_>) -> Result<(Vec<String>, History), ApiError> {
+fn messages(messages: &[ChatMessage], scope: &RequestScope<'_>) -> Result<(Vec<String>, History), ApiError> {
     let is_instruction = |message: &ChatMessage| matches!(message.role.as_str(), "system" | "developer");
     let num_instructions = messages.iter().take_while(|message| is_instruction(message)).count();
     let mut instructions = Vec::new();
@@ -123,7 +123,7 @@ fn messages(messages: &[ChatMessage], setting: &Setting<'_>) -> Result<(Vec<Stri
             "tool" | "function" => {
                 let id = message.tool_call_id.as_deref().unwrap_or_default();
                 let param = format!("{path}.tool_call_id");
-                history.push_result(id, message.name.as_deref(), content, &param, setting.recall)?;
+                history.push_result(id, message.name.as_deref(), content, &param, scope.recall)?;
             }
             role => {
                 let expected = "system, developer, user, assistant or tool";

@@ -16,7 +16,7 @@ const LOGPROBS_MAX: u32 = 20;
 
 /// What a request asks.
 #[derive(Debug, Clone, PartialEq)]
-pub struct CompletionAsk {
+pub struct ParsedCompletionRequest {
     /// What is to be continued, as tokens; none of them is empty.
     pub prompts: Vec<Vec<u32>>,
     /// How tokens are chosen.
@@ -38,17 +38,17 @@ pub struct CompletionAsk {
 /// What a request asks.
 ///
 /// Errors: by the name of the parameter.
-pub fn ask(
+pub fn parse(
     request: &CompletionRequest,
     vocab: &Vocab,
     limits: &RequestLimits,
-) -> Result<CompletionAsk, ApiError> {
+) -> Result<ParsedCompletionRequest, ApiError> {
     if request.suffix.as_ref().is_some_and(|suffix| !suffix.is_empty()) {
         return Err(ApiError::unsupported("suffix", "This model does not fill gaps."));
     }
     let count = sampling::choices(request.n, limits.choices_max)?;
     if request.best_of.is_some_and(|best_of| best_of != 1 && best_of != count as i64) {
-        return Err(ApiError::unsupported("best_of", "Ask for that many with 'n' and choose."));
+        return Err(ApiError::unsupported("best_of", "GenerationRequest for that many with 'n' and choose."));
     }
     let logprobs = match request.logprobs {
         Some(top) if top > LOGPROBS_MAX => {
@@ -62,7 +62,7 @@ pub fn ask(
         0 if echo => Some(0),
         tokens => sampling::max_tokens("max_tokens", Some(tokens))?,
     };
-    Ok(CompletionAsk {
+    Ok(ParsedCompletionRequest {
         prompts: prompts(request.prompt.as_ref(), vocab)?,
         sampling: sampling::sampling(request.into())?,
         max_new_tokens,

@@ -1,9 +1,9 @@
 //! What a request asks of the model, whatever API it came by.
 //!
-//! [`Ask`] is what is left when the words of an API are gone: the messages, the tools and what is demanded of
-//! calls and answers, the sampling, the limits, how much of the reasoning may be seen. [`Head`] makes the
-//! system and the developer message that stand before the conversation: effort and date in the one,
-//! instructions, tools and the schema of the answer in the other.
+//! [`GenerationRequest`] is what is left when the words of an API are gone: the messages, the tools and what
+//! is demanded of calls and answers, the sampling, the limits, how much of the reasoning may be seen.
+//! [`Head`] makes the system and the developer message that stand before the conversation: effort and date in
+//! the one, instructions, tools and the schema of the answer in the other.
 
 use gptoss_harmony::{Conversation, DeveloperContent, Message, ReasoningEffort, SystemContent};
 
@@ -14,7 +14,7 @@ use super::visibility::Visibility;
 
 /// What a request asks of the model.
 #[derive(Debug, Clone)]
-pub struct Ask {
+pub struct GenerationRequest {
     /// Everything the model reads.
     pub conversation: Conversation,
     /// What it may call.

@@ -1,7 +1,7 @@
 //! How tokens are to be chosen, as far as a request says.
 //!
-//! The APIs share these fields; [`Wishes`] is what any of them said, [`sampling`] reads it. Only the kinds of
-//! numbers are looked at here (an id that is not a number, a seed, -1 for "all"): the ranges are the
+//! The APIs share these fields; [`SamplingFields`] is what any of them said, [`sampling`] reads it. Only the
+//! kinds of numbers are looked at here (an id that is not a number, a seed, -1 for "all"): the ranges are the
 //! engine's, whose refusal names the parameter and becomes a 400.
 
 use std::collections::BTreeMap;
@@ -37,7 +37,7 @@ pub struct Sampling {
 
 /// What a request says about sampling.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Wishes<'a> {
+pub struct SamplingFields<'a> {
     temperature: Option<f64>,
     top_p: Option<f64>,
     top_k: Option<i64>,
@@ -49,11 +49,11 @@ pub struct Wishes<'a> {
     seed: Option<i64>,
 }
 
-macro_rules! wishes_of {
+macro_rules! sampling_fields_of {
     ($request:ty) => {
-        impl<'a> From<&'a $request> for Wishes<'a> {
-            fn from(request: &'a $request) -> Wishes<'a> {
-                Wishes {
+        impl<'a> From<&'a $request> for SamplingFields<'a> {
+            fn from(request: &'a $request) -> SamplingFields<'a> {
+                SamplingFields {
                     temperature: request.temperature,
                     top_p: request.top_p,
                     top_k: request.top_k,
@@ -69,34 +69,34 @@ macro_rules! wishes_of {
     };
 }
 
-wishes_of!(ChatRequest);
-wishes_of!(CompletionRequest);
-wishes_of!(ResponsesRequest);
+sampling_fields_of!(ChatRequest);
+sampling_fields_of!(CompletionRequest);
+sampling_fields_of!(ResponsesRequest);
 
 /// What was said.
 ///
 /// Errors: a token id that is not a number, a `top_k` below -1.
-pub fn sampling(wishes: Wishes<'_>) -> Result<Sampling, ApiError> {
+pub fn sampling(fields: SamplingFields<'_>) -> Result<Sampling, ApiError> {
     let single = |wish: Option<f64>| wish.map(|number| number as f32);
     Ok(Sampling {
-        temperature: single(wishes.temperature),
-        top_p: single(wishes.top_p),
-        top_k: match wishes.top_k {
+        temperature: single(fields.temperature),
+        top_p: single(fields.top_p),
+        top_k: match fields.top_k {
             None => None,
             Some(-1) => Some(0),
             Some(k) => Some(u32::try_from(k).map_err(|_| {
                 ApiError::invalid("top_k", format!("top_k is {k}, but must be from -1 to {}", u32::MAX))
             })?),
         },
-        min_p: single(wishes.min_p),
-        presence_penalty: single(wishes.presence_penalty),
-        frequency_penalty: single(wishes.frequency_penalty),
-        repetition_penalty: single(wishes.repetition_penalty),
-        logit_bias: match wishes.logit_bias {
+        min_p: single(fields.min_p),
+        presence_penalty: single(fields.presence_penalty),
+        frequency_penalty: single(fields.frequency_penalty),
+        repetition_penalty: single(fields.repetition_penalty),
+        logit_bias: match fields.logit_bias {
             None => None,
             Some(map) => Some(map.iter().map(bias).collect::<Result<_, _>>()?),
         },
-        seed: wishes.seed.map(|seed| seed as u64),
+        seed: fields.seed.map(|seed| seed as u64),
     })
 }
 
@@ -180,12 +180,12 @@ mod tests {
     #[test]
     fn what_is_said_is_read_and_the_rest_is_left_open() {
         let bias = BTreeMap::from([("12".to_owned(), -1.5)]);
-        let wishes = Wishes {
+        let fields = SamplingFields {
             top_p: Some(0.5),
             top_k: Some(-1),
             logit_bias: Some(&bias),
             seed: Some(-1),
-            ..Wishes::default()
+            ..SamplingFields::default()
         };
         let expect = Sampling {
             top_p: Some(0.5),
@@ -194,7 +194,7 @@ mod tests {
             seed: Some(u64::MAX),
             ..Sampling::default()
         };
-        assert_eq!(sampling(wishes), Ok(expect));
+        assert_eq!(sampling(fields), Ok(expect));
     }
 
     #[test]
@@ -203,10 +203,10 @@ mod tests {
             assert!(result.unwrap_err().to_string().contains(expect), "{expect}");
         };
         let bias = BTreeMap::from([("a".to_owned(), 1.0)]);
-        let wishes = Wishes { logit_bias: Some(&bias), ..Wishes::default() };
-        check(sampling(wishes).map(drop), "\"a\" is no token id");
-        let wishes = Wishes { top_k: Some(-2), ..Wishes::default() };
-        check(sampling(wishes).map(drop), "top_k is -2");
+        let fields = SamplingFields { logit_bias: Some(&bias), ..SamplingFields::default() };
+        check(sampling(fields).map(drop), "\"a\" is no token id");
+        let fields = SamplingFields { top_k: Some(-2), ..SamplingFields::default() };
+        check(sampling(fields).map(drop), "top_k is -2");
         check(max_tokens("max_tokens", Some(0)).map(drop), "max_tokens is 0");
         check(stops(Some(&Stops::One(String::new()))).map(drop), "0 bytes");
         check(top_logprobs(true, Some(21)).map(drop), "top_logprobs is 21");

@@ -10,7 +10,7 @@ use gptoss_harmony::{Channel, Delta, TurnEnd};
 use crate::errors::ApiError;
 use crate::generation::tools::Kind;
 use crate::generation::visibility::Visibility;
-use crate::machine::{ChoiceEnd, Machine, Manner};
+use crate::machine::{ChoiceEnd, EventOptions, Machine};
 use crate::wire::chat::TokenLogprob;
 use crate::wire::response_events::{Event, Numbered, Part};
 use crate::wire::response_items::{
@@ -23,7 +23,7 @@ use crate::wire::responses::{IncompleteDetails, ResponseError, ResponseObject};
 #[derive(Debug)]
 pub struct ResponseMachine {
     response: ResponseObject,
-    manner: Manner,
+    options: EventOptions,
     next_number: u64,
     /// What the open item is, which is the last of the output.
     open: Open,
@@ -66,7 +66,7 @@ impl Machine for ResponseMachine {
                 match channel {
                     Channel::Analysis => self.reasoning_text(text),
                     Channel::Commentary | Channel::Final => {
-                        let logprobs = logprobs.into_iter().filter(|_| self.manner.tells_logprobs);
+                        let logprobs = logprobs.into_iter().filter(|_| self.options.tells_logprobs);
                         let logprobs = logprobs.map(TokenLogprob::from).collect();
                         self.output_text(text, logprobs);
                     }
@@ -140,10 +140,10 @@ impl Machine for ResponseMachine {
 
 impl ResponseMachine {
     /// Before the first event; `response` has everything that is known of it.
-    pub fn new(response: ResponseObject, manner: Manner) -> ResponseMachine {
+    pub fn new(response: ResponseObject, options: EventOptions) -> ResponseMachine {
         ResponseMachine {
             response,
-            manner,
+            options,
             next_number: 0,
             open: Open::Nothing,
             call_ids: Vec::new(),
@@ -210,7 +210,7 @@ impl ResponseMachine {
         let status = "in_progress".to_owned();
         match channel {
             Channel::Analysis => {
-                let id = (self.manner.new_id)("rs");
+                let id = (self.options.new_id)("rs");
                 let item = ReasoningItem {
                     id,
                     summary: Vec::new(),
@@ -219,7 +219,7 @@ impl ResponseMachine {
                     status,
                 };
                 self.add(Item::Reasoning(item));
-                if self.manner.visibility == Visibility::Raw {
+                if self.options.visibility == Visibility::Raw {
                     self.part_added(Part::Reasoning(ReasoningPart::new("")));
                     if let Some(Item::Reasoning(item)) = self.response.output.last_mut() {
                         item.content.push(ReasoningPart::new(""));
@@ -227,7 +227,7 @@ impl ResponseMachine {
                 }
             }
             Channel::Commentary | Channel::Final => {
-                let id = (self.manner.new_id)("msg");
+                let id = (self.options.new_id)("msg");
                 let phase =
                     if channel == Channel::Commentary { "commentary" } else { "final_answer" }.to_owned();
                 let item =
@@ -247,7 +247,7 @@ impl ResponseMachine {
     }
 
     fn reasoning_text(&mut self, delta: String) {
-        if self.manner.visibility != Visibility::Raw {
+        if self.options.visibility != Visibility::Raw {
             return;
         }
         if let Some(Item::Reasoning(item)) = self.response.output.last_mut()
@@ -289,13 +289,13 @@ impl ResponseMachine {
 
     fn open_call(&mut self, harmony_name: String) {
         self.open = Open::Call;
-        let call_id = (self.manner.new_id)("call");
+        let call_id = (self.options.new_id)("call");
         self.call_ids.push(call_id.clone());
         let status = "in_progress".to_owned();
-        let kind = self.manner.tools.find(&harmony_name).map(|tool| tool.kind.clone());
+        let kind = self.options.tools.find(&harmony_name).map(|tool| tool.kind.clone());
         let item = match kind {
             Some(Kind::Custom) => Item::CustomToolCall(CustomToolCallItem {
-                id: (self.manner.new_id)("ctc"),
+                id: (self.options.new_id)("ctc"),
                 call_id,
                 name: harmony_name,
                 input: String::new(),
@@ -306,7 +306,7 @@ impl ResponseMachine {
                     Some(Kind::Namespaced { namespace, name }) => (Some(namespace), name),
                     _ => (None, harmony_name),
                 };
-                let id = (self.manner.new_id)("fc");
+                let id = (self.options.new_id)("fc");
                 Item::FunctionCall(FunctionCallItem {
                     id,
                     call_id,

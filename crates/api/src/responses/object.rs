@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::parse::ResponsesAsk;
+use super::parse::ParsedResponsesRequest;
 use crate::errors::ApiError;
 use crate::wire::responses::{
     ConversationId, ReasoningSettings, ResponseObject, ResponsesRequest, TextSettings,
@@ -48,7 +48,7 @@ pub fn conversation_id(value: Option<&Value>) -> Result<Option<String>, ApiError
 /// Errors: a conversation that is not named by an id.
 pub fn object(
     request: &ResponsesRequest,
-    asked: &ResponsesAsk,
+    parsed: &ParsedResponsesRequest,
     facts: Facts,
 ) -> Result<ResponseObject, ApiError> {
     let Facts { id, created_at, model, temperature, top_p, presence_penalty, frequency_penalty } = facts;
@@ -73,7 +73,7 @@ pub fn object(
         previous_response_id: request.previous_response_id.clone(),
         conversation,
         prompt_cache_key: request.prompt_cache_key.clone(),
-        reasoning: ReasoningSettings { effort: asked.effort.to_owned(), summary: asked.summary.clone() },
+        reasoning: ReasoningSettings { effort: parsed.effort.to_owned(), summary: parsed.summary.clone() },
         safety_identifier: request.safety_identifier.clone(),
         service_tier: "default".to_owned(),
         store: request.store.unwrap_or(true),
@@ -92,11 +92,11 @@ pub fn object(
         top_p: plain(top_p),
         presence_penalty: plain(presence_penalty),
         frequency_penalty: plain(frequency_penalty),
-        truncation: if asked.may_truncate { "auto" } else { "disabled" }.to_owned(),
+        truncation: if parsed.may_truncate { "auto" } else { "disabled" }.to_owned(),
         usage: None,
         user: request.user.clone(),
         metadata: request.metadata.clone().unwrap_or_default(),
-        warnings: asked.ask.warnings.clone(),
+        warnings: parsed.generation.warnings.clone(),
     })
 }
 

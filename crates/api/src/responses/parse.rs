@@ -1,9 +1,9 @@
 //! A body of the Responses API, read.
 //!
-//! [`ask()`] turns the body, and what the conversation held before, into an [`Ask`]. Input items are judged
-//! by their `type` one by one and read leniently: agents send back items without status, with empty content,
-//! with calls whose arguments are no JSON, and kinds that only OpenAI's own servers make; the last are left
-//! out with a warning, because leaving out is better than refusing a whole conversation.
+//! [`parse()`] turns the body, and what the conversation held before, into a [`GenerationRequest`]. Input
+//! items are judged by their `type` one by one and read leniently: agents send back items without status,
+//! with empty content, with calls whose arguments are no JSON, and kinds that only OpenAI's own servers make;
+//! the last are left out with a warning, because leaving out is better than refusing a whole conversation.
 //!
 //! What was said before comes in as entries: the store is not known here.
 
@@ -17,11 +17,11 @@ use crate::generation::content::part_text;
 use crate::generation::effort::effort;
 use crate::generation::format::Format;
 use crate::generation::metadata::metadata;
-use crate::generation::request::{Ask, Head};
+use crate::generation::request::{GenerationRequest, Head};
 use crate::generation::sampling;
 use crate::generation::tools::{Tools, text};
-use crate::history::{Entry, History, settle};
-use crate::scope::Setting;
+use crate::history::{Entry, History, reconcile};
+use crate::scope::RequestScope;
 use crate::wire::chat::ContentPart;
 use crate::wire::responses::{Input, ResponsesRequest};
 
@@ -33,7 +33,7 @@ const ITEM_REFERENCE: &str = "item_reference";
 
 /// What was said before, and what items are called elsewhere.
 #[derive(Debug, Clone, Default)]
-pub struct Before {
+pub struct PriorTurns {
     /// Messages of the response or conversation that this one goes on from.
     pub entries: Vec<Entry>,
     /// Stored items, by id, for references.
@@ -42,9 +42,9 @@ pub struct Before {
 
 /// What a request asks, and what has to be kept of it.
 #[derive(Debug, Clone)]
-pub struct ResponsesAsk {
+pub struct ParsedResponsesRequest {
     /// What it asks.
-    pub ask: Ask,
+    pub generation: GenerationRequest,
     /// The effort that is honoured.
     pub effort: &'static str,
     /// The input's items, each with an id.
@@ -64,26 +64,26 @@ pub struct ResponsesAsk {
 /// What the request asks.
 ///
 /// Errors: by the name of the parameter.
-pub fn ask(
+pub fn parse(
     request: &ResponsesRequest,
-    before: Before,
-    setting: &Setting<'_>,
-) -> Result<ResponsesAsk, ApiError> {
+    before: PriorTurns,
+    scope: &RequestScope<'_>,
+) -> Result<ParsedResponsesRequest, ApiError> {
     refuse_impossible(request)?;
     metadata(request.metadata.as_ref())?;
     let mut warnings = Vec::new();
     let tools = request.tools.as_deref().unwrap_or_default();
-    let tools = Tools::parse(tools, request.tool_choice.as_ref(), setting.limits, &mut warnings)?;
+    let tools = Tools::parse(tools, request.tool_choice.as_ref(), scope.limits, &mut warnings)?;
     let text_request = request.text.clone().unwrap_or_default();
-    let format = Format::parse(text_request.format.as_ref(), "text.format", setting.limits)?;
+    let format = Format::parse(text_request.format.as_ref(), "text.format", scope.limits)?;
     let reasoning = request.reasoning.clone().unwrap_or_default();
     let effort = effort(reasoning.effort.as_deref(), "reasoning.effort", &mut warnings)?;
-    let input_items = resolve(items(request.input.as_ref(), setting)?, &before.items, "input")?;
+    let input_items = resolve(items(request.input.as_ref(), scope)?, &before.items, "input")?;
     if request.input.is_none() && before.entries.is_empty() {
         return Err(ApiError::Missing { param: "input" });
     }
     let num_before = before.entries.len();
-    let mut reader = Reader::new(setting, num_before);
+    let mut reader = Reader::new(scope, num_before);
     reader.history.extend(before.entries);
     for (index, item) in input_items.iter().enumerate() {
         reader.item(item, &format!("input[{index}]"))?;
@@ -94,17 +94,17 @@ pub fn ask(
     all_instructions.append(&mut instructions);
     all_instructions.extend(verbosity(text_request.verbosity.as_deref())?);
     let entries = history.into_entries();
-    let messages = settle(entries.clone(), setting.recall, &mut warnings);
+    let messages = reconcile(entries.clone(), scope.recall, &mut warnings);
     let head = Head {
         effort,
-        date: setting.date.map(str::to_owned),
+        date: scope.date.map(str::to_owned),
         instructions: all_instructions,
         tools: &tools,
         format: &format,
     };
     let includes_logprobs =
         request.include.iter().flatten().any(|what| what == "message.output_text.logprobs");
-    let ask = Ask {
+    let generation = GenerationRequest {
         conversation: head.before(messages),
         format,
         format_param: "text.format",
@@ -113,14 +113,14 @@ pub fn ask(
         stops: sampling::stops(request.stop.as_ref())?,
         top_logprobs: sampling::top_logprobs(true, request.top_logprobs)?
             .filter(|&top| includes_logprobs || top > 0),
-        visibility: setting.visibility.narrowed(request.reasoning_visibility.as_deref())?,
-        tenant: setting.tenant.to_owned(),
+        visibility: scope.visibility.narrowed(request.reasoning_visibility.as_deref())?,
+        tenant: scope.tenant.to_owned(),
         tools,
         warnings,
     };
-    Ok(ResponsesAsk {
-        includes_logprobs: ask.top_logprobs.is_some(),
-        ask,
+    Ok(ParsedResponsesRequest {
+        includes_logprobs: generation.top_logprobs.is_some(),
+        generation,
         effort: effort.as_str(),
         input_items,
         entries,
@@ -136,9 +136,9 @@ pub fn ask(
 pub fn entries_of(
     items: &[Value],
     before: Vec<Entry>,
-    setting: &Setting<'_>,
+    scope: &RequestScope<'_>,
 ) -> Result<Vec<Entry>, ApiError> {
-    let mut reader = Reader::new(setting, 1);
+    let mut reader = Reader::new(scope, 1);
     reader.history.extend(before);
     for (index, item) in items.iter().enumerate() {
         reader.item(item, &format!("items[{index}]"))?;
@@ -216,7 +216,7 @@ fn instructions(value: Option<&Value>) -> Result<Vec<String>, ApiError> {
 /// The items of an input, each with an id.
 ///
 /// Errors: more than are taken, or something that is no object.
-pub fn items(input: Option<&Input>, setting: &Setting<'_>) -> Result<Vec<Value>, ApiError> {
+pub fn items(input: Option<&Input>, scope: &RequestScope<'_>) -> Result<Vec<Value>, ApiError> {
     let mut items = match input {
         None => Vec::new(),
         Some(Input::Text(text)) => vec![json!({
@@ -225,11 +225,11 @@ pub fn items(input: Option<&Input>, setting: &Setting<'_>) -> Result<Vec<Value>,
         })],
         Some(Input::Items(items)) => items.clone(),
     };
-    if items.len() > setting.limits.messages_max {
+    if items.len() > scope.limits.messages_max {
         let message = format!(
             "there are {} input items, but at most {} are taken",
             items.len(),
-            setting.limits.messages_max
+            scope.limits.messages_max
         );
         return Err(ApiError::invalid("input", message));
     }
@@ -253,7 +253,7 @@ pub fn items(input: Option<&Input>, setting: &Setting<'_>) -> Result<Vec<Value>,
                 Some("custom_tool_call_output") => "ctco",
                 _ => "item",
             };
-            object.insert("id".into(), (setting.new_id)(prefix).into());
+            object.insert("id".into(), (scope.new_id)(prefix).into());
         }
         if let Some(Value::String(text)) = object.get("content") {
             let role = object.get("role").and_then(Value::as_str);
@@ -302,7 +302,7 @@ fn is_reference(item: &Value) -> bool {
 
 /// Reads items into a history.
 struct Reader<'a> {
-    setting: &'a Setting<'a>,
+    scope: &'a RequestScope<'a>,
     history: History,
     instructions: Vec<String>,
     /// Whether something other than instructions has been said.
@@ -311,9 +311,9 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(setting: &'a Setting<'a>, num_before: usize) -> Reader<'a> {
+    fn new(scope: &'a RequestScope<'a>, num_before: usize) -> Reader<'a> {
         Reader {
-            setting,
+            scope,
             history: History::default(),
             instructions: Vec::new(),
             has_begun: num_before > 0,
@@ -427,7 +427,7 @@ impl<'a> Reader<'a> {
         };
         let id = text(item, "call_id").unwrap_or_default();
         let param = format!("{path}.call_id");
-        self.history.push_result(id, text(item, "name"), output, &param, self.setting.recall)
+        self.history.push_result(id, text(item, "name"), output, &param, self.scope.recall)
     }
 }
 

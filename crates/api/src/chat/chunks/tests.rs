@@ -21,13 +21,13 @@ fn text(channel: Channel, text: &str) -> Said {
 }
 
 fn said(visibility: Visibility, said: Vec<Said>, end: TurnEnd) -> Choice {
-    let manner = Manner {
+    let options = EventOptions {
         tools: Tools::default(),
         visibility,
         tells_logprobs: false,
         new_id: |prefix| format!("{prefix}_1"),
     };
-    let mut machine = ChatChoice::new(0, manner);
+    let mut machine = ChatChoice::new(0, options);
     let mut choice = Choice::default();
     let mut chunks = machine.begin();
     for part in said {

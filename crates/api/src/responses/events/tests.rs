@@ -44,7 +44,7 @@ fn object() -> ResponseObject {
 fn machine(visibility: Visibility) -> ResponseMachine {
     ResponseMachine::new(
         object(),
-        Manner { tools: Tools::default(), visibility, tells_logprobs: false, new_id },
+        EventOptions { tools: Tools::default(), visibility, tells_logprobs: false, new_id },
     )
 }
 

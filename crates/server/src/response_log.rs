@@ -1,6 +1,6 @@
 //! Responses that are being written, and their logs of events.
 //!
-//! A response is written by a task of its own into a [`Live`] log of events; streams read the log from any
+//! A response is written by a task of its own into a [`ResponseLog`] of events; streams read the log from any
 //! number on, a request without a stream waits for its end, and a second client may take up where the first
 //! was cut off. The writer never waits for a reader, and what each reader sees is the same. An event is put
 //! into its bytes once, whoever reads it and how often. A log that grows too long loses its oldest events; a
@@ -20,7 +20,7 @@ use crate::limits::EVENT_LOG_BYTES_MAX;
 
 /// A response that is being written.
 #[derive(Debug)]
-pub(crate) struct Live {
+pub(crate) struct ResponseLog {
     /// Whose it is.
     pub(crate) tenant: String,
     /// Whether it goes on when nobody reads.
@@ -101,10 +101,10 @@ impl Log {
     }
 }
 
-impl Live {
+impl ResponseLog {
     /// Before the first event.
-    pub(crate) fn new(tenant: String, response: ResponseObject) -> Live {
-        Live {
+    pub(crate) fn new(tenant: String, response: ResponseObject) -> ResponseLog {
+        ResponseLog {
             tenant,
             is_background: response.background,
             spent: Spent::default(),
@@ -198,9 +198,9 @@ impl Live {
 
 /// Stops the writer when the only reader goes away, unless it works in the background.
 #[derive(Debug)]
-pub(crate) struct Reader(pub(crate) Arc<Live>);
+pub(crate) struct CancelOnDrop(pub(crate) Arc<ResponseLog>);
 
-impl Drop for Reader {
+impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         if !self.0.is_background {
             self.0.cancel();
@@ -210,16 +210,16 @@ impl Drop for Reader {
 
 /// Responses that are being written.
 #[derive(Debug, Default)]
-pub(crate) struct LiveResponses(Mutex<HashMap<String, Arc<Live>>>);
+pub(crate) struct LiveResponses(Mutex<HashMap<String, Arc<ResponseLog>>>);
 
 impl LiveResponses {
     /// The tenant's response of that id.
-    pub(crate) fn find(&self, tenant: &str, id: &str) -> Option<Arc<Live>> {
+    pub(crate) fn find(&self, tenant: &str, id: &str) -> Option<Arc<ResponseLog>> {
         self.lock().get(id).filter(|live| live.tenant == tenant).cloned()
     }
 
     /// One more.
-    pub(crate) fn insert(&self, id: String, live: Arc<Live>) {
+    pub(crate) fn insert(&self, id: String, live: Arc<ResponseLog>) {
         self.lock().insert(id, live);
     }
 
@@ -233,7 +233,7 @@ impl LiveResponses {
         self.lock().values().filter(|live| live.is_background).count()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Live>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<ResponseLog>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -255,7 +255,7 @@ mod tests {
         Numbered { event, sequence_number: number }
     }
 
-    fn found(live: &Live, index: usize) -> Found {
+    fn found(live: &ResponseLog, index: usize) -> Found {
         futures_util::FutureExt::now_or_never(live.event(index)).expect("it is there")
     }
 
@@ -263,7 +263,7 @@ mod tests {
     /// trees.
     #[test]
     fn a_log_that_is_too_long_loses_its_oldest_events() {
-        let live = Live::new("a".into(), object());
+        let live = ResponseLog::new("a".into(), object());
         let half = EVENT_LOG_BYTES_MAX / 2;
         for number in 0..4 {
             live.append(&[event(number, half)], &object());
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn an_event_is_its_json_between_the_words_of_a_stream() {
-        let live = Live::new("a".into(), object());
+        let live = ResponseLog::new("a".into(), object());
         live.append(&[event(0, 1)], &object());
         let line = live.events().expect("all are there").remove(0);
         let text = String::from_utf8(line.bytes().to_vec()).unwrap();

@@ -1,6 +1,6 @@
 //! What did the model think before this call?
 //!
-//! [`CallMemory`] keeps, under the id of a call, the assistant's messages that led to it and the call itself,
+//! [`CallCache`] keeps, under the id of a call, the assistant's messages that led to it and the call itself,
 //! for a stated time and within a stated size, so that a client that does not send reasoning back still gets
 //! it used. Tenants do not see each other's calls. It is state that a request names, by the id, and so part
 //! of the request; what has expired is simply not there, and the client's own messages are used with a
@@ -12,14 +12,14 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use gptoss_api::history::Remembered;
+use gptoss_api::history::RememberedCall;
 use gptoss_harmony::Message;
 
 use crate::limits::{CALL_MEMORY_BYTES_MAX, CALLS_KEPT_MAX};
 
 /// The calls of all tenants.
 #[derive(Debug)]
-pub(crate) struct CallMemory {
+pub(crate) struct CallCache {
     age_max: Duration,
     kept: Mutex<Kept>,
 }
@@ -33,15 +33,15 @@ struct Kept {
 
 #[derive(Debug)]
 struct Call {
-    remembered: Remembered,
+    remembered: RememberedCall,
     since: Instant,
     bytes: usize,
 }
 
-impl CallMemory {
+impl CallCache {
     /// Empty; a call is kept for `age_max`.
-    pub(crate) fn new(age_max: Duration) -> CallMemory {
-        CallMemory { age_max, kept: Mutex::new(Kept::default()) }
+    pub(crate) fn new(age_max: Duration) -> CallCache {
+        CallCache { age_max, kept: Mutex::new(Kept::default()) }
     }
 
     /// Keeps what led to a call.
@@ -52,14 +52,14 @@ impl CallMemory {
         kept.forget(&key);
         kept.bytes += bytes;
         kept.order.push_back(key.clone());
-        kept.calls.insert(key, Call { remembered: Remembered { messages }, since: now, bytes });
+        kept.calls.insert(key, Call { remembered: RememberedCall { messages }, since: now, bytes });
         while kept.is_too_much(self.age_max, now) {
             kept.forget_oldest();
         }
     }
 
     /// What led to a call, if it is still known.
-    pub(crate) fn recall(&self, tenant: &str, call_id: &str, now: Instant) -> Option<Remembered> {
+    pub(crate) fn recall(&self, tenant: &str, call_id: &str, now: Instant) -> Option<RememberedCall> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let call = kept.calls.get(&(tenant.to_owned(), call_id.to_owned()))?;
         (now.saturating_duration_since(call.since) <= self.age_max).then(|| call.remembered.clone())
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_call_is_known_to_its_tenant_for_its_time() {
-        let memory = CallMemory::new(Duration::from_secs(10));
+        let memory = CallCache::new(Duration::from_secs(10));
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
         memory.keep("a", "call_1", messages("{}"), start);
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn the_oldest_make_room() {
-        let memory = CallMemory::new(Duration::from_secs(10));
+        let memory = CallCache::new(Duration::from_secs(10));
         let now = Instant::now();
         let large = "x".repeat(CALL_MEMORY_BYTES_MAX / 2);
         for id in ["1", "2", "3"] {

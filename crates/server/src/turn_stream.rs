@@ -1,8 +1,8 @@
 //! One choice on its way: the running turns behind it.
 //!
-//! [`Talk`] holds the turn itself and, when the reasoning is to be summarised, a second one at low effort
-//! that begins when the reasoning has ended and is told before the answer goes on. What piles up while nobody
-//! reads goes out as one. Dropping a talk cancels what runs.
+//! [`TurnStream`] holds the turn itself and, when the reasoning is to be summarized, a second one at low
+//! effort that begins when the reasoning has ended and is told before the answer goes on. What piles up while
+//! nobody reads goes out as one. Dropping a stream cancels what runs.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use futures_util::FutureExt;
 use gptoss_api::ApiError;
-use gptoss_api::generation::{format::Format, request::Ask};
+use gptoss_api::generation::{format::Format, request::GenerationRequest};
 use gptoss_api::usage::TokenUsage;
 use gptoss_harmony::{
     Analysis, Conversation, DeveloperContent, Form, Message, ReasoningEffort, RenderOptions, Role,
@@ -37,23 +37,23 @@ const QUEUE_RETRY_SECONDS: u64 = 2;
 
 /// What comes next.
 #[derive(Debug)]
-pub(crate) enum Step {
+pub(crate) enum StreamItem {
     /// More of the turn.
     Delta(Delta),
     /// More of a summary of the reasoning before.
     Summary(String),
     /// Nothing more.
-    End(Ending),
+    End(ChoiceOutcome),
     /// It failed.
     Failed(ApiError),
 }
 
-impl Step {
+impl StreamItem {
     /// Takes `next` in, if it is more of the same; otherwise gives it back.
-    fn join(&mut self, next: Step) -> Option<Step> {
+    fn join(&mut self, next: StreamItem) -> Option<StreamItem> {
         match (self, next) {
-            (Step::Delta(delta), Step::Delta(next)) => delta.join(next).map(Step::Delta),
-            (Step::Summary(text), Step::Summary(more)) => {
+            (StreamItem::Delta(delta), StreamItem::Delta(next)) => delta.join(next).map(StreamItem::Delta),
+            (StreamItem::Summary(text), StreamItem::Summary(more)) => {
                 text.push_str(&more);
                 None
             }
@@ -62,9 +62,9 @@ impl Step {
     }
 }
 
-/// What is known when a talk has ended.
+/// What is known when a choice has ended.
 #[derive(Debug)]
-pub(crate) struct Ending {
+pub(crate) struct ChoiceOutcome {
     /// Why.
     pub(crate) end: TurnEnd,
     /// What it took, summaries included.
@@ -76,17 +76,17 @@ pub(crate) struct Ending {
 }
 
 /// One choice on its way.
-pub(crate) struct Talk {
+pub(crate) struct TurnStream {
     assistant: Assistant,
     turn: Turn,
-    ready: VecDeque<Step>,
+    ready: VecDeque<StreamItem>,
     outcome: Option<Outcome>,
     failed: Option<ApiError>,
     /// How summaries are made; None makes none.
     summary: Option<TurnOptions>,
     /// Reasoning that has not been summarised.
     reasoning: String,
-    summarising: Option<Turn>,
+    summarizing: Option<Turn>,
     /// What came when the summary began, and is told behind it.
     behind: Option<Delta>,
     extra: TokenUsage,
@@ -97,123 +97,131 @@ pub(crate) struct Talk {
 /// Errors: what the engine refuses: too long a prompt, a parameter out of its range, a full queue.
 pub(crate) async fn begin(
     app: &Arc<App>,
-    ask: Arc<Ask>,
-    summarises: bool,
+    generation: Arc<GenerationRequest>,
+    summarizes: bool,
     count: usize,
-) -> Result<Vec<Talk>, ApiError> {
-    let texts = ask.conversation.messages.iter().map(|message| message.text().len());
+) -> Result<Vec<TurnStream>, ApiError> {
+    let texts = generation.conversation.messages.iter().map(|message| message.text().len());
     // Whatever can be called or has a form has a grammar, which takes time to compile.
-    let is_plain = ask.tools.list.is_empty() && ask.format == Format::Text;
+    let is_plain = generation.tools.list.is_empty() && generation.format == Format::Text;
     if is_plain && texts.sum::<usize>() <= INLINE_BYTES_MAX {
-        return begin_here(app, &ask, summarises, count);
+        return begin_here(app, &generation, summarizes, count);
     }
-    run_blocking(app, move |app| begin_here(app, &ask, summarises, count)).await
+    run_blocking(app, move |app| begin_here(app, &generation, summarizes, count)).await
 }
 
-fn begin_here(app: &App, ask: &Ask, summarises: bool, count: usize) -> Result<Vec<Talk>, ApiError> {
+fn begin_here(
+    app: &App,
+    generation: &GenerationRequest,
+    summarizes: bool,
+    count: usize,
+) -> Result<Vec<TurnStream>, ApiError> {
     let assistant = &app.assistant;
-    let compiled = compiled(app, ask)?;
+    let compiled = compiled(app, generation)?;
     let held_loosely = compiled.iter().flat_map(|compiled| compiled.warnings());
     let held_loosely: Vec<String> = held_loosely.map(ToString::to_string).collect();
     let rules = compiled.map_or(OutputRules::Harmony, OutputRules::Compiled);
-    let options = TurnOptions { rules, ..options(app, ask) };
-    let turns = assistant.start_turns(&ask.conversation, &options, count).map_err(refused)?;
-    let summary = summarises.then(|| TurnOptions {
+    let options = TurnOptions { rules, ..options(app, generation) };
+    let turns = assistant.start_turns(&generation.conversation, &options, count).map_err(refused)?;
+    let summary = summarizes.then(|| TurnOptions {
         max_new_tokens: Some(SUMMARY_TOKENS_MAX),
         logprobs: None,
         rules: OutputRules::Harmony,
         stop: Vec::new(),
         ..options.clone()
     });
-    let talk = |turn| Talk {
+    let stream = |turn| TurnStream {
         assistant: assistant.clone(),
         turn,
-        ready: held_loosely.iter().map(|warning| Step::Delta(Delta::Warning(warning.clone()))).collect(),
+        ready: held_loosely
+            .iter()
+            .map(|warning| StreamItem::Delta(Delta::Warning(warning.clone())))
+            .collect(),
         outcome: None,
         failed: None,
         summary: summary.clone(),
         reasoning: String::new(),
-        summarising: None,
+        summarizing: None,
         behind: None,
         extra: TokenUsage::default(),
     };
-    Ok(turns.into_iter().map(talk).collect())
+    Ok(turns.into_iter().map(stream).collect())
 }
 
-/// What the ask demands, compiled, with a budget for talking if the model could talk instead.
-fn compiled(app: &App, ask: &Ask) -> Result<Option<TurnConstraint>, ApiError> {
-    if !rules::has_demands(ask) {
+/// What the request demands, compiled, with a budget for talking if the model could talk instead.
+fn compiled(app: &App, generation: &GenerationRequest) -> Result<Option<TurnConstraint>, ApiError> {
+    if !rules::has_demands(generation) {
         return Ok(None);
     }
     let mut budget = None;
-    if rules::needs_budget(ask) {
+    if rules::needs_budget(generation) {
         let form = RenderOptions { form: Form::Completion(Role::Assistant), analysis: Analysis::KeepAll };
-        let prompt =
-            render(app.assistant.vocab(), &ask.conversation, form).map_err(|error| refused(error.into()))?;
+        let prompt = render(app.assistant.vocab(), &generation.conversation, form)
+            .map_err(|error| refused(error.into()))?;
         let room = app.model.max_context.saturating_sub(prompt.len());
-        let left = ask.max_new_tokens.map_or(room, |max| max.min(room));
+        let left = generation.max_new_tokens.map_or(room, |max| max.min(room));
         budget = Some(app.limits.forced_reasoning_max.min(left / 2) as u32);
     }
-    rules::constraint(&app.assistant, ask, budget).map(Some)
+    rules::constraint(&app.assistant, generation, budget).map(Some)
 }
 
-fn options(app: &App, ask: &Ask) -> TurnOptions {
+fn options(app: &App, generation: &GenerationRequest) -> TurnOptions {
     TurnOptions {
-        sampling: params(&ask.sampling, &app.model.sampling),
-        max_new_tokens: ask.max_new_tokens,
+        sampling: params(&generation.sampling, &app.model.sampling),
+        max_new_tokens: generation.max_new_tokens,
         analysis: Analysis::KeepAll,
-        logprobs: ask.top_logprobs,
-        stop: ask.stops.clone(),
-        tenant: Tenant(Arc::from(ask.tenant.as_str())),
+        logprobs: generation.top_logprobs,
+        stop: generation.stops.clone(),
+        tenant: Tenant(Arc::from(generation.tenant.as_str())),
         // A time beyond the clock's end is never.
         deadline: Instant::now().checked_add(app.limits.request_time),
         ..TurnOptions::default()
     }
 }
 
-impl Talk {
+impl TurnStream {
     /// What comes next; after `End` or `Failed` nothing does. Dropping the future loses nothing.
-    pub(crate) async fn next(&mut self) -> Step {
+    pub(crate) async fn next(&mut self) -> StreamItem {
         loop {
             if let Some(step) = self.take() {
                 return step;
             }
-            if self.summarising.is_some() {
-                self.summarise().await;
+            if self.summarizing.is_some() {
+                self.summarize().await;
                 continue;
             }
             if let Some(delta) = self.behind.take() {
-                self.say(delta);
+                self.emit(delta);
                 continue;
             }
             if let Some(error) = self.failed.take() {
-                return Step::Failed(error);
+                return StreamItem::Failed(error);
             }
             if let Some(outcome) = self.outcome.take() {
-                return Step::End(self.ending(outcome));
+                return StreamItem::End(self.ending(outcome));
             }
             let event = self.turn.next().await;
-            self.hear(event);
+            self.on_event(event);
             // What has come meanwhile goes out together.
-            while self.is_hearing()
+            while self.is_running()
                 && let Some(event) = self.turn.next().now_or_never()
             {
-                self.hear(event);
+                self.on_event(event);
             }
         }
     }
 
     /// Asks the turn to end: within one step, with what there is.
     pub(crate) fn cancel(&mut self) {
-        self.summarising = None;
+        self.summarizing = None;
         self.turn.cancel();
     }
 
-    fn is_hearing(&self) -> bool {
-        self.outcome.is_none() && self.failed.is_none() && self.summarising.is_none()
+    fn is_running(&self) -> bool {
+        self.outcome.is_none() && self.failed.is_none() && self.summarizing.is_none()
     }
 
-    fn take(&mut self) -> Option<Step> {
+    fn take(&mut self) -> Option<StreamItem> {
         let mut step = self.ready.pop_front()?;
         while let Some(next) = self.ready.pop_front() {
             if let Some(next) = step.join(next) {
@@ -224,12 +232,12 @@ impl Talk {
         Some(step)
     }
 
-    fn hear(&mut self, event: Option<TurnEvent>) {
+    fn on_event(&mut self, event: Option<TurnEvent>) {
         match event {
             Some(TurnEvent::Prefill { .. }) => {}
-            Some(TurnEvent::Delta(delta)) => self.say(delta),
+            Some(TurnEvent::Delta(delta)) => self.emit(delta),
             Some(TurnEvent::Finished(outcome)) => {
-                self.begin_summary();
+                self.start_summary();
                 self.outcome = Some(outcome);
             }
             Some(TurnEvent::Failed(failure)) => self.failed = Some(failed(&failure)),
@@ -240,24 +248,24 @@ impl Talk {
         }
     }
 
-    fn say(&mut self, delta: Delta) {
+    fn emit(&mut self, delta: Delta) {
         match &delta {
             Delta::Text { channel: Channel::Analysis, text, .. } if self.summary.is_some() => {
                 self.reasoning.push_str(text)
             }
             Delta::Warning(_) => {}
-            _ => self.begin_summary(),
+            _ => self.start_summary(),
         }
-        match self.summarising {
+        match self.summarizing {
             Some(_) => self.behind = Some(delta),
-            None => self.ready.push_back(Step::Delta(delta)),
+            None => self.ready.push_back(StreamItem::Delta(delta)),
         }
     }
 
-    fn begin_summary(&mut self) {
+    fn start_summary(&mut self) {
         let Some(options) = &self.summary else { return };
         let reasoning = std::mem::take(&mut self.reasoning);
-        if reasoning.trim().is_empty() || self.summarising.is_some() {
+        if reasoning.trim().is_empty() || self.summarizing.is_some() {
             return;
         }
         let system = SystemContent::default().with_reasoning_effort(ReasoningEffort::Low);
@@ -265,41 +273,41 @@ impl Talk {
         let messages = [Message::system(system), Message::developer(developer), Message::user(reasoning)];
         let conversation = Conversation::from_messages(messages);
         match self.assistant.start_turn(&conversation, options) {
-            Ok(turn) => self.summarising = Some(turn),
+            Ok(turn) => self.summarizing = Some(turn),
             Err(error) => self.warn_of_no_summary(&error),
         }
     }
 
     /// Hears more of the summary.
-    async fn summarise(&mut self) {
-        let Some(turn) = &mut self.summarising else { return };
+    async fn summarize(&mut self) {
+        let Some(turn) = &mut self.summarizing else { return };
         match turn.next().await {
             Some(TurnEvent::Delta(Delta::Text { channel: Channel::Final, text, .. })) => {
-                self.ready.push_back(Step::Summary(text));
+                self.ready.push_back(StreamItem::Summary(text));
             }
             Some(TurnEvent::Finished(outcome)) => {
                 self.extra.completion += outcome.usage.engine.completion_tokens as u64;
                 self.extra.reasoning += outcome.usage.reasoning_tokens as u64;
-                self.summarising = None;
+                self.summarizing = None;
             }
             Some(TurnEvent::Failed(failure)) => {
                 self.warn_of_no_summary(&failure);
-                self.summarising = None;
+                self.summarizing = None;
             }
             Some(_) => {}
-            None => self.summarising = None,
+            None => self.summarizing = None,
         }
     }
 
     fn warn_of_no_summary(&mut self, reason: &dyn std::fmt::Display) {
         let warning = format!("the reasoning has no summary: {reason}");
-        self.ready.push_back(Step::Delta(Delta::Warning(warning)));
+        self.ready.push_back(StreamItem::Delta(Delta::Warning(warning)));
     }
 
-    fn ending(&self, outcome: Outcome) -> Ending {
+    fn ending(&self, outcome: Outcome) -> ChoiceOutcome {
         let mut tokens = usage_of(&outcome);
         tokens.add(self.extra);
-        Ending { end: outcome.end, tokens, messages: outcome.messages, rest: Vec::new() }
+        ChoiceOutcome { end: outcome.end, tokens, messages: outcome.messages, rest: Vec::new() }
     }
 }
 
