@@ -5,7 +5,7 @@
 
 PROGRAM is a built `gptoss`; it serves the demo model on a free port of 127.0.0.1. Each round starts it on the
 same state folder, asks for what the round before was told, puts load on it and sends SIGKILL at a moment that
-the seed chooses. Acknowledged means: the whole body of an answer has arrived, the last event of a stream has,
+the seed chooses, when something of each kind has been acknowledged. Acknowledged means: the whole body of an answer has arrived, the last event of a stream has,
 the id of a response in the background has, the list of added items has. Needs Python 3.10 and nothing else.
 Prints a line for each of the first losses and one of counts for each kind; ends with 1 if anything was lost,
 with 2 if the run proves nothing.
@@ -28,8 +28,12 @@ import time
 KINDS = ("answer", "stream", "background", "item")
 # Writers of each kind that run at a time.
 WRITERS_EACH = 2
-# When the kill comes, after the first request could be sent. Units: seconds.
+# When the kill comes, after the floor of acknowledgements is there: a slow machine takes its time. Units: seconds.
 KILL_AFTER_MIN, KILL_AFTER_MAX = 0.02, 1.0
+# What has to be acknowledged of each kind before the kill: a round without proves nothing.
+ACKNOWLEDGED_EACH_MIN = 1
+# Between two looks at what has been acknowledged. Units: seconds.
+LOOK_PAUSE = 0.01
 # Between two responses in the background of one writer: they leave the engine to the others. Units: seconds.
 BACKGROUND_PAUSE = 0.05
 # Losses of which a line is printed; the rest are counted.
@@ -143,7 +147,7 @@ def question(number):
 
 
 def load(port, seconds, kill):
-    """Everything acknowledged before and while `kill` is called, `seconds` after the load began."""
+    """Everything acknowledged before and while `kill` is called, `seconds` after the floor is there."""
     status, made = call(port, "POST", "/v1/conversations", {})
     if status != 200:
         raise Failure(f"a conversation was refused with {status}: {made}")
@@ -166,7 +170,11 @@ def load(port, seconds, kill):
     ]
     for thread in threads:
         thread.start()
-    time.sleep(seconds)
+    end = time.monotonic() + PATIENCE
+    while not (is_enough := has_floor(acknowledged)) and time.monotonic() < end and not unexpected:
+        time.sleep(LOOK_PAUSE)
+    if is_enough:
+        time.sleep(seconds)
     was_running = kill()
     for thread in threads:
         thread.join()
@@ -174,7 +182,15 @@ def load(port, seconds, kill):
         raise Failure("the server ended before it was killed")
     if unexpected:
         raise Failure(f"a writer met what no kill explains: {unexpected[0]!r}")
+    if not is_enough:
+        raise Failure(f"not every kind was acknowledged in {PATIENCE} s")
     return acknowledged
+
+
+def has_floor(acknowledged):
+    """Whether enough of every kind has been acknowledged for a kill to prove something."""
+    counts = collections.Counter(one.kind for one in list(acknowledged))
+    return all(counts[kind] >= ACKNOWLEDGED_EACH_MIN for kind in KINDS)
 
 
 def listed(port, conversation):
