@@ -31,7 +31,8 @@ pub(crate) async fn begin(
     run_blocking(app, move |app| app.store.put(Kind::Response, &row, now())).await
 }
 
-/// Writes the row of a response that has ended with the events `last`, and adds its turn to its conversation.
+/// Writes the row of a response that has ended with the events `last`, and adds its turn to its conversation
+/// if it ended well.
 ///
 /// Errors: see [`Change::put`]; neither of the two is written then.
 pub(crate) async fn finish(
@@ -44,7 +45,8 @@ pub(crate) async fn finish(
     let num_before = parsed.num_before;
     let mut row = row(parsed, response, entries)?;
     let (before, last) = (live.events(), last.to_vec());
-    let conversation = response.conversation.as_ref().map(|conversation| conversation.id.clone());
+    let conversation = response.conversation.as_ref().filter(|_| has_ended_well(response));
+    let conversation = conversation.map(|conversation| conversation.id.clone());
     run_blocking(app, move |app| {
         row.events = events(before, &last, app.limits.state_row_bytes_max);
         app.store.change(now(), |change| {
@@ -97,6 +99,12 @@ fn events(before: Option<Vec<Line>>, last: &[Numbered], bytes_max: usize) -> Str
     }
     let events: Vec<_> = lines.iter().map(|line| String::from_utf8_lossy(line.json())).collect();
     format!("[{}]", events.join(","))
+}
+
+/// Whether the turn counts as said. Who asks again after a failure, or after having gone away or cancelled,
+/// asks the same: the conversation would have it twice.
+fn has_ended_well(response: &ResponseObject) -> bool {
+    matches!(response.status.as_str(), "completed" | "incomplete")
 }
 
 /// Adds what was said in a turn to its conversation, unless that was deleted meanwhile. The turn went on from

@@ -3,13 +3,14 @@
 
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
 use gptoss_server::{Keys, Limits};
 use serde_json::{Value, json};
 
 use crate::chat::ANSWER;
-use crate::http::{get, post};
-use crate::scripted::Script;
+use crate::http::{get, post, request};
+use crate::scripted::{FAILS, Script};
 use crate::server::Server;
 
 fn on_disk(folder: &Path) -> Server {
@@ -89,6 +90,34 @@ fn parallel_responses_on_a_conversation_keep_every_turn() {
     let text = gptoss_harmony::Vocab::o200k_harmony();
     let last = String::from_utf8(text.decode(prompts.last().unwrap()).unwrap()).unwrap();
     assert_eq!(last.matches("What is 27 + 58?").count(), TURNS + 1);
+}
+
+/// A turn that failed, or was cancelled, stood in its conversation: whoever asked again said it twice.
+#[test]
+fn a_turn_that_did_not_end_well_is_not_part_of_its_conversation() {
+    let mut script = Script::new(&[FAILS, ANSWER, ANSWER, ANSWER]);
+    script.pause = Duration::from_millis(30);
+    let server = Server::with(script, Limits::default(), Keys::default());
+    let made = post(server.address, "/v1/conversations", &json!({})).json();
+    let id = made["id"].as_str().unwrap();
+    let items = || {
+        let listed = get(server.address, &format!("/v1/conversations/{id}/items")).json();
+        listed["data"].as_array().unwrap().len()
+    };
+    let body = json!({"input": "What is 27 + 58?", "conversation": id});
+    assert_eq!(post(server.address, "/v1/responses", &body).status, 500);
+    assert_eq!(items(), 0, "after a failure");
+    let mut background = body.clone();
+    background["background"] = json!(true);
+    let begun = post(server.address, "/v1/responses", &background).json();
+    let cancel = format!("/v1/responses/{}/cancel", begun["id"].as_str().unwrap());
+    assert_eq!(request(server.address, "POST", &cancel, &[], "").json()["status"], "cancelled");
+    assert_eq!(items(), 0, "after a cancel");
+    assert_eq!(post(server.address, "/v1/responses", &body).status, 200);
+    assert_eq!(items(), 3, "the question, the reasoning and the answer");
+    let limited = json!({"input": "And then?", "conversation": id, "max_output_tokens": 2});
+    assert_eq!(post(server.address, "/v1/responses", &limited).json()["status"], "incomplete");
+    assert!(items() > 3, "what a limit ended was said");
 }
 
 /// Of 64 items added at once, all answered with 200, 55 were kept.
