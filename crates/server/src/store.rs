@@ -187,16 +187,24 @@ impl Change<'_> {
         item(&self.transaction, tenant, id)
     }
 
-    /// Keeps a row, in the place of one with the same id.
+    /// Keeps a row, in the place of one with the same id; without its events, when it is too large or nested
+    /// too deep with them.
     ///
-    /// Errors: `Invalid`, when it is larger or nested deeper than what can be kept; `Internal`, when the
-    /// database fails.
+    /// Errors: `Invalid`, when it is larger or nested deeper than what can be kept all the same; `Internal`,
+    /// when the database fails.
     pub(crate) fn put(&self, kind: Kind, row: &Row) -> Result<(), ApiError> {
-        let texts = [row.body.to_string(), json(&row.items)?, json(&row.entries)?, row.events.clone()];
+        let mut texts = [row.body.to_string(), json(&row.items)?, json(&row.entries)?, row.events.clone()];
         let items = items_by_id(row);
-        let bytes = texts.iter().map(String::len).sum::<usize>()
-            + items.iter().map(|(_, text)| text.len()).sum::<usize>();
+        let size = |texts: &[String; 4]| {
+            let items = items.iter().map(|(_, text)| text.len());
+            texts.iter().map(String::len).chain(items).sum::<usize>()
+        };
         let max = self.store.row_bytes_max;
+        if size(&texts) > max || depth(&texts[3]) > STATE_DEPTH_MAX {
+            // A response without its stream is worth more than none.
+            NO_EVENTS.clone_into(&mut texts[3]);
+        }
+        let bytes = size(&texts);
         if bytes > max {
             let message = format!("the {} has {bytes} bytes, but at most {max} are stored", kind.word());
             return Err(ApiError::invalid("items", message));

@@ -158,6 +158,18 @@ fn what_is_nested_too_deep_to_be_read_is_not_stored() {
     assert!(error.to_string().contains("nested 121 levels deep"), "{error}");
 }
 
+/// A row whose events did not fit beside the rest was not stored at all.
+#[test]
+fn events_that_do_not_fit_leave_the_rest() {
+    let store = Store::open(None, &Limits { state_row_bytes_max: 1_000, ..Limits::default() }).unwrap();
+    let nested = format!("{}{}", "[".repeat(STATE_DEPTH_MAX + 1), "]".repeat(STATE_DEPTH_MAX + 1));
+    for events in [format!("[\"{}\"]", "x".repeat(990)), nested] {
+        store.put(Kind::Response, &Row { events, ..row("r", 1) }, 1).unwrap();
+        let found = store.find(Kind::Response, "a", "r", 1).unwrap();
+        assert_eq!(found, Some(Row { events: NO_EVENTS.into(), ..row("r", 1) }));
+    }
+}
+
 /// A full disk was told to nobody.
 #[test]
 fn a_full_disk_is_an_error_and_harms_nothing() {

@@ -157,6 +157,20 @@ fn a_response_that_is_not_stored_says_so() {
     assert_eq!(answer.status, 400, "{}", answer.body);
 }
 
+/// A response whose events were too large beside it was lost with them.
+#[test]
+fn a_response_whose_events_do_not_fit_is_stored_without_them() {
+    let limits = Limits { state_row_bytes_max: 6_000, ..Limits::default() };
+    let server = Server::with(Script::new(&[ANSWER]), limits, Keys::default());
+    let body = json!({"input": "hi", "stream": true});
+    let told = post(server.address, "/v1/responses", &body).events().pop().unwrap()["response"].clone();
+    assert_eq!(told["store"], true, "{told}");
+    let path = format!("/v1/responses/{}", told["id"].as_str().unwrap());
+    assert_eq!(get(server.address, &path).json(), told);
+    let events = get(server.address, &format!("{path}?stream=true&starting_after=2")).events();
+    assert_eq!((events.len(), &events[0]["code"]), (1, &json!("events_dropped")));
+}
+
 /// `response.completed` was told before the response was stored, and the id of a background response before
 /// its row was there: a crash in between made a 404 of either.
 #[test]
