@@ -13,6 +13,7 @@
 mod retention;
 mod schema;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -134,7 +135,7 @@ impl Store {
         find(&self.lock().connection, &self.retention, kind, (tenant, id), now)
     }
 
-    /// An item of any of the tenant's rows.
+    /// An item of any of the tenant's rows; of several with one id the newest.
     ///
     /// Errors: `Internal`, when the database fails.
     pub(crate) fn item(&self, tenant: &str, id: &str) -> Result<Option<Value>, ApiError> {
@@ -180,7 +181,7 @@ impl Change<'_> {
         row.ok_or_else(|| ApiError::NotFound { what: kind.word(), id: id.to_owned() })
     }
 
-    /// An item of any of the tenant's rows.
+    /// An item of any of the tenant's rows; of several with one id the newest.
     ///
     /// Errors: `Internal`, when the database fails.
     pub(crate) fn item(&self, tenant: &str, id: &str) -> Result<Option<Value>, ApiError> {
@@ -247,22 +248,36 @@ impl Change<'_> {
                 texts[3]
             ],
         )?;
-        self.transaction.execute("DELETE FROM items WHERE owner = ?1", params![row.id])?;
-        let mut insert =
-            self.transaction.prepare_cached("INSERT OR REPLACE INTO items VALUES (?1, ?2, ?3, ?4)")?;
+        self.write_items(row, items)?;
+        self.store.retention.make_room(&self.transaction, &row.tenant, &row.id)
+    }
+
+    /// Writes what is new or has changed and keeps the rest in its place: the order of the items' rowids is
+    /// that of their coming, by which the newest is found.
+    fn write_items(&self, row: &Row, items: &[(&str, String)]) -> rusqlite::Result<()> {
+        let ids = Value::from(items.iter().map(|(id, _)| *id).collect::<Vec<_>>()).to_string();
+        let gone = "DELETE FROM items WHERE owner = ?1 AND id NOT IN (SELECT value FROM json_each(?2))";
+        self.transaction.execute(gone, params![row.id, ids])?;
+        let sql = "INSERT OR REPLACE INTO items SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS
+            (SELECT 1 FROM items WHERE tenant = ?1 AND id = ?2 AND owner = ?3 AND item = ?4)";
+        let mut insert = self.transaction.prepare_cached(sql)?;
         for (id, text) in items {
             insert.execute(params![row.tenant, id, row.id, text])?;
         }
-        drop(insert);
-        self.store.retention.make_room(&self.transaction, &row.tenant, &row.id)
+        Ok(())
     }
 }
 
-/// The items that can be referred to, each with its text.
+/// The items that can be referred to, each with its text; of several with one id the last.
 fn items_by_id(row: &Row) -> Vec<(&str, String)> {
     let output = row.body.get("output").and_then(Value::as_array);
     let items = row.items.iter().chain(output.into_iter().flatten());
-    items.filter_map(|item| Some((item.get("id")?.as_str()?, item.to_string()))).collect()
+    let with_id: Vec<(&str, &Value)> =
+        items.filter_map(|item| Some((item.get("id")?.as_str()?, item))).collect();
+    let last: HashMap<&str, usize> = with_id.iter().enumerate().map(|(at, (id, _))| (*id, at)).collect();
+    let is_last = |at: usize, id: &str| last.get(id) == Some(&at);
+    let kept = with_id.into_iter().enumerate().filter(|(at, (id, _))| is_last(*at, id));
+    kept.map(|(_, (id, item))| (id, item.to_string())).collect()
 }
 
 /// How deep the arrays and objects of a JSON text are nested.
@@ -314,8 +329,8 @@ fn find(
 }
 
 fn item(connection: &Connection, tenant: &str, id: &str) -> Result<Option<Value>, ApiError> {
-    // An item that went on into further rows is in each of them, and the same.
-    let sql = "SELECT item FROM items WHERE tenant = ?1 AND id = ?2 LIMIT 1";
+    // Clients choose ids, so several items may have one.
+    let sql = "SELECT item FROM items WHERE tenant = ?1 AND id = ?2 ORDER BY rowid DESC LIMIT 1";
     let found = connection.query_row(sql, params![tenant, id], |row| row.get::<_, String>(0));
     found.optional().map_err(failed)?.map(|text| parse(&text)).transpose()
 }

@@ -51,6 +51,34 @@ fn what_is_kept_comes_back_to_its_tenant() {
     assert_eq!(store.item("a", "r-in").unwrap(), None);
 }
 
+/// Of several items with an id that a client chose, any was taken. Writing a row again makes what it had
+/// before no newer.
+#[test]
+fn of_items_with_one_id_the_newest_is_meant() {
+    let store = store(Limits::default());
+    let with = |id: &str, texts: &[&str]| {
+        let items = texts.iter().map(|text| json!({"id": "m", "text": text})).collect();
+        Row { items, ..row(id, 1) }
+    };
+    let is_found = |tenant: &str, text: &str| {
+        assert_eq!(store.item(tenant, "m").unwrap(), Some(json!({"id": "m", "text": text})));
+    };
+    // By its owner's id the first would come last, and by its place in a table the other way round.
+    for (id, text) in [("z", "1"), ("a", "2"), ("m", "3")] {
+        store.put(Kind::Response, &with(id, &[text]), 1).unwrap();
+        is_found("a", text);
+    }
+    store.put(Kind::Response, &of("b", with("of-b", &["b"])), 1).unwrap();
+    is_found("a", "3");
+    is_found("b", "b");
+    store.put(Kind::Response, &with("z", &["1"]), 1).unwrap();
+    is_found("a", "3");
+    store.put(Kind::Response, &with("z", &["1", "4"]), 1).unwrap();
+    is_found("a", "4");
+    store.put(Kind::Response, &Row { items: vec![], ..row("z", 1) }, 1).unwrap();
+    is_found("a", "3");
+}
+
 #[test]
 fn rows_are_hidden_by_age_and_refused_by_size() {
     let limits = Limits { state_age_max: Duration::from_secs(100), ..Limits::default() };
