@@ -20,6 +20,7 @@ use gptoss_turn::{
     Assistant, Channel, Class, Delta, EngineError, Failure, Outcome, OutputRules, Tenant, Turn,
     TurnConstraint, TurnEnd, TurnEvent, TurnOptions,
 };
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::blocking::run_blocking;
 use crate::limits::SUMMARY_TOKENS_MAX;
@@ -86,10 +87,17 @@ pub(crate) struct TurnStream {
     summary: Option<TurnOptions>,
     /// Reasoning that has not been summarised.
     reasoning: String,
-    summarizing: Option<Turn>,
+    summarizing: Option<Summarizing>,
     /// What came when the summary began, and is told behind it.
     behind: Option<Delta>,
     extra: TokenUsage,
+}
+
+/// A summary on its way.
+enum Summarizing {
+    /// Its prompt is being tokenized.
+    Beginning(JoinHandle<Result<Turn, gptoss_turn::Error>>),
+    Running(Box<Turn>),
 }
 
 /// Begins `count` choices, tokenizing where waiting is allowed.
@@ -213,6 +221,8 @@ impl TurnStream {
 
     /// Asks the turn to end: within one step, with what there is.
     pub(crate) fn cancel(&mut self) {
+        // What is thought from now on has no reader.
+        self.summary = None;
         self.summarizing = None;
         self.turn.cancel();
     }
@@ -268,19 +278,37 @@ impl TurnStream {
         if reasoning.trim().is_empty() || self.summarizing.is_some() {
             return;
         }
+        let is_long = reasoning.len() > INLINE_BYTES_MAX;
         let system = SystemContent::default().with_reasoning_effort(ReasoningEffort::Low);
         let developer = DeveloperContent::default().with_instructions(SUMMARY_INSTRUCTIONS);
         let messages = [Message::system(system), Message::developer(developer), Message::user(reasoning)];
         let conversation = Conversation::from_messages(messages);
+        if is_long {
+            let (assistant, options) = (self.assistant.clone(), options.clone());
+            let begin = move || assistant.start_turn(&conversation, &options);
+            self.summarizing = Some(Summarizing::Beginning(spawn_blocking(begin)));
+            return;
+        }
         match self.assistant.start_turn(&conversation, options) {
-            Ok(turn) => self.summarizing = Some(turn),
-            Err(error) => self.warn_of_no_summary(&error),
+            Ok(turn) => self.summarizing = Some(Summarizing::Running(Box::new(turn))),
+            Err(error) => self.have_no_summary(&error),
         }
     }
 
     /// Hears more of the summary.
     async fn summarize(&mut self) {
-        let Some(turn) = &mut self.summarizing else { return };
+        let turn = match &mut self.summarizing {
+            None => return,
+            Some(Summarizing::Beginning(begun)) => {
+                match begun.await {
+                    Ok(Ok(turn)) => self.summarizing = Some(Summarizing::Running(Box::new(turn))),
+                    Ok(Err(error)) => self.have_no_summary(&error),
+                    Err(error) => self.have_no_summary(&error),
+                }
+                return;
+            }
+            Some(Summarizing::Running(turn)) => turn,
+        };
         match turn.next().await {
             Some(TurnEvent::Delta(Delta::Text { channel: Channel::Final, text, .. })) => {
                 self.ready.push_back(StreamItem::Summary(text));
@@ -290,16 +318,14 @@ impl TurnStream {
                 self.extra.reasoning += outcome.usage.reasoning_tokens as u64;
                 self.summarizing = None;
             }
-            Some(TurnEvent::Failed(failure)) => {
-                self.warn_of_no_summary(&failure);
-                self.summarizing = None;
-            }
+            Some(TurnEvent::Failed(failure)) => self.have_no_summary(&failure),
             Some(_) => {}
             None => self.summarizing = None,
         }
     }
 
-    fn warn_of_no_summary(&mut self, reason: &dyn std::fmt::Display) {
+    fn have_no_summary(&mut self, reason: &dyn std::fmt::Display) {
+        self.summarizing = None;
         let warning = format!("the reasoning has no summary: {reason}");
         self.ready.push_back(StreamItem::Delta(Delta::Warning(warning)));
     }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::chat::{ANSWER, CALL};
 use crate::http::{get, post, request};
 use crate::server::Server;
+use crate::shutdown::eventually;
 
 fn question(more: Value) -> Value {
     let mut body = json!({"model": "scripted", "input": "What is 27 + 58?"});
@@ -190,6 +191,38 @@ fn what_runs_in_the_background_can_be_asked_for_and_cancelled() {
     let events = get(server.address, &path).events();
     assert_eq!(events.last().unwrap()["type"], "response.completed");
     assert_eq!(events[1]["type"], "response.queued");
+}
+
+/// A summary of the reasoning began when the turn was cancelled, and the cancel waited for it.
+#[test]
+fn no_summary_begins_after_a_cancel() {
+    let mut script = crate::scripted::Script::new(&["<|channel|>final<|message|>It added.<|return|>"]);
+    let thought = format!("<|channel|>analysis<|message|>{}<|end|>", "word ".repeat(5_000));
+    script.texts.insert(0, thought);
+    script.pause = std::time::Duration::from_millis(5);
+    let server = Server::with(script, gptoss_server::Limits::default(), gptoss_server::Keys::default());
+    let more = json!({"background": true, "reasoning": {"summary": "auto"}});
+    let made = post(server.address, "/v1/responses", &question(more)).json();
+    let path = format!("/v1/responses/{}", made["id"].as_str().unwrap());
+    eventually("it thinks", || !get(server.address, &path).json()["output"][0].is_null());
+    let cancelled = request(server.address, "POST", &format!("{path}/cancel"), &[], "").json();
+    assert_eq!((&cancelled["status"], &cancelled["output"][0]["summary"]), (&json!("cancelled"), &json!([])));
+    assert_eq!(server.prompts.lock().unwrap().len(), 1, "a summary was begun");
+}
+
+/// The prompt of a summary is as long as the reasoning; a long one is tokenized where that keeps nobody
+/// waiting, and is told all the same.
+#[test]
+fn long_reasoning_is_summarised() {
+    let long = "word ".repeat(10_000);
+    let thought = format!("<|channel|>analysis<|message|>{long}<|end|><|start|>assistant");
+    let answer = format!("{thought}<|channel|>final<|message|>It is 85.<|return|>");
+    let server = Server::start(&[&answer, "<|channel|>final<|message|>It added.<|return|>"]);
+    let more = json!({"reasoning": {"summary": "auto"}});
+    let made = post(server.address, "/v1/responses", &question(more)).json();
+    assert_eq!(made["output"][0]["summary"][0]["text"], "It added.", "{}", made["warnings"]);
+    assert_eq!(made["output"][1]["content"][0]["text"], "It is 85.");
+    assert!(server.prompts.lock().unwrap()[1].len() > 10_000);
 }
 
 #[test]
