@@ -13,7 +13,7 @@ use axum::body::Bytes;
 use gptoss_api::ApiError;
 use gptoss_api::wire::response_events::Numbered;
 use gptoss_api::wire::responses::ResponseObject;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::access_log::Spent;
 use crate::limits::EVENT_LOG_BYTES_MAX;
@@ -209,10 +209,25 @@ impl Drop for CancelOnDrop {
 }
 
 /// Responses that are being written.
-#[derive(Debug, Default)]
-pub(crate) struct LiveResponses(Mutex<HashMap<String, Arc<ResponseLog>>>);
+#[derive(Debug)]
+pub(crate) struct LiveResponses {
+    by_id: Mutex<HashMap<String, Arc<ResponseLog>>>,
+    background_places: Arc<Semaphore>,
+}
 
 impl LiveResponses {
+    /// None yet, and places for `background_max` in the background.
+    pub(crate) fn new(background_max: usize) -> LiveResponses {
+        let places = Semaphore::new(background_max.min(Semaphore::MAX_PERMITS));
+        LiveResponses { by_id: Mutex::default(), background_places: Arc::new(places) }
+    }
+
+    /// A place for a response in the background, to be held until it has ended; None when there is none.
+    pub(crate) fn background_place(&self) -> Option<OwnedSemaphorePermit> {
+        // The semaphore is never closed, so an error is that all places are taken.
+        Arc::clone(&self.background_places).try_acquire_owned().ok()
+    }
+
     /// The tenant's response of that id.
     pub(crate) fn find(&self, tenant: &str, id: &str) -> Option<Arc<ResponseLog>> {
         self.lock().get(id).filter(|live| live.tenant == tenant).cloned()
@@ -234,7 +249,7 @@ impl LiveResponses {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<ResponseLog>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

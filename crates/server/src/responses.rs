@@ -32,6 +32,7 @@ use gptoss_api::wire::responses::{
 use gptoss_api::{ApiError, EventOptions, Machine};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::blocking::{apart, run_blocking};
 use crate::body::Body;
@@ -60,11 +61,12 @@ pub(crate) async fn create(
     let parsed = app.read(&caller, |scope| parse::parse(&request, before, scope))?;
     let object = object(&request, &parsed, facts(&app, &request, &parsed))?;
     let is_background = object.background;
-    if is_background && app.live.num_background() >= app.limits.background_max {
+    let place = if is_background { app.live.background_place() } else { None };
+    if is_background && place.is_none() {
         let what = format!("{} responses run in the background", app.limits.background_max);
         return Err(ApiError::Busy { what, retry_seconds: 10 }.into());
     }
-    let live = start(&app, parsed, object).await?;
+    let live = start(&app, parsed, object, place).await?;
     if request.stream == Some(true) {
         let reader = CancelOnDrop(Arc::clone(&live));
         return Ok(stream_from(&app, live, 0, Some(reader)));
@@ -135,11 +137,12 @@ fn facts(app: &App, request: &ResponsesRequest, parsed: &ParsedResponsesRequest)
     }
 }
 
-/// Starts the task that writes a response.
+/// Starts the task that writes a response; it holds `place` to its end.
 async fn start(
     app: &Arc<App>,
     parsed: ParsedResponsesRequest,
     mut object: ResponseObject,
+    place: Option<OwnedSemaphorePermit>,
 ) -> Result<Arc<ResponseLog>, ApiError> {
     let begun = Instant::now();
     let visibility = parsed.generation.visibility;
@@ -167,6 +170,7 @@ async fn start(
     app.live.insert(id.clone(), Arc::clone(&live));
     let (app, task_live) = (Arc::clone(app), Arc::clone(&live));
     tokio::spawn(async move {
+        let _place = place;
         let _end = End { app: &app, live: &task_live, id: &id };
         app.metrics.running.fetch_add(1, Ordering::Relaxed);
         let Written { entries, mut last } = write(&app, &parsed, turn, &mut machine, &task_live, begun).await;

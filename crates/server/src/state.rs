@@ -56,7 +56,7 @@ impl App {
         Ok(App {
             store: Store::open(state_folder, &limits)?,
             calls: CallCache::new(limits.call_memory),
-            live: LiveResponses::default(),
+            live: LiveResponses::new(limits.background_max),
             metrics: Metrics::default(),
             allowed_hosts: Vec::new(),
             is_stopping: watch::Sender::new(false),

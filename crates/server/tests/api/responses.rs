@@ -225,6 +225,43 @@ fn long_reasoning_is_summarised() {
     assert!(server.prompts.lock().unwrap()[1].len() > 10_000);
 }
 
+/// The places in the background were counted before one was taken, so requests that came at once all found
+/// one.
+#[test]
+fn requests_at_once_share_the_places_in_the_background() {
+    const PLACES: usize = 3;
+    let mut script = crate::scripted::Script::new(&[]);
+    script.texts = vec![format!("<|channel|>final<|message|>{}<|return|>", "word ".repeat(20_000))];
+    script.pause = std::time::Duration::from_millis(20);
+    let limits = gptoss_server::Limits { background_max: PLACES, ..gptoss_server::Limits::default() };
+    let server = Server::with(script, limits, gptoss_server::Keys::default());
+    // Long enough to be tokenized while the others are let in.
+    let body = json!({"input": "word ".repeat(10_000), "background": true});
+    let threads: Vec<_> = (0..8)
+        .map(|_| {
+            let (address, body) = (server.address, body.clone());
+            std::thread::spawn(move || post(address, "/v1/responses", &body))
+        })
+        .collect();
+    let answers: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+    let taken: Vec<_> = answers.iter().filter(|answer| answer.status == 200).collect();
+    assert_eq!(taken.len(), PLACES);
+    assert!(answers.iter().all(|answer| [200, 429].contains(&answer.status)));
+    let cancel = |id: &Value| {
+        let path = format!("/v1/responses/{}/cancel", id.as_str().unwrap());
+        assert_eq!(request(server.address, "POST", &path, &[], "").json()["status"], "cancelled");
+    };
+    taken.iter().for_each(|answer| cancel(&answer.json()["id"]));
+    let is_taken = || match post(server.address, "/v1/responses", &body) {
+        answer if answer.status == 200 => {
+            cancel(&answer.json()["id"]);
+            true
+        }
+        _ => false,
+    };
+    eventually("a place is free again", is_taken);
+}
+
 #[test]
 fn a_conversation_goes_on() {
     let server = Server::start(&[ANSWER]);
