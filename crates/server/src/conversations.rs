@@ -20,6 +20,7 @@ use crate::blocking::run_blocking;
 use crate::body::Body;
 use crate::ids;
 use crate::keys::Caller;
+use crate::narrowing::narrow_items;
 use crate::paging::{PageQuery, page};
 use crate::query::Query;
 use crate::rejection::Rejection;
@@ -136,7 +137,9 @@ pub(crate) async fn items(
 ) -> Result<Json<ItemList>, Rejection> {
     let tenant = caller.tenant;
     let row = run_blocking(&app, move |app| app.find(Kind::Conversation, &tenant, &id)).await?;
-    Ok(Json(page(row.items, &query)?))
+    let mut listed = page(row.items, &query)?;
+    narrow_items(&mut listed.data, caller.visibility);
+    Ok(Json(listed))
 }
 
 /// `POST /v1/conversations/{id}/items`.
@@ -146,6 +149,7 @@ pub(crate) async fn add_items(
     Path(id): Path<String>,
     Body(request): Body<ConversationRequest>,
 ) -> Result<Json<ItemList>, Rejection> {
+    let visibility = caller.visibility;
     let new = run_blocking(&app, move |app| {
         app.store.change(now(), |change| {
             let mut row = change.find(Kind::Conversation, &caller.tenant, &id)?;
@@ -157,7 +161,9 @@ pub(crate) async fn add_items(
             Ok(new)
         })
     });
-    let new = new.await?;
+    let mut new = new.await?;
+    // A reference may have been to reasoning that another key of the tenant's sees.
+    narrow_items(&mut new, visibility);
     let id = |item: Option<&Value>| {
         item.and_then(|item| item.get("id")).and_then(Value::as_str).map(str::to_owned)
     };

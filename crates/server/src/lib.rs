@@ -25,6 +25,7 @@ mod keys;
 pub mod limits;
 mod metrics;
 mod model;
+mod narrowing;
 mod ollama;
 mod openapi;
 mod paging;

@@ -11,12 +11,16 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use axum::body::Bytes;
 use gptoss_api::ApiError;
+use gptoss_api::generation::visibility::Visibility;
 use gptoss_api::wire::response_events::Numbered;
 use gptoss_api::wire::responses::ResponseObject;
+use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::access_log::Spent;
 use crate::limits::EVENT_LOG_BYTES_MAX;
+use crate::narrowing::{narrowed_event, text};
 
 /// A response that is being written.
 #[derive(Debug)]
@@ -46,13 +50,27 @@ pub(crate) struct Line {
 impl Line {
     /// The bytes of an event.
     pub(crate) fn new(event: &Numbered) -> Line {
-        let head = format!("event: {}\ndata: ", event.event.name());
+        Line::of(event.event.name(), event)
+    }
+
+    fn of(name: &str, event: &impl Serialize) -> Line {
+        let head = format!("event: {name}\ndata: ");
         let mut bytes = head.into_bytes();
         let json_at = bytes.len();
         // Plain data with text keys: writing it to memory cannot fail.
         let _ = serde_json::to_writer(&mut bytes, event);
         bytes.extend_from_slice(b"\n\n");
         Line { bytes: bytes.into(), json_at }
+    }
+
+    /// The event as a reader may see it who sees no more than `visibility`; None when it sees nothing of it.
+    pub(crate) fn narrowed(self, visibility: Visibility) -> Option<Line> {
+        if visibility == Visibility::Raw {
+            return Some(self);
+        }
+        let event: Value = serde_json::from_slice(self.json()).ok()?;
+        let event = narrowed_event(event, visibility)?;
+        Some(Line::of(text(&event, "type").unwrap_or_default(), &event))
     }
 
     /// For a stream.

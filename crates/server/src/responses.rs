@@ -30,7 +30,7 @@ use gptoss_api::wire::responses::{
     CompactRequest, Compaction, Deleted, Input, ItemList, ResponseObject, ResponsesRequest,
 };
 use gptoss_api::{ApiError, EventOptions, Machine};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -40,6 +40,7 @@ use crate::compaction;
 use crate::drive::{Abort, ChoiceStream, Driven, Request, Sink, drive};
 use crate::ids;
 use crate::keys::Caller;
+use crate::narrowing::{narrow_items, narrow_response, narrowed_event};
 use crate::paging::{PageQuery, page};
 use crate::query::Query;
 use crate::rejection::Rejection;
@@ -69,7 +70,8 @@ pub(crate) async fn create(
     let live = start(&app, parsed, object, place).await?;
     if request.stream == Some(true) {
         let reader = CancelOnDrop(Arc::clone(&live));
-        return Ok(stream_from(&app, live, 0, Some(reader)));
+        // It is written as this key may see it.
+        return Ok(stream_from(&app, live, 0, Visibility::Raw, Some(reader)));
     }
     if is_background {
         return Ok(Json(live.response()).into_response());
@@ -273,19 +275,32 @@ async fn write(
     Written { entries, last }
 }
 
-/// The events of a response from number `from` on; `reader` is whoever the response is written for.
-fn stream_from(app: &App, live: Arc<ResponseLog>, from: usize, reader: Option<CancelOnDrop>) -> Response {
+/// The events of a response from number `from` on, as far as `visibility` lets them be seen; `reader` is
+/// whoever the response is written for.
+fn stream_from(
+    app: &App,
+    live: Arc<ResponseLog>,
+    from: usize,
+    visibility: Visibility,
+    reader: Option<CancelOnDrop>,
+) -> Response {
     let silence_max = app.limits.keep_alive;
     let spent = live.spent.clone();
     let state = Some((live, reader, from));
     let events = stream::unfold(state, move |state| async move {
-        let (live, reader, index) = state?;
-        Some(match tokio::time::timeout(silence_max, live.event(index)).await {
-            Err(_) => (Bytes::from_static(b": keep-alive\n\n"), Some((live, reader, index))),
-            Ok(Found::Event(line)) => (line.bytes(), Some((live, reader, index + 1))),
-            Ok(Found::End) => (Bytes::from_static(DONE), None),
-            Ok(Found::Dropped) => (events_lost(index), None),
-        })
+        let (live, reader, mut index) = state?;
+        loop {
+            return Some(match tokio::time::timeout(silence_max, live.event(index)).await {
+                Err(_) => (Bytes::from_static(b": keep-alive\n\n"), Some((live, reader, index))),
+                Ok(Found::Event(line)) => {
+                    index += 1;
+                    let Some(line) = line.narrowed(visibility) else { continue };
+                    (line.bytes(), Some((live, reader, index)))
+                }
+                Ok(Found::End) => (Bytes::from_static(DONE), None),
+                Ok(Found::Dropped) => (events_lost(index), None),
+            });
+        }
     });
     spent.of(event_stream(HttpBody::from_stream(events.map(Ok::<_, Infallible>))))
 }
@@ -325,35 +340,50 @@ pub(crate) async fn retrieve(
     let wants_stream = query.stream == Some(true);
     if let Some(live) = app.live.find(&caller.tenant, &id) {
         return Ok(if wants_stream {
-            stream_from(&app, live, from, None)
+            stream_from(&app, live, from, caller.visibility, None)
         } else {
-            Json(live.response()).into_response()
+            seen(live.response(), caller.visibility)
         });
     }
-    let tenant = caller.tenant;
+    let Caller { tenant, visibility, .. } = caller;
     if !wants_stream {
         let row = run_blocking(&app, move |app| app.find(Kind::Response, &tenant, &id)).await?;
-        return Ok(Json(stored_response::interrupted(row).body).into_response());
+        return Ok(seen(stored_response::interrupted(row).body, visibility));
     }
     let replay = move |app: &App| {
         let row = app.find(Kind::Response, &tenant, &id)?;
         // Of a response that was cut off there is one event, which comes last whatever was read before.
         let from = if row.is_unfinished { 0 } else { from };
-        Ok(replay(&stored_response::interrupted(row), from))
+        Ok(replay(&stored_response::interrupted(row), from, visibility))
     };
     Ok(event_stream(HttpBody::from(run_blocking(&app, replay).await?)))
 }
 
+/// The object as its reader may see it.
+fn seen(response: impl Serialize, visibility: Visibility) -> Response {
+    if visibility == Visibility::Raw {
+        return Json(response).into_response();
+    }
+    match serde_json::to_value(response) {
+        Ok(mut response) => {
+            narrow_response(&mut response, visibility);
+            Json(response).into_response()
+        }
+        Err(error) => Rejection(ApiError::Internal { problem: error.to_string() }).into_response(),
+    }
+}
+
 /// The stream of a stored response from event number `from` on.
-fn replay(row: &Row, from: usize) -> Vec<u8> {
+fn replay(row: &Row, from: usize, visibility: Visibility) -> Vec<u8> {
     let events: Vec<Value> = serde_json::from_str(&row.events).unwrap_or_default();
+    let is_empty = events.is_empty();
     let mut text = String::new();
-    for event in events.iter().skip(from) {
+    for event in events.into_iter().skip(from).filter_map(|event| narrowed_event(event, visibility)) {
         let name = event.get("type").and_then(Value::as_str).unwrap_or_default();
         text.push_str(&format!("event: {name}\ndata: {event}\n\n"));
     }
     let mut bytes = text.into_bytes();
-    match events.is_empty() {
+    match is_empty {
         // They were too many to be kept.
         true => bytes.extend_from_slice(&events_lost(from)),
         false => bytes.extend_from_slice(DONE),
@@ -391,11 +421,11 @@ pub(crate) async fn cancel(
             return Err(ApiError::Conflict { message: message.to_owned() }.into());
         }
         live.cancel();
-        return Ok(Json(live.whole().await).into_response());
+        return Ok(seen(live.whole().await, caller.visibility));
     }
     let tenant = caller.tenant;
     let row = run_blocking(&app, move |app| app.find(Kind::Response, &tenant, &id)).await?;
-    Ok(Json(stored_response::interrupted(row).body).into_response())
+    Ok(seen(stored_response::interrupted(row).body, caller.visibility))
 }
 
 /// `GET /v1/responses/{id}/input_items`.
@@ -407,7 +437,9 @@ pub(crate) async fn input_items(
 ) -> Result<Json<ItemList>, Rejection> {
     let tenant = caller.tenant;
     let row = run_blocking(&app, move |app| app.find(Kind::Response, &tenant, &id)).await?;
-    Ok(Json(page(row.items, &query)?))
+    let mut listed = page(row.items, &query)?;
+    narrow_items(&mut listed.data, caller.visibility);
+    Ok(Json(listed))
 }
 
 /// `POST /v1/responses/compact`.

@@ -171,6 +171,53 @@ fn a_response_whose_events_do_not_fit_is_stored_without_them() {
     assert_eq!((events.len(), &events[0]["code"]), (1, &json!("events_dropped")));
 }
 
+/// Stored reasoning was given to every key of the tenant, also to those that may not see any.
+#[test]
+fn a_reader_sees_as_much_of_the_reasoning_as_its_key_allows() {
+    let keys = "sk-0123456789abcdef name=app\nsk-fedcba9876543210 name=app reasoning=hidden";
+    let mut script = Script::new(&[ANSWER]);
+    script.pause = Duration::from_millis(20);
+    let server = Server::with(script, Limits::default(), Keys::parse(keys).unwrap());
+    let ask = |key: &str, method: &str, path: &str, body: Value| {
+        let body = if method == "POST" { body.to_string() } else { String::new() };
+        let key = format!("Bearer {key}");
+        let answer = request(server.address, method, path, &[("authorization", &key)], &body);
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        answer
+    };
+    let (raw, hidden) = ("sk-0123456789abcdef", "sk-fedcba9876543210");
+    let conversation = ask(raw, "POST", "/v1/conversations", json!({})).json();
+    let conversation = conversation["id"].as_str().unwrap();
+    let body = json!({"input": "hi", "background": true, "conversation": conversation});
+    let made = ask(raw, "POST", "/v1/responses", body).json();
+    let path = format!("/v1/responses/{}", made["id"].as_str().unwrap());
+    let check = |path: &str| {
+        // The first of a stream's readers has it while it is written.
+        let (not_seen, seen) = (ask(hidden, "GET", path, json!({})), ask(raw, "GET", path, json!({})));
+        assert!(seen.body.contains("tens"), "{path}: {}", seen.body);
+        assert!(!not_seen.body.contains("tens"), "{path}: {}", not_seen.body);
+        not_seen
+    };
+    // While it is written, and once more when it is stored.
+    for _ in 0..2 {
+        let not_seen = check(&format!("{path}?stream=true")).events();
+        assert_eq!(not_seen.last().unwrap()["response"]["output"][1]["content"][0]["text"], "It is 85, né.");
+    }
+    let whole = check(&path).json();
+    assert_eq!(
+        (&whole["output"][0]["type"], &whole["output"][0]["content"]),
+        (&json!("reasoning"), &json!([]))
+    );
+    let thought = &whole["output"][0]["id"];
+    check(&format!("/v1/conversations/{conversation}/items"));
+    let reference = json!([{"type": "item_reference", "id": thought}, {"role": "user", "content": "And?"}]);
+    let items = format!("/v1/conversations/{conversation}/items");
+    let added = ask(hidden, "POST", &items, json!({"items": reference}));
+    assert!(!added.body.contains("tens"), "{}", added.body);
+    let going_on = ask(hidden, "POST", "/v1/responses", json!({"input": reference})).json();
+    check(&format!("/v1/responses/{}/input_items", going_on["id"].as_str().unwrap()));
+}
+
 /// `response.completed` was told before the response was stored, and the id of a background response before
 /// its row was there: a crash in between made a 404 of either.
 #[test]
