@@ -116,7 +116,7 @@ async fn before(app: &Arc<App>, caller: &Caller, request: &ResponsesRequest) -> 
         };
         let mut items = HashMap::new();
         for id in references {
-            if let Some(item) = app.store.item(&tenant, &id)? {
+            if let Some(item) = app.store.item(&tenant, &id, now())? {
                 items.insert(id, item);
             }
         }

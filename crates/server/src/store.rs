@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use gptoss_api::ApiError;
 use gptoss_api::history::Entry;
@@ -123,7 +124,7 @@ impl Store {
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         let change = Change { transaction, store: self, now };
         let result = work(&change)?;
-        self.retention.sweep(&change.transaction, clock, now).map_err(failed)?;
+        self.retention.sweep(&change.transaction, clock, (Instant::now(), now)).map_err(failed)?;
         change.transaction.commit().map_err(failed)?;
         Ok(result)
     }
@@ -138,8 +139,8 @@ impl Store {
     /// An item of any of the tenant's rows; of several with one id the newest.
     ///
     /// Errors: `Internal`, when the database fails.
-    pub(crate) fn item(&self, tenant: &str, id: &str) -> Result<Option<Value>, ApiError> {
-        item(&self.lock().connection, tenant, id)
+    pub(crate) fn item(&self, tenant: &str, id: &str, now: u64) -> Result<Option<Value>, ApiError> {
+        item(&self.lock().connection, &self.retention, (tenant, id), now)
     }
 
     /// Keeps a row, in the place of one with the same id.
@@ -185,7 +186,7 @@ impl Change<'_> {
     ///
     /// Errors: `Internal`, when the database fails.
     pub(crate) fn item(&self, tenant: &str, id: &str) -> Result<Option<Value>, ApiError> {
-        item(&self.transaction, tenant, id)
+        item(&self.transaction, &self.store.retention, (tenant, id), self.now)
     }
 
     /// Keeps a row, in the place of one with the same id; without its events, when it is too large or nested
@@ -328,10 +329,17 @@ fn find(
     }))
 }
 
-fn item(connection: &Connection, tenant: &str, id: &str) -> Result<Option<Value>, ApiError> {
+fn item(
+    connection: &Connection,
+    retention: &Retention,
+    (tenant, id): (&str, &str),
+    now: u64,
+) -> Result<Option<Value>, ApiError> {
     // Clients choose ids, so several items may have one.
-    let sql = "SELECT item FROM items WHERE tenant = ?1 AND id = ?2 ORDER BY rowid DESC LIMIT 1";
-    let found = connection.query_row(sql, params![tenant, id], |row| row.get::<_, String>(0));
+    let sql = "SELECT item FROM items JOIN rows ON rows.id = owner
+               WHERE items.tenant = ?1 AND items.id = ?2 AND kept >= ?3 ORDER BY items.rowid DESC LIMIT 1";
+    let of = params![tenant, id, retention.oldest(now)];
+    let found = connection.query_row(sql, of, |row| row.get::<_, String>(0));
     found.optional().map_err(failed)?.map(|text| parse(&text)).transpose()
 }
 

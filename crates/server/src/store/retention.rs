@@ -1,9 +1,10 @@
 //! How long rows are kept and how much of them: by age, by number for each tenant, by bytes for all together.
 //!
 //! Age hides a row at once and deletes it only when the clock has been steady for a while ([`Clock`]): a
-//! clock that jumps ahead and back takes nothing with it. Number and bytes delete at once, and only from
-//! whoever has too much: a tenant's own rows beyond its number, and for the sum of all bytes those of the
-//! tenant with the most.
+//! clock that jumps ahead and back takes nothing with it. What it wrote ahead is from the future then, and so
+//! is all that comes behind it, until the clock has been steady again and dates it back. Number and bytes
+//! delete at once, and only from whoever has too much: a tenant's own rows beyond its number, and for the sum
+//! of all bytes those of the tenant with the most.
 
 use std::time::{Duration, Instant};
 
@@ -49,7 +50,8 @@ impl Clock {
 }
 
 /// The time that a row written now is kept from: never before that of the newest row, so that a clock that is
-/// behind makes no row that is old when the clock is right again.
+/// behind makes no row that is old when the clock is right again. [`Retention::sweep`] corrects what a clock
+/// that was ahead has left.
 pub(super) fn kept_at(connection: &Connection, now: u64) -> rusqlite::Result<u64> {
     let newest: Option<i64> = connection.query_row("SELECT max(kept) FROM rows", [], |row| row.get(0))?;
     Ok(now.max(newest.unwrap_or(0) as u64))
@@ -61,9 +63,18 @@ impl Retention {
         now.saturating_sub(self.age_max_seconds) as i64
     }
 
-    /// Deletes what is too old, if the clock can be believed.
-    pub(super) fn sweep(&self, connection: &Connection, clock: &mut Clock, now: u64) -> rusqlite::Result<()> {
-        if clock.is_steady(Instant::now(), now) {
+    /// If the clock can be believed at `instant`, when it says `now`: dates back what is from the future,
+    /// which then has all its time before it, and deletes what is too old.
+    pub(super) fn sweep(
+        &self,
+        connection: &Connection,
+        clock: &mut Clock,
+        (instant, now): (Instant, u64),
+    ) -> rusqlite::Result<()> {
+        if clock.is_steady(instant, now) {
+            // Their order, by which the oldest are found, is that of their writing then.
+            let sql = "UPDATE rows SET kept = ?1 WHERE kept > ?2";
+            connection.execute(sql, params![now as i64, (now + DRIFT_SECONDS_MAX) as i64])?;
             let sql = "DELETE FROM rows WHERE id IN (SELECT id FROM rows WHERE kept < ?1 LIMIT ?2)";
             connection.execute(sql, params![self.oldest(now), SWEPT_MAX])?;
         }

@@ -42,13 +42,13 @@ fn what_is_kept_comes_back_to_its_tenant() {
     let store = store(Limits::default());
     store.put(Kind::Response, &row("r", 5), 5).unwrap();
     assert_eq!(store.find(Kind::Response, "a", "r", 5).unwrap(), Some(row("r", 5)));
-    assert_eq!(store.item("a", "r-out").unwrap(), Some(json!({"id": "r-out"})));
+    assert_eq!(store.item("a", "r-out", 5).unwrap(), Some(json!({"id": "r-out"})));
     assert_eq!(store.find(Kind::Response, "b", "r", 5).unwrap(), None);
-    assert_eq!(store.item("b", "r-out").unwrap(), None);
+    assert_eq!(store.item("b", "r-out", 5).unwrap(), None);
     assert_eq!(store.find(Kind::Conversation, "a", "r", 5).unwrap(), None);
     assert!(!store.delete(Kind::Response, "b", "r", 5).unwrap());
     assert!(store.delete(Kind::Response, "a", "r", 5).unwrap());
-    assert_eq!(store.item("a", "r-in").unwrap(), None);
+    assert_eq!(store.item("a", "r-in", 1).unwrap(), None);
 }
 
 /// Of several items with an id that a client chose, any was taken. Writing a row again makes what it had
@@ -61,7 +61,7 @@ fn of_items_with_one_id_the_newest_is_meant() {
         Row { items, ..row(id, 1) }
     };
     let is_found = |tenant: &str, text: &str| {
-        assert_eq!(store.item(tenant, "m").unwrap(), Some(json!({"id": "m", "text": text})));
+        assert_eq!(store.item(tenant, "m", 1).unwrap(), Some(json!({"id": "m", "text": text})));
     };
     // By its owner's id the first would come last, and by its place in a table the other way round.
     for (id, text) in [("z", "1"), ("a", "2"), ("m", "3")] {
@@ -85,6 +85,9 @@ fn rows_are_hidden_by_age_and_refused_by_size() {
     let store = store(limits);
     store.put(Kind::Response, &row("1", 1), 1).unwrap();
     assert!(is_there(&store, "a", "1", 101) && !is_there(&store, "a", "1", 102));
+    assert!(
+        store.item("a", "1-in", 101).unwrap().is_some() && store.item("a", "1-in", 102).unwrap().is_none()
+    );
     let store = Store::open(None, &Limits { state_row_bytes_max: 10, ..Limits::default() }).unwrap();
     let error = store.put(Kind::Response, &row("1", 1), 1).unwrap_err();
     assert!(error.to_string().contains("at most 10 are stored"), "{error}");
@@ -103,6 +106,40 @@ fn a_clock_that_jumps_loses_nothing() {
     for id in ["old", "ahead", "behind"] {
         assert!(is_there(&store, "a", id, today), "{id}");
     }
+}
+
+/// After one write far ahead of the time, all that followed was as far ahead and stayed for ever. The clock
+/// of the test is the test's own, so nothing is waited for.
+#[test]
+fn a_clock_that_was_ahead_once_keeps_nothing_for_ever() {
+    const DAY: u64 = 24 * 3600;
+    let store = store(Limits::default());
+    let (start, today) = (Instant::now(), 1_000 * DAY);
+    let sweep = |days: u64, now: u64| {
+        let instant = start + Duration::from_secs(days * DAY);
+        let mut database = store.lock();
+        let Database { connection, clock } = &mut *database;
+        store.retention.sweep(connection, clock, (instant, now)).unwrap();
+    };
+    let left = |now: u64| ["old", "ahead", "behind"].map(|id| is_there(&store, "a", id, now));
+    store.put(Kind::Response, &row("old", today), today).unwrap();
+    let years = today + 10 * 365 * DAY;
+    store.put(Kind::Response, &row("ahead", years), years).unwrap();
+    store.put(Kind::Response, &row("behind", today), today).unwrap();
+    sweep(0, years);
+    sweep(0, today);
+    assert_eq!(left(today), [true; 3], "a jump deletes nothing");
+    // The clock has been right for two days: what is from the future is from now.
+    sweep(2, today + 2 * DAY);
+    assert_eq!(left(today + 30 * DAY), [true; 3], "nothing is deleted early");
+    assert_eq!(left(today + 31 * DAY), [false, true, true]);
+    assert_eq!(left(today + 33 * DAY), [false; 3], "nothing stays for ever");
+    sweep(33, today + 33 * DAY);
+    let count = "SELECT count(*) FROM rows";
+    assert_eq!(store.lock().connection.query_row(count, [], |row| row.get(0)), Ok(0));
+    // And the next is of its own time.
+    store.put(Kind::Response, &row("next", today), today + 33 * DAY).unwrap();
+    assert!(!is_there(&store, "a", "next", today + 64 * DAY));
 }
 
 /// The number of rows was counted over all tenants: one of them could push out everything of the others.
@@ -294,8 +331,8 @@ fn a_file_of_the_first_version_is_taken_over() {
     drop(old);
     let store = Store::open(Some(folder.path()), &Limits::default()).unwrap();
     assert_eq!(store.find(Kind::Response, "a", "r", 5).unwrap().unwrap().body, json!({"id": "r"}));
-    assert_eq!(store.item("a", "m1").unwrap(), None);
-    assert_eq!(store.item("a", "m2").unwrap(), Some(json!({"type": "message", "id": "m2"})));
+    assert_eq!(store.item("a", "m1", 1).unwrap(), None);
+    assert_eq!(store.item("a", "m2", 1).unwrap(), Some(json!({"type": "message", "id": "m2"})));
     assert!(store.delete(Kind::Response, "a", "r", 5).unwrap());
-    assert_eq!(store.item("a", "m2").unwrap(), None);
+    assert_eq!(store.item("a", "m2", 1).unwrap(), None);
 }
