@@ -1,6 +1,7 @@
 //! The database file: where it is, who may read it, whether it is whole, and its tables.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, TransactionBehavior};
@@ -9,8 +10,11 @@ use crate::error::Error;
 
 /// The file inside the state folder.
 const FILE: &str = "gptoss.sqlite3";
-/// The file whose lock says that a server uses the folder.
+/// The file whose lock says that a server uses the folder, and whose text that its tables have been made.
 const LOCK: &str = "gptoss.lock";
+/// What the lock file says when there are tables: an empty database is a loss from then on, and before it is
+/// what a crash at the first start left.
+const MADE: &[u8] = b"The database has been made.\n";
 /// `user_version` of the tables below.
 const VERSION: i64 = 2;
 
@@ -61,6 +65,9 @@ pub(super) fn open(folder: Option<&Path>) -> Result<(Connection, Option<File>), 
     let lock = folder.map(|folder| take_folder(folder, &path)).transpose().map_err(failed)?;
     let mut connection = Connection::open(&path).map_err(|error| failed(error.to_string()))?;
     prepare(&mut connection).map_err(|error| failed(error.to_string()))?;
+    if let Some(lock) = &lock {
+        note_as_made(&connection, lock).map_err(|error| failed(error.to_string()))?;
+    }
     #[cfg(unix)]
     if folder.is_some() {
         restrict(&path).map_err(|error| failed(error.to_string()))?;
@@ -88,10 +95,24 @@ fn take_folder(folder: &Path, path: &Path) -> Result<File, String> {
         Err(TryLockError::Error(error)) => return Err(words(error)),
     }
     let is_empty = path.metadata().is_ok_and(|metadata| metadata.len() == 0);
-    if is_empty {
+    if is_empty && was_made(&lock).map_err(words)? {
         return Err("the file is empty, so what it held is lost; delete it to begin anew".to_owned());
     }
     Ok(lock)
+}
+
+fn was_made(lock: &File) -> std::io::Result<bool> {
+    Ok(lock.metadata()?.len() > 0)
+}
+
+/// Writes down that there are tables, when they are safe on the disk.
+fn note_as_made(connection: &Connection, mut lock: &File) -> Result<(), Box<dyn std::error::Error>> {
+    if was_made(lock)? {
+        return Ok(());
+    }
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    lock.write_all(MADE)?;
+    Ok(lock.sync_all()?)
 }
 
 /// Other users may not read the file and its companions, whoever made them.

@@ -310,6 +310,21 @@ fn a_damaged_or_empty_file_is_refused() {
     assert!(is_there(&Store::open(Some(folder.path()), &Limits::default()).unwrap(), "a", "r1", 1));
 }
 
+/// A crash before the tables were made left an empty file, and no server started on the folder again.
+#[test]
+fn an_empty_file_of_a_first_start_is_new() {
+    let folder = folder();
+    for name in ["gptoss.sqlite3", "gptoss.lock"] {
+        File::create(folder.path().join(name)).unwrap();
+    }
+    let open = || Store::open(Some(folder.path()), &Limits::default());
+    open().unwrap().put(Kind::Response, &row("r", 1), 1).unwrap();
+    assert!(is_there(&open().unwrap(), "a", "r", 1));
+    // From then on an empty file is a loss.
+    File::create(folder.path().join("gptoss.sqlite3")).unwrap();
+    assert!(open().unwrap_err().to_string().contains("the file is empty"));
+}
+
 /// The tables of version 0.1.0, with a reference that led to itself: following it overflowed the stack at
 /// every restart.
 #[test]
