@@ -93,6 +93,20 @@ fn rows_are_hidden_by_age_and_refused_by_size() {
     assert!(error.to_string().contains("at most 10 are stored"), "{error}");
 }
 
+/// Log-probabilities came back with another last digit.
+#[test]
+fn numbers_come_back_as_they_were() {
+    let store = store(Limits::default());
+    // The numbers of a sequence of Weyl's: all sizes of mantissas, the same in every run.
+    let numbers: Vec<f64> = (1..10_000_u64)
+        .map(|n| -((n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 11) as f64) / 2_f64.powi(50))
+        .collect();
+    let kept = Row { body: json!({"logprobs": numbers}), ..row("r", 1) };
+    store.put(Kind::Response, &kept, 1).unwrap();
+    let found = store.find(Kind::Response, "a", "r", 1).unwrap().unwrap();
+    assert_eq!(found.body.to_string(), kept.body.to_string());
+}
+
 /// A clock that jumped 31 days ahead for one write deleted everything for good, and rows written while it was
 /// behind were gone when it was right again.
 #[test]
