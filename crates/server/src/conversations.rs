@@ -88,7 +88,7 @@ pub(crate) async fn retrieve(
     Path(id): Path<String>,
 ) -> Result<Json<ConversationObject>, Rejection> {
     let tenant = caller.tenant;
-    let row = run_blocking(&app, move |app| app.find(Kind::Conversation, &tenant, &id)).await?;
+    let row = run_blocking(&app, move |app| app.store.find(Kind::Conversation, &tenant, &id, now())).await?;
     Ok(Json(object(&row)?))
 }
 
@@ -136,7 +136,7 @@ pub(crate) async fn items(
     Query(query): Query<PageQuery>,
 ) -> Result<Json<ItemList>, Rejection> {
     let tenant = caller.tenant;
-    let row = run_blocking(&app, move |app| app.find(Kind::Conversation, &tenant, &id)).await?;
+    let row = run_blocking(&app, move |app| app.store.find(Kind::Conversation, &tenant, &id, now())).await?;
     let mut listed = page(row.items, &query)?;
     narrow_items(&mut listed.data, caller.visibility);
     Ok(Json(listed))

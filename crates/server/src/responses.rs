@@ -105,7 +105,7 @@ async fn before(app: &Arc<App>, caller: &Caller, request: &ResponsesRequest) -> 
     run_blocking(app, move |app| {
         let entries = match owner {
             Some((kind, id)) => {
-                let row = app.find(kind, &tenant, &id)?;
+                let row = app.store.find(kind, &tenant, &id, now())?;
                 if row.is_unfinished {
                     let message = format!("the response {id:?} has not ended, so nothing can go on from it");
                     return Err(ApiError::Conflict { message });
@@ -347,11 +347,11 @@ pub(crate) async fn retrieve(
     }
     let Caller { tenant, visibility, .. } = caller;
     if !wants_stream {
-        let row = run_blocking(&app, move |app| app.find(Kind::Response, &tenant, &id)).await?;
+        let row = run_blocking(&app, move |app| app.store.find(Kind::Response, &tenant, &id, now())).await?;
         return Ok(seen(stored_response::interrupted(row).body, visibility));
     }
     let replay = move |app: &App| {
-        let row = app.find(Kind::Response, &tenant, &id)?;
+        let row = app.store.find(Kind::Response, &tenant, &id, now())?;
         // Of a response that was cut off there is one event, which comes last whatever was read before.
         let from = if row.is_unfinished { 0 } else { from };
         Ok(replay(&stored_response::interrupted(row), from, visibility))
@@ -424,7 +424,7 @@ pub(crate) async fn cancel(
         return Ok(seen(live.whole().await, caller.visibility));
     }
     let tenant = caller.tenant;
-    let row = run_blocking(&app, move |app| app.find(Kind::Response, &tenant, &id)).await?;
+    let row = run_blocking(&app, move |app| app.store.find(Kind::Response, &tenant, &id, now())).await?;
     Ok(seen(stored_response::interrupted(row).body, caller.visibility))
 }
 
@@ -436,7 +436,7 @@ pub(crate) async fn input_items(
     Query(query): Query<PageQuery>,
 ) -> Result<Json<ItemList>, Rejection> {
     let tenant = caller.tenant;
-    let row = run_blocking(&app, move |app| app.find(Kind::Response, &tenant, &id)).await?;
+    let row = run_blocking(&app, move |app| app.store.find(Kind::Response, &tenant, &id, now())).await?;
     let mut listed = page(row.items, &query)?;
     narrow_items(&mut listed.data, caller.visibility);
     Ok(Json(listed))

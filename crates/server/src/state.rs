@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use gptoss_api::{ApiError, RequestScope};
+use gptoss_api::RequestScope;
 use gptoss_turn::Assistant;
 use tokio::sync::watch;
 
@@ -19,7 +19,7 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::model::ServedModel;
 use crate::response_log::LiveResponses;
-use crate::store::{Kind, Row, Store};
+use crate::store::Store;
 
 /// What all handlers share.
 pub struct App {
@@ -94,14 +94,6 @@ impl App {
     pub(crate) async fn stopping(&self) {
         // The sender lives as long as `self`, so waiting cannot fail.
         let _ = self.is_stopping.subscribe().wait_for(|&is_stopping| is_stopping).await;
-    }
-
-    /// A row of the store.
-    ///
-    /// Errors: `NotFound`; the store cannot be read.
-    pub(crate) fn find(&self, kind: Kind, tenant: &str, id: &str) -> Result<Row, ApiError> {
-        let row = self.store.find(kind, tenant, id, now())?;
-        row.ok_or_else(|| ApiError::NotFound { what: kind.word(), id: id.to_owned() })
     }
 
     /// Reads a request of the caller's with everything that this takes besides its body.

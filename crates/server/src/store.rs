@@ -131,8 +131,8 @@ impl Store {
 
     /// A row of the tenant's.
     ///
-    /// Errors: `Internal`, when the database fails.
-    pub(crate) fn find(&self, kind: Kind, tenant: &str, id: &str, now: u64) -> Result<Option<Row>, ApiError> {
+    /// Errors: `NotFound`, and `Internal`, when the database fails.
+    pub(crate) fn find(&self, kind: Kind, tenant: &str, id: &str, now: u64) -> Result<Row, ApiError> {
         find(&self.lock().connection, &self.retention, kind, (tenant, id), now)
     }
 
@@ -178,8 +178,7 @@ impl Change<'_> {
     ///
     /// Errors: `NotFound`, and `Internal`, when the database fails.
     pub(crate) fn find(&self, kind: Kind, tenant: &str, id: &str) -> Result<Row, ApiError> {
-        let row = find(&self.transaction, &self.store.retention, kind, (tenant, id), self.now)?;
-        row.ok_or_else(|| ApiError::NotFound { what: kind.word(), id: id.to_owned() })
+        find(&self.transaction, &self.store.retention, kind, (tenant, id), self.now)
     }
 
     /// An item of any of the tenant's rows; of several with one id the newest.
@@ -306,7 +305,7 @@ fn find(
     kind: Kind,
     (tenant, id): (&str, &str),
     now: u64,
-) -> Result<Option<Row>, ApiError> {
+) -> Result<Row, ApiError> {
     let sql = "SELECT created, is_unfinished, body, items, entries, events FROM rows
                WHERE id = ?1 AND tenant = ?2 AND kind = ?3 AND kept >= ?4";
     let found = connection
@@ -316,8 +315,10 @@ fn find(
         })
         .optional()
         .map_err(failed)?;
-    let Some((created, is_unfinished, body, items, entries, events)) = found else { return Ok(None) };
-    Ok(Some(Row {
+    let Some((created, is_unfinished, body, items, entries, events)) = found else {
+        return Err(ApiError::NotFound { what: kind.word(), id: id.to_owned() });
+    };
+    Ok(Row {
         id: id.to_owned(),
         tenant: tenant.to_owned(),
         created: created as u64,
@@ -326,7 +327,7 @@ fn find(
         items: parse(&items)?,
         entries: parse(&entries)?,
         events,
-    }))
+    })
 }
 
 fn item(

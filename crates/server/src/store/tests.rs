@@ -29,7 +29,10 @@ fn store(limits: Limits) -> Store {
 }
 
 fn is_there(store: &Store, tenant: &str, id: &str, now: u64) -> bool {
-    store.find(Kind::Response, tenant, id, now).unwrap().is_some()
+    match store.find(Kind::Response, tenant, id, now) {
+        Err(ApiError::NotFound { .. }) => false,
+        found => found.map(|_| true).unwrap(),
+    }
 }
 
 /// A folder that is gone with the test.
@@ -41,11 +44,12 @@ fn folder() -> tempfile::TempDir {
 fn what_is_kept_comes_back_to_its_tenant() {
     let store = store(Limits::default());
     store.put(Kind::Response, &row("r", 5), 5).unwrap();
-    assert_eq!(store.find(Kind::Response, "a", "r", 5).unwrap(), Some(row("r", 5)));
+    assert_eq!(store.find(Kind::Response, "a", "r", 5).unwrap(), row("r", 5));
     assert_eq!(store.item("a", "r-out", 5).unwrap(), Some(json!({"id": "r-out"})));
-    assert_eq!(store.find(Kind::Response, "b", "r", 5).unwrap(), None);
+    assert!(!is_there(&store, "b", "r", 5));
     assert_eq!(store.item("b", "r-out", 5).unwrap(), None);
-    assert_eq!(store.find(Kind::Conversation, "a", "r", 5).unwrap(), None);
+    let unknown = ApiError::NotFound { what: "conversation", id: "r".into() };
+    assert_eq!(store.find(Kind::Conversation, "a", "r", 5), Err(unknown));
     assert!(!store.delete(Kind::Response, "b", "r", 5).unwrap());
     assert!(store.delete(Kind::Response, "a", "r", 5).unwrap());
     assert_eq!(store.item("a", "r-in", 1).unwrap(), None);
@@ -103,7 +107,7 @@ fn numbers_come_back_as_they_were() {
         .collect();
     let kept = Row { body: json!({"logprobs": numbers}), ..row("r", 1) };
     store.put(Kind::Response, &kept, 1).unwrap();
-    let found = store.find(Kind::Response, "a", "r", 1).unwrap().unwrap();
+    let found = store.find(Kind::Response, "a", "r", 1).unwrap();
     assert_eq!(found.body.to_string(), kept.body.to_string());
 }
 
@@ -217,7 +221,7 @@ fn parallel_updates_keep_every_item() {
         })
         .collect();
     threads.into_iter().for_each(|thread| thread.join().unwrap().unwrap());
-    assert_eq!(store.find(Kind::Conversation, "a", "c", 1).unwrap().unwrap().items.len(), 64);
+    assert_eq!(store.find(Kind::Conversation, "a", "c", 1).unwrap().items.len(), 64);
 }
 
 /// A row that was nested 123 levels deep was stored and could never be read.
@@ -245,7 +249,7 @@ fn events_that_do_not_fit_leave_the_rest() {
     for events in [format!("[\"{}\"]", "x".repeat(990)), nested] {
         store.put(Kind::Response, &Row { events, ..row("r", 1) }, 1).unwrap();
         let found = store.find(Kind::Response, "a", "r", 1).unwrap();
-        assert_eq!(found, Some(Row { events: NO_EVENTS.into(), ..row("r", 1) }));
+        assert_eq!(found, Row { events: NO_EVENTS.into(), ..row("r", 1) });
     }
 }
 
@@ -268,7 +272,7 @@ fn a_file_keeps_what_was_in_it() {
     let folder = folder();
     let open = || Store::open(Some(folder.path()), &Limits::default()).unwrap();
     open().put(Kind::Conversation, &row("c", 7), 7).unwrap();
-    assert_eq!(open().find(Kind::Conversation, "a", "c", 7).unwrap(), Some(row("c", 7)));
+    assert_eq!(open().find(Kind::Conversation, "a", "c", 7).unwrap(), row("c", 7));
 }
 
 /// Two servers on one folder lost items of each other's conversations.
@@ -359,7 +363,7 @@ fn a_file_of_the_first_version_is_taken_over() {
     .unwrap();
     drop(old);
     let store = Store::open(Some(folder.path()), &Limits::default()).unwrap();
-    assert_eq!(store.find(Kind::Response, "a", "r", 5).unwrap().unwrap().body, json!({"id": "r"}));
+    assert_eq!(store.find(Kind::Response, "a", "r", 5).unwrap().body, json!({"id": "r"}));
     assert_eq!(store.item("a", "m1", 1).unwrap(), None);
     assert_eq!(store.item("a", "m2", 1).unwrap(), Some(json!({"type": "message", "id": "m2"})));
     assert!(store.delete(Kind::Response, "a", "r", 5).unwrap());
