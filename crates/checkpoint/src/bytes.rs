@@ -9,7 +9,7 @@
 //! Nothing here knows what a tensor is for. What happens when a mapped file shrinks is in `bus_error.rs`.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -232,6 +232,18 @@ impl Deref for Bytes {
     }
 }
 
+/// Opens a regular file; its size with it. Anything else is refused before it is opened: opening a pipe waits
+/// for a writer, and a device may have no end.
+pub(crate) fn open_regular(path: &Path) -> Result<(File, u64), Error> {
+    let metadata = fs::metadata(path).map_err(Error::io(path, "read the file's size"))?;
+    if !metadata.is_file() {
+        let source = std::io::Error::other("it is not a regular file");
+        return Err(Error::io(path, "open the file")(source));
+    }
+    let file = File::open(path).map_err(Error::io(path, "open the file"))?;
+    Ok((file, metadata.len()))
+}
+
 /// A whole file in the address space, read-only, known to the bus-error handler while it lives.
 #[derive(Debug)]
 pub(crate) struct MappedFile {
@@ -243,12 +255,7 @@ pub(crate) struct MappedFile {
 impl MappedFile {
     /// Maps a file; an empty file gives an empty map.
     pub(crate) fn open(path: &Path) -> Result<MappedFile, Error> {
-        let file = File::open(path).map_err(Error::io(path, "open the file"))?;
-        let is_file = file.metadata().map_err(Error::io(path, "read the file's size"))?.is_file();
-        if !is_file {
-            let source = std::io::Error::other("it is not a regular file");
-            return Err(Error::io(path, "map the file")(source));
-        }
+        let (file, _) = open_regular(path)?;
         // SAFETY: the map is read-only and private to this value. Its bytes can still change if another
         // process writes the file; every bit pattern is a valid value of the types these bytes are viewed as,
         // so that is a wrong result and not undefined layout. If the file shrinks, access raises SIGBUS,

@@ -10,11 +10,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
+use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::bytes::{Bytes, Tensor};
+use crate::bytes::{Bytes, Tensor, open_regular};
 use crate::error::Error;
 use crate::safetensors::{Entry, SafetensorsFile};
 
@@ -124,13 +125,19 @@ impl Shards {
     }
 }
 
-/// Reads a file whole, within the bound of [`JSON_BYTES_MAX`].
+/// Reads a file whole, within the bound of [`JSON_BYTES_MAX`], whatever size it says it has.
 pub(crate) fn read_bounded(path: &Path) -> Result<Vec<u8>, Error> {
-    let found = fs::metadata(path).map_err(Error::io(path, "read the file's size"))?.len();
+    let too_large = |found| Error::FileTooLarge { path: path.to_path_buf(), found, limit: JSON_BYTES_MAX };
+    let (file, found) = open_regular(path)?;
     if found > JSON_BYTES_MAX {
-        return Err(Error::FileTooLarge { path: path.to_path_buf(), found, limit: JSON_BYTES_MAX });
+        return Err(too_large(found));
     }
-    fs::read(path).map_err(Error::io(path, "read the file"))
+    let mut bytes = Vec::new();
+    file.take(JSON_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(Error::io(path, "read the file"))?;
+    match bytes.len() as u64 {
+        found if found > JSON_BYTES_MAX => Err(too_large(found)),
+        _ => Ok(bytes),
+    }
 }
 
 /// `model.safetensors.index.json`; its metadata is not needed.

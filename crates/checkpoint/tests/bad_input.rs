@@ -501,6 +501,23 @@ fn unaligned_data_is_read_all_the_same() {
     assert_eq!(tensor.to_f32().unwrap(), [1.0, 2.0]);
 }
 
+/// Opening a pipe waited for ever, and a device without an end was read until memory ended.
+#[cfg(unix)]
+#[test]
+fn what_is_not_a_regular_file_is_refused() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    for name in ["config.json", "model.safetensors.index.json", SHARD] {
+        let folder = copy();
+        let path = folder.path().join(name);
+        fs::remove_file(&path).unwrap();
+        mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        open_error(folder.path(), &[name, "it is not a regular file"]);
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        open_error(folder.path(), &[name, "it is not a regular file"]);
+    }
+}
+
 #[test]
 fn no_cut_of_a_shard_goes_unnoticed() {
     let path = fixture("tiny-yarn").join(SHARD);
