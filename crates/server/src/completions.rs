@@ -99,7 +99,7 @@ impl Planned {
     /// Errors: the engine refuses.
     fn begin(&self, app: &App) -> Result<TextStream, ApiError> {
         let text = app.assistant.start_text(self.prompt.clone(), self.options.clone()).map_err(refused)?;
-        Ok(TextStream::new(text, Arc::clone(app.assistant.vocab()), self.view.clone()))
+        Ok(TextStream::new(app, text, self.view.clone()))
     }
 
     /// Begins it when there is room: this request has been taken, so a queue that is full for the moment does

@@ -18,6 +18,7 @@ mod compaction;
 mod completions;
 mod conversations;
 mod drive;
+mod engine_health;
 mod error;
 mod gate;
 mod ids;

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::access_log::Log;
 use crate::call_cache::CallCache;
+use crate::engine_health::EngineHealth;
 use crate::error::Error;
 use crate::ids;
 use crate::keys::{Caller, Keys};
@@ -30,6 +31,7 @@ pub struct App {
     pub(crate) store: Store,
     pub(crate) calls: CallCache,
     pub(crate) live: LiveResponses,
+    pub(crate) health: Arc<EngineHealth>,
     pub(crate) metrics: Metrics,
     pub(crate) log: Log,
     /// Names under which a loopback address may be asked for, besides its own.
@@ -57,6 +59,7 @@ impl App {
             store: Store::open(state_folder, &limits)?,
             calls: CallCache::new(limits.call_memory),
             live: LiveResponses::new(limits.background_max),
+            health: Arc::default(),
             metrics: Metrics::default(),
             allowed_hosts: Vec::new(),
             is_stopping: watch::Sender::new(false),

@@ -1,7 +1,8 @@
 //! Is the server alive, is it ready, what has it done?
 //!
-//! `/health` answers as long as the process does; `/ready` says 503 while the server goes away or the engine
-//! makes no progress; `/metrics` is Prometheus' page. The first two need no key, since they tell nothing.
+//! `/health` answers as long as the process does; `/ready` says 503 while the server goes away, the engine
+//! makes no progress or the model computes nothing but failures; `/metrics` is Prometheus' page. The first
+//! two need no key, since they tell nothing.
 
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub(crate) async fn ready(State(app): State<Shared>) -> Response {
         "draining"
     } else if app.assistant.engine().stalled_for().is_some_and(|stalled| stalled > STALL_MAX) {
         "stalled"
+    } else if app.health.is_failing() {
+        "failing"
     } else {
         "ready"
     };

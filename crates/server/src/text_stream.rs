@@ -13,6 +13,8 @@ use gptoss_turn::{
     Channel, Delta, FinishReason, Logprob, StopFilter, Text, TextEvent, Token, TurnEnd, logprob_of,
 };
 
+use crate::engine_health::EngineHealth;
+use crate::state::App;
 use crate::turn_stream::{ChoiceOutcome, StreamItem, failed};
 
 /// How a continuation is told.
@@ -33,6 +35,7 @@ pub(crate) struct TextView {
 /// One continuation on its way.
 pub(crate) struct TextStream {
     text: Text,
+    health: Arc<EngineHealth>,
     vocab: Arc<Vocab>,
     head: VecDeque<u32>,
     filter: StopFilter,
@@ -47,10 +50,11 @@ pub(crate) struct TextStream {
 
 impl TextStream {
     /// Of a text that has been begun.
-    pub(crate) fn new(text: Text, vocab: Arc<Vocab>, view: TextView) -> TextStream {
+    pub(crate) fn new(app: &App, text: Text, view: TextView) -> TextStream {
         TextStream {
             text,
-            vocab,
+            health: Arc::clone(&app.health),
+            vocab: Arc::clone(app.assistant.vocab()),
             head: view.head.into(),
             filter: StopFilter::new(view.stops),
             bytes: Vec::new(),
@@ -82,6 +86,7 @@ impl TextStream {
                     }
                 }
                 Some(TextEvent::Finished { reason, usage }) => {
+                    self.health.ended();
                     let prompt = usage.prompt_tokens + self.num_forced;
                     let tokens = TokenUsage {
                         prompt: prompt as u64,
@@ -97,7 +102,10 @@ impl TextStream {
                         rest: self.rest(),
                     });
                 }
-                Some(TextEvent::Failed(failure)) => return StreamItem::Failed(failed(&failure)),
+                Some(TextEvent::Failed(failure)) => {
+                    self.health.failed(&failure);
+                    return StreamItem::Failed(failed(&failure));
+                }
                 None => {
                     let problem = "the text ended without an end".to_owned();
                     return StreamItem::Failed(ApiError::Internal { problem });

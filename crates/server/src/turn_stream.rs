@@ -23,6 +23,7 @@ use gptoss_turn::{
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::blocking::run_blocking;
+use crate::engine_health::EngineHealth;
 use crate::limits::SUMMARY_TOKENS_MAX;
 use crate::rules;
 use crate::sampling::params;
@@ -79,6 +80,7 @@ pub(crate) struct ChoiceOutcome {
 /// One choice on its way.
 pub(crate) struct TurnStream {
     assistant: Assistant,
+    health: Arc<EngineHealth>,
     turn: Turn,
     ready: VecDeque<StreamItem>,
     outcome: Option<Outcome>,
@@ -140,6 +142,7 @@ fn begin_here(
     });
     let stream = |turn| TurnStream {
         assistant: assistant.clone(),
+        health: Arc::clone(&app.health),
         turn,
         ready: held_loosely
             .iter()
@@ -247,10 +250,14 @@ impl TurnStream {
             Some(TurnEvent::Prefill { .. }) => {}
             Some(TurnEvent::Delta(delta)) => self.emit(delta),
             Some(TurnEvent::Finished(outcome)) => {
+                self.health.ended();
                 self.start_summary();
                 self.outcome = Some(outcome);
             }
-            Some(TurnEvent::Failed(failure)) => self.failed = Some(failed(&failure)),
+            Some(TurnEvent::Failed(failure)) => {
+                self.health.failed(&failure);
+                self.failed = Some(failed(&failure));
+            }
             None => {
                 let problem = "the turn ended without an end".to_owned();
                 self.failed = Some(ApiError::Internal { problem });

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::chat::ANSWER;
 use crate::http::{get, post, request};
-use crate::scripted::Script;
+use crate::scripted::{EXHAUSTED, FAILS, NOT_FINITE, Script};
 use crate::server::Server;
 
 fn check(server: &Server, path: &str, body: &Value, status: u16, code: &str, param: Option<&str>) {
@@ -78,6 +78,40 @@ fn wrong_requests_are_refused_by_name() {
     );
     let known = post(server.address, "/v1/chat/completions", &chat(json!({"model": "gpt-9"}))).json();
     assert!(known["error"]["message"].as_str().unwrap().contains("scripted, org/scripted"), "{known}");
+}
+
+/// A grammar of the client's that no token may go on with, found when the answer had begun, was a 500, and
+/// SDKs tried it again and again.
+#[test]
+fn a_grammar_that_leads_nowhere_is_the_clients() {
+    let server = Server::start(&[EXHAUSTED]);
+    let chat = json!({"messages": [{"role": "user", "content": "hi"}]});
+    let (responses, text) = (json!({"input": "hi"}), json!({"prompt": "hi"}));
+    for (path, mut body) in
+        [("/v1/chat/completions", chat), ("/v1/responses", responses), ("/v1/completions", text)]
+    {
+        check(&server, path, &body, 400, "invalid_value", None);
+        body["stream"] = json!(true);
+        let streamed = post(server.address, path, &body);
+        assert!(streamed.body.contains("invalid_value"), "{path}: {}", streamed.body);
+        assert!(!streamed.body.contains("server_error"), "{path}: {}", streamed.body);
+    }
+}
+
+/// With damaged weights every request failed, and `/ready` went on calling for more.
+#[test]
+fn a_model_that_only_fails_is_not_ready() {
+    let server =
+        Server::start(&[NOT_FINITE, NOT_FINITE, FAILS, ANSWER, NOT_FINITE, FAILS, NOT_FINITE, NOT_FINITE]);
+    let ready = || get(server.address, "/ready");
+    let ways = [("/v1/responses", json!({"input": "hi"})), ("/v1/completions", json!({"prompt": "hi"}))];
+    for (number, (path, body)) in ways.iter().cycle().take(8).enumerate() {
+        assert_eq!(ready().status, 200, "before request {number}");
+        let expect = if number == 3 { 200 } else { 500 };
+        assert_eq!(post(server.address, path, body).status, expect, "request {number}");
+    }
+    assert_eq!((ready().status, &ready().json()["status"]), (503, &json!("failing")));
+    assert_eq!(get(server.address, "/health").status, 200);
 }
 
 #[test]

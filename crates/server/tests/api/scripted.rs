@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use gptoss_engine::{
-    ChannelLimits, EngineHandle, FinishReason, QueuedRequest, Token, TokenLogprob, Usage, channel,
+    ChannelLimits, EngineHandle, Failure, FinishReason, QueuedRequest, Token, TokenLogprob, Usage, channel,
 };
 use gptoss_harmony::{Control, Vocab};
 
@@ -18,6 +18,10 @@ pub const MAX_CONTEXT: usize = 65_536;
 
 /// The text of a request that fails.
 pub const FAILS: &str = "fails";
+/// The text of a request whose numbers are not finite, as with damaged weights.
+pub const NOT_FINITE: &str = "not finite";
+/// The text of a request whose grammar leads nowhere.
+pub const EXHAUSTED: &str = "exhausted";
 
 /// What an engine is to say.
 #[derive(Debug, Clone)]
@@ -74,6 +78,11 @@ fn play(vocab: &Vocab, accepted: QueuedRequest, text: &str, pause: Duration) {
         return;
     }
     events.begin();
+    match text {
+        NOT_FINITE => return events.fail(Failure::NotFinite { position: 1 }),
+        EXHAUSTED => return events.fail(Failure::Constraint { message: "no token may follow".into() }),
+        _ => {}
+    }
     let total = request.prompt.len();
     let mut usage = Usage { prompt_tokens: total, ..Usage::default() };
     let _ = events.prefill(total, total);
