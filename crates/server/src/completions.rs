@@ -29,12 +29,13 @@ use crate::drive::{
 use crate::ids;
 use crate::keys::Caller;
 use crate::limits::{STREAM_EVENTS_MAX, TEXTS_AT_ONCE};
+use crate::queue_share::Waiting;
 use crate::rejection::Rejection;
 use crate::sampling::params;
 use crate::sse::{DONE, data_stream, error_line, line};
 use crate::state::{App, Shared, now};
 use crate::text_stream::{TextStream, TextView};
-use crate::turn_stream::refused;
+use crate::turn_stream::{enter_queue, refused};
 
 /// Between two looks at a full queue.
 const QUEUE_PAUSE: Duration = Duration::from_millis(100);
@@ -94,19 +95,21 @@ struct Planned {
 }
 
 impl Planned {
-    /// Begins it.
+    /// Begins it; `waiting` is its place in the queue.
     ///
     /// Errors: the engine refuses.
-    fn begin(&self, app: &App) -> Result<TextStream, ApiError> {
+    fn begin(&self, app: &App, waiting: Option<Waiting>) -> Result<TextStream, ApiError> {
         let text = app.assistant.start_text(self.prompt.clone(), self.options.clone()).map_err(refused)?;
-        Ok(TextStream::new(app, text, self.view.clone()))
+        Ok(TextStream::new(app, text, waiting, self.view.clone()))
     }
 
     /// Begins it when there is room: this request has been taken, so a queue that is full for the moment does
     /// not refuse it any more.
     async fn begin_in_time(&self, app: &App) -> Result<TextStream, ApiError> {
         loop {
-            match self.begin(app) {
+            let begun = enter_queue(app, &self.options.tenant.0, 1)
+                .and_then(|mut waiting| self.begin(app, waiting.pop()));
+            match begun {
                 Err(ApiError::Busy { .. })
                     if self.options.deadline.is_none_or(|end| Instant::now() < end) =>
                 {
@@ -173,7 +176,10 @@ fn start(
     let mut later = plan(app, tenant, parsed)?;
     let first = later.drain(..later.len().min(TEXTS_AT_ONCE));
     // What is refused is refused before anything is answered.
-    let first = first.map(|planned| planned.begin(app).map(|text| (planned, Some(text))));
+    let waiting = enter_queue(app, tenant, first.len())?;
+    let first = first
+        .zip(waiting)
+        .map(|(planned, waiting)| planned.begin(app, Some(waiting)).map(|text| (planned, Some(text))));
     let first: Vec<(Planned, Option<TextStream>)> = first.collect::<Result<_, _>>()?;
     let (sender, receiver) = mpsc::channel(STREAM_EVENTS_MAX);
     let texts = first.into_iter().chain(later.into_iter().map(|planned| (planned, None)));

@@ -7,8 +7,15 @@
 ///
 /// Errors: the system gives no random bytes.
 pub(crate) fn try_random(prefix: &str) -> Result<String, getrandom::Error> {
+    named(prefix, getrandom::fill)
+}
+
+fn named(
+    prefix: &str,
+    fill: impl FnOnce(&mut [u8]) -> Result<(), getrandom::Error>,
+) -> Result<String, getrandom::Error> {
     let mut bytes = [0u8; 16];
-    getrandom::fill(&mut bytes)?;
+    fill(&mut bytes)?;
     let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(format!("{prefix}_{digits}"))
 }
@@ -28,4 +35,17 @@ pub(crate) fn random(prefix: &str) -> String {
 pub(crate) fn seed() -> u64 {
     let bytes = getrandom::u64();
     bytes.unwrap_or_else(|error| panic!("the system gives no random bytes: {error}")) >> 11
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_random_bytes_there_is_no_name() {
+        let none = |_: &mut [u8]| Err(getrandom::Error::UNSUPPORTED);
+        assert_eq!(named("req", none), Err(getrandom::Error::UNSUPPORTED));
+        let name = try_random("req").unwrap();
+        assert!(name.starts_with("req_") && name.len() == 36 && name != try_random("req").unwrap(), "{name}");
+    }
 }

@@ -78,6 +78,12 @@ impl Keys {
         self.keys.is_some()
     }
 
+    /// Whether some keys are of one tenant and some of another.
+    pub(crate) fn have_several_tenants(&self) -> bool {
+        let mut tenants = self.keys.iter().flatten().map(|key| &key.caller.tenant);
+        tenants.next().is_some_and(|first| tenants.any(|other| other != first))
+    }
+
     /// Who sent a request.
     ///
     /// Errors: `Key`, when one is asked for and the request's is none of them.
@@ -215,6 +221,16 @@ mod tests {
     #[test]
     fn without_keys_everybody_is_local() {
         assert_eq!(Keys::default().caller(&HeaderMap::new()).unwrap().tenant, LOCAL);
+    }
+
+    #[test]
+    fn keys_of_one_name_are_one_tenant() {
+        let are_several = |names: [&str; 2]| {
+            let text = format!("{SECRET} name={}\n{SECRET}2 name={}", names[0], names[1]);
+            Keys::parse(&text).unwrap().have_several_tenants()
+        };
+        assert!(are_several(["a", "b"]) && !are_several(["a", "a"]));
+        assert!(!Keys::default().have_several_tenants());
     }
 
     #[test]

@@ -31,6 +31,7 @@ mod ollama;
 mod openapi;
 mod paging;
 mod query;
+mod queue_share;
 mod rejection;
 mod response_log;
 mod responses;

@@ -106,8 +106,7 @@ async fn request_layer(State(app): State<Shared>, mut request: Request, next: Ne
     let method = request.method().clone();
     let drawn = ids::try_random("req");
     let id = own_id(&request).or_else(|| drawn.clone().ok()).unwrap_or_default();
-    let admitted = drawn.map_err(|error| ApiError::Internal { problem: format!("no random bytes: {error}") });
-    let mut response = match admitted.and_then(|_| caller(&app, &request)) {
+    let mut response = match named(drawn).and_then(|()| caller(&app, &request)) {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             documented(next.run(request).await)
@@ -134,6 +133,13 @@ async fn request_layer(State(app): State<Shared>, mut request: Request, next: Ne
     app.metrics.responded(&route, status);
     let line = Line { log: Arc::clone(&app.log), method, route, id, begun, status, spent: None };
     line.at_the_end_of(response)
+}
+
+/// A request whose name cannot be drawn is refused, whether it brings one or not: the names and seeds that
+/// are drawn for it further on could be guessed.
+fn named(drawn: Result<String, getrandom::Error>) -> Result<(), ApiError> {
+    let refused = |error| ApiError::Internal { problem: format!("no random bytes: {error}") };
+    drawn.map(|_| ()).map_err(refused)
 }
 
 /// The response, in the documented form if it is a refusal of the framework's: an id or a query that is not
@@ -168,4 +174,17 @@ fn own_id(request: &Request) -> Option<String> {
         !id.is_empty() && id.len() <= REQUEST_ID_BYTES_MAX && id.bytes().all(plain)
     };
     theirs.filter(is_plain).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_without_randomness_is_refused() {
+        assert_eq!(named(Ok("req_1".into())), Ok(()));
+        let error = named(Err(getrandom::Error::UNSUPPORTED)).unwrap_err();
+        assert_eq!(error.row().status, 500);
+        assert!(error.to_string().contains("no random bytes"), "{error}");
+    }
 }

@@ -19,6 +19,7 @@ use crate::keys::{Caller, Keys};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::model::ServedModel;
+use crate::queue_share::QueueShares;
 use crate::response_log::LiveResponses;
 use crate::store::Store;
 
@@ -32,6 +33,7 @@ pub struct App {
     pub(crate) calls: CallCache,
     pub(crate) live: LiveResponses,
     pub(crate) health: Arc<EngineHealth>,
+    pub(crate) queue: Arc<QueueShares>,
     pub(crate) metrics: Metrics,
     pub(crate) log: Log,
     /// Names under which a loopback address may be asked for, besides its own.
@@ -55,11 +57,13 @@ impl App {
         state_folder: Option<&std::path::Path>,
         log: Log,
     ) -> Result<App, Error> {
+        let places = keys.have_several_tenants().then(|| assistant.engine().limits().queue_requests_max);
         Ok(App {
             store: Store::open(state_folder, &limits)?,
             calls: CallCache::new(limits.call_memory),
             live: LiveResponses::new(limits.background_max),
             health: Arc::default(),
+            queue: Arc::new(QueueShares::new(places)),
             metrics: Metrics::default(),
             allowed_hosts: Vec::new(),
             is_stopping: watch::Sender::new(false),

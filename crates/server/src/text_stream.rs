@@ -14,6 +14,7 @@ use gptoss_turn::{
 };
 
 use crate::engine_health::EngineHealth;
+use crate::queue_share::Waiting;
 use crate::state::App;
 use crate::turn_stream::{ChoiceOutcome, StreamItem, failed};
 
@@ -35,6 +36,8 @@ pub(crate) struct TextView {
 /// One continuation on its way.
 pub(crate) struct TextStream {
     text: Text,
+    /// Until it begins.
+    waiting: Option<Waiting>,
     health: Arc<EngineHealth>,
     vocab: Arc<Vocab>,
     head: VecDeque<u32>,
@@ -49,10 +52,11 @@ pub(crate) struct TextStream {
 }
 
 impl TextStream {
-    /// Of a text that has been begun.
-    pub(crate) fn new(app: &App, text: Text, view: TextView) -> TextStream {
+    /// Of a text that has been begun; `waiting` is its place in the queue.
+    pub(crate) fn new(app: &App, text: Text, waiting: Option<Waiting>, view: TextView) -> TextStream {
         TextStream {
             text,
+            waiting,
             health: Arc::clone(&app.health),
             vocab: Arc::clone(app.assistant.vocab()),
             head: view.head.into(),
@@ -78,7 +82,9 @@ impl TextStream {
             return StreamItem::Delta(self.delta(&bytes));
         }
         loop {
-            match self.text.next().await {
+            let event = self.text.next().await;
+            self.waiting = None;
+            match event {
                 Some(TextEvent::Prefill { .. }) => {}
                 Some(TextEvent::Token(token)) => {
                     if let Some(delta) = self.token(&token) {

@@ -25,6 +25,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use crate::blocking::run_blocking;
 use crate::engine_health::EngineHealth;
 use crate::limits::SUMMARY_TOKENS_MAX;
+use crate::queue_share::{ShareTaken, Waiting};
 use crate::rules;
 use crate::sampling::params;
 use crate::state::App;
@@ -82,6 +83,8 @@ pub(crate) struct TurnStream {
     assistant: Assistant,
     health: Arc<EngineHealth>,
     turn: Turn,
+    /// Until it begins.
+    waiting: Option<Waiting>,
     ready: VecDeque<StreamItem>,
     outcome: Option<Outcome>,
     failed: Option<ApiError>,
@@ -126,6 +129,7 @@ fn begin_here(
     summarizes: bool,
     count: usize,
 ) -> Result<Vec<TurnStream>, ApiError> {
+    let waiting = enter_queue(app, &generation.tenant, count)?;
     let assistant = &app.assistant;
     let compiled = compiled(app, generation)?;
     let held_loosely = compiled.iter().flat_map(|compiled| compiled.warnings());
@@ -140,10 +144,11 @@ fn begin_here(
         stop: Vec::new(),
         ..options.clone()
     });
-    let stream = |turn| TurnStream {
+    let stream = |(turn, waiting)| TurnStream {
         assistant: assistant.clone(),
         health: Arc::clone(&app.health),
         turn,
+        waiting: Some(waiting),
         ready: held_loosely
             .iter()
             .map(|warning| StreamItem::Delta(Delta::Warning(warning.clone())))
@@ -156,7 +161,16 @@ fn begin_here(
         behind: None,
         extra: TokenUsage::default(),
     };
-    Ok(turns.into_iter().map(stream).collect())
+    Ok(turns.into_iter().zip(waiting).map(stream).collect())
+}
+
+/// Places in the queue for `count` turns of the tenant's.
+///
+/// Errors: `Busy`, when its share is taken.
+pub(crate) fn enter_queue(app: &App, tenant: &str, count: usize) -> Result<Vec<Waiting>, ApiError> {
+    let taken =
+        |taken: ShareTaken| ApiError::Busy { what: taken.to_string(), retry_seconds: QUEUE_RETRY_SECONDS };
+    app.queue.enter(tenant, count).map_err(taken)
 }
 
 /// What the request demands, compiled, with a budget for talking if the model could talk instead.
@@ -246,6 +260,7 @@ impl TurnStream {
     }
 
     fn on_event(&mut self, event: Option<TurnEvent>) {
+        self.waiting = None;
         match event {
             Some(TurnEvent::Prefill { .. }) => {}
             Some(TurnEvent::Delta(delta)) => self.emit(delta),

@@ -2,6 +2,8 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use gptoss_server::{Keys, Limits};
@@ -245,6 +247,68 @@ fn one_request_does_not_take_every_place() {
     let chat = json!({"messages": [{"role": "user", "content": "hi"}], "max_tokens": 1});
     assert_eq!(post(server.address, "/v1/chat/completions", &chat).status, 200);
     assert_eq!(server.prompts.lock().unwrap().len(), 9, "the other twelve wait for the first eight");
+    drop(stream);
+}
+
+/// One tenant could fill the queue, and all others were refused until it was done.
+#[test]
+fn one_tenant_does_not_fill_the_queue() {
+    let keys = "sk-0123456789abcdef name=many\nsk-fedcba9876543210 name=one";
+    let script = Script::new(&[ANSWER]);
+    let is_busy = Arc::clone(&script.is_busy);
+    is_busy.store(true, Ordering::Relaxed);
+    let limits = Limits { background_max: 10_000, drain: Duration::from_millis(100), ..Limits::default() };
+    let server = Server::with(script, limits, Keys::parse(keys).unwrap());
+    let ask = |key: &str, path: &str, body: serde_json::Value| {
+        let key = format!("Bearer {key}");
+        request(server.address, "POST", path, &[("authorization", &key)], &body.to_string())
+    };
+    let begin = |key: &str| ask(key, "/v1/responses", json!({"input": "hi", "background": true}));
+    let (many, one) = ("sk-0123456789abcdef", "sk-fedcba9876543210");
+    let refused = (0..1000).map(|_| begin(many)).find(|answer| answer.status != 200).expect("a bound");
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("2")));
+    assert!(refused.body.contains("share of the queue"), "{}", refused.body);
+    let text = json!({"prompt": ["a", "b"], "max_tokens": 1});
+    assert_eq!(ask(many, "/v1/completions", text.clone()).status, 429, "by any way");
+    let begun = begin(one);
+    assert_eq!(begun.status, 200, "{}", begun.body);
+    is_busy.store(false, Ordering::Relaxed);
+    eventually("what waited has begun", || begin(many).status == 200);
+    assert_eq!(ask(one, "/v1/completions", text).status, 200);
+}
+
+/// More connections than the server takes wait until one ends, and are served then.
+#[test]
+fn connections_beyond_the_cap_wait() {
+    let limits = Limits { connections_max: 2, body_patience: LONG, body_time: LONG, ..Limits::default() };
+    let server = Server::with(Script::new(&[ANSWER]), limits, Keys::default());
+    let (first, second) = (stalled(server.address), stalled(server.address));
+    let mut third = send(server.address, "GET", "/health", &[], "");
+    third.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let error = third.read(&mut [0]).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
+    drop(first);
+    third.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    assert!(rest(third).starts_with("HTTP/1.1 200"));
+    drop(second);
+}
+
+/// A reader that takes nothing held the stop for the whole drain time.
+#[test]
+fn a_reader_that_takes_nothing_does_not_hold_the_stop() {
+    let limits = Limits { write_patience: LONG, drain: LONG, ..Limits::default() };
+    let mut server = Server::with(endless(Duration::ZERO), limits, Keys::default());
+    let body = json!({"input": "hi", "stream": true, "store": false, "top_logprobs": 20,
+        "include": ["message.output_text.logprobs"]});
+    let stream = send(server.address, "POST", "/v1/responses", &[], &body.to_string());
+    // It is written to its end, and most of it waits for the reader.
+    let is_written =
+        || get(server.address, "/metrics").body.lines().any(|line| line == "gptoss_turns_running 0");
+    eventually("the turn begins", || !server.prompts.lock().unwrap().is_empty());
+    eventually("the turn ends", is_written);
+    server.tell_to_stop();
+    // It would be an hour.
+    server.join();
     drop(stream);
 }
 

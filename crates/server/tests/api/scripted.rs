@@ -4,6 +4,7 @@
 //! from the beginning again after the last. The tokens go through the same channel as a real engine's, so
 //! stop tokens, limits, cancelling and ends are as they would be.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub struct Script {
     /// Whether the text is chosen by the calls that stand in the prompt instead of by the requests before:
     /// then a client may ask again, or several at a time.
     pub follows_calls: bool,
+    /// While it is true nothing begins: what is asked waits in the queue.
+    pub is_busy: Arc<AtomicBool>,
 }
 
 impl Script {
@@ -42,6 +45,7 @@ impl Script {
             texts: texts.iter().map(|text| (*text).to_owned()).collect(),
             pause: Duration::ZERO,
             follows_calls: false,
+            is_busy: Arc::default(),
         }
     }
 }
@@ -56,6 +60,9 @@ pub fn start(vocab: &Arc<Vocab>, script: Script) -> (EngineHandle, Prompts) {
     let (vocab, seen) = (Arc::clone(vocab), Arc::clone(&prompts));
     thread::spawn(move || {
         let mut number = 0;
+        while script.is_busy.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(1));
+        }
         while let Some(accepted) = inbox.recv() {
             seen.lock().unwrap().push(accepted.request.prompt.clone());
             if script.follows_calls {
