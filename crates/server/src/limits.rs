@@ -41,6 +41,8 @@ pub struct Limits {
     pub keep_alive: Duration,
     /// Most connections at a time; more wait until one ends.
     pub connections_max: usize,
+    /// How long a client may take to send the head of a request, and a connection may have none.
+    pub head_patience: Duration,
     /// How long a body may pause on its way.
     pub body_patience: Duration,
     /// How long a whole body may take.
@@ -66,6 +68,7 @@ impl Default for Limits {
             request_time: Duration::from_secs(1800),
             keep_alive: Duration::from_secs(15),
             connections_max: 512,
+            head_patience: Duration::from_secs(10),
             body_patience: Duration::from_secs(10),
             body_time: Duration::from_secs(60),
             write_patience: Duration::from_secs(30),
@@ -95,9 +98,6 @@ pub(crate) const PAGE_ITEMS_MAX: usize = 100;
 pub(crate) const SUMMARY_TOKENS_MAX: usize = 512;
 /// How long a body that is on its way may still take when the server stops.
 pub(crate) const STOP_PATIENCE: Duration = Duration::from_secs(1);
-
-/// How long a client may take to send the headers of a request.
-pub(crate) const HEADER_PATIENCE: Duration = Duration::from_secs(10);
 /// What is stored without a state folder, unless the operator says otherwise. Units: bytes.
 pub(crate) const STATE_BYTES_IN_MEMORY_MAX: u64 = 256 << 20;
 /// What is stored in a state folder, unless the operator says otherwise. Units: bytes.

@@ -24,7 +24,6 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::Error;
 use crate::gate::Gate;
-use crate::limits::HEADER_PATIENCE;
 use crate::routes::router;
 use crate::state::App;
 use crate::timed_stream::{Patience, TimedStream};
@@ -110,7 +109,7 @@ async fn accept(
         let patience = Patience { usual: app.limits.write_patience, stopping: LAST_WORDS };
         let stream = TimedStream::new(stream, patience, app.watch_stop());
         let mut server = hyper::server::conn::http1::Builder::new();
-        server.timer(TokioTimer::new()).header_read_timeout(HEADER_PATIENCE);
+        server.timer(TokioTimer::new()).header_read_timeout(app.limits.head_patience);
         let service = TowerToHyperService::new(service.clone());
         let connection = connections.watch(server.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {

@@ -86,6 +86,24 @@ fn a_body_that_does_not_come_is_given_up() {
     assert!(text.starts_with("HTTP/1.1 408") && text.contains("request_timeout"), "{text}");
 }
 
+/// A head that does not come, and a connection that is kept without a request, end without a word.
+#[test]
+fn a_head_that_does_not_come_ends_the_connection() {
+    let limits = Limits { head_patience: Duration::from_millis(50), ..Limits::default() };
+    let server = Server::with(Script::new(&[ANSWER]), limits, Keys::default());
+    let whole = "GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    for text in ["", &whole[..20], whole] {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.write_all(text.as_bytes()).unwrap();
+        let answer = rest(stream);
+        match text == whole {
+            true => assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with('}'), "{answer}"),
+            false => assert_eq!(answer, "", "{text:?}"),
+        }
+    }
+}
+
 /// One stalled body made every stop take the whole drain time.
 #[test]
 fn a_body_that_does_not_come_does_not_hold_the_stop() {
