@@ -27,7 +27,7 @@ use crate::active_request::{ActiveRequest, words};
 use crate::error::Failure;
 use crate::handle::{ChannelLimits, QueuedRequest};
 use crate::kv_plan::{EngineOptions, KvPlan};
-use crate::limits::{CACHE_POINTS_MAX, FORCED_TOKENS_MAX};
+use crate::limits::{CACHE_POINTS_MAX, FETCH_TIME_MAX, FORCED_TOKENS_MAX};
 use crate::plan::{Chunk, Ended, Outcome, Plan, Save};
 use crate::prefix_disk::{Fetched, PrefixDisk};
 use crate::request::{FinishReason, Tenant};
@@ -53,6 +53,10 @@ pub struct Engine {
     active: BTreeMap<u64, ActiveRequest>,
     drafter: Drafter,
     disk: Option<PrefixDisk>,
+    /// Requests that wait for the disk, each with the moment at which it computes instead.
+    fetching: BTreeMap<u64, Instant>,
+    /// [`FETCH_TIME_MAX`]; tests are less patient.
+    fetch_time_max: Duration,
     stats: EngineStats,
     /// A token whose computation panics.
     #[cfg(test)]
@@ -88,6 +92,8 @@ impl Engine {
             active: BTreeMap::new(),
             drafter: Drafter::new(options.speculation),
             disk: None,
+            fetching: BTreeMap::new(),
+            fetch_time_max: FETCH_TIME_MAX,
             stats: EngineStats::default(),
             #[cfg(test)]
             poison: None,
@@ -156,6 +162,9 @@ impl Engine {
         let cache_points = request.cache_points.iter().copied().take(CACHE_POINTS_MAX).collect();
         let (tenant, priority, is_private) = (request.tenant.clone(), request.priority, request.is_private);
         let is_fetching = self.fetch(id, &tenant, &prompt);
+        if is_fetching {
+            self.fetching.insert(id, Instant::now() + self.fetch_time_max);
+        }
         self.scheduler.add(NewSequence {
             id,
             prompt,
@@ -253,7 +262,7 @@ impl Engine {
     }
 
     fn end_early(&mut self, id: u64, reason: FinishReason, failure: Option<Failure>) {
-        self.disk.iter().for_each(|disk| disk.forget(id));
+        self.give_up_fetch(id);
         let saves = self.scheduler.remove(id);
         self.save(&saves);
         if let Some(mut active) = self.active.remove(&id) {
@@ -425,26 +434,40 @@ impl Engine {
         disk.fetch(id, tenant, prompt, here)
     }
 
-    /// Takes what came from the disk; waits for it a moment when there is nothing else to do.
+    /// Takes what came from the disk; waits for it a moment when there is nothing else to do. Who has waited
+    /// too long computes.
     fn take_fetched(&mut self) {
         let mut patience = if self.scheduler.is_only_fetching() { FETCH_PATIENCE } else { Duration::ZERO };
         while let Some(fetched) = self.disk.as_ref().and_then(|disk| disk.fetched(patience)) {
             patience = Duration::ZERO;
+            self.fetching.remove(&fetched.id);
+            self.scheduler.end_fetch(fetched.id);
             self.load_from_disk(fetched);
+        }
+        let now = Instant::now();
+        let late = self.fetching.iter().filter(|&(_, until)| *until <= now).map(|(&id, _)| id);
+        for id in late.collect::<Vec<_>>() {
+            self.give_up_fetch(id);
+        }
+    }
+
+    /// Lets a request wait no longer for what was ordered from the disk.
+    fn give_up_fetch(&mut self, id: u64) {
+        if self.fetching.remove(&id).is_some() {
+            self.disk.iter().for_each(|disk| disk.forget(id));
+            self.scheduler.end_fetch(id);
         }
     }
 
     /// Puts a place from the disk into the prefix cache, if it is longer than what is there by now.
     fn load_from_disk(&mut self, fetched: Fetched) {
-        let Some((tenant, tokens)) = self.scheduler.fetched(fetched.id) else { return };
-        let tokens = tokens.to_vec();
-        let Some(bytes) = fetched.bytes else { return };
-        let here = self.scheduler.cache().peek(&tenant, &tokens).map_or(0, |found| found.position);
-        if here >= fetched.position {
+        let Fetched { id, tenant, tokens, bytes } = fetched;
+        let (Some(bytes), Some(sequence)) = (bytes, self.scheduler.sequence(id)) else { return };
+        let here = self.scheduler.cache().peek(&sequence.tenant, &sequence.tokens);
+        if here.is_some_and(|found| found.position >= tokens.len()) {
             return;
         }
-        let tokens = &tokens[..fetched.position];
-        let Some((blocks, snapshot)) = self.scheduler.adopt(&tenant, tokens) else { return };
+        let Some((blocks, snapshot)) = self.scheduler.adopt(&tenant, &tokens) else { return };
         let last_block = blocks.get(tokens.len() / BLOCK_TOKENS).copied();
         let mut full = blocks.iter().zip(&bytes.blocks);
         let mut fits = full.all(|(&block, bytes)| self.store.set_block(block, bytes));

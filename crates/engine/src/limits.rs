@@ -15,10 +15,12 @@
 //! | log-probabilities told | tokens | 20 | refused |
 //! | queue | requests | 256 | refused with `QueueFull` |
 //! | cache_points of a prompt | places | 8 | the rest is not kept |
+//! | wait for a kept prompt on disk | time | 30 s | it is computed |
 //! | forced tokens of a step | tokens | 32 | the rest comes in the next step |
 //! | events nobody has read | events | 16,384 | the request fails with `SlowReader` |
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use crate::Error;
 use crate::request::SamplingParams;
@@ -42,6 +44,9 @@ pub const QUEUE_REQUESTS_MAX: usize = 256;
 /// Most places of a prompt that a request may name to be kept; more would push others out of the prefix
 /// cache.
 pub const CACHE_POINTS_MAX: usize = 8;
+/// Longest wait of a request for a kept prompt on disk; then it computes, and while the disk is stuck nobody
+/// else waits for it. In this time even a slow disk reads what a processor computes in minutes.
+pub const FETCH_TIME_MAX: Duration = Duration::from_secs(30);
 /// Most tokens that are computed in one step for a sequence because its constraint allows no others. Each is
 /// a row that its neighbors wait for.
 pub const FORCED_TOKENS_MAX: usize = 32;

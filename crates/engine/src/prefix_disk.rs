@@ -4,7 +4,7 @@
 //! [`PrefixDisk::write`]. A kept place becomes files in one folder: one for each full block before it, shared
 //! by all places behind, and one for the place itself with the windowed layers' rows and what the last block
 //! holds. Files are read on a thread of their own and written on another, to a name that only a whole file
-//! gets.
+//! gets. Who waits for a disk that is too slow computes instead ([`crate::limits::FETCH_TIME_MAX`]).
 //!
 //! A file is named by a chain of SHA-256 over a secret of the folder, what the caller says the model is, the
 //! tenant and the tokens; so another model, precision or tenant never names it. What is read is checked all
@@ -17,7 +17,7 @@ mod writer;
 
 use std::collections::HashMap;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -111,7 +111,7 @@ impl PrefixDisk {
     ///
     /// Errors: the system's, when the folder cannot be made, listed or written to.
     pub fn open(folder: &Path, model: &str, bytes_max: u64) -> io::Result<PrefixDisk> {
-        fs::create_dir_all(folder)?;
+        make_private(folder)?;
         let secret = secret(folder)?;
         let mut hasher = Sha256::new();
         hasher.update(secret);
@@ -185,10 +185,11 @@ impl PrefixDisk {
     pub(crate) fn fetch(&self, id: u64, tenant: &Tenant, prompt: &[u32], more_than: usize) -> bool {
         let Some(place) = self.find(tenant, prompt, more_than) else { return false };
         let tokens = prompt[..place.position].to_vec();
-        self.reader.order(Order { id, place, tokens })
+        self.reader.order(Order { id, tenant: tenant.clone(), place, tokens })
     }
 
-    /// The request is gone: what was ordered for it need not be read.
+    /// The request is gone, or waits no longer: what was ordered for it is not read, and what was read is
+    /// dropped.
     pub(crate) fn forget(&self, id: u64) {
         self.reader.forget(id);
     }
@@ -280,6 +281,8 @@ impl Files {
 
 impl Index {
     fn add(&mut self, name: String, bytes: u64) {
+        // A file can be written again while it is being written.
+        self.remove(&name);
         if let Some((link, tail)) = place_of(&name) {
             self.places.entry(link).or_default().push((tail, name.clone()));
         }
@@ -337,6 +340,17 @@ impl Index {
     }
 }
 
+/// Makes the folder, for this user alone: what lies in it is what users said.
+fn make_private(folder: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt;
+        builder.mode(0o700);
+    }
+    builder.recursive(true).create(folder)
+}
+
 /// The folder's secret, made when there is none.
 fn secret(folder: &Path) -> io::Result<[u8; SECRET_BYTES]> {
     let file = folder.join(SECRET_FILE);
@@ -351,7 +365,13 @@ fn secret(folder: &Path) -> io::Result<[u8; SECRET_BYTES]> {
         // Seeded by the system's randomness, each anew.
         bytes.copy_from_slice(&RandomState::new().hash_one(number).to_le_bytes());
     }
-    fs::write(&file, secret)?;
+    let mut options = fs::OpenOptions::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    options.write(true).create(true).truncate(true).open(&file)?.write_all(&secret)?;
     Ok(secret)
 }
 

@@ -102,12 +102,11 @@ impl Scheduler {
         self.sequences.keys().copied()
     }
 
-    /// What was fetched for a sequence is there, or will not come: it waits for a slot now. Its tenant and
-    /// tokens.
-    pub(crate) fn fetched(&mut self, id: u64) -> Option<(Tenant, &[u32])> {
-        let sequence = self.sequences.get_mut(&id)?;
-        sequence.is_fetching = false;
-        Some((sequence.tenant.clone(), &sequence.tokens))
+    /// What was fetched for a sequence is there, or will not come: it waits for a slot now.
+    pub(crate) fn end_fetch(&mut self, id: u64) {
+        if let Some(sequence) = self.sequences.get_mut(&id) {
+            sequence.is_fetching = false;
+        }
     }
 
     /// Whether there is nothing to do but to wait for what is fetched.

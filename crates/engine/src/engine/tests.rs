@@ -184,3 +184,21 @@ fn who_waits_for_the_disk_can_be_cancelled_and_be_late() {
     assert_eq!(tokens(&events(&mut tickets[2])), expected, "who did not go gets what it waited for");
     engine.check().expect("adds up");
 }
+
+/// A disk that did not answer held its request for ever.
+#[test]
+fn who_waits_too_long_for_the_disk_computes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut engine, expected) = with_kept_prompt(folder.path());
+    engine.disk.as_ref().expect("a disk").pause_reading(true);
+    engine.fetch_time_max = Duration::ZERO;
+    let mut tickets = submit(&mut engine, vec![request(long())]);
+    let steps = (0..2_000).take_while(|_| engine.step()).count();
+    assert!(steps < 2_000, "the request still waits");
+    let events = events(&mut tickets[0]);
+    assert_eq!(tokens(&events), expected);
+    let Some(Event::Finished { usage, .. }) = events.last() else { panic!("it ends well: {events:?}") };
+    assert_eq!(usage.cached_tokens, 0);
+    assert!(engine.fetching.is_empty());
+    engine.check().expect("adds up");
+}

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use std::{io, mem};
 
 use super::{Files, OnDisk, PlaceBytes};
+use crate::limits::FETCH_TIME_MAX;
+use crate::request::Tenant;
 
 /// Orders that wait to be read at most; a request that finds no place computes its prompt.
 const ORDERS_MAX: usize = 32;
@@ -21,6 +23,8 @@ const ORDERS_MAX: usize = 32;
 pub(super) struct Order {
     /// The request that waits for it.
     pub(super) id: u64,
+    /// Whose place it is.
+    pub(super) tenant: Tenant,
     pub(super) place: OnDisk,
     /// The tokens of the place.
     pub(super) tokens: Vec<u32>,
@@ -31,8 +35,10 @@ pub(super) struct Order {
 pub(crate) struct Fetched {
     /// The request that waits for it.
     pub(crate) id: u64,
-    /// Tokens of the place.
-    pub(crate) position: usize,
+    /// Whose place it is.
+    pub(crate) tenant: Tenant,
+    /// The tokens of the place.
+    pub(crate) tokens: Vec<u32>,
     /// None when a file was not what it should be.
     pub(crate) bytes: Option<PlaceBytes>,
 }
@@ -52,10 +58,19 @@ struct Queue {
 #[derive(Default)]
 struct State {
     orders: VecDeque<Order>,
+    reading: Option<Reading>,
     fetched: Option<Fetched>,
     is_over: bool,
     #[cfg(test)]
     is_paused: bool,
+}
+
+/// What the thread is at.
+struct Reading {
+    id: u64,
+    since: Instant,
+    /// Whether its request still waits.
+    is_wanted: bool,
 }
 
 impl State {
@@ -76,22 +91,19 @@ impl Reader {
         let work = move || {
             while let Some(order) = theirs.next() {
                 let read = catch_unwind(AssertUnwindSafe(|| files.read(&order.place, &order.tokens)));
-                theirs.lock().fetched = Some(Fetched {
-                    id: order.id,
-                    position: order.place.position,
-                    bytes: read.ok().flatten(),
-                });
-                theirs.changed.notify_all();
+                let Order { id, tenant, tokens, .. } = order;
+                theirs.done(Fetched { id, tenant, tokens, bytes: read.ok().flatten() });
             }
         };
         let thread = thread::Builder::new().name("kv disk reader".to_owned()).spawn(work)?;
         Ok(Reader { queue, thread: Some(thread) })
     }
 
-    /// Orders a place. False when too many wait.
+    /// Orders a place. False when too many wait, or the disk is stuck.
     pub(super) fn order(&self, order: Order) -> bool {
         let mut state = self.queue.lock();
-        if state.orders.len() >= ORDERS_MAX {
+        let is_stuck = state.reading.as_ref().is_some_and(|reading| reading.since.elapsed() > FETCH_TIME_MAX);
+        if is_stuck || state.orders.len() >= ORDERS_MAX {
             return false;
         }
         state.orders.push_back(order);
@@ -99,9 +111,17 @@ impl Reader {
         true
     }
 
-    /// Forgets the orders of a request; one that is being read comes all the same.
+    /// Forgets the orders of a request, and what was or is being read for it.
     pub(super) fn forget(&self, id: u64) {
-        self.queue.lock().orders.retain(|order| order.id != id);
+        let mut state = self.queue.lock();
+        state.orders.retain(|order| order.id != id);
+        if let Some(reading) = state.reading.as_mut().filter(|reading| reading.id == id) {
+            reading.is_wanted = false;
+        }
+        if state.fetched.as_ref().is_some_and(|fetched| fetched.id == id) {
+            state.fetched = None;
+            self.queue.changed.notify_all();
+        }
     }
 
     /// The next place that was read; waits for it up to `patience`.
@@ -119,6 +139,12 @@ impl Reader {
             }
             state = self.queue.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// Whether something was read that nobody has taken.
+    #[cfg(test)]
+    pub(super) fn has_fetched(&self) -> bool {
+        self.queue.lock().fetched.is_some()
     }
 
     /// Reads nothing until it is told otherwise.
@@ -151,6 +177,16 @@ impl Queue {
         while !state.is_over && !state.is_ready() {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        if state.is_over { None } else { state.orders.pop_front() }
+        let order = if state.is_over { None } else { state.orders.pop_front() }?;
+        state.reading = Some(Reading { id: order.id, since: Instant::now(), is_wanted: true });
+        Some(order)
+    }
+
+    /// An order was read; what nobody wants any more is dropped.
+    fn done(&self, fetched: Fetched) {
+        let mut state = self.lock();
+        let is_wanted = state.reading.take().is_some_and(|reading| reading.is_wanted);
+        state.fetched = Some(fetched).filter(|_| is_wanted);
+        self.changed.notify_all();
     }
 }

@@ -148,3 +148,46 @@ fn the_budget_holds_and_the_oldest_goes() {
     assert_eq!(found(&disk, "a", &[&other[..], &[5]].concat()), Some(300));
     assert_eq!(found(&disk, "a", &tokens(400)), None);
 }
+
+/// A file that was handed in again while it was being written counted twice for ever.
+#[test]
+fn a_file_that_is_written_twice_counts_once() {
+    let mut index = Index { bytes_max: 1 << 20, ..Index::default() };
+    let name = place_name(&[7; 32], &[1, 2, 3]);
+    index.add(name.clone(), 1_000);
+    index.add(name.clone(), 900);
+    assert_eq!((index.bytes, index.files.len(), index.places[&[7; 32]].len()), (900, 1, 1));
+    index.remove(&name);
+    assert_eq!((index.bytes, index.files.len(), index.places.len()), (0, 0, 0));
+}
+
+/// Every local user could read what was said.
+#[cfg(unix)]
+#[test]
+fn other_users_can_read_nothing() {
+    use std::os::unix::fs::PermissionsExt;
+    let above = tempfile::tempdir().expect("a folder");
+    let folder = above.path().join("kv/disk");
+    drop(open(&folder, "m"));
+    let mode = |path: &Path| path.metadata().expect("is there").permissions().mode() & 0o777;
+    assert_eq!((mode(&folder), mode(&folder.join(SECRET_FILE))), (0o700, 0o600));
+}
+
+/// What was read for a request that had gone stayed in memory until another step, and kept the reader from
+/// the next order.
+#[test]
+fn what_is_forgotten_is_freed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk = open(folder.path(), "m");
+    keep(&disk, "a", &tokens(300));
+    assert!(disk.fetch(1, &tenant("a"), &tokens(400), 0));
+    while !disk.reader.has_fetched() {
+        std::thread::yield_now();
+    }
+    disk.forget(1);
+    assert!(!disk.reader.has_fetched());
+    assert!(disk.fetch(2, &tenant("a"), &tokens(400), 0));
+    let fetched = disk.fetched(Duration::from_secs(600)).expect("comes");
+    assert_eq!((fetched.id, fetched.tenant, fetched.tokens), (2, tenant("a"), tokens(300)));
+    assert!(fetched.bytes.is_some());
+}

@@ -249,9 +249,10 @@ impl Day {
         }
         let id = ids[self.dice.below(ids.len())];
         let comes = self.dice.below(3) > 0;
-        let Some((tenant, tokens)) = self.scheduler.fetched(id) else { return };
-        let position = self.dice.below(tokens.len());
-        let tokens = tokens[..position].to_vec();
+        self.scheduler.end_fetch(id);
+        let Some(sequence) = self.scheduler.sequence(id) else { return };
+        let position = self.dice.below(sequence.tokens.len());
+        let (tenant, tokens) = (sequence.tenant.clone(), sequence.tokens[..position].to_vec());
         if comes
             && position > 0
             && let Some(place) = self.scheduler.adopt(&tenant, &tokens)
