@@ -149,6 +149,15 @@ impl PrefixCache {
         Some((&entry.tenant, &entry.tokens, &entry.blocks))
     }
 
+    /// Whether [`keep`](PrefixCache::keep) would take a slot for `tokens`, which no longer entry begins with:
+    /// there is a slot, they are not too short, and nothing as long is kept.
+    pub(crate) fn would_keep(&self, tenant: &Tenant, tokens: &[u32]) -> bool {
+        // One more token than is kept, because a find leaves one to compute.
+        let longer = [tokens, &[0]].concat();
+        let here = self.peek(tenant, &longer).map_or(0, |found| found.position);
+        self.slots.total() > 0 && tokens.len() >= PREFIX_TOKENS_MIN && here < tokens.len()
+    }
+
     /// Keeps the beginning `tokens`, whose full layers are in `blocks`. The slot whose snapshot has to be
     /// taken now; None when it is kept already, too short, or there is no slot at all.
     pub(crate) fn keep(

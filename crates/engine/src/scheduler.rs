@@ -19,6 +19,8 @@
 mod admission;
 #[cfg(test)]
 mod simulator;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -131,17 +133,25 @@ impl Scheduler {
     }
 
     /// Makes room for a place that comes from elsewhere: its blocks and its snapshot, to be filled before the
-    /// next step. None when there is none to give without taking it from a running sequence.
+    /// next step. None, and nothing has been forgotten for it, when it would not be kept or there is no room
+    /// to give without taking it from a running sequence.
     pub(crate) fn adopt(&mut self, tenant: &Tenant, tokens: &[u32]) -> Option<(Vec<u32>, u32)> {
-        let mut blocks = Vec::new();
-        while blocks.len() < tokens.len().div_ceil(BLOCK_TOKENS) {
+        let needed = tokens.len().div_ceil(BLOCK_TOKENS);
+        let free = self.pool.num_free();
+        let has_room = needed <= free
+            || needed <= free + self.cache.num_evictable(|block| self.pool.num_holders(block));
+        if !has_room || !self.cache.would_keep(tenant, tokens) {
+            return None;
+        }
+        let mut blocks = Vec::with_capacity(needed);
+        while blocks.len() < needed {
             match self.pool.take() {
                 Some(block) => blocks.push(block),
                 None if self.cache.evict(&mut self.pool) => {}
                 None => break,
             }
         }
-        let is_whole = blocks.len() == tokens.len().div_ceil(BLOCK_TOKENS);
+        let is_whole = blocks.len() == needed;
         let kept = is_whole.then(|| self.cache.keep(tenant, tokens, &blocks, &mut self.pool)).flatten();
         // The cache holds them now, or nobody.
         blocks.iter().for_each(|&block| self.pool.give_back(block));
@@ -356,6 +366,9 @@ impl Scheduler {
             if let Some(snapshot) =
                 self.cache.keep(&sequence.tenant, tokens, &sequence.blocks, &mut self.pool)
             {
+                // A slot that is given away twice in a commit holds what got it last, and nothing else may be
+                // written to the disk under that entry.
+                saves.retain(|save: &Save| save.snapshot != snapshot);
                 saves.push(Save { ring, position, snapshot, is_private: sequence.is_private });
             }
         }

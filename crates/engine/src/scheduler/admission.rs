@@ -32,12 +32,15 @@ impl Scheduler {
         if self.gains_by_waiting(id) {
             return;
         }
-        while self.rings.num_free() == 0 || !self.has_room(id) {
-            let lower = self.running(|sequence| sequence.priority < priority).pop();
-            if !lower.is_some_and(|lower| self.preempt(lower)) {
-                return;
-            }
+        let mut lower = self.running(|sequence| sequence.priority < priority);
+        let mut victims = Vec::new();
+        while self.rings.num_free() + victims.len() == 0 || !self.has_room(id, &victims) {
+            let Some(lowest) = lower.pop() else { return };
+            victims.push(lowest);
         }
+        victims.into_iter().for_each(|victim| {
+            self.preempt(victim);
+        });
     }
 
     /// Preempts a sequence of the tenant that runs the most and lets one begin whose tenant then still has no
@@ -62,7 +65,8 @@ impl Scheduler {
             self.running(|sequence| num_running(&sequence.tenant) > share && sequence.priority <= priority);
         // Of equals the one of the lowest rank, which has done the least.
         let victim = victims.into_iter().max_by_key(|id| num_running(&self.sequences[id].tenant));
-        if victim.is_some_and(|victim| self.preempt(victim)) && self.has_room(id) {
+        let Some(victim) = victim.filter(|&victim| self.has_room(id, &[victim])) else { return };
+        if self.preempt(victim) {
             self.begin(plan, id);
         }
     }
@@ -80,7 +84,7 @@ impl Scheduler {
             if self.gains_by_waiting(id) {
                 continue;
             }
-            if !self.has_room(id) {
+            if !self.has_room(id, &[]) {
                 return;
             }
             self.begin(plan, id);
@@ -109,19 +113,27 @@ impl Scheduler {
         self.cache.num_total() > 0 && coming >= here + PREFIX_TOKENS_MIN
     }
 
-    /// Whether its tokens, and the next of everybody, would have blocks. One that would run alone always has.
-    fn has_room(&self, id: u64) -> bool {
-        if self.num_running() == 0 {
+    /// Whether its tokens, and the next of everybody, would have blocks if the running `victims` were
+    /// preempted. One that would run alone always has.
+    fn has_room(&self, id: u64, victims: &[u64]) -> bool {
+        if self.num_running() == victims.len() {
             return true;
         }
         let needs = |tokens: usize, blocks: usize| (tokens + 1).div_ceil(BLOCK_TOKENS).saturating_sub(blocks);
-        let running = self.sequences.values().filter(|sequence| sequence.ring.is_some());
-        let promised: usize = running.map(|other| needs(other.tokens.len(), other.blocks.len())).sum();
+        let (gone, stay): (Vec<&Sequence>, Vec<&Sequence>) = self
+            .sequences
+            .values()
+            .filter(|sequence| sequence.ring.is_some())
+            .partition(|sequence| victims.contains(&sequence.id));
+        let promised: usize = stay.iter().map(|other| needs(other.tokens.len(), other.blocks.len())).sum();
         let sequence = &self.sequences[&id];
         // Blocks of a kept prefix count as needed: they may be evictable ones, which it then takes away.
         let needed = promised + needs(sequence.tokens.len(), 0);
-        let free = self.pool.num_free();
-        needed <= free || needed <= free + self.cache.num_evictable(|block| self.pool.num_holders(block))
+        let mut given: HashMap<u32, u32> = HashMap::new();
+        gone.iter().flat_map(|victim| &victim.blocks).for_each(|&block| *given.entry(block).or_default() += 1);
+        let holders = |block: u32| self.pool.num_holders(block) - given.get(&block).copied().unwrap_or(0);
+        let free = self.pool.num_free() + given.keys().filter(|&&block| holders(block) == 0).count();
+        needed <= free || needed <= free + self.cache.num_evictable(holders)
     }
 
     fn begin(&mut self, plan: &mut Plan, id: u64) {

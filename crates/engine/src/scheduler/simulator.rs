@@ -311,6 +311,10 @@ impl Day {
         let outcomes = plan.chunks.clone().iter().map(|chunk| self.carry_out(chunk)).collect();
         let committed = self.scheduler.commit(plan, outcomes);
         committed.saves.iter().for_each(|save| self.store.save(save));
+        let mut slots: Vec<u32> = committed.saves.iter().map(|save| save.snapshot).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        assert_eq!(slots.len(), committed.saves.len(), "a slot is saved to twice");
         for (id, ended) in committed.ended {
             let client = self.clients.remove(&id).expect("ends once");
             let _ = (client, ended);
