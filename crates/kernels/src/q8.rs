@@ -117,10 +117,17 @@ impl Q8Rows {
     fn make_room(&mut self, t: usize, k: usize) {
         (self.t, self.k) = (t, k);
         let blocks = t * padded_blocks(k);
-        self.values.resize(blocks * BLOCK_VALUES, 0);
-        self.scales.resize(blocks, 0.0);
-        self.middles.resize(blocks, 0);
-        self.corrections.resize(blocks, 0);
+        resize(&mut self.values, blocks * BLOCK_VALUES);
+        resize(&mut self.scales, blocks);
+        resize(&mut self.middles, blocks);
+        resize(&mut self.corrections, blocks);
+    }
+
+    /// Bytes that are reserved for the rows.
+    pub fn num_bytes(&self) -> usize {
+        self.values.capacity()
+            + self.middles.capacity()
+            + (self.scales.capacity() + self.corrections.capacity()) * size_of::<f32>()
     }
 
     /// The value at column `k` of row `t`, its block's middle in it. Units: the block's scale.
@@ -162,6 +169,12 @@ impl Q8Rows {
             corrections: &self.corrections[t * blocks..][..blocks],
         }
     }
+}
+
+/// Makes a buffer `len` long and reserves no more than that.
+fn resize<T: Copy + Default>(buffer: &mut Vec<T>, len: usize) {
+    buffer.reserve_exact(len.saturating_sub(buffer.len()));
+    buffer.resize(len, T::default());
 }
 
 /// One stored row; all of whole groups.

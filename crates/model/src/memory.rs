@@ -16,7 +16,7 @@ use gptoss_checkpoint::{LayerPart, Part};
 use gptoss_formats::{BLOCK_VALUES, Q8_0_BLOCK_BYTES};
 
 use crate::config::{DenseMode, ModelConfig, Precision};
-use crate::cpu::workspace::Workspace;
+use crate::cpu::workspace::{RowForms, Workspace};
 use crate::layout::{BLOCK_TOKENS, StoreShape, StoreSizes};
 use crate::parameters::{Counts, mlp_part_name};
 use crate::step::{CHUNK_TOKENS_MAX, LOGIT_ROWS_MAX};
@@ -44,24 +44,39 @@ pub fn memory(
     precision: Precision,
     dense: DenseMode,
 ) -> Vec<Term> {
-    memory_terms(config, weights, context, precision, dense, takes_f32(weights, precision))
+    let forms = row_forms(config, weights, precision, dense);
+    memory_terms(config, weights, context, precision, dense, forms)
 }
 
-/// Whether the inputs of some experts are f32.
-pub(crate) fn takes_f32(weights: &[(Part, u64)], precision: Precision) -> bool {
-    let is_bf16 = |(part, _): &(Part, u64)| matches!(part, Part::Layer(_, LayerPart::GateUpBf16));
-    precision == Precision::Exact || weights.iter().any(is_bf16)
+/// Which rows the products of these weights take. A matrix of Q8_0 is known by its bytes, which no other
+/// format of the same matrix has.
+pub(crate) fn row_forms(
+    config: &ModelConfig,
+    weights: &[(Part, u64)],
+    precision: Precision,
+    dense: DenseMode,
+) -> RowForms {
+    let is_fast = precision == Precision::Fast;
+    let has_bf16 = weights.iter().any(|(part, _)| matches!(part, Part::Layer(_, LayerPart::GateUpBf16)));
+    let is_q8 = |(part, bytes): &(Part, u64)| {
+        *part != Part::Embedding && q8_bytes(config, *part) == Some(*bytes)
+    };
+    RowForms {
+        experts_f32: !is_fast || has_bf16,
+        experts_int8: is_fast && !has_bf16,
+        dense_int8: is_fast && (dense == DenseMode::Q8 || weights.iter().any(is_q8)),
+    }
 }
 
-/// As [`memory`], of weights among which the experts' may be missing, which is why `takes_f32` is asked of
-/// the caller.
+/// As [`memory`], of weights among which the experts' may be missing, which is why `forms` is asked of the
+/// caller.
 pub(crate) fn memory_terms(
     config: &ModelConfig,
     weights: &[(Part, u64)],
     context: usize,
     precision: Precision,
     dense: DenseMode,
-    takes_f32: bool,
+    forms: RowForms,
 ) -> Vec<Term> {
     let mut terms = weight_terms(config, weights, dense);
     let mut push = |name: &str, bytes: u64| terms.push(Term { name: name.to_string(), bytes });
@@ -71,7 +86,7 @@ pub(crate) fn memory_terms(
     push("KV cache: full layers", kv.full_layers);
     push("KV cache: windowed layers", kv.windowed_layers);
     let chunk = CHUNK_TOKENS_MAX.min(context.max(1));
-    let workspace = Workspace::bytes(config, precision, dense, takes_f32, chunk);
+    let workspace = Workspace::bytes(config, forms, chunk);
     push("workspace: activations of a chunk", workspace);
     push("workspace: logits", (LOGIT_ROWS_MAX.min(chunk) * config.vocab_size * size_of::<f32>()) as u64);
     terms
@@ -139,9 +154,13 @@ fn vector_bytes(config: &ModelConfig) -> u64 {
 #[cfg(test)]
 mod tests {
     use gptoss_checkpoint::{Checkpoint, ExpertFormat, PRESETS, Preset, num_bytes, parts};
+    use gptoss_kernels::{Pool, Q8_PARTS_BYTES_MAX};
 
     use super::*;
+    use crate::config::LoadOptions;
+    use crate::model::Model;
     use crate::parameters::parameters;
+    use crate::step::{LogitRows, Segment, SequenceKv};
 
     fn config(preset: Preset) -> ModelConfig {
         ModelConfig::from_checkpoint(&preset.config()).expect("a preset is legal")
@@ -243,9 +262,47 @@ mod tests {
         };
         let f32_rows = (CHUNK_TOKENS_MAX * (2880 + 2880) * size_of::<f32>()) as u64;
         let fast = workspace(Precision::Fast, ExpertFormat::Mxfp4);
-        assert_eq!(workspace(Precision::Fast, ExpertFormat::Bf16) - fast, f32_rows);
         let int8_rows = (CHUNK_TOKENS_MAX * 3 * 3072 / 32 * 41) as u64;
+        // Experts in bf16 take no int8 rows, which the plan counted too.
+        assert_eq!(workspace(Precision::Fast, ExpertFormat::Bf16) - f32_rows, fast - int8_rows);
         assert_eq!(workspace(Precision::Exact, ExpertFormat::Mxfp4) - f32_rows, fast - int8_rows);
+    }
+
+    /// The plan of a GGUF file whose dense matrices are Q8_0 had no int8 rows for them, because nobody had
+    /// asked for that format.
+    #[test]
+    fn the_workspace_of_a_step_is_planned() {
+        let check = |name: &str, precision, dense| {
+            let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata").join(name);
+            let checkpoint = Checkpoint::open(&path).expect("opens");
+            let options = LoadOptions { precision, dense, expert_slots: None };
+            let model = Model::load_with(&checkpoint, &options, Pool::new(1), &mut |_, _| {}).expect("loads");
+            let context = CHUNK_TOKENS_MAX;
+            let sizes = StoreSizes { blocks: context / BLOCK_TOKENS, rings: 1, snapshots: 0 };
+            let mut store = model.new_store(sizes, context);
+            let mut work = model.new_workspace();
+            let tokens: Vec<u32> = (0..context as u32).map(|i| i * 7 % 300).collect();
+            let blocks: Vec<u32> = (0..(context / BLOCK_TOKENS) as u32).collect();
+            let kv = SequenceKv { blocks: &blocks, ring: 0 };
+            let segment = Segment { tokens: &tokens, first_position: 0, kv, logits: LogitRows::None };
+            model.forward_segments(&[segment], &mut store, &mut work).expect("runs");
+            let terms = memory(model.config(), &checkpoint.part_bytes(), context, precision, dense);
+            let planned = terms.iter().find(|term| term.name == "workspace: activations of a chunk");
+            let planned = planned.expect("a term").bytes;
+            // Sums of parts are kept by the threads.
+            let sums = if dense == DenseMode::Q8 || name.contains("q8_0") { Q8_PARTS_BYTES_MAX } else { 0 };
+            let sums = if precision == Precision::Fast { sums } else { 0 };
+            let reserved = work.num_bytes() + sums;
+            assert!(reserved <= planned, "{reserved} of {planned}: {name} {precision:?} {dense:?}");
+            // Not all tokens went to one expert.
+            let at_most = 2 * context as u64 * 512;
+            assert!(planned - reserved < at_most, "{reserved} of {planned}: {name} {precision:?} {dense:?}");
+        };
+        for name in ["tiny-yarn", "tiny-yarn-bf16.gguf", "tiny-yarn-q8_0.gguf"] {
+            check(name, Precision::Fast, DenseMode::AsStored);
+            check(name, Precision::Fast, DenseMode::Q8);
+            check(name, Precision::Exact, DenseMode::AsStored);
+        }
     }
 
     #[test]

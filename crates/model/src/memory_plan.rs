@@ -11,7 +11,7 @@ use gptoss_checkpoint::Checkpoint;
 use crate::Error;
 use crate::config::{DenseMode, ModelConfig, Precision};
 use crate::cpu::expert_cache::READ_THREADS;
-use crate::memory::{Term, memory, memory_terms, takes_f32};
+use crate::memory::{Term, memory, memory_terms, row_forms};
 use crate::parameters::is_expert_matrix;
 
 /// What the program takes beside the model: itself, the vocabulary, stacks and small buffers. Units: bytes.
@@ -57,9 +57,9 @@ pub fn plan_memory(
     let Some(reader) = checkpoint.expert_reader()? else {
         return Err(Error::NotOnDisk { needed: whole.bytes() });
     };
-    let takes_f32 = takes_f32(&parts, precision);
+    let forms = row_forms(&config, &parts, precision, dense);
     parts.retain(|(part, _)| !is_expert_matrix(*part) && *part != gptoss_checkpoint::Part::Embedding);
-    let mut terms = memory_terms(&config, &parts, context, precision, dense, takes_f32);
+    let mut terms = memory_terms(&config, &parts, context, precision, dense, forms);
     terms.push(program);
     let scratch = READ_THREADS as u64 * reader.scratch_bytes();
     if scratch > 0 {

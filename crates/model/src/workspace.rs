@@ -108,6 +108,14 @@ impl Workspace {
         }
     }
 
+    /// Bytes that are reserved, logits not counted.
+    #[cfg(test)]
+    pub(crate) fn num_bytes(&self) -> u64 {
+        match &self.memory {
+            WorkMemory::Cpu(work) => work.num_bytes(),
+        }
+    }
+
     /// Forgets rows of logits that belong to no segment: a step that panicked leaves them.
     fn forget_loose_rows(&mut self) {
         self.wanted.clear();

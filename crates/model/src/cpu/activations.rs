@@ -47,9 +47,14 @@ impl<'a> Activations<'a> {
         Activations { x, q8: Some(q8), parts }
     }
 
-    /// Rows that have been quantized before, for whichever matrices take int8.
-    pub(crate) fn quantized(precision: Precision, x: &'a [f32], q8: &'a Q8Rows) -> Activations<'a> {
-        Activations { x, q8: (precision == Precision::Fast).then_some(q8), parts: Parts::One }
+    /// Rows that have been quantized before, in `parts`, for whichever matrices take int8.
+    pub(crate) fn quantized(
+        precision: Precision,
+        x: &'a [f32],
+        q8: &'a Q8Rows,
+        parts: Parts,
+    ) -> Activations<'a> {
+        Activations { x, q8: (precision == Precision::Fast).then_some(q8), parts }
     }
 
     /// Rows that every matrix is multiplied with in f32.

@@ -6,7 +6,7 @@
 
 use gptoss_kernels::{AttentionJob, KvRun, Q8_PARTS_BYTES_MAX, Q8Order, Q8Rows, RopeAngles};
 
-use crate::config::{DenseMode, ModelConfig, Precision};
+use crate::config::ModelConfig;
 use crate::cpu::routing::Routing;
 
 /// Buffers of a chunk.
@@ -102,36 +102,62 @@ impl Workspace {
         }
     }
 
-    /// Bytes of the buffers for steps of `num_tokens`.
-    pub(crate) fn bytes(
-        config: &ModelConfig,
-        precision: Precision,
-        dense: DenseMode,
-        takes_f32: bool,
-        num_tokens: usize,
-    ) -> u64 {
+    /// Bytes that are reserved for the rows of a step.
+    #[cfg(test)]
+    pub(crate) fn num_bytes(&self) -> u64 {
+        let f32_rows = [
+            &self.hidden,
+            &self.normed,
+            &self.query,
+            &self.key,
+            &self.value,
+            &self.attended,
+            &self.update,
+            &self.gate_up,
+            &self.expert_rows,
+            &self.gathered,
+            &self.activated,
+        ];
+        let int8_rows = [&self.dense_q8, &self.normed_q8, &self.gathered_q8, &self.activated_q8];
+        let f32_bytes: usize = f32_rows.iter().map(|rows| rows.capacity() * size_of::<f32>()).sum();
+        (f32_bytes + int8_rows.iter().map(|rows| rows.num_bytes()).sum::<usize>()) as u64
+    }
+
+    /// Bytes of the buffers for steps of `num_tokens`: those that products of these forms fill.
+    pub(crate) fn bytes(config: &ModelConfig, forms: RowForms, num_tokens: usize) -> u64 {
         let widths = Widths::of(config);
         let mut f32_numbers = widths.hidden * (3 + config.active_experts())
             + 2 * widths.query
             + 2 * widths.kv
             + 2 * widths.inner;
-        if takes_f32 {
+        if forms.experts_f32 {
             f32_numbers += widths.hidden + widths.inner;
         }
         // One byte a number; a scale and a sum, of four bytes each, and a middle for 32 of them; in whole
         // groups of 256.
         let int8_row = |width: usize| width.next_multiple_of(256) / 32 * (32 + 4 + 4 + 1);
         let mut int8_bytes = 0;
-        if precision == Precision::Fast {
+        if forms.experts_int8 {
             int8_bytes += 2 * int8_row(widths.hidden) + int8_row(widths.inner);
         }
-        if dense == DenseMode::Q8 {
+        if forms.dense_int8 {
             // Two parts of the input of keys and values, or the input of the last projection.
             int8_bytes += (2 * int8_row(widths.hidden)).max(int8_row(widths.query));
         }
-        let sums = if dense == DenseMode::Q8 { Q8_PARTS_BYTES_MAX } else { 0 };
+        let sums = if forms.dense_int8 { Q8_PARTS_BYTES_MAX } else { 0 };
         (num_tokens * (f32_numbers * size_of::<f32>() + int8_bytes)) as u64 + sums
     }
+}
+
+/// Which rows the products of a model take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RowForms {
+    /// Some experts take f32.
+    pub(crate) experts_f32: bool,
+    /// Some experts take int8.
+    pub(crate) experts_int8: bool,
+    /// Some dense matrices take int8: those made at load, or Q8_0 in a file.
+    pub(crate) dense_int8: bool,
 }
 
 /// Widths of rows. Units: numbers.
