@@ -3,9 +3,10 @@
 //! [`compile`] turns a [`Spec`] into a [`Compiled`], which any number of sequences start from
 //! ([`crate::Constraint::new`]). It is meant for the thread that received the request, never for the
 //! engine's: building may take as long as the limits allow. Few compile at once (`slots.rs`), each on a
-//! thread with a stack that is large enough for the deepest grammar that the limits let through. The caller
-//! is released when the time is up; a thread that was given up ends after the grammar that it is at, which
-//! fuel and sizes bound (decision 0018).
+//! thread with a stack that is large enough for the deepest grammar that the limits let through. Time is
+//! the processor's: a busy machine refuses nothing that an idle one accepts. A caller who waits too long in
+//! wall-clock time is told to come again; the thread ends after the grammar that it is at, which fuel and
+//! sizes bound (decision 0018).
 
 use std::{
     collections::BTreeSet,
@@ -14,19 +15,21 @@ use std::{
         mpsc::{self, RecvTimeoutError},
     },
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use gptoss_harmony::{Control, Vocab};
 
 use crate::{
+    clock::Clock,
     error::Error,
     grammar::{self, Grammar},
     header::{self, BodyIndex, ContentForm, Headers, Piece, Step},
     limits::{
-        COMPILATIONS_MAX, COMPILATIONS_OF_TENANT_MAX, COMPILATIONS_WAITING_MAX, Limits, NAME_BYTES_MAX,
+        COMPILATIONS_MAX, COMPILATIONS_OF_TENANT_MAX, COMPILATIONS_WAITING_MAX,
+        COMPILATIONS_WAITING_OF_TENANT_MAX, Limits, NAME_BYTES_MAX,
     },
-    slots::Slots,
+    slots::{Counts, Slots},
     spec::{Body, Part, Spec, ToolChoice, Warning},
     table::TokenTable,
 };
@@ -36,7 +39,12 @@ use crate::{
 /// [`crate::limits::SCHEMA_LEVELS_MAX`] up to 50.
 const STACK_BYTES: usize = 256 << 20;
 
-static SLOTS: Slots = Slots::new(COMPILATIONS_MAX, COMPILATIONS_OF_TENANT_MAX, COMPILATIONS_WAITING_MAX);
+static SLOTS: Slots = Slots::new(Counts {
+    taken: COMPILATIONS_MAX,
+    taken_of_tenant: COMPILATIONS_OF_TENANT_MAX,
+    waiting: COMPILATIONS_WAITING_MAX,
+    waiting_of_tenant: COMPILATIONS_WAITING_OF_TENANT_MAX,
+});
 
 /// A spec that can be held: immutable, shared by the sequences of a request.
 pub struct Compiled {
@@ -91,8 +99,9 @@ impl Compiled {
     }
 }
 
-/// Compiles a spec. Takes milliseconds for what is usual and up to [`Limits::compile_time_max`], after up to
-/// [`Limits::compile_wait_max`] in a line when many do; call it off the engine's thread.
+/// Compiles a spec. Takes milliseconds for what is usual and up to [`Limits::compile_time_max`] of a
+/// processor, and up to [`Limits::compile_wait_max`] with the line in which it waits when many do; call it off
+/// the engine's thread.
 ///
 /// Errors: every variant of [`Error`] before [`Error::NotAllowed`], each with what to do.
 pub fn compile(table: &Arc<TokenTable>, spec: Spec, limits: &Limits) -> Result<Arc<Compiled>, Error> {
@@ -108,29 +117,28 @@ pub fn compile(table: &Arc<TokenTable>, spec: Spec, limits: &Limits) -> Result<A
     }
     // Once per vocabulary, and no request's fault: outside of the time.
     table.factory()?;
+    let started = Instant::now();
     let busy = || Error::Busy { max: COMPILATIONS_MAX };
     let slot = SLOTS.take(&limits.tenant, limits.compile_wait_max).ok_or_else(busy)?;
     let (sender, receiver) = mpsc::sync_channel(1);
     let (table, limits) = (Arc::clone(table), limits.clone());
-    let (time_max, started) = (limits.compile_time_max, Instant::now());
+    let wait_max = limits.compile_wait_max;
     let work = move || {
-        let built = build(&table, &spec, &limits, Some(started + time_max));
+        let built = build(&table, &spec, &limits, Some(Clock::start()));
         drop(slot);
-        // Nobody listens any more when the time was up.
+        // Nobody listens any more when the wait was too long.
         let _ = sender.send(built);
     };
     let spawned = thread::Builder::new().name("compile grammar".into()).stack_size(STACK_BYTES).spawn(work);
     spawned.map_err(|_| busy())?;
-    let received = receiver.recv_timeout(time_max);
-    match received {
-        // What is ready before anybody looked may be late all the same.
-        Ok(built) if started.elapsed() <= time_max => built.map(Arc::new),
-        Ok(_) | Err(RecvTimeoutError::Timeout) => Err(too_slow(&time_max)),
+    match receiver.recv_timeout(wait_max.saturating_sub(started.elapsed())) {
+        Ok(built) => built.map(Arc::new),
+        Err(RecvTimeoutError::Timeout) => Err(busy()),
         Err(RecvTimeoutError::Disconnected) => Err(Error::Crashed),
     }
 }
 
-fn too_slow(limit: &std::time::Duration) -> Error {
+fn too_slow(limit: &Duration) -> Error {
     Error::TooSlow { limit_ms: limit.as_millis() as u64 }
 }
 
@@ -169,12 +177,12 @@ fn build(
     table: &Arc<TokenTable>,
     spec: &Spec,
     limits: &Limits,
-    deadline: Option<Instant>,
+    clock: Option<Clock>,
 ) -> Result<Compiled, Error> {
     let mut builder = Builder {
         table,
         limits,
-        deadline,
+        clock,
         bodies: Vec::new(),
         grammars: Vec::new(),
         warnings: Vec::new(),
@@ -215,8 +223,8 @@ fn lead_in(vocab: &Vocab, headers: &mut Headers, root: u32) -> u32 {
 struct Builder<'a> {
     table: &'a TokenTable,
     limits: &'a Limits,
-    /// When nobody waits any more.
-    deadline: Option<Instant>,
+    /// Of a compilation whose time is bounded.
+    clock: Option<Clock>,
     bodies: Vec<BodyPlan>,
     grammars: Vec<Grammar>,
     warnings: Vec<Warning>,
@@ -297,10 +305,9 @@ impl Builder<'_> {
         if let (Body::JsonObject, Some(grammar)) = (body, self.any_object) {
             return Ok(self.plan(Some(grammar), end, false));
         }
-        if self.deadline.is_some_and(|deadline| Instant::now() > deadline) {
-            return Err(too_slow(&self.limits.compile_time_max));
-        }
+        self.check_time()?;
         let built = grammar::build(self.table, part, body, self.limits, &mut self.warnings)?;
+        self.check_time()?;
         let grammar = built.map(|grammar| {
             self.grammars.push(grammar);
             self.grammars.len() - 1
@@ -309,6 +316,14 @@ impl Builder<'_> {
             self.any_object = grammar;
         }
         Ok(self.plan(grammar, end, false))
+    }
+
+    fn check_time(&self) -> Result<(), Error> {
+        let limit = self.limits.compile_time_max;
+        match &self.clock {
+            Some(clock) if clock.elapsed() > limit => Err(too_slow(&limit)),
+            _ => Ok(()),
+        }
     }
 
     fn plan(&mut self, grammar: Option<usize>, end: Control, is_reasoning: bool) -> BodyIndex {

@@ -98,13 +98,15 @@ pub enum Error {
         reason: String,
     },
     /// Compilation took too long.
-    #[error("the grammars were not compiled within {limit_ms} ms; simplify the schema or grammar")]
+    #[error(
+        "the grammars were not compiled within {limit_ms} ms of a processor; simplify the schema or grammar"
+    )]
     TooSlow {
         /// The limit in milliseconds.
         limit_ms: u64,
     },
-    /// Too many compilations at once.
-    #[error("{max} grammars are being compiled already; try again")]
+    /// Too many compilations wait, or the result did not come in time.
+    #[error("{max} grammars are being compiled and too many wait for it; try again")]
     Busy {
         /// The limit.
         max: usize,

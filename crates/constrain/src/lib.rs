@@ -9,6 +9,7 @@
 //! The room is pure but for the threads that compile. It never sees logits or the prompt.
 
 mod bitmask;
+mod clock;
 mod compile;
 mod constraint;
 mod error;

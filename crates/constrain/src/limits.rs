@@ -1,13 +1,13 @@
 //! The price of a grammar: what it may cost before it is refused.
 //!
 //! Schemas, patterns and grammars come from clients. [`Limits`] bounds what is looked at before anything is
-//! built (sizes, depths, counts), what building may take (fuel and time) and what masks may take (fuel and
+//! built (sizes, depths, counts), what building may take (fuel and processor time) and what masks may take (fuel and
 //! items). The constants are the defaults. A bound that is met is an [`crate::Error::TooLarge`] or
 //! [`crate::Error::TooSlow`] that names it, or an [`crate::Error::Exhausted`] later; never a wrong answer.
 //!
 //! Fuel is llguidance's deterministic count of work on the automaton of tokens of a grammar: about 50,000 a
 //! millisecond when building, 14,000 in a mask. It and not the clock decides whether a grammar is accepted,
-//! wherever the machine is fast enough for the clock not to.
+//! wherever the processor is fast enough for its time not to; how busy the machine is decides nothing.
 
 use std::{sync::Arc, time::Duration};
 
@@ -60,8 +60,8 @@ pub const COMPILE_FUEL_MAX: u64 = 300_000;
 /// Most symbols in the productions of one grammar.
 pub const GRAMMAR_SYMBOLS_MAX: usize = 200_000;
 
-/// Most wall-clock time for compiling all grammars of one turn. It is looked at between grammars; within one,
-/// fuel and sizes end the work.
+/// Most processor time for compiling all grammars of one turn, on a machine whose neighbors may be busy. It is
+/// looked at between grammars; within one, fuel and sizes end the work.
 pub const COMPILE_TIME_MAX: Duration = Duration::from_millis(2_000);
 
 /// Most compilations at once in this process, those that were given up and still run included. Units:
@@ -71,11 +71,14 @@ pub const COMPILATIONS_MAX: usize = 4;
 /// Most of them for one tenant.
 pub const COMPILATIONS_OF_TENANT_MAX: usize = 2;
 
-/// Most compilations that wait for their turn.
-pub const COMPILATIONS_WAITING_MAX: usize = 64;
+/// Most compilations that wait for their turn: as many as requests may wait for the engine.
+pub const COMPILATIONS_WAITING_MAX: usize = 256;
 
-/// Longest wait for a turn to compile.
-pub const COMPILE_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Most of them of one tenant, so that there is a place for another.
+pub const COMPILATIONS_WAITING_OF_TENANT_MAX: usize = 192;
+
+/// Longest wait for a turn to compile and for the result.
+pub const COMPILE_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Fuel of the lexer for one mask.
 pub const MASK_FUEL_MAX: u64 = 200_000;

@@ -1,9 +1,9 @@
 //! Who may compile now, and who waits.
 //!
 //! Compilations cost time and memory beyond what an ordinary request does, so few run at once:
-//! [`Slots::take`] waits for one of a fixed number, and each tenant has part of them at most, so that one
-//! tenant's grammars never keep another's from being compiled. Among those that may go, the one that came
-//! first goes first. A slot is given back when it is dropped, also by a panic.
+//! [`Slots::take`] waits for one of a fixed number. Each tenant has part of the slots at most and part of the
+//! line, so that one tenant's grammars never keep another's from being compiled. Among those that may go, the
+//! one that came first goes first. A slot is given back when it is dropped, also by a panic.
 
 use std::{
     collections::VecDeque,
@@ -13,11 +13,22 @@ use std::{
 
 /// The slots of a process.
 pub(crate) struct Slots {
-    total: usize,
-    of_tenant: usize,
-    waiting_max: usize,
+    counts: Counts,
     state: Mutex<State>,
     changed: Condvar,
+}
+
+/// How many there are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Counts {
+    /// That are taken at once.
+    pub(crate) taken: usize,
+    /// Of them by one tenant.
+    pub(crate) taken_of_tenant: usize,
+    /// That wait in line.
+    pub(crate) waiting: usize,
+    /// Of them of one tenant.
+    pub(crate) waiting_of_tenant: usize,
 }
 
 struct State {
@@ -35,10 +46,9 @@ pub(crate) struct Slot<'a> {
 }
 
 impl Slots {
-    /// `total` at once, `of_tenant` of them for one tenant, and a line of `waiting_max` in all.
-    pub(crate) const fn new(total: usize, of_tenant: usize, waiting_max: usize) -> Self {
+    pub(crate) const fn new(counts: Counts) -> Self {
         let state = State { taken: Vec::new(), waiting: VecDeque::new(), num_arrived: 0 };
-        Self { total, of_tenant, waiting_max, state: Mutex::new(state), changed: Condvar::new() }
+        Self { counts, state: Mutex::new(state), changed: Condvar::new() }
     }
 
     /// Waits for a slot, but not longer than `patience`; None when there is none by then, or the line is
@@ -50,7 +60,7 @@ impl Slots {
         state.num_arrived += 1;
         state.waiting.push_back((ticket, tenant.to_owned()));
         // Whoever can go at once was never in the line.
-        if self.next(&state) != Some(ticket) && state.waiting.len() > self.waiting_max {
+        if self.next(&state) != Some(ticket) && self.is_over_full(&state, tenant) {
             state.waiting.pop_back();
             return None;
         }
@@ -71,13 +81,20 @@ impl Slots {
         }
     }
 
+    /// Whether the line, with the last that came, is longer than it may be for the tenant.
+    fn is_over_full(&self, state: &State, tenant: &str) -> bool {
+        let of_tenant = state.waiting.iter().filter(|(_, other)| other == tenant).count();
+        state.waiting.len() > self.counts.waiting || of_tenant > self.counts.waiting_of_tenant
+    }
+
     /// The first in the line whose tenant may have another slot, if there is a slot.
     fn next(&self, state: &State) -> Option<u64> {
-        if state.taken.len() >= self.total {
+        if state.taken.len() >= self.counts.taken {
             return None;
         }
         let held = |tenant: &str| state.taken.iter().filter(|other| *other == tenant).count();
-        state.waiting.iter().find(|(_, tenant)| held(tenant) < self.of_tenant).map(|(ticket, _)| *ticket)
+        let mut waiting = state.waiting.iter();
+        waiting.find(|(_, tenant)| held(tenant) < self.counts.taken_of_tenant).map(|(ticket, _)| *ticket)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -100,11 +117,16 @@ mod tests {
     use super::*;
 
     const NOW: Duration = Duration::ZERO;
+    const LONG: Duration = Duration::from_secs(600);
+
+    fn slots(taken: usize, taken_of_tenant: usize, waiting: usize, waiting_of_tenant: usize) -> Slots {
+        Slots::new(Counts { taken, taken_of_tenant, waiting, waiting_of_tenant })
+    }
 
     /// All slots could be held by one tenant, whose requests then got everybody else's refused.
     #[test]
     fn one_tenant_cannot_hold_all_slots() {
-        let slots = Slots::new(3, 2, 8);
+        let slots = slots(3, 2, 8, 8);
         let (first, _second) = (slots.take("a", NOW), slots.take("a", NOW));
         assert!(first.is_some() && slots.take("a", NOW).is_none(), "its share is used up");
         let other = slots.take("b", NOW);
@@ -117,18 +139,39 @@ mod tests {
     /// Honest requests that came at the same moment were refused at once.
     #[test]
     fn who_finds_no_slot_waits_in_line() {
-        let slots = Slots::new(1, 1, 1);
+        let slots = slots(1, 1, 1, 1);
         let held = slots.take("a", NOW).expect("free");
         std::thread::scope(|scope| {
-            let waits = scope.spawn(|| slots.take("a", Duration::from_secs(600)).is_some());
+            let waits = scope.spawn(|| slots.take("a", LONG).is_some());
             while slots.lock().waiting.is_empty() {
                 std::thread::yield_now();
             }
-            assert!(slots.take("b", Duration::from_secs(600)).is_none(), "the line is full");
+            assert!(slots.take("b", LONG).is_none(), "the line is full");
             drop(held);
             assert!(waits.join().expect("does not panic"));
         });
         let state = slots.lock();
         assert_eq!((state.taken.len(), state.waiting.len()), (0, 0));
+    }
+
+    /// One tenant's requests filled the line, and everybody else's were refused.
+    #[test]
+    fn one_tenant_cannot_fill_the_line() {
+        let slots = slots(1, 1, 4, 2);
+        let held = slots.take("a", NOW).expect("free");
+        std::thread::scope(|scope| {
+            let waits: Vec<_> = (0..2).map(|_| scope.spawn(|| slots.take("a", LONG).is_some())).collect();
+            while slots.lock().waiting.len() < 2 {
+                std::thread::yield_now();
+            }
+            assert!(slots.take("a", LONG).is_none(), "its part of the line is full");
+            let other = scope.spawn(|| slots.take("b", LONG).is_some());
+            while slots.lock().waiting.len() < 3 && !other.is_finished() {
+                std::thread::yield_now();
+            }
+            drop(held);
+            assert!(other.join().expect("does not panic"), "another tenant waits and gets its turn");
+            assert!(waits.into_iter().all(|waits| waits.join().expect("does not panic")));
+        });
     }
 }

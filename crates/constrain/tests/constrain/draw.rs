@@ -5,6 +5,7 @@
 //! tokens an even draw would hardly ever end.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use gptoss_constrain::{Compiled, Error, Limits, Spec, TokenTable, compile, is_allowed};
 use gptoss_harmony::{MultiDigit, Token, Vocab};
@@ -48,8 +49,14 @@ pub fn table() -> &'static Arc<TokenTable> {
     })
 }
 
+/// The tests of this program run at once and as one tenant: how long a compilation waits for them says
+/// nothing about it.
+pub fn limits() -> Limits {
+    Limits { compile_wait_max: Duration::from_secs(3_600), ..Limits::default() }
+}
+
 pub fn compiled(spec: Spec) -> Result<Arc<Compiled>, Error> {
-    compile(table(), spec, &Limits::default())
+    compile(table(), spec, &limits())
 }
 
 /// The ids in a mask.

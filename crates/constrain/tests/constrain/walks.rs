@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use gptoss_constrain::{
-    Body, Builtin, Compiled, Constraint, Function, Limits, Reasoning, Spec, TokenTable, ToolChoice, compile,
+    Body, Builtin, Compiled, Constraint, Function, Reasoning, Spec, TokenTable, ToolChoice, compile,
 };
 use gptoss_harmony::{Control, Message, ParseEvent, StreamParser, Vocab};
 use serde_json::json;
 
-use crate::draw::{Random, ids, pick, table};
+use crate::draw::{Random, ids, limits, pick, table};
 
 /// Longest walk, in tokens.
 const STEPS_MAX: usize = 300;
@@ -156,7 +156,7 @@ fn walks(table: &Arc<TokenTable>, num_walks: usize, specs: Vec<Spec>) {
     let names: Vec<String> = functions().into_iter().map(|function| function.name).collect();
     let compiled: Vec<(Spec, Arc<Compiled>)> = specs
         .into_iter()
-        .map(|spec| (spec.clone(), compile(table, spec, &Limits::default()).expect("a good spec")))
+        .map(|spec| (spec.clone(), compile(table, spec, &limits()).expect("a good spec")))
         .collect();
     let mut seen = BTreeMap::<String, usize>::new();
     let mut num_over = 0;
