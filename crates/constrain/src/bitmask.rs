@@ -44,6 +44,14 @@ pub fn is_allowed(mask: &[u32], token: u32) -> bool {
     mask.get(token as usize / 32).is_some_and(|word| word >> (token % 32) & 1 == 1)
 }
 
+/// The tokens of a mask, ascending.
+pub(crate) fn ids(mask: &[u32]) -> impl Iterator<Item = u32> {
+    let words = mask.iter().enumerate().filter(|(_, word)| **word != 0);
+    words.flat_map(|(index, &word)| {
+        (0..32).filter(move |bit| word >> bit & 1 == 1).map(move |bit| index as u32 * 32 + bit)
+    })
+}
+
 /// The only token of a mask; `None` when it has none or several.
 pub(crate) fn only(mask: &[u32]) -> Option<u32> {
     let mut found = None;

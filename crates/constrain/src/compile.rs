@@ -11,7 +11,7 @@
 use std::{
     collections::BTreeSet,
     sync::{
-        Arc,
+        Arc, OnceLock,
         mpsc::{self, RecvTimeoutError},
     },
     thread,
@@ -22,11 +22,12 @@ use gptoss_harmony::{Control, Vocab};
 
 use crate::{
     clock::Clock,
+    closing::way_out,
     error::Error,
     grammar::{self, Grammar},
     header::{self, BodyIndex, ContentForm, Headers, Piece, Step},
     limits::{
-        COMPILATIONS_MAX, COMPILATIONS_OF_TENANT_MAX, COMPILATIONS_WAITING_MAX,
+        CLOSING_TOKENS_MAX, COMPILATIONS_MAX, COMPILATIONS_OF_TENANT_MAX, COMPILATIONS_WAITING_MAX,
         COMPILATIONS_WAITING_OF_TENANT_MAX, Limits, NAME_BYTES_MAX,
     },
     slots::{Counts, Slots},
@@ -38,6 +39,12 @@ use crate::{
 /// build without optimization a level of [`crate::limits::LARK_LEVELS_MAX`] takes up to 30 KiB and one of
 /// [`crate::limits::SCHEMA_LEVELS_MAX`] up to 50.
 const STACK_BYTES: usize = 256 << 20;
+
+/// Grammars of one turn whose shortest texts are looked for.
+const OWED_GRAMMARS_MAX: usize = 8;
+
+/// Tokens that end an open character at most: each has a byte of it.
+const UTF8_TAIL_TOKENS: usize = 3;
 
 static SLOTS: Slots = Slots::new(Counts {
     taken: COMPILATIONS_MAX,
@@ -56,6 +63,15 @@ pub struct Compiled {
     pub(crate) bodies: Vec<BodyPlan>,
     pub(crate) grammars: Vec<Grammar>,
     pub(crate) budget: Option<u32>,
+    /// Whether the turn must call.
+    pub(crate) must_call: bool,
+    /// Tokens from the end of reasoning to the first of the next body: what is left of a character, the end,
+    /// and the longest header. Units: tokens.
+    pub(crate) leave_tokens: usize,
+    /// Whether there is reasoning at all.
+    pub(crate) has_reasoning: bool,
+    /// Tokens that the longest of the bodies that are owed takes at least, once that was asked.
+    owed_tokens: OnceLock<usize>,
     warnings: Vec<Warning>,
 }
 
@@ -75,6 +91,9 @@ pub(crate) struct BodyPlan {
     pub(crate) end: Control,
     /// Whether its tokens count against the budget.
     pub(crate) is_reasoning: bool,
+    /// Whether it is closed when the room comes to its end: an answer that has a grammar, or a call that was
+    /// demanded. A call that the model makes of itself is left out if it is not whole.
+    pub(crate) is_owed: bool,
 }
 
 impl std::fmt::Debug for Compiled {
@@ -90,12 +109,33 @@ impl Compiled {
         &self.warnings
     }
 
-    /// The headers that may begin a message, given the reasoning so far.
-    pub(crate) fn root(&self, roots: Roots, num_reasoning: u32) -> u32 {
-        match self.budget {
-            Some(budget) if num_reasoning >= budget => roots.closed,
-            _ => roots.open,
-        }
+    /// Whether the turn must end in a call.
+    pub fn must_call(&self) -> bool {
+        self.must_call
+    }
+
+    /// Whether an answer must match something.
+    pub fn has_format(&self) -> bool {
+        self.bodies.iter().any(|body| body.is_owed && body.end == Control::Return)
+    }
+
+    /// Tokens that any of the bodies that are owed can be written in, so that there is something to keep for
+    /// it. Units: tokens.
+    pub(crate) fn owed_tokens(&self) -> usize {
+        *self.owed_tokens.get_or_init(|| {
+            let grammars: BTreeSet<usize> =
+                self.bodies.iter().filter(|body| body.is_owed).filter_map(|body| body.grammar).collect();
+            let least = |grammar: usize| {
+                let start = self.grammars[grammar].start();
+                way_out(&self.table, self.end_of_grammar(), start).map_or(CLOSING_TOKENS_MAX, |way| way.len())
+            };
+            grammars.into_iter().take(OWED_GRAMMARS_MAX).map(least).max().unwrap_or(0)
+        })
+    }
+
+    /// The token by which a grammar says that its text may end.
+    pub(crate) fn end_of_grammar(&self) -> u32 {
+        self.table.vocab().control(Control::Return)
     }
 }
 
@@ -192,6 +232,9 @@ fn build(
     };
     builder.messages(spec)?;
     let vocab = table.vocab();
+    let longest = builder.lines.iter().map(|(pieces, _)| header::encode(vocab, pieces).len()).max();
+    let leave_tokens = UTF8_TAIL_TOKENS + 1 + lead_in_tokens(vocab).len() + longest.unwrap_or(0);
+    let has_reasoning = !builder.reasoning_lines.is_empty();
     let mut headers = Headers::new();
     let closed = builder.trie(vocab, &mut headers, false);
     let open = builder.trie(vocab, &mut headers, true);
@@ -208,6 +251,10 @@ fn build(
         bodies,
         grammars,
         budget: spec.reasoning.budget,
+        must_call: must_call(spec),
+        leave_tokens,
+        has_reasoning,
+        owed_tokens: OnceLock::new(),
         warnings,
     })
 }
@@ -215,9 +262,16 @@ fn build(
 /// `<|start|>assistant` before a root.
 fn lead_in(vocab: &Vocab, headers: &mut Headers, root: u32) -> u32 {
     let lead = headers.root();
-    let pieces = [Piece::Control(Control::Start), Piece::Text("assistant".into())];
-    headers.insert(lead, &header::encode(vocab, &pieces), Step::Node(root));
+    headers.insert(lead, &lead_in_tokens(vocab), Step::Node(root));
     lead
+}
+
+fn lead_in_tokens(vocab: &Vocab) -> Vec<u32> {
+    header::encode(vocab, &[Piece::Control(Control::Start), Piece::Text("assistant".into())])
+}
+
+fn must_call(spec: &Spec) -> bool {
+    matches!(spec.tool_choice, ToolChoice::Required | ToolChoice::Named(_))
 }
 
 struct Builder<'a> {
@@ -238,15 +292,15 @@ impl Builder<'_> {
     fn messages(&mut self, spec: &Spec) -> Result<(), Error> {
         use ContentForm::Absent;
         if spec.reasoning.budget != Some(0) {
-            let reasoning = self.plan(None, Control::End, true);
+            let reasoning = self.plan(None, Control::End, true, false);
             self.reasoning_lines.push((header::plain("analysis", Absent), reasoning));
         }
         if spec.reasoning.preambles {
-            let preamble = self.plan(None, Control::End, true);
+            let preamble = self.plan(None, Control::End, true, false);
             self.reasoning_lines.push((header::plain("commentary", Absent), preamble));
         }
         if matches!(spec.tool_choice, ToolChoice::Auto | ToolChoice::None) {
-            let body = self.body(&Part::Answer, &spec.answer, Control::Return)?;
+            let body = self.body(&Part::Answer, &spec.answer, Control::Return, true)?;
             for &form in answer_forms(&spec.answer) {
                 self.lines.push((header::plain("final", form), body));
             }
@@ -264,7 +318,7 @@ impl Builder<'_> {
             // A header that is forced anyway is forced in one form, the published one, so that it costs no
             // step of its own.
             let forms = if is_named { &forms[..1] } else { forms };
-            self.call(&["commentary"], &recipient, name, body, forms, is_named)?;
+            self.call(&["commentary"], &recipient, name, body, forms, spec)?;
         }
         for tool in spec.builtins.iter().filter(|tool| is_offered(&tool.recipient)) {
             const CHANNELS: &[&str] = &["analysis", "commentary"];
@@ -276,7 +330,7 @@ impl Builder<'_> {
             ];
             let (name, body) = (&tool.recipient, &tool.arguments);
             let (channels, forms) = if is_named { (&CHANNELS[..1], &FORMS[..1]) } else { (CHANNELS, FORMS) };
-            self.call(channels, name, name, body, forms, is_named)?;
+            self.call(channels, name, name, body, forms, spec)?;
         }
         Ok(())
     }
@@ -288,9 +342,11 @@ impl Builder<'_> {
         name: &str,
         arguments: &Body,
         forms: &[ContentForm],
-        is_named: bool,
+        spec: &Spec,
     ) -> Result<(), Error> {
-        let body = self.body(&Part::Arguments(name.to_owned()), arguments, Control::Call)?;
+        let is_named = matches!(spec.tool_choice, ToolChoice::Named(_));
+        let part = Part::Arguments(name.to_owned());
+        let body = self.body(&part, arguments, Control::Call, must_call(spec))?;
         for channel in channels {
             for &form in forms {
                 let orders = header::calls(channel, recipient, form).into_iter();
@@ -301,9 +357,9 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn body(&mut self, part: &Part, body: &Body, end: Control) -> Result<BodyIndex, Error> {
+    fn body(&mut self, part: &Part, body: &Body, end: Control, is_owed: bool) -> Result<BodyIndex, Error> {
         if let (Body::JsonObject, Some(grammar)) = (body, self.any_object) {
-            return Ok(self.plan(Some(grammar), end, false));
+            return Ok(self.plan(Some(grammar), end, false, is_owed));
         }
         self.check_time()?;
         let built = grammar::build(self.table, part, body, self.limits, &mut self.warnings)?;
@@ -315,7 +371,7 @@ impl Builder<'_> {
         if *body == Body::JsonObject {
             self.any_object = grammar;
         }
-        Ok(self.plan(grammar, end, false))
+        Ok(self.plan(grammar, end, false, is_owed && grammar.is_some()))
     }
 
     fn check_time(&self) -> Result<(), Error> {
@@ -326,8 +382,14 @@ impl Builder<'_> {
         }
     }
 
-    fn plan(&mut self, grammar: Option<usize>, end: Control, is_reasoning: bool) -> BodyIndex {
-        self.bodies.push(BodyPlan { grammar, end, is_reasoning });
+    fn plan(
+        &mut self,
+        grammar: Option<usize>,
+        end: Control,
+        is_reasoning: bool,
+        is_owed: bool,
+    ) -> BodyIndex {
+        self.bodies.push(BodyPlan { grammar, end, is_reasoning, is_owed });
         self.bodies.len() as BodyIndex - 1
     }
 

@@ -9,6 +9,9 @@
 //! [`Constraint::forced`] walks on over places with one way out, so that whoever computes can take all those
 //! tokens in one step. Every mask is made once and in the order of the text, whether it was asked for ahead
 //! or not, so the answers are the same. Every token can be taken back ([`Constraint::rollback`]).
+//!
+//! Within [`Bounds`], reasoning is ended and an owed body closed in time; what was cut is told
+//! ([`Constraint::cut`]).
 
 use std::sync::Arc;
 
@@ -17,11 +20,17 @@ use llguidance::Matcher;
 
 use crate::{
     bitmask::{self, Bitmask},
-    compile::{BodyPlan, Compiled},
+    bounds::{Bounds, Cut},
+    closing::way_out,
+    compile::{BodyPlan, Compiled, Roots},
     error::Error,
     grammar::explain,
     header::{BodyIndex, Step},
-    limits::{MASK_WORK_BURST, MASK_WORK_PER_TOKEN},
+    limits::{
+        CLOSING_MARGIN_TOKENS, CLOSING_TOKENS_MAX, LOOP_STRIDE_TOKENS, MASK_WORK_BURST, MASK_WORK_PER_TOKEN,
+        REASONING_TOKENS_MIN,
+    },
+    repetition::is_loop,
     spec::Part,
     utf8::Utf8,
 };
@@ -29,6 +38,7 @@ use crate::{
 /// The constraint of one sequence.
 pub struct Constraint {
     compiled: Arc<Compiled>,
+    bounds: Bounds,
     /// After the last token of `past`.
     now: Place,
     /// Every token with the place before it, for taking back. The last `num_ahead` are forced and not
@@ -39,10 +49,14 @@ pub struct Constraint {
     matcher: Option<Matcher>,
     /// What the masks of this body have cost. Units: work.
     spent: u64,
+    /// The way out of this body from a number of tokens on, once it was looked for there.
+    way_out: Option<(usize, Option<Vec<u32>>)>,
     /// The mask of `now`, when it is not one of the table's.
     mask: Bitmask,
     /// Whether `mask` is the mask of `now`.
     is_computed: bool,
+    /// Whether `mask` is the way out alone, where the grammar would allow more.
+    is_leaving: bool,
     /// The mask of a token ahead.
     single: Bitmask,
 }
@@ -53,6 +67,10 @@ struct Place {
     at: At,
     /// Tokens of reasoning so far.
     num_reasoning: u32,
+    /// Whether the open reasoning ends at the next border, and no other begins.
+    is_closed: bool,
+    /// What was last ended before the model had ended it.
+    cut: Option<Cut>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,13 +85,16 @@ impl Clone for Constraint {
     fn clone(&self) -> Self {
         Self {
             compiled: Arc::clone(&self.compiled),
+            bounds: self.bounds,
             now: self.now,
             past: self.past.clone(),
             num_ahead: self.num_ahead,
             matcher: self.matcher.as_ref().map(Matcher::deep_clone),
             spent: self.spent,
+            way_out: self.way_out.clone(),
             mask: self.mask.clone(),
             is_computed: self.is_computed,
+            is_leaving: self.is_leaving,
             single: self.single.clone(),
         }
     }
@@ -95,21 +116,39 @@ const _: () = {
 };
 
 impl Constraint {
-    /// A sequence that stands after `<|start|>assistant`.
+    /// A sequence that stands after `<|start|>assistant` and has room without end.
     pub fn new(compiled: &Arc<Compiled>) -> Self {
-        let now = Place { at: At::Header(compiled.root(compiled.begin, 0)), num_reasoning: 0 };
+        Self::within(compiled, Bounds::default())
+    }
+
+    /// A sequence that stands after `<|start|>assistant` and goes no further than its bounds.
+    pub fn within(compiled: &Arc<Compiled>, bounds: Bounds) -> Self {
         let mask = Bitmask::empty(compiled.table.vocab().len());
-        Self {
+        let now = Place { at: At::Over, num_reasoning: 0, is_closed: false, cut: None };
+        let mut made = Self {
             compiled: Arc::clone(compiled),
+            bounds,
             now,
             past: Vec::new(),
             num_ahead: 0,
             matcher: None,
             spent: 0,
+            way_out: None,
             single: mask.clone(),
             mask,
             is_computed: false,
-        }
+            is_leaving: false,
+        };
+        let has_room = made.has_room_for_reasoning(0);
+        made.now.is_closed = made.is_over_budget(0) || !has_room;
+        made.now.cut = (!has_room && !made.is_over_budget(0) && compiled.has_reasoning).then_some(Cut::KeptBack);
+        made.now.at = made.root(compiled.begin, made.now);
+        made
+    }
+
+    /// What was last ended, after the committed tokens, before the model had ended it.
+    pub fn cut(&self) -> Option<Cut> {
+        self.place().cut
     }
 
     /// The tokens that may come next.
@@ -210,7 +249,7 @@ impl Constraint {
         {
             let plan = self.compiled.bodies[body as usize];
             let table = &self.compiled.table;
-            return Ok(match is_used_up(&self.compiled, plan, self.now) {
+            return Ok(match plan.is_reasoning && self.now.is_closed {
                 true => table.closing(utf8, plan.end),
                 false => table.free(utf8, plan.end),
             });
@@ -242,6 +281,14 @@ impl Constraint {
         self.past.push((self.now, token));
         self.now = next;
         self.is_computed = false;
+        if let Some((from, Some(way))) = &mut self.way_out
+            && *from + 1 == self.past.len()
+            && way.first() == Some(&token)
+        {
+            // The way from here is what is left of it.
+            way.remove(0);
+            *from += 1;
+        }
         Ok(())
     }
 
@@ -271,7 +318,7 @@ impl Constraint {
         };
         let place = Place { at, ..self.now };
         self.matcher = self.grammar_at(place).map(|grammar| self.compiled.grammars[grammar].start());
-        self.spent = 0;
+        (self.spent, self.way_out) = (0, None);
         place
     }
 
@@ -286,10 +333,11 @@ impl Constraint {
             };
             // Its end counts too, or messages without a word could follow each other for ever.
             next.num_reasoning += u32::from(plan.is_reasoning);
-            next.at = match plan.end {
-                Control::End => At::Header(compiled.root(compiled.after_end, next.num_reasoning)),
-                _ => At::Over,
-            };
+            next.at = At::Over;
+            if plan.end == Control::End {
+                next = self.end_reasoning(next, token);
+                next.at = self.root(compiled.after_end, next);
+            }
             return Ok(may_end.then_some(next));
         }
         let Some(bytes) = compiled.table.bytes(token) else { return Ok(None) };
@@ -300,20 +348,107 @@ impl Constraint {
                 // Seen with left-recursive grammars that no finite text matches.
                 return Err(self.exhausted(body, "no text ends it"));
             }
+            next.cut = if self.is_computed && self.is_leaving { Some(Cut::Closed) } else { next.cut };
             return Ok((taken == 1).then_some(next));
         }
-        let is_late = is_used_up(&compiled, plan, self.now)
+        let is_late = plan.is_reasoning
+            && self.now.is_closed
             && !bitmask::is_allowed(compiled.table.closing(utf8, plan.end), token);
         let Some(after) = utf8.bytes(bytes).filter(|_| !is_late) else { return Ok(None) };
         next.at = At::Body(body, after);
         next.num_reasoning += u32::from(plan.is_reasoning);
-        Ok(Some(next))
+        Ok(Some(if plan.is_reasoning { self.go_on_reasoning(next, token) } else { next }))
+    }
+
+    /// A place in reasoning after `token`: whether it is to end.
+    fn go_on_reasoning(&self, mut next: Place, token: u32) -> Place {
+        if next.is_closed {
+            return next;
+        }
+        let cut = if self.is_over_budget(next.num_reasoning) {
+            Some(Cut::Budget)
+        } else if self.bounds.left(self.past.len() + 1).is_some_and(|left| self.needs(left)) {
+            Some(Cut::KeptBack)
+        } else {
+            self.is_in_loop(next, token).then_some(Cut::Loop)
+        };
+        if cut.is_some() {
+            (next.is_closed, next.cut) = (true, cut);
+        }
+        next
+    }
+
+    /// A place after the end of reasoning: whether more of it may follow. Where a call is demanded it may
+    /// not: a model that would rather answer would reason for ever.
+    fn end_reasoning(&self, mut next: Place, token: u32) -> Place {
+        if next.is_closed {
+            return next;
+        }
+        if self.is_in_loop(next, token) {
+            next.cut = Some(Cut::Loop);
+            next.is_closed = true;
+        }
+        next.is_closed |= self.compiled.must_call
+            || self.is_over_budget(next.num_reasoning)
+            || !self.has_room_for_reasoning(self.past.len() + 1);
+        next
+    }
+
+    /// The headers that may begin a message.
+    fn root(&self, roots: Roots, place: Place) -> At {
+        At::Header(if place.is_closed { roots.closed } else { roots.open })
+    }
+
+    fn is_over_budget(&self, num_reasoning: u32) -> bool {
+        let budgets = [self.compiled.budget, self.bounds.reasoning_budget];
+        budgets.into_iter().flatten().any(|budget| num_reasoning >= budget)
+    }
+
+    /// Whether reasoning that begins after `num_tokens` has room.
+    fn has_room_for_reasoning(&self, num_tokens: usize) -> bool {
+        let left = self.bounds.left(num_tokens);
+        left.is_none_or(|left| !self.needs(left.saturating_sub(REASONING_TOKENS_MIN)))
+    }
+
+    /// Whether so many tokens are needed for what comes after reasoning.
+    fn needs(&self, left: usize) -> bool {
+        let (leave, kept) = (self.compiled.leave_tokens, self.bounds.kept_back());
+        let owed_max = CLOSING_TOKENS_MAX + CLOSING_MARGIN_TOKENS + 1;
+        left <= leave + kept
+            // Looking for the shortest text costs work, so only where it can matter.
+            || left <= leave + owed_max && left <= leave + self.compiled.owed_tokens() + CLOSING_MARGIN_TOKENS + 1
+    }
+
+    /// Whether the tokens up to `token`, the next one, repeat themselves.
+    fn is_in_loop(&self, next: Place, token: u32) -> bool {
+        self.bounds.breaks_loops
+            && next.num_reasoning.is_multiple_of(LOOP_STRIDE_TOKENS)
+            && is_loop(std::iter::once(token).chain(self.past.iter().rev().map(|&(_, token)| token)))
+    }
+
+    /// The next token on the way out of an owed body, where so little room is left that it must be taken now;
+    /// `Some(None)` is its end.
+    fn way_to_take(&mut self, plan: BodyPlan) -> Option<Option<u32>> {
+        let num_tokens = self.past.len();
+        let left = self.bounds.left(num_tokens).filter(|&left| plan.is_owed && left <= 2 * CLOSING_TOKENS_MAX)?;
+        if self.way_out.as_ref().is_none_or(|(from, _)| *from != num_tokens) {
+            let (table, end) = (&self.compiled.table, self.compiled.end_of_grammar());
+            let way = self.matcher.as_ref().and_then(|now| way_out(table, end, now.deep_clone()));
+            self.way_out = Some((num_tokens, way));
+        }
+        let way = self.way_out.as_ref().and_then(|(_, way)| way.as_deref())?;
+        // With its end. A way that does not fit any more is of no use.
+        let needed = way.len() + 1;
+        let margin = CLOSING_MARGIN_TOKENS.min(self.bounds.tokens_max.unwrap_or(usize::MAX) / 8);
+        let is_leaving = self.now.cut == Some(Cut::Closed);
+        (needed <= left && (is_leaving || left <= needed + margin)).then(|| way.first().copied())
     }
 
     /// The mask of a body with a grammar.
     fn compute(&mut self, body: BodyIndex) -> Result<(), Error> {
-        let plan = self.compiled.bodies[body as usize];
-        let vocab = self.compiled.table.vocab();
+        let compiled = Arc::clone(&self.compiled);
+        let (plan, vocab) = (compiled.bodies[body as usize], compiled.table.vocab());
+        self.is_leaving = false;
         let Some(matcher) = &mut self.matcher else { return Err(self.exhausted(body, "it has no state")) };
         if matcher.is_stopped() && matcher.stop_reason().is_ok() {
             self.mask.clear();
@@ -327,9 +462,15 @@ impl Constraint {
         if self.spent > MASK_WORK_BURST + MASK_WORK_PER_TOKEN * num_tokens {
             return Err(self.exhausted(body, "its masks take more work than the limits allow"));
         }
+        if let Some(step) = self.way_to_take(plan) {
+            self.is_leaving = step.is_some() && bitmask::only(mask.as_slice()).is_none();
+            self.mask.clear();
+            self.mask.insert(step.unwrap_or(vocab.control(plan.end)));
+            return Ok(());
+        }
         self.mask.copy_from(mask.as_slice());
         // llguidance allows its own end token where the text may end; ours depends on the message.
-        let end_of_grammar = vocab.control(Control::Return);
+        let end_of_grammar = compiled.end_of_grammar();
         self.mask.remove(end_of_grammar);
         if bitmask::is_allowed(mask.as_slice(), end_of_grammar) {
             self.mask.insert(vocab.control(plan.end));
@@ -373,9 +514,4 @@ impl Constraint {
 /// What the last mask cost. A forced token costs nothing.
 fn work_of(matcher: &Matcher) -> u64 {
     matcher.last_step_stats().map_or(0, |stats| stats.lexer_cost + stats.all_items as u64)
-}
-
-/// Whether this body may only end now.
-fn is_used_up(compiled: &Compiled, plan: BodyPlan, place: Place) -> bool {
-    plan.is_reasoning && compiled.budget.is_some_and(|budget| place.num_reasoning >= budget)
 }

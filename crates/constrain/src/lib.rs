@@ -1,7 +1,7 @@
 //! Constraints: the tokens that may come next.
 //!
 //! Entry points: [`TokenTable`] once per vocabulary, [`compile()`] once per request and off the engine's
-//! thread, [`Constraint::new`] once per sequence, then [`Constraint::allowed`] and [`Constraint::commit`]
+//! thread, [`Constraint::new`] or [`Constraint::within`] once per sequence, then [`Constraint::allowed`] and [`Constraint::commit`]
 //! once per token. The harmony grammar of headers always holds, so that no malformed turn can be sampled;
 //! bodies are free, or JSON of a schema, or match a regular expression or a Lark grammar (by llguidance).
 //! Masks are a function of the spec and the tokens so far: neither time nor neighbors change them.
@@ -9,7 +9,9 @@
 //! The room is pure but for the threads that compile. It never sees logits or the prompt.
 
 mod bitmask;
+mod bounds;
 mod clock;
+mod closing;
 mod compile;
 mod constraint;
 mod error;
@@ -18,6 +20,7 @@ mod header;
 mod lark;
 pub mod limits;
 mod references;
+mod repetition;
 mod schema;
 mod slots;
 mod spec;
@@ -26,6 +29,7 @@ mod table;
 mod utf8;
 
 pub use bitmask::is_allowed;
+pub use bounds::{Bounds, Cut};
 pub use compile::{Compiled, compile};
 pub use constraint::Constraint;
 pub use error::Error;

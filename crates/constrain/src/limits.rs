@@ -80,6 +80,40 @@ pub const COMPILATIONS_WAITING_OF_TENANT_MAX: usize = 192;
 /// Longest wait for a turn to compile and for the result.
 pub const COMPILE_WAIT_MAX: Duration = Duration::from_secs(60);
 
+/// The part of a sequence's room that reasoning leaves to the answer or call when nothing else is asked for:
+/// one of so many.
+pub const ANSWER_SHARE: usize = 4;
+
+/// Least tokens of the body of an answer or call that reasoning leaves room for: a number, a name or a short
+/// call. Units: tokens.
+pub const ANSWER_TOKENS_MIN: usize = 16;
+
+/// Most tokens that reasoning leaves without being asked: an answer of a page. Units: tokens.
+pub const ANSWER_TOKENS_MAX: usize = 512;
+
+/// Reasoning for which there is room for less than this, its header included, does not begin. Units: tokens.
+pub const REASONING_TOKENS_MIN: usize = 20;
+
+/// Times that a passage of reasoning stands in a row when it is called a loop.
+pub const LOOP_REPEATS: usize = 6;
+
+/// Least tokens of a loop, all its repetitions together.
+pub const LOOP_TOKENS_MIN: usize = 256;
+
+/// Tokens before a place in which a loop is looked for, so that a passage of up to 682 is found.
+pub const LOOP_WINDOW_TOKENS: usize = 4_096;
+
+/// Tokens of reasoning after which a loop is looked for again.
+pub const LOOP_STRIDE_TOKENS: u32 = 16;
+
+/// Longest way on which a body is brought to its end; it is looked for when no more than twice as many tokens
+/// are left. Units: tokens.
+pub const CLOSING_TOKENS_MAX: usize = 96;
+
+/// Room beyond that way, for what one more token may add to it: part of it when there is little. Units:
+/// tokens.
+pub const CLOSING_MARGIN_TOKENS: usize = 16;
+
 /// Fuel of the lexer for one mask.
 pub const MASK_FUEL_MAX: u64 = 200_000;
 
