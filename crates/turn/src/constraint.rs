@@ -4,12 +4,14 @@
 //! reasoning budget. [`TurnConstraint::compile`] takes the tools from the conversation and gives what
 //! [`OutputRules::Compiled`] carries; the default holds nothing but a well-formed turn of the tools that
 //! exist. Compilation happens on the caller's thread; the engine sees only a mask and a token at a time.
+//! What the constraint cuts short on the engine's thread comes back through a [`CutLog`], by the number of
+//! tokens and not by the clock.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use gptoss_constrain::{
-    Body, Builtin, Compiled, Constraint, Error, Fidelity, Function, Limits, Reasoning, Spec, TokenTable,
+    Body, Bounds, Builtin, Compiled, Constraint, Cut, Error, Fidelity, Function, Limits, Reasoning, Spec, TokenTable,
     ToolChoice, Warning, compile,
 };
 use gptoss_engine::{Mask, Tenant};
@@ -111,29 +113,81 @@ impl TurnConstraint {
         self.0.warnings()
     }
 
-    /// For one sequence.
-    pub(crate) fn start(&self) -> Box<dyn gptoss_engine::Constraint> {
-        Box::new(Held(Constraint::new(&self.0)))
+    /// What the turn owes.
+    pub(crate) fn owed(&self) -> Owed {
+        match (self.0.must_call(), self.0.has_format()) {
+            (true, _) => Owed::Call,
+            (false, true) => Owed::Format,
+            (false, false) => Owed::Nothing,
+        }
+    }
+
+    /// For one sequence, and what will have been cut short in it.
+    pub(crate) fn start(&self, bounds: Bounds) -> (Box<dyn gptoss_engine::Constraint>, CutLog) {
+        let log = CutLog::default();
+        let mut held = Held { constraint: Constraint::within(&self.0, bounds), told: None, log: log.clone() };
+        held.tell();
+        (Box::new(held), log)
     }
 }
 
-struct Held(Constraint);
+/// What a turn must come to, beyond being well-formed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owed {
+    Nothing,
+    /// A call.
+    Call,
+    /// An answer in a format, unless it calls.
+    Format,
+}
+
+/// What was cut short in a sequence, each with the number of its tokens by then. An entry is there before
+/// the token that it belongs to is told.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CutLog(Arc<Mutex<Vec<(usize, Cut)>>>);
+
+impl CutLog {
+    /// The cuts from number `from` on that belong to the first `num_tokens` tokens.
+    pub(crate) fn up_to(&self, num_tokens: usize, from: usize) -> Vec<Cut> {
+        let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        log.iter().skip(from).take_while(|(at, _)| *at <= num_tokens).map(|&(_, cut)| cut).collect()
+    }
+}
+
+struct Held {
+    constraint: Constraint,
+    told: Option<Cut>,
+    log: CutLog,
+}
+
+impl Held {
+    fn tell(&mut self) {
+        let cut = self.constraint.cut();
+        if let Some(cut) = cut.filter(|_| cut != self.told) {
+            let mut log = self.log.0.lock().unwrap_or_else(PoisonError::into_inner);
+            log.push((self.constraint.num_committed(), cut));
+        }
+        self.told = cut;
+    }
+}
 
 impl gptoss_engine::Constraint for Held {
     fn mask(&mut self) -> Result<Mask<'_>, String> {
-        self.0.allowed().map(Mask::Only).map_err(|error| error.to_string())
+        self.constraint.allowed().map(Mask::Only).map_err(|error| error.to_string())
     }
 
     fn forced(&mut self, max: usize) -> Vec<u32> {
-        self.0.forced(max)
+        self.constraint.forced(max)
     }
 
     fn commit(&mut self, token: u32) -> Result<(), String> {
-        self.0.commit(token).map_err(|error| error.to_string())
+        self.constraint.commit(token).map_err(|error| error.to_string())?;
+        self.tell();
+        Ok(())
     }
 
     fn is_over(&self) -> bool {
-        self.0.is_over()
+        self.constraint.is_over()
     }
 }
 

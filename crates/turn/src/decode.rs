@@ -111,6 +111,22 @@ impl TurnDecoder {
         self.sorter.events.pop_front()
     }
 
+    /// Tells something that happened beside the text.
+    pub(crate) fn warn(&mut self, warning: String) {
+        self.sorter.warn(warning);
+    }
+
+    /// Where the text stands, in words.
+    pub(crate) fn place(&self) -> &'static str {
+        match self.sorter.kind {
+            Some(MessageKind::Text(Channel::Analysis)) => "in the reasoning",
+            Some(MessageKind::Text(Channel::Commentary)) => "in what is said before a call",
+            Some(MessageKind::Text(Channel::Final)) => "in the answer",
+            Some(MessageKind::Call) => "in the arguments of the call",
+            Some(MessageKind::Foreign) | None => "before its message began",
+        }
+    }
+
     /// Passes an event of the engine's on, in order with the others.
     pub(crate) fn emit(&mut self, event: TurnEvent) {
         self.sorter.events.push_back(event);

@@ -5,6 +5,7 @@
 //! result, why the turn ended and what it cost. Both are plain data, so that a terminal, a stream of
 //! server-sent events and a batch file can each make of them what they want.
 
+use gptoss_constrain::Cut;
 use gptoss_engine::{Failure, Token, Usage};
 use gptoss_harmony::{Call, Delta, Logprob, Message, TopLogprob, TurnEnd, Vocab};
 
@@ -54,6 +55,9 @@ pub struct Outcome {
     pub calls: Vec<Call>,
     /// Why the turn ended.
     pub end: TurnEnd,
+    /// What was ended before the model had ended it, in order: reasoning, or a body that had to fit. Each is
+    /// told as a warning too.
+    pub cuts: Vec<Cut>,
     /// What it cost.
     pub usage: TurnUsage,
     /// Every warning, also sent as events.

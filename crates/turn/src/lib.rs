@@ -26,7 +26,7 @@ pub use error::Error;
 pub use event::{Outcome, TurnEvent, TurnUsage, logprob_of};
 // What stands in this room's own signatures, for rooms that may not use the engine or `constrain`.
 pub use gptoss_constrain::{
-    Body, Error as ConstraintError, Fidelity, Limits as ConstraintLimits, Part as ConstraintPart, Reasoning,
+    Body, Cut, Error as ConstraintError, Fidelity, Limits as ConstraintLimits, Part as ConstraintPart, Reasoning,
     TokenTable, ToolChoice, Warning as ConstraintWarning,
 };
 pub use gptoss_engine::{

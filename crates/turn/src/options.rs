@@ -17,6 +17,14 @@ pub struct TurnOptions {
     pub sampling: SamplingParams,
     /// Most tokens that may be written; None is as many as the context holds. Units: tokens.
     pub max_new_tokens: Option<usize>,
+    /// Most tokens of reasoning, preambles included; 0 lets the turn begin with its answer or call. None
+    /// leaves it to the rules. It holds unless the rules are [`OutputRules::None`]. Units: tokens.
+    pub reasoning_budget: Option<u32>,
+    /// Tokens that reasoning leaves to the answer or call, of those that there is room for; None is a quarter
+    /// of them, at least 16 and at most 512 ([`gptoss_constrain::Bounds::answer_tokens`]). Units: tokens.
+    pub answer_tokens: Option<usize>,
+    /// Whether reasoning that repeats itself word for word is ended.
+    pub breaks_loops: bool,
     /// Whether the reasoning of finished turns is rendered; by the format it is not.
     pub analysis: Analysis,
     /// Best tokens whose log-probabilities are told with each token of text, 0 to 20; None tells no
@@ -42,6 +50,9 @@ impl Default for TurnOptions {
         TurnOptions {
             sampling: SamplingParams::default(),
             max_new_tokens: None,
+            reasoning_budget: None,
+            answer_tokens: None,
+            breaks_loops: true,
             analysis: Analysis::DropOld,
             logprobs: None,
             rules: OutputRules::default(),

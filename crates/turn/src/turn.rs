@@ -11,14 +11,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use gptoss_constrain::TokenTable;
+use gptoss_constrain::{Bounds, Cut, TokenTable};
 use gptoss_engine::{
     Canceller, EngineHandle, Event, EventStream, FinishReason, Request, SamplingParams, TimedRecv, Token,
     Usage,
 };
-use gptoss_harmony::{Control, Conversation, Form, RenderOptions, Role, TurnEnd, Vocab, render};
+use gptoss_harmony::{Control, Conversation, Delta, Form, RenderOptions, Role, TurnEnd, Vocab, render};
 
-use crate::constraint::TurnConstraint;
+use crate::constraint::{CutLog, Owed, TurnConstraint};
 use crate::decode::{TurnDecoder, TurnOutput};
 use crate::error::Error;
 use crate::event::{Outcome, TurnEvent, TurnUsage};
@@ -33,8 +33,16 @@ pub struct Turn {
     last: VecDeque<TurnEvent>,
     /// Units: tokens.
     max_new_tokens: usize,
+    /// Units: tokens.
+    max_context: usize,
     was_cancelled: Arc<AtomicBool>,
     cancelled_tokens: usize,
+    /// Tokens that were heard.
+    num_tokens: usize,
+    owed: Owed,
+    cut_log: CutLog,
+    /// Those of the log that belong to tokens that were heard.
+    cuts: Vec<Cut>,
 }
 
 /// Cancels a turn from anywhere.
@@ -134,6 +142,11 @@ impl Turn {
             return;
         }
         decoder.push(token);
+        self.num_tokens += 1;
+        for cut in self.cut_log.up_to(self.num_tokens, self.cuts.len()) {
+            decoder.warn(cut.to_string());
+            self.cuts.push(cut);
+        }
         if decoder.is_over() {
             self.events.cancel();
         }
@@ -141,7 +154,8 @@ impl Turn {
 
     fn finish(&mut self, reason: FinishReason, mut usage: Usage) {
         let Some(decoder) = self.decoder.take() else { return };
-        let (events, output) = decoder.finish();
+        let place = decoder.place();
+        let (events, mut output) = decoder.finish();
         let end = match end_of(&output, reason, self.was_cancelled.load(Ordering::Relaxed)) {
             TurnEnd::Length if usage.completion_tokens < self.max_new_tokens => TurnEnd::Context,
             end => end,
@@ -149,9 +163,30 @@ impl Turn {
         // What nobody hears depends on how fast the engine heard of the end, so it is not counted.
         usage.completion_tokens -= self.cancelled_tokens;
         let usage = TurnUsage { engine: usage, reasoning_tokens: output.reasoning_tokens };
-        let TurnOutput { messages, calls, warnings, .. } = output;
         self.last = events;
-        self.last.push_back(TurnEvent::Finished(Outcome { messages, calls, end, usage, warnings }));
+        if let Some(missing) = self.missing(end, place) {
+            output.warnings.push(missing.clone());
+            self.last.push_back(TurnEvent::Delta(Delta::Warning(missing)));
+        }
+        let TurnOutput { messages, calls, warnings, .. } = output;
+        let cuts = std::mem::take(&mut self.cuts);
+        self.last.push_back(TurnEvent::Finished(Outcome { messages, calls, end, cuts, usage, warnings }));
+    }
+
+    /// What the turn owed and did not come to, and why.
+    fn missing(&self, end: TurnEnd, place: &str) -> Option<String> {
+        let limit = match end {
+            TurnEnd::Length => format!("the limit of {} new tokens", self.max_new_tokens),
+            TurnEnd::Context => format!("the end of the context of {} tokens", self.max_context),
+            TurnEnd::Deadline => "the deadline".to_owned(),
+            TurnEnd::Answer | TurnEnd::Call | TurnEnd::Cancelled | TurnEnd::NoAnswer => return None,
+        };
+        let what = match self.owed {
+            Owed::Nothing => return None,
+            Owed::Call => "the call that was asked for is missing",
+            Owed::Format => "the answer is not whole in the format that was asked for",
+        };
+        Some(format!("{what}: {limit} came {place}"))
     }
 }
 
@@ -185,6 +220,17 @@ impl<'a> PreparedTurn<'a> {
     pub(crate) fn submit(&self, seed: u64) -> Result<Turn, Error> {
         let (options, vocab) = (self.options, self.vocab);
         let max_new_tokens = options.max_new_tokens.unwrap_or(usize::MAX);
+        let max_context = self.engine.limits().max_context;
+        let room = max_context.saturating_sub(self.prompt.len());
+        let bounds = Bounds {
+            tokens_max: Some(max_new_tokens.min(room)),
+            reasoning_budget: options.reasoning_budget,
+            answer_tokens: options.answer_tokens,
+            breaks_loops: options.breaks_loops,
+        };
+        let owed = self.constraint.as_ref().map_or(Owed::Nothing, TurnConstraint::owed);
+        let (constraint, cut_log) =
+            self.constraint.as_ref().map(|constraint| constraint.start(bounds)).unzip();
         let request = Request {
             prompt: self.prompt.clone(),
             cache_points: self.cache_points.clone(),
@@ -192,7 +238,7 @@ impl<'a> PreparedTurn<'a> {
             stop_ids: vocab.stop_ids().to_vec(),
             max_new_tokens,
             top_logprobs: options.logprobs,
-            constraint: self.constraint.as_ref().map(TurnConstraint::start),
+            constraint,
             tenant: options.tenant.clone(),
             priority: options.priority,
             deadline: options.deadline,
@@ -205,8 +251,13 @@ impl<'a> PreparedTurn<'a> {
             decoder: Some(decoder),
             last: VecDeque::new(),
             max_new_tokens,
+            max_context,
             was_cancelled: Arc::new(AtomicBool::new(false)),
             cancelled_tokens: 0,
+            num_tokens: 0,
+            owed,
+            cut_log: cut_log.unwrap_or_default(),
+            cuts: Vec::new(),
         })
     }
 }
