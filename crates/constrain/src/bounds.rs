@@ -2,8 +2,8 @@
 //!
 //! [`Bounds`] stands beside the [`crate::Spec`]: the spec says what a turn looks like and is compiled, the
 //! bounds are of one sequence. Reasoning is ended when its budget is used up, when the room behind it is
-//! needed for what comes next, or when it repeats itself; a body that is owed is closed while it still can be.
-//! All of it is a function of the tokens and of the bounds: neither time nor neighbors move it.
+//! needed for what comes next, or when it repeats itself; a body that is owed is closed while it still can
+//! be. All of it is a function of the tokens and of the bounds: neither time nor neighbors move it.
 
 use std::fmt;
 
@@ -41,7 +41,9 @@ impl fmt::Display for Cut {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Budget => "the reasoning was ended: its budget of tokens was used up",
-            Self::KeptBack => "the reasoning was ended: the tokens that were left are kept for what comes after",
+            Self::KeptBack => {
+                "the reasoning was ended: the tokens that were left are kept for what comes after"
+            }
             Self::Loop => "the reasoning was ended: it repeated itself",
             Self::Closed => "the text was closed early, so that it is whole within the limit of tokens",
         })

@@ -1,7 +1,7 @@
 //! The time that a thread has had of a processor.
 //!
-//! [`Clock`] is started and read on one thread. What its neighbors do does not move it, where the system tells
-//! a thread's own time; elsewhere it is the clock on the wall.
+//! [`Clock`] is started and read on one thread. What its neighbors do does not move it, where the system
+//! tells a thread's own time; elsewhere it is the clock on the wall.
 
 use std::time::Duration;
 

@@ -3,8 +3,8 @@
 //! [`way_out`] walks from a state of a grammar to one where the text may end. It takes what closes something
 //! wherever that is allowed, and otherwise what leads on: names and literals in as few tokens as there are,
 //! numbers by a digit. It remembers nothing, so that from any place on the way the rest of it is the way: the
-//! tokens are a function of the state. It is short for JSON, and none for grammars that this does not lead out
-//! of.
+//! tokens are a function of the state. It is short for JSON, and none for grammars that this does not lead
+//! out of.
 
 use llguidance::Matcher;
 

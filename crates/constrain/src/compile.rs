@@ -140,8 +140,8 @@ impl Compiled {
 }
 
 /// Compiles a spec. Takes milliseconds for what is usual and up to [`Limits::compile_time_max`] of a
-/// processor, and up to [`Limits::compile_wait_max`] with the line in which it waits when many do; call it off
-/// the engine's thread.
+/// processor, and up to [`Limits::compile_wait_max`] with the line in which it waits when many do; call it
+/// off the engine's thread.
 ///
 /// Errors: every variant of [`Error`] before [`Error::NotAllowed`], each with what to do.
 pub fn compile(table: &Arc<TokenTable>, spec: Spec, limits: &Limits) -> Result<Arc<Compiled>, Error> {
@@ -382,13 +382,7 @@ impl Builder<'_> {
         }
     }
 
-    fn plan(
-        &mut self,
-        grammar: Option<usize>,
-        end: Control,
-        is_reasoning: bool,
-        is_owed: bool,
-    ) -> BodyIndex {
+    fn plan(&mut self, grammar: Option<usize>, end: Control, is_reasoning: bool, is_owed: bool) -> BodyIndex {
         self.bodies.push(BodyPlan { grammar, end, is_reasoning, is_owed });
         self.bodies.len() as BodyIndex - 1
     }

@@ -27,8 +27,8 @@ use crate::{
     grammar::explain,
     header::{BodyIndex, Step},
     limits::{
-        CLOSING_MARGIN_TOKENS, CLOSING_TOKENS_MAX, LOOP_STRIDE_TOKENS, MASK_WORK_BURST, MASK_WORK_PER_TOKEN,
-        REASONING_TOKENS_MIN,
+        CLOSING_MARGIN_TOKENS, CLOSING_STRIDE_TOKENS, CLOSING_TOKENS_MAX, LOOP_STRIDE_TOKENS,
+        MASK_WORK_BURST, MASK_WORK_PER_TOKEN, REASONING_TOKENS_MIN,
     },
     repetition::is_loop,
     spec::Part,
@@ -141,7 +141,8 @@ impl Constraint {
         };
         let has_room = made.has_room_for_reasoning(0);
         made.now.is_closed = made.is_over_budget(0) || !has_room;
-        made.now.cut = (!has_room && !made.is_over_budget(0) && compiled.has_reasoning).then_some(Cut::KeptBack);
+        made.now.cut =
+            (!has_room && !made.is_over_budget(0) && compiled.has_reasoning).then_some(Cut::KeptBack);
         made.now.at = made.root(compiled.begin, made.now);
         made
     }
@@ -430,17 +431,28 @@ impl Constraint {
     /// `Some(None)` is its end.
     fn way_to_take(&mut self, plan: BodyPlan) -> Option<Option<u32>> {
         let num_tokens = self.past.len();
-        let left = self.bounds.left(num_tokens).filter(|&left| plan.is_owed && left <= 2 * CLOSING_TOKENS_MAX)?;
-        if self.way_out.as_ref().is_none_or(|(from, _)| *from != num_tokens) {
+        let left =
+            self.bounds.left(num_tokens).filter(|&left| plan.is_owed && left <= 2 * CLOSING_TOKENS_MAX)?;
+        let margin = CLOSING_MARGIN_TOKENS.min(self.bounds.tokens_max.unwrap_or(usize::MAX) / 8);
+        let is_leaving = self.now.cut == Some(Cut::Closed);
+        let is_far = |way: &Option<Vec<u32>>| {
+            way.as_ref().is_none_or(|way| left > way.len() + 1 + margin + CLOSING_STRIDE_TOKENS)
+        };
+        let looks = match &self.way_out {
+            Some((from, _)) if *from == num_tokens => false,
+            // Looking costs some masks, so it is done now and then until the end is near.
+            Some((_, way)) => is_leaving || left.is_multiple_of(CLOSING_STRIDE_TOKENS) || !is_far(way),
+            None => true,
+        };
+        if looks {
             let (table, end) = (&self.compiled.table, self.compiled.end_of_grammar());
             let way = self.matcher.as_ref().and_then(|now| way_out(table, end, now.deep_clone()));
             self.way_out = Some((num_tokens, way));
         }
-        let way = self.way_out.as_ref().and_then(|(_, way)| way.as_deref())?;
+        let found = self.way_out.as_ref().filter(|(from, _)| *from == num_tokens);
+        let way = found.and_then(|(_, way)| way.as_deref())?;
         // With its end. A way that does not fit any more is of no use.
         let needed = way.len() + 1;
-        let margin = CLOSING_MARGIN_TOKENS.min(self.bounds.tokens_max.unwrap_or(usize::MAX) / 8);
-        let is_leaving = self.now.cut == Some(Cut::Closed);
         (needed <= left && (is_leaving || left <= needed + margin)).then(|| way.first().copied())
     }
 

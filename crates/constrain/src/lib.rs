@@ -1,10 +1,11 @@
 //! Constraints: the tokens that may come next.
 //!
 //! Entry points: [`TokenTable`] once per vocabulary, [`compile()`] once per request and off the engine's
-//! thread, [`Constraint::new`] or [`Constraint::within`] once per sequence, then [`Constraint::allowed`] and [`Constraint::commit`]
-//! once per token. The harmony grammar of headers always holds, so that no malformed turn can be sampled;
-//! bodies are free, or JSON of a schema, or match a regular expression or a Lark grammar (by llguidance).
-//! Masks are a function of the spec and the tokens so far: neither time nor neighbors change them.
+//! thread, [`Constraint::new`] or [`Constraint::within`] once per sequence, then [`Constraint::allowed`] and
+//! [`Constraint::commit`] once per token. The harmony grammar of headers always holds, so that no malformed
+//! turn can be sampled; bodies are free, or JSON of a schema, or match a regular expression or a Lark grammar
+//! (by llguidance). Masks are a function of the spec and the tokens so far: neither time nor neighbors change
+//! them.
 //!
 //! The room is pure but for the threads that compile. It never sees logits or the prompt.
 

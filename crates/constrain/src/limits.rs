@@ -1,8 +1,8 @@
 //! The price of a grammar: what it may cost before it is refused.
 //!
 //! Schemas, patterns and grammars come from clients. [`Limits`] bounds what is looked at before anything is
-//! built (sizes, depths, counts), what building may take (fuel and processor time) and what masks may take (fuel and
-//! items). The constants are the defaults. A bound that is met is an [`crate::Error::TooLarge`] or
+//! built (sizes, depths, counts), what building may take (fuel and processor time) and what masks may take
+//! (fuel and items). The constants are the defaults. A bound that is met is an [`crate::Error::TooLarge`] or
 //! [`crate::Error::TooSlow`] that names it, or an [`crate::Error::Exhausted`] later; never a wrong answer.
 //!
 //! Fuel is llguidance's deterministic count of work on the automaton of tokens of a grammar: about 50,000 a
@@ -60,8 +60,8 @@ pub const COMPILE_FUEL_MAX: u64 = 300_000;
 /// Most symbols in the productions of one grammar.
 pub const GRAMMAR_SYMBOLS_MAX: usize = 200_000;
 
-/// Most processor time for compiling all grammars of one turn, on a machine whose neighbors may be busy. It is
-/// looked at between grammars; within one, fuel and sizes end the work.
+/// Most processor time for compiling all grammars of one turn, on a machine whose neighbors may be busy. It
+/// is looked at between grammars; within one, fuel and sizes end the work.
 pub const COMPILE_TIME_MAX: Duration = Duration::from_millis(2_000);
 
 /// Most compilations at once in this process, those that were given up and still run included. Units:
@@ -109,6 +109,9 @@ pub const LOOP_STRIDE_TOKENS: u32 = 16;
 /// Longest way on which a body is brought to its end; it is looked for when no more than twice as many tokens
 /// are left. Units: tokens.
 pub const CLOSING_TOKENS_MAX: usize = 96;
+
+/// Tokens after which that way is looked for again while its end is far.
+pub const CLOSING_STRIDE_TOKENS: usize = 8;
 
 /// Room beyond that way, for what one more token may add to it: part of it when there is little. Units:
 /// tokens.

@@ -2,8 +2,8 @@
 //!
 //! [`is_loop`] looks at the last tokens: whether they are one passage, over and over. After [`LOOP_REPEATS`]
 //! times in a row the next one follows again with more than seven chances in eight (the rule of succession),
-//! and short passages have to fill [`LOOP_TOKENS_MIN`] tokens, because rows of zeros or dashes are no loop. Only exact
-//! repetition counts: what a model says in other words may lead somewhere.
+//! and short passages have to fill [`LOOP_TOKENS_MIN`] tokens, because rows of zeros or dashes are no loop.
+//! Only exact repetition counts: what a model says in other words may lead somewhere.
 
 use crate::limits::{LOOP_REPEATS, LOOP_TOKENS_MIN, LOOP_WINDOW_TOKENS};
 

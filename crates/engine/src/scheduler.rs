@@ -138,8 +138,8 @@ impl Scheduler {
     pub(crate) fn adopt(&mut self, tenant: &Tenant, tokens: &[u32]) -> Option<(Vec<u32>, u32)> {
         let needed = tokens.len().div_ceil(BLOCK_TOKENS);
         let free = self.pool.num_free();
-        let has_room = needed <= free
-            || needed <= free + self.cache.num_evictable(|block| self.pool.num_holders(block));
+        let has_room =
+            needed <= free || needed <= free + self.cache.num_evictable(|block| self.pool.num_holders(block));
         if !has_room || !self.cache.would_keep(tenant, tokens) {
             return None;
         }

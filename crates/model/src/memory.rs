@@ -58,9 +58,8 @@ pub(crate) fn row_forms(
 ) -> RowForms {
     let is_fast = precision == Precision::Fast;
     let has_bf16 = weights.iter().any(|(part, _)| matches!(part, Part::Layer(_, LayerPart::GateUpBf16)));
-    let is_q8 = |(part, bytes): &(Part, u64)| {
-        *part != Part::Embedding && q8_bytes(config, *part) == Some(*bytes)
-    };
+    let is_q8 =
+        |(part, bytes): &(Part, u64)| *part != Part::Embedding && q8_bytes(config, *part) == Some(*bytes);
     RowForms {
         experts_f32: !is_fast || has_bf16,
         experts_int8: is_fast && !has_bf16,

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gptoss_constrain::{
-    Body, Bounds, Builtin, Compiled, Constraint, Cut, Error, Fidelity, Function, Limits, Reasoning, Spec, TokenTable,
-    ToolChoice, Warning, compile,
+    Body, Bounds, Builtin, Compiled, Constraint, Cut, Error, Fidelity, Function, Limits, Reasoning, Spec,
+    TokenTable, ToolChoice, Warning, compile,
 };
 use gptoss_engine::{Mask, Tenant};
 use gptoss_harmony::Conversation;

@@ -26,8 +26,8 @@ pub use error::Error;
 pub use event::{Outcome, TurnEvent, TurnUsage, logprob_of};
 // What stands in this room's own signatures, for rooms that may not use the engine or `constrain`.
 pub use gptoss_constrain::{
-    Body, Cut, Error as ConstraintError, Fidelity, Limits as ConstraintLimits, Part as ConstraintPart, Reasoning,
-    TokenTable, ToolChoice, Warning as ConstraintWarning,
+    Body, Cut, Error as ConstraintError, Fidelity, Limits as ConstraintLimits, Part as ConstraintPart,
+    Reasoning, TokenTable, ToolChoice, Warning as ConstraintWarning,
 };
 pub use gptoss_engine::{
     Class, EngineHandle, EngineStats, Error as EngineError, Event as TextEvent, Failure, FinishReason,

@@ -1,8 +1,8 @@
 //! Reasoning that ends: budgets, tokens kept back, loops, and demanded calls and formats within any limit.
 //!
 //! A script plays the engine: it names the token that the model would like best, and gets it where the rules
-//! allow it, an end before anything else. So a model that would reason for ever does so here in microseconds. What scripts do not think of
-//! comes from random weights, over fixed seeds.
+//! allow it, an end before anything else. So a model that would reason for ever does so here in microseconds.
+//! What scripts do not think of comes from random weights, over fixed seeds.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -133,7 +133,9 @@ fn answer_as(vocab: &Vocab, accepted: QueuedRequest, wish: Wish<'_>) {
         constraint.commit(token).expect("allowed");
         said.push(token);
         usage.completion_tokens += 1;
-        events.token(Token { id: token, logprob: -0.5, is_stop: false, top: vec![], masked: None }).expect("room");
+        events
+            .token(Token { id: token, logprob: -0.5, is_stop: false, top: vec![], masked: None })
+            .expect("room");
     }
     let reason = if constraint.is_over() { FinishReason::Stop } else { FinishReason::Length };
     events.finish(reason, usage);
@@ -161,9 +163,13 @@ fn same_messages(vocab: &Vocab, said: &[u32]) -> u32 {
 /// Reasons for ever and never says the same twice.
 fn other_words(vocab: &Vocab, said: &[u32]) -> u32 {
     let header = tokens(vocab, HEADER);
-    let words: Vec<u32> = (b'a'..=b'z').flat_map(|letter| vocab.encode_ids(&char::from(letter).to_string())).collect();
+    let words: Vec<u32> =
+        (b'a'..=b'z').flat_map(|letter| vocab.encode_ids(&char::from(letter).to_string())).collect();
     let count = said.len();
-    let mixed = (count as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let mixed = (count as u64)
+        .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        .rotate_left(29)
+        .wrapping_mul(0xBF58_476D_1CE4_E5B9);
     header.get(count).copied().unwrap_or(words[(mixed >> 33) as usize % words.len()])
 }
 
@@ -254,7 +260,10 @@ fn a_demanded_call_comes_within_any_limit() {
                     TurnEnd::Call => assert!(is_whole(&outcome), "{max}: {outcome:?}"),
                     TurnEnd::Length => {
                         let limit = format!("the limit of {max} new tokens came ");
-                        assert!(says(&outcome, "the call that was asked for is missing"), "{max}: {outcome:?}");
+                        assert!(
+                            says(&outcome, "the call that was asked for is missing"),
+                            "{max}: {outcome:?}"
+                        );
                         assert!(says(&outcome, &limit), "{max}: {outcome:?}");
                         assert!(max < 40, "{max}: {outcome:?}");
                     }

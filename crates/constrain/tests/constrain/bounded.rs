@@ -70,7 +70,8 @@ fn owed_bodies_are_closed_in_time() {
     let check = |spec: &Spec, max: usize, seed: u64| {
         let walk = walk(spec.clone(), bounds(max), seed);
         let text = walk.text.unwrap_or_else(|| panic!("seed {seed}: nothing whole in {max} tokens"));
-        let value: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{seed}: {error}: {text}"));
+        let value: Value =
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{seed}: {error}: {text}"));
         assert!(validator.is_valid(&value), "{seed}: {text}");
         assert!(walk.cut == Some(Cut::Closed) || text.len() < 2_000, "{seed}: {text}");
     };

@@ -130,7 +130,9 @@ impl Scheduler {
         // Blocks of a kept prefix count as needed: they may be evictable ones, which it then takes away.
         let needed = promised + needs(sequence.tokens.len(), 0);
         let mut given: HashMap<u32, u32> = HashMap::new();
-        gone.iter().flat_map(|victim| &victim.blocks).for_each(|&block| *given.entry(block).or_default() += 1);
+        gone.iter()
+            .flat_map(|victim| &victim.blocks)
+            .for_each(|&block| *given.entry(block).or_default() += 1);
         let holders = |block: u32| self.pool.num_holders(block) - given.get(&block).copied().unwrap_or(0);
         let free = self.pool.num_free() + given.keys().filter(|&&block| holders(block) == 0).count();
         needed <= free || needed <= free + self.cache.num_evictable(holders)

@@ -57,8 +57,7 @@ fn a_slot_that_is_given_away_twice_is_saved_to_once() {
     add(&mut scheduler, 1, "b", tokens(500, 50), Priority::Normal);
     let second = scheduler.schedule(&mut |_| Vec::new());
     let ring = scheduler.sequence(1).and_then(|sequence| sequence.ring);
-    let outcomes =
-        second.chunks.iter().map(|_| Outcome::Chosen { tokens: vec![3], is_stop: true }).collect();
+    let outcomes = second.chunks.iter().map(|_| Outcome::Chosen { tokens: vec![3], is_stop: true }).collect();
     let saves = scheduler.commit(second, outcomes).saves;
     assert_eq!(saves.len(), 1, "{saves:?}");
     let (owner, kept, _) = scheduler.cache.entry(saves[0].snapshot).expect("an entry");

@@ -29,7 +29,7 @@ pub struct TileProbe<'a> {
     hidden: Vec<f32>, // [T, C]
     hidden_q8: Q8Rows,
     hidden_parts: Q8Rows, // [2T, C]
-    activated: Vec<f32>, // [T, F]
+    activated: Vec<f32>,  // [T, F]
     activated_q8: Q8Rows,
     keys: Vec<f32>, // [T, K*D]
     out: Vec<f32>,  // [T, C]
