@@ -48,6 +48,12 @@ pub enum ApiError {
     Model { model: String, known: String },
     #[error("There is no {what} with the id '{id}': never stored, expired or deleted.")]
     NotFound { what: &'static str, id: String },
+    #[error(
+        "Previous response with id '{id}' not found: never stored, expired, deleted, or of a connection that is closed."
+    )]
+    PreviousResponse { id: String },
+    #[error("There is no prompt '{id}' in the folder of prompts (--prompts).")]
+    Prompt { id: String },
     #[error("There is no {path} here; see /openapi.json.")]
     Path { path: String },
     #[error("{path} does not take {method}; see /openapi.json.")]
@@ -56,6 +62,12 @@ pub enum ApiError {
     Conflict { message: String },
     #[error("The server is full: {what}. Try again in {retry_seconds} s.")]
     Busy { what: String, retry_seconds: u64 },
+    #[error("Events were dropped before they were read; retrieve the response by its id.")]
+    EventsDropped,
+    #[error("A connection is open for at most {seconds} s. Open another to go on.")]
+    ConnectionTime { seconds: u64 },
+    #[error("A message of a connection has to be text.")]
+    MessageKind,
     #[error("The server is shutting down.")]
     ShuttingDown,
     #[error("The request was cancelled.")]
@@ -122,9 +134,16 @@ impl ApiError {
             ApiError::Scope { .. } => (403, REQUEST, Some("permission_denied"), None),
             ApiError::Model { .. } => (404, REQUEST, Some("model_not_found"), None),
             ApiError::NotFound { .. } => (404, REQUEST, Some("not_found"), None),
+            ApiError::PreviousResponse { .. } => (400, REQUEST, Some("previous_response_not_found"), None),
+            ApiError::Prompt { .. } => (404, REQUEST, Some("not_found"), None),
             ApiError::Path { .. } => (404, REQUEST, Some("unknown_url"), None),
             ApiError::Method { .. } => (405, REQUEST, Some("method_not_allowed"), None),
             ApiError::Conflict { .. } => (409, REQUEST, Some("conflict"), None),
+            ApiError::EventsDropped => (409, REQUEST, Some("events_dropped"), None),
+            ApiError::ConnectionTime { .. } => {
+                (400, REQUEST, Some("websocket_connection_limit_reached"), None)
+            }
+            ApiError::MessageKind => (400, REQUEST, Some("unsupported_message"), None),
             ApiError::Busy { retry_seconds, .. } => {
                 (429, "rate_limit_error", Some("server_busy"), Some(*retry_seconds))
             }
@@ -143,6 +162,8 @@ impl ApiError {
             ApiError::Missing { param } => Some((*param).to_owned()),
             ApiError::Unsupported { param, .. } => Some(param.clone()),
             ApiError::Model { .. } => Some("model".to_owned()),
+            ApiError::PreviousResponse { .. } => Some("previous_response_id".to_owned()),
+            ApiError::Prompt { .. } => Some("prompt.id".to_owned()),
             ApiError::Key
             | ApiError::Scope { .. }
             | ApiError::NotJson { .. }
@@ -158,6 +179,9 @@ impl ApiError {
             | ApiError::Path { .. }
             | ApiError::Method { .. }
             | ApiError::Conflict { .. }
+            | ApiError::EventsDropped
+            | ApiError::ConnectionTime { .. }
+            | ApiError::MessageKind
             | ApiError::Busy { .. }
             | ApiError::ShuttingDown
             | ApiError::Cancelled

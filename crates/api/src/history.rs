@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 
-use gptoss_harmony::{ContentType, Message, Role};
+use gptoss_harmony::{ContentType, DeveloperContent, Message, Role};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -109,6 +109,13 @@ impl History {
         message.channel = channel;
         self.entries.push(message.into());
         Ok(())
+    }
+
+    /// A summary in the place of everything but the user's own messages.
+    pub fn compact(&mut self, summary: &str) {
+        self.entries.retain(|entry| entry.message.author.role == Role::User);
+        let summary = format!("Summary of the conversation so far:\n{summary}");
+        self.push(Message::developer(DeveloperContent::default().with_instructions(summary)));
     }
 
     /// The message that came last.
@@ -274,6 +281,19 @@ mod tests {
         let messages = reconcile(entries.map(Entry::from).to_vec(), &|_| None, &mut Vec::new());
         let texts: Vec<String> = messages.iter().map(Message::text).collect();
         assert_eq!(texts, ["1", "b", "2", "d", "3", "e"]);
+    }
+
+    #[test]
+    fn a_summary_takes_the_place_of_all_but_the_users_words() {
+        let mut history = History::default();
+        history.push(Message::user("1"));
+        history.push(Message::assistant("final", "a"));
+        history.push_call(Some("call_1"), "look", "{}", true);
+        history.compact("They looked.");
+        // Its call is summarized, and the result still finds its tool.
+        history.push_result("call_1", None, "7".into(), "p", &|_| None).unwrap();
+        let roles: Vec<Role> = history.into_entries().iter().map(|entry| entry.message.author.role).collect();
+        assert_eq!(roles, [Role::User, Role::Developer, Role::Tool]);
     }
 
     #[test]

@@ -36,5 +36,13 @@ pub const METADATA_PAIRS_MAX: usize = 16;
 pub const METADATA_KEY_CHARS_MAX: usize = 64;
 /// Longest value of `metadata`. Units: characters.
 pub const METADATA_VALUE_CHARS_MAX: usize = 512;
+/// Longest mark that a client puts on a response of a connection. Units: bytes.
+pub const LANE_BYTES_MAX: usize = 256;
+/// Longest id of a prompt's template. Units: bytes.
+pub const PROMPT_ID_BYTES_MAX: usize = 64;
+/// Most templates of prompts, all versions counted.
+pub const TEMPLATES_MAX: usize = 1000;
+/// Longest template of a prompt. Units: bytes.
+pub const TEMPLATE_BYTES_MAX: usize = 256 << 10;
 /// Most prompts of one request to `/v1/completions`.
 pub const PROMPTS_MAX: usize = 64;

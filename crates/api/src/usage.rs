@@ -65,7 +65,7 @@ impl TokenUsage {
     pub fn response_usage(self) -> ResponseUsage {
         ResponseUsage {
             input_tokens: self.prompt,
-            input_tokens_details: InputDetails { cached_tokens: self.cached },
+            input_tokens_details: InputDetails { cached_tokens: self.cached, cache_write_tokens: 0 },
             output_tokens: self.completion,
             output_tokens_details: OutputDetails { reasoning_tokens: self.reasoning },
             total_tokens: self.prompt + self.completion,

@@ -33,6 +33,10 @@ impl Spent {
     }
 }
 
+/// The id of a request, for what goes on when its answer has ended.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestId(pub(crate) String);
+
 /// A line that is written when it is dropped.
 pub(crate) struct Line {
     /// Where to.

@@ -43,7 +43,7 @@ pub(crate) async fn create(
     let generation = app.read(&caller, |scope| parse::parse(&request, scope))?;
     let count = sampling::choices(request.n, app.limits.request.choices_max)?;
     let heading = ChunkHeader {
-        id: ids::random("chatcmpl"),
+        id: ids::random_dashed("chatcmpl"),
         created: now(),
         model: app.model.named(request.model.as_deref()),
         fingerprint: app.model.fingerprint.clone(),
@@ -88,7 +88,7 @@ pub(crate) async fn start(
             let tells_logprobs = generation.top_logprobs.is_some();
             let (tools, visibility) = (generation.tools.clone(), generation.visibility);
             let options = EventOptions { tools, visibility, tells_logprobs, new_id: ids::random };
-            let machine = ChatChoice::new(index as u32, options);
+            let machine = ChatChoice::new(index as u32, options).with_reasoning_field(app.reasoning_field);
             let request = Request { tenant: &generation.tenant, tells_logprobs, begun };
             write(&app, request, ChoiceStream::Turn(Box::new(turn)), machine, &sink).await
         }

@@ -10,15 +10,19 @@
 use std::sync::Arc;
 
 use gptoss_api::ApiError;
+use gptoss_api::generation::format::Format;
 use gptoss_api::generation::request::GenerationRequest;
-use gptoss_api::responses::parse::{COMPACTION_PREFIX, ParsedResponsesRequest};
+use gptoss_api::generation::tools::Tools;
+use gptoss_api::history::Entry;
+use gptoss_api::responses::parse::{COMPACTION_PREFIX, ParsedResponsesRequest, Threshold};
+use gptoss_api::usage::TokenUsage;
 use gptoss_api::wire::responses::Compaction;
 use gptoss_harmony::{
-    Analysis, Control, Conversation, DeveloperContent, Form, Message, RenderOptions, Role, SystemContent,
-    render,
+    Analysis, Content, Control, Conversation, DeveloperContent, Form, Message, RenderOptions, Role,
+    SystemContent, render,
 };
 use gptoss_turn::{Channel, Delta};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::blocking::run_blocking;
 use crate::ids;
@@ -31,6 +35,55 @@ const INSTRUCTIONS: &str = "Summarise the conversation below so that it can be c
     what was found or decided, what is open. Write the summary and nothing else.";
 /// Part of the context that stays free for the answer: one in this many tokens.
 const FREE_PART: usize = 8;
+
+/// A summary, and what it took.
+pub(crate) struct Summary {
+    /// The summary.
+    pub(crate) text: String,
+    /// What it took.
+    pub(crate) tokens: TokenUsage,
+}
+
+/// How many tokens the model would read.
+///
+/// Errors: it cannot be rendered.
+pub(crate) async fn count(app: &Arc<App>, conversation: Conversation) -> Result<usize, ApiError> {
+    run_blocking(app, move |app| Ok(rendered(app, &conversation)?.len())).await
+}
+
+/// The request, with a summary in the place of what was said before if that is longer than the request wants
+/// it. Nothing is gained where the user alone has spoken.
+///
+/// Errors: the engine refuses or fails.
+pub(crate) async fn managed(
+    app: &Arc<App>,
+    parsed: ParsedResponsesRequest,
+) -> Result<(ParsedResponsesRequest, Option<Summary>), ApiError> {
+    let is_users = |entry: &Entry| matches!(entry.message.author.role, Role::User | Role::Developer);
+    let max = match parsed.compaction {
+        None => return Ok((parsed, None)),
+        Some(Threshold::Tokens(max)) => max,
+        Some(Threshold::Context) => room(app),
+    };
+    if parsed.entries.iter().all(is_users) || count(app, parsed.generation.conversation.clone()).await? <= max
+    {
+        return Ok((parsed, None));
+    }
+    let summary = summarize(app, &parsed).await?;
+    Ok((parsed.compacted(&summary.text), Some(summary)))
+}
+
+/// Tokens of input that leave room for an answer.
+fn room(app: &App) -> usize {
+    app.model.max_context - app.model.max_context / FREE_PART
+}
+
+/// As the turn will render it.
+fn rendered(app: &App, conversation: &Conversation) -> Result<Vec<u32>, ApiError> {
+    let options = RenderOptions { form: Form::Completion(Role::Assistant), analysis: Analysis::KeepAll };
+    render(app.assistant.vocab(), conversation, options)
+        .map_err(|error| ApiError::Invalid { param: None, message: error.to_string() })
+}
 
 /// The ask, without its oldest turns if it is too long and `may` be shortened.
 ///
@@ -47,14 +100,9 @@ pub(crate) async fn truncated(
 }
 
 fn shortened(app: &App, mut generation: GenerationRequest) -> Result<GenerationRequest, ApiError> {
-    let room = app.model.max_context - app.model.max_context / FREE_PART;
-    let refused =
-        |error: gptoss_harmony::Error| ApiError::Invalid { param: None, message: error.to_string() };
-    // As the turn will render it.
-    let options = RenderOptions { form: Form::Completion(Role::Assistant), analysis: Analysis::KeepAll };
-    let vocab = app.assistant.vocab();
-    let tokens = render(vocab, &generation.conversation, options).map_err(refused)?;
-    let start = vocab.control(Control::Start);
+    let room = room(app);
+    let tokens = rendered(app, &generation.conversation)?;
+    let start = app.assistant.vocab().control(Control::Start);
     // Only the renderer writes this token, one for each message.
     let starts: Vec<usize> = (0..tokens.len()).filter(|&index| tokens[index] == start).collect();
     let messages = &mut generation.conversation.messages;
@@ -85,20 +133,46 @@ fn num_left_out(total: usize, room: usize, user_starts: &[usize]) -> usize {
 ///
 /// Errors: the engine refuses or fails.
 pub(crate) async fn compact(app: &Arc<App>, parsed: ParsedResponsesRequest) -> Result<Compaction, ApiError> {
-    let mut transcript = String::new();
-    let mut output = Vec::new();
-    for entry in &parsed.entries {
-        let (message, text) = (&entry.message, entry.message.text());
-        if message.author.role == Role::User {
-            output.push(json!({
+    let users = parsed.entries.iter().filter(|entry| entry.message.author.role == Role::User);
+    let mut output: Vec<Value> = users
+        .map(|entry| {
+            json!({
                 "type": "message", "id": ids::random("msg"), "role": "user", "status": "completed",
-                "content": [{"type": "input_text", "text": text}],
-            }));
-        }
-        if message.channel.as_deref() != Some("analysis") {
-            transcript.push_str(&format!("{}: {text}\n", message.author.role.as_str()));
+                "content": [{"type": "input_text", "text": entry.message.text()}],
+            })
+        })
+        .collect();
+    let Summary { text, tokens } = summarize(app, &parsed).await?;
+    let content = format!("{COMPACTION_PREFIX}{text}");
+    output.push(json!({"type": "compaction", "id": ids::random("cmp"), "encrypted_content": content}));
+    Ok(Compaction {
+        id: ids::random("resp"),
+        object: "response.compaction",
+        created_at: now(),
+        output,
+        usage: tokens.response_usage(),
+    })
+}
+
+/// What was said, as a message tells it; instructions that came in between are told too, earlier summaries
+/// among them.
+fn said(message: &Message) -> String {
+    let mut said = message.text();
+    for part in &message.content {
+        if let Content::Developer(developer) = part {
+            said.push_str(developer.instructions.as_deref().unwrap_or_default());
         }
     }
+    said
+}
+
+/// A summary of everything said, written at low effort and held to nothing that the request demands.
+async fn summarize(app: &Arc<App>, parsed: &ParsedResponsesRequest) -> Result<Summary, ApiError> {
+    let told = parsed.entries.iter().map(|entry| &entry.message);
+    let told = told.filter(|message| message.channel.as_deref() != Some("analysis"));
+    let lines: Vec<String> =
+        told.map(|message| format!("{}: {}\n", message.author.role.as_str(), said(message))).collect();
+    let transcript = lines.concat();
     let system = SystemContent::default().with_reasoning_effort(gptoss_harmony::ReasoningEffort::Low);
     let developer = DeveloperContent::default().with_instructions(INSTRUCTIONS);
     let messages = [Message::system(system), Message::developer(developer), Message::user(transcript)];
@@ -106,7 +180,10 @@ pub(crate) async fn compact(app: &Arc<App>, parsed: ParsedResponsesRequest) -> R
         conversation: Conversation::from_messages(messages),
         max_new_tokens: Some(SUMMARY_TOKENS_MAX),
         top_logprobs: None,
-        ..parsed.generation
+        tools: Tools::default(),
+        format: Format::Text,
+        stops: Vec::new(),
+        ..parsed.generation.clone()
     };
     let mut streams = turn_stream::begin(app, Arc::new(generation), false, 1).await?;
     let mut summary = String::new();
@@ -123,15 +200,7 @@ pub(crate) async fn compact(app: &Arc<App>, parsed: ParsedResponsesRequest) -> R
             StreamItem::Failed(error) => return Err(error),
         }
     };
-    let content = format!("{COMPACTION_PREFIX}{summary}");
-    output.push(json!({"type": "compaction", "id": ids::random("cmp"), "encrypted_content": content}));
-    Ok(Compaction {
-        id: ids::random("resp"),
-        object: "response.compaction",
-        created_at: now(),
-        output,
-        usage: tokens.response_usage(),
-    })
+    Ok(Summary { text: summary, tokens })
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ pub(crate) async fn create(
     })
     .await?;
     let heading = Completion {
-        id: ids::random("cmpl"),
+        id: ids::random_dashed("cmpl"),
         object: "text_completion",
         created: now(),
         model: app.model.named(request.model.as_deref()),

@@ -12,7 +12,7 @@ use axum::{Extension, Json};
 use gptoss_api::ApiError;
 use gptoss_api::generation::metadata::metadata;
 use gptoss_api::history::Entry;
-use gptoss_api::responses::parse::{entries_of, items as read_items, references, resolve};
+use gptoss_api::responses::parse::{entries_left, entries_of, items as read_items, references, resolve};
 use gptoss_api::wire::responses::{ConversationObject, ConversationRequest, Deleted, Input, ItemList};
 use serde_json::Value;
 
@@ -20,7 +20,7 @@ use crate::blocking::run_blocking;
 use crate::body::Body;
 use crate::ids;
 use crate::keys::Caller;
-use crate::narrowing::narrow_items;
+use crate::narrowing::{narrow_item, narrow_items};
 use crate::paging::{PageQuery, page};
 use crate::query::Query;
 use crate::rejection::Rejection;
@@ -140,6 +140,47 @@ pub(crate) async fn items(
     let mut listed = page(row.items, &query)?;
     narrow_items(&mut listed.data, caller.visibility);
     Ok(Json(listed))
+}
+
+/// `GET /v1/conversations/{id}/items/{item_id}`.
+pub(crate) async fn item(
+    State(app): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path((id, item_id)): Path<(String, String)>,
+) -> Result<Json<Value>, Rejection> {
+    let tenant = caller.tenant;
+    let mut row = run_blocking(&app, move |app| app.store.find(Kind::Conversation, &tenant, &id, now())).await?;
+    let at = place(&row, &item_id)?;
+    let mut item = row.items.swap_remove(at);
+    narrow_item(&mut item, caller.visibility);
+    Ok(Json(item))
+}
+
+/// Where an item stands.
+///
+/// Errors: `NotFound`.
+fn place(row: &Row, id: &str) -> Result<usize, ApiError> {
+    let at = row.items.iter().position(|item| item.get("id").and_then(Value::as_str) == Some(id));
+    at.ok_or_else(|| ApiError::NotFound { what: "item", id: id.to_owned() })
+}
+
+/// `DELETE /v1/conversations/{id}/items/{item_id}`. What is said in a conversation that has lost an item is
+/// what the others say.
+pub(crate) async fn delete_item(
+    State(app): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path((id, item_id)): Path<(String, String)>,
+) -> Result<Json<ConversationObject>, Rejection> {
+    let changed = run_blocking(&app, move |app| {
+        app.store.change(now(), |change| {
+            let mut row = change.find(Kind::Conversation, &caller.tenant, &id)?;
+            row.items.remove(place(&row, &item_id)?);
+            row.entries = app.read(&caller, |scope| entries_left(&row.items, scope));
+            change.put(Kind::Conversation, &row)?;
+            object(&row)
+        })
+    });
+    Ok(Json(changed.await?))
 }
 
 /// `POST /v1/conversations/{id}/items`.

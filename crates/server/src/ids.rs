@@ -29,6 +29,11 @@ pub(crate) fn random(prefix: &str) -> String {
     try_random(prefix).unwrap_or_else(|error| panic!("the system gives no random bytes: {error}"))
 }
 
+/// As [`random`], in the shape that Chat Completions and Completions have: `chatcmpl-` and digits.
+pub(crate) fn random_dashed(prefix: &str) -> String {
+    random(prefix).replacen('_', "-", 1)
+}
+
 /// A seed for a request that names none: as many bits as a JSON number holds exactly.
 ///
 /// Panics: as [`random`].

@@ -39,6 +39,8 @@ pub struct Limits {
     pub request_time: Duration,
     /// Silence on a stream after which a comment is sent.
     pub keep_alive: Duration,
+    /// How long a WebSocket is open; then the client has to open another.
+    pub socket_time: Duration,
     /// Most connections at a time; more wait until one ends.
     pub connections_max: usize,
     /// How long a client may take to send the head of a request, and a connection may have none.
@@ -67,6 +69,7 @@ impl Default for Limits {
             forced_reasoning_max: 1024,
             request_time: Duration::from_secs(1800),
             keep_alive: Duration::from_secs(15),
+            socket_time: Duration::from_secs(3600),
             connections_max: 512,
             head_patience: Duration::from_secs(10),
             body_patience: Duration::from_secs(10),
@@ -89,6 +92,11 @@ pub(crate) const EVENT_LOG_BYTES_MAX: usize = 8 << 20;
 /// Texts of one request to `/v1/completions` that are written at a time: the others wait, so that one request
 /// does not take every place.
 pub(crate) const TEXTS_AT_ONCE: usize = 8;
+
+/// Messages of a WebSocket that wait for the response before them; those beyond are refused.
+pub(crate) const SOCKET_MESSAGES_MAX: usize = 8;
+/// Responses without `store` that a WebSocket can go on from; the oldest leave first.
+pub(crate) const SOCKET_RESPONSES_MAX: usize = 8;
 
 /// How long a stream's reader may take none of them before it counts as gone.
 pub(crate) const READER_PATIENCE: Duration = Duration::from_secs(30);

@@ -19,9 +19,10 @@ use gptoss_api::wire::ollama::{
     OllamaChatRequest, OllamaError, OllamaGenerateRequest, OllamaLine, OllamaName,
 };
 use gptoss_api::wire::response_events::Numbered;
+use gptoss_api::wire::response_socket::{ClientHead, SocketError};
 use gptoss_api::wire::responses::{
-    CompactRequest, Compaction, ConversationObject, ConversationRequest, Deleted, ItemList, ResponseObject,
-    ResponsesRequest,
+    CompactRequest, Compaction, ConversationObject, ConversationRequest, Deleted, InputTokens, ItemList,
+    ResponseObject, ResponsesRequest,
 };
 use gptoss_api::wire::tokens::{
     DetokenizeRequest, DetokenizeResponse, RenderResponse, TokenizeRequest, TokenizeResponse,
@@ -106,6 +107,8 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
         request CompletionRequest, response Completion, event Completion);
     add!("post" "/v1/responses" "A response", request ResponsesRequest, response ResponseObject, event Numbered);
     add!("post" "/v1/responses/compact" "A shorter conversation", request CompactRequest, response Compaction);
+    add!("post" "/v1/responses/input_tokens" "How many tokens a response would read",
+        request ResponsesRequest, response InputTokens);
     add!("get" "/v1/responses/{id}" "A stored response, or its stream taken up again",
         response ResponseObject, event Numbered, query RESUME_QUERY);
     add!("delete" "/v1/responses/{id}" "Deletes a response", response Deleted);
@@ -118,6 +121,8 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     add!("delete" "/v1/conversations/{id}" "Deletes a conversation", response Deleted);
     add!("get" "/v1/conversations/{id}/items" "Its items", response ItemList, query PAGE_QUERY);
     add!("post" "/v1/conversations/{id}/items" "More items", request ConversationRequest, response ItemList);
+    add!("get" "/v1/conversations/{id}/items/{item_id}" "One of its items", response Value);
+    add!("delete" "/v1/conversations/{id}/items/{item_id}" "Takes an item out", response ConversationObject);
     add!("get" "/v1/models" "The models", response ModelList);
     add!("get" "/v1/models/{id}" "A model", response Model);
     add!("get" "/v1/models/{organization}/{name}" "A model whose name has a slash", response Model);
@@ -151,6 +156,13 @@ pub(crate) fn describe() -> Value {
         let place = paths.entry(operation.path).or_insert_with(|| json!({}));
         place[operation.method] = described;
     }
+    // OpenAPI has no words for a connection: the messages are described beside the request that they hold.
+    paths["/v1/responses"]["post"]["x-websocket"] = json!({
+        "description": "GET as a WebSocket: text messages, each a request with these fields too; back come \
+            the events of a stream, or an error.",
+        "client": of::<ClientHead>(&mut schemas.read),
+        "server": [of::<Numbered>(&mut schemas.written), of::<SocketError>(&mut schemas.written)],
+    });
     json!({
         "openapi": "3.1.0",
         "info": {

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use axum::body::Bytes;
 use gptoss_api::ApiError;
 use gptoss_api::generation::visibility::Visibility;
+use gptoss_api::history::Entry;
 use gptoss_api::wire::response_events::Numbered;
 use gptoss_api::wire::responses::ResponseObject;
 use serde::Serialize;
@@ -33,6 +34,8 @@ pub(crate) struct ResponseLog {
     pub(crate) spent: Spent,
     /// Why it failed.
     failure: OnceLock<ApiError>,
+    /// Everything said up to its end, if it is not stored.
+    entries: Mutex<Option<Vec<Entry>>>,
     events: Mutex<Log>,
     /// Number of events, and whether there will be more.
     progress: watch::Sender<(usize, bool)>,
@@ -127,6 +130,7 @@ impl ResponseLog {
             is_background: response.background,
             spent: Spent::default(),
             failure: OnceLock::new(),
+            entries: Mutex::new(None),
             events: Mutex::new(Log { first: 0, lines: VecDeque::new(), num_bytes: 0, response }),
             progress: watch::Sender::new((0, false)),
             cancel: watch::Sender::new(false),
@@ -162,6 +166,16 @@ impl ResponseLog {
     /// Why it has failed, if it has.
     pub(crate) fn failure(&self) -> Option<ApiError> {
         self.failure.get().cloned()
+    }
+
+    /// Keeps everything said for who goes on from it without the store.
+    pub(crate) fn keep(&self, entries: Vec<Entry>) {
+        *self.entries.lock().unwrap_or_else(PoisonError::into_inner) = Some(entries);
+    }
+
+    /// Everything said, if it is not stored and was not taken.
+    pub(crate) fn take_entries(&self) -> Option<Vec<Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Whether no more events will come.

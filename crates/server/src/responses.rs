@@ -27,7 +27,7 @@ use gptoss_api::responses::object::{Facts, conversation_id, object};
 use gptoss_api::responses::parse::{self, ParsedResponsesRequest, PriorTurns};
 use gptoss_api::wire::response_events::{Event, Numbered};
 use gptoss_api::wire::responses::{
-    CompactRequest, Compaction, Deleted, Input, ItemList, ResponseObject, ResponsesRequest,
+    CompactRequest, Compaction, Deleted, Input, InputTokens, ItemList, ResponseObject, ResponsesRequest,
 };
 use gptoss_api::{ApiError, EventOptions, Machine};
 use serde::{Deserialize, Serialize};
@@ -57,23 +57,13 @@ pub(crate) async fn create(
     Extension(caller): Extension<Caller>,
     Body(request): Body<ResponsesRequest>,
 ) -> Result<Response, Rejection> {
-    app.model.check(request.model.as_deref())?;
-    let before = before(&app, &caller, &request).await?;
-    let parsed = app.read(&caller, |scope| parse::parse(&request, before, scope))?;
-    let object = object(&request, &parsed, facts(&app, &request, &parsed))?;
-    let is_background = object.background;
-    let place = if is_background { app.live.background_place() } else { None };
-    if is_background && place.is_none() {
-        let what = format!("{} responses run in the background", app.limits.background_max);
-        return Err(ApiError::Busy { what, retry_seconds: 10 }.into());
-    }
-    let live = start(&app, parsed, object, place).await?;
+    let live = begin(&app, &caller, &request, Origin::HTTP).await?;
     if request.stream == Some(true) {
         let reader = CancelOnDrop(Arc::clone(&live));
         // It is written as this key may see it.
         return Ok(stream_from(&app, live, 0, Visibility::Raw, Some(reader)));
     }
-    if is_background {
+    if live.is_background {
         return Ok(Json(live.response()).into_response());
     }
     let reader = CancelOnDrop(Arc::clone(&live));
@@ -86,10 +76,54 @@ pub(crate) async fn create(
     }
 }
 
-/// What was said before, and the items that the input refers to.
-async fn before(app: &Arc<App>, caller: &Caller, request: &ResponsesRequest) -> Result<PriorTurns, ApiError> {
+/// What the way by which a request came adds to it.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    /// Everything said up to the response that it goes on from, where the store does not have it.
+    pub(crate) entries: Option<Vec<Entry>>,
+    /// Whether there is to be any output.
+    pub(crate) generates: bool,
+}
+
+impl Origin {
+    const HTTP: Origin = Origin { entries: None, generates: true };
+}
+
+/// Begins a response.
+///
+/// Errors: by the name of the parameter; what the engine refuses; as many in the background as may be.
+pub(crate) async fn begin(
+    app: &Arc<App>,
+    caller: &Caller,
+    request: &ResponsesRequest,
+    origin: Origin,
+) -> Result<Arc<ResponseLog>, ApiError> {
+    app.model.check(request.model.as_deref())?;
+    let before = before(app, caller, request, origin.entries).await?;
+    let parsed = app.read(caller, |scope| parse::parse(request, before, scope))?;
+    let object = object(request, &parsed, facts(app, request, &parsed))?;
+    let place = if object.background { app.live.background_place() } else { None };
+    if object.background && place.is_none() {
+        let what = format!("{} responses run in the background", app.limits.background_max);
+        return Err(ApiError::Busy { what, retry_seconds: 10 });
+    }
+    match origin.generates {
+        true => start(app, parsed, object, place).await,
+        false => prepare(app, parsed, object).await,
+    }
+}
+
+/// What was said before, and the items that the input refers to; `kept` is what the store does not have.
+async fn before(
+    app: &Arc<App>,
+    caller: &Caller,
+    request: &ResponsesRequest,
+    kept: Option<Vec<Entry>>,
+) -> Result<PriorTurns, ApiError> {
+    let prompt = request.prompt.as_ref().map(|prompt| app.prompts.text(prompt)).transpose()?;
     let conversation = conversation_id(request.conversation.as_ref())?;
     let owner = match (&request.previous_response_id, &conversation) {
+        (Some(_), _) if kept.is_some() => None,
         (Some(id), _) => Some((Kind::Response, id.clone())),
         (None, Some(id)) => Some((Kind::Conversation, id.clone())),
         (None, None) => None,
@@ -99,20 +133,23 @@ async fn before(app: &Arc<App>, caller: &Caller, request: &ResponsesRequest) -> 
         _ => Vec::new(),
     };
     if owner.is_none() && references.is_empty() {
-        return Ok(PriorTurns::default());
+        return Ok(PriorTurns { entries: kept.unwrap_or_default(), items: HashMap::new(), prompt });
     }
     let tenant = caller.tenant.clone();
     run_blocking(app, move |app| {
         let entries = match owner {
             Some((kind, id)) => {
-                let row = app.store.find(kind, &tenant, &id, now())?;
+                let row = app.store.find(kind, &tenant, &id, now()).map_err(|error| match (kind, error) {
+                    (Kind::Response, ApiError::NotFound { id, .. }) => ApiError::PreviousResponse { id },
+                    (_, error) => error,
+                })?;
                 if row.is_unfinished {
                     let message = format!("the response {id:?} has not ended, so nothing can go on from it");
                     return Err(ApiError::Conflict { message });
                 }
                 row.entries
             }
-            None => Vec::new(),
+            None => kept.unwrap_or_default(),
         };
         let mut items = HashMap::new();
         for id in references {
@@ -120,7 +157,7 @@ async fn before(app: &Arc<App>, caller: &Caller, request: &ResponsesRequest) -> 
                 items.insert(id, item);
             }
         }
-        Ok(PriorTurns { entries, items })
+        Ok(PriorTurns { entries, items, prompt })
     })
     .await
 }
@@ -147,25 +184,24 @@ async fn start(
     place: Option<OwnedSemaphorePermit>,
 ) -> Result<Arc<ResponseLog>, ApiError> {
     let begun = Instant::now();
+    let (parsed, summary) = compaction::managed(app, parsed).await?;
     let visibility = parsed.generation.visibility;
     let wants_summary = parsed.summary.is_some() && visibility > Visibility::Hidden;
     let summarizes = wants_summary || visibility == Visibility::Summary;
     let generation = compaction::truncated(app, parsed.generation.clone(), parsed.may_truncate).await?;
     object.warnings.clone_from(&generation.warnings);
     let mut streams = turn_stream::begin(app, Arc::new(generation), summarizes, 1).await?;
-    let Some(turn) = streams.pop() else {
+    let Some(mut turn) = streams.pop() else {
         return Err(ApiError::Internal { problem: "there is no turn".to_owned() });
     };
-    let options = EventOptions {
-        tools: parsed.generation.tools.clone(),
-        visibility,
-        tells_logprobs: parsed.includes_logprobs,
-        new_id: ids::random,
-    };
     let live = Arc::new(ResponseLog::new(parsed.generation.tenant.clone(), object.clone()));
-    let mut machine = ResponseMachine::new(object, options);
+    let mut machine = ResponseMachine::new(object, options(&parsed));
     let id = machine.response().id.clone();
     live.append(&machine.begin(), machine.response());
+    if let Some(summary) = summary {
+        live.append(&machine.compacted(&summary.text), machine.response());
+        turn.has_spent(summary.tokens);
+    }
     if live.is_background {
         stored_response::begin(app, &parsed, machine.response()).await?;
     }
@@ -175,20 +211,53 @@ async fn start(
         let _place = place;
         let _end = End { app: &app, live: &task_live, id: &id };
         app.metrics.running.fetch_add(1, Ordering::Relaxed);
-        let Written { entries, mut last } = write(&app, &parsed, turn, &mut machine, &task_live, begun).await;
+        let written = write(&app, &parsed, turn, &mut machine, &task_live, begun).await;
         app.metrics.running.fetch_sub(1, Ordering::Relaxed);
-        let response = machine.response();
-        if response.store
-            && let Err(error) =
-                stored_response::finish(&app, &parsed, response, entries, (&task_live, &last)).await
-        {
-            (app.log)(&format!("{}: not stored: {error}", response.id));
-            machine.was_not_stored(&mut last, &error);
-        }
-        apart(parsed.includes_logprobs, || task_live.append(&last, machine.response()));
-        task_live.end(machine.response().clone());
+        end(&app, &parsed, &mut machine, &task_live, written).await;
     });
     Ok(live)
+}
+
+/// A response for which nothing is generated: what the request says is kept, for who goes on from it.
+async fn prepare(
+    app: &Arc<App>,
+    parsed: ParsedResponsesRequest,
+    object: ResponseObject,
+) -> Result<Arc<ResponseLog>, ApiError> {
+    let live = Arc::new(ResponseLog::new(parsed.generation.tenant.clone(), object.clone()));
+    let mut machine = ResponseMachine::new(object, options(&parsed));
+    live.append(&machine.begin(), machine.response());
+    let written = Written { entries: parsed.entries.clone(), last: machine.finish_without_output(now()) };
+    end(app, &parsed, &mut machine, &live, written).await;
+    Ok(live)
+}
+
+fn options(parsed: &ParsedResponsesRequest) -> EventOptions {
+    EventOptions {
+        tools: parsed.generation.tools.clone(),
+        visibility: parsed.generation.visibility,
+        tells_logprobs: parsed.includes_logprobs,
+        new_id: ids::random,
+    }
+}
+
+/// Keeps what a response comes to, and then tells its last events.
+async fn end(
+    app: &Arc<App>,
+    parsed: &ParsedResponsesRequest,
+    machine: &mut ResponseMachine,
+    live: &ResponseLog,
+    Written { entries, mut last }: Written,
+) {
+    let response = machine.response();
+    if !response.store {
+        live.keep(entries);
+    } else if let Err(error) = stored_response::finish(app, parsed, response, entries, (live, &last)).await {
+        (app.log)(&format!("{}: not stored: {error}", response.id));
+        machine.was_not_stored(&mut last, &error);
+    }
+    apart(parsed.includes_logprobs, || live.append(&last, machine.response()));
+    live.end(machine.response().clone());
 }
 
 /// The end of a response's task, also by a panic: whoever waits for it must not wait for ever.
@@ -416,16 +485,22 @@ pub(crate) async fn cancel(
 ) -> Result<Response, Rejection> {
     if let Some(live) = app.live.find(&caller.tenant, &id) {
         if !live.is_background {
-            let message =
-                "only a response that runs in the background can be cancelled; close the others' stream";
-            return Err(ApiError::Conflict { message: message.to_owned() }.into());
+            return Err(not_in_background().into());
         }
         live.cancel();
         return Ok(seen(live.whole().await, caller.visibility));
     }
     let tenant = caller.tenant;
     let row = run_blocking(&app, move |app| app.store.find(Kind::Response, &tenant, &id, now())).await?;
+    if row.body.get("background") != Some(&Value::Bool(true)) {
+        return Err(not_in_background().into());
+    }
     Ok(seen(stored_response::interrupted(row).body, caller.visibility))
+}
+
+fn not_in_background() -> ApiError {
+    let message = "only a response that runs in the background can be cancelled; close the others' stream";
+    ApiError::Invalid { param: None, message: message.to_owned() }
 }
 
 /// `GET /v1/responses/{id}/input_items`.
@@ -448,16 +523,30 @@ pub(crate) async fn compact(
     Extension(caller): Extension<Caller>,
     Body(request): Body<CompactRequest>,
 ) -> Result<Json<Compaction>, Rejection> {
-    app.model.check(request.model.as_deref())?;
+    app.model.check(Some(&request.model))?;
     let whole = ResponsesRequest {
-        model: request.model,
+        model: Some(request.model),
         input: request.input,
         instructions: request.instructions,
         previous_response_id: request.previous_response_id,
         store: Some(false),
         ..ResponsesRequest::default()
     };
-    let before = before(&app, &caller, &whole).await?;
+    let before = before(&app, &caller, &whole, None).await?;
     let parsed = app.read(&caller, |scope| parse::parse(&whole, before, scope))?;
     Ok(Json(compaction::compact(&app, parsed).await?))
+}
+
+/// `POST /v1/responses/input_tokens`.
+pub(crate) async fn input_tokens(
+    State(app): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Body(request): Body<ResponsesRequest>,
+) -> Result<Json<InputTokens>, Rejection> {
+    app.model.check(request.model.as_deref())?;
+    let before = before(&app, &caller, &request, None).await?;
+    let parsed = app.read(&caller, |scope| parse::parse(&request, before, scope))?;
+    let generation = compaction::truncated(&app, parsed.generation, parsed.may_truncate).await?;
+    let input_tokens = compaction::count(&app, generation.conversation).await?;
+    Ok(Json(InputTokens { object: "response.input_tokens", input_tokens }))
 }

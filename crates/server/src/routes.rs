@@ -18,13 +18,13 @@ use gptoss_api::ApiError;
 use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::access_log::Line;
+use crate::access_log::{Line, RequestId};
 use crate::gate::{self, Gate};
 use crate::keys::Caller;
 use crate::limits::STOP_PATIENCE;
 use crate::rejection::Rejection;
 use crate::state::{App, Shared};
-use crate::{chat, completions, conversations, ids, ollama, openapi, responses, status, tokens};
+use crate::{chat, completions, conversations, ids, ollama, openapi, responses, socket, status, tokens};
 
 /// Longest request id of a client's that is given back. Units: bytes.
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -36,12 +36,13 @@ const METRICS: &str = "/metrics";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// All routes of the API. `/openapi.json` describes the same.
-fn routes() -> [(&'static str, MethodRouter<Shared>); 24] {
+fn routes() -> [(&'static str, MethodRouter<Shared>); 26] {
     [
         ("/v1/chat/completions", post(chat::create)),
         ("/v1/completions", post(completions::create)),
-        ("/v1/responses", post(responses::create)),
+        ("/v1/responses", get(socket::open).post(responses::create)),
         ("/v1/responses/compact", post(responses::compact)),
+        ("/v1/responses/input_tokens", post(responses::input_tokens)),
         ("/v1/responses/{id}", get(responses::retrieve).delete(responses::delete)),
         ("/v1/responses/{id}/cancel", post(responses::cancel)),
         ("/v1/responses/{id}/input_items", get(responses::input_items)),
@@ -51,6 +52,10 @@ fn routes() -> [(&'static str, MethodRouter<Shared>); 24] {
             get(conversations::retrieve).post(conversations::update).delete(conversations::delete),
         ),
         ("/v1/conversations/{id}/items", get(conversations::items).post(conversations::add_items)),
+        (
+            "/v1/conversations/{id}/items/{item_id}",
+            get(conversations::item).delete(conversations::delete_item),
+        ),
         ("/v1/models", get(tokens::models)),
         ("/v1/models/{id}", get(tokens::model)),
         ("/v1/models/{organization}/{name}", get(tokens::model_in_organization)),
@@ -109,6 +114,7 @@ async fn request_layer(State(app): State<Shared>, mut request: Request, next: Ne
     let mut response = match named(drawn).and_then(|()| caller(&app, &request)) {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
+            request.extensions_mut().insert(RequestId(id.clone()));
             documented(next.run(request).await)
         }
         Err(error) => {

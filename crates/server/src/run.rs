@@ -15,15 +15,14 @@ use std::time::Duration;
 
 use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::Error;
 use crate::gate::Gate;
+use crate::place::{Placed, Places};
 use crate::routes::router;
 use crate::state::App;
 use crate::timed_stream::{Patience, TimedStream};
@@ -55,10 +54,11 @@ pub async fn listen(address: SocketAddr, asks_for_keys: bool) -> Result<TcpListe
 pub async fn run(listener: TcpListener, app: App, stop: impl Future<Output = Duration>) {
     let app = Arc::new(app);
     let gate = Gate::new(listener.local_addr().ok(), &app.allowed_hosts);
-    let connections = GracefulShutdown::new();
+    let places = Places::new(app.limits.connections_max);
+    let ending = watch::Sender::new(false);
     let service = router(Arc::clone(&app), gate);
     let deadline = {
-        let mut accepting = std::pin::pin!(accept(&listener, &app, &service, &connections));
+        let mut accepting = std::pin::pin!(accept(&listener, &app, &service, (&places, &ending)));
         let grace = tokio::select! {
             never = &mut accepting => match never {},
             grace = stop => grace,
@@ -72,7 +72,9 @@ pub async fn run(listener: TcpListener, app: App, stop: impl Future<Output = Dur
         deadline
     };
     drop(listener);
-    let mut ended = std::pin::pin!(async { tokio::join!(connections.shutdown(), background_ends(&app)) });
+    // Those of HTTP end after the answer they are at; others see for themselves that the server stops.
+    ending.send_replace(true);
+    let mut ended = std::pin::pin!(async { tokio::join!(places.all_free(), background_ends(&app)) });
     if timeout_at(deadline, &mut ended).await.is_err() {
         (app.log)("stopping: what still runs is ended now");
         app.assistant.engine().abort();
@@ -86,13 +88,11 @@ async fn accept(
     listener: &TcpListener,
     app: &Arc<App>,
     service: &Router,
-    connections: &GracefulShutdown,
+    (places, ending): (&Places, &watch::Sender<bool>),
 ) -> Infallible {
-    let places = Arc::new(Semaphore::new(app.limits.connections_max));
     let mut is_failing = false;
     loop {
-        // The semaphore is never closed, so there is always a place in the end.
-        let place = Arc::clone(&places).acquire_owned().await.ok();
+        let place = places.free().await;
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -110,12 +110,20 @@ async fn accept(
         let stream = TimedStream::new(stream, patience, app.watch_stop());
         let mut server = hyper::server::conn::http1::Builder::new();
         server.timer(TokioTimer::new()).header_read_timeout(app.limits.head_patience);
-        let service = TowerToHyperService::new(service.clone());
-        let connection = connections.watch(server.serve_connection(TokioIo::new(stream), service));
+        let service = Placed::new(service.clone(), place);
+        let connection = server.serve_connection(TokioIo::new(stream), service).with_upgrades();
+        let mut ending = ending.subscribe();
         tokio::spawn(async move {
+            let mut connection = std::pin::pin!(connection);
             // A client that breaks off is not worth a line of log.
-            let _ = connection.await;
-            drop(place);
+            let ends = tokio::select! {
+                _ = connection.as_mut() => false,
+                _ = ending.wait_for(|&is_ending| is_ending) => true,
+            };
+            if ends {
+                connection.as_mut().graceful_shutdown();
+                let _ = connection.await;
+            }
         });
     }
 }

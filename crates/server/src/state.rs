@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use gptoss_api::chat::chunks::ReasoningField;
+use gptoss_api::responses::prompt::Prompts;
 use gptoss_api::RequestScope;
 use gptoss_turn::Assistant;
 use tokio::sync::watch;
@@ -38,6 +40,10 @@ pub struct App {
     pub(crate) log: Log,
     /// Names under which a loopback address may be asked for, besides its own.
     pub(crate) allowed_hosts: Vec<String>,
+    /// Prompts that requests may name.
+    pub(crate) prompts: Prompts,
+    /// What Chat Completions calls the reasoning.
+    pub(crate) reasoning_field: ReasoningField,
     /// Whether new requests are refused because the server goes away.
     is_stopping: watch::Sender<bool>,
 }
@@ -66,6 +72,8 @@ impl App {
             queue: Arc::new(QueueShares::new(places)),
             metrics: Metrics::default(),
             allowed_hosts: Vec::new(),
+            prompts: Prompts::default(),
+            reasoning_field: ReasoningField::default(),
             is_stopping: watch::Sender::new(false),
             model,
             assistant,
@@ -80,6 +88,16 @@ impl App {
     /// Also known by these names, which requests may have as their host or origin.
     pub fn with_allowed_hosts(self, allowed_hosts: Vec<String>) -> App {
         App { allowed_hosts, ..self }
+    }
+
+    /// With prompts that requests may name.
+    pub fn with_prompts(self, prompts: Prompts) -> App {
+        App { prompts, ..self }
+    }
+
+    /// With the reasoning of Chat Completions under that name.
+    pub fn with_reasoning_field(self, reasoning_field: ReasoningField) -> App {
+        App { reasoning_field, ..self }
     }
 
     /// New requests are refused from now on.

@@ -118,7 +118,10 @@ fn add_turn(change: &Change<'_>, id: &str, response: &Row, num_before: usize) ->
     conversation.items.extend(response.items.iter().chain(output.into_iter().flatten()).cloned());
     match conversation.entries.len() == num_before {
         true => conversation.entries.clone_from(&response.entries),
-        false => conversation.entries.extend_from_slice(&response.entries[num_before..]),
+        // A response that was shortened may have fewer than there were.
+        false => {
+            conversation.entries.extend_from_slice(response.entries.get(num_before..).unwrap_or_default())
+        }
     }
     change.put(Kind::Conversation, &conversation)
 }

@@ -236,6 +236,11 @@ impl TurnStream {
         }
     }
 
+    /// Counts what was spent before it began.
+    pub(crate) fn has_spent(&mut self, tokens: TokenUsage) {
+        self.extra.add(tokens);
+    }
+
     /// Asks the turn to end: within one step, with what there is.
     pub(crate) fn cancel(&mut self) {
         // What is thought from now on has no reader.

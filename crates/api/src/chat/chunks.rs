@@ -79,6 +79,19 @@ pub struct ChatChoice {
     call_ids: Vec<String>,
     is_custom: bool,
     warnings: Vec<String>,
+    reasoning_field: ReasoningField,
+}
+
+/// What the reasoning is called in messages and chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReasoningField {
+    /// It is sent twice, for clients of either kind.
+    #[default]
+    Both,
+    /// `reasoning`, as OpenAI's guide for the models has it.
+    Reasoning,
+    /// `reasoning_content`, as older clients read it.
+    ReasoningContent,
 }
 
 impl ChatChoice {
@@ -91,7 +104,13 @@ impl ChatChoice {
             call_ids: Vec::new(),
             is_custom: false,
             warnings: Vec::new(),
+            reasoning_field: ReasoningField::default(),
         }
+    }
+
+    /// With the reasoning under that name.
+    pub fn with_reasoning_field(self, reasoning_field: ReasoningField) -> ChatChoice {
+        ChatChoice { reasoning_field, ..self }
     }
 
     fn content(&mut self, channel: Channel, mut text: String, logprobs: Vec<Logprob>) -> ChunkChoice {
@@ -136,6 +155,15 @@ impl ChatChoice {
         ToolCallOut { index: Some(self.call_ids.len().saturating_sub(1) as u32), ..ToolCallOut::default() }
     }
 
+    fn reasoning(&self, text: String) -> ChunkDelta {
+        let (reasoning, reasoning_content) = match self.reasoning_field {
+            ReasoningField::Both => (Some(text.clone()), Some(text)),
+            ReasoningField::Reasoning => (Some(text), None),
+            ReasoningField::ReasoningContent => (None, Some(text)),
+        };
+        ChunkDelta { reasoning, reasoning_content, ..ChunkDelta::default() }
+    }
+
     fn chunk(&self, delta: ChunkDelta) -> ChunkChoice {
         ChunkChoice { index: self.index, delta, logprobs: None, finish_reason: None }
     }
@@ -151,7 +179,7 @@ impl Machine for ChatChoice {
     fn push(&mut self, delta: Delta) -> Vec<ChunkChoice> {
         let chunk = match delta {
             Delta::Text { channel: Channel::Analysis, text, .. } => {
-                (self.options.visibility == Visibility::Raw).then(|| self.chunk(reasoning(text)))
+                (self.options.visibility == Visibility::Raw).then(|| self.chunk(self.reasoning(text)))
             }
             Delta::Text { channel, text, logprobs } => Some(self.content(channel, text, logprobs)),
             Delta::CallStarted { name } => Some(self.call(name)),
@@ -168,7 +196,7 @@ impl Machine for ChatChoice {
     fn push_summary(&mut self, text: String) -> Vec<ChunkChoice> {
         let details = vec![ReasoningDetail { kind: "reasoning.summary", summary: text.clone() }];
         let shown = match self.options.visibility {
-            Visibility::Summary => reasoning(text),
+            Visibility::Summary => self.reasoning(text),
             Visibility::Raw | Visibility::Hidden => ChunkDelta::default(),
         };
         vec![self.chunk(ChunkDelta { reasoning_details: Some(details), ..shown })]
@@ -196,10 +224,6 @@ impl Machine for ChatChoice {
     fn warnings(&self) -> &[String] {
         &self.warnings
     }
-}
-
-fn reasoning(text: String) -> ChunkDelta {
-    ChunkDelta { reasoning: Some(text.clone()), reasoning_content: Some(text), ..ChunkDelta::default() }
 }
 
 /// Adds the chunks of a choice up.

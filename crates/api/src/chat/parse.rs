@@ -118,6 +118,10 @@ fn messages(messages: &[ChatMessage], scope: &RequestScope<'_>) -> Result<(Vec<S
                 let developer = DeveloperContent::default().with_instructions(content);
                 history.push(Message::developer(developer));
             }
+            "user" if message.content.is_none() => {
+                let param = format!("{path}.content");
+                return Err(ApiError::invalid(&param, format!("{param} is missing")));
+            }
             "user" => history.push(Message::user(content)),
             "assistant" => assistant(message, content, &path, &mut history)?,
             "tool" | "function" => {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::chat::chunks::fold;
 use crate::usage::TokenUsage;
-use crate::wire::chat::{Choice, ChunkChoice, ToolCallOut};
+use crate::wire::chat::{Choice, ChunkChoice, ChunkDelta, ToolCallOut};
 use crate::wire::ollama::{OllamaCall, OllamaFunction, OllamaLine, OllamaMessage};
 
 /// Which endpoint answers.
@@ -37,7 +37,8 @@ impl LineWriter {
 
     /// The line of a chunk; none when nothing of it is said. `now` is in seconds since 1970.
     pub fn push(&mut self, chunk: ChunkChoice, now: u64) -> Option<OllamaLine> {
-        let (content, thinking) = (chunk.delta.content.clone(), chunk.delta.reasoning.clone());
+        let ChunkDelta { content, reasoning, reasoning_content, .. } = chunk.delta.clone();
+        let thinking = reasoning.or(reasoning_content);
         fold(&mut self.choice, chunk);
         if content.is_none() && thinking.is_none() {
             return None;
@@ -63,7 +64,8 @@ impl LineWriter {
     /// The body of a request without a stream.
     pub fn whole(self, usage: TokenUsage, now: u64) -> OllamaLine {
         let message = &self.choice.message;
-        let thinking = message.reasoning.clone().filter(|_| self.shows_thinking);
+        let thinking = message.reasoning.clone().or_else(|| message.reasoning_content.clone());
+        let thinking = thinking.filter(|_| self.shows_thinking);
         let said = self.line(message.content.clone().unwrap_or_default(), thinking, calls(&self.choice), now);
         let last = last(&self.model, self.reason(), Some(usage), now);
         OllamaLine { message: said.message, response: said.response, thinking: said.thinking, ..last }

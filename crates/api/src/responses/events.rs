@@ -7,15 +7,17 @@
 
 use gptoss_harmony::{Channel, Delta, TurnEnd};
 
+use super::parse::COMPACTION_PREFIX;
 use crate::errors::ApiError;
 use crate::generation::tools::Kind;
 use crate::generation::visibility::Visibility;
 use crate::machine::{ChoiceEnd, EventOptions, Machine};
+use crate::usage::TokenUsage;
 use crate::wire::chat::TokenLogprob;
 use crate::wire::response_events::{Event, Numbered, Part};
 use crate::wire::response_items::{
-    CustomToolCallItem, FunctionCallItem, Item, MessageItem, OutputText, ReasoningItem, ReasoningPart,
-    SummaryPart,
+    CompactionItem, CustomToolCallItem, FunctionCallItem, Item, MessageItem, OutputText, ReasoningItem,
+    ReasoningPart, SummaryPart,
 };
 use crate::wire::responses::{IncompleteDetails, ResponseError, ResponseObject};
 
@@ -114,7 +116,8 @@ impl Machine for ResponseMachine {
                 self.emit(Event::Incomplete { response });
             }
             TurnEnd::Answer | TurnEnd::Call | TurnEnd::NoAnswer => {
-                if self.response.output.iter().all(|item| matches!(item, Item::Reasoning(_))) {
+                let is_unsaid = |item: &Item| matches!(item, Item::Reasoning(_) | Item::Compaction(_));
+                if self.response.output.iter().all(is_unsaid) {
                     // Whoever asked gets a message, even if the model had nothing to say.
                     self.open_text(Channel::Final);
                     self.close("completed");
@@ -178,6 +181,25 @@ impl ResponseMachine {
         {
             *response = self.snapshot();
         }
+    }
+
+    /// The events of a conversation that was shortened before the model read it.
+    pub fn compacted(&mut self, summary: &str) -> Vec<Numbered> {
+        let encrypted_content = format!("{COMPACTION_PREFIX}{summary}");
+        let item = Item::Compaction(CompactionItem { id: (self.options.new_id)("cmp"), encrypted_content });
+        self.add(item.clone());
+        self.emit(Event::ItemDone { output_index: self.response.output.len() - 1, item });
+        self.take()
+    }
+
+    /// The last events of a response for which nothing was generated.
+    pub fn finish_without_output(&mut self, at: u64) -> Vec<Numbered> {
+        self.response.usage = Some(TokenUsage::default().response_usage());
+        self.response.status = "completed".to_owned();
+        self.response.completed_at = Some(at);
+        let response = self.snapshot();
+        self.emit(Event::Completed { response });
+        self.take()
     }
 
     fn take(&mut self) -> Vec<Numbered> {
@@ -364,6 +386,7 @@ impl ResponseMachine {
             Item::CustomToolCall(item) => {
                 self.emit(Event::InputDone { item_id, output_index, input: item.input });
             }
+            Item::Compaction(_) => {}
         }
         self.emit(Event::ItemDone { output_index, item });
     }

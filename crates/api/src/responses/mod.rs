@@ -3,3 +3,5 @@
 pub mod events;
 pub mod object;
 pub mod parse;
+pub mod prompt;
+pub mod socket;

@@ -72,6 +72,7 @@ pub fn object(
         parallel_tool_calls: request.parallel_tool_calls.unwrap_or(true),
         previous_response_id: request.previous_response_id.clone(),
         conversation,
+        prompt: request.prompt.clone(),
         prompt_cache_key: request.prompt_cache_key.clone(),
         reasoning: ReasoningSettings { effort: parsed.effort.to_owned(), summary: parsed.summary.clone() },
         safety_identifier: request.safety_identifier.clone(),

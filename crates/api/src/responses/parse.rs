@@ -23,7 +23,7 @@ use crate::generation::tools::{Tools, text};
 use crate::history::{Entry, History, reconcile};
 use crate::scope::RequestScope;
 use crate::wire::chat::ContentPart;
-use crate::wire::responses::{Input, ResponsesRequest};
+use crate::wire::responses::{ContextManagement, Input, ResponsesRequest};
 
 /// What marks the text of a compaction as ours.
 pub const COMPACTION_PREFIX: &str = "gptoss.compaction:";
@@ -38,6 +38,8 @@ pub struct PriorTurns {
     pub entries: Vec<Entry>,
     /// Stored items, by id, for references.
     pub items: HashMap<String, Value>,
+    /// The text of the prompt that the request names.
+    pub prompt: Option<String>,
 }
 
 /// What a request asks, and what has to be kept of it.
@@ -59,6 +61,33 @@ pub struct ParsedResponsesRequest {
     pub summary: Option<String>,
     /// Whether the oldest turns may be left out.
     pub may_truncate: bool,
+    /// When a summary takes the place of what was said before.
+    pub compaction: Option<Threshold>,
+    /// How many messages stand before the conversation.
+    num_head: usize,
+}
+
+/// Tokens beyond which a conversation is long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Threshold {
+    /// So many.
+    Tokens(usize),
+    /// As the context has room for.
+    Context,
+}
+
+impl ParsedResponsesRequest {
+    /// The same, with a summary in the place of everything but the user's own messages.
+    pub fn compacted(mut self, summary: &str) -> ParsedResponsesRequest {
+        let mut history = History::default();
+        history.extend(self.entries);
+        history.compact(summary);
+        self.entries = history.into_entries();
+        let messages = &mut self.generation.conversation.messages;
+        messages.truncate(self.num_head);
+        messages.extend(self.entries.iter().map(|entry| entry.message.clone()));
+        self
+    }
 }
 
 /// What the request asks.
@@ -79,7 +108,7 @@ pub fn parse(
     let reasoning = request.reasoning.clone().unwrap_or_default();
     let effort = effort(reasoning.effort.as_deref(), "reasoning.effort", &mut warnings)?;
     let input_items = resolve(items(request.input.as_ref(), scope)?, &before.items, "input")?;
-    if request.input.is_none() && before.entries.is_empty() {
+    if request.input.is_none() && before.entries.is_empty() && before.prompt.is_none() {
         return Err(ApiError::Missing { param: "input" });
     }
     let num_before = before.entries.len();
@@ -90,7 +119,8 @@ pub fn parse(
     }
     let Reader { history, mut instructions, warnings: more, .. } = reader;
     warnings.extend(more);
-    let mut all_instructions: Vec<String> = self::instructions(request.instructions.as_ref())?;
+    let mut all_instructions: Vec<String> = before.prompt.into_iter().collect();
+    all_instructions.append(&mut self::instructions(request.instructions.as_ref())?);
     all_instructions.append(&mut instructions);
     all_instructions.extend(verbosity(text_request.verbosity.as_deref())?);
     let entries = history.into_entries();
@@ -104,8 +134,11 @@ pub fn parse(
     };
     let includes_logprobs =
         request.include.iter().flatten().any(|what| what == "message.output_text.logprobs");
+    let num_messages = messages.len();
+    let conversation = head.before(messages);
+    let num_head = conversation.messages.len() - num_messages;
     let generation = GenerationRequest {
-        conversation: head.before(messages),
+        conversation,
         format,
         format_param: "text.format",
         sampling: sampling::sampling(request.into())?,
@@ -127,6 +160,8 @@ pub fn parse(
         num_before,
         summary: summary(reasoning.summary.or(reasoning.generate_summary))?,
         may_truncate: truncation(request.truncation.as_deref())?,
+        compaction: compaction(request.context_management.as_deref())?,
+        num_head,
     })
 }
 
@@ -146,9 +181,21 @@ pub fn entries_of(
     Ok(reader.history.into_entries())
 }
 
+/// What is said in the items of a conversation that may have lost some; a result whose call is gone is left
+/// out.
+pub fn entries_left(items: &[Value], scope: &RequestScope<'_>) -> Vec<Entry> {
+    let scope = RequestScope { recall: &|_| None, ..*scope };
+    let mut reader = Reader::new(&scope, 1);
+    for (index, item) in items.iter().enumerate() {
+        // An item that cannot be read adds nothing.
+        let _ = reader.item(item, &format!("items[{index}]"));
+    }
+    reader.history.into_entries()
+}
+
 fn refuse_impossible(request: &ResponsesRequest) -> Result<(), ApiError> {
-    if request.prompt.as_ref().is_some_and(|prompt| !prompt.is_null()) {
-        return Err(ApiError::unsupported("prompt", "Prompts are not stored here: send 'instructions'."));
+    if request.max_tool_calls.is_some_and(|max| max < 1) {
+        return Err(ApiError::invalid("max_tool_calls", "max_tool_calls must be at least 1"));
     }
     if request.previous_response_id.is_some() && request.conversation.as_ref().is_some_and(|c| !c.is_null()) {
         let message = "previous_response_id and conversation both say what came before; send one of them";
@@ -180,6 +227,31 @@ fn truncation(wish: Option<&str>) -> Result<bool, ApiError> {
             "truncation",
             format!("truncation is {other:?}, but must be auto or disabled"),
         )),
+    }
+}
+
+/// When the conversation is shortened, by the one way there is.
+fn compaction(wishes: Option<&[ContextManagement]>) -> Result<Option<Threshold>, ApiError> {
+    let wish = match wishes {
+        None | Some([]) => return Ok(None),
+        Some([wish]) => wish,
+        Some(_) => {
+            return Err(ApiError::invalid("context_management", "context_management has at most one entry"));
+        }
+    };
+    if wish.kind != "compaction" {
+        let param = "context_management[0].type";
+        return Err(ApiError::invalid(param, format!("{param} must be compaction")));
+    }
+    match wish.compact_threshold {
+        None => Ok(Some(Threshold::Context)),
+        Some(tokens) => match usize::try_from(tokens) {
+            Ok(tokens) if tokens > 0 => Ok(Some(Threshold::Tokens(tokens))),
+            _ => {
+                let param = "context_management[0].compact_threshold";
+                Err(ApiError::invalid(param, format!("{param} must be at least 1")))
+            }
+        },
     }
 }
 
@@ -255,14 +327,36 @@ pub fn items(input: Option<&Input>, scope: &RequestScope<'_>) -> Result<Vec<Valu
             };
             object.insert("id".into(), (scope.new_id)(prefix).into());
         }
+        let is_assistants = object.get("role").and_then(Value::as_str) == Some("assistant");
         if let Some(Value::String(text)) = object.get("content") {
-            let role = object.get("role").and_then(Value::as_str);
-            let kind = if role == Some("assistant") { "output_text" } else { "input_text" };
+            let kind = if is_assistants { "output_text" } else { "input_text" };
             let part = json!([{"type": kind, "text": text}]);
             object.insert("content".into(), part);
         }
+        complete(object);
     }
     Ok(items)
+}
+
+/// Puts in what clients' types ask for of a listed item, and need not be sent.
+fn complete(item: &mut serde_json::Map<String, Value>) {
+    let kind = item.get("type").and_then(Value::as_str).unwrap_or_default();
+    let has_status = matches!(
+        kind,
+        "message" | "function_call" | "function_call_output" | "custom_tool_call" | "custom_tool_call_output"
+    );
+    if has_status && item.get("status").is_none_or(Value::is_null) {
+        item.insert("status".into(), "completed".into());
+    }
+    for part in item.get_mut("content").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(part) = part.as_object_mut()
+            && part.get("type").and_then(Value::as_str) == Some("output_text")
+        {
+            for field in ["annotations", "logprobs"] {
+                part.entry(field).or_insert_with(|| json!([]));
+            }
+        }
+    }
 }
 
 /// The items with the stored items in the place of the references to them.
@@ -340,11 +434,7 @@ impl<'a> Reader<'a> {
             "compaction" => {
                 let content = text(item, "encrypted_content").unwrap_or_default();
                 match content.strip_prefix(COMPACTION_PREFIX) {
-                    Some(summary) => {
-                        let summary = format!("Summary of the conversation so far:\n{summary}");
-                        let developer = DeveloperContent::default().with_instructions(summary);
-                        self.history.push(Message::developer(developer));
-                    }
+                    Some(summary) => self.history.compact(summary),
                     None => self.warnings.push(format!("{path}: a compaction of another server is left out")),
                 }
                 Ok(())
@@ -359,6 +449,10 @@ impl<'a> Reader<'a> {
 
     fn message(&mut self, item: &Value, path: &str) -> Result<(), ApiError> {
         let content = content_text(item.get("content"), path)?;
+        if text(item, "role") == Some("user") && item.get("content").is_none_or(Value::is_null) {
+            let param = format!("{path}.content");
+            return Err(ApiError::invalid(&param, format!("{param} is missing")));
+        }
         match text(item, "role").unwrap_or_default() {
             "system" | "developer" if !self.has_begun => self.instructions.push(content),
             "system" | "developer" => {

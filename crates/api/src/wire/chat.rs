@@ -201,7 +201,7 @@ pub struct CustomIn {
 /// The answer to a request that does not stream.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ChatCompletion {
-    /// `chatcmpl_` and digits.
+    /// `chatcmpl-` and digits.
     pub id: String,
     /// Always `chat.completion`.
     pub object: &'static str,

@@ -76,7 +76,7 @@ pub enum Prompt {
 /// The answer, whole or as a chunk of a stream.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Completion {
-    /// `cmpl_` and digits.
+    /// `cmpl-` and digits.
     pub id: String,
     /// Always `text_completion`.
     pub object: &'static str,

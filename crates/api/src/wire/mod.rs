@@ -12,5 +12,6 @@ pub mod models;
 pub mod ollama;
 pub mod response_events;
 pub mod response_items;
+pub mod response_socket;
 pub mod responses;
 pub mod tokens;

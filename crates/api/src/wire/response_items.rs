@@ -21,6 +21,8 @@ pub enum Item {
     FunctionCall(FunctionCallItem),
     /// The custom tool it calls.
     CustomToolCall(CustomToolCallItem),
+    /// What stands for the conversation before.
+    Compaction(CompactionItem),
 }
 
 impl Item {
@@ -31,16 +33,18 @@ impl Item {
             Item::Message(item) => &item.id,
             Item::FunctionCall(item) => &item.id,
             Item::CustomToolCall(item) => &item.id,
+            Item::Compaction(item) => &item.id,
         }
     }
 
-    /// Sets in_progress, completed or incomplete.
+    /// Sets in_progress, completed or incomplete, where there is a status.
     pub fn set_status(&mut self, status: &'static str) {
         let place = match self {
             Item::Reasoning(item) => &mut item.status,
             Item::Message(item) => &mut item.status,
             Item::FunctionCall(item) => &mut item.status,
             Item::CustomToolCall(item) => &mut item.status,
+            Item::Compaction(_) => return,
         };
         *place = status.to_owned();
     }
@@ -55,7 +59,8 @@ pub struct ReasoningItem {
     pub summary: Vec<SummaryPart>,
     /// The raw reasoning; empty when it is not to be seen.
     pub content: Vec<ReasoningPart>,
-    /// Always null: what is hidden is kept by the server, by call id.
+    /// Never there: what is hidden is kept by the server, by call id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encrypted_content: Option<String>,
     /// in_progress, completed or incomplete.
     pub status: String,
@@ -152,6 +157,15 @@ pub struct FunctionCallItem {
     pub arguments: String,
     /// in_progress, completed or incomplete.
     pub status: String,
+}
+
+/// A summary of everything that was said before, but for the user's own messages.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CompactionItem {
+    /// `cmp_` and digits.
+    pub id: String,
+    /// The summary, in a form of this server's own.
+    pub encrypted_content: String,
 }
 
 /// A call of a custom tool.

@@ -34,7 +34,7 @@ pub struct ResponsesRequest {
     pub text: Option<TextRequest>,
     /// Most tokens to write, reasoning included.
     pub max_output_tokens: Option<i64>,
-    /// Accepted: there are no built-in tools to count.
+    /// At least 1. Bounds calls of built-in tools, of which there are none here.
     pub max_tool_calls: Option<i64>,
     /// Randomness, 0 to 2.
     pub temperature: Option<f64>,
@@ -74,12 +74,14 @@ pub struct ResponsesRequest {
     pub include: Option<Vec<String>>,
     /// Whether to send the response while it is written.
     pub stream: Option<bool>,
+    /// At most one: `compaction`.
+    pub context_management: Option<Vec<ContextManagement>>,
     /// Accepted.
     pub stream_options: Option<Value>,
     /// raw, summary or hidden; never more than the key allows.
     pub reasoning_visibility: Option<String>,
-    /// Refused: prompts are not stored here.
-    pub prompt: Option<Value>,
+    /// A template of the operator's, whose text stands before the instructions.
+    pub prompt: Option<PromptRequest>,
     /// Accepted: prefixes are found by their tokens.
     pub prompt_cache_key: Option<String>,
     /// Accepted.
@@ -88,6 +90,28 @@ pub struct ResponsesRequest {
     pub user: Option<String>,
     /// Accepted.
     pub safety_identifier: Option<String>,
+}
+
+/// How a conversation that becomes long is shortened.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+pub struct ContextManagement {
+    /// Always `compaction`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Tokens of input beyond which a summary takes the place of what was said before; seven eighths of the
+    /// context when absent.
+    pub compact_threshold: Option<i64>,
+}
+
+/// A template, and what is put into it.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct PromptRequest {
+    /// Its id: the file's name.
+    pub id: String,
+    /// A number; the highest when absent.
+    pub version: Option<String>,
+    /// A text, or an input_text, for each place.
+    pub variables: Option<BTreeMap<String, Value>>,
 }
 
 /// What the model is asked.
@@ -155,6 +179,9 @@ pub struct ResponseObject {
     pub previous_response_id: Option<String>,
     /// The conversation it belongs to.
     pub conversation: Option<ConversationId>,
+    /// As asked for; absent when it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<PromptRequest>,
     /// As asked for.
     pub prompt_cache_key: Option<String>,
     /// As honoured.
@@ -185,7 +212,8 @@ pub struct ResponseObject {
     pub truncation: String,
     /// What it took; null until it has ended.
     pub usage: Option<ResponseUsage>,
-    /// As asked for.
+    /// As asked for; absent when it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// As asked for.
     pub metadata: BTreeMap<String, String>,
@@ -256,6 +284,9 @@ pub struct ResponseUsage {
 pub struct InputDetails {
     /// Those that had been computed before.
     pub cached_tokens: u64,
+    /// Always 0: keeping a prefix is not counted.
+    #[serde(default)]
+    pub cache_write_tokens: u64,
 }
 
 /// Of the tokens written.
@@ -294,8 +325,8 @@ pub struct Deleted {
 /// A request to shorten a conversation.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 pub struct CompactRequest {
-    /// The model; the served one when absent.
-    pub model: Option<String>,
+    /// The model.
+    pub model: String,
     /// A text, or items.
     pub input: Option<Input>,
     /// What the developer wants of the model.
@@ -317,6 +348,15 @@ pub struct Compaction {
     pub output: Vec<Value>,
     /// What it took.
     pub usage: ResponseUsage,
+}
+
+/// How many tokens the model would read.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct InputTokens {
+    /// Always `response.input_tokens`.
+    pub object: &'static str,
+    /// The tokens of the prompt, the format's own included.
+    pub input_tokens: usize,
 }
 
 /// A request to make or change a conversation.

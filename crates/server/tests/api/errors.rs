@@ -55,9 +55,9 @@ fn wrong_requests_are_refused_by_name() {
         &server,
         "/v1/responses",
         &json!({"input": "a", "prompt": {"id": "x"}}),
-        400,
-        "unsupported_parameter",
-        Some("prompt"),
+        404,
+        "not_found",
+        Some("prompt.id"),
     );
     check(
         &server,

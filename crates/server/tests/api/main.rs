@@ -6,6 +6,7 @@
 mod attacks;
 mod chat;
 mod completions;
+mod context;
 mod errors;
 mod http;
 mod loops;
@@ -13,4 +14,5 @@ mod responses;
 mod scripted;
 mod server;
 mod shutdown;
+mod socket;
 mod state;

@@ -59,14 +59,29 @@ impl Server {
         Server::in_folder(None, script, limits, keys)
     }
 
-    /// With everything said.
+    /// With an app that is changed before it is served.
+    pub fn changed(change: impl FnOnce(App) -> App, script: Script, limits: Limits, keys: Keys) -> Server {
+        Server::of(None, change, script, limits, keys)
+    }
+
+    /// With a state folder, or none.
     pub fn in_folder(folder: Option<&Path>, script: Script, limits: Limits, keys: Keys) -> Server {
+        Server::of(folder, |app| app, script, limits, keys)
+    }
+
+    fn of(
+        folder: Option<&Path>,
+        change: impl FnOnce(App) -> App,
+        script: Script,
+        limits: Limits,
+        keys: Keys,
+    ) -> Server {
         let vocab = Vocab::o200k_harmony();
         let (engine, prompts) = scripted::start(&vocab, script);
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = Arc::clone(&log);
         let write = Arc::new(move |line: &str| lines.lock().unwrap().push(line.to_owned()));
-        let app = App::new(model(), assistant(engine, &vocab), limits, keys, folder, write).unwrap();
+        let app = change(App::new(model(), assistant(engine, &vocab), limits, keys, folder, write).unwrap());
         let (stop, stopped) = oneshot::channel::<Duration>();
         let (told, address) = std::sync::mpsc::channel();
         let thread = thread::spawn(move || {

@@ -94,6 +94,28 @@ fn each_visibility_shows_its_own() {
     assert!(hidden.reasoning.is_none() && hidden.reasoning_details.is_none());
 }
 
+/// Clients that take the two names for one refused the message.
+#[test]
+fn the_reasoning_is_sent_under_the_names_that_are_wanted() {
+    for (field, names) in [
+        (ReasoningField::Both, &["reasoning", "reasoning_content"][..]),
+        (ReasoningField::Reasoning, &["reasoning"]),
+        (ReasoningField::ReasoningContent, &["reasoning_content"]),
+    ] {
+        let options = EventOptions {
+            tools: Tools::default(),
+            visibility: Visibility::Raw,
+            tells_logprobs: false,
+            new_id: |prefix| format!("{prefix}_1"),
+        };
+        let mut machine = ChatChoice::new(0, options).with_reasoning_field(field);
+        let delta = Delta::Text { channel: Channel::Analysis, text: "Hm".into(), logprobs: Vec::new() };
+        let chunk = serde_json::to_value(&machine.push(delta)[0].delta).unwrap();
+        let found: Vec<&str> = chunk.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(found, names);
+    }
+}
+
 #[test]
 fn what_is_said_twice_has_a_line_between() {
     let parts = vec![text(Channel::Commentary, "First"), text(Channel::Final, "then")];
