@@ -27,6 +27,7 @@ mod model_source;
 mod output;
 mod parse;
 mod progress;
+mod prompt_folder;
 mod pull;
 mod render;
 mod run;

@@ -16,17 +16,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use gptoss_engine::{SEQUENCES_DEFAULT, SamplingParams};
 use gptoss_model::{DenseMode, Model, Term};
-use gptoss_server::{App, Keys, Limits, Log, ServedModel, listen, run as serve};
+use gptoss_server::{App, Keys, Limits, Log, Prompts, ReasoningField, ServedModel, listen, run as serve};
 use gptoss_turn::{Assistant, TokenTable};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::args::ServeArgs;
+use crate::args::{ReasoningName, ServeArgs};
 use crate::engine_start::{self, RunningEngine};
 use crate::failure::usage;
 use crate::generation_config::GenerationConfig;
 use crate::interrupt::EXIT_INTERRUPTED;
 use crate::memory_budget::{self, Needs};
 use crate::model_source::{ModelSource, Opened, context, dense, precision};
+use crate::prompt_folder;
 use crate::serve_log;
 use crate::today::today;
 
@@ -49,6 +50,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
              give --api-key-file FILE, or listen on 127.0.0.1"
         )));
     }
+    let prompts = args.prompts.as_deref().map_or_else(|| Ok(Prompts::default()), prompt_folder::read)?;
     let opened = Opened::from_argument(&args.model)?;
     let prepared = Prepared::new(args, &opened)?;
     let (log, written): (Log, _) = match args.quiet {
@@ -67,7 +69,9 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
         args.state_dir.as_deref(),
         Arc::clone(&log),
     )?
-    .with_allowed_hosts(args.allow_host.clone());
+    .with_allowed_hosts(args.allow_host.clone())
+    .with_prompts(prompts)
+    .with_reasoning_field(reasoning_field(args.reasoning_field));
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     runtime.block_on(async {
@@ -91,6 +95,14 @@ fn keys(args: &ServeArgs) -> Result<Keys> {
     let Some(file) = &args.api_key_file else { return Ok(Keys::default()) };
     let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     Keys::parse(&text).with_context(|| format!("{} cannot be used", file.display()))
+}
+
+fn reasoning_field(name: ReasoningName) -> ReasoningField {
+    match name {
+        ReasoningName::Both => ReasoningField::Both,
+        ReasoningName::Reasoning => ReasoningField::Reasoning,
+        ReasoningName::ReasoningContent => ReasoningField::ReasoningContent,
+    }
 }
 
 fn limits(args: &ServeArgs, log: &Log) -> Limits {

@@ -17,7 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use compute::{ComputeArgs, DenseArg, KvArg, PrecisionArg, memory_size};
 pub use engine::EngineArgs;
-pub use serve::ServeArgs;
+pub use serve::{ReasoningName, ServeArgs};
 
 /// Talk to OpenAI's open-weight gpt-oss models on your own hardware.
 #[derive(Debug, Parser)]

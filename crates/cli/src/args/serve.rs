@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{ComputeArgs, EngineArgs, MODEL, memory_size};
 
@@ -36,6 +36,13 @@ pub struct ServeArgs {
     /// Most bytes of all that is stored, such as 4GiB [default: 256 MiB in memory, 16 GiB in a folder]
     #[arg(long, value_name = "SIZE", value_parser = memory_size)]
     pub state_size: Option<u64>,
+    /// Prompts that requests may name: a folder of files ID.md or ID@VERSION.md, with {{name}} where a
+    /// request's variable goes
+    #[arg(long, value_name = "DIR")]
+    pub prompts: Option<PathBuf>,
+    /// What Chat Completions calls the reasoning
+    #[arg(long, value_name = "NAME", default_value = "both")]
+    pub reasoning_field: ReasoningName,
     /// Tell the model no date; the demo is told none anyway
     #[arg(long)]
     pub no_date: bool,
@@ -72,6 +79,18 @@ pub struct ServeArgs {
     /// How conversations share the machine.
     #[command(flatten)]
     pub engine: EngineArgs,
+}
+
+/// What Chat Completions calls the reasoning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReasoningName {
+    /// It is sent twice, under both names
+    Both,
+    /// As OpenAI's guide for the models has it
+    Reasoning,
+    /// As older clients read it
+    #[value(name = "reasoning_content")]
+    ReasoningContent,
 }
 
 /// An address, or the one name that means this machine everywhere.
