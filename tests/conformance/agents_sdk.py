@@ -3,7 +3,9 @@
 import asyncio
 
 import agents
+import httpx
 import openai
+from agents.models.openai_responses import OpenAIResponsesWSModel
 
 import servers
 
@@ -41,6 +43,31 @@ async def loop(base, model_class):
 def check_responses():
     with servers.scripted(TEXTS) as base:
         asyncio.run(loop(base, agents.OpenAIResponsesModel))
+
+
+def check_responses_over_a_connection():
+    with servers.scripted(TEXTS) as base:
+        asyncio.run(loop(base, OpenAIResponsesWSModel))
+        opened = [line for line in httpx.get(base + "/metrics").text.splitlines() if 'route="/v1/responses",status="101"' in line]
+        assert opened, "no connection was opened"
+
+
+async def session(base):
+    sdk = openai.AsyncOpenAI(base_url=base + "/v1", api_key="none", max_retries=0)
+    kept = agents.OpenAIConversationsSession(openai_client=sdk)
+    agent = agents.Agent(
+        name="Adder", instructions="Add.", tools=[add], model=agents.OpenAIResponsesModel(model="scripted", openai_client=sdk))
+    assert (await agents.Runner.run(agent, "Add 1, 2, 4 and 5.", session=kept)).final_output == "The sum is 12."
+    before = await kept.get_items()
+    popped = await kept.pop_item()
+    assert popped["type"] == "message" and len(await kept.get_items()) == len(before) - 1
+    assert (await agents.Runner.run(agent, "Again?", session=kept)).final_output == "The sum is 12."
+    await kept.clear_session()
+
+
+def check_conversations_session():
+    with servers.scripted(TEXTS) as base:
+        asyncio.run(session(base))
 
 
 def check_chat():

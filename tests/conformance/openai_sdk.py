@@ -111,10 +111,34 @@ def check_responses():
             raise AssertionError("a deleted response")
         except openai.NotFoundError:
             pass
+        counted = sdk.responses.input_tokens.count(model="demo", input="What is 27 + 58?")
+        assert counted.input_tokens == body.usage.input_tokens
         with sdk.responses.stream(model="demo", input="What is 27 + 58?") as stream:
             for _ in stream:
                 pass
             assert stream.get_final_response().status == "completed"
+
+
+def check_responses_over_a_connection():
+    """Two responses on one WebSocket, the second going on from the first, which is not stored; then one that fails."""
+    with servers.demo() as base:
+        sdk = client(base)
+        with sdk.responses.connect() as connection:
+            def turn(**body):
+                connection.response.create(model="demo", **body)
+                for event in connection:
+                    if event.type in ("response.completed", "error"):
+                        return event
+                raise AssertionError("the connection ended")
+
+            first = turn(input="What is 27 + 58?", store=False).response
+            assert "85" in first.output_text, first.output_text
+            second = turn(input="What is 3 + 4?", store=False, previous_response_id=first.id).response
+            assert second.usage.input_tokens > first.usage.input_tokens and second.output_text
+            refused = turn(input="hi", previous_response_id="resp_0", stream_id="a")
+            assert (refused.type, refused.status, refused.stream_id) == ("error", 400, "a"), refused
+            assert refused.error.code == "previous_response_not_found", refused
+            return second.output_text
 
 
 def check_responses_background_and_cancel():
@@ -156,7 +180,11 @@ def check_conversations():
         made = sdk.conversations.create(metadata={"topic": "sums"})
         body = sdk.responses.create(model="demo", input="What is 27 + 58?", conversation=made.id)
         assert body.conversation.id == made.id
-        assert len(list(sdk.conversations.items.list(made.id))) >= 2
+        items = list(sdk.conversations.items.list(made.id))
+        assert len(items) >= 2
+        assert sdk.conversations.items.retrieve(items[0].id, conversation_id=made.id).id == items[0].id
+        assert sdk.conversations.items.delete(items[0].id, conversation_id=made.id).id == made.id
+        assert len(list(sdk.conversations.items.list(made.id))) == len(items) - 1
         assert sdk.conversations.update(made.id, metadata={"topic": "more"}).metadata == {"topic": "more"}
         assert sdk.conversations.delete(made.id).deleted
 
