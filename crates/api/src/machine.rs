@@ -31,6 +31,8 @@ pub struct ChoiceEnd {
     pub rest: Vec<Delta>,
     /// When. Units: seconds since 1970.
     pub at: u64,
+    /// The stop string that ended it, if one did.
+    pub stop: Option<String>,
 }
 
 /// Puts the deltas of one choice into the events of an API.
@@ -42,6 +44,12 @@ pub trait Machine {
 
     /// The events before the first delta.
     fn begin(&mut self) -> Vec<Self::Event>;
+
+    /// The events of a prompt that begins to be read: `read` says how long it is and how much of it was
+    /// cached.
+    fn read(&mut self, _read: TokenUsage) -> Vec<Self::Event> {
+        Vec::new()
+    }
 
     /// The events of a delta; none when it is not to be seen.
     fn push(&mut self, delta: Delta) -> Vec<Self::Event>;

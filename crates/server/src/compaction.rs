@@ -195,7 +195,7 @@ async fn summarize(app: &Arc<App>, parsed: &ParsedResponsesRequest) -> Result<Su
             StreamItem::Delta(Delta::Text {
                 channel: Channel::Final | Channel::Commentary, text, ..
             }) => summary.push_str(&text),
-            StreamItem::Delta(_) | StreamItem::Summary(_) => {}
+            StreamItem::Read(_) | StreamItem::Delta(_) | StreamItem::Summary(_) => {}
             StreamItem::End(ending) => break ending.tokens,
             StreamItem::Failed(error) => return Err(error),
         }

@@ -23,7 +23,7 @@ use crate::blocking::apart;
 use crate::limits::READER_PATIENCE;
 use crate::state::{App, now};
 use crate::text_stream::TextStream;
-use crate::turn_stream::{StreamItem, TurnStream};
+use crate::turn_stream::{ChoiceOutcome, StreamItem, TurnStream};
 
 /// What writes a choice.
 pub(crate) enum ChoiceStream {
@@ -131,6 +131,7 @@ pub(crate) async fn drive<M: Machine, S: Sink<M>>(
                 let is_much = request.tells_logprobs && !matches!(delta, Delta::Text { .. });
                 apart(is_much, || machine.push(delta))
             }
+            StreamItem::Read(read) => machine.read(read),
             StreamItem::Summary(text) => {
                 on_output();
                 machine.push_summary(text)
@@ -141,8 +142,8 @@ pub(crate) async fn drive<M: Machine, S: Sink<M>>(
                 if let Some(id) = &call_id {
                     app.calls.keep(request.tenant, id, ending.messages.clone(), Instant::now());
                 }
-                let (tokens, messages) = (ending.tokens, ending.messages);
-                let end = ChoiceEnd { end: ending.end, usage: tokens, rest: ending.rest, at: now() };
+                let ChoiceOutcome { end, tokens, messages, rest, stop } = ending;
+                let end = ChoiceEnd { end, usage: tokens, rest, at: now(), stop };
                 let last = apart(request.tells_logprobs, || machine.finish(end));
                 return Ok(Driven { last, tokens, messages, call_id });
             }
@@ -290,10 +291,10 @@ pub(crate) async fn collect<C>(
 }
 
 /// The lines of a stream: those that `write` makes of each event, to the last.
-pub(crate) fn lines<C: Send + 'static>(
+pub(crate) fn lines<C: Send + 'static, L: Send + 'static>(
     events: mpsc::Receiver<ChoiceEvent<C>>,
-    write: impl FnMut(ChoiceEvent<C>) -> Vec<String> + Send + 'static,
-) -> impl Stream<Item = String> + Send {
+    write: impl FnMut(ChoiceEvent<C>) -> Vec<L> + Send + 'static,
+) -> impl Stream<Item = L> + Send {
     let lines = stream::unfold(Some((events, write)), |state| async move {
         let (mut events, mut write) = state?;
         let event = next(&mut events).await;

@@ -106,6 +106,7 @@ impl TextStream {
                         tokens,
                         messages: Vec::new(),
                         rest: self.rest(),
+                        stop: None,
                     });
                 }
                 Some(TextEvent::Failed(failure)) => {

@@ -41,6 +41,8 @@ const QUEUE_RETRY_SECONDS: u64 = 2;
 /// What comes next.
 #[derive(Debug)]
 pub(crate) enum StreamItem {
+    /// The prompt begins to be read: how long it is, and how much of it was cached.
+    Read(TokenUsage),
     /// More of the turn.
     Delta(Delta),
     /// More of a summary of the reasoning before.
@@ -76,6 +78,8 @@ pub(crate) struct ChoiceOutcome {
     pub(crate) messages: Vec<Message>,
     /// Text that was kept back to the end, as it might have become a stop string.
     pub(crate) rest: Vec<Delta>,
+    /// The stop string that ended it, if one did.
+    pub(crate) stop: Option<String>,
 }
 
 /// One choice on its way.
@@ -96,6 +100,7 @@ pub(crate) struct TurnStream {
     /// What came when the summary began, and is told behind it.
     behind: Option<Delta>,
     extra: TokenUsage,
+    is_read: bool,
 }
 
 /// A summary on its way.
@@ -160,6 +165,7 @@ fn begin_here(
         summarizing: None,
         behind: None,
         extra: TokenUsage::default(),
+        is_read: false,
     };
     Ok(turns.into_iter().zip(waiting).map(stream).collect())
 }
@@ -267,7 +273,7 @@ impl TurnStream {
     fn on_event(&mut self, event: Option<TurnEvent>) {
         self.waiting = None;
         match event {
-            Some(TurnEvent::Prefill { .. }) => {}
+            Some(TurnEvent::Prefill { done, total }) => self.on_prefill(done, total),
             Some(TurnEvent::Delta(delta)) => self.emit(delta),
             Some(TurnEvent::Finished(outcome)) => {
                 self.health.ended();
@@ -282,6 +288,14 @@ impl TurnStream {
                 let problem = "the turn ended without an end".to_owned();
                 self.failed = Some(ApiError::Internal { problem });
             }
+        }
+    }
+
+    /// The first word about the prompt says how much of it was there before.
+    fn on_prefill(&mut self, done: usize, total: usize) {
+        if !std::mem::replace(&mut self.is_read, true) {
+            let (prompt, cached) = (total as u64, done as u64);
+            self.ready.push_back(StreamItem::Read(TokenUsage { prompt, cached, ..TokenUsage::default() }));
         }
     }
 
@@ -360,7 +374,8 @@ impl TurnStream {
     fn ending(&self, outcome: Outcome) -> ChoiceOutcome {
         let mut tokens = usage_of(&outcome);
         tokens.add(self.extra);
-        ChoiceOutcome { end: outcome.end, tokens, messages: outcome.messages, rest: Vec::new() }
+        let Outcome { end, messages, stopped_by, .. } = outcome;
+        ChoiceOutcome { end, tokens, messages, rest: Vec::new(), stop: stopped_by }
     }
 }
 

@@ -69,10 +69,17 @@ pub(crate) struct TurnOutput {
     pub(crate) messages: Vec<Message>,
     pub(crate) calls: Vec<Call>,
     pub(crate) has_whole_answer: bool,
-    /// Whether a stop string was found.
-    pub(crate) is_stopped: bool,
+    /// The stop string that was found.
+    pub(crate) stopped_by: Option<String>,
     pub(crate) reasoning_tokens: usize,
     pub(crate) warnings: Vec<String>,
+}
+
+impl TurnOutput {
+    /// Whether a stop string was found.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped_by.is_some()
+    }
 }
 
 impl TurnDecoder {
@@ -103,7 +110,7 @@ impl TurnDecoder {
 
     /// Whether nothing that comes now would be said.
     pub(crate) fn is_over(&self) -> bool {
-        self.sorter.is_over || self.sorter.output.is_stopped
+        self.sorter.is_over || self.sorter.output.is_stopped()
     }
 
     /// The next event that nobody has taken.
@@ -159,7 +166,7 @@ impl TurnDecoder {
         for event in events {
             sorter.on_event(event, false);
         }
-        if !sorter.output.is_stopped {
+        if !sorter.output.is_stopped() {
             let rest = sorter.filter.finish();
             sorter.events.extend(rest.into_iter().map(TurnEvent::Delta));
         }
@@ -172,7 +179,7 @@ impl EventSorter {
         let filtered = self.filter.push(delta);
         self.events.extend(filtered.deltas.into_iter().map(TurnEvent::Delta));
         if filtered.is_stopped {
-            self.output.is_stopped = true;
+            self.output.stopped_by = self.filter.found().map(str::to_owned);
             self.stopped_at = Some(self.message_bytes.saturating_sub(self.filter.withheld()));
         }
     }
@@ -185,7 +192,7 @@ impl EventSorter {
         match event {
             ParseEvent::Ended(message) => self.end(message, complete),
             // Behind a stop string nothing is said, but the message that it stands in is kept.
-            _ if self.output.is_stopped => {}
+            _ if self.output.is_stopped() => {}
             ParseEvent::Started(header) => self.start(&header),
             ParseEvent::Text(text) => self.text(text),
             // What a limit cut short is said by the end of the turn.
@@ -481,7 +488,7 @@ mod tests {
             let options = TurnOptions { stop: vec!["STOP".into()], ..TurnOptions::default() };
             let (words, output, is_over) = decode(text, &options);
             let words = words.replace("|A:", "").replace("|P:", "");
-            assert_eq!((words.as_str(), is_over, output.is_stopped), (events, true, true), "{text}");
+            assert_eq!((words.as_str(), is_over, output.is_stopped()), (events, true, true), "{text}");
             assert_eq!(output.messages.last().map(Message::text).as_deref(), Some(last), "{text}");
         };
         check("<|channel|>final<|message|>one STOP two<|return|>", "A:one ", "one ");
@@ -498,7 +505,7 @@ mod tests {
         let options = TurnOptions { stop: vec!["STOP".into()], ..TurnOptions::default() };
         let (words, output, _) = decode("<|channel|>final<|message|>one ST<|return|>", &options);
         assert_eq!(words.replace("|A:", ""), "A:one ST");
-        assert!(!output.is_stopped && output.has_whole_answer);
+        assert!(!output.is_stopped() && output.has_whole_answer);
     }
 
     #[test]

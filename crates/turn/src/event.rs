@@ -58,6 +58,8 @@ pub struct Outcome {
     /// What was ended before the model had ended it, in order: reasoning, or a body that had to fit. Each is
     /// told as a warning too.
     pub cuts: Vec<Cut>,
+    /// The stop string that ended it, if one did.
+    pub stopped_by: Option<String>,
     /// What it cost.
     pub usage: TurnUsage,
     /// Every warning, also sent as events.

@@ -16,6 +16,8 @@ pub struct StopFilter {
     kept: String,
     /// Of the tokens that begin in what is kept.
     logprobs: Vec<Logprob>,
+    /// The place of the one that was found, among `stops`.
+    found: Option<usize>,
 }
 
 /// What is to be written, and whether a stop string was found behind it.
@@ -31,7 +33,7 @@ impl StopFilter {
     /// For these strings; an empty one stops nothing.
     pub fn new(mut stops: Vec<String>) -> StopFilter {
         stops.retain(|stop| !stop.is_empty());
-        StopFilter { stops, channel: Channel::Final, kept: String::new(), logprobs: Vec::new() }
+        StopFilter { stops, channel: Channel::Final, kept: String::new(), logprobs: Vec::new(), found: None }
     }
 
     /// What may be written now that `delta` has come.
@@ -52,10 +54,18 @@ impl StopFilter {
         self.channel = channel;
         self.kept.push_str(&text);
         self.logprobs.extend(logprobs);
-        let found = self.stops.iter().filter_map(|stop| self.kept.find(stop.as_str())).min();
-        let free = found.unwrap_or_else(|| self.kept.len() - self.longest_beginning());
+        let places = self.stops.iter().enumerate();
+        let found = places.filter_map(|(index, stop)| Some((self.kept.find(stop.as_str())?, index))).min();
+        let free = found.map_or_else(|| self.kept.len() - self.longest_beginning(), |(at, _)| at);
+        self.found = found.map(|(_, index)| index);
         deltas.extend(self.release(free));
         Filtered { deltas, is_stopped: found.is_some() }
+    }
+
+    /// The stop string that was found: the first in the text, and of those at one place the first of the
+    /// list.
+    pub fn found(&self) -> Option<&str> {
+        self.found.map(|index| self.stops[index].as_str())
     }
 
     /// What was kept back, when nothing follows.
@@ -144,6 +154,19 @@ mod tests {
         check(&["aab"], "aaab", "a", true);
         check(&["xyz", "two"], "one two xyz", "one ", true);
         check(&[], "one", "one", false);
+    }
+
+    #[test]
+    fn the_string_that_came_first_is_named() {
+        let check = |stops: &[&str], text: &str, expect: Option<&str>| {
+            let mut filter = StopFilter::new(stops.iter().map(|stop| (*stop).to_owned()).collect());
+            filter.push(answer(text));
+            assert_eq!(filter.found(), expect);
+        };
+        check(&["two", "one"], "one two", Some("one"));
+        check(&["", "ab", "abc"], "abc", Some("ab"));
+        check(&["abc", "ab"], "abc", Some("abc"));
+        check(&["four"], "one two", None);
     }
 
     #[test]

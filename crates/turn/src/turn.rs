@@ -168,9 +168,10 @@ impl Turn {
             output.warnings.push(missing.clone());
             self.last.push_back(TurnEvent::Delta(Delta::Warning(missing)));
         }
-        let TurnOutput { messages, calls, warnings, .. } = output;
+        let TurnOutput { messages, calls, warnings, stopped_by, .. } = output;
         let cuts = std::mem::take(&mut self.cuts);
-        self.last.push_back(TurnEvent::Finished(Outcome { messages, calls, end, cuts, usage, warnings }));
+        let outcome = Outcome { messages, calls, end, cuts, stopped_by, usage, warnings };
+        self.last.push_back(TurnEvent::Finished(outcome));
     }
 
     /// What the turn owed and did not come to, and why.
@@ -262,20 +263,23 @@ impl<'a> PreparedTurn<'a> {
     }
 }
 
-/// Where later prompts are likely to part from this one: before the first message of the user (what stands
-/// before it is the same in many conversations), before the last message, and before the assistant begins.
-/// Only the renderer writes `<|start|>`, so every one begins a message.
+/// Where later prompts are likely to part from this one: behind the first developer message (a second one
+/// holds what changes from request to request), before the first message of the user (what stands before it
+/// is the same in many conversations), before the last message, and before the assistant begins. Only the
+/// renderer writes `<|start|>`, so every one begins a message.
 fn cache_points(vocab: &Vocab, conversation: &Conversation, prompt: &[u32]) -> Vec<usize> {
     let start = vocab.control(Control::Start);
     let starts: Vec<usize> = (0..prompt.len()).filter(|&index| prompt[index] == start).collect();
     let messages = &conversation.messages;
     let head = messages.iter().take_while(|message| message.author.role != Role::User).count();
-    let mut cache_points: Vec<usize> = [starts.get(head), starts.iter().rev().nth(1), starts.last()]
-        .into_iter()
-        .flatten()
-        .copied()
-        .filter(|&cache_point| cache_point > 0)
-        .collect();
+    let staying = head.min(2);
+    let mut cache_points: Vec<usize> =
+        [starts.get(staying), starts.get(head), starts.iter().rev().nth(1), starts.last()]
+            .into_iter()
+            .flatten()
+            .copied()
+            .filter(|&cache_point| cache_point > 0)
+            .collect();
     cache_points.sort_unstable();
     cache_points.dedup();
     cache_points
@@ -285,7 +289,7 @@ fn cache_points(vocab: &Vocab, conversation: &Conversation, prompt: &[u32]) -> V
 fn end_of(output: &TurnOutput, reason: FinishReason, cancelled: bool) -> TurnEnd {
     match reason {
         _ if !output.calls.is_empty() => TurnEnd::Call,
-        _ if output.has_whole_answer || output.is_stopped => TurnEnd::Answer,
+        _ if output.has_whole_answer || output.is_stopped() => TurnEnd::Answer,
         FinishReason::Length => TurnEnd::Length,
         FinishReason::Deadline => TurnEnd::Deadline,
         FinishReason::Cancelled if cancelled => TurnEnd::Cancelled,

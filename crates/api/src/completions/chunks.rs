@@ -126,7 +126,7 @@ mod tests {
         chunks.extend(machine.push(text("bc", &[("b", -1.0), ("c", -2.0)])));
         let rest = vec![text("d", &[("d", -3.0)])];
         let usage = TokenUsage::default();
-        chunks.extend(machine.finish(ChoiceEnd { end: TurnEnd::Length, usage, rest, at: 0 }));
+        chunks.extend(machine.finish(ChoiceEnd { end: TurnEnd::Length, usage, rest, at: 0, stop: None }));
         assert_eq!(chunks.len(), 3);
         let mut choice = CompletionChoice::default();
         chunks.into_iter().for_each(|chunk| fold(&mut choice, chunk));

@@ -91,7 +91,7 @@ impl Machine for ResponseMachine {
     }
 
     fn finish(&mut self, end: ChoiceEnd) -> Vec<Numbered> {
-        let ChoiceEnd { end, usage, rest, at } = end;
+        let ChoiceEnd { end, usage, rest, at, .. } = end;
         let mut events: Vec<Numbered> = rest.into_iter().flat_map(|delta| self.push(delta)).collect();
         let reason = match end {
             TurnEnd::Length => Some("max_output_tokens"),

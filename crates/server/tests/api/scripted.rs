@@ -92,7 +92,8 @@ fn play(vocab: &Vocab, accepted: QueuedRequest, text: &str, pause: Duration) {
     }
     let total = request.prompt.len();
     let mut usage = Usage { prompt_tokens: total, ..Usage::default() };
-    let _ = events.prefill(total, total);
+    // Nothing was kept of earlier prompts.
+    let _ = events.prefill(0, total);
     for id in tokens(vocab, text) {
         thread::sleep(pause);
         if events.is_cancelled() {

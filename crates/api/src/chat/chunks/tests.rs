@@ -36,7 +36,13 @@ fn said(visibility: Visibility, said: Vec<Said>, end: TurnEnd) -> Choice {
             Said::Summary(text) => machine.push_summary(text),
         });
     }
-    chunks.extend(machine.finish(ChoiceEnd { end, usage: TokenUsage::default(), rest: Vec::new(), at: 2 }));
+    chunks.extend(machine.finish(ChoiceEnd {
+        end,
+        usage: TokenUsage::default(),
+        rest: Vec::new(),
+        at: 2,
+        stop: None,
+    }));
     chunks.into_iter().for_each(|chunk| fold(&mut choice, chunk));
     choice
 }

@@ -14,7 +14,7 @@ fn new_id(prefix: &str) -> String {
 }
 
 fn end(end: TurnEnd) -> ChoiceEnd {
-    ChoiceEnd { end, usage: TokenUsage::default(), rest: Vec::new(), at: 2 }
+    ChoiceEnd { end, usage: TokenUsage::default(), rest: Vec::new(), at: 2, stop: None }
 }
 
 /// What a machine is pushed.
