@@ -18,6 +18,7 @@ pub mod history;
 mod ids;
 pub mod limits;
 mod machine;
+pub mod messages;
 pub mod ollama;
 pub mod responses;
 mod scope;

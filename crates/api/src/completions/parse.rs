@@ -68,7 +68,7 @@ pub fn parse(
         max_new_tokens,
         ignores_stop_tokens: request.ignore_eos.unwrap_or(false),
         logprobs,
-        stops: sampling::stops(request.stop.as_ref())?,
+        stops: sampling::stops(request.stop.as_ref(), "stop")?,
         count,
         echo,
     })

@@ -33,6 +33,8 @@ pub struct GenerationRequest {
     pub top_logprobs: Option<usize>,
     /// How much of the reasoning may be seen.
     pub visibility: Visibility,
+    /// Most tokens of reasoning; None is as many as the answer may have.
+    pub reasoning_budget: Option<u32>,
     /// Whose request it is.
     pub tenant: String,
     /// What was changed or left out on the way.

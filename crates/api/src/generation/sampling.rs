@@ -10,6 +10,7 @@ use crate::errors::ApiError;
 use crate::limits::{STOP_BYTES_MAX, STOPS_MAX, TOP_LOGPROBS_MAX};
 use crate::wire::chat::{ChatRequest, Stops};
 use crate::wire::completions::CompletionRequest;
+use crate::wire::messages::MessagesRequest;
 use crate::wire::responses::ResponsesRequest;
 
 /// How tokens are to be chosen: None where the request leaves it to the model.
@@ -73,6 +74,18 @@ sampling_fields_of!(ChatRequest);
 sampling_fields_of!(CompletionRequest);
 sampling_fields_of!(ResponsesRequest);
 
+impl<'a> From<&'a MessagesRequest> for SamplingFields<'a> {
+    fn from(request: &'a MessagesRequest) -> SamplingFields<'a> {
+        SamplingFields {
+            temperature: request.temperature,
+            top_p: request.top_p,
+            top_k: request.top_k,
+            seed: request.seed,
+            ..SamplingFields::default()
+        }
+    }
+}
+
 /// What was said.
 ///
 /// Errors: a token id that is not a number, a `top_k` below -1.
@@ -120,24 +133,24 @@ pub fn max_tokens(param: &'static str, wish: Option<i64>) -> Result<Option<usize
     }
 }
 
-/// The stop strings.
+/// The stop strings, which came in `param`.
 ///
 /// Errors: too many, too long, or an empty one.
-pub fn stops(wish: Option<&Stops>) -> Result<Vec<String>, ApiError> {
+pub fn stops(wish: Option<&Stops>, param: &str) -> Result<Vec<String>, ApiError> {
     let stops = match wish {
         None => return Ok(Vec::new()),
         Some(Stops::One(stop)) => std::slice::from_ref(stop),
         Some(Stops::Several(stops)) => stops.as_slice(),
     };
     if stops.len() > STOPS_MAX {
-        let message = format!("stop has {} strings, but at most {STOPS_MAX} are looked for", stops.len());
-        return Err(ApiError::invalid("stop", message));
+        let message = format!("{param} has {} strings, but at most {STOPS_MAX} are looked for", stops.len());
+        return Err(ApiError::invalid(param, message));
     }
     match stops.iter().find(|stop| stop.is_empty() || stop.len() > STOP_BYTES_MAX) {
         Some(stop) => {
             let message =
                 format!("a stop string has {} bytes, but must have 1 to {STOP_BYTES_MAX}", stop.len());
-            Err(ApiError::invalid("stop", message))
+            Err(ApiError::invalid(param, message))
         }
         None => Ok(stops.to_vec()),
     }
@@ -208,7 +221,7 @@ mod tests {
         let fields = SamplingFields { top_k: Some(-2), ..SamplingFields::default() };
         check(sampling(fields).map(drop), "top_k is -2");
         check(max_tokens("max_tokens", Some(0)).map(drop), "max_tokens is 0");
-        check(stops(Some(&Stops::One(String::new()))).map(drop), "0 bytes");
+        check(stops(Some(&Stops::One(String::new())), "stop").map(drop), "0 bytes");
         check(top_logprobs(true, Some(21)).map(drop), "top_logprobs is 21");
         check(top_logprobs(false, Some(1)).map(drop), "needs logprobs");
         check(choices(Some(9), 8).map(drop), "n is 9");

@@ -109,6 +109,17 @@ impl Tools {
                 )),
             }
         }
+        Tools::offer(list, choice, limits)
+    }
+
+    /// These tools and the choice among them, in OpenAI's words.
+    ///
+    /// Errors: more tools than `limits` allow, two of one name, a choice of an unknown tool.
+    pub(crate) fn offer(
+        list: Vec<Tool>,
+        choice: Option<&Value>,
+        limits: &RequestLimits,
+    ) -> Result<Tools, ApiError> {
         if list.len() > limits.tools_max {
             let message =
                 format!("there are {} tools, but at most {} are taken", list.len(), limits.tools_max);
@@ -277,7 +288,11 @@ fn grammar(format: Option<&Value>, path: &str, limits: &RequestLimits) -> Result
 }
 
 fn name(value: &Value, path: &str) -> Result<String, ApiError> {
-    let name = text(value, "name").unwrap_or_default();
+    tool_name(text(value, "name").unwrap_or_default(), path)
+}
+
+/// The name, if it can be a tool's.
+pub(crate) fn tool_name(name: &str, path: &str) -> Result<String, ApiError> {
     let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     if name.is_empty() || name.len() > TOOL_NAME_BYTES_MAX || !name.chars().all(is_legal) {
         let message = format!(

@@ -143,10 +143,11 @@ pub fn parse(
         format_param: "text.format",
         sampling: sampling::sampling(request.into())?,
         max_new_tokens: sampling::max_tokens("max_output_tokens", request.max_output_tokens)?,
-        stops: sampling::stops(request.stop.as_ref())?,
+        stops: sampling::stops(request.stop.as_ref(), "stop")?,
         top_logprobs: sampling::top_logprobs(true, request.top_logprobs)?
             .filter(|&top| includes_logprobs || top > 0),
         visibility: scope.visibility.narrowed(request.reasoning_visibility.as_deref())?,
+        reasoning_budget: None,
         tenant: scope.tenant.to_owned(),
         tools,
         warnings,

@@ -8,6 +8,8 @@
 
 pub mod chat;
 pub mod completions;
+pub mod message_events;
+pub mod messages;
 pub mod models;
 pub mod ollama;
 pub mod response_events;

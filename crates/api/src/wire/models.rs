@@ -6,6 +6,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::message_events::{AnthropicModel, AnthropicModelList};
+
 /// One model.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Model {
@@ -34,4 +36,24 @@ pub struct ModelList {
     pub data: Vec<Model>,
     /// The same again, for clients that look here.
     pub models: Vec<Model>,
+}
+
+/// One model, in the form of the dialect that the client speaks.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum AnyModel {
+    /// OpenAI's.
+    OpenAi(Model),
+    /// Anthropic's.
+    Anthropic(AnthropicModel),
+}
+
+/// All models, in the form of the dialect that the client speaks.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum AnyModelList {
+    /// OpenAI's.
+    OpenAi(ModelList),
+    /// Anthropic's.
+    Anthropic(AnthropicModelList),
 }
