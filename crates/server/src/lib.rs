@@ -1,4 +1,4 @@
-//! What does a client see: the HTTP APIs of OpenAI and Ollama, over `turn`.
+//! What does a client see: the HTTP APIs of OpenAI, Anthropic and Ollama, over `turn`.
 //!
 //! Enter at [`listen`] and [`run()`]: an [`App`] is a [`ServedModel`], the way to the engine, [`Limits`] and
 //! [`Keys`]. Inside, a request walks one way: the room `api` reads the body as a `GenerationRequest`, turns
@@ -10,6 +10,7 @@
 //! model says is ever logged.
 
 mod access_log;
+mod anthropic;
 mod blocking;
 mod body;
 mod call_cache;
@@ -24,6 +25,7 @@ mod gate;
 mod ids;
 mod keys;
 pub mod limits;
+mod messages;
 mod metrics;
 mod model;
 mod narrowing;
@@ -47,6 +49,7 @@ mod status;
 mod store;
 mod stored_response;
 mod text_stream;
+mod thinking_key;
 mod timed_stream;
 mod tokens;
 mod turn_stream;

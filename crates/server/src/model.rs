@@ -7,6 +7,8 @@
 //! It does not know weights, nor where they came from.
 
 use gptoss_api::ApiError;
+use gptoss_api::ollama::lines::timestamp;
+use gptoss_api::wire::message_events::{AnthropicModel, AnthropicModelList};
 use gptoss_api::wire::models::Model;
 use gptoss_turn::SamplingParams;
 
@@ -74,6 +76,28 @@ impl ServedModel {
             context_length: self.max_context,
             max_model_len: self.max_context,
         }
+    }
+
+    /// Its entry in Anthropic's list of models, under `id`.
+    pub(crate) fn anthropic_entry(&self, id: &str) -> AnthropicModel {
+        AnthropicModel {
+            kind: "model",
+            id: id.to_owned(),
+            display_name: id.to_owned(),
+            created_at: timestamp(self.created),
+            lifecycle: "active",
+            max_input_tokens: self.max_context,
+            max_tokens: self.max_context,
+        }
+    }
+
+    /// Anthropic's list of models.
+    pub(crate) fn anthropic_list(&self) -> AnthropicModelList {
+        let names = std::iter::once(&self.name).chain(&self.aliases);
+        let data: Vec<AnthropicModel> = names.map(|name| self.anthropic_entry(name)).collect();
+        let id = |model: Option<&AnthropicModel>| model.map(|model| model.id.clone());
+        let (first_id, last_id) = (id(data.first()), id(data.last()));
+        AnthropicModelList { data, has_more: false, first_id, last_id }
     }
 
     /// All its entries.

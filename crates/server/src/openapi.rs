@@ -12,9 +12,12 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
 use gptoss_api::errors::{ErrorBody, STATUSES};
+use gptoss_api::messages::errors::OVERLOADED;
 use gptoss_api::wire::chat::{ChatChunk, ChatCompletion, ChatRequest};
 use gptoss_api::wire::completions::{Completion, CompletionRequest};
-use gptoss_api::wire::models::{Model, ModelList};
+use gptoss_api::wire::message_events::{MessageEvent, MessageObject, MessagesErrorBody, TokenCount};
+use gptoss_api::wire::messages::MessagesRequest;
+use gptoss_api::wire::models::{AnyModel, AnyModelList};
 use gptoss_api::wire::ollama::{
     OllamaChatRequest, OllamaError, OllamaGenerateRequest, OllamaLine, OllamaName,
 };
@@ -123,9 +126,13 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     add!("post" "/v1/conversations/{id}/items" "More items", request ConversationRequest, response ItemList);
     add!("get" "/v1/conversations/{id}/items/{item_id}" "One of its items", response Value);
     add!("delete" "/v1/conversations/{id}/items/{item_id}" "Takes an item out", response ConversationObject);
-    add!("get" "/v1/models" "The models", response ModelList);
-    add!("get" "/v1/models/{id}" "A model", response Model);
-    add!("get" "/v1/models/{organization}/{name}" "A model whose name has a slash", response Model);
+    add!("post" "/v1/messages" "Anthropic: the assistant's next message",
+        request MessagesRequest, response MessageObject, event MessageEvent);
+    add!("post" "/v1/messages/count_tokens" "Anthropic: how many tokens a request has",
+        request MessagesRequest, response TokenCount);
+    add!("get" "/v1/models" "The models", response AnyModelList);
+    add!("get" "/v1/models/{id}" "A model", response AnyModel);
+    add!("get" "/v1/models/{organization}/{name}" "A model whose name has a slash", response AnyModel);
     add!("post" "/v1/tokenize" "Text to tokens", request TokenizeRequest, response TokenizeResponse);
     add!("post" "/v1/detokenize" "Tokens to text", request DetokenizeRequest, response DetokenizeResponse);
     add!("post" "/v1/render" "The tokens that a body would make the model read",
@@ -146,12 +153,16 @@ fn of<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Schema {
 /// The description.
 pub(crate) fn describe() -> Value {
     let mut schemas = Schemas::new();
-    let (error, ollama_error) =
-        (of::<ErrorBody>(&mut schemas.written), of::<OllamaError>(&mut schemas.written));
+    let openai_error = of::<ErrorBody>(&mut schemas.written);
+    let ollama_error = of::<OllamaError>(&mut schemas.written);
+    let anthropic_error = of::<MessagesErrorBody>(&mut schemas.written);
     let mut paths: Map<String, Value> = Map::new();
     for operation in operations(&mut schemas) {
-        let is_ollama = operation.path.starts_with("/api/");
-        let error = if is_ollama { &ollama_error } else { &error };
+        let error = match operation.path {
+            path if path.starts_with("/api/") => &ollama_error,
+            path if path.starts_with("/v1/messages") => &anthropic_error,
+            _ => &openai_error,
+        };
         let described = described(&operation, error);
         let place = paths.entry(operation.path).or_insert_with(|| json!({}));
         place[operation.method] = described;
@@ -168,7 +179,7 @@ pub(crate) fn describe() -> Value {
         "info": {
             "title": "gptoss",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "OpenAI's API over gpt-oss models. Unknown fields are passed over.",
+            "description": "OpenAI's API, and Anthropic's Messages, over gpt-oss models. Unknown fields are passed over.",
         },
         "paths": paths,
         "components": {
@@ -189,7 +200,8 @@ fn described(operation: &Operation, error: &Schema) -> Value {
     }
     let mut responses = Map::new();
     responses.insert("200".to_owned(), json!({"description": "It worked.", "content": content}));
-    for status in STATUSES {
+    let overloaded = operation.path.starts_with("/v1/messages").then_some(OVERLOADED);
+    for status in STATUSES.into_iter().chain(overloaded) {
         let described = json!({"description": "It did not.", "content": json_of(error)});
         responses.insert(status.to_string(), described);
     }

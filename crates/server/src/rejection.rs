@@ -25,6 +25,8 @@ impl IntoResponse for Rejection {
         if row.status == 401 {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        // For the dialects that have words of their own.
+        response.extensions_mut().insert(self.0);
         response
     }
 }

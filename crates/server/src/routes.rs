@@ -24,7 +24,9 @@ use crate::keys::Caller;
 use crate::limits::STOP_PATIENCE;
 use crate::rejection::Rejection;
 use crate::state::{App, Shared};
-use crate::{chat, completions, conversations, ids, ollama, openapi, responses, socket, status, tokens};
+use crate::{
+    anthropic, chat, completions, conversations, ids, messages, ollama, openapi, responses, socket, status, tokens,
+};
 
 /// Longest request id of a client's that is given back. Units: bytes.
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -36,7 +38,7 @@ const METRICS: &str = "/metrics";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// All routes of the API. `/openapi.json` describes the same.
-fn routes() -> [(&'static str, MethodRouter<Shared>); 26] {
+fn routes() -> [(&'static str, MethodRouter<Shared>); 28] {
     [
         ("/v1/chat/completions", post(chat::create)),
         ("/v1/completions", post(completions::create)),
@@ -56,6 +58,8 @@ fn routes() -> [(&'static str, MethodRouter<Shared>); 26] {
             "/v1/conversations/{id}/items/{item_id}",
             get(conversations::item).delete(conversations::delete_item),
         ),
+        ("/v1/messages", post(messages::create)),
+        ("/v1/messages/count_tokens", post(messages::count_tokens)),
         ("/v1/models", get(tokens::models)),
         ("/v1/models/{id}", get(tokens::model)),
         ("/v1/models/{organization}/{name}", get(tokens::model_in_organization)),
@@ -92,6 +96,7 @@ pub(crate) fn router(app: Shared, gate: Gate) -> Router {
         .route("/docs", get(openapi::page))
         .merge(keyed)
         .layer(middleware::from_fn_with_state(Arc::new(gate), gate::admit))
+        .layer(middleware::from_fn(anthropic::layer))
         .with_state(app)
 }
 
@@ -109,6 +114,7 @@ async fn request_layer(State(app): State<Shared>, mut request: Request, next: Ne
     let begun = Instant::now();
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
     let method = request.method().clone();
+    let is_anthropic = anthropic::is_spoken(request.uri(), request.headers());
     let drawn = ids::try_random("req");
     let id = own_id(&request).or_else(|| drawn.clone().ok()).unwrap_or_default();
     let mut response = match named(drawn).and_then(|()| caller(&app, &request)) {
@@ -126,6 +132,9 @@ async fn request_layer(State(app): State<Shared>, mut request: Request, next: Ne
             Rejection(error).into_response()
         }
     };
+    if is_anthropic {
+        response = anthropic::worded(response, Some(&id));
+    }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }

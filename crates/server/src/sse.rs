@@ -1,4 +1,4 @@
-//! What the streams of Chat Completions and Completions have in common.
+//! Lines of JSON as streams of server-sent events.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -20,6 +20,16 @@ pub(crate) fn line(body: &impl Serialize) -> String {
 /// An error in the middle of a stream.
 pub(crate) fn error_line(error: &ApiError) -> String {
     line(&error.body())
+}
+
+/// Lines as server-sent events with names; the event `ping` is sent after each `interval` of silence.
+pub(crate) fn named_stream(
+    lines: impl Stream<Item = (&'static str, String)> + Send + 'static,
+    interval: Duration,
+) -> Response {
+    let event = |(name, line): (&str, String)| Ok::<_, Infallible>(Event::default().event(name).data(line));
+    let ping = Event::default().event("ping").data(r#"{"type":"ping"}"#);
+    Sse::new(lines.map(event)).keep_alive(KeepAlive::new().interval(interval).event(ping)).into_response()
 }
 
 /// Lines as server-sent events without names; a comment is sent after each `interval` of silence.

@@ -24,6 +24,7 @@ use crate::model::ServedModel;
 use crate::queue_share::QueueShares;
 use crate::response_log::LiveResponses;
 use crate::store::Store;
+use crate::thinking_key::ThinkingKey;
 
 /// What all handlers share.
 pub struct App {
@@ -33,6 +34,7 @@ pub struct App {
     pub(crate) keys: Keys,
     pub(crate) store: Store,
     pub(crate) calls: CallCache,
+    pub(crate) thinking_key: ThinkingKey,
     pub(crate) live: LiveResponses,
     pub(crate) health: Arc<EngineHealth>,
     pub(crate) queue: Arc<QueueShares>,
@@ -65,8 +67,10 @@ impl App {
     ) -> Result<App, Error> {
         let places = keys.have_several_tenants().then(|| assistant.engine().limits().queue_requests_max);
         Ok(App {
+            // The store makes the folder and takes it for this server.
             store: Store::open(state_folder, &limits)?,
             calls: CallCache::new(limits.call_memory),
+            thinking_key: ThinkingKey::open(state_folder)?,
             live: LiveResponses::new(limits.background_max),
             health: Arc::default(),
             queue: Arc::new(QueueShares::new(places)),

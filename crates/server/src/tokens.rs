@@ -5,12 +5,13 @@
 //! tokens that the same body would make the model read, so that nobody has to guess what a request becomes.
 
 use axum::extract::{Path, State};
+use axum::http::HeaderMap;
 use axum::{Extension, Json};
 use gptoss_api::ApiError;
 use gptoss_api::generation::request::GenerationRequest;
 use gptoss_api::responses::parse::{self, PriorTurns};
 use gptoss_api::wire::chat::ChatRequest;
-use gptoss_api::wire::models::{Model, ModelList};
+use gptoss_api::wire::models::{AnyModel, AnyModelList, ModelList};
 use gptoss_api::wire::responses::ResponsesRequest;
 use gptoss_api::wire::tokens::{
     DetokenizeRequest, DetokenizeResponse, RenderResponse, TokenizeRequest, TokenizeResponse,
@@ -18,6 +19,7 @@ use gptoss_api::wire::tokens::{
 use gptoss_harmony::{Analysis, Form, RenderOptions, Role, Token, render as render_tokens};
 use serde_json::Value;
 
+use crate::anthropic;
 use crate::blocking::run_blocking;
 use crate::body::Body;
 use crate::keys::Caller;
@@ -25,28 +27,34 @@ use crate::rejection::Rejection;
 use crate::state::{App, Shared};
 
 /// `GET /v1/models`.
-pub(crate) async fn models(State(app): State<Shared>) -> Json<ModelList> {
+pub(crate) async fn models(State(app): State<Shared>, headers: HeaderMap) -> Json<AnyModelList> {
+    if anthropic::is_versioned(&headers) {
+        return Json(AnyModelList::Anthropic(app.model.anthropic_list()));
+    }
     let data = app.model.entries();
-    Json(ModelList { object: "list", models: data.clone(), data })
+    Json(AnyModelList::OpenAi(ModelList { object: "list", models: data.clone(), data }))
 }
 
 /// `GET /v1/models/{id}`.
 pub(crate) async fn model(
     State(app): State<Shared>,
+    headers: HeaderMap,
     Path(id): Path<String>,
-) -> Result<Json<Model>, Rejection> {
+) -> Result<Json<AnyModel>, Rejection> {
     app.model.check(Some(&id))?;
-    Ok(Json(app.model.entry(&id)))
+    Ok(Json(match anthropic::is_versioned(&headers) {
+        true => AnyModel::Anthropic(app.model.anthropic_entry(&id)),
+        false => AnyModel::OpenAi(app.model.entry(&id)),
+    }))
 }
 
 /// `GET /v1/models/{organization}/{name}`: names of repositories have a slash.
 pub(crate) async fn model_in_organization(
-    State(app): State<Shared>,
+    app: State<Shared>,
+    headers: HeaderMap,
     Path((organization, name)): Path<(String, String)>,
-) -> Result<Json<Model>, Rejection> {
-    let id = format!("{organization}/{name}");
-    app.model.check(Some(&id))?;
-    Ok(Json(app.model.entry(&id)))
+) -> Result<Json<AnyModel>, Rejection> {
+    model(app, headers, Path(format!("{organization}/{name}"))).await
 }
 
 /// `POST /v1/tokenize`.

@@ -109,3 +109,28 @@ fn through_previous_responses() {
         }
     });
 }
+
+#[test]
+fn through_messages() {
+    prompts_of(|server, client| {
+        let tools = json!([{"name": "look", "input_schema": {"type": "object"}}]);
+        let mut messages = vec![json!({"role": "user", "content": "Look ten times."})];
+        for number in 0..CALLS {
+            let thinking = json!({"type": "adaptive"});
+            let body = json!({"max_tokens": 99, "messages": messages, "tools": tools, "thinking": thinking});
+            let answer = post(server.address, "/v1/messages", &body).json();
+            let content = answer["content"].as_array().unwrap();
+            let id = content.last().unwrap()["id"].clone();
+            let is_kept = |block: &&Value| match client {
+                Client::Faithful => true,
+                Client::Shortening => block["type"] != "text",
+                Client::Forgetful => block["type"] == "tool_use",
+            };
+            let kept: Vec<Value> = content.iter().filter(is_kept).cloned().collect();
+            messages.push(json!({"role": "assistant", "content": kept}));
+            let found = format!("found {number}");
+            let result = json!({"type": "tool_result", "tool_use_id": id, "content": found});
+            messages.push(json!({"role": "user", "content": [result]}));
+        }
+    });
+}

@@ -10,6 +10,7 @@ mod context;
 mod errors;
 mod http;
 mod loops;
+mod messages;
 mod responses;
 mod scripted;
 mod server;
