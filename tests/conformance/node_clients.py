@@ -1,4 +1,4 @@
-"""The official SDK for Node, openai-agents for Node and the AI SDK, each in a small program of its own."""
+"""OpenAI's and Anthropic's SDKs for Node, openai-agents for Node and the AI SDK, each in a small program of its own."""
 
 import json
 import os
@@ -32,6 +32,11 @@ def check_openai():
 def check_agents():
     with servers.scripted(LOOP) as base:
         node("agents_sdk.mjs", base)
+
+
+def check_anthropic():
+    with servers.scripted([servers.call("add", {"a": 1, "b": 2}), servers.answer("It is 3.")]) as base:
+        node("anthropic_sdk.mjs", base)
 
 
 def check_ai_sdk():
