@@ -149,7 +149,8 @@ pub(crate) async fn item(
     Path((id, item_id)): Path<(String, String)>,
 ) -> Result<Json<Value>, Rejection> {
     let tenant = caller.tenant;
-    let mut row = run_blocking(&app, move |app| app.store.find(Kind::Conversation, &tenant, &id, now())).await?;
+    let mut row =
+        run_blocking(&app, move |app| app.store.find(Kind::Conversation, &tenant, &id, now())).await?;
     let at = place(&row, &item_id)?;
     let mut item = row.items.swap_remove(at);
     narrow_item(&mut item, caller.visibility);

@@ -31,6 +31,7 @@ mod model;
 mod narrowing;
 mod ollama;
 mod openapi;
+mod page;
 mod paging;
 mod place;
 mod query;

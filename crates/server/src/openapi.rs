@@ -228,7 +228,7 @@ pub(crate) async fn document() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], text.as_str()).into_response()
 }
 
-/// `GET /` and `/docs`: the operations, on one page.
+/// `GET /docs`: the operations, on one page.
 pub(crate) async fn page(State(app): State<Shared>) -> Html<String> {
     let mut rows = String::new();
     for operation in operations(&mut Schemas::new()) {

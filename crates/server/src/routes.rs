@@ -25,7 +25,8 @@ use crate::limits::STOP_PATIENCE;
 use crate::rejection::Rejection;
 use crate::state::{App, Shared};
 use crate::{
-    anthropic, chat, completions, conversations, ids, messages, ollama, openapi, responses, socket, status, tokens,
+    anthropic, chat, completions, conversations, ids, messages, ollama, openapi, page, responses, socket,
+    status, tokens,
 };
 
 /// Longest request id of a client's that is given back. Units: bytes.
@@ -92,7 +93,8 @@ pub(crate) fn router(app: Shared, gate: Gate) -> Router {
     Router::new()
         .route("/health", get(status::health))
         .route("/ready", get(status::ready))
-        .route("/", get(openapi::page))
+        .route("/", get(page::index))
+        .route("/page/{file}", get(page::file))
         .route("/docs", get(openapi::page))
         .merge(keyed)
         .layer(middleware::from_fn_with_state(Arc::new(gate), gate::admit))

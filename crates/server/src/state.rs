@@ -6,9 +6,9 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use gptoss_api::RequestScope;
 use gptoss_api::chat::chunks::ReasoningField;
 use gptoss_api::responses::prompt::Prompts;
-use gptoss_api::RequestScope;
 use gptoss_turn::Assistant;
 use tokio::sync::watch;
 
