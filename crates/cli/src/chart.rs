@@ -28,9 +28,12 @@ pub struct ChartPoint {
 const SIZE: (u32, u32) = (860, 560);
 /// Units of the axes: billions of parameters.
 const BILLION: f64 = 1e9;
-const INK: RGBColor = RGBColor(60, 64, 72);
-const GRID: RGBColor = RGBColor(228, 230, 234);
-const HIGHLIGHT: RGBColor = RGBColor(190, 60, 20);
+/// Color of text and axes.
+pub const INK: RGBColor = RGBColor(60, 64, 72);
+/// Color of lines behind a chart.
+pub const GRID: RGBColor = RGBColor(228, 230, 234);
+/// Color of what should be seen first.
+pub const HIGHLIGHT: RGBColor = RGBColor(190, 60, 20);
 
 /// Draws the points into `target`.
 ///

@@ -22,6 +22,7 @@ mod hub;
 mod input;
 mod inspect;
 mod interrupt;
+mod load;
 mod memory_budget;
 mod model_source;
 mod output;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         Command::Parse(args) => parse::run(args),
         Command::Synth(args) => synth::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Load(args) => load::run(args),
     };
     ended.unwrap_or_else(|error| failure::report(&error))
 }

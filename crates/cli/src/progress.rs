@@ -21,6 +21,10 @@ pub enum Unit {
     Bytes,
     /// Tokens.
     Tokens,
+    /// Requests that have ended.
+    Requests,
+    /// Seconds that have passed.
+    Seconds,
 }
 
 /// One bar, drawn lazily, gone when dropped.
@@ -63,6 +67,8 @@ impl Progress {
         let numbers = match self.unit {
             Unit::Bytes => "{bytes}/{total_bytes} {binary_bytes_per_sec}",
             Unit::Tokens => "{pos}/{len} tokens {per_sec}",
+            Unit::Requests => "{pos}/{len} requests {per_sec}",
+            Unit::Seconds => "{pos}/{len} s",
         };
         let template = format!("{{msg}} [{{bar:30}}] {numbers} {{eta}}");
         let style = ProgressStyle::with_template(&template)

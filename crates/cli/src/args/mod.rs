@@ -8,6 +8,7 @@
 
 mod compute;
 mod engine;
+mod load;
 mod serve;
 
 use std::path::PathBuf;
@@ -17,6 +18,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use compute::{ComputeArgs, DenseArg, KvArg, PrecisionArg, memory_size};
 pub use engine::EngineArgs;
+pub use load::{
+    ArrivalsArg, AskingArgs, EndpointArg, LENGTH_TOKENS_MAX, Lengths, LoadArgs, Objective, RequestTime,
+    SendingArgs,
+};
 pub use serve::{ReasoningName, ServeArgs};
 
 /// Talk to OpenAI's open-weight gpt-oss models on your own hardware.
@@ -66,6 +71,8 @@ pub enum Command {
     Synth(SynthArgs),
     /// How fast a model is on this machine, beside what the machine allows
     Bench(BenchArgs),
+    /// How fast a server answers under load: any server of OpenAI's API
+    Load(LoadArgs),
 }
 
 /// `gptoss chat`.

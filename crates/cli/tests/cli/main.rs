@@ -10,6 +10,7 @@ mod demo;
 mod generate;
 mod inspect;
 mod lines;
+mod load;
 mod program;
 mod score;
 mod scripted;
