@@ -17,7 +17,7 @@ use crate::direct_file::DirectFile;
 use crate::dtype::Dtype;
 use crate::error::Error;
 use crate::expert_reader::{ExpertReader, Place};
-use crate::gguf::{GgufExperts, GgufModel, GgufTokenizer};
+use crate::gguf::{GgufExperts, GgufFile, GgufModel, GgufTokenizer};
 use crate::names;
 use crate::part::{ExpertFormat, LayerPart, Layout, Part};
 use crate::preset::Preset;
@@ -63,7 +63,8 @@ pub struct WeightFile {
 }
 
 impl Checkpoint {
-    /// Opens a folder in the Hugging Face or the `original/` layout, or a GGUF file.
+    /// Opens a folder in the Hugging Face or the `original/` layout, or a GGUF file; any
+    /// part of a split one opens all of it.
     ///
     /// Errors: every variant of [`Error`] that speaks of reading.
     pub fn open(folder: &Path) -> Result<Checkpoint, Error> {
@@ -178,9 +179,12 @@ impl Checkpoint {
     /// The weight files; none for synthetic and embedded checkpoints.
     pub fn files(&self) -> Vec<WeightFile> {
         if let Source::Gguf(model) = &self.source {
-            let file = model.file();
-            let (path, num_bytes) = (file.path().to_path_buf(), file.num_bytes());
-            return vec![WeightFile { path, num_bytes, num_tensors: file.tensors().len() }];
+            let describe = |file: &GgufFile| WeightFile {
+                path: file.path().to_path_buf(),
+                num_bytes: file.num_bytes(),
+                num_tensors: file.tensors().len(),
+            };
+            return model.files().iter().map(describe).collect();
         }
         let (Source::HuggingFace(shards) | Source::Original(shards)) = &self.source else {
             return Vec::new();
@@ -270,8 +274,9 @@ impl Checkpoint {
                 let layers = (0..self.config.num_hidden_layers)
                     .map(|layer| Ok([stack(layer, gate_up)?, stack(layer, down)?]))
                     .collect::<Result<_, Error>>()?;
-                let file = DirectFile::open(model.file().path())?;
-                Ok(Some(ExpertReader::gguf(&self.config, self.experts, file, layers)))
+                let open = |file: &GgufFile| DirectFile::open(file.path());
+                let files = model.files().iter().map(open).collect::<Result<_, _>>()?;
+                Ok(Some(ExpertReader::gguf(&self.config, self.experts, files, layers)))
             }
         }
     }
@@ -304,8 +309,16 @@ impl Checkpoint {
     /// Errors: [`Error::BadGguf`].
     pub fn gguf_tokenizer(&self) -> Result<Option<GgufTokenizer<'_>>, Error> {
         match &self.source {
-            Source::Gguf(model) => GgufTokenizer::of(model.file()),
+            Source::Gguf(model) => GgufTokenizer::of(model.first()),
             _ => Ok(None),
+        }
+    }
+
+    /// The license that a GGUF file's metadata names; other checkpoints say it nowhere.
+    pub fn gguf_license(&self) -> Option<&str> {
+        match &self.source {
+            Source::Gguf(model) => model.first().text("general.license"),
+            _ => None,
         }
     }
 

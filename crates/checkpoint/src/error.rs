@@ -111,10 +111,11 @@ pub enum Error {
         /// Which rule, and at which key or tensor.
         detail: String,
     },
-    /// A GGUF file is one of several that make up a model.
+    /// A GGUF file is one of several that make up a model, and is not named like one.
     #[error(
-        "{path}: this is one of the {count} parts of a split GGUF file, and parts are not read; join them into one file \
-         (llama.cpp: llama-gguf-split --merge FIRST-PART OUT.gguf) and give that, or the published safetensors",
+        "{path}: this is one of the {count} parts of a split GGUF file, and its name does not say which the others are; \
+         give the parts their names back (NAME-00001-of-{count:05}.gguf), or join them into one file \
+         (llama.cpp: llama-gguf-split --merge FIRST-PART OUT.gguf)",
         path = .path.display()
     )]
     SplitGguf {

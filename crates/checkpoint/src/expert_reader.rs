@@ -51,7 +51,7 @@ enum Source {
     /// `layers[layer][piece]`.
     Published { files: Vec<DirectFile>, layers: Vec<Vec<Place>> },
     /// The gate and up projection of each layer, and the down projection.
-    Gguf { file: DirectFile, layers: Vec<[GgufStack; 2]> },
+    Gguf { files: Vec<DirectFile>, layers: Vec<[GgufStack; 2]> },
 }
 
 /// Where a part of all experts of a layer starts: the experts follow each other.
@@ -84,14 +84,14 @@ impl ExpertReader {
         ExpertReader::new(config, format, Source::Published { files, layers })
     }
 
-    /// A reader over a GGUF file.
+    /// A reader over the files of a GGUF model.
     pub(crate) fn gguf(
         config: &Config,
         format: ExpertFormat,
-        file: DirectFile,
+        files: Vec<DirectFile>,
         layers: Vec<[GgufStack; 2]>,
     ) -> ExpertReader {
-        ExpertReader::new(config, format, Source::Gguf { file, layers })
+        ExpertReader::new(config, format, Source::Gguf { files, layers })
     }
 
     fn new(config: &Config, format: ExpertFormat, source: Source) -> ExpertReader {
@@ -179,10 +179,10 @@ impl ExpertReader {
                 }
                 self.expert_bytes()
             }
-            Source::Gguf { file, layers } => {
+            Source::Gguf { files, layers } => {
                 let mut num_bytes = 0;
                 for (stack, pieces) in layers[layer].iter().zip(self.pieces.chunks(self.pieces.len() / 2)) {
-                    num_bytes += self.read_stack(file, stack, expert, scratch, |rows| {
+                    num_bytes += self.read_stack(files, stack, expert, scratch, |rows| {
                         for piece in pieces {
                             let out = &mut piece.region(memory)[..piece.num_bytes];
                             write_piece(rows, piece.part, out, stack.columns);
@@ -199,7 +199,7 @@ impl ExpertReader {
     /// Reads one expert's share of every tensor of a stack, and shows its rows.
     fn read_stack(
         &self,
-        file: &DirectFile,
+        files: &[DirectFile],
         stack: &GgufStack,
         expert: usize,
         scratch: &mut [u8],
@@ -209,12 +209,12 @@ impl ExpertReader {
         let mut data: Vec<&[u8]> = Vec::with_capacity(2);
         let mut num_bytes = 0;
         for tensor in &stack.tensors {
-            let share = tensor.len() / self.num_experts;
+            let share = tensor.range.len() / self.num_experts;
             let (region, after) = rest.split_at_mut(DirectFile::room(share));
             rest = after;
-            let start = (tensor.start + expert * share) as u64;
+            let start = (tensor.range.start + expert * share) as u64;
             let alignment = if stack.storage == Storage::Bf16 { 2 } else { 1 };
-            let found = file.read(region, start..start + share as u64, alignment)?;
+            let found = files[tensor.part].read(region, start..start + share as u64, alignment)?;
             data.push(&region[found]);
             num_bytes += share as u64;
         }
@@ -260,7 +260,7 @@ fn is_down(part: LayerPart) -> bool {
 
 /// Scratch for one expert of a stack. Units: bytes.
 fn stack_room(stack: &GgufStack, num_experts: usize) -> usize {
-    stack.tensors.iter().map(|tensor| DirectFile::room(tensor.len() / num_experts)).sum()
+    stack.tensors.iter().map(|tensor| DirectFile::room(tensor.range.len() / num_experts)).sum()
 }
 
 fn write_piece(rows: &crate::gguf::ExpertRows<'_>, part: LayerPart, out: &mut [u8], columns: usize) {

@@ -23,3 +23,5 @@ pub const GGUF_LIST_DEPTH_MAX: usize = 4;
 pub const GGUF_AXES_MAX: u32 = 4;
 /// Alignment of tensors, which is a power of two. Units: bytes.
 pub const GGUF_ALIGNMENT_MAX: u64 = 4096;
+/// Files that one model is split into. Units: files.
+pub const GGUF_PARTS_MAX: u64 = 1024;

@@ -47,18 +47,6 @@ impl Dialect {
     }
 }
 
-/// Parts after the first have no other keys than those of the split, so this comes before any other question.
-///
-/// Errors: [`Error::SplitGguf`].
-pub(crate) fn refuse_parts(file: &GgufFile) -> Result<(), Error> {
-    match file.value("split.count") {
-        Some(&GgufValue::Unsigned(count)) if count > 1 => {
-            Err(Error::SplitGguf { path: file.path().to_path_buf(), count })
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Reads and checks the architecture; `embedding_rows` is the vocabulary's size in a file that does not say
 /// it.
 ///

@@ -1,4 +1,4 @@
-//! A gpt-oss in one GGUF file: every part by its meaning, whatever the file calls it and however it is laid
+//! A gpt-oss in GGUF files: every part by its meaning, whatever the file calls it and however it is laid
 //! out.
 //!
 //! Entry points: [`GgufModel::open`], which checks every tensor's name, type and shape against the metadata,
@@ -9,7 +9,7 @@
 //! Types that are not read are refused here, with the tensor's name, and not converted: a conversion would be
 //! another model under the same name. It does not know what a layer computes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,9 +19,9 @@ use gptoss_formats::NibbleOrder;
 use super::element::Storage;
 use super::experts::{ExpertRows, Sources};
 use super::file::GgufFile;
-use super::header::GgufTensor;
 use super::metadata::{self, Dialect};
 use super::names as gguf_names;
+use super::parts::{FoundTensor, GgufParts};
 use crate::bytes::{Bytes, Tensor};
 use crate::config::Config;
 use crate::dtype::Dtype;
@@ -33,29 +33,27 @@ const VECTOR_TYPES: &str = "F32, F16 or BF16";
 const DENSE_TYPES: &str = "BF16, F16, F32 or Q8_0";
 const EXPERT_TYPES: &str = "MXFP4 or BF16";
 
-/// The tensors of one file. Cheap to clone.
+/// The tensors of one model. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct GgufModel {
-    file: Arc<GgufFile>,
+    parts: Arc<GgufParts>,
     dialect: Dialect,
-    /// Index of each tensor by name.
-    places: Arc<HashMap<String, usize>>,
 }
 
 /// Where a part is.
 enum Place<'a> {
     /// All of one tensor.
-    Whole(&'a GgufTensor),
+    Whole(FoundTensor<'a>),
     /// Some rows of a tensor that has `.2` of them.
-    Rows(&'a GgufTensor, Range<usize>, usize),
+    Rows(FoundTensor<'a>, Range<usize>, usize),
     /// Rows of the experts, from one tensor or two.
     Experts(ExpertPlace<'a>),
 }
 
 enum ExpertPlace<'a> {
-    InOrder(&'a GgufTensor),
-    Apart { gate: &'a GgufTensor, up: &'a GgufTensor },
-    GateFirst(&'a GgufTensor),
+    InOrder(FoundTensor<'a>),
+    Apart { gate: FoundTensor<'a>, up: FoundTensor<'a> },
+    GateFirst(FoundTensor<'a>),
 }
 
 /// A stack of expert matrices, one for each expert, as the file has them.
@@ -65,10 +63,19 @@ pub(crate) struct GgufStack {
     pub(crate) name: String,
     order: RowOrder,
     pub(crate) storage: Storage,
-    /// Where each of one or two tensors lies in the file. Units: bytes.
-    pub(crate) tensors: Vec<Range<usize>>,
+    /// Where each of one or two tensors lies.
+    pub(crate) tensors: Vec<GgufExtent>,
     rows_per_expert: usize,
     pub(crate) columns: usize,
+}
+
+/// Bytes of one of the files.
+#[derive(Clone, Debug)]
+pub(crate) struct GgufExtent {
+    /// The index of the file.
+    pub(crate) part: usize,
+    /// Units: bytes.
+    pub(crate) range: Range<usize>,
 }
 
 /// How the rows of a stack's experts are ordered.
@@ -135,23 +142,21 @@ impl GgufStack {
 }
 
 impl GgufModel {
-    /// Maps a file and checks that it holds the model its metadata describes, whole.
+    /// Maps a file, and the other parts of a split one, and checks that they hold the model that the metadata
+    /// describes, whole.
     ///
-    /// Errors: [`Error::BadGguf`], [`Error::Truncated`], [`Error::SplitGguf`],
+    /// Errors: those of [`GgufParts::open`], [`Error::BadGguf`], [`Error::Truncated`],
     /// [`Error::UnknownArchitecture`], [`Error::BadConfig`], [`Error::MissingTensor`], [`Error::WrongShape`],
     /// [`Error::UnsupportedTensorType`].
     pub(crate) fn open(path: &Path) -> Result<(GgufModel, Config, ExpertFormat), Error> {
-        let file = GgufFile::open(path)?;
-        metadata::refuse_parts(&file)?;
-        let dialect = Dialect::of(&file)?;
-        let places: HashMap<String, usize> =
-            file.tensors().iter().enumerate().map(|(index, tensor)| (tensor.name.clone(), index)).collect();
-        let model = GgufModel { file: Arc::new(file), dialect, places: Arc::new(places) };
+        let parts = GgufParts::open(path)?;
+        let dialect = Dialect::of(parts.first())?;
+        let model = GgufModel { parts: Arc::new(parts), dialect };
         let embedding = model.whole(Part::Embedding);
-        let rows = embedding.and_then(|tensor| tensor.shape.first().copied());
-        let config = metadata::config(&model.file, dialect, rows)?;
+        let rows = embedding.and_then(|tensor| tensor.entry.shape.first().copied());
+        let config = metadata::config(model.first(), dialect, rows)?;
         let down = model.whole(Part::Layer(0, LayerPart::DownBlocks));
-        let experts = match down.and_then(|tensor| tensor.element.storage) {
+        let experts = match down.and_then(|tensor| tensor.entry.element.storage) {
             Some(Storage::Bf16) => ExpertFormat::Bf16,
             _ => ExpertFormat::Mxfp4,
         };
@@ -159,8 +164,14 @@ impl GgufModel {
         Ok((model, config, experts))
     }
 
-    pub(crate) fn file(&self) -> &GgufFile {
-        &self.file
+    /// All files of the model.
+    pub(crate) fn files(&self) -> &[GgufFile] {
+        self.parts.files()
+    }
+
+    /// The file with the metadata.
+    pub(crate) fn first(&self) -> &GgufFile {
+        self.parts.first()
     }
 
     pub(crate) fn dialect(&self) -> Dialect {
@@ -170,9 +181,9 @@ impl GgufModel {
     /// The part's tensor: a view where the file has it as this program computes with it, else new memory.
     pub(crate) fn tensor(&self, config: &Config, part: Part) -> Option<Tensor> {
         match self.place(config, part)? {
-            Place::Whole(tensor) => self.file.view(tensor),
+            Place::Whole(tensor) => tensor.file.view(tensor.entry),
             Place::Rows(tensor, rows, num_rows) => {
-                let mut view = self.file.view(tensor)?;
+                let mut view = tensor.file.view(tensor.entry)?;
                 let row_bytes = view.bytes.len() / num_rows;
                 view.shape[0] = rows.len();
                 view.bytes = view.bytes.slice(rows.start * row_bytes..rows.end * row_bytes)?;
@@ -185,8 +196,10 @@ impl GgufModel {
     /// Bytes of what [`GgufModel::tensor`] gives.
     pub(crate) fn num_bytes(&self, config: &Config, part: Part) -> u64 {
         match self.place(config, part) {
-            Some(Place::Whole(tensor)) => tensor.range.len() as u64,
-            Some(Place::Rows(tensor, rows, num_rows)) => (tensor.range.len() / num_rows * rows.len()) as u64,
+            Some(Place::Whole(tensor)) => tensor.entry.range.len() as u64,
+            Some(Place::Rows(tensor, rows, num_rows)) => {
+                (tensor.entry.range.len() / num_rows * rows.len()) as u64
+            }
             Some(Place::Experts(_)) if is_bias(part) => 2 * names::num_bytes(config, part) as u64,
             _ => names::num_bytes(config, part) as u64,
         }
@@ -210,14 +223,14 @@ impl GgufModel {
         let Place::Experts(place) = self.place(config, part)? else { return None };
         let stack = place.stack(config, part)?;
         let Storage::Mxfp4(nibbles) = stack.storage else { return None };
-        let tensors = place.tensors().map(|tensor| self.file.data(tensor)).collect();
+        let tensors = place.tensors().map(|tensor| tensor.file.data(tensor.entry)).collect();
         let num_experts = config.num_local_experts.max(1);
         Some(GgufExperts { name: stack.name, nibbles, order: stack.order, tensors, num_experts })
     }
 
     fn relaid(&self, config: &Config, part: Part, place: &ExpertPlace<'_>) -> Option<Tensor> {
         let stack = place.stack(config, part)?;
-        let mapped: Vec<Bytes> = place.tensors().map(|tensor| self.file.data(tensor)).collect();
+        let mapped: Vec<Bytes> = place.tensors().map(|tensor| tensor.file.data(tensor.entry)).collect();
         let data: Vec<&[u8]> = mapped.iter().map(|bytes| &**bytes).collect();
         let rows = stack.rows(&data, config.num_local_experts);
         let (dtype, bytes): (Dtype, Bytes) = match part {
@@ -237,11 +250,11 @@ impl GgufModel {
         Some(Tensor { name: stack.name, dtype, shape: names::shape(config, part), bytes })
     }
 
-    fn find(&self, name: &str) -> Option<&GgufTensor> {
-        self.places.get(name).map(|&index| &self.file.tensors()[index])
+    fn find(&self, name: &str) -> Option<FoundTensor<'_>> {
+        self.parts.find(name)
     }
 
-    fn whole(&self, part: Part) -> Option<&GgufTensor> {
+    fn whole(&self, part: Part) -> Option<FoundTensor<'_>> {
         gguf_names::spellings(part).iter().find_map(|name| self.find(name))
     }
 
@@ -294,17 +307,17 @@ impl GgufModel {
         for part in names::parts(config, experts) {
             let place = self.place(config, part).ok_or_else(|| self.missing(part))?;
             self.check_place(config, part, &place)?;
-            known.extend(place.tensors().map(|tensor| tensor.name.as_str()));
+            known.extend(place.tensors().map(|tensor| tensor.entry.name.as_str()));
         }
         let is_foreign = |name: &str| !known.contains(name) && gguf_names::changes_the_model(name);
-        match self.file.tensors().iter().find(|tensor| is_foreign(&tensor.name)) {
+        match self.parts.tensors().find(|tensor| is_foreign(&tensor.entry.name)) {
             None => Ok(()),
             Some(tensor) => {
                 let detail = format!(
                     "the tensor {} is no part of the gpt-oss that the metadata describes",
-                    tensor.name
+                    tensor.entry.name
                 );
-                Err(Error::BadGguf { path: self.file.path().to_path_buf(), detail })
+                Err(Error::BadGguf { path: tensor.file.path().to_path_buf(), detail })
             }
         }
     }
@@ -318,7 +331,7 @@ impl GgufModel {
                 Place::Experts(_) => EXPERT_TYPES,
                 _ => DENSE_TYPES,
             };
-            let is_read = match tensor.element.storage {
+            let is_read = match tensor.entry.element.storage {
                 None => false,
                 Some(Storage::F32 | Storage::F16) => accepted != EXPERT_TYPES,
                 Some(Storage::Bf16) => true,
@@ -326,14 +339,14 @@ impl GgufModel {
                 Some(Storage::Mxfp4(_)) => accepted == EXPERT_TYPES,
             };
             if !is_read {
-                return Err(self.unsupported(tensor, accepted));
+                return Err(unsupported(tensor, accepted));
             }
-            if tensor.shape != expected {
+            if tensor.entry.shape != expected {
                 return Err(Error::WrongShape {
-                    path: self.file.path().to_path_buf(),
-                    tensor: tensor.name.clone(),
+                    path: tensor.file.path().to_path_buf(),
+                    tensor: tensor.entry.name.clone(),
                     expected,
-                    found: tensor.shape.clone(),
+                    found: tensor.entry.shape.clone(),
                 });
             }
         }
@@ -343,7 +356,7 @@ impl GgufModel {
     /// All tensors of a part must be of one type, and the experts of all layers of the format of the first.
     fn check_one_format(&self, config: &Config, part: Part, place: &Place<'_>) -> Result<(), Error> {
         let Place::Experts(place) = place else { return Ok(()) };
-        let mut storages = place.tensors().map(|tensor| tensor.element.storage);
+        let mut storages = place.tensors().map(|tensor| tensor.entry.element.storage);
         let first = storages.next().flatten();
         let is_uniform = storages.all(|storage| storage == first);
         let is_expected = match part {
@@ -354,20 +367,11 @@ impl GgufModel {
         if is_uniform && is_expected {
             return Ok(());
         }
-        let name = place.tensors().last().map_or("?", |tensor| tensor.name.as_str());
+        let name = place.tensors().last().map_or("?", |tensor| tensor.entry.name.as_str());
         let layers = config.num_hidden_layers;
         let detail =
             format!("{name} has another type than the experts beside it; all {layers} layers must agree");
-        Err(Error::BadGguf { path: self.file.path().to_path_buf(), detail })
-    }
-
-    fn unsupported(&self, tensor: &GgufTensor, accepted: &'static str) -> Error {
-        Error::UnsupportedTensorType {
-            path: self.file.path().to_path_buf(),
-            tensor: tensor.name.clone(),
-            found: tensor.element.name,
-            accepted,
-        }
+        Err(Error::BadGguf { path: self.first().path().to_path_buf(), detail })
     }
 
     fn missing(&self, part: Part) -> Error {
@@ -382,12 +386,21 @@ impl GgufModel {
             if self.find(&gate).is_some() { up } else { gate }
         });
         let remedy = "the file is incomplete or another kind of model: download or convert it again";
-        Error::MissingTensor { folder: self.file.path().to_path_buf(), tensor, remedy }
+        Error::MissingTensor { folder: self.first().path().to_path_buf(), tensor, remedy }
+    }
+}
+
+fn unsupported(tensor: FoundTensor<'_>, accepted: &'static str) -> Error {
+    Error::UnsupportedTensorType {
+        path: tensor.file.path().to_path_buf(),
+        tensor: tensor.entry.name.clone(),
+        found: tensor.entry.element.name,
+        accepted,
     }
 }
 
 impl<'a> Place<'a> {
-    fn tensors(&self) -> impl Iterator<Item = &'a GgufTensor> {
+    fn tensors(&self) -> impl Iterator<Item = FoundTensor<'a>> {
         let (first, second) = match self {
             Place::Whole(tensor) | Place::Rows(tensor, ..) => (*tensor, None),
             Place::Experts(place) => place.pair(),
@@ -403,25 +416,27 @@ impl<'a> ExpertPlace<'a> {
             ExpertPlace::Apart { .. } => RowOrder::Apart,
             ExpertPlace::GateFirst(_) => RowOrder::GateFirst,
         };
-        let names: Vec<&str> = self.tensors().map(|tensor| tensor.name.as_str()).collect();
+        let names: Vec<&str> = self.tensors().map(|tensor| tensor.entry.name.as_str()).collect();
+        let extent =
+            |tensor: FoundTensor<'_>| GgufExtent { part: tensor.part, range: tensor.entry.range.clone() };
         Some(GgufStack {
             name: names.join(" and "),
             order,
-            storage: self.tensors().next()?.element.storage?,
-            tensors: self.tensors().map(|tensor| tensor.range.clone()).collect(),
+            storage: self.tensors().next()?.entry.element.storage?,
+            tensors: self.tensors().map(extent).collect(),
             rows_per_expert: rows_per_expert(config, part),
             columns: columns(config, part),
         })
     }
 
-    fn pair(&self) -> (&'a GgufTensor, Option<&'a GgufTensor>) {
+    fn pair(&self) -> (FoundTensor<'a>, Option<FoundTensor<'a>>) {
         match self {
-            ExpertPlace::InOrder(tensor) | ExpertPlace::GateFirst(tensor) => (tensor, None),
-            ExpertPlace::Apart { gate, up } => (gate, Some(up)),
+            ExpertPlace::InOrder(tensor) | ExpertPlace::GateFirst(tensor) => (*tensor, None),
+            ExpertPlace::Apart { gate, up } => (*gate, Some(*up)),
         }
     }
 
-    fn tensors(&self) -> impl Iterator<Item = &'a GgufTensor> {
+    fn tensors(&self) -> impl Iterator<Item = FoundTensor<'a>> {
         let (first, second) = self.pair();
         std::iter::once(first).chain(second)
     }

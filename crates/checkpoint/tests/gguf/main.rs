@@ -6,4 +6,5 @@
 
 mod dialects;
 mod refused;
+mod split;
 mod written;

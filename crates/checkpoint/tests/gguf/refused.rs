@@ -196,11 +196,10 @@ fn metadata_that_describes_no_gpt_oss() {
     refusal(&with("tokenizer.ggml.eos_token_id", Value::U32(4000)), &["4000", "320"]);
 }
 
-/// Every part of a split file was called incomplete, to be downloaded again; parts after the first have no
-/// architecture.
+/// A part that does not bear its name cannot lead to the others.
 #[test]
-fn parts_of_a_split_file_are_called_so() {
-    let words = ["one of the 3 parts", "llama-gguf-split --merge"];
+fn a_part_without_its_name_is_called_so() {
+    let words = ["one of the 3 parts", "llama-gguf-split --merge", "NAME-00001-of-00003.gguf"];
     let first = broken(|file| file.key("split.count", Value::U32(3)));
     let second = broken(|file| {
         file.keys.clear();
@@ -211,6 +210,7 @@ fn parts_of_a_split_file_are_called_so() {
         assert!(matches!(refusal(&part, &words), Error::SplitGguf { count: 3, .. }));
     }
     open(&broken(|file| file.key("split.count", Value::U32(1)))).unwrap();
+    refusal(&broken(|file| file.key("split.count", Value::U32(5000))), &["5000 parts", "1024"]);
 }
 
 #[test]
