@@ -23,6 +23,7 @@ use anyhow::Result;
 use crate::args::BenchArgs;
 use crate::failure::usage;
 use crate::model_source::Opened;
+use crate::offer;
 
 use ceiling::Ceiling;
 use measure::{Case, Starts};
@@ -30,7 +31,7 @@ use report::{Conditions, Measured};
 
 /// Runs the command.
 pub fn run(args: &BenchArgs) -> Result<ExitCode> {
-    let opened = Opened::from_argument(&args.model)?;
+    let opened = offer::opened(&args.model)?;
     let cases = cases(args, &opened)?;
     let load_average = system::load_average();
     let mut ceiling = Ceiling::new();

@@ -116,9 +116,9 @@ fn identity(opened: &Opened) -> Result<String> {
         format!("{} {:?} {}", opened.source.name(), opened.checkpoint.config(), stamp(&program)?);
     let path = match &opened.source {
         ModelSource::Synthetic(..) | ModelSource::Demo => return Ok(identity),
-        ModelSource::Gguf(file) => file.clone(),
+        ModelSource::Gguf(file) | ModelSource::Ollama { file, .. } => file.clone(),
         ModelSource::Folder(folder) => folder.clone(),
-        ModelSource::Repository(..) => opened.folder().map(Path::to_owned).unwrap_or_default(),
+        ModelSource::Repository { .. } => opened.folder().map(Path::to_owned).unwrap_or_default(),
     };
     let mut files = vec![path.clone()];
     if path.is_dir() {

@@ -25,7 +25,8 @@ use crate::engine_start::{self, RunningEngine};
 use crate::failure::usage;
 use crate::functions;
 use crate::generation_config::GenerationConfig;
-use crate::model_source::{Opened, context};
+use crate::model_source::context;
+use crate::offer;
 use crate::today::today;
 
 /// Conversations at a time: there is one terminal.
@@ -127,7 +128,7 @@ impl Session {
 ///
 /// Errors: usage errors for flags that do not fit the model; what is wrong with a file, by its name.
 pub fn prepare(args: &GenerationArgs) -> Result<(Session, ConversationHead)> {
-    let opened = Opened::from_argument(&args.model)?;
+    let opened = offer::opened(&args.model)?;
     let config = opened.checkpoint.config();
     let sampling = sampling_params(&args.sampling, &opened.generation_config()?);
     Sampling::parse(&sampling, config.vocab_size).map_err(|error| usage(error.to_string()))?;

@@ -2,8 +2,9 @@
 //!
 //! The cache is shared with every other tool that follows the hub's layout: `models--ORG--NAME` holds `blobs`
 //! (files by hash), `snapshots/COMMIT` (their names, as links to blobs) and `refs` (the commit of each branch
-//! or tag). [`cached_snapshot`] finds the folder of a pulled model there without any network, and
-//! [`Settings`] is what the hub's own environment variables say.
+//! or tag). [`cached_snapshot`] finds the folder of a pulled model there without any network, [`released`]
+//! knows the names that people have for the published models, and [`Settings`] is what the hub's own
+//! environment variables say.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -15,12 +16,22 @@ use anyhow::{Context, Result};
 use hf_hub::{Cache, Repo, RepoType};
 
 use crate::failure::usage;
+use crate::gguf_files;
 
 /// The branch that a name without a revision means.
 pub const DEFAULT_REVISION: &str = "main";
 /// Seconds without a byte after which a connection counts as broken, unless `HF_HUB_DOWNLOAD_TIMEOUT` says
 /// otherwise.
 const SILENCE_SECONDS_MAX: u64 = 30;
+/// The released models, as the hub has them below `openai/`, with the size of what `pull` fetches.
+const RELEASED: [(&str, &str); 4] = [
+    ("gpt-oss-20b", "13.8 GB"),
+    ("gpt-oss-120b", "65 GB"),
+    ("gpt-oss-safeguard-20b", "13.8 GB"),
+    ("gpt-oss-safeguard-120b", "65 GB"),
+];
+/// Whose they are.
+const RELEASED_BY: &str = "openai";
 const CONFIG: &str = "config.json";
 const INDEX: &str = "model.safetensors.index.json";
 const WEIGHTS: &str = "model.safetensors";
@@ -105,6 +116,24 @@ fn token(home: Option<&Path>) -> Option<String> {
     variable("HF_TOKEN").or_else(from_file).filter(|text| !text.is_empty())
 }
 
+/// The repository of a released model by one of the names that people have for it: `gpt-oss-20b`,
+/// `gpt-oss:20b`, `gpt-oss:latest`.
+pub fn released(name: &str) -> Option<String> {
+    let name = name.to_ascii_lowercase().replace(':', "-");
+    let name = match name.strip_suffix("-latest").unwrap_or(&name) {
+        // What Ollama means by it.
+        "gpt-oss" => "gpt-oss-20b",
+        name => name,
+    };
+    RELEASED.iter().any(|(known, _)| *known == name).then(|| format!("{RELEASED_BY}/{name}"))
+}
+
+/// What a released model takes on disk, by its repository.
+pub fn released_size(repository: &str) -> Option<&'static str> {
+    let name = repository.strip_prefix(RELEASED_BY)?.strip_prefix('/')?;
+    RELEASED.iter().find(|(known, _)| *known == name).map(|(_, size)| *size)
+}
+
 /// A model repository's handle, of the hub client's own kind.
 pub fn repository(name: &str, revision: &str) -> Repo {
     Repo::with_revision(name.to_owned(), RepoType::Model, revision.to_owned())
@@ -123,6 +152,15 @@ pub fn cached_snapshot(name: &str, revision: &str) -> Result<PathBuf> {
     snapshot_in(&Settings::from_environment()?.cache, name, revision)
 }
 
+/// Whether anything of a repository's revision is in the cache.
+///
+/// Errors: the environment does not say where the cache is.
+pub fn is_pulled(name: &str, revision: &str) -> Result<bool> {
+    let cache = Settings::from_environment()?.cache;
+    let folder = repository_folder(&cache, name);
+    Ok(is_safe_revision(revision) && commit_folder(&cache, &folder, name, revision).is_some())
+}
+
 fn snapshot_in(cache: &Path, name: &str, revision: &str) -> Result<PathBuf> {
     let command = match revision {
         DEFAULT_REVISION => format!("gptoss pull {name}"),
@@ -138,7 +176,8 @@ fn snapshot_in(cache: &Path, name: &str, revision: &str) -> Result<PathBuf> {
         } else {
             name.to_owned()
         };
-        anyhow::bail!("{what} is not in the cache {}: run `{command}`", cache.display());
+        let size = released_size(name).map_or(String::new(), |size| format!(" ({size})"));
+        anyhow::bail!("{what} is not in the cache {}: run `{command}`{size}", cache.display());
     };
     if let Some(missing) = first_missing_file(&snapshot)? {
         anyhow::bail!(
@@ -171,7 +210,11 @@ pub fn is_safe_revision(revision: &str) -> bool {
 }
 
 /// The first file that the commands would look for and not find. A link whose blob is gone counts as missing.
-fn first_missing_file(snapshot: &Path) -> Result<Option<PathBuf>> {
+pub fn first_missing_file(snapshot: &Path) -> Result<Option<PathBuf>> {
+    // Whether the parts of a split one are all there is seen when it is opened.
+    if !has_safetensors(snapshot)? && !gguf_files::in_folder(snapshot)?.is_empty() {
+        return Ok(None);
+    }
     let config = snapshot.join(CONFIG);
     if !config.exists() {
         return Ok(Some(config));
@@ -186,11 +229,13 @@ fn first_missing_file(snapshot: &Path) -> Result<Option<PathBuf>> {
     Ok(shards.into_iter().map(|shard| snapshot.join(shard)).find(|path| !path.exists()))
 }
 
-fn has_safetensors(snapshot: &Path) -> Result<bool> {
+/// Whether a folder has weights in the Hugging Face format, or an index of them.
+pub fn has_safetensors(snapshot: &Path) -> Result<bool> {
     let entries = fs::read_dir(snapshot).with_context(|| format!("cannot read {}", snapshot.display()))?;
     let is_weights =
         |path: PathBuf| path.extension().is_some_and(|end| end == "safetensors") && path.exists();
-    Ok(entries.filter_map(|entry| entry.ok()).any(|entry| is_weights(entry.path())))
+    Ok(snapshot.join(INDEX).exists()
+        || entries.filter_map(|entry| entry.ok()).any(|entry| is_weights(entry.path())))
 }
 
 /// The files that an index names, each once.

@@ -30,7 +30,7 @@ const GIGABYTES: [u64; 3] = [16, 24, 80];
 const GIGABYTE: u64 = 1_000_000_000;
 
 /// Everything that is said about a model.
-struct Report {
+pub struct Report {
     name: String,
     is_demo: bool,
     stored: String,
@@ -48,8 +48,7 @@ struct Report {
 /// Runs the command.
 pub fn run(args: &InspectArgs) -> Result<ExitCode> {
     let svg = args.svg.as_deref().map(Target::at).transpose()?;
-    let name = args.model.as_deref().or(args.model_flag.as_deref()).unwrap_or("demo");
-    let opened = Opened::open(ModelSource::parse_or_preset(name)?)?;
+    let opened = opened(args)?;
     let report = Report::new(&opened, args)?;
     if let Some(target) = &svg {
         chart::write_svg(target, &report.chart_points()?)?;
@@ -66,8 +65,19 @@ pub fn run(args: &InspectArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The model that the arguments name.
+///
+/// Errors: those of opening it.
+pub fn opened(args: &InspectArgs) -> Result<Opened> {
+    let name = args.model.as_deref().or(args.model_flag.as_deref()).unwrap_or("demo");
+    Opened::open(ModelSource::parse_or_preset(name)?)
+}
+
 impl Report {
-    fn new(opened: &Opened, args: &InspectArgs) -> Result<Report> {
+    /// Everything about an opened model.
+    ///
+    /// Errors: a usage error for a plan that cannot be.
+    pub fn new(opened: &Opened, args: &InspectArgs) -> Result<Report> {
         let config = opened.checkpoint.config().clone();
         let model = ModelConfig::from_checkpoint(&config)?;
         let expert_format = opened.checkpoint.expert_format();
@@ -142,7 +152,8 @@ impl Report {
         Ok(points)
     }
 
-    fn to_json(&self) -> Value {
+    /// For programs.
+    pub fn to_json(&self) -> Value {
         let form = ConfigForm::HuggingFace(self.expert_format);
         let config = serde_json::from_str(&self.config.to_json(form)).unwrap_or(Value::Null);
         let parts = self.parts.iter().map(|p| json!({"name": p.name, "total": p.total, "active": p.active}));
@@ -173,7 +184,8 @@ impl Report {
         self.bytes() <= gigabytes * GIGABYTE
     }
 
-    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+    /// For people.
+    pub fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{} ({})\n", self.name, self.stored)?;
         self.write_config(out)?;
         self.write_parameters(out)?;
@@ -257,7 +269,7 @@ fn dense_word(dense: DenseMode) -> &'static str {
 }
 
 /// Where the weights are, in words.
-fn stored(opened: &Opened) -> String {
+pub fn stored(opened: &Opened) -> String {
     match opened.checkpoint.layout() {
         _ if opened.source.is_demo() => "the embedded demo model".to_owned(),
         Layout::HuggingFaceMxfp4 => "Hugging Face layout, MXFP4 experts".to_owned(),

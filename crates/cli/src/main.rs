@@ -18,23 +18,33 @@ mod failure;
 mod functions;
 mod generation;
 mod generation_config;
+mod gguf_files;
 mod hub;
 mod input;
 mod inspect;
 mod interrupt;
+mod last_used;
+mod list;
 mod load;
+mod machine;
 mod memory_budget;
 mod model_source;
+mod offer;
+mod ollama;
 mod output;
 mod parse;
 mod progress;
 mod prompt_folder;
 mod pull;
+mod pulled;
+mod remove;
 mod render;
 mod run;
 mod score;
 mod serve;
 mod serve_log;
+mod show;
+mod state_folder;
 mod synth;
 mod terminal;
 mod today;
@@ -56,6 +66,9 @@ fn main() -> ExitCode {
         Command::Score(args) => score::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Pull(args) => pull::run(args),
+        Command::List(args) => list::run(args),
+        Command::Show(args) => show::run(args),
+        Command::Rm(args) => remove::run(args),
         Command::Tokenize(args) => tokenize::run(args),
         Command::Render(args) => render::run(args),
         Command::Parse(args) => parse::run(args),

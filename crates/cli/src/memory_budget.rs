@@ -68,6 +68,15 @@ pub fn whole(checkpoint: &Checkpoint, needs: &Needs<'_>) -> Result<Vec<Term>> {
     Ok(with_engine(terms, needs.kv))
 }
 
+/// The smallest budget that `--memory` takes for a model; `None` when no part of it can stay on disk. Units:
+/// bytes.
+pub fn least(checkpoint: &Checkpoint, needs: &Needs<'_>) -> Option<u64> {
+    match plan_memory(checkpoint, needs.context, needs.precision, needs.dense, 0) {
+        Err(Error::BudgetTooSmall { smallest, .. }) => Some(smallest),
+        _ => None,
+    }
+}
+
 /// Plans a model into a budget of bytes and prints the plan to standard error.
 ///
 /// Errors: the budget is too small, with the smallest that is not.

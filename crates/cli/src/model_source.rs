@@ -13,7 +13,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
-use gptoss_checkpoint::{Checkpoint, Config, PUBLISHED_VOCAB_SIZE, Preset};
+use gptoss_checkpoint::{Checkpoint, Config, Layout, PUBLISHED_VOCAB_SIZE, Preset};
 use gptoss_engine::KvPlan;
 use gptoss_harmony::{GgufTokens, MultiDigit, Vocab};
 use gptoss_kernels::Pool;
@@ -24,21 +24,18 @@ use crate::failure::usage;
 use crate::generation_config::GenerationConfig;
 use crate::memory_budget::{self, Needs, Place, Subject};
 use crate::progress::{Progress, Unit};
-use crate::{demo, hub};
+use crate::{demo, gguf_files, hub, last_used, ollama};
 
 /// The number of control tokens that follow the ranks of a truncated vocabulary.
 const NUM_CONTROLS: usize = 9;
 /// Most tokens of context that are kept room for unless the user asks for more: 0.8 GB of KV cache for
 /// gpt-oss-20b.
 const DEFAULT_CONTEXT_MAX: usize = 32_768;
-/// Names of the released models, as the hub has them below `openai/`.
-const RELEASED: [&str; 4] =
-    ["gpt-oss-20b", "gpt-oss-120b", "gpt-oss-safeguard-20b", "gpt-oss-safeguard-120b"];
 /// A file that `gptoss synth` leaves in its folder, so that nobody takes the weights for a model's.
 pub const RANDOM_WEIGHTS_FILE: &str = "RANDOM_WEIGHTS.txt";
 /// The first bytes of every GGUF file.
 const GGUF_MAGIC: &[u8; 4] = b"GGUF";
-const ACCEPTED: &str = "demo, a checkpoint folder, a .gguf file, synthetic:PRESET[@SEED], or ORG/NAME[@REVISION] after `gptoss pull ORG/NAME`";
+const ACCEPTED: &str = "demo, gpt-oss-20b, a checkpoint folder, a .gguf file, synthetic:PRESET[@SEED], or ORG/NAME[:QUANT][@REVISION] after `gptoss pull ORG/NAME`";
 
 /// A `--model` value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,8 +48,22 @@ pub enum ModelSource {
     Gguf(PathBuf),
     /// Random weights of a known shape.
     Synthetic(Preset, u64),
-    /// `org/name` in the local cache, at a branch, tag or commit.
-    Repository(String, String),
+    /// A GGUF file in Ollama's own store, by the name that Ollama gives it.
+    Ollama {
+        /// `NAME:TAG`.
+        name: String,
+        /// The blob.
+        file: PathBuf,
+    },
+    /// A repository in the local cache.
+    Repository {
+        /// `org/name`.
+        name: String,
+        /// A branch, tag or commit.
+        revision: String,
+        /// Which of several GGUF models.
+        quantization: Option<String>,
+    },
 }
 
 impl ModelSource {
@@ -77,9 +88,11 @@ impl ModelSource {
         if text.to_ascii_lowercase().ends_with(".gguf") {
             return Err(anyhow!("{text}: there is no such GGUF file\nexpected {ACCEPTED}"));
         }
-        let (name, revision) = text.split_once('@').unwrap_or((text, hub::DEFAULT_REVISION));
-        if is_repository_name(name) && hub::is_safe_revision(revision) {
-            return Ok(ModelSource::Repository(name.to_owned(), revision.to_owned()));
+        if let Some(file) = ollama::find(text) {
+            return Ok(ModelSource::Ollama { name: text.to_owned(), file });
+        }
+        if let Some(repository) = repository(text) {
+            return Ok(repository);
         }
         if text.contains(['/', '\\']) {
             return Err(anyhow!("{text}: there is no such folder\nexpected {ACCEPTED}"));
@@ -110,7 +123,10 @@ impl ModelSource {
         let is_random = match self {
             ModelSource::Synthetic(..) => true,
             ModelSource::Folder(folder) => folder.join(RANDOM_WEIGHTS_FILE).exists(),
-            ModelSource::Demo | ModelSource::Gguf(_) | ModelSource::Repository(..) => false,
+            ModelSource::Demo
+            | ModelSource::Gguf(_)
+            | ModelSource::Ollama { .. }
+            | ModelSource::Repository { .. } => false,
         };
         is_random.then(|| format!("{} has random weights: what it writes is noise", self.name()))
     }
@@ -120,7 +136,10 @@ impl ModelSource {
         let place = match self {
             ModelSource::Demo => Place::Program,
             ModelSource::Synthetic(..) => Place::Nowhere,
-            ModelSource::Folder(_) | ModelSource::Gguf(_) | ModelSource::Repository(..) => Place::Files,
+            ModelSource::Folder(_)
+            | ModelSource::Gguf(_)
+            | ModelSource::Ollama { .. }
+            | ModelSource::Repository { .. } => Place::Files,
         };
         Subject { name: self.name(), place }
     }
@@ -132,24 +151,40 @@ impl ModelSource {
             ModelSource::Folder(path) | ModelSource::Gguf(path) => path.display().to_string(),
             ModelSource::Synthetic(preset, 0) => format!("synthetic:{preset}"),
             ModelSource::Synthetic(preset, seed) => format!("synthetic:{preset}@{seed}"),
-            ModelSource::Repository(name, revision) if revision == hub::DEFAULT_REVISION => name.clone(),
-            ModelSource::Repository(name, revision) => format!("{name}@{revision}"),
+            ModelSource::Ollama { name, .. } => name.clone(),
+            ModelSource::Repository { name, revision, quantization } => {
+                let quantization = quantization.as_ref().map_or(String::new(), |word| format!(":{word}"));
+                match revision.as_str() {
+                    hub::DEFAULT_REVISION => format!("{name}{quantization}"),
+                    revision => format!("{name}{quantization}@{revision}"),
+                }
+            }
         }
     }
 }
 
-/// What a name may have meant: the released models are known by several, and not by the one under which they
-/// are pulled.
+/// `ORG/NAME[:QUANT][@REVISION]`, or one of the names that people have for a released model.
+fn repository(text: &str) -> Option<ModelSource> {
+    let (rest, revision) = text.split_once('@').unwrap_or((text, hub::DEFAULT_REVISION));
+    let (name, quantization) = match hub::released(rest) {
+        Some(name) => (name, None),
+        None => match rest.split_once(':') {
+            Some((name, quantization)) => (name.to_owned(), Some(quantization.to_owned())),
+            None => (rest.to_owned(), None),
+        },
+    };
+    let is_word = |word: &String| hub::is_safe_revision(word) && !word.contains('/');
+    let is_one = is_repository_name(&name)
+        && hub::is_safe_revision(revision)
+        && quantization.as_ref().is_none_or(is_word);
+    is_one.then(|| ModelSource::Repository { name, revision: revision.to_owned(), quantization })
+}
+
+/// What a name may have meant.
 fn advice(text: &str) -> String {
-    let name = text.to_ascii_lowercase().replace(':', "-");
-    let name = name.strip_suffix("-latest").unwrap_or(&name);
-    match (RELEASED.contains(&name), Preset::from_str(name)) {
-        (true, _) => format!(
-            "the released model is fetched by `gptoss pull openai/{name}` and then called openai/{name}\n\
-             (synthetic:{name} is random weights of its shape, for measuring)"
-        ),
-        (false, Ok(preset)) => format!("write synthetic:{preset} for random weights of that shape"),
-        (false, Err(_)) => format!("expected {ACCEPTED}"),
+    match Preset::from_str(&text.to_ascii_lowercase()) {
+        Ok(preset) => format!("write synthetic:{preset} for random weights of that shape"),
+        Err(_) => format!("expected {ACCEPTED}"),
     }
 }
 
@@ -218,12 +253,15 @@ impl Opened {
     pub fn open(source: ModelSource) -> Result<Opened> {
         let folder = match &source {
             ModelSource::Folder(folder) => Some(folder.clone()),
-            ModelSource::Repository(name, revision) => Some(hub::cached_snapshot(name, revision)?),
-            ModelSource::Demo | ModelSource::Synthetic(..) | ModelSource::Gguf(_) => None,
+            ModelSource::Repository { name, revision, .. } => Some(hub::cached_snapshot(name, revision)?),
+            ModelSource::Demo
+            | ModelSource::Synthetic(..)
+            | ModelSource::Gguf(_)
+            | ModelSource::Ollama { .. } => None,
         };
         let checkpoint = match (&source, &folder) {
-            (_, Some(folder)) => Checkpoint::open(folder)?,
-            (ModelSource::Gguf(file), None) => Checkpoint::open(file)?,
+            (_, Some(folder)) => Checkpoint::open(&weights(&source, folder)?)?,
+            (ModelSource::Gguf(file) | ModelSource::Ollama { file, .. }, None) => Checkpoint::open(file)?,
             (ModelSource::Synthetic(preset, seed), None) => Checkpoint::synthetic(*preset, *seed, None)?,
             (_, None) => {
                 Checkpoint::embedded(demo::FILES).context("the embedded demo model cannot be opened")?
@@ -246,7 +284,7 @@ impl Opened {
         }
     }
 
-    /// Parses and opens in one step.
+    /// Parses and opens in one step; whoever may ask a question first takes `offer::opened`.
     pub fn from_argument(text: &str) -> Result<Opened> {
         Opened::open(ModelSource::parse(text)?)
     }
@@ -275,7 +313,7 @@ impl Opened {
         match self.source {
             _ if model_size == PUBLISHED_VOCAB_SIZE => Ok(Vocab::o200k_harmony()),
             ModelSource::Synthetic(Preset::Tiny, _) => Ok(Arc::new(tiny_vocab())),
-            ModelSource::Gguf(_) => {
+            _ if matches!(self.checkpoint.layout(), Layout::Gguf(_)) => {
                 let what =
                     format!("{name} has no tokenizer in its metadata, and {model_size} ids of its own");
                 Err(anyhow!("{what}\nuse a command that takes token ids, or a file with a tokenizer"))
@@ -323,12 +361,30 @@ impl Opened {
         };
         let options = LoadOptions { precision, dense, expert_slots };
         let mut progress = Progress::new(format!("opening {}", self.source.name()), Unit::Bytes);
+        if let ModelSource::Repository { name, .. } | ModelSource::Ollama { name, .. } = &self.source {
+            last_used::mark(name);
+        }
         let pool = Pool::new(threads(compute));
         let model = Model::load_with(&self.checkpoint, &options, pool, &mut |done, total| {
             progress.set(done, total);
         });
         Ok(model.with_context(cannot)?.with_kv_format(kv_format(compute)))
     }
+}
+
+/// What to open of a folder: itself, or the GGUF file in it when it holds no other weights.
+fn weights(source: &ModelSource, folder: &Path) -> Result<PathBuf> {
+    let (quantization, how) = match source {
+        ModelSource::Repository { name, quantization, .. } => {
+            (quantization.as_deref(), format!("name one of them: {name}:QUANT"))
+        }
+        _ => (None, "give the file that is meant".to_owned()),
+    };
+    if quantization.is_none() && (hub::has_safetensors(folder)? || gguf_files::in_folder(folder)?.is_empty())
+    {
+        return Ok(folder.to_owned());
+    }
+    gguf_files::in_folder_chosen(folder, quantization, &how)
 }
 
 /// The numeric mode in the model's words.
@@ -397,12 +453,21 @@ mod tests {
         check("demo", ModelSource::Demo);
         check("synthetic:tiny", ModelSource::Synthetic(Preset::Tiny, 0));
         check("synthetic:gpt-oss-120b@7", ModelSource::Synthetic(Preset::GptOss120b, 7));
-        let repository =
-            |revision: &str| ModelSource::Repository("openai/gpt-oss-20b".into(), revision.into());
+        let repository = |revision: &str| ModelSource::Repository {
+            name: "openai/gpt-oss-20b".into(),
+            revision: revision.into(),
+            quantization: None,
+        };
         check("openai/gpt-oss-20b", repository("main"));
         check("openai/gpt-oss-20b@refs/pr/1", repository("refs/pr/1"));
         assert_eq!(repository("main").name(), "openai/gpt-oss-20b");
         assert_eq!(repository("v2").name(), "openai/gpt-oss-20b@v2");
+        // People know the released models by these names.
+        for name in ["gpt-oss-20b", "GPT-OSS:20b", "gpt-oss:20b-latest", "gpt-oss:latest"] {
+            check(name, repository("main"));
+        }
+        let quantized = ModelSource::parse("org/name-GGUF:Q8_0@v2").unwrap();
+        assert_eq!(quantized.name(), "org/name-GGUF:Q8_0@v2");
         check("src", ModelSource::Folder(PathBuf::from("src")));
         let preset = ModelSource::parse_or_preset("gpt-oss-20b").unwrap();
         assert_eq!(preset, ModelSource::Synthetic(Preset::GptOss20b, 0));
@@ -421,15 +486,9 @@ mod tests {
         check("model.gguf", false, "GGUF");
         check("openai/gpt-oss-20b@../..", false, "no such folder");
         check("openai/gpt-oss-20b@", false, "no such folder");
+        check("openai/gpt-oss-20b:", false, "no such folder");
         check("./nowhere/at/all", false, "no such folder");
         check("Cargo.toml", false, "is a file");
-        // People know the released models by these names; only random weights were offered.
-        for (name, pulled) in [("gpt-oss:20b", "openai/gpt-oss-20b"), ("gpt-oss:120b", "openai/gpt-oss-120b")]
-        {
-            check(name, true, &format!("gptoss pull {pulled}"));
-        }
-        let error = ModelSource::parse("gpt-oss-20b").unwrap_err().to_string();
-        assert!(error.contains("gptoss pull openai/gpt-oss-20b"), "{error}");
     }
 
     /// A file of Ollama's, named by its hash, was refused because its name does not end in .gguf.

@@ -29,9 +29,9 @@ use crate::failure::usage;
 use crate::hub::{self, Settings};
 use crate::model_source::{ModelSource, is_repository_name};
 use crate::progress::{Progress, Unit};
-use crate::terminal;
+use crate::{machine, terminal};
 use checksum::{Verdict, verify};
-use listing::{Listing, RemoteFile};
+use listing::{Listing, RemoteFile, Selection};
 use refusal::{Asked, explain};
 use transfer::{Route, fetch};
 
@@ -43,10 +43,16 @@ const LISTING_BYTES_MAX: u64 = 32 << 20;
 /// Errors: a name or revision that cannot be one (usage); what the hub, the network or the disk refuses; a
 /// file that is not what the hub promised, which is removed.
 pub fn run(args: &PullArgs) -> Result<ExitCode> {
-    let PullArgs { repository: name, revision } = args;
-    if !is_repository_name(name) {
+    let PullArgs { repository, revision, include } = args;
+    let (name, quantization) = match repository.split_once(':') {
+        _ if hub::released(repository).is_some() => (hub::released(repository), None),
+        Some((name, quantization)) => (Some(name.to_owned()), Some(quantization)),
+        None => (Some(repository.clone()), None),
+    };
+    let name = &name.unwrap_or_default();
+    if !is_repository_name(name) || quantization == Some("") {
         return Err(usage(format!(
-            "`{name}` is not a repository: write ORG/NAME, for example openai/gpt-oss-20b"
+            "`{repository}` is not a repository: write ORG/NAME, for example openai/gpt-oss-20b"
         )));
     }
     if !hub::is_safe_revision(revision) {
@@ -58,9 +64,12 @@ pub fn run(args: &PullArgs) -> Result<ExitCode> {
     }
     let pull = Pull::new(name, revision, settings)?;
     let asked = Asked { name, revision, page: &pull.page, with_token: pull.settings.token.is_some() };
-    let snapshot =
-        pull.everything().map_err(|error| explain(error, &asked).context(format!("cannot pull {name}")))?;
-    let model = ModelSource::Repository(name.clone(), revision.clone()).name();
+    let snapshot = pull
+        .everything(&Selection { quantization, include })
+        .map_err(|error| explain(error, &asked).context(format!("cannot pull {name}")))?;
+    let quantization = quantization.map(str::to_owned);
+    let source = ModelSource::Repository { name: name.clone(), revision: revision.clone(), quantization };
+    let model = source.name();
     tell(&format!("{name} is whole and verified; use it with --model {model}"));
     writeln!(io::stdout(), "{}", snapshot.display())?;
     Ok(ExitCode::SUCCESS)
@@ -102,9 +111,9 @@ impl Pull {
         self.api.repo(hub::repository(&self.name, revision))
     }
 
-    fn everything(&self) -> Result<PathBuf> {
+    fn everything(&self, selection: &Selection<'_>) -> Result<PathBuf> {
         let listing = self.listing()?;
-        let files = listing.wanted()?;
+        let files = listing.wanted(selection)?;
         let snapshot = self.local.pointer_path(&listing.commit);
         make_folder(&snapshot)?;
         make_folder(&self.blobs())?;
@@ -112,7 +121,7 @@ impl Pull {
         self.check_space(&files)?;
         for file in &files {
             self.file(file, &listing.commit)?;
-            link(&self.local.blob_path(file.digest.hex()), &snapshot.join(&file.name))?;
+            link(&self.local.blob_path(file.digest.hex()), &snapshot, &file.name)?;
         }
         if self.revision != listing.commit {
             self.local.create_ref(&listing.commit).context("cannot write the cache's ref")?;
@@ -162,7 +171,7 @@ impl Pull {
         let length = |path: PathBuf| fs::metadata(path).map_or(0, |file| file.len());
         let missing = files.iter().filter(|file| !self.local.blob_path(file.digest.hex()).exists());
         let needed: u64 = missing.map(|file| file.num_bytes.saturating_sub(length(self.partial(file)))).sum();
-        let free = free_bytes(&self.blobs())?;
+        let free = machine::free_bytes(&self.blobs()).unwrap_or(u64::MAX);
         if needed > free {
             let (needed, free) = (HumanBytes(needed), HumanBytes(free));
             bail!(
@@ -243,8 +252,12 @@ fn remove(path: &Path) -> Result<()> {
 }
 
 /// Gives a blob its name in a snapshot, by a link that survives moving the cache.
-fn link(blob: &Path, name: &Path) -> Result<()> {
-    let target = Path::new("../../blobs").join(blob.file_name().unwrap_or_default());
+fn link(blob: &Path, snapshot: &Path, name: &str) -> Result<()> {
+    // A file in a folder of the repository is one level further from the blobs.
+    let up = "../".repeat(2 + name.matches('/').count());
+    let target = Path::new(&up).join("blobs").join(blob.file_name().unwrap_or_default());
+    let name = &snapshot.join(name);
+    make_folder(name.parent().unwrap_or(snapshot))?;
     if fs::read_link(name).is_ok_and(|found| found == target) {
         return Ok(());
     }
@@ -263,17 +276,4 @@ fn make_link(target: &Path, _blob: &Path, name: &Path) -> std::io::Result<()> {
 #[cfg(not(unix))]
 fn make_link(_target: &Path, blob: &Path, name: &Path) -> std::io::Result<()> {
     fs::hard_link(blob, name)
-}
-
-/// Bytes that this user may still write to the disk of a folder.
-#[cfg(unix)]
-fn free_bytes(folder: &Path) -> Result<u64> {
-    let disk = rustix::fs::statvfs(folder).with_context(|| format!("cannot look at {}", folder.display()))?;
-    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
-}
-
-/// Not asked there: a full disk is then found when it is full.
-#[cfg(not(unix))]
-fn free_bytes(_folder: &Path) -> Result<u64> {
-    Ok(u64::MAX)
 }

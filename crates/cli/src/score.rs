@@ -21,6 +21,7 @@ use crate::args::{ComputeArgs, PrecisionArg, ScoreArgs};
 use crate::failure::usage;
 use crate::input::{self, Source};
 use crate::model_source::Opened;
+use crate::offer;
 use crate::output::Target;
 use crate::progress::{Progress, Unit};
 
@@ -45,7 +46,7 @@ pub fn run(args: &ScoreArgs) -> Result<ExitCode> {
         ));
     }
     let target = args.logits.as_deref().map(Target::at).transpose()?;
-    let opened = Opened::from_argument(&args.model)?;
+    let opened = offer::opened(&args.model)?;
     let tokens = read_tokens(args, &opened)?;
     check_tokens(&tokens, &opened)?;
     let scored = Scored::load(&opened, args, tokens.len())?;

@@ -27,6 +27,7 @@ use crate::generation_config::GenerationConfig;
 use crate::interrupt::EXIT_INTERRUPTED;
 use crate::memory_budget::{self, Needs};
 use crate::model_source::{ModelSource, Opened, context, dense, precision};
+use crate::offer;
 use crate::prompt_folder;
 use crate::serve_log;
 use crate::today::today;
@@ -51,7 +52,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
         )));
     }
     let prompts = args.prompts.as_deref().map_or_else(|| Ok(Prompts::default()), prompt_folder::read)?;
-    let opened = Opened::from_argument(&args.model)?;
+    let opened = offer::opened(&args.model)?;
     let prepared = Prepared::new(args, &opened)?;
     let (log, written): (Log, _) = match args.quiet {
         true => (Arc::new(|_| {}), None),
@@ -248,7 +249,10 @@ fn served_name(source: &ModelSource) -> String {
             path.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
         }
         ModelSource::Gguf(path) => path.file_stem().map(|stem| stem.to_string_lossy().into_owned()),
-        ModelSource::Demo | ModelSource::Synthetic(..) | ModelSource::Repository(..) => None,
+        ModelSource::Demo
+        | ModelSource::Synthetic(..)
+        | ModelSource::Ollama { .. }
+        | ModelSource::Repository { .. } => None,
     };
     last.unwrap_or_else(|| source.name())
 }

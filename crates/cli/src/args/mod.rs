@@ -8,6 +8,7 @@
 
 mod compute;
 mod engine;
+mod library;
 mod load;
 mod serve;
 
@@ -18,6 +19,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use compute::{ComputeArgs, DenseArg, KvArg, PrecisionArg, memory_size};
 pub use engine::EngineArgs;
+pub use library::{ListArgs, PullArgs, RemoveArgs};
 pub use load::{
     ArrivalsArg, AskingArgs, EndpointArg, LENGTH_TOKENS_MAX, Lengths, LoadArgs, Objective, RequestTime,
     SendingArgs,
@@ -44,7 +46,7 @@ this binary that shows everything at work. A real one is fetched by
 `gptoss pull openai/gpt-oss-20b`.";
 
 /// Help of `--model`, the same everywhere.
-pub const MODEL: &str = "demo (the embedded demo model) | a checkpoint folder | a .gguf file | synthetic:PRESET[@SEED] | ORG/NAME[@REVISION] after `gptoss pull`";
+pub const MODEL: &str = "demo (the embedded demo model) | a checkpoint folder | a .gguf file | gpt-oss-20b | gpt-oss:20b (Ollama's, if it is there) | synthetic:PRESET[@SEED] | ORG/NAME[:QUANT][@REVISION] after `gptoss pull`";
 
 /// The commands, in the order of the help.
 #[derive(Debug, Subcommand)]
@@ -61,6 +63,13 @@ pub enum Command {
     Serve(ServeArgs),
     /// Fetch a model from the Hugging Face hub into the local cache
     Pull(PullArgs),
+    /// The models that are here: size, memory, whether they fit this machine
+    #[command(visible_alias = "ls")]
+    List(ListArgs),
+    /// A model's files, license, shape and memory plan
+    Show(InspectArgs),
+    /// Remove a pulled model from the local cache
+    Rm(RemoveArgs),
     /// Text to tokens and back
     Tokenize(TokenizeArgs),
     /// Conversation to tokens, in the harmony format
@@ -252,17 +261,6 @@ pub struct ScoreArgs {
     /// How the numbers are made.
     #[command(flatten)]
     pub compute: ComputeArgs,
-}
-
-/// `gptoss pull`.
-#[derive(Debug, Args)]
-pub struct PullArgs {
-    /// The repository, for example openai/gpt-oss-20b
-    #[arg(value_name = "ORG/NAME")]
-    pub repository: String,
-    /// A branch, tag or commit
-    #[arg(long, value_name = "R", default_value = "main")]
-    pub revision: String,
 }
 
 /// Whose vocabulary `tokenize`, `render` and `parse` use, and their line form.

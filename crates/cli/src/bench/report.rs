@@ -17,9 +17,9 @@ use serde_json::Value;
 
 use super::ceiling::Rates;
 use super::measure::{Case, Speeds, Starts};
-use super::system;
 use crate::args::{BenchArgs, PrecisionArg};
 use crate::input;
+use crate::machine;
 use crate::model_source::Opened;
 use crate::today;
 
@@ -92,7 +92,7 @@ impl<'a> Conditions<'a> {
             repeat: args.repeat,
             starts,
             load_average,
-            processor: system::processor(),
+            processor: machine::processor(),
         }
     }
 }

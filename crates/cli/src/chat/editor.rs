@@ -5,8 +5,6 @@
 //! `~/.local/state`); if it cannot be read or written, the chat goes on without. Anywhere else lines are read
 //! as they come, and bytes that are not UTF-8 are an error with their place.
 
-use std::env;
-use std::fs;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 
@@ -14,7 +12,7 @@ use anyhow::{Context, Result};
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 
-use crate::input;
+use crate::{input, state_folder};
 
 /// Lines that are remembered.
 const HISTORY_LINES_MAX: usize = 1_000;
@@ -108,12 +106,7 @@ fn remember(editor: &mut rustyline::Editor<(), FileHistory>, history: &mut Optio
     }
 }
 
-/// The file of the history, its folder made if need be.
+/// The file of the history.
 fn history_file() -> Option<PathBuf> {
-    let variable = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let state =
-        variable("XDG_STATE_HOME").or_else(|| variable("HOME").map(|home| home.join(".local/state")))?;
-    let folder = state.join("gptoss");
-    fs::create_dir_all(&folder).ok()?;
-    Some(folder.join("chat_history"))
+    Some(state_folder::made()?.join("chat_history"))
 }

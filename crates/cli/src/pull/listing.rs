@@ -10,6 +10,8 @@
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
+use crate::gguf_files;
+
 /// Single files that are read when they are there.
 const NAMES: &[&str] =
     &["config.json", "generation_config.json", "tokenizer.json", "model.safetensors.index.json"];
@@ -41,6 +43,15 @@ pub struct RemoteFile {
     pub num_bytes: u64,
     /// What its content must hash to.
     pub digest: Digest,
+}
+
+/// Which of a repository's GGUF models is wanted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Selection<'a> {
+    /// What its name ends in.
+    pub quantization: Option<&'a str>,
+    /// What its files' names fit.
+    pub include: &'a [String],
 }
 
 /// What the hub said of one revision.
@@ -85,31 +96,89 @@ impl Listing {
         Ok(Listing { commit: answer.sha, files: answer.siblings })
     }
 
-    /// The files that the commands read, small ones first.
+    /// The files that the commands read, small ones first: the safetensors of the Hugging Face layout, or one
+    /// model in GGUF when that is asked for or all there is.
     ///
-    /// Errors: the repository holds no model that could be read, or the hub gave no usable hash for a file.
-    pub fn wanted(&self) -> Result<Vec<RemoteFile>> {
-        let wanted = self.files.iter().filter(|file| is_wanted(&file.rfilename));
-        let mut files = wanted.map(Sibling::remote_file).collect::<Result<Vec<RemoteFile>>>()?;
-        let has = |test: &dyn Fn(&str) -> bool| files.iter().any(|file| test(&file.name));
-        if !has(&|name| name == "config.json") {
-            bail!("it has no config.json in its top folder: this is not a model in the Hugging Face layout");
-        }
-        if !has(&|name| name.ends_with(".safetensors")) {
-            bail!(
-                "it has no model*.safetensors in its top folder: pull fetches safetensors alone. A .gguf file is downloaded by other means and given to --model as a file"
-            );
-        }
+    /// Errors: the repository holds no model that could be read, or several of which none is named; the hub
+    /// gave no usable hash for a file.
+    pub fn wanted(&self, selection: &Selection<'_>) -> Result<Vec<RemoteFile>> {
+        let of = |test: &dyn Fn(&str) -> bool| {
+            let files = self.files.iter().filter(|file| test(&file.rfilename));
+            files.map(Sibling::remote_file).collect::<Result<Vec<RemoteFile>>>()
+        };
+        let has_safetensors = self.files.iter().any(|file| is_safetensors(&file.rfilename));
+        let ggufs = of(&is_gguf)?;
+        let names_one = selection.quantization.is_some() || !selection.include.is_empty();
+        let mut files = match !ggufs.is_empty() && (names_one || !has_safetensors) {
+            true => gguf_model(ggufs, selection)?,
+            false if names_one => bail!("it has no .gguf file, and only of those one is chosen"),
+            false => {
+                let files = of(&is_wanted)?;
+                if !files.iter().any(|file| file.name == "config.json") {
+                    bail!(
+                        "it has no config.json in its top folder: this is not a model in the Hugging Face layout"
+                    );
+                }
+                if !has_safetensors {
+                    bail!("it has no model*.safetensors in its top folder, and no .gguf file");
+                }
+                files
+            }
+        };
         files.sort_by(|a, b| (a.num_bytes, &a.name).cmp(&(b.num_bytes, &b.name)));
         Ok(files)
     }
 }
 
+/// The files of the GGUF model that is meant, or of those that fit.
+fn gguf_model(files: Vec<RemoteFile>, selection: &Selection<'_>) -> Result<Vec<RemoteFile>> {
+    let fits = |name: &str| {
+        selection.include.is_empty() || selection.include.iter().any(|glob| is_match(glob, name))
+    };
+    let files: Vec<RemoteFile> = files.into_iter().filter(|file| fits(&file.name)).collect();
+    if !selection.include.is_empty() {
+        ensure!(!files.is_empty(), "no .gguf file of it fits --include {}", selection.include.join(" "));
+        return Ok(files);
+    }
+    let models = gguf_files::models(files.iter().map(|file| (file.name.clone(), file.num_bytes)));
+    let how = "write ORG/NAME:QUANT for one of them, or --include 'GLOB' for several";
+    let chosen = gguf_files::choose(&models, selection.quantization, how)?;
+    let is_chosen = |file: &RemoteFile| chosen.files.iter().any(|(name, _)| *name == file.name);
+    Ok(files.into_iter().filter(is_chosen).collect())
+}
+
+/// Whether a name fits a pattern in which `*` is any text and `?` any character.
+fn is_match(glob: &str, name: &str) -> bool {
+    match (glob.chars().next(), name.chars().next()) {
+        (None, found) => found.is_none(),
+        (Some('*'), _) => {
+            let mut ends = name.char_indices().map(|(at, _)| at).chain([name.len()]);
+            ends.any(|at| is_match(&glob[1..], &name[at..]))
+        }
+        (Some(wanted), Some(found)) if wanted == '?' || wanted == found => {
+            is_match(&glob[wanted.len_utf8()..], &name[found.len_utf8()..])
+        }
+        _ => false,
+    }
+}
+
 /// Top folder only: `original/` and `metal/` hold the same weights again.
 fn is_wanted(name: &str) -> bool {
-    let is_weights = name.starts_with("model") && name.ends_with(".safetensors");
-    let is_plain = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
-    is_plain && (NAMES.contains(&name) || is_weights)
+    is_plain(name) && (NAMES.contains(&name) || is_safetensors(name))
+}
+
+fn is_safetensors(name: &str) -> bool {
+    is_plain(name) && name.starts_with("model") && name.ends_with(".safetensors")
+}
+
+/// In the top folder, or one below it: split models have a folder of their own.
+fn is_gguf(name: &str) -> bool {
+    let (folder, file) = name.split_once('/').unwrap_or(("-", name));
+    is_plain(folder) && is_plain(file) && !folder.starts_with('.') && file.ends_with(".gguf")
+}
+
+fn is_plain(name: &str) -> bool {
+    name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
 impl Sibling {
@@ -142,7 +211,8 @@ mod tests {
     const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
     fn wanted(siblings: Value) -> Result<Vec<RemoteFile>> {
-        Listing::parse(&serde_json::to_vec(&json!({"sha": COMMIT, "siblings": siblings}))?)?.wanted()
+        Listing::parse(&serde_json::to_vec(&json!({"sha": COMMIT, "siblings": siblings}))?)?
+            .wanted(&Selection::default())
     }
 
     fn small(name: &str) -> Value {
@@ -194,6 +264,51 @@ mod tests {
         ] {
             let message = wanted(siblings).unwrap_err().to_string();
             assert!(message.contains(expect), "{message}");
+        }
+    }
+
+    #[test]
+    fn of_gguf_files_one_model_is_wanted() {
+        let siblings = json!([
+            large("model-F16.gguf"),
+            large("split/model-Q8_0-00001-of-00002.gguf"),
+            large("split/model-Q8_0-00002-of-00002.gguf"),
+            large("deep/er/model-Q4.gguf"),
+            large("../x.gguf"),
+            small("config.json"),
+        ]);
+        let listing = serde_json::to_vec(&json!({"sha": COMMIT, "siblings": siblings})).unwrap();
+        let listing = Listing::parse(&listing).unwrap();
+        let check = |quantization: Option<&str>, include: &[&str], expect: &str| {
+            let include: Vec<String> = include.iter().map(|glob| (*glob).to_owned()).collect();
+            let said = match listing.wanted(&Selection { quantization, include: &include }) {
+                Ok(files) => files.into_iter().map(|file| file.name).collect::<Vec<_>>().join(" "),
+                Err(error) => error.to_string(),
+            };
+            assert!(said.contains(expect), "{quantization:?} {include:?}: {said}");
+        };
+        check(Some("f16"), &[], "model-F16.gguf");
+        let both = "split/model-Q8_0-00001-of-00002.gguf split/model-Q8_0-00002-of-00002.gguf";
+        check(Some("Q8_0"), &[], both);
+        check(None, &["*Q8_0*"], both);
+        check(None, &["model-F1?.gguf"], "model-F16.gguf");
+        check(None, &["*Q5*"], "fits --include *Q5*");
+        check(None, &[], "there are 2 models");
+        check(None, &[], "ORG/NAME:QUANT");
+    }
+
+    #[test]
+    fn patterns_fit_as_in_a_shell() {
+        for (glob, name, expect) in [
+            ("*", "", true),
+            ("*.gguf", "a.gguf", true),
+            ("*.gguf", "a.gguf2", false),
+            ("a?c*", "abcd", true),
+            ("a?c", "ac", false),
+            ("*b*d", "abcd", true),
+            ("ü*", "üx", true),
+        ] {
+            assert_eq!(is_match(glob, name), expect, "{glob} {name}");
         }
     }
 

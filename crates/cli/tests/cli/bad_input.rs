@@ -220,7 +220,7 @@ fn an_unknown_preset_or_flag_is_a_usage_error() {
     run(&["inspect", "gpt-oss-7b"]).fails(2, &["gpt-oss-7b", "the presets are"]);
     run(&["run", "hi", "--model", "synthetic:gpt-oss-7b"]).fails(2, &["gpt-oss-7b", "gpt-oss-20b"]);
     run(&["run", "hi", "--model", "nothing"]).fails(2, &["`nothing`"]);
-    run(&["run", "hi", "--model", "gpt-oss:20b"]).fails(2, &["gptoss pull openai/gpt-oss-20b"]);
+    run(&["run", "hi", "--model", "gpt-oss:20b"]).fails(1, &["gptoss pull openai/gpt-oss-20b", "13.8 GB"]);
     run(&["run", "hi", "--modle", "demo"]).fails(2, &["--modle"]);
     run(&["fly"]).fails(2, &["fly"]);
     run(&["run", "hi", "--temperature", "-1"]).fails(2, &["--temperature"]);

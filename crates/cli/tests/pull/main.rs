@@ -4,6 +4,7 @@
 //! Each test runs the binary itself, with a cache folder of its own and an environment in which nothing else
 //! is set. The repository's content is `testdata/tiny`, beside files that a pull has no use for.
 
+mod library;
 mod stand_in;
 
 use std::collections::BTreeMap;

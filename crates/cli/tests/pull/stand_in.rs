@@ -196,7 +196,7 @@ fn respond(seen: &Seen, address: SocketAddr, state: &mut State) -> Answer {
 }
 
 fn is_large(name: &str) -> bool {
-    name.ends_with(".safetensors") || name.ends_with(".bin")
+    [".safetensors", ".bin", ".gguf"].iter().any(|end| name.ends_with(end))
 }
 
 pub fn sha256(bytes: &[u8]) -> String {
