@@ -37,6 +37,17 @@ impl EngineArgs {
         }
     }
 
+    /// Errors: a usage error for a flag that means nothing without another. Clap would not count another that
+    /// comes from the settings.
+    pub fn check(&self) -> Result<()> {
+        match (&self.kv_disk, self.kv_disk_size) {
+            (None, Some(_)) => Err(usage(
+                "--kv-disk-size says how much a folder may hold, and there is none\ngive --kv-disk DIR too",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether a flag asks for a plan of its own, which is then shown.
     pub fn plans_memory(&self) -> bool {
         self.kv_memory.is_some() || self.max_sequences.is_some()

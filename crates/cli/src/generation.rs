@@ -128,6 +128,7 @@ impl Session {
 ///
 /// Errors: usage errors for flags that do not fit the model; what is wrong with a file, by its name.
 pub fn prepare(args: &GenerationArgs) -> Result<(Session, ConversationHead)> {
+    args.engine.check()?;
     let opened = offer::opened(&args.model)?;
     let config = opened.checkpoint.config();
     let sampling = sampling_params(&args.sampling, &opened.generation_config()?);

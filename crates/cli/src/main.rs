@@ -12,9 +12,13 @@ mod args;
 mod bench;
 mod chart;
 mod chat;
+mod checks;
+mod config;
+mod config_check;
 mod demo;
 mod engine_start;
 mod failure;
+mod finding;
 mod functions;
 mod generation;
 mod generation_config;
@@ -52,13 +56,14 @@ mod tokenize;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use crate::args::{Cli, Command};
+use crate::args::Command;
 
 fn main() -> ExitCode {
     gptoss_checkpoint::install_bus_error_handler();
-    let cli = Cli::parse();
+    let cli = match config::parse() {
+        Ok(cli) => cli,
+        Err(error) => return failure::report(&error),
+    };
     let ended = match &cli.command {
         Command::Chat(args) => chat::run(args),
         Command::Run(args) => run::run(args),
@@ -75,6 +80,7 @@ fn main() -> ExitCode {
         Command::Synth(args) => synth::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Load(args) => load::run(args),
+        Command::Config(args) => config_check::run(args),
     };
     ended.unwrap_or_else(|error| failure::report(&error))
 }

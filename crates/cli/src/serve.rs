@@ -43,14 +43,9 @@ const MIB: u64 = 1 << 20;
 
 /// Runs the command.
 pub fn run(args: &ServeArgs) -> Result<ExitCode> {
+    args.engine.check()?;
+    exposed(args)?;
     let keys = keys(args)?;
-    if !args.host.is_loopback() && !keys.are_asked_for() {
-        let host = args.host;
-        return Err(usage(format!(
-            "--host {host} can be reached from other machines, but no API key is asked for\n\
-             give --api-key-file FILE, or listen on 127.0.0.1"
-        )));
-    }
     let prompts = args.prompts.as_deref().map_or_else(|| Ok(Prompts::default()), prompt_folder::read)?;
     let opened = offer::opened(&args.model)?;
     let prepared = Prepared::new(args, &opened)?;
@@ -92,7 +87,22 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn keys(args: &ServeArgs) -> Result<Keys> {
+/// Errors: a usage error when other machines reach the address and no key is asked for.
+pub fn exposed(args: &ServeArgs) -> Result<()> {
+    if args.host.is_loopback() || keys(args)?.are_asked_for() {
+        return Ok(());
+    }
+    let host = args.host;
+    Err(usage(format!(
+        "--host {host} can be reached from other machines, but no API key is asked for\n\
+         give --api-key-file FILE, or listen on 127.0.0.1"
+    )))
+}
+
+/// The keys that clients must show; none without a file.
+///
+/// Errors: the file cannot be read, or holds something else.
+pub fn keys(args: &ServeArgs) -> Result<Keys> {
     let Some(file) = &args.api_key_file else { return Ok(Keys::default()) };
     let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     Keys::parse(&text).with_context(|| format!("{} cannot be used", file.display()))

@@ -20,7 +20,7 @@ pub struct EngineArgs {
     /// Keep prompts that were computed in this folder, so that they come back after a restart
     #[arg(long, hide_short_help = true, value_name = "DIR")]
     pub kv_disk: Option<PathBuf>,
-    /// How much that folder may hold, such as 50GB [default: 20GB]
-    #[arg(long, hide_short_help = true, value_name = "SIZE", value_parser = memory_size, requires = "kv_disk")]
+    /// With --kv-disk: how much that folder may hold, such as 50GB [default: 20GB]
+    #[arg(long, hide_short_help = true, value_name = "SIZE", value_parser = memory_size)]
     pub kv_disk_size: Option<u64>,
 }

@@ -7,6 +7,7 @@
 //! id) stay `Option`s until then.
 
 mod compute;
+mod config;
 mod engine;
 mod library;
 mod load;
@@ -18,6 +19,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use compute::{ComputeArgs, DenseArg, KvArg, PrecisionArg, memory_size};
+pub use config::{ConfigArgs, ConfigCheckArgs, ConfigCommand, SettingsArgs};
 pub use engine::EngineArgs;
 pub use library::{ListArgs, PullArgs, RemoveArgs};
 pub use load::{
@@ -82,6 +84,8 @@ pub enum Command {
     Bench(BenchArgs),
     /// How fast a server answers under load: any server of OpenAI's API
     Load(LoadArgs),
+    /// The settings' file: what is wrong with it, and what holds
+    Config(ConfigArgs),
 }
 
 /// `gptoss chat`.
@@ -150,6 +154,9 @@ pub struct GenerationArgs {
     /// Tokens of context to keep room for [default: the model's, at most 32768]
     #[arg(long, visible_alias = "max-context", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub context: Option<u32>,
+    /// The settings' file.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
     /// How tokens are chosen.
     #[command(flatten)]
     pub sampling: SamplingArgs,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{ComputeArgs, EngineArgs, MODEL, memory_size};
+use super::{ComputeArgs, EngineArgs, MODEL, SettingsArgs, memory_size};
 
 /// `gptoss serve`.
 #[derive(Debug, Args)]
@@ -73,6 +73,9 @@ pub struct ServeArgs {
     /// Seconds for which the reasoning before a call is kept for clients that do not send it back
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     pub call_memory: u64,
+    /// The settings' file.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
     /// How the numbers are made.
     #[command(flatten)]
     pub compute: ComputeArgs,

@@ -6,6 +6,7 @@
 mod bad_input;
 mod bench;
 mod chat;
+mod config;
 mod demo;
 mod generate;
 mod inspect;

@@ -1,0 +1,146 @@
+//! What would fail with these arguments, found without starting anything.
+//!
+//! `gptoss config check` asks it, and `serve` and `chat` refuse by the same rules when
+//! they start: files that are not there, keys that cannot be read, an address that others reach without keys,
+//! flags that contradict each other. Opening a model reads its headers and no weights.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::args::{ComputeArgs, EngineArgs, GenerationArgs, ServeArgs};
+use crate::finding::Finding;
+use crate::model_source::{ModelSource, Opened, context, dense};
+use crate::{functions, serve};
+
+/// What `serve` would stumble over.
+pub fn of_serve(args: &ServeArgs) -> Vec<Finding> {
+    let mut findings = vec![model(&args.model, args.context), exposure(args)];
+    findings.extend(args.api_key_file.as_deref().map(|file| keys(args, file)));
+    let folders = [("state folder", &args.state_dir), ("prompt folder", &args.engine.kv_disk)];
+    findings.extend(folders.into_iter().filter_map(|(about, path)| Some(folder(about, path.as_deref()?))));
+    findings.extend(combination(&args.compute, &args.engine));
+    findings
+}
+
+/// What `chat` and `run` would stumble over.
+pub fn of_generation(args: &GenerationArgs) -> Vec<Finding> {
+    let mut findings = vec![model(&args.model, args.context)];
+    findings.extend(args.functions.as_deref().map(|file| match functions::read(file) {
+        Ok(list) => Finding::ok("functions", format!("{}: {} of them", file.display(), list.len())),
+        Err(error) => Finding::of_error("functions", &error),
+    }));
+    findings.extend(args.engine.kv_disk.as_deref().map(|path| folder("prompt folder", path)));
+    findings.extend(combination(&args.compute, &args.engine));
+    findings
+}
+
+fn model(text: &str, tokens: Option<u32>) -> Finding {
+    let opened = ModelSource::parse(text).and_then(Opened::open);
+    let fits = opened.and_then(|opened| {
+        context(tokens, opened.checkpoint.config(), &opened.source)?;
+        Ok(opened.source.name())
+    });
+    match fits {
+        Ok(name) => Finding::ok("model", format!("{name} is there")),
+        Err(error) => Finding::of_error("model", &error),
+    }
+}
+
+/// Whether other machines reach the address, and whether they are asked for a key.
+pub fn exposure(args: &ServeArgs) -> Finding {
+    let address = (args.host, args.port);
+    let says = |who: &str| format!("{}:{} is reached {who}", address.0, address.1);
+    if args.host.is_loopback() {
+        return Finding::ok("address", says("from this machine alone"));
+    }
+    match serve::exposed(args) {
+        Ok(()) => Finding::warn(
+            "address",
+            says("from other machines, which are asked for a key"),
+            "keys and answers travel in the clear: put a proxy with TLS in front (docs/server.md)",
+        ),
+        Err(error) => Finding::of_error("address", &error),
+    }
+}
+
+/// The keys' file: readable, right, and nobody else's to read.
+fn keys(args: &ServeArgs, file: &Path) -> Finding {
+    if let Err(error) = serve::keys(args) {
+        return Finding::of_error("keys", &error);
+    }
+    match open_to_others(file) {
+        Some(mode) => Finding::warn(
+            "keys",
+            format!("{} can be read by other users (mode {mode:o})", file.display()),
+            format!("chmod 600 {}", file.display()),
+        ),
+        None => Finding::ok("keys", format!("{} can be read, by its owner alone", file.display())),
+    }
+}
+
+/// The permissions of a file that others than its owner may read.
+#[cfg(unix)]
+fn open_to_others(path: &Path) -> Option<u32> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    (mode & 0o044 != 0).then_some(mode)
+}
+
+#[cfg(not(unix))]
+fn open_to_others(_path: &Path) -> Option<u32> {
+    None
+}
+
+/// Whether a folder is there, or can be made, and can be written to; leaves nothing behind.
+pub fn folder(about: &'static str, path: &Path) -> Finding {
+    let Some(existing) = nearest_existing(path) else {
+        return Finding::fail(about, format!("{}: no part of it is there", path.display()), "name another");
+    };
+    if !existing.is_dir() {
+        let says = format!("{} is a file, and a folder is wanted", existing.display());
+        return Finding::fail(about, says, "name another, or move the file away");
+    }
+    match tempfile::Builder::new().prefix(".gptoss-").tempfile_in(&existing) {
+        Ok(_) if existing == path => Finding::ok(about, format!("{} can be written to", path.display())),
+        Ok(_) => Finding::ok(about, format!("{} can be made", path.display())),
+        Err(error) => Finding::fail(
+            about,
+            format!("{} cannot be written to: {error}", existing.display()),
+            "name another, or give this user the right to write there",
+        ),
+    }
+}
+
+fn nearest_existing(path: &Path) -> Option<PathBuf> {
+    let path = std::path::absolute(path).ok()?;
+    path.ancestors().find(|ancestor| fs::symlink_metadata(ancestor).is_ok()).map(Path::to_owned)
+}
+
+fn combination(compute: &ComputeArgs, engine: &EngineArgs) -> Option<Finding> {
+    let rules: Result<()> = dense(compute.dense, compute.precision).map(|_| ()).and_then(|()| engine.check());
+    rules.err().map(|error| Finding::of_error("flags", &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finding::Level;
+
+    #[test]
+    fn a_folder_is_there_or_can_be_made() {
+        let parent = tempfile::tempdir().unwrap();
+        let check = |path: &Path, level: Level, fact: &str| {
+            let found = folder("state folder", path);
+            assert!(found.level == level && found.says.contains(fact), "{found:?}");
+        };
+        check(parent.path(), Level::Ok, "can be written to");
+        check(&parent.path().join("a/b"), Level::Ok, "can be made");
+        let file = parent.path().join("file");
+        fs::write(&file, "").unwrap();
+        check(&file, Level::Fail, "is a file");
+        check(&file.join("below"), Level::Fail, "is a file");
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1);
+    }
+}
