@@ -1,6 +1,6 @@
 //! What would fail with these arguments, found without starting anything.
 //!
-//! `gptoss config check` asks it, and `serve` and `chat` refuse by the same rules when
+//! `gptoss config check` and `gptoss doctor` ask it, and `serve` and `chat` refuse by the same rules when
 //! they start: files that are not there, keys that cannot be read, an address that others reach without keys,
 //! flags that contradict each other. Opening a model reads its headers and no weights.
 

@@ -28,6 +28,7 @@ mod input;
 mod inspect;
 mod interrupt;
 mod last_used;
+mod launch;
 mod list;
 mod load;
 mod machine;
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
         Command::Synth(args) => synth::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Load(args) => load::run(args),
+        Command::Launch(args) => launch::run(args),
         Command::Config(args) => config_check::run(args),
     };
     ended.unwrap_or_else(|error| failure::report(&error))

@@ -19,6 +19,7 @@ use gptoss_model::{DenseMode, Model, Term};
 use gptoss_server::{App, Keys, Limits, Log, Prompts, ReasoningField, ServedModel, listen, run as serve};
 use gptoss_turn::{Assistant, TokenTable};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
 use crate::args::{ReasoningName, ServeArgs};
 use crate::engine_start::{self, RunningEngine};
@@ -74,7 +75,8 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
         let listener = listen((args.host, args.port).into(), app.asks_for_keys()).await?;
         let address = listener.local_addr().context("the port has no address")?;
         // Whoever reads the address may send signals.
-        let stop = stop_signal(Duration::from_secs(args.stop_grace), log)?;
+        let parent = args.until_stdin_ends.then(end_of_stdin);
+        let stop = stop_signal(Duration::from_secs(args.stop_grace), log, parent)?;
         prepared.print(address)?;
         serve(listener, app, stop).await;
         anyhow::Ok(())
@@ -144,7 +146,18 @@ fn connections_max(wanted: u64, files: Option<u64>) -> u64 {
 
 /// Ready when the first SIGTERM or Ctrl-C comes; the second ends the program. Whoever pressed Ctrl-C waits
 /// for it, so only SIGTERM has a grace. A terminal that closes stops nothing.
-fn stop_signal(grace: Duration, log: Log) -> Result<impl Future<Output = Duration>> {
+fn stop_signal(
+    grace: Duration,
+    log: Log,
+    parent: Option<oneshot::Receiver<()>>,
+) -> Result<impl Future<Output = Duration>> {
+    let parent_ends = async move {
+        match parent {
+            // Whichever way the other half goes, standard input has ended.
+            Some(parent) => drop(parent.await),
+            None => std::future::pending().await,
+        }
+    };
     let failed = "cannot handle signals";
     let mut terminate = signal(SignalKind::terminate()).context(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).context(failed)?;
@@ -155,13 +168,28 @@ fn stop_signal(grace: Duration, log: Log) -> Result<impl Future<Output = Duratio
         }
     });
     Ok(async move {
-        let grace = tokio::select! { _ = terminate.recv() => grace, _ = interrupt.recv() => Duration::ZERO };
+        let grace = tokio::select! {
+            _ = terminate.recv() => grace,
+            _ = interrupt.recv() => Duration::ZERO,
+            () = parent_ends => Duration::ZERO,
+        };
         tokio::spawn(async move {
             tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () };
             std::process::exit(i32::from(EXIT_INTERRUPTED));
         });
         grace
     })
+}
+
+/// Ready when standard input ends. A thread of its own waits: it may stay until the program ends.
+fn end_of_stdin() -> oneshot::Receiver<()> {
+    let (sender, receiver) = oneshot::channel();
+    std::thread::spawn(move || {
+        // An error is an end too.
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        drop(sender);
+    });
+    receiver
 }
 
 /// A model that is ready to be served.
@@ -252,7 +280,7 @@ impl Prepared {
 
 /// The name that clients see. Of a folder or a file it is the last part without `.gguf`: where models lie is
 /// the operator's business.
-fn served_name(source: &ModelSource) -> String {
+pub fn served_name(source: &ModelSource) -> String {
     let last = match source {
         // `.` and `..` have no last part before they are resolved.
         ModelSource::Folder(path) => {

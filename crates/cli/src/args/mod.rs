@@ -9,6 +9,7 @@
 mod compute;
 mod config;
 mod engine;
+mod launch;
 mod library;
 mod load;
 mod serve;
@@ -21,6 +22,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use compute::{ComputeArgs, DenseArg, KvArg, PrecisionArg, memory_size};
 pub use config::{ConfigArgs, ConfigCheckArgs, ConfigCommand, SettingsArgs};
 pub use engine::EngineArgs;
+pub use launch::{ClientArg, LaunchArgs};
 pub use library::{ListArgs, PullArgs, RemoveArgs};
 pub use load::{
     ArrivalsArg, AskingArgs, EndpointArg, LENGTH_TOKENS_MAX, Lengths, LoadArgs, Objective, RequestTime,
@@ -84,6 +86,8 @@ pub enum Command {
     Bench(BenchArgs),
     /// How fast a server answers under load: any server of OpenAI's API
     Load(LoadArgs),
+    /// Start a coding agent that speaks to this machine's model
+    Launch(LaunchArgs),
     /// The settings' file: what is wrong with it, and what holds
     Config(ConfigArgs),
 }

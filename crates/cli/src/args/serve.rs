@@ -73,6 +73,9 @@ pub struct ServeArgs {
     /// Seconds for which the reasoning before a call is kept for clients that do not send it back
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     pub call_memory: u64,
+    /// Stop when standard input ends: `gptoss launch` holds the other end
+    #[arg(long, hide = true)]
+    pub until_stdin_ends: bool,
     /// The settings' file.
     #[command(flatten)]
     pub settings: SettingsArgs,

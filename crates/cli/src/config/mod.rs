@@ -28,13 +28,15 @@ use file::{Key, Kind, Parsed, Section};
 /// The commands that have settings.
 pub const COMMANDS: [&str; 3] = ["serve", "chat", "run"];
 /// Flags that are no settings: they say what to do now.
-const NOT_KEYS: [&str; 4] = ["help", "version", "config", "json"];
+const NOT_KEYS: [&str; 5] = ["help", "version", "config", "json", "until-stdin-ends"];
 /// Longest file that is read. Units: bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// The file's name in a folder.
 const FILE_NAME: &str = "gptoss.toml";
 /// The variable that names the file; set to nothing, none is read.
 const FILE_VARIABLE: &str = "GPTOSS_CONFIG";
+/// The variable in which `gptoss launch` hands a key to a client.
+pub const KEY_VARIABLE: &str = "GPTOSS_API_KEY";
 /// What the name of every variable begins with.
 const PREFIX: &str = "GPTOSS_";
 
@@ -175,7 +177,7 @@ impl Layers {
         let names = || sections.iter().flat_map(|section| &section.keys);
         for (variable, text) in variables {
             let Some(variable) = variable.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };
-            if variable == FILE_VARIABLE || text.is_empty() {
+            if [FILE_VARIABLE, KEY_VARIABLE].contains(&variable) || text.is_empty() {
                 continue;
             }
             let key = variable[PREFIX.len()..].to_lowercase().replace('_', "-");

@@ -10,6 +10,7 @@ mod config;
 mod demo;
 mod generate;
 mod inspect;
+mod launch;
 mod lines;
 mod load;
 mod program;
