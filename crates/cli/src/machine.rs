@@ -49,11 +49,34 @@ pub fn kibibytes(text: &str, name: &str) -> Option<u64> {
     Some(number * 1024)
 }
 
+/// Processors that the control group may use at a time, if it has a limit.
+pub fn group_processors() -> Option<f64> {
+    processors_of(&fs::read_to_string(format!("{CGROUP}/cpu.max")).ok()?)
+}
+
+/// `QUOTA PERIOD`, both in microseconds, or `max PERIOD`.
+fn processors_of(text: &str) -> Option<f64> {
+    let (quota, period) = text.trim().split_once(' ')?;
+    Some(quota.parse::<f64>().ok()? / period.parse::<f64>().ok()?)
+}
+
 /// The processor's name.
 pub fn processor() -> Option<String> {
     let text = fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("model name"))?;
     Some(line.trim_start_matches([' ', '\t', ':']).to_owned())
+}
+
+/// How large pages are given: `always`, `madvise` or `never`.
+pub fn huge_pages() -> Option<String> {
+    let text = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").ok()?;
+    let chosen = text.split_once('[')?.1.split_once(']')?.0;
+    Some(chosen.to_owned())
+}
+
+/// Open files that this process may have; `None` for no limit.
+pub fn open_files() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
 }
 
 /// Bytes that this user may still write to the disk of a folder.
@@ -85,5 +108,11 @@ mod tests {
         assert_eq!(kibibytes(status, "VmHWM:"), Some(2 << 20));
         assert_eq!(kibibytes(status, "VmRSS:"), None);
         assert_eq!(kibibytes("VmHWM: 12 MB", "VmHWM:"), None);
+    }
+
+    #[test]
+    fn a_share_of_the_processors_is_a_number() {
+        assert_eq!(processors_of("150000 100000\n"), Some(1.5));
+        assert_eq!(processors_of("max 100000\n"), None);
     }
 }

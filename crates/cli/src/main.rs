@@ -16,6 +16,7 @@ mod checks;
 mod config;
 mod config_check;
 mod demo;
+mod doctor;
 mod engine_start;
 mod failure;
 mod finding;
@@ -83,6 +84,7 @@ fn main() -> ExitCode {
         Command::Load(args) => load::run(args),
         Command::Launch(args) => launch::run(args),
         Command::Config(args) => config_check::run(args),
+        Command::Doctor(args) => doctor::run(args),
     };
     ended.unwrap_or_else(|error| failure::report(&error))
 }

@@ -8,6 +8,7 @@
 
 mod compute;
 mod config;
+mod doctor;
 mod engine;
 mod launch;
 mod library;
@@ -21,6 +22,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use compute::{ComputeArgs, DenseArg, KvArg, PrecisionArg, memory_size};
 pub use config::{ConfigArgs, ConfigCheckArgs, ConfigCommand, SettingsArgs};
+pub use doctor::DoctorArgs;
 pub use engine::EngineArgs;
 pub use launch::{ClientArg, LaunchArgs};
 pub use library::{ListArgs, PullArgs, RemoveArgs};
@@ -90,6 +92,8 @@ pub enum Command {
     Launch(LaunchArgs),
     /// The settings' file: what is wrong with it, and what holds
     Config(ConfigArgs),
+    /// What this machine has, what is chosen on it, and what would fail
+    Doctor(DoctorArgs),
 }
 
 /// `gptoss chat`.

@@ -8,6 +8,7 @@ mod bench;
 mod chat;
 mod config;
 mod demo;
+mod doctor;
 mod generate;
 mod inspect;
 mod launch;
