@@ -91,6 +91,8 @@ struct Printer {
     style: Style,
     stdout_is_terminal: bool,
     stderr_is_terminal: bool,
+    /// Whether reasoning has been shown: without color it begins with a word.
+    is_thinking: bool,
     /// Whether the last byte on this stream left a line open.
     open_line: Option<Stream>,
 }
@@ -111,6 +113,7 @@ impl Printer {
             style: Style::of(&io::stderr()),
             stdout_is_terminal: io::stdout().is_terminal(),
             stderr_is_terminal,
+            is_thinking: false,
             open_line: None,
         }
     }
@@ -129,7 +132,9 @@ impl Printer {
         match delta {
             Delta::Text { channel: Channel::Analysis, text, .. } if self.shows_reasoning => {
                 let dim = self.style.dim;
-                let text = format!("{dim}{}{dim:#}", self.for_stderr(&text));
+                let label = if self.is_thinking || self.style.has_color() { "" } else { "thinking: " };
+                self.is_thinking = true;
+                let text = format!("{dim}{label}{}{dim:#}", self.for_stderr(&text));
                 self.write(Stream::Err, &text)
             }
             Delta::Text { channel: Channel::Commentary, text, .. } if !self.is_json => {

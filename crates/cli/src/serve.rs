@@ -49,6 +49,9 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     let keys = keys(args)?;
     let prompts = args.prompts.as_deref().map_or_else(|| Ok(Prompts::default()), prompt_folder::read)?;
     let opened = offer::opened(&args.model)?;
+    if let Some(caveat) = opened.source.caveat() {
+        writeln!(io::stderr(), "note: {caveat}")?;
+    }
     let prepared = Prepared::new(args, &opened)?;
     let (log, written): (Log, _) = match args.quiet {
         true => (Arc::new(|_| {}), None),
