@@ -200,6 +200,7 @@ fn options(app: &App, generation: &GenerationRequest) -> TurnOptions {
     TurnOptions {
         sampling: params(&generation.sampling, &app.model.sampling),
         max_new_tokens: generation.max_new_tokens,
+        reasoning_budget: generation.reasoning_budget,
         analysis: Analysis::KeepAll,
         logprobs: generation.top_logprobs,
         stop: generation.stops.clone(),
