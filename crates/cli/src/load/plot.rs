@@ -53,14 +53,17 @@ fn draw(svg: &mut String, title: &str, measured: &[Measured]) -> Result<()> {
     Ok(())
 }
 
+/// One figure of a level; None where nothing ended. Units: milliseconds.
+type Latency = fn(&Figures) -> Option<f64>;
+
 /// One point a level and kind of latency: output tokens a second against milliseconds.
 fn draw_sweep(area: &Area<'_>, measured: &[Measured]) -> Result<()> {
-    let kinds: [(&str, RGBColor, fn(&Figures) -> Option<f64>); 3] = [
+    let kinds: [(&str, RGBColor, Latency); 3] = [
         ("TTFT p50", COLORS[0], |figures| Some(figures.time(Time::Ttft)?.p50)),
         ("TTFT p99", COLORS[1], |figures| Some(figures.time(Time::Ttft)?.p99)),
         ("E2EL p50", COLORS[2], |figures| Some(figures.time(Time::E2e)?.p50)),
     ];
-    let points = |of: fn(&Figures) -> Option<f64>| -> Vec<(f64, f64)> {
+    let points = |of: Latency| -> Vec<(f64, f64)> {
         let point = |it: &Measured| Some((it.figures.output_throughput(), of(&it.figures)?));
         measured.iter().filter_map(point).collect()
     };
