@@ -147,7 +147,7 @@ mod tests {
         check(Some("f16"), "gpt-oss-120b-F16");
         check(Some("MXFP4"), "mxfp4/gpt-oss-120b");
         check(Some("6"), "no model is called 6");
-        check(None, "there are 3 models:\n  gpt-oss-120b-F16 (1 kB)");
+        check(None, "there are 3 models:\n  gpt-oss-120b-F16 (1.0 kB)");
         check(None, "write ORG/NAME:QUANT");
         assert_eq!(choose(&found(&["a.GGUF"]), None, "").unwrap().name, "a");
         assert!(choose(&[], None, "").is_err());

@@ -148,11 +148,13 @@ impl Readable {
         };
         let terms = memory_budget::whole(&opened.checkpoint, &needs)?;
         let parts = parameters(&ModelConfig::from_checkpoint(opened.checkpoint.config())?);
+        let whole = terms.iter().map(|term| term.bytes).sum();
         Ok(Readable {
             layout: inspect::stored(&opened),
             parameters: parts.iter().map(|part| part.total).sum(),
-            whole: terms.iter().map(|term| term.bytes).sum(),
-            least: memory_budget::least(&opened.checkpoint, &needs),
+            whole,
+            // A small model gains nothing by leaving experts on disk, whose reader takes memory too.
+            least: memory_budget::least(&opened.checkpoint, &needs).filter(|&least| least < whole),
         })
     }
 }

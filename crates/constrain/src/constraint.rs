@@ -27,8 +27,8 @@ use crate::{
     grammar::explain,
     header::{BodyIndex, Step},
     limits::{
-        CLOSING_MARGIN_TOKENS, CLOSING_STRIDE_TOKENS, CLOSING_TOKENS_MAX, LOOP_STRIDE_TOKENS,
-        MASK_WORK_BURST, MASK_WORK_PER_TOKEN, REASONING_TOKENS_MIN,
+        CLOSING_MARGIN_TOKENS, CLOSING_TOKENS_MAX, LOOP_STRIDE_TOKENS, MASK_WORK_BURST, MASK_WORK_PER_TOKEN,
+        REASONING_TOKENS_MIN,
     },
     repetition::is_loop,
     spec::Part,
@@ -308,6 +308,8 @@ impl Constraint {
             self.replay(kept);
         }
         self.past.truncate(kept);
+        // A way from tokens that were taken back is none.
+        self.way_out.take_if(|(from, _)| *from > kept);
         self.num_ahead = self.num_ahead.saturating_sub(count);
     }
 
@@ -431,20 +433,12 @@ impl Constraint {
     /// `Some(None)` is its end.
     fn way_to_take(&mut self, plan: BodyPlan) -> Option<Option<u32>> {
         let num_tokens = self.past.len();
-        let left =
-            self.bounds.left(num_tokens).filter(|&left| plan.is_owed && left <= 2 * CLOSING_TOKENS_MAX)?;
         let margin = CLOSING_MARGIN_TOKENS.min(self.bounds.tokens_max.unwrap_or(usize::MAX) / 8);
+        // No way is longer, so before that none need be looked for.
+        let left_max = CLOSING_TOKENS_MAX + 1 + margin;
+        let left = self.bounds.left(num_tokens).filter(|&left| plan.is_owed && left <= left_max)?;
         let is_leaving = self.now.cut == Some(Cut::Closed);
-        let is_far = |way: &Option<Vec<u32>>| {
-            way.as_ref().is_none_or(|way| left > way.len() + 1 + margin + CLOSING_STRIDE_TOKENS)
-        };
-        let looks = match &self.way_out {
-            Some((from, _)) if *from == num_tokens => false,
-            // Looking costs some masks, so it is done now and then until the end is near.
-            Some((_, way)) => is_leaving || left.is_multiple_of(CLOSING_STRIDE_TOKENS) || !is_far(way),
-            None => true,
-        };
-        if looks {
+        if self.way_out.as_ref().is_none_or(|(from, _)| *from != num_tokens) {
             let (table, end) = (&self.compiled.table, self.compiled.end_of_grammar());
             let way = self.matcher.as_ref().and_then(|now| way_out(table, end, now.deep_clone()));
             self.way_out = Some((num_tokens, way));

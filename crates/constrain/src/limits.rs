@@ -106,12 +106,9 @@ pub const LOOP_WINDOW_TOKENS: usize = 4_096;
 /// Tokens of reasoning after which a loop is looked for again.
 pub const LOOP_STRIDE_TOKENS: u32 = 16;
 
-/// Longest way on which a body is brought to its end; it is looked for when no more than twice as many tokens
-/// are left. Units: tokens.
+/// Longest way on which a body is brought to its end; it is looked for when no more than it and a margin are
+/// left. Units: tokens.
 pub const CLOSING_TOKENS_MAX: usize = 96;
-
-/// Tokens after which that way is looked for again while its end is far.
-pub const CLOSING_STRIDE_TOKENS: usize = 8;
 
 /// Room beyond that way, for what one more token may add to it: part of it when there is little. Units:
 /// tokens.

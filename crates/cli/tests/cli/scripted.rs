@@ -220,21 +220,26 @@ fn run_ends_the_answer_before_a_stop_string() {
     run(&["run", "Hello", "--model", &model, "--stop", ""]).fails(2, &["--stop"]);
 }
 
+/// After the end of the script the reasoning goes on with one token, until it is ended for the answer's sake;
+/// the script makes the answer the same words.
+const REASONING: &str = "<|channel|>analysis<|message|>Let me think<|return|>";
+
 #[test]
 fn run_keeps_reasoning_for_those_who_ask() {
     let folder = tempfile::tempdir().unwrap();
-    // A turn that ends in reasoning is not well-formed, so what ends this one is the limit: at the last token
-    // of the script.
-    let model = scripted(folder.path(), "<|channel|>analysis<|message|>Let me think<|return|>", ANSWER);
-    let args = ["run", "Hello", "--model", &model, "--max-tokens", "7"];
+    let model = scripted(folder.path(), REASONING, ANSWER);
+    let args = ["run", "Hello", "--model", &model, "--max-tokens", "60"];
     let silent = run(&args);
-    assert!(!silent.stderr.contains("think") && silent.stdout.is_empty());
-    silent.fails(1, &["had not come to an answer", "--show-reasoning"]);
+    assert!(!silent.stderr.contains("Let me think"), "{}", silent.stderr);
+    assert_eq!((silent.code, silent.stdout.as_str()), (0, "Let me think\n"), "{}", silent.stderr);
     let shown = run(&[&args[..], &["--show-reasoning"]].concat());
-    assert!(shown.stderr.contains("Let me think"), "{}", shown.stderr);
+    assert!(shown.stderr.contains("thinking: Let me think"), "{}", shown.stderr);
     let report: Value = serde_json::from_str(&run(&[&args[..], &["--json"]].concat()).ok()).unwrap();
-    assert_eq!((&report["reasoning"], &report["answer"]), (&"Let me think".into(), &Value::Null));
-    assert_eq!(report["usage"]["reasoning_tokens"], report["usage"]["completion_tokens"]);
+    assert!(report["reasoning"].as_str().unwrap().starts_with("Let me think"), "{report}");
+    assert_eq!(report["answer"], "Let me think");
+    assert!(report["usage"]["reasoning_tokens"].as_u64() > Some(3), "{report}");
+    // One token is half of a header.
+    run(&["run", "Hello", "--model", &model, "--max-tokens", "1"]).fails(1, &["had not come to an answer"]);
 }
 
 #[test]
@@ -311,10 +316,10 @@ fn a_call_is_held_to_its_schema() {
 #[test]
 fn the_reasoning_of_a_chat_is_no_result() {
     let folder = tempfile::tempdir().unwrap();
-    let model = scripted(folder.path(), "<|channel|>analysis<|message|>Let me think<|return|>", ANSWER);
-    let ran = run_with(&["chat", "--model", &model, "--max-tokens", "7"], b"Hello\n");
-    assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{}", ran.stderr);
-    assert!(ran.stderr.contains("thinking: Let me think\n"), "{}", ran.stderr);
+    let model = scripted(folder.path(), REASONING, ANSWER);
+    let ran = run_with(&["chat", "--model", &model, "--max-tokens", "60"], b"Hello\n");
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "Let me think\n"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("thinking: Let me think"), "{}", ran.stderr);
 }
 
 #[test]

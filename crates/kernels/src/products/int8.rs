@@ -281,13 +281,15 @@ impl<W: Int8Weights> Panel<'_, W> {
         let num_panels = self.rows.div_ceil(R);
         with_scratch(num_panels * panel_bytes, |weights: &mut [u8]| {
             with_scratch(num_panels * R * self.num_blocks, |scales: &mut [S]| {
-                let scales = scales.as_chunks_mut().0.chunks_exact_mut(self.num_blocks);
-                let mut panels = Vec::with_capacity(num_panels);
-                for (p, (weights, scales)) in weights.chunks_exact_mut(panel_bytes).zip(scales).enumerate() {
+                let scales: &mut [[S; R]] = scales.as_chunks_mut().0;
+                let unpacked = weights.chunks_exact_mut(panel_bytes);
+                let unpacked = unpacked.zip(scales.chunks_exact_mut(self.num_blocks));
+                for (p, (weights, scales)) in unpacked.enumerate() {
                     unpack(weights, scales, p * R..self.rows.min((p + 1) * R));
-                    panels.push(Q8Panel { weights, scales });
                 }
-                self.by_panel(&panels, tiles, t, tile_tokens, tile);
+                let panels = weights.chunks_exact(panel_bytes).zip(scales.chunks_exact(self.num_blocks));
+                let panels = panels.map(|(weights, scales)| Q8Panel { weights, scales });
+                self.by_panel(panels, tiles, t, tile_tokens, tile);
             });
         });
     }
@@ -297,9 +299,9 @@ impl<W: Int8Weights> Panel<'_, W> {
     #[cfg(target_arch = "x86_64")]
     #[inline]
     #[target_feature(enable = "avx2,fma,f16c")]
-    pub(crate) fn by_panel<const R: usize, S>(
+    pub(crate) fn by_panel<'p, const R: usize, S: 'p>(
         &self,
-        panels: &[Q8Panel<'_, R, S>],
+        panels: impl ExactSizeIterator<Item = Q8Panel<'p, R, S>> + Clone,
         tiles: &[TileBlock],
         t: usize,
         tile_tokens: usize,
@@ -309,12 +311,12 @@ impl<W: Int8Weights> Panel<'_, W> {
         // The panel that will be unpacked next, on its way from memory while this one is multiplied.
         let mut prefetch = StreamPrefetch::new(self.next.memory(), num_parts);
         for (i, tiles) in tiles.chunks(TILES_AT_A_TIME * self.num_blocks).enumerate() {
-            for (p, panel) in panels.iter().enumerate() {
+            for (p, panel) in panels.clone().enumerate() {
                 let rows = p * R..self.rows.min((p + 1) * R);
                 for (j, x) in tiles.chunks(tile_tokens / TILE_TOKENS * self.num_blocks).enumerate() {
                     let first = i * TILES_AT_A_TIME * TILE_TOKENS + j * tile_tokens;
                     let tokens = first..t.min(first + tile_tokens);
-                    tile(panel, x, rows.clone(), tokens, &mut prefetch);
+                    tile(&panel, x, rows.clone(), tokens, &mut prefetch);
                 }
             }
         }

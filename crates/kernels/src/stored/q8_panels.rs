@@ -138,9 +138,10 @@ fn multiply_avx512(panel: &Panel<'_, Q8Panels<'_>>, x: &Q8Rows, tiles: &[TileBlo
     let (w, num_blocks) = (panel.w, panel.num_blocks);
     let panels = w.values.chunks_exact(num_blocks * PANEL_BLOCK_BYTES);
     let panels = panels.zip(w.scales.chunks_exact(num_blocks * Q8_PANEL_ROWS));
-    let panels: Vec<Q8Panel<'_, Q8_PANEL_ROWS, f16>> =
-        panels.map(|(weights, scales)| Q8Panel { weights, scales: scales.as_chunks().0 }).collect();
-    panel.by_panel(&panels, tiles, x.t(), WIDE_TOKENS, |tile, x, rows, tokens, prefetch| {
+    let panels = panels.map(|(weights, scales)| -> Q8Panel<'_, Q8_PANEL_ROWS, f16> {
+        Q8Panel { weights, scales: scales.as_chunks().0 }
+    });
+    panel.by_panel(panels, tiles, x.t(), WIDE_TOKENS, |tile, x, rows, tokens, prefetch| {
         panel.tile_avx512(tile, x, rows, tokens, prefetch);
     });
 }

@@ -63,9 +63,9 @@ fn wrong_requests_are_refused_by_name() {
         &server,
         "/v1/responses",
         &json!({"input": "a", "previous_response_id": "resp_x"}),
-        404,
-        "not_found",
-        None,
+        400,
+        "previous_response_not_found",
+        Some("previous_response_id"),
     );
     check(&server, "/v1/nothing", &json!({}), 404, "unknown_url", None);
     let long = "word ".repeat(70_000);

@@ -82,6 +82,8 @@ fn added_up(answer: &Answer) -> Value {
 /// Without what is another one each time.
 fn plain(mut message: Value) -> Value {
     message["id"] = json!("id");
+    // An event of a stream has no place for them.
+    message.as_object_mut().unwrap().remove("warnings");
     for block in message["content"].as_array_mut().unwrap() {
         if block["type"] == "tool_use" {
             assert!(block["id"].as_str().unwrap().starts_with("toolu_"), "{block}");
