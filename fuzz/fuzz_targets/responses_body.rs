@@ -50,7 +50,7 @@ fuzz_target!(|bytes: &[u8]| {
     let text = "{}".to_owned();
     events.extend(machine.push(Delta::CallArguments { text, logprobs: Vec::new() }));
     let usage = TokenUsage::default();
-    events.extend(machine.finish(ChoiceEnd { end: TurnEnd::Call, usage, rest: Vec::new(), at: 2 }));
+    events.extend(machine.finish(ChoiceEnd { end: TurnEnd::Call, usage, rest: Vec::new(), at: 2, stop: None }));
     for event in &events {
         let json = serde_json::to_value(event).expect("plain data");
         let again: Numbered = serde_json::from_value(json.clone()).expect("what we write we read");
