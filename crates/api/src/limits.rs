@@ -26,6 +26,10 @@ impl Default for RequestLimits {
 pub const STOPS_MAX: usize = 16;
 /// Longest stop string. Units: bytes.
 pub const STOP_BYTES_MAX: usize = 256;
+/// Most token ids that a request may end a text with.
+pub const STOP_IDS_MAX: usize = 64;
+/// Most texts that an answer may be one of.
+pub const CHOICES_MAX: usize = 1024;
 /// Most alternatives per token that `top_logprobs` may ask for.
 pub const TOP_LOGPROBS_MAX: u32 = 20;
 /// Longest name of a tool. Units: bytes.

@@ -104,6 +104,11 @@ impl std::fmt::Debug for Compiled {
 }
 
 impl Compiled {
+    /// The vocabulary that it is compiled for.
+    pub fn vocab(&self) -> &Vocab {
+        self.table.vocab()
+    }
+
     /// What the schemas say that is not enforced.
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings

@@ -182,6 +182,7 @@ async fn summarize(app: &Arc<App>, parsed: &ParsedResponsesRequest) -> Result<Su
         top_logprobs: None,
         tools: Tools::default(),
         format: Format::Text,
+        min_new_tokens: 0,
         stops: Vec::new(),
         ..parsed.generation.clone()
     };

@@ -81,8 +81,8 @@ pub(crate) async fn create(
         }
         fold(&mut choices[index], chunk);
     };
-    let (tokens, _) = collect(events, add).await?;
-    let whole = Completion { choices, usage: Some(Some(tokens.chat_usage())), ..heading };
+    let (tokens, warnings) = collect(events, add).await?;
+    let whole = Completion { choices, usage: Some(Some(tokens.chat_usage())), warnings, ..heading };
     Ok(spent.of(apart(parsed.logprobs.is_some(), || Json(whole).into_response())))
 }
 
@@ -130,7 +130,8 @@ fn plan(app: &App, tenant: &str, parsed: &ParsedCompletionRequest) -> Result<Vec
         sampling: params(&parsed.sampling, &app.model.sampling),
         forced_tokens: Vec::new(),
         max_new_tokens: parsed.max_new_tokens,
-        ignores_stop_tokens: parsed.ignores_stop_tokens,
+        min_new_tokens: parsed.min_new_tokens,
+        stop_ids: parsed.stop_ids.clone(),
         logprobs: parsed.logprobs,
         tenant: Tenant(Arc::from(tenant)),
         deadline: Instant::now().checked_add(app.limits.request_time),
@@ -189,7 +190,7 @@ fn start(
         list: texts.map(text).collect(),
         at_once: TEXTS_AT_ONCE,
         count: TokenUsage::add,
-        warnings: Vec::new(),
+        warnings: parsed.warnings.clone(),
         begun,
     };
     let spent = spawn(app, choices, sender);
@@ -222,8 +223,10 @@ fn chunk_lines(heading: &Completion, event: ChoiceEvent<CompletionChoice>, wants
     let chunk = |choices, usage| line(&Completion { choices, usage, ..heading.clone() });
     let last = match event {
         ChoiceEvent::Chunk(choice) => return vec![chunk(vec![*choice], wants_usage.then_some(None))],
-        ChoiceEvent::End { tokens, .. } => {
-            wants_usage.then(|| chunk(Vec::new(), Some(Some(tokens.chat_usage()))))
+        ChoiceEvent::End { tokens, warnings } => {
+            let usage = wants_usage.then(|| Some(tokens.chat_usage()));
+            let is_needed = wants_usage || !warnings.is_empty();
+            is_needed.then(|| line(&Completion { choices: Vec::new(), usage, warnings, ..heading.clone() }))
         }
         ChoiceEvent::Failed(error) => Some(error_line(&error)),
     };

@@ -80,6 +80,8 @@ fn rules(generation: &GenerationRequest, budget: Option<u32>) -> TurnRules {
         answer: match &generation.format {
             Format::Text => Body::Free,
             Format::JsonObject => Body::JsonObject,
+            Format::Regex(regex) => Body::Regex(regex.clone()),
+            Format::Lark(lark) => Body::Lark(lark.clone()),
             Format::JsonSchema { schema, is_strict, .. } => Body::JsonSchema {
                 schema: schema.clone(),
                 fidelity: if *is_strict { Fidelity::Strict } else { Fidelity::Loose },

@@ -144,6 +144,7 @@ fn begin_here(
     let turns = assistant.start_turns(&generation.conversation, &options, count).map_err(refused)?;
     let summary = summarizes.then(|| TurnOptions {
         max_new_tokens: Some(SUMMARY_TOKENS_MAX),
+        min_new_tokens: 0,
         logprobs: None,
         rules: OutputRules::Harmony,
         stop: Vec::new(),
@@ -200,6 +201,7 @@ fn options(app: &App, generation: &GenerationRequest) -> TurnOptions {
     TurnOptions {
         sampling: params(&generation.sampling, &app.model.sampling),
         max_new_tokens: generation.max_new_tokens,
+        min_new_tokens: generation.min_new_tokens,
         reasoning_budget: generation.reasoning_budget,
         analysis: Analysis::KeepAll,
         logprobs: generation.top_logprobs,

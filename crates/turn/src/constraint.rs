@@ -122,10 +122,21 @@ impl TurnConstraint {
         }
     }
 
-    /// For one sequence, and what will have been cut short in it.
-    pub(crate) fn start(&self, bounds: Bounds) -> (Box<dyn gptoss_engine::Constraint>, CutLog) {
+    /// For one sequence that should have `min_tokens`, and what will have been cut short in it.
+    pub(crate) fn start(
+        &self,
+        bounds: Bounds,
+        min_tokens: usize,
+    ) -> (Box<dyn gptoss_engine::Constraint>, CutLog) {
         let log = CutLog::default();
-        let mut held = Held { constraint: Constraint::within(&self.0, bounds), told: None, log: log.clone() };
+        let mut held = Held {
+            constraint: Constraint::within(&self.0, bounds),
+            told: None,
+            log: log.clone(),
+            min_tokens,
+            stop_ids: self.0.vocab().stop_ids().to_vec(),
+            going_on: Vec::new(),
+        };
         held.tell();
         (Box::new(held), log)
     }
@@ -158,6 +169,11 @@ struct Held {
     constraint: Constraint,
     told: Option<Cut>,
     log: CutLog,
+    /// Tokens before which none of `stop_ids` may come, if anything else may.
+    min_tokens: usize,
+    stop_ids: Vec<u32>,
+    /// Room for the mask without them.
+    going_on: Vec<u32>,
 }
 
 impl Held {
@@ -173,7 +189,16 @@ impl Held {
 
 impl gptoss_engine::Constraint for Held {
     fn mask(&mut self) -> Result<Mask<'_>, String> {
-        self.constraint.allowed().map(Mask::Only).map_err(|error| error.to_string())
+        let is_early = self.constraint.num_committed() < self.min_tokens;
+        let allowed = self.constraint.allowed().map_err(|error| error.to_string())?;
+        if !is_early {
+            return Ok(Mask::Only(allowed));
+        }
+        self.going_on.clear();
+        self.going_on.extend_from_slice(allowed);
+        forbid(&mut self.going_on, &self.stop_ids);
+        let has_more = self.going_on.iter().any(|word| *word != 0);
+        Ok(Mask::Only(if has_more { &self.going_on } else { allowed }))
     }
 
     fn forced(&mut self, max: usize) -> Vec<u32> {
@@ -188,6 +213,15 @@ impl gptoss_engine::Constraint for Held {
 
     fn is_over(&self) -> bool {
         self.constraint.is_over()
+    }
+}
+
+/// Takes tokens out of a mask.
+pub(crate) fn forbid(words: &mut [u32], ids: &[u32]) {
+    for id in ids {
+        if let Some(word) = words.get_mut(*id as usize / 32) {
+            *word &= !(1 << (id % 32));
+        }
     }
 }
 

@@ -17,6 +17,9 @@ pub struct TurnOptions {
     pub sampling: SamplingParams,
     /// Most tokens that may be written; None is as many as the context holds. Units: tokens.
     pub max_new_tokens: Option<usize>,
+    /// Tokens before which nothing ends the turn, if anything else may be said; `usize::MAX` never lets it.
+    /// It holds unless the rules are [`OutputRules::None`]. Units: tokens.
+    pub min_new_tokens: usize,
     /// Most tokens of reasoning, preambles included; 0 lets the turn begin with its answer or call. None
     /// leaves it to the rules. It holds unless the rules are [`OutputRules::None`]. Units: tokens.
     pub reasoning_budget: Option<u32>,
@@ -50,6 +53,7 @@ impl Default for TurnOptions {
         TurnOptions {
             sampling: SamplingParams::default(),
             max_new_tokens: None,
+            min_new_tokens: 0,
             reasoning_budget: None,
             answer_tokens: None,
             breaks_loops: true,

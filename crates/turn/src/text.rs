@@ -10,6 +10,7 @@ use std::time::Instant;
 use gptoss_engine::{Constraint, EngineHandle, Event, EventStream, Mask, Request, SamplingParams, Tenant};
 use gptoss_harmony::Vocab;
 
+use crate::constraint::forbid;
 use crate::error::Error;
 
 /// How tokens are to be continued.
@@ -21,8 +22,11 @@ pub struct TextOptions {
     pub forced_tokens: Vec<u32>,
     /// Most tokens that the model chooses; None is as many as the context holds.
     pub max_new_tokens: Option<usize>,
-    /// Whether a stop token ends the text.
-    pub ignores_stop_tokens: bool,
+    /// Tokens, after the forced ones, before which none ends the text; `usize::MAX` lets none at all. Units:
+    /// tokens.
+    pub min_new_tokens: usize,
+    /// Tokens that end the text, besides the model's own.
+    pub stop_ids: Vec<u32>,
     /// Best tokens whose log-probabilities are told with each token, 0 to 20; None tells none.
     pub logprobs: Option<usize>,
     /// Whose text it is.
@@ -68,10 +72,21 @@ pub(crate) fn start_text(
         let max_context = limits.max_context;
         return Err(gptoss_engine::Error::PromptTooLong { prompt_tokens, max_context }.into());
     }
-    let stop_ids = if options.ignores_stop_tokens { Vec::new() } else { vocab.stop_ids().to_vec() };
-    let constraint: Option<Box<dyn Constraint>> = match num_forced {
-        0 => None,
-        _ => Some(Box::new(ForcedPrefix::new(options.forced_tokens, options.max_new_tokens == Some(0)))),
+    let mut stop_ids = Vec::new();
+    // Where nothing ever ends the text the model may well say a stop token, and goes on.
+    let mut min_new_tokens = 0;
+    if options.min_new_tokens < usize::MAX {
+        stop_ids = vocab.stop_ids().iter().copied().chain(options.stop_ids).collect();
+        min_new_tokens = options.min_new_tokens;
+    }
+    let constraint: Option<Box<dyn Constraint>> = match (num_forced, min_new_tokens) {
+        (0, 0) => None,
+        _ => {
+            let ends = options.max_new_tokens == Some(0);
+            let mut prefix = ForcedPrefix::new(options.forced_tokens, ends);
+            prefix.go_on(min_new_tokens, &stop_ids, limits.vocab_size);
+            Some(Box::new(prefix))
+        }
     };
     let request = Request {
         prompt,
@@ -87,20 +102,44 @@ pub(crate) fn start_text(
     Ok(Text { events: engine.submit(request)? })
 }
 
-/// Allows one token after another, then all.
+/// Allows one token after another, then those that do not end the text, then all.
 struct ForcedPrefix {
     tokens: Vec<u32>,
     next: usize,
     words: Vec<u32>,
     ends: bool,
+    /// Tokens after the forced ones that may not end the text.
+    num_going_on: usize,
+    /// What may be said of them.
+    going_on: Vec<u32>,
 }
 
 impl ForcedPrefix {
     fn new(tokens: Vec<u32>, ends: bool) -> ForcedPrefix {
         let most = tokens.iter().copied().max().unwrap_or(0);
-        let mut prefix = ForcedPrefix { tokens, next: 0, words: vec![0; most as usize / 32 + 1], ends };
+        let mut prefix = ForcedPrefix {
+            tokens,
+            next: 0,
+            words: vec![0; most as usize / 32 + 1],
+            ends,
+            num_going_on: 0,
+            going_on: Vec::new(),
+        };
         prefix.allow();
         prefix
+    }
+
+    /// Has `count` tokens of a vocabulary, none of `stop_ids` among them, follow.
+    fn go_on(&mut self, count: usize, stop_ids: &[u32], vocab_size: usize) {
+        if count == 0 {
+            return;
+        }
+        self.num_going_on = count;
+        self.going_on = vec![0; vocab_size.div_ceil(32)];
+        for id in 0..vocab_size {
+            self.going_on[id / 32] |= 1 << (id % 32);
+        }
+        forbid(&mut self.going_on, stop_ids);
     }
 
     fn allow(&mut self) {
@@ -113,7 +152,14 @@ impl ForcedPrefix {
 
 impl Constraint for ForcedPrefix {
     fn mask(&mut self) -> Result<Mask<'_>, String> {
-        Ok(if self.next < self.tokens.len() { Mask::Only(&self.words) } else { Mask::Any })
+        let num_forced = self.tokens.len();
+        Ok(if self.next < num_forced {
+            Mask::Only(&self.words)
+        } else if self.next < num_forced.saturating_add(self.num_going_on) {
+            Mask::Only(&self.going_on)
+        } else {
+            Mask::Any
+        })
     }
 
     fn commit(&mut self, _token: u32) -> Result<(), String> {
@@ -124,5 +170,34 @@ impl Constraint for ForcedPrefix {
 
     fn is_over(&self) -> bool {
         self.ends && self.next >= self.tokens.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_stop_token_may_come_before_its_time() {
+        let mut prefix = ForcedPrefix::new(vec![7], false);
+        prefix.go_on(2, &[3, 33], 40);
+        let allowed = |prefix: &mut ForcedPrefix| match prefix.mask().unwrap() {
+            Mask::Only(words) => Some(
+                (0..64)
+                    .filter(|id| words.get(id / 32).is_some_and(|word| word >> (id % 32) & 1 == 1))
+                    .collect::<Vec<_>>(),
+            ),
+            Mask::Any => None,
+        };
+        let going_on: Vec<usize> = (0..40).filter(|id| *id != 3 && *id != 33).collect();
+        let mut next = || {
+            let mask = allowed(&mut prefix);
+            prefix.commit(7).unwrap();
+            mask
+        };
+        assert_eq!(
+            [next(), next(), next(), next()],
+            [Some(vec![7]), Some(going_on.clone()), Some(going_on), None]
+        );
     }
 }

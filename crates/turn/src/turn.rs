@@ -230,8 +230,11 @@ impl<'a> PreparedTurn<'a> {
             breaks_loops: options.breaks_loops,
         };
         let owed = self.constraint.as_ref().map_or(Owed::Nothing, TurnConstraint::owed);
-        let (constraint, cut_log) =
-            self.constraint.as_ref().map(|constraint| constraint.start(bounds)).unzip();
+        let (constraint, cut_log) = self
+            .constraint
+            .as_ref()
+            .map(|constraint| constraint.start(bounds, options.min_new_tokens))
+            .unzip();
         let request = Request {
             prompt: self.prompt.clone(),
             cache_points: self.cache_points.clone(),

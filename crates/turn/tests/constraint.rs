@@ -293,3 +293,34 @@ fn refused_rules_name_the_place() {
     let message = refused.expect_err("not").to_string();
     assert!(message.contains("the answer's format at #/items") && message.contains("\"not\""), "{message}");
 }
+
+/// A turn that would be over goes on to its length, and one that has nothing else to say ends all the same.
+#[test]
+fn a_turn_ends_no_sooner_than_it_may() {
+    let fixture = demo();
+    let conversation = Conversation::from_messages([
+        Message::system(SystemContent::default()),
+        Message::user("What is 27 + 58?"),
+    ]);
+    let tokens = |min_new_tokens, answer: Body| {
+        let rules = TurnRules { answer, ..TurnRules::default() };
+        let limits = Limits::default();
+        let compiled = fixture.assistant.compile(&conversation, &rules, &limits).expect("compiles");
+        let options = TurnOptions {
+            sampling: SamplingParams { temperature: 0.0, ..SamplingParams::default() },
+            max_new_tokens: Some(TOKENS_MAX),
+            min_new_tokens,
+            rules: OutputRules::Compiled(compiled),
+            ..TurnOptions::default()
+        };
+        let outcome = outcome_of(fixture.assistant.start_turn(&conversation, &options).expect("accepted"));
+        (outcome.usage.engine.completion_tokens, outcome.end)
+    };
+    let (usual, end) = tokens(0, Body::Free);
+    assert!(usual < TOKENS_MAX && end == TurnEnd::Answer, "{usual} {end:?}");
+    let (more, _) = tokens(usual + 5, Body::Free);
+    assert!(more >= usual + 5, "{more} of {usual}");
+    assert_eq!(tokens(usize::MAX, Body::Free), (TOKENS_MAX, TurnEnd::Length));
+    let (held, end) = tokens(usize::MAX, Body::Regex("85".into()));
+    assert!(held < TOKENS_MAX && end == TurnEnd::Answer, "{held} {end:?}");
+}

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::errors::ApiError;
 use crate::generation::content::part_text;
+use crate::generation::dialect;
 use crate::generation::effort::effort;
 use crate::generation::format::Format;
 use crate::generation::metadata::metadata;
@@ -42,7 +43,11 @@ pub fn parse(request: &ChatRequest, scope: &RequestScope<'_>) -> Result<Generati
     let mut warnings = Vec::new();
     let tools = request.tools.as_deref().unwrap_or_default();
     let tools = Tools::parse(tools, request.tool_choice.as_ref(), limits, &mut warnings)?;
+    let mut asked = dialect::parse(&request.dialect, limits)?;
     let format = Format::parse(request.response_format.as_ref(), "response_format", limits)?;
+    let (format, format_param) = asked.form_beside(format, "response_format")?;
+    asked.turn_ends();
+    warnings.append(&mut asked.warnings);
     let (instructions, entries) = messages(&request.messages, scope)?;
     let effort = effort(effort_word(request), "reasoning_effort", &mut warnings)?;
     let head =
@@ -51,12 +56,13 @@ pub fn parse(request: &ChatRequest, scope: &RequestScope<'_>) -> Result<Generati
     Ok(GenerationRequest {
         conversation,
         format,
-        format_param: "response_format",
+        format_param,
         sampling: sampling::sampling(request.into())?,
         max_new_tokens: match request.max_completion_tokens {
             Some(_) => sampling::max_tokens("max_completion_tokens", request.max_completion_tokens)?,
             None => sampling::max_tokens("max_tokens", request.max_tokens)?,
         },
+        min_new_tokens: asked.min_tokens,
         stops: sampling::stops(request.stop.as_ref(), "stop")?,
         top_logprobs: sampling::top_logprobs(request.logprobs.unwrap_or(false), request.top_logprobs)?,
         visibility: visibility(request, scope.visibility)?,

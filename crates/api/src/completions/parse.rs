@@ -5,6 +5,8 @@
 use gptoss_harmony::Vocab;
 
 use crate::errors::ApiError;
+use crate::generation::dialect;
+use crate::generation::format::Format;
 use crate::generation::sampling::{self, Sampling};
 use crate::limits::{PROMPTS_MAX, RequestLimits};
 use crate::wire::completions::{CompletionRequest, Prompt};
@@ -23,8 +25,10 @@ pub struct ParsedCompletionRequest {
     pub sampling: Sampling,
     /// Most tokens to write; 0 only with `echo`.
     pub max_new_tokens: Option<usize>,
-    /// Whether a stop token does not end the text.
-    pub ignores_stop_tokens: bool,
+    /// Tokens before which a stop token does not end the text; `usize::MAX` never lets it.
+    pub min_new_tokens: usize,
+    /// Tokens that end the text, besides the model's own.
+    pub stop_ids: Vec<u32>,
     /// How many likeliest tokens are told with each; None tells no log-probabilities.
     pub logprobs: Option<usize>,
     /// Strings before which the text ends.
@@ -33,6 +37,8 @@ pub struct ParsedCompletionRequest {
     pub count: usize,
     /// Whether the prompt stands at the head of the text.
     pub echo: bool,
+    /// What is known and not kept.
+    pub warnings: Vec<String>,
 }
 
 /// What a request asks.
@@ -62,15 +68,24 @@ pub fn parse(
         0 if echo => Some(0),
         tokens => sampling::max_tokens("max_tokens", Some(tokens))?,
     };
+    let mut asked = dialect::parse(&request.dialect, limits)?;
+    let format = Format::parse(request.response_format.as_ref(), "response_format", limits)?;
+    let (format, param) = asked.form_beside(format, "response_format")?;
+    if format != Format::Text {
+        let why = "A text is continued as it is; a form is held in /v1/chat/completions and /v1/responses.";
+        return Err(ApiError::unsupported(param, why));
+    }
     Ok(ParsedCompletionRequest {
         prompts: prompts(request.prompt.as_ref(), vocab)?,
         sampling: sampling::sampling(request.into())?,
         max_new_tokens,
-        ignores_stop_tokens: request.ignore_eos.unwrap_or(false),
+        min_new_tokens: asked.min_tokens,
+        stop_ids: asked.stop_ids,
         logprobs,
         stops: sampling::stops(request.stop.as_ref(), "stop")?,
         count,
         echo,
+        warnings: asked.warnings,
     })
 }
 

@@ -3,6 +3,7 @@
 use gptoss_harmony::ResponseFormat;
 use serde_json::{Value, json};
 
+use super::gbnf;
 use super::tools::{self, text};
 use crate::errors::ApiError;
 use crate::limits::RequestLimits;
@@ -26,6 +27,10 @@ pub enum Format {
         /// Whether it must be held to the letter.
         is_strict: bool,
     },
+    /// A text that this regular expression matches as a whole.
+    Regex(String),
+    /// A sentence of this Lark grammar.
+    Lark(String),
 }
 
 impl Format {
@@ -37,7 +42,24 @@ impl Format {
         let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(Format::Text) };
         match text(value, "type") {
             Some("text") => Ok(Format::Text),
-            Some("json_object") => Ok(Format::JsonObject),
+            // llama.cpp's, where a schema may stand beside it.
+            Some("json_object") => match value.get("schema").filter(|schema| !schema.is_null()) {
+                None => Ok(Format::JsonObject),
+                Some(schema) => Ok(Format::JsonSchema {
+                    name: "answer".to_owned(),
+                    description: None,
+                    schema: tools::schema(schema, &format!("{param}.schema"), limits)?,
+                    is_strict: false,
+                }),
+            },
+            Some("regex") => {
+                let inside = value.get("regex").or_else(|| value.get("pattern")).unwrap_or(&Value::Null);
+                regex(inside, &format!("{param}.regex"), limits)
+            }
+            Some("grammar") => {
+                let inside = value.get("grammar").unwrap_or(&Value::Null);
+                grammar(inside, &format!("{param}.grammar"), limits)
+            }
             Some("json_schema") => {
                 let inside = value.get("json_schema").filter(|inside| inside.is_object()).unwrap_or(value);
                 let path = format!("{param}.schema");
@@ -51,7 +73,8 @@ impl Format {
                 })
             }
             _ => {
-                let message = format!("{param}.type must be text, json_object or json_schema");
+                let message =
+                    format!("{param}.type must be text, json_object, json_schema, regex or grammar");
                 Err(ApiError::invalid(format!("{param}.type"), message))
             }
         }
@@ -60,7 +83,8 @@ impl Format {
     /// As the developer message shows it.
     pub fn section(&self) -> Option<ResponseFormat> {
         match self {
-            Format::Text => None,
+            // The model is not told of what it is held to here: harmony has no words for it.
+            Format::Text | Format::Regex(_) | Format::Lark(_) => None,
             Format::JsonObject => Some(ResponseFormat {
                 name: "json_object".into(),
                 description: Some("The answer is one JSON object and nothing else.".into()),
@@ -73,4 +97,34 @@ impl Format {
             }
         }
     }
+}
+
+/// A regular expression.
+pub(super) fn regex(value: &Value, name: &str, limits: &RequestLimits) -> Result<Format, ApiError> {
+    Ok(Format::Regex(string(value, name, limits)?.to_owned()))
+}
+
+/// GBNF, or Lark.
+pub(super) fn grammar(value: &Value, name: &str, limits: &RequestLimits) -> Result<Format, ApiError> {
+    let text = string(value, name, limits)?;
+    if !text.contains("::=") {
+        return Ok(Format::Lark(text.to_owned()));
+    }
+    let lark = gbnf::to_lark(text);
+    lark.map(Format::Lark).map_err(|error| ApiError::invalid(name, format!("{name}: {error}")))
+}
+
+fn string<'a>(value: &'a Value, name: &str, limits: &RequestLimits) -> Result<&'a str, ApiError> {
+    let text = value.as_str().ok_or_else(|| ApiError::invalid(name, format!("{name} must be a string")))?;
+    is_short(text, name, limits)?;
+    Ok(text)
+}
+
+/// Errors: longer than a schema may be.
+pub(super) fn is_short(text: &str, name: &str, limits: &RequestLimits) -> Result<(), ApiError> {
+    if text.len() <= limits.schema_bytes_max {
+        return Ok(());
+    }
+    let max = limits.schema_bytes_max;
+    Err(ApiError::invalid(name, format!("{name} has {} bytes, but at most {max} are taken", text.len())))
 }

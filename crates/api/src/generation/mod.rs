@@ -1,8 +1,10 @@
 //! What a request asks of the model, in no API's words, and how its parts are read.
 
 pub mod content;
+pub mod dialect;
 pub mod effort;
 pub mod format;
+mod gbnf;
 pub mod metadata;
 pub mod request;
 pub mod sampling;

@@ -27,6 +27,8 @@ pub struct GenerationRequest {
     pub sampling: Sampling,
     /// Most tokens to write.
     pub max_new_tokens: Option<usize>,
+    /// Tokens before which nothing ends, if anything else may be said; `usize::MAX` never lets it.
+    pub min_new_tokens: usize,
     /// Strings before which the answer ends.
     pub stops: Vec<String>,
     /// How many likeliest tokens are told with each; None tells no log-probabilities.

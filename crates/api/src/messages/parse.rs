@@ -92,6 +92,7 @@ pub fn count(
             format_param,
             sampling: sampling::sampling(request.into())?,
             max_new_tokens: sampling::max_tokens("max_tokens", request.max_tokens)?,
+            min_new_tokens: 0,
             stops: stops(request)?,
             top_logprobs: None,
             visibility: match shown {

@@ -14,12 +14,14 @@ use serde_json::{Value, json};
 
 use crate::errors::ApiError;
 use crate::generation::content::part_text;
+use crate::generation::dialect;
 use crate::generation::effort::effort;
 use crate::generation::format::Format;
 use crate::generation::metadata::metadata;
 use crate::generation::request::{GenerationRequest, Head};
 use crate::generation::sampling;
 use crate::generation::tools::{Tools, text};
+use crate::generation::visibility::Visibility;
 use crate::history::{Entry, History, reconcile};
 use crate::scope::RequestScope;
 use crate::wire::chat::ContentPart;
@@ -27,6 +29,9 @@ use crate::wire::responses::{ContextManagement, Input, ResponsesRequest};
 
 /// What marks the text of a compaction as ours.
 pub const COMPACTION_PREFIX: &str = "gptoss.compaction:";
+
+/// What clients ask for who keep reasoning without reading it.
+const ENCRYPTED_REASONING: &str = "reasoning.encrypted_content";
 
 /// The type of an item that stands for a stored one.
 const ITEM_REFERENCE: &str = "item_reference";
@@ -104,7 +109,7 @@ pub fn parse(
     let tools = request.tools.as_deref().unwrap_or_default();
     let tools = Tools::parse(tools, request.tool_choice.as_ref(), scope.limits, &mut warnings)?;
     let text_request = request.text.clone().unwrap_or_default();
-    let format = Format::parse(text_request.format.as_ref(), "text.format", scope.limits)?;
+    let (format, format_param, min_new_tokens) = form(request, scope, &mut warnings)?;
     let reasoning = request.reasoning.clone().unwrap_or_default();
     let effort = effort(reasoning.effort.as_deref(), "reasoning.effort", &mut warnings)?;
     let input_items = resolve(items(request.input.as_ref(), scope)?, &before.items, "input")?;
@@ -140,13 +145,14 @@ pub fn parse(
     let generation = GenerationRequest {
         conversation,
         format,
-        format_param: "text.format",
+        format_param,
         sampling: sampling::sampling(request.into())?,
         max_new_tokens: sampling::max_tokens("max_output_tokens", request.max_output_tokens)?,
+        min_new_tokens,
         stops: sampling::stops(request.stop.as_ref(), "stop")?,
         top_logprobs: sampling::top_logprobs(true, request.top_logprobs)?
             .filter(|&top| includes_logprobs || top > 0),
-        visibility: scope.visibility.narrowed(request.reasoning_visibility.as_deref())?,
+        visibility: visibility(request, scope.visibility)?,
         reasoning_budget: None,
         tenant: scope.tenant.to_owned(),
         tools,
@@ -164,6 +170,31 @@ pub fn parse(
         compaction: compaction(request.context_management.as_deref())?,
         num_head,
     })
+}
+
+/// What the answer must be, which parameter said so, and how long it is at least.
+fn form(
+    request: &ResponsesRequest,
+    scope: &RequestScope<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<(Format, &'static str, usize), ApiError> {
+    let mut asked = dialect::parse(&request.dialect, scope.limits)?;
+    let format = request.text.as_ref().and_then(|text| text.format.as_ref());
+    let format = Format::parse(format, "text.format", scope.limits)?;
+    let (format, param) = asked.form_beside(format, "text.format")?;
+    asked.turn_ends();
+    warnings.append(&mut asked.warnings);
+    if request.include.iter().flatten().any(|what| what == ENCRYPTED_REASONING) {
+        warnings.push(format!("include: {ENCRYPTED_REASONING} is not kept: reasoning is sent as it is"));
+    }
+    Ok((format, param, asked.min_tokens))
+}
+
+fn visibility(request: &ResponsesRequest, most: Visibility) -> Result<Visibility, ApiError> {
+    match request.include_reasoning {
+        Some(false) => Ok(Visibility::Hidden),
+        _ => most.narrowed(request.reasoning_visibility.as_deref()),
+    }
 }
 
 /// What was said before, and the messages that `items` add to it.

@@ -11,6 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::dialect::Dialect;
+
 /// A request for the next message of a chat.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 pub struct ChatRequest {
@@ -92,6 +94,9 @@ pub struct ChatRequest {
     pub safety_identifier: Option<String>,
     /// Accepted: prefixes are found by their tokens.
     pub prompt_cache_key: Option<String>,
+    /// Constraints and lengths by the names of other servers.
+    #[serde(flatten)]
+    pub dialect: Dialect,
 }
 
 /// One stop string or several.

@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::chat::{ChatUsage, Stops, StreamOptions};
+use super::dialect::Dialect;
 
 /// A text to continue. The model gets it as it is, without the harmony format it was made for.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -55,8 +57,11 @@ pub struct CompletionRequest {
     pub stream_options: Option<StreamOptions>,
     /// Accepted.
     pub user: Option<String>,
-    /// Write on after a stop token, until `max_tokens`; for load tests.
-    pub ignore_eos: Option<bool>,
+    /// vLLM: refused; a text has no form.
+    pub response_format: Option<Value>,
+    /// Constraints and lengths by the names of other servers.
+    #[serde(flatten)]
+    pub dialect: Dialect,
 }
 
 /// What to continue.

@@ -8,6 +8,7 @@
 
 pub mod chat;
 pub mod completions;
+pub mod dialect;
 pub mod message_events;
 pub mod messages;
 pub mod models;

@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::dialect::Dialect;
 use super::response_items::Item;
 
 /// A request for a response.
@@ -90,6 +91,11 @@ pub struct ResponsesRequest {
     pub user: Option<String>,
     /// Accepted.
     pub safety_identifier: Option<String>,
+    /// vLLM: false hides the reasoning.
+    pub include_reasoning: Option<bool>,
+    /// Constraints and lengths by the names of other servers.
+    #[serde(flatten)]
+    pub dialect: Dialect,
 }
 
 /// How a conversation that becomes long is shortened.

@@ -7,6 +7,7 @@ mod attacks;
 mod chat;
 mod completions;
 mod context;
+mod dialects;
 mod errors;
 mod http;
 mod loops;
