@@ -3,6 +3,8 @@
 //! [`TokenUsage`] is counted once and told in every API's own form.
 //! A request with several choices counts its prompt once.
 
+use std::time::Duration;
+
 use gptoss_harmony::TurnEnd;
 
 use crate::wire::chat::{ChatUsage, CompletionDetails, PromptDetails};
@@ -28,6 +30,19 @@ pub struct TokenUsage {
     pub completion: u64,
     /// Of those, reasoning.
     pub reasoning: u64,
+    /// Where the time went.
+    pub times: PhaseTimes,
+}
+
+/// Time by phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PhaseTimes {
+    /// Waiting for a place.
+    pub queued: Duration,
+    /// Reading the prompt.
+    pub prefill: Duration,
+    /// Writing.
+    pub decode: Duration,
 }
 
 impl TokenUsage {
@@ -37,14 +52,20 @@ impl TokenUsage {
         self.cached += other.cached;
         self.completion += other.completion;
         self.reasoning += other.reasoning;
+        self.times.queued += other.times.queued;
+        self.times.prefill += other.times.prefill;
+        self.times.decode += other.times.decode;
     }
 
-    /// Counts another choice's: the prompt is the same and counts once.
+    /// Counts another choice's: they run at a time, and the prompt is the same and counts once.
     pub fn add_choice(&mut self, other: TokenUsage) {
         self.prompt = self.prompt.max(other.prompt);
         self.cached = self.cached.max(other.cached);
         self.completion += other.completion;
         self.reasoning += other.reasoning;
+        self.times.queued = self.times.queued.max(other.times.queued);
+        self.times.prefill = self.times.prefill.max(other.times.prefill);
+        self.times.decode = self.times.decode.max(other.times.decode);
     }
 
     /// In the words of Chat Completions.

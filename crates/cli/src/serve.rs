@@ -14,14 +14,17 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use gptoss_checkpoint::ExpertFormat;
 use gptoss_engine::{SEQUENCES_DEFAULT, SamplingParams};
-use gptoss_model::{DenseMode, Model, Term};
-use gptoss_server::{App, Keys, Limits, Log, Prompts, ReasoningField, ServedModel, listen, run as serve};
+use gptoss_model::{DenseMode, Model, ModelConfig, Term, parameters};
+use gptoss_server::{
+    App, Keys, Limits, Log, LogFormat, Prompts, ReasoningField, ServedModel, listen, run as serve,
+};
 use gptoss_turn::{Assistant, TokenTable};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::args::{ReasoningName, ServeArgs};
+use crate::args::{LogForm, ReasoningName, ServeArgs};
 use crate::engine_start::{self, RunningEngine};
 use crate::failure::usage;
 use crate::generation_config::GenerationConfig;
@@ -60,18 +63,22 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
             (log, Some(written))
         }
     };
-    let limits = limits(args, &log);
+    let format = log_format(args.log_format);
+    let lines = Arc::clone(&log);
+    let notices: Log = Arc::new(move |message| lines(&format.notice(message)));
+    let limits = limits(args, &notices);
     let app = App::new(
         prepared.model.clone(),
         prepared.assistant.clone(),
         limits,
         keys,
         args.state_dir.as_deref(),
-        Arc::clone(&log),
+        log,
     )?
     .with_allowed_hosts(args.allow_host.clone())
     .with_prompts(prompts)
-    .with_reasoning_field(reasoning_field(args.reasoning_field));
+    .with_reasoning_field(reasoning_field(args.reasoning_field))
+    .with_log_format(format);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     runtime.block_on(async {
@@ -79,7 +86,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
         let address = listener.local_addr().context("the port has no address")?;
         // Whoever reads the address may send signals.
         let parent = args.until_stdin_ends.then(end_of_stdin);
-        let stop = stop_signal(Duration::from_secs(args.stop_grace), log, parent)?;
+        let stop = stop_signal(Duration::from_secs(args.stop_grace), notices, parent)?;
         prepared.print(address)?;
         serve(listener, app, stop).await;
         anyhow::Ok(())
@@ -111,6 +118,21 @@ pub fn keys(args: &ServeArgs) -> Result<Keys> {
     let Some(file) = &args.api_key_file else { return Ok(Keys::default()) };
     let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     Keys::parse(&text).with_context(|| format!("{} cannot be used", file.display()))
+}
+
+fn log_format(form: LogForm) -> LogFormat {
+    match form {
+        LogForm::Text => LogFormat::Text,
+        LogForm::Json => LogFormat::Json,
+    }
+}
+
+/// A number of parameters as Ollama writes it.
+fn parameter_size(count: u64) -> String {
+    match count as f64 {
+        count if count >= 1e9 => format!("{:.1}B", count / 1e9),
+        count => format!("{:.2}M", count / 1e6),
+    }
 }
 
 fn reasoning_field(name: ReasoningName) -> ReasoningField {
@@ -226,6 +248,8 @@ impl Prepared {
         let is_demo = opened.source.is_demo();
         let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let weights = terms.iter().filter(|term| term.name.starts_with("weights"));
+        let config = ModelConfig::from_checkpoint(opened.checkpoint.config())?;
+        let num_parameters = parameters(&config).iter().map(|part| part.total).sum();
         let model = ServedModel {
             fingerprint,
             name: served_name(&opened.source),
@@ -236,6 +260,11 @@ impl Prepared {
             today: (!is_demo && !args.no_date).then_some(today as fn() -> String),
             created,
             weight_bytes: weights.map(|term| term.bytes).sum(),
+            parameter_size: parameter_size(num_parameters),
+            quantization: match opened.checkpoint.expert_format() {
+                ExpertFormat::Mxfp4 => "MXFP4",
+                ExpertFormat::Bf16 => "BF16",
+            },
         };
         let terms = if compute.memory.is_some() { Vec::new() } else { terms };
         Ok(Prepared { model, assistant, _engine: engine, terms })

@@ -134,6 +134,8 @@ impl Engine {
             prefix: self.scheduler.cache().stats(),
             disk: self.disk.as_ref().map(PrefixDisk::stats).unwrap_or_default(),
             running: self.scheduler.num_running(),
+            sequences_max: self.options.max_sequences,
+            block_tokens: BLOCK_TOKENS,
             blocks_total: self.scheduler.pool().total(),
             blocks_free: self.scheduler.pool().num_free(),
             snapshots_used: self.scheduler.cache().num_used(),

@@ -52,6 +52,10 @@ pub struct EngineStats {
     pub running: usize,
     /// Requests that wait now.
     pub queued: usize,
+    /// Sequences that may run.
+    pub sequences_max: usize,
+    /// Tokens of a block.
+    pub block_tokens: usize,
     /// Blocks of the pool.
     pub blocks_total: usize,
     /// Blocks nobody holds.

@@ -26,6 +26,8 @@ impl Engine {
     /// Answers requests until there will be no more: every handle is gone, or they were told to drain or
     /// abort.
     pub fn run(mut self, mut inbox: Inbox) {
+        // Who asks before the first request is to see how much room there is.
+        inbox.publish(&self.stats());
         loop {
             if self.is_idle() {
                 // Invariant: whoever held a slot has given it back. If not, nothing kept can be relied on.

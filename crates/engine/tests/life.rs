@@ -139,3 +139,19 @@ fn urgent_requests_go_first_and_tenants_take_turns() {
     }
     assert_eq!(order, [4, 3, 1, 2, 0]);
 }
+
+/// Before the first request an engine had no blocks, to whoever asked how full it is.
+#[test]
+fn an_engine_that_has_done_nothing_says_how_much_room_there_is() {
+    let (handle, thread) = engine(2).spawn().expect("a thread");
+    let begun = Instant::now();
+    while handle.stats().blocks_total == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "nothing was told");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let stats = handle.stats();
+    assert_eq!((stats.sequences_max, stats.blocks_free), (2, stats.blocks_total));
+    assert!(stats.block_tokens > 0);
+    drop(handle);
+    thread.join().expect("ends");
+}

@@ -36,6 +36,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         fingerprint: "scripted".into(),
         created: 1,
         weight_bytes: 0,
+        parameter_size: "20.9B".into(),
+        quantization: "MXFP4",
     };
     let log = Arc::new(|line: &str| eprintln!("{line}"));
     let app = App::new(model, assistant, Limits::default(), Keys::default(), None, log)?;

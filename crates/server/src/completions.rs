@@ -168,7 +168,7 @@ fn plan(app: &App, tenant: &str, parsed: &ParsedCompletionRequest) -> Result<Vec
 /// Starts the task of a request.
 ///
 /// Errors: a prompt that does not fit, or that the engine refuses.
-fn start(
+pub(crate) fn start(
     app: &Arc<App>,
     tenant: &str,
     parsed: &ParsedCompletionRequest,

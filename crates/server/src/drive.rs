@@ -15,7 +15,7 @@ use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use gptoss_api::usage::TokenUsage;
 use gptoss_api::{ApiError, ChoiceEnd, Machine};
 use gptoss_harmony::Message;
-use gptoss_turn::Delta;
+use gptoss_turn::{Delta, TurnEnd};
 use tokio::sync::mpsc;
 
 use crate::access_log::Spent;
@@ -106,17 +106,18 @@ pub(crate) async fn drive<M: Machine, S: Sink<M>>(
     machine: &mut M,
     sink: &S,
 ) -> Result<Driven<M::Event>, Abort> {
-    let (mut has_output, mut is_cancelled) = (false, false);
-    let mut on_output = || {
-        if !std::mem::replace(&mut has_output, true) {
-            app.metrics.first_token(request.begun.elapsed());
-        }
+    let mut is_cancelled = false;
+    let mut last_output: Option<Instant> = None;
+    let mut on_output = || match last_output.replace(Instant::now()) {
+        None => app.metrics.first_token(request.begun.elapsed()),
+        Some(last) => app.metrics.next_token(last.elapsed()),
     };
     loop {
         let step = tokio::select! {
             step = choice.next() => step,
             () = sink.closed(), if !is_cancelled => {
                 if !S::FINISHES {
+                    app.metrics.finished(TurnEnd::Cancelled);
                     return Err(Abort::Reader);
                 }
                 is_cancelled = true;
@@ -143,11 +144,16 @@ pub(crate) async fn drive<M: Machine, S: Sink<M>>(
                     app.calls.keep(request.tenant, id, ending.messages.clone(), Instant::now());
                 }
                 let ChoiceOutcome { end, tokens, messages, rest, stop } = ending;
+                app.metrics.finished(end);
+                app.metrics.queued(tokens.times.queued);
                 let end = ChoiceEnd { end, usage: tokens, rest, at: now(), stop };
                 let last = apart(request.tells_logprobs, || machine.finish(end));
                 return Ok(Driven { last, tokens, messages, call_id });
             }
-            StreamItem::Failed(error) => return Err(Abort::Failed(error)),
+            StreamItem::Failed(error) => {
+                app.metrics.failed();
+                return Err(Abort::Failed(error));
+            }
         };
         sink.put(events, machine).await?;
     }

@@ -1,26 +1,33 @@
 //! What has the server done, in the words of Prometheus?
 //!
-//! Counters and two histograms, as atomics that any thread may raise; [`Metrics::page`] writes them out in
-//! the text format together with what the engine counts. There are no labels made of what clients send, so
-//! their number is bounded.
+//! Counters and histograms, as atomics that any thread may raise; [`Metrics::page`] writes them out in the
+//! text format together with what the engine counts, under our own names and under vLLM's. There are no
+//! labels made of what clients send, so their number is bounded.
 //!
 //! It does not know requests: whoever knows when something begins or ends says so here.
+
+mod histogram;
+mod process;
+mod vllm;
 
 use std::fmt::Write;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use gptoss_api::usage::TokenUsage;
-use gptoss_turn::EngineStats;
+use gptoss_turn::{EngineStats, TurnEnd};
+use histogram::Histogram;
+pub(crate) use vllm::kv_usage;
 
-/// Upper bounds of the buckets. Units: seconds.
-const BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+/// Time over which tokens per second are counted, at least.
+const RATE_TIME: Duration = Duration::from_secs(1);
 
 /// All that is counted.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Metrics {
+    started: SystemTime,
     /// By route and status; both come from our own tables.
     responses: Mutex<std::collections::BTreeMap<(String, u16), u64>>,
     /// Turns that are running.
@@ -33,39 +40,44 @@ pub(crate) struct Metrics {
     cached_tokens: AtomicU64,
     completion_tokens: AtomicU64,
     reasoning_tokens: AtomicU64,
+    /// Choices that have ended, in the order of [`vllm::REASONS`].
+    finished: [AtomicU64; vllm::REASONS.len()],
     first_token: Histogram,
+    between_tokens: Histogram,
     whole: Histogram,
+    queued: Histogram,
+    rate: Mutex<Rate>,
 }
 
-#[derive(Debug, Default)]
-struct Histogram {
-    counts: [AtomicU64; BUCKETS.len()],
-    count: AtomicU64,
-    micros: AtomicU64,
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics {
+            started: SystemTime::now(),
+            responses: Mutex::default(),
+            running: AtomicI64::default(),
+            disconnects: AtomicU64::default(),
+            warnings: AtomicU64::default(),
+            prompt_tokens: AtomicU64::default(),
+            cached_tokens: AtomicU64::default(),
+            completion_tokens: AtomicU64::default(),
+            reasoning_tokens: AtomicU64::default(),
+            finished: Default::default(),
+            first_token: Histogram::default(),
+            between_tokens: Histogram::default(),
+            whole: Histogram::default(),
+            queued: Histogram::default(),
+            rate: Mutex::new(Rate { since: Instant::now(), tokens: 0, per_second: 0.0 }),
+        }
+    }
 }
 
-impl Histogram {
-    fn observe(&self, time: Duration) {
-        let seconds = time.as_secs_f64();
-        for (bound, count) in BUCKETS.iter().zip(&self.counts) {
-            if seconds <= *bound {
-                count.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-        self.count.fetch_add(1, Ordering::Relaxed);
-        self.micros.fetch_add(time.as_micros() as u64, Ordering::Relaxed);
-    }
-
-    fn write(&self, page: &mut String, name: &str, help: &str) {
-        let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} histogram");
-        for (bound, count) in BUCKETS.iter().zip(&self.counts) {
-            let _ = writeln!(page, "{name}_bucket{{le=\"{bound}\"}} {}", count.load(Ordering::Relaxed));
-        }
-        let count = self.count.load(Ordering::Relaxed);
-        let sum = self.micros.load(Ordering::Relaxed) as f64 / 1e6;
-        let _ =
-            writeln!(page, "{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {sum}\n{name}_count {count}");
-    }
+/// Tokens per second, as they were counted last.
+#[derive(Debug)]
+struct Rate {
+    since: Instant,
+    /// Tokens by then.
+    tokens: u64,
+    per_second: f64,
 }
 
 impl Metrics {
@@ -80,6 +92,43 @@ impl Metrics {
         self.first_token.observe(after);
     }
 
+    /// A turn wrote another, so long after the one before.
+    pub(crate) fn next_token(&self, after: Duration) {
+        self.between_tokens.observe(after);
+    }
+
+    /// A choice that has ended was so long in the queue.
+    pub(crate) fn queued(&self, time: Duration) {
+        self.queued.observe(time);
+    }
+
+    /// A choice has ended.
+    pub(crate) fn finished(&self, end: TurnEnd) {
+        let reason = match end {
+            TurnEnd::Answer | TurnEnd::Call | TurnEnd::NoAnswer => 0,
+            TurnEnd::Length | TurnEnd::Context | TurnEnd::Deadline => 1,
+            TurnEnd::Cancelled => 2,
+        };
+        self.finished[reason].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A choice failed.
+    pub(crate) fn failed(&self) {
+        self.finished[3].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Tokens per second since this was asked before, when `tokens` have been written by now; what was told
+    /// before, if that is less than a second ago.
+    pub(crate) fn throughput(&self, tokens: u64) -> f64 {
+        let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
+        let time = rate.since.elapsed();
+        if time >= RATE_TIME {
+            let per_second = tokens.saturating_sub(rate.tokens) as f64 / time.as_secs_f64();
+            *rate = Rate { since: Instant::now(), tokens, per_second };
+        }
+        rate.per_second
+    }
+
     /// A turn ended.
     pub(crate) fn ended(&self, tokens: TokenUsage, after: Duration) {
         self.prompt_tokens.fetch_add(tokens.prompt, Ordering::Relaxed);
@@ -89,8 +138,8 @@ impl Metrics {
         self.whole.observe(after);
     }
 
-    /// The page.
-    pub(crate) fn page(&self, engine: &EngineStats) -> String {
+    /// The page; `model` is the served name.
+    pub(crate) fn page(&self, engine: &EngineStats, model: &str) -> String {
         let mut page = String::new();
         let name = "gptoss_http_responses_total";
         let _ = writeln!(page, "# HELP {name} Responses by route and status.\n# TYPE {name} counter");
@@ -103,12 +152,11 @@ impl Metrics {
                 "# HELP gptoss_{name} {help}\n# TYPE gptoss_{name} {kind}\ngptoss_{name} {value}"
             );
         }
-        self.first_token.write(
-            &mut page,
-            "gptoss_time_to_first_token_seconds",
-            "From a request to its first token.",
-        );
-        self.whole.write(&mut page, "gptoss_turn_seconds", "From a request to its end.");
+        let name = "gptoss_time_to_first_token_seconds";
+        self.first_token.write(&mut page, name, "", "From a request to its first token.");
+        self.whole.write(&mut page, "gptoss_turn_seconds", "", "From a request to its end.");
+        vllm::write(&mut page, self, engine, model);
+        process::write(&mut page, self.started);
         page
     }
 
@@ -171,17 +219,47 @@ mod tests {
         let metrics = Metrics::default();
         metrics.responded("/v1/models", 200);
         metrics.first_token(Duration::from_millis(7));
-        metrics
-            .ended(TokenUsage { prompt: 3, cached: 1, completion: 2, reasoning: 1 }, Duration::from_secs(1));
-        let page = metrics.page(&EngineStats::default());
+        metrics.next_token(Duration::from_millis(2));
+        metrics.queued(Duration::from_secs(1700));
+        metrics.finished(TurnEnd::Length);
+        metrics.failed();
+        let tokens =
+            TokenUsage { prompt: 3, cached: 1, completion: 2, reasoning: 1, ..TokenUsage::default() };
+        metrics.ended(tokens, Duration::from_secs(1));
+        let engine = EngineStats {
+            running: 2,
+            blocks_total: 8,
+            blocks_free: 6,
+            block_tokens: 32,
+            prompt_tokens: 30,
+            cached_tokens: 10,
+            ..EngineStats::default()
+        };
+        let page = metrics.page(&engine, "org/\"a\"");
         for line in page.lines().filter(|line| !line.starts_with("# ")) {
             let (name, value) = line.rsplit_once(' ').unwrap();
-            assert!(name.starts_with("gptoss_") && value.parse::<f64>().is_ok(), "{line}");
+            let is_known = ["gptoss_", "vllm:", "process_"].iter().any(|prefix| name.starts_with(prefix));
+            assert!(is_known && value.parse::<f64>().is_ok(), "{line}");
         }
         let check = |line: &str| assert!(page.lines().any(|other| other == line), "{line}\n{page}");
         check("gptoss_http_responses_total{route=\"/v1/models\",status=\"200\"} 1");
         check("gptoss_time_to_first_token_seconds_bucket{le=\"0.005\"} 0");
         check("gptoss_time_to_first_token_seconds_bucket{le=\"0.01\"} 1");
         check("gptoss_cached_prompt_tokens_total 1");
+        let vllm = |name: &str, label: &str, value: &str| {
+            check(&format!("vllm:{name}{{engine=\"0\",model_name=\"org/\\\"a\\\"\"{label}}} {value}"));
+        };
+        vllm("num_requests_running", "", "2");
+        vllm("kv_cache_usage_perc", "", "0.25");
+        vllm("prefix_cache_queries_total", "", "30");
+        vllm("prefix_cache_hits_total", "", "10");
+        vllm("generation_tokens_total", "", "2");
+        vllm("request_success_total", ",finished_reason=\"length\"", "1");
+        vllm("request_success_total", ",finished_reason=\"error\"", "1");
+        vllm("request_success_total", ",finished_reason=\"stop\"", "0");
+        vllm("request_queue_time_seconds_bucket", ",le=\"1200\"", "0");
+        vllm("request_queue_time_seconds_bucket", ",le=\"1800\"", "1");
+        vllm("inter_token_latency_seconds_count", "", "1");
+        vllm("e2e_request_latency_seconds_sum", "", "1");
     }
 }

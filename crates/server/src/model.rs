@@ -33,6 +33,10 @@ pub struct ServedModel {
     pub created: u64,
     /// Bytes of its weights, for clients that show them.
     pub weight_bytes: u64,
+    /// How many parameters it has, in Ollama's words: `20.9B`.
+    pub parameter_size: String,
+    /// What most of its weights are stored as: `MXFP4`.
+    pub quantization: &'static str,
 }
 
 impl ServedModel {

@@ -15,6 +15,7 @@ use gptoss_api::errors::{ErrorBody, STATUSES};
 use gptoss_api::messages::errors::OVERLOADED;
 use gptoss_api::wire::chat::{ChatChunk, ChatCompletion, ChatRequest};
 use gptoss_api::wire::completions::{Completion, CompletionRequest};
+use gptoss_api::wire::loads::Loads;
 use gptoss_api::wire::message_events::{MessageEvent, MessageObject, MessagesErrorBody, TokenCount};
 use gptoss_api::wire::messages::MessagesRequest;
 use gptoss_api::wire::models::{AnyModel, AnyModelList};
@@ -51,6 +52,8 @@ struct Operation {
 const PAGE_QUERY: &[(&str, &str)] =
     &[("limit", "integer"), ("order", "string"), ("after", "string"), ("before", "string")];
 const RESUME_QUERY: &[(&str, &str)] = &[("stream", "boolean"), ("starting_after", "integer")];
+
+const LOADS_QUERY: &[(&str, &str)] = &[("include", "string")];
 
 /// The schemas of types that clients write and of those that they read: a field that is left out when it says
 /// nothing need not be there in what we write, and one that has a default need not be there in what they
@@ -133,12 +136,14 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     add!("get" "/v1/models" "The models", response AnyModelList);
     add!("get" "/v1/models/{id}" "A model", response AnyModel);
     add!("get" "/v1/models/{organization}/{name}" "A model whose name has a slash", response AnyModel);
+    add!("get" "/v1/loads" "How full the server is, for routers", response Loads, query LOADS_QUERY);
     add!("post" "/v1/tokenize" "Text to tokens", request TokenizeRequest, response TokenizeResponse);
     add!("post" "/v1/detokenize" "Tokens to text", request DetokenizeRequest, response DetokenizeResponse);
     add!("post" "/v1/render" "The tokens that a body would make the model read",
         request ChatRequest, response RenderResponse);
     add!("get" "/api/tags" "Ollama: the models", response Value);
     add!("get" "/api/version" "Ollama: a version", response Value);
+    add!("get" "/api/ps" "Ollama: the models that are loaded", response Value);
     add!("post" "/api/show" "Ollama: a model", request OllamaName, response Value);
     add!("post" "/api/pull" "Ollama: says whether a model is here", request OllamaName, response Value);
     add!("post" "/api/chat" "Ollama: the next message of a chat", request OllamaChatRequest, response OllamaLine);

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use gptoss_api::ApiError;
+use serde::Serialize;
 
 /// An error in the form of OpenAI's APIs. Handlers return it; what they call returns [`ApiError`].
 #[derive(Debug)]
@@ -17,21 +18,27 @@ impl From<ApiError> for Rejection {
 
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
-        let row = self.0.row();
-        let mut response = (status_of(&self.0), Json(self.0.body())).into_response();
-        if let Some(seconds) = row.retry_seconds {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        if row.status == 401 {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
+        let mut response = refusal(&self.0, self.0.body());
         // For the dialects that have words of their own.
         response.extensions_mut().insert(self.0);
         response
     }
 }
 
+/// An error with that body: its status and the headers that go with it.
+pub(crate) fn refusal(error: &ApiError, body: impl Serialize) -> Response {
+    let row = error.row();
+    let mut response = (status_of(error), Json(body)).into_response();
+    if let Some(seconds) = row.retry_seconds {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if row.status == 401 {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
 /// The status of an error.
-pub(crate) fn status_of(error: &ApiError) -> StatusCode {
+fn status_of(error: &ApiError) -> StatusCode {
     StatusCode::from_u16(error.row().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }

@@ -253,7 +253,7 @@ async fn end(
     if !response.store {
         live.keep(entries);
     } else if let Err(error) = stored_response::finish(app, parsed, response, entries, (live, &last)).await {
-        (app.log)(&format!("{}: not stored: {error}", response.id));
+        app.log.notice(&format!("{}: not stored: {error}", response.id));
         machine.was_not_stored(&mut last, &error);
     }
     apart(parsed.includes_logprobs, || live.append(&last, machine.response()));

@@ -22,11 +22,13 @@ use crate::access_log::{Line, RequestId};
 use crate::gate::{self, Gate};
 use crate::keys::Caller;
 use crate::limits::STOP_PATIENCE;
+use crate::ollama::OllamaRejection;
+use crate::path_class::path_class;
 use crate::rejection::Rejection;
 use crate::state::{App, Shared};
 use crate::{
-    anthropic, chat, completions, conversations, ids, messages, ollama, openapi, page, responses, socket,
-    status, tokens,
+    anthropic, chat, completions, conversations, ids, loads, messages, ollama, openapi, page, responses,
+    socket, status, tokens,
 };
 
 /// Longest request id of a client's that is given back. Units: bytes.
@@ -39,7 +41,7 @@ const METRICS: &str = "/metrics";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// All routes of the API. `/openapi.json` describes the same.
-fn routes() -> [(&'static str, MethodRouter<Shared>); 28] {
+fn routes() -> [(&'static str, MethodRouter<Shared>); 30] {
     [
         ("/v1/chat/completions", post(chat::create)),
         ("/v1/completions", post(completions::create)),
@@ -64,10 +66,12 @@ fn routes() -> [(&'static str, MethodRouter<Shared>); 28] {
         ("/v1/models", get(tokens::models)),
         ("/v1/models/{id}", get(tokens::model)),
         ("/v1/models/{organization}/{name}", get(tokens::model_in_organization)),
+        ("/v1/loads", get(loads::loads)),
         ("/v1/tokenize", post(tokens::tokenize)),
         ("/v1/detokenize", post(tokens::detokenize)),
         ("/v1/render", post(tokens::render)),
         ("/api/tags", get(ollama::tags)),
+        ("/api/ps", get(ollama::running)),
         ("/api/show", post(ollama::show)),
         ("/api/version", get(ollama::version)),
         ("/api/pull", post(ollama::pull)),
@@ -102,25 +106,39 @@ pub(crate) fn router(app: Shared, gate: Gate) -> Router {
         .with_state(app)
 }
 
-async fn wrong_path(request: Request) -> Rejection {
-    Rejection(ApiError::Path { path: request.uri().path().to_owned() })
+async fn wrong_path(request: Request) -> Response {
+    let path = request.uri().path();
+    match ollama::is_spoken(path) {
+        true => OllamaRejection::from(ollama::not_here(path)).into_response(),
+        false => Rejection(ApiError::Path { path: path.to_owned() }).into_response(),
+    }
 }
 
-async fn wrong_method(request: Request) -> Rejection {
+async fn wrong_method(request: Request) -> Response {
     let path = request.uri().path().to_owned();
-    Rejection(ApiError::Method { path, method: request.method().to_string() })
+    let is_ollama = ollama::is_spoken(&path);
+    let error = ApiError::Method { path, method: request.method().to_string() };
+    match is_ollama {
+        true => OllamaRejection::from(error).into_response(),
+        false => Rejection(error).into_response(),
+    }
 }
 
 /// What happens to every request.
 async fn request_layer(State(app): State<Shared>, mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
-    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
-    let method = request.method().clone();
+    let matched = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let path = matched.clone().unwrap_or_else(|| path_class(request.uri().path()));
+    // What is not there is one route to the metrics.
+    let route = matched.unwrap_or_else(|| "none".to_owned());
+    let is_ollama = ollama::is_spoken(request.uri().path());
     let is_anthropic = anthropic::is_spoken(request.uri(), request.headers());
     let drawn = ids::try_random("req");
     let id = own_id(&request).or_else(|| drawn.clone().ok()).unwrap_or_default();
+    let mut line = Line::new(&app.log, request.method().clone(), path, id.clone(), begun);
     let mut response = match named(drawn).and_then(|()| caller(&app, &request)) {
         Ok(caller) => {
+            line.tenant = Some(caller.tenant.clone());
             request.extensions_mut().insert(caller);
             request.extensions_mut().insert(RequestId(id.clone()));
             documented(next.run(request).await)
@@ -131,7 +149,10 @@ async fn request_layer(State(app): State<Shared>, mut request: Request, next: Ne
                 // answer is.
                 let _ = timeout(STOP_PATIENCE, to_bytes(request.into_body(), SWALLOW_BYTES)).await;
             }
-            Rejection(error).into_response()
+            match is_ollama {
+                true => OllamaRejection::from(error).into_response(),
+                false => Rejection(error).into_response(),
+            }
         }
     };
     if is_anthropic {
@@ -148,7 +169,6 @@ async fn request_layer(State(app): State<Shared>, mut request: Request, next: Ne
     response.headers_mut().insert(HeaderName::from_static("openai-processing-ms"), processing);
     let status = response.status().as_u16();
     app.metrics.responded(&route, status);
-    let line = Line { log: Arc::clone(&app.log), method, route, id, begun, status, spent: None };
     line.at_the_end_of(response)
 }
 

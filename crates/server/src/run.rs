@@ -64,7 +64,7 @@ pub async fn run(listener: TcpListener, app: App, stop: impl Future<Output = Dur
             grace = stop => grace,
         };
         let running = app.metrics.running.load(Ordering::Relaxed);
-        (app.log)(&format!("stopping: {running} turns are running"));
+        app.log.notice(&format!("stopping: {running} turns are running"));
         let now = Instant::now();
         let deadline = now.checked_add(app.limits.drain).unwrap_or(now + FOREVER);
         app.stop();
@@ -76,7 +76,7 @@ pub async fn run(listener: TcpListener, app: App, stop: impl Future<Output = Dur
     ending.send_replace(true);
     let mut ended = std::pin::pin!(async { tokio::join!(places.all_free(), background_ends(&app)) });
     if timeout_at(deadline, &mut ended).await.is_err() {
-        (app.log)("stopping: what still runs is ended now");
+        app.log.notice("stopping: what still runs is ended now");
         app.assistant.engine().abort();
         let _ = timeout(LAST_WORDS, ended).await;
     }
@@ -98,7 +98,7 @@ async fn accept(
             Err(error) => {
                 // It may fail many times a second, and always for the same reason.
                 if !std::mem::replace(&mut is_failing, true) {
-                    (app.log)(&format!("cannot accept connections: {error}"));
+                    app.log.notice(&format!("cannot accept connections: {error}"));
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;

@@ -249,8 +249,9 @@ impl Connection {
 
     fn log(&self, begun: Instant, status: u16, spent: Option<Spent>) {
         self.app.metrics.responded(ROUTE, status);
-        let (log, route) = (Arc::clone(&self.app.log), ROUTE.to_owned());
-        drop(Line { log, method: Method::GET, route, id: self.id.clone(), begun, status, spent });
+        let mut line = Line::new(&self.app.log, Method::GET, ROUTE.to_owned(), self.id.clone(), begun);
+        line.tenant = Some(self.caller.tenant.clone());
+        line.end(status, spent);
     }
 }
 

@@ -12,7 +12,7 @@ use gptoss_api::responses::prompt::Prompts;
 use gptoss_turn::Assistant;
 use tokio::sync::watch;
 
-use crate::access_log::Log;
+use crate::access_log::{AccessLog, Log, LogFormat};
 use crate::call_cache::CallCache;
 use crate::engine_health::EngineHealth;
 use crate::error::Error;
@@ -39,7 +39,7 @@ pub struct App {
     pub(crate) health: Arc<EngineHealth>,
     pub(crate) queue: Arc<QueueShares>,
     pub(crate) metrics: Metrics,
-    pub(crate) log: Log,
+    pub(crate) log: AccessLog,
     /// Names under which a loopback address may be asked for, besides its own.
     pub(crate) allowed_hosts: Vec<String>,
     /// Prompts that requests may name.
@@ -79,11 +79,11 @@ impl App {
             prompts: Prompts::default(),
             reasoning_field: ReasoningField::default(),
             is_stopping: watch::Sender::new(false),
+            log: AccessLog { log, format: LogFormat::default(), model: Arc::from(model.name.as_str()) },
             model,
             assistant,
             limits,
             keys,
-            log,
         })
     }
 }
@@ -102,6 +102,11 @@ impl App {
     /// With the reasoning of Chat Completions under that name.
     pub fn with_reasoning_field(self, reasoning_field: ReasoningField) -> App {
         App { reasoning_field, ..self }
+    }
+
+    /// With lines of log of that form.
+    pub fn with_log_format(self, format: LogFormat) -> App {
+        App { log: AccessLog { format, ..self.log }, ..self }
     }
 
     /// New requests are refused from now on.

@@ -39,6 +39,6 @@ pub(crate) async fn ready(State(app): State<Shared>) -> Response {
 
 /// `GET /metrics`.
 pub(crate) async fn metrics(State(app): State<Shared>) -> Response {
-    let page = app.metrics.page(&app.assistant.engine().stats());
+    let page = app.metrics.page(&app.assistant.engine().stats(), &app.model.name);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page).into_response()
 }

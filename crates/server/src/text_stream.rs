@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use gptoss_api::ApiError;
-use gptoss_api::usage::TokenUsage;
+use gptoss_api::usage::{PhaseTimes, TokenUsage};
 use gptoss_harmony::{Token as VocabToken, Vocab};
 use gptoss_turn::{
     Channel, Delta, FinishReason, Logprob, StopFilter, Text, TextEvent, Token, TurnEnd, logprob_of,
@@ -99,6 +99,11 @@ impl TextStream {
                         cached: usage.cached_tokens as u64,
                         completion: usage.completion_tokens.saturating_sub(self.num_forced) as u64,
                         reasoning: 0,
+                        times: PhaseTimes {
+                            queued: usage.timings.queued,
+                            prefill: usage.timings.prefill,
+                            decode: usage.timings.decode,
+                        },
                     };
                     let end = self.end(reason);
                     return StreamItem::End(ChoiceOutcome {

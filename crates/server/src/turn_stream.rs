@@ -11,7 +11,7 @@ use std::time::Instant;
 use futures_util::FutureExt;
 use gptoss_api::ApiError;
 use gptoss_api::generation::{format::Format, request::GenerationRequest};
-use gptoss_api::usage::TokenUsage;
+use gptoss_api::usage::{PhaseTimes, TokenUsage};
 use gptoss_harmony::{
     Analysis, Conversation, DeveloperContent, Form, Message, ReasoningEffort, RenderOptions, Role,
     SystemContent, render,
@@ -390,6 +390,11 @@ fn usage_of(outcome: &Outcome) -> TokenUsage {
         cached: usage.engine.cached_tokens as u64,
         completion: usage.engine.completion_tokens as u64,
         reasoning: usage.reasoning_tokens as u64,
+        times: PhaseTimes {
+            queued: usage.engine.timings.queued,
+            prefill: usage.engine.timings.prefill,
+            decode: usage.engine.timings.decode,
+        },
     }
 }
 

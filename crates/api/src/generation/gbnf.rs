@@ -207,7 +207,7 @@ mod tests {
         check("root ::= \"a\" # ends", "start: \"a\"\n");
         check(
             "root ::= x-1+ (\",\" x-1)*\nx-1 ::= [^a-c\\]]{2,3}\n | .",
-            concat!("start: r12+ ( \",\" r12 )*\n", "r12: /[^a-c\\x{5D}]/{2,3} | /[\\x{0}-\\x{10FFFF}]/\n",),
+            concat!("start: r9+ ( \",\" r9 )*\n", "r9: /[^a-c\\x{5D}]/{2,3} | /[\\x{0}-\\x{10FFFF}]/\n",),
         );
         check(r#"root ::= "\"\x41\n""#, "start: \"\\\"A\\n\"\n");
         check("root ::= [a-z-]", "start: /[a-z\\x{2D}]/\n");

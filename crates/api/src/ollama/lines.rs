@@ -3,11 +3,14 @@
 //! [`LineWriter`] is pushed the chunks of a chat. Calls are told whole, in a line of their own at the end,
 //! because here the arguments are an object.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::chat::chunks::fold;
 use crate::usage::TokenUsage;
 use crate::wire::chat::{Choice, ChunkChoice, ChunkDelta, ToolCallOut};
+use crate::wire::completions::CompletionChoice;
 use crate::wire::ollama::{OllamaCall, OllamaFunction, OllamaLine, OllamaMessage};
 
 /// Which endpoint answers.
@@ -17,6 +20,23 @@ pub enum Form {
     Chat,
     /// `/api/generate`: a text.
     Generate,
+}
+
+/// What is told when an answer has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AnswerEnd {
+    /// What it took.
+    pub usage: TokenUsage,
+    /// From the request to its end.
+    pub total: Duration,
+    /// What was changed, repaired or not kept.
+    pub warnings: Vec<String>,
+}
+
+/// A piece of a raw text as a piece of an answer.
+pub fn chunk_of(choice: CompletionChoice) -> ChunkChoice {
+    let delta = ChunkDelta { content: Some(choice.text), ..ChunkDelta::default() };
+    ChunkChoice { index: choice.index, delta, logprobs: None, finish_reason: choice.finish_reason }
 }
 
 /// Writes an answer.
@@ -39,18 +59,19 @@ impl LineWriter {
     pub fn push(&mut self, chunk: ChunkChoice, now: u64) -> Option<OllamaLine> {
         let ChunkDelta { content, reasoning, reasoning_content, .. } = chunk.delta.clone();
         let thinking = reasoning.or(reasoning_content);
+        let logprobs = chunk.logprobs.as_ref().map(|logprobs| logprobs.content.clone());
         fold(&mut self.choice, chunk);
-        if content.is_none() && thinking.is_none() {
+        if content.is_none() && thinking.is_none() && logprobs.is_none() {
             return None;
         }
         let thinking = thinking.filter(|_| self.shows_thinking);
-        Some(self.line(content.unwrap_or_default(), thinking, None, now))
+        Some(OllamaLine { logprobs, ..self.line(content.unwrap_or_default(), thinking, None, now) })
     }
 
     /// The last lines of a stream.
-    pub fn finish(&mut self, usage: TokenUsage, now: u64) -> Vec<OllamaLine> {
+    pub fn finish(&mut self, end: AnswerEnd, now: u64) -> Vec<OllamaLine> {
         let calls = calls(&self.choice).map(|calls| self.line(String::new(), None, Some(calls), now));
-        let mut last = last(&self.model, self.reason(), Some(usage), now);
+        let mut last = last(&self.model, self.reason(), Some(end), now);
         match self.form {
             Form::Chat => {
                 let role = "assistant".to_owned();
@@ -62,13 +83,20 @@ impl LineWriter {
     }
 
     /// The body of a request without a stream.
-    pub fn whole(self, usage: TokenUsage, now: u64) -> OllamaLine {
+    pub fn whole(self, end: AnswerEnd, now: u64) -> OllamaLine {
         let message = &self.choice.message;
         let thinking = message.reasoning.clone().or_else(|| message.reasoning_content.clone());
         let thinking = thinking.filter(|_| self.shows_thinking);
         let said = self.line(message.content.clone().unwrap_or_default(), thinking, calls(&self.choice), now);
-        let last = last(&self.model, self.reason(), Some(usage), now);
-        OllamaLine { message: said.message, response: said.response, thinking: said.thinking, ..last }
+        let logprobs = self.choice.logprobs.as_ref().map(|logprobs| logprobs.content.clone());
+        let last = last(&self.model, self.reason(), Some(end), now);
+        OllamaLine {
+            message: said.message,
+            response: said.response,
+            thinking: said.thinking,
+            logprobs,
+            ..last
+        }
     }
 
     fn reason(&self) -> &'static str {
@@ -102,7 +130,9 @@ impl LineWriter {
 }
 
 /// A line that says that the answer is over and why, and nothing else.
-pub fn last(model: &str, reason: &'static str, usage: Option<TokenUsage>, now: u64) -> OllamaLine {
+pub fn last(model: &str, reason: &'static str, end: Option<AnswerEnd>, now: u64) -> OllamaLine {
+    let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    let of = |read: fn(&AnswerEnd) -> Duration| end.as_ref().map(|end| nanos(read(end)));
     OllamaLine {
         model: model.to_owned(),
         created_at: timestamp(now),
@@ -111,9 +141,14 @@ pub fn last(model: &str, reason: &'static str, usage: Option<TokenUsage>, now: u
         thinking: None,
         done: true,
         done_reason: Some(reason),
-        prompt_eval_count: usage.map(|usage| usage.prompt),
-        eval_count: usage.map(|usage| usage.completion),
-        total_duration: None,
+        prompt_eval_count: end.as_ref().map(|end| end.usage.prompt),
+        eval_count: end.as_ref().map(|end| end.usage.completion),
+        total_duration: of(|end| end.total),
+        load_duration: of(|end| end.usage.times.queued),
+        prompt_eval_duration: of(|end| end.usage.times.prefill),
+        eval_duration: of(|end| end.usage.times.decode),
+        logprobs: None,
+        warnings: end.map(|end| end.warnings).unwrap_or_default(),
     }
 }
 

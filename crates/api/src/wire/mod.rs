@@ -9,6 +9,7 @@
 pub mod chat;
 pub mod completions;
 pub mod dialect;
+pub mod loads;
 pub mod message_events;
 pub mod messages;
 pub mod models;

@@ -2,11 +2,14 @@
 //!
 //! Enough for clients that look for a model (`tags`, `show`, `version`, `pull` of what is already here) and
 //! for those that only speak this dialect (`chat`, `generate`, streamed as one JSON object a line).
-//! Everything else of Ollama is not here and says so with a 404.
+//! What a request asks that is not kept is refused, or told in the last line. Everything else of Ollama is
+//! not here and says so.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use super::chat::{Stops, TokenLogprob};
 
 /// A request to `/api/chat`.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -28,6 +31,10 @@ pub struct OllamaChatRequest {
     pub think: Option<Value>,
     /// Accepted: the model stays loaded.
     pub keep_alive: Option<Value>,
+    /// Whether the answer's tokens come with log-probabilities.
+    pub logprobs: Option<bool>,
+    /// How many likeliest tokens come with each.
+    pub top_logprobs: Option<u32>,
 }
 
 /// A request to `/api/generate`.
@@ -47,9 +54,26 @@ pub struct OllamaGenerateRequest {
     pub stream: Option<bool>,
     /// As in chat.
     pub think: Option<Value>,
+    /// Whether the prompt goes to the model as it is, without the format and without `system`.
+    pub raw: Option<bool>,
+    /// Refused: this model reads text only.
+    pub images: Option<Vec<Value>>,
+    /// Refused: this model does not fill gaps.
+    pub suffix: Option<String>,
+    /// Refused: the model has its own format.
+    pub template: Option<String>,
+    /// Refused: a conversation belongs into chat.
+    pub context: Option<Vec<Value>>,
+    /// Accepted: the model stays loaded.
+    pub keep_alive: Option<Value>,
+    /// As in chat; refused when raw.
+    pub logprobs: Option<bool>,
+    /// As in chat.
+    pub top_logprobs: Option<u32>,
 }
 
-/// Sampling, by Ollama's names.
+/// Sampling and lengths, by Ollama's names. What belongs to the machine (`num_gpu`, `num_thread`) is the
+/// operator's and passed over.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names are Ollama's")]
 pub struct OllamaOptions {
@@ -59,10 +83,16 @@ pub struct OllamaOptions {
     pub min_p: Option<f64>,
     pub seed: Option<i64>,
     pub num_predict: Option<i64>,
-    pub stop: Option<Vec<String>>,
+    pub num_ctx: Option<i64>,
+    pub stop: Option<Stops>,
     pub presence_penalty: Option<f64>,
     pub frequency_penalty: Option<f64>,
     pub repeat_penalty: Option<f64>,
+    pub repeat_last_n: Option<Value>,
+    pub typical_p: Option<Value>,
+    pub tfs_z: Option<Value>,
+    pub mirostat: Option<Value>,
+    pub penalize_newline: Option<Value>,
 }
 
 /// A message, both ways.
@@ -73,6 +103,9 @@ pub struct OllamaMessage {
     /// The text.
     #[serde(default)]
     pub content: String,
+    /// Refused unless empty: this model reads text only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images: Option<Vec<Value>>,
     /// The assistant's reasoning.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub thinking: Option<String>,
@@ -134,9 +167,24 @@ pub struct OllamaLine {
     /// Tokens written, in the last line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_count: Option<u64>,
-    /// Nanoseconds of the whole, in the last line.
+    /// From the request to its end, in the last line. Units: nanoseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total_duration: Option<u64>,
+    /// Waiting for a place, since the model is always loaded; in the last line. Units: nanoseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load_duration: Option<u64>,
+    /// Reading, in the last line. Units: nanoseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_eval_duration: Option<u64>,
+    /// Writing, in the last line. Units: nanoseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_duration: Option<u64>,
+    /// Log-probabilities of the tokens of the line, if they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logprobs: Option<Vec<TokenLogprob>>,
+    /// What was changed, repaired or not kept; in the last line, absent when nothing was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// A request that names a model.

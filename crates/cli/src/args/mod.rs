@@ -30,7 +30,7 @@ pub use load::{
     ArrivalsArg, AskingArgs, EndpointArg, LENGTH_TOKENS_MAX, Lengths, LoadArgs, Objective, RequestTime,
     SendingArgs,
 };
-pub use serve::{ReasoningName, ServeArgs};
+pub use serve::{LogForm, ReasoningName, ServeArgs};
 
 /// Talk to OpenAI's open-weight gpt-oss models on your own hardware.
 #[derive(Debug, Parser)]

@@ -46,6 +46,9 @@ pub struct ServeArgs {
     /// Tell the model no date; the demo is told none anyway
     #[arg(long)]
     pub no_date: bool,
+    /// How lines of log look
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogForm,
     /// Write no line of log for each request
     #[arg(long)]
     pub quiet: bool,
@@ -85,6 +88,15 @@ pub struct ServeArgs {
     /// How conversations share the machine.
     #[command(flatten)]
     pub engine: EngineArgs,
+}
+
+/// How lines of log look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogForm {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
 }
 
 /// What Chat Completions calls the reasoning.

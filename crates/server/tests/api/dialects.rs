@@ -1,10 +1,15 @@
 //! What comes in other servers' words: kept, refused or told by name, and never passed over.
 
+use std::time::Duration;
+
+use gptoss_server::{Keys, Limits, LogFormat};
 use serde_json::{Value, json};
 
 use crate::chat::ANSWER;
-use crate::http::post;
+use crate::http::{get, post, request, send};
+use crate::scripted::Script;
 use crate::server::Server;
+use crate::shutdown::eventually;
 
 fn with(mut body: Value, more: &Value) -> Value {
     for (name, value) in more.as_object().unwrap() {
@@ -91,4 +96,148 @@ fn a_text_ends_by_the_tokens_that_a_request_names() {
     assert_eq!(ends(json!({"stop_token_ids": [two]})), "one");
     assert_eq!(ends(json!({})), "one two three");
     assert_eq!(ends(json!({"ignore_eos": true})), "one two three four");
+}
+
+fn lines(body: &str) -> Vec<Value> {
+    body.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn ollamas_raw_prompts_have_no_format() {
+    let server = Server::start(&[" and so on, né<|return|>"]);
+    let ask = json!({"prompt": "One", "raw": true, "options": {"mirostat": 1, "num_ctx": 9_999_999}});
+    let streamed = lines(&post(server.address, "/api/generate", &ask).body);
+    let text: String = streamed.iter().filter_map(|line| line["response"].as_str()).collect();
+    assert_eq!(text, " and so on, né");
+    let last = streamed.last().unwrap();
+    assert_eq!((&last["done"], &last["done_reason"]), (&json!(true), &json!("stop")), "{last}");
+    assert_eq!(last["prompt_eval_count"], 1, "{last}");
+    for name in ["total_duration", "load_duration", "prompt_eval_duration", "eval_duration"] {
+        assert!(last[name].is_u64(), "{name}: {last}");
+    }
+    assert!(last["total_duration"].as_u64().unwrap() > 0, "{last}");
+    let told = last["warnings"].as_array().unwrap();
+    assert!(told.len() == 2 && told[0].as_str().unwrap().starts_with("num_ctx"), "{last}");
+    let whole = post(server.address, "/api/generate", &with(ask, &json!({"stream": false}))).json();
+    assert_eq!(whole["response"], " and so on, né");
+}
+
+#[test]
+fn ollamas_api_refuses_in_its_own_form() {
+    let server = Server::start(&[ANSWER]);
+    let check = |path: &str, more: Value, status: u16, expect: &str| {
+        let base = json!({"prompt": "hi", "messages": [{"role": "user", "content": "hi"}]});
+        let answer = post(server.address, path, &with(base, &more));
+        let error = answer.json()["error"].as_str().unwrap_or_default().to_owned();
+        assert!(answer.status == status && error.contains(expect), "{path} {more}: {}", answer.body);
+    };
+    check("/api/generate", json!({"images": ["aGk="]}), 400, "images");
+    check("/api/generate", json!({"suffix": "x"}), 400, "suffix");
+    check("/api/generate", json!({"template": "{{ .Prompt }}"}), 400, "template");
+    check("/api/generate", json!({"context": [1, 2]}), 400, "context");
+    check("/api/generate", json!({"raw": true, "format": {"type": "object"}}), 400, "format");
+    let images = json!({"messages": [{"role": "user", "content": "hi", "images": ["aGk="]}]});
+    check("/api/chat", images, 400, "messages[0].images");
+    check("/api/chat", json!({"think": 3}), 400, "think");
+    check("/api/chat", json!({"format": "yaml"}), 400, "format");
+    check("/api/embed", json!({}), 400, "embeddings");
+    check("/api/create", json!({}), 400, "gptoss pull");
+    check("/api/nothing", json!({}), 404, "/api/nothing");
+    check("/api/tags", json!({}), 405, "/api/tags");
+}
+
+#[test]
+fn ollamas_clients_see_what_is_loaded_and_what_was_likely() {
+    let server = Server::start(&[ANSWER]);
+    let loaded = get(server.address, "/api/ps").json();
+    assert_eq!(loaded["models"][0]["name"], "scripted");
+    assert_eq!(loaded["models"][0]["details"]["parameter_size"], "20.9B");
+    assert!(loaded["models"][0]["expires_at"].as_str().unwrap() > "2100", "{loaded}");
+    let ask = json!({"messages": [{"role": "user", "content": "hi"}], "logprobs": true, "top_logprobs": 2,
+        "think": "low", "keep_alive": "5m", "stream": false});
+    let body = post(server.address, "/api/chat", &ask).json();
+    let tokens = body["logprobs"].as_array().unwrap();
+    let bytes: Vec<u8> = tokens
+        .iter()
+        .flat_map(|token| token["bytes"].as_array().unwrap())
+        .map(|byte| byte.as_u64().unwrap() as u8)
+        .collect();
+    assert_eq!(String::from_utf8(bytes).unwrap(), "It is 85, né.", "{body}");
+    assert_eq!(tokens[0]["top_logprobs"].as_array().unwrap().len(), 2);
+    assert!(body.get("warnings").is_none(), "{body}");
+}
+
+#[test]
+fn lines_of_log_say_who_asked_and_what_it_took() {
+    let keys = Keys::parse("sk-0123456789abcdef name=ann\n").unwrap();
+    let change = |app: gptoss_server::App| app.with_log_format(LogFormat::Json);
+    let server = Server::changed(change, Script::new(&[ANSWER]), Limits::default(), keys);
+    let key = [("authorization", "Bearer sk-0123456789abcdef"), ("x-request-id", "mine-1")];
+    let body = json!({"messages": [{"role": "user", "content": "hi"}], "stream": true}).to_string();
+    request(server.address, "POST", "/v1/chat/completions", &key, &body);
+    request(server.address, "GET", "/v1/embeddings/canary?canary=1", &key, "");
+    let found = |status: u16| {
+        let log = server.log.lock().unwrap();
+        let lines = log.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.into_iter().find(|line| line["status"] == status)
+    };
+    eventually("the stream is logged", || found(200).is_some());
+    let line = found(200).unwrap();
+    for (name, expect) in [
+        ("path", json!("/v1/chat/completions")),
+        ("tenant", json!("ann")),
+        ("model", json!("scripted")),
+        ("request_id", json!("mine-1")),
+        ("cached_tokens", json!(0)),
+        ("client_gone", json!(false)),
+    ] {
+        assert_eq!(line[name], expect, "{line}");
+    }
+    assert!(
+        line["prompt_tokens"].as_u64() > Some(10) && line["completion_tokens"].as_u64() > Some(5),
+        "{line}"
+    );
+    let time = line["time"].as_str().unwrap();
+    assert!(time.len() == "2026-01-01T00:00:00.000Z".len() && time.ends_with('Z'), "{time}");
+    eventually("what is not here is logged", || found(404).is_some());
+    assert_eq!(found(404).unwrap()["path"], "/v1/embeddings/*");
+}
+
+/// A request whose client went away before there was an answer left no line at all.
+#[test]
+fn clients_that_go_away_are_logged() {
+    let mut script = Script::new(&[ANSWER]);
+    script.pause = Duration::from_millis(50);
+    let server = Server::with(script, Limits::default(), Keys::default());
+    for (stream, status) in [(false, "499"), (true, "200")] {
+        let body = json!({"messages": [{"role": "user", "content": "hi"}], "stream": stream}).to_string();
+        let connection = send(server.address, "POST", "/v1/chat/completions", &[], &body);
+        std::thread::sleep(Duration::from_millis(200));
+        drop(connection);
+        let is_logged = || {
+            let log = server.log.lock().unwrap();
+            log.iter()
+                .any(|line| line.contains(&format!("completions {status} ")) && line.ends_with("client gone"))
+        };
+        eventually("who went away", is_logged);
+    }
+}
+
+#[test]
+fn routers_read_how_full_the_server_is() {
+    let server = Server::start(&[ANSWER]);
+    post(server.address, "/v1/chat/completions", &question());
+    let loads = get(server.address, "/v1/loads").json();
+    assert_eq!((&loads["dp_rank_count"], &loads["loads"][0]["num_waiting_reqs"]), (&json!(1), &json!(0)));
+    assert!(loads["loads"][0]["memory"].is_object() && loads["loads"][0]["queues"].is_object(), "{loads}");
+    let core = get(server.address, "/v1/loads?include=core,queues").json();
+    assert!(core["loads"][0].get("memory").is_none() && core["loads"][0]["queues"].is_object(), "{core}");
+    let metrics = get(server.address, "/metrics").body;
+    for line in [
+        "vllm:request_success_total{engine=\"0\",model_name=\"scripted\",finished_reason=\"stop\"} 1",
+        "vllm:time_to_first_token_seconds_count{engine=\"0\",model_name=\"scripted\"} 1",
+        "vllm:e2e_request_latency_seconds_bucket{engine=\"0\",model_name=\"scripted\",le=\"1800\"} 1",
+    ] {
+        assert!(metrics.lines().any(|other| other == line), "{line}\n{metrics}");
+    }
 }

@@ -38,6 +38,8 @@ pub fn model() -> ServedModel {
         fingerprint: "test".into(),
         created: 1,
         weight_bytes: 0,
+        parameter_size: "20.9B".into(),
+        quantization: "MXFP4",
     }
 }
 

@@ -140,7 +140,7 @@ fn a_model_that_says_nothing_says_an_empty_text() {
 #[test]
 fn choices_count_their_prompt_once() {
     let mut tokens = TokenUsage::default();
-    let one = TokenUsage { prompt: 10, cached: 3, completion: 4, reasoning: 1 };
+    let one = TokenUsage { prompt: 10, cached: 3, completion: 4, reasoning: 1, ..TokenUsage::default() };
     tokens.add_choice(one);
     tokens.add_choice(one);
     let usage = tokens.chat_usage();

@@ -19,7 +19,7 @@ fn text(channel: Channel, text: &str) -> Delta {
 }
 
 fn end(end: TurnEnd, stop: Option<&str>) -> ChoiceEnd {
-    let usage = TokenUsage { prompt: 9, cached: 4, completion: 7, reasoning: 2 };
+    let usage = TokenUsage { prompt: 9, cached: 4, completion: 7, reasoning: 2, ..TokenUsage::default() };
     ChoiceEnd { end, usage, rest: Vec::new(), at: 0, stop: stop.map(str::to_owned) }
 }
 
