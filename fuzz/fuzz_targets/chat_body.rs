@@ -38,6 +38,7 @@ fn read(request: &ChatRequest) {
         limits: &limits,
         tenant: "local",
         visibility: Visibility::Summary,
+        reasoning_max: None,
         date: None,
         recall: &|_| None,
         new_id: |prefix| format!("{prefix}_1"),

@@ -17,6 +17,7 @@ fuzz_target!(|bytes: &[u8]| {
         limits: &limits,
         tenant: "local",
         visibility: Visibility::Summary,
+        reasoning_max: None,
         date: None,
         recall: &|_| None,
         new_id: |prefix| format!("{prefix}_1"),

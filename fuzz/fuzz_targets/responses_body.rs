@@ -22,6 +22,7 @@ fuzz_target!(|bytes: &[u8]| {
         limits: &limits,
         tenant: "local",
         visibility: Visibility::Raw,
+        reasoning_max: None,
         date: None,
         recall: &|_| None,
         new_id,

@@ -21,6 +21,7 @@ fuzz_target!(|message: &[u8]| {
         limits: &RequestLimits::default(),
         tenant: "fuzz",
         visibility: Visibility::Raw,
+        reasoning_max: None,
         date: None,
         recall: &|_| None,
         new_id: |prefix| format!("{prefix}_1"),

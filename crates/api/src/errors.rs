@@ -62,6 +62,8 @@ pub enum ApiError {
     Conflict { message: String },
     #[error("The server is full: {what}. Try again in {retry_seconds} s.")]
     Busy { what: String, retry_seconds: u64 },
+    #[error("The server is overloaded: {what}. Try again in {retry_seconds} s.")]
+    Overloaded { what: String, retry_seconds: u64 },
     #[error("Events were dropped before they were read; retrieve the response by its id.")]
     EventsDropped,
     #[error("A connection is open for at most {seconds} s. Open another to go on.")]
@@ -147,6 +149,9 @@ impl ApiError {
             ApiError::Busy { retry_seconds, .. } => {
                 (429, "rate_limit_error", Some("server_busy"), Some(*retry_seconds))
             }
+            ApiError::Overloaded { retry_seconds, .. } => {
+                (503, "server_error", Some("server_overloaded"), Some(*retry_seconds))
+            }
             ApiError::ShuttingDown => (503, "server_error", Some("shutting_down"), Some(RESTART_SECONDS)),
             ApiError::Cancelled => (499, REQUEST, Some("request_cancelled"), None),
             ApiError::Engine { .. } => (500, "server_error", Some("engine_error"), None),
@@ -183,6 +188,7 @@ impl ApiError {
             | ApiError::ConnectionTime { .. }
             | ApiError::MessageKind
             | ApiError::Busy { .. }
+            | ApiError::Overloaded { .. }
             | ApiError::ShuttingDown
             | ApiError::Cancelled
             | ApiError::Engine { .. }

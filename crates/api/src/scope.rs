@@ -14,6 +14,8 @@ pub struct RequestScope<'a> {
     pub tenant: &'a str,
     /// The most of the reasoning that the key may see.
     pub visibility: Visibility,
+    /// Most tokens of reasoning that operator and key allow. Units: tokens.
+    pub reasoning_max: Option<u32>,
     /// The date that the model is told; None tells it none.
     pub date: Option<&'a str>,
     /// What led to a call.

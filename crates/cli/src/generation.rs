@@ -153,6 +153,7 @@ pub fn prepare(args: &GenerationArgs) -> Result<(Session, ConversationHead)> {
     let options = TurnOptions {
         sampling,
         max_new_tokens: args.max_tokens.map(|tokens| tokens as usize),
+        reasoning_budget: args.reasoning_budget,
         stop: args.stop.clone(),
         priority: Priority::Interactive,
         rules,

@@ -157,7 +157,10 @@ fn limits(args: &ServeArgs, log: &Log) -> Limits {
         connections_max: connections as usize,
         drain: Duration::from_secs(args.drain_timeout),
         request_time: Duration::from_secs(args.request_timeout),
-        forced_reasoning_max: args.forced_reasoning as usize,
+        reasoning_max: args.reasoning_budget,
+        forced_reasoning_max: args.forced_reasoning,
+        answer_tokens: args.answer_tokens.map(|tokens| tokens as usize),
+        breaks_loops: !args.no_loop_breaker,
         call_memory: Duration::from_secs(args.call_memory),
         state_bytes_max: args.state_size,
         ..Limits::default()

@@ -1,7 +1,7 @@
 //! The keys of a server, and who shows them.
 //!
 //! A key file has one key a line: the key itself or `sha256:HEX` of it, then any of `name=NAME`,
-//! `reasoning=raw|summary|hidden` and `tokens=raw|none`. A line that could mean something else is refused: a
+//! `reasoning=raw|summary|hidden`, `reasoning-budget=N` and `tokens=raw|none`. A line that could mean something else is refused: a
 //! key that is not what the operator thinks locks out whoever has it, or lets in whoever has none. Only
 //! digests are held in memory, and they are compared in constant time. A key's name is its tenant: what one
 //! tenant has stored, and the reasoning kept for its calls, another cannot see. Without a key file everybody
@@ -40,6 +40,8 @@ pub(crate) struct Caller {
     pub(crate) tenant: String,
     /// The most of the reasoning it sees.
     pub(crate) visibility: Visibility,
+    /// Most tokens of reasoning of its requests. Units: tokens.
+    pub(crate) reasoning_max: Option<u32>,
     /// Whether it may give and get tokens as they are, reasoning and control tokens among them.
     pub(crate) may_use_tokens: bool,
 }
@@ -89,9 +91,12 @@ impl Keys {
     /// Errors: `Key`, when one is asked for and the request's is none of them.
     pub(crate) fn caller(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
         let Some(keys) = &self.keys else {
-            let caller =
-                Caller { tenant: LOCAL.to_owned(), visibility: Visibility::Raw, may_use_tokens: true };
-            return Ok(caller);
+            return Ok(Caller {
+                tenant: LOCAL.to_owned(),
+                visibility: Visibility::Raw,
+                reasoning_max: None,
+                may_use_tokens: true,
+            });
         };
         let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let bearer = bearer.and_then(|value| value.split_once(' '));
@@ -128,7 +133,7 @@ fn key(line: &str) -> Result<Key, String> {
     if digest == <[u8; 32]>::from(Sha256::digest("")) {
         return Err("it is the digest of nothing; make one of the key, without a line's end".to_owned());
     }
-    let (mut tenant, mut visibility, mut may_use_tokens) = (None, None, None);
+    let (mut tenant, mut visibility, mut reasoning_max, mut may_use_tokens) = (None, None, None, None);
     for word in words {
         let is_first = match word.split_once('=') {
             Some(("name", name)) if !name.is_empty() => tenant.replace(name.to_owned()).is_none(),
@@ -136,11 +141,16 @@ fn key(line: &str) -> Result<Key, String> {
                 let named = Visibility::from_name(name).ok_or("reasoning is raw, summary or hidden")?;
                 visibility.replace(named).is_none()
             }
+            Some(("reasoning-budget", number)) => {
+                let tokens: u32 = number.parse().map_err(|_| "reasoning-budget is a number of tokens")?;
+                reasoning_max.replace(tokens).is_none()
+            }
             Some(("tokens", "raw")) => may_use_tokens.replace(true).is_none(),
             Some(("tokens", "none")) => may_use_tokens.replace(false).is_none(),
             _ => {
                 return Err(format!(
-                    "{word:?} is none of name=NAME, reasoning=raw|summary|hidden and tokens=raw|none"
+                    "{word:?} is none of name=NAME, reasoning=raw|summary|hidden, reasoning-budget=N and \
+                     tokens=raw|none"
                 ));
             }
         };
@@ -152,6 +162,7 @@ fn key(line: &str) -> Result<Key, String> {
     let caller = Caller {
         tenant: tenant.unwrap_or_else(|| format!("key-{short}")),
         visibility,
+        reasoning_max,
         // Tokens as they are show the reasoning.
         may_use_tokens: may_use_tokens.unwrap_or(visibility == Visibility::Raw),
     };
@@ -202,12 +213,16 @@ mod tests {
     fn a_key_is_known_by_itself_or_by_its_digest() {
         let digest: String = Sha256::digest(SECRET).iter().map(|byte| format!("{byte:02x}")).collect();
         for line in [
-            format!("{SECRET} name=app reasoning=hidden"),
-            format!("sha256:{digest} reasoning=hidden name=app"),
+            format!("{SECRET} name=app reasoning=hidden reasoning-budget=0"),
+            format!("sha256:{digest} reasoning-budget=0 reasoning=hidden name=app"),
         ] {
             let keys = Keys::parse(&format!("# keys\n\n{line}\n")).unwrap();
-            let caller =
-                Caller { tenant: "app".into(), visibility: Visibility::Hidden, may_use_tokens: false };
+            let caller = Caller {
+                tenant: "app".into(),
+                visibility: Visibility::Hidden,
+                reasoning_max: Some(0),
+                may_use_tokens: false,
+            };
             assert_eq!(
                 keys.caller(&headers("authorization", &format!("Bearer {SECRET}"))),
                 Ok(caller.clone())
@@ -244,6 +259,7 @@ mod tests {
         check("sha256:12", "64 hex");
         check("sk-0123456789abcdef color=red", "color=red");
         check("sk-0123456789abcdef reasoning=loud", "raw, summary");
+        check("sk-0123456789abcdef reasoning-budget=-1", "number of tokens");
     }
 
     /// These started the server and locked everybody out, or let in a client that showed nothing, or took the

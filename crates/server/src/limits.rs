@@ -32,9 +32,16 @@ pub struct Limits {
     /// Largest stored response or conversation, its events included; a larger one is not stored. Units:
     /// bytes.
     pub state_row_bytes_max: usize,
-    /// Tokens that reasoning and preambles may have before a call that is demanded, or an answer whose form
-    /// is demanded while there are tools; never more than half of what is left.
-    pub forced_reasoning_max: usize,
+    /// Most tokens of reasoning and preambles of any request; None is no limit. Units: tokens.
+    pub reasoning_max: Option<u32>,
+    /// The same before a call that is demanded, or an answer whose form is demanded while there are tools:
+    /// there the model could go on talking instead. Units: tokens.
+    pub forced_reasoning_max: u32,
+    /// Tokens that reasoning leaves to the answer or call; None is a quarter of those that there is room for,
+    /// 16 to 512. Units: tokens.
+    pub answer_tokens: Option<usize>,
+    /// Whether reasoning that repeats itself word for word is ended.
+    pub breaks_loops: bool,
     /// How long a request may take, waiting included; then it ends with what it has.
     pub request_time: Duration,
     /// Silence on a stream after which a comment is sent.
@@ -66,7 +73,10 @@ impl Default for Limits {
             state_rows_max: 10_000,
             state_bytes_max: None,
             state_row_bytes_max: 16 << 20,
+            reasoning_max: None,
             forced_reasoning_max: 1024,
+            answer_tokens: None,
+            breaks_loops: true,
             request_time: Duration::from_secs(1800),
             keep_alive: Duration::from_secs(15),
             socket_time: Duration::from_secs(3600),

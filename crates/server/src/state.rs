@@ -138,6 +138,7 @@ impl App {
             limits: &self.limits.request,
             tenant: &caller.tenant,
             visibility: caller.visibility,
+            reasoning_max: caller.reasoning_max.into_iter().chain(self.limits.reasoning_max).min(),
             date: date.as_deref(),
             recall: &|id| self.calls.recall(&caller.tenant, id, instant),
             new_id: ids::random,

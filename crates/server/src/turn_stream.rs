@@ -12,10 +12,7 @@ use futures_util::FutureExt;
 use gptoss_api::ApiError;
 use gptoss_api::generation::{format::Format, request::GenerationRequest};
 use gptoss_api::usage::{PhaseTimes, TokenUsage};
-use gptoss_harmony::{
-    Analysis, Conversation, DeveloperContent, Form, Message, ReasoningEffort, RenderOptions, Role,
-    SystemContent, render,
-};
+use gptoss_harmony::{Analysis, Conversation, DeveloperContent, Message, ReasoningEffort, SystemContent};
 use gptoss_turn::{
     Assistant, Channel, Class, Delta, EngineError, Failure, Outcome, OutputRules, Tenant, Turn,
     TurnConstraint, TurnEnd, TurnEvent, TurnOptions,
@@ -180,21 +177,12 @@ pub(crate) fn enter_queue(app: &App, tenant: &str, count: usize) -> Result<Vec<W
     app.queue.enter(tenant, count).map_err(taken)
 }
 
-/// What the request demands, compiled, with a budget for talking if the model could talk instead.
+/// What the request demands, compiled.
 fn compiled(app: &App, generation: &GenerationRequest) -> Result<Option<TurnConstraint>, ApiError> {
     if !rules::has_demands(generation) {
         return Ok(None);
     }
-    let mut budget = None;
-    if rules::needs_budget(generation) {
-        let form = RenderOptions { form: Form::Completion(Role::Assistant), analysis: Analysis::KeepAll };
-        let prompt = render(app.assistant.vocab(), &generation.conversation, form)
-            .map_err(|error| refused(error.into()))?;
-        let room = app.model.max_context.saturating_sub(prompt.len());
-        let left = generation.max_new_tokens.map_or(room, |max| max.min(room));
-        budget = Some(app.limits.forced_reasoning_max.min(left / 2) as u32);
-    }
-    rules::constraint(&app.assistant, generation, budget).map(Some)
+    rules::constraint(&app.assistant, generation).map(Some)
 }
 
 fn options(app: &App, generation: &GenerationRequest) -> TurnOptions {
@@ -202,7 +190,9 @@ fn options(app: &App, generation: &GenerationRequest) -> TurnOptions {
         sampling: params(&generation.sampling, &app.model.sampling),
         max_new_tokens: generation.max_new_tokens,
         min_new_tokens: generation.min_new_tokens,
-        reasoning_budget: generation.reasoning_budget,
+        reasoning_budget: rules::reasoning_budget(generation, &app.limits),
+        answer_tokens: app.limits.answer_tokens,
+        breaks_loops: app.limits.breaks_loops,
         analysis: Analysis::KeepAll,
         logprobs: generation.top_logprobs,
         stop: generation.stops.clone(),

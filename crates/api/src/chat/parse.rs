@@ -50,6 +50,8 @@ pub fn parse(request: &ChatRequest, scope: &RequestScope<'_>) -> Result<Generati
     warnings.append(&mut asked.warnings);
     let (instructions, entries) = messages(&request.messages, scope)?;
     let effort = effort(effort_word(request), "reasoning_effort", &mut warnings)?;
+    let reasoning_budget = effort.budget(&budgets(request), scope.reasoning_max)?;
+    let effort = effort.told;
     let head =
         Head { effort, date: scope.date.map(str::to_owned), instructions, tools: &tools, format: &format };
     let conversation = head.before(reconcile(entries.into_entries(), scope.recall, &mut warnings));
@@ -66,7 +68,7 @@ pub fn parse(request: &ChatRequest, scope: &RequestScope<'_>) -> Result<Generati
         stops: sampling::stops(request.stop.as_ref(), "stop")?,
         top_logprobs: sampling::top_logprobs(request.logprobs.unwrap_or(false), request.top_logprobs)?,
         visibility: visibility(request, scope.visibility)?,
-        reasoning_budget: None,
+        reasoning_budget,
         tenant: scope.tenant.to_owned(),
         tools,
         warnings,
@@ -100,6 +102,16 @@ fn effort_word(request: &ChatRequest) -> Option<&str> {
         .as_deref()
         .or_else(|| request.reasoning.as_ref()?.effort.as_deref())
         .or_else(|| template.and_then(|options| text(options, "reasoning_effort")))
+}
+
+/// The names under which clients send a budget of reasoning.
+fn budgets(request: &ChatRequest) -> [(&'static str, Option<i64>); 3] {
+    let nested = request.reasoning.as_ref().and_then(|reasoning| reasoning.max_tokens);
+    [
+        ("max_reasoning_tokens", request.max_reasoning_tokens),
+        ("reasoning.max_tokens", nested),
+        ("thinking_token_budget", request.thinking_token_budget),
+    ]
 }
 
 fn visibility(request: &ChatRequest, most: Visibility) -> Result<Visibility, ApiError> {

@@ -14,7 +14,7 @@ pub const OVERLOADED: u16 = 529;
 pub fn status(error: &ApiError) -> u16 {
     match error {
         // What goes away or cannot be reached is overloaded, in these words.
-        ApiError::ShuttingDown => OVERLOADED,
+        ApiError::ShuttingDown | ApiError::Overloaded { .. } => OVERLOADED,
         other => other.row().status,
     }
 }

@@ -79,6 +79,9 @@ pub fn count(
     let word = request.output_config.as_ref().and_then(|config| config.effort.as_deref());
     let word = word.or(wishes.is_disabled.then_some("low"));
     let effort = effort(word, "output_config.effort", &mut warnings)?;
+    let budgets = [("thinking.budget_tokens", wishes.budget)];
+    let reasoning_budget = effort.budget(&budgets, scope.reasoning_max)?;
+    let effort = effort.told;
     let date = scope.date.map(str::to_owned);
     let head = Head { effort, date, instructions, tools: &tools, format: &format };
     let messages = reconcile(history.into_entries(), scope.recall, &mut warnings);
@@ -100,7 +103,7 @@ pub fn count(
                 Some(Shown::Summary) => Visibility::Summary,
                 Some(Shown::Nothing) | None => Visibility::Hidden,
             },
-            reasoning_budget: wishes.budget,
+            reasoning_budget,
             tenant: scope.tenant.to_owned(),
             tools,
             warnings,
@@ -121,7 +124,7 @@ struct Thinking {
     is_omitted: bool,
     is_disabled: bool,
     /// Units: tokens.
-    budget: Option<u32>,
+    budget: Option<i64>,
 }
 
 impl Thinking {
@@ -137,7 +140,7 @@ impl Thinking {
         };
         let wanted = Thinking { is_wanted: true, is_omitted, ..Thinking::default() };
         match wish.kind.as_str() {
-            "disabled" => Ok(Thinking { is_disabled: true, ..Thinking::default() }),
+            "disabled" => Ok(Thinking { is_disabled: true, budget: Some(0), ..Thinking::default() }),
             "adaptive" => Ok(wanted),
             "enabled" => {
                 let tokens = wish.budget_tokens.unwrap_or_default();
@@ -147,7 +150,7 @@ impl Thinking {
                     );
                     return Err(ApiError::invalid("thinking.budget_tokens", message));
                 }
-                Ok(Thinking { budget: Some(u32::try_from(tokens).unwrap_or(u32::MAX)), ..wanted })
+                Ok(Thinking { budget: Some(tokens), ..wanted })
             }
             word => {
                 let message = format!("thinking.type is {word:?}, but must be enabled, adaptive or disabled");

@@ -145,7 +145,10 @@ fn with(
     };
     match think {
         None | Some(Value::Null | Value::Bool(true)) => {}
-        Some(Value::Bool(false)) => chat.include_reasoning = Some(false),
+        Some(Value::Bool(false)) => {
+            chat.include_reasoning = Some(false);
+            chat.max_reasoning_tokens = Some(0);
+        }
         Some(Value::String(effort)) => chat.reasoning_effort = Some(effort),
         Some(_) => {
             return Err(ApiError::invalid("think", "think must be true, false, low, medium or high"));
@@ -194,7 +197,7 @@ mod tests {
             OllamaOptions { num_predict: Some(-1), repeat_penalty: Some(1.1), ..OllamaOptions::default() };
         let chat = with(ChatRequest::default(), Some(json!("json")), options, Some(json!(false))).unwrap();
         assert_eq!((chat.max_tokens, chat.repetition_penalty), (None, Some(1.1)));
-        assert_eq!(chat.include_reasoning, Some(false));
+        assert_eq!((chat.include_reasoning, chat.max_reasoning_tokens), (Some(false), Some(0)));
         assert_eq!(chat.response_format, Some(json!({"type": "json_object"})));
     }
 

@@ -112,6 +112,7 @@ pub fn parse(
     let (format, format_param, min_new_tokens) = form(request, scope, &mut warnings)?;
     let reasoning = request.reasoning.clone().unwrap_or_default();
     let effort = effort(reasoning.effort.as_deref(), "reasoning.effort", &mut warnings)?;
+    let reasoning_budget = effort.budget(&budgets(request), scope.reasoning_max)?;
     let input_items = resolve(items(request.input.as_ref(), scope)?, &before.items, "input")?;
     if request.input.is_none() && before.entries.is_empty() && before.prompt.is_none() {
         return Err(ApiError::Missing { param: "input" });
@@ -131,7 +132,7 @@ pub fn parse(
     let entries = history.into_entries();
     let messages = reconcile(entries.clone(), scope.recall, &mut warnings);
     let head = Head {
-        effort,
+        effort: effort.told,
         date: scope.date.map(str::to_owned),
         instructions: all_instructions,
         tools: &tools,
@@ -153,7 +154,7 @@ pub fn parse(
         top_logprobs: sampling::top_logprobs(true, request.top_logprobs)?
             .filter(|&top| includes_logprobs || top > 0),
         visibility: visibility(request, scope.visibility)?,
-        reasoning_budget: None,
+        reasoning_budget,
         tenant: scope.tenant.to_owned(),
         tools,
         warnings,
@@ -238,6 +239,16 @@ fn refuse_impossible(request: &ResponsesRequest) -> Result<(), ApiError> {
         return Err(ApiError::invalid("background", message));
     }
     Ok(())
+}
+
+/// The names under which clients send a budget of reasoning.
+fn budgets(request: &ResponsesRequest) -> [(&'static str, Option<i64>); 3] {
+    let nested = request.reasoning.as_ref().and_then(|reasoning| reasoning.max_tokens);
+    [
+        ("max_reasoning_tokens", request.max_reasoning_tokens),
+        ("reasoning.max_tokens", nested),
+        ("thinking_token_budget", request.thinking_token_budget),
+    ]
 }
 
 fn summary(wish: Option<String>) -> Result<Option<String>, ApiError> {

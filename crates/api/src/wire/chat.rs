@@ -20,7 +20,8 @@ pub struct ChatRequest {
     pub model: Option<String>,
     /// The conversation so far.
     pub messages: Vec<ChatMessage>,
-    /// How much the model reasons: low, medium or high (minimal and none count as low, xhigh as high).
+    /// How much the model reasons: low, medium or high (minimal counts as low, xhigh as high); none is no
+    /// reasoning.
     pub reasoning_effort: Option<String>,
     /// Functions the model may call.
     pub tools: Option<Vec<Value>>,
@@ -34,6 +35,10 @@ pub struct ChatRequest {
     pub max_completion_tokens: Option<i64>,
     /// The older name of the same.
     pub max_tokens: Option<i64>,
+    /// Most tokens of reasoning; 0 lets the answer begin at once, -1 is no limit.
+    pub max_reasoning_tokens: Option<i64>,
+    /// vLLM's name of the same.
+    pub thinking_token_budget: Option<i64>,
     /// Randomness, 0 to 2.
     pub temperature: Option<f64>,
     /// Keep the likeliest tokens whose probabilities add up to this.
@@ -68,7 +73,7 @@ pub struct ChatRequest {
     pub include_reasoning: Option<bool>,
     /// raw, summary or hidden; never more than the key allows.
     pub reasoning_visibility: Option<String>,
-    /// OpenRouter's form of the effort and of hiding the reasoning.
+    /// OpenRouter's form of the effort, of most tokens and of hiding the reasoning.
     pub reasoning: Option<ReasoningOptions>,
     /// Template options of other servers; only `reasoning_effort` means something here.
     pub chat_template_kwargs: Option<Value>,
@@ -116,11 +121,13 @@ pub struct StreamOptions {
     pub include_usage: Option<bool>,
 }
 
-/// Effort and visibility of the reasoning.
+/// Effort, length and visibility of the reasoning.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub struct ReasoningOptions {
-    /// low, medium or high.
+    /// none, low, medium or high.
     pub effort: Option<String>,
+    /// Most tokens of reasoning.
+    pub max_tokens: Option<i64>,
     /// true hides the reasoning.
     pub exclude: Option<bool>,
 }

@@ -27,7 +27,7 @@ pub struct OllamaChatRequest {
     pub options: Option<OllamaOptions>,
     /// Streams unless this is false.
     pub stream: Option<bool>,
-    /// low, medium, high, or a bool; false hides the reasoning.
+    /// low, medium, high, or a bool; false is no reasoning.
     pub think: Option<Value>,
     /// Accepted: the model stays loaded.
     pub keep_alive: Option<Value>,

@@ -35,6 +35,10 @@ pub struct ResponsesRequest {
     pub text: Option<TextRequest>,
     /// Most tokens to write, reasoning included.
     pub max_output_tokens: Option<i64>,
+    /// Most tokens of reasoning; 0 lets the answer begin at once, -1 is no limit.
+    pub max_reasoning_tokens: Option<i64>,
+    /// vLLM's name of the same.
+    pub thinking_token_budget: Option<i64>,
     /// At least 1. Bounds calls of built-in tools, of which there are none here.
     pub max_tool_calls: Option<i64>,
     /// Randomness, 0 to 2.
@@ -133,8 +137,10 @@ pub enum Input {
 /// How to reason.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 pub struct ReasoningRequest {
-    /// low, medium or high (minimal and none count as low, xhigh as high).
+    /// low, medium or high (minimal counts as low, xhigh as high); none is no reasoning.
     pub effort: Option<String>,
+    /// Most tokens of reasoning, as `max_reasoning_tokens`.
+    pub max_tokens: Option<i64>,
     /// auto, concise or detailed adds a summary, written by the same model in a pass of its own.
     pub summary: Option<String>,
     /// The older name of the same.

@@ -153,6 +153,9 @@ pub struct GenerationArgs {
     /// Stop after this many new tokens [default: what the context still holds]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_tokens: Option<u32>,
+    /// Most tokens of reasoning before the answer; 0 lets it begin at once
+    #[arg(long, value_name = "N")]
+    pub reasoning_budget: Option<u32>,
     /// After each answer, say on standard error how many tokens were read and written, and how fast
     #[arg(long)]
     pub stats: bool,

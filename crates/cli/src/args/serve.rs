@@ -23,8 +23,8 @@ pub struct ServeArgs {
     /// The port; 0 takes a free one
     #[arg(long, value_name = "N", default_value_t = 8000)]
     pub port: u16,
-    /// Keys that clients must show: a line each, KEY or sha256:HEX, then name=NAME and
-    /// reasoning=raw|summary|hidden
+    /// Keys that clients must show: a line each, KEY or sha256:HEX, then name=NAME,
+    /// reasoning=raw|summary|hidden and reasoning-budget=N
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
     /// Another name under which clients may ask for the model; may be repeated
@@ -70,7 +70,17 @@ pub struct ServeArgs {
     /// Seconds that a request may take, waiting included; then it ends with what it has
     #[arg(long, value_name = "SECONDS", default_value_t = 1800, value_parser = clap::value_parser!(u64).range(1..))]
     pub request_timeout: u64,
-    /// Tokens of reasoning before a call that a request demands, at most half of what is left
+    /// Most tokens of reasoning of any request; a request, or a key's reasoning-budget=N, may ask for fewer
+    #[arg(long, value_name = "N")]
+    pub reasoning_budget: Option<u32>,
+    /// Tokens that reasoning leaves to the answer or call [default: a quarter of those that there is room for,
+    /// 16 to 512]
+    #[arg(long, value_name = "N")]
+    pub answer_tokens: Option<u32>,
+    /// Let reasoning go on that repeats itself word for word
+    #[arg(long)]
+    pub no_loop_breaker: bool,
+    /// Most tokens of reasoning before a call that a request demands
     #[arg(long, value_name = "N", default_value_t = 1024)]
     pub forced_reasoning: u32,
     /// Seconds for which the reasoning before a call is kept for clients that do not send it back

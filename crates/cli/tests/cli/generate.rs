@@ -40,6 +40,15 @@ fn the_json_object_says_everything_about_the_turn() {
 }
 
 #[test]
+fn reasoning_keeps_to_the_flag() {
+    let none = run_json(&["What is 27 + 58?", "--reasoning-budget", "0"]);
+    assert_eq!((&none["usage"]["reasoning_tokens"], &none["warnings"]), (&0.into(), &Value::Array(vec![])));
+    let few = run_json(&["What is 27 + 58?", "--reasoning-budget", "10"]);
+    let tokens = few["usage"]["reasoning_tokens"].as_u64().unwrap();
+    assert!((10..18).contains(&tokens) && few["warnings"].to_string().contains("budget"), "{few}");
+}
+
+#[test]
 fn the_same_request_gives_the_same_messages() {
     let speak = |extra: &[&str]| {
         let args = [&["Hello", "--model", "synthetic:tiny", "--max-tokens", "24"], extra].concat();

@@ -107,6 +107,48 @@ fn a_demanded_call_is_made() {
     }
 }
 
+/// Nothing that a client could send ended the reasoning, and `none` was taken for low.
+#[test]
+fn reasoning_is_as_long_as_it_may_be() {
+    let server = Server::start(&["--reasoning-budget", "30"]);
+    let question = json!([{"role": "user", "content": "What is 27 + 58?"}]);
+    let tokens = |usage: &Value, details: &str| usage[details]["reasoning_tokens"].as_u64().unwrap();
+    let is_told = |answer: &Value| answer["warnings"].to_string().contains("budget of tokens was used up");
+    // The header of a message and its end are counted too.
+    let is_near = |tokens: u64, budget: u64| (budget..budget + 8).contains(&tokens);
+    for (more, budget) in [
+        (json!({}), 30),
+        (json!({"max_reasoning_tokens": 10}), 10),
+        (json!({"thinking_token_budget": 10}), 10),
+        (json!({"reasoning": {"max_tokens": 10}}), 10),
+        (json!({"max_reasoning_tokens": 5000}), 30),
+        (json!({"max_reasoning_tokens": 0}), 0),
+        (json!({"reasoning_effort": "none"}), 0),
+    ] {
+        let mut body = more.clone();
+        body["messages"] = question.clone();
+        let answer = server.post("/v1/chat/completions", &body);
+        let used = tokens(&answer["usage"], "completion_tokens_details");
+        assert!(if budget == 0 { used == 0 } else { is_near(used, budget) }, "{more}: {answer}");
+        assert_eq!(is_told(&answer), budget > 0, "{more}: {answer}");
+        assert_ne!(answer["choices"][0]["message"]["content"].as_str().unwrap_or_default(), "", "{answer}");
+    }
+    for (reasoning, budget) in [(json!({"max_tokens": 10}), 10), (json!({"effort": "none"}), 0)] {
+        let body = json!({"input": "What is 27 + 58?", "reasoning": reasoning});
+        let answer = server.post("/v1/responses", &body);
+        let used = tokens(&answer["usage"], "output_tokens_details");
+        assert!(if budget == 0 { used == 0 } else { is_near(used, budget) }, "{answer}");
+        assert_eq!(is_told(&answer), budget > 0, "{answer}");
+        assert_eq!(answer["reasoning"]["effort"], if budget == 0 { "none" } else { "medium" });
+    }
+    let body = json!({"messages": question, "think": false, "stream": false});
+    let answer = server.post("/api/chat", &body);
+    assert!(answer["eval_count"].as_u64().unwrap() < 12, "it does not think where nobody sees it: {answer}");
+    let body = json!({"messages": question, "max_tokens": 99, "thinking": {"type": "disabled"}});
+    let answer = server.post("/v1/messages", &body);
+    assert!(answer["usage"]["output_tokens"].as_u64().unwrap() < 12, "{answer}");
+}
+
 /// A turn without a limit of its own ended as if the client had set one, and nothing bounded its time.
 #[test]
 fn a_turn_that_goes_on_is_ended_and_says_why() {

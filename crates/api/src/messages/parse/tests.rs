@@ -23,6 +23,7 @@ fn asked(body: serde_json::Value, visibility: Visibility) -> Result<ParsedMessag
         limits: &RequestLimits::default(),
         tenant: "tenant",
         visibility,
+        reasoning_max: None,
         date: None,
         recall: &recall,
         new_id: |prefix| prefix.to_owned(),
@@ -218,6 +219,7 @@ fn thinking_is_shown_as_far_as_the_request_and_the_key_say() {
         asked(json!({"thinking": thinking}), Visibility::Raw).unwrap().generation.reasoning_budget
     };
     assert_eq!((budget(enabled), budget(json!({"type": "adaptive"}))), (Some(2048), None));
+    assert_eq!(budget(json!({"type": "disabled"})), Some(0), "it thought, and nobody saw it");
     refused(
         json!({"thinking": {"type": "enabled", "budget_tokens": 1023}}),
         "thinking.budget_tokens is 1023",
