@@ -28,12 +28,14 @@ pub enum ApiError {
     BodyTimeout,
     #[error("The body broke off, or its chunks or length are not those of HTTP/1.1.")]
     Framing,
-    #[error("The body has to be sent as it is, without 'content-encoding'.")]
+    #[error("The body's 'content-encoding' has to be gzip or zstd, or none.")]
     Coding,
+    #[error("The body is not {coding}, as its 'content-encoding' says, or is damaged.")]
+    Coded { coding: &'static str },
     #[error("This server is not called {host:?}. If it is, start it with --allow-host {host}.")]
     Host { host: String },
     #[error(
-        "A page of another site may not use this server. If it may, start it with --allow-host and the page's host."
+        "A page of another site may not use this server. If it may, start it with --cors-origin and the page's origin."
     )]
     Origin,
     #[error(
@@ -128,6 +130,7 @@ impl ApiError {
             ApiError::BodyTooLarge { .. } => (413, REQUEST, Some("request_too_large"), None),
             ApiError::BodyTimeout => (408, REQUEST, Some("request_timeout"), None),
             ApiError::Framing => (400, REQUEST, Some("invalid_framing"), None),
+            ApiError::Coded { .. } => (400, REQUEST, Some("invalid_content_encoding"), None),
             ApiError::Coding => (415, REQUEST, Some("unsupported_content_encoding"), None),
             ApiError::Host { .. } => (403, REQUEST, Some("host_not_allowed"), None),
             ApiError::Origin => (403, REQUEST, Some("origin_not_allowed"), None),
@@ -177,6 +180,7 @@ impl ApiError {
             | ApiError::BodyTimeout
             | ApiError::Framing
             | ApiError::Coding
+            | ApiError::Coded { .. }
             | ApiError::Host { .. }
             | ApiError::Origin
             | ApiError::ContextLength { .. }

@@ -50,9 +50,12 @@ fn model(text: &str, tokens: Option<u32>) -> Finding {
 
 /// Whether other machines reach the address, and whether they are asked for a key.
 pub fn exposure(args: &ServeArgs) -> Finding {
-    let address = (args.host, args.port);
-    let says = |who: &str| format!("{}:{} is reached {who}", address.0, address.1);
-    if args.host.is_loopback() {
+    let host = match serve::host(args) {
+        Ok(host) => host,
+        Err(error) => return Finding::of_error("address", &error),
+    };
+    let says = |who: &str| format!("{host}:{} is reached {who}", args.port);
+    if host.is_loopback() {
         return Finding::ok("address", says("from this machine alone"));
     }
     match serve::exposed(args) {

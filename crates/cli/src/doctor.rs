@@ -20,7 +20,7 @@ use crate::config::{self, Layers};
 use crate::finding::{Finding, Level, worst, write_lines};
 use crate::hub::Settings;
 use crate::memory_budget::human;
-use crate::{checks, machine, state_folder};
+use crate::{checks, machine, serve, state_folder};
 
 /// How long memory is read, at most.
 const READ_TIME: Duration = Duration::from_millis(500);
@@ -266,7 +266,8 @@ fn configuration(args: &DoctorArgs) -> Result<Vec<Finding>> {
         Ok((_, cli)) => {
             if let Command::Serve(serve) = &cli.command {
                 findings.extend(checks::of_serve(serve));
-                findings.push(port(serve.host, serve.port));
+                // A name without an address is told with the other checks.
+                findings.extend(serve::host(serve).ok().map(|host| port(host, serve.port)));
             }
         }
     }

@@ -9,6 +9,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::net::{IpAddr, ToSocketAddrs};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -18,7 +19,7 @@ use gptoss_checkpoint::ExpertFormat;
 use gptoss_engine::{SEQUENCES_DEFAULT, SamplingParams};
 use gptoss_model::{DenseMode, Model, ModelConfig, Term, parameters};
 use gptoss_server::{
-    App, Keys, Limits, Log, LogFormat, Prompts, ReasoningField, ServedModel, listen, run as serve,
+    App, CorsOrigin, Keys, Limits, Log, LogFormat, Prompts, ReasoningField, ServedModel, listen, run as serve,
 };
 use gptoss_turn::{Assistant, TokenTable};
 use tokio::signal::unix::{SignalKind, signal};
@@ -48,12 +49,20 @@ const MIB: u64 = 1 << 20;
 /// Runs the command.
 pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     args.engine.check()?;
+    let host = host(args)?;
     exposed(args)?;
     let keys = keys(args)?;
     let prompts = args.prompts.as_deref().map_or_else(|| Ok(Prompts::default()), prompt_folder::read)?;
     let opened = offer::opened(&args.model)?;
     if let Some(caveat) = opened.source.caveat() {
         writeln!(io::stderr(), "note: {caveat}")?;
+    }
+    if args.cors_origin.contains(&CorsOrigin::Any) && !keys.are_asked_for() {
+        writeln!(
+            io::stderr(),
+            "warning: any page that a browser on this machine shows can use this server and read its answers \
+             (--cors-origin '*', and no API key is asked for)"
+        )?;
     }
     let prepared = Prepared::new(args, &opened)?;
     let (log, written): (Log, _) = match args.quiet {
@@ -75,14 +84,15 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
         args.state_dir.as_deref(),
         log,
     )?
-    .with_allowed_hosts(args.allow_host.clone())
+    .with_allowed_hosts(allowed_hosts(args))
+    .with_cors_origins(args.cors_origin.clone())
     .with_prompts(prompts)
     .with_reasoning_field(reasoning_field(args.reasoning_field))
     .with_log_format(format);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     runtime.block_on(async {
-        let listener = listen((args.host, args.port).into(), app.asks_for_keys()).await?;
+        let listener = listen((host, args.port).into(), app.asks_for_keys()).await?;
         let address = listener.local_addr().context("the port has no address")?;
         // Whoever reads the address may send signals.
         let parent = args.until_stdin_ends.then(end_of_stdin);
@@ -99,12 +109,35 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The address to listen on. Of several that a name has it is the first of IPv4, which every client has.
+///
+/// Errors: a usage error for a name that has none.
+pub fn host(args: &ServeArgs) -> Result<IpAddr> {
+    let name = &args.host;
+    if let Ok(address) = name.parse() {
+        return Ok(address);
+    }
+    let unknown = |why: &dyn std::fmt::Display| {
+        usage(format!("--host {name} has no address: {why}\ngive an IP address, or a name of this machine"))
+    };
+    let found = (name.as_str(), 0).to_socket_addrs().map_err(|error| unknown(&error))?;
+    let found: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+    let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
+    first.copied().ok_or_else(|| unknown(&"there is none"))
+}
+
+/// The names under which the server may be asked for; that which it listens by is one of them.
+fn allowed_hosts(args: &ServeArgs) -> Vec<String> {
+    args.allow_host.iter().chain([&args.host]).cloned().collect()
+}
+
 /// Errors: a usage error when other machines reach the address and no key is asked for.
 pub fn exposed(args: &ServeArgs) -> Result<()> {
-    if args.host.is_loopback() || keys(args)?.are_asked_for() {
+    let address = host(args)?;
+    if address.is_loopback() || keys(args)?.are_asked_for() {
         return Ok(());
     }
-    let host = args.host;
+    let host = &args.host;
     Err(usage(format!(
         "--host {host} can be reached from other machines, but no API key is asked for\n\
          give --api-key-file FILE, or listen on 127.0.0.1"

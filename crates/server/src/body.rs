@@ -1,7 +1,8 @@
 //! The body of a request as a value, or an error that names what is wrong.
 //!
-//! [`Body`] reads JSON within the operator's limit. A body that stops coming is given up, and so is one
-//! that is still coming when the server stops.
+//! [`Body`] reads JSON within the operator's limit, which a compressed body has to keep on its way and when
+//! it is unpacked. A body that stops coming is given up, and so is one that is still coming when the server
+//! stops.
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
@@ -10,9 +11,11 @@ use futures_util::StreamExt;
 use gptoss_api::{ApiError, body};
 use serde::de::DeserializeOwned;
 
+use crate::blocking::run_blocking;
+use crate::content_coding::ContentCoding;
 use crate::limits::{Limits, STOP_PATIENCE};
 use crate::rejection::Rejection;
-use crate::state::Shared;
+use crate::state::{App, Shared};
 
 /// A JSON body.
 pub(crate) struct Body<T>(pub(crate) T);
@@ -24,6 +27,7 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Body<T> {
         if !is_json(request.headers(), request.uri().path()) {
             return Err(ApiError::MediaType.into());
         }
+        let coding = ContentCoding::of(request.headers())?;
         let reading = tokio::time::timeout(app.limits.body_time, read(request.into_body(), &app.limits));
         // A body that is half here is better read than cut: bytes that are not read reset the connection
         // before its answer.
@@ -35,22 +39,24 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Body<T> {
             bytes = reading => bytes.unwrap_or(Err(ApiError::BodyTimeout))?,
             () = stop => return Err(ApiError::ShuttingDown.into()),
         };
-        Ok(Body(body::parse(&bytes)?))
+        let Some(coding) = coding else { return Ok(Body(body::parse(&bytes)?)) };
+        let unpack = move |app: &App| coding.decoded(&bytes, app.limits.body_bytes_max);
+        Ok(Body(body::parse(&run_blocking(app, unpack).await?)?))
     }
 }
 
-/// Whether a body may be read as JSON. One without a type is taken for it, as Ollama's documentation sends it
-/// with curl, which calls it a form; but not from a page in a browser, which may post both to any site
-/// without asking first.
+/// Whether a body may be read as JSON. Programs call it what they like (curl by itself calls it a form) and
+/// Ollama's API asks nobody for a type. But a page in a browser may post what has no type, or another than
+/// JSON's, to any site without asking first; the gate lets pages of this machine's names through, and those
+/// are not all the operator's.
 fn is_json(headers: &HeaderMap, path: &str) -> bool {
     let is_of_page = headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site");
-    let Some(kind) = headers.get(header::CONTENT_TYPE) else { return !is_of_page };
-    let kind = kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
-    match kind.trim().to_ascii_lowercase().as_str() {
-        "application/json" => true,
-        "application/x-www-form-urlencoded" => path.starts_with("/api/") && !is_of_page,
-        kind => kind.starts_with("application/") && kind.ends_with("+json"),
+    if !is_of_page || path.starts_with("/api/") {
+        return true;
     }
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
 }
 
 /// The bytes of a body.

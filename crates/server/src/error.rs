@@ -37,6 +37,12 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// What is to be the origin of pages.
+    #[error("{text:?} is not an origin: give SCHEME://HOST[:PORT] without a path, or '*' for all")]
+    Origin {
+        /// As it was given.
+        text: String,
+    },
     /// The state folder.
     #[error("cannot keep state in {path}: {problem}; choose another --state-dir")]
     State {

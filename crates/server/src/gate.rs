@@ -1,10 +1,10 @@
-//! Admission of a request before any route sees it: one host, an accepted one, no foreign page behind it, a
-//! plain body.
+//! Admission of a request before any route sees it: one host, an accepted one, no foreign page behind it.
 //!
 //! A page in a browser can reach a server on this machine in two ways: by a name of its own that resolves to
 //! 127.0.0.1 (then `Host` is that name and the page may read the answers), or by posting across sites (then
-//! `Origin` is the page's). On a loopback address, where no key may be asked for, both are refused. On other
-//! addresses a key is always asked for, and no foreign page has one.
+//! `Origin` is the page's). On a loopback address, where no key may be asked for, both are refused, but for
+//! pages of the origins that the operator names. On other addresses a key is always asked for, and no foreign
+//! page has one.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use gptoss_api::ApiError;
 
+use crate::cors::{self, CorsOrigin};
 use crate::rejection::Rejection;
 
 /// What is admitted.
@@ -22,17 +23,23 @@ use crate::rejection::Rejection;
 pub(crate) struct Gate {
     is_loopback: bool,
     allowed_hosts: Vec<String>,
+    cors_origins: Vec<CorsOrigin>,
 }
 
 impl Gate {
-    /// For a server that listens on `address` and is also known by the names `allowed_hosts`.
-    pub(crate) fn new(address: Option<SocketAddr>, allowed_hosts: &[String]) -> Gate {
+    /// For a server that listens on `address`, is also known by the names `allowed_hosts` and may be used by
+    /// pages of `cors_origins`.
+    pub(crate) fn new(
+        address: Option<SocketAddr>,
+        allowed_hosts: &[String],
+        cors_origins: &[CorsOrigin],
+    ) -> Gate {
         // An address that is not known is treated as the more careful case.
         let is_loopback = address.is_none_or(|address| address.ip().is_loopback());
-        Gate { is_loopback, allowed_hosts: allowed_hosts.to_vec() }
+        Gate { is_loopback, allowed_hosts: allowed_hosts.to_vec(), cors_origins: cors_origins.to_vec() }
     }
 
-    /// Errors: `Invalid` for a missing or second host, `Host`, `Origin`, `Coding`.
+    /// Errors: `Invalid` for a missing or second host, `Host`, `Origin`.
     fn check(&self, request: &Request) -> Result<(), ApiError> {
         let headers = request.headers();
         let mut hosts = headers.get_all(header::HOST).iter();
@@ -40,10 +47,6 @@ impl Gate {
         if hosts.next().is_some() || (host.is_none() && request.version() > Version::HTTP_10) {
             let message = "the request must have exactly one 'host' header";
             return Err(ApiError::Invalid { param: None, message: message.to_owned() });
-        }
-        let coding = headers.get(header::CONTENT_ENCODING);
-        if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-            return Err(ApiError::Coding);
         }
         if !self.is_loopback {
             return Ok(());
@@ -59,6 +62,9 @@ impl Gate {
     /// Whether a page of another site sent it.
     fn is_foreign(&self, headers: &HeaderMap, method: &Method) -> bool {
         if let Some(origin) = headers.get(header::ORIGIN) {
+            if cors::allows(&self.cors_origins, origin) {
+                return false;
+            }
             let host = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
             return !host.is_some_and(|(_, host)| self.is_ours(host));
         }
@@ -114,7 +120,7 @@ mod tests {
     /// name of its own.
     #[test]
     fn foreign_pages_are_refused_on_loopback() {
-        let gate = Gate::new(Some(([127, 0, 0, 1], 8000).into()), &["box.example".to_owned()]);
+        let gate = Gate::new(Some(([127, 0, 0, 1], 8000).into()), &["box.example".to_owned()], &[]);
         let check = |method: &str, headers: &[(&str, &str)], expect: Option<u16>| {
             let found = gate.check(&request(method, headers)).err().map(|error| error.row().status);
             assert_eq!(found, expect, "{method} {headers:?}");
@@ -143,13 +149,29 @@ mod tests {
         check("POST", &[local, ("sec-fetch-site", "cross-site")], Some(403));
         check("POST", &[local, ("sec-fetch-site", "same-origin")], None);
         check("GET", &[local, ("sec-fetch-site", "cross-site")], None);
-        check("POST", &[local, ("content-encoding", "gzip")], Some(415));
-        check("POST", &[local, ("content-encoding", "identity")], None);
+    }
+
+    #[test]
+    fn pages_of_named_origins_are_not_foreign() {
+        let check = |origins: &[&str], origin: &str, expect: Option<u16>| {
+            let origins: Vec<CorsOrigin> = origins.iter().map(|origin| origin.parse().unwrap()).collect();
+            let gate = Gate::new(None, &[], &origins);
+            let headers = [("host", "localhost"), ("origin", origin), ("sec-fetch-site", "cross-site")];
+            let found = gate.check(&request("POST", &headers)).err().map(|error| error.row().status);
+            assert_eq!(found, expect, "{origins:?} {origin}");
+        };
+        check(&["https://chat.example"], "https://chat.example", None);
+        check(&["https://chat.example"], "http://chat.example", Some(403));
+        check(&["https://chat.example"], "https://evil.test", Some(403));
+        check(&["*"], "https://evil.test", None);
+        // Whatever pages may use it, a name of their own for this machine is not one of ours.
+        let gate = Gate::new(None, &[], &[CorsOrigin::Any]);
+        assert!(gate.check(&request("GET", &[("host", "evil.test")])).is_err());
     }
 
     #[test]
     fn other_addresses_have_keys_and_any_name() {
-        let gate = Gate::new(Some(([192, 0, 2, 1], 8000).into()), &[]);
+        let gate = Gate::new(Some(([192, 0, 2, 1], 8000).into()), &[], &[]);
         let headers = [("host", "models.example"), ("origin", "https://chat.example")];
         assert_eq!(gate.check(&request("POST", &headers)), Ok(()));
     }

@@ -1,11 +1,12 @@
 //! The keys of a server, and who shows them.
 //!
 //! A key file has one key a line: the key itself or `sha256:HEX` of it, then any of `name=NAME`,
-//! `reasoning=raw|summary|hidden`, `reasoning-budget=N` and `tokens=raw|none`. A line that could mean something else is refused: a
-//! key that is not what the operator thinks locks out whoever has it, or lets in whoever has none. Only
-//! digests are held in memory, and they are compared in constant time. A key's name is its tenant: what one
-//! tenant has stored, and the reasoning kept for its calls, another cannot see. Without a key file everybody
-//! is the tenant `local`, which is only allowed on an address that other machines cannot reach.
+//! `reasoning=raw|summary|hidden`, `reasoning-budget=N` and `tokens=raw|none`. A line that could mean
+//! something else is refused: a key that is not what the operator thinks locks out whoever has it, or lets in
+//! whoever has none. Only digests are held in memory, and they are compared in constant time. A key's name is
+//! its tenant: what one tenant has stored, and the reasoning kept for its calls, another cannot see. Without
+//! a key file everybody is the tenant `local`, which is only allowed on an address that other machines cannot
+//! reach.
 
 use axum::http::{HeaderMap, header};
 use gptoss_api::ApiError;

@@ -17,7 +17,7 @@ use gptoss_turn::SamplingParams;
 pub struct ServedModel {
     /// The name to ask for.
     pub name: String,
-    /// Other names for it.
+    /// Other names for it; `*` is any.
     pub aliases: Vec<String>,
     /// Whether it is the small model inside the program.
     pub is_demo: bool,
@@ -39,7 +39,15 @@ pub struct ServedModel {
     pub quantization: &'static str,
 }
 
+/// The alias that stands for every name.
+const ANY: &str = "*";
+
 impl ServedModel {
+    /// The names to ask for, its own first.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.name).chain(self.aliases.iter().filter(|alias| *alias != ANY))
+    }
+
     /// Whether a request that names `name` means this model; one that names none does.
     pub(crate) fn is_called(&self, name: Option<&str>) -> bool {
         match name {
@@ -47,9 +55,8 @@ impl ServedModel {
             Some(name) => {
                 // Ollama's clients write a tag behind the name.
                 let bare = name.strip_suffix(":latest").unwrap_or(name);
-                [name, bare]
-                    .iter()
-                    .any(|name| self.name == *name || self.aliases.iter().any(|alias| alias == name))
+                let is_known = |alias: &String| alias == name || alias == bare || alias == ANY;
+                self.name == name || self.name == bare || self.aliases.iter().any(is_known)
             }
         }
     }
@@ -64,8 +71,7 @@ impl ServedModel {
         if self.is_called(name) {
             return Ok(());
         }
-        let mut known = vec![self.name.clone()];
-        known.extend(self.aliases.iter().cloned());
+        let known: Vec<&str> = self.names().map(String::as_str).collect();
         Err(ApiError::Model { model: name.unwrap_or_default().to_owned(), known: known.join(", ") })
     }
 
@@ -97,8 +103,7 @@ impl ServedModel {
 
     /// Anthropic's list of models.
     pub(crate) fn anthropic_list(&self) -> AnthropicModelList {
-        let names = std::iter::once(&self.name).chain(&self.aliases);
-        let data: Vec<AnthropicModel> = names.map(|name| self.anthropic_entry(name)).collect();
+        let data: Vec<AnthropicModel> = self.names().map(|name| self.anthropic_entry(name)).collect();
         let id = |model: Option<&AnthropicModel>| model.map(|model| model.id.clone());
         let (first_id, last_id) = (id(data.first()), id(data.last()));
         AnthropicModelList { data, has_more: false, first_id, last_id }
@@ -106,6 +111,6 @@ impl ServedModel {
 
     /// All its entries.
     pub(crate) fn entries(&self) -> Vec<Model> {
-        std::iter::once(&self.name).chain(&self.aliases).map(|name| self.entry(name)).collect()
+        self.names().map(|name| self.entry(name)).collect()
     }
 }

@@ -101,7 +101,7 @@ pub(crate) async fn tags(State(app): State<Shared>) -> Json<Value> {
             "size": app.model.weight_bytes, "digest": app.model.fingerprint, "details": details(&app),
         })
     };
-    let models: Vec<Value> = std::iter::once(&app.model.name).chain(&app.model.aliases).map(entry).collect();
+    let models: Vec<Value> = app.model.names().map(entry).collect();
     Json(json!({"models": models}))
 }
 

@@ -29,7 +29,7 @@ use gptoss_api::wire::responses::{
     ResponseObject, ResponsesRequest,
 };
 use gptoss_api::wire::tokens::{
-    DetokenizeRequest, DetokenizeResponse, RenderResponse, TokenizeRequest, TokenizeResponse,
+    DetokenizeRequest, DetokenizeResponse, RenderResponse, TokenizeRequest, TokenizeResponse, TokenizerConfig,
 };
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::{JsonSchema, Schema};
@@ -139,8 +139,10 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     add!("get" "/v1/loads" "How full the server is, for routers", response Loads, query LOADS_QUERY);
     add!("post" "/v1/tokenize" "Text to tokens", request TokenizeRequest, response TokenizeResponse);
     add!("post" "/v1/detokenize" "Tokens to text", request DetokenizeRequest, response DetokenizeResponse);
+    add!("get" "/v1/tokenizer_info" "The tokenizer, as vLLM tells it", response TokenizerConfig);
     add!("post" "/v1/render" "The tokens that a body would make the model read",
         request ChatRequest, response RenderResponse);
+    add!("get" "/version" "The version of this program", response Value);
     add!("get" "/api/tags" "Ollama: the models", response Value);
     add!("get" "/api/version" "Ollama: a version", response Value);
     add!("get" "/api/ps" "Ollama: the models that are loaded", response Value);

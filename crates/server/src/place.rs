@@ -12,6 +12,8 @@ use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::paths;
+
 /// All places.
 #[derive(Debug)]
 pub(crate) struct Places {
@@ -43,16 +45,17 @@ impl Places {
     }
 }
 
-/// The routes for the requests of one connection, each with its place.
+/// The routes for the requests of one connection, each with its place and a path of the table's.
 pub(crate) struct Placed {
     routes: Routes,
     place: Place,
+    names: &'static [&'static str],
 }
 
 impl Placed {
-    /// For the connection that has the place.
-    pub(crate) fn new(routes: Router, place: Place) -> Placed {
-        Placed { routes: TowerToHyperService::new(routes), place }
+    /// For the connection that has the place; `names` are the first parts of the paths below `/v1`.
+    pub(crate) fn new(routes: Router, place: Place, names: &'static [&'static str]) -> Placed {
+        Placed { routes: TowerToHyperService::new(routes), place, names }
     }
 }
 
@@ -66,6 +69,7 @@ impl Service<Request<Incoming>> for Placed {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         request.extensions_mut().insert(self.place.clone());
+        paths::settle(request.uri_mut(), self.names);
         self.routes.call(request)
     }
 }

@@ -6,6 +6,8 @@ use axum::response::{IntoResponse, Response};
 use gptoss_api::ApiError;
 use serde::Serialize;
 
+use crate::content_coding::CODINGS;
+
 /// An error in the form of OpenAI's APIs. Handlers return it; what they call returns [`ApiError`].
 #[derive(Debug)]
 pub(crate) struct Rejection(pub(crate) ApiError);
@@ -19,6 +21,9 @@ impl From<ApiError> for Rejection {
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         let mut response = refusal(&self.0, self.0.body());
+        if self.0 == ApiError::Coding {
+            response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static(CODINGS));
+        }
         // For the dialects that have words of their own.
         response.extensions_mut().insert(self.0);
         response

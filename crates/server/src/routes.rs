@@ -4,7 +4,7 @@
 //! metrics, one line of log without a word of a client's. A panic in a handler is a 500 in the documented
 //! form.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use axum::Router;
@@ -27,7 +27,7 @@ use crate::path_class::path_class;
 use crate::rejection::Rejection;
 use crate::state::{App, Shared};
 use crate::{
-    anthropic, chat, completions, conversations, ids, loads, messages, ollama, openapi, page, responses,
+    anthropic, chat, completions, conversations, cors, ids, loads, messages, ollama, openapi, page, responses,
     socket, status, tokens,
 };
 
@@ -41,7 +41,7 @@ const METRICS: &str = "/metrics";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// All routes of the API. `/openapi.json` describes the same.
-fn routes() -> [(&'static str, MethodRouter<Shared>); 30] {
+fn routes() -> [(&'static str, MethodRouter<Shared>); 31] {
     [
         ("/v1/chat/completions", post(chat::create)),
         ("/v1/completions", post(completions::create)),
@@ -69,6 +69,7 @@ fn routes() -> [(&'static str, MethodRouter<Shared>); 30] {
         ("/v1/loads", get(loads::loads)),
         ("/v1/tokenize", post(tokens::tokenize)),
         ("/v1/detokenize", post(tokens::detokenize)),
+        ("/v1/tokenizer_info", get(tokens::tokenizer_info)),
         ("/v1/render", post(tokens::render)),
         ("/api/tags", get(ollama::tags)),
         ("/api/ps", get(ollama::running)),
@@ -77,9 +78,19 @@ fn routes() -> [(&'static str, MethodRouter<Shared>); 30] {
         ("/api/pull", post(ollama::pull)),
         ("/api/chat", post(ollama::chat)),
         ("/api/generate", post(ollama::generate)),
+        ("/version", get(status::version)),
         (METRICS, get(status::metrics)),
         ("/openapi.json", get(openapi::document)),
     ]
+}
+
+/// The first parts of the paths below `/v1`.
+pub(crate) fn names_below_v1() -> &'static [&'static str] {
+    static NAMES: LazyLock<Vec<&str>> = LazyLock::new(|| {
+        let below = |(path, _): (&'static str, _)| path.strip_prefix("/v1/")?.split('/').next();
+        routes().into_iter().filter_map(below).collect()
+    });
+    &NAMES
 }
 
 /// The router over the app.
@@ -94,8 +105,10 @@ pub(crate) fn router(app: Shared, gate: Gate) -> Router {
         .layer(CatchPanicLayer::custom(|_| {
             Rejection(ApiError::Internal { problem: "a handler broke off".to_owned() }).into_response()
         }));
-    Router::new()
+    let cors = cors::layer(&app.cors_origins);
+    let all = Router::new()
         .route("/health", get(status::health))
+        .route("/ping", get(status::health).post(status::health))
         .route("/ready", get(status::ready))
         .route("/", get(page::index))
         .route("/page/{file}", get(page::file))
@@ -103,7 +116,11 @@ pub(crate) fn router(app: Shared, gate: Gate) -> Router {
         .merge(keyed)
         .layer(middleware::from_fn_with_state(Arc::new(gate), gate::admit))
         .layer(middleware::from_fn(anthropic::layer))
-        .with_state(app)
+        .with_state(app);
+    match cors {
+        Some(cors) => all.layer(cors),
+        None => all,
+    }
 }
 
 async fn wrong_path(request: Request) -> Response {

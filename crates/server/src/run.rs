@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::error::Error;
 use crate::gate::Gate;
 use crate::place::{Placed, Places};
-use crate::routes::router;
+use crate::routes::{names_below_v1, router};
 use crate::state::App;
 use crate::timed_stream::{Patience, TimedStream};
 
@@ -53,7 +53,7 @@ pub async fn listen(address: SocketAddr, asks_for_keys: bool) -> Result<TcpListe
 /// grace: how long the listener goes on answering that the server stops.
 pub async fn run(listener: TcpListener, app: App, stop: impl Future<Output = Duration>) {
     let app = Arc::new(app);
-    let gate = Gate::new(listener.local_addr().ok(), &app.allowed_hosts);
+    let gate = Gate::new(listener.local_addr().ok(), &app.allowed_hosts, &app.cors_origins);
     let places = Places::new(app.limits.connections_max);
     let ending = watch::Sender::new(false);
     let service = router(Arc::clone(&app), gate);
@@ -110,7 +110,7 @@ async fn accept(
         let stream = TimedStream::new(stream, patience, app.watch_stop());
         let mut server = hyper::server::conn::http1::Builder::new();
         server.timer(TokioTimer::new()).header_read_timeout(app.limits.head_patience);
-        let service = Placed::new(service.clone(), place);
+        let service = Placed::new(service.clone(), place, names_below_v1());
         let connection = server.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let mut ending = ending.subscribe();
         tokio::spawn(async move {

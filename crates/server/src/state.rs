@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use crate::access_log::{AccessLog, Log, LogFormat};
 use crate::call_cache::CallCache;
+use crate::cors::CorsOrigin;
 use crate::engine_health::EngineHealth;
 use crate::error::Error;
 use crate::ids;
@@ -42,6 +43,8 @@ pub struct App {
     pub(crate) log: AccessLog,
     /// Names under which a loopback address may be asked for, besides its own.
     pub(crate) allowed_hosts: Vec<String>,
+    /// Pages that may use the server.
+    pub(crate) cors_origins: Vec<CorsOrigin>,
     /// Prompts that requests may name.
     pub(crate) prompts: Prompts,
     /// What Chat Completions calls the reasoning.
@@ -76,6 +79,7 @@ impl App {
             queue: Arc::new(QueueShares::new(places)),
             metrics: Metrics::default(),
             allowed_hosts: Vec::new(),
+            cors_origins: Vec::new(),
             prompts: Prompts::default(),
             reasoning_field: ReasoningField::default(),
             is_stopping: watch::Sender::new(false),
@@ -92,6 +96,11 @@ impl App {
     /// Also known by these names, which requests may have as their host or origin.
     pub fn with_allowed_hosts(self, allowed_hosts: Vec<String>) -> App {
         App { allowed_hosts, ..self }
+    }
+
+    /// Usable by pages of these origins.
+    pub fn with_cors_origins(self, cors_origins: Vec<CorsOrigin>) -> App {
+        App { cors_origins, ..self }
     }
 
     /// With prompts that requests may name.

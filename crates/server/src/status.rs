@@ -17,9 +17,14 @@ use crate::state::Shared;
 /// How long the engine may work on one step before it counts as stuck.
 const STALL_MAX: Duration = Duration::from_secs(60);
 
-/// `GET /health`.
+/// `GET /health` and `/ping`.
 pub(crate) async fn health() -> Json<Value> {
     Json(json!({"status": "ok"}))
+}
+
+/// `GET /version`, as vLLM has it.
+pub(crate) async fn version() -> Json<Value> {
+    Json(json!({"version": env!("CARGO_PKG_VERSION")}))
 }
 
 /// `GET /ready`.

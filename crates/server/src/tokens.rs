@@ -1,5 +1,5 @@
-//! `/v1/models`, `/v1/tokenize`, `/v1/detokenize`, `/v1/render`: what is there, and what would the model
-//! read?
+//! `/v1/models`, `/v1/tokenize`, `/v1/detokenize`, `/v1/tokenizer_info`, `/v1/render`: what is there, and
+//! what would the model read?
 //!
 //! Nothing here runs the model. `/v1/render` takes the body of Chat Completions or of Responses and gives the
 //! tokens that the same body would make the model read, so that nobody has to guess what a request becomes.
@@ -14,9 +14,9 @@ use gptoss_api::wire::chat::ChatRequest;
 use gptoss_api::wire::models::{AnyModel, AnyModelList, ModelList};
 use gptoss_api::wire::responses::ResponsesRequest;
 use gptoss_api::wire::tokens::{
-    DetokenizeRequest, DetokenizeResponse, RenderResponse, TokenizeRequest, TokenizeResponse,
+    DetokenizeRequest, DetokenizeResponse, RenderResponse, TokenizeRequest, TokenizeResponse, TokenizerConfig,
 };
-use gptoss_harmony::{Analysis, Form, RenderOptions, Role, Token, render as render_tokens};
+use gptoss_harmony::{Analysis, Control, Form, RenderOptions, Role, Token, render as render_tokens};
 use serde_json::Value;
 
 use crate::anthropic;
@@ -74,6 +74,18 @@ pub(crate) async fn detokenize(
 ) -> Result<Json<DetokenizeResponse>, Rejection> {
     app.model.check(request.model.as_deref())?;
     Ok(Json(DetokenizeResponse { prompt: text_of(&app, &request.tokens)? }))
+}
+
+/// `GET /v1/tokenizer_info`.
+pub(crate) async fn tokenizer_info(State(app): State<Shared>) -> Json<TokenizerConfig> {
+    Json(TokenizerConfig {
+        tokenizer_class: "PreTrainedTokenizerFast",
+        bos_token: Control::StartOfText.literal(),
+        eos_token: Control::Return.literal(),
+        pad_token: Control::EndOfText.literal(),
+        model_max_length: app.model.max_context,
+        vocab_size: app.assistant.vocab().len(),
+    })
 }
 
 /// Text of tokens, control tokens spelled out.

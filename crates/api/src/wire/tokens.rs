@@ -43,6 +43,23 @@ pub struct DetokenizeResponse {
     pub prompt: String,
 }
 
+/// What a client that works on tokens asks first, in the names of a `tokenizer_config.json`.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct TokenizerConfig {
+    /// The class that reads such tokenizers elsewhere.
+    pub tokenizer_class: &'static str,
+    /// What begins a text.
+    pub bos_token: &'static str,
+    /// What ends an answer.
+    pub eos_token: &'static str,
+    /// What fills up.
+    pub pad_token: &'static str,
+    /// Tokens of a whole conversation.
+    pub model_max_length: usize,
+    /// One more than the largest id.
+    pub vocab_size: usize,
+}
+
 /// What the model would read.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RenderResponse {

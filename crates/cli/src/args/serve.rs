@@ -1,9 +1,10 @@
 //! Flags of `gptoss serve`.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+
+use gptoss_server::CorsOrigin;
 
 use super::{ComputeArgs, EngineArgs, MODEL, SettingsArgs, memory_size};
 
@@ -13,13 +14,18 @@ pub struct ServeArgs {
     /// The model to serve
     #[arg(long, short, value_name = "MODEL", default_value = "demo", help = MODEL)]
     pub model: String,
-    /// The address to listen on; one that other machines reach needs --api-key-file
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = host)]
-    pub host: IpAddr,
+    /// The address to listen on, or a name that has one; an address that other machines reach needs
+    /// --api-key-file
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub host: String,
     /// Another name under which an address of this machine is asked for, or a page's host that may use it;
     /// may be repeated
     #[arg(long, value_name = "NAME")]
     pub allow_host: Vec<String>,
+    /// Pages of this origin may use the server, such as https://chat.example; '*' for all, may be repeated
+    /// [default: none]
+    #[arg(long, value_name = "ORIGIN")]
+    pub cors_origin: Vec<CorsOrigin>,
     /// The port; 0 takes a free one
     #[arg(long, value_name = "N", default_value_t = 8000)]
     pub port: u16,
@@ -27,7 +33,7 @@ pub struct ServeArgs {
     /// reasoning=raw|summary|hidden and reasoning-budget=N
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
-    /// Another name under which clients may ask for the model; may be repeated
+    /// Another name under which clients may ask for the model, '*' for any; may be repeated
     #[arg(long, value_name = "NAME")]
     pub alias: Vec<String>,
     /// Keep stored responses and conversations in this folder [default: in memory]
@@ -73,8 +79,8 @@ pub struct ServeArgs {
     /// Most tokens of reasoning of any request; a request, or a key's reasoning-budget=N, may ask for fewer
     #[arg(long, value_name = "N")]
     pub reasoning_budget: Option<u32>,
-    /// Tokens that reasoning leaves to the answer or call [default: a quarter of those that there is room for,
-    /// 16 to 512]
+    /// Tokens that reasoning leaves to the answer or call [default: a quarter of those that there is room
+    /// for, 16 to 512]
     #[arg(long, value_name = "N")]
     pub answer_tokens: Option<u32>,
     /// Let reasoning go on that repeats itself word for word
@@ -119,12 +125,4 @@ pub enum ReasoningName {
     /// As older clients read it
     #[value(name = "reasoning_content")]
     ReasoningContent,
-}
-
-/// An address, or the one name that means this machine everywhere.
-fn host(text: &str) -> Result<IpAddr, String> {
-    match text.eq_ignore_ascii_case("localhost") {
-        true => Ok(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        false => text.parse().map_err(|_| "give an IP address, or localhost".to_owned()),
-    }
 }

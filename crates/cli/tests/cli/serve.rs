@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::program::gptoss;
+use crate::program::{gptoss, run};
 
 /// How long a test waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -147,6 +147,21 @@ fn reasoning_is_as_long_as_it_may_be() {
     let body = json!({"messages": question, "max_tokens": 99, "thinking": {"type": "disabled"}});
     let answer = server.post("/v1/messages", &body);
     assert!(answer["usage"]["output_tokens"].as_u64().unwrap() < 12, "{answer}");
+}
+
+/// What is wrong with a flag is said before a model is read, and a dangerous one when the server starts.
+#[test]
+fn names_and_origins_are_checked_at_the_start() {
+    run(&["serve", "--cors-origin", "https://chat.example/app"])
+        .fails(2, &["https://chat.example/app", "SCHEME://HOST"]);
+    run(&["serve", "--host", "not a name"]).fails(2, &["--host not a name has no address"]);
+    let mut command = gptoss(&["serve", "--port", "0", "--cors-origin", "*", "--host", "localhost"]);
+    let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("the binary starts");
+    let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+    let is_warned = lines.any(|line| line.expect("text").contains("warning: any page"));
+    let _ = child.kill();
+    let _ = child.wait();
+    assert!(is_warned);
 }
 
 /// A turn without a limit of its own ended as if the client had set one, and nothing bounded its time.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use flate2::{Compression, write::GzEncoder};
 use gptoss_server::{Keys, Limits};
+use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use serde_json::json;
 
 use crate::chat::ANSWER;
@@ -53,7 +55,7 @@ fn pages_of_other_sites_are_refused() {
         let length = body.len();
         let head =
             format!("POST {path} HTTP/1.1\r\n{headers}connection: close\r\ncontent-length: {length}\r\n");
-        let answer = raw(server.address, &format!("{head}\r\n{body}"));
+        let answer = raw(server.address, format!("{head}\r\n{body}"));
         let found = (answer.status, answer.json()["error"]["code"].as_str().map(str::to_owned));
         assert_eq!(found, (status, code.map(str::to_owned)), "{path} {headers}");
     };
@@ -64,17 +66,56 @@ fn pages_of_other_sites_are_refused() {
     check(responses, "host: localhost\r\nhost: localhost\r\n", 400, Some("invalid_value"));
     let media = Some("unsupported_media_type");
     for kind in ["text/plain", "text/plain; x=json", "text/plain;json", "application/x-www-form-urlencoded"] {
-        check(responses, &format!("host: localhost\r\ncontent-type: {kind}\r\n"), 415, media);
+        let program = format!("host: localhost\r\ncontent-type: {kind}\r\n");
+        check(responses, &program, 200, None);
+        check("/api/generate", &program, 200, None);
+        let page = format!("{program}origin: http://localhost:3000\r\n");
+        check(responses, &page, 415, media);
+        check("/api/generate", &page, 200, None);
+        check(responses, &format!("{program}sec-fetch-site: same-origin\r\n"), 415, media);
     }
     let page = "host: localhost\r\norigin: http://localhost:3000\r\n";
     check(responses, page, 415, media);
     check(responses, &format!("{page}content-type: application/json; charset=utf-8\r\n"), 200, None);
     check(responses, "host: localhost\r\n", 200, None);
-    // What curl sends for the lines in Ollama's documentation.
-    let form = "host: localhost\r\ncontent-type: application/x-www-form-urlencoded\r\n";
-    check("/api/generate", form, 200, None);
-    let coded = "host: localhost\r\ncontent-encoding: gzip\r\n";
-    check(responses, coded, 415, Some("unsupported_content_encoding"));
+}
+
+/// Codex compresses what it sends; a body that becomes large in memory is as long as a long one.
+#[test]
+fn compressed_bodies_are_read_within_the_limit() {
+    let limits = Limits { body_bytes_max: 1000, ..Limits::default() };
+    let server = Server::with(Script::new(&[ANSWER]), limits, Keys::default());
+    let gzip = |text: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    };
+    let zstd = |text: &[u8]| compress_to_vec(text, CompressionLevel::Fastest);
+    let check = |coding: &str, body: &[u8], status: u16, code: Option<&str>| {
+        let mut request = format!(
+            "POST /v1/responses HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: \
+             application/json\r\ncontent-encoding: {coding}\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        )
+        .into_bytes();
+        request.extend_from_slice(body);
+        let answer = raw(server.address, request);
+        let found = (answer.status, answer.json()["error"]["code"].as_str().map(str::to_owned));
+        assert_eq!(found, (status, code.map(str::to_owned)), "{coding}");
+        answer
+    };
+    let plain = br#"{"input": "hi"}"#;
+    let bomb = format!("{{\"input\": \"{}\"}}", "a".repeat(100_000)).into_bytes();
+    check("gzip", &gzip(plain), 200, None);
+    check("zstd", &zstd(plain), 200, None);
+    check("identity", plain, 200, None);
+    check("gzip", &gzip(&bomb), 413, Some("request_too_large"));
+    check("zstd", &zstd(&bomb), 413, Some("request_too_large"));
+    check("gzip", plain, 400, Some("invalid_content_encoding"));
+    check("zstd", &zstd(plain)[..9], 400, Some("invalid_content_encoding"));
+    let refused = check("br", plain, 415, Some("unsupported_content_encoding"));
+    assert!(refused.body.contains("content-encoding"), "{}", refused.body);
+    assert_eq!(refused.header("accept-encoding"), Some("gzip, zstd"));
 }
 
 /// Bodies had no time: three hundred of them that never came took every file of the process.
@@ -158,7 +199,7 @@ fn every_refusal_has_the_documented_form() {
     let server = Server::start(&[ANSWER]);
     let head = "POST /v1/responses HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
     for chunk in ["zz\r\n", "fffffffffffffffff\r\n", "5\n{}\n"] {
-        let answer = raw(server.address, &format!("{head}{chunk}"));
+        let answer = raw(server.address, format!("{head}{chunk}"));
         assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (400, Some("invalid_framing")));
     }
     for path in ["/v1/responses/%ff", "/v1/conversations/%ff/items", "/v1/responses/x?stream=perhaps"] {

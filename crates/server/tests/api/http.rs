@@ -85,10 +85,10 @@ pub fn get(address: SocketAddr, path: &str) -> Answer {
 }
 
 /// Sends bytes as they are; the answer ends with the connection.
-pub fn raw(address: SocketAddr, text: &str) -> Answer {
+pub fn raw(address: SocketAddr, text: impl AsRef<[u8]>) -> Answer {
     let mut stream = TcpStream::connect(address).expect("a connection");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    stream.write_all(text.as_bytes()).expect("a request");
+    stream.write_all(text.as_ref()).expect("a request");
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).expect("an answer");
     parse(&bytes)

@@ -63,16 +63,21 @@ impl Server {
 
     /// With an app that is changed before it is served.
     pub fn changed(change: impl FnOnce(App) -> App, script: Script, limits: Limits, keys: Keys) -> Server {
-        Server::of(None, change, script, limits, keys)
+        Server::of((None, model()), change, script, limits, keys)
+    }
+
+    /// Of another model than [`model`].
+    pub fn of_model(model: ServedModel, script: Script) -> Server {
+        Server::of((None, model), |app| app, script, Limits::default(), Keys::default())
     }
 
     /// With a state folder, or none.
     pub fn in_folder(folder: Option<&Path>, script: Script, limits: Limits, keys: Keys) -> Server {
-        Server::of(folder, |app| app, script, limits, keys)
+        Server::of((folder, model()), |app| app, script, limits, keys)
     }
 
     fn of(
-        folder: Option<&Path>,
+        (folder, model): (Option<&Path>, ServedModel),
         change: impl FnOnce(App) -> App,
         script: Script,
         limits: Limits,
@@ -83,7 +88,7 @@ impl Server {
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = Arc::clone(&log);
         let write = Arc::new(move |line: &str| lines.lock().unwrap().push(line.to_owned()));
-        let app = change(App::new(model(), assistant(engine, &vocab), limits, keys, folder, write).unwrap());
+        let app = change(App::new(model, assistant(engine, &vocab), limits, keys, folder, write).unwrap());
         let (stop, stopped) = oneshot::channel::<Duration>();
         let (told, address) = std::sync::mpsc::channel();
         let thread = thread::spawn(move || {
