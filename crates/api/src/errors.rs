@@ -24,6 +24,10 @@ pub enum ApiError {
     MediaType,
     #[error("The body is longer than {max} bytes, the most this server reads (--max-body).")]
     BodyTooLarge { max: usize },
+    #[error("The file is longer than {max} bytes, the most that is kept of one.")]
+    FileTooLarge { max: u64 },
+    #[error("This key's tenant has {what}: delete files that are not needed any more.")]
+    FilesFull { what: String },
     #[error("The body did not come in time; send it whole, and again.")]
     BodyTimeout,
     #[error("The body broke off, or its chunks or length are not those of HTTP/1.1.")]
@@ -128,6 +132,8 @@ impl ApiError {
             ApiError::NotJson { .. } => (400, REQUEST, Some("invalid_json"), None),
             ApiError::MediaType => (415, REQUEST, Some("unsupported_media_type"), None),
             ApiError::BodyTooLarge { .. } => (413, REQUEST, Some("request_too_large"), None),
+            ApiError::FileTooLarge { .. } => (413, REQUEST, Some("file_too_large"), None),
+            ApiError::FilesFull { .. } => (400, REQUEST, Some("storage_quota_exceeded"), None),
             ApiError::BodyTimeout => (408, REQUEST, Some("request_timeout"), None),
             ApiError::Framing => (400, REQUEST, Some("invalid_framing"), None),
             ApiError::Coded { .. } => (400, REQUEST, Some("invalid_content_encoding"), None),
@@ -177,6 +183,8 @@ impl ApiError {
             | ApiError::NotJson { .. }
             | ApiError::MediaType
             | ApiError::BodyTooLarge { .. }
+            | ApiError::FileTooLarge { .. }
+            | ApiError::FilesFull { .. }
             | ApiError::BodyTimeout
             | ApiError::Framing
             | ApiError::Coding

@@ -9,10 +9,12 @@
 //! so that the same input gives the same bytes, and a fuzzer can hold the room to it. The engine's parameters
 //! are not known here either: a request says what it says, and the server puts it over the model's defaults.
 
+pub mod batches;
 pub mod body;
 pub mod chat;
 pub mod completions;
 pub mod errors;
+pub mod files;
 pub mod generation;
 pub mod history;
 mod ids;

@@ -50,3 +50,15 @@ pub const TEMPLATES_MAX: usize = 1000;
 pub const TEMPLATE_BYTES_MAX: usize = 256 << 10;
 /// Most prompts of one request to `/v1/completions`.
 pub const PROMPTS_MAX: usize = 64;
+/// Longest name of a file. Units: bytes.
+pub const FILE_NAME_BYTES_MAX: usize = 255;
+/// How long a file may be kept when a request says so. Units: seconds.
+pub const EXPIRES_SECONDS: std::ops::RangeInclusive<u64> = 3600..=30 * 24 * 3600;
+/// Most lines of a batch.
+pub const BATCH_LINES_MAX: u64 = 50_000;
+/// Longest `custom_id`. Units: bytes.
+pub const CUSTOM_ID_BYTES_MAX: usize = 512;
+/// How long a batch may be given. Units: seconds.
+pub const BATCH_WINDOW_SECONDS: std::ops::RangeInclusive<u64> = 60..=30 * 24 * 3600;
+/// Wrong lines of a batch that are told; the rest is not looked at.
+pub const BATCH_ERRORS_MAX: usize = 100;

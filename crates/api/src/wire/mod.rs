@@ -6,9 +6,11 @@
 //! conversion to judge. Bodies that we write have every field that OpenAI's have, null included.
 //! `/openapi.json` is made from these types.
 
+pub mod batches;
 pub mod chat;
 pub mod completions;
 pub mod dialect;
+pub mod files;
 pub mod loads;
 pub mod message_events;
 pub mod messages;
