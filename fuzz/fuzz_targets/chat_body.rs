@@ -41,6 +41,7 @@ fn read(request: &ChatRequest) {
         reasoning_max: None,
         date: None,
         recall: &|_| None,
+        is_background: false,
         new_id: |prefix| format!("{prefix}_1"),
     };
     let Ok(generation) = chat::parse::parse(request, &scope) else { return };

@@ -20,6 +20,7 @@ fuzz_target!(|bytes: &[u8]| {
         reasoning_max: None,
         date: None,
         recall: &|_| None,
+        is_background: false,
         new_id: |prefix| format!("{prefix}_1"),
     };
     // Nobody guesses a signature of 32 bytes.

@@ -25,6 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
         reasoning_max: None,
         date: None,
         recall: &|_| None,
+        is_background: false,
         new_id,
     };
     let Ok(parsed) = parse::parse(&request, PriorTurns::default(), &scope) else { return };

@@ -24,6 +24,7 @@ fuzz_target!(|message: &[u8]| {
         reasoning_max: None,
         date: None,
         recall: &|_| None,
+        is_background: false,
         new_id: |prefix| format!("{prefix}_1"),
     };
     let marked = socket::in_lane("{\"type\":\"response.created\"}", create.lane.as_deref());

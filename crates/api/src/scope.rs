@@ -20,6 +20,8 @@ pub struct RequestScope<'a> {
     pub date: Option<&'a str>,
     /// What led to a call.
     pub recall: &'a dyn Fn(&str) -> Option<RememberedCall>,
+    /// Whether nobody waits for the answer.
+    pub is_background: bool,
     /// Names the items that come without an id.
     pub new_id: NewId,
 }

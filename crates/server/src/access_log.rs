@@ -79,6 +79,11 @@ impl Spent {
         let _ = self.0.set(tokens);
     }
 
+    /// What was told.
+    pub(crate) fn get(&self) -> Option<TokenUsage> {
+        self.0.get().copied()
+    }
+
     /// The response, with this among its extensions.
     pub(crate) fn of(&self, mut response: Response) -> Response {
         response.extensions_mut().insert(self.clone());

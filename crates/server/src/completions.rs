@@ -35,7 +35,7 @@ use crate::sampling::params;
 use crate::sse::{DONE, data_stream, error_line, line};
 use crate::state::{App, Shared, now};
 use crate::text_stream::{TextStream, TextView};
-use crate::turn_stream::{enter_queue, refused};
+use crate::turn_stream::{deadline, enter_queue, priority, refused};
 
 /// Between two looks at a full queue.
 const QUEUE_PAUSE: Duration = Duration::from_millis(100);
@@ -66,7 +66,7 @@ pub(crate) async fn create(
         system_fingerprint: app.model.fingerprint.clone(),
         warnings: Vec::new(),
     };
-    let (events, spent) = start(&app, &caller.tenant, &parsed)?;
+    let (events, spent) = start(&app, &caller, &parsed)?;
     if request.stream == Some(true) {
         let wants_usage =
             request.stream_options.as_ref().is_some_and(|options| options.include_usage == Some(true));
@@ -124,7 +124,7 @@ impl Planned {
 /// What a request asks, text by text.
 ///
 /// Errors: a prompt that does not fit the context.
-fn plan(app: &App, tenant: &str, parsed: &ParsedCompletionRequest) -> Result<Vec<Planned>, ApiError> {
+fn plan(app: &App, caller: &Caller, parsed: &ParsedCompletionRequest) -> Result<Vec<Planned>, ApiError> {
     let scores = parsed.echo && parsed.logprobs.is_some();
     let options = TextOptions {
         sampling: params(&parsed.sampling, &app.model.sampling),
@@ -133,8 +133,9 @@ fn plan(app: &App, tenant: &str, parsed: &ParsedCompletionRequest) -> Result<Vec
         min_new_tokens: parsed.min_new_tokens,
         stop_ids: parsed.stop_ids.clone(),
         logprobs: parsed.logprobs,
-        tenant: Tenant(Arc::from(tenant)),
-        deadline: Instant::now().checked_add(app.limits.request_time),
+        tenant: Tenant(Arc::from(caller.tenant.as_str())),
+        priority: priority(caller.is_background),
+        deadline: deadline(app, caller.is_background),
     };
     let mut planned = Vec::new();
     for prompt in &parsed.prompts {
@@ -170,14 +171,14 @@ fn plan(app: &App, tenant: &str, parsed: &ParsedCompletionRequest) -> Result<Vec
 /// Errors: a prompt that does not fit, or that the engine refuses.
 pub(crate) fn start(
     app: &Arc<App>,
-    tenant: &str,
+    caller: &Caller,
     parsed: &ParsedCompletionRequest,
 ) -> Result<(mpsc::Receiver<ChoiceEvent<CompletionChoice>>, Spent), ApiError> {
     let begun = Instant::now();
-    let mut later = plan(app, tenant, parsed)?;
+    let mut later = plan(app, caller, parsed)?;
     let first = later.drain(..later.len().min(TEXTS_AT_ONCE));
     // What is refused is refused before anything is answered.
-    let waiting = enter_queue(app, tenant, first.len())?;
+    let waiting = enter_queue(app, &caller.tenant, first.len())?;
     let first = first
         .zip(waiting)
         .map(|(planned, waiting)| planned.begin(app, Some(waiting)).map(|text| (planned, Some(text))));

@@ -45,6 +45,21 @@ pub(crate) struct Caller {
     pub(crate) reasoning_max: Option<u32>,
     /// Whether it may give and get tokens as they are, reasoning and control tokens among them.
     pub(crate) may_use_tokens: bool,
+    /// Whether nobody waits for the answer: a line of a batch.
+    pub(crate) is_background: bool,
+}
+
+impl Caller {
+    /// Everybody, when there are no keys.
+    pub(crate) fn local() -> Caller {
+        Caller {
+            tenant: LOCAL.to_owned(),
+            visibility: Visibility::Raw,
+            reasoning_max: None,
+            may_use_tokens: true,
+            is_background: false,
+        }
+    }
 }
 
 impl Keys {
@@ -92,12 +107,7 @@ impl Keys {
     /// Errors: `Key`, when one is asked for and the request's is none of them.
     pub(crate) fn caller(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
         let Some(keys) = &self.keys else {
-            return Ok(Caller {
-                tenant: LOCAL.to_owned(),
-                visibility: Visibility::Raw,
-                reasoning_max: None,
-                may_use_tokens: true,
-            });
+            return Ok(Caller::local());
         };
         let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let bearer = bearer.and_then(|value| value.split_once(' '));
@@ -166,6 +176,7 @@ fn key(line: &str) -> Result<Key, String> {
         reasoning_max,
         // Tokens as they are show the reasoning.
         may_use_tokens: may_use_tokens.unwrap_or(visibility == Visibility::Raw),
+        is_background: false,
     };
     Ok(Key { digest, caller })
 }
@@ -223,6 +234,7 @@ mod tests {
                 visibility: Visibility::Hidden,
                 reasoning_max: Some(0),
                 may_use_tokens: false,
+                is_background: false,
             };
             assert_eq!(
                 keys.caller(&headers("authorization", &format!("Bearer {SECRET}"))),

@@ -11,6 +11,10 @@
 
 mod access_log;
 mod anthropic;
+mod batch_input;
+mod batch_line;
+mod batch_runner;
+mod batches;
 mod blocking;
 mod body;
 mod call_cache;
@@ -23,6 +27,7 @@ mod cors;
 mod drive;
 mod engine_health;
 mod error;
+mod files;
 mod gate;
 mod ids;
 mod keys;

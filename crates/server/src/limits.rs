@@ -42,6 +42,15 @@ pub struct Limits {
     pub answer_tokens: Option<usize>,
     /// Whether reasoning that repeats itself word for word is ended.
     pub breaks_loops: bool,
+    /// Longest file. Units: bytes.
+    pub file_bytes_max: u64,
+    /// Most files of one tenant.
+    pub files_max: usize,
+    /// Most bytes of one tenant's files, results of its batches included. None: 256 MiB in memory, 4 GiB in a
+    /// state folder. Units: bytes.
+    pub files_bytes_max: Option<u64>,
+    /// Lines of all batches that are answered at a time.
+    pub batch_lines_max: usize,
     /// How long a request may take, waiting included; then it ends with what it has.
     pub request_time: Duration,
     /// Silence on a stream after which a comment is sent.
@@ -74,6 +83,10 @@ impl Default for Limits {
             state_bytes_max: None,
             state_row_bytes_max: 16 << 20,
             reasoning_max: None,
+            file_bytes_max: 100 << 20,
+            files_max: 1000,
+            files_bytes_max: None,
+            batch_lines_max: 4,
             forced_reasoning_max: 1024,
             answer_tokens: None,
             breaks_loops: true,
@@ -122,3 +135,19 @@ pub(crate) const STATE_BYTES_IN_MEMORY_MAX: u64 = 256 << 20;
 pub(crate) const STATE_BYTES_ON_DISK_MAX: u64 = 16 << 30;
 /// How deep the JSON of a stored row may be nested; reading it back ends at 127. Units: levels.
 pub(crate) const STATE_DEPTH_MAX: usize = 120;
+/// Files of one tenant without a state folder, unless the operator says otherwise. Units: bytes.
+pub(crate) const FILES_BYTES_IN_MEMORY_MAX: u64 = 256 << 20;
+/// Files of one tenant in a state folder, unless the operator says otherwise. Units: bytes.
+pub(crate) const FILES_BYTES_ON_DISK_MAX: u64 = 4 << 30;
+/// What of a file is written and read at a time. Units: bytes.
+pub(crate) const FILE_PART_BYTES: usize = 1 << 20;
+/// How long the body with a file may take.
+pub(crate) const UPLOAD_TIME_MAX: Duration = Duration::from_secs(600);
+/// Longest field of a form besides the file. Units: bytes.
+pub(crate) const FORM_FIELD_BYTES_MAX: usize = 1024;
+/// How long files of batches are kept when nothing is said, as OpenAI keeps them. Units: seconds.
+pub(crate) const BATCH_FILE_SECONDS: u64 = 30 * 24 * 3600;
+/// Most batches of one tenant that have not ended.
+pub(crate) const BATCHES_UNFINISHED_MAX: usize = 64;
+/// Most files of one page of a list.
+pub(crate) const FILES_PAGE_MAX: usize = 10_000;

@@ -13,8 +13,10 @@ use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
 use gptoss_api::errors::{ErrorBody, STATUSES};
 use gptoss_api::messages::errors::OVERLOADED;
+use gptoss_api::wire::batches::{Batch, BatchList, BatchRequest};
 use gptoss_api::wire::chat::{ChatChunk, ChatCompletion, ChatRequest};
 use gptoss_api::wire::completions::{Completion, CompletionRequest};
+use gptoss_api::wire::files::{FileList, FileObject, FileUpload};
 use gptoss_api::wire::loads::Loads;
 use gptoss_api::wire::message_events::{MessageEvent, MessageObject, MessagesErrorBody, TokenCount};
 use gptoss_api::wire::messages::MessagesRequest;
@@ -51,6 +53,9 @@ struct Operation {
 
 const PAGE_QUERY: &[(&str, &str)] =
     &[("limit", "integer"), ("order", "string"), ("after", "string"), ("before", "string")];
+const FILES_QUERY: &[(&str, &str)] =
+    &[("limit", "integer"), ("order", "string"), ("after", "string"), ("purpose", "string")];
+const BATCHES_QUERY: &[(&str, &str)] = &[("limit", "integer"), ("after", "string")];
 const RESUME_QUERY: &[(&str, &str)] = &[("stream", "boolean"), ("starting_after", "integer")];
 
 const LOADS_QUERY: &[(&str, &str)] = &[("include", "string")];
@@ -129,6 +134,16 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     add!("post" "/v1/conversations/{id}/items" "More items", request ConversationRequest, response ItemList);
     add!("get" "/v1/conversations/{id}/items/{item_id}" "One of its items", response Value);
     add!("delete" "/v1/conversations/{id}/items/{item_id}" "Takes an item out", response ConversationObject);
+    add!("post" "/v1/files" "Keeps a file", request FileUpload, response FileObject);
+    add!("get" "/v1/files" "The files", response FileList, query FILES_QUERY);
+    add!("get" "/v1/files/{id}" "A file", response FileObject);
+    add!("delete" "/v1/files/{id}" "Deletes a file", response Deleted);
+    add!("get" "/v1/files/{id}/content" "What stands in a file", response String);
+    add!("post" "/v1/batches" "A batch: a file of requests, answered when nobody waits",
+        request BatchRequest, response Batch);
+    add!("get" "/v1/batches" "The batches", response BatchList, query BATCHES_QUERY);
+    add!("get" "/v1/batches/{id}" "A batch", response Batch);
+    add!("post" "/v1/batches/{id}/cancel" "Stops a batch", response Batch);
     add!("post" "/v1/messages" "Anthropic: the assistant's next message",
         request MessagesRequest, response MessageObject, event MessageEvent);
     add!("post" "/v1/messages/count_tokens" "Anthropic: how many tokens a request has",
@@ -205,6 +220,9 @@ fn described(operation: &Operation, error: &Schema) -> Value {
     if operation.path == "/api/chat" || operation.path == "/api/generate" {
         content["application/x-ndjson"] = json!({"schema": {"type": "string"}});
     }
+    if operation.path == "/v1/files/{id}/content" {
+        content = json!({"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}});
+    }
     let mut responses = Map::new();
     responses.insert("200".to_owned(), json!({"description": "It worked.", "content": content}));
     let overloaded = operation.path.starts_with("/v1/messages").then_some(OVERLOADED);
@@ -224,6 +242,9 @@ fn described(operation: &Operation, error: &Schema) -> Value {
     });
     if let Some(request) = &operation.request {
         described["requestBody"] = json!({"required": true, "content": json_of(request)});
+        if operation.path == "/v1/files" {
+            described["requestBody"]["content"] = json!({"multipart/form-data": {"schema": request}});
+        }
     }
     described
 }

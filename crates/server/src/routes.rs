@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::body::to_bytes;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -27,8 +27,8 @@ use crate::path_class::path_class;
 use crate::rejection::Rejection;
 use crate::state::{App, Shared};
 use crate::{
-    anthropic, chat, completions, conversations, cors, ids, loads, messages, ollama, openapi, page, responses,
-    socket, status, tokens,
+    anthropic, batches, chat, completions, conversations, cors, files, ids, loads, messages, ollama, openapi,
+    page, responses, socket, status, tokens,
 };
 
 /// Longest request id of a client's that is given back. Units: bytes.
@@ -41,7 +41,7 @@ const METRICS: &str = "/metrics";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// All routes of the API. `/openapi.json` describes the same.
-fn routes() -> [(&'static str, MethodRouter<Shared>); 31] {
+fn routes() -> [(&'static str, MethodRouter<Shared>); 38] {
     [
         ("/v1/chat/completions", post(chat::create)),
         ("/v1/completions", post(completions::create)),
@@ -61,6 +61,13 @@ fn routes() -> [(&'static str, MethodRouter<Shared>); 31] {
             "/v1/conversations/{id}/items/{item_id}",
             get(conversations::item).delete(conversations::delete_item),
         ),
+        // An upload has a limit of its own.
+        ("/v1/files", get(files::list).post(files::create).layer(DefaultBodyLimit::disable())),
+        ("/v1/files/{id}", get(files::retrieve).delete(files::delete)),
+        ("/v1/files/{id}/content", get(files::content)),
+        ("/v1/batches", get(batches::list).post(batches::create)),
+        ("/v1/batches/{id}", get(batches::retrieve)),
+        ("/v1/batches/{id}/cancel", post(batches::cancel)),
         ("/v1/messages", post(messages::create)),
         ("/v1/messages/count_tokens", post(messages::count_tokens)),
         ("/v1/models", get(tokens::models)),

@@ -20,6 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::batch_runner;
 use crate::error::Error;
 use crate::gate::Gate;
 use crate::place::{Placed, Places};
@@ -53,6 +54,7 @@ pub async fn listen(address: SocketAddr, asks_for_keys: bool) -> Result<TcpListe
 /// grace: how long the listener goes on answering that the server stops.
 pub async fn run(listener: TcpListener, app: App, stop: impl Future<Output = Duration>) {
     let app = Arc::new(app);
+    batch_runner::resume(&app).await;
     let gate = Gate::new(listener.local_addr().ok(), &app.allowed_hosts, &app.cors_origins);
     let places = Places::new(app.limits.connections_max);
     let ending = watch::Sender::new(false);
@@ -77,6 +79,7 @@ pub async fn run(listener: TcpListener, app: App, stop: impl Future<Output = Dur
     let mut ended = std::pin::pin!(async { tokio::join!(places.all_free(), background_ends(&app)) });
     if timeout_at(deadline, &mut ended).await.is_err() {
         app.log.notice("stopping: what still runs is ended now");
+        app.batches.abandon();
         app.assistant.engine().abort();
         let _ = timeout(LAST_WORDS, ended).await;
     }
@@ -136,9 +139,9 @@ fn prepare(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_tcp_keepalive(&keep_alive);
 }
 
-/// Responses in the background have no connection that would be waited for.
+/// Responses in the background, and lines of batches, have no connection that would be waited for.
 async fn background_ends(app: &App) {
-    while app.live.num_background() > 0 {
+    while app.live.num_background() > 0 || app.batches.num_running() > 0 {
         tokio::time::sleep(ACCEPT_PAUSE).await;
     }
 }

@@ -13,6 +13,7 @@ use gptoss_turn::Assistant;
 use tokio::sync::watch;
 
 use crate::access_log::{AccessLog, Log, LogFormat};
+use crate::batch_runner::BatchTasks;
 use crate::call_cache::CallCache;
 use crate::cors::CorsOrigin;
 use crate::engine_health::EngineHealth;
@@ -37,6 +38,7 @@ pub struct App {
     pub(crate) calls: CallCache,
     pub(crate) thinking_key: ThinkingKey,
     pub(crate) live: LiveResponses,
+    pub(crate) batches: BatchTasks,
     pub(crate) health: Arc<EngineHealth>,
     pub(crate) queue: Arc<QueueShares>,
     pub(crate) metrics: Metrics,
@@ -75,6 +77,7 @@ impl App {
             calls: CallCache::new(limits.call_memory),
             thinking_key: ThinkingKey::open(state_folder)?,
             live: LiveResponses::new(limits.background_max),
+            batches: BatchTasks::new(limits.batch_lines_max),
             health: Arc::default(),
             queue: Arc::new(QueueShares::new(places)),
             metrics: Metrics::default(),
@@ -149,6 +152,7 @@ impl App {
             visibility: caller.visibility,
             reasoning_max: caller.reasoning_max.into_iter().chain(self.limits.reasoning_max).min(),
             date: date.as_deref(),
+            is_background: caller.is_background,
             recall: &|id| self.calls.recall(&caller.tenant, id, instant),
             new_id: ids::random,
         })

@@ -1,15 +1,18 @@
-//! Stored responses and conversations: what clients may ask for again.
+//! Stored responses, conversations, files and batches: what clients may ask for again.
 //!
 //! [`Store`] keeps rows in one SQLite file (in memory without `--state-dir`), each with its tenant: another
 //! tenant's row is not there. All reads and writes that belong together are one [`Change`], an immediate
 //! transaction, so nothing is lost between reading a row and writing it back. What is too old is hidden, what
-//! is too much is deleted, and the tenant who has the most pays for it (`store/retention.rs`). SQLite is the
+//! is too much is deleted, and the tenant who has the most pays for it (`store/retention.rs`). Files and
+//! batches have tables of their own (`store/files.rs`, `store/batches.rs`). SQLite is the
 //! only part of this program that a crash in the middle of writing must not harm, and its write-ahead log is
 //! made for that.
 //!
 //! All functions block and belong on a thread that may wait. JSON in, JSON out: what a response means is
 //! decided above.
 
+pub(crate) mod batches;
+pub(crate) mod files;
 mod retention;
 mod schema;
 
@@ -25,7 +28,10 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::limits::{Limits, STATE_BYTES_IN_MEMORY_MAX, STATE_BYTES_ON_DISK_MAX, STATE_DEPTH_MAX};
+use crate::limits::{
+    FILES_BYTES_IN_MEMORY_MAX, FILES_BYTES_ON_DISK_MAX, Limits, STATE_BYTES_IN_MEMORY_MAX,
+    STATE_BYTES_ON_DISK_MAX, STATE_DEPTH_MAX,
+};
 use retention::{Clock, Retention};
 
 /// What a row is.
@@ -77,9 +83,18 @@ pub(crate) const NO_EVENTS: &str = "[]";
 pub(crate) struct Store {
     database: Mutex<Database>,
     retention: Retention,
+    files: FileBounds,
     row_bytes_max: usize,
     /// Held as long as the store: a second server on the folder is refused.
     _lock: Option<File>,
+}
+
+/// How much one tenant may have of files.
+#[derive(Debug)]
+struct FileBounds {
+    num_max: usize,
+    /// Results of batches included.
+    bytes_max: u64,
 }
 
 #[derive(Debug)]
@@ -104,6 +119,13 @@ impl Store {
                 age_max_seconds: limits.state_age_max.as_secs(),
                 rows_max: limits.state_rows_max,
                 bytes_max,
+            },
+            files: FileBounds {
+                num_max: limits.files_max,
+                bytes_max: limits.files_bytes_max.unwrap_or(match folder {
+                    Some(_) => FILES_BYTES_ON_DISK_MAX,
+                    None => FILES_BYTES_IN_MEMORY_MAX,
+                }),
             },
             row_bytes_max: limits.state_row_bytes_max,
             _lock: lock,

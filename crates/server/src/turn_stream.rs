@@ -14,7 +14,7 @@ use gptoss_api::generation::{format::Format, request::GenerationRequest};
 use gptoss_api::usage::{PhaseTimes, TokenUsage};
 use gptoss_harmony::{Analysis, Conversation, DeveloperContent, Message, ReasoningEffort, SystemContent};
 use gptoss_turn::{
-    Assistant, Channel, Class, Delta, EngineError, Failure, Outcome, OutputRules, Tenant, Turn,
+    Assistant, Channel, Class, Delta, EngineError, Failure, Outcome, OutputRules, Priority, Tenant, Turn,
     TurnConstraint, TurnEnd, TurnEvent, TurnOptions,
 };
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -197,10 +197,21 @@ fn options(app: &App, generation: &GenerationRequest) -> TurnOptions {
         logprobs: generation.top_logprobs,
         stop: generation.stops.clone(),
         tenant: Tenant(Arc::from(generation.tenant.as_str())),
-        // A time beyond the clock's end is never.
-        deadline: Instant::now().checked_add(app.limits.request_time),
+        priority: priority(generation.is_background),
+        // A time beyond the clock's end is never; what waits for room may wait longer than a client would.
+        deadline: deadline(app, generation.is_background),
         ..TurnOptions::default()
     }
+}
+
+/// How urgent a request is.
+pub(crate) fn priority(is_background: bool) -> Priority {
+    if is_background { Priority::Background } else { Priority::Normal }
+}
+
+/// When a request ends with what it has.
+pub(crate) fn deadline(app: &App, is_background: bool) -> Option<Instant> {
+    if is_background { None } else { Instant::now().checked_add(app.limits.request_time) }
 }
 
 impl TurnStream {

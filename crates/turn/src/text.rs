@@ -7,7 +7,9 @@
 
 use std::time::Instant;
 
-use gptoss_engine::{Constraint, EngineHandle, Event, EventStream, Mask, Request, SamplingParams, Tenant};
+use gptoss_engine::{
+    Constraint, EngineHandle, Event, EventStream, Mask, Priority, Request, SamplingParams, Tenant,
+};
 use gptoss_harmony::Vocab;
 
 use crate::constraint::forbid;
@@ -31,6 +33,8 @@ pub struct TextOptions {
     pub logprobs: Option<usize>,
     /// Whose text it is.
     pub tenant: Tenant,
+    /// How urgent it is.
+    pub priority: Priority,
     /// When it ends with what it has; None is never.
     pub deadline: Option<Instant>,
 }
@@ -96,6 +100,7 @@ pub(crate) fn start_text(
         top_logprobs: options.logprobs,
         constraint,
         tenant: options.tenant,
+        priority: options.priority,
         deadline: options.deadline,
         ..Request::default()
     };

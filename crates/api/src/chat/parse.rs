@@ -70,6 +70,7 @@ pub fn parse(request: &ChatRequest, scope: &RequestScope<'_>) -> Result<Generati
         visibility: visibility(request, scope.visibility)?,
         reasoning_budget,
         tenant: scope.tenant.to_owned(),
+        is_background: scope.is_background,
         tools,
         warnings,
     })

@@ -39,6 +39,8 @@ pub struct GenerationRequest {
     pub reasoning_budget: Option<u32>,
     /// Whose request it is.
     pub tenant: String,
+    /// Whether nobody waits for the answer.
+    pub is_background: bool,
     /// What was changed or left out on the way.
     pub warnings: Vec<String>,
 }

@@ -105,6 +105,7 @@ pub fn count(
             },
             reasoning_budget,
             tenant: scope.tenant.to_owned(),
+            is_background: scope.is_background,
             tools,
             warnings,
         },

@@ -156,6 +156,7 @@ pub fn parse(
         visibility: visibility(request, scope.visibility)?,
         reasoning_budget,
         tenant: scope.tenant.to_owned(),
+        is_background: scope.is_background,
         tools,
         warnings,
     };

@@ -16,7 +16,7 @@ const LOCK: &str = "gptoss.lock";
 /// what a crash at the first start left.
 const MADE: &[u8] = b"The database has been made.\n";
 /// `user_version` of the tables below.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// Counts by tenant are kept by triggers, so that making room reads one row and not all.
 const TABLES: &str = "
@@ -44,6 +44,32 @@ const TABLES: &str = "
         UPDATE tenants SET num_rows = num_rows - 1, bytes = bytes - OLD.bytes WHERE tenant = OLD.tenant;
     END;
     PRAGMA user_version = 2;
+";
+
+/// Since version 3: files with their content in parts, batches with the results of their lines.
+const FILE_TABLES: &str = "
+    CREATE TABLE files (
+        id TEXT NOT NULL UNIQUE, tenant TEXT NOT NULL, bytes INTEGER NOT NULL, created INTEGER NOT NULL,
+        expires INTEGER, name TEXT NOT NULL, purpose TEXT NOT NULL, is_whole INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX files_tenant ON files (tenant);
+    CREATE INDEX files_expires ON files (expires) WHERE expires IS NOT NULL;
+    CREATE TABLE file_parts (
+        file TEXT NOT NULL REFERENCES files (id) ON DELETE CASCADE, number INTEGER NOT NULL,
+        content BLOB NOT NULL, PRIMARY KEY (file, number)
+    ) STRICT;
+    CREATE TABLE batches (
+        id TEXT NOT NULL UNIQUE, tenant TEXT NOT NULL, visibility TEXT NOT NULL, may_use_tokens INTEGER NOT NULL,
+        created INTEGER NOT NULL, input TEXT NOT NULL, is_ended INTEGER NOT NULL,
+        result_bytes INTEGER NOT NULL, body TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX batches_tenant ON batches (tenant, is_ended);
+    CREATE INDEX batches_ended ON batches (is_ended, created);
+    CREATE TABLE batch_results (
+        batch TEXT NOT NULL REFERENCES batches (id) ON DELETE CASCADE, number INTEGER NOT NULL,
+        is_answer INTEGER NOT NULL, line TEXT NOT NULL, PRIMARY KEY (batch, number)
+    ) STRICT;
+    PRAGMA user_version = 3;
 ";
 
 /// Version 0 had no `user_version`, no counts, and stored references to items as items; those lead nowhere.
@@ -144,17 +170,24 @@ fn prepare(connection: &mut Connection) -> Result<(), Box<dyn std::error::Error>
     let num_tables: i64 = change.query_row(sql, [], |row| row.get(0))?;
     match (version, num_tables) {
         (VERSION, _) => {}
-        (0, 0) => change.execute_batch(TABLES)?,
+        (2, _) => change.execute_batch(FILE_TABLES)?,
+        (0, 0) => {
+            change.execute_batch(TABLES)?;
+            change.execute_batch(FILE_TABLES)?;
+        }
         (0, _) => {
             change
                 .execute_batch("ALTER TABLE rows RENAME TO rows_0; ALTER TABLE items RENAME TO items_0;")?;
             change.execute_batch("DROP INDEX IF EXISTS rows_created; DROP INDEX IF EXISTS items_owner;")?;
             change.execute_batch(TABLES)?;
             change.execute_batch(FROM_VERSION_0)?;
+            change.execute_batch(FILE_TABLES)?;
         }
         (newer, _) => {
             return Err(format!("the file has version {newer}, but this program knows {VERSION}").into());
         }
     }
+    // What a crash left of files that were being written.
+    change.execute("DELETE FROM files WHERE is_whole = 0", [])?;
     Ok(change.commit()?)
 }

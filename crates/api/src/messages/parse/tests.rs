@@ -26,6 +26,7 @@ fn asked(body: serde_json::Value, visibility: Visibility) -> Result<ParsedMessag
         reasoning_max: None,
         date: None,
         recall: &recall,
+        is_background: false,
         new_id: |prefix| prefix.to_owned(),
     };
     parse(&request, &scope, &signer())

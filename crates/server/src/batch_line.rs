@@ -1,0 +1,79 @@
+//! One line of a batch, answered.
+//!
+//! A line takes the way of a request of HTTP, from the reading of its body to the bytes of its answer: the
+//! handlers are called as the router calls them. What is different is how urgent it is: the engine gives it
+//! the lowest priority and no deadline, and it is not begun while anything waits for the engine.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::to_bytes;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use gptoss_api::batches::lines::BatchLine;
+use gptoss_api::batches::request::Endpoint;
+use gptoss_api::batches::results::{BatchResult, answered};
+use gptoss_api::usage::TokenUsage;
+use gptoss_api::{ApiError, body};
+
+use crate::access_log::Spent;
+use crate::body::Body;
+use crate::keys::Caller;
+use crate::rejection::Rejection;
+use crate::state::App;
+use crate::{chat, completions, ids, responses};
+
+/// Between two looks at an engine that others wait for.
+const ROOM_PAUSE: Duration = Duration::from_millis(20);
+/// Before a line that was refused because the queue was full is tried again.
+const BUSY_PAUSE: Duration = Duration::from_millis(500);
+
+/// Waits until nobody waits for the engine.
+pub(crate) async fn room(app: &App) {
+    while app.assistant.engine().stats().queued > 0 {
+        tokio::time::sleep(ROOM_PAUSE).await;
+    }
+}
+
+/// Answers a line; None, when the server goes away and has not.
+pub(crate) async fn answer(
+    app: &Arc<App>,
+    caller: &Caller,
+    line: &BatchLine,
+) -> Option<(BatchResult, TokenUsage)> {
+    loop {
+        room(app).await;
+        let broken = || Rejection(ApiError::Internal { problem: "a handler broke off".to_owned() });
+        let called = AssertUnwindSafe(call(app, caller, line)).catch_unwind().await;
+        let response = match called.unwrap_or_else(|_| Err(broken())) {
+            // The batch has been taken, so what is full for the moment does not refuse its lines.
+            Err(Rejection(ApiError::Busy { .. })) => {
+                tokio::time::sleep(BUSY_PAUSE).await;
+                continue;
+            }
+            Err(Rejection(ApiError::ShuttingDown)) => return None,
+            Err(rejection) => rejection.into_response(),
+            Ok(response) => response,
+        };
+        let tokens = response.extensions().get::<Spent>().and_then(Spent::get).unwrap_or_default();
+        let status = response.status().as_u16();
+        let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let (id, request_id) = (ids::random("batch_req"), ids::random("req"));
+        return Some((answered(&id, &line.custom_id, (status, &request_id), &text), tokens));
+    }
+}
+
+/// Hands the line's body to the handler of its path.
+async fn call(app: &Arc<App>, caller: &Caller, line: &BatchLine) -> Result<Response, Rejection> {
+    let (state, caller) = (State(Arc::clone(app)), Extension(caller.clone()));
+    let bytes = line.body.as_bytes();
+    match line.endpoint {
+        Endpoint::Chat => chat::create(state, caller, Body(body::parse(bytes)?)).await,
+        Endpoint::Responses => responses::create(state, caller, Body(body::parse(bytes)?)).await,
+        Endpoint::Completions => completions::create(state, caller, Body(body::parse(bytes)?)).await,
+    }
+}

@@ -1,0 +1,500 @@
+//! Batches on their way, from the looking through of their lines to their files.
+//!
+//! Each unfinished batch has a task, which does what the status in its row says until that is a last one. The
+//! row and the results of lines are all that a task knows, so a server that was killed goes on where it was
+//! ([`resume`]). Lines of all batches share a few places ([`BatchTasks`]) in turn.
+//!
+//! When the server stops, no line begins any more; those that run may end in the time of the drain, and what
+//! does not is answered after the next start. A result that came of the engine's being aborted is never kept.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use gptoss_api::ApiError;
+use gptoss_api::batches::lines::{self, BatchLine, Validator};
+use gptoss_api::batches::request::Endpoint;
+use gptoss_api::batches::results;
+use gptoss_api::files::expires_at;
+use gptoss_api::limits::BATCH_ERRORS_MAX;
+use gptoss_api::usage::TokenUsage;
+use gptoss_api::wire::batches::{Batch, BatchError, BatchErrors, BatchStatus};
+use gptoss_api::wire::files::FileObject;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use crate::batch_input::{InputLine, LineReader};
+use crate::batch_line;
+use crate::blocking::run_blocking;
+use crate::ids;
+use crate::keys::Caller;
+use crate::limits::BATCH_FILE_SECONDS;
+use crate::state::{App, now};
+use crate::store::batches::ResultRow;
+
+/// Bytes of a line besides its body.
+const LINE_HEAD_BYTES_MAX: usize = 4 << 10;
+/// Results of lines that were not answered that are kept in one transaction.
+const EXPIRED_AT_ONCE: usize = 256;
+/// Before a task that the database failed tries again.
+const RETRY_PAUSE: Duration = Duration::from_secs(10);
+
+/// What the tasks of batches share.
+#[derive(Debug)]
+pub(crate) struct BatchTasks {
+    places: Arc<Semaphore>,
+    /// Somebody changed the row of a batch.
+    changed: watch::Sender<()>,
+    /// What comes now is not kept.
+    is_abandoned: watch::Sender<bool>,
+    num_running: AtomicUsize,
+}
+
+impl BatchTasks {
+    /// For so many lines at a time.
+    pub(crate) fn new(lines_max: usize) -> BatchTasks {
+        BatchTasks {
+            places: Arc::new(Semaphore::new(lines_max)),
+            changed: watch::Sender::new(()),
+            is_abandoned: watch::Sender::new(false),
+            num_running: AtomicUsize::new(0),
+        }
+    }
+
+    /// Has every task look at its row.
+    pub(crate) fn have_changed(&self) {
+        self.changed.send_replace(());
+    }
+
+    /// Ends all tasks as they are: what their lines come to now is not kept.
+    pub(crate) fn abandon(&self) {
+        self.is_abandoned.send_replace(true);
+    }
+
+    /// Waits for that.
+    async fn abandoned(&self) {
+        // The sender lives as long as `self`, so waiting cannot fail.
+        let _ = self.is_abandoned.subscribe().wait_for(|&is_abandoned| is_abandoned).await;
+    }
+
+    /// Lines that run.
+    pub(crate) fn num_running(&self) -> usize {
+        self.num_running.load(Ordering::Relaxed)
+    }
+}
+
+/// A line that runs, until it is dropped.
+struct Running(Arc<App>, #[expect(dead_code, reason = "held")] OwnedSemaphorePermit);
+
+impl Running {
+    fn new(app: &Arc<App>, place: OwnedSemaphorePermit) -> Running {
+        app.batches.num_running.fetch_add(1, Ordering::Relaxed);
+        Running(Arc::clone(app), place)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.batches.num_running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Goes on with all batches that have not ended.
+pub(crate) async fn resume(app: &Arc<App>) {
+    match run_blocking(app, |app| app.store.unfinished_batches()).await {
+        Ok(batches) => batches.into_iter().for_each(|(caller, id)| start(app, caller, id)),
+        Err(error) => (app.log)(&format!("batches do not go on: {error}")),
+    }
+}
+
+/// Starts the task of a batch.
+pub(crate) fn start(app: &Arc<App>, caller: Caller, id: String) {
+    let app = Arc::clone(app);
+    tokio::spawn(async move {
+        let task = Task { app, caller, id };
+        while !task.app.is_stopping() {
+            match task.run().await {
+                Ok(()) | Err(ApiError::NotFound { .. }) => return,
+                // The database may have room again later.
+                Err(error) => (task.app.log)(&format!("{}: {error}", task.id)),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(RETRY_PAUSE) => {}
+                () = task.app.stopping() => {}
+            }
+        }
+    });
+}
+
+/// Why the answering of lines ended.
+enum Pause {
+    /// The row says what comes next.
+    Row,
+    /// The server stops.
+    Stop,
+}
+
+/// A line that has a result, or was cut off without one.
+type Answered = (u64, Option<(results::BatchResult, TokenUsage)>);
+
+/// The task of a batch.
+struct Task {
+    app: Arc<App>,
+    caller: Caller,
+    id: String,
+}
+
+impl Task {
+    /// Takes the batch to its end, or to where the server stops.
+    ///
+    /// Errors: the database's.
+    async fn run(&self) -> Result<(), ApiError> {
+        loop {
+            let batch = self.row().await?;
+            match batch.status {
+                BatchStatus::Validating => self.validate(batch).await?,
+                BatchStatus::InProgress => match self.answer(&batch).await? {
+                    Pause::Row => {}
+                    Pause::Stop => return Ok(()),
+                },
+                BatchStatus::Finalizing | BatchStatus::Cancelling => self.finish(batch).await?,
+                BatchStatus::Failed
+                | BatchStatus::Completed
+                | BatchStatus::Expired
+                | BatchStatus::Cancelled => return Ok(()),
+            }
+        }
+    }
+
+    async fn row(&self) -> Result<Batch, ApiError> {
+        let (tenant, id) = self.names();
+        run_blocking(&self.app, move |app| app.store.batch(&tenant, &id)).await
+    }
+
+    /// Changes the row, unless it says something else than `from` by now.
+    async fn change(
+        &self,
+        from: BatchStatus,
+        edit: impl FnOnce(&mut Batch) + Send + 'static,
+    ) -> Result<(), ApiError> {
+        let (tenant, id) = self.names();
+        run_blocking(&self.app, move |app| {
+            let changed = app.store.change_batch(&tenant, &id, now(), |batch| {
+                if batch.status == from {
+                    edit(batch);
+                }
+                Ok(())
+            });
+            changed.map(|_| ())
+        })
+        .await
+    }
+
+    fn names(&self) -> (String, String) {
+        (self.caller.tenant.clone(), self.id.clone())
+    }
+
+    fn reader(&self, batch: &Batch) -> LineReader {
+        let max = self.app.limits.body_bytes_max + LINE_HEAD_BYTES_MAX;
+        LineReader::new(&batch.input_file_id, max)
+    }
+
+    /// Looks through all lines.
+    async fn validate(&self, batch: Batch) -> Result<(), ApiError> {
+        let mut reader = self.reader(&batch);
+        let endpoint = Endpoint::of(&batch.endpoint);
+        let checked = run_blocking(&self.app, move |app| check(app, &mut reader, endpoint)).await?;
+        self.change(BatchStatus::Validating, move |batch| match checked {
+            Ok(num_lines) => {
+                batch.request_counts.total = num_lines;
+                batch.status = BatchStatus::InProgress;
+                batch.in_progress_at = Some(now());
+            }
+            Err(data) => {
+                batch.errors = Some(BatchErrors { object: "list".to_owned(), data });
+                batch.status = BatchStatus::Failed;
+                batch.failed_at = Some(now());
+            }
+        })
+        .await
+    }
+
+    /// Answers the lines that have no result.
+    async fn answer(&self, batch: &Batch) -> Result<Pause, ApiError> {
+        let (app, tasks) = (&self.app, &self.app.batches);
+        let id = self.id.clone();
+        let done = run_blocking(app, move |app| app.store.result_numbers(&id)).await?;
+        let mut unanswered = Unanswered { reader: self.reader(batch), done };
+        let mut changed = tasks.changed.subscribe();
+        let mut running: FuturesUnordered<BoxFuture<'_, Answered>> = FuturesUnordered::new();
+        // A place is waited for across turns of the loop, so that it comes in turn.
+        let mut place = self.place();
+        let mut is_over = app.is_stopping();
+        // A cancel may have come before it was listened for.
+        if self.row().await?.status != BatchStatus::InProgress {
+            return Ok(Pause::Row);
+        }
+        while !(is_over && running.is_empty()) {
+            if is_over {
+                // Whoever stands in the line for a place and does not take it keeps the others from theirs.
+                place = std::future::pending().boxed();
+            }
+            let left = Duration::from_secs(batch.expires_at.saturating_sub(now()));
+            tokio::select! {
+                biased;
+                () = tasks.abandoned() => return Ok(Pause::Stop),
+                _ = changed.changed() => {
+                    if self.row().await?.status != BatchStatus::InProgress {
+                        return Ok(Pause::Row);
+                    }
+                }
+                Some(ended) = running.next(), if !running.is_empty() => {
+                    if let Some(pause) = self.keep(ended).await? {
+                        return Ok(pause);
+                    }
+                }
+                () = tokio::time::sleep(left) => {
+                    drop(running);
+                    self.expire(batch).await?;
+                    return Ok(Pause::Row);
+                }
+                () = app.stopping(), if !is_over => is_over = true,
+                free = &mut place, if !is_over => {
+                    let line;
+                    (unanswered, line) = self.next(unanswered).await?;
+                    match line {
+                        Some((number, line)) => running.push(self.line(number, line, free).boxed()),
+                        None => is_over = true,
+                    }
+                    place = self.place();
+                }
+            }
+        }
+        if app.is_stopping() {
+            return Ok(Pause::Stop);
+        }
+        self.change(BatchStatus::InProgress, |batch| {
+            batch.status = BatchStatus::Finalizing;
+            batch.finalizing_at = Some(now());
+        })
+        .await?;
+        Ok(Pause::Row)
+    }
+
+    /// A place for a line, when nobody waits for the engine.
+    fn place(&self) -> BoxFuture<'_, Option<OwnedSemaphorePermit>> {
+        let places = Arc::clone(&self.app.batches.places);
+        async move {
+            // The places are never closed.
+            let place = places.acquire_owned().await.ok();
+            batch_line::room(&self.app).await;
+            place
+        }
+        .boxed()
+    }
+
+    async fn next(
+        &self,
+        mut unanswered: Unanswered,
+    ) -> Result<(Unanswered, Option<(u64, BatchLine)>), ApiError> {
+        run_blocking(&self.app, move |app| {
+            let line = unanswered.next(app)?;
+            Ok((unanswered, line))
+        })
+        .await
+    }
+
+    async fn line(&self, number: u64, line: BatchLine, place: Option<OwnedSemaphorePermit>) -> Answered {
+        let _running = place.map(|place| Running::new(&self.app, place));
+        (number, batch_line::answer(&self.app, &self.caller, &line).await)
+    }
+
+    /// Keeps the result of a line. What comes next, if it is not the next line.
+    async fn keep(&self, (number, result): Answered) -> Result<Option<Pause>, ApiError> {
+        // What the engine is made to end is no answer: the flag is raised before it is.
+        if *self.app.batches.is_abandoned.borrow() {
+            return Ok(Some(Pause::Stop));
+        }
+        let Some((result, tokens)) = result else { return Ok(Some(Pause::Stop)) };
+        let row = ResultRow { number, is_answer: result.is_answer(), line: result.line, tokens };
+        let (tenant, id) = self.names();
+        let kept = run_blocking(&self.app, move |app| app.store.put_results(&tenant, &id, &[row], now()));
+        match kept.await {
+            Ok(()) => Ok(None),
+            Err(error @ ApiError::FilesFull { .. }) => {
+                self.give_up(error).await?;
+                Ok(Some(Pause::Row))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The batch's results cannot be kept: what there is becomes its files.
+    async fn give_up(&self, error: ApiError) -> Result<(), ApiError> {
+        self.change(BatchStatus::InProgress, move |batch| {
+            let code = error.row().code.unwrap_or_default().to_owned();
+            let error = BatchError { code, line: None, message: error.to_string(), param: None };
+            batch.errors = Some(BatchErrors { object: "list".to_owned(), data: vec![error] });
+            batch.status = BatchStatus::Finalizing;
+            batch.finalizing_at = Some(now());
+        })
+        .await
+    }
+
+    /// The time is up: lines without a result get one that says so.
+    async fn expire(&self, batch: &Batch) -> Result<(), ApiError> {
+        let (tenant, id) = self.names();
+        let reader = self.reader(batch);
+        let kept = run_blocking(&self.app, move |app| {
+            let mut unanswered = Unanswered { reader, done: app.store.result_numbers(&id)? };
+            let mut rows = Vec::new();
+            loop {
+                let next = unanswered.next(app)?;
+                let is_over = next.is_none();
+                rows.extend(next.map(|(number, line)| ResultRow {
+                    number,
+                    is_answer: false,
+                    line: results::expired(&ids::random("batch_req"), &line.custom_id),
+                    tokens: TokenUsage::default(),
+                }));
+                if rows.len() >= EXPIRED_AT_ONCE || is_over {
+                    app.store.put_results(&tenant, &id, &rows, now())?;
+                    rows.clear();
+                }
+                if is_over {
+                    return Ok(());
+                }
+            }
+        });
+        match kept.await {
+            // That the time is up stands in the row all the same.
+            Ok(()) | Err(ApiError::FilesFull { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        self.change(BatchStatus::InProgress, |batch| {
+            batch.status = BatchStatus::Finalizing;
+            (batch.finalizing_at, batch.expired_at) = (Some(now()), Some(now()));
+        })
+        .await
+    }
+
+    /// Writes the files and says how it ended.
+    async fn finish(&self, batch: Batch) -> Result<(), ApiError> {
+        let tenant = self.caller.tenant.clone();
+        let ended = run_blocking(&self.app, move |app| finish(app, &tenant, batch)).await?;
+        let counts = ended.request_counts;
+        (self.app.log)(&format!(
+            "{}: {:?}, {} of {} lines answered, {} failed",
+            self.id, ended.status, counts.completed, counts.total, counts.failed
+        ));
+        Ok(())
+    }
+}
+
+/// The lines of a batch that have no result, one after another.
+struct Unanswered {
+    reader: LineReader,
+    done: HashSet<u64>,
+}
+
+impl Unanswered {
+    fn next(&mut self, app: &App) -> Result<Option<(u64, BatchLine)>, ApiError> {
+        while let Some(InputLine::Whole(number, line)) = self.reader.next(&app.store)? {
+            if lines::is_blank(&line) || self.done.contains(&number) {
+                continue;
+            }
+            // It was looked through, and a file does not change.
+            if let Ok(line) = lines::parse(&line, None) {
+                return Ok(Some((number, line)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Looks through the lines of a batch: how many they are, or the first of what is wrong with them.
+///
+/// Errors: the database's.
+fn check(
+    app: &App,
+    reader: &mut LineReader,
+    endpoint: Option<Endpoint>,
+) -> Result<Result<u64, Vec<BatchError>>, ApiError> {
+    let (mut validator, mut wrong) = (Validator::default(), Vec::new());
+    let of_file = |code: &str, line: Option<u64>, message: String| BatchError {
+        code: code.to_owned(),
+        line,
+        message,
+        param: None,
+    };
+    while let Some(line) = reader.next(&app.store)? {
+        let checked = match &line {
+            InputLine::Whole(number, line) => {
+                let knows = |name: Option<&str>| app.model.is_called(name);
+                validator.check(line, *number, endpoint, &knows).map(|_| ())
+            }
+            InputLine::TooLong(number) => {
+                let max = app.limits.body_bytes_max;
+                let message = format!("the line is longer than {max} bytes, the most of a body (--max-body)");
+                Err(of_file("line_too_long", Some(*number), message))
+            }
+        };
+        let is_last = matches!(&checked, Err(error) if error.code == "too_many_lines");
+        wrong.extend(checked.err());
+        if is_last || wrong.len() >= BATCH_ERRORS_MAX {
+            break;
+        }
+    }
+    if wrong.is_empty() && validator.num_lines == 0 {
+        wrong.push(of_file("empty_file", None, "there is no request in the input file".to_owned()));
+    }
+    Ok(if wrong.is_empty() { Ok(validator.num_lines) } else { Err(wrong) })
+}
+
+/// Writes the files of a batch whose lines are through, and ends it.
+fn finish(app: &App, tenant: &str, mut batch: Batch) -> Result<Batch, ApiError> {
+    let mut files = Vec::new();
+    let mut write = |is_answer: bool| -> Result<Option<String>, ApiError> {
+        let id = ids::random("file");
+        let written = app.store.write_results((tenant, &batch.id), (&id, is_answer), now());
+        let bytes = match written {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                // What is not whole is deleted at the next start at the latest.
+                let _ = app.store.drop_file(&id, now());
+                return Err(error);
+            }
+        };
+        let said = batch.output_expires_after.as_ref();
+        let end = if is_answer { "output" } else { "error" };
+        files.push(FileObject {
+            id: id.clone(),
+            object: "file".to_owned(),
+            bytes,
+            created_at: now(),
+            expires_at: expires_at(said, "output_expires_after", now(), Some(BATCH_FILE_SECONDS))?,
+            filename: format!("{}_{end}.jsonl", batch.id),
+            purpose: "batch_output".to_owned(),
+            status: "processed".to_owned(),
+            status_details: None,
+        });
+        Ok(Some(id))
+    };
+    let (output, error) = (write(true)?, write(false)?);
+    let time = Some(now());
+    (batch.output_file_id, batch.error_file_id) = (output, error);
+    match (batch.status, &batch.errors, batch.expired_at) {
+        (BatchStatus::Cancelling, ..) => {
+            (batch.status, batch.cancelled_at) = (BatchStatus::Cancelled, time);
+        }
+        (_, Some(_), _) => (batch.status, batch.failed_at) = (BatchStatus::Failed, time),
+        (_, None, Some(_)) => (batch.status, batch.expired_at) = (BatchStatus::Expired, time),
+        (_, None, None) => (batch.status, batch.completed_at) = (BatchStatus::Completed, time),
+    }
+    app.store.end_batch(tenant, &batch, &files, now())?;
+    Ok(batch)
+}

@@ -1,0 +1,279 @@
+//! Batches: a row each, and the results of their lines until they are files.
+//!
+//! A line's result and the count of it are one transaction, by the line's number, and so are the files of a
+//! batch that has ended, its last status and the deletion of its results. So a batch whose server was killed
+//! goes on at the lines without a result, and no line stands in a file twice.
+
+use std::collections::HashSet;
+
+use gptoss_api::ApiError;
+use gptoss_api::generation::visibility::Visibility;
+use gptoss_api::usage::TokenUsage;
+use gptoss_api::wire::batches::Batch;
+use gptoss_api::wire::files::FileObject;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::files::{Page, file};
+use super::{Change, Store, failed, json, parse};
+use crate::keys::Caller;
+use crate::limits::{BATCHES_UNFINISHED_MAX, FILE_PART_BYTES};
+
+/// The result of a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ResultRow {
+    /// The line's number in the input, from 1.
+    pub(crate) number: u64,
+    /// Whether it goes into the output and not among the errors.
+    pub(crate) is_answer: bool,
+    /// The line, without its end.
+    pub(crate) line: String,
+    /// What it took.
+    pub(crate) tokens: TokenUsage,
+}
+
+/// Results that are read at a time.
+const RESULTS_READ: i64 = 256;
+
+impl Store {
+    /// Keeps a new batch of the caller's.
+    ///
+    /// Errors: `NotFound` for its input; `Invalid`, when that is for something else; `Busy`, when the tenant
+    /// has as many unfinished ones as it may; `Internal`, when the database fails.
+    pub(crate) fn begin_batch(&self, caller: &Caller, batch: &Batch, now: u64) -> Result<(), ApiError> {
+        self.change(now, |change| {
+            let input = file(&change.transaction, (&caller.tenant, &batch.input_file_id), now)?;
+            if input.purpose != "batch" {
+                let message = "the input file's purpose is not batch; upload it with purpose batch";
+                return Err(ApiError::invalid("input_file_id", message));
+            }
+            let sql = "SELECT count(*) FROM batches WHERE tenant = ?1 AND is_ended = 0";
+            let count: i64 =
+                change.transaction.query_row(sql, [&caller.tenant], |row| row.get(0)).map_err(failed)?;
+            if count as usize >= BATCHES_UNFINISHED_MAX {
+                let what = format!("{count} batches of this key's tenant have not ended");
+                return Err(ApiError::Busy { what, retry_seconds: 60 });
+            }
+            let values = params![
+                batch.id,
+                caller.tenant,
+                visibility_word(caller.visibility),
+                caller.may_use_tokens,
+                batch.created_at as i64,
+                batch.input_file_id,
+                json(batch)?
+            ];
+            let sql = "INSERT INTO batches
+                (id, tenant, visibility, may_use_tokens, created, input, is_ended, result_bytes, body)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, ?7)";
+            change.transaction.execute(sql, values).map_err(failed)?;
+            // The oldest of those that have ended leave, as stored responses do.
+            let sql = "DELETE FROM batches WHERE id IN (SELECT id FROM batches
+                WHERE tenant = ?1 AND is_ended = 1 ORDER BY rowid DESC LIMIT -1 OFFSET ?2)";
+            let kept = params![caller.tenant, self.retention.rows_max as i64];
+            change.transaction.execute(sql, kept).map(|_| ()).map_err(failed)
+        })
+    }
+
+    /// A batch of the tenant's.
+    ///
+    /// Errors: `NotFound`; `Internal`, when the database fails.
+    pub(crate) fn batch(&self, tenant: &str, id: &str) -> Result<Batch, ApiError> {
+        batch(&self.lock().connection, tenant, id)
+    }
+
+    /// One page of the tenant's batches, and whether there are more.
+    ///
+    /// Errors: `NotFound` for the id that it begins behind; `Internal`, when the database fails.
+    pub(crate) fn list_batches(&self, tenant: &str, page: &Page) -> Result<(Vec<Batch>, bool), ApiError> {
+        let database = self.lock();
+        let tail = page.tail(&database.connection, "batches", "batch", tenant)?;
+        let sql = format!("SELECT body FROM batches WHERE tenant = ?1 {tail}");
+        let mut statement = database.connection.prepare(&sql).map_err(failed)?;
+        let rows = statement.query_map([tenant], |row| row.get::<_, String>(0)).map_err(failed)?;
+        let batches = rows.map(|row| parse(&row.map_err(failed)?)).collect::<Result<_, _>>()?;
+        Ok(page.cut(batches))
+    }
+
+    /// All batches that have not ended, the oldest first, with whoever made them.
+    ///
+    /// Errors: `Internal`, when the database fails.
+    pub(crate) fn unfinished_batches(&self) -> Result<Vec<(Caller, String)>, ApiError> {
+        let database = self.lock();
+        let sql =
+            "SELECT tenant, visibility, may_use_tokens, id FROM batches WHERE is_ended = 0 ORDER BY rowid";
+        let mut statement = database.connection.prepare(sql).map_err(failed)?;
+        let rows = statement.query_map([], |row| {
+            let caller = Caller {
+                tenant: row.get(0)?,
+                visibility: Visibility::from_name(&row.get::<_, String>(1)?).unwrap_or(Visibility::Hidden),
+                may_use_tokens: row.get(2)?,
+                is_background: true,
+            };
+            Ok((caller, row.get(3)?))
+        });
+        rows.map_err(failed)?.collect::<Result<_, _>>().map_err(failed)
+    }
+
+    /// Changes a batch as `edit` says, in one transaction.
+    ///
+    /// Errors: `NotFound`; those of `edit`; `Internal`, when the database fails.
+    pub(crate) fn change_batch(
+        &self,
+        tenant: &str,
+        id: &str,
+        now: u64,
+        edit: impl FnOnce(&mut Batch) -> Result<(), ApiError>,
+    ) -> Result<Batch, ApiError> {
+        self.change(now, |change| {
+            let mut found = batch(&change.transaction, tenant, id)?;
+            edit(&mut found)?;
+            change.write_batch(&found)?;
+            Ok(found)
+        })
+    }
+
+    /// Keeps results of lines and counts them; of a line that has one already, nothing.
+    ///
+    /// Errors: `FilesFull`, when the tenant's bytes are used up; `NotFound`; `Internal`, when the database
+    /// fails.
+    pub(crate) fn put_results(
+        &self,
+        tenant: &str,
+        id: &str,
+        results: &[ResultRow],
+        now: u64,
+    ) -> Result<(), ApiError> {
+        self.change(now, |change| {
+            let mut found = batch(&change.transaction, tenant, id)?;
+            for result in results {
+                change.check_room(tenant, result.line.len() + 1)?;
+                let sql = "INSERT OR IGNORE INTO batch_results (batch, number, is_answer, line)
+                           VALUES (?1, ?2, ?3, ?4)";
+                let values = params![id, result.number as i64, result.is_answer, result.line];
+                if change.transaction.execute(sql, values).map_err(failed)? == 0 {
+                    continue;
+                }
+                let sql = "UPDATE batches SET result_bytes = result_bytes + ?2 WHERE id = ?1";
+                let bytes = (result.line.len() + 1) as i64;
+                change.transaction.execute(sql, params![id, bytes]).map_err(failed)?;
+                let counts = &mut found.request_counts;
+                *(if result.is_answer { &mut counts.completed } else { &mut counts.failed }) += 1;
+                let more = result.tokens.response_usage();
+                let usage = &mut found.usage;
+                usage.input_tokens += more.input_tokens;
+                usage.input_tokens_details.cached_tokens += more.input_tokens_details.cached_tokens;
+                usage.output_tokens += more.output_tokens;
+                usage.output_tokens_details.reasoning_tokens += more.output_tokens_details.reasoning_tokens;
+                usage.total_tokens += more.total_tokens;
+            }
+            change.write_batch(&found)
+        })
+    }
+
+    /// The numbers of the lines that have a result.
+    ///
+    /// Errors: `Internal`, when the database fails.
+    pub(crate) fn result_numbers(&self, id: &str) -> Result<HashSet<u64>, ApiError> {
+        let database = self.lock();
+        let sql = "SELECT number FROM batch_results WHERE batch = ?1";
+        let mut statement = database.connection.prepare(sql).map_err(failed)?;
+        let rows = statement.query_map([id], |row| row.get::<_, i64>(0)).map_err(failed)?;
+        rows.map(|number| Ok(number.map_err(failed)? as u64)).collect()
+    }
+
+    /// Writes the results of a batch into a file that is hidden, in the order of the lines; None, when there
+    /// are none.
+    ///
+    /// Errors: `Internal`, when the database fails.
+    pub(crate) fn write_results(
+        &self,
+        (tenant, id): (&str, &str),
+        (file, is_answer): (&str, bool),
+        now: u64,
+    ) -> Result<Option<u64>, ApiError> {
+        let (mut last, mut number, mut bytes) = (0, 0, 0);
+        let mut part: Vec<u8> = Vec::new();
+        loop {
+            let lines = self.results_behind(id, is_answer, last)?;
+            let is_over = lines.is_empty();
+            for (number, line) in lines {
+                last = number;
+                part.extend_from_slice(line.as_bytes());
+                part.push(b'\n');
+            }
+            if part.len() >= FILE_PART_BYTES || (is_over && !part.is_empty()) {
+                // The results have been counted among the tenant's bytes.
+                self.change(now, |change| {
+                    if number == 0 {
+                        change.begin_file(file, tenant)?;
+                    }
+                    change.add_part(file, number, &part)
+                })?;
+                bytes += part.len() as u64;
+                number += 1;
+                part.clear();
+            }
+            if is_over {
+                return Ok((number > 0).then_some(bytes));
+            }
+        }
+    }
+
+    fn results_behind(&self, id: &str, is_answer: bool, last: i64) -> Result<Vec<(i64, String)>, ApiError> {
+        let database = self.lock();
+        let sql = "SELECT number, line FROM batch_results
+                   WHERE batch = ?1 AND is_answer = ?2 AND number > ?3 ORDER BY number LIMIT ?4";
+        let mut statement = database.connection.prepare_cached(sql).map_err(failed)?;
+        let of = params![id, is_answer, last, RESULTS_READ];
+        let rows = statement.query_map(of, |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)?;
+        rows.collect::<Result<_, _>>().map_err(failed)
+    }
+
+    /// Ends a batch: shows its files and deletes its results, in one transaction.
+    ///
+    /// Errors: `NotFound`; `Internal`, when the database fails.
+    pub(crate) fn end_batch(
+        &self,
+        tenant: &str,
+        ended: &Batch,
+        files: &[FileObject],
+        now: u64,
+    ) -> Result<(), ApiError> {
+        self.change(now, |change| {
+            batch(&change.transaction, tenant, &ended.id)?;
+            for file in files {
+                change.finish_file(file)?;
+            }
+            let delete = "DELETE FROM batch_results WHERE batch = ?1";
+            change.transaction.execute(delete, [&ended.id]).map_err(failed)?;
+            change
+                .transaction
+                .execute("UPDATE batches SET result_bytes = 0 WHERE id = ?1", [&ended.id])
+                .map_err(failed)?;
+            change.write_batch(ended)
+        })
+    }
+}
+
+impl Change<'_> {
+    fn write_batch(&self, batch: &Batch) -> Result<(), ApiError> {
+        let sql = "UPDATE batches SET is_ended = ?2, body = ?3 WHERE id = ?1";
+        let values = params![batch.id, batch.status.has_ended(), json(batch)?];
+        self.transaction.execute(sql, values).map(|_| ()).map_err(failed)
+    }
+}
+
+fn batch(connection: &Connection, tenant: &str, id: &str) -> Result<Batch, ApiError> {
+    let sql = "SELECT body FROM batches WHERE id = ?1 AND tenant = ?2";
+    let found = connection.query_row(sql, [id, tenant], |row| row.get::<_, String>(0)).optional();
+    let text = found.map_err(failed)?;
+    parse(&text.ok_or_else(|| ApiError::NotFound { what: "batch", id: id.to_owned() })?)
+}
+
+fn visibility_word(visibility: Visibility) -> &'static str {
+    match visibility {
+        Visibility::Raw => "raw",
+        Visibility::Summary => "summary",
+        Visibility::Hidden => "hidden",
+    }
+}
