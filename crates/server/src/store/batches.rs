@@ -277,3 +277,139 @@ fn visibility_word(visibility: Visibility) -> &'static str {
         Visibility::Hidden => "hidden",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use gptoss_api::batches::request;
+    use gptoss_api::wire::batches::{BatchRequest, BatchStatus};
+
+    use super::*;
+    use crate::limits::Limits;
+
+    fn open(folder: &Path) -> Store {
+        Store::open(Some(folder), &Limits::default()).unwrap()
+    }
+
+    fn file(id: &str, bytes: u64) -> FileObject {
+        FileObject {
+            id: id.into(),
+            object: "file".into(),
+            bytes,
+            created_at: 1,
+            expires_at: None,
+            filename: "f".into(),
+            purpose: "batch".into(),
+            status: "processed".into(),
+            status_details: None,
+        }
+    }
+
+    fn batch(store: &Store) -> Batch {
+        store.begin_file("in", "local", 1).unwrap();
+        store.add_part("in", "local", (0, b"1\n2\n3\n"), 1).unwrap();
+        store.finish_file(&file("in", 6), 1).unwrap();
+        let request = BatchRequest {
+            input_file_id: Some("in".into()),
+            endpoint: Some("/v1/responses".into()),
+            completion_window: Some("24h".into()),
+            ..BatchRequest::default()
+        };
+        let batch = request::batch(request, "b".into(), "m".into(), 1).unwrap();
+        store.begin_batch(&Caller::local(), &batch, 1).unwrap();
+        batch
+    }
+
+    fn result(number: u64, line: &str) -> ResultRow {
+        let tokens = TokenUsage { prompt: 1, completion: 2, ..TokenUsage::default() };
+        ResultRow { number, is_answer: number != 2, line: line.into(), tokens }
+    }
+
+    fn text(store: &Store, file: &str) -> String {
+        let parts = (0..).map_while(|number| store.part(file, number).unwrap());
+        String::from_utf8(parts.flatten().collect()).unwrap()
+    }
+
+    /// What the files of a database are at some moment is what a kill at that moment leaves.
+    fn killed(folder: &Path) -> tempfile::TempDir {
+        let copy = tempfile::tempdir().unwrap();
+        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+        }
+        copy
+    }
+
+    #[test]
+    fn a_kill_at_any_moment_leaves_every_result_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        let mut made = batch(&store);
+        let numbers = |store: &Store| {
+            let mut numbers: Vec<u64> = store.result_numbers("b").unwrap().into_iter().collect();
+            numbers.sort_unstable();
+            numbers
+        };
+        // Between lines.
+        store.put_results("local", "b", &[result(3, "three")], 1).unwrap();
+        let copy = killed(folder.path());
+        let after = open(copy.path());
+        assert_eq!(
+            after.unfinished_batches().unwrap(),
+            [(Caller { is_background: true, ..Caller::local() }, "b".to_owned())]
+        );
+        assert_eq!(numbers(&after), [3]);
+        after.put_results("local", "b", &[result(3, "again"), result(1, "one")], 1).unwrap();
+        let counts = after.batch("local", "b").unwrap().request_counts;
+        assert_eq!((counts.completed, counts.failed), (2, 0), "a line counts once");
+        assert_eq!(after.batch("local", "b").unwrap().usage.total_tokens, 6);
+        assert_eq!(after.write_results(("local", "b"), ("out", true), 1).unwrap(), Some(10));
+        assert_eq!(text(&after, "out"), "one\nthree\n");
+        // While its files are written.
+        store.put_results("local", "b", &[result(1, "one"), result(2, "two")], 1).unwrap();
+        store.write_results(("local", "b"), ("out", true), 1).unwrap();
+        let copy = killed(folder.path());
+        let after = open(copy.path());
+        assert_eq!((numbers(&after).len(), text(&after, "out").as_str()), (3, ""), "half a file is none");
+        assert_eq!(after.write_results(("local", "b"), ("out", true), 1).unwrap(), Some(10));
+        // When it has ended.
+        store.write_results(("local", "b"), ("errors", false), 1).unwrap();
+        (made.status, made.output_file_id) = (BatchStatus::Completed, Some("out".into()));
+        store.end_batch("local", &made, &[file("out", 10), file("errors", 4)], 1).unwrap();
+        let copy = killed(folder.path());
+        let after = open(copy.path());
+        assert_eq!(
+            (text(&after, "out").as_str(), text(&after, "errors").as_str()),
+            ("one\nthree\n", "two\n")
+        );
+        assert!(after.unfinished_batches().unwrap().is_empty() && numbers(&after).is_empty());
+        assert_eq!(after.batch("local", "b").unwrap().status, BatchStatus::Completed);
+    }
+
+    /// The tables of version 2 had neither files nor batches.
+    #[test]
+    fn a_database_of_version_2_is_taken_over() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(open(folder.path()));
+        let old = Connection::open(folder.path().join("gptoss.sqlite3")).unwrap();
+        old.execute_batch(
+            "DROP TABLE file_parts; DROP TABLE files; DROP TABLE batch_results; DROP TABLE batches;
+             PRAGMA user_version = 2;",
+        )
+        .unwrap();
+        drop(old);
+        batch(&open(folder.path()));
+        assert_eq!(open(folder.path()).unfinished_batches().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn bytes_of_results_count_until_they_are_files() {
+        let limits = Limits { files_bytes_max: Some(16), ..Limits::default() };
+        let store = Store::open(None, &limits).unwrap();
+        batch(&store);
+        store.put_results("local", "b", &[result(1, "123456789")], 1).unwrap();
+        let full = store.put_results("local", "b", &[result(3, "")], 1).unwrap_err();
+        assert!(matches!(full, ApiError::FilesFull { .. }), "{full}");
+        assert_eq!(store.result_numbers("b").unwrap().len(), 1);
+    }
+}

@@ -4,12 +4,14 @@
 //! no model, no network beyond this machine and no time to pass.
 
 mod attacks;
+mod batches;
 mod chat;
 mod completions;
 mod context;
 mod cors;
 mod dialects;
 mod errors;
+mod files;
 mod http;
 mod loops;
 mod messages;
