@@ -9,6 +9,7 @@
 #![expect(clippy::disallowed_methods, reason = "this crate is the only reader of arguments and environment")]
 
 mod args;
+mod batch;
 mod bench;
 mod chart;
 mod chat;
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(args),
         Command::Score(args) => score::run(args),
         Command::Serve(args) => serve::run(args),
+        Command::Batch(args) => batch::run(args),
         Command::Pull(args) => pull::run(args),
         Command::List(args) => list::run(args),
         Command::Show(args) => show::run(args),

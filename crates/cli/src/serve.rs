@@ -25,7 +25,7 @@ use gptoss_turn::{Assistant, TokenTable};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::args::{LogForm, ReasoningName, ServeArgs};
+use crate::args::{ComputeArgs, EngineArgs, LogForm, ReasoningName, ServeArgs};
 use crate::engine_start::{self, RunningEngine};
 use crate::failure::usage;
 use crate::generation_config::GenerationConfig;
@@ -64,7 +64,14 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
              (--cors-origin '*', and no API key is asked for)"
         )?;
     }
-    let prepared = Prepared::new(args, &opened)?;
+    let serving = Serving {
+        compute: &args.compute,
+        engine: &args.engine,
+        context: args.context,
+        no_date: args.no_date,
+        alias: &args.alias,
+    };
+    let prepared = Prepared::new(&serving, &opened)?;
     let (log, written): (Log, _) = match args.quiet {
         true => (Arc::new(|_| {}), None),
         false => {
@@ -253,18 +260,37 @@ fn end_of_stdin() -> oneshot::Receiver<()> {
     receiver
 }
 
+/// What of a command's flags says how a model is served.
+pub struct Serving<'a> {
+    /// How the numbers are made.
+    pub compute: &'a ComputeArgs,
+    /// How conversations share the machine.
+    pub engine: &'a EngineArgs,
+    /// Tokens of context to keep room for.
+    pub context: Option<u32>,
+    /// Whether the model is told no date.
+    pub no_date: bool,
+    /// Other names for the model.
+    pub alias: &'a [String],
+}
+
 /// A model that is ready to be served.
-struct Prepared {
-    model: ServedModel,
-    assistant: Assistant,
+pub struct Prepared {
+    /// What is known of it.
+    pub model: ServedModel,
+    /// The way to it.
+    pub assistant: Assistant,
     /// Ends the engine's thread when it is dropped.
     _engine: RunningEngine,
     terms: Vec<Term>,
 }
 
 impl Prepared {
-    fn new(args: &ServeArgs, opened: &Opened) -> Result<Prepared> {
-        let compute = &args.compute;
+    /// Loads it and starts its engine.
+    ///
+    /// Errors: the files, the flags, the memory.
+    pub fn new(args: &Serving<'_>, opened: &Opened) -> Result<Prepared> {
+        let compute = args.compute;
         let max_context = context(args.context, opened.checkpoint.config(), &opened.source)?;
         let defaults = opened.generation_config()?;
         let vocab = opened.vocab()?;
@@ -279,7 +305,7 @@ impl Prepared {
         let terms = memory_budget::whole(&opened.checkpoint, &needs)?;
         let loaded = Arc::new(opened.load(compute, max_context, Some(&kv))?);
         let fingerprint = fingerprint(opened, &loaded, needs.dense);
-        let engine = engine_start::start(loaded, opened, compute, &args.engine, options)?;
+        let engine = engine_start::start(loaded, opened, compute, args.engine, options)?;
         let assistant = Assistant::new(engine.handle.clone(), TokenTable::new(vocab)?)?;
         let is_demo = opened.source.is_demo();
         let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -289,7 +315,7 @@ impl Prepared {
         let model = ServedModel {
             fingerprint,
             name: served_name(&opened.source),
-            aliases: args.alias.clone(),
+            aliases: args.alias.to_vec(),
             is_demo,
             max_context,
             sampling: sampling(&defaults),

@@ -158,6 +158,11 @@ impl App {
         })
     }
 
+    /// Whether a request that names this model is answered; one that names none is.
+    pub fn serves(&self, model: Option<&str>) -> bool {
+        self.model.is_called(model)
+    }
+
     /// Whether a key is asked for.
     pub fn asks_for_keys(&self) -> bool {
         self.keys.are_asked_for()

@@ -6,6 +6,7 @@
 //! struct into what the rooms take. Values that depend on the model (the sampling defaults, the largest token
 //! id) stay `Option`s until then.
 
+mod batch;
 mod compute;
 mod config;
 mod doctor;
@@ -20,6 +21,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use batch::BatchArgs;
 pub use compute::{ComputeArgs, DenseArg, KvArg, PrecisionArg, memory_size};
 pub use config::{ConfigArgs, ConfigCheckArgs, ConfigCommand, SettingsArgs};
 pub use doctor::DoctorArgs;
@@ -67,6 +69,8 @@ pub enum Command {
     Score(ScoreArgs),
     /// Serve a model over OpenAI's HTTP API
     Serve(ServeArgs),
+    /// Answer a file of requests without a server, as OpenAI's Batch API does
+    Batch(BatchArgs),
     /// Fetch a model from the Hugging Face hub into the local cache
     Pull(PullArgs),
     /// The models that are here: size, memory, whether they fit this machine

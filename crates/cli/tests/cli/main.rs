@@ -4,6 +4,7 @@
 //! stand-in of the hub.
 
 mod bad_input;
+mod batch;
 mod bench;
 mod chat;
 mod config;
