@@ -1,5 +1,8 @@
 """The official SDK on every method, streaming and not, `.parse()` and `.stream()` included."""
 
+import json
+import time
+
 import openai
 import pydantic
 
@@ -198,6 +201,32 @@ def check_completions():
         assert all(value <= 0 for value in lists.token_logprobs[1:])
         streamed = sdk.completions.create(model="demo", prompt="The sum", max_tokens=5, echo=True, temperature=0, stream=True)
         assert "".join(chunk.choices[0].text for chunk in streamed if chunk.choices) == body.choices[0].text
+
+
+def check_batches():
+    with servers.demo() as base:
+        sdk = client(base)
+        body = {"model": "demo", "messages": QUESTION, "seed": 1}
+        line = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": body}
+        wrong = {**line, "custom_id": "b", "body": {**body, "temperature": 9}}
+        content = "".join(json.dumps(one) + "\n" for one in [line, wrong]).encode()
+        file = sdk.files.create(file=("in.jsonl", content), purpose="batch")
+        assert (file.bytes, file.purpose, sdk.files.content(file.id).read()) == (len(content), "batch", content)
+        batch = sdk.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h", metadata={"n": "1"})
+        while batch.status in ("validating", "in_progress", "finalizing"):
+            time.sleep(0.05)
+            batch = sdk.batches.retrieve(batch.id)
+        counts = batch.request_counts
+        assert (batch.status, counts.total, counts.completed, counts.failed) == ("completed", 2, 1, 1), batch
+        result = json.loads(sdk.files.content(batch.output_file_id).text)
+        direct = sdk.chat.completions.create(**body)
+        assert result["response"]["body"]["choices"][0]["message"]["content"] == direct.choices[0].message.content
+        assert batch.usage.total_tokens == direct.usage.total_tokens
+        error = json.loads(sdk.files.content(batch.error_file_id).text)
+        assert (error["custom_id"], error["response"]["status_code"]) == ("b", 400), error
+        assert [one.id for one in sdk.batches.list()] == [batch.id]
+        assert {one.id for one in sdk.files.list()} == {file.id, batch.output_file_id, batch.error_file_id}
+        assert sdk.files.delete(file.id).deleted
 
 
 def check_errors():

@@ -2,16 +2,24 @@
 //!
 //! Each unfinished batch has a task, which does what the status in its row says until that is a last one. The
 //! row and the results of lines are all that a task knows, so a server that was killed goes on where it was
-//! ([`resume`]). Lines of all batches share a few places ([`BatchTasks`]) in turn.
+//! ([`resume`]). Lines of all batches share a few places (`batch_tasks`) in turn.
 //!
 //! When the server stops, no line begins any more; those that run may end in the time of the drain, and what
 //! does not is answered after the next start. A result that came of the engine's being aborted is never kept.
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::batch_input::{InputLine, LineReader};
+use crate::batch_line;
+use crate::batch_tasks::LinePlace;
+use crate::blocking::run_blocking;
+use crate::ids;
+use crate::keys::Caller;
+use crate::limits::BATCH_FILE_SECONDS;
+use crate::state::{App, now};
+use crate::store::batches::ResultRow;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
@@ -24,16 +32,6 @@ use gptoss_api::limits::BATCH_ERRORS_MAX;
 use gptoss_api::usage::TokenUsage;
 use gptoss_api::wire::batches::{Batch, BatchError, BatchErrors, BatchStatus};
 use gptoss_api::wire::files::FileObject;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-
-use crate::batch_input::{InputLine, LineReader};
-use crate::batch_line;
-use crate::blocking::run_blocking;
-use crate::ids;
-use crate::keys::Caller;
-use crate::limits::BATCH_FILE_SECONDS;
-use crate::state::{App, now};
-use crate::store::batches::ResultRow;
 
 /// Bytes of a line besides its body.
 const LINE_HEAD_BYTES_MAX: usize = 4 << 10;
@@ -41,66 +39,6 @@ const LINE_HEAD_BYTES_MAX: usize = 4 << 10;
 const EXPIRED_AT_ONCE: usize = 256;
 /// Before a task that the database failed tries again.
 const RETRY_PAUSE: Duration = Duration::from_secs(10);
-
-/// What the tasks of batches share.
-#[derive(Debug)]
-pub(crate) struct BatchTasks {
-    places: Arc<Semaphore>,
-    /// Somebody changed the row of a batch.
-    changed: watch::Sender<()>,
-    /// What comes now is not kept.
-    is_abandoned: watch::Sender<bool>,
-    num_running: AtomicUsize,
-}
-
-impl BatchTasks {
-    /// For so many lines at a time.
-    pub(crate) fn new(lines_max: usize) -> BatchTasks {
-        BatchTasks {
-            places: Arc::new(Semaphore::new(lines_max)),
-            changed: watch::Sender::new(()),
-            is_abandoned: watch::Sender::new(false),
-            num_running: AtomicUsize::new(0),
-        }
-    }
-
-    /// Has every task look at its row.
-    pub(crate) fn have_changed(&self) {
-        self.changed.send_replace(());
-    }
-
-    /// Ends all tasks as they are: what their lines come to now is not kept.
-    pub(crate) fn abandon(&self) {
-        self.is_abandoned.send_replace(true);
-    }
-
-    /// Waits for that.
-    async fn abandoned(&self) {
-        // The sender lives as long as `self`, so waiting cannot fail.
-        let _ = self.is_abandoned.subscribe().wait_for(|&is_abandoned| is_abandoned).await;
-    }
-
-    /// Lines that run.
-    pub(crate) fn num_running(&self) -> usize {
-        self.num_running.load(Ordering::Relaxed)
-    }
-}
-
-/// A line that runs, until it is dropped.
-struct Running(Arc<App>, #[expect(dead_code, reason = "held")] OwnedSemaphorePermit);
-
-impl Running {
-    fn new(app: &Arc<App>, place: OwnedSemaphorePermit) -> Running {
-        app.batches.num_running.fetch_add(1, Ordering::Relaxed);
-        Running(Arc::clone(app), place)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.batches.num_running.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// Goes on with all batches that have not ended.
 pub(crate) async fn resume(app: &Arc<App>) {
@@ -228,7 +166,7 @@ impl Task {
         let id = self.id.clone();
         let done = run_blocking(app, move |app| app.store.result_numbers(&id)).await?;
         let mut unanswered = Unanswered { reader: self.reader(batch), done };
-        let mut changed = tasks.changed.subscribe();
+        let mut changed = tasks.watch_changes();
         let mut running: FuturesUnordered<BoxFuture<'_, Answered>> = FuturesUnordered::new();
         // A place is waited for across turns of the loop, so that it comes in turn.
         let mut place = self.place();
@@ -285,11 +223,9 @@ impl Task {
     }
 
     /// A place for a line, when nobody waits for the engine.
-    fn place(&self) -> BoxFuture<'_, Option<OwnedSemaphorePermit>> {
-        let places = Arc::clone(&self.app.batches.places);
+    fn place(&self) -> BoxFuture<'_, LinePlace> {
         async move {
-            // The places are never closed.
-            let place = places.acquire_owned().await.ok();
+            let place = self.app.batches.place().await;
             batch_line::room(&self.app).await;
             place
         }
@@ -307,15 +243,15 @@ impl Task {
         .await
     }
 
-    async fn line(&self, number: u64, line: BatchLine, place: Option<OwnedSemaphorePermit>) -> Answered {
-        let _running = place.map(|place| Running::new(&self.app, place));
+    async fn line(&self, number: u64, line: BatchLine, place: LinePlace) -> Answered {
+        let _running = place.run();
         (number, batch_line::answer(&self.app, &self.caller, &line).await)
     }
 
     /// Keeps the result of a line. What comes next, if it is not the next line.
     async fn keep(&self, (number, result): Answered) -> Result<Option<Pause>, ApiError> {
         // What the engine is made to end is no answer: the flag is raised before it is.
-        if *self.app.batches.is_abandoned.borrow() {
+        if self.app.batches.is_abandoned() {
             return Ok(Some(Pause::Stop));
         }
         let Some((result, tokens)) = result else { return Ok(Some(Pause::Stop)) };

@@ -2,8 +2,6 @@
 //!
 //! Handlers write what a client wants into the row of the batch; `batch_runner` takes it from there.
 
-use std::sync::Arc;
-
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use gptoss_api::ApiError;
@@ -93,6 +91,6 @@ pub(crate) async fn cancel(
         })
     });
     let batch = changed.await?;
-    Arc::clone(&app).batches.have_changed();
+    app.batches.have_changed();
     Ok(Json(batch))
 }

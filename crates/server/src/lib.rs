@@ -15,6 +15,7 @@ mod batch_input;
 mod batch_line;
 mod batch_offline;
 mod batch_runner;
+mod batch_tasks;
 mod batches;
 mod blocking;
 mod body;

@@ -13,7 +13,7 @@ use gptoss_turn::Assistant;
 use tokio::sync::watch;
 
 use crate::access_log::{AccessLog, Log, LogFormat};
-use crate::batch_runner::BatchTasks;
+use crate::batch_tasks::BatchTasks;
 use crate::call_cache::CallCache;
 use crate::cors::CorsOrigin;
 use crate::engine_health::EngineHealth;
