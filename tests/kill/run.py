@@ -6,7 +6,8 @@
 PROGRAM is a built `gptoss`; it serves the demo model on a free port of 127.0.0.1. Each round starts it on the
 same state folder, asks for what the round before was told, puts load on it and sends SIGKILL at a moment that
 the seed chooses, when something of each kind has been acknowledged. Acknowledged means: the whole body of an answer has arrived, the last event of a stream has,
-the id of a response in the background has, the list of added items has. Needs Python 3.10 and nothing else.
+the id of a response in the background has, the list of added items has, the object of a file or a batch has. A batch has to go on
+and to give each of its lines one result in all. Needs Python 3.10 and nothing else.
 Prints a line for each of the first losses and one of counts for each kind; ends with 1 if anything was lost,
 with 2 if the run proves nothing.
 """
@@ -25,7 +26,7 @@ import tempfile
 import threading
 import time
 
-KINDS = ("answer", "stream", "background", "item")
+KINDS = ("answer", "stream", "background", "item", "file", "batch")
 # Writers of each kind that run at a time.
 WRITERS_EACH = 2
 # When the kill comes, after the floor of acknowledgements is there: a slow machine takes its time. Units: seconds.
@@ -36,6 +37,10 @@ ACKNOWLEDGED_EACH_MIN = 1
 LOOK_PAUSE = 0.01
 # Between two responses in the background of one writer: they leave the engine to the others. Units: seconds.
 BACKGROUND_PAUSE = 0.05
+# Lines of a batch: so many that a kill finds some of them answered and some not.
+BATCH_LINES = 40
+# Between two batches, and two files, of one writer. Units: seconds.
+BATCH_PAUSE, FILE_PAUSE = 0.5, 0.05
 # Losses of which a line is printed; the rest are counted.
 LOSSES_TOLD_MAX = 20
 # How long one request, and a server's start, may take before the run counts as hung. Units: seconds.
@@ -43,6 +48,7 @@ PATIENCE = 60
 # Items of one page of a list: the most that the server gives.
 PAGE_ITEMS = 100
 ENDED = {"completed", "incomplete", "failed", "cancelled"}
+BATCH_ENDS = {"failed", "expired", "cancelled"}
 LAST_EVENTS = {"response.completed", "response.incomplete", "response.failed"}
 
 
@@ -142,6 +148,69 @@ def item(port, number, conversation):
         yield Acknowledged("item", told["data"][0]["id"], conversation)
 
 
+def upload(port, content):
+    """Status and object of a file."""
+    parts = [('name="purpose"', "batch"), ('name="file"; filename="in.jsonl"', content)]
+    form = "".join(f"--xx\r\ncontent-disposition: form-data; {head}\r\n\r\n{text}\r\n" for head, text in parts) + "--xx--\r\n"
+    link = connection(port)
+    try:
+        link.request("POST", "/v1/files", form, {"content-type": "multipart/form-data; boundary=xx"})
+        answer = link.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        link.close()
+
+
+def file(port, number):
+    content = f"File {number}.\n" * 1000
+    status, told = upload(port, content)
+    if status == 200:
+        yield Acknowledged("file", told["id"], content)
+    time.sleep(FILE_PAUSE)
+
+
+def batch(port, number):
+    def line(index):
+        body = {**question(number + index), "store": False}
+        return json.dumps({"custom_id": f"q{index}", "method": "POST", "url": "/v1/responses", "body": body}) + "\n"
+
+    status, input_file = upload(port, "".join(map(line, range(BATCH_LINES))))
+    if status == 200:
+        asked = {"input_file_id": input_file["id"], "endpoint": "/v1/responses", "completion_window": "24h"}
+        status, told = call(port, "POST", "/v1/batches", asked)
+        if status == 200:
+            yield Acknowledged("batch", told["id"], None)
+    time.sleep(BATCH_PAUSE)
+
+
+def content(port, id):
+    """Status and text of a file."""
+    link = connection(port)
+    try:
+        link.request("GET", f"/v1/files/{id}/content")
+        answer = link.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        link.close()
+
+
+def batch_problem(port, id):
+    """What is wrong with a batch, when it has had time to end; None is nothing."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        status, found = call(port, "GET", f"/v1/batches/{id}")
+        if status != 200:
+            return f"{status}: {found.get('error', {}).get('message')}"
+        if found["status"] == "completed":
+            break
+        if found["status"] in BATCH_ENDS or time.monotonic() > end:
+            return f"it is {found['status']}: {found['request_counts']}"
+        time.sleep(LOOK_PAUSE)
+    _, text = content(port, found["output_file_id"])
+    ids = [json.loads(line)["custom_id"] for line in text.splitlines()]
+    return None if ids == [f"q{index}" for index in range(BATCH_LINES)] else f"results of {ids}"
+
+
 def question(number):
     return {"input": f"What is {number % 90 + 10} + 58?", "max_output_tokens": 24}
 
@@ -163,7 +232,7 @@ def load(port, seconds, kill):
                 unexpected.append(error)
                 return
 
-    writers = [answer, stream, background, lambda port, number: item(port, number, made["id"])]
+    writers = [answer, stream, background, file, batch, lambda port, number: item(port, number, made["id"])]
     threads = [
         threading.Thread(target=write, args=(writer, 1000 * index))
         for index, writer in enumerate(writers * WRITERS_EACH)
@@ -214,6 +283,14 @@ def losses(port, acknowledged):
         if one.kind == "item":
             if one.id not in items[one.told]:
                 yield one, "not listed"
+            continue
+        if one.kind == "file":
+            if content(port, one.id) != (200, one.told):
+                yield one, "another content"
+            continue
+        if one.kind == "batch":
+            if problem := batch_problem(port, one.id):
+                yield one, problem
             continue
         status, found = call(port, "GET", f"/v1/responses/{one.id}")
         if status != 200:
