@@ -303,12 +303,12 @@ fn batches_are_of_a_tenant() {
     assert_eq!(request(server.address, "GET", &output, &b, "").status, 404);
 }
 
-/// While something waits for the engine no line begins.
+/// While something waits for the engine no line begins, and then with the lowest priority.
 #[test]
 fn lines_wait_for_those_who_wait() {
     let mut script = Script::new(&[ANSWER]);
     script.is_busy = Arc::new(AtomicBool::new(true));
-    let busy = Arc::clone(&script.is_busy);
+    let (busy, num_background) = (Arc::clone(&script.is_busy), Arc::clone(&script.num_background));
     let server = Server::with(script, Limits::default(), Keys::default());
     let address = server.address;
     let asked = std::thread::spawn(move || post(address, "/v1/responses", &json!({"input": "hi"})).status);
@@ -322,5 +322,5 @@ fn lines_wait_for_those_who_wait() {
     busy.store(false, Ordering::Relaxed);
     assert_eq!(asked.join().unwrap(), 200);
     wait(address, &batch, "completed");
-    assert_eq!(server.prompts.lock().unwrap().len(), 4);
+    assert_eq!((server.prompts.lock().unwrap().len(), num_background.load(Ordering::Relaxed)), (4, 3));
 }

@@ -4,13 +4,14 @@
 //! from the beginning again after the last. The tokens go through the same channel as a real engine's, so
 //! stop tokens, limits, cancelling and ends are as they would be.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use gptoss_engine::{
-    ChannelLimits, EngineHandle, Failure, FinishReason, QueuedRequest, Token, TokenLogprob, Usage, channel,
+    ChannelLimits, EngineHandle, Failure, FinishReason, Priority, QueuedRequest, Token, TokenLogprob, Usage,
+    channel,
 };
 use gptoss_harmony::{Control, Vocab};
 
@@ -36,6 +37,8 @@ pub struct Script {
     pub follows_calls: bool,
     /// While it is true nothing begins: what is asked waits in the queue.
     pub is_busy: Arc<AtomicBool>,
+    /// Counts the requests that came with the lowest priority.
+    pub num_background: Arc<AtomicUsize>,
 }
 
 impl Script {
@@ -46,6 +49,7 @@ impl Script {
             pause: Duration::ZERO,
             follows_calls: false,
             is_busy: Arc::default(),
+            num_background: Arc::default(),
         }
     }
 }
@@ -65,6 +69,9 @@ pub fn start(vocab: &Arc<Vocab>, script: Script) -> (EngineHandle, Prompts) {
         }
         while let Some(accepted) = inbox.recv() {
             seen.lock().unwrap().push(accepted.request.prompt.clone());
+            if accepted.request.priority == Priority::Background {
+                script.num_background.fetch_add(1, Ordering::Relaxed);
+            }
             if script.follows_calls {
                 let call = vocab.control(Control::Call);
                 number = accepted.request.prompt.iter().filter(|&&token| token == call).count();
