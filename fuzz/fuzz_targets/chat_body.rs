@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use gptoss_api::generation::visibility::Visibility;
 use gptoss_api::limits::{RequestLimits, STOPS_MAX};
+use gptoss_api::ollama::parse::Generate;
 use gptoss_api::wire::chat::ChatRequest;
 use gptoss_api::wire::completions::CompletionRequest;
 use gptoss_api::wire::ollama::{OllamaChatRequest, OllamaGenerateRequest};
@@ -17,20 +18,28 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(request) = body::parse::<ChatRequest>(bytes) {
         read(&request);
     }
-    if let Ok(request) = body::parse::<OllamaChatRequest>(bytes) {
-        read(&ollama::parse::chat(request));
+    if let Ok(Ok(request)) = body::parse::<OllamaChatRequest>(bytes).map(ollama::parse::chat) {
+        read(&request);
     }
-    if let Ok(request) = body::parse::<OllamaGenerateRequest>(bytes) {
-        ollama::parse::generate(request).iter().for_each(read);
-    }
-    if let Ok(request) = body::parse::<CompletionRequest>(bytes) {
-        static VOCAB: OnceLock<Vocab> = OnceLock::new();
-        let vocab = VOCAB.get_or_init(|| Vocab::truncated(500, MultiDigit::Keep));
-        if let Ok(generation) = completions::parse::parse(&request, vocab, &RequestLimits::default()) {
-            assert!(generation.prompts.iter().all(|prompt| !prompt.is_empty()));
+    if let Ok(Ok(asked)) = body::parse::<OllamaGenerateRequest>(bytes).map(ollama::parse::generate) {
+        match asked {
+            Generate::Load => {}
+            Generate::Text(request) => read_text(&request),
+            Generate::Answer(request) => read(&request),
         }
     }
+    if let Ok(request) = body::parse::<CompletionRequest>(bytes) {
+        read_text(&request);
+    }
 });
+
+fn read_text(request: &CompletionRequest) {
+    static VOCAB: OnceLock<Vocab> = OnceLock::new();
+    let vocab = VOCAB.get_or_init(|| Vocab::truncated(500, MultiDigit::Keep));
+    if let Ok(generation) = completions::parse::parse(request, vocab, &RequestLimits::default()) {
+        assert!(generation.prompts.iter().all(|prompt| !prompt.is_empty()));
+    }
+}
 
 fn read(request: &ChatRequest) {
     let limits = RequestLimits::default();

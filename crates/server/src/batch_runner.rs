@@ -44,7 +44,7 @@ const RETRY_PAUSE: Duration = Duration::from_secs(10);
 pub(crate) async fn resume(app: &Arc<App>) {
     match run_blocking(app, |app| app.store.unfinished_batches()).await {
         Ok(batches) => batches.into_iter().for_each(|(caller, id)| start(app, caller, id)),
-        Err(error) => (app.log)(&format!("batches do not go on: {error}")),
+        Err(error) => app.log.notice(&format!("batches do not go on: {error}")),
     }
 }
 
@@ -57,7 +57,7 @@ pub(crate) fn start(app: &Arc<App>, caller: Caller, id: String) {
             match task.run().await {
                 Ok(()) | Err(ApiError::NotFound { .. }) => return,
                 // The database may have room again later.
-                Err(error) => (task.app.log)(&format!("{}: {error}", task.id)),
+                Err(error) => task.app.log.notice(&format!("{}: {error}", task.id)),
             }
             tokio::select! {
                 () = tokio::time::sleep(RETRY_PAUSE) => {}
@@ -322,7 +322,7 @@ impl Task {
         let tenant = self.caller.tenant.clone();
         let ended = run_blocking(&self.app, move |app| finish(app, &tenant, batch)).await?;
         let counts = ended.request_counts;
-        (self.app.log)(&format!(
+        self.app.log.notice(&format!(
             "{}: {:?}, {} of {} lines answered, {} failed",
             self.id, ended.status, counts.completed, counts.total, counts.failed
         ));

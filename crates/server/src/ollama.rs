@@ -215,7 +215,7 @@ async fn raw(
     let parse =
         move |app: &App| completion_parse::parse(&request, app.assistant.vocab(), &app.limits.request);
     let parsed = run_blocking(app, parse).await?;
-    let (events, spent) = completions::start(app, &caller.tenant, &parsed)?;
+    let (events, spent) = completions::start(app, caller, &parsed)?;
     told(events, &spent, writer, asked, chunk_of).await
 }
 

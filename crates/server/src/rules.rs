@@ -147,6 +147,7 @@ mod tests {
                 visibility: Visibility::Raw,
                 reasoning_max,
                 date: None,
+                is_background: false,
                 recall: &|_| None,
                 new_id: |prefix| prefix.to_owned(),
             };

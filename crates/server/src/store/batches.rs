@@ -57,14 +57,15 @@ impl Store {
                 batch.id,
                 caller.tenant,
                 visibility_word(caller.visibility),
+                caller.reasoning_max,
                 caller.may_use_tokens,
                 batch.created_at as i64,
                 batch.input_file_id,
                 json(batch)?
             ];
             let sql = "INSERT INTO batches
-                (id, tenant, visibility, may_use_tokens, created, input, is_ended, result_bytes, body)
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, ?7)";
+                (id, tenant, visibility, reasoning_max, may_use_tokens, created, input, is_ended, result_bytes, body)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, ?8)";
             change.transaction.execute(sql, values).map_err(failed)?;
             // The oldest of those that have ended leave, as stored responses do.
             let sql = "DELETE FROM batches WHERE id IN (SELECT id FROM batches
@@ -99,17 +100,18 @@ impl Store {
     /// Errors: `Internal`, when the database fails.
     pub(crate) fn unfinished_batches(&self) -> Result<Vec<(Caller, String)>, ApiError> {
         let database = self.lock();
-        let sql =
-            "SELECT tenant, visibility, may_use_tokens, id FROM batches WHERE is_ended = 0 ORDER BY rowid";
+        let sql = "SELECT tenant, visibility, reasoning_max, may_use_tokens, id
+            FROM batches WHERE is_ended = 0 ORDER BY rowid";
         let mut statement = database.connection.prepare(sql).map_err(failed)?;
         let rows = statement.query_map([], |row| {
             let caller = Caller {
                 tenant: row.get(0)?,
                 visibility: Visibility::from_name(&row.get::<_, String>(1)?).unwrap_or(Visibility::Hidden),
-                may_use_tokens: row.get(2)?,
+                reasoning_max: row.get(2)?,
+                may_use_tokens: row.get(3)?,
                 is_background: true,
             };
-            Ok((caller, row.get(3)?))
+            Ok((caller, row.get(4)?))
         });
         rows.map_err(failed)?.collect::<Result<_, _>>().map_err(failed)
     }

@@ -59,8 +59,8 @@ const FILE_TABLES: &str = "
         content BLOB NOT NULL, PRIMARY KEY (file, number)
     ) STRICT;
     CREATE TABLE batches (
-        id TEXT NOT NULL UNIQUE, tenant TEXT NOT NULL, visibility TEXT NOT NULL, may_use_tokens INTEGER NOT NULL,
-        created INTEGER NOT NULL, input TEXT NOT NULL, is_ended INTEGER NOT NULL,
+        id TEXT NOT NULL UNIQUE, tenant TEXT NOT NULL, visibility TEXT NOT NULL, reasoning_max INTEGER,
+        may_use_tokens INTEGER NOT NULL, created INTEGER NOT NULL, input TEXT NOT NULL, is_ended INTEGER NOT NULL,
         result_bytes INTEGER NOT NULL, body TEXT NOT NULL
     ) STRICT;
     CREATE INDEX batches_tenant ON batches (tenant, is_ended);

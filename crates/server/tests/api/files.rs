@@ -29,7 +29,7 @@ pub fn post_form(address: SocketAddr, headers: &str, body: &str) -> Answer {
     let length = body.len();
     raw(
         address,
-        &format!(
+        format!(
             "POST /v1/files HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}\
              content-type: multipart/form-data; boundary=xx\r\ncontent-length: {length}\r\n\r\n{body}"
         ),
