@@ -6,7 +6,7 @@
 //! memory instead of from the client, unless the client has changed the call. And reasoning of turns that
 //! have ended in an answer is left out, whoever sends it, as the format wants it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use gptoss_harmony::{ContentType, DeveloperContent, Message, Role};
 use serde::{Deserialize, Serialize};
@@ -95,6 +95,8 @@ impl History {
                 message,
                 call_id: (index + 1 == count).then(|| call_id.to_owned()),
             }));
+            // Once: its other results come behind the same call.
+            self.calls.insert(call_id.to_owned(), place.clone());
             Some(place)
         });
         let (recipient, channel) = match (known, name) {
@@ -136,13 +138,15 @@ pub fn reconcile(
     warnings: &mut Vec<String>,
 ) -> Vec<Message> {
     let mut messages: Vec<Message> = Vec::with_capacity(entries.len());
+    let mut recalled = HashSet::new();
     for entry in entries {
         let Some(id) = &entry.call_id else {
             messages.push(entry.message);
             continue;
         };
         let begin = messages.iter().rposition(|message| !leads_to_call(message)).map_or(0, |at| at + 1);
-        match recall(id) {
+        // A call is made once: what led to it is put in once.
+        match recalled.insert(id.clone()).then(|| recall(id)).flatten() {
             Some(remembered)
                 if remembered.messages.last().is_some_and(|call| is_same(call, &entry.message)) =>
             {
@@ -241,6 +245,21 @@ mod tests {
         for other in [part, none, result_alone] {
             assert_eq!(whole, other);
         }
+    }
+
+    /// Each result of the same call put all that led to it in again: a body of 10 MB became gigabytes.
+    #[test]
+    fn what_led_to_a_call_is_put_in_once() {
+        let recall = |id: &str| (id == "call_1").then(made);
+        let mut history = History::default();
+        for _ in 0..10 {
+            history.push_result("call_1", None, "7".into(), "tool_call_id", &recall).unwrap();
+        }
+        assert_eq!(history.into_entries().len(), 3 + 10);
+        let (messages, _) = told(|history| {
+            (0..10).for_each(|_| history.push_call(Some("call_1"), "look", "{\"key\": 1}", true));
+        });
+        assert_eq!(messages.iter().filter(|message| message.text() == "Look it up.").count(), 1);
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::{chat, completions, ids, responses};
 
 /// Between two looks at an engine that others wait for.
 const ROOM_PAUSE: Duration = Duration::from_millis(20);
-/// Before a line that was refused because the queue was full is tried again.
+/// Before a line that was refused because the queue, or the compiler of grammars, was full is tried again.
 const BUSY_PAUSE: Duration = Duration::from_millis(500);
 
 /// Waits until nobody waits for the engine.
@@ -50,7 +50,7 @@ pub(crate) async fn answer(
         let called = AssertUnwindSafe(call(app, caller, line)).catch_unwind().await;
         let response = match called.unwrap_or_else(|_| Err(broken())) {
             // The batch has been taken, so what is full for the moment does not refuse its lines.
-            Err(Rejection(ApiError::Busy { .. })) => {
+            Err(Rejection(ApiError::Busy { .. } | ApiError::Overloaded { .. })) => {
                 tokio::time::sleep(BUSY_PAUSE).await;
                 continue;
             }

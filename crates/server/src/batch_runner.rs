@@ -391,20 +391,24 @@ fn check(
 }
 
 /// Writes the files of a batch whose lines are through, and ends it.
-fn finish(app: &App, tenant: &str, mut batch: Batch) -> Result<Batch, ApiError> {
+fn finish(app: &App, tenant: &str, batch: Batch) -> Result<Batch, ApiError> {
+    let mut made = Vec::new();
+    let ended = end(app, tenant, batch, &mut made);
+    if ended.is_err() {
+        // It is tried again under new ids. What cannot be deleted now is at the next start.
+        made.iter().for_each(|id| drop(app.store.drop_file(id, now())));
+    }
+    ended
+}
+
+/// As `finish`; `made` are the files that were begun.
+fn end(app: &App, tenant: &str, mut batch: Batch, made: &mut Vec<String>) -> Result<Batch, ApiError> {
     let mut files = Vec::new();
     let mut write = |is_answer: bool| -> Result<Option<String>, ApiError> {
         let id = ids::random("file");
-        let written = app.store.write_results((tenant, &batch.id), (&id, is_answer), now());
-        let bytes = match written {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => return Ok(None),
-            Err(error) => {
-                // What is not whole is deleted at the next start at the latest.
-                let _ = app.store.drop_file(&id, now());
-                return Err(error);
-            }
-        };
+        made.push(id.clone());
+        let written = app.store.write_results((tenant, &batch.id), (&id, is_answer), now())?;
+        let Some(bytes) = written else { return Ok(None) };
         let said = batch.output_expires_after.as_ref();
         let end = if is_answer { "output" } else { "error" };
         files.push(FileObject {

@@ -5,7 +5,7 @@
 
 use axum::body::Body;
 use axum::extract::multipart::{Field, Multipart, MultipartError};
-use axum::extract::{FromRequest, Path, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequest, Path, Request, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -63,14 +63,19 @@ pub(crate) fn page(
 pub(crate) async fn create(
     State(app): State<Shared>,
     Extension(caller): Extension<Caller>,
-    request: Request,
+    mut request: Request,
 ) -> Result<Json<FileObject>, Rejection> {
+    // The form around a file is small, and a file that is too long is refused by name before this is reached.
+    let most = usize::try_from(app.limits.file_bytes_max).unwrap_or(usize::MAX);
+    DefaultBodyLimit::max(most.saturating_add(FILE_PART_BYTES)).apply(&mut request);
     let form = Multipart::from_request(request, &()).await.map_err(|_| {
         let message = "the body has to be sent as multipart/form-data, with a part 'file' and one 'purpose'";
         ApiError::Invalid { param: None, message: message.to_owned() }
     })?;
     let (id, created) = (ids::random("file"), now());
     let begin = (id.clone(), caller.tenant.clone());
+    // A client that goes away ends this future here; what it leaves is deleted at the next start, or now.
+    let dropped = Unfinished { app: &app, id: &id };
     run_blocking(&app, move |app| app.store.begin_file(&begin.0, &begin.1, now())).await?;
     let mut upload = Upload { app: &app, tenant: &caller.tenant, id: &id, created, bytes: 0, number: 0 };
     let read = async {
@@ -79,8 +84,6 @@ pub(crate) async fn create(
             () = app.stopping() => Err(ApiError::ShuttingDown),
         }
     };
-    // A client that goes away ends this future here; what it leaves is deleted at the next start, or now.
-    let dropped = Unfinished { app: &app, id: &id };
     let file = read.await?;
     let made = file.clone();
     run_blocking(&app, move |app| app.store.finish_file(&made, now())).await?;
@@ -251,10 +254,18 @@ pub(crate) async fn content(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<Response, Rejection> {
-    let tenant = caller.tenant;
     let file = run_blocking(&app, {
         let id = id.clone();
-        move |app| app.store.file(&tenant, &id, now())
+        move |app| {
+            let file = app.store.file(&caller.tenant, &id, now())?;
+            if file.purpose == "batch_output"
+                && caller.visibility < app.store.results_visibility(&caller.tenant, &id)?
+            {
+                let what = "read results that show more of the reasoning than it may see";
+                return Err(ApiError::Scope { what });
+            }
+            Ok(file)
+        }
     })
     .await?;
     let parts = stream::unfold((app, id, 0_u64), |(app, id, number)| async move {

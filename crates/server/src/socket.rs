@@ -51,11 +51,15 @@ pub(crate) async fn open(
     let Ok(upgrade) = upgrade else {
         return Err(ApiError::Method { path: ROUTE.to_owned(), method: "GET".to_owned() }.into());
     };
+    let Ok(socket_place) = Arc::clone(&app.sockets).try_acquire_owned() else {
+        let what = "as many WebSockets are open as may be".to_owned();
+        return Err(ApiError::Busy { what, retry_seconds: 10 }.into());
+    };
     let bytes_max = app.limits.body_bytes_max;
     let upgrade = upgrade.max_message_size(bytes_max).max_frame_size(bytes_max);
     Ok(upgrade.on_upgrade(move |socket| async move {
         // The place of the connection that this was; a stop waits for it.
-        let _held = place;
+        let _held = (place, socket_place);
         let waiting = Waiting::new(bytes_max);
         let kept = Kept::new(bytes_max);
         Connection { app, caller, id, socket, begun: Instant::now(), waiting, kept }.serve().await;

@@ -10,7 +10,7 @@ use gptoss_api::RequestScope;
 use gptoss_api::chat::chunks::ReasoningField;
 use gptoss_api::responses::prompt::Prompts;
 use gptoss_turn::Assistant;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::access_log::{AccessLog, Log, LogFormat};
 use crate::batch_tasks::BatchTasks;
@@ -39,6 +39,8 @@ pub struct App {
     pub(crate) thinking_key: ThinkingKey,
     pub(crate) live: LiveResponses,
     pub(crate) batches: BatchTasks,
+    /// Places of WebSockets, which are half of all connections: they stay open while nobody says a word.
+    pub(crate) sockets: Arc<Semaphore>,
     pub(crate) health: Arc<EngineHealth>,
     pub(crate) queue: Arc<QueueShares>,
     pub(crate) metrics: Metrics,
@@ -78,6 +80,7 @@ impl App {
             thinking_key: ThinkingKey::open(state_folder)?,
             live: LiveResponses::new(limits.background_max),
             batches: BatchTasks::new(limits.batch_lines_max),
+            sockets: Arc::new(Semaphore::new((limits.connections_max / 2).clamp(1, Semaphore::MAX_PERMITS))),
             health: Arc::default(),
             queue: Arc::new(QueueShares::new(places)),
             metrics: Metrics::default(),

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::request::Endpoint;
@@ -38,9 +39,9 @@ struct Written<'a> {
 /// What of a body concerns the batch.
 #[derive(Debug, Deserialize)]
 struct BodyHead {
-    model: Option<String>,
-    stream: Option<bool>,
-    background: Option<bool>,
+    model: Option<Value>,
+    stream: Option<Value>,
+    background: Option<Value>,
 }
 
 /// What is wrong with a line: the word for programs, the field, the sentence.
@@ -82,14 +83,15 @@ pub fn parse(line: &[u8], endpoint: Option<Endpoint>) -> Result<BatchLine, Probl
     // A field of the wrong kind is for the path's own reading to name.
     let head: BodyHead =
         serde_json::from_str(body).unwrap_or(BodyHead { model: None, stream: None, background: None });
-    if head.stream == Some(true) {
+    if head.stream == Some(Value::Bool(true)) {
         return Err(("invalid_body", Some("body.stream"), "a line of a batch cannot stream".to_owned()));
     }
-    if head.background == Some(true) {
+    if head.background == Some(Value::Bool(true)) {
         let message = "a line of a batch runs in the background as it is".to_owned();
         return Err(("invalid_body", Some("body.background"), message));
     }
-    Ok(BatchLine { custom_id, endpoint: own, model: head.model, body: body.to_owned() })
+    let model = head.model.as_ref().and_then(Value::as_str).map(str::to_owned);
+    Ok(BatchLine { custom_id, endpoint: own, model, body: body.to_owned() })
 }
 
 /// Looks through the lines of a batch before any is answered.
@@ -181,6 +183,8 @@ mod tests {
         );
         check(&with(r#""body":[1]"#), "invalid_body", Some("body"));
         check(&with(r#""body":{"stream":true}"#), "invalid_body", Some("body.stream"));
+        // A field of another kind let the rest pass: the line's answer was a stream, in several lines.
+        check(&with(r#""body":{"stream":true,"background":0}"#), "invalid_body", Some("body.stream"));
         check(&with(r#""body":{"background":true}"#), "invalid_body", Some("body.background"));
         check(&with(r#""body":{"model":"other"}"#), "model_not_found", Some("body.model"));
         let again = r#"{"custom_id":"first","url":"/v1/completions","body":{}}"#;

@@ -22,7 +22,7 @@ pub struct ServeArgs {
     /// may be repeated
     #[arg(long, value_name = "NAME")]
     pub allow_host: Vec<String>,
-    /// Pages of this origin may use the server, such as https://chat.example; '*' for all, may be repeated
+    /// Pages of this origin may use the server, such as `https://chat.example`; '*' for all, may be repeated
     /// [default: none]
     #[arg(long, value_name = "ORIGIN")]
     pub cors_origin: Vec<CorsOrigin>,
@@ -30,7 +30,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "N", default_value_t = 8000)]
     pub port: u16,
     /// Keys that clients must show: a line each, KEY or sha256:HEX, then name=NAME,
-    /// reasoning=raw|summary|hidden and reasoning-budget=N
+    /// reasoning=raw|summary|hidden, reasoning-budget=N and tokens=raw|none
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
     /// Another name under which clients may ask for the model, '*' for any; may be repeated

@@ -95,6 +95,8 @@ fn claude(server: &Server) -> Vec<(&'static str, String)> {
         "ANTHROPIC_DEFAULT_HAIKU_MODEL",
     ];
     variables.extend(models.map(|name| (name, server.model.clone())));
+    // It takes an unknown model to have 200,000 tokens.
+    variables.extend(server.context.map(|context| ("CLAUDE_CODE_AUTO_COMPACT_WINDOW", context.to_string())));
     variables
 }
 

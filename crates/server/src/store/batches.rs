@@ -95,6 +95,19 @@ impl Store {
         Ok(page.cut(batches))
     }
 
+    /// What the keys of a file's reader must be allowed to see of the reasoning, if it holds results: all of
+    /// it, when the batch is not known any more.
+    ///
+    /// Errors: `Internal`, when the database fails.
+    pub(crate) fn results_visibility(&self, tenant: &str, file: &str) -> Result<Visibility, ApiError> {
+        let sql = "SELECT visibility FROM batches WHERE tenant = ?1 AND
+            (json_extract(body, '$.output_file_id') = ?2 OR json_extract(body, '$.error_file_id') = ?2)";
+        let database = self.lock();
+        let found = database.connection.query_row(sql, [tenant, file], |row| row.get::<_, String>(0));
+        let word = found.optional().map_err(failed)?;
+        Ok(word.and_then(|word| Visibility::from_name(&word)).unwrap_or(Visibility::Raw))
+    }
+
     /// All batches that have not ended, the oldest first, with whoever made them.
     ///
     /// Errors: `Internal`, when the database fails.
@@ -208,6 +221,7 @@ impl Store {
                 self.change(now, |change| {
                     if number == 0 {
                         change.begin_file(file, tenant)?;
+                        change.is_of_results(file)?;
                     }
                     change.add_part(file, number, &part)
                 })?;
@@ -228,7 +242,16 @@ impl Store {
         let mut statement = database.connection.prepare_cached(sql).map_err(failed)?;
         let of = params![id, is_answer, last, RESULTS_READ];
         let rows = statement.query_map(of, |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)?;
-        rows.collect::<Result<_, _>>().map_err(failed)
+        let (mut lines, mut bytes) = (Vec::new(), 0);
+        for row in rows {
+            let row: (i64, String) = row.map_err(failed)?;
+            bytes += row.1.len();
+            lines.push(row);
+            if bytes >= FILE_PART_BYTES {
+                break;
+            }
+        }
+        Ok(lines)
     }
 
     /// Ends a batch: shows its files and deletes its results, in one transaction.

@@ -145,6 +145,12 @@ impl Change<'_> {
         self.transaction.execute(sql, params![id, content.len() as i64]).map(|_| ()).map_err(failed)
     }
 
+    /// Says that a file that is written is of results, which are counted with their batch until it is whole.
+    pub(super) fn is_of_results(&self, id: &str) -> Result<(), ApiError> {
+        let sql = "UPDATE files SET purpose = 'batch_output' WHERE id = ?1";
+        self.transaction.execute(sql, [id]).map(|_| ()).map_err(failed)
+    }
+
     /// Shows a file that has all its parts.
     pub(super) fn finish_file(&self, file: &FileObject) -> Result<(), ApiError> {
         let sql = "UPDATE files SET name = ?2, purpose = ?3, expires = ?4, is_whole = 1 WHERE id = ?1";
@@ -155,7 +161,8 @@ impl Change<'_> {
 
     /// Looks whether the tenant's files and results may have so many more bytes.
     pub(super) fn check_room(&self, tenant: &str, bytes: usize) -> Result<(), ApiError> {
-        let sql = "SELECT (SELECT coalesce(sum(bytes), 0) FROM files WHERE tenant = ?1)
+        let sql = "SELECT (SELECT coalesce(sum(bytes), 0) FROM files WHERE tenant = ?1
+                               AND NOT (is_whole = 0 AND purpose = 'batch_output'))
                         + (SELECT coalesce(sum(result_bytes), 0) FROM batches WHERE tenant = ?1)";
         let used: i64 = self.transaction.query_row(sql, [tenant], |row| row.get(0)).map_err(failed)?;
         let max = self.store.files.bytes_max;

@@ -303,6 +303,32 @@ fn batches_are_of_a_tenant() {
     assert_eq!(request(server.address, "GET", &output, &b, "").status, 404);
 }
 
+/// A key that may not see the reasoning read it in the results of its tenant's other key.
+#[test]
+fn results_are_for_keys_that_see_as_much() {
+    let keys = "sk-0123456789abcdef name=a\nsk-fedcba9876543210 name=a reasoning=hidden";
+    let server = Server::with(Script::new(&[ANSWER]), Limits::default(), Keys::parse(keys).unwrap());
+    let (raw, hidden) = ([("x-api-key", "sk-0123456789abcdef")], [("x-api-key", "sk-fedcba9876543210")]);
+    let form = format!(
+        "--xx\r\ncontent-disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n--xx\r\n\
+         content-disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n{}\r\n--xx--\r\n",
+        questions(1)
+    );
+    let file = crate::files::post_form(server.address, "x-api-key: sk-0123456789abcdef\r\n", &form).json();
+    let input = format!("/v1/files/{}/content", file["id"].as_str().unwrap());
+    let body =
+        json!({"input_file_id": file["id"], "endpoint": "/v1/chat/completions", "completion_window": "24h"})
+            .to_string();
+    let made = request(server.address, "POST", "/v1/batches", &raw, &body).json();
+    let path = format!("/v1/batches/{}", made["id"].as_str().unwrap());
+    let row = || request(server.address, "GET", &path, &hidden, "").json();
+    eventually("it ends", || row()["status"] == "completed");
+    let output = format!("/v1/files/{}/content", row()["output_file_id"].as_str().unwrap());
+    let read = |path: &str, key: &[(&str, &str)]| request(server.address, "GET", path, key, "");
+    assert!(read(&output, &raw).body.contains("Add the"));
+    assert_eq!((read(&output, &hidden).status, read(&input, &hidden).status), (403, 200));
+}
+
 /// While something waits for the engine no line begins, and then with the lowest priority.
 #[test]
 fn lines_wait_for_those_who_wait() {

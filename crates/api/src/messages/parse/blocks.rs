@@ -1,6 +1,6 @@
 //! The messages of a conversation, block by block.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use gptoss_harmony::{DeveloperContent, Message};
 use serde_json::Value;
@@ -64,6 +64,15 @@ pub(super) fn history(
     Ok(reader.history)
 }
 
+/// The first result of each call in a message, with its place.
+fn results_by_call(message: &InputMessage) -> HashMap<&str, (usize, &InputBlock)> {
+    let Some(BlockList::Blocks(blocks)) = &message.content else { return HashMap::new() };
+    let results = blocks.iter().enumerate().filter(|(_, block)| block.kind == "tool_result");
+    // The first of several is the last to be put in.
+    let results = results.rev().filter_map(|(at, block)| Some((block.tool_use_id.as_deref()?, (at, block))));
+    results.collect()
+}
+
 impl Reader<'_> {
     fn user(&mut self, content: Option<&BlockList>, path: &str) -> Result<(), ApiError> {
         let blocks = match content {
@@ -121,6 +130,8 @@ impl Reader<'_> {
         };
         let num_calls = blocks.iter().filter(|block| block.kind == "tool_use").count();
         let channel = if num_calls > 0 { "commentary" } else { "final" };
+        let next = next.filter(|_| num_calls > 1);
+        let results = next.map_or_else(HashMap::new, |(next, _)| results_by_call(next));
         let mut said: Vec<String> = Vec::new();
         for (index, block) in blocks.iter().enumerate() {
             let path = format!("{path}.content[{index}]");
@@ -137,8 +148,11 @@ impl Reader<'_> {
                 "tool_use" => {
                     self.answer(&mut said, channel);
                     self.call(block, &path)?;
-                    if let Some((next, next_path)) = next.filter(|_| num_calls > 1) {
-                        self.result_of(block, next, next_path)?;
+                    let result = block.id.as_deref().and_then(|id| results.get(id));
+                    if let (Some((_, next_path)), Some(&(at, result))) = (next, result) {
+                        // The format has one call at a time: what was called together is read in a row.
+                        self.result(result, &format!("{next_path}.content[{at}]"))?;
+                        self.answered.extend(block.id.clone());
                     }
                 }
                 _ => said.extend(self.text(block, &path)?),
@@ -152,17 +166,6 @@ impl Reader<'_> {
         if !said.is_empty() {
             self.history.push(Message::assistant(channel, std::mem::take(said).join(BETWEEN)));
         }
-    }
-
-    /// The format has one call at a time: what was called together is read in a row.
-    fn result_of(&mut self, call: &InputBlock, next: &InputMessage, path: &str) -> Result<(), ApiError> {
-        let (Some(id), Some(BlockList::Blocks(blocks))) = (&call.id, &next.content) else { return Ok(()) };
-        let is_result =
-            |block: &&InputBlock| block.kind == "tool_result" && block.tool_use_id.as_ref() == Some(id);
-        let Some(index) = blocks.iter().position(|block| is_result(&block)) else { return Ok(()) };
-        self.result(&blocks[index], &format!("{path}.content[{index}]"))?;
-        self.answered.insert(id.clone());
-        Ok(())
     }
 
     fn call(&mut self, block: &InputBlock, path: &str) -> Result<(), ApiError> {
