@@ -31,7 +31,7 @@ def read(usage):
 def check_message_and_stream():
     with servers.demo() as base:
         sdk = client(base)
-        ask = {"model": "demo", "max_tokens": 4096, "messages": QUESTION, "temperature": 0, "thinking": THINKING}
+        ask = {"model": "demo", "max_tokens": 4096, "messages": QUESTION, "thinking": THINKING}
         body = sdk.messages.create(**ask)
         assert kinds(body) == ["thinking", "text"] and "85" in body.content[1].text, body
         assert body.content[0].thinking and body.content[0].signature and body.stop_reason == "end_turn"
@@ -76,7 +76,7 @@ def check_prefix_cache_keeps_under_a_changing_header():
             # The first block is another one in each request, as Claude Code's is.
             header = {"type": "text", "text": f"x-anthropic-billing-header: cc_version=2.1.{turn}; cch=a{turn}f;"}
             rules = {"type": "text", "text": "You add numbers. " * 40, "cache_control": {"type": "ephemeral"}}
-            body = sdk.messages.create(model="demo", max_tokens=64, messages=messages, system=[header, rules], tools=[TOOL], temperature=0)
+            body = sdk.messages.create(model="demo", max_tokens=64, messages=messages, system=[header, rules], tools=[TOOL])
             cached.append(body.usage.cache_read_input_tokens / read(body.usage))
             messages += [{"role": "assistant", "content": body.content}, {"role": "user", "content": "And 3 + 4?"}]
         assert cached[0] == 0 and cached[1] > 0.8 and cached[2] > 0.8, cached
@@ -152,7 +152,7 @@ def check_models():
 
 
 def check_errors():
-    with servers.demo("--max-body", "4096") as base:
+    with servers.demo("--max-body", "1") as base:
         sdk = client(base)
         image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AA=="}}
         ask = {"model": "demo", "max_tokens": 16, "messages": QUESTION}
@@ -161,7 +161,7 @@ def check_errors():
             ({"max_tokens": 0}, anthropic.BadRequestError, "invalid_request_error"),
             ({"messages": [{"role": "user", "content": [image]}]}, anthropic.BadRequestError, "invalid_request_error"),
             ({"thinking": {"type": "enabled", "budget_tokens": 10}}, anthropic.BadRequestError, "invalid_request_error"),
-            ({"messages": [{"role": "user", "content": "x" * 5000}]}, anthropic.RequestTooLargeError, "request_too_large"),
+            ({"messages": [{"role": "user", "content": "x" * (1 << 20)}]}, anthropic.RequestTooLargeError, "request_too_large"),
         ]
         for wrong, expected, kind in cases:
             try:

@@ -15,7 +15,7 @@ def _address(process, pattern):
         found = re.search(pattern, line)
         if found:
             return found.group(1)
-    raise SystemExit("the server ended before it listened")
+    raise RuntimeError("the server ended before it listened")
 
 
 @contextlib.contextmanager
