@@ -45,8 +45,8 @@ impl FromStr for CorsOrigin {
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(wrong());
         };
-        // Neither a path nor a name: those are not part of an origin, so it would never be one.
-        match text == format!("{scheme}://{authority}") && !authority.as_str().contains('@') {
+        // No path, no name, no pattern: those are not part of an origin, so it would never be one.
+        match text == format!("{scheme}://{authority}") && !authority.as_str().contains(['@', '*']) {
             true => HeaderValue::from_str(&text).map(CorsOrigin::One).map_err(|_| wrong()),
             false => Err(wrong()),
         }
