@@ -330,8 +330,8 @@ impl Task {
     }
 }
 
-/// Waits as long as there is time. At once when there is none: a sleep of nothing ends later than it is asked,
-/// and a line would begin meanwhile.
+/// Waits as long as there is time, and not at all when there is none: a sleep of nothing ends later than it
+/// is asked, and a line would begin meanwhile.
 async fn time_is_up(left: Duration) {
     if !left.is_zero() {
         tokio::time::sleep(left).await;
