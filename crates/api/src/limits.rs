@@ -3,6 +3,8 @@
 //! Every bound has one answer: 400 with the parameter's name. [`RequestLimits`] are those that an operator
 //! may change; constants are those that protect the program itself.
 
+use crate::errors::ApiError;
+
 /// Bounds that an operator may change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestLimits {
@@ -14,6 +16,23 @@ pub struct RequestLimits {
     pub schema_bytes_max: usize,
     /// Most choices (`n`) of a request.
     pub choices_max: usize,
+}
+
+impl RequestLimits {
+    /// Looks whether a conversation may have so many messages.
+    ///
+    /// Errors: none, or more than are taken.
+    pub(crate) fn check_messages(&self, given: usize) -> Result<(), ApiError> {
+        if given == 0 {
+            return Err(ApiError::invalid("messages", "messages is empty; there is nothing to answer"));
+        }
+        let max = self.messages_max;
+        if given > max {
+            let message = format!("there are {given} messages, but at most {max} are taken");
+            return Err(ApiError::invalid("messages", message));
+        }
+        Ok(())
+    }
 }
 
 impl Default for RequestLimits {

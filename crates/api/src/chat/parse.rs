@@ -29,17 +29,7 @@ pub fn parse(request: &ChatRequest, scope: &RequestScope<'_>) -> Result<Generati
     let limits = scope.limits;
     refuse_impossible(request)?;
     metadata(request.metadata.as_ref())?;
-    if request.messages.is_empty() {
-        return Err(ApiError::invalid("messages", "messages is empty; there is nothing to answer"));
-    }
-    if request.messages.len() > limits.messages_max {
-        let message = format!(
-            "there are {} messages, but at most {} are taken",
-            request.messages.len(),
-            limits.messages_max
-        );
-        return Err(ApiError::invalid("messages", message));
-    }
+    limits.check_messages(request.messages.len())?;
     let mut warnings = Vec::new();
     let tools = request.tools.as_deref().unwrap_or_default();
     let tools = Tools::parse(tools, request.tool_choice.as_ref(), limits, &mut warnings)?;

@@ -54,7 +54,7 @@ pub fn parse(
     }
     let count = sampling::choices(request.n, limits.choices_max)?;
     if request.best_of.is_some_and(|best_of| best_of != 1 && best_of != count as i64) {
-        return Err(ApiError::unsupported("best_of", "GenerationRequest for that many with 'n' and choose."));
+        return Err(ApiError::unsupported("best_of", "Ask for that many with 'n' and choose."));
     }
     let logprobs = match request.logprobs {
         Some(top) if top > LOGPROBS_MAX => {

@@ -44,8 +44,7 @@ impl Asked {
 
     /// Tells of tokens that should end a turn and do not: only harmony's own do.
     pub fn turn_ends(&mut self) {
-        let ends = Vocab::o200k_harmony().stop_ids().to_vec();
-        if self.stop_ids.iter().any(|id| !ends.contains(id)) {
+        if self.stop_ids.iter().any(|id| !Vocab::o200k_harmony().stop_ids().contains(id)) {
             self.warnings
                 .push(unkept("stop_token_ids", "a turn ends by the tokens of its format; use 'stop'"));
         }

@@ -62,14 +62,7 @@ pub fn count(
     signer: &Signer,
 ) -> Result<ParsedMessages, ApiError> {
     let limits = scope.limits;
-    if request.messages.is_empty() {
-        return Err(ApiError::invalid("messages", "messages is empty; there is nothing to answer"));
-    }
-    if request.messages.len() > limits.messages_max {
-        let (given, max) = (request.messages.len(), limits.messages_max);
-        let message = format!("there are {given} messages, but at most {max} are taken");
-        return Err(ApiError::invalid("messages", message));
-    }
+    limits.check_messages(request.messages.len())?;
     let mut warnings = Vec::new();
     let tools = head::tools(request, limits, &mut warnings)?;
     let (format, format_param) = head::format(request, limits)?;

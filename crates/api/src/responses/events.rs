@@ -29,7 +29,8 @@ pub struct ResponseMachine {
     next_number: u64,
     /// What the open item is, which is the last of the output.
     open: Open,
-    call_ids: Vec<String>,
+    /// Of the call that was begun last.
+    call_id: Option<String>,
     events: Vec<Numbered>,
 }
 
@@ -122,10 +123,7 @@ impl Machine for ResponseMachine {
                     self.open_text(Channel::Final);
                     self.close("completed");
                 }
-                self.response.status = "completed".to_owned();
-                self.response.completed_at = Some(at);
-                let response = self.snapshot();
-                self.emit(Event::Completed { response });
+                self.complete(at);
             }
         }
         events.append(&mut self.events);
@@ -133,7 +131,7 @@ impl Machine for ResponseMachine {
     }
 
     fn last_call_id(&self) -> Option<&str> {
-        self.call_ids.last().map(String::as_str)
+        self.call_id.as_deref()
     }
 
     fn warnings(&self) -> &[String] {
@@ -149,7 +147,7 @@ impl ResponseMachine {
             options,
             next_number: 0,
             open: Open::Nothing,
-            call_ids: Vec::new(),
+            call_id: None,
             events: Vec::new(),
         }
     }
@@ -195,11 +193,15 @@ impl ResponseMachine {
     /// The last events of a response for which nothing was generated.
     pub fn finish_without_output(&mut self, at: u64) -> Vec<Numbered> {
         self.response.usage = Some(TokenUsage::default().response_usage());
+        self.complete(at);
+        self.take()
+    }
+
+    fn complete(&mut self, at: u64) {
         self.response.status = "completed".to_owned();
         self.response.completed_at = Some(at);
         let response = self.snapshot();
         self.emit(Event::Completed { response });
-        self.take()
     }
 
     fn take(&mut self) -> Vec<Numbered> {
@@ -312,7 +314,7 @@ impl ResponseMachine {
     fn open_call(&mut self, harmony_name: String) {
         self.open = Open::Call;
         let call_id = (self.options.new_id)("call");
-        self.call_ids.push(call_id.clone());
+        self.call_id = Some(call_id.clone());
         let status = "in_progress".to_owned();
         let kind = self.options.tools.find(&harmony_name).map(|tool| tool.kind.clone());
         let item = match kind {

@@ -108,7 +108,6 @@ pub fn parse(
     let mut warnings = Vec::new();
     let tools = request.tools.as_deref().unwrap_or_default();
     let tools = Tools::parse(tools, request.tool_choice.as_ref(), scope.limits, &mut warnings)?;
-    let text_request = request.text.clone().unwrap_or_default();
     let (format, format_param, min_new_tokens) = form(request, scope, &mut warnings)?;
     let reasoning = request.reasoning.clone().unwrap_or_default();
     let effort = effort(reasoning.effort.as_deref(), "reasoning.effort", &mut warnings)?;
@@ -128,7 +127,8 @@ pub fn parse(
     let mut all_instructions: Vec<String> = before.prompt.into_iter().collect();
     all_instructions.append(&mut self::instructions(request.instructions.as_ref())?);
     all_instructions.append(&mut instructions);
-    all_instructions.extend(verbosity(text_request.verbosity.as_deref())?);
+    let wish = request.text.as_ref().and_then(|text| text.verbosity.as_deref());
+    all_instructions.extend(verbosity(wish)?);
     let entries = history.into_entries();
     let messages = reconcile(entries.clone(), scope.recall, &mut warnings);
     let head = Head {
