@@ -4,13 +4,14 @@
 //! routes (`/v1/models`, and paths that are not there) have one address for both dialects. What fails
 //! anywhere passes here, so that a refusal of the gate, of the keys or of a handler all have one form.
 
-use axum::Json;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use gptoss_api::ApiError;
 use gptoss_api::messages::errors;
+
+use crate::rejection::reworded;
 
 const PATH: &str = "/v1/messages";
 const VERSION: &str = "anthropic-version";
@@ -29,11 +30,8 @@ pub(crate) fn is_versioned(headers: &HeaderMap) -> bool {
 /// The response in Anthropic's words.
 pub(crate) fn worded(mut response: Response, id: Option<&str>) -> Response {
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
-        let mut headers = std::mem::take(response.headers_mut());
-        // The body is another one.
-        headers.remove(header::CONTENT_LENGTH);
         let status = StatusCode::from_u16(errors::status(&error)).unwrap_or(response.status());
-        response = (status, headers, Json(errors::body(&error, id))).into_response();
+        response = reworded(response, status, errors::body(&error, id));
     }
     if let Some(id) = id.and_then(|id| HeaderValue::from_str(id).ok()) {
         response.headers_mut().insert(REQUEST_ID, id);
@@ -53,6 +51,9 @@ pub(crate) async fn layer(request: Request, next: Next) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use axum::Json;
+    use axum::response::IntoResponse;
+
     use super::*;
     use crate::rejection::Rejection;
 

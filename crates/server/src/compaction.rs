@@ -2,8 +2,8 @@
 //!
 //! [`truncated`] leaves out the oldest turns until the rest fits the context, if the request allows it.
 //! [`compact`] keeps what the user said and puts a summary, written by the same model at low effort, in the
-//! place of everything else; the summary travels in an item of the type `compaction`, which `responses_input`
-//! reads again.
+//! place of everything else; the summary travels in an item of the type `compaction`, which the parser of
+//! Responses reads again.
 //!
 //! It does not know which requests are too long: the rendered prompt says it.
 
@@ -79,7 +79,9 @@ fn room(app: &App) -> usize {
 }
 
 /// As the turn will render it.
-fn rendered(app: &App, conversation: &Conversation) -> Result<Vec<u32>, ApiError> {
+///
+/// Errors: it cannot be rendered.
+pub(crate) fn rendered(app: &App, conversation: &Conversation) -> Result<Vec<u32>, ApiError> {
     let options = RenderOptions { form: Form::Completion(Role::Assistant), analysis: Analysis::KeepAll };
     render(app.assistant.vocab(), conversation, options)
         .map_err(|error| ApiError::Invalid { param: None, message: error.to_string() })

@@ -22,6 +22,7 @@ use crate::keys::Caller;
 use crate::limits::{
     BATCH_FILE_SECONDS, FILE_PART_BYTES, FILES_PAGE_MAX, FORM_FIELD_BYTES_MAX, UPLOAD_TIME_MAX,
 };
+use crate::paging::bounds;
 use crate::query::Query;
 use crate::rejection::Rejection;
 use crate::state::{Shared, now};
@@ -43,19 +44,9 @@ pub(crate) fn page(
     after: Option<String>,
     order: Option<&str>,
     limit: Option<usize>,
-    (default, most): (usize, usize),
+    sizes: (usize, usize),
 ) -> Result<Page, ApiError> {
-    let limit = limit.unwrap_or(default);
-    if !(1..=most).contains(&limit) {
-        return Err(ApiError::invalid("limit", format!("limit is {limit}, but must be from 1 to {most}")));
-    }
-    let is_ascending = match order {
-        None | Some("desc") => false,
-        Some("asc") => true,
-        Some(other) => {
-            return Err(ApiError::invalid("order", format!("order is {other:?}, but must be asc or desc")));
-        }
-    };
+    let (limit, is_ascending) = bounds(limit, order, sizes)?;
     Ok(Page { after, limit, is_ascending })
 }
 

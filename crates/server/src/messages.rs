@@ -20,12 +20,11 @@ use gptoss_api::messages::signature::Signer;
 use gptoss_api::usage::TokenUsage;
 use gptoss_api::wire::message_events::{MessageEvent, TokenCount};
 use gptoss_api::wire::messages::MessagesRequest;
-use gptoss_harmony::{Analysis, Form, RenderOptions, Role, render};
 use tokio::sync::mpsc;
 
 use crate::access_log::{RequestId, Spent};
-use crate::blocking::run_blocking;
 use crate::body::Body;
+use crate::compaction;
 use crate::drive::{ChannelSink, ChoiceEvent, ChoiceStream, Choices, Request, collect, lines, spawn, write};
 use crate::ids;
 use crate::keys::Caller;
@@ -33,7 +32,7 @@ use crate::limits::STREAM_EVENTS_MAX;
 use crate::rejection::Rejection;
 use crate::sse::{line, named_stream};
 use crate::state::{App, Shared};
-use crate::turn_stream::{self, TurnStream, refused};
+use crate::turn_stream::{self, TurnStream};
 
 /// `POST /v1/messages`.
 pub(crate) async fn create(
@@ -67,13 +66,8 @@ pub(crate) async fn count_tokens(
     app.model.check(request.model.as_deref())?;
     let signer = app.thinking_key.signer(&caller.tenant);
     let parsed = app.read(&caller, |scope| parse::count(&request, scope, &signer))?;
-    let counted = run_blocking(&app, move |app| {
-        let options = RenderOptions { form: Form::Completion(Role::Assistant), analysis: Analysis::KeepAll };
-        let tokens = render(app.assistant.vocab(), &parsed.generation.conversation, options);
-        let input_tokens = tokens.map_err(|error| refused(error.into()))?.len();
-        Ok(TokenCount { input_tokens })
-    });
-    Ok(Json(counted.await?))
+    let input_tokens = compaction::count(&app, parsed.generation.conversation).await?;
+    Ok(Json(TokenCount { input_tokens }))
 }
 
 /// Starts the task of a request.

@@ -32,7 +32,7 @@ use crate::blocking::run_blocking;
 use crate::body::Body;
 use crate::drive::{ChoiceEvent, collect, lines};
 use crate::keys::Caller;
-use crate::rejection::{Rejection, refusal};
+use crate::rejection::{Rejection, reworded};
 use crate::sse::line;
 use crate::state::{App, Shared, now};
 use crate::{chat, completions};
@@ -43,25 +43,11 @@ const VERSION: &str = "0.12.0";
 /// When clients are told that the model is unloaded, which it never is. Units: seconds from now.
 const KEPT_SECONDS: u64 = 100 * 365 * 24 * 60 * 60;
 
-/// An error in Ollama's form.
-pub(crate) struct OllamaRejection(ApiError);
-
-impl From<ApiError> for OllamaRejection {
-    fn from(error: ApiError) -> OllamaRejection {
-        OllamaRejection(error)
-    }
-}
-
-impl From<Rejection> for OllamaRejection {
-    fn from(rejection: Rejection) -> OllamaRejection {
-        OllamaRejection(rejection.0)
-    }
-}
-
-impl IntoResponse for OllamaRejection {
-    fn into_response(self) -> Response {
-        refusal(&self.0, OllamaError { error: self.0.to_string() })
-    }
+/// The response in Ollama's words.
+pub(crate) fn worded(mut response: Response) -> Response {
+    let Some(error) = response.extensions_mut().remove::<ApiError>() else { return response };
+    let status = response.status();
+    reworded(response, status, OllamaError { error: error.to_string() })
 }
 
 /// `GET /api/version`.
@@ -118,9 +104,8 @@ pub(crate) async fn running(State(app): State<Shared>) -> Json<Value> {
 /// `POST /api/show`.
 pub(crate) async fn show(
     State(app): State<Shared>,
-    body: Result<Body<OllamaName>, Rejection>,
-) -> Result<Json<Value>, OllamaRejection> {
-    let Body(request) = body?;
+    Body(request): Body<OllamaName>,
+) -> Result<Json<Value>, Rejection> {
     app.model.check(request.model.as_deref())?;
     Ok(Json(json!({
         "modelfile": "", "parameters": "", "template": "", "license": "",
@@ -133,9 +118,8 @@ pub(crate) async fn show(
 /// `POST /api/pull`.
 pub(crate) async fn pull(
     State(app): State<Shared>,
-    body: Result<Body<OllamaName>, Rejection>,
-) -> Result<Response, OllamaRejection> {
-    let Body(request) = body?;
+    Body(request): Body<OllamaName>,
+) -> Result<Response, Rejection> {
     app.model.check(request.model.as_deref())?;
     Ok(Json(json!({"status": "success"})).into_response())
 }
@@ -144,10 +128,9 @@ pub(crate) async fn pull(
 pub(crate) async fn chat(
     State(app): State<Shared>,
     Extension(caller): Extension<Caller>,
-    body: Result<Body<OllamaChatRequest>, Rejection>,
-) -> Result<Response, OllamaRejection> {
+    Body(request): Body<OllamaChatRequest>,
+) -> Result<Response, Rejection> {
     let begun = Instant::now();
-    let Body(request) = body?;
     let asked = Asked {
         begun,
         stream: request.stream,
@@ -161,10 +144,9 @@ pub(crate) async fn chat(
 pub(crate) async fn generate(
     State(app): State<Shared>,
     Extension(caller): Extension<Caller>,
-    body: Result<Body<OllamaGenerateRequest>, Rejection>,
-) -> Result<Response, OllamaRejection> {
+    Body(request): Body<OllamaGenerateRequest>,
+) -> Result<Response, Rejection> {
     let begun = Instant::now();
-    let Body(request) = body?;
     app.model.check(request.model.as_deref())?;
     let asked = Asked {
         begun,

@@ -24,27 +24,36 @@ pub(crate) struct PageQuery {
     before: Option<String>,
 }
 
+/// How much a page holds, by default and at most, and whether the oldest come first.
+///
+/// Errors: a limit or an order that there is not.
+pub(crate) fn bounds(
+    limit: Option<usize>,
+    order: Option<&str>,
+    (default, most): (usize, usize),
+) -> Result<(usize, bool), ApiError> {
+    let limit = limit.unwrap_or(default);
+    if !(1..=most).contains(&limit) {
+        return Err(ApiError::invalid("limit", format!("limit is {limit}, but must be from 1 to {most}")));
+    }
+    match order {
+        None | Some("desc") => Ok((limit, false)),
+        Some("asc") => Ok((limit, true)),
+        Some(other) => {
+            Err(ApiError::invalid("order", format!("order is {other:?}, but must be asc or desc")))
+        }
+    }
+}
+
 /// One page of items, the newest first unless asked otherwise.
 ///
 /// Errors: a limit or an order that there is not.
 pub(crate) fn page(mut items: Vec<Value>, query: &PageQuery) -> Result<ItemList, ApiError> {
-    let limit = query.limit.unwrap_or(20);
-    if !(1..=PAGE_ITEMS_MAX).contains(&limit) {
-        return Err(ApiError::invalid(
-            "limit",
-            format!("limit is {limit}, but must be from 1 to {PAGE_ITEMS_MAX}"),
-        ));
-    }
+    let (limit, is_ascending) = bounds(query.limit, query.order.as_deref(), (20, PAGE_ITEMS_MAX))?;
     let mut cursors = cursors(&items);
-    match query.order.as_deref() {
-        None | Some("desc") => {
-            items.reverse();
-            cursors.reverse();
-        }
-        Some("asc") => {}
-        Some(other) => {
-            return Err(ApiError::invalid("order", format!("order is {other:?}, but must be asc or desc")));
-        }
+    if !is_ascending {
+        items.reverse();
+        cursors.reverse();
     }
     let place = |cursor: &String| {
         let is_at = |at: &usize| cursors[*at] == *cursor;

@@ -20,7 +20,14 @@ impl From<ApiError> for Rejection {
 
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
-        let mut response = refusal(&self.0, self.0.body());
+        let row = self.0.row();
+        let mut response = (status_of(&self.0), Json(self.0.body())).into_response();
+        if let Some(seconds) = row.retry_seconds {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if row.status == 401 {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if self.0 == ApiError::Coding {
             response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static(CODINGS));
         }
@@ -30,17 +37,12 @@ impl IntoResponse for Rejection {
     }
 }
 
-/// An error with that body: its status and the headers that go with it.
-pub(crate) fn refusal(error: &ApiError, body: impl Serialize) -> Response {
-    let row = error.row();
-    let mut response = (status_of(error), Json(body)).into_response();
-    if let Some(seconds) = row.retry_seconds {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    if row.status == 401 {
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    }
-    response
+/// A refusal with the body of another dialect; its headers stay.
+pub(crate) fn reworded(mut response: Response, status: StatusCode, body: impl Serialize) -> Response {
+    let mut headers = std::mem::take(response.headers_mut());
+    // The body is another one.
+    headers.remove(header::CONTENT_LENGTH);
+    (status, headers, Json(body)).into_response()
 }
 
 /// The status of an error.

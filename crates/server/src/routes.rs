@@ -22,7 +22,6 @@ use crate::access_log::{Line, RequestId};
 use crate::gate::{self, Gate};
 use crate::keys::Caller;
 use crate::limits::STOP_PATIENCE;
-use crate::ollama::OllamaRejection;
 use crate::path_class::path_class;
 use crate::rejection::Rejection;
 use crate::state::{App, Shared};
@@ -130,22 +129,13 @@ pub(crate) fn router(app: Shared, gate: Gate) -> Router {
     }
 }
 
-async fn wrong_path(request: Request) -> Response {
-    let path = request.uri().path();
-    match ollama::is_spoken(path) {
-        true => OllamaRejection::from(ollama::not_here(path)).into_response(),
-        false => Rejection(ApiError::Path { path: path.to_owned() }).into_response(),
-    }
+async fn wrong_path(request: Request) -> Rejection {
+    Rejection(ollama::not_here(request.uri().path()))
 }
 
-async fn wrong_method(request: Request) -> Response {
+async fn wrong_method(request: Request) -> Rejection {
     let path = request.uri().path().to_owned();
-    let is_ollama = ollama::is_spoken(&path);
-    let error = ApiError::Method { path, method: request.method().to_string() };
-    match is_ollama {
-        true => OllamaRejection::from(error).into_response(),
-        false => Rejection(error).into_response(),
-    }
+    Rejection(ApiError::Method { path, method: request.method().to_string() })
 }
 
 /// What happens to every request.
@@ -173,12 +163,13 @@ async fn request_layer(State(app): State<Shared>, mut request: Request, next: Ne
                 // answer is.
                 let _ = timeout(STOP_PATIENCE, to_bytes(request.into_body(), SWALLOW_BYTES)).await;
             }
-            match is_ollama {
-                true => OllamaRejection::from(error).into_response(),
-                false => Rejection(error).into_response(),
-            }
+            Rejection(error).into_response()
         }
     };
+    // Before Anthropic's, whose header changes nothing here.
+    if is_ollama {
+        response = ollama::worded(response);
+    }
     if is_anthropic {
         response = anthropic::worded(response, Some(&id));
     }

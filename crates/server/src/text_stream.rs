@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use gptoss_api::ApiError;
-use gptoss_api::usage::{PhaseTimes, TokenUsage};
 use gptoss_harmony::{Token as VocabToken, Vocab};
 use gptoss_turn::{
     Channel, Delta, FinishReason, Logprob, StopFilter, Text, TextEvent, Token, TurnEnd, logprob_of,
@@ -16,7 +15,7 @@ use gptoss_turn::{
 use crate::engine_health::EngineHealth;
 use crate::queue_share::Waiting;
 use crate::state::App;
-use crate::turn_stream::{ChoiceOutcome, StreamItem, failed};
+use crate::turn_stream::{ChoiceOutcome, StreamItem, failed, usage_of};
 
 /// How a continuation is told.
 #[derive(Debug, Clone)]
@@ -93,18 +92,9 @@ impl TextStream {
                 }
                 Some(TextEvent::Finished { reason, usage }) => {
                     self.health.ended();
-                    let prompt = usage.prompt_tokens + self.num_forced;
-                    let tokens = TokenUsage {
-                        prompt: prompt as u64,
-                        cached: usage.cached_tokens as u64,
-                        completion: usage.completion_tokens.saturating_sub(self.num_forced) as u64,
-                        reasoning: 0,
-                        times: PhaseTimes {
-                            queued: usage.timings.queued,
-                            prefill: usage.timings.prefill,
-                            decode: usage.timings.decode,
-                        },
-                    };
+                    let mut tokens = usage_of(&usage);
+                    tokens.prompt += self.num_forced as u64;
+                    tokens.completion = tokens.completion.saturating_sub(self.num_forced as u64);
                     let end = self.end(reason);
                     return StreamItem::End(ChoiceOutcome {
                         end,

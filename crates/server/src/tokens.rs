@@ -16,12 +16,13 @@ use gptoss_api::wire::responses::ResponsesRequest;
 use gptoss_api::wire::tokens::{
     DetokenizeRequest, DetokenizeResponse, RenderResponse, TokenizeRequest, TokenizeResponse, TokenizerConfig,
 };
-use gptoss_harmony::{Analysis, Control, Form, RenderOptions, Role, Token, render as render_tokens};
+use gptoss_harmony::{Control, Token};
 use serde_json::Value;
 
 use crate::anthropic;
 use crate::blocking::run_blocking;
 use crate::body::Body;
+use crate::compaction;
 use crate::keys::Caller;
 use crate::rejection::Rejection;
 use crate::state::{App, Shared};
@@ -115,11 +116,7 @@ pub(crate) async fn render(
     }
     let generation = generation(&app, &caller, body)?;
     let rendered = run_blocking(&app, move |app| {
-        let options = RenderOptions { form: Form::Completion(Role::Assistant), analysis: Analysis::KeepAll };
-        let refused =
-            |error: gptoss_harmony::Error| ApiError::Invalid { param: None, message: error.to_string() };
-        let tokens =
-            render_tokens(app.assistant.vocab(), &generation.conversation, options).map_err(refused)?;
+        let tokens = compaction::rendered(app, &generation.conversation)?;
         let text = text_of(app, &tokens)?;
         let max_model_len = app.model.max_context;
         Ok(RenderResponse { count: tokens.len(), max_model_len, tokens, text, warnings: generation.warnings })

@@ -14,8 +14,8 @@ use gptoss_api::generation::{format::Format, request::GenerationRequest};
 use gptoss_api::usage::{PhaseTimes, TokenUsage};
 use gptoss_harmony::{Analysis, Conversation, DeveloperContent, Message, ReasoningEffort, SystemContent};
 use gptoss_turn::{
-    Assistant, Channel, Class, Delta, EngineError, Failure, Outcome, OutputRules, Priority, Tenant, Turn,
-    TurnConstraint, TurnEnd, TurnEvent, TurnOptions,
+    Assistant, Channel, Class, Delta, EngineError, EngineUsage, Failure, Outcome, OutputRules, Priority,
+    Tenant, Turn, TurnConstraint, TurnEnd, TurnEvent, TurnOptions,
 };
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -376,25 +376,25 @@ impl TurnStream {
     }
 
     fn ending(&self, outcome: Outcome) -> ChoiceOutcome {
-        let mut tokens = usage_of(&outcome);
+        let mut tokens = usage_of(&outcome.usage.engine);
+        tokens.reasoning = outcome.usage.reasoning_tokens as u64;
         tokens.add(self.extra);
         let Outcome { end, messages, stopped_by, .. } = outcome;
         ChoiceOutcome { end, tokens, messages, rest: Vec::new(), stop: stopped_by }
     }
 }
 
-/// What a turn took.
-fn usage_of(outcome: &Outcome) -> TokenUsage {
-    let usage = &outcome.usage;
+/// What the engine took.
+pub(crate) fn usage_of(usage: &EngineUsage) -> TokenUsage {
     TokenUsage {
-        prompt: usage.engine.prompt_tokens as u64,
-        cached: usage.engine.cached_tokens as u64,
-        completion: usage.engine.completion_tokens as u64,
-        reasoning: usage.reasoning_tokens as u64,
+        prompt: usage.prompt_tokens as u64,
+        cached: usage.cached_tokens as u64,
+        completion: usage.completion_tokens as u64,
+        reasoning: 0,
         times: PhaseTimes {
-            queued: usage.engine.timings.queued,
-            prefill: usage.engine.timings.prefill,
-            decode: usage.engine.timings.decode,
+            queued: usage.timings.queued,
+            prefill: usage.timings.prefill,
+            decode: usage.timings.decode,
         },
     }
 }

@@ -32,6 +32,15 @@ impl Visibility {
         }
     }
 
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Visibility::Raw => "raw",
+            Visibility::Summary => "summary",
+            Visibility::Hidden => "hidden",
+        }
+    }
+
     /// What a request may see that wishes `wish`, with a key that allows `self`.
     ///
     /// Errors: a word that is none of the three.

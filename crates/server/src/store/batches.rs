@@ -56,7 +56,7 @@ impl Store {
             let values = params![
                 batch.id,
                 caller.tenant,
-                visibility_word(caller.visibility),
+                caller.visibility.name(),
                 caller.reasoning_max,
                 caller.may_use_tokens,
                 batch.created_at as i64,
@@ -158,19 +158,19 @@ impl Store {
         results: &[ResultRow],
         now: u64,
     ) -> Result<(), ApiError> {
+        let asked = results.iter().map(|result| result.line.len() + 1).sum();
         self.change(now, |change| {
             let mut found = batch(&change.transaction, tenant, id)?;
+            change.check_room(tenant, asked)?;
+            let mut bytes = 0;
             for result in results {
-                change.check_room(tenant, result.line.len() + 1)?;
                 let sql = "INSERT OR IGNORE INTO batch_results (batch, number, is_answer, line)
                            VALUES (?1, ?2, ?3, ?4)";
                 let values = params![id, result.number as i64, result.is_answer, result.line];
                 if change.transaction.execute(sql, values).map_err(failed)? == 0 {
                     continue;
                 }
-                let sql = "UPDATE batches SET result_bytes = result_bytes + ?2 WHERE id = ?1";
-                let bytes = (result.line.len() + 1) as i64;
-                change.transaction.execute(sql, params![id, bytes]).map_err(failed)?;
+                bytes += result.line.len() + 1;
                 let counts = &mut found.request_counts;
                 *(if result.is_answer { &mut counts.completed } else { &mut counts.failed }) += 1;
                 let more = result.tokens.response_usage();
@@ -181,6 +181,8 @@ impl Store {
                 usage.output_tokens_details.reasoning_tokens += more.output_tokens_details.reasoning_tokens;
                 usage.total_tokens += more.total_tokens;
             }
+            let sql = "UPDATE batches SET result_bytes = result_bytes + ?2 WHERE id = ?1";
+            change.transaction.execute(sql, params![id, bytes as i64]).map_err(failed)?;
             change.write_batch(&found)
         })
     }
@@ -293,14 +295,6 @@ fn batch(connection: &Connection, tenant: &str, id: &str) -> Result<Batch, ApiEr
     let found = connection.query_row(sql, [id, tenant], |row| row.get::<_, String>(0)).optional();
     let text = found.map_err(failed)?;
     parse(&text.ok_or_else(|| ApiError::NotFound { what: "batch", id: id.to_owned() })?)
-}
-
-fn visibility_word(visibility: Visibility) -> &'static str {
-    match visibility {
-        Visibility::Raw => "raw",
-        Visibility::Summary => "summary",
-        Visibility::Hidden => "hidden",
-    }
 }
 
 #[cfg(test)]
