@@ -45,7 +45,7 @@ pub use expert_reader::{ExpertPlaces, ExpertReader};
 pub use gguf::{
     Dialect, GGUF_ALIGNMENT_MAX, GGUF_AXES_MAX, GGUF_KEYS_MAX, GGUF_LIST_DEPTH_MAX, GGUF_LIST_LEN_MAX,
     GGUF_NAME_BYTES_MAX, GGUF_PARTS_MAX, GGUF_STRING_BYTES_MAX, GGUF_TENSORS_MAX, GgmlType, GgufExperts,
-    GgufHeader, GgufList, GgufTensor, GgufTokenizer, GgufValue, Storage,
+    GgufHeader, GgufList, GgufTensor, GgufTokenizer, GgufValue, Storage, gguf_part_name,
 };
 pub use names::{num_bytes, parts, shape};
 pub use part::{ExpertFormat, LayerPart, Layout, Part};

@@ -34,6 +34,29 @@ pub(crate) struct Shards {
     places: HashMap<String, (usize, usize)>,
 }
 
+/// Tensor name to the index of its file and its own there.
+///
+/// Errors: [`Error::DuplicateTensor`].
+pub(crate) fn tensor_places<'a, N: Iterator<Item = &'a str>>(
+    files: impl Iterator<Item = (&'a Path, N)>,
+) -> Result<HashMap<String, (usize, usize)>, Error> {
+    let mut places: HashMap<String, (usize, usize)> = HashMap::new();
+    let mut paths: Vec<&Path> = Vec::new();
+    for (file, (path, names)) in files.enumerate() {
+        paths.push(path);
+        for (entry, name) in names.enumerate() {
+            if let Some((first, _)) = places.insert(name.to_owned(), (file, entry)) {
+                return Err(Error::DuplicateTensor {
+                    tensor: name.to_owned(),
+                    first: paths[first].to_path_buf(),
+                    second: path.to_path_buf(),
+                });
+            }
+        }
+    }
+    Ok(places)
+}
+
 impl Shards {
     /// Finds, maps and checks the weight files of a folder.
     pub(crate) fn open(folder: &Path) -> Result<Shards, Error> {
@@ -96,20 +119,11 @@ impl Shards {
     }
 
     fn join(files: Vec<SafetensorsFile>) -> Result<Shards, Error> {
-        let mut places = HashMap::new();
-        for (file_index, file) in files.iter().enumerate() {
-            for (entry_index, entry) in file.header().entries.iter().enumerate() {
-                let earlier = places.insert(entry.name.clone(), (file_index, entry_index));
-                if let Some((first, _)) = earlier {
-                    let first: &SafetensorsFile = &files[first];
-                    return Err(Error::DuplicateTensor {
-                        tensor: entry.name.clone(),
-                        first: first.path().to_path_buf(),
-                        second: file.path().to_path_buf(),
-                    });
-                }
-            }
-        }
+        let places = tensor_places(
+            files
+                .iter()
+                .map(|file| (file.path(), file.header().entries.iter().map(|entry| entry.name.as_str()))),
+        )?;
         Ok(Shards { files, places })
     }
 

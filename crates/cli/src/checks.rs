@@ -58,7 +58,7 @@ pub fn exposure(args: &ServeArgs) -> Finding {
     if host.is_loopback() {
         return Finding::ok("address", says("from this machine alone"));
     }
-    match serve::exposed(args) {
+    match serve::keys(args).and_then(|keys| serve::exposed(args, host, &keys)) {
         Ok(()) => Finding::warn(
             "address",
             says("from other machines, which are asked for a key"),

@@ -4,9 +4,10 @@
 //! [`start`] gives the engine its thread, with a watchdog beside it. The engine ends when the
 //! [`RunningEngine`] is dropped.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, UNIX_EPOCH};
@@ -18,7 +19,7 @@ use gptoss_model::{CHUNK_TOKENS_MAX, Model, ModelConfig};
 use crate::args::{ComputeArgs, EngineArgs};
 use crate::failure::usage;
 use crate::memory_budget::human;
-use crate::model_source::{ModelSource, Opened, dense, kv_format};
+use crate::model_source::{Opened, dense, kv_format};
 
 /// How long a step may take before everybody is told that the engine stands still: a chunk of a large model
 /// on a slow disk takes minutes.
@@ -125,16 +126,11 @@ fn identity(opened: &Opened) -> Result<String> {
     let program = std::env::current_exe().context("cannot find this program's file")?;
     let mut identity =
         format!("{} {:?} {}", opened.source.name(), opened.checkpoint.config(), stamp(&program)?);
-    let path = match &opened.source {
-        ModelSource::Synthetic(..) | ModelSource::Demo => return Ok(identity),
-        ModelSource::Gguf(file) | ModelSource::Ollama { file, .. } => file.clone(),
-        ModelSource::Folder(folder) => folder.clone(),
-        ModelSource::Repository { .. } => opened.folder().map(Path::to_owned).unwrap_or_default(),
-    };
-    let mut files = vec![path.clone()];
-    if path.is_dir() {
-        files = std::fs::read_dir(&path)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
-        files.sort();
+    let mut files: BTreeSet<PathBuf> = opened.checkpoint.files().into_iter().map(|file| file.path).collect();
+    if let Some(folder) = opened.folder() {
+        for entry in std::fs::read_dir(folder)? {
+            files.insert(entry?.path());
+        }
     }
     for file in files {
         let _ = write!(identity, " {}", stamp(&file)?);

@@ -5,12 +5,10 @@
 //! `:Q8_0` after a repository's name says.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail};
-
-/// Digits of a part's number in a file's name.
-const NUMBER_DIGITS: usize = 5;
+use anyhow::{Context, Result, bail};
+use gptoss_checkpoint::gguf_part_name;
 
 /// The files of one model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,16 +90,6 @@ pub fn in_folder(folder: &Path) -> Result<Vec<GgufFiles>> {
     Ok(models(described))
 }
 
-/// The file to open of a folder that holds GGUF files.
-///
-/// Errors: there is none or more than one; `how` says how one is named.
-pub fn in_folder_chosen(folder: &Path, quantization: Option<&str>, how: &str) -> Result<PathBuf> {
-    let models = in_folder(folder)?;
-    let chosen =
-        choose(&models, quantization, how).map_err(|error| anyhow!("{}: {error}", folder.display()))?;
-    Ok(folder.join(&chosen.files[0].0))
-}
-
 fn is_gguf(name: &str) -> bool {
     name.to_ascii_lowercase().ends_with(".gguf")
 }
@@ -109,11 +97,7 @@ fn is_gguf(name: &str) -> bool {
 /// A file's name without `.gguf` and without the number of a part.
 fn model_name(file: &str) -> &str {
     let stem = &file[..file.len() - ".gguf".len()];
-    let is_number =
-        |text: &str| text.len() == NUMBER_DIGITS && text.bytes().all(|byte| byte.is_ascii_digit());
-    let part = stem.rsplit_once("-of-").filter(|(_, total)| is_number(total));
-    let name = part.and_then(|(rest, _)| rest.rsplit_once('-')).filter(|(_, number)| is_number(number));
-    name.map_or(stem, |(name, _)| name)
+    gguf_part_name(stem).map_or(stem, |(name, _)| name)
 }
 
 #[cfg(test)]

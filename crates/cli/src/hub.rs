@@ -128,6 +128,15 @@ pub fn released(name: &str) -> Option<String> {
     RELEASED.iter().any(|(known, _)| *known == name).then(|| format!("{RELEASED_BY}/{name}"))
 }
 
+/// The repository that a name means, by whichever name people have for it, and which of its GGUF models.
+pub fn name_and_quantization(text: &str) -> (String, Option<&str>) {
+    match (released(text), text.split_once(':')) {
+        (Some(name), _) => (name, None),
+        (None, Some((name, quantization))) => (name.to_owned(), Some(quantization)),
+        (None, None) => (text.to_owned(), None),
+    }
+}
+
 /// What a released model takes on disk, by its repository.
 pub fn released_size(repository: &str) -> Option<&'static str> {
     let name = repository.strip_prefix(RELEASED_BY)?.strip_prefix('/')?;
@@ -192,27 +201,28 @@ fn snapshot_in(cache: &Path, name: &str, revision: &str) -> Result<PathBuf> {
 fn commit_folder(cache: &Path, repository_folder: &Path, name: &str, revision: &str) -> Option<PathBuf> {
     let named = fs::read_to_string(repository_folder.join("refs").join(revision)).ok();
     let commit = named.map_or_else(|| revision.to_owned(), |text| text.trim().to_owned());
-    let is_one_word =
-        !commit.is_empty() && commit.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
     let cache = Cache::new(cache.to_owned());
     let snapshot = cache.repo(repository(name, revision)).pointer_path(&commit);
-    (is_one_word && !commit.starts_with('.') && snapshot.is_dir()).then_some(snapshot)
+    (is_word(&commit) && snapshot.is_dir()).then_some(snapshot)
 }
 
 /// Whether a revision can be part of a path and of an address: it may hold slashes, but leads nowhere else.
 pub fn is_safe_revision(revision: &str) -> bool {
-    let fine = |part: &str| {
-        !part.is_empty()
-            && !part.starts_with('.')
-            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-    };
-    revision.split('/').all(fine)
+    revision.split('/').all(is_word)
+}
+
+/// Whether a text can be one part of a path and of an address: it leads nowhere else.
+pub fn is_word(text: &str) -> bool {
+    !text.is_empty()
+        && !text.starts_with('.')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
 /// The first file that the commands would look for and not find. A link whose blob is gone counts as missing.
-pub fn first_missing_file(snapshot: &Path) -> Result<Option<PathBuf>> {
+fn first_missing_file(snapshot: &Path) -> Result<Option<PathBuf>> {
+    let has_weights = has_safetensors(snapshot)?;
     // Whether the parts of a split one are all there is seen when it is opened.
-    if !has_safetensors(snapshot)? && !gguf_files::in_folder(snapshot)?.is_empty() {
+    if !has_weights && !gguf_files::in_folder(snapshot)?.is_empty() {
         return Ok(None);
     }
     let config = snapshot.join(CONFIG);
@@ -221,7 +231,6 @@ pub fn first_missing_file(snapshot: &Path) -> Result<Option<PathBuf>> {
     }
     let index = snapshot.join(INDEX);
     if !index.exists() {
-        let has_weights = snapshot.join(WEIGHTS).exists() || has_safetensors(snapshot)?;
         return Ok((!has_weights).then(|| snapshot.join(WEIGHTS)));
     }
     let text = fs::read(&index).with_context(|| format!("cannot read {}", index.display()))?;

@@ -166,18 +166,11 @@ impl ModelSource {
 /// `ORG/NAME[:QUANT][@REVISION]`, or one of the names that people have for a released model.
 fn repository(text: &str) -> Option<ModelSource> {
     let (rest, revision) = text.split_once('@').unwrap_or((text, hub::DEFAULT_REVISION));
-    let (name, quantization) = match hub::released(rest) {
-        Some(name) => (name, None),
-        None => match rest.split_once(':') {
-            Some((name, quantization)) => (name.to_owned(), Some(quantization.to_owned())),
-            None => (rest.to_owned(), None),
-        },
-    };
-    let is_word = |word: &String| hub::is_safe_revision(word) && !word.contains('/');
-    let is_one = is_repository_name(&name)
-        && hub::is_safe_revision(revision)
-        && quantization.as_ref().is_none_or(is_word);
-    is_one.then(|| ModelSource::Repository { name, revision: revision.to_owned(), quantization })
+    let (name, quantization) = hub::name_and_quantization(rest);
+    let is_one =
+        is_repository_name(&name) && hub::is_safe_revision(revision) && quantization.is_none_or(hub::is_word);
+    let (revision, quantization) = (revision.to_owned(), quantization.map(str::to_owned));
+    is_one.then_some(ModelSource::Repository { name, revision, quantization })
 }
 
 /// What a name may have meant.
@@ -380,11 +373,16 @@ fn weights(source: &ModelSource, folder: &Path) -> Result<PathBuf> {
         }
         _ => (None, "give the file that is meant".to_owned()),
     };
-    if quantization.is_none() && (hub::has_safetensors(folder)? || gguf_files::in_folder(folder)?.is_empty())
-    {
+    if quantization.is_none() && hub::has_safetensors(folder)? {
         return Ok(folder.to_owned());
     }
-    gguf_files::in_folder_chosen(folder, quantization, &how)
+    let models = gguf_files::in_folder(folder)?;
+    if quantization.is_none() && models.is_empty() {
+        return Ok(folder.to_owned());
+    }
+    let chosen = gguf_files::choose(&models, quantization, &how)
+        .map_err(|error| anyhow!("{}: {error}", folder.display()))?;
+    Ok(folder.join(&chosen.files[0].0))
 }
 
 /// The numeric mode in the model's words.

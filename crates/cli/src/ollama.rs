@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::hub;
+
 /// The kind of the layer that is the weights.
 const MODEL_LAYER: &str = "application/vnd.ollama.image.model";
 /// Where the service that the Linux installer sets up keeps its store.
@@ -65,12 +67,7 @@ fn stores() -> Vec<PathBuf> {
 fn find_in(store: &Path, name: &str) -> Option<PathBuf> {
     let (name, tag) = name.split_once(':')?;
     let (owner, name) = name.split_once('/').unwrap_or((LIBRARY, name));
-    let is_word = |text: &str| {
-        !text.is_empty()
-            && !text.starts_with('.')
-            && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-    };
-    if ![owner, name, tag].into_iter().all(is_word) {
+    if ![owner, name, tag].into_iter().all(hub::is_word) {
         return None;
     }
     model_file(store, &store.join("manifests").join(REGISTRY).join(owner).join(name).join(tag))

@@ -44,12 +44,8 @@ const LISTING_BYTES_MAX: u64 = 32 << 20;
 /// file that is not what the hub promised, which is removed.
 pub fn run(args: &PullArgs) -> Result<ExitCode> {
     let PullArgs { repository, revision, include } = args;
-    let (name, quantization) = match repository.split_once(':') {
-        _ if hub::released(repository).is_some() => (hub::released(repository), None),
-        Some((name, quantization)) => (Some(name.to_owned()), Some(quantization)),
-        None => (Some(repository.clone()), None),
-    };
-    let name = &name.unwrap_or_default();
+    let (name, quantization) = hub::name_and_quantization(repository);
+    let name = &name;
     if !is_repository_name(name) || quantization == Some("") {
         return Err(usage(format!(
             "`{repository}` is not a repository: write ORG/NAME, for example openai/gpt-oss-20b"

@@ -30,6 +30,7 @@ use crate::engine_start::{self, RunningEngine};
 use crate::failure::usage;
 use crate::generation_config::GenerationConfig;
 use crate::interrupt::EXIT_INTERRUPTED;
+use crate::machine;
 use crate::memory_budget::{self, Needs};
 use crate::model_source::{ModelSource, Opened, context, dense, precision};
 use crate::offer;
@@ -50,8 +51,8 @@ const MIB: u64 = 1 << 20;
 pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     args.engine.check()?;
     let host = host(args)?;
-    exposed(args)?;
     let keys = keys(args)?;
+    exposed(args, host, &keys)?;
     let prompts = args.prompts.as_deref().map_or_else(|| Ok(Prompts::default()), prompt_folder::read)?;
     let opened = offer::opened(&args.model)?;
     if let Some(caveat) = opened.source.caveat() {
@@ -139,9 +140,8 @@ fn allowed_hosts(args: &ServeArgs) -> Vec<String> {
 }
 
 /// Errors: a usage error when other machines reach the address and no key is asked for.
-pub fn exposed(args: &ServeArgs) -> Result<()> {
-    let address = host(args)?;
-    if address.is_loopback() || keys(args)?.are_asked_for() {
+pub fn exposed(args: &ServeArgs, address: IpAddr, keys: &Keys) -> Result<()> {
+    if address.is_loopback() || keys.are_asked_for() {
         return Ok(());
     }
     let host = &args.host;
@@ -185,8 +185,7 @@ fn reasoning_field(name: ReasoningName) -> ReasoningField {
 
 fn limits(args: &ServeArgs, log: &Log) -> Limits {
     let wanted = u64::from(args.max_connections);
-    let connections =
-        connections_max(wanted, rustix::process::getrlimit(rustix::process::Resource::Nofile).current);
+    let connections = connections_max(wanted, machine::open_files());
     if connections < wanted {
         log(&format!(
             "at most {connections} connections at a time: the system allows no more open files (ulimit -n)"

@@ -31,4 +31,5 @@ pub use limits::{
 pub use metadata::Dialect;
 pub use model::GgufExperts;
 pub(crate) use model::{GgufModel, GgufStack};
+pub use parts::gguf_part_name;
 pub use tokenizer::GgufTokenizer;

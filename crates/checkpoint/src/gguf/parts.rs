@@ -13,6 +13,7 @@ use super::file::GgufFile;
 use super::header::{GgufTensor, GgufValue};
 use super::limits::GGUF_PARTS_MAX;
 use crate::error::Error;
+use crate::shards::tensor_places;
 
 /// Digits of a part's number in a file's name.
 const NUMBER_DIGITS: usize = 5;
@@ -65,18 +66,9 @@ impl GgufParts {
     }
 
     fn join(files: Vec<GgufFile>) -> Result<GgufParts, Error> {
-        let mut places: HashMap<String, (usize, usize)> = HashMap::new();
-        for (part, file) in files.iter().enumerate() {
-            for (index, tensor) in file.tensors().iter().enumerate() {
-                if let Some((first, _)) = places.insert(tensor.name.clone(), (part, index)) {
-                    return Err(Error::DuplicateTensor {
-                        tensor: tensor.name.clone(),
-                        first: files[first].path().to_path_buf(),
-                        second: file.path().to_path_buf(),
-                    });
-                }
-            }
-        }
+        let places = tensor_places(
+            files.iter().map(|file| (file.path(), file.tensors().iter().map(|tensor| tensor.name.as_str()))),
+        )?;
         Ok(GgufParts { files, places })
     }
 
@@ -135,16 +127,22 @@ fn number(file: &GgufFile, key: &str) -> Option<u64> {
     }
 }
 
+/// The model's name and the number of parts, of a part's file name without `.gguf`; `None` for other names.
+pub fn gguf_part_name(stem: &str) -> Option<(&str, u64)> {
+    let digits = |text: &str| -> Option<u64> {
+        let is_number = text.len() == NUMBER_DIGITS && text.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| text.parse().ok()).flatten()
+    };
+    let (rest, total) = stem.rsplit_once("-of-")?;
+    let (name, part) = rest.rsplit_once('-')?;
+    digits(part)?;
+    Some((name, digits(total)?))
+}
+
 /// The paths of all parts, from that of one of them; `None` when it is not named as a part of so many.
 fn part_paths(path: &Path, count: u64) -> Option<Vec<PathBuf>> {
     let stem = path.file_name()?.to_str()?.strip_suffix(".gguf")?;
-    let (rest, total) = stem.rsplit_once("-of-")?;
-    let (name, number) = rest.rsplit_once('-')?;
-    let is_number =
-        |text: &str| text.len() == NUMBER_DIGITS && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !is_number(number) || !is_number(total) || total.parse() != Ok(count) {
-        return None;
-    }
+    let (name, _) = gguf_part_name(stem).filter(|(_, total)| *total == count)?;
     let part = |number| path.with_file_name(format!("{name}-{number:05}-of-{count:05}.gguf"));
     Some((1..=count).map(part).collect())
 }

@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result};
 use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
 use super::figures::{Figures, Time};
@@ -27,6 +28,7 @@ const LINE: i32 = 17;
 const HEADROOM: f64 = 1.12;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Plane<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
 /// Draws the run into `target`.
 ///
@@ -53,6 +55,32 @@ fn draw(svg: &mut String, title: &str, measured: &[Measured]) -> Result<()> {
     Ok(())
 }
 
+/// Axes from 0 to an end, each with its name; `y_label_room` is in SVG units.
+fn plane<'a>(
+    area: &Area<'a>,
+    y_label_room: u32,
+    (x_name, x_max): (&str, f64),
+    (y_name, y_max): (&str, f64),
+) -> Result<Plane<'a>> {
+    let mut chart = ChartBuilder::on(area)
+        .margin(14)
+        .x_label_area_size(44)
+        .y_label_area_size(y_label_room)
+        .build_cartesian_2d(0.0..x_max, 0.0..y_max)?;
+    chart
+        .configure_mesh()
+        .bold_line_style(GRID)
+        .light_line_style(WHITE)
+        .axis_style(INK)
+        .label_style(("sans-serif", 13).into_font().color(&INK))
+        .x_label_formatter(&|value| axis_label(*value))
+        .y_label_formatter(&|value| axis_label(*value))
+        .x_desc(x_name)
+        .y_desc(y_name)
+        .draw()?;
+    Ok(chart)
+}
+
 /// One figure of a level; None where nothing ended. Units: milliseconds.
 type Latency = fn(&Figures) -> Option<f64>;
 
@@ -70,22 +98,7 @@ fn draw_sweep(area: &Area<'_>, measured: &[Measured]) -> Result<()> {
     let all: Vec<(f64, f64)> = kinds.iter().flat_map(|(_, _, of)| points(*of)).collect();
     let x_max = most(all.iter().map(|point| point.0));
     let y_max = most(all.iter().map(|point| point.1));
-    let mut chart = ChartBuilder::on(area)
-        .margin(14)
-        .x_label_area_size(44)
-        .y_label_area_size(70)
-        .build_cartesian_2d(0.0..x_max, 0.0..y_max)?;
-    chart
-        .configure_mesh()
-        .bold_line_style(GRID)
-        .light_line_style(WHITE)
-        .axis_style(INK)
-        .label_style(("sans-serif", 13).into_font().color(&INK))
-        .x_label_formatter(&|value| axis_label(*value))
-        .y_label_formatter(&|value| axis_label(*value))
-        .x_desc("output tokens/s")
-        .y_desc("latency, ms")
-        .draw()?;
+    let mut chart = plane(area, 70, ("output tokens/s", x_max), ("latency, ms", y_max))?;
     for (place, (name, color, of)) in kinds.into_iter().enumerate() {
         let points = points(of);
         chart.draw_series(std::iter::once(PathElement::new(points.clone(), color.stroke_width(2))))?;
@@ -104,22 +117,7 @@ fn draw_sweep(area: &Area<'_>, measured: &[Measured]) -> Result<()> {
 /// One line a level: the share of requests whose first token came within so many milliseconds.
 fn draw_first_tokens(area: &Area<'_>, measured: &[Measured]) -> Result<()> {
     let x_max = most(measured.iter().filter_map(|it| it.figures.first_tokens.last().copied()));
-    let mut chart = ChartBuilder::on(area)
-        .margin(14)
-        .x_label_area_size(44)
-        .y_label_area_size(56)
-        .build_cartesian_2d(0.0..x_max, 0.0..100.0)?;
-    chart
-        .configure_mesh()
-        .bold_line_style(GRID)
-        .light_line_style(WHITE)
-        .axis_style(INK)
-        .label_style(("sans-serif", 13).into_font().color(&INK))
-        .x_label_formatter(&|value| axis_label(*value))
-        .y_label_formatter(&|value| axis_label(*value))
-        .x_desc("time to the first token, ms")
-        .y_desc("% of requests")
-        .draw()?;
+    let mut chart = plane(area, 56, ("time to the first token, ms", x_max), ("% of requests", 100.0))?;
     for (place, it) in measured.iter().enumerate() {
         let color = COLORS[place % COLORS.len()];
         let steps = steps(&it.figures.first_tokens);
