@@ -68,8 +68,6 @@ pub struct Compiled {
     /// Tokens from the end of reasoning to the first of the next body: what is left of a character, the end,
     /// and the longest header. Units: tokens.
     pub(crate) leave_tokens: usize,
-    /// Whether there is reasoning at all.
-    pub(crate) has_reasoning: bool,
     /// Tokens that the longest of the bodies that are owed takes at least, once that was asked.
     owed_tokens: OnceLock<usize>,
     warnings: Vec<Warning>,
@@ -104,6 +102,11 @@ impl std::fmt::Debug for Compiled {
 }
 
 impl Compiled {
+    /// Whether there is reasoning at all.
+    pub(crate) fn has_reasoning(&self) -> bool {
+        self.bodies.iter().any(|body| body.is_reasoning)
+    }
+
     /// The vocabulary that it is compiled for.
     pub fn vocab(&self) -> &Vocab {
         self.table.vocab()
@@ -239,7 +242,6 @@ fn build(
     let vocab = table.vocab();
     let longest = builder.lines.iter().map(|(pieces, _)| header::encode(vocab, pieces).len()).max();
     let leave_tokens = UTF8_TAIL_TOKENS + 1 + lead_in_tokens(vocab).len() + longest.unwrap_or(0);
-    let has_reasoning = !builder.reasoning_lines.is_empty();
     let mut headers = Headers::new();
     let closed = builder.trie(vocab, &mut headers, false);
     let open = builder.trie(vocab, &mut headers, true);
@@ -258,7 +260,6 @@ fn build(
         budget: spec.reasoning.budget,
         must_call: must_call(spec),
         leave_tokens,
-        has_reasoning,
         owed_tokens: OnceLock::new(),
         warnings,
     })

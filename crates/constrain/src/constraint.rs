@@ -139,10 +139,10 @@ impl Constraint {
             is_computed: false,
             is_leaving: false,
         };
-        let has_room = made.has_room_for_reasoning(0);
-        made.now.is_closed = made.is_over_budget(0) || !has_room;
-        made.now.cut =
-            (!has_room && !made.is_over_budget(0) && compiled.has_reasoning).then_some(Cut::KeptBack);
+        let is_over_budget = made.is_over_budget(0);
+        let is_kept_back = !is_over_budget && !made.has_room_for_reasoning(0);
+        made.now.is_closed = is_over_budget || is_kept_back;
+        made.now.cut = (is_kept_back && compiled.has_reasoning()).then_some(Cut::KeptBack);
         made.now.at = made.root(compiled.begin, made.now);
         made
     }
@@ -443,8 +443,7 @@ impl Constraint {
             let way = self.matcher.as_ref().and_then(|now| way_out(table, end, now.deep_clone()));
             self.way_out = Some((num_tokens, way));
         }
-        let found = self.way_out.as_ref().filter(|(from, _)| *from == num_tokens);
-        let way = found.and_then(|(_, way)| way.as_deref())?;
+        let way = self.way_out.as_ref().and_then(|(_, way)| way.as_deref())?;
         // With its end. A way that does not fit any more is of no use.
         let needed = way.len() + 1;
         (needed <= left && (is_leaving || left <= needed + margin)).then(|| way.first().copied())

@@ -149,13 +149,21 @@ impl PrefixCache {
         Some((&entry.tenant, &entry.tokens, &entry.blocks))
     }
 
-    /// Whether [`keep`](PrefixCache::keep) would take a slot for `tokens`, which no longer entry begins with:
-    /// there is a slot, they are not too short, and nothing as long is kept.
+    /// Whether [`keep`](PrefixCache::keep) would take a slot for `tokens`: there is a slot, they are not too
+    /// short, and they are not kept already.
     pub(crate) fn would_keep(&self, tenant: &Tenant, tokens: &[u32]) -> bool {
-        // One more token than is kept, because a find leaves one to compute.
-        let longer = [tokens, &[0]].concat();
-        let here = self.peek(tenant, &longer).map_or(0, |found| found.position);
-        self.slots.total() > 0 && tokens.len() >= PREFIX_TOKENS_MIN && here < tokens.len()
+        self.slots.total() > 0
+            && tokens.len() >= PREFIX_TOKENS_MIN
+            && self.kept(tenant, tokens, &self.chain(tenant, tokens)).is_none()
+    }
+
+    /// The slot of the entry of just these tokens, whose hashes are `chain`.
+    fn kept(&self, tenant: &Tenant, tokens: &[u32], chain: &[u64]) -> Option<u32> {
+        let mut slots = self.by_hash.get(chain.last()?).into_iter().flatten().copied();
+        slots.find(|&slot| {
+            let entry = self.entries[slot as usize].as_ref();
+            entry.is_some_and(|entry| entry.tenant == *tenant && *entry.tokens == *tokens)
+        })
     }
 
     /// Keeps the beginning `tokens`, whose full layers are in `blocks`. The slot whose snapshot has to be
@@ -172,11 +180,7 @@ impl PrefixCache {
         }
         let chain = self.chain(tenant, tokens);
         let hash = *chain.last()?;
-        let same = |slot: &&u32| {
-            let entry = self.entries[**slot as usize].as_ref();
-            entry.is_some_and(|entry| entry.tenant == *tenant && *entry.tokens == *tokens)
-        };
-        if let Some(&slot) = self.by_hash.get(&hash).into_iter().flatten().find(same) {
+        if let Some(slot) = self.kept(tenant, tokens, &chain) {
             self.touch(slot);
             return None;
         }
