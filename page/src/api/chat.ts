@@ -1,5 +1,13 @@
 // Chat Completions of the server that the page comes from: bodies, streams, and answers folded from chunks.
-import type { Call, Conversation, Finish, Measure, Message, TokenProbability } from "../talk/conversation";
+import {
+  type Call,
+  callsOf,
+  type Conversation,
+  type Finish,
+  type Measure,
+  type Message,
+  type TokenProbability,
+} from "../talk/conversation";
 import { parseFunctions } from "../talk/functions";
 import { type Failure, failureInStream, failureOf, failureOfResponse } from "./failure";
 import { readEvents } from "./sse";
@@ -39,10 +47,9 @@ export function bodyOf(conversation: Conversation, path: Message[]): object {
 function wireOf(message: Message): object[] {
   if (message.role === "user") return [{ role: "user", content: message.text }];
   if (message.role === "tool") return [{ role: "tool", tool_call_id: message.callId, content: message.text }];
-  // Calls of an answer that broke off have no results, and nothing may follow them.
-  const isWhole = message.finish !== "failed" && message.finish !== "stopped";
-  if (isWhole && message.calls !== undefined && message.calls.length > 0) {
-    const calls = message.calls.map(({ id, name, arguments: text }) => ({
+  const made = callsOf(message);
+  if (made.length > 0) {
+    const calls = made.map(({ id, name, arguments: text }) => ({
       id,
       type: "function",
       function: { name, arguments: text },

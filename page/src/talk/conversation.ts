@@ -149,14 +149,18 @@ export function show(conversation: Conversation, id: string): Conversation {
   return { ...conversation, leaf };
 }
 
+/** The calls that count: those of an answer that broke off have no results, and nothing may follow them. */
+export function callsOf(message: Message): Call[] {
+  return message.finish === "failed" || message.finish === "stopped" ? [] : (message.calls ?? []);
+}
+
 /** The calls at the end of a path that nobody has answered. */
 export function openCalls(path: Message[]): Call[] {
   const last = path.findLastIndex((message) => message.role !== "tool");
   const message = path[last];
-  if (message?.role !== "assistant" || message.calls === undefined || message.finish === undefined) return [];
-  if (message.finish === "failed" || message.finish === "stopped") return [];
+  if (message?.role !== "assistant" || message.finish === undefined) return [];
   const answered = new Set(path.slice(last + 1).map((answer) => answer.callId));
-  return message.calls.filter((call) => !answered.has(call.id));
+  return callsOf(message).filter((call) => !answered.has(call.id));
 }
 
 /** Whether every word of `query` is in the title or a message. */

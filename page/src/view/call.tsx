@@ -4,6 +4,7 @@ import { Code } from "../render/code";
 import { answerCall } from "../state";
 import type { Call } from "../talk/conversation";
 import { prettyArguments } from "../talk/functions";
+import { sends } from "./keys";
 
 interface Props {
   call: Call;
@@ -46,7 +47,7 @@ function ResultForm({ call, takesFocus }: { call: Call; takesFocus: boolean }) {
     send();
   };
   const pressed = (event: KeyboardEvent) => {
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    if (!sends(event)) return;
     event.preventDefault();
     send();
   };

@@ -6,6 +6,7 @@ import { openCalls } from "../talk/conversation";
 import { parseFunctions } from "../talk/functions";
 import { EffortSelect } from "./effort_select";
 import { Icon } from "./icons";
+import { sends } from "./keys";
 
 /** What was typed and not sent, by conversation. */
 const unsent = new Map<string, string>();
@@ -41,7 +42,7 @@ export function Composer({ openSettings }: { openSettings: () => void }) {
     say(said);
   };
   const pressed = (event: KeyboardEvent) => {
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    if (sends(event)) {
       event.preventDefault();
       send();
     } else if (event.key === "ArrowUp" && text.value === "" && !isRunning) {

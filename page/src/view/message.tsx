@@ -8,6 +8,7 @@ import { type Measure, type Message, openCalls } from "../talk/conversation";
 import { CallView } from "./call";
 import { CopyButton } from "./copy_button";
 import { Icon } from "./icons";
+import { sends } from "./keys";
 import { Probabilities } from "./probabilities";
 
 interface Props {
@@ -67,7 +68,7 @@ function EditField({ message, close }: { message: Message; close: () => void }) 
     if (event.key === "Escape") {
       event.preventDefault();
       leave();
-    } else if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    } else if (sends(event)) {
       event.preventDefault();
       send();
     }
