@@ -99,20 +99,23 @@ class Socket:
     def __init__(self, connection):
         self.connection = connection
 
-    def turn(self, **body):
-        """Sends `response.create` and reads to the last event, which is an answer or an error."""
-        request = {"type": "response.create", "model": "scripted", **body}
-        self.connection.send(json.dumps(request))
-        number = 0
+    def events(self, **body):
+        """Sends `response.create`; what comes, to the last event, which is an answer or an error."""
+        self.connection.send(json.dumps({"type": "response.create", "model": "scripted", **body}))
         while True:
             event = json.loads(self.connection.recv(timeout=60))
+            yield event
+            if event["type"] in (*LAST, "error"):
+                return
+
+    def turn(self, **body):
+        """The answer of a turn, or the error."""
+        for number, event in enumerate(self.events(**body)):
             if event["type"] == "error":
                 return hold("WebSocketErrorEvent", event)
             hold_event(event)
             assert event["sequence_number"] == number, event
-            number += 1
-            if event["type"] in LAST:
-                return event["response"]
+        return event["response"]
 
     def refused(self, **body):
         error = self.turn(**body)

@@ -156,10 +156,7 @@ def check_a_connection():
     with servers.scripted([ANSWER]) as base, openresponses.socket(base) as socket:
         day = Day(base)
         for body in [{"input": "hi"}, {"input": "hi", "store": False}, {"input": "hi", "max_output_tokens": 3}]:
-            socket.connection.send(json.dumps({"type": "response.create", "model": "scripted", **body}))
-            while True:
-                event = json.loads(socket.connection.recv(timeout=60))
+            for event in socket.events(**body):
                 day.hold("/components/schemas/ResponsesServerEvent", event)
-                if event["type"] in openresponses.LAST:
-                    break
+            assert event["type"] in openresponses.LAST, event
         return f"{day.num_held} events, 0 violations"

@@ -100,16 +100,21 @@ def connection(port):
     return http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
 
 
-def call(port, method, path, body=None):
-    """Status and JSON of one request; a broken connection is an OSError or an HTTPException."""
+def fetch(port, method, path, body=None, kind="application/json"):
+    """Status and text of one request; a broken connection is an OSError or an HTTPException."""
     link = connection(port)
     try:
-        text = None if body is None else json.dumps(body)
-        link.request(method, path, text, {"content-type": "application/json"} if text else {})
+        link.request(method, path, body, {"content-type": kind} if body else {})
         answer = link.getresponse()
-        return answer.status, json.loads(answer.read())
+        return answer.status, answer.read().decode()
     finally:
         link.close()
+
+
+def call(port, method, path, body=None):
+    """Status and JSON of one request."""
+    status, text = fetch(port, method, path, None if body is None else json.dumps(body))
+    return status, json.loads(text)
 
 
 def answer(port, number):
@@ -152,13 +157,8 @@ def upload(port, content):
     """Status and object of a file."""
     parts = [('name="purpose"', "batch"), ('name="file"; filename="in.jsonl"', content)]
     form = "".join(f"--xx\r\ncontent-disposition: form-data; {head}\r\n\r\n{text}\r\n" for head, text in parts) + "--xx--\r\n"
-    link = connection(port)
-    try:
-        link.request("POST", "/v1/files", form, {"content-type": "multipart/form-data; boundary=xx"})
-        answer = link.getresponse()
-        return answer.status, json.loads(answer.read())
-    finally:
-        link.close()
+    status, text = fetch(port, "POST", "/v1/files", form, "multipart/form-data; boundary=xx")
+    return status, json.loads(text)
 
 
 def file(port, number):
@@ -185,13 +185,7 @@ def batch(port, number):
 
 def content(port, id):
     """Status and text of a file."""
-    link = connection(port)
-    try:
-        link.request("GET", f"/v1/files/{id}/content")
-        answer = link.getresponse()
-        return answer.status, answer.read().decode()
-    finally:
-        link.close()
+    return fetch(port, "GET", f"/v1/files/{id}/content")
 
 
 def batch_problem(port, id):
