@@ -168,9 +168,7 @@ fn a_reader_that_takes_nothing_is_cut_off() {
     let body = json!({"input": "hi", "stream": true, "store": false, "top_logprobs": 20,
         "include": ["message.output_text.logprobs"]});
     let mut stream = send(server.address, "POST", "/v1/responses", &[], &body.to_string());
-    let is_logged =
-        || server.log.lock().unwrap().iter().any(|line| line.contains(" POST /v1/responses 200 "));
-    eventually("the stream ends", is_logged);
+    server.logged(|line| line.contains(" POST /v1/responses 200 "));
     let mut bytes = Vec::new();
     // The end may be an error: what was not taken is thrown away.
     let _ = stream.read_to_end(&mut bytes);
@@ -251,12 +249,9 @@ fn a_stream_is_logged_when_it_ends() {
     for path in ["/v1/chat/completions", "/v1/responses"] {
         let body = json!({"input": "hi", "messages": [{"role": "user", "content": "hi"}], "stream": true});
         post(server.address, path, &body);
-        let is_logged = || {
-            let log = server.log.lock().unwrap();
-            log.iter()
-                .any(|line| line.contains(path) && line.contains("tokens read") && line.ends_with("written"))
-        };
-        eventually("the line has the tokens", is_logged);
+        let has_tokens =
+            |line: &str| line.contains(path) && line.contains("tokens read") && line.ends_with("written");
+        server.logged(has_tokens);
     }
 }
 
@@ -265,8 +260,8 @@ fn a_stream_is_logged_when_it_ends() {
 fn methods_are_not_logged() {
     let server = Server::start(&[ANSWER]);
     raw(server.address, "CANARY /v1/models HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
-    let log = server.log.lock().unwrap().join("\n");
-    assert!(log.contains("OTHER /v1/models 405") && !log.contains("CANARY"), "{log}");
+    let log = server.logged(|line| line.contains("OTHER /v1/models 405"));
+    assert!(!log.contains("CANARY"), "{log}");
 }
 
 /// The parameter at fault was guessed from the words of the message, and named as Chat Completions has it.

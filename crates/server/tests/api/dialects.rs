@@ -9,7 +9,6 @@ use crate::chat::ANSWER;
 use crate::http::{get, post, request, send};
 use crate::scripted::Script;
 use crate::server::Server;
-use crate::shutdown::eventually;
 
 fn with(mut body: Value, more: &Value) -> Value {
     for (name, value) in more.as_object().unwrap() {
@@ -176,13 +175,12 @@ fn lines_of_log_say_who_asked_and_what_it_took() {
     let body = json!({"messages": [{"role": "user", "content": "hi"}], "stream": true}).to_string();
     request(server.address, "POST", "/v1/chat/completions", &key, &body);
     request(server.address, "GET", "/v1/embeddings/canary?canary=1", &key, "");
-    let found = |status: u16| {
-        let log = server.log.lock().unwrap();
-        let lines = log.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        lines.into_iter().find(|line| line["status"] == status)
+    let read = |line: &str| serde_json::from_str::<Value>(line).unwrap();
+    let logged = |status: u16| {
+        let log = server.logged(|line| read(line)["status"] == status);
+        log.lines().map(read).find(|line| line["status"] == status).unwrap()
     };
-    eventually("the stream is logged", || found(200).is_some());
-    let line = found(200).unwrap();
+    let line = logged(200);
     for (name, expect) in [
         ("path", json!("/v1/chat/completions")),
         ("tenant", json!("ann")),
@@ -199,8 +197,7 @@ fn lines_of_log_say_who_asked_and_what_it_took() {
     );
     let time = line["time"].as_str().unwrap();
     assert!(time.len() == "2026-01-01T00:00:00.000Z".len() && time.ends_with('Z'), "{time}");
-    eventually("what is not here is logged", || found(404).is_some());
-    assert_eq!(found(404).unwrap()["path"], "/v1/embeddings/*");
+    assert_eq!(logged(404)["path"], "/v1/embeddings/*");
 }
 
 /// A request whose client went away before there was an answer left no line at all.
@@ -214,12 +211,8 @@ fn clients_that_go_away_are_logged() {
         let connection = send(server.address, "POST", "/v1/chat/completions", &[], &body);
         std::thread::sleep(Duration::from_millis(200));
         drop(connection);
-        let is_logged = || {
-            let log = server.log.lock().unwrap();
-            log.iter()
-                .any(|line| line.contains(&format!("completions {status} ")) && line.ends_with("client gone"))
-        };
-        eventually("who went away", is_logged);
+        let line = format!("completions {status} ");
+        server.logged(|logged| logged.contains(&line) && logged.ends_with("client gone"));
     }
 }
 

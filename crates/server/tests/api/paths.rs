@@ -40,8 +40,7 @@ fn paths_that_local_tools_try_are_there() {
     }
     let metrics = get(server.address, "/metrics").body;
     assert!(metrics.contains("route=\"/v1/chat/completions\",status=\"200\"} 3"), "{metrics}");
-    let log = server.log.lock().unwrap().join("\n");
-    assert!(log.contains("GET /v1/models 200"), "{log}");
+    server.logged(|line| line.contains("GET /v1/models 200"));
 }
 
 /// Some clients insist on names of OpenAI's; `*` was a model called `*`.

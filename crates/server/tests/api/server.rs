@@ -13,6 +13,7 @@ use gptoss_turn::{Assistant, TokenTable};
 use tokio::sync::oneshot;
 
 use crate::scripted::{self, MAX_CONTEXT, Prompts, Script};
+use crate::shutdown::eventually;
 
 /// A running server.
 pub struct Server {
@@ -21,7 +22,7 @@ pub struct Server {
     /// What the engine was given.
     pub prompts: Prompts,
     /// Lines of log.
-    pub log: Arc<Mutex<Vec<String>>>,
+    log: Arc<Mutex<Vec<String>>>,
     stop: Option<oneshot::Sender<Duration>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -105,6 +106,13 @@ impl Server {
             });
         });
         Server { address: address.recv().unwrap(), prompts, log, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// All lines of log, as soon as one is as `is_line` says: a line is written after its answer has been read.
+    pub fn logged(&self, is_line: impl Fn(&str) -> bool) -> String {
+        let lines = || self.log.lock().unwrap();
+        eventually("a line of log", || lines().iter().any(|line| is_line(line)));
+        lines().join("\n")
     }
 
     /// Tells the server to stop, without waiting.
