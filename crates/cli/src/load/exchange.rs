@@ -40,6 +40,8 @@ pub struct Ask {
 #[derive(Debug, Clone)]
 pub struct Server<C> {
     client: Client<C, Full<Bytes>>,
+    /// Opens a connection for each request.
+    unpooled: Client<C, Full<Bytes>>,
     base: String,
     /// Which path is asked.
     pub endpoint: EndpointArg,
@@ -77,9 +79,10 @@ impl<C: Connect + Clone + Send + Sync + 'static> Server<C> {
         authorization: Option<HeaderValue>,
         timeout: Duration,
     ) -> Self {
-        let client = Client::builder(TokioExecutor::new()).build(connector);
+        let client = Client::builder(TokioExecutor::new()).build(connector.clone());
+        let unpooled = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
         let base = base.trim_end_matches('/').to_owned();
-        Server { client, base, endpoint, authorization, timeout }
+        Server { client, unpooled, base, endpoint, authorization, timeout }
     }
 
     /// Sends a request and reads its answer to the end. It was due at `due`, or is now; `origin` is the start
@@ -132,7 +135,13 @@ impl<C: Connect + Clone + Send + Sync + 'static> Server<C> {
         if let Some(authorization) = &self.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
-        self.client.request(request).await.map_err(|error| unsent(&error))
+        // A server may close a connection in the moment in which it is taken for another request.
+        let again = request.clone();
+        match self.client.request(request).await {
+            Err(error) if is_incomplete(&error) => self.unpooled.request(again).await,
+            answered => answered,
+        }
+        .map_err(|error| unsent(&error))
     }
 
     /// The first model that the server lists.
@@ -180,9 +189,17 @@ fn unsent(error: &ClientError) -> Failure {
 
 /// A connection that ended too early, or that speaks no HTTP.
 fn cut(error: &(dyn std::error::Error + 'static)) -> Failure {
-    let is_malformed = anyhow::Chain::new(error)
-        .any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse));
+    let is_malformed = is_caused_by(error, hyper::Error::is_parse);
     Failure::new(if is_malformed { Fault::Malformed } else { Fault::Cut }, causes(error))
+}
+
+/// Whether a connection ended before there was an answer.
+fn is_incomplete(error: &ClientError) -> bool {
+    is_caused_by(error, hyper::Error::is_incomplete_message)
+}
+
+fn is_caused_by(error: &(dyn std::error::Error + 'static), is_so: impl Fn(&hyper::Error) -> bool) -> bool {
+    anyhow::Chain::new(error).any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(&is_so))
 }
 
 /// An error with what caused it.
