@@ -108,7 +108,8 @@ impl Server {
         Server { address: address.recv().unwrap(), prompts, log, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// All lines of log, as soon as one is as `is_line` says: a line is written after its answer has been read.
+    /// All lines of log, as soon as one is as `is_line` says: a line may be written after its answer has been
+    /// read.
     pub fn logged(&self, is_line: impl Fn(&str) -> bool) -> String {
         let lines = || self.log.lock().unwrap();
         eventually("a line of log", || lines().iter().any(|line| is_line(line)));
