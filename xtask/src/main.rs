@@ -1,11 +1,12 @@
 //! Project scripts: `cargo xtask tidy` checks the house rules, `cargo xtask size` prints the size of each
-//! room.
+//! room, `cargo xtask shaders` makes the kernels of `gpu`.
 //!
 //! They read the working tree and nothing else: no network, no weights, no GPU. `cargo test --workspace` runs
 //! the same check through the test at the end of this file.
 
 #![expect(clippy::disallowed_methods, reason = "a program with arguments of its own")]
 
+mod shaders;
 mod tidy;
 
 use std::path::Path;
@@ -16,7 +17,9 @@ const USAGE: &str = "usage: cargo xtask COMMAND
 commands:
   tidy           check floors, names, sizes, module heads and the rest of the house rules
   tidy --write   first rewrite the generated block of ARCHITECTURE.md, then check
-  size           print code lines by crate, and the longest files and functions";
+  size           print code lines by crate, and the longest files and functions
+  shaders        make SPIR-V and MSL from the WGSL of crates/gpu (builds naga first: a minute)
+  shaders --check  only compare them with what is checked in";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -25,6 +28,8 @@ fn main() -> ExitCode {
         ["tidy"] => run_tidy(),
         ["tidy", "--write"] => tidy::write_generated(repository()).and_then(|()| run_tidy()),
         ["size"] => tidy::print_sizes(repository()).map(|()| ExitCode::SUCCESS),
+        ["shaders"] => run_shaders(false),
+        ["shaders", "--check"] => run_shaders(true),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -47,6 +52,15 @@ fn run_tidy() -> anyhow::Result<ExitCode> {
         count => eprintln!("tidy: {count} to put right"),
     }
     Ok(if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Prints every kernel that differs from its source.
+fn run_shaders(check: bool) -> anyhow::Result<ExitCode> {
+    let differences = shaders::run(repository(), check)?;
+    for difference in &differences {
+        eprintln!("{difference}");
+    }
+    Ok(if differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The repository this program was built from: the parent of its own crate.

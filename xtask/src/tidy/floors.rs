@@ -41,6 +41,7 @@ pub const ROOMS: &[Room] = &[
             "api",
             "checkpoint",
             "kernels",
+            "gpu",
             "harmony",
             "formats",
         ],
@@ -53,6 +54,7 @@ pub const ROOMS: &[Room] = &[
     room(2, "api", &["harmony"]),
     room(1, "checkpoint", &["formats"]),
     room(1, "kernels", &["formats"]),
+    room(0, "gpu", &[]),
     room(0, "harmony", &[]),
     room(0, "formats", &[]),
 ];

@@ -1,0 +1,360 @@
+// language: metal2.4
+#include <metal_stdlib>
+#include <simd/simd.h>
+
+using metal::uint;
+
+struct _mslBufferSizes {
+    uint size3;
+    uint size4;
+    uint size5;
+};
+
+struct type_4 {
+    float inner[256];
+};
+struct type_5 {
+    uint inner[64];
+};
+struct Params {
+    uint num_blocks;
+    uint parts;
+};
+typedef uint type_7[1];
+typedef float type_8[1];
+constant uint SIGN_BIT = 2147483648u;
+constant uint MANTISSA = 8388607u;
+constant uint HIDDEN = 8388608u;
+constant uint INFINITE = 2139095040u;
+constant uint NOT_A_NUMBER = 2143289344u;
+constant uint BLOCK = 32u;
+constant uint SMALLEST_BITS = 226492416u;
+
+float significand(
+    float a,
+    uint shift
+) {
+    return as_type<float>((as_type<uint>(a) & MANTISSA) | ((127u + shift) << 23u));
+}
+
+float divide_special(
+    uint x,
+    uint y,
+    uint sign
+) {
+    uint bits = {};
+    bool local_1 = {};
+    bool local_2 = {};
+    bool local_3 = {};
+    bool local_4 = {};
+    bool local_5 = {};
+    bool local_6 = {};
+    uint a_3 = x & 2147483647u;
+    uint b_2 = y & 2147483647u;
+    bool a_zero = a_3 < HIDDEN;
+    bool b_zero = b_2 < HIDDEN;
+    bits = sign;
+    if (!((a_3 > INFINITE))) {
+        local_1 = b_2 > INFINITE;
+    } else {
+        local_1 = true;
+    }
+    bool _e20 = local_1;
+    if (!(_e20)) {
+        if (a_zero) {
+            local_3 = b_zero;
+        } else {
+            local_3 = false;
+        }
+        bool _e27 = local_3;
+        local_2 = _e27;
+    } else {
+        local_2 = true;
+    }
+    bool _e29 = local_2;
+    if (!(_e29)) {
+        if (a_3 == INFINITE) {
+            local_5 = b_2 == INFINITE;
+        } else {
+            local_5 = false;
+        }
+        bool _e40 = local_5;
+        local_4 = _e40;
+    } else {
+        local_4 = true;
+    }
+    bool _e42 = local_4;
+    if (_e42) {
+        bits = NOT_A_NUMBER;
+    } else {
+        if (!((a_3 == INFINITE))) {
+            local_6 = b_zero;
+        } else {
+            local_6 = true;
+        }
+        bool _e50 = local_6;
+        if (_e50) {
+            bits = sign | INFINITE;
+        }
+    }
+    uint _e53 = bits;
+    return as_type<float>(_e53);
+}
+
+uint naga_f2u32(float value) {
+    return static_cast<uint>(metal::clamp(value, 0.0, 4294967000.0));
+}
+
+float divide_near(
+    float a_1,
+    float b,
+    float estimate
+) {
+    bool local_7 = {};
+    bool local_8 = {};
+    bool local_9 = {};
+    uint q = {};
+    int rest = {};
+    int i = 0;
+    int i_1 = 0;
+    uint x_2 = as_type<uint>(a_1);
+    uint y_1 = as_type<uint>(b);
+    uint sign_1 = (x_2 ^ y_1) & SIGN_BIT;
+    uint xe = (x_2 >> 23u) & 255u;
+    uint ye = (y_1 >> 23u) & 255u;
+    if (!((xe == 0u))) {
+        local_7 = ye == 0u;
+    } else {
+        local_7 = true;
+    }
+    bool _e24 = local_7;
+    if (!(_e24)) {
+        local_8 = xe == 255u;
+    } else {
+        local_8 = true;
+    }
+    bool _e31 = local_8;
+    if (!(_e31)) {
+        local_9 = ye == 255u;
+    } else {
+        local_9 = true;
+    }
+    bool _e38 = local_9;
+    if (_e38) {
+        float _e39 = divide_special(x_2, y_1, sign_1);
+        return _e39;
+    }
+    uint xm = (x_2 & MANTISSA) | HIDDEN;
+    uint ym = (y_1 & MANTISSA) | HIDDEN;
+    uint below = (xm < ym) ? 1u : 0u;
+    q = naga_f2u32(estimate * as_type<float>((150u + below) << 23u));
+    uint _e63 = q;
+    rest = as_type<int>((xm << (23u + below)) - (_e63 * ym));
+    int step = as_type<int>(ym);
+    bool loop_init = true;
+    while(true) {
+        if (!loop_init) {
+            int _e82 = i;
+            i = as_type<int>(as_type<uint>(_e82) + as_type<uint>(1));
+        }
+        loop_init = false;
+        int _e71 = i;
+        if (_e71 < 10) {
+        } else {
+            break;
+        }
+        {
+            int _e74 = rest;
+            if (_e74 < 0) {
+                uint _e77 = q;
+                q = _e77 - 1u;
+                int _e80 = rest;
+                rest = as_type<int>(as_type<uint>(_e80) + as_type<uint>(step));
+            }
+        }
+    }
+    bool loop_init_1 = true;
+    while(true) {
+        if (!loop_init_1) {
+            int _e97 = i_1;
+            i_1 = as_type<int>(as_type<uint>(_e97) + as_type<uint>(1));
+        }
+        loop_init_1 = false;
+        int _e87 = i_1;
+        if (_e87 < 10) {
+        } else {
+            break;
+        }
+        {
+            int _e90 = rest;
+            if (_e90 >= step) {
+                uint _e92 = q;
+                q = _e92 + 1u;
+                int _e95 = rest;
+                rest = as_type<int>(as_type<uint>(_e95) - as_type<uint>(step));
+            }
+        }
+    }
+    uint _e100 = q;
+    int _e103 = rest;
+    q = _e100 + ((as_type<int>(as_type<uint>(2) * as_type<uint>(_e103)) > step) ? 1u : 0u);
+    int exponent = as_type<int>(as_type<uint>(as_type<int>(as_type<uint>(as_type<int>(as_type<uint>(as_type<int>(xe)) - as_type<uint>(as_type<int>(ye)))) + as_type<uint>(127))) - as_type<uint>(as_type<int>(below)));
+    if (exponent <= 0) {
+        return as_type<float>(sign_1);
+    }
+    if (exponent >= 255) {
+        return as_type<float>(sign_1 | INFINITE);
+    }
+    uint _e129 = q;
+    return as_type<float>(sign_1 | ((as_type<uint>(as_type<int>(as_type<uint>(exponent) - as_type<uint>(1))) << 23u) + _e129));
+}
+
+float divide(
+    float a_2,
+    float b_1
+) {
+    float _e3 = significand(a_2, 0u);
+    float _e5 = significand(b_1, 0u);
+    float _e7 = divide_near(a_2, b_1, _e3 / _e5);
+    return _e7;
+}
+
+uint largest_of(
+    uint block,
+    threadgroup type_4& numbers
+) {
+    uint largest = 0u;
+    uint i_2 = 0u;
+    bool loop_init_2 = true;
+    while(true) {
+        if (!loop_init_2) {
+            uint _e20 = i_2;
+            i_2 = _e20 + 1u;
+        }
+        loop_init_2 = false;
+        uint _e5 = i_2;
+        if (_e5 < BLOCK) {
+        } else {
+            break;
+        }
+        {
+            uint _e8 = largest;
+            uint _e12 = i_2;
+            float _e15 = numbers.inner[(block * BLOCK) + _e12];
+            largest = metal::max(_e8, as_type<uint>(_e15) & 2147483647u);
+        }
+    }
+    uint _e23 = largest;
+    return _e23;
+}
+
+uint four_bytes(
+    metal::int4 v
+) {
+    metal::uint4 b_3 = as_type<metal::uint4>(v) & metal::uint4(255u);
+    return ((b_3.x | (b_3.y << 8u)) | (b_3.z << 16u)) | (b_3.w << 24u);
+}
+metal::int4 naga_f2i32(metal::float4 value) {
+    return static_cast<metal::int4>(metal::clamp(value, -2147483600.0, 2147483500.0));
+}
+
+
+struct main_Input {
+};
+[[max_total_threads_per_threadgroup(256)]] kernel void main_(
+  metal::uint3 wg [[threadgroup_position_in_grid]]
+, uint li [[thread_index_in_threadgroup]]
+, threadgroup type_4& numbers
+, constant Params& p [[user(fake0)]]
+, device type_7& out [[user(fake0)]]
+, device type_8& scales [[user(fake0)]]
+, device type_8 const& x_1 [[user(fake0)]]
+, constant _mslBufferSizes& _buffer_sizes [[user(fake0)]]
+) {
+    bool local = {};
+    uint part = 0u;
+    float inverse = {};
+    float size = {};
+    metal::int4 values = {};
+    uint first = wg.x * 8u;
+    uint _e8 = p.num_blocks;
+    uint count = metal::min(8u, _e8 - first);
+    if (li < (count * BLOCK)) {
+        float _e21 = x_1[(first * BLOCK) + li];
+        numbers.inner[li] = _e21;
+    }
+    metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+    uint block_1 = li / 8u;
+    uint word = li % 8u;
+    if (li < 64u) {
+        local = block_1 < count;
+    } else {
+        local = false;
+    }
+    bool is_mine = local;
+    bool loop_init_3 = true;
+    while(true) {
+        if (!loop_init_3) {
+            uint _e132 = part;
+            part = _e132 + 1u;
+        }
+        loop_init_3 = false;
+        uint _e35 = part;
+        uint _e38 = p.parts;
+        if (_e35 < _e38) {
+        } else {
+            break;
+        }
+        {
+            inverse = 0.0;
+            size = 0.0;
+            if (is_mine) {
+                uint _e44 = largest_of(block_1, numbers);
+                if (_e44 >= INFINITE) {
+                    size = as_type<float>(_e44 | NOT_A_NUMBER);
+                } else {
+                    if (_e44 >= SMALLEST_BITS) {
+                        float _e54 = divide(127.0, as_type<float>(_e44));
+                        inverse = _e54;
+                        float _e57 = divide(as_type<float>(_e44), 127.0);
+                        size = _e57;
+                    }
+                }
+            }
+            metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+            if (is_mine) {
+                uint at = li * 4u;
+                float _e62 = numbers.inner[at];
+                float _e67 = numbers.inner[at + 1u];
+                float _e72 = numbers.inner[at + 2u];
+                float _e77 = numbers.inner[at + 3u];
+                metal::float4 mine = metal::float4(_e62, _e67, _e72, _e77);
+                values = metal::int4(0);
+                float _e82 = inverse;
+                if (_e82 != 0.0) {
+                    float _e85 = inverse;
+                    values = naga_f2i32(metal::rint(mine * _e85));
+                }
+                uint _e89 = part;
+                uint _e92 = p.num_blocks;
+                uint place = ((_e89 * _e92) + first) + block_1;
+                metal::int4 _e101 = values;
+                uint _e102 = four_bytes(_e101);
+                out[(place * 8u) + word] = _e102;
+                if (word == 0u) {
+                    float _e107 = size;
+                    scales[place] = _e107;
+                }
+                metal::int4 _e108 = values;
+                float _e110 = size;
+                metal::float4 rest_1 = metal::fma(static_cast<metal::float4>(_e108), metal::float4(-(_e110)), mine);
+                numbers.inner[at] = rest_1.x;
+                numbers.inner[at + 1u] = rest_1.y;
+                numbers.inner[at + 2u] = rest_1.z;
+                numbers.inner[at + 3u] = rest_1.w;
+            }
+            metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+        }
+    }
+    return;
+}

@@ -1,0 +1,449 @@
+// language: metal2.4
+#include <metal_stdlib>
+#include <simd/simd.h>
+
+using metal::uint;
+
+struct _mslBufferSizes {
+    uint size1;
+    uint size2;
+    uint size3;
+};
+
+struct Params {
+    uint c;
+    float eps;
+};
+typedef float type_4[1];
+struct type_5 {
+    float inner[2048];
+};
+struct type_6 {
+    float inner[8];
+};
+constant uint SIGN_BIT = 2147483648u;
+constant uint MANTISSA = 8388607u;
+constant uint HIDDEN = 8388608u;
+constant uint INFINITE = 2139095040u;
+constant uint NOT_A_NUMBER = 2143289344u;
+constant uint THREADS = 256u;
+constant uint CHUNK = 2048u;
+
+float significand(
+    float a,
+    uint shift
+) {
+    return as_type<float>((as_type<uint>(a) & MANTISSA) | ((127u + shift) << 23u));
+}
+
+float divide_special(
+    uint x,
+    uint y,
+    uint sign
+) {
+    uint bits = {};
+    bool local = {};
+    bool local_1 = {};
+    bool local_2 = {};
+    bool local_3 = {};
+    bool local_4 = {};
+    bool local_5 = {};
+    uint a_5 = x & 2147483647u;
+    uint b_2 = y & 2147483647u;
+    bool a_zero = a_5 < HIDDEN;
+    bool b_zero = b_2 < HIDDEN;
+    bits = sign;
+    if (!((a_5 > INFINITE))) {
+        local = b_2 > INFINITE;
+    } else {
+        local = true;
+    }
+    bool _e20 = local;
+    if (!(_e20)) {
+        if (a_zero) {
+            local_2 = b_zero;
+        } else {
+            local_2 = false;
+        }
+        bool _e27 = local_2;
+        local_1 = _e27;
+    } else {
+        local_1 = true;
+    }
+    bool _e29 = local_1;
+    if (!(_e29)) {
+        if (a_5 == INFINITE) {
+            local_4 = b_2 == INFINITE;
+        } else {
+            local_4 = false;
+        }
+        bool _e40 = local_4;
+        local_3 = _e40;
+    } else {
+        local_3 = true;
+    }
+    bool _e42 = local_3;
+    if (_e42) {
+        bits = NOT_A_NUMBER;
+    } else {
+        if (!((a_5 == INFINITE))) {
+            local_5 = b_zero;
+        } else {
+            local_5 = true;
+        }
+        bool _e50 = local_5;
+        if (_e50) {
+            bits = sign | INFINITE;
+        }
+    }
+    uint _e53 = bits;
+    return as_type<float>(_e53);
+}
+
+uint naga_f2u32(float value) {
+    return static_cast<uint>(metal::clamp(value, 0.0, 4294967000.0));
+}
+
+float divide_near(
+    float a_1,
+    float b,
+    float estimate
+) {
+    bool local_6 = {};
+    bool local_7 = {};
+    bool local_8 = {};
+    uint q = {};
+    int rest = {};
+    int i = 0;
+    int i_1 = 0;
+    uint x_2 = as_type<uint>(a_1);
+    uint y_1 = as_type<uint>(b);
+    uint sign_1 = (x_2 ^ y_1) & SIGN_BIT;
+    uint xe = (x_2 >> 23u) & 255u;
+    uint ye = (y_1 >> 23u) & 255u;
+    if (!((xe == 0u))) {
+        local_6 = ye == 0u;
+    } else {
+        local_6 = true;
+    }
+    bool _e24 = local_6;
+    if (!(_e24)) {
+        local_7 = xe == 255u;
+    } else {
+        local_7 = true;
+    }
+    bool _e31 = local_7;
+    if (!(_e31)) {
+        local_8 = ye == 255u;
+    } else {
+        local_8 = true;
+    }
+    bool _e38 = local_8;
+    if (_e38) {
+        float _e39 = divide_special(x_2, y_1, sign_1);
+        return _e39;
+    }
+    uint xm = (x_2 & MANTISSA) | HIDDEN;
+    uint ym = (y_1 & MANTISSA) | HIDDEN;
+    uint below = (xm < ym) ? 1u : 0u;
+    q = naga_f2u32(estimate * as_type<float>((150u + below) << 23u));
+    uint _e63 = q;
+    rest = as_type<int>((xm << (23u + below)) - (_e63 * ym));
+    int step = as_type<int>(ym);
+    bool loop_init = true;
+    while(true) {
+        if (!loop_init) {
+            int _e82 = i;
+            i = as_type<int>(as_type<uint>(_e82) + as_type<uint>(1));
+        }
+        loop_init = false;
+        int _e71 = i;
+        if (_e71 < 10) {
+        } else {
+            break;
+        }
+        {
+            int _e74 = rest;
+            if (_e74 < 0) {
+                uint _e77 = q;
+                q = _e77 - 1u;
+                int _e80 = rest;
+                rest = as_type<int>(as_type<uint>(_e80) + as_type<uint>(step));
+            }
+        }
+    }
+    bool loop_init_1 = true;
+    while(true) {
+        if (!loop_init_1) {
+            int _e97 = i_1;
+            i_1 = as_type<int>(as_type<uint>(_e97) + as_type<uint>(1));
+        }
+        loop_init_1 = false;
+        int _e87 = i_1;
+        if (_e87 < 10) {
+        } else {
+            break;
+        }
+        {
+            int _e90 = rest;
+            if (_e90 >= step) {
+                uint _e92 = q;
+                q = _e92 + 1u;
+                int _e95 = rest;
+                rest = as_type<int>(as_type<uint>(_e95) - as_type<uint>(step));
+            }
+        }
+    }
+    uint _e100 = q;
+    int _e103 = rest;
+    q = _e100 + ((as_type<int>(as_type<uint>(2) * as_type<uint>(_e103)) > step) ? 1u : 0u);
+    int exponent = as_type<int>(as_type<uint>(as_type<int>(as_type<uint>(as_type<int>(as_type<uint>(as_type<int>(xe)) - as_type<uint>(as_type<int>(ye)))) + as_type<uint>(127))) - as_type<uint>(as_type<int>(below)));
+    if (exponent <= 0) {
+        return as_type<float>(sign_1);
+    }
+    if (exponent >= 255) {
+        return as_type<float>(sign_1 | INFINITE);
+    }
+    uint _e129 = q;
+    return as_type<float>(sign_1 | ((as_type<uint>(as_type<int>(as_type<uint>(exponent) - as_type<uint>(1))) << 23u) + _e129));
+}
+
+float divide(
+    float a_2,
+    float b_1
+) {
+    float _e3 = significand(a_2, 0u);
+    float _e5 = significand(b_1, 0u);
+    float _e7 = divide_near(a_2, b_1, _e3 / _e5);
+    return _e7;
+}
+
+float root_near(
+    float a_3,
+    float estimate_1
+) {
+    uint q_1 = {};
+    int rest_1 = {};
+    int i_2 = 0;
+    int i_3 = 0;
+    uint x_3 = as_type<uint>(a_3);
+    if (x_3 < HIDDEN) {
+        return 0.0;
+    }
+    if (x_3 >= INFINITE) {
+        return a_3;
+    }
+    int exponent_1 = as_type<int>(as_type<uint>(as_type<int>(x_3 >> 23u)) - as_type<uint>(127));
+    uint odd = as_type<uint>(exponent_1 & 1);
+    uint m = (x_3 & MANTISSA) | HIDDEN;
+    q_1 = naga_f2u32(estimate_1 * 8388608.0);
+    uint _e27 = q_1;
+    uint _e28 = q_1;
+    rest_1 = as_type<int>((m << (23u + odd)) - (_e27 * _e28));
+    bool loop_init_2 = true;
+    while(true) {
+        if (!loop_init_2) {
+            int _e52 = i_2;
+            i_2 = as_type<int>(as_type<uint>(_e52) + as_type<uint>(1));
+        }
+        loop_init_2 = false;
+        int _e35 = i_2;
+        if (_e35 < 17) {
+        } else {
+            break;
+        }
+        {
+            int _e38 = rest_1;
+            if (_e38 < 0) {
+                uint _e41 = q_1;
+                q_1 = _e41 - 1u;
+                int _e44 = rest_1;
+                uint _e46 = q_1;
+                rest_1 = as_type<int>(as_type<uint>(_e44) + as_type<uint>(as_type<int>((2u * _e46) + 1u)));
+            }
+        }
+    }
+    bool loop_init_3 = true;
+    while(true) {
+        if (!loop_init_3) {
+            int _e77 = i_3;
+            i_3 = as_type<int>(as_type<uint>(_e77) + as_type<uint>(1));
+        }
+        loop_init_3 = false;
+        int _e57 = i_3;
+        if (_e57 < 17) {
+        } else {
+            break;
+        }
+        {
+            int _e60 = rest_1;
+            uint _e62 = q_1;
+            if (_e60 > as_type<int>(2u * _e62)) {
+                int _e66 = rest_1;
+                uint _e68 = q_1;
+                rest_1 = as_type<int>(as_type<uint>(_e66) - as_type<uint>(as_type<int>((2u * _e68) + 1u)));
+                uint _e74 = q_1;
+                q_1 = _e74 + 1u;
+            }
+        }
+    }
+    uint _e80 = q_1;
+    int _e83 = rest_1;
+    uint _e84 = q_1;
+    q_1 = _e80 + ((_e83 > as_type<int>(_e84)) ? 1u : 0u);
+    uint _e96 = q_1;
+    return as_type<float>((as_type<uint>(as_type<int>(as_type<uint>(exponent_1 >> 1u) + as_type<uint>(126))) << 23u) + _e96);
+}
+
+float root(
+    float a_4
+) {
+    uint odd_1 = 1u - ((as_type<uint>(a_4) >> 23u) & 1u);
+    float _e8 = significand(a_4, odd_1);
+    float _e10 = root_near(a_4, metal::sqrt(_e8));
+    return _e10;
+}
+
+float tree(
+    float l0_,
+    float l1_,
+    float l2_,
+    float l3_,
+    float l4_,
+    float l5_,
+    float l6_,
+    float l7_
+) {
+    return ((l0_ + l4_) + (l2_ + l6_)) + ((l1_ + l5_) + (l3_ + l7_));
+}
+
+struct main_Input {
+};
+[[max_total_threads_per_threadgroup(256)]] kernel void main_(
+  metal::uint3 wg [[threadgroup_position_in_grid]]
+, uint li [[thread_index_in_threadgroup]]
+, constant Params& p [[user(fake0)]]
+, device type_4 const& x_1 [[user(fake0)]]
+, device type_4 const& weight [[user(fake0)]]
+, device type_4& out [[user(fake0)]]
+, threadgroup type_5& chunk
+, threadgroup type_6& lanes
+, constant _mslBufferSizes& _buffer_sizes [[user(fake0)]]
+) {
+    float lane = 0.0;
+    uint start = 0u;
+    uint k = {};
+    uint k_1 = {};
+    uint k_2 = {};
+    uint _e5 = p.c;
+    uint first = wg.x * _e5;
+    bool loop_init_4 = true;
+    while(true) {
+        if (!loop_init_4) {
+            uint _e57 = start;
+            start = _e57 + CHUNK;
+        }
+        loop_init_4 = false;
+        uint _e11 = start;
+        uint _e14 = p.c;
+        if (_e11 < _e14) {
+        } else {
+            break;
+        }
+        {
+            uint _e19 = p.c;
+            uint _e20 = start;
+            uint end = metal::min(CHUNK, _e19 - _e20);
+            k = li;
+            bool loop_init_5 = true;
+            while(true) {
+                if (!loop_init_5) {
+                    uint _e36 = k;
+                    k = _e36 + THREADS;
+                }
+                loop_init_5 = false;
+                uint _e24 = k;
+                if (_e24 < end) {
+                } else {
+                    break;
+                }
+                {
+                    uint _e27 = k;
+                    uint _e30 = start;
+                    uint _e32 = k;
+                    float _e35 = x_1[(first + _e30) + _e32];
+                    chunk.inner[_e27] = _e35;
+                }
+            }
+            metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+            if (li < 8u) {
+                k_1 = li;
+                bool loop_init_6 = true;
+                while(true) {
+                    if (!loop_init_6) {
+                        uint _e54 = k_1;
+                        k_1 = _e54 + 8u;
+                    }
+                    loop_init_6 = false;
+                    uint _e42 = k_1;
+                    if (_e42 < end) {
+                    } else {
+                        break;
+                    }
+                    {
+                        uint _e45 = k_1;
+                        float _e47 = chunk.inner[_e45];
+                        uint _e49 = k_1;
+                        float _e51 = chunk.inner[_e49];
+                        float _e52 = lane;
+                        lane = metal::fma(_e47, _e51, _e52);
+                    }
+                }
+            }
+            metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+        }
+    }
+    if (li < 8u) {
+        float _e64 = lane;
+        lanes.inner[li] = _e64;
+    }
+    metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+    float _e67 = lanes.inner[0];
+    float _e70 = lanes.inner[1];
+    float _e73 = lanes.inner[2];
+    float _e76 = lanes.inner[3];
+    float _e79 = lanes.inner[4];
+    float _e82 = lanes.inner[5];
+    float _e85 = lanes.inner[6];
+    float _e88 = lanes.inner[7];
+    float _e89 = tree(_e67, _e70, _e73, _e76, _e79, _e82, _e85, _e88);
+    uint _e93 = p.c;
+    float _e95 = divide(_e89, static_cast<float>(_e93));
+    float _e98 = p.eps;
+    float _e100 = root(_e95 + _e98);
+    float _e101 = divide(1.0, _e100);
+    k_2 = li;
+    bool loop_init_7 = true;
+    while(true) {
+        if (!loop_init_7) {
+            uint _e123 = k_2;
+            k_2 = _e123 + THREADS;
+        }
+        loop_init_7 = false;
+        uint _e103 = k_2;
+        uint _e106 = p.c;
+        if (_e103 < _e106) {
+        } else {
+            break;
+        }
+        {
+            uint _e109 = k_2;
+            uint _e113 = k_2;
+            float _e116 = x_1[first + _e113];
+            uint _e119 = k_2;
+            float _e121 = weight[_e119];
+            out[first + _e109] = (_e116 * _e101) * _e121;
+        }
+    }
+    return;
+}

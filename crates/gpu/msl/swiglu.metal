@@ -1,0 +1,294 @@
+// language: metal2.4
+#include <metal_stdlib>
+#include <simd/simd.h>
+
+using metal::uint;
+
+struct _mslBufferSizes {
+    uint size1;
+    uint size2;
+};
+
+struct Params {
+    uint count;
+    float limit;
+    float alpha;
+};
+typedef metal::float2 type_5[1];
+typedef float type_6[1];
+constant uint SIGN_BIT = 2147483648u;
+constant uint MANTISSA = 8388607u;
+constant uint HIDDEN = 8388608u;
+constant uint INFINITE = 2139095040u;
+constant uint NOT_A_NUMBER = 2143289344u;
+
+float significand(
+    float a,
+    uint shift
+) {
+    return as_type<float>((as_type<uint>(a) & MANTISSA) | ((127u + shift) << 23u));
+}
+
+float divide_special(
+    uint x,
+    uint y,
+    uint sign
+) {
+    uint bits = {};
+    bool local = {};
+    bool local_1 = {};
+    bool local_2 = {};
+    bool local_3 = {};
+    bool local_4 = {};
+    bool local_5 = {};
+    uint a_3 = x & 2147483647u;
+    uint b_2 = y & 2147483647u;
+    bool a_zero = a_3 < HIDDEN;
+    bool b_zero = b_2 < HIDDEN;
+    bits = sign;
+    if (!((a_3 > INFINITE))) {
+        local = b_2 > INFINITE;
+    } else {
+        local = true;
+    }
+    bool _e20 = local;
+    if (!(_e20)) {
+        if (a_zero) {
+            local_2 = b_zero;
+        } else {
+            local_2 = false;
+        }
+        bool _e27 = local_2;
+        local_1 = _e27;
+    } else {
+        local_1 = true;
+    }
+    bool _e29 = local_1;
+    if (!(_e29)) {
+        if (a_3 == INFINITE) {
+            local_4 = b_2 == INFINITE;
+        } else {
+            local_4 = false;
+        }
+        bool _e40 = local_4;
+        local_3 = _e40;
+    } else {
+        local_3 = true;
+    }
+    bool _e42 = local_3;
+    if (_e42) {
+        bits = NOT_A_NUMBER;
+    } else {
+        if (!((a_3 == INFINITE))) {
+            local_5 = b_zero;
+        } else {
+            local_5 = true;
+        }
+        bool _e50 = local_5;
+        if (_e50) {
+            bits = sign | INFINITE;
+        }
+    }
+    uint _e53 = bits;
+    return as_type<float>(_e53);
+}
+
+uint naga_f2u32(float value) {
+    return static_cast<uint>(metal::clamp(value, 0.0, 4294967000.0));
+}
+
+float divide_near(
+    float a_1,
+    float b,
+    float estimate
+) {
+    bool local_6 = {};
+    bool local_7 = {};
+    bool local_8 = {};
+    uint q = {};
+    int rest = {};
+    int i = 0;
+    int i_1 = 0;
+    uint x_2 = as_type<uint>(a_1);
+    uint y_2 = as_type<uint>(b);
+    uint sign_1 = (x_2 ^ y_2) & SIGN_BIT;
+    uint xe = (x_2 >> 23u) & 255u;
+    uint ye = (y_2 >> 23u) & 255u;
+    if (!((xe == 0u))) {
+        local_6 = ye == 0u;
+    } else {
+        local_6 = true;
+    }
+    bool _e24 = local_6;
+    if (!(_e24)) {
+        local_7 = xe == 255u;
+    } else {
+        local_7 = true;
+    }
+    bool _e31 = local_7;
+    if (!(_e31)) {
+        local_8 = ye == 255u;
+    } else {
+        local_8 = true;
+    }
+    bool _e38 = local_8;
+    if (_e38) {
+        float _e39 = divide_special(x_2, y_2, sign_1);
+        return _e39;
+    }
+    uint xm = (x_2 & MANTISSA) | HIDDEN;
+    uint ym = (y_2 & MANTISSA) | HIDDEN;
+    uint below = (xm < ym) ? 1u : 0u;
+    q = naga_f2u32(estimate * as_type<float>((150u + below) << 23u));
+    uint _e63 = q;
+    rest = as_type<int>((xm << (23u + below)) - (_e63 * ym));
+    int step = as_type<int>(ym);
+    bool loop_init = true;
+    while(true) {
+        if (!loop_init) {
+            int _e82 = i;
+            i = as_type<int>(as_type<uint>(_e82) + as_type<uint>(1));
+        }
+        loop_init = false;
+        int _e71 = i;
+        if (_e71 < 10) {
+        } else {
+            break;
+        }
+        {
+            int _e74 = rest;
+            if (_e74 < 0) {
+                uint _e77 = q;
+                q = _e77 - 1u;
+                int _e80 = rest;
+                rest = as_type<int>(as_type<uint>(_e80) + as_type<uint>(step));
+            }
+        }
+    }
+    bool loop_init_1 = true;
+    while(true) {
+        if (!loop_init_1) {
+            int _e97 = i_1;
+            i_1 = as_type<int>(as_type<uint>(_e97) + as_type<uint>(1));
+        }
+        loop_init_1 = false;
+        int _e87 = i_1;
+        if (_e87 < 10) {
+        } else {
+            break;
+        }
+        {
+            int _e90 = rest;
+            if (_e90 >= step) {
+                uint _e92 = q;
+                q = _e92 + 1u;
+                int _e95 = rest;
+                rest = as_type<int>(as_type<uint>(_e95) - as_type<uint>(step));
+            }
+        }
+    }
+    uint _e100 = q;
+    int _e103 = rest;
+    q = _e100 + ((as_type<int>(as_type<uint>(2) * as_type<uint>(_e103)) > step) ? 1u : 0u);
+    int exponent = as_type<int>(as_type<uint>(as_type<int>(as_type<uint>(as_type<int>(as_type<uint>(as_type<int>(xe)) - as_type<uint>(as_type<int>(ye)))) + as_type<uint>(127))) - as_type<uint>(as_type<int>(below)));
+    if (exponent <= 0) {
+        return as_type<float>(sign_1);
+    }
+    if (exponent >= 255) {
+        return as_type<float>(sign_1 | INFINITE);
+    }
+    uint _e129 = q;
+    return as_type<float>(sign_1 | ((as_type<uint>(as_type<int>(as_type<uint>(exponent) - as_type<uint>(1))) << 23u) + _e129));
+}
+
+float divide(
+    float a_2,
+    float b_1
+) {
+    float _e3 = significand(a_2, 0u);
+    float _e5 = significand(b_1, 0u);
+    float _e7 = divide_near(a_2, b_1, _e3 / _e5);
+    return _e7;
+}
+
+float exp(
+    float x_1
+) {
+    float cut = {};
+    float r = {};
+    float y_1 = {};
+    cut = (x_1 > 88.37) ? 88.37 : x_1;
+    float _e6 = cut;
+    float _e7 = cut;
+    cut = (_e7 < -87.33654) ? -87.33654 : _e6;
+    float _e13 = cut;
+    float shifted = metal::fma(_e13, 1.442695, 12582912.0);
+    float n = shifted - 12582912.0;
+    float _e17 = cut;
+    r = metal::fma(n, -0.69314575, _e17);
+    float _e21 = r;
+    r = metal::fma(n, -0.0000014286068, _e21);
+    float _e24 = r;
+    y_1 = metal::fma(_e24, 0.0001984127, 0.0013888889);
+    float _e29 = y_1;
+    float _e30 = r;
+    y_1 = metal::fma(_e29, _e30, 0.008333334);
+    float _e33 = y_1;
+    float _e34 = r;
+    y_1 = metal::fma(_e33, _e34, 0.041666668);
+    float _e37 = y_1;
+    float _e38 = r;
+    y_1 = metal::fma(_e37, _e38, 0.16666667);
+    float _e41 = y_1;
+    float _e42 = r;
+    y_1 = metal::fma(_e41, _e42, 0.5);
+    float _e45 = y_1;
+    float _e46 = r;
+    y_1 = metal::fma(_e45, _e46, 1.0);
+    float _e49 = y_1;
+    float _e50 = r;
+    y_1 = metal::fma(_e49, _e50, 1.0);
+    uint power = ((as_type<uint>(shifted) - as_type<uint>(12582912.0)) + 127u) << 23u;
+    float _e60 = y_1;
+    return (x_1 < -87.33654) ? 0.0 : (_e60 * as_type<float>(power));
+}
+
+float swiglu(
+    float gate,
+    float up,
+    float limit,
+    float alpha
+) {
+    float u = {};
+    float g = (gate > limit) ? limit : gate;
+    u = (up > limit) ? limit : up;
+    float _e9 = u;
+    float _e11 = u;
+    u = (_e11 < -(limit)) ? -(limit) : _e9;
+    float _e18 = exp(-((alpha * g)));
+    float _e21 = divide(1.0, 1.0 + _e18);
+    float _e23 = u;
+    return (g * _e21) * (_e23 + 1.0);
+}
+
+struct main_Input {
+};
+[[max_total_threads_per_threadgroup(64)]] kernel void main_(
+  metal::uint3 id [[thread_position_in_grid]]
+, constant Params& p [[user(fake0)]]
+, device type_5 const& gate_up [[user(fake0)]]
+, device type_6& out [[user(fake0)]]
+, constant _mslBufferSizes& _buffer_sizes [[user(fake0)]]
+) {
+    uint _e4 = p.count;
+    if (id.x < _e4) {
+        metal::float2 pair = gate_up[id.x];
+        float _e17 = p.limit;
+        float _e20 = p.alpha;
+        float _e21 = swiglu(pair.x, pair.y, _e17, _e20);
+        out[id.x] = _e21;
+        return;
+    } else {
+        return;
+    }
+}

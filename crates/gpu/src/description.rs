@@ -1,0 +1,178 @@
+//! What a device says of itself, and which one is meant.
+
+use std::fmt;
+
+/// Limits of a device that kernels and buffers keep to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a buffer that a kernel sees.
+    pub storage_range_bytes: u64,
+    /// Bytes of an allocation.
+    pub allocation_bytes: u64,
+    /// Allocations at a time.
+    pub num_allocations: u32,
+    /// What a range of a buffer begins at a multiple of.
+    pub storage_alignment_bytes: u64,
+    /// Bytes that a workgroup shares.
+    pub shared_bytes: u32,
+    /// Invocations of a workgroup.
+    pub workgroup_invocations: u32,
+    /// Workgroups of a dispatch, by dimension.
+    pub num_workgroups: [u32; 3],
+}
+
+/// What kind of device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceKind {
+    /// A card with memory of its own.
+    Discrete,
+    /// One that shares the computer's memory.
+    Integrated,
+    /// A part of a card, as virtual machines see it.
+    Virtual,
+    /// A program that does a card's work on the processor.
+    Cpu,
+    /// Anything else.
+    Other,
+}
+
+/// A device as the list shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceDescription {
+    /// Its number, from 0.
+    pub index: usize,
+    /// Its name.
+    pub name: String,
+    /// What kind it is.
+    pub kind: DeviceKind,
+    /// Bytes of its own memory; of an integrated one, what it may use of the computer's.
+    pub memory_bytes: u64,
+    /// The driver's name and version.
+    pub driver: String,
+    /// The version of Vulkan, as `1.3.239`.
+    pub vulkan: [u32; 3],
+    /// Its limits.
+    pub limits: Limits,
+}
+
+impl fmt::Display for DeviceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DeviceKind::Discrete => "card",
+            DeviceKind::Integrated => "integrated",
+            DeviceKind::Virtual => "virtual card",
+            DeviceKind::Cpu => "software",
+            DeviceKind::Other => "other",
+        })
+    }
+}
+
+impl fmt::Display for DeviceDescription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [major, minor, patch] = self.vulkan;
+        let gb = self.memory_bytes as f64 / 1e9;
+        write!(
+            f,
+            "vulkan:{} {} ({}, {gb:.1} GB, {}, Vulkan {major}.{minor}.{patch})",
+            self.index, self.name, self.kind, self.driver
+        )
+    }
+}
+
+/// Which device is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The first card; without one the first integrated one, and so on.
+    Any,
+    /// By its number.
+    Index(usize),
+    /// By a part of its name, in any case.
+    Name(String),
+}
+
+impl DeviceChoice {
+    /// Reads `vulkan`, `vulkan:1` or `vulkan:part of a name`; `None` when it is not one of them.
+    pub fn parse(text: &str) -> Option<DeviceChoice> {
+        let rest = text.strip_prefix("vulkan")?;
+        if rest.is_empty() {
+            return Some(DeviceChoice::Any);
+        }
+        let rest = rest.strip_prefix(':').filter(|rest| !rest.is_empty())?;
+        Some(rest.parse().map_or_else(|_| DeviceChoice::Name(rest.to_owned()), DeviceChoice::Index))
+    }
+
+    /// The one of `devices` that is meant.
+    pub fn find<'a>(&self, devices: &'a [DeviceDescription]) -> Option<&'a DeviceDescription> {
+        match self {
+            DeviceChoice::Index(index) => devices.iter().find(|device| device.index == *index),
+            DeviceChoice::Name(part) => {
+                let part = part.to_lowercase();
+                devices.iter().find(|device| device.name.to_lowercase().contains(&part))
+            }
+            DeviceChoice::Any => devices.iter().min_by_key(|device| device.kind as u8),
+        }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeviceChoice::Any => f.write_str("vulkan"),
+            DeviceChoice::Index(index) => write!(f, "vulkan:{index}"),
+            DeviceChoice::Name(part) => write!(f, "vulkan:{part}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(index: usize, name: &str, kind: DeviceKind) -> DeviceDescription {
+        let limits = Limits {
+            storage_range_bytes: 1 << 27,
+            allocation_bytes: 1 << 30,
+            num_allocations: 4096,
+            storage_alignment_bytes: 64,
+            shared_bytes: 1 << 15,
+            workgroup_invocations: 256,
+            num_workgroups: [65_535; 3],
+        };
+        let (driver, vulkan) = ("Mesa 1".to_owned(), [1, 3, 239]);
+        DeviceDescription {
+            index,
+            name: name.to_owned(),
+            kind,
+            memory_bytes: 16 << 30,
+            driver,
+            vulkan,
+            limits,
+        }
+    }
+
+    #[test]
+    fn choices_are_read_and_written_alike() {
+        for text in ["vulkan", "vulkan:0", "vulkan:12", "vulkan:RTX 4090"] {
+            assert_eq!(DeviceChoice::parse(text).unwrap().to_string(), text);
+        }
+        for text in ["", "cpu", "vulkan:", "vulkan1", "vulkan 1"] {
+            assert_eq!(DeviceChoice::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_card_comes_first_unless_another_is_named() {
+        let devices = [
+            device(0, "llvmpipe", DeviceKind::Cpu),
+            device(1, "Intel UHD", DeviceKind::Integrated),
+            device(2, "NVIDIA RTX 4090", DeviceKind::Discrete),
+            device(3, "NVIDIA RTX 3060", DeviceKind::Discrete),
+        ];
+        let found = |text: &str| DeviceChoice::parse(text).unwrap().find(&devices).map(|device| device.index);
+        assert_eq!(found("vulkan"), Some(2));
+        assert_eq!(found("vulkan:0"), Some(0));
+        assert_eq!(found("vulkan:rtx 30"), Some(3));
+        assert_eq!((found("vulkan:4"), found("vulkan:Arc")), (None, None));
+        assert_eq!(devices[0].to_string(), "vulkan:0 llvmpipe (software, 17.2 GB, Mesa 1, Vulkan 1.3.239)");
+    }
+}

@@ -1,0 +1,173 @@
+//! A card that has been opened, and buffers on it.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::Error;
+use crate::account::{Held, Place, buffer_bytes};
+use crate::description::{DeviceChoice, DeviceDescription, Limits};
+use crate::vulkan::{Card, Loader, Memory, Part};
+
+/// An opened device; clones are the same one.
+#[derive(Clone)]
+pub struct Device {
+    pub(crate) card: Arc<Card>,
+}
+
+impl Device {
+    /// Every device that the system's Vulkan loader finds.
+    ///
+    /// Errors: `NoLoader`; `NoDevice` where there is none.
+    pub fn list() -> Result<Vec<DeviceDescription>, Error> {
+        let devices: Vec<_> = Loader::load()?.devices()?.into_iter().map(|(_, device)| device).collect();
+        if devices.is_empty() { Err(Error::NoDevice) } else { Ok(devices) }
+    }
+
+    /// Opens the device that is asked for.
+    ///
+    /// Errors: as [`Device::list`]; `NoSuchDevice`; `Unfit`.
+    pub fn open(choice: &DeviceChoice) -> Result<Device, Error> {
+        Device::open_as(choice, false)
+    }
+
+    /// As [`Device::open`], with the driver's checks of what kernels read and write: slower, for tests.
+    ///
+    /// Errors: as [`Device::open`].
+    pub fn open_checked(choice: &DeviceChoice) -> Result<Device, Error> {
+        Device::open_as(choice, true)
+    }
+
+    fn open_as(choice: &DeviceChoice, checked: bool) -> Result<Device, Error> {
+        let loader = Loader::load()?;
+        let (raws, devices): (Vec<_>, Vec<_>) = loader.devices()?.into_iter().unzip();
+        if devices.is_empty() {
+            return Err(Error::NoDevice);
+        }
+        let Some(found) = choice.find(&devices) else {
+            let there: Vec<String> = devices.iter().map(ToString::to_string).collect();
+            return Err(Error::NoSuchDevice { asked: choice.to_string(), there: there.join("; ") });
+        };
+        Ok(Device { card: Card::open(loader, raws[found.index], found.clone(), checked)? })
+    }
+
+    /// What the device says of itself.
+    pub fn description(&self) -> &DeviceDescription {
+        &self.card.description
+    }
+
+    /// What this program holds in a place. The sizes of all buffers of a plan, each by [`buffer_bytes`], are
+    /// the `bytes` that it will be.
+    pub fn held(&self, place: Place) -> Held {
+        self.card.account.held(place)
+    }
+
+    /// A buffer of at least `bytes`; what it holds is arbitrary. `name` stands in errors.
+    ///
+    /// Errors: `TooLarge`, when a kernel could not see it whole; `OutOfMemory`.
+    pub fn buffer(&self, name: &str, bytes: u64, place: Place) -> Result<Buffer, Error> {
+        let bytes = buffer_bytes(bytes);
+        let Limits { storage_range_bytes, allocation_bytes, .. } = self.card.description.limits;
+        let max_bytes = storage_range_bytes.min(allocation_bytes);
+        if bytes > max_bytes {
+            let (device, what) = (self.card.description.name.clone(), name.to_owned());
+            return Err(Error::TooLarge { device, what, bytes, max_bytes });
+        }
+        let doing = format!("making room for {name} ({bytes} bytes)");
+        let memory = Memory::new(&self.card, &doing, bytes, place)?;
+        Ok(Buffer { memory: Arc::new(memory), name: name.into() })
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.card.description)
+    }
+}
+
+/// Bytes on a device; clones are the same bytes, which go when the last clone and recording goes.
+#[derive(Clone)]
+pub struct Buffer {
+    pub(crate) memory: Arc<Memory>,
+    name: Arc<str>,
+}
+
+impl Buffer {
+    /// Its size: a multiple of 16, at least what was asked for.
+    pub fn bytes(&self) -> u64 {
+        self.memory.bytes
+    }
+
+    /// Where it lies.
+    pub fn place(&self) -> Place {
+        self.memory.place
+    }
+
+    /// The whole.
+    pub fn all(&self) -> Slice {
+        self.slice(0..self.bytes())
+    }
+
+    /// Some of its bytes.
+    ///
+    /// Panics: when they lie outside.
+    pub fn slice(&self, bytes: Range<u64>) -> Slice {
+        assert!(bytes.start <= bytes.end && bytes.end <= self.bytes(), "{bytes:?} of {self:?}");
+        Slice { buffer: self.clone(), bytes }
+    }
+
+    /// Copies into a buffer of the host. A kernel that runs meanwhile sees old or new numbers.
+    ///
+    /// Panics: when the buffer is on the card, or the bytes do not fit.
+    pub fn write(&self, offset: u64, bytes: &[u8]) {
+        self.memory.write(offset, bytes);
+    }
+
+    /// Copies out of a buffer of the host.
+    ///
+    /// Panics: as [`Buffer::write`].
+    pub fn read(&self, offset: u64, out: &mut [u8]) {
+        self.memory.read(offset, out);
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({} bytes)", self.name, self.bytes())
+    }
+}
+
+/// Some bytes of a buffer.
+#[derive(Clone, Debug)]
+pub struct Slice {
+    pub(crate) buffer: Buffer,
+    pub(crate) bytes: Range<u64>,
+}
+
+impl Slice {
+    /// How many.
+    pub fn len(&self) -> u64 {
+        self.bytes.end - self.bytes.start
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    pub(crate) fn part(&self) -> Part {
+        Part { memory: self.buffer.memory.clone(), offset: self.bytes.start, bytes: self.len() }
+    }
+}
+
+impl From<&Buffer> for Slice {
+    fn from(buffer: &Buffer) -> Slice {
+        buffer.all()
+    }
+}
+
+impl From<&Slice> for Slice {
+    fn from(slice: &Slice) -> Slice {
+        slice.clone()
+    }
+}

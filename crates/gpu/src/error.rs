@@ -1,0 +1,94 @@
+//! What can go wrong on a card, with what was being done.
+
+use thiserror::Error;
+
+/// Why a device cannot be used, or what happened to its work.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Error {
+    /// The system's Vulkan loader is not there.
+    #[error("no Vulkan loader on this machine ({reason}): install it (Debian: libvulkan1), or use the CPU")]
+    NoLoader {
+        /// What the loader's search met.
+        reason: String,
+    },
+    /// The loader found no driver with a device.
+    #[error(
+        "the Vulkan loader finds no device: install the card's driver; in a container of NVIDIA's, \
+         NVIDIA_DRIVER_CAPABILITIES=all brings it in"
+    )]
+    NoDevice,
+    /// None of the devices is the one that was asked for.
+    #[error("no device `{asked}`; there are: {there}")]
+    NoSuchDevice {
+        /// The number or the part of a name.
+        asked: String,
+        /// All devices with their numbers.
+        there: String,
+    },
+    /// A device that the kernels do not run on.
+    #[error("{device} cannot run the kernels: {lacks}; a newer driver may")]
+    Unfit {
+        /// Its name.
+        device: String,
+        /// What it lacks.
+        lacks: String,
+    },
+    /// No room.
+    #[error("{device} has no room left while {doing}; {held_bytes} bytes are held on it")]
+    OutOfMemory {
+        /// Its name.
+        device: String,
+        /// What asked for room.
+        doing: String,
+        /// What this program holds there.
+        held_bytes: u64,
+    },
+    /// The driver gave the device up: a reset, an unplugged card, a fault of a kernel.
+    #[error("{device} was lost while {doing}")]
+    Lost {
+        /// Its name.
+        device: String,
+        /// What was being done.
+        doing: String,
+    },
+    /// Work that did not end in its time.
+    #[error("{device} did not finish {doing} within {seconds} s")]
+    Hang {
+        /// Its name.
+        device: String,
+        /// What was being done.
+        doing: String,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// A buffer that a kernel could not see whole.
+    #[error("{what} has {bytes} bytes, and a kernel sees at most {max_bytes} of a buffer on {device}")]
+    TooLarge {
+        /// The device's name.
+        device: String,
+        /// The buffer's name.
+        what: String,
+        /// Its size.
+        bytes: u64,
+        /// The device's limit.
+        max_bytes: u64,
+    },
+    /// A kernel's words are not what this room makes.
+    #[error("kernel {kernel}: {reason}")]
+    Kernel {
+        /// Its name.
+        kernel: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Any other answer of the driver.
+    #[error("{device}, {doing}: {code}")]
+    Driver {
+        /// The device's name.
+        device: String,
+        /// What was being done.
+        doing: String,
+        /// The driver's code.
+        code: String,
+    },
+}

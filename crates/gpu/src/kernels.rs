@@ -1,0 +1,151 @@
+//! The kernels that are built in, compiled by the driver when they are first asked for.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::Error;
+use crate::device::Device;
+use crate::hazards::Access;
+use crate::spirv;
+use crate::vulkan::Pipeline;
+
+/// `(name, words)` of every file of `spirv/`.
+macro_rules! built_in {
+    ($($name:literal),* $(,)?) => {
+        /// The names of all kernels that are built in.
+        pub const KERNEL_NAMES: &[&str] = &[$($name),*];
+
+        fn built_in(name: &str) -> Option<&'static [u8]> {
+            match name {
+                $($name => Some(include_bytes!(concat!("../spirv/", $name, ".spv"))),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+built_in!(
+    "gemv_bf16_f32_1",
+    "gemv_bf16_f32_2",
+    "gemv_bf16_f32_4",
+    "gemv_bf16_f32_8",
+    "gemv_f32_f32_1",
+    "gemv_f32_f32_2",
+    "gemv_f32_f32_4",
+    "gemv_f32_f32_8",
+    "gemv_int8_f32_1",
+    "gemv_int8_f32_2",
+    "gemv_int8_f32_4",
+    "gemv_int8_f32_8",
+    "gemv_int8_int8_1",
+    "gemv_int8_int8_2",
+    "gemv_int8_int8_4",
+    "gemv_int8_int8_8",
+    "gemv_mxfp4_f32",
+    "gemv_mxfp4_int8",
+    "probe_floats",
+    "quantize_int8",
+    "quantize_middles",
+    "rmsnorm",
+    "swiglu",
+    "swiglu_middles",
+);
+
+/// A kernel on a device.
+#[derive(Clone)]
+pub struct Kernel {
+    pub(crate) name: Arc<str>,
+    pub(crate) pipeline: Arc<Pipeline>,
+    /// What it does with the buffer of each binding.
+    pub(crate) bindings: Arc<[Access]>,
+}
+
+impl Kernel {
+    /// Compiles a module; `bytes` are SPIR-V as `cargo xtask shaders` makes it, and a driver may fault on
+    /// others.
+    ///
+    /// Errors: `Kernel`, when the words are not a module; the driver's.
+    pub fn new(device: &Device, name: &str, bytes: &[u8]) -> Result<Kernel, Error> {
+        let refused = |reason| Error::Kernel { kernel: name.to_owned(), reason };
+        let (words, rest) = bytes.as_chunks::<4>();
+        let words: Vec<u32> = words.iter().map(|word| u32::from_le_bytes(*word)).collect();
+        if !rest.is_empty() {
+            return Err(refused("not whole words".to_owned()));
+        }
+        let bindings = spirv::bindings(&words).map_err(refused)?;
+        let pipeline = Arc::new(Pipeline::new(&device.card, name, &words, bindings.len())?);
+        Ok(Kernel { name: name.into(), pipeline, bindings: bindings.into() })
+    }
+}
+
+/// The kernels of a device.
+pub struct Kernels {
+    device: Device,
+    compiled: Mutex<HashMap<String, Kernel>>,
+    /// A kernel that is taken in place of the one that is built in: its name and words.
+    replaced: Option<(String, Vec<u8>)>,
+}
+
+impl Kernels {
+    /// Those that are built in.
+    pub fn new(device: &Device) -> Kernels {
+        Kernels { device: device.clone(), compiled: Mutex::default(), replaced: None }
+    }
+
+    /// Those that are built in but for one, so that tests can see a wrong one found out.
+    pub fn with_replaced(device: &Device, name: &str, bytes: Vec<u8>) -> Kernels {
+        Kernels { replaced: Some((name.to_owned(), bytes)), ..Kernels::new(device) }
+    }
+
+    /// Their device.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The kernel of a name, compiled now if it has not been.
+    ///
+    /// Errors: `Kernel`, when there is none; the driver's.
+    pub fn get(&self, name: &str) -> Result<Kernel, Error> {
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kernel) = compiled.get(name) {
+            return Ok(kernel.clone());
+        }
+        let unknown = || Error::Kernel { kernel: name.to_owned(), reason: "there is none".to_owned() };
+        let bytes = match &self.replaced {
+            Some((replaced, bytes)) if replaced == name => bytes,
+            _ => built_in(name).ok_or_else(unknown)?,
+        };
+        let kernel = Kernel::new(&self.device, name, bytes)?;
+        compiled.insert(name.to_owned(), kernel.clone());
+        Ok(kernel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_module_that_is_checked_in_is_built_in_and_has_its_bindings() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("spirv");
+        let mut there: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+            .collect();
+        there.sort();
+        let mut names = KERNEL_NAMES.to_vec();
+        names.sort_unstable();
+        assert_eq!(there, names);
+        for name in names {
+            let words: Vec<u32> = built_in(name)
+                .unwrap()
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .map(|word| u32::from_le_bytes(*word))
+                .collect();
+            let bindings = spirv::bindings(&words).unwrap();
+            assert!(bindings.contains(&Access::Write), "{name} writes nothing: {bindings:?}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Activations as int8 with a scale for 32 values, and for MXFP4 a middle.
+
+use crate::Error;
+use crate::account::Place;
+use crate::device::{Device, Slice};
+use crate::kernels::Kernels;
+use crate::ops::{BLOCKS_PER_GROUP, WORD_BYTES, assert_bytes, num_blocks, product};
+use crate::recording::Recording;
+
+/// Bytes that stand beside a block that has a middle: its scale; its corrected sum and middle.
+const BESIDE_BYTES: u64 = 8;
+
+/// Rows for products with int8, T of K values, or 2T in two parts.
+#[derive(Clone, Debug)]
+pub struct Int8Rows {
+    /// `[T, K]`
+    pub values: Slice,
+    /// `[T, K / 32]` f32
+    pub scales: Slice,
+}
+
+/// Rows for products with MXFP4, T of K values.
+#[derive(Clone, Debug)]
+pub struct MiddleRows {
+    /// `[T, K / 32, 2, 16]`: the even elements of a block, then the odd ones.
+    pub values: Slice,
+    /// `[T, K / 32]` of two words: the scale; 12 times the sum of values and middles, and in the low byte
+    /// the middle.
+    pub beside: Slice,
+}
+
+impl Int8Rows {
+    /// Bytes of the two buffers.
+    pub fn bytes(t: u32, k: u32) -> [u64; 2] {
+        [product([t, k]), product([t, num_blocks("int8 rows", k)]) * WORD_BYTES]
+    }
+
+    /// Room for T rows.
+    ///
+    /// Errors: `OutOfMemory`.
+    pub fn new(device: &Device, t: u32, k: u32) -> Result<Int8Rows, Error> {
+        let [values, scales] = Int8Rows::bytes(t, k);
+        Ok(Int8Rows {
+            values: device.buffer("int8 rows", values, Place::Card)?.all(),
+            scales: device.buffer("scales of int8 rows", scales, Place::Card)?.all(),
+        })
+    }
+
+    pub(crate) fn assert_room(&self, op: &str, t: u32, k: u32) {
+        let [values, scales] = Int8Rows::bytes(t, k);
+        assert_bytes(op, "int8 rows", &self.values, values);
+        assert_bytes(op, "scales of int8 rows", &self.scales, scales);
+    }
+}
+
+impl MiddleRows {
+    /// Bytes of the two buffers.
+    pub fn bytes(t: u32, k: u32) -> [u64; 2] {
+        [product([t, k]), product([t, num_blocks("int8 rows", k)]) * BESIDE_BYTES]
+    }
+
+    /// Room for T rows.
+    ///
+    /// Errors: `OutOfMemory`.
+    pub fn new(device: &Device, t: u32, k: u32) -> Result<MiddleRows, Error> {
+        let [values, beside] = MiddleRows::bytes(t, k);
+        Ok(MiddleRows {
+            values: device.buffer("int8 rows", values, Place::Card)?.all(),
+            beside: device.buffer("scales and middles of int8 rows", beside, Place::Card)?.all(),
+        })
+    }
+
+    pub(crate) fn assert_room(&self, op: &str, t: u32, k: u32) {
+        let [values, beside] = MiddleRows::bytes(t, k);
+        assert_bytes(op, "int8 rows", &self.values, values);
+        assert_bytes(op, "scales and middles of int8 rows", &self.beside, beside);
+    }
+}
+
+/// T rows of K values as int8 for products with int8: `gptoss_kernels::quantize_q8` in the order of Q8_0. In
+/// two parts `out` is 2T rows, the second T of what rounding took from the first:
+/// `gptoss_kernels::quantize_q8_parts`.
+pub struct Quantize<'a> {
+    /// T or 2T rows.
+    pub out: &'a Int8Rows,
+    /// `[T, K]`
+    pub x: &'a Slice,
+    /// T
+    pub t: u32,
+    /// K, a multiple of 32.
+    pub k: u32,
+    /// Whether in two parts.
+    pub in_parts: bool,
+}
+
+impl Quantize<'_> {
+    /// Puts the op behind what is recorded.
+    ///
+    /// Errors: the driver's, when it compiles the kernel.
+    /// Panics: when a slice is too short, or K is not whole blocks.
+    pub fn record(&self, kernels: &Kernels, recording: &mut Recording) -> Result<(), Error> {
+        let parts = 1 + u32::from(self.in_parts);
+        self.out.assert_room("quantize", self.t * parts, self.k);
+        assert_bytes("quantize", "x", self.x, product([self.t, self.k]) * WORD_BYTES);
+        let blocks = self.t * num_blocks("quantize", self.k);
+        let slices = [&self.out.values, &self.out.scales, self.x];
+        let groups = [blocks.div_ceil(BLOCKS_PER_GROUP), 1, 1];
+        recording.dispatch(&kernels.get("quantize_int8")?, &slices, &[blocks, parts], groups);
+        Ok(())
+    }
+}
+
+/// T rows of K values as int8 for products with MXFP4: `gptoss_kernels::quantize_q8` in the order of MXFP4.
+pub struct QuantizeMiddles<'a> {
+    /// T rows.
+    pub out: &'a MiddleRows,
+    /// `[T, K]`
+    pub x: &'a Slice,
+    /// T
+    pub t: u32,
+    /// K, a multiple of 32.
+    pub k: u32,
+}
+
+impl QuantizeMiddles<'_> {
+    /// Puts the op behind what is recorded.
+    ///
+    /// Errors: the driver's, when it compiles the kernel.
+    /// Panics: when a slice is too short, or K is not whole blocks.
+    pub fn record(&self, kernels: &Kernels, recording: &mut Recording) -> Result<(), Error> {
+        self.out.assert_room("quantize", self.t, self.k);
+        assert_bytes("quantize", "x", self.x, product([self.t, self.k]) * WORD_BYTES);
+        let blocks = self.t * num_blocks("quantize", self.k);
+        let slices = [&self.out.values, &self.out.beside, self.x];
+        let groups = [blocks.div_ceil(BLOCKS_PER_GROUP), 1, 1];
+        recording.dispatch(&kernels.get("quantize_middles")?, &slices, &[blocks], groups);
+        Ok(())
+    }
+}

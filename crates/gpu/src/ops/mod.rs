@@ -1,0 +1,47 @@
+//! The ops, one file each: what it binds, how many workgroups it takes, and its one sentence.
+//!
+//! An op is a struct of its slices and sizes; `record` puts its dispatches into a
+//! [`Recording`](crate::Recording). Slices may be longer than what an op needs of them, and never shorter.
+
+mod expert_linear;
+mod int8_rows;
+mod linear;
+mod probe;
+mod rmsnorm;
+mod swiglu;
+
+pub use expert_linear::{ExpertLinear, ExpertRows};
+pub use int8_rows::{Int8Rows, MiddleRows, Quantize, QuantizeMiddles};
+pub use linear::{DenseMatrix, DenseRows, Linear};
+pub use probe::FloatProbe;
+pub use rmsnorm::RmsNorm;
+pub use swiglu::{SwiGlu, SwiGluMiddles};
+
+use crate::device::Slice;
+
+/// Bytes of an `f32` or `u32`.
+const WORD_BYTES: u64 = 4;
+/// Values that share a scale.
+const BLOCK_VALUES: u32 = 32;
+/// Outputs that a workgroup of a product computes.
+const ROWS_PER_GROUP: u32 = 8;
+/// Blocks that a workgroup quantizes.
+const BLOCKS_PER_GROUP: u32 = 8;
+
+/// Panics unless the slice has room for so many bytes.
+fn assert_bytes(op: &str, what: &str, slice: &Slice, bytes: u64) {
+    assert!(slice.len() >= bytes, "{op}: {what} is {slice:?}, shorter than {bytes} bytes");
+}
+
+/// The product of sizes.
+fn product<const N: usize>(sizes: [u32; N]) -> u64 {
+    sizes.into_iter().map(u64::from).product()
+}
+
+/// Blocks of `k` values.
+///
+/// Panics: when they are not whole.
+fn num_blocks(op: &str, k: u32) -> u32 {
+    assert!(k.is_multiple_of(BLOCK_VALUES), "{op}: K = {k} is not a multiple of 32");
+    k / BLOCK_VALUES
+}

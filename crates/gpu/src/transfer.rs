@@ -1,0 +1,99 @@
+//! Bytes to the card and back, through two buffers of the host in turn.
+//!
+//! While one half goes over the bus the other is filled, so the host's reading and the copy overlap.
+
+use crate::Error;
+use crate::account::Place;
+use crate::device::{Buffer, Device, Slice};
+use crate::recording::{Recorded, Recording, WAIT_MAX};
+
+/// Bytes of one of the two buffers, unless the caller says otherwise: long copies, short waits.
+pub const STAGING_BYTES: u64 = 32 << 20;
+
+/// Uploads to a device.
+pub struct Upload {
+    device: Device,
+    halves: [Half; 2],
+    next: usize,
+}
+
+struct Half {
+    staging: Buffer,
+    copy: Option<Recorded>,
+}
+
+impl Half {
+    fn new(device: &Device, bytes: u64) -> Result<Half, Error> {
+        Ok(Half { staging: device.buffer("staging", bytes, Place::Host)?, copy: None })
+    }
+
+    /// Waits until the staging buffer can be filled again.
+    fn wait(&mut self) -> Result<(), Error> {
+        match self.copy.take() {
+            Some(mut copy) => copy.wait(WAIT_MAX),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Upload {
+    /// Two staging buffers of `staging_bytes`.
+    ///
+    /// Errors: `OutOfMemory`.
+    pub fn new(device: &Device, staging_bytes: u64) -> Result<Upload, Error> {
+        let halves = [Half::new(device, staging_bytes)?, Half::new(device, staging_bytes)?];
+        Ok(Upload { device: device.clone(), halves, next: 0 })
+    }
+
+    /// Copies `bytes` to the beginning of `to`; what it holds beyond them stays, but for the last four's
+    /// rest, which becomes zero. The bytes may still be on their way.
+    ///
+    /// Errors: `Lost`, `Hang`.
+    /// Panics: when they do not fit.
+    pub fn write(&mut self, to: &Slice, bytes: &[u8]) -> Result<(), Error> {
+        assert!(bytes.len() as u64 <= to.len(), "{} bytes into {to:?}", bytes.len());
+        let chunk_bytes = self.halves[0].staging.bytes() as usize;
+        let mut at = to.bytes.start;
+        for chunk in bytes.chunks(chunk_bytes) {
+            let half = &mut self.halves[self.next];
+            half.wait()?;
+            let whole = chunk.len().next_multiple_of(4);
+            half.staging.write(0, chunk);
+            half.staging.write(chunk.len() as u64, &[0; 3][..whole - chunk.len()]);
+            let mut recording = Recording::new(&self.device);
+            let to = to.buffer.slice(at..at + whole as u64);
+            recording.copy(&to, &half.staging.all());
+            let mut copy = recording.finish(&format!("an upload to {to:?}"))?;
+            copy.submit()?;
+            half.copy = Some(copy);
+            at += chunk.len() as u64;
+            self.next = 1 - self.next;
+        }
+        Ok(())
+    }
+
+    /// Waits for what is on its way.
+    ///
+    /// Errors: `Lost`, `Hang`.
+    pub fn finish(&mut self) -> Result<(), Error> {
+        self.halves.iter_mut().try_for_each(Half::wait)
+    }
+}
+
+/// The bytes of a slice. Slow (a buffer and a wait each time): for tests and for what is read seldom.
+///
+/// Errors: `OutOfMemory`, `Lost`, `Hang`.
+pub fn download(device: &Device, from: &Slice) -> Result<Vec<u8>, Error> {
+    let staging = device.buffer("staging", from.len().min(STAGING_BYTES), Place::Host)?;
+    let mut bytes = vec![0; from.len() as usize];
+    let mut at = from.bytes.start;
+    for chunk in bytes.chunks_mut(staging.bytes() as usize) {
+        let mut recording = Recording::new(device);
+        let part = from.buffer.slice(at..at + chunk.len() as u64);
+        recording.copy(&staging.slice(0..chunk.len() as u64), &part);
+        recording.finish(&format!("a download of {part:?}"))?.run()?;
+        staging.read(0, chunk);
+        at += chunk.len() as u64;
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,122 @@
+//! Devices, buffers, transfers and recordings.
+
+use std::time::Duration;
+
+use gptoss_gpu::ops::RmsNorm;
+use gptoss_gpu::{Device, DeviceChoice, Error, Kernels, Place, Recording, Upload, buffer_bytes, download};
+
+use crate::numbers::Rng;
+use crate::support::{Bench, devices, on_every_device};
+
+#[test]
+fn a_device_that_is_not_there_is_named_with_those_that_are() {
+    let error = match Device::open(&DeviceChoice::Name("no such card".to_owned())) {
+        Ok(device) => panic!("{device:?}"),
+        Err(error) => error,
+    };
+    match &error {
+        Error::NoSuchDevice { there, .. } => assert!(there.contains("vulkan:0"), "{error}"),
+        Error::NoLoader { .. } | Error::NoDevice => {}
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn buffers_are_counted_to_the_byte_and_given_back() {
+    on_every_device(|bench| {
+        // A device of its own: the books of the others move while tests run.
+        let choice = DeviceChoice::Index(bench.device.description().index);
+        let device = Device::open(&choice).unwrap();
+        let sizes = [1, 16, 1000, 4096];
+        let buffers: Vec<_> =
+            sizes.iter().map(|bytes| device.buffer("a", *bytes, Place::Card).unwrap()).collect();
+        let held = device.held(Place::Card);
+        assert_eq!(held.bytes, sizes.into_iter().map(buffer_bytes).sum::<u64>());
+        assert_eq!((held.num_buffers, held.bytes), (4, buffers.iter().map(|buffer| buffer.bytes()).sum()));
+        assert!(held.reserved_bytes >= held.bytes);
+        let clone = buffers[3].clone();
+        drop(buffers);
+        assert_eq!(device.held(Place::Card).bytes, 4096);
+        drop(clone);
+        assert_eq!((device.held(Place::Card).bytes, device.held(Place::Card).num_buffers), (0, 0));
+        assert_eq!(device.held(Place::Host).num_buffers, 0);
+    });
+}
+
+#[test]
+fn uploads_of_many_chunks_come_back_as_they_were() {
+    on_every_device(|bench| {
+        let mut rng = Rng(7);
+        let bytes: Vec<u8> = (0..100_003).map(|_| rng.next() as u8).collect();
+        let buffer = bench.device.buffer("a", bytes.len() as u64 + 64, Place::Card).unwrap();
+        let mut upload = Upload::new(&bench.device, 4096).unwrap();
+        upload.write(&buffer.slice(16..buffer.bytes()), &bytes).unwrap();
+        upload.finish().unwrap();
+        let back = download(&bench.device, &buffer.all()).unwrap();
+        assert!(back[16..][..bytes.len()] == bytes);
+    });
+}
+
+#[test]
+fn what_is_too_large_for_a_kernel_is_refused_by_name() {
+    on_every_device(|bench| {
+        let bytes = bench.device.description().limits.storage_range_bytes + 1;
+        let error = bench.device.buffer("the unembedding", bytes, Place::Card).unwrap_err();
+        assert!(matches!(error, Error::TooLarge { .. }) && error.to_string().contains("the unembedding"));
+    });
+}
+
+/// Each norm reads what the one before it wrote.
+#[test]
+fn a_recording_runs_again_and_again_over_what_buffers_hold_then() {
+    on_every_device(|bench| {
+        let (c, num_norms) = (64_u32, 5);
+        let input = bench.device.buffer("input", 256, Place::Host).unwrap();
+        let rows: Vec<_> = (0..num_norms).map(|_| bench.poisoned(64)).collect();
+        let weight = bench.holding(&[1.0_f32; 64]);
+        let out = bench.device.buffer("output", 256, Place::Host).unwrap();
+        let mut recording = Recording::new(&bench.device);
+        let mut x = &input.all();
+        for row in &rows {
+            let norm = RmsNorm { out: row, x, weight: &weight, t: 1, c, eps: 0.0 };
+            norm.record(&bench.kernels, &mut recording).unwrap();
+            x = row;
+        }
+        recording.copy(&out.all(), x);
+        assert_eq!(recording.num_barriers(), num_norms);
+        let mut recorded = recording.finish("five norms").unwrap();
+        for factor in [1.0_f32, -3.0] {
+            input.write(0, bytemuck::cast_slice(&[factor; 64]));
+            recorded.run().unwrap();
+            let mut found = [0.0_f32; 64];
+            out.read(0, bytemuck::cast_slice_mut(&mut found));
+            assert_eq!(found, [factor.signum(); 64]);
+        }
+    });
+}
+
+/// A card that does not answer in time is given up, and says what it was doing.
+#[test]
+fn a_hang_names_what_ran_and_ends_the_device() {
+    for device in devices() {
+        let choice = DeviceChoice::Index(device.description().index);
+        let device = Device::open(&choice).unwrap();
+        let bench = Bench::of(&device, Kernels::new(&device));
+        let (t, c) = (100, 20_000);
+        let (x, weight, out) = (bench.poisoned(t * c), bench.poisoned(c), bench.poisoned(t * c));
+        let mut recording = Recording::new(&device);
+        for _ in 0..2 {
+            let norm = RmsNorm { out: &out, x: &x, weight: &weight, t: t as u32, c: c as u32, eps: 0.0 };
+            norm.record(&bench.kernels, &mut recording).unwrap();
+        }
+        let mut recorded = recording.finish("a step of 3 rows").unwrap();
+        recorded.submit().unwrap();
+        let error = recorded.wait(Duration::from_nanos(1)).unwrap_err();
+        assert!(
+            matches!(error, Error::Hang { .. }) && error.to_string().contains("a step of 3 rows"),
+            "{error}"
+        );
+        let after = device.buffer("a", 16, Place::Card).unwrap_err();
+        assert!(matches!(after, Error::Lost { .. }) && after.to_string().contains("making room for a"));
+    }
+}

@@ -1,0 +1,127 @@
+//! Quantization of rows, and the fused SwiGLU.
+
+use gptoss_gpu::ops::{Int8Rows, MiddleRows, Quantize, QuantizeMiddles, SwiGluMiddles};
+
+use crate::floats::gate_up;
+use crate::numbers::{FILLS, Fill, Rng};
+use crate::reference::floats::swiglu;
+use crate::reference::quantized::{Int8Block, quantize, quantize_about_middles, quantize_parts};
+use crate::support::{Bench, on_every_device};
+
+const SHAPES: [(usize, usize); 6] = [(1, 32), (1, 64), (3, 288), (9, 96), (64, 32), (2, 2880)];
+
+/// The bytes of blocks for int8, and their scales.
+pub fn stored_plain(blocks: &[Int8Block]) -> (Vec<i8>, Vec<f32>) {
+    (blocks.iter().flat_map(|block| block.values).collect(), blocks.iter().map(|block| block.scale).collect())
+}
+
+/// The bytes of blocks for MXFP4 (even elements, then odd ones), and what stands beside them.
+pub fn stored_about_middles(blocks: &[Int8Block]) -> (Vec<i8>, Vec<[u32; 2]>) {
+    let mut values = Vec::new();
+    let mut beside = Vec::new();
+    for block in blocks {
+        values.extend(block.values.iter().step_by(2));
+        values.extend(block.values.iter().skip(1).step_by(2));
+        let sum: i32 = (0..32).map(|i| block.value(i)).sum();
+        let middle = block.middle as u8;
+        beside.push([block.scale.to_bits(), ((12 * sum) << 8) as u32 | u32::from(middle)]);
+    }
+    (values, beside)
+}
+
+fn room_plain(bench: &Bench, t: usize, k: usize) -> Int8Rows {
+    Int8Rows { values: bench.poisoned(t * k / 4), scales: bench.poisoned(t * k / 32) }
+}
+
+fn room_about_middles(bench: &Bench, t: usize, k: usize) -> MiddleRows {
+    MiddleRows { values: bench.poisoned(t * k / 4), beside: bench.poisoned(t * k / 16) }
+}
+
+/// Scales are equal when both are NaN.
+fn one_nan(bits: u32) -> u32 {
+    if f32::from_bits(bits).is_nan() { f32::NAN.to_bits() } else { bits }
+}
+
+#[track_caller]
+fn assert_plain(bench: &Bench, found: &Int8Rows, blocks: &[Int8Block], what: &dyn std::fmt::Debug) {
+    let (values, scales) = stored_plain(blocks);
+    let found_scales: Vec<u32> = bench.read(&found.scales, scales.len());
+    let scales = scales.iter().map(|scale| one_nan(scale.to_bits()));
+    assert!(found_scales.iter().map(|bits| one_nan(*bits)).eq(scales), "{what:?}: scales");
+    assert!(bench.read::<i8>(&found.values, values.len()) == values, "{what:?}: values");
+}
+
+#[track_caller]
+fn assert_about_middles(bench: &Bench, found: &MiddleRows, blocks: &[Int8Block], what: &dyn std::fmt::Debug) {
+    let (values, beside) = stored_about_middles(blocks);
+    let found_beside: Vec<[u32; 2]> = bench.read(&found.beside, beside.len());
+    for (b, (found, expected)) in found_beside.iter().zip(&beside).enumerate() {
+        assert_eq!(one_nan(found[0]), one_nan(expected[0]), "{what:?}: scale of block {b}");
+        assert_eq!(found[1], expected[1], "{what:?}: sum and middle of block {b}");
+    }
+    assert!(bench.read::<i8>(&found.values, values.len()) == values, "{what:?}: values");
+}
+
+fn shapes_and_fills() -> impl Iterator<Item = (usize, usize, Fill)> {
+    let random = SHAPES.into_iter().map(|(t, k)| (t, k, Fill::Random));
+    random.chain(FILLS.into_iter().map(|fill| (3, 320, fill)))
+}
+
+pub fn check_plain(bench: &Bench) {
+    for (t, k, fill) in shapes_and_fills() {
+        let x = fill.floats(&mut Rng(k as u64), t * k);
+        let input = bench.holding(&x);
+        for in_parts in [false, true] {
+            let out = room_plain(bench, t * (1 + usize::from(in_parts)), k);
+            bench.run(|kernels, recording| {
+                Quantize { out: &out, x: &input, t: t as u32, k: k as u32, in_parts }
+                    .record(kernels, recording)
+            });
+            let blocks = if in_parts { quantize_parts(bench.fma, &x).concat() } else { quantize(&x) };
+            assert_plain(bench, &out, &blocks, &("quantize", t, k, fill, in_parts));
+        }
+    }
+}
+
+#[test]
+fn rows_for_int8_are_the_cpus() {
+    on_every_device(check_plain);
+}
+
+pub fn check_about_middles(bench: &Bench) {
+    for (t, k, fill) in shapes_and_fills() {
+        let mut x = fill.floats(&mut Rng(k as u64), t * k);
+        // Rows of one sign are scaled from zero on.
+        x[..k].iter_mut().for_each(|x| *x = x.abs() * if t % 2 == 0 { -1.0 } else { 1.0 });
+        let (input, out) = (bench.holding(&x), room_about_middles(bench, t, k));
+        bench.run(|kernels, recording| {
+            QuantizeMiddles { out: &out, x: &input, t: t as u32, k: k as u32 }.record(kernels, recording)
+        });
+        let blocks = quantize_about_middles(bench.fma, &x);
+        assert_about_middles(bench, &out, &blocks, &("quantize about middles", t, k, fill));
+    }
+}
+
+#[test]
+fn rows_for_mxfp4_are_the_cpus() {
+    on_every_device(check_about_middles);
+}
+
+pub fn check_swiglu_about_middles(bench: &Bench) {
+    for (t, f) in SHAPES {
+        let gate_up = gate_up(&mut Rng(f as u64), t * f, -30_000.0);
+        let (input, out) = (bench.holding(&gate_up), room_about_middles(bench, t, f));
+        bench.run(|kernels, recording| {
+            let (out, gate_up) = (&out, &input);
+            let op = SwiGluMiddles { out, gate_up, t: t as u32, f: f as u32, limit: 7.0, alpha: 1.702 };
+            op.record(kernels, recording)
+        });
+        let blocks = quantize_about_middles(bench.fma, &swiglu(bench.fma, &gate_up, 7.0, 1.702));
+        assert_about_middles(bench, &out, &blocks, &("swiglu about middles", t, f));
+    }
+}
+
+#[test]
+fn activations_for_mxfp4_are_the_cpus() {
+    on_every_device(check_swiglu_about_middles);
+}

@@ -1,0 +1,14 @@
+// The clamped SwiGLU of rows whose even numbers are the gate and odd ones the up part. `swiglu` of the CPU.
+//include swiglu
+struct Params { count: u32, limit: f32, alpha: f32 }
+var<immediate> p: Params;
+@group(0) @binding(0) var<storage, read> gate_up: array<vec2<f32>>; // [T, F]
+@group(0) @binding(1) var<storage, read_write> out: array<f32>;     // [T, F]
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    if id.x < p.count {
+        let pair = gate_up[id.x];
+        out[id.x] = swiglu(pair.x, pair.y, p.limit, p.alpha);
+    }
+}
