@@ -1,3 +1,4 @@
+#pragma METAL fp contract(off)
 // language: metal2.4
 #include <metal_stdlib>
 #include <simd/simd.h>
@@ -253,13 +254,13 @@ struct main_Input {
 [[max_total_threads_per_threadgroup(64)]] kernel void main_(
   metal::uint3 wg [[threadgroup_position_in_grid]]
 , uint li [[thread_index_in_threadgroup]]
-, constant Params& p [[user(fake0)]]
-, device type_2& out [[user(fake0)]]
-, device type_2 const& bias [[user(fake0)]]
+, constant Params& p [[buffer(4)]]
+, device type_2& out [[buffer(0)]]
+, device type_2 const& bias [[buffer(1)]]
 , threadgroup type_3& lanes
-, device type_2 const& x [[user(fake0)]]
-, device type_5 const& values [[user(fake0)]]
-, constant _mslBufferSizes& _buffer_sizes [[user(fake0)]]
+, device type_2 const& x [[buffer(2)]]
+, device type_5 const& values [[buffer(3)]]
+, constant _mslBufferSizes& _buffer_sizes [[buffer(5)]]
 ) {
     gemv(wg.x * 8u, li, p, out, bias, lanes, x, values, _buffer_sizes);
     return;

@@ -1,3 +1,4 @@
+#pragma METAL fp contract(off)
 // language: metal2.4
 #include <metal_stdlib>
 #include <simd/simd.h>
@@ -183,15 +184,15 @@ struct main_Input {
 [[max_total_threads_per_threadgroup(64)]] kernel void main_(
   metal::uint3 wg [[threadgroup_position_in_grid]]
 , uint li [[thread_index_in_threadgroup]]
-, constant Params& p [[user(fake0)]]
-, device type_2& out [[user(fake0)]]
-, device type_2 const& bias [[user(fake0)]]
+, constant Params& p [[buffer(6)]]
+, device type_2& out [[buffer(0)]]
+, device type_2 const& bias [[buffer(1)]]
 , threadgroup type_3& lanes
-, device type_6 const& values [[user(fake0)]]
-, device type_7 const& scales [[user(fake0)]]
-, device type_6 const& x [[user(fake0)]]
-, device type_2 const& x_scales [[user(fake0)]]
-, constant _mslBufferSizes& _buffer_sizes [[user(fake0)]]
+, device type_6 const& values [[buffer(2)]]
+, device type_7 const& scales [[buffer(3)]]
+, device type_6 const& x [[buffer(4)]]
+, device type_2 const& x_scales [[buffer(5)]]
+, constant _mslBufferSizes& _buffer_sizes [[buffer(7)]]
 ) {
     type_9 sums = type_9 {};
     uint b = {};

@@ -1,3 +1,4 @@
+#pragma METAL fp contract(off)
 // language: metal2.4
 #include <metal_stdlib>
 #include <simd/simd.h>
@@ -69,15 +70,15 @@ struct main_Input {
 [[max_total_threads_per_threadgroup(64)]] kernel void main_(
   metal::uint3 wg [[threadgroup_position_in_grid]]
 , uint li [[thread_index_in_threadgroup]]
-, constant Params& p [[user(fake0)]]
-, device type_2& out [[user(fake0)]]
-, device type_3 const& codes_1 [[user(fake0)]]
-, device type_3 const& code_scales [[user(fake0)]]
-, device type_2 const& x [[user(fake0)]]
-, device type_3 const& experts [[user(fake0)]]
-, device type_2 const& bias [[user(fake0)]]
+, constant Params& p [[buffer(6)]]
+, device type_2& out [[buffer(0)]]
+, device type_3 const& codes_1 [[buffer(1)]]
+, device type_3 const& code_scales [[buffer(2)]]
+, device type_2 const& x [[buffer(3)]]
+, device type_3 const& experts [[buffer(4)]]
+, device type_2 const& bias [[buffer(5)]]
 , threadgroup type_4& lanes
-, constant _mslBufferSizes& _buffer_sizes [[user(fake0)]]
+, constant _mslBufferSizes& _buffer_sizes [[buffer(7)]]
 ) {
     float sum = 0.0;
     uint b = 0u;

@@ -1,3 +1,4 @@
+#pragma METAL fp contract(off)
 // language: metal2.4
 #include <metal_stdlib>
 #include <simd/simd.h>
@@ -72,16 +73,16 @@ struct main_Input {
 [[max_total_threads_per_threadgroup(64)]] kernel void main_(
   metal::uint3 wg [[threadgroup_position_in_grid]]
 , uint li [[thread_index_in_threadgroup]]
-, constant Params& p [[user(fake0)]]
-, device type_2& out [[user(fake0)]]
-, device type_4 const& codes_1 [[user(fake0)]]
-, device type_5 const& code_scales [[user(fake0)]]
-, device type_4 const& x [[user(fake0)]]
-, device type_7 const& x_beside [[user(fake0)]]
-, device type_5 const& experts [[user(fake0)]]
-, device type_2 const& bias [[user(fake0)]]
+, constant Params& p [[buffer(7)]]
+, device type_2& out [[buffer(0)]]
+, device type_4 const& codes_1 [[buffer(1)]]
+, device type_5 const& code_scales [[buffer(2)]]
+, device type_4 const& x [[buffer(3)]]
+, device type_7 const& x_beside [[buffer(4)]]
+, device type_5 const& experts [[buffer(5)]]
+, device type_2 const& bias [[buffer(6)]]
 , threadgroup type_8& lanes
-, constant _mslBufferSizes& _buffer_sizes [[user(fake0)]]
+, constant _mslBufferSizes& _buffer_sizes [[buffer(8)]]
 ) {
     float sum = 0.0;
     uint b = {};

@@ -1,3 +1,4 @@
+#pragma METAL fp contract(off)
 // language: metal2.4
 #include <metal_stdlib>
 #include <simd/simd.h>
@@ -106,10 +107,10 @@ float divide_near(
     int rest = {};
     int i = 0;
     int i_1 = 0;
-    uint x_2 = as_type<uint>(a_1);
+    uint x_4 = as_type<uint>(a_1);
     uint y_2 = as_type<uint>(b);
-    uint sign_1 = (x_2 ^ y_2) & SIGN_BIT;
-    uint xe = (x_2 >> 23u) & 255u;
+    uint sign_1 = (x_4 ^ y_2) & SIGN_BIT;
+    uint xe = (x_4 >> 23u) & 255u;
     uint ye = (y_2 >> 23u) & 255u;
     if (!((xe == 0u))) {
         local_6 = ye == 0u;
@@ -130,10 +131,10 @@ float divide_near(
     }
     bool _e38 = local_8;
     if (_e38) {
-        float _e39 = divide_special(x_2, y_2, sign_1);
+        float _e39 = divide_special(x_4, y_2, sign_1);
         return _e39;
     }
-    uint xm = (x_2 & MANTISSA) | HIDDEN;
+    uint xm = (x_4 & MANTISSA) | HIDDEN;
     uint ym = (y_2 & MANTISSA) | HIDDEN;
     uint below = (xm < ym) ? 1u : 0u;
     q = naga_f2u32(estimate * as_type<float>((150u + below) << 23u));
@@ -216,16 +217,16 @@ float root_near(
     int rest_1 = {};
     int i_2 = 0;
     int i_3 = 0;
-    uint x_3 = as_type<uint>(a_3);
-    if (x_3 < HIDDEN) {
+    uint x_5 = as_type<uint>(a_3);
+    if (x_5 < HIDDEN) {
         return 0.0;
     }
-    if (x_3 >= INFINITE) {
+    if (x_5 >= INFINITE) {
         return a_3;
     }
-    int exponent_1 = as_type<int>(as_type<uint>(as_type<int>(x_3 >> 23u)) - as_type<uint>(127));
+    int exponent_1 = as_type<int>(as_type<uint>(as_type<int>(x_5 >> 23u)) - as_type<uint>(127));
     uint odd = as_type<uint>(exponent_1 & 1);
-    uint m = (x_3 & MANTISSA) | HIDDEN;
+    uint m = (x_5 & MANTISSA) | HIDDEN;
     q_1 = naga_f2u32(estimate_1 * 8388608.0);
     uint _e27 = q_1;
     uint _e28 = q_1;
@@ -294,16 +295,41 @@ float root(
     return _e10;
 }
 
+bool is_above(
+    float x_1,
+    float limit
+) {
+    bool local_9 = {};
+    uint bits_1 = as_type<uint>(x_1);
+    if (bits_1 > as_type<uint>(limit)) {
+        local_9 = bits_1 <= INFINITE;
+    } else {
+        local_9 = false;
+    }
+    bool _e10 = local_9;
+    return _e10;
+}
+
+bool is_below_minus(
+    float x_2,
+    float limit_1
+) {
+    bool _e6 = is_above(as_type<float>(as_type<uint>(x_2) ^ SIGN_BIT), limit_1);
+    return _e6;
+}
+
 float exp(
-    float x_1
+    float x_3
 ) {
     float cut = {};
     float r = {};
     float y_1 = {};
-    cut = (x_1 > 88.37) ? 88.37 : x_1;
+    bool _e2 = is_above(x_3, 88.37);
+    cut = _e2 ? 88.37 : x_3;
     float _e6 = cut;
     float _e7 = cut;
-    cut = (_e7 < -87.33654) ? -87.33654 : _e6;
+    bool _e9 = is_below_minus(_e7, 87.33654);
+    cut = _e9 ? -87.33654 : _e6;
     float _e13 = cut;
     float shifted = metal::fma(_e13, 1.442695, 12582912.0);
     float n = shifted - 12582912.0;
@@ -333,17 +359,18 @@ float exp(
     y_1 = metal::fma(_e49, _e50, 1.0);
     uint power = ((as_type<uint>(shifted) - as_type<uint>(12582912.0)) + 127u) << 23u;
     float _e60 = y_1;
-    return (x_1 < -87.33654) ? 0.0 : (_e60 * as_type<float>(power));
+    bool _e64 = is_below_minus(x_3, 87.33654);
+    return _e64 ? 0.0 : (_e60 * as_type<float>(power));
 }
 
 struct main_Input {
 };
 [[max_total_threads_per_threadgroup(64)]] kernel void main_(
   metal::uint3 id [[thread_position_in_grid]]
-, constant Params& p [[user(fake0)]]
-, device type_5& out [[user(fake0)]]
-, device type_5 const& numbers [[user(fake0)]]
-, constant _mslBufferSizes& _buffer_sizes [[user(fake0)]]
+, constant Params& p [[buffer(2)]]
+, device type_5& out [[buffer(0)]]
+, device type_5 const& numbers [[buffer(1)]]
+, constant _mslBufferSizes& _buffer_sizes [[buffer(3)]]
 ) {
     uint _e4 = p.count;
     if (id.x < _e4) {

@@ -1,3 +1,4 @@
+#pragma METAL fp contract(off)
 // language: metal2.4
 #include <metal_stdlib>
 #include <simd/simd.h>
@@ -5,8 +6,8 @@
 using metal::uint;
 
 struct _mslBufferSizes {
+    uint size2;
     uint size3;
-    uint size4;
     uint size5;
 };
 
@@ -16,12 +17,12 @@ struct type_4 {
 struct type_5 {
     uint inner[64];
 };
+typedef uint type_7[1];
+typedef float type_8[1];
 struct Params {
     uint num_blocks;
     uint parts;
 };
-typedef uint type_7[1];
-typedef float type_8[1];
 constant uint SIGN_BIT = 2147483648u;
 constant uint MANTISSA = 8388607u;
 constant uint HIDDEN = 8388608u;
@@ -43,56 +44,56 @@ float divide_special(
     uint sign
 ) {
     uint bits = {};
+    bool local = {};
     bool local_1 = {};
     bool local_2 = {};
     bool local_3 = {};
     bool local_4 = {};
     bool local_5 = {};
-    bool local_6 = {};
     uint a_3 = x & 2147483647u;
     uint b_2 = y & 2147483647u;
     bool a_zero = a_3 < HIDDEN;
     bool b_zero = b_2 < HIDDEN;
     bits = sign;
     if (!((a_3 > INFINITE))) {
-        local_1 = b_2 > INFINITE;
+        local = b_2 > INFINITE;
+    } else {
+        local = true;
+    }
+    bool _e20 = local;
+    if (!(_e20)) {
+        if (a_zero) {
+            local_2 = b_zero;
+        } else {
+            local_2 = false;
+        }
+        bool _e27 = local_2;
+        local_1 = _e27;
     } else {
         local_1 = true;
     }
-    bool _e20 = local_1;
-    if (!(_e20)) {
-        if (a_zero) {
-            local_3 = b_zero;
-        } else {
-            local_3 = false;
-        }
-        bool _e27 = local_3;
-        local_2 = _e27;
-    } else {
-        local_2 = true;
-    }
-    bool _e29 = local_2;
+    bool _e29 = local_1;
     if (!(_e29)) {
         if (a_3 == INFINITE) {
-            local_5 = b_2 == INFINITE;
+            local_4 = b_2 == INFINITE;
         } else {
-            local_5 = false;
+            local_4 = false;
         }
-        bool _e40 = local_5;
-        local_4 = _e40;
+        bool _e40 = local_4;
+        local_3 = _e40;
     } else {
-        local_4 = true;
+        local_3 = true;
     }
-    bool _e42 = local_4;
+    bool _e42 = local_3;
     if (_e42) {
         bits = NOT_A_NUMBER;
     } else {
         if (!((a_3 == INFINITE))) {
-            local_6 = b_zero;
+            local_5 = b_zero;
         } else {
-            local_6 = true;
+            local_5 = true;
         }
-        bool _e50 = local_6;
+        bool _e50 = local_5;
         if (_e50) {
             bits = sign | INFINITE;
         }
@@ -110,9 +111,9 @@ float divide_near(
     float b,
     float estimate
 ) {
+    bool local_6 = {};
     bool local_7 = {};
     bool local_8 = {};
-    bool local_9 = {};
     uint q = {};
     int rest = {};
     int i = 0;
@@ -123,23 +124,23 @@ float divide_near(
     uint xe = (x_2 >> 23u) & 255u;
     uint ye = (y_1 >> 23u) & 255u;
     if (!((xe == 0u))) {
-        local_7 = ye == 0u;
+        local_6 = ye == 0u;
+    } else {
+        local_6 = true;
+    }
+    bool _e24 = local_6;
+    if (!(_e24)) {
+        local_7 = xe == 255u;
     } else {
         local_7 = true;
     }
-    bool _e24 = local_7;
-    if (!(_e24)) {
-        local_8 = xe == 255u;
+    bool _e31 = local_7;
+    if (!(_e31)) {
+        local_8 = ye == 255u;
     } else {
         local_8 = true;
     }
-    bool _e31 = local_8;
-    if (!(_e31)) {
-        local_9 = ye == 255u;
-    } else {
-        local_9 = true;
-    }
-    bool _e38 = local_9;
+    bool _e38 = local_8;
     if (_e38) {
         float _e39 = divide_special(x_2, y_1, sign_1);
         return _e39;
@@ -254,54 +255,44 @@ uint four_bytes(
     metal::uint4 b_3 = as_type<metal::uint4>(v) & metal::uint4(255u);
     return ((b_3.x | (b_3.y << 8u)) | (b_3.z << 16u)) | (b_3.w << 24u);
 }
+
 metal::int4 naga_f2i32(metal::float4 value) {
     return static_cast<metal::int4>(metal::clamp(value, -2147483600.0, 2147483500.0));
 }
 
-
-struct main_Input {
-};
-[[max_total_threads_per_threadgroup(256)]] kernel void main_(
-  metal::uint3 wg [[threadgroup_position_in_grid]]
-, uint li [[thread_index_in_threadgroup]]
-, threadgroup type_4& numbers
-, constant Params& p [[user(fake0)]]
-, device type_7& out [[user(fake0)]]
-, device type_8& scales [[user(fake0)]]
-, device type_8 const& x_1 [[user(fake0)]]
-, constant _mslBufferSizes& _buffer_sizes [[user(fake0)]]
+void quantize_blocks(
+    uint first,
+    uint count,
+    uint all,
+    uint parts,
+    uint li_1,
+    threadgroup type_4& numbers,
+    device type_7& out,
+    device type_8& scales,
+    constant _mslBufferSizes& _buffer_sizes
 ) {
-    bool local = {};
+    bool local_9 = {};
     uint part = 0u;
     float inverse = {};
     float size = {};
     metal::int4 values = {};
-    uint first = wg.x * 8u;
-    uint _e8 = p.num_blocks;
-    uint count = metal::min(8u, _e8 - first);
-    if (li < (count * BLOCK)) {
-        float _e21 = x_1[(first * BLOCK) + li];
-        numbers.inner[li] = _e21;
-    }
-    metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
-    uint block_1 = li / 8u;
-    uint word = li % 8u;
-    if (li < 64u) {
-        local = block_1 < count;
+    uint block_1 = li_1 / 8u;
+    uint word = li_1 % 8u;
+    if (li_1 < 64u) {
+        local_9 = block_1 < count;
     } else {
-        local = false;
+        local_9 = false;
     }
-    bool is_mine = local;
+    bool is_mine = local_9;
     bool loop_init_3 = true;
     while(true) {
         if (!loop_init_3) {
-            uint _e132 = part;
-            part = _e132 + 1u;
+            uint _e109 = part;
+            part = _e109 + 1u;
         }
         loop_init_3 = false;
-        uint _e35 = part;
-        uint _e38 = p.parts;
-        if (_e35 < _e38) {
+        uint _e18 = part;
+        if (_e18 < parts) {
         } else {
             break;
         }
@@ -309,45 +300,44 @@ struct main_Input {
             inverse = 0.0;
             size = 0.0;
             if (is_mine) {
-                uint _e44 = largest_of(block_1, numbers);
-                if (_e44 >= INFINITE) {
-                    size = as_type<float>(_e44 | NOT_A_NUMBER);
+                uint _e24 = largest_of(block_1, numbers);
+                if (_e24 >= INFINITE) {
+                    size = as_type<float>(_e24 | NOT_A_NUMBER);
                 } else {
-                    if (_e44 >= SMALLEST_BITS) {
-                        float _e54 = divide(127.0, as_type<float>(_e44));
-                        inverse = _e54;
-                        float _e57 = divide(as_type<float>(_e44), 127.0);
-                        size = _e57;
+                    if (_e24 >= SMALLEST_BITS) {
+                        float _e34 = divide(127.0, as_type<float>(_e24));
+                        inverse = _e34;
+                        float _e37 = divide(as_type<float>(_e24), 127.0);
+                        size = _e37;
                     }
                 }
             }
             metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
             if (is_mine) {
-                uint at = li * 4u;
-                float _e62 = numbers.inner[at];
-                float _e67 = numbers.inner[at + 1u];
-                float _e72 = numbers.inner[at + 2u];
-                float _e77 = numbers.inner[at + 3u];
-                metal::float4 mine = metal::float4(_e62, _e67, _e72, _e77);
+                uint at = li_1 * 4u;
+                float _e42 = numbers.inner[at];
+                float _e47 = numbers.inner[at + 1u];
+                float _e52 = numbers.inner[at + 2u];
+                float _e57 = numbers.inner[at + 3u];
+                metal::float4 mine = metal::float4(_e42, _e47, _e52, _e57);
                 values = metal::int4(0);
-                float _e82 = inverse;
-                if (_e82 != 0.0) {
-                    float _e85 = inverse;
-                    values = naga_f2i32(metal::rint(mine * _e85));
+                float _e62 = inverse;
+                if (_e62 != 0.0) {
+                    float _e65 = inverse;
+                    values = naga_f2i32(metal::rint(mine * _e65));
                 }
-                uint _e89 = part;
-                uint _e92 = p.num_blocks;
-                uint place = ((_e89 * _e92) + first) + block_1;
-                metal::int4 _e101 = values;
-                uint _e102 = four_bytes(_e101);
-                out[(place * 8u) + word] = _e102;
+                uint _e69 = part;
+                uint place = ((_e69 * all) + first) + block_1;
+                metal::int4 _e78 = values;
+                uint _e79 = four_bytes(_e78);
+                out[(place * 8u) + word] = _e79;
                 if (word == 0u) {
-                    float _e107 = size;
-                    scales[place] = _e107;
+                    float _e84 = size;
+                    scales[place] = _e84;
                 }
-                metal::int4 _e108 = values;
-                float _e110 = size;
-                metal::float4 rest_1 = metal::fma(static_cast<metal::float4>(_e108), metal::float4(-(_e110)), mine);
+                metal::int4 _e85 = values;
+                float _e87 = size;
+                metal::float4 rest_1 = metal::fma(static_cast<metal::float4>(_e85), metal::float4(-(_e87)), mine);
                 numbers.inner[at] = rest_1.x;
                 numbers.inner[at + 1u] = rest_1.y;
                 numbers.inner[at + 2u] = rest_1.z;
@@ -356,5 +346,31 @@ struct main_Input {
             metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
         }
     }
+    return;
+}
+
+struct main_Input {
+};
+[[max_total_threads_per_threadgroup(256)]] kernel void main_(
+  metal::uint3 wg [[threadgroup_position_in_grid]]
+, uint li [[thread_index_in_threadgroup]]
+, threadgroup type_4& numbers
+, device type_7& out [[buffer(0)]]
+, device type_8& scales [[buffer(1)]]
+, constant Params& p [[buffer(3)]]
+, device type_8 const& x_1 [[buffer(2)]]
+, constant _mslBufferSizes& _buffer_sizes [[buffer(4)]]
+) {
+    uint first_1 = wg.x * 8u;
+    uint _e8 = p.num_blocks;
+    uint count_1 = metal::min(8u, _e8 - first_1);
+    if (li < (count_1 * BLOCK)) {
+        float _e21 = x_1[(first_1 * BLOCK) + li];
+        numbers.inner[li] = _e21;
+    }
+    metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+    uint _e24 = p.num_blocks;
+    uint _e27 = p.parts;
+    quantize_blocks(first_1, count_1, _e24, _e27, li, numbers, out, scales, _buffer_sizes);
     return;
 }

@@ -1,3 +1,4 @@
+#pragma METAL fp contract(off)
 // language: metal2.4
 #include <metal_stdlib>
 #include <simd/simd.h>
@@ -412,11 +413,11 @@ struct main_Input {
 , uint li [[thread_index_in_threadgroup]]
 , threadgroup type_4& numbers
 , threadgroup type_5& packed
-, device type_7& out [[user(fake0)]]
-, device type_9& beside [[user(fake0)]]
-, constant Params& p [[user(fake0)]]
-, device type_10 const& x_1 [[user(fake0)]]
-, constant _mslBufferSizes& _buffer_sizes [[user(fake0)]]
+, device type_7& out [[buffer(0)]]
+, device type_9& beside [[buffer(1)]]
+, constant Params& p [[buffer(3)]]
+, device type_10 const& x_1 [[buffer(2)]]
+, constant _mslBufferSizes& _buffer_sizes [[buffer(4)]]
 ) {
     uint first_1 = wg.x * 8u;
     uint _e8 = p.num_blocks;

@@ -1,3 +1,4 @@
+#pragma METAL fp contract(off)
 // language: metal2.4
 #include <metal_stdlib>
 #include <simd/simd.h>
@@ -5,22 +6,22 @@
 using metal::uint;
 
 struct _mslBufferSizes {
-    uint size1;
-    uint size2;
     uint size3;
+    uint size4;
+    uint size5;
 };
 
+struct type_4 {
+    float inner[2048];
+};
+struct type_5 {
+    float inner[8];
+};
 struct Params {
     uint c;
     float eps;
 };
-typedef float type_4[1];
-struct type_5 {
-    float inner[2048];
-};
-struct type_6 {
-    float inner[8];
-};
+typedef float type_6[1];
 constant uint SIGN_BIT = 2147483648u;
 constant uint MANTISSA = 8388607u;
 constant uint HIDDEN = 8388608u;
@@ -317,132 +318,145 @@ float tree(
     return ((l0_ + l4_) + (l2_ + l6_)) + ((l1_ + l5_) + (l3_ + l7_));
 }
 
+float row_scale(
+    uint first,
+    uint li_1,
+    threadgroup type_4& chunk,
+    threadgroup type_5& lanes,
+    constant Params& p,
+    device type_6 const& x_1,
+    constant _mslBufferSizes& _buffer_sizes
+) {
+    float lane = 0.0;
+    uint start = 0u;
+    uint k_1 = {};
+    uint k_2 = {};
+    bool loop_init_4 = true;
+    while(true) {
+        if (!loop_init_4) {
+            uint _e52 = start;
+            start = _e52 + CHUNK;
+        }
+        loop_init_4 = false;
+        uint _e6 = start;
+        uint _e9 = p.c;
+        if (_e6 < _e9) {
+        } else {
+            break;
+        }
+        {
+            uint _e14 = p.c;
+            uint _e15 = start;
+            uint end = metal::min(CHUNK, _e14 - _e15);
+            k_1 = li_1;
+            bool loop_init_5 = true;
+            while(true) {
+                if (!loop_init_5) {
+                    uint _e31 = k_1;
+                    k_1 = _e31 + THREADS;
+                }
+                loop_init_5 = false;
+                uint _e19 = k_1;
+                if (_e19 < end) {
+                } else {
+                    break;
+                }
+                {
+                    uint _e22 = k_1;
+                    uint _e25 = start;
+                    uint _e27 = k_1;
+                    float _e30 = x_1[(first + _e25) + _e27];
+                    chunk.inner[_e22] = _e30;
+                }
+            }
+            metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+            if (li_1 < 8u) {
+                k_2 = li_1;
+                bool loop_init_6 = true;
+                while(true) {
+                    if (!loop_init_6) {
+                        uint _e49 = k_2;
+                        k_2 = _e49 + 8u;
+                    }
+                    loop_init_6 = false;
+                    uint _e37 = k_2;
+                    if (_e37 < end) {
+                    } else {
+                        break;
+                    }
+                    {
+                        uint _e40 = k_2;
+                        float _e42 = chunk.inner[_e40];
+                        uint _e44 = k_2;
+                        float _e46 = chunk.inner[_e44];
+                        float _e47 = lane;
+                        lane = metal::fma(_e42, _e46, _e47);
+                    }
+                }
+            }
+            metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+        }
+    }
+    if (li_1 < 8u) {
+        float _e59 = lane;
+        lanes.inner[li_1] = _e59;
+    }
+    metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+    float _e62 = lanes.inner[0];
+    float _e65 = lanes.inner[1];
+    float _e68 = lanes.inner[2];
+    float _e71 = lanes.inner[3];
+    float _e74 = lanes.inner[4];
+    float _e77 = lanes.inner[5];
+    float _e80 = lanes.inner[6];
+    float _e83 = lanes.inner[7];
+    float _e84 = tree(_e62, _e65, _e68, _e71, _e74, _e77, _e80, _e83);
+    uint _e88 = p.c;
+    float _e90 = divide(_e84, static_cast<float>(_e88));
+    float _e93 = p.eps;
+    float _e95 = root(_e90 + _e93);
+    float _e96 = divide(1.0, _e95);
+    return _e96;
+}
+
 struct main_Input {
 };
 [[max_total_threads_per_threadgroup(256)]] kernel void main_(
   metal::uint3 wg [[threadgroup_position_in_grid]]
 , uint li [[thread_index_in_threadgroup]]
-, constant Params& p [[user(fake0)]]
-, device type_4 const& x_1 [[user(fake0)]]
-, device type_4 const& weight [[user(fake0)]]
-, device type_4& out [[user(fake0)]]
-, threadgroup type_5& chunk
-, threadgroup type_6& lanes
-, constant _mslBufferSizes& _buffer_sizes [[user(fake0)]]
+, threadgroup type_4& chunk
+, threadgroup type_5& lanes
+, constant Params& p [[buffer(3)]]
+, device type_6 const& x_1 [[buffer(0)]]
+, device type_6 const& weight [[buffer(1)]]
+, device type_6& out [[buffer(2)]]
+, constant _mslBufferSizes& _buffer_sizes [[buffer(4)]]
 ) {
-    float lane = 0.0;
-    uint start = 0u;
     uint k = {};
-    uint k_1 = {};
-    uint k_2 = {};
     uint _e5 = p.c;
-    uint first = wg.x * _e5;
-    bool loop_init_4 = true;
-    while(true) {
-        if (!loop_init_4) {
-            uint _e57 = start;
-            start = _e57 + CHUNK;
-        }
-        loop_init_4 = false;
-        uint _e11 = start;
-        uint _e14 = p.c;
-        if (_e11 < _e14) {
-        } else {
-            break;
-        }
-        {
-            uint _e19 = p.c;
-            uint _e20 = start;
-            uint end = metal::min(CHUNK, _e19 - _e20);
-            k = li;
-            bool loop_init_5 = true;
-            while(true) {
-                if (!loop_init_5) {
-                    uint _e36 = k;
-                    k = _e36 + THREADS;
-                }
-                loop_init_5 = false;
-                uint _e24 = k;
-                if (_e24 < end) {
-                } else {
-                    break;
-                }
-                {
-                    uint _e27 = k;
-                    uint _e30 = start;
-                    uint _e32 = k;
-                    float _e35 = x_1[(first + _e30) + _e32];
-                    chunk.inner[_e27] = _e35;
-                }
-            }
-            metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
-            if (li < 8u) {
-                k_1 = li;
-                bool loop_init_6 = true;
-                while(true) {
-                    if (!loop_init_6) {
-                        uint _e54 = k_1;
-                        k_1 = _e54 + 8u;
-                    }
-                    loop_init_6 = false;
-                    uint _e42 = k_1;
-                    if (_e42 < end) {
-                    } else {
-                        break;
-                    }
-                    {
-                        uint _e45 = k_1;
-                        float _e47 = chunk.inner[_e45];
-                        uint _e49 = k_1;
-                        float _e51 = chunk.inner[_e49];
-                        float _e52 = lane;
-                        lane = metal::fma(_e47, _e51, _e52);
-                    }
-                }
-            }
-            metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
-        }
-    }
-    if (li < 8u) {
-        float _e64 = lane;
-        lanes.inner[li] = _e64;
-    }
-    metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
-    float _e67 = lanes.inner[0];
-    float _e70 = lanes.inner[1];
-    float _e73 = lanes.inner[2];
-    float _e76 = lanes.inner[3];
-    float _e79 = lanes.inner[4];
-    float _e82 = lanes.inner[5];
-    float _e85 = lanes.inner[6];
-    float _e88 = lanes.inner[7];
-    float _e89 = tree(_e67, _e70, _e73, _e76, _e79, _e82, _e85, _e88);
-    uint _e93 = p.c;
-    float _e95 = divide(_e89, static_cast<float>(_e93));
-    float _e98 = p.eps;
-    float _e100 = root(_e95 + _e98);
-    float _e101 = divide(1.0, _e100);
-    k_2 = li;
+    uint first_1 = wg.x * _e5;
+    float _e7 = row_scale(first_1, li, chunk, lanes, p, x_1, _buffer_sizes);
+    k = li;
     bool loop_init_7 = true;
     while(true) {
         if (!loop_init_7) {
-            uint _e123 = k_2;
-            k_2 = _e123 + THREADS;
+            uint _e29 = k;
+            k = _e29 + THREADS;
         }
         loop_init_7 = false;
-        uint _e103 = k_2;
-        uint _e106 = p.c;
-        if (_e103 < _e106) {
+        uint _e9 = k;
+        uint _e12 = p.c;
+        if (_e9 < _e12) {
         } else {
             break;
         }
         {
-            uint _e109 = k_2;
-            uint _e113 = k_2;
-            float _e116 = x_1[first + _e113];
-            uint _e119 = k_2;
-            float _e121 = weight[_e119];
-            out[first + _e109] = (_e116 * _e101) * _e121;
+            uint _e15 = k;
+            uint _e19 = k;
+            float _e22 = x_1[first_1 + _e19];
+            uint _e25 = k;
+            float _e27 = weight[_e25];
+            out[first_1 + _e15] = (_e22 * _e7) * _e27;
         }
     }
     return;

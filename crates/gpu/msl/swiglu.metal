@@ -1,3 +1,4 @@
+#pragma METAL fp contract(off)
 // language: metal2.4
 #include <metal_stdlib>
 #include <simd/simd.h>
@@ -29,62 +30,85 @@ float significand(
     return as_type<float>((as_type<uint>(a) & MANTISSA) | ((127u + shift) << 23u));
 }
 
+bool is_above(
+    float x,
+    float limit
+) {
+    bool local = {};
+    uint bits_1 = as_type<uint>(x);
+    if (bits_1 > as_type<uint>(limit)) {
+        local = bits_1 <= INFINITE;
+    } else {
+        local = false;
+    }
+    bool _e10 = local;
+    return _e10;
+}
+
+bool is_below_minus(
+    float x_1,
+    float limit_1
+) {
+    bool _e6 = is_above(as_type<float>(as_type<uint>(x_1) ^ SIGN_BIT), limit_1);
+    return _e6;
+}
+
 float divide_special(
-    uint x,
+    uint x_2,
     uint y,
     uint sign
 ) {
     uint bits = {};
-    bool local = {};
     bool local_1 = {};
     bool local_2 = {};
     bool local_3 = {};
     bool local_4 = {};
     bool local_5 = {};
-    uint a_3 = x & 2147483647u;
+    bool local_6 = {};
+    uint a_3 = x_2 & 2147483647u;
     uint b_2 = y & 2147483647u;
     bool a_zero = a_3 < HIDDEN;
     bool b_zero = b_2 < HIDDEN;
     bits = sign;
     if (!((a_3 > INFINITE))) {
-        local = b_2 > INFINITE;
-    } else {
-        local = true;
-    }
-    bool _e20 = local;
-    if (!(_e20)) {
-        if (a_zero) {
-            local_2 = b_zero;
-        } else {
-            local_2 = false;
-        }
-        bool _e27 = local_2;
-        local_1 = _e27;
+        local_1 = b_2 > INFINITE;
     } else {
         local_1 = true;
     }
-    bool _e29 = local_1;
+    bool _e20 = local_1;
+    if (!(_e20)) {
+        if (a_zero) {
+            local_3 = b_zero;
+        } else {
+            local_3 = false;
+        }
+        bool _e27 = local_3;
+        local_2 = _e27;
+    } else {
+        local_2 = true;
+    }
+    bool _e29 = local_2;
     if (!(_e29)) {
         if (a_3 == INFINITE) {
-            local_4 = b_2 == INFINITE;
+            local_5 = b_2 == INFINITE;
         } else {
-            local_4 = false;
+            local_5 = false;
         }
-        bool _e40 = local_4;
-        local_3 = _e40;
+        bool _e40 = local_5;
+        local_4 = _e40;
     } else {
-        local_3 = true;
+        local_4 = true;
     }
-    bool _e42 = local_3;
+    bool _e42 = local_4;
     if (_e42) {
         bits = NOT_A_NUMBER;
     } else {
         if (!((a_3 == INFINITE))) {
-            local_5 = b_zero;
+            local_6 = b_zero;
         } else {
-            local_5 = true;
+            local_6 = true;
         }
-        bool _e50 = local_5;
+        bool _e50 = local_6;
         if (_e50) {
             bits = sign | INFINITE;
         }
@@ -102,41 +126,41 @@ float divide_near(
     float b,
     float estimate
 ) {
-    bool local_6 = {};
     bool local_7 = {};
     bool local_8 = {};
+    bool local_9 = {};
     uint q = {};
     int rest = {};
     int i = 0;
     int i_1 = 0;
-    uint x_2 = as_type<uint>(a_1);
+    uint x_4 = as_type<uint>(a_1);
     uint y_2 = as_type<uint>(b);
-    uint sign_1 = (x_2 ^ y_2) & SIGN_BIT;
-    uint xe = (x_2 >> 23u) & 255u;
+    uint sign_1 = (x_4 ^ y_2) & SIGN_BIT;
+    uint xe = (x_4 >> 23u) & 255u;
     uint ye = (y_2 >> 23u) & 255u;
     if (!((xe == 0u))) {
-        local_6 = ye == 0u;
-    } else {
-        local_6 = true;
-    }
-    bool _e24 = local_6;
-    if (!(_e24)) {
-        local_7 = xe == 255u;
+        local_7 = ye == 0u;
     } else {
         local_7 = true;
     }
-    bool _e31 = local_7;
-    if (!(_e31)) {
-        local_8 = ye == 255u;
+    bool _e24 = local_7;
+    if (!(_e24)) {
+        local_8 = xe == 255u;
     } else {
         local_8 = true;
     }
-    bool _e38 = local_8;
+    bool _e31 = local_8;
+    if (!(_e31)) {
+        local_9 = ye == 255u;
+    } else {
+        local_9 = true;
+    }
+    bool _e38 = local_9;
     if (_e38) {
-        float _e39 = divide_special(x_2, y_2, sign_1);
+        float _e39 = divide_special(x_4, y_2, sign_1);
         return _e39;
     }
-    uint xm = (x_2 & MANTISSA) | HIDDEN;
+    uint xm = (x_4 & MANTISSA) | HIDDEN;
     uint ym = (y_2 & MANTISSA) | HIDDEN;
     uint below = (xm < ym) ? 1u : 0u;
     q = naga_f2u32(estimate * as_type<float>((150u + below) << 23u));
@@ -212,15 +236,17 @@ float divide(
 }
 
 float exp(
-    float x_1
+    float x_3
 ) {
     float cut = {};
     float r = {};
     float y_1 = {};
-    cut = (x_1 > 88.37) ? 88.37 : x_1;
+    bool _e2 = is_above(x_3, 88.37);
+    cut = _e2 ? 88.37 : x_3;
     float _e6 = cut;
     float _e7 = cut;
-    cut = (_e7 < -87.33654) ? -87.33654 : _e6;
+    bool _e9 = is_below_minus(_e7, 87.33654);
+    cut = _e9 ? -87.33654 : _e6;
     float _e13 = cut;
     float shifted = metal::fma(_e13, 1.442695, 12582912.0);
     float n = shifted - 12582912.0;
@@ -250,35 +276,39 @@ float exp(
     y_1 = metal::fma(_e49, _e50, 1.0);
     uint power = ((as_type<uint>(shifted) - as_type<uint>(12582912.0)) + 127u) << 23u;
     float _e60 = y_1;
-    return (x_1 < -87.33654) ? 0.0 : (_e60 * as_type<float>(power));
+    bool _e64 = is_below_minus(x_3, 87.33654);
+    return _e64 ? 0.0 : (_e60 * as_type<float>(power));
 }
 
 float swiglu(
     float gate,
     float up,
-    float limit,
+    float limit_2,
     float alpha
 ) {
     float u = {};
-    float g = (gate > limit) ? limit : gate;
-    u = (up > limit) ? limit : up;
+    bool _e4 = is_above(gate, limit_2);
+    float g = _e4 ? limit_2 : gate;
+    bool _e6 = is_above(up, limit_2);
+    u = _e6 ? limit_2 : up;
     float _e9 = u;
     float _e11 = u;
-    u = (_e11 < -(limit)) ? -(limit) : _e9;
-    float _e18 = exp(-((alpha * g)));
-    float _e21 = divide(1.0, 1.0 + _e18);
-    float _e23 = u;
-    return (g * _e21) * (_e23 + 1.0);
+    bool _e12 = is_below_minus(_e11, limit_2);
+    u = _e12 ? -(limit_2) : _e9;
+    float _e17 = exp(-((alpha * g)));
+    float _e20 = divide(1.0, 1.0 + _e17);
+    float _e22 = u;
+    return (g * _e20) * (_e22 + 1.0);
 }
 
 struct main_Input {
 };
 [[max_total_threads_per_threadgroup(64)]] kernel void main_(
   metal::uint3 id [[thread_position_in_grid]]
-, constant Params& p [[user(fake0)]]
-, device type_5 const& gate_up [[user(fake0)]]
-, device type_6& out [[user(fake0)]]
-, constant _mslBufferSizes& _buffer_sizes [[user(fake0)]]
+, constant Params& p [[buffer(2)]]
+, device type_5 const& gate_up [[buffer(0)]]
+, device type_6& out [[buffer(1)]]
+, constant _mslBufferSizes& _buffer_sizes [[buffer(3)]]
 ) {
     uint _e4 = p.count;
     if (id.x < _e4) {

@@ -1,3 +1,4 @@
+#pragma METAL fp contract(off)
 // language: metal2.4
 #include <metal_stdlib>
 #include <simd/simd.h>
@@ -124,10 +125,10 @@ float divide_near(
     int rest = {};
     int i = 0;
     int i_1 = 0;
-    uint x_2 = as_type<uint>(a_1);
+    uint x_4 = as_type<uint>(a_1);
     uint y_2 = as_type<uint>(b);
-    uint sign_1 = (x_2 ^ y_2) & SIGN_BIT;
-    uint xe = (x_2 >> 23u) & 255u;
+    uint sign_1 = (x_4 ^ y_2) & SIGN_BIT;
+    uint xe = (x_4 >> 23u) & 255u;
     uint ye = (y_2 >> 23u) & 255u;
     if (!((xe == 0u))) {
         local_6 = ye == 0u;
@@ -148,10 +149,10 @@ float divide_near(
     }
     bool _e38 = local_8;
     if (_e38) {
-        float _e39 = divide_special(x_2, y_2, sign_1);
+        float _e39 = divide_special(x_4, y_2, sign_1);
         return _e39;
     }
-    uint xm = (x_2 & MANTISSA) | HIDDEN;
+    uint xm = (x_4 & MANTISSA) | HIDDEN;
     uint ym = (y_2 & MANTISSA) | HIDDEN;
     uint below = (xm < ym) ? 1u : 0u;
     q = naga_f2u32(estimate * as_type<float>((150u + below) << 23u));
@@ -407,16 +408,41 @@ void quantize_blocks(
     }
 }
 
+bool is_above(
+    float x_1,
+    float limit
+) {
+    bool local_11 = {};
+    uint bits_1 = as_type<uint>(x_1);
+    if (bits_1 > as_type<uint>(limit)) {
+        local_11 = bits_1 <= INFINITE;
+    } else {
+        local_11 = false;
+    }
+    bool _e10 = local_11;
+    return _e10;
+}
+
+bool is_below_minus(
+    float x_2,
+    float limit_1
+) {
+    bool _e6 = is_above(as_type<float>(as_type<uint>(x_2) ^ SIGN_BIT), limit_1);
+    return _e6;
+}
+
 float exp(
-    float x_1
+    float x_3
 ) {
     float cut = {};
     float r = {};
     float y_1 = {};
-    cut = (x_1 > 88.37) ? 88.37 : x_1;
+    bool _e2 = is_above(x_3, 88.37);
+    cut = _e2 ? 88.37 : x_3;
     float _e6 = cut;
     float _e7 = cut;
-    cut = (_e7 < -87.33654) ? -87.33654 : _e6;
+    bool _e9 = is_below_minus(_e7, 87.33654);
+    cut = _e9 ? -87.33654 : _e6;
     float _e13 = cut;
     float shifted = metal::fma(_e13, 1.442695, 12582912.0);
     float n = shifted - 12582912.0;
@@ -446,25 +472,29 @@ float exp(
     y_1 = metal::fma(_e49, _e50, 1.0);
     uint power = ((as_type<uint>(shifted) - as_type<uint>(12582912.0)) + 127u) << 23u;
     float _e60 = y_1;
-    return (x_1 < -87.33654) ? 0.0 : (_e60 * as_type<float>(power));
+    bool _e64 = is_below_minus(x_3, 87.33654);
+    return _e64 ? 0.0 : (_e60 * as_type<float>(power));
 }
 
 float swiglu(
     float gate,
     float up,
-    float limit,
+    float limit_2,
     float alpha
 ) {
     float u = {};
-    float g = (gate > limit) ? limit : gate;
-    u = (up > limit) ? limit : up;
+    bool _e4 = is_above(gate, limit_2);
+    float g = _e4 ? limit_2 : gate;
+    bool _e6 = is_above(up, limit_2);
+    u = _e6 ? limit_2 : up;
     float _e9 = u;
     float _e11 = u;
-    u = (_e11 < -(limit)) ? -(limit) : _e9;
-    float _e18 = exp(-((alpha * g)));
-    float _e21 = divide(1.0, 1.0 + _e18);
-    float _e23 = u;
-    return (g * _e21) * (_e23 + 1.0);
+    bool _e12 = is_below_minus(_e11, limit_2);
+    u = _e12 ? -(limit_2) : _e9;
+    float _e17 = exp(-((alpha * g)));
+    float _e20 = divide(1.0, 1.0 + _e17);
+    float _e22 = u;
+    return (g * _e20) * (_e22 + 1.0);
 }
 
 struct main_Input {
@@ -474,11 +504,11 @@ struct main_Input {
 , uint li [[thread_index_in_threadgroup]]
 , threadgroup type_4& numbers
 , threadgroup type_5& packed
-, device type_7& out [[user(fake0)]]
-, device type_9& beside [[user(fake0)]]
-, constant Params& p [[user(fake0)]]
-, device type_11 const& gate_up [[user(fake0)]]
-, constant _mslBufferSizes& _buffer_sizes [[user(fake0)]]
+, device type_7& out [[buffer(0)]]
+, device type_9& beside [[buffer(1)]]
+, constant Params& p [[buffer(3)]]
+, device type_11 const& gate_up [[buffer(2)]]
+, constant _mslBufferSizes& _buffer_sizes [[buffer(4)]]
 ) {
     uint first_1 = wg.x * 8u;
     uint _e8 = p.num_blocks;

@@ -47,6 +47,8 @@ built_in!(
     "quantize_int8",
     "quantize_middles",
     "rmsnorm",
+    "rmsnorm_int8",
+    "rmsnorm_middles",
     "swiglu",
     "swiglu_middles",
 );

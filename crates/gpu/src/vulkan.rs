@@ -36,7 +36,10 @@ pub(crate) struct Loader {
 impl Loader {
     pub(crate) fn load() -> Result<Arc<Loader>, Error> {
         // SAFETY: the system's loader is trusted to be one, as every program trusts it.
-        let entry = unsafe { ash::Entry::load() };
+        Loader::of(unsafe { ash::Entry::load() })
+    }
+
+    fn of(entry: Result<ash::Entry, ash::LoadingError>) -> Result<Arc<Loader>, Error> {
         let entry = entry.map_err(|error| Error::NoLoader { reason: error.to_string() })?;
         let app = vk::ApplicationInfo::default().application_name(c"gptoss").api_version(VULKAN);
         let create = vk::InstanceCreateInfo::default().application_info(&app);
@@ -185,22 +188,12 @@ impl Card {
         }))
     }
 
-    /// What a driver's code means.
+    /// What a driver's code means; after a loss nothing more is asked of the card.
     fn failed(&self, doing: &str, code: vk::Result) -> Error {
-        let (device, doing) = (self.description.name.clone(), doing.to_owned());
-        match code {
-            vk::Result::ERROR_DEVICE_LOST => {
-                self.given_up.store(true, Ordering::Relaxed);
-                Error::Lost { device, doing }
-            }
-            vk::Result::ERROR_OUT_OF_DEVICE_MEMORY
-            | vk::Result::ERROR_OUT_OF_HOST_MEMORY
-            | vk::Result::ERROR_TOO_MANY_OBJECTS => {
-                let held_bytes = self.account.held(Place::Card).bytes;
-                Error::OutOfMemory { device, doing, held_bytes }
-            }
-            code => Error::Driver { device, doing, code: code.to_string() },
+        if code == vk::Result::ERROR_DEVICE_LOST {
+            self.given_up.store(true, Ordering::Relaxed);
         }
+        failure(&self.description.name, self.account.held(Place::Card).bytes, doing, code)
     }
 
     /// Refuses what is asked of a card that hung or was lost.
@@ -235,6 +228,18 @@ impl Drop for Card {
         }
         // SAFETY: everything made of the device keeps it, so nothing is left.
         unsafe { self.raw.destroy_device(None) };
+    }
+}
+
+/// What a driver's code means.
+fn failure(device: &str, held_bytes: u64, doing: &str, code: vk::Result) -> Error {
+    let (device, doing) = (device.to_owned(), doing.to_owned());
+    match code {
+        vk::Result::ERROR_DEVICE_LOST => Error::Lost { device, doing },
+        vk::Result::ERROR_OUT_OF_DEVICE_MEMORY
+        | vk::Result::ERROR_OUT_OF_HOST_MEMORY
+        | vk::Result::ERROR_TOO_MANY_OBJECTS => Error::OutOfMemory { device, doing, held_bytes },
+        code => Error::Driver { device, doing, code: code.to_string() },
     }
 }
 
@@ -667,5 +672,32 @@ impl Drop for Commands {
             raw.destroy_descriptor_pool(self.sets, None);
             raw.destroy_fence(self.fence, None);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_of_drivers_say_what_was_being_done() {
+        let told = |code| failure("RTX", 5, "making room for keys", code).to_string();
+        assert_eq!(told(vk::Result::ERROR_DEVICE_LOST), "RTX was lost while making room for keys");
+        for code in [vk::Result::ERROR_OUT_OF_DEVICE_MEMORY, vk::Result::ERROR_OUT_OF_HOST_MEMORY] {
+            let expected = "RTX has no room left while making room for keys; 5 bytes are held on it";
+            assert_eq!(told(code), expected);
+        }
+        assert!(told(vk::Result::ERROR_UNKNOWN).starts_with("RTX, making room for keys: "));
+    }
+
+    #[test]
+    fn a_machine_without_a_loader_is_told_what_to_do() {
+        // SAFETY: there is no such file, so nothing of it is run.
+        let entry = unsafe { ash::Entry::load_from("/no/such/libvulkan.so") };
+        let error = Loader::of(entry).err().unwrap();
+        assert!(
+            matches!(&error, Error::NoLoader { .. }) && error.to_string().contains("use the CPU"),
+            "{error}"
+        );
     }
 }

@@ -19,6 +19,8 @@ const MUTANTS_OUT: &str = "tmp/mutants";
 /// The version of SPIR-V that Vulkan 1.1 takes; what is newer comes by extensions.
 const SPIRV_VERSION: (u8, u8) = (1, 3);
 const MSL_VERSION: (u8, u8) = (2, 4);
+/// What NoContraction is in MSL, as far as a source can say it: fast math is turned off by who compiles it.
+const MSL_EXACT: &str = "#pragma METAL fp contract(off)\n";
 /// Every kernel's entry point.
 const ENTRY: &str = "main";
 
@@ -125,9 +127,27 @@ fn spirv(module: &naga::Module, info: &ModuleInfo) -> Result<Vec<u8>> {
     Ok(words.iter().flat_map(|word| word.to_le_bytes()).collect())
 }
 
+/// Buffer i is binding i; behind them come the constants of a dispatch, and the sizes of buffers, which
+/// kernels without checks do not read.
 fn metal(module: &naga::Module, info: &ModuleInfo) -> Result<Vec<u8>> {
+    let mut resources = msl::EntryPointResources::default();
+    for (_, variable) in module.global_variables.iter() {
+        if let Some(binding) = variable.binding {
+            let target = msl::BindTarget {
+                buffer: Some(u8::try_from(binding.binding)?),
+                mutable: variable.space.access().contains(naga::StorageAccess::STORE),
+                ..Default::default()
+            };
+            resources.resources.insert(binding, target);
+        }
+    }
+    let num_buffers = u8::try_from(resources.resources.len())?;
+    resources.immediates_buffer = Some(num_buffers);
+    resources.sizes_buffer = Some(num_buffers + 1);
     let options = msl::Options {
         lang_version: MSL_VERSION,
+        per_entry_point_map: [(ENTRY.to_owned(), resources)].into(),
+        fake_missing_bindings: false,
         bounds_check_policies: UNCHECKED,
         zero_initialize_workgroup_memory: false,
         force_loop_bounding: false,
@@ -135,7 +155,7 @@ fn metal(module: &naga::Module, info: &ModuleInfo) -> Result<Vec<u8>> {
         ..Default::default()
     };
     let (text, _) = msl::write_string(module, info, &options, &msl::PipelineOptions::default())?;
-    Ok(text.into_bytes())
+    Ok(format!("{MSL_EXACT}{text}").into_bytes())
 }
 
 /// The translations that are there, from the root.

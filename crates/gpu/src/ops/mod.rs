@@ -14,7 +14,7 @@ pub use expert_linear::{ExpertLinear, ExpertRows};
 pub use int8_rows::{Int8Rows, MiddleRows, Quantize, QuantizeMiddles};
 pub use linear::{DenseMatrix, DenseRows, Linear};
 pub use probe::FloatProbe;
-pub use rmsnorm::RmsNorm;
+pub use rmsnorm::{NormInputs, RmsNorm, RmsNormInt8, RmsNormMiddles};
 pub use swiglu::{SwiGlu, SwiGluMiddles};
 
 use crate::device::Slice;

@@ -1,9 +1,12 @@
 //! Devices, buffers, transfers and recordings.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use gptoss_gpu::ops::RmsNorm;
-use gptoss_gpu::{Device, DeviceChoice, Error, Kernels, Place, Recording, Upload, buffer_bytes, download};
+use gptoss_gpu::ops::{NormInputs, RmsNorm};
+use gptoss_gpu::{
+    Device, DeviceChoice, Error, Kernel, Kernels, Place, Recording, Upload, buffer_bytes, download,
+};
 
 use crate::numbers::Rng;
 use crate::support::{Bench, devices, on_every_device};
@@ -78,8 +81,8 @@ fn a_recording_runs_again_and_again_over_what_buffers_hold_then() {
         let mut recording = Recording::new(&bench.device);
         let mut x = &input.all();
         for row in &rows {
-            let norm = RmsNorm { out: row, x, weight: &weight, t: 1, c, eps: 0.0 };
-            norm.record(&bench.kernels, &mut recording).unwrap();
+            let inputs = NormInputs { x, weight: &weight, t: 1, c, eps: 0.0 };
+            RmsNorm { out: row, inputs }.record(&bench.kernels, &mut recording).unwrap();
             x = row;
         }
         recording.copy(&out.all(), x);
@@ -95,6 +98,51 @@ fn a_recording_runs_again_and_again_over_what_buffers_hold_then() {
     });
 }
 
+#[test]
+fn workgroups_may_be_counted_by_an_earlier_dispatch() {
+    on_every_device(|bench| {
+        let (x, weight) = (bench.holding(&[5.0_f32; 3 * 64]), bench.holding(&[1.0_f32; 64]));
+        // Two rows of three, by a copy that the dispatch must wait for.
+        let (counts, groups) = (bench.holding(&[2_u32, 1, 1]), bench.poisoned(3));
+        let out = bench.poisoned(3 * 64);
+        let kernel = bench.kernels.get("rmsnorm").unwrap();
+        let mut recording = Recording::new(&bench.device);
+        recording.copy(&groups, &counts);
+        recording.dispatch_indirect(&kernel, &[&x, &weight, &out], &[64, 0], &groups);
+        assert_eq!(recording.num_barriers(), 1);
+        recording.finish("two rows").unwrap().run().unwrap();
+        let found: Vec<f32> = bench.read(&out, 3 * 64);
+        assert!(found[..128].iter().all(|x| *x == 1.0) && found[128..].iter().all(|x| x.is_nan()));
+    });
+}
+
+#[test]
+fn a_slice_that_is_too_short_is_the_callers_fault_and_is_named() {
+    on_every_device(|bench| {
+        let (short, long) = (bench.holding(&[1.0_f32; 60]), bench.holding(&[1.0_f32; 64]));
+        for (x, weight, out, named) in
+            [(&short, &long, &long, "x"), (&long, &short, &long, "weight"), (&long, &long, &short, "out")]
+        {
+            let mut recording = Recording::new(&bench.device);
+            let inputs = NormInputs { x, weight, t: 1, c: 64, eps: 0.0 };
+            let record = AssertUnwindSafe(|| RmsNorm { out, inputs }.record(&bench.kernels, &mut recording));
+            let message = *catch_unwind(record).unwrap_err().downcast::<String>().unwrap();
+            assert!(message.starts_with(&format!("rmsnorm: {named} is")), "{message}");
+        }
+    });
+}
+
+#[test]
+fn words_that_are_not_a_kernel_are_refused() {
+    on_every_device(|bench| {
+        for bytes in [&[1_u8, 2, 3][..], &[0; 64]] {
+            let error = Kernel::new(&bench.device, "a mistake", bytes).err().unwrap();
+            assert!(matches!(&error, Error::Kernel { kernel, .. } if kernel == "a mistake"), "{error}");
+        }
+        assert!(matches!(bench.kernels.get("no such kernel").err().unwrap(), Error::Kernel { .. }));
+    });
+}
+
 /// A card that does not answer in time is given up, and says what it was doing.
 #[test]
 fn a_hang_names_what_ran_and_ends_the_device() {
@@ -106,8 +154,8 @@ fn a_hang_names_what_ran_and_ends_the_device() {
         let (x, weight, out) = (bench.poisoned(t * c), bench.poisoned(c), bench.poisoned(t * c));
         let mut recording = Recording::new(&device);
         for _ in 0..2 {
-            let norm = RmsNorm { out: &out, x: &x, weight: &weight, t: t as u32, c: c as u32, eps: 0.0 };
-            norm.record(&bench.kernels, &mut recording).unwrap();
+            let inputs = NormInputs { x: &x, weight: &weight, t: t as u32, c: c as u32, eps: 0.0 };
+            RmsNorm { out: &out, inputs }.record(&bench.kernels, &mut recording).unwrap();
         }
         let mut recorded = recording.finish("a step of 3 rows").unwrap();
         recorded.submit().unwrap();

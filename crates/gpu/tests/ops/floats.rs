@@ -1,6 +1,6 @@
 //! Single numbers, RMSNorm and SwiGLU in f32.
 
-use gptoss_gpu::ops::{FloatProbe, RmsNorm, SwiGlu};
+use gptoss_gpu::ops::{FloatProbe, NormInputs, RmsNorm, SwiGlu};
 
 use crate::numbers::{Fill, Rng, assert_bits};
 use crate::reference::floats::{rmsnorm, swiglu};
@@ -59,8 +59,8 @@ fn check_rmsnorm_of(bench: &Bench, fill: Fill, t: usize, c: usize) {
     let (eps, out) = (1e-5, bench.poisoned(t * c));
     let (x_slice, weight_slice) = (bench.holding(&x), bench.holding(&weight));
     bench.run(|kernels, recording| {
-        let (out, x, weight) = (&out, &x_slice, &weight_slice);
-        RmsNorm { out, x, weight, t: t as u32, c: c as u32, eps }.record(kernels, recording)
+        let inputs = NormInputs { x: &x_slice, weight: &weight_slice, t: t as u32, c: c as u32, eps };
+        RmsNorm { out: &out, inputs }.record(kernels, recording)
     });
     let expected: Vec<f32> = x.chunks(c).flat_map(|x| rmsnorm(bench.fma, x, &weight, eps)).collect();
     assert_bits(&bench.read::<f32>(&out, t * c), &expected, &("rmsnorm", fill, t, c));

@@ -1,10 +1,12 @@
 //! Quantization of rows, and the fused SwiGLU.
 
-use gptoss_gpu::ops::{Int8Rows, MiddleRows, Quantize, QuantizeMiddles, SwiGluMiddles};
+use gptoss_gpu::ops::{
+    Int8Rows, MiddleRows, NormInputs, Quantize, QuantizeMiddles, RmsNormInt8, RmsNormMiddles, SwiGluMiddles,
+};
 
 use crate::floats::gate_up;
-use crate::numbers::{FILLS, Fill, Rng};
-use crate::reference::floats::swiglu;
+use crate::numbers::{FILLS, Fill, Rng, assert_bits};
+use crate::reference::floats::{rmsnorm, swiglu};
 use crate::reference::quantized::{Int8Block, quantize, quantize_about_middles, quantize_parts};
 use crate::support::{Bench, on_every_device};
 
@@ -124,4 +126,39 @@ pub fn check_swiglu_about_middles(bench: &Bench) {
 #[test]
 fn activations_for_mxfp4_are_the_cpus() {
     on_every_device(check_swiglu_about_middles);
+}
+
+/// The norm in one part, in two, and about middles, against the reference of each op in turn.
+fn check_norms_of(bench: &Bench, fill: Fill, t: usize, c: usize) {
+    let mut rng = Rng(c as u64);
+    let (x, weight) = (fill.floats(&mut rng, t * c), rng.floats(c));
+    let (x_slice, weight_slice) = (bench.holding(&x), bench.holding(&weight));
+    let inputs = NormInputs { x: &x_slice, weight: &weight_slice, t: t as u32, c: c as u32, eps: 1e-5 };
+    let [one, two] = [1, 2].map(|parts| room_plain(bench, parts * t, c));
+    let (middles, normed_slice) = (room_about_middles(bench, t, c), bench.poisoned(t * c));
+    bench.run(|kernels, recording| {
+        RmsNormInt8 { out: &one, inputs, in_parts: false }.record(kernels, recording)?;
+        RmsNormInt8 { out: &two, inputs, in_parts: true }.record(kernels, recording)?;
+        RmsNormMiddles { out: &middles, normed: &normed_slice, inputs }.record(kernels, recording)
+    });
+    let normed: Vec<f32> = x.chunks(c).flat_map(|x| rmsnorm(bench.fma, x, &weight, 1e-5)).collect();
+    let what = ("norm", fill, t, c);
+    assert_plain(bench, &one, &quantize(&normed), &what);
+    assert_plain(bench, &two, &quantize_parts(bench.fma, &normed).concat(), &what);
+    assert_about_middles(bench, &middles, &quantize_about_middles(bench.fma, &normed), &what);
+    assert_bits(&bench.read::<f32>(&normed_slice, t * c), &normed, &what);
+}
+
+pub fn check_norms(bench: &Bench) {
+    for (t, c) in SHAPES {
+        check_norms_of(bench, Fill::Random, t, c);
+    }
+    for fill in [Fill::Zeros, Fill::NegativeZeros, Fill::Large, Fill::NonFinite] {
+        check_norms_of(bench, fill, 2, 320);
+    }
+}
+
+#[test]
+fn norms_as_int8_are_the_cpus() {
+    on_every_device(check_norms);
 }

@@ -20,6 +20,7 @@ fn check_of(kernel: &str) -> fn(&Bench) {
         "swiglu" => floats::check_swiglu,
         "quantize_int8" => int8_rows::check_plain,
         "quantize_middles" => int8_rows::check_about_middles,
+        "rmsnorm_int8" | "rmsnorm_middles" => int8_rows::check_norms,
         "swiglu_middles" => int8_rows::check_swiglu_about_middles,
         "gemv_mxfp4_int8" => products::check_mxfp4_int8,
         "gemv_mxfp4_f32" => products::check_mxfp4_f32,

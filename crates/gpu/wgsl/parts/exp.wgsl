@@ -1,7 +1,8 @@
 // e to the power of x, the CPU's polynomial: 0 below -87.34, at most 2.4e38, NaN for NaN.
+//include cut
 fn exp_(x: f32) -> f32 {
-    var cut = select(x, 88.37, x > 88.37);
-    cut = select(cut, -87.33654, cut < -87.33654);
+    var cut = select(x, 88.37, is_above(x, 88.37));
+    cut = select(cut, -87.33654, is_below_minus(cut, 87.33654));
     // Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits.
     let shifter = 12582912.0;
     let shifted = fma(cut, 1.44269504, shifter);
@@ -16,5 +17,5 @@ fn exp_(x: f32) -> f32 {
     y = fma(y, r, 1.0);
     y = fma(y, r, 1.0);
     let power = (bitcast<u32>(shifted) - bitcast<u32>(shifter) + 127u) << 23u;
-    return select(y * bitcast<f32>(power), 0.0, x < -87.33654);
+    return select(y * bitcast<f32>(power), 0.0, is_below_minus(x, 87.33654));
 }

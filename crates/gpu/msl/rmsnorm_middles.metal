@@ -1,0 +1,673 @@
+#pragma METAL fp contract(off)
+// language: metal2.4
+#include <metal_stdlib>
+#include <simd/simd.h>
+
+using metal::uint;
+
+struct _mslBufferSizes {
+    uint size3;
+    uint size6;
+    uint size7;
+    uint size8;
+    uint size9;
+};
+
+struct type_4 {
+    float inner[2048];
+};
+struct type_5 {
+    float inner[8];
+};
+struct Params {
+    uint c;
+    float eps;
+};
+typedef float type_6[1];
+struct type_7 {
+    float inner[256];
+};
+struct type_8 {
+    uint inner[64];
+};
+typedef uint type_10[1];
+typedef metal::uint2 type_12[1];
+struct Steps {
+    float inverse;
+    float size;
+    int middle;
+};
+constant uint SIGN_BIT = 2147483648u;
+constant uint MANTISSA = 8388607u;
+constant uint HIDDEN = 8388608u;
+constant uint INFINITE = 2139095040u;
+constant uint NOT_A_NUMBER = 2143289344u;
+constant uint THREADS = 256u;
+constant uint CHUNK = 2048u;
+constant uint BLOCK = 32u;
+constant uint SMALLEST_BITS = 226492416u;
+
+float significand(
+    float a,
+    uint shift
+) {
+    return as_type<float>((as_type<uint>(a) & MANTISSA) | ((127u + shift) << 23u));
+}
+
+float divide_special(
+    uint x,
+    uint y,
+    uint sign
+) {
+    uint bits = {};
+    bool local = {};
+    bool local_1 = {};
+    bool local_2 = {};
+    bool local_3 = {};
+    bool local_4 = {};
+    bool local_5 = {};
+    uint a_5 = x & 2147483647u;
+    uint b_2 = y & 2147483647u;
+    bool a_zero = a_5 < HIDDEN;
+    bool b_zero = b_2 < HIDDEN;
+    bits = sign;
+    if (!((a_5 > INFINITE))) {
+        local = b_2 > INFINITE;
+    } else {
+        local = true;
+    }
+    bool _e20 = local;
+    if (!(_e20)) {
+        if (a_zero) {
+            local_2 = b_zero;
+        } else {
+            local_2 = false;
+        }
+        bool _e27 = local_2;
+        local_1 = _e27;
+    } else {
+        local_1 = true;
+    }
+    bool _e29 = local_1;
+    if (!(_e29)) {
+        if (a_5 == INFINITE) {
+            local_4 = b_2 == INFINITE;
+        } else {
+            local_4 = false;
+        }
+        bool _e40 = local_4;
+        local_3 = _e40;
+    } else {
+        local_3 = true;
+    }
+    bool _e42 = local_3;
+    if (_e42) {
+        bits = NOT_A_NUMBER;
+    } else {
+        if (!((a_5 == INFINITE))) {
+            local_5 = b_zero;
+        } else {
+            local_5 = true;
+        }
+        bool _e50 = local_5;
+        if (_e50) {
+            bits = sign | INFINITE;
+        }
+    }
+    uint _e53 = bits;
+    return as_type<float>(_e53);
+}
+
+uint naga_f2u32(float value) {
+    return static_cast<uint>(metal::clamp(value, 0.0, 4294967000.0));
+}
+
+float divide_near(
+    float a_1,
+    float b,
+    float estimate
+) {
+    bool local_6 = {};
+    bool local_7 = {};
+    bool local_8 = {};
+    uint q = {};
+    int rest = {};
+    int i = 0;
+    int i_1 = 0;
+    uint x_2 = as_type<uint>(a_1);
+    uint y_1 = as_type<uint>(b);
+    uint sign_1 = (x_2 ^ y_1) & SIGN_BIT;
+    uint xe = (x_2 >> 23u) & 255u;
+    uint ye = (y_1 >> 23u) & 255u;
+    if (!((xe == 0u))) {
+        local_6 = ye == 0u;
+    } else {
+        local_6 = true;
+    }
+    bool _e24 = local_6;
+    if (!(_e24)) {
+        local_7 = xe == 255u;
+    } else {
+        local_7 = true;
+    }
+    bool _e31 = local_7;
+    if (!(_e31)) {
+        local_8 = ye == 255u;
+    } else {
+        local_8 = true;
+    }
+    bool _e38 = local_8;
+    if (_e38) {
+        float _e39 = divide_special(x_2, y_1, sign_1);
+        return _e39;
+    }
+    uint xm = (x_2 & MANTISSA) | HIDDEN;
+    uint ym = (y_1 & MANTISSA) | HIDDEN;
+    uint below = (xm < ym) ? 1u : 0u;
+    q = naga_f2u32(estimate * as_type<float>((150u + below) << 23u));
+    uint _e63 = q;
+    rest = as_type<int>((xm << (23u + below)) - (_e63 * ym));
+    int step = as_type<int>(ym);
+    bool loop_init = true;
+    while(true) {
+        if (!loop_init) {
+            int _e82 = i;
+            i = as_type<int>(as_type<uint>(_e82) + as_type<uint>(1));
+        }
+        loop_init = false;
+        int _e71 = i;
+        if (_e71 < 10) {
+        } else {
+            break;
+        }
+        {
+            int _e74 = rest;
+            if (_e74 < 0) {
+                uint _e77 = q;
+                q = _e77 - 1u;
+                int _e80 = rest;
+                rest = as_type<int>(as_type<uint>(_e80) + as_type<uint>(step));
+            }
+        }
+    }
+    bool loop_init_1 = true;
+    while(true) {
+        if (!loop_init_1) {
+            int _e97 = i_1;
+            i_1 = as_type<int>(as_type<uint>(_e97) + as_type<uint>(1));
+        }
+        loop_init_1 = false;
+        int _e87 = i_1;
+        if (_e87 < 10) {
+        } else {
+            break;
+        }
+        {
+            int _e90 = rest;
+            if (_e90 >= step) {
+                uint _e92 = q;
+                q = _e92 + 1u;
+                int _e95 = rest;
+                rest = as_type<int>(as_type<uint>(_e95) - as_type<uint>(step));
+            }
+        }
+    }
+    uint _e100 = q;
+    int _e103 = rest;
+    q = _e100 + ((as_type<int>(as_type<uint>(2) * as_type<uint>(_e103)) > step) ? 1u : 0u);
+    int exponent = as_type<int>(as_type<uint>(as_type<int>(as_type<uint>(as_type<int>(as_type<uint>(as_type<int>(xe)) - as_type<uint>(as_type<int>(ye)))) + as_type<uint>(127))) - as_type<uint>(as_type<int>(below)));
+    if (exponent <= 0) {
+        return as_type<float>(sign_1);
+    }
+    if (exponent >= 255) {
+        return as_type<float>(sign_1 | INFINITE);
+    }
+    uint _e129 = q;
+    return as_type<float>(sign_1 | ((as_type<uint>(as_type<int>(as_type<uint>(exponent) - as_type<uint>(1))) << 23u) + _e129));
+}
+
+float divide(
+    float a_2,
+    float b_1
+) {
+    float _e3 = significand(a_2, 0u);
+    float _e5 = significand(b_1, 0u);
+    float _e7 = divide_near(a_2, b_1, _e3 / _e5);
+    return _e7;
+}
+
+float root_near(
+    float a_3,
+    float estimate_1
+) {
+    uint q_1 = {};
+    int rest_1 = {};
+    int i_2 = 0;
+    int i_3 = 0;
+    uint x_3 = as_type<uint>(a_3);
+    if (x_3 < HIDDEN) {
+        return 0.0;
+    }
+    if (x_3 >= INFINITE) {
+        return a_3;
+    }
+    int exponent_1 = as_type<int>(as_type<uint>(as_type<int>(x_3 >> 23u)) - as_type<uint>(127));
+    uint odd = as_type<uint>(exponent_1 & 1);
+    uint m = (x_3 & MANTISSA) | HIDDEN;
+    q_1 = naga_f2u32(estimate_1 * 8388608.0);
+    uint _e27 = q_1;
+    uint _e28 = q_1;
+    rest_1 = as_type<int>((m << (23u + odd)) - (_e27 * _e28));
+    bool loop_init_2 = true;
+    while(true) {
+        if (!loop_init_2) {
+            int _e52 = i_2;
+            i_2 = as_type<int>(as_type<uint>(_e52) + as_type<uint>(1));
+        }
+        loop_init_2 = false;
+        int _e35 = i_2;
+        if (_e35 < 17) {
+        } else {
+            break;
+        }
+        {
+            int _e38 = rest_1;
+            if (_e38 < 0) {
+                uint _e41 = q_1;
+                q_1 = _e41 - 1u;
+                int _e44 = rest_1;
+                uint _e46 = q_1;
+                rest_1 = as_type<int>(as_type<uint>(_e44) + as_type<uint>(as_type<int>((2u * _e46) + 1u)));
+            }
+        }
+    }
+    bool loop_init_3 = true;
+    while(true) {
+        if (!loop_init_3) {
+            int _e77 = i_3;
+            i_3 = as_type<int>(as_type<uint>(_e77) + as_type<uint>(1));
+        }
+        loop_init_3 = false;
+        int _e57 = i_3;
+        if (_e57 < 17) {
+        } else {
+            break;
+        }
+        {
+            int _e60 = rest_1;
+            uint _e62 = q_1;
+            if (_e60 > as_type<int>(2u * _e62)) {
+                int _e66 = rest_1;
+                uint _e68 = q_1;
+                rest_1 = as_type<int>(as_type<uint>(_e66) - as_type<uint>(as_type<int>((2u * _e68) + 1u)));
+                uint _e74 = q_1;
+                q_1 = _e74 + 1u;
+            }
+        }
+    }
+    uint _e80 = q_1;
+    int _e83 = rest_1;
+    uint _e84 = q_1;
+    q_1 = _e80 + ((_e83 > as_type<int>(_e84)) ? 1u : 0u);
+    uint _e96 = q_1;
+    return as_type<float>((as_type<uint>(as_type<int>(as_type<uint>(exponent_1 >> 1u) + as_type<uint>(126))) << 23u) + _e96);
+}
+
+float root(
+    float a_4
+) {
+    uint odd_1 = 1u - ((as_type<uint>(a_4) >> 23u) & 1u);
+    float _e8 = significand(a_4, odd_1);
+    float _e10 = root_near(a_4, metal::sqrt(_e8));
+    return _e10;
+}
+
+float tree(
+    float l0_,
+    float l1_,
+    float l2_,
+    float l3_,
+    float l4_,
+    float l5_,
+    float l6_,
+    float l7_
+) {
+    return ((l0_ + l4_) + (l2_ + l6_)) + ((l1_ + l5_) + (l3_ + l7_));
+}
+
+float row_scale(
+    uint first,
+    uint li_1,
+    threadgroup type_4& chunk,
+    threadgroup type_5& lanes,
+    constant Params& p,
+    device type_6 const& x_1,
+    constant _mslBufferSizes& _buffer_sizes
+) {
+    float lane = 0.0;
+    uint start_1 = 0u;
+    uint k = {};
+    uint k_1 = {};
+    bool loop_init_4 = true;
+    while(true) {
+        if (!loop_init_4) {
+            uint _e52 = start_1;
+            start_1 = _e52 + CHUNK;
+        }
+        loop_init_4 = false;
+        uint _e6 = start_1;
+        uint _e9 = p.c;
+        if (_e6 < _e9) {
+        } else {
+            break;
+        }
+        {
+            uint _e14 = p.c;
+            uint _e15 = start_1;
+            uint end = metal::min(CHUNK, _e14 - _e15);
+            k = li_1;
+            bool loop_init_5 = true;
+            while(true) {
+                if (!loop_init_5) {
+                    uint _e31 = k;
+                    k = _e31 + THREADS;
+                }
+                loop_init_5 = false;
+                uint _e19 = k;
+                if (_e19 < end) {
+                } else {
+                    break;
+                }
+                {
+                    uint _e22 = k;
+                    uint _e25 = start_1;
+                    uint _e27 = k;
+                    float _e30 = x_1[(first + _e25) + _e27];
+                    chunk.inner[_e22] = _e30;
+                }
+            }
+            metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+            if (li_1 < 8u) {
+                k_1 = li_1;
+                bool loop_init_6 = true;
+                while(true) {
+                    if (!loop_init_6) {
+                        uint _e49 = k_1;
+                        k_1 = _e49 + 8u;
+                    }
+                    loop_init_6 = false;
+                    uint _e37 = k_1;
+                    if (_e37 < end) {
+                    } else {
+                        break;
+                    }
+                    {
+                        uint _e40 = k_1;
+                        float _e42 = chunk.inner[_e40];
+                        uint _e44 = k_1;
+                        float _e46 = chunk.inner[_e44];
+                        float _e47 = lane;
+                        lane = metal::fma(_e42, _e46, _e47);
+                    }
+                }
+            }
+            metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+        }
+    }
+    if (li_1 < 8u) {
+        float _e59 = lane;
+        lanes.inner[li_1] = _e59;
+    }
+    metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+    float _e62 = lanes.inner[0];
+    float _e65 = lanes.inner[1];
+    float _e68 = lanes.inner[2];
+    float _e71 = lanes.inner[3];
+    float _e74 = lanes.inner[4];
+    float _e77 = lanes.inner[5];
+    float _e80 = lanes.inner[6];
+    float _e83 = lanes.inner[7];
+    float _e84 = tree(_e62, _e65, _e68, _e71, _e74, _e77, _e80, _e83);
+    uint _e88 = p.c;
+    float _e90 = divide(_e84, static_cast<float>(_e88));
+    float _e93 = p.eps;
+    float _e95 = root(_e90 + _e93);
+    float _e96 = divide(1.0, _e95);
+    return _e96;
+}
+
+uint largest_of(
+    uint block,
+    threadgroup type_7& numbers
+) {
+    uint largest = 0u;
+    uint i_4 = 0u;
+    bool loop_init_7 = true;
+    while(true) {
+        if (!loop_init_7) {
+            uint _e20 = i_4;
+            i_4 = _e20 + 1u;
+        }
+        loop_init_7 = false;
+        uint _e5 = i_4;
+        if (_e5 < BLOCK) {
+        } else {
+            break;
+        }
+        {
+            uint _e8 = largest;
+            uint _e12 = i_4;
+            float _e15 = numbers.inner[(block * BLOCK) + _e12];
+            largest = metal::max(_e8, as_type<uint>(_e15) & 2147483647u);
+        }
+    }
+    uint _e23 = largest;
+    return _e23;
+}
+
+uint four_bytes(
+    metal::int4 v
+) {
+    metal::uint4 b_3 = as_type<metal::uint4>(v) & metal::uint4(255u);
+    return ((b_3.x | (b_3.y << 8u)) | (b_3.z << 16u)) | (b_3.w << 24u);
+}
+
+int naga_f2i32(float value) {
+    return static_cast<int>(metal::clamp(value, -2147483600.0, 2147483500.0));
+}
+
+Steps steps_of(
+    uint block_1,
+    threadgroup type_7& numbers
+) {
+    float least = 0.0;
+    float greatest = 0.0;
+    uint i_5 = 0u;
+    uint _e1 = largest_of(block_1, numbers);
+    if (_e1 >= INFINITE) {
+        return Steps {0.0, as_type<float>(_e1 | NOT_A_NUMBER), 0};
+    }
+    if (_e1 < SMALLEST_BITS) {
+        return Steps {0.0, 0.0, 0};
+    }
+    bool loop_init_8 = true;
+    while(true) {
+        if (!loop_init_8) {
+            uint _e43 = i_5;
+            i_5 = _e43 + 1u;
+        }
+        loop_init_8 = false;
+        uint _e22 = i_5;
+        if (_e22 < BLOCK) {
+        } else {
+            break;
+        }
+        {
+            float _e25 = least;
+            uint _e29 = i_5;
+            float _e32 = numbers.inner[(block_1 * BLOCK) + _e29];
+            least = metal::min(_e25, _e32);
+            float _e34 = greatest;
+            uint _e38 = i_5;
+            float _e41 = numbers.inner[(block_1 * BLOCK) + _e38];
+            greatest = metal::max(_e34, _e41);
+        }
+    }
+    float _e46 = greatest;
+    float _e49 = least;
+    float way = (0.5 * _e46) - (0.5 * _e49);
+    float _e54 = divide(126.25, way);
+    float _e55 = greatest;
+    float _e58 = least;
+    float middle = ((0.5 * _e55) + (0.5 * _e58)) * _e54;
+    float _e64 = divide(way, 126.25);
+    return Steps {_e54, _e64, naga_f2i32(metal::rint(middle))};
+}
+
+void quantize_blocks(
+    uint first_1,
+    uint count,
+    uint li_2,
+    threadgroup type_7& numbers,
+    threadgroup type_8& packed,
+    device type_10& out,
+    device type_12& beside,
+    constant _mslBufferSizes& _buffer_sizes
+) {
+    bool local_9 = {};
+    Steps steps = Steps {0.0, 0.0, 0};
+    metal::int4 values = metal::int4(0);
+    bool local_10 = {};
+    int sum = {};
+    uint i_6 = 0u;
+    uint block_2 = li_2 / 8u;
+    uint word = li_2 % 8u;
+    if (li_2 < 64u) {
+        local_9 = block_2 < count;
+    } else {
+        local_9 = false;
+    }
+    bool is_mine = local_9;
+    if (is_mine) {
+        Steps _e19 = steps_of(block_2, numbers);
+        steps = _e19;
+        uint at = ((block_2 * BLOCK) + ((word % 4u) * 8u)) + (word / 4u);
+        float _e34 = steps.inverse;
+        if (_e34 != 0.0) {
+            int _e38 = steps.middle;
+            float middle_1 = -(static_cast<float>(_e38));
+            float _e44 = numbers.inner[at];
+            float _e46 = steps.inverse;
+            values.x = naga_f2i32(metal::rint(metal::fma(_e44, _e46, middle_1)));
+            float _e55 = numbers.inner[at + 2u];
+            float _e57 = steps.inverse;
+            values.y = naga_f2i32(metal::rint(metal::fma(_e55, _e57, middle_1)));
+            float _e66 = numbers.inner[at + 4u];
+            float _e68 = steps.inverse;
+            values.z = naga_f2i32(metal::rint(metal::fma(_e66, _e68, middle_1)));
+            float _e77 = numbers.inner[at + 6u];
+            float _e79 = steps.inverse;
+            values.w = naga_f2i32(metal::rint(metal::fma(_e77, _e79, middle_1)));
+        }
+        metal::int4 _e85 = values;
+        uint _e86 = four_bytes(_e85);
+        packed.inner[li_2] = _e86;
+        uint _e95 = packed.inner[li_2];
+        out[((first_1 + block_2) * 8u) + word] = _e95;
+    }
+    metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+    if (is_mine) {
+        local_10 = word == 0u;
+    } else {
+        local_10 = false;
+    }
+    bool _e101 = local_10;
+    if (_e101) {
+        int _e103 = steps.middle;
+        sum = as_type<int>(as_type<uint>(32) * as_type<uint>(_e103));
+        bool loop_init_9 = true;
+        while(true) {
+            if (!loop_init_9) {
+                uint _e121 = i_6;
+                i_6 = _e121 + 1u;
+            }
+            loop_init_9 = false;
+            uint _e109 = i_6;
+            if (_e109 < 8u) {
+            } else {
+                break;
+            }
+            {
+                int _e112 = sum;
+                uint _e114 = i_6;
+                uint _e117 = packed.inner[li_2 + _e114];
+                packed_char4 reinterpreted_packed_char4_e117 = as_type<packed_char4>(_e117);
+                packed_char4 reinterpreted_packed_char4_e118 = as_type<packed_char4>(16843009u);
+                sum = as_type<int>(as_type<uint>(_e112) + as_type<uint>(( + reinterpreted_packed_char4_e117[0] * reinterpreted_packed_char4_e118[0] + reinterpreted_packed_char4_e117[1] * reinterpreted_packed_char4_e118[1] + reinterpreted_packed_char4_e117[2] * reinterpreted_packed_char4_e118[2] + reinterpreted_packed_char4_e117[3] * reinterpreted_packed_char4_e118[3])));
+            }
+        }
+        int _e124 = sum;
+        int _e131 = steps.middle;
+        uint corrected = (as_type<uint>(as_type<int>(as_type<uint>(12) * as_type<uint>(_e124))) << 8u) | (as_type<uint>(_e131) & 255u);
+        float _e140 = steps.size;
+        beside[first_1 + block_2] = metal::uint2(as_type<uint>(_e140), corrected);
+        return;
+    } else {
+        return;
+    }
+}
+
+struct main_Input {
+};
+[[max_total_threads_per_threadgroup(256)]] kernel void main_(
+  metal::uint3 wg [[threadgroup_position_in_grid]]
+, uint li [[thread_index_in_threadgroup]]
+, threadgroup type_4& chunk
+, threadgroup type_5& lanes
+, constant Params& p [[buffer(5)]]
+, device type_6 const& x_1 [[buffer(2)]]
+, threadgroup type_7& numbers
+, threadgroup type_8& packed
+, device type_10& out [[buffer(0)]]
+, device type_12& beside [[buffer(1)]]
+, device type_6 const& weight [[buffer(3)]]
+, device type_6& normed [[buffer(4)]]
+, constant _mslBufferSizes& _buffer_sizes [[buffer(6)]]
+) {
+    uint start = 0u;
+    uint _e5 = p.c;
+    uint first_2 = wg.x * _e5;
+    float _e7 = row_scale(first_2, li, chunk, lanes, p, x_1, _buffer_sizes);
+    bool loop_init_10 = true;
+    while(true) {
+        if (!loop_init_10) {
+            uint _e51 = start;
+            start = _e51 + THREADS;
+        }
+        loop_init_10 = false;
+        uint _e10 = start;
+        uint _e13 = p.c;
+        if (_e10 < _e13) {
+        } else {
+            break;
+        }
+        {
+            uint _e15 = start;
+            uint k_2 = _e15 + li;
+            uint _e19 = p.c;
+            if (k_2 < _e19) {
+                float _e26 = x_1[first_2 + k_2];
+                float _e30 = weight[k_2];
+                numbers.inner[li] = (_e26 * _e7) * _e30;
+                float _e37 = numbers.inner[li];
+                normed[first_2 + k_2] = _e37;
+            }
+            metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+            uint _e38 = start;
+            uint _e45 = p.c;
+            uint _e46 = start;
+            quantize_blocks((first_2 + _e38) / BLOCK, metal::min(THREADS, _e45 - _e46) / BLOCK, li, numbers, packed, out, beside, _buffer_sizes);
+        }
+    }
+    return;
+}
