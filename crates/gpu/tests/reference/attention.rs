@@ -115,10 +115,10 @@ impl Cache {
 
     /// The scores of a query head with the keys in `rows`.
     ///
-    /// f32: two chains of multiply-adds, of the even and of the odd elements, ascending; even + odd, times the
-    /// factor. bf16: the query rounded to bf16; two chains of pairs of elements, pairs 0, 2, ... and 1, 3,
-    /// ..., of a pair the second product first. int8: the query as integers up to 32,767; the sum of integers
-    /// times the key's scale, times (the query's step times the factor).
+    /// f32: two chains of multiply-adds, of the even and of the odd elements, ascending; even + odd, times
+    /// the factor. bf16: the query rounded to bf16; two chains of pairs of elements, pairs 0, 2, ... and
+    /// 1, 3, ..., of a pair the second product first. int8: the query as integers up to 32,767; the sum
+    /// of integers times the key's scale, times (the query's step times the factor).
     fn scores(&self, fma: Fma, heads: &Heads<'_>, q: &[f32], rows: &[usize], kv_head: usize) -> Vec<f32> {
         let factor = score_factor(heads.head_dim);
         let (inverse, step) = steps(largest_magnitude(q), WIDE_MAX);
@@ -150,9 +150,10 @@ impl Cache {
 
     /// The weighted values of a span whose first position in sight is `first`, in `rows`.
     ///
-    /// f32: one chain a number, ascending. bf16: the weights rounded to bf16; one chain, by pairs of positions
-    /// from the start of the span, of a pair the second first. int8: each weight times its value's scale, as
-    /// an integer up to 32,767 of the largest; the sum of integers times the size of their step.
+    /// f32: one chain a number, ascending. bf16: the weights rounded to bf16; one chain, by pairs of
+    /// positions from the start of the span, of a pair the second first. int8: each weight times its
+    /// value's scale, as an integer up to 32,767 of the largest; the sum of integers times the size of
+    /// their step.
     fn weighted(
         &self,
         fma: Fma,

@@ -1,4 +1,5 @@
-//! Every op of a step once more, in plain Rust on slices: what a kernel of any device has to give, to the bit.
+//! Every op of a step once more, in plain Rust on slices: what a kernel of any device has to give, to the
+//! bit.
 //!
 //! Entry points: one function an op, in the file of its kind. They are written from the orders that the heads
 //! of `gptoss_kernels` state and share no code with it, so that an index that is wrong there is not wrong
