@@ -25,6 +25,11 @@ macro_rules! built_in {
 }
 
 built_in!(
+    "attention_join",
+    "attention_rows_bf16",
+    "attention_rows_int8",
+    "attention_spans_bf16",
+    "attention_spans_int8",
     "gemv_bf16_f32_1",
     "gemv_bf16_f32_2",
     "gemv_bf16_f32_4",
@@ -49,6 +54,8 @@ built_in!(
     "rmsnorm",
     "rmsnorm_int8",
     "rmsnorm_middles",
+    "rope_bf16",
+    "rope_int8",
     "swiglu",
     "swiglu_middles",
 );

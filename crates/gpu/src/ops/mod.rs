@@ -3,18 +3,24 @@
 //! An op is a struct of its slices and sizes; `record` puts its dispatches into a
 //! [`Recording`](crate::Recording). Slices may be longer than what an op needs of them, and never shorter.
 
+mod attention;
 mod expert_linear;
 mod int8_rows;
+mod kv_rows;
 mod linear;
 mod probe;
 mod rmsnorm;
+mod rope;
 mod swiglu;
 
+pub use attention::{ATTENTION_SPAN, Attention, AttentionSpans, HEAD_DIM_MAX};
 pub use expert_linear::{ExpertLinear, ExpertRows};
 pub use int8_rows::{Int8Rows, MiddleRows, Quantize, QuantizeMiddles};
+pub use kv_rows::{KvPlace, KvRows, KvSlots};
 pub use linear::{DenseMatrix, DenseRows, Linear};
 pub use probe::FloatProbe;
 pub use rmsnorm::{NormInputs, RmsNorm, RmsNormInt8, RmsNormMiddles};
+pub use rope::Rope;
 pub use swiglu::{SwiGlu, SwiGluMiddles};
 
 use crate::device::Slice;

@@ -9,9 +9,12 @@ mod numbers;
 #[path = "../reference/mod.rs"]
 mod reference;
 
+mod attention;
+mod cache;
 mod device;
 mod floats;
 mod int8_rows;
 mod mutants;
 mod products;
+mod rope;
 mod support;

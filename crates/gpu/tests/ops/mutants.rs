@@ -10,7 +10,7 @@ use std::path::Path;
 use gptoss_gpu::Kernels;
 
 use crate::support::{Bench, devices, devices_are_named};
-use crate::{floats, int8_rows, products};
+use crate::{attention, floats, int8_rows, products, rope};
 
 /// The check of a kernel.
 fn check_of(kernel: &str) -> fn(&Bench) {
@@ -28,6 +28,8 @@ fn check_of(kernel: &str) -> fn(&Bench) {
         _ if kernel.starts_with("gemv_int8_f32") => products::check_int8_f32,
         _ if kernel.starts_with("gemv_bf16_f32") => products::check_bf16,
         _ if kernel.starts_with("gemv_f32_f32") => products::check_f32,
+        _ if kernel.starts_with("rope_") => rope::check_every_way,
+        _ if kernel.starts_with("attention_") => attention::check_every_way,
         _ => panic!("no check of kernel {kernel}"),
     }
 }

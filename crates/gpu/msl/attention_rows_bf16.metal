@@ -1,0 +1,993 @@
+#pragma METAL fp contract(off)
+// language: metal2.4
+#include <metal_stdlib>
+#include <simd/simd.h>
+
+using metal::uint;
+
+struct _mslBufferSizes {
+    uint size1;
+    uint size6;
+    uint size7;
+    uint size8;
+    uint size9;
+    uint size11;
+    uint size12;
+};
+
+struct Params {
+    uint head_dim;
+    uint num_kv_heads;
+    uint group;
+    uint lane_groups;
+    uint window;
+    uint ring_rows;
+    uint spans_max;
+    float scale;
+};
+typedef uint type_3[1];
+struct type_5 {
+    uint inner[4096];
+};
+struct type_6 {
+    float inner[256];
+};
+struct type_7 {
+    float inner[32];
+};
+struct type_8 {
+    float inner[1024];
+};
+struct Heads {
+    uint kv;
+    uint first;
+    uint count;
+};
+typedef float type_9[1];
+typedef metal::uint2 type_11[1];
+typedef metal::uint4 type_12[1];
+struct type_14 {
+    metal::float4 inner[256];
+};
+struct type_15 {
+    float inner[8];
+};
+struct type_18 {
+    metal::float2 inner[8];
+};
+constant uint SIGN_BIT = 2147483648u;
+constant uint MANTISSA = 8388607u;
+constant uint HIDDEN = 8388608u;
+constant uint INFINITE = 2139095040u;
+constant uint NOT_A_NUMBER = 2143289344u;
+constant uint IDLE = 4294967295u;
+constant uint SPAN = 512u;
+constant uint LANES = 8u;
+constant float LOWEST = -340282350000000000000000000000000000000.0;
+constant uint SMALLEST_QUERY = 729808896u;
+constant uint SMALLEST_KV = 562036736u;
+
+float significand(
+    float a,
+    uint shift
+) {
+    return as_type<float>((as_type<uint>(a) & MANTISSA) | ((127u + shift) << 23u));
+}
+
+bool is_above(
+    float x,
+    float limit
+) {
+    bool local = {};
+    uint bits_1 = as_type<uint>(x);
+    if (bits_1 > as_type<uint>(limit)) {
+        local = bits_1 <= INFINITE;
+    } else {
+        local = false;
+    }
+    bool _e10 = local;
+    return _e10;
+}
+
+bool is_below_minus(
+    float x_1,
+    float limit_1
+) {
+    bool _e6 = is_above(as_type<float>(as_type<uint>(x_1) ^ SIGN_BIT), limit_1);
+    return _e6;
+}
+
+float exp(
+    float x_2
+) {
+    float cut = {};
+    float r = {};
+    float y = {};
+    bool _e2 = is_above(x_2, 88.37);
+    cut = _e2 ? 88.37 : x_2;
+    float _e6 = cut;
+    float _e7 = cut;
+    bool _e9 = is_below_minus(_e7, 87.33654);
+    cut = _e9 ? -87.33654 : _e6;
+    float _e13 = cut;
+    float shifted = metal::fma(_e13, 1.442695, 12582912.0);
+    float n = shifted - 12582912.0;
+    float _e17 = cut;
+    r = metal::fma(n, -0.69314575, _e17);
+    float _e21 = r;
+    r = metal::fma(n, -0.0000014286068, _e21);
+    float _e24 = r;
+    y = metal::fma(_e24, 0.0001984127, 0.0013888889);
+    float _e29 = y;
+    float _e30 = r;
+    y = metal::fma(_e29, _e30, 0.008333334);
+    float _e33 = y;
+    float _e34 = r;
+    y = metal::fma(_e33, _e34, 0.041666668);
+    float _e37 = y;
+    float _e38 = r;
+    y = metal::fma(_e37, _e38, 0.16666667);
+    float _e41 = y;
+    float _e42 = r;
+    y = metal::fma(_e41, _e42, 0.5);
+    float _e45 = y;
+    float _e46 = r;
+    y = metal::fma(_e45, _e46, 1.0);
+    float _e49 = y;
+    float _e50 = r;
+    y = metal::fma(_e49, _e50, 1.0);
+    uint power = ((as_type<uint>(shifted) - as_type<uint>(12582912.0)) + 127u) << 23u;
+    float _e60 = y;
+    bool _e64 = is_below_minus(x_2, 87.33654);
+    return _e64 ? 0.0 : (_e60 * as_type<float>(power));
+}
+
+uint cache_row(
+    metal::uint4 row,
+    uint position,
+    constant Params& p,
+    device type_3 const& table,
+    constant _mslBufferSizes& _buffer_sizes
+) {
+    uint _e4 = p.ring_rows;
+    if (_e4 > 0u) {
+        uint _e10 = p.ring_rows;
+        uint _e14 = p.ring_rows;
+        return (row.z * _e10) + (position % _e14);
+    }
+    uint _e23 = table[row.y + (position / 32u)];
+    return (_e23 * 32u) + (position % 32u);
+}
+
+Heads heads_of(
+    uint index,
+    constant Params& p
+) {
+    uint _e3 = p.lane_groups;
+    uint kv = index / _e3;
+    uint _e7 = p.lane_groups;
+    uint lane_group = index % _e7;
+    uint _e11 = p.group;
+    uint _e19 = p.group;
+    return Heads {kv, (kv * _e11) + (lane_group * LANES), metal::min(LANES, _e19 - (lane_group * LANES))};
+}
+
+uint first_seen(
+    uint position_1,
+    constant Params& p
+) {
+    uint _e6 = p.window;
+    uint _e13 = p.window;
+    return (_e13 > 0u) ? ((position_1 + 1u) - metal::min(_e6, position_1 + 1u)) : 0u;
+}
+
+void soften(
+    uint first,
+    uint end,
+    uint li_1,
+    threadgroup type_5& weights,
+    threadgroup type_6& tops,
+    threadgroup type_7& sums
+) {
+    float top = LOWEST;
+    uint t = {};
+    uint half_ = 16u;
+    uint t_1 = {};
+    float l = 0.0;
+    uint t_2 = {};
+    uint h_3 = li_1 % LANES;
+    uint j = li_1 / LANES;
+    t = first + j;
+    bool loop_init = true;
+    while(true) {
+        if (!loop_init) {
+            uint _e25 = t;
+            t = _e25 + 32u;
+        }
+        loop_init = false;
+        uint _e11 = t;
+        if (_e11 < end) {
+        } else {
+            break;
+        }
+        {
+            uint _e14 = t;
+            uint _e19 = weights.inner[(_e14 * LANES) + h_3];
+            float score = as_type<float>(_e19);
+            float _e21 = top;
+            float _e22 = top;
+            top = (score > _e22) ? score : _e21;
+        }
+    }
+    float _e30 = top;
+    tops.inner[li_1] = _e30;
+    metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+    bool loop_init_1 = true;
+    while(true) {
+        if (!loop_init_1) {
+            uint _e55 = half_;
+            half_ = _e55 / 2u;
+        }
+        loop_init_1 = false;
+        uint _e33 = half_;
+        if (_e33 > 0u) {
+        } else {
+            break;
+        }
+        {
+            uint _e36 = half_;
+            if (j < _e36) {
+                uint _e39 = half_;
+                float other = tops.inner[li_1 + (_e39 * LANES)];
+                float _e49 = tops.inner[li_1];
+                float _e52 = tops.inner[li_1];
+                tops.inner[li_1] = (other > _e52) ? other : _e49;
+            }
+            metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+        }
+    }
+    float m = tops.inner[h_3];
+    t_1 = first + j;
+    bool loop_init_2 = true;
+    while(true) {
+        if (!loop_init_2) {
+            uint _e82 = t_1;
+            t_1 = _e82 + 32u;
+        }
+        loop_init_2 = false;
+        uint _e63 = t_1;
+        if (_e63 < end) {
+        } else {
+            break;
+        }
+        {
+            uint _e66 = t_1;
+            uint _e72 = t_1;
+            uint _e77 = weights.inner[(_e72 * LANES) + h_3];
+            float _e80 = exp(as_type<float>(_e77) - m);
+            weights.inner[(_e66 * LANES) + h_3] = as_type<uint>(_e80);
+        }
+    }
+    metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+    if (li_1 < 32u) {
+        uint c_1 = li_1 / LANES;
+        t_2 = first + (((c_1 + 4u) - (first % 4u)) % 4u);
+        bool loop_init_3 = true;
+        while(true) {
+            if (!loop_init_3) {
+                uint _e112 = t_2;
+                t_2 = _e112 + 4u;
+            }
+            loop_init_3 = false;
+            uint _e100 = t_2;
+            if (_e100 < end) {
+            } else {
+                break;
+            }
+            {
+                float _e102 = l;
+                uint _e104 = t_2;
+                uint _e109 = weights.inner[(_e104 * LANES) + h_3];
+                l = _e102 + as_type<float>(_e109);
+            }
+        }
+        float _e117 = l;
+        sums.inner[li_1] = _e117;
+    }
+    metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+    return;
+}
+
+float span_sum(
+    uint h,
+    threadgroup type_7& sums
+) {
+    float _e3 = sums.inner[h];
+    float _e8 = sums.inner[16u + h];
+    float _e14 = sums.inner[LANES + h];
+    float _e19 = sums.inner[24u + h];
+    return (_e3 + _e8) + (_e14 + _e19);
+}
+
+uint nearest_bf16_(
+    float x_3,
+    uint smallest
+) {
+    uint bits_2 = as_type<uint>(x_3);
+    uint magnitude = bits_2 & 2147483647u;
+    uint nearest = (bits_2 + 32767u) + ((bits_2 >> 16u) & 1u);
+    uint kept = ((magnitude > 2139095040u) ? (bits_2 | 4194304u) : nearest) & 4294901760u;
+    return (magnitude < smallest) ? 0u : kept;
+}
+
+void load_queries(
+    uint token,
+    Heads heads,
+    uint li_2,
+    constant Params& p,
+    device type_9 const& q_1,
+    threadgroup type_14& queries,
+    constant _mslBufferSizes& _buffer_sizes
+) {
+    uint i_4 = {};
+    metal::float4 four = {};
+    uint c = {};
+    uint _e5 = p.head_dim;
+    uint fours = _e5 / 4u;
+    uint _e10 = p.num_kv_heads;
+    uint _e14 = p.group;
+    uint _e20 = p.head_dim;
+    uint base = (((token * _e10) * _e14) + heads.first) * _e20;
+    i_4 = li_2;
+    bool loop_init_4 = true;
+    while(true) {
+        if (!loop_init_4) {
+            uint _e63 = i_4;
+            i_4 = _e63 + 256u;
+        }
+        loop_init_4 = false;
+        uint _e23 = i_4;
+        if (_e23 < (LANES * fours)) {
+        } else {
+            break;
+        }
+        {
+            four = metal::float4(0.0, 0.0, 0.0, 0.0);
+            uint _e33 = i_4;
+            if (_e33 < (heads.count * fours)) {
+                c = 0u;
+                bool loop_init_5 = true;
+                while(true) {
+                    if (!loop_init_5) {
+                        uint _e56 = c;
+                        c = _e56 + 1u;
+                    }
+                    loop_init_5 = false;
+                    uint _e39 = c;
+                    if (_e39 < 4u) {
+                    } else {
+                        break;
+                    }
+                    {
+                        uint _e42 = c;
+                        uint _e46 = i_4;
+                        uint _e49 = c;
+                        float _e52 = q_1[(base + (4u * _e46)) + _e49];
+                        uint _e54 = nearest_bf16_(_e52, SMALLEST_QUERY);
+                        four[_e42] = as_type<float>(_e54);
+                    }
+                }
+            }
+            uint _e60 = i_4;
+            metal::float4 _e62 = four;
+            queries.inner[_e60] = _e62;
+        }
+    }
+    metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+    return;
+}
+
+void reduce_span(
+    metal::uint4 row_1,
+    Heads heads_1,
+    uint start_1,
+    uint first_1,
+    uint end_1,
+    uint li_3,
+    constant Params& p,
+    device type_3 const& table,
+    threadgroup type_5& weights,
+    threadgroup type_6& tops,
+    threadgroup type_7& sums,
+    threadgroup type_8& span_values,
+    device type_11 const& keys,
+    device type_3 const& values,
+    threadgroup type_14& queries,
+    constant _mslBufferSizes& _buffer_sizes
+) {
+    uint t_3 = {};
+    type_15 even = {};
+    type_15 odd = {};
+    uint i_5 = {};
+    uint h_1 = {};
+    uint h_2 = {};
+    uint i_6 = {};
+    uint i_7 = {};
+    float low = {};
+    float high = {};
+    uint pair = {};
+    uint back = {};
+    bool local_1 = {};
+    uint _e8 = p.head_dim;
+    uint fours_1 = _e8 / 4u;
+    t_3 = first_1 + li_3;
+    bool loop_init_6 = true;
+    while(true) {
+        if (!loop_init_6) {
+            uint _e115 = t_3;
+            t_3 = _e115 + 256u;
+        }
+        loop_init_6 = false;
+        uint _e13 = t_3;
+        if (_e13 < end_1) {
+        } else {
+            break;
+        }
+        {
+            uint _e15 = t_3;
+            uint _e17 = cache_row(row_1, start_1 + _e15, p, table, _buffer_sizes);
+            uint _e20 = p.num_kv_heads;
+            uint base_1 = ((_e17 * _e20) + heads_1.kv) * fours_1;
+            even = type_15 {};
+            odd = type_15 {};
+            i_5 = 0u;
+            bool loop_init_7 = true;
+            while(true) {
+                if (!loop_init_7) {
+                    uint _e85 = i_5;
+                    i_5 = _e85 + 1u;
+                }
+                loop_init_7 = false;
+                uint _e31 = i_5;
+                if (_e31 < fours_1) {
+                } else {
+                    break;
+                }
+                {
+                    uint _e34 = i_5;
+                    metal::uint2 key = keys[base_1 + _e34];
+                    metal::float2 low_1 = as_type<metal::float2>(key << metal::uint2(16u, 16u));
+                    metal::float2 high_1 = as_type<metal::float2>(key & metal::uint2(4294901760u, 4294901760u));
+                    h_1 = 0u;
+                    bool loop_init_8 = true;
+                    while(true) {
+                        if (!loop_init_8) {
+                            uint _e82 = h_1;
+                            h_1 = _e82 + 1u;
+                        }
+                        loop_init_8 = false;
+                        uint _e50 = h_1;
+                        if (_e50 < LANES) {
+                        } else {
+                            break;
+                        }
+                        {
+                            uint _e54 = h_1;
+                            uint _e56 = i_5;
+                            metal::float4 four_1 = queries.inner[(_e54 * fours_1) + _e56];
+                            uint _e60 = h_1;
+                            uint _e66 = h_1;
+                            float _e68 = even.inner[_e66];
+                            even.inner[_e60] = metal::fma(four_1.x, low_1.x, metal::fma(four_1.y, high_1.x, _e68));
+                            uint _e71 = h_1;
+                            uint _e77 = h_1;
+                            float _e79 = odd.inner[_e77];
+                            odd.inner[_e71] = metal::fma(four_1.z, low_1.y, metal::fma(four_1.w, high_1.y, _e79));
+                        }
+                    }
+                }
+            }
+            h_2 = 0u;
+            bool loop_init_9 = true;
+            while(true) {
+                if (!loop_init_9) {
+                    uint _e112 = h_2;
+                    h_2 = _e112 + 1u;
+                }
+                loop_init_9 = false;
+                uint _e90 = h_2;
+                if (_e90 < LANES) {
+                } else {
+                    break;
+                }
+                {
+                    uint _e94 = t_3;
+                    uint _e97 = h_2;
+                    uint _e100 = h_2;
+                    float _e102 = even.inner[_e100];
+                    uint _e103 = h_2;
+                    float _e105 = odd.inner[_e103];
+                    float _e109 = p.scale;
+                    weights.inner[(_e94 * LANES) + _e97] = as_type<uint>((_e102 + _e105) * _e109);
+                }
+            }
+        }
+    }
+    metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+    soften(first_1, end_1, li_3, weights, tops, sums);
+    i_6 = (first_1 * LANES) + li_3;
+    bool loop_init_10 = true;
+    while(true) {
+        if (!loop_init_10) {
+            uint _e136 = i_6;
+            i_6 = _e136 + 256u;
+        }
+        loop_init_10 = false;
+        uint _e122 = i_6;
+        if (_e122 < (end_1 * LANES)) {
+        } else {
+            break;
+        }
+        {
+            uint _e127 = i_6;
+            uint _e130 = i_6;
+            uint _e132 = weights.inner[_e130];
+            uint _e135 = nearest_bf16_(as_type<float>(_e132), SMALLEST_QUERY);
+            weights.inner[_e127] = _e135;
+        }
+    }
+    metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+    i_7 = li_3;
+    bool loop_init_11 = true;
+    while(true) {
+        if (!loop_init_11) {
+            uint _e250 = i_7;
+            i_7 = _e250 + 256u;
+        }
+        loop_init_11 = false;
+        uint _e140 = i_7;
+        uint _e144 = p.head_dim;
+        if (_e140 < (4u * _e144)) {
+        } else {
+            break;
+        }
+        {
+            uint _e147 = i_7;
+            uint _e150 = p.head_dim;
+            uint d = _e147 % _e150;
+            uint _e152 = i_7;
+            uint _e155 = p.head_dim;
+            uint h_4 = _e152 / _e155;
+            low = 0.0;
+            high = 0.0;
+            pair = first_1 & 4294967294u;
+            bool loop_init_12 = true;
+            while(true) {
+                if (!loop_init_12) {
+                    uint _e233 = pair;
+                    pair = _e233 + 2u;
+                }
+                loop_init_12 = false;
+                uint _e164 = pair;
+                if (_e164 < end_1) {
+                } else {
+                    break;
+                }
+                {
+                    back = 0u;
+                    bool loop_init_13 = true;
+                    while(true) {
+                        if (!loop_init_13) {
+                            uint _e230 = back;
+                            back = _e230 + 1u;
+                        }
+                        loop_init_13 = false;
+                        uint _e168 = back;
+                        if (_e168 < 2u) {
+                        } else {
+                            break;
+                        }
+                        {
+                            uint _e171 = pair;
+                            uint _e174 = back;
+                            uint t_4 = (_e171 + 1u) - _e174;
+                            if (t_4 >= first_1) {
+                                local_1 = t_4 < end_1;
+                            } else {
+                                local_1 = false;
+                            }
+                            bool _e181 = local_1;
+                            if (_e181) {
+                                uint _e183 = cache_row(row_1, start_1 + t_4, p, table, _buffer_sizes);
+                                uint _e186 = p.num_kv_heads;
+                                uint _e192 = p.head_dim;
+                                uint at = (((_e183 * _e186) + heads_1.kv) * _e192) + d;
+                                uint two = values[at / 2u];
+                                float value = as_type<float>(((d & 1u) == 1u) ? (two & 4294901760u) : (two << 16u));
+                                uint _e215 = weights.inner[(t_4 * LANES) + h_4];
+                                float _e217 = low;
+                                low = metal::fma(as_type<float>(_e215), value, _e217);
+                                uint _e226 = weights.inner[((t_4 * LANES) + h_4) + 4u];
+                                float _e228 = high;
+                                high = metal::fma(as_type<float>(_e226), value, _e228);
+                            }
+                        }
+                    }
+                }
+            }
+            uint _e237 = i_7;
+            float _e239 = low;
+            span_values.inner[_e237] = _e239;
+            uint _e241 = i_7;
+            uint _e245 = p.head_dim;
+            float _e249 = high;
+            span_values.inner[_e241 + (4u * _e245)] = _e249;
+        }
+    }
+    metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+    return;
+}
+
+float divide_special(
+    uint x_4,
+    uint y_1,
+    uint sign
+) {
+    uint bits = {};
+    bool local_2 = {};
+    bool local_3 = {};
+    bool local_4 = {};
+    bool local_5 = {};
+    bool local_6 = {};
+    bool local_7 = {};
+    uint a_3 = x_4 & 2147483647u;
+    uint b_2 = y_1 & 2147483647u;
+    bool a_zero = a_3 < HIDDEN;
+    bool b_zero = b_2 < HIDDEN;
+    bits = sign;
+    if (!((a_3 > INFINITE))) {
+        local_2 = b_2 > INFINITE;
+    } else {
+        local_2 = true;
+    }
+    bool _e20 = local_2;
+    if (!(_e20)) {
+        if (a_zero) {
+            local_4 = b_zero;
+        } else {
+            local_4 = false;
+        }
+        bool _e27 = local_4;
+        local_3 = _e27;
+    } else {
+        local_3 = true;
+    }
+    bool _e29 = local_3;
+    if (!(_e29)) {
+        if (a_3 == INFINITE) {
+            local_6 = b_2 == INFINITE;
+        } else {
+            local_6 = false;
+        }
+        bool _e40 = local_6;
+        local_5 = _e40;
+    } else {
+        local_5 = true;
+    }
+    bool _e42 = local_5;
+    if (_e42) {
+        bits = NOT_A_NUMBER;
+    } else {
+        if (!((a_3 == INFINITE))) {
+            local_7 = b_zero;
+        } else {
+            local_7 = true;
+        }
+        bool _e50 = local_7;
+        if (_e50) {
+            bits = sign | INFINITE;
+        }
+    }
+    uint _e53 = bits;
+    return as_type<float>(_e53);
+}
+
+uint naga_f2u32(float value) {
+    return static_cast<uint>(metal::clamp(value, 0.0, 4294967000.0));
+}
+
+float divide_near(
+    float a_1,
+    float b,
+    float estimate
+) {
+    bool local_8 = {};
+    bool local_9 = {};
+    bool local_10 = {};
+    uint q = {};
+    int rest = {};
+    int i_8 = 0;
+    int i_9 = 0;
+    uint x_5 = as_type<uint>(a_1);
+    uint y_2 = as_type<uint>(b);
+    uint sign_1 = (x_5 ^ y_2) & SIGN_BIT;
+    uint xe = (x_5 >> 23u) & 255u;
+    uint ye = (y_2 >> 23u) & 255u;
+    if (!((xe == 0u))) {
+        local_8 = ye == 0u;
+    } else {
+        local_8 = true;
+    }
+    bool _e24 = local_8;
+    if (!(_e24)) {
+        local_9 = xe == 255u;
+    } else {
+        local_9 = true;
+    }
+    bool _e31 = local_9;
+    if (!(_e31)) {
+        local_10 = ye == 255u;
+    } else {
+        local_10 = true;
+    }
+    bool _e38 = local_10;
+    if (_e38) {
+        float _e39 = divide_special(x_5, y_2, sign_1);
+        return _e39;
+    }
+    uint xm = (x_5 & MANTISSA) | HIDDEN;
+    uint ym = (y_2 & MANTISSA) | HIDDEN;
+    uint below = (xm < ym) ? 1u : 0u;
+    q = naga_f2u32(estimate * as_type<float>((150u + below) << 23u));
+    uint _e63 = q;
+    rest = as_type<int>((xm << (23u + below)) - (_e63 * ym));
+    int step = as_type<int>(ym);
+    bool loop_init_14 = true;
+    while(true) {
+        if (!loop_init_14) {
+            int _e82 = i_8;
+            i_8 = as_type<int>(as_type<uint>(_e82) + as_type<uint>(1));
+        }
+        loop_init_14 = false;
+        int _e71 = i_8;
+        if (_e71 < 10) {
+        } else {
+            break;
+        }
+        {
+            int _e74 = rest;
+            if (_e74 < 0) {
+                uint _e77 = q;
+                q = _e77 - 1u;
+                int _e80 = rest;
+                rest = as_type<int>(as_type<uint>(_e80) + as_type<uint>(step));
+            }
+        }
+    }
+    bool loop_init_15 = true;
+    while(true) {
+        if (!loop_init_15) {
+            int _e97 = i_9;
+            i_9 = as_type<int>(as_type<uint>(_e97) + as_type<uint>(1));
+        }
+        loop_init_15 = false;
+        int _e87 = i_9;
+        if (_e87 < 10) {
+        } else {
+            break;
+        }
+        {
+            int _e90 = rest;
+            if (_e90 >= step) {
+                uint _e92 = q;
+                q = _e92 + 1u;
+                int _e95 = rest;
+                rest = as_type<int>(as_type<uint>(_e95) - as_type<uint>(step));
+            }
+        }
+    }
+    uint _e100 = q;
+    int _e103 = rest;
+    q = _e100 + ((as_type<int>(as_type<uint>(2) * as_type<uint>(_e103)) > step) ? 1u : 0u);
+    int exponent = as_type<int>(as_type<uint>(as_type<int>(as_type<uint>(as_type<int>(as_type<uint>(as_type<int>(xe)) - as_type<uint>(as_type<int>(ye)))) + as_type<uint>(127))) - as_type<uint>(as_type<int>(below)));
+    if (exponent <= 0) {
+        return as_type<float>(sign_1);
+    }
+    if (exponent >= 255) {
+        return as_type<float>(sign_1 | INFINITE);
+    }
+    uint _e129 = q;
+    return as_type<float>(sign_1 | ((as_type<uint>(as_type<int>(as_type<uint>(exponent) - as_type<uint>(1))) << 23u) + _e129));
+}
+
+float divide(
+    float a_2,
+    float b_1
+) {
+    float _e3 = significand(a_2, 0u);
+    float _e5 = significand(b_1, 0u);
+    float _e7 = divide_near(a_2, b_1, _e3 / _e5);
+    return _e7;
+}
+
+struct main_Input {
+};
+[[max_total_threads_per_threadgroup(256)]] kernel void main_(
+  metal::uint3 wg [[threadgroup_position_in_grid]]
+, uint li [[thread_index_in_threadgroup]]
+, constant Params& p [[buffer(7)]]
+, device type_3 const& table [[buffer(4)]]
+, threadgroup type_5& weights
+, threadgroup type_6& tops
+, threadgroup type_7& sums
+, threadgroup type_8& span_values
+, device type_9 const& q_1 [[buffer(0)]]
+, device type_11 const& keys [[buffer(1)]]
+, device type_3 const& values [[buffer(2)]]
+, device type_12 const& rows [[buffer(3)]]
+, threadgroup type_14& queries
+, device type_9 const& sinks [[buffer(5)]]
+, device type_9& out [[buffer(6)]]
+, threadgroup type_8& joined
+, threadgroup type_18& state
+, constant _mslBufferSizes& _buffer_sizes [[buffer(8)]]
+) {
+    uint i = {};
+    uint i_1 = {};
+    uint start = {};
+    uint i_2 = {};
+    uint i_3 = {};
+    Heads _e3 = heads_of(wg.x, p);
+    metal::uint4 row_2 = rows[wg.y];
+    uint _e11 = p.num_kv_heads;
+    uint _e15 = p.group;
+    uint _e21 = p.head_dim;
+    uint base_2 = (((wg.y * _e11) * _e15) + _e3.first) * _e21;
+    if (row_2.x == IDLE) {
+        i = li;
+        bool loop_init_16 = true;
+        while(true) {
+            if (!loop_init_16) {
+                uint _e39 = i;
+                i = _e39 + 256u;
+            }
+            loop_init_16 = false;
+            uint _e27 = i;
+            uint _e31 = p.head_dim;
+            if (_e27 < (_e3.count * _e31)) {
+            } else {
+                break;
+            }
+            {
+                uint _e35 = i;
+                out[base_2 + _e35] = 0.0;
+            }
+        }
+        return;
+    }
+    uint _e43 = first_seen(row_2.x, p);
+    load_queries(wg.y, _e3, li, p, q_1, queries, _buffer_sizes);
+    i_1 = li;
+    bool loop_init_17 = true;
+    while(true) {
+        if (!loop_init_17) {
+            uint _e57 = i_1;
+            i_1 = _e57 + 256u;
+        }
+        loop_init_17 = false;
+        uint _e46 = i_1;
+        uint _e50 = p.head_dim;
+        if (_e46 < (LANES * _e50)) {
+        } else {
+            break;
+        }
+        {
+            uint _e54 = i_1;
+            joined.inner[_e54] = 0.0;
+        }
+    }
+    if (li < _e3.count) {
+        float _e68 = sinks[_e3.first + li];
+        state.inner[li] = metal::float2(_e68, 1.0);
+    }
+    metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+    start = (_e43 / SPAN) * SPAN;
+    bool loop_init_18 = true;
+    while(true) {
+        if (!loop_init_18) {
+            uint _e186 = start;
+            start = _e186 + SPAN;
+        }
+        loop_init_18 = false;
+        uint _e76 = start;
+        if (_e76 <= row_2.x) {
+        } else {
+            break;
+        }
+        {
+            uint _e79 = start;
+            uint _e80 = start;
+            uint _e82 = start;
+            uint _e87 = start;
+            reduce_span(row_2, _e3, _e79, metal::max(_e43, _e80) - _e82, metal::min((row_2.x + 1u) - _e87, SPAN), li, p, table, weights, tops, sums, span_values, keys, values, queries, _buffer_sizes);
+            i_2 = li;
+            bool loop_init_19 = true;
+            while(true) {
+                if (!loop_init_19) {
+                    uint _e144 = i_2;
+                    i_2 = _e144 + 256u;
+                }
+                loop_init_19 = false;
+                uint _e92 = i_2;
+                uint _e96 = p.head_dim;
+                if (_e92 < (_e3.count * _e96)) {
+                } else {
+                    break;
+                }
+                {
+                    uint _e99 = i_2;
+                    uint _e102 = p.head_dim;
+                    uint h_5 = _e99 / _e102;
+                    float _e107 = state.inner[h_5].x;
+                    float _e110 = tops.inner[h_5];
+                    float _e113 = tops.inner[h_5];
+                    float _e117 = state.inner[h_5].x;
+                    float top_1 = (_e113 > _e117) ? _e110 : _e107;
+                    uint _e121 = i_2;
+                    uint _e124 = i_2;
+                    float _e126 = span_values.inner[_e124];
+                    float _e129 = tops.inner[h_5];
+                    float _e131 = exp(_e129 - top_1);
+                    uint _e133 = i_2;
+                    float _e135 = joined.inner[_e133];
+                    float _e139 = state.inner[h_5].x;
+                    float _e141 = exp(_e139 - top_1);
+                    joined.inner[_e121] = metal::fma(_e126, _e131, _e135 * _e141);
+                }
+            }
+            metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+            if (li < _e3.count) {
+                float _e152 = state.inner[li].x;
+                float _e155 = tops.inner[li];
+                float _e158 = tops.inner[li];
+                float _e162 = state.inner[li].x;
+                float top_2 = (_e158 > _e162) ? _e155 : _e152;
+                float _e165 = span_sum(li, sums);
+                float _e168 = tops.inner[li];
+                float _e170 = exp(_e168 - top_2);
+                float _e174 = state.inner[li].y;
+                float _e178 = state.inner[li].x;
+                float _e180 = exp(_e178 - top_2);
+                float sum = metal::fma(_e165, _e170, _e174 * _e180);
+                state.inner[li] = metal::float2(top_2, sum);
+            }
+            metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+        }
+    }
+    i_3 = li;
+    bool loop_init_20 = true;
+    while(true) {
+        if (!loop_init_20) {
+            uint _e215 = i_3;
+            i_3 = _e215 + 256u;
+        }
+        loop_init_20 = false;
+        uint _e190 = i_3;
+        uint _e194 = p.head_dim;
+        if (_e190 < (_e3.count * _e194)) {
+        } else {
+            break;
+        }
+        {
+            uint _e198 = i_3;
+            uint _e202 = i_3;
+            float _e204 = joined.inner[_e202];
+            uint _e206 = i_3;
+            uint _e209 = p.head_dim;
+            float _e213 = state.inner[_e206 / _e209].y;
+            float _e214 = divide(_e204, _e213);
+            out[base_2 + _e198] = _e214;
+        }
+    }
+    return;
+}
