@@ -30,6 +30,8 @@ built_in!(
     "attention_rows_int8",
     "attention_spans_bf16",
     "attention_spans_int8",
+    "experts_collect",
+    "experts_sort",
     "gemv_bf16_f32_1",
     "gemv_bf16_f32_2",
     "gemv_bf16_f32_4",
@@ -56,6 +58,7 @@ built_in!(
     "rmsnorm_middles",
     "rope_bf16",
     "rope_int8",
+    "router_top_k",
     "swiglu",
     "swiglu_middles",
 );

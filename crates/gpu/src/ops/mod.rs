@@ -5,22 +5,26 @@
 
 mod attention;
 mod expert_linear;
+mod expert_order;
 mod int8_rows;
 mod kv_rows;
 mod linear;
 mod probe;
 mod rmsnorm;
 mod rope;
+mod router;
 mod swiglu;
 
 pub use attention::{ATTENTION_SPAN, Attention, AttentionSpans, HEAD_DIM_MAX};
 pub use expert_linear::{ExpertLinear, ExpertRows};
+pub use expert_order::{CollectExperts, SortExperts};
 pub use int8_rows::{Int8Rows, MiddleRows, Quantize, QuantizeMiddles};
 pub use kv_rows::{KvPlace, KvRows, KvSlots};
 pub use linear::{DenseMatrix, DenseRows, Linear};
 pub use probe::FloatProbe;
 pub use rmsnorm::{NormInputs, RmsNorm, RmsNormInt8, RmsNormMiddles};
 pub use rope::Rope;
+pub use router::{EXPERTS_MAX, RouterTopK};
 pub use swiglu::{SwiGlu, SwiGluMiddles};
 
 use crate::device::Slice;

@@ -12,6 +12,7 @@ mod reference;
 mod attention;
 mod cache;
 mod device;
+mod experts;
 mod floats;
 mod int8_rows;
 mod mutants;

@@ -10,7 +10,7 @@ use std::path::Path;
 use gptoss_gpu::Kernels;
 
 use crate::support::{Bench, devices, devices_are_named};
-use crate::{attention, floats, int8_rows, products, rope};
+use crate::{attention, experts, floats, int8_rows, products, rope};
 
 /// The check of a kernel.
 fn check_of(kernel: &str) -> fn(&Bench) {
@@ -30,6 +30,9 @@ fn check_of(kernel: &str) -> fn(&Bench) {
         _ if kernel.starts_with("gemv_f32_f32") => products::check_f32,
         _ if kernel.starts_with("rope_") => rope::check_every_way,
         _ if kernel.starts_with("attention_") => attention::check_every_way,
+        "router_top_k" => experts::check_router,
+        "experts_sort" => experts::check_order,
+        "experts_collect" => experts::check_way_back,
         _ => panic!("no check of kernel {kernel}"),
     }
 }
