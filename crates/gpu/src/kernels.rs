@@ -30,6 +30,8 @@ built_in!(
     "attention_rows_int8",
     "attention_spans_bf16",
     "attention_spans_int8",
+    "best_join",
+    "best_spans",
     "experts_collect",
     "experts_sort",
     "gemv_bf16_f32_1",

@@ -4,6 +4,7 @@
 //! [`Recording`](crate::Recording). Slices may be longer than what an op needs of them, and never shorter.
 
 mod attention;
+mod best_tokens;
 mod expert_linear;
 mod expert_order;
 mod int8_rows;
@@ -16,6 +17,7 @@ mod router;
 mod swiglu;
 
 pub use attention::{ATTENTION_SPAN, Attention, AttentionSpans, HEAD_DIM_MAX};
+pub use best_tokens::{BEST_TOKENS_MAX, BestTokens};
 pub use expert_linear::{ExpertLinear, ExpertRows};
 pub use expert_order::{CollectExperts, SortExperts};
 pub use int8_rows::{Int8Rows, MiddleRows, Quantize, QuantizeMiddles};

@@ -10,6 +10,7 @@ mod numbers;
 mod reference;
 
 mod attention;
+mod best_tokens;
 mod cache;
 mod device;
 mod experts;

@@ -10,7 +10,7 @@ use std::path::Path;
 use gptoss_gpu::Kernels;
 
 use crate::support::{Bench, devices, devices_are_named};
-use crate::{attention, experts, floats, int8_rows, products, rope};
+use crate::{attention, best_tokens, experts, floats, int8_rows, products, rope};
 
 /// The check of a kernel.
 fn check_of(kernel: &str) -> fn(&Bench) {
@@ -33,6 +33,7 @@ fn check_of(kernel: &str) -> fn(&Bench) {
         "router_top_k" => experts::check_router,
         "experts_sort" => experts::check_order,
         "experts_collect" => experts::check_way_back,
+        "best_spans" | "best_join" => best_tokens::check_every_way,
         _ => panic!("no check of kernel {kernel}"),
     }
 }
