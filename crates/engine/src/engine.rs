@@ -138,6 +138,7 @@ impl Engine {
             block_tokens: BLOCK_TOKENS,
             blocks_total: self.scheduler.pool().total(),
             blocks_free: self.scheduler.pool().num_free(),
+            blocks_cached: self.scheduler.cache().num_blocks(),
             snapshots_used: self.scheduler.cache().num_used(),
             snapshots_total: self.scheduler.cache().num_total(),
             ..self.stats

@@ -33,6 +33,8 @@ pub(crate) struct PrefixCache {
     by_hash: HashMap<u64, Vec<u32>>,
     /// Every hash in the chain of an entry, with how many entries have it.
     known: HashMap<u64, usize>,
+    /// Every block that is held here, with how many entries hold it.
+    held: HashMap<u32, u32>,
     clock: u64,
     stats: PrefixStats,
 }
@@ -63,6 +65,7 @@ impl PrefixCache {
             entries: (0..num_snapshots).map(|_| None).collect(),
             by_hash: HashMap::new(),
             known: HashMap::new(),
+            held: HashMap::new(),
             clock: 0,
             stats: PrefixStats::default(),
         }
@@ -78,6 +81,11 @@ impl PrefixCache {
 
     pub(crate) fn num_used(&self) -> usize {
         self.slots.total() - self.slots.num_free()
+    }
+
+    /// Blocks that are held here.
+    pub(crate) fn num_blocks(&self) -> usize {
+        self.held.len()
     }
 
     /// The longest entry that `tokens` begins with and that leaves at least one token to compute. Does not
@@ -192,7 +200,10 @@ impl PrefixCache {
             }
         };
         let blocks = blocks[..tokens.len().div_ceil(BLOCK_TOKENS)].to_vec();
-        blocks.iter().for_each(|&block| pool.share(block));
+        for &block in &blocks {
+            pool.share(block);
+            *self.held.entry(block).or_insert(0) += 1;
+        }
         self.by_hash.entry(hash).or_default().push(slot);
         chain.iter().for_each(|&hash| *self.known.entry(hash).or_insert(0) += 1);
         self.entries[slot as usize] =
@@ -213,11 +224,7 @@ impl PrefixCache {
 
     /// Blocks that would be free if everything here were forgotten: those that nobody else holds.
     pub(crate) fn num_evictable(&self, held: impl Fn(u32) -> u32) -> usize {
-        let mut kept: HashMap<u32, u32> = HashMap::new();
-        for block in self.held_blocks() {
-            *kept.entry(block).or_insert(0) += 1;
-        }
-        kept.iter().filter(|&(&block, &count)| held(block) == count).count()
+        self.held.iter().filter(|&(&block, &count)| held(block) == count).count()
     }
 
     /// Every block that is held here, as often as it is.
@@ -228,7 +235,15 @@ impl PrefixCache {
     /// Forgets an entry; its blocks are given back.
     pub(crate) fn remove(&mut self, slot: u32, pool: &mut BlockPool) {
         let Some(entry) = self.entries[slot as usize].take() else { return };
-        entry.blocks.iter().for_each(|&block| pool.give_back(block));
+        for &block in &entry.blocks {
+            pool.give_back(block);
+            if let Some(count) = self.held.get_mut(&block) {
+                *count -= 1;
+                if *count == 0 {
+                    self.held.remove(&block);
+                }
+            }
+        }
         if let Some(hash) = entry.chain.last()
             && let Some(slots) = self.by_hash.get_mut(hash)
         {
@@ -313,6 +328,7 @@ mod tests {
             let slot = self.cache.keep(&tenant(name), tokens, &blocks, &mut self.pool);
             blocks.iter().for_each(|&block| self.pool.give_back(block));
             self.pool.check(self.cache.held_blocks()).expect("all are accounted for");
+            assert_eq!(self.pool.num_free() + self.cache.num_blocks(), self.pool.total());
             slot
         }
 
@@ -384,7 +400,9 @@ mod tests {
         assert_eq!(fixture.find("a", &tokens(41)), Some(40));
         assert_eq!(fixture.cache.stats().evictions, 1);
         while fixture.cache.evict(&mut fixture.pool) {}
-        assert_eq!((fixture.pool.num_free(), fixture.cache.num_used()), (100, 0));
+        let (free, used, held) =
+            (fixture.pool.num_free(), fixture.cache.num_used(), fixture.cache.num_blocks());
+        assert_eq!((free, used, held), (100, 0, 0));
         assert!(fixture.cache.by_hash.is_empty() && fixture.cache.known.is_empty());
     }
 }

@@ -60,6 +60,8 @@ pub struct EngineStats {
     pub blocks_total: usize,
     /// Blocks nobody holds.
     pub blocks_free: usize,
+    /// Blocks that the prefix cache holds, whoever else does; of an idle engine all that are not free.
+    pub blocks_cached: usize,
     /// Snapshots kept in the prefix cache now.
     pub snapshots_used: usize,
     /// Snapshots that fit.

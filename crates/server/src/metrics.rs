@@ -185,7 +185,7 @@ impl Metrics {
 type Row = (&'static str, &'static str, &'static str, f64);
 
 /// What the engine counts.
-fn engine_rows(engine: &EngineStats) -> [Row; 12] {
+fn engine_rows(engine: &EngineStats) -> [Row; 13] {
     let counter = |name, help, value: u64| (name, "counter", help, value as f64);
     let gauge = |name, help, value: usize| (name, "gauge", help, value as f64);
     let stuck = "Times that the idle engine found blocks that nobody held and nobody had given back.";
@@ -207,6 +207,7 @@ fn engine_rows(engine: &EngineStats) -> [Row; 12] {
         gauge("engine_requests_queued", "Requests that wait.", engine.queued),
         gauge("engine_kv_blocks", "Blocks of the KV pool.", engine.blocks_total),
         gauge("engine_kv_blocks_free", "Blocks nobody holds.", engine.blocks_free),
+        gauge("engine_kv_blocks_cached", "Blocks that the prefix cache holds.", engine.blocks_cached),
     ]
 }
 
