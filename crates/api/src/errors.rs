@@ -24,7 +24,7 @@ pub enum ApiError {
     MediaType,
     #[error("The body is longer than {max} bytes, the most this server reads (--max-body).")]
     BodyTooLarge { max: usize },
-    #[error("The file is longer than {max} bytes, the most that is kept of one.")]
+    #[error("The file is longer than {max} bytes, the most that is kept of one (--max-file).")]
     FileTooLarge { max: u64 },
     #[error("This key's tenant has {what}: delete files that are not needed any more.")]
     FilesFull { what: String },

@@ -205,6 +205,11 @@ fn limits(args: &ServeArgs, log: &Log) -> Limits {
         ..Limits::default()
     }
 }
+        file_bytes_max: args.max_file,
+        files_max: args.max_files as usize,
+        files_bytes_max: args.files_size,
+        batch_lines_max: usize::from(args.batch_lines),
+        batches_max: args.max_batches as usize,
 
 /// As many connections as are wanted and as the system has files for.
 fn connections_max(wanted: u64, files: Option<u64>) -> u64 {

@@ -51,6 +51,8 @@ pub struct Limits {
     pub files_bytes_max: Option<u64>,
     /// Lines of all batches that are answered at a time.
     pub batch_lines_max: usize,
+    /// Most batches of one tenant that have not ended.
+    pub batches_max: usize,
     /// How long a request may take, waiting included; then it ends with what it has.
     pub request_time: Duration,
     /// Silence on a stream after which a comment is sent.
@@ -88,6 +90,7 @@ impl Default for Limits {
             files_bytes_max: None,
             batch_lines_max: 4,
             forced_reasoning_max: 1024,
+            batches_max: 64,
             answer_tokens: None,
             breaks_loops: true,
             request_time: Duration::from_secs(1800),
@@ -147,7 +150,5 @@ pub(crate) const UPLOAD_TIME_MAX: Duration = Duration::from_secs(600);
 pub(crate) const FORM_FIELD_BYTES_MAX: usize = 1024;
 /// How long files of batches are kept when nothing is said, as OpenAI keeps them. Units: seconds.
 pub(crate) const BATCH_FILE_SECONDS: u64 = 30 * 24 * 3600;
-/// Most batches of one tenant that have not ended.
-pub(crate) const BATCHES_UNFINISHED_MAX: usize = 64;
 /// Most files of one page of a list.
 pub(crate) const FILES_PAGE_MAX: usize = 10_000;

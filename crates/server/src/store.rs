@@ -98,6 +98,8 @@ struct FileBounds {
 }
 
 #[derive(Debug)]
+    /// Batches that have not ended.
+    batches_max: usize,
 struct Database {
     connection: Connection,
     clock: Clock,
@@ -126,6 +128,7 @@ impl Store {
                     Some(_) => FILES_BYTES_ON_DISK_MAX,
                     None => FILES_BYTES_IN_MEMORY_MAX,
                 }),
+                batches_max: limits.batches_max,
             },
             row_bytes_max: limits.state_row_bytes_max,
             _lock: lock,

@@ -42,6 +42,22 @@ pub struct ServeArgs {
     /// Most bytes of all that is stored, such as 4GiB [default: 256 MiB in memory, 16 GiB in a folder]
     #[arg(long, value_name = "SIZE", value_parser = memory_size)]
     pub state_size: Option<u64>,
+    /// Longest file that is uploaded, such as 1GiB
+    #[arg(long, value_name = "SIZE", default_value = "100MiB", value_parser = memory_size)]
+    pub max_file: u64,
+    /// Most files of one tenant
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_files: u32,
+    /// Most bytes of one tenant's files and of what its batches have written, such as 4GiB [default: 256 MiB
+    /// in memory, 4 GiB in a folder]
+    #[arg(long, value_name = "SIZE", value_parser = memory_size)]
+    pub files_size: Option<u64>,
+    /// Lines of all batches that are answered at a time
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    pub batch_lines: u16,
+    /// Most batches of one tenant that have not ended
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_batches: u32,
     /// Prompts that requests may name: a folder of files ID.md or ID@VERSION.md, with {{name}} where a
     /// request's variable goes
     #[arg(long, value_name = "DIR")]

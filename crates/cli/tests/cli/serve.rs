@@ -41,11 +41,16 @@ impl Server {
 
     /// Errors: the connection ended before an answer came.
     fn try_post(&self, path: &str, body: &Value) -> std::io::Result<Value> {
+        self.try_send(path, "application/json", &body.to_string())
+    }
+
+    /// Errors: the connection ended before an answer came.
+    fn try_send(&self, path: &str, kind: &str, body: &str) -> std::io::Result<Value> {
         let mut stream = TcpStream::connect(&self.address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        let (body, address) = (body.to_string(), &self.address);
+        let address = &self.address;
         let head = format!("POST {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
-        let head = format!("{head}content-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+        let head = format!("{head}content-type: {kind}\r\ncontent-length: {}\r\n\r\n", body.len());
         stream.write_all(format!("{head}{body}").as_bytes())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
@@ -162,6 +167,46 @@ fn names_and_origins_are_checked_at_the_start() {
     let _ = child.kill();
     let _ = child.wait();
     assert!(is_warned);
+}
+
+/// Files and batches had limits that no flag changed.
+#[test]
+fn limits_of_files_and_batches_are_flags() {
+    let flags = [
+        "--max-file",
+        "1KiB",
+        "--max-files",
+        "2",
+        "--files-size",
+        "1500B",
+        "--max-batches",
+        "1",
+        "--batch-lines",
+        "1",
+    ];
+    let server = Server::start(&flags);
+    let upload = |content: &str| {
+        let form = format!(
+            "--xx\r\ncontent-disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n--xx\r\n\
+             content-disposition: form-data; name=\"file\"; filename=\"in.jsonl\"\r\n\r\n{content}\r\n--xx--\r\n"
+        );
+        server.try_send("/v1/files", "multipart/form-data; boundary=xx", &form).expect("an answer")
+    };
+    let code = |answer: &Value| answer["error"]["code"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(code(&upload(&"x".repeat(1025))), "file_too_large");
+    let body = json!({"messages": [{"role": "user", "content": "hi"}], "ignore_eos": true});
+    let line = json!({"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": body});
+    let input = upload(&format!("{line}{}", " ".repeat(1024 - line.to_string().len())));
+    assert_eq!(input["bytes"], 1024, "{input}");
+    let full = upload(&"x".repeat(500));
+    assert!(code(&full) == "storage_quota_exceeded" && full.to_string().contains("1500"), "{full}");
+    assert_eq!(upload("x")["bytes"], 1);
+    let many = upload("x");
+    assert!(code(&many) == "storage_quota_exceeded" && many.to_string().contains("2 files"), "{many}");
+    let batch =
+        json!({"input_file_id": input["id"], "endpoint": "/v1/chat/completions", "completion_window": "24h"});
+    assert_eq!(server.post("/v1/batches", &batch)["status"], "validating");
+    assert_eq!(code(&server.post("/v1/batches", &batch)), "server_busy");
 }
 
 /// A turn without a limit of its own ended as if the client had set one, and nothing bounded its time.

@@ -16,7 +16,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::files::{Page, file};
 use super::{Change, Store, failed, json, parse};
 use crate::keys::Caller;
-use crate::limits::{BATCHES_UNFINISHED_MAX, FILE_PART_BYTES};
+use crate::limits::FILE_PART_BYTES;
 
 /// The result of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Store {
             let sql = "SELECT count(*) FROM batches WHERE tenant = ?1 AND is_ended = 0";
             let count: i64 =
                 change.transaction.query_row(sql, [&caller.tenant], |row| row.get(0)).map_err(failed)?;
-            if count as usize >= BATCHES_UNFINISHED_MAX {
+            if count as usize >= self.files.batches_max {
                 let what = format!("{count} batches of this key's tenant have not ended");
                 return Err(ApiError::Busy { what, retry_seconds: 60 });
             }
