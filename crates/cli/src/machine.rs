@@ -6,6 +6,8 @@
 use std::fs;
 use std::path::Path;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 /// The control group's files, as version 2 has them.
 const CGROUP: &str = "/sys/fs/cgroup";
 
@@ -74,9 +76,21 @@ pub fn huge_pages() -> Option<String> {
     Some(chosen.to_owned())
 }
 
-/// Open files that this process may have; `None` for no limit.
+/// Open files that this process may ask for; `None` for no limit.
 pub fn open_files() -> Option<u64> {
-    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+    getrlimit(Resource::Nofile).maximum
+}
+
+/// Asks for so many open files, or for as many as this process may have: how many that are, `None` for no
+/// limit.
+pub fn raise_open_files(wanted: u64) -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < wanted) {
+        let raised = limit.maximum.map_or(wanted, |maximum| wanted.min(maximum));
+        // What is refused is seen in what there is then.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), ..limit });
+    }
+    getrlimit(Resource::Nofile).current
 }
 
 /// Bytes that this user may still write to the disk of a folder.

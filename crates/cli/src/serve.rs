@@ -42,6 +42,8 @@ use crate::today::today;
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the last lines of log may take.
 const LOG_PATIENCE: Duration = Duration::from_secs(1);
+/// A connection, and one that has sent no request yet.
+const FILES_PER_CONNECTION: u64 = 2;
 /// Files that are kept for other things than connections.
 const FILES_RESERVED: u64 = 64;
 /// Bytes of a mebibyte.
@@ -185,7 +187,8 @@ fn reasoning_field(name: ReasoningName) -> ReasoningField {
 
 fn limits(args: &ServeArgs, log: &Log) -> Limits {
     let wanted = u64::from(args.max_connections);
-    let connections = connections_max(wanted, machine::open_files());
+    let files = machine::raise_open_files(FILES_PER_CONNECTION * wanted + FILES_RESERVED);
+    let connections = connections_max(wanted, files);
     if connections < wanted {
         log(&format!(
             "at most {connections} connections at a time: the system allows no more open files (ulimit -n)"
@@ -202,18 +205,19 @@ fn limits(args: &ServeArgs, log: &Log) -> Limits {
         breaks_loops: !args.no_loop_breaker,
         call_memory: Duration::from_secs(args.call_memory),
         state_bytes_max: args.state_size,
-        ..Limits::default()
-    }
-}
         file_bytes_max: args.max_file,
         files_max: args.max_files as usize,
         files_bytes_max: args.files_size,
         batch_lines_max: usize::from(args.batch_lines),
         batches_max: args.max_batches as usize,
+        ..Limits::default()
+    }
+}
 
 /// As many connections as are wanted and as the system has files for.
 fn connections_max(wanted: u64, files: Option<u64>) -> u64 {
-    files.map_or(wanted, |files| wanted.min(files.saturating_sub(FILES_RESERVED).max(files / 2)).max(1))
+    let room = |files: u64| files.saturating_sub(FILES_RESERVED).max(files / 2) / FILES_PER_CONNECTION;
+    files.map_or(wanted, |files| wanted.min(room(files)).max(1))
 }
 
 /// Ready when the first SIGTERM or Ctrl-C comes; the second ends the program. Whoever pressed Ctrl-C waits
@@ -419,9 +423,10 @@ mod tests {
     #[test]
     fn connections_leave_files_for_the_rest() {
         assert_eq!(connections_max(512, None), 512);
-        assert_eq!(connections_max(512, Some(1024)), 512);
-        assert_eq!(connections_max(512, Some(256)), 192);
-        assert_eq!(connections_max(512, Some(20)), 10);
+        assert_eq!(connections_max(512, Some(1088)), 512);
+        assert_eq!(connections_max(512, Some(1024)), 480);
+        assert_eq!(connections_max(512, Some(256)), 96);
+        assert_eq!(connections_max(512, Some(20)), 5);
     }
 
     #[test]

@@ -59,7 +59,8 @@ pub struct Limits {
     pub keep_alive: Duration,
     /// How long a WebSocket is open; then the client has to open another.
     pub socket_time: Duration,
-    /// Most connections at a time; more wait until one ends.
+    /// Most connections at a time that have sent a request; more wait until one ends. As many again may wait,
+    /// or have sent none.
     pub connections_max: usize,
     /// How long a client may take to send the head of a request, and a connection may have none.
     pub head_patience: Duration,
@@ -89,8 +90,8 @@ impl Default for Limits {
             files_max: 1000,
             files_bytes_max: None,
             batch_lines_max: 4,
-            forced_reasoning_max: 1024,
             batches_max: 64,
+            forced_reasoning_max: 1024,
             answer_tokens: None,
             breaks_loops: true,
             request_time: Duration::from_secs(1800),
@@ -130,6 +131,8 @@ pub(crate) const READER_PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) const PAGE_ITEMS_MAX: usize = 100;
 /// Tokens that a summary of the reasoning may have.
 pub(crate) const SUMMARY_TOKENS_MAX: usize = 512;
+/// How long a connection may have sent no request when another one wants to come in.
+pub(crate) const SILENCE: Duration = Duration::from_secs(1);
 /// How long a body that is on its way may still take when the server stops.
 pub(crate) const STOP_PATIENCE: Duration = Duration::from_secs(1);
 /// What is stored without a state folder, unless the operator says otherwise. Units: bytes.

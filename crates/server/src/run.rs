@@ -23,6 +23,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::batch_runner;
 use crate::error::Error;
 use crate::gate::Gate;
+use crate::limits::SILENCE;
 use crate::place::{Placed, Places};
 use crate::routes::{names_below_v1, router};
 use crate::state::App;
@@ -56,7 +57,7 @@ pub async fn run(listener: TcpListener, app: App, stop: impl Future<Output = Dur
     let app = Arc::new(app);
     batch_runner::resume(&app).await;
     let gate = Gate::new(listener.local_addr().ok(), &app.allowed_hosts, &app.cors_origins);
-    let places = Places::new(app.limits.connections_max);
+    let places = Places::new(app.limits.connections_max, SILENCE);
     let ending = watch::Sender::new(false);
     let service = router(Arc::clone(&app), gate);
     let deadline = {
@@ -86,7 +87,8 @@ pub async fn run(listener: TcpListener, app: App, stop: impl Future<Output = Dur
     app.assistant.engine().drain();
 }
 
-/// Takes connections for ever, at most so many at a time; the others wait in the system's queue.
+/// Takes connections for ever, as many as there is room for; one more waits here, the others in the system's
+/// queue.
 async fn accept(
     listener: &TcpListener,
     app: &Arc<App>,
@@ -95,7 +97,6 @@ async fn accept(
 ) -> Infallible {
     let mut is_failing = false;
     loop {
-        let place = places.free().await;
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -108,12 +109,14 @@ async fn accept(
             }
         };
         is_failing = false;
+        let guest = places.enter().await;
         prepare(&stream);
         let patience = Patience { usual: app.limits.write_patience, stopping: LAST_WORDS };
         let stream = TimedStream::new(stream, patience, app.watch_stop());
         let mut server = hyper::server::conn::http1::Builder::new();
         server.timer(TokioTimer::new()).header_read_timeout(app.limits.head_patience);
-        let service = Placed::new(service.clone(), place, names_below_v1());
+        let evicted = guest.evicted();
+        let service = Placed::new(service.clone(), guest, app.watch_stop(), names_below_v1());
         let connection = server.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let mut ending = ending.subscribe();
         tokio::spawn(async move {
@@ -122,6 +125,7 @@ async fn accept(
             let ends = tokio::select! {
                 _ = connection.as_mut() => false,
                 _ = ending.wait_for(|&is_ending| is_ending) => true,
+                () = evicted => false,
             };
             if ends {
                 connection.as_mut().graceful_shutdown();

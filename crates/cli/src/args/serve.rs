@@ -86,7 +86,7 @@ pub struct ServeArgs {
     /// Seconds after SIGTERM in which the listener still answers that the server stops
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     pub stop_grace: u64,
-    /// Connections at a time; more wait until one ends
+    /// Connections at a time that have sent a request; more wait until one ends
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connections: u32,
     /// Seconds that a request may take, waiting included; then it ends with what it has

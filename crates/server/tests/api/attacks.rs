@@ -347,6 +347,27 @@ fn connections_beyond_the_cap_wait() {
     drop(second);
 }
 
+/// Connections that send no request, or never the end of its head, took all places, and everybody waited
+/// until their time was up: an hour here.
+#[test]
+fn the_silent_make_room() {
+    let limits = Limits { connections_max: 4, head_patience: LONG, ..Limits::default() };
+    let server = Server::with(Script::new(&[ANSWER]), limits, Keys::default());
+    let silent: Vec<TcpStream> = (0..8)
+        .map(|number| {
+            let mut stream = TcpStream::connect(server.address).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+            stream.write_all(&b"GET /health HTTP/1.1\r\nhost: "[..number * 3]).unwrap();
+            stream
+        })
+        .collect();
+    for _ in 0..3 {
+        assert_eq!(post(server.address, "/v1/responses", &json!({"input": "hi"})).status, 200);
+    }
+    let first = silent.into_iter().next().unwrap();
+    assert_eq!(rest(first), "", "the one that came first went first");
+}
+
 /// A reader that takes nothing held the stop for the whole drain time.
 #[test]
 fn a_reader_that_takes_nothing_does_not_hold_the_stop() {

@@ -342,6 +342,21 @@ fn a_page_of_another_site_opens_nothing() {
     assert_eq!(get(server.address, "/v1/responses").status, 405);
 }
 
+/// WebSockets stay open while nobody says a word: all together they have half of the places.
+#[test]
+fn connections_have_half_of_the_places() {
+    let limits = Limits { connections_max: 4, ..Limits::default() };
+    let server = Server::with(Script::new(&[ANSWER]), limits, Keys::default());
+    let mut first = Socket::open(server.address);
+    let second = Socket::open(server.address);
+    assert_eq!(Socket::with(server.address, &[]).err(), Some(429));
+    first.response(json!({}));
+    assert_eq!(get(server.address, "/health").status, 200);
+    drop(second);
+    // The place is free when the server has seen the end.
+    eventually("a place is free", || Socket::with(server.address, &[]).is_ok());
+}
+
 /// Places were given back when the connection stopped being HTTP, so their number had no bound.
 #[test]
 fn a_connection_holds_its_place() {
