@@ -28,6 +28,14 @@ pub enum ApiError {
     FileTooLarge { max: u64 },
     #[error("This key's tenant has {what}: delete files that are not needed any more.")]
     FilesFull { what: String },
+    #[error(
+        "Nothing more can be stored: the disk of the server's state folder is full. The operator has to make room on it."
+    )]
+    DiskFull,
+    #[error(
+        "The {what} '{id}' is damaged in the server's database: its checksum is another. Delete it and make it again; the operator may have a copy."
+    )]
+    Damaged { what: &'static str, id: String },
     #[error("The body did not come in time; send it whole, and again.")]
     BodyTimeout,
     #[error("The body broke off, or its chunks or length are not those of HTTP/1.1.")]
@@ -106,7 +114,7 @@ impl Row {
 }
 
 /// Statuses that errors may have, for the documentation.
-pub const STATUSES: [u16; 14] = [400, 401, 403, 404, 405, 408, 409, 411, 413, 415, 429, 499, 500, 503];
+pub const STATUSES: [u16; 15] = [400, 401, 403, 404, 405, 408, 409, 411, 413, 415, 429, 499, 500, 503, 507];
 
 /// How long a client should wait for a server that goes away. Units: seconds.
 const RESTART_SECONDS: u64 = 5;
@@ -134,6 +142,8 @@ impl ApiError {
             ApiError::BodyTooLarge { .. } => (413, REQUEST, Some("request_too_large"), None),
             ApiError::FileTooLarge { .. } => (413, REQUEST, Some("file_too_large"), None),
             ApiError::FilesFull { .. } => (400, REQUEST, Some("storage_quota_exceeded"), None),
+            ApiError::DiskFull => (507, "server_error", Some("disk_full"), None),
+            ApiError::Damaged { .. } => (500, "server_error", Some("stored_data_damaged"), None),
             ApiError::BodyTimeout => (408, REQUEST, Some("request_timeout"), None),
             ApiError::Framing => (400, REQUEST, Some("invalid_framing"), None),
             ApiError::Coded { .. } => (400, REQUEST, Some("invalid_content_encoding"), None),
@@ -185,6 +195,8 @@ impl ApiError {
             | ApiError::BodyTooLarge { .. }
             | ApiError::FileTooLarge { .. }
             | ApiError::FilesFull { .. }
+            | ApiError::DiskFull
+            | ApiError::Damaged { .. }
             | ApiError::BodyTimeout
             | ApiError::Framing
             | ApiError::Coding

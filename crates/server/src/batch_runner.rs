@@ -8,7 +8,7 @@
 //! does not is answered after the next start. A result that came of the engine's being aborted is never kept.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::batch_input::{InputLine, LineReader};
@@ -32,6 +32,7 @@ use gptoss_api::limits::BATCH_ERRORS_MAX;
 use gptoss_api::usage::TokenUsage;
 use gptoss_api::wire::batches::{Batch, BatchError, BatchErrors, BatchStatus};
 use gptoss_api::wire::files::FileObject;
+use tokio::time::Instant;
 
 /// Bytes of a line besides its body.
 const LINE_HEAD_BYTES_MAX: usize = 4 << 10;
@@ -52,7 +53,7 @@ pub(crate) async fn resume(app: &Arc<App>) {
 pub(crate) fn start(app: &Arc<App>, caller: Caller, id: String) {
     let app = Arc::clone(app);
     tokio::spawn(async move {
-        let task = Task { app, caller, id };
+        let task = Task { app, caller, id, deadline: OnceLock::new() };
         while !task.app.is_stopping() {
             match task.run().await {
                 Ok(()) | Err(ApiError::NotFound { .. }) => return,
@@ -83,6 +84,8 @@ struct Task {
     app: Arc<App>,
     caller: Caller,
     id: String,
+    /// When its time is up, by the processor's clock: the system's may jump, and takes no line with it.
+    deadline: OnceLock<Instant>,
 }
 
 impl Task {
@@ -92,17 +95,26 @@ impl Task {
     async fn run(&self) -> Result<(), ApiError> {
         loop {
             let batch = self.row().await?;
-            match batch.status {
-                BatchStatus::Validating => self.validate(batch).await?,
-                BatchStatus::InProgress => match self.answer(&batch).await? {
-                    Pause::Row => {}
-                    Pause::Stop => return Ok(()),
-                },
-                BatchStatus::Finalizing | BatchStatus::Cancelling => self.finish(batch).await?,
+            let status = batch.status;
+            let step = match status {
+                BatchStatus::Validating => self.validate(batch).await.map(|()| Pause::Row),
+                BatchStatus::InProgress => self.answer(&batch).await,
+                BatchStatus::Finalizing | BatchStatus::Cancelling => {
+                    self.finish(batch).await.map(|()| Pause::Row)
+                }
                 BatchStatus::Failed
                 | BatchStatus::Completed
                 | BatchStatus::Expired
                 | BatchStatus::Cancelled => return Ok(()),
+            };
+            match step {
+                Ok(Pause::Row) => {}
+                Ok(Pause::Stop) => return Ok(()),
+                // Its input will be no better when it is read again.
+                Err(error @ ApiError::Damaged { .. }) if status != BatchStatus::Finalizing => {
+                    self.give_up(status, error).await?;
+                }
+                Err(error) => return Err(error),
             }
         }
     }
@@ -171,6 +183,8 @@ impl Task {
         // A place is waited for across turns of the loop, so that it comes in turn.
         let mut place = self.place();
         let mut is_over = app.is_stopping();
+        let left = Duration::from_secs(batch.expires_at.saturating_sub(now()));
+        let deadline = *self.deadline.get_or_init(|| Instant::now() + left);
         // A cancel may have come before it was listened for.
         if self.row().await?.status != BatchStatus::InProgress {
             return Ok(Pause::Row);
@@ -180,7 +194,6 @@ impl Task {
                 // Whoever stands in the line for a place and does not take it keeps the others from theirs.
                 place = std::future::pending().boxed();
             }
-            let left = Duration::from_secs(batch.expires_at.saturating_sub(now()));
             tokio::select! {
                 biased;
                 () = tasks.abandoned() => return Ok(Pause::Stop),
@@ -194,7 +207,7 @@ impl Task {
                         return Ok(pause);
                     }
                 }
-                () = time_is_up(left) => {
+                () = time_is_up(deadline) => {
                     drop(running);
                     self.expire(batch).await?;
                     return Ok(Pause::Row);
@@ -261,16 +274,16 @@ impl Task {
         match kept.await {
             Ok(()) => Ok(None),
             Err(error @ ApiError::FilesFull { .. }) => {
-                self.give_up(error).await?;
+                self.give_up(BatchStatus::InProgress, error).await?;
                 Ok(Some(Pause::Row))
             }
             Err(error) => Err(error),
         }
     }
 
-    /// The batch's results cannot be kept: what there is becomes its files.
-    async fn give_up(&self, error: ApiError) -> Result<(), ApiError> {
-        self.change(BatchStatus::InProgress, move |batch| {
+    /// The batch's input cannot be read, or its results cannot be kept: what there is becomes its files.
+    async fn give_up(&self, from: BatchStatus, error: ApiError) -> Result<(), ApiError> {
+        self.change(from, move |batch| {
             let code = error.row().code.unwrap_or_default().to_owned();
             let error = BatchError { code, line: None, message: error.to_string(), param: None };
             batch.errors = Some(BatchErrors { object: "list".to_owned(), data: vec![error] });
@@ -332,9 +345,9 @@ impl Task {
 
 /// Waits as long as there is time, and not at all when there is none: a sleep of nothing ends later than it
 /// is asked, and a line would begin meanwhile.
-async fn time_is_up(left: Duration) {
-    if !left.is_zero() {
-        tokio::time::sleep(left).await;
+async fn time_is_up(deadline: Instant) {
+    if Instant::now() < deadline {
+        tokio::time::sleep_until(deadline).await;
     }
 }
 

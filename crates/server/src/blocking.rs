@@ -8,14 +8,23 @@ use crate::state::App;
 
 /// Does what waits for the store or for the tokenizer where waiting is allowed.
 ///
-/// Errors: the work's own.
+/// Errors: the work's own; those that only the operator can do something about are told to the log.
 pub(crate) async fn run_blocking<T: Send + 'static>(
     app: &Arc<App>,
     work: impl FnOnce(&App) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let app = Arc::clone(app);
     let failed = |error: tokio::task::JoinError| ApiError::Internal { problem: error.to_string() };
-    tokio::task::spawn_blocking(move || work(&app)).await.map_err(failed)?
+    let work = move || {
+        let result = work(&app);
+        if let Err(error @ (ApiError::DiskFull | ApiError::Damaged { .. } | ApiError::Internal { .. })) =
+            &result
+        {
+            app.log.notice(&format!("{}: {error}", app.store.place()));
+        }
+        result
+    };
+    tokio::task::spawn_blocking(work).await.map_err(failed)?
 }
 
 /// Does work that may be much, as all log-probabilities of a response are, without keeping other requests

@@ -44,11 +44,11 @@ pub enum Error {
         text: String,
     },
     /// The state folder.
-    #[error("cannot keep state in {path}: {problem}; choose another --state-dir")]
+    #[error("cannot keep state in {path}: {problem}, or choose another --state-dir")]
     State {
         /// The file.
         path: PathBuf,
-        /// What the database said.
+        /// What is wrong, and what to do about it.
         problem: String,
     },
     /// The system refused something.
@@ -59,4 +59,20 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+/// What the system said of a file or a folder, with what to do about it.
+pub(crate) fn remedied(error: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    let remedy = match error.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            "give this user the right to read and write there"
+        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room on its disk",
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
+            "move what is there away"
+        }
+        _ => "put it right",
+    };
+    format!("{error}: {remedy}")
 }

@@ -239,7 +239,8 @@ pub(crate) async fn delete(
     Ok(Json(deleted))
 }
 
-/// `GET /v1/files/{id}/content`. A file that is deleted meanwhile breaks off, short of its length.
+/// `GET /v1/files/{id}/content`. A file that is damaged is refused; one that is deleted meanwhile breaks off,
+/// short of its length.
 pub(crate) async fn content(
     State(app): State<Shared>,
     Extension(caller): Extension<Caller>,
@@ -255,6 +256,7 @@ pub(crate) async fn content(
                 let what = "read results that show more of the reasoning than it may see";
                 return Err(ApiError::Scope { what });
             }
+            app.store.check_file(&file)?;
             Ok(file)
         }
     })

@@ -15,16 +15,17 @@ pub(crate) mod batches;
 pub(crate) mod files;
 mod retention;
 mod schema;
+mod sum;
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use gptoss_api::ApiError;
 use gptoss_api::history::Entry;
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde_json::Value;
 
 use crate::error::Error;
@@ -82,6 +83,8 @@ pub(crate) const NO_EVENTS: &str = "[]";
 #[derive(Debug)]
 pub(crate) struct Store {
     database: Mutex<Database>,
+    /// None: in memory.
+    folder: Option<PathBuf>,
     retention: Retention,
     files: FileBounds,
     row_bytes_max: usize,
@@ -95,11 +98,11 @@ struct FileBounds {
     num_max: usize,
     /// Results of batches included.
     bytes_max: u64,
+    /// Batches that have not ended.
+    batches_max: usize,
 }
 
 #[derive(Debug)]
-    /// Batches that have not ended.
-    batches_max: usize,
 struct Database {
     connection: Connection,
     clock: Clock,
@@ -117,6 +120,7 @@ impl Store {
         });
         Ok(Store {
             database: Mutex::new(Database { connection, clock: Clock::default() }),
+            folder: folder.map(Path::to_owned),
             retention: Retention {
                 age_max_seconds: limits.state_age_max.as_secs(),
                 rows_max: limits.state_rows_max,
@@ -124,15 +128,23 @@ impl Store {
             },
             files: FileBounds {
                 num_max: limits.files_max,
+                batches_max: limits.batches_max,
                 bytes_max: limits.files_bytes_max.unwrap_or(match folder {
                     Some(_) => FILES_BYTES_ON_DISK_MAX,
                     None => FILES_BYTES_IN_MEMORY_MAX,
                 }),
-                batches_max: limits.batches_max,
             },
             row_bytes_max: limits.state_row_bytes_max,
             _lock: lock,
         })
+    }
+
+    /// Where it lies, for the operator.
+    pub(crate) fn place(&self) -> String {
+        match &self.folder {
+            Some(folder) => format!("the state folder {}", folder.display()),
+            None => "the state in memory".to_owned(),
+        }
     }
 
     /// Does `work` in one transaction at the time `now`: all of it, or, when it fails, nothing.
@@ -253,12 +265,14 @@ impl Change<'_> {
         bytes: usize,
     ) -> rusqlite::Result<()> {
         let kept = retention::kept_at(&self.transaction, self.now)?;
+        let sum = sum::sum(&texts.each_ref().map(|text| text.as_bytes()));
         self.transaction.execute(
-            "INSERT INTO rows (id, tenant, kind, created, kept, bytes, is_unfinished, body, items, entries, events)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+            "INSERT INTO rows
+                 (id, tenant, kind, created, kept, bytes, is_unfinished, body, items, entries, events, sum)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
              ON CONFLICT (id) DO UPDATE SET kept = excluded.kept, bytes = excluded.bytes,
                  is_unfinished = excluded.is_unfinished, body = excluded.body, items = excluded.items,
-                 entries = excluded.entries, events = excluded.events",
+                 entries = excluded.entries, events = excluded.events, sum = excluded.sum",
             params![
                 row.id,
                 row.tenant,
@@ -270,7 +284,8 @@ impl Change<'_> {
                 texts[0],
                 texts[1],
                 texts[2],
-                texts[3]
+                texts[3],
+                sum
             ],
         )?;
         self.write_items(row, items)?;
@@ -331,18 +346,21 @@ fn find(
     (tenant, id): (&str, &str),
     now: u64,
 ) -> Result<Row, ApiError> {
-    let sql = "SELECT created, is_unfinished, body, items, entries, events FROM rows
+    let sql = "SELECT created, is_unfinished, body, items, entries, events, sum FROM rows
                WHERE id = ?1 AND tenant = ?2 AND kind = ?3 AND kept >= ?4";
     let found = connection
         .query_row(sql, params![id, tenant, kind.word(), retention.oldest(now)], |row| {
             let text = |index| row.get::<_, String>(index);
-            Ok((row.get::<_, i64>(0)?, row.get(1)?, text(2)?, text(3)?, text(4)?, text(5)?))
+            let texts = [text(2)?, text(3)?, text(4)?, text(5)?];
+            Ok((row.get::<_, i64>(0)?, row.get(1)?, texts, row.get::<_, Option<Vec<u8>>>(6)?))
         })
         .optional()
         .map_err(failed)?;
-    let Some((created, is_unfinished, body, items, entries, events)) = found else {
+    let Some((created, is_unfinished, texts, stored)) = found else {
         return Err(ApiError::NotFound { what: kind.word(), id: id.to_owned() });
     };
+    sum::check(stored.as_deref(), &texts.each_ref().map(|text| text.as_bytes()), (kind.word(), id))?;
+    let [body, items, entries, events] = texts;
     Ok(Row {
         id: id.to_owned(),
         tenant: tenant.to_owned(),
@@ -370,7 +388,15 @@ fn item(
 }
 
 fn failed(error: rusqlite::Error) -> ApiError {
-    ApiError::Internal { problem: format!("the state database: {error}") }
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => ApiError::DiskFull,
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => ApiError::Internal {
+            problem: format!(
+                "the state database is damaged ({error}); the operator has to stop the server and to restore it"
+            ),
+        },
+        _ => ApiError::Internal { problem: format!("the state database: {error}") },
+    }
 }
 
 fn json(value: &impl serde::Serialize) -> Result<String, ApiError> {

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use gptoss_api::messages::signature::{KEY_BYTES, Signer};
 
-use crate::error::Error;
+use crate::error::{Error, remedied};
 
 /// The file in the state folder.
 const FILE: &str = "thinking.key";
@@ -30,17 +30,17 @@ impl ThinkingKey {
                 let wrong = |bytes: Vec<u8>| {
                     let found = bytes.len();
                     failed(format!(
-                        "{found} bytes instead of a key of {KEY_BYTES}; delete it to draw another"
+                        "{found} bytes instead of a key of {KEY_BYTES}: delete it to draw another"
                     ))
                 };
                 Ok(ThinkingKey(bytes.try_into().map_err(wrong)?))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let key = ThinkingKey::draw()?;
-                key.write(&path).map_err(|error| failed(error.to_string()))?;
+                key.write(&path).map_err(|error| failed(remedied(&error)))?;
                 Ok(key)
             }
-            Err(error) => Err(failed(error.to_string())),
+            Err(error) => Err(failed(remedied(&error))),
         }
     }
 

@@ -10,7 +10,7 @@ use gptoss_api::ApiError;
 use gptoss_api::wire::files::FileObject;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Change, Store, failed};
+use super::{Change, Store, failed, sum};
 
 /// Which page of a list.
 #[derive(Debug, Clone)]
@@ -84,11 +84,32 @@ impl Store {
 
     /// One part of a file; None behind the last.
     ///
-    /// Errors: `Internal`, when the database fails.
+    /// Errors: `Damaged`; `Internal`, when the database fails.
     pub(crate) fn part(&self, id: &str, number: u64) -> Result<Option<Vec<u8>>, ApiError> {
-        let sql = "SELECT content FROM file_parts WHERE file = ?1 AND number = ?2";
+        let sql = "SELECT content, sum FROM file_parts WHERE file = ?1 AND number = ?2";
         let of = params![id, number as i64];
-        self.lock().connection.query_row(sql, of, |row| row.get(0)).optional().map_err(failed)
+        let found = self
+            .lock()
+            .connection
+            .query_row(sql, of, |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Option<Vec<u8>>>(1)?)));
+        let Some((content, stored)) = found.optional().map_err(failed)? else { return Ok(None) };
+        sum::check(stored.as_deref(), &[&content], ("file", id))?;
+        Ok(Some(content))
+    }
+
+    /// Reads a file through, so that what is wrong with it is known before any of it is told.
+    ///
+    /// Errors: `Damaged`; `Internal`, when the database fails.
+    pub(crate) fn check_file(&self, file: &FileObject) -> Result<(), ApiError> {
+        let (mut bytes, mut number) = (0, 0);
+        while let Some(part) = self.part(&file.id, number)? {
+            bytes += part.len() as u64;
+            number += 1;
+        }
+        match bytes == file.bytes {
+            true => Ok(()),
+            false => Err(ApiError::Damaged { what: "file", id: file.id.clone() }),
+        }
     }
 
     /// One page of the tenant's files, and whether there are more.
@@ -139,8 +160,9 @@ impl Change<'_> {
 
     /// Adds a part to a file that is not whole.
     pub(super) fn add_part(&self, id: &str, number: u64, content: &[u8]) -> Result<(), ApiError> {
-        let sql = "INSERT INTO file_parts (file, number, content) VALUES (?1, ?2, ?3)";
-        self.transaction.execute(sql, params![id, number as i64, content]).map_err(failed)?;
+        let sql = "INSERT INTO file_parts (file, number, content, sum) VALUES (?1, ?2, ?3, ?4)";
+        let values = params![id, number as i64, content, sum::sum(&[content])];
+        self.transaction.execute(sql, values).map_err(failed)?;
         let sql = "UPDATE files SET bytes = bytes + ?2 WHERE id = ?1";
         self.transaction.execute(sql, params![id, content.len() as i64]).map(|_| ()).map_err(failed)
     }

@@ -4,9 +4,10 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
-use crate::error::Error;
+use crate::access_log::timestamp;
+use crate::error::{Error, remedied};
 
 /// The file inside the state folder.
 const FILE: &str = "gptoss.sqlite3";
@@ -15,8 +16,10 @@ const LOCK: &str = "gptoss.lock";
 /// What the lock file says when there are tables: an empty database is a loss from then on, and before it is
 /// what a crash at the first start left.
 const MADE: &[u8] = b"The database has been made.\n";
+/// The file that says who has the lock.
+const HOLDER: &str = "gptoss.holder";
 /// `user_version` of the tables below.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 /// Counts by tenant are kept by triggers, so that making room reads one row and not all.
 const TABLES: &str = "
@@ -72,6 +75,13 @@ const FILE_TABLES: &str = "
     PRAGMA user_version = 3;
 ";
 
+/// Since version 4: checksums of what is large and kept for long. What was there before has none.
+const SUMS: &str = "
+    ALTER TABLE rows ADD COLUMN sum BLOB;
+    ALTER TABLE file_parts ADD COLUMN sum BLOB;
+    PRAGMA user_version = 4;
+";
+
 /// Version 0 had no `user_version`, no counts, and stored references to items as items; those lead nowhere.
 const FROM_VERSION_0: &str = "
     INSERT INTO rows SELECT id, tenant, kind, created, created,
@@ -89,21 +99,53 @@ pub(super) fn open(folder: Option<&Path>) -> Result<(Connection, Option<File>), 
     let path = folder.map_or_else(|| PathBuf::from(":memory:"), |folder| folder.join(FILE));
     let failed = |problem: String| Error::State { path: path.clone(), problem };
     let lock = folder.map(|folder| take_folder(folder, &path)).transpose().map_err(failed)?;
-    let mut connection = Connection::open(&path).map_err(|error| failed(error.to_string()))?;
-    prepare(&mut connection).map_err(|error| failed(error.to_string()))?;
+    let mut connection = Connection::open(&path).map_err(|error| failed(words(&error)))?;
+    prepare(&mut connection).map_err(|error| failed(error.0))?;
     if let Some(lock) = &lock {
-        note_as_made(&connection, lock).map_err(|error| failed(error.to_string()))?;
+        note_as_made(&connection, lock).map_err(|error| failed(error.0))?;
     }
     #[cfg(unix)]
     if folder.is_some() {
-        restrict(&path).map_err(|error| failed(error.to_string()))?;
+        restrict(&path).map_err(|error| failed(remedied(&error)))?;
     }
     Ok((connection, lock))
 }
 
+/// What keeps the database from being opened, with what to do about it.
+struct Problem(String);
+
+impl From<rusqlite::Error> for Problem {
+    fn from(error: rusqlite::Error) -> Problem {
+        Problem(words(&error))
+    }
+}
+
+impl From<std::io::Error> for Problem {
+    fn from(error: std::io::Error) -> Problem {
+        Problem(remedied(&error))
+    }
+}
+
+/// What the database said, with what to do about it.
+fn words(error: &rusqlite::Error) -> String {
+    let remedy = match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => return damaged(&error.to_string()),
+        Some(ErrorCode::DiskFull) => "make room on its disk",
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+            "give this user the right to read and write there"
+        }
+        _ => "put it right",
+    };
+    format!("{error}: {remedy}")
+}
+
+fn damaged(found: &str) -> String {
+    format!("the file is damaged ({found}): restore it from a copy, or move it away to begin anew")
+}
+
 /// Makes the folder and the file for this user alone, and takes the lock.
 fn take_folder(folder: &Path, path: &Path) -> Result<File, String> {
-    let words = |error: std::io::Error| error.to_string();
+    let words = |error: std::io::Error| remedied(&error);
     let mut builder = DirBuilder::new();
     let mut options = OpenOptions::new();
     #[cfg(unix)]
@@ -117,13 +159,23 @@ fn take_folder(folder: &Path, path: &Path) -> Result<File, String> {
     let lock = options.open(folder.join(LOCK)).map_err(words)?;
     match lock.try_lock() {
         Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err("another server uses this folder".to_owned()),
+        Err(TryLockError::WouldBlock) => {
+            let holder = std::fs::read_to_string(folder.join(HOLDER)).unwrap_or_default();
+            return Err(format!("another server uses this folder ({}): stop it", holder.trim()));
+        }
         Err(TryLockError::Error(error)) => return Err(words(error)),
     }
     let is_empty = path.metadata().is_ok_and(|metadata| metadata.len() == 0);
     if is_empty && was_made(&lock).map_err(words)? {
-        return Err("the file is empty, so what it held is lost; delete it to begin anew".to_owned());
+        return Err(
+            "the file is empty, so what it held is lost: restore it from a copy, or delete it to begin anew"
+                .to_owned(),
+        );
     }
+    // A word for whoever finds the folder in use; the lock holds without it.
+    let holder = format!("process {} since {}\n", std::process::id(), timestamp());
+    let written = options.truncate(true).open(folder.join(HOLDER));
+    let _ = written.and_then(|mut file| file.write_all(holder.as_bytes()));
     Ok(lock)
 }
 
@@ -132,13 +184,14 @@ fn was_made(lock: &File) -> std::io::Result<bool> {
 }
 
 /// Writes down that there are tables, when they are safe on the disk.
-fn note_as_made(connection: &Connection, mut lock: &File) -> Result<(), Box<dyn std::error::Error>> {
+fn note_as_made(connection: &Connection, mut lock: &File) -> Result<(), Problem> {
     if was_made(lock)? {
         return Ok(());
     }
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     lock.write_all(MADE)?;
-    Ok(lock.sync_all()?)
+    lock.sync_all()?;
+    Ok(())
 }
 
 /// Other users may not read the file and its companions, whoever made them.
@@ -156,13 +209,13 @@ fn restrict(path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn prepare(connection: &mut Connection) -> Result<(), Box<dyn std::error::Error>> {
+fn prepare(connection: &mut Connection) -> Result<(), Problem> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if found != "ok" {
-        return Err(format!("the file is damaged ({found}); restore it from a copy, or move it away").into());
+        return Err(Problem(damaged(&found)));
     }
     let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i64 = change.query_row("PRAGMA user_version", [], |row| row.get(0))?;
@@ -170,10 +223,15 @@ fn prepare(connection: &mut Connection) -> Result<(), Box<dyn std::error::Error>
     let num_tables: i64 = change.query_row(sql, [], |row| row.get(0))?;
     match (version, num_tables) {
         (VERSION, _) => {}
-        (2, _) => change.execute_batch(FILE_TABLES)?,
+        (3, _) => change.execute_batch(SUMS)?,
+        (2, _) => {
+            change.execute_batch(FILE_TABLES)?;
+            change.execute_batch(SUMS)?;
+        }
         (0, 0) => {
             change.execute_batch(TABLES)?;
             change.execute_batch(FILE_TABLES)?;
+            change.execute_batch(SUMS)?;
         }
         (0, _) => {
             change
@@ -182,12 +240,15 @@ fn prepare(connection: &mut Connection) -> Result<(), Box<dyn std::error::Error>
             change.execute_batch(TABLES)?;
             change.execute_batch(FROM_VERSION_0)?;
             change.execute_batch(FILE_TABLES)?;
+            change.execute_batch(SUMS)?;
         }
         (newer, _) => {
-            return Err(format!("the file has version {newer}, but this program knows {VERSION}").into());
+            let problem = format!("the file has version {newer}, but this program knows {VERSION}");
+            return Err(Problem(format!("{problem}: use a newer gptoss")));
         }
     }
     // What a crash left of files that were being written.
     change.execute("DELETE FROM files WHERE is_whole = 0", [])?;
-    Ok(change.commit()?)
+    change.commit()?;
+    Ok(())
 }

@@ -263,7 +263,7 @@ fn a_full_disk_is_an_error_and_harms_nothing() {
     store.lock().connection.pragma_update(None, "max_page_count", pages + 1).unwrap();
     let large = Row { body: json!("x".repeat(100_000)), ..row("large", 1) };
     let error = store.put(Kind::Response, &large, 1).unwrap_err();
-    assert!(error.to_string().contains("full"), "{error}");
+    assert_eq!(error, ApiError::DiskFull);
     assert!(is_there(&store, "a", "r", 1) && !is_there(&store, "a", "large", 1));
 }
 
@@ -281,7 +281,12 @@ fn a_folder_in_use_is_refused() {
     let folder = folder();
     let store = Store::open(Some(folder.path()), &Limits::default()).unwrap();
     let error = Store::open(Some(folder.path()), &Limits::default()).unwrap_err();
-    assert!(error.to_string().contains("another server uses this folder"), "{error}");
+    let (error, holder) = (error.to_string(), format!("process {} since ", std::process::id()));
+    for word in
+        ["another server uses this folder", &holder, folder.path().to_str().unwrap(), "stop it, or choose"]
+    {
+        assert!(error.contains(word), "{error}");
+    }
     drop(store);
     Store::open(Some(folder.path()), &Limits::default()).unwrap();
 }
@@ -323,9 +328,49 @@ fn a_damaged_or_empty_file_is_refused() {
         std::fs::write(&file, bytes).unwrap();
         let error = Store::open(Some(folder.path()), &Limits::default()).unwrap_err().to_string();
         assert!(words.split('|').any(|word| error.contains(word)), "{error}");
+        assert!(
+            error.contains("restore it from a copy") && error.contains("choose another --state-dir"),
+            "{error}"
+        );
     }
     std::fs::write(&file, &whole).unwrap();
     assert!(is_there(&Store::open(Some(folder.path()), &Limits::default()).unwrap(), "a", "r1", 1));
+}
+
+/// What stood in a row was believed, whatever the disk had made of it.
+#[test]
+fn a_row_that_is_not_as_it_was_written_is_refused() {
+    let store = store(Limits::default());
+    for id in ["whole", "other", "old"] {
+        store.put(Kind::Response, &row(id, 1), 1).unwrap();
+    }
+    let change = |sql: &str| assert_eq!(store.lock().connection.execute(sql, []).unwrap(), 1);
+    change("UPDATE rows SET events = '[1]' WHERE id = 'other'");
+    change("UPDATE rows SET events = '[1]', sum = NULL WHERE id = 'old'");
+    let error = store.find(Kind::Response, "a", "other", 1).unwrap_err();
+    assert_eq!(error, ApiError::Damaged { what: "response", id: "other".into() });
+    // Rows of before version 4 have no checksum.
+    assert!(is_there(&store, "a", "whole", 1) && is_there(&store, "a", "old", 1));
+    store.put(Kind::Response, &row("other", 1), 1).unwrap();
+    assert!(is_there(&store, "a", "other", 1));
+}
+
+/// The tables of version 3 had no checksums.
+#[test]
+fn a_file_of_version_3_is_taken_over() {
+    let folder = folder();
+    let open = || Store::open(Some(folder.path()), &Limits::default()).unwrap();
+    open().put(Kind::Response, &row("r", 1), 1).unwrap();
+    let old = Connection::open(folder.path().join("gptoss.sqlite3")).unwrap();
+    old.execute_batch(
+        "ALTER TABLE rows DROP COLUMN sum; ALTER TABLE file_parts DROP COLUMN sum; PRAGMA user_version = 3;",
+    )
+    .unwrap();
+    drop(old);
+    let store = open();
+    assert!(is_there(&store, "a", "r", 1));
+    store.put(Kind::Response, &row("s", 1), 1).unwrap();
+    assert!(is_there(&store, "a", "s", 1));
 }
 
 /// A crash before the tables were made left an empty file, and no server started on the folder again.

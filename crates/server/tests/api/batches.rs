@@ -258,6 +258,71 @@ fn a_batch_without_room_for_its_results_fails() {
     assert!((1..20).contains(&answered.len()), "{}", answered.len());
 }
 
+/// Of results that are longer than the tenant may have, those that fit are kept, to the byte.
+#[test]
+fn results_have_the_room_that_is_left() {
+    let content = questions(3);
+    let whole = Server::start(&[ANSWER]);
+    let ended = wait(whole.address, &create(whole.address, &content, "/v1/chat/completions"), "completed");
+    let output = format!("/v1/files/{}", ended["output_file_id"].as_str().unwrap());
+    let bytes = get(whole.address, &output).json()["bytes"].as_u64().unwrap();
+    for (room, status) in [(bytes, "completed"), (bytes - 1, "failed")] {
+        let limits = Limits {
+            files_bytes_max: Some(content.len() as u64 + room),
+            batch_lines_max: 1,
+            ..Limits::default()
+        };
+        let server = Server::with(Script::new(&[ANSWER]), limits, Keys::default());
+        let ended = wait(server.address, &create(server.address, &content, "/v1/chat/completions"), status);
+        let kept = results(server.address, &ended["output_file_id"]).len();
+        assert_eq!(kept, if status == "completed" { 3 } else { 2 }, "{ended}");
+    }
+}
+
+#[test]
+fn a_tenant_has_so_many_unfinished_batches() {
+    let script = Script::new(&[ANSWER]);
+    script.is_busy.store(true, Ordering::Relaxed);
+    let busy = Arc::clone(&script.is_busy);
+    let server = Server::with(script, Limits { batches_max: 2, ..Limits::default() }, Keys::default());
+    let input = upload(server.address, &questions(1))["id"].clone();
+    let body =
+        json!({"input_file_id": input, "endpoint": "/v1/chat/completions", "completion_window": "24h"});
+    let create = || post(server.address, "/v1/batches", &body);
+    assert_eq!([create().status, create().status], [200, 200]);
+    let refused = create();
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("60")), "{}", refused.body);
+    busy.store(false, Ordering::Relaxed);
+    eventually("one ends", || create().status == 200);
+}
+
+/// A damaged input was answered as if it were whole.
+#[test]
+fn a_damaged_input_is_told_and_not_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = in_folder(folder.path(), Script::new(&[ANSWER]));
+    let content = questions(3);
+    let file = upload(server.address, &content);
+    let database = rusqlite::Connection::open(folder.path().join("gptoss.sqlite3")).unwrap();
+    // One letter of a question is another.
+    let other = content.replace("\"content\":\"1\"", "\"content\":\"7\"");
+    assert_eq!(other.len(), content.len());
+    assert_ne!(other, content);
+    database.execute("UPDATE file_parts SET content = ?1", [other.as_bytes()]).unwrap();
+    let path = format!("/v1/files/{}/content", file["id"].as_str().unwrap());
+    let refused = get(server.address, &path);
+    assert_eq!((refused.status, &refused.json()["error"]["code"]), (500, &json!("stored_data_damaged")));
+    assert!(refused.body.contains(file["id"].as_str().unwrap()), "{}", refused.body);
+    server.logged(|line| line.contains("is damaged") && line.contains(folder.path().to_str().unwrap()));
+    let body =
+        json!({"input_file_id": file["id"], "endpoint": "/v1/chat/completions", "completion_window": "24h"});
+    let ended = wait(server.address, &post(server.address, "/v1/batches", &body).json(), "failed");
+    assert_eq!(ended["errors"]["data"][0]["code"], "stored_data_damaged");
+    assert!(server.prompts.lock().unwrap().is_empty());
+    // Another upload is no worse for it.
+    wait(server.address, &create(server.address, &content, "/v1/chat/completions"), "completed");
+}
+
 #[test]
 fn batches_share_the_places_in_turn_and_are_listed() {
     let limits = Limits { batch_lines_max: 1, ..Limits::default() };
