@@ -17,6 +17,7 @@ import collections
 import dataclasses
 import http.client
 import json
+import os
 import pathlib
 import random
 import re
@@ -41,6 +42,8 @@ BACKGROUND_PAUSE = 0.05
 BATCH_LINES = 40
 # Between two batches, and two files, of one writer. Units: seconds.
 BATCH_PAUSE, FILE_PAUSE = 0.5, 0.05
+# The files of all kills stay: more than a tenant has by itself.
+ROOM = ("--max-files", "1000000", "--files-size", "1TiB")
 # Losses of which a line is printed; the rest are counted.
 LOSSES_TOLD_MAX = 20
 # How long one request, and a server's start, may take before the run counts as hung. Units: seconds.
@@ -68,10 +71,11 @@ class Acknowledged:
 class Server:
     """A running server on a state folder."""
 
-    def __init__(self, program, folder):
-        command = [program, "serve", "--model", "demo", "--port", "0", "--quiet", "--state-dir", str(folder)]
+    def __init__(self, program, folder, flags=("--quiet", *ROOM), before=(), environment=None):
+        command = [*before, program, "serve", "--model", "demo", "--port", "0", "--state-dir", str(folder), *flags]
         self.errors = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.errors, text=True)
+        environment = {**os.environ, **(environment or {})}
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.errors, text=True, env=environment)
         self.port = self.read_port()
 
     def read_port(self):
@@ -84,8 +88,12 @@ class Server:
         finally:
             watch.cancel()
         self.kill()
+        raise Failure(f"the server did not start: {self.said()}")
+
+    def said(self):
+        """What it wrote to standard error."""
         self.errors.seek(0)
-        raise Failure(f"the server did not start: {self.errors.read().strip()}")
+        return self.errors.read().strip()
 
     def kill(self):
         """Sends SIGKILL; false if the process had ended by itself."""
@@ -201,8 +209,13 @@ def batch_problem(port, id):
             return f"it is {found['status']}: {found['request_counts']}"
         time.sleep(LOOK_PAUSE)
     _, text = content(port, found["output_file_id"])
-    ids = [json.loads(line)["custom_id"] for line in text.splitlines()]
-    return None if ids == [f"q{index}" for index in range(BATCH_LINES)] else f"results of {ids}"
+    results = [json.loads(line) for line in text.splitlines()]
+    ids = [result["custom_id"] for result in results]
+    if ids != [f"q{index}" for index in range(BATCH_LINES)]:
+        return f"results of {ids}"
+    bodies = [result["response"]["body"] for result in results]
+    broken = [body["status"] for body in bodies if body["status"] not in ("completed", "incomplete") or not body["output"]]
+    return f"results that are {broken}" if broken else None
 
 
 def question(number):
