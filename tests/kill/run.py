@@ -198,11 +198,14 @@ def content(port, id):
 
 def batch_problem(port, id):
     """What is wrong with a batch, when it has had time to end; None is nothing."""
-    end = time.monotonic() + PATIENCE
+    end, answered = time.monotonic() + PATIENCE, None
     while True:
         status, found = call(port, "GET", f"/v1/batches/{id}")
         if status != 200:
             return f"{status}: {found.get('error', {}).get('message')}"
+        # Of a slow machine it goes on slowly.
+        if found["request_counts"] != answered:
+            end, answered = time.monotonic() + PATIENCE, found["request_counts"]
         if found["status"] == "completed":
             break
         if found["status"] in BATCH_ENDS or time.monotonic() > end:
