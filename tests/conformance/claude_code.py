@@ -6,21 +6,14 @@ import pathlib
 import subprocess
 import tempfile
 
+import coding_agents
 import servers
-
-
-def program():
-    """The binary for this machine; its package's install script may not have run."""
-    packages = pathlib.Path(os.environ["NODE_FOLDER"]) / "node_modules/@anthropic-ai"
-    found = [path for path in packages.glob("claude-code-linux-*/claude*") if path.is_file() and "musl" not in str(path)]
-    return found[0] if found else packages / "claude-code/bin/claude.exe"
 
 
 def environment(base, home):
     """Nothing leaves this machine: no look for updates, no statistics, no reports."""
-    keys = ["DISABLE_TELEMETRY", "DISABLE_ERROR_REPORTING", "DISABLE_AUTOUPDATER", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC"]
     return {
-        "PATH": os.environ["PATH"], "HOME": home, "CLAUDE_CONFIG_DIR": home + "/.claude", **dict.fromkeys(keys, "1"),
+        "PATH": os.environ["PATH"], "HOME": home, "CLAUDE_CONFIG_DIR": home + "/.claude", **dict.fromkeys(coding_agents.QUIET, "1"),
         "ANTHROPIC_BASE_URL": base, "ANTHROPIC_AUTH_TOKEN": "none", "ANTHROPIC_MODEL": "scripted",
         "ANTHROPIC_DEFAULT_HAIKU_MODEL": "scripted", "CLAUDE_CODE_AUTO_COMPACT_WINDOW": "65536",
     }
@@ -35,7 +28,7 @@ def check_print_mode_runs_three_calls():
         ]
         texts.append(servers.answer("All three are written."))
         with servers.scripted(texts) as base:
-            command = [str(program()), "-p", "Write three numbers.", "--allowedTools", "Bash", "--output-format", "json"]
+            command = [str(coding_agents.claude()), "-p", "Write three numbers.", "--allowedTools", "Bash", "--output-format", "json"]
             done = subprocess.run(
                 command, cwd=folder, env=environment(base, folder + "/home"), stdin=subprocess.DEVNULL,
                 capture_output=True, text=True, timeout=120)
