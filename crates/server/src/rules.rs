@@ -69,9 +69,7 @@ fn rules(generation: &GenerationRequest) -> TurnRules {
             (Kind::Custom, None) => FunctionRule::Custom(Body::Free),
             (Kind::Custom, Some(Grammar::Regex(regex))) => FunctionRule::Custom(Body::Regex(regex.clone())),
             (Kind::Custom, Some(Grammar::Lark(lark))) => FunctionRule::Custom(Body::Lark(lark.clone())),
-            (Kind::Function | Kind::Namespaced { .. }, _) if tool.strict && tool.parameters.is_some() => {
-                FunctionRule::Strict
-            }
+            _ if tool.strict && tool.parameters.is_some() => FunctionRule::Strict,
             _ => return None,
         };
         Some((tool.harmony_name.clone(), rule))

@@ -3,7 +3,8 @@
 //! [`ChatChoice`] is pushed the deltas of one choice and gives the chunks; [`fold`] adds a choice's chunks up
 //! again, which is the body that a request without a stream gets. There is no other way to a body, so what is
 //! streamed and what is not are equal by construction. What the model says before a call and what it answers
-//! are both `content`; a blank line stands between them.
+//! are both `content`; a blank line stands between them. A function that was offered in the older form is
+//! called in it.
 
 use gptoss_harmony::{Channel, Delta, Logprob, TurnEnd};
 
@@ -77,9 +78,30 @@ pub struct ChatChoice {
     /// The channel that `content` was last written on.
     content_channel: Option<Channel>,
     call_ids: Vec<String>,
-    is_custom: bool,
+    /// How the call that was begun last is told.
+    call_form: CallForm,
     warnings: Vec<String>,
     reasoning_field: ReasoningField,
+}
+
+/// How a call is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum CallForm {
+    #[default]
+    Function,
+    Custom,
+    /// As `function_call`, which has no id.
+    Old,
+}
+
+impl CallForm {
+    fn of(kind: Option<&Kind>) -> CallForm {
+        match kind {
+            Some(Kind::Custom) => CallForm::Custom,
+            Some(Kind::OldFunction) => CallForm::Old,
+            Some(Kind::Function | Kind::Namespaced { .. }) | None => CallForm::Function,
+        }
+    }
 }
 
 /// What the reasoning is called in messages and chunks.
@@ -102,7 +124,7 @@ impl ChatChoice {
             options,
             content_channel: None,
             call_ids: Vec::new(),
-            is_custom: false,
+            call_form: CallForm::default(),
             warnings: Vec::new(),
             reasoning_field: ReasoningField::default(),
         }
@@ -129,30 +151,26 @@ impl ChatChoice {
     fn call(&mut self, harmony_name: String) -> ChunkChoice {
         let id = (self.options.new_id)("call");
         self.call_ids.push(id.clone());
-        self.is_custom = self.options.tools.find(&harmony_name).is_some_and(|tool| tool.kind == Kind::Custom);
-        let name = Some(harmony_name);
-        let mut call = ToolCallOut { id: Some(id), ..self.open_call() };
-        if self.is_custom {
-            call.kind = Some("custom");
-            call.custom = Some(CustomOut { name, input: String::new() });
-        } else {
-            call.kind = Some("function");
-            call.function = Some(FunctionOut { name, arguments: String::new() });
-        }
-        self.chunk(ChunkDelta { tool_calls: Some(vec![call]), ..ChunkDelta::default() })
+        self.call_form = CallForm::of(self.options.tools.find(&harmony_name).map(|tool| &tool.kind));
+        let kind = if self.call_form == CallForm::Custom { "custom" } else { "function" };
+        let begun = ToolCallOut { id: Some(id), kind: Some(kind), ..ToolCallOut::default() };
+        self.more_of_call(begun, Some(harmony_name), String::new())
     }
 
-    fn arguments(&self, text: String) -> ChunkChoice {
-        let mut call = self.open_call();
-        match self.is_custom {
-            true => call.custom = Some(CustomOut { name: None, input: text }),
-            false => call.function = Some(FunctionOut { name: None, arguments: text }),
-        }
+    /// `call` with a name or more of its arguments in it.
+    fn more_of_call(&self, call: ToolCallOut, name: Option<String>, text: String) -> ChunkChoice {
+        let index = Some(self.call_ids.len().saturating_sub(1) as u32);
+        let call = match self.call_form {
+            CallForm::Old => {
+                let function_call = Some(FunctionOut { name, arguments: text });
+                return self.chunk(ChunkDelta { function_call, ..ChunkDelta::default() });
+            }
+            CallForm::Custom => ToolCallOut { index, custom: Some(CustomOut { name, input: text }), ..call },
+            CallForm::Function => {
+                ToolCallOut { index, function: Some(FunctionOut { name, arguments: text }), ..call }
+            }
+        };
         self.chunk(ChunkDelta { tool_calls: Some(vec![call]), ..ChunkDelta::default() })
-    }
-
-    fn open_call(&self) -> ToolCallOut {
-        ToolCallOut { index: Some(self.call_ids.len().saturating_sub(1) as u32), ..ToolCallOut::default() }
     }
 
     fn reasoning(&self, text: String) -> ChunkDelta {
@@ -183,7 +201,7 @@ impl Machine for ChatChoice {
             }
             Delta::Text { channel, text, logprobs } => Some(self.content(channel, text, logprobs)),
             Delta::CallStarted { name } => Some(self.call(name)),
-            Delta::CallArguments { text, .. } => Some(self.arguments(text)),
+            Delta::CallArguments { text, .. } => Some(self.more_of_call(ToolCallOut::default(), None, text)),
             Delta::Called(_) => None,
             Delta::Warning(warning) => {
                 self.warnings.push(warning);
@@ -210,6 +228,7 @@ impl Machine for ChatChoice {
         let mut chunk = self.chunk(ChunkDelta { content, ..ChunkDelta::default() });
         chunk.finish_reason = Some(match end.end {
             TurnEnd::Answer | TurnEnd::NoAnswer | TurnEnd::Cancelled => "stop",
+            TurnEnd::Call if self.call_form == CallForm::Old => "function_call",
             TurnEnd::Call => "tool_calls",
             TurnEnd::Length | TurnEnd::Context | TurnEnd::Deadline => "length",
         });
@@ -218,7 +237,8 @@ impl Machine for ChatChoice {
     }
 
     fn last_call_id(&self) -> Option<&str> {
-        self.call_ids.last().map(String::as_str)
+        // A client that is not told an id cannot come back with it.
+        self.call_ids.last().filter(|_| self.call_form != CallForm::Old).map(String::as_str)
     }
 
     fn warnings(&self) -> &[String] {
@@ -239,6 +259,11 @@ pub fn fold(choice: &mut Choice, chunk: ChunkChoice) {
             Some(last) => last.summary.push_str(&detail.summary),
             None => message.reasoning_details.get_or_insert_default().push(detail),
         }
+    }
+    if let Some(more) = chunk.delta.function_call {
+        let call = message.function_call.get_or_insert_default();
+        call.name = more.name.or(call.name.take());
+        call.arguments.push_str(&more.arguments);
     }
     for call in chunk.delta.tool_calls.into_iter().flatten() {
         let calls = message.tool_calls.get_or_insert_default();

@@ -1,4 +1,5 @@
 //! Chat Completions: a body read, and an answer in chunks.
 
 pub mod chunks;
+mod functions;
 pub mod parse;

@@ -20,7 +20,9 @@ use crate::generation::tools::{Tools, text};
 use crate::generation::visibility::Visibility;
 use crate::history::{History, reconcile};
 use crate::scope::RequestScope;
-use crate::wire::chat::{ChatContent, ChatMessage, ChatRequest};
+use crate::wire::chat::{ChatContent, ChatMessage, ChatRequest, FunctionIn};
+
+use super::functions;
 
 /// What the request asks.
 ///
@@ -31,8 +33,13 @@ pub fn parse(request: &ChatRequest, scope: &RequestScope<'_>) -> Result<Generati
     metadata(request.metadata.as_ref())?;
     limits.check_messages(request.messages.len())?;
     let mut warnings = Vec::new();
-    let tools = request.tools.as_deref().unwrap_or_default();
-    let tools = Tools::parse(tools, request.tool_choice.as_ref(), limits, &mut warnings)?;
+    let tools = match functions::offered(request, limits)? {
+        Some(functions) => functions,
+        None => {
+            let tools = request.tools.as_deref().unwrap_or_default();
+            Tools::parse(tools, request.tool_choice.as_ref(), limits, &mut warnings)?
+        }
+    };
     let mut asked = dialect::parse(&request.dialect, limits)?;
     let format = Format::parse(request.response_format.as_ref(), "response_format", limits)?;
     let (format, format_param) = asked.form_beside(format, "response_format")?;
@@ -76,12 +83,6 @@ fn refuse_impossible(request: &ChatRequest) -> Result<(), ApiError> {
     }
     if is_given(&request.web_search_options) {
         return Err(ApiError::unsupported("web_search_options", "This server does not search the web."));
-    }
-    if is_given(&request.functions) {
-        return Err(ApiError::unsupported("functions", "Use 'tools'."));
-    }
-    if is_given(&request.function_call) {
-        return Err(ApiError::unsupported("function_call", "Use 'tool_choice'."));
     }
     Ok(())
 }
@@ -134,13 +135,17 @@ fn messages(messages: &[ChatMessage], scope: &RequestScope<'_>) -> Result<(Vec<S
             }
             "user" => history.push(Message::user(content)),
             "assistant" => assistant(message, content, &path, &mut history)?,
+            "function" if message.tool_call_id.is_none() && message.name.is_none() => {
+                let param = format!("{path}.name");
+                return Err(ApiError::invalid(&param, format!("{param} is missing: which function is it?")));
+            }
             "tool" | "function" => {
                 let id = message.tool_call_id.as_deref().unwrap_or_default();
                 let param = format!("{path}.tool_call_id");
                 history.push_result(id, message.name.as_deref(), content, &param, scope.recall)?;
             }
             role => {
-                let expected = "system, developer, user, assistant or tool";
+                let expected = "system, developer, user, assistant, tool or function";
                 let message = format!("{path}.role is {role:?}, but must be {expected}");
                 return Err(ApiError::invalid(format!("{path}.role"), message));
             }
@@ -163,19 +168,16 @@ fn assistant(
     let calls = message.tool_calls.as_deref().unwrap_or_default();
     let said = if content.is_empty() { message.refusal.clone().unwrap_or_default() } else { content };
     if !said.is_empty() {
-        history.push(Message::assistant(if calls.is_empty() { "final" } else { "commentary" }, said));
+        let is_answer = calls.is_empty() && message.function_call.is_none();
+        history.push(Message::assistant(if is_answer { "final" } else { "commentary" }, said));
+    }
+    if let Some(function) = &message.function_call {
+        history.push_call(None, &function.name, &arguments(function), true);
     }
     for (index, call) in calls.iter().enumerate() {
         let id = call.id.as_deref();
         match (&call.function, &call.custom) {
-            (Some(function), _) => {
-                let arguments = match &function.arguments {
-                    None | Some(Value::Null) => "{}".to_owned(),
-                    Some(Value::String(text)) => text.clone(),
-                    Some(object) => object.to_string(),
-                };
-                history.push_call(id, &function.name, &arguments, true);
-            }
+            (Some(function), _) => history.push_call(id, &function.name, &arguments(function), true),
             (None, Some(custom)) => {
                 history.push_call(id, &custom.name, custom.input.as_deref().unwrap_or_default(), false);
             }
@@ -186,6 +188,15 @@ fn assistant(
         }
     }
     Ok(())
+}
+
+/// The arguments of a call as the model wrote them.
+fn arguments(function: &FunctionIn) -> String {
+    match &function.arguments {
+        None | Some(Value::Null) => "{}".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(object) => object.to_string(),
+    }
 }
 
 /// The text of a message.

@@ -34,6 +34,8 @@ pub struct Tool {
 pub enum Kind {
     /// A function by this name.
     Function,
+    /// The same, asked for as it was before there were tools.
+    OldFunction,
     /// A function inside a namespace.
     Namespaced {
         /// The namespace.
@@ -109,27 +111,28 @@ impl Tools {
                 )),
             }
         }
-        Tools::offer(list, choice, limits)
+        Tools::offer(list, "tools", choice, limits)
     }
 
-    /// These tools and the choice among them, in OpenAI's words.
+    /// These tools, which came in `param`, and the choice among them, in OpenAI's words.
     ///
     /// Errors: more tools than `limits` allow, two of one name, a choice of an unknown tool.
     pub(crate) fn offer(
         list: Vec<Tool>,
+        param: &str,
         choice: Option<&Value>,
         limits: &RequestLimits,
     ) -> Result<Tools, ApiError> {
         if list.len() > limits.tools_max {
             let message =
                 format!("there are {} tools, but at most {} are taken", list.len(), limits.tools_max);
-            return Err(ApiError::invalid("tools", message));
+            return Err(ApiError::invalid(param, message));
         }
         let mut names: Vec<&str> = list.iter().map(|tool| tool.harmony_name.as_str()).collect();
         names.sort_unstable();
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             let message = format!("the name {:?} stands for more than one tool", pair[0]);
-            return Err(ApiError::invalid("tools", message));
+            return Err(ApiError::invalid(param, message));
         }
         let mut tools = Tools { list, choice: Choice::Auto };
         tools.choose(choice)?;
@@ -159,7 +162,7 @@ impl Tools {
             description: tool.description.clone(),
             parameters: match tool.kind {
                 Kind::Custom => Some(json!({"type": "string"})),
-                Kind::Function | Kind::Namespaced { .. } => tool.parameters.clone(),
+                Kind::Function | Kind::OldFunction | Kind::Namespaced { .. } => tool.parameters.clone(),
             },
         };
         self.list.iter().map(show).collect()
@@ -228,7 +231,8 @@ impl Tools {
     }
 }
 
-fn tool(value: &Value, path: &str, limits: &RequestLimits) -> Result<Tool, ApiError> {
+/// One tool, in the flat form or the nested one.
+pub(crate) fn tool(value: &Value, path: &str, limits: &RequestLimits) -> Result<Tool, ApiError> {
     let kind = text(value, "type").unwrap_or("function");
     let facts = value.get(kind).filter(|facts| facts.is_object()).unwrap_or(value);
     let description = text(facts, "description").unwrap_or_default().to_owned();

@@ -83,9 +83,9 @@ pub struct ChatRequest {
     pub audio: Option<Value>,
     /// Refused.
     pub web_search_options: Option<Value>,
-    /// Refused: use tools.
-    pub functions: Option<Value>,
-    /// Refused: use tool_choice.
+    /// The older form of tools: functions alone. Not beside them.
+    pub functions: Option<Vec<Value>>,
+    /// The older form of tool_choice, beside functions: none, auto, or an object with a name.
     pub function_call: Option<Value>,
     /// Accepted; chats are not stored.
     pub store: Option<bool>,
@@ -135,14 +135,16 @@ pub struct ReasoningOptions {
 /// A message of the conversation so far.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 pub struct ChatMessage {
-    /// system, developer, user, assistant or tool.
+    /// system, developer, user, assistant, tool, or function as tool was called before.
     pub role: String,
     /// The text.
     pub content: Option<ChatContent>,
-    /// The name of the speaker, or of the tool.
+    /// The name of the speaker, or of the tool or function.
     pub name: Option<String>,
     /// Calls that the assistant made.
     pub tool_calls: Option<Vec<ToolCallIn>>,
+    /// The call that the assistant made, in the older form.
+    pub function_call: Option<FunctionIn>,
     /// The call that a tool answers.
     pub tool_call_id: Option<String>,
     /// The assistant's reasoning before it spoke.
@@ -243,7 +245,7 @@ pub struct Choice {
     pub message: MessageOut,
     /// Log-probabilities of the answer's tokens.
     pub logprobs: Option<ChatLogprobs>,
-    /// stop, length or tool_calls.
+    /// stop, length, tool_calls, or function_call where functions were offered.
     pub finish_reason: Option<&'static str>,
 }
 
@@ -268,6 +270,9 @@ pub struct MessageOut {
     /// Calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tool_calls: Option<Vec<ToolCallOut>>,
+    /// The call of a function that was offered in the older form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub function_call: Option<FunctionOut>,
     /// Always empty.
     pub annotations: Vec<Value>,
 }
@@ -469,4 +474,7 @@ pub struct ChunkDelta {
     /// A call, or more of its arguments.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tool_calls: Option<Vec<ToolCallOut>>,
+    /// The same of a function that was offered in the older form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub function_call: Option<FunctionOut>,
 }

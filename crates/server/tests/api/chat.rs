@@ -25,7 +25,7 @@ fn with(mut body: Value, more: Value) -> Value {
 }
 
 /// Adds the deltas of a stream up, as a client does.
-fn added_up(answer: &Answer) -> Value {
+pub fn added_up(answer: &Answer) -> Value {
     let mut message = json!({"role": "assistant"});
     let mut finish_reason = Value::Null;
     let mut calls: Vec<Value> = Vec::new();
@@ -55,7 +55,7 @@ fn added_up(answer: &Answer) -> Value {
     json!({"message": message, "calls": calls, "finish_reason": finish_reason})
 }
 
-fn whole(answer: &Answer) -> Value {
+pub fn whole(answer: &Answer) -> Value {
     let choice = &answer.json()["choices"][0];
     let mut message = json!({"role": "assistant"});
     for field in ["content", "reasoning", "reasoning_content"] {
@@ -121,6 +121,57 @@ fn a_call_says_what_was_said_before_it() {
     let call = &choice["message"]["tool_calls"][0];
     assert_eq!(call["function"], json!({"name": "look", "arguments": "{\"key\": \"a b\"}"}));
     assert!(call["id"].as_str().unwrap().starts_with("call_"));
+}
+
+/// Clients written before there were tools were refused.
+#[test]
+fn functions_are_called_in_their_own_form() {
+    let server = Server::start(&[CALL, ANSWER]);
+    let parameters = json!({"type": "object", "properties": {"key": {"type": "string"}}});
+    let functions = json!([{"name": "look", "description": "Looks.", "parameters": parameters}]);
+    let offered = json!({"functions": functions, "function_call": {"name": "look"}});
+    let answer = post(server.address, "/v1/chat/completions", &with(question(), offered)).json();
+    let (message, expect) =
+        (&answer["choices"][0]["message"], json!({"name": "look", "arguments": "{\"key\": \"a b\"}"}));
+    assert_eq!(answer["choices"][0]["finish_reason"], "function_call", "{answer}");
+    assert_eq!(message["function_call"], expect);
+    assert!(message.get("tool_calls").is_none(), "{message}");
+
+    // What the client sends back reads like a call of today's.
+    let chat = |call: Value, result: Value, offered: Value| {
+        let messages = json!([{"role": "user", "content": "What is 27 + 58?"}, call, result]);
+        post(server.address, "/v1/chat/completions", &with(json!({"messages": messages}), offered)).json()
+    };
+    let old = chat(
+        json!({"role": "assistant", "content": null, "function_call": message["function_call"]}),
+        json!({"role": "function", "name": "look", "content": "found"}),
+        json!({"functions": functions, "function_call": "auto"}),
+    );
+    assert_eq!(old["choices"][0]["finish_reason"], "stop", "{old}");
+    let new = chat(
+        json!({"role": "assistant", "tool_calls": [{"id": "call_x", "type": "function", "function": message["function_call"]}]}),
+        json!({"role": "tool", "tool_call_id": "call_x", "content": "found"}),
+        json!({"tools": [{"type": "function", "function": functions[0]}]}),
+    );
+    assert!(new["choices"].is_array(), "{new}");
+    let prompts = server.prompts.lock().unwrap();
+    assert!(prompts.len() == 3 && prompts[1] == prompts[2]);
+}
+
+#[test]
+fn functions_are_called_in_streams_too() {
+    let server = Server::start(&[CALL]);
+    let offered = json!({"functions": [{"name": "look", "parameters": {"type": "object"}}], "stream": true});
+    let stream = post(server.address, "/v1/chat/completions", &with(question(), offered)).events();
+    let choices: Vec<&Value> = stream.iter().filter_map(|chunk| chunk["choices"].get(0)).collect();
+    let calls: Vec<&Value> =
+        choices.iter().filter_map(|choice| choice["delta"].get("function_call")).collect();
+    assert_eq!(calls[0], &json!({"name": "look", "arguments": ""}));
+    assert!(calls[1..].iter().all(|call| call.get("name").is_none()), "{calls:?}");
+    let arguments: String = calls.iter().filter_map(|call| call["arguments"].as_str()).collect();
+    assert_eq!(arguments, "{\"key\": \"a b\"}");
+    assert!(choices.iter().all(|choice| choice["delta"].get("tool_calls").is_none()));
+    assert_eq!(choices.last().unwrap()["finish_reason"], "function_call");
 }
 
 #[test]

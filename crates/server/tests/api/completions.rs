@@ -1,6 +1,6 @@
 //! The old API: continuing, echoing, scoring.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::http::post;
 use crate::server::Server;
@@ -32,6 +32,27 @@ fn log_probabilities_are_parallel_lists() {
     let joined: String =
         lists["tokens"].as_array().unwrap().iter().filter_map(|token| token.as_str()).collect();
     assert_eq!(joined, body["choices"][0]["text"]);
+}
+
+/// Nothing comes before the first token of a prompt, so it has no probability.
+#[test]
+fn an_echoed_prompt_begins_with_a_null() {
+    let server = Server::start(&["abc<|return|>"]);
+    for (max_tokens, is_streamed) in [(0, false), (5, false), (5, true)] {
+        let ask = json!({"prompt": "One two", "max_tokens": max_tokens, "echo": true, "logprobs": 2, "stream": is_streamed});
+        let answer = post(server.address, "/v1/completions", &ask);
+        let bodies = if is_streamed { answer.events() } else { vec![answer.json()] };
+        let listed = |name: &str| -> Vec<Value> {
+            let lists = bodies.iter().map(|body| &body["choices"][0]["logprobs"][name]);
+            lists.filter_map(Value::as_array).flatten().cloned().collect()
+        };
+        for name in ["token_logprobs", "top_logprobs"] {
+            let list = listed(name);
+            assert!(list.len() > 1, "{answer:?}");
+            assert!(list[0].is_null() && list[1..].iter().all(|value| !value.is_null()), "{name}: {list:?}");
+        }
+        assert_eq!(listed("tokens")[0], "One");
+    }
 }
 
 #[test]

@@ -33,7 +33,17 @@ fn wrong_requests_are_refused_by_name() {
     refused(json!({"messages": []}), "invalid_value", "messages");
     refused(json!({"messages": [{"role": "king"}]}), "invalid_value", "messages[0].role");
     refused(json!({"audio": {"voice": "x"}}), "unsupported_parameter", "audio");
-    refused(json!({"functions": []}), "unsupported_parameter", "functions");
+    let f = json!([{"name": "f"}]);
+    let tools = json!([{"type": "function", "function": {"name": "f"}}]);
+    refused(json!({"functions": f, "tools": tools}), "invalid_value", "functions");
+    refused(json!({"function_call": "auto", "tools": tools}), "invalid_value", "function_call");
+    refused(json!({"functions": f, "tool_choice": "auto"}), "invalid_value", "functions");
+    refused(json!({"functions": f, "function_call": {"name": "g"}}), "invalid_value", "function_call");
+    refused(json!({"functions": f, "function_call": "required"}), "invalid_value", "function_call");
+    refused(json!({"function_call": {"name": "g"}}), "invalid_value", "function_call");
+    refused(json!({"functions": [{"name": "a b"}]}), "invalid_value", "functions[0].name");
+    refused(json!({"functions": [{"name": "f"}, {"name": "f"}]}), "invalid_value", "functions");
+    refused(json!({"messages": [{"role": "function", "content": "1"}]}), "invalid_value", "messages[0].name");
     refused(json!({"logit_bias": {"9999999": 1}}), "invalid_value", "logit_bias");
     refused(json!({"max_tokens": 0}), "invalid_value", "max_tokens");
     refused(json!({"response_format": {"type": "xml"}}), "invalid_value", "response_format.type");

@@ -89,7 +89,7 @@ pub(super) fn tools(
             }
         },
     };
-    Tools::offer(list, Some(&choice), limits)
+    Tools::offer(list, "tools", Some(&choice), limits)
 }
 
 fn tool(given: &InputTool, path: &str, limits: &RequestLimits) -> Result<Tool, ApiError> {
