@@ -13,7 +13,11 @@ fn source() -> Checkpoint {
 
 /// The fixture's model, its tensors dealt out to three files as llama.cpp numbers them.
 fn parts() -> Vec<Gguf> {
-    let whole = model(&source(), Form::LlamaCpp);
+    parts_of(Form::LlamaCpp)
+}
+
+fn parts_of(form: Form) -> Vec<Gguf> {
+    let whole = model(&source(), form);
     let share = whole.tensors.len().div_ceil(3);
     let mut parts: Vec<Gguf> = whole
         .tensors
@@ -61,6 +65,28 @@ fn any_part_opens_the_whole_model() {
                 }
                 _ => assert_eq!(found.to_f32().ok(), expected.to_f32().ok(), "{part:?}"),
             }
+        }
+    }
+}
+
+/// Byte by byte, in the types that the file has: whatever is computed from one is computed from the other.
+#[test]
+fn a_split_model_is_the_one_in_one_file() {
+    for form in [Form::LlamaCpp, Form::Ollama] {
+        let one = tempfile::tempdir().unwrap();
+        let one_path = one.path().join("tiny.gguf");
+        fs::write(&one_path, model(&source(), form).bytes()).unwrap();
+        let whole = Checkpoint::open(&one_path).unwrap();
+        let folder = written(&parts_of(form));
+        let split = Checkpoint::open(&path(folder.path(), 1)).unwrap();
+        assert_eq!((whole.files().len(), split.files().len()), (1, 3));
+        assert_eq!(split.config(), whole.config());
+        assert_eq!((split.layout(), split.part_bytes()), (whole.layout(), whole.part_bytes()));
+        for part in whole.parts() {
+            let (found, expected) = (split.tensor(part).unwrap(), whole.tensor(part).unwrap());
+            assert_eq!((found.dtype, &found.shape), (expected.dtype, &expected.shape), "{part:?}");
+            assert!(*found.bytes == *expected.bytes, "{part:?}");
+            assert_eq!(split.gguf_experts(part).is_some(), whole.gguf_experts(part).is_some(), "{part:?}");
         }
     }
 }
