@@ -22,13 +22,13 @@ use gptoss_harmony::{Control, Vocab};
 
 use crate::{
     clock::Clock,
-    closing::way_out,
+    closing::{Look, way_out},
     error::Error,
     grammar::{self, Grammar},
     header::{self, BodyIndex, ContentForm, Headers, Piece, Step},
     limits::{
-        CLOSING_TOKENS_MAX, COMPILATIONS_MAX, COMPILATIONS_OF_TENANT_MAX, COMPILATIONS_WAITING_MAX,
-        COMPILATIONS_WAITING_OF_TENANT_MAX, Limits, NAME_BYTES_MAX,
+        COMPILATIONS_MAX, COMPILATIONS_OF_TENANT_MAX, COMPILATIONS_WAITING_MAX,
+        COMPILATIONS_WAITING_OF_TENANT_MAX, Limits, MASK_WORK_BURST, NAME_BYTES_MAX, OWED_TOKENS_UNKNOWN,
     },
     slots::{Counts, Slots},
     spec::{Body, Part, Spec, ToolChoice, Warning},
@@ -133,9 +133,11 @@ impl Compiled {
         *self.owed_tokens.get_or_init(|| {
             let grammars: BTreeSet<usize> =
                 self.bodies.iter().filter(|body| body.is_owed).filter_map(|body| body.grammar).collect();
+            let (table, end_of_grammar) = (&self.table, self.end_of_grammar());
+            let look = Look { table, end_of_grammar, work_max: MASK_WORK_BURST / OWED_GRAMMARS_MAX as u64 };
             let least = |grammar: usize| {
-                let start = self.grammars[grammar].start();
-                way_out(&self.table, self.end_of_grammar(), start).map_or(CLOSING_TOKENS_MAX, |way| way.len())
+                let (way, _) = way_out(look, self.grammars[grammar].start());
+                way.map_or(OWED_TOKENS_UNKNOWN, |way| way.len())
             };
             grammars.into_iter().take(OWED_GRAMMARS_MAX).map(least).max().unwrap_or(0)
         })

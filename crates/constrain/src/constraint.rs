@@ -21,7 +21,7 @@ use llguidance::Matcher;
 use crate::{
     bitmask::{self, Bitmask},
     bounds::{Bounds, Cut},
-    closing::way_out,
+    closing::{Look, Scout, work_of},
     compile::{BodyPlan, Compiled, Roots},
     error::Error,
     grammar::explain,
@@ -49,8 +49,10 @@ pub struct Constraint {
     matcher: Option<Matcher>,
     /// What the masks of this body have cost. Units: work.
     spent: u64,
-    /// The way out of this body from a number of tokens on, once it was looked for there.
-    way_out: Option<(usize, Option<Vec<u32>>)>,
+    /// Knows the way out of this body, once the room comes to its end.
+    scout: Option<Scout>,
+    /// What scouts before it have spent in this body. Units: work.
+    scouted: u64,
     /// The mask of `now`, when it is not one of the table's.
     mask: Bitmask,
     /// Whether `mask` is the mask of `now`.
@@ -91,7 +93,8 @@ impl Clone for Constraint {
             num_ahead: self.num_ahead,
             matcher: self.matcher.as_ref().map(Matcher::deep_clone),
             spent: self.spent,
-            way_out: self.way_out.clone(),
+            scout: self.scout.clone(),
+            scouted: self.scouted,
             mask: self.mask.clone(),
             is_computed: self.is_computed,
             is_leaving: self.is_leaving,
@@ -133,7 +136,8 @@ impl Constraint {
             num_ahead: 0,
             matcher: None,
             spent: 0,
-            way_out: None,
+            scout: None,
+            scouted: 0,
             single: mask.clone(),
             mask,
             is_computed: false,
@@ -215,6 +219,11 @@ impl Constraint {
         self.grammar_at(self.place()).is_some()
     }
 
+    /// What the masks of this body and looking for the way out of it have cost. Units: fuel and items.
+    pub fn work(&self) -> u64 {
+        self.spent + self.scout.as_ref().map_or(self.scouted, |scout| scout.work)
+    }
+
     /// Number of tokens committed and not taken back.
     pub fn num_committed(&self) -> usize {
         self.past.len() - self.num_ahead
@@ -282,14 +291,6 @@ impl Constraint {
         self.past.push((self.now, token));
         self.now = next;
         self.is_computed = false;
-        if let Some((from, Some(way))) = &mut self.way_out
-            && *from + 1 == self.past.len()
-            && way.first() == Some(&token)
-        {
-            // The way from here is what is left of it.
-            way.remove(0);
-            *from += 1;
-        }
         Ok(())
     }
 
@@ -308,8 +309,9 @@ impl Constraint {
             self.replay(kept);
         }
         self.past.truncate(kept);
-        // A way from tokens that were taken back is none.
-        self.way_out.take_if(|(from, _)| *from > kept);
+        if let Some(scout) = self.scout.take() {
+            self.scouted = scout.work;
+        }
         self.num_ahead = self.num_ahead.saturating_sub(count);
     }
 
@@ -321,7 +323,7 @@ impl Constraint {
         };
         let place = Place { at, ..self.now };
         self.matcher = self.grammar_at(place).map(|grammar| self.compiled.grammars[grammar].start());
-        (self.spent, self.way_out) = (0, None);
+        (self.spent, self.scout, self.scouted) = (0, None, 0);
         place
     }
 
@@ -350,6 +352,9 @@ impl Constraint {
             if taken == 0 && self.is_computed && bitmask::is_allowed(self.mask.words(), token) {
                 // Seen with left-recursive grammars that no finite text matches.
                 return Err(self.exhausted(body, "no text ends it"));
+            }
+            if let Some(scout) = self.scout.as_mut().filter(|_| taken == 1) {
+                scout.follow(&compiled.table, token);
             }
             next.cut = if self.is_computed && self.is_leaving { Some(Cut::Closed) } else { next.cut };
             return Ok((taken == 1).then_some(next));
@@ -437,16 +442,25 @@ impl Constraint {
         // No way is longer, so before that none need be looked for.
         let left_max = CLOSING_TOKENS_MAX + 1 + margin;
         let left = self.bounds.left(num_tokens).filter(|&left| plan.is_owed && left <= left_max)?;
+        // Looking may take what masks have left of the body's work.
+        let work_max = self.work_max().saturating_sub(self.spent);
+        let look =
+            Look { table: &self.compiled.table, end_of_grammar: self.compiled.end_of_grammar(), work_max };
+        let body = self.matcher.as_ref()?;
+        let scout = self.scout.get_or_insert_with(|| Scout::new(body, self.scouted));
         let is_leaving = self.now.cut == Some(Cut::Closed);
-        if self.way_out.as_ref().is_none_or(|(from, _)| *from != num_tokens) {
-            let (table, end) = (&self.compiled.table, self.compiled.end_of_grammar());
-            let way = self.matcher.as_ref().and_then(|now| way_out(table, end, now.deep_clone()));
-            self.way_out = Some((num_tokens, way));
-        }
-        let way = self.way_out.as_ref().and_then(|(_, way)| way.as_deref())?;
         // With its end. A way that does not fit any more is of no use.
-        let needed = way.len() + 1;
-        (needed <= left && (is_leaving || left <= needed + margin)).then(|| way.first().copied())
+        let is_near = |way: &[u32]| is_leaving || left <= way.len() + 1 + margin;
+        if !is_near(scout.way(look)?) {
+            return None;
+        }
+        let way = scout.best_way(look)?;
+        (way.len() < left && is_near(way)).then(|| way.first().copied())
+    }
+
+    /// Most work of this body's masks by now.
+    fn work_max(&self) -> u64 {
+        MASK_WORK_BURST + MASK_WORK_PER_TOKEN * self.past.len() as u64
     }
 
     /// The mask of a body with a grammar.
@@ -454,6 +468,13 @@ impl Constraint {
         let compiled = Arc::clone(&self.compiled);
         let (plan, vocab) = (compiled.bodies[body as usize], compiled.table.vocab());
         self.is_leaving = false;
+        let is_on_way = self.now.cut == Some(Cut::Closed);
+        if let Some(step) = is_on_way.then(|| self.way_to_take(plan)).flatten() {
+            // No mask is needed where one token may come.
+            self.mask.clear();
+            self.mask.insert(step.unwrap_or(vocab.control(plan.end)));
+            return Ok(());
+        }
         let Some(matcher) = &mut self.matcher else { return Err(self.exhausted(body, "it has no state")) };
         if matcher.is_stopped() && matcher.stop_reason().is_ok() {
             self.mask.clear();
@@ -463,8 +484,7 @@ impl Constraint {
         let computed = matcher.compute_mask();
         self.spent += work_of(matcher);
         let mask = computed.map_err(|error| self.exhausted(body, &error.to_string()))?;
-        let num_tokens = self.past.len() as u64;
-        if self.spent > MASK_WORK_BURST + MASK_WORK_PER_TOKEN * num_tokens {
+        if self.spent > self.work_max() {
             return Err(self.exhausted(body, "its masks take more work than the limits allow"));
         }
         if let Some(step) = self.way_to_take(plan) {
@@ -514,9 +534,4 @@ impl Constraint {
         let _ = matcher.consume_tokens(&fed);
         self.matcher = Some(matcher);
     }
-}
-
-/// What the last mask cost. A forced token costs nothing.
-fn work_of(matcher: &Matcher) -> u64 {
-    matcher.last_step_stats().map_or(0, |stats| stats.lexer_cost + stats.all_items as u64)
 }

@@ -107,8 +107,11 @@ pub const LOOP_WINDOW_TOKENS: usize = 4_096;
 pub const LOOP_STRIDE_TOKENS: u32 = 16;
 
 /// Longest way on which a body is brought to its end; it is looked for when no more than it and a margin are
-/// left. Units: tokens.
-pub const CLOSING_TOKENS_MAX: usize = 96;
+/// left, so a form of some fifty fields can be closed. Units: tokens.
+pub const CLOSING_TOKENS_MAX: usize = 512;
+
+/// Tokens that reasoning leaves to an owed body of which no way out is known. Units: tokens.
+pub const OWED_TOKENS_UNKNOWN: usize = 96;
 
 /// Room beyond that way, for what one more token may add to it: part of it when there is little. Units:
 /// tokens.
@@ -124,7 +127,7 @@ pub const MASK_ITEMS_MAX: usize = 50_000;
 pub const MASK_ROW_ITEMS_MAX: usize = 2_000;
 
 /// Work that the masks of one body may take beyond [`MASK_WORK_PER_TOKEN`], while its automaton is being
-/// discovered. Units: fuel and items.
+/// discovered. Looking for the way out of the body takes what they have left of both. Units: fuel and items.
 pub const MASK_WORK_BURST: u64 = 1_000_000;
 
 /// Work of masks that each token of a sequence earns. Units: fuel and items.

@@ -85,6 +85,12 @@ impl TokenTable {
         }
     }
 
+    /// Tokens of these bytes, the longest first; none before a grammar was compiled.
+    pub(crate) fn spell(&self, bytes: &[u8]) -> Vec<u32> {
+        let factory = self.factory.get().and_then(|made| made.as_ref().ok());
+        factory.map_or_else(Vec::new, |factory| factory.tok_env().tok_trie().greedy_tokenize(bytes))
+    }
+
     /// What may follow in free text that ends with `end`.
     pub(crate) fn free(&self, state: Utf8, end: Control) -> &[u32] {
         match state {
