@@ -1,7 +1,8 @@
 //! The API from outside: real connections to a server whose engine follows a script.
 //!
 //! `scripted` plays the engine through the same channel as a real one, `http` is the client. The tests need
-//! no model, no network beyond this machine and no time to pass.
+//! no model, no network beyond this machine and no time to pass; those of `forced` alone run models, the demo
+//! and random weights (`real`).
 
 mod attacks;
 mod batches;
@@ -12,10 +13,12 @@ mod cors;
 mod dialects;
 mod errors;
 mod files;
+mod forced;
 mod http;
 mod loops;
 mod messages;
 mod paths;
+mod real;
 mod responses;
 mod scripted;
 mod server;

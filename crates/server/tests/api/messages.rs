@@ -32,7 +32,7 @@ fn ask(server: &Server, more: Value) -> Value {
 }
 
 /// Adds the events of a stream up, as Anthropic's clients do: by name, and by the index of the block.
-fn added_up(answer: &Answer) -> Value {
+pub fn added_up(answer: &Answer) -> Value {
     let names: Vec<&str> = answer.body.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
     let mut message = Value::Null;
     let mut arguments = String::new();
@@ -64,8 +64,10 @@ fn added_up(answer: &Answer) -> Value {
                 }
             }
             "content_block_stop" if message["content"][index]["type"] == "tool_use" => {
-                message["content"][index]["input"] =
-                    serde_json::from_str(&std::mem::take(&mut arguments)).unwrap();
+                let arguments = std::mem::take(&mut arguments);
+                // A call that was cut short has half an object.
+                let input = serde_json::from_str(&arguments).unwrap_or(Value::String(arguments));
+                message["content"][index]["input"] = input;
             }
             "message_delta" => {
                 for field in ["stop_reason", "stop_sequence"] {

@@ -77,8 +77,13 @@ impl Server {
         Server::of((folder, model()), |app| app, script, limits, keys)
     }
 
+    /// Of an engine that follows no script.
+    pub fn of_engine(model: ServedModel, assistant: Assistant, limits: Limits) -> Server {
+        Server::serve((None, model), assistant, Prompts::default(), |app| app, limits, Keys::default())
+    }
+
     fn of(
-        (folder, model): (Option<&Path>, ServedModel),
+        place: (Option<&Path>, ServedModel),
         change: impl FnOnce(App) -> App,
         script: Script,
         limits: Limits,
@@ -86,10 +91,21 @@ impl Server {
     ) -> Server {
         let vocab = Vocab::o200k_harmony();
         let (engine, prompts) = scripted::start(&vocab, script);
+        Server::serve(place, assistant(engine, &vocab), prompts, change, limits, keys)
+    }
+
+    fn serve(
+        (folder, model): (Option<&Path>, ServedModel),
+        assistant: Assistant,
+        prompts: Prompts,
+        change: impl FnOnce(App) -> App,
+        limits: Limits,
+        keys: Keys,
+    ) -> Server {
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = Arc::clone(&log);
         let write = Arc::new(move |line: &str| lines.lock().unwrap().push(line.to_owned()));
-        let app = change(App::new(model, assistant(engine, &vocab), limits, keys, folder, write).unwrap());
+        let app = change(App::new(model, assistant, limits, keys, folder, write).unwrap());
         let (stop, stopped) = oneshot::channel::<Duration>();
         let (told, address) = std::sync::mpsc::channel();
         let thread = thread::spawn(move || {
