@@ -2,27 +2,19 @@
 //! limits, reading it again gives the same, and no thinking is taken for the server's own.
 #![no_main]
 
+use gptoss_api::body;
 use gptoss_api::generation::visibility::Visibility;
 use gptoss_api::limits::{RequestLimits, STOPS_MAX};
 use gptoss_api::messages::parse;
 use gptoss_api::messages::signature::{KEY_BYTES, Signer};
 use gptoss_api::wire::messages::MessagesRequest;
-use gptoss_api::{RequestScope, body};
+use gptoss_fuzz::scope;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(request) = body::parse::<MessagesRequest>(bytes) else { return };
     let limits = RequestLimits::default();
-    let scope = RequestScope {
-        limits: &limits,
-        tenant: "local",
-        visibility: Visibility::Summary,
-        reasoning_max: None,
-        date: None,
-        recall: &|_| None,
-        is_background: false,
-        new_id: |prefix| format!("{prefix}_1"),
-    };
+    let scope = scope(&limits, Visibility::Summary);
     // Nobody guesses a signature of 32 bytes.
     let signer = Signer::new(&[7; KEY_BYTES], "local");
     let Ok(asked) = parse::parse(&request, &scope, &signer) else { return };

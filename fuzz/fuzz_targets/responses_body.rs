@@ -10,24 +10,15 @@ use gptoss_api::responses::parse::{self, PriorTurns};
 use gptoss_api::usage::TokenUsage;
 use gptoss_api::wire::response_events::Numbered;
 use gptoss_api::wire::responses::ResponsesRequest;
-use gptoss_api::{ChoiceEnd, EventOptions, Machine, RequestScope, body};
+use gptoss_api::{ChoiceEnd, EventOptions, Machine, body};
+use gptoss_fuzz::{new_id, scope};
 use gptoss_harmony::{Channel, Delta, TurnEnd};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(request) = body::parse::<ResponsesRequest>(bytes) else { return };
     let limits = RequestLimits::default();
-    let new_id = |prefix: &str| format!("{prefix}_1");
-    let scope = RequestScope {
-        limits: &limits,
-        tenant: "local",
-        visibility: Visibility::Raw,
-        reasoning_max: None,
-        date: None,
-        recall: &|_| None,
-        is_background: false,
-        new_id,
-    };
+    let scope = scope(&limits, Visibility::Raw);
     let Ok(parsed) = parse::parse(&request, PriorTurns::default(), &scope) else { return };
     assert!(parsed.input_items.iter().all(|item| item.get("id").is_some()));
     let facts = Facts {
@@ -52,7 +43,13 @@ fuzz_target!(|bytes: &[u8]| {
     let text = "{}".to_owned();
     events.extend(machine.push(Delta::CallArguments { text, logprobs: Vec::new() }));
     let usage = TokenUsage::default();
-    events.extend(machine.finish(ChoiceEnd { end: TurnEnd::Call, usage, rest: Vec::new(), at: 2, stop: None }));
+    events.extend(machine.finish(ChoiceEnd {
+        end: TurnEnd::Call,
+        usage,
+        rest: Vec::new(),
+        at: 2,
+        stop: None,
+    }));
     for event in &events {
         let json = serde_json::to_value(event).expect("plain data");
         let again: Numbered = serde_json::from_value(json.clone()).expect("what we write we read");

@@ -5,7 +5,7 @@
 use gptoss_api::generation::visibility::Visibility;
 use gptoss_api::limits::RequestLimits;
 use gptoss_api::responses::{parse, socket};
-use gptoss_api::RequestScope;
+use gptoss_fuzz::scope;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|message: &[u8]| {
@@ -17,16 +17,8 @@ fuzz_target!(|message: &[u8]| {
             return;
         }
     };
-    let scope = RequestScope {
-        limits: &RequestLimits::default(),
-        tenant: "fuzz",
-        visibility: Visibility::Raw,
-        reasoning_max: None,
-        date: None,
-        recall: &|_| None,
-        is_background: false,
-        new_id: |prefix| format!("{prefix}_1"),
-    };
+    let limits = RequestLimits::default();
+    let scope = scope(&limits, Visibility::Raw);
     let marked = socket::in_lane("{\"type\":\"response.created\"}", create.lane.as_deref());
     assert!(serde_json::from_str::<serde_json::Value>(&marked).is_ok());
     if let Ok(parsed) = parse::parse(&create.request, parse::PriorTurns::default(), &scope) {

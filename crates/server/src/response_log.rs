@@ -22,6 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use crate::access_log::Spent;
 use crate::limits::EVENT_LOG_BYTES_MAX;
 use crate::narrowing::{narrowed_event, text};
+use crate::sse::framed;
 
 /// A response that is being written.
 #[derive(Debug)]
@@ -57,12 +58,7 @@ impl Line {
     }
 
     fn of(name: &str, event: &impl Serialize) -> Line {
-        let head = format!("event: {name}\ndata: ");
-        let mut bytes = head.into_bytes();
-        let json_at = bytes.len();
-        // Plain data with text keys: writing it to memory cannot fail.
-        let _ = serde_json::to_writer(&mut bytes, event);
-        bytes.extend_from_slice(b"\n\n");
+        let (bytes, json_at) = framed(name, event);
         Line { bytes: bytes.into(), json_at }
     }
 

@@ -22,6 +22,16 @@ pub(crate) fn error_line(error: &ApiError) -> String {
     line(&error.body())
 }
 
+/// An event with a name as bytes of a stream, and where its JSON begins in them; an empty line ends it.
+pub(crate) fn framed(name: &str, event: &impl Serialize) -> (Vec<u8>, usize) {
+    let mut bytes = format!("event: {name}\ndata: ").into_bytes();
+    let json_at = bytes.len();
+    // Plain data with text keys: writing it to memory cannot fail.
+    let _ = serde_json::to_writer(&mut bytes, event);
+    bytes.extend_from_slice(b"\n\n");
+    (bytes, json_at)
+}
+
 /// Lines as server-sent events with names; the event `ping` is sent after each `interval` of silence.
 pub(crate) fn named_stream(
     lines: impl Stream<Item = (&'static str, String)> + Send + 'static,
