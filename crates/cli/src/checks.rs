@@ -12,6 +12,7 @@ use anyhow::Result;
 use crate::args::{ComputeArgs, EngineArgs, GenerationArgs, ServeArgs};
 use crate::finding::Finding;
 use crate::model_source::{ModelSource, Opened, context, dense};
+use crate::otlp::Collector;
 use crate::{functions, serve};
 
 /// What `serve` would stumble over.
@@ -21,7 +22,20 @@ pub fn of_serve(args: &ServeArgs) -> Vec<Finding> {
     let folders = [("state folder", &args.state_dir), ("prompt folder", &args.engine.kv_disk)];
     findings.extend(folders.into_iter().filter_map(|(about, path)| Some(folder(about, path.as_deref()?))));
     findings.extend(combination(&args.compute, &args.engine));
+    findings.extend(collector(args));
     findings
+}
+
+/// Where traces go, if they go anywhere.
+fn collector(args: &ServeArgs) -> Option<Finding> {
+    match Collector::of_environment(args.otlp_endpoint.as_deref()) {
+        Err(error) => Some(Finding::of_error("traces", &error)),
+        Ok(None) => None,
+        Ok(Some(collector)) => Some(match collector.note() {
+            Some(note) => Finding::warn("traces", note, "name the collector's port for HTTP, which is 4318"),
+            None => Finding::ok("traces", format!("they are sent to {}", collector.url)),
+        }),
+    }
 }
 
 /// What `chat` and `run` would stumble over.

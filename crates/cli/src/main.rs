@@ -38,6 +38,7 @@ mod memory_budget;
 mod model_source;
 mod offer;
 mod ollama;
+mod otlp;
 mod output;
 mod parse;
 mod progress;

@@ -34,6 +34,7 @@ use crate::machine;
 use crate::memory_budget::{self, Needs};
 use crate::model_source::{ModelSource, Opened, context, dense, precision};
 use crate::offer;
+use crate::otlp::{self, Collector};
 use crate::prompt_folder;
 use crate::serve_log;
 use crate::today::today;
@@ -56,17 +57,9 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     let keys = keys(args)?;
     exposed(args, host, &keys)?;
     let prompts = args.prompts.as_deref().map_or_else(|| Ok(Prompts::default()), prompt_folder::read)?;
+    let collector = Collector::of_environment(args.otlp_endpoint.as_deref())?;
     let opened = offer::opened(&args.model)?;
-    if let Some(caveat) = opened.source.caveat() {
-        writeln!(io::stderr(), "note: {caveat}")?;
-    }
-    if args.cors_origin.contains(&CorsOrigin::Any) && !keys.are_asked_for() {
-        writeln!(
-            io::stderr(),
-            "warning: any page that a browser on this machine shows can use this server and read its answers \
-             (--cors-origin '*', and no API key is asked for)"
-        )?;
-    }
+    write_notes(args, &opened, &keys, collector.as_ref())?;
     let serving = Serving {
         compute: &args.compute,
         engine: &args.engine,
@@ -86,6 +79,8 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     let lines = Arc::clone(&log);
     let notices: Log = Arc::new(move |message| lines(&format.notice(message)));
     let limits = limits(args, &notices);
+    let started = collector.map(|collector| otlp::start(&collector, Arc::clone(&notices))).transpose()?;
+    let (traces, sent) = started.unzip();
     let app = App::new(
         prepared.model.clone(),
         prepared.assistant.clone(),
@@ -98,7 +93,8 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     .with_cors_origins(args.cors_origin.clone())
     .with_prompts(prompts)
     .with_reasoning_field(reasoning_field(args.reasoning_field))
-    .with_log_format(format);
+    .with_log_format(format)
+    .with_traces(traces);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     runtime.block_on(async {
@@ -113,10 +109,34 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     })?;
     // What waits for a disk has had the time of the drain.
     runtime.shutdown_timeout(SHUTDOWN_PATIENCE);
+    if let Some(sent) = sent {
+        sent.wait(Duration::from_secs(args.drain_timeout));
+    }
     if let Some(written) = written {
         written.wait(LOG_PATIENCE);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says what an operator should know before anything is loaded.
+fn write_notes(
+    args: &ServeArgs,
+    opened: &Opened,
+    keys: &Keys,
+    collector: Option<&Collector>,
+) -> io::Result<()> {
+    let notes = [collector.and_then(Collector::note), opened.source.caveat()];
+    for note in notes.into_iter().flatten() {
+        writeln!(io::stderr(), "note: {note}")?;
+    }
+    if args.cors_origin.contains(&CorsOrigin::Any) && !keys.are_asked_for() {
+        writeln!(
+            io::stderr(),
+            "warning: any page that a browser on this machine shows can use this server and read its answers \
+             (--cors-origin '*', and no API key is asked for)"
+        )?;
+    }
+    Ok(())
 }
 
 /// The address to listen on. Of several that a name has it is the first of IPv4, which every client has.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::thread;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use axum::body::Body;
 use axum::http::{Method, header};
@@ -18,11 +18,15 @@ use futures_util::{StreamExt, stream};
 use gptoss_api::usage::TokenUsage;
 use serde_json::json;
 
+use crate::trace::{RequestTrace, TraceParent, Traces, Work};
+
 /// Takes one line of log.
 pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// The status of a request whose client went away before there was an answer.
 const CLIENT_GONE: u16 = 499;
+/// The methods that are told by their names.
+const METHODS: [&str; 7] = ["GET", "POST", "DELETE", "PUT", "HEAD", "OPTIONS", "PATCH"];
 /// The status of a request whose handler broke off.
 const BROKEN: u16 = 500;
 
@@ -55,6 +59,8 @@ pub(crate) struct AccessLog {
     pub(crate) format: LogFormat,
     /// The served name.
     pub(crate) model: Arc<str>,
+    /// Where the traces of the same requests go.
+    pub(crate) traces: Option<Traces>,
 }
 
 impl AccessLog {
@@ -71,17 +77,17 @@ pub(crate) fn timestamp() -> String {
 
 /// What a request took, known when it has ended. Handlers put it among the extensions of their response.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Spent(Arc<OnceLock<TokenUsage>>);
+pub(crate) struct Spent(Arc<OnceLock<Work>>);
 
 impl Spent {
     /// Tells it; the first word counts.
-    pub(crate) fn set(&self, tokens: TokenUsage) {
-        let _ = self.0.set(tokens);
+    pub(crate) fn set(&self, work: Work) {
+        let _ = self.0.set(work);
     }
 
-    /// What was told.
-    pub(crate) fn get(&self) -> Option<TokenUsage> {
-        self.0.get().copied()
+    /// The tokens of what was told.
+    pub(crate) fn tokens(&self) -> Option<TokenUsage> {
+        self.0.get().map(|work| work.tokens)
     }
 
     /// The response, with this among its extensions.
@@ -106,6 +112,8 @@ pub(crate) struct Line {
     status: u16,
     /// Whose request it is, once that is known.
     pub(crate) tenant: Option<String>,
+    /// The trace that it belongs to; None when it has none.
+    pub(crate) trace: Option<TraceParent>,
     /// What it took.
     spent: Option<Spent>,
     /// Whether the answer is on its way, so that being dropped means that nobody takes it.
@@ -123,6 +131,7 @@ impl Line {
             begun,
             status: CLIENT_GONE,
             tenant: None,
+            trace: None,
             spent: None,
             is_open: Arc::new(AtomicBool::new(true)),
         }
@@ -193,33 +202,49 @@ impl Line {
         }
         line.to_string()
     }
+
+    fn traced(&self, parent: TraceParent, method: &'static str, is_client_gone: bool) -> RequestTrace {
+        let duration = self.begun.elapsed();
+        let now = SystemTime::now();
+        RequestTrace {
+            parent,
+            method,
+            route: self.path.clone(),
+            status: self.status,
+            id: self.id.clone(),
+            tenant: self.tenant.clone().filter(|tenant| !tenant.is_empty()),
+            model: Arc::clone(&self.log.model),
+            began: now.checked_sub(duration).unwrap_or(now),
+            begun: self.begun,
+            duration,
+            is_client_gone,
+            work: self.spent.as_ref().and_then(|spent| spent.0.get()).cloned(),
+        }
+    }
 }
 
 impl Drop for Line {
     fn drop(&mut self) {
         // A method of a client's own making is the client's text.
-        let is_known = matches!(
-            self.method,
-            Method::GET
-                | Method::POST
-                | Method::DELETE
-                | Method::PUT
-                | Method::HEAD
-                | Method::OPTIONS
-                | Method::PATCH
-        );
-        let method = if is_known { self.method.as_str() } else { "OTHER" };
-        let tokens = self.spent.as_ref().and_then(|spent| spent.0.get()).copied();
+        let method = METHODS.into_iter().find(|known| self.method == *known);
+        let tokens = self.spent.as_ref().and_then(Spent::tokens);
         let is_broken = thread::panicking();
         if is_broken {
             self.status = BROKEN;
         }
         // A client may close as soon as it has the last event, which it has when the tokens are known.
         let is_gone = self.is_open.load(Ordering::Relaxed) && tokens.is_none() && !is_broken;
+        let name = method.unwrap_or("OTHER");
         let line = match self.log.format {
-            LogFormat::Text => self.text(method, tokens, is_gone),
-            LogFormat::Json => self.json(method, tokens, is_gone),
+            LogFormat::Text => self.text(name, tokens, is_gone),
+            LogFormat::Json => self.json(name, tokens, is_gone),
         };
         (self.log.log)(&line);
+        if let Some(parent) = self.trace.take()
+            && let Some(traces) = &self.log.traces
+        {
+            // OpenTelemetry's word for a method that it does not know.
+            (traces.take)(self.traced(parent, method.unwrap_or("_OTHER"), is_gone));
+        }
     }
 }

@@ -58,7 +58,7 @@ pub(crate) async fn answer(
             Err(rejection) => rejection.into_response(),
             Ok(response) => response,
         };
-        let tokens = response.extensions().get::<Spent>().and_then(Spent::get).unwrap_or_default();
+        let tokens = response.extensions().get::<Spent>().and_then(Spent::tokens).unwrap_or_default();
         let status = response.status().as_u16();
         let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);

@@ -99,8 +99,9 @@ impl Planned {
     ///
     /// Errors: the engine refuses.
     fn begin(&self, app: &App, waiting: Option<Waiting>) -> Result<TextStream, ApiError> {
+        let begun = Instant::now();
         let text = app.assistant.start_text(self.prompt.clone(), self.options.clone()).map_err(refused)?;
-        Ok(TextStream::new(app, text, waiting, self.view.clone()))
+        Ok(TextStream::new(app, (text, begun), waiting, self.view.clone()))
     }
 
     /// Begins it when there is room: this request has been taken, so a queue that is full for the moment does

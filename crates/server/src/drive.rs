@@ -23,6 +23,7 @@ use crate::blocking::apart;
 use crate::limits::READER_PATIENCE;
 use crate::state::{App, now};
 use crate::text_stream::TextStream;
+use crate::trace::{ChoiceWork, Work, WorkKind};
 use crate::turn_stream::{ChoiceOutcome, StreamItem, TurnStream};
 
 /// What writes a choice.
@@ -38,6 +39,13 @@ impl ChoiceStream {
         match self {
             ChoiceStream::Turn(turn) => turn.next().await,
             ChoiceStream::Text(text) => text.next().await,
+        }
+    }
+
+    fn kind(&self) -> WorkKind {
+        match self {
+            ChoiceStream::Turn(_) => WorkKind::Chat,
+            ChoiceStream::Text(_) => WorkKind::Text,
         }
     }
 
@@ -94,6 +102,8 @@ pub(crate) struct Driven<E> {
     pub(crate) messages: Vec<Message>,
     /// The id of the call that the messages end with.
     pub(crate) call_id: Option<String>,
+    /// What the model did.
+    pub(crate) work: ChoiceWork,
 }
 
 /// Writes a choice to its end, but for its first events and its last.
@@ -143,12 +153,13 @@ pub(crate) async fn drive<M: Machine, S: Sink<M>>(
                 if let Some(id) = &call_id {
                     app.calls.keep(request.tenant, id, ending.messages.clone(), Instant::now());
                 }
-                let ChoiceOutcome { end, tokens, messages, rest, stop } = ending;
+                let ChoiceOutcome { end, tokens, messages, rest, stop, begun, times } = ending;
                 app.metrics.finished(end);
                 app.metrics.queued(tokens.times.queued);
+                let work = ChoiceWork { kind: choice.kind(), begun, times, end };
                 let end = ChoiceEnd { end, usage: tokens, rest, at: now(), stop };
                 let last = apart(request.tells_logprobs, || machine.finish(end));
-                return Ok(Driven { last, tokens, messages, call_id });
+                return Ok(Driven { last, tokens, messages, call_id, work });
             }
             StreamItem::Failed(error) => {
                 app.metrics.failed();
@@ -198,8 +209,13 @@ impl<C: Send, M: Machine<Event = C> + Sync> Sink<M> for ChannelSink<C> {
     }
 }
 
-/// What a choice took, and what was repaired in it.
-pub(crate) type Written = (TokenUsage, Vec<String>);
+/// A choice that was written to its end.
+#[derive(Debug)]
+pub(crate) struct Written {
+    tokens: TokenUsage,
+    warnings: Vec<String>,
+    work: ChoiceWork,
+}
 
 /// Writes a choice into a channel, from its first event to its last.
 ///
@@ -218,7 +234,7 @@ where
     sink.put(first, &machine).await?;
     let driven = drive(app, request, choice, &mut machine, sink).await?;
     sink.put(driven.last, &machine).await?;
-    Ok((driven.tokens, machine.warnings().to_vec()))
+    Ok(Written { tokens: driven.tokens, warnings: machine.warnings().to_vec(), work: driven.work })
 }
 
 /// The choices of a request.
@@ -267,12 +283,13 @@ pub(crate) fn spawn<C: Send + 'static>(
             }
         };
         ended.sort_by_key(|(index, _)| *index);
-        let mut tokens = TokenUsage::default();
-        for (_, (more, others)) in ended {
-            count(&mut tokens, more);
-            warnings.extend(others);
+        let (mut tokens, mut choices) = (TokenUsage::default(), Vec::new());
+        for (_, written) in ended {
+            count(&mut tokens, written.tokens);
+            warnings.extend(written.warnings);
+            choices.push(written.work);
         }
-        recorded.set(tokens);
+        recorded.set(Work { tokens, choices });
         app.metrics.ended(tokens, begun.elapsed());
         app.metrics.warnings.fetch_add(warnings.len() as u64, Ordering::Relaxed);
         let _ = sender.send(ChoiceEvent::End { tokens, warnings }).await;
@@ -286,7 +303,7 @@ pub(crate) fn spawn<C: Send + 'static>(
 pub(crate) async fn collect<C>(
     mut events: mpsc::Receiver<ChoiceEvent<C>>,
     mut push: impl FnMut(C),
-) -> Result<Written, ApiError> {
+) -> Result<(TokenUsage, Vec<String>), ApiError> {
     loop {
         match next(&mut events).await {
             ChoiceEvent::Chunk(chunk) => push(*chunk),

@@ -181,6 +181,13 @@ impl Metrics {
     }
 }
 
+/// Adds what is known of traces, where any are sent.
+pub(crate) fn write_traces(page: &mut String, num_dropped: u64) {
+    let name = "gptoss_traces_dropped_total";
+    let help = "Requests whose spans reached no collector: the queue was full, or it did not take them.";
+    let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {num_dropped}");
+}
+
 /// A sample: its name without `gptoss_`, its kind, what it says, and its value.
 type Row = (&'static str, &'static str, &'static str, f64);
 

@@ -49,6 +49,7 @@ use crate::sampling::params;
 use crate::state::{App, Shared, now};
 use crate::store::{Kind, Row};
 use crate::stored_response;
+use crate::trace::Work;
 use crate::turn_stream::{self, TurnStream};
 
 /// `POST /v1/responses`.
@@ -325,14 +326,14 @@ async fn write(
     let request = Request { tenant: &parsed.generation.tenant, tells_logprobs, begun };
     let sink = LogSink { app, live, tells_logprobs };
     let error = match drive(app, request, ChoiceStream::Turn(Box::new(turn)), machine, &sink).await {
-        Ok(Driven { last, tokens, messages, call_id }) => {
+        Ok(Driven { last, tokens, messages, call_id, work }) => {
             let count = messages.len();
             entries.extend(messages.into_iter().enumerate().map(|(index, message)| Entry {
                 message,
                 call_id: call_id.clone().filter(|_| index + 1 == count),
             }));
             app.metrics.ended(tokens, begun.elapsed());
-            live.spent.set(tokens);
+            live.spent.set(Work { tokens, choices: vec![work] });
             app.metrics.warnings.fetch_add(machine.warnings().len() as u64, Ordering::Relaxed);
             return Written { entries, last };
         }

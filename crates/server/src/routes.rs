@@ -25,6 +25,7 @@ use crate::limits::STOP_PATIENCE;
 use crate::path_class::path_class;
 use crate::rejection::Rejection;
 use crate::state::{App, Shared};
+use crate::trace::TraceParent;
 use crate::{
     anthropic, batches, chat, completions, conversations, cors, files, ids, loads, messages, ollama, openapi,
     page, responses, socket, status, tokens,
@@ -150,6 +151,10 @@ async fn request_layer(State(app): State<Shared>, mut request: Request, next: Ne
     let drawn = ids::try_random("req");
     let id = own_id(&request).or_else(|| drawn.clone().ok()).unwrap_or_default();
     let mut line = Line::new(&app.log, request.method().clone(), path, id.clone(), begun);
+    // A page that is looked at every few seconds is nothing to trace.
+    if app.log.traces.is_some() && route != METRICS {
+        line.trace = Some(TraceParent::of(request.headers()));
+    }
     let mut response = match named(drawn).and_then(|()| caller(&app, &request)) {
         Ok(caller) => {
             line.tenant = Some(caller.tenant.clone());

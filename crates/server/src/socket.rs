@@ -33,6 +33,7 @@ use crate::rejection::Rejection;
 use crate::response_log::{CancelOnDrop, Found, ResponseLog};
 use crate::responses::{self, Origin};
 use crate::state::{App, Shared};
+use crate::trace::TraceParent;
 
 mod kept;
 mod waiting;
@@ -255,6 +256,7 @@ impl Connection {
         self.app.metrics.responded(ROUTE, status);
         let mut line = Line::new(&self.app.log, Method::GET, ROUTE.to_owned(), self.id.clone(), begun);
         line.tenant = Some(self.caller.tenant.clone());
+        line.trace = self.app.log.traces.is_some().then(TraceParent::default);
         line.end(status, spent);
     }
 }

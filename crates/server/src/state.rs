@@ -27,6 +27,7 @@ use crate::queue_share::QueueShares;
 use crate::response_log::LiveResponses;
 use crate::store::Store;
 use crate::thinking_key::ThinkingKey;
+use crate::trace::Traces;
 
 /// What all handlers share.
 pub struct App {
@@ -89,7 +90,12 @@ impl App {
             prompts: Prompts::default(),
             reasoning_field: ReasoningField::default(),
             is_stopping: watch::Sender::new(false),
-            log: AccessLog { log, format: LogFormat::default(), model: Arc::from(model.name.as_str()) },
+            log: AccessLog {
+                log,
+                format: LogFormat::default(),
+                model: Arc::from(model.name.as_str()),
+                traces: None,
+            },
             model,
             assistant,
             limits,
@@ -122,6 +128,11 @@ impl App {
     /// With lines of log of that form.
     pub fn with_log_format(self, format: LogFormat) -> App {
         App { log: AccessLog { format, ..self.log }, ..self }
+    }
+
+    /// With traces of requests that go there.
+    pub fn with_traces(self, traces: Option<Traces>) -> App {
+        App { log: AccessLog { traces, ..self.log }, ..self }
     }
 
     /// New requests are refused from now on.

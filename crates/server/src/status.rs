@@ -12,6 +12,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::metrics::write_traces;
 use crate::state::Shared;
 
 /// How long the engine may work on one step before it counts as stuck.
@@ -44,6 +45,9 @@ pub(crate) async fn ready(State(app): State<Shared>) -> Response {
 
 /// `GET /metrics`.
 pub(crate) async fn metrics(State(app): State<Shared>) -> Response {
-    let page = app.metrics.page(&app.assistant.engine().stats(), &app.model.name);
+    let mut page = app.metrics.page(&app.assistant.engine().stats(), &app.model.name);
+    if let Some(traces) = &app.log.traces {
+        write_traces(&mut page, traces.num_dropped());
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page).into_response()
 }

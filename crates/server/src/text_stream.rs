@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use gptoss_api::ApiError;
 use gptoss_harmony::{Token as VocabToken, Vocab};
@@ -35,6 +36,7 @@ pub(crate) struct TextView {
 /// One continuation on its way.
 pub(crate) struct TextStream {
     text: Text,
+    begun: Instant,
     /// Until it begins.
     waiting: Option<Waiting>,
     health: Arc<EngineHealth>,
@@ -51,10 +53,16 @@ pub(crate) struct TextStream {
 }
 
 impl TextStream {
-    /// Of a text that has been begun; `waiting` is its place in the queue.
-    pub(crate) fn new(app: &App, text: Text, waiting: Option<Waiting>, view: TextView) -> TextStream {
+    /// Of a text that has been begun, and when; `waiting` is its place in the queue.
+    pub(crate) fn new(
+        app: &App,
+        (text, begun): (Text, Instant),
+        waiting: Option<Waiting>,
+        view: TextView,
+    ) -> TextStream {
         TextStream {
             text,
+            begun,
             waiting,
             health: Arc::clone(&app.health),
             vocab: Arc::clone(app.assistant.vocab()),
@@ -102,6 +110,8 @@ impl TextStream {
                         messages: Vec::new(),
                         rest: self.rest(),
                         stop: None,
+                        begun: self.begun,
+                        times: tokens.times,
                     });
                 }
                 Some(TextEvent::Failed(failure)) => {

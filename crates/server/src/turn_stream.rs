@@ -77,6 +77,10 @@ pub(crate) struct ChoiceOutcome {
     pub(crate) rest: Vec<Delta>,
     /// The stop string that ended it, if one did.
     pub(crate) stop: Option<String>,
+    /// When it was handed to the engine.
+    pub(crate) begun: Instant,
+    /// Where its own time went from then on.
+    pub(crate) times: PhaseTimes,
 }
 
 /// One choice on its way.
@@ -84,6 +88,7 @@ pub(crate) struct TurnStream {
     assistant: Assistant,
     health: Arc<EngineHealth>,
     turn: Turn,
+    begun: Instant,
     /// Until it begins.
     waiting: Option<Waiting>,
     ready: VecDeque<StreamItem>,
@@ -138,6 +143,7 @@ fn begin_here(
     let held_loosely: Vec<String> = held_loosely.map(ToString::to_string).collect();
     let rules = compiled.map_or(OutputRules::Harmony, OutputRules::Compiled);
     let options = TurnOptions { rules, ..options(app, generation) };
+    let begun = Instant::now();
     let turns = assistant.start_turns(&generation.conversation, &options, count).map_err(refused)?;
     let summary = summarizes.then(|| TurnOptions {
         max_new_tokens: Some(SUMMARY_TOKENS_MAX),
@@ -151,6 +157,7 @@ fn begin_here(
         assistant: assistant.clone(),
         health: Arc::clone(&app.health),
         turn,
+        begun,
         waiting: Some(waiting),
         ready: held_loosely
             .iter()
@@ -378,9 +385,11 @@ impl TurnStream {
     fn ending(&self, outcome: Outcome) -> ChoiceOutcome {
         let mut tokens = usage_of(&outcome.usage.engine);
         tokens.reasoning = outcome.usage.reasoning_tokens as u64;
+        let times = tokens.times;
         tokens.add(self.extra);
         let Outcome { end, messages, stopped_by, .. } = outcome;
-        ChoiceOutcome { end, tokens, messages, rest: Vec::new(), stop: stopped_by }
+        let (rest, begun) = (Vec::new(), self.begun);
+        ChoiceOutcome { end, tokens, messages, rest, stop: stopped_by, begun, times }
     }
 }
 

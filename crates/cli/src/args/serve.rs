@@ -71,6 +71,10 @@ pub struct ServeArgs {
     /// How lines of log look
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogForm,
+    /// Send traces of requests to this OpenTelemetry collector, such as http://127.0.0.1:4318, over HTTP
+    /// [default: that of OTEL_EXPORTER_OTLP_ENDPOINT, else none]
+    #[arg(long, value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
     /// Write no line of log for each request
     #[arg(long)]
     pub quiet: bool,

@@ -19,3 +19,4 @@ mod program;
 mod score;
 mod scripted;
 mod serve;
+mod traces;

@@ -34,7 +34,7 @@ const INSTEAD: f32 = 30.0;
 const SEEN_WEIGHT: f32 = 24.0;
 const CARRIED: f32 = 16.0;
 
-const ANSWER: &str = "<|channel|>final<|message|>Good morning, naïve world 🙂!<|return|>";
+pub const ANSWER: &str = "<|channel|>final<|message|>Good morning, naïve world 🙂!<|return|>";
 pub const CALL: &str =
     "<|channel|>commentary to=functions.add <|constrain|>json<|message|>{\"sum\":[27,58]}<|call|>";
 pub const AFTER_CALL: &str = "<|channel|>final<|message|>It makes 85.<|return|>";

@@ -25,3 +25,4 @@ mod server;
 mod shutdown;
 mod socket;
 mod state;
+mod traces;
