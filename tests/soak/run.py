@@ -27,7 +27,7 @@ import server as servers
 # How many of the clients go away; of those that stay, read slowly, and send the head slowly.
 CUT, SLOW_READER, SLOW_HEAD = 0.3, 0.1, 0.1
 # The pauses of the slow ones, and of those that go away after what they have read. Units: seconds.
-READ_PAUSE_MAX, HEAD_PAUSE_MAX = 0.05, 0.2
+READ_PAUSE_MAX, HEAD_PAUSE_MAX = 0.05, 0.05
 CUT_EVENTS_MAX = 12
 # Of answers without a stream, and of responses that are stored.
 WHOLE_BODY, STORED = 0.2, 0.3
