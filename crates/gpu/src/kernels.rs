@@ -75,10 +75,11 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Compiles a module; `bytes` are SPIR-V as `cargo xtask shaders` makes it, and a driver may fault on
-    /// others.
+    /// Compiles a module; `bytes` are SPIR-V as `cargo xtask shaders` makes it. A driver may do anything with
+    /// others, and no check here finds all of them: for tests.
     ///
     /// Errors: `Kernel`, when the words are not a module; the driver's.
+    #[doc(hidden)]
     pub fn new(device: &Device, name: &str, bytes: &[u8]) -> Result<Kernel, Error> {
         let refused = |reason| Error::Kernel { kernel: name.to_owned(), reason };
         let (words, rest) = bytes.as_chunks::<4>();
@@ -106,7 +107,9 @@ impl Kernels {
         Kernels { device: device.clone(), compiled: Mutex::default(), replaced: None }
     }
 
-    /// Those that are built in but for one, so that tests can see a wrong one found out.
+    /// Those that are built in but for one, so that tests can see a wrong one found out; `bytes`
+    /// as [`Kernel::new`] takes them.
+    #[doc(hidden)]
     pub fn with_replaced(device: &Device, name: &str, bytes: Vec<u8>) -> Kernels {
         Kernels { replaced: Some((name.to_owned(), bytes)), ..Kernels::new(device) }
     }

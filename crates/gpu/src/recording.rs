@@ -137,6 +137,7 @@ impl Recording {
     /// Hands the commands to the driver; `what` names them in errors.
     ///
     /// Errors: the driver's.
+    /// Panics: when a slice or kernel is another device's.
     pub fn finish(self, what: &str) -> Result<Recorded, Error> {
         Ok(Recorded { commands: Commands::new(&self.device.card, what, self.commands)? })
     }

@@ -394,8 +394,9 @@ impl Pipeline {
             made.layout = card.raw.create_pipeline_layout(&create, None).map_err(failed)?;
         }
         let create = vk::ShaderModuleCreateInfo::default().code(words);
-        // SAFETY: the words are a module of this room, validated when it was made; the module lives until the
-        // pipeline is there, and the layout has all that it binds.
+        // SAFETY: the words are a module of this room, validated when it was made, or a test's own, which the
+        // hidden `Kernel::new` and `Kernels::with_replaced` leave to their callers; the module lives until
+        // the pipeline is there, and the layout has all that it binds.
         unsafe {
             let module = card.raw.create_shader_module(&create, None).map_err(failed)?;
             let compute = vk::ShaderStageFlags::COMPUTE;
@@ -463,6 +464,24 @@ pub(crate) enum Command {
     Barrier,
 }
 
+impl Command {
+    /// Whether all that it names was made of the card.
+    fn is_of(&self, card: &Arc<Card>) -> bool {
+        let is_mine = |part: &Part| Arc::ptr_eq(&part.memory.card, card);
+        match self {
+            Command::Dispatch { pipeline, parts, groups, constants: _ } => {
+                let counted = match groups {
+                    Groups::Fixed(_) => true,
+                    Groups::Indirect(part) => is_mine(part),
+                };
+                counted && Arc::ptr_eq(&pipeline.card, card) && parts.iter().all(is_mine)
+            }
+            Command::Copy { from, to } => is_mine(from) && is_mine(to),
+            Command::Barrier => true,
+        }
+    }
+}
+
 /// Recorded commands, which can be submitted again and again.
 pub(crate) struct Commands {
     card: Arc<Card>,
@@ -478,7 +497,14 @@ pub(crate) struct Commands {
 
 impl Commands {
     /// Records commands; `what` names them in errors.
+    ///
+    /// Panics: when a buffer or kernel is another card's.
     pub(crate) fn new(card: &Arc<Card>, what: &str, commands: Vec<Command>) -> Result<Commands, Error> {
+        assert!(
+            commands.iter().all(|command| command.is_of(card)),
+            "{what}: a buffer or kernel of another device than {}",
+            card.description.name
+        );
         let doing = format!("recording {what}");
         card.ask(&doing)?;
         let failed = |code| card.failed(&doing, code);
@@ -539,8 +565,8 @@ impl Commands {
             Command::Dispatch { pipeline, parts, constants, groups } => {
                 let set = self.describe(pipeline, parts)?;
                 let (compute, stage) = (vk::PipelineBindPoint::COMPUTE, vk::ShaderStageFlags::COMPUTE);
-                // SAFETY: the buffer is being recorded; all that it names is of this device and kept.
-                // Constants fit the layout and counts the device's limits, which the caller
+                // SAFETY: the buffer is being recorded; all that it names is of this device, as `new` has seen,
+                // and kept. Constants fit the layout and counts the device's limits, which the caller
                 // has checked.
                 unsafe {
                     raw.cmd_bind_pipeline(self.raw, compute, pipeline.raw);

@@ -132,6 +132,43 @@ fn a_slice_that_is_too_short_is_the_callers_fault_and_is_named() {
     });
 }
 
+/// Puts something into a recording.
+type Record<'a> = &'a dyn Fn(&mut Recording);
+
+/// The same device opened twice is two: neither may see the other's handles.
+#[test]
+fn what_another_device_made_is_refused() {
+    on_every_device(|bench| {
+        let choice = DeviceChoice::Index(bench.device.description().index);
+        let other = Device::open(&choice).unwrap();
+        let theirs = Bench::of(&other, Kernels::new(&other));
+        let (x, weight, out) =
+            (bench.holding(&[1.0_f32; 64]), bench.holding(&[1.0_f32; 64]), bench.poisoned(64));
+        let (kernel, groups) = (bench.kernels.get("rmsnorm").unwrap(), bench.holding(&[1_u32; 3]));
+        let (their_x, their_groups) = (theirs.holding(&[1.0_f32; 64]), theirs.holding(&[1_u32; 3]));
+        let their_kernel = theirs.kernels.get("rmsnorm").unwrap();
+        let refusals: [(&str, Record); 5] = [
+            ("buffer", &|r| r.dispatch(&kernel, &[&their_x, &weight, &out], &[64, 0], [1; 3])),
+            ("kernel", &|r| r.dispatch(&their_kernel, &[&x, &weight, &out], &[64, 0], [1; 3])),
+            ("groups", &|r| r.dispatch_indirect(&kernel, &[&x, &weight, &out], &[64, 0], &their_groups)),
+            ("source", &|r| r.copy(&out, &their_x)),
+            ("target", &|r| r.copy(&their_x, &x)),
+        ];
+        for (what, record) in refusals {
+            let finish = AssertUnwindSafe(|| {
+                let mut recording = Recording::new(&bench.device);
+                record(&mut recording);
+                recording.finish("a mix").map(drop)
+            });
+            let message = *catch_unwind(finish).unwrap_err().downcast::<String>().unwrap();
+            assert!(message.starts_with("a mix: a buffer or kernel of another device"), "{what}: {message}");
+        }
+        let mut recording = Recording::new(&bench.device);
+        recording.dispatch_indirect(&kernel, &[&x, &weight, &out], &[64, 0], &groups);
+        recording.finish("our own").unwrap().run().unwrap();
+    });
+}
+
 #[test]
 fn words_that_are_not_a_kernel_are_refused() {
     on_every_device(|bench| {
