@@ -31,5 +31,6 @@ pub use device::{Buffer, Device, Slice};
 pub use error::Error;
 pub use hazards::{Access, Hazards, Use};
 pub use kernels::{KERNEL_NAMES, Kernel, Kernels};
-pub use recording::{Recorded, Recording, WAIT_MAX};
+pub use recording::{Recorded, Recording};
 pub use transfer::{STAGING_BYTES, Upload, download};
+pub use vulkan::WAIT_MAX;

@@ -11,10 +11,8 @@ use crate::Error;
 use crate::device::{Device, Slice};
 use crate::hazards::{Access, Hazards, Use};
 use crate::kernels::Kernel;
-use crate::vulkan::{CONSTANT_BYTES_MAX, Command, Commands, Groups};
+use crate::vulkan::{CONSTANT_BYTES_MAX, Command, Commands, Groups, WAIT_MAX};
 
-/// How long a recording may run, unless the caller says otherwise: drivers give a card up after less.
-pub const WAIT_MAX: Duration = Duration::from_secs(30);
 /// Bytes that a copy begins at a multiple of, and a range of an indirect dispatch.
 const COPY_UNIT_BYTES: u64 = 4;
 

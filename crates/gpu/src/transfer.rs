@@ -5,7 +5,8 @@
 use crate::Error;
 use crate::account::Place;
 use crate::device::{Buffer, Device, Slice};
-use crate::recording::{Recorded, Recording, WAIT_MAX};
+use crate::recording::{Recorded, Recording};
+use crate::vulkan::WAIT_MAX;
 
 /// Bytes of one of the two buffers, unless the caller says otherwise: long copies, short waits.
 pub const STAGING_BYTES: u64 = 32 << 20;

@@ -23,8 +23,9 @@ use crate::description::{DeviceDescription, DeviceKind, Limits};
 const VULKAN: u32 = vk::API_VERSION_1_3;
 /// Bytes of constants that every device takes with a dispatch.
 pub(crate) const CONSTANT_BYTES_MAX: u32 = 128;
-/// How long what is dropped while it runs is waited for before it is leaked.
-const DROP_WAIT: Duration = Duration::from_secs(5);
+/// How long a recording may run, unless the caller says otherwise: drivers give a card up after less. What is
+/// dropped while it runs is waited for as long, and leaked then.
+pub const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// The system's loader with the drivers that it found.
 pub(crate) struct Loader {
@@ -655,11 +656,13 @@ impl Commands {
 
     /// Waits for the end of the last run; nothing to do where there is none.
     ///
-    /// Errors: `Hang` when it does not come in time, and the card is given up then.
+    /// Errors: `Hang` when it does not come in time, and the card is given up then; `Lost` at once where it
+    /// has been.
     pub(crate) fn wait(&mut self, timeout: Duration) -> Result<(), Error> {
         if !self.is_running {
             return Ok(());
         }
+        self.card.ask(&self.what)?;
         match self.wait_for_fence(timeout) {
             Ok(()) => {
                 self.is_running = false;
@@ -683,7 +686,8 @@ impl Commands {
 
 impl Drop for Commands {
     fn drop(&mut self) {
-        if self.is_running && self.wait_for_fence(DROP_WAIT).is_err() {
+        let is_given_up = self.card.given_up.load(Ordering::Relaxed);
+        if self.is_running && !is_given_up && self.wait_for_fence(WAIT_MAX).is_err() {
             self.card.given_up.store(true, Ordering::Relaxed);
         }
         if self.card.given_up.load(Ordering::Relaxed) {

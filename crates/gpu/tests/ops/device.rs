@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gptoss_gpu::ops::{NormInputs, RmsNorm};
 use gptoss_gpu::{
-    Device, DeviceChoice, Error, Kernel, Kernels, Place, Recording, Upload, buffer_bytes, download,
+    Device, DeviceChoice, Error, Kernel, Kernels, Place, Recording, Upload, WAIT_MAX, buffer_bytes, download,
 };
 
 use crate::numbers::Rng;
@@ -189,13 +189,16 @@ fn a_hang_names_what_ran_and_ends_the_device() {
         let bench = Bench::of(&device, Kernels::new(&device));
         let (t, c) = (100, 20_000);
         let (x, weight, out) = (bench.poisoned(t * c), bench.poisoned(c), bench.poisoned(t * c));
-        let mut recording = Recording::new(&device);
-        for _ in 0..2 {
-            let inputs = NormInputs { x: &x, weight: &weight, t: t as u32, c: c as u32, eps: 0.0 };
-            RmsNorm { out: &out, inputs }.record(&bench.kernels, &mut recording).unwrap();
-        }
-        let mut recorded = recording.finish("a step of 3 rows").unwrap();
-        recorded.submit().unwrap();
+        let [mut recorded, mut behind] = ["a step of 3 rows", "a step behind it"].map(|what| {
+            let mut recording = Recording::new(&device);
+            for _ in 0..2 {
+                let inputs = NormInputs { x: &x, weight: &weight, t: t as u32, c: c as u32, eps: 0.0 };
+                RmsNorm { out: &out, inputs }.record(&bench.kernels, &mut recording).unwrap();
+            }
+            let mut recorded = recording.finish(what).unwrap();
+            recorded.submit().unwrap();
+            recorded
+        });
         let error = recorded.wait(Duration::from_nanos(1)).unwrap_err();
         assert!(
             matches!(error, Error::Hang { .. }) && error.to_string().contains("a step of 3 rows"),
@@ -203,5 +206,11 @@ fn a_hang_names_what_ran_and_ends_the_device() {
         );
         let after = device.buffer("a", 16, Place::Card).unwrap_err();
         assert!(matches!(after, Error::Lost { .. }) && after.to_string().contains("making room for a"));
+        // Neither what hangs nor what waits behind it is waited for again, though both may end.
+        for recorded in [&mut recorded, &mut behind] {
+            let error = recorded.wait(WAIT_MAX).unwrap_err();
+            assert!(matches!(error, Error::Lost { .. }), "{error}");
+            assert!(matches!(recorded.submit(), Err(Error::Lost { .. })));
+        }
     }
 }
