@@ -124,6 +124,15 @@ fn kind_of(kind: vk::PhysicalDeviceType) -> DeviceKind {
     }
 }
 
+/// The family of queues to compute on: one without graphics where there is one, so that a desktop's frames
+/// and these kernels do not wait in one queue.
+fn compute_family(families: &[vk::QueueFlags]) -> Option<u32> {
+    let (compute, graphics) = (vk::QueueFlags::COMPUTE, vk::QueueFlags::GRAPHICS);
+    let alone = families.iter().position(|flags| flags.contains(compute) && !flags.contains(graphics));
+    let found = alone.or_else(|| families.iter().position(|flags| flags.contains(compute)));
+    found.map(|index| index as u32)
+}
+
 /// An opened device with one queue.
 pub(crate) struct Card {
     raw: ash::Device,
@@ -155,10 +164,8 @@ impl Card {
         let instance = &loader.instance;
         // SAFETY: the device is the instance's.
         let families = unsafe { instance.get_physical_device_queue_family_properties(physical) };
-        let computes =
-            |family: &vk::QueueFamilyProperties| family.queue_flags.contains(vk::QueueFlags::COMPUTE);
-        let family =
-            families.iter().position(computes).ok_or_else(|| unfit("it has no compute queue"))? as u32;
+        let flags: Vec<_> = families.iter().map(|family| family.queue_flags).collect();
+        let family = compute_family(&flags).ok_or_else(|| unfit("it has no compute queue"))?;
         let queues =
             [vk::DeviceQueueCreateInfo::default().queue_family_index(family).queue_priorities(&[1.0])];
         let features = vk::PhysicalDeviceFeatures::default().robust_buffer_access(checked);
@@ -566,8 +573,8 @@ impl Commands {
             Command::Dispatch { pipeline, parts, constants, groups } => {
                 let set = self.describe(pipeline, parts)?;
                 let (compute, stage) = (vk::PipelineBindPoint::COMPUTE, vk::ShaderStageFlags::COMPUTE);
-                // SAFETY: the buffer is being recorded; all that it names is of this device, as `new` has seen,
-                // and kept. Constants fit the layout and counts the device's limits, which the caller
+                // SAFETY: the buffer is being recorded; all that it names is of this device, as `new` has
+                // seen, and kept. Constants fit the layout and counts the device's limits, which the caller
                 // has checked.
                 unsafe {
                     raw.cmd_bind_pipeline(self.raw, compute, pipeline.raw);
@@ -708,6 +715,15 @@ impl Drop for Commands {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_queue_without_graphics_is_taken_first() {
+        let (compute, graphics) = (vk::QueueFlags::COMPUTE, vk::QueueFlags::GRAPHICS);
+        let transfer = vk::QueueFlags::TRANSFER;
+        assert_eq!(compute_family(&[graphics | compute, transfer, compute | transfer]), Some(2));
+        assert_eq!(compute_family(&[transfer, graphics | compute]), Some(1));
+        assert_eq!(compute_family(&[graphics, transfer]), None);
+    }
 
     #[test]
     fn codes_of_drivers_say_what_was_being_done() {
