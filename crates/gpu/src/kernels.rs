@@ -7,7 +7,8 @@ use crate::Error;
 use crate::device::Device;
 use crate::hazards::Access;
 use crate::spirv;
-use crate::vulkan::Pipeline;
+use crate::spirv::Interface;
+use crate::vulkan::{CONSTANT_BYTES_MAX, Pipeline};
 
 /// `(name, words)` of every file of `spirv/`.
 macro_rules! built_in {
@@ -72,13 +73,16 @@ pub struct Kernel {
     pub(crate) pipeline: Arc<Pipeline>,
     /// What it does with the buffer of each binding.
     pub(crate) bindings: Arc<[Access]>,
+    /// Bytes of its constants.
+    pub(crate) constant_bytes: u32,
 }
 
 impl Kernel {
     /// Compiles a module; `bytes` are SPIR-V as `cargo xtask shaders` makes it. A driver may do anything with
     /// others, and no check here finds all of them: for tests.
     ///
-    /// Errors: `Kernel`, when the words are not a module; the driver's.
+    /// Errors: `Kernel`, when the words are not a module, or have more constants than every device takes; the
+    /// driver's.
     #[doc(hidden)]
     pub fn new(device: &Device, name: &str, bytes: &[u8]) -> Result<Kernel, Error> {
         let refused = |reason| Error::Kernel { kernel: name.to_owned(), reason };
@@ -87,9 +91,14 @@ impl Kernel {
         if !rest.is_empty() {
             return Err(refused("not whole words".to_owned()));
         }
-        let bindings = spirv::bindings(&words).map_err(refused)?;
+        let Interface { bindings, constant_bytes, .. } = spirv::interface(&words).map_err(refused)?;
+        if constant_bytes > CONSTANT_BYTES_MAX {
+            return Err(refused(format!(
+                "{constant_bytes} bytes of constants, at most {CONSTANT_BYTES_MAX}"
+            )));
+        }
         let pipeline = Arc::new(Pipeline::new(&device.card, name, &words, bindings.len())?);
-        Ok(Kernel { name: name.into(), pipeline, bindings: bindings.into() })
+        Ok(Kernel { name: name.into(), pipeline, bindings: bindings.into(), constant_bytes })
     }
 }
 
@@ -161,8 +170,9 @@ mod tests {
                 .iter()
                 .map(|word| u32::from_le_bytes(*word))
                 .collect();
-            let bindings = spirv::bindings(&words).unwrap();
-            assert!(bindings.contains(&Access::Write), "{name} writes nothing: {bindings:?}");
+            let found = spirv::interface(&words).unwrap();
+            assert!(found.bindings.contains(&Access::Write), "{name} writes nothing: {found:?}");
+            assert!(found.constant_bytes <= CONSTANT_BYTES_MAX, "{name}: {found:?}");
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::Error;
 use crate::device::{Device, Slice};
 use crate::hazards::{Access, Hazards, Use};
 use crate::kernels::Kernel;
-use crate::vulkan::{CONSTANT_BYTES_MAX, Command, Commands, Groups, WAIT_MAX};
+use crate::vulkan::{Command, Commands, Groups, WAIT_MAX};
 
 /// Bytes that a copy begins at a multiple of, and a range of an indirect dispatch.
 const COPY_UNIT_BYTES: u64 = 4;
@@ -77,10 +77,10 @@ impl Recording {
     ) {
         let name = &kernel.name;
         assert_eq!(slices.len(), kernel.bindings.len(), "kernel {name}: buffers");
-        assert!(
-            constants.len() * 4 <= CONSTANT_BYTES_MAX as usize,
-            "kernel {name}: {} constants",
-            constants.len()
+        assert_eq!(
+            size_of_val(constants),
+            kernel.constant_bytes as usize,
+            "kernel {name}: bytes of constants"
         );
         let alignment = self.device.description().limits.storage_alignment_bytes.max(1);
         for (slice, access) in slices.iter().zip(kernel.bindings.iter()) {

@@ -170,6 +170,21 @@ fn what_another_device_made_is_refused() {
 }
 
 #[test]
+fn constants_are_as_many_as_the_kernel_has() {
+    on_every_device(|bench| {
+        let (x, out) = (bench.holding(&[1.0_f32; 64]), bench.poisoned(64));
+        let kernel = bench.kernels.get("rmsnorm").unwrap();
+        for constants in [&[64][..], &[64, 0, 0]] {
+            let mut recording = Recording::new(&bench.device);
+            let dispatch =
+                AssertUnwindSafe(|| recording.dispatch(&kernel, &[&x, &x, &out], constants, [1; 3]));
+            let message = *catch_unwind(dispatch).unwrap_err().downcast::<String>().unwrap();
+            assert!(message.contains("kernel rmsnorm: bytes of constants"), "{message}");
+        }
+    });
+}
+
+#[test]
 fn words_that_are_not_a_kernel_are_refused() {
     on_every_device(|bench| {
         for bytes in [&[1_u8, 2, 3][..], &[0; 64]] {
