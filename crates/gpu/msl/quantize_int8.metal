@@ -21,6 +21,7 @@ typedef uint type_7[1];
 typedef float type_8[1];
 struct Params {
     uint num_blocks;
+    uint all;
     uint parts;
 };
 constant uint SIGN_BIT = 2147483648u;
@@ -361,16 +362,17 @@ struct main_Input {
 , device type_8 const& x_1 [[buffer(2)]]
 , constant _mslBufferSizes& _buffer_sizes [[buffer(4)]]
 ) {
-    uint first_1 = wg.x * 8u;
-    uint _e8 = p.num_blocks;
-    uint count_1 = metal::min(8u, _e8 - first_1);
+    uint _e5 = p.num_blocks;
+    uint count_1 = metal::min(8u, _e5 - (wg.x * 8u));
+    uint _e14 = p.num_blocks;
+    uint first_1 = (wg.y * _e14) + (wg.x * 8u);
     if (li < (count_1 * BLOCK)) {
-        float _e21 = x_1[(first_1 * BLOCK) + li];
-        numbers.inner[li] = _e21;
+        float _e30 = x_1[(first_1 * BLOCK) + li];
+        numbers.inner[li] = _e30;
     }
     metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
-    uint _e24 = p.num_blocks;
-    uint _e27 = p.parts;
-    quantize_blocks(first_1, count_1, _e24, _e27, li, numbers, out, scales, _buffer_sizes);
+    uint _e33 = p.all;
+    uint _e36 = p.parts;
+    quantize_blocks(first_1, count_1, _e33, _e36, li, numbers, out, scales, _buffer_sizes);
     return;
 }

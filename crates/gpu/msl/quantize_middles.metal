@@ -419,12 +419,13 @@ struct main_Input {
 , device type_10 const& x_1 [[buffer(2)]]
 , constant _mslBufferSizes& _buffer_sizes [[buffer(4)]]
 ) {
-    uint first_1 = wg.x * 8u;
-    uint _e8 = p.num_blocks;
-    uint count_1 = metal::min(8u, _e8 - first_1);
+    uint _e5 = p.num_blocks;
+    uint count_1 = metal::min(8u, _e5 - (wg.x * 8u));
+    uint _e14 = p.num_blocks;
+    uint first_1 = (wg.y * _e14) + (wg.x * 8u);
     if (li < (count_1 * BLOCK)) {
-        float _e21 = x_1[(first_1 * BLOCK) + li];
-        numbers.inner[li] = _e21;
+        float _e30 = x_1[(first_1 * BLOCK) + li];
+        numbers.inner[li] = _e30;
     }
     metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
     quantize_blocks(first_1, count_1, li, numbers, packed, out, beside, _buffer_sizes);

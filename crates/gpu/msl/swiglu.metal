@@ -11,7 +11,7 @@ struct _mslBufferSizes {
 };
 
 struct Params {
-    uint count;
+    uint f;
     float limit;
     float alpha;
 };
@@ -310,13 +310,15 @@ struct main_Input {
 , device type_6& out [[buffer(1)]]
 , constant _mslBufferSizes& _buffer_sizes [[buffer(3)]]
 ) {
-    uint _e4 = p.count;
+    uint _e4 = p.f;
     if (id.x < _e4) {
-        metal::float2 pair = gate_up[id.x];
-        float _e17 = p.limit;
-        float _e20 = p.alpha;
-        float _e21 = swiglu(pair.x, pair.y, _e17, _e20);
-        out[id.x] = _e21;
+        uint _e9 = p.f;
+        uint at = (id.y * _e9) + id.x;
+        metal::float2 pair = gate_up[at];
+        float _e22 = p.limit;
+        float _e25 = p.alpha;
+        float _e26 = swiglu(pair.x, pair.y, _e22, _e25);
+        out[at] = _e26;
         return;
     } else {
         return;

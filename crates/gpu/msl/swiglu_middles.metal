@@ -510,15 +510,16 @@ struct main_Input {
 , device type_11 const& gate_up [[buffer(2)]]
 , constant _mslBufferSizes& _buffer_sizes [[buffer(4)]]
 ) {
-    uint first_1 = wg.x * 8u;
-    uint _e8 = p.num_blocks;
-    uint count_1 = metal::min(8u, _e8 - first_1);
+    uint _e5 = p.num_blocks;
+    uint count_1 = metal::min(8u, _e5 - (wg.x * 8u));
+    uint _e14 = p.num_blocks;
+    uint first_1 = (wg.y * _e14) + (wg.x * 8u);
     if (li < (count_1 * BLOCK)) {
         metal::float2 pair = gate_up[(first_1 * BLOCK) + li];
-        float _e26 = p.limit;
-        float _e29 = p.alpha;
-        float _e30 = swiglu(pair.x, pair.y, _e26, _e29);
-        numbers.inner[li] = _e30;
+        float _e35 = p.limit;
+        float _e38 = p.alpha;
+        float _e39 = swiglu(pair.x, pair.y, _e35, _e38);
+        numbers.inner[li] = _e39;
     }
     metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
     quantize_blocks(first_1, count_1, li, numbers, packed, out, beside, _buffer_sizes);

@@ -1,14 +1,14 @@
 // Rows as int8 in blocks of 32 about their middles, for products with MXFP4. `quantize_q8` of the CPU in the order of
-// MXFP4. A workgroup eight blocks.
+// MXFP4. Dispatch (eight blocks each, T).
 //include middle_blocks
-struct Params { num_blocks: u32 }
+struct Params { num_blocks: u32 } // of a row
 var<immediate> p: Params;
 @group(0) @binding(2) var<storage, read> x: array<f32>; // [T, K]
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) li: u32) {
-    let first = wg.x * 8u;
-    let count = min(8u, p.num_blocks - first);
+    let count = min(8u, p.num_blocks - wg.x * 8u);
+    let first = wg.y * p.num_blocks + wg.x * 8u;
     if li < count * BLOCK {
         numbers[li] = x[first * BLOCK + li];
     }

@@ -68,7 +68,8 @@ impl Attention<'_> {
     /// Puts the op behind what is recorded.
     ///
     /// Errors: the driver's, when it compiles the kernels.
-    /// Panics: when a slice is too short, or heads do not fit together.
+    /// Panics: when a slice is too short, heads do not fit together, or T is above the device's workgroups of
+    /// a dimension.
     pub fn record(&self, kernels: &Kernels, recording: &mut Recording) -> Result<(), Error> {
         self.assert_shapes();
         let group = self.num_heads / self.num_kv_heads;

@@ -52,7 +52,8 @@ impl BestTokens<'_> {
     /// Puts the op behind what is recorded.
     ///
     /// Errors: the driver's, when it compiles the kernels.
-    /// Panics: when a slice is too short, or too many tokens are wanted.
+    /// Panics: when a slice is too short, too many tokens are wanted, or the rows are above the device's
+    /// workgroups of a dimension.
     pub fn record(&self, kernels: &Kernels, recording: &mut Recording) -> Result<(), Error> {
         let op = "best_tokens";
         let BestTokens { rows, vocab, count, .. } = *self;

@@ -51,7 +51,8 @@ impl ExpertLinear<'_> {
     /// Puts the op behind what is recorded.
     ///
     /// Errors: the driver's, when it compiles the kernel.
-    /// Panics: when a slice is too short, or K is not whole blocks.
+    /// Panics: when a slice is too short, K is not whole blocks, or R is above the device's workgroups of a
+    /// dimension.
     pub fn record(&self, kernels: &Kernels, recording: &mut Recording) -> Result<(), Error> {
         let blocks = num_blocks("expert_linear", self.k);
         self.assert_rooms(blocks);

@@ -97,15 +97,17 @@ impl Quantize<'_> {
     /// Puts the op behind what is recorded.
     ///
     /// Errors: the driver's, when it compiles the kernel.
-    /// Panics: when a slice is too short, or K is not whole blocks.
+    /// Panics: when a slice is too short, K is not whole blocks, or T is above the device's workgroups of a
+    /// dimension.
     pub fn record(&self, kernels: &Kernels, recording: &mut Recording) -> Result<(), Error> {
         let parts = 1 + u32::from(self.in_parts);
         self.out.assert_room("quantize", self.t * parts, self.k);
         assert_bytes("quantize", "x", self.x, product([self.t, self.k]) * WORD_BYTES);
-        let blocks = self.t * num_blocks("quantize", self.k);
+        let blocks = num_blocks("quantize", self.k);
         let slices = [&self.out.values, &self.out.scales, self.x];
-        let groups = [blocks.div_ceil(BLOCKS_PER_GROUP), 1, 1];
-        recording.dispatch(&kernels.get("quantize_int8")?, &slices, &[blocks, parts], groups);
+        let groups = [blocks.div_ceil(BLOCKS_PER_GROUP), self.t, 1];
+        let constants = [blocks, self.t * blocks, parts];
+        recording.dispatch(&kernels.get("quantize_int8")?, &slices, &constants, groups);
         Ok(())
     }
 }
@@ -126,13 +128,14 @@ impl QuantizeMiddles<'_> {
     /// Puts the op behind what is recorded.
     ///
     /// Errors: the driver's, when it compiles the kernel.
-    /// Panics: when a slice is too short, or K is not whole blocks.
+    /// Panics: when a slice is too short, K is not whole blocks, or T is above the device's workgroups of a
+    /// dimension.
     pub fn record(&self, kernels: &Kernels, recording: &mut Recording) -> Result<(), Error> {
         self.out.assert_room("quantize", self.t, self.k);
         assert_bytes("quantize", "x", self.x, product([self.t, self.k]) * WORD_BYTES);
-        let blocks = self.t * num_blocks("quantize", self.k);
+        let blocks = num_blocks("quantize", self.k);
         let slices = [&self.out.values, &self.out.beside, self.x];
-        let groups = [blocks.div_ceil(BLOCKS_PER_GROUP), 1, 1];
+        let groups = [blocks.div_ceil(BLOCKS_PER_GROUP), self.t, 1];
         recording.dispatch(&kernels.get("quantize_middles")?, &slices, &[blocks], groups);
         Ok(())
     }

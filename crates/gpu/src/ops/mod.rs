@@ -2,6 +2,7 @@
 //!
 //! An op is a struct of its slices and sizes; `record` puts its dispatches into a
 //! [`Recording`](crate::Recording). Slices may be longer than what an op needs of them, and never shorter.
+//! Rows are counted by one dimension of workgroups, of which every device has 65,535.
 
 mod attention;
 mod best_tokens;

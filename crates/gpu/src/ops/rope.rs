@@ -42,7 +42,8 @@ impl Rope<'_> {
     /// Puts the op behind what is recorded.
     ///
     /// Errors: the driver's, when it compiles the kernel.
-    /// Panics: when a slice is too short, or D is not a multiple of 4 or above 128.
+    /// Panics: when a slice is too short, D is not a multiple of 4 or above 128, or T is above the device's
+    /// workgroups of a dimension.
     pub fn record(&self, kernels: &Kernels, recording: &mut Recording) -> Result<(), Error> {
         let Rope { t, num_heads, num_kv_heads, head_dim, .. } = *self;
         assert!(head_dim.is_multiple_of(4) && head_dim <= HEAD_DIM_MAX, "rope: heads of {head_dim}");

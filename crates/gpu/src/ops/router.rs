@@ -32,7 +32,8 @@ impl RouterTopK<'_> {
     /// Puts the op behind what is recorded.
     ///
     /// Errors: the driver's, when it compiles the kernel.
-    /// Panics: when a slice is too short, or there are too many experts.
+    /// Panics: when a slice is too short, there are too many experts, or T is above the device's workgroups
+    /// of a dimension.
     pub fn record(&self, kernels: &Kernels, recording: &mut Recording) -> Result<(), Error> {
         let RouterTopK { t, num_experts, active, .. } = *self;
         let fits = active > 0 && active <= num_experts.min(ACTIVE_MAX) && num_experts <= EXPERTS_MAX;

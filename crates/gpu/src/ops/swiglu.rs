@@ -29,14 +29,13 @@ impl SwiGlu<'_> {
     /// Puts the op behind what is recorded.
     ///
     /// Errors: the driver's, when it compiles the kernel.
-    /// Panics: when a slice is too short.
+    /// Panics: when a slice is too short, or T is above the device's workgroups of a dimension.
     pub fn record(&self, kernels: &Kernels, recording: &mut Recording) -> Result<(), Error> {
         let bytes = product([self.t, self.f]) * WORD_BYTES;
         assert_bytes("swiglu", "out", self.out, bytes);
         assert_bytes("swiglu", "gate_up", self.gate_up, 2 * bytes);
-        let count = self.t * self.f;
-        let constants = [count, self.limit.to_bits(), self.alpha.to_bits()];
-        let groups = [count.div_ceil(GROUP), 1, 1];
+        let constants = [self.f, self.limit.to_bits(), self.alpha.to_bits()];
+        let groups = [self.f.div_ceil(GROUP), self.t, 1];
         recording.dispatch(&kernels.get("swiglu")?, &[self.gate_up, self.out], &constants, groups);
         Ok(())
     }
@@ -62,14 +61,15 @@ impl SwiGluMiddles<'_> {
     /// Puts the op behind what is recorded.
     ///
     /// Errors: the driver's, when it compiles the kernel.
-    /// Panics: when a slice is too short, or F is not whole blocks.
+    /// Panics: when a slice is too short, F is not whole blocks, or T is above the device's workgroups of a
+    /// dimension.
     pub fn record(&self, kernels: &Kernels, recording: &mut Recording) -> Result<(), Error> {
         self.out.assert_room("swiglu", self.t, self.f);
         assert_bytes("swiglu", "gate_up", self.gate_up, 2 * product([self.t, self.f]) * WORD_BYTES);
-        let blocks = self.t * num_blocks("swiglu", self.f);
+        let blocks = num_blocks("swiglu", self.f);
         let slices = [&self.out.values, &self.out.beside, self.gate_up];
         let constants = [blocks, self.limit.to_bits(), self.alpha.to_bits()];
-        let groups = [blocks.div_ceil(BLOCKS_PER_GROUP), 1, 1];
+        let groups = [blocks.div_ceil(BLOCKS_PER_GROUP), self.t, 1];
         recording.dispatch(&kernels.get("swiglu_middles")?, &slices, &constants, groups);
         Ok(())
     }

@@ -106,6 +106,26 @@ pub fn check_swiglu(bench: &Bench) {
     }
 }
 
+/// More workgroups than one dimension may have.
+#[test]
+fn activations_of_many_rows_are_those_of_each() {
+    on_every_device(|bench| {
+        let (t, f, period) = (45_000, 96, 9);
+        let few = gate_up(&mut Rng(5), period * f, -50.0);
+        let gate_up: Vec<f32> = few.iter().copied().cycle().take(2 * t * f).collect();
+        let (out, input) = (bench.poisoned(t * f), bench.holding(&gate_up));
+        bench.run(|kernels, recording| {
+            let (out, gate_up) = (&out, &input);
+            SwiGlu { out, gate_up, t: t as u32, f: f as u32, limit: 7.0, alpha: 1.702 }
+                .record(kernels, recording)
+        });
+        let expected = swiglu(bench.fma, &few, 7.0, 1.702);
+        for rows in bench.read::<f32>(&out, t * f).chunks(period * f) {
+            assert_bits(rows, &expected, &("swiglu", t, f));
+        }
+    });
+}
+
 #[test]
 fn activations_are_the_cpus() {
     on_every_device(check_swiglu);

@@ -3,6 +3,7 @@
 use gptoss_gpu::ops::{
     Int8Rows, MiddleRows, NormInputs, Quantize, QuantizeMiddles, RmsNormInt8, RmsNormMiddles, SwiGluMiddles,
 };
+use gptoss_gpu::{Place, Recording};
 
 use crate::floats::gate_up;
 use crate::numbers::{FILLS, Fill, Rng, assert_bits};
@@ -121,6 +122,26 @@ pub fn check_swiglu_about_middles(bench: &Bench) {
         let blocks = quantize_about_middles(bench.fma, &swiglu(bench.fma, &gate_up, 7.0, 1.702));
         assert_about_middles(bench, &out, &blocks, &("swiglu about middles", t, f));
     }
+}
+
+/// More workgroups in all than one dimension may have, in buffers of 2^27 bytes at most. They are recorded
+/// and not run: drivers in software take half a minute for each.
+#[test]
+fn many_rows_fit_a_dispatch() {
+    on_every_device(|bench| {
+        let (t, k) = (58_254, 288);
+        let room = |bytes: u64| bench.device.buffer("many rows", bytes, Place::Card).unwrap().all();
+        let input = room(2 * u64::from(t * k) * 4);
+        let plain = Int8Rows::new(&bench.device, 2 * t, k).unwrap();
+        let middles = MiddleRows::new(&bench.device, t, k).unwrap();
+        let mut recording = Recording::new(&bench.device);
+        let (x, kernels, recorded) = (&input, &bench.kernels, &mut recording);
+        Quantize { out: &plain, x, t, k, in_parts: true }.record(kernels, recorded).unwrap();
+        QuantizeMiddles { out: &middles, x, t, k }.record(kernels, recorded).unwrap();
+        let op = SwiGluMiddles { out: &middles, gate_up: x, t, f: k, limit: 7.0, alpha: 1.702 };
+        op.record(kernels, recorded).unwrap();
+        recording.finish("many rows").unwrap();
+    });
 }
 
 #[test]
