@@ -15,15 +15,18 @@ struct _mslBufferSizes {
 struct Params {
     uint n;
     uint k;
-    uint first;
-    uint count;
-    uint rest;
+    uint t;
+    uint parts;
     uint has_bias;
     uint adds;
 };
 typedef float type_2[1];
 struct type_3 {
     float inner[256];
+};
+struct Tokens {
+    uint first;
+    uint count;
 };
 typedef uint type_5[1];
 struct type_6 {
@@ -44,24 +47,24 @@ float tree(
     return ((l0_ + l4_) + (l2_ + l6_)) + ((l1_ + l5_) + (l3_ + l7_));
 }
 
-uint num_slots(
+Tokens tokens_of(
+    uint chunk,
     constant Params& p
 ) {
-    uint _e2 = p.count;
-    uint _e6 = p.count;
-    uint _e10 = p.rest;
-    return (_e10 > 0u) ? (2u * _e6) : _e2;
+    uint _e4 = p.parts;
+    uint most = TOKENS / _e4;
+    uint first = chunk * most;
+    uint _e9 = p.t;
+    return Tokens {first, metal::min(most, _e9 - first)};
 }
 
 uint row_of(
+    Tokens tokens,
     uint slot,
     constant Params& p
 ) {
-    uint _e3 = p.first;
-    uint _e6 = p.rest;
-    uint _e10 = p.count;
-    uint _e14 = p.count;
-    return _e3 + ((slot >= _e14) ? ((_e6 + slot) - _e10) : slot);
+    uint _e5 = p.t;
+    return tokens.first + ((slot >= tokens.count) ? ((_e5 + slot) - tokens.count) : slot);
 }
 
 float folded(
@@ -84,6 +87,7 @@ float folded(
 
 void finish(
     uint first_row,
+    Tokens tokens_1,
     uint li_1,
     constant Params& p,
     device type_2& out,
@@ -97,52 +101,49 @@ void finish(
     metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
     uint row_2 = li_1 / 8u;
     uint slot_4 = li_1 % 8u;
-    uint _e8 = p.count;
-    if (!((slot_4 >= _e8))) {
-        uint _e16 = p.n;
-        local = (first_row + row_2) >= _e16;
+    if (!((slot_4 >= tokens_1.count))) {
+        uint _e15 = p.n;
+        local = (first_row + row_2) >= _e15;
     } else {
         local = true;
     }
-    bool _e19 = local;
-    if (_e19) {
+    bool _e18 = local;
+    if (_e18) {
         return;
     }
-    uint _e24 = p.has_bias;
-    if (_e24 == 1u) {
-        float _e30 = bias[first_row + row_2];
-        added = _e30;
+    uint _e23 = p.has_bias;
+    if (_e23 == 1u) {
+        float _e29 = bias[first_row + row_2];
+        added = _e29;
     }
-    float _e31 = folded(slot_4, row_2, lanes);
-    product = _e31;
-    uint _e35 = p.rest;
-    if (_e35 > 0u) {
-        float _e38 = product;
-        uint _e43 = p.count;
-        float _e45 = folded(slot_4 + _e43, row_2, lanes);
-        product = (_e38 + 0.0) + (_e45 + 0.0);
-        uint _e51 = p.has_bias;
-        if (_e51 == 1u) {
-            float _e54 = product;
-            float _e55 = added;
-            product = _e54 + _e55;
+    float _e30 = folded(slot_4, row_2, lanes);
+    product = _e30;
+    uint _e34 = p.parts;
+    if (_e34 == 2u) {
+        float _e37 = product;
+        float _e42 = folded(slot_4 + tokens_1.count, row_2, lanes);
+        product = (_e37 + 0.0) + (_e42 + 0.0);
+        uint _e48 = p.has_bias;
+        if (_e48 == 1u) {
+            float _e51 = product;
+            float _e52 = added;
+            product = _e51 + _e52;
         }
     } else {
-        float _e57 = product;
-        float _e58 = added;
-        product = _e57 + _e58;
+        float _e54 = product;
+        float _e55 = added;
+        product = _e54 + _e55;
     }
-    uint _e62 = p.first;
-    uint _e66 = p.n;
-    uint place = (((_e62 + slot_4) * _e66) + first_row) + row_2;
-    uint _e72 = p.adds;
-    if (_e72 == 1u) {
-        float _e77 = out[place];
-        float _e78 = product;
-        product = _e77 + _e78;
+    uint _e61 = p.n;
+    uint place = (((tokens_1.first + slot_4) * _e61) + first_row) + row_2;
+    uint _e67 = p.adds;
+    if (_e67 == 1u) {
+        float _e72 = out[place];
+        float _e73 = product;
+        product = _e72 + _e73;
     }
-    float _e82 = product;
-    out[place] = _e82;
+    float _e77 = product;
+    out[place] = _e77;
     return;
 }
 
@@ -161,6 +162,7 @@ float weight(
 
 void gemv(
     uint first_row_1,
+    uint chunk_1,
     uint li_2,
     constant Params& p,
     device type_2& out,
@@ -174,52 +176,51 @@ void gemv(
     uint k_1 = {};
     uint slot_2 = {};
     uint slot_3 = 0u;
+    Tokens _e3 = tokens_of(chunk_1, p);
     uint row_3 = first_row_1 + (li_2 / 8u);
-    uint _e9 = p.n;
-    if (row_3 < _e9) {
+    uint _e11 = p.n;
+    if (row_3 < _e11) {
         k_1 = li_2 % 8u;
         bool loop_init = true;
         while(true) {
             if (!loop_init) {
-                uint _e54 = k_1;
-                k_1 = _e54 + 8u;
+                uint _e52 = k_1;
+                k_1 = _e52 + 8u;
             }
             loop_init = false;
-            uint _e14 = k_1;
-            uint _e17 = p.k;
-            if (_e14 < _e17) {
+            uint _e16 = k_1;
+            uint _e19 = p.k;
+            if (_e16 < _e19) {
             } else {
                 break;
             }
             {
-                uint _e19 = k_1;
-                float _e20 = weight(row_3, _e19, p, values, _buffer_sizes);
+                uint _e21 = k_1;
+                float _e22 = weight(row_3, _e21, p, values, _buffer_sizes);
                 slot_2 = 0u;
                 bool loop_init_1 = true;
                 while(true) {
                     if (!loop_init_1) {
-                        uint _e51 = slot_2;
-                        slot_2 = _e51 + 1u;
+                        uint _e49 = slot_2;
+                        slot_2 = _e49 + 1u;
                     }
                     loop_init_1 = false;
-                    uint _e23 = slot_2;
-                    if (_e23 < TOKENS) {
+                    uint _e25 = slot_2;
+                    if (_e25 < TOKENS) {
                     } else {
                         break;
                     }
                     {
-                        uint _e26 = slot_2;
-                        uint _e29 = p.count;
-                        if (_e26 < _e29) {
+                        uint _e28 = slot_2;
+                        if (_e28 < _e3.count) {
                             uint _e31 = slot_2;
-                            uint _e36 = p.first;
-                            uint _e37 = slot_2;
-                            uint _e41 = p.k;
-                            uint _e43 = k_1;
-                            float _e46 = x[((_e36 + _e37) * _e41) + _e43];
-                            uint _e47 = slot_2;
-                            float _e49 = sums.inner[_e47];
-                            sums.inner[_e31] = metal::fma(_e46, _e20, _e49);
+                            uint _e35 = slot_2;
+                            uint _e39 = p.k;
+                            uint _e41 = k_1;
+                            float _e44 = x[((_e3.first + _e35) * _e39) + _e41];
+                            uint _e45 = slot_2;
+                            float _e47 = sums.inner[_e45];
+                            sums.inner[_e31] = metal::fma(_e44, _e22, _e47);
                         }
                     }
                 }
@@ -229,23 +230,23 @@ void gemv(
     bool loop_init_2 = true;
     while(true) {
         if (!loop_init_2) {
-            uint _e71 = slot_3;
-            slot_3 = _e71 + 1u;
+            uint _e69 = slot_3;
+            slot_3 = _e69 + 1u;
         }
         loop_init_2 = false;
-        uint _e59 = slot_3;
-        if (_e59 < TOKENS) {
+        uint _e57 = slot_3;
+        if (_e57 < TOKENS) {
         } else {
             break;
         }
         {
-            uint _e63 = slot_3;
-            uint _e68 = slot_3;
-            float _e70 = sums.inner[_e68];
-            lanes.inner[(_e63 * 64u) + li_2] = _e70;
+            uint _e61 = slot_3;
+            uint _e66 = slot_3;
+            float _e68 = sums.inner[_e66];
+            lanes.inner[(_e61 * 64u) + li_2] = _e68;
         }
     }
-    finish(first_row_1, li_2, p, out, bias, lanes, _buffer_sizes);
+    finish(first_row_1, _e3, li_2, p, out, bias, lanes, _buffer_sizes);
     return;
 }
 
@@ -262,6 +263,6 @@ struct main_Input {
 , device type_5 const& values [[buffer(3)]]
 , constant _mslBufferSizes& _buffer_sizes [[buffer(5)]]
 ) {
-    gemv(wg.x * 8u, li, p, out, bias, lanes, x, values, _buffer_sizes);
+    gemv(wg.x * 8u, wg.y, li, p, out, bias, lanes, x, values, _buffer_sizes);
     return;
 }

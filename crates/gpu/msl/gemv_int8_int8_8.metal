@@ -17,15 +17,18 @@ struct _mslBufferSizes {
 struct Params {
     uint n;
     uint k;
-    uint first;
-    uint count;
-    uint rest;
+    uint t;
+    uint parts;
     uint has_bias;
     uint adds;
 };
 typedef float type_2[1];
 struct type_3 {
     float inner[512];
+};
+struct Tokens {
+    uint first;
+    uint count;
 };
 typedef metal::uint4 type_6[1];
 typedef uint type_7[1];
@@ -52,24 +55,24 @@ float tree(
     return ((l0_ + l4_) + (l2_ + l6_)) + ((l1_ + l5_) + (l3_ + l7_));
 }
 
-uint num_slots(
+Tokens tokens_of(
+    uint chunk,
     constant Params& p
 ) {
-    uint _e2 = p.count;
-    uint _e6 = p.count;
-    uint _e10 = p.rest;
-    return (_e10 > 0u) ? (2u * _e6) : _e2;
+    uint _e4 = p.parts;
+    uint most = TOKENS / _e4;
+    uint first = chunk * most;
+    uint _e9 = p.t;
+    return Tokens {first, metal::min(most, _e9 - first)};
 }
 
 uint row_of(
+    Tokens tokens,
     uint slot_2,
     constant Params& p
 ) {
-    uint _e3 = p.first;
-    uint _e6 = p.rest;
-    uint _e10 = p.count;
-    uint _e14 = p.count;
-    return _e3 + ((slot_2 >= _e14) ? ((_e6 + slot_2) - _e10) : slot_2);
+    uint _e5 = p.t;
+    return tokens.first + ((slot_2 >= tokens.count) ? ((_e5 + slot_2) - tokens.count) : slot_2);
 }
 
 float folded(
@@ -92,6 +95,7 @@ float folded(
 
 void finish(
     uint first_row,
+    Tokens tokens_1,
     uint li_1,
     constant Params& p,
     device type_2& out,
@@ -105,52 +109,49 @@ void finish(
     metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
     uint row_1 = li_1 / 8u;
     uint slot_4 = li_1 % 8u;
-    uint _e8 = p.count;
-    if (!((slot_4 >= _e8))) {
-        uint _e16 = p.n;
-        local = (first_row + row_1) >= _e16;
+    if (!((slot_4 >= tokens_1.count))) {
+        uint _e15 = p.n;
+        local = (first_row + row_1) >= _e15;
     } else {
         local = true;
     }
-    bool _e19 = local;
-    if (_e19) {
+    bool _e18 = local;
+    if (_e18) {
         return;
     }
-    uint _e24 = p.has_bias;
-    if (_e24 == 1u) {
-        float _e30 = bias[first_row + row_1];
-        added = _e30;
+    uint _e23 = p.has_bias;
+    if (_e23 == 1u) {
+        float _e29 = bias[first_row + row_1];
+        added = _e29;
     }
-    float _e31 = folded(slot_4, row_1, lanes);
-    product = _e31;
-    uint _e35 = p.rest;
-    if (_e35 > 0u) {
-        float _e38 = product;
-        uint _e43 = p.count;
-        float _e45 = folded(slot_4 + _e43, row_1, lanes);
-        product = (_e38 + 0.0) + (_e45 + 0.0);
-        uint _e51 = p.has_bias;
-        if (_e51 == 1u) {
-            float _e54 = product;
-            float _e55 = added;
-            product = _e54 + _e55;
+    float _e30 = folded(slot_4, row_1, lanes);
+    product = _e30;
+    uint _e34 = p.parts;
+    if (_e34 == 2u) {
+        float _e37 = product;
+        float _e42 = folded(slot_4 + tokens_1.count, row_1, lanes);
+        product = (_e37 + 0.0) + (_e42 + 0.0);
+        uint _e48 = p.has_bias;
+        if (_e48 == 1u) {
+            float _e51 = product;
+            float _e52 = added;
+            product = _e51 + _e52;
         }
     } else {
-        float _e57 = product;
-        float _e58 = added;
-        product = _e57 + _e58;
+        float _e54 = product;
+        float _e55 = added;
+        product = _e54 + _e55;
     }
-    uint _e62 = p.first;
-    uint _e66 = p.n;
-    uint place = (((_e62 + slot_4) * _e66) + first_row) + row_1;
-    uint _e72 = p.adds;
-    if (_e72 == 1u) {
-        float _e77 = out[place];
-        float _e78 = product;
-        product = _e77 + _e78;
+    uint _e61 = p.n;
+    uint place = (((tokens_1.first + slot_4) * _e61) + first_row) + row_1;
+    uint _e67 = p.adds;
+    if (_e67 == 1u) {
+        float _e72 = out[place];
+        float _e73 = product;
+        product = _e72 + _e73;
     }
-    float _e82 = product;
-    out[place] = _e82;
+    float _e77 = product;
+    out[place] = _e77;
     return;
 }
 
@@ -203,49 +204,51 @@ struct main_Input {
     uint row_2 = (wg.x * 8u) + (li / 8u);
     uint _e10 = p.k;
     uint num_blocks = _e10 / 32u;
-    uint _e13 = num_slots(p);
-    uint _e18 = p.n;
-    if (row_2 < _e18) {
+    Tokens _e14 = tokens_of(wg.y, p);
+    uint _e18 = p.parts;
+    uint slots = _e14.count * _e18;
+    uint _e24 = p.n;
+    if (row_2 < _e24) {
         b = li % 8u;
         bool loop_init = true;
         while(true) {
             if (!loop_init) {
-                uint _e115 = b;
-                b = _e115 + 8u;
+                uint _e121 = b;
+                b = _e121 + 8u;
             }
             loop_init = false;
-            uint _e23 = b;
-            if (_e23 < num_blocks) {
+            uint _e29 = b;
+            if (_e29 < num_blocks) {
             } else {
                 break;
             }
             {
-                uint _e26 = b;
-                uint at = (row_2 * num_blocks) + _e26;
+                uint _e32 = b;
+                uint at = (row_2 * num_blocks) + _e32;
                 metal::uint4 low = values[at * 2u];
                 metal::uint4 high = values[(at * 2u) + 1u];
-                uint _e44 = scales[at / 2u];
-                float _e52 = half_((_e44 >> ((at % 2u) * 16u)) & 65535u);
+                uint _e50 = scales[at / 2u];
+                float _e58 = half_((_e50 >> ((at % 2u) * 16u)) & 65535u);
                 slot = 0u;
                 bool loop_init_1 = true;
                 while(true) {
                     if (!loop_init_1) {
-                        uint _e112 = slot;
-                        slot = _e112 + 1u;
+                        uint _e118 = slot;
+                        slot = _e118 + 1u;
                     }
                     loop_init_1 = false;
-                    uint _e55 = slot;
-                    if (_e55 < TOKENS) {
+                    uint _e61 = slot;
+                    if (_e61 < TOKENS) {
                     } else {
                         break;
                     }
                     {
-                        uint _e58 = slot;
-                        if (_e58 < _e13) {
-                            uint _e60 = slot;
-                            uint _e61 = row_of(_e60, p);
-                            uint _e63 = b;
-                            uint x_at = (_e61 * num_blocks) + _e63;
+                        uint _e64 = slot;
+                        if (_e64 < slots) {
+                            uint _e66 = slot;
+                            uint _e67 = row_of(_e14, _e66, p);
+                            uint _e69 = b;
+                            uint x_at = (_e67 * num_blocks) + _e69;
                             metal::uint4 x_low = x[x_at * 2u];
                             metal::uint4 x_high = x[(x_at * 2u) + 1u];
                             dot = 0;
@@ -253,38 +256,38 @@ struct main_Input {
                             bool loop_init_2 = true;
                             while(true) {
                                 if (!loop_init_2) {
-                                    uint _e97 = i;
-                                    i = _e97 + 1u;
+                                    uint _e103 = i;
+                                    i = _e103 + 1u;
                                 }
                                 loop_init_2 = false;
-                                uint _e81 = i;
-                                if (_e81 < 4u) {
+                                uint _e87 = i;
+                                if (_e87 < 4u) {
                                 } else {
                                     break;
                                 }
                                 {
-                                    int _e84 = dot;
-                                    uint _e85 = i;
-                                    uint _e86 = low[_e85];
-                                    uint _e87 = i;
-                                    uint _e88 = x_low[_e87];
-                                    packed_char4 reinterpreted_packed_char4_e86 = as_type<packed_char4>(_e86);
-                                    packed_char4 reinterpreted_packed_char4_e88 = as_type<packed_char4>(_e88);
-                                    uint _e90 = i;
-                                    uint _e91 = high[_e90];
-                                    uint _e92 = i;
-                                    uint _e93 = x_high[_e92];
-                                    packed_char4 reinterpreted_packed_char4_e91 = as_type<packed_char4>(_e91);
-                                    packed_char4 reinterpreted_packed_char4_e93 = as_type<packed_char4>(_e93);
-                                    dot = as_type<int>(as_type<uint>(_e84) + as_type<uint>(as_type<int>(as_type<uint>(( + reinterpreted_packed_char4_e86[0] * reinterpreted_packed_char4_e88[0] + reinterpreted_packed_char4_e86[1] * reinterpreted_packed_char4_e88[1] + reinterpreted_packed_char4_e86[2] * reinterpreted_packed_char4_e88[2] + reinterpreted_packed_char4_e86[3] * reinterpreted_packed_char4_e88[3])) + as_type<uint>(( + reinterpreted_packed_char4_e91[0] * reinterpreted_packed_char4_e93[0] + reinterpreted_packed_char4_e91[1] * reinterpreted_packed_char4_e93[1] + reinterpreted_packed_char4_e91[2] * reinterpreted_packed_char4_e93[2] + reinterpreted_packed_char4_e91[3] * reinterpreted_packed_char4_e93[3])))));
+                                    int _e90 = dot;
+                                    uint _e91 = i;
+                                    uint _e92 = low[_e91];
+                                    uint _e93 = i;
+                                    uint _e94 = x_low[_e93];
+                                    packed_char4 reinterpreted_packed_char4_e92 = as_type<packed_char4>(_e92);
+                                    packed_char4 reinterpreted_packed_char4_e94 = as_type<packed_char4>(_e94);
+                                    uint _e96 = i;
+                                    uint _e97 = high[_e96];
+                                    uint _e98 = i;
+                                    uint _e99 = x_high[_e98];
+                                    packed_char4 reinterpreted_packed_char4_e97 = as_type<packed_char4>(_e97);
+                                    packed_char4 reinterpreted_packed_char4_e99 = as_type<packed_char4>(_e99);
+                                    dot = as_type<int>(as_type<uint>(_e90) + as_type<uint>(as_type<int>(as_type<uint>(( + reinterpreted_packed_char4_e92[0] * reinterpreted_packed_char4_e94[0] + reinterpreted_packed_char4_e92[1] * reinterpreted_packed_char4_e94[1] + reinterpreted_packed_char4_e92[2] * reinterpreted_packed_char4_e94[2] + reinterpreted_packed_char4_e92[3] * reinterpreted_packed_char4_e94[3])) + as_type<uint>(( + reinterpreted_packed_char4_e97[0] * reinterpreted_packed_char4_e99[0] + reinterpreted_packed_char4_e97[1] * reinterpreted_packed_char4_e99[1] + reinterpreted_packed_char4_e97[2] * reinterpreted_packed_char4_e99[2] + reinterpreted_packed_char4_e97[3] * reinterpreted_packed_char4_e99[3])))));
                                 }
                             }
-                            uint _e100 = slot;
-                            int _e102 = dot;
-                            float _e106 = x_scales[x_at];
-                            uint _e108 = slot;
-                            float _e110 = sums.inner[_e108];
-                            sums.inner[_e100] = metal::fma(static_cast<float>(_e102), _e106 * _e52, _e110);
+                            uint _e106 = slot;
+                            int _e108 = dot;
+                            float _e112 = x_scales[x_at];
+                            uint _e114 = slot;
+                            float _e116 = sums.inner[_e114];
+                            sums.inner[_e106] = metal::fma(static_cast<float>(_e108), _e112 * _e58, _e116);
                         }
                     }
                 }
@@ -294,22 +297,22 @@ struct main_Input {
     bool loop_init_3 = true;
     while(true) {
         if (!loop_init_3) {
-            uint _e132 = slot_1;
-            slot_1 = _e132 + 1u;
+            uint _e138 = slot_1;
+            slot_1 = _e138 + 1u;
         }
         loop_init_3 = false;
-        uint _e120 = slot_1;
-        if (_e120 < TOKENS) {
+        uint _e126 = slot_1;
+        if (_e126 < TOKENS) {
         } else {
             break;
         }
         {
-            uint _e124 = slot_1;
-            uint _e129 = slot_1;
-            float _e131 = sums.inner[_e129];
-            lanes.inner[(_e124 * 64u) + li] = _e131;
+            uint _e130 = slot_1;
+            uint _e135 = slot_1;
+            float _e137 = sums.inner[_e135];
+            lanes.inner[(_e130 * 64u) + li] = _e137;
         }
     }
-    finish(wg.x * 8u, li, p, out, bias, lanes, _buffer_sizes);
+    finish(wg.x * 8u, _e14, li, p, out, bias, lanes, _buffer_sizes);
     return;
 }

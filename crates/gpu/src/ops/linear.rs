@@ -1,4 +1,4 @@
-//! Products of rows with one dense matrix, read once for up to eight rows.
+//! Products of rows with one dense matrix, read once for up to eight rows and again for eight others.
 
 use crate::Error;
 use crate::device::Slice;
@@ -6,7 +6,7 @@ use crate::kernels::Kernels;
 use crate::ops::{Int8Rows, ROWS_PER_GROUP, WORD_BYTES, assert_bytes, num_blocks, product};
 use crate::recording::Recording;
 
-/// Rows that a dispatch takes, the parts of a token being two.
+/// Rows that a workgroup takes, the parts of a token being two.
 const SLOTS_MAX: u32 = 8;
 /// Bytes of an IEEE half and of a bf16.
 const HALF_BYTES: u64 = 2;
@@ -63,25 +63,23 @@ impl Linear<'_> {
     /// Puts the op behind what is recorded.
     ///
     /// Errors: the driver's, when it compiles a kernel.
-    /// Panics: when a slice is too short, K is not whole blocks of int8, or int8 rows meet another matrix.
+    /// Panics: when a slice is too short, K is not whole blocks of int8, int8 rows meet another matrix, or
+    /// chunks of T are more than the device's workgroups of a dimension.
     pub fn record(&self, kernels: &Kernels, recording: &mut Recording) -> Result<(), Error> {
         self.assert_rooms();
         let in_parts = matches!(self.x, DenseRows::Int8Parts(_));
         let parts = 1 + u32::from(in_parts);
-        let rest = if in_parts { self.t } else { 0 };
         let (kernel, inputs) = self.kernel_and_inputs();
         // Without a bias its binding holds something that is only read, and not even that.
         let mut slices = vec![self.out, self.bias.unwrap_or(inputs[0])];
         slices.extend(inputs);
-        let mut first = 0;
-        while first < self.t {
-            let count = (self.t - first).min(SLOTS_MAX / parts);
-            let kernel = kernels.get(&format!("{kernel}_{}", (count * parts).next_power_of_two()))?;
-            let flags = [self.bias.is_some(), self.adds].map(u32::from);
-            let constants = [self.n, self.k, first, count, rest, flags[0], flags[1]];
-            recording.dispatch(&kernel, &slices, &constants, [self.n.div_ceil(ROWS_PER_GROUP), 1, 1]);
-            first += count;
-        }
+        // All chunks in one dispatch: each writes `out` in part, and between dispatches barriers would stand.
+        let count = self.t.min(SLOTS_MAX / parts);
+        let kernel = kernels.get(&format!("{kernel}_{}", (count * parts).next_power_of_two()))?;
+        let [has_bias, adds] = [self.bias.is_some(), self.adds].map(u32::from);
+        let constants = [self.n, self.k, self.t, parts, has_bias, adds];
+        let chunks = self.t.div_ceil(SLOTS_MAX / parts);
+        recording.dispatch(&kernel, &slices, &constants, [self.n.div_ceil(ROWS_PER_GROUP), chunks, 1]);
         Ok(())
     }
 

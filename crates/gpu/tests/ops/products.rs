@@ -122,8 +122,9 @@ fn check_dense_of(bench: &Bench, form: Form, inputs: Inputs, fill: Fill, [t, n, 
     assert_bits(&bench.read::<f32>(&out, t * n), &expected, &what);
 }
 
-/// Batches 1 to 9; outputs that leave a workgroup part full; few and many blocks, and lanes without one.
-const SHAPES: [[usize; 3]; 11] = [
+/// Batches 1 to 9 and of several chunks; outputs that leave a workgroup part full; few and many blocks, and
+/// lanes without one.
+const SHAPES: [[usize; 3]; 13] = [
     [1, 1, 32],
     [1, 33, 64],
     [2, 8, 256],
@@ -134,6 +135,8 @@ const SHAPES: [[usize; 3]; 11] = [
     [7, 8, 32],
     [8, 24, 160],
     [9, 17, 288],
+    [16, 9, 64],
+    [29, 5, 96],
     [1, 40, 2880],
 ];
 
@@ -168,6 +171,23 @@ pub fn check_int8_f32(bench: &Bench) {
 
 pub fn check_int8_int8(bench: &Bench) {
     check_dense(bench, Form::Int8, &[Inputs::Int8, Inputs::Int8Parts]);
+}
+
+#[test]
+fn chunks_of_rows_do_not_wait_for_each_other() {
+    on_every_device(|bench| {
+        let (t, n, k) = (512, 8, 32);
+        let (x, values, out) =
+            (bench.holding(&vec![1.0_f32; t * k]), bench.poisoned(n * k), bench.poisoned(t * n));
+        bench.run(|kernels, recording| {
+            let (x, weight) = (DenseRows::F32(&x), DenseMatrix::F32(&values));
+            let (bias, adds) = (None, false);
+            Linear { out: &out, x, weight, bias, adds, t: t as u32, n: n as u32, k: k as u32 }
+                .record(kernels, recording)?;
+            assert_eq!(recording.num_barriers(), 0);
+            Ok(())
+        });
+    });
 }
 
 #[test]

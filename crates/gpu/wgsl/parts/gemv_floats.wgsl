@@ -3,15 +3,16 @@
 //include gemv_rows
 @group(0) @binding(2) var<storage, read> x: array<f32>; // [T, K]
 
-fn gemv(first_row: u32, li: u32) {
+fn gemv(first_row: u32, chunk: u32, li: u32) {
+    let tokens = tokens_of(chunk);
     let row = first_row + li / 8u;
     var sums = array<f32, TOKENS>();
     if row < p.n {
         for (var k = li % 8u; k < p.k; k += 8u) {
             let w = weight(row, k);
             for (var slot = 0u; slot < TOKENS; slot += 1u) {
-                if slot < p.count {
-                    sums[slot] = fma(x[(p.first + slot) * p.k + k], w, sums[slot]);
+                if slot < tokens.count {
+                    sums[slot] = fma(x[(tokens.first + slot) * p.k + k], w, sums[slot]);
                 }
             }
         }
@@ -19,5 +20,5 @@ fn gemv(first_row: u32, li: u32) {
     for (var slot = 0u; slot < TOKENS; slot += 1u) {
         lanes[slot * 64u + li] = sums[slot];
     }
-    finish(first_row, li);
+    finish(first_row, tokens, li);
 }
