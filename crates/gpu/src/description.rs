@@ -2,6 +2,13 @@
 
 use std::fmt;
 
+/// Invocations of the largest workgroup of a kernel.
+pub(crate) const NEEDED_INVOCATIONS: u32 = 256;
+/// Bytes that the workgroups of a kernel share at most.
+pub(crate) const NEEDED_SHARED_BYTES: u32 = 31 << 10;
+/// Buffers that a kernel binds at most.
+pub(crate) const NEEDED_BUFFERS: u32 = 10;
+
 /// Limits of a device that kernels and buffers keep to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -17,8 +24,23 @@ pub struct Limits {
     pub shared_bytes: u32,
     /// Invocations of a workgroup.
     pub workgroup_invocations: u32,
+    /// Buffers that a kernel binds.
+    pub storage_buffers: u32,
     /// Workgroups of a dispatch, by dimension.
     pub num_workgroups: [u32; 3],
+}
+
+impl Limits {
+    /// What kernels need and the device has not.
+    pub(crate) fn lack(&self) -> Option<String> {
+        let needs = [
+            ("invocations of a workgroup", self.workgroup_invocations, NEEDED_INVOCATIONS),
+            ("bytes that a workgroup shares", self.shared_bytes, NEEDED_SHARED_BYTES),
+            ("buffers of a kernel", self.storage_buffers, NEEDED_BUFFERS),
+        ];
+        let (what, has, needed) = needs.into_iter().find(|(_, has, needed)| has < needed)?;
+        Some(format!("its limit is {has} {what}, and they need {needed}"))
+    }
 }
 
 /// What kind of device.
@@ -136,6 +158,7 @@ mod tests {
             storage_alignment_bytes: 64,
             shared_bytes: 1 << 15,
             workgroup_invocations: 256,
+            storage_buffers: 16,
             num_workgroups: [65_535; 3],
         };
         let (driver, vulkan) = ("Mesa 1".to_owned(), [1, 3, 239]);
@@ -158,6 +181,19 @@ mod tests {
         for text in ["", "cpu", "vulkan:", "vulkan1", "vulkan 1"] {
             assert_eq!(DeviceChoice::parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_limit_below_what_kernels_need_is_told() {
+        let limits = device(0, "a card", DeviceKind::Discrete).limits;
+        assert_eq!(limits.lack(), None);
+        let lack = |limits: Limits| limits.lack().unwrap();
+        let few = lack(Limits { workgroup_invocations: 128, ..limits });
+        assert_eq!(few, "its limit is 128 invocations of a workgroup, and they need 256");
+        let small = lack(Limits { shared_bytes: 16 << 10, ..limits });
+        assert_eq!(small, "its limit is 16384 bytes that a workgroup shares, and they need 31744");
+        let few = lack(Limits { storage_buffers: 8, ..limits });
+        assert_eq!(few, "its limit is 8 buffers of a kernel, and they need 10");
     }
 
     #[test]

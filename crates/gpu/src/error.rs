@@ -26,7 +26,7 @@ pub enum Error {
         there: String,
     },
     /// A device that the kernels do not run on.
-    #[error("{device} cannot run the kernels: {lacks}; a newer driver may")]
+    #[error("{device} cannot run the kernels: {lacks}; choose another device, or the CPU")]
     Unfit {
         /// Its name.
         device: String,

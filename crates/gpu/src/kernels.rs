@@ -150,6 +150,7 @@ impl Kernels {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::description::{NEEDED_BUFFERS, NEEDED_INVOCATIONS, NEEDED_SHARED_BYTES};
 
     #[test]
     fn every_module_that_is_checked_in_is_built_in_and_has_its_bindings() {
@@ -162,6 +163,7 @@ mod tests {
         let mut names = KERNEL_NAMES.to_vec();
         names.sort_unstable();
         assert_eq!(there, names);
+        let mut most = Interface::default();
         for name in names {
             let words: Vec<u32> = built_in(name)
                 .unwrap()
@@ -173,6 +175,13 @@ mod tests {
             let found = spirv::interface(&words).unwrap();
             assert!(found.bindings.contains(&Access::Write), "{name} writes nothing: {found:?}");
             assert!(found.constant_bytes <= CONSTANT_BYTES_MAX, "{name}: {found:?}");
+            most.invocations = most.invocations.max(found.invocations);
+            most.shared_bytes = most.shared_bytes.max(found.shared_bytes);
+            most.bindings.resize(most.bindings.len().max(found.bindings.len()), Access::Read);
         }
+        // What devices are asked for is what the kernels take, and no more.
+        assert_eq!(most.invocations, NEEDED_INVOCATIONS);
+        assert_eq!(most.shared_bytes.next_multiple_of(1024), NEEDED_SHARED_BYTES);
+        assert_eq!(most.bindings.len(), NEEDED_BUFFERS as usize);
     }
 }

@@ -93,7 +93,13 @@ impl Loader {
                 num_allocations: limits.max_memory_allocation_count,
                 storage_alignment_bytes: limits.min_storage_buffer_offset_alignment,
                 shared_bytes: limits.max_compute_shared_memory_size,
-                workgroup_invocations: limits.max_compute_work_group_invocations,
+                workgroup_invocations: limits
+                    .max_compute_work_group_invocations
+                    .min(limits.max_compute_work_group_size[0]),
+                storage_buffers: limits
+                    .max_per_stage_descriptor_storage_buffers
+                    .min(limits.max_descriptor_set_storage_buffers)
+                    .min(limits.max_per_stage_resources),
                 num_workgroups: limits.max_compute_work_group_count,
             },
         }
@@ -159,7 +165,13 @@ impl Card {
         let unfit = |lacks: &str| Error::Unfit { device: description.name.clone(), lacks: lacks.to_owned() };
         if description.vulkan < [1, 3, 0] {
             let [major, minor, _] = description.vulkan;
-            return Err(unfit(&format!("its driver has Vulkan {major}.{minor}, and they need 1.3")));
+            let lack = format!(
+                "its driver has Vulkan {major}.{minor}, and they need 1.3, which a newer one may have"
+            );
+            return Err(unfit(&lack));
+        }
+        if let Some(lack) = description.limits.lack() {
+            return Err(unfit(&lack));
         }
         let instance = &loader.instance;
         // SAFETY: the device is the instance's.
