@@ -50,9 +50,10 @@ impl Upload {
     /// rest, which becomes zero. The bytes may still be on their way.
     ///
     /// Errors: `Lost`, `Hang`.
-    /// Panics: when they do not fit.
+    /// Panics: when they do not fit in whole words of four, or `to` does not begin at one.
     pub fn write(&mut self, to: &Slice, bytes: &[u8]) -> Result<(), Error> {
-        assert!(bytes.len() as u64 <= to.len(), "{} bytes into {to:?}", bytes.len());
+        let words_bytes = bytes.len().next_multiple_of(4) as u64;
+        assert!(words_bytes <= to.len(), "{} bytes, in words, into {to:?}", bytes.len());
         let chunk_bytes = self.halves[0].staging.bytes() as usize;
         let mut at = to.bytes.start;
         for chunk in bytes.chunks(chunk_bytes) {
@@ -84,6 +85,7 @@ impl Upload {
 /// The bytes of a slice. Slow (a buffer and a wait each time): for tests and for what is read seldom.
 ///
 /// Errors: `OutOfMemory`, `Lost`, `Hang`.
+/// Panics: when it does not begin and end at words of four bytes.
 pub fn download(device: &Device, from: &Slice) -> Result<Vec<u8>, Error> {
     let staging = device.buffer("staging", from.len().min(STAGING_BYTES), Place::Host)?;
     let mut bytes = vec![0; from.len() as usize];

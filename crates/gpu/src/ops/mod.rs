@@ -1,7 +1,8 @@
 //! The ops, one file each: what it binds, how many workgroups it takes, and its one sentence.
 //!
 //! An op is a struct of its slices and sizes; `record` puts its dispatches into a
-//! [`Recording`](crate::Recording). Slices may be longer than what an op needs of them, and never shorter.
+//! [`Recording`](crate::Recording). Slices may be longer than what an op needs of them, and never shorter,
+//! a last word of bytes or halves counted whole.
 //! Rows are counted by one dimension of workgroups, of which every device has 65,535.
 
 mod attention;
@@ -41,8 +42,9 @@ const ROWS_PER_GROUP: u32 = 8;
 /// Blocks that a workgroup quantizes.
 const BLOCKS_PER_GROUP: u32 = 8;
 
-/// Panics unless the slice has room for so many bytes.
+/// Panics unless the slice has room for so many bytes, in whole words as kernels read and write.
 fn assert_bytes(op: &str, what: &str, slice: &Slice, bytes: u64) {
+    let bytes = bytes.next_multiple_of(WORD_BYTES);
     assert!(slice.len() >= bytes, "{op}: {what} is {slice:?}, shorter than {bytes} bytes");
 }
 

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use gptoss_gpu::ops::{NormInputs, RmsNorm};
+use gptoss_gpu::ops::{DenseMatrix, DenseRows, Linear, NormInputs, RmsNorm};
 use gptoss_gpu::{
     Device, DeviceChoice, Error, Kernel, Kernels, Place, Recording, Upload, WAIT_MAX, buffer_bytes, download,
 };
@@ -181,6 +181,35 @@ fn constants_are_as_many_as_the_kernel_has() {
             let message = *catch_unwind(dispatch).unwrap_err().downcast::<String>().unwrap();
             assert!(message.contains("kernel rmsnorm: bytes of constants"), "{message}");
         }
+    });
+}
+
+/// Kernels read halves, and copies write, by words of four bytes.
+#[test]
+fn a_slice_that_ends_within_a_word_is_refused() {
+    on_every_device(|bench| {
+        let (x, out) = (bench.holding(&[1.0_f32; 4]), bench.poisoned(4));
+        let buffer = bench.device.buffer("halves", 16, Place::Card).unwrap();
+        let product = |bytes: u64| {
+            let (x, values) = (DenseRows::F32(&x), buffer.slice(0..bytes));
+            let weight = DenseMatrix::Bf16(&values);
+            let op = Linear { out: &out, x, weight, bias: None, adds: false, t: 1, n: 1, k: 1 };
+            op.record(&bench.kernels, &mut Recording::new(&bench.device)).unwrap();
+        };
+        product(4);
+        assert!(catch_unwind(AssertUnwindSafe(|| product(2))).is_err());
+        let upload = |bytes: u64| {
+            let mut upload = Upload::new(&bench.device, 16).unwrap();
+            upload.write(&buffer.slice(4..4 + bytes), &[1; 5]).unwrap();
+            upload.finish().unwrap();
+        };
+        upload(8);
+        for bytes in [5, 7] {
+            assert!(catch_unwind(AssertUnwindSafe(|| upload(bytes))).is_err());
+        }
+        assert_eq!(download(&bench.device, &buffer.slice(0..8)).unwrap().len(), 8);
+        let cut = AssertUnwindSafe(|| download(&bench.device, &buffer.slice(0..6)));
+        assert!(catch_unwind(cut).is_err());
     });
 }
 
