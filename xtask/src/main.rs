@@ -1,8 +1,8 @@
 //! Project scripts: `cargo xtask tidy` checks the house rules, `cargo xtask size` prints the size of each
 //! room, `cargo xtask shaders` makes the kernels of `gpu`.
 //!
-//! They read the working tree and nothing else: no network, no weights, no GPU. `cargo test --workspace` runs
-//! the same check through the test at the end of this file.
+//! They read the working tree, and write there and in the target folder alone: no network, no weights, no
+//! GPU. `cargo test --workspace` runs the check of house rules through the test at the end of this file.
 
 #![expect(clippy::disallowed_methods, reason = "a program with arguments of its own")]
 

@@ -116,7 +116,9 @@ float divide_near(
     uint q = {};
     int rest = {};
     int i = 0;
+    bool local_9 = {};
     int i_1 = 0;
+    bool local_10 = {};
     uint x_2 = as_type<uint>(a_1);
     uint y_1 = as_type<uint>(b);
     uint sign_1 = (x_2 ^ y_1) & SIGN_BIT;
@@ -154,50 +156,58 @@ float divide_near(
     bool loop_init = true;
     while(true) {
         if (!loop_init) {
-            int _e82 = i;
-            i = as_type<int>(as_type<uint>(_e82) + as_type<uint>(1));
+            int _e86 = i;
+            i = as_type<int>(as_type<uint>(_e86) + as_type<uint>(1));
         }
         loop_init = false;
         int _e71 = i;
         if (_e71 < 10) {
+            int _e76 = rest;
+            local_9 = _e76 < 0;
+        } else {
+            local_9 = false;
+        }
+        bool _e80 = local_9;
+        if (_e80) {
         } else {
             break;
         }
         {
-            int _e74 = rest;
-            if (_e74 < 0) {
-                uint _e77 = q;
-                q = _e77 - 1u;
-                int _e80 = rest;
-                rest = as_type<int>(as_type<uint>(_e80) + as_type<uint>(step));
-            }
+            uint _e81 = q;
+            q = _e81 - 1u;
+            int _e84 = rest;
+            rest = as_type<int>(as_type<uint>(_e84) + as_type<uint>(step));
         }
     }
     bool loop_init_1 = true;
     while(true) {
         if (!loop_init_1) {
-            int _e97 = i_1;
-            i_1 = as_type<int>(as_type<uint>(_e97) + as_type<uint>(1));
+            int _e105 = i_1;
+            i_1 = as_type<int>(as_type<uint>(_e105) + as_type<uint>(1));
         }
         loop_init_1 = false;
-        int _e87 = i_1;
-        if (_e87 < 10) {
+        int _e91 = i_1;
+        if (_e91 < 10) {
+            int _e96 = rest;
+            local_10 = _e96 >= step;
+        } else {
+            local_10 = false;
+        }
+        bool _e99 = local_10;
+        if (_e99) {
         } else {
             break;
         }
         {
-            int _e90 = rest;
-            if (_e90 >= step) {
-                uint _e92 = q;
-                q = _e92 + 1u;
-                int _e95 = rest;
-                rest = as_type<int>(as_type<uint>(_e95) - as_type<uint>(step));
-            }
+            uint _e100 = q;
+            q = _e100 + 1u;
+            int _e103 = rest;
+            rest = as_type<int>(as_type<uint>(_e103) - as_type<uint>(step));
         }
     }
-    uint _e100 = q;
-    int _e103 = rest;
-    q = _e100 + ((as_type<int>(as_type<uint>(2) * as_type<uint>(_e103)) > step) ? 1u : 0u);
+    uint _e108 = q;
+    int _e111 = rest;
+    q = _e108 + ((as_type<int>(as_type<uint>(2) * as_type<uint>(_e111)) > step) ? 1u : 0u);
     int exponent = as_type<int>(as_type<uint>(as_type<int>(as_type<uint>(as_type<int>(as_type<uint>(as_type<int>(xe)) - as_type<uint>(as_type<int>(ye)))) + as_type<uint>(127))) - as_type<uint>(as_type<int>(below)));
     if (exponent <= 0) {
         return as_type<float>(sign_1);
@@ -205,8 +215,8 @@ float divide_near(
     if (exponent >= 255) {
         return as_type<float>(sign_1 | INFINITE);
     }
-    uint _e129 = q;
-    return as_type<float>(sign_1 | ((as_type<uint>(as_type<int>(as_type<uint>(exponent) - as_type<uint>(1))) << 23u) + _e129));
+    uint _e137 = q;
+    return as_type<float>(sign_1 | ((as_type<uint>(as_type<int>(as_type<uint>(exponent) - as_type<uint>(1))) << 23u) + _e137));
 }
 
 float divide(
@@ -226,7 +236,9 @@ float root_near(
     uint q_1 = {};
     int rest_1 = {};
     int i_2 = 0;
+    bool local_11 = {};
     int i_3 = 0;
+    bool local_12 = {};
     uint x_3 = as_type<uint>(a_3);
     if (x_3 < HIDDEN) {
         return 0.0;
@@ -244,56 +256,64 @@ float root_near(
     bool loop_init_2 = true;
     while(true) {
         if (!loop_init_2) {
-            int _e52 = i_2;
-            i_2 = as_type<int>(as_type<uint>(_e52) + as_type<uint>(1));
+            int _e56 = i_2;
+            i_2 = as_type<int>(as_type<uint>(_e56) + as_type<uint>(1));
         }
         loop_init_2 = false;
         int _e35 = i_2;
         if (_e35 < 17) {
+            int _e40 = rest_1;
+            local_11 = _e40 < 0;
+        } else {
+            local_11 = false;
+        }
+        bool _e44 = local_11;
+        if (_e44) {
         } else {
             break;
         }
         {
-            int _e38 = rest_1;
-            if (_e38 < 0) {
-                uint _e41 = q_1;
-                q_1 = _e41 - 1u;
-                int _e44 = rest_1;
-                uint _e46 = q_1;
-                rest_1 = as_type<int>(as_type<uint>(_e44) + as_type<uint>(as_type<int>((2u * _e46) + 1u)));
-            }
+            uint _e45 = q_1;
+            q_1 = _e45 - 1u;
+            int _e48 = rest_1;
+            uint _e50 = q_1;
+            rest_1 = as_type<int>(as_type<uint>(_e48) + as_type<uint>(as_type<int>((2u * _e50) + 1u)));
         }
     }
     bool loop_init_3 = true;
     while(true) {
         if (!loop_init_3) {
-            int _e77 = i_3;
-            i_3 = as_type<int>(as_type<uint>(_e77) + as_type<uint>(1));
+            int _e85 = i_3;
+            i_3 = as_type<int>(as_type<uint>(_e85) + as_type<uint>(1));
         }
         loop_init_3 = false;
-        int _e57 = i_3;
-        if (_e57 < 17) {
+        int _e61 = i_3;
+        if (_e61 < 17) {
+            int _e66 = rest_1;
+            uint _e68 = q_1;
+            local_12 = _e66 > as_type<int>(2u * _e68);
+        } else {
+            local_12 = false;
+        }
+        bool _e73 = local_12;
+        if (_e73) {
         } else {
             break;
         }
         {
-            int _e60 = rest_1;
-            uint _e62 = q_1;
-            if (_e60 > as_type<int>(2u * _e62)) {
-                int _e66 = rest_1;
-                uint _e68 = q_1;
-                rest_1 = as_type<int>(as_type<uint>(_e66) - as_type<uint>(as_type<int>((2u * _e68) + 1u)));
-                uint _e74 = q_1;
-                q_1 = _e74 + 1u;
-            }
+            int _e74 = rest_1;
+            uint _e76 = q_1;
+            rest_1 = as_type<int>(as_type<uint>(_e74) - as_type<uint>(as_type<int>((2u * _e76) + 1u)));
+            uint _e82 = q_1;
+            q_1 = _e82 + 1u;
         }
     }
-    uint _e80 = q_1;
-    int _e83 = rest_1;
-    uint _e84 = q_1;
-    q_1 = _e80 + ((_e83 > as_type<int>(_e84)) ? 1u : 0u);
-    uint _e96 = q_1;
-    return as_type<float>((as_type<uint>(as_type<int>(as_type<uint>(exponent_1 >> 1u) + as_type<uint>(126))) << 23u) + _e96);
+    uint _e88 = q_1;
+    int _e91 = rest_1;
+    uint _e92 = q_1;
+    q_1 = _e88 + ((_e91 > as_type<int>(_e92)) ? 1u : 0u);
+    uint _e104 = q_1;
+    return as_type<float>((as_type<uint>(as_type<int>(as_type<uint>(exponent_1 >> 1u) + as_type<uint>(126))) << 23u) + _e104);
 }
 
 float root(

@@ -132,7 +132,9 @@ float divide_near(
     uint q = {};
     int rest = {};
     int i = 0;
+    bool local_10 = {};
     int i_1 = 0;
+    bool local_11 = {};
     uint x_4 = as_type<uint>(a_1);
     uint y_2 = as_type<uint>(b);
     uint sign_1 = (x_4 ^ y_2) & SIGN_BIT;
@@ -170,50 +172,58 @@ float divide_near(
     bool loop_init = true;
     while(true) {
         if (!loop_init) {
-            int _e82 = i;
-            i = as_type<int>(as_type<uint>(_e82) + as_type<uint>(1));
+            int _e86 = i;
+            i = as_type<int>(as_type<uint>(_e86) + as_type<uint>(1));
         }
         loop_init = false;
         int _e71 = i;
         if (_e71 < 10) {
+            int _e76 = rest;
+            local_10 = _e76 < 0;
+        } else {
+            local_10 = false;
+        }
+        bool _e80 = local_10;
+        if (_e80) {
         } else {
             break;
         }
         {
-            int _e74 = rest;
-            if (_e74 < 0) {
-                uint _e77 = q;
-                q = _e77 - 1u;
-                int _e80 = rest;
-                rest = as_type<int>(as_type<uint>(_e80) + as_type<uint>(step));
-            }
+            uint _e81 = q;
+            q = _e81 - 1u;
+            int _e84 = rest;
+            rest = as_type<int>(as_type<uint>(_e84) + as_type<uint>(step));
         }
     }
     bool loop_init_1 = true;
     while(true) {
         if (!loop_init_1) {
-            int _e97 = i_1;
-            i_1 = as_type<int>(as_type<uint>(_e97) + as_type<uint>(1));
+            int _e105 = i_1;
+            i_1 = as_type<int>(as_type<uint>(_e105) + as_type<uint>(1));
         }
         loop_init_1 = false;
-        int _e87 = i_1;
-        if (_e87 < 10) {
+        int _e91 = i_1;
+        if (_e91 < 10) {
+            int _e96 = rest;
+            local_11 = _e96 >= step;
+        } else {
+            local_11 = false;
+        }
+        bool _e99 = local_11;
+        if (_e99) {
         } else {
             break;
         }
         {
-            int _e90 = rest;
-            if (_e90 >= step) {
-                uint _e92 = q;
-                q = _e92 + 1u;
-                int _e95 = rest;
-                rest = as_type<int>(as_type<uint>(_e95) - as_type<uint>(step));
-            }
+            uint _e100 = q;
+            q = _e100 + 1u;
+            int _e103 = rest;
+            rest = as_type<int>(as_type<uint>(_e103) - as_type<uint>(step));
         }
     }
-    uint _e100 = q;
-    int _e103 = rest;
-    q = _e100 + ((as_type<int>(as_type<uint>(2) * as_type<uint>(_e103)) > step) ? 1u : 0u);
+    uint _e108 = q;
+    int _e111 = rest;
+    q = _e108 + ((as_type<int>(as_type<uint>(2) * as_type<uint>(_e111)) > step) ? 1u : 0u);
     int exponent = as_type<int>(as_type<uint>(as_type<int>(as_type<uint>(as_type<int>(as_type<uint>(as_type<int>(xe)) - as_type<uint>(as_type<int>(ye)))) + as_type<uint>(127))) - as_type<uint>(as_type<int>(below)));
     if (exponent <= 0) {
         return as_type<float>(sign_1);
@@ -221,8 +231,8 @@ float divide_near(
     if (exponent >= 255) {
         return as_type<float>(sign_1 | INFINITE);
     }
-    uint _e129 = q;
-    return as_type<float>(sign_1 | ((as_type<uint>(as_type<int>(as_type<uint>(exponent) - as_type<uint>(1))) << 23u) + _e129));
+    uint _e137 = q;
+    return as_type<float>(sign_1 | ((as_type<uint>(as_type<int>(as_type<uint>(exponent) - as_type<uint>(1))) << 23u) + _e137));
 }
 
 float divide(

@@ -1,5 +1,5 @@
 // Joins the spans of a query head in ascending order to (M, L, O), which starts as (sink, 1, 0), and divides;
-// zeros for a row that is idle. // Dispatch (H, T).
+// zeros for a row that is idle. Dispatch (H, T).
 //include exp
 //include divide
 const IDLE: u32 = 0xffffffffu;

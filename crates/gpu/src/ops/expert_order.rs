@@ -43,7 +43,7 @@ pub struct SortExperts<'a> {
 impl SortExperts<'_> {
     /// Most tiles that there can be.
     pub fn tiles_max(assignments: u32, num_experts: u32, tile_rows: u32) -> u32 {
-        // Every expert but the last to fill one may leave a tile in part.
+        // Full tiles, and one in part for each expert that has any slots.
         assignments.min(num_experts) + assignments / tile_rows
     }
 

@@ -42,17 +42,13 @@ fn divide_near(a: f32, b: f32, estimate: f32) -> f32 {
     var q = u32(estimate * bitcast<f32>((150u + below) << 23u));
     var rest = bitcast<i32>((xm << (23u + below)) - q * ym);
     let step = bitcast<i32>(ym);
-    for (var i = 0; i < 10; i += 1) {
-        if rest < 0 {
-            q -= 1u;
-            rest += step;
-        }
+    for (var i = 0; i < 10 && rest < 0; i += 1) {
+        q -= 1u;
+        rest += step;
     }
-    for (var i = 0; i < 10; i += 1) {
-        if rest >= step {
-            q += 1u;
-            rest -= step;
-        }
+    for (var i = 0; i < 10 && rest >= step; i += 1) {
+        q += 1u;
+        rest -= step;
     }
     q += select(0u, 1u, 2 * rest > step);
     let exponent = bitcast<i32>(xe) - bitcast<i32>(ye) + 127 - bitcast<i32>(below);

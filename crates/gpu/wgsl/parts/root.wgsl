@@ -21,17 +21,13 @@ fn root_near(a: f32, estimate: f32) -> f32 {
     let m = (x & MANTISSA) | HIDDEN;
     var q = u32(estimate * 8388608.0);
     var rest = bitcast<i32>((m << (23u + odd)) - q * q);
-    for (var i = 0; i < 17; i += 1) {
-        if rest < 0 {
-            q -= 1u;
-            rest += bitcast<i32>(2u * q + 1u);
-        }
+    for (var i = 0; i < 17 && rest < 0; i += 1) {
+        q -= 1u;
+        rest += bitcast<i32>(2u * q + 1u);
     }
-    for (var i = 0; i < 17; i += 1) {
-        if rest > bitcast<i32>(2u * q) {
-            rest -= bitcast<i32>(2u * q + 1u);
-            q += 1u;
-        }
+    for (var i = 0; i < 17 && rest > bitcast<i32>(2u * q); i += 1) {
+        rest -= bitcast<i32>(2u * q + 1u);
+        q += 1u;
     }
     q += select(0u, 1u, rest > bitcast<i32>(q));
     return bitcast<f32>((bitcast<u32>((exponent >> 1u) + 126) << 23u) + q);
