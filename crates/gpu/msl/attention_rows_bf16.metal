@@ -11,8 +11,8 @@ struct _mslBufferSizes {
     uint size7;
     uint size8;
     uint size9;
-    uint size11;
-    uint size12;
+    uint size13;
+    uint size14;
 };
 
 struct Params {
@@ -329,7 +329,7 @@ void load_queries(
     threadgroup type_14& queries,
     constant _mslBufferSizes& _buffer_sizes
 ) {
-    uint i_4 = {};
+    uint i = {};
     metal::float4 four = {};
     uint c = {};
     uint _e5 = p.head_dim;
@@ -338,22 +338,22 @@ void load_queries(
     uint _e14 = p.group;
     uint _e20 = p.head_dim;
     uint base = (((token * _e10) * _e14) + heads.first) * _e20;
-    i_4 = li_2;
+    i = li_2;
     bool loop_init_4 = true;
     while(true) {
         if (!loop_init_4) {
-            uint _e63 = i_4;
-            i_4 = _e63 + 256u;
+            uint _e63 = i;
+            i = _e63 + 256u;
         }
         loop_init_4 = false;
-        uint _e23 = i_4;
+        uint _e23 = i;
         if (_e23 < (LANES * fours)) {
         } else {
             break;
         }
         {
             four = metal::float4(0.0, 0.0, 0.0, 0.0);
-            uint _e33 = i_4;
+            uint _e33 = i;
             if (_e33 < (heads.count * fours)) {
                 c = 0u;
                 bool loop_init_5 = true;
@@ -370,7 +370,7 @@ void load_queries(
                     }
                     {
                         uint _e42 = c;
-                        uint _e46 = i_4;
+                        uint _e46 = i;
                         uint _e49 = c;
                         float _e52 = q_1[(base + (4u * _e46)) + _e49];
                         uint _e54 = nearest_bf16_(_e52, SMALLEST_QUERY);
@@ -378,7 +378,7 @@ void load_queries(
                     }
                 }
             }
-            uint _e60 = i_4;
+            uint _e60 = i;
             metal::float4 _e62 = four;
             queries.inner[_e60] = _e62;
         }
@@ -390,7 +390,7 @@ void load_queries(
 void reduce_span(
     metal::uint4 row_1,
     Heads heads_1,
-    uint start_1,
+    uint start,
     uint first_1,
     uint end_1,
     uint li_3,
@@ -408,11 +408,11 @@ void reduce_span(
     uint t_3 = {};
     type_15 even = {};
     type_15 odd = {};
-    uint i_5 = {};
+    uint i_1 = {};
     uint h_1 = {};
     uint h_2 = {};
-    uint i_6 = {};
-    uint i_7 = {};
+    uint i_2 = {};
+    uint i_3 = {};
     float low = {};
     float high = {};
     uint pair = {};
@@ -435,26 +435,26 @@ void reduce_span(
         }
         {
             uint _e15 = t_3;
-            uint _e17 = cache_row(row_1, start_1 + _e15, p, table, _buffer_sizes);
+            uint _e17 = cache_row(row_1, start + _e15, p, table, _buffer_sizes);
             uint _e20 = p.num_kv_heads;
             uint base_1 = ((_e17 * _e20) + heads_1.kv) * fours_1;
             even = type_15 {};
             odd = type_15 {};
-            i_5 = 0u;
+            i_1 = 0u;
             bool loop_init_7 = true;
             while(true) {
                 if (!loop_init_7) {
-                    uint _e85 = i_5;
-                    i_5 = _e85 + 1u;
+                    uint _e85 = i_1;
+                    i_1 = _e85 + 1u;
                 }
                 loop_init_7 = false;
-                uint _e31 = i_5;
+                uint _e31 = i_1;
                 if (_e31 < fours_1) {
                 } else {
                     break;
                 }
                 {
-                    uint _e34 = i_5;
+                    uint _e34 = i_1;
                     metal::uint2 key = keys[base_1 + _e34];
                     metal::float2 low_1 = as_type<metal::float2>(key << metal::uint2(16u, 16u));
                     metal::float2 high_1 = as_type<metal::float2>(key & metal::uint2(4294901760u, 4294901760u));
@@ -473,7 +473,7 @@ void reduce_span(
                         }
                         {
                             uint _e54 = h_1;
-                            uint _e56 = i_5;
+                            uint _e56 = i_1;
                             metal::float4 four_1 = queries.inner[(_e54 * fours_1) + _e56];
                             uint _e60 = h_1;
                             uint _e66 = h_1;
@@ -515,47 +515,47 @@ void reduce_span(
     }
     metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
     soften(first_1, end_1, li_3, weights, tops, sums);
-    i_6 = (first_1 * LANES) + li_3;
+    i_2 = (first_1 * LANES) + li_3;
     bool loop_init_10 = true;
     while(true) {
         if (!loop_init_10) {
-            uint _e136 = i_6;
-            i_6 = _e136 + 256u;
+            uint _e136 = i_2;
+            i_2 = _e136 + 256u;
         }
         loop_init_10 = false;
-        uint _e122 = i_6;
+        uint _e122 = i_2;
         if (_e122 < (end_1 * LANES)) {
         } else {
             break;
         }
         {
-            uint _e127 = i_6;
-            uint _e130 = i_6;
+            uint _e127 = i_2;
+            uint _e130 = i_2;
             uint _e132 = weights.inner[_e130];
             uint _e135 = nearest_bf16_(as_type<float>(_e132), SMALLEST_QUERY);
             weights.inner[_e127] = _e135;
         }
     }
     metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
-    i_7 = li_3;
+    i_3 = li_3;
     bool loop_init_11 = true;
     while(true) {
         if (!loop_init_11) {
-            uint _e250 = i_7;
-            i_7 = _e250 + 256u;
+            uint _e250 = i_3;
+            i_3 = _e250 + 256u;
         }
         loop_init_11 = false;
-        uint _e140 = i_7;
+        uint _e140 = i_3;
         uint _e144 = p.head_dim;
         if (_e140 < (4u * _e144)) {
         } else {
             break;
         }
         {
-            uint _e147 = i_7;
+            uint _e147 = i_3;
             uint _e150 = p.head_dim;
             uint d = _e147 % _e150;
-            uint _e152 = i_7;
+            uint _e152 = i_3;
             uint _e155 = p.head_dim;
             uint h_4 = _e152 / _e155;
             low = 0.0;
@@ -598,7 +598,7 @@ void reduce_span(
                             }
                             bool _e181 = local_1;
                             if (_e181) {
-                                uint _e183 = cache_row(row_1, start_1 + t_4, p, table, _buffer_sizes);
+                                uint _e183 = cache_row(row_1, start + t_4, p, table, _buffer_sizes);
                                 uint _e186 = p.num_kv_heads;
                                 uint _e192 = p.head_dim;
                                 uint at = (((_e183 * _e186) + heads_1.kv) * _e192) + d;
@@ -615,10 +615,10 @@ void reduce_span(
                     }
                 }
             }
-            uint _e237 = i_7;
+            uint _e237 = i_3;
             float _e239 = low;
             span_values.inner[_e237] = _e239;
-            uint _e241 = i_7;
+            uint _e241 = i_3;
             uint _e245 = p.head_dim;
             float _e249 = high;
             span_values.inner[_e241 + (4u * _e245)] = _e249;
@@ -706,9 +706,9 @@ float divide_near(
     bool local_10 = {};
     uint q = {};
     int rest = {};
-    int i_8 = 0;
+    int i_4 = 0;
     bool local_11 = {};
-    int i_9 = 0;
+    int i_5 = 0;
     bool local_12 = {};
     uint x_5 = as_type<uint>(a_1);
     uint y_2 = as_type<uint>(b);
@@ -747,11 +747,11 @@ float divide_near(
     bool loop_init_14 = true;
     while(true) {
         if (!loop_init_14) {
-            int _e86 = i_8;
-            i_8 = as_type<int>(as_type<uint>(_e86) + as_type<uint>(1));
+            int _e86 = i_4;
+            i_4 = as_type<int>(as_type<uint>(_e86) + as_type<uint>(1));
         }
         loop_init_14 = false;
-        int _e71 = i_8;
+        int _e71 = i_4;
         if (_e71 < 10) {
             int _e76 = rest;
             local_11 = _e76 < 0;
@@ -773,11 +773,11 @@ float divide_near(
     bool loop_init_15 = true;
     while(true) {
         if (!loop_init_15) {
-            int _e105 = i_9;
-            i_9 = as_type<int>(as_type<uint>(_e105) + as_type<uint>(1));
+            int _e105 = i_5;
+            i_5 = as_type<int>(as_type<uint>(_e105) + as_type<uint>(1));
         }
         loop_init_15 = false;
-        int _e91 = i_9;
+        int _e91 = i_5;
         if (_e91 < 10) {
             int _e96 = rest;
             local_12 = _e96 >= step;
@@ -820,6 +820,186 @@ float divide(
     return _e7;
 }
 
+void attend_row(
+    metal::uint3 wg_1,
+    uint li_4,
+    constant Params& p,
+    device type_3 const& table,
+    threadgroup type_5& weights,
+    threadgroup type_6& tops,
+    threadgroup type_7& sums,
+    threadgroup type_8& span_values,
+    device type_9 const& q_1,
+    device type_11 const& keys,
+    device type_3 const& values,
+    device type_12 const& rows,
+    threadgroup type_14& queries,
+    threadgroup type_8& joined,
+    threadgroup type_18& state,
+    device type_9& out,
+    device type_9 const& sinks,
+    constant _mslBufferSizes& _buffer_sizes
+) {
+    uint i_6 = {};
+    uint i_7 = {};
+    uint start_1 = {};
+    uint i_8 = {};
+    uint i_9 = {};
+    Heads _e3 = heads_of(wg_1.x, p);
+    metal::uint4 row_2 = rows[wg_1.y];
+    uint _e11 = p.num_kv_heads;
+    uint _e15 = p.group;
+    uint _e21 = p.head_dim;
+    uint base_2 = (((wg_1.y * _e11) * _e15) + _e3.first) * _e21;
+    if (row_2.x == IDLE) {
+        i_6 = li_4;
+        bool loop_init_16 = true;
+        while(true) {
+            if (!loop_init_16) {
+                uint _e39 = i_6;
+                i_6 = _e39 + 256u;
+            }
+            loop_init_16 = false;
+            uint _e27 = i_6;
+            uint _e31 = p.head_dim;
+            if (_e27 < (_e3.count * _e31)) {
+            } else {
+                break;
+            }
+            {
+                uint _e35 = i_6;
+                out[base_2 + _e35] = 0.0;
+            }
+        }
+        return;
+    }
+    uint _e43 = first_seen(row_2.x, p);
+    load_queries(wg_1.y, _e3, li_4, p, q_1, queries, _buffer_sizes);
+    i_7 = li_4;
+    bool loop_init_17 = true;
+    while(true) {
+        if (!loop_init_17) {
+            uint _e57 = i_7;
+            i_7 = _e57 + 256u;
+        }
+        loop_init_17 = false;
+        uint _e46 = i_7;
+        uint _e50 = p.head_dim;
+        if (_e46 < (LANES * _e50)) {
+        } else {
+            break;
+        }
+        {
+            uint _e54 = i_7;
+            joined.inner[_e54] = 0.0;
+        }
+    }
+    if (li_4 < _e3.count) {
+        float _e68 = sinks[_e3.first + li_4];
+        state.inner[li_4] = metal::float2(_e68, 1.0);
+    }
+    metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+    start_1 = (_e43 / SPAN) * SPAN;
+    bool loop_init_18 = true;
+    while(true) {
+        if (!loop_init_18) {
+            uint _e186 = start_1;
+            start_1 = _e186 + SPAN;
+        }
+        loop_init_18 = false;
+        uint _e76 = start_1;
+        if (_e76 <= row_2.x) {
+        } else {
+            break;
+        }
+        {
+            uint _e79 = start_1;
+            uint _e80 = start_1;
+            uint _e82 = start_1;
+            uint _e87 = start_1;
+            reduce_span(row_2, _e3, _e79, metal::max(_e43, _e80) - _e82, metal::min((row_2.x + 1u) - _e87, SPAN), li_4, p, table, weights, tops, sums, span_values, keys, values, queries, _buffer_sizes);
+            i_8 = li_4;
+            bool loop_init_19 = true;
+            while(true) {
+                if (!loop_init_19) {
+                    uint _e144 = i_8;
+                    i_8 = _e144 + 256u;
+                }
+                loop_init_19 = false;
+                uint _e92 = i_8;
+                uint _e96 = p.head_dim;
+                if (_e92 < (_e3.count * _e96)) {
+                } else {
+                    break;
+                }
+                {
+                    uint _e99 = i_8;
+                    uint _e102 = p.head_dim;
+                    uint h_5 = _e99 / _e102;
+                    float _e107 = state.inner[h_5].x;
+                    float _e110 = tops.inner[h_5];
+                    float _e113 = tops.inner[h_5];
+                    float _e117 = state.inner[h_5].x;
+                    float top_1 = (_e113 > _e117) ? _e110 : _e107;
+                    uint _e121 = i_8;
+                    uint _e124 = i_8;
+                    float _e126 = span_values.inner[_e124];
+                    float _e129 = tops.inner[h_5];
+                    float _e131 = exp(_e129 - top_1);
+                    uint _e133 = i_8;
+                    float _e135 = joined.inner[_e133];
+                    float _e139 = state.inner[h_5].x;
+                    float _e141 = exp(_e139 - top_1);
+                    joined.inner[_e121] = metal::fma(_e126, _e131, _e135 * _e141);
+                }
+            }
+            metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+            if (li_4 < _e3.count) {
+                float _e152 = state.inner[li_4].x;
+                float _e155 = tops.inner[li_4];
+                float _e158 = tops.inner[li_4];
+                float _e162 = state.inner[li_4].x;
+                float top_2 = (_e158 > _e162) ? _e155 : _e152;
+                float _e165 = span_sum(li_4, sums);
+                float _e168 = tops.inner[li_4];
+                float _e170 = exp(_e168 - top_2);
+                float _e174 = state.inner[li_4].y;
+                float _e178 = state.inner[li_4].x;
+                float _e180 = exp(_e178 - top_2);
+                float sum = metal::fma(_e165, _e170, _e174 * _e180);
+                state.inner[li_4] = metal::float2(top_2, sum);
+            }
+            metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+        }
+    }
+    i_9 = li_4;
+    bool loop_init_20 = true;
+    while(true) {
+        if (!loop_init_20) {
+            uint _e215 = i_9;
+            i_9 = _e215 + 256u;
+        }
+        loop_init_20 = false;
+        uint _e190 = i_9;
+        uint _e194 = p.head_dim;
+        if (_e190 < (_e3.count * _e194)) {
+        } else {
+            break;
+        }
+        {
+            uint _e198 = i_9;
+            uint _e202 = i_9;
+            float _e204 = joined.inner[_e202];
+            uint _e206 = i_9;
+            uint _e209 = p.head_dim;
+            float _e213 = state.inner[_e206 / _e209].y;
+            float _e214 = divide(_e204, _e213);
+            out[base_2 + _e198] = _e214;
+        }
+    }
+    return;
+}
+
 struct main_Input {
 };
 [[max_total_threads_per_threadgroup(256)]] kernel void main_(
@@ -836,168 +1016,12 @@ struct main_Input {
 , device type_3 const& values [[buffer(2)]]
 , device type_12 const& rows [[buffer(3)]]
 , threadgroup type_14& queries
-, device type_9 const& sinks [[buffer(5)]]
-, device type_9& out [[buffer(6)]]
 , threadgroup type_8& joined
 , threadgroup type_18& state
+, device type_9& out [[buffer(6)]]
+, device type_9 const& sinks [[buffer(5)]]
 , constant _mslBufferSizes& _buffer_sizes [[buffer(8)]]
 ) {
-    uint i = {};
-    uint i_1 = {};
-    uint start = {};
-    uint i_2 = {};
-    uint i_3 = {};
-    Heads _e3 = heads_of(wg.x, p);
-    metal::uint4 row_2 = rows[wg.y];
-    uint _e11 = p.num_kv_heads;
-    uint _e15 = p.group;
-    uint _e21 = p.head_dim;
-    uint base_2 = (((wg.y * _e11) * _e15) + _e3.first) * _e21;
-    if (row_2.x == IDLE) {
-        i = li;
-        bool loop_init_16 = true;
-        while(true) {
-            if (!loop_init_16) {
-                uint _e39 = i;
-                i = _e39 + 256u;
-            }
-            loop_init_16 = false;
-            uint _e27 = i;
-            uint _e31 = p.head_dim;
-            if (_e27 < (_e3.count * _e31)) {
-            } else {
-                break;
-            }
-            {
-                uint _e35 = i;
-                out[base_2 + _e35] = 0.0;
-            }
-        }
-        return;
-    }
-    uint _e43 = first_seen(row_2.x, p);
-    load_queries(wg.y, _e3, li, p, q_1, queries, _buffer_sizes);
-    i_1 = li;
-    bool loop_init_17 = true;
-    while(true) {
-        if (!loop_init_17) {
-            uint _e57 = i_1;
-            i_1 = _e57 + 256u;
-        }
-        loop_init_17 = false;
-        uint _e46 = i_1;
-        uint _e50 = p.head_dim;
-        if (_e46 < (LANES * _e50)) {
-        } else {
-            break;
-        }
-        {
-            uint _e54 = i_1;
-            joined.inner[_e54] = 0.0;
-        }
-    }
-    if (li < _e3.count) {
-        float _e68 = sinks[_e3.first + li];
-        state.inner[li] = metal::float2(_e68, 1.0);
-    }
-    metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
-    start = (_e43 / SPAN) * SPAN;
-    bool loop_init_18 = true;
-    while(true) {
-        if (!loop_init_18) {
-            uint _e186 = start;
-            start = _e186 + SPAN;
-        }
-        loop_init_18 = false;
-        uint _e76 = start;
-        if (_e76 <= row_2.x) {
-        } else {
-            break;
-        }
-        {
-            uint _e79 = start;
-            uint _e80 = start;
-            uint _e82 = start;
-            uint _e87 = start;
-            reduce_span(row_2, _e3, _e79, metal::max(_e43, _e80) - _e82, metal::min((row_2.x + 1u) - _e87, SPAN), li, p, table, weights, tops, sums, span_values, keys, values, queries, _buffer_sizes);
-            i_2 = li;
-            bool loop_init_19 = true;
-            while(true) {
-                if (!loop_init_19) {
-                    uint _e144 = i_2;
-                    i_2 = _e144 + 256u;
-                }
-                loop_init_19 = false;
-                uint _e92 = i_2;
-                uint _e96 = p.head_dim;
-                if (_e92 < (_e3.count * _e96)) {
-                } else {
-                    break;
-                }
-                {
-                    uint _e99 = i_2;
-                    uint _e102 = p.head_dim;
-                    uint h_5 = _e99 / _e102;
-                    float _e107 = state.inner[h_5].x;
-                    float _e110 = tops.inner[h_5];
-                    float _e113 = tops.inner[h_5];
-                    float _e117 = state.inner[h_5].x;
-                    float top_1 = (_e113 > _e117) ? _e110 : _e107;
-                    uint _e121 = i_2;
-                    uint _e124 = i_2;
-                    float _e126 = span_values.inner[_e124];
-                    float _e129 = tops.inner[h_5];
-                    float _e131 = exp(_e129 - top_1);
-                    uint _e133 = i_2;
-                    float _e135 = joined.inner[_e133];
-                    float _e139 = state.inner[h_5].x;
-                    float _e141 = exp(_e139 - top_1);
-                    joined.inner[_e121] = metal::fma(_e126, _e131, _e135 * _e141);
-                }
-            }
-            metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
-            if (li < _e3.count) {
-                float _e152 = state.inner[li].x;
-                float _e155 = tops.inner[li];
-                float _e158 = tops.inner[li];
-                float _e162 = state.inner[li].x;
-                float top_2 = (_e158 > _e162) ? _e155 : _e152;
-                float _e165 = span_sum(li, sums);
-                float _e168 = tops.inner[li];
-                float _e170 = exp(_e168 - top_2);
-                float _e174 = state.inner[li].y;
-                float _e178 = state.inner[li].x;
-                float _e180 = exp(_e178 - top_2);
-                float sum = metal::fma(_e165, _e170, _e174 * _e180);
-                state.inner[li] = metal::float2(top_2, sum);
-            }
-            metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
-        }
-    }
-    i_3 = li;
-    bool loop_init_20 = true;
-    while(true) {
-        if (!loop_init_20) {
-            uint _e215 = i_3;
-            i_3 = _e215 + 256u;
-        }
-        loop_init_20 = false;
-        uint _e190 = i_3;
-        uint _e194 = p.head_dim;
-        if (_e190 < (_e3.count * _e194)) {
-        } else {
-            break;
-        }
-        {
-            uint _e198 = i_3;
-            uint _e202 = i_3;
-            float _e204 = joined.inner[_e202];
-            uint _e206 = i_3;
-            uint _e209 = p.head_dim;
-            float _e213 = state.inner[_e206 / _e209].y;
-            float _e214 = divide(_e204, _e213);
-            out[base_2 + _e198] = _e214;
-        }
-    }
+    attend_row(wg, li, p, table, weights, tops, sums, span_values, q_1, keys, values, rows, queries, joined, state, out, sinks, _buffer_sizes);
     return;
 }

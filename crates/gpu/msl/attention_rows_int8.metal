@@ -13,8 +13,8 @@ struct _mslBufferSizes {
     uint size9;
     uint size10;
     uint size11;
-    uint size15;
-    uint size16;
+    uint size17;
+    uint size18;
 };
 
 struct Params {
@@ -390,9 +390,9 @@ float divide_near(
     bool local_9 = {};
     uint q = {};
     int rest = {};
-    int i_4 = 0;
+    int i = 0;
     bool local_10 = {};
-    int i_5 = 0;
+    int i_1 = 0;
     bool local_11 = {};
     uint x_5 = as_type<uint>(a_1);
     uint y_2 = as_type<uint>(b);
@@ -431,11 +431,11 @@ float divide_near(
     bool loop_init_4 = true;
     while(true) {
         if (!loop_init_4) {
-            int _e86 = i_4;
-            i_4 = as_type<int>(as_type<uint>(_e86) + as_type<uint>(1));
+            int _e86 = i;
+            i = as_type<int>(as_type<uint>(_e86) + as_type<uint>(1));
         }
         loop_init_4 = false;
-        int _e71 = i_4;
+        int _e71 = i;
         if (_e71 < 10) {
             int _e76 = rest;
             local_10 = _e76 < 0;
@@ -457,11 +457,11 @@ float divide_near(
     bool loop_init_5 = true;
     while(true) {
         if (!loop_init_5) {
-            int _e105 = i_5;
-            i_5 = as_type<int>(as_type<uint>(_e105) + as_type<uint>(1));
+            int _e105 = i_1;
+            i_1 = as_type<int>(as_type<uint>(_e105) + as_type<uint>(1));
         }
         loop_init_5 = false;
-        int _e91 = i_5;
+        int _e91 = i_1;
         if (_e91 < 10) {
             int _e96 = rest;
             local_11 = _e96 >= step;
@@ -542,8 +542,8 @@ void load_queries(
     constant _mslBufferSizes& _buffer_sizes
 ) {
     uint most_1 = 0u;
-    uint i_6 = 0u;
-    uint i_7 = {};
+    uint i_2 = 0u;
+    uint i_3 = {};
     metal::int4 four = {};
     uint c = {};
     uint _e5 = p.head_dim;
@@ -557,11 +557,11 @@ void load_queries(
             bool loop_init_6 = true;
             while(true) {
                 if (!loop_init_6) {
-                    uint _e50 = i_6;
-                    i_6 = _e50 + 1u;
+                    uint _e50 = i_2;
+                    i_2 = _e50 + 1u;
                 }
                 loop_init_6 = false;
-                uint _e30 = i_6;
+                uint _e30 = i_2;
                 uint _e33 = p.head_dim;
                 if (_e30 < _e33) {
                 } else {
@@ -570,7 +570,7 @@ void load_queries(
                 {
                     uint _e35 = most_1;
                     uint _e39 = p.head_dim;
-                    uint _e42 = i_6;
+                    uint _e42 = i_2;
                     float _e45 = q_1[(base + (li_2 * _e39)) + _e42];
                     most_1 = metal::max(_e35, as_type<uint>(_e45) & 2147483647u);
                 }
@@ -581,24 +581,24 @@ void load_queries(
         query_steps.inner[li_2] = _e57;
     }
     metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
-    i_7 = li_2;
+    i_3 = li_2;
     bool loop_init_7 = true;
     while(true) {
         if (!loop_init_7) {
-            uint _e104 = i_7;
-            i_7 = _e104 + 256u;
+            uint _e104 = i_3;
+            i_3 = _e104 + 256u;
         }
         loop_init_7 = false;
-        uint _e59 = i_7;
+        uint _e59 = i_3;
         if (_e59 < (LANES * fours)) {
         } else {
             break;
         }
         {
             four = metal::int4(0, 0, 0, 0);
-            uint _e69 = i_7;
+            uint _e69 = i_3;
             if (_e69 < (heads.count * fours)) {
-                uint _e74 = i_7;
+                uint _e74 = i_3;
                 float inverse = query_steps.inner[_e74 / fours].x;
                 c = 0u;
                 bool loop_init_8 = true;
@@ -615,7 +615,7 @@ void load_queries(
                     }
                     {
                         uint _e84 = c;
-                        uint _e88 = i_7;
+                        uint _e88 = i_3;
                         uint _e91 = c;
                         float _e94 = q_1[(base + (4u * _e88)) + _e91];
                         int _e96 = nearest_int(_e94 * inverse);
@@ -623,7 +623,7 @@ void load_queries(
                     }
                 }
             }
-            uint _e101 = i_7;
+            uint _e101 = i_3;
             metal::int4 _e103 = four;
             queries.inner[_e101] = _e103;
         }
@@ -641,7 +641,7 @@ metal::int4 four_bytes(
 void reduce_span(
     metal::uint4 row_1,
     Heads heads_1,
-    uint start_1,
+    uint start,
     uint first_1,
     uint end_1,
     uint li_3,
@@ -662,14 +662,14 @@ void reduce_span(
 ) {
     uint t_3 = {};
     type_17 dots = {};
-    uint i_8 = {};
+    uint i_4 = {};
     uint h_1 = {};
     uint h_2 = {};
     uint most_2 = 0u;
     uint t_4 = {};
     uint half_1 = 16u;
     uint t_5 = {};
-    uint i_9 = {};
+    uint i_5 = {};
     int low = {};
     int high = {};
     uint t_6 = {};
@@ -690,25 +690,25 @@ void reduce_span(
         }
         {
             uint _e15 = t_3;
-            uint _e17 = cache_row(row_1, start_1 + _e15, p, table, _buffer_sizes);
+            uint _e17 = cache_row(row_1, start + _e15, p, table, _buffer_sizes);
             uint _e20 = p.num_kv_heads;
             uint head = (_e17 * _e20) + heads_1.kv;
             dots = type_17 {};
-            i_8 = 0u;
+            i_4 = 0u;
             bool loop_init_10 = true;
             while(true) {
                 if (!loop_init_10) {
-                    uint _e64 = i_8;
-                    i_8 = _e64 + 1u;
+                    uint _e64 = i_4;
+                    i_4 = _e64 + 1u;
                 }
                 loop_init_10 = false;
-                uint _e28 = i_8;
+                uint _e28 = i_4;
                 if (_e28 < fours_1) {
                 } else {
                     break;
                 }
                 {
-                    uint _e32 = i_8;
+                    uint _e32 = i_4;
                     uint _e35 = keys[(head * fours_1) + _e32];
                     metal::int4 _e36 = four_bytes(_e35);
                     h_1 = 0u;
@@ -726,7 +726,7 @@ void reduce_span(
                         }
                         {
                             uint _e43 = h_1;
-                            uint _e45 = i_8;
+                            uint _e45 = i_4;
                             metal::int4 _e48 = queries.inner[(_e43 * fours_1) + _e45];
                             metal::int4 four_1 = as_type<metal::int4>(as_type<metal::uint4>(_e48) * as_type<metal::uint4>(_e36));
                             uint _e50 = h_1;
@@ -782,7 +782,7 @@ void reduce_span(
         }
         {
             uint _e115 = t_4;
-            uint _e117 = cache_row(row_1, start_1 + _e115, p, table, _buffer_sizes);
+            uint _e117 = cache_row(row_1, start + _e115, p, table, _buffer_sizes);
             uint _e120 = p.num_kv_heads;
             float scale_1 = value_scales[(_e117 * _e120) + heads_1.kv];
             uint _e127 = t_4;
@@ -845,25 +845,25 @@ void reduce_span(
         }
     }
     metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
-    i_9 = li_3;
+    i_5 = li_3;
     bool loop_init_16 = true;
     while(true) {
         if (!loop_init_16) {
-            uint _e318 = i_9;
-            i_9 = _e318 + 256u;
+            uint _e318 = i_5;
+            i_5 = _e318 + 256u;
         }
         loop_init_16 = false;
-        uint _e206 = i_9;
+        uint _e206 = i_5;
         uint _e210 = p.head_dim;
         if (_e206 < (4u * _e210)) {
         } else {
             break;
         }
         {
-            uint _e213 = i_9;
+            uint _e213 = i_5;
             uint _e216 = p.head_dim;
             uint d = _e213 % _e216;
-            uint _e218 = i_9;
+            uint _e218 = i_5;
             uint _e221 = p.head_dim;
             uint first_head = _e218 / _e221;
             low = 0;
@@ -883,7 +883,7 @@ void reduce_span(
                 }
                 {
                     uint _e230 = t_6;
-                    uint _e232 = cache_row(row_1, start_1 + _e230, p, table, _buffer_sizes);
+                    uint _e232 = cache_row(row_1, start + _e230, p, table, _buffer_sizes);
                     uint _e235 = p.num_kv_heads;
                     uint _e241 = p.head_dim;
                     uint at = (((_e232 * _e235) + heads_1.kv) * _e241) + d;
@@ -899,12 +899,12 @@ void reduce_span(
                     high = as_type<int>(as_type<uint>(_e270) + as_type<uint>(as_type<int>(as_type<uint>(as_type<int>(_e279)) * as_type<uint>(value))));
                 }
             }
-            uint _e287 = i_9;
+            uint _e287 = i_5;
             int _e289 = low;
             uint _e293 = largest.inner[first_head];
             metal::float2 _e295 = int_steps(_e293, WIDE_MAX);
             span_values.inner[_e287] = static_cast<float>(_e289) * _e295.y;
-            uint _e299 = i_9;
+            uint _e299 = i_5;
             uint _e303 = p.head_dim;
             int _e307 = high;
             uint _e313 = largest.inner[first_head + 4u];
@@ -913,6 +913,190 @@ void reduce_span(
         }
     }
     metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+    return;
+}
+
+void attend_row(
+    metal::uint3 wg_1,
+    uint li_4,
+    constant Params& p,
+    device type_3 const& table,
+    threadgroup type_5& weights,
+    threadgroup type_6& tops,
+    threadgroup type_7& sums,
+    threadgroup type_8& span_values,
+    device type_11 const& q_1,
+    device type_3 const& keys,
+    device type_3 const& values,
+    device type_12 const& rows,
+    device type_11 const& key_scales,
+    device type_11 const& value_scales,
+    threadgroup type_14& queries,
+    threadgroup type_15& query_steps,
+    threadgroup type_16& largest,
+    threadgroup type_8& joined,
+    threadgroup type_15& state,
+    device type_11& out,
+    device type_11 const& sinks,
+    constant _mslBufferSizes& _buffer_sizes
+) {
+    uint i_6 = {};
+    uint i_7 = {};
+    uint start_1 = {};
+    uint i_8 = {};
+    uint i_9 = {};
+    Heads _e3 = heads_of(wg_1.x, p);
+    metal::uint4 row_2 = rows[wg_1.y];
+    uint _e11 = p.num_kv_heads;
+    uint _e15 = p.group;
+    uint _e21 = p.head_dim;
+    uint base_1 = (((wg_1.y * _e11) * _e15) + _e3.first) * _e21;
+    if (row_2.x == IDLE) {
+        i_6 = li_4;
+        bool loop_init_18 = true;
+        while(true) {
+            if (!loop_init_18) {
+                uint _e39 = i_6;
+                i_6 = _e39 + 256u;
+            }
+            loop_init_18 = false;
+            uint _e27 = i_6;
+            uint _e31 = p.head_dim;
+            if (_e27 < (_e3.count * _e31)) {
+            } else {
+                break;
+            }
+            {
+                uint _e35 = i_6;
+                out[base_1 + _e35] = 0.0;
+            }
+        }
+        return;
+    }
+    uint _e43 = first_seen(row_2.x, p);
+    load_queries(wg_1.y, _e3, li_4, p, q_1, queries, query_steps, _buffer_sizes);
+    i_7 = li_4;
+    bool loop_init_19 = true;
+    while(true) {
+        if (!loop_init_19) {
+            uint _e57 = i_7;
+            i_7 = _e57 + 256u;
+        }
+        loop_init_19 = false;
+        uint _e46 = i_7;
+        uint _e50 = p.head_dim;
+        if (_e46 < (LANES * _e50)) {
+        } else {
+            break;
+        }
+        {
+            uint _e54 = i_7;
+            joined.inner[_e54] = 0.0;
+        }
+    }
+    if (li_4 < _e3.count) {
+        float _e68 = sinks[_e3.first + li_4];
+        state.inner[li_4] = metal::float2(_e68, 1.0);
+    }
+    metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+    start_1 = (_e43 / SPAN) * SPAN;
+    bool loop_init_20 = true;
+    while(true) {
+        if (!loop_init_20) {
+            uint _e186 = start_1;
+            start_1 = _e186 + SPAN;
+        }
+        loop_init_20 = false;
+        uint _e76 = start_1;
+        if (_e76 <= row_2.x) {
+        } else {
+            break;
+        }
+        {
+            uint _e79 = start_1;
+            uint _e80 = start_1;
+            uint _e82 = start_1;
+            uint _e87 = start_1;
+            reduce_span(row_2, _e3, _e79, metal::max(_e43, _e80) - _e82, metal::min((row_2.x + 1u) - _e87, SPAN), li_4, p, table, weights, tops, sums, span_values, keys, values, key_scales, value_scales, queries, query_steps, largest, _buffer_sizes);
+            i_8 = li_4;
+            bool loop_init_21 = true;
+            while(true) {
+                if (!loop_init_21) {
+                    uint _e144 = i_8;
+                    i_8 = _e144 + 256u;
+                }
+                loop_init_21 = false;
+                uint _e92 = i_8;
+                uint _e96 = p.head_dim;
+                if (_e92 < (_e3.count * _e96)) {
+                } else {
+                    break;
+                }
+                {
+                    uint _e99 = i_8;
+                    uint _e102 = p.head_dim;
+                    uint h_5 = _e99 / _e102;
+                    float _e107 = state.inner[h_5].x;
+                    float _e110 = tops.inner[h_5];
+                    float _e113 = tops.inner[h_5];
+                    float _e117 = state.inner[h_5].x;
+                    float top_1 = (_e113 > _e117) ? _e110 : _e107;
+                    uint _e121 = i_8;
+                    uint _e124 = i_8;
+                    float _e126 = span_values.inner[_e124];
+                    float _e129 = tops.inner[h_5];
+                    float _e131 = exp(_e129 - top_1);
+                    uint _e133 = i_8;
+                    float _e135 = joined.inner[_e133];
+                    float _e139 = state.inner[h_5].x;
+                    float _e141 = exp(_e139 - top_1);
+                    joined.inner[_e121] = metal::fma(_e126, _e131, _e135 * _e141);
+                }
+            }
+            metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+            if (li_4 < _e3.count) {
+                float _e152 = state.inner[li_4].x;
+                float _e155 = tops.inner[li_4];
+                float _e158 = tops.inner[li_4];
+                float _e162 = state.inner[li_4].x;
+                float top_2 = (_e158 > _e162) ? _e155 : _e152;
+                float _e165 = span_sum(li_4, sums);
+                float _e168 = tops.inner[li_4];
+                float _e170 = exp(_e168 - top_2);
+                float _e174 = state.inner[li_4].y;
+                float _e178 = state.inner[li_4].x;
+                float _e180 = exp(_e178 - top_2);
+                float sum = metal::fma(_e165, _e170, _e174 * _e180);
+                state.inner[li_4] = metal::float2(top_2, sum);
+            }
+            metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+        }
+    }
+    i_9 = li_4;
+    bool loop_init_22 = true;
+    while(true) {
+        if (!loop_init_22) {
+            uint _e215 = i_9;
+            i_9 = _e215 + 256u;
+        }
+        loop_init_22 = false;
+        uint _e190 = i_9;
+        uint _e194 = p.head_dim;
+        if (_e190 < (_e3.count * _e194)) {
+        } else {
+            break;
+        }
+        {
+            uint _e198 = i_9;
+            uint _e202 = i_9;
+            float _e204 = joined.inner[_e202];
+            uint _e206 = i_9;
+            uint _e209 = p.head_dim;
+            float _e213 = state.inner[_e206 / _e209].y;
+            float _e214 = divide(_e204, _e213);
+            out[base_1 + _e198] = _e214;
+        }
+    }
     return;
 }
 
@@ -936,168 +1120,12 @@ struct main_Input {
 , threadgroup type_14& queries
 , threadgroup type_15& query_steps
 , threadgroup type_16& largest
-, device type_11 const& sinks [[buffer(7)]]
-, device type_11& out [[buffer(8)]]
 , threadgroup type_8& joined
 , threadgroup type_15& state
+, device type_11& out [[buffer(8)]]
+, device type_11 const& sinks [[buffer(7)]]
 , constant _mslBufferSizes& _buffer_sizes [[buffer(10)]]
 ) {
-    uint i = {};
-    uint i_1 = {};
-    uint start = {};
-    uint i_2 = {};
-    uint i_3 = {};
-    Heads _e3 = heads_of(wg.x, p);
-    metal::uint4 row_2 = rows[wg.y];
-    uint _e11 = p.num_kv_heads;
-    uint _e15 = p.group;
-    uint _e21 = p.head_dim;
-    uint base_1 = (((wg.y * _e11) * _e15) + _e3.first) * _e21;
-    if (row_2.x == IDLE) {
-        i = li;
-        bool loop_init_18 = true;
-        while(true) {
-            if (!loop_init_18) {
-                uint _e39 = i;
-                i = _e39 + 256u;
-            }
-            loop_init_18 = false;
-            uint _e27 = i;
-            uint _e31 = p.head_dim;
-            if (_e27 < (_e3.count * _e31)) {
-            } else {
-                break;
-            }
-            {
-                uint _e35 = i;
-                out[base_1 + _e35] = 0.0;
-            }
-        }
-        return;
-    }
-    uint _e43 = first_seen(row_2.x, p);
-    load_queries(wg.y, _e3, li, p, q_1, queries, query_steps, _buffer_sizes);
-    i_1 = li;
-    bool loop_init_19 = true;
-    while(true) {
-        if (!loop_init_19) {
-            uint _e57 = i_1;
-            i_1 = _e57 + 256u;
-        }
-        loop_init_19 = false;
-        uint _e46 = i_1;
-        uint _e50 = p.head_dim;
-        if (_e46 < (LANES * _e50)) {
-        } else {
-            break;
-        }
-        {
-            uint _e54 = i_1;
-            joined.inner[_e54] = 0.0;
-        }
-    }
-    if (li < _e3.count) {
-        float _e68 = sinks[_e3.first + li];
-        state.inner[li] = metal::float2(_e68, 1.0);
-    }
-    metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
-    start = (_e43 / SPAN) * SPAN;
-    bool loop_init_20 = true;
-    while(true) {
-        if (!loop_init_20) {
-            uint _e186 = start;
-            start = _e186 + SPAN;
-        }
-        loop_init_20 = false;
-        uint _e76 = start;
-        if (_e76 <= row_2.x) {
-        } else {
-            break;
-        }
-        {
-            uint _e79 = start;
-            uint _e80 = start;
-            uint _e82 = start;
-            uint _e87 = start;
-            reduce_span(row_2, _e3, _e79, metal::max(_e43, _e80) - _e82, metal::min((row_2.x + 1u) - _e87, SPAN), li, p, table, weights, tops, sums, span_values, keys, values, key_scales, value_scales, queries, query_steps, largest, _buffer_sizes);
-            i_2 = li;
-            bool loop_init_21 = true;
-            while(true) {
-                if (!loop_init_21) {
-                    uint _e144 = i_2;
-                    i_2 = _e144 + 256u;
-                }
-                loop_init_21 = false;
-                uint _e92 = i_2;
-                uint _e96 = p.head_dim;
-                if (_e92 < (_e3.count * _e96)) {
-                } else {
-                    break;
-                }
-                {
-                    uint _e99 = i_2;
-                    uint _e102 = p.head_dim;
-                    uint h_5 = _e99 / _e102;
-                    float _e107 = state.inner[h_5].x;
-                    float _e110 = tops.inner[h_5];
-                    float _e113 = tops.inner[h_5];
-                    float _e117 = state.inner[h_5].x;
-                    float top_1 = (_e113 > _e117) ? _e110 : _e107;
-                    uint _e121 = i_2;
-                    uint _e124 = i_2;
-                    float _e126 = span_values.inner[_e124];
-                    float _e129 = tops.inner[h_5];
-                    float _e131 = exp(_e129 - top_1);
-                    uint _e133 = i_2;
-                    float _e135 = joined.inner[_e133];
-                    float _e139 = state.inner[h_5].x;
-                    float _e141 = exp(_e139 - top_1);
-                    joined.inner[_e121] = metal::fma(_e126, _e131, _e135 * _e141);
-                }
-            }
-            metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
-            if (li < _e3.count) {
-                float _e152 = state.inner[li].x;
-                float _e155 = tops.inner[li];
-                float _e158 = tops.inner[li];
-                float _e162 = state.inner[li].x;
-                float top_2 = (_e158 > _e162) ? _e155 : _e152;
-                float _e165 = span_sum(li, sums);
-                float _e168 = tops.inner[li];
-                float _e170 = exp(_e168 - top_2);
-                float _e174 = state.inner[li].y;
-                float _e178 = state.inner[li].x;
-                float _e180 = exp(_e178 - top_2);
-                float sum = metal::fma(_e165, _e170, _e174 * _e180);
-                state.inner[li] = metal::float2(top_2, sum);
-            }
-            metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
-        }
-    }
-    i_3 = li;
-    bool loop_init_22 = true;
-    while(true) {
-        if (!loop_init_22) {
-            uint _e215 = i_3;
-            i_3 = _e215 + 256u;
-        }
-        loop_init_22 = false;
-        uint _e190 = i_3;
-        uint _e194 = p.head_dim;
-        if (_e190 < (_e3.count * _e194)) {
-        } else {
-            break;
-        }
-        {
-            uint _e198 = i_3;
-            uint _e202 = i_3;
-            float _e204 = joined.inner[_e202];
-            uint _e206 = i_3;
-            uint _e209 = p.head_dim;
-            float _e213 = state.inner[_e206 / _e209].y;
-            float _e214 = divide(_e204, _e213);
-            out[base_1 + _e198] = _e214;
-        }
-    }
+    attend_row(wg, li, p, table, weights, tops, sums, span_values, q_1, keys, values, rows, key_scales, value_scales, queries, query_steps, largest, joined, state, out, sinks, _buffer_sizes);
     return;
 }

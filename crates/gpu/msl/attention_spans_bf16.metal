@@ -74,14 +74,14 @@ bool is_above(
     float x,
     float limit
 ) {
-    bool local_1 = {};
+    bool local = {};
     uint bits = as_type<uint>(x);
     if (bits > as_type<uint>(limit)) {
-        local_1 = bits <= INFINITE;
+        local = bits <= INFINITE;
     } else {
-        local_1 = false;
+        local = false;
     }
-    bool _e10 = local_1;
+    bool _e10 = local;
     return _e10;
 }
 
@@ -325,7 +325,7 @@ void load_queries(
     threadgroup type_14& queries,
     constant _mslBufferSizes& _buffer_sizes
 ) {
-    uint i_1 = {};
+    uint i = {};
     metal::float4 four = {};
     uint c = {};
     uint _e5 = p.head_dim;
@@ -334,22 +334,22 @@ void load_queries(
     uint _e14 = p.group;
     uint _e20 = p.head_dim;
     uint base = (((token * _e10) * _e14) + heads.first) * _e20;
-    i_1 = li_2;
+    i = li_2;
     bool loop_init_4 = true;
     while(true) {
         if (!loop_init_4) {
-            uint _e63 = i_1;
-            i_1 = _e63 + 256u;
+            uint _e63 = i;
+            i = _e63 + 256u;
         }
         loop_init_4 = false;
-        uint _e23 = i_1;
+        uint _e23 = i;
         if (_e23 < (LANES * fours)) {
         } else {
             break;
         }
         {
             four = metal::float4(0.0, 0.0, 0.0, 0.0);
-            uint _e33 = i_1;
+            uint _e33 = i;
             if (_e33 < (heads.count * fours)) {
                 c = 0u;
                 bool loop_init_5 = true;
@@ -366,7 +366,7 @@ void load_queries(
                     }
                     {
                         uint _e42 = c;
-                        uint _e46 = i_1;
+                        uint _e46 = i;
                         uint _e49 = c;
                         float _e52 = q[(base + (4u * _e46)) + _e49];
                         uint _e54 = nearest_bf16_(_e52, SMALLEST_QUERY);
@@ -374,7 +374,7 @@ void load_queries(
                     }
                 }
             }
-            uint _e60 = i_1;
+            uint _e60 = i;
             metal::float4 _e62 = four;
             queries.inner[_e60] = _e62;
         }
@@ -404,16 +404,16 @@ void reduce_span(
     uint t_3 = {};
     type_15 even = {};
     type_15 odd = {};
-    uint i_2 = {};
+    uint i_1 = {};
     uint h_1 = {};
     uint h_2 = {};
+    uint i_2 = {};
     uint i_3 = {};
-    uint i_4 = {};
     float low = {};
     float high = {};
     uint pair = {};
     uint back = {};
-    bool local_2 = {};
+    bool local_1 = {};
     uint _e8 = p.head_dim;
     uint fours_1 = _e8 / 4u;
     t_3 = first_1 + li_3;
@@ -436,21 +436,21 @@ void reduce_span(
             uint base_1 = ((_e17 * _e20) + heads_1.kv) * fours_1;
             even = type_15 {};
             odd = type_15 {};
-            i_2 = 0u;
+            i_1 = 0u;
             bool loop_init_7 = true;
             while(true) {
                 if (!loop_init_7) {
-                    uint _e85 = i_2;
-                    i_2 = _e85 + 1u;
+                    uint _e85 = i_1;
+                    i_1 = _e85 + 1u;
                 }
                 loop_init_7 = false;
-                uint _e31 = i_2;
+                uint _e31 = i_1;
                 if (_e31 < fours_1) {
                 } else {
                     break;
                 }
                 {
-                    uint _e34 = i_2;
+                    uint _e34 = i_1;
                     metal::uint2 key = keys[base_1 + _e34];
                     metal::float2 low_1 = as_type<metal::float2>(key << metal::uint2(16u, 16u));
                     metal::float2 high_1 = as_type<metal::float2>(key & metal::uint2(4294901760u, 4294901760u));
@@ -469,7 +469,7 @@ void reduce_span(
                         }
                         {
                             uint _e54 = h_1;
-                            uint _e56 = i_2;
+                            uint _e56 = i_1;
                             metal::float4 four_1 = queries.inner[(_e54 * fours_1) + _e56];
                             uint _e60 = h_1;
                             uint _e66 = h_1;
@@ -511,47 +511,47 @@ void reduce_span(
     }
     metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
     soften(first_1, end_1, li_3, weights, tops, sums);
-    i_3 = (first_1 * LANES) + li_3;
+    i_2 = (first_1 * LANES) + li_3;
     bool loop_init_10 = true;
     while(true) {
         if (!loop_init_10) {
-            uint _e136 = i_3;
-            i_3 = _e136 + 256u;
+            uint _e136 = i_2;
+            i_2 = _e136 + 256u;
         }
         loop_init_10 = false;
-        uint _e122 = i_3;
+        uint _e122 = i_2;
         if (_e122 < (end_1 * LANES)) {
         } else {
             break;
         }
         {
-            uint _e127 = i_3;
-            uint _e130 = i_3;
+            uint _e127 = i_2;
+            uint _e130 = i_2;
             uint _e132 = weights.inner[_e130];
             uint _e135 = nearest_bf16_(as_type<float>(_e132), SMALLEST_QUERY);
             weights.inner[_e127] = _e135;
         }
     }
     metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
-    i_4 = li_3;
+    i_3 = li_3;
     bool loop_init_11 = true;
     while(true) {
         if (!loop_init_11) {
-            uint _e250 = i_4;
-            i_4 = _e250 + 256u;
+            uint _e250 = i_3;
+            i_3 = _e250 + 256u;
         }
         loop_init_11 = false;
-        uint _e140 = i_4;
+        uint _e140 = i_3;
         uint _e144 = p.head_dim;
         if (_e140 < (4u * _e144)) {
         } else {
             break;
         }
         {
-            uint _e147 = i_4;
+            uint _e147 = i_3;
             uint _e150 = p.head_dim;
             uint d = _e147 % _e150;
-            uint _e152 = i_4;
+            uint _e152 = i_3;
             uint _e155 = p.head_dim;
             uint h_4 = _e152 / _e155;
             low = 0.0;
@@ -588,11 +588,11 @@ void reduce_span(
                             uint _e174 = back;
                             uint t_4 = (_e171 + 1u) - _e174;
                             if (t_4 >= first_1) {
-                                local_2 = t_4 < end_1;
+                                local_1 = t_4 < end_1;
                             } else {
-                                local_2 = false;
+                                local_1 = false;
                             }
-                            bool _e181 = local_2;
+                            bool _e181 = local_1;
                             if (_e181) {
                                 uint _e183 = cache_row(row_1, start + t_4, p, table, _buffer_sizes);
                                 uint _e186 = p.num_kv_heads;
@@ -611,16 +611,91 @@ void reduce_span(
                     }
                 }
             }
-            uint _e237 = i_4;
+            uint _e237 = i_3;
             float _e239 = low;
             span_values.inner[_e237] = _e239;
-            uint _e241 = i_4;
+            uint _e241 = i_3;
             uint _e245 = p.head_dim;
             float _e249 = high;
             span_values.inner[_e241 + (4u * _e245)] = _e249;
         }
     }
     metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+    return;
+}
+
+void attend_span(
+    metal::uint3 wg_1,
+    uint li_4,
+    constant Params& p,
+    device type_3 const& table,
+    threadgroup type_5& weights,
+    threadgroup type_6& tops,
+    threadgroup type_7& sums,
+    threadgroup type_8& span_values,
+    device type_9 const& q,
+    device type_11 const& keys,
+    device type_3 const& values,
+    device type_12 const& rows,
+    threadgroup type_14& queries,
+    device type_9& partials,
+    constant _mslBufferSizes& _buffer_sizes
+) {
+    bool local_2 = {};
+    uint i_4 = {};
+    Heads _e3 = heads_of(wg_1.y, p);
+    metal::uint4 row_2 = rows[wg_1.z];
+    uint _e9 = first_seen(row_2.x, p);
+    uint start_1 = ((_e9 / SPAN) + wg_1.x) * SPAN;
+    if (!((row_2.x == IDLE))) {
+        local_2 = start_1 > row_2.x;
+    } else {
+        local_2 = true;
+    }
+    bool _e25 = local_2;
+    if (_e25) {
+        return;
+    }
+    uint first_2 = metal::max(_e9, start_1) - start_1;
+    uint end_2 = metal::min((row_2.x + 1u) - start_1, SPAN);
+    load_queries(wg_1.z, _e3, li_4, p, q, queries, _buffer_sizes);
+    reduce_span(row_2, _e3, start_1, first_2, end_2, li_4, p, table, weights, tops, sums, span_values, keys, values, queries, _buffer_sizes);
+    uint _e38 = p.head_dim;
+    uint width = 2u + _e38;
+    uint _e43 = p.num_kv_heads;
+    uint _e47 = p.lane_groups;
+    uint _e53 = p.spans_max;
+    uint out = ((((((wg_1.z * _e43) * _e47) + wg_1.y) * _e53) + wg_1.x) * LANES) * width;
+    if (li_4 < _e3.count) {
+        float _e68 = tops.inner[li_4];
+        partials[out + (li_4 * width)] = _e68;
+        float _e75 = span_sum(li_4, sums);
+        partials[(out + (li_4 * width)) + 1u] = _e75;
+    }
+    i_4 = li_4;
+    bool loop_init_14 = true;
+    while(true) {
+        if (!loop_init_14) {
+            uint _e105 = i_4;
+            i_4 = _e105 + 256u;
+        }
+        loop_init_14 = false;
+        uint _e77 = i_4;
+        uint _e81 = p.head_dim;
+        if (_e77 < (_e3.count * _e81)) {
+        } else {
+            break;
+        }
+        {
+            uint _e85 = i_4;
+            uint _e88 = p.head_dim;
+            uint _e94 = i_4;
+            uint _e97 = p.head_dim;
+            uint _e102 = i_4;
+            float _e104 = span_values.inner[_e102];
+            partials[((out + ((_e85 / _e88) * width)) + 2u) + (_e94 % _e97)] = _e104;
+        }
+    }
     return;
 }
 
@@ -643,60 +718,6 @@ struct main_Input {
 , device type_9& partials [[buffer(5)]]
 , constant _mslBufferSizes& _buffer_sizes [[buffer(7)]]
 ) {
-    bool local = {};
-    uint i = {};
-    Heads _e3 = heads_of(wg.y, p);
-    metal::uint4 row_2 = rows[wg.z];
-    uint _e9 = first_seen(row_2.x, p);
-    uint start_1 = ((_e9 / SPAN) + wg.x) * SPAN;
-    if (!((row_2.x == IDLE))) {
-        local = start_1 > row_2.x;
-    } else {
-        local = true;
-    }
-    bool _e25 = local;
-    if (_e25) {
-        return;
-    }
-    uint first_2 = metal::max(_e9, start_1) - start_1;
-    uint end_2 = metal::min((row_2.x + 1u) - start_1, SPAN);
-    load_queries(wg.z, _e3, li, p, q, queries, _buffer_sizes);
-    reduce_span(row_2, _e3, start_1, first_2, end_2, li, p, table, weights, tops, sums, span_values, keys, values, queries, _buffer_sizes);
-    uint _e38 = p.head_dim;
-    uint width = 2u + _e38;
-    uint _e43 = p.num_kv_heads;
-    uint _e47 = p.lane_groups;
-    uint _e53 = p.spans_max;
-    uint out = ((((((wg.z * _e43) * _e47) + wg.y) * _e53) + wg.x) * LANES) * width;
-    if (li < _e3.count) {
-        float _e68 = tops.inner[li];
-        partials[out + (li * width)] = _e68;
-        float _e75 = span_sum(li, sums);
-        partials[(out + (li * width)) + 1u] = _e75;
-    }
-    i = li;
-    bool loop_init_14 = true;
-    while(true) {
-        if (!loop_init_14) {
-            uint _e105 = i;
-            i = _e105 + 256u;
-        }
-        loop_init_14 = false;
-        uint _e77 = i;
-        uint _e81 = p.head_dim;
-        if (_e77 < (_e3.count * _e81)) {
-        } else {
-            break;
-        }
-        {
-            uint _e85 = i;
-            uint _e88 = p.head_dim;
-            uint _e94 = i;
-            uint _e97 = p.head_dim;
-            uint _e102 = i;
-            float _e104 = span_values.inner[_e102];
-            partials[((out + ((_e85 / _e88) * width)) + 2u) + (_e94 % _e97)] = _e104;
-        }
-    }
+    attend_span(wg, li, p, table, weights, tops, sums, span_values, q, keys, values, rows, queries, partials, _buffer_sizes);
     return;
 }

@@ -80,14 +80,14 @@ bool is_above(
     float x,
     float limit
 ) {
-    bool local_1 = {};
+    bool local = {};
     uint bits_2 = as_type<uint>(x);
     if (bits_2 > as_type<uint>(limit)) {
-        local_1 = bits_2 <= INFINITE;
+        local = bits_2 <= INFINITE;
     } else {
-        local_1 = false;
+        local = false;
     }
-    bool _e10 = local_1;
+    bool _e10 = local;
     return _e10;
 }
 
@@ -317,56 +317,56 @@ float divide_special(
     uint sign
 ) {
     uint bits = {};
+    bool local_1 = {};
     bool local_2 = {};
     bool local_3 = {};
     bool local_4 = {};
     bool local_5 = {};
     bool local_6 = {};
-    bool local_7 = {};
     uint a_3 = x_3 & 2147483647u;
     uint b_2 = y_1 & 2147483647u;
     bool a_zero = a_3 < HIDDEN;
     bool b_zero = b_2 < HIDDEN;
     bits = sign;
     if (!((a_3 > INFINITE))) {
-        local_2 = b_2 > INFINITE;
+        local_1 = b_2 > INFINITE;
+    } else {
+        local_1 = true;
+    }
+    bool _e20 = local_1;
+    if (!(_e20)) {
+        if (a_zero) {
+            local_3 = b_zero;
+        } else {
+            local_3 = false;
+        }
+        bool _e27 = local_3;
+        local_2 = _e27;
     } else {
         local_2 = true;
     }
-    bool _e20 = local_2;
-    if (!(_e20)) {
-        if (a_zero) {
-            local_4 = b_zero;
-        } else {
-            local_4 = false;
-        }
-        bool _e27 = local_4;
-        local_3 = _e27;
-    } else {
-        local_3 = true;
-    }
-    bool _e29 = local_3;
+    bool _e29 = local_2;
     if (!(_e29)) {
         if (a_3 == INFINITE) {
-            local_6 = b_2 == INFINITE;
+            local_5 = b_2 == INFINITE;
         } else {
-            local_6 = false;
+            local_5 = false;
         }
-        bool _e40 = local_6;
-        local_5 = _e40;
+        bool _e40 = local_5;
+        local_4 = _e40;
     } else {
-        local_5 = true;
+        local_4 = true;
     }
-    bool _e42 = local_5;
+    bool _e42 = local_4;
     if (_e42) {
         bits = NOT_A_NUMBER;
     } else {
         if (!((a_3 == INFINITE))) {
-            local_7 = b_zero;
+            local_6 = b_zero;
         } else {
-            local_7 = true;
+            local_6 = true;
         }
-        bool _e50 = local_7;
+        bool _e50 = local_6;
         if (_e50) {
             bits = sign | INFINITE;
         }
@@ -384,38 +384,38 @@ float divide_near(
     float b,
     float estimate
 ) {
+    bool local_7 = {};
     bool local_8 = {};
     bool local_9 = {};
-    bool local_10 = {};
     uint q = {};
     int rest = {};
+    int i = 0;
+    bool local_10 = {};
     int i_1 = 0;
     bool local_11 = {};
-    int i_2 = 0;
-    bool local_12 = {};
     uint x_5 = as_type<uint>(a_1);
     uint y_2 = as_type<uint>(b);
     uint sign_1 = (x_5 ^ y_2) & SIGN_BIT;
     uint xe = (x_5 >> 23u) & 255u;
     uint ye = (y_2 >> 23u) & 255u;
     if (!((xe == 0u))) {
-        local_8 = ye == 0u;
+        local_7 = ye == 0u;
+    } else {
+        local_7 = true;
+    }
+    bool _e24 = local_7;
+    if (!(_e24)) {
+        local_8 = xe == 255u;
     } else {
         local_8 = true;
     }
-    bool _e24 = local_8;
-    if (!(_e24)) {
-        local_9 = xe == 255u;
+    bool _e31 = local_8;
+    if (!(_e31)) {
+        local_9 = ye == 255u;
     } else {
         local_9 = true;
     }
-    bool _e31 = local_9;
-    if (!(_e31)) {
-        local_10 = ye == 255u;
-    } else {
-        local_10 = true;
-    }
-    bool _e38 = local_10;
+    bool _e38 = local_9;
     if (_e38) {
         float _e39 = divide_special(x_5, y_2, sign_1);
         return _e39;
@@ -430,18 +430,18 @@ float divide_near(
     bool loop_init_4 = true;
     while(true) {
         if (!loop_init_4) {
-            int _e86 = i_1;
-            i_1 = as_type<int>(as_type<uint>(_e86) + as_type<uint>(1));
+            int _e86 = i;
+            i = as_type<int>(as_type<uint>(_e86) + as_type<uint>(1));
         }
         loop_init_4 = false;
-        int _e71 = i_1;
+        int _e71 = i;
         if (_e71 < 10) {
             int _e76 = rest;
-            local_11 = _e76 < 0;
+            local_10 = _e76 < 0;
         } else {
-            local_11 = false;
+            local_10 = false;
         }
-        bool _e80 = local_11;
+        bool _e80 = local_10;
         if (_e80) {
         } else {
             break;
@@ -456,18 +456,18 @@ float divide_near(
     bool loop_init_5 = true;
     while(true) {
         if (!loop_init_5) {
-            int _e105 = i_2;
-            i_2 = as_type<int>(as_type<uint>(_e105) + as_type<uint>(1));
+            int _e105 = i_1;
+            i_1 = as_type<int>(as_type<uint>(_e105) + as_type<uint>(1));
         }
         loop_init_5 = false;
-        int _e91 = i_2;
+        int _e91 = i_1;
         if (_e91 < 10) {
             int _e96 = rest;
-            local_12 = _e96 >= step;
+            local_11 = _e96 >= step;
         } else {
-            local_12 = false;
+            local_11 = false;
         }
-        bool _e99 = local_12;
+        bool _e99 = local_11;
         if (_e99) {
         } else {
             break;
@@ -541,8 +541,8 @@ void load_queries(
     constant _mslBufferSizes& _buffer_sizes
 ) {
     uint most_1 = 0u;
-    uint i_3 = 0u;
-    uint i_4 = {};
+    uint i_2 = 0u;
+    uint i_3 = {};
     metal::int4 four = {};
     uint c = {};
     uint _e5 = p.head_dim;
@@ -556,11 +556,11 @@ void load_queries(
             bool loop_init_6 = true;
             while(true) {
                 if (!loop_init_6) {
-                    uint _e50 = i_3;
-                    i_3 = _e50 + 1u;
+                    uint _e50 = i_2;
+                    i_2 = _e50 + 1u;
                 }
                 loop_init_6 = false;
-                uint _e30 = i_3;
+                uint _e30 = i_2;
                 uint _e33 = p.head_dim;
                 if (_e30 < _e33) {
                 } else {
@@ -569,7 +569,7 @@ void load_queries(
                 {
                     uint _e35 = most_1;
                     uint _e39 = p.head_dim;
-                    uint _e42 = i_3;
+                    uint _e42 = i_2;
                     float _e45 = q_1[(base + (li_2 * _e39)) + _e42];
                     most_1 = metal::max(_e35, as_type<uint>(_e45) & 2147483647u);
                 }
@@ -580,24 +580,24 @@ void load_queries(
         query_steps.inner[li_2] = _e57;
     }
     metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
-    i_4 = li_2;
+    i_3 = li_2;
     bool loop_init_7 = true;
     while(true) {
         if (!loop_init_7) {
-            uint _e104 = i_4;
-            i_4 = _e104 + 256u;
+            uint _e104 = i_3;
+            i_3 = _e104 + 256u;
         }
         loop_init_7 = false;
-        uint _e59 = i_4;
+        uint _e59 = i_3;
         if (_e59 < (LANES * fours)) {
         } else {
             break;
         }
         {
             four = metal::int4(0, 0, 0, 0);
-            uint _e69 = i_4;
+            uint _e69 = i_3;
             if (_e69 < (heads.count * fours)) {
-                uint _e74 = i_4;
+                uint _e74 = i_3;
                 float inverse = query_steps.inner[_e74 / fours].x;
                 c = 0u;
                 bool loop_init_8 = true;
@@ -614,7 +614,7 @@ void load_queries(
                     }
                     {
                         uint _e84 = c;
-                        uint _e88 = i_4;
+                        uint _e88 = i_3;
                         uint _e91 = c;
                         float _e94 = q_1[(base + (4u * _e88)) + _e91];
                         int _e96 = nearest_int(_e94 * inverse);
@@ -622,7 +622,7 @@ void load_queries(
                     }
                 }
             }
-            uint _e101 = i_4;
+            uint _e101 = i_3;
             metal::int4 _e103 = four;
             queries.inner[_e101] = _e103;
         }
@@ -661,14 +661,14 @@ void reduce_span(
 ) {
     uint t_3 = {};
     type_17 dots = {};
-    uint i_5 = {};
+    uint i_4 = {};
     uint h_1 = {};
     uint h_2 = {};
     uint most_2 = 0u;
     uint t_4 = {};
     uint half_1 = 16u;
     uint t_5 = {};
-    uint i_6 = {};
+    uint i_5 = {};
     int low = {};
     int high = {};
     uint t_6 = {};
@@ -693,21 +693,21 @@ void reduce_span(
             uint _e20 = p.num_kv_heads;
             uint head = (_e17 * _e20) + heads_1.kv;
             dots = type_17 {};
-            i_5 = 0u;
+            i_4 = 0u;
             bool loop_init_10 = true;
             while(true) {
                 if (!loop_init_10) {
-                    uint _e64 = i_5;
-                    i_5 = _e64 + 1u;
+                    uint _e64 = i_4;
+                    i_4 = _e64 + 1u;
                 }
                 loop_init_10 = false;
-                uint _e28 = i_5;
+                uint _e28 = i_4;
                 if (_e28 < fours_1) {
                 } else {
                     break;
                 }
                 {
-                    uint _e32 = i_5;
+                    uint _e32 = i_4;
                     uint _e35 = keys[(head * fours_1) + _e32];
                     metal::int4 _e36 = four_bytes(_e35);
                     h_1 = 0u;
@@ -725,7 +725,7 @@ void reduce_span(
                         }
                         {
                             uint _e43 = h_1;
-                            uint _e45 = i_5;
+                            uint _e45 = i_4;
                             metal::int4 _e48 = queries.inner[(_e43 * fours_1) + _e45];
                             metal::int4 four_1 = as_type<metal::int4>(as_type<metal::uint4>(_e48) * as_type<metal::uint4>(_e36));
                             uint _e50 = h_1;
@@ -844,25 +844,25 @@ void reduce_span(
         }
     }
     metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
-    i_6 = li_3;
+    i_5 = li_3;
     bool loop_init_16 = true;
     while(true) {
         if (!loop_init_16) {
-            uint _e318 = i_6;
-            i_6 = _e318 + 256u;
+            uint _e318 = i_5;
+            i_5 = _e318 + 256u;
         }
         loop_init_16 = false;
-        uint _e206 = i_6;
+        uint _e206 = i_5;
         uint _e210 = p.head_dim;
         if (_e206 < (4u * _e210)) {
         } else {
             break;
         }
         {
-            uint _e213 = i_6;
+            uint _e213 = i_5;
             uint _e216 = p.head_dim;
             uint d = _e213 % _e216;
-            uint _e218 = i_6;
+            uint _e218 = i_5;
             uint _e221 = p.head_dim;
             uint first_head = _e218 / _e221;
             low = 0;
@@ -898,12 +898,12 @@ void reduce_span(
                     high = as_type<int>(as_type<uint>(_e270) + as_type<uint>(as_type<int>(as_type<uint>(as_type<int>(_e279)) * as_type<uint>(value))));
                 }
             }
-            uint _e287 = i_6;
+            uint _e287 = i_5;
             int _e289 = low;
             uint _e293 = largest.inner[first_head];
             metal::float2 _e295 = int_steps(_e293, WIDE_MAX);
             span_values.inner[_e287] = static_cast<float>(_e289) * _e295.y;
-            uint _e299 = i_6;
+            uint _e299 = i_5;
             uint _e303 = p.head_dim;
             int _e307 = high;
             uint _e313 = largest.inner[first_head + 4u];
@@ -912,6 +912,85 @@ void reduce_span(
         }
     }
     metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+    return;
+}
+
+void attend_span(
+    metal::uint3 wg_1,
+    uint li_4,
+    constant Params& p,
+    device type_3 const& table,
+    threadgroup type_5& weights,
+    threadgroup type_6& tops,
+    threadgroup type_7& sums,
+    threadgroup type_8& span_values,
+    device type_11 const& q_1,
+    device type_3 const& keys,
+    device type_3 const& values,
+    device type_12 const& rows,
+    device type_11 const& key_scales,
+    device type_11 const& value_scales,
+    threadgroup type_14& queries,
+    threadgroup type_15& query_steps,
+    threadgroup type_16& largest,
+    device type_11& partials,
+    constant _mslBufferSizes& _buffer_sizes
+) {
+    bool local_12 = {};
+    uint i_6 = {};
+    Heads _e3 = heads_of(wg_1.y, p);
+    metal::uint4 row_2 = rows[wg_1.z];
+    uint _e9 = first_seen(row_2.x, p);
+    uint start_1 = ((_e9 / SPAN) + wg_1.x) * SPAN;
+    if (!((row_2.x == IDLE))) {
+        local_12 = start_1 > row_2.x;
+    } else {
+        local_12 = true;
+    }
+    bool _e25 = local_12;
+    if (_e25) {
+        return;
+    }
+    uint first_2 = metal::max(_e9, start_1) - start_1;
+    uint end_2 = metal::min((row_2.x + 1u) - start_1, SPAN);
+    load_queries(wg_1.z, _e3, li_4, p, q_1, queries, query_steps, _buffer_sizes);
+    reduce_span(row_2, _e3, start_1, first_2, end_2, li_4, p, table, weights, tops, sums, span_values, keys, values, key_scales, value_scales, queries, query_steps, largest, _buffer_sizes);
+    uint _e38 = p.head_dim;
+    uint width = 2u + _e38;
+    uint _e43 = p.num_kv_heads;
+    uint _e47 = p.lane_groups;
+    uint _e53 = p.spans_max;
+    uint out = ((((((wg_1.z * _e43) * _e47) + wg_1.y) * _e53) + wg_1.x) * LANES) * width;
+    if (li_4 < _e3.count) {
+        float _e68 = tops.inner[li_4];
+        partials[out + (li_4 * width)] = _e68;
+        float _e75 = span_sum(li_4, sums);
+        partials[(out + (li_4 * width)) + 1u] = _e75;
+    }
+    i_6 = li_4;
+    bool loop_init_18 = true;
+    while(true) {
+        if (!loop_init_18) {
+            uint _e105 = i_6;
+            i_6 = _e105 + 256u;
+        }
+        loop_init_18 = false;
+        uint _e77 = i_6;
+        uint _e81 = p.head_dim;
+        if (_e77 < (_e3.count * _e81)) {
+        } else {
+            break;
+        }
+        {
+            uint _e85 = i_6;
+            uint _e88 = p.head_dim;
+            uint _e94 = i_6;
+            uint _e97 = p.head_dim;
+            uint _e102 = i_6;
+            float _e104 = span_values.inner[_e102];
+            partials[((out + ((_e85 / _e88) * width)) + 2u) + (_e94 % _e97)] = _e104;
+        }
+    }
     return;
 }
 
@@ -938,60 +1017,6 @@ struct main_Input {
 , device type_11& partials [[buffer(7)]]
 , constant _mslBufferSizes& _buffer_sizes [[buffer(9)]]
 ) {
-    bool local = {};
-    uint i = {};
-    Heads _e3 = heads_of(wg.y, p);
-    metal::uint4 row_2 = rows[wg.z];
-    uint _e9 = first_seen(row_2.x, p);
-    uint start_1 = ((_e9 / SPAN) + wg.x) * SPAN;
-    if (!((row_2.x == IDLE))) {
-        local = start_1 > row_2.x;
-    } else {
-        local = true;
-    }
-    bool _e25 = local;
-    if (_e25) {
-        return;
-    }
-    uint first_2 = metal::max(_e9, start_1) - start_1;
-    uint end_2 = metal::min((row_2.x + 1u) - start_1, SPAN);
-    load_queries(wg.z, _e3, li, p, q_1, queries, query_steps, _buffer_sizes);
-    reduce_span(row_2, _e3, start_1, first_2, end_2, li, p, table, weights, tops, sums, span_values, keys, values, key_scales, value_scales, queries, query_steps, largest, _buffer_sizes);
-    uint _e38 = p.head_dim;
-    uint width = 2u + _e38;
-    uint _e43 = p.num_kv_heads;
-    uint _e47 = p.lane_groups;
-    uint _e53 = p.spans_max;
-    uint out = ((((((wg.z * _e43) * _e47) + wg.y) * _e53) + wg.x) * LANES) * width;
-    if (li < _e3.count) {
-        float _e68 = tops.inner[li];
-        partials[out + (li * width)] = _e68;
-        float _e75 = span_sum(li, sums);
-        partials[(out + (li * width)) + 1u] = _e75;
-    }
-    i = li;
-    bool loop_init_18 = true;
-    while(true) {
-        if (!loop_init_18) {
-            uint _e105 = i;
-            i = _e105 + 256u;
-        }
-        loop_init_18 = false;
-        uint _e77 = i;
-        uint _e81 = p.head_dim;
-        if (_e77 < (_e3.count * _e81)) {
-        } else {
-            break;
-        }
-        {
-            uint _e85 = i;
-            uint _e88 = p.head_dim;
-            uint _e94 = i;
-            uint _e97 = p.head_dim;
-            uint _e102 = i;
-            float _e104 = span_values.inner[_e102];
-            partials[((out + ((_e85 / _e88) * width)) + 2u) + (_e94 % _e97)] = _e104;
-        }
-    }
+    attend_span(wg, li, p, table, weights, tops, sums, span_values, q_1, keys, values, rows, key_scales, value_scales, queries, query_steps, largest, partials, _buffer_sizes);
     return;
 }

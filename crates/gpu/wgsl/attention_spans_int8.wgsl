@@ -1,27 +1,9 @@
-// One span of one token and up to eight query heads of a kv head: its (m, l, o). Dispatch (spans, K * lane groups, T);
-// spans are counted from the first that the token sees, and those it does not see are left as they are.
+// `attention_span` over a cache of int8 with a scale a head. Dispatch (spans, K * lane groups, T).
 //include attention_int8
+//include attention_span
 @group(0) @binding(7) var<storage, read_write> partials: array<f32>; // [T, K * lane groups, spans_max, LANES, 2 + D]
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) li: u32) {
-    let heads = heads_of(wg.y);
-    let row = rows[wg.z];
-    let seen = first_seen(row.x);
-    let start = (seen / SPAN + wg.x) * SPAN;
-    // The whole workgroup leaves together.
-    if row.x == IDLE || start > row.x { return; }
-    let first = max(seen, start) - start;
-    let end = min(row.x + 1u - start, SPAN);
-    load_queries(wg.z, heads, li);
-    reduce_span(row, heads, start, first, end, li);
-    let width = 2u + p.head_dim;
-    let out = ((wg.z * p.num_kv_heads * p.lane_groups + wg.y) * p.spans_max + wg.x) * LANES * width;
-    if li < heads.count {
-        partials[out + li * width] = tops[li];
-        partials[out + li * width + 1u] = span_sum(li);
-    }
-    for (var i = li; i < heads.count * p.head_dim; i += 256u) {
-        partials[out + i / p.head_dim * width + 2u + i % p.head_dim] = span_values[i];
-    }
+    attend_span(wg, li);
 }
