@@ -155,7 +155,16 @@ impl Slice {
         self.bytes.is_empty()
     }
 
-    pub(crate) fn part(&self) -> Part {
+    /// Some of its bytes, counted from its beginning.
+    ///
+    /// Panics: when they lie outside.
+    pub fn part(&self, bytes: Range<u64>) -> Slice {
+        assert!(bytes.start <= bytes.end && bytes.end <= self.len(), "{bytes:?} of {self:?}");
+        let first = self.bytes.start;
+        Slice { buffer: self.buffer.clone(), bytes: first + bytes.start..first + bytes.end }
+    }
+
+    pub(crate) fn bound(&self) -> Part {
         Part { memory: self.buffer.memory.clone(), offset: self.bytes.start, bytes: self.len() }
     }
 }

@@ -64,7 +64,7 @@ impl Recording {
             "groups in {groups:?}"
         );
         let uses = vec![used(groups, Access::Read)];
-        self.push_dispatch(kernel, slices, constants, Groups::Indirect(groups.part()), uses);
+        self.push_dispatch(kernel, slices, constants, Groups::Indirect(groups.bound()), uses);
     }
 
     fn push_dispatch(
@@ -91,7 +91,7 @@ impl Recording {
         self.push(
             Command::Dispatch {
                 pipeline: kernel.pipeline.clone(),
-                parts: slices.iter().map(|slice| slice.part()).collect(),
+                parts: slices.iter().map(|slice| slice.bound()).collect(),
                 constants: bytemuck::cast_slice(constants).to_vec(),
                 groups,
             },
@@ -116,7 +116,7 @@ impl Recording {
             return;
         }
         let uses = [used(&from, Access::Read), used(to, Access::Write)];
-        self.push(Command::Copy { from: from.part(), to: to.part() }, &uses);
+        self.push(Command::Copy { from: from.bound(), to: to.bound() }, &uses);
     }
 
     fn push(&mut self, command: Command, uses: &[Use]) {

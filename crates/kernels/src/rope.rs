@@ -105,6 +105,13 @@ impl Rope {
 }
 
 impl RopeAngles {
+    /// Cosine and sine of each pair, the attention factor in both.
+    ///
+    /// Shapes: `[T, D / 2]`.
+    pub fn rotations(&self) -> &[(f32, f32)] {
+        &self.rotations
+    }
+
     /// Rotates every head of one token in place; `index` counts from the first position of the run.
     ///
     /// Shapes: `x [heads, D]`.

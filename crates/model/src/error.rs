@@ -7,6 +7,7 @@
 //! when nothing else gives them away.
 
 use gptoss_checkpoint as checkpoint;
+use gptoss_gpu as gpu;
 
 /// Everything that loading or running a model can answer instead of numbers.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +69,17 @@ pub enum Error {
          ask for fast precision, or for dense matrices as stored"
     )]
     RoundedExact,
+    /// What a card or its driver answered, with what was being done.
+    #[error(transparent)]
+    Card(#[from] gpu::Error),
+    /// A model or a mode that the kernels for cards do not have.
+    #[error("on a card there are no kernels for {what}; {instead}")]
+    NotOnCard {
+        /// What the model or the options ask for.
+        what: String,
+        /// What to do about it.
+        instead: &'static str,
+    },
     /// A token id has no row in the embedding.
     #[error("token {index} has the id {token}, but the vocabulary has {vocab_size} ids (0 to {})", vocab_size - 1)]
     TokenOutsideVocabulary {

@@ -5,11 +5,12 @@
 //! there are and what rows they have is `layout.rs`, alike on every device; who owns a slot, and which tokens
 //! it holds, the engine remembers.
 
-use std::ops::Range;
+use gptoss_gpu::Device;
 
 use crate::config::{KvFormat, LayerKind, ModelConfig};
 use crate::cpu::kv_rows::KvRows;
-use crate::layout::{BLOCK_TOKENS, KvBytes, StoreLayout, StoreShape, StoreSizes};
+use crate::gpu::kv_rows::KvRows as CardRows;
+use crate::layout::{BLOCK_TOKENS, KindRows, KvBytes, StoreLayout, StoreShape, StoreSizes};
 use crate::step::{KvMove, SequenceKv};
 
 /// The keys and values of many sequences.
@@ -23,6 +24,7 @@ pub struct KvStore {
 #[derive(Debug)]
 pub(crate) enum KvMemory {
     Cpu(KvRows),
+    Gpu(Box<CardRows>),
 }
 
 impl KvStore {
@@ -30,6 +32,13 @@ impl KvStore {
     pub(crate) fn on_cpu(shape: StoreShape, sizes: StoreSizes) -> KvStore {
         let layout = StoreLayout { shape, sizes };
         KvStore { memory: KvMemory::Cpu(KvRows::zeroed(layout.clone())), layout }
+    }
+
+    /// As [`KvStore::on_cpu`], on a card. What making room met is said by the first step.
+    pub(crate) fn on_gpu(device: &Device, shape: StoreShape, sizes: StoreSizes) -> KvStore {
+        let layout = StoreLayout { shape, sizes };
+        let rows = CardRows::new(device, layout.clone());
+        KvStore { memory: KvMemory::Gpu(Box::new(rows)), layout }
     }
 
     /// The bytes that a store reserves for a model that is fed by chunks of at most `chunk_tokens`.
@@ -54,61 +63,45 @@ impl KvStore {
         &self.layout.shape
     }
 
-    /// Carries out copies between slots, in their order.
+    /// Carries out copies between slots, in their order. What goes wrong with them on a card is said by the
+    /// next step.
     ///
     /// Panics: if one names a slot that is not there.
     pub fn apply(&mut self, moves: &[KvMove]) {
-        for kv_move in moves {
-            let copies = self.layout.copies(*kv_move);
-            match &mut self.memory {
-                KvMemory::Cpu(rows) => rows.copy(&copies),
-            }
+        let copies = moves.iter().flat_map(|kv_move| self.layout.copies(*kv_move));
+        match &mut self.memory {
+            KvMemory::Cpu(rows) => copies.for_each(|copy| rows.copy(&[copy])),
+            KvMemory::Gpu(rows) => rows.copy(&copies.collect::<Vec<_>>()),
         }
     }
 
     /// The bytes of a whole block, for keeping them elsewhere. They are those of this machine and this
-    /// precision.
+    /// precision. Empty when a card does not give them.
     ///
     /// Panics: if there is no such block.
     pub fn block_bytes(&self, block: u32) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let row = self.layout.block_row(block);
-        self.append_bytes(LayerKind::Full, row..row + BLOCK_TOKENS, &mut bytes);
-        bytes
+        self.bytes_of(&[self.whole_block(block)])
     }
 
     /// Fills a block with what [`block_bytes`](KvStore::block_bytes) gave. False when the length is not that
-    /// of a block; the block is then unchanged.
+    /// of a block, and the block is then unchanged; or when a card does not take them.
     ///
     /// Panics: if there is no such block.
     pub fn set_block(&mut self, block: u32, bytes: &[u8]) -> bool {
-        let fits = bytes.len() == self.shape().bytes_of_rows(LayerKind::Full, BLOCK_TOKENS);
-        if fits {
-            let row = self.layout.block_row(block);
-            self.take_bytes(LayerKind::Full, row..row + BLOCK_TOKENS, bytes);
-        }
-        fits
+        self.take_bytes(&[self.whole_block(block)], bytes)
     }
 
     /// The bytes of a snapshot that was taken at `position`, and of the rows before it in `last_block`, which
-    /// is the block that `position` lies in.
+    /// is the block that `position` lies in. Empty when a card does not give them.
     ///
     /// Panics: if there is no such slot.
     pub fn place_bytes(&self, snapshot: u32, position: usize, last_block: Option<u32>) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        for kept in self.layout.window_before(position) {
-            let row = self.layout.snapshot_row(snapshot, kept);
-            self.append_bytes(LayerKind::Windowed, row..row + 1, &mut bytes);
-        }
-        if let Some(block) = last_block {
-            let row = self.layout.block_row(block);
-            self.append_bytes(LayerKind::Full, row..row + position % BLOCK_TOKENS, &mut bytes);
-        }
-        bytes
+        self.bytes_of(&self.place_rows(snapshot, position, last_block))
     }
 
     /// Fills a snapshot, and the rows before `position` in `last_block`, with what
-    /// [`place_bytes`](KvStore::place_bytes) gave. False when the length is another; nothing is then changed.
+    /// [`place_bytes`](KvStore::place_bytes) gave. False when the length is another, and nothing is then
+    /// changed; or when a card does not take them.
     ///
     /// Panics: if there is no such slot.
     pub fn set_place(
@@ -118,23 +111,55 @@ impl KvStore {
         last_block: Option<u32>,
         bytes: &[u8],
     ) -> bool {
-        let row_bytes = self.shape().bytes_of_rows(LayerKind::Windowed, 1);
-        let kept = self.layout.window_before(position);
-        let window_bytes = kept.len() * row_bytes;
-        let rows = if last_block.is_some() { position % BLOCK_TOKENS } else { 0 };
-        if bytes.len() != window_bytes + self.shape().bytes_of_rows(LayerKind::Full, rows) {
+        self.take_bytes(&self.place_rows(snapshot, position, last_block), bytes)
+    }
+
+    fn whole_block(&self, block: u32) -> KindRows {
+        let row = self.layout.block_row(block);
+        (LayerKind::Full, row..row + BLOCK_TOKENS)
+    }
+
+    /// The rows of a place, in the order of its bytes.
+    fn place_rows(&self, snapshot: u32, position: usize, last_block: Option<u32>) -> Vec<KindRows> {
+        let window = self.layout.window_before(position).map(|kept| {
+            let row = self.layout.snapshot_row(snapshot, kept);
+            (LayerKind::Windowed, row..row + 1)
+        });
+        let tail = last_block.map(|block| {
+            let row = self.layout.block_row(block);
+            (LayerKind::Full, row..row + position % BLOCK_TOKENS)
+        });
+        window.chain(tail).collect()
+    }
+
+    fn bytes_of(&self, rows: &[KindRows]) -> Vec<u8> {
+        match &self.memory {
+            KvMemory::Cpu(kept) => {
+                let mut bytes = Vec::new();
+                rows.iter().for_each(|(kind, range)| kept.append_bytes(*kind, range.clone(), &mut bytes));
+                bytes
+            }
+            KvMemory::Gpu(kept) => kept.bytes(rows),
+        }
+    }
+
+    fn take_bytes(&mut self, rows: &[KindRows], mut bytes: &[u8]) -> bool {
+        let lens = rows.iter().map(|(kind, range)| self.shape().bytes_of_rows(*kind, range.len()));
+        let lens: Vec<usize> = lens.collect();
+        if bytes.len() != lens.iter().sum::<usize>() {
             return false;
         }
-        let (window, tail) = bytes.split_at(window_bytes);
-        for (index, kept) in kept.enumerate() {
-            let row = self.layout.snapshot_row(snapshot, kept);
-            self.take_bytes(LayerKind::Windowed, row..row + 1, &window[index * row_bytes..][..row_bytes]);
+        match &mut self.memory {
+            KvMemory::Cpu(kept) => {
+                for ((kind, range), len) in rows.iter().zip(lens) {
+                    let (own, rest) = bytes.split_at(len);
+                    kept.take_bytes(*kind, range.clone(), own);
+                    bytes = rest;
+                }
+                true
+            }
+            KvMemory::Gpu(kept) => kept.take_bytes(rows, bytes),
         }
-        if let Some(block) = last_block {
-            let row = self.layout.block_row(block);
-            self.take_bytes(LayerKind::Full, row..row + rows, tail);
-        }
-        true
     }
 
     /// Writes the keys and values `[K, D]` of one position of a layer, as a step writes its own.
@@ -148,18 +173,7 @@ impl KvStore {
     ) {
         match &mut self.memory {
             KvMemory::Cpu(rows) => rows.write(layer, kv, position, keys, values),
-        }
-    }
-
-    fn append_bytes(&self, kind: LayerKind, range: Range<usize>, bytes: &mut Vec<u8>) {
-        match &self.memory {
-            KvMemory::Cpu(rows) => rows.append_bytes(kind, range, bytes),
-        }
-    }
-
-    fn take_bytes(&mut self, kind: LayerKind, range: Range<usize>, bytes: &[u8]) {
-        match &mut self.memory {
-            KvMemory::Cpu(rows) => rows.take_bytes(kind, range, bytes),
+            KvMemory::Gpu(rows) => rows.write(layer, kv, position, keys, values),
         }
     }
 }

@@ -62,6 +62,9 @@ pub(crate) struct StoreLayout {
     pub(crate) sizes: StoreSizes,
 }
 
+/// Rows of every layer of a kind.
+pub(crate) type KindRows = (LayerKind, Range<usize>);
+
 /// Rows to be copied in every layer of a kind, keys and values alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RowCopy {

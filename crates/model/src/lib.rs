@@ -5,7 +5,7 @@
 //! many sequences in one step; [`parameters()`] and [`memory()`] answer how large a model is from its config
 //! alone, and [`plan_memory`] how much of it a budget holds, the rest staying on disk. Any member of the
 //! family runs by its config: mixture-of-experts or dense, any number of heads, layers and windows. Devices
-//! are twins behind [`Model`]; `cpu/` is the first.
+//! are twins behind [`Model`]: `cpu/`, and `gpu/` for cards, whose memory [`card_memory`] plans.
 //!
 //! One contract above all: a row of logits is a function of the tokens before it and of the precision, to the
 //! bit. It does not depend on chunks, on the number of threads, on what else was computed, or on whether the
@@ -21,10 +21,12 @@ mod cost;
 mod cpu;
 mod divergence;
 mod error;
+mod gpu;
 mod kv_cache;
 mod kv_random;
 mod kv_store;
 mod layout;
+mod logit_buffer;
 mod logits;
 mod memory;
 mod memory_plan;
@@ -40,6 +42,7 @@ pub use cpu::expert_cache::ExpertTraffic;
 pub use cpu::tile_probe::TileProbe;
 pub use divergence::{Comparison, Divergence};
 pub use error::Error;
+pub use gpu::plan::card_memory;
 pub use kv_cache::KvCache;
 pub use kv_store::KvStore;
 pub use layout::{BLOCK_TOKENS, KvBytes, StoreSizes};
@@ -51,5 +54,7 @@ pub use parameters::{PartCount, parameters};
 pub use step::{Batch, CHUNK_TOKENS_MAX, KvMove, LOGIT_ROWS_MAX, LogitRows, Segment, SequenceKv};
 pub use workspace::{SegmentLogits, Workspace};
 
+/// The card that a model can be brought to.
+pub use gptoss_gpu::Device;
 /// The threads that a model on the processor and its caller work with.
 pub use gptoss_kernels::Pool;

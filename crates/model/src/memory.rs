@@ -108,7 +108,7 @@ fn weight_terms(config: &ModelConfig, weights: &[(Part, u64)], dense: DenseMode)
 }
 
 /// The bytes of a matrix in Q8_0; `None` for what is never quantized, as `cpu/load.rs` has it.
-fn q8_bytes(config: &ModelConfig, part: Part) -> Option<u64> {
+pub(crate) fn q8_bytes(config: &ModelConfig, part: Part) -> Option<u64> {
     let query = config.num_query_heads * config.head_dim;
     let kv = config.num_kv_heads * config.head_dim;
     let (n, k) = match part {
@@ -122,7 +122,7 @@ fn q8_bytes(config: &ModelConfig, part: Part) -> Option<u64> {
 }
 
 /// The part of the model that a tensor belongs to, as `parameters` names them.
-fn part_name(part: Part, mlp: &'static str) -> &'static str {
+pub(crate) fn part_name(part: Part, mlp: &'static str) -> &'static str {
     use LayerPart::{
         AttentionNorm, KBias, KWeight, MlpNorm, OutBias, OutWeight, QBias, QWeight, RouterBias, RouterWeight,
         Sinks, VBias, VWeight,

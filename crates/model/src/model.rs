@@ -12,6 +12,7 @@
 //! still holds the tokens that went in, and the other sequences of the step have theirs.
 
 use gptoss_checkpoint::Checkpoint;
+use gptoss_gpu::Device;
 use gptoss_kernels::Pool;
 
 use crate::Error;
@@ -20,6 +21,7 @@ use crate::cost::{TokenCost, token_cost};
 use crate::cpu::expert_cache::ExpertTraffic;
 use crate::cpu::forward::Runner as CpuRunner;
 use crate::cpu::tile_probe::TileProbe;
+use crate::gpu::forward::Runner as GpuRunner;
 use crate::kv_cache::KvCache;
 use crate::kv_store::{KvMemory, KvStore};
 use crate::layout::{BLOCK_TOKENS, StoreShape, StoreSizes};
@@ -39,6 +41,7 @@ pub struct Model {
 /// The forward pass on a device: its weights, and everything that is made for it.
 enum Twin {
     Cpu(CpuRunner),
+    Gpu(GpuRunner),
 }
 
 impl Model {
@@ -82,6 +85,28 @@ impl Model {
         })
     }
 
+    /// Brings a checkpoint's weights to a card, the embedding excepted. `progress` is told `(bytes done,
+    /// bytes in all)`, of the checkpoint's.
+    ///
+    /// Errors: `Checkpoint` and `NanScale` name the tensor; `NotOnCard` what no kernel takes; `Card`.
+    pub fn load_on(
+        device: &Device,
+        checkpoint: &Checkpoint,
+        options: &LoadOptions,
+        pool: Pool,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Model, Error> {
+        let config = ModelConfig::from_checkpoint(checkpoint.config())?;
+        let runner = GpuRunner::load(device, checkpoint, config.clone(), options, pool, progress)?;
+        Ok(Model {
+            config,
+            precision: options.precision,
+            kv_format: options.precision.kv_format(),
+            chunk_tokens: CHUNK_TOKENS_MAX,
+            twin: Twin::Gpu(runner),
+        })
+    }
+
     /// The same model with another chunk, at least 1: results are the same bits, workspace and speed differ.
     /// Caches made before are not its own.
     pub fn with_chunk_tokens(mut self, chunk_tokens: usize) -> Model {
@@ -116,10 +141,19 @@ impl Model {
         self.chunk_tokens
     }
 
+    /// The card that the model runs on, if it runs on one.
+    pub fn device(&self) -> Option<&Device> {
+        match &self.twin {
+            Twin::Cpu(_) => None,
+            Twin::Gpu(runner) => Some(runner.device()),
+        }
+    }
+
     /// The processor's threads that the model works with.
     pub fn pool(&self) -> &Pool {
         match &self.twin {
             Twin::Cpu(runner) => runner.pool(),
+            Twin::Gpu(runner) => runner.pool(),
         }
     }
 
@@ -127,6 +161,7 @@ impl Model {
     pub fn expert_traffic(&self) -> Option<ExpertTraffic> {
         match &self.twin {
             Twin::Cpu(runner) => runner.expert_traffic(),
+            Twin::Gpu(_) => None,
         }
     }
 
@@ -135,14 +170,16 @@ impl Model {
         let kv_row = self.kv_format.row_bytes(self.config.num_kv_heads, self.config.head_dim);
         let weights = match &self.twin {
             Twin::Cpu(runner) => runner.weight_bytes(),
+            Twin::Gpu(runner) => runner.weight_bytes(),
         };
         token_cost(&self.config, weights, context, kv_row as u64)
     }
 
-    /// Products with this model's own matrices, for finding out how fast they are.
-    pub fn tile_probe(&self) -> TileProbe<'_> {
+    /// Products with this model's own matrices, for finding out how fast they are; `None` on a card.
+    pub fn tile_probe(&self) -> Option<TileProbe<'_>> {
         match &self.twin {
-            Twin::Cpu(runner) => runner.tile_probe(),
+            Twin::Cpu(runner) => Some(runner.tile_probe()),
+            Twin::Gpu(_) => None,
         }
     }
 
@@ -152,10 +189,12 @@ impl Model {
         KvCache::new(self.new_store(KvCache::sizes(max_context), max_context), max_context)
     }
 
-    /// An empty store for sequences of up to `max_context` tokens. Memory is reserved, not touched.
+    /// An empty store for sequences of up to `max_context` tokens. Memory is reserved, not touched. If a card
+    /// has none, the first step says so.
     pub fn new_store(&self, sizes: StoreSizes, max_context: usize) -> KvStore {
         match &self.twin {
             Twin::Cpu(_) => KvStore::on_cpu(self.store_shape(max_context), sizes),
+            Twin::Gpu(runner) => KvStore::on_gpu(runner.device(), self.store_shape(max_context), sizes),
         }
     }
 
@@ -163,6 +202,7 @@ impl Model {
     pub fn new_workspace(&self) -> Workspace {
         match &self.twin {
             Twin::Cpu(_) => Workspace::on_cpu(self.config.vocab_size),
+            Twin::Gpu(_) => Workspace::on_gpu(self.config.vocab_size),
         }
     }
 
@@ -190,21 +230,23 @@ impl Model {
         let mut work = self.new_workspace();
         let all_wanted = batch.logits.of(batch.tokens.len());
         let mut first_row = 0;
-        for tokens in batch.tokens.chunks(self.chunk_tokens) {
+        for tokens in batch.tokens.chunks(self.shown_tokens()) {
             let first_position = cache.len();
             cache.begin_chunk(tokens.len());
-            let (store, kv) = cache.parts();
-            self.layers(&[Segment { tokens, first_position, kv, logits: batch.logits }], store, &mut work)?;
-            cache.end_chunk(tokens.len());
             let wanted: Vec<usize> =
                 (0..tokens.len()).filter(|row| all_wanted.contains(&(first_row + row))).collect();
+            let (store, kv) = cache.parts();
+            work.clear();
+            let segments = [Segment { tokens, first_position, kv, logits: batch.logits }];
+            self.layers(&segments, &wanted, store, &mut work)?;
+            cache.end_chunk(tokens.len());
             for rows in wanted.chunks(LOGIT_ROWS_MAX) {
-                work.clear();
                 self.unembed(rows, &mut work);
                 for (index, row) in rows.iter().enumerate() {
                     work.check_finite(index, first_position + row)?;
                     on_row(first_row + row, &work.row(index));
                 }
+                work.clear();
             }
             first_row += tokens.len();
         }
@@ -217,7 +259,8 @@ impl Model {
     /// A sequence's numbers are those it would have alone. One whose logits are not finite fails alone.
     ///
     /// Errors: `TokenOutsideVocabulary`, `SegmentLength`, `SegmentPlace`, `ForeignCache` before anything is
-    /// computed; with experts on disk, `Checkpoint` and `NanScale`. No segment has logits then.
+    /// computed; with experts on disk, `Checkpoint` and `NanScale`; on a card, `Card` and `NotOnCard`. No
+    /// segment has logits then.
     pub fn forward_segments(
         &self,
         segments: &[Segment<'_>],
@@ -226,19 +269,24 @@ impl Model {
     ) -> Result<(), Error> {
         self.check_segments(segments, store)?;
         work.begin(self.config.vocab_size)?;
-        self.layers(segments, store, work)?;
         let mut wanted = work.wanted_rows(segments);
-        wanted.chunks(LOGIT_ROWS_MAX).for_each(|rows| self.unembed(rows, work));
+        let outcome = self.layers(segments, &wanted, store, work);
+        if outcome.is_ok() {
+            wanted.chunks(LOGIT_ROWS_MAX).for_each(|rows| self.unembed(rows, work));
+        }
         wanted.clear();
         work.wanted = wanted;
+        outcome?;
         segments.iter().for_each(|segment| work.push_segment(segment));
         Ok(())
     }
 
-    /// One step through all layers; their result stays in `work`.
+    /// One step through all layers; their result stays in `work`. On a card the logits of the `wanted` rows
+    /// are appended at once.
     fn layers(
         &self,
         segments: &[Segment<'_>],
+        wanted: &[usize],
         store: &mut KvStore,
         work: &mut Workspace,
     ) -> Result<(), Error> {
@@ -246,13 +294,25 @@ impl Model {
             (Twin::Cpu(runner), KvMemory::Cpu(kv), WorkMemory::Cpu(work)) => {
                 runner.layers(segments, kv, work)
             }
+            (Twin::Gpu(runner), KvMemory::Gpu(kv), WorkMemory::Gpu(work)) => {
+                runner.step(segments, wanted, kv, work)
+            }
+            _ => Err(Error::ForeignCache),
         }
     }
 
-    /// Appends the logits of some `rows` of the last step to `work`.
+    /// Appends the logits of some `rows` of the last step to `work`, if they are not there.
     fn unembed(&self, rows: &[usize], work: &mut Workspace) {
-        match (&self.twin, &mut work.memory) {
-            (Twin::Cpu(runner), WorkMemory::Cpu(work)) => runner.unembed(rows, work),
+        if let (Twin::Cpu(runner), WorkMemory::Cpu(work)) = (&self.twin, &mut work.memory) {
+            runner.unembed(rows, work);
+        }
+    }
+
+    /// Tokens whose logits may be in memory at once, when one sequence is fed.
+    fn shown_tokens(&self) -> usize {
+        match &self.twin {
+            Twin::Cpu(_) => self.chunk_tokens,
+            Twin::Gpu(_) => self.chunk_tokens.min(LOGIT_ROWS_MAX),
         }
     }
 

@@ -9,6 +9,8 @@ use std::ops::Range;
 
 use crate::Error;
 use crate::cpu::workspace::Workspace as CpuWorkspace;
+use crate::gpu::workspace::Workspace as GpuWorkspace;
+use crate::logit_buffer::LogitBuffer;
 use crate::logits::{argmax, argmax_allowed, log_sum_exp, most_probable};
 use crate::step::{LOGIT_ROWS_MAX, Segment};
 
@@ -28,11 +30,35 @@ pub struct Workspace {
 /// Where the buffers are.
 pub(crate) enum WorkMemory {
     Cpu(Box<CpuWorkspace>),
+    Gpu(Box<GpuWorkspace>),
+}
+
+impl WorkMemory {
+    fn logits(&self) -> &LogitBuffer {
+        match self {
+            WorkMemory::Cpu(work) => &work.logits,
+            WorkMemory::Gpu(work) => &work.logits,
+        }
+    }
+
+    fn logits_mut(&mut self) -> &mut LogitBuffer {
+        match self {
+            WorkMemory::Cpu(work) => &mut work.logits,
+            WorkMemory::Gpu(work) => &mut work.logits,
+        }
+    }
 }
 
 impl Workspace {
     pub(crate) fn on_cpu(vocab_size: usize) -> Workspace {
-        let memory = WorkMemory::Cpu(Box::default());
+        Workspace::new(vocab_size, WorkMemory::Cpu(Box::default()))
+    }
+
+    pub(crate) fn on_gpu(vocab_size: usize) -> Workspace {
+        Workspace::new(vocab_size, WorkMemory::Gpu(Box::default()))
+    }
+
+    fn new(vocab_size: usize, memory: WorkMemory) -> Workspace {
         Workspace { vocab_size, segments: Vec::new(), num_rows: 0, wanted: Vec::new(), memory }
     }
 
@@ -41,10 +67,8 @@ impl Workspace {
         self.segments.clear();
         self.num_rows = 0;
         self.forget_loose_rows();
-        match &mut self.memory {
-            // As many as the memory plan counts.
-            WorkMemory::Cpu(work) => work.logits.keep(LOGIT_ROWS_MAX, self.vocab_size),
-        }
+        // As many as the memory plan counts.
+        self.memory.logits_mut().keep(LOGIT_ROWS_MAX, self.vocab_size);
     }
 
     /// How many segments were computed since the last [`clear`](Workspace::clear).
@@ -94,9 +118,7 @@ impl Workspace {
 
     /// A row of logits.
     pub(crate) fn row(&self, row: usize) -> Cow<'_, [f32]> {
-        match &self.memory {
-            WorkMemory::Cpu(work) => Cow::Borrowed(work.logits.row(row, self.vocab_size)),
-        }
+        Cow::Borrowed(self.memory.logits().row(row, self.vocab_size))
     }
 
     /// Errors: `NonFiniteLogits` when a row, that of the token at `position`, holds an infinity or a NaN.
@@ -113,15 +135,14 @@ impl Workspace {
     pub(crate) fn num_bytes(&self) -> u64 {
         match &self.memory {
             WorkMemory::Cpu(work) => work.num_bytes(),
+            WorkMemory::Gpu(_) => 0,
         }
     }
 
     /// Forgets rows of logits that belong to no segment: a step that panicked leaves them.
     fn forget_loose_rows(&mut self) {
         self.wanted.clear();
-        match &mut self.memory {
-            WorkMemory::Cpu(work) => work.logits.truncate(self.num_rows),
-        }
+        self.memory.logits_mut().truncate(self.num_rows);
     }
 }
 

@@ -49,7 +49,7 @@ pub const ROOMS: &[Room] = &[
     room(6, "server", &["turn", "api", "harmony"]),
     room(4, "turn", &["engine", "constrain", "harmony"]),
     room(3, "engine", &["model"]),
-    room(2, "model", &["kernels", "checkpoint", "formats"]),
+    room(2, "model", &["kernels", "gpu", "checkpoint", "formats"]),
     room(2, "constrain", &["harmony"]),
     room(2, "api", &["harmony"]),
     room(1, "checkpoint", &["formats"]),

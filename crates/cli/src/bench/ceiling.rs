@@ -54,9 +54,13 @@ impl Ceiling {
 
     /// Measures all three rates.
     pub fn measure(&mut self, model: &Model) -> Rates {
-        let mut probe = model.tile_probe();
+        let read_bandwidth = self.read_bandwidth(model.pool());
+        // The tiles are the processor's; a model on a card has none.
+        let Some(mut probe) = model.tile_probe() else {
+            return Rates { read_bandwidth, dense_tile: f64::NAN, expert_tile: f64::NAN };
+        };
         Rates {
-            read_bandwidth: self.read_bandwidth(model.pool()),
+            read_bandwidth,
             dense_tile: best_rate(|| probe.dense()),
             expert_tile: best_rate(|| probe.expert()),
         }

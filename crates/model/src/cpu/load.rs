@@ -23,11 +23,8 @@ use crate::cpu::weights::{
     AttentionWeights, DenseMatrix, EmbeddingRows, ExpertMatrices, ExpertStack, LayerWeights, Linear,
     MlpWeights, Weights,
 };
-use crate::nan_scale::nan_scale;
+use crate::nan_scale::refuse_nan_scales;
 use crate::parameters::is_expert_matrix;
-
-/// Bytes of scales that one task of the NaN scan reads.
-const SCAN_TASK_BYTES: usize = 1 << 18;
 
 /// Numbers that are quantized before the source's pages are given back.
 const QUANTIZE_PIECE: usize = 1 << 24;
@@ -289,29 +286,4 @@ fn refuse_nan_blocks(
     });
     let (row, block) = places.min().unwrap_or_default();
     Err(Error::NanScale { tensor: experts.name.clone(), expert, row, block })
-}
-
-/// Looks for the scale NaN; the first one in the order of the tensor is reported.
-fn refuse_nan_scales(scales: &Tensor, num_experts: usize, pool: &Pool) -> Result<(), Error> {
-    let bytes: &[u8] = &scales.bytes;
-    let first = AtomicUsize::new(usize::MAX);
-    pool.run(bytes.len().div_ceil(SCAN_TASK_BYTES), |task| {
-        let start = task * SCAN_TASK_BYTES;
-        let piece = &bytes[start..bytes.len().min(start + SCAN_TASK_BYTES)];
-        if let Some(found) = nan_scale(piece) {
-            first.fetch_min(start + found, Ordering::Relaxed);
-        }
-    });
-    let index = first.into_inner();
-    if index == usize::MAX {
-        return Ok(());
-    }
-    let blocks_per_row = scales.shape.last().copied().unwrap_or(1).max(1);
-    let per_expert = (bytes.len() / num_experts).max(1);
-    Err(Error::NanScale {
-        tensor: scales.name.clone(),
-        expert: index / per_expert,
-        row: index % per_expert / blocks_per_row,
-        block: index % blocks_per_row,
-    })
 }

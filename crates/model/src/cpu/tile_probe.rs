@@ -133,7 +133,7 @@ mod tests {
         let checkpoint = Checkpoint::synthetic(Preset::Tiny, 1, None).expect("makes");
         let options = LoadOptions { precision: Precision::Fast, dense: DenseMode::Q8, expert_slots: None };
         let model = Model::load_with(&checkpoint, &options, Pool::new(1), &mut |_, _| {}).expect("loads");
-        let mut probe = model.tile_probe();
+        let mut probe = model.tile_probe().expect("a model on the processor");
         let macs = probe.dense();
         assert_eq!((probe.hidden_q8.t(), probe.hidden_parts.t()), (PROBE_TOKENS, 2 * PROBE_TOKENS));
         // The last product of a measurement is in two parts, and nearer to exact than one in one part.

@@ -8,6 +8,7 @@ use gptoss_kernels::{AttentionJob, KvRun, Q8_PARTS_BYTES_MAX, Q8Order, Q8Rows, R
 
 use crate::config::ModelConfig;
 use crate::cpu::routing::Routing;
+use crate::logit_buffer::LogitBuffer;
 
 /// Buffers of a chunk.
 pub(crate) struct Workspace {
@@ -41,14 +42,6 @@ pub(crate) struct AttentionLists {
     jobs: Vec<AttentionJob<'static>>,
     /// Where each sequence's runs end.
     pub(crate) ends: Vec<usize>,
-}
-
-/// Rows of logits, one after another.
-#[derive(Default)]
-pub(crate) struct LogitBuffer {
-    /// At least `num_rows` rows; what is behind them is left from other steps.
-    numbers: Vec<f32>, // [.., V]
-    num_rows: usize,
 }
 
 impl Default for Workspace {
@@ -197,35 +190,6 @@ impl AttentionLists {
     pub(crate) fn give_back_runs(&mut self, mut runs: Vec<KvRun<'_>>) {
         runs.clear();
         self.runs = runs.into_iter().map(|_| unreachable!("the list is empty")).collect();
-    }
-}
-
-impl LogitBuffer {
-    /// Row `index`, of `width` numbers.
-    pub(crate) fn row(&self, index: usize, width: usize) -> &[f32] {
-        assert!(index < self.num_rows, "row {index} of {}", self.num_rows);
-        &self.numbers[index * width..][..width]
-    }
-
-    /// Forgets the rows from `num_rows` on.
-    pub(crate) fn truncate(&mut self, num_rows: usize) {
-        self.num_rows = self.num_rows.min(num_rows);
-    }
-
-    /// Gives the memory of more than `rows` rows back.
-    pub(crate) fn keep(&mut self, rows: usize, width: usize) {
-        if self.numbers.len() > rows * width {
-            self.numbers.truncate(rows * width);
-            self.numbers.shrink_to_fit();
-        }
-    }
-
-    /// Adds `count` rows of arbitrary content.
-    pub(crate) fn add(&mut self, count: usize, width: usize) -> &mut [f32] {
-        let start = self.num_rows * width;
-        self.num_rows += count;
-        make_room(&mut self.numbers, start + count * width);
-        &mut self.numbers[start..][..count * width]
     }
 }
 

@@ -5,6 +5,7 @@
 //! another, `refused` what bad input is answered with, `segments` many sequences in a step with each alone,
 //! `streamed` experts that come from disk. `written` writes random checkpoints of any shape.
 
+mod card;
 mod equality;
 mod gguf;
 mod golden;

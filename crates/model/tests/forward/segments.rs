@@ -9,7 +9,7 @@ use gptoss_model::{
 
 use crate::golden::{golden, testdata};
 
-const CONTEXT: usize = 600;
+pub const CONTEXT: usize = 600;
 
 fn load(precision: Precision, chunk_tokens: usize) -> Model {
     let checkpoint = Checkpoint::open(&testdata("tiny-yarn")).expect("opens");
@@ -18,16 +18,16 @@ fn load(precision: Precision, chunk_tokens: usize) -> Model {
 }
 
 /// A sequence with scattered blocks.
-struct Sequence {
-    tokens: Vec<u32>,
-    blocks: Vec<u32>,
+pub struct Sequence {
+    pub tokens: Vec<u32>,
+    pub blocks: Vec<u32>,
     ring: u32,
-    done: usize,
-    rows: Vec<f32>,
+    pub done: usize,
+    pub rows: Vec<f32>,
 }
 
 impl Sequence {
-    fn new(tokens: &[u32], ring: u32, stride: u32) -> Sequence {
+    pub fn new(tokens: &[u32], ring: u32, stride: u32) -> Sequence {
         let blocks = (0..CONTEXT.div_ceil(BLOCK_TOKENS) as u32).map(|block| block * stride + ring).collect();
         Sequence { tokens: tokens.to_vec(), blocks, ring, done: 0, rows: Vec::new() }
     }
@@ -44,7 +44,12 @@ impl Sequence {
 }
 
 /// Steps until all are done; the n-th sequence computes `pace(n, step)` tokens in a step.
-fn run(model: &Model, store: &mut KvStore, sequences: &mut [Sequence], pace: impl Fn(usize, usize) -> usize) {
+pub fn run(
+    model: &Model,
+    store: &mut KvStore,
+    sequences: &mut [Sequence],
+    pace: impl Fn(usize, usize) -> usize,
+) {
     let mut work = model.new_workspace();
     for step in 0.. {
         let open: Vec<usize> = (0..sequences.len())
@@ -70,7 +75,7 @@ fn alone(model: &Model, tokens: &[u32]) -> Vec<f32> {
     model.forward(&batch, &mut model.new_cache(CONTEXT)).expect("runs").rows
 }
 
-fn sizes(sequences: usize) -> StoreSizes {
+pub fn sizes(sequences: usize) -> StoreSizes {
     StoreSizes { blocks: sequences * CONTEXT.div_ceil(BLOCK_TOKENS), rings: sequences, snapshots: 2 }
 }
 
@@ -111,7 +116,7 @@ fn a_sequence_goes_on_from_a_kept_place() {
     }
 }
 
-fn goes_on(text: &[u32], model: &Model) {
+pub fn goes_on(text: &[u32], model: &Model) {
     for place in [5_usize, 127, 129, 230, 250] {
         let mut store = model.new_store(sizes(2), CONTEXT);
         let mut first = [Sequence::new(&text[..260], 0, 2)];

@@ -1,0 +1,203 @@
+//! From token ids to logits on a card: the host looks the embedding up, recordings do the rest.
+//!
+//! Entry points: [`Runner::load`], and [`Runner::step`], which takes the rows of a step through all layers in
+//! passes and brings the logits of the wanted ones back. A pass is a recording that is kept; the host fills
+//! its input, submits it and, if there are wanted rows, the unembedding's behind it, and waits once. A
+//! token's numbers depend neither on the pass nor on what else is in it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use gptoss_checkpoint::Checkpoint;
+use gptoss_formats::round_to_q8_0;
+use gptoss_gpu::ops::KvPlace;
+use gptoss_gpu::{Device, Kernels, Recording, Upload, WAIT_MAX};
+use gptoss_kernels::{Pool, Rope, RopeAngles, YarnParams};
+
+use crate::Error;
+use crate::config::{LoadOptions, ModelConfig};
+use crate::cost::WeightBytes;
+use crate::gpu::kv_rows::{KvBuffers, KvRows};
+use crate::gpu::layers::Recorder;
+use crate::gpu::load::load;
+use crate::gpu::pass::{Pass, each_pass};
+use crate::gpu::weights::Weights;
+use crate::gpu::workspace::{Buffers, InputPlaces, Int8Forms, TailShape, Workspace};
+use crate::layout::StoreShape;
+use crate::step::{LOGIT_ROWS_MAX, Segment};
+
+/// A gpt-oss on a card.
+pub(crate) struct Runner {
+    /// A number that no other has.
+    id: u64,
+    config: ModelConfig,
+    weights: Weights,
+    kernels: Kernels,
+    rope: Rope,
+    pool: Pool,
+}
+
+impl Runner {
+    /// Brings a checkpoint's weights to a card.
+    ///
+    /// Errors: `Checkpoint` and `NanScale` name the tensor; `NotOnCard`; `Card`.
+    pub(crate) fn load(
+        device: &Device,
+        checkpoint: &Checkpoint,
+        config: ModelConfig,
+        options: &LoadOptions,
+        pool: Pool,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Runner, Error> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let weights = load(checkpoint, &config, options, device, &pool, progress)?;
+        let yarn = YarnParams {
+            factor: config.yarn.factor,
+            beta_fast: config.yarn.beta_fast,
+            beta_slow: config.yarn.beta_slow,
+            original_max_position_embeddings: config.yarn.original_max_position_embeddings,
+            truncate: config.yarn.truncate,
+        };
+        let rope = Rope::yarn(config.head_dim, config.rope_theta, &yarn);
+        let (id, kernels) = (NEXT.fetch_add(1, Ordering::Relaxed), Kernels::new(device));
+        Ok(Runner { id, config, weights, kernels, rope, pool })
+    }
+
+    pub(crate) fn device(&self) -> &Device {
+        self.kernels.device()
+    }
+
+    /// The threads of the host.
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Bytes of the matrices as they are on the card.
+    pub(crate) fn weight_bytes(&self) -> WeightBytes {
+        self.weights.num_bytes()
+    }
+
+    /// Computes a step, whose keys and values are then in `kv`, and appends the logits of its `wanted` rows,
+    /// which ascend, to `work`.
+    ///
+    /// Errors: `Card`, `NotOnCard`; what the step wrote to `kv` is then arbitrary.
+    pub(crate) fn step(
+        &self,
+        segments: &[Segment<'_>],
+        wanted: &[usize],
+        kv: &mut KvRows,
+        work: &mut Workspace,
+    ) -> Result<(), Error> {
+        let (id, shape) = (kv.id, kv.layout().shape.clone());
+        let kv = kv.buffers()?;
+        self.make_room(work)?;
+        work.passes.keep(|(store, _)| *store == id);
+        let mut pass = std::mem::take(&mut work.pass);
+        let outcome = each_pass(segments, kv.table_blocks, &mut pass, |pass| {
+            let rows = pass.first_row..pass.first_row + pass.tokens.len();
+            let first = wanted.partition_point(|row| *row < rows.start);
+            let end = wanted.partition_point(|row| *row < rows.end);
+            self.run(pass, &wanted[first..end], (id, kv, &shape), work)
+        });
+        work.pass = pass;
+        outcome
+    }
+
+    /// Makes the buffers, once.
+    fn make_room(&self, work: &mut Workspace) -> Result<(), Error> {
+        if work.buffers.as_ref().is_some_and(|(id, _)| *id == self.id) {
+            return Ok(());
+        }
+        work.passes.keep(|_| false);
+        work.tails.keep(|_| false);
+        work.buffers = None;
+        let forms =
+            Int8Forms { attention: self.weights.has_int8(), unembedding: self.weights.unembedding.is_int8() };
+        let buffers = Buffers::new(self.device(), &self.config, forms)?;
+        if self.config.num_experts == 0 {
+            // A dense layer is one expert that takes every row with weight 1.
+            let mut upload = Upload::new(self.device(), buffers.weights.len())?;
+            let count = buffers.weights.len() as usize / size_of::<f32>();
+            upload.write(&buffers.experts, bytemuck::cast_slice(&vec![0_u32; count]))?;
+            upload.write(&buffers.weights, bytemuck::cast_slice(&vec![1_f32; count]))?;
+            upload.finish()?;
+        }
+        work.buffers = Some((self.id, buffers));
+        Ok(())
+    }
+
+    /// Runs a pass; `wanted` are rows of the step.
+    fn run(
+        &self,
+        pass: &Pass,
+        wanted: &[usize],
+        (store, kv, store_shape): (u64, &KvBuffers, &StoreShape),
+        work: &mut Workspace,
+    ) -> Result<(), Error> {
+        let Workspace { logits, buffers, passes, tails, input, .. } = work;
+        let Some((_, buffers)) = buffers else { unreachable!("a step makes the buffers first") };
+        let recorder =
+            Recorder { config: &self.config, weights: &self.weights, kernels: &self.kernels, work: buffers };
+        let shape = pass.shape();
+        let recorded = passes.of((store, shape), || recorder.pass(shape, kv, store_shape))?;
+        // What ran before has ended: every call waits for what it submits.
+        self.fill(pass, shape.rows as usize, kv, buffers, input);
+        recorded.submit()?;
+        for rows in wanted.chunks(LOGIT_ROWS_MAX) {
+            let is_front = rows.iter().enumerate().all(|(index, row)| *row == pass.first_row + index);
+            if !is_front {
+                self.gather(rows, pass.first_row, buffers)?;
+            }
+            let tail = TailShape { rows: (rows.len() as u32).next_power_of_two(), is_front };
+            let tail = tails.of(tail, || recorder.tail(tail))?;
+            tail.run()?;
+            let numbers = logits.add(rows.len(), self.config.vocab_size);
+            buffers.host_logits.read(0, bytemuck::cast_slice_mut(numbers));
+        }
+        recorded.wait(WAIT_MAX)?;
+        Ok(())
+    }
+
+    /// Brings rows of the residual stream together.
+    fn gather(&self, rows: &[usize], first_row: usize, buffers: &Buffers) -> Result<(), Error> {
+        let bytes = (self.config.hidden_size * size_of::<f32>()) as u64;
+        let row = |index: usize| index as u64 * bytes..(index as u64 + 1) * bytes;
+        let mut recording = Recording::new(self.device());
+        for (to, from) in rows.iter().enumerate() {
+            let from = buffers.hidden.part(row(from - first_row));
+            recording.copy(&buffers.last_hidden.part(row(to)), &from);
+        }
+        recording.finish("the rows that are unembedded")?.run()?;
+        Ok(())
+    }
+
+    /// Puts a pass's input where its recording of `rows` rows takes it from; rows beyond its own are
+    /// nobody's.
+    fn fill(&self, pass: &Pass, rows: usize, kv: &KvBuffers, buffers: &Buffers, input: &mut Vec<u8>) {
+        let width = self.config.hidden_size;
+        let mut numbers = vec![0.0_f32; width];
+        input.clear();
+        for &token in &pass.tokens {
+            self.weights.embedding.view().unpack_row(&mut numbers, token as usize);
+            if self.weights.embedding_rounded {
+                round_to_q8_0(&mut numbers);
+            }
+            input.extend_from_slice(bytemuck::cast_slice(&numbers));
+        }
+        input.resize(rows * width * size_of::<f32>(), 0);
+        buffers.input.write(0, input);
+        let at = InputPlaces::of(&self.config);
+        let mut angles = RopeAngles::default();
+        input.clear();
+        for place in &pass.places {
+            self.rope.fill_angles(&mut angles, place.position as usize, 1);
+            for (cosine, sine) in angles.rotations() {
+                input.extend([cosine.to_le_bytes(), sine.to_le_bytes()].as_flattened());
+            }
+        }
+        buffers.input.write(at.angles, input);
+        let idle = std::iter::repeat_n(&KvPlace::IDLE, rows - pass.places.len());
+        let places: Vec<[u32; 4]> = pass.places.iter().chain(idle).map(|place| place.words()).collect();
+        buffers.input.write(at.places, bytemuck::cast_slice(&places));
+        kv.table_staging.write(0, bytemuck::cast_slice(&pass.table));
+    }
+}

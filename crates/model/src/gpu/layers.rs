@@ -1,0 +1,276 @@
+//! A pass through all layers and the unembedding, as recordings of the room `gpu`'s ops.
+//!
+//! Entry points: [`Recorder::pass`] and [`Recorder::tail`]. The order of ops and which rows each product
+//! takes are those of `cpu/block.rs` and `cpu/experts.rs`, so that both give the same numbers as far as a
+//! card's arithmetic is the CPU's. Nothing in a recording changes from run to run: tokens, places and blocks
+//! come in by buffers.
+
+use gptoss_gpu::ops::{
+    Attention, AttentionSpans, CollectExperts, DenseRows, ExpertLinear, ExpertRows, KvRows, KvSlots, Linear,
+    NormInputs, Quantize, RmsNorm, RmsNormInt8, RmsNormMiddles, Rope, RouterTopK, SwiGluMiddles,
+};
+use gptoss_gpu::{Error, Kernels, Recorded, Recording, Slice};
+
+use crate::config::{LayerKind, ModelConfig};
+use crate::gpu::kv_rows::{KvBuffers, LayerRows, Rows};
+use crate::gpu::pass::PassShape;
+use crate::gpu::weights::{LayerWeights, Linear as LinearWeights, Matrix, Weights};
+use crate::gpu::workspace::{Buffers, InputPlaces, SPANS_APART_MAX, TailShape};
+use crate::layout::StoreShape;
+
+/// What recordings of a model are made of.
+pub(crate) struct Recorder<'a> {
+    pub(crate) config: &'a ModelConfig,
+    pub(crate) weights: &'a Weights,
+    pub(crate) kernels: &'a Kernels,
+    pub(crate) work: &'a Buffers,
+}
+
+/// A pass that is being recorded.
+struct PassRecorder<'a> {
+    all: &'a Recorder<'a>,
+    shape: PassShape,
+    store: &'a StoreShape,
+    recording: Recording,
+}
+
+impl Recorder<'_> {
+    /// A pass of a shape over the rows of a store, from its input on the host to the residual stream.
+    ///
+    /// Errors: the card's.
+    pub(crate) fn pass(
+        &self,
+        shape: PassShape,
+        kv: &KvBuffers,
+        store: &StoreShape,
+    ) -> Result<Recorded, Error> {
+        let recording = Recording::new(self.kernels.device());
+        let mut pass = PassRecorder { all: self, shape, store, recording };
+        pass.take_input(kv);
+        for (layer, weights) in self.weights.layers.iter().enumerate() {
+            pass.attention(layer, weights, &kv.layers[layer], &kv.table)?;
+            pass.mlp(weights)?;
+        }
+        pass.recording.finish(&format!("a pass of {} rows", shape.rows))
+    }
+
+    /// Logits of rows, which end on the host.
+    ///
+    /// Errors: the card's.
+    pub(crate) fn tail(&self, shape: TailShape) -> Result<Recorded, Error> {
+        let (work, weights, c) = (self.work, self.weights, self.config.hidden_size as u32);
+        let mut recording = Recording::new(self.kernels.device());
+        let x = if shape.is_front { &work.hidden } else { &work.last_hidden };
+        let inputs = self.norm(x, &weights.final_norm, shape.rows);
+        let rows = match &weights.unembedding {
+            Matrix::Int8 { .. } => {
+                let norm = RmsNormInt8 { out: &work.last_int8, inputs, in_parts: true };
+                norm.record(self.kernels, &mut recording)?;
+                DenseRows::Int8Parts(&work.last_int8)
+            }
+            Matrix::F32(_) | Matrix::Bf16(_) => {
+                RmsNorm { out: &work.last_normed, inputs }.record(self.kernels, &mut recording)?;
+                DenseRows::F32(&work.last_normed)
+            }
+        };
+        let vocab = self.config.vocab_size as u32;
+        let product = Linear {
+            out: &work.logits,
+            x: rows,
+            weight: weights.unembedding.view(),
+            bias: None,
+            adds: false,
+            t: shape.rows,
+            n: vocab,
+            k: c,
+        };
+        product.record(self.kernels, &mut recording)?;
+        let bytes = 0..u64::from(shape.rows) * u64::from(vocab) * 4;
+        recording.copy(&work.host_logits.slice(bytes.clone()), &work.logits.part(bytes));
+        recording.finish(&format!("the logits of {} rows", shape.rows))
+    }
+
+    fn norm<'b>(&self, x: &'b Slice, weight: &'b Slice, t: u32) -> NormInputs<'b> {
+        NormInputs { x, weight, t, c: self.config.hidden_size as u32, eps: self.config.rms_norm_eps }
+    }
+}
+
+impl PassRecorder<'_> {
+    /// Embedding rows, angles, places and blocks come from the host.
+    fn take_input(&mut self, kv: &KvBuffers) {
+        let (work, config) = (self.all.work, self.all.config);
+        let rows = u64::from(self.shape.rows);
+        let at = InputPlaces::of(config);
+        let parts = [
+            (&work.hidden, 0, rows * 4 * config.hidden_size as u64),
+            (&work.angles, at.angles, rows * 4 * config.head_dim as u64),
+            (&work.places, at.places, rows * 16),
+        ];
+        for (to, from, bytes) in parts {
+            self.recording.copy(&to.part(0..bytes), &work.input.slice(from..from + bytes));
+        }
+        let blocks = self.shape.table_blocks().min(kv.table_blocks) as u64;
+        self.recording.copy(&kv.table.part(0..4 * blocks), &kv.table_staging.slice(0..4 * blocks));
+    }
+
+    /// Adds the attention of a layer to the residual stream, after writing the pass's keys and values.
+    fn attention(
+        &mut self,
+        layer: usize,
+        weights: &LayerWeights,
+        rows: &LayerRows,
+        table: &Slice,
+    ) -> Result<(), Error> {
+        let (work, config, kernels) = (self.all.work, self.all.config, self.all.kernels);
+        let t = self.shape.rows;
+        let [num_heads, num_kv_heads, head_dim] =
+            [config.num_query_heads, config.num_kv_heads, config.head_dim].map(|size| size as u32);
+        let inputs = self.all.norm(&work.hidden, &weights.attention_norm, t);
+        let linears = [&weights.query, &weights.key, &weights.value];
+        if linears.iter().any(|linear| linear.weight.is_int8()) {
+            let norm = RmsNormInt8 { out: &work.normed_int8, inputs, in_parts: true };
+            norm.record(kernels, &mut self.recording)?;
+        }
+        if linears.iter().any(|linear| !linear.weight.is_int8()) {
+            RmsNorm { out: &work.normed, inputs }.record(kernels, &mut self.recording)?;
+        }
+        // The first parts of all rows are the rows in one part; keys and values, which every later position
+        // reads, take both.
+        let rows_for = |linear: &LinearWeights, in_parts: bool| match (linear.weight.is_int8(), in_parts) {
+            (false, _) => DenseRows::F32(&work.normed),
+            (true, false) => DenseRows::Int8(&work.normed_int8),
+            (true, true) => DenseRows::Int8Parts(&work.normed_int8),
+        };
+        let c = config.hidden_size as u32;
+        let [query, kv] = [num_heads * head_dim, num_kv_heads * head_dim];
+        self.linear(&work.query, rows_for(&weights.query, false), &weights.query, [query, c], false)?;
+        self.linear(&work.key, rows_for(&weights.key, true), &weights.key, [kv, c], false)?;
+        self.linear(&work.value, rows_for(&weights.value, true), &weights.value, [kv, c], false)?;
+        let slots = match self.store.layer_kinds[layer] {
+            LayerKind::Full => KvSlots::Blocks(table),
+            LayerKind::Windowed => KvSlots::Rings(self.store.ring_rows as u32),
+        };
+        let kv = kv_rows(rows);
+        let (q, places) = (&work.query, &work.places);
+        let (k, v, angles) = (&work.key, &work.value, &work.angles);
+        let rope = Rope { q, k, v, angles, places, slots, kv, t, num_heads, num_kv_heads, head_dim };
+        rope.record(kernels, &mut self.recording)?;
+        let window = self.store.window_of(layer).map(|window| window as u32);
+        let attention = Attention {
+            out: &work.attended,
+            q,
+            kv,
+            places,
+            slots,
+            sinks: &weights.sinks,
+            spans: spans(work, self.shape, window),
+            t,
+            num_heads,
+            num_kv_heads,
+            head_dim,
+            window,
+        };
+        attention.record(kernels, &mut self.recording)?;
+        let x = if weights.out.weight.is_int8() {
+            let out = &work.attended_int8;
+            let quantize = Quantize { out, x: &work.attended, t, k: query, in_parts: false };
+            quantize.record(kernels, &mut self.recording)?;
+            DenseRows::Int8(&work.attended_int8)
+        } else {
+            DenseRows::F32(&work.attended)
+        };
+        self.linear(&work.hidden, x, &weights.out, [c, query], true)
+    }
+
+    /// Adds what a layer's experts make of each row to the residual stream.
+    fn mlp(&mut self, weights: &LayerWeights) -> Result<(), Error> {
+        let (work, config, kernels) = (self.all.work, self.all.config, self.all.kernels);
+        let t = self.shape.rows;
+        let [c, f, num_experts, active] =
+            [config.hidden_size, config.intermediate_size, config.num_experts, config.active_experts()]
+                .map(|size| size as u32);
+        let inputs = self.all.norm(&work.hidden, &weights.mlp_norm, t);
+        let norm = RmsNormMiddles { out: &work.middles, normed: &work.normed, inputs };
+        norm.record(kernels, &mut self.recording)?;
+        if let Some(router) = &weights.router {
+            self.linear(&work.router_logits, DenseRows::F32(&work.normed), router, [num_experts, c], false)?;
+            let (experts, weights, logits) = (&work.experts, &work.weights, &work.router_logits);
+            let choice = RouterTopK { experts, weights, logits, t, num_experts, active };
+            choice.record(kernels, &mut self.recording)?;
+        }
+        let product = ExpertLinear {
+            out: &work.gate_up,
+            x: ExpertRows::Int8(&work.middles),
+            codes: &weights.gate_up.codes,
+            code_scales: &weights.gate_up.scales,
+            experts: &work.experts,
+            bias: &weights.gate_up.bias,
+            adds: false,
+            num_experts: config.expert_slots() as u32,
+            rows: t * active,
+            share: active,
+            n: 2 * f,
+            k: c,
+        };
+        product.record(kernels, &mut self.recording)?;
+        let activation = SwiGluMiddles {
+            out: &work.activated,
+            gate_up: &work.gate_up,
+            t: t * active,
+            f,
+            limit: config.swiglu_limit,
+            alpha: config.swiglu_alpha,
+        };
+        activation.record(kernels, &mut self.recording)?;
+        let product = ExpertLinear {
+            out: &work.outputs,
+            x: ExpertRows::Int8(&work.activated),
+            codes: &weights.down.codes,
+            code_scales: &weights.down.scales,
+            bias: &weights.down.bias,
+            share: 1,
+            n: c,
+            k: f,
+            ..product
+        };
+        product.record(kernels, &mut self.recording)?;
+        let (hidden, outputs, weights) = (&work.hidden, &work.outputs, &work.weights);
+        let collect = CollectExperts { hidden, outputs, weights, slots: None, t, active, width: c };
+        collect.record(kernels, &mut self.recording)
+    }
+
+    /// A product of the pass's rows with its bias, `[n, k]`.
+    fn linear(
+        &mut self,
+        out: &Slice,
+        x: DenseRows<'_>,
+        linear: &LinearWeights,
+        [n, k]: [u32; 2],
+        adds: bool,
+    ) -> Result<(), Error> {
+        let (weight, bias) = (linear.weight.view(), Some(&linear.bias));
+        let product = Linear { out, x, weight, bias, adds, t: self.shape.rows, n, k };
+        product.record(self.all.kernels, &mut self.recording)
+    }
+}
+
+/// Spans apart where rows are few and see much.
+fn spans(work: &Buffers, shape: PassShape, window: Option<u32>) -> AttentionSpans<'_> {
+    let PassShape { rows, spans } = shape;
+    if window.is_none() && spans > 1 && rows * spans <= SPANS_APART_MAX {
+        AttentionSpans::Apart { partials: &work.partials, spans_max: spans }
+    } else {
+        AttentionSpans::InTurn
+    }
+}
+
+/// A layer's keys and values as ops take them.
+fn kv_rows(rows: &LayerRows) -> KvRows<'_> {
+    match (&rows.keys, &rows.values) {
+        (Rows::Bf16(keys), Rows::Bf16(values)) => KvRows::Bf16 { keys, values },
+        (Rows::Int8 { values: keys, scales: key_scales }, Rows::Int8 { values, scales: value_scales }) => {
+            KvRows::Int8 { keys, values, key_scales, value_scales }
+        }
+        _ => unreachable!("keys and values are of one format"),
+    }
+}

@@ -1,0 +1,363 @@
+//! The twin on a card, on every device that runs in software here: against the CPU, against the official
+//! logits, and against itself, bit for bit.
+//!
+//! `GPTOSS_GPU_TEST_DEVICES` names devices that must be there; without it those of software are taken, and
+//! where there is none the tests say that they are skipped.
+
+#![expect(clippy::disallowed_methods, reason = "which devices are tested is told by the environment")]
+
+use gptoss_checkpoint::{Checkpoint, Preset};
+use gptoss_gpu::{Device, DeviceChoice, DeviceKind, Place};
+use gptoss_kernels::Pool;
+use gptoss_model::{
+    BLOCK_TOKENS, Batch, DenseMode, Error, KvFormat, KvMove, KvStore, LoadOptions, LogitRows, Model,
+    Precision, Segment, SequenceKv, StoreSizes, card_memory,
+};
+
+use crate::equality::mean_kl;
+use crate::golden::{golden, testdata};
+use crate::segments::{CONTEXT, Sequence, run, sizes};
+use crate::written::{Layout, SMALL, Shape, write};
+
+const FAST: LoadOptions =
+    LoadOptions { precision: Precision::Fast, dense: DenseMode::AsStored, expert_slots: None };
+const FAST_Q8: LoadOptions = LoadOptions { dense: DenseMode::Q8, ..FAST };
+/// A shape that the kernels take, with heads that are not whole blocks.
+const CARD: Shape = Shape { head_dim: 12, window: 7, ..SMALL };
+
+fn choices() -> Vec<DeviceChoice> {
+    if let Ok(names) = std::env::var("GPTOSS_GPU_TEST_DEVICES") {
+        return names.split(',').map(|name| DeviceChoice::Name(name.trim().to_owned())).collect();
+    }
+    let devices = Device::list().unwrap_or_default().into_iter();
+    let software = devices.filter(|device| device.kind == DeviceKind::Cpu && device.vulkan >= [1, 3, 0]);
+    software.map(|device| DeviceChoice::Index(device.index)).collect()
+}
+
+/// Runs a test on every device, each opened for it alone.
+fn on_every_device(test: impl Fn(&Device)) {
+    let choices = choices();
+    if choices.is_empty() {
+        eprintln!("SKIPPED: no software device of Vulkan on this machine");
+    }
+    for choice in choices {
+        let device = Device::open_checked(&choice).expect("a device that was named");
+        eprintln!("on {device:?}");
+        test(&device);
+    }
+}
+
+fn on(device: &Device, checkpoint: &Checkpoint, options: LoadOptions) -> Model {
+    Model::load_on(device, checkpoint, &options, Pool::new(2), &mut |_, _| {}).expect("loads")
+}
+
+fn on_cpu(checkpoint: &Checkpoint, options: LoadOptions) -> Model {
+    Model::load_with(checkpoint, &options, Pool::new(2), &mut |_, _| {}).expect("loads")
+}
+
+fn open(name: &str) -> Checkpoint {
+    Checkpoint::open(&testdata(name)).expect("opens")
+}
+
+fn rows(model: &Model, tokens: &[u32]) -> Vec<f32> {
+    let batch = Batch { tokens, logits: LogitRows::All };
+    model.forward(&batch, &mut model.new_cache(tokens.len().max(CONTEXT))).expect("runs").rows
+}
+
+/// Largest difference of a logit.
+fn difference(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+/// Tokens of the goldens that are computed here: the drivers are slow. Rings wrap after 191.
+const NUM_TOKENS: usize = 230;
+
+/// The weights of the goldens are random and large: rounding activations to int8 moves single logits by
+/// whole units on the CPU too, so the measure is the mean divergence. Measured on lavapipe, in nats, CPU and
+/// card from the official logits and card from CPU: tiny 5.8e-3, 4.2e-3, 1.6e-3; tiny-yarn 4.5e-4, 4.5e-4,
+/// 3.7e-6; tiny-steep 6.1e-2, 6.1e-2, 0. Bits are those of the device's arithmetic, so the figures stay.
+#[test]
+fn logits_are_as_near_to_the_official_ones_as_the_processors() {
+    on_every_device(|device| {
+        for name in ["tiny", "tiny-yarn", "tiny-steep"] {
+            let (golden, checkpoint) = (golden(name), open(name));
+            let vocab_size = checkpoint.config().vocab_size;
+            let tokens = &golden.tokens[..NUM_TOKENS.min(golden.tokens.len())];
+            let official = &golden.logits[..tokens.len() * vocab_size];
+            let cpu = rows(&on_cpu(&checkpoint, FAST), tokens);
+            let card = rows(&on(device, &checkpoint, FAST), tokens);
+            let [of_cpu, of_card] = [&cpu, &card].map(|rows| mean_kl(official, rows, vocab_size));
+            let apart = mean_kl(&cpu, &card, vocab_size);
+            println!("{name}: mean KL of the CPU {of_cpu:e}, of the card {of_card:e}, apart {apart:e} nats");
+            println!("{name}: {:e} is the largest difference to the CPU", difference(&card, &cpu));
+            assert!(of_card < 1.5 * of_cpu && apart < 4e-3, "{name}: mean KL {of_card} and {apart}");
+        }
+    });
+}
+
+/// Every form of weights: heads that are not whole blocks, dense layers, matrices in Q8_0 and in bf16.
+#[test]
+fn every_form_of_weights_gives_what_the_processor_gives() {
+    let tokens: Vec<u32> = (0..40).map(|i| (i * i + 3 * i) % 77).collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    let written = |name: &str, shape: &Shape, layout| {
+        let path = folder.path().join(name);
+        std::fs::create_dir(&path).expect("a folder");
+        write(&path, shape, layout);
+        Checkpoint::open(&path).expect("opens")
+    };
+    let checkpoints = [
+        ("mixture", written("mixture", &CARD, Layout::HuggingFace)),
+        ("original", written("original", &CARD, Layout::Original)),
+        ("dense", written("dense", &Shape { experts: 0, active: 0, ..CARD }, Layout::HuggingFace)),
+        ("synthetic", Checkpoint::synthetic(Preset::Tiny, 0, None).expect("a preset")),
+        ("bf16.gguf", open("tiny-yarn-bf16.gguf")),
+        ("q8_0.gguf", open("tiny-yarn-q8_0.gguf")),
+    ];
+    on_every_device(|device| {
+        for (name, checkpoint) in &checkpoints {
+            for options in [FAST, FAST_Q8] {
+                for kv_format in [KvFormat::Bf16, KvFormat::Q8] {
+                    let cpu = on_cpu(checkpoint, options).with_kv_format(kv_format);
+                    let card = on(device, checkpoint, options).with_kv_format(kv_format);
+                    let vocab_size = cpu.config().vocab_size;
+                    let [expected, found] = [cpu, card].map(|model| rows(&model, &tokens));
+                    let kl = mean_kl(&expected, &found, vocab_size);
+                    let (dense, apart) = (options.dense, difference(&found, &expected));
+                    println!("{name} {dense:?} {kv_format:?}: mean KL {kl:e}, at most {apart:e}");
+                    assert!(kl < 1e-3, "{name} {dense:?} {kv_format:?}: mean KL {kl}, {apart} apart");
+                }
+            }
+        }
+    });
+}
+
+fn alone(model: &Model, tokens: &[u32]) -> Vec<f32> {
+    let batch = Batch { tokens, logits: LogitRows::All };
+    model.forward(&batch, &mut model.new_cache(CONTEXT)).expect("runs").rows
+}
+
+#[test]
+fn alone_or_batched_whole_or_cut_the_bits_are_the_same() {
+    let text = golden("tiny-yarn").tokens;
+    on_every_device(|device| {
+        for (options, kv_format) in [(FAST, KvFormat::Bf16), (FAST_Q8, KvFormat::Bf16), (FAST, KvFormat::Q8)]
+        {
+            let checkpoint = open("tiny-yarn");
+            let model = on(device, &checkpoint, options).with_chunk_tokens(70).with_kv_format(kv_format);
+            let mut store = model.new_store(sizes(5), CONTEXT);
+            let lengths = [NUM_TOKENS, 17, 130, 1, 90];
+            let mut sequences: Vec<Sequence> =
+                (0..5).map(|n| Sequence::new(&text[n * 20..][..lengths[n]], n as u32, 5)).collect();
+            // Steps of decoding rows beside chunks of prompts, some longer than a pass.
+            let pace = |n: usize, step: usize| [1, 0, 70, 7, 1, 33][(n + step) % 6];
+            run(&model, &mut store, &mut sequences, pace);
+            for sequence in &sequences {
+                assert!(sequence.rows == alone(&model, &sequence.tokens), "{options:?} {kv_format:?}");
+            }
+        }
+    });
+}
+
+/// Past a span of attention spans are taken apart where rows are few, and in turn where they are many.
+#[test]
+fn bits_do_not_depend_on_how_attention_takes_its_spans() {
+    let text = golden("tiny-yarn").tokens;
+    on_every_device(|device| {
+        let model = on(device, &open("tiny-yarn"), FAST).with_chunk_tokens(64);
+        let mut cache = model.new_cache(CONTEXT);
+        let batch = |tokens, logits| Batch { tokens, logits };
+        model.forward(&batch(&text[..500], LogitRows::None), &mut cache).expect("runs");
+        let mut one_by_one = Vec::new();
+        for token in text[500..530].chunks(1) {
+            one_by_one.extend(model.forward(&batch(token, LogitRows::Last), &mut cache).expect("runs").rows);
+        }
+        cache.truncate(500).expect("is held");
+        let at_once = model.forward(&batch(&text[500..530], LogitRows::All), &mut cache).expect("runs").rows;
+        assert!(one_by_one == at_once);
+    });
+}
+
+/// The bytes of a kept place, in another store.
+fn moved(model: &Model, from: &KvStore, first: &Sequence, place: usize) -> (KvStore, Vec<u32>) {
+    let mut store = model.new_store(sizes(2), CONTEXT);
+    let full = place / BLOCK_TOKENS;
+    let blocks: Vec<u32> = (0..CONTEXT.div_ceil(BLOCK_TOKENS) as u32).map(|block| 2 * block).collect();
+    for (from_block, to_block) in first.blocks.iter().zip(&blocks).take(full) {
+        let bytes = from.block_bytes(*from_block);
+        assert!(!bytes.is_empty() && store.set_block(*to_block, &bytes));
+        assert!(!store.set_block(*to_block, &bytes[1..]), "a length of something else");
+    }
+    let bytes = from.place_bytes(1, place, Some(first.blocks[full]));
+    assert!(!bytes.is_empty() && store.set_place(0, place, Some(blocks[full]), &bytes));
+    store.apply(&[KvMove::RestoreWindow { snapshot: 0, position: place, ring: 1 }]);
+    (store, blocks)
+}
+
+#[test]
+fn a_sequence_goes_on_from_a_kept_place_and_from_its_bytes() {
+    let text = golden("tiny-yarn").tokens;
+    on_every_device(|device| {
+        for kv_format in [KvFormat::Bf16, KvFormat::Q8] {
+            let checkpoint = open("tiny-yarn");
+            let model = on(device, &checkpoint, FAST).with_chunk_tokens(64).with_kv_format(kv_format);
+            for place in [5_usize, 129] {
+                let mut store = model.new_store(sizes(2), CONTEXT);
+                let mut first = [Sequence::new(&text[..place.next_multiple_of(64)], 0, 2)];
+                run(&model, &mut store, &mut first, |_, _| 64);
+                store.apply(&[KvMove::SaveWindow { ring: 0, position: place, snapshot: 1 }]);
+                let (mut other_store, blocks) = moved(&model, &store, &first[0], place);
+                let other: Vec<u32> = [&text[..place], &text[300..340]].concat();
+                let expected = alone(&model, &other);
+                let full = place / BLOCK_TOKENS;
+                let mut second = Sequence::new(&other, 1, 2);
+                second.blocks[..full].copy_from_slice(&first[0].blocks[..full]);
+                store.apply(&[
+                    KvMove::CopyBlock {
+                        from: first[0].blocks[full],
+                        to: second.blocks[full],
+                        rows: place % BLOCK_TOKENS,
+                    },
+                    KvMove::RestoreWindow { snapshot: 1, position: place, ring: 1 },
+                ]);
+                let mut third = Sequence::new(&other, 1, 2);
+                third.blocks = blocks;
+                for (mut sequence, store) in [(second, &mut store), (third, &mut other_store)] {
+                    sequence.done = place;
+                    let mut sequences = [sequence];
+                    run(&model, store, &mut sequences, |_, _| 30);
+                    assert!(sequences[0].rows == expected[place * 320..], "{kv_format:?} from {place}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn random_keys_and_values_are_those_that_the_processor_writes() {
+    on_every_device(|device| {
+        for kv_format in [KvFormat::Bf16, KvFormat::Q8] {
+            let checkpoint = open("tiny");
+            let models = [on(device, &checkpoint, FAST), on_cpu(&checkpoint, FAST)];
+            let [card, cpu] = models.map(|model| {
+                let model = model.with_kv_format(kv_format);
+                let mut store = model.new_store(sizes(1), CONTEXT);
+                let blocks: Vec<u32> = (0..5).collect();
+                store.fill_random(&SequenceKv { blocks: &blocks, ring: 0 }, 0..150, 3);
+                store.apply(&[KvMove::SaveWindow { ring: 0, position: 150, snapshot: 1 }]);
+                (store.block_bytes(2), store.place_bytes(1, 150, Some(4)))
+            });
+            assert!(card == cpu, "{kv_format:?}");
+        }
+    });
+}
+
+/// A step of one sequence's next token.
+fn decode(model: &Model, store: &mut KvStore, work: &mut gptoss_model::Workspace, position: usize) {
+    let blocks: Vec<u32> = (0..10).collect();
+    let kv = SequenceKv { blocks: &blocks, ring: 0 };
+    let segment = Segment { tokens: &[7], first_position: position, kv, logits: LogitRows::Last };
+    work.clear();
+    model.forward_segments(&[segment], store, work).expect("a legal step");
+}
+
+#[test]
+fn what_is_held_is_what_was_planned_and_decoding_adds_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), &CARD, Layout::HuggingFace);
+    let checkpoints = [
+        Checkpoint::open(folder.path()).expect("opens"),
+        Checkpoint::synthetic(Preset::Tiny, 0, None).expect("a preset"),
+        open("tiny-yarn"),
+        open("tiny-yarn-q8_0.gguf"),
+    ];
+    on_every_device(|device| {
+        for checkpoint in &checkpoints {
+            for (options, kv_format) in
+                [(FAST, KvFormat::Bf16), (FAST_Q8, KvFormat::Q8), (FAST_Q8, KvFormat::Bf16)]
+            {
+                let model = on(device, checkpoint, options).with_kv_format(kv_format);
+                let sizes = StoreSizes { blocks: 30, rings: 2, snapshots: 3 };
+                let mut store = model.new_store(sizes, CONTEXT);
+                let mut work = model.new_workspace();
+                decode(&model, &mut store, &mut work, 0);
+                let parts = checkpoint.part_bytes();
+                let terms = card_memory(model.config(), &parts, sizes, CONTEXT, kv_format, options.dense);
+                let (host, card): (Vec<_>, Vec<_>) =
+                    terms.iter().partition(|term| term.name.starts_with("host: "));
+                let [host, card] = [host, card].map(|terms| terms.iter().map(|term| term.bytes).sum::<u64>());
+                assert_eq!(device.held(Place::Card).bytes, card, "{options:?}: {terms:?}");
+                assert_eq!(device.held(Place::Host).bytes, host, "{options:?}: {terms:?}");
+                (1..40).for_each(|position| decode(&model, &mut store, &mut work, position));
+                let after = [Place::Card, Place::Host].map(|place| device.held(place).bytes);
+                assert_eq!(after, [card, host]);
+            }
+        }
+        assert_eq!(device.held(Place::Card).bytes, 0, "everything has gone");
+    });
+}
+
+#[test]
+fn what_a_card_cannot_do_is_said_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [small, bf16] = ["small", "bf16"].map(|name| folder.path().join(name));
+    for (path, shape, layout) in [(&small, &SMALL, Layout::HuggingFace), (&bf16, &CARD, Layout::Bf16)] {
+        std::fs::create_dir(path).expect("a folder");
+        write(path, shape, layout);
+    }
+    on_every_device(|device| {
+        let refusal = |checkpoint: &Checkpoint, options: LoadOptions| match Model::load_on(
+            device,
+            checkpoint,
+            &options,
+            Pool::new(1),
+            &mut |_, _| {},
+        ) {
+            Err(error @ Error::NotOnCard { .. }) => error.to_string(),
+            other => panic!("{:?}", other.map(|_| ())),
+        };
+        let opened = |path| Checkpoint::open(path).expect("opens");
+        let check = |found: String, expected: &str| assert!(found.contains(expected), "{found}");
+        check(refusal(&open("tiny"), LoadOptions { precision: Precision::Exact, ..FAST }), "exact precision");
+        check(refusal(&open("tiny"), LoadOptions { expert_slots: Some(3), ..FAST }), "stay on disk");
+        check(refusal(&opened(&small), FAST), "heads of 10 numbers");
+        check(refusal(&opened(&bf16), FAST), "experts in bf16");
+        // What cannot be refused at once is said by the step.
+        let step = |kv_format, blocks: usize| {
+            let model = on(device, &open("tiny"), FAST).with_kv_format(kv_format);
+            let sizes = StoreSizes { blocks, rings: 1, snapshots: 0 };
+            let mut store = model.new_store(sizes, CONTEXT);
+            assert!(store.block_bytes(0).is_empty() && !store.set_block(0, &[1]));
+            let kv = SequenceKv { blocks: &[0], ring: 0 };
+            let segment = Segment { tokens: &[7], first_position: 0, kv, logits: LogitRows::Last };
+            let mut work = model.new_workspace();
+            let outcome = model.forward_segments(&[segment], &mut store, &mut work);
+            assert_eq!(work.num_segments(), 0);
+            outcome.expect_err("is refused").to_string()
+        };
+        check(step(KvFormat::F32, 1), "keys and values in f32");
+        check(step(KvFormat::Bf16, 1 << 26), "keys has");
+    });
+}
+
+#[test]
+fn stores_and_workspaces_of_the_processor_are_refused() {
+    on_every_device(|device| {
+        let checkpoint = open("tiny");
+        let (card, cpu) = (on(device, &checkpoint, FAST), on_cpu(&checkpoint, FAST));
+        let kv = SequenceKv { blocks: &[0], ring: 0 };
+        let segment = Segment { tokens: &[7], first_position: 0, kv, logits: LogitRows::Last };
+        let [of_card, of_cpu] =
+            [&card, &cpu].map(|model| (model.new_store(sizes(1), CONTEXT), model.new_workspace()));
+        let (mut card_store, mut card_work) = of_card;
+        let (mut cpu_store, mut cpu_work) = of_cpu;
+        let check = |model: &Model, store: &mut KvStore, work: &mut gptoss_model::Workspace| {
+            let refused = model.forward_segments(&[segment], store, work);
+            assert!(matches!(refused, Err(Error::ForeignCache)), "{refused:?}");
+        };
+        check(&card, &mut cpu_store, &mut card_work);
+        check(&card, &mut card_store, &mut cpu_work);
+        check(&cpu, &mut card_store, &mut cpu_work);
+    });
+}
