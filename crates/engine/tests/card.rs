@@ -1,0 +1,138 @@
+//! The demo model on a card: at temperature 0 it says what it says on the processor, token for token.
+//!
+//! Devices are those of `crates/model/tests/forward/card.rs`, named by `GPTOSS_GPU_TEST_DEVICES`; where there
+//! is none the tests say that they are skipped. The answers are trained ones, whose tokens are far enough
+//! apart that rounding multiply-add once or twice moves none of them.
+
+#![expect(clippy::disallowed_methods, reason = "which devices are tested is told by the environment")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use gptoss_checkpoint::Checkpoint;
+use gptoss_engine::{Engine, Event, Failure, Request, SamplingParams, channel};
+use gptoss_gpu::{Device, DeviceChoice, DeviceKind};
+use gptoss_harmony::{Conversation, Message, ReasoningEffort, RenderOptions, SystemContent, Vocab, render};
+use gptoss_kernels::Pool;
+use gptoss_model::{DenseMode, LoadOptions, Model, Precision};
+
+/// Tokens of an answer that are compared.
+const ANSWER_TOKENS: usize = 200;
+
+fn demo() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo/model")
+}
+
+fn devices() -> Vec<Device> {
+    let choices: Vec<DeviceChoice> = match std::env::var("GPTOSS_GPU_TEST_DEVICES") {
+        Ok(names) => names.split(',').map(|name| DeviceChoice::Name(name.trim().to_owned())).collect(),
+        Err(_) => {
+            let devices = Device::list().unwrap_or_default().into_iter();
+            let fit = devices.filter(|device| device.kind == DeviceKind::Cpu && device.vulkan >= [1, 3, 0]);
+            fit.map(|device| DeviceChoice::Index(device.index)).collect()
+        }
+    };
+    if choices.is_empty() {
+        eprintln!("SKIPPED: no software device of Vulkan on this machine");
+    }
+    choices.iter().map(|choice| Device::open_checked(choice).expect("a device that was named")).collect()
+}
+
+fn vocab() -> Vocab {
+    let file = std::fs::read(demo().join("tokenizer.json")).expect("reads");
+    Vocab::from_tokenizer_json(&file).expect("a tokenizer")
+}
+
+/// Prompts of the demo's tasks, each another.
+fn prompts(count: usize) -> Vec<Vec<u32>> {
+    let vocab = vocab();
+    let efforts = [ReasoningEffort::Low, ReasoningEffort::Medium, ReasoningEffort::High];
+    let question = |n: usize| match n % 5 {
+        0 => format!("What is {} + {}?", 17 + 37 * n % 900, 58 + 91 * n % 800),
+        1 => format!("What is {} - {}?", 950 - 13 * n % 800, 41 + 29 * n % 700),
+        2 => format!("Which is larger, {} or {}?", 100 + 71 * n % 899, 100 + 53 * n % 899),
+        3 => format!("Count from {} to {}.", 3 + n, 9 + n),
+        _ => format!("What is {} * {}?", 2 + n % 90, 3 + 7 * n % 90),
+    };
+    (0..count)
+        .map(|n| {
+            let system = SystemContent::default().with_reasoning_effort(efforts[n % 3]);
+            let talk = Conversation::from_messages([Message::system(system), Message::user(question(n))]);
+            render(&vocab, &talk, RenderOptions::default()).expect("renders")
+        })
+        .collect()
+}
+
+fn answers(model: Model, prompts: &[Vec<u32>]) -> Vec<Vec<u32>> {
+    let mut engine = Engine::new(Arc::new(model), 512);
+    // What would come after an answer was never trained.
+    let stop_ids = vocab().stop_ids().to_vec();
+    let answer = |prompt: &Vec<u32>| {
+        let sampling = SamplingParams { temperature: 0.0, ..SamplingParams::default() };
+        let (prompt, stop_ids) = (prompt.clone(), stop_ids.clone());
+        let request =
+            Request { prompt, sampling, stop_ids, max_new_tokens: ANSWER_TOKENS, ..Request::default() };
+        engine.generate(request, &AtomicBool::new(false), &mut |_| {}).expect("runs").tokens
+    };
+    prompts.iter().map(answer).collect()
+}
+
+fn answers_are_the_processors(count: usize, dense: DenseMode) {
+    let checkpoint = Checkpoint::open(&demo()).expect("opens");
+    let options = LoadOptions { precision: Precision::Fast, dense, expert_slots: None };
+    let prompts = prompts(count);
+    for device in devices() {
+        let model = Model::load_with(&checkpoint, &options, Pool::new(2), &mut |_, _| {}).expect("loads");
+        let expected = answers(model, &prompts);
+        let model = Model::load_on(&device, &checkpoint, &options, Pool::new(2), &mut |_, _| {});
+        let found = answers(model.expect("loads"), &prompts);
+        let other: Vec<usize> = (0..count).filter(|&n| expected[n] != found[n]).collect();
+        let tokens: usize = expected.iter().map(Vec::len).sum();
+        println!("{device:?}, {dense:?}: {count} answers, {tokens} tokens, {} differ", other.len());
+        for &n in &other {
+            let same = expected[n].iter().zip(&found[n]).take_while(|(a, b)| a == b).count();
+            println!("answer {n} of {} tokens differs from token {same} on", expected[n].len());
+        }
+        assert!(other.is_empty(), "answers {other:?} differ");
+    }
+}
+
+#[test]
+fn ten_answers_are_those_of_the_processor() {
+    answers_are_the_processors(10, DenseMode::Q8);
+}
+
+/// Of both formats of dense matrices.
+#[test]
+#[ignore = "a long walk: a hundred answers on a card in software"]
+fn a_hundred_answers_are_those_of_the_processor() {
+    answers_are_the_processors(100, DenseMode::Q8);
+    answers_are_the_processors(100, DenseMode::AsStored);
+}
+
+/// Each request of a step that a card refuses ends once, with the reason.
+#[test]
+fn a_card_without_room_ends_each_request_once_and_says_why() {
+    let checkpoint = Checkpoint::open(&demo()).expect("opens");
+    let options = LoadOptions { precision: Precision::Fast, dense: DenseMode::AsStored, expert_slots: None };
+    for device in devices() {
+        let model = Model::load_on(&device, &checkpoint, &options, Pool::new(1), &mut |_, _| {});
+        // Keys of more positions than a kernel sees on any device.
+        let mut engine = Engine::new(Arc::new(model.expect("loads")), 1 << 26);
+        let request = |prompt| Request { prompt, max_new_tokens: 5, ..Request::default() };
+        for prompt in prompts(2) {
+            let (handle, mut inbox) = channel(engine.limits());
+            let mut ticket = handle.submit(request(prompt)).expect("room");
+            engine.accept(inbox.try_recv().expect("was submitted"));
+            while engine.step() {}
+            let events: Vec<Event> = std::iter::from_fn(|| ticket.next_event()).collect();
+            let ends = events.iter().filter(|e| matches!(e, Event::Failed(_) | Event::Finished { .. }));
+            assert_eq!(ends.count(), 1, "{events:?}");
+            let Some(Event::Failed(Failure::Forward { message })) = events.last() else {
+                panic!("{events:?}")
+            };
+            assert!(message.contains("keys has") && message.contains("bytes"), "{message}");
+        }
+    }
+}
