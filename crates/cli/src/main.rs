@@ -17,6 +17,7 @@ mod checks;
 mod config;
 mod config_check;
 mod demo;
+mod device;
 mod doctor;
 mod engine_start;
 mod failure;

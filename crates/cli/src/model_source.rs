@@ -24,7 +24,7 @@ use crate::failure::usage;
 use crate::generation_config::GenerationConfig;
 use crate::memory_budget::{self, Needs, Place, Subject};
 use crate::progress::{Progress, Unit};
-use crate::{demo, gguf_files, hub, last_used, ollama};
+use crate::{demo, device, gguf_files, hub, last_used, ollama};
 
 /// The number of control tokens that follow the ranks of a truncated vocabulary.
 const NUM_CONTROLS: usize = 9;
@@ -344,6 +344,8 @@ impl Opened {
         let (precision, dense) = (precision(compute.precision), dense(compute.dense, compute.precision)?);
         let cannot = || format!("cannot load {}", self.source.name());
         let needs = Needs { context, precision, dense, kv };
+        let kv_format = kv_format(compute);
+        let device = device::choose(compute, &self.checkpoint, &needs, kv_format)?;
         let expert_slots = match compute.memory {
             None => None,
             Some(size) => {
@@ -358,10 +360,12 @@ impl Opened {
             last_used::mark(name);
         }
         let pool = Pool::new(threads(compute));
-        let model = Model::load_with(&self.checkpoint, &options, pool, &mut |done, total| {
-            progress.set(done, total);
-        });
-        Ok(model.with_context(cannot)?.with_kv_format(kv_format(compute)))
+        let mut tell = |done, total| progress.set(done, total);
+        let model = match &device {
+            None => Model::load_with(&self.checkpoint, &options, pool, &mut tell),
+            Some(device) => Model::load_on(device, &self.checkpoint, &options, pool, &mut tell),
+        };
+        Ok(model.with_context(cannot)?.with_kv_format(kv_format))
     }
 }
 

@@ -17,7 +17,7 @@ use gptoss_checkpoint::{Dtype, Outline, safetensors_header};
 use gptoss_model::{Batch, Comparison, Divergence, KvCache, LogitRows, Model, log_prob};
 use serde_json::{Value, json};
 
-use crate::args::{ComputeArgs, PrecisionArg, ScoreArgs};
+use crate::args::{ComputeArgs, DeviceArg, PrecisionArg, ScoreArgs};
 use crate::failure::usage;
 use crate::input::{self, Source};
 use crate::model_source::Opened;
@@ -110,8 +110,14 @@ impl Scored {
                 "--memory is for one model, and fast mode is compared with exact mode\nadd --no-kl",
             ));
         }
-        let exact =
-            ComputeArgs { precision: PrecisionArg::Exact, dense: None, kv: None, ..args.compute.clone() };
+        let exact = ComputeArgs {
+            precision: PrecisionArg::Exact,
+            dense: None,
+            kv: None,
+            // Cards have no exact mode.
+            device: DeviceArg::Cpu,
+            ..args.compute.clone()
+        };
         let exact = if compares { Some(opened.load(&exact, num_tokens, None)?) } else { None };
         Ok(Scored { model: opened.load(&args.compute, num_tokens, None)?, exact })
     }

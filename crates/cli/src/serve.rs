@@ -26,6 +26,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::args::{ComputeArgs, EngineArgs, LogForm, ReasoningName, ServeArgs};
+use crate::device;
 use crate::engine_start::{self, RunningEngine};
 use crate::failure::usage;
 use crate::generation_config::GenerationConfig;
@@ -330,8 +331,11 @@ impl Prepared {
             dense: dense(compute.dense, compute.precision)?,
             kv: Some(&kv),
         };
-        let terms = memory_budget::whole(&opened.checkpoint, &needs)?;
         let loaded = Arc::new(opened.load(compute, max_context, Some(&kv))?);
+        let terms = match loaded.device() {
+            None => memory_budget::whole(&opened.checkpoint, &needs)?,
+            Some(_) => device::plan(&opened.checkpoint, &needs, loaded.kv_format())?,
+        };
         let fingerprint = fingerprint(opened, &loaded, needs.dense);
         let engine = engine_start::start(loaded, opened, compute, args.engine, options)?;
         let assistant = Assistant::new(engine.handle.clone(), TokenTable::new(vocab)?)?;
@@ -433,7 +437,12 @@ fn sampling(file: &GenerationConfig) -> SamplingParams {
 /// Build, model and numeric mode: what the bytes of a seeded request depend on besides itself.
 fn fingerprint(opened: &Opened, model: &Model, dense: DenseMode) -> String {
     let (version, name) = (env!("CARGO_PKG_VERSION"), served_name(&opened.source));
-    format!("gptoss-{version}-{name}-{:?}-{dense:?}-{:?}", model.precision(), model.kv_format())
+    let numbers = format!("{:?}-{dense:?}-{:?}", model.precision(), model.kv_format());
+    let fingerprint = format!("gptoss-{version}-{name}-{numbers}");
+    match engine_start::device_class(model) {
+        device if device.is_empty() => fingerprint,
+        device => format!("{fingerprint}-{}", device.replace(' ', "-")),
+    }
 }
 
 #[cfg(test)]

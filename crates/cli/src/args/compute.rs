@@ -2,6 +2,7 @@
 
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
+use gptoss_gpu::DeviceChoice;
 
 /// Flags for how the numbers are made.
 #[derive(Debug, Clone, Args)]
@@ -23,6 +24,32 @@ pub struct ComputeArgs {
     /// files are mapped whole]
     #[arg(long, value_name = "SIZE", value_parser = memory_size)]
     pub memory: Option<u64>,
+    /// What computes: cpu, vulkan for the first card, vulkan:N or vulkan:NAME for one that `gptoss doctor`
+    /// lists, or auto for a card that holds the model, if there is one
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device)]
+    pub device: DeviceArg,
+}
+
+/// What computes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeviceArg {
+    /// The processor.
+    Cpu,
+    /// A card that holds the model, or the processor.
+    Auto,
+    /// A card, whatever it holds.
+    Card(DeviceChoice),
+}
+
+/// Reads a device.
+pub fn device(text: &str) -> Result<DeviceArg, String> {
+    match text {
+        "cpu" => Ok(DeviceArg::Cpu),
+        "auto" => Ok(DeviceArg::Auto),
+        text => DeviceChoice::parse(text)
+            .map(DeviceArg::Card)
+            .ok_or_else(|| "write cpu, auto, vulkan, vulkan:N or vulkan:NAME".to_owned()),
+    }
 }
 
 /// A format of keys and values.
@@ -66,6 +93,16 @@ pub fn memory_size(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn devices_are_named() {
+        assert_eq!(device("cpu"), Ok(DeviceArg::Cpu));
+        assert_eq!(device("auto"), Ok(DeviceArg::Auto));
+        assert_eq!(device("vulkan:1"), Ok(DeviceArg::Card(DeviceChoice::Index(1))));
+        for bad in ["", "gpu", "vulkan:", "cuda:0"] {
+            assert!(device(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn sizes_are_numbers_with_units() {

@@ -22,7 +22,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use batch::BatchArgs;
-pub use compute::{ComputeArgs, DenseArg, KvArg, PrecisionArg, memory_size};
+pub use compute::{ComputeArgs, DenseArg, DeviceArg, KvArg, PrecisionArg, memory_size};
 pub use config::{ConfigArgs, ConfigCheckArgs, ConfigCommand, SettingsArgs};
 pub use doctor::DoctorArgs;
 pub use engine::EngineArgs;
@@ -547,6 +547,7 @@ mod tests {
             "--precision half",
             "--memory 8",
             "--dense q4",
+            "--device gpu",
             "--effort max",
             "--date 2026-13-01",
             "--date soon",

@@ -23,8 +23,7 @@ fn doctor_looks_at_the_machine_and_the_settings() {
     };
     let (code, report) = doctor("127.0.0.1");
     assert_eq!(code, Some(0), "{report}");
-    for about in
-        ["processor", "threads", "memory", "large pages", "bandwidth", "open files", "settings", "model"]
+    for about in ["processor", "threads", "memory", "bandwidth", "open files", "device", "settings", "model"]
     {
         assert_ne!(level(&report, about), "fail", "{about}");
     }
