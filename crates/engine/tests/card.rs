@@ -26,7 +26,9 @@ fn demo() -> PathBuf {
 
 fn devices() -> Vec<Device> {
     let choices: Vec<DeviceChoice> = match std::env::var("GPTOSS_GPU_TEST_DEVICES") {
-        Ok(names) => names.split(',').map(|name| DeviceChoice::Name(name.trim().to_owned())).collect(),
+        Ok(names) => {
+            names.split(',').take(1).map(|name| DeviceChoice::Name(name.trim().to_owned())).collect()
+        }
         Err(_) => {
             let devices = Device::list().unwrap_or_default().into_iter();
             let fit = devices.filter(|device| device.kind == DeviceKind::Cpu && device.vulkan >= [1, 3, 0]);
