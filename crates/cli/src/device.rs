@@ -102,6 +102,7 @@ mod tests {
             storage_alignment_bytes: 64,
             shared_bytes: 1 << 15,
             workgroup_invocations: 256,
+            storage_buffers: 16,
             num_workgroups: [65_535; 3],
         };
         let device = |index, kind, gigabytes: u64| DeviceDescription {

@@ -9,7 +9,7 @@ use gptoss_gpu::{
 };
 
 use crate::numbers::Rng;
-use crate::support::{Bench, devices, on_every_device};
+use crate::support::{Bench, devices, on_every_device, one_at_a_time};
 
 #[test]
 fn a_device_that_is_not_there_is_named_with_those_that_are() {
@@ -227,6 +227,7 @@ fn words_that_are_not_a_kernel_are_refused() {
 /// A card that does not answer in time is given up, and says what it was doing.
 #[test]
 fn a_hang_names_what_ran_and_ends_the_device() {
+    let _alone = one_at_a_time();
     for device in devices() {
         let choice = DeviceChoice::Index(device.description().index);
         let device = Device::open(&choice).unwrap();

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use gptoss_gpu::Kernels;
 
-use crate::support::{Bench, devices, devices_are_named};
+use crate::support::{Bench, devices, devices_are_named, one_at_a_time};
 use crate::{attention, best_tokens, experts, floats, int8_rows, products, rope};
 
 /// The check of a kernel.
@@ -46,6 +46,7 @@ fn every_mutant_is_found() {
         );
         return;
     }
+    let _alone = one_at_a_time();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mutants");
     assert!(folder.is_dir(), "no mutants: run `cargo xtask shaders --check`");
     let list = include_str!("../mutants.txt");

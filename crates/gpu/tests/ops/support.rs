@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "which devices are tested is told by the environment")]
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytemuck::{NoUninit, Pod};
 use gptoss_gpu::ops::FloatProbe;
@@ -20,8 +20,15 @@ pub struct Bench {
     pub kernels: Kernels,
 }
 
+/// Held by a test while it uses a device: lavapipe's compiler (LLVM 15) crashed once in tests that ran together.
+pub fn one_at_a_time() -> MutexGuard<'static, ()> {
+    static DEVICES: Mutex<()> = Mutex::new(());
+    DEVICES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Runs a test on every device, one after the other.
 pub fn on_every_device(test: impl Fn(&Bench)) {
+    let _alone = one_at_a_time();
     for device in devices() {
         eprintln!("on {device:?}");
         test(&Bench::of(device, Kernels::new(device)));

@@ -7,6 +7,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "which devices are tested is told by the environment")]
 
+use std::sync::{Mutex, PoisonError};
+
 use gptoss_checkpoint::{Checkpoint, Preset};
 use gptoss_gpu::{Device, DeviceChoice, DeviceKind, Place};
 use gptoss_kernels::Pool;
@@ -35,8 +37,11 @@ fn choices() -> Vec<DeviceChoice> {
     software.map(|device| DeviceChoice::Index(device.index)).collect()
 }
 
-/// Runs a test on every device, each opened for it alone.
+/// Runs a test on every device, each opened for it alone, and no other test beside it: lavapipe's compiler is
+/// not safe with several threads.
 fn on_every_device(test: impl Fn(&Device)) {
+    static DEVICES: Mutex<()> = Mutex::new(());
+    let _alone = DEVICES.lock().unwrap_or_else(PoisonError::into_inner);
     let choices = choices();
     if choices.is_empty() {
         eprintln!("SKIPPED: no software device of Vulkan on this machine");
