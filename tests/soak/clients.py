@@ -8,6 +8,7 @@ import base64
 import dataclasses
 import json
 import os
+import time
 
 APIS = ("chat", "responses", "completions", "messages", "websocket")
 PATHS = {
@@ -47,6 +48,8 @@ class Ask:
     # Between two events that are read, and between two pieces of the head. Units: seconds.
     read_pause: float = 0
     head_pause: float = 0
+    # How long sending the request took, by the client's own clock. Units: seconds.
+    head_took: float = 0
 
     @property
     def streams(self):
@@ -76,6 +79,15 @@ async def send(writer, head, pause):
         await writer.drain()
         if pause:
             await asyncio.sleep(pause)
+
+
+async def send_request(writer, ask, head):
+    """Sends a request as slowly as its client does, and notes how long that took even if it failed."""
+    begun = time.monotonic()
+    try:
+        await send(writer, head, ask.head_pause)
+    finally:
+        ask.head_took = time.monotonic() - begun
 
 
 async def read_head(reader):
@@ -130,7 +142,7 @@ async def fetch(port, path, method="GET"):
 async def http_events(reader, writer, ask, begun):
     text = json.dumps(ask.body)
     head = f"POST {PATHS[ask.api]} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n"
-    await send(writer, f"{head}content-length: {len(text)}\r\n\r\n{text}", ask.head_pause)
+    await send_request(writer, ask, f"{head}content-length: {len(text)}\r\n\r\n{text}")
     status, headers = await read_head(reader)
     if status != 200:
         raise Refused(f"{status} {(await whole_body(reader, headers)).decode()[:200]}")
@@ -169,7 +181,7 @@ async def socket_events(reader, writer, ask, begun):
         f"GET {PATHS['websocket']} HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
         f"sec-websocket-version: 13\r\nsec-websocket-key: {key}\r\n\r\n"
     )
-    await send(writer, head, ask.head_pause)
+    await send_request(writer, ask, head)
     status, headers = await read_head(reader)
     if status != 101:
         raise Refused(f"{status} {(await whole_body(reader, headers)).decode()[:200]}")
@@ -202,7 +214,7 @@ async def events(port, ask, begun=lambda: None):
         if ask.cut_after == 0 and ask.api != "websocket":
             text = json.dumps(ask.body)
             head = f"POST {PATHS[ask.api]} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
-            await send(writer, f"{head}content-length: {len(text)}\r\n\r\n{text}", ask.head_pause)
+            await send_request(writer, ask, f"{head}content-length: {len(text)}\r\n\r\n{text}")
             raise Cut
         count = 0
         source = socket_events if ask.api == "websocket" else http_events
@@ -217,6 +229,23 @@ async def events(port, ask, begun=lambda: None):
         raise Broken(str(error)) from None
     finally:
         writer.transport.abort() if ask.resets else writer.close()
+
+
+async def patiently(source, silence):
+    """What `source` gives, for as long as it is never silent for so many seconds: how long a whole answer takes is
+    the machine's.
+
+    Raises asyncio.TimeoutError, and what the source does.
+    """
+    try:
+        while True:
+            try:
+                event = await asyncio.wait_for(anext(source), silence)
+            except StopAsyncIteration:
+                return
+            yield event
+    finally:
+        await source.aclose()
 
 
 def problem(ask, seen):

@@ -32,6 +32,7 @@ READ_PAUSE, HEAD_PAUSE = 1.0, 5.0
 RECEIVE_BYTES = 2048
 # For attackers to have all their connections. Units: seconds.
 SETTLE = 5
+# An ordinary request that hears nothing for longer is not answered. Units: seconds.
 PATIENCE = 120
 
 
@@ -63,16 +64,11 @@ async def ordinary(port, number, firsts):
     more = {"store": False} if api == "responses" else {}
     ask = clients.Ask(api, clients.body_of(api, f"What is {number % 90 + 10} + 58?", 40, True, **more))
     begun, seen, first = time.perf_counter(), [], None
-
-    async def read():
-        nonlocal first
-        async for event in clients.events(port, ask):
+    try:
+        async for event in clients.patiently(clients.events(port, ask), PATIENCE):
             seen.append(event)
             if first is None and clients.text(ask, [event]) != ("", ""):
                 first = time.perf_counter() - begun
-
-    try:
-        await asyncio.wait_for(read(), PATIENCE)
     except (clients.Broken, clients.Refused, asyncio.TimeoutError) as error:
         return repr(error)
     firsts.append(first)
