@@ -59,8 +59,9 @@ pub(crate) async fn open(
     let bytes_max = app.limits.body_bytes_max;
     let upgrade = upgrade.max_message_size(bytes_max).max_frame_size(bytes_max);
     Ok(upgrade.on_upgrade(move |socket| async move {
-        // The place of the connection that this was; a stop waits for it.
-        let _held = (place, socket_place);
+        // The place of the connection that this was; a stop waits for it. It is given back last: who waits for
+        // it may be a WebSocket.
+        let _held = (socket_place, place);
         let waiting = Waiting::new(bytes_max);
         let kept = Kept::new(bytes_max);
         Connection { app, caller, id, socket, begun: Instant::now(), waiting, kept }.serve().await;
