@@ -9,6 +9,7 @@
 //! request carries it. When the room is empty and all places are free, no connection is open.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub(crate) struct Places {
     /// How long a connection may be silent when another one wants to come in.
     silence: Duration,
     silent: Arc<Mutex<Silent>>,
+    /// Told when somebody in the room sends its first request.
+    spoke: Arc<Notify>,
 }
 
 /// A place, for as long as somebody holds it.
@@ -54,6 +57,7 @@ struct Silent {
 pub(crate) struct Guest {
     number: u64,
     silent: Arc<Mutex<Silent>>,
+    spoke: Arc<Notify>,
     evicted: Arc<Notify>,
     places: Arc<Semaphore>,
     in_room: Mutex<Option<OwnedSemaphorePermit>>,
@@ -65,7 +69,8 @@ impl Places {
     pub(crate) fn new(count: usize, silence: Duration) -> Places {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         let free = || Arc::new(Semaphore::new(count as usize));
-        Places { places: free(), room: free(), count, silence, silent: Arc::default() }
+        let (silent, spoke) = (Arc::default(), Arc::default());
+        Places { places: free(), room: free(), count, silence, silent, spoke }
     }
 
     /// Waits until there is room for one more, and lets it in. The semaphore is never closed, so there is
@@ -75,7 +80,7 @@ impl Places {
         let in_room = tokio::select! {
             biased;
             in_room = &mut free => in_room,
-            () = self.evict() => free.await,
+            never = self.evict() => match never {},
         };
         let (mut silent, evicted) = (lock(&self.silent), Arc::new(Notify::new()));
         let number = silent.next;
@@ -84,6 +89,7 @@ impl Places {
         Guest {
             number,
             silent: Arc::clone(&self.silent),
+            spoke: Arc::clone(&self.spoke),
             evicted,
             places: Arc::clone(&self.places),
             in_room: Mutex::new(in_room.ok()),
@@ -91,8 +97,9 @@ impl Places {
         }
     }
 
-    /// Tells whoever has been silent longest to go, as soon as that is long enough; nobody, if nobody is.
-    async fn evict(&self) {
+    /// Tells whoever has been silent longest to go, as soon as that is long enough; nobody, if nobody is. Who
+    /// speaks before it has gone stays, and the next one is told.
+    async fn evict(&self) -> Infallible {
         loop {
             let oldest =
                 lock(&self.silent).since.first_key_value().map(|(_, (since, _))| *since + self.silence);
@@ -100,10 +107,10 @@ impl Places {
                 None => std::future::pending().await,
                 Some(due) if Instant::now() < due => sleep_until(due).await,
                 Some(_) => {
-                    if let Some((_, (_, evicted))) = lock(&self.silent).since.pop_first() {
+                    if let Some((_, (_, evicted))) = lock(&self.silent).since.first_key_value() {
                         evicted.notify_one();
                     }
-                    return;
+                    self.spoke.notified().await;
                 }
             }
         }
@@ -118,15 +125,25 @@ impl Places {
 }
 
 impl Guest {
-    /// Ready when somebody else is to come in.
+    /// Ready when it goes because somebody else is to come in. From then on it may send no request; one that
+    /// it has sent before keeps it.
     pub(crate) fn evicted(&self) -> impl Future<Output = ()> + use<> {
-        let evicted = Arc::clone(&self.evicted);
-        async move { evicted.notified().await }
+        let (number, silent, evicted) = (self.number, Arc::clone(&self.silent), Arc::clone(&self.evicted));
+        async move {
+            loop {
+                evicted.notified().await;
+                if lock(&silent).since.remove(&number).is_some() {
+                    return;
+                }
+            }
+        }
     }
 
     /// It has sent a request, and is not in the way of others any more.
     fn speak(&self) {
-        lock(&self.silent).since.remove(&self.number);
+        if lock(&self.silent).since.remove(&self.number).is_some() {
+            self.spoke.notify_one();
+        }
     }
 
     /// Its place, waited for at the first request; a server that stops has an answer for everybody.
@@ -147,7 +164,7 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        self.speak();
+        lock(&self.silent).since.remove(&self.number);
     }
 }
 
@@ -228,6 +245,23 @@ mod tests {
         drop((third, fourth));
         assert!(lock(&places.silent).since.is_empty());
         assert!(places.all_free().now_or_never().is_some());
+    }
+
+    /// A request that came when its connection had been told to go was begun and cut off.
+    #[test]
+    fn who_speaks_before_it_has_gone_stays() {
+        let places = Places::new(2, Duration::ZERO);
+        let enter = || places.enter().now_or_never();
+        let is_evicted = |guest: &Guest| guest.evicted().now_or_never().is_some();
+        let (first, second) = (enter().expect("room"), enter().expect("room"));
+        let mut third = std::pin::pin!(places.enter());
+        assert!(third.as_mut().now_or_never().is_none(), "the first one is told");
+        first.speak();
+        assert!(!is_evicted(&first) && !is_evicted(&second));
+        assert!(third.as_mut().now_or_never().is_none(), "the second one is told");
+        assert!(!is_evicted(&first) && is_evicted(&second));
+        drop(second);
+        assert!(third.now_or_never().is_some());
     }
 
     #[test]
