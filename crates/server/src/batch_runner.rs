@@ -40,6 +40,8 @@ const LINE_HEAD_BYTES_MAX: usize = 4 << 10;
 const EXPIRED_AT_ONCE: usize = 256;
 /// Before a task that the database failed tries again.
 const RETRY_PAUSE: Duration = Duration::from_secs(10);
+/// What stands for a time beyond the clock's end.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Goes on with all batches that have not ended.
 pub(crate) async fn resume(app: &Arc<App>) {
@@ -184,7 +186,7 @@ impl Task {
         let mut place = self.place();
         let mut is_over = app.is_stopping();
         let left = Duration::from_secs(batch.expires_at.saturating_sub(now()));
-        let deadline = *self.deadline.get_or_init(|| Instant::now() + left);
+        let deadline = *self.deadline.get_or_init(|| deadline(Instant::now(), left));
         // A cancel may have come before it was listened for.
         if self.row().await?.status != BatchStatus::InProgress {
             return Ok(Pause::Row);
@@ -343,6 +345,11 @@ impl Task {
     }
 }
 
+/// When the time is up: a row may say more than the clock has.
+fn deadline(now: Instant, left: Duration) -> Instant {
+    now.checked_add(left).unwrap_or(now + FOREVER)
+}
+
 /// Waits as long as there is time, and not at all when there is none: a sleep of nothing ends later than it
 /// is asked, and a line would begin meanwhile.
 async fn time_is_up(deadline: Instant) {
@@ -458,4 +465,17 @@ fn end(app: &App, tenant: &str, mut batch: Batch, made: &mut Vec<String>) -> Res
     }
     app.store.end_batch(tenant, &batch, &files, now())?;
     Ok(batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A row that a disk had changed took the task with it.
+    #[test]
+    fn a_time_beyond_the_clock_is_far_away() {
+        let now = Instant::now();
+        assert_eq!(deadline(now, Duration::from_secs(5)), now + Duration::from_secs(5));
+        assert_eq!(deadline(now, Duration::from_secs(u64::MAX)), now + FOREVER);
+    }
 }
