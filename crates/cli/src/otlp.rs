@@ -12,6 +12,7 @@ mod client;
 mod spans;
 
 use std::env;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -57,8 +58,11 @@ impl Collector {
     /// That of the flag, or else of OpenTelemetry's variables, which `variable` reads; None when neither
     /// names one.
     ///
-    /// Errors: a usage error for what is no address.
-    pub fn find(flag: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> Result<Option<Collector>> {
+    /// Errors: what is no address.
+    fn find(
+        flag: Option<&str>,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Option<Collector>, NoAddress> {
         let set = |name| variable(name).filter(|value| !value.trim().is_empty());
         let is_off = set("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"))
             || set("OTEL_TRACES_EXPORTER").is_some_and(|value| value == "none");
@@ -74,19 +78,30 @@ impl Collector {
         let is_address =
             |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
         if url.parse::<Uri>().ok().filter(is_address).is_none() {
-            return Err(usage(format!(
-                "{source}: `{url}` is not an address\nwrite one such as http://127.0.0.1:4318"
-            )));
+            return Err(NoAddress { source, url });
         }
         let unspoken = PROTOCOLS.into_iter().find_map(|name| Some((name, set(name)?)));
         Ok(Some(Collector { url, unspoken: unspoken.filter(|(_, wire)| wire != "http/protobuf") }))
     }
 
-    /// As [`Collector::find`], with the program's environment.
+    /// As [`Collector::find`], with the program's environment. What that says is for all programs, and one that
+    /// cannot use it does its work without: a note says so.
     ///
-    /// Errors: as there.
+    /// Errors: a usage error, when the flag is no address.
     pub fn of_environment(flag: Option<&str>) -> Result<Option<Collector>> {
-        Collector::find(flag, |name| env::var(name).ok())
+        match Collector::find(flag, |name| env::var(name).ok()) {
+            Ok(found) => Ok(found),
+            Err(NoAddress { source, url }) if flag.is_none() => {
+                writeln!(
+                    io::stderr(),
+                    "note: {source}: `{url}` is not an address such as http://127.0.0.1:4318: no traces are sent"
+                )?;
+                Ok(None)
+            }
+            Err(NoAddress { source, url }) => Err(usage(format!(
+                "{source}: `{url}` is not an address\nwrite one such as http://127.0.0.1:4318"
+            ))),
+        }
     }
 
     /// What is to be known about it, if anything.
@@ -94,6 +109,14 @@ impl Collector {
         let (name, wire) = self.unspoken.as_ref()?;
         Some(format!("{name}={wire} is not spoken: traces go to {} as http/protobuf", self.url))
     }
+}
+
+/// What should name a collector, and does not.
+#[derive(Debug, PartialEq, Eq)]
+struct NoAddress {
+    /// The flag or the variable.
+    source: &'static str,
+    url: String,
 }
 
 /// The address of traces on a collector, which may be given itself.
@@ -119,7 +142,7 @@ impl Sent {
 pub fn start(collector: &Collector, log: Log) -> Result<(Traces, Sent)> {
     let mut exporter = SpanExporter::builder()
         .with_http()
-        .with_http_client(Client::new(timeout(|name| env::var(name).ok())))
+        .with_http_client(Client::new(&collector.url, timeout(|name| env::var(name).ok())))
         .with_protocol(Protocol::HttpBinary)
         .with_endpoint(&collector.url)
         .build()
@@ -248,8 +271,11 @@ mod tests {
     fn what_is_no_address_or_another_wire_is_said() {
         for wrong in ["", "collector:4317", "grpc://a", "http://"] {
             let error = Collector::find(Some(wrong), |_| None).unwrap_err();
-            assert!(error.to_string().starts_with("--otlp-endpoint: "), "{wrong}: {error}");
+            assert_eq!(error.source, "--otlp-endpoint", "{wrong}");
         }
+        let wrong = |name: &str| (name == TRACES_ENDPOINT).then(|| "collector:4317".to_owned());
+        let error = NoAddress { source: TRACES_ENDPOINT, url: "collector:4317".to_owned() };
+        assert_eq!(Collector::find(None, wrong), Err(error));
         let grpc = |name: &str| (name == "OTEL_EXPORTER_OTLP_PROTOCOL").then(|| "grpc".to_owned());
         let note = Collector::find(Some("http://a"), grpc).unwrap().unwrap().note().unwrap();
         assert!(

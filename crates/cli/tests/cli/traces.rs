@@ -137,6 +137,9 @@ fn a_request_is_a_span_with_its_phases_and_without_a_word() {
         ("OTEL_EXPORTER_OTLP_ENDPOINT", address.as_str()),
         ("OTEL_EXPORTER_OTLP_HEADERS", "x-key=a%20b"),
         ("OTEL_SERVICE_NAME", "answers"),
+        // The way to this machine leads over no proxy, and over this one to nobody.
+        ("HTTP_PROXY", "http://127.0.0.1:1"),
+        ("ALL_PROXY", "http://127.0.0.1:1"),
     ];
     let server = Server::start(&["--model", &model], &variables);
     let body = format!(r#"{{"messages": [{{"role": "user", "content": "{CANARY}"}}], "stream": true}}"#);
@@ -208,4 +211,13 @@ fn a_collector_that_is_away_is_told_once_and_counted() {
 fn a_collector_without_an_address_is_a_usage_error() {
     let ran = crate::program::run(&["serve", "--otlp-endpoint", "collector:4317"]);
     ran.fails(2, &["--otlp-endpoint: `collector:4317/v1/traces`", "http://127.0.0.1:4318"]);
+}
+
+/// What the environment says to all programs kept this one from serving.
+#[test]
+fn an_environment_without_an_address_is_a_note() {
+    let server = Server::start(&[], &[("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317")]);
+    assert!(server.ask("/v1/models", "", "").starts_with("HTTP/1.1 200 "));
+    let stderr = server.stop();
+    assert!(stderr.contains("note: OTEL_EXPORTER_OTLP_ENDPOINT: `collector:4317/v1/traces`"), "{stderr}");
 }
