@@ -183,6 +183,8 @@ fn limits_of_files_and_batches_are_flags() {
         "1",
         "--batch-lines",
         "1",
+        // The batch has to be there when the second one comes.
+        "--no-loop-breaker",
     ];
     let server = Server::start(&flags);
     let upload = |content: &str| {

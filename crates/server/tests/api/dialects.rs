@@ -1,5 +1,6 @@
 //! What comes in other servers' words: kept, refused or told by name, and never passed over.
 
+use std::io::Read;
 use std::time::Duration;
 
 use gptoss_server::{Keys, Limits, LogFormat};
@@ -9,6 +10,7 @@ use crate::chat::ANSWER;
 use crate::http::{get, post, request, send};
 use crate::scripted::Script;
 use crate::server::Server;
+use crate::shutdown::eventually;
 
 fn with(mut body: Value, more: &Value) -> Value {
     for (name, value) in more.as_object().unwrap() {
@@ -204,12 +206,16 @@ fn lines_of_log_say_who_asked_and_what_it_took() {
 #[test]
 fn clients_that_go_away_are_logged() {
     let mut script = Script::new(&[ANSWER]);
-    script.pause = Duration::from_millis(50);
+    script.pause = Duration::from_secs(1);
     let server = Server::with(script, Limits::default(), Keys::default());
-    for (stream, status) in [(false, "499"), (true, "200")] {
+    for (turns, (stream, status)) in [(false, "499"), (true, "200")].into_iter().enumerate() {
         let body = json!({"messages": [{"role": "user", "content": "hi"}], "stream": stream}).to_string();
-        let connection = send(server.address, "POST", "/v1/chat/completions", &[], &body);
-        std::thread::sleep(Duration::from_millis(200));
+        let mut connection = send(server.address, "POST", "/v1/chat/completions", &[], &body);
+        eventually("the turn begins", || server.prompts.lock().unwrap().len() > turns);
+        if stream {
+            // Its head has come.
+            connection.read_exact(&mut [0]).unwrap();
+        }
         drop(connection);
         let line = format!("completions {status} ");
         server.logged(|logged| logged.contains(&line) && logged.ends_with("client gone"));

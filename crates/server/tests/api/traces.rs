@@ -101,11 +101,11 @@ fn a_trace_says_who_asked_and_what_it_belongs_to() {
 #[test]
 fn clients_that_go_away_are_traced_and_scrapes_are_not() {
     let mut script = Script::new(&[ANSWER]);
-    script.pause = Duration::from_millis(50);
+    script.pause = Duration::from_secs(1);
     let (server, made) = traced(script, Keys::default());
     let body = json!({"messages": [{"role": "user", "content": "hi"}]}).to_string();
     let connection = send(server.address, "POST", "/v1/chat/completions", &[], &body);
-    std::thread::sleep(Duration::from_millis(200));
+    eventually("the turn begins", || !server.prompts.lock().unwrap().is_empty());
     drop(connection);
     let trace = next(&made);
     assert_eq!((trace.status, trace.is_client_gone), (499, true));
