@@ -298,11 +298,11 @@ impl Change<'_> {
         let ids = Value::from(items.iter().map(|(id, _)| *id).collect::<Vec<_>>()).to_string();
         let gone = "DELETE FROM items WHERE owner = ?1 AND id NOT IN (SELECT value FROM json_each(?2))";
         self.transaction.execute(gone, params![row.id, ids])?;
-        let sql = "INSERT OR REPLACE INTO items SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS
+        let sql = "INSERT OR REPLACE INTO items SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS
             (SELECT 1 FROM items WHERE tenant = ?1 AND id = ?2 AND owner = ?3 AND item = ?4)";
         let mut insert = self.transaction.prepare_cached(sql)?;
         for (id, text) in items {
-            insert.execute(params![row.tenant, id, row.id, text])?;
+            insert.execute(params![row.tenant, id, row.id, text, sum::sum(&[text.as_bytes()])])?;
         }
         Ok(())
     }
@@ -380,11 +380,14 @@ fn item(
     now: u64,
 ) -> Result<Option<Value>, ApiError> {
     // Clients choose ids, so several items may have one.
-    let sql = "SELECT item FROM items JOIN rows ON rows.id = owner
+    let sql = "SELECT item, items.sum FROM items JOIN rows ON rows.id = owner
                WHERE items.tenant = ?1 AND items.id = ?2 AND kept >= ?3 ORDER BY items.rowid DESC LIMIT 1";
     let of = params![tenant, id, retention.oldest(now)];
-    let found = connection.query_row(sql, of, |row| row.get::<_, String>(0));
-    found.optional().map_err(failed)?.map(|text| parse(&text)).transpose()
+    let found = connection
+        .query_row(sql, of, |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<Vec<u8>>>(1)?)));
+    let Some((text, stored)) = found.optional().map_err(failed)? else { return Ok(None) };
+    sum::check(stored.as_deref(), &[text.as_bytes()], ("item", id))?;
+    parse(&text).map(Some)
 }
 
 fn failed(error: rusqlite::Error) -> ApiError {

@@ -413,7 +413,7 @@ mod tests {
         let old = Connection::open(folder.path().join("gptoss.sqlite3")).unwrap();
         old.execute_batch(
             "DROP TABLE file_parts; DROP TABLE files; DROP TABLE batch_results; DROP TABLE batches;
-             ALTER TABLE rows DROP COLUMN sum; PRAGMA user_version = 2;",
+             ALTER TABLE rows DROP COLUMN sum; ALTER TABLE items DROP COLUMN sum; PRAGMA user_version = 2;",
         )
         .unwrap();
         drop(old);

@@ -78,6 +78,7 @@ const FILE_TABLES: &str = "
 /// Since version 4: checksums of what is large and kept for long. What was there before has none.
 const SUMS: &str = "
     ALTER TABLE rows ADD COLUMN sum BLOB;
+    ALTER TABLE items ADD COLUMN sum BLOB;
     ALTER TABLE file_parts ADD COLUMN sum BLOB;
     PRAGMA user_version = 4;
 ";

@@ -349,6 +349,10 @@ fn a_row_that_is_not_as_it_was_written_is_refused() {
     change("UPDATE rows SET events = '[1]', sum = NULL WHERE id = 'old'");
     let error = store.find(Kind::Response, "a", "other", 1).unwrap_err();
     assert_eq!(error, ApiError::Damaged { what: "response", id: "other".into() });
+    change("UPDATE items SET item = '{}' WHERE id = 'other-in'");
+    let error = store.item("a", "other-in", 1).unwrap_err();
+    assert_eq!(error, ApiError::Damaged { what: "item", id: "other-in".into() });
+    assert!(store.item("a", "other-out", 1).unwrap().is_some());
     // Rows of before version 4 have no checksum.
     assert!(is_there(&store, "a", "whole", 1) && is_there(&store, "a", "old", 1));
     store.put(Kind::Response, &row("other", 1), 1).unwrap();
@@ -363,7 +367,8 @@ fn a_file_of_version_3_is_taken_over() {
     open().put(Kind::Response, &row("r", 1), 1).unwrap();
     let old = Connection::open(folder.path().join("gptoss.sqlite3")).unwrap();
     old.execute_batch(
-        "ALTER TABLE rows DROP COLUMN sum; ALTER TABLE file_parts DROP COLUMN sum; PRAGMA user_version = 3;",
+        "ALTER TABLE rows DROP COLUMN sum; ALTER TABLE items DROP COLUMN sum;
+         ALTER TABLE file_parts DROP COLUMN sum; PRAGMA user_version = 3;",
     )
     .unwrap();
     drop(old);
