@@ -256,7 +256,7 @@ pub(crate) async fn content(
                 let what = "read results that show more of the reasoning than it may see";
                 return Err(ApiError::Scope { what });
             }
-            app.store.check_file(&file)?;
+            app.store.check_file(&caller.tenant, &file, now())?;
             Ok(file)
         }
     })

@@ -99,17 +99,19 @@ impl Store {
 
     /// Reads a file through, so that what is wrong with it is known before any of it is told.
     ///
-    /// Errors: `Damaged`; `Internal`, when the database fails.
-    pub(crate) fn check_file(&self, file: &FileObject) -> Result<(), ApiError> {
+    /// Errors: `NotFound`, when it is deleted or expires meanwhile; `Damaged`; `State`, when the database fails.
+    pub(crate) fn check_file(&self, tenant: &str, found: &FileObject, now: u64) -> Result<(), ApiError> {
         let (mut bytes, mut number) = (0, 0);
-        while let Some(part) = self.part(&file.id, number)? {
+        while let Some(part) = self.part(&found.id, number)? {
             bytes += part.len() as u64;
             number += 1;
         }
-        match bytes == file.bytes {
-            true => Ok(()),
-            false => Err(ApiError::Damaged { what: "file", id: file.id.clone() }),
+        if bytes == found.bytes {
+            return Ok(());
         }
+        // Parts that are gone with their file are no damage.
+        self.file(tenant, &found.id, now)?;
+        Err(ApiError::Damaged { what: "file", id: found.id.clone() })
     }
 
     /// One page of the tenant's files, and whether there are more.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gptoss_api::wire::files::FileObject;
 use gptoss_harmony::Message;
 use serde_json::json;
 
@@ -357,6 +358,35 @@ fn a_row_that_is_not_as_it_was_written_is_refused() {
     assert!(is_there(&store, "a", "whole", 1) && is_there(&store, "a", "old", 1));
     store.put(Kind::Response, &row("other", 1), 1).unwrap();
     assert!(is_there(&store, "a", "other", 1));
+}
+
+/// A file that was deleted while it was read through was told as damaged.
+#[test]
+fn a_file_that_goes_while_it_is_read_is_not_damaged() {
+    let store = store(Limits::default());
+    let file = |id: &str| FileObject {
+        id: id.into(),
+        object: "file".into(),
+        bytes: 4,
+        created_at: 1,
+        expires_at: Some(10),
+        filename: "f".into(),
+        purpose: "batch".into(),
+        status: "processed".into(),
+        status_details: None,
+    };
+    for id in ["deleted", "expired", "cut"] {
+        store.begin_file(id, "a", 1).unwrap();
+        store.add_part(id, "a", (0, b"1234"), 1).unwrap();
+        store.finish_file(&file(id), 1).unwrap();
+        store.check_file("a", &file(id), 1).unwrap();
+    }
+    store.delete_file("a", "deleted", 1).unwrap();
+    store.lock().connection.execute("DELETE FROM file_parts", []).unwrap();
+    let check = |id: &str, now: u64| store.check_file("a", &file(id), now).unwrap_err();
+    assert_eq!(check("deleted", 1), ApiError::NotFound { what: "file", id: "deleted".into() });
+    assert_eq!(check("expired", 10), ApiError::NotFound { what: "file", id: "expired".into() });
+    assert_eq!(check("cut", 9), ApiError::Damaged { what: "file", id: "cut".into() });
 }
 
 /// The tables of version 3 had no checksums.
