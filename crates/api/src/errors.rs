@@ -90,6 +90,8 @@ pub enum ApiError {
     Cancelled,
     #[error("The engine failed: {problem}")]
     Engine { problem: String },
+    #[error("The server failed: the state database: {problem}")]
+    State { problem: String },
     #[error("The server failed: {problem}")]
     Internal { problem: String },
 }
@@ -174,7 +176,9 @@ impl ApiError {
             ApiError::ShuttingDown => (503, "server_error", Some("shutting_down"), Some(RESTART_SECONDS)),
             ApiError::Cancelled => (499, REQUEST, Some("request_cancelled"), None),
             ApiError::Engine { .. } => (500, "server_error", Some("engine_error"), None),
-            ApiError::Internal { .. } => (500, "server_error", Some("server_error"), None),
+            ApiError::State { .. } | ApiError::Internal { .. } => {
+                (500, "server_error", Some("server_error"), None)
+            }
         };
         Row { status, kind, code, retry_seconds }
     }
@@ -216,6 +220,7 @@ impl ApiError {
             | ApiError::ShuttingDown
             | ApiError::Cancelled
             | ApiError::Engine { .. }
+            | ApiError::State { .. }
             | ApiError::Internal { .. } => None,
         }
     }

@@ -8,7 +8,7 @@ use crate::state::App;
 
 /// Does what waits for the store or for the tokenizer where waiting is allowed.
 ///
-/// Errors: the work's own; those that only the operator can do something about are told to the log.
+/// Errors: the work's own; the store's, about which only the operator can do something, are told to the log.
 pub(crate) async fn run_blocking<T: Send + 'static>(
     app: &Arc<App>,
     work: impl FnOnce(&App) -> Result<T, ApiError> + Send + 'static,
@@ -17,8 +17,7 @@ pub(crate) async fn run_blocking<T: Send + 'static>(
     let failed = |error: tokio::task::JoinError| ApiError::Internal { problem: error.to_string() };
     let work = move || {
         let result = work(&app);
-        if let Err(error @ (ApiError::DiskFull | ApiError::Damaged { .. } | ApiError::Internal { .. })) =
-            &result
+        if let Err(error @ (ApiError::DiskFull | ApiError::Damaged { .. } | ApiError::State { .. })) = &result
         {
             app.log.notice(&format!("{}: {error}", app.store.place()));
         }

@@ -25,7 +25,7 @@ use crate::paging::{PageQuery, page};
 use crate::query::Query;
 use crate::rejection::Rejection;
 use crate::state::{App, Shared, now};
-use crate::store::{Change, Kind, NO_EVENTS, Row};
+use crate::store::{Change, Kind, NO_EVENTS, Row, unreadable};
 
 /// The items of a request with those they refer to in place, and everything said when they are added to
 /// `before`.
@@ -49,8 +49,7 @@ fn read(
 }
 
 fn object(row: &Row) -> Result<ConversationObject, ApiError> {
-    let failed = |error: serde_json::Error| ApiError::Internal { problem: error.to_string() };
-    serde_json::from_value(row.body.clone()).map_err(failed)
+    serde_json::from_value(row.body.clone()).map_err(unreadable)
 }
 
 /// `POST /v1/conversations`.
@@ -66,8 +65,7 @@ pub(crate) async fn create(
         created_at: now(),
         metadata: request.metadata.unwrap_or_default(),
     };
-    let body =
-        serde_json::to_value(&made).map_err(|error| ApiError::Internal { problem: error.to_string() })?;
+    let body = serde_json::to_value(&made).map_err(unreadable)?;
     let (id, created) = (made.id.clone(), made.created_at);
     run_blocking(&app, move |app| {
         app.store.change(now(), |change| {
@@ -106,8 +104,7 @@ pub(crate) async fn update(
             let mut row = change.find(Kind::Conversation, &tenant, &id)?;
             let mut made = object(&row)?;
             made.metadata = request.metadata.unwrap_or_default();
-            row.body = serde_json::to_value(&made)
-                .map_err(|error| ApiError::Internal { problem: error.to_string() })?;
+            row.body = serde_json::to_value(&made).map_err(unreadable)?;
             change.put(Kind::Conversation, &row)?;
             Ok(made)
         })

@@ -27,6 +27,7 @@ use gptoss_api::ApiError;
 use gptoss_api::history::Entry;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde_json::Value;
+use serde_json::error::Category;
 
 use crate::error::Error;
 use crate::limits::{
@@ -149,7 +150,7 @@ impl Store {
 
     /// Does `work` in one transaction at the time `now`: all of it, or, when it fails, nothing.
     ///
-    /// Errors: those of `work`, and `Internal`, when the database fails.
+    /// Errors: those of `work`, and `State`, when the database fails.
     pub(crate) fn change<T>(
         &self,
         now: u64,
@@ -168,14 +169,14 @@ impl Store {
 
     /// A row of the tenant's.
     ///
-    /// Errors: `NotFound`, and `Internal`, when the database fails.
+    /// Errors: `NotFound`, and `State`, when the database fails.
     pub(crate) fn find(&self, kind: Kind, tenant: &str, id: &str, now: u64) -> Result<Row, ApiError> {
         find(&self.lock().connection, &self.retention, kind, (tenant, id), now)
     }
 
     /// An item of any of the tenant's rows; of several with one id the newest.
     ///
-    /// Errors: `Internal`, when the database fails.
+    /// Errors: `State`, when the database fails.
     pub(crate) fn item(&self, tenant: &str, id: &str, now: u64) -> Result<Option<Value>, ApiError> {
         item(&self.lock().connection, &self.retention, (tenant, id), now)
     }
@@ -189,7 +190,7 @@ impl Store {
 
     /// Deletes a row of the tenant's. False: there was none.
     ///
-    /// Errors: `Internal`, when the database fails.
+    /// Errors: `State`, when the database fails.
     pub(crate) fn delete(&self, kind: Kind, tenant: &str, id: &str, now: u64) -> Result<bool, ApiError> {
         self.change(now, |change| {
             let sql = "DELETE FROM rows WHERE id = ?1 AND tenant = ?2 AND kind = ?3";
@@ -213,14 +214,14 @@ pub(crate) struct Change<'a> {
 impl Change<'_> {
     /// A row of the tenant's.
     ///
-    /// Errors: `NotFound`, and `Internal`, when the database fails.
+    /// Errors: `NotFound`, and `State`, when the database fails.
     pub(crate) fn find(&self, kind: Kind, tenant: &str, id: &str) -> Result<Row, ApiError> {
         find(&self.transaction, &self.store.retention, kind, (tenant, id), self.now)
     }
 
     /// An item of any of the tenant's rows; of several with one id the newest.
     ///
-    /// Errors: `Internal`, when the database fails.
+    /// Errors: `State`, when the database fails.
     pub(crate) fn item(&self, tenant: &str, id: &str) -> Result<Option<Value>, ApiError> {
         item(&self.transaction, &self.store.retention, (tenant, id), self.now)
     }
@@ -228,7 +229,7 @@ impl Change<'_> {
     /// Keeps a row, in the place of one with the same id; without its events, when it is too large or nested
     /// too deep with them.
     ///
-    /// Errors: `Invalid`, when it is larger or nested deeper than what can be kept all the same; `Internal`,
+    /// Errors: `Invalid`, when it is larger or nested deeper than what can be kept all the same; `State`,
     /// when the database fails.
     pub(crate) fn put(&self, kind: Kind, row: &Row) -> Result<(), ApiError> {
         let mut texts = [row.body.to_string(), json(&row.items)?, json(&row.entries)?, row.events.clone()];
@@ -393,22 +394,34 @@ fn item(
 fn failed(error: rusqlite::Error) -> ApiError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => ApiError::DiskFull,
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => ApiError::Internal {
-            problem: format!(
-                "the state database is damaged ({error}); the operator has to stop the server and to restore it"
-            ),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => ApiError::State {
+            problem: format!("damaged ({error}); the operator has to stop the server and to restore it"),
         },
-        _ => ApiError::Internal { problem: format!("the state database: {error}") },
+        // SQLite's own words name tables and columns; those of a value that is of another kind may quote it.
+        Some(_) => ApiError::State { problem: error.to_string() },
+        None => ApiError::State { problem: "a row is not what was written".to_owned() },
     }
 }
 
 fn json(value: &impl serde::Serialize) -> Result<String, ApiError> {
-    serde_json::to_string(value).map_err(|error| ApiError::Internal { problem: error.to_string() })
+    serde_json::to_string(value).map_err(unreadable)
+}
+
+/// What was stored, or is to be, is not JSON of its kind. Where that is, and not what stands there: the words
+/// of serde_json quote values, and what was said belongs into no log.
+pub(crate) fn unreadable(error: serde_json::Error) -> ApiError {
+    let class = match error.classify() {
+        Category::Io => "cannot be read or written",
+        Category::Syntax => "is not JSON",
+        Category::Data => "has a value of another kind than its place",
+        Category::Eof => "ends too early",
+    };
+    let (line, column) = (error.line(), error.column());
+    ApiError::State { problem: format!("a value {class}, at line {line}, column {column}") }
 }
 
 fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, ApiError> {
-    serde_json::from_str(text)
-        .map_err(|error| ApiError::Internal { problem: format!("the state database: {error}") })
+    serde_json::from_str(text).map_err(unreadable)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::blocking::run_blocking;
 use crate::response_log::{Line, ResponseLog};
 use crate::state::{App, now};
-use crate::store::{Change, Kind, NO_EVENTS, Row};
+use crate::store::{Change, Kind, NO_EVENTS, Row, unreadable};
 
 /// Writes the row of a response that goes on when nobody reads.
 ///
@@ -83,7 +83,7 @@ fn row(
         tenant: parsed.generation.tenant.clone(),
         created: response.created_at,
         is_unfinished: false,
-        body: serde_json::to_value(response).map_err(problem)?,
+        body: serde_json::to_value(response).map_err(unreadable)?,
         items: parsed.input_items.clone(),
         entries,
         events: NO_EVENTS.to_owned(),
@@ -124,8 +124,4 @@ fn add_turn(change: &Change<'_>, id: &str, response: &Row, num_before: usize) ->
         }
     }
     change.put(Kind::Conversation, &conversation)
-}
-
-fn problem(error: serde_json::Error) -> ApiError {
-    ApiError::Internal { problem: error.to_string() }
 }

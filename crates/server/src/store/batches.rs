@@ -38,7 +38,7 @@ impl Store {
     /// Keeps a new batch of the caller's.
     ///
     /// Errors: `NotFound` for its input; `Invalid`, when that is for something else; `Busy`, when the tenant
-    /// has as many unfinished ones as it may; `Internal`, when the database fails.
+    /// has as many unfinished ones as it may; `State`, when the database fails.
     pub(crate) fn begin_batch(&self, caller: &Caller, batch: &Batch, now: u64) -> Result<(), ApiError> {
         self.change(now, |change| {
             let input = file(&change.transaction, (&caller.tenant, &batch.input_file_id), now)?;
@@ -77,14 +77,14 @@ impl Store {
 
     /// A batch of the tenant's.
     ///
-    /// Errors: `NotFound`; `Internal`, when the database fails.
+    /// Errors: `NotFound`; `State`, when the database fails.
     pub(crate) fn batch(&self, tenant: &str, id: &str) -> Result<Batch, ApiError> {
         batch(&self.lock().connection, tenant, id)
     }
 
     /// One page of the tenant's batches, and whether there are more.
     ///
-    /// Errors: `NotFound` for the id that it begins behind; `Internal`, when the database fails.
+    /// Errors: `NotFound` for the id that it begins behind; `State`, when the database fails.
     pub(crate) fn list_batches(&self, tenant: &str, page: &Page) -> Result<(Vec<Batch>, bool), ApiError> {
         let database = self.lock();
         let tail = page.tail(&database.connection, "batches", "batch", tenant)?;
@@ -98,7 +98,7 @@ impl Store {
     /// What the keys of a file's reader must be allowed to see of the reasoning, if it holds results: all of
     /// it, when the batch is not known any more.
     ///
-    /// Errors: `Internal`, when the database fails.
+    /// Errors: `State`, when the database fails.
     pub(crate) fn results_visibility(&self, tenant: &str, file: &str) -> Result<Visibility, ApiError> {
         let sql = "SELECT visibility FROM batches WHERE tenant = ?1 AND
             (json_extract(body, '$.output_file_id') = ?2 OR json_extract(body, '$.error_file_id') = ?2)";
@@ -110,7 +110,7 @@ impl Store {
 
     /// All batches that have not ended, the oldest first, with whoever made them.
     ///
-    /// Errors: `Internal`, when the database fails.
+    /// Errors: `State`, when the database fails.
     pub(crate) fn unfinished_batches(&self) -> Result<Vec<(Caller, String)>, ApiError> {
         let database = self.lock();
         let sql = "SELECT tenant, visibility, reasoning_max, may_use_tokens, id
@@ -131,7 +131,7 @@ impl Store {
 
     /// Changes a batch as `edit` says, in one transaction.
     ///
-    /// Errors: `NotFound`; those of `edit`; `Internal`, when the database fails.
+    /// Errors: `NotFound`; those of `edit`; `State`, when the database fails.
     pub(crate) fn change_batch(
         &self,
         tenant: &str,
@@ -149,7 +149,7 @@ impl Store {
 
     /// Keeps results of lines and counts them; of a line that has one already, nothing.
     ///
-    /// Errors: `FilesFull`, when the tenant's bytes are used up; `NotFound`; `Internal`, when the database
+    /// Errors: `FilesFull`, when the tenant's bytes are used up; `NotFound`; `State`, when the database
     /// fails.
     pub(crate) fn put_results(
         &self,
@@ -189,7 +189,7 @@ impl Store {
 
     /// The numbers of the lines that have a result.
     ///
-    /// Errors: `Internal`, when the database fails.
+    /// Errors: `State`, when the database fails.
     pub(crate) fn result_numbers(&self, id: &str) -> Result<HashSet<u64>, ApiError> {
         let database = self.lock();
         let sql = "SELECT number FROM batch_results WHERE batch = ?1";
@@ -201,7 +201,7 @@ impl Store {
     /// Writes the results of a batch into a file that is hidden, in the order of the lines; None, when there
     /// are none.
     ///
-    /// Errors: `Internal`, when the database fails.
+    /// Errors: `State`, when the database fails.
     pub(crate) fn write_results(
         &self,
         (tenant, id): (&str, &str),
@@ -258,7 +258,7 @@ impl Store {
 
     /// Ends a batch: shows its files and deletes its results, in one transaction.
     ///
-    /// Errors: `NotFound`; `Internal`, when the database fails.
+    /// Errors: `NotFound`; `State`, when the database fails.
     pub(crate) fn end_batch(
         &self,
         tenant: &str,

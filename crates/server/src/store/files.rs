@@ -29,7 +29,7 @@ const COLUMNS: &str = "id, bytes, created, expires, name, purpose";
 impl Store {
     /// Begins a file of the tenant's, without content and hidden.
     ///
-    /// Errors: `FilesFull`, when the tenant has as many as it may; `Internal`, when the database fails.
+    /// Errors: `FilesFull`, when the tenant has as many as it may; `State`, when the database fails.
     pub(crate) fn begin_file(&self, id: &str, tenant: &str, now: u64) -> Result<(), ApiError> {
         let max = self.files.num_max;
         self.change(now, |change| {
@@ -44,7 +44,7 @@ impl Store {
 
     /// Adds part number `number` to a file that is not whole.
     ///
-    /// Errors: `FilesFull`, when the tenant's bytes are used up; `Internal`, when the database fails.
+    /// Errors: `FilesFull`, when the tenant's bytes are used up; `State`, when the database fails.
     pub(crate) fn add_part(
         &self,
         id: &str,
@@ -60,14 +60,14 @@ impl Store {
 
     /// Shows a file that has all its parts.
     ///
-    /// Errors: `Internal`, when the database fails.
+    /// Errors: `State`, when the database fails.
     pub(crate) fn finish_file(&self, file: &FileObject, now: u64) -> Result<(), ApiError> {
         self.change(now, |change| change.finish_file(file))
     }
 
     /// Deletes a file that is not whole.
     ///
-    /// Errors: `Internal`, when the database fails.
+    /// Errors: `State`, when the database fails.
     pub(crate) fn drop_file(&self, id: &str, now: u64) -> Result<(), ApiError> {
         self.change(now, |change| {
             let sql = "DELETE FROM files WHERE id = ?1 AND is_whole = 0";
@@ -77,14 +77,14 @@ impl Store {
 
     /// A file of the tenant's.
     ///
-    /// Errors: `NotFound`; `Internal`, when the database fails.
+    /// Errors: `NotFound`; `State`, when the database fails.
     pub(crate) fn file(&self, tenant: &str, id: &str, now: u64) -> Result<FileObject, ApiError> {
         file(&self.lock().connection, (tenant, id), now)
     }
 
     /// One part of a file; None behind the last.
     ///
-    /// Errors: `Damaged`; `Internal`, when the database fails.
+    /// Errors: `Damaged`; `State`, when the database fails.
     pub(crate) fn part(&self, id: &str, number: u64) -> Result<Option<Vec<u8>>, ApiError> {
         let sql = "SELECT content, sum FROM file_parts WHERE file = ?1 AND number = ?2";
         let of = params![id, number as i64];
@@ -116,7 +116,7 @@ impl Store {
 
     /// One page of the tenant's files, and whether there are more.
     ///
-    /// Errors: `NotFound` for the id that it begins behind; `Internal`, when the database fails.
+    /// Errors: `NotFound` for the id that it begins behind; `State`, when the database fails.
     pub(crate) fn list_files(
         &self,
         tenant: &str,
@@ -137,7 +137,7 @@ impl Store {
 
     /// Deletes a file of the tenant's.
     ///
-    /// Errors: `NotFound`; `Conflict`, when a batch reads it; `Internal`, when the database fails.
+    /// Errors: `NotFound`; `Conflict`, when a batch reads it; `State`, when the database fails.
     pub(crate) fn delete_file(&self, tenant: &str, id: &str, now: u64) -> Result<(), ApiError> {
         self.change(now, |change| {
             file(&change.transaction, (tenant, id), now)?;

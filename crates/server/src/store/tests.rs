@@ -360,6 +360,25 @@ fn a_row_that_is_not_as_it_was_written_is_refused() {
     assert!(is_there(&store, "a", "other", 1));
 }
 
+/// What serde_json says of a value quotes it, and what clients are told goes to the log too.
+#[test]
+fn what_cannot_be_read_is_not_quoted() {
+    let store = store(Limits::default());
+    store.put(Kind::Response, &row("r", 1), 1).unwrap();
+    for text in [r#""canary""#, r#"{"canary": 1}"#, r#"[{"canary": "canary"}, canary]"#] {
+        let sql = "UPDATE rows SET sum = NULL, entries = ?1";
+        store.lock().connection.execute(sql, [text]).unwrap();
+        let error = store.find(Kind::Response, "a", "r", 1).unwrap_err();
+        let words = error.to_string();
+        assert!(matches!(error, ApiError::State { .. }), "{words}");
+        assert!(words.contains("column") && !words.contains("canary"), "{words}");
+    }
+    // Nor does SQLite's own look at a value of another type.
+    store.lock().connection.execute("UPDATE rows SET entries = CAST(x'63616e617279ff' AS TEXT)", []).unwrap();
+    let words = store.find(Kind::Response, "a", "r", 1).unwrap_err().to_string();
+    assert!(words.contains("the state database") && !words.contains("canary"), "{words}");
+}
+
 /// A file that was deleted while it was read through was told as damaged.
 #[test]
 fn a_file_that_goes_while_it_is_read_is_not_damaged() {

@@ -1,6 +1,9 @@
 //! What is wrong is said in the documented form, by name, and nothing that a client wrote stands in a log.
 
+use std::time::Duration;
+
 use gptoss_server::{Keys, Limits};
+use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::chat::ANSWER;
@@ -179,4 +182,22 @@ fn requests_have_ids_and_logs_have_no_words() {
         "{metrics}"
     );
     assert!(!metrics.contains(canary));
+}
+
+/// What serde_json said of a stored row quoted it, and went to the log with the name of the folder.
+#[test]
+fn rows_that_cannot_be_read_are_not_quoted_in_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let server =
+        Server::in_folder(Some(folder.path()), Script::new(&[ANSWER]), Limits::default(), Keys::default());
+    let made = post(server.address, "/v1/responses", &json!({"input": "hi"})).json();
+    let spoiled = Connection::open(folder.path().join("gptoss.sqlite3")).unwrap();
+    spoiled.busy_timeout(Duration::from_secs(10)).unwrap();
+    spoiled.execute(r#"UPDATE rows SET sum = NULL, entries = '"canary-7f3a"'"#, []).unwrap();
+    let answer = get(server.address, &format!("/v1/responses/{}", made["id"].as_str().unwrap()));
+    assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (500, Some("server_error")));
+    let log = server.logged(|line| line.contains("the state database: a value"));
+    let place = folder.path().display().to_string();
+    assert!(log.contains(&place) && !log.contains("canary-7f3a"), "{log}");
+    assert!(!answer.body.contains("canary-7f3a"), "{}", answer.body);
 }
