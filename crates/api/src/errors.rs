@@ -60,6 +60,10 @@ pub enum ApiError {
     Scope { what: &'static str },
     #[error("The model '{model}' does not exist. Known: {known}.")]
     Model { model: String, known: String },
+    #[error(
+        "The model '{model}' could not be loaded; the server's log says why. It is tried again in {retry_seconds} s."
+    )]
+    NotLoaded { model: String, retry_seconds: u64 },
     #[error("There is no {what} with the id '{id}': never stored, expired or deleted.")]
     NotFound { what: &'static str, id: String },
     #[error(
@@ -173,6 +177,9 @@ impl ApiError {
             ApiError::Overloaded { retry_seconds, .. } => {
                 (503, "server_error", Some("server_overloaded"), Some(*retry_seconds))
             }
+            ApiError::NotLoaded { retry_seconds, .. } => {
+                (503, "server_error", Some("model_not_loaded"), Some(*retry_seconds))
+            }
             ApiError::ShuttingDown => (503, "server_error", Some("shutting_down"), Some(RESTART_SECONDS)),
             ApiError::Cancelled => (499, REQUEST, Some("request_cancelled"), None),
             ApiError::Engine { .. } => (500, "server_error", Some("engine_error"), None),
@@ -193,6 +200,7 @@ impl ApiError {
             ApiError::PreviousResponse { .. } => Some("previous_response_id".to_owned()),
             ApiError::Prompt { .. } => Some("prompt.id".to_owned()),
             ApiError::Key
+            | ApiError::NotLoaded { .. }
             | ApiError::Scope { .. }
             | ApiError::NotJson { .. }
             | ApiError::MediaType

@@ -91,4 +91,69 @@ impl EngineStats {
         let well = self.ended_stop + self.ended_length + self.ended_cancelled + self.ended_deadline;
         well + self.ended_failed
     }
+
+    /// The counters alone: what stays of an engine that is gone.
+    pub fn counters(&self) -> EngineStats {
+        EngineStats {
+            running: 0,
+            queued: 0,
+            sequences_max: 0,
+            block_tokens: 0,
+            blocks_total: 0,
+            blocks_free: 0,
+            blocks_cached: 0,
+            snapshots_used: 0,
+            snapshots_total: 0,
+            ..*self
+        }
+    }
+
+    /// Of two engines together.
+    pub fn plus(&self, other: &EngineStats) -> EngineStats {
+        let EngineStats { prefix, disk, .. } = other;
+        EngineStats {
+            accepted: self.accepted + other.accepted,
+            refused_full: self.refused_full + other.refused_full,
+            ended_stop: self.ended_stop + other.ended_stop,
+            ended_length: self.ended_length + other.ended_length,
+            ended_cancelled: self.ended_cancelled + other.ended_cancelled,
+            ended_deadline: self.ended_deadline + other.ended_deadline,
+            ended_failed: self.ended_failed + other.ended_failed,
+            steps: self.steps + other.steps,
+            prompt_tokens: self.prompt_tokens + other.prompt_tokens,
+            cached_tokens: self.cached_tokens + other.cached_tokens,
+            prefill_tokens: self.prefill_tokens + other.prefill_tokens,
+            generated_tokens: self.generated_tokens + other.generated_tokens,
+            preemptions: self.preemptions + other.preemptions,
+            drafted_tokens: self.drafted_tokens + other.drafted_tokens,
+            accepted_drafts: self.accepted_drafts + other.accepted_drafts,
+            forced_drafts: self.forced_drafts + other.forced_drafts,
+            integrity_resets: self.integrity_resets + other.integrity_resets,
+            prefix: PrefixStats {
+                hits: self.prefix.hits + prefix.hits,
+                misses_unknown: self.prefix.misses_unknown + prefix.misses_unknown,
+                misses_no_snapshot: self.prefix.misses_no_snapshot + prefix.misses_no_snapshot,
+                misses_short: self.prefix.misses_short + prefix.misses_short,
+                misses_collision: self.prefix.misses_collision + prefix.misses_collision,
+                evictions: self.prefix.evictions + prefix.evictions,
+            },
+            disk: DiskStats {
+                hits: self.disk.hits + disk.hits,
+                misses_damaged: self.disk.misses_damaged + disk.misses_damaged,
+                files_written: self.disk.files_written + disk.files_written,
+                files_skipped: self.disk.files_skipped + disk.files_skipped,
+                files_evicted: self.disk.files_evicted + disk.files_evicted,
+            },
+            running: self.running + other.running,
+            queued: self.queued + other.queued,
+            sequences_max: self.sequences_max + other.sequences_max,
+            // All engines have blocks of one size.
+            block_tokens: self.block_tokens.max(other.block_tokens),
+            blocks_total: self.blocks_total + other.blocks_total,
+            blocks_free: self.blocks_free + other.blocks_free,
+            blocks_cached: self.blocks_cached + other.blocks_cached,
+            snapshots_used: self.snapshots_used + other.snapshots_used,
+            snapshots_total: self.snapshots_total + other.snapshots_total,
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! A body of Ollama's as a body of Chat Completions, or of Completions where the prompt goes in as it is.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::errors::ApiError;
@@ -18,6 +20,56 @@ pub enum Generate {
     Answer(Box<ChatRequest>),
     /// The text that follows.
     Text(Box<CompletionRequest>),
+}
+
+/// How long a model stays after its last use, as a request wishes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeepAlive {
+    /// So long; not at all is a wish too.
+    For(Duration),
+    /// Until its room is needed.
+    Always,
+}
+
+/// What `keep_alive` says: seconds, or a duration such as `5m` or `1h30m`; what is negative is for ever.
+///
+/// Errors: it is something else.
+pub fn keep_alive(value: Option<&Value>) -> Result<Option<KeepAlive>, ApiError> {
+    let wrong = || {
+        let message = "keep_alive must be a number of seconds, or a duration such as \"5m\" or \"1h30m\"";
+        ApiError::invalid("keep_alive", message)
+    };
+    let seconds = match value {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::String(text)) => duration(text.trim()).ok_or_else(wrong)?,
+        Some(value) => value.as_f64().ok_or_else(wrong)?,
+    };
+    // What is beyond every clock is for ever too.
+    let time = Duration::try_from_secs_f64(seconds);
+    Ok(Some(time.map_or(KeepAlive::Always, KeepAlive::For)))
+}
+
+/// A duration in the words of Go, or a bare number of seconds. Units: seconds.
+fn duration(text: &str) -> Option<f64> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        return seconds.is_finite().then_some(seconds);
+    }
+    let (sign, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (-1.0, rest),
+        None => (1.0, text),
+    };
+    let mut seconds = 0.0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        let units =
+            [("ms", 1e-3), ("us", 1e-6), ("µs", 1e-6), ("ns", 1e-9), ("h", 3600.0), ("m", 60.0), ("s", 1.0)];
+        let unit = units.iter().find(|(unit, _)| rest[digits..].starts_with(unit));
+        let (unit, factor) = unit?;
+        seconds += number * factor;
+        rest = &rest[digits + unit.len()..];
+    }
+    (!text.is_empty()).then_some(sign * seconds)
 }
 
 /// What a body of `/api/chat` asks.
@@ -199,6 +251,29 @@ mod tests {
         assert_eq!((chat.max_tokens, chat.repetition_penalty), (None, Some(1.1)));
         assert_eq!((chat.include_reasoning, chat.max_reasoning_tokens), (Some(false), Some(0)));
         assert_eq!(chat.response_format, Some(json!({"type": "json_object"})));
+    }
+
+    #[test]
+    fn how_long_a_model_is_kept() {
+        let check = |value: Value, expect: Option<KeepAlive>| {
+            assert_eq!(keep_alive(Some(&value)).ok().flatten(), expect, "{value}");
+        };
+        let seconds = |seconds: f64| Some(KeepAlive::For(Duration::from_secs_f64(seconds)));
+        check(Value::Null, None);
+        check(json!(0), seconds(0.0));
+        check(json!(90.5), seconds(90.5));
+        check(json!("30"), seconds(30.0));
+        check(json!("5m"), seconds(300.0));
+        check(json!("1h30m"), seconds(5400.0));
+        check(json!("1.5s250ms"), seconds(1.75));
+        for forever in [json!(-1), json!("-1m"), json!("-1"), json!(1e300)] {
+            check(forever, Some(KeepAlive::Always));
+        }
+        for wrong in
+            [json!(""), json!("m"), json!("5 minutes"), json!("5x"), json!("inf"), json!(true), json!([1])]
+        {
+            assert_eq!(keep_alive(Some(&wrong)).unwrap_err().row().status, 400, "{wrong}");
+        }
     }
 
     #[test]

@@ -29,7 +29,8 @@ pub struct OllamaChatRequest {
     pub stream: Option<bool>,
     /// low, medium, high, or a bool; false is no reasoning.
     pub think: Option<Value>,
-    /// Accepted: the model stays loaded.
+    /// How long the model stays loaded after this request, where models come and go: seconds, or a duration
+    /// such as `5m`; 0 is not at all, below 0 for ever.
     pub keep_alive: Option<Value>,
     /// Whether the answer's tokens come with log-probabilities.
     pub logprobs: Option<bool>,
@@ -64,7 +65,8 @@ pub struct OllamaGenerateRequest {
     pub template: Option<String>,
     /// Refused: a conversation belongs into chat.
     pub context: Option<Vec<Value>>,
-    /// Accepted: the model stays loaded.
+    /// How long the model stays loaded after this request, where models come and go: seconds, or a duration
+    /// such as `5m`; 0 is not at all, below 0 for ever.
     pub keep_alive: Option<Value>,
     /// As in chat; refused when raw.
     pub logprobs: Option<bool>,
