@@ -22,7 +22,7 @@ use crate::failure::usage;
 use crate::interrupt::EXIT_INTERRUPTED;
 use crate::offer;
 use crate::progress::{Progress, Unit};
-use crate::serve::{Prepared, Serving};
+use crate::served_models::{NamedSource, Prepared, Serving, served_name};
 
 /// Wrong lines that are told.
 const WRONG_TOLD_MAX: usize = 5;
@@ -46,11 +46,12 @@ pub fn run(args: &BatchArgs) -> Result<ExitCode> {
         context: args.context,
         no_date: args.no_date,
         alias: &args.alias,
+        idle: None,
     };
-    let prepared = Prepared::new(&serving, &opened)?;
+    let source = NamedSource { name: served_name(&opened.source), opened };
+    let prepared = Prepared::one(&serving, &source)?;
     let silent = Arc::new(|_: &str| {});
-    let (model, assistant) = (prepared.model.clone(), prepared.assistant.clone());
-    let app = App::new(model, assistant, Limits::default(), Keys::default(), None, silent)?;
+    let app = App::new(prepared.models, Limits::default(), Keys::default(), None, silent)?;
     let lines = lines(&text, &app).with_context(|| format!("{} cannot be answered", args.file.display()))?;
     let num_lines = lines.len();
     let left: Vec<BatchLine> =

@@ -10,14 +10,21 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::args::{ComputeArgs, EngineArgs, GenerationArgs, ServeArgs};
-use crate::finding::Finding;
+use crate::finding::{Finding, Level, worst};
+use crate::memory_budget::human;
 use crate::model_source::{ModelSource, Opened, context, dense};
+use crate::named_model::NamedModel;
 use crate::otlp::Collector;
+use crate::served_models::Prepared;
 use crate::{functions, serve};
 
 /// What `serve` would stumble over.
 pub fn of_serve(args: &ServeArgs) -> Vec<Finding> {
-    let mut findings = vec![model(&args.model, args.context), exposure(args)];
+    let mut findings: Vec<Finding> = args.model.iter().map(|text| served_model(text, args.context)).collect();
+    if args.model.len() > 1 && worst(&findings) != Level::Fail {
+        findings.push(together(args));
+    }
+    findings.push(exposure(args));
     findings.extend(args.api_key_file.as_deref().map(|file| keys(args, file)));
     let folders = [("state folder", &args.state_dir), ("prompt folder", &args.engine.kv_disk)];
     findings.extend(folders.into_iter().filter_map(|(about, path)| Some(folder(about, path.as_deref()?))));
@@ -48,6 +55,29 @@ pub fn of_generation(args: &GenerationArgs) -> Vec<Finding> {
     findings.extend(args.engine.kv_disk.as_deref().map(|path| folder("prompt folder", path)));
     findings.extend(combination(&args.compute, &args.engine));
     findings
+}
+
+fn served_model(text: &str, tokens: Option<u32>) -> Finding {
+    let NamedModel { name, source } = NamedModel::parse(text);
+    let found = model(source, tokens);
+    match name {
+        Some(name) if found.level == Level::Ok => Finding::ok("model", format!("{name}: {}", found.says)),
+        _ => found,
+    }
+}
+
+/// Whether several models can be served together.
+fn together(args: &ServeArgs) -> Finding {
+    match serve::prepared_unloaded(args) {
+        Ok(Prepared { plans, budget, .. }) => {
+            let each = plans
+                .iter()
+                .map(|planned| format!("{} takes {}", planned.served.name, human(planned.bytes())));
+            let each = each.collect::<Vec<_>>().join(", ");
+            Finding::ok("models", format!("{each}; together at most {}", human(budget.unwrap_or_default())))
+        }
+        Err(error) => Finding::of_error("models", &error),
+    }
 }
 
 fn model(text: &str, tokens: Option<u32>) -> Finding {
@@ -143,7 +173,6 @@ fn combination(compute: &ComputeArgs, engine: &EngineArgs) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::finding::Level;
 
     #[test]
     fn a_folder_is_there_or_can_be_made() {

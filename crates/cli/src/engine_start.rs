@@ -25,7 +25,7 @@ use crate::model_source::{Opened, dense, kv_format};
 /// on a slow disk takes minutes.
 const STALL_PATIENCE: Duration = Duration::from_secs(900);
 /// Bytes of kept prompts on disk, unless the flag says otherwise.
-const KV_DISK_BYTES_DEFAULT: u64 = 20_000_000_000;
+pub const KV_DISK_BYTES_DEFAULT: u64 = 20_000_000_000;
 
 impl EngineArgs {
     /// The flags for a command that runs so many sequences at a time by default, with contexts of so many

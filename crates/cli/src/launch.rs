@@ -21,7 +21,8 @@ use crate::args::{self, LaunchArgs, ServeArgs};
 use crate::config::{self, Layers};
 use crate::failure::usage;
 use crate::model_source::ModelSource;
-use crate::serve;
+use crate::named_model::NamedModel;
+use crate::served_models::served_name;
 use client::{Invocation, Server, install_command, invocation, program};
 use server::{Answer, MESSAGES_FILE, Started, ask};
 
@@ -51,7 +52,7 @@ pub fn run(args: &LaunchArgs) -> Result<ExitCode> {
             let messages = folder.path().join(MESSAGES_FILE);
             tell(&format!(
                 "starting a server for {}; its messages are in {}",
-                settings.model,
+                settings.model.join(" and "),
                 messages.display()
             ));
             Some(Started::start(&serve_arguments(args), folder.path())?)
@@ -78,9 +79,10 @@ fn running(args: &LaunchArgs, settings: &ServeArgs, key: Option<&str>) -> Result
         Some(url) => url.trim_end_matches('/').trim_end_matches("/v1").to_owned(),
         None => format!("http://127.0.0.1:{}", settings.port),
     };
-    match ask(&base, key) {
+    let wanted = args.model.as_deref().map(served);
+    match ask(&base, key, wanted.as_deref()) {
         Answer::Server(server) => {
-            let is_wanted = args.model.as_ref().is_none_or(|model| served(model) == server.model);
+            let is_wanted = wanted.is_none_or(|wanted| wanted == server.model);
             Ok(is_wanted.then_some(server))
         }
         Answer::WantsKey => {
@@ -104,8 +106,9 @@ fn print(
     let server = match running {
         Some(server) => server,
         None => {
-            let model = args.model.as_deref().unwrap_or(&settings.model);
-            writeln!(out, "gptoss serve --model {model} &")?;
+            let models: String = settings.model.iter().map(|model| format!(" --model {model}")).collect();
+            writeln!(out, "gptoss serve{models} &")?;
+            let model = settings.model.first().context("the settings name a model")?;
             let base = format!("http://127.0.0.1:{}", settings.port);
             Server { base, model: served(model), context: None, key: key.map(str::to_owned) }
         }
@@ -125,7 +128,7 @@ fn serve_settings(args: &LaunchArgs) -> Result<ServeArgs> {
         bail!("the settings are not those of serve")
     };
     if let Some(model) = &args.model {
-        settings.model.clone_from(model);
+        settings.model = vec![model.clone()];
     }
     Ok(settings)
 }
@@ -139,7 +142,10 @@ fn serve_arguments(args: &LaunchArgs) -> Vec<String> {
 
 /// The name under which a model is served.
 fn served(model: &str) -> String {
-    ModelSource::parse(model).map_or_else(|_| model.to_owned(), |source| serve::served_name(&source))
+    let NamedModel { name, source } = NamedModel::parse(model);
+    let of_source =
+        || ModelSource::parse(source).map_or_else(|_| source.to_owned(), |source| served_name(&source));
+    name.map_or_else(of_source, str::to_owned)
 }
 
 fn key(file: &Path) -> Result<String> {

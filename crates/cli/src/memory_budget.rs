@@ -1,10 +1,10 @@
 //! `--memory`: what is planned for a model, and what the disk had to do.
 //!
-//! [`plan`] asks the model room how the model fits and prints the terms, so that nobody has to guess what the
-//! number went into; [`plan_of_shape`] does the same for a model that is not there; [`traffic_line`] and
-//! [`traffic_json`] say afterwards what was read from disk while the model ran. Without the flag nothing is
-//! planned: files are mapped, and the page cache does what it does. Bytes are told to people by [`human`]
-//! everywhere.
+//! [`plan`] asks the model room how the model fits, and [`print`] shows the terms, so that nobody has to
+//! guess what the number went into; [`plan_of_shape`] does the same for a model that is not there;
+//! [`traffic_line`] and [`traffic_json`] say afterwards what was read from disk while the model ran.
+//! Without the flag nothing is planned: files are mapped, and the page cache does what it does. Bytes are
+//! told to people by [`human`] everywhere.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -77,7 +77,7 @@ pub fn least(checkpoint: &Checkpoint, needs: &Needs<'_>) -> Option<u64> {
     }
 }
 
-/// Plans a model into a budget of bytes and prints the plan to standard error.
+/// Plans a model into a budget of bytes.
 ///
 /// Errors: the budget is too small, with the smallest that is not.
 pub fn plan(
@@ -96,9 +96,12 @@ pub fn plan(
     let plan = plan_memory(checkpoint, needs.context, needs.precision, needs.dense, for_one);
     let plan =
         plan.map_err(|error| too_small(error, subject, budget, |bytes| (bytes + all).saturating_sub(one)))?;
-    let plan = MemoryPlan { terms: with_engine(plan.terms, needs.kv), ..plan };
-    io::stderr().write_all(describe(&plan, needs.context, budget).as_bytes())?;
-    Ok(plan)
+    Ok(MemoryPlan { terms: with_engine(plan.terms, needs.kv), ..plan })
+}
+
+/// Writes a plan to standard error.
+pub fn print(plan: &MemoryPlan, context: usize, budget: u64) -> io::Result<()> {
+    io::stderr().write_all(describe(plan, context, budget).as_bytes())
 }
 
 /// The same for a model that need not be there, for those who only look: a preset is planned as if it were in

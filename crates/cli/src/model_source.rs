@@ -15,6 +15,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow};
 use gptoss_checkpoint::{Checkpoint, Config, Layout, PUBLISHED_VOCAB_SIZE, Preset};
 use gptoss_engine::KvPlan;
+use gptoss_gpu::Device;
 use gptoss_harmony::{GgufTokens, MultiDigit, Vocab};
 use gptoss_kernels::Pool;
 use gptoss_model::{DenseMode, KvFormat, LoadOptions, Model, Precision};
@@ -344,16 +345,27 @@ impl Opened {
         let (precision, dense) = (precision(compute.precision), dense(compute.dense, compute.precision)?);
         let cannot = || format!("cannot load {}", self.source.name());
         let needs = Needs { context, precision, dense, kv };
-        let kv_format = kv_format(compute);
-        let device = device::choose(compute, &self.checkpoint, &needs, kv_format)?;
+        let device = device::choose(compute, &self.checkpoint, &needs, kv_format(compute))?;
         let expert_slots = match compute.memory {
             None => None,
             Some(size) => {
-                memory_budget::plan(&self.checkpoint, &self.source.subject(), &needs, size)
-                    .with_context(cannot)?
-                    .expert_slots
+                let plan = memory_budget::plan(&self.checkpoint, &self.source.subject(), &needs, size)
+                    .with_context(cannot)?;
+                memory_budget::print(&plan, context, size)?;
+                plan.expert_slots
             }
         };
+        self.load_planned(compute, expert_slots, device.as_ref())
+    }
+
+    /// Reads the weights as planned: with room for so many experts, or for all, and to which card, if any.
+    pub fn load_planned(
+        &self,
+        compute: &ComputeArgs,
+        expert_slots: Option<usize>,
+        device: Option<&Device>,
+    ) -> Result<Model> {
+        let (precision, dense) = (precision(compute.precision), dense(compute.dense, compute.precision)?);
         let options = LoadOptions { precision, dense, expert_slots };
         let mut progress = Progress::new(format!("opening {}", self.source.name()), Unit::Bytes);
         if let ModelSource::Repository { name, .. } | ModelSource::Ollama { name, .. } = &self.source {
@@ -361,11 +373,12 @@ impl Opened {
         }
         let pool = Pool::new(threads(compute));
         let mut tell = |done, total| progress.set(done, total);
-        let model = match &device {
+        let model = match device {
             None => Model::load_with(&self.checkpoint, &options, pool, &mut tell),
             Some(device) => Model::load_on(device, &self.checkpoint, &options, pool, &mut tell),
         };
-        Ok(model.with_context(cannot)?.with_kv_format(kv_format))
+        let model = model.with_context(|| format!("cannot load {}", self.source.name()))?;
+        Ok(model.with_kv_format(kv_format(compute)))
     }
 }
 

@@ -1,6 +1,6 @@
-//! `gptoss serve`: the OpenAI API over a model.
+//! `gptoss serve`: the OpenAI API over a model, or over several.
 //!
-//! Puts the rooms together: the model, the engine as `engine_start` starts it, and the server on tokio's
+//! Puts the rooms together: the models as `served_models` prepares them, and the server on tokio's
 //! threads. What is printed before the first request is what an operator wants to know: the memory by name,
 //! the address, a line of curl to try. SIGTERM and Ctrl-C stop it gently, a second one at once; SIGHUP is
 //! ignored.
@@ -12,33 +12,27 @@ use std::io::{self, Write};
 use std::net::{IpAddr, ToSocketAddrs};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use gptoss_checkpoint::ExpertFormat;
-use gptoss_engine::{SEQUENCES_DEFAULT, SamplingParams};
-use gptoss_model::{DenseMode, Model, ModelConfig, Term, parameters};
 use gptoss_server::{
-    App, CorsOrigin, Keys, Limits, Log, LogFormat, Prompts, ReasoningField, ServedModel, listen, run as serve,
+    App, CorsOrigin, Keys, Limits, Log, LogFormat, Prompts, ReasoningField, listen, run as serve,
 };
-use gptoss_turn::{Assistant, TokenTable};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::args::{ComputeArgs, EngineArgs, LogForm, ReasoningName, ServeArgs};
-use crate::device;
-use crate::engine_start::{self, RunningEngine};
+use crate::args::{LogForm, ReasoningName, ServeArgs};
 use crate::failure::usage;
-use crate::generation_config::GenerationConfig;
 use crate::interrupt::EXIT_INTERRUPTED;
 use crate::machine;
-use crate::memory_budget::{self, Needs};
-use crate::model_source::{ModelSource, Opened, context, dense, precision};
+use crate::memory_budget;
+use crate::model_source::Opened;
+use crate::named_model::NamedModel;
 use crate::offer;
 use crate::otlp::{self, Collector};
 use crate::prompt_folder;
 use crate::serve_log;
-use crate::today::today;
+use crate::served_models::{NamedSource, Planned, Prepared, Serving, served_name};
 
 /// How long threads that work on something may take after the last request has ended.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
@@ -59,16 +53,8 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     exposed(args, host, &keys)?;
     let prompts = args.prompts.as_deref().map_or_else(|| Ok(Prompts::default()), prompt_folder::read)?;
     let collector = Collector::of_environment(args.otlp_endpoint.as_deref())?;
-    let opened = offer::opened(&args.model)?;
-    write_notes(args, &opened, &keys, collector.as_ref())?;
-    let serving = Serving {
-        compute: &args.compute,
-        engine: &args.engine,
-        context: args.context,
-        no_date: args.no_date,
-        alias: &args.alias,
-    };
-    let prepared = Prepared::new(&serving, &opened)?;
+    write_notes(args, &keys, collector.as_ref())?;
+    let Prepared { models, plans, budget } = prepared(args)?;
     let (log, written): (Log, _) = match args.quiet {
         true => (Arc::new(|_| {}), None),
         false => {
@@ -82,20 +68,13 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     let limits = limits(args, &notices);
     let started = collector.map(|collector| otlp::start(&collector, Arc::clone(&notices))).transpose()?;
     let (traces, sent) = started.unzip();
-    let app = App::new(
-        prepared.model.clone(),
-        prepared.assistant.clone(),
-        limits,
-        keys,
-        args.state_dir.as_deref(),
-        log,
-    )?
-    .with_allowed_hosts(allowed_hosts(args))
-    .with_cors_origins(args.cors_origin.clone())
-    .with_prompts(prompts)
-    .with_reasoning_field(reasoning_field(args.reasoning_field))
-    .with_log_format(format)
-    .with_traces(traces);
+    let app = App::new(models, limits, keys, args.state_dir.as_deref(), log)?
+        .with_allowed_hosts(allowed_hosts(args))
+        .with_cors_origins(args.cors_origin.clone())
+        .with_prompts(prompts)
+        .with_reasoning_field(reasoning_field(args.reasoning_field))
+        .with_log_format(format)
+        .with_traces(traces);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     runtime.block_on(async {
@@ -104,7 +83,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
         // Whoever reads the address may send signals.
         let parent = args.until_stdin_ends.then(end_of_stdin);
         let stop = stop_signal(Duration::from_secs(args.stop_grace), notices, parent)?;
-        prepared.print(address)?;
+        print(&plans, budget, address)?;
         serve(listener, app, stop).await;
         anyhow::Ok(())
     })?;
@@ -120,14 +99,8 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
 }
 
 /// Says what an operator should know before anything is loaded.
-fn write_notes(
-    args: &ServeArgs,
-    opened: &Opened,
-    keys: &Keys,
-    collector: Option<&Collector>,
-) -> io::Result<()> {
-    let notes = [collector.and_then(Collector::note), opened.source.caveat()];
-    for note in notes.into_iter().flatten() {
+fn write_notes(args: &ServeArgs, keys: &Keys, collector: Option<&Collector>) -> io::Result<()> {
+    if let Some(note) = collector.and_then(Collector::note) {
         writeln!(io::stderr(), "note: {note}")?;
     }
     if args.cors_origin.contains(&CorsOrigin::Any) && !keys.are_asked_for() {
@@ -190,14 +163,6 @@ fn log_format(form: LogForm) -> LogFormat {
     }
 }
 
-/// A number of parameters as Ollama writes it.
-fn parameter_size(count: u64) -> String {
-    match count as f64 {
-        count if count >= 1e9 => format!("{:.1}B", count / 1e9),
-        count => format!("{:.2}M", count / 1e6),
-    }
-}
-
 fn reasoning_field(name: ReasoningName) -> ReasoningField {
     match name {
         ReasoningName::Both => ReasoningField::Both,
@@ -231,6 +196,7 @@ fn limits(args: &ServeArgs, log: &Log) -> Limits {
         files_bytes_max: args.files_size,
         batch_lines_max: usize::from(args.batch_lines),
         batches_max: args.max_batches as usize,
+        load_patience: Duration::from_secs(args.load_timeout),
         ..Limits::default()
     }
 }
@@ -289,160 +255,81 @@ fn end_of_stdin() -> oneshot::Receiver<()> {
     receiver
 }
 
-/// What of a command's flags says how a model is served.
-pub struct Serving<'a> {
-    /// How the numbers are made.
-    pub compute: &'a ComputeArgs,
-    /// How conversations share the machine.
-    pub engine: &'a EngineArgs,
-    /// Tokens of context to keep room for.
-    pub context: Option<u32>,
-    /// Whether the model is told no date.
-    pub no_date: bool,
-    /// Other names for the model.
-    pub alias: &'a [String],
-}
-
-/// A model that is ready to be served.
-pub struct Prepared {
-    /// What is known of it.
-    pub model: ServedModel,
-    /// The way to it.
-    pub assistant: Assistant,
-    /// Ends the engine's thread when it is dropped.
-    _engine: RunningEngine,
-    terms: Vec<Term>,
-}
-
-impl Prepared {
-    /// Loads it and starts its engine.
-    ///
-    /// Errors: the files, the flags, the memory.
-    pub fn new(args: &Serving<'_>, opened: &Opened) -> Result<Prepared> {
-        let compute = args.compute;
-        let max_context = context(args.context, opened.checkpoint.config(), &opened.source)?;
-        let defaults = opened.generation_config()?;
-        let vocab = opened.vocab()?;
-        let options = args.engine.options(max_context, SEQUENCES_DEFAULT);
-        let kv = engine_start::plan_kv(opened, compute, &options)?;
-        let needs = Needs {
-            context: max_context,
-            precision: precision(compute.precision),
-            dense: dense(compute.dense, compute.precision)?,
-            kv: Some(&kv),
-        };
-        let loaded = Arc::new(opened.load(compute, max_context, Some(&kv))?);
-        let terms = match loaded.device() {
-            None => memory_budget::whole(&opened.checkpoint, &needs)?,
-            Some(_) => device::plan(&opened.checkpoint, &needs, loaded.kv_format())?,
-        };
-        let fingerprint = fingerprint(opened, &loaded, needs.dense);
-        let engine = engine_start::start(loaded, opened, compute, args.engine, options)?;
-        let assistant = Assistant::new(engine.handle.clone(), TokenTable::new(vocab)?)?;
-        let is_demo = opened.source.is_demo();
-        let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let weights = terms.iter().filter(|term| term.name.starts_with("weights"));
-        let config = ModelConfig::from_checkpoint(opened.checkpoint.config())?;
-        let num_parameters = parameters(&config).iter().map(|part| part.total).sum();
-        let model = ServedModel {
-            fingerprint,
-            name: served_name(&opened.source),
-            aliases: args.alias.to_vec(),
-            is_demo,
-            max_context,
-            sampling: sampling(&defaults),
-            today: (!is_demo && !args.no_date).then_some(today as fn() -> String),
-            created,
-            weight_bytes: weights.map(|term| term.bytes).sum(),
-            parameter_size: parameter_size(num_parameters),
-            quantization: match opened.checkpoint.expert_format() {
-                ExpertFormat::Mxfp4 => "MXFP4",
-                ExpertFormat::Bf16 => "BF16",
-            },
-        };
-        let terms = if compute.memory.is_some() { Vec::new() } else { terms };
-        Ok(Prepared { model, assistant, _engine: engine, terms })
-    }
-
-    /// The memory, the address, and a line to try.
-    fn print(&self, address: std::net::SocketAddr) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        self.print_memory(&mut out)?;
-        let name = &self.model.name;
-        writeln!(
-            out,
-            "\n{name} is served at http://{address}/v1 ; the API is described at http://{address}/"
-        )?;
-        if self.model.is_demo {
-            writeln!(
-                out,
-                "It is the small demo model inside this program, made to show everything at work."
-            )?;
-        }
-        let body = format!(
-            r#"{{"model": "{name}", "messages": [{{"role": "user", "content": "What is 27 + 58?"}}]}}"#
-        );
-        writeln!(
-            out,
-            "\ncurl http://{address}/v1/chat/completions -H 'content-type: application/json' -d '{body}'\n"
-        )?;
-        out.flush()
-    }
-
-    /// The plan of `--memory` was shown when the model was loaded; without that flag nothing is planned, and
-    /// this is what it adds up to.
-    fn print_memory(&self, out: &mut impl Write) -> io::Result<()> {
-        if self.terms.is_empty() {
-            return Ok(());
-        }
-        for term in &self.terms {
-            writeln!(out, "  {:>9}  {}", memory_budget::human(term.bytes), term.name)?;
-        }
-        let total: u64 = self.terms.iter().map(|term| term.bytes).sum();
-        let context = self.model.max_context;
-        writeln!(out, "  {:>9}  in all, for {context} tokens of context", memory_budget::human(total))
-    }
-}
-
-/// The name that clients see. Of a folder or a file it is the last part without `.gguf`: where models lie is
-/// the operator's business.
-pub fn served_name(source: &ModelSource) -> String {
-    let last = match source {
-        // `.` and `..` have no last part before they are resolved.
-        ModelSource::Folder(path) => {
-            path.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
-        }
-        ModelSource::Gguf(path) => path.file_stem().map(|stem| stem.to_string_lossy().into_owned()),
-        ModelSource::Demo
-        | ModelSource::Synthetic(..)
-        | ModelSource::Ollama { .. }
-        | ModelSource::Repository { .. } => None,
+/// All models as `open` opens them.
+///
+/// Errors: the files, a word that means nothing.
+fn sources(args: &ServeArgs, open: impl Fn(&str) -> Result<Opened>) -> Result<Vec<NamedSource>> {
+    let source = |text: &String| {
+        let NamedModel { name, source } = NamedModel::parse(text);
+        let opened = open(source)?;
+        let name = name.map_or_else(|| served_name(&opened.source), str::to_owned);
+        Ok(NamedSource { name, opened })
     };
-    last.unwrap_or_else(|| source.name())
+    args.model.iter().map(source).collect()
 }
 
-/// Sampling of requests that say nothing: the model's own file, else the recommended.
-fn sampling(file: &GenerationConfig) -> SamplingParams {
-    let default = SamplingParams::default();
-    SamplingParams {
-        temperature: file.temperature.unwrap_or(default.temperature),
-        top_p: file.top_p.unwrap_or(default.top_p),
-        top_k: file.top_k.unwrap_or(default.top_k),
-        min_p: file.min_p.unwrap_or(default.min_p),
-        repetition_penalty: file.repetition_penalty.unwrap_or(default.repetition_penalty),
-        ..default
+/// Several models, looked at and not loaded.
+///
+/// Errors: as [`Prepared::several`].
+pub fn prepared_unloaded(args: &ServeArgs) -> Result<Prepared> {
+    Prepared::several(&serving(args), &sources(args, Opened::from_argument)?)
+}
+
+/// The flags that say how models are served.
+fn serving(args: &ServeArgs) -> Serving<'_> {
+    Serving {
+        compute: &args.compute,
+        engine: &args.engine,
+        context: args.context,
+        no_date: args.no_date,
+        alias: &args.alias,
+        idle: args.model_idle,
     }
 }
 
-/// Build, model and numeric mode: what the bytes of a seeded request depend on besides itself.
-fn fingerprint(opened: &Opened, model: &Model, dense: DenseMode) -> String {
-    let (version, name) = (env!("CARGO_PKG_VERSION"), served_name(&opened.source));
-    let numbers = format!("{:?}-{dense:?}-{:?}", model.precision(), model.kv_format());
-    let fingerprint = format!("gptoss-{version}-{name}-{numbers}");
-    match engine_start::device_class(model) {
-        device if device.is_empty() => fingerprint,
-        device => format!("{fingerprint}-{}", device.replace(' ', "-")),
+/// The models, of which one alone is loaded now.
+fn prepared(args: &ServeArgs) -> Result<Prepared> {
+    let sources = sources(args, offer::opened)?;
+    for caveat in sources.iter().filter_map(|source| source.opened.source.caveat()) {
+        writeln!(io::stderr(), "note: {caveat}")?;
     }
+    match sources.as_slice() {
+        [one] => Prepared::one(&serving(args), one),
+        several => Prepared::several(&serving(args), several),
+    }
+}
+
+/// The memory, the address, and a line to try.
+fn print(plans: &[Planned], budget: Option<u64>, address: std::net::SocketAddr) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for planned in plans.iter().filter(|planned| !planned.terms.is_empty()) {
+        if plans.len() > 1 {
+            writeln!(out, "{}:", planned.served.name)?;
+        }
+        planned.write(&mut out)?;
+    }
+    let Some((first, others)) = plans.split_first() else { return Ok(()) };
+    let name = &first.served.name;
+    writeln!(out, "\n{name} is served at http://{address}/v1 ; the API is described at http://{address}/")?;
+    if first.served.is_demo {
+        writeln!(out, "It is the small demo model inside this program, made to show everything at work.")?;
+    }
+    if let Some(budget) = budget {
+        let names: Vec<&str> = others.iter().map(|planned| planned.served.name.as_str()).collect();
+        writeln!(
+            out,
+            "So are {}: each is loaded when it is asked for, and those in memory take at most {} together.",
+            names.join(", "),
+            memory_budget::human(budget)
+        )?;
+    }
+    let body =
+        format!(r#"{{"model": "{name}", "messages": [{{"role": "user", "content": "What is 27 + 58?"}}]}}"#);
+    writeln!(
+        out,
+        "\ncurl http://{address}/v1/chat/completions -H 'content-type: application/json' -d '{body}'\n"
+    )?;
+    out.flush()
 }
 
 #[cfg(test)]
@@ -456,16 +343,5 @@ mod tests {
         assert_eq!(connections_max(512, Some(1024)), 480);
         assert_eq!(connections_max(512, Some(256)), 96);
         assert_eq!(connections_max(512, Some(20)), 5);
-    }
-
-    #[test]
-    fn clients_do_not_see_where_a_model_lies() {
-        let check = |text: &str, expected: &str| {
-            assert_eq!(served_name(&ModelSource::parse(text).unwrap()), expected);
-        };
-        check("demo", "demo");
-        check("synthetic:tiny@3", "synthetic:tiny@3");
-        check("src", "src");
-        check("./src/..", env!("CARGO_PKG_NAME").trim_start_matches("gptoss-"));
     }
 }

@@ -12,7 +12,7 @@ mod scripted;
 use std::sync::Arc;
 
 use gptoss_harmony::Vocab;
-use gptoss_server::{App, Keys, Limits, ServedModel, listen, run};
+use gptoss_server::{App, Keys, Limits, LoadedModel, Models, ServedModel, listen, run};
 use gptoss_turn::{Assistant, SamplingParams, TokenTable};
 
 #[tokio::main]
@@ -40,7 +40,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         quantization: "MXFP4",
     };
     let log = Arc::new(|line: &str| eprintln!("{line}"));
-    let app = App::new(model, assistant, Limits::default(), Keys::default(), None, log)?;
+    let models = Models::one(model, LoadedModel { assistant, unload: Box::new(|| {}) });
+    let app = App::new(models, Limits::default(), Keys::default(), None, log)?;
     let listener = listen(([127, 0, 0, 1], port).into(), false).await?;
     println!("listening on {}", listener.local_addr()?);
     run(listener, app, std::future::pending()).await;

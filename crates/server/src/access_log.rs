@@ -57,8 +57,6 @@ pub(crate) struct AccessLog {
     pub(crate) log: Log,
     /// How they look.
     pub(crate) format: LogFormat,
-    /// The served name.
-    pub(crate) model: Arc<str>,
     /// Where the traces of the same requests go.
     pub(crate) traces: Option<Traces>,
 }
@@ -166,15 +164,15 @@ impl Line {
         })
     }
 
-    fn text(&self, method: &str, tokens: Option<TokenUsage>, is_gone: bool) -> String {
+    fn text(&self, method: &str, work: Option<&Work>, is_gone: bool) -> String {
         let Line { path, id, status, .. } = self;
         let millis = self.begun.elapsed().as_secs_f64() * 1e3;
         let mut text = format!("{} {method} {path} {status} {millis:.1} ms {id}", timestamp());
         if let Some(tenant) = self.tenant.as_ref().filter(|tenant| !tenant.is_empty()) {
             text.push_str(&format!(" tenant={tenant}"));
         }
-        if let Some(TokenUsage { prompt, cached, completion, .. }) = tokens {
-            let model = &self.log.model;
+        if let Some(Work { model, tokens, .. }) = work {
+            let TokenUsage { prompt, cached, completion, .. } = tokens;
             text.push_str(&format!(
                 " model={model} {prompt} tokens read ({cached} known), {completion} written"
             ));
@@ -185,7 +183,7 @@ impl Line {
         text
     }
 
-    fn json(&self, method: &str, tokens: Option<TokenUsage>, is_gone: bool) -> String {
+    fn json(&self, method: &str, work: Option<&Work>, is_gone: bool) -> String {
         let millis = (self.begun.elapsed().as_secs_f64() * 1e4).round() / 10.0;
         let mut line = json!({
             "time": timestamp(), "method": method, "path": self.path, "status": self.status,
@@ -194,8 +192,9 @@ impl Line {
         if let Some(tenant) = self.tenant.as_ref().filter(|tenant| !tenant.is_empty()) {
             line["tenant"] = json!(tenant);
         }
-        if let Some(TokenUsage { prompt, cached, completion, .. }) = tokens {
-            line["model"] = json!(&*self.log.model);
+        if let Some(Work { model, tokens, .. }) = work {
+            let TokenUsage { prompt, cached, completion, .. } = tokens;
+            line["model"] = json!(**model);
             line["prompt_tokens"] = json!(prompt);
             line["cached_tokens"] = json!(cached);
             line["completion_tokens"] = json!(completion);
@@ -213,7 +212,6 @@ impl Line {
             status: self.status,
             id: self.id.clone(),
             tenant: self.tenant.clone().filter(|tenant| !tenant.is_empty()),
-            model: Arc::clone(&self.log.model),
             began: now.checked_sub(duration).unwrap_or(now),
             begun: self.begun,
             duration,
@@ -227,17 +225,17 @@ impl Drop for Line {
     fn drop(&mut self) {
         // A method of a client's own making is the client's text.
         let method = METHODS.into_iter().find(|known| self.method == *known);
-        let tokens = self.spent.as_ref().and_then(Spent::tokens);
+        let work = self.spent.as_ref().and_then(|spent| spent.0.get());
         let is_broken = thread::panicking();
         if is_broken {
             self.status = BROKEN;
         }
         // A client may close as soon as it has the last event, which it has when the tokens are known.
-        let is_gone = self.is_open.load(Ordering::Relaxed) && tokens.is_none() && !is_broken;
+        let is_gone = self.is_open.load(Ordering::Relaxed) && work.is_none() && !is_broken;
         let name = method.unwrap_or("OTHER");
         let line = match self.log.format {
-            LogFormat::Text => self.text(name, tokens, is_gone),
-            LogFormat::Json => self.json(name, tokens, is_gone),
+            LogFormat::Text => self.text(name, work, is_gone),
+            LogFormat::Json => self.json(name, work, is_gone),
         };
         (self.log.log)(&line);
         if let Some(parent) = self.trace.take()

@@ -33,7 +33,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(500);
 
 /// Waits until nobody waits for the engine.
 pub(crate) async fn room(app: &App) {
-    while app.assistant.engine().stats().queued > 0 {
+    while app.models.any_loaded(|assistant, _| assistant.engine().stats().queued > 0) {
         tokio::time::sleep(ROOM_PAUSE).await;
     }
 }

@@ -397,7 +397,7 @@ fn check(
     while let Some(line) = reader.next(&app.store)? {
         let checked = match &line {
             InputLine::Whole(number, line) => {
-                let knows = |name: Option<&str>| app.model.is_called(name);
+                let knows = |name: Option<&str>| app.serves(name);
                 validator.check(line, *number, endpoint, &knows).map(|_| ())
             }
             InputLine::TooLong(number) => {

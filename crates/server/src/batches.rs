@@ -36,7 +36,7 @@ pub(crate) async fn create(
     Extension(caller): Extension<Caller>,
     Body(request): Body<BatchRequest>,
 ) -> Result<Json<Batch>, Rejection> {
-    let batch = request::batch(request, ids::random("batch"), app.model.name.clone(), now())?;
+    let batch = request::batch(request, ids::random("batch"), app.models.first().served.name.clone(), now())?;
     let (made, owner) = (batch.clone(), caller.clone());
     run_blocking(&app, move |app| app.store.begin_batch(&owner, &made, now())).await?;
     batch_runner::start(&app, Caller { is_background: true, ..caller }, batch.id.clone());

@@ -28,6 +28,7 @@ use crate::drive::{ChannelSink, ChoiceEvent, ChoiceStream, Choices, Request, col
 use crate::ids;
 use crate::keys::Caller;
 use crate::limits::STREAM_EVENTS_MAX;
+use crate::model_host::Lease;
 use crate::rejection::Rejection;
 use crate::sse::{DONE, data_stream, error_line, line};
 use crate::state::{App, Shared, now};
@@ -39,17 +40,18 @@ pub(crate) async fn create(
     Extension(caller): Extension<Caller>,
     Body(request): Body<ChatRequest>,
 ) -> Result<Response, Rejection> {
-    app.model.check(request.model.as_deref())?;
-    let generation = app.read(&caller, |scope| parse::parse(&request, scope))?;
+    let model = app.model(request.model.as_deref())?;
+    let generation = app.read(&caller, &model.served, |scope| parse::parse(&request, scope))?;
     let count = sampling::choices(request.n, app.limits.request.choices_max)?;
     let heading = ChunkHeader {
         id: ids::random_dashed("chatcmpl"),
         created: now(),
-        model: app.model.named(request.model.as_deref()),
-        fingerprint: app.model.fingerprint.clone(),
+        model: model.served.named(request.model.as_deref()),
+        fingerprint: model.served.fingerprint.clone(),
     };
     let is_much = generation.top_logprobs.is_some();
-    let (events, spent) = start(&app, generation, count).await?;
+    let model = app.lease(&caller, &model).await?;
+    let (events, spent) = start(&app, model, generation, count).await?;
     if request.stream == Some(true) {
         let wants_usage =
             request.stream_options.as_ref().is_some_and(|options| options.include_usage == Some(true));
@@ -74,28 +76,31 @@ pub(crate) async fn create(
 /// Errors: as [`turn_stream::begin`].
 pub(crate) async fn start(
     app: &Arc<App>,
+    model: Arc<Lease>,
     generation: GenerationRequest,
     count: usize,
 ) -> Result<(mpsc::Receiver<ChoiceEvent<ChunkChoice>>, Spent), ApiError> {
     let begun = Instant::now();
     let generation = Arc::new(generation);
     let summarizes = generation.visibility == Visibility::Summary;
-    let streams = turn_stream::begin(app, Arc::clone(&generation), summarizes, count).await?;
+    let streams = turn_stream::begin(app, &model, Arc::clone(&generation), summarizes, count).await?;
     let (sender, receiver) = mpsc::channel(STREAM_EVENTS_MAX);
     let choice = |(index, turn): (usize, TurnStream)| {
         let (app, generation, sink) = (Arc::clone(app), Arc::clone(&generation), ChannelSink(sender.clone()));
+        let model = Arc::clone(&model);
         async move {
             let tells_logprobs = generation.top_logprobs.is_some();
             let (tools, visibility) = (generation.tools.clone(), generation.visibility);
             let options = EventOptions { tools, visibility, tells_logprobs, new_id: ids::random };
             let machine = ChatChoice::new(index as u32, options).with_reasoning_field(app.reasoning_field);
-            let request = Request { tenant: &generation.tenant, tells_logprobs, begun };
+            let request = Request { model: &model.entry, tenant: &generation.tenant, tells_logprobs, begun };
             write(&app, request, ChoiceStream::Turn(Box::new(turn)), machine, &sink).await
         }
         .boxed()
     };
     let choices = Choices {
         list: streams.into_iter().enumerate().map(choice).collect(),
+        model,
         at_once: count,
         count: TokenUsage::add_choice,
         warnings: generation.warnings.clone(),

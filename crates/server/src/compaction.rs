@@ -27,6 +27,7 @@ use serde_json::{Value, json};
 use crate::blocking::run_blocking;
 use crate::ids;
 use crate::limits::SUMMARY_TOKENS_MAX;
+use crate::model_host::Lease;
 use crate::state::{App, now};
 use crate::turn_stream::{self, StreamItem};
 
@@ -47,8 +48,13 @@ pub(crate) struct Summary {
 /// How many tokens the model would read.
 ///
 /// Errors: it cannot be rendered.
-pub(crate) async fn count(app: &Arc<App>, conversation: Conversation) -> Result<usize, ApiError> {
-    run_blocking(app, move |app| Ok(rendered(app, &conversation)?.len())).await
+pub(crate) async fn count(
+    app: &Arc<App>,
+    model: &Arc<Lease>,
+    conversation: Conversation,
+) -> Result<usize, ApiError> {
+    let model = Arc::clone(model);
+    run_blocking(app, move |_| Ok(rendered(&model, &conversation)?.len())).await
 }
 
 /// The request, with a summary in the place of what was said before if that is longer than the request wants
@@ -57,33 +63,35 @@ pub(crate) async fn count(app: &Arc<App>, conversation: Conversation) -> Result<
 /// Errors: the engine refuses or fails.
 pub(crate) async fn managed(
     app: &Arc<App>,
+    model: &Arc<Lease>,
     parsed: ParsedResponsesRequest,
 ) -> Result<(ParsedResponsesRequest, Option<Summary>), ApiError> {
     let is_users = |entry: &Entry| matches!(entry.message.author.role, Role::User | Role::Developer);
     let max = match parsed.compaction {
         None => return Ok((parsed, None)),
         Some(Threshold::Tokens(max)) => max,
-        Some(Threshold::Context) => room(app),
+        Some(Threshold::Context) => room(model),
     };
-    if parsed.entries.iter().all(is_users) || count(app, parsed.generation.conversation.clone()).await? <= max
-    {
+    let conversation = || parsed.generation.conversation.clone();
+    if parsed.entries.iter().all(is_users) || count(app, model, conversation()).await? <= max {
         return Ok((parsed, None));
     }
-    let summary = summarize(app, &parsed).await?;
+    let summary = summarize(app, model, &parsed).await?;
     Ok((parsed.compacted(&summary.text), Some(summary)))
 }
 
 /// Tokens of input that leave room for an answer.
-fn room(app: &App) -> usize {
-    app.model.max_context - app.model.max_context / FREE_PART
+fn room(model: &Lease) -> usize {
+    let max_context = model.served().max_context;
+    max_context - max_context / FREE_PART
 }
 
 /// As the turn will render it.
 ///
 /// Errors: it cannot be rendered.
-pub(crate) fn rendered(app: &App, conversation: &Conversation) -> Result<Vec<u32>, ApiError> {
+pub(crate) fn rendered(model: &Lease, conversation: &Conversation) -> Result<Vec<u32>, ApiError> {
     let options = RenderOptions { form: Form::Completion(Role::Assistant), analysis: Analysis::KeepAll };
-    render(app.assistant.vocab(), conversation, options)
+    render(model.assistant().vocab(), conversation, options)
         .map_err(|error| ApiError::Invalid { param: None, message: error.to_string() })
 }
 
@@ -92,19 +100,21 @@ pub(crate) fn rendered(app: &App, conversation: &Conversation) -> Result<Vec<u32
 /// Errors: it cannot be rendered.
 pub(crate) async fn truncated(
     app: &Arc<App>,
+    model: &Arc<Lease>,
     generation: GenerationRequest,
     may: bool,
 ) -> Result<GenerationRequest, ApiError> {
     if !may {
         return Ok(generation);
     }
-    run_blocking(app, move |app| shortened(app, generation)).await
+    let model = Arc::clone(model);
+    run_blocking(app, move |_| shortened(&model, generation)).await
 }
 
-fn shortened(app: &App, mut generation: GenerationRequest) -> Result<GenerationRequest, ApiError> {
-    let room = room(app);
-    let tokens = rendered(app, &generation.conversation)?;
-    let start = app.assistant.vocab().control(Control::Start);
+fn shortened(model: &Lease, mut generation: GenerationRequest) -> Result<GenerationRequest, ApiError> {
+    let room = room(model);
+    let tokens = rendered(model, &generation.conversation)?;
+    let start = model.assistant().vocab().control(Control::Start);
     // Only the renderer writes this token, one for each message.
     let starts: Vec<usize> = (0..tokens.len()).filter(|&index| tokens[index] == start).collect();
     let messages = &mut generation.conversation.messages;
@@ -134,7 +144,11 @@ fn num_left_out(total: usize, room: usize, user_starts: &[usize]) -> usize {
 /// What a conversation comes down to.
 ///
 /// Errors: the engine refuses or fails.
-pub(crate) async fn compact(app: &Arc<App>, parsed: ParsedResponsesRequest) -> Result<Compaction, ApiError> {
+pub(crate) async fn compact(
+    app: &Arc<App>,
+    model: &Arc<Lease>,
+    parsed: ParsedResponsesRequest,
+) -> Result<Compaction, ApiError> {
     let users = parsed.entries.iter().filter(|entry| entry.message.author.role == Role::User);
     let mut output: Vec<Value> = users
         .map(|entry| {
@@ -144,7 +158,7 @@ pub(crate) async fn compact(app: &Arc<App>, parsed: ParsedResponsesRequest) -> R
             })
         })
         .collect();
-    let Summary { text, tokens } = summarize(app, &parsed).await?;
+    let Summary { text, tokens } = summarize(app, model, &parsed).await?;
     let content = format!("{COMPACTION_PREFIX}{text}");
     output.push(json!({"type": "compaction", "id": ids::random("cmp"), "encrypted_content": content}));
     Ok(Compaction {
@@ -169,7 +183,11 @@ fn said(message: &Message) -> String {
 }
 
 /// A summary of everything said, written at low effort and held to nothing that the request demands.
-async fn summarize(app: &Arc<App>, parsed: &ParsedResponsesRequest) -> Result<Summary, ApiError> {
+async fn summarize(
+    app: &Arc<App>,
+    model: &Arc<Lease>,
+    parsed: &ParsedResponsesRequest,
+) -> Result<Summary, ApiError> {
     let told = parsed.entries.iter().map(|entry| &entry.message);
     let told = told.filter(|message| message.channel.as_deref() != Some("analysis"));
     let lines: Vec<String> =
@@ -188,7 +206,7 @@ async fn summarize(app: &Arc<App>, parsed: &ParsedResponsesRequest) -> Result<Su
         stops: Vec::new(),
         ..parsed.generation.clone()
     };
-    let mut streams = turn_stream::begin(app, Arc::new(generation), false, 1).await?;
+    let mut streams = turn_stream::begin(app, model, Arc::new(generation), false, 1).await?;
     let mut summary = String::new();
     let Some(mut turn) = streams.pop() else {
         return Err(ApiError::Internal { problem: "there is no turn".to_owned() });

@@ -29,6 +29,7 @@ use crate::drive::{
 use crate::ids;
 use crate::keys::Caller;
 use crate::limits::{STREAM_EVENTS_MAX, TEXTS_AT_ONCE};
+use crate::model_host::Lease;
 use crate::queue_share::Waiting;
 use crate::rejection::Rejection;
 use crate::sampling::params;
@@ -46,13 +47,15 @@ pub(crate) async fn create(
     Extension(caller): Extension<Caller>,
     Body(request): Body<CompletionRequest>,
 ) -> Result<Response, Rejection> {
-    app.model.check(request.model.as_deref())?;
+    let model = app.model(request.model.as_deref())?;
     let is_of_tokens = matches!(&request.prompt, Some(Prompt::Tokens(_) | Prompt::TokenLists(_)));
     if is_of_tokens && !caller.may_use_tokens {
         return Err(ApiError::Scope { what: "send prompts of token ids" }.into());
     }
+    let model = app.lease(&caller, &model).await?;
+    let parsing = Arc::clone(&model);
     let (parsed, request) = run_blocking(&app, move |app| {
-        let parsed = parse::parse(&request, app.assistant.vocab(), &app.limits.request)?;
+        let parsed = parse::parse(&request, parsing.assistant().vocab(), &app.limits.request)?;
         Ok((parsed, request))
     })
     .await?;
@@ -60,13 +63,13 @@ pub(crate) async fn create(
         id: ids::random_dashed("cmpl"),
         object: "text_completion",
         created: now(),
-        model: app.model.named(request.model.as_deref()),
+        model: model.served().named(request.model.as_deref()),
         choices: Vec::new(),
         usage: None,
-        system_fingerprint: app.model.fingerprint.clone(),
+        system_fingerprint: model.served().fingerprint.clone(),
         warnings: Vec::new(),
     };
-    let (events, spent) = start(&app, &caller, &parsed)?;
+    let (events, spent) = start(&app, &model, &caller, &parsed)?;
     if request.stream == Some(true) {
         let wants_usage =
             request.stream_options.as_ref().is_some_and(|options| options.include_usage == Some(true));
@@ -98,18 +101,19 @@ impl Planned {
     /// Begins it; `waiting` is its place in the queue.
     ///
     /// Errors: the engine refuses.
-    fn begin(&self, app: &App, waiting: Option<Waiting>) -> Result<TextStream, ApiError> {
+    fn begin(&self, model: &Arc<Lease>, waiting: Option<Waiting>) -> Result<TextStream, ApiError> {
         let begun = Instant::now();
-        let text = app.assistant.start_text(self.prompt.clone(), self.options.clone()).map_err(refused)?;
-        Ok(TextStream::new(app, (text, begun), waiting, self.view.clone()))
+        let text =
+            model.assistant().start_text(self.prompt.clone(), self.options.clone()).map_err(refused)?;
+        Ok(TextStream::new(model, (text, begun), waiting, self.view.clone()))
     }
 
     /// Begins it when there is room: this request has been taken, so a queue that is full for the moment does
     /// not refuse it any more.
-    async fn begin_in_time(&self, app: &App) -> Result<TextStream, ApiError> {
+    async fn begin_in_time(&self, model: &Arc<Lease>) -> Result<TextStream, ApiError> {
         loop {
-            let begun = enter_queue(app, &self.options.tenant.0, 1)
-                .and_then(|mut waiting| self.begin(app, waiting.pop()));
+            let begun = enter_queue(model, &self.options.tenant.0, 1)
+                .and_then(|mut waiting| self.begin(model, waiting.pop()));
             match begun {
                 Err(ApiError::Busy { .. })
                     if self.options.deadline.is_none_or(|end| Instant::now() < end) =>
@@ -125,10 +129,15 @@ impl Planned {
 /// What a request asks, text by text.
 ///
 /// Errors: a prompt that does not fit the context.
-fn plan(app: &App, caller: &Caller, parsed: &ParsedCompletionRequest) -> Result<Vec<Planned>, ApiError> {
+fn plan(
+    app: &App,
+    model: &Lease,
+    caller: &Caller,
+    parsed: &ParsedCompletionRequest,
+) -> Result<Vec<Planned>, ApiError> {
     let scores = parsed.echo && parsed.logprobs.is_some();
     let options = TextOptions {
-        sampling: params(&parsed.sampling, &app.model.sampling),
+        sampling: params(&parsed.sampling, &model.served().sampling),
         forced_tokens: Vec::new(),
         max_new_tokens: parsed.max_new_tokens,
         min_new_tokens: parsed.min_new_tokens,
@@ -140,7 +149,7 @@ fn plan(app: &App, caller: &Caller, parsed: &ParsedCompletionRequest) -> Result<
     };
     let mut planned = Vec::new();
     for prompt in &parsed.prompts {
-        let (prompt_tokens, max_context) = (prompt.len(), app.model.max_context);
+        let (prompt_tokens, max_context) = (prompt.len(), model.served().max_context);
         if prompt_tokens > max_context {
             return Err(ApiError::ContextLength { prompt_tokens, max_context });
         }
@@ -172,23 +181,26 @@ fn plan(app: &App, caller: &Caller, parsed: &ParsedCompletionRequest) -> Result<
 /// Errors: a prompt that does not fit, or that the engine refuses.
 pub(crate) fn start(
     app: &Arc<App>,
+    model: &Arc<Lease>,
     caller: &Caller,
     parsed: &ParsedCompletionRequest,
 ) -> Result<(mpsc::Receiver<ChoiceEvent<CompletionChoice>>, Spent), ApiError> {
     let begun = Instant::now();
-    let mut later = plan(app, caller, parsed)?;
+    let mut later = plan(app, model, caller, parsed)?;
     let first = later.drain(..later.len().min(TEXTS_AT_ONCE));
     // What is refused is refused before anything is answered.
-    let waiting = enter_queue(app, &caller.tenant, first.len())?;
+    let waiting = enter_queue(model, &caller.tenant, first.len())?;
     let first = first
         .zip(waiting)
-        .map(|(planned, waiting)| planned.begin(app, Some(waiting)).map(|text| (planned, Some(text))));
+        .map(|(planned, waiting)| planned.begin(model, Some(waiting)).map(|text| (planned, Some(text))));
     let first: Vec<(Planned, Option<TextStream>)> = first.collect::<Result<_, _>>()?;
     let (sender, receiver) = mpsc::channel(STREAM_EVENTS_MAX);
     let texts = first.into_iter().chain(later.into_iter().map(|planned| (planned, None)));
-    let text =
-        |(planned, text)| continuation(Arc::clone(app), planned, text, ChannelSink(sender.clone()), begun);
+    let text = |(planned, text)| {
+        continuation((Arc::clone(app), Arc::clone(model)), planned, text, ChannelSink(sender.clone()), begun)
+    };
     let choices = Choices {
+        model: Arc::clone(model),
         list: texts.map(text).collect(),
         at_once: TEXTS_AT_ONCE,
         count: TokenUsage::add,
@@ -201,7 +213,7 @@ pub(crate) fn start(
 
 /// One continuation from its first chunk to its last; begun here unless it has been.
 fn continuation(
-    app: Arc<App>,
+    (app, model): (Arc<App>, Arc<Lease>),
     planned: Planned,
     text: Option<TextStream>,
     sink: ChannelSink<CompletionChoice>,
@@ -210,10 +222,11 @@ fn continuation(
     async move {
         let text = match text {
             Some(text) => text,
-            None => planned.begin_in_time(&app).await.map_err(Abort::Failed)?,
+            None => planned.begin_in_time(&model).await.map_err(Abort::Failed)?,
         };
         let tells_logprobs = planned.view.tells_logprobs;
-        let request = Request { tenant: &planned.options.tenant.0, tells_logprobs, begun };
+        let request =
+            Request { model: &model.entry, tenant: &planned.options.tenant.0, tells_logprobs, begun };
         let machine = CompletionMachine::new(planned.index, tells_logprobs);
         write(&app, request, ChoiceStream::Text(Box::new(text)), machine, &sink).await
     }

@@ -36,7 +36,8 @@ fn read(
     items: Vec<Value>,
     before: Vec<Entry>,
 ) -> Result<(Vec<Value>, Vec<Entry>), ApiError> {
-    let items = app.read(caller, |scope| read_items(Some(&Input::Items(items)), scope))?;
+    let items =
+        app.read(caller, &app.models.first().served, |scope| read_items(Some(&Input::Items(items)), scope))?;
     let mut stored = HashMap::new();
     for id in references(&items) {
         if let Some(item) = change.item(&caller.tenant, id)? {
@@ -44,7 +45,7 @@ fn read(
         }
     }
     let items = resolve(items, &stored, "items")?;
-    let entries = app.read(caller, |scope| entries_of(&items, before, scope))?;
+    let entries = app.read(caller, &app.models.first().served, |scope| entries_of(&items, before, scope))?;
     Ok((items, entries))
 }
 
@@ -173,7 +174,8 @@ pub(crate) async fn delete_item(
         app.store.change(now(), |change| {
             let mut row = change.find(Kind::Conversation, &caller.tenant, &id)?;
             row.items.remove(place(&row, &item_id)?);
-            row.entries = app.read(&caller, |scope| entries_left(&row.items, scope));
+            row.entries =
+                app.read(&caller, &app.models.first().served, |scope| entries_left(&row.items, scope));
             change.put(Kind::Conversation, &row)?;
             object(&row)
         })

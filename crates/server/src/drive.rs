@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use crate::access_log::Spent;
 use crate::blocking::apart;
 use crate::limits::READER_PATIENCE;
+use crate::model_host::{Entry, Lease};
 use crate::state::{App, now};
 use crate::text_stream::TextStream;
 use crate::trace::{ChoiceWork, Work, WorkKind};
@@ -81,8 +82,10 @@ pub(crate) enum Abort {
 }
 
 /// For whom a choice is written.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Request<'a> {
+    /// Which model writes it.
+    pub(crate) model: &'a Entry,
     /// Whose it is.
     pub(crate) tenant: &'a str,
     /// Whether log-probabilities are told.
@@ -116,18 +119,19 @@ pub(crate) async fn drive<M: Machine, S: Sink<M>>(
     machine: &mut M,
     sink: &S,
 ) -> Result<Driven<M::Event>, Abort> {
+    let turns = &request.model.turns;
     let mut is_cancelled = false;
     let mut last_output: Option<Instant> = None;
     let mut on_output = || match last_output.replace(Instant::now()) {
-        None => app.metrics.first_token(request.begun.elapsed()),
-        Some(last) => app.metrics.next_token(last.elapsed()),
+        None => turns.first_token(request.begun.elapsed()),
+        Some(last) => turns.next_token(last.elapsed()),
     };
     loop {
         let step = tokio::select! {
             step = choice.next() => step,
             () = sink.closed(), if !is_cancelled => {
                 if !S::FINISHES {
-                    app.metrics.finished(TurnEnd::Cancelled);
+                    turns.finished(TurnEnd::Cancelled);
                     return Err(Abort::Reader);
                 }
                 is_cancelled = true;
@@ -154,15 +158,15 @@ pub(crate) async fn drive<M: Machine, S: Sink<M>>(
                     app.calls.keep(request.tenant, id, ending.messages.clone(), Instant::now());
                 }
                 let ChoiceOutcome { end, tokens, messages, rest, stop, begun, times } = ending;
-                app.metrics.finished(end);
-                app.metrics.queued(tokens.times.queued);
+                turns.finished(end);
+                turns.queued(tokens.times.queued);
                 let work = ChoiceWork { kind: choice.kind(), begun, times, end };
                 let end = ChoiceEnd { end, usage: tokens, rest, at: now(), stop };
                 let last = apart(request.tells_logprobs, || machine.finish(end));
                 return Ok(Driven { last, tokens, messages, call_id, work });
             }
             StreamItem::Failed(error) => {
-                app.metrics.failed();
+                turns.failed();
                 return Err(Abort::Failed(error));
             }
         };
@@ -239,6 +243,8 @@ where
 
 /// The choices of a request.
 pub(crate) struct Choices {
+    /// The model that writes them, which stays until all have ended.
+    pub(crate) model: Arc<Lease>,
     /// Each of them, on its way to its end.
     pub(crate) list: Vec<BoxFuture<'static, Result<Written, Abort>>>,
     /// How many are written at a time.
@@ -259,7 +265,7 @@ pub(crate) fn spawn<C: Send + 'static>(
 ) -> Spent {
     let (app, spent) = (Arc::clone(app), Spent::default());
     let recorded = spent.clone();
-    let Choices { list, at_once, count, mut warnings, begun } = choices;
+    let Choices { model, list, at_once, count, mut warnings, begun } = choices;
     let numbered: Vec<_> = list
         .into_iter()
         .enumerate()
@@ -289,8 +295,8 @@ pub(crate) fn spawn<C: Send + 'static>(
             warnings.extend(written.warnings);
             choices.push(written.work);
         }
-        recorded.set(Work { tokens, choices });
-        app.metrics.ended(tokens, begun.elapsed());
+        recorded.set(Work { model: Arc::clone(&model.entry.name), tokens, choices });
+        model.entry.turns.ended(tokens, begun.elapsed());
         app.metrics.warnings.fetch_add(warnings.len() as u64, Ordering::Relaxed);
         let _ = sender.send(ChoiceEvent::End { tokens, warnings }).await;
     });

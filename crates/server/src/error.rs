@@ -51,6 +51,24 @@ pub enum Error {
         /// What is wrong, and what to do about it.
         problem: String,
     },
+    /// Two models have one name.
+    #[error("two models are called {name:?}; give each a name of its own: --model NAME=SOURCE")]
+    ModelName {
+        /// The name.
+        name: String,
+    },
+    /// A model that could never be loaded.
+    #[error(
+        "{name} takes {bytes} bytes, and all models together may take {budget}; give more --memory, or a smaller --context"
+    )]
+    ModelBytes {
+        /// Its name.
+        name: String,
+        /// As planned.
+        bytes: u64,
+        /// Of all.
+        budget: u64,
+    },
     /// The system refused something.
     #[error("{doing}: {source}")]
     System {

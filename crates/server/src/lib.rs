@@ -1,6 +1,6 @@
 //! What does a client see: the HTTP APIs of OpenAI, Anthropic and Ollama, over `turn`.
 //!
-//! Enter at [`listen`] and [`run()`]: an [`App`] is a [`ServedModel`], the way to the engine, [`Limits`] and
+//! Enter at [`listen`] and [`run()`]: an [`App`] is [`Models`] with the ways to load them, [`Limits`] and
 //! [`Keys`]. Inside, a request walks one way: the room `api` reads the body as a `GenerationRequest`, turns
 //! of the model are a `TurnStream`, and one loop (`drive`) has a machine of `api` put its deltas into the
 //! words of the API. Here is what those pure parts are not: connections, keys, tasks, the store, what runs
@@ -38,6 +38,7 @@ mod loads;
 mod messages;
 mod metrics;
 mod model;
+mod model_host;
 mod narrowing;
 mod ollama;
 mod openapi;
@@ -51,6 +52,7 @@ mod queue_share;
 mod rejection;
 mod response_log;
 mod responses;
+mod roster;
 mod routes;
 mod rules;
 mod run;
@@ -79,7 +81,7 @@ pub use gptoss_api::responses::prompt::{Prompts, TemplateError};
 pub use gptoss_api::usage::{PhaseTimes, TokenUsage};
 pub use keys::Keys;
 pub use limits::Limits;
-pub use model::ServedModel;
+pub use model::{LoadModel, LoadedModel, ModelOffer, Models, ServedModel};
 pub use run::{listen, run};
 pub use state::App;
 pub use trace::{ChoiceWork, RequestTrace, TraceParent, Traces, Work, WorkKind};

@@ -70,6 +70,8 @@ pub struct Limits {
     pub body_time: Duration,
     /// How long a connection may take nothing of what is written to it before it counts as gone.
     pub write_patience: Duration,
+    /// How long a request waits for its model to be loaded.
+    pub load_patience: Duration,
     /// How long a shutdown waits for running requests.
     pub drain: Duration,
 }
@@ -102,11 +104,16 @@ impl Default for Limits {
             body_patience: Duration::from_secs(10),
             body_time: Duration::from_secs(60),
             write_patience: Duration::from_secs(30),
+            load_patience: Duration::from_secs(300),
             drain: Duration::from_secs(300),
         }
     }
 }
 
+/// Requests that wait for a model to be loaded.
+pub(crate) const LOAD_WAITING_MAX: usize = 256;
+/// How long a model that could not be loaded is not tried again.
+pub(crate) const LOAD_RETRY: Duration = Duration::from_secs(10);
 /// Calls whose reasoning is kept at a time; the oldest leave first.
 pub(crate) const CALLS_KEPT_MAX: usize = 4096;
 /// Text of all reasoning kept for calls. Units: bytes.

@@ -29,6 +29,7 @@ use crate::drive::{ChannelSink, ChoiceEvent, ChoiceStream, Choices, Request, col
 use crate::ids;
 use crate::keys::Caller;
 use crate::limits::STREAM_EVENTS_MAX;
+use crate::model_host::Lease;
 use crate::rejection::Rejection;
 use crate::sse::{line, named_stream};
 use crate::state::{App, Shared};
@@ -41,11 +42,13 @@ pub(crate) async fn create(
     Extension(id): Extension<RequestId>,
     Body(request): Body<MessagesRequest>,
 ) -> Result<Response, Rejection> {
-    app.model.check(request.model.as_deref())?;
+    let model = app.model(request.model.as_deref())?;
     let signer = app.thinking_key.signer(&caller.tenant);
-    let parsed = app.read(&caller, |scope| parse::parse(&request, scope, &signer))?;
-    let heading = MessageHeader { id: ids::random("msg"), model: app.model.named(request.model.as_deref()) };
-    let (events, spent) = start(&app, parsed, &heading, &signer).await?;
+    let parsed = app.read(&caller, &model.served, |scope| parse::parse(&request, scope, &signer))?;
+    let heading =
+        MessageHeader { id: ids::random("msg"), model: model.served.named(request.model.as_deref()) };
+    let model = app.lease(&caller, &model).await?;
+    let (events, spent) = start(&app, model, parsed, &heading, &signer).await?;
     if request.stream == Some(true) {
         let lines = lines(events, move |event| named(event, &id));
         return Ok(spent.of(named_stream(lines, app.limits.keep_alive)));
@@ -63,10 +66,11 @@ pub(crate) async fn count_tokens(
     Extension(caller): Extension<Caller>,
     Body(request): Body<MessagesRequest>,
 ) -> Result<Json<TokenCount>, Rejection> {
-    app.model.check(request.model.as_deref())?;
+    let model = app.model(request.model.as_deref())?;
     let signer = app.thinking_key.signer(&caller.tenant);
-    let parsed = app.read(&caller, |scope| parse::count(&request, scope, &signer))?;
-    let input_tokens = compaction::count(&app, parsed.generation.conversation).await?;
+    let parsed = app.read(&caller, &model.served, |scope| parse::count(&request, scope, &signer))?;
+    let model = app.lease(&caller, &model).await?;
+    let input_tokens = compaction::count(&app, &model, parsed.generation.conversation).await?;
     Ok(Json(TokenCount { input_tokens }))
 }
 
@@ -75,6 +79,7 @@ pub(crate) async fn count_tokens(
 /// Errors: as [`turn_stream::begin`].
 async fn start(
     app: &Arc<App>,
+    model: Arc<Lease>,
     parsed: ParsedMessages,
     heading: &MessageHeader,
     signer: &Signer,
@@ -83,20 +88,23 @@ async fn start(
     let ParsedMessages { generation, shown } = parsed;
     let generation = Arc::new(generation);
     let summarizes = generation.visibility == Visibility::Summary;
-    let streams = turn_stream::begin(app, Arc::clone(&generation), summarizes, 1).await?;
+    let streams = turn_stream::begin(app, &model, Arc::clone(&generation), summarizes, 1).await?;
     let (sender, receiver) = mpsc::channel(STREAM_EVENTS_MAX);
     let message = |turn: TurnStream| {
         let (app, generation, sink) = (Arc::clone(app), Arc::clone(&generation), ChannelSink(sender.clone()));
         let (heading, warnings) = (heading.clone(), generation.warnings.clone());
         let machine = MessageMachine::new(heading, shown, signer.clone(), ids::random, warnings);
+        let model = Arc::clone(&model);
         async move {
-            let request = Request { tenant: &generation.tenant, tells_logprobs: false, begun };
+            let request =
+                Request { model: &model.entry, tenant: &generation.tenant, tells_logprobs: false, begun };
             write(&app, request, ChoiceStream::Turn(Box::new(turn)), machine, &sink).await
         }
         .boxed()
     };
     let choices = Choices {
         list: streams.into_iter().map(message).collect(),
+        model,
         at_once: 1,
         count: TokenUsage::add_choice,
         warnings: Vec::new(),

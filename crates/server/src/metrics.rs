@@ -8,6 +8,7 @@
 
 mod histogram;
 mod process;
+mod turns;
 mod vllm;
 
 use std::fmt::Write;
@@ -16,9 +17,8 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use gptoss_api::usage::TokenUsage;
-use gptoss_turn::{EngineStats, TurnEnd};
-use histogram::Histogram;
+use gptoss_turn::EngineStats;
+pub(crate) use turns::TurnMetrics;
 pub(crate) use vllm::kv_usage;
 
 /// Time over which tokens per second are counted, at least.
@@ -36,16 +36,6 @@ pub(crate) struct Metrics {
     pub(crate) disconnects: AtomicU64,
     /// Repairs and other warnings.
     pub(crate) warnings: AtomicU64,
-    prompt_tokens: AtomicU64,
-    cached_tokens: AtomicU64,
-    completion_tokens: AtomicU64,
-    reasoning_tokens: AtomicU64,
-    /// Choices that have ended, in the order of [`vllm::REASONS`].
-    finished: [AtomicU64; vllm::REASONS.len()],
-    first_token: Histogram,
-    between_tokens: Histogram,
-    whole: Histogram,
-    queued: Histogram,
     rate: Mutex<Rate>,
 }
 
@@ -57,15 +47,6 @@ impl Default for Metrics {
             running: AtomicI64::default(),
             disconnects: AtomicU64::default(),
             warnings: AtomicU64::default(),
-            prompt_tokens: AtomicU64::default(),
-            cached_tokens: AtomicU64::default(),
-            completion_tokens: AtomicU64::default(),
-            reasoning_tokens: AtomicU64::default(),
-            finished: Default::default(),
-            first_token: Histogram::default(),
-            between_tokens: Histogram::default(),
-            whole: Histogram::default(),
-            queued: Histogram::default(),
             rate: Mutex::new(Rate { since: Instant::now(), tokens: 0, per_second: 0.0 }),
         }
     }
@@ -87,36 +68,6 @@ impl Metrics {
         *responses.entry((route.to_owned(), status)).or_default() += 1;
     }
 
-    /// A turn wrote its first token.
-    pub(crate) fn first_token(&self, after: Duration) {
-        self.first_token.observe(after);
-    }
-
-    /// A turn wrote another, so long after the one before.
-    pub(crate) fn next_token(&self, after: Duration) {
-        self.between_tokens.observe(after);
-    }
-
-    /// A choice that has ended was so long in the queue.
-    pub(crate) fn queued(&self, time: Duration) {
-        self.queued.observe(time);
-    }
-
-    /// A choice has ended.
-    pub(crate) fn finished(&self, end: TurnEnd) {
-        let reason = match end {
-            TurnEnd::Answer | TurnEnd::Call | TurnEnd::NoAnswer => 0,
-            TurnEnd::Length | TurnEnd::Context | TurnEnd::Deadline => 1,
-            TurnEnd::Cancelled => 2,
-        };
-        self.finished[reason].fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// A choice failed.
-    pub(crate) fn failed(&self) {
-        self.finished[3].fetch_add(1, Ordering::Relaxed);
-    }
-
     /// Tokens per second since this was asked before, when `tokens` have been written by now; what was told
     /// before, if that is less than a second ago.
     pub(crate) fn throughput(&self, tokens: u64) -> f64 {
@@ -129,55 +80,99 @@ impl Metrics {
         rate.per_second
     }
 
-    /// A turn ended.
-    pub(crate) fn ended(&self, tokens: TokenUsage, after: Duration) {
-        self.prompt_tokens.fetch_add(tokens.prompt, Ordering::Relaxed);
-        self.cached_tokens.fetch_add(tokens.cached, Ordering::Relaxed);
-        self.completion_tokens.fetch_add(tokens.completion, Ordering::Relaxed);
-        self.reasoning_tokens.fetch_add(tokens.reasoning, Ordering::Relaxed);
-        self.whole.observe(after);
-    }
-
-    /// The page; `model` is the served name.
-    pub(crate) fn page(&self, engine: &EngineStats, model: &str) -> String {
+    /// The page, with what is known of each model; those of them that come and go are told about that too.
+    pub(crate) fn page(&self, models: &[ModelRows<'_>]) -> String {
         let mut page = String::new();
         let name = "gptoss_http_responses_total";
         let _ = writeln!(page, "# HELP {name} Responses by route and status.\n# TYPE {name} counter");
         for ((route, status), count) in self.responses.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             let _ = writeln!(page, "{name}{{route=\"{route}\",status=\"{status}\"}} {count}");
         }
-        for (name, kind, help, value) in self.own_rows().into_iter().chain(engine_rows(engine)) {
+        let turns = TurnMetrics::default();
+        models.iter().for_each(|model| turns.add(model.turns));
+        let engine = models.iter().fold(EngineStats::default(), |sum, model| sum.plus(&model.engine));
+        for (name, kind, help, value) in
+            self.own_rows().into_iter().chain(turns.rows()).chain(engine_rows(&engine))
+        {
             let _ = writeln!(
                 page,
                 "# HELP gptoss_{name} {help}\n# TYPE gptoss_{name} {kind}\ngptoss_{name} {value}"
             );
         }
-        let name = "gptoss_time_to_first_token_seconds";
-        self.first_token.write(&mut page, name, "", "From a request to its first token.");
-        self.whole.write(&mut page, "gptoss_turn_seconds", "", "From a request to its end.");
-        vllm::write(&mut page, self, engine, model);
+        turns.write(&mut page);
+        if models.len() > 1 {
+            write_loads(&mut page, models);
+        }
+        vllm::write(&mut page, models);
         process::write(&mut page, self.started);
         page
     }
 
-    /// What this room counts.
-    fn own_rows(&self) -> [Row; 7] {
+    /// What no model has for itself.
+    fn own_rows(&self) -> [Row; 3] {
         let load = |value: &AtomicU64| value.load(Ordering::Relaxed) as f64;
         let counter = |name, help, value| (name, "counter", help, load(value));
         let running = self.running.load(Ordering::Relaxed) as f64;
         [
             counter("disconnects_total", "Streams whose reader went away before the end.", &self.disconnects),
             counter("warnings_total", "Repairs of the model's output and other warnings.", &self.warnings),
-            counter("prompt_tokens_total", "Tokens read.", &self.prompt_tokens),
-            counter(
-                "cached_prompt_tokens_total",
-                "Tokens read that had been computed before.",
-                &self.cached_tokens,
-            ),
-            counter("completion_tokens_total", "Tokens written.", &self.completion_tokens),
-            counter("reasoning_tokens_total", "Tokens written that are reasoning.", &self.reasoning_tokens),
             ("turns_running", "gauge", "Turns that are running.", running),
         ]
+    }
+}
+
+/// How often a model came to memory.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct LoadCounts {
+    /// Times it was loaded.
+    pub(crate) loads: u64,
+    /// What all of them took. Units: seconds.
+    pub(crate) seconds: f64,
+    /// Times it could not be.
+    pub(crate) failures: u64,
+    /// Times it was unloaded.
+    pub(crate) unloads: u64,
+}
+
+/// What the page tells of a model.
+pub(crate) struct ModelRows<'a> {
+    /// The served name.
+    pub(crate) name: &'a str,
+    /// What its turns came to.
+    pub(crate) turns: &'a TurnMetrics,
+    /// What its engine counts.
+    pub(crate) engine: EngineStats,
+    /// Whether it is in memory.
+    pub(crate) is_loaded: bool,
+    /// How often it came there.
+    pub(crate) loads: LoadCounts,
+    /// Requests that wait for it to be loaded.
+    pub(crate) num_waiting: usize,
+}
+
+/// A number of a model's: its name without `gptoss_model`, its kind, what it says, and how to get it.
+type LoadRow = (&'static str, &'static str, &'static str, fn(&ModelRows<'_>) -> f64);
+
+/// Where models are, and how often they came and went.
+fn write_loads(page: &mut String, models: &[ModelRows<'_>]) {
+    let rows: [LoadRow; 6] = [
+        ("_loaded", "gauge", "Whether the model is in memory.", |model| f64::from(u8::from(model.is_loaded))),
+        ("_requests_waiting", "gauge", "Requests that wait for the model to be loaded.", |model| {
+            model.num_waiting as f64
+        }),
+        ("_loads_total", "counter", "Times that the model was loaded.", |model| model.loads.loads as f64),
+        ("_load_seconds_total", "counter", "What that took.", |model| model.loads.seconds),
+        ("_load_failures_total", "counter", "Times that it could not be.", |model| {
+            model.loads.failures as f64
+        }),
+        ("_unloads_total", "counter", "Times that it was unloaded.", |model| model.loads.unloads as f64),
+    ];
+    for (name, kind, help, value) in rows {
+        let _ = writeln!(page, "# HELP gptoss_model{name} {help}\n# TYPE gptoss_model{name} {kind}");
+        for model in models {
+            let label = vllm::escaped(model.name);
+            let _ = writeln!(page, "gptoss_model{name}{{model=\"{label}\"}} {}", value(model));
+        }
     }
 }
 
@@ -220,20 +215,23 @@ fn engine_rows(engine: &EngineStats) -> [Row; 13] {
 
 #[cfg(test)]
 mod tests {
+    use gptoss_api::usage::TokenUsage;
+    use gptoss_turn::TurnEnd;
+
     use super::*;
 
     #[test]
     fn every_line_of_the_page_is_a_comment_or_a_sample() {
-        let metrics = Metrics::default();
+        let (metrics, turns) = (Metrics::default(), TurnMetrics::default());
         metrics.responded("/v1/models", 200);
-        metrics.first_token(Duration::from_millis(7));
-        metrics.next_token(Duration::from_millis(2));
-        metrics.queued(Duration::from_secs(1700));
-        metrics.finished(TurnEnd::Length);
-        metrics.failed();
+        turns.first_token(Duration::from_millis(7));
+        turns.next_token(Duration::from_millis(2));
+        turns.queued(Duration::from_secs(1700));
+        turns.finished(TurnEnd::Length);
+        turns.failed();
         let tokens =
             TokenUsage { prompt: 3, cached: 1, completion: 2, reasoning: 1, ..TokenUsage::default() };
-        metrics.ended(tokens, Duration::from_secs(1));
+        turns.ended(tokens, Duration::from_secs(1));
         let engine = EngineStats {
             running: 2,
             blocks_total: 8,
@@ -243,7 +241,17 @@ mod tests {
             cached_tokens: 10,
             ..EngineStats::default()
         };
-        let page = metrics.page(&engine, "org/\"a\"");
+        let rows = |name, turns| ModelRows {
+            name,
+            turns,
+            engine,
+            is_loaded: true,
+            loads: LoadCounts { loads: 3, seconds: 1.5, failures: 1, unloads: 2 },
+            num_waiting: 4,
+        };
+        let other = TurnMetrics::default();
+        other.ended(tokens, Duration::from_secs(2));
+        let page = metrics.page(&[rows("org/\"a\"", &turns), rows("b", &other)]);
         for line in page.lines().filter(|line| !line.starts_with("# ")) {
             let (name, value) = line.rsplit_once(' ').unwrap();
             let is_known = ["gptoss_", "vllm:", "process_"].iter().any(|prefix| name.starts_with(prefix));
@@ -253,7 +261,18 @@ mod tests {
         check("gptoss_http_responses_total{route=\"/v1/models\",status=\"200\"} 1");
         check("gptoss_time_to_first_token_seconds_bucket{le=\"0.005\"} 0");
         check("gptoss_time_to_first_token_seconds_bucket{le=\"0.01\"} 1");
-        check("gptoss_cached_prompt_tokens_total 1");
+        // The numbers without a model are those of all together.
+        check("gptoss_cached_prompt_tokens_total 2");
+        check("gptoss_turn_seconds_count 2");
+        check("gptoss_engine_sequences_running 4");
+        check("gptoss_model_loaded{model=\"b\"} 1");
+        check("gptoss_model_requests_waiting{model=\"b\"} 4");
+        check("gptoss_model_load_seconds_total{model=\"org/\\\"a\\\"\"} 1.5");
+        assert_eq!(page.matches("# TYPE vllm:generation_tokens_total").count(), 1);
+        assert!(
+            !metrics.page(&[rows("a", &turns)]).contains("gptoss_model_"),
+            "one model has no place to go"
+        );
         let vllm = |name: &str, label: &str, value: &str| {
             check(&format!("vllm:{name}{{engine=\"0\",model_name=\"org/\\\"a\\\"\"{label}}} {value}"));
         };

@@ -1,16 +1,20 @@
-//! Which model is served, and what does a request have to know of it?
+//! Which models are served, and what does a request have to know of them?
 //!
-//! [`ServedModel`] is what the composition root tells this room: the name to ask for, the sampling that the
-//! model's own file wants, the date it is told. A request that names another model is refused with the names
-//! there are.
+//! [`ServedModel`] is what the composition root tells this room of a model: the name to ask for, the sampling
+//! that the model's own file wants, the date it is told. A [`ModelOffer`] is that with the way to load it,
+//! and [`Models`] are all there are. A request that names another model is refused with the names there are.
 //!
 //! It does not know weights, nor where they came from.
 
-use gptoss_api::ApiError;
+use std::time::Duration;
+
 use gptoss_api::ollama::lines::timestamp;
-use gptoss_api::wire::message_events::{AnthropicModel, AnthropicModelList};
-use gptoss_api::wire::models::Model;
-use gptoss_turn::SamplingParams;
+use gptoss_api::wire::message_events::AnthropicModel;
+use gptoss_api::wire::models::{Model, ModelStatus};
+use gptoss_turn::{Assistant, SamplingParams};
+
+use crate::error::Error;
+use crate::roster::ModelState;
 
 /// The model that answers.
 #[derive(Clone)]
@@ -39,6 +43,71 @@ pub struct ServedModel {
     pub quantization: &'static str,
 }
 
+/// A model in memory.
+pub struct LoadedModel {
+    /// The way to it.
+    pub assistant: Assistant,
+    /// Called when it has to leave and nobody uses it any more: when it returns, its memory is free.
+    pub unload: Box<dyn FnOnce() + Send>,
+}
+
+/// Loads a model, on a thread that may wait. Errors: what is wrong, for the operator.
+pub type LoadModel = Box<dyn Fn() -> Result<LoadedModel, String> + Send>;
+
+/// A model that can be loaded.
+pub struct ModelOffer {
+    /// What requests have to know of it.
+    pub served: ServedModel,
+    /// What it takes in memory, as planned. Units: bytes.
+    pub planned_bytes: u64,
+    /// Loads it.
+    pub load: LoadModel,
+}
+
+/// All models that are served. The first is meant by requests that name none.
+pub struct Models {
+    pub(crate) offers: Vec<ModelOffer>,
+    pub(crate) budget: Option<u64>,
+    pub(crate) idle: Option<Duration>,
+    /// The first, if it is in memory already.
+    pub(crate) loaded: Option<LoadedModel>,
+}
+
+impl Models {
+    /// One that is in memory and stays there.
+    pub fn one(served: ServedModel, loaded: LoadedModel) -> Models {
+        let load = || Err("it has gone and does not come back".to_owned());
+        let offer = ModelOffer { served, planned_bytes: 0, load: Box::new(load) };
+        Models { offers: vec![offer], budget: None, idle: None, loaded: Some(loaded) }
+    }
+
+    /// Several that are loaded when they are asked for. Those in memory take `budget` bytes together at most,
+    /// and leave when nobody has used them for `idle`.
+    ///
+    /// Errors: `ModelName`, `ModelBytes`.
+    pub fn several(
+        offers: Vec<ModelOffer>,
+        budget: Option<u64>,
+        idle: Option<Duration>,
+    ) -> Result<Models, Error> {
+        for (index, ModelOffer { served, planned_bytes, .. }) in offers.iter().enumerate() {
+            let name = &served.name;
+            if offers[..index].iter().any(|other| other.served.name == *name) {
+                return Err(Error::ModelName { name: name.clone() });
+            }
+            if let Some(budget) = budget.filter(|budget| planned_bytes > budget) {
+                return Err(Error::ModelBytes { name: name.clone(), bytes: *planned_bytes, budget });
+            }
+        }
+        Ok(Models { offers, budget, idle, loaded: None })
+    }
+
+    /// With the first in memory already.
+    pub fn with_loaded(self, loaded: LoadedModel) -> Models {
+        Models { loaded: Some(loaded), ..self }
+    }
+}
+
 /// The alias that stands for every name.
 const ANY: &str = "*";
 
@@ -48,17 +117,15 @@ impl ServedModel {
         std::iter::once(&self.name).chain(self.aliases.iter().filter(|alias| *alias != ANY))
     }
 
-    /// Whether a request that names `name` means this model; one that names none does.
-    pub(crate) fn is_called(&self, name: Option<&str>) -> bool {
-        match name {
-            None | Some("") => true,
-            Some(name) => {
-                // Ollama's clients write a tag behind the name.
-                let bare = name.strip_suffix(":latest").unwrap_or(name);
-                let is_known = |alias: &String| alias == name || alias == bare || alias == ANY;
-                self.name == name || self.name == bare || self.aliases.iter().any(is_known)
-            }
-        }
+    /// Whether `name` is one of its names; Ollama's clients write a tag behind them.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        let bare = name.strip_suffix(":latest").unwrap_or(name);
+        self.names().any(|own| own == name || own == bare)
+    }
+
+    /// Whether it answers to any name.
+    pub(crate) fn has_any_name(&self) -> bool {
+        self.aliases.iter().any(|alias| alias == ANY)
     }
 
     /// The name under which a request that names `name` is answered: its own.
@@ -66,17 +133,8 @@ impl ServedModel {
         name.filter(|name| !name.is_empty()).unwrap_or(&self.name).to_owned()
     }
 
-    /// Errors: `Model`, with the names there are.
-    pub(crate) fn check(&self, name: Option<&str>) -> Result<(), ApiError> {
-        if self.is_called(name) {
-            return Ok(());
-        }
-        let known: Vec<&str> = self.names().map(String::as_str).collect();
-        Err(ApiError::Model { model: name.unwrap_or_default().to_owned(), known: known.join(", ") })
-    }
-
     /// Its entry in the list of models, under `id`.
-    pub(crate) fn entry(&self, id: &str) -> Model {
+    pub(crate) fn entry(&self, id: &str, state: ModelState) -> Model {
         Model {
             id: id.to_owned(),
             object: "model",
@@ -85,6 +143,7 @@ impl ServedModel {
             demo: self.is_demo,
             context_length: self.max_context,
             max_model_len: self.max_context,
+            status: ModelStatus { value: state.word() },
         }
     }
 
@@ -99,18 +158,5 @@ impl ServedModel {
             max_input_tokens: self.max_context,
             max_tokens: self.max_context,
         }
-    }
-
-    /// Anthropic's list of models.
-    pub(crate) fn anthropic_list(&self) -> AnthropicModelList {
-        let data: Vec<AnthropicModel> = self.names().map(|name| self.anthropic_entry(name)).collect();
-        let id = |model: Option<&AnthropicModel>| model.map(|model| model.id.clone());
-        let (first_id, last_id) = (id(data.first()), id(data.last()));
-        AnthropicModelList { data, has_more: false, first_id, last_id }
-    }
-
-    /// All its entries.
-    pub(crate) fn entries(&self) -> Vec<Model> {
-        self.names().map(|name| self.entry(name)).collect()
     }
 }

@@ -5,7 +5,8 @@
 //! any other: nothing is fetched.
 
 use std::convert::Infallible;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::body::Body as HttpBody;
 use axum::extract::State;
@@ -18,7 +19,7 @@ use gptoss_api::chat::parse as chat_parse;
 use gptoss_api::completions::parse as completion_parse;
 use gptoss_api::generation::visibility::Visibility;
 use gptoss_api::ollama::lines::{AnswerEnd, Form, LineWriter, chunk_of, last, timestamp};
-use gptoss_api::ollama::parse::{self, Generate};
+use gptoss_api::ollama::parse::{self, Generate, KeepAlive};
 use gptoss_api::wire::chat::{ChatRequest, ChunkChoice};
 use gptoss_api::wire::completions::CompletionRequest;
 use gptoss_api::wire::ollama::{
@@ -32,7 +33,10 @@ use crate::blocking::run_blocking;
 use crate::body::Body;
 use crate::drive::{ChoiceEvent, collect, lines};
 use crate::keys::Caller;
+use crate::model::ServedModel;
+use crate::model_host::{Asker, Entry, Lease};
 use crate::rejection::{Rejection, reworded};
+use crate::roster::{Keep, ModelState};
 use crate::sse::line;
 use crate::state::{App, Shared, now};
 use crate::{chat, completions};
@@ -40,7 +44,8 @@ use crate::{chat, completions};
 /// The version that clients read; what it means to them is that the endpoints above are there.
 const VERSION: &str = "0.12.0";
 
-/// When clients are told that the model is unloaded, which it never is. Units: seconds from now.
+/// When clients are told that a model is unloaded that stays until its room is needed. Units: seconds from
+/// now.
 const KEPT_SECONDS: u64 = 100 * 365 * 24 * 60 * 60;
 
 /// The response in Ollama's words.
@@ -72,33 +77,39 @@ pub(crate) fn not_here(path: &str) -> ApiError {
     ApiError::Invalid { param: None, message: message.to_owned() }
 }
 
-fn details(app: &App) -> Value {
+fn details(served: &ServedModel) -> Value {
     json!({
         "parent_model": "", "format": "safetensors", "family": "gptoss", "families": ["gptoss"],
-        "parameter_size": app.model.parameter_size, "quantization_level": app.model.quantization,
+        "parameter_size": served.parameter_size, "quantization_level": served.quantization,
     })
 }
 
 /// `GET /api/tags`.
 pub(crate) async fn tags(State(app): State<Shared>) -> Json<Value> {
-    let entry = |name: &String| {
+    let entry = |served: &ServedModel, name: &String| {
         json!({
-            "name": name, "model": name, "modified_at": timestamp(app.model.created),
-            "size": app.model.weight_bytes, "digest": app.model.fingerprint, "details": details(&app),
+            "name": name, "model": name, "modified_at": timestamp(served.created),
+            "size": served.weight_bytes, "digest": served.fingerprint, "details": details(served),
         })
     };
-    let models: Vec<Value> = app.model.names().map(entry).collect();
-    Json(json!({"models": models}))
+    let served = app.models.entries().iter().map(|model| &model.served);
+    let models = served.flat_map(|served| served.names().map(move |name| entry(served, name)));
+    Json(json!({"models": models.collect::<Vec<_>>()}))
 }
 
-/// `GET /api/ps`: the model that is served is always loaded.
+/// `GET /api/ps`: the models in memory.
 pub(crate) async fn running(State(app): State<Shared>) -> Json<Value> {
-    let model = json!({
-        "name": app.model.name, "model": app.model.name, "size": app.model.weight_bytes, "size_vram": 0,
-        "digest": app.model.fingerprint, "details": details(&app),
-        "expires_at": timestamp(now() + KEPT_SECONDS), "context_length": app.model.max_context,
+    let figures = app.models.figures();
+    let loaded = figures.iter().filter(|model| model.state == ModelState::Loaded).map(|model| {
+        let served = &model.entry.served;
+        let kept = model.stays_for.map_or(KEPT_SECONDS, |time| time.as_secs().min(KEPT_SECONDS));
+        json!({
+            "name": served.name, "model": served.name, "size": served.weight_bytes, "size_vram": 0,
+            "digest": served.fingerprint, "details": details(served),
+            "expires_at": timestamp(now() + kept), "context_length": served.max_context,
+        })
     });
-    Json(json!({"models": [model]}))
+    Json(json!({"models": loaded.collect::<Vec<_>>()}))
 }
 
 /// `POST /api/show`.
@@ -106,11 +117,11 @@ pub(crate) async fn show(
     State(app): State<Shared>,
     Body(request): Body<OllamaName>,
 ) -> Result<Json<Value>, Rejection> {
-    app.model.check(request.model.as_deref())?;
+    let served = &app.model(request.model.as_deref())?.served;
     Ok(Json(json!({
         "modelfile": "", "parameters": "", "template": "", "license": "",
-        "details": details(&app), "modified_at": timestamp(app.model.created),
-        "model_info": {"general.architecture": "gptoss", "gptoss.context_length": app.model.max_context},
+        "details": details(served), "modified_at": timestamp(served.created),
+        "model_info": {"general.architecture": "gptoss", "gptoss.context_length": served.max_context},
         "capabilities": ["completion", "tools", "thinking"],
     })))
 }
@@ -120,7 +131,7 @@ pub(crate) async fn pull(
     State(app): State<Shared>,
     Body(request): Body<OllamaName>,
 ) -> Result<Response, Rejection> {
-    app.model.check(request.model.as_deref())?;
+    app.model(request.model.as_deref())?;
     Ok(Json(json!({"status": "success"})).into_response())
 }
 
@@ -131,11 +142,14 @@ pub(crate) async fn chat(
     Body(request): Body<OllamaChatRequest>,
 ) -> Result<Response, Rejection> {
     let begun = Instant::now();
+    let model = app.model(request.model.as_deref())?;
     let asked = Asked {
         begun,
         stream: request.stream,
         form: Form::Chat,
-        warnings: parse::unkept(request.options.as_ref(), app.model.max_context),
+        warnings: parse::unkept(request.options.as_ref(), model.served.max_context),
+        keep: keep(request.keep_alive.as_ref())?,
+        model,
     };
     Ok(answer(&app, &caller, parse::chat(request)?, asked).await?)
 }
@@ -147,23 +161,62 @@ pub(crate) async fn generate(
     Body(request): Body<OllamaGenerateRequest>,
 ) -> Result<Response, Rejection> {
     let begun = Instant::now();
-    app.model.check(request.model.as_deref())?;
+    let model = app.model(request.model.as_deref())?;
     let asked = Asked {
         begun,
         stream: request.stream,
         form: Form::Generate,
-        warnings: parse::unkept(request.options.as_ref(), app.model.max_context),
+        warnings: parse::unkept(request.options.as_ref(), model.served.max_context),
+        keep: keep(request.keep_alive.as_ref())?,
+        model,
     };
     match parse::generate(request)? {
-        // Clients load a model by asking nothing of it; it is always loaded.
-        Generate::Load => Ok(Json(last(&app.model.name, "load", None, now())).into_response()),
+        // Clients load a model, and unload it, by asking nothing of it.
+        Generate::Load => Ok(load(&app, &caller, &asked).await?),
         Generate::Answer(request) => Ok(answer(&app, &caller, *request, asked).await?),
         Generate::Text(request) => Ok(raw(&app, &caller, *request, asked).await?),
     }
 }
 
+/// How long the model stays after a request.
+///
+/// Errors: `keep_alive` says nothing that is a time.
+fn keep(value: Option<&Value>) -> Result<Keep, ApiError> {
+    Ok(match parse::keep_alive(value)? {
+        None => Keep::Usual,
+        Some(KeepAlive::For(time)) => Keep::For(time),
+        Some(KeepAlive::Always) => Keep::Always,
+    })
+}
+
+/// A request that asks nothing: the model comes to memory, or leaves it when it is to be kept for no time.
+async fn load(app: &Shared, caller: &Caller, asked: &Asked) -> Result<Response, ApiError> {
+    let reason = match asked.keep {
+        Keep::For(Duration::ZERO) => {
+            app.models.keep(&asked.model, asked.keep);
+            "unload"
+        }
+        _ => {
+            lease(app, caller, asked).await?;
+            "load"
+        }
+    };
+    Ok(Json(last(&asked.model.served.name, reason, None, now())).into_response())
+}
+
+/// The model in memory.
+///
+/// Errors: as [`crate::model_host::ModelHost::lease`].
+async fn lease(app: &Shared, caller: &Caller, asked: &Asked) -> Result<Arc<Lease>, ApiError> {
+    let asker = Asker { tenant: &caller.tenant, is_background: caller.is_background, keep: asked.keep };
+    app.models.lease(&asked.model, asker).await
+}
+
 /// What a request asks besides what the model is asked.
 struct Asked {
+    model: Arc<Entry>,
+    /// How long the model stays afterwards.
+    keep: Keep,
     begun: Instant,
     stream: Option<bool>,
     form: Form,
@@ -178,11 +231,12 @@ async fn answer(
     request: ChatRequest,
     asked: Asked,
 ) -> Result<Response, ApiError> {
-    app.model.check(request.model.as_deref())?;
-    let generation = app.read(caller, |scope| chat_parse::parse(&request, scope))?;
+    let served = &asked.model.served;
+    let generation = app.read(caller, served, |scope| chat_parse::parse(&request, scope))?;
     let shows_thinking = generation.visibility > Visibility::Hidden;
-    let writer = LineWriter::new(app.model.named(request.model.as_deref()), asked.form, shows_thinking);
-    let (events, spent) = chat::start(app, generation, 1).await?;
+    let writer = LineWriter::new(served.named(request.model.as_deref()), asked.form, shows_thinking);
+    let model = lease(app, caller, &asked).await?;
+    let (events, spent) = chat::start(app, model, generation, 1).await?;
     told(events, &spent, writer, asked, |chunk| chunk).await
 }
 
@@ -193,11 +247,14 @@ async fn raw(
     request: CompletionRequest,
     asked: Asked,
 ) -> Result<Response, ApiError> {
-    let writer = LineWriter::new(app.model.named(request.model.as_deref()), asked.form, false);
+    let named = asked.model.served.named(request.model.as_deref());
+    let writer = LineWriter::new(named, asked.form, false);
+    let model = lease(app, caller, &asked).await?;
+    let parsing = Arc::clone(&model);
     let parse =
-        move |app: &App| completion_parse::parse(&request, app.assistant.vocab(), &app.limits.request);
+        move |app: &App| completion_parse::parse(&request, parsing.assistant().vocab(), &app.limits.request);
     let parsed = run_blocking(app, parse).await?;
-    let (events, spent) = completions::start(app, caller, &parsed)?;
+    let (events, spent) = completions::start(app, &model, caller, &parsed)?;
     told(events, &spent, writer, asked, chunk_of).await
 }
 

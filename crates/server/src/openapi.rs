@@ -264,7 +264,7 @@ pub(crate) async fn page(State(app): State<Shared>) -> Html<String> {
         let (path, summary) = (operation.path, operation.summary);
         rows.push_str(&format!("<tr><td><code>{method}</code><td><code>{path}</code><td>{summary}\n"));
     }
-    let name = app.model.name.replace('&', "&amp;").replace('<', "&lt;");
+    let name = app.models.first().served.name.replace('&', "&amp;").replace('<', "&lt;");
     Html(PAGE.replace("{model}", &name).replace("{rows}", &rows))
 }
 

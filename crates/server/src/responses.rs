@@ -40,6 +40,8 @@ use crate::compaction;
 use crate::drive::{Abort, ChoiceStream, Driven, Request, Sink, drive};
 use crate::ids;
 use crate::keys::Caller;
+use crate::model::ServedModel;
+use crate::model_host::Lease;
 use crate::narrowing::{narrow_items, narrow_response, narrowed_event};
 use crate::paging::{PageQuery, page};
 use crate::query::Query;
@@ -99,17 +101,17 @@ pub(crate) async fn begin(
     request: &ResponsesRequest,
     origin: Origin,
 ) -> Result<Arc<ResponseLog>, ApiError> {
-    app.model.check(request.model.as_deref())?;
+    let model = app.model(request.model.as_deref())?;
     let before = before(app, caller, request, origin.entries).await?;
-    let parsed = app.read(caller, |scope| parse::parse(request, before, scope))?;
-    let object = object(request, &parsed, facts(app, request, &parsed))?;
+    let parsed = app.read(caller, &model.served, |scope| parse::parse(request, before, scope))?;
+    let object = object(request, &parsed, facts(&model.served, request, &parsed))?;
     let place = if object.background { app.live.background_place() } else { None };
     if object.background && place.is_none() {
         let what = format!("{} responses run in the background", app.limits.background_max);
         return Err(ApiError::Busy { what, retry_seconds: 10 });
     }
     match origin.generates {
-        true => start(app, parsed, object, place).await,
+        true => start(app, app.lease(caller, &model).await?, parsed, object, place).await,
         false => prepare(app, parsed, object).await,
     }
 }
@@ -164,12 +166,12 @@ async fn before(
 }
 
 /// What the object says besides what was asked.
-fn facts(app: &App, request: &ResponsesRequest, parsed: &ParsedResponsesRequest) -> Facts {
-    let sampling = params(&parsed.generation.sampling, &app.model.sampling);
+fn facts(model: &ServedModel, request: &ResponsesRequest, parsed: &ParsedResponsesRequest) -> Facts {
+    let sampling = params(&parsed.generation.sampling, &model.sampling);
     Facts {
         id: ids::random("resp"),
         created_at: now(),
-        model: app.model.named(request.model.as_deref()),
+        model: model.named(request.model.as_deref()),
         temperature: sampling.temperature,
         top_p: sampling.top_p,
         presence_penalty: sampling.presence_penalty,
@@ -180,18 +182,20 @@ fn facts(app: &App, request: &ResponsesRequest, parsed: &ParsedResponsesRequest)
 /// Starts the task that writes a response; it holds `place` to its end.
 async fn start(
     app: &Arc<App>,
+    model: Arc<Lease>,
     parsed: ParsedResponsesRequest,
     mut object: ResponseObject,
     place: Option<OwnedSemaphorePermit>,
 ) -> Result<Arc<ResponseLog>, ApiError> {
     let begun = Instant::now();
-    let (parsed, summary) = compaction::managed(app, parsed).await?;
+    let (parsed, summary) = compaction::managed(app, &model, parsed).await?;
     let visibility = parsed.generation.visibility;
     let wants_summary = parsed.summary.is_some() && visibility > Visibility::Hidden;
     let summarizes = wants_summary || visibility == Visibility::Summary;
-    let generation = compaction::truncated(app, parsed.generation.clone(), parsed.may_truncate).await?;
+    let (generation, may_truncate) = (parsed.generation.clone(), parsed.may_truncate);
+    let generation = compaction::truncated(app, &model, generation, may_truncate).await?;
     object.warnings.clone_from(&generation.warnings);
-    let mut streams = turn_stream::begin(app, Arc::new(generation), summarizes, 1).await?;
+    let mut streams = turn_stream::begin(app, &model, Arc::new(generation), summarizes, 1).await?;
     let Some(mut turn) = streams.pop() else {
         return Err(ApiError::Internal { problem: "there is no turn".to_owned() });
     };
@@ -212,7 +216,7 @@ async fn start(
         let _place = place;
         let _end = End { app: &app, live: &task_live, id: &id };
         app.metrics.running.fetch_add(1, Ordering::Relaxed);
-        let written = write(&app, &parsed, turn, &mut machine, &task_live, begun).await;
+        let written = write((&app, &model), &parsed, turn, &mut machine, &task_live, begun).await;
         app.metrics.running.fetch_sub(1, Ordering::Relaxed);
         end(&app, &parsed, &mut machine, &task_live, written).await;
     });
@@ -314,7 +318,7 @@ impl Sink<ResponseMachine> for LogSink<'_> {
 
 /// Writes a response to its end.
 async fn write(
-    app: &App,
+    (app, model): (&App, &Lease),
     parsed: &ParsedResponsesRequest,
     turn: TurnStream,
     machine: &mut ResponseMachine,
@@ -323,7 +327,7 @@ async fn write(
 ) -> Written {
     let mut entries = parsed.entries.clone();
     let tells_logprobs = parsed.includes_logprobs;
-    let request = Request { tenant: &parsed.generation.tenant, tells_logprobs, begun };
+    let request = Request { model: &model.entry, tenant: &parsed.generation.tenant, tells_logprobs, begun };
     let sink = LogSink { app, live, tells_logprobs };
     let error = match drive(app, request, ChoiceStream::Turn(Box::new(turn)), machine, &sink).await {
         Ok(Driven { last, tokens, messages, call_id, work }) => {
@@ -332,8 +336,8 @@ async fn write(
                 message,
                 call_id: call_id.clone().filter(|_| index + 1 == count),
             }));
-            app.metrics.ended(tokens, begun.elapsed());
-            live.spent.set(Work { tokens, choices: vec![work] });
+            model.entry.turns.ended(tokens, begun.elapsed());
+            live.spent.set(Work { model: Arc::clone(&model.entry.name), tokens, choices: vec![work] });
             app.metrics.warnings.fetch_add(machine.warnings().len() as u64, Ordering::Relaxed);
             return Written { entries, last };
         }
@@ -524,7 +528,7 @@ pub(crate) async fn compact(
     Extension(caller): Extension<Caller>,
     Body(request): Body<CompactRequest>,
 ) -> Result<Json<Compaction>, Rejection> {
-    app.model.check(Some(&request.model))?;
+    let model = app.model(Some(&request.model))?;
     let whole = ResponsesRequest {
         model: Some(request.model),
         input: request.input,
@@ -534,8 +538,9 @@ pub(crate) async fn compact(
         ..ResponsesRequest::default()
     };
     let before = before(&app, &caller, &whole, None).await?;
-    let parsed = app.read(&caller, |scope| parse::parse(&whole, before, scope))?;
-    Ok(Json(compaction::compact(&app, parsed).await?))
+    let parsed = app.read(&caller, &model.served, |scope| parse::parse(&whole, before, scope))?;
+    let model = app.lease(&caller, &model).await?;
+    Ok(Json(compaction::compact(&app, &model, parsed).await?))
 }
 
 /// `POST /v1/responses/input_tokens`.
@@ -544,10 +549,11 @@ pub(crate) async fn input_tokens(
     Extension(caller): Extension<Caller>,
     Body(request): Body<ResponsesRequest>,
 ) -> Result<Json<InputTokens>, Rejection> {
-    app.model.check(request.model.as_deref())?;
+    let model = app.model(request.model.as_deref())?;
     let before = before(&app, &caller, &request, None).await?;
-    let parsed = app.read(&caller, |scope| parse::parse(&request, before, scope))?;
-    let generation = compaction::truncated(&app, parsed.generation, parsed.may_truncate).await?;
-    let input_tokens = compaction::count(&app, generation.conversation).await?;
+    let parsed = app.read(&caller, &model.served, |scope| parse::parse(&request, before, scope))?;
+    let model = app.lease(&caller, &model).await?;
+    let generation = compaction::truncated(&app, &model, parsed.generation, parsed.may_truncate).await?;
+    let input_tokens = compaction::count(&app, &model, generation.conversation).await?;
     Ok(Json(InputTokens { object: "response.input_tokens", input_tokens }))
 }

@@ -81,10 +81,12 @@ pub async fn run(listener: TcpListener, app: App, stop: impl Future<Output = Dur
     if timeout_at(deadline, &mut ended).await.is_err() {
         app.log.notice("stopping: what still runs is ended now");
         app.batches.abandon();
-        app.assistant.engine().abort();
+        app.models.abort();
         let _ = timeout(LAST_WORDS, ended).await;
     }
-    app.assistant.engine().drain();
+    // Engines write what they keep, which may take a while.
+    let owner = Arc::clone(&app);
+    let _ = tokio::task::spawn_blocking(move || owner.models.end()).await;
 }
 
 /// Takes connections for ever, as many as there is room for; one more waits here, the others in the system's

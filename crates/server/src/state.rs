@@ -1,38 +1,36 @@
 //! What all handlers share.
 //!
-//! [`App`] is the model with everything around it: bounds, keys, what is stored, what is remembered, what
+//! [`App`] is the models with everything around them: bounds, keys, what is stored, what is remembered, what
 //! runs, what is counted. Handlers get it as [`Shared`].
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use gptoss_api::RequestScope;
 use gptoss_api::chat::chunks::ReasoningField;
 use gptoss_api::responses::prompt::Prompts;
-use gptoss_turn::Assistant;
+use gptoss_api::{ApiError, RequestScope};
 use tokio::sync::{Semaphore, watch};
 
 use crate::access_log::{AccessLog, Log, LogFormat};
 use crate::batch_tasks::BatchTasks;
 use crate::call_cache::CallCache;
 use crate::cors::CorsOrigin;
-use crate::engine_health::EngineHealth;
 use crate::error::Error;
 use crate::ids;
 use crate::keys::{Caller, Keys};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::model::ServedModel;
-use crate::queue_share::QueueShares;
+use crate::model::{Models, ServedModel};
+use crate::model_host::{Asker, Entry, Lease, ModelHost};
 use crate::response_log::LiveResponses;
+use crate::roster::Keep;
 use crate::store::Store;
 use crate::thinking_key::ThinkingKey;
 use crate::trace::Traces;
 
 /// What all handlers share.
 pub struct App {
-    pub(crate) model: ServedModel,
-    pub(crate) assistant: Assistant,
+    pub(crate) models: ModelHost,
     pub(crate) limits: Limits,
     pub(crate) keys: Keys,
     pub(crate) store: Store,
@@ -42,8 +40,6 @@ pub struct App {
     pub(crate) batches: BatchTasks,
     /// Places of WebSockets, which are half of all connections: they stay open while nobody says a word.
     pub(crate) sockets: Arc<Semaphore>,
-    pub(crate) health: Arc<EngineHealth>,
-    pub(crate) queue: Arc<QueueShares>,
     pub(crate) metrics: Metrics,
     pub(crate) log: AccessLog,
     /// Names under which a loopback address may be asked for, besides its own.
@@ -64,40 +60,33 @@ pub(crate) type Shared = Arc<App>;
 impl App {
     /// Everything but the network.
     ///
-    /// Errors: `State`, when the state folder cannot be used.
+    /// Errors: `State`, when the state folder cannot be used; `System`.
     pub fn new(
-        model: ServedModel,
-        assistant: Assistant,
+        models: Models,
         limits: Limits,
         keys: Keys,
         state_folder: Option<&std::path::Path>,
         log: Log,
     ) -> Result<App, Error> {
-        let places = keys.have_several_tenants().then(|| assistant.engine().limits().queue_requests_max);
+        // The store makes the folder and takes it for this server.
+        let store = Store::open(state_folder, &limits)?;
+        let log = AccessLog { log, format: LogFormat::default(), traces: None };
+        let patience = limits.load_patience;
         Ok(App {
-            // The store makes the folder and takes it for this server.
-            store: Store::open(state_folder, &limits)?,
+            store,
+            models: ModelHost::start(models, keys.have_several_tenants(), patience, log.clone())?,
             calls: CallCache::new(limits.call_memory),
             thinking_key: ThinkingKey::open(state_folder)?,
             live: LiveResponses::new(limits.background_max),
             batches: BatchTasks::new(limits.batch_lines_max),
             sockets: Arc::new(Semaphore::new((limits.connections_max / 2).clamp(1, Semaphore::MAX_PERMITS))),
-            health: Arc::default(),
-            queue: Arc::new(QueueShares::new(places)),
             metrics: Metrics::default(),
             allowed_hosts: Vec::new(),
             cors_origins: Vec::new(),
             prompts: Prompts::default(),
             reasoning_field: ReasoningField::default(),
             is_stopping: watch::Sender::new(false),
-            log: AccessLog {
-                log,
-                format: LogFormat::default(),
-                model: Arc::from(model.name.as_str()),
-                traces: None,
-            },
-            model,
-            assistant,
+            log,
             limits,
             keys,
         })
@@ -127,6 +116,7 @@ impl App {
 
     /// With lines of log of that form.
     pub fn with_log_format(self, format: LogFormat) -> App {
+        self.models.set_log_format(format);
         App { log: AccessLog { format, ..self.log }, ..self }
     }
 
@@ -156,10 +146,31 @@ impl App {
         let _ = self.is_stopping.subscribe().wait_for(|&is_stopping| is_stopping).await;
     }
 
-    /// Reads a request of the caller's with everything that this takes besides its body.
-    pub(crate) fn read<T>(&self, caller: &Caller, read: impl FnOnce(&RequestScope<'_>) -> T) -> T {
+    /// The model that a request means.
+    ///
+    /// Errors: `Model`, with the names there are.
+    pub(crate) fn model(&self, name: Option<&str>) -> Result<Arc<Entry>, ApiError> {
+        self.models.find(name).cloned()
+    }
+
+    /// A model in memory, for as long as the lease is held; waits until it is there.
+    ///
+    /// Errors: as [`ModelHost::lease`].
+    pub(crate) async fn lease(&self, caller: &Caller, model: &Arc<Entry>) -> Result<Arc<Lease>, ApiError> {
+        let Caller { tenant, is_background, .. } = caller;
+        let asker = Asker { tenant, is_background: *is_background, keep: Keep::Usual };
+        self.models.lease(model, asker).await
+    }
+
+    /// Reads a request of the caller's to `model` with everything that this takes besides its body.
+    pub(crate) fn read<T>(
+        &self,
+        caller: &Caller,
+        model: &ServedModel,
+        read: impl FnOnce(&RequestScope<'_>) -> T,
+    ) -> T {
         let instant = Instant::now();
-        let date = self.model.today.map(|today| today());
+        let date = model.today.map(|today| today());
         read(&RequestScope {
             limits: &self.limits.request,
             tenant: &caller.tenant,
@@ -174,7 +185,7 @@ impl App {
 
     /// Whether a request that names this model is answered; one that names none is.
     pub fn serves(&self, model: Option<&str>) -> bool {
-        self.model.is_called(model)
+        self.models.find(model).is_ok()
     }
 
     /// Whether a key is asked for.

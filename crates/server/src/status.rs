@@ -1,8 +1,8 @@
 //! Is the server alive, is it ready, what has it done?
 //!
-//! `/health` answers as long as the process does; `/ready` says 503 while the server goes away, the engine
-//! makes no progress or the model computes nothing but failures; `/metrics` is Prometheus' page. The first
-//! two need no key, since they tell nothing.
+//! `/health` answers as long as the process does; `/ready` says 503 while the server goes away, an engine
+//! makes no progress or a model in memory computes nothing but failures; `/metrics` is Prometheus' page. The
+//! first two need no key, since they tell nothing.
 
 use std::time::Duration;
 
@@ -10,9 +10,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use gptoss_turn::Assistant;
 use serde_json::{Value, json};
 
-use crate::metrics::write_traces;
+use crate::metrics::{ModelRows, write_traces};
+use crate::roster::ModelState;
 use crate::state::Shared;
 
 /// How long the engine may work on one step before it counts as stuck.
@@ -32,9 +34,9 @@ pub(crate) async fn version() -> Json<Value> {
 pub(crate) async fn ready(State(app): State<Shared>) -> Response {
     let state = if app.is_stopping() {
         "draining"
-    } else if app.assistant.engine().stalled_for().is_some_and(|stalled| stalled > STALL_MAX) {
+    } else if app.models.any_loaded(|assistant, _| is_stalled(assistant)) {
         "stalled"
-    } else if app.health.is_failing() {
+    } else if app.models.any_loaded(|_, health| health.is_failing()) {
         "failing"
     } else {
         "ready"
@@ -43,9 +45,22 @@ pub(crate) async fn ready(State(app): State<Shared>) -> Response {
     (status, Json(json!({"status": state}))).into_response()
 }
 
+fn is_stalled(assistant: &Assistant) -> bool {
+    assistant.engine().stalled_for().is_some_and(|stalled| stalled > STALL_MAX)
+}
+
 /// `GET /metrics`.
 pub(crate) async fn metrics(State(app): State<Shared>) -> Response {
-    let mut page = app.metrics.page(&app.assistant.engine().stats(), &app.model.name);
+    let figures = app.models.figures();
+    let rows = figures.iter().map(|model| ModelRows {
+        name: &model.entry.name,
+        turns: &model.entry.turns,
+        engine: model.engine,
+        is_loaded: model.state == ModelState::Loaded,
+        loads: model.loads,
+        num_waiting: model.num_waiting,
+    });
+    let mut page = app.metrics.page(&rows.collect::<Vec<_>>());
     if let Some(traces) = &app.log.traces {
         write_traces(&mut page, traces.num_dropped());
     }

@@ -13,9 +13,8 @@ use gptoss_turn::{
     Channel, Delta, FinishReason, Logprob, StopFilter, Text, TextEvent, Token, TurnEnd, logprob_of,
 };
 
-use crate::engine_health::EngineHealth;
+use crate::model_host::Lease;
 use crate::queue_share::Waiting;
-use crate::state::App;
 use crate::turn_stream::{ChoiceOutcome, StreamItem, failed, usage_of};
 
 /// How a continuation is told.
@@ -39,8 +38,8 @@ pub(crate) struct TextStream {
     begun: Instant,
     /// Until it begins.
     waiting: Option<Waiting>,
-    health: Arc<EngineHealth>,
-    vocab: Arc<Vocab>,
+    /// Stays in memory to the end.
+    model: Arc<Lease>,
     head: VecDeque<u32>,
     filter: StopFilter,
     /// Bytes of a character that is not whole yet.
@@ -55,7 +54,7 @@ pub(crate) struct TextStream {
 impl TextStream {
     /// Of a text that has been begun, and when; `waiting` is its place in the queue.
     pub(crate) fn new(
-        app: &App,
+        model: &Arc<Lease>,
         (text, begun): (Text, Instant),
         waiting: Option<Waiting>,
         view: TextView,
@@ -64,8 +63,7 @@ impl TextStream {
             text,
             begun,
             waiting,
-            health: Arc::clone(&app.health),
-            vocab: Arc::clone(app.assistant.vocab()),
+            model: Arc::clone(model),
             head: view.head.into(),
             filter: StopFilter::new(view.stops),
             bytes: Vec::new(),
@@ -99,7 +97,7 @@ impl TextStream {
                     }
                 }
                 Some(TextEvent::Finished { reason, usage }) => {
-                    self.health.ended();
+                    self.model.health().ended();
                     let mut tokens = usage_of(&usage);
                     tokens.prompt += self.num_forced as u64;
                     tokens.completion = tokens.completion.saturating_sub(self.num_forced as u64);
@@ -115,7 +113,7 @@ impl TextStream {
                     });
                 }
                 Some(TextEvent::Failed(failure)) => {
-                    self.health.failed(&failure);
+                    self.model.health().failed(&failure);
                     return StreamItem::Failed(failed(&failure));
                 }
                 None => {
@@ -138,7 +136,7 @@ impl TextStream {
         }
         let bytes = self.bytes_of(token.id);
         if self.tells_logprobs {
-            self.logprobs.push(logprob_of(&self.vocab, token));
+            self.logprobs.push(logprob_of(self.vocab(), token));
         }
         let delta = self.delta(&bytes);
         let filtered = self.filter.push(delta);
@@ -182,10 +180,14 @@ impl TextStream {
         }
     }
 
+    fn vocab(&self) -> &Vocab {
+        self.model.assistant().vocab()
+    }
+
     /// Text of a token; control tokens have none here.
     fn bytes_of(&self, id: u32) -> Vec<u8> {
-        match self.vocab.token(id) {
-            Some(VocabToken::Text(token)) => self.vocab.bytes(token).to_vec(),
+        match self.vocab().token(id) {
+            Some(VocabToken::Text(token)) => self.vocab().bytes(token).to_vec(),
             Some(VocabToken::Control(_)) | None => Vec::new(),
         }
     }

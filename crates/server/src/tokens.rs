@@ -4,6 +4,8 @@
 //! Nothing here runs the model. `/v1/render` takes the body of Chat Completions or of Responses and gives the
 //! tokens that the same body would make the model read, so that nobody has to guess what a request becomes.
 
+use std::sync::Arc;
+
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::{Extension, Json};
@@ -11,7 +13,8 @@ use gptoss_api::ApiError;
 use gptoss_api::generation::request::GenerationRequest;
 use gptoss_api::responses::parse::{self, PriorTurns};
 use gptoss_api::wire::chat::ChatRequest;
-use gptoss_api::wire::models::{AnyModel, AnyModelList, ModelList};
+use gptoss_api::wire::message_events::{AnthropicModel, AnthropicModelList};
+use gptoss_api::wire::models::{AnyModel, AnyModelList, Model, ModelList};
 use gptoss_api::wire::responses::ResponsesRequest;
 use gptoss_api::wire::tokens::{
     DetokenizeRequest, DetokenizeResponse, RenderResponse, TokenizeRequest, TokenizeResponse, TokenizerConfig,
@@ -24,16 +27,31 @@ use crate::blocking::run_blocking;
 use crate::body::Body;
 use crate::compaction;
 use crate::keys::Caller;
+use crate::model_host::{Entry, Lease};
 use crate::rejection::Rejection;
 use crate::state::{App, Shared};
 
 /// `GET /v1/models`.
 pub(crate) async fn models(State(app): State<Shared>, headers: HeaderMap) -> Json<AnyModelList> {
     if anthropic::is_versioned(&headers) {
-        return Json(AnyModelList::Anthropic(app.model.anthropic_list()));
+        return Json(AnyModelList::Anthropic(anthropic_list(&app)));
     }
-    let data = app.model.entries();
+    let entries = app.models.entries().iter().flat_map(|model| {
+        let state = app.models.state(model);
+        model.served.names().map(move |name| model.served.entry(name, state))
+    });
+    let data: Vec<Model> = entries.collect();
     Json(AnyModelList::OpenAi(ModelList { object: "list", models: data.clone(), data }))
+}
+
+/// Anthropic's list of models.
+fn anthropic_list(app: &App) -> AnthropicModelList {
+    let served = app.models.entries().iter().map(|model| &model.served);
+    let data: Vec<AnthropicModel> =
+        served.flat_map(|served| served.names().map(move |name| served.anthropic_entry(name))).collect();
+    let id = |model: Option<&AnthropicModel>| model.map(|model| model.id.clone());
+    let (first_id, last_id) = (id(data.first()), id(data.last()));
+    AnthropicModelList { data, has_more: false, first_id, last_id }
 }
 
 /// `GET /v1/models/{id}`.
@@ -42,10 +60,10 @@ pub(crate) async fn model(
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<Json<AnyModel>, Rejection> {
-    app.model.check(Some(&id))?;
+    let model = app.model(Some(&id))?;
     Ok(Json(match anthropic::is_versioned(&headers) {
-        true => AnyModel::Anthropic(app.model.anthropic_entry(&id)),
-        false => AnyModel::OpenAi(app.model.entry(&id)),
+        true => AnyModel::Anthropic(model.served.anthropic_entry(&id)),
+        false => AnyModel::OpenAi(model.served.entry(&id, app.models.state(&model))),
     }))
 }
 
@@ -61,40 +79,49 @@ pub(crate) async fn model_in_organization(
 /// `POST /v1/tokenize`.
 pub(crate) async fn tokenize(
     State(app): State<Shared>,
+    Extension(caller): Extension<Caller>,
     Body(request): Body<TokenizeRequest>,
 ) -> Result<Json<TokenizeResponse>, Rejection> {
-    app.model.check(request.model.as_deref())?;
-    let tokens = run_blocking(&app, move |app| Ok(app.assistant.vocab().encode_ids(&request.prompt))).await?;
-    Ok(Json(TokenizeResponse { count: tokens.len(), max_model_len: app.model.max_context, tokens }))
+    let model = app.lease(&caller, &app.model(request.model.as_deref())?).await?;
+    let max_model_len = model.served().max_context;
+    let encode = move |_: &App| Ok(model.assistant().vocab().encode_ids(&request.prompt));
+    let tokens = run_blocking(&app, encode).await?;
+    Ok(Json(TokenizeResponse { count: tokens.len(), max_model_len, tokens }))
 }
 
 /// `POST /v1/detokenize`.
 pub(crate) async fn detokenize(
     State(app): State<Shared>,
+    Extension(caller): Extension<Caller>,
     Body(request): Body<DetokenizeRequest>,
 ) -> Result<Json<DetokenizeResponse>, Rejection> {
-    app.model.check(request.model.as_deref())?;
-    Ok(Json(DetokenizeResponse { prompt: text_of(&app, &request.tokens)? }))
+    let model = app.lease(&caller, &app.model(request.model.as_deref())?).await?;
+    Ok(Json(DetokenizeResponse { prompt: text_of(&model, &request.tokens)? }))
 }
 
 /// `GET /v1/tokenizer_info`.
-pub(crate) async fn tokenizer_info(State(app): State<Shared>) -> Json<TokenizerConfig> {
-    Json(TokenizerConfig {
+pub(crate) async fn tokenizer_info(
+    State(app): State<Shared>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<TokenizerConfig>, Rejection> {
+    let model = app.lease(&caller, app.models.first()).await?;
+    Ok(Json(TokenizerConfig {
         tokenizer_class: "PreTrainedTokenizerFast",
         bos_token: Control::StartOfText.literal(),
         eos_token: Control::Return.literal(),
         pad_token: Control::EndOfText.literal(),
-        model_max_length: app.model.max_context,
-        vocab_size: app.assistant.vocab().len(),
-    })
+        model_max_length: model.served().max_context,
+        vocab_size: model.assistant().vocab().len(),
+    }))
 }
 
 /// Text of tokens, control tokens spelled out.
-fn text_of(app: &App, tokens: &[u32]) -> Result<String, ApiError> {
+fn text_of(model: &Lease, tokens: &[u32]) -> Result<String, ApiError> {
+    let vocab = model.assistant().vocab();
     let mut bytes = Vec::new();
     for (index, &id) in tokens.iter().enumerate() {
-        match app.assistant.vocab().token(id) {
-            Some(Token::Text(token)) => bytes.extend_from_slice(app.assistant.vocab().bytes(token)),
+        match vocab.token(id) {
+            Some(Token::Text(token)) => bytes.extend_from_slice(vocab.bytes(token)),
             Some(Token::Control(control)) => bytes.extend_from_slice(control.literal().as_bytes()),
             None => {
                 let message = format!("tokens[{index}] is {id}, which the vocabulary gives no text");
@@ -114,24 +141,27 @@ pub(crate) async fn render(
     if !caller.may_use_tokens {
         return Err(ApiError::Scope { what: "read what the model reads" }.into());
     }
-    let generation = generation(&app, &caller, body)?;
-    let rendered = run_blocking(&app, move |app| {
-        let tokens = compaction::rendered(app, &generation.conversation)?;
-        let text = text_of(app, &tokens)?;
-        let max_model_len = app.model.max_context;
+    let (model, generation) = generation(&app, &caller, body)?;
+    let model = app.lease(&caller, &model).await?;
+    let rendered = run_blocking(&app, move |_| {
+        let tokens = compaction::rendered(&model, &generation.conversation)?;
+        let text = text_of(&model, &tokens)?;
+        let max_model_len = model.served().max_context;
         Ok(RenderResponse { count: tokens.len(), max_model_len, tokens, text, warnings: generation.warnings })
     });
     Ok(Json(rendered.await?))
 }
 
-fn generation(app: &App, caller: &Caller, body: Value) -> Result<GenerationRequest, ApiError> {
+fn generation(app: &App, caller: &Caller, body: Value) -> Result<(Arc<Entry>, GenerationRequest), ApiError> {
     let bytes = body.to_string().into_bytes();
     if body.get("messages").is_some() {
         let request: ChatRequest = gptoss_api::body::parse(&bytes)?;
-        app.model.check(request.model.as_deref())?;
-        return app.read(caller, |scope| gptoss_api::chat::parse::parse(&request, scope));
+        let model = app.model(request.model.as_deref())?;
+        let read = app.read(caller, &model.served, |scope| gptoss_api::chat::parse::parse(&request, scope));
+        return Ok((model, read?));
     }
     let request: ResponsesRequest = gptoss_api::body::parse(&bytes)?;
-    app.model.check(request.model.as_deref())?;
-    Ok(app.read(caller, |scope| parse::parse(&request, PriorTurns::default(), scope))?.generation)
+    let model = app.model(request.model.as_deref())?;
+    let read = app.read(caller, &model.served, |scope| parse::parse(&request, PriorTurns::default(), scope));
+    Ok((model, read?.generation))
 }

@@ -49,8 +49,6 @@ pub struct RequestTrace {
     pub id: String,
     /// Whose it is, once that is known.
     pub tenant: Option<String>,
-    /// The served name.
-    pub model: Arc<str>,
     /// When it came.
     pub began: SystemTime,
     /// The same, by the clock that choices are timed by.
@@ -66,6 +64,8 @@ pub struct RequestTrace {
 /// What the model did for a request.
 #[derive(Debug, Clone, Default)]
 pub struct Work {
+    /// The served name of the model that did it.
+    pub model: Arc<str>,
     /// What all choices took together.
     pub tokens: TokenUsage,
     /// Its choices, in their order.

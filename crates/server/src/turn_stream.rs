@@ -14,14 +14,14 @@ use gptoss_api::generation::{format::Format, request::GenerationRequest};
 use gptoss_api::usage::{PhaseTimes, TokenUsage};
 use gptoss_harmony::{Analysis, Conversation, DeveloperContent, Message, ReasoningEffort, SystemContent};
 use gptoss_turn::{
-    Assistant, Channel, Class, Delta, EngineError, EngineUsage, Failure, Outcome, OutputRules, Priority,
-    Tenant, Turn, TurnConstraint, TurnEnd, TurnEvent, TurnOptions,
+    Channel, Class, Delta, EngineError, EngineUsage, Failure, Outcome, OutputRules, Priority, Tenant, Turn,
+    TurnConstraint, TurnEnd, TurnEvent, TurnOptions,
 };
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::blocking::run_blocking;
-use crate::engine_health::EngineHealth;
 use crate::limits::SUMMARY_TOKENS_MAX;
+use crate::model_host::Lease;
 use crate::queue_share::{ShareTaken, Waiting};
 use crate::rules;
 use crate::sampling::params;
@@ -85,8 +85,8 @@ pub(crate) struct ChoiceOutcome {
 
 /// One choice on its way.
 pub(crate) struct TurnStream {
-    assistant: Assistant,
-    health: Arc<EngineHealth>,
+    /// Stays in memory to the end.
+    model: Arc<Lease>,
     turn: Turn,
     begun: Instant,
     /// Until it begins.
@@ -117,6 +117,7 @@ enum Summarizing {
 /// Errors: what the engine refuses: too long a prompt, a parameter out of its range, a full queue.
 pub(crate) async fn begin(
     app: &Arc<App>,
+    model: &Arc<Lease>,
     generation: Arc<GenerationRequest>,
     summarizes: bool,
     count: usize,
@@ -125,24 +126,26 @@ pub(crate) async fn begin(
     // Whatever can be called or has a form has a grammar, which takes time to compile.
     let is_plain = generation.tools.list.is_empty() && generation.format == Format::Text;
     if is_plain && texts.sum::<usize>() <= INLINE_BYTES_MAX {
-        return begin_here(app, &generation, summarizes, count);
+        return begin_here(app, model, &generation, summarizes, count);
     }
-    run_blocking(app, move |app| begin_here(app, &generation, summarizes, count)).await
+    let model = Arc::clone(model);
+    run_blocking(app, move |app| begin_here(app, &model, &generation, summarizes, count)).await
 }
 
 fn begin_here(
     app: &App,
+    model: &Arc<Lease>,
     generation: &GenerationRequest,
     summarizes: bool,
     count: usize,
 ) -> Result<Vec<TurnStream>, ApiError> {
-    let waiting = enter_queue(app, &generation.tenant, count)?;
-    let assistant = &app.assistant;
-    let compiled = compiled(app, generation)?;
+    let waiting = enter_queue(model, &generation.tenant, count)?;
+    let assistant = model.assistant();
+    let compiled = compiled(model, generation)?;
     let held_loosely = compiled.iter().flat_map(|compiled| compiled.warnings());
     let held_loosely: Vec<String> = held_loosely.map(ToString::to_string).collect();
     let rules = compiled.map_or(OutputRules::Harmony, OutputRules::Compiled);
-    let options = TurnOptions { rules, ..options(app, generation) };
+    let options = TurnOptions { rules, ..options(app, model, generation) };
     let begun = Instant::now();
     let turns = assistant.start_turns(&generation.conversation, &options, count).map_err(refused)?;
     let summary = summarizes.then(|| TurnOptions {
@@ -154,8 +157,7 @@ fn begin_here(
         ..options.clone()
     });
     let stream = |(turn, waiting)| TurnStream {
-        assistant: assistant.clone(),
-        health: Arc::clone(&app.health),
+        model: Arc::clone(model),
         turn,
         begun,
         waiting: Some(waiting),
@@ -178,23 +180,23 @@ fn begin_here(
 /// Places in the queue for `count` turns of the tenant's.
 ///
 /// Errors: `Busy`, when its share is taken.
-pub(crate) fn enter_queue(app: &App, tenant: &str, count: usize) -> Result<Vec<Waiting>, ApiError> {
+pub(crate) fn enter_queue(model: &Lease, tenant: &str, count: usize) -> Result<Vec<Waiting>, ApiError> {
     let taken =
         |taken: ShareTaken| ApiError::Busy { what: taken.to_string(), retry_seconds: QUEUE_RETRY_SECONDS };
-    app.queue.enter(tenant, count).map_err(taken)
+    model.queue().enter(tenant, count).map_err(taken)
 }
 
 /// What the request demands, compiled.
-fn compiled(app: &App, generation: &GenerationRequest) -> Result<Option<TurnConstraint>, ApiError> {
+fn compiled(model: &Lease, generation: &GenerationRequest) -> Result<Option<TurnConstraint>, ApiError> {
     if !rules::has_demands(generation) {
         return Ok(None);
     }
-    rules::constraint(&app.assistant, generation).map(Some)
+    rules::constraint(model.assistant(), generation).map(Some)
 }
 
-fn options(app: &App, generation: &GenerationRequest) -> TurnOptions {
+fn options(app: &App, model: &Lease, generation: &GenerationRequest) -> TurnOptions {
     TurnOptions {
-        sampling: params(&generation.sampling, &app.model.sampling),
+        sampling: params(&generation.sampling, &model.served().sampling),
         max_new_tokens: generation.max_new_tokens,
         min_new_tokens: generation.min_new_tokens,
         reasoning_budget: rules::reasoning_budget(generation, &app.limits),
@@ -287,12 +289,12 @@ impl TurnStream {
             Some(TurnEvent::Prefill { done, total }) => self.on_prefill(done, total),
             Some(TurnEvent::Delta(delta)) => self.emit(delta),
             Some(TurnEvent::Finished(outcome)) => {
-                self.health.ended();
+                self.model.health().ended();
                 self.start_summary();
                 self.outcome = Some(outcome);
             }
             Some(TurnEvent::Failed(failure)) => {
-                self.health.failed(&failure);
+                self.model.health().failed(&failure);
                 self.failed = Some(failed(&failure));
             }
             None => {
@@ -336,12 +338,12 @@ impl TurnStream {
         let messages = [Message::system(system), Message::developer(developer), Message::user(reasoning)];
         let conversation = Conversation::from_messages(messages);
         if is_long {
-            let (assistant, options) = (self.assistant.clone(), options.clone());
-            let begin = move || assistant.start_turn(&conversation, &options);
+            let (model, options) = (Arc::clone(&self.model), options.clone());
+            let begin = move || model.assistant().start_turn(&conversation, &options);
             self.summarizing = Some(Summarizing::Beginning(spawn_blocking(begin)));
             return;
         }
-        match self.assistant.start_turn(&conversation, options) {
+        match self.model.assistant().start_turn(&conversation, options) {
             Ok(turn) => self.summarizing = Some(Summarizing::Running(Box::new(turn))),
             Err(error) => self.have_no_summary(&error),
         }

@@ -25,6 +25,16 @@ pub struct Model {
     pub context_length: usize,
     /// The same under the name other servers give it.
     pub max_model_len: usize,
+    /// Whether it is in memory.
+    pub status: ModelStatus,
+}
+
+/// Where a model is, in the form of llama-server's router.
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+pub struct ModelStatus {
+    /// `unloaded` (its next request loads it), `loading`, `loaded`, or `failed` (a moment ago; tried again
+    /// later).
+    pub value: &'static str,
 }
 
 /// All models.

@@ -6,14 +6,14 @@ use clap::{Args, ValueEnum};
 
 use gptoss_server::CorsOrigin;
 
-use super::{ComputeArgs, EngineArgs, MODEL, SettingsArgs, memory_size};
+use super::{ComputeArgs, EngineArgs, MODELS, SettingsArgs, memory_size};
 
 /// `gptoss serve`.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
-    /// The model to serve
-    #[arg(long, short, value_name = "MODEL", default_value = "demo", help = MODEL)]
-    pub model: String,
+    /// The models to serve
+    #[arg(long, short, value_name = "[NAME=]MODEL", default_value = "demo", help = MODELS)]
+    pub model: Vec<String>,
     /// The address to listen on, or a name that has one; an address that other machines reach needs
     /// --api-key-file
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
@@ -33,7 +33,15 @@ pub struct ServeArgs {
     /// reasoning=raw|summary|hidden, reasoning-budget=N and tokens=raw|none
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
-    /// Another name under which clients may ask for the model, '*' for any; may be repeated
+    /// Seconds without use after which a model is unloaded; 0 is never [default: 0 for one model, 1800 for
+    /// each of several]
+    #[arg(long, value_name = "SECONDS")]
+    pub model_idle: Option<u64>,
+    /// Seconds that a request waits for its model to be loaded
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    pub load_timeout: u64,
+    /// Another name under which clients may ask for the first model, '*' for any, or NAME=MODEL for another;
+    /// may be repeated
     #[arg(long, value_name = "NAME")]
     pub alias: Vec<String>,
     /// Keep stored responses and conversations in this folder [default: in memory]

@@ -126,7 +126,9 @@ pub fn parse(text: &str, sections: &[Section]) -> Parsed {
             },
             None => {
                 let all = sections.iter().flat_map(|section| &section.keys);
-                match all.clone().find(|known| known.name == key) {
+                // What holds for all commands is what each of them takes.
+                let mut known = all.clone().filter(|known| known.name == key);
+                match known.clone().find(|known| known.kind != Kind::List).or_else(|| known.next()) {
                     Some(known) => parsed.set(text, None, known, value),
                     None => {
                         let names = all.map(|known| known.name.as_str());

@@ -23,6 +23,7 @@ use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches, ValueHint, 
 
 use crate::args::Cli;
 use crate::failure::usage;
+use crate::named_model::NamedModel;
 use file::{Key, Kind, Parsed, Section};
 
 /// The commands that have settings.
@@ -79,8 +80,8 @@ pub struct Layers {
     /// The file that was read.
     pub file: Option<PathBuf>,
     parsed: Parsed,
-    /// Keys by name, with the value and the variable that set it.
-    variables: BTreeMap<String, (Vec<String>, String)>,
+    /// Keys by name, with the variable that sets it and its text.
+    variables: BTreeMap<String, (String, String)>,
     /// What is wrong.
     pub problems: Vec<Problem>,
     /// Variables that look like settings and are none, with the nearest that is one.
@@ -155,9 +156,10 @@ impl Layers {
             let is_path = owners(&command, setting.command.as_deref(), &setting.key)
                 .any(|(_, flag)| flag.get_value_hint() == ValueHint::AnyPath);
             for value in &mut setting.values {
-                let is_relative = value.starts_with("./") || value.starts_with("../");
-                if is_path || (setting.key == "model" && (is_relative || value.starts_with("~/"))) {
+                if is_path {
                     *value = placed(value, &folder);
+                } else if setting.key == "model" {
+                    *value = placed_model(value, &folder);
                 }
             }
         }
@@ -187,8 +189,8 @@ impl Layers {
                 continue;
             };
             let origin = Origin::Variable(variable.to_owned());
-            let values = text.to_str().and_then(|text| variable_values(known.kind, text));
-            let Some(values) = values else {
+            let text = text.to_str().filter(|text| variable_values(known.kind, text).is_some());
+            let Some(text) = text else {
                 let what = match known.kind {
                     Kind::Flag => format!("{variable} takes 1, true, yes, on, 0, false, no or off"),
                     _ => format!("{variable} is not UTF-8"),
@@ -196,10 +198,12 @@ impl Layers {
                 self.problems.push(Problem { origin, what });
                 continue;
             };
-            let refused =
-                owners(&command, None, &key).find_map(|(owner, flag)| refusal_of(owner, flag, &values));
+            let refused = owners(&command, None, &key).find_map(|(owner, flag)| {
+                let values = variable_values(key_of(flag)?.kind, text)?;
+                refusal_of(owner, flag, &values)
+            });
             self.problems.extend(refused.map(|what| Problem { origin, what }));
-            self.variables.insert(key, (values, variable.to_owned()));
+            self.variables.insert(key, (variable.to_owned(), text.to_owned()));
         }
         self.unknown_variables.sort();
     }
@@ -233,25 +237,25 @@ impl Layers {
 
     /// What the layers set a key of a command to: a variable wins over the file, a command's own table over
     /// what stands above the tables.
-    fn setting(&self, command: &str, key: &str) -> Option<(&[String], Origin)> {
-        if let Some((values, variable)) = self.variables.get(key) {
-            return Some((values, Origin::Variable(variable.clone())));
+    fn setting(&self, command: &str, key: &Key) -> Option<(Vec<String>, Origin)> {
+        if let Some((variable, text)) = self.variables.get(&key.name) {
+            return Some((variable_values(key.kind, text)?, Origin::Variable(variable.clone())));
         }
         let of = |owner: Option<&str>| {
             let mut settings = self.parsed.settings.iter();
-            settings.find(|setting| setting.command.as_deref() == owner && setting.key == key)
+            settings.find(|setting| setting.command.as_deref() == owner && setting.key == key.name)
         };
         let setting = of(Some(command)).or_else(|| of(None))?;
-        Some((&setting.values, Origin::File(setting.place)))
+        Some((setting.values.clone(), Origin::File(setting.place)))
     }
 
     /// The command line with the layers' values as the defaults of one command.
     fn below(&self, command: Command, name: &str) -> Command {
         command.mut_subcommand(name, |sub| {
             let keys: Vec<(String, Key)> = sub.get_arguments().filter_map(with_id).collect();
-            keys.into_iter().fold(sub, |sub, (id, key)| match self.setting(name, &key.name) {
+            keys.into_iter().fold(sub, |sub, (id, key)| match self.setting(name, &key) {
                 None => sub,
-                Some((values, _)) => sub.mut_arg(id, |flag| with_default(flag, key.kind, values)),
+                Some((values, _)) => sub.mut_arg(id, |flag| with_default(flag, key.kind, &values)),
             })
         })
     }
@@ -262,7 +266,7 @@ impl Layers {
         let values = raw.into_iter().flatten().map(|value| value.to_string_lossy().into_owned()).collect();
         let origin = match matches.value_source(flag.get_id().as_str()) {
             Some(ValueSource::CommandLine) => Origin::Flag,
-            _ => self.setting(name, &key.name).map_or(Origin::Default, |(_, origin)| origin),
+            _ => self.setting(name, &key).map_or(Origin::Default, |(_, origin)| origin),
         };
         Some(Value { key: key.name, values, origin })
     }
@@ -294,6 +298,16 @@ fn placed(path: &str, folder: &Path) -> String {
         _ => folder.join(path),
     };
     placed.to_string_lossy().into_owned()
+}
+
+/// A `--model` value of the file, whose path is from the file's own folder.
+fn placed_model(text: &str, folder: &Path) -> String {
+    let NamedModel { name, source } = NamedModel::parse(text);
+    if !["./", "../", "~/"].iter().any(|start| source.starts_with(start)) {
+        return text.to_owned();
+    }
+    let source = placed(source, folder);
+    name.map_or_else(|| source.clone(), |name| format!("{name}={source}"))
 }
 
 fn subcommand<'a>(command: &'a Command, name: &str) -> &'a Command {
@@ -489,7 +503,7 @@ mod tests {
         let folder = layers.file.as_deref().and_then(Path::parent).unwrap();
         let args = serve(&layers, "");
         assert_eq!(args.state_dir.as_deref(), Some(folder.join("state").as_path()));
-        assert_eq!(Path::new(&args.model), folder.join("weights"));
+        assert_eq!(Path::new(&args.model[0]), folder.join("weights"));
         let (values, _) = effective(&layers, "chat").unwrap();
         let model = values.iter().find(|value| value.key == "model").unwrap();
         assert_eq!(

@@ -58,8 +58,8 @@ pub enum Answer {
     Nobody,
 }
 
-/// Asks an address which model it serves.
-pub fn ask(base: &str, key: Option<&str>) -> Answer {
+/// Asks an address which model it serves: `wanted`, if that is among several, else the first.
+pub fn ask(base: &str, key: Option<&str>, wanted: Option<&str>) -> Answer {
     let agent: Agent = Agent::config_builder()
         .timeout_global(Some(ANSWER_PATIENCE))
         .http_status_as_error(false)
@@ -83,7 +83,10 @@ pub fn ask(base: &str, key: Option<&str>) -> Answer {
     }
     let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
     let models: Option<Models> = body.ok().and_then(|body| serde_json::from_slice(&body).ok());
-    let model = models.and_then(|models| models.data.into_iter().next());
+    let model = models.and_then(|Models { mut data }| {
+        let index = data.iter().position(|model| Some(model.id.as_str()) == wanted).unwrap_or(0);
+        (index < data.len()).then(|| data.swap_remove(index))
+    });
     match model.filter(|model| model.owned_by.as_deref() == Some("gptoss")) {
         Some(model) => Answer::Server(Server {
             base: base.to_owned(),
@@ -138,7 +141,7 @@ impl Started {
         };
         // What it prints further is read, so that it never waits for us.
         std::thread::spawn(move || std::io::copy(&mut { rest }, &mut std::io::sink()));
-        match ask(&base, Some(&key)) {
+        match ask(&base, Some(&key), None) {
             Answer::Server(server) => Ok(Started { child, server }),
             _ => {
                 let _ = child.kill();

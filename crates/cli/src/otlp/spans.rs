@@ -133,13 +133,13 @@ fn attributes(trace: &RequestTrace) -> Vec<KeyValue> {
         list.push(KeyValue::new("error.type", trace.status.to_string()));
     }
     if let Some(work) = &trace.work {
-        list.extend(of_work(work, &trace.model));
+        list.extend(of_work(work));
     }
     list
 }
 
 /// What the model did.
-fn of_work(work: &Work, model: &str) -> Vec<KeyValue> {
+fn of_work(work: &Work) -> Vec<KeyValue> {
     let operation = match work.choices.first().map(|choice| choice.kind) {
         Some(WorkKind::Text) => "text_completion",
         Some(WorkKind::Chat) | None => "chat",
@@ -151,8 +151,8 @@ fn of_work(work: &Work, model: &str) -> Vec<KeyValue> {
     vec![
         KeyValue::new("gen_ai.operation.name", operation),
         KeyValue::new("gen_ai.provider.name", PROVIDER),
-        KeyValue::new("gen_ai.request.model", model.to_owned()),
-        KeyValue::new("gen_ai.response.model", model.to_owned()),
+        KeyValue::new("gen_ai.request.model", work.model.to_string()),
+        KeyValue::new("gen_ai.response.model", work.model.to_string()),
         KeyValue::new("gen_ai.response.finish_reasons", Value::Array(reasons.into())),
         count("gen_ai.usage.input_tokens", work.tokens.prompt),
         count("gen_ai.usage.cache_read.input_tokens", work.tokens.cached),
@@ -185,12 +185,12 @@ pub mod tests {
             status,
             id: "req_1".to_owned(),
             tenant: None,
-            model: "demo".into(),
             began: SystemTime::UNIX_EPOCH + millis(1000),
             begun,
             duration: millis(50),
             is_client_gone: false,
             work: Some(Work {
+                model: "demo".into(),
                 tokens: TokenUsage { prompt: 7, completion: 3, ..TokenUsage::default() },
                 choices: vec![choice(TurnEnd::Answer), choice(TurnEnd::Length)],
             }),
@@ -229,6 +229,7 @@ pub mod tests {
         let reasons = attribute(whole, "gen_ai.response.finish_reasons").unwrap();
         assert_eq!(reasons, r#"["stop","length"]"#);
         assert_eq!(attribute(whole, "gen_ai.usage.output_tokens").unwrap(), "3");
+        assert_eq!(attribute(whole, "gen_ai.response.model").unwrap(), "demo");
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod inspect;
 mod launch;
 mod lines;
 mod load;
+mod models;
 mod program;
 mod score;
 mod scripted;

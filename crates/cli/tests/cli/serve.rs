@@ -17,13 +17,14 @@ const AT_A_TIME: u64 = 4;
 const SEEDS: u64 = 20;
 
 /// A running server; killed when dropped.
-struct Server {
-    child: Child,
+pub struct Server {
+    /// The process.
+    pub child: Child,
     address: String,
 }
 
 impl Server {
-    fn start(flags: &[&str]) -> Server {
+    pub fn start(flags: &[&str]) -> Server {
         let mut command = gptoss(&["serve", "--port", "0", "--quiet"]);
         let mut child = command.args(flags).stdout(Stdio::piped()).spawn().expect("the binary starts");
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
@@ -35,21 +36,25 @@ impl Server {
         Server { child, address: line.expect("a line with the address") }
     }
 
-    fn post(&self, path: &str, body: &Value) -> Value {
+    pub fn post(&self, path: &str, body: &Value) -> Value {
         self.try_post(path, body).expect("an answer")
     }
 
     /// Errors: the connection ended before an answer came.
     fn try_post(&self, path: &str, body: &Value) -> std::io::Result<Value> {
-        self.try_send(path, "application/json", &body.to_string())
+        self.exchange("POST", path, "application/json", &body.to_string())
+    }
+
+    pub fn get(&self, path: &str) -> Value {
+        self.exchange("GET", path, "application/json", "").expect("an answer")
     }
 
     /// Errors: the connection ended before an answer came.
-    fn try_send(&self, path: &str, kind: &str, body: &str) -> std::io::Result<Value> {
+    fn exchange(&self, method: &str, path: &str, kind: &str, body: &str) -> std::io::Result<Value> {
         let mut stream = TcpStream::connect(&self.address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let address = &self.address;
-        let head = format!("POST {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
         let head = format!("{head}content-type: {kind}\r\ncontent-length: {}\r\n\r\n", body.len());
         stream.write_all(format!("{head}{body}").as_bytes())?;
         let mut answer = String::new();
@@ -192,7 +197,7 @@ fn limits_of_files_and_batches_are_flags() {
             "--xx\r\ncontent-disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n--xx\r\n\
              content-disposition: form-data; name=\"file\"; filename=\"in.jsonl\"\r\n\r\n{content}\r\n--xx--\r\n"
         );
-        server.try_send("/v1/files", "multipart/form-data; boundary=xx", &form).expect("an answer")
+        server.exchange("POST", "/v1/files", "multipart/form-data; boundary=xx", &form).expect("an answer")
     };
     let code = |answer: &Value| answer["error"]["code"].as_str().unwrap_or_default().to_owned();
     assert_eq!(code(&upload(&"x".repeat(1025))), "file_too_large");

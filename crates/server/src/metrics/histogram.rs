@@ -31,9 +31,23 @@ impl Histogram {
         self.micros.fetch_add(time.as_micros() as u64, Ordering::Relaxed);
     }
 
-    /// Its lines; `labels` are empty or end with a comma.
-    pub(super) fn write(&self, page: &mut String, name: &str, labels: &str, help: &str) {
+    /// Takes in the times of another.
+    pub(super) fn add(&self, other: &Histogram) {
+        let add = |own: &AtomicU64, other: &AtomicU64| {
+            own.fetch_add(other.load(Ordering::Relaxed), Ordering::Relaxed);
+        };
+        self.counts.iter().zip(&other.counts).for_each(|(own, other)| add(own, other));
+        add(&self.count, &other.count);
+        add(&self.micros, &other.micros);
+    }
+
+    /// What stands before the lines of all histograms of a name.
+    pub(super) fn write_head(page: &mut String, name: &str, help: &str) {
         let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} histogram");
+    }
+
+    /// Its lines; `labels` are empty or end with a comma.
+    pub(super) fn write(&self, page: &mut String, name: &str, labels: &str) {
         for (bound, count) in BUCKETS.iter().zip(&self.counts) {
             let count = count.load(Ordering::Relaxed);
             let _ = writeln!(page, "{name}_bucket{{{labels}le=\"{bound}\"}} {count}");

@@ -4,62 +4,84 @@
 //! here that our own names do not count; what vLLM has and this server does not measure is left out.
 
 use std::fmt::Write;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use gptoss_turn::EngineStats;
 
-use super::Metrics;
+use super::ModelRows;
+use super::histogram::Histogram;
+use super::turns::{REASONS, TurnMetrics};
 
-/// Ends of requests, by vLLM's word for them.
-pub(super) const REASONS: [&str; 4] = ["stop", "length", "abort", "error"];
+/// A number: its name without `vllm:`, its kind, what it says, and how to get it.
+type Row = (&'static str, &'static str, &'static str, fn(&ModelRows<'_>) -> f64);
 
-/// Writes them.
-pub(super) fn write(page: &mut String, metrics: &Metrics, engine: &EngineStats, model: &str) {
-    let labels = format!("engine=\"0\",model_name=\"{}\"", escaped(model));
-    let mut one = |name: &str, kind: &str, help: &str, value: f64| {
-        let _ = writeln!(
-            page,
-            "# HELP vllm:{name} {help}\n# TYPE vllm:{name} {kind}\nvllm:{name}{{{labels}}} {value}"
-        );
-    };
-    one("num_requests_running", "gauge", "Sequences that hold blocks.", engine.running as f64);
-    one("num_requests_waiting", "gauge", "Requests that wait.", engine.queued as f64);
-    one(
-        "kv_cache_usage_perc",
-        "gauge",
-        "Part of the KV blocks that somebody holds, 0 to 1.",
-        kv_usage(engine),
-    );
-    let queries = "Prompt tokens that were looked for in the prefix cache.";
-    one("prefix_cache_queries_total", "counter", queries, engine.prompt_tokens as f64);
-    one("prefix_cache_hits_total", "counter", "Those of them that were found.", engine.cached_tokens as f64);
-    let load = |value: &std::sync::atomic::AtomicU64| value.load(Ordering::Relaxed) as f64;
-    one("prompt_tokens_total", "counter", "Tokens read.", load(&metrics.prompt_tokens));
-    one("generation_tokens_total", "counter", "Tokens written.", load(&metrics.completion_tokens));
-    let preempted = "Sequences that were computed again.";
-    one("num_preemptions_total", "counter", preempted, engine.preemptions as f64);
+fn load(value: &AtomicU64) -> f64 {
+    value.load(Ordering::Relaxed) as f64
+}
+
+const ROWS: [Row; 8] = [
+    ("num_requests_running", "gauge", "Sequences that hold blocks.", |model| model.engine.running as f64),
+    ("num_requests_waiting", "gauge", "Requests that wait.", |model| {
+        (model.engine.queued + model.num_waiting) as f64
+    }),
+    ("kv_cache_usage_perc", "gauge", "Part of the KV blocks that somebody holds, 0 to 1.", |model| {
+        kv_usage(&model.engine)
+    }),
+    (
+        "prefix_cache_queries_total",
+        "counter",
+        "Prompt tokens that were looked for in the prefix cache.",
+        |model| model.engine.prompt_tokens as f64,
+    ),
+    ("prefix_cache_hits_total", "counter", "Those of them that were found.", |model| {
+        model.engine.cached_tokens as f64
+    }),
+    ("prompt_tokens_total", "counter", "Tokens read.", |model| load(&model.turns.prompt_tokens)),
+    ("generation_tokens_total", "counter", "Tokens written.", |model| load(&model.turns.completion_tokens)),
+    ("num_preemptions_total", "counter", "Sequences that were computed again.", |model| {
+        model.engine.preemptions as f64
+    }),
+];
+
+/// Times: their name without `vllm:`, what they say, and how to get them.
+type Times = (&'static str, &'static str, fn(&TurnMetrics) -> &Histogram);
+
+const TIMES: [Times; 4] = [
+    ("time_to_first_token_seconds", "From a request to its first token.", |turns| &turns.first_token),
+    ("inter_token_latency_seconds", "Between two deltas of a choice.", |turns| &turns.between_tokens),
+    ("e2e_request_latency_seconds", "From a request to its end.", |turns| &turns.whole),
+    ("request_queue_time_seconds", "From being accepted to the first step.", |turns| &turns.queued),
+];
+
+/// Writes them, each with a line a model.
+pub(super) fn write(page: &mut String, models: &[ModelRows<'_>]) {
+    let label = |model: &ModelRows<'_>| format!("engine=\"0\",model_name=\"{}\"", escaped(model.name));
+    let labeled: Vec<(String, &ModelRows<'_>)> = models.iter().map(|model| (label(model), model)).collect();
+    for (name, kind, help, value) in ROWS {
+        let _ = writeln!(page, "# HELP vllm:{name} {help}\n# TYPE vllm:{name} {kind}");
+        for (labels, model) in &labeled {
+            let _ = writeln!(page, "vllm:{name}{{{labels}}} {}", value(model));
+        }
+    }
     let name = "vllm:cache_config_info";
-    let (block, blocks) = (engine.block_tokens, engine.blocks_total);
-    let _ = writeln!(
-        page,
-        "# HELP {name} The KV pool.\n# TYPE {name} gauge\n\
-         {name}{{{labels},block_size=\"{block}\",num_gpu_blocks=\"{blocks}\"}} 1"
-    );
+    let _ = writeln!(page, "# HELP {name} The KV pool.\n# TYPE {name} gauge");
+    for (labels, ModelRows { engine, .. }) in &labeled {
+        let (block, blocks) = (engine.block_tokens, engine.blocks_total);
+        let _ = writeln!(page, "{name}{{{labels},block_size=\"{block}\",num_gpu_blocks=\"{blocks}\"}} 1");
+    }
     let name = "vllm:request_success_total";
     let _ = writeln!(page, "# HELP {name} Choices that have ended, by how.\n# TYPE {name} counter");
-    for (reason, count) in REASONS.iter().zip(&metrics.finished) {
-        let count = count.load(Ordering::Relaxed);
-        let _ = writeln!(page, "{name}{{{labels},finished_reason=\"{reason}\"}} {count}");
+    for (labels, model) in &labeled {
+        for (reason, count) in REASONS.iter().zip(&model.turns.finished) {
+            let _ = writeln!(page, "{name}{{{labels},finished_reason=\"{reason}\"}} {}", load(count));
+        }
     }
-    let labels = format!("{labels},");
-    let histograms = [
-        ("time_to_first_token_seconds", "From a request to its first token.", &metrics.first_token),
-        ("inter_token_latency_seconds", "Between two deltas of a choice.", &metrics.between_tokens),
-        ("e2e_request_latency_seconds", "From a request to its end.", &metrics.whole),
-        ("request_queue_time_seconds", "From being accepted to the first step.", &metrics.queued),
-    ];
-    for (name, help, histogram) in histograms {
-        histogram.write(page, &format!("vllm:{name}"), &labels, help);
+    for (name, help, times) in TIMES {
+        let name = format!("vllm:{name}");
+        Histogram::write_head(page, &name, help);
+        for (labels, model) in &labeled {
+            times(model.turns).write(page, &name, &format!("{labels},"));
+        }
     }
 }
 
@@ -72,6 +94,6 @@ pub(crate) fn kv_usage(engine: &EngineStats) -> f64 {
 }
 
 /// A label's value, as the format of Prometheus wants it.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

@@ -17,6 +17,7 @@ mod forced;
 mod http;
 mod loops;
 mod messages;
+mod models;
 mod paths;
 mod real;
 mod responses;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use gptoss_engine::{EngineHandle, SamplingParams};
 use gptoss_harmony::Vocab;
-use gptoss_server::{App, Keys, Limits, ServedModel, listen, run};
+use gptoss_server::{App, Keys, Limits, LoadedModel, Models, ServedModel, listen, run};
 use gptoss_turn::{Assistant, TokenTable};
 use tokio::sync::oneshot;
 
@@ -45,10 +45,15 @@ pub fn model() -> ServedModel {
 }
 
 /// The table takes a while to make, and is the same for all tests.
-fn assistant(engine: EngineHandle, vocab: &Arc<Vocab>) -> Assistant {
+pub fn assistant(engine: EngineHandle, vocab: &Arc<Vocab>) -> Assistant {
     static TABLE: OnceLock<Arc<TokenTable>> = OnceLock::new();
     let table = TABLE.get_or_init(|| TokenTable::new(Arc::clone(vocab)).unwrap());
     Assistant::new(engine, Arc::clone(table)).unwrap()
+}
+
+/// A model that stays.
+fn one(model: ServedModel, assistant: Assistant) -> Models {
+    Models::one(model, LoadedModel { assistant, unload: Box::new(|| {}) })
 }
 
 impl Server {
@@ -72,6 +77,11 @@ impl Server {
         Server::of((None, model), |app| app, script, Limits::default(), Keys::default())
     }
 
+    /// Of several models, or of one that comes and goes.
+    pub fn of_models(models: Models, limits: Limits, keys: Keys) -> Server {
+        Server::run((None, models, Prompts::default()), |app| app, limits, keys)
+    }
+
     /// With a state folder, or none.
     pub fn in_folder(folder: Option<&Path>, script: Script, limits: Limits, keys: Keys) -> Server {
         Server::of((folder, model()), |app| app, script, limits, keys)
@@ -79,11 +89,11 @@ impl Server {
 
     /// Of an engine that follows no script.
     pub fn of_engine(model: ServedModel, assistant: Assistant, limits: Limits) -> Server {
-        Server::serve((None, model), assistant, Prompts::default(), |app| app, limits, Keys::default())
+        Server::of_models(one(model, assistant), limits, Keys::default())
     }
 
     fn of(
-        place: (Option<&Path>, ServedModel),
+        (folder, model): (Option<&Path>, ServedModel),
         change: impl FnOnce(App) -> App,
         script: Script,
         limits: Limits,
@@ -91,13 +101,12 @@ impl Server {
     ) -> Server {
         let vocab = Vocab::o200k_harmony();
         let (engine, prompts) = scripted::start(&vocab, script);
-        Server::serve(place, assistant(engine, &vocab), prompts, change, limits, keys)
+        Server::run((folder, one(model, assistant(engine, &vocab)), prompts), change, limits, keys)
     }
 
-    fn serve(
-        (folder, model): (Option<&Path>, ServedModel),
-        assistant: Assistant,
-        prompts: Prompts,
+    /// Of models, with a state folder or none, and an app that is changed before it is served.
+    pub fn run(
+        (folder, models, prompts): (Option<&Path>, Models, Prompts),
         change: impl FnOnce(App) -> App,
         limits: Limits,
         keys: Keys,
@@ -105,7 +114,7 @@ impl Server {
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = Arc::clone(&log);
         let write = Arc::new(move |line: &str| lines.lock().unwrap().push(line.to_owned()));
-        let app = change(App::new(model, assistant, limits, keys, folder, write).unwrap());
+        let app = change(App::new(models, limits, keys, folder, write).unwrap());
         let (stop, stopped) = oneshot::channel::<Duration>();
         let (told, address) = std::sync::mpsc::channel();
         let thread = thread::spawn(move || {

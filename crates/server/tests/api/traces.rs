@@ -4,25 +4,45 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use gptoss_server::{App, Keys, Limits, RequestTrace, TraceParent, Traces, WorkKind};
+use gptoss_harmony::Vocab;
+use gptoss_server::{
+    App, Keys, Limits, LoadedModel, ModelOffer, Models, RequestTrace, ServedModel, TraceParent, Traces,
+    WorkKind,
+};
 use serde_json::{Value, json};
 
 use crate::chat::ANSWER;
 use crate::http::{get, post, request, send};
-use crate::scripted::Script;
-use crate::server::Server;
+use crate::scripted::{self, Prompts, Script};
+use crate::server::{Server, assistant, model};
 use crate::shutdown::eventually;
 
 const CANARY: &str = "zanzibar";
 
-/// A server, and the traces that it has made.
-fn traced(script: Script, keys: Keys) -> (Server, Arc<Mutex<Vec<RequestTrace>>>) {
+/// An app that keeps the traces that it has made, and those.
+fn keeping() -> (impl FnOnce(App) -> App, Arc<Mutex<Vec<RequestTrace>>>) {
     let made = Arc::new(Mutex::new(Vec::new()));
     let list = Arc::clone(&made);
     let take = Arc::new(move |trace| list.lock().unwrap().push(trace));
     let traces = Traces { take, num_dropped: Arc::new(AtomicU64::new(3)) };
-    let change = |app: App| app.with_traces(Some(traces));
+    (|app: App| app.with_traces(Some(traces)), made)
+}
+
+/// A server, and the traces that it has made.
+fn traced(script: Script, keys: Keys) -> (Server, Arc<Mutex<Vec<RequestTrace>>>) {
+    let (change, made) = keeping();
     (Server::changed(change, script, Limits::default(), keys), made)
+}
+
+/// A model of that name and with another, which says [`ANSWER`].
+fn offer(name: &str) -> ModelOffer {
+    let served = ServedModel { name: name.into(), aliases: vec![format!("org/{name}")], ..model() };
+    let load = || {
+        let vocab = Vocab::o200k_harmony();
+        let (engine, _) = scripted::start(&vocab, Script::new(&[ANSWER]));
+        Ok(LoadedModel { assistant: assistant(engine, &vocab), unload: Box::new(|| {}) })
+    };
+    ModelOffer { served, planned_bytes: 1, load: Box::new(load) }
 }
 
 /// The trace that comes next; it is made after its answer has been read.
@@ -57,10 +77,9 @@ fn every_api_tells_where_the_time_went_and_no_word() {
         assert_eq!(post(server.address, path, &body).status, 200, "{path} {body}");
         let trace = next(&made);
         assert_eq!((trace.method, trace.route.as_str(), trace.status), ("POST", path, 200));
-        assert!(
-            !trace.is_client_gone && &*trace.model == "scripted" && trace.parent == TraceParent::default()
-        );
+        assert!(!trace.is_client_gone && trace.parent == TraceParent::default());
         let work = trace.work.as_ref().unwrap_or_else(|| panic!("{path} {body}: no work"));
+        assert_eq!(&*work.model, "scripted", "{path}");
         assert!(work.tokens.prompt > 0 && work.tokens.completion > 0, "{path} {work:?}");
         assert_eq!(work.choices.len(), count, "{path} {body}");
         for choice in &work.choices {
@@ -74,6 +93,27 @@ fn every_api_tells_where_the_time_went_and_no_word() {
         }
         let told = format!("{trace:?}");
         assert!(!told.contains(CANARY) && !told.contains("né"), "{told}");
+    }
+}
+
+#[test]
+fn of_several_models_the_one_that_answered_is_told() {
+    let (change, made) = keeping();
+    let models = Models::several(vec![offer("a"), offer("b")], Some(1), None).unwrap();
+    let place = (None, models, Prompts::default());
+    let server = Server::run(place, change, Limits::default(), Keys::default());
+    for (asked, told) in [(json!("b"), "b"), (json!(null), "a"), (json!("org/b"), "b")] {
+        let chat = json!({"model": asked, "messages": [{"role": "user", "content": CANARY}]});
+        for (path, body) in [
+            ("/v1/chat/completions", chat),
+            ("/v1/responses", json!({"model": asked, "input": CANARY})),
+            ("/v1/completions", json!({"model": asked, "prompt": CANARY, "max_tokens": 5})),
+        ] {
+            let answer = post(server.address, path, &body);
+            assert_eq!(answer.status, 200, "{}", answer.body);
+            assert_eq!(&*next(&made).work.expect("work").model, told, "{path} {asked}");
+            server.logged(|line| line.contains(path) && line.contains(&format!(" model={told} ")));
+        }
     }
 }
 

@@ -1,0 +1,552 @@
+//! The one owner of the models in memory.
+//!
+//! [`ModelHost`] knows all models by name and gives leases of them: [`ModelHost::lease`] waits until the
+//! model is loaded, and for as long as anybody holds the [`Lease`] it is not unloaded. Which model is
+//! loaded or unloaded, and when, is decided by the roster (`roster`); a thread of its own does it, one
+//! thing at a time, with what the composition root has given ([`Models`]).
+//!
+//! Every request that waits hears of it once: a lease, why there is none, or that the server stops. One whose
+//! client goes away leaves its place.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use gptoss_api::ApiError;
+use gptoss_turn::{Assistant, EngineStats};
+use tokio::sync::oneshot;
+
+use crate::access_log::{AccessLog, LogFormat};
+use crate::engine_health::EngineHealth;
+use crate::error::Error;
+use crate::limits::{LOAD_RETRY, LOAD_WAITING_MAX};
+use crate::metrics::{LoadCounts, TurnMetrics};
+use crate::model::{LoadModel, LoadedModel, Models, ServedModel};
+use crate::queue_share::{QueueShares, Waiting};
+use crate::roster::{Entered, Keep, ModelState, Roster, Step, Ticket};
+
+/// How long a client should wait when others wait for models. Units: seconds.
+const WAITING_RETRY_SECONDS: u64 = 10;
+
+/// A model that is known by name.
+pub(crate) struct Entry {
+    index: usize,
+    /// What requests have to know of it.
+    pub(crate) served: ServedModel,
+    /// Its name, for lines of log.
+    pub(crate) name: Arc<str>,
+    /// What its turns came to.
+    pub(crate) turns: TurnMetrics,
+}
+
+/// What stands by a model as long as it is in memory.
+struct InMemory {
+    assistant: Assistant,
+    health: EngineHealth,
+    queue: Arc<QueueShares>,
+}
+
+struct Loaded {
+    memory: Arc<InMemory>,
+    unload: Box<dyn FnOnce() + Send>,
+}
+
+/// The right to a model in memory.
+pub(crate) struct Lease {
+    host: Arc<Shared>,
+    /// Which model.
+    pub(crate) entry: Arc<Entry>,
+    memory: Arc<InMemory>,
+}
+
+impl Lease {
+    /// What requests have to know of the model.
+    pub(crate) fn served(&self) -> &ServedModel {
+        &self.entry.served
+    }
+
+    /// The way to it.
+    pub(crate) fn assistant(&self) -> &Assistant {
+        &self.memory.assistant
+    }
+
+    /// Whether it still computes anything.
+    pub(crate) fn health(&self) -> &EngineHealth {
+        &self.memory.health
+    }
+
+    /// The shares of its queue.
+    pub(crate) fn queue(&self) -> &Arc<QueueShares> {
+        &self.memory.queue
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut inside = self.host.lock();
+        inside.roster.leave(self.entry.index, Instant::now());
+        self.host.settle(inside);
+    }
+}
+
+/// Who asks for a model.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asker<'a> {
+    /// Whose request it is.
+    pub(crate) tenant: &'a str,
+    /// Whether it may wait for others.
+    pub(crate) is_background: bool,
+    /// How long the model stays afterwards.
+    pub(crate) keep: Keep,
+}
+
+/// How a model is, for those who ask about all.
+pub(crate) struct ModelFigures<'a> {
+    /// Which.
+    pub(crate) entry: &'a Entry,
+    /// How far it is.
+    pub(crate) state: ModelState,
+    /// How long it stays if nobody uses it; None is until its room is needed.
+    pub(crate) stays_for: Option<Duration>,
+    /// What its engines have done so far, and how full the one in memory is.
+    pub(crate) engine: EngineStats,
+    /// How often it came.
+    pub(crate) loads: LoadCounts,
+    /// Requests that wait for it to be loaded.
+    pub(crate) num_waiting: usize,
+}
+
+/// The owner of all models.
+pub(crate) struct ModelHost {
+    entries: Vec<Arc<Entry>>,
+    shared: Arc<Shared>,
+    /// How long a request waits for its model.
+    patience: Duration,
+    /// Whether any model ever leaves.
+    unloads: bool,
+}
+
+struct Shared {
+    entries: Vec<Arc<Entry>>,
+    /// Whether a tenant has only a share of any queue.
+    shares_queues: bool,
+    /// Of the places where requests wait for models.
+    waiting: Arc<QueueShares>,
+    inside: Mutex<Inside>,
+    changed: Condvar,
+}
+
+struct Inside {
+    roster: Roster,
+    loaded: Vec<Option<Loaded>>,
+    /// What engines that are gone have done, and how often models came.
+    past: Vec<(EngineStats, LoadCounts)>,
+    waiters: HashMap<Ticket, oneshot::Sender<Result<Arc<Lease>, ApiError>>>,
+    log: AccessLog,
+    /// No new requests; those that wait have been told.
+    is_aborting: bool,
+    /// No model is loaded any more.
+    is_over: bool,
+    /// Whether a model is on its way out.
+    is_unloading: bool,
+}
+
+impl ModelHost {
+    /// Takes the models over; `shares_queues` says whether there are several tenants.
+    ///
+    /// Errors: `System`, when there is no thread to be had.
+    pub(crate) fn start(
+        models: Models,
+        shares_queues: bool,
+        patience: Duration,
+        log: AccessLog,
+    ) -> Result<ModelHost, Error> {
+        let Models { offers, budget, idle, loaded } = models;
+        let bytes: Vec<u64> = offers.iter().map(|offer| offer.planned_bytes).collect();
+        let (mut entries, mut loads) = (Vec::new(), Vec::new());
+        for (index, offer) in offers.into_iter().enumerate() {
+            let name = Arc::from(offer.served.name.as_str());
+            entries.push(Arc::new(Entry {
+                index,
+                served: offer.served,
+                name,
+                turns: TurnMetrics::default(),
+            }));
+            loads.push(offer.load);
+        }
+        let mut inside = Inside {
+            roster: Roster::new(&bytes, budget, idle),
+            loaded: entries.iter().map(|_| None).collect(),
+            past: vec![Default::default(); entries.len()],
+            waiters: HashMap::new(),
+            log,
+            is_aborting: false,
+            is_over: false,
+            is_unloading: false,
+        };
+        if let Some(first) = loaded {
+            inside.loaded[0] = Some(Loaded::new(first, shares_queues));
+            inside.roster.loaded(0, Instant::now(), Duration::ZERO);
+        }
+        let shared = Arc::new(Shared {
+            entries: entries.clone(),
+            shares_queues,
+            waiting: Arc::new(QueueShares::new(shares_queues.then_some(LOAD_WAITING_MAX))),
+            inside: Mutex::new(inside),
+            changed: Condvar::new(),
+        });
+        let unloads = entries.len() > 1 || idle.is_some();
+        let driven = Arc::clone(&shared);
+        let spawned = thread::Builder::new().name("models".to_owned()).spawn(move || driven.drive(&loads));
+        spawned.map_err(|source| Error::System { doing: "cannot start the thread of models", source })?;
+        Ok(ModelHost { entries, shared, patience, unloads })
+    }
+
+    /// All models, the first in front.
+    pub(crate) fn entries(&self) -> &[Arc<Entry>] {
+        &self.entries
+    }
+
+    /// The model that requests mean which name none.
+    pub(crate) fn first(&self) -> &Arc<Entry> {
+        &self.entries[0]
+    }
+
+    /// The model that a request means.
+    ///
+    /// Errors: `Model`, with the names there are.
+    pub(crate) fn find(&self, name: Option<&str>) -> Result<&Arc<Entry>, ApiError> {
+        let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(self.first()) };
+        let find = |is_meant: &dyn Fn(&ServedModel) -> bool| {
+            self.entries.iter().find(|entry| is_meant(&entry.served))
+        };
+        // A model's own name goes before an alias of another.
+        find(&|served| served.name == name)
+            .or_else(|| find(&|served| served.is_called(name)))
+            .or_else(|| find(&|served| served.has_any_name()))
+            .ok_or_else(|| {
+                let names = self.entries.iter().flat_map(|entry| entry.served.names());
+                let known: Vec<&str> = names.map(String::as_str).collect();
+                ApiError::Model { model: name.to_owned(), known: known.join(", ") }
+            })
+    }
+
+    /// A lease of a model, once it is in memory.
+    ///
+    /// Errors: `Busy`, when too many wait; `Overloaded`, when it takes too long; `NotLoaded`; `ShuttingDown`.
+    pub(crate) async fn lease(&self, entry: &Arc<Entry>, asker: Asker<'_>) -> Result<Arc<Lease>, ApiError> {
+        let keep = if self.unloads { asker.keep } else { Keep::Usual };
+        let waiter = match self.shared.enter(entry, Asker { keep, ..asker })? {
+            Ok(lease) => return Ok(lease),
+            Err(waiter) => waiter,
+        };
+        waiter.lease(&entry.name, self.patience).await
+    }
+
+    /// Says how long a model stays, without a use of it.
+    pub(crate) fn keep(&self, entry: &Entry, keep: Keep) {
+        if self.unloads {
+            let mut inside = self.shared.lock();
+            inside.roster.keep(entry.index, keep);
+            self.shared.settle(inside);
+        }
+    }
+
+    /// How far a model is.
+    pub(crate) fn state(&self, entry: &Entry) -> ModelState {
+        self.shared.lock().roster.state(entry.index, Instant::now())
+    }
+
+    /// How all are.
+    pub(crate) fn figures(&self) -> Vec<ModelFigures<'_>> {
+        let (inside, now) = (self.shared.lock(), Instant::now());
+        let figures = |entry: &'_ Arc<Entry>| {
+            let index = entry.index;
+            let (past, loads) = inside.past[index];
+            let engine = inside.loaded[index].as_ref().map(|loaded| loaded.memory.assistant.engine().stats());
+            (index, engine.unwrap_or_default().plus(&past), loads)
+        };
+        let all = self.entries.iter().map(|entry| {
+            let (index, engine, loads) = figures(entry);
+            ModelFigures {
+                entry,
+                state: inside.roster.state(index, now),
+                stays_for: inside.roster.stays_for(index, now),
+                engine,
+                loads,
+                num_waiting: inside.roster.num_waiting(index),
+            }
+        });
+        all.collect()
+    }
+
+    /// Whether a model in memory does what `is_so` says.
+    pub(crate) fn any_loaded(&self, is_so: impl Fn(&Assistant, &EngineHealth) -> bool) -> bool {
+        let inside = self.shared.lock();
+        inside.loaded.iter().flatten().any(|loaded| is_so(&loaded.memory.assistant, &loaded.memory.health))
+    }
+
+    /// Lines of log look so from now on.
+    pub(crate) fn set_log_format(&self, format: LogFormat) {
+        self.shared.lock().log.format = format;
+    }
+
+    /// Nobody gets a lease any more, and what runs ends now.
+    pub(crate) fn abort(&self) {
+        let mut inside = self.shared.lock();
+        inside.is_aborting = true;
+        for (ticket, sender) in std::mem::take(&mut inside.waiters) {
+            inside.roster.give_up(ticket);
+            // Whoever has gone need not know.
+            let _ = sender.send(Err(ApiError::ShuttingDown));
+        }
+        inside.loaded.iter().flatten().for_each(|loaded| loaded.memory.assistant.engine().abort());
+    }
+
+    /// Unloads all, after what runs, and returns when their memory is free. A model that is just being loaded
+    /// is not waited for.
+    pub(crate) fn end(&self) {
+        self.abort_waiters_and_close();
+        let leaving: Vec<Loaded> = self.shared.lock().loaded.iter_mut().filter_map(Option::take).collect();
+        for loaded in leaving {
+            loaded.unload();
+        }
+        let mut inside = self.shared.lock();
+        while inside.is_unloading {
+            inside = self.shared.changed.wait(inside).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn abort_waiters_and_close(&self) {
+        let mut inside = self.shared.lock();
+        (inside.is_aborting, inside.is_over) = (true, true);
+        inside.waiters.clear();
+        drop(inside);
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Drop for ModelHost {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Loaded {
+    fn new(LoadedModel { assistant, unload }: LoadedModel, shares_queues: bool) -> Loaded {
+        let places = shares_queues.then(|| assistant.engine().limits().queue_requests_max);
+        let queue = Arc::new(QueueShares::new(places));
+        Loaded { memory: Arc::new(InMemory { assistant, health: EngineHealth::default(), queue }), unload }
+    }
+
+    /// Frees its memory; what its engine has done.
+    fn unload(self) -> EngineStats {
+        let engine = self.memory.assistant.engine();
+        engine.drain();
+        // A panic of the other room's is told by its own thread; the model is gone either way.
+        let _ = catch_unwind(AssertUnwindSafe(self.unload));
+        self.memory.assistant.engine().stats()
+    }
+}
+
+/// A place among the requests that wait.
+struct Waiter {
+    shared: Arc<Shared>,
+    ticket: Ticket,
+    receiver: oneshot::Receiver<Result<Arc<Lease>, ApiError>>,
+    _share: Waiting,
+}
+
+impl Waiter {
+    async fn lease(mut self, name: &str, patience: Duration) -> Result<Arc<Lease>, ApiError> {
+        match tokio::time::timeout(patience, &mut self.receiver).await {
+            Ok(Ok(granted)) => granted,
+            // The sender goes only when the server does.
+            Ok(Err(_)) => Err(ApiError::ShuttingDown),
+            Err(_) => Err(ApiError::Overloaded {
+                what: format!(
+                    "the model '{name}' was not in memory after {} s (--load-timeout)",
+                    patience.as_secs()
+                ),
+                retry_seconds: WAITING_RETRY_SECONDS,
+            }),
+        }
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let mut inside = self.shared.lock();
+        if inside.waiters.remove(&self.ticket).is_some() {
+            inside.roster.give_up(self.ticket);
+        }
+        self.shared.settle(inside);
+        // A lease that came too late ends with the receiver, behind the lock.
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A lease at once, or a place to wait.
+    fn enter(
+        self: &Arc<Shared>,
+        entry: &Arc<Entry>,
+        asker: Asker<'_>,
+    ) -> Result<Result<Arc<Lease>, Waiter>, ApiError> {
+        let mut inside = self.lock();
+        if inside.is_aborting {
+            return Err(ApiError::ShuttingDown);
+        }
+        let Asker { tenant, is_background, keep } = asker;
+        let full = |what: String| ApiError::Busy { what, retry_seconds: WAITING_RETRY_SECONDS };
+        let ticket = match inside.roster.enter(entry.index, is_background, keep, Instant::now()) {
+            Entered::Leased => {
+                return self.granted(&inside, entry.index).ok_or(ApiError::ShuttingDown).map(Ok);
+            }
+            Entered::Waits(ticket) => ticket,
+            Entered::Failed(retry) => {
+                let retry_seconds = retry.as_secs() + 1;
+                return Err(ApiError::NotLoaded { model: entry.name.to_string(), retry_seconds });
+            }
+            Entered::Full(count) => {
+                return Err(full(format!("{count} requests wait for models to be loaded")));
+            }
+        };
+        let mut shares = match self.waiting.enter(tenant, 1) {
+            Ok(shares) => shares,
+            Err(taken) => {
+                inside.roster.give_up(ticket);
+                return Err(full(taken.to_string()));
+            }
+        };
+        let Some(share) = shares.pop() else { return Err(ApiError::ShuttingDown) };
+        let (sender, receiver) = oneshot::channel();
+        inside.waiters.insert(ticket, sender);
+        drop(inside);
+        self.changed.notify_all();
+        Ok(Err(Waiter { shared: Arc::clone(self), ticket, receiver, _share: share }))
+    }
+
+    /// A lease that the roster knows of; None when the server ends.
+    fn granted(self: &Arc<Shared>, inside: &Inside, index: usize) -> Option<Arc<Lease>> {
+        let memory = Arc::clone(&inside.loaded[index].as_ref()?.memory);
+        Some(Arc::new(Lease { host: Arc::clone(self), entry: Arc::clone(&self.entries[index]), memory }))
+    }
+
+    /// Hands a lease to whoever waits with a ticket; gives it back when there is nobody.
+    fn deliver(self: &Arc<Shared>, inside: &mut Inside, index: usize, ticket: Ticket) -> Option<Arc<Lease>> {
+        let lease = self.granted(inside, index)?;
+        match inside.waiters.remove(&ticket) {
+            Some(sender) => sender.send(Ok(lease)).err().and_then(Result::ok),
+            None => Some(lease),
+        }
+    }
+
+    /// Grants what can be granted now, and wakes the thread.
+    fn settle(self: &Arc<Shared>, mut inside: MutexGuard<'_, Inside>) {
+        let granted = inside.roster.granted(Instant::now());
+        let undelivered: Vec<_> = granted
+            .into_iter()
+            .filter_map(|(index, ticket)| self.deliver(&mut inside, index, ticket))
+            .collect();
+        // A lease takes the lock when it ends.
+        drop(inside);
+        self.changed.notify_all();
+        drop(undelivered);
+    }
+
+    /// Does what the roster says, until the host ends.
+    fn drive(self: &Arc<Shared>, loads: &[LoadModel]) {
+        let mut inside = self.lock();
+        while !inside.is_over {
+            match inside.roster.next(Instant::now()) {
+                Step::Load(index) => {
+                    drop(inside);
+                    self.load(index, &loads[index]);
+                }
+                Step::Unload(index) => {
+                    inside.is_unloading = true;
+                    let leaving = inside.loaded[index].take();
+                    drop(inside);
+                    self.unload(index, leaving);
+                }
+                Step::Wait(None) => {
+                    inside = self.changed.wait(inside).unwrap_or_else(PoisonError::into_inner);
+                    continue;
+                }
+                Step::Wait(Some(until)) => {
+                    let time = until.saturating_duration_since(Instant::now());
+                    let waited = self.changed.wait_timeout(inside, time);
+                    inside = waited.unwrap_or_else(PoisonError::into_inner).0;
+                    continue;
+                }
+            }
+            inside = self.lock();
+        }
+    }
+
+    fn load(self: &Arc<Shared>, index: usize, load: &LoadModel) {
+        let begun = Instant::now();
+        let loaded =
+            catch_unwind(AssertUnwindSafe(load)).unwrap_or_else(|_| Err("its loading broke off".into()));
+        let took = begun.elapsed();
+        let name = &self.entries[index].name;
+        let mut inside = self.lock();
+        let notice = match loaded {
+            Ok(loaded) if inside.is_over => {
+                drop(inside);
+                Loaded::new(loaded, self.shares_queues).unload();
+                return;
+            }
+            Ok(loaded) => {
+                inside.loaded[index] = Some(Loaded::new(loaded, self.shares_queues));
+                let counts = &mut inside.past[index].1;
+                (counts.loads, counts.seconds) = (counts.loads + 1, counts.seconds + took.as_secs_f64());
+                let tickets = inside.roster.loaded(index, Instant::now(), took);
+                let undelivered: Vec<_> = tickets
+                    .into_iter()
+                    .filter_map(|ticket| self.deliver(&mut inside, index, ticket))
+                    .collect();
+                let log = inside.log.clone();
+                self.settle(inside);
+                drop(undelivered);
+                (log, format!("{name} was loaded in {:.2} s", took.as_secs_f64()))
+            }
+            Err(problem) => {
+                inside.past[index].1.failures += 1;
+                let retry_seconds = LOAD_RETRY.as_secs();
+                for ticket in inside.roster.failed(index, Instant::now()) {
+                    if let Some(sender) = inside.waiters.remove(&ticket) {
+                        let error = ApiError::NotLoaded { model: name.to_string(), retry_seconds };
+                        // Whoever has gone need not know.
+                        let _ = sender.send(Err(error));
+                    }
+                }
+                let log = inside.log.clone();
+                self.settle(inside);
+                (log, format!("{name} cannot be loaded: {problem}"))
+            }
+        };
+        notice.0.notice(&notice.1);
+    }
+
+    fn unload(self: &Arc<Shared>, index: usize, leaving: Option<Loaded>) {
+        let begun = Instant::now();
+        let done = leaving.map(Loaded::unload).unwrap_or_default();
+        let mut inside = self.lock();
+        let (past, counts) = &mut inside.past[index];
+        *past = past.plus(&done.counters());
+        counts.unloads += 1;
+        inside.is_unloading = false;
+        inside.roster.unloaded(index);
+        let log = inside.log.clone();
+        self.settle(inside);
+        let (name, took) = (&self.entries[index].name, begun.elapsed().as_secs_f64());
+        log.notice(&format!("{name} was unloaded in {took:.2} s"));
+    }
+}
