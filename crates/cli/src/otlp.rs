@@ -84,8 +84,8 @@ impl Collector {
         Ok(Some(Collector { url, unspoken: unspoken.filter(|(_, wire)| wire != "http/protobuf") }))
     }
 
-    /// As [`Collector::find`], with the program's environment. What that says is for all programs, and one that
-    /// cannot use it does its work without: a note says so.
+    /// As [`Collector::find`], with the program's environment. What that says is for all programs, and one
+    /// that cannot use it does its work without: a note says so.
     ///
     /// Errors: a usage error, when the flag is no address.
     pub fn of_environment(flag: Option<&str>) -> Result<Option<Collector>> {

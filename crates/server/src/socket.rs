@@ -59,8 +59,8 @@ pub(crate) async fn open(
     let bytes_max = app.limits.body_bytes_max;
     let upgrade = upgrade.max_message_size(bytes_max).max_frame_size(bytes_max);
     Ok(upgrade.on_upgrade(move |socket| async move {
-        // The place of the connection that this was; a stop waits for it. It is given back last: who waits for
-        // it may be a WebSocket.
+        // The place of the connection that this was; a stop waits for it. It is given back last: who waits
+        // for it may be a WebSocket.
         let _held = (socket_place, place);
         let waiting = Waiting::new(bytes_max);
         let kept = Kept::new(bytes_max);

@@ -16,8 +16,8 @@ const ANSWER_BYTES_MAX: u64 = 1 << 20;
 pub struct Client(ureq::Agent);
 
 impl Client {
-    /// For the collector at `url`, with so much time for a request. The proxy of the environment is for others
-    /// than this machine.
+    /// For the collector at `url`, with so much time for a request. The proxy of the environment is for
+    /// others than this machine.
     pub fn new(url: &str, timeout: Duration) -> Client {
         let config = ureq::Agent::config_builder().timeout_global(Some(timeout)).http_status_as_error(false);
         let config = if is_loopback(url) { config.proxy(None) } else { config };

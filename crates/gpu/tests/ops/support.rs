@@ -20,7 +20,8 @@ pub struct Bench {
     pub kernels: Kernels,
 }
 
-/// Held by a test while it uses a device: lavapipe's compiler (LLVM 15) crashed once in tests that ran together.
+/// Held by a test while it uses a device: lavapipe's compiler (LLVM 15) crashed once in tests that ran
+/// together.
 pub fn one_at_a_time() -> MutexGuard<'static, ()> {
     static DEVICES: Mutex<()> = Mutex::new(());
     DEVICES.lock().unwrap_or_else(PoisonError::into_inner)

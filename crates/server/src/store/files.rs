@@ -99,7 +99,8 @@ impl Store {
 
     /// Reads a file through, so that what is wrong with it is known before any of it is told.
     ///
-    /// Errors: `NotFound`, when it is deleted or expires meanwhile; `Damaged`; `State`, when the database fails.
+    /// Errors: `NotFound`, when it is deleted or expires meanwhile; `Damaged`; `State`, when the database
+    /// fails.
     pub(crate) fn check_file(&self, tenant: &str, found: &FileObject, now: u64) -> Result<(), ApiError> {
         let (mut bytes, mut number) = (0, 0);
         while let Some(part) = self.part(&found.id, number)? {
