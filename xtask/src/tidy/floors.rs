@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn the_table_says_which_rooms_exist() {
         let text = table(&[package("gptoss-model", &[])]);
-        assert!(text.contains("| 2 | `model` | `kernels`, `checkpoint`, `formats` |"));
+        assert!(text.contains("| 2 | `model` | `kernels`, `gpu`, `checkpoint`, `formats` |"));
         assert!(text.contains("`server` (not built yet)"));
     }
 }

@@ -56,7 +56,10 @@ fn a_poisoned_database_is_an_error_for_the_client_alone() {
     assert_eq!(post(on_disk(folder.path()).address, "/v1/conversations", &hi).status, 200);
     let database = rusqlite::Connection::open(folder.path().join("gptoss.sqlite3")).unwrap();
     let poison = json!({"type": "item_reference", "id": "m1"}).to_string();
-    assert_eq!(database.execute("UPDATE items SET item = ?1 WHERE id = 'm1'", [&poison]).unwrap(), 1);
+    assert_eq!(
+        database.execute("UPDATE items SET item = ?1, sum = NULL WHERE id = 'm1'", [&poison]).unwrap(),
+        1
+    );
     drop(database);
     let server = on_disk(folder.path());
     let answer =
