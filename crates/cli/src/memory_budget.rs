@@ -1,6 +1,6 @@
 //! `--memory`: what is planned for a model, and what the disk had to do.
 //!
-//! [`plan`] asks the model room how the model fits, and [`print`] shows the terms, so that nobody has to
+//! [`plan`] asks the model room how the model fits, and [`print()`] shows the terms, so that nobody has to
 //! guess what the number went into; [`plan_of_shape`] does the same for a model that is not there;
 //! [`traffic_line`] and [`traffic_json`] say afterwards what was read from disk while the model ran.
 //! Without the flag nothing is planned: files are mapped, and the page cache does what it does. Bytes are
