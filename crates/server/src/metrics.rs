@@ -80,7 +80,7 @@ impl Metrics {
         rate.per_second
     }
 
-    /// The page, with what is known of each model; those of them that come and go are told about that too.
+    /// The page, with what is known of each model; of several, where each is is told too.
     pub(crate) fn page(&self, models: &[ModelRows<'_>]) -> String {
         let mut page = String::new();
         let name = "gptoss_http_responses_total";
@@ -150,12 +150,22 @@ pub(crate) struct ModelRows<'a> {
     pub(crate) num_waiting: usize,
 }
 
-/// A number of a model's: its name without `gptoss_model`, its kind, what it says, and how to get it.
-type LoadRow = (&'static str, &'static str, &'static str, fn(&ModelRows<'_>) -> f64);
+/// A number of a model's: its name behind a prefix, its kind, what it says, and how to get it.
+type ModelRow = (&'static str, &'static str, &'static str, fn(&ModelRows<'_>) -> f64);
+
+/// Writes rows, each with a line a model, behind whose labels it stands.
+fn write_rows(page: &mut String, prefix: &str, rows: &[ModelRow], labeled: &[(String, &ModelRows<'_>)]) {
+    for &(name, kind, help, value) in rows {
+        let _ = writeln!(page, "# HELP {prefix}{name} {help}\n# TYPE {prefix}{name} {kind}");
+        for (labels, model) in labeled {
+            let _ = writeln!(page, "{prefix}{name}{{{labels}}} {}", value(model));
+        }
+    }
+}
 
 /// Where models are, and how often they came and went.
 fn write_loads(page: &mut String, models: &[ModelRows<'_>]) {
-    let rows: [LoadRow; 6] = [
+    let rows: [ModelRow; 6] = [
         ("_loaded", "gauge", "Whether the model is in memory.", |model| f64::from(u8::from(model.is_loaded))),
         ("_requests_waiting", "gauge", "Requests that wait for the model to be loaded.", |model| {
             model.num_waiting as f64
@@ -167,13 +177,9 @@ fn write_loads(page: &mut String, models: &[ModelRows<'_>]) {
         }),
         ("_unloads_total", "counter", "Times that it was unloaded.", |model| model.loads.unloads as f64),
     ];
-    for (name, kind, help, value) in rows {
-        let _ = writeln!(page, "# HELP gptoss_model{name} {help}\n# TYPE gptoss_model{name} {kind}");
-        for model in models {
-            let label = vllm::escaped(model.name);
-            let _ = writeln!(page, "gptoss_model{name}{{model=\"{label}\"}} {}", value(model));
-        }
-    }
+    let label = |model: &ModelRows<'_>| format!("model=\"{}\"", vllm::escaped(model.name));
+    let labeled: Vec<_> = models.iter().map(|model| (label(model), model)).collect();
+    write_rows(page, "gptoss_model", &rows, &labeled);
 }
 
 /// Adds what is known of traces, where any are sent.

@@ -85,6 +85,10 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        // Nobody counts the leases of a model that never leaves.
+        if !self.host.unloads {
+            return;
+        }
         let mut inside = self.host.lock();
         inside.roster.leave(self.entry.index, Instant::now());
         self.host.settle(inside);
@@ -120,16 +124,15 @@ pub(crate) struct ModelFigures<'a> {
 
 /// The owner of all models.
 pub(crate) struct ModelHost {
-    entries: Vec<Arc<Entry>>,
     shared: Arc<Shared>,
     /// How long a request waits for its model.
     patience: Duration,
-    /// Whether any model ever leaves.
-    unloads: bool,
 }
 
 struct Shared {
     entries: Vec<Arc<Entry>>,
+    /// Whether any model ever leaves.
+    unloads: bool,
     /// Whether a tenant has only a share of any queue.
     shares_queues: bool,
     /// Of the places where requests wait for models.
@@ -149,8 +152,8 @@ struct Inside {
     is_aborting: bool,
     /// No model is loaded any more.
     is_over: bool,
-    /// Whether a model is on its way out.
-    is_unloading: bool,
+    /// The model on its way out, whose engine still counts.
+    leaving: Option<(usize, Arc<InMemory>)>,
 }
 
 impl ModelHost {
@@ -184,34 +187,34 @@ impl ModelHost {
             log,
             is_aborting: false,
             is_over: false,
-            is_unloading: false,
+            leaving: None,
         };
         if let Some(first) = loaded {
             inside.loaded[0] = Some(Loaded::new(first, shares_queues));
             inside.roster.loaded(0, Instant::now(), Duration::ZERO);
         }
         let shared = Arc::new(Shared {
-            entries: entries.clone(),
+            unloads: entries.len() > 1 || idle.is_some(),
+            entries,
             shares_queues,
             waiting: Arc::new(QueueShares::new(shares_queues.then_some(LOAD_WAITING_MAX))),
             inside: Mutex::new(inside),
             changed: Condvar::new(),
         });
-        let unloads = entries.len() > 1 || idle.is_some();
         let driven = Arc::clone(&shared);
         let spawned = thread::Builder::new().name("models".to_owned()).spawn(move || driven.drive(&loads));
         spawned.map_err(|source| Error::System { doing: "cannot start the thread of models", source })?;
-        Ok(ModelHost { entries, shared, patience, unloads })
+        Ok(ModelHost { shared, patience })
     }
 
     /// All models, the first in front.
     pub(crate) fn entries(&self) -> &[Arc<Entry>] {
-        &self.entries
+        &self.shared.entries
     }
 
     /// The model that requests mean which name none.
     pub(crate) fn first(&self) -> &Arc<Entry> {
-        &self.entries[0]
+        &self.shared.entries[0]
     }
 
     /// The model that a request means.
@@ -220,14 +223,14 @@ impl ModelHost {
     pub(crate) fn find(&self, name: Option<&str>) -> Result<&Arc<Entry>, ApiError> {
         let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(self.first()) };
         let find = |is_meant: &dyn Fn(&ServedModel) -> bool| {
-            self.entries.iter().find(|entry| is_meant(&entry.served))
+            self.entries().iter().find(|entry| is_meant(&entry.served))
         };
         // A model's own name goes before an alias of another.
         find(&|served| served.name == name)
             .or_else(|| find(&|served| served.is_called(name)))
             .or_else(|| find(&|served| served.has_any_name()))
             .ok_or_else(|| {
-                let names = self.entries.iter().flat_map(|entry| entry.served.names());
+                let names = self.entries().iter().flat_map(|entry| entry.served.names());
                 let known: Vec<&str> = names.map(String::as_str).collect();
                 ApiError::Model { model: name.to_owned(), known: known.join(", ") }
             })
@@ -237,7 +240,7 @@ impl ModelHost {
     ///
     /// Errors: `Busy`, when too many wait; `Overloaded`, when it takes too long; `NotLoaded`; `ShuttingDown`.
     pub(crate) async fn lease(&self, entry: &Arc<Entry>, asker: Asker<'_>) -> Result<Arc<Lease>, ApiError> {
-        let keep = if self.unloads { asker.keep } else { Keep::Usual };
+        let keep = if self.shared.unloads { asker.keep } else { Keep::Usual };
         let waiter = match self.shared.enter(entry, Asker { keep, ..asker })? {
             Ok(lease) => return Ok(lease),
             Err(waiter) => waiter,
@@ -247,7 +250,7 @@ impl ModelHost {
 
     /// Says how long a model stays, without a use of it.
     pub(crate) fn keep(&self, entry: &Entry, keep: Keep) {
-        if self.unloads {
+        if self.shared.unloads {
             let mut inside = self.shared.lock();
             inside.roster.keep(entry.index, keep);
             self.shared.settle(inside);
@@ -262,19 +265,18 @@ impl ModelHost {
     /// How all are.
     pub(crate) fn figures(&self) -> Vec<ModelFigures<'_>> {
         let (inside, now) = (self.shared.lock(), Instant::now());
-        let figures = |entry: &'_ Arc<Entry>| {
+        let all = self.entries().iter().map(|entry| {
             let index = entry.index;
             let (past, loads) = inside.past[index];
-            let engine = inside.loaded[index].as_ref().map(|loaded| loaded.memory.assistant.engine().stats());
-            (index, engine.unwrap_or_default().plus(&past), loads)
-        };
-        let all = self.entries.iter().map(|entry| {
-            let (index, engine, loads) = figures(entry);
+            let leaving = inside.leaving.as_ref().filter(|(leaving, _)| *leaving == index);
+            let memory = inside.loaded[index].as_ref().map(|loaded| &loaded.memory);
+            let memory = memory.or(leaving.map(|(_, memory)| memory));
+            let engine = memory.map(|memory| memory.assistant.engine().stats()).unwrap_or_default();
             ModelFigures {
                 entry,
                 state: inside.roster.state(index, now),
                 stays_for: inside.roster.stays_for(index, now),
-                engine,
+                engine: engine.plus(&past),
                 loads,
                 num_waiting: inside.roster.num_waiting(index),
             }
@@ -314,7 +316,7 @@ impl ModelHost {
             loaded.unload();
         }
         let mut inside = self.shared.lock();
-        while inside.is_unloading {
+        while inside.leaving.is_some() {
             inside = self.shared.changed.wait(inside).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -470,8 +472,8 @@ impl Shared {
                     self.load(index, &loads[index]);
                 }
                 Step::Unload(index) => {
-                    inside.is_unloading = true;
                     let leaving = inside.loaded[index].take();
+                    inside.leaving = leaving.as_ref().map(|loaded| (index, Arc::clone(&loaded.memory)));
                     drop(inside);
                     self.unload(index, leaving);
                 }
@@ -542,7 +544,7 @@ impl Shared {
         let (past, counts) = &mut inside.past[index];
         *past = past.plus(&done.counters());
         counts.unloads += 1;
-        inside.is_unloading = false;
+        let _gone = inside.leaving.take();
         inside.roster.unloaded(index);
         let log = inside.log.clone();
         self.settle(inside);

@@ -141,7 +141,8 @@ impl Guest {
 
     /// It has sent a request, and is not in the way of others any more.
     fn speak(&self) {
-        if lock(&self.silent).since.remove(&self.number).is_some() {
+        // Who has a place has spoken before.
+        if !self.place.initialized() && lock(&self.silent).since.remove(&self.number).is_some() {
             self.spoke.notify_one();
         }
     }

@@ -1,4 +1,4 @@
-//! How much of the engine's queue may one tenant take?
+//! How much of a queue may one tenant take, the engine's or that of those who wait for a model?
 //!
 //! The engine lets tenants begin in turn, but its queue is one: whoever fills it keeps all others out. So a
 //! tenant has a share of its places: the queue divided by the tenants that wait, itself among them, and one

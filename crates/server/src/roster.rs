@@ -3,10 +3,10 @@
 //! [`Roster`] is plain data and decides alone; time is given to it, and `model_host` does what it says. Its
 //! rules: one model is loaded at a time, the one whose first request has waited longest, and before those
 //! that only work in the background wait for. Where the budget has no room for it, models leave: idle ones
-//! first, then those that were used longest ago. A model that runs turns takes no new ones from then on and
-//! leaves after the last, but not before it has been there as long as its loading took, so that at most half
-//! of the time goes into loading; for work in the background only idle models leave. A model that nobody has
-//! used for its time leaves too.
+//! first, the one that was used longest ago in front, then busy ones, the one whose time is up longest in
+//! front. A model that runs turns takes no new ones from then on and leaves after the last, but not before it
+//! has been there as long as its loading took, so that at most half of the time goes into loading; for work
+//! in the background only idle models leave. A model that nobody has used for its time leaves too.
 //!
 //! A lease is the right to a model in memory: with one it stays. Whoever waited for a model has a lease as
 //! soon as it is loaded, before anybody can make it leave again.
@@ -283,7 +283,8 @@ impl Roster {
             let Place::Loaded { num_leases, last_used, stays_until } = slot.place else { continue };
             let is_busy = num_leases > 0;
             if !is_busy || (!is_background && stays_until <= now) {
-                candidates.push((is_busy, last_used, index));
+                // What ends meanwhile changes nothing among the busy: the one that was chosen runs dry.
+                candidates.push((is_busy, if is_busy { stays_until } else { last_used }, index));
             }
         }
         candidates.sort_unstable();

@@ -58,6 +58,9 @@ fn duration(text: &str) -> Option<f64> {
         Some(rest) => (-1.0, rest),
         None => (1.0, text),
     };
+    if rest.is_empty() {
+        return None;
+    }
     let mut seconds = 0.0;
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
@@ -69,7 +72,7 @@ fn duration(text: &str) -> Option<f64> {
         seconds += number * factor;
         rest = &rest[digits + unit.len()..];
     }
-    (!text.is_empty()).then_some(sign * seconds)
+    Some(sign * seconds)
 }
 
 /// What a body of `/api/chat` asks.
@@ -269,9 +272,16 @@ mod tests {
         for forever in [json!(-1), json!("-1m"), json!("-1"), json!(1e300)] {
             check(forever, Some(KeepAlive::Always));
         }
-        for wrong in
-            [json!(""), json!("m"), json!("5 minutes"), json!("5x"), json!("inf"), json!(true), json!([1])]
-        {
+        for wrong in [
+            json!(""),
+            json!("-"),
+            json!("m"),
+            json!("5 minutes"),
+            json!("5x"),
+            json!("inf"),
+            json!(true),
+            json!([1]),
+        ] {
             assert_eq!(keep_alive(Some(&wrong)).unwrap_err().row().status, 400, "{wrong}");
         }
     }

@@ -67,7 +67,7 @@ impl TurnMetrics {
         self.whole.observe(after);
     }
 
-    /// Takes in what another model's turns came to.
+    /// Takes in what another model's turns came to, as far as `rows` and `write` tell it.
     pub(super) fn add(&self, other: &TurnMetrics) {
         let counters = |all: &TurnMetrics| {
             let own = [&all.prompt_tokens, &all.cached_tokens, &all.completion_tokens, &all.reasoning_tokens];

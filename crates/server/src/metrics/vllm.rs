@@ -1,25 +1,23 @@
 //! The same numbers under vLLM's names, which routers, load generators and dashboards read.
 //!
 //! Each has the labels `model_name`, the served name, and `engine`, of which there is one. Nothing is counted
-//! here that our own names do not count; what vLLM has and this server does not measure is left out.
+//! here that our own names do not count, but for requests that wait for one model to come; what vLLM has and
+//! this server does not measure is left out.
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use gptoss_turn::EngineStats;
 
-use super::ModelRows;
 use super::histogram::Histogram;
 use super::turns::{REASONS, TurnMetrics};
-
-/// A number: its name without `vllm:`, its kind, what it says, and how to get it.
-type Row = (&'static str, &'static str, &'static str, fn(&ModelRows<'_>) -> f64);
+use super::{ModelRow, ModelRows, write_rows};
 
 fn load(value: &AtomicU64) -> f64 {
     value.load(Ordering::Relaxed) as f64
 }
 
-const ROWS: [Row; 8] = [
+const ROWS: [ModelRow; 8] = [
     ("num_requests_running", "gauge", "Sequences that hold blocks.", |model| model.engine.running as f64),
     ("num_requests_waiting", "gauge", "Requests that wait.", |model| {
         (model.engine.queued + model.num_waiting) as f64
@@ -57,12 +55,7 @@ const TIMES: [Times; 4] = [
 pub(super) fn write(page: &mut String, models: &[ModelRows<'_>]) {
     let label = |model: &ModelRows<'_>| format!("engine=\"0\",model_name=\"{}\"", escaped(model.name));
     let labeled: Vec<(String, &ModelRows<'_>)> = models.iter().map(|model| (label(model), model)).collect();
-    for (name, kind, help, value) in ROWS {
-        let _ = writeln!(page, "# HELP vllm:{name} {help}\n# TYPE vllm:{name} {kind}");
-        for (labels, model) in &labeled {
-            let _ = writeln!(page, "vllm:{name}{{{labels}}} {}", value(model));
-        }
-    }
+    write_rows(page, "vllm:", &ROWS, &labeled);
     let name = "vllm:cache_config_info";
     let _ = writeln!(page, "# HELP {name} The KV pool.\n# TYPE {name} gauge");
     for (labels, ModelRows { engine, .. }) in &labeled {

@@ -53,6 +53,26 @@ impl Day {
     }
 }
 
+/// The choice went back and forth between two busy models, and neither was ever through.
+#[test]
+fn a_busy_model_that_was_chosen_to_leave_runs_dry() {
+    let mut day = Day::new(3, 2);
+    for index in [0, 1] {
+        day.ask(index, USER);
+        day.ask(index, USER);
+        assert_eq!(day.load(index, 1), 2);
+    }
+    day.pass(1);
+    day.ask(2, USER);
+    assert!(matches!(day.ask(0, USER), Entered::Waits(_)));
+    day.pass(1);
+    day.leave(0);
+    assert!(day.roster.granted(day.now).is_empty());
+    assert_eq!(day.ask(1, USER), Entered::Leased);
+    day.leave(0);
+    day.unload(0);
+}
+
 #[test]
 fn the_least_recently_used_leaves_when_room_is_needed() {
     let mut day = Day::new(3, 2);

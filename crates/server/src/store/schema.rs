@@ -223,30 +223,26 @@ fn prepare(connection: &mut Connection) -> Result<(), Problem> {
     let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('rows', 'items')";
     let num_tables: i64 = change.query_row(sql, [], |row| row.get(0))?;
     match (version, num_tables) {
-        (VERSION, _) => {}
-        (3, _) => change.execute_batch(SUMS)?,
-        (2, _) => {
-            change.execute_batch(FILE_TABLES)?;
-            change.execute_batch(SUMS)?;
-        }
-        (0, 0) => {
-            change.execute_batch(TABLES)?;
-            change.execute_batch(FILE_TABLES)?;
-            change.execute_batch(SUMS)?;
-        }
+        (2..=VERSION, _) => {}
+        (0, 0) => change.execute_batch(TABLES)?,
         (0, _) => {
             change
                 .execute_batch("ALTER TABLE rows RENAME TO rows_0; ALTER TABLE items RENAME TO items_0;")?;
             change.execute_batch("DROP INDEX IF EXISTS rows_created; DROP INDEX IF EXISTS items_owner;")?;
             change.execute_batch(TABLES)?;
             change.execute_batch(FROM_VERSION_0)?;
-            change.execute_batch(FILE_TABLES)?;
-            change.execute_batch(SUMS)?;
         }
         (newer, _) => {
             let problem = format!("the file has version {newer}, but this program knows {VERSION}");
             return Err(Problem(format!("{problem}: use a newer gptoss")));
         }
+    }
+    // Each makes the version that it is of from the one before.
+    if version < 3 {
+        change.execute_batch(FILE_TABLES)?;
+    }
+    if version < 4 {
+        change.execute_batch(SUMS)?;
     }
     // What a crash left of files that were being written.
     change.execute("DELETE FROM files WHERE is_whole = 0", [])?;

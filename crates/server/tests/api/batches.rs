@@ -20,7 +20,7 @@ fn chat(content: &str) -> Value {
     json!({"model": "scripted", "messages": [{"role": "user", "content": content}], "seed": 1})
 }
 
-fn line(custom_id: &str, url: &str, body: &Value) -> String {
+pub fn line(custom_id: &str, url: &str, body: &Value) -> String {
     format!("{}\n", json!({"custom_id": custom_id, "method": "POST", "url": url, "body": body}))
 }
 
@@ -29,7 +29,7 @@ fn questions(count: usize) -> String {
     (0..count).map(|n| line(&format!("q{n}"), "/v1/chat/completions", &chat(&n.to_string()))).collect()
 }
 
-fn create(address: SocketAddr, content: &str, endpoint: &str) -> Value {
+pub fn create(address: SocketAddr, content: &str, endpoint: &str) -> Value {
     let input = upload(address, content)["id"].clone();
     let body = json!({"input_file_id": input, "endpoint": endpoint, "completion_window": "24h"});
     let answer = post(address, "/v1/batches", &body);
@@ -43,13 +43,13 @@ fn row(address: SocketAddr, batch: &Value) -> Value {
 }
 
 /// The batch when it has the status.
-fn wait(address: SocketAddr, batch: &Value, status: &str) -> Value {
+pub fn wait(address: SocketAddr, batch: &Value, status: &str) -> Value {
     eventually(status, || row(address, batch)["status"] == status);
     row(address, batch)
 }
 
 /// The lines of a file of results, in order.
-fn results(address: SocketAddr, file: &Value) -> Vec<Value> {
+pub fn results(address: SocketAddr, file: &Value) -> Vec<Value> {
     let Some(id) = file.as_str() else { return Vec::new() };
     let text = get(address, &format!("/v1/files/{id}/content")).body;
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()

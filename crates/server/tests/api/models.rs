@@ -11,8 +11,8 @@ use gptoss_harmony::Vocab;
 use gptoss_server::{Keys, Limits, LoadedModel, ModelOffer, Models, ServedModel};
 use serde_json::{Value, json};
 
-use crate::files::upload;
-use crate::http::{Answer, get, post, request, send};
+use crate::batches;
+use crate::http::{Answer, get, post, send};
 use crate::scripted::{self, Prompts, Script};
 use crate::server::{Server, assistant, model};
 use crate::shutdown::eventually;
@@ -373,26 +373,18 @@ fn a_batch_may_ask_several_models() {
     let (a, b) = (Actor::new("a"), Actor::new("b"));
     let server = serve(&[&a, &b], 1, None, Limits::default());
     let address = server.address;
-    let lines: String = (0..12)
-        .map(|number| {
-            let body = chat(if number % 3 == 0 { "b" } else { "a" });
-            let path = "/v1/chat/completions";
-            let id = format!("q{number}");
-            format!("{}\n", json!({"custom_id": id, "method": "POST", "url": path, "body": body}))
-        })
-        .collect();
-    let input = upload(address, &lines)["id"].clone();
-    let body =
-        json!({"input_file_id": input, "endpoint": "/v1/chat/completions", "completion_window": "24h"});
-    let batch = post(address, "/v1/batches", &body).json();
-    let path = format!("/v1/batches/{}", batch["id"].as_str().unwrap());
-    eventually("the batch ends", || get(address, &path).json()["status"] == "completed");
-    let file = get(address, &path).json()["output_file_id"].as_str().unwrap().to_owned();
-    let results = request(address, "GET", &format!("/v1/files/{file}/content"), &[], "").body;
-    assert_eq!(results.lines().count(), 12);
-    for (number, line) in results.lines().enumerate() {
+    let path = "/v1/chat/completions";
+    let line = |number: usize| {
+        let body = chat(if number.is_multiple_of(3) { "b" } else { "a" });
+        batches::line(&format!("q{number}"), path, &body)
+    };
+    let batch = batches::create(address, &(0..12).map(line).collect::<String>(), path);
+    let ended = batches::wait(address, &batch, "completed");
+    let results = batches::results(address, &ended["output_file_id"]);
+    assert_eq!(results.len(), 12);
+    for (number, line) in results.iter().enumerate() {
         let name = if number.is_multiple_of(3) { "b" } else { "a" };
-        assert!(line.contains(&format!("I am {name}.")), "{line}");
+        assert!(line.to_string().contains(&format!("I am {name}.")), "{line}");
     }
 }
 
