@@ -37,11 +37,13 @@ pub fn of_serve(args: &ServeArgs) -> Vec<Finding> {
 fn collector(args: &ServeArgs) -> Option<Finding> {
     match Collector::of_environment(args.otlp_endpoint.as_deref()) {
         Err(error) => Some(Finding::of_error("traces", &error)),
-        Ok(None) => None,
-        Ok(Some(collector)) => Some(match collector.note() {
-            Some(note) => Finding::warn("traces", note, "name the collector's port for HTTP, which is 4318"),
-            None => Finding::ok("traces", format!("they are sent to {}", collector.url)),
-        }),
+        Ok((_, Some(note))) => {
+            Some(Finding::warn("traces", note, "name the collector's port for HTTP, which is 4318"))
+        }
+        Ok((Some(collector), None)) => {
+            Some(Finding::ok("traces", format!("they are sent to {}", collector.url)))
+        }
+        Ok((None, None)) => None,
     }
 }
 

@@ -1,15 +1,17 @@
 //! Which device computes: the processor, or a card by its name or by what it holds.
 //!
 //! Entry points: [`choose`] for a command that computes, [`findings`] for `gptoss doctor`. The processor is
-//! the default. `auto` takes the first card whose memory holds the whole plan, and never a device in
-//! software; a card that is named is taken, and an error says what it lacks.
+//! the default. `auto` takes the first card that runs the kernels and whose memory holds the whole plan, and
+//! never a device in software; a card that is named is taken, and an error says what it lacks.
 
 use std::io::{self, Write};
 
 use anyhow::{Context, Result};
 use gptoss_checkpoint::Checkpoint;
 use gptoss_gpu::{Device, DeviceChoice, DeviceDescription, DeviceKind, Error};
-use gptoss_model::{BLOCK_TOKENS, KvFormat, ModelConfig, Precision, StoreSizes, Term, card_memory};
+use gptoss_model::{
+    BLOCK_TOKENS, KvFormat, LoadOptions, ModelConfig, StoreSizes, Term, card_memory, check_on_card,
+};
 
 use crate::args::{ComputeArgs, DeviceArg};
 use crate::failure::usage;
@@ -28,23 +30,26 @@ pub fn choose(
     needs: &Needs<'_>,
     kv_format: KvFormat,
 ) -> Result<Option<Device>> {
-    let fits_flags = compute.memory.is_none() && needs.precision == Precision::Fast;
-    let choice = match &compute.device {
+    let options = LoadOptions { precision: needs.precision, dense: needs.dense, expert_slots: None };
+    let is_taken = || check_on_card(checkpoint, &options, kv_format);
+    let named = match &compute.device {
         DeviceArg::Cpu => return Ok(None),
         DeviceArg::Card(_) if compute.memory.is_some() => {
             return Err(usage(
                 "--memory is the computer's and --device takes a card's; leave one of them out",
             ));
         }
-        DeviceArg::Card(choice) => choice.clone(),
-        DeviceArg::Auto if !fits_flags => return Ok(None),
-        DeviceArg::Auto => match holder(&plan(checkpoint, needs, kv_format)?) {
-            Some(index) => DeviceChoice::Index(index),
-            None => return Ok(None),
-        },
+        DeviceArg::Card(choice) => {
+            is_taken().context("cannot compute on a card")?;
+            Some(choice.clone())
+        }
+        DeviceArg::Auto if compute.memory.is_some() || is_taken().is_err() => return Ok(None),
+        DeviceArg::Auto => None,
     };
-    let device = Device::open(&choice).context("cannot open the device")?;
     let bytes = card_bytes(&plan(checkpoint, needs, kv_format)?);
+    let holder = || first_that_holds(&Device::list().unwrap_or_default(), bytes).map(DeviceChoice::Index);
+    let Some(choice) = named.or_else(holder) else { return Ok(None) };
+    let device = Device::open(&choice).context("cannot open the device")?;
     writeln!(io::stderr(), "computing on {}, {} of its memory", device.description(), human(bytes))?;
     Ok(Some(device))
 }
@@ -63,16 +68,13 @@ fn card_bytes(terms: &[Term]) -> u64 {
     card.map(|term| term.bytes).sum()
 }
 
-/// The number of the first card that holds a plan.
-fn holder(terms: &[Term]) -> Option<usize> {
-    first_that_holds(&Device::list().unwrap_or_default(), card_bytes(terms))
-}
-
+/// The number of the first card that holds so much.
 fn first_that_holds(devices: &[DeviceDescription], bytes: u64) -> Option<usize> {
     let holds = |device: &&DeviceDescription| {
-        device.kind != DeviceKind::Cpu && device.memory_bytes / 100 * SHARE_MAX >= bytes
+        let may_compute = device.kind != DeviceKind::Cpu && device.lack().is_none();
+        may_compute && device.memory_bytes / 100 * SHARE_MAX >= bytes
     };
-    devices.iter().filter(holds).min_by_key(|device| device.kind as u8).map(|device| device.index)
+    devices.iter().filter(holds).min_by_key(|device| device.kind).map(|device| device.index)
 }
 
 /// What `gptoss doctor` says of cards.
@@ -118,6 +120,7 @@ mod tests {
             device(0, DeviceKind::Cpu, 500),
             device(1, DeviceKind::Integrated, 60),
             device(2, DeviceKind::Discrete, 16),
+            DeviceDescription { vulkan: [1, 2, 0], ..device(3, DeviceKind::Discrete, 100) },
         ];
         let check = |gigabytes: u64, expected| {
             assert_eq!(first_that_holds(&devices, gigabytes * 1_000_000_000), expected, "{gigabytes}");

@@ -32,7 +32,7 @@ pub(crate) struct PrefixCache {
     /// Entries by the hash of their full blocks.
     by_hash: HashMap<u64, Vec<u32>>,
     /// Every hash in the chain of an entry, with how many entries have it.
-    known: HashMap<u64, usize>,
+    known: HashMap<u64, u32>,
     /// Every block that is held here, with how many entries hold it.
     held: HashMap<u32, u32>,
     clock: u64,
@@ -237,12 +237,7 @@ impl PrefixCache {
         let Some(entry) = self.entries[slot as usize].take() else { return };
         for &block in &entry.blocks {
             pool.give_back(block);
-            if let Some(count) = self.held.get_mut(&block) {
-                *count -= 1;
-                if *count == 0 {
-                    self.held.remove(&block);
-                }
-            }
+            uncount(&mut self.held, block);
         }
         if let Some(hash) = entry.chain.last()
             && let Some(slots) = self.by_hash.get_mut(hash)
@@ -252,14 +247,7 @@ impl PrefixCache {
                 self.by_hash.remove(hash);
             }
         }
-        for hash in &entry.chain {
-            if let Some(count) = self.known.get_mut(hash) {
-                *count -= 1;
-                if *count == 0 {
-                    self.known.remove(hash);
-                }
-            }
-        }
+        entry.chain.iter().for_each(|&hash| uncount(&mut self.known, hash));
         self.slots.give_back(slot);
     }
 
@@ -292,6 +280,16 @@ enum Miss {
     Unknown,
     NoSnapshot,
     Collision,
+}
+
+/// Counts one less; what nobody has is forgotten.
+fn uncount<K: Eq + Hash>(counts: &mut HashMap<K, u32>, key: K) {
+    if let Some(count) = counts.get_mut(&key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&key);
+        }
+    }
 }
 
 /// Whether the tokens that a hash stands for are those of the entry.

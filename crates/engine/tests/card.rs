@@ -1,18 +1,20 @@
 //! The demo model on a card: at temperature 0 it says what it says on the processor, token for token.
 //!
-//! Devices are those of `crates/model/tests/forward/card.rs`, named by `GPTOSS_GPU_TEST_DEVICES`; where there
-//! is none the tests say that they are skipped. The answers are trained ones, whose tokens are far enough
-//! apart that rounding multiply-add once or twice moves none of them.
+//! Devices are those of `crates/gpu/tests/devices`; where there is none the tests say that they are skipped.
+//! The answers are trained ones, whose tokens are far enough apart that rounding multiply-add once or twice
+//! moves none of them.
 
 #![expect(clippy::disallowed_methods, reason = "which devices are tested is told by the environment")]
 
+#[path = "../../gpu/tests/devices/mod.rs"]
+mod devices;
+
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use gptoss_checkpoint::Checkpoint;
 use gptoss_engine::{Engine, Event, Failure, Request, SamplingParams, channel};
-use gptoss_gpu::{Device, DeviceChoice, DeviceKind};
 use gptoss_harmony::{Conversation, Message, ReasoningEffort, RenderOptions, SystemContent, Vocab, render};
 use gptoss_kernels::Pool;
 use gptoss_model::{DenseMode, LoadOptions, Model, Precision};
@@ -22,23 +24,6 @@ const ANSWER_TOKENS: usize = 200;
 
 fn demo() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo/model")
-}
-
-fn devices() -> Vec<Device> {
-    let choices: Vec<DeviceChoice> = match std::env::var("GPTOSS_GPU_TEST_DEVICES") {
-        Ok(names) => {
-            names.split(',').take(1).map(|name| DeviceChoice::Name(name.trim().to_owned())).collect()
-        }
-        Err(_) => {
-            let devices = Device::list().unwrap_or_default().into_iter();
-            let fit = devices.filter(|device| device.kind == DeviceKind::Cpu && device.vulkan >= [1, 3, 0]);
-            fit.map(|device| DeviceChoice::Index(device.index)).collect()
-        }
-    };
-    if choices.is_empty() {
-        eprintln!("SKIPPED: no software device of Vulkan on this machine");
-    }
-    choices.iter().map(|choice| Device::open_checked(choice).expect("a device that was named")).collect()
 }
 
 fn vocab() -> Vocab {
@@ -84,7 +69,7 @@ fn answers_are_the_processors(count: usize, dense: DenseMode) {
     let checkpoint = Checkpoint::open(&demo()).expect("opens");
     let options = LoadOptions { precision: Precision::Fast, dense, expert_slots: None };
     let prompts = prompts(count);
-    for device in devices() {
+    for device in devices::opened(1) {
         let model = Model::load_with(&checkpoint, &options, Pool::new(2), &mut |_, _| {}).expect("loads");
         let expected = answers(model, &prompts);
         let model = Model::load_on(&device, &checkpoint, &options, Pool::new(2), &mut |_, _| {});
@@ -100,14 +85,11 @@ fn answers_are_the_processors(count: usize, dense: DenseMode) {
     }
 }
 
-/// Held by a test while it uses a device: lavapipe's compiler is not safe with several threads.
-static ALONE: Mutex<()> = Mutex::new(());
-
 /// `GPTOSS_CARD_ANSWERS` is their number, by hand a hundred: cards in software are slow.
 #[test]
 fn answers_are_those_of_the_processor() {
     let count = std::env::var("GPTOSS_CARD_ANSWERS").map_or(6, |count| count.parse().expect("a number"));
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = devices::one_at_a_time();
     answers_are_the_processors(count, DenseMode::Q8);
     answers_are_the_processors(count, DenseMode::AsStored);
 }
@@ -115,10 +97,10 @@ fn answers_are_those_of_the_processor() {
 /// Each request of a step that a card refuses ends once, with the reason.
 #[test]
 fn a_card_without_room_ends_each_request_once_and_says_why() {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = devices::one_at_a_time();
     let checkpoint = Checkpoint::open(&demo()).expect("opens");
     let options = LoadOptions { precision: Precision::Fast, dense: DenseMode::AsStored, expert_slots: None };
-    for device in devices() {
+    for device in devices::opened(1) {
         let model = Model::load_on(&device, &checkpoint, &options, Pool::new(1), &mut |_, _| {});
         // Keys of more positions than a kernel sees on any device.
         let mut engine = Engine::new(Arc::new(model.expect("loads")), 1 << 26);

@@ -31,8 +31,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// What kernels need and the device has not.
-    pub(crate) fn lack(&self) -> Option<String> {
+    /// What kernels need of it and it has not.
+    fn lack(&self) -> Option<String> {
         let needs = [
             ("invocations of a workgroup", self.workgroup_invocations, NEEDED_INVOCATIONS),
             ("bytes that a workgroup shares", self.shared_bytes, NEEDED_SHARED_BYTES),
@@ -43,8 +43,8 @@ impl Limits {
     }
 }
 
-/// What kind of device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What kind of device; of several, the one whose kind stands first here is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DeviceKind {
     /// A card with memory of its own.
     Discrete,
@@ -75,6 +75,19 @@ pub struct DeviceDescription {
     pub vulkan: [u32; 3],
     /// Its limits.
     pub limits: Limits,
+}
+
+impl DeviceDescription {
+    /// What kernels need and the device has not.
+    pub fn lack(&self) -> Option<String> {
+        if self.vulkan < [1, 3, 0] {
+            let [major, minor, _] = self.vulkan;
+            return Some(format!(
+                "its driver has Vulkan {major}.{minor}, and they need 1.3, which a newer one may have"
+            ));
+        }
+        self.limits.lack()
+    }
 }
 
 impl fmt::Display for DeviceKind {
@@ -131,7 +144,7 @@ impl DeviceChoice {
                 let part = part.to_lowercase();
                 devices.iter().find(|device| device.name.to_lowercase().contains(&part))
             }
-            DeviceChoice::Any => devices.iter().min_by_key(|device| device.kind as u8),
+            DeviceChoice::Any => devices.iter().min_by_key(|device| device.kind),
         }
     }
 }

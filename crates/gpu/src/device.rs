@@ -20,8 +20,7 @@ impl Device {
     ///
     /// Errors: `NoLoader`; `NoDevice` where there is none.
     pub fn list() -> Result<Vec<DeviceDescription>, Error> {
-        let devices: Vec<_> = Loader::load()?.devices()?.into_iter().map(|(_, device)| device).collect();
-        if devices.is_empty() { Err(Error::NoDevice) } else { Ok(devices) }
+        Ok(Loader::load()?.devices()?.into_iter().map(|(_, device)| device).collect())
     }
 
     /// Opens the device that is asked for.
@@ -41,9 +40,6 @@ impl Device {
     fn open_as(choice: &DeviceChoice, checked: bool) -> Result<Device, Error> {
         let loader = Loader::load()?;
         let (raws, devices): (Vec<_>, Vec<_>) = loader.devices()?.into_iter().unzip();
-        if devices.is_empty() {
-            return Err(Error::NoDevice);
-        }
         let Some(found) = choice.find(&devices) else {
             let there: Vec<String> = devices.iter().map(ToString::to_string).collect();
             return Err(Error::NoSuchDevice { asked: choice.to_string(), there: there.join("; ") });

@@ -45,8 +45,8 @@ impl Hazards {
     }
 }
 
-/// Whether two uses of different dispatches may not overlap in time.
-fn conflict(old: &Use, new: &Use) -> bool {
+/// Whether two uses, of different dispatches or of one copy, are in each other's way.
+pub(crate) fn conflict(old: &Use, new: &Use) -> bool {
     let overlap = old.bytes.start < new.bytes.end && new.bytes.start < old.bytes.end;
     old.buffer == new.buffer && overlap && (old.access == Access::Write || new.access == Access::Write)
 }

@@ -14,7 +14,8 @@ use crate::vulkan::{CONSTANT_BYTES_MAX, Pipeline};
 macro_rules! built_in {
     ($($name:literal),* $(,)?) => {
         /// The names of all kernels that are built in.
-        pub const KERNEL_NAMES: &[&str] = &[$($name),*];
+        #[cfg(test)]
+        const KERNEL_NAMES: &[&str] = &[$($name),*];
 
         fn built_in(name: &str) -> Option<&'static [u8]> {
             match name {
@@ -86,11 +87,7 @@ impl Kernel {
     #[doc(hidden)]
     pub fn new(device: &Device, name: &str, bytes: &[u8]) -> Result<Kernel, Error> {
         let refused = |reason| Error::Kernel { kernel: name.to_owned(), reason };
-        let (words, rest) = bytes.as_chunks::<4>();
-        let words: Vec<u32> = words.iter().map(|word| u32::from_le_bytes(*word)).collect();
-        if !rest.is_empty() {
-            return Err(refused("not whole words".to_owned()));
-        }
+        let words = spirv::words(bytes).map_err(refused)?;
         let Interface { bindings, constant_bytes, .. } = spirv::interface(&words).map_err(refused)?;
         if constant_bytes > CONSTANT_BYTES_MAX {
             return Err(refused(format!(
@@ -165,13 +162,7 @@ mod tests {
         assert_eq!(there, names);
         let mut most = Interface::default();
         for name in names {
-            let words: Vec<u32> = built_in(name)
-                .unwrap()
-                .as_chunks::<4>()
-                .0
-                .iter()
-                .map(|word| u32::from_le_bytes(*word))
-                .collect();
+            let words = spirv::words(built_in(name).unwrap()).unwrap();
             let found = spirv::interface(&words).unwrap();
             assert!(found.bindings.contains(&Access::Write), "{name} writes nothing: {found:?}");
             assert!(found.constant_bytes <= CONSTANT_BYTES_MAX, "{name}: {found:?}");

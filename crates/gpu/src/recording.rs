@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::Error;
 use crate::device::{Device, Slice};
-use crate::hazards::{Access, Hazards, Use};
+use crate::hazards::{Access, Hazards, Use, conflict};
 use crate::kernels::Kernel;
 use crate::vulkan::{Command, Commands, Groups, WAIT_MAX};
 
@@ -21,18 +21,12 @@ pub struct Recording {
     device: Device,
     hazards: Hazards,
     commands: Vec<Command>,
-    num_barriers: usize,
 }
 
 impl Recording {
     /// Nothing yet.
     pub fn new(device: &Device) -> Recording {
-        Recording {
-            device: device.clone(),
-            hazards: Hazards::default(),
-            commands: Vec::new(),
-            num_barriers: 0,
-        }
+        Recording { device: device.clone(), hazards: Hazards::default(), commands: Vec::new() }
     }
 
     /// Runs a kernel over `slices`, in the order of its bindings, in `groups` workgroups.
@@ -110,26 +104,24 @@ impl Recording {
             places.iter().all(|place| place.is_multiple_of(COPY_UNIT_BYTES)),
             "copy of {from:?} to {to:?}"
         );
-        let overlap = from.bytes.start < to.bytes.end && to.bytes.start < from.bytes.end;
-        assert!(from.buffer.memory.id != to.buffer.memory.id || !overlap, "copy of {from:?} to {to:?}");
+        let uses = [used(&from, Access::Read), used(to, Access::Write)];
+        assert!(!conflict(&uses[0], &uses[1]), "copy of {from:?} to {to:?}");
         if to.is_empty() {
             return;
         }
-        let uses = [used(&from, Access::Read), used(to, Access::Write)];
         self.push(Command::Copy { from: from.bound(), to: to.bound() }, &uses);
     }
 
     fn push(&mut self, command: Command, uses: &[Use]) {
         if self.hazards.next(uses) {
             self.commands.push(Command::Barrier);
-            self.num_barriers += 1;
         }
         self.commands.push(command);
     }
 
     /// Barriers between its commands so far.
     pub fn num_barriers(&self) -> usize {
-        self.num_barriers
+        self.commands.iter().filter(|command| matches!(command, Command::Barrier)).count()
     }
 
     /// Hands the commands to the driver; `what` names them in errors.

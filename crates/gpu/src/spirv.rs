@@ -41,6 +41,17 @@ pub(crate) struct Interface {
     pub(crate) invocations: u32,
 }
 
+/// A module's words.
+///
+/// Errors: when the bytes are not whole words.
+pub(crate) fn words(bytes: &[u8]) -> Result<Vec<u32>, String> {
+    let (words, rest) = bytes.as_chunks::<4>();
+    if !rest.is_empty() {
+        return Err("not whole words".to_owned());
+    }
+    Ok(words.iter().map(|word| u32::from_le_bytes(*word)).collect())
+}
+
 /// Reads a module's words.
 ///
 /// Errors: when they are not a module, its bindings have gaps, or its constants or what its workgroups share

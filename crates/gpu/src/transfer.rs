@@ -1,6 +1,6 @@
-//! Bytes to the card and back, through two buffers of the host in turn.
+//! Bytes to the card through two buffers of the host in turn, and back through one.
 //!
-//! While one half goes over the bus the other is filled, so the host's reading and the copy overlap.
+//! While one of the two goes over the bus the other is filled, so the host's reading and the copy overlap.
 
 use crate::Error;
 use crate::account::Place;
@@ -8,7 +8,7 @@ use crate::device::{Buffer, Device, Slice};
 use crate::recording::{Recorded, Recording};
 use crate::vulkan::WAIT_MAX;
 
-/// Bytes of one of the two buffers, unless the caller says otherwise: long copies, short waits.
+/// Bytes of one of the two buffers that are enough: long copies, short waits.
 pub const STAGING_BYTES: u64 = 32 << 20;
 
 /// Uploads to a device.

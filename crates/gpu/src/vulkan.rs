@@ -54,10 +54,15 @@ impl Loader {
     }
 
     /// Every device, in the loader's order.
+    ///
+    /// Errors: `NoDevice` where there is none.
     pub(crate) fn devices(&self) -> Result<Vec<(vk::PhysicalDevice, DeviceDescription)>, Error> {
         // SAFETY: the instance is alive.
         let devices = unsafe { self.instance.enumerate_physical_devices() };
         let devices = devices.map_err(|code| Error::NoLoader { reason: code.to_string() })?;
+        if devices.is_empty() {
+            return Err(Error::NoDevice);
+        }
         Ok(devices.into_iter().enumerate().map(|(index, raw)| (raw, self.describe(index, raw))).collect())
     }
 
@@ -163,14 +168,7 @@ impl Card {
         checked: bool,
     ) -> Result<Arc<Card>, Error> {
         let unfit = |lacks: &str| Error::Unfit { device: description.name.clone(), lacks: lacks.to_owned() };
-        if description.vulkan < [1, 3, 0] {
-            let [major, minor, _] = description.vulkan;
-            let lack = format!(
-                "its driver has Vulkan {major}.{minor}, and they need 1.3, which a newer one may have"
-            );
-            return Err(unfit(&lack));
-        }
-        if let Some(lack) = description.limits.lack() {
+        if let Some(lack) = description.lack() {
             return Err(unfit(&lack));
         }
         let instance = &loader.instance;

@@ -11,6 +11,7 @@
 use std::path::Path;
 
 use gptoss_checkpoint as checkpoint;
+use gptoss_kernels::{Rope, YarnParams};
 
 use crate::Error;
 
@@ -162,6 +163,18 @@ impl ModelConfig {
             rope_theta: config.rope_theta,
             yarn: config.rope,
         })
+    }
+
+    /// The rotations of its positions.
+    pub(crate) fn rope(&self) -> Rope {
+        let yarn = YarnParams {
+            factor: self.yarn.factor,
+            beta_fast: self.yarn.beta_fast,
+            beta_slow: self.yarn.beta_slow,
+            original_max_position_embeddings: self.yarn.original_max_position_embeddings,
+            truncate: self.yarn.truncate,
+        };
+        Rope::yarn(self.head_dim, self.rope_theta, &yarn)
     }
 
     /// The number of expert matrices a layer holds: `E`, or 1 in a dense model.

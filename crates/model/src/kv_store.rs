@@ -68,10 +68,10 @@ impl KvStore {
     ///
     /// Panics: if one names a slot that is not there.
     pub fn apply(&mut self, moves: &[KvMove]) {
-        let copies = moves.iter().flat_map(|kv_move| self.layout.copies(*kv_move));
+        let copies: Vec<_> = moves.iter().flat_map(|kv_move| self.layout.copies(*kv_move)).collect();
         match &mut self.memory {
-            KvMemory::Cpu(rows) => copies.for_each(|copy| rows.copy(&[copy])),
-            KvMemory::Gpu(rows) => rows.copy(&copies.collect::<Vec<_>>()),
+            KvMemory::Cpu(rows) => rows.copy(&copies),
+            KvMemory::Gpu(rows) => rows.copy(&copies),
         }
     }
 

@@ -42,6 +42,7 @@ pub use cpu::expert_cache::ExpertTraffic;
 pub use cpu::tile_probe::TileProbe;
 pub use divergence::{Comparison, Divergence};
 pub use error::Error;
+pub use gpu::load::check_on_card;
 pub use gpu::plan::card_memory;
 pub use kv_cache::KvCache;
 pub use kv_store::KvStore;

@@ -35,11 +35,15 @@ impl LogitBuffer {
     pub(crate) fn add(&mut self, count: usize, width: usize) -> &mut [f32] {
         let start = self.num_rows * width;
         self.num_rows += count;
-        let len = start + count * width;
-        if self.numbers.len() < len {
-            self.numbers.reserve_exact(len - self.numbers.len());
-            self.numbers.resize(len, 0.0);
-        }
+        make_room(&mut self.numbers, start + count * width);
         &mut self.numbers[start..][..count * width]
+    }
+}
+
+/// Makes a buffer at least `len` long.
+pub(crate) fn make_room(numbers: &mut Vec<f32>, len: usize) {
+    if numbers.len() < len {
+        numbers.reserve_exact(len - numbers.len());
+        numbers.resize(len, 0.0);
     }
 }

@@ -77,7 +77,10 @@ pub(crate) fn memory_terms(
     dense: DenseMode,
     forms: RowForms,
 ) -> Vec<Term> {
-    let mut terms = weight_terms(config, weights, dense);
+    let mut terms = weight_terms(config, weights, |part, bytes| match dense {
+        DenseMode::AsStored => bytes,
+        DenseMode::Q8 => q8_bytes(config, part).unwrap_or(bytes),
+    });
     let mut push = |name: &str, bytes: u64| terms.push(Term { name: name.to_string(), bytes });
     push("vectors as f32 (norms, biases, sinks)", vector_bytes(config));
     let sizes = StoreSizes { blocks: context.div_ceil(BLOCK_TOKENS), rings: 1, snapshots: 0 };
@@ -91,14 +94,18 @@ pub(crate) fn memory_terms(
     terms
 }
 
-/// Tensor bytes summed over the parts of the model, in the order of the forward pass.
-fn weight_terms(config: &ModelConfig, weights: &[(Part, u64)], dense: DenseMode) -> Vec<Term> {
+/// What is held of each tensor, which `held` says of it and its bytes in the checkpoint, summed over the
+/// parts of the model in the order of the forward pass. Parts of which nothing is held are left out.
+pub(crate) fn weight_terms(
+    config: &ModelConfig,
+    weights: &[(Part, u64)],
+    held: impl Fn(Part, u64) -> u64,
+) -> Vec<Term> {
     let mlp = mlp_part_name(config);
-    let loaded = |(part, bytes): &(Part, u64)| match dense {
-        DenseMode::AsStored => *bytes,
-        DenseMode::Q8 => q8_bytes(config, *part).unwrap_or(*bytes),
+    let sum = |name: &str| {
+        let parts = weights.iter().filter(|(part, _)| part_name(*part, mlp) == name);
+        parts.map(|(part, bytes)| held(*part, *bytes)).sum::<u64>()
     };
-    let sum = |name: &str| weights.iter().filter(|(part, _)| part_name(*part, mlp) == name).map(loaded).sum();
     ["embedding", "attention", "router", mlp, "norms", "unembedding"]
         .map(|name| (name, sum(name)))
         .into_iter()
@@ -107,22 +114,29 @@ fn weight_terms(config: &ModelConfig, weights: &[(Part, u64)], dense: DenseMode)
         .collect()
 }
 
-/// The bytes of a matrix in Q8_0; `None` for what is never quantized, as `cpu/load.rs` has it.
-pub(crate) fn q8_bytes(config: &ModelConfig, part: Part) -> Option<u64> {
+/// Rows and columns of a dense matrix.
+pub(crate) fn dense_shape(config: &ModelConfig, part: Part) -> Option<[usize; 2]> {
     let query = config.num_query_heads * config.head_dim;
     let kv = config.num_kv_heads * config.head_dim;
-    let (n, k) = match part {
-        Part::Embedding | Part::Unembedding => (config.vocab_size, config.hidden_size),
-        Part::Layer(_, LayerPart::QWeight) => (query, config.hidden_size),
-        Part::Layer(_, LayerPart::KWeight | LayerPart::VWeight) => (kv, config.hidden_size),
-        Part::Layer(_, LayerPart::OutWeight) => (config.hidden_size, query),
+    Some(match part {
+        Part::Embedding | Part::Unembedding => [config.vocab_size, config.hidden_size],
+        Part::Layer(_, LayerPart::QWeight) => [query, config.hidden_size],
+        Part::Layer(_, LayerPart::KWeight | LayerPart::VWeight) => [kv, config.hidden_size],
+        Part::Layer(_, LayerPart::OutWeight) => [config.hidden_size, query],
+        Part::Layer(_, LayerPart::RouterWeight) => [config.num_experts, config.hidden_size],
         _ => return None,
-    };
+    })
+}
+
+/// The bytes of a matrix in Q8_0; `None` for what is never quantized, as `cpu/load.rs` has it.
+pub(crate) fn q8_bytes(config: &ModelConfig, part: Part) -> Option<u64> {
+    let is_router = matches!(part, Part::Layer(_, LayerPart::RouterWeight));
+    let [n, k] = dense_shape(config, part).filter(|_| !is_router)?;
     k.is_multiple_of(BLOCK_VALUES).then_some((n * (k / BLOCK_VALUES) * Q8_0_BLOCK_BYTES) as u64)
 }
 
 /// The part of the model that a tensor belongs to, as `parameters` names them.
-pub(crate) fn part_name(part: Part, mlp: &'static str) -> &'static str {
+fn part_name(part: Part, mlp: &'static str) -> &'static str {
     use LayerPart::{
         AttentionNorm, KBias, KWeight, MlpNorm, OutBias, OutWeight, QBias, QWeight, RouterBias, RouterWeight,
         Sinks, VBias, VWeight,

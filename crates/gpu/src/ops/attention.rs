@@ -81,13 +81,10 @@ impl Attention<'_> {
                 ("int8", vec![self.q, keys, values, self.places, table, key_scales, value_scales])
             }
         };
-        let factor = 1.0 / (self.head_dim as f32).sqrt();
+        let factor = (1.0 / (self.head_dim as f32).sqrt()).to_bits();
         let window = self.window.unwrap_or(0);
         let constants = |spans_max: u32| {
-            let shape = [self.head_dim, self.num_kv_heads, group, lane_groups, window, ring_rows, spans_max];
-            let mut constants = shape.to_vec();
-            constants.push(factor.to_bits());
-            constants
+            [self.head_dim, self.num_kv_heads, group, lane_groups, window, ring_rows, spans_max, factor]
         };
         let heads = self.num_kv_heads * lane_groups;
         match self.spans {

@@ -100,7 +100,7 @@ impl CollectExperts<'_> {
     /// Puts the op behind what is recorded.
     ///
     /// Errors: the driver's, when it compiles the kernel.
-    /// Panics: when a slice is too short.
+    /// Panics: when a slice is too short, or T is above the device's workgroups of a dimension.
     pub fn record(&self, kernels: &Kernels, recording: &mut Recording) -> Result<(), Error> {
         let CollectExperts { t, active, width, .. } = *self;
         assert_bytes("collect", "hidden", self.hidden, product([t, width]) * WORD_BYTES);

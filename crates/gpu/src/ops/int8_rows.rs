@@ -1,8 +1,7 @@
 //! Activations as int8 with a scale for 32 values, and for MXFP4 a middle.
 
 use crate::Error;
-use crate::account::Place;
-use crate::device::{Device, Slice};
+use crate::device::Slice;
 use crate::kernels::Kernels;
 use crate::ops::{BLOCKS_PER_GROUP, WORD_BYTES, assert_bytes, num_blocks, product};
 use crate::recording::Recording;
@@ -35,17 +34,6 @@ impl Int8Rows {
         [product([t, k]), product([t, num_blocks("int8 rows", k)]) * WORD_BYTES]
     }
 
-    /// Room for T rows.
-    ///
-    /// Errors: `OutOfMemory`.
-    pub fn new(device: &Device, t: u32, k: u32) -> Result<Int8Rows, Error> {
-        let [values, scales] = Int8Rows::bytes(t, k);
-        Ok(Int8Rows {
-            values: device.buffer("int8 rows", values, Place::Card)?.all(),
-            scales: device.buffer("scales of int8 rows", scales, Place::Card)?.all(),
-        })
-    }
-
     pub(crate) fn assert_room(&self, op: &str, t: u32, k: u32) {
         let [values, scales] = Int8Rows::bytes(t, k);
         assert_bytes(op, "int8 rows", &self.values, values);
@@ -57,17 +45,6 @@ impl MiddleRows {
     /// Bytes of the two buffers.
     pub fn bytes(t: u32, k: u32) -> [u64; 2] {
         [product([t, k]), product([t, num_blocks("int8 rows", k)]) * BESIDE_BYTES]
-    }
-
-    /// Room for T rows.
-    ///
-    /// Errors: `OutOfMemory`.
-    pub fn new(device: &Device, t: u32, k: u32) -> Result<MiddleRows, Error> {
-        let [values, beside] = MiddleRows::bytes(t, k);
-        Ok(MiddleRows {
-            values: device.buffer("int8 rows", values, Place::Card)?.all(),
-            beside: device.buffer("scales and middles of int8 rows", beside, Place::Card)?.all(),
-        })
     }
 
     pub(crate) fn assert_room(&self, op: &str, t: u32, k: u32) {

@@ -28,7 +28,7 @@ pub use linear::{DenseMatrix, DenseRows, Linear};
 pub use probe::FloatProbe;
 pub use rmsnorm::{NormInputs, RmsNorm, RmsNormInt8, RmsNormMiddles};
 pub use rope::Rope;
-pub use router::{EXPERTS_MAX, RouterTopK};
+pub use router::{ACTIVE_MAX, EXPERTS_MAX, RouterTopK};
 pub use swiglu::{SwiGlu, SwiGluMiddles};
 
 use crate::device::Slice;

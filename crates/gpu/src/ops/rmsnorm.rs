@@ -66,7 +66,7 @@ impl RmsNorm<'_> {
     /// Puts the op behind what is recorded.
     ///
     /// Errors: the driver's, when it compiles the kernel.
-    /// Panics: when a slice is too short.
+    /// Panics: when a slice is too short, or T is above the device's workgroups of a dimension.
     pub fn record(&self, kernels: &Kernels, recording: &mut Recording) -> Result<(), Error> {
         let NormInputs { x, weight, t, c, eps } = self.inputs;
         self.inputs.assert_rooms();
@@ -81,7 +81,8 @@ impl RmsNormInt8<'_> {
     /// Puts the op behind what is recorded.
     ///
     /// Errors: the driver's, when it compiles the kernel.
-    /// Panics: when a slice is too short, or C is not whole blocks.
+    /// Panics: when a slice is too short, C is not whole blocks, or T is above the device's workgroups of a
+    /// dimension.
     pub fn record(&self, kernels: &Kernels, recording: &mut Recording) -> Result<(), Error> {
         let NormInputs { x, weight, t, c, eps } = self.inputs;
         self.inputs.assert_rooms();
@@ -98,7 +99,8 @@ impl RmsNormMiddles<'_> {
     /// Puts the op behind what is recorded.
     ///
     /// Errors: the driver's, when it compiles the kernel.
-    /// Panics: when a slice is too short, or C is not whole blocks.
+    /// Panics: when a slice is too short, C is not whole blocks, or T is above the device's workgroups of a
+    /// dimension.
     pub fn record(&self, kernels: &Kernels, recording: &mut Recording) -> Result<(), Error> {
         let NormInputs { x, weight, t, c, eps } = self.inputs;
         self.inputs.assert_rooms();

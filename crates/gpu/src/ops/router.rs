@@ -9,7 +9,7 @@ use crate::recording::Recording;
 /// Most experts of a layer.
 pub const EXPERTS_MAX: u32 = 256;
 /// Most experts of a token.
-const ACTIVE_MAX: u32 = 8;
+pub const ACTIVE_MAX: u32 = 8;
 
 /// The `active` largest logits of each row in descending order, ties to the lowest index and NaN as the
 /// lowest, with the softmax over them: `gptoss_kernels::top_k_softmax`.
@@ -24,7 +24,7 @@ pub struct RouterTopK<'a> {
     pub t: u32,
     /// E, at most [`EXPERTS_MAX`].
     pub num_experts: u32,
-    /// A, at most 8 and E.
+    /// A, at most [`ACTIVE_MAX`] and E.
     pub active: u32,
 }
 

@@ -4,7 +4,7 @@ use gptoss_gpu::ops::{Attention, AttentionSpans};
 
 use crate::cache::{CardCache, FORMATS, Format, Part, Placement, poisoned};
 use crate::numbers::{Fill, Rng, assert_bits};
-use crate::reference::attention::{Heads, attend};
+use crate::reference::attention::{Heads, SPAN, attend};
 use crate::support::{Bench, on_every_device};
 
 /// Heads and what they look at.
@@ -23,8 +23,6 @@ pub const FULL: Shape =
     Shape { heads: 8, kv_heads: 1, d: 64, window: None, ring_rows: None, fill: Fill::Random };
 pub const WINDOWED: Shape =
     Shape { heads: 4, kv_heads: 2, d: 32, window: Some(128), ring_rows: Some(135), ..FULL };
-
-const SPAN: usize = 512;
 
 /// The parts of a step in both ways to take spans.
 pub fn check(bench: &Bench, shape: Shape, format: Format, parts: &[Part]) {

@@ -8,8 +8,9 @@ use gptoss_gpu::{
     Device, DeviceChoice, Error, Kernel, Kernels, Place, Recording, Upload, WAIT_MAX, buffer_bytes, download,
 };
 
+use crate::devices::one_at_a_time;
 use crate::numbers::Rng;
-use crate::support::{Bench, devices, on_every_device, one_at_a_time};
+use crate::support::{Bench, devices, on_every_device};
 
 #[test]
 fn a_device_that_is_not_there_is_named_with_those_that_are() {

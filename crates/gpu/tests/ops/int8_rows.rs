@@ -132,8 +132,10 @@ fn many_rows_fit_a_dispatch() {
         let (t, k) = (58_254, 288);
         let room = |bytes: u64| bench.device.buffer("many rows", bytes, Place::Card).unwrap().all();
         let input = room(2 * u64::from(t * k) * 4);
-        let plain = Int8Rows::new(&bench.device, 2 * t, k).unwrap();
-        let middles = MiddleRows::new(&bench.device, t, k).unwrap();
+        let [values, scales] = Int8Rows::bytes(2 * t, k).map(room);
+        let plain = Int8Rows { values, scales };
+        let [values, beside] = MiddleRows::bytes(t, k).map(room);
+        let middles = MiddleRows { values, beside };
         let mut recording = Recording::new(&bench.device);
         let (x, kernels, recorded) = (&input, &bench.kernels, &mut recording);
         Quantize { out: &plain, x, t, k, in_parts: true }.record(kernels, recorded).unwrap();

@@ -9,7 +9,8 @@ use std::path::Path;
 
 use gptoss_gpu::Kernels;
 
-use crate::support::{Bench, devices, devices_are_named, one_at_a_time};
+use crate::devices::{names, one_at_a_time};
+use crate::support::{Bench, devices};
 use crate::{attention, best_tokens, experts, floats, int8_rows, products, rope};
 
 /// The check of a kernel.
@@ -40,7 +41,7 @@ fn check_of(kernel: &str) -> fn(&Bench) {
 
 #[test]
 fn every_mutant_is_found() {
-    if !devices_are_named() {
+    if names().is_none() {
         eprintln!(
             "SKIPPED: mutants are for devices that GPTOSS_GPU_TEST_DEVICES names, lavapipe and SwiftShader"
         );

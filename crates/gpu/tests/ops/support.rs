@@ -1,15 +1,12 @@
 //! Devices and buffers for the tests of ops.
 
-#![expect(clippy::disallowed_methods, reason = "which devices are tested is told by the environment")]
-
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 use bytemuck::{NoUninit, Pod};
 use gptoss_gpu::ops::FloatProbe;
-use gptoss_gpu::{
-    Device, DeviceChoice, DeviceKind, Error, Kernels, Place, Recording, Slice, Upload, download,
-};
+use gptoss_gpu::{Device, Error, Kernels, Place, Recording, Slice, Upload, download};
 
+use crate::devices::{one_at_a_time, opened};
 use crate::reference::Fma;
 
 /// A device under test.
@@ -18,13 +15,6 @@ pub struct Bench {
     /// How it computes multiply-add.
     pub fma: Fma,
     pub kernels: Kernels,
-}
-
-/// Held by a test while it uses a device: lavapipe's compiler (LLVM 15) crashed once in tests that ran
-/// together.
-pub fn one_at_a_time() -> MutexGuard<'static, ()> {
-    static DEVICES: Mutex<()> = Mutex::new(());
-    DEVICES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs a test on every device, one after the other.
@@ -36,35 +26,10 @@ pub fn on_every_device(test: impl Fn(&Bench)) {
     }
 }
 
-/// Whether the tests are told which devices must be there.
-pub fn devices_are_named() -> bool {
-    std::env::var_os("GPTOSS_GPU_TEST_DEVICES").is_some()
-}
-
 /// The devices, opened once.
 pub fn devices() -> &'static [Device] {
     static DEVICES: OnceLock<Vec<Device>> = OnceLock::new();
-    DEVICES.get_or_init(|| {
-        let choices: Vec<DeviceChoice> = match std::env::var("GPTOSS_GPU_TEST_DEVICES") {
-            Ok(names) => names.split(',').map(|name| DeviceChoice::Name(name.trim().to_owned())).collect(),
-            Err(_) => software_devices(),
-        };
-        if choices.is_empty() {
-            eprintln!("SKIPPED: no software device of Vulkan on this machine");
-        }
-        choices.iter().map(|choice| Device::open_checked(choice).unwrap()).collect()
-    })
-}
-
-fn software_devices() -> Vec<DeviceChoice> {
-    let devices = match Device::list() {
-        Ok(devices) => devices,
-        Err(Error::NoLoader { .. } | Error::NoDevice) => Vec::new(),
-        Err(error) => panic!("{error}"),
-    };
-    let software =
-        devices.into_iter().filter(|device| device.kind == DeviceKind::Cpu && device.vulkan[1] >= 3);
-    software.map(|device| DeviceChoice::Index(device.index)).collect()
+    DEVICES.get_or_init(|| opened(usize::MAX))
 }
 
 impl Bench {

@@ -1,4 +1,4 @@
-//! The ops on rows of f32: norm, rotary positions, SwiGLU, the residual.
+//! The ops on rows of f32: norm, rotary positions, SwiGLU.
 
 use super::numbers::exp;
 use super::{Fma, dot};
@@ -42,11 +42,4 @@ fn swiglu_value(fma: Fma, gate: f32, up: f32, limit: f32, alpha: f32) -> f32 {
     let u = if u < -limit { -limit } else { u };
     let sigmoid = 1.0 / (1.0 + exp(fma, -(alpha * g)));
     g * sigmoid * (u + 1.0)
-}
-
-/// `x += update`.
-pub fn add(x: &mut [f32], update: &[f32]) {
-    for (x, update) in x.iter_mut().zip(update) {
-        *x += update;
-    }
 }

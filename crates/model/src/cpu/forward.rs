@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use gptoss_checkpoint::Checkpoint;
 use gptoss_formats::round_to_q8_0;
-use gptoss_kernels::{Pool, Rope, RopeAngles, YarnParams};
+use gptoss_kernels::{Pool, Rope, RopeAngles};
 
 use crate::Error;
 use crate::config::{LoadOptions, ModelConfig, Precision};
@@ -23,7 +23,8 @@ use crate::cpu::kv_rows::KvRows;
 use crate::cpu::load::load;
 use crate::cpu::tile_probe::TileProbe;
 use crate::cpu::weights::{EmbeddingRows, LayerWeights, Weights};
-use crate::cpu::workspace::{Workspace, make_room};
+use crate::cpu::workspace::Workspace;
+use crate::logit_buffer::make_room;
 use crate::step::Segment;
 
 /// A gpt-oss on the CPU.
@@ -60,14 +61,7 @@ impl Runner {
             }
         };
         let weights = load(checkpoint, &config, options, experts.as_ref(), &pool, progress)?;
-        let yarn = YarnParams {
-            factor: config.yarn.factor,
-            beta_fast: config.yarn.beta_fast,
-            beta_slow: config.yarn.beta_slow,
-            original_max_position_embeddings: config.yarn.original_max_position_embeddings,
-            truncate: config.yarn.truncate,
-        };
-        let rope = Rope::yarn(config.head_dim, config.rope_theta, &yarn);
+        let rope = config.rope();
         let precision = options.precision;
         let takes_f32 = precision == Precision::Exact
             || weights.layers.iter().any(|layer| layer.mlp.experts.activation_order().is_none());

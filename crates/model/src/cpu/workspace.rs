@@ -8,7 +8,7 @@ use gptoss_kernels::{AttentionJob, KvRun, Q8_PARTS_BYTES_MAX, Q8Order, Q8Rows, R
 
 use crate::config::ModelConfig;
 use crate::cpu::routing::Routing;
-use crate::logit_buffer::LogitBuffer;
+use crate::logit_buffer::{LogitBuffer, make_room};
 
 /// Buffers of a chunk.
 pub(crate) struct Workspace {
@@ -190,13 +190,5 @@ impl AttentionLists {
     pub(crate) fn give_back_runs(&mut self, mut runs: Vec<KvRun<'_>>) {
         runs.clear();
         self.runs = runs.into_iter().map(|_| unreachable!("the list is empty")).collect();
-    }
-}
-
-/// Makes a buffer at least `len` long.
-pub(crate) fn make_room(numbers: &mut Vec<f32>, len: usize) {
-    if numbers.len() < len {
-        numbers.reserve_exact(len - numbers.len());
-        numbers.resize(len, 0.0);
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! Entry points: [`Runner::load`], and [`Runner::step`], which takes the rows of a step through all layers in
 //! passes and brings the logits of the wanted ones back. A pass is a recording that is kept; the host fills
-//! its input, submits it and, if there are wanted rows, the unembedding's behind it, and waits once. A
-//! token's numbers depend neither on the pass nor on what else is in it.
+//! its input, submits it and, if there are wanted rows, the unembedding's behind it, and waits for each
+//! thirty-two rows of logits; rows that are not the first of the pass are brought together before. A token's
+//! numbers depend neither on the pass nor on what else is in it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,7 +12,7 @@ use gptoss_checkpoint::Checkpoint;
 use gptoss_formats::round_to_q8_0;
 use gptoss_gpu::ops::KvPlace;
 use gptoss_gpu::{Device, Kernels, Recording, Upload, WAIT_MAX};
-use gptoss_kernels::{Pool, Rope, RopeAngles, YarnParams};
+use gptoss_kernels::{Pool, Rope, RopeAngles};
 
 use crate::Error;
 use crate::config::{LoadOptions, ModelConfig};
@@ -50,14 +51,7 @@ impl Runner {
     ) -> Result<Runner, Error> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let weights = load(checkpoint, &config, options, device, &pool, progress)?;
-        let yarn = YarnParams {
-            factor: config.yarn.factor,
-            beta_fast: config.yarn.beta_fast,
-            beta_slow: config.yarn.beta_slow,
-            original_max_position_embeddings: config.yarn.original_max_position_embeddings,
-            truncate: config.yarn.truncate,
-        };
-        let rope = Rope::yarn(config.head_dim, config.rope_theta, &yarn);
+        let rope = config.rope();
         let (id, kernels) = (NEXT.fetch_add(1, Ordering::Relaxed), Kernels::new(device));
         Ok(Runner { id, config, weights, kernels, rope, pool })
     }

@@ -82,6 +82,11 @@ struct Pending {
     places: Vec<(Slice, usize)>,
 }
 
+/// What is said of keys and values in f32, which no kernel takes.
+pub(crate) fn f32_rows() -> Error {
+    Error::NotOnCard { what: "keys and values in f32".to_owned(), instead: "keep them in bf16 or int8" }
+}
+
 impl KvRows {
     /// Rows for every slot of the layout; what they hold is arbitrary.
     pub(crate) fn new(device: &Device, layout: StoreLayout) -> KvRows {
@@ -110,16 +115,17 @@ impl KvRows {
         match &self.buffers {
             Ok(buffers) => Ok(buffers),
             Err(Refusal::Card(error)) => Err(Error::Card(error.clone())),
-            Err(Refusal::Format) => Err(Error::NotOnCard {
-                what: "keys and values in f32".to_owned(),
-                instead: "keep them in bf16 or int8",
-            }),
+            Err(Refusal::Format) => Err(f32_rows()),
         }
     }
 
     /// Copies rows in every layer of their kind.
     pub(crate) fn copy(&mut self, copies: &[RowCopy]) {
         self.flush();
+        // Every step asks, most of them for nothing.
+        if copies.is_empty() {
+            return;
+        }
         let Ok(buffers) = &self.buffers else { return };
         let mut recording = Recording::new(&self.device);
         let shape = &self.layout.shape;

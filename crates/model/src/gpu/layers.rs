@@ -6,8 +6,8 @@
 //! come in by buffers.
 
 use gptoss_gpu::ops::{
-    Attention, AttentionSpans, CollectExperts, DenseRows, ExpertLinear, ExpertRows, KvRows, KvSlots, Linear,
-    NormInputs, Quantize, RmsNorm, RmsNormInt8, RmsNormMiddles, Rope, RouterTopK, SwiGluMiddles,
+    Attention, AttentionSpans, CollectExperts, DenseRows, ExpertLinear, ExpertRows, KvPlace, KvRows, KvSlots,
+    Linear, NormInputs, Quantize, RmsNorm, RmsNormInt8, RmsNormMiddles, Rope, RouterTopK, SwiGluMiddles,
 };
 use gptoss_gpu::{Error, Kernels, Recorded, Recording, Slice};
 
@@ -104,7 +104,7 @@ impl PassRecorder<'_> {
         let parts = [
             (&work.hidden, 0, rows * 4 * config.hidden_size as u64),
             (&work.angles, at.angles, rows * 4 * config.head_dim as u64),
-            (&work.places, at.places, rows * 16),
+            (&work.places, at.places, rows * KvPlace::BYTES),
         ];
         for (to, from, bytes) in parts {
             self.recording.copy(&to.part(0..bytes), &work.input.slice(from..from + bytes));

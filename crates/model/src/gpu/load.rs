@@ -3,24 +3,23 @@
 //! Entry point: [`load`]. Each tensor goes from the mapped file through two staging buffers into one buffer
 //! of its own, in the layout of the file; the pages behind it go back to the system. Dense matrices in Q8_0,
 //! made now or found in a file, are taken apart into values and scales, a piece at a time. What no kernel
-//! takes is refused before anything is sent.
+//! takes is refused before anything is sent, but for a dense matrix in f16, which is met on the way.
 
-use gptoss_checkpoint::{Bytes, Checkpoint, Dtype, ExpertFormat, LayerPart, Part, Tensor};
+use gptoss_checkpoint::{Checkpoint, Dtype, ExpertFormat, LayerPart, Part, Tensor};
 use gptoss_formats::{BLOCK_VALUES, Q8_0_BLOCK_BYTES, Q8_0Block};
-use gptoss_gpu::ops::{EXPERTS_MAX, HEAD_DIM_MAX};
+use gptoss_gpu::ops::{ACTIVE_MAX, EXPERTS_MAX, HEAD_DIM_MAX};
 use gptoss_gpu::{Device, Place, STAGING_BYTES, Slice, Upload};
 use gptoss_kernels::{Pool, quantize_q8_0};
 
 use crate::Error;
-use crate::config::{DenseMode, LoadOptions, ModelConfig, Precision};
+use crate::config::{DenseMode, KvFormat, LoadOptions, ModelConfig, Precision};
 use crate::cpu::weights::DenseMatrix as HostMatrix;
+use crate::gpu::kv_rows::f32_rows;
 use crate::gpu::weights::{Experts, LayerWeights, Linear, Matrix, Weights};
 use crate::nan_scale::refuse_nan_scales;
 
 /// Numbers that are quantized or taken apart before they are sent.
 const PIECE_NUMBERS: usize = 1 << 24;
-/// Most experts of a token that the router's kernel finds.
-const ACTIVE_MAX: usize = 8;
 
 /// Brings all weights to `device`; `progress` is told `(bytes done, bytes in all)` after every tensor.
 ///
@@ -36,12 +35,24 @@ pub(crate) fn load(
     refuse(checkpoint, config, options)?;
     let bytes_total = checkpoint.tensor_bytes();
     let upload = Upload::new(device, STAGING_BYTES.min(bytes_total))?;
-    let (checkpoint, dense) = (checkpoint, options.dense);
+    let dense = options.dense;
     let mut loader =
         Loader { checkpoint, config, dense, device, upload, pool, progress, bytes_done: 0, bytes_total };
     let weights = loader.weights()?;
     loader.upload.finish()?;
     Ok(weights)
+}
+
+/// Whether the kernels of cards take a model as `options` want it, with keys and values in `kv_format`.
+///
+/// Errors: `NotOnCard` with what they do not take; `Checkpoint`.
+pub fn check_on_card(
+    checkpoint: &Checkpoint,
+    options: &LoadOptions,
+    kv_format: KvFormat,
+) -> Result<(), Error> {
+    refuse(checkpoint, &ModelConfig::from_checkpoint(checkpoint.config())?, options)?;
+    if kv_format == KvFormat::F32 { Err(f32_rows()) } else { Ok(()) }
 }
 
 /// Errors: `NotOnCard` for a model or a mode that no kernel takes.
@@ -63,7 +74,7 @@ fn refuse(checkpoint: &Checkpoint, config: &ModelConfig, options: &LoadOptions) 
     if !heads.is_multiple_of(4) || heads > HEAD_DIM_MAX as usize {
         return refused(format!("heads of {heads} numbers"), "use the CPU");
     }
-    if experts > EXPERTS_MAX as usize || active > ACTIVE_MAX {
+    if experts > EXPERTS_MAX as usize || active > ACTIVE_MAX as usize {
         return refused(format!("{active} of {experts} experts a token"), "use the CPU");
     }
     Ok(())
@@ -132,28 +143,28 @@ impl Loader<'_> {
     /// as it is.
     fn matrix(&mut self, part: Part, k: usize, dense: DenseMode) -> Result<Matrix, Error> {
         let tensor = self.tensor(part)?;
-        let name = tensor.name.clone();
         if tensor.dtype == Dtype::Q8_0 || (dense == DenseMode::Q8 && k.is_multiple_of(BLOCK_VALUES)) {
-            return self.int8(&name, HostMatrix::new(tensor.clone())?, &tensor.bytes, k);
+            return self.int8(tensor, k);
         }
         match tensor.dtype {
             Dtype::F32 => Ok(Matrix::F32(self.send(&tensor)?)),
             Dtype::Bf16 => Ok(Matrix::Bf16(self.send(&tensor)?)),
             _ => Err(Error::NotOnCard {
-                what: format!("{name} in {}", tensor.dtype),
+                what: format!("{} in {}", tensor.name, tensor.dtype),
                 instead: "have dense matrices made int8 (--dense q8), or use the CPU",
             }),
         }
     }
 
     /// A matrix as int8, values and scales apart.
-    fn int8(&mut self, name: &str, matrix: HostMatrix, source: &Bytes, k: usize) -> Result<Matrix, Error> {
-        let row_blocks = k / BLOCK_VALUES;
+    fn int8(&mut self, tensor: Tensor, k: usize) -> Result<Matrix, Error> {
+        let (name, source) = (tensor.name.clone(), tensor.bytes.clone());
+        let num_rows = tensor.shape.first().copied().unwrap_or_default();
+        let matrix = HostMatrix::new(tensor)?;
         let is_q8_0 = matrix.view().activation_order().is_some();
-        let source_row = if is_q8_0 { row_blocks * Q8_0_BLOCK_BYTES } else { k * element_bytes(&matrix) };
-        let num_rows = source.len() / source_row;
-        let values = self.device.buffer(name, (num_rows * k) as u64, Place::Card)?.all();
-        let scales = self.device.buffer(name, (num_rows * row_blocks * 2) as u64, Place::Card)?.all();
+        let (source_row, row_blocks) = (source.len() / num_rows.max(1), k / BLOCK_VALUES);
+        let values = self.device.buffer(&name, (num_rows * k) as u64, Place::Card)?.all();
+        let scales = self.device.buffer(&name, (num_rows * row_blocks * 2) as u64, Place::Card)?.all();
         // Even, so that every piece but the last begins and ends on a whole word of scales.
         let piece_rows = (PIECE_NUMBERS / k).max(2).next_multiple_of(2);
         let mut made: Vec<Q8_0Block> = Vec::new();
@@ -204,13 +215,5 @@ impl Loader<'_> {
         self.bytes_done += tensor.bytes.len() as u64;
         (self.progress)(self.bytes_done, self.bytes_total);
         Ok(tensor)
-    }
-}
-
-/// Bytes of a number of a matrix that is not in blocks.
-fn element_bytes(matrix: &HostMatrix) -> usize {
-    match matrix.view() {
-        gptoss_kernels::Matrix::F32(_) => size_of::<f32>(),
-        _ => size_of::<u16>(),
     }
 }

@@ -12,8 +12,7 @@ use crate::config::{DenseMode, KvFormat, LayerKind, ModelConfig};
 use crate::gpu::kv_rows::{beside_bytes, rows_bytes};
 use crate::gpu::workspace::{Int8Forms, buffer_sizes};
 use crate::layout::{StoreLayout, StoreShape, StoreSizes};
-use crate::memory::{Term, part_name, q8_bytes};
-use crate::parameters::mlp_part_name;
+use crate::memory::{Term, dense_shape, q8_bytes, weight_terms};
 use crate::step::CHUNK_TOKENS_MAX;
 
 /// The memory plan of a model on a card whose sequences keep what `sizes` has room for, each up to
@@ -29,7 +28,7 @@ pub fn card_memory(
     kv_format: KvFormat,
     dense: DenseMode,
 ) -> Vec<Term> {
-    let mut terms = weight_terms(config, weights, dense);
+    let mut terms = weight_terms(config, weights, |part, bytes| part_bytes(config, part, bytes, dense));
     let mut push = |name: &str, bytes: u64| terms.push(Term { name: name.to_owned(), bytes });
     let shape = StoreShape::new(config, kv_format, CHUNK_TOKENS_MAX, max_context);
     let layout = StoreLayout { shape, sizes };
@@ -54,22 +53,12 @@ fn kv_bytes(layout: &StoreLayout, kind: LayerKind) -> u64 {
     2 * layers * rows.into_iter().map(buffer_bytes).sum::<u64>()
 }
 
-/// The buffers of the weights by part of the model, in the order of the forward pass.
-fn weight_terms(config: &ModelConfig, weights: &[(Part, u64)], dense: DenseMode) -> Vec<Term> {
-    let mlp = mlp_part_name(config);
-    let sum = |name: &str| {
-        let parts = weights.iter().filter(|(part, _)| part_name(*part, mlp) == name);
-        parts.map(|(part, bytes)| part_bytes(config, *part, *bytes, dense)).sum::<u64>()
-    };
-    ["attention", "router", mlp, "norms", "unembedding"]
-        .map(|name| Term { name: format!("weights: {name}"), bytes: sum(name) })
-        .into_iter()
-        .filter(|term| term.bytes > 0)
-        .collect()
-}
-
 /// Bytes of the buffers of a tensor that has `bytes` in the checkpoint.
 fn part_bytes(config: &ModelConfig, part: Part, bytes: u64, dense: DenseMode) -> u64 {
+    // The host has it.
+    if part == Part::Embedding {
+        return 0;
+    }
     if let Some(count) = vector_len(config, part) {
         return buffer_bytes(4 * count as u64);
     }
@@ -97,16 +86,7 @@ fn int8_forms(config: &ModelConfig, weights: &[(Part, u64)], dense: DenseMode) -
 
 /// Numbers of a dense matrix.
 fn matrix_len(config: &ModelConfig, part: Part) -> Option<u64> {
-    let query = config.num_query_heads * config.head_dim;
-    let kv = config.num_kv_heads * config.head_dim;
-    let num_rows = match part {
-        Part::Unembedding => config.vocab_size,
-        Part::Layer(_, LayerPart::QWeight | LayerPart::OutWeight) => query,
-        Part::Layer(_, LayerPart::KWeight | LayerPart::VWeight) => kv,
-        Part::Layer(_, LayerPart::RouterWeight) => config.num_experts,
-        _ => return None,
-    };
-    Some((num_rows * config.hidden_size) as u64)
+    dense_shape(config, part).map(|[n, k]| (n * k) as u64)
 }
 
 /// Numbers of a vector, and of the biases of all experts.

@@ -5,18 +5,15 @@
 //! and SwiftShader takes many minutes for a model. Without names those of software are taken, and where there
 //! is none the tests say that they are skipped.
 
-#![expect(clippy::disallowed_methods, reason = "which devices are tested is told by the environment")]
-
-use std::sync::{Mutex, PoisonError};
-
 use gptoss_checkpoint::{Checkpoint, Preset};
-use gptoss_gpu::{Device, DeviceChoice, DeviceKind, Place};
+use gptoss_gpu::{Device, Place};
 use gptoss_kernels::Pool;
 use gptoss_model::{
     BLOCK_TOKENS, Batch, DenseMode, Error, KvFormat, KvMove, KvStore, LoadOptions, LogitRows, Model,
     Precision, Segment, SequenceKv, StoreSizes, card_memory,
 };
 
+use crate::devices::{one_at_a_time, opened};
 use crate::equality::mean_kl;
 use crate::golden::{golden, testdata};
 use crate::segments::{CONTEXT, Sequence, run, sizes};
@@ -28,26 +25,10 @@ const FAST_Q8: LoadOptions = LoadOptions { dense: DenseMode::Q8, ..FAST };
 /// A shape that the kernels take, with heads that are not whole blocks.
 const CARD: Shape = Shape { head_dim: 12, window: 7, ..SMALL };
 
-fn choices() -> Vec<DeviceChoice> {
-    if let Ok(names) = std::env::var("GPTOSS_GPU_TEST_DEVICES") {
-        return names.split(',').take(1).map(|name| DeviceChoice::Name(name.trim().to_owned())).collect();
-    }
-    let devices = Device::list().unwrap_or_default().into_iter();
-    let software = devices.filter(|device| device.kind == DeviceKind::Cpu && device.vulkan >= [1, 3, 0]);
-    software.map(|device| DeviceChoice::Index(device.index)).collect()
-}
-
-/// Runs a test on every device, each opened for it alone, and no other test beside it: lavapipe's compiler is
-/// not safe with several threads.
+/// Runs a test on every device, each opened for it alone, and no other test beside it.
 fn on_every_device(test: impl Fn(&Device)) {
-    static DEVICES: Mutex<()> = Mutex::new(());
-    let _alone = DEVICES.lock().unwrap_or_else(PoisonError::into_inner);
-    let choices = choices();
-    if choices.is_empty() {
-        eprintln!("SKIPPED: no software device of Vulkan on this machine");
-    }
-    for choice in choices {
-        let device = Device::open_checked(&choice).expect("a device that was named");
+    let _alone = one_at_a_time();
+    for device in opened(1) {
         eprintln!("on {device:?}");
         test(&device);
     }

@@ -6,6 +6,8 @@
 //! `streamed` experts that come from disk. `written` writes random checkpoints of any shape.
 
 mod card;
+#[path = "../../../gpu/tests/devices/mod.rs"]
+mod devices;
 mod equality;
 mod gguf;
 mod golden;
