@@ -12,10 +12,9 @@ mod client;
 mod spans;
 
 use std::env;
-use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -84,19 +83,21 @@ impl Collector {
         Ok(Some(Collector { url, unspoken: unspoken.filter(|(_, wire)| wire != "http/protobuf") }))
     }
 
-    /// As [`Collector::find`], with the program's environment. What that says is for all programs, and one
-    /// that cannot use it does its work without: a note says so.
+    /// As [`Collector::find`], with the program's environment, and what is to be known about it, if anything.
+    /// What the environment says is for all programs, and one that cannot use it does its work without.
     ///
     /// Errors: a usage error, when the flag is no address.
-    pub fn of_environment(flag: Option<&str>) -> Result<Option<Collector>> {
+    pub fn of_environment(flag: Option<&str>) -> Result<(Option<Collector>, Option<String>)> {
         match Collector::find(flag, |name| env::var(name).ok()) {
-            Ok(found) => Ok(found),
+            Ok(found) => {
+                let note = found.as_ref().and_then(Collector::note);
+                Ok((found, note))
+            }
             Err(NoAddress { source, url }) if flag.is_none() => {
-                writeln!(
-                    io::stderr(),
-                    "note: {source}: `{url}` is not an address such as http://127.0.0.1:4318: no traces are sent"
-                )?;
-                Ok(None)
+                let note = format!(
+                    "{source}: `{url}` is not an address such as http://127.0.0.1:4318: no traces are sent"
+                );
+                Ok((None, Some(note)))
             }
             Err(NoAddress { source, url }) => Err(usage(format!(
                 "{source}: `{url}` is not an address\nwrite one such as http://127.0.0.1:4318"
@@ -105,7 +106,7 @@ impl Collector {
     }
 
     /// What is to be known about it, if anything.
-    pub fn note(&self) -> Option<String> {
+    fn note(&self) -> Option<String> {
         let (name, wire) = self.unspoken.as_ref()?;
         Some(format!("{name}={wire} is not spoken: traces go to {} as http/protobuf", self.url))
     }
@@ -187,7 +188,7 @@ fn start_with(
     let _ = thread::Builder::new().name("traces".into()).spawn(work);
     let full = Arc::clone(&num_dropped);
     let take = move |trace| {
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = sender.try_send(trace) {
+        if sender.try_send(trace).is_err() {
             full.fetch_add(1, Ordering::Relaxed);
         }
     };

@@ -52,8 +52,8 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     let keys = keys(args)?;
     exposed(args, host, &keys)?;
     let prompts = args.prompts.as_deref().map_or_else(|| Ok(Prompts::default()), prompt_folder::read)?;
-    let collector = Collector::of_environment(args.otlp_endpoint.as_deref())?;
-    write_notes(args, &keys, collector.as_ref())?;
+    let (collector, note) = Collector::of_environment(args.otlp_endpoint.as_deref())?;
+    write_notes(args, &keys, note.as_deref())?;
     let Prepared { models, plans, budget } = prepared(args)?;
     let (log, written): (Log, _) = match args.quiet {
         true => (Arc::new(|_| {}), None),
@@ -99,8 +99,8 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
 }
 
 /// Says what an operator should know before anything is loaded.
-fn write_notes(args: &ServeArgs, keys: &Keys, collector: Option<&Collector>) -> io::Result<()> {
-    if let Some(note) = collector.and_then(Collector::note) {
+fn write_notes(args: &ServeArgs, keys: &Keys, note: Option<&str>) -> io::Result<()> {
+    if let Some(note) = note {
         writeln!(io::stderr(), "note: {note}")?;
     }
     if args.cors_origin.contains(&CorsOrigin::Any) && !keys.are_asked_for() {

@@ -12,7 +12,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use gptoss_checkpoint::ExpertFormat;
 use gptoss_engine::{KvPlan, SEQUENCES_DEFAULT, SamplingParams};
-use gptoss_model::{DenseMode, MemoryPlan, ModelConfig, Term, parameters};
+use gptoss_harmony::Vocab;
+use gptoss_model::{DenseMode, MemoryPlan, Model, ModelConfig, Term, parameters};
 use gptoss_server::{LoadedModel, ModelOffer, Models, ServedModel};
 use gptoss_turn::{Assistant, TokenTable};
 
@@ -80,8 +81,6 @@ pub struct Planned {
     pub served: ServedModel,
     /// What it takes.
     pub terms: Vec<Term>,
-    /// Whether the terms are those of a plan for `--memory`.
-    is_in_budget: bool,
 }
 
 impl Planned {
@@ -108,11 +107,12 @@ impl Prepared {
         let recipe = Recipe::new(args, source)?;
         let opened = &source.opened;
         let mut planned = recipe.look(opened)?;
+        let vocab = opened.vocab()?;
         let kv = recipe.plan_kv(opened)?;
         let model = opened.load(&recipe.compute, recipe.max_context, Some(&kv))?;
         planned.served.aliases = aliases(args.alias, &[&source.name]).remove(0);
         let bytes = planned.bytes();
-        if planned.is_in_budget {
+        if args.compute.memory.is_some() {
             // It was shown when the model was loaded.
             planned.terms.clear();
         }
@@ -121,7 +121,7 @@ impl Prepared {
             let device = engine_start::device_class(&model).replace(' ', "-");
             planned.served.fingerprint.push_str(&format!("-{device}"));
         }
-        let loaded = recipe.start(opened, model)?;
+        let loaded = recipe.start(opened, model, vocab)?;
         let offers = vec![recipe.offer(planned.served.clone(), bytes)];
         let models = Models::several(offers, None, args.idle(1))?.with_loaded(loaded);
         Ok(Prepared { models, plans: vec![planned], budget: None })
@@ -140,12 +140,14 @@ impl Prepared {
         let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
         let (mut offers, mut plans) = (Vec::new(), Vec::new());
         for (source, aliases) in sources.iter().zip(aliases(args.alias, &names)) {
-            let mut recipe = Recipe::new(args, source)?.apart(&source.name, sources.len());
+            let mut recipe = Recipe::new(args, source)?.apart(sources.len());
             recipe.compute.device = DeviceArg::Cpu;
             let mut planned = recipe.look(&source.opened)?;
+            // A vocabulary that does not fit is told now.
+            source.opened.vocab()?;
             planned.served.aliases = aliases;
             let bytes = planned.bytes();
-            if bytes > budget && !planned.is_in_budget {
+            if bytes > budget && args.compute.memory.is_none() {
                 return Err(usage(format!(
                     "{} takes {}, and this machine has {}\n\
                      give --memory SIZE, so that experts beyond it stay on disk, or a smaller --context",
@@ -208,10 +210,10 @@ impl Recipe {
     }
 
     /// One of several: with a folder of kept prompts of its own, and its share of what they may take.
-    fn apart(mut self, name: &str, num_models: usize) -> Recipe {
+    fn apart(mut self, num_models: usize) -> Recipe {
         if let Some(folder) = &mut self.engine.kv_disk {
             let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
-            *folder = folder.join(name.chars().map(plain).collect::<String>());
+            *folder = folder.join(self.name.chars().map(plain).collect::<String>());
             let all = self.engine.kv_disk_size.unwrap_or(engine_start::KV_DISK_BYTES_DEFAULT);
             self.engine.kv_disk_size = Some((all / num_models as u64).max(1));
         }
@@ -245,7 +247,6 @@ impl Recipe {
         let kv = self.plan_kv(opened)?;
         let needs = self.needs(&kv)?;
         let plan = self.plan(opened, &needs)?;
-        let is_in_budget = plan.is_some();
         let whole = memory_budget::whole(&opened.checkpoint, &needs)?;
         let weights = whole.iter().filter(|term| term.name.starts_with("weights"));
         let weight_bytes = weights.map(|term| term.bytes).sum();
@@ -253,8 +254,6 @@ impl Recipe {
         let config = ModelConfig::from_checkpoint(opened.checkpoint.config())?;
         let num_parameters = parameters(&config).iter().map(|part| part.total).sum();
         let is_demo = opened.source.is_demo();
-        // A vocabulary that does not fit is told now.
-        opened.vocab()?;
         let served = ServedModel {
             fingerprint: self.fingerprint(needs.dense),
             name: self.name.clone(),
@@ -271,7 +270,7 @@ impl Recipe {
                 ExpertFormat::Bf16 => "BF16",
             },
         };
-        Ok(Planned { served, terms, is_in_budget })
+        Ok(Planned { served, terms })
     }
 
     /// Build, model and numeric mode: what the bytes of a seeded request depend on besides itself.
@@ -300,12 +299,12 @@ impl Recipe {
         let device = device::choose(&self.compute, &opened.checkpoint, &needs, kv_format(&self.compute))?;
         let slots = plan.and_then(|plan| plan.expert_slots);
         let model = opened.load_planned(&self.compute, slots, device.as_ref())?;
-        self.start(&opened, model)
+        self.start(&opened, model, opened.vocab()?)
     }
 
-    fn start(&self, opened: &Opened, model: gptoss_model::Model) -> Result<LoadedModel> {
+    fn start(&self, opened: &Opened, model: Model, vocab: Arc<Vocab>) -> Result<LoadedModel> {
         let options = self.engine.options(self.max_context, SEQUENCES_DEFAULT);
-        let table = TokenTable::new(opened.vocab()?)?;
+        let table = TokenTable::new(vocab)?;
         let engine = engine_start::start(Arc::new(model), opened, &self.compute, &self.engine, options)?;
         let assistant = Assistant::new(engine.handle.clone(), table)?;
         // It holds the weights, and its thread has ended when this returns.

@@ -55,8 +55,6 @@ this binary that shows everything at work. A real one is fetched by
 
 /// Help of `--model`, the same everywhere.
 pub const MODEL: &str = "demo (the embedded demo model) | a checkpoint folder | a .gguf file | gpt-oss-20b | gpt-oss:20b (Ollama's, if it is there) | synthetic:PRESET[@SEED] | ORG/NAME[:QUANT][@REVISION] after `gptoss pull`";
-/// The same for a command that takes several.
-pub const MODELS: &str = "demo (the embedded demo model) | a checkpoint folder | a .gguf file | gpt-oss-20b | gpt-oss:20b (Ollama's, if it is there) | synthetic:PRESET[@SEED] | ORG/NAME[:QUANT][@REVISION] after `gptoss pull`; may be repeated, each loaded when it is first asked for, by NAME where one is given";
 
 /// The commands, in the order of the help.
 #[derive(Debug, Subcommand)]

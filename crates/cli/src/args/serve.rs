@@ -6,13 +6,13 @@ use clap::{Args, ValueEnum};
 
 use gptoss_server::CorsOrigin;
 
-use super::{ComputeArgs, EngineArgs, MODELS, SettingsArgs, memory_size};
+use super::{ComputeArgs, EngineArgs, MODEL, SettingsArgs, memory_size};
 
 /// `gptoss serve`.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
     /// The models to serve
-    #[arg(long, short, value_name = "[NAME=]MODEL", default_value = "demo", help = MODELS)]
+    #[arg(long, short, value_name = "[NAME=]MODEL", default_value = "demo", help = format!("{MODEL}; may be repeated, each loaded when it is first asked for, by NAME where one is given"))]
     pub model: Vec<String>,
     /// The address to listen on, or a name that has one; an address that other machines reach needs
     /// --api-key-file

@@ -18,6 +18,7 @@ use serde::Deserialize;
 use ureq::Agent;
 
 use super::client::Server;
+use crate::proxy::proxy_to;
 
 /// How long a server may take to say what it serves.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(3);
@@ -63,6 +64,7 @@ pub fn ask(base: &str, key: Option<&str>, wanted: Option<&str>) -> Answer {
     let agent: Agent = Agent::config_builder()
         .timeout_global(Some(ANSWER_PATIENCE))
         .http_status_as_error(false)
+        .proxy(proxy_to(base))
         .build()
         .into();
     let mut request = agent.get(format!("{base}/v1/models"));

@@ -20,6 +20,8 @@ fn with_client(folder: &Path, name: &str, arguments: &[&str]) -> (Option<i32>, S
         .env("PATH", path)
         // Nobody listens there.
         .env("GPTOSS_PORT", "1")
+        // And nobody there: a proxy is for other machines, which the server started here is not.
+        .env("HTTP_PROXY", "http://127.0.0.1:1")
         .output()
         .unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -26,7 +26,13 @@ pub struct Server {
 impl Server {
     pub fn start(flags: &[&str]) -> Server {
         let mut command = gptoss(&["serve", "--port", "0", "--quiet"]);
-        let mut child = command.args(flags).stdout(Stdio::piped()).spawn().expect("the binary starts");
+        command.args(flags);
+        Server::of(command)
+    }
+
+    /// The server that a command starts.
+    pub fn of(mut command: Command) -> Server {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let line = lines.find_map(|line| {
             let line = line.expect("text");
@@ -49,16 +55,23 @@ impl Server {
         self.exchange("GET", path, "application/json", "").expect("an answer")
     }
 
+    /// The whole answer to a request with these lines of its head.
+    ///
     /// Errors: the connection ended before an answer came.
-    fn exchange(&self, method: &str, path: &str, kind: &str, body: &str) -> std::io::Result<Value> {
+    pub fn ask(&self, method: &str, path: &str, head: &str, body: &str) -> std::io::Result<String> {
         let mut stream = TcpStream::connect(&self.address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        let address = &self.address;
-        let head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
-        let head = format!("{head}content-type: {kind}\r\ncontent-length: {}\r\n\r\n", body.len());
-        stream.write_all(format!("{head}{body}").as_bytes())?;
+        let fixed = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.address);
+        let fixed = format!("{fixed}content-length: {}\r\n{head}\r\n", body.len());
+        stream.write_all(format!("{fixed}{body}").as_bytes())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    /// Errors: the connection ended before an answer came.
+    fn exchange(&self, method: &str, path: &str, kind: &str, body: &str) -> std::io::Result<Value> {
+        let answer = self.ask(method, path, &format!("content-type: {kind}\r\n"), body)?;
         let Some((_, body)) = answer.split_once("\r\n\r\n") else {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         };

@@ -1,8 +1,8 @@
 //! Traces that `gptoss serve` sends, as a collector gets them.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, ChildStderr, ChildStdout, Stdio};
+use std::process::Stdio;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::program::gptoss;
 use crate::scripted::{AFTER_CALL, ANSWER, scripted};
+use crate::serve::Server;
 
 /// How long a test waits for what has to come.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -59,57 +60,24 @@ fn taken(mut stream: &TcpStream) -> Option<Post> {
     Some((head, body))
 }
 
-/// A server that says [`ANSWER`]; killed when dropped.
-struct Server {
-    child: Child,
-    _stdout: BufReader<ChildStdout>,
-    address: String,
+fn start(flags: &[&str], variables: &[(&str, &str)]) -> Server {
+    let mut command = gptoss(&["serve", "--port", "0", "--stop-grace", "0"]);
+    command.args(flags).envs(variables.iter().copied()).stderr(Stdio::piped());
+    Server::of(command)
 }
 
-impl Server {
-    fn start(flags: &[&str], variables: &[(&str, &str)]) -> Server {
-        let mut command = gptoss(&["serve", "--port", "0", "--stop-grace", "0"]);
-        command.args(flags).envs(variables.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the binary starts");
-        let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
-        let mut line = String::new();
-        while !line.contains("is served at http://") {
-            line.clear();
-            assert!(stdout.read_line(&mut line).unwrap() > 0, "{flags:?}: it ended before it served");
-        }
-        let (_, rest) = line.split_once("http://").unwrap();
-        let address = rest.split_once('/').unwrap().0.to_owned();
-        Server { child, _stdout: stdout, address }
-    }
-
-    /// The answer to a request with these lines of its head; a body makes it a post.
-    fn ask(&self, path: &str, head: &str, body: &str) -> String {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let (method, length) = (if body.is_empty() { "GET" } else { "POST" }, body.len());
-        let fixed = format!("host: {}\r\nconnection: close\r\ncontent-length: {length}", self.address);
-        write!(stream, "{method} {path} HTTP/1.1\r\n{fixed}\r\n{head}\r\n{body}").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    }
-
-    /// Stops it as an operator does, and gives its standard error.
-    fn stop(mut self) -> String {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
-        let mut stderr: ChildStderr = self.child.stderr.take().unwrap();
-        let mut text = String::new();
-        stderr.read_to_string(&mut text).unwrap();
-        assert!(self.child.wait().unwrap().success(), "{text}");
-        text
-    }
+/// The answer to a request with these lines of its head; a body makes it a post.
+fn ask(server: &Server, path: &str, head: &str, body: &str) -> String {
+    server.ask(if body.is_empty() { "GET" } else { "POST" }, path, head, body).expect("an answer")
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Stops it as an operator does, and gives its standard error.
+fn stop(mut server: Server) -> String {
+    kill_process(Pid::from_child(&server.child), Signal::TERM).unwrap();
+    let mut text = String::new();
+    server.child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+    assert!(server.child.wait().unwrap().success(), "{text}");
+    text
 }
 
 fn spans(body: &[u8]) -> Vec<Span> {
@@ -141,9 +109,9 @@ fn a_request_is_a_span_with_its_phases_and_without_a_word() {
         ("HTTP_PROXY", "http://127.0.0.1:1"),
         ("ALL_PROXY", "http://127.0.0.1:1"),
     ];
-    let server = Server::start(&["--model", &model], &variables);
+    let server = start(&["--model", &model], &variables);
     let body = format!(r#"{{"messages": [{{"role": "user", "content": "{CANARY}"}}], "stream": true}}"#);
-    let answer = server.ask("/v1/chat/completions", &format!("traceparent: {PARENT}\r\n"), &body);
+    let answer = ask(&server, "/v1/chat/completions", &format!("traceparent: {PARENT}\r\n"), &body);
     assert!(answer.contains("morning"), "{answer}");
 
     let (head, body) = posts.recv_timeout(PATIENCE).expect("the collector is told");
@@ -182,8 +150,8 @@ fn a_request_is_a_span_with_its_phases_and_without_a_word() {
     assert!(says("gen_ai.usage.output_tokens").parse::<u32>().unwrap() > 0);
 
     // What is asked last is told before the program ends.
-    server.ask("/v1/models", "", "");
-    server.stop();
+    ask(&server, "/v1/models", "", "");
+    stop(server);
     let (_, body) = posts.recv_timeout(PATIENCE).expect("the collector is told at the end");
     assert_eq!(self::spans(&body)[0].name, "GET /v1/models");
 }
@@ -193,17 +161,17 @@ fn a_collector_that_is_away_is_told_once_and_counted() {
     // A port that nobody listens to.
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let variables = [("OTEL_EXPORTER_OTLP_TIMEOUT", "200")];
-    let server = Server::start(&["--otlp-endpoint", &format!("http://{address}")], &variables);
+    let server = start(&["--otlp-endpoint", &format!("http://{address}")], &variables);
     for expect in 1..3 {
-        assert!(server.ask("/v1/models", "", "").starts_with("HTTP/1.1 200 "));
+        assert!(ask(&server, "/v1/models", "", "").starts_with("HTTP/1.1 200 "));
         let wanted = format!("gptoss_traces_dropped_total {expect}\n");
         let until = std::time::Instant::now() + PATIENCE;
-        while !server.ask("/metrics", "", "").contains(&wanted) {
+        while !ask(&server, "/metrics", "", "").contains(&wanted) {
             assert!(std::time::Instant::now() < until, "no {wanted}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
-    let stderr = server.stop();
+    let stderr = stop(server);
     assert_eq!(stderr.matches("does not take them").count(), 1, "{stderr}");
 }
 
@@ -216,8 +184,8 @@ fn a_collector_without_an_address_is_a_usage_error() {
 /// What the environment says to all programs kept this one from serving.
 #[test]
 fn an_environment_without_an_address_is_a_note() {
-    let server = Server::start(&[], &[("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317")]);
-    assert!(server.ask("/v1/models", "", "").starts_with("HTTP/1.1 200 "));
-    let stderr = server.stop();
+    let server = start(&[], &[("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317")]);
+    assert!(ask(&server, "/v1/models", "", "").starts_with("HTTP/1.1 200 "));
+    let stderr = stop(server);
     assert!(stderr.contains("note: OTEL_EXPORTER_OTLP_ENDPOINT: `collector:4317/v1/traces`"), "{stderr}");
 }
