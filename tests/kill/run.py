@@ -20,12 +20,13 @@ import json
 import os
 import pathlib
 import random
-import re
-import subprocess
 import sys
 import tempfile
 import threading
 import time
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
+from demo_server import DemoServer
 
 KINDS = ("answer", "stream", "background", "item", "file", "batch")
 # Writers of each kind that run at a time.
@@ -68,40 +69,13 @@ class Acknowledged:
     told: object
 
 
-class Server:
+class Server(DemoServer):
     """A running server on a state folder."""
 
+    patience, failure = PATIENCE, Failure
+
     def __init__(self, program, folder, flags=("--quiet", *ROOM), before=(), environment=None):
-        command = [*before, program, "serve", "--model", "demo", "--port", "0", "--state-dir", str(folder), *flags]
-        self.errors = tempfile.TemporaryFile("w+")
-        environment = {**os.environ, **(environment or {})}
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.errors, text=True, env=environment)
-        self.port = self.read_port()
-
-    def read_port(self):
-        watch = threading.Timer(PATIENCE, self.process.kill)
-        watch.start()
-        try:
-            for line in self.process.stdout:
-                if found := re.search(r"http://127\.0\.0\.1:(\d+)/v1", line):
-                    return int(found.group(1))
-        finally:
-            watch.cancel()
-        self.kill()
-        raise Failure(f"the server did not start: {self.said()}")
-
-    def said(self):
-        """What it wrote to standard error."""
-        self.errors.seek(0)
-        return self.errors.read().strip()
-
-    def kill(self):
-        """Sends SIGKILL; false if the process had ended by itself."""
-        was_running = self.process.poll() is None
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-        return was_running
+        super().__init__(program, "--state-dir", folder, *flags, before=before, environment=environment)
 
 
 def connection(port):

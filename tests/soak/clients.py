@@ -143,6 +143,9 @@ async def http_events(reader, writer, ask, begun):
     text = json.dumps(ask.body)
     head = f"POST {PATHS[ask.api]} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n"
     await send_request(writer, ask, f"{head}content-length: {len(text)}\r\n\r\n{text}")
+    # A cut after nothing goes away while the server has only the request.
+    if ask.cut_after == 0:
+        raise Cut
     status, headers = await read_head(reader)
     if status != 200:
         raise Refused(f"{status} {(await whole_body(reader, headers)).decode()[:200]}")
@@ -210,12 +213,6 @@ async def events(port, ask, begun=lambda: None):
     except OSError as error:
         raise Broken(f"no connection: {error}") from None
     try:
-        # A cut after nothing goes away while the server has only the request.
-        if ask.cut_after == 0 and ask.api != "websocket":
-            text = json.dumps(ask.body)
-            head = f"POST {PATHS[ask.api]} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
-            await send_request(writer, ask, f"{head}content-length: {len(text)}\r\n\r\n{text}")
-            raise Cut
         count = 0
         source = socket_events if ask.api == "websocket" else http_events
         async for event in source(reader, writer, ask, begun):

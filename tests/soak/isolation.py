@@ -118,7 +118,7 @@ def main():
         try:
             quiet, attacked, problems, most = asyncio.run(measure(server, options))
         finally:
-            server.end()
+            server.kill()
     report = {name: {f"p{part}_ms": percentile(times, part) for part in (50, 90, 99)} | {"requests": len(times)}
               for name, times in (("quiet", quiet), ("attacked", attacked))}
     report |= {"silent": SILENT, "readers": READERS, "open_files_most": most, "problems": problems}

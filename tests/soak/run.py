@@ -284,13 +284,13 @@ async def soak(options, folder):
         for task in silent:
             task.cancel()
     finally:
-        server.end()
+        server.kill()
     server = servers.Server(options.program, "--context", 4096, "--drain-timeout", DRAIN_SHORT, "--stop-grace", 0)
     try:
         cut_ends, cut_running, found = await stop(server, options.streams, ("shutting_down", "server_error", "overloaded_error"), goes_on)
         problems += found
     finally:
-        server.end()
+        server.kill()
     problems += [] if counts.problems == [] else [f"{len(counts.problems)} requests were lost, refused or hung"]
     return {
         "seed": options.seed,

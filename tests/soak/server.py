@@ -4,11 +4,12 @@ import asyncio
 import pathlib
 import re
 import signal
-import subprocess
-import tempfile
-import threading
+import sys
 
 import clients
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
+from demo_server import DemoServer
 
 # How long a start and a stop may take. Units: seconds.
 PATIENCE = 120
@@ -17,39 +18,16 @@ LOOK_PAUSE, IDLE_PATIENCE = 0.1, 60
 GAUGES = ("gptoss_turns_running", "gptoss_engine_sequences_running", "gptoss_engine_requests_queued")
 
 
-class Server:
-    """A running server; its standard error is kept for what it says when it fails."""
+class Server(DemoServer):
+    """A running server, and what can be seen of it."""
+
+    patience, failure = PATIENCE, SystemExit
 
     def __init__(self, program, *flags):
-        command = [str(program), "serve", "--model", "demo", "--port", "0", "--quiet", *map(str, flags)]
-        self.errors = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.errors, text=True)
-        watch = threading.Timer(PATIENCE, self.process.kill)
-        watch.start()
-        try:
-            self.port = self.read_port()
-        finally:
-            watch.cancel()
-
-    def read_port(self):
-        for line in self.process.stdout:
-            if found := re.search(r"http://127\.0\.0\.1:(\d+)/v1", line):
-                return int(found.group(1))
-        self.process.wait()
-        raise SystemExit(f"the server did not start: {self.said()}")
-
-    def said(self):
-        self.errors.seek(0)
-        return self.errors.read().strip()
+        super().__init__(program, "--quiet", *flags)
 
     def terminate(self):
         self.process.send_signal(signal.SIGTERM)
-
-    def end(self):
-        """Whatever it does."""
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
 
     def files(self):
         """Open files."""
