@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use gptoss_checkpoint::Checkpoint;
 use gptoss_formats::round_to_q8_0;
 use gptoss_gpu::ops::KvPlace;
-use gptoss_gpu::{Device, Kernels, Recording, Upload, WAIT_MAX};
+use gptoss_gpu::{Device, Kernels, Recording, Upload};
 use gptoss_kernels::{Pool, Rope, RopeAngles};
 
 use crate::Error;
@@ -147,7 +147,7 @@ impl Runner {
             let numbers = logits.add(rows.len(), self.config.vocab_size);
             buffers.host_logits.read(0, bytemuck::cast_slice_mut(numbers));
         }
-        recorded.wait(WAIT_MAX)?;
+        recorded.join()?;
         Ok(())
     }
 
