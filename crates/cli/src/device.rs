@@ -31,7 +31,7 @@ pub fn choose(
     kv_format: KvFormat,
 ) -> Result<Option<Device>> {
     let options = LoadOptions { precision: needs.precision, dense: needs.dense, expert_slots: None };
-    let is_taken = || check_on_card(checkpoint, &options, kv_format);
+    let is_taken = || check_on_card(checkpoint, &options);
     let named = match &compute.device {
         DeviceArg::Cpu => return Ok(None),
         DeviceArg::Card(_) if compute.memory.is_some() => {
@@ -59,7 +59,8 @@ pub fn plan(checkpoint: &Checkpoint, needs: &Needs<'_>, kv_format: KvFormat) -> 
     let config = ModelConfig::from_checkpoint(checkpoint.config())?;
     let one = StoreSizes { blocks: needs.context.div_ceil(BLOCK_TOKENS), rings: 1, snapshots: 0 };
     let sizes = needs.kv.map_or(one, |kv| kv.sizes);
-    Ok(card_memory(&config, &checkpoint.part_bytes(), sizes, needs.context, kv_format, needs.dense))
+    let options = LoadOptions { precision: needs.precision, dense: needs.dense, expert_slots: None };
+    Ok(card_memory(&config, &checkpoint.part_bytes(), sizes, needs.context, kv_format, &options))
 }
 
 /// What of a plan is the card's. Units: bytes.

@@ -114,7 +114,7 @@ impl Scored {
             precision: PrecisionArg::Exact,
             dense: None,
             kv: None,
-            // Cards have no exact mode.
+            // One measure for all devices; and a card would have to hold both models.
             device: DeviceArg::Cpu,
             ..args.compute.clone()
         };

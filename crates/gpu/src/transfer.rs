@@ -6,7 +6,6 @@ use crate::Error;
 use crate::account::Place;
 use crate::device::{Buffer, Device, Slice};
 use crate::recording::{Recorded, Recording};
-use crate::vulkan::WAIT_MAX;
 
 /// Bytes of one of the two buffers that are enough: long copies, short waits.
 pub const STAGING_BYTES: u64 = 32 << 20;
@@ -31,7 +30,7 @@ impl Half {
     /// Waits until the staging buffer can be filled again.
     fn wait(&mut self) -> Result<(), Error> {
         match self.copy.take() {
-            Some(mut copy) => copy.wait(WAIT_MAX),
+            Some(mut copy) => copy.join(),
             None => Ok(()),
         }
     }

@@ -70,10 +70,8 @@ impl Model {
         pool: Pool,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Model, Error> {
+        refuse_rounded_exact(options)?;
         let precision = options.precision;
-        if (precision, options.dense) == (Precision::Exact, DenseMode::Q8) {
-            return Err(Error::RoundedExact);
-        }
         let config = ModelConfig::from_checkpoint(checkpoint.config())?;
         let runner = CpuRunner::load(checkpoint, config.clone(), options, pool, progress)?;
         Ok(Model {
@@ -88,7 +86,8 @@ impl Model {
     /// Brings a checkpoint's weights to a card, the embedding excepted. `progress` is told `(bytes done,
     /// bytes in all)`, of the checkpoint's.
     ///
-    /// Errors: `Checkpoint` and `NanScale` name the tensor; `NotOnCard` what no kernel takes; `Card`.
+    /// Errors: `Checkpoint` and `NanScale` name the tensor; `RoundedExact`; `NotOnCard` what no kernel takes;
+    /// `Card`.
     pub fn load_on(
         device: &Device,
         checkpoint: &Checkpoint,
@@ -96,6 +95,7 @@ impl Model {
         pool: Pool,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Model, Error> {
+        refuse_rounded_exact(options)?;
         let config = ModelConfig::from_checkpoint(checkpoint.config())?;
         let runner = GpuRunner::load(device, checkpoint, config.clone(), options, pool, progress)?;
         Ok(Model {
@@ -259,8 +259,8 @@ impl Model {
     /// A sequence's numbers are those it would have alone. One whose logits are not finite fails alone.
     ///
     /// Errors: `TokenOutsideVocabulary`, `SegmentLength`, `SegmentPlace`, `ForeignCache` before anything is
-    /// computed; with experts on disk, `Checkpoint` and `NanScale`; on a card, `Card` and `NotOnCard`. No
-    /// segment has logits then.
+    /// computed; with experts on disk, `Checkpoint` and `NanScale`; on a card, `Card`. No segment has logits
+    /// then.
     pub fn forward_segments(
         &self,
         segments: &[Segment<'_>],
@@ -359,5 +359,12 @@ impl Model {
             }
         }
         Ok(())
+    }
+}
+
+fn refuse_rounded_exact(options: &LoadOptions) -> Result<(), Error> {
+    match (options.precision, options.dense) {
+        (Precision::Exact, DenseMode::Q8) => Err(Error::RoundedExact),
+        _ => Ok(()),
     }
 }

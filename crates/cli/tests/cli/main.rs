@@ -9,9 +9,12 @@ mod bench;
 mod chat;
 mod config;
 mod demo;
+#[path = "../../../gpu/tests/devices/mod.rs"]
+mod devices;
 mod doctor;
 mod generate;
 mod inspect;
+mod kv_disk;
 mod launch;
 mod lines;
 mod load;

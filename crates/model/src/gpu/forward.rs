@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use gptoss_checkpoint::Checkpoint;
 use gptoss_formats::round_to_q8_0;
 use gptoss_gpu::ops::KvPlace;
-use gptoss_gpu::{Device, Kernels, Recording, Upload, WAIT_MAX};
+use gptoss_gpu::{Device, Kernels, Recording, Upload};
 use gptoss_kernels::{Pool, Rope, RopeAngles};
 
 use crate::Error;
-use crate::config::{LoadOptions, ModelConfig};
+use crate::config::{LoadOptions, ModelConfig, Precision};
 use crate::cost::WeightBytes;
 use crate::gpu::kv_rows::{KvBuffers, KvRows};
 use crate::gpu::layers::Recorder;
@@ -31,6 +31,7 @@ pub(crate) struct Runner {
     /// A number that no other has.
     id: u64,
     config: ModelConfig,
+    precision: Precision,
     weights: Weights,
     kernels: Kernels,
     rope: Rope,
@@ -53,7 +54,7 @@ impl Runner {
         let weights = load(checkpoint, &config, options, device, &pool, progress)?;
         let rope = config.rope();
         let (id, kernels) = (NEXT.fetch_add(1, Ordering::Relaxed), Kernels::new(device));
-        Ok(Runner { id, config, weights, kernels, rope, pool })
+        Ok(Runner { id, config, precision: options.precision, weights, kernels, rope, pool })
     }
 
     pub(crate) fn device(&self) -> &Device {
@@ -73,7 +74,7 @@ impl Runner {
     /// Computes a step, whose keys and values are then in `kv`, and appends the logits of its `wanted` rows,
     /// which ascend, to `work`.
     ///
-    /// Errors: `Card`, `NotOnCard`; what the step wrote to `kv` is then arbitrary.
+    /// Errors: `Card`; what the step wrote to `kv` is then arbitrary.
     pub(crate) fn step(
         &self,
         segments: &[Segment<'_>],
@@ -104,8 +105,8 @@ impl Runner {
         work.passes.keep(|_| false);
         work.tails.keep(|_| false);
         work.buffers = None;
-        let forms =
-            Int8Forms { attention: self.weights.has_int8(), unembedding: self.weights.unembedding.is_int8() };
+        let weights = &self.weights;
+        let forms = Int8Forms::of(self.precision, weights.has_int8(), weights.unembedding.is_int8());
         let buffers = Buffers::new(self.device(), &self.config, forms)?;
         if self.config.num_experts == 0 {
             // A dense layer is one expert that takes every row with weight 1.
@@ -129,8 +130,9 @@ impl Runner {
     ) -> Result<(), Error> {
         let Workspace { logits, buffers, passes, tails, input, .. } = work;
         let Some((_, buffers)) = buffers else { unreachable!("a step makes the buffers first") };
-        let recorder =
-            Recorder { config: &self.config, weights: &self.weights, kernels: &self.kernels, work: buffers };
+        let (config, precision, weights, kernels) =
+            (&self.config, self.precision, &self.weights, &self.kernels);
+        let recorder = Recorder { config, precision, weights, kernels, work: buffers };
         let shape = pass.shape();
         let recorded = passes.of((store, shape), || recorder.pass(shape, kv, store_shape))?;
         // What ran before has ended: every call waits for what it submits.
@@ -147,7 +149,7 @@ impl Runner {
             let numbers = logits.add(rows.len(), self.config.vocab_size);
             buffers.host_logits.read(0, bytemuck::cast_slice_mut(numbers));
         }
-        recorded.wait(WAIT_MAX)?;
+        recorded.join()?;
         Ok(())
     }
 

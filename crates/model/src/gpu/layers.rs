@@ -7,11 +7,12 @@
 
 use gptoss_gpu::ops::{
     Attention, AttentionSpans, CollectExperts, DenseRows, ExpertLinear, ExpertRows, KvPlace, KvRows, KvSlots,
-    Linear, NormInputs, Quantize, RmsNorm, RmsNormInt8, RmsNormMiddles, Rope, RouterTopK, SwiGluMiddles,
+    Linear, NormInputs, Quantize, RmsNorm, RmsNormInt8, RmsNormMiddles, Rope, RouterTopK, SwiGlu,
+    SwiGluMiddles,
 };
 use gptoss_gpu::{Error, Kernels, Recorded, Recording, Slice};
 
-use crate::config::{LayerKind, ModelConfig};
+use crate::config::{LayerKind, ModelConfig, Precision};
 use crate::gpu::kv_rows::{KvBuffers, LayerRows, Rows};
 use crate::gpu::pass::PassShape;
 use crate::gpu::weights::{LayerWeights, Linear as LinearWeights, Matrix, Weights};
@@ -21,6 +22,7 @@ use crate::layout::StoreShape;
 /// What recordings of a model are made of.
 pub(crate) struct Recorder<'a> {
     pub(crate) config: &'a ModelConfig,
+    pub(crate) precision: Precision,
     pub(crate) weights: &'a Weights,
     pub(crate) kernels: &'a Kernels,
     pub(crate) work: &'a Buffers,
@@ -62,16 +64,13 @@ impl Recorder<'_> {
         let mut recording = Recording::new(self.kernels.device());
         let x = if shape.is_front { &work.hidden } else { &work.last_hidden };
         let inputs = self.norm(x, &weights.final_norm, shape.rows);
-        let rows = match &weights.unembedding {
-            Matrix::Int8 { .. } => {
-                let norm = RmsNormInt8 { out: &work.last_int8, inputs, in_parts: true };
-                norm.record(self.kernels, &mut recording)?;
-                DenseRows::Int8Parts(&work.last_int8)
-            }
-            Matrix::F32(_) | Matrix::Bf16(_) => {
-                RmsNorm { out: &work.last_normed, inputs }.record(self.kernels, &mut recording)?;
-                DenseRows::F32(&work.last_normed)
-            }
+        let rows = if self.takes_int8(&weights.unembedding) {
+            let norm = RmsNormInt8 { out: &work.last_int8, inputs, in_parts: true };
+            norm.record(self.kernels, &mut recording)?;
+            DenseRows::Int8Parts(&work.last_int8)
+        } else {
+            RmsNorm { out: &work.last_normed, inputs }.record(self.kernels, &mut recording)?;
+            DenseRows::F32(&work.last_normed)
         };
         let vocab = self.config.vocab_size as u32;
         let product = Linear {
@@ -90,12 +89,17 @@ impl Recorder<'_> {
         recording.finish(&format!("the logits of {} rows", shape.rows))
     }
 
+    /// Whether products with a matrix take int8 rows.
+    fn takes_int8(&self, matrix: &Matrix) -> bool {
+        self.precision == Precision::Fast && matrix.is_int8()
+    }
+
     fn norm<'b>(&self, x: &'b Slice, weight: &'b Slice, t: u32) -> NormInputs<'b> {
         NormInputs { x, weight, t, c: self.config.hidden_size as u32, eps: self.config.rms_norm_eps }
     }
 }
 
-impl PassRecorder<'_> {
+impl<'a> PassRecorder<'a> {
     /// Embedding rows, angles, places and blocks come from the host.
     fn take_input(&mut self, kv: &KvBuffers) {
         let (work, config) = (self.all.work, self.all.config);
@@ -126,17 +130,18 @@ impl PassRecorder<'_> {
         let [num_heads, num_kv_heads, head_dim] =
             [config.num_query_heads, config.num_kv_heads, config.head_dim].map(|size| size as u32);
         let inputs = self.all.norm(&work.hidden, &weights.attention_norm, t);
+        let takes_int8 = |linear: &LinearWeights| self.all.takes_int8(&linear.weight);
         let linears = [&weights.query, &weights.key, &weights.value];
-        if linears.iter().any(|linear| linear.weight.is_int8()) {
+        if linears.into_iter().any(takes_int8) {
             let norm = RmsNormInt8 { out: &work.normed_int8, inputs, in_parts: true };
             norm.record(kernels, &mut self.recording)?;
         }
-        if linears.iter().any(|linear| !linear.weight.is_int8()) {
+        if !linears.into_iter().all(takes_int8) {
             RmsNorm { out: &work.normed, inputs }.record(kernels, &mut self.recording)?;
         }
         // The first parts of all rows are the rows in one part; keys and values, which every later position
         // reads, take both.
-        let rows_for = |linear: &LinearWeights, in_parts: bool| match (linear.weight.is_int8(), in_parts) {
+        let rows_for = |linear: &LinearWeights, in_parts: bool| match (takes_int8(linear), in_parts) {
             (false, _) => DenseRows::F32(&work.normed),
             (true, false) => DenseRows::Int8(&work.normed_int8),
             (true, true) => DenseRows::Int8Parts(&work.normed_int8),
@@ -171,7 +176,7 @@ impl PassRecorder<'_> {
             window,
         };
         attention.record(kernels, &mut self.recording)?;
-        let x = if weights.out.weight.is_int8() {
+        let x = if self.all.takes_int8(&weights.out.weight) {
             let out = &work.attended_int8;
             let quantize = Quantize { out, x: &work.attended, t, k: query, in_parts: false };
             quantize.record(kernels, &mut self.recording)?;
@@ -190,8 +195,17 @@ impl PassRecorder<'_> {
             [config.hidden_size, config.intermediate_size, config.num_experts, config.active_experts()]
                 .map(|size| size as u32);
         let inputs = self.all.norm(&work.hidden, &weights.mlp_norm, t);
-        let norm = RmsNormMiddles { out: &work.middles, normed: &work.normed, inputs };
-        norm.record(kernels, &mut self.recording)?;
+        let x = match self.all.precision {
+            Precision::Fast => {
+                let norm = RmsNormMiddles { out: &work.middles, normed: &work.normed, inputs };
+                norm.record(kernels, &mut self.recording)?;
+                ExpertRows::Int8(&work.middles)
+            }
+            Precision::Exact => {
+                RmsNorm { out: &work.normed, inputs }.record(kernels, &mut self.recording)?;
+                ExpertRows::F32(&work.normed)
+            }
+        };
         if let Some(router) = &weights.router {
             self.linear(&work.router_logits, DenseRows::F32(&work.normed), router, [num_experts, c], false)?;
             let (experts, weights, logits) = (&work.experts, &work.weights, &work.router_logits);
@@ -200,7 +214,7 @@ impl PassRecorder<'_> {
         }
         let product = ExpertLinear {
             out: &work.gate_up,
-            x: ExpertRows::Int8(&work.middles),
+            x,
             codes: &weights.gate_up.codes,
             code_scales: &weights.gate_up.scales,
             experts: &work.experts,
@@ -213,18 +227,9 @@ impl PassRecorder<'_> {
             k: c,
         };
         product.record(kernels, &mut self.recording)?;
-        let activation = SwiGluMiddles {
-            out: &work.activated,
-            gate_up: &work.gate_up,
-            t: t * active,
-            f,
-            limit: config.swiglu_limit,
-            alpha: config.swiglu_alpha,
-        };
-        activation.record(kernels, &mut self.recording)?;
         let product = ExpertLinear {
             out: &work.outputs,
-            x: ExpertRows::Int8(&work.activated),
+            x: self.activate(t * active, f)?,
             codes: &weights.down.codes,
             code_scales: &weights.down.scales,
             bias: &weights.down.bias,
@@ -237,6 +242,25 @@ impl PassRecorder<'_> {
         let (hidden, outputs, weights) = (&work.hidden, &work.outputs, &work.weights);
         let collect = CollectExperts { hidden, outputs, weights, slots: None, t, active, width: c };
         collect.record(kernels, &mut self.recording)
+    }
+
+    /// SwiGLU of `rows` rows of experts, as products with experts take them.
+    fn activate(&mut self, rows: u32, f: u32) -> Result<ExpertRows<'a>, Error> {
+        let (work, config, kernels) = (self.all.work, self.all.config, self.all.kernels);
+        let (gate_up, t) = (&work.gate_up, rows);
+        let (limit, alpha) = (config.swiglu_limit, config.swiglu_alpha);
+        match self.all.precision {
+            Precision::Fast => {
+                let out = &work.activated;
+                SwiGluMiddles { out, gate_up, t, f, limit, alpha }.record(kernels, &mut self.recording)?;
+                Ok(ExpertRows::Int8(out))
+            }
+            Precision::Exact => {
+                let out = &work.activated_f32;
+                SwiGlu { out, gate_up, t, f, limit, alpha }.record(kernels, &mut self.recording)?;
+                Ok(ExpertRows::F32(out))
+            }
+        }
     }
 
     /// A product of the pass's rows with its bias, `[n, k]`.
@@ -267,6 +291,7 @@ fn spans(work: &Buffers, shape: PassShape, window: Option<u32>) -> AttentionSpan
 /// A layer's keys and values as ops take them.
 fn kv_rows(rows: &LayerRows) -> KvRows<'_> {
     match (&rows.keys, &rows.values) {
+        (Rows::F32(keys), Rows::F32(values)) => KvRows::F32 { keys, values },
         (Rows::Bf16(keys), Rows::Bf16(values)) => KvRows::Bf16 { keys, values },
         (Rows::Int8 { values: keys, scales: key_scales }, Rows::Int8 { values, scales: value_scales }) => {
             KvRows::Int8 { keys, values, key_scales, value_scales }

@@ -12,9 +12,8 @@ use gptoss_gpu::{Device, Place, STAGING_BYTES, Slice, Upload};
 use gptoss_kernels::{Pool, quantize_q8_0};
 
 use crate::Error;
-use crate::config::{DenseMode, KvFormat, LoadOptions, ModelConfig, Precision};
+use crate::config::{DenseMode, LoadOptions, ModelConfig};
 use crate::cpu::weights::DenseMatrix as HostMatrix;
-use crate::gpu::kv_rows::f32_rows;
 use crate::gpu::weights::{Experts, LayerWeights, Linear, Matrix, Weights};
 use crate::nan_scale::refuse_nan_scales;
 
@@ -43,24 +42,16 @@ pub(crate) fn load(
     Ok(weights)
 }
 
-/// Whether the kernels of cards take a model as `options` want it, with keys and values in `kv_format`.
+/// Whether the kernels of cards take a model as `options` want it.
 ///
 /// Errors: `NotOnCard` with what they do not take; `Checkpoint`.
-pub fn check_on_card(
-    checkpoint: &Checkpoint,
-    options: &LoadOptions,
-    kv_format: KvFormat,
-) -> Result<(), Error> {
-    refuse(checkpoint, &ModelConfig::from_checkpoint(checkpoint.config())?, options)?;
-    if kv_format == KvFormat::F32 { Err(f32_rows()) } else { Ok(()) }
+pub fn check_on_card(checkpoint: &Checkpoint, options: &LoadOptions) -> Result<(), Error> {
+    refuse(checkpoint, &ModelConfig::from_checkpoint(checkpoint.config())?, options)
 }
 
 /// Errors: `NotOnCard` for a model or a mode that no kernel takes.
 fn refuse(checkpoint: &Checkpoint, config: &ModelConfig, options: &LoadOptions) -> Result<(), Error> {
     let refused = |what: String, instead| Err(Error::NotOnCard { what, instead });
-    if options.precision == Precision::Exact {
-        return refused("exact precision".to_owned(), "use fast precision, or the CPU");
-    }
     if options.expert_slots.is_some() {
         return refused(
             "experts that stay on disk".to_owned(),

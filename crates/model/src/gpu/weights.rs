@@ -92,7 +92,7 @@ impl Weights {
         }
     }
 
-    /// Whether products of attention take int8 rows.
+    /// Whether matrices of attention are int8.
     pub(crate) fn has_int8(&self) -> bool {
         let is_int8 = |layer: &LayerWeights| {
             [&layer.query, &layer.key, &layer.value, &layer.out].iter().any(|l| l.weight.is_int8())

@@ -9,7 +9,7 @@ use gptoss_gpu as gpu;
 use gptoss_gpu::ops::{AttentionSpans, Int8Rows, KvPlace, MiddleRows};
 use gptoss_gpu::{Buffer, Device, Place, Recorded, Slice};
 
-use crate::config::ModelConfig;
+use crate::config::{ModelConfig, Precision};
 use crate::cpu::workspace::Widths;
 use crate::gpu::pass::{PASS_ROWS_MAX, Pass, PassShape};
 use crate::logit_buffer::LogitBuffer;
@@ -67,6 +67,7 @@ pub(crate) struct Buffers {
     pub(crate) experts: Slice,          // [T, A] u32
     pub(crate) weights: Slice,          // [T, A]
     pub(crate) gate_up: Slice,          // [T, A, 2F]
+    pub(crate) activated_f32: Slice,    // [T, A, F], where experts take f32
     pub(crate) activated: MiddleRows,   // [T, A, F]
     pub(crate) outputs: Slice,          // [T, A, C]
     pub(crate) last_hidden: Slice,      // [rows, C], the rows that are unembedded
@@ -82,6 +83,15 @@ pub(crate) struct Buffers {
 pub(crate) struct Int8Forms {
     pub(crate) attention: bool,
     pub(crate) unembedding: bool,
+    pub(crate) experts: bool,
+}
+
+impl Int8Forms {
+    /// Of a model some of whose matrices of attention are int8, and whose unembedding is.
+    pub(crate) fn of(precision: Precision, attention: bool, unembedding: bool) -> Int8Forms {
+        let experts = precision == Precision::Fast;
+        Int8Forms { attention: attention && experts, unembedding: unembedding && experts, experts }
+    }
 }
 
 /// Where the parts of a pass's input begin. Units: bytes.
@@ -123,6 +133,7 @@ pub(crate) fn buffer_sizes(config: &ModelConfig, forms: Int8Forms) -> Vec<(&'sta
     words("last rows", rows * hidden);
     words("last normed rows", rows * hidden);
     words("logits", rows * config.vocab_size);
+    words("activated rows in f32", if forms.experts { 0 } else { t * active * inner });
     let [heads, kv_heads, dim] =
         [config.num_query_heads, config.num_kv_heads, config.head_dim].map(|size| size as u32);
     let mut more = |what, bytes: u64| sizes.push((what, Place::Card, bytes));
@@ -132,7 +143,10 @@ pub(crate) fn buffer_sizes(config: &ModelConfig, forms: Int8Forms) -> Vec<(&'sta
         let is_taken = is_taken && width.is_multiple_of(BLOCK_VALUES);
         if is_taken { Int8Rows::bytes(rows as u32, width as u32) } else { [0; 2] }
     };
-    let middles = |rows: usize, width: usize| MiddleRows::bytes(rows as u32, width as u32);
+    let middles = |rows: usize, width: usize| match forms.experts {
+        true => MiddleRows::bytes(rows as u32, width as u32),
+        false => [0; 2],
+    };
     let pairs = [
         ("int8 rows", int8(forms.attention, 2 * t, hidden)),
         ("int8 rows of attention", int8(forms.attention, t, query)),
@@ -165,7 +179,7 @@ impl Buffers {
         let [hidden, angles, places, normed] = [(); 4].map(|()| slice());
         let [query, key, value, attended] = [(); 4].map(|()| slice());
         let [router_logits, experts, weights, gate_up, outputs] = [(); 5].map(|()| slice());
-        let [last_hidden, last_normed, logits, partials] = [(); 4].map(|()| slice());
+        let [last_hidden, last_normed, logits, activated_f32, partials] = [(); 5].map(|()| slice());
         let [normed_int8, attended_int8, last_int8] =
             [(); 3].map(|()| Int8Rows { values: slice(), scales: slice() });
         let [middles, activated] = [(); 2].map(|()| MiddleRows { values: slice(), beside: slice() });
@@ -187,6 +201,7 @@ impl Buffers {
             experts,
             weights,
             gate_up,
+            activated_f32,
             activated,
             outputs,
             last_hidden,

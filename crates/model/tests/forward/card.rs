@@ -22,6 +22,15 @@ use crate::written::{Layout, SMALL, Shape, write};
 const FAST: LoadOptions =
     LoadOptions { precision: Precision::Fast, dense: DenseMode::AsStored, expert_slots: None };
 const FAST_Q8: LoadOptions = LoadOptions { dense: DenseMode::Q8, ..FAST };
+const EXACT: LoadOptions = LoadOptions { precision: Precision::Exact, ..FAST };
+/// Keys and values in every format, and every form of products with them.
+const MODES: [(LoadOptions, KvFormat); 5] = [
+    (EXACT, KvFormat::F32),
+    (FAST, KvFormat::F32),
+    (FAST, KvFormat::Bf16),
+    (FAST, KvFormat::Q8),
+    (FAST_Q8, KvFormat::Bf16),
+];
 /// A shape that the kernels take, with heads that are not whole blocks.
 const CARD: Shape = Shape { head_dim: 12, window: 7, ..SMALL };
 
@@ -59,6 +68,27 @@ fn difference(found: &[f32], expected: &[f32]) -> f32 {
 
 /// Tokens of the goldens that are computed here: the drivers are slow. Rings wrap after 191.
 const NUM_TOKENS: usize = 230;
+
+/// As `golden` holds the processor to it, by a bound that does not know how a device rounds a multiply-add.
+/// Measured on lavapipe and SwiftShader, which round it twice: LATER.
+#[test]
+fn exact_logits_are_the_official_ones() {
+    const TOLERANCE: f32 = 2e-3;
+    on_every_device(|device| {
+        for name in ["tiny", "tiny-yarn", "tiny-steep"] {
+            let begun = std::time::Instant::now();
+            let golden = golden(name);
+            let found = rows(&on(device, &open(name), EXACT), &golden.tokens);
+            let apart = difference(&found, &golden.logits);
+            println!(
+                "{name}: largest difference {apart:e}, {} tokens, {:?}",
+                golden.tokens.len(),
+                begun.elapsed()
+            );
+            assert!(apart <= TOLERANCE, "{name}: largest difference {apart}");
+        }
+    });
+}
 
 /// The weights of the goldens are random and large: rounding activations to int8 moves single logits by
 /// whole units on the CPU too, so the measure is the mean divergence. Measured on lavapipe, in nats, CPU and
@@ -104,17 +134,16 @@ fn every_form_of_weights_gives_what_the_processor_gives() {
     ];
     on_every_device(|device| {
         for (name, checkpoint) in &checkpoints {
-            for options in [FAST, FAST_Q8] {
-                for kv_format in [KvFormat::Bf16, KvFormat::Q8] {
-                    let cpu = on_cpu(checkpoint, options).with_kv_format(kv_format);
-                    let card = on(device, checkpoint, options).with_kv_format(kv_format);
-                    let vocab_size = cpu.config().vocab_size;
-                    let [expected, found] = [cpu, card].map(|model| rows(&model, &tokens));
-                    let kl = mean_kl(&expected, &found, vocab_size);
-                    let (dense, apart) = (options.dense, difference(&found, &expected));
-                    println!("{name} {dense:?} {kv_format:?}: mean KL {kl:e}, at most {apart:e}");
-                    assert!(kl < 1e-3, "{name} {dense:?} {kv_format:?}: mean KL {kl}, {apart} apart");
-                }
+            for (options, kv_format) in MODES.into_iter().chain([(FAST_Q8, KvFormat::Q8)]) {
+                let cpu = on_cpu(checkpoint, options).with_kv_format(kv_format);
+                let card = on(device, checkpoint, options).with_kv_format(kv_format);
+                let vocab_size = cpu.config().vocab_size;
+                let [expected, found] = [cpu, card].map(|model| rows(&model, &tokens));
+                let kl = mean_kl(&expected, &found, vocab_size);
+                let apart = difference(&found, &expected);
+                println!("{name} {options:?} {kv_format:?}: mean KL {kl:e}, at most {apart:e}");
+                let kl_max = if options == EXACT { 1e-8 } else { 1e-3 };
+                assert!(kl < kl_max, "{name} {options:?} {kv_format:?}: mean KL {kl}, {apart} apart");
             }
         }
     });
@@ -129,8 +158,7 @@ fn alone(model: &Model, tokens: &[u32]) -> Vec<f32> {
 fn alone_or_batched_whole_or_cut_the_bits_are_the_same() {
     let text = golden("tiny-yarn").tokens;
     on_every_device(|device| {
-        for (options, kv_format) in [(FAST, KvFormat::Bf16), (FAST_Q8, KvFormat::Bf16), (FAST, KvFormat::Q8)]
-        {
+        for (options, kv_format) in MODES {
             let checkpoint = open("tiny-yarn");
             let model = on(device, &checkpoint, options).with_chunk_tokens(70).with_kv_format(kv_format);
             let mut store = model.new_store(sizes(5), CONTEXT);
@@ -152,17 +180,21 @@ fn alone_or_batched_whole_or_cut_the_bits_are_the_same() {
 fn bits_do_not_depend_on_how_attention_takes_its_spans() {
     let text = golden("tiny-yarn").tokens;
     on_every_device(|device| {
-        let model = on(device, &open("tiny-yarn"), FAST).with_chunk_tokens(64);
-        let mut cache = model.new_cache(CONTEXT);
-        let batch = |tokens, logits| Batch { tokens, logits };
-        model.forward(&batch(&text[..500], LogitRows::None), &mut cache).expect("runs");
-        let mut one_by_one = Vec::new();
-        for token in text[500..530].chunks(1) {
-            one_by_one.extend(model.forward(&batch(token, LogitRows::Last), &mut cache).expect("runs").rows);
+        for options in [FAST, EXACT] {
+            let model = on(device, &open("tiny-yarn"), options).with_chunk_tokens(64);
+            let mut cache = model.new_cache(CONTEXT);
+            let mut rows = |tokens: &[u32], logits| {
+                let batch = Batch { tokens, logits };
+                model.forward(&batch, &mut cache).expect("runs").rows
+            };
+            rows(&text[..500], LogitRows::None);
+            let one_by_one: Vec<f32> =
+                text[500..530].chunks(1).flat_map(|token| rows(token, LogitRows::Last)).collect();
+            cache.truncate(500).expect("is held");
+            let batch = Batch { tokens: &text[500..530], logits: LogitRows::All };
+            let at_once = model.forward(&batch, &mut cache).expect("runs").rows;
+            assert!(one_by_one == at_once, "{options:?}");
         }
-        cache.truncate(500).expect("is held");
-        let at_once = model.forward(&batch(&text[500..530], LogitRows::All), &mut cache).expect("runs").rows;
-        assert!(one_by_one == at_once);
     });
 }
 
@@ -186,7 +218,7 @@ fn moved(model: &Model, from: &KvStore, first: &Sequence, place: usize) -> (KvSt
 fn a_sequence_goes_on_from_a_kept_place_and_from_its_bytes() {
     let text = golden("tiny-yarn").tokens;
     on_every_device(|device| {
-        for kv_format in [KvFormat::Bf16, KvFormat::Q8] {
+        for kv_format in [KvFormat::F32, KvFormat::Bf16, KvFormat::Q8] {
             let checkpoint = open("tiny-yarn");
             let model = on(device, &checkpoint, FAST).with_chunk_tokens(64).with_kv_format(kv_format);
             for place in [5_usize, 129] {
@@ -224,7 +256,7 @@ fn a_sequence_goes_on_from_a_kept_place_and_from_its_bytes() {
 #[test]
 fn random_keys_and_values_are_those_that_the_processor_writes() {
     on_every_device(|device| {
-        for kv_format in [KvFormat::Bf16, KvFormat::Q8] {
+        for kv_format in [KvFormat::F32, KvFormat::Bf16, KvFormat::Q8] {
             let checkpoint = open("tiny");
             let models = [on(device, &checkpoint, FAST), on_cpu(&checkpoint, FAST)];
             let [card, cpu] = models.map(|model| {
@@ -261,16 +293,19 @@ fn what_is_held_is_what_was_planned_and_decoding_adds_nothing() {
     ];
     on_every_device(|device| {
         for checkpoint in &checkpoints {
-            for (options, kv_format) in
-                [(FAST, KvFormat::Bf16), (FAST_Q8, KvFormat::Q8), (FAST_Q8, KvFormat::Bf16)]
-            {
+            for (options, kv_format) in [
+                (EXACT, KvFormat::F32),
+                (FAST, KvFormat::Bf16),
+                (FAST_Q8, KvFormat::Q8),
+                (FAST_Q8, KvFormat::Bf16),
+            ] {
                 let model = on(device, checkpoint, options).with_kv_format(kv_format);
                 let sizes = StoreSizes { blocks: 30, rings: 2, snapshots: 3 };
                 let mut store = model.new_store(sizes, CONTEXT);
                 let mut work = model.new_workspace();
                 decode(&model, &mut store, &mut work, 0);
                 let parts = checkpoint.part_bytes();
-                let terms = card_memory(model.config(), &parts, sizes, CONTEXT, kv_format, options.dense);
+                let terms = card_memory(model.config(), &parts, sizes, CONTEXT, kv_format, &options);
                 let (host, card): (Vec<_>, Vec<_>) =
                     terms.iter().partition(|term| term.name.starts_with("host: "));
                 let [host, card] = [host, card].map(|terms| terms.iter().map(|term| term.bytes).sum::<u64>());
@@ -306,25 +341,23 @@ fn what_a_card_cannot_do_is_said_by_name() {
         };
         let opened = |path| Checkpoint::open(path).expect("opens");
         let check = |found: String, expected: &str| assert!(found.contains(expected), "{found}");
-        check(refusal(&open("tiny"), LoadOptions { precision: Precision::Exact, ..FAST }), "exact precision");
         check(refusal(&open("tiny"), LoadOptions { expert_slots: Some(3), ..FAST }), "stay on disk");
         check(refusal(&opened(&small), FAST), "heads of 10 numbers");
         check(refusal(&opened(&bf16), FAST), "experts in bf16");
+        let rounded = LoadOptions { precision: Precision::Exact, ..FAST_Q8 };
+        let outcome = Model::load_on(device, &open("tiny"), &rounded, Pool::new(1), &mut |_, _| {});
+        assert!(matches!(outcome.map(|_| ()), Err(Error::RoundedExact)));
         // What cannot be refused at once is said by the step.
-        let step = |kv_format, blocks: usize| {
-            let model = on(device, &open("tiny"), FAST).with_kv_format(kv_format);
-            let sizes = StoreSizes { blocks, rings: 1, snapshots: 0 };
-            let mut store = model.new_store(sizes, CONTEXT);
-            assert!(store.block_bytes(0).is_empty() && !store.set_block(0, &[1]));
-            let kv = SequenceKv { blocks: &[0], ring: 0 };
-            let segment = Segment { tokens: &[7], first_position: 0, kv, logits: LogitRows::Last };
-            let mut work = model.new_workspace();
-            let outcome = model.forward_segments(&[segment], &mut store, &mut work);
-            assert_eq!(work.num_segments(), 0);
-            outcome.expect_err("is refused").to_string()
-        };
-        check(step(KvFormat::F32, 1), "keys and values in f32");
-        check(step(KvFormat::Bf16, 1 << 26), "keys has");
+        let model = on(device, &open("tiny"), FAST);
+        let sizes = StoreSizes { blocks: 1 << 26, rings: 1, snapshots: 0 };
+        let mut store = model.new_store(sizes, CONTEXT);
+        assert!(store.block_bytes(0).is_empty() && !store.set_block(0, &[1]));
+        let kv = SequenceKv { blocks: &[0], ring: 0 };
+        let segment = Segment { tokens: &[7], first_position: 0, kv, logits: LogitRows::Last };
+        let mut work = model.new_workspace();
+        let outcome = model.forward_segments(&[segment], &mut store, &mut work);
+        assert_eq!(work.num_segments(), 0);
+        check(outcome.expect_err("is refused").to_string(), "keys has");
     });
 }
 
