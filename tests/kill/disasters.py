@@ -162,6 +162,9 @@ def check_full_disk(program, folder):
             fill(filler)
         check(status == 507 and told["error"]["code"] == "disk_full", f"an upload: {status} {told}")
         check("make room" in told["error"]["message"], told)
+        # Who still writes when it is refused sees why, and not a broken pipe.
+        status, told = upload(port, "x" * (32 << 20))
+        check(status == 507 and told["error"]["code"] == "disk_full", f"a large upload: {status} {told}")
         refusals = 0
         for number in range(200):
             fill(filler)

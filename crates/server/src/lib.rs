@@ -34,6 +34,7 @@ mod gate;
 mod ids;
 mod keys;
 pub mod limits;
+mod linger;
 mod loads;
 mod messages;
 mod metrics;
