@@ -43,6 +43,7 @@ mod model_host;
 mod narrowing;
 mod ollama;
 mod openapi;
+mod opening;
 mod page;
 mod paging;
 mod path_class;
