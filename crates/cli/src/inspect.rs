@@ -68,9 +68,13 @@ pub fn run(args: &InspectArgs) -> Result<ExitCode> {
 /// The model that the arguments name.
 ///
 /// Errors: those of opening it.
-pub fn opened(args: &InspectArgs) -> Result<Opened> {
-    let name = args.model.as_deref().or(args.model_flag.as_deref()).unwrap_or("demo");
-    Opened::open(ModelSource::parse_or_preset(name)?)
+fn opened(args: &InspectArgs) -> Result<Opened> {
+    Opened::open(ModelSource::parse_or_preset(name(args))?)
+}
+
+/// What the arguments call the model.
+pub fn name(args: &InspectArgs) -> &str {
+    args.model.as_deref().or(args.model_flag.as_deref()).unwrap_or("demo")
 }
 
 impl Report {
