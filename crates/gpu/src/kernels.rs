@@ -68,6 +68,8 @@ built_in!(
     "router_top_k",
     "swiglu",
     "swiglu_middles",
+    "tile_int8_int8",
+    "tile_mxfp4_int8",
 );
 
 /// A kernel on a device.

@@ -16,15 +16,17 @@ enum Dense {
     Int8(Vec<i8>, Vec<f16>),
 }
 
+/// How a dense matrix is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+pub enum Form {
     F32,
     Bf16,
     Int8,
 }
 
+/// What it is multiplied with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Inputs {
+pub enum Inputs {
     F32,
     Int8,
     Int8Parts,
@@ -58,7 +60,8 @@ impl Dense {
     }
 }
 
-fn check_dense_of(bench: &Bench, form: Form, inputs: Inputs, fill: Fill, [t, n, k]: [usize; 3]) {
+/// T rows of K numbers with a matrix of N rows.
+pub fn check_dense_of(bench: &Bench, form: Form, inputs: Inputs, fill: Fill, [t, n, k]: [usize; 3]) {
     let mut rng = Rng((t * n * k) as u64);
     let weight = Dense::new(form, &mut rng, n, k);
     let (x, bias, before) = (fill.floats(&mut rng, t * k), rng.floats(n), rng.floats(t * n));
