@@ -5,10 +5,12 @@
 //! card's arithmetic is the CPU's. Nothing in a recording changes from run to run: tokens, places and blocks
 //! come in by buffers.
 
+mod experts;
+
 use gptoss_gpu::ops::{
-    Attention, AttentionSpans, CollectExperts, DenseRows, ExpertLinear, ExpertRows, KvPlace, KvRows, KvSlots,
-    Linear, NormInputs, Quantize, RmsNorm, RmsNormInt8, RmsNormMiddles, Rope, RouterTopK, SwiGlu,
-    SwiGluMiddles,
+    Attention, AttentionSpans, CollectExperts, DenseRows, ExpertLinear, ExpertRows, FEW_ROWS_MAX, KvPlace,
+    KvRows, KvSlots, Linear, NormInputs, Quantize, RmsNorm, RmsNormInt8, RmsNormMiddles, Rope, RouterTopK,
+    SwiGlu, SwiGluMiddles,
 };
 use gptoss_gpu::{Error, Kernels, Recorded, Recording, Slice};
 
@@ -211,6 +213,9 @@ impl<'a> PassRecorder<'a> {
             let (experts, weights, logits) = (&work.experts, &work.weights, &work.router_logits);
             let choice = RouterTopK { experts, weights, logits, t, num_experts, active };
             choice.record(kernels, &mut self.recording)?;
+        }
+        if t > FEW_ROWS_MAX && self.all.precision == Precision::Fast {
+            return self.experts_by_tiles(weights);
         }
         let product = ExpertLinear {
             out: &work.gate_up,

@@ -6,7 +6,7 @@
 
 use gptoss_formats::BLOCK_VALUES;
 use gptoss_gpu as gpu;
-use gptoss_gpu::ops::{AttentionSpans, Int8Rows, KvPlace, MiddleRows};
+use gptoss_gpu::ops::{AttentionSpans, Int8Rows, KvPlace, MiddleRows, SortExperts, TILE_ROWS};
 use gptoss_gpu::{Buffer, Device, Place, Recorded, Slice};
 
 use crate::config::{ModelConfig, Precision};
@@ -70,12 +70,21 @@ pub(crate) struct Buffers {
     pub(crate) activated_f32: Slice,    // [T, A, F], where experts take f32
     pub(crate) activated: MiddleRows,   // [T, A, F]
     pub(crate) outputs: Slice,          // [T, A, C]
+    pub(crate) order: ExpertOrder,      // of many rows
     pub(crate) last_hidden: Slice,      // [rows, C], the rows that are unembedded
     pub(crate) last_normed: Slice,      // [rows, C]
     pub(crate) last_int8: Int8Rows,     // [2 rows, C]
     pub(crate) logits: Slice,           // [rows, V]
     /// `[rows, V]` on the host.
     pub(crate) host_logits: Buffer,
+}
+
+/// The order in which experts take the rows of a pass, where they are many.
+pub(crate) struct ExpertOrder {
+    pub(crate) slots: Slice,      // [T, A] u32
+    pub(crate) tokens: Slice,     // [T * A] u32
+    pub(crate) tiles: Slice,      // of four u32
+    pub(crate) dispatches: Slice, // [2, 3] u32
 }
 
 /// Which products take int8 rows.
@@ -134,10 +143,15 @@ pub(crate) fn buffer_sizes(config: &ModelConfig, forms: Int8Forms) -> Vec<(&'sta
     words("last normed rows", rows * hidden);
     words("logits", rows * config.vocab_size);
     words("activated rows in f32", if forms.experts { 0 } else { t * active * inner });
+    words("slots of experts' rows", t * active);
+    words("tokens of experts' rows", t * active);
+    words("workgroups of experts", 6);
     let [heads, kv_heads, dim] =
         [config.num_query_heads, config.num_kv_heads, config.head_dim].map(|size| size as u32);
     let mut more = |what, bytes: u64| sizes.push((what, Place::Card, bytes));
     more("attention by spans", AttentionSpans::bytes(1, heads, kv_heads, dim, SPANS_APART_MAX));
+    let tiles = SortExperts::tiles_bytes((t * active) as u32, config.expert_slots() as u32, TILE_ROWS);
+    more("tiles of experts' rows", tiles);
     let int8 = |is_taken: bool, rows: usize, width: usize| {
         // What is not whole blocks meets no int8 matrix.
         let is_taken = is_taken && width.is_multiple_of(BLOCK_VALUES);
@@ -179,7 +193,8 @@ impl Buffers {
         let [hidden, angles, places, normed] = [(); 4].map(|()| slice());
         let [query, key, value, attended] = [(); 4].map(|()| slice());
         let [router_logits, experts, weights, gate_up, outputs] = [(); 5].map(|()| slice());
-        let [last_hidden, last_normed, logits, activated_f32, partials] = [(); 5].map(|()| slice());
+        let [last_hidden, last_normed, logits, activated_f32] = [(); 4].map(|()| slice());
+        let [slots, tokens, dispatches, partials, tiles] = [(); 5].map(|()| slice());
         let [normed_int8, attended_int8, last_int8] =
             [(); 3].map(|()| Int8Rows { values: slice(), scales: slice() });
         let [middles, activated] = [(); 2].map(|()| MiddleRows { values: slice(), beside: slice() });
@@ -204,6 +219,7 @@ impl Buffers {
             activated_f32,
             activated,
             outputs,
+            order: ExpertOrder { slots, tokens, tiles, dispatches },
             last_hidden,
             last_normed,
             last_int8,

@@ -175,6 +175,25 @@ fn alone_or_batched_whole_or_cut_the_bits_are_the_same() {
     });
 }
 
+/// A prompt's whole chunk is one pass; a later one is cut by what goes beside it.
+#[test]
+fn passes_of_many_rows_give_the_bits_of_few() {
+    let text = golden("tiny-yarn").tokens;
+    on_every_device(|device| {
+        let model = on(device, &open("tiny-yarn"), FAST_Q8).with_chunk_tokens(512);
+        let mut store = model.new_store(sizes(2), CONTEXT);
+        let mut sequences = [Sequence::new(&text[..530], 0, 2), Sequence::new(&text[9..39], 1, 2)];
+        run(&model, &mut store, &mut sequences, |n, step| [[512, 0], [18, 8], [1, 7]][step.min(2)][n]);
+        for sequence in &sequences {
+            // In steps of eight rows, which go no other way than one.
+            let mut few = [Sequence::new(&sequence.tokens, 0, 1)];
+            let mut store = model.new_store(sizes(1), CONTEXT);
+            run(&model, &mut store, &mut few, |_, _| 8);
+            assert!(sequence.rows == few[0].rows, "{} tokens", sequence.tokens.len());
+        }
+    });
+}
+
 /// Past a span of attention spans are taken apart where rows are few, and in turn where they are many.
 #[test]
 fn bits_do_not_depend_on_how_attention_takes_its_spans() {
