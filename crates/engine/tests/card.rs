@@ -110,6 +110,35 @@ fn answers_are_those_of_the_processor() {
     }
 }
 
+/// Where the best token is wanted, the card's answers are enough; a bias of nothing has the whole row read.
+#[test]
+fn the_best_tokens_of_a_card_give_what_whole_rows_give() {
+    let _alone = devices::one_at_a_time();
+    let checkpoint = Checkpoint::open(&demo()).expect("opens");
+    let options = LoadOptions { precision: Precision::Fast, dense: DenseMode::Q8, expert_slots: None };
+    for device in devices::opened(1) {
+        let model = Model::load_on(&device, &checkpoint, &options, Pool::new(2), &mut |_, _| {});
+        let mut engine = Engine::new(Arc::new(model.expect("loads")), 512);
+        for (prompt, top_logprobs) in prompts(3).into_iter().zip([None, Some(5), Some(20)]) {
+            let [found, whole] = [vec![], vec![(0, 0.0)]].map(|logit_bias| {
+                let sampling = SamplingParams { temperature: 0.0, logit_bias, ..SamplingParams::default() };
+                let prompt = prompt.clone();
+                let request =
+                    Request { prompt, sampling, top_logprobs, max_new_tokens: 10, ..Request::default() };
+                let mut tokens = Vec::new();
+                let on_event = &mut |event| {
+                    if let Event::Token(token) = event {
+                        tokens.push(token);
+                    }
+                };
+                engine.generate(request, &AtomicBool::new(false), on_event).expect("runs");
+                tokens
+            });
+            assert!(found.len() == 10 && found == whole, "{found:?}\n{whole:?}");
+        }
+    }
+}
+
 /// Each request of a step that a card refuses ends once, with the reason.
 #[test]
 fn a_card_without_room_ends_each_request_once_and_says_why() {

@@ -148,6 +148,7 @@ impl Runner {
             tail.run()?;
             let numbers = logits.add(rows.len(), self.config.vocab_size);
             buffers.host_logits.read(0, bytemuck::cast_slice_mut(numbers));
+            (0..rows.len()).for_each(|row| logits.push_summary(buffers.summary(row)));
         }
         recorded.join()?;
         Ok(())

@@ -8,9 +8,9 @@
 mod experts;
 
 use gptoss_gpu::ops::{
-    Attention, AttentionSpans, CollectExperts, DenseRows, ExpertLinear, ExpertRows, FEW_ROWS_MAX, KvPlace,
-    KvRows, KvSlots, Linear, NormInputs, Quantize, RmsNorm, RmsNormInt8, RmsNormMiddles, Rope, RouterTopK,
-    SwiGlu, SwiGluMiddles,
+    Attention, AttentionSpans, BestTokens, CollectExperts, DenseRows, ExpertLinear, ExpertRows, FEW_ROWS_MAX,
+    KvPlace, KvRows, KvSlots, Linear, NormInputs, Quantize, RmsNorm, RmsNormInt8, RmsNormMiddles, Rope,
+    RouterTopK, SwiGlu, SwiGluMiddles,
 };
 use gptoss_gpu::{Error, Kernels, Recorded, Recording, Slice};
 
@@ -18,8 +18,9 @@ use crate::config::{LayerKind, ModelConfig, Precision};
 use crate::gpu::kv_rows::{KvBuffers, LayerRows, Rows};
 use crate::gpu::pass::PassShape;
 use crate::gpu::weights::{LayerWeights, Linear as LinearWeights, Matrix, Weights};
-use crate::gpu::workspace::{Buffers, InputPlaces, SPANS_APART_MAX, TailShape};
+use crate::gpu::workspace::{BEST_BYTES, Buffers, InputPlaces, SPANS_APART_MAX, SUMS_BYTES, TailShape};
 use crate::layout::StoreShape;
+use crate::logit_buffer::BEST_TOKENS;
 
 /// What recordings of a model are made of.
 pub(crate) struct Recorder<'a> {
@@ -58,7 +59,7 @@ impl Recorder<'_> {
         pass.recording.finish(&format!("a pass of {} rows", shape.rows))
     }
 
-    /// Logits of rows, which end on the host.
+    /// Logits of rows, which end on the host, with the best tokens of each and the sums of its softmax.
     ///
     /// Errors: the card's.
     pub(crate) fn tail(&self, shape: TailShape) -> Result<Recorded, Error> {
@@ -88,6 +89,24 @@ impl Recorder<'_> {
         product.record(self.kernels, &mut recording)?;
         let bytes = 0..u64::from(shape.rows) * u64::from(vocab) * 4;
         recording.copy(&work.host_logits.slice(bytes.clone()), &work.logits.part(bytes));
+        let best = BestTokens {
+            tokens: &work.best.tokens,
+            sums: &work.best.sums,
+            logits: &work.logits,
+            mask: None,
+            found: &work.best.found,
+            softmax: &work.best.softmax,
+            rows: shape.rows,
+            vocab,
+            count: BEST_TOKENS as u32,
+        };
+        best.record(self.kernels, &mut recording)?;
+        let parts =
+            [(&work.best.tokens, 0, BEST_BYTES), (&work.best.sums, Buffers::BEST_SUMS_AT, SUMS_BYTES)];
+        for (from, at, row_bytes) in parts {
+            let bytes = u64::from(shape.rows) * row_bytes as u64;
+            recording.copy(&work.host_best.slice(at..at + bytes), &from.part(0..bytes));
+        }
         recording.finish(&format!("the logits of {} rows", shape.rows))
     }
 

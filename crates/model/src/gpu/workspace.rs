@@ -6,19 +6,24 @@
 
 use gptoss_formats::BLOCK_VALUES;
 use gptoss_gpu as gpu;
-use gptoss_gpu::ops::{AttentionSpans, Int8Rows, KvPlace, MiddleRows, SortExperts, TILE_ROWS};
+use gptoss_gpu::ops::{AttentionSpans, BestTokens, Int8Rows, KvPlace, MiddleRows, SortExperts, TILE_ROWS};
 use gptoss_gpu::{Buffer, Device, Place, Recorded, Slice};
 
 use crate::config::{ModelConfig, Precision};
 use crate::cpu::workspace::Widths;
 use crate::gpu::pass::{PASS_ROWS_MAX, Pass, PassShape};
-use crate::logit_buffer::LogitBuffer;
+use crate::logit_buffer::{BEST_TOKENS, LogitBuffer, RowSummary};
 use crate::step::LOGIT_ROWS_MAX;
 
 /// Most recordings that are kept; the one that was used longest ago goes first.
 const RECORDINGS_MAX: usize = 24;
 /// Most rows times spans whose attention is taken by a workgroup a span; beyond that there are enough rows.
 pub(crate) const SPANS_APART_MAX: u32 = 512;
+
+/// Bytes of the best tokens of a row, each with its logit.
+pub(crate) const BEST_BYTES: usize = BEST_TOKENS * 8;
+/// Bytes of the sums of a row.
+pub(crate) const SUMS_BYTES: usize = 16;
 
 /// The working memory of steps on a card.
 #[derive(Default)]
@@ -75,8 +80,19 @@ pub(crate) struct Buffers {
     pub(crate) last_normed: Slice,      // [rows, C]
     pub(crate) last_int8: Int8Rows,     // [2 rows, C]
     pub(crate) logits: Slice,           // [rows, V]
+    pub(crate) best: BestRows,          // of logits
     /// `[rows, V]` on the host.
     pub(crate) host_logits: Buffer,
+    /// The best tokens of all rows, then their sums, on the host.
+    pub(crate) host_best: Buffer,
+}
+
+/// The best tokens of rows of logits and the sums of their softmax.
+pub(crate) struct BestRows {
+    pub(crate) tokens: Slice,  // [rows, BEST_TOKENS] of two words
+    pub(crate) sums: Slice,    // [rows, 4]
+    pub(crate) found: Slice,   // of spans
+    pub(crate) softmax: Slice, // of spans
 }
 
 /// The order in which experts take the rows of a pass, where they are many.
@@ -146,12 +162,17 @@ pub(crate) fn buffer_sizes(config: &ModelConfig, forms: Int8Forms) -> Vec<(&'sta
     words("slots of experts' rows", t * active);
     words("tokens of experts' rows", t * active);
     words("workgroups of experts", 6);
+    words("best tokens", rows * BEST_TOKENS * 2);
+    words("sums of logits", rows * 4);
     let [heads, kv_heads, dim] =
         [config.num_query_heads, config.num_kv_heads, config.head_dim].map(|size| size as u32);
     let mut more = |what, bytes: u64| sizes.push((what, Place::Card, bytes));
     more("attention by spans", AttentionSpans::bytes(1, heads, kv_heads, dim, SPANS_APART_MAX));
     let tiles = SortExperts::tiles_bytes((t * active) as u32, config.expert_slots() as u32, TILE_ROWS);
     more("tiles of experts' rows", tiles);
+    let [found, softmax] = BestTokens::bytes(rows as u32, config.vocab_size as u32, BEST_TOKENS as u32);
+    more("best tokens of spans", found);
+    more("sums of spans", softmax);
     let int8 = |is_taken: bool, rows: usize, width: usize| {
         // What is not whole blocks meets no int8 matrix.
         let is_taken = is_taken && width.is_multiple_of(BLOCK_VALUES);
@@ -173,6 +194,7 @@ pub(crate) fn buffer_sizes(config: &ModelConfig, forms: Int8Forms) -> Vec<(&'sta
         more(what, beside);
     }
     sizes.push(("logits", Place::Host, (4 * rows * config.vocab_size) as u64));
+    sizes.push(("best tokens", Place::Host, Buffers::BEST_SUMS_AT + (rows * SUMS_BYTES) as u64));
     sizes
 }
 
@@ -194,7 +216,8 @@ impl Buffers {
         let [query, key, value, attended] = [(); 4].map(|()| slice());
         let [router_logits, experts, weights, gate_up, outputs] = [(); 5].map(|()| slice());
         let [last_hidden, last_normed, logits, activated_f32] = [(); 4].map(|()| slice());
-        let [slots, tokens, dispatches, partials, tiles] = [(); 5].map(|()| slice());
+        let [slots, tokens, dispatches, best_tokens, sums] = [(); 5].map(|()| slice());
+        let [partials, tiles, found, softmax] = [(); 4].map(|()| slice());
         let [normed_int8, attended_int8, last_int8] =
             [(); 3].map(|()| Int8Rows { values: slice(), scales: slice() });
         let [middles, activated] = [(); 2].map(|()| MiddleRows { values: slice(), beside: slice() });
@@ -224,8 +247,23 @@ impl Buffers {
             last_normed,
             last_int8,
             logits,
+            best: BestRows { tokens: best_tokens, sums, found, softmax },
             host_logits: next(),
+            host_best: next(),
         })
+    }
+
+    /// Where the sums begin in `host_best`.
+    pub(crate) const BEST_SUMS_AT: u64 = (LOGIT_ROWS_MAX * BEST_BYTES) as u64;
+
+    /// What was found in a row of logits that came to the host.
+    pub(crate) fn summary(&self, row: usize) -> RowSummary {
+        let (mut best, mut sums) = ([[0_u32; 2]; BEST_TOKENS], [0_f32; 4]);
+        self.host_best.read((row * BEST_BYTES) as u64, bytemuck::cast_slice_mut(best.as_flattened_mut()));
+        let at = Buffers::BEST_SUMS_AT + (row * SUMS_BYTES) as u64;
+        self.host_best.read(at, bytemuck::cast_slice_mut(&mut sums));
+        // The other two are of what a mask allows, and there is none.
+        RowSummary { best, softmax: [sums[0], sums[1]] }
     }
 }
 

@@ -10,7 +10,8 @@ use gptoss_gpu::{Device, Place};
 use gptoss_kernels::Pool;
 use gptoss_model::{
     BLOCK_TOKENS, Batch, DenseMode, Error, KvFormat, KvMove, KvStore, LoadOptions, LogitRows, Model,
-    Precision, Segment, SequenceKv, StoreSizes, card_memory,
+    Precision, Segment, SegmentLogits, SequenceKv, StoreSizes, argmax, card_memory, log_sum_exp,
+    most_probable,
 };
 
 use crate::devices::{one_at_a_time, opened};
@@ -191,6 +192,54 @@ fn passes_of_many_rows_give_the_bits_of_few() {
             run(&model, &mut store, &mut few, |_, _| 8);
             assert!(sequence.rows == few[0].rows, "{} tokens", sequence.tokens.len());
         }
+    });
+}
+
+/// What a card found in a row against the row.
+fn check_found(logits: SegmentLogits<'_>, index: usize) {
+    let row = logits.row(index);
+    let best = most_probable(&row, 30);
+    for count in [0, 1, 20, 21] {
+        assert_eq!(logits.top(index, count), best[..count]);
+    }
+    assert_eq!(logits.argmax(index, None), Some(argmax(&row)));
+    for place in [0, 7, 19, 20, 28] {
+        let mut words = vec![0_u32; row.len().div_ceil(32)];
+        for (token, _) in [best[place], best[29]] {
+            words[token as usize / 32] |= 1 << (token % 32);
+        }
+        assert_eq!(logits.argmax(index, Some(&words)), Some(best[place].0), "the best but {place}");
+    }
+    assert_eq!(logits.argmax(index, Some(&[])), None);
+    let apart = (logits.log_sum_exp(index) - log_sum_exp(&row)).abs();
+    assert!(apart < 1e-5, "{apart}");
+}
+
+#[test]
+fn the_best_tokens_of_a_row_are_found_wherever_it_stands() {
+    let text = golden("tiny-yarn").tokens;
+    on_every_device(|device| {
+        let model = on(device, &open("tiny-yarn"), FAST);
+        let mut store = model.new_store(sizes(1), CONTEXT);
+        let blocks: Vec<u32> = (0..CONTEXT.div_ceil(BLOCK_TOKENS) as u32).collect();
+        let kv = SequenceKv { blocks: &blocks, ring: 0 };
+        let mut work = model.new_workspace();
+        let mut sums = Vec::new();
+        for chunk in [40, 1] {
+            work.clear();
+            for (n, tokens) in text[..40].chunks(chunk).enumerate() {
+                let first_position = n * chunk;
+                let segment = Segment { tokens, first_position, kv, logits: LogitRows::All };
+                model.forward_segments(&[segment], &mut store, &mut work).expect("runs");
+                let logits = work.logits(n).expect("finite");
+                for row in 0..logits.num_rows() {
+                    check_found(logits, row);
+                    sums.push(logits.log_sum_exp(row).to_bits());
+                }
+            }
+        }
+        assert_eq!(sums.len(), 80);
+        assert_eq!(sums[..40], sums[40..]);
     });
 }
 
