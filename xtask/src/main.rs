@@ -1,11 +1,13 @@
 //! Project scripts: `cargo xtask tidy` checks the house rules, `cargo xtask size` prints the size of each
-//! room, `cargo xtask shaders` makes the kernels of `gpu`.
+//! room, `cargo xtask shaders` makes the kernels of `gpu`, `cargo xtask cuda` those in CUDA C++.
 //!
-//! They read the working tree, and write there and in the target folder alone: no network, no weights, no
-//! GPU. `cargo test --workspace` runs the check of house rules through the test at the end of this file.
+//! They read the working tree, and write there and in the target folder alone: no network (but for the
+//! compiler that `cuda` installs), no weights, no GPU. `cargo test --workspace` runs the check of house rules
+//! through the test at the end of this file.
 
 #![expect(clippy::disallowed_methods, reason = "a program with arguments of its own")]
 
+mod cuda;
 mod shaders;
 mod tidy;
 
@@ -19,7 +21,12 @@ commands:
   tidy --write   first rewrite the generated block of ARCHITECTURE.md, then check
   size           print code lines by crate, and the longest files and functions
   shaders        make SPIR-V and MSL from the WGSL of crates/gpu (builds naga first: a minute)
-  shaders --check  only compare them with what is checked in";
+  shaders --check  only compare them with what is checked in
+  cuda           compile the CUDA C++ of crates/gpu (installs its compiler first: 320 MB)
+  cuda --check   also look at the disassembly; both end with 77 where there is no compiler";
+
+/// The exit status of what could check nothing on this machine, as `.ci/run` knows it.
+const SKIPPED: u8 = 77;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -30,6 +37,8 @@ fn main() -> ExitCode {
         ["size"] => tidy::print_sizes(repository()).map(|()| ExitCode::SUCCESS),
         ["shaders"] => run_shaders(false),
         ["shaders", "--check"] => run_shaders(true),
+        ["cuda"] => run_cuda(false),
+        ["cuda", "--check"] => run_cuda(true),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -61,6 +70,15 @@ fn run_shaders(check: bool) -> anyhow::Result<ExitCode> {
         eprintln!("{difference}");
     }
     Ok(if differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Prints what is wrong with each kernel in CUDA C++.
+fn run_cuda(check: bool) -> anyhow::Result<ExitCode> {
+    let Some(wrong) = cuda::run(repository(), check)? else { return Ok(ExitCode::from(SKIPPED)) };
+    for line in &wrong {
+        eprintln!("{line}");
+    }
+    Ok(if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The repository this program was built from: the parent of its own crate.
