@@ -27,7 +27,7 @@ struct Share {
     tokens: usize,
 }
 
-/// Of devices behind the first: SwiftShader takes LATER a token.
+/// Of devices behind the first, and in exact mode: SwiftShader is slower still.
 const SMALL_SHARE: Share = Share { answers: 1, tokens: 6 };
 
 fn demo() -> PathBuf {

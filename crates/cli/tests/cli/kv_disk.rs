@@ -16,7 +16,7 @@ use crate::serve::Server;
 fn cached(mut command: Command) -> (u64, Value) {
     command.args(["--context", "512", "--dense", "bf16"]);
     let mut server = Server::of(command);
-    let text = "What is 17 + 58? ".repeat(40);
+    let text = "What is 17 + 58? ".repeat(34);
     let answer = server.post(
         "/v1/chat/completions",
         &json!({"messages": [{"role": "user", "content": text}], "max_tokens": 4, "temperature": 0}),

@@ -151,7 +151,8 @@ impl<'a> PassRecorder<'a> {
         let [num_heads, num_kv_heads, head_dim] =
             [config.num_query_heads, config.num_kv_heads, config.head_dim].map(|size| size as u32);
         let inputs = self.all.norm(&work.hidden, &weights.attention_norm, t);
-        let takes_int8 = |linear: &LinearWeights| self.all.takes_int8(&linear.weight);
+        let all = self.all;
+        let takes_int8 = |linear: &LinearWeights| all.takes_int8(&linear.weight);
         let linears = [&weights.query, &weights.key, &weights.value];
         if linears.into_iter().any(takes_int8) {
             let norm = RmsNormInt8 { out: &work.normed_int8, inputs, in_parts: true };
