@@ -1,8 +1,9 @@
 //! Which device computes: the processor, or a card by its name or by what it holds.
 //!
-//! Entry points: [`choose`] for a command that computes, [`findings`] for `gptoss doctor`. The processor is
-//! the default. `auto` takes the first card that runs the kernels and whose memory holds the whole plan, and
-//! never a device in software; a card that is named is taken, and an error says what it lacks.
+//! Entry points: [`find`] and [`choose`] for a command that computes, [`findings`] for `gptoss doctor`. The processor is
+//! the default. `auto` takes the first card that runs the kernels and whose memory holds the whole plan, else
+//! the first that holds everything but some experts, and never a device in software; a card that is named is
+//! taken, and an error says what it lacks.
 
 use std::io::{self, Write};
 
@@ -10,7 +11,8 @@ use anyhow::{Context, Result};
 use gptoss_checkpoint::Checkpoint;
 use gptoss_gpu::{Device, DeviceChoice, DeviceDescription, DeviceKind, Error};
 use gptoss_model::{
-    BLOCK_TOKENS, KvFormat, LoadOptions, ModelConfig, StoreSizes, Term, card_memory, check_on_card,
+    BLOCK_TOKENS, KvFormat, LoadOptions, MemoryPlan, ModelConfig, StoreSizes, Term, card_bytes,
+    check_on_card, plan_card,
 };
 
 use crate::args::{ComputeArgs, DeviceArg};
@@ -21,61 +23,137 @@ use crate::memory_budget::{Needs, human};
 /// Of a card's memory, what a plan may take: drivers and screens want the rest. Units: percent.
 const SHARE_MAX: u64 = 90;
 
+/// A card that computes, with what will be in its memory.
+pub struct ChosenCard {
+    /// It, opened.
+    pub device: Device,
+    /// What will be there.
+    pub plan: MemoryPlan,
+}
+
 /// The card that is asked for, opened; `None` is the processor.
 ///
-/// Errors: flags that do not go with a card; what opening it met.
+/// Errors: as [`find`]; what opening it met; a model whose dense part it does not hold.
 pub fn choose(
     compute: &ComputeArgs,
     checkpoint: &Checkpoint,
     needs: &Needs<'_>,
     kv_format: KvFormat,
-) -> Result<Option<Device>> {
+) -> Result<Option<ChosenCard>> {
+    let Some(found) = find(compute, checkpoint, needs, kv_format)? else { return Ok(None) };
+    let device = Device::open(&DeviceChoice::Index(found.index)).context("cannot open the device")?;
+    let plan = plan(&found, compute, checkpoint, needs, kv_format).context("cannot compute on a card")?;
+    let taken = human(card_bytes(&plan.terms));
+    writeln!(io::stderr(), "computing on {found}, {taken} of its memory")?;
+    if let Some(slots) = plan.expert_slots {
+        let all = num_experts(checkpoint);
+        writeln!(
+            io::stderr(),
+            "{slots} of {all} experts are on the card, the others in the computer's memory"
+        )?;
+    }
+    Ok(Some(ChosenCard { device, plan }))
+}
+
+/// The card that is asked for; `None` is the processor.
+///
+/// Errors: flags that do not go with a card; none of the name that is asked for.
+pub fn find(
+    compute: &ComputeArgs,
+    checkpoint: &Checkpoint,
+    needs: &Needs<'_>,
+    kv_format: KvFormat,
+) -> Result<Option<DeviceDescription>> {
     let options = LoadOptions { precision: needs.precision, dense: needs.dense, expert_slots: None };
     let is_taken = || check_on_card(checkpoint, &options);
-    let named = match &compute.device {
-        DeviceArg::Cpu => return Ok(None),
-        DeviceArg::Card(_) if compute.memory.is_some() => {
-            return Err(usage(
-                "--memory is the computer's and --device takes a card's; leave one of them out",
-            ));
-        }
+    match &compute.device {
+        DeviceArg::Cpu if compute.gpu_memory.is_some() => Err(usage(
+            "--gpu-memory is a card's, and the processor computes\nadd --device vulkan or auto, or leave it out",
+        )),
+        DeviceArg::Cpu => Ok(None),
+        DeviceArg::Card(_) if compute.memory.is_some() => Err(usage(
+            "--memory is the computer's and --device takes a card's (--gpu-memory); leave one of them out",
+        )),
         DeviceArg::Card(choice) => {
             is_taken().context("cannot compute on a card")?;
-            Some(choice.clone())
+            let devices = Device::list().context("cannot open the device")?;
+            match choice.find(&devices) {
+                Some(device) => Ok(Some(device.clone())),
+                // It says what there is.
+                None => {
+                    Ok(Some(Device::open(choice).context("cannot open the device")?.description().clone()))
+                }
+            }
         }
-        DeviceArg::Auto if compute.memory.is_some() || is_taken().is_err() => return Ok(None),
-        DeviceArg::Auto => None,
-    };
-    let bytes = card_bytes(&plan(checkpoint, needs, kv_format)?);
-    let holder = || first_that_holds(&Device::list().unwrap_or_default(), bytes).map(DeviceChoice::Index);
-    let Some(choice) = named.or_else(holder) else { return Ok(None) };
-    let device = Device::open(&choice).context("cannot open the device")?;
-    writeln!(io::stderr(), "computing on {}, {} of its memory", device.description(), human(bytes))?;
-    Ok(Some(device))
+        DeviceArg::Auto if compute.memory.is_some() || is_taken().is_err() => Ok(None),
+        DeviceArg::Auto => {
+            let planned =
+                |device: &DeviceDescription| plan(device, compute, checkpoint, needs, kv_format).ok();
+            Ok(first_that_holds(&Device::list().unwrap_or_default(), planned).cloned())
+        }
+    }
+}
+
+/// Bytes of a card that a plan may take.
+fn budget(asked: Option<u64>, memory_bytes: u64) -> u64 {
+    asked.unwrap_or(memory_bytes / 100 * SHARE_MAX)
 }
 
 /// The memory plan of a card.
-pub fn plan(checkpoint: &Checkpoint, needs: &Needs<'_>, kv_format: KvFormat) -> Result<Vec<Term>> {
+///
+/// Errors: `CardTooSmall`.
+pub fn plan(
+    device: &DeviceDescription,
+    compute: &ComputeArgs,
+    checkpoint: &Checkpoint,
+    needs: &Needs<'_>,
+    kv_format: KvFormat,
+) -> Result<MemoryPlan, gptoss_model::Error> {
+    plan_bytes(checkpoint, needs, kv_format, budget(compute.gpu_memory, device.memory_bytes))
+}
+
+/// The terms for a card with so many bytes to take, for those who only look.
+///
+/// Errors: a model or a mode that no kernel takes; `CardTooSmall`.
+pub fn plan_within(
+    bytes: u64,
+    checkpoint: &Checkpoint,
+    needs: &Needs<'_>,
+    kv_format: KvFormat,
+) -> Result<Vec<Term>> {
+    let options = LoadOptions { precision: needs.precision, dense: needs.dense, expert_slots: None };
+    check_on_card(checkpoint, &options)?;
+    Ok(plan_bytes(checkpoint, needs, kv_format, bytes)?.terms)
+}
+
+fn plan_bytes(
+    checkpoint: &Checkpoint,
+    needs: &Needs<'_>,
+    kv_format: KvFormat,
+    budget: u64,
+) -> Result<MemoryPlan, gptoss_model::Error> {
     let config = ModelConfig::from_checkpoint(checkpoint.config())?;
     let one = StoreSizes { blocks: needs.context.div_ceil(BLOCK_TOKENS), rings: 1, snapshots: 0 };
-    let sizes = needs.kv.map_or(one, |kv| kv.sizes);
+    let store = (needs.kv.map_or(one, |kv| kv.sizes), needs.context);
     let options = LoadOptions { precision: needs.precision, dense: needs.dense, expert_slots: None };
-    Ok(card_memory(&config, &checkpoint.part_bytes(), sizes, needs.context, kv_format, &options))
+    plan_card(&config, &checkpoint.part_bytes(), store, kv_format, &options, budget)
 }
 
-/// What of a plan is the card's. Units: bytes.
-fn card_bytes(terms: &[Term]) -> u64 {
-    let card = terms.iter().filter(|term| !term.name.starts_with("host: "));
-    card.map(|term| term.bytes).sum()
+/// Experts of all layers.
+fn num_experts(checkpoint: &Checkpoint) -> usize {
+    let config = checkpoint.config();
+    config.num_hidden_layers * config.num_local_experts
 }
 
-/// The number of the first card that holds so much.
-fn first_that_holds(devices: &[DeviceDescription], bytes: u64) -> Option<usize> {
-    let holds = |device: &&DeviceDescription| {
-        let may_compute = device.kind != DeviceKind::Cpu && device.lack().is_none();
-        may_compute && device.memory_bytes / 100 * SHARE_MAX >= bytes
-    };
-    devices.iter().filter(holds).min_by_key(|device| device.kind).map(|device| device.index)
+/// The first card whose plan holds all of a model, else the first that has a plan.
+fn first_that_holds(
+    devices: &[DeviceDescription],
+    plan: impl Fn(&DeviceDescription) -> Option<MemoryPlan>,
+) -> Option<&DeviceDescription> {
+    let may_compute = |device: &&DeviceDescription| device.kind != DeviceKind::Cpu && device.lack().is_none();
+    let planned = devices.iter().filter(may_compute).filter_map(|device| Some((device, plan(device)?)));
+    let best = planned.min_by_key(|(device, plan)| (plan.expert_slots.is_some(), device.kind));
+    best.map(|(device, _)| device)
 }
 
 /// What `gptoss doctor` says of cards.
@@ -123,11 +201,25 @@ mod tests {
             device(2, DeviceKind::Discrete, 16),
             DeviceDescription { vulkan: [1, 2, 0], ..device(3, DeviceKind::Discrete, 100) },
         ];
-        let check = |gigabytes: u64, expected| {
-            assert_eq!(first_that_holds(&devices, gigabytes * 1_000_000_000), expected, "{gigabytes}");
+        // What is needed whole, and without any experts.
+        let check = |[whole, least]: [u64; 2], expected| {
+            let plan = |device: &DeviceDescription| {
+                let budget = budget(None, device.memory_bytes) / 1_000_000_000;
+                let expert_slots = (budget < whole).then_some(5);
+                (budget >= least).then_some(MemoryPlan { terms: Vec::new(), expert_slots })
+            };
+            let found = first_that_holds(&devices, plan).map(|device| device.index);
+            assert_eq!(found, expected, "{whole} {least}");
         };
-        check(14, Some(2));
-        check(15, Some(1));
-        check(60, None);
+        check([14, 3], Some(2));
+        check([15, 3], Some(1));
+        check([60, 20], Some(1));
+        check([60, 3], Some(2));
+        check([60, 60], None);
+    }
+
+    #[test]
+    fn of_a_card_a_part_is_taken_unless_another_is_named() {
+        assert_eq!((budget(None, 16_000_000_000), budget(Some(5), 16_000_000_000)), (14_400_000_000, 5));
     }
 }

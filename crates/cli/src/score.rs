@@ -116,6 +116,7 @@ impl Scored {
             kv: None,
             // One measure for all devices; and a card would have to hold both models.
             device: DeviceArg::Cpu,
+            gpu_memory: None,
             ..args.compute.clone()
         };
         let exact = if compares { Some(opened.load(&exact, num_tokens, None)?) } else { None };

@@ -15,7 +15,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use gptoss_checkpoint::Checkpoint;
-use gptoss_engine::{Engine, Event, Failure, Request, SamplingParams, channel};
+use gptoss_engine::{Engine, Event, EventStream, Failure, Request, SamplingParams, Token, channel};
 use gptoss_harmony::{Conversation, Message, ReasoningEffort, RenderOptions, SystemContent, Vocab, render};
 use gptoss_kernels::Pool;
 use gptoss_model::{DenseMode, Device, LoadOptions, Model, Precision};
@@ -135,6 +135,63 @@ fn the_best_tokens_of_a_card_give_what_whole_rows_give() {
                 tokens
             });
             assert!(found.len() == 10 && found == whole, "{found:?}\n{whole:?}");
+        }
+    }
+}
+
+/// The answers of requests that run together, with their log-probabilities.
+fn answers_together(model: &Arc<Model>, prompts: &[Vec<u32>]) -> Vec<Vec<Token>> {
+    let mut engine = Engine::new(Arc::clone(model), 512);
+    let (handle, mut inbox) = channel(engine.limits());
+    let tickets: Vec<_> = prompts
+        .iter()
+        .map(|prompt| {
+            let sampling = SamplingParams { temperature: 0.0, ..SamplingParams::default() };
+            let (prompt, stop_ids) = (prompt.clone(), vocab().stop_ids().to_vec());
+            let request =
+                Request { prompt, sampling, stop_ids, max_new_tokens: ANSWER_TOKENS, ..Request::default() };
+            let ticket = handle.submit(request).expect("room");
+            engine.accept(inbox.try_recv().expect("was submitted"));
+            ticket
+        })
+        .collect();
+    while engine.step() {}
+    let tokens = |mut ticket: EventStream| {
+        let events = std::iter::from_fn(|| ticket.next_event());
+        events.filter_map(|event| if let Event::Token(token) = event { Some(token) } else { None }).collect()
+    };
+    tickets.into_iter().map(tokens).collect()
+}
+
+/// A card that holds a quarter, a half or three quarters of the experts says what one says that holds all, to
+/// one at a time and to four together. What it takes is printed: misses a token are experts sent to the card.
+#[test]
+fn a_card_that_holds_some_experts_says_what_one_says_that_holds_all() {
+    let _alone = devices::one_at_a_time();
+    let checkpoint = Checkpoint::open(&demo()).expect("opens");
+    let prompts = prompts(4);
+    for device in devices::opened(1) {
+        let load = |expert_slots| {
+            let options = LoadOptions { precision: Precision::Fast, dense: DenseMode::Q8, expert_slots };
+            let model = Model::load_on(&device, &checkpoint, &options, Pool::new(2), &mut |_, _| {});
+            Arc::new(model.expect("loads"))
+        };
+        let expected = answers_together(&load(None), &prompts);
+        for slots in [8, 16, 24] {
+            for together in [1, 4] {
+                let model = load(Some(slots));
+                let found: Vec<_> =
+                    prompts.chunks(together).flat_map(|prompts| answers_together(&model, prompts)).collect();
+                assert!(found == expected, "{slots} slots, {together} together");
+                let traffic = model.expert_traffic().expect("not all are on the card");
+                let tokens: usize = prompts.iter().map(Vec::len).chain(found.iter().map(Vec::len)).sum();
+                println!(
+                    "{slots} of {} experts, {together} together: {:.1} % found, {:.2} sent a token",
+                    traffic.experts,
+                    100.0 * traffic.hit_rate(),
+                    traffic.misses as f64 / tokens as f64
+                );
+            }
         }
     }
 }

@@ -83,7 +83,8 @@ impl Model {
         })
     }
 
-    /// Brings a checkpoint's weights to a card, the embedding excepted. `progress` is told `(bytes done,
+    /// Brings a checkpoint's weights to a card, the embedding excepted, and of its experts as many as `options`
+    /// says, where [`plan_card`](crate::plan_card) found that not all fit. `progress` is told `(bytes done,
     /// bytes in all)`, of the checkpoint's.
     ///
     /// Errors: `Checkpoint` and `NanScale` name the tensor; `RoundedExact`; `NotOnCard` what no kernel takes;
@@ -157,11 +158,12 @@ impl Model {
         }
     }
 
-    /// What has been read from disk since the model was loaded; `None` when all its weights are in memory.
+    /// What has been read from disk, or sent to the card, since the model was loaded; `None` when all its
+    /// weights are where they are used.
     pub fn expert_traffic(&self) -> Option<ExpertTraffic> {
         match &self.twin {
             Twin::Cpu(runner) => runner.expert_traffic(),
-            Twin::Gpu(_) => None,
+            Twin::Gpu(runner) => runner.expert_traffic(),
         }
     }
 

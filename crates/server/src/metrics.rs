@@ -204,11 +204,12 @@ pub(crate) fn write_traces(page: &mut String, num_dropped: u64) {
 type Row = (&'static str, &'static str, &'static str, f64);
 
 /// What the engine counts.
-fn engine_rows(engine: &EngineStats) -> [Row; 13] {
+fn engine_rows(engine: &EngineStats) -> [Row; 18] {
     let counter = |name, help, value: u64| (name, "counter", help, value as f64);
     let gauge = |name, help, value: usize| (name, "gauge", help, value as f64);
     let stuck = "Times that the idle engine found blocks that nobody held and nobody had given back.";
     let hits = "Prompts whose beginning was in the prefix cache.";
+    let experts = &engine.experts;
     [
         counter("engine_requests_accepted_total", "Requests the engine has taken.", engine.accepted),
         counter(
@@ -222,6 +223,11 @@ fn engine_rows(engine: &EngineStats) -> [Row; 13] {
         counter("engine_preemptions_total", "Sequences that were computed again.", engine.preemptions),
         counter("engine_prefix_hits_total", hits, engine.prefix.hits),
         counter("engine_integrity_resets_total", stuck, engine.integrity_resets),
+        counter("expert_hits_total", "Experts found where they are used.", experts.hits),
+        counter("expert_misses_total", "Experts read from disk or sent to the card.", experts.misses),
+        counter("expert_bytes_total", "Bytes of those.", experts.bytes_read),
+        gauge("expert_slots", "Experts that can be where they are used; 0 when all are.", experts.slots),
+        gauge("experts", "Experts of models of which only some are.", experts.experts),
         gauge("engine_sequences_running", "Sequences that hold blocks.", engine.running),
         gauge("engine_requests_queued", "Requests that wait.", engine.queued),
         gauge("engine_kv_blocks", "Blocks of the KV pool.", engine.blocks_total),

@@ -21,7 +21,7 @@ mod swiglu;
 
 pub use attention::{ATTENTION_SPAN, Attention, AttentionSpans, HEAD_DIM_MAX};
 pub use best_tokens::{BEST_TOKENS_MAX, BestTokens};
-pub use expert_linear::{ExpertLinear, ExpertRows};
+pub use expert_linear::{EXPERT_ELSEWHERE, ExpertLinear, ExpertRows};
 pub use expert_order::{CollectExperts, SortExperts};
 pub use expert_tiles::ExpertTiles;
 pub use int8_rows::{Int8Rows, MiddleRows, Quantize, QuantizeMiddles};

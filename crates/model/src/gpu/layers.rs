@@ -1,6 +1,6 @@
 //! A pass through all layers and the unembedding, as recordings of the room `gpu`'s ops.
 //!
-//! Entry points: [`Recorder::pass`] and [`Recorder::tail`]. The order of ops and which rows each product
+//! Entry points: [`Recorder::pass`], [`Recorder::pieces`] and [`Recorder::tail`]. The order of ops and which rows each product
 //! takes are those of `cpu/block.rs` and `cpu/experts.rs`, so that both give the same numbers as far as a
 //! card's arithmetic is the CPU's. Nothing in a recording changes from run to run: tokens, places and blocks
 //! come in by buffers.
@@ -54,9 +54,60 @@ impl Recorder<'_> {
         pass.take_input(kv);
         for (layer, weights) in self.weights.layers.iter().enumerate() {
             pass.attention(layer, weights, &kv.layers[layer], &kv.table)?;
-            pass.mlp(weights)?;
+            pass.route(weights)?;
+            pass.experts(weights)?;
         }
         pass.recording.finish(&format!("a pass of {} rows", shape.rows))
+    }
+
+    /// A pass in pieces, for experts of which the host brings what is missing: each ends with the choice of a
+    /// layer's router in `chosen` on the host, and begins with the slots of the layer's before there.
+    ///
+    /// Errors: the card's.
+    pub(crate) fn pieces(
+        &self,
+        shape: PassShape,
+        kv: &KvBuffers,
+        store: &StoreShape,
+        chosen: &Slice,
+    ) -> Result<Vec<Recorded>, Error> {
+        let piece = |layer: usize| {
+            let recording = Recording::new(self.kernels.device());
+            let mut pass = PassRecorder { all: self, shape, store, recording };
+            match layer.checked_sub(1) {
+                None => pass.take_input(kv),
+                Some(before) => {
+                    pass.take_slots(chosen);
+                    pass.products(&self.weights.layers[before])?;
+                    pass.collect()?;
+                }
+            }
+            if let Some(weights) = self.weights.layers.get(layer) {
+                pass.attention(layer, weights, &kv.layers[layer], &kv.table)?;
+                pass.route(weights)?;
+                let bytes = 0..pass.chosen_bytes();
+                pass.recording.copy(&chosen.part(bytes.clone()), &self.work.experts.part(bytes));
+            }
+            pass.recording.finish(&format!("layer {layer} of a pass of {} rows", shape.rows))
+        };
+        (0..=self.weights.layers.len()).map(piece).collect()
+    }
+
+    /// The products of some of a layer's experts, whose slots are in `chosen`.
+    ///
+    /// Errors: the card's.
+    pub(crate) fn part(
+        &self,
+        shape: PassShape,
+        store: &StoreShape,
+        weights: &LayerWeights,
+        chosen: &Slice,
+    ) -> Result<Recorded, Error> {
+        let recording = Recording::new(self.kernels.device());
+        let mut pass = PassRecorder { all: self, shape, store, recording };
+        pass.take_slots(chosen);
+        pass.products(weights)?;
+        pass.recording.finish(&format!("some experts of a pass of {} rows", shape.rows))
     }
 
     /// Logits of rows, which end on the host, with the best tokens of each and the sums of its softmax.
@@ -209,34 +260,61 @@ impl<'a> PassRecorder<'a> {
         self.linear(&work.hidden, x, &weights.out, [c, query], true)
     }
 
-    /// Adds what a layer's experts make of each row to the residual stream.
-    fn mlp(&mut self, weights: &LayerWeights) -> Result<(), Error> {
+    /// Bytes of the choice of all rows.
+    fn chosen_bytes(&self) -> u64 {
+        u64::from(self.shape.rows) * self.all.config.active_experts() as u64 * 4
+    }
+
+    /// Experts become the slots in which they are.
+    fn take_slots(&mut self, slots: &Slice) {
+        let bytes = 0..self.chosen_bytes();
+        self.recording.copy(&self.all.work.experts.part(bytes.clone()), &slots.part(bytes));
+    }
+
+    /// Chooses the experts of each row, and makes ready what they take.
+    fn route(&mut self, weights: &LayerWeights) -> Result<(), Error> {
         let (work, config, kernels) = (self.all.work, self.all.config, self.all.kernels);
         let t = self.shape.rows;
-        let [c, f, num_experts, active] =
-            [config.hidden_size, config.intermediate_size, config.num_experts, config.active_experts()]
-                .map(|size| size as u32);
+        let [c, num_experts, active] =
+            [config.hidden_size, config.num_experts, config.active_experts()].map(|size| size as u32);
         let inputs = self.all.norm(&work.hidden, &weights.mlp_norm, t);
-        let x = match self.all.precision {
+        match self.all.precision {
             Precision::Fast => {
                 let norm = RmsNormMiddles { out: &work.middles, normed: &work.normed, inputs };
                 norm.record(kernels, &mut self.recording)?;
-                ExpertRows::Int8(&work.middles)
             }
             Precision::Exact => {
                 RmsNorm { out: &work.normed, inputs }.record(kernels, &mut self.recording)?;
-                ExpertRows::F32(&work.normed)
             }
-        };
+        }
         if let Some(router) = &weights.router {
             self.linear(&work.router_logits, DenseRows::F32(&work.normed), router, [num_experts, c], false)?;
             let (experts, weights, logits) = (&work.experts, &work.weights, &work.router_logits);
             let choice = RouterTopK { experts, weights, logits, t, num_experts, active };
             choice.record(kernels, &mut self.recording)?;
         }
-        if t > FEW_ROWS_MAX && self.all.precision == Precision::Fast {
+        Ok(())
+    }
+
+    /// Adds what a layer's experts make of each row to the residual stream.
+    fn experts(&mut self, weights: &LayerWeights) -> Result<(), Error> {
+        if self.shape.rows > FEW_ROWS_MAX && self.all.precision == Precision::Fast {
             return self.experts_by_tiles(weights);
         }
+        self.products(weights)?;
+        self.collect()
+    }
+
+    /// What a layer's experts make of each row, row by row.
+    fn products(&mut self, weights: &LayerWeights) -> Result<(), Error> {
+        let (work, config, kernels) = (self.all.work, self.all.config, self.all.kernels);
+        let t = self.shape.rows;
+        let [c, f, active] =
+            [config.hidden_size, config.intermediate_size, config.active_experts()].map(|size| size as u32);
+        let x = match self.all.precision {
+            Precision::Fast => ExpertRows::Int8(&work.middles),
+            Precision::Exact => ExpertRows::F32(&work.normed),
+        };
         let product = ExpertLinear {
             out: &work.gate_up,
             x,
@@ -245,7 +323,7 @@ impl<'a> PassRecorder<'a> {
             experts: &work.experts,
             bias: &weights.gate_up.bias,
             adds: false,
-            num_experts: config.expert_slots() as u32,
+            num_experts: weights.num_slots as u32,
             rows: t * active,
             share: active,
             n: 2 * f,
@@ -263,10 +341,17 @@ impl<'a> PassRecorder<'a> {
             k: f,
             ..product
         };
-        product.record(kernels, &mut self.recording)?;
+        product.record(kernels, &mut self.recording)
+    }
+
+    /// Adds what the experts made of each row to the residual stream.
+    fn collect(&mut self) -> Result<(), Error> {
+        let (work, config) = (self.all.work, self.all.config);
+        let [width, active] = [config.hidden_size, config.active_experts()].map(|size| size as u32);
         let (hidden, outputs, weights) = (&work.hidden, &work.outputs, &work.weights);
-        let collect = CollectExperts { hidden, outputs, weights, slots: None, t, active, width: c };
-        collect.record(kernels, &mut self.recording)
+        let t = self.shape.rows;
+        let collect = CollectExperts { hidden, outputs, weights, slots: None, t, active, width };
+        collect.record(self.all.kernels, &mut self.recording)
     }
 
     /// SwiGLU of `rows` rows of experts, as products with experts take them.

@@ -91,7 +91,7 @@ fn matrix_len(config: &ModelConfig, part: Part) -> Option<u64> {
 }
 
 /// Numbers of a vector, and of the biases of all experts.
-fn vector_len(config: &ModelConfig, part: Part) -> Option<usize> {
+pub(crate) fn vector_len(config: &ModelConfig, part: Part) -> Option<usize> {
     use LayerPart as P;
     let (hidden, slots) = (config.hidden_size, config.expert_slots());
     let heads = config.num_query_heads;

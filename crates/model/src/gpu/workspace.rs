@@ -33,6 +33,10 @@ pub(crate) struct Workspace {
     /// Made by the first step of the model with this number.
     pub(crate) buffers: Option<(u64, Buffers)>,
     pub(crate) passes: Recordings<(u64, PassShape)>,
+    /// Passes in pieces, one a layer and the rest, where experts stay on the host.
+    pub(crate) pieces: Recordings<(u64, PassShape), Vec<Recorded>>,
+    /// `[T, A]` u32 on the host, likewise: what routers chose.
+    pub(crate) chosen: Option<Buffer>,
     pub(crate) tails: Recordings<TailShape>,
     /// A pass's input on the host, before it is written to where the card sees it.
     pub(crate) input: Vec<u8>,
@@ -48,8 +52,8 @@ pub(crate) struct TailShape {
 }
 
 /// Recordings by what they are made for, the last used behind.
-pub(crate) struct Recordings<K> {
-    kept: Vec<(K, Recorded)>,
+pub(crate) struct Recordings<K, R = Recorded> {
+    kept: Vec<(K, R)>,
 }
 
 /// Buffers of a pass of `T` rows, at most [`PASS_ROWS_MAX`].
@@ -198,6 +202,11 @@ pub(crate) fn buffer_sizes(config: &ModelConfig, forms: Int8Forms) -> Vec<(&'sta
     sizes
 }
 
+/// Bytes of the choice of the longest pass.
+pub(crate) fn chosen_bytes(config: &ModelConfig) -> u64 {
+    4 * (PASS_ROWS_MAX * config.active_experts()) as u64
+}
+
 impl Buffers {
     /// Errors: the card's.
     pub(crate) fn new(
@@ -267,15 +276,15 @@ impl Buffers {
     }
 }
 
-impl<K: Copy + PartialEq> Recordings<K> {
+impl<K: Copy + PartialEq, R> Recordings<K, R> {
     /// The recording for `key`, made now if there is none.
     ///
     /// Errors: those of `record`.
     pub(crate) fn of(
         &mut self,
         key: K,
-        record: impl FnOnce() -> Result<Recorded, gpu::Error>,
-    ) -> Result<&mut Recorded, gpu::Error> {
+        record: impl FnOnce() -> Result<R, gpu::Error>,
+    ) -> Result<&mut R, gpu::Error> {
         let entry = match self.kept.iter().position(|(kept, _)| *kept == key) {
             Some(place) => self.kept.remove(place),
             None => {
@@ -296,8 +305,8 @@ impl<K: Copy + PartialEq> Recordings<K> {
     }
 }
 
-impl<K> Default for Recordings<K> {
-    fn default() -> Recordings<K> {
+impl<K, R> Default for Recordings<K, R> {
+    fn default() -> Recordings<K, R> {
         Recordings { kept: Vec::new() }
     }
 }
