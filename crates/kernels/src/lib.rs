@@ -4,6 +4,10 @@
 //! and the ops on rows. Each op has a scalar reference in plain Rust; wider tiers follow the same order of
 //! summation and give the same bits, as do other numbers of threads and of tokens.
 //!
+//! The gradient of an op stands beside it (`*_backward.rs`). Its outputs are added to, element by element in
+//! one order over tokens, unless its head says that they are written; so a batch in parts gives the bits of
+//! the whole.
+//!
 //! Shape letters of this room: `T` tokens · `H` query heads · `K` kv heads or inputs of a product · `N`
 //! outputs of a product · `D` head_dim · `C` hidden_size · `F` intermediate_size · `E` experts · `A` active
 //! experts.
@@ -13,9 +17,13 @@
 
 #![expect(unsafe_code, reason = "SIMD, and rows of a slice handed to threads")]
 
+mod adamw;
 mod attention;
+mod embedding_backward;
 pub mod exp;
 pub mod lanes;
+mod linear_backward;
+mod low_rank;
 mod matrix;
 mod memory;
 mod pool;
@@ -33,7 +41,13 @@ mod swiglu;
 mod tier;
 mod top_k;
 
+pub use adamw::{AdamW, Moments, adamw, sum_of_squares};
 pub use attention::{AttentionJob, AttentionParams, KvRun, KvSlice, attention, kv_bf16, quantize_kv};
+pub use embedding_backward::embedding_backward;
+pub use linear_backward::{linear_backward_bias, linear_backward_input, linear_backward_weight};
+pub use low_rank::{
+    LowRank, LowRankGradients, low_rank, low_rank_backward_factors, low_rank_backward_input, low_rank_shrink,
+};
 pub use matrix::{Matrix, Rows, linear};
 pub use memory::HugePages;
 pub use pool::Pool;
