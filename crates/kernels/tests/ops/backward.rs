@@ -6,3 +6,4 @@
 
 mod differences;
 mod products;
+mod rows;
