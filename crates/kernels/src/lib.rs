@@ -46,7 +46,10 @@ mod top_k;
 mod top_k_backward;
 
 pub use adamw::{AdamW, Moments, adamw, sum_of_squares};
-pub use attention::{AttentionJob, AttentionParams, KvRun, KvSlice, attention, kv_bf16, quantize_kv};
+pub use attention::{
+    AttentionGradients, AttentionJob, AttentionParams, AttentionRows, KvRun, KvSlice, attention,
+    attention_backward, attention_saving, kv_bf16, quantize_kv,
+};
 pub use embedding_backward::embedding_backward;
 pub use linear_backward::{linear_backward_bias, linear_backward_input, linear_backward_weight};
 pub use low_rank::{

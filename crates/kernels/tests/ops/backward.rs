@@ -4,6 +4,7 @@
 //! op itself in float64, and the bits between tiers and numbers of threads; batches in parts give the bits of
 //! the whole. `differences.rs` is what the files share.
 
+mod attention;
 mod differences;
 mod products;
 mod rows;
