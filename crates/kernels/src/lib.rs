@@ -21,6 +21,7 @@ mod adamw;
 mod attention;
 mod embedding_backward;
 pub mod exp;
+mod head;
 pub mod lanes;
 mod linear_backward;
 mod low_rank;
@@ -51,6 +52,7 @@ pub use attention::{
     attention_backward, attention_saving, kv_bf16, quantize_kv,
 };
 pub use embedding_backward::embedding_backward;
+pub use head::{Head, HeadGradients, Targets, head_backward, head_nll};
 pub use linear_backward::{linear_backward_bias, linear_backward_input, linear_backward_weight};
 pub use low_rank::{
     LowRank, LowRankGradients, low_rank, low_rank_backward_factors, low_rank_backward_input, low_rank_shrink,

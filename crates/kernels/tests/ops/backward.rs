@@ -6,5 +6,6 @@
 
 mod attention;
 mod differences;
+mod head;
 mod products;
 mod rows;
