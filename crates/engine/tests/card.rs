@@ -30,6 +30,9 @@ struct Share {
 /// Of devices behind the first, and in exact mode: SwiftShader is slower still.
 const SMALL_SHARE: Share = Share { answers: 1, tokens: 6 };
 
+/// Most tokens of each answer of those that are asked for together.
+const ANSWER_TOKENS: usize = 24;
+
 fn demo() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo/model")
 }
