@@ -1,9 +1,9 @@
 //! Which device computes: the processor, or a card by its name or by what it holds.
 //!
-//! Entry points: [`find`] and [`choose`] for a command that computes, [`findings`] for `gptoss doctor`. The processor is
-//! the default. `auto` takes the first card that runs the kernels and whose memory holds the whole plan, else
-//! the first that holds everything but some experts, and never a device in software; a card that is named is
-//! taken, and an error says what it lacks.
+//! Entry points: [`find`] and [`choose`] for a command that computes, [`findings`] for `gptoss doctor`. The
+//! processor is the default. `auto` takes the first card that runs the kernels and whose memory holds the
+//! whole plan, else the first that holds everything but some experts, and never a device in software; a card
+//! that is named is taken, and an error says what it lacks.
 
 use std::io::{self, Write};
 

@@ -2,9 +2,9 @@
 //!
 //! [`plan`] asks the model room how the model fits, and [`print()`] shows the terms, so that nobody has to
 //! guess what the number went into; [`plan_of_shape`] does the same for a model that is not there;
-//! [`traffic_line`] and [`traffic_json`] say afterwards what was read from disk, or sent to the card, while the model ran.
-//! Without the flag nothing is planned: files are mapped, and the page cache does what it does. Bytes are
-//! told to people by [`human`] everywhere.
+//! [`traffic_line`] and [`traffic_json`] say afterwards what was read from disk, or sent to the card, while
+//! the model ran. Without the flag nothing is planned: files are mapped, and the page cache does what it
+//! does. Bytes are told to people by [`human`] everywhere.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};

@@ -10,7 +10,8 @@ pub(crate) const NEEDED_SHARED_BYTES: u32 = 31 << 10;
 /// Buffers that a kernel binds at most.
 pub(crate) const NEEDED_BUFFERS: u32 = 10;
 
-/// How long a recording may run on a card, unless the caller says otherwise: drivers give a card up after less.
+/// How long a recording may run on a card, unless the caller says otherwise: drivers give a card up after
+/// less.
 pub const WAIT_MAX: Duration = Duration::from_secs(30);
 /// The same of a device in software. It shares the processor with everything else that runs, so that a long
 /// recording on a busy machine takes minutes, and nothing in it can hang as a card does.

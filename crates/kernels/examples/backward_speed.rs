@@ -1,8 +1,8 @@
 //! How fast gradients are on this machine, beside the forward products of the same sizes.
 //!
 //! Usage: `cargo run --release -p gptoss-kernels --example backward_speed [THREADS...]` (2 by default). One
-//! line a case: multiply-adds per second, the best and the median of calls over half a second. Sizes are those
-//! of gpt-oss-20b; weights are synthetic.
+//! line a case: multiply-adds per second, the best and the median of calls over half a second. Sizes are
+//! those of gpt-oss-20b; weights are synthetic.
 
 #![expect(clippy::disallowed_methods, reason = "a program with arguments of its own")]
 

@@ -2,8 +2,8 @@
 //!
 //! Entry points: [`head_nll`], and [`head_backward`] for the gradient too. Rows are taken some at a time, as
 //! many as the caller's buffer of logits holds: their logits are made, turned into gradients where they lie,
-//! and multiplied back. Weights of tokens have signs, so that likelihood, preference and policy losses are one
-//! op. How rows are chunked changes no bit: all sums over tokens and over the vocabulary are chains
+//! and multiplied back. Weights of tokens have signs, so that likelihood, preference and policy losses are
+//! one op. How rows are chunked changes no bit: all sums over tokens and over the vocabulary are chains
 //! ([`linear_backward_input`]), and a row's softmax is its own.
 //!
 //! The sum of a softmax goes by blocks of 1,024 logits, each in the eight lanes of [`crate::lanes`], and the

@@ -1,7 +1,7 @@
 //! Gradients of [`linear`](crate::linear): of its rows, its matrix and its bias.
 //!
-//! Entry points: [`linear_backward_input`], [`linear_backward_weight`], [`linear_backward_bias`]. Each adds to
-//! what its output holds, in one chain an element: over outputs n ascending for the rows, over tokens
+//! Entry points: [`linear_backward_input`], [`linear_backward_weight`], [`linear_backward_bias`]. Each adds
+//! to what its output holds, in one chain an element: over outputs n ascending for the rows, over tokens
 //! ascending for matrix and bias. So micro-batches in turn give the bits of one batch, and projections that
 //! share their input add up in the order of the calls. A frozen matrix is read where it lies, in its stored
 //! form, some columns at a time.

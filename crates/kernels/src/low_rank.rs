@@ -1,8 +1,8 @@
 //! A low-rank addition to a linear layer (LoRA): `y += s (x A^T) B^T`, and its gradients.
 //!
-//! Entry points: [`low_rank`], [`low_rank_backward_input`], [`low_rank_backward_factors`]. The frozen product is not known here; what is added
-//! comes after it, one chain an output over the rank, ascending, which begins with the product. The shrunk
-//! rows `u = s x A^T` are what the gradient of B needs.
+//! Entry points: [`low_rank`], [`low_rank_backward_input`], [`low_rank_backward_factors`]. The frozen product
+//! is not known here; what is added comes after it, one chain an output over the rank, ascending, which
+//! begins with the product. The shrunk rows `u = s x A^T` are what the gradient of B needs.
 
 use crate::linear_backward::{linear_backward_input, linear_backward_weight};
 use crate::matrix::{Matrix, Rows, linear};

@@ -1,10 +1,10 @@
 //! Everything that can go wrong in this room, with the facts a person needs.
 //!
 //! Entry point: [`Error`]. `Checkpoint`, `NanScale` and `OutOfMemory` come from loading, or from a forward
-//! pass whose experts are on disk; `BudgetTooSmall`, `CardTooSmall`, `NotOnDisk` and `NoThread` come before it; the others
-//! from a forward pass or its cache. `ForeignCache`, `Rollback` and `NonFiniteLogits` are not the fault of a
-//! caller's data: the first two are mistakes in the calling code, the last is what damaged weights look like
-//! when nothing else gives them away.
+//! pass whose experts are on disk; `BudgetTooSmall`, `CardTooSmall`, `NotOnDisk` and `NoThread` come before
+//! it; the others from a forward pass or its cache. `ForeignCache`, `Rollback` and `NonFiniteLogits` are not
+//! the fault of a caller's data: the first two are mistakes in the calling code, the last is what damaged
+//! weights look like when nothing else gives them away.
 
 use gptoss_checkpoint as checkpoint;
 use gptoss_gpu as gpu;

@@ -83,9 +83,9 @@ impl Model {
         })
     }
 
-    /// Brings a checkpoint's weights to a card, the embedding excepted, and of its experts as many as `options`
-    /// says, where [`plan_card`](crate::plan_card) found that not all fit. `progress` is told `(bytes done,
-    /// bytes in all)`, of the checkpoint's.
+    /// Brings a checkpoint's weights to a card, the embedding excepted, and of its experts as many as
+    /// `options` says, where [`plan_card`](crate::plan_card) found that not all fit. `progress` is told
+    /// `(bytes done, bytes in all)`, of the checkpoint's.
     ///
     /// Errors: `Checkpoint` and `NanScale` name the tensor; `RoundedExact`; `NotOnCard` what no kernel takes;
     /// `Card`.

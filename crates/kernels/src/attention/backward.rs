@@ -1,13 +1,14 @@
 //! Gradient of attention over packed documents, flash-style: scores are made again, block by block.
 //!
-//! Entry point: [`attention_backward`]. With `P = exp(score - M) / L` from the forward's (M, L), `delta = do .
-//! o` and `dP = do . v`, the gradient of a scaled score is `P (dP - delta)`; it meets keys for dq, queries for
-//! dk, and P meets do for dv. Two products make scores and dP, three make the gradients; all five are the
+//! Entry point: [`attention_backward`]. With `P = exp(score - M) / L` from the forward's (M, L), `delta = do
+//! . o` and `dP = do . v`, the gradient of a scaled score is `P (dP - delta)`; it meets keys for dq, queries
+//! for dk, and P meets do for dv. Two products make scores and dP, three make the gradients; all five are the
 //! chains of `products/chained.rs`: over D ascending, over keys ascending, and over query positions and then
 //! heads ascending. A sink's gradient is `- exp(sink - M) / L delta`, a chain over all rows ascending.
 //!
 //! A task is one kv head of one document, so nothing is shared between tasks: documents do not see each
-//! other, and one that is packed has the bits that it has alone. Blocks are counted from the document's start.
+//! other, and one that is packed has the bits that it has alone. Blocks are counted from the document's
+//! start.
 
 use std::ops::Range;
 

@@ -1,9 +1,9 @@
 //! A pass through all layers and the unembedding, as recordings of the room `gpu`'s ops.
 //!
-//! Entry points: [`Recorder::pass`], [`Recorder::pieces`] and [`Recorder::tail`]. The order of ops and which rows each product
-//! takes are those of `cpu/block.rs` and `cpu/experts.rs`, so that both give the same numbers as far as a
-//! card's arithmetic is the CPU's. Nothing in a recording changes from run to run: tokens, places and blocks
-//! come in by buffers.
+//! Entry points: [`Recorder::pass`], [`Recorder::pieces`] and [`Recorder::tail`]. The order of ops and which
+//! rows each product takes are those of `cpu/block.rs` and `cpu/experts.rs`, so that both give the same
+//! numbers as far as a card's arithmetic is the CPU's. Nothing in a recording changes from run to run:
+//! tokens, places and blocks come in by buffers.
 
 mod experts;
 
