@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::Error;
@@ -37,8 +38,20 @@ impl Device {
         Device::open_as(choice, true)
     }
 
+    /// As [`Device::open`], through a Vulkan loader in a file: for tests, with one that fails when it is told
+    /// to.
+    ///
+    /// Errors: as [`Device::open`].
+    #[doc(hidden)]
+    pub fn open_through(loader: &Path, choice: &DeviceChoice) -> Result<Device, Error> {
+        Device::open_with(Loader::load_from(loader)?, choice, false)
+    }
+
     fn open_as(choice: &DeviceChoice, checked: bool) -> Result<Device, Error> {
-        let loader = Loader::load()?;
+        Device::open_with(Loader::load()?, choice, checked)
+    }
+
+    fn open_with(loader: Arc<Loader>, choice: &DeviceChoice, checked: bool) -> Result<Device, Error> {
         let (raws, devices): (Vec<_>, Vec<_>) = loader.devices()?.into_iter().unzip();
         let Some(found) = choice.find(&devices) else {
             let there: Vec<String> = devices.iter().map(ToString::to_string).collect();

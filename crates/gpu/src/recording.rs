@@ -154,7 +154,7 @@ impl Recorded {
 
     /// Waits for the end of the last run; buffers of the host then hold what it wrote.
     ///
-    /// Errors: `Lost`; `Hang`, after which the device is given up and everything else asked of it is `Lost`.
+    /// Errors: `Lost`; `Hang`, after which the device is given up and everything else gets that `Hang` again.
     pub fn wait(&mut self, timeout: Duration) -> Result<(), Error> {
         self.commands.wait(timeout)
     }
