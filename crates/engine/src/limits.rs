@@ -17,6 +17,7 @@
 //! | cache_points of a prompt | places | 8 | the rest is not kept |
 //! | wait for a kept prompt on disk | time | 30 s | it is computed |
 //! | forced tokens of a step | tokens | 32 | the rest comes in the next step |
+//! | lost devices without a good end between | losses | 3 | every request fails with `Device` |
 //! | events nobody has read | events | 16,384 | the request fails with `SlowReader` |
 
 use std::ops::RangeInclusive;
