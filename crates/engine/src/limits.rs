@@ -2,8 +2,7 @@
 //!
 //! Entry point: [`Sampling::parse`]. It turns [`SamplingParams`], which can hold anything, into [`Sampling`],
 //! which cannot hold an illegal value: no NaN, nothing out of range, no bias for a token that does not exist.
-//! The sampler takes only the latter and never asks again. Ranges follow the OpenAI API where it has the
-//! parameter.
+//! The sampler takes only the latter and never asks again. Ranges are OpenAI's where it has the parameter.
 //!
 //! | limit | unit | value | answer when hit |
 //! |---|---|---|---|
