@@ -1,19 +1,23 @@
 //! A card that has been opened, and buffers on it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::Error;
 use crate::account::{Held, Place, buffer_bytes};
 use crate::description::{DeviceChoice, DeviceDescription, Limits};
+use crate::kernel::Kernel;
 use crate::vulkan::{Card, Loader, Memory, Part};
 
 /// An opened device; clones are the same one.
 #[derive(Clone)]
 pub struct Device {
     pub(crate) card: Arc<Card>,
+    /// What has been compiled for it, by name: a driver takes long over each, and models share them.
+    pub(crate) compiled: Arc<Mutex<HashMap<String, Kernel>>>,
 }
 
 impl Device {
@@ -57,7 +61,8 @@ impl Device {
             let there: Vec<String> = devices.iter().map(ToString::to_string).collect();
             return Err(Error::NoSuchDevice { asked: choice.to_string(), there: there.join("; ") });
         };
-        Ok(Device { card: Card::open(loader, raws[found.index], found.clone(), checked)? })
+        let card = Card::open(loader, raws[found.index], found.clone(), checked)?;
+        Ok(Device { card, compiled: Arc::default() })
     }
 
     /// What the device says of itself.

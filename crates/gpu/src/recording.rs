@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::Error;
 use crate::device::{Device, Slice};
 use crate::hazards::{Access, Hazards, Use, conflict};
-use crate::kernels::Kernel;
+use crate::kernel::Kernel;
 use crate::vulkan::{Command, Commands, Groups};
 
 /// Bytes that a copy begins at a multiple of, and a range of an indirect dispatch.
