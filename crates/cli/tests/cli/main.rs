@@ -8,6 +8,7 @@ mod batch;
 mod bench;
 mod chat;
 mod config;
+mod dataset;
 mod demo;
 mod doctor;
 mod generate;
