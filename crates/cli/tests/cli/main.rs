@@ -9,6 +9,7 @@ mod bench;
 mod card;
 mod chat;
 mod config;
+mod dataset;
 mod demo;
 #[path = "../../../gpu/tests/devices/mod.rs"]
 mod devices;
