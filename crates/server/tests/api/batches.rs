@@ -229,9 +229,9 @@ fn a_batch_whose_time_is_up_expires() {
     server.tell_to_stop();
     server.join();
     busy.store(false, Ordering::Relaxed);
-    // A day later.
+    // A day later, as a row of before there were checksums.
     let database = rusqlite::Connection::open(folder.path().join("gptoss.sqlite3")).unwrap();
-    database.execute("UPDATE batches SET body = json_set(body, '$.expires_at', 1)", []).unwrap();
+    database.execute("UPDATE batches SET body = json_set(body, '$.expires_at', 1), sum = NULL", []).unwrap();
     drop(database);
     let server = in_folder(folder.path(), script);
     let ended = wait(server.address, &batch, "expired");

@@ -458,7 +458,7 @@ fn an_error_after_such_a_wait_is_the_streams() {
         [chat_error, r#""code":"model_not_loaded""#, "data: [DONE]"],
         [chat_error, r#""code":"model_not_loaded""#, "data: [DONE]"],
         ["event: error\ndata: {", r#""type":"error","code":"model_not_loaded""#, r#""sequence_number":0}"#],
-        ["event: error\ndata: {\"type\":\"error\"", r#""type":"overloaded_error""#, "\"request_id\""],
+        ["event: error\ndata: {\"type\":\"error\"", r#""type":"api_error""#, "\"request_id\""],
     ];
     for ((path, body, word, _), expect) in streams("a").into_iter().zip(errors) {
         let a = Actor::new("a");
