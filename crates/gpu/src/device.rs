@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::Error;
 use crate::account::{Held, Place, buffer_bytes};
+use crate::class::DeviceClass;
 use crate::description::{DeviceChoice, DeviceDescription, Limits};
 use crate::vulkan::{Card, Loader, Memory, Part};
 
@@ -13,6 +14,8 @@ use crate::vulkan::{Card, Loader, Memory, Part};
 #[derive(Clone)]
 pub struct Device {
     pub(crate) card: Arc<Card>,
+    /// What its probes found, once they have run.
+    pub(crate) class: Arc<OnceLock<Result<DeviceClass, Error>>>,
 }
 
 impl Device {
@@ -44,7 +47,8 @@ impl Device {
             let there: Vec<String> = devices.iter().map(ToString::to_string).collect();
             return Err(Error::NoSuchDevice { asked: choice.to_string(), there: there.join("; ") });
         };
-        Ok(Device { card: Card::open(loader, raws[found.index], found.clone(), checked)? })
+        let card = Card::open(loader, raws[found.index], found.clone(), checked)?;
+        Ok(Device { card, class: Arc::default() })
     }
 
     /// What the device says of itself.

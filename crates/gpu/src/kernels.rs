@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::Error;
 use crate::device::Device;
+use crate::digest::{DIGEST_START, digest_bytes};
 use crate::hazards::Access;
 use crate::spirv;
 use crate::spirv::Interface;
@@ -14,8 +15,7 @@ use crate::vulkan::{CONSTANT_BYTES_MAX, Pipeline};
 macro_rules! built_in {
     ($($name:literal),* $(,)?) => {
         /// The names of all kernels that are built in.
-        #[cfg(test)]
-        const KERNEL_NAMES: &[&str] = &[$($name),*];
+        pub(crate) const KERNEL_NAMES: &[&str] = &[$($name),*];
 
         fn built_in(name: &str) -> Option<&'static [u8]> {
             match name {
@@ -66,6 +66,13 @@ built_in!(
     "swiglu",
     "swiglu_middles",
 );
+
+/// The digest of all kernels' words: a change of any kernel changes it.
+pub(crate) fn kernels_digest() -> u32 {
+    let words = KERNEL_NAMES.iter().filter_map(|name| built_in(name));
+    let digest = words.fold(DIGEST_START, digest_bytes);
+    (digest >> 32) as u32 ^ digest as u32
+}
 
 /// A kernel on a device.
 #[derive(Clone)]
