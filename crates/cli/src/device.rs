@@ -1,13 +1,15 @@
 //! Which device computes: the processor, or a card by its name or by what it holds.
 //!
 //! Entry points: [`choose`] for a command that computes, [`findings`] for `gptoss doctor`. The processor is
-//! the default. `auto` takes the first card that runs the kernels and whose memory holds the whole plan, and
-//! never a device in software; a card that is named is taken, and an error says what it lacks.
+//! the default. `auto` takes the first card that runs the kernels, proves its ops and whose memory holds the
+//! whole plan, and never a device in software; a card that is named is taken, and an error says what it
+//! lacks.
 
 use std::io::{self, Write};
 
 use anyhow::{Context, Result};
 use gptoss_checkpoint::Checkpoint;
+use gptoss_gpu::prove::class_of;
 use gptoss_gpu::{Device, DeviceChoice, DeviceDescription, DeviceKind, Error};
 use gptoss_model::{
     BLOCK_TOKENS, KvFormat, LoadOptions, ModelConfig, StoreSizes, Term, card_memory, check_on_card,
@@ -47,11 +49,43 @@ pub fn choose(
         DeviceArg::Auto => None,
     };
     let bytes = card_bytes(&plan(checkpoint, needs, kv_format)?);
-    let holder = || first_that_holds(&Device::list().unwrap_or_default(), bytes).map(DeviceChoice::Index);
-    let Some(choice) = named.or_else(holder) else { return Ok(None) };
-    let device = Device::open(&choice).context("cannot open the device")?;
+    let device = match named {
+        Some(choice) => opened(&choice).context("cannot compute on the device")?,
+        None => {
+            let holders = those_that_hold(&Device::list().unwrap_or_default(), bytes);
+            let Some(device) = first_that_opens(&holders, opened, &mut io::stderr())? else {
+                return Ok(None);
+            };
+            device
+        }
+    };
     writeln!(io::stderr(), "computing on {}, {} of its memory", device.description(), human(bytes))?;
     Ok(Some(device))
+}
+
+/// A device that has passed its probes.
+fn opened(choice: &DeviceChoice) -> Result<Device, Error> {
+    let device = Device::open(choice)?;
+    class_of(&device)?;
+    Ok(device)
+}
+
+/// The first that `open` opens; why others are passed over is told.
+fn first_that_opens<T>(
+    devices: &[DeviceDescription],
+    open: impl Fn(&DeviceChoice) -> Result<T, Error>,
+    told: &mut dyn Write,
+) -> Result<Option<T>> {
+    for device in devices {
+        match open(&DeviceChoice::Index(device.index)) {
+            Ok(opened) => return Ok(Some(opened)),
+            Err(error) => writeln!(told, "warning: passing over vulkan:{}: {error}", device.index)?,
+        }
+    }
+    if !devices.is_empty() {
+        writeln!(told, "warning: no card is left that can be used; computing on the processor")?;
+    }
+    Ok(None)
 }
 
 /// The memory plan of a card.
@@ -68,13 +102,15 @@ fn card_bytes(terms: &[Term]) -> u64 {
     card.map(|term| term.bytes).sum()
 }
 
-/// The number of the first card that holds so much.
-fn first_that_holds(devices: &[DeviceDescription], bytes: u64) -> Option<usize> {
+/// The cards that hold so much, the best kind first.
+fn those_that_hold(devices: &[DeviceDescription], bytes: u64) -> Vec<DeviceDescription> {
     let holds = |device: &&DeviceDescription| {
         let may_compute = device.kind != DeviceKind::Cpu && device.lack().is_none();
         may_compute && device.memory_bytes / 100 * SHARE_MAX >= bytes
     };
-    devices.iter().filter(holds).min_by_key(|device| device.kind).map(|device| device.index)
+    let mut holders: Vec<_> = devices.iter().filter(holds).cloned().collect();
+    holders.sort_by_key(|device| device.kind);
+    holders
 }
 
 /// What `gptoss doctor` says of cards.
@@ -122,11 +158,34 @@ mod tests {
             device(2, DeviceKind::Discrete, 16),
             DeviceDescription { vulkan: [1, 2, 0], ..device(3, DeviceKind::Discrete, 100) },
         ];
-        let check = |gigabytes: u64, expected| {
-            assert_eq!(first_that_holds(&devices, gigabytes * 1_000_000_000), expected, "{gigabytes}");
+        let holders = |gigabytes: u64| those_that_hold(&devices, gigabytes * 1_000_000_000);
+        let check = |gigabytes: u64, expected: &[usize]| {
+            let found: Vec<usize> = holders(gigabytes).iter().map(|device| device.index).collect();
+            assert_eq!(found, expected, "{gigabytes}");
         };
-        check(14, Some(2));
-        check(15, Some(1));
-        check(60, None);
+        check(14, &[2, 1]);
+        check(15, &[1]);
+        check(60, &[]);
+        // One whose compiler breaks an op is passed over with a word.
+        let opened = |broken: &[usize]| {
+            let open = |choice: &DeviceChoice| match choice {
+                DeviceChoice::Index(index) if broken.contains(index) => Err(Error::Wrong {
+                    device: "a device".to_owned(),
+                    index: *index,
+                    driver: "a driver".to_owned(),
+                    kernel: "gemv_bf16_f32_1".to_owned(),
+                }),
+                choice => Ok(choice.clone()),
+            };
+            let mut told = Vec::new();
+            let found = first_that_opens(&holders(14), open, &mut told).unwrap();
+            (found, String::from_utf8(told).unwrap())
+        };
+        assert_eq!(opened(&[]), (Some(DeviceChoice::Index(2)), String::new()));
+        let (found, told) = opened(&[2]);
+        assert_eq!(found, Some(DeviceChoice::Index(1)));
+        assert!(told.contains("passing over vulkan:2: a device computes gemv_bf16_f32_1 wrongly"), "{told}");
+        let (found, told) = opened(&[1, 2]);
+        assert!(found.is_none() && told.contains("computing on the processor"), "{told}");
     }
 }

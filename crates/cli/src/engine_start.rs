@@ -14,7 +14,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use gptoss_engine::{Engine, EngineHandle, EngineOptions, KvPlan, PrefixDisk, watch};
-use gptoss_model::{CHUNK_TOKENS_MAX, Device, Model, ModelConfig};
+use gptoss_gpu::prove::class_of;
+use gptoss_model::{CHUNK_TOKENS_MAX, Model, ModelConfig};
 
 use crate::args::{ComputeArgs, EngineArgs};
 use crate::failure::usage;
@@ -64,11 +65,13 @@ pub fn plan_kv(opened: &Opened, compute: &ComputeArgs, options: &EngineOptions) 
     plan.map_err(|error| usage(error.to_string()))
 }
 
-/// The device whose arithmetic a model's numbers are, with its driver; empty for the processor, where every
-/// machine gives the same.
-pub fn device_class(model: &Model) -> String {
-    let device = model.device().map(Device::description);
-    device.map_or(String::new(), |device| format!("{} {}", device.name, device.driver))
+/// The class of devices whose arithmetic a model's numbers are; empty for the processor, where every machine
+/// gives the same.
+///
+/// Errors: a device that does not pass its probes.
+pub fn device_class(model: &Model) -> Result<String> {
+    let class = model.device().map(class_of).transpose()?;
+    Ok(class.map_or(String::new(), |class| class.to_string()))
 }
 
 /// An engine on its thread. Dropped, it ends after what runs, and what it still has to write is written.
@@ -99,7 +102,7 @@ pub fn start(
     options: EngineOptions,
 ) -> Result<RunningEngine> {
     // Everything that changes the bits of keys and values.
-    let device = device_class(&model);
+    let device = device_class(&model)?;
     let numbers = (model.precision(), model.kv_format(), dense(compute.dense, compute.precision)?, device);
     let mut engine = Engine::with_options(model, options).map_err(|error| usage(error.to_string()))?;
     if let Some(folder) = &args.kv_disk {

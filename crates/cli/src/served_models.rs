@@ -118,7 +118,7 @@ impl Prepared {
         }
         if model.device().is_some() {
             planned.terms = device::plan(&opened.checkpoint, &recipe.needs(&kv)?, model.kv_format())?;
-            let device = engine_start::device_class(&model).replace(' ', "-");
+            let device = engine_start::device_class(&model)?;
             planned.served.fingerprint.push_str(&format!("-{device}"));
         }
         let loaded = recipe.start(opened, model, vocab)?;
