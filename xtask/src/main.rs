@@ -1,11 +1,12 @@
 //! Project scripts: `cargo xtask tidy` checks the house rules, `cargo xtask size` prints the size of each
-//! room, `cargo xtask shaders` makes the kernels of `gpu`.
+//! room, `cargo xtask shaders` makes the kernels of `gpu`, `cargo xtask gpu` what a machine with a card runs.
 //!
 //! They read the working tree, and write there and in the target folder alone: no network, no weights, no
 //! GPU. `cargo test --workspace` runs the check of house rules through the test at the end of this file.
 
 #![expect(clippy::disallowed_methods, reason = "a program with arguments of its own")]
 
+mod card;
 mod shaders;
 mod tidy;
 
@@ -19,7 +20,9 @@ commands:
   tidy --write   first rewrite the generated block of ARCHITECTURE.md, then check
   size           print code lines by crate, and the longest files and functions
   shaders        make SPIR-V and MSL from the WGSL of crates/gpu (builds naga first: a minute)
-  shaders --check  only compare them with what is checked in";
+  shaders --check  only compare them with what is checked in
+  gpu            build the program and put it with a script into target/gpu-run, for a machine with a card
+  gpu --binary FILE  take this program in place of building it";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -30,6 +33,8 @@ fn main() -> ExitCode {
         ["size"] => tidy::print_sizes(repository()).map(|()| ExitCode::SUCCESS),
         ["shaders"] => run_shaders(false),
         ["shaders", "--check"] => run_shaders(true),
+        ["gpu"] => run_card(None),
+        ["gpu", "--binary", file] => run_card(Some(Path::new(file))),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -61,6 +66,13 @@ fn run_shaders(check: bool) -> anyhow::Result<ExitCode> {
         eprintln!("{difference}");
     }
     Ok(if differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Says where the folder for a machine with a card is.
+fn run_card(binary: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let folder = card::run(repository(), binary)?;
+    println!("{}: copy it to the machine with the card, and start its run.sh there", folder.display());
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The repository this program was built from: the parent of its own crate.

@@ -6,6 +6,7 @@
 mod bad_input;
 mod batch;
 mod bench;
+mod card;
 mod chat;
 mod config;
 mod demo;
