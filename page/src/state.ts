@@ -12,6 +12,8 @@ import type { Settings } from "./talk/settings";
 
 /** Between two drawings of an answer that is written. Units: milliseconds. */
 const DRAW_MS = 40;
+/** Between two looks at whether the model that is waited for is loaded. Units: milliseconds. */
+const LOOK_MS = 1000;
 /** Between two savings of an answer that is written. Units: milliseconds. */
 const SAVE_MS = 2000;
 
@@ -95,12 +97,13 @@ function followAddress(): void {
   currentId.value = conversations.value.some((conversation) => conversation.id === id) ? id : null;
 }
 
-export async function refreshModels(): Promise<void> {
+/** Asks where the models are; whoever looks by the way does not tell of a failure. */
+export async function refreshModels(isTold = true): Promise<void> {
   const answer = await listModels(key.value.key);
   if (Array.isArray(answer)) {
     models.value = answer;
     serverFailure.value = null;
-  } else {
+  } else if (isTold) {
     serverFailure.value = answer;
   }
 }
@@ -272,6 +275,11 @@ async function answer(id: string): Promise<void> {
   put(talk.append(conversation, written));
   setRun(id, run);
   spoken.value = "The model is answering.";
+  const look = () => {
+    if (run.first === null) void refreshModels(false);
+  };
+  look();
+  const looks = setInterval(look, LOOK_MS);
 
   let latest: Answer | null = null;
   let timer: ReturnType<typeof setTimeout> | null = null;
@@ -294,6 +302,8 @@ async function answer(id: string): Promise<void> {
     timer ??= setTimeout(draw, DRAW_MS);
   });
   if (timer !== null) clearTimeout(timer);
+  clearInterval(looks);
+  void refreshModels(false);
   end(id, run, latest, failure);
 }
 

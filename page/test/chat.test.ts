@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { type Answer, ask, bodyOf, emptyAnswer, fold } from "../src/api/chat";
-import { failureOfResponse } from "../src/api/failure";
+import { type Answer, ask, bodyOf, emptyAnswer, fold, listModels } from "../src/api/chat";
+import { failureInStream, failureOfResponse } from "../src/api/failure";
 import { append, type Message, newConversation, pathOf } from "../src/talk/conversation";
 import { DEFAULTS } from "../src/talk/settings";
 
@@ -91,8 +91,27 @@ describe("an answer", () => {
     expect(await asked(() => new Response("data: [DONE]\n\n"))).toBeNull();
   });
 
+  it("says in a stream what a status would have said", () => {
+    const kind = (code: string) => failureInStream({ error: { message: "m", code } })?.kind;
+    expect(["context_length_exceeded", "model_not_loaded", "server_overloaded", "engine_error"].map(kind)).toEqual(["context", "busy", "busy", "broken"]);
+    expect(failureInStream({ choices: [] })).toBeNull();
+  });
+
   it("says when to retry", () => {
     expect(failureOfResponse(429, "", "7").advice).toBe("Retry in 7 s.");
     expect(failureOfResponse(429, "", null).advice).toBe("Retry in a moment.");
+  });
+});
+
+describe("the models", () => {
+  afterEach(() => vi.unstubAllGlobals());
+
+  it("are listed with where they are", async () => {
+    const data = [{ id: "a", demo: true, context_length: 9, status: { value: "loading" } }, { id: "b" }];
+    vi.stubGlobal("fetch", async () => new Response(JSON.stringify({ data })));
+    expect(await listModels("")).toEqual([
+      { id: "a", isDemo: true, context: 9, status: "loading" },
+      { id: "b", isDemo: false, context: 0, status: "loaded" },
+    ]);
   });
 });

@@ -162,6 +162,9 @@ def check_full_disk(program, folder):
             fill(filler)
         check(status == 507 and told["error"]["code"] == "disk_full", f"an upload: {status} {told}")
         check("make room" in told["error"]["message"], told)
+        # Who still writes when it is refused sees why, and not a broken pipe.
+        status, told = upload(port, "x" * (32 << 20))
+        check(status == 507 and told["error"]["code"] == "disk_full", f"a large upload: {status} {told}")
         refusals = 0
         for number in range(200):
             fill(filler)
@@ -317,6 +320,44 @@ def check_damaged_upload(program, folder):
     check(str(folder) in server.said() and file in server.said(), "the log does not name it")
     server.kill()
     return "told by its id, to the client and in the log; half an upload is none"
+
+
+def check_damaged_batch(program, folder):
+    server = Server(program, folder, flags=())
+    batches = []
+    for number, lines in enumerate((3, 3, 2000)):
+        text = "".join(json.dumps({"custom_id": f"q{index}", "method": "POST", "url": "/v1/responses",
+                                   "body": {**kills.question(index), "store": False}}) + "\n" for index in range(lines))
+        status, file = upload(server.port, text)
+        check(status == 200, file)
+        asked = {"input_file_id": file["id"], "endpoint": "/v1/responses", "completion_window": "24h", "metadata": {"mark": f"mark-{number}-whole"}}
+        status, told = call(server.port, "POST", "/v1/batches", asked)
+        check(status == 200, told)
+        batches.append(told["id"])
+    ended, other, running = batches
+    found = lambda id: call(server.port, "GET", f"/v1/batches/{id}")
+    deadline = time.monotonic() + kills.PATIENCE
+    while not all(found(id)[1]["status"] == "completed" for id in (ended, other)):
+        check(time.monotonic() < deadline, "the batches do not end")
+        time.sleep(kills.LOOK_PAUSE)
+    stop(server)
+    database = folder / "gptoss.sqlite3"
+    bytes = database.read_bytes()
+    # As good an object afterwards: nothing but its checksum can tell.
+    for mark in (b"mark-0-whole", b"mark-2-whole"):
+        check(mark in bytes, "the batch does not stand in the database")
+        bytes = bytes.replace(mark, mark.replace(b"whole", b"while"))
+    database.write_bytes(bytes)
+    server = Server(program, folder, flags=())
+    for id in (ended, running):
+        status, told = found(id)
+        check(status == 500 and told["error"]["code"] == "stored_data_damaged" and id in told["error"]["message"], f"{status} {told}")
+    check(found(other)[1].get("status") == "completed", "another batch is whole")
+    status, told = call(server.port, "GET", "/v1/batches")
+    check(status == 500 and told["error"]["code"] == "stored_data_damaged", f"the list: {status} {told}")
+    check(f"{running} does not go on: The batch '{running}' is damaged" in server.said(), "the log does not name the batch that does not go on")
+    server.kill()
+    return "told by its id, and the one that ran does not go on; another is whole"
 
 
 def check_two_servers(program, folder):

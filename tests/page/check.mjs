@@ -313,6 +313,42 @@ check("probabilities: of each token, with the others", {}, async (page) => {
   await checkAccess(page, "probabilities");
 });
 
+check("models: where each is, and the wait for one", { isOwn: true }, async (page) => {
+  const server = await serve(["--model", "large=demo", "--model", "other=synthetic:tiny"]);
+  // Loading takes no time here, so the server's word for it and its answer are held back.
+  const held = { status: "unloaded", answer: null };
+  await page.route("**/v1/models", async (route) => {
+    const response = await route.fetch();
+    const list = await response.json();
+    if (held.answer !== null) list.data[0].status.value = held.status;
+    await route.fulfill({ response, json: list });
+  });
+  await page.goto(server.address);
+  const listed = async (...expected) => {
+    await page.click("[aria-label=Settings]");
+    for (const name of expected) await page.locator("option", { hasText: name }).waitFor({ state: "attached" });
+    await page.keyboard.press("Escape");
+  };
+  await listed("large (not loaded)", "other (not loaded)");
+  const isHeld = new Promise((resolve) => (held.answer = resolve));
+  await page.route("**/v1/chat/completions", async (route) => {
+    await isHeld;
+    await route.continue();
+  });
+  await send(page, "What is 27 + 58?");
+  await last(page).getByText(/^Waiting for large, \d+ s$/).waitFor();
+  held.status = "loading";
+  await last(page).getByText(/^Loading large, \d+ s$/).waitFor();
+  await checkAccess(page, "a model is loaded");
+  await listed("large (loading)", "other (not loaded)");
+  held.answer();
+  held.answer = null;
+  await answered(page);
+  assert.equal(await page.getByText(/^(Loading|Waiting for) large/).count(), 0);
+  await listed("large (loaded)", "other (not loaded)");
+  await server.stop();
+});
+
 check("errors: a key, a context that is full, a server that is gone", { isOwn: true, isRefused: true }, async (page) => {
   const keys = path.join(FOLDER, "keys.txt");
   fs.writeFileSync(keys, "a-key-of-the-test name=test\n", { mode: 0o600 });

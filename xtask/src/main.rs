@@ -1,12 +1,15 @@
 //! Project scripts: `cargo xtask tidy` checks the house rules, `cargo xtask size` prints the size of each
-//! room, `cargo xtask shaders` makes the kernels of `gpu`, `cargo xtask gpu` what a machine with a card runs.
+//! room, `cargo xtask shaders` makes the kernels of `gpu`, `cargo xtask cuda` those in CUDA C++, `cargo xtask
+//! gpu` what a machine with a card runs.
 //!
-//! They read the working tree, and write there and in the target folder alone: no network, no weights, no
-//! GPU. `cargo test --workspace` runs the check of house rules through the test at the end of this file.
+//! They read the working tree, and write there and in the target folder alone: no network (but for the
+//! compiler that `cuda` installs), no weights, no GPU. `cargo test --workspace` runs the check of house rules
+//! through the test at the end of this file.
 
 #![expect(clippy::disallowed_methods, reason = "a program with arguments of its own")]
 
 mod card;
+mod cuda;
 mod shaders;
 mod tidy;
 
@@ -21,8 +24,13 @@ commands:
   size           print code lines by crate, and the longest files and functions
   shaders        make SPIR-V and MSL from the WGSL of crates/gpu (builds naga first: a minute)
   shaders --check  only compare them with what is checked in
+  cuda           compile the CUDA C++ of crates/gpu (installs its compiler first: 320 MB)
+  cuda --check   also look at the disassembly; both end with 77 where there is no compiler
   gpu            build the program and put it with a script into target/gpu-run, for a machine with a card
   gpu --binary FILE  take this program in place of building it";
+
+/// The exit status of what could check nothing on this machine, as `.ci/run` knows it.
+const SKIPPED: u8 = 77;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -33,6 +41,8 @@ fn main() -> ExitCode {
         ["size"] => tidy::print_sizes(repository()).map(|()| ExitCode::SUCCESS),
         ["shaders"] => run_shaders(false),
         ["shaders", "--check"] => run_shaders(true),
+        ["cuda"] => run_cuda(false),
+        ["cuda", "--check"] => run_cuda(true),
         ["gpu"] => run_card(None),
         ["gpu", "--binary", file] => run_card(Some(Path::new(file))),
         _ => {
@@ -73,6 +83,15 @@ fn run_card(binary: Option<&Path>) -> anyhow::Result<ExitCode> {
     let folder = card::run(repository(), binary)?;
     println!("{}: copy it to the machine with the card, and start its run.sh there", folder.display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what is wrong with each kernel in CUDA C++.
+fn run_cuda(check: bool) -> anyhow::Result<ExitCode> {
+    let Some(wrong) = cuda::run(repository(), check)? else { return Ok(ExitCode::from(SKIPPED)) };
+    for line in &wrong {
+        eprintln!("{line}");
+    }
+    Ok(if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The repository this program was built from: the parent of its own crate.

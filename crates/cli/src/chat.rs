@@ -134,7 +134,8 @@ impl Chat {
             },
             Command::Load(file) => match self.load(Path::new(&file)) {
                 Ok(()) => {
-                    note(&format!("{} messages of {file}; effort and instructions stay", self.turns.len()))
+                    let (count, end) = (self.turns.len(), if self.turns.len() == 1 { "" } else { "s" });
+                    note(&format!("{count} message{end} of {file}; effort and instructions stay"))
                 }
                 Err(error) => note(failure::describe(&error).trim_end()),
             },

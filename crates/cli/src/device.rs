@@ -1,9 +1,9 @@
 //! Which device computes: the processor, or a card by its name or by what it holds.
 //!
-//! Entry points: [`choose`] for a command that computes, [`findings`] for `gptoss doctor`. The processor is
-//! the default. `auto` takes the first card that runs the kernels, proves its ops and whose memory holds the
-//! whole plan, and never a device in software; a card that is named is taken, and an error says what it
-//! lacks.
+//! Entry points: [`find`] and [`choose`] for a command that computes, [`findings`] for `gptoss doctor`. The
+//! processor is the default. `auto` takes the first card that runs the kernels, proves its ops and whose
+//! memory holds the whole plan, else the first that holds everything but some experts, and never a device in
+//! software; a card that is named is taken, and an error says what it lacks.
 
 use std::io::{self, Write};
 
@@ -12,7 +12,8 @@ use gptoss_checkpoint::Checkpoint;
 use gptoss_gpu::prove::class_of;
 use gptoss_gpu::{Device, DeviceChoice, DeviceDescription, DeviceKind, Error};
 use gptoss_model::{
-    BLOCK_TOKENS, KvFormat, LoadOptions, ModelConfig, StoreSizes, Term, card_memory, check_on_card,
+    BLOCK_TOKENS, KvFormat, LoadOptions, MemoryPlan, ModelConfig, StoreSizes, Term, card_bytes,
+    check_on_card, plan_card,
 };
 
 use crate::args::{ComputeArgs, DeviceArg};
@@ -23,48 +24,49 @@ use crate::memory_budget::{Needs, human};
 /// Of a card's memory, what a plan may take: drivers and screens want the rest. Units: percent.
 const SHARE_MAX: u64 = 90;
 
-/// The card that is asked for, opened; `None` is the processor.
+/// A card that computes, with what will be in its memory.
+pub struct ChosenCard {
+    /// It, opened.
+    pub device: Device,
+    /// What will be there.
+    pub plan: MemoryPlan,
+}
+
+/// The card that is asked for, opened, with its ops proved; `None` is the processor.
 ///
-/// Errors: flags that do not go with a card; what opening it met.
+/// Errors: as [`find`]; what opening or proving it met; a model whose dense part it does not hold.
 pub fn choose(
     compute: &ComputeArgs,
     checkpoint: &Checkpoint,
     needs: &Needs<'_>,
     kv_format: KvFormat,
-) -> Result<Option<Device>> {
-    let options = LoadOptions { precision: needs.precision, dense: needs.dense, expert_slots: None };
-    let is_taken = || check_on_card(checkpoint, &options, kv_format);
-    let named = match &compute.device {
-        DeviceArg::Cpu => return Ok(None),
-        DeviceArg::Card(_) if compute.memory.is_some() => {
-            return Err(usage(
-                "--memory is the computer's and --device takes a card's; leave one of them out",
-            ));
+) -> Result<Option<ChosenCard>> {
+    let found = candidates(compute, checkpoint, needs, kv_format)?;
+    let device = match (&compute.device, found.first()) {
+        (DeviceArg::Auto, _) => first_that_opens(&found, proved, &mut io::stderr())?,
+        (_, Some(named)) => {
+            let choice = DeviceChoice::Index(named.index);
+            Some(proved(&choice).context("cannot compute on the device")?)
         }
-        DeviceArg::Card(choice) => {
-            is_taken().context("cannot compute on a card")?;
-            Some(choice.clone())
-        }
-        DeviceArg::Auto if compute.memory.is_some() || is_taken().is_err() => return Ok(None),
-        DeviceArg::Auto => None,
+        (_, None) => None,
     };
-    let bytes = card_bytes(&plan(checkpoint, needs, kv_format)?);
-    let device = match named {
-        Some(choice) => opened(&choice).context("cannot compute on the device")?,
-        None => {
-            let holders = those_that_hold(&Device::list().unwrap_or_default(), bytes);
-            let Some(device) = first_that_opens(&holders, opened, &mut io::stderr())? else {
-                return Ok(None);
-            };
-            device
-        }
-    };
-    writeln!(io::stderr(), "computing on {}, {} of its memory", device.description(), human(bytes))?;
-    Ok(Some(device))
+    let Some(device) = device else { return Ok(None) };
+    let found = device.description();
+    let plan = plan(found, compute, checkpoint, needs, kv_format).context("cannot compute on a card")?;
+    let taken = human(card_bytes(&plan.terms));
+    writeln!(io::stderr(), "computing on {found}, {taken} of its memory")?;
+    if let Some(slots) = plan.expert_slots {
+        let all = num_experts(checkpoint);
+        writeln!(
+            io::stderr(),
+            "{slots} of {all} experts are on the card, the others in the computer's memory"
+        )?;
+    }
+    Ok(Some(ChosenCard { device, plan }))
 }
 
 /// A device that has passed its probes.
-fn opened(choice: &DeviceChoice) -> Result<Device, Error> {
+fn proved(choice: &DeviceChoice) -> Result<Device, Error> {
     let device = Device::open(choice)?;
     class_of(&device)?;
     Ok(device)
@@ -88,29 +90,116 @@ fn first_that_opens<T>(
     Ok(None)
 }
 
+/// The card that is asked for, whose ops need not be proved to plan for it; `None` is the processor.
+///
+/// Errors: flags that do not go with a card; none of the name that is asked for.
+pub fn find(
+    compute: &ComputeArgs,
+    checkpoint: &Checkpoint,
+    needs: &Needs<'_>,
+    kv_format: KvFormat,
+) -> Result<Option<DeviceDescription>> {
+    Ok(candidates(compute, checkpoint, needs, kv_format)?.into_iter().next())
+}
+
+/// The cards that may be taken, the best first; none is the processor.
+fn candidates(
+    compute: &ComputeArgs,
+    checkpoint: &Checkpoint,
+    needs: &Needs<'_>,
+    kv_format: KvFormat,
+) -> Result<Vec<DeviceDescription>> {
+    let options = LoadOptions { precision: needs.precision, dense: needs.dense, expert_slots: None };
+    let is_taken = || check_on_card(checkpoint, &options);
+    match &compute.device {
+        DeviceArg::Cpu if compute.gpu_memory.is_some() => Err(usage(
+            "--gpu-memory is a card's, and the processor computes\nadd --device vulkan or auto, or leave it out",
+        )),
+        DeviceArg::Cpu => Ok(Vec::new()),
+        DeviceArg::Card(_) if compute.memory.is_some() => Err(usage(
+            "--memory is the computer's and --device takes a card's (--gpu-memory); leave one of them out",
+        )),
+        DeviceArg::Card(choice) => {
+            is_taken().context("cannot compute on a card")?;
+            let devices = Device::list().context("cannot open the device")?;
+            match choice.find(&devices) {
+                Some(device) => Ok(vec![device.clone()]),
+                // It says what there is.
+                None => {
+                    Ok(vec![Device::open(choice).context("cannot open the device")?.description().clone()])
+                }
+            }
+        }
+        DeviceArg::Auto if compute.memory.is_some() || is_taken().is_err() => Ok(Vec::new()),
+        DeviceArg::Auto => {
+            let planned =
+                |device: &DeviceDescription| plan(device, compute, checkpoint, needs, kv_format).ok();
+            Ok(those_that_hold(&Device::list().unwrap_or_default(), planned))
+        }
+    }
+}
+
+/// Bytes of a card that a plan may take.
+fn budget(asked: Option<u64>, memory_bytes: u64) -> u64 {
+    asked.unwrap_or(memory_bytes / 100 * SHARE_MAX)
+}
+
 /// The memory plan of a card.
-pub fn plan(checkpoint: &Checkpoint, needs: &Needs<'_>, kv_format: KvFormat) -> Result<Vec<Term>> {
+///
+/// Errors: `CardTooSmall`.
+pub fn plan(
+    device: &DeviceDescription,
+    compute: &ComputeArgs,
+    checkpoint: &Checkpoint,
+    needs: &Needs<'_>,
+    kv_format: KvFormat,
+) -> Result<MemoryPlan, gptoss_model::Error> {
+    plan_bytes(checkpoint, needs, kv_format, budget(compute.gpu_memory, device.memory_bytes))
+}
+
+/// The terms for a card with so many bytes to take, for those who only look.
+///
+/// Errors: a model or a mode that no kernel takes; `CardTooSmall`.
+pub fn plan_within(
+    bytes: u64,
+    checkpoint: &Checkpoint,
+    needs: &Needs<'_>,
+    kv_format: KvFormat,
+) -> Result<Vec<Term>> {
+    let options = LoadOptions { precision: needs.precision, dense: needs.dense, expert_slots: None };
+    check_on_card(checkpoint, &options)?;
+    Ok(plan_bytes(checkpoint, needs, kv_format, bytes)?.terms)
+}
+
+fn plan_bytes(
+    checkpoint: &Checkpoint,
+    needs: &Needs<'_>,
+    kv_format: KvFormat,
+    budget: u64,
+) -> Result<MemoryPlan, gptoss_model::Error> {
     let config = ModelConfig::from_checkpoint(checkpoint.config())?;
     let one = StoreSizes { blocks: needs.context.div_ceil(BLOCK_TOKENS), rings: 1, snapshots: 0 };
-    let sizes = needs.kv.map_or(one, |kv| kv.sizes);
-    Ok(card_memory(&config, &checkpoint.part_bytes(), sizes, needs.context, kv_format, needs.dense))
+    let store = (needs.kv.map_or(one, |kv| kv.sizes), needs.context);
+    let options = LoadOptions { precision: needs.precision, dense: needs.dense, expert_slots: None };
+    plan_card(&config, &checkpoint.part_bytes(), store, kv_format, &options, budget)
 }
 
-/// What of a plan is the card's. Units: bytes.
-fn card_bytes(terms: &[Term]) -> u64 {
-    let card = terms.iter().filter(|term| !term.name.starts_with("host: "));
-    card.map(|term| term.bytes).sum()
+/// Experts of all layers.
+fn num_experts(checkpoint: &Checkpoint) -> usize {
+    let config = checkpoint.config();
+    config.num_hidden_layers * config.num_local_experts
 }
 
-/// The cards that hold so much, the best kind first.
-fn those_that_hold(devices: &[DeviceDescription], bytes: u64) -> Vec<DeviceDescription> {
-    let holds = |device: &&DeviceDescription| {
-        let may_compute = device.kind != DeviceKind::Cpu && device.lack().is_none();
-        may_compute && device.memory_bytes / 100 * SHARE_MAX >= bytes
-    };
-    let mut holders: Vec<_> = devices.iter().filter(holds).cloned().collect();
-    holders.sort_by_key(|device| device.kind);
-    holders
+/// The cards that have a plan: those first that hold all of a model, then the best kind.
+fn those_that_hold(
+    devices: &[DeviceDescription],
+    plan: impl Fn(&DeviceDescription) -> Option<MemoryPlan>,
+) -> Vec<DeviceDescription> {
+    let may_compute = |device: &&DeviceDescription| device.kind != DeviceKind::Cpu && device.lack().is_none();
+    let planned = devices.iter().filter(may_compute).filter_map(|device| Some((plan(device)?, device)));
+    let mut planned: Vec<_> = planned.collect();
+    planned.sort_by_key(|(plan, device)| (plan.expert_slots.is_some(), device.kind));
+    planned.into_iter().map(|(_, device)| device.clone()).collect()
 }
 
 /// What `gptoss doctor` says of cards.
@@ -158,14 +247,24 @@ mod tests {
             device(2, DeviceKind::Discrete, 16),
             DeviceDescription { vulkan: [1, 2, 0], ..device(3, DeviceKind::Discrete, 100) },
         ];
-        let holders = |gigabytes: u64| those_that_hold(&devices, gigabytes * 1_000_000_000);
-        let check = |gigabytes: u64, expected: &[usize]| {
-            let found: Vec<usize> = holders(gigabytes).iter().map(|device| device.index).collect();
-            assert_eq!(found, expected, "{gigabytes}");
+        // What is needed whole, and without any experts.
+        let holders = |[whole, least]: [u64; 2]| {
+            let plan = |device: &DeviceDescription| {
+                let budget = budget(None, device.memory_bytes) / 1_000_000_000;
+                let expert_slots = (budget < whole).then_some(5);
+                (budget >= least).then_some(MemoryPlan { terms: Vec::new(), expert_slots })
+            };
+            those_that_hold(&devices, plan)
         };
-        check(14, &[2, 1]);
-        check(15, &[1]);
-        check(60, &[]);
+        let check = |needs, expected: &[usize]| {
+            let found: Vec<usize> = holders(needs).iter().map(|device| device.index).collect();
+            assert_eq!(found, expected, "{needs:?}");
+        };
+        check([14, 3], &[2, 1]);
+        check([15, 3], &[1, 2]);
+        check([60, 20], &[1]);
+        check([60, 3], &[2, 1]);
+        check([60, 60], &[]);
         // One whose compiler breaks an op is passed over with a word.
         let opened = |broken: &[usize]| {
             let open = |choice: &DeviceChoice| match choice {
@@ -178,7 +277,7 @@ mod tests {
                 choice => Ok(choice.clone()),
             };
             let mut told = Vec::new();
-            let found = first_that_opens(&holders(14), open, &mut told).unwrap();
+            let found = first_that_opens(&holders([14, 3]), open, &mut told).unwrap();
             (found, String::from_utf8(told).unwrap())
         };
         assert_eq!(opened(&[]), (Some(DeviceChoice::Index(2)), String::new()));
@@ -187,5 +286,10 @@ mod tests {
         assert!(told.contains("passing over vulkan:2: a device computes gemv_bf16_f32_1 wrongly"), "{told}");
         let (found, told) = opened(&[1, 2]);
         assert!(found.is_none() && told.contains("computing on the processor"), "{told}");
+    }
+
+    #[test]
+    fn of_a_card_a_part_is_taken_unless_another_is_named() {
+        assert_eq!((budget(None, 16_000_000_000), budget(Some(5), 16_000_000_000)), (14_400_000_000, 5));
     }
 }

@@ -21,6 +21,7 @@ use gptoss_turn::{
 };
 
 use crate::args::{Date, Effort, GenerationArgs, SamplingArgs};
+use crate::card_kv;
 use crate::engine_start::{self, RunningEngine};
 use crate::failure::usage;
 use crate::functions;
@@ -143,7 +144,7 @@ pub fn prepare(args: &GenerationArgs) -> Result<(Session, ConversationHead)> {
     if let Some(caveat) = opened.source.caveat() {
         writeln!(io::stderr(), "note: {caveat}")?;
     }
-    let engine_options = args.engine.options(context, SEQUENCES);
+    let engine_options = card_kv::fit(&opened, &args.compute, args.engine.options(context, SEQUENCES))?;
     let kv = engine_start::plan_kv(&opened, &args.compute, &engine_options)?;
     let model = Arc::new(opened.load(&args.compute, context, Some(&kv))?);
     // The plan of `--memory` has shown it already.

@@ -14,12 +14,13 @@ use anyhow::Result;
 use gptoss_checkpoint::{Config, ConfigForm, ExpertFormat, Layout, PRESETS, Preset};
 use gptoss_engine::{EngineOptions, KvPlan};
 use gptoss_model::{
-    CHUNK_TOKENS_MAX, DenseMode, ModelConfig, PROGRAM_BYTES, PartCount, Term, memory, parameters,
+    CHUNK_TOKENS_MAX, DenseMode, ModelConfig, PROGRAM_BYTES, PartCount, Term, card_bytes, memory, parameters,
 };
 use serde_json::{Value, json};
 
 use crate::args::{InspectArgs, PrecisionArg};
 use crate::chart::{self, ChartPoint};
+use crate::device;
 use crate::failure::usage;
 use crate::memory_budget::{self, Needs};
 use crate::model_source::{ModelSource, Opened, context, dense, precision};
@@ -41,8 +42,8 @@ pub struct Report {
     precision: PrecisionArg,
     dense: DenseMode,
     terms: Vec<Term>,
-    /// What `--memory` allows. Units: bytes.
-    budget: Option<u64>,
+    /// What a flag allows, and the flag. Units: bytes.
+    budget: Option<(&'static str, u64)>,
 }
 
 /// Runs the command.
@@ -68,9 +69,13 @@ pub fn run(args: &InspectArgs) -> Result<ExitCode> {
 /// The model that the arguments name.
 ///
 /// Errors: those of opening it.
-pub fn opened(args: &InspectArgs) -> Result<Opened> {
-    let name = args.model.as_deref().or(args.model_flag.as_deref()).unwrap_or("demo");
-    Opened::open(ModelSource::parse_or_preset(name)?)
+fn opened(args: &InspectArgs) -> Result<Opened> {
+    Opened::open(ModelSource::parse_or_preset(name(args))?)
+}
+
+/// What the arguments call the model.
+pub fn name(args: &InspectArgs) -> &str {
+    args.model.as_deref().or(args.model_flag.as_deref()).unwrap_or("demo")
 }
 
 impl Report {
@@ -83,23 +88,34 @@ impl Report {
         let expert_format = opened.checkpoint.expert_format();
         let context = context(args.context, &config, &opened.source)?;
         let (precision, dense) = (precision(args.precision), dense(args.dense, args.precision)?);
-        let request = Needs { context, precision, dense, kv: None };
-        let mut terms = match args.memory {
-            Some(budget) => {
-                memory_budget::plan_of_shape(&opened.checkpoint, &opened.source.subject(), &request, budget)?
-            }
-            None => memory(&model, &opened.checkpoint.part_bytes(), context, precision, dense),
-        };
-        if let Some(sequences) = args.max_sequences {
+        let kv = args.max_sequences.map(|sequences| {
             let options = EngineOptions {
                 max_sequences: usize::from(sequences),
                 kv_bytes: args.kv_memory,
                 ..EngineOptions::new(context)
             };
             let plan = KvPlan::new(&model, precision.kv_format(), CHUNK_TOKENS_MAX, &options);
+            plan.map_err(|error| usage(error.to_string()))
+        });
+        let kv = kv.transpose()?;
+        let one = Needs { context, precision, dense, kv: None };
+        let (checkpoint, is_card) = (&opened.checkpoint, args.gpu_memory.is_some());
+        let mut terms = match (args.gpu_memory, args.memory) {
+            (Some(budget), _) => device::plan_within(
+                budget,
+                checkpoint,
+                &Needs { kv: kv.as_ref(), ..one },
+                precision.kv_format(),
+            )?,
+            (None, Some(budget)) => {
+                memory_budget::plan_of_shape(checkpoint, &opened.source.subject(), &one, budget)?
+            }
+            (None, None) => memory(&model, &checkpoint.part_bytes(), context, precision, dense),
+        };
+        if let Some(plan) = kv.filter(|_| !is_card) {
             // The plan of one conversation makes way for that of many.
             terms.retain(|term| !term.name.starts_with("KV cache"));
-            terms.extend(plan.map_err(|error| usage(error.to_string()))?.terms);
+            terms.extend(plan.terms);
         }
         Ok(Report {
             name: opened.source.name(),
@@ -112,7 +128,10 @@ impl Report {
             context,
             precision: args.precision,
             dense,
-            budget: args.memory,
+            budget: args
+                .gpu_memory
+                .map(|size| ("--gpu-memory", size))
+                .or(args.memory.map(|size| ("--memory", size))),
         })
     }
 
@@ -125,7 +144,8 @@ impl Report {
     }
 
     fn bytes(&self) -> u64 {
-        self.terms.iter().map(|term| term.bytes).sum()
+        // Of a plan for a card, what is the card's.
+        card_bytes(&self.terms)
     }
 
     fn precision_word(&self) -> &'static str {
@@ -250,7 +270,7 @@ impl Report {
             .map(|size| format!("{size} GB: {}", if self.fits(size) { "fits" } else { "does not fit" }));
         writeln!(out, "{}", verdicts.join("   "))?;
         match self.budget {
-            Some(budget) => writeln!(out, "\nplanned for --memory {}", memory_budget::human(budget)),
+            Some((flag, size)) => writeln!(out, "\nplanned for {flag} {}", memory_budget::human(size)),
             None => writeln!(
                 out,
                 "\nThe program itself takes {} more, and `serve` keys and values for its conversations (--max-sequences).",

@@ -11,6 +11,7 @@
 mod args;
 mod batch;
 mod bench;
+mod card_kv;
 mod chart;
 mod chat;
 mod checks;

@@ -2,9 +2,9 @@
 //!
 //! [`plan`] asks the model room how the model fits, and [`print()`] shows the terms, so that nobody has to
 //! guess what the number went into; [`plan_of_shape`] does the same for a model that is not there;
-//! [`traffic_line`] and [`traffic_json`] say afterwards what was read from disk while the model ran.
-//! Without the flag nothing is planned: files are mapped, and the page cache does what it does. Bytes are
-//! told to people by [`human`] everywhere.
+//! [`traffic_line`] and [`traffic_json`] say afterwards what was read from disk, or sent to the card, while
+//! the model ran. Without the flag nothing is planned: files are mapped, and the page cache does what it
+//! does. Bytes are told to people by [`human`] everywhere.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -14,8 +14,8 @@ use bytesize::ByteSize;
 use gptoss_checkpoint::{Checkpoint, LayerPart, Part};
 use gptoss_engine::KvPlan;
 use gptoss_model::{
-    DenseMode, Error, ExpertTraffic, MemoryPlan, ModelConfig, PROGRAM_BYTES, Precision, Term, memory,
-    plan_memory,
+    DenseMode, Error, ExpertHome, ExpertTraffic, MemoryPlan, ModelConfig, PROGRAM_BYTES, Precision, Term,
+    memory, plan_memory,
 };
 use serde_json::{Value, json};
 
@@ -217,10 +217,14 @@ fn describe(plan: &MemoryPlan, context: usize, budget: u64) -> String {
     text
 }
 
-/// One line about what was read, for people.
+/// One line about what was read or sent, for people.
 pub fn traffic_line(traffic: &ExpertTraffic) -> String {
+    let (home, place, came) = match traffic.home {
+        ExpertHome::Disk => ("on disk", "in memory", "read"),
+        ExpertHome::Host => ("in the computer's memory", "on the card", "sent"),
+    };
     format!(
-        "experts on disk: {} of {} in memory, {:.1} % of {} uses found there; {:.2} GB read at {:.2} GB/s, {:.1} s waited",
+        "experts {home}: {} of {} {place}, {:.1} % of {} uses found there; {:.2} GB {came} at {:.2} GB/s, {:.1} s waited",
         traffic.slots,
         traffic.experts,
         100.0 * traffic.hit_rate(),
@@ -231,10 +235,19 @@ pub fn traffic_line(traffic: &ExpertTraffic) -> String {
     )
 }
 
-/// The same for programs; null when nothing is on disk.
+/// Where experts are, for programs.
+pub fn home_word(home: ExpertHome) -> &'static str {
+    match home {
+        ExpertHome::Disk => "disk",
+        ExpertHome::Host => "host",
+    }
+}
+
+/// The same for programs; null when all experts are where they are used.
 pub fn traffic_json(traffic: Option<&ExpertTraffic>) -> Value {
     let Some(traffic) = traffic else { return Value::Null };
     json!({
+        "home": home_word(traffic.home),
         "expert_slots": traffic.slots,
         "experts": traffic.experts,
         "hits": traffic.hits,

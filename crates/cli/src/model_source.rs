@@ -15,12 +15,12 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow};
 use gptoss_checkpoint::{Checkpoint, Config, Layout, PUBLISHED_VOCAB_SIZE, Preset};
 use gptoss_engine::KvPlan;
-use gptoss_gpu::Device;
 use gptoss_harmony::{GgufTokens, MultiDigit, Vocab};
 use gptoss_kernels::Pool;
 use gptoss_model::{DenseMode, KvFormat, LoadOptions, Model, Precision};
 
 use crate::args::{ComputeArgs, DenseArg, KvArg, PrecisionArg};
+use crate::device::ChosenCard;
 use crate::failure::usage;
 use crate::generation_config::GenerationConfig;
 use crate::memory_budget::{self, Needs, Place, Subject};
@@ -345,7 +345,7 @@ impl Opened {
         let (precision, dense) = (precision(compute.precision), dense(compute.dense, compute.precision)?);
         let cannot = || format!("cannot load {}", self.source.name());
         let needs = Needs { context, precision, dense, kv };
-        let device = device::choose(compute, &self.checkpoint, &needs, kv_format(compute))?;
+        let card = device::choose(compute, &self.checkpoint, &needs, kv_format(compute))?;
         let expert_slots = match compute.memory {
             None => None,
             Some(size) => {
@@ -355,17 +355,18 @@ impl Opened {
                 plan.expert_slots
             }
         };
-        self.load_planned(compute, expert_slots, device.as_ref())
+        self.load_planned(compute, expert_slots, card.as_ref())
     }
 
-    /// Reads the weights as planned: with room for so many experts, or for all, and to which card, if any.
+    /// Reads the weights as planned: with room for so many experts, or for all, or to a card.
     pub fn load_planned(
         &self,
         compute: &ComputeArgs,
         expert_slots: Option<usize>,
-        device: Option<&Device>,
+        card: Option<&ChosenCard>,
     ) -> Result<Model> {
         let (precision, dense) = (precision(compute.precision), dense(compute.dense, compute.precision)?);
+        let expert_slots = card.map_or(expert_slots, |card| card.plan.expert_slots);
         let options = LoadOptions { precision, dense, expert_slots };
         let mut progress = Progress::new(format!("opening {}", self.source.name()), Unit::Bytes);
         if let ModelSource::Repository { name, .. } | ModelSource::Ollama { name, .. } = &self.source {
@@ -373,9 +374,9 @@ impl Opened {
         }
         let pool = Pool::new(threads(compute));
         let mut tell = |done, total| progress.set(done, total);
-        let model = match device {
+        let model = match card {
             None => Model::load_with(&self.checkpoint, &options, pool, &mut tell),
-            Some(device) => Model::load_on(device, &self.checkpoint, &options, pool, &mut tell),
+            Some(card) => Model::load_on(&card.device, &self.checkpoint, &options, pool, &mut tell),
         };
         let model = model.with_context(|| format!("cannot load {}", self.source.name()))?;
         Ok(model.with_kv_format(kv_format(compute)))

@@ -114,8 +114,9 @@ impl Scored {
             precision: PrecisionArg::Exact,
             dense: None,
             kv: None,
-            // Cards have no exact mode.
+            // One measure for all devices; and a card would have to hold both models.
             device: DeviceArg::Cpu,
+            gpu_memory: None,
             ..args.compute.clone()
         };
         let exact = if compares { Some(opened.load(&exact, num_tokens, None)?) } else { None };

@@ -310,7 +310,11 @@ fn print(plans: &[Planned], budget: Option<u64>, address: std::net::SocketAddr) 
     }
     let Some((first, others)) = plans.split_first() else { return Ok(()) };
     let name = &first.served.name;
-    writeln!(out, "\n{name} is served at http://{address}/v1 ; the API is described at http://{address}/")?;
+    let page = format!("http://{address}/");
+    writeln!(
+        out,
+        "\n{name} is served at {page}v1 ; talk to it at {page} ; the API is described at {page}docs"
+    )?;
     if first.served.is_demo {
         writeln!(out, "It is the small demo model inside this program, made to show everything at work.")?;
     }
@@ -318,7 +322,8 @@ fn print(plans: &[Planned], budget: Option<u64>, address: std::net::SocketAddr) 
         let names: Vec<&str> = others.iter().map(|planned| planned.served.name.as_str()).collect();
         writeln!(
             out,
-            "So are {}: each is loaded when it is asked for, and those in memory take at most {} together.",
+            "So {} {}: each is loaded when it is asked for, and those in memory take at most {} together.",
+            if names.len() == 1 { "is" } else { "are" },
             names.join(", "),
             memory_budget::human(budget)
         )?;

@@ -18,6 +18,7 @@ use gptoss_server::{LoadedModel, ModelOffer, Models, ServedModel};
 use gptoss_turn::{Assistant, TokenTable};
 
 use crate::args::{ComputeArgs, DeviceArg, EngineArgs};
+use crate::card_kv;
 use crate::device;
 use crate::engine_start;
 use crate::failure::usage;
@@ -104,8 +105,10 @@ impl Prepared {
     ///
     /// Errors: the files, the flags, the memory.
     pub fn one(args: &Serving<'_>, source: &NamedSource) -> Result<Prepared> {
-        let recipe = Recipe::new(args, source)?;
+        let mut recipe = Recipe::new(args, source)?;
         let opened = &source.opened;
+        let options = recipe.engine.options(recipe.max_context, SEQUENCES_DEFAULT);
+        recipe.engine.kv_memory = card_kv::fit(opened, &recipe.compute, options)?.kv_bytes;
         let mut planned = recipe.look(opened)?;
         let vocab = opened.vocab()?;
         let kv = recipe.plan_kv(opened)?;
@@ -116,8 +119,10 @@ impl Prepared {
             // It was shown when the model was loaded.
             planned.terms.clear();
         }
-        if model.device().is_some() {
-            planned.terms = device::plan(&opened.checkpoint, &recipe.needs(&kv)?, model.kv_format())?;
+        if let Some(card) = model.device() {
+            let (card, needs) = (card.description(), recipe.needs(&kv)?);
+            let plan = device::plan(card, &recipe.compute, &opened.checkpoint, &needs, model.kv_format())?;
+            planned.terms = plan.terms;
             let device = engine_start::device_class(&model)?;
             planned.served.fingerprint.push_str(&format!("-{device}"));
         }
@@ -131,9 +136,9 @@ impl Prepared {
     ///
     /// Errors: the files, the flags, the memory, two models of one name.
     pub fn several(args: &Serving<'_>, sources: &[NamedSource]) -> Result<Prepared> {
-        if let DeviceArg::Card(_) = args.compute.device {
+        if matches!(args.compute.device, DeviceArg::Card(_)) || args.compute.gpu_memory.is_some() {
             return Err(usage(
-                "several models share the computer's memory\ngive one model, or leave --device out",
+                "several models share the computer's memory\ngive one model, or leave --device and --gpu-memory out",
             ));
         }
         let budget = budget(args.compute)?;
@@ -296,9 +301,9 @@ impl Recipe {
                 "its files have changed: it takes {bytes}, and {planned} were planned; start the server again"
             );
         }
-        let device = device::choose(&self.compute, &opened.checkpoint, &needs, kv_format(&self.compute))?;
+        let card = device::choose(&self.compute, &opened.checkpoint, &needs, kv_format(&self.compute))?;
         let slots = plan.and_then(|plan| plan.expert_slots);
-        let model = opened.load_planned(&self.compute, slots, device.as_ref())?;
+        let model = opened.load_planned(&self.compute, slots, card.as_ref())?;
         self.start(&opened, model, opened.vocab()?)
     }
 

@@ -1,4 +1,6 @@
 //! `gptoss show`: what `inspect` says of a model, and before it where it lies, its files and its license.
+//!
+//! `gpt-oss-20b` is the model that was pulled, where `inspect` means the shape of that name.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -20,7 +22,7 @@ const RELEASED_LICENSE: &str = "Apache-2.0, with OpenAI's usage policy";
 
 /// Runs the command.
 pub fn run(args: &InspectArgs) -> Result<ExitCode> {
-    let opened = inspect::opened(args)?;
+    let opened = Opened::open(ModelSource::parse(inspect::name(args))?)?;
     let report = Report::new(&opened, args)?;
     let files = opened.checkpoint.files();
     let license = license(&opened);

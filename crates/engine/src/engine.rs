@@ -133,6 +133,7 @@ impl Engine {
             prefill_tokens: counts.prefill_tokens,
             prefix: self.scheduler.cache().stats(),
             disk: self.disk.as_ref().map(PrefixDisk::stats).unwrap_or_default(),
+            experts: self.model.expert_traffic().unwrap_or_default(),
             running: self.scheduler.num_running(),
             sequences_max: self.options.max_sequences,
             block_tokens: BLOCK_TOKENS,

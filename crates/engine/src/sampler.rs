@@ -79,6 +79,18 @@ impl Sampler {
         mask: Mask<'_>,
         top: Option<usize>,
     ) -> Option<Sampled> {
+        self.choose(row, log_sum_exp(row), position, mask, top)
+    }
+
+    /// As [`sample`](Sampler::sample), from a row whose `ln Σ exp` is `sum`.
+    fn choose(
+        &mut self,
+        row: &[f32],
+        sum: f64,
+        position: usize,
+        mask: Mask<'_>,
+        top: Option<usize>,
+    ) -> Option<Sampled> {
         self.logits.clear();
         // Adding zero turns -0 into 0, so that the two orders of equal logits agree.
         self.logits.extend(row.iter().map(|logit| logit + 0.0));
@@ -92,7 +104,6 @@ impl Sampler {
             0.0 => best,
             temperature => self.draw(temperature, position),
         };
-        let sum = log_sum_exp(row);
         let masked = match (mask, top) {
             (Mask::Only(_), Some(count)) => {
                 let mut allowed = row.to_vec();
@@ -108,7 +119,7 @@ impl Sampler {
     }
 
     /// As [`sample`](Sampler::sample), from a row of a step's logits, wherever that is: where the best token
-    /// is all that is wanted, the row need not leave a device's memory.
+    /// is all that is wanted, a device has the answer ready. Both ways give the same bits.
     pub(crate) fn sample_row(
         &mut self,
         logits: SegmentLogits<'_>,
@@ -117,15 +128,15 @@ impl Sampler {
         mask: Mask<'_>,
         top: Option<usize>,
     ) -> Option<Sampled> {
+        let sum = logits.log_sum_exp(row);
         let allowed = match mask {
             Mask::Any => None,
             Mask::Only(words) => Some(words),
         };
         if !self.takes_the_best() || (allowed.is_some() && top.is_some()) {
-            return self.sample(&logits.row(row), position, mask, top);
+            return self.choose(&logits.row(row), sum, position, mask, top);
         }
         let token = logits.argmax(row, allowed)?;
-        let sum = logits.log_sum_exp(row);
         let logprob = f64::from(logits.logit(row, token)) - sum;
         let top = with_logprobs(logits.top(row, top.unwrap_or(0)), sum);
         Some(Sampled { token, logprob, top, masked: None })

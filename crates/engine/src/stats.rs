@@ -5,6 +5,8 @@
 //! the accepted and once among the endings, so `accepted = running + queued + the sum of endings` whenever a
 //! snapshot is taken.
 
+use gptoss_model::ExpertTraffic;
+
 use crate::prefix_disk::DiskStats;
 
 /// Counters since the start, and gauges.
@@ -48,6 +50,8 @@ pub struct EngineStats {
     pub prefix: PrefixStats,
     /// What was kept on disk and came back.
     pub disk: DiskStats,
+    /// Experts that were found where they are used, and those that were not; the slots are those of now.
+    pub experts: ExpertTraffic,
     /// Sequences that hold blocks now.
     pub running: usize,
     /// Requests that wait now.
@@ -104,6 +108,7 @@ impl EngineStats {
             blocks_cached: 0,
             snapshots_used: 0,
             snapshots_total: 0,
+            experts: ExpertTraffic { slots: 0, experts: 0, ..self.experts },
             ..*self
         }
     }
@@ -144,6 +149,7 @@ impl EngineStats {
                 files_skipped: self.disk.files_skipped + disk.files_skipped,
                 files_evicted: self.disk.files_evicted + disk.files_evicted,
             },
+            experts: self.experts.plus(&other.experts),
             running: self.running + other.running,
             queued: self.queued + other.queued,
             sequences_max: self.sequences_max + other.sequences_max,

@@ -1,5 +1,7 @@
 //! A long prompt is computed once on a machine: what an engine kept comes back to the next one, bit for bit.
 
+mod device;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -12,7 +14,7 @@ use gptoss_model::{Model, Precision};
 fn model(precision: Precision) -> Arc<Model> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/tiny-yarn");
     let checkpoint = Checkpoint::open(&folder).expect("opens");
-    Arc::new(Model::load(&checkpoint, precision, Pool::new(2), &mut |_, _| {}).expect("loads"))
+    Arc::new(device::load(&checkpoint, precision, Pool::new(2)))
 }
 
 fn request() -> Request {

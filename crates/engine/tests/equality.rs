@@ -2,6 +2,8 @@
 //!
 //! Each test runs a request alone on a fresh engine that keeps nothing, and then in some other way.
 
+mod device;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,9 +12,8 @@ use gptoss_engine::{
     Constraint, Engine, EngineOptions, Event, EventStream, FinishReason, Mask, Request, SamplingParams,
     Speculation, Tenant, Usage, channel,
 };
-use gptoss_gpu::{Device, DeviceChoice};
 use gptoss_kernels::Pool;
-use gptoss_model::{DenseMode, LoadOptions, Model, Precision};
+use gptoss_model::{Model, Precision};
 
 const CONTEXT: usize = 320;
 
@@ -21,25 +22,10 @@ fn folder(name: &str) -> std::path::PathBuf {
     if name == "demo" { root.join("demo/model") } else { root.join("testdata").join(name) }
 }
 
-/// The card that `GPTOSS_ENGINE_TEST_DEVICE` names, as `vulkan:NAME`; else the processor.
-#[expect(clippy::disallowed_methods, reason = "which device is tested is told by the environment")]
-fn device() -> Option<Device> {
-    let name = std::env::var("GPTOSS_ENGINE_TEST_DEVICE").ok()?;
-    let choice = DeviceChoice::parse(&name).expect("a device");
-    Some(Device::open_checked(&choice).expect("a device that was named"))
-}
-
 fn load(name: &str, threads: usize, chunk_tokens: usize) -> Arc<Model> {
     let checkpoint = Checkpoint::open(&folder(name)).expect("opens");
-    let (pool, precision) = (Pool::new(threads), Precision::Fast);
-    let model = match device() {
-        None => Model::load(&checkpoint, precision, pool, &mut |_, _| {}),
-        Some(device) => {
-            let options = LoadOptions { precision, dense: DenseMode::AsStored, expert_slots: None };
-            Model::load_on(&device, &checkpoint, &options, pool, &mut |_, _| {})
-        }
-    };
-    Arc::new(model.expect("loads").with_chunk_tokens(chunk_tokens))
+    let model = device::load(&checkpoint, Precision::Fast, Pool::new(threads));
+    Arc::new(model.with_chunk_tokens(chunk_tokens))
 }
 
 fn options() -> EngineOptions {

@@ -25,6 +25,7 @@ typedef uint type_3[1];
 struct type_4 {
     float inner[64];
 };
+constant uint ELSEWHERE = 4294967295u;
 
 uint plus_12_(
     uint codes
@@ -87,89 +88,92 @@ struct main_Input {
     uint row = (wg.x * 8u) + (li / 8u);
     uint lane = li % 8u;
     uint expert = experts[wg.y];
-    uint _e18 = p.n;
-    if (row < _e18) {
-        uint _e22 = p.n;
-        uint _e27 = p.num_blocks;
-        uint first = ((expert * _e22) + row) * _e27;
-        uint _e32 = p.share;
-        uint _e36 = p.num_blocks;
-        uint x_first = ((wg.y / _e32) * _e36) * 32u;
+    if (expert == ELSEWHERE) {
+        return;
+    }
+    uint _e20 = p.n;
+    if (row < _e20) {
+        uint _e24 = p.n;
+        uint _e29 = p.num_blocks;
+        uint first = ((expert * _e24) + row) * _e29;
+        uint _e34 = p.share;
+        uint _e38 = p.num_blocks;
+        uint x_first = ((wg.y / _e34) * _e38) * 32u;
         bool loop_init = true;
         while(true) {
             if (!loop_init) {
-                uint _e96 = b;
-                b = _e96 + 1u;
+                uint _e98 = b;
+                b = _e98 + 1u;
             }
             loop_init = false;
-            uint _e42 = b;
-            uint _e45 = p.num_blocks;
-            if (_e42 < _e45) {
+            uint _e44 = b;
+            uint _e47 = p.num_blocks;
+            if (_e44 < _e47) {
             } else {
                 break;
             }
             {
-                uint _e47 = b;
-                uint at = first + _e47;
-                uint _e53 = code_scales[at / 4u];
-                float _e61 = power_of_two((_e53 >> ((at % 4u) * 8u)) & 255u);
+                uint _e49 = b;
+                uint at = first + _e49;
+                uint _e55 = code_scales[at / 4u];
+                float _e63 = power_of_two((_e55 >> ((at % 4u) * 8u)) & 255u);
                 i = 0u;
                 bool loop_init_1 = true;
                 while(true) {
                     if (!loop_init_1) {
-                        uint _e93 = i;
-                        i = _e93 + 1u;
+                        uint _e95 = i;
+                        i = _e95 + 1u;
                     }
                     loop_init_1 = false;
-                    uint _e64 = i;
-                    if (_e64 < 4u) {
+                    uint _e66 = i;
+                    if (_e66 < 4u) {
                     } else {
                         break;
                     }
                     {
-                        uint _e70 = i;
-                        uint _e73 = codes_1[(at * 4u) + _e70];
-                        float _e77 = e2m1_(_e73 >> (lane * 4u));
-                        float weight = _e77 * _e61;
-                        uint _e80 = b;
-                        uint _e84 = i;
-                        float _e90 = x[((x_first + (_e80 * 32u)) + (_e84 * 8u)) + lane];
-                        float _e91 = sum;
-                        sum = metal::fma(_e90, weight, _e91);
+                        uint _e72 = i;
+                        uint _e75 = codes_1[(at * 4u) + _e72];
+                        float _e79 = e2m1_(_e75 >> (lane * 4u));
+                        float weight = _e79 * _e63;
+                        uint _e82 = b;
+                        uint _e86 = i;
+                        float _e92 = x[((x_first + (_e82 * 32u)) + (_e86 * 8u)) + lane];
+                        float _e93 = sum;
+                        sum = metal::fma(_e92, weight, _e93);
                     }
                 }
             }
         }
     }
-    float _e101 = sum;
-    lanes.inner[li] = _e101;
+    float _e103 = sum;
+    lanes.inner[li] = _e103;
     metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
     if (lane == 0u) {
-        uint _e108 = p.n;
-        local = row < _e108;
+        uint _e110 = p.n;
+        local = row < _e110;
     } else {
         local = false;
     }
-    bool _e111 = local;
-    if (_e111) {
-        float _e114 = lanes.inner[li];
-        float _e119 = lanes.inner[li + 1u];
-        float _e124 = lanes.inner[li + 2u];
-        float _e129 = lanes.inner[li + 3u];
-        float _e134 = lanes.inner[li + 4u];
-        float _e139 = lanes.inner[li + 5u];
-        float _e144 = lanes.inner[li + 6u];
-        float _e149 = lanes.inner[li + 7u];
-        float _e150 = tree(_e114, _e119, _e124, _e129, _e134, _e139, _e144, _e149);
-        uint _e154 = p.n;
-        float _e158 = bias[(expert * _e154) + row];
-        float product = _e150 + _e158;
-        uint _e163 = p.n;
-        uint place = (wg.y * _e163) + row;
-        uint _e168 = p.adds;
-        if (_e168 == 1u) {
-            float _e175 = out[place];
-            out[place] = _e175 + product;
+    bool _e113 = local;
+    if (_e113) {
+        float _e116 = lanes.inner[li];
+        float _e121 = lanes.inner[li + 1u];
+        float _e126 = lanes.inner[li + 2u];
+        float _e131 = lanes.inner[li + 3u];
+        float _e136 = lanes.inner[li + 4u];
+        float _e141 = lanes.inner[li + 5u];
+        float _e146 = lanes.inner[li + 6u];
+        float _e151 = lanes.inner[li + 7u];
+        float _e152 = tree(_e116, _e121, _e126, _e131, _e136, _e141, _e146, _e151);
+        uint _e156 = p.n;
+        float _e160 = bias[(expert * _e156) + row];
+        float product = _e152 + _e160;
+        uint _e165 = p.n;
+        uint place = (wg.y * _e165) + row;
+        uint _e170 = p.adds;
+        if (_e170 == 1u) {
+            float _e177 = out[place];
+            out[place] = _e177 + product;
             return;
         } else {
             out[place] = product;

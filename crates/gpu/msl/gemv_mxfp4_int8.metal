@@ -28,6 +28,7 @@ typedef metal::uint2 type_7[1];
 struct type_8 {
     float inner[64];
 };
+constant uint ELSEWHERE = 4294967295u;
 
 uint plus_12_(
     uint codes
@@ -93,118 +94,121 @@ struct main_Input {
     uint row = (wg.x * 8u) + (li / 8u);
     uint lane = li % 8u;
     uint expert = experts[wg.y];
-    uint _e18 = p.n;
-    if (row < _e18) {
-        uint _e22 = p.n;
-        uint _e27 = p.num_blocks;
-        uint first = ((expert * _e22) + row) * _e27;
-        uint _e32 = p.share;
-        uint _e36 = p.num_blocks;
-        uint x_first = (wg.y / _e32) * _e36;
+    if (expert == ELSEWHERE) {
+        return;
+    }
+    uint _e20 = p.n;
+    if (row < _e20) {
+        uint _e24 = p.n;
+        uint _e29 = p.num_blocks;
+        uint first = ((expert * _e24) + row) * _e29;
+        uint _e34 = p.share;
+        uint _e38 = p.num_blocks;
+        uint x_first = (wg.y / _e34) * _e38;
         b = lane;
         bool loop_init = true;
         while(true) {
             if (!loop_init) {
-                uint _e142 = b;
-                b = _e142 + 8u;
+                uint _e144 = b;
+                b = _e144 + 8u;
             }
             loop_init = false;
-            uint _e39 = b;
-            uint _e42 = p.num_blocks;
-            if (_e39 < _e42) {
+            uint _e41 = b;
+            uint _e44 = p.num_blocks;
+            if (_e41 < _e44) {
             } else {
                 break;
             }
             {
-                uint _e45 = b;
-                metal::uint4 four = codes_1[first + _e45];
-                uint _e50 = b;
-                metal::uint4 even = x[(x_first + _e50) * 2u];
-                uint _e57 = b;
-                metal::uint4 odd = x[((x_first + _e57) * 2u) + 1u];
-                uint _e66 = b;
-                metal::uint2 beside = x_beside[x_first + _e66];
+                uint _e47 = b;
+                metal::uint4 four = codes_1[first + _e47];
+                uint _e52 = b;
+                metal::uint4 even = x[(x_first + _e52) * 2u];
+                uint _e59 = b;
+                metal::uint4 odd = x[((x_first + _e59) * 2u) + 1u];
+                uint _e68 = b;
+                metal::uint2 beside = x_beside[x_first + _e68];
                 dot = 0;
                 all = 0u;
                 i = 0u;
                 bool loop_init_1 = true;
                 while(true) {
                     if (!loop_init_1) {
-                        uint _e99 = i;
-                        i = _e99 + 1u;
+                        uint _e101 = i;
+                        i = _e101 + 1u;
                     }
                     loop_init_1 = false;
-                    uint _e76 = i;
-                    if (_e76 < 4u) {
+                    uint _e78 = i;
+                    if (_e78 < 4u) {
                     } else {
                         break;
                     }
                     {
-                        uint _e79 = i;
-                        uint _e81 = plus_12_(four[_e79]);
-                        uint _e82 = i;
-                        uint _e86 = plus_12_(four[_e82] >> 4u);
-                        int _e87 = dot;
-                        uint _e88 = i;
-                        uint _e89 = even[_e88];
-                        packed_char4 reinterpreted_packed_char4_e81 = as_type<packed_char4>(_e81);
-                        packed_char4 reinterpreted_packed_char4_e89 = as_type<packed_char4>(_e89);
-                        uint _e91 = i;
-                        uint _e92 = odd[_e91];
-                        packed_char4 reinterpreted_packed_char4_e86 = as_type<packed_char4>(_e86);
-                        packed_char4 reinterpreted_packed_char4_e92 = as_type<packed_char4>(_e92);
-                        dot = as_type<int>(as_type<uint>(_e87) + as_type<uint>(as_type<int>(as_type<uint>(( + reinterpreted_packed_char4_e81[0] * reinterpreted_packed_char4_e89[0] + reinterpreted_packed_char4_e81[1] * reinterpreted_packed_char4_e89[1] + reinterpreted_packed_char4_e81[2] * reinterpreted_packed_char4_e89[2] + reinterpreted_packed_char4_e81[3] * reinterpreted_packed_char4_e89[3])) + as_type<uint>(( + reinterpreted_packed_char4_e86[0] * reinterpreted_packed_char4_e92[0] + reinterpreted_packed_char4_e86[1] * reinterpreted_packed_char4_e92[1] + reinterpreted_packed_char4_e86[2] * reinterpreted_packed_char4_e92[2] + reinterpreted_packed_char4_e86[3] * reinterpreted_packed_char4_e92[3])))));
-                        uint _e96 = all;
-                        all = _e96 + (_e81 + _e86);
+                        uint _e81 = i;
+                        uint _e83 = plus_12_(four[_e81]);
+                        uint _e84 = i;
+                        uint _e88 = plus_12_(four[_e84] >> 4u);
+                        int _e89 = dot;
+                        uint _e90 = i;
+                        uint _e91 = even[_e90];
+                        packed_char4 reinterpreted_packed_char4_e83 = as_type<packed_char4>(_e83);
+                        packed_char4 reinterpreted_packed_char4_e91 = as_type<packed_char4>(_e91);
+                        uint _e93 = i;
+                        uint _e94 = odd[_e93];
+                        packed_char4 reinterpreted_packed_char4_e88 = as_type<packed_char4>(_e88);
+                        packed_char4 reinterpreted_packed_char4_e94 = as_type<packed_char4>(_e94);
+                        dot = as_type<int>(as_type<uint>(_e89) + as_type<uint>(as_type<int>(as_type<uint>(( + reinterpreted_packed_char4_e83[0] * reinterpreted_packed_char4_e91[0] + reinterpreted_packed_char4_e83[1] * reinterpreted_packed_char4_e91[1] + reinterpreted_packed_char4_e83[2] * reinterpreted_packed_char4_e91[2] + reinterpreted_packed_char4_e83[3] * reinterpreted_packed_char4_e91[3])) + as_type<uint>(( + reinterpreted_packed_char4_e88[0] * reinterpreted_packed_char4_e94[0] + reinterpreted_packed_char4_e88[1] * reinterpreted_packed_char4_e94[1] + reinterpreted_packed_char4_e88[2] * reinterpreted_packed_char4_e94[2] + reinterpreted_packed_char4_e88[3] * reinterpreted_packed_char4_e94[3])))));
+                        uint _e98 = all;
+                        all = _e98 + (_e83 + _e88);
                     }
                 }
                 int middle = as_type<int>(beside.y << 24u) >> 24u;
-                uint _e108 = all;
-                packed_uchar4 reinterpreted_packed_uchar4_e108 = as_type<packed_uchar4>(_e108);
-                packed_uchar4 reinterpreted_packed_uchar4_e109 = as_type<packed_uchar4>(16843009u);
-                int weights = as_type<int>(( + reinterpreted_packed_uchar4_e108[0] * reinterpreted_packed_uchar4_e109[0] + reinterpreted_packed_uchar4_e108[1] * reinterpreted_packed_uchar4_e109[1] + reinterpreted_packed_uchar4_e108[2] * reinterpreted_packed_uchar4_e109[2] + reinterpreted_packed_uchar4_e108[3] * reinterpreted_packed_uchar4_e109[3]));
-                int _e112 = dot;
-                dot = as_type<int>(as_type<uint>(_e112) + as_type<uint>(as_type<int>(as_type<uint>(as_type<int>(as_type<uint>(middle) * as_type<uint>(weights))) - as_type<uint>(as_type<int>(beside.y) >> 8u))));
-                uint _e120 = b;
-                uint at = first + _e120;
-                uint _e126 = code_scales[at / 4u];
-                uint byte_1 = (_e126 >> ((at % 4u) * 8u)) & 255u;
-                int _e134 = dot;
-                float _e138 = power_of_two(byte_1);
-                float _e140 = sum;
-                sum = metal::fma(static_cast<float>(_e134), as_type<float>(beside.x) * _e138, _e140);
+                uint _e110 = all;
+                packed_uchar4 reinterpreted_packed_uchar4_e110 = as_type<packed_uchar4>(_e110);
+                packed_uchar4 reinterpreted_packed_uchar4_e111 = as_type<packed_uchar4>(16843009u);
+                int weights = as_type<int>(( + reinterpreted_packed_uchar4_e110[0] * reinterpreted_packed_uchar4_e111[0] + reinterpreted_packed_uchar4_e110[1] * reinterpreted_packed_uchar4_e111[1] + reinterpreted_packed_uchar4_e110[2] * reinterpreted_packed_uchar4_e111[2] + reinterpreted_packed_uchar4_e110[3] * reinterpreted_packed_uchar4_e111[3]));
+                int _e114 = dot;
+                dot = as_type<int>(as_type<uint>(_e114) + as_type<uint>(as_type<int>(as_type<uint>(as_type<int>(as_type<uint>(middle) * as_type<uint>(weights))) - as_type<uint>(as_type<int>(beside.y) >> 8u))));
+                uint _e122 = b;
+                uint at = first + _e122;
+                uint _e128 = code_scales[at / 4u];
+                uint byte_1 = (_e128 >> ((at % 4u) * 8u)) & 255u;
+                int _e136 = dot;
+                float _e140 = power_of_two(byte_1);
+                float _e142 = sum;
+                sum = metal::fma(static_cast<float>(_e136), as_type<float>(beside.x) * _e140, _e142);
             }
         }
     }
-    float _e147 = sum;
-    lanes.inner[li] = _e147;
+    float _e149 = sum;
+    lanes.inner[li] = _e149;
     metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
     if (lane == 0u) {
-        uint _e154 = p.n;
-        local = row < _e154;
+        uint _e156 = p.n;
+        local = row < _e156;
     } else {
         local = false;
     }
-    bool _e157 = local;
-    if (_e157) {
-        float _e160 = lanes.inner[li];
-        float _e165 = lanes.inner[li + 1u];
-        float _e170 = lanes.inner[li + 2u];
-        float _e175 = lanes.inner[li + 3u];
-        float _e180 = lanes.inner[li + 4u];
-        float _e185 = lanes.inner[li + 5u];
-        float _e190 = lanes.inner[li + 6u];
-        float _e195 = lanes.inner[li + 7u];
-        float _e196 = tree(_e160, _e165, _e170, _e175, _e180, _e185, _e190, _e195);
-        uint _e200 = p.n;
-        float _e204 = bias[(expert * _e200) + row];
-        float product = metal::fma(_e196, 0.5, _e204);
-        uint _e210 = p.n;
-        uint place = (wg.y * _e210) + row;
-        uint _e215 = p.adds;
-        if (_e215 == 1u) {
-            float _e222 = out[place];
-            out[place] = _e222 + product;
+    bool _e159 = local;
+    if (_e159) {
+        float _e162 = lanes.inner[li];
+        float _e167 = lanes.inner[li + 1u];
+        float _e172 = lanes.inner[li + 2u];
+        float _e177 = lanes.inner[li + 3u];
+        float _e182 = lanes.inner[li + 4u];
+        float _e187 = lanes.inner[li + 5u];
+        float _e192 = lanes.inner[li + 6u];
+        float _e197 = lanes.inner[li + 7u];
+        float _e198 = tree(_e162, _e167, _e172, _e177, _e182, _e187, _e192, _e197);
+        uint _e202 = p.n;
+        float _e206 = bias[(expert * _e202) + row];
+        float product = metal::fma(_e198, 0.5, _e206);
+        uint _e212 = p.n;
+        uint place = (wg.y * _e212) + row;
+        uint _e217 = p.adds;
+        if (_e217 == 1u) {
+            float _e224 = out[place];
+            out[place] = _e224 + product;
             return;
         } else {
             out[place] = product;

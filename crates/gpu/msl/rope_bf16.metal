@@ -77,32 +77,54 @@ uint two_bf16_(
     return _e3 | (_e5 >> 16u);
 }
 
-struct main_Input {
-};
-[[max_total_threads_per_threadgroup(64)]] kernel void main_(
-  metal::uint3 wg [[threadgroup_position_in_grid]]
-, uint li [[thread_index_in_threadgroup]]
-, constant Params& p [[buffer(8)]]
-, device type_2 const& table [[buffer(5)]]
-, device type_4& q [[buffer(0)]]
-, device type_4 const& k [[buffer(1)]]
-, device type_4 const& v [[buffer(2)]]
-, device type_6 const& angles [[buffer(3)]]
-, device type_7 const& rows [[buffer(4)]]
-, device type_2& keys [[buffer(6)]]
-, device type_2& values [[buffer(7)]]
-, constant _mslBufferSizes& _buffer_sizes [[buffer(9)]]
+void put_key(
+    uint at,
+    float low_1,
+    float high_1,
+    device type_2& keys,
+    constant _mslBufferSizes& _buffer_sizes
+) {
+    uint _e7 = two_bf16_(low_1, high_1);
+    keys[at / 2u] = _e7;
+    return;
+}
+
+void put_value(
+    uint at_1,
+    float low_2,
+    float high_2,
+    device type_2& values,
+    constant _mslBufferSizes& _buffer_sizes
+) {
+    uint _e7 = two_bf16_(low_2, high_2);
+    values[at_1 / 2u] = _e7;
+    return;
+}
+
+void rope(
+    metal::uint3 wg_1,
+    uint li_1,
+    constant Params& p,
+    device type_2 const& table,
+    device type_4& q,
+    device type_4 const& k,
+    device type_4 const& v,
+    device type_6 const& angles,
+    device type_7 const& rows,
+    device type_2& keys,
+    device type_2& values,
+    constant _mslBufferSizes& _buffer_sizes
 ) {
     uint head = {};
     uint c = 0u;
-    uint token = wg.y;
+    uint token = wg_1.y;
     uint _e6 = rows[token].x;
     if (_e6 == IDLE) {
         return;
     }
     uint _e11 = p.head_dim;
     uint half_ = _e11 / 2u;
-    uint unit = (wg.x * 64u) + li;
+    uint unit = (wg_1.x * 64u) + li_1;
     uint _e20 = p.head_dim;
     head = unit / (_e20 / 4u);
     uint _e27 = p.head_dim;
@@ -122,7 +144,7 @@ struct main_Input {
         uint _e64 = p.num_heads;
         uint _e66 = head;
         uint _e70 = p.head_dim;
-        uint at = (((token * _e64) + _e66) * _e70) + i;
+        uint at_2 = (((token * _e64) + _e66) * _e70) + i;
         bool loop_init = true;
         while(true) {
             if (!loop_init) {
@@ -137,15 +159,15 @@ struct main_Input {
             }
             {
                 uint _e79 = c;
-                float _e82 = q[at + _e79];
+                float _e82 = q[at_2 + _e79];
                 uint _e84 = c;
-                float _e88 = q[(at + _e84) + half_];
+                float _e88 = q[(at_2 + _e84) + half_];
                 uint _e90 = c;
                 metal::float2 _e92 = rotated(metal::float2(_e82, _e88), angle_1.inner[_e90]);
                 uint _e94 = c;
-                q[at + _e94] = _e92.x;
+                q[at_2 + _e94] = _e92.x;
                 uint _e99 = c;
-                q[(at + _e99) + half_] = _e92.y;
+                q[(at_2 + _e99) + half_] = _e92.y;
             }
         }
         return;
@@ -162,35 +184,51 @@ struct main_Input {
     uint _e124 = p.num_kv_heads;
     uint _e126 = head;
     uint _e130 = p.head_dim;
-    uint at_1 = (((token * _e124) + _e126) * _e130) + i;
+    uint at_3 = (((token * _e124) + _e126) * _e130) + i;
     metal::uint4 _e135 = rows[token];
     uint _e139 = rows[token].x;
     uint _e140 = cache_row(_e135, _e139, p, table, _buffer_sizes);
     uint _e143 = p.num_kv_heads;
     uint _e145 = head;
     uint _e149 = p.head_dim;
-    uint to = ((((_e140 * _e143) + _e145) * _e149) + i) / 2u;
+    uint to = (((_e140 * _e143) + _e145) * _e149) + i;
     if (is_key) {
-        float _e156 = k[at_1];
-        float _e160 = k[at_1 + half_];
-        metal::float2 _e163 = rotated(metal::float2(_e156, _e160), angle_1.inner[0]);
-        float _e168 = k[at_1 + 1u];
-        float _e174 = k[(at_1 + 1u) + half_];
-        metal::float2 _e177 = rotated(metal::float2(_e168, _e174), angle_1.inner[1]);
-        uint _e182 = two_bf16_(_e163.x, _e177.x);
-        keys[to] = _e182;
-        uint _e190 = two_bf16_(_e163.y, _e177.y);
-        keys[to + (half_ / 2u)] = _e190;
+        float _e154 = k[at_3];
+        float _e158 = k[at_3 + half_];
+        metal::float2 _e161 = rotated(metal::float2(_e154, _e158), angle_1.inner[0]);
+        float _e166 = k[at_3 + 1u];
+        float _e172 = k[(at_3 + 1u) + half_];
+        metal::float2 _e175 = rotated(metal::float2(_e166, _e172), angle_1.inner[1]);
+        put_key(to, _e161.x, _e175.x, keys, _buffer_sizes);
+        put_key(to + half_, _e161.y, _e175.y, keys, _buffer_sizes);
         return;
     } else {
-        float _e195 = v[at_1];
-        float _e200 = v[at_1 + 1u];
-        uint _e201 = two_bf16_(_e195, _e200);
-        values[to] = _e201;
-        float _e210 = v[at_1 + half_];
-        float _e216 = v[(at_1 + 1u) + half_];
-        uint _e217 = two_bf16_(_e210, _e216);
-        values[to + (half_ / 2u)] = _e217;
+        float _e183 = v[at_3];
+        float _e188 = v[at_3 + 1u];
+        put_value(to, _e183, _e188, values, _buffer_sizes);
+        float _e193 = v[at_3 + half_];
+        float _e199 = v[(at_3 + 1u) + half_];
+        put_value(to + half_, _e193, _e199, values, _buffer_sizes);
         return;
     }
+}
+
+struct main_Input {
+};
+[[max_total_threads_per_threadgroup(64)]] kernel void main_(
+  metal::uint3 wg [[threadgroup_position_in_grid]]
+, uint li [[thread_index_in_threadgroup]]
+, constant Params& p [[buffer(8)]]
+, device type_2 const& table [[buffer(5)]]
+, device type_4& q [[buffer(0)]]
+, device type_4 const& k [[buffer(1)]]
+, device type_4 const& v [[buffer(2)]]
+, device type_6 const& angles [[buffer(3)]]
+, device type_7 const& rows [[buffer(4)]]
+, device type_2& keys [[buffer(6)]]
+, device type_2& values [[buffer(7)]]
+, constant _mslBufferSizes& _buffer_sizes [[buffer(9)]]
+) {
+    rope(wg, li, p, table, q, k, v, angles, rows, keys, values, _buffer_sizes);
+    return;
 }

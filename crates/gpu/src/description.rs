@@ -1,6 +1,7 @@
 //! What a device says of itself, and which one is meant.
 
 use std::fmt;
+use std::time::Duration;
 
 /// Invocations of the largest workgroup of a kernel.
 pub(crate) const NEEDED_INVOCATIONS: u32 = 256;
@@ -8,6 +9,13 @@ pub(crate) const NEEDED_INVOCATIONS: u32 = 256;
 pub(crate) const NEEDED_SHARED_BYTES: u32 = 31 << 10;
 /// Buffers that a kernel binds at most.
 pub(crate) const NEEDED_BUFFERS: u32 = 10;
+
+/// How long a recording may run on a card, unless the caller says otherwise: drivers give a card up after
+/// less.
+pub const WAIT_MAX: Duration = Duration::from_secs(30);
+/// The same of a device in software. It shares the processor with everything else that runs, so that a long
+/// recording on a busy machine takes minutes, and nothing in it can hang as a card does.
+pub const SOFTWARE_WAIT_MAX: Duration = Duration::from_secs(600);
 
 /// Limits of a device that kernels and buffers keep to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +64,18 @@ pub enum DeviceKind {
     Cpu,
     /// Anything else.
     Other,
+}
+
+impl DeviceKind {
+    /// How long a recording may run on such a device before the device is given up.
+    pub fn wait_max(self) -> Duration {
+        match self {
+            DeviceKind::Cpu => SOFTWARE_WAIT_MAX,
+            DeviceKind::Discrete | DeviceKind::Integrated | DeviceKind::Virtual | DeviceKind::Other => {
+                WAIT_MAX
+            }
+        }
+    }
 }
 
 /// A device as the list shows it.
@@ -194,6 +214,13 @@ mod tests {
         for text in ["", "cpu", "vulkan:", "vulkan1", "vulkan 1"] {
             assert_eq!(DeviceChoice::parse(text), None, "{text}");
         }
+    }
+
+    /// Thirty seconds for all gave lavapipe up in the middle of its work, on a machine that built programs.
+    #[test]
+    fn a_device_in_software_has_longer_than_a_card() {
+        assert!(DeviceKind::Cpu.wait_max() >= 20 * DeviceKind::Discrete.wait_max());
+        assert_eq!(DeviceKind::Integrated.wait_max(), WAIT_MAX);
     }
 
     #[test]

@@ -29,8 +29,10 @@ macro_rules! built_in {
 built_in!(
     "attention_join",
     "attention_rows_bf16",
+    "attention_rows_f32",
     "attention_rows_int8",
     "attention_spans_bf16",
+    "attention_spans_f32",
     "attention_spans_int8",
     "best_join",
     "best_spans",
@@ -61,10 +63,13 @@ built_in!(
     "rmsnorm_int8",
     "rmsnorm_middles",
     "rope_bf16",
+    "rope_f32",
     "rope_int8",
     "router_top_k",
     "swiglu",
     "swiglu_middles",
+    "tile_int8_int8",
+    "tile_mxfp4_int8",
 );
 
 /// The digest of all kernels' words: a change of any kernel changes it.

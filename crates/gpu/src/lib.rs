@@ -31,11 +31,10 @@ mod vulkan;
 
 pub use account::{BUFFER_UNIT_BYTES, Held, Place, buffer_bytes};
 pub use class::{Arithmetic, DeviceClass};
-pub use description::{DeviceChoice, DeviceDescription, DeviceKind, Limits};
+pub use description::{DeviceChoice, DeviceDescription, DeviceKind, Limits, SOFTWARE_WAIT_MAX, WAIT_MAX};
 pub use device::{Buffer, Device, Slice};
 pub use error::Error;
 pub use kernels::{Kernel, Kernels};
 pub use recording::{Recorded, Recording};
 pub use speed::DeviceSpeed;
 pub use transfer::{STAGING_BYTES, Upload, download};
-pub use vulkan::WAIT_MAX;

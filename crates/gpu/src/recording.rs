@@ -11,7 +11,7 @@ use crate::Error;
 use crate::device::{Device, Slice};
 use crate::hazards::{Access, Hazards, Use, conflict};
 use crate::kernels::Kernel;
-use crate::vulkan::{Command, Commands, Groups, WAIT_MAX};
+use crate::vulkan::{Command, Commands, Groups};
 
 /// Bytes that a copy begins at a multiple of, and a range of an indirect dispatch.
 const COPY_UNIT_BYTES: u64 = 4;
@@ -148,7 +148,7 @@ impl Recorded {
     ///
     /// Errors: `Lost`, `Hang` of the last run.
     pub fn submit(&mut self) -> Result<(), Error> {
-        self.commands.wait(WAIT_MAX)?;
+        self.join()?;
         self.commands.submit()
     }
 
@@ -159,11 +159,18 @@ impl Recorded {
         self.commands.wait(timeout)
     }
 
-    /// [`Recorded::submit`] and [`Recorded::wait`].
+    /// As [`Recorded::wait`], for as long as the kind of device is waited for.
+    ///
+    /// Errors: its own.
+    pub fn join(&mut self) -> Result<(), Error> {
+        self.wait(self.commands.wait_max())
+    }
+
+    /// [`Recorded::submit`] and [`Recorded::join`].
     ///
     /// Errors: theirs.
     pub fn run(&mut self) -> Result<(), Error> {
         self.submit()?;
-        self.wait(WAIT_MAX)
+        self.join()
     }
 }

@@ -6,7 +6,6 @@ use crate::Error;
 use crate::account::Place;
 use crate::device::{Buffer, Device, Slice};
 use crate::recording::{Recorded, Recording};
-use crate::vulkan::WAIT_MAX;
 
 /// Bytes of one of the two buffers that are enough: long copies, short waits.
 pub const STAGING_BYTES: u64 = 32 << 20;
@@ -31,7 +30,7 @@ impl Half {
     /// Waits until the staging buffer can be filled again.
     fn wait(&mut self) -> Result<(), Error> {
         match self.copy.take() {
-            Some(mut copy) => copy.wait(WAIT_MAX),
+            Some(mut copy) => copy.join(),
             None => Ok(()),
         }
     }
@@ -57,20 +56,34 @@ impl Upload {
         let chunk_bytes = self.halves[0].staging.bytes() as usize;
         let mut at = to.bytes.start;
         for chunk in bytes.chunks(chunk_bytes) {
-            let half = &mut self.halves[self.next];
-            half.wait()?;
-            let whole = chunk.len().next_multiple_of(4);
-            half.staging.write(0, chunk);
-            half.staging.write(chunk.len() as u64, &[0; 3][..whole - chunk.len()]);
-            let mut recording = Recording::new(&self.device);
-            let to = to.buffer.slice(at..at + whole as u64);
-            recording.copy(&to, &half.staging.all());
-            let mut copy = recording.finish(&format!("an upload to {to:?}"))?;
-            copy.submit()?;
-            half.copy = Some(copy);
+            let whole = chunk.len().next_multiple_of(4) as u64;
+            self.write_together(&[(to.buffer.slice(at..at + whole), chunk)])?;
             at += chunk.len() as u64;
-            self.next = 1 - self.next;
         }
+        Ok(())
+    }
+
+    /// Copies bytes to the beginning of each slice, as [`Upload::write`] does, all in one submission.
+    ///
+    /// Errors: `Lost`, `Hang`.
+    /// Panics: as [`Upload::write`]; when all of them, in words, do not fit one staging buffer.
+    pub fn write_together(&mut self, parts: &[(Slice, &[u8])]) -> Result<(), Error> {
+        let half = &mut self.halves[self.next];
+        half.wait()?;
+        let (mut recording, mut at) = (Recording::new(&self.device), 0);
+        for (to, bytes) in parts {
+            let end = at + bytes.len() as u64;
+            let whole = end.next_multiple_of(4);
+            half.staging.write(at, bytes);
+            half.staging.write(end, &[0; 3][..(whole - end) as usize]);
+            recording.copy(&to.part(0..whole - at), &half.staging.slice(at..whole));
+            at = whole;
+        }
+        let first = parts.first().map(|(to, _)| to);
+        let mut copy = recording.finish(&format!("an upload to {first:?}"))?;
+        copy.submit()?;
+        half.copy = Some(copy);
+        self.next = 1 - self.next;
         Ok(())
     }
 

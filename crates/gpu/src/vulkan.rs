@@ -23,9 +23,6 @@ use crate::description::{DeviceDescription, DeviceKind, Limits};
 const VULKAN: u32 = vk::API_VERSION_1_3;
 /// Bytes of constants that every device takes with a dispatch.
 pub(crate) const CONSTANT_BYTES_MAX: u32 = 128;
-/// How long a recording may run, unless the caller says otherwise: drivers give a card up after less. What is
-/// dropped while it runs is waited for as long, and leaked then.
-pub const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// The system's loader with the drivers that it found.
 pub(crate) struct Loader {
@@ -694,6 +691,11 @@ impl Commands {
         }
     }
 
+    /// How long the card is waited for.
+    pub(crate) fn wait_max(&self) -> Duration {
+        self.card.description.kind.wait_max()
+    }
+
     fn wait_for_fence(&self, timeout: Duration) -> Result<(), vk::Result> {
         let nanoseconds = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
         // SAFETY: the fence is this one's and was given to a submission.
@@ -704,7 +706,8 @@ impl Commands {
 impl Drop for Commands {
     fn drop(&mut self) {
         let is_given_up = self.card.given_up.load(Ordering::Relaxed);
-        if self.is_running && !is_given_up && self.wait_for_fence(WAIT_MAX).is_err() {
+        // Waited for as long as by those who want its numbers, and leaked then.
+        if self.is_running && !is_given_up && self.wait_for_fence(self.wait_max()).is_err() {
             self.card.given_up.store(true, Ordering::Relaxed);
         }
         if self.card.given_up.load(Ordering::Relaxed) {

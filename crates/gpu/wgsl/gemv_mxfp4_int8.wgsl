@@ -4,6 +4,7 @@
 // r / share. A workgroup eight outputs of a row, eight invocations an output: a step of theirs reads 128 bytes in a row.
 //include mxfp4
 //include tree
+const ELSEWHERE: u32 = 0xffffffffu; // in the place of an expert: the row stays as it is
 struct Params { n: u32, num_blocks: u32, share: u32, adds: u32 }
 var<immediate> p: Params;
 @group(0) @binding(0) var<storage, read_write> out: array<f32>;         // [R, N]
@@ -21,6 +22,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     let row = wg.x * 8u + li / 8u;
     let lane = li % 8u;
     let expert = experts[wg.y];
+    if expert == ELSEWHERE { return; }
     var sum = 0.0;
     if row < p.n {
         let first = (expert * p.n + row) * p.num_blocks;

@@ -12,11 +12,14 @@
 //! the tier or the number of threads. The orders inside a span are written in `attention/loops.rs` and, for
 //! the softmax and the merge, in `attention/reduce.rs`.
 //!
+//! `backward.rs` is the gradient, which makes the scores again; [`attention_saving`] keeps what it needs.
+//!
 //! `inputs.rs` is what a call is given, `shape.rs` its geometry; `plan.rs` cuts jobs into units of work,
 //! `unit.rs` does one unit, over a format of keys and values (`cache/`) with the inner loops of a tier
 //! (`loops/`). To add a tier: its loops, and its line in `on_tier`. The query heads that share a kv head
 //! stand side by side in lanes, so a key or value is read from memory once for all of them.
 
+mod backward;
 mod cache;
 mod inputs;
 mod loops;
@@ -36,6 +39,7 @@ use self::cache::int8::Int8Cache;
 use self::inputs::HEAD_DIM_MAX;
 use self::loops::scalar::ScalarLoops;
 use self::plan::{Plan, SpanMerge};
+use self::reduce::RowsOut;
 use self::shape::{Lanes, View, WorkUnit, partial_lanes};
 use self::unit::{Output, finish_rows, run_unit, scratch_len};
 use crate::lanes::LANES;
@@ -46,6 +50,7 @@ use crate::scratch::with_scratch;
 use crate::tier::{Avx2, Avx512, Avx512Bf16};
 use crate::tier::{Instructions, per_tier};
 
+pub use self::backward::{AttentionGradients, AttentionRows, attention_backward};
 pub use self::cache::int8::quantize_kv;
 pub use self::inputs::{AttentionJob, AttentionParams, KvRun, KvSlice};
 pub use self::pairs::kv_bf16;
@@ -60,6 +65,31 @@ pub use self::pairs::kv_bf16;
 /// Panics: when a length does not fit, or the runs are not consecutive or do not hold every key in sight.
 /// Source: openai/gpt-oss `gpt_oss/torch/model.py`, function sdpa.
 pub fn attention(pool: &Pool, jobs: &mut [AttentionJob<'_>], params: &AttentionParams<'_>) {
+    attend(pool, jobs, None, params);
+}
+
+/// [`attention`] that keeps of each row and head what [`attention_backward`] needs: the largest score M and
+/// the sum L of `exp(score - M)`, the sink among them. The outputs are the same bits.
+///
+/// Shapes: `softmax [T, H, 2]` over the rows of all jobs in turn.
+/// Panics: as [`attention`], and when the length of `softmax` does not fit.
+pub fn attention_saving(
+    pool: &Pool,
+    jobs: &mut [AttentionJob<'_>],
+    softmax: &mut [f32],
+    params: &AttentionParams<'_>,
+) {
+    let rows: usize = jobs.iter().map(|job| job.q.len() / params.row().max(1)).sum();
+    assert_eq!(softmax.len(), rows * params.num_query_heads * 2, "attention: softmax is [T, H, 2]");
+    attend(pool, jobs, Some(softmax), params);
+}
+
+fn attend(
+    pool: &Pool,
+    jobs: &mut [AttentionJob<'_>],
+    mut softmax: Option<&mut [f32]>,
+    params: &AttentionParams<'_>,
+) {
     assert_params(params);
     jobs.iter().for_each(|job| assert_job(job, params));
     let mut plan = PLAN.take();
@@ -67,7 +97,10 @@ pub fn attention(pool: &Pool, jobs: &mut [AttentionJob<'_>], params: &AttentionP
     let mut sequences: Vec<Sequence<'_>> = SEQUENCES.take();
     sequences.extend(jobs.iter_mut().map(|job| {
         let view = View { q: job.q, runs: job.runs, first_position: job.first_position };
-        (view, SharedRows::new(job.out, params.row()))
+        let kept = 2 * job.q.len() / params.head_dim.max(1);
+        let softmax = softmax.as_mut().and_then(|all| all.split_off_mut(..kept));
+        let softmax = softmax.map(|part| SharedRows::new(part, 2 * params.num_query_heads));
+        (view, RowsOut { values: SharedRows::new(job.out, params.row()), softmax })
     }));
     run_plan(pool, &plan, &sequences, params);
     PLAN.set(plan);
@@ -77,7 +110,7 @@ pub fn attention(pool: &Pool, jobs: &mut [AttentionJob<'_>], params: &AttentionP
 }
 
 /// What one sequence's rows look at, and where their results go.
-type Sequence<'a> = (View<'a>, SharedRows<'a, f32>);
+type Sequence<'a> = (View<'a>, RowsOut<'a>);
 
 thread_local! {
     /// The last call's plan, for its memory.
@@ -113,7 +146,7 @@ fn run_plan(pool: &Pool, plan: &Plan, sequences: &[Sequence<'_>], params: &Atten
                         view: &View<'_>,
                         merge: &SpanMerge,
                         partials: &[Lanes],
-                        rows: &SharedRows<'_, f32>,
+                        rows: &RowsOut<'_>,
                         state: &mut [f32],
                     )
                 );

@@ -112,13 +112,18 @@ impl RopeAngles {
         &self.rotations
     }
 
+    /// Cosine and sine of each pair at one position of the run.
+    pub(crate) fn at(&self, index: usize) -> &[(f32, f32)] {
+        &self.rotations[index * self.half..][..self.half]
+    }
+
     /// Rotates every head of one token in place; `index` counts from the first position of the run.
     ///
     /// Shapes: `x [heads, D]`.
     /// Panics: when the length does not fit or `index` is past the run.
     pub fn apply(&self, x: &mut [f32], heads: usize, index: usize) {
         assert_eq!(x.len(), heads * 2 * self.half, "rope: x is [heads, D]");
-        let rotations = &self.rotations[index * self.half..][..self.half];
+        let rotations = self.at(index);
         for head in x.chunks_exact_mut(2 * self.half) {
             let (first, second) = head.split_at_mut(self.half);
             for ((a, b), (cosine, sine)) in first.iter_mut().zip(second).zip(rotations) {

@@ -2,6 +2,8 @@
 //! compiled again with wider instructions goes by `per_tier!` in `tier.rs` instead.
 
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2_chained;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2_f32;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2_gemv;

@@ -76,8 +76,9 @@ pub struct LoadOptions {
     pub precision: Precision,
     /// The format of dense matrices.
     pub dense: DenseMode,
-    /// How many experts, of all layers together, are held in memory at a time while all are on disk, as
-    /// [`MemoryPlan`](crate::MemoryPlan) says; `None` takes all where the checkpoint has them.
+    /// How many experts, of all layers together, are held at a time where they are used, as
+    /// [`MemoryPlan`](crate::MemoryPlan) says: in memory while all are on disk, or on the card while all are
+    /// in the host's memory. `None` takes all where the checkpoint has them, or to the card.
     pub expert_slots: Option<usize>,
 }
 

@@ -1,10 +1,10 @@
 //! Everything that can go wrong in this room, with the facts a person needs.
 //!
 //! Entry point: [`Error`]. `Checkpoint`, `NanScale` and `OutOfMemory` come from loading, or from a forward
-//! pass whose experts are on disk; `BudgetTooSmall`, `NotOnDisk` and `NoThread` come before it; the others
-//! from a forward pass or its cache. `ForeignCache`, `Rollback` and `NonFiniteLogits` are not the fault of a
-//! caller's data: the first two are mistakes in the calling code, the last is what damaged weights look like
-//! when nothing else gives them away.
+//! pass whose experts are on disk; `BudgetTooSmall`, `CardTooSmall`, `NotOnDisk` and `NoThread` come before
+//! it; the others from a forward pass or its cache. `ForeignCache`, `Rollback` and `NonFiniteLogits` are not
+//! the fault of a caller's data: the first two are mistakes in the calling code, the last is what damaged
+//! weights look like when nothing else gives them away.
 
 use gptoss_checkpoint as checkpoint;
 use gptoss_gpu as gpu;
@@ -40,6 +40,20 @@ pub enum Error {
         budget: u64,
         /// Bytes needed.
         smallest: u64,
+    },
+    /// The card's memory does not hold what must be there.
+    #[error(
+        "{budget} bytes of the card's memory are too few for this model: {smallest} are the least, {:.2} GB (everything \
+         but the experts, and one of each layer), and {whole} hold it whole; give it more (--gpu-memory), a shorter \
+         context, --kv q8, or another card", *.smallest as f64 / 1e9 + 0.005
+    )]
+    CardTooSmall {
+        /// Bytes offered.
+        budget: u64,
+        /// Bytes needed.
+        smallest: u64,
+        /// Bytes with all experts.
+        whole: u64,
     },
     /// A model that does not fit the budget is in no file that its experts could be read from.
     #[error(

@@ -38,10 +38,11 @@ mod workspace;
 
 pub use config::{DenseMode, KvFormat, LayerKind, LoadOptions, ModelConfig, Precision};
 pub use cost::TokenCost;
-pub use cpu::expert_cache::ExpertTraffic;
+pub use cpu::expert_cache::{ExpertHome, ExpertTraffic};
 pub use cpu::tile_probe::TileProbe;
 pub use divergence::{Comparison, Divergence};
 pub use error::Error;
+pub use gpu::card_plan::{card_bytes, plan_card};
 pub use gpu::load::check_on_card;
 pub use gpu::plan::card_memory;
 pub use kv_cache::KvCache;

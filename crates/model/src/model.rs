@@ -70,10 +70,8 @@ impl Model {
         pool: Pool,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Model, Error> {
+        refuse_rounded_exact(options)?;
         let precision = options.precision;
-        if (precision, options.dense) == (Precision::Exact, DenseMode::Q8) {
-            return Err(Error::RoundedExact);
-        }
         let config = ModelConfig::from_checkpoint(checkpoint.config())?;
         let runner = CpuRunner::load(checkpoint, config.clone(), options, pool, progress)?;
         Ok(Model {
@@ -85,10 +83,12 @@ impl Model {
         })
     }
 
-    /// Brings a checkpoint's weights to a card, the embedding excepted. `progress` is told `(bytes done,
-    /// bytes in all)`, of the checkpoint's.
+    /// Brings a checkpoint's weights to a card, the embedding excepted, and of its experts as many as
+    /// `options` says, where [`plan_card`](crate::plan_card) found that not all fit. `progress` is told
+    /// `(bytes done, bytes in all)`, of the checkpoint's.
     ///
-    /// Errors: `Checkpoint` and `NanScale` name the tensor; `NotOnCard` what no kernel takes; `Card`.
+    /// Errors: `Checkpoint` and `NanScale` name the tensor; `RoundedExact`; `NotOnCard` what no kernel takes;
+    /// `Card`.
     pub fn load_on(
         device: &Device,
         checkpoint: &Checkpoint,
@@ -96,6 +96,7 @@ impl Model {
         pool: Pool,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Model, Error> {
+        refuse_rounded_exact(options)?;
         let config = ModelConfig::from_checkpoint(checkpoint.config())?;
         let runner = GpuRunner::load(device, checkpoint, config.clone(), options, pool, progress)?;
         Ok(Model {
@@ -157,11 +158,12 @@ impl Model {
         }
     }
 
-    /// What has been read from disk since the model was loaded; `None` when all its weights are in memory.
+    /// What has been read from disk, or sent to the card, since the model was loaded; `None` when all its
+    /// weights are where they are used.
     pub fn expert_traffic(&self) -> Option<ExpertTraffic> {
         match &self.twin {
             Twin::Cpu(runner) => runner.expert_traffic(),
-            Twin::Gpu(_) => None,
+            Twin::Gpu(runner) => runner.expert_traffic(),
         }
     }
 
@@ -259,8 +261,8 @@ impl Model {
     /// A sequence's numbers are those it would have alone. One whose logits are not finite fails alone.
     ///
     /// Errors: `TokenOutsideVocabulary`, `SegmentLength`, `SegmentPlace`, `ForeignCache` before anything is
-    /// computed; with experts on disk, `Checkpoint` and `NanScale`; on a card, `Card` and `NotOnCard`. No
-    /// segment has logits then.
+    /// computed; with experts on disk, `Checkpoint` and `NanScale`; on a card, `Card`. No segment has logits
+    /// then.
     pub fn forward_segments(
         &self,
         segments: &[Segment<'_>],
@@ -359,5 +361,12 @@ impl Model {
             }
         }
         Ok(())
+    }
+}
+
+fn refuse_rounded_exact(options: &LoadOptions) -> Result<(), Error> {
+    match (options.precision, options.dense) {
+        (Precision::Exact, DenseMode::Q8) => Err(Error::RoundedExact),
+        _ => Ok(()),
     }
 }

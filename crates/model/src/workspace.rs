@@ -1,8 +1,8 @@
 //! The working memory of steps, kept by the caller from one to the next, with the logits of the last ones.
 //!
 //! Entry points: `Model::new_workspace`, which `Model::forward_segments` fills; then [`Workspace::logits`] of
-//! each segment. Logits stay where the device made them: [`SegmentLogits`] answers what a sampler asks of a
-//! row, and a question about the best tokens alone moves no row.
+//! each segment: [`SegmentLogits`] answers what a sampler asks of a row. Of the best tokens and the sum of
+//! the softmax a card has the answers ready, and no row is read for them.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -10,7 +10,7 @@ use std::ops::Range;
 use crate::Error;
 use crate::cpu::workspace::Workspace as CpuWorkspace;
 use crate::gpu::workspace::Workspace as GpuWorkspace;
-use crate::logit_buffer::LogitBuffer;
+use crate::logit_buffer::{BEST_TOKENS, LogitBuffer, RowSummary};
 use crate::logits::{argmax, argmax_allowed, log_sum_exp, most_probable};
 use crate::step::{LOGIT_ROWS_MAX, Segment};
 
@@ -174,6 +174,16 @@ impl<'a> SegmentLogits<'a> {
     /// `allowed` has a bit for each token: token `t` is bit `t % 32` of word `t / 32`, and those beyond the
     /// last word are not allowed. Without it all are.
     pub fn argmax(&self, index: usize, allowed: Option<&[u32]>) -> Option<u32> {
+        // The first of them that is allowed is the best of all that are.
+        let is_allowed = |token: u32| {
+            allowed.is_none_or(|words| {
+                words.get(token as usize / 32).is_some_and(|word| word >> (token % 32) & 1 == 1)
+            })
+        };
+        let mut found = self.summary(index).into_iter().flat_map(RowSummary::best);
+        if let Some((token, _)) = found.find(|(token, _)| is_allowed(*token)) {
+            return Some(token);
+        }
         let row = self.row(index);
         match allowed {
             None => Some(argmax(&row)),
@@ -186,14 +196,25 @@ impl<'a> SegmentLogits<'a> {
         self.row(index)[token as usize]
     }
 
-    /// `ln Σ exp(row)`. Units: natural logarithm.
+    /// `ln Σ exp(row)`, on a card summed by the card. Units: natural logarithm.
     pub fn log_sum_exp(&self, index: usize) -> f64 {
-        log_sum_exp(&self.row(index))
+        match self.summary(index) {
+            Some(summary) => summary.log_sum_exp(),
+            None => log_sum_exp(&self.row(index)),
+        }
     }
 
     /// The `count` tokens with the largest logits of a row and their logits, the largest first, of equals the
     /// lower id.
     pub fn top(&self, index: usize, count: usize) -> Vec<(u32, f32)> {
-        most_probable(&self.row(index), count)
+        match self.summary(index) {
+            Some(summary) if count <= BEST_TOKENS => summary.best().take(count).collect(),
+            _ => most_probable(&self.row(index), count),
+        }
+    }
+
+    fn summary(&self, index: usize) -> Option<&'a RowSummary> {
+        assert!(index < self.num_rows, "row {index} of {}", self.num_rows);
+        self.work.memory.logits().summary(self.first_row + index)
     }
 }

@@ -59,6 +59,11 @@ pub(crate) fn start(app: &Arc<App>, caller: Caller, id: String) {
         while !task.app.is_stopping() {
             match task.run().await {
                 Ok(()) | Err(ApiError::NotFound { .. }) => return,
+                // What is damaged is no better later.
+                Err(error @ ApiError::Damaged { .. }) => {
+                    task.app.log.notice(&format!("{} does not go on: {error}", task.id));
+                    return;
+                }
                 // The database may have room again later.
                 Err(error) => task.app.log.notice(&format!("{}: {error}", task.id)),
             }

@@ -29,6 +29,7 @@ use crate::ids;
 use crate::keys::Caller;
 use crate::limits::STREAM_EVENTS_MAX;
 use crate::model_host::Lease;
+use crate::opening::Opening;
 use crate::rejection::Rejection;
 use crate::sse::{DONE, data_stream, error_line, line};
 use crate::state::{App, Shared, now};
@@ -50,13 +51,18 @@ pub(crate) async fn create(
         fingerprint: model.served.fingerprint.clone(),
     };
     let is_much = generation.top_logprobs.is_some();
-    let model = app.lease(&caller, &model).await?;
-    let (events, spent) = start(&app, model, generation, count).await?;
+    let (spent, silence) = (Spent::default(), app.limits.keep_alive);
+    let told = spent.clone();
+    let beginning = async move {
+        let model = app.lease(&caller, &model).await?;
+        start(&app, model, generation, count, told).await
+    };
     if request.stream == Some(true) {
         let wants_usage =
             request.stream_options.as_ref().is_some_and(|options| options.include_usage == Some(true));
-        let lines = lines(events, move |event| chunk_lines(&heading, event, wants_usage));
-        return Ok(spent.of(data_stream(lines, app.limits.keep_alive)));
+        let opening = Opening::of(beginning, silence).await?;
+        let lines = lines(opening, move |event| chunk_lines(&heading, event, wants_usage));
+        return Ok(spent.of(data_stream(lines, silence)));
     }
     let mut choices: Vec<Choice> = Vec::new();
     let add = |chunk: ChunkChoice| {
@@ -66,12 +72,12 @@ pub(crate) async fn create(
         }
         fold(&mut choices[index], chunk);
     };
-    let (tokens, warnings) = collect(events, add).await?;
+    let (tokens, warnings) = collect(beginning.await?, add).await?;
     let whole = heading.completion(choices, tokens.chat_usage(), warnings);
     Ok(spent.of(apart(is_much, || Json(whole).into_response())))
 }
 
-/// Starts the task of a request.
+/// Starts the task of a request, which says in `spent` what it took.
 ///
 /// Errors: as [`turn_stream::begin`].
 pub(crate) async fn start(
@@ -79,7 +85,8 @@ pub(crate) async fn start(
     model: Arc<Lease>,
     generation: GenerationRequest,
     count: usize,
-) -> Result<(mpsc::Receiver<ChoiceEvent<ChunkChoice>>, Spent), ApiError> {
+    spent: Spent,
+) -> Result<mpsc::Receiver<ChoiceEvent<ChunkChoice>>, ApiError> {
     let begun = Instant::now();
     let generation = Arc::new(generation);
     let summarizes = generation.visibility == Visibility::Summary;
@@ -105,9 +112,10 @@ pub(crate) async fn start(
         count: TokenUsage::add_choice,
         warnings: generation.warnings.clone(),
         begun,
+        spent,
     };
-    let spent = spawn(app, choices, sender);
-    Ok((receiver, spent))
+    spawn(app, choices, sender);
+    Ok(receiver)
 }
 
 /// The lines of a stream that an event makes.

@@ -30,6 +30,7 @@ use crate::ids;
 use crate::keys::Caller;
 use crate::limits::{STREAM_EVENTS_MAX, TEXTS_AT_ONCE};
 use crate::model_host::Lease;
+use crate::opening::Opening;
 use crate::queue_share::Waiting;
 use crate::rejection::Rejection;
 use crate::sampling::params;
@@ -52,29 +53,30 @@ pub(crate) async fn create(
     if is_of_tokens && !caller.may_use_tokens {
         return Err(ApiError::Scope { what: "send prompts of token ids" }.into());
     }
-    let model = app.lease(&caller, &model).await?;
-    let parsing = Arc::clone(&model);
-    let (parsed, request) = run_blocking(&app, move |app| {
-        let parsed = parse::parse(&request, parsing.assistant().vocab(), &app.limits.request)?;
-        Ok((parsed, request))
-    })
-    .await?;
     let heading = Completion {
         id: ids::random_dashed("cmpl"),
         object: "text_completion",
         created: now(),
-        model: model.served().named(request.model.as_deref()),
+        model: model.served.named(request.model.as_deref()),
         choices: Vec::new(),
         usage: None,
-        system_fingerprint: model.served().fingerprint.clone(),
+        system_fingerprint: model.served.fingerprint.clone(),
         warnings: Vec::new(),
     };
-    let (events, spent) = start(&app, &model, &caller, &parsed)?;
-    if request.stream == Some(true) {
-        let wants_usage =
-            request.stream_options.as_ref().is_some_and(|options| options.include_usage == Some(true));
-        let lines = lines(events, move |event| chunk_lines(&heading, event, wants_usage));
-        return Ok(spent.of(data_stream(lines, app.limits.keep_alive)));
+    let (is_stream, is_much) = (request.stream == Some(true), request.logprobs.is_some());
+    let wants_usage =
+        request.stream_options.as_ref().is_some_and(|options| options.include_usage == Some(true));
+    let (spent, silence) = (Spent::default(), app.limits.keep_alive);
+    let told = spent.clone();
+    let beginning = async move {
+        let model = app.lease(&caller, &model).await?;
+        let parsed = read(&app, &model, request).await?;
+        start(&app, &model, &caller, &parsed, told)
+    };
+    if is_stream {
+        let opening = Opening::of(beginning, silence).await?;
+        let lines = lines(opening, move |event| chunk_lines(&heading, event, wants_usage));
+        return Ok(spent.of(data_stream(lines, silence)));
     }
     let mut choices: Vec<CompletionChoice> = Vec::new();
     let add = |chunk: CompletionChoice| {
@@ -84,9 +86,21 @@ pub(crate) async fn create(
         }
         fold(&mut choices[index], chunk);
     };
-    let (tokens, warnings) = collect(events, add).await?;
+    let (tokens, warnings) = collect(beginning.await?, add).await?;
     let whole = Completion { choices, usage: Some(Some(tokens.chat_usage())), warnings, ..heading };
-    Ok(spent.of(apart(parsed.logprobs.is_some(), || Json(whole).into_response())))
+    Ok(spent.of(apart(is_much, || Json(whole).into_response())))
+}
+
+/// What a request asks of a model, in its tokens.
+///
+/// Errors: as [`parse::parse`].
+pub(crate) async fn read(
+    app: &Arc<App>,
+    model: &Arc<Lease>,
+    request: CompletionRequest,
+) -> Result<ParsedCompletionRequest, ApiError> {
+    let model = Arc::clone(model);
+    run_blocking(app, move |app| parse::parse(&request, model.assistant().vocab(), &app.limits.request)).await
 }
 
 /// A continuation that is not begun.
@@ -176,7 +190,7 @@ fn plan(
     Ok(planned)
 }
 
-/// Starts the task of a request.
+/// Starts the task of a request, which says in `spent` what it took.
 ///
 /// Errors: a prompt that does not fit, or that the engine refuses.
 pub(crate) fn start(
@@ -184,7 +198,8 @@ pub(crate) fn start(
     model: &Arc<Lease>,
     caller: &Caller,
     parsed: &ParsedCompletionRequest,
-) -> Result<(mpsc::Receiver<ChoiceEvent<CompletionChoice>>, Spent), ApiError> {
+    spent: Spent,
+) -> Result<mpsc::Receiver<ChoiceEvent<CompletionChoice>>, ApiError> {
     let begun = Instant::now();
     let mut later = plan(app, model, caller, parsed)?;
     let first = later.drain(..later.len().min(TEXTS_AT_ONCE));
@@ -206,9 +221,10 @@ pub(crate) fn start(
         count: TokenUsage::add,
         warnings: parsed.warnings.clone(),
         begun,
+        spent,
     };
-    let spent = spawn(app, choices, sender);
-    Ok((receiver, spent))
+    spawn(app, choices, sender);
+    Ok(receiver)
 }
 
 /// One continuation from its first chunk to its last; begun here unless it has been.

@@ -22,6 +22,7 @@ use crate::access_log::Spent;
 use crate::blocking::apart;
 use crate::limits::READER_PATIENCE;
 use crate::model_host::{Entry, Lease};
+use crate::opening::Opening;
 use crate::state::{App, now};
 use crate::text_stream::TextStream;
 use crate::trace::{ChoiceWork, Work, WorkKind};
@@ -90,7 +91,7 @@ pub(crate) struct Request<'a> {
     pub(crate) tenant: &'a str,
     /// Whether log-probabilities are told.
     pub(crate) tells_logprobs: bool,
-    /// When it came.
+    /// When it came and its model was in memory.
     pub(crate) begun: Instant,
 }
 
@@ -253,8 +254,10 @@ pub(crate) struct Choices {
     pub(crate) count: fn(&mut TokenUsage, TokenUsage),
     /// What was changed or left out before any was begun.
     pub(crate) warnings: Vec<String>,
-    /// When the request came.
+    /// When the request came and its model was in memory.
     pub(crate) begun: Instant,
+    /// Where it is told what they took.
+    pub(crate) spent: Spent,
 }
 
 /// Starts the task of a request, which runs all its choices and says at last what they took.
@@ -262,10 +265,9 @@ pub(crate) fn spawn<C: Send + 'static>(
     app: &Arc<App>,
     choices: Choices,
     sender: mpsc::Sender<ChoiceEvent<C>>,
-) -> Spent {
-    let (app, spent) = (Arc::clone(app), Spent::default());
-    let recorded = spent.clone();
-    let Choices { model, list, at_once, count, mut warnings, begun } = choices;
+) {
+    let app = Arc::clone(app);
+    let Choices { model, list, at_once, count, mut warnings, begun, spent } = choices;
     let numbered: Vec<_> = list
         .into_iter()
         .enumerate()
@@ -295,12 +297,11 @@ pub(crate) fn spawn<C: Send + 'static>(
             warnings.extend(written.warnings);
             choices.push(written.work);
         }
-        recorded.set(Work { model: Arc::clone(&model.entry.name), tokens, choices });
+        spent.set(Work { model: Arc::clone(&model.entry.name), tokens, choices });
         model.entry.turns.ended(tokens, begun.elapsed());
         app.metrics.warnings.fetch_add(warnings.len() as u64, Ordering::Relaxed);
         let _ = sender.send(ChoiceEvent::End { tokens, warnings }).await;
     });
-    spent
 }
 
 /// Hands every chunk to `push` until the end, and gives what it took and what there is to warn of.
@@ -321,17 +322,26 @@ pub(crate) async fn collect<C>(
 
 /// The lines of a stream: those that `write` makes of each event, to the last.
 pub(crate) fn lines<C: Send + 'static, L: Send + 'static>(
-    events: mpsc::Receiver<ChoiceEvent<C>>,
-    write: impl FnMut(ChoiceEvent<C>) -> Vec<L> + Send + 'static,
+    opening: Opening<mpsc::Receiver<ChoiceEvent<C>>>,
+    mut write: impl FnMut(ChoiceEvent<C>) -> Vec<L> + Send + 'static,
 ) -> impl Stream<Item = L> + Send {
-    let lines = stream::unfold(Some((events, write)), |state| async move {
-        let (mut events, mut write) = state?;
+    let events = stream::once(opening.begun()).flat_map(|begun| match begun {
+        Ok(events) => all(events).left_stream(),
+        Err(error) => stream::iter([ChoiceEvent::Failed(error)]).right_stream(),
+    });
+    events.flat_map(move |event| stream::iter(write(event)))
+}
+
+/// The events to the last.
+fn all<C: Send + 'static>(
+    events: mpsc::Receiver<ChoiceEvent<C>>,
+) -> impl Stream<Item = ChoiceEvent<C>> + Send {
+    stream::unfold(Some(events), |events| async move {
+        let mut events = events?;
         let event = next(&mut events).await;
         let is_last = !matches!(event, ChoiceEvent::Chunk(_));
-        let lines = write(event);
-        Some((lines, (!is_last).then_some((events, write))))
-    });
-    lines.flat_map(stream::iter)
+        Some((event, (!is_last).then_some(events)))
+    })
 }
 
 async fn next<C>(events: &mut mpsc::Receiver<ChoiceEvent<C>>) -> ChoiceEvent<C> {

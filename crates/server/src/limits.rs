@@ -142,6 +142,12 @@ pub(crate) const SUMMARY_TOKENS_MAX: usize = 512;
 pub(crate) const SILENCE: Duration = Duration::from_secs(1);
 /// How long a body that is on its way may still take when the server stops.
 pub(crate) const STOP_PATIENCE: Duration = Duration::from_secs(1);
+/// What a client that is answered before its body has come may still send and be heard out. Units: bytes.
+pub(crate) const LINGER_BYTES_MAX: usize = 256 << 20;
+/// How long it may take for that.
+pub(crate) const LINGER_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long it may pause in that.
+pub(crate) const LINGER_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// What is stored without a state folder, unless the operator says otherwise. Units: bytes.
 pub(crate) const STATE_BYTES_IN_MEMORY_MAX: u64 = 256 << 20;
 /// What is stored in a state folder, unless the operator says otherwise. Units: bytes.

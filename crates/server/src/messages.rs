@@ -30,6 +30,7 @@ use crate::ids;
 use crate::keys::Caller;
 use crate::limits::STREAM_EVENTS_MAX;
 use crate::model_host::Lease;
+use crate::opening::Opening;
 use crate::rejection::Rejection;
 use crate::sse::{line, named_stream};
 use crate::state::{App, Shared};
@@ -47,14 +48,19 @@ pub(crate) async fn create(
     let parsed = app.read(&caller, &model.served, |scope| parse::parse(&request, scope, &signer))?;
     let heading =
         MessageHeader { id: ids::random("msg"), model: model.served.named(request.model.as_deref()) };
-    let model = app.lease(&caller, &model).await?;
-    let (events, spent) = start(&app, model, parsed, &heading, &signer).await?;
+    let (spent, silence) = (Spent::default(), app.limits.keep_alive);
+    let told = spent.clone();
+    let beginning = async move {
+        let model = app.lease(&caller, &model).await?;
+        start(&app, model, parsed, (heading, signer), told).await
+    };
     if request.stream == Some(true) {
-        let lines = lines(events, move |event| named(event, &id));
-        return Ok(spent.of(named_stream(lines, app.limits.keep_alive)));
+        let opening = Opening::of(beginning, silence).await?;
+        let lines = lines(opening, move |event| named(event, &id));
+        return Ok(spent.of(named_stream(lines, silence)));
     }
     let mut folder = Folder::default();
-    collect(events, |event| folder.push(event)).await?;
+    collect(beginning.await?, |event| folder.push(event)).await?;
     let broken = || ApiError::Internal { problem: "the message never began".to_owned() };
     let message = folder.finish().ok_or_else(broken)?;
     Ok(spent.of(Json(message).into_response()))
@@ -74,16 +80,16 @@ pub(crate) async fn count_tokens(
     Ok(Json(TokenCount { input_tokens }))
 }
 
-/// Starts the task of a request.
+/// Starts the task of a request, which says in `spent` what it took.
 ///
 /// Errors: as [`turn_stream::begin`].
 async fn start(
     app: &Arc<App>,
     model: Arc<Lease>,
     parsed: ParsedMessages,
-    heading: &MessageHeader,
-    signer: &Signer,
-) -> Result<(mpsc::Receiver<ChoiceEvent<MessageEvent>>, Spent), ApiError> {
+    (heading, signer): (MessageHeader, Signer),
+    spent: Spent,
+) -> Result<mpsc::Receiver<ChoiceEvent<MessageEvent>>, ApiError> {
     let begun = Instant::now();
     let ParsedMessages { generation, shown } = parsed;
     let generation = Arc::new(generation);
@@ -109,9 +115,10 @@ async fn start(
         count: TokenUsage::add_choice,
         warnings: Vec::new(),
         begun,
+        spent,
     };
-    let spent = spawn(app, choices, sender);
-    Ok((receiver, spent))
+    spawn(app, choices, sender);
+    Ok(receiver)
 }
 
 /// The events of a stream that an event makes, each with its name.

@@ -132,6 +132,10 @@ pub(crate) struct LoadCounts {
     pub(crate) failures: u64,
     /// Times it was unloaded.
     pub(crate) unloads: u64,
+    /// Requests that waited for it and got it.
+    pub(crate) waits: u64,
+    /// What all of them waited. Units: seconds.
+    pub(crate) waited_seconds: f64,
 }
 
 /// What the page tells of a model.
@@ -165,7 +169,7 @@ fn write_rows(page: &mut String, prefix: &str, rows: &[ModelRow], labeled: &[(St
 
 /// Where models are, and how often they came and went.
 fn write_loads(page: &mut String, models: &[ModelRows<'_>]) {
-    let rows: [ModelRow; 6] = [
+    let rows: [ModelRow; 8] = [
         ("_loaded", "gauge", "Whether the model is in memory.", |model| f64::from(u8::from(model.is_loaded))),
         ("_requests_waiting", "gauge", "Requests that wait for the model to be loaded.", |model| {
             model.num_waiting as f64
@@ -176,6 +180,13 @@ fn write_loads(page: &mut String, models: &[ModelRows<'_>]) {
             model.loads.failures as f64
         }),
         ("_unloads_total", "counter", "Times that it was unloaded.", |model| model.loads.unloads as f64),
+        (
+            "_waits_total",
+            "counter",
+            "Requests that waited for the model to be loaded, and got it.",
+            |model| model.loads.waits as f64,
+        ),
+        ("_wait_seconds_total", "counter", "What they waited.", |model| model.loads.waited_seconds),
     ];
     let label = |model: &ModelRows<'_>| format!("model=\"{}\"", vllm::escaped(model.name));
     let labeled: Vec<_> = models.iter().map(|model| (label(model), model)).collect();
@@ -193,11 +204,12 @@ pub(crate) fn write_traces(page: &mut String, num_dropped: u64) {
 type Row = (&'static str, &'static str, &'static str, f64);
 
 /// What the engine counts.
-fn engine_rows(engine: &EngineStats) -> [Row; 13] {
+fn engine_rows(engine: &EngineStats) -> [Row; 18] {
     let counter = |name, help, value: u64| (name, "counter", help, value as f64);
     let gauge = |name, help, value: usize| (name, "gauge", help, value as f64);
     let stuck = "Times that the idle engine found blocks that nobody held and nobody had given back.";
     let hits = "Prompts whose beginning was in the prefix cache.";
+    let experts = &engine.experts;
     [
         counter("engine_requests_accepted_total", "Requests the engine has taken.", engine.accepted),
         counter(
@@ -211,6 +223,11 @@ fn engine_rows(engine: &EngineStats) -> [Row; 13] {
         counter("engine_preemptions_total", "Sequences that were computed again.", engine.preemptions),
         counter("engine_prefix_hits_total", hits, engine.prefix.hits),
         counter("engine_integrity_resets_total", stuck, engine.integrity_resets),
+        counter("expert_hits_total", "Experts found where they are used.", experts.hits),
+        counter("expert_misses_total", "Experts read from disk or sent to the card.", experts.misses),
+        counter("expert_bytes_total", "Bytes of those.", experts.bytes_read),
+        gauge("expert_slots", "Experts that can be where they are used; 0 when all are.", experts.slots),
+        gauge("experts", "Experts of models of which only some are.", experts.experts),
         gauge("engine_sequences_running", "Sequences that hold blocks.", engine.running),
         gauge("engine_requests_queued", "Requests that wait.", engine.queued),
         gauge("engine_kv_blocks", "Blocks of the KV pool.", engine.blocks_total),
@@ -252,7 +269,7 @@ mod tests {
             turns,
             engine,
             is_loaded: true,
-            loads: LoadCounts { loads: 3, seconds: 1.5, failures: 1, unloads: 2 },
+            loads: LoadCounts { loads: 3, seconds: 1.5, unloads: 2, waits: 5, ..LoadCounts::default() },
             num_waiting: 4,
         };
         let other = TurnMetrics::default();
@@ -274,6 +291,7 @@ mod tests {
         check("gptoss_model_loaded{model=\"b\"} 1");
         check("gptoss_model_requests_waiting{model=\"b\"} 4");
         check("gptoss_model_load_seconds_total{model=\"org/\\\"a\\\"\"} 1.5");
+        check("gptoss_model_waits_total{model=\"b\"} 5");
         assert_eq!(page.matches("# TYPE vllm:generation_tokens_total").count(), 1);
         assert!(
             !metrics.page(&[rows("a", &turns)]).contains("gptoss_model_"),

@@ -245,7 +245,14 @@ impl ModelHost {
             Ok(lease) => return Ok(lease),
             Err(waiter) => waiter,
         };
-        waiter.lease(&entry.name, self.patience).await
+        let begun = Instant::now();
+        let lease = waiter.lease(&entry.name, self.patience).await?;
+        let mut inside = self.shared.lock();
+        let counts = &mut inside.past[entry.index].1;
+        (counts.waits, counts.waited_seconds) =
+            (counts.waits + 1, counts.waited_seconds + begun.elapsed().as_secs_f64());
+        drop(inside);
+        Ok(lease)
     }
 
     /// Says how long a model stays, without a use of it.

@@ -16,7 +16,6 @@ use axum::{Extension, Json};
 use futures_util::StreamExt;
 use gptoss_api::ApiError;
 use gptoss_api::chat::parse as chat_parse;
-use gptoss_api::completions::parse as completion_parse;
 use gptoss_api::generation::visibility::Visibility;
 use gptoss_api::ollama::lines::{AnswerEnd, Form, LineWriter, chunk_of, last, timestamp};
 use gptoss_api::ollama::parse::{self, Generate, KeepAlive};
@@ -29,16 +28,16 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::access_log::Spent;
-use crate::blocking::run_blocking;
 use crate::body::Body;
 use crate::drive::{ChoiceEvent, collect, lines};
 use crate::keys::Caller;
 use crate::model::ServedModel;
 use crate::model_host::{Asker, Entry, Lease};
+use crate::opening::Opening;
 use crate::rejection::{Rejection, reworded};
 use crate::roster::{Keep, ModelState};
 use crate::sse::line;
-use crate::state::{App, Shared, now};
+use crate::state::{Shared, now};
 use crate::{chat, completions};
 
 /// The version that clients read; what it means to them is that the endpoints above are there.
@@ -204,12 +203,14 @@ async fn load(app: &Shared, caller: &Caller, asked: &Asked) -> Result<Response, 
     Ok(Json(last(&asked.model.served.name, reason, None, now())).into_response())
 }
 
-/// The model in memory.
+/// The model in memory, and how long that took.
 ///
 /// Errors: as [`crate::model_host::ModelHost::lease`].
-async fn lease(app: &Shared, caller: &Caller, asked: &Asked) -> Result<Arc<Lease>, ApiError> {
+async fn lease(app: &Shared, caller: &Caller, asked: &Asked) -> Result<(Arc<Lease>, Duration), ApiError> {
+    let begun = Instant::now();
     let asker = Asker { tenant: &caller.tenant, is_background: caller.is_background, keep: asked.keep };
-    app.models.lease(&asked.model, asker).await
+    let model = app.models.lease(&asked.model, asker).await?;
+    Ok((model, begun.elapsed()))
 }
 
 /// What a request asks besides what the model is asked.
@@ -235,9 +236,9 @@ async fn answer(
     let generation = app.read(caller, served, |scope| chat_parse::parse(&request, scope))?;
     let shows_thinking = generation.visibility > Visibility::Hidden;
     let writer = LineWriter::new(served.named(request.model.as_deref()), asked.form, shows_thinking);
-    let model = lease(app, caller, &asked).await?;
-    let (events, spent) = chat::start(app, model, generation, 1).await?;
-    told(events, &spent, writer, asked, |chunk| chunk).await
+    let ((model, loading), spent) = (lease(app, caller, &asked).await?, Spent::default());
+    let events = chat::start(app, model, generation, 1, spent.clone()).await?;
+    Ok(spent.of(told(events, (writer, loading), asked, |chunk| chunk).await?))
 }
 
 /// The text that follows a prompt as it is.
@@ -249,34 +250,30 @@ async fn raw(
 ) -> Result<Response, ApiError> {
     let named = asked.model.served.named(request.model.as_deref());
     let writer = LineWriter::new(named, asked.form, false);
-    let model = lease(app, caller, &asked).await?;
-    let parsing = Arc::clone(&model);
-    let parse =
-        move |app: &App| completion_parse::parse(&request, parsing.assistant().vocab(), &app.limits.request);
-    let parsed = run_blocking(app, parse).await?;
-    let (events, spent) = completions::start(app, &model, caller, &parsed)?;
-    told(events, &spent, writer, asked, chunk_of).await
+    let ((model, loading), spent) = (lease(app, caller, &asked).await?, Spent::default());
+    let parsed = completions::read(app, &model, request).await?;
+    let events = completions::start(app, &model, caller, &parsed, spent.clone())?;
+    Ok(spent.of(told(events, (writer, loading), asked, chunk_of).await?))
 }
 
-/// Tells what comes, line by line or as one.
+/// Tells what comes, line by line or as one; the model took `loading` to come to memory.
 async fn told<C: Send + 'static>(
     events: mpsc::Receiver<ChoiceEvent<C>>,
-    spent: &Spent,
-    mut writer: LineWriter,
+    (mut writer, loading): (LineWriter, Duration),
     asked: Asked,
     chunk_of: fn(C) -> ChunkChoice,
 ) -> Result<Response, ApiError> {
     let Asked { begun, stream, mut warnings, .. } = asked;
     let mut end = move |usage, more: Vec<String>| {
         warnings.extend(more);
-        AnswerEnd { usage, total: begun.elapsed(), warnings: std::mem::take(&mut warnings) }
+        AnswerEnd { usage, total: begun.elapsed(), loading, warnings: std::mem::take(&mut warnings) }
     };
     if stream == Some(false) {
         let push = |chunk| drop(writer.push(chunk_of(chunk), now()));
         let (tokens, more) = collect(events, push).await?;
-        return Ok(spent.of(Json(writer.whole(end(tokens, more), now())).into_response()));
+        return Ok(Json(writer.whole(end(tokens, more), now())).into_response());
     }
-    let lines = lines(events, move |event| {
+    let lines = lines(Opening::Begun(events), move |event| {
         let lines: Vec<OllamaLine> = match event {
             ChoiceEvent::Chunk(chunk) => writer.push(chunk_of(*chunk), now()).into_iter().collect(),
             ChoiceEvent::End { tokens, warnings } => writer.finish(end(tokens, warnings), now()),
@@ -285,5 +282,5 @@ async fn told<C: Send + 'static>(
         lines.iter().map(|written| format!("{}\n", line(written))).collect()
     });
     let body = HttpBody::from_stream(lines.map(Ok::<_, Infallible>));
-    Ok(spent.of(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()))
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }

@@ -22,6 +22,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::sync::{Notify, OnceCell, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep_until};
 
+use crate::linger::{Unread, WatchedBody};
 use crate::paths;
 
 /// All places, and the waiting room.
@@ -179,18 +180,27 @@ pub(crate) struct Placed {
     routes: Routes,
     guest: Arc<Guest>,
     is_stopping: watch::Receiver<bool>,
+    unread: Unread,
     names: &'static [&'static str],
 }
 
 impl Placed {
-    /// For a connection; `names` are the first parts of the paths below `/v1`.
+    /// For a connection, which sees in `unread` what its requests leave; `names` are the first parts of the
+    /// paths below `/v1`.
     pub(crate) fn new(
         routes: Router,
         guest: Guest,
         is_stopping: watch::Receiver<bool>,
+        unread: Unread,
         names: &'static [&'static str],
     ) -> Placed {
-        Placed { routes: TowerToHyperService::new(routes), guest: Arc::new(guest), is_stopping, names }
+        Placed {
+            routes: TowerToHyperService::new(routes),
+            guest: Arc::new(guest),
+            is_stopping,
+            unread,
+            names,
+        }
     }
 }
 
@@ -198,12 +208,13 @@ impl Placed {
 type Routes = TowerToHyperService<Router>;
 
 impl Service<Request<Incoming>> for Placed {
-    type Response = <Routes as Service<Request<Incoming>>>::Response;
-    type Error = <Routes as Service<Request<Incoming>>>::Error;
+    type Response = <Routes as Service<Request<WatchedBody>>>::Response;
+    type Error = <Routes as Service<Request<WatchedBody>>>::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.guest.speak();
+        let mut request = request.map(|body| self.unread.watch(body));
         paths::settle(request.uri_mut(), self.names);
         let (routes, guest) = (self.routes.clone(), Arc::clone(&self.guest));
         let is_stopping = self.is_stopping.clone();

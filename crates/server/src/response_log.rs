@@ -119,12 +119,12 @@ impl Log {
 }
 
 impl ResponseLog {
-    /// Before the first event.
-    pub(crate) fn new(tenant: String, response: ResponseObject) -> ResponseLog {
+    /// Before the first event; what it took will be told in `spent`.
+    pub(crate) fn new(tenant: String, response: ResponseObject, spent: Spent) -> ResponseLog {
         ResponseLog {
             tenant,
             is_background: response.background,
-            spent: Spent::default(),
+            spent,
             failure: OnceLock::new(),
             entries: Mutex::new(None),
             events: Mutex::new(Log { first: 0, lines: VecDeque::new(), num_bytes: 0, response }),
@@ -306,7 +306,7 @@ mod tests {
     /// trees.
     #[test]
     fn a_log_that_is_too_long_loses_its_oldest_events() {
-        let live = ResponseLog::new("a".into(), object());
+        let live = ResponseLog::new("a".into(), object(), Spent::default());
         let half = EVENT_LOG_BYTES_MAX / 2;
         for number in 0..4 {
             live.append(&[event(number, half)], &object());
@@ -320,7 +320,7 @@ mod tests {
 
     #[test]
     fn an_event_is_its_json_between_the_words_of_a_stream() {
-        let live = ResponseLog::new("a".into(), object());
+        let live = ResponseLog::new("a".into(), object(), Spent::default());
         live.append(&[event(0, 1)], &object());
         let line = live.events().expect("all are there").remove(0);
         let text = String::from_utf8(line.bytes().to_vec()).unwrap();

@@ -11,15 +11,14 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body as HttpBody, Bytes};
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::stream::{self, Stream, StreamExt};
 use gptoss_api::generation::visibility::Visibility;
 use gptoss_api::history::Entry;
 use gptoss_api::responses::events::ResponseMachine;
@@ -34,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::access_log::Spent;
 use crate::blocking::{apart, run_blocking};
 use crate::body::Body;
 use crate::compaction;
@@ -43,11 +43,13 @@ use crate::keys::Caller;
 use crate::model::ServedModel;
 use crate::model_host::Lease;
 use crate::narrowing::{narrow_items, narrow_response, narrowed_event};
+use crate::opening::Opening;
 use crate::paging::{PageQuery, page};
 use crate::query::Query;
 use crate::rejection::Rejection;
 use crate::response_log::{CancelOnDrop, Found, ResponseLog};
 use crate::sampling::params;
+use crate::sse::kept_alive;
 use crate::state::{App, Shared, now};
 use crate::store::{Kind, Row};
 use crate::stored_response;
@@ -60,12 +62,14 @@ pub(crate) async fn create(
     Extension(caller): Extension<Caller>,
     Body(request): Body<ResponsesRequest>,
 ) -> Result<Response, Rejection> {
-    let live = begin(&app, &caller, &request, Origin::HTTP).await?;
-    if request.stream == Some(true) {
-        let reader = CancelOnDrop(Arc::clone(&live));
-        // It is written as this key may see it.
-        return Ok(stream_from(&app, live, 0, Visibility::Raw, Some(reader)));
+    let (is_stream, spent, silence) = (request.stream == Some(true), Spent::default(), app.limits.keep_alive);
+    let origin = Origin { entries: None, generates: true, spent: spent.clone() };
+    let beginning = async move { begin(&app, &caller, &request, origin).await };
+    if is_stream {
+        let opening = Opening::of(beginning, silence).await?;
+        return Ok(spent.of(live_stream(opened(opening), silence)));
     }
+    let live = beginning.await?;
     if live.is_background {
         return Ok(Json(live.response()).into_response());
     }
@@ -75,8 +79,20 @@ pub(crate) async fn create(
     // A response that failed is an error to a request without a stream.
     match live.failure() {
         Some(error) => Err(error.into()),
-        None => Ok(live.spent.of(apart(whole.top_logprobs > 0, || Json(whole).into_response()))),
+        None => Ok(spent.of(apart(whole.top_logprobs > 0, || Json(whole).into_response()))),
     }
+}
+
+/// The events of a new response, or why there is none.
+fn opened(opening: Opening<Arc<ResponseLog>>) -> impl Stream<Item = Bytes> + Send {
+    stream::once(opening.begun()).flat_map(|begun| match begun {
+        Ok(live) => {
+            let reader = CancelOnDrop(Arc::clone(&live));
+            // It is written as this key may see it.
+            events_from(live, 0, Visibility::Raw, Some(reader)).left_stream()
+        }
+        Err(error) => stream::iter([error_event(&error, 0)]).right_stream(),
+    })
 }
 
 /// What the way by which a request came adds to it.
@@ -86,10 +102,8 @@ pub(crate) struct Origin {
     pub(crate) entries: Option<Vec<Entry>>,
     /// Whether there is to be any output.
     pub(crate) generates: bool,
-}
-
-impl Origin {
-    const HTTP: Origin = Origin { entries: None, generates: true };
+    /// Where it is told what it took.
+    pub(crate) spent: Spent,
 }
 
 /// Begins a response.
@@ -111,7 +125,7 @@ pub(crate) async fn begin(
         return Err(ApiError::Busy { what, retry_seconds: 10 });
     }
     match origin.generates {
-        true => start(app, app.lease(caller, &model).await?, parsed, object, place).await,
+        true => start(app, app.lease(caller, &model).await?, parsed, object, (place, origin.spent)).await,
         false => prepare(app, parsed, object).await,
     }
 }
@@ -179,13 +193,13 @@ fn facts(model: &ServedModel, request: &ResponsesRequest, parsed: &ParsedRespons
     }
 }
 
-/// Starts the task that writes a response; it holds `place` to its end.
+/// Starts the task that writes a response; it holds `place` to its end, and says in `spent` what it took.
 async fn start(
     app: &Arc<App>,
     model: Arc<Lease>,
     parsed: ParsedResponsesRequest,
     mut object: ResponseObject,
-    place: Option<OwnedSemaphorePermit>,
+    (place, spent): (Option<OwnedSemaphorePermit>, Spent),
 ) -> Result<Arc<ResponseLog>, ApiError> {
     let begun = Instant::now();
     let (parsed, summary) = compaction::managed(app, &model, parsed).await?;
@@ -199,7 +213,7 @@ async fn start(
     let Some(mut turn) = streams.pop() else {
         return Err(ApiError::Internal { problem: "there is no turn".to_owned() });
     };
-    let live = Arc::new(ResponseLog::new(parsed.generation.tenant.clone(), object.clone()));
+    let live = Arc::new(ResponseLog::new(parsed.generation.tenant.clone(), object.clone(), spent));
     let mut machine = ResponseMachine::new(object, options(&parsed));
     let id = machine.response().id.clone();
     live.append(&machine.begin(), machine.response());
@@ -229,7 +243,8 @@ async fn prepare(
     parsed: ParsedResponsesRequest,
     object: ResponseObject,
 ) -> Result<Arc<ResponseLog>, ApiError> {
-    let live = Arc::new(ResponseLog::new(parsed.generation.tenant.clone(), object.clone()));
+    let tenant = parsed.generation.tenant.clone();
+    let live = Arc::new(ResponseLog::new(tenant, object.clone(), Spent::default()));
     let mut machine = ResponseMachine::new(object, options(&parsed));
     live.append(&machine.begin(), machine.response());
     let written = Written { entries: parsed.entries.clone(), last: machine.finish_without_output(now()) };
@@ -351,44 +366,44 @@ async fn write(
 
 /// The events of a response from number `from` on, as far as `visibility` lets them be seen; `reader` is
 /// whoever the response is written for.
-fn stream_from(
-    app: &App,
+fn events_from(
     live: Arc<ResponseLog>,
     from: usize,
     visibility: Visibility,
     reader: Option<CancelOnDrop>,
-) -> Response {
-    let silence_max = app.limits.keep_alive;
-    let spent = live.spent.clone();
-    let state = Some((live, reader, from));
-    let events = stream::unfold(state, move |state| async move {
+) -> impl Stream<Item = Bytes> + Send {
+    stream::unfold(Some((live, reader, from)), move |state| async move {
         let (live, reader, mut index) = state?;
         loop {
-            return Some(match tokio::time::timeout(silence_max, live.event(index)).await {
-                Err(_) => (Bytes::from_static(b": keep-alive\n\n"), Some((live, reader, index))),
-                Ok(Found::Event(line)) => {
+            return Some(match live.event(index).await {
+                Found::Event(line) => {
                     index += 1;
                     let Some(line) = line.narrowed(visibility) else { continue };
                     (line.bytes(), Some((live, reader, index)))
                 }
-                Ok(Found::End) => (Bytes::from_static(DONE), None),
-                Ok(Found::Dropped) => (events_lost(index), None),
+                Found::End => (Bytes::from_static(DONE), None),
+                Found::Dropped => (error_event(&ApiError::EventsDropped, index), None),
             });
         }
-    });
-    spent.of(event_stream(HttpBody::from_stream(events.map(Ok::<_, Infallible>))))
+    })
 }
 
 /// The last word of a stream.
 const DONE: &[u8] = b"data: [DONE]\n\n";
 
-/// What a reader is told that comes too late for event number `index`.
-fn events_lost(index: usize) -> Bytes {
-    let message = "events were dropped before they were read; retrieve the response by its id";
+/// The last event, in the place of number `index`, of a stream that has no other.
+fn error_event(error: &ApiError, index: usize) -> Bytes {
+    let facts = error.body().error;
     let error = json!({
-        "type": "error", "code": "events_dropped", "message": message, "param": null, "sequence_number": index,
+        "type": "error", "code": facts.code.unwrap_or(facts.kind), "message": facts.message,
+        "param": facts.param, "sequence_number": index,
     });
     format!("event: error\ndata: {error}\n\ndata: [DONE]\n\n").into()
+}
+
+/// A stream on its way; a comment is sent after each `silence`.
+fn live_stream(events: impl Stream<Item = Bytes> + Send + 'static, silence: Duration) -> Response {
+    event_stream(HttpBody::from_stream(kept_alive(events, silence).map(Ok::<_, Infallible>)))
 }
 
 fn event_stream(body: HttpBody) -> Response {
@@ -414,7 +429,9 @@ pub(crate) async fn retrieve(
     let wants_stream = query.stream == Some(true);
     if let Some(live) = app.live.find(&caller.tenant, &id) {
         return Ok(if wants_stream {
-            stream_from(&app, live, from, caller.visibility, None)
+            let spent = live.spent.clone();
+            let events = events_from(live, from, caller.visibility, None);
+            spent.of(live_stream(events, app.limits.keep_alive))
         } else {
             seen(live.response(), caller.visibility)
         });
@@ -459,7 +476,7 @@ fn replay(row: &Row, from: usize, visibility: Visibility) -> Vec<u8> {
     let mut bytes = text.into_bytes();
     match is_empty {
         // They were too many to be kept.
-        true => bytes.extend_from_slice(&events_lost(from)),
+        true => bytes.extend_from_slice(&error_event(&ApiError::EventsDropped, from)),
         false => bytes.extend_from_slice(DONE),
     }
     bytes

@@ -8,20 +8,17 @@ use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use axum::Router;
-use axum::body::to_bytes;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use gptoss_api::ApiError;
-use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::access_log::{Line, RequestId};
 use crate::gate::{self, Gate};
 use crate::keys::Caller;
-use crate::limits::STOP_PATIENCE;
 use crate::path_class::path_class;
 use crate::rejection::Rejection;
 use crate::state::{App, Shared};
@@ -33,9 +30,6 @@ use crate::{
 
 /// Longest request id of a client's that is given back. Units: bytes.
 const REQUEST_ID_BYTES_MAX: usize = 128;
-
-/// Most of a refused body that is read while the server stops. Units: bytes.
-const SWALLOW_BYTES: usize = 1 << 20;
 
 const METRICS: &str = "/metrics";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -162,14 +156,7 @@ async fn request_layer(State(app): State<Shared>, mut request: Request, next: Ne
             request.extensions_mut().insert(RequestId(id.clone()));
             documented(next.run(request).await)
         }
-        Err(error) => {
-            if app.is_stopping() {
-                // The connection ends with the answer, and bytes that were not read would end it before the
-                // answer is.
-                let _ = timeout(STOP_PATIENCE, to_bytes(request.into_body(), SWALLOW_BYTES)).await;
-            }
-            Rejection(error).into_response()
-        }
+        Err(error) => Rejection(error).into_response(),
     };
     // Before Anthropic's, whose header changes nothing here.
     if is_ollama {

@@ -24,6 +24,7 @@ use crate::batch_runner;
 use crate::error::Error;
 use crate::gate::Gate;
 use crate::limits::SILENCE;
+use crate::linger::Unread;
 use crate::place::{Placed, Places};
 use crate::routes::{names_below_v1, router};
 use crate::state::App;
@@ -114,11 +115,12 @@ async fn accept(
         let guest = places.enter().await;
         prepare(&stream);
         let patience = Patience { usual: app.limits.write_patience, stopping: LAST_WORDS };
-        let stream = TimedStream::new(stream, patience, app.watch_stop());
+        let unread = Unread::default();
+        let stream = TimedStream::new(stream, patience, app.watch_stop(), unread.clone());
         let mut server = hyper::server::conn::http1::Builder::new();
         server.timer(TokioTimer::new()).header_read_timeout(app.limits.head_patience);
         let evicted = guest.evicted();
-        let service = Placed::new(service.clone(), guest, app.watch_stop(), names_below_v1());
+        let service = Placed::new(service.clone(), guest, app.watch_stop(), unread, names_below_v1());
         let connection = server.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let mut ending = ending.subscribe();
         tokio::spawn(async move {

@@ -197,7 +197,7 @@ impl Connection {
         };
         drop(message);
         let previous = request.previous_response_id.clone().unwrap_or_default();
-        let origin = Origin { entries: self.kept.find(&previous), generates };
+        let origin = Origin { entries: self.kept.find(&previous), generates, spent: Spent::default() };
         let (app, caller) = (Arc::clone(&self.app), self.caller.clone());
         let beginning = async move { responses::begin(&app, &caller, &request, origin).await };
         let live = match self.meanwhile(beginning).await? {

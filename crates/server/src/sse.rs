@@ -3,9 +3,10 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream::{Stream, StreamExt};
+use futures_util::stream::{self, Stream, StreamExt};
 use gptoss_api::ApiError;
 use serde::Serialize;
 
@@ -20,6 +21,19 @@ pub(crate) fn line(body: &impl Serialize) -> String {
 /// An error in the middle of a stream.
 pub(crate) fn error_line(error: &ApiError) -> String {
     line(&error.body())
+}
+
+/// A stream as it goes to its reader, and a comment after each `interval` of silence.
+pub(crate) fn kept_alive(
+    events: impl Stream<Item = Bytes> + Send + 'static,
+    interval: Duration,
+) -> impl Stream<Item = Bytes> + Send {
+    stream::unfold(events.boxed(), move |mut events| async move {
+        match tokio::time::timeout(interval, events.next()).await {
+            Ok(event) => Some((event?, events)),
+            Err(_) => Some((Bytes::from_static(b": keep-alive\n\n"), events)),
+        }
+    })
 }
 
 /// An event with a name as bytes of a stream, and where its JSON begins in them; an empty line ends it.

@@ -2,17 +2,20 @@
 //!
 //! hyper bounds how long the headers of a request may take, and nothing else. A client that stops reading
 //! would hold its connection, and every stop of the server, for as long as it likes; here a write that makes
-//! no progress for a while fails, and the connection ends.
+//! no progress for a while fails, and the connection ends. At its end a client that still sends is heard out
+//! (`linger`).
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
+
+use crate::linger::{Linger, Unread};
 
 /// How often a write that waits looks whether its time is up.
 const LOOK: Duration = Duration::from_secs(1);
@@ -34,16 +37,21 @@ pub(crate) struct TimedStream {
     /// Since when a write has made no progress.
     waiting_since: Option<Instant>,
     look: Pin<Box<Sleep>>,
+    unread: Unread,
+    /// From the end of what is written on.
+    linger: Option<Linger>,
 }
 
 impl TimedStream {
-    /// Around a connection.
+    /// Around a connection, whose requests tell in `unread` what they leave.
     pub(crate) fn new(
         stream: TcpStream,
         patience: Patience,
         is_stopping: watch::Receiver<bool>,
+        unread: Unread,
     ) -> TimedStream {
-        TimedStream { stream, patience, is_stopping, waiting_since: None, look: Box::pin(sleep(LOOK)) }
+        let look = Box::pin(sleep(LOOK));
+        TimedStream { stream, patience, is_stopping, waiting_since: None, look, unread, linger: None }
     }
 
     fn patience(&self) -> Duration {
@@ -119,6 +127,14 @@ impl AsyncWrite for TimedStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let this = &mut *self;
+        if this.linger.is_none() {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+            if !this.unread.is_left() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let is_stopping = *this.is_stopping.borrow();
+        this.linger.get_or_insert_with(Linger::begin).poll(&mut this.stream, is_stopping, context).map(Ok)
     }
 }

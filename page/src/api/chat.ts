@@ -17,6 +17,8 @@ export interface Model {
   isDemo: boolean;
   /** Tokens of a whole conversation. */
   context: number;
+  /** Where it is, in the server's word: loaded, loading, unloaded or failed. */
+  status: string;
 }
 
 /** Alternatives that are asked for with each token. */
@@ -198,8 +200,8 @@ export async function listModels(key: string): Promise<Model[] | Failure> {
   const text = await response.text().catch(() => "");
   if (!response.ok) return failureOfResponse(response.status, text, response.headers.get("retry-after"));
   try {
-    const list = JSON.parse(text) as { data: { id: string; demo?: boolean; context_length?: number }[] };
-    return list.data.map(({ id, demo, context_length }) => ({ id, isDemo: demo === true, context: context_length ?? 0 }));
+    const list = JSON.parse(text) as { data: { id: string; demo?: boolean; context_length?: number; status?: { value: string } }[] };
+    return list.data.map(({ id, demo, context_length, status }) => ({ id, isDemo: demo === true, context: context_length ?? 0, status: status?.value ?? "loaded" }));
   } catch {
     return failureOf("server", "The list of models cannot be read.");
   }

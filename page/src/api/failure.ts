@@ -20,6 +20,9 @@ const ADVICE: Record<FailureKind, string> = {
   broken: "What arrived is kept. Retry for a whole answer.",
 };
 
+/** The server's word for a prompt that is too long. */
+const CONTEXT = "context_length_exceeded";
+
 export function failureOf(kind: FailureKind, message: string, advice: string = ADVICE[kind]): Failure {
   return { kind, message, advice };
 }
@@ -29,7 +32,7 @@ export function failureOfResponse(status: number, body: string, retryAfter: stri
   const error = errorIn(body);
   const message = error?.message ?? `The server answered ${status}.`;
   if (status === 401) return failureOf("key", message);
-  if (error?.code === "context_length_exceeded") return failureOf("context", message);
+  if (error?.code === CONTEXT) return failureOf("context", message);
   if (status === 429 || status === 503) {
     const seconds = Number(retryAfter);
     return failureOf("busy", message, seconds > 0 ? `Retry in ${seconds} s.` : undefined);
@@ -41,7 +44,9 @@ export function failureOfResponse(status: number, body: string, retryAfter: stri
 export function failureInStream(data: unknown): Failure | null {
   if (typeof data !== "object" || data === null || !("error" in data)) return null;
   const error = errorIn(JSON.stringify(data));
-  return failureOf("broken", error?.message ?? "The server ended the answer with an error.");
+  // A stream may be open before its model is loaded and its prompt is read.
+  const kind = error?.code === CONTEXT ? "context" : error?.code === "model_not_loaded" || error?.code === "server_overloaded" ? "busy" : "broken";
+  return failureOf(kind, error?.message ?? "The server ended the answer with an error.");
 }
 
 function errorIn(body: string): { message: string; code: string | null } | null {

@@ -3,7 +3,7 @@ import { useSignal } from "@preact/signals";
 import { Component } from "preact";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { Markdown } from "../render/markdown";
-import { currentRun, edit, path, retry, runningId, showVersion, versions } from "../state";
+import { currentRun, edit, path, retry, runningId, served, showVersion, versions } from "../state";
 import { type Measure, type Message, openCalls } from "../talk/conversation";
 import { CallView } from "./call";
 import { CopyButton } from "./copy_button";
@@ -104,7 +104,7 @@ function AssistantMessage({ message, isLast }: Props) {
       <h2 class="unseen">Assistant</h2>
       {message.reasoning !== undefined && <Reasoning message={message} isWriting={isWritten && message.text === "" && calls.length === 0} />}
       {message.text !== "" && <Markdown text={message.text} />}
-      {isWritten && message.reasoning === undefined && message.text === "" && calls.length === 0 && <p class="waiting">Reading the conversation</p>}
+      {isWritten && message.reasoning === undefined && message.text === "" && calls.length === 0 && <Waiting />}
       {calls.map((call) => (
         <CallView key={call.id} call={call} result={resultOf(call.id)} isOpen={open.some(({ id }) => id === call.id)} isFirstOpen={open[0]?.id === call.id} />
       ))}
@@ -125,6 +125,15 @@ function AssistantMessage({ message, isLast }: Props) {
       </div>
     </article>
   );
+}
+
+/** Until the first word comes. */
+function Waiting() {
+  const { id = "", status = "loaded" } = served.value ?? {};
+  const run = currentRun.value;
+  const seconds = run === undefined ? 0 : Math.round((performance.now() - run.begun) / 1000);
+  const text = status === "loaded" ? "Reading the conversation" : `${status === "loading" ? "Loading" : "Waiting for"} ${id}, ${seconds} s`;
+  return <p class="waiting">{text}</p>;
 }
 
 function resultOf(callId: string): string | undefined {

@@ -1,6 +1,6 @@
 // Settings of the conversation that is open, and those of this browser.
-import { useState } from "preact/hooks";
-import { changeSettings, current, key, models, setKey, setTheme, theme } from "../state";
+import { useEffect, useState } from "preact/hooks";
+import { changeSettings, current, key, models, refreshModels, setKey, setTheme, theme } from "../state";
 import type { Theme } from "../store/preferences";
 import { EXAMPLE, parseFunctions } from "../talk/functions";
 import { parseNumber, RANGES } from "../talk/settings";
@@ -40,7 +40,11 @@ export function SettingsDialog({ isOpen, close }: { isOpen: boolean; close: () =
   );
 }
 
+/** What the server's words for where a model is mean here. */
+const STATUS: Record<string, string> = { unloaded: "not loaded", failed: "cannot be loaded" };
+
 function ModelSelect() {
+  useEffect(() => void refreshModels(false), []);
   const chosen = current.value.settings.model;
   const isGone = chosen !== "" && !models.value.some(({ id }) => id === chosen);
   return (
@@ -49,9 +53,9 @@ function ModelSelect() {
       <select value={chosen} onChange={(event) => changeSettings({ model: event.currentTarget.value })}>
         <option value="">The served one</option>
         {isGone && <option value={chosen}>{chosen} (not served)</option>}
-        {models.value.map(({ id }) => (
+        {models.value.map(({ id, status }) => (
           <option key={id} value={id}>
-            {id}
+            {id} ({STATUS[status] ?? status})
           </option>
         ))}
       </select>

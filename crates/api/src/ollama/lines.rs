@@ -29,6 +29,8 @@ pub struct AnswerEnd {
     pub usage: TokenUsage,
     /// From the request to its end.
     pub total: Duration,
+    /// Until its model was in memory.
+    pub loading: Duration,
     /// What was changed, repaired or not kept.
     pub warnings: Vec<String>,
 }
@@ -144,7 +146,7 @@ pub fn last(model: &str, reason: &'static str, end: Option<AnswerEnd>, now: u64)
         prompt_eval_count: end.as_ref().map(|end| end.usage.prompt),
         eval_count: end.as_ref().map(|end| end.usage.completion),
         total_duration: of(|end| end.total),
-        load_duration: of(|end| end.usage.times.queued),
+        load_duration: of(|end| end.loading + end.usage.times.queued),
         prompt_eval_duration: of(|end| end.usage.times.prefill),
         eval_duration: of(|end| end.usage.times.decode),
         logprobs: None,

@@ -25,9 +25,13 @@ pub struct ComputeArgs {
     #[arg(long, value_name = "SIZE", value_parser = memory_size)]
     pub memory: Option<u64>,
     /// What computes: cpu, vulkan for the first card, vulkan:N or vulkan:NAME for one that `gptoss doctor`
-    /// lists, or auto for a card that holds the model, if there is one
+    /// lists, or auto for a card that holds the model or all of it but experts, if there is one
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device)]
     pub device: DeviceArg,
+    /// Of a card's memory, what may be taken, such as 12GiB; experts beyond it stay in the computer's memory
+    /// [default: nine tenths of what the card has]
+    #[arg(long, value_name = "SIZE", value_parser = memory_size)]
+    pub gpu_memory: Option<u64>,
 }
 
 /// What computes.
@@ -35,9 +39,9 @@ pub struct ComputeArgs {
 pub enum DeviceArg {
     /// The processor.
     Cpu,
-    /// A card that holds the model, or the processor.
+    /// A card that holds the model, or all of it but experts, or the processor.
     Auto,
-    /// A card, whatever it holds.
+    /// A card, whatever it has room for.
     Card(DeviceChoice),
 }
 

@@ -238,6 +238,9 @@ pub struct InspectArgs {
     /// Plan for this much memory, such as 8GiB: experts beyond it stay on disk
     #[arg(long, value_name = "SIZE", value_parser = memory_size)]
     pub memory: Option<u64>,
+    /// Plan for a card with this much memory, such as 16GB: experts beyond it stay in the computer's memory
+    #[arg(long, value_name = "SIZE", value_parser = memory_size, conflicts_with = "memory")]
+    pub gpu_memory: Option<u64>,
     /// bf16 or q8: decides the bytes of dense matrices [default: q8 in fast precision, bf16 in exact]
     #[arg(long, value_enum)]
     pub dense: Option<DenseArg>,

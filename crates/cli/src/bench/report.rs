@@ -24,6 +24,7 @@ use crate::args::{BenchArgs, PrecisionArg};
 use crate::engine_start;
 use crate::input;
 use crate::machine;
+use crate::memory_budget;
 use crate::model_source::Opened;
 use crate::today;
 
@@ -157,6 +158,8 @@ struct Row {
     first_token_seconds: f64,
     cold_first_token_seconds: Option<f64>,
     load_seconds: f64,
+    /// `disk` or `host`: where the experts are that do not fit where they are used.
+    expert_home: Option<&'static str>,
     expert_slots: Option<usize>,
     expert_hit_rate: Option<f64>,
     disk_bytes_per_token: Option<f64>,
@@ -217,6 +220,7 @@ impl Row {
             first_token_seconds: conditions.starts.first_token_seconds,
             cold_first_token_seconds: conditions.starts.cold_first_token_seconds,
             load_seconds: conditions.starts.load_seconds,
+            expert_home: measured.disk.map(|disk| memory_budget::home_word(disk.home)),
             expert_slots: measured.disk.map(|disk| disk.slots),
             expert_hit_rate: measured.disk.map(|disk| disk.hit_rate()),
             disk_bytes_per_token: measured.disk.map(|disk| disk.bytes_read as f64 / decoded),
@@ -344,6 +348,7 @@ fn write_table(out: &mut dyn Write, rows: &[Row]) -> Result<()> {
             row.peak_resident_bytes.map_or("-".to_owned(), |bytes| format!("{:.2}", bytes as f64 / 1e9)),
         )?;
     }
+    write_experts(out, rows)?;
     if first.model == "demo" {
         writeln!(
             out,
@@ -366,6 +371,24 @@ fn write_table(out: &mut dyn Write, rows: &[Row]) -> Result<()> {
             out,
             "on a card the bandwidth is that of copies, read and written; a dispatch takes {:.2} us there",
             seconds * 1e6
+        )?;
+    }
+    Ok(())
+}
+
+/// How many experts were found where they are used, for cases in which some are not.
+fn write_experts(out: &mut dyn Write, rows: &[Row]) -> io::Result<()> {
+    for row in rows {
+        let (Some(home), Some(slots), Some(rate)) = (row.expert_home, row.expert_slots, row.expert_hit_rate)
+        else {
+            continue;
+        };
+        writeln!(
+            out,
+            "\nexperts at home on the {home}, {slots} where they are used: {:.1} % found there, {:.3} GB a token, {:.2} s waited",
+            100.0 * rate,
+            row.disk_bytes_per_token.unwrap_or(0.0) / 1e9,
+            row.disk_wait_seconds.unwrap_or(0.0),
         )?;
     }
     Ok(())

@@ -6,18 +6,21 @@
 mod bad_input;
 mod batch;
 mod bench;
-mod card;
 mod chat;
 mod config;
 mod demo;
+#[path = "../../../gpu/tests/devices/mod.rs"]
+mod devices;
 mod doctor;
 mod generate;
 mod inspect;
+mod kv_disk;
 mod launch;
 mod lines;
 mod load;
 mod models;
 mod program;
+mod proof;
 mod score;
 mod scripted;
 mod serve;

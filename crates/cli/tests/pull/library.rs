@@ -85,6 +85,24 @@ fn what_was_pulled_is_listed_shown_and_removed() {
     assert_eq!(house.json(&["list", "--json"]), Value::Array(Vec::new()));
 }
 
+/// `show gpt-oss-20b` told of random weights of that shape, also when the model was there.
+#[test]
+fn a_released_model_goes_by_the_names_people_have() {
+    let house = House::new();
+    house.run_with(&["show", "gpt-oss-20b"], &[]).refused(1, &["run `gptoss pull openai/gpt-oss-20b`"]);
+    house.pull().ok();
+    // The stand-in for the hub has one repository: its folder gets the released model's name.
+    let folder = house.folder().with_file_name("models--openai--gpt-oss-20b");
+    fs::rename(house.folder(), &folder).unwrap();
+    for name in ["gpt-oss-20b", "gpt-oss:20b", "gpt-oss", "openai/gpt-oss-20b"] {
+        let shown = house.json(&["show", name, "--json"]);
+        assert!(shown["license"].as_str().unwrap().starts_with("Apache-2.0"), "{name}: {shown}");
+        assert!(!shown["files"].as_array().unwrap().is_empty(), "{name}: {shown}");
+    }
+    house.run_with(&["rm", "gpt-oss:20b", "--yes"], &[]).ok();
+    assert!(!folder.exists());
+}
+
 /// Another snapshot of the same repository keeps its files.
 #[cfg(unix)]
 #[test]

@@ -14,7 +14,7 @@ pub const ATTENTION_SPAN: u32 = 512;
 const LANES: u32 = 8;
 
 /// Softmax attention of T rows, each over what it sees of its own sequence, with a sink in the denominator:
-/// `gptoss_kernels::attention`, over a cache of bf16 or int8.
+/// `gptoss_kernels::attention`, over a cache of any format.
 pub struct Attention<'a> {
     /// `[T, H, D]`
     pub out: &'a Slice,
@@ -76,6 +76,7 @@ impl Attention<'_> {
         let lane_groups = group.div_ceil(LANES);
         let (ring_rows, table) = self.slots.parts(self.places);
         let (format, mut slices) = match self.kv {
+            KvRows::F32 { keys, values } => ("f32", vec![self.q, keys, values, self.places, table]),
             KvRows::Bf16 { keys, values } => ("bf16", vec![self.q, keys, values, self.places, table]),
             KvRows::Int8 { keys, values, key_scales, value_scales } => {
                 ("int8", vec![self.q, keys, values, self.places, table, key_scales, value_scales])

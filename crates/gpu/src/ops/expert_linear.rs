@@ -6,6 +6,8 @@ use crate::kernels::Kernels;
 use crate::ops::{BLOCK_VALUES, MiddleRows, ROWS_PER_GROUP, WORD_BYTES, assert_bytes, num_blocks, product};
 use crate::recording::Recording;
 
+/// In the place of an expert: the row's product is made elsewhere, and what is there stays.
+pub const EXPERT_ELSEWHERE: u32 = u32::MAX;
 /// Bytes of the codes of a block.
 const CODE_BYTES: u64 = 16;
 
@@ -29,7 +31,7 @@ pub struct ExpertLinear<'a> {
     pub codes: &'a Slice,
     /// `[E, N, K / 32]`, as published; no byte is 255.
     pub code_scales: &'a Slice,
-    /// `[R]` u32, each below E.
+    /// `[R]` u32, each below E or [`EXPERT_ELSEWHERE`].
     pub experts: &'a Slice,
     /// `[E, N]`
     pub bias: &'a Slice,

@@ -6,6 +6,13 @@ use crate::ops::{WORD_BYTES, assert_bytes, product};
 /// Keys and values of a layer: rows `[K, D]` in slots as the CPU's store has them.
 #[derive(Clone, Copy, Debug)]
 pub enum KvRows<'a> {
+    /// As they were computed, but for numbers below 2^-126, which may be zero.
+    F32 {
+        /// `[rows, K, D]`
+        keys: &'a Slice,
+        /// `[rows, K, D]`
+        values: &'a Slice,
+    },
     /// Two numbers a word.
     Bf16 {
         /// `[rows, K, D]`
@@ -65,6 +72,10 @@ impl<'a> KvRows<'a> {
     pub(crate) fn assert_shape(self, op: &str, num_kv_heads: u32, head_dim: u32) {
         let row = product([num_kv_heads, head_dim]);
         match self {
+            KvRows::F32 { keys, values } => {
+                assert_bytes(op, "keys", keys, row * WORD_BYTES);
+                assert_bytes(op, "values", values, keys.len());
+            }
             KvRows::Bf16 { keys, values } => {
                 assert_bytes(op, "keys", keys, 2 * row);
                 assert_bytes(op, "values", values, keys.len());

@@ -1,13 +1,15 @@
-//! Products of rows with one dense matrix, read once for up to eight rows and again for eight others.
+//! Products of rows with one dense matrix, read once for up to eight rows and again for eight others; of int8
+//! with int8, many rows go by tiles, for which it is read once for thirty-two.
 
 use crate::Error;
 use crate::device::Slice;
 use crate::kernels::Kernels;
-use crate::ops::{Int8Rows, ROWS_PER_GROUP, WORD_BYTES, assert_bytes, num_blocks, product};
+use crate::ops::{
+    FEW_ROWS_MAX, Int8Rows, ROWS_PER_GROUP, TILE_OUTPUTS, TILE_ROWS, WORD_BYTES, assert_bytes, num_blocks,
+    product,
+};
 use crate::recording::Recording;
 
-/// Rows that a workgroup takes, the parts of a token being two.
-const SLOTS_MAX: u32 = 8;
 /// Bytes of an IEEE half and of a bf16.
 const HALF_BYTES: u64 = 2;
 
@@ -73,13 +75,21 @@ impl Linear<'_> {
         // Without a bias its binding holds something that is only read, and not even that.
         let mut slices = vec![self.out, self.bias.unwrap_or(inputs[0])];
         slices.extend(inputs);
-        // All chunks in one dispatch: each writes `out` in part, and between dispatches barriers would stand.
-        let count = self.t.min(SLOTS_MAX / parts);
-        let kernel = kernels.get(&format!("{kernel}_{}", (count * parts).next_power_of_two()))?;
         let [has_bias, adds] = [self.bias.is_some(), self.adds].map(u32::from);
-        let constants = [self.n, self.k, self.t, parts, has_bias, adds];
-        let chunks = self.t.div_ceil(SLOTS_MAX / parts);
-        recording.dispatch(&kernel, &slices, &constants, [self.n.div_ceil(ROWS_PER_GROUP), chunks, 1]);
+        let Linear { t, n, k, .. } = *self;
+        if kernel == "gemv_int8_int8" && t * parts > FEW_ROWS_MAX {
+            let constants = [n, num_blocks("linear", k), t, parts, has_bias, adds];
+            // Neighbors take the same outputs, so that weights come from memory once.
+            let groups = [(t * parts).div_ceil(TILE_ROWS), n.div_ceil(TILE_OUTPUTS), 1];
+            recording.dispatch(&kernels.get("tile_int8_int8")?, &slices, &constants, groups);
+            return Ok(());
+        }
+        // All chunks in one dispatch: each writes `out` in part, and between dispatches barriers would stand.
+        let count = t.min(FEW_ROWS_MAX / parts);
+        let kernel = kernels.get(&format!("{kernel}_{}", (count * parts).next_power_of_two()))?;
+        let constants = [n, k, t, parts, has_bias, adds];
+        let groups = [n.div_ceil(ROWS_PER_GROUP), t.div_ceil(FEW_ROWS_MAX / parts), 1];
+        recording.dispatch(&kernel, &slices, &constants, groups);
         Ok(())
     }
 

@@ -9,6 +9,7 @@ mod attention;
 mod best_tokens;
 mod expert_linear;
 mod expert_order;
+mod expert_tiles;
 mod int8_rows;
 mod kv_rows;
 mod linear;
@@ -20,8 +21,9 @@ mod swiglu;
 
 pub use attention::{ATTENTION_SPAN, Attention, AttentionSpans, HEAD_DIM_MAX};
 pub use best_tokens::{BEST_TOKENS_MAX, BestTokens};
-pub use expert_linear::{ExpertLinear, ExpertRows};
+pub use expert_linear::{EXPERT_ELSEWHERE, ExpertLinear, ExpertRows};
 pub use expert_order::{CollectExperts, SortExperts};
+pub use expert_tiles::ExpertTiles;
 pub use int8_rows::{Int8Rows, MiddleRows, Quantize, QuantizeMiddles};
 pub use kv_rows::{KvPlace, KvRows, KvSlots};
 pub use linear::{DenseMatrix, DenseRows, Linear};
@@ -39,6 +41,12 @@ const WORD_BYTES: u64 = 4;
 const BLOCK_VALUES: u32 = 32;
 /// Outputs that a workgroup of a product computes.
 const ROWS_PER_GROUP: u32 = 8;
+/// Rows that a product takes in one workgroup of a few outputs; more go by tiles where both sides are int8.
+pub const FEW_ROWS_MAX: u32 = 8;
+/// Rows of a tile.
+pub const TILE_ROWS: u32 = 32;
+/// Outputs of a tile.
+const TILE_OUTPUTS: u32 = 64;
 /// Blocks that a workgroup quantizes.
 const BLOCKS_PER_GROUP: u32 = 8;
 

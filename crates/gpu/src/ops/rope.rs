@@ -11,8 +11,8 @@ use crate::recording::Recording;
 const QUADS_PER_GROUP: u32 = 64;
 
 /// Rotates `q` in place and `k` on its way into the cache, where `v` goes too:
-/// `gptoss_kernels::RopeAngles::apply`, then `kv_bf16` or `quantize_kv`. Where a row's keys and values go is
-/// the place of its own position.
+/// `gptoss_kernels::RopeAngles::apply`, then `kv_bf16`, `quantize_kv` or nothing. Where a row's keys and
+/// values go is the place of its own position.
 pub struct Rope<'a> {
     /// `[T, H, D]`
     pub q: &'a Slice,
@@ -56,11 +56,16 @@ impl Rope<'_> {
         self.kv.assert_shape("rope", num_kv_heads, head_dim);
         let (ring_rows, table) = self.slots.parts(self.places);
         let heads = num_heads + 2 * num_kv_heads;
+        let by_quads = (heads * (head_dim / 4)).div_ceil(QUADS_PER_GROUP);
         let mut slices = vec![self.q, self.k, self.v, self.angles, self.places, table];
         let (kernel, groups) = match self.kv {
+            KvRows::F32 { keys, values } => {
+                slices.extend([keys, values]);
+                ("rope_f32", by_quads)
+            }
             KvRows::Bf16 { keys, values } => {
                 slices.extend([keys, values]);
-                ("rope_bf16", (heads * (head_dim / 4)).div_ceil(QUADS_PER_GROUP))
+                ("rope_bf16", by_quads)
             }
             KvRows::Int8 { keys, values, key_scales, value_scales } => {
                 slices.extend([keys, values, key_scales, value_scales]);

@@ -14,6 +14,8 @@ const BLOCK_TOKENS: u32 = 32;
 /// How keys and values are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KvForm {
+    /// As they were computed.
+    F32,
     /// Two numbers a word.
     Bf16,
     /// With a scale a head.
@@ -23,6 +25,8 @@ pub enum KvForm {
 /// Keys or values of a layer, in rows `[K, D]`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Stored {
+    /// As they are.
+    F32(Vec<f32>),
     /// By their bits.
     Bf16(Vec<u16>),
     /// With scales `[rows, K]`.
@@ -106,6 +110,7 @@ impl Layer {
         let [_, kv_heads, d] = self.heads;
         let heads = (num_rows * kv_heads) as usize;
         match self.form {
+            KvForm::F32 => Stored::F32(vec![f32::NAN; heads * d as usize]),
             KvForm::Bf16 => Stored::Bf16(vec![u16::MAX; heads * d as usize]),
             KvForm::Int8 => Stored::Int8(vec![-1; heads * d as usize], vec![f32::NAN; heads]),
         }
@@ -118,6 +123,9 @@ impl Layer {
         let mut stored = self.nothing(num_rows);
         for row in seen.iter().map(|row| *row as usize) {
             match &mut stored {
+                Stored::F32(numbers) => {
+                    numbers[row * width..][..width].copy_from_slice(&random.floats(kv_heads * d));
+                }
                 Stored::Bf16(bits) => {
                     let numbers = random.floats(kv_heads * d);
                     let to = bits[row * width..].iter_mut();
@@ -136,6 +144,7 @@ impl Layer {
 
 /// Keys or values on the card.
 struct Part {
+    form: KvForm,
     numbers: Slice,
     scales: Option<Slice>,
 }
@@ -143,10 +152,13 @@ struct Part {
 impl Part {
     fn on(sheet: &mut Sheet<'_>, stored: &Stored) -> Part {
         match stored {
-            Stored::Bf16(bits) => Part { numbers: sheet.holding(bits), scales: None },
-            Stored::Int8(values, scales) => {
-                Part { numbers: sheet.holding(values), scales: Some(sheet.holding(scales)) }
-            }
+            Stored::F32(numbers) => Part { form: KvForm::F32, numbers: sheet.holding(numbers), scales: None },
+            Stored::Bf16(bits) => Part { form: KvForm::Bf16, numbers: sheet.holding(bits), scales: None },
+            Stored::Int8(values, scales) => Part {
+                form: KvForm::Int8,
+                numbers: sheet.holding(values),
+                scales: Some(sheet.holding(scales)),
+            },
         }
     }
 
@@ -156,6 +168,7 @@ impl Part {
                 sheet.words(&self.numbers, values.len() as u32 / 4),
                 sheet.floats(of_heads, scales.len() as u32),
             ],
+            (Stored::F32(numbers), _) => vec![sheet.floats(&self.numbers, numbers.len() as u32)],
             (Stored::Bf16(bits), _) => vec![sheet.words(&self.numbers, bits.len() as u32 / 2)],
             (Stored::Int8(..), None) => unreachable!("int8 has scales"),
         }
@@ -163,10 +176,11 @@ impl Part {
 }
 
 fn kv_rows<'a>(keys: &'a Part, values: &'a Part) -> KvRows<'a> {
-    match (&keys.scales, &values.scales) {
-        (Some(key_scales), Some(value_scales)) => {
+    match (&keys.scales, &values.scales, keys.form) {
+        (Some(key_scales), Some(value_scales), _) => {
             KvRows::Int8 { keys: &keys.numbers, values: &values.numbers, key_scales, value_scales }
         }
+        (_, _, KvForm::F32) => KvRows::F32 { keys: &keys.numbers, values: &values.numbers },
         _ => KvRows::Bf16 { keys: &keys.numbers, values: &values.numbers },
     }
 }

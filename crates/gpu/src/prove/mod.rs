@@ -17,15 +17,20 @@ mod routing;
 mod rows;
 mod sheet;
 mod table;
+mod tiles;
 
 pub use cache::{Attending, AttendingNumbers, KvForm, Layer, Placement, Rotation, RotationNumbers, Stored};
-pub use products::{Dense, DenseNumbers, ExpertNumbers, Experts, NUM_EXPERTS, Rows, WeightForm, Weights};
+pub use products::{
+    Dense, DenseNumbers, ExpertNumbers, ExpertWeights, Experts, MiddleNumbers, NUM_EXPERTS, Rows, WeightForm,
+    Weights,
+};
 pub use proof::{Failure, Proof, class_by, class_of, prove};
 pub use random::Random;
 pub use routing::{Best, Choice, Collection, CollectionNumbers, Order, SORT_GROUPS};
 pub use rows::{Activation, EPS, Floats, Norm, Quantization, RowForm};
 pub use sheet::Bench;
 pub use table::TABLE;
+pub use tiles::{TileNumbers, Tiles};
 
 use std::fmt;
 
@@ -60,6 +65,7 @@ pub enum Op {
     Activation(Activation),
     Dense(Dense),
     Experts(Experts),
+    Tiles(Tiles),
     Rotation(Rotation),
     Attending(Attending),
     Choice(Choice),
@@ -96,6 +102,7 @@ impl Case {
             Op::Activation(op) => op.outputs(bench, random),
             Op::Dense(op) => op.outputs(bench, random),
             Op::Experts(op) => op.outputs(bench, random),
+            Op::Tiles(op) => op.outputs(bench, random),
             Op::Rotation(op) => op.outputs(bench, random),
             Op::Attending(op) => op.outputs(bench, random),
             Op::Choice(op) => op.outputs(bench, random),

@@ -1,11 +1,14 @@
 //! Cases of products with matrices.
 
 use crate::Error;
-use crate::ops::{DenseMatrix, DenseRows, ExpertLinear, ExpertRows, Int8Rows, Linear, MiddleRows};
+use crate::device::Slice;
+use crate::ops::{
+    DenseMatrix, DenseRows, EXPERT_ELSEWHERE, ExpertLinear, ExpertRows, Int8Rows, Linear, MiddleRows,
+};
 use crate::prove::Output;
 use crate::prove::random::Random;
 use crate::prove::rows::RowForm;
-use crate::prove::sheet::Bench;
+use crate::prove::sheet::{Bench, Sheet};
 
 /// Experts of a case; the last is nobody's and NaN.
 pub const NUM_EXPERTS: u32 = 5;
@@ -145,22 +148,14 @@ pub struct Experts {
 /// Numbers of an [`Experts`].
 #[derive(Clone, Debug)]
 pub struct ExpertNumbers {
-    /// `[E, N, K / 2]`
-    pub codes: Vec<u8>,
-    /// `[E, N, K / 32]`
-    pub code_scales: Vec<u8>,
-    /// `[E, N]`
-    pub bias: Vec<f32>,
-    /// `[R]`
+    /// The matrices.
+    pub weights: ExpertWeights,
+    /// `[R]`, every fifth [`EXPERT_ELSEWHERE`].
     pub experts: Vec<u32>,
     /// `[tokens, K]`: numbers for f32.
     pub x: Vec<f32>,
-    /// `[tokens, K]`: integers for int8, without middles.
-    pub values: Vec<i8>,
-    /// `[tokens, K / 32]`
-    pub middles: Vec<i8>,
-    /// `[tokens, K / 32]`
-    pub scales: Vec<f32>,
+    /// `[tokens, K]`: for int8.
+    pub int8: MiddleNumbers,
     /// `[R, N]`: what the output holds before.
     pub before: Vec<f32>,
 }
@@ -170,22 +165,14 @@ impl Experts {
     pub fn inputs(&self, random: &mut Random) -> ExpertNumbers {
         let [tokens, share, n, k] = self.sizes;
         let (rows, blocks) = (tokens * share, k / 32);
-        let experts = (0..rows).map(|_| random.below(NUM_EXPERTS - 1)).collect();
-        let codes = (0..NUM_EXPERTS * n * k / 2).map(|_| random.bits() as u8).collect();
-        let mut code_scales: Vec<u8> =
-            (0..NUM_EXPERTS * n * blocks).map(|_| 110 + random.below(20) as u8).collect();
-        let mut bias = random.floats(NUM_EXPERTS * n);
-        code_scales[((NUM_EXPERTS - 1) * n * blocks) as usize..].fill(u8::MAX);
-        bias[((NUM_EXPERTS - 1) * n) as usize..].fill(f32::NAN);
+        let mut expert =
+            |row: u32| if row % 5 == 4 { EXPERT_ELSEWHERE } else { random.below(NUM_EXPERTS - 1) };
+        let experts = (0..rows).map(&mut expert).collect();
         ExpertNumbers {
-            codes,
-            code_scales,
-            bias,
+            weights: ExpertWeights::new(random, n, blocks),
             experts,
             x: random.floats(tokens * k),
-            values: random.integers(tokens * k, 120),
-            middles: random.integers(tokens * blocks, 100),
-            scales: random.scales(tokens * blocks),
+            int8: MiddleNumbers::new(random, tokens, k),
             before: random.floats(rows * n),
         }
     }
@@ -195,20 +182,19 @@ impl Experts {
         let numbers = self.inputs(random);
         let mut sheet = bench.sheet();
         let out = sheet.holding(&numbers.before);
-        let (codes, code_scales) = (sheet.holding(&numbers.codes), sheet.holding(&numbers.code_scales));
-        let (experts, bias) = (sheet.holding(&numbers.experts), sheet.holding(&numbers.bias));
-        let (values, beside) = about_middles(&numbers);
-        let int8 = MiddleRows { values: sheet.holding(&values), beside: sheet.holding(&beside) };
+        let [codes, code_scales, bias] = &numbers.weights.on(&mut sheet);
+        let experts = sheet.holding(&numbers.experts);
+        let int8 = numbers.int8.on(&mut sheet);
         let floats = sheet.holding(&numbers.x);
         let x = if self.rows == RowForm::F32 { ExpertRows::F32(&floats) } else { ExpertRows::Int8(&int8) };
         let rows = tokens * share;
         let op = ExpertLinear {
             out: &out,
             x,
-            codes: &codes,
-            code_scales: &code_scales,
+            codes,
+            code_scales,
             experts: &experts,
-            bias: &bias,
+            bias,
             adds: self.adds,
             num_experts: NUM_EXPERTS,
             rows,
@@ -221,15 +207,65 @@ impl Experts {
     }
 }
 
-/// Blocks as [`MiddleRows`] has them.
-fn about_middles(numbers: &ExpertNumbers) -> (Vec<i8>, Vec<[u32; 2]>) {
-    let (mut values, mut beside) = (Vec::new(), Vec::new());
-    for (b, block) in numbers.values.chunks_exact(32).enumerate() {
-        values.extend(block.iter().step_by(2));
-        values.extend(block.iter().skip(1).step_by(2));
-        let middle = numbers.middles[b];
-        let sum: i32 = block.iter().map(|value| i32::from(*value) + i32::from(middle)).sum();
-        beside.push([numbers.scales[b].to_bits(), ((12 * sum) << 8) as u32 | u32::from(middle as u8)]);
+/// MXFP4 matrices of all experts.
+#[derive(Clone, Debug)]
+pub struct ExpertWeights {
+    /// `[E, N, K / 2]`
+    pub codes: Vec<u8>,
+    /// `[E, N, K / 32]`
+    pub code_scales: Vec<u8>,
+    /// `[E, N]`
+    pub bias: Vec<f32>,
+}
+
+impl ExpertWeights {
+    pub(crate) fn new(random: &mut Random, n: u32, blocks: u32) -> ExpertWeights {
+        let codes = (0..NUM_EXPERTS * n * blocks * 16).map(|_| random.bits() as u8).collect();
+        let mut code_scales: Vec<u8> =
+            (0..NUM_EXPERTS * n * blocks).map(|_| 110 + random.below(20) as u8).collect();
+        let mut bias = random.floats(NUM_EXPERTS * n);
+        code_scales[((NUM_EXPERTS - 1) * n * blocks) as usize..].fill(u8::MAX);
+        bias[((NUM_EXPERTS - 1) * n) as usize..].fill(f32::NAN);
+        ExpertWeights { codes, code_scales, bias }
     }
-    (values, beside)
+
+    /// Codes, scales and bias on the card.
+    pub(crate) fn on(&self, sheet: &mut Sheet<'_>) -> [Slice; 3] {
+        [sheet.holding(&self.codes), sheet.holding(&self.code_scales), sheet.holding(&self.bias)]
+    }
+}
+
+/// Rows of int8 about middles.
+#[derive(Clone, Debug)]
+pub struct MiddleNumbers {
+    /// `[rows, K]`: integers without middles.
+    pub values: Vec<i8>,
+    /// `[rows, K / 32]`
+    pub middles: Vec<i8>,
+    /// `[rows, K / 32]`
+    pub scales: Vec<f32>,
+}
+
+impl MiddleNumbers {
+    pub(crate) fn new(random: &mut Random, rows: u32, k: u32) -> MiddleNumbers {
+        let blocks = rows * (k / 32);
+        MiddleNumbers {
+            values: random.integers(rows * k, 120),
+            middles: random.integers(blocks, 100),
+            scales: random.scales(blocks),
+        }
+    }
+
+    /// As [`MiddleRows`] has them.
+    pub(crate) fn on(&self, sheet: &mut Sheet<'_>) -> MiddleRows {
+        let (mut values, mut beside) = (Vec::<i8>::new(), Vec::<[u32; 2]>::new());
+        for (b, block) in self.values.chunks_exact(32).enumerate() {
+            values.extend(block.iter().step_by(2));
+            values.extend(block.iter().skip(1).step_by(2));
+            let middle = self.middles[b];
+            let sum: i32 = block.iter().map(|value| i32::from(*value) + i32::from(middle)).sum();
+            beside.push([self.scales[b].to_bits(), ((12 * sum) << 8) as u32 | u32::from(middle as u8)]);
+        }
+        MiddleRows { values: sheet.holding(&values), beside: sheet.holding(&beside) }
+    }
 }

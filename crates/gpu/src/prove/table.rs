@@ -4,6 +4,7 @@ use crate::prove::cache::{Attending, KvForm, Layer, Rotation};
 use crate::prove::products::{Dense, Experts, WeightForm};
 use crate::prove::routing::{Best, Choice, Collection, Order};
 use crate::prove::rows::{Activation, Floats, Norm, Quantization, RowForm};
+use crate::prove::tiles::Tiles;
 use crate::prove::{Case, Op};
 
 /// One that is run at the start too.
@@ -47,9 +48,18 @@ const fn experts(rows: RowForm, sizes: [u32; 4], adds: bool) -> Op {
     Op::Experts(Experts { rows, sizes, adds })
 }
 
+const fn tiles(counts: [u32; 4], num_inputs: Option<u32>, nk: [u32; 2]) -> Op {
+    Op::Tiles(Tiles { counts, num_inputs, nk })
+}
+
 /// The published models' heads, in blocks.
 const fn blocks(form: KvForm, parts: &'static [(u32, u32)]) -> Layer {
     Layer { heads: [64, 8, 64], form, ring_rows: None, parts }
+}
+
+/// A quarter of theirs, for caches that take less time to fill.
+const fn quarter(form: KvForm, parts: &'static [(u32, u32)]) -> Layer {
+    Layer { heads: [16, 2, 64], form, ring_rows: None, parts }
 }
 
 /// The query heads of one kv head of theirs.
@@ -81,9 +91,11 @@ const fn best(rows: u32, vocab: u32, count: u32, mask_words: u32) -> Op {
 /// Single rows at the edges of blocks and spans.
 const EDGES: &[(u32, u32)] = &[(0, 1), (31, 1), (32, 1), (510, 3), (1023, 2), (1500, 1)];
 /// Two rows, one of which sees two spans.
-const FEW: &[(u32, u32)] = &[(5, 1), (600, 1)];
+const FEW: &[(u32, u32)] = &[(5, 1), (520, 1)];
 /// Several rows of a sequence, one, and one that is nobody's.
 const MIXED: &[(u32, u32)] = &[(30, 5), (0, 1), (0, 0), (511, 2)];
+/// Likewise, in few blocks.
+const SHORT: &[(u32, u32)] = &[(30, 5), (0, 1), (0, 0), (63, 2)];
 /// Where a window of 128 and a ring of 135 turn over.
 const TURNS: &[(u32, u32)] = &[(0, 1), (126, 4), (134, 3), (0, 0), (513, 1), (640, 1)];
 
@@ -129,26 +141,38 @@ pub const TABLE: &[Case] = &[
     case("gemv_int8_int8_2", "2x9x288", dense(INT8, ONE_PART, [2, 9, 288])),
     case("gemv_int8_int8_4", "2x7x96-parts", bare(INT8, TWO_PARTS, [2, 7, 96])),
     case("gemv_int8_int8_4", "3x9x544", dense(INT8, ONE_PART, [3, 9, 544])),
-    start("gemv_int8_int8_8", "5x17x288-parts", dense(INT8, TWO_PARTS, [5, 17, 288])),
-    case("gemv_int8_int8_8", "29x9x320", added(INT8, ONE_PART, [29, 9, 320])),
-    case("gemv_mxfp4_f32", "1x4x33x2880", experts(FLOATS, [1, 4, 33, 2880], false)),
+    start("gemv_int8_int8_8", "4x17x288-parts", dense(INT8, TWO_PARTS, [4, 17, 288])),
+    case("gemv_int8_int8_8", "7x9x320", added(INT8, ONE_PART, [7, 9, 320])),
+    start("tile_int8_int8", "9x66x96", dense(INT8, ONE_PART, [9, 66, 96])),
+    case("tile_int8_int8", "33x5x1056-added", added(INT8, ONE_PART, [33, 5, 1056])),
+    case("tile_int8_int8", "17x70x320-parts", bare(INT8, TWO_PARTS, [17, 70, 320])),
+    case("gemv_mxfp4_f32", "2x4x17x2880", experts(FLOATS, [2, 4, 17, 2880], false)),
     case("gemv_mxfp4_f32", "9x4x16x320-added", experts(FLOATS, [9, 4, 16, 320], true)),
-    start("gemv_mxfp4_int8", "1x4x33x2880", experts(MIDDLES, [1, 4, 33, 2880], false)),
+    start("gemv_mxfp4_int8", "2x4x17x2880", experts(MIDDLES, [2, 4, 17, 2880], false)),
     case("gemv_mxfp4_int8", "9x4x16x320-added", experts(MIDDLES, [9, 4, 16, 320], true)),
-    start("rope_bf16", "mixed", rotation(blocks(KvForm::Bf16, MIXED))),
+    start("tile_mxfp4_int8", "41x17x320", tiles([5, 0, 3, 33], None, [17, 320])),
+    case("tile_mxfp4_int8", "70of20x66x1056", tiles([33, 0, 36, 1], Some(20), [66, 1056])),
+    start("rope_f32", "short", rotation(blocks(KvForm::F32, SHORT))),
+    case("rope_f32", "rings", rotation(rings(KvForm::F32, TURNS))),
+    start("rope_bf16", "short", rotation(blocks(KvForm::Bf16, SHORT))),
     case("rope_bf16", "rings", rotation(rings(KvForm::Bf16, TURNS))),
-    start("rope_int8", "mixed", rotation(blocks(KvForm::Int8, MIXED))),
+    start("rope_int8", "short", rotation(blocks(KvForm::Int8, SHORT))),
     case("rope_int8", "rings", rotation(rings(KvForm::Int8, TURNS))),
-    start("attention_rows_bf16", "few", in_turn(blocks(KvForm::Bf16, FEW), None)),
+    case("attention_rows_f32", "few", in_turn(quarter(KvForm::F32, FEW), None)),
+    start("attention_rows_f32", "rings", in_turn(rings(KvForm::F32, TURNS), Some(128))),
+    case("attention_rows_f32", "edges", in_turn(group(KvForm::F32, EDGES), None)),
+    start("attention_rows_bf16", "few", in_turn(quarter(KvForm::Bf16, FEW), None)),
     start("attention_rows_bf16", "rings", in_turn(rings(KvForm::Bf16, TURNS), Some(128))),
     case("attention_rows_bf16", "edges", in_turn(group(KvForm::Bf16, EDGES), None)),
     case("attention_rows_bf16", "mixed", in_turn(blocks(KvForm::Bf16, MIXED), Some(128))),
-    start("attention_rows_int8", "few", in_turn(blocks(KvForm::Int8, FEW), None)),
-    case("attention_rows_int8", "rings", in_turn(rings(KvForm::Int8, TURNS), Some(128))),
+    case("attention_rows_int8", "few", in_turn(quarter(KvForm::Int8, FEW), None)),
+    start("attention_rows_int8", "rings", in_turn(rings(KvForm::Int8, TURNS), Some(128))),
     case("attention_rows_int8", "edges", in_turn(group(KvForm::Int8, EDGES), None)),
-    start("attention_spans_bf16", "few", apart(blocks(KvForm::Bf16, FEW), None)),
+    case("attention_spans_f32", "few", apart(quarter(KvForm::F32, FEW), None)),
+    case("attention_spans_f32", "edges", apart(group(KvForm::F32, EDGES), None)),
+    start("attention_spans_bf16", "few", apart(quarter(KvForm::Bf16, FEW), None)),
     case("attention_spans_bf16", "edges", apart(group(KvForm::Bf16, EDGES), None)),
-    case("attention_spans_int8", "few", apart(blocks(KvForm::Int8, FEW), None)),
+    case("attention_spans_int8", "few", apart(quarter(KvForm::Int8, FEW), None)),
     case("attention_spans_int8", "edges", apart(group(KvForm::Int8, EDGES), None)),
     case("attention_join", "rings", apart(rings(KvForm::Bf16, TURNS), Some(128))),
     start("router_top_k", "9x32x4", Op::Choice(Choice { t: 9, num_experts: 32, active: 4 })),

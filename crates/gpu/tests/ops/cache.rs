@@ -13,11 +13,12 @@ const BLOCK_TOKENS: usize = 32;
 /// How keys and values are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
+    F32,
     Bf16,
     Int8,
 }
 
-pub const FORMATS: [Format; 2] = [Format::Bf16, Format::Int8];
+pub const FORMATS: [Format; 3] = [Format::F32, Format::Bf16, Format::Int8];
 
 /// The rows of a sequence in a step: consecutive positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +129,7 @@ fn tokens_of(parts: &[Part]) -> Vec<Option<(usize, usize)>> {
 pub fn poisoned(format: Format, num_rows: usize, num_kv_heads: usize, head_dim: usize) -> Cache {
     let len = num_rows * num_kv_heads * head_dim;
     match format {
+        Format::F32 => Cache::F32(vec![f32::from_bits(u32::MAX); len]),
         Format::Bf16 => Cache::Bf16(vec![0xffff; len]),
         Format::Int8 => Cache::Int8 { values: vec![-1; len], scales: vec![f32::NAN; len / head_dim] },
     }
@@ -135,16 +137,22 @@ pub fn poisoned(format: Format, num_rows: usize, num_kv_heads: usize, head_dim: 
 
 /// Keys and values on the device: numbers, and scales where there are some.
 pub struct CardCache {
+    format: Format,
     numbers: [Slice; 2],
     scales: Option<[Slice; 2]>,
 }
 
 impl CardCache {
     pub fn holding(bench: &Bench, keys: &Cache, values: &Cache) -> CardCache {
+        let format = match keys {
+            Cache::F32(_) => Format::F32,
+            Cache::Bf16(_) => Format::Bf16,
+            Cache::Int8 { .. } => Format::Int8,
+        };
         let numbers = [keys, values].map(|cache| match cache {
+            Cache::F32(numbers) => bench.holding(numbers),
             Cache::Bf16(bits) => bench.holding(bits),
             Cache::Int8 { values, .. } => bench.holding(values),
-            Cache::F32(_) => unreachable!("a card keeps bf16 or int8"),
         });
         let scales = match (keys, values) {
             (Cache::Int8 { scales: keys, .. }, Cache::Int8 { scales: values, .. }) => {
@@ -152,14 +160,15 @@ impl CardCache {
             }
             _ => None,
         };
-        CardCache { numbers, scales }
+        CardCache { format, numbers, scales }
     }
 
     pub fn rows(&self) -> KvRows<'_> {
         let [keys, values] = &self.numbers;
-        match &self.scales {
-            Some([key_scales, value_scales]) => KvRows::Int8 { keys, values, key_scales, value_scales },
-            None => KvRows::Bf16 { keys, values },
+        match (&self.scales, self.format) {
+            (Some([key_scales, value_scales]), _) => KvRows::Int8 { keys, values, key_scales, value_scales },
+            (None, Format::F32) => KvRows::F32 { keys, values },
+            (None, _) => KvRows::Bf16 { keys, values },
         }
     }
 
@@ -177,7 +186,10 @@ impl CardCache {
                     let of_heads = self.scales.as_ref().map(|kept| bench.read(&kept[i], scales.len()));
                     crate::numbers::assert_bits(&of_heads.unwrap_or_default(), scales, what);
                 }
-                Cache::F32(_) => unreachable!("a card keeps bf16 or int8"),
+                Cache::F32(numbers) => {
+                    let found = bench.read(&self.numbers[i], numbers.len());
+                    crate::numbers::assert_bits(&found, numbers, what);
+                }
             }
         }
     }

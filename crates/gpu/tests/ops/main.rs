@@ -20,3 +20,4 @@ mod mutants;
 mod products;
 mod rope;
 mod support;
+mod tiles;

@@ -11,7 +11,7 @@ use gptoss_gpu::Kernels;
 
 use crate::devices::{names, one_at_a_time};
 use crate::support::{Bench, devices};
-use crate::{attention, best_tokens, experts, floats, int8_rows, products, rope};
+use crate::{attention, best_tokens, experts, floats, int8_rows, products, rope, tiles};
 
 /// The check of a kernel.
 fn check_of(kernel: &str) -> fn(&Bench) {
@@ -34,6 +34,8 @@ fn check_of(kernel: &str) -> fn(&Bench) {
         "router_top_k" => experts::check_router,
         "experts_sort" => experts::check_order,
         "experts_collect" => experts::check_way_back,
+        "tile_mxfp4_int8" => tiles::check_mxfp4,
+        "tile_int8_int8" => tiles::check_int8,
         "best_spans" | "best_join" => best_tokens::check_every_way,
         _ => panic!("no check of kernel {kernel}"),
     }

@@ -1,6 +1,8 @@
 //! Products with matrices in every form.
 
-use gptoss_gpu::ops::{DenseMatrix, DenseRows, ExpertLinear, ExpertRows, Int8Rows, Linear, MiddleRows};
+use gptoss_gpu::ops::{
+    DenseMatrix, DenseRows, EXPERT_ELSEWHERE, ExpertLinear, ExpertRows, Int8Rows, Linear, MiddleRows,
+};
 use half::{bf16, f16};
 
 use crate::int8_rows::{stored_about_middles, stored_plain};
@@ -16,15 +18,17 @@ enum Dense {
     Int8(Vec<i8>, Vec<f16>),
 }
 
+/// How a dense matrix is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+pub enum Form {
     F32,
     Bf16,
     Int8,
 }
 
+/// What it is multiplied with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Inputs {
+pub enum Inputs {
     F32,
     Int8,
     Int8Parts,
@@ -58,7 +62,8 @@ impl Dense {
     }
 }
 
-fn check_dense_of(bench: &Bench, form: Form, inputs: Inputs, fill: Fill, [t, n, k]: [usize; 3]) {
+/// T rows of K numbers with a matrix of N rows.
+pub fn check_dense_of(bench: &Bench, form: Form, inputs: Inputs, fill: Fill, [t, n, k]: [usize; 3]) {
     let mut rng = Rng((t * n * k) as u64);
     let weight = Dense::new(form, &mut rng, n, k);
     let (x, bias, before) = (fill.floats(&mut rng, t * k), rng.floats(n), rng.floats(t * n));
@@ -211,8 +216,9 @@ fn check_experts_of(bench: &Bench, is_int8: bool, fill: Fill, [tokens, share, n,
     const NUM_EXPERTS: usize = 5;
     let mut rng = Rng((tokens * share * n * k) as u64);
     let rows = tokens * share;
-    // Expert 3 is nobody's.
-    let experts: Vec<u32> = (0..rows).map(|_| [4, 0, 2, 1][rng.below(4)]).collect();
+    // Expert 3 is nobody's, and every fifth row is made elsewhere.
+    let mut expert = |row: usize| if row % 5 == 4 { EXPERT_ELSEWHERE } else { [4, 0, 2, 1][rng.below(4)] };
+    let experts: Vec<u32> = (0..rows).map(&mut expert).collect();
     let blocks = k / 32;
     let codes: Vec<u8> = (0..NUM_EXPERTS * n * k / 2).map(|_| rng.next() as u8).collect();
     let mut scales: Vec<u8> = (0..NUM_EXPERTS * n * blocks).map(|_| 100 + rng.below(40) as u8).collect();
@@ -248,6 +254,11 @@ fn check_experts_of(bench: &Bench, is_int8: bool, fill: Fill, [tokens, share, n,
     });
     let mut expected = Vec::new();
     for (r, expert) in experts.iter().enumerate() {
+        if *expert == EXPERT_ELSEWHERE {
+            // What is there stays: what is added to below, or the poison.
+            expected.extend(vec![if adds { 0.0 } else { f32::from_bits(u32::MAX) }; n]);
+            continue;
+        }
         for row in (0..n).map(|row| *expert as usize * n + row) {
             let w =
                 Mxfp4Row { codes: &codes[row * k / 2..][..k / 2], scales: &scales[row * blocks..][..blocks] };

@@ -1,8 +1,10 @@
 //! The answer of each case by the reference: what a device has to give.
 
+use gptoss_gpu::ops::EXPERT_ELSEWHERE;
 use gptoss_gpu::prove::{
-    Activation, Attending, Best, Case, Choice, Collection, Dense, EPS, Experts, Norm, Op, Order, Output,
-    Quantization, Rotation, RowForm, Rows, SORT_GROUPS, SWIGLU_ALPHA, SWIGLU_LIMIT, Stored, Weights, digest,
+    Activation, Attending, Best, Case, Choice, Collection, Dense, EPS, ExpertWeights, Experts, MiddleNumbers,
+    Norm, Op, Order, Output, Quantization, Rotation, RowForm, Rows, SORT_GROUPS, SWIGLU_ALPHA, SWIGLU_LIMIT,
+    Stored, Tiles, Weights, digest,
 };
 use half::f16;
 
@@ -31,6 +33,7 @@ pub fn answer(case: &Case, fma: Fma) -> Vec<Output> {
         Op::Activation(op) => of_activation(fma, op, &op.inputs(random)),
         Op::Dense(op) => of_dense(fma, op, case),
         Op::Experts(op) => of_experts(fma, op, case),
+        Op::Tiles(op) => of_tiles(fma, op, case),
         Op::Rotation(op) => of_rotation(op, case),
         Op::Attending(op) => of_attending(fma, op, case),
         Op::Choice(op) => of_choice(fma, op, &op.inputs(random)),
@@ -148,32 +151,58 @@ fn of_dense(fma: Fma, op: Dense, case: &Case) -> Vec<Output> {
     vec![Output::Floats(out)]
 }
 
+/// A row of an expert's matrix.
+fn expert_row(weights: &ExpertWeights, row: usize, k: usize) -> Mxfp4Row<'_> {
+    Mxfp4Row {
+        codes: &weights.codes[row * k / 2..][..k / 2],
+        scales: &weights.code_scales[row * k / 32..][..k / 32],
+    }
+}
+
+fn blocks_about_middles(numbers: &MiddleNumbers) -> Vec<Int8Block> {
+    blocks_of(&numbers.values, &numbers.scales, Some(&numbers.middles))
+}
+
 fn of_experts(fma: Fma, op: Experts, case: &Case) -> Vec<Output> {
     let [_, share, n, k] = op.sizes.map(|size| size as usize);
     let numbers = op.inputs(&mut case.random());
-    let blocks = blocks_of(&numbers.values, &numbers.scales, Some(&numbers.middles));
-    let mut out = Vec::new();
-    for (r, expert) in numbers.experts.iter().enumerate() {
-        for row in (0..n).map(|row| *expert as usize * n + row) {
-            let w = Mxfp4Row {
-                codes: &numbers.codes[row * k / 2..][..k / 2],
-                scales: &numbers.code_scales[row * k / 32..][..k / 32],
-            };
-            let (token, bias) = (r / share, numbers.bias[row]);
-            out.push(match op.rows {
+    let blocks = blocks_about_middles(&numbers.int8);
+    let mut out = numbers.before;
+    for (r, (expert, out)) in numbers.experts.iter().zip(out.chunks_mut(n)).enumerate() {
+        if *expert == EXPERT_ELSEWHERE {
+            continue;
+        }
+        let token = r / share;
+        for (row, out) in (*expert as usize * n..).zip(out) {
+            let (w, bias) = (expert_row(&numbers.weights, row, k), numbers.weights.bias[row]);
+            let product = match op.rows {
                 RowForm::F32 => times_f32(fma, &numbers.x[token * k..][..k], &w.values(), bias),
                 _ => w.times_int8(fma, &blocks[token * k / 32..][..k / 32], bias),
-            });
+            };
+            *out = if op.adds { product + *out } else { product };
         }
     }
-    if op.adds {
-        out.iter_mut().zip(&numbers.before).for_each(|(out, before)| *out += before);
+    vec![Output::Floats(out)]
+}
+
+fn of_tiles(fma: Fma, op: Tiles, case: &Case) -> Vec<Output> {
+    let [n, k] = op.nk.map(|size| size as usize);
+    let numbers = op.inputs(&mut case.random());
+    let blocks = blocks_about_middles(&numbers.x);
+    let mut out = Vec::new();
+    for (expert, source) in numbers.experts.iter().zip(&numbers.sources) {
+        let x = &blocks[*source as usize * k / 32..][..k / 32];
+        let product =
+            |row: usize| expert_row(&numbers.weights, row, k).times_int8(fma, x, numbers.weights.bias[row]);
+        out.extend((*expert as usize * n..).take(n).map(product));
     }
+    out.extend(vec![f32::NAN; n]);
     vec![Output::Floats(out)]
 }
 
 fn cache(stored: Stored) -> Cache {
     match stored {
+        Stored::F32(numbers) => Cache::F32(numbers),
         Stored::Bf16(bits) => Cache::Bf16(bits),
         Stored::Int8(values, scales) => Cache::Int8 { values, scales },
     }

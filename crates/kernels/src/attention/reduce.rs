@@ -11,6 +11,14 @@ use crate::exp::exp;
 use crate::lanes::LANES;
 use crate::rows::SharedRows;
 
+/// Where rows go when they are finished.
+pub(crate) struct RowsOut<'a> {
+    /// `[T, H * D]`
+    pub(super) values: SharedRows<'a, f32>,
+    /// `[T, H * 2]`: M and L of each head, for a backward pass.
+    pub(super) softmax: Option<SharedRows<'a, f32>>,
+}
+
 /// UnitShape of the sum of a softmax.
 const SUM_CHAINS: usize = 4;
 
@@ -103,12 +111,12 @@ pub(super) fn merge(state: &mut [f32], result: &[f32]) {
     }
 }
 
-/// Writes `O / L` of a kv head's lane group.
+/// Writes `O / L` of a kv head's lane group, and M and L where they are kept.
 #[inline(always)]
 pub(super) fn write(
     params: &AttentionParams<'_>,
     state: &[f32],
-    rows: &SharedRows<'_, f32>,
+    rows: &RowsOut<'_>,
     token: usize,
     (head, group): (usize, usize),
 ) {
@@ -116,10 +124,16 @@ pub(super) fn write(
     let first = head * params.group() + group * LANES;
     let heads = LANES.min(params.group() - group * LANES);
     // SAFETY: one unit or one join alone writes the heads of this kv head in this row.
-    let out = unsafe { rows.part(token, first * d, heads * d) };
+    let out = unsafe { rows.values.part(token, first * d, heads * d) };
     for (h, out) in out.chunks_exact_mut(d).enumerate() {
         for (out, value) in out.iter_mut().zip(&state[2 * LANES + h * d..]) {
             *out = *value / state[LANES + h];
         }
+    }
+    let Some(softmax) = &rows.softmax else { return };
+    // SAFETY: as above.
+    let kept = unsafe { softmax.part(token, 2 * first, 2 * heads) };
+    for (h, kept) in kept.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+        *kept = [state[h], state[LANES + h]];
     }
 }

@@ -9,15 +9,14 @@ use super::cache::{CacheFormat, UnitScratch};
 use super::inputs::AttentionParams;
 use super::loops::AttentionLoops;
 use super::plan::SpanMerge;
-use super::reduce::{clear, merge, softmax, write};
+use super::reduce::{RowsOut, clear, merge, softmax, write};
 use super::shape::{Lanes, SPAN, SpanView, UnitShape, View, WorkUnit};
 use crate::lanes::LANES;
-use crate::rows::SharedRows;
 
 /// Where a unit leaves its result.
 pub(crate) enum Output<'a> {
-    /// `[T, H * D]`, finished.
-    Rows(&'a SharedRows<'a, f32>),
+    /// Finished.
+    Rows(&'a RowsOut<'a>),
     /// `[chains, 2 + D]`, of one span.
     Partials(&'a mut [Lanes]),
 }
@@ -129,7 +128,7 @@ pub(super) fn finish_rows(
     view: &View<'_>,
     merge_job: &SpanMerge,
     partials: &[Lanes],
-    rows: &SharedRows<'_, f32>,
+    rows: &RowsOut<'_>,
     state: &mut [f32],
 ) {
     let (groups, lanes) = (params.lane_groups(), 2 + params.head_dim);

@@ -1,5 +1,7 @@
 //! Plain rows of floats: bf16, f16 and f32, and bf16 stored transposed, as bf16 experts are.
 
+use std::ops::Range;
+
 use gptoss_formats::widen_bf16;
 use half::{bf16, f16};
 
@@ -39,6 +41,18 @@ impl<'a> Bf16Transposed<'a> {
 
     fn num_columns(self) -> usize {
         self.values.len() / self.stride.max(1)
+    }
+
+    /// Rows `rows` of a column, which lie side by side.
+    pub(super) fn stored_column(self, column: usize, rows: Range<usize>) -> &'a [bf16] {
+        &self.values[column * self.stride + self.first..][rows]
+    }
+
+    /// Some columns of the whole matrix, where the first row of this part stands in them, and their length.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn stored_columns(self, columns: Range<usize>) -> (&'a [bf16], usize, usize) {
+        let values = &self.values[columns.start * self.stride..columns.end * self.stride];
+        (values, self.first, self.stride)
     }
 }
 

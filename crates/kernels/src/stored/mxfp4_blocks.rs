@@ -40,13 +40,25 @@ pub struct Mxfp4Blocks<'a> {
 impl<'a> Mxfp4Blocks<'a> {
     /// Row `n`.
     #[inline(always)]
-    fn row(self, n: usize, num_blocks: usize) -> &'a [Mxfp4Block] {
+    pub(super) fn row(self, n: usize, num_blocks: usize) -> &'a [Mxfp4Block] {
         let (stack, place) = match (self.odd.is_empty(), n % 2) {
             (true, _) => (self.even, n),
             (false, 0) => (self.even, n / 2),
             (false, _) => (self.odd, n / 2),
         };
         &stack[place * num_blocks..][..num_blocks]
+    }
+
+    /// The values of some blocks of one row.
+    #[inline(always)]
+    pub(super) fn unpack_blocks(self, out: &mut [f32], blocks: &[Mxfp4Block]) {
+        for (out, [scale, codes @ ..]) in out.chunks_exact_mut(BLOCK_VALUES).zip(blocks) {
+            let codes = match self.nibbles {
+                NibbleOrder::Halves => neighbors_from_halves(codes),
+                NibbleOrder::Neighbors => *codes,
+            };
+            mxfp4_dequantize(out, &codes, &[*scale]);
+        }
     }
 }
 
@@ -78,14 +90,7 @@ impl<'a> Weights for Mxfp4Blocks<'a> {
 
     #[inline(always)]
     fn unpack_row(self, out: &mut [f32], row: usize) {
-        let num_blocks = out.len() / BLOCK_VALUES;
-        for (out, [scale, codes @ ..]) in out.chunks_exact_mut(BLOCK_VALUES).zip(self.row(row, num_blocks)) {
-            let codes = match self.nibbles {
-                NibbleOrder::Halves => neighbors_from_halves(codes),
-                NibbleOrder::Neighbors => *codes,
-            };
-            mxfp4_dequantize(out, &codes, &[*scale]);
-        }
+        self.unpack_blocks(out, self.row(row, out.len() / BLOCK_VALUES));
     }
 }
 

@@ -5,6 +5,7 @@
 //! own file beside this folder.
 
 mod attention;
+mod backward;
 mod dense;
 mod products;
 mod rows;

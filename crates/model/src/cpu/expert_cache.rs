@@ -28,22 +28,35 @@ use crate::nan_scale::nan_scale;
 /// difference (2026-11-23: 2.4 GB/s with one, 2.5 with two, three, four or six).
 pub(crate) const READ_THREADS: usize = 2;
 
-/// What went between disk and memory since the model was loaded.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+/// Where the experts are that do not fit where they are used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ExpertHome {
+    /// On disk; they are used in memory.
+    #[default]
+    Disk,
+    /// In the host's memory; they are used on a card.
+    Host,
+}
+
+/// What went between there and here since the model was loaded: between disk and memory, or the host's memory
+/// and the card's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ExpertTraffic {
-    /// Experts that memory has room for.
+    /// Where the others are.
+    pub home: ExpertHome,
+    /// Experts that there is room for.
     pub slots: usize,
     /// Experts of all layers.
     pub experts: usize,
-    /// Experts that were in memory when a layer asked for them.
+    /// Experts that were there when a layer asked for them.
     pub hits: u64,
     /// Experts that were not.
     pub misses: u64,
-    /// Bytes read from the files.
+    /// Bytes that came.
     pub bytes_read: u64,
-    /// Time in which at least one read was under way.
+    /// Time in which at least one expert was under way.
     pub read_time: Duration,
-    /// Time in which the computation had nothing to do but wait for a read.
+    /// Time in which the computation had nothing to do but wait for one.
     pub wait_time: Duration,
 }
 
@@ -62,6 +75,20 @@ impl ExpertTraffic {
             read_time: self.read_time.saturating_sub(earlier.read_time),
             wait_time: self.wait_time - earlier.wait_time,
             ..*self
+        }
+    }
+
+    /// Of two models together.
+    pub fn plus(&self, other: &ExpertTraffic) -> ExpertTraffic {
+        ExpertTraffic {
+            home: self.home,
+            slots: self.slots + other.slots,
+            experts: self.experts + other.experts,
+            hits: self.hits + other.hits,
+            misses: self.misses + other.misses,
+            bytes_read: self.bytes_read + other.bytes_read,
+            read_time: self.read_time + other.read_time,
+            wait_time: self.wait_time + other.wait_time,
         }
     }
 

@@ -10,19 +10,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use gptoss_checkpoint::Checkpoint;
 use gptoss_formats::round_to_q8_0;
+use gptoss_gpu as gpu;
 use gptoss_gpu::ops::KvPlace;
-use gptoss_gpu::{Device, Kernels, Recording, Upload, WAIT_MAX};
+use gptoss_gpu::{Buffer, Device, Kernels, Place, Recorded, Recording, Upload};
 use gptoss_kernels::{Pool, Rope, RopeAngles};
 
 use crate::Error;
-use crate::config::{LoadOptions, ModelConfig};
+use crate::config::{LoadOptions, ModelConfig, Precision};
 use crate::cost::WeightBytes;
+use crate::cpu::expert_cache::ExpertTraffic;
+use crate::gpu::host_experts::{HostExperts, Turn};
 use crate::gpu::kv_rows::{KvBuffers, KvRows};
 use crate::gpu::layers::Recorder;
 use crate::gpu::load::load;
 use crate::gpu::pass::{Pass, each_pass};
-use crate::gpu::weights::Weights;
-use crate::gpu::workspace::{Buffers, InputPlaces, Int8Forms, TailShape, Workspace};
+use crate::gpu::weights::{LayerWeights, Weights};
+use crate::gpu::workspace::{Buffers, InputPlaces, Int8Forms, TailShape, Workspace, chosen_bytes};
 use crate::layout::StoreShape;
 use crate::step::{LOGIT_ROWS_MAX, Segment};
 
@@ -31,7 +34,10 @@ pub(crate) struct Runner {
     /// A number that no other has.
     id: u64,
     config: ModelConfig,
+    precision: Precision,
     weights: Weights,
+    /// Where the card holds only some experts.
+    host: Option<Box<HostExperts>>,
     kernels: Kernels,
     rope: Rope,
     pool: Pool,
@@ -50,10 +56,15 @@ impl Runner {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Runner, Error> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let weights = load(checkpoint, &config, options, device, &pool, progress)?;
+        let (weights, host) = load(checkpoint, &config, options, device, &pool, progress)?;
+        let slots = weights.layers.iter().map(|layer| layer.num_slots).sum();
+        let host = (!host.is_empty())
+            .then(|| HostExperts::new(device, &config, host, slots).map(Box::new))
+            .transpose()?;
         let rope = config.rope();
         let (id, kernels) = (NEXT.fetch_add(1, Ordering::Relaxed), Kernels::new(device));
-        Ok(Runner { id, config, weights, kernels, rope, pool })
+        let precision = options.precision;
+        Ok(Runner { id, config, precision, weights, host, kernels, rope, pool })
     }
 
     pub(crate) fn device(&self) -> &Device {
@@ -67,13 +78,18 @@ impl Runner {
 
     /// Bytes of the matrices as they are on the card.
     pub(crate) fn weight_bytes(&self) -> WeightBytes {
-        self.weights.num_bytes()
+        self.weights.num_bytes(self.config.expert_slots())
+    }
+
+    /// What was sent to the card since; `None` where it holds all experts.
+    pub(crate) fn expert_traffic(&self) -> Option<ExpertTraffic> {
+        self.host.as_ref().map(|host| host.traffic())
     }
 
     /// Computes a step, whose keys and values are then in `kv`, and appends the logits of its `wanted` rows,
     /// which ascend, to `work`.
     ///
-    /// Errors: `Card`, `NotOnCard`; what the step wrote to `kv` is then arbitrary.
+    /// Errors: `Card`; what the step wrote to `kv` is then arbitrary.
     pub(crate) fn step(
         &self,
         segments: &[Segment<'_>],
@@ -85,6 +101,7 @@ impl Runner {
         let kv = kv.buffers()?;
         self.make_room(work)?;
         work.passes.keep(|(store, _)| *store == id);
+        work.pieces.keep(|(store, _)| *store == id);
         let mut pass = std::mem::take(&mut work.pass);
         let outcome = each_pass(segments, kv.table_blocks, &mut pass, |pass| {
             let rows = pass.first_row..pass.first_row + pass.tokens.len();
@@ -102,10 +119,11 @@ impl Runner {
             return Ok(());
         }
         work.passes.keep(|_| false);
+        work.pieces.keep(|_| false);
         work.tails.keep(|_| false);
         work.buffers = None;
-        let forms =
-            Int8Forms { attention: self.weights.has_int8(), unembedding: self.weights.unembedding.is_int8() };
+        let weights = &self.weights;
+        let forms = Int8Forms::of(self.precision, weights.has_int8(), weights.unembedding.is_int8());
         let buffers = Buffers::new(self.device(), &self.config, forms)?;
         if self.config.num_experts == 0 {
             // A dense layer is one expert that takes every row with weight 1.
@@ -115,6 +133,8 @@ impl Runner {
             upload.write(&buffers.weights, bytemuck::cast_slice(&vec![1_f32; count]))?;
             upload.finish()?;
         }
+        let chosen = || self.device().buffer("chosen experts", chosen_bytes(&self.config), Place::Host);
+        work.chosen = self.host.as_ref().map(|_| chosen()).transpose()?;
         work.buffers = Some((self.id, buffers));
         Ok(())
     }
@@ -127,15 +147,28 @@ impl Runner {
         (store, kv, store_shape): (u64, &KvBuffers, &StoreShape),
         work: &mut Workspace,
     ) -> Result<(), Error> {
-        let Workspace { logits, buffers, passes, tails, input, .. } = work;
+        let Workspace { logits, buffers, passes, pieces, chosen, tails, input, .. } = work;
         let Some((_, buffers)) = buffers else { unreachable!("a step makes the buffers first") };
-        let recorder =
-            Recorder { config: &self.config, weights: &self.weights, kernels: &self.kernels, work: buffers };
+        let (config, precision, weights, kernels) =
+            (&self.config, self.precision, &self.weights, &self.kernels);
+        let recorder = Recorder { config, precision, weights, kernels, work: buffers };
         let shape = pass.shape();
-        let recorded = passes.of((store, shape), || recorder.pass(shape, kv, store_shape))?;
         // What ran before has ended: every call waits for what it submits.
         self.fill(pass, shape.rows as usize, kv, buffers, input);
-        recorded.submit()?;
+        let recorded = match (&self.host, chosen) {
+            (Some(host), Some(chosen)) => {
+                let record = || recorder.pieces(shape, kv, store_shape, &chosen.all());
+                let pieces = pieces.of((store, shape), record)?;
+                self.run_pieces(pass, (host, chosen, pieces), |weights| {
+                    recorder.part(shape, store_shape, weights, &chosen.all())
+                })?
+            }
+            _ => {
+                let recorded = passes.of((store, shape), || recorder.pass(shape, kv, store_shape))?;
+                recorded.submit()?;
+                recorded
+            }
+        };
         for rows in wanted.chunks(LOGIT_ROWS_MAX) {
             let is_front = rows.iter().enumerate().all(|(index, row)| *row == pass.first_row + index);
             if !is_front {
@@ -146,9 +179,30 @@ impl Runner {
             tail.run()?;
             let numbers = logits.add(rows.len(), self.config.vocab_size);
             buffers.host_logits.read(0, bytemuck::cast_slice_mut(numbers));
+            (0..rows.len()).for_each(|row| logits.push_summary(buffers.summary(row)));
         }
-        recorded.wait(WAIT_MAX)?;
+        recorded.join()?;
         Ok(())
+    }
+
+    /// Runs a pass in pieces, the missing experts of each layer brought between them; the last, which is
+    /// given back, runs on. `part` records the products of some of a layer's experts.
+    fn run_pieces<'a>(
+        &self,
+        pass: &Pass,
+        (host, chosen, pieces): (&HostExperts, &Buffer, &'a mut [Recorded]),
+        part: impl Fn(&LayerWeights) -> Result<Recorded, gpu::Error>,
+    ) -> Result<&'a mut Recorded, Error> {
+        let (num_tokens, rows) = (pass.tokens.len(), pass.shape().rows as usize);
+        let mut state = host.lock();
+        let Some((last, pieces)) = pieces.split_last_mut() else { unreachable!("a model has layers") };
+        for (layer, (piece, weights)) in pieces.iter_mut().zip(&self.weights.layers).enumerate() {
+            piece.run()?;
+            let turn = Turn { layer, weights, num_tokens, chosen, rows };
+            host.turn(&mut state, turn, || Ok(part(weights)?))?;
+        }
+        last.submit()?;
+        Ok(last)
     }
 
     /// Brings rows of the residual stream together.

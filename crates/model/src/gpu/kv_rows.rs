@@ -28,19 +28,12 @@ pub(crate) struct KvRows {
     pub(crate) id: u64,
     device: Device,
     layout: StoreLayout,
-    buffers: Result<KvBuffers, Refusal>,
+    /// Or why there are none.
+    buffers: Result<KvBuffers, gpu::Error>,
     /// What a copy met.
     trouble: Option<gpu::Error>,
     /// Rows that the host wrote and that are not on the card yet.
     pending: Pending,
-}
-
-/// Why there are no buffers.
-#[derive(Debug)]
-enum Refusal {
-    Card(gpu::Error),
-    /// f32.
-    Format,
 }
 
 /// The buffers of a store.
@@ -67,6 +60,7 @@ pub(crate) struct LayerRows {
 /// Rows `[rows, K, D]`.
 #[derive(Debug)]
 pub(crate) enum Rows {
+    F32(Slice),
     Bf16(Slice),
     Int8 {
         values: Slice,
@@ -82,19 +76,11 @@ struct Pending {
     places: Vec<(Slice, usize)>,
 }
 
-/// What is said of keys and values in f32, which no kernel takes.
-pub(crate) fn f32_rows() -> Error {
-    Error::NotOnCard { what: "keys and values in f32".to_owned(), instead: "keep them in bf16 or int8" }
-}
-
 impl KvRows {
     /// Rows for every slot of the layout; what they hold is arbitrary.
     pub(crate) fn new(device: &Device, layout: StoreLayout) -> KvRows {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let buffers = match layout.shape.format {
-            KvFormat::F32 => Err(Refusal::Format),
-            KvFormat::Bf16 | KvFormat::Q8 => KvBuffers::new(device, &layout).map_err(Refusal::Card),
-        };
+        let buffers = KvBuffers::new(device, &layout);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let (trouble, pending) = (None, Pending::default());
         KvRows { id, device: device.clone(), layout, buffers, trouble, pending }
@@ -106,16 +92,12 @@ impl KvRows {
 
     /// The buffers, with everything in them that came before.
     ///
-    /// Errors: `Card`, `NotOnCard`: what making them or a copy met.
+    /// Errors: `Card`: what making them or a copy met.
     pub(crate) fn buffers(&mut self) -> Result<&KvBuffers, Error> {
         self.flush();
-        if let Some(trouble) = &self.trouble {
-            return Err(Error::Card(trouble.clone()));
-        }
-        match &self.buffers {
-            Ok(buffers) => Ok(buffers),
-            Err(Refusal::Card(error)) => Err(Error::Card(error.clone())),
-            Err(Refusal::Format) => Err(f32_rows()),
+        match &self.trouble {
+            Some(trouble) => Err(Error::Card(trouble.clone())),
+            None => self.buffers.as_ref().map_err(|error| Error::Card(error.clone())),
         }
     }
 
@@ -284,9 +266,10 @@ impl Rows {
             slices.push(device.buffer(what, bytes, Place::Card)?.all());
         }
         let numbers = slices.remove(0);
-        Ok(match slices.pop() {
-            Some(scales) => Rows::Int8 { values: numbers, scales },
-            None => Rows::Bf16(numbers),
+        Ok(match (slices.pop(), shape.format) {
+            (Some(scales), _) => Rows::Int8 { values: numbers, scales },
+            (None, KvFormat::F32) => Rows::F32(numbers),
+            (None, _) => Rows::Bf16(numbers),
         })
     }
 
@@ -295,6 +278,7 @@ impl Rows {
         let part =
             |slice: &Slice, width: usize| slice.part((rows.start * width) as u64..(rows.end * width) as u64);
         match self {
+            Rows::F32(numbers) => vec![part(numbers, shape.row * size_of::<f32>())],
             Rows::Bf16(numbers) => vec![part(numbers, shape.row * size_of::<u16>())],
             Rows::Int8 { values, scales } => {
                 vec![part(values, shape.row), part(scales, shape.num_kv_heads * size_of::<f32>())]

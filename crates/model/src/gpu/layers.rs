@@ -1,26 +1,31 @@
 //! A pass through all layers and the unembedding, as recordings of the room `gpu`'s ops.
 //!
-//! Entry points: [`Recorder::pass`] and [`Recorder::tail`]. The order of ops and which rows each product
-//! takes are those of `cpu/block.rs` and `cpu/experts.rs`, so that both give the same numbers as far as a
-//! card's arithmetic is the CPU's. Nothing in a recording changes from run to run: tokens, places and blocks
-//! come in by buffers.
+//! Entry points: [`Recorder::pass`], [`Recorder::pieces`] and [`Recorder::tail`]. The order of ops and which
+//! rows each product takes are those of `cpu/block.rs` and `cpu/experts.rs`, so that both give the same
+//! numbers as far as a card's arithmetic is the CPU's. Nothing in a recording changes from run to run:
+//! tokens, places and blocks come in by buffers.
+
+mod experts;
 
 use gptoss_gpu::ops::{
-    Attention, AttentionSpans, CollectExperts, DenseRows, ExpertLinear, ExpertRows, KvPlace, KvRows, KvSlots,
-    Linear, NormInputs, Quantize, RmsNorm, RmsNormInt8, RmsNormMiddles, Rope, RouterTopK, SwiGluMiddles,
+    Attention, AttentionSpans, BestTokens, CollectExperts, DenseRows, ExpertLinear, ExpertRows, FEW_ROWS_MAX,
+    KvPlace, KvRows, KvSlots, Linear, NormInputs, Quantize, RmsNorm, RmsNormInt8, RmsNormMiddles, Rope,
+    RouterTopK, SwiGlu, SwiGluMiddles,
 };
 use gptoss_gpu::{Error, Kernels, Recorded, Recording, Slice};
 
-use crate::config::{LayerKind, ModelConfig};
+use crate::config::{LayerKind, ModelConfig, Precision};
 use crate::gpu::kv_rows::{KvBuffers, LayerRows, Rows};
 use crate::gpu::pass::PassShape;
 use crate::gpu::weights::{LayerWeights, Linear as LinearWeights, Matrix, Weights};
-use crate::gpu::workspace::{Buffers, InputPlaces, SPANS_APART_MAX, TailShape};
+use crate::gpu::workspace::{BEST_BYTES, Buffers, InputPlaces, SPANS_APART_MAX, SUMS_BYTES, TailShape};
 use crate::layout::StoreShape;
+use crate::logit_buffer::BEST_TOKENS;
 
 /// What recordings of a model are made of.
 pub(crate) struct Recorder<'a> {
     pub(crate) config: &'a ModelConfig,
+    pub(crate) precision: Precision,
     pub(crate) weights: &'a Weights,
     pub(crate) kernels: &'a Kernels,
     pub(crate) work: &'a Buffers,
@@ -49,12 +54,63 @@ impl Recorder<'_> {
         pass.take_input(kv);
         for (layer, weights) in self.weights.layers.iter().enumerate() {
             pass.attention(layer, weights, &kv.layers[layer], &kv.table)?;
-            pass.mlp(weights)?;
+            pass.route(weights)?;
+            pass.experts(weights)?;
         }
         pass.recording.finish(&format!("a pass of {} rows", shape.rows))
     }
 
-    /// Logits of rows, which end on the host.
+    /// A pass in pieces, for experts of which the host brings what is missing: each ends with the choice of a
+    /// layer's router in `chosen` on the host, and begins with the slots of the layer's before there.
+    ///
+    /// Errors: the card's.
+    pub(crate) fn pieces(
+        &self,
+        shape: PassShape,
+        kv: &KvBuffers,
+        store: &StoreShape,
+        chosen: &Slice,
+    ) -> Result<Vec<Recorded>, Error> {
+        let piece = |layer: usize| {
+            let recording = Recording::new(self.kernels.device());
+            let mut pass = PassRecorder { all: self, shape, store, recording };
+            match layer.checked_sub(1) {
+                None => pass.take_input(kv),
+                Some(before) => {
+                    pass.take_slots(chosen);
+                    pass.products(&self.weights.layers[before])?;
+                    pass.collect()?;
+                }
+            }
+            if let Some(weights) = self.weights.layers.get(layer) {
+                pass.attention(layer, weights, &kv.layers[layer], &kv.table)?;
+                pass.route(weights)?;
+                let bytes = 0..pass.chosen_bytes();
+                pass.recording.copy(&chosen.part(bytes.clone()), &self.work.experts.part(bytes));
+            }
+            pass.recording.finish(&format!("layer {layer} of a pass of {} rows", shape.rows))
+        };
+        (0..=self.weights.layers.len()).map(piece).collect()
+    }
+
+    /// The products of some of a layer's experts, whose slots are in `chosen`.
+    ///
+    /// Errors: the card's.
+    pub(crate) fn part(
+        &self,
+        shape: PassShape,
+        store: &StoreShape,
+        weights: &LayerWeights,
+        chosen: &Slice,
+    ) -> Result<Recorded, Error> {
+        let recording = Recording::new(self.kernels.device());
+        let mut pass = PassRecorder { all: self, shape, store, recording };
+        pass.take_slots(chosen);
+        pass.products(weights)?;
+        pass.recording.finish(&format!("some experts of a pass of {} rows", shape.rows))
+    }
+
+    /// Logits of rows, which end on the host, with the best tokens of each and the sums of its softmax.
     ///
     /// Errors: the card's.
     pub(crate) fn tail(&self, shape: TailShape) -> Result<Recorded, Error> {
@@ -62,16 +118,13 @@ impl Recorder<'_> {
         let mut recording = Recording::new(self.kernels.device());
         let x = if shape.is_front { &work.hidden } else { &work.last_hidden };
         let inputs = self.norm(x, &weights.final_norm, shape.rows);
-        let rows = match &weights.unembedding {
-            Matrix::Int8 { .. } => {
-                let norm = RmsNormInt8 { out: &work.last_int8, inputs, in_parts: true };
-                norm.record(self.kernels, &mut recording)?;
-                DenseRows::Int8Parts(&work.last_int8)
-            }
-            Matrix::F32(_) | Matrix::Bf16(_) => {
-                RmsNorm { out: &work.last_normed, inputs }.record(self.kernels, &mut recording)?;
-                DenseRows::F32(&work.last_normed)
-            }
+        let rows = if self.takes_int8(&weights.unembedding) {
+            let norm = RmsNormInt8 { out: &work.last_int8, inputs, in_parts: true };
+            norm.record(self.kernels, &mut recording)?;
+            DenseRows::Int8Parts(&work.last_int8)
+        } else {
+            RmsNorm { out: &work.last_normed, inputs }.record(self.kernels, &mut recording)?;
+            DenseRows::F32(&work.last_normed)
         };
         let vocab = self.config.vocab_size as u32;
         let product = Linear {
@@ -87,7 +140,30 @@ impl Recorder<'_> {
         product.record(self.kernels, &mut recording)?;
         let bytes = 0..u64::from(shape.rows) * u64::from(vocab) * 4;
         recording.copy(&work.host_logits.slice(bytes.clone()), &work.logits.part(bytes));
+        let best = BestTokens {
+            tokens: &work.best.tokens,
+            sums: &work.best.sums,
+            logits: &work.logits,
+            mask: None,
+            found: &work.best.found,
+            softmax: &work.best.softmax,
+            rows: shape.rows,
+            vocab,
+            count: BEST_TOKENS as u32,
+        };
+        best.record(self.kernels, &mut recording)?;
+        let parts =
+            [(&work.best.tokens, 0, BEST_BYTES), (&work.best.sums, Buffers::BEST_SUMS_AT, SUMS_BYTES)];
+        for (from, at, row_bytes) in parts {
+            let bytes = u64::from(shape.rows) * row_bytes as u64;
+            recording.copy(&work.host_best.slice(at..at + bytes), &from.part(0..bytes));
+        }
         recording.finish(&format!("the logits of {} rows", shape.rows))
+    }
+
+    /// Whether products with a matrix take int8 rows.
+    fn takes_int8(&self, matrix: &Matrix) -> bool {
+        self.precision == Precision::Fast && matrix.is_int8()
     }
 
     fn norm<'b>(&self, x: &'b Slice, weight: &'b Slice, t: u32) -> NormInputs<'b> {
@@ -95,7 +171,7 @@ impl Recorder<'_> {
     }
 }
 
-impl PassRecorder<'_> {
+impl<'a> PassRecorder<'a> {
     /// Embedding rows, angles, places and blocks come from the host.
     fn take_input(&mut self, kv: &KvBuffers) {
         let (work, config) = (self.all.work, self.all.config);
@@ -126,17 +202,19 @@ impl PassRecorder<'_> {
         let [num_heads, num_kv_heads, head_dim] =
             [config.num_query_heads, config.num_kv_heads, config.head_dim].map(|size| size as u32);
         let inputs = self.all.norm(&work.hidden, &weights.attention_norm, t);
+        let all = self.all;
+        let takes_int8 = |linear: &LinearWeights| all.takes_int8(&linear.weight);
         let linears = [&weights.query, &weights.key, &weights.value];
-        if linears.iter().any(|linear| linear.weight.is_int8()) {
+        if linears.into_iter().any(takes_int8) {
             let norm = RmsNormInt8 { out: &work.normed_int8, inputs, in_parts: true };
             norm.record(kernels, &mut self.recording)?;
         }
-        if linears.iter().any(|linear| !linear.weight.is_int8()) {
+        if !linears.into_iter().all(takes_int8) {
             RmsNorm { out: &work.normed, inputs }.record(kernels, &mut self.recording)?;
         }
         // The first parts of all rows are the rows in one part; keys and values, which every later position
         // reads, take both.
-        let rows_for = |linear: &LinearWeights, in_parts: bool| match (linear.weight.is_int8(), in_parts) {
+        let rows_for = |linear: &LinearWeights, in_parts: bool| match (takes_int8(linear), in_parts) {
             (false, _) => DenseRows::F32(&work.normed),
             (true, false) => DenseRows::Int8(&work.normed_int8),
             (true, true) => DenseRows::Int8Parts(&work.normed_int8),
@@ -171,7 +249,7 @@ impl PassRecorder<'_> {
             window,
         };
         attention.record(kernels, &mut self.recording)?;
-        let x = if weights.out.weight.is_int8() {
+        let x = if self.all.takes_int8(&weights.out.weight) {
             let out = &work.attended_int8;
             let quantize = Quantize { out, x: &work.attended, t, k: query, in_parts: false };
             quantize.record(kernels, &mut self.recording)?;
@@ -182,49 +260,79 @@ impl PassRecorder<'_> {
         self.linear(&work.hidden, x, &weights.out, [c, query], true)
     }
 
-    /// Adds what a layer's experts make of each row to the residual stream.
-    fn mlp(&mut self, weights: &LayerWeights) -> Result<(), Error> {
+    /// Bytes of the choice of all rows.
+    fn chosen_bytes(&self) -> u64 {
+        u64::from(self.shape.rows) * self.all.config.active_experts() as u64 * 4
+    }
+
+    /// Experts become the slots in which they are.
+    fn take_slots(&mut self, slots: &Slice) {
+        let bytes = 0..self.chosen_bytes();
+        self.recording.copy(&self.all.work.experts.part(bytes.clone()), &slots.part(bytes));
+    }
+
+    /// Chooses the experts of each row, and makes ready what they take.
+    fn route(&mut self, weights: &LayerWeights) -> Result<(), Error> {
         let (work, config, kernels) = (self.all.work, self.all.config, self.all.kernels);
         let t = self.shape.rows;
-        let [c, f, num_experts, active] =
-            [config.hidden_size, config.intermediate_size, config.num_experts, config.active_experts()]
-                .map(|size| size as u32);
+        let [c, num_experts, active] =
+            [config.hidden_size, config.num_experts, config.active_experts()].map(|size| size as u32);
         let inputs = self.all.norm(&work.hidden, &weights.mlp_norm, t);
-        let norm = RmsNormMiddles { out: &work.middles, normed: &work.normed, inputs };
-        norm.record(kernels, &mut self.recording)?;
+        match self.all.precision {
+            Precision::Fast => {
+                let norm = RmsNormMiddles { out: &work.middles, normed: &work.normed, inputs };
+                norm.record(kernels, &mut self.recording)?;
+            }
+            Precision::Exact => {
+                RmsNorm { out: &work.normed, inputs }.record(kernels, &mut self.recording)?;
+            }
+        }
         if let Some(router) = &weights.router {
             self.linear(&work.router_logits, DenseRows::F32(&work.normed), router, [num_experts, c], false)?;
             let (experts, weights, logits) = (&work.experts, &work.weights, &work.router_logits);
             let choice = RouterTopK { experts, weights, logits, t, num_experts, active };
             choice.record(kernels, &mut self.recording)?;
         }
+        Ok(())
+    }
+
+    /// Adds what a layer's experts make of each row to the residual stream.
+    fn experts(&mut self, weights: &LayerWeights) -> Result<(), Error> {
+        if self.shape.rows > FEW_ROWS_MAX && self.all.precision == Precision::Fast {
+            return self.experts_by_tiles(weights);
+        }
+        self.products(weights)?;
+        self.collect()
+    }
+
+    /// What a layer's experts make of each row, row by row.
+    fn products(&mut self, weights: &LayerWeights) -> Result<(), Error> {
+        let (work, config, kernels) = (self.all.work, self.all.config, self.all.kernels);
+        let t = self.shape.rows;
+        let [c, f, active] =
+            [config.hidden_size, config.intermediate_size, config.active_experts()].map(|size| size as u32);
+        let x = match self.all.precision {
+            Precision::Fast => ExpertRows::Int8(&work.middles),
+            Precision::Exact => ExpertRows::F32(&work.normed),
+        };
         let product = ExpertLinear {
             out: &work.gate_up,
-            x: ExpertRows::Int8(&work.middles),
+            x,
             codes: &weights.gate_up.codes,
             code_scales: &weights.gate_up.scales,
             experts: &work.experts,
             bias: &weights.gate_up.bias,
             adds: false,
-            num_experts: config.expert_slots() as u32,
+            num_experts: weights.num_slots as u32,
             rows: t * active,
             share: active,
             n: 2 * f,
             k: c,
         };
         product.record(kernels, &mut self.recording)?;
-        let activation = SwiGluMiddles {
-            out: &work.activated,
-            gate_up: &work.gate_up,
-            t: t * active,
-            f,
-            limit: config.swiglu_limit,
-            alpha: config.swiglu_alpha,
-        };
-        activation.record(kernels, &mut self.recording)?;
         let product = ExpertLinear {
             out: &work.outputs,
-            x: ExpertRows::Int8(&work.activated),
+            x: self.activate(t * active, f)?,
             codes: &weights.down.codes,
             code_scales: &weights.down.scales,
             bias: &weights.down.bias,
@@ -233,10 +341,36 @@ impl PassRecorder<'_> {
             k: f,
             ..product
         };
-        product.record(kernels, &mut self.recording)?;
+        product.record(kernels, &mut self.recording)
+    }
+
+    /// Adds what the experts made of each row to the residual stream.
+    fn collect(&mut self) -> Result<(), Error> {
+        let (work, config) = (self.all.work, self.all.config);
+        let [width, active] = [config.hidden_size, config.active_experts()].map(|size| size as u32);
         let (hidden, outputs, weights) = (&work.hidden, &work.outputs, &work.weights);
-        let collect = CollectExperts { hidden, outputs, weights, slots: None, t, active, width: c };
-        collect.record(kernels, &mut self.recording)
+        let t = self.shape.rows;
+        let collect = CollectExperts { hidden, outputs, weights, slots: None, t, active, width };
+        collect.record(self.all.kernels, &mut self.recording)
+    }
+
+    /// SwiGLU of `rows` rows of experts, as products with experts take them.
+    fn activate(&mut self, rows: u32, f: u32) -> Result<ExpertRows<'a>, Error> {
+        let (work, config, kernels) = (self.all.work, self.all.config, self.all.kernels);
+        let (gate_up, t) = (&work.gate_up, rows);
+        let (limit, alpha) = (config.swiglu_limit, config.swiglu_alpha);
+        match self.all.precision {
+            Precision::Fast => {
+                let out = &work.activated;
+                SwiGluMiddles { out, gate_up, t, f, limit, alpha }.record(kernels, &mut self.recording)?;
+                Ok(ExpertRows::Int8(out))
+            }
+            Precision::Exact => {
+                let out = &work.activated_f32;
+                SwiGlu { out, gate_up, t, f, limit, alpha }.record(kernels, &mut self.recording)?;
+                Ok(ExpertRows::F32(out))
+            }
+        }
     }
 
     /// A product of the pass's rows with its bias, `[n, k]`.
@@ -267,6 +401,7 @@ fn spans(work: &Buffers, shape: PassShape, window: Option<u32>) -> AttentionSpan
 /// A layer's keys and values as ops take them.
 fn kv_rows(rows: &LayerRows) -> KvRows<'_> {
     match (&rows.keys, &rows.values) {
+        (Rows::F32(keys), Rows::F32(values)) => KvRows::F32 { keys, values },
         (Rows::Bf16(keys), Rows::Bf16(values)) => KvRows::Bf16 { keys, values },
         (Rows::Int8 { values: keys, scales: key_scales }, Rows::Int8 { values, scales: value_scales }) => {
             KvRows::Int8 { keys, values, key_scales, value_scales }

@@ -12,16 +12,19 @@ use gptoss_gpu::{Device, Place, STAGING_BYTES, Slice, Upload};
 use gptoss_kernels::{Pool, quantize_q8_0};
 
 use crate::Error;
-use crate::config::{DenseMode, KvFormat, LoadOptions, ModelConfig, Precision};
+use crate::config::{DenseMode, LoadOptions, ModelConfig};
 use crate::cpu::weights::DenseMatrix as HostMatrix;
-use crate::gpu::kv_rows::f32_rows;
+use crate::gpu::expert_slots::slots_of_layers;
+use crate::gpu::host_experts::{HostLayer, HostStack};
 use crate::gpu::weights::{Experts, LayerWeights, Linear, Matrix, Weights};
 use crate::nan_scale::refuse_nan_scales;
 
 /// Numbers that are quantized or taken apart before they are sent.
 const PIECE_NUMBERS: usize = 1 << 24;
 
-/// Brings all weights to `device`; `progress` is told `(bytes done, bytes in all)` after every tensor.
+/// Brings all weights to `device`, or as many experts of each layer as it shall hold; then all of them are
+/// given too, to be brought when they are needed. `progress` is told `(bytes done, bytes in all)` after every
+/// tensor.
 ///
 /// Errors: `NotOnCard`; `Checkpoint` when a tensor cannot be read; `NanScale`; `Card`.
 pub(crate) fn load(
@@ -31,41 +34,49 @@ pub(crate) fn load(
     device: &Device,
     pool: &Pool,
     progress: &mut dyn FnMut(u64, u64),
-) -> Result<Weights, Error> {
+) -> Result<(Weights, Vec<HostLayer>), Error> {
     refuse(checkpoint, config, options)?;
     let bytes_total = checkpoint.tensor_bytes();
     let upload = Upload::new(device, STAGING_BYTES.min(bytes_total))?;
-    let dense = options.dense;
-    let mut loader =
-        Loader { checkpoint, config, dense, device, upload, pool, progress, bytes_done: 0, bytes_total };
+    let (dense, all) = (options.dense, config.num_layers * config.expert_slots());
+    let slots = slots_of_layers(config.num_layers, options.expert_slots.unwrap_or(all).min(all));
+    let (host, bytes_done) = (Vec::new(), 0);
+    let mut loader = Loader {
+        checkpoint,
+        config,
+        dense,
+        slots,
+        device,
+        upload,
+        pool,
+        progress,
+        host,
+        bytes_done,
+        bytes_total,
+    };
     let weights = loader.weights()?;
     loader.upload.finish()?;
-    Ok(weights)
+    Ok((weights, loader.host))
 }
 
-/// Whether the kernels of cards take a model as `options` want it, with keys and values in `kv_format`.
+/// Whether the kernels of cards take a model as `options` want it.
 ///
 /// Errors: `NotOnCard` with what they do not take; `Checkpoint`.
-pub fn check_on_card(
-    checkpoint: &Checkpoint,
-    options: &LoadOptions,
-    kv_format: KvFormat,
-) -> Result<(), Error> {
-    refuse(checkpoint, &ModelConfig::from_checkpoint(checkpoint.config())?, options)?;
-    if kv_format == KvFormat::F32 { Err(f32_rows()) } else { Ok(()) }
+pub fn check_on_card(checkpoint: &Checkpoint, options: &LoadOptions) -> Result<(), Error> {
+    refuse(checkpoint, &ModelConfig::from_checkpoint(checkpoint.config())?, options)
 }
 
 /// Errors: `NotOnCard` for a model or a mode that no kernel takes.
 fn refuse(checkpoint: &Checkpoint, config: &ModelConfig, options: &LoadOptions) -> Result<(), Error> {
     let refused = |what: String, instead| Err(Error::NotOnCard { what, instead });
-    if options.precision == Precision::Exact {
-        return refused("exact precision".to_owned(), "use fast precision, or the CPU");
-    }
-    if options.expert_slots.is_some() {
+    if let Some(slots) = options.expert_slots.filter(|slots| *slots < config.num_layers) {
         return refused(
-            "experts that stay on disk".to_owned(),
-            "leave the budget of memory out, or use the CPU",
+            format!("{slots} experts at a time in {} layers", config.num_layers),
+            "give it more of the card's memory (--gpu-memory), or use the CPU",
         );
+    }
+    if options.expert_slots.is_some() && !whole_words(config) {
+        return refused("experts of so odd a size that stay on the host".to_owned(), "use the CPU");
     }
     if checkpoint.expert_format() != ExpertFormat::Mxfp4 {
         return refused("experts in bf16".to_owned(), "use the CPU");
@@ -80,14 +91,25 @@ fn refuse(checkpoint: &Checkpoint, config: &ModelConfig, options: &LoadOptions) 
     Ok(())
 }
 
+/// Whether an expert's bytes begin at a word wherever it lies.
+pub(crate) fn whole_words(config: &ModelConfig) -> bool {
+    let scales = |n: usize, k: usize| n * (k / BLOCK_VALUES);
+    let [hidden, inner] = [config.hidden_size, config.intermediate_size];
+    [scales(2 * inner, hidden), scales(hidden, inner)].iter().all(|bytes| bytes.is_multiple_of(4))
+}
+
 struct Loader<'a> {
     checkpoint: &'a Checkpoint,
     config: &'a ModelConfig,
     dense: DenseMode,
+    /// `[L]`: how many experts the card shall hold.
+    slots: Vec<usize>,
     device: &'a Device,
     upload: Upload,
     pool: &'a Pool,
     progress: &'a mut dyn FnMut(u64, u64),
+    /// `[L]` where it shall not hold all.
+    host: Vec<HostLayer>,
     bytes_done: u64,
     bytes_total: u64,
 }
@@ -109,11 +131,19 @@ impl Loader<'_> {
         use LayerPart as P;
         let (width, query) = (self.config.hidden_size, self.config.num_query_heads * self.config.head_dim);
         let (part, dense) = (|part| Part::Layer(layer, part), self.dense);
+        let num_slots = self.slots[layer];
         let router = match self.config.num_experts {
             0 => None,
             // Never rounded here: a token near the edge between two experts would go to the other one.
             _ => Some(self.linear(part(P::RouterWeight), part(P::RouterBias), width, DenseMode::AsStored)?),
         };
+        let (gate_up, host_gate_up) =
+            self.experts(num_slots, [P::GateUpBlocks, P::GateUpScales, P::GateUpBias].map(part))?;
+        let (down, host_down) =
+            self.experts(num_slots, [P::DownBlocks, P::DownScales, P::DownBias].map(part))?;
+        if self.stays_on_host() {
+            self.host.push(HostLayer { gate_up: host_gate_up, down: host_down });
+        }
         Ok(LayerWeights {
             attention_norm: self.vector(part(P::AttentionNorm))?,
             query: self.linear(part(P::QWeight), part(P::QBias), width, dense)?,
@@ -123,8 +153,9 @@ impl Loader<'_> {
             sinks: self.vector(part(P::Sinks))?,
             mlp_norm: self.vector(part(P::MlpNorm))?,
             router,
-            gate_up: self.experts([P::GateUpBlocks, P::GateUpScales, P::GateUpBias].map(part))?,
-            down: self.experts([P::DownBlocks, P::DownScales, P::DownBias].map(part))?,
+            gate_up,
+            down,
+            num_slots,
         })
     }
 
@@ -132,11 +163,33 @@ impl Loader<'_> {
         Ok(Linear { weight: self.matrix(weight, k, dense)?, bias: self.vector(bias)? })
     }
 
-    fn experts(&mut self, [codes, scales, bias]: [Part; 3]) -> Result<Experts, Error> {
-        let codes = self.tensor(codes)?;
-        let scales = self.tensor(scales)?;
-        refuse_nan_scales(&scales, self.config.expert_slots(), self.pool)?;
-        Ok(Experts { codes: self.send(&codes)?, scales: self.send(&scales)?, bias: self.vector(bias)? })
+    /// The first `num_slots` experts of a layer for the card, and all of them where they are.
+    fn experts(
+        &mut self,
+        num_slots: usize,
+        [codes, scales, bias]: [Part; 3],
+    ) -> Result<(Experts, HostStack), Error> {
+        let num_experts = self.config.expert_slots();
+        let [codes, scales] = [self.tensor(codes)?, self.tensor(scales)?];
+        refuse_nan_scales(&scales, num_experts, self.pool)?;
+        let bias_tensor = self.tensor(bias)?;
+        let bias = bias_tensor.to_f32()?;
+        let of_card = |len: usize| len / num_experts * num_slots;
+        let card = Experts {
+            codes: self.send_bytes(&codes.name, &codes.bytes[..of_card(codes.bytes.len())])?,
+            scales: self.send_bytes(&scales.name, &scales.bytes[..of_card(scales.bytes.len())])?,
+            bias: self.send_bytes(&bias_tensor.name, bytemuck::cast_slice(&bias[..of_card(bias.len())]))?,
+        };
+        if !self.stays_on_host() {
+            codes.bytes.release();
+            scales.bytes.release();
+        }
+        Ok((card, HostStack { codes: codes.bytes, scales: scales.bytes, bias }))
+    }
+
+    /// Whether the card holds only some experts.
+    fn stays_on_host(&self) -> bool {
+        self.slots.iter().any(|slots| *slots < self.config.expert_slots())
     }
 
     /// A dense matrix of `k` columns, in the format that is wanted. One whose rows are not whole blocks stays

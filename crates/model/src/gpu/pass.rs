@@ -8,11 +8,13 @@ use gptoss_gpu::ops::{ATTENTION_SPAN, KvPlace};
 
 use crate::Error;
 use crate::layout::BLOCK_TOKENS;
-use crate::step::Segment;
+use crate::step::{CHUNK_TOKENS_MAX, Segment};
 
-/// Most rows that go through the layers together. The kernels read a matrix once for eight rows, so more
-/// would only lengthen the recording.
-pub(crate) const PASS_ROWS_MAX: usize = 64;
+/// Most rows that go through the layers together: a chunk of a prompt, so that each expert is read once for
+/// as many of its tokens as there can be.
+pub(crate) const PASS_ROWS_MAX: usize = CHUNK_TOKENS_MAX;
+/// What the rows of a longer pass are a multiple of.
+const PASS_ROWS_UNIT: u32 = 64;
 /// Blocks that a span of attention covers.
 const SPAN_BLOCKS: usize = ATTENTION_SPAN as usize / BLOCK_TOKENS;
 
@@ -27,12 +29,12 @@ pub(crate) struct Pass {
     pub(crate) table: Vec<u32>,
 }
 
-/// What a recording is made for; both are powers of two.
+/// What a recording is made for: few numbers of rows and of spans, so that there are few recordings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PassShape {
-    /// Rows, those that are nobody's among them.
+    /// Rows, those that are nobody's among them: a power of two, or beyond 64 a multiple of that.
     pub(crate) rows: u32,
-    /// Spans of [`ATTENTION_SPAN`] positions, at least as many as any row sees.
+    /// Spans of [`ATTENTION_SPAN`] positions, at least as many as any row sees: a power of two.
     pub(crate) spans: u32,
 }
 
@@ -40,8 +42,9 @@ impl Pass {
     /// The recording that serves the pass.
     pub(crate) fn shape(&self) -> PassShape {
         let last = self.places.iter().map(|place| place.position).max().unwrap_or(0);
+        let rows = self.tokens.len() as u32;
         PassShape {
-            rows: (self.tokens.len() as u32).next_power_of_two(),
+            rows: rows.next_power_of_two().min(rows.next_multiple_of(PASS_ROWS_UNIT)),
             spans: (last / ATTENTION_SPAN + 1).next_power_of_two(),
         }
     }
@@ -119,7 +122,7 @@ mod tests {
 
     /// First row, rows and blocks of each pass.
     fn passes(segments: &[(usize, usize)], table_blocks: usize) -> Vec<(usize, usize, usize)> {
-        let (tokens, blocks) = ([7; 200], (0..100).collect::<Vec<u32>>());
+        let (tokens, blocks) = ([7; 700], (0..100).collect::<Vec<u32>>());
         let segments: Vec<Segment<'_>> = segments
             .iter()
             .map(|&(first_position, count)| Segment {
@@ -144,7 +147,7 @@ mod tests {
     fn rows_of_many_sequences_share_passes_and_long_chunks_are_cut() {
         assert_eq!(passes(&[], 10), []);
         assert_eq!(passes(&[(0, 1), (31, 1), (32, 1)], 10), [(0, 3, 4)]);
-        assert_eq!(passes(&[(40, 1), (0, 100), (5, 2)], 100), [(0, 64, 4), (64, 39, 5)]);
+        assert_eq!(passes(&[(40, 1), (0, 600), (5, 2)], 100), [(0, 512, 18), (512, 91, 20)]);
     }
 
     #[test]
@@ -153,9 +156,11 @@ mod tests {
     }
 
     #[test]
-    fn recordings_are_for_powers_of_two() {
+    fn recordings_are_for_few_numbers_of_rows() {
         let places = [5, 1024].map(|position| KvPlace { position, ..KvPlace::default() });
-        let pass = Pass { tokens: vec![1, 2, 3], places: places.to_vec(), ..Pass::default() };
-        assert_eq!(pass.shape(), PassShape { rows: 4, spans: 4 });
+        for (count, rows) in [(1, 1), (3, 4), (33, 64), (65, 128), (129, 192), (470, 512)] {
+            let pass = Pass { tokens: vec![1; count], places: places.to_vec(), ..Pass::default() };
+            assert_eq!(pass.shape(), PassShape { rows, spans: 4 });
+        }
     }
 }

@@ -8,7 +8,7 @@ use gptoss_checkpoint::{LayerPart, Part};
 use gptoss_formats::BLOCK_VALUES;
 use gptoss_gpu::{Place, buffer_bytes};
 
-use crate::config::{DenseMode, KvFormat, LayerKind, ModelConfig};
+use crate::config::{DenseMode, KvFormat, LayerKind, LoadOptions, ModelConfig};
 use crate::gpu::kv_rows::{beside_bytes, rows_bytes};
 use crate::gpu::workspace::{Int8Forms, buffer_sizes};
 use crate::layout::{StoreLayout, StoreShape, StoreSizes};
@@ -26,8 +26,9 @@ pub fn card_memory(
     sizes: StoreSizes,
     max_context: usize,
     kv_format: KvFormat,
-    dense: DenseMode,
+    options: &LoadOptions,
 ) -> Vec<Term> {
+    let dense = options.dense;
     let mut terms = weight_terms(config, weights, |part, bytes| part_bytes(config, part, bytes, dense));
     let mut push = |name: &str, bytes: u64| terms.push(Term { name: name.to_owned(), bytes });
     let shape = StoreShape::new(config, kv_format, CHUNK_TOKENS_MAX, max_context);
@@ -36,7 +37,7 @@ pub fn card_memory(
     push("KV cache: full layers", kv_bytes(&layout, LayerKind::Full));
     push("KV cache: windowed layers", kv_bytes(&layout, LayerKind::Windowed));
     push("KV cache: table of blocks", table);
-    let work = buffer_sizes(config, int8_forms(config, weights, dense));
+    let work = buffer_sizes(config, int8_forms(config, weights, options));
     let of_place = |place| {
         let sizes = work.iter().filter(|(_, there, _)| *there == place);
         sizes.map(|(_, _, bytes)| buffer_bytes(*bytes)).sum::<u64>()
@@ -76,12 +77,12 @@ fn is_int8(config: &ModelConfig, part: Part, bytes: u64, dense: DenseMode) -> bo
     part != Part::Embedding && (is_made || in_blocks == Some(bytes))
 }
 
-fn int8_forms(config: &ModelConfig, weights: &[(Part, u64)], dense: DenseMode) -> Int8Forms {
+fn int8_forms(config: &ModelConfig, weights: &[(Part, u64)], options: &LoadOptions) -> Int8Forms {
     let any = |is_asked: &dyn Fn(Part) -> bool| {
-        weights.iter().any(|(part, bytes)| is_asked(*part) && is_int8(config, *part, *bytes, dense))
+        weights.iter().any(|(part, bytes)| is_asked(*part) && is_int8(config, *part, *bytes, options.dense))
     };
     let is_attention = |part| !matches!(part, Part::Unembedding | Part::Layer(_, LayerPart::RouterWeight));
-    Int8Forms { attention: any(&is_attention), unembedding: any(&|part| part == Part::Unembedding) }
+    Int8Forms::of(options.precision, any(&is_attention), any(&|part| part == Part::Unembedding))
 }
 
 /// Numbers of a dense matrix.
@@ -90,7 +91,7 @@ fn matrix_len(config: &ModelConfig, part: Part) -> Option<u64> {
 }
 
 /// Numbers of a vector, and of the biases of all experts.
-fn vector_len(config: &ModelConfig, part: Part) -> Option<usize> {
+pub(crate) fn vector_len(config: &ModelConfig, part: Part) -> Option<usize> {
     use LayerPart as P;
     let (hidden, slots) = (config.hidden_size, config.expert_slots());
     let heads = config.num_query_heads;

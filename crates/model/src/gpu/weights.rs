@@ -29,8 +29,10 @@ pub(crate) struct LayerWeights {
     pub(crate) sinks: Slice,           // [H]
     pub(crate) mlp_norm: Slice,        // [C]
     pub(crate) router: Option<Linear>, // [E, C], [E]; None in a dense layer
-    pub(crate) gate_up: Experts,       // [E, 2F, C], [E, 2F], rows interleaved gate, up
-    pub(crate) down: Experts,          // [E, C, F], [E, C]
+    pub(crate) gate_up: Experts,       // [S, 2F, C], [S, 2F], rows interleaved gate, up
+    pub(crate) down: Experts,          // [S, C, F], [S, C]
+    /// `S`: all experts, or as many as the card has room for.
+    pub(crate) num_slots: usize,
 }
 
 /// A product with a bias.
@@ -39,11 +41,11 @@ pub(crate) struct Linear {
     pub(crate) bias: Slice,    // [N]
 }
 
-/// One matrix of every expert of a layer, in MXFP4 as published, with its biases.
+/// One matrix of the experts of a layer that are on the card, in MXFP4 as published, with its biases.
 pub(crate) struct Experts {
-    pub(crate) codes: Slice,  // [E, N, K/32, 16]
-    pub(crate) scales: Slice, // [E, N, K/32]
-    pub(crate) bias: Slice,   // [E, N]
+    pub(crate) codes: Slice,  // [S, N, K/32, 16]
+    pub(crate) scales: Slice, // [S, N, K/32]
+    pub(crate) bias: Slice,   // [S, N]
 }
 
 /// A dense matrix.
@@ -76,15 +78,16 @@ impl Matrix {
 }
 
 impl Weights {
-    /// Bytes of the matrices, as they are on the card.
-    pub(crate) fn num_bytes(&self) -> WeightBytes {
+    /// Bytes of the matrices, as they are on the card; of `num_experts` experts a layer wherever they are.
+    pub(crate) fn num_bytes(&self, num_experts: usize) -> WeightBytes {
         let dense = |layer: &LayerWeights| {
             let linears = [&layer.query, &layer.key, &layer.value, &layer.out];
             linears.into_iter().chain(&layer.router).map(|linear| linear.weight.num_bytes()).sum::<u64>()
         };
         let experts = |layer: &LayerWeights| {
             let stacks = [&layer.gate_up, &layer.down];
-            stacks.iter().map(|stack| stack.codes.len() + stack.scales.len()).sum::<u64>()
+            let bytes = stacks.iter().map(|stack| stack.codes.len() + stack.scales.len()).sum::<u64>();
+            bytes * num_experts as u64 / layer.num_slots as u64
         };
         WeightBytes {
             dense: self.layers.iter().map(dense).sum::<u64>() + self.unembedding.num_bytes(),
@@ -92,7 +95,7 @@ impl Weights {
         }
     }
 
-    /// Whether products of attention take int8 rows.
+    /// Whether matrices of attention are int8.
     pub(crate) fn has_int8(&self) -> bool {
         let is_int8 = |layer: &LayerWeights| {
             [&layer.query, &layer.key, &layer.value, &layer.out].iter().any(|l| l.weight.is_int8())

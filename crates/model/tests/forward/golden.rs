@@ -12,7 +12,7 @@ use gptoss_kernels::Pool;
 use gptoss_model::{Batch, LogitRows, Model, Precision};
 
 /// Largest difference of a logit in exact precision.
-const TOLERANCE: f32 = 2e-4;
+pub const TOLERANCE: f32 = 2e-4;
 
 /// What the official implementation was asked, and its answer.
 pub struct Golden {

@@ -3,7 +3,8 @@
 //! `golden` compares with the official implementation, `reference` with a second one in plain loops,
 //! `equality` one way of computing with another (bit for bit), `layouts` and `gguf` one file format with
 //! another, `refused` what bad input is answered with, `segments` many sequences in a step with each alone,
-//! `streamed` experts that come from disk. `written` writes random checkpoints of any shape.
+//! `streamed` experts that come from disk, `card` a device in software and `hosted` one that holds only some
+//! experts. `written` writes random checkpoints of any shape.
 
 mod card;
 #[path = "../../../gpu/tests/devices/mod.rs"]
@@ -11,6 +12,7 @@ mod devices;
 mod equality;
 mod gguf;
 mod golden;
+mod hosted;
 mod layouts;
 mod reference;
 mod refused;

@@ -12,6 +12,13 @@ use super::histogram::Histogram;
 /// Ends of requests, by vLLM's word for them.
 pub(super) const REASONS: [&str; 4] = ["stop", "length", "abort", "error"];
 
+/// What the time to the first token says, under either name.
+pub(super) const FIRST_TOKEN: &str =
+    "From a request, its model in memory, to its first token: without the wait for a model to be loaded.";
+/// The same of the time to the end.
+pub(super) const WHOLE: &str =
+    "From a request, its model in memory, to its end: without the wait for a model to be loaded.";
+
 /// All that is counted of turns.
 #[derive(Debug, Default)]
 pub(crate) struct TurnMetrics {
@@ -98,8 +105,8 @@ impl TurnMetrics {
     /// Its times under our own names.
     pub(super) fn write(&self, page: &mut String) {
         let times = [
-            ("gptoss_time_to_first_token_seconds", "From a request to its first token.", &self.first_token),
-            ("gptoss_turn_seconds", "From a request to its end.", &self.whole),
+            ("gptoss_time_to_first_token_seconds", FIRST_TOKEN, &self.first_token),
+            ("gptoss_turn_seconds", WHOLE, &self.whole),
         ];
         for (name, help, histogram) in times {
             Histogram::write_head(page, name, help);

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use gptoss_turn::EngineStats;
 
 use super::histogram::Histogram;
-use super::turns::{REASONS, TurnMetrics};
+use super::turns::{FIRST_TOKEN, REASONS, TurnMetrics, WHOLE};
 use super::{ModelRow, ModelRows, write_rows};
 
 fn load(value: &AtomicU64) -> f64 {
@@ -45,9 +45,9 @@ const ROWS: [ModelRow; 8] = [
 type Times = (&'static str, &'static str, fn(&TurnMetrics) -> &Histogram);
 
 const TIMES: [Times; 4] = [
-    ("time_to_first_token_seconds", "From a request to its first token.", |turns| &turns.first_token),
+    ("time_to_first_token_seconds", FIRST_TOKEN, |turns| &turns.first_token),
     ("inter_token_latency_seconds", "Between two deltas of a choice.", |turns| &turns.between_tokens),
-    ("e2e_request_latency_seconds", "From a request to its end.", |turns| &turns.whole),
+    ("e2e_request_latency_seconds", WHOLE, |turns| &turns.whole),
     ("request_queue_time_seconds", "From being accepted to the first step.", |turns| &turns.queued),
 ];
 

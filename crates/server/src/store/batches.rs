@@ -11,10 +11,10 @@ use gptoss_api::generation::visibility::Visibility;
 use gptoss_api::usage::TokenUsage;
 use gptoss_api::wire::batches::Batch;
 use gptoss_api::wire::files::FileObject;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::files::{Page, file};
-use super::{Change, Store, failed, json, parse};
+use super::{Change, Store, failed, json, parse, sum};
 use crate::keys::Caller;
 use crate::limits::FILE_PART_BYTES;
 
@@ -30,6 +30,9 @@ pub(crate) struct ResultRow {
     /// What it took.
     pub(crate) tokens: TokenUsage,
 }
+
+/// What of a batch's row its checksum covers besides the object: what its key may ask and see.
+const RIGHTS: &str = "visibility || ' ' || coalesce(reasoning_max, '') || ' ' || may_use_tokens";
 
 /// Results that are read at a time.
 const RESULTS_READ: i64 = 256;
@@ -67,6 +70,7 @@ impl Store {
                 (id, tenant, visibility, reasoning_max, may_use_tokens, created, input, is_ended, result_bytes, body)
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, ?8)";
             change.transaction.execute(sql, values).map_err(failed)?;
+            change.write_batch(batch)?;
             // The oldest of those that have ended leave, as stored responses do.
             let sql = "DELETE FROM batches WHERE id IN (SELECT id FROM batches
                 WHERE tenant = ?1 AND is_ended = 1 ORDER BY rowid DESC LIMIT -1 OFFSET ?2)";
@@ -77,21 +81,22 @@ impl Store {
 
     /// A batch of the tenant's.
     ///
-    /// Errors: `NotFound`; `State`, when the database fails.
+    /// Errors: `NotFound`; `Damaged`; `State`, when the database fails.
     pub(crate) fn batch(&self, tenant: &str, id: &str) -> Result<Batch, ApiError> {
         batch(&self.lock().connection, tenant, id)
     }
 
     /// One page of the tenant's batches, and whether there are more.
     ///
-    /// Errors: `NotFound` for the id that it begins behind; `State`, when the database fails.
+    /// Errors: `NotFound` for the id that it begins behind; `Damaged`, when one of the page is; `State`, when
+    /// the database fails.
     pub(crate) fn list_batches(&self, tenant: &str, page: &Page) -> Result<(Vec<Batch>, bool), ApiError> {
         let database = self.lock();
         let tail = page.tail(&database.connection, "batches", "batch", tenant)?;
-        let sql = format!("SELECT body FROM batches WHERE tenant = ?1 {tail}");
+        let sql = format!("SELECT id, body, {RIGHTS}, sum FROM batches WHERE tenant = ?1 {tail}");
         let mut statement = database.connection.prepare(&sql).map_err(failed)?;
-        let rows = statement.query_map([tenant], |row| row.get::<_, String>(0)).map_err(failed)?;
-        let batches = rows.map(|row| parse(&row.map_err(failed)?)).collect::<Result<_, _>>()?;
+        let rows = statement.query_map([tenant], written).map_err(failed)?;
+        let batches = rows.map(|row| whole(row.map_err(failed)?)).collect::<Result<_, _>>()?;
         Ok(page.cut(batches))
     }
 
@@ -284,17 +289,33 @@ impl Store {
 
 impl Change<'_> {
     fn write_batch(&self, batch: &Batch) -> Result<(), ApiError> {
-        let sql = "UPDATE batches SET is_ended = ?2, body = ?3 WHERE id = ?1";
-        let values = params![batch.id, batch.status.has_ended(), json(batch)?];
+        let sql = format!("SELECT {RIGHTS} FROM batches WHERE id = ?1");
+        let rights = self.transaction.query_row(&sql, [&batch.id], |row| row.get::<_, String>(0));
+        let (rights, body) = (rights.map_err(failed)?, json(batch)?);
+        let sum = sum::sum(&[body.as_bytes(), rights.as_bytes()]);
+        let sql = "UPDATE batches SET is_ended = ?2, body = ?3, sum = ?4 WHERE id = ?1";
+        let values = params![batch.id, batch.status.has_ended(), body, sum];
         self.transaction.execute(sql, values).map(|_| ()).map_err(failed)
     }
 }
 
 fn batch(connection: &Connection, tenant: &str, id: &str) -> Result<Batch, ApiError> {
-    let sql = "SELECT body FROM batches WHERE id = ?1 AND tenant = ?2";
-    let found = connection.query_row(sql, [id, tenant], |row| row.get::<_, String>(0)).optional();
-    let text = found.map_err(failed)?;
-    parse(&text.ok_or_else(|| ApiError::NotFound { what: "batch", id: id.to_owned() })?)
+    let sql = format!("SELECT id, body, {RIGHTS}, sum FROM batches WHERE id = ?1 AND tenant = ?2");
+    let found = connection.query_row(&sql, [id, tenant], written).optional().map_err(failed)?;
+    whole(found.ok_or_else(|| ApiError::NotFound { what: "batch", id: id.to_owned() })?)
+}
+
+/// The row of a batch as it is found: its id, its object, its rights and their checksum.
+type Written = (String, String, String, Option<Vec<u8>>);
+
+fn written(row: &Row<'_>) -> rusqlite::Result<Written> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+}
+
+/// The batch, if it is as it was written.
+fn whole((id, body, rights, stored): Written) -> Result<Batch, ApiError> {
+    sum::check(stored.as_deref(), &[body.as_bytes(), rights.as_bytes()], ("batch", &id))?;
+    parse(&body)
 }
 
 #[cfg(test)]
@@ -419,6 +440,50 @@ mod tests {
         drop(old);
         batch(&open(folder.path()));
         assert_eq!(open(folder.path()).unfinished_batches().unwrap().len(), 1);
+    }
+
+    /// A disk that changed a batch changed what its client was told of it.
+    #[test]
+    fn a_batch_that_is_not_as_it_was_written_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let change = |sql: &str| {
+            let other = Connection::open(folder.path().join("gptoss.sqlite3")).unwrap();
+            other.execute_batch(sql).unwrap();
+        };
+        let check = |damage: &str, repair: &str| {
+            change(damage);
+            let store = open(folder.path());
+            let damaged = ApiError::Damaged { what: "batch", id: "b".to_owned() };
+            assert_eq!(store.batch("local", "b").unwrap_err(), damaged, "{damage}");
+            let page = Page { after: None, limit: 9, is_ascending: false };
+            assert_eq!(store.list_batches("local", &page).unwrap_err(), damaged);
+            assert_eq!(store.put_results("local", "b", &[result(1, "one")], 1).unwrap_err(), damaged);
+            drop(store);
+            change(repair);
+            assert!(open(folder.path()).batch("local", "b").is_ok(), "{repair}");
+        };
+        let store = open(folder.path());
+        batch(&store);
+        let edit = |batch: &mut Batch| {
+            batch.status = BatchStatus::InProgress;
+            Ok(())
+        };
+        store.change_batch("local", "b", 1, edit).unwrap();
+        drop(store);
+        let swap =
+            |old: &str, new: &str| format!("UPDATE batches SET body = replace(body, '{old}', '{new}')");
+        check(&swap("in_progress", "in_pro9ress"), &swap("in_pro9ress", "in_progress"));
+        check(&swap("\"total\":0", "\"total\":1"), &swap("\"total\":1", "\"total\":0"));
+        let rights = |value: u8| format!("UPDATE batches SET reasoning_max = {value}");
+        check(&rights(7), "UPDATE batches SET reasoning_max = NULL");
+        // Batches of before version 5 have none, until they are written again.
+        change(&rights(7));
+        change("ALTER TABLE batches DROP COLUMN sum; PRAGMA user_version = 4;");
+        let store = open(folder.path());
+        assert_eq!(store.batch("local", "b").unwrap().status, BatchStatus::InProgress);
+        store.put_results("local", "b", &[result(1, "one")], 1).unwrap();
+        drop(store);
+        check(&rights(8), &rights(7));
     }
 
     #[test]

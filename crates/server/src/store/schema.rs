@@ -19,7 +19,7 @@ const MADE: &[u8] = b"The database has been made.\n";
 /// The file that says who has the lock.
 const HOLDER: &str = "gptoss.holder";
 /// `user_version` of the tables below.
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
 
 /// Counts by tenant are kept by triggers, so that making room reads one row and not all.
 const TABLES: &str = "
@@ -81,6 +81,12 @@ const SUMS: &str = "
     ALTER TABLE items ADD COLUMN sum BLOB;
     ALTER TABLE file_parts ADD COLUMN sum BLOB;
     PRAGMA user_version = 4;
+";
+
+/// Since version 5: of batches too.
+const BATCH_SUMS: &str = "
+    ALTER TABLE batches ADD COLUMN sum BLOB;
+    PRAGMA user_version = 5;
 ";
 
 /// Version 0 had no `user_version`, no counts, and stored references to items as items; those lead nowhere.
@@ -243,6 +249,9 @@ fn prepare(connection: &mut Connection) -> Result<(), Problem> {
     }
     if version < 4 {
         change.execute_batch(SUMS)?;
+    }
+    if version < 5 {
+        change.execute_batch(BATCH_SUMS)?;
     }
     // What a crash left of files that were being written.
     change.execute("DELETE FROM files WHERE is_whole = 0", [])?;

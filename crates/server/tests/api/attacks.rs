@@ -401,3 +401,40 @@ fn what_is_left_out_is_told() {
     assert!(answer["warnings"][0].as_str().unwrap().contains("oldest 1 turns"), "{}", answer["warnings"]);
     assert!(server.prompts.lock().unwrap()[0].len() < 1000);
 }
+
+/// What a refused client still wrote was not read, so the connection was reset: a broken pipe in the middle
+/// of the body, and no answer.
+#[test]
+fn who_is_refused_while_it_writes_sees_the_answer() {
+    const BODY_BYTES: usize = 64 << 20;
+    let keys = Keys::parse("sk-0123456789abcdef").unwrap();
+    let limits = Limits { file_bytes_max: 1 << 20, ..Limits::default() };
+    let server = Server::with(Script::new(&[ANSWER]), limits, keys);
+    let plain = format!("content-length: {BODY_BYTES}");
+    let form = format!("{plain}\r\ncontent-type: multipart/form-data; boundary=x");
+    let file = "--x\r\ncontent-disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n";
+    let chunked = "transfer-encoding: chunked";
+    let chunk = format!("{BODY_BYTES:x}\r\n");
+    let check = |path: &str, key: &str, (headers, begin): (&str, &str), pause: Duration, expect: u16| {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\n");
+        stream.write_all(format!("{head}{headers}\r\n\r\n").as_bytes()).unwrap();
+        let mut body = begin.as_bytes().to_vec();
+        body.resize(BODY_BYTES, b'x');
+        for part in body.chunks(1 << 20) {
+            stream.write_all(part).unwrap_or_else(|error| panic!("{path}, {expect}: {error}"));
+            std::thread::sleep(pause);
+        }
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        assert!(text.starts_with(&format!("HTTP/1.1 {expect} ")), "{path}: {text}");
+    };
+    for pause in [Duration::ZERO, Duration::from_millis(10)] {
+        check("/v1/responses", "other", (&plain, ""), pause, 401);
+        check("/v1/responses", "sk-0123456789abcdef", (&plain, ""), pause, 413);
+        check("/v1/responses", "sk-0123456789abcdef", (chunked, &chunk), pause, 413);
+        check("/v1/files", "sk-0123456789abcdef", (&form, file), pause, 413);
+        check("/nowhere", "sk-0123456789abcdef", (&plain, ""), pause, 404);
+    }
+}

@@ -1,6 +1,7 @@
 //! Several models in the memory of one: each answers, none is unloaded under a turn, nobody waits for ever.
 
-use std::net::SocketAddr;
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -395,4 +396,151 @@ fn models_that_cannot_be_served_together_are_told_at_the_start() {
     assert!(refused(vec![a.offer(), a.offer()], None).contains("two models are called \"a\""));
     let large = refused(vec![a.offer(), b.offer()], Some(MODEL_BYTES - 1));
     assert!(large.contains("a takes 100 bytes") && large.contains("99"), "{large}");
+}
+
+/// What comes on a connection, up to `end` or the connection's own end.
+fn read_to(stream: &mut TcpStream, end: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut part = [0; 4096];
+    while !String::from_utf8_lossy(&bytes).contains(end) {
+        let count = stream.read(&mut part).expect("more of an answer");
+        if count == 0 {
+            break;
+        }
+        bytes.extend_from_slice(&part[..count]);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Each way to ask for a stream, what comes of it while its model is loaded, and what comes last.
+fn streams(name: &str) -> [(&'static str, Value, &'static str, &'static str); 4] {
+    let mut asked = chat(name);
+    asked["stream"] = json!(true);
+    asked["max_tokens"] = json!(50);
+    let text = json!({"model": name, "prompt": "Who are you?", "stream": true, "max_tokens": 1});
+    let input = json!({"model": name, "input": "Who are you?", "stream": true});
+    let comment = "\n: keep-alive\n\n";
+    [
+        ("/v1/chat/completions", asked.clone(), comment, "data: [DONE]"),
+        ("/v1/completions", text, comment, "data: [DONE]"),
+        ("/v1/responses", input, comment, "response.completed"),
+        ("/v1/messages", asked, "event: ping\ndata: {\"type\":\"ping\"}\n\n", "event: message_stop"),
+    ]
+}
+
+/// Clients and proxies give up who says nothing for long, and a model may take minutes: nothing came before
+/// the first token.
+#[test]
+fn a_stream_that_waits_for_its_model_says_so() {
+    let limits = Limits { keep_alive: Duration::from_millis(20), ..Limits::default() };
+    for (path, body, word, end) in streams("a") {
+        let a = Actor::new("a");
+        a.is_held.store(true, Ordering::SeqCst);
+        let server = serve(&[&a], 1, Some(Duration::from_secs(60)), limits.clone());
+        let mut stream = send(server.address, "POST", path, &[], &body.to_string());
+        let before = read_to(&mut stream, word);
+        assert!(before.starts_with("HTTP/1.1 200") && before.contains("text/event-stream"), "{before}");
+        assert_eq!(a.num_prompts(), 0, "{path}");
+        a.is_held.store(false, Ordering::SeqCst);
+        let after = read_to(&mut stream, end);
+        assert!(after.contains(end) && !after.contains("rror"), "{path}: {after}");
+        assert_eq!(a.num_prompts(), 1);
+    }
+}
+
+/// When the stream is open there is no status any more: the error is the API's own, in the stream.
+#[test]
+fn an_error_after_such_a_wait_is_the_streams() {
+    let limits = Limits { keep_alive: Duration::from_millis(20), ..Limits::default() };
+    let chat_error = r#"data: {"error":{"message":"#;
+    let errors = [
+        [chat_error, r#""code":"model_not_loaded""#, "data: [DONE]"],
+        [chat_error, r#""code":"model_not_loaded""#, "data: [DONE]"],
+        ["event: error\ndata: {", r#""sequence_number":0,"type":"error""#, "data: [DONE]"],
+        ["event: error\ndata: {\"type\":\"error\"", r#""type":"overloaded_error""#, "\"request_id\""],
+    ];
+    for ((path, body, word, _), expect) in streams("a").into_iter().zip(errors) {
+        let a = Actor::new("a");
+        a.is_held.store(true, Ordering::SeqCst);
+        a.is_broken.store(true, Ordering::SeqCst);
+        let server = serve(&[&a], 1, Some(Duration::from_secs(60)), limits.clone());
+        let mut stream = send(server.address, "POST", path, &[], &body.to_string());
+        read_to(&mut stream, word);
+        a.is_held.store(false, Ordering::SeqCst);
+        let after = read_to(&mut stream, "an end that never comes");
+        for part in expect {
+            assert!(after.contains(part), "{path}: {part} is not in {after}");
+        }
+        // What fails in time has its status.
+        let refused = post(server.address, path, &body);
+        assert!(refused.status >= 500 && refused.header("retry-after").is_some(), "{path}: {}", refused.body);
+    }
+}
+
+/// Who goes away while its stream is open leaves its place too.
+#[test]
+fn a_client_that_leaves_an_open_stream_waits_no_more() {
+    let limits = Limits { keep_alive: Duration::from_millis(20), ..Limits::default() };
+    let (a, b) = (Actor::new("a"), Actor::new("b"));
+    a.is_held.store(true, Ordering::SeqCst);
+    let server = serve(&[&a, &b], 1, None, limits);
+    let (path, body, word, _) = streams("a")[0].clone();
+    let mut stream = send(server.address, "POST", path, &[], &body.to_string());
+    read_to(&mut stream, word);
+    let waits = |count: usize| {
+        let line = format!("gptoss_model_requests_waiting{{model=\"a\"}} {count}");
+        eventually(&line, || get(server.address, "/metrics").body.lines().any(|other| other == line));
+    };
+    waits(1);
+    drop(stream);
+    waits(0);
+    a.is_held.store(false, Ordering::SeqCst);
+    server.logged(|line| line.contains(" 200 ") && line.contains("client gone"));
+    assert_eq!(a.num_prompts(), 0);
+}
+
+/// Ollama's clients show what loading took; the time to the first token is the model's.
+#[test]
+fn the_wait_for_a_model_is_told() {
+    let wait = Duration::from_millis(300);
+    for (path, stream) in [("/api/chat", false), ("/api/chat", true), ("/api/generate", true)] {
+        let (a, b) = (Actor::new("a"), Actor::new("b"));
+        a.is_held.store(true, Ordering::SeqCst);
+        let server = serve(&[&a, &b], 1, None, Limits::default());
+        let mut body = chat("a");
+        body["stream"] = json!(stream);
+        body["prompt"] = json!("Who are you?");
+        body["raw"] = json!(path == "/api/generate");
+        let asked = send(server.address, "POST", path, &[], &body.to_string());
+        eventually("it is being loaded", || a.num_loads() == 1);
+        thread::sleep(wait);
+        a.is_held.store(false, Ordering::SeqCst);
+        let mut answer = String::new();
+        { asked }.read_to_string(&mut answer).unwrap();
+        let last = answer.lines().rfind(|line| line.contains("load_duration")).expect(&answer);
+        let last: Value = serde_json::from_str(last).unwrap();
+        let nanos = |name: &str| last[name].as_u64().unwrap();
+        assert!(nanos("load_duration") >= wait.as_nanos() as u64, "{last}");
+        assert!(nanos("total_duration") >= nanos("load_duration"), "{last}");
+        let metrics = get(server.address, "/metrics").body;
+        let value = |name: &str| -> f64 {
+            let line = metrics.lines().find_map(|line| line.strip_prefix(name)).expect(name);
+            line.trim().parse().unwrap()
+        };
+        assert_eq!(value("gptoss_model_waits_total{model=\"a\"} "), 1.0);
+        let waited = value("gptoss_model_wait_seconds_total{model=\"a\"} ");
+        assert!(waited >= wait.as_secs_f64(), "{waited}");
+        // It begins where the wait ends.
+        let first = value("gptoss_time_to_first_token_seconds_sum ");
+        assert!(first + wait.as_secs_f64() <= nanos("total_duration") as f64 / 1e9, "{first}");
+        for name in ["gptoss_time_to_first_token_seconds", "vllm:time_to_first_token_seconds"] {
+            let help = metrics.lines().find(|line| line.starts_with(&format!("# HELP {name} "))).unwrap();
+            assert!(help.contains("without the wait for a model"), "{help}");
+        }
+        // What is in memory is not waited for.
+        let again = post(server.address, "/api/chat", &body);
+        let last = again.body.lines().last().unwrap();
+        let last: Value = serde_json::from_str(last).unwrap();
+        assert!(last["load_duration"].as_u64().unwrap() < last["total_duration"].as_u64().unwrap(), "{last}");
+    }
 }

@@ -1,0 +1,509 @@
+#pragma METAL fp contract(off)
+// language: metal2.4
+#include <metal_stdlib>
+#include <simd/simd.h>
+
+using metal::uint;
+
+struct _mslBufferSizes {
+    uint size7;
+    uint size8;
+    uint size11;
+    uint size12;
+    uint size13;
+    uint size14;
+    uint size15;
+    uint size16;
+};
+
+struct type_3 {
+    metal::uint4 inner[512];
+};
+struct type_5 {
+    metal::uint2 inner[256];
+};
+struct type_6 {
+    metal::uint4 inner[256];
+};
+struct type_7 {
+    metal::uint2 inner[128];
+};
+struct Block {
+    metal::uint4 low;
+    metal::uint4 high;
+    metal::uint2 side;
+    char _pad3[8];
+};
+struct Sums {
+    metal::float4 first;
+    metal::float4 second;
+};
+struct Params {
+    uint n;
+    uint num_blocks;
+    uint has_sources;
+};
+typedef metal::uint4 type_11[1];
+typedef uint type_12[1];
+typedef metal::uint2 type_13[1];
+typedef float type_15[1];
+constant uint OUTPUTS = 64u;
+constant uint ROWS = 32u;
+constant uint STAGED = 4u;
+
+uint plus_12_(
+    uint codes
+) {
+    uint magnitude = codes & 117901063u;
+    uint high = (codes >> 2u) & 16843009u;
+    uint low = magnitude & (high * 3u);
+    uint doubled = (magnitude + low) + ((low & (low << 1u)) & 33686018u);
+    uint negative = ((codes >> 3u) & 16843009u) * 255u;
+    return (202116108u + (doubled & ~(negative))) - (doubled & negative);
+}
+
+float e2m1_(
+    uint code
+) {
+    uint magnitude_1 = code & 7u;
+    float large = as_type<float>((magnitude_1 << 22u) + 1056964608u);
+    float value = (magnitude_1 < 2u) ? (static_cast<float>(magnitude_1) * 0.5) : large;
+    return as_type<float>(as_type<uint>(value) | ((code & 8u) << 28u));
+}
+
+float power_of_two(
+    uint byte
+) {
+    return as_type<float>(metal::max(byte << 23u, 4194304u));
+}
+
+Sums added(
+    Sums a,
+    Sums b
+) {
+    return Sums {a.first + b.first, a.second + b.second};
+}
+
+int dot_16_(
+    metal::uint4 a_1,
+    metal::uint4 b_1
+) {
+    uint _e2 = a_1.x;
+    uint _e3 = b_1.x;
+    packed_char4 reinterpreted_packed_char4_e2 = as_type<packed_char4>(_e2);
+    packed_char4 reinterpreted_packed_char4_e3 = as_type<packed_char4>(_e3);
+    uint _e5 = a_1.y;
+    uint _e6 = b_1.y;
+    packed_char4 reinterpreted_packed_char4_e5 = as_type<packed_char4>(_e5);
+    packed_char4 reinterpreted_packed_char4_e6 = as_type<packed_char4>(_e6);
+    uint _e9 = a_1.z;
+    uint _e10 = b_1.z;
+    packed_char4 reinterpreted_packed_char4_e9 = as_type<packed_char4>(_e9);
+    packed_char4 reinterpreted_packed_char4_e10 = as_type<packed_char4>(_e10);
+    uint _e13 = a_1.w;
+    uint _e14 = b_1.w;
+    packed_char4 reinterpreted_packed_char4_e13 = as_type<packed_char4>(_e13);
+    packed_char4 reinterpreted_packed_char4_e14 = as_type<packed_char4>(_e14);
+    return as_type<int>(as_type<uint>(as_type<int>(as_type<uint>(as_type<int>(as_type<uint>(( + reinterpreted_packed_char4_e2[0] * reinterpreted_packed_char4_e3[0] + reinterpreted_packed_char4_e2[1] * reinterpreted_packed_char4_e3[1] + reinterpreted_packed_char4_e2[2] * reinterpreted_packed_char4_e3[2] + reinterpreted_packed_char4_e2[3] * reinterpreted_packed_char4_e3[3])) + as_type<uint>(( + reinterpreted_packed_char4_e5[0] * reinterpreted_packed_char4_e6[0] + reinterpreted_packed_char4_e5[1] * reinterpreted_packed_char4_e6[1] + reinterpreted_packed_char4_e5[2] * reinterpreted_packed_char4_e6[2] + reinterpreted_packed_char4_e5[3] * reinterpreted_packed_char4_e6[3])))) + as_type<uint>(( + reinterpreted_packed_char4_e9[0] * reinterpreted_packed_char4_e10[0] + reinterpreted_packed_char4_e9[1] * reinterpreted_packed_char4_e10[1] + reinterpreted_packed_char4_e9[2] * reinterpreted_packed_char4_e10[2] + reinterpreted_packed_char4_e9[3] * reinterpreted_packed_char4_e10[3])))) + as_type<uint>(( + reinterpreted_packed_char4_e13[0] * reinterpreted_packed_char4_e14[0] + reinterpreted_packed_char4_e13[1] * reinterpreted_packed_char4_e14[1] + reinterpreted_packed_char4_e13[2] * reinterpreted_packed_char4_e14[2] + reinterpreted_packed_char4_e13[3] * reinterpreted_packed_char4_e14[3])));
+}
+
+metal::int4 four_dots(
+    uint at,
+    metal::uint4 row,
+    threadgroup type_3& weights
+) {
+    metal::uint4 _e4 = weights.inner[at];
+    int _e5 = dot_16_(_e4, row);
+    metal::uint4 _e10 = weights.inner[at + 16u];
+    int _e11 = dot_16_(_e10, row);
+    metal::uint4 _e16 = weights.inner[at + 32u];
+    int _e17 = dot_16_(_e16, row);
+    metal::uint4 _e22 = weights.inner[at + 48u];
+    int _e23 = dot_16_(_e22, row);
+    return metal::int4(_e5, _e11, _e17, _e23);
+}
+
+Block weight_block(
+    uint output,
+    uint b_2,
+    thread uint& first_output,
+    constant Params& p,
+    thread uint& expert,
+    device type_11 const& codes_1,
+    device type_12 const& code_scales,
+    constant _mslBufferSizes& _buffer_sizes
+) {
+    uint _e3 = first_output;
+    uint row_2 = _e3 + output;
+    uint _e7 = p.n;
+    if (row_2 >= _e7) {
+        return Block {};
+    }
+    uint _e11 = expert;
+    uint _e14 = p.n;
+    uint _e19 = p.num_blocks;
+    uint at_1 = (((_e11 * _e14) + row_2) * _e19) + b_2;
+    metal::uint4 four_1 = codes_1[at_1];
+    uint _e26 = plus_12_(four_1.x);
+    uint _e28 = plus_12_(four_1.y);
+    uint _e30 = plus_12_(four_1.z);
+    uint _e32 = plus_12_(four_1.w);
+    metal::uint4 low_1 = metal::uint4(_e26, _e28, _e30, _e32);
+    metal::uint4 odd = four_1 >> metal::uint4(4u);
+    uint _e38 = plus_12_(odd.x);
+    uint _e40 = plus_12_(odd.y);
+    uint _e42 = plus_12_(odd.z);
+    uint _e44 = plus_12_(odd.w);
+    metal::uint4 high_1 = metal::uint4(_e38, _e40, _e42, _e44);
+    metal::uint4 all = low_1 + high_1;
+    uint _e53 = ((all.x + all.y) + all.z) + all.w;
+    packed_uchar4 reinterpreted_packed_uchar4_e53 = as_type<packed_uchar4>(_e53);
+    packed_uchar4 reinterpreted_packed_uchar4_e54 = as_type<packed_uchar4>(16843009u);
+    uint sum = ( + reinterpreted_packed_uchar4_e53[0] * reinterpreted_packed_uchar4_e54[0] + reinterpreted_packed_uchar4_e53[1] * reinterpreted_packed_uchar4_e54[1] + reinterpreted_packed_uchar4_e53[2] * reinterpreted_packed_uchar4_e54[2] + reinterpreted_packed_uchar4_e53[3] * reinterpreted_packed_uchar4_e54[3]);
+    uint _e60 = code_scales[at_1 / 4u];
+    uint byte_1 = (_e60 >> ((at_1 % 4u) * 8u)) & 255u;
+    float _e68 = power_of_two(byte_1);
+    return Block {low_1, high_1, metal::uint2(as_type<uint>(_e68), sum)};
+}
+
+Block input_block(
+    uint row_1,
+    uint b_3,
+    constant Params& p,
+    thread uint& num_slots,
+    thread uint& first_slot,
+    device type_12 const& sources,
+    device type_11 const& x,
+    device type_13 const& x_beside,
+    constant _mslBufferSizes& _buffer_sizes
+) {
+    uint source = {};
+    uint _e3 = num_slots;
+    if (row_1 >= _e3) {
+        return Block {};
+    }
+    uint _e7 = first_slot;
+    source = _e7 + row_1;
+    uint _e12 = p.has_sources;
+    if (_e12 == 1u) {
+        uint _e16 = source;
+        uint _e18 = sources[_e16];
+        source = _e18;
+    }
+    uint _e19 = source;
+    uint _e22 = p.num_blocks;
+    uint at_2 = (_e19 * _e22) + b_3;
+    metal::uint4 _e29 = x[2u * at_2];
+    metal::uint4 _e36 = x[(2u * at_2) + 1u];
+    metal::uint2 _e39 = x_beside[at_2];
+    return Block {_e29, _e36, _e39};
+}
+
+void stage(
+    uint first,
+    uint count,
+    uint li_1,
+    threadgroup type_3& weights,
+    threadgroup type_5& weight_sides,
+    threadgroup type_6& inputs,
+    threadgroup type_7& input_sides,
+    thread uint& first_output,
+    constant Params& p,
+    thread uint& expert,
+    device type_11 const& codes_1,
+    device type_12 const& code_scales,
+    thread uint& num_slots,
+    thread uint& first_slot,
+    device type_12 const& sources,
+    device type_11 const& x,
+    device type_13 const& x_beside,
+    constant _mslBufferSizes& _buffer_sizes
+) {
+    bool local = {};
+    uint step_2 = li_1 / OUTPUTS;
+    if (step_2 < count) {
+        uint output_1 = li_1 % OUTPUTS;
+        Block _e11 = weight_block(output_1, first + (8u * step_2), first_output, p, expert, codes_1, code_scales, _buffer_sizes);
+        weights.inner[((2u * step_2) * OUTPUTS) + output_1] = _e11.low;
+        weights.inner[(((2u * step_2) + 1u) * OUTPUTS) + output_1] = _e11.high;
+        weight_sides.inner[(step_2 * OUTPUTS) + output_1] = _e11.side;
+    }
+    if (li_1 < 128u) {
+        local = (li_1 / ROWS) < count;
+    } else {
+        local = false;
+    }
+    bool _e44 = local;
+    if (_e44) {
+        uint row_3 = li_1 % ROWS;
+        Block _e52 = input_block(row_3, first + (8u * (li_1 / ROWS)), p, num_slots, first_slot, sources, x, x_beside, _buffer_sizes);
+        inputs.inner[((2u * (li_1 / ROWS)) * ROWS) + row_3] = _e52.low;
+        inputs.inner[(((2u * (li_1 / ROWS)) + 1u) * ROWS) + row_3] = _e52.high;
+        input_sides.inner[li_1] = _e52.side;
+        return;
+    } else {
+        return;
+    }
+}
+
+metal::int4 corrected(
+    metal::int4 dots,
+    metal::uint4 weight_sums,
+    uint word
+) {
+    int middle = as_type<int>(word << 24u) >> 24u;
+    return as_type<metal::int4>(as_type<metal::uint4>(as_type<metal::int4>(as_type<metal::uint4>(dots) + as_type<metal::uint4>(as_type<metal::int4>(as_type<uint>(middle) * as_type<metal::uint4>(as_type<metal::int4>(weight_sums)))))) - as_type<metal::uint4>(metal::int4(as_type<int>(word) >> 8u)));
+}
+
+Sums step_of(
+    Sums before,
+    uint step,
+    uint column,
+    uint pair,
+    threadgroup type_3& weights,
+    threadgroup type_5& weight_sides,
+    threadgroup type_6& inputs,
+    threadgroup type_7& input_sides
+) {
+    uint low_2 = ((2u * step) * OUTPUTS) + column;
+    uint row_4 = ((2u * step) * ROWS) + (2u * pair);
+    metal::uint4 _e18 = inputs.inner[row_4];
+    metal::int4 _e19 = four_dots(low_2, _e18, weights);
+    metal::uint4 _e26 = inputs.inner[row_4 + ROWS];
+    metal::int4 _e27 = four_dots(low_2 + OUTPUTS, _e26, weights);
+    metal::int4 first_2 = as_type<metal::int4>(as_type<metal::uint4>(_e19) + as_type<metal::uint4>(_e27));
+    metal::uint4 _e33 = inputs.inner[row_4 + 1u];
+    metal::int4 _e34 = four_dots(low_2, _e33, weights);
+    metal::uint4 _e43 = inputs.inner[(row_4 + ROWS) + 1u];
+    metal::int4 _e44 = four_dots(low_2 + OUTPUTS, _e43, weights);
+    metal::int4 second = as_type<metal::int4>(as_type<metal::uint4>(_e34) + as_type<metal::uint4>(_e44));
+    uint at_3 = (step * OUTPUTS) + column;
+    metal::uint2 s0_ = weight_sides.inner[at_3];
+    metal::uint2 s1_ = weight_sides.inner[at_3 + 16u];
+    metal::uint2 s2_ = weight_sides.inner[at_3 + 32u];
+    metal::uint2 s3_ = weight_sides.inner[at_3 + 48u];
+    metal::float4 scales = as_type<metal::float4>(metal::uint4(s0_.x, s1_.x, s2_.x, s3_.x));
+    metal::uint4 words = metal::uint4(s0_.y, s1_.y, s2_.y, s3_.y);
+    metal::uint2 side = input_sides.inner[(step * ROWS) + (2u * pair)];
+    metal::uint2 next = input_sides.inner[((step * ROWS) + (2u * pair)) + 1u];
+    metal::int4 _e97 = corrected(first_2, words, side.y);
+    metal::int4 _e105 = corrected(second, words, next.y);
+    return Sums {metal::fma(static_cast<metal::float4>(_e97), as_type<float>(side.x) * scales, before.first), metal::fma(static_cast<metal::float4>(_e105), as_type<float>(next.x) * scales, before.second)};
+}
+
+Sums products(
+    uint num_blocks,
+    bool is_wanted,
+    uint li_2,
+    threadgroup type_3& weights,
+    threadgroup type_5& weight_sides,
+    threadgroup type_6& inputs,
+    threadgroup type_7& input_sides,
+    thread uint& first_output,
+    constant Params& p,
+    thread uint& expert,
+    device type_11 const& codes_1,
+    device type_12 const& code_scales,
+    thread uint& num_slots,
+    thread uint& first_slot,
+    device type_12 const& sources,
+    device type_11 const& x,
+    device type_13 const& x_beside,
+    constant _mslBufferSizes& _buffer_sizes
+) {
+    Sums one = {};
+    Sums two = {};
+    Sums four = {};
+    Sums sums = {};
+    uint visit = 0u;
+    uint first_1 = {};
+    uint step_1 = {};
+    bool local_1 = {};
+    Sums zero = Sums {metal::float4 {}, metal::float4 {}};
+    one = zero;
+    two = zero;
+    four = zero;
+    sums = zero;
+    bool loop_init = true;
+    while(true) {
+        if (!loop_init) {
+            uint _e76 = visit;
+            visit = _e76 + 1u;
+        }
+        loop_init = false;
+        uint _e12 = visit;
+        if (_e12 < 8u) {
+        } else {
+            break;
+        }
+        {
+            uint _e15 = visit;
+            uint lane = metal::reverse_bits(_e15) >> 29u;
+            sums = zero;
+            first_1 = lane;
+            bool loop_init_1 = true;
+            while(true) {
+                if (!loop_init_1) {
+                    uint _e49 = first_1;
+                    first_1 = _e49 + 32u;
+                }
+                loop_init_1 = false;
+                uint _e20 = first_1;
+                if (_e20 < num_blocks) {
+                } else {
+                    break;
+                }
+                {
+                    uint _e23 = first_1;
+                    uint count_1 = metal::min(STAGED, ((num_blocks - _e23) + 7u) / 8u);
+                    uint _e30 = first_1;
+                    stage(_e30, count_1, li_2, weights, weight_sides, inputs, input_sides, first_output, p, expert, codes_1, code_scales, num_slots, first_slot, sources, x, x_beside, _buffer_sizes);
+                    metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+                    step_1 = 0u;
+                    bool loop_init_2 = true;
+                    while(true) {
+                        if (!loop_init_2) {
+                            uint _e46 = step_1;
+                            step_1 = _e46 + 1u;
+                        }
+                        loop_init_2 = false;
+                        uint _e33 = step_1;
+                        if (_e33 < count_1) {
+                            local_1 = is_wanted;
+                        } else {
+                            local_1 = false;
+                        }
+                        bool _e38 = local_1;
+                        if (_e38) {
+                        } else {
+                            break;
+                        }
+                        {
+                            Sums _e39 = sums;
+                            uint _e40 = step_1;
+                            Sums _e45 = step_of(_e39, _e40, li_2 % 16u, li_2 / 16u, weights, weight_sides, inputs, input_sides);
+                            sums = _e45;
+                        }
+                    }
+                    metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+                }
+            }
+            uint _e52 = visit;
+            if ((_e52 & 1u) == 0u) {
+                Sums _e57 = sums;
+                one = _e57;
+                continue;
+            }
+            Sums _e58 = one;
+            Sums _e59 = sums;
+            Sums _e60 = added(_e58, _e59);
+            sums = _e60;
+            uint _e61 = visit;
+            if ((_e61 & 2u) == 0u) {
+                Sums _e66 = sums;
+                two = _e66;
+                continue;
+            }
+            Sums _e67 = two;
+            Sums _e68 = sums;
+            Sums _e69 = added(_e67, _e68);
+            sums = _e69;
+            uint _e70 = visit;
+            if ((_e70 & 4u) == 0u) {
+                Sums _e75 = sums;
+                four = _e75;
+            }
+        }
+    }
+    Sums _e79 = four;
+    Sums _e80 = sums;
+    Sums _e81 = added(_e79, _e80);
+    return _e81;
+}
+
+void finish(
+    metal::float4 l,
+    uint slot,
+    uint column_1,
+    thread uint& first_output,
+    constant Params& p,
+    thread uint& expert,
+    thread uint& num_slots,
+    thread uint& first_slot,
+    device type_15& out,
+    device type_15 const& bias,
+    constant _mslBufferSizes& _buffer_sizes
+) {
+    uint i = 0u;
+    uint _e4 = num_slots;
+    if (slot >= _e4) {
+        return;
+    }
+    bool loop_init_3 = true;
+    while(true) {
+        if (!loop_init_3) {
+            uint _e46 = i;
+            i = _e46 + 1u;
+        }
+        loop_init_3 = false;
+        uint _e8 = i;
+        if (_e8 < 4u) {
+        } else {
+            break;
+        }
+        {
+            uint _e12 = first_output;
+            uint _e15 = i;
+            uint output_2 = (_e12 + column_1) + (16u * _e15);
+            uint _e20 = p.n;
+            if (output_2 < _e20) {
+                uint _e24 = first_slot;
+                uint _e28 = p.n;
+                uint _e32 = i;
+                uint _e36 = expert;
+                uint _e39 = p.n;
+                float _e43 = bias[(_e36 * _e39) + output_2];
+                out[((_e24 + slot) * _e28) + output_2] = metal::fma(l[_e32], 0.5, _e43);
+            }
+        }
+    }
+    return;
+}
+
+struct main_Input {
+};
+[[max_total_threads_per_threadgroup(256)]] kernel void main_(
+  metal::uint3 wg [[threadgroup_position_in_grid]]
+, uint li [[thread_index_in_threadgroup]]
+, threadgroup type_3& weights
+, threadgroup type_5& weight_sides
+, threadgroup type_6& inputs
+, threadgroup type_7& input_sides
+, constant Params& p [[buffer(8)]]
+, device type_11 const& codes_1 [[buffer(1)]]
+, device type_12 const& code_scales [[buffer(2)]]
+, device type_12 const& sources [[buffer(5)]]
+, device type_11 const& x [[buffer(3)]]
+, device type_13 const& x_beside [[buffer(4)]]
+, device type_15& out [[buffer(0)]]
+, device type_11 const& tiles [[buffer(6)]]
+, device type_15 const& bias [[buffer(7)]]
+, constant _mslBufferSizes& _buffer_sizes [[buffer(9)]]
+) {
+    uint first_output = {};
+    uint expert = {};
+    uint num_slots = {};
+    uint first_slot = {};
+    metal::uint4 tile = tiles[wg.y];
+    first_output = wg.x * OUTPUTS;
+    expert = tile.x;
+    first_slot = tile.y;
+    num_slots = tile.z;
+    uint row_5 = (li / 16u) * 2u;
+    uint _e22 = p.num_blocks;
+    uint _e24 = num_slots;
+    Sums _e26 = products(_e22, row_5 < _e24, li, weights, weight_sides, inputs, input_sides, first_output, p, expert, codes_1, code_scales, num_slots, first_slot, sources, x, x_beside, _buffer_sizes);
+    finish(_e26.first, row_5, li % 16u, first_output, p, expert, num_slots, first_slot, out, bias, _buffer_sizes);
+    finish(_e26.second, row_5 + 1u, li % 16u, first_output, p, expert, num_slots, first_slot, out, bias, _buffer_sizes);
+    return;
+}

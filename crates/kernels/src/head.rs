@@ -1,0 +1,183 @@
+//! The unembedding fused with cross-entropy, so that `[T, V]` never exists.
+//!
+//! Entry points: [`head_nll`], and [`head_backward`] for the gradient too. Rows are taken some at a time, as
+//! many as the caller's buffer of logits holds: their logits are made, turned into gradients where they lie,
+//! and multiplied back. Weights of tokens have signs, so that likelihood, preference and policy losses are
+//! one op. How rows are chunked changes no bit: all sums over tokens and over the vocabulary are chains
+//! ([`linear_backward_input`]), and a row's softmax is its own.
+//!
+//! The sum of a softmax goes by blocks of 1,024 logits, each in the eight lanes of [`crate::lanes`], and the
+//! blocks in f64: of 200,000 terms in one f32, digits would be lost.
+
+use crate::exp::exp;
+use crate::lanes::{LANES, tree};
+use crate::linear_backward::{linear_backward_input, linear_backward_weight};
+use crate::matrix::{Matrix, Rows, linear};
+use crate::pool::Pool;
+use crate::products::float::LinearDims;
+use crate::rows::SharedRows;
+use crate::tier::{Instructions, per_tier};
+
+/// Logits whose exponentials are added in f32.
+const SUM_BLOCK: usize = 1024;
+
+/// The last matrix of a model.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    /// `[V, C]`
+    pub w: Matrix<'a>,
+    /// V
+    pub vocabulary: usize,
+    /// C
+    pub hidden_size: usize,
+}
+
+/// What the rows should say, and how much it matters.
+#[derive(Clone, Copy, Debug)]
+pub struct Targets<'a> {
+    /// `[T]`, each below V.
+    pub tokens: &'a [u32],
+    /// `[T]` factors on the negative log-likelihoods; negative ones push away.
+    pub weights: &'a [f32],
+}
+
+/// What the loss adds its gradients to.
+#[derive(Debug)]
+pub struct HeadGradients<'a> {
+    /// `[T, C]`
+    pub rows: &'a mut [f32],
+    /// `[V, C]`, unless the head is frozen.
+    pub w: Option<&'a mut [f32]>,
+}
+
+/// The negative log-likelihood of each row's target.
+///
+/// Shapes: `nll [T]`, `h [T, C]`, `targets [T]`, `logits [n, V]` (scratch), for any n of at least one.
+/// Panics: when a length does not fit, or a target is not below V.
+pub fn head_nll(
+    pool: &Pool,
+    nll: &mut [f32],
+    h: &[f32],
+    head: &Head<'_>,
+    targets: &[u32],
+    logits: &mut [f32],
+) {
+    for_each_chunk(pool, (nll, h, targets), head, logits, |_, _| {});
+}
+
+/// The same, and the gradient of the sum of `weights[t] * nll[t]`.
+///
+/// Shapes: as [`head_nll`].
+/// Panics: when a length does not fit, a target is not below V, or the head is of int8.
+pub fn head_backward(
+    pool: &Pool,
+    gradients: HeadGradients<'_>,
+    nll: &mut [f32],
+    h: &[f32],
+    head: &Head<'_>,
+    targets: Targets<'_>,
+    logits: &mut [f32],
+) {
+    let (c, v) = (head.hidden_size, head.vocabulary);
+    assert_eq!(targets.weights.len(), targets.tokens.len(), "head_backward: weights are [T]");
+    assert_eq!(gradients.rows.len(), h.len(), "head_backward: gradients of rows are [T, C]");
+    let HeadGradients { rows: dh, w: mut dw } = gradients;
+    for_each_chunk(pool, (nll, h, targets.tokens), head, logits, |first, logits| {
+        pool.for_each_row(logits, v, |row, z| {
+            scale(pool.instructions(), z, targets.tokens[first + row], targets.weights[first + row]);
+        });
+        let (t, place) = (logits.len() / v, first * c);
+        let dims = LinearDims { t, n: v, k: c };
+        linear_backward_input(pool, &mut dh[place..][..t * c], logits, head.w, dims);
+        if let Some(dw) = &mut dw {
+            linear_backward_weight(pool, dw, logits, &h[place..][..t * c], dims);
+        }
+    });
+}
+
+/// Takes rows chunk by chunk: `then(first, logits)` gets the exponentials of each, over their sum.
+fn for_each_chunk(
+    pool: &Pool,
+    (nll, h, targets): (&mut [f32], &[f32], &[u32]),
+    head: &Head<'_>,
+    logits: &mut [f32],
+    mut then: impl FnMut(usize, &mut [f32]),
+) {
+    let (c, v) = (head.hidden_size, head.vocabulary);
+    assert_eq!(h.len(), targets.len() * c, "head: h is [T, C]");
+    assert_eq!(nll.len(), targets.len(), "head: nll is [T]");
+    assert!(targets.iter().all(|target| (*target as usize) < v), "head: targets are below V");
+    let chunk = logits.len() / v.max(1);
+    assert!(chunk > 0, "head: logits are one row of V at least");
+    for first in (0..targets.len()).step_by(chunk) {
+        let t = chunk.min(targets.len() - first);
+        let logits = &mut logits[..t * v];
+        let dims = LinearDims { t, n: v, k: c };
+        linear(pool, logits, Rows::F32(&h[first * c..][..t * c]), head.w, None, dims);
+        let nll = SharedRows::new(&mut nll[first..][..t], 1);
+        pool.for_each_row(logits, v, |row, z| {
+            // SAFETY: each row is one task's.
+            let nll = unsafe { nll.row(row) };
+            let target = targets[first + row] as usize;
+            per_tier!(pool.instructions(), softmax(nll: &mut [f32], z: &mut [f32], target: usize));
+        });
+        then(first, logits);
+    }
+}
+
+/// Replaces logits by probabilities.
+#[inline(always)]
+fn softmax(nll: &mut [f32], z: &mut [f32], target: usize) {
+    let top = largest(z);
+    let logit = z[target];
+    let mut sum = 0.0_f64;
+    for block in z.chunks_mut(SUM_BLOCK) {
+        let mut lanes = [0.0; LANES];
+        let (body, tail) = block.as_chunks_mut::<LANES>();
+        for z in body {
+            for (z, lane) in z.iter_mut().zip(&mut lanes) {
+                *z = exp(*z - top);
+                *lane += *z;
+            }
+        }
+        for (z, lane) in tail.iter_mut().zip(&mut lanes) {
+            *z = exp(*z - top);
+            *lane += *z;
+        }
+        sum += f64::from(tree(&lanes));
+    }
+    nll[0] = (f64::from(top) - f64::from(logit) + sum.ln()) as f32;
+    let inverse = (1.0 / sum) as f32;
+    for z in z {
+        *z *= inverse;
+    }
+}
+
+/// The largest logit, at least the lowest finite number.
+#[inline(always)]
+fn largest(z: &[f32]) -> f32 {
+    let mut tops = [f32::MIN; LANES];
+    let (body, tail) = z.as_chunks::<LANES>();
+    for z in body {
+        for (top, z) in tops.iter_mut().zip(z) {
+            *top = if *z > *top { *z } else { *top };
+        }
+    }
+    for (top, z) in tops.iter_mut().zip(tail) {
+        *top = if *z > *top { *z } else { *top };
+    }
+    tops.into_iter().fold(f32::MIN, |top, z| if z > top { z } else { top })
+}
+
+/// Turns probabilities into the gradient of their logits.
+fn scale(instructions: Instructions, z: &mut [f32], target: u32, weight: f32) {
+    z[target as usize] -= 1.0;
+    per_tier!(instructions, multiply(z: &mut [f32], weight: f32));
+}
+
+#[inline(always)]
+fn multiply(z: &mut [f32], weight: f32) {
+    for z in z {
+        *z *= weight;
+    }
+}

@@ -1,0 +1,127 @@
+//! `cargo xtask cuda`: the kernels of `gpu` in CUDA C++, for five architectures ahead of time.
+//!
+//! Every file of `crates/gpu/cuda` becomes a fat binary in the target folder. The compiler comes from PyPI's
+//! wheels, in versions that `crates/gpu/cuda/toolkit.txt` pins; where they cannot be had the command says so
+//! and ends with 77, as a step of CI that is skipped. A kernel that spills registers or takes more than
+//! [`REGISTERS_MAX`] is an error. `--check` also looks for the instructions of
+//! `crates/gpu/cuda/instructions.txt` in the disassembly.
+
+mod report;
+mod toolkit;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use report::{Compiled, Disassembly};
+use toolkit::Toolkit;
+
+/// Where the kernels are, from the root.
+const SOURCES: &str = "crates/gpu/cuda";
+/// From data centres of 2020 to cards and data centres of 2025.
+const ARCHITECTURES: [&str; 5] = ["80", "89", "90a", "100", "120"];
+/// Registers of a thread: what kernels name as their threads then fits a multiprocessor four times for
+/// products and twice for attention.
+const REGISTERS_MAX: u32 = 128;
+
+/// Makes the kernels; the lines say what is wrong with them. `None` where there is no compiler.
+///
+/// Errors: a kernel that does not compile, with the compiler's message.
+pub fn run(root: &Path, check: bool) -> Result<Option<Vec<String>>> {
+    let metadata = cargo_metadata::MetadataCommand::new().current_dir(root).no_deps().exec()?;
+    let out = metadata.target_directory.into_std_path_buf().join("cuda");
+    std::fs::create_dir_all(&out)?;
+    let sources = root.join(SOURCES);
+    let Some(toolkit) = Toolkit::of(&sources.join("toolkit.txt"), &out)? else {
+        return Ok(None);
+    };
+    let expected = std::fs::read_to_string(sources.join("instructions.txt"))?;
+    let (mut compiled, mut disassembly, mut bytes) = (Vec::new(), Disassembly::default(), 0);
+    for source in kernel_files(&sources)? {
+        let binary =
+            out.join(source.file_stem().context("a file of kernels has a name")?).with_extension("fatbin");
+        compiled.extend(report::compiled(&compile(&toolkit, &source, &binary)?));
+        bytes += std::fs::metadata(&binary)?.len();
+        if check {
+            disassembly.add(&disassemble(&toolkit, &binary)?);
+        }
+    }
+    let mut wrong = wrong_resources(&compiled);
+    if check {
+        wrong.extend(disassembly.lacks(&expected, &ARCHITECTURES)?);
+    }
+    let most = compiled.iter().map(|kernel| kernel.registers).max().unwrap_or(0);
+    let kernels = compiled.len() / ARCHITECTURES.len();
+    let architectures = ARCHITECTURES.len();
+    println!(
+        "cuda: {kernels} kernels for {architectures} architectures, {bytes} bytes, at most {most} registers"
+    );
+    Ok(Some(wrong))
+}
+
+/// Every file of kernels, sorted.
+fn kernel_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "cu"));
+    files.sort();
+    Ok(files)
+}
+
+/// Compiles a file for all architectures; what the assembler says of its kernels.
+fn compile(toolkit: &Toolkit, source: &Path, binary: &Path) -> Result<String> {
+    let mut command = toolkit.command("nvcc");
+    // Multiply-add is fused where a kernel says so, and nowhere else.
+    command.args(["-std=c++17", "-O3", "--fmad=false", "--threads=0", "--resource-usage"]);
+    command.args(["--Werror=all-warnings", "--fatbin", "--compress-mode=size"]);
+    for architecture in ARCHITECTURES {
+        command.arg(format!("--generate-code=arch=compute_{architecture},code=sm_{architecture}"));
+    }
+    output_of(command.arg("-o").arg(binary).arg(source))
+}
+
+fn disassemble(toolkit: &Toolkit, binary: &Path) -> Result<String> {
+    output_of(toolkit.command("cuobjdump").arg("--dump-sass").arg(binary))
+}
+
+/// What a program writes to either output.
+fn output_of(command: &mut Command) -> Result<String> {
+    let out = command.output().with_context(|| format!("starting {command:?}"))?;
+    let text = [out.stdout, out.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    ensure!(out.status.success(), "{command:?}: {}\n{text}", out.status);
+    Ok(text)
+}
+
+/// Kernels that spill, that take too many registers, or that an architecture lacks.
+fn wrong_resources(compiled: &[Compiled]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for kernel in compiled {
+        let Compiled { name, architecture, registers, spilled_bytes } = kernel;
+        if *spilled_bytes > 0 {
+            wrong.push(format!("{name} for {architecture}: {spilled_bytes} bytes of registers are spilled"));
+        }
+        if *registers > REGISTERS_MAX {
+            wrong.push(format!("{name} for {architecture}: {registers} registers, at most {REGISTERS_MAX}"));
+        }
+    }
+    wrong
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spills_and_too_many_registers_are_told() {
+        let kernel = |registers, spilled_bytes| Compiled {
+            name: "k".to_owned(),
+            architecture: "sm_80".to_owned(),
+            registers,
+            spilled_bytes,
+        };
+        assert_eq!(wrong_resources(&[kernel(REGISTERS_MAX, 0)]), Vec::<String>::new());
+        assert_eq!(wrong_resources(&[kernel(40, 8)]), ["k for sm_80: 8 bytes of registers are spilled"]);
+        assert_eq!(wrong_resources(&[kernel(129, 0)]), ["k for sm_80: 129 registers, at most 128"]);
+    }
+}
