@@ -1,8 +1,8 @@
 //! Starting the engine: how many conversations at a time, with how much memory, and what outlives it on disk.
 //!
 //! [`plan_kv`] says what memory keys and values will take, so that the weights can be planned around it, and
-//! [`start`] gives the engine its thread, with a watchdog beside it. The engine ends when the
-//! [`RunningEngine`] is dropped.
+//! [`start`] gives the engine its thread, with a watchdog beside it; with [`start_lasting`] it outlives the
+//! loss of its card. The engine ends when the [`RunningEngine`] is dropped.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
-use gptoss_engine::{Engine, EngineHandle, EngineOptions, KvPlan, PrefixDisk, watch};
+use anyhow::{Context, Result, ensure};
+use gptoss_engine::{Engine, EngineHandle, EngineOptions, Failure, KvPlan, PrefixDisk, watch};
 use gptoss_gpu::prove::class_of;
 use gptoss_model::{CHUNK_TOKENS_MAX, Model, ModelConfig};
 
@@ -25,6 +25,9 @@ use crate::model_source::{Opened, dense, kv_format};
 /// How long a step may take before everybody is told that the engine stands still: a chunk of a large model
 /// on a slow disk takes minutes.
 const STALL_PATIENCE: Duration = Duration::from_secs(900);
+/// How long a card that could not be opened again is left alone before the next try: a driver that resets one
+/// takes seconds.
+const REMAKE_PAUSE: Duration = Duration::from_secs(5);
 /// Bytes of kept prompts on disk, unless the flag says otherwise.
 pub const KV_DISK_BYTES_DEFAULT: u64 = 20_000_000_000;
 
@@ -101,6 +104,54 @@ pub fn start(
     args: &EngineArgs,
     options: EngineOptions,
 ) -> Result<RunningEngine> {
+    let engine = engine(model, opened, compute, args, options)?;
+    running(engine.spawn().context("cannot start the engine's thread")?)
+}
+
+/// As [`start`]; a model on a card is opened and loaded again when the card was lost, which is said.
+///
+/// Errors: as [`start`].
+pub fn start_lasting(
+    model: Arc<Model>,
+    opened: &Opened,
+    compute: &ComputeArgs,
+    args: &EngineArgs,
+    options: EngineOptions,
+) -> Result<RunningEngine> {
+    if model.device().is_none() {
+        return start(model, opened, compute, args, options);
+    }
+    let class = device_class(&model)?;
+    let engine = engine(model, opened, compute, args, options)?;
+    let (source, compute, args) = (opened.source.clone(), compute.clone(), args.clone());
+    let again = move || {
+        let opened = Opened::open(source.clone())?;
+        let kv = plan_kv(&opened, &compute, &options)?;
+        let model = opened.load(&compute, options.max_context, Some(&kv))?;
+        // Answers are those of its class, and with `auto` another's or the processor's would do.
+        ensure!(device_class(&model)? == class, "no card of {class} is there");
+        self::engine(Arc::new(model), &opened, &compute, &args, options)
+    };
+    let remake = move |lost: &Failure| {
+        // Nobody is left to be told when these cannot be written.
+        let _ = writeln!(io::stderr(), "error: {lost}\nevery request was ended; the model is loaded again");
+        let made = again().map_err(|error| format!("{error:#}"));
+        let _ = match &made {
+            Ok(_) => writeln!(io::stderr(), "the model is back"),
+            Err(words) => writeln!(io::stderr(), "error: the model is not back: {words}"),
+        };
+        made
+    };
+    running(engine.spawn_remade(REMAKE_PAUSE, Box::new(remake)).context("cannot start the engine's thread")?)
+}
+
+fn engine(
+    model: Arc<Model>,
+    opened: &Opened,
+    compute: &ComputeArgs,
+    args: &EngineArgs,
+    options: EngineOptions,
+) -> Result<Engine> {
     // Everything that changes the bits of keys and values.
     let device = device_class(&model)?;
     let numbers = (model.precision(), model.kv_format(), dense(compute.dense, compute.precision)?, device);
@@ -112,7 +163,11 @@ pub fn start(
             .with_context(|| format!("cannot keep prompts in {}", folder.display()))?;
         engine = engine.with_disk(disk);
     }
-    let (handle, thread) = engine.spawn().context("cannot start the engine's thread")?;
+    Ok(engine)
+}
+
+/// The engine on its thread, watched.
+fn running((handle, thread): (EngineHandle, JoinHandle<()>)) -> Result<RunningEngine> {
     let stalled = |ended: usize| {
         // Nobody is left to be told when this cannot be written.
         let _ = writeln!(io::stderr(), "error: the engine stands still; {ended} requests were ended");

@@ -42,7 +42,8 @@ impl<'a> Source<'a> {
         }
     }
 
-    fn open(&self) -> Result<Box<dyn BufRead>> {
+    /// What can be read line by line.
+    pub fn open(&self) -> Result<Box<dyn BufRead>> {
         Ok(match self {
             Source::Stdin => {
                 say_that_stdin_is_awaited();

@@ -17,6 +17,7 @@ mod chat;
 mod checks;
 mod config;
 mod config_check;
+mod dataset;
 mod demo;
 mod device;
 mod doctor;
@@ -86,6 +87,7 @@ fn main() -> ExitCode {
         Command::Show(args) => show::run(args),
         Command::Rm(args) => remove::run(args),
         Command::Tokenize(args) => tokenize::run(args),
+        Command::Dataset(args) => dataset::run(args),
         Command::Render(args) => render::run(args),
         Command::Parse(args) => parse::run(args),
         Command::Synth(args) => synth::run(args),

@@ -310,7 +310,8 @@ impl Recipe {
     fn start(&self, opened: &Opened, model: Model, vocab: Arc<Vocab>) -> Result<LoadedModel> {
         let options = self.engine.options(self.max_context, SEQUENCES_DEFAULT);
         let table = TokenTable::new(vocab)?;
-        let engine = engine_start::start(Arc::new(model), opened, &self.compute, &self.engine, options)?;
+        let engine =
+            engine_start::start_lasting(Arc::new(model), opened, &self.compute, &self.engine, options)?;
         let assistant = Assistant::new(engine.handle.clone(), table)?;
         // It holds the weights, and its thread has ended when this returns.
         Ok(LoadedModel { assistant, unload: Box::new(move || drop(engine)) })

@@ -12,6 +12,10 @@
 //! A step that breaks is carried out again for each sequence alone: who panics or has no finite numbers fails
 //! alone, and the others go on as if nothing had happened, since a step writes only what it would write
 //! again.
+//!
+//! A card that is lost or hangs ends every request there is, once, with the reason; so it goes with those
+//! that come later, until `worker.rs` has made the engine again. Where copies between slots have failed, rows
+//! are missing: every request ends too, and keys and values begin anew.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,7 +23,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use gptoss_model::{
-    BLOCK_TOKENS, KvMove, KvStore, LogitRows, Model, Pool, Segment, SegmentLogits, SequenceKv, Workspace,
+    BLOCK_TOKENS, KvMove, KvStore, LogitRows, Model, Pool, Segment, SegmentLogits, SequenceKv, StoreSizes,
+    Workspace,
 };
 
 use crate::Error;
@@ -58,6 +63,8 @@ pub struct Engine {
     /// [`FETCH_TIME_MAX`]; tests are less patient.
     fetch_time_max: Duration,
     stats: EngineStats,
+    /// Why the device is of no use any more, if it is not.
+    lost: Option<Failure>,
     /// A token whose computation panics.
     #[cfg(test)]
     poison: Option<u32>,
@@ -95,6 +102,7 @@ impl Engine {
             fetching: BTreeMap::new(),
             fetch_time_max: FETCH_TIME_MAX,
             stats: EngineStats::default(),
+            lost: None,
             #[cfg(test)]
             poison: None,
         })
@@ -142,6 +150,7 @@ impl Engine {
             blocks_cached: self.scheduler.cache().num_blocks(),
             snapshots_used: self.scheduler.cache().num_used(),
             snapshots_total: self.scheduler.cache().num_total(),
+            has_no_device: self.lost.is_some(),
             ..self.stats
         }
     }
@@ -151,11 +160,23 @@ impl Engine {
         self.active.is_empty()
     }
 
-    /// Takes a request in. One that may generate nothing ends at once.
+    /// Why the device is of no use any more, if it was lost or hangs.
+    pub(crate) fn lost(&self) -> Option<&Failure> {
+        self.lost.as_ref()
+    }
+
+    /// Takes a request in. One that may generate nothing ends at once, and so does one for a device that is
+    /// lost.
     pub fn accept(&mut self, accepted: QueuedRequest) {
         let id = accepted.id;
         let forced_max = if self.options.forced_drafts { FORCED_TOKENS_MAX } else { 0 };
         let (mut active, prompt) = ActiveRequest::new(accepted, forced_max);
+        if let Some(lost) = &self.lost {
+            active.begin(0);
+            active.fail(lost.clone());
+            self.end(active, FinishReason::Cancelled);
+            return;
+        }
         let request = active.request();
         let tokens_max = prompt.len().saturating_add(request.max_new_tokens).min(self.max_context());
         if tokens_max == prompt.len() {
@@ -193,7 +214,13 @@ impl Engine {
         self.announce(&plan);
         self.store.apply(&plan.moves());
         let started = Instant::now();
-        let logits = self.forward(&plan);
+        let logits = match self.forward(&plan) {
+            Ok(logits) => logits,
+            Err(lost) => {
+                self.lose(lost);
+                return true;
+            }
+        };
         let outcomes = self.sample(&plan, logits);
         self.learn(&plan, &outcomes, started.elapsed());
         self.commit(plan, outcomes);
@@ -228,6 +255,31 @@ impl Engine {
     pub fn fail_all(&mut self, failure: &Failure) {
         for id in self.active.keys().copied().collect::<Vec<_>>() {
             self.end_early(id, FinishReason::Cancelled, Some(failure.clone()));
+        }
+    }
+
+    /// Ends every request with the reason for which no step can succeed any more. Nothing of them is kept,
+    /// and nothing that was kept before.
+    fn lose(&mut self, lost: Lost) {
+        let (Lost::Device(failure) | Lost::Rows(failure)) = &lost;
+        for id in self.active.keys().copied().collect::<Vec<_>>() {
+            self.give_up_fetch(id);
+            if let Some(mut active) = self.active.remove(&id) {
+                active.fail(failure.clone());
+                self.end(active, FinishReason::Cancelled);
+            }
+        }
+        self.scheduler = Scheduler::new(capacity(&self.model, &self.options, &self.plan));
+        match lost {
+            Lost::Device(failure) => {
+                self.stats.device_losses += 1;
+                self.lost = Some(failure);
+            }
+            Lost::Rows(_) => {
+                // The old rows go first: there may be no room for both.
+                self.store = self.model.new_store(StoreSizes { blocks: 0, rings: 0, snapshots: 0 }, 1);
+                self.store = self.model.new_store(self.plan.sizes, self.options.max_context);
+            }
         }
     }
 
@@ -277,32 +329,38 @@ impl Engine {
 
     /// Where in the workspace the logits of every chunk are: of all together if that succeeds, or else of
     /// each alone.
-    fn forward(&mut self, plan: &Plan) -> Vec<Result<usize, Failure>> {
+    ///
+    /// Errors: no step can succeed any more.
+    fn forward(&mut self, plan: &Plan) -> Result<Vec<Result<usize, Failure>>, Lost> {
         self.workspace.clear();
         if plan.chunks.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         match self.try_forward(&plan.chunks) {
-            Ok(()) => (0..plan.chunks.len()).map(Ok).collect(),
-            Err(failure) if plan.chunks.len() == 1 => vec![Err(failure)],
-            Err(_) => {
-                let alone = |chunk| -> Result<usize, Failure> {
-                    self.try_forward(std::slice::from_ref(chunk))?;
-                    Ok(self.workspace.num_segments() - 1)
-                };
-                plan.chunks.iter().map(alone).collect()
-            }
+            Ok(()) => Ok((0..plan.chunks.len()).map(Ok).collect()),
+            Err(Broken::Step(failure)) if plan.chunks.len() == 1 => Ok(vec![Err(failure)]),
+            Err(Broken::Step(_)) => plan.chunks.iter().map(|chunk| self.forward_alone(chunk)).collect(),
+            Err(Broken::Engine(lost)) => Err(lost),
         }
     }
 
-    fn try_forward(&mut self, chunks: &[Chunk]) -> Result<(), Failure> {
+    fn forward_alone(&mut self, chunk: &Chunk) -> Result<Result<usize, Failure>, Lost> {
+        match self.try_forward(std::slice::from_ref(chunk)) {
+            Ok(()) => Ok(Ok(self.workspace.num_segments() - 1)),
+            Err(Broken::Step(failure)) => Ok(Err(failure)),
+            Err(Broken::Engine(lost)) => Err(lost),
+        }
+    }
+
+    fn try_forward(&mut self, chunks: &[Chunk]) -> Result<(), Broken> {
         let mut tokens: Vec<Vec<u32>> = Vec::with_capacity(chunks.len());
         let mut sequences = Vec::with_capacity(chunks.len());
         for chunk in chunks {
             // Invariant: a plan names sequences that run.
             let sequence = self.scheduler.sequence(chunk.id).filter(|sequence| sequence.ring.is_some());
             let Some(sequence) = sequence else {
-                return Err(Failure::Forward { message: format!("sequence {} does not run", chunk.id) });
+                let message = format!("sequence {} does not run", chunk.id);
+                return Err(Broken::Step(Failure::Forward { message }));
             };
             tokens.push([&sequence.tokens[chunk.start..chunk.end], &chunk.draft].concat());
             sequences.push(sequence);
@@ -330,8 +388,10 @@ impl Engine {
             assert!(!tokens.iter().flatten().any(|&token| Some(token) == poison), "a poisoned token");
             model.forward_segments(&segments, store, workspace)
         }));
-        answer.map_err(|panic| Failure::Panicked { message: words(panic.as_ref()) })??;
-        Ok(())
+        match answer {
+            Ok(outcome) => outcome.map_err(Broken::of),
+            Err(panic) => Err(Broken::Step(Failure::Panicked { message: words(panic.as_ref()) })),
+        }
     }
 
     /// Chooses tokens from the logits, each sequence for itself and all at once: choosing reads the whole
@@ -493,6 +553,33 @@ impl Engine {
         };
         *count += 1;
         active.end(reason);
+    }
+}
+
+/// Why no step can succeed any more.
+enum Lost {
+    /// The device was lost or hangs.
+    Device(Failure),
+    /// Rows of the store are missing.
+    Rows(Failure),
+}
+
+/// What a step's failure breaks.
+enum Broken {
+    /// This step.
+    Step(Failure),
+    /// All that follow too.
+    Engine(Lost),
+}
+
+impl Broken {
+    fn of(error: gptoss_model::Error) -> Broken {
+        let failure = Failure::from(&error);
+        match error {
+            gone if gone.ends_device() => Broken::Engine(Lost::Device(failure)),
+            gptoss_model::Error::LostRows(_) => Broken::Engine(Lost::Rows(failure)),
+            _ => Broken::Step(failure),
+        }
     }
 }
 

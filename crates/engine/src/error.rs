@@ -119,6 +119,12 @@ pub enum Failure {
         /// What the model room said.
         message: String,
     },
+    /// The card that the model is on was lost or hangs: nothing can be computed before it is opened again.
+    #[error("the device failed: {message}")]
+    Device {
+        /// What the model room said.
+        message: String,
+    },
     /// The constraint met a limit of its work, or forbade every token: what was asked for cannot be written
     /// on.
     #[error("the output cannot be held to what was asked for any further: {message}")]
@@ -155,6 +161,7 @@ impl Failure {
             Failure::NotFinite { .. }
             | Failure::Panicked { .. }
             | Failure::Forward { .. }
+            | Failure::Device { .. }
             | Failure::Stopped
             | Failure::Stalled { .. } => Class::Ours,
         }
@@ -173,6 +180,7 @@ impl From<&gptoss_model::Error> for Failure {
             gptoss_model::Error::NonFiniteLogits { position, .. } => {
                 Failure::NotFinite { position: *position }
             }
+            gone if gone.ends_device() => Failure::Device { message: gone.to_string() },
             other => Failure::Forward { message: other.to_string() },
         }
     }

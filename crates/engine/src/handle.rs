@@ -361,6 +361,19 @@ impl Inbox {
         self.shared.lock().submissions.pop_front()
     }
 
+    /// Waits, unless everything is to end now.
+    pub(crate) fn pause(&self, time: Duration) {
+        let until = Instant::now() + time;
+        let mut state = self.shared.lock();
+        while state.phase < Phase::Aborting {
+            let rest = until.saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                return;
+            }
+            state = self.shared.changed.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
     /// Whether everything that runs is to end now.
     pub fn is_aborting(&self) -> bool {
         self.shared.lock().phase >= Phase::Aborting

@@ -48,4 +48,4 @@ pub use request::{
 pub use sampler::{Sampled, Sampler};
 pub use stats::{EngineStats, PrefixStats};
 pub use stream::TimedRecv;
-pub use worker::watch;
+pub use worker::{REMAKES_MAX, Remake, watch};

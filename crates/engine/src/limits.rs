@@ -2,8 +2,7 @@
 //!
 //! Entry point: [`Sampling::parse`]. It turns [`SamplingParams`], which can hold anything, into [`Sampling`],
 //! which cannot hold an illegal value: no NaN, nothing out of range, no bias for a token that does not exist.
-//! The sampler takes only the latter and never asks again. Ranges follow the OpenAI API where it has the
-//! parameter.
+//! The sampler takes only the latter and never asks again. Ranges are OpenAI's where it has the parameter.
 //!
 //! | limit | unit | value | answer when hit |
 //! |---|---|---|---|
@@ -17,6 +16,7 @@
 //! | cache_points of a prompt | places | 8 | the rest is not kept |
 //! | wait for a kept prompt on disk | time | 30 s | it is computed |
 //! | forced tokens of a step | tokens | 32 | the rest comes in the next step |
+//! | lost devices without a good end between | losses | 3 | every request fails with `Device` |
 //! | events nobody has read | events | 16,384 | the request fails with `SlowReader` |
 
 use std::ops::RangeInclusive;

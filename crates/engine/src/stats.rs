@@ -52,6 +52,10 @@ pub struct EngineStats {
     pub disk: DiskStats,
     /// Experts that were found where they are used, and those that were not; the slots are those of now.
     pub experts: ExpertTraffic,
+    /// Times that the device was lost or hung.
+    pub device_losses: u64,
+    /// Whether it is of no use now: every request ends with the reason.
+    pub has_no_device: bool,
     /// Sequences that hold blocks now.
     pub running: usize,
     /// Requests that wait now.
@@ -99,6 +103,7 @@ impl EngineStats {
     /// The counters alone: what stays of an engine that is gone.
     pub fn counters(&self) -> EngineStats {
         EngineStats {
+            has_no_device: false,
             running: 0,
             queued: 0,
             sequences_max: 0,
@@ -150,6 +155,8 @@ impl EngineStats {
                 files_evicted: self.disk.files_evicted + disk.files_evicted,
             },
             experts: self.experts.plus(&other.experts),
+            device_losses: self.device_losses + other.device_losses,
+            has_no_device: self.has_no_device || other.has_no_device,
             running: self.running + other.running,
             queued: self.queued + other.queued,
             sequences_max: self.sequences_max + other.sequences_max,

@@ -1,8 +1,9 @@
 //! The one thread around the engine, and what watches it.
 //!
 //! Entry points: [`Engine::run`] takes requests from an inbox and steps until there will be no more;
-//! [`Engine::spawn`] gives it a thread; [`Engine::generate`] is the same for one request and no thread.
-//! [`watch`] is the answer to a step that never ends: it tells everybody who waits, since the engine cannot.
+//! [`Engine::spawn`] gives it a thread, and [`Engine::spawn_remade`] one that makes the engine again when its
+//! device was lost; [`Engine::generate`] is the same for one request and no thread. [`watch`] is the answer
+//! to a step that never ends: it tells everybody who waits, since the engine cannot.
 //!
 //! Requests are taken between steps, so one that comes while a step runs waits for its end. Whenever the
 //! engine falls idle its books are checked: a slot that nobody holds and that is not free is a mistake of
@@ -17,8 +18,16 @@ use crate::engine::Engine;
 use crate::error::{Error, Failure};
 use crate::handle::{EngineHandle, Inbox, channel};
 use crate::request::{Completion, Event, FinishReason, Request, Usage};
+use crate::stats::EngineStats;
 use crate::stream::TimedRecv;
 
+/// Makes an engine as it was made at first, after its device was lost for a reason that it is told.
+///
+/// Errors: in words, why it could not.
+pub type Remake = Box<dyn FnMut(&Failure) -> Result<Engine, String> + Send>;
+
+/// How often an engine is made again without a request that ended well between.
+pub const REMAKES_MAX: usize = 3;
 /// How often the watchdog looks.
 const WATCH_PERIOD: Duration = Duration::from_millis(200);
 
@@ -26,9 +35,18 @@ impl Engine {
     /// Answers requests until there will be no more: every handle is gone, or they were told to drain or
     /// abort.
     pub fn run(mut self, mut inbox: Inbox) {
+        self.answer(&mut inbox, &EngineStats::default(), false);
+    }
+
+    /// As [`Engine::run`], but that a lost device ends it too, if `until_lost`: whether it has. `past` is
+    /// what engines before this one did.
+    fn answer(&mut self, inbox: &mut Inbox, past: &EngineStats, until_lost: bool) -> bool {
         // Who asks before the first request is to see how much room there is.
-        inbox.publish(&self.stats());
+        inbox.publish(&past.plus(&self.stats()));
         loop {
+            if until_lost && self.lost().is_some() {
+                return true;
+            }
             if self.is_idle() {
                 // Invariant: whoever held a slot has given it back. If not, nothing kept can be relied on.
                 let books = self.check();
@@ -38,7 +56,7 @@ impl Engine {
                 }
                 match inbox.recv() {
                     Some(accepted) => self.accept(accepted),
-                    None => return,
+                    None => return false,
                 }
             }
             while let Some(accepted) = inbox.try_recv() {
@@ -48,7 +66,42 @@ impl Engine {
                 self.fail_all(&Failure::ShuttingDown);
             }
             self.step();
-            inbox.publish(&self.stats());
+            inbox.publish(&past.plus(&self.stats()));
+        }
+    }
+
+    /// As [`Engine::run`]; when the device was lost and everybody has been told, the engine goes with all its
+    /// memory and `remake` makes it again. What fails is tried again after `pause`, and
+    /// [`REMAKES_MAX`] times without a request that ended well between are the last: every request then ends
+    /// with the reason.
+    pub fn run_remade(mut self, mut inbox: Inbox, pause: Duration, mut remake: Remake) {
+        let mut past = EngineStats::default();
+        let mut tries = REMAKES_MAX;
+        while self.answer(&mut inbox, &past, true) {
+            let stats = self.stats();
+            let mut lost = self.lost().cloned().unwrap_or(Failure::Stopped);
+            if stats.ended_stop + stats.ended_length > 0 {
+                tries = REMAKES_MAX;
+            }
+            past = EngineStats { has_no_device: true, ..past.plus(&stats).counters() };
+            inbox.publish(&past);
+            // Its memory goes first: there may be no room for two.
+            drop(self);
+            self = loop {
+                if tries == 0 {
+                    return refuse_all(&mut inbox, &past, &lost);
+                }
+                tries -= 1;
+                match remake(&lost) {
+                    Ok(engine) => break engine,
+                    Err(words) => {
+                        let message = format!("{words}; start the program again, or use the CPU");
+                        lost = Failure::Device { message };
+                        inbox.pause(if tries > 0 { pause } else { Duration::ZERO });
+                    }
+                }
+            };
+            past.has_no_device = false;
         }
     }
 
@@ -58,6 +111,16 @@ impl Engine {
     pub fn spawn(self) -> io::Result<(EngineHandle, JoinHandle<()>)> {
         let (handle, inbox) = channel(self.limits());
         let thread = thread::Builder::new().name("engine".to_owned()).spawn(move || self.run(inbox))?;
+        Ok((handle, thread))
+    }
+
+    /// As [`Engine::spawn`], with [`Engine::run_remade`] on the thread.
+    ///
+    /// Errors: the system's, when it has no thread to give.
+    pub fn spawn_remade(self, pause: Duration, remake: Remake) -> io::Result<(EngineHandle, JoinHandle<()>)> {
+        let (handle, inbox) = channel(self.limits());
+        let thread = thread::Builder::new().name("engine".to_owned());
+        let thread = thread.spawn(move || self.run_remade(inbox, pause, remake))?;
         Ok((handle, thread))
     }
 
@@ -110,6 +173,16 @@ impl Engine {
                 on_event(event);
             }
         }
+    }
+}
+
+/// Ends every request that comes with the reason, until there will be no more.
+fn refuse_all(inbox: &mut Inbox, past: &EngineStats, lost: &Failure) {
+    let mut stats = *past;
+    while let Some(accepted) = inbox.recv() {
+        accepted.events.fail(lost.clone());
+        stats.ended_failed += 1;
+        inbox.publish(&stats);
     }
 }
 

@@ -1,13 +1,16 @@
 //! A card that has been opened, and buffers on it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::Error;
 use crate::account::{Held, Place, buffer_bytes};
 use crate::class::DeviceClass;
 use crate::description::{DeviceChoice, DeviceDescription, Limits};
+use crate::kernel::Kernel;
 use crate::vulkan::{Card, Loader, Memory, Part};
 
 /// An opened device; clones are the same one.
@@ -16,6 +19,8 @@ pub struct Device {
     pub(crate) card: Arc<Card>,
     /// What its probes found, once they have run.
     pub(crate) class: Arc<OnceLock<Result<DeviceClass, Error>>>,
+    /// What has been compiled for it, by name: a driver takes long over each, and models share them.
+    pub(crate) compiled: Arc<Mutex<HashMap<String, Kernel>>>,
 }
 
 impl Device {
@@ -40,15 +45,27 @@ impl Device {
         Device::open_as(choice, true)
     }
 
+    /// As [`Device::open`], through a Vulkan loader in a file: for tests, with one that fails when it is told
+    /// to.
+    ///
+    /// Errors: as [`Device::open`].
+    #[doc(hidden)]
+    pub fn open_through(loader: &Path, choice: &DeviceChoice) -> Result<Device, Error> {
+        Device::open_with(Loader::load_from(loader)?, choice, false)
+    }
+
     fn open_as(choice: &DeviceChoice, checked: bool) -> Result<Device, Error> {
-        let loader = Loader::load()?;
+        Device::open_with(Loader::load()?, choice, checked)
+    }
+
+    fn open_with(loader: Arc<Loader>, choice: &DeviceChoice, checked: bool) -> Result<Device, Error> {
         let (raws, devices): (Vec<_>, Vec<_>) = loader.devices()?.into_iter().unzip();
         let Some(found) = choice.find(&devices) else {
             let there: Vec<String> = devices.iter().map(ToString::to_string).collect();
             return Err(Error::NoSuchDevice { asked: choice.to_string(), there: there.join("; ") });
         };
         let card = Card::open(loader, raws[found.index], found.clone(), checked)?;
-        Ok(Device { card, class: Arc::default() })
+        Ok(Device { card, class: Arc::default(), compiled: Arc::default() })
     }
 
     /// What the device says of itself.

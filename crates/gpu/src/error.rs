@@ -50,7 +50,10 @@ pub enum Error {
         kernel: String,
     },
     /// No room.
-    #[error("{device} has no room left while {doing}; {held_bytes} bytes are held on it")]
+    #[error(
+        "{device} has no room left while {doing}; {held_bytes} bytes are held on it: close what else uses it, or \
+         ask for a shorter context, fewer sequences or int8 keys and values"
+    )]
     OutOfMemory {
         /// Its name.
         device: String,
@@ -60,7 +63,10 @@ pub enum Error {
         held_bytes: u64,
     },
     /// The driver gave the device up: a reset, an unplugged card, a fault of a kernel.
-    #[error("{device} was lost while {doing}")]
+    #[error(
+        "{device} was lost while {doing} (a reset, a fault or an unplugged card: the system's log says which); \
+         open it again when the driver has reset it, or use the CPU"
+    )]
     Lost {
         /// Its name.
         device: String,
@@ -68,7 +74,10 @@ pub enum Error {
         doing: String,
     },
     /// Work that did not end in its time.
-    #[error("{device} did not finish {doing} within {seconds} s")]
+    #[error(
+        "{device} did not finish {doing} within {seconds} s and was given up; {held_bytes} bytes on it stay taken \
+         until this program ends: start it again, with a newer driver if it hangs again, or use the CPU"
+    )]
     Hang {
         /// Its name.
         device: String,
@@ -76,6 +85,8 @@ pub enum Error {
         doing: String,
         /// How long was waited.
         seconds: u64,
+        /// What this program holds there and cannot give back while the device may be using it.
+        held_bytes: u64,
     },
     /// A buffer that a kernel could not see whole.
     #[error("{what} has {bytes} bytes, and a kernel sees at most {max_bytes} of a buffer on {device}")]
@@ -107,4 +118,11 @@ pub enum Error {
         /// The driver's code.
         code: String,
     },
+}
+
+impl Error {
+    /// Whether the device is of no use any more: it was lost or hangs.
+    pub fn ends_device(&self) -> bool {
+        matches!(self, Error::Lost { .. } | Error::Hang { .. })
+    }
 }

@@ -6,10 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::Error;
 use crate::device::Device;
 use crate::digest::{DIGEST_START, digest_bytes};
-use crate::hazards::Access;
-use crate::spirv;
-use crate::spirv::Interface;
-use crate::vulkan::{CONSTANT_BYTES_MAX, Pipeline};
+use crate::kernel::Kernel;
 
 /// `(name, words)` of every file of `spirv/`.
 macro_rules! built_in {
@@ -79,17 +76,6 @@ pub(crate) fn kernels_digest() -> u32 {
     (digest >> 32) as u32 ^ digest as u32
 }
 
-/// A kernel on a device.
-#[derive(Clone)]
-pub struct Kernel {
-    pub(crate) name: Arc<str>,
-    pub(crate) pipeline: Arc<Pipeline>,
-    /// What it does with the buffer of each binding.
-    pub(crate) bindings: Arc<[Access]>,
-    /// Bytes of its constants.
-    pub(crate) constant_bytes: u32,
-}
-
 impl Kernel {
     /// Compiles a module; `bytes` are SPIR-V as `cargo xtask shaders` makes it. A driver may do anything with
     /// others, and no check here finds all of them: for tests.
@@ -98,23 +84,15 @@ impl Kernel {
     /// driver's.
     #[doc(hidden)]
     pub fn new(device: &Device, name: &str, bytes: &[u8]) -> Result<Kernel, Error> {
-        let refused = |reason| Error::Kernel { kernel: name.to_owned(), reason };
-        let words = spirv::words(bytes).map_err(refused)?;
-        let Interface { bindings, constant_bytes, .. } = spirv::interface(&words).map_err(refused)?;
-        if constant_bytes > CONSTANT_BYTES_MAX {
-            return Err(refused(format!(
-                "{constant_bytes} bytes of constants, at most {CONSTANT_BYTES_MAX}"
-            )));
-        }
-        let pipeline = Arc::new(Pipeline::new(&device.card, name, &words, bindings.len())?);
-        Ok(Kernel { name: name.into(), pipeline, bindings: bindings.into(), constant_bytes })
+        Kernel::compile(&device.card, name, bytes)
     }
 }
 
 /// The kernels of a device.
 pub struct Kernels {
     device: Device,
-    compiled: Mutex<HashMap<String, Kernel>>,
+    /// Shared by all of the device's, but for those with one replaced.
+    compiled: Arc<Mutex<HashMap<String, Kernel>>>,
     /// A kernel that is taken in place of the one that is built in: its name and words.
     replaced: Option<(String, Vec<u8>)>,
 }
@@ -122,14 +100,15 @@ pub struct Kernels {
 impl Kernels {
     /// Those that are built in.
     pub fn new(device: &Device) -> Kernels {
-        Kernels { device: device.clone(), compiled: Mutex::default(), replaced: None }
+        Kernels { device: device.clone(), compiled: Arc::clone(&device.compiled), replaced: None }
     }
 
     /// Those that are built in but for one, so that tests can see a wrong one found out; `bytes`
     /// as [`Kernel::new`] takes them.
     #[doc(hidden)]
     pub fn with_replaced(device: &Device, name: &str, bytes: Vec<u8>) -> Kernels {
-        Kernels { replaced: Some((name.to_owned(), bytes)), ..Kernels::new(device) }
+        let replaced = Some((name.to_owned(), bytes));
+        Kernels { replaced, compiled: Arc::default(), device: device.clone() }
     }
 
     /// Their device.
@@ -160,6 +139,9 @@ impl Kernels {
 mod tests {
     use super::*;
     use crate::description::{NEEDED_BUFFERS, NEEDED_INVOCATIONS, NEEDED_SHARED_BYTES};
+    use crate::hazards::Access;
+    use crate::spirv::{self, Interface};
+    use crate::vulkan::CONSTANT_BYTES_MAX;
 
     #[test]
     fn every_module_that_is_checked_in_is_built_in_and_has_its_bindings() {

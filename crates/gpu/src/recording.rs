@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::Error;
 use crate::device::{Device, Slice};
 use crate::hazards::{Access, Hazards, Use, conflict};
-use crate::kernels::Kernel;
+use crate::kernel::Kernel;
 use crate::vulkan::{Command, Commands, Groups};
 
 /// Bytes that a copy begins at a multiple of, and a range of an indirect dispatch.
@@ -154,7 +154,7 @@ impl Recorded {
 
     /// Waits for the end of the last run; buffers of the host then hold what it wrote.
     ///
-    /// Errors: `Lost`; `Hang`, after which the device is given up and everything else asked of it is `Lost`.
+    /// Errors: `Lost`; `Hang`, after which the device is given up and everything else gets that `Hang` again.
     pub fn wait(&mut self, timeout: Duration) -> Result<(), Error> {
         self.commands.wait(timeout)
     }

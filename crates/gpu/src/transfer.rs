@@ -107,7 +107,7 @@ pub fn download(device: &Device, from: &Slice) -> Result<Vec<u8>, Error> {
         let mut recording = Recording::new(device);
         let part = from.buffer.slice(at..at + chunk.len() as u64);
         recording.copy(&staging.slice(0..chunk.len() as u64), &part);
-        recording.finish(&format!("a download of {part:?}"))?.run()?;
+        recording.finish(&format!("a download of {:?}", part.buffer))?.run()?;
         staging.read(0, chunk);
         at += chunk.len() as u64;
     }

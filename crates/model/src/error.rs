@@ -94,6 +94,9 @@ pub enum Error {
         /// What to do about it.
         instead: &'static str,
     },
+    /// Copies of keys and values did not take place on a card, so that rows of the store are missing.
+    #[error("keys and values are lost: {0}")]
+    LostRows(gpu::Error),
     /// A token id has no row in the embedding.
     #[error("token {index} has the id {token}, but the vocabulary has {vocab_size} ids (0 to {})", vocab_size - 1)]
     TokenOutsideVocabulary {
@@ -167,4 +170,11 @@ pub enum Error {
         /// The logit.
         value: f32,
     },
+}
+
+impl Error {
+    /// Whether the card is of no use any more: it was lost or hangs, and no step of its model can succeed.
+    pub fn ends_device(&self) -> bool {
+        matches!(self, Error::Card(error) | Error::LostRows(error) if error.ends_device())
+    }
 }

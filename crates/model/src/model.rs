@@ -261,8 +261,8 @@ impl Model {
     /// A sequence's numbers are those it would have alone. One whose logits are not finite fails alone.
     ///
     /// Errors: `TokenOutsideVocabulary`, `SegmentLength`, `SegmentPlace`, `ForeignCache` before anything is
-    /// computed; with experts on disk, `Checkpoint` and `NanScale`; on a card, `Card`. No segment has logits
-    /// then.
+    /// computed; with experts on disk, `Checkpoint` and `NanScale`; on a card, `Card`, and `LostRows`, which
+    /// every step with this store gives from then on. No segment has logits then.
     pub fn forward_segments(
         &self,
         segments: &[Segment<'_>],

@@ -1,8 +1,8 @@
 //! Is the server alive, is it ready, what has it done?
 //!
 //! `/health` answers as long as the process does; `/ready` says 503 while the server goes away, an engine
-//! makes no progress or a model in memory computes nothing but failures; `/metrics` is Prometheus' page. The
-//! first two need no key, since they tell nothing.
+//! makes no progress or has lost its card, or a model in memory computes nothing but failures; `/metrics` is
+//! Prometheus' page. The first two need no key, since they tell nothing.
 
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use gptoss_turn::Assistant;
 use serde_json::{Value, json};
 
+use crate::engine_health::EngineHealth;
 use crate::metrics::{ModelRows, write_traces};
 use crate::roster::ModelState;
 use crate::state::Shared;
@@ -36,13 +37,17 @@ pub(crate) async fn ready(State(app): State<Shared>) -> Response {
         "draining"
     } else if app.models.any_loaded(|assistant, _| is_stalled(assistant)) {
         "stalled"
-    } else if app.models.any_loaded(|_, health| health.is_failing()) {
+    } else if app.models.any_loaded(is_failing) {
         "failing"
     } else {
         "ready"
     };
     let status = if state == "ready" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({"status": state}))).into_response()
+}
+
+fn is_failing(assistant: &Assistant, health: &EngineHealth) -> bool {
+    health.is_failing() || assistant.engine().stats().has_no_device
 }
 
 fn is_stalled(assistant: &Assistant) -> bool {

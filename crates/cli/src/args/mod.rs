@@ -86,6 +86,8 @@ pub enum Command {
     Render(RenderArgs),
     /// Tokens to messages: the total harmony parser
     Parse(ParseArgs),
+    /// Look at training data: what a model would learn of it, and which rows are wrong
+    Dataset(DatasetArgs),
     /// Write a checkpoint of a known shape with random weights
     Synth(SynthArgs),
     /// How fast a model is on this machine, beside what the machine allows
@@ -300,6 +302,41 @@ pub struct VocabArgs {
     /// One JSON object a line in and out
     #[arg(long)]
     pub jsonl: bool,
+}
+
+/// `gptoss dataset`.
+#[derive(Debug, Args)]
+pub struct DatasetArgs {
+    /// Rows, one JSON object a line: chats, prompts with completions, preference pairs, texts; `-` is
+    /// standard input
+    pub file: PathBuf,
+    /// Rows to test with; those that are in FILE too are left out
+    #[arg(long, value_name = "FILE")]
+    pub valid: Option<PathBuf>,
+    /// Most tokens of an example
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(2..))]
+    pub tokens_max: u32,
+    /// Cut the oldest turns of a history that is too long, instead of leaving the row out
+    #[arg(long)]
+    pub cut_history: bool,
+    /// Reasoning effort of rows that do not say it [default: medium with reasoning, low without]
+    #[arg(long, value_enum)]
+    pub effort: Option<Effort>,
+    /// Read the reasoning and do not learn it
+    #[arg(long)]
+    pub mask_reasoning: bool,
+    /// Show the first N samples, and what of them is learned
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub show_mask: usize,
+    /// Every row that is left out, with its reason
+    #[arg(long)]
+    pub all: bool,
+    /// One JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Use this model's vocabulary
+    #[arg(long, short, value_name = "MODEL", default_value = "demo", help = MODEL)]
+    pub model: String,
 }
 
 /// `gptoss tokenize`.

@@ -58,6 +58,28 @@ fn a_preset_is_planned_into_a_budget() {
     assert!(!said.contains("synth"), "{said}");
 }
 
+/// A card sold with 16 GB has 16 GiB, of which a driver keeps some; 16 GB of 10^9 is the safe side, and so it
+/// is with 80. All experts are on the card, with keys and values of every position in bf16.
+#[test]
+fn the_released_models_fit_their_cards() {
+    let check = |args: &[&str], size: &str, experts: u64, full_layers: u64, positions: u64| {
+        let report = inspect(&[args, &["--gpu-memory", size]].concat());
+        let memory = &report["memory"];
+        let term = |name: &str| {
+            let terms = memory["terms"].as_array().unwrap().iter();
+            let bytes = terms.filter(|term| term["name"].as_str().unwrap().starts_with(name));
+            bytes.map(|term| term["bytes"].as_u64().unwrap()).sum::<u64>()
+        };
+        assert_eq!(report["fits"][size.replace("GB", " GB")], true, "{memory}");
+        assert!(term("weights: experts") >= experts, "{memory}");
+        assert!(term("KV cache: full layers") >= full_layers * positions * 2 * 8 * 64 * 2, "{memory}");
+    };
+    let small = ["gpt-oss-20b", "--dense", "q8", "--context", "131072"];
+    check(&small, "16GB", 10_150_000_000, 12, 131_072);
+    let many = ["gpt-oss-120b", "--dense", "bf16", "--context", "16384", "--max-sequences", "16"];
+    check(&[&many[..], &["--kv-memory", "10.5GB"]].concat(), "80GB", 60_900_000_000, 18, 16 * 16_384);
+}
+
 #[test]
 fn model_is_a_flag_here_too() {
     assert_eq!(inspect(&["--model", "gpt-oss-20b"]), inspect(&["gpt-oss-20b"]));

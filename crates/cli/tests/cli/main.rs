@@ -6,12 +6,16 @@
 mod bad_input;
 mod batch;
 mod bench;
+mod card;
 mod chat;
 mod config;
+mod dataset;
 mod demo;
 #[path = "../../../gpu/tests/devices/mod.rs"]
 mod devices;
 mod doctor;
+#[path = "../../../gpu/tests/faults/mod.rs"]
+mod faults;
 mod generate;
 mod inspect;
 mod kv_disk;

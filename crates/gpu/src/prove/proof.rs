@@ -82,7 +82,7 @@ pub fn prove(
             Ok(found) if Some(found) == answer(case, arithmetic) => {}
             Ok(_) => proof.failures.push(Failure { case, error: None }),
             Err(error) => {
-                let is_over = matches!(error, Error::Lost { .. } | Error::Hang { .. });
+                let is_over = error.ends_device();
                 proof.failures.push(Failure { case, error: Some(error) });
                 if is_over {
                     break;

@@ -4,6 +4,8 @@
 
 #[path = "../devices/mod.rs"]
 mod devices;
+#[path = "../faults/mod.rs"]
+mod faults;
 #[path = "../numbers/mod.rs"]
 mod numbers;
 #[path = "../reference/mod.rs"]
@@ -14,6 +16,7 @@ mod best_tokens;
 mod cache;
 mod device;
 mod experts;
+mod failing;
 mod floats;
 mod int8_rows;
 mod mutants;

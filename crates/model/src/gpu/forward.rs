@@ -169,7 +169,7 @@ impl Runner {
                 recorded
             }
         };
-        for rows in wanted.chunks(LOGIT_ROWS_MAX) {
+        let mut unembed = |rows: &[usize]| {
             let is_front = rows.iter().enumerate().all(|(index, row)| *row == pass.first_row + index);
             if !is_front {
                 self.gather(rows, pass.first_row, buffers)?;
@@ -180,9 +180,12 @@ impl Runner {
             let numbers = logits.add(rows.len(), self.config.vocab_size);
             buffers.host_logits.read(0, bytemuck::cast_slice_mut(numbers));
             (0..rows.len()).for_each(|row| logits.push_summary(buffers.summary(row)));
-        }
+            Ok::<_, Error>(())
+        };
+        let told = wanted.chunks(LOGIT_ROWS_MAX).try_for_each(&mut unembed);
+        // Also when the logits have failed: the next pass fills the same buffers.
         recorded.join()?;
-        Ok(())
+        told
     }
 
     /// Runs a pass in pieces, the missing experts of each layer brought between them; the last, which is

@@ -92,11 +92,11 @@ impl KvRows {
 
     /// The buffers, with everything in them that came before.
     ///
-    /// Errors: `Card`: what making them or a copy met.
+    /// Errors: `Card`: what making them met; `LostRows`: what a copy met.
     pub(crate) fn buffers(&mut self) -> Result<&KvBuffers, Error> {
         self.flush();
         match &self.trouble {
-            Some(trouble) => Err(Error::Card(trouble.clone())),
+            Some(trouble) => Err(Error::LostRows(trouble.clone())),
             None => self.buffers.as_ref().map_err(|error| Error::Card(error.clone())),
         }
     }
@@ -124,6 +124,10 @@ impl KvRows {
     /// The bytes of some rows of every layer of their kinds; empty when the card does not give them.
     pub(crate) fn bytes(&self, pieces: &[KindRows]) -> Vec<u8> {
         let Ok(buffers) = &self.buffers else { return Vec::new() };
+        // Rows are missing, and these may be among them.
+        if self.trouble.is_some() {
+            return Vec::new();
+        }
         let mut recording = Recording::new(&self.device);
         let mut num_bytes = 0;
         for slice in buffers.slices(&self.layout.shape, pieces) {

@@ -10,7 +10,7 @@ use gptoss_gpu::{Device, Place};
 use gptoss_kernels::Pool;
 use gptoss_model::{
     BLOCK_TOKENS, Batch, DenseMode, Error, KvFormat, KvMove, KvStore, LoadOptions, LogitRows, Model,
-    Precision, Segment, SegmentLogits, SequenceKv, StoreSizes, argmax, card_memory, log_sum_exp,
+    Precision, Segment, SegmentLogits, SequenceKv, StoreSizes, Term, argmax, card_memory, log_sum_exp,
     most_probable,
 };
 
@@ -18,7 +18,7 @@ use crate::devices::{one_at_a_time, opened};
 use crate::equality::mean_kl;
 use crate::golden::{TOLERANCE, golden, testdata};
 use crate::segments::{CONTEXT, Sequence, run, sizes};
-use crate::written::{Layout, SMALL, Shape, write};
+use crate::written::{Layout, SMALL, Shape, write, write_zeros};
 
 pub const FAST: LoadOptions =
     LoadOptions { precision: Precision::Fast, dense: DenseMode::AsStored, expert_slots: None };
@@ -385,6 +385,50 @@ fn what_is_held_is_what_was_planned_and_decoding_adds_nothing() {
         }
         assert_eq!(device.held(Place::Card).bytes, 0, "everything has gone");
     });
+}
+
+/// The widths of the published models, with as many layers, experts and ids as a buffer of lavapipe's holds.
+const WIDE: Shape = Shape {
+    layers: "wf",
+    hidden: 2880,
+    inner: 2880,
+    heads: [64, 8],
+    head_dim: 64,
+    experts: 8,
+    active: 4,
+    vocab: 20_000,
+    window: 128,
+    original_context: 4096,
+    ..SMALL
+};
+
+/// What `inspect` and `serve` print is what is taken, to the byte, on every driver, also with real widths.
+#[test]
+fn the_plan_of_real_widths_is_what_is_held() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write_zeros(folder.path(), &WIDE);
+    let checkpoint = Checkpoint::open(folder.path()).expect("opens");
+    let _alone = one_at_a_time();
+    for device in opened(usize::MAX) {
+        for (options, kv_format) in [(FAST, KvFormat::Bf16), (FAST_Q8, KvFormat::Q8)] {
+            let model = on(&device, &checkpoint, options).with_kv_format(kv_format);
+            let (context, sizes) = (4096, StoreSizes { blocks: 300, rings: 3, snapshots: 5 });
+            let mut store = model.new_store(sizes, context);
+            let mut work = model.new_workspace();
+            decode(&model, &mut store, &mut work, 0);
+            let parts = checkpoint.part_bytes();
+            let terms = card_memory(model.config(), &parts, sizes, context, kv_format, &options);
+            let of_host = |term: &&Term| term.name.starts_with("host: ");
+            let host: u64 = terms.iter().filter(of_host).map(|term| term.bytes).sum();
+            let all: u64 = terms.iter().map(|term| term.bytes).sum();
+            let held = [Place::Card, Place::Host].map(|place| device.held(place));
+            println!("{device:?}: {} MB held", held[0].bytes / 1_000_000);
+            assert_eq!(held.map(|held| held.bytes), [all - host, host], "{options:?}: {terms:?}");
+            // What a driver takes beside the buffers' own sizes is little.
+            assert!(held[0].reserved_bytes < held[0].bytes + held[0].num_buffers * 65_536, "{held:?}");
+        }
+        assert_eq!(device.held(Place::Card).bytes, 0, "everything has gone");
+    }
 }
 
 #[test]

@@ -3,13 +3,16 @@
 //! `golden` compares with the official implementation, `reference` with a second one in plain loops,
 //! `equality` one way of computing with another (bit for bit), `layouts` and `gguf` one file format with
 //! another, `refused` what bad input is answered with, `segments` many sequences in a step with each alone,
-//! `streamed` experts that come from disk, `card` a device in software and `hosted` one that holds only some
-//! experts. `written` writes random checkpoints of any shape.
+//! `streamed` experts that come from disk, `card` a device in software, `hosted` one that holds only some
+//! experts and `failing` one that is lost, full or hangs. `written` writes random checkpoints of any shape.
 
 mod card;
 #[path = "../../../gpu/tests/devices/mod.rs"]
 mod devices;
 mod equality;
+mod failing;
+#[path = "../../../gpu/tests/faults/mod.rs"]
+mod faults;
 mod gguf;
 mod golden;
 mod hosted;

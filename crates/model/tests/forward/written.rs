@@ -77,6 +77,53 @@ pub fn write(folder: &Path, shape: &Shape, layout: Layout) {
     std::fs::write(folder.join("config.json"), config(shape, layout).to_string()).expect("writes config");
 }
 
+/// Writes `config.json` and one `model.safetensors` in the Hugging Face layout, all of its numbers zero: a
+/// file without a block on disk, for shapes whose random weights would take long.
+pub fn write_zeros(folder: &Path, shape: &Shape) {
+    let Shape { hidden, inner, head_dim, experts, vocab, heads: [query, kv], .. } = *shape;
+    let (query, kv, blocks) = (query * head_dim, kv * head_dim, |k: usize| k / 32);
+    let mut entries = vec![
+        ("model.embed_tokens.weight".to_owned(), "BF16", vec![vocab, hidden]),
+        ("model.norm.weight".to_owned(), "BF16", vec![hidden]),
+        ("lm_head.weight".to_owned(), "BF16", vec![vocab, hidden]),
+    ];
+    for layer in 0..shape.layers.len() {
+        let mut add = |name: &str, dtype, shape: &[usize]| {
+            entries.push((format!("model.layers.{layer}.{name}"), dtype, shape.to_vec()));
+        };
+        add("input_layernorm.weight", "BF16", &[hidden]);
+        add("post_attention_layernorm.weight", "BF16", &[hidden]);
+        for (name, n, k) in [("q", query, hidden), ("k", kv, hidden), ("v", kv, hidden), ("o", hidden, query)]
+        {
+            add(&format!("self_attn.{name}_proj.weight"), "BF16", &[n, k]);
+            add(&format!("self_attn.{name}_proj.bias"), "BF16", &[n]);
+        }
+        add("self_attn.sinks", "BF16", &[shape.heads[0]]);
+        add("mlp.router.weight", "BF16", &[experts, hidden]);
+        add("mlp.router.bias", "BF16", &[experts]);
+        for (name, n, k) in [("gate_up", 2 * inner, hidden), ("down", hidden, inner)] {
+            add(&format!("mlp.experts.{name}_proj_blocks"), "U8", &[experts, n, blocks(k), 16]);
+            add(&format!("mlp.experts.{name}_proj_scales"), "U8", &[experts, n, blocks(k)]);
+            add(&format!("mlp.experts.{name}_proj_bias"), "BF16", &[experts, n]);
+        }
+    }
+    let mut end = 0;
+    let header = entries.into_iter().map(|(name, dtype, shape)| {
+        let begin = end;
+        end += shape.iter().product::<usize>() * if dtype == "BF16" { 2 } else { 1 };
+        (name, json!({"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}))
+    });
+    let mut header = serde_json::Value::Object(header.collect()).to_string();
+    header.push_str(&" ".repeat(header.len().next_multiple_of(8) - header.len()));
+    let path = folder.join("model.safetensors");
+    let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
+    std::fs::write(&path, &bytes).expect("writes weights");
+    let file = std::fs::File::options().write(true).open(&path).expect("opens");
+    file.set_len((bytes.len() + end) as u64).expect("grows");
+    std::fs::write(folder.join("config.json"), config(shape, Layout::HuggingFace).to_string())
+        .expect("writes config");
+}
+
 fn config(shape: &Shape, layout: Layout) -> serde_json::Value {
     if layout == Layout::Original {
         return json!({

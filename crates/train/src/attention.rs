@@ -1,0 +1,145 @@
+//! The attention of a layer over packed documents, forward and backward.
+
+use gptoss_kernels::{
+    AttentionGradients, AttentionJob, AttentionParams, AttentionRows, KvRun, KvSlice, RopeAngles,
+    attention_backward, attention_saving,
+};
+
+use crate::linear::Pass;
+use crate::network::{Attention, Shape};
+use crate::trained::Gradients;
+
+/// How rows are packed.
+#[derive(Clone, Copy)]
+pub(crate) struct Packing<'a> {
+    /// Rows of each document, one document after the other.
+    pub(crate) documents: &'a [usize],
+    /// Of the positions of the longest.
+    pub(crate) angles: &'a RopeAngles,
+}
+
+/// What the forward makes on its way.
+struct Attended {
+    normed: Vec<f32>,
+    /// Rotated, as keys are.
+    query: Vec<f32>,
+    key: Vec<f32>,
+    value: Vec<f32>,
+    out: Vec<f32>,
+    softmax: Vec<f32>,
+}
+
+/// `x [T, C]` and what attention adds to it.
+pub(crate) fn forward(
+    pass: Pass<'_>,
+    shape: &Shape,
+    weights: &Attention<'_>,
+    packing: Packing<'_>,
+    x: &[f32],
+) -> Vec<f32> {
+    let attended = attend(pass, shape, weights, packing, x);
+    let mut out = pass.linear(&weights.out, &attended.out);
+    out.iter_mut().zip(x).for_each(|(out, x)| *out += x);
+    out
+}
+
+/// Turns the gradient of what [`forward`] gave into that of `x`, in place.
+pub(crate) fn backward(
+    pass: Pass<'_>,
+    (shape, weights, packing): (&Shape, &Attention<'_>, Packing<'_>),
+    gradients: &mut Gradients,
+    x: &[f32],
+    d: &mut [f32],
+) {
+    let forward = attend(pass, shape, weights, packing, x);
+    pass.add_weight_gradients(&weights.out, gradients, d, &forward.out);
+    let zeros = |like: &[f32]| vec![0.0; like.len()];
+    let mut dout = zeros(&forward.out);
+    pass.add_input_gradient(&weights.out, &mut dout, d);
+    let [mut dq, mut dk, mut dv] = [&forward.query, &forward.key, &forward.value].map(|x| zeros(x));
+    let rows = AttentionRows {
+        q: &forward.query,
+        keys: &forward.key,
+        values: &forward.value,
+        out: &forward.out,
+        softmax: &forward.softmax,
+    };
+    let sinks = weights.sinks.span().map(|span| gradients.of_mut(span));
+    let to = AttentionGradients { q: &mut dq, keys: &mut dk, values: &mut dv, sinks };
+    let params = params(pass, shape, weights);
+    attention_backward(pass.pool, to, &dout, rows, packing.documents, &params);
+    rotate(pass, packing, &mut dq, (shape.num_query_heads, shape.head_dim), RopeAngles::apply_transposed);
+    rotate(pass, packing, &mut dk, (shape.num_kv_heads, shape.head_dim), RopeAngles::apply_transposed);
+    let mut dnormed = zeros(x);
+    for (layer, dy) in [(&weights.query, &dq), (&weights.key, &dk), (&weights.value, &dv)] {
+        pass.add_weight_gradients(layer, gradients, dy, &forward.normed);
+        pass.add_input_gradient(layer, &mut dnormed, dy);
+    }
+    pass.add_norm_gradients((weights.norm, shape.rms_norm_eps), gradients, d, &dnormed, x);
+}
+
+fn attend(
+    pass: Pass<'_>,
+    shape: &Shape,
+    weights: &Attention<'_>,
+    packing: Packing<'_>,
+    x: &[f32],
+) -> Attended {
+    let normed = pass.norm(weights.norm, x, shape.rms_norm_eps);
+    let [mut query, mut key, value] =
+        [&weights.query, &weights.key, &weights.value].map(|layer| pass.linear(layer, &normed));
+    let (heads, kv_heads, d) = (shape.num_query_heads, shape.num_kv_heads, shape.head_dim);
+    rotate(pass, packing, &mut query, (heads, d), RopeAngles::apply);
+    rotate(pass, packing, &mut key, (kv_heads, d), RopeAngles::apply);
+    let t = query.len() / (heads * d);
+    let (mut out, mut softmax) = (vec![0.0; query.len()], vec![0.0; 2 * t * heads]);
+    let mut first = 0;
+    let runs: Vec<[KvRun<'_>; 1]> = packing
+        .documents
+        .iter()
+        .map(|len| {
+            let rows = first * kv_heads * d..(first + len) * kv_heads * d;
+            first += len;
+            let (keys, values) = (KvSlice::F32(&key[rows.clone()]), KvSlice::F32(&value[rows]));
+            [KvRun { keys, values, first_position: 0, len: *len }]
+        })
+        .collect();
+    let (mut outs, mut queries, mut jobs) = (&mut out[..], &query[..], Vec::new());
+    for (len, runs) in packing.documents.iter().zip(&runs) {
+        let (out, outs_left) = outs.split_at_mut(len * heads * d);
+        let (q, queries_left) = queries.split_at(len * heads * d);
+        jobs.push(AttentionJob { out, q, runs, first_position: 0 });
+        (outs, queries) = (outs_left, queries_left);
+    }
+    attention_saving(pass.pool, &mut jobs, &mut softmax, &params(pass, shape, weights));
+    Attended { normed, query, key, value, out, softmax }
+}
+
+fn params<'a>(pass: Pass<'a>, shape: &Shape, weights: &Attention<'a>) -> AttentionParams<'a> {
+    AttentionParams {
+        num_query_heads: shape.num_query_heads,
+        num_kv_heads: shape.num_kv_heads,
+        head_dim: shape.head_dim,
+        window: weights.window,
+        sinks: weights.sinks.view(pass.trained),
+        scale: 1.0 / (shape.head_dim as f32).sqrt(),
+    }
+}
+
+/// Does `rotation` to the rows of every document.
+fn rotate(
+    pass: Pass<'_>,
+    packing: Packing<'_>,
+    rows: &mut [f32],
+    (heads, d): (usize, usize),
+    rotation: impl Fn(&RopeAngles, &mut [f32], usize, usize) + Sync,
+) {
+    let mut rest = rows;
+    for len in packing.documents {
+        let (document, after) = rest.split_at_mut(len * heads * d);
+        pass.pool.for_each_row(document, heads * d, |position, row| {
+            rotation(packing.angles, row, heads, position);
+        });
+        rest = after;
+    }
+}

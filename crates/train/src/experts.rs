@@ -1,0 +1,141 @@
+//! The router and the experts of a layer, forward and backward.
+//!
+//! Experts are taken in ascending order, each with the rows that chose it, ascending too; that is the order
+//! in which a row's update and its gradient are added up.
+
+use gptoss_kernels::lanes::dot;
+use gptoss_kernels::{swiglu_backward, swiglu_on, top_k_softmax, top_k_softmax_backward};
+
+use crate::linear::Pass;
+use crate::network::{Expert, Layer, Shape};
+use crate::rows::{gather, scatter};
+use crate::trained::Gradients;
+
+/// Which experts each row chose, kept between forward and backward.
+pub(crate) struct Choice {
+    /// `[T, A]`
+    experts: Vec<u32>,
+    /// `[T, A]`
+    weights: Vec<f32>,
+    active: usize,
+}
+
+impl Choice {
+    /// The rows of an expert, and where in the choice of each it stands.
+    fn rows_of(&self, expert: usize) -> (Vec<usize>, Vec<usize>) {
+        let places = self.experts.iter().enumerate().filter(|(_, chosen)| **chosen as usize == expert);
+        places.map(|(place, _)| (place / self.active, place)).unzip()
+    }
+}
+
+/// `x [T, C]` and what the experts add to it.
+pub(crate) fn forward(pass: Pass<'_>, shape: &Shape, layer: &Layer<'_>, x: &[f32]) -> (Vec<f32>, Choice) {
+    let (c, active) = (shape.hidden_size, shape.active_experts);
+    let normed = pass.norm(layer.norm, x, shape.rms_norm_eps);
+    let logits = pass.linear(&layer.router, &normed);
+    let mut choice =
+        Choice { experts: vec![0; x.len() / c * active], weights: vec![0.0; x.len() / c * active], active };
+    let rows = choice.experts.chunks_exact_mut(active).zip(choice.weights.chunks_exact_mut(active));
+    for (logits, (experts, weights)) in logits.chunks_exact(layer.router.num_outputs).zip(rows) {
+        top_k_softmax(logits, active, experts, weights);
+    }
+    let mut out = x.to_vec();
+    for (index, expert) in layer.experts.iter().enumerate() {
+        let (rows, places) = choice.rows_of(index);
+        if !rows.is_empty() {
+            let [_, activated] = activate(pass, shape, expert, &gather(pass.pool, &normed, &rows, c));
+            let update = pass.linear(&expert.down, &activated);
+            scatter(&mut out, &update, &rows, |i| choice.weights[places[i]], c);
+        }
+    }
+    (out, choice)
+}
+
+/// Turns the gradient of what [`forward`] gave into that of `x`, in place.
+pub(crate) fn backward(
+    pass: Pass<'_>,
+    (shape, layer, choice): (&Shape, &Layer<'_>, &Choice),
+    gradients: &mut Gradients,
+    x: &[f32],
+    d: &mut [f32],
+) {
+    let c = shape.hidden_size;
+    let normed = pass.norm(layer.norm, x, shape.rms_norm_eps);
+    let mut dnormed = vec![0.0; x.len()];
+    let mut dweights = vec![0.0; choice.weights.len()];
+    for (index, expert) in layer.experts.iter().enumerate() {
+        let (rows, places) = choice.rows_of(index);
+        if rows.is_empty() {
+            continue;
+        }
+        let inputs = gather(pass.pool, &normed, &rows, c);
+        let douts = gather(pass.pool, d, &rows, c);
+        let weights: Vec<f32> = places.iter().map(|place| choice.weights[*place]).collect();
+        let (dinputs, dchosen) =
+            expert_backward(pass, (shape, expert), gradients, (&inputs, douts), &weights);
+        scatter(&mut dnormed, &dinputs, &rows, |_| 1.0, c);
+        places.iter().zip(dchosen).for_each(|(place, dweight)| dweights[*place] = dweight);
+    }
+    let num_experts = layer.router.num_outputs;
+    let mut dlogits = vec![0.0; x.len() / c * num_experts];
+    for (row, dlogits) in dlogits.chunks_exact_mut(num_experts).enumerate() {
+        let chosen = row * choice.active..(row + 1) * choice.active;
+        let (experts, weights) = (&choice.experts[chosen.clone()], &choice.weights[chosen.clone()]);
+        top_k_softmax_backward(dlogits, experts, weights, &dweights[chosen]);
+    }
+    pass.add_weight_gradients(&layer.router, gradients, &dlogits, &normed);
+    pass.add_input_gradient(&layer.router, &mut dnormed, &dlogits);
+    pass.add_norm_gradients((layer.norm, shape.rms_norm_eps), gradients, d, &dnormed, x);
+}
+
+/// Gates and ups `[R, 2F]` of some rows, and what comes of them `[R, F]`.
+fn activate(pass: Pass<'_>, shape: &Shape, expert: &Expert<'_>, inputs: &[f32]) -> [Vec<f32>; 2] {
+    let f = shape.intermediate_size;
+    let gate_up = pass.linear(&expert.gate_up, inputs);
+    let mut activated = vec![0.0; gate_up.len() / 2];
+    pass.pool.for_each_row(&mut activated, f, |row, out| {
+        let gate_up = &gate_up[row * 2 * f..][..2 * f];
+        swiglu_on(pass.pool.tier(), out, gate_up, shape.swiglu_limit, shape.swiglu_alpha);
+    });
+    [gate_up, activated]
+}
+
+/// Gradients of an expert's inputs `[R, C]` and of the weights by which its rows were multiplied `[R]`.
+fn expert_backward(
+    pass: Pass<'_>,
+    (shape, expert): (&Shape, &Expert<'_>),
+    gradients: &mut Gradients,
+    (inputs, mut douts): (&[f32], Vec<f32>),
+    weights: &[f32],
+) -> (Vec<f32>, Vec<f32>) {
+    let (c, f, pool) = (shape.hidden_size, shape.intermediate_size, pass.pool);
+    let [gate_up, activated] = activate(pass, shape, expert, inputs);
+    // Before the weight, so that its own gradient is a product with it and the expert's output is not made.
+    let mut dactivated = vec![0.0; activated.len()];
+    pass.add_input_gradient(&expert.down, &mut dactivated, &douts);
+    let bias = expert.down.bias.map(|bias| bias.view(pass.trained));
+    let dweights = (0..weights.len())
+        .map(|row| {
+            let of_bias = bias.map_or(0.0, |bias| dot(bias, &douts[row * c..][..c]));
+            dot(&dactivated[row * f..][..f], &activated[row * f..][..f]) + of_bias
+        })
+        .collect();
+    scale_rows(&mut douts, weights, c);
+    scale_rows(&mut dactivated, weights, f);
+    pass.add_weight_gradients(&expert.down, gradients, &douts, &activated);
+    let mut dgate_up = vec![0.0; gate_up.len()];
+    pool.for_each_row(&mut dgate_up, 2 * f, |row, out| {
+        let (dy, gate_up) = (&dactivated[row * f..][..f], &gate_up[row * 2 * f..][..2 * f]);
+        swiglu_backward(pool.tier(), out, dy, gate_up, (shape.swiglu_limit, shape.swiglu_alpha));
+    });
+    pass.add_weight_gradients(&expert.gate_up, gradients, &dgate_up, inputs);
+    let mut dinputs = vec![0.0; inputs.len()];
+    pass.add_input_gradient(&expert.gate_up, &mut dinputs, &dgate_up);
+    (dinputs, dweights)
+}
+
+fn scale_rows(rows: &mut [f32], factors: &[f32], width: usize) {
+    for (row, factor) in rows.chunks_exact_mut(width).zip(factors) {
+        row.iter_mut().for_each(|x| *x *= factor);
+    }
+}

@@ -1,0 +1,93 @@
+//! Linear layers and norms, forward and backward, whatever of them is trained.
+
+use gptoss_kernels::{
+    LinearDims, LowRankGradients, Pool, Rows, linear, linear_backward_bias, linear_backward_input,
+    linear_backward_weight, low_rank, low_rank_backward_factors, low_rank_backward_input, low_rank_shrink,
+    rmsnorm_backward, rmsnorm_on,
+};
+
+use crate::network::{Linear, Vector};
+use crate::trained::{Gradients, Trained};
+
+/// What every op of a pass is told.
+#[derive(Clone, Copy)]
+pub(crate) struct Pass<'a> {
+    pub(crate) pool: &'a Pool,
+    pub(crate) trained: &'a Trained,
+}
+
+impl Pass<'_> {
+    /// `[T, N]` of `x [T, K]`.
+    pub(crate) fn linear(self, layer: &Linear<'_>, x: &[f32]) -> Vec<f32> {
+        let dims = dims(layer, x.len() / layer.num_inputs);
+        let mut y = vec![0.0; dims.t * dims.n];
+        let bias = layer.bias.map(|bias| bias.view(self.trained));
+        linear(self.pool, &mut y, Rows::F32(x), layer.weight.view(self.trained), bias, dims);
+        if let Some(pair) = layer.low_rank {
+            let mut u = vec![0.0; dims.t * pair.rank];
+            low_rank(self.pool, &mut y, &mut u, x, pair.view(self.trained), dims);
+        }
+        y
+    }
+
+    /// `dx [T, K] +=` what `dy [T, N]` says of the inputs.
+    pub(crate) fn add_input_gradient(self, layer: &Linear<'_>, dx: &mut [f32], dy: &[f32]) {
+        let dims = dims(layer, dx.len() / layer.num_inputs);
+        linear_backward_input(self.pool, dx, dy, layer.weight.view(self.trained), dims);
+        if let Some(pair) = layer.low_rank {
+            low_rank_backward_input(self.pool, dx, dy, pair.view(self.trained), dims);
+        }
+    }
+
+    /// Adds what `dy [T, N]` says of the weights that met `x [T, K]`.
+    pub(crate) fn add_weight_gradients(
+        self,
+        layer: &Linear<'_>,
+        gradients: &mut Gradients,
+        dy: &[f32],
+        x: &[f32],
+    ) {
+        let dims = dims(layer, x.len() / layer.num_inputs);
+        if let Some(span) = layer.weight.span() {
+            linear_backward_weight(self.pool, gradients.of_mut(span), dy, x, dims);
+        }
+        if let Some(span) = layer.bias.and_then(Vector::span) {
+            linear_backward_bias(self.pool, gradients.of_mut(span), dy);
+        }
+        if let Some(pair) = layer.low_rank {
+            let factors = pair.view(self.trained);
+            let mut u = vec![0.0; dims.t * pair.rank];
+            low_rank_shrink(self.pool, &mut u, x, factors, LinearDims { n: pair.rank, ..dims });
+            let [a, b] = gradients.of_two(pair.a, pair.b);
+            let gradients = LowRankGradients { a, b };
+            low_rank_backward_factors(self.pool, gradients, dy, (x, &u), factors, dims);
+        }
+    }
+
+    /// RMSNorm of every row of `x [T, C]`.
+    pub(crate) fn norm(self, weight: Vector<'_>, x: &[f32], eps: f32) -> Vec<f32> {
+        let weight = weight.view(self.trained);
+        let (mut out, c) = (vec![0.0; x.len()], weight.len());
+        self.pool.for_each_row(&mut out, c, |row, out| {
+            rmsnorm_on(self.pool.tier(), out, &x[row * c..][..c], weight, eps);
+        });
+        out
+    }
+
+    /// `dx [T, C] +=` what `dy` says of the rows `x` that were normed.
+    pub(crate) fn add_norm_gradients(
+        self,
+        (weight, eps): (Vector<'_>, f32),
+        gradients: &mut Gradients,
+        dx: &mut [f32],
+        dy: &[f32],
+        x: &[f32],
+    ) {
+        let dweight = weight.span().map(|span| gradients.of_mut(span));
+        rmsnorm_backward(self.pool, dx, dweight, dy, x, (weight.view(self.trained), eps));
+    }
+}
+
+fn dims(layer: &Linear<'_>, t: usize) -> LinearDims {
+    LinearDims { t, n: layer.num_outputs, k: layer.num_inputs }
+}
