@@ -180,9 +180,10 @@ impl Engine {
 fn refuse_all(inbox: &mut Inbox, past: &EngineStats, lost: &Failure) {
     let mut stats = *past;
     while let Some(accepted) = inbox.recv() {
-        accepted.events.fail(lost.clone());
+        // Counted first: who hears of the end may look at once.
         stats.ended_failed += 1;
         inbox.publish(&stats);
+        accepted.events.fail(lost.clone());
     }
 }
 
