@@ -1,5 +1,6 @@
 //! Project scripts: `cargo xtask tidy` checks the house rules, `cargo xtask size` prints the size of each
-//! room, `cargo xtask shaders` makes the kernels of `gpu`, `cargo xtask cuda` those in CUDA C++.
+//! room, `cargo xtask shaders` makes the kernels of `gpu`, `cargo xtask cuda` those in CUDA C++, `cargo xtask
+//! gpu` what a machine with a card runs.
 //!
 //! They read the working tree, and write there and in the target folder alone: no network (but for the
 //! compiler that `cuda` installs), no weights, no GPU. `cargo test --workspace` runs the check of house rules
@@ -7,6 +8,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a program with arguments of its own")]
 
+mod card;
 mod cuda;
 mod shaders;
 mod tidy;
@@ -23,7 +25,9 @@ commands:
   shaders        make SPIR-V and MSL from the WGSL of crates/gpu (builds naga first: a minute)
   shaders --check  only compare them with what is checked in
   cuda           compile the CUDA C++ of crates/gpu (installs its compiler first: 320 MB)
-  cuda --check   also look at the disassembly; both end with 77 where there is no compiler";
+  cuda --check   also look at the disassembly; both end with 77 where there is no compiler
+  gpu            build the program and put it with a script into target/gpu-run, for a machine with a card
+  gpu --binary FILE  take this program in place of building it";
 
 /// The exit status of what could check nothing on this machine, as `.ci/run` knows it.
 const SKIPPED: u8 = 77;
@@ -39,6 +43,8 @@ fn main() -> ExitCode {
         ["shaders", "--check"] => run_shaders(true),
         ["cuda"] => run_cuda(false),
         ["cuda", "--check"] => run_cuda(true),
+        ["gpu"] => run_card(None),
+        ["gpu", "--binary", file] => run_card(Some(Path::new(file))),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -70,6 +76,13 @@ fn run_shaders(check: bool) -> anyhow::Result<ExitCode> {
         eprintln!("{difference}");
     }
     Ok(if differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Says where the folder for a machine with a card is.
+fn run_card(binary: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let folder = card::run(repository(), binary)?;
+    println!("{}: copy it to the machine with the card, and start its run.sh there", folder.display());
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Prints what is wrong with each kernel in CUDA C++.

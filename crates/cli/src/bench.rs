@@ -5,7 +5,7 @@
 //! run the machine itself: what its threads read from memory and how many multiply-adds its tiles do. So
 //! every figure stands beside its ceiling of the same minutes, and the share of it is what to quote: absolute
 //! figures move with the machine and its neighbours. Medians are printed, with the slowest and the fastest
-//! run.
+//! run. A case that fails, for want of memory on a card for one, is told, and the others go on.
 //!
 //! `ceiling.rs` measures the machine, `measure.rs` the model, `report.rs` prints; what a token costs is the
 //! model room's. Prompts are random tokens, because routing then spreads over the experts; decoded tokens are
@@ -19,6 +19,7 @@ mod system;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use gptoss_model::Model;
 
 use crate::args::BenchArgs;
 use crate::failure::usage;
@@ -38,20 +39,36 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     let context = cases.iter().map(Case::context).max().unwrap_or(1);
     let (model, starts) = Starts::measure(args, &opened, context)?;
     measure::warm_up(&model)?;
+    let conditions = Conditions::new(args, &opened, &model, starts, load_average)?;
     let mut measured: Vec<Measured> = cases.iter().map(|case| Measured::new(*case)).collect();
+    let mut is_whole = true;
     for repeat in 0..args.repeat {
         for measured in &mut measured {
-            let before = ceiling.measure(&model);
-            let speeds = measure::run_case(&model, &measured.case, u64::from(repeat))?;
-            say(&format!("{}, run {} of {}: {speeds}", measured.case, repeat + 1, args.repeat));
-            measured.add([before, ceiling.measure(&model)], speeds);
-            measured.peak_resident_bytes =
-                system::peak_resident_bytes().map(|bytes| bytes - ceiling.num_bytes());
+            if let Err(error) = run_once(&model, &mut ceiling, measured, repeat) {
+                // The others may fit the machine.
+                say(&format!("{}, run {} of {}: failed: {error:#}", measured.case, repeat + 1, args.repeat));
+                is_whole = false;
+                continue;
+            }
+            say(&format!("{measured}, run {} of {}", repeat + 1, args.repeat));
+            if let Some(rows) = args.rows.as_deref().filter(|_| repeat + 1 == args.repeat) {
+                report::append(rows, &conditions, measured)?;
+            }
         }
     }
-    let conditions = Conditions::new(args, &opened, &model, starts, load_average);
+    measured.retain(Measured::has_runs);
     report::print(args, &conditions, &measured)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// One run of a case, with the machine's rates before and after it.
+fn run_once(model: &Model, ceiling: &mut Ceiling, measured: &mut Measured, repeat: u32) -> Result<()> {
+    let before = ceiling.measure(model)?;
+    let speeds = measure::run_case(model, &measured.case, u64::from(repeat))?;
+    measured.add([before, ceiling.measure(model)?], speeds);
+    measured.peak_resident_bytes =
+        system::peak_resident_bytes().map(|bytes| bytes.saturating_sub(ceiling.num_bytes()));
+    Ok(())
 }
 
 /// Progress, a line a step, on standard error.
@@ -59,30 +76,32 @@ fn say(line: &str) {
     eprintln!("bench: {}", crate::terminal::safe(line));
 }
 
-/// Every prompt's length with every depth and every number of sequences.
+/// Those that are named, or every prompt's length with every depth and every number of sequences.
 ///
 /// Errors: usage, when one does not fit the model's context or measures nothing.
 fn cases(args: &BenchArgs, opened: &Opened) -> Result<Vec<Case>> {
     let context_max = opened.checkpoint.config().max_position_embeddings;
-    let mut cases = Vec::new();
-    for &prefill in &args.prefill {
-        for &depth in &args.depth {
-            for &batch in &args.batch {
-                let [prefill, depth, batch] = [prefill, depth, batch].map(|n| n as usize);
-                let case = Case { prefill, depth, batch, decode: args.decode as usize };
-                if case.context() > context_max {
-                    let name = opened.source.name();
-                    return Err(usage(format!(
-                        "{case} need {} positions, but {name} holds {context_max}\ntake a smaller --depth, --prefill or --decode",
-                        case.context()
-                    )));
-                }
-                if case.prefill + case.decode == 0 {
-                    return Err(usage("--prefill 0 --decode 0 measures nothing"));
-                }
-                cases.push(case);
-            }
-        }
+    let mut sizes = args.cases.clone();
+    if sizes.is_empty() {
+        let of_depth =
+            |prefill: u32, depth: u32| args.batch.iter().map(move |batch| [prefill, depth, *batch]);
+        let of_prefill = |prefill: u32| args.depth.iter().flat_map(move |depth| of_depth(prefill, *depth));
+        sizes = args.prefill.iter().flat_map(|prefill| of_prefill(*prefill)).collect();
     }
-    Ok(cases)
+    let case = |sizes: [u32; 3]| {
+        let [prefill, depth, batch] = sizes.map(|n| n as usize);
+        let case = Case { prefill, depth, batch, decode: args.decode as usize };
+        if case.context() > context_max {
+            let name = opened.source.name();
+            return Err(usage(format!(
+                "{case} need {} positions, but {name} holds {context_max}\ntake a smaller --depth, --prefill or --decode",
+                case.context()
+            )));
+        }
+        if case.prefill + case.decode == 0 {
+            return Err(usage("--prefill 0 --decode 0 measures nothing"));
+        }
+        Ok(case)
+    };
+    sizes.into_iter().map(case).collect()
 }

@@ -1,14 +1,15 @@
 //! Which device computes: the processor, or a card by its name or by what it holds.
 //!
 //! Entry points: [`find`] and [`choose`] for a command that computes, [`findings`] for `gptoss doctor`. The
-//! processor is the default. `auto` takes the first card that runs the kernels and whose memory holds the
-//! whole plan, else the first that holds everything but some experts, and never a device in software; a card
-//! that is named is taken, and an error says what it lacks.
+//! processor is the default. `auto` takes the first card that runs the kernels, proves its ops and whose
+//! memory holds the whole plan, else the first that holds everything but some experts, and never a device in
+//! software; a card that is named is taken, and an error says what it lacks.
 
 use std::io::{self, Write};
 
 use anyhow::{Context, Result};
 use gptoss_checkpoint::Checkpoint;
+use gptoss_gpu::prove::class_of;
 use gptoss_gpu::{Device, DeviceChoice, DeviceDescription, DeviceKind, Error};
 use gptoss_model::{
     BLOCK_TOKENS, KvFormat, LoadOptions, MemoryPlan, ModelConfig, StoreSizes, Term, card_bytes,
@@ -31,18 +32,27 @@ pub struct ChosenCard {
     pub plan: MemoryPlan,
 }
 
-/// The card that is asked for, opened; `None` is the processor.
+/// The card that is asked for, opened, with its ops proved; `None` is the processor.
 ///
-/// Errors: as [`find`]; what opening it met; a model whose dense part it does not hold.
+/// Errors: as [`find`]; what opening or proving it met; a model whose dense part it does not hold.
 pub fn choose(
     compute: &ComputeArgs,
     checkpoint: &Checkpoint,
     needs: &Needs<'_>,
     kv_format: KvFormat,
 ) -> Result<Option<ChosenCard>> {
-    let Some(found) = find(compute, checkpoint, needs, kv_format)? else { return Ok(None) };
-    let device = Device::open(&DeviceChoice::Index(found.index)).context("cannot open the device")?;
-    let plan = plan(&found, compute, checkpoint, needs, kv_format).context("cannot compute on a card")?;
+    let found = candidates(compute, checkpoint, needs, kv_format)?;
+    let device = match (&compute.device, found.first()) {
+        (DeviceArg::Auto, _) => first_that_opens(&found, proved, &mut io::stderr())?,
+        (_, Some(named)) => {
+            let choice = DeviceChoice::Index(named.index);
+            Some(proved(&choice).context("cannot compute on the device")?)
+        }
+        (_, None) => None,
+    };
+    let Some(device) = device else { return Ok(None) };
+    let found = device.description();
+    let plan = plan(found, compute, checkpoint, needs, kv_format).context("cannot compute on a card")?;
     let taken = human(card_bytes(&plan.terms));
     writeln!(io::stderr(), "computing on {found}, {taken} of its memory")?;
     if let Some(slots) = plan.expert_slots {
@@ -55,7 +65,32 @@ pub fn choose(
     Ok(Some(ChosenCard { device, plan }))
 }
 
-/// The card that is asked for; `None` is the processor.
+/// A device that has passed its probes.
+fn proved(choice: &DeviceChoice) -> Result<Device, Error> {
+    let device = Device::open(choice)?;
+    class_of(&device)?;
+    Ok(device)
+}
+
+/// The first that `open` opens; why others are passed over is told.
+fn first_that_opens<T>(
+    devices: &[DeviceDescription],
+    open: impl Fn(&DeviceChoice) -> Result<T, Error>,
+    told: &mut dyn Write,
+) -> Result<Option<T>> {
+    for device in devices {
+        match open(&DeviceChoice::Index(device.index)) {
+            Ok(opened) => return Ok(Some(opened)),
+            Err(error) => writeln!(told, "warning: passing over vulkan:{}: {error}", device.index)?,
+        }
+    }
+    if !devices.is_empty() {
+        writeln!(told, "warning: no card is left that can be used; computing on the processor")?;
+    }
+    Ok(None)
+}
+
+/// The card that is asked for, whose ops need not be proved to plan for it; `None` is the processor.
 ///
 /// Errors: flags that do not go with a card; none of the name that is asked for.
 pub fn find(
@@ -64,13 +99,23 @@ pub fn find(
     needs: &Needs<'_>,
     kv_format: KvFormat,
 ) -> Result<Option<DeviceDescription>> {
+    Ok(candidates(compute, checkpoint, needs, kv_format)?.into_iter().next())
+}
+
+/// The cards that may be taken, the best first; none is the processor.
+fn candidates(
+    compute: &ComputeArgs,
+    checkpoint: &Checkpoint,
+    needs: &Needs<'_>,
+    kv_format: KvFormat,
+) -> Result<Vec<DeviceDescription>> {
     let options = LoadOptions { precision: needs.precision, dense: needs.dense, expert_slots: None };
     let is_taken = || check_on_card(checkpoint, &options);
     match &compute.device {
         DeviceArg::Cpu if compute.gpu_memory.is_some() => Err(usage(
             "--gpu-memory is a card's, and the processor computes\nadd --device vulkan or auto, or leave it out",
         )),
-        DeviceArg::Cpu => Ok(None),
+        DeviceArg::Cpu => Ok(Vec::new()),
         DeviceArg::Card(_) if compute.memory.is_some() => Err(usage(
             "--memory is the computer's and --device takes a card's (--gpu-memory); leave one of them out",
         )),
@@ -78,18 +123,18 @@ pub fn find(
             is_taken().context("cannot compute on a card")?;
             let devices = Device::list().context("cannot open the device")?;
             match choice.find(&devices) {
-                Some(device) => Ok(Some(device.clone())),
+                Some(device) => Ok(vec![device.clone()]),
                 // It says what there is.
                 None => {
-                    Ok(Some(Device::open(choice).context("cannot open the device")?.description().clone()))
+                    Ok(vec![Device::open(choice).context("cannot open the device")?.description().clone()])
                 }
             }
         }
-        DeviceArg::Auto if compute.memory.is_some() || is_taken().is_err() => Ok(None),
+        DeviceArg::Auto if compute.memory.is_some() || is_taken().is_err() => Ok(Vec::new()),
         DeviceArg::Auto => {
             let planned =
                 |device: &DeviceDescription| plan(device, compute, checkpoint, needs, kv_format).ok();
-            Ok(first_that_holds(&Device::list().unwrap_or_default(), planned).cloned())
+            Ok(those_that_hold(&Device::list().unwrap_or_default(), planned))
         }
     }
 }
@@ -145,15 +190,16 @@ fn num_experts(checkpoint: &Checkpoint) -> usize {
     config.num_hidden_layers * config.num_local_experts
 }
 
-/// The first card whose plan holds all of a model, else the first that has a plan.
-fn first_that_holds(
+/// The cards that have a plan: those first that hold all of a model, then the best kind.
+fn those_that_hold(
     devices: &[DeviceDescription],
     plan: impl Fn(&DeviceDescription) -> Option<MemoryPlan>,
-) -> Option<&DeviceDescription> {
+) -> Vec<DeviceDescription> {
     let may_compute = |device: &&DeviceDescription| device.kind != DeviceKind::Cpu && device.lack().is_none();
-    let planned = devices.iter().filter(may_compute).filter_map(|device| Some((device, plan(device)?)));
-    let best = planned.min_by_key(|(device, plan)| (plan.expert_slots.is_some(), device.kind));
-    best.map(|(device, _)| device)
+    let planned = devices.iter().filter(may_compute).filter_map(|device| Some((plan(device)?, device)));
+    let mut planned: Vec<_> = planned.collect();
+    planned.sort_by_key(|(plan, device)| (plan.expert_slots.is_some(), device.kind));
+    planned.into_iter().map(|(_, device)| device.clone()).collect()
 }
 
 /// What `gptoss doctor` says of cards.
@@ -202,20 +248,44 @@ mod tests {
             DeviceDescription { vulkan: [1, 2, 0], ..device(3, DeviceKind::Discrete, 100) },
         ];
         // What is needed whole, and without any experts.
-        let check = |[whole, least]: [u64; 2], expected| {
+        let holders = |[whole, least]: [u64; 2]| {
             let plan = |device: &DeviceDescription| {
                 let budget = budget(None, device.memory_bytes) / 1_000_000_000;
                 let expert_slots = (budget < whole).then_some(5);
                 (budget >= least).then_some(MemoryPlan { terms: Vec::new(), expert_slots })
             };
-            let found = first_that_holds(&devices, plan).map(|device| device.index);
-            assert_eq!(found, expected, "{whole} {least}");
+            those_that_hold(&devices, plan)
         };
-        check([14, 3], Some(2));
-        check([15, 3], Some(1));
-        check([60, 20], Some(1));
-        check([60, 3], Some(2));
-        check([60, 60], None);
+        let check = |needs, expected: &[usize]| {
+            let found: Vec<usize> = holders(needs).iter().map(|device| device.index).collect();
+            assert_eq!(found, expected, "{needs:?}");
+        };
+        check([14, 3], &[2, 1]);
+        check([15, 3], &[1, 2]);
+        check([60, 20], &[1]);
+        check([60, 3], &[2, 1]);
+        check([60, 60], &[]);
+        // One whose compiler breaks an op is passed over with a word.
+        let opened = |broken: &[usize]| {
+            let open = |choice: &DeviceChoice| match choice {
+                DeviceChoice::Index(index) if broken.contains(index) => Err(Error::Wrong {
+                    device: "a device".to_owned(),
+                    index: *index,
+                    driver: "a driver".to_owned(),
+                    kernel: "gemv_bf16_f32_1".to_owned(),
+                }),
+                choice => Ok(choice.clone()),
+            };
+            let mut told = Vec::new();
+            let found = first_that_opens(&holders([14, 3]), open, &mut told).unwrap();
+            (found, String::from_utf8(told).unwrap())
+        };
+        assert_eq!(opened(&[]), (Some(DeviceChoice::Index(2)), String::new()));
+        let (found, told) = opened(&[2]);
+        assert_eq!(found, Some(DeviceChoice::Index(1)));
+        assert!(told.contains("passing over vulkan:2: a device computes gemv_bf16_f32_1 wrongly"), "{told}");
+        let (found, told) = opened(&[1, 2]);
+        assert!(found.is_none() && told.contains("computing on the processor"), "{told}");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::config::{self, Layers};
 use crate::finding::{Finding, Level, worst, write_lines};
 use crate::hub::Settings;
 use crate::memory_budget::human;
-use crate::{checks, device, machine, serve, state_folder};
+use crate::{checks, device, machine, proof, serve, state_folder};
 
 /// How long memory is read, at most.
 const READ_TIME: Duration = Duration::from_millis(500);
@@ -42,6 +42,9 @@ const WRITTEN: u64 = 1_790_000_000;
 
 /// Runs the command.
 pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
+    if args.prove {
+        return proof::run(args);
+    }
     let mut findings = vec![processor(), cores(), memory(), huge_pages(), bandwidth(), open_files(), clock()];
     findings.extend(device::findings());
     findings.push(cache());

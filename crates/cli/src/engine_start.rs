@@ -14,7 +14,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use gptoss_engine::{Engine, EngineHandle, EngineOptions, Failure, KvPlan, PrefixDisk, watch};
-use gptoss_model::{CHUNK_TOKENS_MAX, Device, Model, ModelConfig};
+use gptoss_gpu::prove::class_of;
+use gptoss_model::{CHUNK_TOKENS_MAX, Model, ModelConfig};
 
 use crate::args::{ComputeArgs, EngineArgs};
 use crate::failure::usage;
@@ -67,11 +68,13 @@ pub fn plan_kv(opened: &Opened, compute: &ComputeArgs, options: &EngineOptions) 
     plan.map_err(|error| usage(error.to_string()))
 }
 
-/// The device whose arithmetic a model's numbers are, with its driver; empty for the processor, where every
-/// machine gives the same.
-pub fn device_class(model: &Model) -> String {
-    let device = model.device().map(Device::description);
-    device.map_or(String::new(), |device| format!("{} {}", device.name, device.driver))
+/// The class of devices whose arithmetic a model's numbers are; empty for the processor, where every machine
+/// gives the same.
+///
+/// Errors: a device that does not pass its probes.
+pub fn device_class(model: &Model) -> Result<String> {
+    let class = model.device().map(class_of).transpose()?;
+    Ok(class.map_or(String::new(), |class| class.to_string()))
 }
 
 /// An engine on its thread. Dropped, it ends after what runs, and what it still has to write is written.
@@ -118,15 +121,15 @@ pub fn start_lasting(
     if model.device().is_none() {
         return start(model, opened, compute, args, options);
     }
-    let class = device_class(&model);
+    let class = device_class(&model)?;
     let engine = engine(model, opened, compute, args, options)?;
     let (source, compute, args) = (opened.source.clone(), compute.clone(), args.clone());
     let again = move || {
         let opened = Opened::open(source.clone())?;
         let kv = plan_kv(&opened, &compute, &options)?;
         let model = opened.load(&compute, options.max_context, Some(&kv))?;
-        // Answers are this card's, and with `auto` another or the processor would do.
-        ensure!(device_class(&model) == class, "{class} is not there");
+        // Answers are those of its class, and with `auto` another's or the processor's would do.
+        ensure!(device_class(&model)? == class, "no card of {class} is there");
         self::engine(Arc::new(model), &opened, &compute, &args, options)
     };
     let remake = move |lost: &Failure| {
@@ -150,7 +153,7 @@ fn engine(
     options: EngineOptions,
 ) -> Result<Engine> {
     // Everything that changes the bits of keys and values.
-    let device = device_class(&model);
+    let device = device_class(&model)?;
     let numbers = (model.precision(), model.kv_format(), dense(compute.dense, compute.precision)?, device);
     let mut engine = Engine::with_options(model, options).map_err(|error| usage(error.to_string()))?;
     if let Some(folder) = &args.kv_disk {

@@ -47,6 +47,7 @@ mod output;
 mod parse;
 mod progress;
 mod prompt_folder;
+mod proof;
 mod proxy;
 mod pull;
 mod pulled;

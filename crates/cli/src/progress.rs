@@ -23,6 +23,8 @@ pub enum Unit {
     Tokens,
     /// Requests that have ended.
     Requests,
+    /// Cases that have been run.
+    Cases,
     /// Seconds that have passed.
     Seconds,
 }
@@ -67,6 +69,7 @@ impl Progress {
         let numbers = match self.unit {
             Unit::Bytes => "{bytes}/{total_bytes} {binary_bytes_per_sec}",
             Unit::Tokens => "{pos}/{len} tokens {per_sec}",
+            Unit::Cases => "{pos}/{len} cases",
             Unit::Requests => "{pos}/{len} requests {per_sec}",
             Unit::Seconds => "{pos}/{len} s",
         };

@@ -123,7 +123,7 @@ impl Prepared {
             let (card, needs) = (card.description(), recipe.needs(&kv)?);
             let plan = device::plan(card, &recipe.compute, &opened.checkpoint, &needs, model.kv_format())?;
             planned.terms = plan.terms;
-            let device = engine_start::device_class(&model).replace(' ', "-");
+            let device = engine_start::device_class(&model)?;
             planned.served.fingerprint.push_str(&format!("-{device}"));
         }
         let loaded = recipe.start(opened, model, vocab)?;

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::Error;
 use crate::account::{Held, Place, buffer_bytes};
+use crate::class::DeviceClass;
 use crate::description::{DeviceChoice, DeviceDescription, Limits};
 use crate::kernel::Kernel;
 use crate::vulkan::{Card, Loader, Memory, Part};
@@ -16,6 +17,8 @@ use crate::vulkan::{Card, Loader, Memory, Part};
 #[derive(Clone)]
 pub struct Device {
     pub(crate) card: Arc<Card>,
+    /// What its probes found, once they have run.
+    pub(crate) class: Arc<OnceLock<Result<DeviceClass, Error>>>,
     /// What has been compiled for it, by name: a driver takes long over each, and models share them.
     pub(crate) compiled: Arc<Mutex<HashMap<String, Kernel>>>,
 }
@@ -62,7 +65,7 @@ impl Device {
             return Err(Error::NoSuchDevice { asked: choice.to_string(), there: there.join("; ") });
         };
         let card = Card::open(loader, raws[found.index], found.clone(), checked)?;
-        Ok(Device { card, compiled: Arc::default() })
+        Ok(Device { card, class: Arc::default(), compiled: Arc::default() })
     }
 
     /// What the device says of itself.

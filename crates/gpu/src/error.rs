@@ -33,6 +33,22 @@ pub enum Error {
         /// What it lacks.
         lacks: String,
     },
+    /// A device whose driver breaks an op.
+    #[error(
+        "{device} computes {kernel} wrongly with {driver}, so its answers would be wrong; \
+         install another version of its driver, choose another device, or the CPU \
+         (`gptoss doctor --prove --device vulkan:{index}` tries every op)"
+    )]
+    Wrong {
+        /// Its name.
+        device: String,
+        /// Its number.
+        index: usize,
+        /// Its driver.
+        driver: String,
+        /// The kernel.
+        kernel: String,
+    },
     /// No room.
     #[error(
         "{device} has no room left while {doing}; {held_bytes} bytes are held on it: close what else uses it, or \

@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::Error;
 use crate::device::Device;
+use crate::digest::{DIGEST_START, digest_bytes};
 use crate::kernel::Kernel;
 
 /// `(name, words)` of every file of `spirv/`.
 macro_rules! built_in {
     ($($name:literal),* $(,)?) => {
         /// The names of all kernels that are built in.
-        #[cfg(test)]
-        const KERNEL_NAMES: &[&str] = &[$($name),*];
+        pub(crate) const KERNEL_NAMES: &[&str] = &[$($name),*];
 
         fn built_in(name: &str) -> Option<&'static [u8]> {
             match name {
@@ -68,6 +68,13 @@ built_in!(
     "tile_int8_int8",
     "tile_mxfp4_int8",
 );
+
+/// The digest of all kernels' words: a change of any kernel changes it.
+pub(crate) fn kernels_digest() -> u32 {
+    let words = KERNEL_NAMES.iter().filter_map(|name| built_in(name));
+    let digest = words.fold(DIGEST_START, digest_bytes);
+    (digest >> 32) as u32 ^ digest as u32
+}
 
 impl Kernel {
     /// Compiles a module; `bytes` are SPIR-V as `cargo xtask shaders` makes it. A driver may do anything with

@@ -2,8 +2,8 @@
 //!
 //! Entry points: [`Device`] (listing and opening), [`Buffer`], [`Recording`] (ops put one behind the other,
 //! barriers found by what they read and write) and [`Recorded`] (submitted again and again), and the ops in
-//! [`ops`]. A kernel is a file of WGSL that says what it computes; `cargo xtask shaders` makes SPIR-V of it,
-//! which is built in.
+//! [`ops`]; [`prove`] tells whether a device computes them rightly, [`DeviceSpeed`] how fast it can. A kernel
+//! is a file of WGSL that says what it computes; `cargo xtask shaders` makes SPIR-V of it, which is built in.
 //!
 //! The specification of an op is its CPU form in `gptoss-kernels`, order of summation included. A card with
 //! fused multiply-add gives the CPU's bits; one that rounds twice, as software drivers do, gives the bits of
@@ -14,23 +14,29 @@
 //! of the caller and panic; what the card and its driver do is an [`Error`].
 
 mod account;
+mod class;
 mod description;
 mod device;
+mod digest;
 mod error;
 mod hazards;
 mod kernel;
 mod kernels;
 pub mod ops;
+pub mod prove;
 mod recording;
+mod speed;
 mod spirv;
 mod transfer;
 mod vulkan;
 
 pub use account::{BUFFER_UNIT_BYTES, Held, Place, buffer_bytes};
+pub use class::{Arithmetic, DeviceClass};
 pub use description::{DeviceChoice, DeviceDescription, DeviceKind, Limits, SOFTWARE_WAIT_MAX, WAIT_MAX};
 pub use device::{Buffer, Device, Slice};
 pub use error::Error;
 pub use kernel::Kernel;
 pub use kernels::Kernels;
 pub use recording::{Recorded, Recording};
+pub use speed::DeviceSpeed;
 pub use transfer::{STAGING_BYTES, Upload, download};

@@ -420,12 +420,18 @@ pub struct BenchArgs {
     /// Sequences that decode together, several by comma
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub batch: Vec<u32>,
+    /// Cases to measure in this order, in place of every prefill with every depth and batch
+    #[arg(long = "case", value_name = "PREFILL:DEPTH:BATCH,...", value_delimiter = ',', value_parser = bench_case, conflicts_with_all = ["prefill", "depth", "batch"])]
+    pub cases: Vec<[u32; 3]>,
     /// Runs of every case, in turn; medians are printed
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub repeat: u32,
     /// Also start with the model's files evicted from the page cache
     #[arg(long)]
     pub cold: bool,
+    /// Also put an object a case behind this file's lines, as soon as the case has been measured
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub rows: Option<PathBuf>,
     /// Print one JSON array with an object a case
     #[arg(long)]
     pub json: bool,
@@ -439,6 +445,22 @@ pub struct BenchArgs {
 
 /// Most tokens of one kind that `bench` takes: what the published models' context holds.
 const BENCH_TOKENS_MAX: i64 = 131_072;
+
+/// Reads a case of `bench`.
+fn bench_case(text: &str) -> Result<[u32; 3], String> {
+    let sizes: Vec<u32> = text.split(':').map_while(|size| size.parse().ok()).collect();
+    match sizes[..] {
+        [prefill, depth, batch @ 1..=256]
+            if [prefill, depth].iter().all(|size| i64::from(*size) <= BENCH_TOKENS_MAX)
+                && text.matches(':').count() == 2 =>
+        {
+            Ok([prefill, depth, batch])
+        }
+        _ => Err(format!(
+            "write PREFILL:DEPTH:BATCH, up to {BENCH_TOKENS_MAX} tokens and from 1 to 256 sequences"
+        )),
+    }
+}
 
 /// Reasoning effort.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,15 +1,19 @@
 //! What the machine itself allows, in these very seconds.
 //!
-//! [`Ceiling::measure`] reads memory with the model's own threads, far more of it than any cache holds, and
-//! multiplies with the model's own matrices while they are in the caches ([`gptoss_model::TileProbe`]). It is
-//! called before every run of a case, because what a shared machine gives changes by the minute; each call
-//! takes about a second and keeps the best of its passes, since a disturbance can only slow a pass down.
+//! For a model on a card, [`Ceiling::measure`] copies within the card's memory and times small dispatches
+//! ([`DeviceSpeed`]); a card's products have no ceiling here. For one on the processor it reads memory with
+//! the model's own threads, far more of it than any cache holds, and multiplies with the model's own matrices
+//! while they are in the caches ([`gptoss_model::TileProbe`]). It is called before every run of a case,
+//! because what a shared machine gives changes by the minute; each call takes about a second and keeps the
+//! best of its passes, since a disturbance can only slow a pass down.
 //!
 //! The buffer is part of the process's memory; whoever reports the peak takes [`Ceiling::num_bytes`] off.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
+use gptoss_gpu::DeviceSpeed;
 use gptoss_kernels::{HugePages, Pool};
 use gptoss_model::Model;
 use serde::Serialize;
@@ -26,12 +30,21 @@ const TILE_TIME: Duration = Duration::from_millis(200);
 /// What one measurement found.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Rates {
-    /// Plain reads by all threads. Units: bytes a second.
+    /// Plain reads by all threads; on a card, what copies read and write. Units: bytes a second.
     pub read_bandwidth: f64,
-    /// Products of many tokens with a dense matrix in the caches. Units: multiply-adds a second.
-    pub dense_tile: f64,
-    /// Products of many tokens with an expert's matrix in the caches. Units: multiply-adds a second.
-    pub expert_tile: f64,
+    /// The processor's own.
+    pub tiles: Option<TileRates>,
+    /// A small dispatch on a card, behind a barrier. Units: seconds.
+    pub dispatch_seconds: Option<f64>,
+}
+
+/// Products of many tokens with matrices in the caches. Units: multiply-adds a second.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct TileRates {
+    /// With a dense matrix.
+    pub dense: f64,
+    /// With an expert's.
+    pub expert: f64,
 }
 
 /// The buffer that is read, on large pages as the weights are.
@@ -52,18 +65,20 @@ impl Ceiling {
         READ_BYTES as u64
     }
 
-    /// Measures all three rates.
-    pub fn measure(&mut self, model: &Model) -> Rates {
-        let read_bandwidth = self.read_bandwidth(model.pool());
-        // The tiles are the processor's; a model on a card has none.
-        let Some(mut probe) = model.tile_probe() else {
-            return Rates { read_bandwidth, dense_tile: f64::NAN, expert_tile: f64::NAN };
-        };
-        Rates {
-            read_bandwidth,
-            dense_tile: best_rate(|| probe.dense()),
-            expert_tile: best_rate(|| probe.expert()),
+    /// Measures what there is to measure.
+    ///
+    /// Errors: the card's.
+    pub fn measure(&mut self, model: &Model) -> Result<Rates> {
+        if let Some(device) = model.device() {
+            let DeviceSpeed { copy_bandwidth, dispatch_seconds } = DeviceSpeed::measure(device)?;
+            let dispatch_seconds = Some(dispatch_seconds);
+            return Ok(Rates { read_bandwidth: copy_bandwidth, tiles: None, dispatch_seconds });
         }
+        let tiles = model.tile_probe().map(|mut probe| TileRates {
+            dense: best_rate(|| probe.dense()),
+            expert: best_rate(|| probe.expert()),
+        });
+        Ok(Rates { read_bandwidth: self.read_bandwidth(model.pool()), tiles, dispatch_seconds: None })
     }
 
     fn read_bandwidth(&self, pool: &Pool) -> f64 {

@@ -8,12 +8,12 @@
 //! Filling is not timed and costs little: random keys and values are written, nothing is computed.
 
 use std::fmt;
-use std::ops::Range;
 use std::time::Instant;
 
 use anyhow::{Result, anyhow};
 use gptoss_model::{
-    BLOCK_TOKENS, Batch, ExpertTraffic, KvStore, LogitRows, Model, Segment, SequenceKv, StoreSizes, Workspace,
+    BLOCK_TOKENS, Batch, ExpertTraffic, KvMove, KvStore, LogitRows, Model, Segment, SequenceKv, StoreSizes,
+    Workspace,
 };
 use serde::Serialize;
 
@@ -27,6 +27,11 @@ const START_PROMPT: usize = 8;
 /// Tokens of a prompt that is not timed: with as many, nearly every expert is used once, and its pages are
 /// mapped.
 const WARM_UP_PROMPT: usize = 128;
+/// Positions at the beginning and at the end of a long sequence that are filled on a card: whole blocks, more
+/// than a window.
+const FILLED_POSITIONS: usize = 512;
+/// Blocks that are copied in one submission.
+const COPIES_AT_ONCE: usize = 256;
 /// Decode steps before the clock starts: the first ones after a prompt still bring its last touches of
 /// memory.
 const WARM_UP_STEPS: usize = 1;
@@ -178,10 +183,10 @@ pub fn warm_up(model: &Model) -> Result<()> {
 /// Errors: the forward pass fails, which with finite weights it does not.
 pub fn run_case(model: &Model, case: &Case, seed: u64) -> Result<Speeds> {
     let mut sequences = Sequences::new(model, case);
-    sequences.fill(0, 0..case.depth, seed);
+    sequences.fill(0, case.depth, seed);
     // One sequence computes its prompt; the others are given as many positions.
     for sequence in 1..case.batch {
-        sequences.fill(sequence, 0..case.depth + case.prefill, seed + sequence as u64);
+        sequences.fill(sequence, case.depth + case.prefill, seed + sequence as u64);
     }
     let prompt = random_tokens(model, case.prefill, 2 * seed + 1);
     let start = Instant::now();
@@ -229,9 +234,24 @@ impl<'a> Sequences<'a> {
         }
     }
 
-    fn fill(&mut self, sequence: usize, positions: Range<usize>, seed: u64) {
+    /// Fills the first `end` positions of a sequence. Rows go to a card one by one, so there a few blocks are
+    /// copied over and over; windows see the last ones.
+    fn fill(&mut self, sequence: usize, end: usize, seed: u64) {
         let kv = SequenceKv { blocks: &self.blocks[sequence], ring: sequence as u32 };
-        self.store.fill_random(&kv, positions, seed);
+        if self.model.device().is_none() || end <= 3 * FILLED_POSITIONS {
+            return self.store.fill_random(&kv, 0..end, seed);
+        }
+        let tail = (end - FILLED_POSITIONS) / BLOCK_TOKENS;
+        self.store.fill_random(&kv, 0..FILLED_POSITIONS, seed);
+        self.store.fill_random(&kv, tail * BLOCK_TOKENS..end, seed);
+        let num_filled = FILLED_POSITIONS / BLOCK_TOKENS;
+        let copies: Vec<KvMove> = (num_filled..tail)
+            .map(|block| {
+                let (from, to) = (kv.blocks[block % num_filled], kv.blocks[block]);
+                KvMove::CopyBlock { from, to, rows: BLOCK_TOKENS }
+            })
+            .collect();
+        copies.chunks(COPIES_AT_ONCE).for_each(|copies| self.store.apply(copies));
     }
 
     /// Computes a prompt of the first sequence in chunks, with the logits of its last token.

@@ -8,16 +8,20 @@
 //!
 //! It does not measure.
 
+use std::fmt;
+use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::path::Path;
 
-use anyhow::Result;
-use gptoss_model::{ExpertTraffic, Model, TokenCost};
+use anyhow::{Context, Result};
+use gptoss_model::{Device, ExpertTraffic, Model, TokenCost};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::ceiling::Rates;
 use super::measure::{Case, Speeds, Starts};
 use crate::args::{BenchArgs, PrecisionArg};
+use crate::engine_start;
 use crate::input;
 use crate::machine;
 use crate::memory_budget;
@@ -33,6 +37,8 @@ pub struct Measured {
     decode: Vec<f64>,
     /// Of the last run.
     disk: Option<ExpertTraffic>,
+    /// The last run.
+    last: Option<Speeds>,
     /// The most memory of the process up to the last run, without the probe's buffer. Units: bytes.
     pub peak_resident_bytes: Option<u64>,
 }
@@ -46,6 +52,7 @@ impl Measured {
             prefill: Vec::new(),
             decode: Vec::new(),
             disk: None,
+            last: None,
             peak_resident_bytes: None,
         }
     }
@@ -56,10 +63,23 @@ impl Measured {
         self.prefill.extend(speeds.prefill);
         self.decode.extend(speeds.decode);
         self.disk = speeds.disk;
+        self.last = Some(speeds);
     }
 
-    fn rate(&self, of: impl Fn(&Rates) -> f64) -> f64 {
-        median(self.rates.iter().map(of).collect()).unwrap_or(0.0)
+    /// Whether there is anything to print of it.
+    pub fn has_runs(&self) -> bool {
+        !self.rates.is_empty()
+    }
+
+    fn rate(&self, of: impl Fn(&Rates) -> Option<f64>) -> Option<f64> {
+        median(self.rates.iter().filter_map(of).collect())
+    }
+}
+
+impl fmt::Display for Measured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.case)?;
+        self.last.map_or(Ok(()), |speeds| speeds.fmt(f))
     }
 }
 
@@ -72,18 +92,22 @@ pub struct Conditions<'a> {
     starts: Starts,
     load_average: Option<f64>,
     processor: Option<String>,
+    device_class: Option<String>,
 }
 
 impl<'a> Conditions<'a> {
     /// Takes down the conditions; `load_average` is that before the first run.
+    ///
+    /// Errors: a device that does not pass its probes.
     pub fn new(
         args: &BenchArgs,
         opened: &Opened,
         model: &'a Model,
         starts: Starts,
         load_average: Option<f64>,
-    ) -> Conditions<'a> {
-        Conditions {
+    ) -> Result<Conditions<'a>> {
+        let class = engine_start::device_class(model)?;
+        Ok(Conditions {
             model,
             name: opened.source.name(),
             precision: match args.compute.precision {
@@ -94,7 +118,8 @@ impl<'a> Conditions<'a> {
             starts,
             load_average,
             processor: machine::processor(),
-        }
+            device_class: (!class.is_empty()).then_some(class),
+        })
     }
 }
 
@@ -116,7 +141,7 @@ struct Row {
     prefill_tokens_per_second: Option<f64>,
     prefill_slowest: Option<f64>,
     prefill_fastest: Option<f64>,
-    prefill_ceiling_tokens_per_second: f64,
+    prefill_ceiling_tokens_per_second: Option<f64>,
     prefill_share_of_ceiling: Option<f64>,
     decode_tokens_per_second: Option<f64>,
     decode_slowest: Option<f64>,
@@ -124,8 +149,8 @@ struct Row {
     decode_ceiling_tokens_per_second: f64,
     decode_share_of_ceiling: Option<f64>,
     read_bandwidth_bytes_per_second: f64,
-    dense_tile_macs_per_second: f64,
-    expert_tile_macs_per_second: f64,
+    dense_tile_macs_per_second: Option<f64>,
+    expert_tile_macs_per_second: Option<f64>,
     bytes_per_token: f64,
     kv_bytes_per_token: u64,
     macs_per_prefill_token: u64,
@@ -140,21 +165,27 @@ struct Row {
     disk_bytes_per_token: Option<f64>,
     disk_bytes_per_second: Option<f64>,
     disk_wait_seconds: Option<f64>,
+    device: Option<String>,
+    device_driver: Option<String>,
+    device_class: Option<String>,
+    dispatch_seconds: Option<f64>,
 }
 
 impl Row {
     fn new(conditions: &Conditions<'_>, measured: &Measured) -> Row {
         let case = measured.case;
-        let read_bandwidth = measured.rate(|rates| rates.read_bandwidth);
-        let dense_tile = measured.rate(|rates| rates.dense_tile);
-        let expert_tile = measured.rate(|rates| rates.expert_tile);
+        let read_bandwidth = measured.rate(|rates| Some(rates.read_bandwidth)).unwrap_or(0.0);
+        let dense_tile = measured.rate(|rates| rates.tiles.map(|tiles| tiles.dense));
+        let expert_tile = measured.rate(|rates| rates.tiles.map(|tiles| tiles.expert));
         // A token in the middle of those that were decoded stands for all.
         let cost = conditions.model.token_cost(case.depth + case.prefill + case.decode / 2 + 1);
-        let prefill_ceiling = prefill_ceiling(&cost, dense_tile, expert_tile);
+        let prefill_ceiling =
+            dense_tile.zip(expert_tile).map(|(dense, expert)| prefill_ceiling(&cost, dense, expert));
         let bytes_per_token = cost.step_bytes(case.batch) / case.batch as f64;
         let decode_ceiling = read_bandwidth / bytes_per_token;
         let (prefill, decode) = (median(measured.prefill.clone()), median(measured.decode.clone()));
         let pool = conditions.model.pool();
+        let device = conditions.model.device().map(Device::description);
         let decoded = (case.batch * case.decode).max(1) as f64;
         Row {
             model: conditions.name.clone(),
@@ -173,7 +204,7 @@ impl Row {
             prefill_slowest: least(&measured.prefill),
             prefill_fastest: most(&measured.prefill),
             prefill_ceiling_tokens_per_second: prefill_ceiling,
-            prefill_share_of_ceiling: prefill.map(|speed| speed / prefill_ceiling),
+            prefill_share_of_ceiling: prefill.zip(prefill_ceiling).map(|(speed, ceiling)| speed / ceiling),
             decode_tokens_per_second: decode,
             decode_slowest: least(&measured.decode),
             decode_fastest: most(&measured.decode),
@@ -195,6 +226,10 @@ impl Row {
             disk_bytes_per_token: measured.disk.map(|disk| disk.bytes_read as f64 / decoded),
             disk_bytes_per_second: measured.disk.map(|disk| disk.read_bytes_per_second()),
             disk_wait_seconds: measured.disk.map(|disk| disk.wait_time.as_secs_f64()),
+            device: device.map(|device| device.name.clone()),
+            device_driver: device.map(|device| device.driver.clone()),
+            device_class: conditions.device_class.clone(),
+            dispatch_seconds: measured.rate(|rates| rates.dispatch_seconds),
         }
     }
 }
@@ -237,6 +272,17 @@ pub fn print(args: &BenchArgs, conditions: &Conditions<'_>, measured: &[Measured
     Ok(out.flush()?)
 }
 
+/// Puts the row of one case behind those of a file, a line of JSON.
+///
+/// Errors: the file cannot be written to.
+pub fn append(file: &Path, conditions: &Conditions<'_>, measured: &Measured) -> Result<()> {
+    let mut line = Vec::new();
+    input::write_json_line(&mut line, &Row::new(conditions, measured))?;
+    let opened = OpenOptions::new().create(true).append(true).open(file);
+    let written = opened.and_then(|mut file| file.write_all(&line));
+    written.with_context(|| format!("cannot write {}", file.display()))
+}
+
 fn write_csv(out: &mut dyn Write, rows: &[Row]) -> Result<()> {
     for (index, row) in rows.iter().enumerate() {
         let Value::Object(fields) = serde_json::to_value(row)? else { unreachable!("a struct is an object") };
@@ -262,8 +308,9 @@ fn write_table(out: &mut dyn Write, rows: &[Row]) -> Result<()> {
     let unknown = || "unknown".to_owned();
     writeln!(
         out,
-        "{}: {} threads of {}, {}, {} precision, load average {}, medians of {} runs",
+        "{}: {}{} threads of {}, {}, {} precision, load average {}, medians of {} runs",
         first.model,
+        first.device.as_ref().map_or(String::new(), |device| format!("{device} and ")),
         first.threads,
         first.processor.clone().unwrap_or_else(unknown),
         first.tier,
@@ -285,12 +332,13 @@ fn write_table(out: &mut dyn Write, rows: &[Row]) -> Result<()> {
     for row in rows {
         writeln!(
             out,
-            "{:>7} {:>6} {:>5} | {} {:>7.2} {} | {} {:>7.2} {} | {:>8.3} {:>10.1} | {:>7}",
+            "{:>7} {:>6} {:>5} | {} {} {} | {} {:>7.2} {} | {:>8.3} {:>10.1} | {:>7}",
             row.prefill_tokens,
             row.depth_tokens,
             row.batch,
             spread(row.prefill_tokens_per_second, row.prefill_slowest, row.prefill_fastest),
-            row.prefill_ceiling_tokens_per_second,
+            row.prefill_ceiling_tokens_per_second
+                .map_or(format!("{:>7}", "-"), |ceiling| format!("{ceiling:>7.2}")),
             percent(row.prefill_share_of_ceiling),
             spread(row.decode_tokens_per_second, row.decode_slowest, row.decode_fastest),
             row.decode_ceiling_tokens_per_second,
@@ -308,14 +356,23 @@ fn write_table(out: &mut dyn Write, rows: &[Row]) -> Result<()> {
         )?;
         return Ok(());
     }
-    writeln!(
-        out,
-        "\nceilings: a prompt's is its {:.2} G multiply-adds a token at the speed of tiles in the caches ({:.0} G/s dense, {:.0} G/s experts),\n\
-         decoding's is the bandwidth over the bytes of a token",
-        first.macs_per_prefill_token as f64 / 1e9,
-        first.dense_tile_macs_per_second / 1e9,
-        first.expert_tile_macs_per_second / 1e9,
-    )?;
+    let of_prompts = match (first.dense_tile_macs_per_second, first.expert_tile_macs_per_second) {
+        (Some(dense), Some(expert)) => format!(
+            "a prompt's is its {:.2} G multiply-adds a token at the speed of tiles in the caches ({:.0} G/s dense, {:.0} G/s experts),\n",
+            first.macs_per_prefill_token as f64 / 1e9,
+            dense / 1e9,
+            expert / 1e9,
+        ),
+        _ => String::new(),
+    };
+    writeln!(out, "\nceilings: {of_prompts}decoding's is the bandwidth over the bytes of a token")?;
+    if let Some(seconds) = first.dispatch_seconds {
+        writeln!(
+            out,
+            "on a card the bandwidth is that of copies, read and written; a dispatch takes {:.2} us there",
+            seconds * 1e6
+        )?;
+    }
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use gptoss_gpu::DeviceDescription;
+use gptoss_gpu::prove::TABLE;
 use serde_json::{Value, json};
 
 use crate::devices::{one_at_a_time, opened};
@@ -54,14 +55,20 @@ fn a_card_that_fails_ends_the_program_with_the_reason() {
             || ran(on_card(faults, device, &["run", "--seed", "1", "--max-tokens", "8", "What is 2 + 3?"]));
         let expected = run().ok();
         let name = &device.name;
-        // The demo's weights are there after 96 copies.
-        for (fault, facts) in [
-            ("submit lost 4", ["was lost while", "the system's log"]),
-            ("allocate full 30", ["has no room left while making room for", "bytes are held on it"]),
-            ("wait hang 100", ["did not finish", " s and was given up"]),
-            ("submit lost 100", ["the device failed: ", "was lost while"]),
+        // The probes come first, with that of the arithmetic; the demo's weights are there 96 copies later.
+        let probes = 1 + TABLE.iter().filter(|case| case.at_start).count();
+        for (fault, well, facts) in [
+            (
+                "submit lost",
+                4,
+                ["cannot compute on the device", "was lost while starting a case of the proof"],
+            ),
+            ("submit lost", probes + 4, ["was lost while starting an upload", "the system's log"]),
+            ("allocate full", 30, ["has no room left while making room for", "bytes are held on it"]),
+            ("wait hang", probes + 100, ["did not finish", " s and was given up"]),
+            ("submit lost", probes + 100, ["the device failed: ", "was lost while"]),
         ] {
-            faults.set(fault);
+            faults.set(&format!("{fault} {well}"));
             run().fails(1, &[&[name.as_str()], &facts[..]].concat());
         }
         faults.clear();

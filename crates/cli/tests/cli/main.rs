@@ -24,6 +24,7 @@ mod lines;
 mod load;
 mod models;
 mod program;
+mod proof;
 mod score;
 mod scripted;
 mod serve;
