@@ -2,7 +2,8 @@
 //!
 //! Entry points: [`Network`] is a model as training sees it, every tensor frozen where it lies or one of the
 //! [`Trained`]; [`add_gradients`] is the loss of a batch and its slopes, [`Optimizer::step`] what follows
-//! from them. Low-rank additions beside frozen matrices and training in full are one graph.
+//! from them; [`pack`], [`order`] and [`Schedule`] say which texts come together, when, and how fast the step
+//! is. Low-rank additions beside frozen matrices and training in full are one graph.
 //!
 //! Between forward and backward a layer keeps its input, its rows after attention and the router's choice;
 //! everything else is made again, bit for bit. Gradients are added in an order that neither threads nor
@@ -20,11 +21,15 @@ mod graph;
 mod linear;
 mod network;
 mod optimizer;
+mod packing;
 mod rows;
+mod schedule;
 mod trained;
 
 pub use error::Error;
 pub use graph::{Batch, add_gradients};
 pub use network::{Attention, Expert, Layer, Linear, LowRankPair, Network, Shape, Vector, Weight};
 pub use optimizer::{Optimizer, OptimizerSettings};
+pub use packing::{PackedTexts, Text, pack};
+pub use schedule::{Schedule, order};
 pub use trained::{Gradients, Span, Trained, TrainedTensor};
