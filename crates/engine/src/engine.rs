@@ -137,9 +137,9 @@ impl Engine {
     pub fn stats(&self) -> EngineStats {
         let counts = self.scheduler.counts();
         EngineStats {
-            preemptions: counts.preemptions,
-            prefill_tokens: counts.prefill_tokens,
-            prefix: self.scheduler.cache().stats(),
+            preemptions: self.stats.preemptions + counts.preemptions,
+            prefill_tokens: self.stats.prefill_tokens + counts.prefill_tokens,
+            prefix: self.stats.prefix.plus(&self.scheduler.cache().stats()),
             disk: self.disk.as_ref().map(PrefixDisk::stats).unwrap_or_default(),
             experts: self.model.expert_traffic().unwrap_or_default(),
             running: self.scheduler.num_running(),
@@ -247,7 +247,7 @@ impl Engine {
     pub(crate) fn start_afresh(&mut self) {
         // Invariant: nobody is there who holds a slot.
         assert!(self.active.is_empty(), "an engine starts afresh when it is idle");
-        self.scheduler = Scheduler::new(capacity(&self.model, &self.options, &self.plan));
+        self.forget_all();
         self.stats.integrity_resets += 1;
     }
 
@@ -269,7 +269,7 @@ impl Engine {
                 self.end(active, FinishReason::Cancelled);
             }
         }
-        self.scheduler = Scheduler::new(capacity(&self.model, &self.options, &self.plan));
+        self.forget_all();
         match lost {
             Lost::Device(failure) => {
                 self.stats.device_losses += 1;
@@ -281,6 +281,13 @@ impl Engine {
                 self.store = self.model.new_store(self.plan.sizes, self.options.max_context);
             }
         }
+    }
+
+    /// Forgets everything that is kept, and whose slot is whose. What was counted stays.
+    fn forget_all(&mut self) {
+        let EngineStats { preemptions, prefill_tokens, prefix, .. } = self.stats();
+        self.stats = EngineStats { preemptions, prefill_tokens, prefix, ..self.stats };
+        self.scheduler = Scheduler::new(capacity(&self.model, &self.options, &self.plan));
     }
 
     /// Plans the next step, with drafts.

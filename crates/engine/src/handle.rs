@@ -254,6 +254,16 @@ impl Watched {
 }
 
 impl State {
+    /// Whether no request comes any more.
+    fn is_closed(&self) -> bool {
+        self.num_handles == 0 || self.phase != Phase::Open
+    }
+
+    /// Nor is there one.
+    fn is_over(&self) -> bool {
+        self.is_closed() && self.submissions.is_empty()
+    }
+
     fn stalled_for(&self) -> Option<Duration> {
         if self.streams.is_empty() {
             return None;
@@ -349,7 +359,7 @@ impl Inbox {
                 state.last_progress = Some(Instant::now());
                 return Some(accepted);
             }
-            if state.num_handles == 0 || state.phase != Phase::Open {
+            if state.is_closed() {
                 return None;
             }
             state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -361,11 +371,16 @@ impl Inbox {
         self.shared.lock().submissions.pop_front()
     }
 
-    /// Waits, unless everything is to end now.
+    /// Whether there is no request, and will be none.
+    pub(crate) fn is_over(&self) -> bool {
+        self.shared.lock().is_over()
+    }
+
+    /// Waits, unless everything is to end now or nothing is left to do.
     pub(crate) fn pause(&self, time: Duration) {
         let until = Instant::now() + time;
         let mut state = self.shared.lock();
-        while state.phase < Phase::Aborting {
+        while state.phase < Phase::Aborting && !state.is_over() {
             let rest = until.saturating_duration_since(Instant::now());
             if rest.is_zero() {
                 return;

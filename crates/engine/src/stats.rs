@@ -93,6 +93,20 @@ pub struct PrefixStats {
     pub evictions: u64,
 }
 
+impl PrefixStats {
+    /// Of two caches together.
+    pub(crate) fn plus(&self, other: &PrefixStats) -> PrefixStats {
+        PrefixStats {
+            hits: self.hits + other.hits,
+            misses_unknown: self.misses_unknown + other.misses_unknown,
+            misses_no_snapshot: self.misses_no_snapshot + other.misses_no_snapshot,
+            misses_short: self.misses_short + other.misses_short,
+            misses_collision: self.misses_collision + other.misses_collision,
+            evictions: self.evictions + other.evictions,
+        }
+    }
+}
+
 impl EngineStats {
     /// Requests that have ended, in whatever way.
     pub fn ended(&self) -> u64 {
@@ -120,7 +134,7 @@ impl EngineStats {
 
     /// Of two engines together.
     pub fn plus(&self, other: &EngineStats) -> EngineStats {
-        let EngineStats { prefix, disk, .. } = other;
+        let disk = &other.disk;
         EngineStats {
             accepted: self.accepted + other.accepted,
             refused_full: self.refused_full + other.refused_full,
@@ -139,14 +153,7 @@ impl EngineStats {
             accepted_drafts: self.accepted_drafts + other.accepted_drafts,
             forced_drafts: self.forced_drafts + other.forced_drafts,
             integrity_resets: self.integrity_resets + other.integrity_resets,
-            prefix: PrefixStats {
-                hits: self.prefix.hits + prefix.hits,
-                misses_unknown: self.prefix.misses_unknown + prefix.misses_unknown,
-                misses_no_snapshot: self.prefix.misses_no_snapshot + prefix.misses_no_snapshot,
-                misses_short: self.prefix.misses_short + prefix.misses_short,
-                misses_collision: self.prefix.misses_collision + prefix.misses_collision,
-                evictions: self.prefix.evictions + prefix.evictions,
-            },
+            prefix: self.prefix.plus(&other.prefix),
             disk: DiskStats {
                 hits: self.disk.hits + disk.hits,
                 misses_damaged: self.disk.misses_damaged + disk.misses_damaged,

@@ -79,7 +79,7 @@ impl Engine {
         let mut tries = REMAKES_MAX;
         while self.answer(&mut inbox, &past, true) {
             let stats = self.stats();
-            let mut lost = self.lost().cloned().unwrap_or(Failure::Stopped);
+            let lost = self.lost().cloned().unwrap_or(Failure::Stopped);
             if stats.ended_stop + stats.ended_length > 0 {
                 tries = REMAKES_MAX;
             }
@@ -87,16 +87,24 @@ impl Engine {
             inbox.publish(&past);
             // Its memory goes first: there may be no room for two.
             drop(self);
+            let mut reason = lost.clone();
             self = loop {
+                // Nobody is left whom it would be loaded for, or nobody has the time.
+                if inbox.is_over() {
+                    return;
+                }
+                if inbox.is_aborting() {
+                    return refuse_all(&mut inbox, &past, &Failure::ShuttingDown);
+                }
                 if tries == 0 {
-                    return refuse_all(&mut inbox, &past, &lost);
+                    return refuse_all(&mut inbox, &past, &reason);
                 }
                 tries -= 1;
                 match remake(&lost) {
                     Ok(engine) => break engine,
                     Err(words) => {
                         let message = format!("{words}; start the program again, or use the CPU");
-                        lost = Failure::Device { message };
+                        reason = Failure::Device { message };
                         inbox.pause(if tries > 0 { pause } else { Duration::ZERO });
                     }
                 }
