@@ -141,7 +141,7 @@ fn candidates(
 
 /// Bytes of a card that a plan may take.
 fn budget(asked: Option<u64>, memory_bytes: u64) -> u64 {
-    asked.unwrap_or(memory_bytes / 100 * SHARE_MAX)
+    asked.map_or(memory_bytes / 100 * SHARE_MAX, |asked| asked.min(memory_bytes))
 }
 
 /// The memory plan of a card.

@@ -15,9 +15,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use anyhow::{Context, Result, ensure};
 use gptoss_engine::{Engine, EngineHandle, EngineOptions, Failure, KvPlan, PrefixDisk, watch};
 use gptoss_gpu::prove::class_of;
+use gptoss_gpu::{Device, DeviceChoice};
 use gptoss_model::{CHUNK_TOKENS_MAX, Model, ModelConfig};
 
-use crate::args::{ComputeArgs, EngineArgs};
+use crate::args::{ComputeArgs, DeviceArg, EngineArgs};
 use crate::failure::usage;
 use crate::memory_budget::human;
 use crate::model_source::{Opened, dense, kv_format};
@@ -118,18 +119,24 @@ pub fn start_lasting(
     args: &EngineArgs,
     options: EngineOptions,
 ) -> Result<RunningEngine> {
-    if model.device().is_none() {
+    let Some(card) = model.device().map(|device| device.description().clone()) else {
         return start(model, opened, compute, args, options);
-    }
+    };
     let class = device_class(&model)?;
     let engine = engine(model, opened, compute, args, options)?;
-    let (source, compute, args) = (opened.source.clone(), compute.clone(), args.clone());
+    let (source, args) = (opened.source.clone(), args.clone());
+    // With `auto` another card or the processor would do, and neither is what was planned for.
+    let device = DeviceArg::Card(DeviceChoice::Index(card.index));
+    let compute = ComputeArgs { device, ..compute.clone() };
     let again = move || {
         let opened = Opened::open(source.clone())?;
+        let devices = Device::list().context("cannot compute on the device")?;
+        let is_there = devices.iter().any(|found| found.index == card.index && found.name == card.name);
+        ensure!(is_there, "{} is not there", card.name);
         let kv = plan_kv(&opened, &compute, &options)?;
         let model = opened.load(&compute, options.max_context, Some(&kv))?;
-        // Answers are those of its class, and with `auto` another's or the processor's would do.
-        ensure!(device_class(&model)? == class, "no card of {class} is there");
+        // Another driver may have come with the reset.
+        ensure!(device_class(&model)? == class, "{} is not of class {class} any more", card.name);
         self::engine(Arc::new(model), &opened, &compute, &args, options)
     };
     let remake = move |lost: &Failure| {
