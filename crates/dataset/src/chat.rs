@@ -65,7 +65,9 @@ impl Chat {
             .map_err(|problem| Reason::Body { message: problem.to_string() })?;
         let template = request.chat_template_kwargs.as_ref();
         let has_effort = request.reasoning_effort.is_some()
-            || template.is_some_and(|options| options.get("reasoning_effort").is_some());
+            || template
+                .and_then(|options| options.get("reasoning_effort"))
+                .is_some_and(|effort| !effort.is_null());
         Ok(Chat { request, weights, has_effort })
     }
 
@@ -73,6 +75,12 @@ impl Chat {
     pub(crate) fn learn_from(mut self, first: usize) -> Chat {
         self.weights[..first].fill(0.0);
         self
+    }
+
+    /// Whether a message that is learned has reasoning.
+    pub(crate) fn reasons(&self) -> bool {
+        let mut messages = self.weights.iter().zip(&self.request.messages);
+        messages.any(|(weight, message)| is_learned((weight, message)) && !reasoning(message).is_empty())
     }
 
     /// An example of each turn that weighs anything.
@@ -131,25 +139,31 @@ impl Chat {
         vocab: &Vocab,
         options: &Options,
     ) -> Result<Example, Reason> {
-        let mut dropped = 0;
-        loop {
-            let example = self.rendered(turn.clone(), dropped, vocab, options)?;
-            let tokens = example.tokens.len();
-            if tokens <= options.tokens_max {
-                return if example.num_targets() == 0 { Err(Reason::NoTarget) } else { Ok(example) };
+        let whole = self.rendered(turn.clone(), 0, vocab, options)?;
+        let (mut tokens, max) = (whole.tokens.len(), options.tokens_max);
+        let mut fitting = (tokens <= max).then_some(whole);
+        if fitting.is_none() && options.too_long == TooLong::CutHistory {
+            // The later the history begins, the shorter it is.
+            let starts = self.later_questions(turn.start);
+            let (mut from, mut to) = (0, starts.len());
+            while from < to {
+                let middle = from.midpoint(to);
+                let example = self.rendered(turn.clone(), starts[middle], vocab, options)?;
+                if example.tokens.len() <= max {
+                    (fitting, to) = (Some(example), middle);
+                } else {
+                    (tokens, from) = (example.tokens.len(), middle + 1);
+                }
             }
-            let too_long = Reason::TooLong { tokens, max: options.tokens_max };
-            dropped = match options.too_long {
-                TooLong::LeaveOut => return Err(too_long),
-                TooLong::CutHistory => self.next_question(turn.start, dropped).ok_or(too_long)?,
-            };
         }
+        let example = fitting.ok_or(Reason::TooLong { tokens, max })?;
+        if example.num_targets() == 0 { Err(Reason::NoTarget) } else { Ok(example) }
     }
 
-    /// The second question of what is left of the history, at which it may begin instead.
-    fn next_question(&self, end: usize, dropped: usize) -> Option<usize> {
+    /// The questions before `end` but the first, at which the history may begin instead.
+    fn later_questions(&self, end: usize) -> Vec<usize> {
         let is_question = |index: &usize| self.request.messages[*index].role == "user";
-        (dropped.max(self.num_instructions())..end).filter(is_question).nth(1)
+        (self.num_instructions()..end).filter(is_question).skip(1).collect()
     }
 
     /// Instructions at the head, which are never cut.
@@ -223,8 +237,7 @@ impl Chat {
             return None;
         }
         let reasons = self.request.messages[turn].iter().any(|message| !reasoning(message).is_empty());
-        let of_turn = if reasons { ReasoningEffort::Medium } else { ReasoningEffort::Low };
-        Some(options.effort.unwrap_or(of_turn).as_str())
+        Some(options.effort.unwrap_or(effort_of(reasons)).as_str())
     }
 
     /// Looks at the turn as the model would write it.
@@ -285,6 +298,11 @@ fn weighed(
         of_tokens.push(if is_written && !is_hidden { weights[at] } else { 0.0 });
     }
     Ok(Example { tokens: rendered.tokens, weights: of_tokens })
+}
+
+/// How much the model is told to reason where nobody says it.
+pub(crate) fn effort_of(reasons: bool) -> ReasoningEffort {
+    if reasons { ReasoningEffort::Medium } else { ReasoningEffort::Low }
 }
 
 /// What the assistant's answer is in harmony.

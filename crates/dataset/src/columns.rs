@@ -20,9 +20,13 @@ pub(crate) fn side(row: &Map<String, Value>, column: &str, role: &str) -> Result
     }
 }
 
-/// A text in a column.
-pub(crate) fn string<'a>(row: &'a Map<String, Value>, column: &str) -> Option<&'a str> {
-    row.get(column)?.as_str()
+/// A text in a column that may be missing.
+pub(crate) fn string<'a>(row: &'a Map<String, Value>, column: &str) -> Result<Option<&'a str>, Reason> {
+    match row.get(column) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(Reason::Column { column: column.to_owned(), expected: "a text" }),
+    }
 }
 
 /// The text of a message's content.

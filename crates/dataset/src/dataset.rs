@@ -118,8 +118,11 @@ impl Dataset {
                 self.report.tokens += example.tokens.len();
                 self.report.targets += example.num_targets();
                 self.report.longest = self.report.longest.max(example.tokens.len());
-                self.report.without_reasoning += usize::from(lacks_reasoning(example, vocab));
             }
+            // Of a pair the chosen answer alone becomes likelier.
+            let learned = sample.examples().take(1);
+            self.report.without_reasoning +=
+                learned.filter(|example| lacks_reasoning(example, vocab, options)).count();
             self.samples.push((line, sample));
         }
         Ok(())
@@ -147,14 +150,16 @@ fn checksum(sample: &Sample) -> [u8; 32] {
     sum.finalize().into()
 }
 
-/// Whether a text asks for much reasoning and its targets have none.
-fn lacks_reasoning(example: &Example, vocab: &Vocab) -> bool {
+/// Whether a text asks for much reasoning and its targets, or what is hidden of them, have none.
+fn lacks_reasoning(example: &Example, vocab: &Vocab, options: &Options) -> bool {
     let spans = example.spans(vocab);
     let asks = |text: &str| text.contains("Reasoning: medium") || text.contains("Reasoning: high");
     let is_chat = example.tokens.first() == Some(&vocab.control(Control::Start));
     is_chat
         && spans.first().is_some_and(|span| asks(span.text.split("<|end|>").next().unwrap_or_default()))
-        && spans.iter().all(|span| !span.is_target || !span.text.contains("<|channel|>analysis"))
+        && spans.iter().all(|span| {
+            !(span.is_target || options.mask_reasoning) || !span.text.contains("<|channel|>analysis")
+        })
 }
 
 fn skip_line(rows: &mut impl BufRead) -> io::Result<()> {

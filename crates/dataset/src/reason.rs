@@ -41,6 +41,8 @@ pub enum Reason {
         "messages[{message}] has {literal} in its text: control tokens are written by the renderer alone"
     )]
     ControlText { message: usize, literal: &'static str },
+    #[error("label is false: its answer is marked as a bad one")]
+    MarkedBad,
     #[error("the pair has no difference: both answers are the same")]
     SamePair,
     #[error("it has {tokens} tokens, more than {max}")]
@@ -71,6 +73,7 @@ impl Reason {
             Reason::UndeclaredTool { .. } => "a call of a tool that is not declared",
             Reason::ArgumentsNotJson { .. } => "arguments that are not JSON",
             Reason::ControlText { .. } => "control tokens in the text",
+            Reason::MarkedBad => "an answer marked as bad",
             Reason::SamePair => "a pair of the same answer",
             Reason::TooLong { .. } => "too long",
             Reason::Duplicate { .. } => "a duplicate",

@@ -3,7 +3,7 @@
 use gptoss_harmony::{Control, Vocab};
 use serde_json::{Map, Value, json};
 
-use crate::chat::Chat;
+use crate::chat::{Chat, effort_of};
 use crate::columns::{messages, side, string};
 use crate::example::{Example, Sample};
 use crate::kind::Kind;
@@ -20,6 +20,9 @@ pub(crate) fn samples(
     vocab: &Vocab,
     options: &Options,
 ) -> Result<Vec<Sample>, Reason> {
+    if matches!(kind, Kind::Chat | Kind::Completion) && row.get("label") == Some(&Value::Bool(false)) {
+        return Err(Reason::MarkedBad);
+    }
     let of_chat = |chat: Chat| -> Result<Vec<Sample>, Reason> {
         Ok(chat.examples(vocab, options)?.into_iter().map(Sample::Text).collect())
     };
@@ -29,7 +32,7 @@ pub(crate) fn samples(
         Kind::Chat => of_chat(Chat::new(messages(row, "messages")?, row)?),
         Kind::ShareGpt => of_chat(share_gpt(row)?),
         Kind::Columns => {
-            let mut messages: Vec<Value> = string(row, "developer")
+            let mut messages: Vec<Value> = string(row, "developer")?
                 .map(|text| json!({"role": "developer", "content": text}))
                 .into_iter()
                 .collect();
@@ -39,12 +42,12 @@ pub(crate) fn samples(
             of_chat(Chat::new(messages, row)?)
         }
         Kind::Instruction => {
-            let instruction = string(row, "instruction").unwrap_or_default();
-            let asked = match string(row, "input").filter(|input| !input.is_empty()) {
+            let instruction = string(row, "instruction")?.unwrap_or_default();
+            let asked = match string(row, "input")?.filter(|input| !input.is_empty()) {
                 Some(input) => format!("{instruction}\n\n{input}"),
                 None => instruction.to_owned(),
             };
-            let mut messages: Vec<Value> = string(row, "system")
+            let mut messages: Vec<Value> = string(row, "system")?
                 .map(|text| json!({"role": "system", "content": text}))
                 .into_iter()
                 .collect();
@@ -61,10 +64,16 @@ pub(crate) fn samples(
         Kind::OpenAiPair | Kind::Pair | Kind::SwiftPair => {
             let [prompt, chosen, rejected] = preference::sides(kind, row)?;
             let columns = row.get("input").and_then(Value::as_object).unwrap_or(row);
-            let last = |answer: Vec<Value>| -> Result<Example, Reason> {
+            let chat = |answer: Vec<Value>| -> Result<Chat, Reason> {
                 let all: Vec<Value> = prompt.iter().cloned().chain(answer).collect();
-                let examples = Chat::new(all, columns)?.learn_from(prompt.len()).examples(vocab, options)?;
-                examples.into_iter().next_back().ok_or(Reason::NoTurn)
+                Ok(Chat::new(all, columns)?.learn_from(prompt.len()))
+            };
+            let (chosen, rejected) = (chat(chosen)?, chat(rejected)?);
+            // One prompt for both, also where only one of them reasons.
+            let effort = options.effort.unwrap_or(effort_of(chosen.reasons() || rejected.reasons()));
+            let options = Options { effort: Some(effort), ..options.clone() };
+            let last = |chat: Chat| -> Result<Example, Reason> {
+                chat.examples(vocab, &options)?.into_iter().next_back().ok_or(Reason::NoTurn)
             };
             let (chosen, rejected) = (last(chosen)?, last(rejected)?);
             if chosen == rejected {
@@ -95,7 +104,7 @@ fn share_gpt(row: &Map<String, Value>) -> Result<Chat, Reason> {
         }
         plain.push(told);
     }
-    if let Some(system) = string(row, "system").filter(|text| !text.is_empty()) {
+    if let Some(system) = string(row, "system")?.filter(|text| !text.is_empty()) {
         plain.insert(0, json!({"role": "system", "content": system}));
     }
     Chat::new(plain, row)
@@ -104,7 +113,7 @@ fn share_gpt(row: &Map<String, Value>) -> Result<Chat, Reason> {
 /// A text, all of which is learned, and that it ends.
 fn text(row: &Map<String, Value>, vocab: &Vocab, options: &Options) -> Result<Example, Reason> {
     let wrong = Reason::Column { column: "text".to_owned(), expected: "a text" };
-    let mut tokens = vocab.encode_ids(string(row, "text").ok_or(wrong)?);
+    let mut tokens = vocab.encode_ids(string(row, "text")?.ok_or(wrong)?);
     tokens.push(vocab.control(Control::EndOfText));
     let mut weights = vec![1.0; tokens.len()];
     weights[0] = 0.0;
@@ -114,17 +123,18 @@ fn text(row: &Map<String, Value>, vocab: &Vocab, options: &Options) -> Result<Ex
 /// Tokens that another program has rendered.
 fn tokens(row: &Map<String, Value>, vocab: &Vocab, options: &Options) -> Result<Example, Reason> {
     let wrong = |column: &str, expected| Reason::Column { column: column.to_owned(), expected };
-    let list = |column: &str| row.get(column).and_then(Value::as_array);
     let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
-    let tokens: Option<Vec<u32>> = list("tokens").and_then(|ids| ids.iter().map(id).collect());
+    let tokens: Option<Vec<u32>> =
+        row.get("tokens").and_then(Value::as_array).and_then(|ids| ids.iter().map(id).collect());
     let tokens = tokens.filter(|ids| ids.iter().all(|&id| vocab.token(id).is_some()));
     let tokens = tokens.ok_or_else(|| wrong("tokens", "a list of ids of the model's vocabulary"))?;
     let number =
         |value: &Value| value.as_f64().map(|weight| weight as f32).filter(|weight| weight.is_finite());
-    let mut weights = match list("weights") {
+    let mut weights = match row.get("weights").filter(|weights| !weights.is_null()) {
         None => vec![1.0; tokens.len()],
         Some(weights) => {
-            let weights: Option<Vec<f32>> = weights.iter().map(number).collect();
+            let weights: Option<Vec<f32>> =
+                weights.as_array().and_then(|weights| weights.iter().map(number).collect());
             let weights = weights.filter(|weights| weights.len() == tokens.len());
             weights.ok_or_else(|| wrong("weights", "a list of as many numbers as there are tokens"))?
         }

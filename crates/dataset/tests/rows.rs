@@ -155,6 +155,11 @@ fn pairs_of_every_kind_are_the_same_pair() {
         assert_eq!(pair(row.clone()), expected, "{row}");
     }
     assert_eq!(reason(json!({"prompt": "1+1?", "chosen": "2", "rejected": "2"})), Reason::SamePair);
+    // One that reasons and one that does not answer one prompt all the same.
+    let thought = json!([{"role": "assistant", "thinking": "Two.", "content": "2"}]);
+    let one = pair(json!({"prompt": "1+1?", "chosen": thought, "rejected": "3"}));
+    let Sample::Pair { chosen, rejected } = &one else { panic!("{one:?}") };
+    assert_eq!(told(chosen)[0], told(rejected)[0]);
 }
 
 #[test]
@@ -189,6 +194,10 @@ fn rows_that_would_teach_wrong_are_left_out_with_their_reason() {
     ));
     assert!(matches!(reason(json!({"tokens": [1, 999_999_999]})), Reason::Column { .. }));
     check(json!({"tokens": [1, 2], "weights": [1, 0]}), Reason::NoTarget);
+    assert!(matches!(reason(json!({"tokens": [1, 2], "weights": "1 0"})), Reason::Column { .. }));
+    let input = json!({"instruction": "?", "input": {"a": 1}, "output": "a"});
+    assert!(matches!(reason(input), Reason::Column { column, .. } if column == "input"));
+    check(json!({"prompt": "?", "completion": "a", "label": false}), Reason::MarkedBad);
 }
 
 #[test]
@@ -237,6 +246,7 @@ fn weights_of_messages_and_hidden_reasoning_are_kept_to() {
     let hidden = read(&[row], &Options { mask_reasoning: true, ..Options::default() });
     let spans = told(hidden.samples[0].1.examples().next().unwrap());
     assert_eq!(spans[1..], ["+<|start|>assistant<|channel|>final<|message|>b<|return|>"]);
+    assert_eq!(hidden.report.without_reasoning, 0);
 }
 
 #[test]
