@@ -1,5 +1,6 @@
 // The last products of a token's experts, added to its row in the order of their ranks: the bits of `gemv_mxfp4_int8` and
 // then `experts_collect`, hidden += ((0 + w0 r0) + w1 r1) + ..., every product rounded, without the rows between them.
+// All of a token's experts are on the card: none is `ELSEWHERE`.
 // Grid (outputs, T), a warp an output, eight threads an expert, four experts at a time.
 #include "parts/mxfp4.h"
 

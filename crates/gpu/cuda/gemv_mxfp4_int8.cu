@@ -14,6 +14,7 @@ KERNEL(64, gemv_mxfp4_int8, (
     uint32_t n, uint32_t num_blocks, uint32_t share, uint32_t adds))
 {
     uint32_t outputs = blockDim.x / LANES, row = blockIdx.y, expert = load(experts + row);
+    if (expert == ELSEWHERE) return;
     uint64_t input = (uint64_t)(row / share) * num_blocks;
     for (uint32_t first = blockIdx.x * outputs; first < n; first += gridDim.x * outputs) {
         uint32_t output = first + threadIdx.x / LANES;

@@ -47,6 +47,11 @@ pub fn run(root: &Path, check: bool) -> Result<Option<Vec<String>>> {
             disassembly.add(&disassemble(&toolkit, &binary)?);
         }
     }
+    let of =
+        |number: &str| compiled.iter().filter(|kernel| kernel.architecture == format!("sm_{number}")).count();
+    let each = ARCHITECTURES.map(of);
+    ensure!(each[0] > 0, "the assembler's report names no kernel");
+    ensure!(each.iter().all(|count| *count == each[0]), "an architecture lacks kernels: {each:?}");
     let mut wrong = wrong_resources(&compiled);
     if check {
         wrong.extend(disassembly.lacks(&expected, &ARCHITECTURES)?);
@@ -93,7 +98,7 @@ fn output_of(command: &mut Command) -> Result<String> {
     Ok(text)
 }
 
-/// Kernels that spill, that take too many registers, or that an architecture lacks.
+/// Kernels that spill or take too many registers.
 fn wrong_resources(compiled: &[Compiled]) -> Vec<String> {
     let mut wrong = Vec::new();
     for kernel in compiled {

@@ -26,7 +26,7 @@ pub fn compiled(report: &str) -> Vec<Compiled> {
             kernels.push(Compiled { name, architecture, registers: 0, spilled_bytes: 0 });
         }
         let Some(kernel) = kernels.last_mut() else { continue };
-        kernel.registers = number_before(line, " registers").unwrap_or(kernel.registers);
+        kernel.registers = kernel.registers.max(number_before(line, " registers").unwrap_or(0));
         for what in [" bytes spill stores", " bytes spill loads"] {
             kernel.spilled_bytes += number_before(line, what).unwrap_or(0);
         }

@@ -2,6 +2,9 @@
 #pragma once
 #include "../card.h"
 
+// In the place of an expert: the row is made elsewhere and stays as it is.
+const uint32_t ELSEWHERE = 0xffffffffu;
+
 // Twice the values of the four codes in the low half of `codes`, plus 12: 0 to 24, a byte each.
 DEVICE uint32_t plus_12(uint32_t codes) {
     // 0 1 2 3 4 6 8 12 by the low three bits of a nibble.

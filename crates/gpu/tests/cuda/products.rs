@@ -46,11 +46,15 @@ impl Experts {
     }
 }
 
+/// In the place of an expert: the row is made elsewhere.
+const ELSEWHERE: u32 = u32::MAX;
+
 fn check_experts_of(program: &Program, fill: Fill, [tokens, share, n, k]: [usize; 4]) {
     let mut rng = Rng((tokens * share * n * k) as u64);
     let rows = tokens * share;
-    // Expert 3 is nobody's.
-    let experts: Vec<u32> = (0..rows).map(|_| [4, 0, 2, 1][rng.below(4)]).collect();
+    // Expert 3 is nobody's, and every fifth row is made elsewhere.
+    let mut expert = |row: usize| if row % 5 == 4 { ELSEWHERE } else { [4, 0, 2, 1][rng.below(4)] };
+    let experts: Vec<u32> = (0..rows).map(&mut expert).collect();
     let weights = Experts::new(&mut rng, &experts, n, k);
     let x = fill.floats(&mut rng, tokens * k);
     let (before, adds) = (rng.floats(rows * n), rng.below(2) == 0);
@@ -72,7 +76,11 @@ fn check_experts_of(program: &Program, fill: Fill, [tokens, share, n, k]: [usize
     let mut expected: Vec<f32> = experts
         .iter()
         .enumerate()
-        .flat_map(|(row, expert)| weights.product(*expert, &quantized[row / share]))
+        .flat_map(|(row, expert)| match *expert {
+            // What is there stays: what is added to below, or the poison.
+            ELSEWHERE => vec![if adds { 0.0 } else { f32::from_bits(u32::MAX) }; n],
+            expert => weights.product(expert, &quantized[row / share]),
+        })
         .collect();
     if adds {
         expected.iter_mut().zip(&before).for_each(|(out, before)| *out += before);
