@@ -51,8 +51,9 @@ pub enum Error {
     },
     /// No room.
     #[error(
-        "{device} has no room left while {doing}; {held_bytes} bytes are held on it: close what else uses it, or \
-         ask for a shorter context, fewer sequences or int8 keys and values"
+        "{device} has no room left while {doing}; {held_bytes} bytes are held on it: close what else uses it, \
+         give the model less of it (--gpu-memory), or ask for a shorter context, fewer sequences or int8 keys and \
+         values"
     )]
     OutOfMemory {
         /// Its name.

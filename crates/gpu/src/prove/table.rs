@@ -145,13 +145,13 @@ pub const TABLE: &[Case] = &[
     case("gemv_int8_int8_8", "7x9x320", added(INT8, ONE_PART, [7, 9, 320])),
     start("tile_int8_int8", "9x66x96", dense(INT8, ONE_PART, [9, 66, 96])),
     case("tile_int8_int8", "33x5x1056-added", added(INT8, ONE_PART, [33, 5, 1056])),
-    case("tile_int8_int8", "17x70x320-parts", bare(INT8, TWO_PARTS, [17, 70, 320])),
+    start("tile_int8_int8", "17x70x320-parts", bare(INT8, TWO_PARTS, [17, 70, 320])),
     case("gemv_mxfp4_f32", "2x4x17x2880", experts(FLOATS, [2, 4, 17, 2880], false)),
     case("gemv_mxfp4_f32", "9x4x16x320-added", experts(FLOATS, [9, 4, 16, 320], true)),
     start("gemv_mxfp4_int8", "2x4x17x2880", experts(MIDDLES, [2, 4, 17, 2880], false)),
     case("gemv_mxfp4_int8", "9x4x16x320-added", experts(MIDDLES, [9, 4, 16, 320], true)),
     start("tile_mxfp4_int8", "41x17x320", tiles([5, 0, 3, 33], None, [17, 320])),
-    case("tile_mxfp4_int8", "70of20x66x1056", tiles([33, 0, 36, 1], Some(20), [66, 1056])),
+    start("tile_mxfp4_int8", "70of20x66x1056", tiles([33, 0, 36, 1], Some(20), [66, 1056])),
     start("rope_f32", "short", rotation(blocks(KvForm::F32, SHORT))),
     case("rope_f32", "rings", rotation(rings(KvForm::F32, TURNS))),
     start("rope_bf16", "short", rotation(blocks(KvForm::Bf16, SHORT))),
@@ -177,7 +177,7 @@ pub const TABLE: &[Case] = &[
     case("attention_join", "rings", apart(rings(KvForm::Bf16, TURNS), Some(128))),
     start("router_top_k", "9x32x4", Op::Choice(Choice { t: 9, num_experts: 32, active: 4 })),
     case("router_top_k", "5x128x4", Op::Choice(Choice { t: 5, num_experts: 128, active: 4 })),
-    case("experts_sort", "64x4of32", Op::Order(Order { t: 64, active: 4, num_experts: 32, tile_rows: 8 })),
+    start("experts_sort", "64x4of32", Op::Order(Order { t: 64, active: 4, num_experts: 32, tile_rows: 8 })),
     case(
         "experts_sort",
         "300x4of128",
@@ -188,12 +188,12 @@ pub const TABLE: &[Case] = &[
         "2x4x2880",
         Op::Collection(Collection { t: 2, active: 4, width: 2880, is_sorted: false }),
     ),
-    case(
+    start(
         "experts_collect",
         "9x4x96-sorted",
         Op::Collection(Collection { t: 9, active: 4, width: 96, is_sorted: true }),
     ),
-    case("best_spans", "2x5000", best(2, 5000, 64, 0)),
+    start("best_spans", "2x5000", best(2, 5000, 64, 0)),
     case("best_join", "2x70000-mask", best(2, 70_000, 64, 600)),
 ];
 

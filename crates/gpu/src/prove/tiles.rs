@@ -69,7 +69,7 @@ impl Tiles {
         let numbers = self.inputs(random);
         let mut tiles = self.tiles();
         let dispatch = [ExpertTiles::groups(n), tiles.len() as u32, 1];
-        let tiles_max = SortExperts::tiles_bytes(rows, NUM_EXPERTS, TILE_ROWS) / 16;
+        let tiles_max = SortExperts::tiles_max(rows, NUM_EXPERTS, TILE_ROWS);
         tiles.resize(tiles_max as usize, [u32::MAX; 4]);
         let mut sheet = bench.sheet();
         let out = &sheet.room((rows + 1) * n);

@@ -113,6 +113,8 @@ fn a_device_with_a_wrong_kernel_is_refused_by_name() {
         ("eps_outside_the_root", "rmsnorm"),
         ("ties_to_the_highest", "router_top_k"),
         ("window_off_by_one", "attention_rows_bf16"),
+        ("source_of_the_first_slot", "tile_mxfp4_int8"),
+        ("sort_turned_around", "experts_sort"),
     ] {
         let bytes = std::fs::read(folder.join(format!("{mutant}.spv"))).unwrap();
         for device in &devices {

@@ -81,7 +81,8 @@ impl ExpertTraffic {
     /// Of two models together.
     pub fn plus(&self, other: &ExpertTraffic) -> ExpertTraffic {
         ExpertTraffic {
-            home: self.home,
+            // What is gone or has not begun has no experts, and no home.
+            home: if self.experts == 0 { other.home } else { self.home },
             slots: self.slots + other.slots,
             experts: self.experts + other.experts,
             hits: self.hits + other.hits,
