@@ -1,4 +1,4 @@
-//! Gradient of [`rmsnorm`](crate::rmsnorm) over many rows.
+//! Gradient of [`rmsnorm`](crate::rmsnorm()) over many rows.
 //!
 //! With `r = 1 / sqrt(mean(x^2) + eps)`, made again as the forward makes it, `n = x r` and `g = dy weight`:
 //! `dx += r (g - n mean(g n))`, the mean in the eight lanes of [`crate::lanes`], and `dweight += dy n`, one

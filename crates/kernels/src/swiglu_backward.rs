@@ -1,4 +1,4 @@
-//! Gradient of the clamped SwiGLU ([`swiglu`](crate::swiglu)).
+//! Gradient of the clamped SwiGLU ([`swiglu`](crate::swiglu())).
 //!
 //! A part that was cut has no gradient; one that stands on its limit has, as torch's `clamp` has it.
 
