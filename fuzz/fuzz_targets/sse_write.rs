@@ -6,6 +6,7 @@
 #[path = "../../crates/cli/src/load/sse.rs"]
 mod read;
 #[path = "../../crates/server/src/sse.rs"]
+#[expect(dead_code, reason = "a stream that waits for its model is of the server alone")]
 mod write;
 
 use std::sync::OnceLock;
