@@ -276,7 +276,8 @@ impl Engine {
                 self.lost = Some(failure);
             }
             Lost::Rows(_) => {
-                // The old rows go first: there may be no room for both.
+                // The old rows go first, and the recordings that hold them: there may be no room for both.
+                self.workspace = self.model.new_workspace();
                 self.store = self.model.new_store(StoreSizes { blocks: 0, rings: 0, snapshots: 0 }, 1);
                 self.store = self.model.new_store(self.plan.sizes, self.options.max_context);
             }

@@ -38,14 +38,14 @@ impl Engine {
         self.answer(&mut inbox, &EngineStats::default(), false);
     }
 
-    /// As [`Engine::run`], but that a lost device ends it too, if `until_lost`: whether it has. `past` is
+    /// As [`Engine::run`], but that a lost device ends it too, if `until_lost`: why it is lost. `past` is
     /// what engines before this one did.
-    fn answer(&mut self, inbox: &mut Inbox, past: &EngineStats, until_lost: bool) -> bool {
+    fn answer(&mut self, inbox: &mut Inbox, past: &EngineStats, until_lost: bool) -> Option<Failure> {
         // Who asks before the first request is to see how much room there is.
         inbox.publish(&past.plus(&self.stats()));
         loop {
-            if until_lost && self.lost().is_some() {
-                return true;
+            if until_lost && let Some(lost) = self.lost() {
+                return Some(lost.clone());
             }
             if self.is_idle() {
                 // Invariant: whoever held a slot has given it back. If not, nothing kept can be relied on.
@@ -56,7 +56,7 @@ impl Engine {
                 }
                 match inbox.recv() {
                     Some(accepted) => self.accept(accepted),
-                    None => return false,
+                    None => return None,
                 }
             }
             while let Some(accepted) = inbox.try_recv() {
@@ -77,9 +77,8 @@ impl Engine {
     pub fn run_remade(mut self, mut inbox: Inbox, pause: Duration, mut remake: Remake) {
         let mut past = EngineStats::default();
         let mut tries = REMAKES_MAX;
-        while self.answer(&mut inbox, &past, true) {
+        while let Some(lost) = self.answer(&mut inbox, &past, true) {
             let stats = self.stats();
-            let lost = self.lost().cloned().unwrap_or(Failure::Stopped);
             if stats.ended_stop + stats.ended_length > 0 {
                 tries = REMAKES_MAX;
             }
