@@ -25,11 +25,17 @@ pub fn rmsnorm_on(tier: Tier, out: &mut [f32], x: &[f32], weight: &[f32], eps: f
 
 #[inline(always)]
 fn rmsnorm_row(out: &mut [f32], x: &[f32], weight: &[f32], eps: f32) {
-    let mean = dot(x, x) / x.len() as f32;
-    let scale = 1.0 / (mean + eps).sqrt();
+    let scale = row_scale(x, eps);
     for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
         *out = x * scale * weight;
     }
+}
+
+/// `1 / sqrt(mean(x^2) + eps)`.
+#[inline(always)]
+pub(crate) fn row_scale(x: &[f32], eps: f32) -> f32 {
+    let mean = dot(x, x) / x.len() as f32;
+    1.0 / (mean + eps).sqrt()
 }
 
 #[cfg(test)]

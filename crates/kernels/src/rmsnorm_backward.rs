@@ -4,8 +4,9 @@
 //! `dx += r (g - n mean(g n))`, the mean in the eight lanes of [`crate::lanes`], and `dweight += dy n`, one
 //! chain an element over ascending tokens.
 
-use crate::lanes::{LANES, dot, tree};
+use crate::lanes::{LANES, tree};
 use crate::pool::Pool;
+use crate::rmsnorm::row_scale;
 use crate::rows::{RowTasks, SharedRows};
 use crate::scratch::with_scratch;
 use crate::tier::per_tier;
@@ -61,7 +62,7 @@ pub fn rmsnorm_backward(
 
 #[inline(always)]
 fn scale_row(scale: &mut [f32], x: &[f32], eps: f32) {
-    scale[0] = 1.0 / (dot(x, x) / x.len() as f32 + eps).sqrt();
+    scale[0] = row_scale(x, eps);
 }
 
 #[inline(always)]

@@ -47,11 +47,16 @@ fn swiglu_row(out: &mut [f32], gate_up: &[f32], limit: f32, alpha: f32) {
 /// One output of [`swiglu`].
 #[inline(always)]
 fn swiglu_value(gate: f32, up: f32, limit: f32, alpha: f32) -> f32 {
-    // Comparisons rather than `min` and `max`, which would drop a NaN.
+    let (g, u) = cut(gate, up, limit);
+    g * sigmoid(alpha * g) * (u + 1.0)
+}
+
+/// Gate and up within their limits. Comparisons rather than `min` and `max`, which would drop a NaN.
+#[inline(always)]
+pub(crate) fn cut(gate: f32, up: f32, limit: f32) -> (f32, f32) {
     let g = if gate > limit { limit } else { gate };
     let u = if up > limit { limit } else { up };
-    let u = if u < -limit { -limit } else { u };
-    g * sigmoid(alpha * g) * (u + 1.0)
+    (g, if u < -limit { -limit } else { u })
 }
 
 #[cfg(test)]

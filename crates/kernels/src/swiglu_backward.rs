@@ -3,6 +3,7 @@
 //! A part that was cut has no gradient; one that stands on its limit has, as torch's `clamp` has it.
 
 use crate::exp::sigmoid;
+use crate::swiglu::cut;
 use crate::tier::{Tier, per_tier};
 
 /// Writes the gradient of one row of gates and ups, interleaved as they are.
@@ -29,9 +30,7 @@ fn backward_row(dgate_up: &mut [f32], dy: &[f32], gate_up: &[f32], limit: f32, a
     let pairs = gate_up.as_chunks::<2>().0;
     for ((gradient, [gate, up]), dy) in dgate_up.as_chunks_mut::<2>().0.iter_mut().zip(pairs).zip(dy) {
         let (cuts_gate, cuts_up) = (*gate > limit, *up > limit || *up < -limit);
-        let g = if cuts_gate { limit } else { *gate };
-        let u = if *up > limit { limit } else { *up };
-        let u = if u < -limit { -limit } else { u };
+        let (g, u) = cut(*gate, *up, limit);
         let s = sigmoid(alpha * g);
         let dgate = dy * (u + 1.0) * s * (1.0 + alpha * g * (1.0 - s));
         let dup = dy * g * s;

@@ -19,7 +19,7 @@ pub(crate) struct RowsOut<'a> {
     pub(super) softmax: Option<SharedRows<'a, f32>>,
 }
 
-/// UnitShape of the sum of a softmax.
+/// Chains of the sum of a softmax.
 const SUM_CHAINS: usize = 4;
 
 /// Replaces scores by `exp(score - m)` and writes m and l to `result`.

@@ -5,7 +5,6 @@
 use std::ops::Range;
 
 use gptoss_formats::{BLOCK_VALUES, widen_bf16};
-use half::{bf16, f16};
 
 use crate::products::chained::Columns;
 use crate::products::float::Weights;
@@ -17,33 +16,16 @@ use crate::stored::mxfp4_blocks::Mxfp4Blocks;
 #[cfg(target_arch = "x86_64")]
 use crate::tier::Avx2;
 
-impl Columns for &[f32] {
+/// Plain rows of floats: some columns of a row are a row too.
+impl<'a, T> Columns for &'a [T]
+where
+    &'a [T]: Weights,
+{
     #[inline(always)]
     fn unpack_columns(self, out: &mut [f32], rows: Range<usize>, columns: Range<usize>, k: usize) {
         for (out, row) in out.chunks_exact_mut(columns.len()).zip(rows) {
-            out.copy_from_slice(&self[row * k..][columns.clone()]);
-        }
-    }
-}
-
-impl Columns for &[bf16] {
-    #[inline(always)]
-    fn unpack_columns(self, out: &mut [f32], rows: Range<usize>, columns: Range<usize>, k: usize) {
-        for (out, row) in out.chunks_exact_mut(columns.len()).zip(rows) {
-            for (out, value) in out.iter_mut().zip(&self[row * k..][columns.clone()]) {
-                *out = widen_bf16(*value);
-            }
-        }
-    }
-}
-
-impl Columns for &[f16] {
-    #[inline(always)]
-    fn unpack_columns(self, out: &mut [f32], rows: Range<usize>, columns: Range<usize>, k: usize) {
-        for (out, row) in out.chunks_exact_mut(columns.len()).zip(rows) {
-            for (out, value) in out.iter_mut().zip(&self[row * k..][columns.clone()]) {
-                *out = value.to_f32();
-            }
+            let part = &self[row * k..][columns.clone()];
+            part.unpack_row(out, 0);
         }
     }
 }
