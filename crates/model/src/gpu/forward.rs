@@ -57,9 +57,9 @@ impl Runner {
     ) -> Result<Runner, Error> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let (weights, host) = load(checkpoint, &config, options, device, &pool, progress)?;
-        let slots = weights.layers.iter().map(|layer| layer.num_slots).sum();
+        let slots: Vec<usize> = weights.layers.iter().map(|layer| layer.num_slots).collect();
         let host = (!host.is_empty())
-            .then(|| HostExperts::new(device, &config, host, slots).map(Box::new))
+            .then(|| HostExperts::new(device, &config, host, &slots).map(Box::new))
             .transpose()?;
         let rope = config.rope();
         let (id, kernels) = (NEXT.fetch_add(1, Ordering::Relaxed), Kernels::new(device));

@@ -17,7 +17,7 @@ use gptoss_gpu::{Buffer, Device, Recorded, Slice, Upload};
 use crate::Error;
 use crate::config::ModelConfig;
 use crate::cpu::expert_cache::{ExpertHome, ExpertTraffic};
-use crate::gpu::expert_slots::{ExpertSlots, Part, slots_of_layers};
+use crate::gpu::expert_slots::{ExpertSlots, Part};
 use crate::gpu::weights::{Experts, LayerWeights};
 
 /// One matrix of every expert of a layer with its biases, on the host.
@@ -88,14 +88,14 @@ impl HostExperts {
         device: &Device,
         config: &ModelConfig,
         layers: Vec<HostLayer>,
-        slots: usize,
+        slots: &[usize],
     ) -> Result<HostExperts, Error> {
         let (num_experts, active) = (config.expert_slots(), config.active_experts());
         let of_layer = |layer: &HostLayer| {
             staging_bytes(layer.stacks().map(|bytes| bytes.len() as u64), num_experts as u64)
         };
         let bytes = layers.iter().map(of_layer).max().unwrap_or_default();
-        let slots = ExpertSlots::new(num_experts, active, &slots_of_layers(layers.len(), slots));
+        let slots = ExpertSlots::new(num_experts, active, slots);
         let upload = Upload::new(device, bytes)?;
         let state = State { slots, upload, bytes_sent: 0, send_time: Duration::ZERO };
         Ok(HostExperts { layers, num_experts, active, state: Mutex::new(state) })
@@ -130,14 +130,18 @@ impl HostExperts {
             }
             state.send_time += start.elapsed();
             // It reads the slots of the part before.
-            if let Some(mut running) = running.take() {
+            if let Some(running) = &mut running {
                 running.join()?;
             }
             turn.chosen.write(0, bytemuck::cast_slice(&self.slots_of_rows(&chosen, &part, turn.rows)));
             if wanted.is_empty() {
                 return Ok(());
             }
-            let mut recorded = products()?;
+            // Once a turn: only the slots differ from part to part.
+            let mut recorded = match running.take() {
+                Some(recorded) => recorded,
+                None => products()?,
+            };
             recorded.submit()?;
             running = Some(recorded);
         }

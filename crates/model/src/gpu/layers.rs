@@ -79,7 +79,7 @@ impl Recorder<'_> {
                 Some(before) => {
                     pass.take_slots(chosen);
                     pass.products(&self.weights.layers[before])?;
-                    pass.collect()?;
+                    pass.collect(None)?;
                 }
             }
             if let Some(weights) = self.weights.layers.get(layer) {
@@ -302,7 +302,7 @@ impl<'a> PassRecorder<'a> {
             return self.experts_by_tiles(weights);
         }
         self.products(weights)?;
-        self.collect()
+        self.collect(None)
     }
 
     /// What a layer's experts make of each row, row by row.
@@ -344,13 +344,13 @@ impl<'a> PassRecorder<'a> {
         product.record(kernels, &mut self.recording)
     }
 
-    /// Adds what the experts made of each row to the residual stream.
-    fn collect(&mut self) -> Result<(), Error> {
+    /// Adds what the experts made of each row to the residual stream; `slots` as [`CollectExperts`] has them.
+    fn collect(&mut self, slots: Option<&Slice>) -> Result<(), Error> {
         let (work, config) = (self.all.work, self.all.config);
         let [width, active] = [config.hidden_size, config.active_experts()].map(|size| size as u32);
         let (hidden, outputs, weights) = (&work.hidden, &work.outputs, &work.weights);
         let t = self.shape.rows;
-        let collect = CollectExperts { hidden, outputs, weights, slots: None, t, active, width };
+        let collect = CollectExperts { hidden, outputs, weights, slots, t, active, width };
         collect.record(self.all.kernels, &mut self.recording)
     }
 

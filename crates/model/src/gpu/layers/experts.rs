@@ -5,7 +5,7 @@
 //! beside it, and what its experts made comes back in the order of their ranks.
 
 use gptoss_gpu::Error;
-use gptoss_gpu::ops::{CollectExperts, ExpertTiles, SortExperts, TILE_ROWS};
+use gptoss_gpu::ops::{ExpertTiles, SortExperts, TILE_ROWS};
 
 use super::PassRecorder;
 use crate::gpu::weights::LayerWeights;
@@ -63,9 +63,6 @@ impl PassRecorder<'_> {
             ..product
         };
         product.record(kernels, &mut self.recording)?;
-        let (hidden, outputs, weights) = (&work.hidden, &work.outputs, &work.weights);
-        let slots = Some(&work.order.slots);
-        let collect = CollectExperts { hidden, outputs, weights, slots, t, active, width: c };
-        collect.record(kernels, &mut self.recording)
+        self.collect(Some(&work.order.slots))
     }
 }
