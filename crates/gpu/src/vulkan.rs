@@ -675,7 +675,6 @@ impl Commands {
     /// Starts the commands; the last run must have been waited for.
     pub(crate) fn submit(&mut self) -> Result<(), Error> {
         assert!(!self.is_running, "{} is running", self.what);
-        let doing = format!("starting {}", self.what);
         self.card.ask()?;
         let buffers = [self.raw];
         let submits = [vk::SubmitInfo::default().command_buffers(&buffers)];
@@ -687,7 +686,7 @@ impl Commands {
                 .reset_fences(&[self.fence])
                 .and_then(|()| self.card.raw.queue_submit(*queue, &submits, self.fence))
         };
-        outcome.map_err(|code| self.card.failed(&doing, code))?;
+        outcome.map_err(|code| self.card.failed(&format!("starting {}", self.what), code))?;
         self.is_running = true;
         Ok(())
     }
@@ -775,9 +774,7 @@ mod tests {
 
     #[test]
     fn a_machine_without_a_loader_is_told_what_to_do() {
-        // SAFETY: there is no such file, so nothing of it is run.
-        let entry = unsafe { ash::Entry::load_from("/no/such/libvulkan.so") };
-        let error = Loader::of(entry).err().unwrap();
+        let error = Loader::load_from(Path::new("/no/such/libvulkan.so")).err().unwrap();
         assert!(
             matches!(&error, Error::NoLoader { .. }) && error.to_string().contains("use the CPU"),
             "{error}"

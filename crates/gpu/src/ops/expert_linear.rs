@@ -3,13 +3,13 @@
 use crate::Error;
 use crate::device::Slice;
 use crate::kernels::Kernels;
-use crate::ops::{BLOCK_VALUES, MiddleRows, ROWS_PER_GROUP, WORD_BYTES, assert_bytes, num_blocks, product};
+use crate::ops::{
+    BLOCK_VALUES, MiddleRows, ROWS_PER_GROUP, WORD_BYTES, assert_bytes, assert_experts, num_blocks, product,
+};
 use crate::recording::Recording;
 
 /// In the place of an expert: the row's product is made elsewhere, and what is there stays.
 pub const EXPERT_ELSEWHERE: u32 = u32::MAX;
-/// Bytes of the codes of a block.
-const CODE_BYTES: u64 = 16;
 
 /// Activations that experts in MXFP4 take.
 #[derive(Clone, Copy, Debug)]
@@ -88,9 +88,7 @@ impl ExpertLinear<'_> {
             ExpertRows::Int8(x) => x.assert_room(op, num_inputs, self.k),
         }
         assert_bytes(op, "out", self.out, product([rows, n]) * WORD_BYTES);
-        assert_bytes(op, "codes", self.codes, product([num_experts, n, blocks]) * CODE_BYTES);
-        assert_bytes(op, "code_scales", self.code_scales, product([num_experts, n, blocks]));
+        assert_experts(op, [self.codes, self.code_scales, self.bias], [num_experts, n, blocks]);
         assert_bytes(op, "experts", self.experts, product([rows]) * WORD_BYTES);
-        assert_bytes(op, "bias", self.bias, product([num_experts, n]) * WORD_BYTES);
     }
 }

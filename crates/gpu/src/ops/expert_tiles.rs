@@ -4,12 +4,10 @@ use crate::Error;
 use crate::device::Slice;
 use crate::kernels::Kernels;
 use crate::ops::{
-    MiddleRows, SortExperts, TILE_OUTPUTS, TILE_ROWS, WORD_BYTES, assert_bytes, num_blocks, product,
+    MiddleRows, SortExperts, TILE_OUTPUTS, TILE_ROWS, WORD_BYTES, assert_bytes, assert_experts, num_blocks,
+    product,
 };
 use crate::recording::Recording;
-
-/// Bytes of the codes of a block.
-const CODE_BYTES: u64 = 16;
 
 /// `out [R, N]`: slot r is its tile's expert of MXFP4 matrices `[E, N, K]` times the slot's input, plus the
 /// expert's bias: `gptoss_kernels::linear` with `Mxfp4`. The tiles and how many there are come from
@@ -61,9 +59,7 @@ impl ExpertTiles<'_> {
         assert!(self.sources.is_some() || num_inputs == rows, "{op}: {num_inputs} inputs of {rows} rows");
         self.x.assert_room(op, num_inputs, k);
         assert_bytes(op, "out", self.out, product([rows, n]) * WORD_BYTES);
-        assert_bytes(op, "codes", self.codes, product([num_experts, n, blocks]) * CODE_BYTES);
-        assert_bytes(op, "code_scales", self.code_scales, product([num_experts, n, blocks]));
-        assert_bytes(op, "bias", self.bias, product([num_experts, n]) * WORD_BYTES);
+        assert_experts(op, [self.codes, self.code_scales, self.bias], [num_experts, n, blocks]);
         assert_bytes(op, "tiles", self.tiles, SortExperts::tiles_bytes(rows, num_experts, TILE_ROWS));
         if let Some(sources) = self.sources {
             assert_bytes(op, "sources", sources, u64::from(rows) * WORD_BYTES);

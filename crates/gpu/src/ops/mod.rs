@@ -39,6 +39,8 @@ use crate::device::Slice;
 const WORD_BYTES: u64 = 4;
 /// Values that share a scale.
 const BLOCK_VALUES: u32 = 32;
+/// Bytes of the codes of a block of MXFP4.
+const CODE_BYTES: u64 = 16;
 /// Outputs that a workgroup of a product computes.
 const ROWS_PER_GROUP: u32 = 8;
 /// Rows that a product takes in one workgroup of a few outputs; more go by tiles where both sides are int8.
@@ -54,6 +56,14 @@ const BLOCKS_PER_GROUP: u32 = 8;
 fn assert_bytes(op: &str, what: &str, slice: &Slice, bytes: u64) {
     let bytes = bytes.next_multiple_of(WORD_BYTES);
     assert!(slice.len() >= bytes, "{op}: {what} is {slice:?}, shorter than {bytes} bytes");
+}
+
+/// Panics unless codes, scales and biases of MXFP4 matrices are all there; sizes are E, N and blocks of a
+/// row.
+fn assert_experts(op: &str, [codes, code_scales, bias]: [&Slice; 3], [num_experts, n, blocks]: [u32; 3]) {
+    assert_bytes(op, "codes", codes, product([num_experts, n, blocks]) * CODE_BYTES);
+    assert_bytes(op, "code_scales", code_scales, product([num_experts, n, blocks]));
+    assert_bytes(op, "bias", bias, product([num_experts, n]) * WORD_BYTES);
 }
 
 /// The product of sizes.

@@ -68,8 +68,6 @@ impl Order {
     }
 
     /// Tiles that are there, and one behind them that nobody writes.
-    ///
-    /// Panics: never for experts below E.
     pub fn num_tiles(&self, experts: &[u32]) -> u32 {
         let slots = |expert: u32| experts.iter().filter(|other| **other == expert).count() as u32;
         1 + (0..self.num_experts).map(|expert| slots(expert).div_ceil(self.tile_rows)).sum::<u32>()

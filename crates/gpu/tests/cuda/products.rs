@@ -2,49 +2,16 @@
 
 use half::{bf16, f16};
 
+use crate::numbers::experts::Experts;
 use crate::numbers::{Fill, Rng, assert_bits};
 use crate::program::{Handle, Job, Program, on_host};
 use crate::reference::Fma;
-use crate::reference::products::{Int8Row, Mxfp4Row, times_f32};
-use crate::reference::quantized::{Int8Block, quantize, quantize_about_middles, quantize_parts};
+use crate::reference::products::{Int8Row, times_f32};
+use crate::reference::quantized::{
+    Int8Block, quantize, quantize_about_middles, quantize_parts, stored_plain,
+};
 use crate::reference::routing::combine;
-use crate::rows::{stored_about_middles, stored_plain};
-
-const NUM_EXPERTS: usize = 5;
-
-/// Experts in MXFP4; those that nobody chose are NaN wherever they can be.
-struct Experts {
-    codes: Vec<u8>,
-    scales: Vec<u8>,
-    bias: Vec<f32>,
-    n: usize,
-    k: usize,
-}
-
-impl Experts {
-    fn new(rng: &mut Rng, chosen: &[u32], n: usize, k: usize) -> Experts {
-        let blocks = n * k / 32;
-        let codes = (0..NUM_EXPERTS * n * k / 2).map(|_| rng.next() as u8).collect();
-        let mut scales: Vec<u8> = (0..NUM_EXPERTS * blocks).map(|_| 100 + rng.below(40) as u8).collect();
-        let mut bias = rng.floats(NUM_EXPERTS * n);
-        for expert in (0..NUM_EXPERTS).filter(|expert| !chosen.contains(&(*expert as u32))) {
-            scales[expert * blocks..][..blocks].fill(255);
-            bias[expert * n..][..n].fill(f32::NAN);
-        }
-        Experts { codes, scales, bias, n, k }
-    }
-
-    fn product(&self, expert: u32, x: &[Int8Block]) -> Vec<f32> {
-        let blocks = self.k / 32;
-        (expert as usize * self.n..(expert as usize + 1) * self.n)
-            .map(|row| {
-                let codes = &self.codes[row * self.k / 2..][..self.k / 2];
-                let scales = &self.scales[row * blocks..][..blocks];
-                Mxfp4Row { codes, scales }.times_int8(Fma::Fused, x, self.bias[row])
-            })
-            .collect()
-    }
-}
+use crate::rows::stored_about_middles;
 
 /// In the place of an expert: the row is made elsewhere.
 const ELSEWHERE: u32 = u32::MAX;
@@ -79,7 +46,7 @@ fn check_experts_of(program: &Program, fill: Fill, [tokens, share, n, k]: [usize
         .flat_map(|(row, expert)| match *expert {
             // What is there stays: what is added to below, or the poison.
             ELSEWHERE => vec![if adds { 0.0 } else { f32::from_bits(u32::MAX) }; n],
-            expert => weights.product(expert, &quantized[row / share]),
+            expert => weights.product(Fma::Fused, expert, &quantized[row / share]),
         })
         .collect();
     if adds {
@@ -131,7 +98,7 @@ fn check_down_of(program: &Program, [tokens, active, width, f]: [usize; 4]) {
     let constants = [width, f / 32, active].map(|size| size as u32);
     job.dispatch("experts_down", &buffers, &constants, [width.div_ceil(4) as u32, tokens as u32, 1]);
     let products: Vec<Vec<f32>> =
-        experts.iter().zip(&quantized).map(|(expert, x)| matrices.product(*expert, x)).collect();
+        experts.iter().zip(&quantized).map(|(expert, x)| matrices.product(Fma::Fused, *expert, x)).collect();
     let mut expected = hidden.clone();
     for (token, hidden) in expected.chunks_mut(width).enumerate() {
         let of_token = token * active..(token + 1) * active;
@@ -180,7 +147,7 @@ fn check_tiles_of(program: &Program, has_sources: bool, fill: Fill, [n, k]: [usi
     job.dispatch("tile_mxfp4_int8", &buffers, &constants, [n.div_ceil(64) as u32, tiles.len() as u32, 1]);
     let expert_of = |slot: usize| tiles.iter().rfind(|tile| tile[1] as usize <= slot).unwrap()[0];
     let expected: Vec<f32> = (0..slots)
-        .flat_map(|slot| weights.product(expert_of(slot), &quantized[sources[slot] as usize]))
+        .flat_map(|slot| weights.product(Fma::Fused, expert_of(slot), &quantized[sources[slot] as usize]))
         .collect();
     job.run(program, |run| {
         let what = ("tile_mxfp4_int8", has_sources, fill, [n, k], run.way);

@@ -4,24 +4,17 @@ use crate::numbers::{FILLS, Fill, Rng, assert_bits};
 use crate::program::{Handle, Job, Program, Run, on_host};
 use crate::reference::Fma;
 use crate::reference::floats::{rmsnorm, swiglu};
-use crate::reference::quantized::{Int8Block, quantize, quantize_about_middles, quantize_parts};
+use crate::reference::quantized::{
+    Int8Block, quantize, quantize_about_middles, quantize_parts, stored_plain,
+};
 use crate::reference::routing::{combine, top_k_softmax};
 
 const EPS: f32 = 1e-5;
 const SHAPES: [(usize, usize); 5] = [(1, 32), (3, 288), (9, 96), (2, 2880), (1, 4160)];
 
-/// The bytes of blocks for int8, and their scales.
-pub fn stored_plain(blocks: &[Int8Block]) -> (Vec<i8>, Vec<f32>) {
-    (blocks.iter().flat_map(|block| block.values).collect(), blocks.iter().map(|block| block.scale).collect())
-}
-
 /// The bytes of blocks for MXFP4, in their order, and what stands beside them.
 pub fn stored_about_middles(blocks: &[Int8Block]) -> (Vec<i8>, Vec<[u32; 2]>) {
-    let beside = |block: &Int8Block| {
-        let sum: i32 = (0..32).map(|i| block.value(i)).sum();
-        [block.scale.to_bits(), ((12 * sum) << 8) as u32 | u32::from(block.middle as u8)]
-    };
-    (blocks.iter().flat_map(|block| block.values).collect(), blocks.iter().map(beside).collect())
+    (blocks.iter().flat_map(|block| block.values).collect(), blocks.iter().map(Int8Block::beside).collect())
 }
 
 fn assert_plain(

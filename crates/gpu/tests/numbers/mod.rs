@@ -1,6 +1,8 @@
-//! Seeded awkward numbers, and the comparison of bits, for every test program of this room.
+//! Seeded awkward numbers, and the comparison of bits, for test programs of this room.
 
 #![allow(dead_code, reason = "each test program takes what it needs")]
+
+pub mod experts;
 
 use std::fmt::Debug;
 

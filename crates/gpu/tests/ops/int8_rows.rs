@@ -8,15 +8,12 @@ use gptoss_gpu::{Place, Recording};
 use crate::floats::gate_up;
 use crate::numbers::{FILLS, Fill, Rng, assert_bits};
 use crate::reference::floats::{rmsnorm, swiglu};
-use crate::reference::quantized::{Int8Block, quantize, quantize_about_middles, quantize_parts};
+use crate::reference::quantized::{
+    Int8Block, quantize, quantize_about_middles, quantize_parts, stored_plain,
+};
 use crate::support::{Bench, on_every_device};
 
 const SHAPES: [(usize, usize); 6] = [(1, 32), (1, 64), (3, 288), (9, 96), (64, 32), (2, 2880)];
-
-/// The bytes of blocks for int8, and their scales.
-pub fn stored_plain(blocks: &[Int8Block]) -> (Vec<i8>, Vec<f32>) {
-    (blocks.iter().flat_map(|block| block.values).collect(), blocks.iter().map(|block| block.scale).collect())
-}
 
 /// The bytes of blocks for MXFP4 (even elements, then odd ones), and what stands beside them.
 pub fn stored_about_middles(blocks: &[Int8Block]) -> (Vec<i8>, Vec<[u32; 2]>) {
@@ -25,9 +22,7 @@ pub fn stored_about_middles(blocks: &[Int8Block]) -> (Vec<i8>, Vec<[u32; 2]>) {
     for block in blocks {
         values.extend(block.values.iter().step_by(2));
         values.extend(block.values.iter().skip(1).step_by(2));
-        let sum: i32 = (0..32).map(|i| block.value(i)).sum();
-        let middle = block.middle as u8;
-        beside.push([block.scale.to_bits(), ((12 * sum) << 8) as u32 | u32::from(middle)]);
+        beside.push(block.beside());
     }
     (values, beside)
 }

@@ -5,10 +5,11 @@ use gptoss_gpu::ops::{
 };
 use half::{bf16, f16};
 
-use crate::int8_rows::{stored_about_middles, stored_plain};
+use crate::int8_rows::stored_about_middles;
+use crate::numbers::experts::{Experts, NUM_EXPERTS};
 use crate::numbers::{Fill, Rng, assert_bits};
-use crate::reference::products::{Int8Row, Mxfp4Row, times_f32};
-use crate::reference::quantized::{quantize, quantize_about_middles, quantize_parts};
+use crate::reference::products::{Int8Row, times_f32};
+use crate::reference::quantized::{quantize, quantize_about_middles, quantize_parts, stored_plain};
 use crate::support::{Bench, on_every_device};
 
 /// A dense matrix of random numbers.
@@ -213,25 +214,18 @@ fn products_with_int8_are_the_cpus() {
 
 /// `tokens` tokens with `share` of five experts each; the other experts are NaN wherever they can be.
 fn check_experts_of(bench: &Bench, is_int8: bool, fill: Fill, [tokens, share, n, k]: [usize; 4]) {
-    const NUM_EXPERTS: usize = 5;
     let mut rng = Rng((tokens * share * n * k) as u64);
     let rows = tokens * share;
     // Expert 3 is nobody's, and every fifth row is made elsewhere.
     let mut expert = |row: usize| if row % 5 == 4 { EXPERT_ELSEWHERE } else { [4, 0, 2, 1][rng.below(4)] };
     let experts: Vec<u32> = (0..rows).map(&mut expert).collect();
-    let blocks = k / 32;
-    let codes: Vec<u8> = (0..NUM_EXPERTS * n * k / 2).map(|_| rng.next() as u8).collect();
-    let mut scales: Vec<u8> = (0..NUM_EXPERTS * n * blocks).map(|_| 100 + rng.below(40) as u8).collect();
-    let (mut bias, x) = (rng.floats(NUM_EXPERTS * n), fill.floats(&mut rng, tokens * k));
-    for expert in (0..NUM_EXPERTS).filter(|expert| !experts.contains(&(*expert as u32))) {
-        scales[expert * n * blocks..][..n * blocks].fill(255);
-        bias[expert * n..][..n].fill(f32::NAN);
-    }
+    let weights = Experts::new(&mut rng, &experts, n, k);
+    let x = fill.floats(&mut rng, tokens * k);
     let (before, adds) = (rng.floats(rows * n), rng.below(2) == 0);
     let out = if adds { bench.holding(&before) } else { bench.poisoned(rows * n) };
-    let [codes_slice, scales_slice] = [&codes, &scales].map(|bytes| bench.holding(bytes));
+    let [codes_slice, scales_slice] = [&weights.codes, &weights.scales].map(|bytes| bench.holding(bytes));
     let (experts_slice, bias_slice, floats) =
-        (bench.holding(&experts), bench.holding(&bias), bench.holding(&x));
+        (bench.holding(&experts), bench.holding(&weights.bias), bench.holding(&x));
     let quantized: Vec<_> = x.chunks(k).map(|x| quantize_about_middles(bench.fma, x)).collect();
     let (values, beside) = stored_about_middles(&quantized.concat());
     let int8 = MiddleRows { values: bench.holding(&values), beside: bench.holding(&beside) };
@@ -259,13 +253,13 @@ fn check_experts_of(bench: &Bench, is_int8: bool, fill: Fill, [tokens, share, n,
             expected.extend(vec![if adds { 0.0 } else { f32::from_bits(u32::MAX) }; n]);
             continue;
         }
+        if is_int8 {
+            expected.extend(weights.product(bench.fma, *expert, &quantized[r / share]));
+            continue;
+        }
         for row in (0..n).map(|row| *expert as usize * n + row) {
-            let w =
-                Mxfp4Row { codes: &codes[row * k / 2..][..k / 2], scales: &scales[row * blocks..][..blocks] };
-            expected.push(match is_int8 {
-                true => w.times_int8(bench.fma, &quantized[r / share], bias[row]),
-                false => times_f32(bench.fma, &x[r / share * k..][..k], &w.values(), bias[row]),
-            });
+            let (w, bias) = (weights.row(row).values(), weights.bias[row]);
+            expected.push(times_f32(bench.fma, &x[r / share * k..][..k], &w, bias));
         }
     }
     if adds {

@@ -3,14 +3,12 @@
 use gptoss_gpu::ops::{ExpertTiles, MiddleRows, SortExperts, TILE_ROWS};
 
 use crate::int8_rows::stored_about_middles;
+use crate::numbers::experts::{Experts, NUM_EXPERTS};
 use crate::numbers::{Fill, Rng, assert_bits};
 use crate::products::{Form, Inputs, check_dense_of};
-use crate::reference::products::Mxfp4Row;
-use crate::reference::quantized::{Int8Block, quantize_about_middles};
+use crate::reference::quantized::quantize_about_middles;
 use crate::reference::routing::sort;
 use crate::support::{Bench, on_every_device};
-
-const NUM_EXPERTS: usize = 5;
 
 /// Who chooses which experts; expert 3 is never chosen.
 #[derive(Clone, Copy, Debug)]
@@ -18,36 +16,6 @@ enum Choice {
     Random,
     /// Every row of every token is expert 4's.
     One,
-}
-
-/// The matrices of all experts, NaN wherever they can be where no row takes them.
-struct Experts {
-    codes: Vec<u8>,
-    scales: Vec<u8>,
-    bias: Vec<f32>,
-}
-
-impl Experts {
-    fn new(rng: &mut Rng, n: usize, k: usize, chosen: &[u32]) -> Experts {
-        let blocks = k / 32;
-        let codes = (0..NUM_EXPERTS * n * k / 2).map(|_| rng.next() as u8).collect();
-        let mut scales: Vec<u8> = (0..NUM_EXPERTS * n * blocks).map(|_| 100 + rng.below(40) as u8).collect();
-        let mut bias = rng.floats(NUM_EXPERTS * n);
-        for expert in (0..NUM_EXPERTS).filter(|expert| !chosen.contains(&(*expert as u32))) {
-            scales[expert * n * blocks..][..n * blocks].fill(255);
-            bias[expert * n..][..n].fill(f32::NAN);
-        }
-        Experts { codes, scales, bias }
-    }
-
-    /// The outputs of an expert for a row.
-    fn times(&self, bench: &Bench, expert: usize, n: usize, x: &[Int8Block]) -> Vec<f32> {
-        let row = |row: usize| Mxfp4Row {
-            codes: &self.codes[row * x.len() * 16..][..x.len() * 16],
-            scales: &self.scales[row * x.len()..][..x.len()],
-        };
-        (expert * n..(expert + 1) * n).map(|r| row(r).times_int8(bench.fma, x, self.bias[r])).collect()
-    }
 }
 
 /// `tokens` tokens with `active` experts each, sorted on the card. Inputs are tokens, or slots as they are.
@@ -65,7 +33,7 @@ fn check_experts_of(
             Choice::One => 4,
         })
         .collect();
-    let weights = Experts::new(&mut rng, n, k, &experts);
+    let weights = Experts::new(&mut rng, &experts, n, k);
     let num_inputs = if has_sources { tokens } else { rows };
     let x = fill.floats(&mut rng, num_inputs * k);
     let quantized: Vec<_> = x.chunks(k).map(|x| quantize_about_middles(bench.fma, x)).collect();
@@ -116,7 +84,7 @@ fn check_experts_of(
     for [expert, first, count] in sorted.tiles {
         for slot in first..first + count {
             let input = if has_sources { sorted.token_of_slot[slot as usize] } else { slot };
-            expected.extend(weights.times(bench, expert as usize, n, &quantized[input as usize]));
+            expected.extend(weights.product(bench.fma, expert, &quantized[input as usize]));
         }
     }
     let what = ("expert_tiles", choice, has_sources, fill, [tokens, active, n, k]);

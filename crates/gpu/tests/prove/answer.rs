@@ -3,8 +3,8 @@
 use gptoss_gpu::ops::EXPERT_ELSEWHERE;
 use gptoss_gpu::prove::{
     Activation, Attending, Best, Case, Choice, Collection, Dense, EPS, ExpertWeights, Experts, MiddleNumbers,
-    Norm, Op, Order, Output, Quantization, Rotation, RowForm, Rows, SORT_GROUPS, SWIGLU_ALPHA, SWIGLU_LIMIT,
-    Stored, Tiles, Weights, digest,
+    Norm, Op, Order, Output, Rotation, RowForm, Rows, SORT_GROUPS, SWIGLU_ALPHA, SWIGLU_LIMIT, Stored, Tiles,
+    Weights, digest,
 };
 use half::f16;
 
@@ -13,7 +13,9 @@ use crate::reference::attention::{Cache, Heads, attend};
 use crate::reference::floats::{rmsnorm, rotate, swiglu};
 use crate::reference::numbers::{exp, widened};
 use crate::reference::products::{Int8Row, Mxfp4Row, times_f32};
-use crate::reference::quantized::{Int8Block, quantize, quantize_about_middles, quantize_parts};
+use crate::reference::quantized::{
+    Int8Block, quantize, quantize_about_middles, quantize_parts, stored_plain,
+};
 use crate::reference::routing::{combine, sort, top_k_softmax};
 use crate::reference::sampling::{best, softmax_sum};
 
@@ -29,7 +31,7 @@ pub fn answer(case: &Case, fma: Fma) -> Vec<Output> {
     match case.op {
         Op::Floats(op) => of_floats(fma, &op.inputs(random)),
         Op::Norm(op) => of_norm(fma, op, op.inputs(random)),
-        Op::Quantization(op) => of_rows(fma, op, &op.inputs(random)),
+        Op::Quantization(op) => quantized(fma, op.form, &op.inputs(random)),
         Op::Activation(op) => of_activation(fma, op, &op.inputs(random)),
         Op::Dense(op) => of_dense(fma, op, case),
         Op::Experts(op) => of_experts(fma, op, case),
@@ -57,8 +59,8 @@ fn bytes(values: impl Iterator<Item = i8>) -> Output {
 }
 
 fn int8(blocks: &[Int8Block]) -> Vec<Output> {
-    let scales = blocks.iter().map(|block| block.scale).collect();
-    vec![bytes(blocks.iter().flat_map(|block| block.values)), Output::Floats(scales)]
+    let (values, scales) = stored_plain(blocks);
+    vec![bytes(values.into_iter()), Output::Floats(scales)]
 }
 
 fn middles(blocks: &[Int8Block]) -> Vec<Output> {
@@ -67,11 +69,8 @@ fn middles(blocks: &[Int8Block]) -> Vec<Output> {
         let half = move |odd: usize| (0..16).map(move |i| values[2 * i + odd]);
         half(0).chain(half(1))
     };
-    let beside = |block: &Int8Block| {
-        let sum: i32 = (0..32).map(|i| block.value(i)).sum();
-        [block.scale.to_bits(), ((12 * sum) << 8) as u32 | u32::from(block.middle as u8)]
-    };
-    vec![bytes(blocks.iter().flat_map(halves)), Output::Words(blocks.iter().flat_map(beside).collect())]
+    let beside = blocks.iter().flat_map(Int8Block::beside).collect();
+    vec![bytes(blocks.iter().flat_map(halves)), Output::Words(beside)]
 }
 
 fn quantized(fma: Fma, form: RowForm, x: &[f32]) -> Vec<Output> {
@@ -89,10 +88,6 @@ fn of_norm(fma: Fma, op: Norm, (x, weight): (Vec<f32>, Vec<f32>)) -> Vec<Output>
     let mut outputs = quantized(fma, op.form, &normed);
     outputs.extend((op.form == RowForm::Middles).then_some(Output::Floats(normed)));
     outputs
-}
-
-fn of_rows(fma: Fma, op: Quantization, x: &[f32]) -> Vec<Output> {
-    quantized(fma, op.form, x)
 }
 
 fn of_activation(fma: Fma, op: Activation, gate_up: &[f32]) -> Vec<Output> {

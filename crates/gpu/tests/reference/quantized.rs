@@ -21,6 +21,18 @@ impl Int8Block {
     pub fn value(&self, i: usize) -> i32 {
         i32::from(self.values[i]) + i32::from(self.middle)
     }
+
+    /// What stands beside it for MXFP4: the bits of the scale; 12 times the sum of values and middles in 24
+    /// bits above the middle in 8.
+    pub fn beside(&self) -> [u32; 2] {
+        let sum: i32 = (0..BLOCK).map(|i| self.value(i)).sum();
+        [self.scale.to_bits(), ((12 * sum) << 8) as u32 | u32::from(self.middle as u8)]
+    }
+}
+
+/// The values of blocks for int8, and their scales.
+pub fn stored_plain(blocks: &[Int8Block]) -> (Vec<i8>, Vec<f32>) {
+    (blocks.iter().flat_map(|block| block.values).collect(), blocks.iter().map(|block| block.scale).collect())
 }
 
 /// A row as blocks without middles, for int8 weights.
