@@ -44,14 +44,21 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     let mut is_whole = true;
     for repeat in 0..args.repeat {
         for measured in &mut measured {
-            if let Err(error) = run_once(&model, &mut ceiling, measured, repeat) {
-                // The others may fit the machine.
-                say(&format!("{}, run {} of {}: failed: {error:#}", measured.case, repeat + 1, args.repeat));
-                is_whole = false;
-                continue;
+            match run_once(&model, &mut ceiling, measured, repeat) {
+                Ok(()) => say(&format!("{measured}, run {} of {}", repeat + 1, args.repeat)),
+                Err(error) => {
+                    // The others may fit the machine.
+                    say(&format!(
+                        "{}, run {} of {}: failed: {error:#}",
+                        measured.case,
+                        repeat + 1,
+                        args.repeat
+                    ));
+                    is_whole = false;
+                }
             }
-            say(&format!("{measured}, run {} of {}", repeat + 1, args.repeat));
-            if let Some(rows) = args.rows.as_deref().filter(|_| repeat + 1 == args.repeat) {
+            let is_over = repeat + 1 == args.repeat && measured.has_runs();
+            if let Some(rows) = args.rows.as_deref().filter(|_| is_over) {
                 report::append(rows, &conditions, measured)?;
             }
         }
@@ -83,10 +90,11 @@ fn cases(args: &BenchArgs, opened: &Opened) -> Result<Vec<Case>> {
     let context_max = opened.checkpoint.config().max_position_embeddings;
     let mut sizes = args.cases.clone();
     if sizes.is_empty() {
-        let of_depth =
-            |prefill: u32, depth: u32| args.batch.iter().map(move |batch| [prefill, depth, *batch]);
-        let of_prefill = |prefill: u32| args.depth.iter().flat_map(move |depth| of_depth(prefill, *depth));
-        sizes = args.prefill.iter().flat_map(|prefill| of_prefill(*prefill)).collect();
+        for &prefill in &args.prefill {
+            for &depth in &args.depth {
+                sizes.extend(args.batch.iter().map(|&batch| [prefill, depth, batch]));
+            }
+        }
     }
     let case = |sizes: [u32; 3]| {
         let [prefill, depth, batch] = sizes.map(|n| n as usize);

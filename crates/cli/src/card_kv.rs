@@ -18,7 +18,7 @@ use crate::{device, engine_start};
 ///
 /// Errors: those of planning, and of the flags.
 pub fn fit(opened: &Opened, compute: &ComputeArgs, options: EngineOptions) -> Result<EngineOptions> {
-    if compute.device == DeviceArg::Cpu {
+    if compute.device == DeviceArg::Cpu || options.kv_bytes.is_some() {
         return Ok(options);
     }
     let wished = engine_start::plan_kv(opened, compute, &options)?;
@@ -27,7 +27,7 @@ pub fn fit(opened: &Opened, compute: &ComputeArgs, options: EngineOptions) -> Re
     let fewest =
         numbers.partition_point(|blocks| engine_start::plan_kv(opened, compute, &with(*blocks)).is_err());
     let numbers = &numbers[fewest..];
-    let (None, Some(fewest)) = (options.kv_bytes, numbers.first()) else { return Ok(options) };
+    let Some(fewest) = numbers.first() else { return Ok(options) };
     let (context, precision) = (options.max_context, precision(compute.precision));
     let needs = Needs { context, precision, dense: dense(compute.dense, compute.precision)?, kv: None };
     let least = engine_start::plan_kv(opened, compute, &with(*fewest))?;

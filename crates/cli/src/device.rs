@@ -109,8 +109,7 @@ fn candidates(
     needs: &Needs<'_>,
     kv_format: KvFormat,
 ) -> Result<Vec<DeviceDescription>> {
-    let options = LoadOptions { precision: needs.precision, dense: needs.dense, expert_slots: None };
-    let is_taken = || check_on_card(checkpoint, &options);
+    let is_taken = || check_on_card(checkpoint, &options(needs));
     match &compute.device {
         DeviceArg::Cpu if compute.gpu_memory.is_some() => Err(usage(
             "--gpu-memory is a card's, and the processor computes\nadd --device vulkan or auto, or leave it out",
@@ -137,6 +136,11 @@ fn candidates(
             Ok(those_that_hold(&Device::list().unwrap_or_default(), planned))
         }
     }
+}
+
+/// How a model is loaded whose experts nothing has been said about.
+fn options(needs: &Needs<'_>) -> LoadOptions {
+    LoadOptions { precision: needs.precision, dense: needs.dense, expert_slots: None }
 }
 
 /// Bytes of a card that a plan may take.
@@ -166,8 +170,7 @@ pub fn plan_within(
     needs: &Needs<'_>,
     kv_format: KvFormat,
 ) -> Result<Vec<Term>> {
-    let options = LoadOptions { precision: needs.precision, dense: needs.dense, expert_slots: None };
-    check_on_card(checkpoint, &options)?;
+    check_on_card(checkpoint, &options(needs))?;
     Ok(plan_bytes(checkpoint, needs, kv_format, bytes)?.terms)
 }
 
@@ -180,8 +183,7 @@ fn plan_bytes(
     let config = ModelConfig::from_checkpoint(checkpoint.config())?;
     let one = StoreSizes { blocks: needs.context.div_ceil(BLOCK_TOKENS), rings: 1, snapshots: 0 };
     let store = (needs.kv.map_or(one, |kv| kv.sizes), needs.context);
-    let options = LoadOptions { precision: needs.precision, dense: needs.dense, expert_slots: None };
-    plan_card(&config, &checkpoint.part_bytes(), store, kv_format, &options, budget)
+    plan_card(&config, &checkpoint.part_bytes(), store, kv_format, &options(needs), budget)
 }
 
 /// Experts of all layers.

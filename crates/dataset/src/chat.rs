@@ -29,7 +29,9 @@ const REQUEST_COLUMNS: [&str; 5] =
 
 /// A chat, and what each of its messages weighs.
 pub(crate) struct Chat {
+    /// All that is asked but the messages.
     request: ChatRequest,
+    messages: Vec<ChatMessage>,
     /// As many as there are messages; that of others than the assistant's means nothing.
     weights: Vec<f32>,
     /// Whether the row says how much the model reasons.
@@ -61,14 +63,15 @@ impl Chat {
                 body.insert(column.to_owned(), unquoted(column, value)?);
             }
         }
-        let request: ChatRequest = serde_json::from_value(Value::Object(body))
+        let mut request: ChatRequest = serde_json::from_value(Value::Object(body))
             .map_err(|problem| Reason::Body { message: problem.to_string() })?;
         let template = request.chat_template_kwargs.as_ref();
         let has_effort = request.reasoning_effort.is_some()
             || template
                 .and_then(|options| options.get("reasoning_effort"))
                 .is_some_and(|effort| !effort.is_null());
-        Ok(Chat { request, weights, has_effort })
+        let messages = std::mem::take(&mut request.messages);
+        Ok(Chat { request, messages, weights, has_effort })
     }
 
     /// Makes all but the messages from `first` on weigh nothing.
@@ -79,7 +82,7 @@ impl Chat {
 
     /// Whether a message that is learned has reasoning.
     pub(crate) fn reasons(&self) -> bool {
-        let mut messages = self.weights.iter().zip(&self.request.messages);
+        let mut messages = self.weights.iter().zip(&self.messages);
         messages.any(|(weight, message)| is_learned((weight, message)) && !reasoning(message).is_empty())
     }
 
@@ -87,7 +90,7 @@ impl Chat {
     ///
     /// Errors: the first thing that is wrong with any turn.
     pub(crate) fn examples(&self, vocab: &Vocab, options: &Options) -> Result<Vec<Example>, Reason> {
-        let messages = &self.request.messages;
+        let messages = &self.messages;
         let mut examples = Vec::new();
         let mut first = 0;
         while first < messages.len() {
@@ -110,7 +113,7 @@ impl Chat {
 
     /// Looks for what would teach the model a turn that it must not write.
     fn check(&self, turn: std::ops::Range<usize>) -> Result<(), Reason> {
-        let messages = &self.request.messages;
+        let messages = &self.messages;
         if !is_assistant(&messages[turn.start]) || turn.start == 0 {
             return Err(Reason::SpeaksFirst { message: turn.start });
         }
@@ -162,14 +165,14 @@ impl Chat {
 
     /// The questions before `end` but the first, at which the history may begin instead.
     fn later_questions(&self, end: usize) -> Vec<usize> {
-        let is_question = |index: &usize| self.request.messages[*index].role == "user";
+        let is_question = |index: &usize| self.messages[*index].role == "user";
         (self.num_instructions()..end).filter(is_question).skip(1).collect()
     }
 
     /// Instructions at the head, which are never cut.
     fn num_instructions(&self) -> usize {
         let is_instruction = |message: &&ChatMessage| matches!(message.role.as_str(), "system" | "developer");
-        self.request.messages.iter().take_while(is_instruction).count()
+        self.messages.iter().take_while(is_instruction).count()
     }
 
     /// The turn behind the messages from `dropped` on and the instructions.
@@ -180,17 +183,17 @@ impl Chat {
         vocab: &Vocab,
         options: &Options,
     ) -> Result<Example, Reason> {
-        let messages = &self.request.messages;
+        let messages = &self.messages;
         let effort = self.effort(turn.clone(), options);
         let until = |end: usize| self.parsed(dropped, end, effort, options);
-        let prompt = until(turn.start)?;
+        let mut whole = until(turn.start)?;
+        let mut owners = vec![None; whole.conversation.messages.len()];
         // An answer makes the parser forget the reasoning before it, so it is put behind what is parsed.
         let last = turn.end - 1;
         let is_answer = is_plain(&messages[last]);
-        let whole = until(if is_answer { last } else { turn.end })?;
-        let mut owners = vec![None; prompt.conversation.messages.len()];
         for index in turn.start..if is_answer { last } else { turn.end } {
-            owners.resize(until(index + 1)?.conversation.messages.len(), Some(index));
+            whole = until(index + 1)?;
+            owners.resize(whole.conversation.messages.len(), Some(index));
         }
         let mut conversation = whole.conversation;
         if is_answer {
@@ -212,7 +215,7 @@ impl Chat {
         options: &Options,
     ) -> Result<GenerationRequest, Reason> {
         let head = self.num_instructions();
-        let messages = &self.request.messages;
+        let messages = &self.messages;
         let kept = messages[..head.min(end)].iter().chain(&messages[dropped.max(head).min(end)..end]);
         let mut request = ChatRequest { messages: kept.cloned().collect(), ..self.request.clone() };
         if let Some(effort) = effort {
@@ -236,7 +239,7 @@ impl Chat {
         if self.has_effort {
             return None;
         }
-        let reasons = self.request.messages[turn].iter().any(|message| !reasoning(message).is_empty());
+        let reasons = self.messages[turn].iter().any(|message| !reasoning(message).is_empty());
         Some(options.effort.unwrap_or(effort_of(reasons)).as_str())
     }
 

@@ -448,12 +448,9 @@ const BENCH_TOKENS_MAX: i64 = 131_072;
 
 /// Reads a case of `bench`.
 fn bench_case(text: &str) -> Result<[u32; 3], String> {
-    let sizes: Vec<u32> = text.split(':').map_while(|size| size.parse().ok()).collect();
-    match sizes[..] {
-        [prefill, depth, batch @ 1..=256]
-            if [prefill, depth].iter().all(|size| i64::from(*size) <= BENCH_TOKENS_MAX)
-                && text.matches(':').count() == 2 =>
-        {
+    let sizes: Option<Vec<u32>> = text.split(':').map(|size| size.parse().ok()).collect();
+    match sizes.as_deref() {
+        Some(&[prefill, depth, batch @ 1..=256]) if i64::from(prefill.max(depth)) <= BENCH_TOKENS_MAX => {
             Ok([prefill, depth, batch])
         }
         _ => Err(format!(

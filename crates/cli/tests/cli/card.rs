@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::devices::{one_at_a_time, opened};
 use crate::faults::Faults;
-use crate::program::{Ran, gptoss};
+use crate::program::{Ran, gptoss, gptoss_with_drivers};
 use crate::serve::Server;
 
 /// How long a server may take to be ready again.
@@ -30,22 +30,15 @@ fn with_faults(name: &str, test: impl Fn(&Faults, &DeviceDescription)) {
 }
 
 /// The program on a device that can fail.
-#[expect(clippy::disallowed_methods, reason = "where the drivers are is told by the environment")]
 fn on_card(faults: &Faults, device: &DeviceDescription, args: &[&str]) -> Command {
-    let mut command = gptoss(args);
+    let mut command = gptoss_with_drivers(args);
     command.arg("--device").arg(format!("vulkan:{}", device.index));
     command.env("LD_LIBRARY_PATH", faults.folder());
-    command.envs(std::env::var("VK_DRIVER_FILES").map(|files| ("VK_DRIVER_FILES", files)));
     command
 }
 
 fn ran(mut command: Command) -> Ran {
-    let output = command.output().expect("the binary starts and ends");
-    Ran {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    command.output().expect("the binary starts and ends").into()
 }
 
 #[test]

@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::devices::{one_at_a_time, opened};
-use crate::program::gptoss;
+use crate::program::gptoss_with_drivers;
 use crate::serve::Server;
 
 /// What a prompt took from the folder, and the answer to it. The server has written what it keeps when this
@@ -29,7 +29,6 @@ fn cached(mut command: Command) -> (u64, Value) {
 
 /// Keys and values of one device are not another's: their bits need not be the same.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "where the drivers are is told by the environment")]
 fn what_is_kept_is_the_devices_own() {
     let _alone = one_at_a_time();
     for device in opened(1) {
@@ -37,9 +36,8 @@ fn what_is_kept_is_the_devices_own() {
         let folder = folder.path().to_str().expect("a UTF-8 path");
         let name = format!("vulkan:{}", device.description().index);
         let on = |device: &str, more: &[&str]| {
-            let mut command = gptoss(&["serve", "--port", "0", "--quiet", "--kv-disk", folder]);
+            let mut command = gptoss_with_drivers(&["serve", "--port", "0", "--quiet", "--kv-disk", folder]);
             command.args(["--device", device]).args(more);
-            command.envs(std::env::var("VK_DRIVER_FILES").map(|files| ("VK_DRIVER_FILES", files)));
             cached(command)
         };
         for mode in [&["--precision", "fast"], &["--precision", "exact"]] {

@@ -6,7 +6,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 /// What a run of the program gave.
 #[derive(Debug)]
@@ -33,6 +33,14 @@ pub fn gptoss(args: &[&str]) -> Command {
     command
 }
 
+/// The same, with the drivers for Vulkan that this machine names.
+#[expect(clippy::disallowed_methods, reason = "where the drivers are is told by the environment")]
+pub fn gptoss_with_drivers(args: &[&str]) -> Command {
+    let mut command = gptoss(args);
+    command.envs(std::env::var("VK_DRIVER_FILES").map(|files| ("VK_DRIVER_FILES", files)));
+    command
+}
+
 /// Runs the program on an empty standard input.
 pub fn run(args: &[&str]) -> Ran {
     run_with(args, b"")
@@ -53,10 +61,16 @@ pub fn run_with(args: &[&str], stdin: &[u8]) -> Ran {
     let writer = std::thread::spawn(move || drop(pipe.write_all(&input)));
     let output = child.wait_with_output().expect("the binary ends");
     writer.join().expect("the writer ends");
-    Ran {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    output.into()
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Ran {
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
     }
 }
 

@@ -1,18 +1,16 @@
 //! Commands on a card: the devices in software that `GPTOSS_GPU_TEST_DEVICES` names.
 
-#![expect(clippy::disallowed_methods, reason = "which devices are tested is told by the environment")]
-
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-use crate::program::{gptoss, run};
+use crate::program::{gptoss_with_drivers, run};
 
 /// The devices, as `--device` names them.
 fn devices() -> Vec<String> {
-    let names = std::env::var("GPTOSS_GPU_TEST_DEVICES").unwrap_or_default();
+    let names = crate::devices::names().unwrap_or_default();
     let devices: Vec<String> =
         names.split(',').filter(|name| !name.is_empty()).map(|name| format!("vulkan:{name}")).collect();
     if devices.is_empty() {
@@ -23,8 +21,7 @@ fn devices() -> Vec<String> {
 
 /// With the drivers of this machine.
 fn on_card(args: &[&str]) -> Output {
-    let drivers = std::env::var_os("VK_DRIVER_FILES").unwrap_or_default();
-    gptoss(args).env("VK_DRIVER_FILES", drivers).output().unwrap()
+    gptoss_with_drivers(args).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
