@@ -11,6 +11,7 @@
 
 #![expect(unsafe_code, reason = "the memory map, its bus-error handler, large pages")]
 
+mod adapter;
 mod bus_error;
 mod bytes;
 mod checkpoint;
@@ -31,6 +32,7 @@ mod synth;
 mod synthetic;
 mod write;
 
+pub use adapter::{Adapter, AdapterPair, AdapterRows, AdapterSite};
 pub use bus_error::install_bus_error_handler;
 pub use bytes::{Bytes, Tensor};
 pub use checkpoint::{Checkpoint, WeightFile};

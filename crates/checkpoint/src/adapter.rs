@@ -1,0 +1,75 @@
+//! Low-rank additions to the matrices of a checkpoint, in the one form that the program works with.
+//!
+//! [`Adapter`] is what any stack's files become: which matrix is meant, and the two factors of what is added.
+//! Gates and ups are one matrix, as they are in [`LayerPart::GateUpBlocks`](crate::LayerPart): stacks that
+//! tune them apart are read as a pair of twice the rank. Letters are those of [`Part`].
+
+use std::collections::BTreeMap;
+
+use crate::Part;
+
+/// A matrix that something is added to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AdapterSite {
+    /// The token embedding `[V, C]`.
+    Embedding,
+    /// The query projection `[H*D, C]` of a layer.
+    Query(usize),
+    /// The key projection `[K*D, C]` of a layer.
+    Key(usize),
+    /// The value projection `[K*D, C]` of a layer.
+    Value(usize),
+    /// The output projection `[C, H*D]` of attention in a layer.
+    Out(usize),
+    /// The gate and up projection `[2F, C]` of an expert, rows interleaved gate, up, gate, up.
+    GateUp {
+        /// Index of the layer.
+        layer: usize,
+        /// Index of the expert; 0 where a layer is dense.
+        expert: usize,
+    },
+    /// The down projection `[C, F]` of an expert.
+    Down {
+        /// Index of the layer.
+        layer: usize,
+        /// Index of the expert; 0 where a layer is dense.
+        expert: usize,
+    },
+    /// The output projection `[V, C]`.
+    Unembedding,
+}
+
+/// `scale * B A`, what is added to a matrix `[N, K]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdapterPair {
+    /// r
+    pub rank: usize,
+    /// Factor on the product: `alpha / r`, or `alpha / sqrt(r)`.
+    pub scale: f32,
+    /// A: `[r, K]`.
+    pub a: Vec<f32>,
+    /// B: `[N, r]`.
+    pub b: Vec<f32>,
+}
+
+/// Rows of the embedding and of the head that stand in place of the base's: control tokens that were learned.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AdapterRows {
+    /// Which tokens, ascending.
+    pub tokens: Vec<u32>,
+    /// `[tokens, C]` in place of rows of the embedding; empty where they stay.
+    pub embedding: Vec<f32>,
+    /// `[tokens, C]` in place of rows of the head; empty where they stay.
+    pub unembedding: Vec<f32>,
+}
+
+/// Everything that an adapter changes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Adapter {
+    /// What is added, by matrix.
+    pub pairs: BTreeMap<AdapterSite, AdapterPair>,
+    /// Single rows that are replaced.
+    pub rows: AdapterRows,
+    /// Whole parts that are replaced, as router weights and biases are: `(part, its numbers)`.
+    pub replaced: Vec<(Part, Vec<f32>)>,
+}
