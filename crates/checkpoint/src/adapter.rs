@@ -4,9 +4,29 @@
 //! Gates and ups are one matrix, as they are in [`LayerPart::GateUpBlocks`](crate::LayerPart): stacks that
 //! tune them apart are read as a pair of twice the rank. Letters are those of [`Part`].
 
+mod check;
+mod dora;
+mod key;
+mod read;
+mod settings;
+mod site;
+mod write;
+
 use std::collections::BTreeMap;
 
 use crate::Part;
+
+pub use check::ADAPTER_RANK_MAX;
+pub use read::{
+    ADAPTER_CONFIG_BYTES_MAX, AdapterForm, LayoutSource, ReadAdapter, parse_adapter, read_adapter,
+};
+pub use settings::{ADAPTER_PATTERNS_MAX, FactorLayout};
+pub use write::{FactorDtype, write_adapter};
+
+/// The file with an adapter's numbers.
+const WEIGHTS_FILE: &str = "adapter_model.safetensors";
+/// The file that says what they are.
+const CONFIG_FILE: &str = "adapter_config.json";
 
 /// A matrix that something is added to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

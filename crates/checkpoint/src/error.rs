@@ -270,6 +270,23 @@ pub enum Error {
         /// The word given.
         found: String,
     },
+    /// An adapter that is damaged, for another model, or of a kind that is not read.
+    #[error("{path}: not an adapter for this model: {detail}", path = .path.display())]
+    BadAdapter {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong, where, and where it helps what to do.
+        detail: String,
+    },
+    /// An adapter whose bytes mean two things.
+    #[error(
+        "{path}: the experts of a layer are one tensor here, and Unsloth, which is named beside it, has laid B out in two          ways: say which with --lora-b-layout rank-major (PEFT's, and Unsloth's since September 2026) or          --lora-b-layout grouped-by-expert (Unsloth's before); `gptoss adapter check --data` prints the loss under both",
+        path = .path.display()
+    )]
+    AmbiguousAdapter {
+        /// The file.
+        path: PathBuf,
+    },
     /// The target of a write exists already.
     #[error("{path}: exists already and is not an empty folder; choose another name or remove it first", path = .path.display())]
     TargetExists {

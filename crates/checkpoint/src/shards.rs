@@ -141,15 +141,20 @@ impl Shards {
 
 /// Reads a file whole, within the bound of [`JSON_BYTES_MAX`], whatever size it says it has.
 pub(crate) fn read_bounded(path: &Path) -> Result<Vec<u8>, Error> {
-    let too_large = |found| Error::FileTooLarge { path: path.to_path_buf(), found, limit: JSON_BYTES_MAX };
+    read_at_most(path, JSON_BYTES_MAX)
+}
+
+/// The same within another bound.
+pub(crate) fn read_at_most(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
+    let too_large = |found| Error::FileTooLarge { path: path.to_path_buf(), found, limit };
     let (file, found) = open_regular(path)?;
-    if found > JSON_BYTES_MAX {
+    if found > limit {
         return Err(too_large(found));
     }
     let mut bytes = Vec::new();
-    file.take(JSON_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(Error::io(path, "read the file"))?;
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io(path, "read the file"))?;
     match bytes.len() as u64 {
-        found if found > JSON_BYTES_MAX => Err(too_large(found)),
+        found if found > limit => Err(too_large(found)),
         _ => Ok(bytes),
     }
 }
