@@ -207,13 +207,22 @@ impl Checkpoint {
         self.parts().into_iter().map(|part| (part, num_bytes(part))).collect()
     }
 
+    /// Whether [`Checkpoint::tensor`] makes a part in new memory and does not show what a file holds.
+    pub fn is_made(&self, part: Part) -> bool {
+        match &self.source {
+            Source::Gguf(model) => model.is_made(&self.config, part),
+            Source::Synthetic { .. } => true,
+            Source::HuggingFace(_) | Source::Original(_) | Source::Embedded { .. } => false,
+        }
+    }
+
     /// Bytes of all tensors as [`Checkpoint::tensor`] gives them, headers not counted.
     pub fn tensor_bytes(&self) -> u64 {
         self.part_bytes().into_iter().map(|(_, bytes)| bytes).sum()
     }
 
-    /// The bytes of a part: a view of a map, or new memory for a synthetic one and for the experts of a GGUF
-    /// file.
+    /// The bytes of a part: a view of a map, or new memory for a synthetic one, and in a GGUF file for the
+    /// experts and for dense matrices in llama.cpp's quantizations.
     ///
     /// A GGUF file gives vectors and dense matrices in the type it has them in: bf16, f16, f32, for matrices
     /// also [`Dtype::Q8_0`].

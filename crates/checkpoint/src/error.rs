@@ -138,7 +138,7 @@ pub enum Error {
     /// A tensor of a GGUF file is in a quantisation that is not read.
     #[error(
         "{path}: the tensor {tensor} is {found}, which is not read; {accepted} can be: use a file of this model whose experts \
-         are MXFP4 and whose other tensors are Q8_0, BF16, F16 or F32, or the published safetensors", path = .path.display()
+         are MXFP4, or the published safetensors", path = .path.display()
     )]
     UnsupportedTensorType {
         /// The file.

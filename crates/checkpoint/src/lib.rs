@@ -24,6 +24,7 @@ mod expert_reader;
 mod gguf;
 mod mxfp4;
 mod names;
+mod parallel;
 mod part;
 mod preset;
 mod safetensors;

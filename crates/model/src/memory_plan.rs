@@ -3,10 +3,11 @@
 //! Entry point: [`plan_memory`]. If all terms of `memory.rs` and what the program itself takes are within the
 //! budget, the model is used as its files are. Otherwise everything but two things is held in memory: the
 //! experts, of which as many are kept as the rest of the budget has room for, and the embedding, of which a
-//! token reads a single row, so that its rows are taken from the file when they are needed. The terms are
+//! token reads a single row, so that its rows are taken from the file when they are needed, unless it
+//! had to be made of other bytes. The terms are
 //! what the process will hold, and their sum keeps to the budget.
 
-use gptoss_checkpoint::Checkpoint;
+use gptoss_checkpoint::{Checkpoint, Part};
 
 use crate::Error;
 use crate::config::{DenseMode, ModelConfig, Precision};
@@ -58,7 +59,9 @@ pub fn plan_memory(
         return Err(Error::NotOnDisk { needed: whole.bytes() });
     };
     let forms = row_forms(&config, &parts, precision, dense);
-    parts.retain(|(part, _)| !is_expert_matrix(*part) && *part != gptoss_checkpoint::Part::Embedding);
+    // What is made of a file's bytes has no rows there to be read one by one.
+    let is_on_disk = |part| part == Part::Embedding && !checkpoint.is_made(part);
+    parts.retain(|(part, _)| !is_expert_matrix(*part) && !is_on_disk(*part));
     let mut terms = memory_terms(&config, &parts, context, precision, dense, forms);
     terms.push(program);
     let scratch = READ_THREADS as u64 * reader.scratch_bytes();

@@ -3,15 +3,15 @@
 //!
 //! Entry point: [`GgmlType::from_id`]. The table holds every type whose size is known, also those that are
 //! only refused later, so that a file of a foreign quantisation is told apart from a damaged one:
-//! "blk.0.attn_q.weight is Q4_K" helps, "unknown type 12" does not. Five formats are read: f32, f16, bf16,
-//! Q8_0 and MXFP4, the last in two orders of nibbles.
+//! "blk.0.attn_q.weight is IQ2_S" helps, "unknown type 22" does not. f32, f16, bf16, Q8_0 and MXFP4, the last
+//! in two orders of nibbles, are used as they are; what [`GgmlQuant`] lists becomes Q8_0.
 //!
 //! Source: the specification of architecture and files, section 2.6. This module does not know what tensors
 //! mean.
 
 use std::fmt;
 
-use gptoss_formats::{BLOCK_VALUES, Mxfp4Block, NibbleOrder, Q8_0_BLOCK_BYTES};
+use gptoss_formats::{BLOCK_VALUES, GgmlQuant, Mxfp4Block, NibbleOrder, Q8_0_BLOCK_BYTES};
 
 /// An element type of a GGUF file. Units: values and bytes of one block.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub enum Storage {
     Q8_0,
     /// 32 codes of four bits behind one E8M0 scale.
     Mxfp4(NibbleOrder),
+    /// What becomes Q8_0 when it is read.
+    Quantized(GgmlQuant),
 }
 
 const fn read(
@@ -51,6 +53,10 @@ const fn read(
     storage: Storage,
 ) -> GgmlType {
     GgmlType { id, name, block_values, block_bytes, storage: Some(storage) }
+}
+
+const fn quantized(id: u32, name: &'static str, quant: GgmlQuant) -> GgmlType {
+    read(id, name, quant.block_values(), quant.block_bytes(), Storage::Quantized(quant))
 }
 
 const fn foreign(id: u32, name: &'static str, block_values: usize, block_bytes: usize) -> GgmlType {
@@ -72,25 +78,25 @@ const TYPES: [GgmlType; 35] = [
     read(8, "Q8_0", BLOCK_VALUES, Q8_0_BLOCK_BYTES, Storage::Q8_0),
     read(30, "BF16", 1, 2, Storage::Bf16),
     read(39, "MXFP4", BLOCK_VALUES, size_of::<Mxfp4Block>(), Storage::Mxfp4(NibbleOrder::Halves)),
-    foreign(2, "Q4_0", 32, 18),
-    foreign(3, "Q4_1", 32, 20),
-    foreign(6, "Q5_0", 32, 22),
-    foreign(7, "Q5_1", 32, 24),
+    quantized(2, "Q4_0", GgmlQuant::Q4_0),
+    quantized(3, "Q4_1", GgmlQuant::Q4_1),
+    quantized(6, "Q5_0", GgmlQuant::Q5_0),
+    quantized(7, "Q5_1", GgmlQuant::Q5_1),
     foreign(9, "Q8_1", 32, 36),
-    foreign(10, "Q2_K", 256, 84),
-    foreign(11, "Q3_K", 256, 110),
-    foreign(12, "Q4_K", 256, 144),
-    foreign(13, "Q5_K", 256, 176),
-    foreign(14, "Q6_K", 256, 210),
+    quantized(10, "Q2_K", GgmlQuant::Q2K),
+    quantized(11, "Q3_K", GgmlQuant::Q3K),
+    quantized(12, "Q4_K", GgmlQuant::Q4K),
+    quantized(13, "Q5_K", GgmlQuant::Q5K),
+    quantized(14, "Q6_K", GgmlQuant::Q6K),
     foreign(15, "Q8_K", 256, 292),
     foreign(16, "IQ2_XXS", 256, 66),
     foreign(17, "IQ2_XS", 256, 74),
     foreign(18, "IQ3_XXS", 256, 98),
     foreign(19, "IQ1_S", 256, 50),
-    foreign(20, "IQ4_NL", 32, 18),
+    quantized(20, "IQ4_NL", GgmlQuant::Iq4Nl),
     foreign(21, "IQ3_S", 256, 110),
     foreign(22, "IQ2_S", 256, 82),
-    foreign(23, "IQ4_XS", 256, 136),
+    quantized(23, "IQ4_XS", GgmlQuant::Iq4Xs),
     foreign(24, "I8", 1, 1),
     foreign(25, "I16", 1, 2),
     foreign(26, "I32", 1, 4),

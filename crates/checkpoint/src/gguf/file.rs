@@ -6,8 +6,11 @@
 //!
 //! This module does not know which keys a model needs.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use gptoss_formats::{BLOCK_VALUES, GgmlQuant, Q8_0_BLOCK_BYTES};
 
 use super::cursor::Cursor;
 use super::element::Storage;
@@ -16,6 +19,7 @@ use super::limits::GGUF_STRING_BYTES_MAX;
 use crate::bytes::{Bytes, MappedFile, Tensor};
 use crate::dtype::Dtype;
 use crate::error::Error;
+use crate::parallel::in_parallel;
 
 /// Elements of a list of numbers that are taken into memory; per-layer values are the only such lists that
 /// are read.
@@ -56,23 +60,36 @@ impl GgufFile {
         self.bytes.slice(tensor.range.clone()).expect("tensors were checked against the file's length")
     }
 
-    /// The tensor as it lies in the file, copied only if it is not aligned to its elements; `None` for MXFP4
-    /// and for types that are not read.
-    pub(crate) fn view(&self, tensor: &GgufTensor) -> Option<Tensor> {
+    /// Some rows of a tensor as they lie in the file, copied only if they are not aligned to their elements,
+    /// or as Q8_0 in new memory; `None` for MXFP4 and for types that are not read.
+    pub(crate) fn rows(&self, tensor: &GgufTensor, rows: Range<usize>) -> Option<Tensor> {
+        let data = self.data(tensor);
+        let row_bytes = data.len() / tensor.shape.first()?;
+        let data = data.slice(rows.start * row_bytes..rows.end * row_bytes)?;
         // Blocks of Q8_0 are read byte by byte.
-        let (dtype, alignment) = match tensor.element.storage? {
-            Storage::F32 => (Dtype::F32, 4),
-            Storage::F16 => (Dtype::F16, 2),
-            Storage::Bf16 => (Dtype::Bf16, 2),
-            Storage::Q8_0 => (Dtype::Q8_0, 1),
+        let (dtype, bytes) = match tensor.element.storage? {
+            Storage::F32 => (Dtype::F32, data.aligned(4)),
+            Storage::F16 => (Dtype::F16, data.aligned(2)),
+            Storage::Bf16 => (Dtype::Bf16, data.aligned(2)),
+            Storage::Q8_0 => (Dtype::Q8_0, data),
+            Storage::Quantized(quant) => (Dtype::Q8_0, as_q8_0(quant, &data)),
             Storage::Mxfp4(_) => return None,
         };
         let mut shape = tensor.shape.clone();
-        if let Some(row) = shape.last_mut() {
-            *row /= tensor.element.block_values;
+        if let Some(row) = shape.last_mut().filter(|_| dtype == Dtype::Q8_0) {
+            *row /= BLOCK_VALUES;
         }
-        let bytes = self.data(tensor).aligned(alignment);
+        shape[0] = rows.len();
         Some(Tensor { name: tensor.name.clone(), dtype, shape, bytes })
+    }
+
+    /// Bytes of what [`GgufFile::rows`] gives.
+    pub(crate) fn rows_bytes(&self, tensor: &GgufTensor, num_rows: usize) -> u64 {
+        let bytes = tensor.range.len() / tensor.shape.first().copied().unwrap_or(1) * num_rows;
+        match tensor.element.storage {
+            Some(Storage::Quantized(quant)) => q8_0_bytes(quant, bytes) as u64,
+            _ => bytes as u64,
+        }
     }
 
     /// The error for a value that breaks a rule.
@@ -147,6 +164,23 @@ impl GgufFile {
         }
         Ok(texts)
     }
+}
+
+/// Bytes that blocks of so many bytes take in Q8_0.
+fn q8_0_bytes(quant: GgmlQuant, num_bytes: usize) -> usize {
+    num_bytes / quant.block_bytes() * (quant.block_values() / BLOCK_VALUES * Q8_0_BLOCK_BYTES)
+}
+
+/// Blocks as Q8_0; the pages of the file go back, so that nothing is held twice.
+fn as_q8_0(quant: GgmlQuant, source: &Bytes) -> Bytes {
+    let block_bytes = quant.block_bytes();
+    let num_blocks = source.len() / block_bytes;
+    let all: &[u8] = source;
+    let bytes = in_parallel(num_blocks, q8_0_bytes(quant, block_bytes), 1, |block, out| {
+        quant.to_q8_0(out.as_chunks_mut().0, &all[block * block_bytes..][..block_bytes]);
+    });
+    source.release();
+    bytes
 }
 
 /// One little-endian number of a list.

@@ -3,11 +3,11 @@
 //!
 //! Entry points: [`GgufModel::open`], which checks every tensor's name, type and shape against the metadata,
 //! and [`GgufModel::tensor`]. What the file holds as this program computes with it is a view of the map:
-//! vectors, and the dense matrices in bf16, f16, f32 or Q8_0. The experts are another layout (see
-//! `experts.rs`) and become new memory, made when they are asked for.
+//! vectors, and the dense matrices in bf16, f16, f32 or Q8_0. Dense matrices in llama.cpp's other
+//! quantizations become Q8_0, and the experts are another layout (see `experts.rs`): both are new memory,
+//! made when they are asked for.
 //!
-//! Types that are not read are refused here, with the tensor's name, and not converted: a conversion would be
-//! another model under the same name. It does not know what a layer computes.
+//! Types that are not read are refused here, with the tensor's name. It does not know what a layer computes.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -30,7 +30,7 @@ use crate::names;
 use crate::part::{ExpertFormat, LayerPart, Part};
 
 const VECTOR_TYPES: &str = "F32, F16 or BF16";
-const DENSE_TYPES: &str = "BF16, F16, F32 or Q8_0";
+const DENSE_TYPES: &str = "BF16, F16, F32, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, IQ4_NL or IQ4_XS";
 const EXPERT_TYPES: &str = "MXFP4 or BF16";
 
 /// The tensors of one model. Cheap to clone.
@@ -181,14 +181,8 @@ impl GgufModel {
     /// The part's tensor: a view where the file has it as this program computes with it, else new memory.
     pub(crate) fn tensor(&self, config: &Config, part: Part) -> Option<Tensor> {
         match self.place(config, part)? {
-            Place::Whole(tensor) => tensor.file.view(tensor.entry),
-            Place::Rows(tensor, rows, num_rows) => {
-                let mut view = tensor.file.view(tensor.entry)?;
-                let row_bytes = view.bytes.len() / num_rows;
-                view.shape[0] = rows.len();
-                view.bytes = view.bytes.slice(rows.start * row_bytes..rows.end * row_bytes)?;
-                Some(view)
-            }
+            Place::Whole(tensor) => tensor.file.rows(tensor.entry, 0..*tensor.entry.shape.first()?),
+            Place::Rows(tensor, rows, _) => tensor.file.rows(tensor.entry, rows),
             Place::Experts(place) => self.relaid(config, part, &place),
         }
     }
@@ -196,12 +190,23 @@ impl GgufModel {
     /// Bytes of what [`GgufModel::tensor`] gives.
     pub(crate) fn num_bytes(&self, config: &Config, part: Part) -> u64 {
         match self.place(config, part) {
-            Some(Place::Whole(tensor)) => tensor.entry.range.len() as u64,
-            Some(Place::Rows(tensor, rows, num_rows)) => {
-                (tensor.entry.range.len() / num_rows * rows.len()) as u64
+            Some(Place::Whole(tensor)) => {
+                tensor.file.rows_bytes(tensor.entry, tensor.entry.shape.first().copied().unwrap_or(1))
             }
+            Some(Place::Rows(tensor, rows, _)) => tensor.file.rows_bytes(tensor.entry, rows.len()),
             Some(Place::Experts(_)) if is_bias(part) => 2 * names::num_bytes(config, part) as u64,
             _ => names::num_bytes(config, part) as u64,
+        }
+    }
+
+    /// Whether [`GgufModel::tensor`] gives new memory for a part.
+    pub(crate) fn is_made(&self, config: &Config, part: Part) -> bool {
+        match self.place(config, part) {
+            Some(Place::Whole(tensor) | Place::Rows(tensor, ..)) => {
+                matches!(tensor.entry.element.storage, Some(Storage::Quantized(_)))
+            }
+            Some(Place::Experts(_)) => true,
+            None => false,
         }
     }
 
@@ -335,7 +340,7 @@ impl GgufModel {
                 None => false,
                 Some(Storage::F32 | Storage::F16) => accepted != EXPERT_TYPES,
                 Some(Storage::Bf16) => true,
-                Some(Storage::Q8_0) => accepted == DENSE_TYPES,
+                Some(Storage::Q8_0 | Storage::Quantized(_)) => accepted == DENSE_TYPES,
                 Some(Storage::Mxfp4(_)) => accepted == EXPERT_TYPES,
             };
             if !is_read {

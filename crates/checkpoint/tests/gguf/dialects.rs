@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::written::{BF16, F16, Form, Gguf, Value, fixture, model};
 
 /// A file in a folder that goes when the value does.
-fn written(file: &Gguf) -> (TempDir, Checkpoint) {
+pub fn written(file: &Gguf) -> (TempDir, Checkpoint) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
     fs::write(&path, file.bytes()).unwrap();

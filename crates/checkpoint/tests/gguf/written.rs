@@ -5,11 +5,13 @@
 use std::path::{Path, PathBuf};
 
 use gptoss_checkpoint::{Checkpoint, Config, LayerPart, Part};
+use gptoss_formats::GgmlQuant;
 
 pub const F32: u32 = 0;
 pub const F16: u32 = 1;
 pub const OLLAMA_MXFP4: u32 = 4;
 pub const Q4_K: u32 = 12;
+pub const IQ2_S: u32 = 22;
 pub const BF16: u32 = 30;
 pub const MXFP4: u32 = 39;
 
@@ -109,6 +111,46 @@ fn list(out: &mut Vec<u8>, kind: u32, len: usize) {
     out.extend(9u32.to_le_bytes());
     out.extend(kind.to_le_bytes());
     out.extend((len as u64).to_le_bytes());
+}
+
+/// Replaces a tensor's numbers by random blocks, whose largest are about half of 1.
+pub fn quantize(tensor: &mut Entry, quant: GgmlQuant, seed: u64) {
+    let (kind, halves, largest): (u32, &[usize], f32) = match quant {
+        GgmlQuant::Q4_0 => (2, &[0], 8.0),
+        GgmlQuant::Q4_1 => (3, &[0, 2], 16.0),
+        GgmlQuant::Q5_0 => (6, &[0], 16.0),
+        GgmlQuant::Q5_1 => (7, &[0, 2], 32.0),
+        GgmlQuant::Q2K => (10, &[80, 82], 45.0),
+        GgmlQuant::Q3K => (11, &[108], 128.0),
+        GgmlQuant::Q4K => (Q4_K, &[0, 2], 945.0),
+        GgmlQuant::Q5K => (13, &[0, 2], 1953.0),
+        GgmlQuant::Q6K => (14, &[208], 4064.0),
+        GgmlQuant::Iq4Nl => (20, &[0], 127.0),
+        GgmlQuant::Iq4Xs => (23, &[0], 4064.0),
+    };
+    let num_blocks = tensor.shape.iter().product::<usize>() / quant.block_values();
+    let mut bits = seed | 1;
+    let mut byte = || {
+        bits ^= bits << 13;
+        bits ^= bits >> 7;
+        bits ^= bits << 17;
+        (bits >> 32) as u8
+    };
+    let scale = half::f16::from_f32(0.5 / largest).to_le_bytes();
+    let mut bytes: Vec<u8> = (0..num_blocks * quant.block_bytes()).map(|_| byte()).collect();
+    for block in bytes.chunks_mut(quant.block_bytes()) {
+        halves.iter().for_each(|&at| block[at..at + 2].copy_from_slice(&scale));
+    }
+    (tensor.kind, tensor.bytes) = (kind, bytes);
+}
+
+/// A tensor's type in a written file, and where the number stands.
+pub fn kind_of(name: &str, bytes: &[u8]) -> (u32, usize) {
+    let at = bytes.windows(name.len()).position(|window| window == name.as_bytes()).expect("the name");
+    let axes = at + name.len();
+    let num_axes = u32::from_le_bytes(bytes[axes..axes + 4].try_into().expect("a number")) as usize;
+    let from = axes + 4 + 8 * num_axes;
+    (u32::from_le_bytes(bytes[from..from + 4].try_into().expect("a number")), from)
 }
 
 /// The layouts that files of this family have.
