@@ -14,7 +14,6 @@ use crate::bytes::{Bytes, MappedFile, Tensor};
 use crate::config::Config;
 use crate::config_json::{ConfigForm, parse_config, parse_generation_config};
 use crate::direct_file::DirectFile;
-use crate::dtype::Dtype;
 use crate::error::Error;
 use crate::expert_reader::{ExpertReader, Place};
 use crate::gguf::{GgufExperts, GgufFile, GgufModel, GgufTokenizer};
@@ -95,6 +94,8 @@ impl Checkpoint {
             ConfigForm::Original => (ExpertFormat::Mxfp4, Source::Original(shards)),
             ConfigForm::HuggingFace(said) => {
                 check_expert_format(&parsed.config, said, &shards, folder)?;
+                // Of two matrices and a word, the matrices count, as in the model library.
+                parsed.config.tie_word_embeddings &= shards.find(names::LM_HEAD).is_none();
                 (said, Source::HuggingFace(shards))
             }
         };
@@ -126,6 +127,7 @@ impl Checkpoint {
             return Err(Error::UnknownModelType { path: place.join(CONFIG_FILE), found });
         };
         check_expert_format(&parsed.config, experts, &shards, &place)?;
+        parsed.config.tie_word_embeddings &= shards.find(names::LM_HEAD).is_none();
         let source = Source::Embedded { shards, files };
         let checkpoint = Checkpoint { config: parsed.config, experts, place, source };
         checkpoint.check_tensors()?;
@@ -200,11 +202,23 @@ impl Checkpoint {
     /// Every part with the bytes that [`Checkpoint::tensor`] gives for it, in the order of
     /// [`Checkpoint::parts`].
     pub fn part_bytes(&self) -> Vec<(Part, u64)> {
-        let num_bytes = |part| match &self.source {
-            Source::Gguf(model) => model.num_bytes(&self.config, part),
-            _ => names::num_bytes(&self.config, part) as u64,
+        self.parts().into_iter().map(|part| (part, self.num_bytes(part))).collect()
+    }
+
+    fn num_bytes(&self, part: Part) -> u64 {
+        let published = names::num_bytes(&self.config, part);
+        let as_stored = |shards: &Shards| {
+            let (name, _) = self.name_and_shape(part);
+            let dtype = shards.find(&name).map_or(names::dtype(part), |(_, entry)| entry.dtype);
+            (published / names::dtype(part).num_bytes() * dtype.num_bytes()) as u64
         };
-        self.parts().into_iter().map(|part| (part, num_bytes(part))).collect()
+        match &self.source {
+            Source::Gguf(model) => model.num_bytes(&self.config, part),
+            Source::Synthetic { .. } => published as u64,
+            Source::HuggingFace(shards) | Source::Original(shards) | Source::Embedded { shards, .. } => {
+                as_stored(shards)
+            }
+        }
     }
 
     /// Whether [`Checkpoint::tensor`] makes a part in new memory and does not show what a file holds.
@@ -224,8 +238,8 @@ impl Checkpoint {
     /// The bytes of a part: a view of a map, or new memory for a synthetic one, and in a GGUF file for the
     /// experts and for dense matrices in llama.cpp's quantizations.
     ///
-    /// A GGUF file gives vectors and dense matrices in the type it has them in: bf16, f16, f32, for matrices
-    /// also [`Dtype::Q8_0`].
+    /// Vectors and dense matrices have the type that the file has them in: bf16, f16, f32, matrices of a GGUF
+    /// file also [`Dtype::Q8_0`].
     ///
     /// Errors: [`Error::NoSuchPart`] for a layer beyond the last, a router in a dense model, or the other
     /// expert format.
@@ -236,7 +250,7 @@ impl Checkpoint {
         let found = match &self.source {
             Source::Synthetic { seed, .. } => Some(synthetic::tensor(&self.config, *seed, part)),
             Source::HuggingFace(shards) | Source::Embedded { shards, .. } => {
-                shards.tensor(&names::hugging_face(&self.config, part))
+                shards.tensor(&self.name_and_shape(part).0)
             }
             Source::Original(shards) => self.original_tensor(shards, part),
             Source::Gguf(model) => model.tensor(&self.config, part),
@@ -351,7 +365,7 @@ impl Checkpoint {
         for part in self.parts() {
             let (name, shape) = self.name_and_shape(part);
             let (file, entry) = shards.find(&name).ok_or_else(|| self.missing(shards, &name))?;
-            check_entry(file.path(), entry, names::dtype(part), shape)?;
+            check_entry(file.path(), entry, part, shape)?;
             known.insert(name);
         }
         let foreign = shards.names().find(|(_, name)| !known.contains(*name) && changes_the_model(name));
@@ -408,10 +422,10 @@ fn changes_the_model(name: &str) -> bool {
     ours.iter().any(|prefix| name.starts_with(prefix)) && !name.ends_with("rotary_emb.inv_freq")
 }
 
-fn check_entry(path: &Path, entry: &Entry, dtype: Dtype, shape: Vec<usize>) -> Result<(), Error> {
-    if entry.dtype != dtype {
+fn check_entry(path: &Path, entry: &Entry, part: Part, shape: Vec<usize>) -> Result<(), Error> {
+    if !names::accepted_dtypes(part).contains(&entry.dtype) {
         let (path, tensor) = (path.to_path_buf(), entry.name.clone());
-        return Err(Error::WrongDtype { path, tensor, expected: dtype, found: entry.dtype });
+        return Err(Error::WrongDtype { path, tensor, expected: names::dtype(part), found: entry.dtype });
     }
     if entry.shape != shape {
         let (path, tensor) = (path.to_path_buf(), entry.name.clone());

@@ -93,6 +93,8 @@ pub struct Config {
     pub swiglu_limit: f32,
     /// Slope of the SwiGLU sigmoid.
     pub swiglu_alpha: f32,
+    /// Whether the embedding is the unembedding too; no published model has it so.
+    pub tie_word_embeddings: bool,
     /// Tokens that end a generation, from `generation_config.json` where there is one.
     pub eos_token_ids: Vec<u32>,
     /// First token of a document, where the files name one.

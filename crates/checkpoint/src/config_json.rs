@@ -142,7 +142,7 @@ impl Config {
             "sliding_window": self.sliding_window,
             "swiglu_alpha": shortest(self.swiglu_alpha),
             "swiglu_limit": shortest(self.swiglu_limit),
-            "tie_word_embeddings": false,
+            "tie_word_embeddings": self.tie_word_embeddings,
             "use_cache": true,
             "vocab_size": self.vocab_size,
         });
@@ -192,7 +192,6 @@ fn parse_object(bytes: &[u8], path: &Path) -> Result<Map<String, Value>, Error> 
 fn hugging_face(fields: &Fields<'_>) -> Result<ParsedConfig, Error> {
     fields.require("attention_bias", &json!(true))?;
     fields.require("hidden_act", &json!("silu"))?;
-    fields.require("tie_word_embeddings", &json!(false))?;
     let num_hidden_layers = fields.required_count("num_hidden_layers")?;
     let num_local_experts = fields.required_count("num_local_experts")?;
     let active = match fields.count("num_experts_per_tok")? {
@@ -211,6 +210,7 @@ fn hugging_face(fields: &Fields<'_>) -> Result<ParsedConfig, Error> {
         swiglu_alpha: fields.real("swiglu_alpha")?.unwrap_or(1.702) as f32,
         bos_token_id: fields.token_id("bos_token_id")?,
         pad_token_id: fields.token_id("pad_token_id")?,
+        tie_word_embeddings: fields.flag("tie_word_embeddings")?.unwrap_or(false),
         ..shape(fields, num_hidden_layers, num_local_experts, active)?
     };
     let eos_token_ids = fields.token_ids("eos_token_id")?.unwrap_or(config.eos_token_ids);

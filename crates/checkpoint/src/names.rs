@@ -15,6 +15,9 @@ use crate::config::Config;
 use crate::dtype::Dtype;
 use crate::part::{ExpertFormat, LayerPart, Part};
 
+/// The unembedding's Hugging Face name, unless it is the embedding's.
+pub(crate) const LM_HEAD: &str = "lm_head.weight";
+
 /// Parts every layer has.
 const LAYER_PARTS: [LayerPart; 11] = [
     LayerPart::AttentionNorm,
@@ -52,7 +55,8 @@ pub fn parts(config: &Config, experts: ExpertFormat) -> Vec<Part> {
         ExpertFormat::Mxfp4 => &MXFP4_PARTS,
         ExpertFormat::Bf16 => &BF16_PARTS,
     };
-    let mut parts = vec![Part::Embedding];
+    // A matrix for both ends is listed once, as the one that every token is multiplied with.
+    let mut parts: Vec<Part> = (!config.tie_word_embeddings).then_some(Part::Embedding).into_iter().collect();
     for layer in 0..config.num_hidden_layers {
         parts.extend(LAYER_PARTS.iter().chain(router).chain(mlp).map(|&part| Part::Layer(layer, part)));
     }
@@ -74,7 +78,17 @@ pub(crate) fn has_part(config: &Config, experts: ExpertFormat, part: Part) -> bo
     present && layer < config.num_hidden_layers
 }
 
-/// Element type of a part.
+/// Element types that a part may have in safetensors files: what is computed in f32 anyway, or multiplied as
+/// it is, also those that mixed-precision tuning writes.
+pub(crate) fn accepted_dtypes(part: Part) -> &'static [Dtype] {
+    match part {
+        Part::Layer(_, LayerPart::GateUpBf16 | LayerPart::DownBf16) => &[Dtype::Bf16],
+        _ if dtype(part) == Dtype::U8 => &[Dtype::U8],
+        _ => &[Dtype::Bf16, Dtype::F16, Dtype::F32],
+    }
+}
+
+/// Element type of a part, as published.
 pub fn dtype(part: Part) -> Dtype {
     match part {
         Part::Layer(
@@ -133,7 +147,8 @@ pub fn num_bytes(config: &Config, part: Part) -> usize {
 pub fn hugging_face(config: &Config, part: Part) -> String {
     let (layer, part) = match part {
         Part::Embedding => return "model.embed_tokens.weight".to_string(),
-        Part::Unembedding => return "lm_head.weight".to_string(),
+        Part::Unembedding if config.tie_word_embeddings => return hugging_face(config, Part::Embedding),
+        Part::Unembedding => return LM_HEAD.to_string(),
         Part::FinalNorm => return "model.norm.weight".to_string(),
         Part::Layer(layer, part) => (layer, part),
     };

@@ -17,7 +17,7 @@ use crate::{Dialect, Preset};
 pub enum Part {
     /// Token embedding `[V, C]`, bf16.
     Embedding,
-    /// Output projection `[V, C]`, bf16; never tied to the embedding.
+    /// Output projection `[V, C]`, bf16; the embedding's tensor where both are one.
     Unembedding,
     /// Weight of the last RMSNorm `[C]`, bf16.
     FinalNorm,

@@ -119,5 +119,6 @@ fn family_member(num_layers: usize, sizes: [usize; 5], experts: usize, vocab_siz
         eos_token_ids: PUBLISHED_EOS.to_vec(),
         bos_token_id: Some(199_998),
         pad_token_id: Some(199_999),
+        tie_word_embeddings: false,
     }
 }

@@ -112,6 +112,8 @@ pub struct ModelConfig {
     pub experts_per_token: usize,
     /// `V`.
     pub vocab_size: usize,
+    /// Whether the embedding is the unembedding too.
+    pub is_tied: bool,
     /// Keys a windowed layer looks at, the current token included. Units: tokens.
     pub sliding_window: usize,
     /// One a layer.
@@ -155,6 +157,7 @@ impl ModelConfig {
             num_experts: config.num_local_experts,
             experts_per_token: config.experts_per_token,
             vocab_size: config.vocab_size,
+            is_tied: config.tie_word_embeddings,
             sliding_window: config.sliding_window,
             layer_kinds,
             max_position_embeddings: config.max_position_embeddings,

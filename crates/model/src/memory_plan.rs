@@ -3,8 +3,8 @@
 //! Entry point: [`plan_memory`]. If all terms of `memory.rs` and what the program itself takes are within the
 //! budget, the model is used as its files are. Otherwise everything but two things is held in memory: the
 //! experts, of which as many are kept as the rest of the budget has room for, and the embedding, of which a
-//! token reads a single row, so that its rows are taken from the file when they are needed, unless it
-//! had to be made of other bytes. The terms are
+//! token reads a single row, so that its rows are taken from the file when they are needed, unless it is the
+//! unembedding too, or had to be made of other bytes. The terms are
 //! what the process will hold, and their sum keeps to the budget.
 
 use gptoss_checkpoint::{Checkpoint, Part};

@@ -39,7 +39,9 @@ impl PartCount {
 /// Source: spec of the architecture, sections 1 and 2.7.
 pub fn parameters(config: &ModelConfig) -> Vec<PartCount> {
     let counts = Counts::of(config);
-    let mut parts = vec![PartCount { name: "embedding", total: counts.embedding, active: 0 }];
+    // A matrix for both ends counts once, as the unembedding.
+    let embedding = if config.is_tied { 0 } else { counts.embedding };
+    let mut parts = vec![PartCount { name: "embedding", total: embedding, active: 0 }];
     parts.push(PartCount::always_active("attention", counts.attention));
     if config.num_experts > 0 {
         parts.push(PartCount::always_active("router", counts.router));

@@ -96,6 +96,8 @@ pub(crate) fn config(
         eos_token_ids: eos_token_ids(file, vocab_size)?,
         bos_token_id: token_id(file, "tokenizer.ggml.bos_token_id")?,
         pad_token_id: token_id(file, "tokenizer.ggml.padding_token_id")?,
+        // The caller knows whether there is an `output.weight`.
+        tie_word_embeddings: false,
     };
     if config.num_local_experts == 0 {
         return Err(file.broken("expert_count", 0, "at least 1: GGUF has no names for a dense gpt-oss"));

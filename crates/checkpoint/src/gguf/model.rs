@@ -5,7 +5,7 @@
 //! and [`GgufModel::tensor`]. What the file holds as this program computes with it is a view of the map:
 //! vectors, and the dense matrices in bf16, f16, f32 or Q8_0. Dense matrices in llama.cpp's other
 //! quantizations become Q8_0, and the experts are another layout (see `experts.rs`): both are new memory,
-//! made when they are asked for.
+//! made when they are asked for. A file without `output.weight` has one matrix for both ends.
 //!
 //! Types that are not read are refused here, with the tensor's name. It does not know what a layer computes.
 
@@ -154,7 +154,8 @@ impl GgufModel {
         let model = GgufModel { parts: Arc::new(parts), dialect };
         let embedding = model.whole(Part::Embedding);
         let rows = embedding.and_then(|tensor| tensor.entry.shape.first().copied());
-        let config = metadata::config(model.first(), dialect, rows)?;
+        let mut config = metadata::config(model.first(), dialect, rows)?;
+        config.tie_word_embeddings = model.whole(Part::Unembedding).is_none();
         let down = model.whole(Part::Layer(0, LayerPart::DownBlocks));
         let experts = match down.and_then(|tensor| tensor.entry.element.storage) {
             Some(Storage::Bf16) => ExpertFormat::Bf16,
@@ -264,7 +265,10 @@ impl GgufModel {
     }
 
     fn place(&self, config: &Config, part: Part) -> Option<Place<'_>> {
-        let Part::Layer(layer, layer_part) = part else { return self.whole(part).map(Place::Whole) };
+        let Part::Layer(layer, layer_part) = part else {
+            let is_shared = part == Part::Unembedding && config.tie_word_embeddings;
+            return self.whole(if is_shared { Part::Embedding } else { part }).map(Place::Whole);
+        };
         match layer_part {
             LayerPart::GateUpBlocks
             | LayerPart::GateUpScales

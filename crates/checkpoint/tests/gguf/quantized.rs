@@ -1,4 +1,4 @@
-//! Dense matrices in llama.cpp's quantizations become Q8_0.
+//! Dense matrices in llama.cpp's quantizations become Q8_0; and a file may have one matrix for both ends.
 //!
 //! The blocks are random bytes with sensible scales: whatever they are, they mean numbers.
 
@@ -89,6 +89,24 @@ fn quantized_experts_and_vectors_are_refused_by_name() {
     };
     refused("blk.0.ffn_down_exps.weight", &["Q4_0", "MXFP4 or BF16 can be", "experts are MXFP4"]);
     refused("output_norm.weight", &["Q4_0", "F32, F16 or BF16"]);
+}
+
+#[test]
+fn without_an_output_matrix_the_embedding_is_it() {
+    let source = Checkpoint::open(&fixture("tiny-yarn")).unwrap();
+    for quant in [None, Some(GgmlQuant::Iq4Nl)] {
+        let mut file = model(&source, Form::LlamaCpp);
+        file.tensors.retain(|tensor| tensor.name != "output.weight");
+        if let Some(quant) = quant {
+            quantize(file.tensor("token_embd.weight"), quant, 5);
+        }
+        let (_folder, file) = written(&file);
+        assert!(file.config().tie_word_embeddings && !file.parts().contains(&Part::Embedding));
+        let ends = [Part::Embedding, Part::Unembedding].map(|part| file.tensor(part).unwrap());
+        assert_eq!((&*ends[0].bytes, ends[0].dtype), (&*ends[1].bytes, ends[1].dtype));
+        let held: usize = file.parts().iter().map(|part| file.tensor(*part).unwrap().bytes.len()).sum();
+        assert_eq!(file.tensor_bytes(), held as u64);
+    }
 }
 
 fn all_quantized() -> Gguf {

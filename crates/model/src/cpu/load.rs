@@ -66,23 +66,25 @@ impl Loader<'_> {
         // Both large ones before the layers: what they need beside their own size is then no part of the
         // peak.
         let embedding = match self.experts {
-            None => self.dense(Part::Embedding, width)?,
-            Some(_) => self.matrix(Part::Embedding)?,
+            _ if self.config.is_tied => None,
+            None => Some(self.dense(Part::Embedding, width)?),
+            Some(_) => Some(self.matrix(Part::Embedding)?),
         };
         let unembedding = self.dense(Part::Unembedding, width)?;
         let layers = (0..self.config.num_layers)
             .map(|layer| Ok(LayerWeights { attention: self.attention(layer)?, mlp: self.mlp(layer)? }))
             .collect::<Result<_, Error>>()?;
         let final_norm = self.vector(Part::FinalNorm)?;
-        let embedding_rows = match self.experts {
-            None => EmbeddingRows::Kept,
-            Some(_) => {
+        let (embedding, embedding_rows) = match (embedding, self.experts) {
+            (None, _) => (unembedding.clone(), EmbeddingRows::Kept),
+            (Some(embedding), None) => (embedding, EmbeddingRows::Kept),
+            (Some(embedding), Some(_)) => {
                 embedding.read_at_random();
                 unembedding.will_need();
                 let is_int8 = embedding.view().activation_order().is_some();
                 let rounded =
                     self.options.dense == DenseMode::Q8 && width.is_multiple_of(BLOCK_VALUES) && !is_int8;
-                EmbeddingRows::OnDisk { rounded }
+                (embedding, EmbeddingRows::OnDisk { rounded })
             }
         };
         Ok(Weights { embedding, embedding_rows, layers, final_norm, unembedding })

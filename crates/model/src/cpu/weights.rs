@@ -109,7 +109,8 @@ pub(crate) struct Linear {
     pub(crate) bias: Vec<f32>,      // [N]
 }
 
-/// A dense matrix: where the checkpoint has it and in its format, or Q8_0 in memory.
+/// A dense matrix: where the checkpoint has it and in its format, or Q8_0 in memory. Clones share the bytes.
+#[derive(Clone)]
 pub(crate) struct DenseMatrix {
     /// Invariant: whole elements of `format`, aligned.
     bytes: Bytes,
@@ -117,6 +118,7 @@ pub(crate) struct DenseMatrix {
 }
 
 /// The formats of dense matrices.
+#[derive(Clone, Copy)]
 enum DenseFormat {
     Bf16,
     F16,

@@ -117,7 +117,12 @@ struct Loader<'a> {
 impl Loader<'_> {
     fn weights(&mut self) -> Result<Weights, Error> {
         let width = self.config.hidden_size;
-        let embedding = HostMatrix::new(self.tensor(Part::Embedding)?)?;
+        let embedding = match self.config.is_tied {
+            // Counted when it is brought as the unembedding.
+            true => self.checkpoint.tensor(Part::Embedding)?,
+            false => self.tensor(Part::Embedding)?,
+        };
+        let embedding = HostMatrix::new(embedding)?;
         embedding.read_at_random();
         let is_q8_0 = embedding.view().activation_order().is_some();
         let embedding_rounded = self.dense == DenseMode::Q8 && width.is_multiple_of(BLOCK_VALUES) && !is_q8_0;
@@ -204,7 +209,12 @@ impl Loader<'_> {
             Dtype::Bf16 => Ok(Matrix::Bf16(self.send(&tensor)?)),
             _ => Err(Error::NotOnCard {
                 what: format!("{} in {}", tensor.name, tensor.dtype),
-                instead: "have dense matrices made int8 (--dense q8), or use the CPU",
+                instead: match part {
+                    Part::Layer(_, LayerPart::RouterWeight) => {
+                        "use the CPU, or a checkpoint whose router is bf16 or f32"
+                    }
+                    _ => "have dense matrices made int8 (--dense q8), or use the CPU",
+                },
             }),
         }
     }
