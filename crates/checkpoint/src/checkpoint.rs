@@ -23,6 +23,7 @@ use crate::preset::Preset;
 use crate::safetensors::{Entry, SafetensorsFile};
 use crate::shards::{Shards, read_bounded};
 use crate::synthetic;
+use crate::unstacked::{self, Spelling};
 
 const CONFIG_FILE: &str = "config.json";
 const GENERATION_FILE: &str = "generation_config.json";
@@ -41,9 +42,17 @@ pub struct Checkpoint {
 #[derive(Clone, Debug)]
 enum Source {
     HuggingFace(Shards),
+    /// As `HuggingFace`, but for the experts.
+    Unstacked(Shards, Spelling),
     Original(Shards),
-    Synthetic { preset: Preset, seed: u64 },
-    Embedded { shards: Shards, files: EmbeddedFiles },
+    Synthetic {
+        preset: Preset,
+        seed: u64,
+    },
+    Embedded {
+        shards: Shards,
+        files: EmbeddedFiles,
+    },
     Gguf(GgufModel),
 }
 
@@ -96,7 +105,10 @@ impl Checkpoint {
                 check_expert_format(&parsed.config, said, &shards, folder)?;
                 // Of two matrices and a word, the matrices count, as in the model library.
                 parsed.config.tie_word_embeddings &= shards.find(names::LM_HEAD).is_none();
-                (said, Source::HuggingFace(shards))
+                match Spelling::of(&parsed.config, &shards) {
+                    Some(spelling) => (said, Source::Unstacked(shards, spelling)),
+                    None => (said, Source::HuggingFace(shards)),
+                }
             }
         };
         let checkpoint = Checkpoint { config: parsed.config, experts, place: folder.to_path_buf(), source };
@@ -188,7 +200,9 @@ impl Checkpoint {
             };
             return model.files().iter().map(describe).collect();
         }
-        let (Source::HuggingFace(shards) | Source::Original(shards)) = &self.source else {
+        let (Source::HuggingFace(shards) | Source::Unstacked(shards, _) | Source::Original(shards)) =
+            &self.source
+        else {
             return Vec::new();
         };
         let describe = |file: &SafetensorsFile| WeightFile {
@@ -208,13 +222,16 @@ impl Checkpoint {
     fn num_bytes(&self, part: Part) -> u64 {
         let published = names::num_bytes(&self.config, part);
         let as_stored = |shards: &Shards| {
-            let (name, _) = self.name_and_shape(part);
+            let (name, _) = self.name_and_shape(shards, part);
             let dtype = shards.find(&name).map_or(names::dtype(part), |(_, entry)| entry.dtype);
             (published / names::dtype(part).num_bytes() * dtype.num_bytes()) as u64
         };
         match &self.source {
             Source::Gguf(model) => model.num_bytes(&self.config, part),
             Source::Synthetic { .. } => published as u64,
+            Source::Unstacked(shards, _) => {
+                unstacked::num_bytes(&self.config, part).unwrap_or_else(|| as_stored(shards))
+            }
             Source::HuggingFace(shards) | Source::Original(shards) | Source::Embedded { shards, .. } => {
                 as_stored(shards)
             }
@@ -226,6 +243,7 @@ impl Checkpoint {
         match &self.source {
             Source::Gguf(model) => model.is_made(&self.config, part),
             Source::Synthetic { .. } => true,
+            Source::Unstacked(..) => unstacked::num_bytes(&self.config, part).is_some(),
             Source::HuggingFace(_) | Source::Original(_) | Source::Embedded { .. } => false,
         }
     }
@@ -235,8 +253,8 @@ impl Checkpoint {
         self.part_bytes().into_iter().map(|(_, bytes)| bytes).sum()
     }
 
-    /// The bytes of a part: a view of a map, or new memory for a synthetic one, and in a GGUF file for the
-    /// experts and for dense matrices in llama.cpp's quantizations.
+    /// The bytes of a part: a view of a map, or new memory for a synthetic one, for the experts of a GGUF
+    /// file or of a folder that has them one by one, and for dense matrices in a GGUF file's quantizations.
     ///
     /// Vectors and dense matrices have the type that the file has them in: bf16, f16, f32, matrices of a GGUF
     /// file also [`Dtype::Q8_0`].
@@ -249,8 +267,11 @@ impl Checkpoint {
         }
         let found = match &self.source {
             Source::Synthetic { seed, .. } => Some(synthetic::tensor(&self.config, *seed, part)),
-            Source::HuggingFace(shards) | Source::Embedded { shards, .. } => {
-                shards.tensor(&self.name_and_shape(part).0)
+            Source::Unstacked(shards, spelling) if unstacked::num_bytes(&self.config, part).is_some() => {
+                spelling.tensor(&self.config, shards, part)
+            }
+            Source::HuggingFace(shards) | Source::Unstacked(shards, _) | Source::Embedded { shards, .. } => {
+                shards.tensor(&self.name_and_shape(shards, part).0)
             }
             Source::Original(shards) => self.original_tensor(shards, part),
             Source::Gguf(model) => model.tensor(&self.config, part),
@@ -285,6 +306,26 @@ impl Checkpoint {
                 let layers = layers.collect::<Result<_, _>>()?;
                 Ok(Some(ExpertReader::published(&self.config, self.experts, files, layers)))
             }
+            Source::Unstacked(shards, spelling) => {
+                let open = |file: &SafetensorsFile| DirectFile::open(file.path());
+                let files = shards.files().iter().map(open).collect::<Result<_, _>>()?;
+                let stack = |layer, part, expert| {
+                    let part = Part::Layer(layer, part);
+                    let found = spelling.stack(&self.config, shards, part, expert);
+                    found.ok_or_else(|| self.no_such_part(part))
+                };
+                let layers = 0..self.config.num_hidden_layers;
+                let experts =
+                    layers.flat_map(|layer| (0..self.config.num_local_experts).map(move |e| (layer, e)));
+                let stacks = experts.map(|(layer, expert)| {
+                    Ok([
+                        stack(layer, LayerPart::GateUpBf16, expert)?,
+                        stack(layer, LayerPart::DownBf16, expert)?,
+                    ])
+                });
+                let stacks = stacks.collect::<Result<_, Error>>()?;
+                Ok(Some(ExpertReader::relaid(&self.config, self.experts, files, stacks, 1)))
+            }
             Source::Gguf(model) => {
                 let (gate_up, down) = match self.experts {
                     ExpertFormat::Mxfp4 => (LayerPart::GateUpBlocks, LayerPart::DownBlocks),
@@ -299,13 +340,14 @@ impl Checkpoint {
                     .collect::<Result<_, Error>>()?;
                 let open = |file: &GgufFile| DirectFile::open(file.path());
                 let files = model.files().iter().map(open).collect::<Result<_, _>>()?;
-                Ok(Some(ExpertReader::gguf(&self.config, self.experts, files, layers)))
+                let all = self.config.num_local_experts;
+                Ok(Some(ExpertReader::relaid(&self.config, self.experts, files, layers, all)))
             }
         }
     }
 
     fn expert_place(&self, shards: &Shards, part: Part) -> Result<Place, Error> {
-        let (name, _) = self.name_and_shape(part);
+        let (name, _) = self.name_and_shape(shards, part);
         let (file, entry) = shards.place(&name).ok_or_else(|| self.missing(shards, &name))?;
         Ok(Place { name, file, offset: entry.range.start as u64 })
     }
@@ -317,7 +359,7 @@ impl Checkpoint {
         match &self.source {
             Source::Synthetic { .. } | Source::Gguf(_) => Ok(None),
             Source::Embedded { files, .. } => Ok(embedded_file(files, TOKENIZER_FILE).map(Bytes::embedded)),
-            Source::HuggingFace(_) | Source::Original(_) => {
+            Source::HuggingFace(_) | Source::Unstacked(..) | Source::Original(_) => {
                 let path = self.place.join(TOKENIZER_FILE);
                 if !path.exists() {
                     return Ok(None);
@@ -356,17 +398,29 @@ impl Checkpoint {
 
     /// Compares every tensor with what the config asks for, and refuses tensors it does not ask for.
     fn check_tensors(&self) -> Result<(), Error> {
-        let (Source::HuggingFace(shards) | Source::Original(shards) | Source::Embedded { shards, .. }) =
-            &self.source
-        else {
-            return Ok(());
+        let (shards, spelling) = match &self.source {
+            Source::HuggingFace(shards) | Source::Original(shards) | Source::Embedded { shards, .. } => {
+                (shards, None)
+            }
+            Source::Unstacked(shards, spelling) => (shards, Some(spelling)),
+            Source::Synthetic { .. } | Source::Gguf(_) => return Ok(()),
         };
         let mut known = std::collections::HashSet::new();
         for part in self.parts() {
-            let (name, shape) = self.name_and_shape(part);
-            let (file, entry) = shards.find(&name).ok_or_else(|| self.missing(shards, &name))?;
-            check_entry(file.path(), entry, part, shape)?;
-            known.insert(name);
+            let single = spelling.map(|spelling| spelling.tensors(&self.config, part)).unwrap_or_default();
+            let tensors = if single.is_empty() { vec![self.name_and_shape(shards, part)] } else { single };
+            let mut first = None;
+            for (name, shape) in tensors {
+                let (file, entry) = shards.find(&name).ok_or_else(|| self.missing(shards, &name))?;
+                check_entry(file.path(), entry, part, shape)?;
+                // All experts' numbers of a part are read in one way.
+                let (expected, found) = (*first.get_or_insert(entry.dtype), entry.dtype);
+                if found != expected {
+                    let path = file.path().to_path_buf();
+                    return Err(Error::WrongDtype { path, tensor: name, expected, found });
+                }
+                known.insert(name);
+            }
         }
         let foreign = shards.names().find(|(_, name)| !known.contains(*name) && changes_the_model(name));
         match foreign {
@@ -379,10 +433,13 @@ impl Checkpoint {
     }
 
     /// The tensor that holds a part in this checkpoint's files, and the shape it must have there.
-    fn name_and_shape(&self, part: Part) -> (String, Vec<usize>) {
+    fn name_and_shape(&self, shards: &Shards, part: Part) -> (String, Vec<usize>) {
         let mut shape = names::shape(&self.config, part);
         if !matches!(self.source, Source::Original(_)) {
-            return (names::hugging_face(&self.config, part), shape);
+            let name = names::hugging_face(&self.config, part);
+            let other = names::other_hugging_face(part)
+                .filter(|other| shards.find(&name).is_none() && shards.find(other).is_some());
+            return (other.unwrap_or(name), shape);
         }
         let place = names::original(&self.config, part);
         if place.rows.is_some() {
@@ -392,9 +449,11 @@ impl Checkpoint {
     }
 
     fn missing(&self, shards: &Shards, tensor: &str) -> Error {
-        let unstacked = |name: &str| name.contains(".experts.0.");
-        let remedy = if shards.names().any(|(_, name)| unstacked(name)) {
-            "the experts are stored one by one here: save them stacked, one tensor a layer, as the model library does"
+        let is_single = |name: &str| name.contains(".experts.0.");
+        let is_expert = tensor.contains(".experts.");
+        let remedy = if is_expert && shards.names().any(|(_, name)| is_single(name)) {
+            "the experts are stored one by one here, and not all of them as gate_proj, up_proj and down_proj with \
+             weight and bias: export the checkpoint again, or stack them, one tensor a layer, as the model library does"
         } else {
             "the download is incomplete or config.json belongs to another model: download the checkpoint again"
         };
@@ -442,7 +501,8 @@ fn check_expert_format(
     folder: &Path,
 ) -> Result<(), Error> {
     let has = |part| shards.find(&names::hugging_face(config, Part::Layer(0, part))).is_some();
-    let (mxfp4, bf16) = (has(LayerPart::GateUpBlocks), has(LayerPart::GateUpBf16));
+    let is_single = Spelling::of(config, shards).is_some();
+    let (mxfp4, bf16) = (has(LayerPart::GateUpBlocks), has(LayerPart::GateUpBf16) || is_single);
     let detail = match (said, mxfp4, bf16) {
         (_, true, true) => "the files hold the experts both as MXFP4 blocks and as bf16",
         (ExpertFormat::Mxfp4, false, true) => {

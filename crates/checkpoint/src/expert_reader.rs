@@ -7,8 +7,9 @@
 //! fast.
 //!
 //! The memory then holds what [`Checkpoint::tensor`](crate::Checkpoint::tensor) would give of the expert:
-//! published layouts are read straight into their places, a GGUF file's blocks go through a scratch region
-//! and are laid out anew. All experts of a model take as much, so that any memory can take any expert.
+//! published layouts are read straight into their places, a GGUF file's blocks and experts that a folder has
+//! one by one go through a scratch region and are laid out anew. All experts of a model take as much, so that
+//! any memory can take any expert.
 
 use std::ops::Range;
 
@@ -50,8 +51,9 @@ struct Piece {
 enum Source {
     /// `layers[layer][piece]`.
     Published { files: Vec<DirectFile>, layers: Vec<Vec<Place>> },
-    /// The gate and up projection of each layer, and the down projection.
-    Gguf { files: Vec<DirectFile>, layers: Vec<[GgufStack; 2]> },
+    /// The gate and up projection, and the down projection, of so many experts in the order of layers and
+    /// experts: all of a layer in a GGUF file, one in a folder that has them one by one.
+    Relaid { files: Vec<DirectFile>, stacks: Vec<[GgufStack; 2]>, experts_per_stack: usize },
 }
 
 /// Where a part of all experts of a layer starts: the experts follow each other.
@@ -84,14 +86,15 @@ impl ExpertReader {
         ExpertReader::new(config, format, Source::Published { files, layers })
     }
 
-    /// A reader over the files of a GGUF model.
-    pub(crate) fn gguf(
+    /// A reader over files whose experts are laid out otherwise.
+    pub(crate) fn relaid(
         config: &Config,
         format: ExpertFormat,
         files: Vec<DirectFile>,
-        layers: Vec<[GgufStack; 2]>,
+        stacks: Vec<[GgufStack; 2]>,
+        experts_per_stack: usize,
     ) -> ExpertReader {
-        ExpertReader::new(config, format, Source::Gguf { files, layers })
+        ExpertReader::new(config, format, Source::Relaid { files, stacks, experts_per_stack })
     }
 
     fn new(config: &Config, format: ExpertFormat, source: Source) -> ExpertReader {
@@ -127,12 +130,12 @@ impl ExpertReader {
         self.pieces.iter().map(|piece| DirectFile::room(piece.num_bytes) as u64).sum()
     }
 
-    /// Bytes of scratch that one thread needs: none but for a GGUF file.
+    /// Bytes of scratch that one thread needs: none where the experts lie as they are used.
     pub fn scratch_bytes(&self) -> u64 {
         match &self.source {
             Source::Published { .. } => 0,
-            Source::Gguf { layers, .. } => {
-                let bytes = layers.iter().flatten().map(|stack| stack_room(stack, self.num_experts));
+            Source::Relaid { stacks, experts_per_stack, .. } => {
+                let bytes = stacks.iter().flatten().map(|stack| stack_room(stack, *experts_per_stack));
                 bytes.max().unwrap_or(0) as u64
             }
         }
@@ -145,7 +148,9 @@ impl ExpertReader {
                 let piece = self.pieces.iter().position(|piece| piece.part == part);
                 piece.map_or("", |piece| &layers[layer][piece].name)
             }
-            Source::Gguf { layers, .. } => &layers[layer][usize::from(is_down(part))].name,
+            Source::Relaid { stacks, experts_per_stack, .. } => {
+                &stacks[layer * self.num_experts / experts_per_stack][usize::from(is_down(part))].name
+            }
         }
     }
 
@@ -179,10 +184,12 @@ impl ExpertReader {
                 }
                 self.expert_bytes()
             }
-            Source::Gguf { files, layers } => {
+            Source::Relaid { files, stacks, experts_per_stack } => {
                 let mut num_bytes = 0;
-                for (stack, pieces) in layers[layer].iter().zip(self.pieces.chunks(self.pieces.len() / 2)) {
-                    num_bytes += self.read_stack(files, stack, expert, scratch, |rows| {
+                let stacks = &stacks[(layer * self.num_experts + expert) / experts_per_stack];
+                let share = (expert % experts_per_stack, *experts_per_stack);
+                for (stack, pieces) in stacks.iter().zip(self.pieces.chunks(self.pieces.len() / 2)) {
+                    num_bytes += read_stack(files, stack, share, scratch, |rows| {
                         for piece in pieces {
                             let out = &mut piece.region(memory)[..piece.num_bytes];
                             write_piece(rows, piece.part, out, stack.columns);
@@ -194,32 +201,6 @@ impl ExpertReader {
             }
         };
         Ok(ExpertPlaces { places, num_bytes })
-    }
-
-    /// Reads one expert's share of every tensor of a stack, and shows its rows.
-    fn read_stack(
-        &self,
-        files: &[DirectFile],
-        stack: &GgufStack,
-        expert: usize,
-        scratch: &mut [u8],
-        show: impl FnOnce(&crate::gguf::ExpertRows<'_>),
-    ) -> Result<u64, Error> {
-        let mut rest = scratch;
-        let mut data: Vec<&[u8]> = Vec::with_capacity(2);
-        let mut num_bytes = 0;
-        for tensor in &stack.tensors {
-            let share = tensor.range.len() / self.num_experts;
-            let (region, after) = rest.split_at_mut(DirectFile::room(share));
-            rest = after;
-            let start = (tensor.range.start + expert * share) as u64;
-            let alignment = if stack.storage == Storage::Bf16 { 2 } else { 1 };
-            let found = files[tensor.part].read(region, start..start + share as u64, alignment)?;
-            data.push(&region[found]);
-            num_bytes += share as u64;
-        }
-        show(&stack.rows(&data, 1));
-        Ok(num_bytes)
     }
 }
 
@@ -241,6 +222,31 @@ impl ExpertPlaces {
     }
 }
 
+/// Reads one expert's share of every tensor of a stack, `(which, of how many)`, and shows its rows.
+fn read_stack(
+    files: &[DirectFile],
+    stack: &GgufStack,
+    (which, shares): (usize, usize),
+    scratch: &mut [u8],
+    show: impl FnOnce(&crate::gguf::ExpertRows<'_>),
+) -> Result<u64, Error> {
+    let mut rest = scratch;
+    let mut data: Vec<&[u8]> = Vec::with_capacity(2);
+    let mut num_bytes = 0;
+    for tensor in &stack.tensors {
+        let share = tensor.range.len() / shares;
+        let (region, after) = rest.split_at_mut(DirectFile::room(share));
+        rest = after;
+        let start = (tensor.range.start + which * share) as u64;
+        let alignment = if stack.storage == Storage::Bf16 { 2 } else { 1 };
+        let found = files[tensor.part].read(region, start..start + share as u64, alignment)?;
+        data.push(&region[found]);
+        num_bytes += share as u64;
+    }
+    show(&stack.rows(&data, 1));
+    Ok(num_bytes)
+}
+
 fn pieces(config: &Config, format: ExpertFormat) -> Vec<Piece> {
     let num_experts = config.num_local_experts.max(1);
     let mut start = 0;
@@ -259,8 +265,8 @@ fn is_down(part: LayerPart) -> bool {
 }
 
 /// Scratch for one expert of a stack. Units: bytes.
-fn stack_room(stack: &GgufStack, num_experts: usize) -> usize {
-    stack.tensors.iter().map(|tensor| DirectFile::room(tensor.range.len() / num_experts)).sum()
+fn stack_room(stack: &GgufStack, shares: usize) -> usize {
+    stack.tensors.iter().map(|tensor| DirectFile::room(tensor.range.len() / shares)).sum()
 }
 
 fn write_piece(rows: &crate::gguf::ExpertRows<'_>, part: LayerPart, out: &mut [u8], columns: usize) {

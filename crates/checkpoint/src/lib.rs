@@ -1,10 +1,10 @@
 //! Bytes of weight files: which tensor of a gpt-oss checkpoint is where, and is it what the config promises?
 //!
-//! [`Checkpoint`] is the entry point: open a folder (Hugging Face layout with MXFP4 or bf16 experts, or
-//! OpenAI's `original/`) or a GGUF file, take one embedded in the program, or make one of random weights from
-//! a seed; then ask for a [`Part`]. Files are mapped, never read whole, so that a model larger than memory
-//! opens in milliseconds and the page cache does the rest. Everything a stranger's file can say wrong is
-//! found while opening and reported by an [`Error`] that says what, where and what to do.
+//! [`Checkpoint`] is the entry point: open a folder (Hugging Face layout with MXFP4 or bf16 experts, stacked
+//! or one by one, or OpenAI's `original/`) or a GGUF file, take one embedded in the program, or make one of
+//! random weights from a seed; then ask for a [`Part`]. Files are mapped, never read whole, so that a model
+//! larger than memory opens in milliseconds and the page cache does the rest. Everything a stranger's file
+//! can say wrong is found while opening and reported by an [`Error`] that says what, where and what to do.
 //!
 //! This room knows names, shapes and bytes. It does not know what a layer computes, which parameters are
 //! active, or how weights are laid out for speed; the model room above it does.
@@ -31,6 +31,7 @@ mod safetensors;
 mod shards;
 mod synth;
 mod synthetic;
+mod unstacked;
 mod write;
 
 pub use adapter::{

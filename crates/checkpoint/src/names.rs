@@ -180,6 +180,18 @@ pub fn hugging_face(config: &Config, part: Part) -> String {
     }
 }
 
+/// The other name of a part: Unsloth's router is a module with a linear layer inside, where the model library
+/// has the numbers themselves. Source: `unsloth_zoo/temporary_patches/gpt_oss.py`, which reads both.
+pub(crate) fn other_hugging_face(part: Part) -> Option<String> {
+    let Part::Layer(layer, part) = part else { return None };
+    let end = match part {
+        LayerPart::RouterWeight => "weight",
+        LayerPart::RouterBias => "bias",
+        _ => return None,
+    };
+    Some(format!("model.layers.{layer}.mlp.router.linear.{end}"))
+}
+
 /// A tensor of the `original/` layout, and the rows of it that make up a part; `None` means all of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginalName {

@@ -86,7 +86,7 @@ pub enum ExpertFormat {
 pub enum Layout {
     /// Hugging Face names, MXFP4 experts.
     HuggingFaceMxfp4,
-    /// Hugging Face names, dequantised and transposed bf16 experts.
+    /// Hugging Face names, dequantised bf16 experts: stacked and transposed, or one by one.
     HuggingFaceBf16,
     /// OpenAI's `original/` names with one fused qkv projection, MXFP4 experts.
     Original,

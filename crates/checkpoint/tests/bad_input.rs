@@ -173,10 +173,11 @@ fn a_missing_and_an_unexpected_tensor() {
         });
     };
     rename(SCALES, "model.layers.0.mlp.experts.0.down_proj.weight");
-    let error = open_error(folder.path(), &[SCALES, "is missing", "one by one"]);
-    assert!(matches!(error, Error::MissingTensor { .. }));
+    let error = open_error(folder.path(), &["both as MXFP4 blocks and as bf16"]);
+    assert!(matches!(error, Error::ExpertFormatDisagrees { .. }));
     rename("model.layers.0.mlp.experts.0.down_proj.weight", "model.layers.0.down_proj_scales");
-    open_error(folder.path(), &[SCALES, "is missing", "incomplete"]);
+    let error = open_error(folder.path(), &[SCALES, "is missing", "incomplete"]);
+    assert!(matches!(error, Error::MissingTensor { .. }));
     rename("model.layers.0.down_proj_scales", SCALES);
     Checkpoint::open(folder.path()).unwrap();
     edit_json(&folder.path().join("config.json"), |config| {

@@ -1,20 +1,27 @@
-//! Folders as tuning libraries write them: parts in f32 and f16, one matrix for both ends.
+//! Folders as tuning libraries write them: experts one by one, parts in f32 and f16, one matrix for both
+//! ends.
 //!
-//! Each is made of a written folder's tensors, widened or taken away here, and must hold the same numbers.
+//! Each is made of a written folder's tensors, renamed, cut and widened here, and must hold the same numbers;
+//! then one thing in it is broken.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use gptoss_checkpoint::{
-    Checkpoint, Dtype, Error, ExpertFormat, Outline, Part, Preset, SafetensorsFile, SynthRequest,
-    WriteLayout, write_safetensors, write_synthetic,
+    Checkpoint, Dtype, Error, ExpertFormat, LayerPart, Layout, Outline, Part, Preset, SafetensorsFile,
+    SynthRequest, WriteLayout, write_safetensors, write_synthetic,
 };
 use half::{bf16, f16};
-use serde_json::Value;
+use proptest::prelude::*;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const LAYERS: usize = 2;
+// Of the preset.
+const EXPERTS: usize = 8;
+const HIDDEN: usize = 128;
+const INNER: usize = 128;
 
 /// A folder in memory.
 #[derive(Clone)]
@@ -61,6 +68,15 @@ impl Model {
         self.tensors.remove(name).unwrap_or_else(|| panic!("no {name}"))
     }
 
+    fn put(&mut self, name: &str, shape: &[usize], bytes: Vec<u8>) {
+        self.tensors.insert(name.to_string(), (Dtype::Bf16, shape.to_vec(), bytes));
+    }
+
+    fn rename(&mut self, from: &str, to: &str) {
+        let tensor = self.take(from);
+        self.tensors.insert(to.to_string(), tensor);
+    }
+
     /// The same numbers in another type.
     fn convert(&mut self, name: &str, dtype: Dtype) {
         let (_, _, bytes) = &self.tensors[name];
@@ -72,6 +88,45 @@ impl Model {
         };
         let tensor = self.tensors.get_mut(name).unwrap();
         (tensor.0, tensor.2) = (dtype, bytes);
+    }
+
+    /// The experts one by one, each matrix `[out, in]`.
+    fn unstacked(mut self, by_projection: bool) -> Model {
+        for layer in 0..LAYERS {
+            let experts = format!("model.layers.{layer}.mlp.experts");
+            for (projection, rows, columns) in [("gate_up", 2 * INNER, HIDDEN), ("down", HIDDEN, INNER)] {
+                let (_, _, weight) = self.take(&format!("{experts}.{projection}_proj"));
+                let (_, _, bias) = self.take(&format!("{experts}.{projection}_proj_bias"));
+                for expert in 0..EXPERTS {
+                    let weight = &weight[expert * rows * columns * 2..][..rows * columns * 2];
+                    let row = |row: usize| -> Vec<u8> {
+                        let at = |column| 2 * (column * rows + row);
+                        (0..columns).flat_map(|column| weight[at(column)..at(column) + 2].to_vec()).collect()
+                    };
+                    let bias = &bias[expert * rows * 2..][..rows * 2];
+                    let (name, halves): (_, &[&str]) = match (projection, by_projection) {
+                        (_, true) => (format!("{experts}.{projection}_projs.{expert}"), &[""]),
+                        ("down", _) => (format!("{experts}.{expert}"), &[".down_proj"]),
+                        _ => (format!("{experts}.{expert}"), &[".gate_proj", ".up_proj"]),
+                    };
+                    for (first, half) in halves.iter().enumerate() {
+                        let of_half = || (first..rows).step_by(halves.len());
+                        let num_rows = rows / halves.len();
+                        let weight = of_half().flat_map(row).collect();
+                        self.put(&format!("{name}{half}.weight"), &[num_rows, columns], weight);
+                        let bias = of_half().flat_map(|row| bias[2 * row..][..2].to_vec()).collect();
+                        self.put(&format!("{name}{half}.bias"), &[num_rows], bias);
+                    }
+                }
+            }
+            if by_projection {
+                for end in ["weight", "bias"] {
+                    let router = format!("model.layers.{layer}.mlp.router");
+                    self.rename(&format!("{router}.{end}"), &format!("{router}.linear.{end}"));
+                }
+            }
+        }
+        self
     }
 }
 
@@ -98,6 +153,88 @@ fn refusal(model: &Model, words: &[&str]) -> Error {
     let message = error.to_string();
     words.iter().for_each(|word| assert!(message.contains(word), "no {word:?} in: {message}"));
     error
+}
+
+#[test]
+fn experts_one_by_one_are_those_of_the_stack() {
+    let stacked = Model::stacked();
+    let folder = stacked.save();
+    let expected = Checkpoint::open(folder.path()).unwrap();
+    for by_projection in [false, true] {
+        let folder = stacked.clone().unstacked(by_projection).save();
+        let found = Checkpoint::open(folder.path()).unwrap();
+        assert_eq!((found.layout(), found.expert_format()), (Layout::HuggingFaceBf16, ExpertFormat::Bf16));
+        assert_same(&found, &expected);
+        assert_eq!(found.parts(), expected.parts());
+        // One at a time, from disk.
+        let reader = found.expert_reader().unwrap().expect("there are files");
+        let [mut memory, mut scratch] =
+            [reader.buffer_bytes(), reader.scratch_bytes()].map(|bytes| vec![0_u8; bytes as usize + 4096]);
+        let [memory, scratch] = [&mut memory, &mut scratch].map(|room| {
+            let start = room.as_ptr().align_offset(4096);
+            &mut room[start..]
+        });
+        for (layer, expert) in [(0, 0), (1, 7), (0, 3), (1, 0)] {
+            let places = reader.read(layer, expert, memory, scratch).unwrap();
+            assert_eq!(places.num_bytes, reader.expert_bytes());
+            for part in [LayerPart::GateUpBf16, LayerPart::DownBf16] {
+                let tensor = expected.tensor(Part::Layer(layer, part)).unwrap();
+                let share = tensor.bytes.len() / EXPERTS;
+                assert!(places.part(memory, part) == &tensor.bytes[expert * share..][..share], "{part:?}");
+                assert!(reader.name(layer, part).contains("experts"));
+            }
+        }
+    }
+}
+
+#[test]
+fn experts_that_are_not_all_there_are_named() {
+    let by_expert = Model::stacked().unstacked(false);
+    let by_projection = Model::stacked().unstacked(true);
+    let broken = |model: &Model, change: &dyn Fn(&mut Model)| {
+        let mut model = model.clone();
+        change(&mut model);
+        model
+    };
+    let gone = "model.layers.1.mlp.experts.3.up_proj.bias";
+    let error =
+        refusal(&broken(&by_expert, &|model| drop(model.take(gone))), &[gone, "missing", "one by one"]);
+    assert!(matches!(error, Error::MissingTensor { .. }));
+    let gone = "model.layers.0.mlp.experts.down_projs.7.weight";
+    refusal(&broken(&by_projection, &|model| drop(model.take(gone))), &[gone, "missing"]);
+    // A ninth expert.
+    let (from, more) =
+        ("model.layers.0.mlp.experts.down_projs.7.bias", "model.layers.0.mlp.experts.down_projs.8.bias");
+    let extra = broken(&by_projection, &|model| {
+        let tensor = model.tensors[from].clone();
+        model.tensors.insert(more.to_string(), tensor);
+    });
+    assert!(matches!(refusal(&extra, &[more, "not part of"]), Error::UnexpectedTensor { .. }));
+    let name = "model.layers.0.mlp.experts.2.gate_proj.weight";
+    let error =
+        refusal(&broken(&by_expert, &|model| model.convert(name, Dtype::F32)), &[name, "F32", "BF16"]);
+    assert!(matches!(error, Error::WrongDtype { .. }));
+    // The biases of a part are read in one way.
+    let name = "model.layers.0.mlp.experts.2.up_proj.bias";
+    let error =
+        refusal(&broken(&by_expert, &|model| model.convert(name, Dtype::F32)), &[name, "F32", "BF16"]);
+    assert!(matches!(error, Error::WrongDtype { .. }));
+    let name = "model.layers.0.mlp.experts.0.down_proj.weight";
+    let square = broken(&by_expert, &|model| model.tensors.get_mut(name).unwrap().1 = vec![HIDDEN * INNER]);
+    assert!(matches!(refusal(&square, &[name, "[16384]", "[128, 128]"]), Error::WrongShape { .. }));
+    let quantized = broken(&by_expert, &|model| {
+        model.config["quantization_config"] = json!({"quant_method": "mxfp4"});
+    });
+    assert!(matches!(refusal(&quantized, &["bf16 experts"]), Error::ExpertFormatDisagrees { .. }));
+    let bitsandbytes = broken(&by_projection, &|model| {
+        model.config["quantization_config"] = json!({"quant_method": "bitsandbytes"});
+    });
+    assert!(matches!(refusal(&bitsandbytes, &["quant_method", "bitsandbytes"]), Error::BadConfig { .. }));
+    // Stacked beside one by one.
+    let both = broken(&by_expert, &|model| {
+        model.put("model.layers.0.mlp.experts.gate_up_proj", &[1, 1], vec![0; 2]);
+    });
+    assert!(matches!(refusal(&both, &["gate_up_proj", "not part of"]), Error::UnexpectedTensor { .. }));
 }
 
 /// Mixed-precision tuning leaves norms, router, sinks and biases in f32; some exports are f16 or f32 whole.
@@ -128,6 +265,16 @@ fn parts_in_f32_and_f16_hold_the_same_numbers() {
             let announced: u64 = found.part_bytes().iter().map(|(_, bytes)| bytes).sum();
             let held = found.parts().into_iter().map(|part| found.tensor(part).unwrap().bytes.len() as u64);
             assert_eq!((announced, found.tensor_bytes()), (held.sum(), announced));
+        }
+        // Biases of experts that are stored one by one, all of them.
+        let mut model = stacked.clone().unstacked(false);
+        let names: Vec<String> = model.tensors.keys().filter(|name| is_vector(name)).cloned().collect();
+        names.iter().for_each(|name| model.convert(name, dtype));
+        let folder = model.save();
+        let found = Checkpoint::open(folder.path()).unwrap();
+        assert_eq!(found.tensor(Part::Layer(0, LayerPart::DownBias)).unwrap().dtype, Dtype::F32);
+        if dtype == Dtype::F32 {
+            assert_same(&found, &expected);
         }
     }
     let refused = |name: &str, dtype: Dtype, words: &[&str]| {
@@ -169,4 +316,34 @@ fn one_matrix_for_both_ends_is_one_part() {
     assert_eq!(*untied.tensor(Part::Unembedding).unwrap().bytes, bytes);
     model.config["tie_word_embeddings"] = "yes".into();
     assert!(matches!(refusal(&model, &["tie_word_embeddings", "yes"]), Error::BadConfig { .. }));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever becomes of names, types and shapes: an error, or a checkpoint whose every part can be had.
+    #[test]
+    fn damaged_headers_never_panic(by_projection: bool, at in 0usize..40_000, byte in any::<u8>(), more in any::<u8>()) {
+        use std::sync::OnceLock;
+        static GOOD: [OnceLock<(TempDir, Vec<u8>)>; 2] = [const { OnceLock::new() }; 2];
+        let (folder, good) = GOOD[usize::from(by_projection)].get_or_init(|| {
+            let folder = Model::stacked().unstacked(by_projection).save();
+            let bytes = fs::read(folder.path().join("model.safetensors")).unwrap();
+            (folder, bytes)
+        });
+        let header = 8 + u64::from_le_bytes(good[..8].try_into().unwrap()) as usize;
+        let mut bytes = good.clone();
+        bytes[at % header] = byte;
+        bytes[(at * 7 + usize::from(more)) % header] ^= more;
+        let target = folder.path().join("damaged");
+        let _ = fs::create_dir(&target);
+        fs::copy(folder.path().join("config.json"), target.join("config.json")).unwrap();
+        fs::write(target.join("model.safetensors"), &bytes).unwrap();
+        if let Ok(checkpoint) = Checkpoint::open(&target) {
+            for part in checkpoint.parts() {
+                prop_assert!(checkpoint.tensor(part).is_ok());
+            }
+            prop_assert!(checkpoint.expert_reader().unwrap().is_some());
+        }
+    }
 }

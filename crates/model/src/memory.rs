@@ -2,11 +2,12 @@
 //!
 //! Entry point: [`memory`]. The terms are weights by part in the dtype of the checkpoint, the copies this
 //! room makes of small vectors, the KV cache at a context, and the workspace of a forward pass. Their sum is
-//! what a machine has to hold. Weights are mapped, except the experts of a GGUF file in exact precision,
-//! which are laid out anew in as many bytes of memory; the rest is allocated. The sizes of tensors come from
-//! the checkpoint, because files differ in them: dense matrices are bf16 as published and f16, f32 or Q8_0 in
-//! a GGUF file. The KV cache is reserved for the whole context but touched only as far as a conversation has
-//! come, so a short one needs less.
+//! what a machine has to hold. Weights are mapped, except what is not in a file as it is used (the experts of
+//! a GGUF file in exact precision or of a folder that has them one by one, dense matrices in llama.cpp's
+//! quantizations), which is made in as many bytes of memory; the rest is allocated. The sizes of tensors come
+//! from the checkpoint, because files differ in them: dense matrices are bf16 as published and f16, f32 or
+//! Q8_0 in a GGUF file. The KV cache is reserved for the whole context but touched only as far as a
+//! conversation has come, so a short one needs less.
 //!
 //! The sizes of cache and workspace come from the very functions that allocate them, so that the plan cannot
 //! drift from the program. What else the process holds (the vocabulary, the binary, the page cache) is not

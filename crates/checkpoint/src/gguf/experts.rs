@@ -107,6 +107,13 @@ impl<'a> ExpertRows<'a> {
         })
     }
 
+    /// The same numbers as [`ExpertRows::numbers`], by this thread into `out`, which has their size.
+    pub(crate) fn write_numbers(&self, out: &mut [u8]) {
+        for (row, out) in out.as_chunks_mut().0.iter_mut().enumerate() {
+            *out = number(self.row(row), self.storage).to_le_bytes();
+        }
+    }
+
     /// The bf16 matrices transposed, `[experts, columns, rows of one expert]`.
     pub(crate) fn transposed(&self, columns: usize) -> Bytes {
         let out_row_bytes = self.rows_per_expert * size_of::<bf16>();

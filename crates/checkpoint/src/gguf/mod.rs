@@ -21,7 +21,7 @@ mod parts;
 mod tokenizer;
 
 pub use element::{GgmlType, Storage};
-pub(crate) use experts::ExpertRows;
+pub(crate) use experts::{ExpertRows, Sources};
 pub(crate) use file::GgufFile;
 pub use header::{GgufHeader, GgufList, GgufTensor, GgufValue};
 pub use limits::{
@@ -30,6 +30,6 @@ pub use limits::{
 };
 pub use metadata::Dialect;
 pub use model::GgufExperts;
-pub(crate) use model::{GgufModel, GgufStack};
+pub(crate) use model::{GgufExtent, GgufModel, GgufStack};
 pub use parts::gguf_part_name;
 pub use tokenizer::GgufTokenizer;

@@ -126,6 +126,17 @@ impl GgufExperts {
 }
 
 impl GgufStack {
+    /// One expert in bf16: in one tensor in the published order, or gate rows in one and up rows in another.
+    pub(crate) fn of_expert(
+        name: String,
+        tensors: Vec<GgufExtent>,
+        rows_per_expert: usize,
+        columns: usize,
+    ) -> GgufStack {
+        let order = if tensors.len() == 2 { RowOrder::Apart } else { RowOrder::Published };
+        GgufStack { name, order, storage: Storage::Bf16, tensors, rows_per_expert, columns }
+    }
+
     /// The rows of `num_experts` consecutive experts, whose bytes in each tensor are given.
     pub(crate) fn rows<'a>(&self, data: &[&'a [u8]], num_experts: usize) -> ExpertRows<'a> {
         ExpertRows {

@@ -18,6 +18,7 @@ use crate::devices::{one_at_a_time, opened};
 use crate::equality::mean_kl;
 use crate::golden::{TOLERANCE, golden, testdata};
 use crate::segments::{CONTEXT, Sequence, run, sizes};
+use crate::tunes::{quantized, tied, wide_parts};
 use crate::written::{Layout, SMALL, Shape, write, write_zeros};
 
 pub const FAST: LoadOptions =
@@ -352,11 +353,15 @@ pub fn decode(model: &Model, store: &mut KvStore, work: &mut gptoss_model::Works
 fn what_is_held_is_what_was_planned_and_decoding_adds_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     write(folder.path(), &CARD, Layout::HuggingFace);
+    let tunes = tempfile::tempdir().expect("a folder");
     let checkpoints = [
         Checkpoint::open(folder.path()).expect("opens"),
         Checkpoint::synthetic(Preset::Tiny, 0, None).expect("a preset"),
         open("tiny-yarn"),
         open("tiny-yarn-q8_0.gguf"),
+        wide_parts(&tunes.path().join("wide"), true),
+        tied(&tunes.path().join("tied"), true),
+        quantized(&tunes.path().join("quantized.gguf")),
     ];
     on_every_device(|device| {
         for checkpoint in &checkpoints {

@@ -20,12 +20,14 @@ fn logits(shape: &Shape, layout: Layout, precision: Precision) -> Vec<f32> {
 fn layouts_agree_to_the_bit_in_exact_precision() {
     let shape = Shape { layers: "wfwf", seed: 8, ..SMALL };
     let expected = logits(&shape, Layout::HuggingFace, Precision::Exact);
-    for layout in [Layout::Bf16, Layout::Original] {
+    for layout in [Layout::Bf16, Layout::Original, Layout::ByExpert, Layout::ByProjection] {
         assert!(logits(&shape, layout, Precision::Exact) == expected);
     }
     let fast = logits(&shape, Layout::HuggingFace, Precision::Fast);
     assert!(logits(&shape, Layout::Original, Precision::Fast) == fast);
     assert!(fast != expected, "fast precision rounds");
+    let bf16 = logits(&shape, Layout::Bf16, Precision::Fast);
+    assert!(logits(&shape, Layout::ByExpert, Precision::Fast) == bf16);
 }
 
 #[test]

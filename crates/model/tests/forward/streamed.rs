@@ -58,7 +58,9 @@ fn check(checkpoint: &Checkpoint, mode: (Precision, DenseMode), slots: impl Iter
 #[test]
 fn any_number_of_experts_in_memory_gives_the_same_bits() {
     let folder = tempfile::tempdir().expect("a folder");
-    for layout in [Layout::HuggingFace, Layout::Original, Layout::Bf16] {
+    for layout in
+        [Layout::HuggingFace, Layout::Original, Layout::Bf16, Layout::ByExpert, Layout::ByProjection]
+    {
         write(folder.path(), &Shape { seed: 5, ..SMALL }, layout);
         let checkpoint = Checkpoint::open(folder.path()).expect("opens");
         for mode in [FAST, FAST_Q8, EXACT] {

@@ -52,15 +52,19 @@ pub enum Layout {
     HuggingFace,
     Bf16,
     Original,
+    /// Bf16 experts one by one: `experts.E.gate_proj` and so on.
+    ByExpert,
+    /// The same as Unsloth names them: `experts.gate_up_projs.E`.
+    ByProjection,
 }
 
-struct Entry {
-    dtype: Dtype,
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
+pub struct Entry {
+    pub dtype: Dtype,
+    pub shape: Vec<usize>,
+    pub bytes: Vec<u8>,
 }
 
-type Tensors = BTreeMap<String, Entry>;
+pub type Tensors = BTreeMap<String, Entry>;
 
 /// Writes `config.json` and one `model.safetensors` into `folder`.
 pub fn write(folder: &Path, shape: &Shape, layout: Layout) {
@@ -68,13 +72,20 @@ pub fn write(folder: &Path, shape: &Shape, layout: Layout) {
         Layout::HuggingFace => tensors(shape),
         Layout::Bf16 => with_bf16_experts(tensors(shape), shape),
         Layout::Original => with_original_names(tensors(shape), shape),
+        Layout::ByExpert => one_by_one(with_bf16_experts(tensors(shape), shape), false),
+        Layout::ByProjection => one_by_one(with_bf16_experts(tensors(shape), shape), true),
     };
+    save(folder, &tensors, &config(shape, layout));
+}
+
+/// Writes these tensors and this config.
+pub fn save(folder: &Path, tensors: &Tensors, config: &serde_json::Value) {
     let views = tensors.iter().map(|(name, entry)| {
         (name, TensorView::new(entry.dtype, entry.shape.clone(), &entry.bytes).expect("a whole tensor"))
     });
     let file = safetensors::serialize(views, None).expect("serialises");
     std::fs::write(folder.join("model.safetensors"), file).expect("writes weights");
-    std::fs::write(folder.join("config.json"), config(shape, layout).to_string()).expect("writes config");
+    std::fs::write(folder.join("config.json"), config.to_string()).expect("writes config");
 }
 
 /// Writes `config.json` and one `model.safetensors` in the Hugging Face layout, all of its numbers zero: a
@@ -241,7 +252,7 @@ pub fn e2m1(code: u8) -> f64 {
     if code & 8 == 0 { magnitude } else { -magnitude }
 }
 
-fn with_bf16_experts(mut tensors: Tensors, shape: &Shape) -> Tensors {
+pub fn with_bf16_experts(mut tensors: Tensors, shape: &Shape) -> Tensors {
     let names: Vec<String> = tensors.keys().filter(|name| name.ends_with("_blocks")).cloned().collect();
     for name in names {
         let stem = name.trim_end_matches("_blocks");
@@ -264,6 +275,40 @@ fn with_bf16_experts(mut tensors: Tensors, shape: &Shape) -> Tensors {
         let stack = &scales.shape[..scales.shape.len() - 2];
         let entry = Entry { dtype: Dtype::BF16, shape: [stack, &[columns, rows]].concat(), bytes };
         tensors.insert(stem.to_string(), entry);
+    }
+    tensors
+}
+
+/// The stacked experts `[E, in, out]` as `[out, in]` each.
+pub fn one_by_one(mut tensors: Tensors, by_projection: bool) -> Tensors {
+    let is_stack = |name: &&String| name.ends_with("gate_up_proj") || name.ends_with("down_proj");
+    let names: Vec<String> = tensors.keys().filter(is_stack).cloned().collect();
+    for name in names {
+        let weight = tensors.remove(&name).expect("weights");
+        let bias = tensors.remove(&format!("{name}_bias")).expect("biases");
+        let [experts, columns, rows] = weight.shape[..] else { panic!("three axes") };
+        let (stem, projection) = name.rsplit_once('.').expect("dots");
+        let halves: &[&str] = match (projection, by_projection) {
+            ("gate_up_proj", false) => &["gate_proj", "up_proj"],
+            _ => &[projection],
+        };
+        let number = |bytes: &[u8], at: usize| [bytes[2 * at], bytes[2 * at + 1]];
+        for (expert, (first, half)) in
+            (0..experts).flat_map(|e| halves.iter().enumerate().map(move |h| (e, h)))
+        {
+            let name = match by_projection {
+                true => format!("{stem}.{half}s.{expert}"),
+                false => format!("{stem}.{expert}.{half}"),
+            };
+            let of_half = || (first..rows).step_by(halves.len());
+            let row = |row| (0..columns).flat_map(move |column| [(expert * columns + column) * rows + row]);
+            let bytes = of_half().flat_map(row).flat_map(|at| number(&weight.bytes, at)).collect();
+            let shape = vec![rows / halves.len(), columns];
+            tensors.insert(format!("{name}.weight"), Entry { dtype: Dtype::BF16, shape, bytes });
+            let bytes = of_half().flat_map(|row| number(&bias.bytes, expert * rows + row)).collect();
+            let shape = vec![rows / halves.len()];
+            tensors.insert(format!("{name}.bias"), Entry { dtype: Dtype::BF16, shape, bytes });
+        }
     }
     tensors
 }
