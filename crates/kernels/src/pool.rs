@@ -90,6 +90,14 @@ impl Pool {
         RowTasks::new(n, unit, n.div_ceil(rows).next_multiple_of(self.threads()))
     }
 
+    /// Cuts `n` rows, each a part of `others` independent tasks: at most `rows_max` together, and fewer, but not
+    /// fewer than `rows_min`, where that leaves threads without work.
+    pub(crate) fn tasks_beside(&self, others: usize, n: usize, rows_min: usize, rows_max: usize) -> RowTasks {
+        let wanted = if self.threads() > 1 { self.threads() * TASKS_OF_A_THREAD } else { 1 };
+        let count = n.div_ceil(rows_max).max(wanted.div_ceil(others.max(1)).min(n / rows_min));
+        RowTasks::new(n, 1, count)
+    }
+
     /// Calls `task(i)` once for every `i` below `num_tasks` and returns when all are done.
     ///
     /// Panics: when a task panics; the first panic is passed on after every thread has left the job, and
@@ -113,10 +121,13 @@ impl Pool {
         }
         assert!(width > 0 && rows.len().is_multiple_of(width), "for_each_row: rows are [T, {width}]");
         let num_rows = rows.len() / width;
+        let tasks = RowTasks::new(num_rows, 1, self.threads() * TASKS_OF_A_THREAD);
         let shared = SharedRows::new(rows, width);
-        self.run(num_rows, |row| {
-            // SAFETY: task `row` alone touches its row.
-            fill(row, unsafe { shared.row(row) });
+        self.run(tasks.count(), |task| {
+            for row in tasks.rows(task) {
+                // SAFETY: the task alone touches its rows.
+                fill(row, unsafe { shared.row(row) });
+            }
         });
     }
 

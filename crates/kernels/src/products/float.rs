@@ -5,9 +5,11 @@
 //! added. So all forms agree to the bit on equal matrices, and an output depends on its row and its token
 //! alone.
 //!
-//! Work is divided by panels of output rows. A panel is unpacked once and used for all tokens; for few tokens
-//! a form may read its stored weights instead ([`Weights::FEW_TOKENS`]), because then unpacking costs more
-//! than it saves.
+//! Work is divided by panels of output rows, and by tokens where these are many or the panels few. A task
+//! unpacks its panel once and uses it for all its tokens; for few tokens a form may read its stored weights
+//! instead ([`Weights::FEW_TOKENS`]), because then unpacking costs more than it saves.
+
+use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::LANES;
@@ -42,6 +44,10 @@ const FEW_TOKENS_MAX: usize = 4;
 /// Tokens multiplied with a panel at a time; their sums take 6 KB of the nearest cache.
 #[cfg(target_arch = "x86_64")]
 const TOKEN_BLOCK: usize = 12;
+/// Tokens of a task at most: 256 of 2,880 floats are 3 MB, which all panels find in the last cache.
+const TASK_TOKENS_MAX: usize = 256;
+/// Tokens of a task at least, where panels are few: unpacking is then a tenth of multiplying.
+const TASK_TOKENS_MIN: usize = 48;
 
 /// A borrowed matrix `[N, K]` in one form. A new form brings the four methods without a body; the others are
 /// there to be faster.
@@ -109,25 +115,29 @@ pub(crate) fn product<W: Weights>(
         return;
     }
     let out = SharedRows::new(out, dims.n);
-    let tasks = match pool.tier() != Tier::Scalar && dims.t <= W::FEW_TOKENS {
+    let panels = match pool.tier() != Tier::Scalar && dims.t <= W::FEW_TOKENS {
         true => W::tasks_of_few(pool, dims.n),
         false => RowTasks::units(dims.n, PANEL_ROWS),
     };
-    pool.run(tasks.count(), |task| {
-        let rows = tasks.rows(task);
+    let tokens = pool.tasks_beside(panels.count(), dims.t, TASK_TOKENS_MIN, TASK_TOKENS_MAX);
+    pool.run(panels.count() * tokens.count(), |task| {
+        let rows = panels.rows(task % panels.count());
         let (first, rows) = (rows.start, rows.len());
+        let tokens = tokens.rows(task / panels.count());
         let bias = bias.map(|bias| &bias[first..][..rows]);
-        let panel = Panel { out: &out, first, rows, dims, w: w.rows(first, rows, dims.k), bias };
-        panel.multiply(pool.instructions(), x);
+        let w = w.rows(first, rows, dims.k);
+        let x = &x[tokens.start * dims.k..tokens.end * dims.k];
+        Panel { out: &out, first, rows, tokens, k: dims.k, w, bias }.multiply(pool.instructions(), x);
     });
 }
 
-/// Some consecutive rows of the matrix, for all tokens.
+/// Some consecutive rows of the matrix, for some tokens.
 struct Panel<'a, W> {
     out: &'a SharedRows<'a, f32>,
     first: usize,
     rows: usize,
-    dims: LinearDims,
+    tokens: Range<usize>,
+    k: usize,
     /// The rows of this panel alone, as the bias.
     w: W,
     bias: Option<&'a [f32]>,
@@ -144,22 +154,24 @@ impl<W: Weights> Panel<'_, W> {
         self.scalar(x);
     }
 
-    /// Adds the bias to the products of token `t` for rows from `row` on.
+    /// Adds the bias to the products of token `t` of the task for rows from `row` on.
     #[inline(always)]
     fn write(&self, t: usize, row: usize, products: &[f32]) {
-        // SAFETY: this panel alone writes its columns, one call at a time.
-        let out = unsafe { self.out.part(t, self.first + row, products.len()) };
-        for (i, (out, product)) in out.iter_mut().zip(products).enumerate() {
-            *out = product + self.bias.map_or(0.0, |bias| bias[row + i]);
+        // SAFETY: this task alone writes these columns of its tokens, one call at a time.
+        let out = unsafe { self.out.part(self.tokens.start + t, self.first + row, products.len()) };
+        let sums = out.iter_mut().zip(products);
+        match self.bias {
+            Some(bias) => sums.zip(&bias[row..]).for_each(|((out, product), bias)| *out = product + bias),
+            None => sums.for_each(|(out, product)| *out = product + 0.0),
         }
     }
 
     fn scalar(&self, x: &[f32]) {
-        let k = self.dims.k;
+        let k = self.k;
         with_scratch(k, |row: &mut [f32]| {
             for r in 0..self.rows {
                 self.w.unpack_row(row, r);
-                for t in 0..self.dims.t {
+                for t in 0..self.tokens.len() {
                     self.write(t, r, &[dot(&x[t * k..][..k], row)]);
                 }
             }
@@ -169,7 +181,7 @@ impl<W: Weights> Panel<'_, W> {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
     fn avx2(&self, token: Avx2, x: &[f32]) {
-        let LinearDims { t, k, .. } = self.dims;
+        let (t, k) = (self.tokens.len(), self.k);
         if k == 0 {
             return (0..t).for_each(|t| self.write(t, 0, &[0.0; TASK_ROWS_MAX][..self.rows]));
         }
@@ -199,8 +211,8 @@ impl<W: Weights> Panel<'_, W> {
     fn few_avx2(&self, token: Avx2, x: &[f32]) -> bool {
         const { assert!(W::FEW_TOKENS <= FEW_TOKENS_MAX) };
         let mut products = [0.0; TASK_ROWS_MAX * FEW_TOKENS_MAX];
-        let products = &mut products[..self.dims.t * self.rows];
-        if !self.w.multiply_few_avx2(token, products, x, self.dims.k) {
+        let products = &mut products[..self.tokens.len() * self.rows];
+        if !self.w.multiply_few_avx2(token, products, x, self.k) {
             return false;
         }
         for (t, products) in products.chunks_exact(self.rows).enumerate() {

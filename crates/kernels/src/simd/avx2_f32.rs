@@ -17,39 +17,30 @@ use crate::lanes::LANES;
 const TILE_ROWS: usize = 4;
 /// Tokens of the widest tile.
 const TILE_TOKENS: usize = 3;
-/// Columns taken at a time: 16 rows and 3 tokens of 384 floats are 29 KB, within the nearest cache.
-const CHUNK: usize = 384;
+/// Columns taken at a time, whole registers: 16 rows and 3 tokens of 288 floats are 21 KB, which with the sums
+/// stay in the nearest cache. Sums of rows that are no longer never leave their registers.
+const CHUNK: usize = 288;
 
 /// `out[t][r] = dot(x[t], w[r])`.
 ///
-/// Shapes: `out [T, rows]`, `sums [T, rows]` of lanes (scratch), `w [rows, K]`, `x [T, K]`.
+/// Shapes: `out [T, rows]`, `sums [T, rows]` of lanes (scratch), `w [rows, K]`, `x [T, K]`, K at least one.
 #[target_feature(enable = "avx2,fma")]
 pub(crate) fn products(out: &mut [f32], sums: &mut [[f32; LANES]], w: &[f32], x: &[f32], k: usize) {
     let (rows, tokens) = (w.len() / k, x.len() / k);
     assert!(w.len() == rows * k && x.len() == tokens * k);
     assert!(sums.len() == rows * tokens && out.len() == sums.len());
-    sums.fill([0.0; LANES]);
-    let body = k - k % LANES;
-    for first in (0..body).step_by(CHUNK) {
-        let tile = Tile { w, x, k, rows, first, end: body.min(first + CHUNK) };
+    for first in (0..k).step_by(CHUNK) {
+        let tile = Tile { w, x, k, rows, first, end: k.min(first + CHUNK) };
         for t in (0..tokens).step_by(TILE_TOKENS) {
             for r in (0..rows).step_by(TILE_ROWS) {
-                tile.add_widest(sums, r, t, tokens);
+                tile.add_widest(out, sums, (r, t), tokens);
             }
         }
-    }
-    for (i, (out, lanes)) in out.iter_mut().zip(sums).enumerate() {
-        let (w, x) = (&w[i % rows * k + body..][..k - body], &x[i / rows * k + body..][..k - body]);
-        for (lane, (w, x)) in lanes.iter_mut().zip(w.iter().zip(x)) {
-            *lane = w.mul_add(*x, *lane);
-        }
-        // SAFETY: eight floats.
-        *out = fold(unsafe { _mm256_loadu_ps(lanes.as_ptr()) });
     }
 }
 
 /// Some columns of all rows and tokens. Invariant: `w [rows, K]`, `x [tokens, K]`, `end <= K`, and the
-/// columns are whole registers.
+/// columns are whole registers unless they are the last.
 struct Tile<'a> {
     w: &'a [f32],
     x: &'a [f32],
@@ -63,35 +54,45 @@ impl Tile<'_> {
     /// Adds to the sums of up to 4 rows from `r` and 3 tokens from `t` on.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    fn add_widest(&self, sums: &mut [[f32; LANES]], r: usize, t: usize, tokens: usize) {
+    fn add_widest(&self, out: &mut [f32], sums: &mut [[f32; LANES]], (r, t): (usize, usize), tokens: usize) {
         match ((self.rows - r).min(TILE_ROWS), (tokens - t).min(TILE_TOKENS)) {
-            (4, 3) => self.add::<4, 3>(sums, r, t),
-            (4, 2) => self.add::<4, 2>(sums, r, t),
-            (4, 1) => self.add::<4, 1>(sums, r, t),
-            (rows, 3) => (r..r + rows).for_each(|r| self.add::<1, 3>(sums, r, t)),
+            (4, 3) => self.add::<4, 3>(out, sums, r, t),
+            (4, 2) => self.add::<4, 2>(out, sums, r, t),
+            (4, 1) => self.add::<4, 1>(out, sums, r, t),
+            (rows, 3) => (r..r + rows).for_each(|r| self.add::<1, 3>(out, sums, r, t)),
             (rows, tokens) => {
                 for t in t..t + tokens {
-                    (r..r + rows).for_each(|r| self.add::<1, 1>(sums, r, t));
+                    (r..r + rows).for_each(|r| self.add::<1, 1>(out, sums, r, t));
                 }
             }
         }
     }
 
+    /// The first columns begin sums and the last ones fold them; between, they wait in `sums`.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    fn add<const R: usize, const T: usize>(&self, sums: &mut [[f32; LANES]], row: usize, token: usize) {
+    fn add<const R: usize, const T: usize>(
+        &self,
+        out: &mut [f32],
+        sums: &mut [[f32; LANES]],
+        row: usize,
+        token: usize,
+    ) {
         assert!((row + R) * self.k <= self.w.len() && (token + T) * self.k <= self.x.len());
-        assert!(self.end <= self.k && (token + T - 1) * self.rows + row + R <= sums.len());
+        assert!(self.end <= self.k && (token + T - 1) * self.rows + row + R <= sums.len().min(out.len()));
         let (w, x) = (&self.w[row * self.k..], &self.x[token * self.k..]);
-        let sums = &mut sums[token * self.rows + row..];
+        let place = |t: usize, r: usize| (token + t) * self.rows + row + r;
         let mut kept = [[_mm256_setzero_ps(); R]; T];
-        for (t, kept) in kept.iter_mut().enumerate() {
-            for (r, kept) in kept.iter_mut().enumerate() {
-                // SAFETY: eight floats at a place below the length asserted above.
-                *kept = unsafe { _mm256_loadu_ps(sums.as_ptr().add(t * self.rows + r).cast()) };
+        if self.first > 0 {
+            for (t, kept) in kept.iter_mut().enumerate() {
+                for (r, kept) in kept.iter_mut().enumerate() {
+                    // SAFETY: eight floats at a place below the length asserted above.
+                    *kept = unsafe { _mm256_loadu_ps(sums.as_ptr().add(place(t, r)).cast()) };
+                }
             }
         }
-        for i in (self.first..self.end).step_by(LANES) {
+        let whole = self.end - self.end % LANES;
+        for i in (self.first..whole).step_by(LANES) {
             let mut eights = [_mm256_setzero_ps(); T];
             for (t, eight) in eights.iter_mut().enumerate() {
                 // SAFETY: `i + 8 <= end <= k`, and the slices hold T and R rows of k (asserted).
@@ -105,13 +106,72 @@ impl Tile<'_> {
                 }
             }
         }
+        if whole < self.end {
+            let (mask, rest) = (first_lanes(self.end - whole), whole..self.end);
+            for (t, kept) in kept.iter_mut().enumerate() {
+                let x = load_masked(&x[t * self.k..][rest.clone()], mask);
+                for (r, kept) in kept.iter_mut().enumerate() {
+                    let sum = _mm256_fmadd_ps(load_masked(&w[r * self.k..][rest.clone()], mask), x, *kept);
+                    // A lane without an element keeps its sum, whose zero may be negative.
+                    *kept = _mm256_blendv_ps(*kept, sum, _mm256_castsi256_ps(mask));
+                }
+            }
+        }
         for (t, kept) in kept.iter().enumerate() {
+            if self.end == self.k {
+                fold_rows(&mut out[place(t, 0)..][..R], kept);
+                continue;
+            }
             for (r, kept) in kept.iter().enumerate() {
                 // SAFETY: as for the loads.
-                unsafe { _mm256_storeu_ps(sums.as_mut_ptr().add(t * self.rows + r).cast(), *kept) };
+                unsafe { _mm256_storeu_ps(sums.as_mut_ptr().add(place(t, r)).cast(), *kept) };
             }
         }
     }
+}
+
+/// All bits set in the first `len` lanes, of at most eight.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn first_lanes(len: usize) -> __m256i {
+    _mm256_cmpgt_epi32(_mm256_set1_epi32(len as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
+}
+
+/// Fewer than eight floats, of which `mask` has the lanes; the others are zero.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn load_masked(rest: &[f32], mask: __m256i) -> __m256 {
+    // SAFETY: lanes beyond the slice are masked, and so not read.
+    unsafe { _mm256_maskload_ps(rest.as_ptr(), mask) }
+}
+
+/// The tree of [`crate::lanes`] for each sum.
+///
+/// Shapes: `out [R]`.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn fold_rows<const R: usize>(out: &mut [f32], sums: &[__m256; R]) {
+    if let ([a, b, c, d], Some(out)) = (sums.as_slice(), out.first_chunk_mut::<4>()) {
+        // SAFETY: four floats.
+        return unsafe { _mm_storeu_ps(out.as_mut_ptr(), fold_four([*a, *b, *c, *d])) };
+    }
+    for (out, sum) in out.iter_mut().zip(sums) {
+        *out = fold(*sum);
+    }
+}
+
+/// [`fold`] of four sums, the same additions side by side.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn fold_four([a, b, c, d]: [__m256; 4]) -> __m128 {
+    let halves =
+        |x, y| _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(x, y), _mm256_permute2f128_ps::<0x31>(x, y));
+    let (ac, bd) = (_mm256_castps_pd(halves(a, c)), _mm256_castps_pd(halves(b, d)));
+    let (low, high) = (_mm256_unpacklo_pd(ac, bd), _mm256_unpackhi_pd(ac, bd));
+    // The even and the odd lanes of a and b, then of c and d.
+    let pairs = _mm256_add_ps(_mm256_castpd_ps(low), _mm256_castpd_ps(high));
+    let (ab, cd) = (_mm256_castps256_ps128(pairs), _mm256_extractf128_ps::<1>(pairs));
+    _mm_add_ps(_mm_shuffle_ps::<0x88>(ab, cd), _mm_shuffle_ps::<0xdd>(ab, cd))
 }
 
 /// The tree of [`crate::lanes`].
