@@ -30,8 +30,10 @@ pub(crate) const TILE_ROWS: usize = 6;
 const STEPS: usize = 128;
 /// Columns of a task: with [`STEPS`] a panel of 64 KB; whole blocks of every form.
 const TASK_COLUMNS: usize = 128;
-/// Rows of a task: unpacking a panel is a few hundredths of multiplying it by so many.
-const TASK_ROWS: usize = 192;
+/// Rows of a task at most: unpacking a panel is a few hundredths of multiplying it by so many.
+const TASK_ROWS_MAX: usize = 192;
+/// Rows of a task at least, where tasks are few: unpacking is then a tenth.
+const TASK_ROWS_MIN: usize = 48;
 /// Rows that are unpacked at a time.
 const UNPACK_ROWS: usize = 8;
 
@@ -96,13 +98,17 @@ pub(crate) fn add_product<B: Columns>(pool: &Pool, out: &mut [f32], a: Left<'_>,
         return;
     }
     let out = SharedRows::new(out, dims.columns);
-    let row_tasks = dims.rows.div_ceil(TASK_ROWS);
-    pool.run(row_tasks * dims.columns.div_ceil(TASK_COLUMNS), |task| {
-        let (first_row, first_column) = (task % row_tasks * TASK_ROWS, task / row_tasks * TASK_COLUMNS);
+    let column_tasks = dims.columns.div_ceil(TASK_COLUMNS);
+    let tiles = dims.rows.div_ceil(TILE_ROWS);
+    let row_tasks =
+        pool.tasks_beside(column_tasks, tiles, TASK_ROWS_MIN / TILE_ROWS, TASK_ROWS_MAX / TILE_ROWS);
+    pool.run(row_tasks.count() * column_tasks, |task| {
+        let (tiles, first) =
+            (row_tasks.rows(task % row_tasks.count()), task / row_tasks.count() * TASK_COLUMNS);
         let block = Block {
             out: &out,
-            rows: first_row..dims.rows.min(first_row + TASK_ROWS),
-            columns: first_column..dims.columns.min(first_column + TASK_COLUMNS),
+            rows: tiles.start * TILE_ROWS..dims.rows.min(tiles.end * TILE_ROWS),
+            columns: first..dims.columns.min(first + TASK_COLUMNS),
         };
         add_to_block(pool.instructions(), &block, a, b, dims);
     });
@@ -161,8 +167,9 @@ fn pack_left(left: &mut [f32], a: Left<'_>, rows: usize, steps: usize) {
         let tile = TILE_ROWS.min(rows - first);
         for (step, left) in left.as_chunks_mut::<TILE_ROWS>().0[..steps].iter_mut().enumerate() {
             let a = a.from(first, step);
-            for (row, left) in left[..tile].iter_mut().enumerate() {
-                *left = a.values[row * a.by_row];
+            match a.values.first_chunk() {
+                Some(values) if a.by_row == 1 && tile == TILE_ROWS => *left = *values,
+                _ => left[..tile].iter_mut().enumerate().for_each(|(r, left)| *left = a.values[r * a.by_row]),
             }
         }
     }
@@ -270,31 +277,44 @@ fn add_tile<const R: usize>(
 ) {
     let width = tile.columns.len();
     // SAFETY: the caller alone writes this block.
-    let rows: [&mut [f32]; R] =
+    let mut rows: [&mut [f32]; R] =
         std::array::from_fn(|r| unsafe { tile.out.part(tile.rows.start + r, tile.columns.start, width) });
     let mut sums = [[0.0; STRIP]; R];
     for (sums, row) in sums.iter_mut().zip(&rows) {
-        sums[..width].copy_from_slice(row);
+        // Of a known length, a copy is two registers and not a call.
+        match row.first_chunk() {
+            Some(row) => *sums = *row,
+            None => sums[..width].copy_from_slice(row),
+        }
     }
-    add_to_sums(instructions, &mut sums, a, strip);
-    for (sums, row) in sums.iter().zip(rows) {
-        row.copy_from_slice(&sums[..width]);
+    add_to_sums(instructions, &mut sums, (a, strip), width);
+    for (sums, row) in sums.iter().zip(&mut rows) {
+        match row.first_chunk_mut() {
+            Some(row) => *row = *sums,
+            None => row.copy_from_slice(&sums[..width]),
+        }
     }
 }
 
+/// Of the sums, those of the first `width` columns count.
 #[inline(always)]
 fn add_to_sums<const R: usize>(
     instructions: Instructions,
     sums: &mut [[f32; STRIP]; R],
-    a: Left<'_>,
-    strip: &[[f32; STRIP]],
+    (a, strip): (Left<'_>, &[[f32; STRIP]]),
+    width: usize,
 ) {
     #[cfg(target_arch = "x86_64")]
     if instructions.avx2().is_some() {
-        // SAFETY: the processor has the features, of which the value is the proof.
-        return unsafe { avx2_chained::add(sums, a.values, (a.by_row, a.by_step), strip) };
+        let layout = (a.by_row, a.by_step);
+        if width <= LANES {
+            // SAFETY: the processor has the features, of which the value is the proof.
+            return unsafe { avx2_chained::add::<R, 1>(sums, a.values, layout, strip) };
+        }
+        // SAFETY: as above.
+        return unsafe { avx2_chained::add::<R, 2>(sums, a.values, layout, strip) };
     }
-    let _ = instructions;
+    let _ = (instructions, width);
     for (step, row) in strip.iter().enumerate() {
         for (r, sums) in sums.iter_mut().enumerate() {
             let a = a.values[r * a.by_row + step * a.by_step];
