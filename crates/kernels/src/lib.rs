@@ -21,6 +21,7 @@ mod adamw;
 mod attention;
 mod embedding_backward;
 pub mod exp;
+mod gather;
 mod head;
 pub mod lanes;
 mod linear_backward;
@@ -36,6 +37,7 @@ mod rmsnorm;
 mod rmsnorm_backward;
 mod rope;
 mod rope_backward;
+mod row_dots;
 mod rows;
 mod scratch;
 mod simd;
@@ -52,6 +54,7 @@ pub use attention::{
     attention_backward, attention_saving, kv_bf16, quantize_kv,
 };
 pub use embedding_backward::embedding_backward;
+pub use gather::{gather_rows, scatter_rows};
 pub use head::{Head, HeadGradients, Targets, head_backward, head_nll};
 pub use linear_backward::{linear_backward_bias, linear_backward_input, linear_backward_weight};
 pub use low_rank::{
@@ -67,6 +70,7 @@ pub use quantize::quantize_q8_0;
 pub use rmsnorm::{rmsnorm, rmsnorm_on};
 pub use rmsnorm_backward::rmsnorm_backward;
 pub use rope::{Rope, RopeAngles, YarnParams};
+pub use row_dots::row_dots;
 pub use stored::floats::Bf16Transposed;
 pub use stored::mxfp4::Mxfp4;
 pub use stored::mxfp4_blocks::Mxfp4Blocks;

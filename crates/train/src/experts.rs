@@ -3,12 +3,13 @@
 //! Experts are taken in ascending order, each with the rows that chose it, ascending too; that is the order
 //! in which a row's update and its gradient are added up.
 
-use gptoss_kernels::lanes::dot;
-use gptoss_kernels::{swiglu_backward, swiglu_on, top_k_softmax, top_k_softmax_backward};
+use gptoss_kernels::{
+    LinearDims, Matrix, Rows, linear, row_dots, scatter_rows, swiglu_backward, swiglu_on, top_k_softmax,
+    top_k_softmax_backward,
+};
 
 use crate::linear::Pass;
 use crate::network::{Expert, Layer, Shape};
-use crate::rows::{gather, scatter};
 use crate::trained::Gradients;
 
 /// Which experts each row chose, kept between forward and backward.
@@ -25,6 +26,11 @@ impl Choice {
     fn rows_of(&self, expert: usize) -> (Vec<usize>, Vec<usize>) {
         let places = self.experts.iter().enumerate().filter(|(_, chosen)| **chosen as usize == expert);
         places.map(|(place, _)| (place / self.active, place)).unzip()
+    }
+
+    /// The weights at some places.
+    fn weights_at(&self, places: &[usize]) -> Vec<f32> {
+        places.iter().map(|place| self.weights[*place]).collect()
     }
 }
 
@@ -43,9 +49,9 @@ pub(crate) fn forward(pass: Pass<'_>, shape: &Shape, layer: &Layer<'_>, x: &[f32
     for (index, expert) in layer.experts.iter().enumerate() {
         let (rows, places) = choice.rows_of(index);
         if !rows.is_empty() {
-            let [_, activated] = activate(pass, shape, expert, &gather(pass.pool, &normed, &rows, c));
+            let [_, activated] = activate(pass, shape, expert, &pass.gather(&normed, &rows, c));
             let update = pass.linear(&expert.down, &activated);
-            scatter(&mut out, &update, &rows, |i| choice.weights[places[i]], c);
+            scatter_rows(pass.pool, &mut out, &update, &rows, &choice.weights_at(&places));
         }
     }
     (out, choice)
@@ -68,12 +74,11 @@ pub(crate) fn backward(
         if rows.is_empty() {
             continue;
         }
-        let inputs = gather(pass.pool, &normed, &rows, c);
-        let douts = gather(pass.pool, d, &rows, c);
-        let weights: Vec<f32> = places.iter().map(|place| choice.weights[*place]).collect();
+        let (inputs, douts) = (pass.gather(&normed, &rows, c), pass.gather(d, &rows, c));
+        let weights = choice.weights_at(&places);
         let (dinputs, dchosen) =
             expert_backward(pass, (shape, expert), gradients, (&inputs, douts), &weights);
-        scatter(&mut dnormed, &dinputs, &rows, |_| 1.0, c);
+        scatter_rows(pass.pool, &mut dnormed, &dinputs, &rows, &vec![1.0; rows.len()]);
         places.iter().zip(dchosen).for_each(|(place, dweight)| dweights[*place] = dweight);
     }
     let num_experts = layer.router.num_outputs;
@@ -113,13 +118,13 @@ fn expert_backward(
     // Before the weight, so that its own gradient is a product with it and the expert's output is not made.
     let mut dactivated = vec![0.0; activated.len()];
     pass.add_input_gradient(&expert.down, &mut dactivated, &douts);
-    let bias = expert.down.bias.map(|bias| bias.view(pass.trained));
-    let dweights = (0..weights.len())
-        .map(|row| {
-            let of_bias = bias.map_or(0.0, |bias| dot(bias, &douts[row * c..][..c]));
-            dot(&dactivated[row * f..][..f], &activated[row * f..][..f]) + of_bias
-        })
-        .collect();
+    let mut dweights = vec![0.0; weights.len()];
+    row_dots(pool, &mut dweights, &dactivated, &activated);
+    if let Some(bias) = expert.down.bias {
+        let (mut of_bias, dims) = (vec![0.0; weights.len()], LinearDims { t: weights.len(), n: 1, k: c });
+        linear(pool, &mut of_bias, Rows::F32(&douts), Matrix::F32(bias.view(pass.trained)), None, dims);
+        dweights.iter_mut().zip(of_bias).for_each(|(dweight, of_bias)| *dweight += of_bias);
+    }
     scale_rows(&mut douts, weights, c);
     scale_rows(&mut dactivated, weights, f);
     pass.add_weight_gradients(&expert.down, gradients, &douts, &activated);

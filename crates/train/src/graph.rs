@@ -1,12 +1,13 @@
 //! The whole pass: the loss of a batch, and what it says of every trained number.
 
-use gptoss_kernels::{Head, HeadGradients, Pool, RopeAngles, Targets, embedding_backward, head_backward};
+use gptoss_kernels::{
+    Head, HeadGradients, Pool, RopeAngles, Targets, embedding_backward, head_backward, scatter_rows,
+};
 
 use crate::attention::{self, Packing};
 use crate::experts::{self, Choice};
 use crate::linear::Pass;
 use crate::network::Network;
-use crate::rows::{gather, scatter};
 use crate::trained::{Gradients, Trained};
 
 /// Logits that are held at a time: 64 MB, and one row at least.
@@ -84,7 +85,7 @@ fn add_head_gradients(
     let rows: Vec<usize> = (0..batch.tokens.len()).filter(|row| batch.weights[*row] != 0.0).collect();
     let tokens: Vec<u32> = rows.iter().map(|row| batch.targets[*row]).collect();
     let weights: Vec<f32> = rows.iter().map(|row| batch.weights[*row]).collect();
-    let chosen = gather(pass.pool, x, &rows, c);
+    let chosen = pass.gather(x, &rows, c);
     let normed = pass.norm(network.norm, &chosen, shape.rms_norm_eps);
     let (mut nll, mut dnormed) = (vec![0.0; rows.len()], vec![0.0; chosen.len()]);
     let v = shape.vocabulary;
@@ -97,7 +98,7 @@ fn add_head_gradients(
     let (mut dchosen, mut d) = (vec![0.0; chosen.len()], vec![0.0; x.len()]);
     let norm = (network.norm, shape.rms_norm_eps);
     pass.add_norm_gradients(norm, gradients, &mut dchosen, &dnormed, &chosen);
-    scatter(&mut d, &dchosen, &rows, |_| 1.0, c);
+    scatter_rows(pass.pool, &mut d, &dchosen, &rows, &vec![1.0; rows.len()]);
     let loss = nll.iter().zip(&weights).map(|(nll, weight)| f64::from(*nll) * f64::from(*weight)).sum();
     (loss, d)
 }

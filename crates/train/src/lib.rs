@@ -22,7 +22,6 @@ mod linear;
 mod network;
 mod optimizer;
 mod packing;
-mod rows;
 mod schedule;
 mod trained;
 

@@ -1,9 +1,9 @@
 //! Linear layers and norms, forward and backward, whatever of them is trained.
 
 use gptoss_kernels::{
-    LinearDims, LowRankGradients, Pool, Rows, linear, linear_backward_bias, linear_backward_input,
-    linear_backward_weight, low_rank, low_rank_backward_factors, low_rank_backward_input, low_rank_shrink,
-    rmsnorm_backward, rmsnorm_on,
+    LinearDims, LowRankGradients, Pool, Rows, gather_rows, linear, linear_backward_bias,
+    linear_backward_input, linear_backward_weight, low_rank, low_rank_backward_factors,
+    low_rank_backward_input, low_rank_shrink, rmsnorm_backward, rmsnorm_on,
 };
 
 use crate::network::{Linear, Vector};
@@ -62,6 +62,13 @@ impl Pass<'_> {
             let gradients = LowRankGradients { a, b };
             low_rank_backward_factors(self.pool, gradients, dy, (x, &u), factors, dims);
         }
+    }
+
+    /// Rows `rows` of `x [T, C]`.
+    pub(crate) fn gather(self, x: &[f32], rows: &[usize], c: usize) -> Vec<f32> {
+        let mut out = vec![0.0; rows.len() * c];
+        gather_rows(self.pool, &mut out, x, rows);
+        out
     }
 
     /// RMSNorm of every row of `x [T, C]`.

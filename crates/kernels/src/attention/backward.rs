@@ -14,9 +14,9 @@ use std::ops::Range;
 
 use super::inputs::AttentionParams;
 use crate::exp::exp;
-use crate::lanes::dot;
 use crate::pool::Pool;
 use crate::products::chained::{Block, Left, STRIP, Strips, add_strips};
+use crate::row_dots::row_dots;
 use crate::rows::SharedRows;
 use crate::scratch::with_scratch;
 use crate::tier::{Instructions, per_tier};
@@ -81,7 +81,9 @@ pub fn attention_backward(
         keys: SharedRows::new(dk, params.kv_row()),
         values: SharedRows::new(dv, params.kv_row()),
     };
-    let kv_heads = params.num_kv_heads;
+    let mut deltas = vec![0.0; t * params.num_query_heads];
+    row_dots(pool, &mut deltas, dout, rows.out);
+    let (deltas, kv_heads) = (&deltas[..], params.num_kv_heads);
     let starts: Vec<usize> = documents
         .iter()
         .scan(0, |start, len| {
@@ -92,11 +94,11 @@ pub fn attention_backward(
     pool.run(documents.len() * kv_heads, |task| {
         let (document, head) = (task / kv_heads, task % kv_heads);
         let first = starts[document];
-        let unit = Unit { params, rows: &rows, dout, first, len: documents[document], head };
+        let unit = Unit { params, rows: &rows, dout, deltas, first, len: documents[document], head };
         unit.run(pool.instructions(), &outputs);
     });
     if let Some(sinks) = sinks {
-        add_sinks(pool, sinks, dout, &rows, params);
+        add_sinks(pool, sinks, deltas, rows.softmax, params);
     }
 }
 
@@ -111,6 +113,8 @@ struct Unit<'a> {
     params: &'a AttentionParams<'a>,
     rows: &'a AttentionRows<'a>,
     dout: &'a [f32],
+    /// `[T, H]` of `do . o`.
+    deltas: &'a [f32],
     /// The document's first row.
     first: usize,
     len: usize,
@@ -221,7 +225,7 @@ impl Unit<'_> {
     /// M, L and delta of a query row, counted over positions and heads.
     fn statistics(&self, row: usize) -> [f32; 3] {
         let [top, sum] = self.rows.softmax.as_chunks::<2>().0[row];
-        [top, sum, delta(self.dout, self.rows.out, row, self.params.head_dim)]
+        [top, sum, self.deltas[row]]
     }
 
     /// Adds what some query positions and some keys have to do with each other.
@@ -307,27 +311,38 @@ fn weigh_row(weights: &mut [f32], scores: &mut [f32], [top, sum, delta]: [f32; 3
     }
 }
 
-/// `do . o` of one head of one position.
-fn delta(dout: &[f32], out: &[f32], row: usize, d: usize) -> f32 {
-    dot(&dout[row * d..][..d], &out[row * d..][..d])
+fn add_sinks(pool: &Pool, sinks: &mut [f32], deltas: &[f32], softmax: &[f32], params: &AttentionParams<'_>) {
+    let heads = params.num_query_heads;
+    assert_eq!(sinks.len(), heads, "attention_backward: sinks are [H]");
+    let softmax = softmax.as_chunks::<2>().0;
+    pool.for_each_row(sinks, 1, |head, gradient| {
+        let (sink, place) = (params.sinks[head], (head, heads));
+        per_tier!(
+            pool.instructions(),
+            add_sink(
+                gradient: &mut [f32],
+                sink: f32,
+                softmax: &[[f32; 2]],
+                deltas: &[f32],
+                place: (usize, usize),
+            )
+        );
+    });
 }
 
-fn add_sinks(
-    pool: &Pool,
-    sinks: &mut [f32],
-    dout: &[f32],
-    rows: &AttentionRows<'_>,
-    params: &AttentionParams<'_>,
+/// Adds what the rows of one head say, ascending.
+#[inline(always)]
+fn add_sink(
+    gradient: &mut [f32],
+    sink: f32,
+    softmax: &[[f32; 2]],
+    deltas: &[f32],
+    (head, heads): (usize, usize),
 ) {
-    let (heads, d) = (params.num_query_heads, params.head_dim);
-    assert_eq!(sinks.len(), heads, "attention_backward: sinks are [H]");
-    pool.for_each_row(sinks, 1, |head, gradient| {
-        let softmax = rows.softmax.as_chunks::<2>().0;
-        for (row, [top, sum]) in softmax.iter().enumerate().skip(head).step_by(heads) {
-            let weight = exp(params.sinks[head] - top) / sum;
-            gradient[0] = (-weight).mul_add(delta(dout, rows.out, row, d), gradient[0]);
-        }
-    });
+    for ([top, sum], delta) in softmax.iter().zip(deltas).skip(head).step_by(heads) {
+        let weight = exp(sink - top) / sum;
+        gradient[0] = (-weight).mul_add(*delta, gradient[0]);
+    }
 }
 
 /// Some columns of consecutive rows.
@@ -360,9 +375,11 @@ fn pack(out: &mut [f32], place: &Place<'_>, len: usize, d: usize) {
 fn pack_transposed(out: &mut [f32], place: &Place<'_>, len: usize, d: usize) {
     let strips = out.as_chunks_mut::<STRIP>().0;
     for index in 0..len.next_multiple_of(STRIP) {
-        let strips = &mut strips[index / STRIP * d..][..d];
-        for (dim, out) in strips.iter_mut().enumerate() {
-            out[index % STRIP] = if index < len { place.row(index, d)[dim] } else { 0.0 };
+        let (strips, lane) = (&mut strips[index / STRIP * d..][..d], index % STRIP);
+        if index < len {
+            strips.iter_mut().zip(place.row(index, d)).for_each(|(out, value)| out[lane] = *value);
+        } else {
+            strips.iter_mut().for_each(|out| out[lane] = 0.0);
         }
     }
 }

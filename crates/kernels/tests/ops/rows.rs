@@ -4,9 +4,11 @@
 //! float64 twin within a derived tolerance.
 
 use gptoss_kernels::exp::exp;
-use gptoss_kernels::{Pool, Q8Rows, Tier, quantize_q8, rmsnorm_on, swiglu_on};
+use gptoss_kernels::{
+    Pool, Q8Rows, Tier, gather_rows, lanes, quantize_q8, rmsnorm_on, row_dots, scatter_rows, swiglu_on,
+};
 
-use crate::support::{FILLS, Fill, Rng, assert_bits, assert_close, scalar};
+use crate::support::{FILLS, Fill, Rng, assert_bits, assert_close, pools, scalar};
 
 const U: f64 = 1.0 / (1 << 24) as f64;
 
@@ -128,6 +130,48 @@ fn exp_in_a_vectorized_loop_keeps_its_bits() {
         swiglu_on(tier, &mut out, &gate_up, f32::MAX, 1.0);
         for (out, x) in out.iter().zip(&x) {
             assert_eq!(out.to_bits(), (x * (1.0 / (1.0 + exp(-x)))).to_bits(), "{tier:?} {x}");
+        }
+    }
+}
+
+/// What is added to a row that comes twice comes in the order of the rows.
+#[test]
+fn rows_are_gathered_and_added_back_in_order() {
+    let (t, c) = (7, 150);
+    let mut rng = Rng(5);
+    let (x, factors) = (Fill::Random.f32s(&mut rng, t * c), Fill::Random.f32s(&mut rng, 5));
+    let start = Fill::Random.f32s(&mut rng, t * c);
+    let rows = [6, 0, 3, 6, 2];
+    let chosen: Vec<f32> = rows.iter().flat_map(|row| x[row * c..][..c].to_vec()).collect();
+    let mut expected = start.clone();
+    for ((row, factor), x) in rows.iter().zip(&factors).zip(chosen.chunks_exact(c)) {
+        let out = expected[row * c..][..c].iter_mut();
+        out.zip(x).for_each(|(out, x)| *out = factor.mul_add(*x, *out));
+    }
+    for pool in pools() {
+        let what = (pool.tier(), pool.threads());
+        let (mut gathered, mut out) = (vec![f32::NAN; rows.len() * c], start.clone());
+        gather_rows(&pool, &mut gathered, &x, &rows);
+        assert_bits(&gathered, &chosen, &what);
+        scatter_rows(&pool, &mut out, &gathered, &rows, &factors);
+        assert_bits(&out, &expected, &what);
+        gather_rows(&pool, &mut [], &x, &[]);
+        scatter_rows(&pool, &mut out, &[], &[], &[]);
+        assert_bits(&out, &expected, &what);
+    }
+}
+
+#[test]
+fn dots_of_rows_are_those_of_the_lanes() {
+    for (t, c) in [(0, 3), (1, 1), (9, 70), (40, 8)] {
+        let mut rng = Rng((t + c) as u64);
+        let (x, y) = (Fill::Random.f32s(&mut rng, t * c), Fill::Random.f32s(&mut rng, t * c));
+        let rows = x.chunks_exact(c).zip(y.chunks_exact(c));
+        let expected: Vec<f32> = rows.map(|(x, y)| lanes::dot(x, y)).collect();
+        for pool in pools() {
+            let mut out = vec![f32::NAN; t];
+            row_dots(&pool, &mut out, &x, &y);
+            assert_bits(&out, &expected, &(t, c, pool.tier(), pool.threads()));
         }
     }
 }
