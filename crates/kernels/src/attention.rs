@@ -17,10 +17,13 @@
 //! `inputs.rs` is what a call is given, `shape.rs` its geometry; `plan.rs` cuts jobs into units of work,
 //! `unit.rs` does one unit, over a format of keys and values (`cache/`) with the inner loops of a tier
 //! (`loops/`). To add a tier: its loops, and its line in `on_tier`. The query heads that share a kv head
-//! stand side by side in lanes, so a key or value is read from memory once for all of them.
+//! stand side by side in lanes, so a key or value is read from memory once for all of them. Where few heads
+//! share one, `few_heads.rs` does the same in f32 with keys in lanes.
 
 mod backward;
 mod cache;
+#[cfg(target_arch = "x86_64")]
+mod few_heads;
 mod inputs;
 mod loops;
 mod pairs;
@@ -92,21 +95,34 @@ fn attend(
 ) {
     assert_params(params);
     jobs.iter().for_each(|job| assert_job(job, params));
+    #[cfg(target_arch = "x86_64")]
+    if let Some(avx2) = few_heads::suits(pool.instructions(), jobs, params) {
+        let sequences: Vec<Sequence<'_>> =
+            jobs.iter_mut().map(|job| sequence(job, &mut softmax, params)).collect();
+        return few_heads::attend(pool, avx2, &sequences, params);
+    }
     let mut plan = PLAN.take();
     plan.fill(jobs, params, pool.threads());
     let mut sequences: Vec<Sequence<'_>> = SEQUENCES.take();
-    sequences.extend(jobs.iter_mut().map(|job| {
-        let view = View { q: job.q, runs: job.runs, first_position: job.first_position };
-        let kept = 2 * job.q.len() / params.head_dim.max(1);
-        let softmax = softmax.as_mut().and_then(|all| all.split_off_mut(..kept));
-        let softmax = softmax.map(|part| SharedRows::new(part, 2 * params.num_query_heads));
-        (view, RowsOut { values: SharedRows::new(job.out, params.row()), softmax })
-    }));
+    sequences.extend(jobs.iter_mut().map(|job| sequence(job, &mut softmax, params)));
     run_plan(pool, &plan, &sequences, params);
     PLAN.set(plan);
     sequences.clear();
     // An empty list keeps its memory when it is collected again, also for another lifetime.
     SEQUENCES.set(sequences.into_iter().map(|_| unreachable!("the list is empty")).collect());
+}
+
+/// A job's rows; `softmax` is cut off by what they keep.
+fn sequence<'a, 'b: 'a>(
+    job: &'a mut AttentionJob<'_>,
+    softmax: &mut Option<&'b mut [f32]>,
+    params: &AttentionParams<'_>,
+) -> Sequence<'a> {
+    let view = View { q: job.q, runs: job.runs, first_position: job.first_position };
+    let kept = 2 * job.q.len() / params.head_dim.max(1);
+    let softmax = softmax.as_mut().and_then(|all| all.split_off_mut(..kept));
+    let softmax = softmax.map(|part| SharedRows::new(part, 2 * params.num_query_heads));
+    (view, RowsOut { values: SharedRows::new(job.out, params.row()), softmax })
 }
 
 /// What one sequence's rows look at, and where their results go.

@@ -56,6 +56,11 @@ fn cases() -> Vec<Case> {
         Case { fill: Fill::Zeros, ..first },
         Case { fill: Fill::Tiny, ..first },
         Case { fill: Fill::NonFinite, d: 64, ..first },
+        // Few heads share a kv head, and rows are many.
+        Case { heads: 4, kv_heads: 2, d: 32, len: 1100, t: 90, ..first },
+        Case { heads: 4, kv_heads: 2, d: 32, len: 700, t: 100, window: Some(128), ..first },
+        Case { heads: 3, kv_heads: 3, d: 5, len: 40, t: 40, ..first },
+        Case { heads: 6, kv_heads: 2, d: 40, len: 90, t: 64, fill: Fill::NonFinite, ..first },
     ];
     [Kv::F32, Kv::Bf16, Kv::Q8]
         .into_iter()
