@@ -262,11 +262,23 @@ pub(crate) struct Codes {
 }
 
 impl Codes {
+    /// The high bytes, then the low ones. They are there already: a panel of a transposed product begins anew
+    /// with every four blocks.
+    const BYTES: [[u8; 16]; 2] = {
+        let (mut bytes, mut code) = ([[0; 16]; 2], 0);
+        while code < E2M1.len() {
+            let [_, _, low, high] = E2M1[code].to_bits().to_le_bytes();
+            bytes[0][code] = high;
+            bytes[1][code] = low;
+            code += 1;
+        }
+        bytes
+    };
+
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     pub(crate) fn new() -> Codes {
-        let forms = E2M1.map(|value| bf16::from_f32(value).to_bits());
-        let (high, low) = (forms.map(|form| (form >> 8) as u8), forms.map(|form| form as u8));
+        let [high, low] = &Self::BYTES;
         // SAFETY: sixteen bytes each.
         unsafe {
             Codes { high: _mm_loadu_si128(high.as_ptr().cast()), low: _mm_loadu_si128(low.as_ptr().cast()) }
