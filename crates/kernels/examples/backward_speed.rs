@@ -1,4 +1,5 @@
-//! How fast gradients are on this machine, beside the forward products of the same sizes.
+//! How fast gradients are on this machine, beside the forward products of the same sizes and beside fused
+//! multiply-adds of registers alone, the ceiling of both.
 //!
 //! Usage: `cargo run --release -p gptoss-kernels --example backward_speed [THREADS...]` (2 by default). One
 //! line a case: multiply-adds per second, the best and the median of calls over half a second. Calls are
@@ -6,13 +7,15 @@
 //! often left alone, so the best is what the code can do. Weights are synthetic.
 
 #![expect(clippy::disallowed_methods, reason = "a program with arguments of its own")]
+#![expect(unsafe_code, reason = "the ceiling is in instructions of a tier")]
 
+use std::hint::black_box;
 use std::time::Instant;
 
 use gptoss_kernels::{
     AttentionGradients, AttentionJob, AttentionParams, AttentionRows, Bf16Transposed, Head, HeadGradients,
-    KvRun, KvSlice, LinearDims, Matrix, Mxfp4, Pool, Rows, Targets, attention_backward, attention_saving,
-    head_backward, linear, linear_backward_input, linear_backward_weight,
+    KvRun, KvSlice, LinearDims, Matrix, Mxfp4, Pool, Rows, Targets, Tier, attention_backward,
+    attention_saving, head_backward, linear, linear_backward_input, linear_backward_weight,
 };
 use half::bf16;
 
@@ -32,6 +35,7 @@ fn main() {
     for threads in threads {
         let pool = Pool::new(threads);
         println!("\n{:?}, {threads} threads", pool.tier());
+        report_peak(&pool);
         for t in [64, 256, 1024] {
             report_linear(&pool, t);
         }
@@ -68,6 +72,34 @@ fn report(name: &str, macs: usize, mut run: impl FnMut()) {
         rate(seconds[0]),
         rate(seconds[seconds.len() / 2])
     );
+}
+
+fn report_peak(pool: &Pool) {
+    #[cfg(target_arch = "x86_64")]
+    if pool.tier() >= Tier::Avx2 {
+        const STEPS: usize = 20_000;
+        report("fused multiply-adds", pool.threads() * STEPS * CHAINS * 8, || {
+            // SAFETY: the tier has the instructions.
+            pool.run(pool.threads(), |_| unsafe { multiply_add(STEPS) });
+        });
+    }
+}
+
+/// As many as hide the latency of one another.
+const CHAINS: usize = 12;
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn multiply_add(steps: usize) {
+    use std::arch::x86_64::{_mm256_fmadd_ps, _mm256_set1_ps, _mm256_setzero_ps};
+    let mut sums = [_mm256_setzero_ps(); CHAINS];
+    let factor = _mm256_set1_ps(black_box(0.5));
+    for _ in 0..steps {
+        for sum in &mut sums {
+            *sum = _mm256_fmadd_ps(*sum, factor, factor);
+        }
+    }
+    black_box(sums);
 }
 
 fn report_linear(pool: &Pool, t: usize) {
