@@ -55,7 +55,7 @@ pub use gguf::{
     GGUF_NAME_BYTES_MAX, GGUF_PARTS_MAX, GGUF_STRING_BYTES_MAX, GGUF_TENSORS_MAX, GgmlType, GgufExperts,
     GgufHeader, GgufList, GgufTensor, GgufTokenizer, GgufValue, Storage, gguf_part_name,
 };
-pub use names::{num_bytes, parts, shape};
+pub use names::{dtype as part_dtype, hugging_face as hugging_face_name, num_bytes, parts, shape};
 pub use part::{ExpertFormat, LayerPart, Layout, Part};
 pub use preset::{PRESETS, PUBLISHED_EOS, PUBLISHED_VOCAB_SIZE, Preset};
 pub use safetensors::{Entry, HEADER_BYTES_MAX, Header, SafetensorsFile};

@@ -134,12 +134,12 @@ fn report_linear(pool: &Pool, t: usize) {
 
 fn report_head(pool: &Pool, t: usize) {
     let w: Vec<bf16> = floats(V * C).into_iter().map(bf16::from_f32).collect();
-    let head = Head { w: Matrix::Bf16(&w), vocabulary: V, hidden_size: C };
+    let head = Head { w: Matrix::Bf16(&w), vocabulary: V, hidden_size: C, replaced: None };
     let (h, tokens, weights) = (floats(t * C), vec![7; t], vec![1.0; t]);
     let (mut nll, mut logits, mut dh) = (vec![0.0; t], vec![0.0; t * V], vec![0.0; t * C]);
     report(&format!("head and its gradient, {t} tokens"), 2 * t * V * C, || {
         let targets = Targets { tokens: &tokens, weights: &weights };
-        let gradients = HeadGradients { rows: &mut dh, w: None };
+        let gradients = HeadGradients { rows: &mut dh, w: None, replaced: None };
         head_backward(pool, gradients, &mut nll, &h, &head, targets, &mut logits);
     });
 }

@@ -30,6 +30,17 @@ pub struct Head<'a> {
     pub vocabulary: usize,
     /// C
     pub hidden_size: usize,
+    /// What stands in place of some of its rows.
+    pub replaced: Option<HeadRows<'a>>,
+}
+
+/// Rows that stand in place of a few of the matrix: tokens that are learned beside a frozen head.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadRows<'a> {
+    /// Whose rows, each once and below V.
+    pub tokens: &'a [u32],
+    /// `[tokens, C]`
+    pub values: &'a [f32],
 }
 
 /// What the rows should say, and how much it matters.
@@ -48,6 +59,8 @@ pub struct HeadGradients<'a> {
     pub rows: &'a mut [f32],
     /// `[V, C]`, unless the head is frozen.
     pub w: Option<&'a mut [f32]>,
+    /// `[tokens, C]` of the rows that were replaced, if there are any.
+    pub replaced: Option<&'a mut [f32]>,
 }
 
 /// The negative log-likelihood of each row's target.
@@ -81,14 +94,22 @@ pub fn head_backward(
     let (c, v) = (head.hidden_size, head.vocabulary);
     assert_eq!(targets.weights.len(), targets.tokens.len(), "head_backward: weights are [T]");
     assert_eq!(gradients.rows.len(), h.len(), "head_backward: gradients of rows are [T, C]");
-    let HeadGradients { rows: dh, w: mut dw } = gradients;
+    let HeadGradients { rows: dh, w: mut dw, replaced: mut dreplaced } = gradients;
     for_each_chunk(pool, (nll, h, targets.tokens), head, logits, |first, logits| {
         pool.for_each_row(logits, v, |row, z| {
             scale(pool.instructions(), z, targets.tokens[first + row], targets.weights[first + row]);
         });
         let (t, place) = (logits.len() / v, first * c);
         let dims = LinearDims { t, n: v, k: c };
+        let own = head.replaced.map(|rows| (rows, take_columns(logits, v, rows.tokens)));
         linear_backward_input(pool, &mut dh[place..][..t * c], logits, head.w, dims);
+        if let Some((rows, dz)) = own {
+            let dims = LinearDims { n: rows.tokens.len(), ..dims };
+            linear_backward_input(pool, &mut dh[place..][..t * c], &dz, Matrix::F32(rows.values), dims);
+            if let Some(dreplaced) = &mut dreplaced {
+                linear_backward_weight(pool, dreplaced, &dz, &h[place..][..t * c], dims);
+            }
+        }
         if let Some(dw) = &mut dw {
             linear_backward_weight(pool, dw, logits, &h[place..][..t * c], dims);
         }
@@ -113,7 +134,16 @@ fn for_each_chunk(
         let t = chunk.min(targets.len() - first);
         let logits = &mut logits[..t * v];
         let dims = LinearDims { t, n: v, k: c };
-        linear(pool, logits, Rows::F32(&h[first * c..][..t * c]), head.w, None, dims);
+        let rows = Rows::F32(&h[first * c..][..t * c]);
+        linear(pool, logits, rows, head.w, None, dims);
+        if let Some(replaced) = head.replaced {
+            let n = replaced.tokens.len();
+            let mut own = vec![0.0; t * n];
+            linear(pool, &mut own, rows, Matrix::F32(replaced.values), None, LinearDims { n, ..dims });
+            for (logits, own) in logits.chunks_exact_mut(v).zip(own.chunks_exact(n.max(1))) {
+                replaced.tokens.iter().zip(own).for_each(|(token, z)| logits[*token as usize] = *z);
+            }
+        }
         let nll = SharedRows::new(&mut nll[first..][..t], 1);
         pool.for_each_row(logits, v, |row, z| {
             // SAFETY: each row is one task's.
@@ -123,6 +153,13 @@ fn for_each_chunk(
         });
         then(first, logits);
     }
+}
+
+/// Columns `tokens` of `z [T, V]`, in whose place zeros are left.
+fn take_columns(z: &mut [f32], v: usize, tokens: &[u32]) -> Vec<f32> {
+    let columns =
+        |z: &mut [f32]| tokens.iter().map(|token| std::mem::take(&mut z[*token as usize])).collect();
+    z.chunks_exact_mut(v).flat_map(|z| -> Vec<f32> { columns(z) }).collect()
 }
 
 /// Replaces logits by probabilities.

@@ -1,7 +1,8 @@
 //! The whole pass: the loss of a batch, and what it says of every trained number.
 
 use gptoss_kernels::{
-    Head, HeadGradients, Pool, RopeAngles, Targets, embedding_backward, head_backward, scatter_rows,
+    Head, HeadGradients, HeadRows, Pool, RopeAngles, Targets, embedding_backward, head_backward, head_nll,
+    scatter_rows,
 };
 
 use crate::attention::{self, Packing};
@@ -11,7 +12,7 @@ use crate::network::Network;
 use crate::trained::{Gradients, Trained};
 
 /// Logits that are held at a time: 64 MB, and one row at least.
-const LOGITS_MAX: usize = 1 << 24;
+pub(crate) const LOGITS_MAX: usize = 1 << 24;
 
 /// Some packed documents and what their rows should say.
 #[derive(Clone, Copy, Debug)]
@@ -45,22 +46,11 @@ pub fn add_gradients(
     gradients: &mut Gradients,
     batch: Batch<'_>,
 ) -> f64 {
-    let (shape, c) = (&network.shape, network.shape.hidden_size);
-    assert_eq!(batch.documents.iter().sum::<usize>(), batch.tokens.len(), "train: documents have all tokens");
-    assert_eq!(batch.targets.len(), batch.tokens.len(), "train: a target a token");
-    assert_eq!(batch.weights.len(), batch.tokens.len(), "train: a weight a token");
-    let pass = Pass { pool, trained };
-    let angles: RopeAngles = shape.rope.angles(0, batch.documents.iter().copied().max().unwrap_or(0));
+    let (pass, shape) = (Pass { pool, trained }, &network.shape);
+    let angles = angles(network, batch);
     let packing = Packing { documents: batch.documents, angles: &angles };
-    let mut x = vec![0.0; batch.tokens.len() * c];
-    let embedding = network.embedding.view(trained);
-    pool.for_each_row(&mut x, c, |row, out| embedding.unpack_row(out, batch.tokens[row] as usize));
     let mut kept = Vec::with_capacity(network.layers.len());
-    for layer in &network.layers {
-        let attended = attention::forward(pass, shape, &layer.attention, packing, &x);
-        let (out, choice) = experts::forward(pass, shape, layer, &attended);
-        kept.push(Kept { x: std::mem::replace(&mut x, out), attended, choice });
-    }
+    let x = forward(pass, network, packing, batch, |layer| kept.push(layer));
     let (loss, mut d) = add_head_gradients(pass, network, gradients, batch, &x);
     drop(x);
     for (layer, kept) in network.layers.iter().zip(kept).rev() {
@@ -70,7 +60,106 @@ pub fn add_gradients(
     if let Some(span) = network.embedding.span() {
         embedding_backward(pool, gradients.of_mut(span), &d, batch.tokens);
     }
+    if let Some(rows) = &network.rows {
+        let places = batch.tokens.iter().map(|token| rows.tokens.binary_search(token));
+        let (at, places): (Vec<usize>, Vec<u32>) =
+            places.enumerate().filter_map(|(row, place)| Some((row, place.ok()? as u32))).unzip();
+        let d = pass.gather(&d, &at, shape.hidden_size);
+        embedding_backward(pool, gradients.of_mut(rows.embedding), &d, &places);
+    }
     loss
+}
+
+/// The sum of `weights[t] * nll[t]`, ascending: that of [`add_gradients`].
+///
+/// Panics: as [`add_gradients`].
+pub fn loss(pool: &Pool, network: &Network<'_>, trained: &Trained, batch: Batch<'_>) -> f64 {
+    let pass = Pass { pool, trained };
+    let angles = angles(network, batch);
+    let packing = Packing { documents: batch.documents, angles: &angles };
+    let x = forward(pass, network, packing, batch, drop);
+    let asked = Asked::of(pass, network, batch, &x);
+    let (mut nll, mut logits) = (vec![0.0; asked.rows.len()], asked.room_for_logits(network));
+    head_nll(pool, &mut nll, &asked.normed, &head(pass, network), &asked.tokens, &mut logits);
+    asked.loss(&nll)
+}
+
+/// The rotations of a batch.
+fn angles(network: &Network<'_>, batch: Batch<'_>) -> RopeAngles {
+    assert_eq!(batch.documents.iter().sum::<usize>(), batch.tokens.len(), "train: documents have all tokens");
+    assert_eq!(batch.targets.len(), batch.tokens.len(), "train: a target a token");
+    assert_eq!(batch.weights.len(), batch.tokens.len(), "train: a weight a token");
+    network.shape.rope.angles(0, batch.documents.iter().copied().max().unwrap_or(0))
+}
+
+/// The rows `x [T, C]` behind the last layer; `keep` takes what each layer's gradient needs.
+fn forward(
+    pass: Pass<'_>,
+    network: &Network<'_>,
+    packing: Packing<'_>,
+    batch: Batch<'_>,
+    mut keep: impl FnMut(Kept),
+) -> Vec<f32> {
+    let (shape, c) = (&network.shape, network.shape.hidden_size);
+    let mut x = vec![0.0; batch.tokens.len() * c];
+    let embedding = network.embedding.view(pass.trained);
+    pass.pool.for_each_row(&mut x, c, |row, out| {
+        let token = batch.tokens[row];
+        match network.rows.as_ref().and_then(|rows| Some((rows, rows.tokens.binary_search(&token).ok()?))) {
+            Some((rows, place)) => out.copy_from_slice(&pass.trained.of(rows.embedding)[place * c..][..c]),
+            None => embedding.unpack_row(out, token as usize),
+        }
+    });
+    for layer in &network.layers {
+        let attended = attention::forward(pass, shape, &layer.attention, packing, &x);
+        let (out, choice) = experts::forward(pass, shape, layer, &attended);
+        keep(Kept { x: std::mem::replace(&mut x, out), attended, choice });
+    }
+    x
+}
+
+/// The rows that something is asked of.
+struct Asked {
+    /// Which of T.
+    rows: Vec<usize>,
+    /// What they should say.
+    tokens: Vec<u32>,
+    weights: Vec<f32>,
+    /// `[rows, C]` behind the last layer.
+    x: Vec<f32>,
+    /// The same, as the head takes them.
+    normed: Vec<f32>,
+}
+
+impl Asked {
+    fn of(pass: Pass<'_>, network: &Network<'_>, batch: Batch<'_>, x: &[f32]) -> Asked {
+        let shape = &network.shape;
+        let rows: Vec<usize> = (0..batch.tokens.len()).filter(|row| batch.weights[*row] != 0.0).collect();
+        let tokens = rows.iter().map(|row| batch.targets[*row]).collect();
+        let weights = rows.iter().map(|row| batch.weights[*row]).collect();
+        let x = pass.gather(x, &rows, shape.hidden_size);
+        let normed = pass.norm(network.norm, &x, shape.rms_norm_eps);
+        Asked { rows, tokens, weights, x, normed }
+    }
+
+    fn room_for_logits(&self, network: &Network<'_>) -> Vec<f32> {
+        let v = network.shape.vocabulary;
+        vec![0.0; v * (LOGITS_MAX / v.max(1)).clamp(1, self.rows.len().max(1))]
+    }
+
+    fn loss(&self, nll: &[f32]) -> f64 {
+        nll.iter().zip(&self.weights).map(|(nll, weight)| f64::from(*nll) * f64::from(*weight)).sum()
+    }
+}
+
+fn head<'a>(pass: Pass<'a>, network: &'a Network<'_>) -> Head<'a> {
+    let rows = network.rows.as_ref();
+    Head {
+        w: network.head.view(pass.trained),
+        vocabulary: network.shape.vocabulary,
+        hidden_size: network.shape.hidden_size,
+        replaced: rows.map(|rows| HeadRows { tokens: &rows.tokens, values: pass.trained.of(rows.head) }),
+    }
 }
 
 /// The loss, and the gradient of the rows `x [T, C]` behind the last layer.
@@ -81,24 +170,22 @@ fn add_head_gradients(
     batch: Batch<'_>,
     x: &[f32],
 ) -> (f64, Vec<f32>) {
-    let (shape, c) = (&network.shape, network.shape.hidden_size);
-    let rows: Vec<usize> = (0..batch.tokens.len()).filter(|row| batch.weights[*row] != 0.0).collect();
-    let tokens: Vec<u32> = rows.iter().map(|row| batch.targets[*row]).collect();
-    let weights: Vec<f32> = rows.iter().map(|row| batch.weights[*row]).collect();
-    let chosen = pass.gather(x, &rows, c);
-    let normed = pass.norm(network.norm, &chosen, shape.rms_norm_eps);
-    let (mut nll, mut dnormed) = (vec![0.0; rows.len()], vec![0.0; chosen.len()]);
-    let v = shape.vocabulary;
-    let mut logits = vec![0.0; v * (LOGITS_MAX / v.max(1)).clamp(1, rows.len().max(1))];
-    let head = Head { w: network.head.view(pass.trained), vocabulary: v, hidden_size: c };
-    let w = network.head.span().map(|span| gradients.of_mut(span));
-    let to = HeadGradients { rows: &mut dnormed, w };
-    let targets = Targets { tokens: &tokens, weights: &weights };
-    head_backward(pass.pool, to, &mut nll, &normed, &head, targets, &mut logits);
-    let (mut dchosen, mut d) = (vec![0.0; chosen.len()], vec![0.0; x.len()]);
+    let shape = &network.shape;
+    let asked = Asked::of(pass, network, batch, x);
+    let (mut nll, mut dnormed) = (vec![0.0; asked.rows.len()], vec![0.0; asked.x.len()]);
+    let mut logits = asked.room_for_logits(network);
+    // Never both: rows stand beside a frozen matrix.
+    let [w, replaced] = match (network.head.span(), &network.rows) {
+        (Some(span), _) => [Some(gradients.of_mut(span)), None],
+        (None, Some(rows)) => [None, Some(gradients.of_mut(rows.head))],
+        (None, None) => [None, None],
+    };
+    let to = HeadGradients { rows: &mut dnormed, w, replaced };
+    let targets = Targets { tokens: &asked.tokens, weights: &asked.weights };
+    head_backward(pass.pool, to, &mut nll, &asked.normed, &head(pass, network), targets, &mut logits);
+    let (mut dasked, mut d) = (vec![0.0; asked.x.len()], vec![0.0; x.len()]);
     let norm = (network.norm, shape.rms_norm_eps);
-    pass.add_norm_gradients(norm, gradients, &mut dchosen, &dnormed, &chosen);
-    scatter_rows(pass.pool, &mut d, &dchosen, &rows, &vec![1.0; rows.len()]);
-    let loss = nll.iter().zip(&weights).map(|(nll, weight)| f64::from(*nll) * f64::from(*weight)).sum();
-    (loss, d)
+    pass.add_norm_gradients(norm, gradients, &mut dasked, &dnormed, &asked.x);
+    scatter_rows(pass.pool, &mut d, &dasked, &asked.rows, &vec![1.0; asked.rows.len()]);
+    (asked.loss(&nll), d)
 }

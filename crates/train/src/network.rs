@@ -118,6 +118,17 @@ pub struct Shape {
     pub rope: Rope,
 }
 
+/// Rows of the embedding and of the head that are trained beside frozen matrices.
+#[derive(Clone, Debug)]
+pub struct TokenRows {
+    /// Whose rows, ascending, each below V.
+    pub tokens: Vec<u32>,
+    /// `[tokens, C]` in place of rows of the embedding.
+    pub embedding: Span,
+    /// `[tokens, C]` in place of rows of the head.
+    pub head: Span,
+}
+
 /// A model.
 #[derive(Clone, Debug)]
 pub struct Network<'a> {
@@ -131,6 +142,8 @@ pub struct Network<'a> {
     pub norm: Vector<'a>,
     /// `[V, C]`
     pub head: Weight<'a>,
+    /// Tokens that are learned beside a frozen embedding and head.
+    pub rows: Option<TokenRows>,
 }
 
 impl<'a> Vector<'a> {

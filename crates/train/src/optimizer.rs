@@ -39,9 +39,20 @@ impl Optimizer {
         Optimizer { settings, first: zeros(), second: zeros(), steps: 0 }
     }
 
+    /// Both moments and the steps that were taken.
+    pub(crate) fn state(&self) -> (&[f32], &[f32], u32) {
+        (&self.first, &self.second, self.steps)
+    }
+
+    /// As it was after so many steps.
+    pub(crate) fn restore(&mut self, first: Vec<f32>, second: Vec<f32>, steps: u32) {
+        (self.first, self.second, self.steps) = (first, second, steps);
+    }
+
     /// Moves everything trained, and gives the norm of the gradients before the clip.
     ///
-    /// Errors: when a gradient is not finite; nothing has moved then.
+    /// Errors: when a gradient is not finite; nothing has moved then. When what was moved is not finite: it is
+    /// lost, and a state from before must be taken.
     pub fn step(
         &mut self,
         pool: &Pool,
@@ -53,7 +64,7 @@ impl Optimizer {
         let squares = tensors.iter().map(|tensor| sum_of_squares(pool, gradients.of(tensor.span)));
         let norm = squares.sum::<f64>().sqrt();
         if !norm.is_finite() {
-            return Err(Error::NotFinite { step: self.steps + 1 });
+            return Err(Error::NotFinite { what: "gradient", step: self.steps + 1 });
         }
         self.steps += 1;
         let scale = (self.settings.norm_max / (norm + NORM_EPS)).min(1.0) as f32;
@@ -69,6 +80,9 @@ impl Optimizer {
             let moments = Moments { first: &mut self.first[range.clone()], second: &mut self.second[range] };
             let values = trained.of_mut(tensor.span);
             adamw(pool, values, gradients.of(tensor.span), moments, (&settings, self.steps), scale);
+        }
+        if !trained.is_finite() {
+            return Err(Error::NotFinite { what: "update", step: self.steps });
         }
         Ok(norm)
     }

@@ -56,6 +56,22 @@ impl Trained {
         &mut self.values[span.range()]
     }
 
+    /// All numbers.
+    pub(crate) fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// Puts other numbers in their place.
+    pub(crate) fn restore(&mut self, values: Vec<f32>) {
+        assert_eq!(values.len(), self.values.len(), "train: as many numbers as are trained");
+        self.values = values;
+    }
+
+    /// Whether every number is finite.
+    pub fn is_finite(&self) -> bool {
+        self.values.iter().all(|value| value.is_finite())
+    }
+
     /// How many numbers there are.
     pub fn len(&self) -> usize {
         self.values.len()

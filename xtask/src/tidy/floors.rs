@@ -53,7 +53,7 @@ pub const ROOMS: &[Room] = &[
     room(3, "engine", &["model"]),
     room(3, "dataset", &["api", "harmony"]),
     room(2, "model", &["kernels", "gpu", "checkpoint", "formats"]),
-    room(2, "train", &["kernels"]),
+    room(2, "train", &["kernels", "checkpoint", "formats"]),
     room(2, "constrain", &["harmony"]),
     room(2, "api", &["harmony"]),
     room(1, "checkpoint", &["formats"]),

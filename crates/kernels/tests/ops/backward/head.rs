@@ -1,6 +1,6 @@
 //! The head fused with cross-entropy.
 
-use gptoss_kernels::{Head, HeadGradients, Matrix, Pool, Targets, head_backward, head_nll};
+use gptoss_kernels::{Head, HeadGradients, HeadRows, Matrix, Pool, Targets, head_backward, head_nll};
 
 use super::differences::{Sum, U, assert_slopes, widen};
 use crate::support::{Fill, Rng, assert_bits, assert_close, pools, scalar};
@@ -26,7 +26,7 @@ impl Case {
     }
 
     fn head(&self) -> Head<'_> {
-        Head { w: Matrix::F32(&self.w), vocabulary: self.v, hidden_size: self.c }
+        Head { w: Matrix::F32(&self.w), vocabulary: self.v, hidden_size: self.c, replaced: None }
     }
 
     /// Losses, gradient of the rows, gradient of the matrix, with `chunk` rows of logits.
@@ -34,7 +34,7 @@ impl Case {
         let (mut nll, mut logits) = (vec![f32::NAN; self.t], vec![f32::NAN; chunk * self.v]);
         let (mut dh, mut dw) = (vec![0.0; self.t * self.c], vec![0.0; self.v * self.c]);
         let targets = Targets { tokens: &self.tokens, weights: &self.weights };
-        let gradients = HeadGradients { rows: &mut dh, w: Some(&mut dw) };
+        let gradients = HeadGradients { rows: &mut dh, w: Some(&mut dw), replaced: None };
         head_backward(pool, gradients, &mut nll, &self.h, &self.head(), targets, &mut logits);
         let mut alone = vec![f32::NAN; self.t];
         head_nll(pool, &mut alone, &self.h, &self.head(), &self.tokens, &mut logits);
@@ -111,10 +111,37 @@ fn slopes_with_weights_of_both_signs() {
 #[test]
 fn far_logits_stay_finite_and_nan_shows() {
     let (h, w) = ([200.0], [1.0, -1.0, 0.0]);
-    let head = Head { w: Matrix::F32(&w), vocabulary: 3, hidden_size: 1 };
+    let head = Head { w: Matrix::F32(&w), vocabulary: 3, hidden_size: 1, replaced: None };
     let mut nll = [f32::NAN; 2];
     head_nll(&scalar(), &mut nll, &[h[0], h[0]], &head, &[0, 1], &mut [0.0; 3]);
     assert_eq!(nll, [0.0, 400.0]);
     head_nll(&scalar(), &mut nll, &[f32::NAN, 0.0], &head, &[0, 1], &mut [0.0; 6]);
     assert!(nll[0].is_nan() && (nll[1] - 3.0_f32.ln()).abs() < 1e-6, "{nll:?}");
+}
+
+/// Rows beside the matrix are rows of the matrix: the same losses, the same gradients.
+#[test]
+fn replaced_rows_are_as_good_as_the_matrix() {
+    let (tokens, pool) = ([2, 11, 16], scalar());
+    let case = Case::new((9, 17, 8));
+    let [nll, dh, dw] = case.run(&pool, 9);
+    let of = |x: &[f32], token: u32| x[token as usize * case.c..][..case.c].to_vec();
+    let values: Vec<f32> = tokens.iter().flat_map(|token| of(&case.w, *token)).collect();
+    let expected: Vec<f32> = tokens.iter().flat_map(|token| of(&dw, *token)).collect();
+    let mut w = case.w.clone();
+    tokens.iter().for_each(|token| w[*token as usize * case.c..][..case.c].fill(0.5));
+    let replaced = Some(HeadRows { tokens: &tokens, values: &values });
+    let head = Head { w: Matrix::F32(&w), replaced, ..case.head() };
+    for chunk in [1, 4, 9] {
+        let (mut own_nll, mut logits) = (vec![f32::NAN; case.t], vec![f32::NAN; chunk * case.v]);
+        let (mut own_dh, mut dreplaced) = (vec![0.0; case.h.len()], vec![0.0; values.len()]);
+        let targets = Targets { tokens: &case.tokens, weights: &case.weights };
+        let gradients = HeadGradients { rows: &mut own_dh, w: None, replaced: Some(&mut dreplaced) };
+        head_backward(&pool, gradients, &mut own_nll, &case.h, &head, targets, &mut logits);
+        assert_bits(&own_nll, &nll, &chunk);
+        assert_bits(&dreplaced, &expected, &chunk);
+        // Their part of a row's gradient comes last in its chain.
+        let near: Vec<(f64, f64)> = dh.iter().map(|g| (f64::from(*g), 1e-6)).collect();
+        assert_close(&own_dh, &near, &chunk);
+    }
 }

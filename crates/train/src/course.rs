@@ -1,0 +1,58 @@
+//! Which texts each step of a run learns from.
+
+use crate::schedule::order;
+
+/// Texts in epochs, each in an order of its own, some at a step. A function of its numbers alone, so that a
+/// run that goes on needs to know its step and nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Course {
+    /// How many texts there are.
+    pub texts: usize,
+    /// How often each comes.
+    pub epochs: u64,
+    /// How many a step takes; an epoch's last step takes what is left.
+    pub batch: usize,
+    /// Of the orders.
+    pub seed: u64,
+    /// Steps after which the run ends, if it has so many.
+    pub steps_max: u64,
+}
+
+impl Course {
+    /// Steps of an epoch.
+    pub fn epoch_steps(&self) -> u64 {
+        self.texts.div_ceil(self.batch.max(1)) as u64
+    }
+
+    /// Steps of the run.
+    pub fn steps(&self) -> u64 {
+        self.epoch_steps().saturating_mul(self.epochs).min(self.steps_max)
+    }
+
+    /// The texts of a step, counted from 0.
+    pub fn texts_of(&self, step: u64) -> Vec<usize> {
+        let (epoch, place) = (step / self.epoch_steps(), (step % self.epoch_steps()) as usize);
+        let order = order(self.texts, epoch, self.seed);
+        order.into_iter().skip(place * self.batch).take(self.batch).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_has_every_text_once() {
+        let course = Course { texts: 10, epochs: 3, batch: 4, seed: 7, steps_max: u64::MAX };
+        assert_eq!((course.epoch_steps(), course.steps()), (3, 9));
+        for epoch in 0..3 {
+            let steps: Vec<Vec<usize>> = (0..3).map(|step| course.texts_of(3 * epoch + step)).collect();
+            assert_eq!(steps.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 2]);
+            let mut texts = steps.concat();
+            texts.sort_unstable();
+            assert_eq!(texts, (0..10).collect::<Vec<_>>());
+        }
+        assert!(course.texts_of(0) != course.texts_of(3));
+        assert_eq!(Course { steps_max: 5, ..course }.steps(), 5);
+    }
+}
