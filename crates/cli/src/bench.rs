@@ -23,6 +23,7 @@ use gptoss_model::Model;
 
 use crate::args::BenchArgs;
 use crate::failure::usage;
+use crate::machine;
 use crate::model_source::Opened;
 use crate::offer;
 
@@ -74,7 +75,7 @@ fn run_once(model: &Model, ceiling: &mut Ceiling, measured: &mut Measured, repea
     let speeds = measure::run_case(model, &measured.case, u64::from(repeat))?;
     measured.add([before, ceiling.measure(model)?], speeds);
     measured.peak_resident_bytes =
-        system::peak_resident_bytes().map(|bytes| bytes.saturating_sub(ceiling.num_bytes()));
+        machine::peak_bytes().map(|bytes| bytes.saturating_sub(ceiling.num_bytes()));
     Ok(())
 }
 

@@ -54,14 +54,17 @@ pub fn run(args: &DatasetArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn read(file: &Path, vocab: &Vocab, options: &Options, train: Option<&Dataset>) -> Result<Dataset> {
+/// Reads a file of rows, or standard input; rows that are `train`'s too are left out.
+///
+/// Errors: it cannot be read.
+pub fn read(file: &Path, vocab: &Vocab, options: &Options, train: Option<&Dataset>) -> Result<Dataset> {
     let source = Source::from_argument(Some(file));
     let rows = source.open()?;
     Dataset::read(rows, vocab, options, train).with_context(|| format!("cannot read {}", source.name()))
 }
 
-/// The first samples; what is learned is bold, or stands in brackets where nothing can be.
-fn show_masks(out: &mut dyn Write, dataset: &Dataset, vocab: &Vocab, count: usize) -> io::Result<()> {
+/// Shows the first samples; what is learned is bold, or stands in brackets where nothing can be.
+pub fn show_masks(out: &mut dyn Write, dataset: &Dataset, vocab: &Vocab, count: usize) -> io::Result<()> {
     let style = Style::of(&io::stdout());
     for (line, sample) in dataset.samples.iter().take(count) {
         let names: &[&str] = match sample {
@@ -86,7 +89,8 @@ fn show_masks(out: &mut dyn Write, dataset: &Dataset, vocab: &Vocab, count: usiz
     Ok(())
 }
 
-fn write_report(out: &mut dyn Write, file: &Path, dataset: &Dataset, all: bool) -> io::Result<()> {
+/// Says what was seen in a file: kinds, counts, and what was left out, `all` of it or some.
+pub fn write_report(out: &mut dyn Write, file: &Path, dataset: &Dataset, all: bool) -> io::Result<()> {
     let Report { rows, kinds, left_out, tokens, targets, longest, without_reasoning } = &dataset.report;
     writeln!(out, "{}: {rows} rows, {} samples", file.display(), dataset.samples.len())?;
     for (kind, count) in kinds {
@@ -114,7 +118,8 @@ fn write_report(out: &mut dyn Write, file: &Path, dataset: &Dataset, all: bool) 
     Ok(())
 }
 
-fn to_json(dataset: &Dataset) -> Value {
+/// The same for programs.
+pub fn to_json(dataset: &Dataset) -> Value {
     let report = &dataset.report;
     let left_out = report
         .left_out

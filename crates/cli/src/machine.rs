@@ -51,6 +51,16 @@ pub fn kibibytes(text: &str, name: &str) -> Option<u64> {
     Some(number * 1024)
 }
 
+/// Memory that this process has now, mapped files included. Units: bytes.
+pub fn resident_bytes() -> Option<u64> {
+    kibibytes(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
+}
+
+/// The most that it has had. Units: bytes.
+pub fn peak_bytes() -> Option<u64> {
+    kibibytes(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
+}
+
 /// Processors that the control group may use at a time, if it has a limit.
 pub fn group_processors() -> Option<f64> {
     processors_of(&fs::read_to_string(format!("{CGROUP}/cpu.max")).ok()?)

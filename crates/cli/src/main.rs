@@ -64,6 +64,7 @@ mod synth;
 mod terminal;
 mod today;
 mod tokenize;
+mod train;
 
 use std::process::ExitCode;
 
@@ -88,6 +89,7 @@ fn main() -> ExitCode {
         Command::Rm(args) => remove::run(args),
         Command::Tokenize(args) => tokenize::run(args),
         Command::Dataset(args) => dataset::run(args),
+        Command::Train(args) => train::run(args),
         Command::Render(args) => render::run(args),
         Command::Parse(args) => parse::run(args),
         Command::Synth(args) => synth::run(args),

@@ -27,6 +27,8 @@ pub enum Unit {
     Cases,
     /// Seconds that have passed.
     Seconds,
+    /// Steps of training.
+    Steps,
 }
 
 /// One bar, drawn lazily, gone when dropped.
@@ -58,6 +60,14 @@ impl Progress {
         }
     }
 
+    /// Puts another text in front of the bar.
+    pub fn tell(&mut self, label: &str) {
+        self.label = terminal::safe(label);
+        if let Some(bar) = &self.bar {
+            bar.set_message(self.label.clone());
+        }
+    }
+
     /// Removes the bar from the screen.
     pub fn clear(&mut self) {
         if let Some(bar) = self.bar.take() {
@@ -72,6 +82,7 @@ impl Progress {
             Unit::Cases => "{pos}/{len} cases",
             Unit::Requests => "{pos}/{len} requests {per_sec}",
             Unit::Seconds => "{pos}/{len} s",
+            Unit::Steps => "{pos}/{len} steps",
         };
         let template = format!("{{msg}} [{{bar:30}}] {numbers} {{eta}}");
         let style = ProgressStyle::with_template(&template)

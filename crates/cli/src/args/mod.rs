@@ -15,6 +15,7 @@ mod launch;
 mod library;
 mod load;
 mod serve;
+mod train;
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -33,6 +34,7 @@ pub use load::{
     SendingArgs,
 };
 pub use serve::{LogForm, ReasoningName, ServeArgs};
+pub use train::{SiteArg, TrainArgs, ValidArg};
 
 /// Talk to OpenAI's open-weight gpt-oss models on your own hardware.
 #[derive(Debug, Parser)]
@@ -88,6 +90,8 @@ pub enum Command {
     Parse(ParseArgs),
     /// Look at training data: what a model would learn of it, and which rows are wrong
     Dataset(DatasetArgs),
+    /// Tune a model on your rows: low-rank pairs over frozen weights, or every tensor of a small one
+    Train(TrainArgs),
     /// Write a checkpoint of a known shape with random weights
     Synth(SynthArgs),
     /// How fast a model is on this machine, beside what the machine allows

@@ -1,20 +1,10 @@
-//! What the system says about this process and this machine.
+//! What the system says about this machine, and what it forgets.
 //!
-//! Peak resident memory, load average and the page cache, each `None` or nothing where
-//! the system does not tell: all of it is Linux's `/proc`, read as text. A measurement names its conditions
-//! with it. Evicting files from the page cache is what a cold start needs; it is advice to the system, and
+//! The load average is Linux's `/proc`, read as text; a measurement names its conditions with it. Evicting files from the page cache is what a cold start needs; it is advice to the system, and
 //! harmless to other programs but for their speed.
 
 use std::fs;
 use std::path::Path;
-
-use crate::machine;
-
-/// The most memory this process has held, mapped files included. Units: bytes.
-pub fn peak_resident_bytes() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    machine::kibibytes(&status, "VmHWM:")
-}
 
 /// Processes that wanted to run during the last minute, on average.
 pub fn load_average() -> Option<f64> {

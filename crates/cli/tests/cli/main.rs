@@ -29,3 +29,4 @@ mod score;
 mod scripted;
 mod serve;
 mod traces;
+mod train;

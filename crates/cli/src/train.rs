@@ -1,0 +1,97 @@
+//! `gptoss train`: a model tuned on a file of rows.
+//!
+//! [`Rows`] are what is learned and what is tested with, [`Recipe`] is everything that decides the numbers,
+//! [`estimate`] says before the start what it would take, [`course`] goes step by step and keeps states, and
+//! [`finish`] writes what came of it and holds it against the base. Where a run can be interrupted, the
+//! folder holds a whole state, from which `--resume` goes on to the same bytes.
+
+mod course;
+mod estimate;
+mod finish;
+mod log;
+mod plot;
+mod recipe;
+mod rows;
+mod run_folder;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context, Error, Result};
+use gptoss_kernels::Pool;
+use gptoss_train::{RunIdentity, Trainer, Weights, base_checksum, data_checksum};
+
+use crate::args::TrainArgs;
+use crate::interrupt::{EXIT_INTERRUPTED, Interrupt, SecondPress};
+use crate::model_source::Opened;
+use course::Ended;
+use finish::Finish;
+use recipe::Recipe;
+use rows::Rows;
+use run_folder::RunFolder;
+
+/// Runs the command; ends with 1 when a number was not finite, and with 130 after Ctrl-C.
+pub fn run(args: &TrainArgs) -> Result<ExitCode> {
+    let opened = Opened::from_argument(&args.model)?;
+    let vocab = opened.vocab()?;
+    let rows = Rows::read(args, &opened, &vocab)?;
+    rows.tell(args, &vocab)?;
+    if args.lint_only {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let recipe = Recipe::of(args, &rows, &opened, &vocab)?;
+    let pool = Pool::new(threads(args));
+    let plan = estimate::Plan::of(args, &opened, &recipe, &rows);
+    if args.estimate {
+        estimate::tell(args, &opened, &recipe, &rows, &plan, &pool)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    plan.refuse_too_large(args)?;
+    let out = args.out.as_deref().context("--out DIR says where the result goes")?;
+    let folder = RunFolder::open(out, args.resume)?;
+    let identity = RunIdentity {
+        data: data_checksum(rows.train_texts().into_iter().chain(rows.valid_texts())),
+        base: base_checksum(&opened.checkpoint)?,
+        recipe: recipe.to_json(),
+    };
+    let weights = Weights::open(&opened.checkpoint, None)
+        .with_context(|| format!("cannot open {}", opened.source.name()))?;
+    let (network, trained) = weights.network(&recipe.tuning, recipe.seed);
+    let mut trainer = Trainer::new(&pool, &network, trained, recipe.optimizer(), recipe.tokens);
+    let base_loss = rows.valid_loss(&trainer);
+    if args.resume && !trainer.restore(&folder.states(), &identity)? {
+        writeln!(io::stderr(), "{}: there is no state yet: from the beginning", out.display())?;
+    }
+    let interrupt = Interrupt::install(SecondPress::Ends)?;
+    let run = course::Run { args, recipe: &recipe, rows: &rows, folder: &folder, identity: &identity };
+    let (ended, log) = interrupt.stoppable(|cancel| run.go(&mut trainer, cancel))?;
+    if let Ended::Interrupted = ended {
+        let step = trainer.steps();
+        writeln!(io::stderr(), "stopped after step {step}; the same command with --resume goes on")?;
+        return Ok(ExitCode::from(EXIT_INTERRUPTED));
+    }
+    let finish = Finish {
+        args,
+        opened: &opened,
+        vocab: &vocab,
+        recipe: &recipe,
+        rows: &rows,
+        identity: &identity,
+        folder: &folder,
+        base_loss,
+        pool: &pool,
+        planned_bytes: plan.bytes(),
+    };
+    finish.write(&network, trainer, &log, &ended)?;
+    match ended {
+        Ended::NotFinite(error) => {
+            Err(Error::from(error).context(format!("{}: what was trained before is kept", out.display())))
+        }
+        Ended::Done | Ended::Interrupted => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn threads(args: &TrainArgs) -> usize {
+    let available = || std::thread::available_parallelism().map_or(1, |n| n.get());
+    args.threads.map_or_else(available, usize::from)
+}

@@ -1,0 +1,202 @@
+//! What came of a run: files, and the tuned model beside its base.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use gptoss_checkpoint::{Checkpoint, FactorDtype, PUBLISHED_VOCAB_SIZE, read_adapter, write_adapter};
+use gptoss_harmony::Vocab;
+use gptoss_kernels::Pool;
+use gptoss_train::{
+    LowRankTuning, Network, Rounding, RunIdentity, Trained, Trainer, Tuning, Weights, write_folder,
+};
+use serde_json::{Value, json};
+
+use crate::args::TrainArgs;
+use crate::machine;
+use crate::model_source::Opened;
+use crate::output::Target;
+
+use super::course::Ended;
+use super::log::Log;
+use super::plot;
+use super::recipe::Recipe;
+use super::rows::Rows;
+use super::run_folder::RunFolder;
+
+/// The record of a run.
+const RECORD: &str = "training.json";
+/// What belongs to a tokenizer in a folder.
+const TOKENIZER: [&str; 4] =
+    ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"];
+
+/// What the end of a run needs to know.
+pub struct Finish<'a> {
+    /// Of the user.
+    pub args: &'a TrainArgs,
+    /// The base.
+    pub opened: &'a Opened,
+    /// Its vocabulary.
+    pub vocab: &'a Vocab,
+    /// What decided the numbers.
+    pub recipe: &'a Recipe,
+    /// What was learned and what is tested with.
+    pub rows: &'a Rows,
+    /// The checksums.
+    pub identity: &'a RunIdentity,
+    /// Where it goes.
+    pub folder: &'a RunFolder,
+    /// The base's loss of what is tested with.
+    pub base_loss: Option<f64>,
+    /// To compute with.
+    pub pool: &'a Pool,
+    /// Memory that was planned.
+    pub planned_bytes: u64,
+}
+
+/// A model that was written, opened again.
+struct Exported {
+    rounding: Rounding,
+    loss: Option<f64>,
+}
+
+impl Finish<'_> {
+    /// Writes everything and says what came of it.
+    ///
+    /// Errors: a file cannot be written, or does not read back as what was trained.
+    pub fn write(&self, network: &Network<'_>, trainer: Trainer<'_>, log: &Log, ended: &Ended) -> Result<()> {
+        let (steps, tuned_loss) = (trainer.steps(), self.rows.valid_loss(&trainer));
+        let trained = trainer.into_trained();
+        let exported = match self.recipe.tuning {
+            Tuning::Full => Some(self.write_model(network, &trained)?),
+            Tuning::LowRank(_) => {
+                self.write_adapter(network, &trained)?;
+                None
+            }
+        };
+        plot::write_svg(&Target::at(&self.folder.path().join("loss.svg"))?, log.lines())?;
+        let mut record = json!({
+            "program": format!("gptoss {}", env!("CARGO_PKG_VERSION")),
+            "model": self.opened.source.name(),
+            "base": self.identity.base,
+            "data": {
+                "file": self.args.file.display().to_string(),
+                "checksum": self.identity.data,
+                "train_texts": self.recipe.course.texts,
+                "valid_texts": self.rows.valid_texts().len(),
+            },
+            "recipe": self.recipe.to_json(),
+            "steps": steps,
+            "trained_numbers": trained.len(),
+            "seconds": log.lines().iter().map(|line| line.seconds).sum::<f64>(),
+            "tokens": log.lines().iter().map(|line| line.tokens).sum::<usize>(),
+            "first_loss": log.lines().first().map(|line| line.loss),
+            "last_loss": log.lines().last().map(|line| line.loss),
+            "memory": {"planned_bytes": self.planned_bytes, "peak_bytes": machine::peak_bytes()},
+            "valid_loss": {"base": self.base_loss, "tuned": tuned_loss},
+            "ended": match ended {
+                Ended::NotFinite(error) => error.to_string(),
+                Ended::Done | Ended::Interrupted => "done".to_owned(),
+            },
+        });
+        if let Some(Exported { rounding, loss }) = &exported {
+            record["rounding"] = json!({"bf16": rounding.bf16, "mxfp4": rounding.mxfp4});
+            record["valid_loss"]["written"] = json!(loss);
+        }
+        let target = Target::at(&self.folder.path().join(RECORD))?;
+        target.write(|out| Ok(writeln!(out, "{record:#}")?))?;
+        if self.args.json {
+            writeln!(io::stdout(), "{record}")?;
+            return Ok(());
+        }
+        self.tell(&record, exported.as_ref())
+    }
+
+    /// Errors: what was written is not read as what was trained.
+    fn write_adapter(&self, network: &Network<'_>, trained: &Trained) -> Result<()> {
+        let (adapter, folder) = (network.adapter(trained), self.folder.path());
+        let checkpoint = &self.opened.checkpoint;
+        write_adapter(folder, &adapter, checkpoint.config(), &self.opened.source.name(), FactorDtype::F32)?;
+        let read = read_adapter(folder, checkpoint, None)
+            .with_context(|| format!("{}: the adapter that was written cannot be read", folder.display()))?;
+        let same = adapter.pairs.iter().all(|(site, pair)| read.adapter.pairs.get(site) == Some(pair));
+        if !same || adapter.rows != read.adapter.rows {
+            bail!("{}: the adapter does not read back as what was trained", folder.display());
+        }
+        Ok(())
+    }
+
+    fn write_model(&self, network: &Network<'_>, trained: &Trained) -> Result<Exported> {
+        let (folder, base) = (self.folder.path(), &self.opened.checkpoint);
+        let rounding = write_folder(folder, base, network, trained)?;
+        self.write_tokenizer(folder)?;
+        let written = Checkpoint::open(folder)
+            .with_context(|| format!("{}: the model that was written cannot be opened", folder.display()))?;
+        let weights = Weights::open(&written, None)?;
+        let nothing =
+            LowRankTuning { attention_rank: None, expert_rank: None, scale: 0.0, tokens: Vec::new() };
+        let (network, trained) = weights.network(&Tuning::LowRank(nothing), 0);
+        let settings = self.recipe.optimizer();
+        let loss =
+            self.rows.valid_loss(&Trainer::new(self.pool, &network, trained, settings, self.recipe.tokens));
+        Ok(Exported { rounding, loss })
+    }
+
+    fn write_tokenizer(&self, folder: &Path) -> Result<()> {
+        let write =
+            |name: &str, bytes: &[u8]| Target::at(&folder.join(name))?.write(|out| Ok(out.write_all(bytes)?));
+        for name in TOKENIZER {
+            if let Some(file) =
+                self.opened.folder().map(|folder| folder.join(name)).filter(|file| file.exists())
+            {
+                let bytes = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+                write(name, &bytes)?;
+            }
+        }
+        if folder.join(TOKENIZER[0]).exists() {
+            return Ok(());
+        }
+        match self.opened.checkpoint.tokenizer_json()? {
+            Some(bytes) => write(TOKENIZER[0], &bytes),
+            // The published one is known to every program by the size of the model.
+            None if self.opened.checkpoint.config().vocab_size == PUBLISHED_VOCAB_SIZE => Ok(()),
+            None => write(TOKENIZER[0], &self.vocab.to_tokenizer_json()),
+        }
+    }
+
+    fn tell(&self, record: &Value, exported: Option<&Exported>) -> Result<()> {
+        let mut out = io::stdout().lock();
+        let number = |name: &str| record[name].as_f64().unwrap_or(f64::NAN);
+        let what = if exported.is_some() { "model" } else { "adapter" };
+        let (folder, steps) = (self.folder.path().display(), &record["steps"]);
+        writeln!(out, "{folder}: {what} after {steps} steps, {} numbers trained", record["trained_numbers"])?;
+        writeln!(
+            out,
+            "loss: {:.4} at the first step, {:.4} at the last",
+            number("first_loss"),
+            number("last_loss")
+        )?;
+        let valid = &record["valid_loss"];
+        if let (Some(base), Some(tuned)) = (self.base_loss, valid["tuned"].as_f64()) {
+            let texts = self.rows.valid_texts().len();
+            writeln!(
+                out,
+                "tested on {texts} texts that were not learned: {base:.4} with the base, {tuned:.4} tuned"
+            )?;
+            if tuned > base {
+                writeln!(out, "that is worse than the base: fewer epochs, a lower --lr, or more rows")?;
+            }
+        }
+        if let Some(Exported { rounding, loss }) = exported {
+            let experts = rounding
+                .mxfp4
+                .map_or(String::new(), |error| format!(", experts to MXFP4 ({:.2} %)", 100.0 * error));
+            writeln!(out, "rounded to bf16 ({:.2} % of the numbers' size){experts}", 100.0 * rounding.bf16)?;
+            if let Some(loss) = loss {
+                writeln!(out, "tested as it was written: {loss:.4}")?;
+            }
+        }
+        Ok(out.flush()?)
+    }
+}

@@ -1,0 +1,130 @@
+//! Everything that decides the numbers of a run, but its data and its base.
+
+use anyhow::Result;
+use gptoss_harmony::{Control, Vocab};
+use gptoss_train::{Course, LowRankTuning, OptimizerSettings, Schedule, Tuning};
+use serde_json::{Map, Value, json};
+
+use crate::args::{SiteArg, TrainArgs};
+use crate::failure::usage;
+use crate::model_source::Opened;
+
+use super::rows::Rows;
+
+/// Learning rates of published recipes for gpt-oss.
+const RATE_LOW_RANK: f64 = 2e-4;
+const RATE_FULL: f64 = 2e-5;
+/// Texts from which one epoch is enough.
+const TEXTS_ENOUGH: usize = 1000;
+/// Epochs where there are fewer.
+const EPOCHS_OF_FEW: u64 = 3;
+
+/// Everything that decides the numbers of a run.
+pub struct Recipe {
+    /// What is trained.
+    pub tuning: Tuning,
+    /// Most rows that go through the model together.
+    pub tokens: usize,
+    /// The learning rate of every step.
+    pub schedule: Schedule,
+    /// The texts of every step.
+    pub course: Course,
+    /// Of the first pairs and of the order of texts.
+    pub seed: u64,
+    alpha: f64,
+    rank: usize,
+    weight_decay: f64,
+}
+
+impl Recipe {
+    /// Fills in what the user did not say.
+    ///
+    /// Errors: sites of which none holds anything.
+    pub fn of(args: &TrainArgs, rows: &Rows, opened: &Opened, vocab: &Vocab) -> Result<Recipe> {
+        let (steps, texts) = (&args.steps, rows.train_texts().len());
+        let epochs = if texts >= TEXTS_ENOUGH { 1 } else { EPOCHS_OF_FEW };
+        let course = Course {
+            texts,
+            epochs: steps.epochs.map_or(epochs, u64::from),
+            batch: steps.batch as usize,
+            seed: steps.seed,
+            steps_max: steps.max_steps.map_or(u64::from(u32::MAX), u64::from),
+        };
+        let rate = steps.lr.unwrap_or(if args.tuning.full { RATE_FULL } else { RATE_LOW_RANK });
+        let schedule = Schedule::new(rate, course.steps());
+        let warmup_steps = steps.warmup.map_or(schedule.warmup_steps, u64::from);
+        Ok(Recipe {
+            tuning: tuning(args, vocab)?,
+            tokens: (steps.tokens as usize).min(opened.checkpoint.config().max_position_embeddings),
+            schedule: Schedule { warmup_steps, ..schedule },
+            course,
+            seed: steps.seed,
+            alpha: args.tuning.alpha,
+            rank: usize::from(args.tuning.rank),
+            weight_decay: steps.weight_decay,
+        })
+    }
+
+    /// How AdamW goes.
+    pub fn optimizer(&self) -> OptimizerSettings {
+        let weight_decay = self.weight_decay;
+        OptimizerSettings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay, norm_max: 1.0 }
+    }
+
+    /// All of it by name: what a state is compared with before a run goes on.
+    pub fn to_json(&self) -> Map<String, Value> {
+        let optimizer = self.optimizer();
+        let mut recipe = json!({
+            "learning_rate": self.schedule.peak,
+            "learning_rate_end": self.schedule.floor,
+            "warmup_steps": self.schedule.warmup_steps,
+            "texts": self.course.texts,
+            "steps": self.course.steps(),
+            "epochs": self.course.epochs,
+            "batch": self.course.batch,
+            "tokens": self.tokens,
+            "seed": self.seed,
+            "beta1": optimizer.beta1,
+            "beta2": optimizer.beta2,
+            "eps": optimizer.eps,
+            "weight_decay": optimizer.weight_decay,
+            "clip": optimizer.norm_max,
+        });
+        match &self.tuning {
+            Tuning::Full => recipe["method"] = json!("full"),
+            Tuning::LowRank(tuning) => {
+                recipe["method"] = json!("lora");
+                recipe["rank"] = json!(self.rank);
+                recipe["alpha"] = json!(self.alpha);
+                recipe["attention_rank"] = json!(tuning.attention_rank);
+                recipe["expert_rank"] = json!(tuning.expert_rank);
+                recipe["token_rows"] = json!(tuning.tokens);
+            }
+        }
+        recipe.as_object().cloned().unwrap_or_default()
+    }
+}
+
+fn tuning(args: &TrainArgs, vocab: &Vocab) -> Result<Tuning> {
+    if args.tuning.full {
+        return Ok(Tuning::Full);
+    }
+    let (sites, rank) = (&args.tuning.sites, usize::from(args.tuning.rank));
+    let is_site = |site: SiteArg| sites.contains(&site);
+    if args.tuning.expert_rank.is_some() && !is_site(SiteArg::Experts) {
+        return Err(usage("--expert-rank is the rank of the experts, which --sites leaves out"));
+    }
+    let mut tokens: Vec<u32> = match is_site(SiteArg::Tokens) {
+        true => Control::ALL.map(|control| vocab.control(control)).to_vec(),
+        false => Vec::new(),
+    };
+    tokens.sort_unstable();
+    tokens.dedup();
+    let expert_rank = args.tuning.expert_rank.map_or(rank, usize::from);
+    Ok(Tuning::LowRank(LowRankTuning {
+        attention_rank: is_site(SiteArg::Attention).then_some(rank),
+        expert_rank: is_site(SiteArg::Experts).then_some(expert_rank),
+        scale: (args.tuning.alpha / rank as f64) as f32,
+        tokens,
+    }))
+}

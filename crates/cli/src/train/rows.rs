@@ -1,0 +1,166 @@
+//! What is learned and what is tested with.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::path::Path;
+
+use anyhow::{Result, anyhow};
+use gptoss_dataset::{Dataset, Example, Options, Sample, TooLong};
+use gptoss_harmony::Vocab;
+use gptoss_train::{Text, Trainer, order};
+use serde_json::{Value, json};
+
+use crate::args::{TrainArgs, ValidArg};
+use crate::model_source::Opened;
+use crate::{dataset, generation};
+
+/// Share of the rows that are tested with unless the user says otherwise.
+const VALID_SHARE: f64 = 0.05;
+
+/// What is learned and what is tested with.
+pub struct Rows {
+    train: Vec<Example>,
+    valid: Vec<Example>,
+    told: Dataset,
+    told_valid: Option<Dataset>,
+}
+
+impl Rows {
+    /// Reads them; rows of one conversation are learned or tested with, never both.
+    ///
+    /// Errors: a file cannot be read, nothing is left of it, or it holds preference pairs.
+    pub fn read(args: &TrainArgs, opened: &Opened, vocab: &Vocab) -> Result<Rows> {
+        let positions = opened.checkpoint.config().max_position_embeddings;
+        let options = Options {
+            tokens_max: (args.steps.tokens as usize).min(positions),
+            too_long: if args.data.cut_history { TooLong::CutHistory } else { TooLong::LeaveOut },
+            effort: args.data.effort.map(generation::effort),
+            date: None,
+            mask_reasoning: args.data.mask_reasoning,
+        };
+        let told = dataset::read(&args.file, vocab, &options, None)?;
+        let examples = examples(&told, &args.file)?;
+        let (valid_file, share) = match &args.data.valid {
+            Some(ValidArg::File(file)) => (Some(file.as_path()), 0.0),
+            Some(ValidArg::Share(share)) => (None, *share),
+            None => (None, VALID_SHARE),
+        };
+        let (train, held_out) = hold_out(examples, share, args.steps.seed);
+        let told_valid =
+            valid_file.map(|file| dataset::read(file, vocab, &options, Some(&told))).transpose()?;
+        let valid = match (&told_valid, valid_file) {
+            (Some(told), Some(file)) => examples_alone(examples_of(told, file)?),
+            _ => held_out,
+        };
+        Ok(Rows { train, valid, told, told_valid })
+    }
+
+    /// Says what was seen: masks if they were asked for, and the counts.
+    pub fn tell(&self, args: &TrainArgs, vocab: &Vocab) -> Result<()> {
+        let mut out: Box<dyn Write> =
+            if args.lint_only { Box::new(anstream::stdout()) } else { Box::new(anstream::stderr()) };
+        if args.json {
+            if args.lint_only {
+                writeln!(out, "{}", self.to_json())?;
+            }
+            return Ok(());
+        }
+        dataset::show_masks(&mut *out, &self.told, vocab, args.show_mask)?;
+        dataset::write_report(&mut *out, &args.file, &self.told, false)?;
+        if let (Some(told), Some(ValidArg::File(file))) = (&self.told_valid, &args.data.valid) {
+            dataset::write_report(&mut *out, file, told, false)?;
+        }
+        let (train, valid) = (self.train.len(), self.valid.len());
+        writeln!(out, "{train} texts to learn from, {valid} to test with")?;
+        Ok(out.flush()?)
+    }
+
+    /// The same for programs.
+    pub fn to_json(&self) -> Value {
+        let mut told = json!({
+            "train": dataset::to_json(&self.told),
+            "train_texts": self.train.len(),
+            "valid_texts": self.valid.len(),
+        });
+        if let Some(valid) = &self.told_valid {
+            told["valid"] = dataset::to_json(valid);
+        }
+        told
+    }
+
+    /// What is learned.
+    pub fn train_texts(&self) -> Vec<Text<'_>> {
+        self.train.iter().map(text).collect()
+    }
+
+    /// What is tested with.
+    pub fn valid_texts(&self) -> Vec<Text<'_>> {
+        self.valid.iter().map(text).collect()
+    }
+
+    /// The mean loss of what is tested with, if there is any.
+    pub fn valid_loss(&self, trainer: &Trainer<'_>) -> Option<f64> {
+        (!self.valid.is_empty()).then(|| trainer.loss(&self.valid_texts()))
+    }
+}
+
+fn text(example: &Example) -> Text<'_> {
+    Text { tokens: &example.tokens, weights: &example.weights }
+}
+
+/// The texts of a file with their lines.
+fn examples(told: &Dataset, file: &Path) -> Result<Vec<(usize, Example)>> {
+    let examples = examples_of(told, file)?;
+    if examples.is_empty() {
+        dataset::write_report(&mut io::stderr(), file, told, false)?;
+        return Err(anyhow!("nothing can be learned of {}: no row is left", file.display()));
+    }
+    Ok(examples)
+}
+
+fn examples_of(told: &Dataset, file: &Path) -> Result<Vec<(usize, Example)>> {
+    let texts = told.samples.iter().map(|(line, sample)| match sample {
+        Sample::Text(example) => Ok((*line, example.clone())),
+        Sample::Pair { .. } => Err(anyhow!(
+            "{}: line {line} is a pair of answers to choose from, which are not learned yet\ngive conversations, \
+             prompts with completions, or texts",
+            file.display()
+        )),
+    });
+    let texts: Vec<_> = texts.collect::<Result<_>>()?;
+    Ok(texts.into_iter().filter(|(_, text)| text.num_targets() > 0 && text.tokens.len() > 1).collect())
+}
+
+fn examples_alone(examples: Vec<(usize, Example)>) -> Vec<Example> {
+    examples.into_iter().map(|(_, example)| example).collect()
+}
+
+/// Takes whole rows out to test with: a share of them, the same for the same seed.
+fn hold_out(examples: Vec<(usize, Example)>, share: f64, seed: u64) -> (Vec<Example>, Vec<Example>) {
+    let lines: BTreeSet<usize> = examples.iter().map(|(line, _)| *line).collect();
+    let lines: Vec<usize> = lines.into_iter().collect();
+    let count = (lines.len() as f64 * share) as usize;
+    // No epoch has this order.
+    let chosen = order(lines.len(), u64::MAX, seed).into_iter().take(count).map(|place| lines[place]);
+    let chosen: BTreeSet<usize> = chosen.collect();
+    let (valid, train) = examples.into_iter().partition(|(line, _)| chosen.contains(line));
+    (examples_alone(train), examples_alone(valid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_held_out_whole() {
+        let example = |line: usize| (line, Example { tokens: vec![line as u32, 1], weights: vec![0.0, 1.0] });
+        let examples: Vec<_> = (0..40).flat_map(|line| [example(line), example(line)]).collect();
+        let (train, valid) = hold_out(examples.clone(), 0.1, 3);
+        assert_eq!((train.len(), valid.len()), (72, 8));
+        let lines = |of: &[Example]| of.iter().map(|example| example.tokens[0]).collect::<BTreeSet<_>>();
+        assert!(lines(&train).is_disjoint(&lines(&valid)));
+        assert_eq!(hold_out(examples.clone(), 0.1, 3).1, valid);
+        assert!(hold_out(examples.clone(), 0.1, 4).1 != valid);
+        assert_eq!(hold_out(examples, 0.01, 3).1, []);
+    }
+}

@@ -1,0 +1,270 @@
+//! `gptoss train`: adapters and models, killed runs, what is refused.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::program::{Ran, gptoss, run};
+
+/// How long a run may take until its first steps are on disk.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+struct Bench {
+    folder: TempDir,
+    rows: PathBuf,
+}
+
+impl Bench {
+    /// A file of short rows that all have one answer.
+    fn new(count: usize) -> Bench {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = folder.path().join("rows.jsonl");
+        let mut file = fs::File::create(&rows).unwrap();
+        for n in 0..count {
+            let row =
+                json!({"prompt": format!("Which color has box {n}?"), "completion": "Every box is blue."});
+            writeln!(file, "{row}").unwrap();
+        }
+        Bench { folder, rows }
+    }
+
+    /// A file of texts of a few tokens: what is quick to learn.
+    fn of_texts(count: usize) -> Bench {
+        let bench = Bench::new(0);
+        let row = |n: usize| format!("{}\n", json!({"text": format!("Box {n} is blue.")}));
+        fs::write(&bench.rows, (0..count).map(row).collect::<String>()).unwrap();
+        bench
+    }
+
+    fn out(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn args<'a>(&'a self, out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+        let mut args = vec!["train", self.rows.to_str().unwrap(), "--out", out.to_str().unwrap()];
+        args.extend(more);
+        args
+    }
+
+    fn train(&self, out: &Path, more: &[&str]) -> Ran {
+        run(&self.args(out, more))
+    }
+}
+
+fn read(folder: &Path, file: &str) -> Vec<u8> {
+    fs::read(folder.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+fn record(folder: &Path) -> Value {
+    serde_json::from_slice(&read(folder, "training.json")).unwrap()
+}
+
+/// Steps whose line is whole.
+fn logged(folder: &Path) -> usize {
+    let text = fs::read_to_string(folder.join("loss.csv")).unwrap_or_default();
+    text.matches('\n').count().saturating_sub(1)
+}
+
+/// Short runs that learn something.
+const SHORT: [&str; 10] =
+    ["--epochs", "2", "--batch", "8", "--rank", "2", "--lr", "2e-2", "--save-every", "2"];
+
+#[test]
+fn an_adapter_is_learned_tested_and_written() {
+    let (bench, flags) =
+        (Bench::new(40), [&SHORT[..], &["--valid", "0.1", "--sites", "attention,experts,tokens"]].concat());
+    let out = bench.out("tuned");
+    let ran = bench.train(&out, &flags);
+    assert!(ran.stderr.contains("36 texts to learn from, 4 to test with"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("step 10 of 10: loss"), "{}", ran.stderr);
+    let told = ran.ok();
+    assert!(told.contains("adapter after 10 steps"), "{told}");
+    assert!(told.contains("tested on 4 texts that were not learned"), "{told}");
+    let record = record(&out);
+    let number = |pointer: &str| record.pointer(pointer).and_then(Value::as_f64).unwrap();
+    assert!(number("/last_loss") < 0.6 * number("/first_loss"), "{record}");
+    assert!(number("/valid_loss/tuned") < 0.6 * number("/valid_loss/base"), "{record}");
+    assert_eq!((&record["steps"], &record["ended"]), (&json!(10), &json!("done")));
+    assert_eq!(logged(&out), 10);
+    let csv = String::from_utf8(read(&out, "loss.csv")).unwrap();
+    assert!(csv.starts_with("step,loss,learning_rate,gradient_norm,tokens,seconds,valid_loss\n1,"), "{csv}");
+    assert!(String::from_utf8(read(&out, "loss.svg")).unwrap().contains("</svg>"));
+    let settings: Value = serde_json::from_slice(&read(&out, "adapter_config.json")).unwrap();
+    assert_eq!(settings["peft_type"], "LORA");
+    let bytes = read(&out, "adapter_model.safetensors");
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let a = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight";
+    assert_eq!(tensors.tensor(a).unwrap().shape(), [2, 128]);
+    bench.train(&out, &flags).fails(1, &["there is a run in this folder", "--resume"]);
+    // What is done stays done.
+    let told = bench.train(&out, &[&flags[..], &["--resume", "--json"]].concat()).ok();
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((&told["steps"], &read(&out, "adapter_model.safetensors")), (&json!(10), &bytes));
+}
+
+#[test]
+fn a_killed_run_goes_on_to_the_same_bytes() {
+    let bench = Bench::of_texts(40);
+    let whole = bench.out("whole");
+    bench.train(&whole, &SHORT).ok();
+    let expected = read(&whole, "adapter_model.safetensors");
+    let killed = bench.out("killed");
+    let resumed = [&SHORT[..], &["--resume", "--threads", "1"]].concat();
+    for steps in [1, 3, 6] {
+        let mut child = gptoss(&bench.args(&killed, &resumed)).stderr(Stdio::null()).spawn().unwrap();
+        let started = Instant::now();
+        while logged(&killed) < steps && child.try_wait().unwrap().is_none() {
+            assert!(started.elapsed() < PATIENCE, "no step {steps}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    bench.train(&killed, &resumed).ok();
+    assert!(read(&killed, "adapter_model.safetensors") == expected, "the adapters differ");
+    assert_eq!(logged(&killed), logged(&whole));
+    // Every line but its time is that of the run that nobody killed.
+    let lines = |folder: &Path| -> Vec<String> {
+        let text = String::from_utf8(read(folder, "loss.csv")).unwrap();
+        text.lines().map(|line| line.split(',').take(5).collect::<Vec<_>>().join(",")).collect()
+    };
+    assert_eq!(lines(&killed), lines(&whole));
+}
+
+#[test]
+fn another_run_does_not_go_on() {
+    let bench = Bench::of_texts(20);
+    let out = bench.out("tuned");
+    let flags = ["--epochs", "1", "--rank", "1", "--resume"];
+    let first = bench.train(&out, &flags);
+    assert!(first.stderr.contains("there is no state yet: from the beginning"), "{}", first.stderr);
+    first.ok();
+    let again = |more: &[&str], facts: &[&str]| {
+        bench.train(&out, &[&flags[..], more].concat()).fails(1, facts);
+    };
+    again(&["--lr", "1e-3"], &["another recipe", "learning_rate was 0.0002, now it is 0.001"]);
+    again(&["--model", "synthetic:tiny"], &["another data"]);
+    again(&["--valid", "0"], &["another data"]);
+    let other = Bench::of_texts(21);
+    run(&other.args(&out, &flags)).fails(1, &["another data"]);
+    let folder = bench.out("full");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("letter.txt"), "dear").unwrap();
+    bench.train(&folder, &flags).fails(1, &["the folder is not empty"]);
+}
+
+#[test]
+fn a_model_trained_in_full_is_a_model() {
+    let bench = Bench::of_texts(16);
+    let out = bench.out("model");
+    let flags = ["--full", "--epochs", "2", "--batch", "8", "--lr", "5e-3", "--valid", "0.2"];
+    let told = bench.train(&out, &flags).ok();
+    assert!(told.contains("model after 4 steps") && told.contains("rounded to bf16"), "{told}");
+    assert!(told.contains("experts to MXFP4") && told.contains("tested as it was written"), "{told}");
+    let answer = run(&["run", "--model", out.to_str().unwrap(), "--max-tokens", "4", "hello"]);
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+}
+
+#[test]
+fn an_estimate_names_its_terms_and_too_much_is_refused() {
+    let bench = Bench::new(4);
+    let rows = bench.rows.to_str().unwrap();
+    let told: Value = serde_json::from_str(&run(&["train", rows, "--estimate", "--json"]).ok()).unwrap();
+    let terms: u64 =
+        told["memory"].as_array().unwrap().iter().map(|term| term["bytes"].as_u64().unwrap()).sum();
+    assert_eq!((told["memory_bytes"].as_u64(), told["fits"].as_bool()), (Some(terms), Some(true)));
+    assert!(told["hours"].as_f64().unwrap() > 0.0 && told["tokens_per_second"].as_f64().unwrap() > 0.0);
+    let told = run(&["train", rows, "--estimate", "--memory", "1MiB"]).ok();
+    assert!(told.contains("rows kept for the backward pass") && told.contains("it does not fit"), "{told}");
+    let out = bench.out("tuned");
+    bench.train(&out, &["--memory", "1MiB"]).fails(1, &["--memory allows 1.0 MB", "weights where they lie"]);
+    assert!(!out.exists(), "nothing was begun");
+    run(&["train", rows]).fails(2, &["--out"]);
+    bench.train(&out, &["--sites", "attention", "--expert-rank", "2"]).fails(2, &["--expert-rank"]);
+    bench.train(&out, &["--lr", "2"]).fails(2, &["--lr"]);
+}
+
+#[test]
+fn pairs_are_refused_and_rows_looked_at_alone() {
+    let bench = Bench::new(2);
+    let told = bench.train(&bench.out("x"), &["--lint-only", "--show-mask", "1"]).ok();
+    assert!(told.contains("Every box is blue.") && told.contains("2 texts to learn from"), "{told}");
+    assert!(!bench.out("x").exists());
+    let pair = json!({"prompt": "1+1?", "chosen": "2", "rejected": "3"});
+    fs::write(&bench.rows, format!("{pair}\n")).unwrap();
+    bench.train(&bench.out("x"), &[]).fails(1, &["line 1 is a pair of answers"]);
+}
+
+/// Training reads the model that is served: the loss of its base is what `score` says in exact precision.
+#[test]
+fn the_loss_of_the_base_is_that_of_score() {
+    let bench = Bench::of_texts(4);
+    let tokens: Vec<u32> = (0..40).map(|n| (n * 53 + 7) % 2000).collect();
+    let [row, ids] = ["valid.jsonl", "ids.json"].map(|name| bench.out(name));
+    fs::write(&row, format!("{}\n", json!({"tokens": tokens}))).unwrap();
+    fs::write(&ids, json!(tokens).to_string()).unwrap();
+    let (row, ids) = (row.to_str().unwrap(), ids.to_str().unwrap());
+    for model in ["demo", "synthetic:tiny"] {
+        let tokens: Vec<u32> = tokens.iter().map(|token| token % 500).collect();
+        if model != "demo" {
+            fs::write(row, format!("{}\n", json!({"tokens": tokens}))).unwrap();
+            fs::write(ids, json!(tokens).to_string()).unwrap();
+        }
+        let score =
+            run(&["score", "--model", model, "--token-ids", ids, "--precision", "exact", "--json"]).ok();
+        let score: Value = serde_json::from_str(&score).unwrap();
+        let out = bench.out(model);
+        bench.train(&out, &["--model", model, "--valid", row, "--epochs", "1", "--rank", "1"]).ok();
+        let told = record(&out)["valid_loss"]["base"].as_f64().unwrap();
+        let expected = -score["mean_logprob"].as_f64().unwrap();
+        assert!((told - expected).abs() < 2e-5, "{model}: {told}, and score says {expected}");
+    }
+}
+
+/// The demo with a NaN in the embedding of a token that one row has.
+#[test]
+fn a_number_that_is_not_finite_ends_the_run_with_what_was_good() {
+    let bench = Bench::of_texts(24);
+    let base = bench.out("base");
+    fs::create_dir(&base).unwrap();
+    let demo = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../demo/model");
+    for file in ["config.json", "tokenizer.json", "generation_config.json"] {
+        fs::copy(demo.join(file), base.join(file)).unwrap();
+    }
+    let mut bytes = fs::read(demo.join("model.safetensors")).unwrap();
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let names: Value = serde_json::from_slice(&bytes[8..8 + header]).unwrap();
+    let first = names["model.embed_tokens.weight"]["data_offsets"][0].as_u64().unwrap() as usize;
+    let vocab =
+        gptoss_harmony::Vocab::from_tokenizer_json(&fs::read(demo.join("tokenizer.json")).unwrap()).unwrap();
+    let rows = fs::read_to_string(&bench.rows).unwrap();
+    let seen = vocab.encode_ids(&rows);
+    // A text whose token no other has.
+    let own = vocab.encode_ids("Box @ is blue.");
+    let token = *own.iter().find(|token| !seen.contains(token)).unwrap() as usize;
+    fs::write(&bench.rows, rows.replace("Box 17 is", "Box @ is")).unwrap();
+    let place = 8 + header + first + token * 128 * 2;
+    bytes[place..place + 2].copy_from_slice(&0x7fc0_u16.to_le_bytes());
+    fs::write(base.join("model.safetensors"), bytes).unwrap();
+    let out = bench.out("tuned");
+    let flags = ["--model", base.to_str().unwrap(), "--batch", "4", "--valid", "0", "--rank", "1"];
+    let told = bench
+        .train(&out, &flags)
+        .fails(1, &["the loss of step", "is not finite", "what was trained before is kept"]);
+    let record = record(&out);
+    let steps = record["steps"].as_u64().unwrap();
+    assert!((1..6).contains(&steps), "a good step, and the bad one within the first epoch: {steps}");
+    assert!(told.contains(&format!("the loss of step {}", steps + 1)), "{told}");
+    assert!(record["ended"].as_str().unwrap().contains("not finite"), "{record}");
+    assert!(out.join(format!("state/step-{steps:08}/state.safetensors")).exists());
+    let bytes = read(&out, "adapter_model.safetensors");
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let is_good =
+        |data: &[u8]| data.as_chunks().0.iter().all(|number| f32::from_le_bytes(*number).is_finite());
+    assert!(tensors.tensors().iter().all(|(_, tensor)| is_good(tensor.data())));
+}
