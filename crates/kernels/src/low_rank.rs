@@ -1,14 +1,18 @@
 //! A low-rank addition to a linear layer (LoRA): `y += s (x A^T) B^T`, and its gradients.
 //!
-//! Entry points: [`low_rank`], [`low_rank_backward_input`], [`low_rank_backward_factors`]. The frozen product
-//! is not known here; what is added comes after it, one chain an output over the rank, ascending, which
-//! begins with the product. The shrunk rows `u = s x A^T` are what the gradient of B needs.
+//! Entry points: [`low_rank`], or its halves [`low_rank_shrink`] and [`low_rank_expand`] for factors that are
+//! laid out once and used often; [`low_rank_backward_input`], [`low_rank_backward_factors`]. The frozen
+//! product is not known here; what is added comes after it, one chain an output over the rank, ascending,
+//! which begins with the product. The shrunk rows `u = s x A^T` are what the gradient of B needs.
 
 use crate::linear_backward::{linear_backward_input, linear_backward_weight};
 use crate::matrix::{Matrix, Rows, linear};
 use crate::pool::Pool;
 use crate::products::chained::{ChainDims, Left, add_product};
 use crate::products::float::LinearDims;
+
+/// Rows of a task of [`low_rank_shrink`]: a rank is few outputs, so that threads share the rows.
+const SHRINK_ROWS: usize = 16;
 
 /// The two factors of what is added to a matrix `[N, K]`.
 #[derive(Clone, Copy, Debug)]
@@ -49,8 +53,16 @@ pub fn low_rank(
     assert_eq!(factors.b.len(), n * rank, "low_rank: b is [N, r]");
     // Small beside T rows of outputs.
     let columns: Vec<f32> = (0..rank * n).map(|i| factors.b[i % n * rank + i / n]).collect();
-    let u = Left { values: u, by_row: rank, by_step: 1 };
-    add_product(pool, y, u, &columns[..], ChainDims { rows: t, columns: n, steps: rank });
+    low_rank_expand(pool, y, u, &columns, LinearDims { t, n, k: rank });
+}
+
+/// Adds the expanded rows alone: `y += u B^T`, of which `dims` are the sizes, K being r.
+///
+/// Shapes: `y [T, N]`, `u [T, r]`, `columns [r, N]`, which is B column by column.
+/// Panics: when a length does not fit `dims`.
+pub fn low_rank_expand(pool: &Pool, y: &mut [f32], u: &[f32], columns: &[f32], dims: LinearDims) {
+    let (LinearDims { t, n, k: rank }, u) = (dims, Left { values: u, by_row: dims.k, by_step: 1 });
+    add_product(pool, y, u, columns, ChainDims { rows: t, columns: n, steps: rank });
 }
 
 /// The shrunk rows alone: `u = s x A^T`, of which `dims` are the sizes.
@@ -58,8 +70,23 @@ pub fn low_rank(
 /// Shapes: `u [T, r]`, `x [T, K]`.
 /// Panics: when a length does not fit `dims`.
 pub fn low_rank_shrink(pool: &Pool, u: &mut [f32], x: &[f32], factors: LowRank<'_>, dims: LinearDims) {
-    linear(pool, u, Rows::F32(x), Matrix::F32(factors.a), None, dims);
-    u.iter_mut().for_each(|u| *u *= factors.scale);
+    let LinearDims { t, n, k } = dims;
+    assert_eq!(u.len(), t * n, "low_rank_shrink: u is [T, r]");
+    assert_eq!(x.len(), t * k, "low_rank_shrink: x is [T, K]");
+    let shrink = |first: usize, u: &mut [f32]| {
+        let t = u.len() / n;
+        let x = Rows::F32(&x[first * k..][..t * k]);
+        linear(pool, u, x, Matrix::F32(factors.a), None, LinearDims { t, ..dims });
+        u.iter_mut().for_each(|u| *u *= factors.scale);
+    };
+    let whole = t / SHRINK_ROWS * SHRINK_ROWS;
+    let (tasks, rest) = u.split_at_mut(whole * n);
+    if !tasks.is_empty() {
+        pool.for_each_row(tasks, SHRINK_ROWS * n, |task, u| shrink(task * SHRINK_ROWS, u));
+    }
+    if !rest.is_empty() {
+        shrink(whole, rest);
+    }
 }
 
 /// Adds the gradient of the inputs.

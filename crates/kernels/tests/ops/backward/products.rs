@@ -4,7 +4,7 @@ use gptoss_formats::{mxfp4_dequantize, mxfp4_quantize};
 use gptoss_kernels::{
     AdamW, Bf16Transposed, LinearDims, LowRank, LowRankGradients, Matrix, Moments, Mxfp4, Pool, adamw,
     embedding_backward, linear_backward_bias, linear_backward_input, linear_backward_weight, low_rank,
-    low_rank_backward_factors, low_rank_backward_input, sum_of_squares,
+    low_rank_backward_factors, low_rank_backward_input, low_rank_expand, low_rank_shrink, sum_of_squares,
 };
 use half::{bf16, f16};
 
@@ -243,6 +243,30 @@ fn low_rank_near_float64_and_on_every_tier() {
             assert_slopes(&widen(&expected[1]), &a, |a| loss(&x, a, &b));
             assert_slopes(&widen(&expected[2]), &b, |b| loss(&x, &a, b));
             assert_slopes(&widen(&expected[3]), &x, |x| loss(x, &a, &b));
+        }
+    }
+}
+
+/// Both halves in turn, of each row alone, are the whole of all rows.
+#[test]
+fn low_rank_rows_are_as_if_alone() {
+    for (t, n, k, r) in [(1, 9, 8, 3), (37, 140, 70, 8), (48, 20, 33, 1)] {
+        let mut rng = Rng((t + n) as u64);
+        let [x, a, b, y] = [t * k, r * k, n * r, t * n].map(|len| Fill::Random.f32s(&mut rng, len));
+        let factors = LowRank { a: &a, b: &b, rank: r, scale: 0.75 };
+        let (mut expected, mut u) = (y.clone(), vec![f32::NAN; t * r]);
+        low_rank(&scalar(), &mut expected, &mut u, &x, factors, LinearDims { t, n, k });
+        let columns: Vec<f32> = (0..r * n).map(|i| b[i % n * r + i / n]).collect();
+        for pool in &pools() {
+            for rows in [1, t] {
+                let mut actual = y.clone();
+                for (y, x) in actual.chunks_mut(rows * n).zip(x.chunks(rows * k)) {
+                    let (t, mut u) = (y.len() / n, vec![f32::NAN; y.len() / n * r]);
+                    low_rank_shrink(pool, &mut u, x, factors, LinearDims { t, n: r, k });
+                    low_rank_expand(pool, y, &u, &columns, LinearDims { t, n, k: r });
+                }
+                assert_bits(&actual, &expected, &(t, n, k, r, rows, pool.tier(), pool.threads()));
+            }
         }
     }
 }
