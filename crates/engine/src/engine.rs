@@ -386,6 +386,7 @@ impl Engine {
                     (true, true) => LogitRows::Last,
                     (true, false) => LogitRows::All,
                 },
+                adapter: None,
             })
             .collect();
         let (model, store, workspace) = (&self.model, &mut self.store, &mut self.workspace);

@@ -2,12 +2,15 @@
 //!
 //! Entry point: [`Error`]. `Checkpoint`, `NanScale` and `OutOfMemory` come from loading, or from a forward
 //! pass whose experts are on disk; `BudgetTooSmall`, `CardTooSmall`, `NotOnDisk` and `NoThread` come before
-//! it; the others from a forward pass or its cache. `ForeignCache`, `Rollback` and `NonFiniteLogits` are not
+//! it; `AdapterPart` comes from loading an adapter; the others from a forward
+//! pass or its cache. `ForeignCache`, `Rollback` and `NonFiniteLogits` are not
 //! the fault of a caller's data: the first two are mistakes in the calling code, the last is what damaged
 //! weights look like when nothing else gives them away.
 
 use gptoss_checkpoint as checkpoint;
 use gptoss_gpu as gpu;
+
+use crate::adapter::AdapterId;
 
 /// Everything that loading or running a model can answer instead of numbers.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +97,15 @@ pub enum Error {
         /// What to do about it.
         instead: &'static str,
     },
+    /// An adapter replaces a part that is not replaced for single rows.
+    #[error(
+        "the adapter replaces {0:?}, and beside the base only routers, the embedding and the head can be; \
+         merge it into the model (gptoss adapter merge)"
+    )]
+    AdapterPart(checkpoint::Part),
+    /// A sequence is to run with an adapter that is not loaded.
+    #[error("the adapter {0} is not loaded; load it first")]
+    UnknownAdapter(AdapterId),
     /// Copies of keys and values did not take place on a card, so that rows of the store are missing.
     #[error("keys and values are lost: {0}")]
     LostRows(gpu::Error),

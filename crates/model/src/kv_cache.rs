@@ -10,6 +10,7 @@
 //! ```
 
 use crate::Error;
+use crate::adapter::AdapterId;
 use crate::kv_store::KvStore;
 use crate::layout::{BLOCK_TOKENS, StoreShape, StoreSizes};
 use crate::step::SequenceKv;
@@ -24,6 +25,8 @@ pub struct KvCache {
     len: usize,
     /// The lowest position that the ring still holds; it only grows until `reset`.
     held_from: usize,
+    /// The adapter under which they are computed.
+    adapter: Option<AdapterId>,
 }
 
 impl KvCache {
@@ -35,7 +38,19 @@ impl KvCache {
     /// A cache in a store of these sizes.
     pub(crate) fn new(store: KvStore, max_context: usize) -> KvCache {
         let blocks = (0..store.sizes().blocks as u32).collect();
-        KvCache { store, blocks, max_context, len: 0, held_from: 0 }
+        KvCache { store, blocks, max_context, len: 0, held_from: 0, adapter: None }
+    }
+
+    /// The same cache, empty, for keys and values under an adapter.
+    pub fn with_adapter(mut self, adapter: Option<AdapterId>) -> KvCache {
+        self.reset();
+        self.adapter = adapter;
+        self
+    }
+
+    /// The adapter under which they are computed.
+    pub(crate) fn adapter(&self) -> Option<AdapterId> {
+        self.adapter
     }
 
     /// Positions that are filled. Units: tokens.

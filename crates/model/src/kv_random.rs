@@ -62,7 +62,8 @@ mod tests {
                 store.fill_random(&kv, first..end, seed);
                 first = end;
             }
-            let segment = Segment { tokens: &[7], first_position: first, kv, logits: LogitRows::Last };
+            let logits = LogitRows::Last;
+            let segment = Segment { tokens: &[7], first_position: first, kv, logits, adapter: None };
             let mut work = model.new_workspace();
             model.forward_segments(&[segment], &mut store, &mut work).expect("a legal step");
             work.logits(0).expect("finite").row(0).into_owned()

@@ -1,19 +1,19 @@
 //! The bytes that a gpt-oss needs: a sum of named terms, from the config and the sizes of its tensors.
 //!
-//! Entry point: [`memory`]. The terms are weights by part in the dtype of the checkpoint, the copies this
-//! room makes of small vectors, the KV cache at a context, and the workspace of a forward pass. Their sum is
-//! what a machine has to hold. Weights are mapped, except what is not in a file as it is used (the experts of
-//! a GGUF file in exact precision or of a folder that has them one by one, dense matrices in llama.cpp's
-//! quantizations), which is made in as many bytes of memory; the rest is allocated. The sizes of tensors come
-//! from the checkpoint, because files differ in them: dense matrices are bf16 as published and f16, f32 or
-//! Q8_0 in a GGUF file. The KV cache is reserved for the whole context but touched only as far as a
-//! conversation has come, so a short one needs less.
+//! Entry points: [`memory`], and [`adapter_bytes`] for what is beside the weights. The terms are weights by
+//! part in the dtype of the checkpoint, the copies this room makes of small vectors, the KV cache at a
+//! context, and the workspace of a forward pass. Their sum is what a machine has to hold. Weights are mapped,
+//! except what is not in a file as it is used (the experts of a GGUF file in exact precision or of a folder
+//! that has them one by one, dense matrices in llama.cpp's quantizations), which is made in as many bytes of
+//! memory; the rest is allocated. The sizes of tensors come from the checkpoint, because files differ in
+//! them: dense matrices are bf16 as published and f16, f32 or Q8_0 in a GGUF file. The KV cache is reserved
+//! for the whole context but touched only as far as a conversation has come, so a short one needs less.
 //!
 //! The sizes of cache and workspace come from the very functions that allocate them, so that the plan cannot
 //! drift from the program. What else the process holds (the vocabulary, the binary, the page cache) is not
 //! counted here.
 
-use gptoss_checkpoint::{LayerPart, Part};
+use gptoss_checkpoint::{Adapter, LayerPart, Part};
 use gptoss_formats::{BLOCK_VALUES, Q8_0_BLOCK_BYTES};
 
 use crate::config::{DenseMode, ModelConfig, Precision};
@@ -47,6 +47,20 @@ pub fn memory(
 ) -> Vec<Term> {
     let forms = row_forms(config, weights, precision, dense);
     memory_terms(config, weights, context, precision, dense, forms)
+}
+
+/// What a loaded adapter takes, with the rows of a chunk that its products need. Units: bytes.
+pub fn adapter_bytes(adapter: &Adapter, config: &ModelConfig) -> u64 {
+    let pairs = adapter.pairs.values().map(|pair| pair.a.len() + pair.b.len());
+    let rows = [&adapter.rows.embedding, &adapter.rows.unembedding];
+    // Of a router that is replaced in part, the other part is held too.
+    let routers = if adapter.replaced.is_empty() { 0 } else { config.num_layers * config.num_experts };
+    let replaced = adapter.replaced.iter().map(|(_, numbers)| numbers.len()).sum::<usize>();
+    let replaced = replaced + routers * (config.hidden_size + 1);
+    let numbers = pairs.sum::<usize>() + rows.map(Vec::len).iter().sum::<usize>() + replaced;
+    let most = adapter.pairs.values().map(|pair| pair.rank).max().unwrap_or(0);
+    let row = config.hidden_size + config.intermediate_size + most.max(adapter.rows.tokens.len());
+    ((numbers + CHUNK_TOKENS_MAX * row) * size_of::<f32>()) as u64
 }
 
 /// Which rows the products of these weights take. A matrix of Q8_0 is known by its bytes, which no other
@@ -298,7 +312,8 @@ mod tests {
             let tokens: Vec<u32> = (0..context as u32).map(|i| i * 7 % 300).collect();
             let blocks: Vec<u32> = (0..(context / BLOCK_TOKENS) as u32).collect();
             let kv = SequenceKv { blocks: &blocks, ring: 0 };
-            let segment = Segment { tokens: &tokens, first_position: 0, kv, logits: LogitRows::None };
+            let logits = LogitRows::None;
+            let segment = Segment { tokens: &tokens, first_position: 0, kv, logits, adapter: None };
             model.forward_segments(&[segment], &mut store, &mut work).expect("runs");
             let terms = memory(model.config(), &checkpoint.part_bytes(), context, precision, dense);
             let planned = terms.iter().find(|term| term.name == "workspace: activations of a chunk");

@@ -11,11 +11,12 @@
 //! What can be wrong with the input is asked before the first op. If a row's logits are not finite, the cache
 //! still holds the tokens that went in, and the other sequences of the step have theirs.
 
-use gptoss_checkpoint::Checkpoint;
+use gptoss_checkpoint::{Adapter, Checkpoint};
 use gptoss_gpu::Device;
 use gptoss_kernels::Pool;
 
 use crate::Error;
+use crate::adapter::AdapterId;
 use crate::config::{DenseMode, KvFormat, LoadOptions, ModelConfig, Precision};
 use crate::cost::{TokenCost, token_cost};
 use crate::cpu::expert_cache::ExpertTraffic;
@@ -106,6 +107,28 @@ impl Model {
             chunk_tokens: CHUNK_TOKENS_MAX,
             twin: Twin::Gpu(runner),
         })
+    }
+
+    /// Puts an adapter beside the weights: a sequence that names what this gives is computed with it, and
+    /// every other as before. It may be called while the model runs.
+    ///
+    /// Errors: `Checkpoint` for one that is damaged or of another model; `AdapterPart`; `NotOnCard`.
+    pub fn load_adapter(&self, adapter: Adapter) -> Result<AdapterId, Error> {
+        match &self.twin {
+            Twin::Cpu(runner) => runner.load_adapter(adapter),
+            Twin::Gpu(_) => Err(Error::NotOnCard {
+                what: "adapters".to_owned(),
+                instead: "adapters run on the CPU for now: --device cpu",
+            }),
+        }
+    }
+
+    /// Forgets an adapter, after the step that runs; sequences that still name it fail. Whether it was there.
+    pub fn unload_adapter(&self, id: AdapterId) -> bool {
+        match &self.twin {
+            Twin::Cpu(runner) => runner.unload_adapter(id),
+            Twin::Gpu(_) => false,
+        }
     }
 
     /// The same model with another chunk, at least 1: results are the same bits, workspace and speed differ.
@@ -210,8 +233,8 @@ impl Model {
 
     /// Appends the batch's tokens to `cache` and gives the logits that it asks for.
     ///
-    /// Errors: `TokenOutsideVocabulary`, `ContextExceeded`, `ForeignCache` before anything is computed;
-    /// `NonFiniteLogits`; with experts on disk, `Checkpoint` and `NanScale`.
+    /// Errors: `TokenOutsideVocabulary`, `ContextExceeded`, `ForeignCache`, `UnknownAdapter` before anything
+    /// is computed; `NonFiniteLogits`; with experts on disk, `Checkpoint` and `NanScale`.
     pub fn forward(&self, batch: &Batch<'_>, cache: &mut KvCache) -> Result<Logits, Error> {
         let mut rows = Vec::with_capacity(batch.num_logit_rows() * self.config.vocab_size);
         self.forward_rows(batch, cache, &mut |_, row| rows.extend_from_slice(row))?;
@@ -231,7 +254,7 @@ impl Model {
         self.check(batch, cache)?;
         let mut work = self.new_workspace();
         let all_wanted = batch.logits.of(batch.tokens.len());
-        let mut first_row = 0;
+        let (mut first_row, adapter) = (0, cache.adapter());
         for tokens in batch.tokens.chunks(self.shown_tokens()) {
             let first_position = cache.len();
             cache.begin_chunk(tokens.len());
@@ -239,7 +262,7 @@ impl Model {
                 (0..tokens.len()).filter(|row| all_wanted.contains(&(first_row + row))).collect();
             let (store, kv) = cache.parts();
             work.clear();
-            let segments = [Segment { tokens, first_position, kv, logits: batch.logits }];
+            let segments = [Segment { tokens, first_position, kv, logits: batch.logits, adapter }];
             self.layers(&segments, &wanted, store, &mut work)?;
             cache.end_chunk(tokens.len());
             for rows in wanted.chunks(LOGIT_ROWS_MAX) {
@@ -260,9 +283,9 @@ impl Model {
     ///
     /// A sequence's numbers are those it would have alone. One whose logits are not finite fails alone.
     ///
-    /// Errors: `TokenOutsideVocabulary`, `SegmentLength`, `SegmentPlace`, `ForeignCache` before anything is
-    /// computed; with experts on disk, `Checkpoint` and `NanScale`; on a card, `Card`, and `LostRows`, which
-    /// every step with this store gives from then on. No segment has logits then.
+    /// Errors: `TokenOutsideVocabulary`, `SegmentLength`, `SegmentPlace`, `ForeignCache`, `UnknownAdapter`
+    /// before anything is computed; with experts on disk, `Checkpoint` and `NanScale`; on a card, `Card`, and
+    /// `LostRows`, which every step with this store gives from then on. No segment has logits then.
     pub fn forward_segments(
         &self,
         segments: &[Segment<'_>],
@@ -297,6 +320,9 @@ impl Model {
                 runner.layers(segments, kv, work)
             }
             (Twin::Gpu(runner), KvMemory::Gpu(kv), WorkMemory::Gpu(work)) => {
+                if let Some(id) = segments.iter().find_map(|segment| segment.adapter) {
+                    return Err(Error::UnknownAdapter(id));
+                }
                 runner.step(segments, wanted, kv, work)
             }
             _ => Err(Error::ForeignCache),

@@ -6,6 +6,8 @@
 //! the last row, scoring a text needs every row, and the unembedding of the published vocabulary costs as
 //! much as several layers, so the caller says which.
 
+use crate::adapter::AdapterId;
+
 /// Most tokens that go through the layers together. Units: tokens. More make the experts' products more
 /// efficient and cost workspace, which the memory plan names.
 pub const CHUNK_TOKENS_MAX: usize = 512;
@@ -71,6 +73,9 @@ pub struct Segment<'a> {
     pub kv: SequenceKv<'a>,
     /// The tokens whose logits are wanted.
     pub logits: LogitRows,
+    /// The adapter that changes its rows; none is the model as it is. Neighbors of one adapter share the
+    /// reading of it.
+    pub adapter: Option<AdapterId>,
 }
 
 /// A copy between slots of a store, as data: a device carries many of them out at once.

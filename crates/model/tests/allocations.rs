@@ -23,6 +23,7 @@ fn step(model: &Model, store: &mut KvStore, work: &mut Workspace, position: usiz
         first_position: position,
         kv: SequenceKv { blocks: &blocks[sequence], ring: sequence as u32 },
         logits: LogitRows::Last,
+        adapter: None,
     });
     work.clear();
     model.forward_segments(&segments, store, work).expect("runs");

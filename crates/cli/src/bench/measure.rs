@@ -261,7 +261,7 @@ impl<'a> Sequences<'a> {
             let is_last = first_position + tokens.len() == end;
             let logits = if is_last { LogitRows::Last } else { LogitRows::None };
             let kv = SequenceKv { blocks: &self.blocks[0], ring: 0 };
-            let segment = Segment { tokens, first_position, kv, logits };
+            let segment = Segment { tokens, first_position, kv, logits, adapter: None };
             step(self.model, &mut self.store, &mut self.work, &[segment])?;
             first_position += tokens.len();
         }
@@ -275,7 +275,7 @@ impl<'a> Sequences<'a> {
         let segments: Vec<Segment<'_>> = tokens
             .chunks(1)
             .zip(places)
-            .map(|(tokens, kv)| Segment { tokens, first_position, kv, logits })
+            .map(|(tokens, kv)| Segment { tokens, first_position, kv, logits, adapter: None })
             .collect();
         step(self.model, &mut self.store, &mut self.work, &segments)
     }

@@ -7,10 +7,12 @@
 
 use std::ops::Range;
 
+use gptoss_checkpoint::AdapterSite;
 use gptoss_kernels::{AttentionJob, AttentionParams, Pool, RopeAngles, attention, rmsnorm};
 
 use crate::config::{ModelConfig, Precision};
 use crate::cpu::activations::{Activations, Parts, linear};
+use crate::cpu::adapters::AdaptedRows;
 use crate::cpu::kv_rows::KvRows;
 use crate::cpu::weights::AttentionWeights;
 use crate::cpu::workspace::{AttentionLists, Widths, Workspace};
@@ -27,6 +29,8 @@ pub(crate) struct StepInputs<'a> {
     pub(crate) angles: &'a [RopeAngles],
     /// `T`, of all segments together.
     pub(crate) num_tokens: usize,
+    /// The rows that adapters change.
+    pub(crate) adapted: &'a [AdaptedRows],
 }
 
 /// The rows of one sequence in a step.
@@ -51,6 +55,17 @@ impl<'a> StepInputs<'a> {
             SequenceRows { rows, angles, first_position: segment.first_position, kv: segment.kv }
         })
     }
+
+    /// Adds what adapters add to a product `y [T, N]` of `x [T, K]`.
+    fn adapt(&self, site: AdapterSite, y: &mut [f32], x: &[f32], shrunk: &mut Vec<f32>) {
+        let [n, k] = [y.len(), x.len()].map(|numbers| numbers / self.num_tokens);
+        for AdaptedRows { rows, adapter } in self.adapted {
+            if let Some(pair) = adapter.pair(site) {
+                let (y, x) = (&mut y[rows.start * n..rows.end * n], &x[rows.start * k..rows.end * k]);
+                pair.add(self.pool, y, x, shrunk);
+            }
+        }
+    }
 }
 
 /// Adds the attention of layer `layer` to `hidden [T, C]`, after writing the step's keys and values to `kv`.
@@ -74,11 +89,14 @@ pub(crate) fn attention_block(
     let of_query = [&weights.query.weight];
     let x = Activations::new(step.pool, step.precision, inputs, Parts::One, &mut work.dense_q8, &of_query);
     linear(step.pool, query, &x, &weights.query);
+    step.adapt(AdapterSite::Query(layer), query, normed, &mut work.shrunk);
     // What every later position reads.
     let kept = [&weights.key.weight, &weights.value.weight];
     let x = Activations::new(step.pool, step.precision, inputs, Parts::Two, &mut work.dense_q8, &kept);
     linear(step.pool, key, &x, &weights.key);
     linear(step.pool, value, &x, &weights.value);
+    step.adapt(AdapterSite::Key(layer), key, normed, &mut work.shrunk);
+    step.adapt(AdapterSite::Value(layer), value, normed, &mut work.shrunk);
     for sequence in step.sequences() {
         rotate(step, &sequence, query, step.config.num_query_heads);
         rotate(step, &sequence, key, step.config.num_kv_heads);
@@ -94,6 +112,7 @@ pub(crate) fn attention_block(
     let of_out = [&out.weight];
     let x = Activations::new(step.pool, step.precision, inputs, Parts::One, &mut work.dense_q8, &of_out);
     linear(step.pool, update, &x, out);
+    step.adapt(AdapterSite::Out(layer), update, attended, &mut work.shrunk);
     add(step.pool, hidden, update, widths.hidden);
 }
 

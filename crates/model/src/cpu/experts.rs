@@ -6,26 +6,30 @@
 //! the chunk.
 //!
 //! In fast precision the inputs of both products are int8 per 32 numbers, if the experts are MXFP4. Products
-//! with bf16 experts are exact in either precision. Experts that are on disk come in the order in which they
+//! with bf16 experts are exact in either precision, and so are those of adapters, whose rows are gathered and
+//! activated once more as f32. Experts that are on disk come in the order in which they
 //! are in memory, which changes no number: each writes the rows of its own slots.
 
+use gptoss_checkpoint::AdapterSite;
 use gptoss_kernels::{LinearDims, Rows, gather_q8, linear, quantize_q8, swiglu, swiglu_q8};
 
 use crate::Error;
 use crate::config::Precision;
 use crate::cpu::activations::int8_order;
+use crate::cpu::adapters::ranges;
 use crate::cpu::block::{StepInputs, add, normalize};
 use crate::cpu::routing::Routing;
 use crate::cpu::weights::{Expert, MlpWeights};
 use crate::cpu::workspace::Workspace;
 
-/// Adds the MLP's result to `hidden [T, C]`.
+/// Adds the result of the MLP of layer `layer` to `hidden [T, C]`.
 ///
 /// Errors: what reading an expert from disk met; `hidden` is as before then.
 ///
 /// Source: spec of the architecture, section 1.5.
 pub(crate) fn mlp_block(
     step: &StepInputs<'_>,
+    layer: usize,
     weights: &MlpWeights,
     hidden: &mut [f32],
     work: &mut Workspace,
@@ -34,14 +38,15 @@ pub(crate) fn mlp_block(
     let normed = &mut work.normed[..step.num_tokens * width];
     normalize(step.pool, normed, hidden, &weights.norm, step.config.rms_norm_eps);
     let mut routing = std::mem::take(&mut work.routing);
-    routing.route(step.pool, step.config, weights.router.as_ref(), normed);
+    let router = (layer, weights.router.as_ref());
+    routing.route(step.pool, step.config, router, normed, step.adapted);
     if let (Some(order), Precision::Fast) = (weights.experts.activation_order(), step.precision) {
         // Once for all the experts that a token goes to.
         work.normed_q8.reset_for(order);
         quantize_q8(step.pool, &mut work.normed_q8, normed, step.num_tokens, width);
     }
     let outcome = weights.experts.for_each(&routing.active_experts, step.num_tokens, |expert, matrices| {
-        run_expert(step, weights, expert, matrices, &routing, work);
+        run_expert(step, weights, (layer, expert), matrices, &routing, work);
     });
     if outcome.is_ok() {
         collect(step, &routing, hidden, work);
@@ -68,11 +73,11 @@ fn collect(step: &StepInputs<'_>, routing: &Routing, hidden: &mut [f32], work: &
     add(step.pool, hidden, update, width);
 }
 
-/// Computes one expert for all its tokens; the results go to its slots in `work.expert_rows`.
+/// Computes one expert of a layer for all its tokens; the results go to its slots in `work.expert_rows`.
 fn run_expert(
     step: &StepInputs<'_>,
     weights: &MlpWeights,
-    expert: usize,
+    (layer, expert): (usize, usize),
     matrices: Expert<'_>,
     routing: &Routing,
     work: &mut Workspace,
@@ -92,6 +97,13 @@ fn run_expert(
     };
     let dims = LinearDims { t: rows, n: 2 * inner, k: width };
     linear(step.pool, gate_up, x, matrices.gate_up, Some(gate_up_bias), dims);
+    for (range, adapter) in ranges(step.adapted, tokens) {
+        if let Some(pair) = adapter.pair(AdapterSite::GateUp { layer, expert }) {
+            let x = gather(step, &mut work.gathered, &work.normed, &tokens[range.clone()]);
+            let gate_up = &mut gate_up[range.start * 2 * inner..range.end * 2 * inner];
+            pair.add(step.pool, gate_up, x, &mut work.shrunk);
+        }
+    }
     let x = match int8_order(step.precision, matrices.down) {
         Some(order) => {
             let (limit, alpha) = (step.config.swiglu_limit, step.config.swiglu_alpha);
@@ -105,6 +117,13 @@ fn run_expert(
     let down_bias = &weights.down_bias[expert * width..][..width];
     let dims = LinearDims { t: rows, n: width, k: inner };
     linear(step.pool, out, x, matrices.down, Some(down_bias), dims);
+    for (range, adapter) in ranges(step.adapted, tokens) {
+        if let Some(pair) = adapter.pair(AdapterSite::Down { layer, expert }) {
+            let gate_up = &gate_up[range.start * 2 * inner..range.end * 2 * inner];
+            let x = activate(step, &mut work.activated, gate_up);
+            pair.add(step.pool, &mut out[range.start * width..range.end * width], x, &mut work.shrunk);
+        }
+    }
 }
 
 /// The rows of `normed [T, C]` that belong to `tokens`, in their order.

@@ -6,16 +6,19 @@
 //! on what else is in the step: every sum runs in an order given by the row alone, for any number of threads.
 //! What can be wrong with the input has been asked before.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use gptoss_checkpoint::Checkpoint;
+use gptoss_checkpoint::{Adapter, Checkpoint, Config};
 use gptoss_formats::round_to_q8_0;
 use gptoss_kernels::{Pool, Rope, RopeAngles};
 
 use crate::Error;
+use crate::adapter::AdapterId;
 use crate::config::{LoadOptions, ModelConfig, Precision};
 use crate::cost::WeightBytes;
 use crate::cpu::activations::{Activations, Parts, product};
+use crate::cpu::adapters::{AdaptedRows, Adapters, LoadedAdapter, ranges};
 use crate::cpu::block::{StepInputs, attention_block, normalize};
 use crate::cpu::expert_cache::{ExpertCache, ExpertTraffic};
 use crate::cpu::experts::mlp_block;
@@ -38,6 +41,9 @@ pub(crate) struct Runner {
     pool: Pool,
     /// Whether the inputs of some experts are f32.
     takes_f32: bool,
+    adapters: Adapters,
+    /// What adapters are held against.
+    base: Config,
 }
 
 impl Runner {
@@ -65,7 +71,23 @@ impl Runner {
         let precision = options.precision;
         let takes_f32 = precision == Precision::Exact
             || weights.layers.iter().any(|layer| layer.mlp.experts.activation_order().is_none());
-        Ok(Runner { config, precision, weights, experts, rope, pool, takes_f32 })
+        let (adapters, base) = (Adapters::default(), checkpoint.config().clone());
+        Ok(Runner { config, precision, weights, experts, rope, pool, takes_f32, adapters, base })
+    }
+
+    /// Puts an adapter beside the weights, for sequences that name it.
+    ///
+    /// Errors: `Checkpoint` for one that is damaged or of another model; `AdapterPart`.
+    pub(crate) fn load_adapter(&self, adapter: Adapter) -> Result<AdapterId, Error> {
+        adapter.check(&self.base, Path::new("the adapter"))?;
+        let id = AdapterId::of(&adapter);
+        self.adapters.insert(id, LoadedAdapter::new(adapter, &self.config, &self.weights)?);
+        Ok(id)
+    }
+
+    /// Forgets an adapter. Whether it was there.
+    pub(crate) fn unload_adapter(&self, id: AdapterId) -> bool {
+        self.adapters.remove(id)
     }
 
     /// What has been read from disk since the model was loaded; `None` when all its weights are in memory.
@@ -95,7 +117,7 @@ impl Runner {
     /// Computes the residual stream `[T, C]` of a step after all layers, segment after segment, into
     /// `work.hidden`; its keys and values are then in `kv`.
     ///
-    /// Errors: what reading an expert from disk met; the rows are not in `kv` then.
+    /// Errors: `UnknownAdapter`; what reading an expert from disk met; the rows are not in `kv` then.
     pub(crate) fn layers(
         &self,
         segments: &[Segment<'_>],
@@ -103,11 +125,14 @@ impl Runner {
         work: &mut Workspace,
     ) -> Result<(), Error> {
         let num_tokens = segments.iter().map(|segment| segment.tokens.len()).sum();
-        work.fit(&self.config, self.takes_f32, num_tokens);
+        self.adapters.of_step(segments, &mut work.adapted)?;
+        let adapted = std::mem::take(&mut work.adapted);
+        work.fit(&self.config, self.takes_f32 || !adapted.is_empty(), num_tokens);
         let mut hidden = std::mem::take(&mut work.hidden);
         let mut angles = std::mem::take(&mut work.angles);
         let rows = &mut hidden[..num_tokens * self.config.hidden_size];
         self.embed(segments, rows);
+        self.adapt_embedding(segments, &adapted, rows, &mut work.shrunk);
         angles.resize_with(segments.len().max(angles.len()), RopeAngles::default);
         for (segment, angles) in segments.iter().zip(&mut angles) {
             self.rope.fill_angles(angles, segment.first_position, segment.tokens.len());
@@ -119,12 +144,13 @@ impl Runner {
             segments,
             angles: &angles,
             num_tokens,
+            adapted: &adapted,
         };
         let outcome = self.weights.layers.iter().enumerate().try_for_each(|(layer, weights)| {
             attention_block(&step, layer, &weights.attention, kv, rows, work);
-            mlp_block(&step, &weights.mlp, rows, work)
+            mlp_block(&step, layer, &weights.mlp, rows, work)
         });
-        (work.hidden, work.angles) = (hidden, angles);
+        (work.hidden, work.angles, work.adapted) = (hidden, angles, adapted);
         outcome
     }
 
@@ -143,6 +169,24 @@ impl Runner {
         }
     }
 
+    /// Makes the rows of the embedding those of each token's adapter.
+    fn adapt_embedding(
+        &self,
+        segments: &[Segment<'_>],
+        adapted: &[AdaptedRows],
+        hidden: &mut [f32],
+        shrunk: &mut Vec<f32>,
+    ) {
+        let width = self.config.hidden_size;
+        for AdaptedRows { rows, adapter } in adapted {
+            let tokens = segments.iter().flat_map(|segment| segment.tokens).skip(rows.start);
+            let hidden = &mut hidden[rows.start * width..rows.end * width];
+            for (row, &token) in hidden.chunks_exact_mut(width).zip(tokens) {
+                adapter.embed(&self.pool, row, token, shrunk);
+            }
+        }
+    }
+
     /// Appends to `work.logits` those of the wanted `rows` of the last step, of a few rows at a time.
     pub(crate) fn unembed(&self, rows: &[usize], work: &mut Workspace) {
         let [width, vocab_size] = [self.config.hidden_size, self.config.vocab_size];
@@ -157,7 +201,13 @@ impl Runner {
         let inputs = (&*normed, width);
         let x =
             Activations::new(&self.pool, self.precision, inputs, Parts::Two, &mut work.dense_q8, &[weight]);
-        product(&self.pool, work.logits.add(rows.len(), vocab_size), &x, weight, None, vocab_size);
+        let logits = work.logits.add(rows.len(), vocab_size);
+        product(&self.pool, logits, &x, weight, None, vocab_size);
+        for (range, adapter) in ranges(&work.adapted, rows) {
+            let logits = &mut logits[range.start * vocab_size..range.end * vocab_size];
+            let x = (&normed[range.start * width..range.end * width], range.len());
+            adapter.unembed(&self.pool, logits, x, &mut work.shrunk);
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use gptoss_kernels::{Pool, top_k_softmax};
 
 use crate::config::ModelConfig;
 use crate::cpu::activations::{Activations, linear};
+use crate::cpu::adapters::AdaptedRows;
 use crate::cpu::weights::Linear;
 
 /// Who goes where.
@@ -29,13 +30,15 @@ pub(crate) struct Routing {
 }
 
 impl Routing {
-    /// Sends each row of `normed [T, C]` to the experts that the router chooses.
+    /// Sends each row of `normed [T, C]` to the experts that the router of a layer chooses, or that of the
+    /// row's adapter.
     pub(crate) fn route(
         &mut self,
         pool: &Pool,
         config: &ModelConfig,
-        router: Option<&Linear>,
+        (layer, router): (usize, Option<&Linear>),
         normed: &[f32],
+        adapted: &[AdaptedRows],
     ) {
         let num_tokens = normed.len() / config.hidden_size;
         let active = config.active_experts();
@@ -49,6 +52,11 @@ impl Routing {
             let logits = &mut self.logits[..];
             // Never int8: a token near the edge between two experts would go to the other one.
             linear(pool, logits, &Activations::exact(normed), router);
+            for AdaptedRows { rows, adapter } in adapted {
+                let logits = &mut logits[rows.start * num_experts..rows.end * num_experts];
+                let width = config.hidden_size;
+                adapter.route(pool, layer, logits, &normed[rows.start * width..rows.end * width]);
+            }
             let chosen = self.experts.chunks_exact_mut(active).zip(self.weights.chunks_exact_mut(active));
             for (logits, (experts, weights)) in logits.chunks_exact(num_experts).zip(chosen) {
                 top_k_softmax(logits, active, experts, weights);

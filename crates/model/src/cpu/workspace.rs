@@ -7,27 +7,30 @@
 use gptoss_kernels::{AttentionJob, KvRun, Q8_PARTS_BYTES_MAX, Q8Order, Q8Rows, RopeAngles};
 
 use crate::config::ModelConfig;
+use crate::cpu::adapters::AdaptedRows;
 use crate::cpu::routing::Routing;
 use crate::logit_buffer::{LogitBuffer, make_room};
 
 /// Buffers of a chunk.
 pub(crate) struct Workspace {
-    pub(crate) hidden: Vec<f32>,        // [T, C], the residual stream
-    pub(crate) normed: Vec<f32>,        // [T, C]
-    pub(crate) query: Vec<f32>,         // [T, H, D]
-    pub(crate) key: Vec<f32>,           // [T, K, D]
-    pub(crate) value: Vec<f32>,         // [T, K, D]
-    pub(crate) attended: Vec<f32>,      // [T, H, D]
-    pub(crate) update: Vec<f32>,        // [T, C]
-    pub(crate) gate_up: Vec<f32>,       // [T, 2F], one expert
-    pub(crate) expert_rows: Vec<f32>,   // [T * A, C], all experts
-    pub(crate) gathered: Vec<f32>,      // [T, C], the rows of one expert that takes f32
-    pub(crate) activated: Vec<f32>,     // [T, F], the same
-    pub(crate) dense_q8: Q8Rows,        // [T, C], [2T, C] or [T, H, D] int8, for dense matrices in Q8_0
-    pub(crate) normed_q8: Q8Rows,       // [T, C] int8, fast precision
-    pub(crate) gathered_q8: Q8Rows,     // [T, C] int8, the rows of one expert, fast precision
-    pub(crate) activated_q8: Q8Rows,    // [T, F] int8, fast precision
-    pub(crate) angles: Vec<RopeAngles>, // one a segment
+    pub(crate) hidden: Vec<f32>,          // [T, C], the residual stream
+    pub(crate) normed: Vec<f32>,          // [T, C]
+    pub(crate) query: Vec<f32>,           // [T, H, D]
+    pub(crate) key: Vec<f32>,             // [T, K, D]
+    pub(crate) value: Vec<f32>,           // [T, K, D]
+    pub(crate) attended: Vec<f32>,        // [T, H, D]
+    pub(crate) update: Vec<f32>,          // [T, C]
+    pub(crate) gate_up: Vec<f32>,         // [T, 2F], one expert
+    pub(crate) expert_rows: Vec<f32>,     // [T * A, C], all experts
+    pub(crate) gathered: Vec<f32>,        // [T, C], the rows of one expert that takes f32
+    pub(crate) activated: Vec<f32>,       // [T, F], the same
+    pub(crate) dense_q8: Q8Rows,          // [T, C], [2T, C] or [T, H, D] int8, for dense matrices in Q8_0
+    pub(crate) normed_q8: Q8Rows,         // [T, C] int8, fast precision
+    pub(crate) gathered_q8: Q8Rows,       // [T, C] int8, the rows of one expert, fast precision
+    pub(crate) activated_q8: Q8Rows,      // [T, F] int8, fast precision
+    pub(crate) angles: Vec<RopeAngles>,   // one a segment
+    pub(crate) adapted: Vec<AdaptedRows>, // of the last step
+    pub(crate) shrunk: Vec<f32>,          // [T, r], inputs of an adapter's second product
     pub(crate) routing: Routing,
     pub(crate) attention: AttentionLists,
     pub(crate) last_hidden: Vec<f32>, // [rows, C], the rows that are unembedded
@@ -63,6 +66,8 @@ impl Default for Workspace {
             gathered_q8: Q8Rows::new(),
             activated_q8: Q8Rows::new(),
             angles: Vec::new(),
+            adapted: Vec::new(),
+            shrunk: Vec::new(),
             routing: Routing::default(),
             attention: AttentionLists::default(),
             last_hidden: Vec::new(),
@@ -73,8 +78,8 @@ impl Default for Workspace {
 }
 
 impl Workspace {
-    /// Makes room for a step of `num_tokens`; `takes_f32` says whether there are experts whose inputs are
-    /// f32.
+    /// Makes room for a step of `num_tokens`; `takes_f32` says whether there are experts, or adapters of
+    /// theirs, whose inputs are f32.
     pub(crate) fn fit(&mut self, config: &ModelConfig, takes_f32: bool, num_tokens: usize) {
         let widths = Widths::of(config);
         let grow = |rows: &mut Vec<f32>, width: usize| make_room(rows, num_tokens * width);

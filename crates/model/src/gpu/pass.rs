@@ -130,6 +130,7 @@ mod tests {
                 first_position,
                 kv: SequenceKv { blocks: &blocks, ring: 3 },
                 logits: LogitRows::None,
+                adapter: None,
             })
             .collect();
         let mut found = Vec::new();

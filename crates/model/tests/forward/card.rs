@@ -5,7 +5,7 @@
 //! and SwiftShader takes many minutes for a model. Without names those of software are taken, and where there
 //! is none the tests say that they are skipped.
 
-use gptoss_checkpoint::{Checkpoint, Preset};
+use gptoss_checkpoint::{Adapter, Checkpoint, Preset};
 use gptoss_gpu::{Device, Place};
 use gptoss_kernels::Pool;
 use gptoss_model::{
@@ -229,7 +229,7 @@ fn the_best_tokens_of_a_row_are_found_wherever_it_stands() {
             work.clear();
             for (n, tokens) in text[..40].chunks(chunk).enumerate() {
                 let first_position = n * chunk;
-                let segment = Segment { tokens, first_position, kv, logits: LogitRows::All };
+                let segment = Segment { tokens, first_position, kv, logits: LogitRows::All, adapter: None };
                 model.forward_segments(&[segment], &mut store, &mut work).expect("runs");
                 let logits = work.logits(n).expect("finite");
                 for row in 0..logits.num_rows() {
@@ -344,7 +344,8 @@ fn random_keys_and_values_are_those_that_the_processor_writes() {
 pub fn decode(model: &Model, store: &mut KvStore, work: &mut gptoss_model::Workspace, position: usize) {
     let blocks: Vec<u32> = (0..10).collect();
     let kv = SequenceKv { blocks: &blocks, ring: 0 };
-    let segment = Segment { tokens: &[7], first_position: position, kv, logits: LogitRows::Last };
+    let logits = LogitRows::Last;
+    let segment = Segment { tokens: &[7], first_position: position, kv, logits, adapter: None };
     work.clear();
     model.forward_segments(&[segment], store, work).expect("a legal step");
 }
@@ -464,11 +465,14 @@ fn what_a_card_cannot_do_is_said_by_name() {
         assert!(matches!(outcome.map(|_| ()), Err(Error::RoundedExact)));
         // What cannot be refused at once is said by the step.
         let model = on(device, &open("tiny"), FAST);
+        let refused = model.load_adapter(Adapter::default()).expect_err("is refused");
+        check(refused.to_string(), "adapters run on the CPU for now: --device cpu");
         let sizes = StoreSizes { blocks: 1 << 26, rings: 1, snapshots: 0 };
         let mut store = model.new_store(sizes, CONTEXT);
         assert!(store.block_bytes(0).is_empty() && !store.set_block(0, &[1]));
         let kv = SequenceKv { blocks: &[0], ring: 0 };
-        let segment = Segment { tokens: &[7], first_position: 0, kv, logits: LogitRows::Last };
+        let logits = LogitRows::Last;
+        let segment = Segment { tokens: &[7], first_position: 0, kv, logits, adapter: None };
         let mut work = model.new_workspace();
         let outcome = model.forward_segments(&[segment], &mut store, &mut work);
         assert_eq!(work.num_segments(), 0);
@@ -482,7 +486,8 @@ fn stores_and_workspaces_of_the_processor_are_refused() {
         let checkpoint = open("tiny");
         let (card, cpu) = (on(device, &checkpoint, FAST), on_cpu(&checkpoint, FAST));
         let kv = SequenceKv { blocks: &[0], ring: 0 };
-        let segment = Segment { tokens: &[7], first_position: 0, kv, logits: LogitRows::Last };
+        let logits = LogitRows::Last;
+        let segment = Segment { tokens: &[7], first_position: 0, kv, logits, adapter: None };
         let [of_card, of_cpu] =
             [&card, &cpu].map(|model| (model.new_store(sizes(1), CONTEXT), model.new_workspace()));
         let (mut card_store, mut card_work) = of_card;

@@ -53,6 +53,7 @@ impl Made {
             first_position: 0,
             kv: SequenceKv { blocks, ring },
             logits,
+            adapter: None,
         };
         let segments = [
             segment(&[1, 2, 3], &[1], 0, LogitRows::Last),

@@ -1,12 +1,13 @@
 //! Tests of whole forward passes.
 //!
-//! `golden` compares with the official implementation, `reference` with a second one in plain loops,
-//! `equality` one way of computing with another (bit for bit), `layouts` and `gguf` one file format with
-//! another, `refused` what bad input is answered with, `segments` many sequences in a step with each alone,
-//! `streamed` experts that come from disk, `tunes` the
-//! files that tuning writes, `card` a device in software, `hosted` one that holds only some
-//! experts and `failing` one that is lost, full or hangs. `written` writes random checkpoints of any shape.
+//! `adapters` are beside the weights, `golden` compares with the official implementation, `reference` with a
+//! second one in plain loops, `equality` one way of computing with another (bit for bit), `layouts` and
+//! `gguf` one file format with another, `refused` what bad input is answered with, `segments` many sequences
+//! in a step with each alone, `streamed` experts that come from disk, `tunes` the files that tuning writes,
+//! `card` a device in software, `hosted` one that holds only some experts and `failing` one that is lost,
+//! full or hangs. `written` writes random checkpoints of any shape.
 
+mod adapters;
 mod card;
 #[path = "../../../gpu/tests/devices/mod.rs"]
 mod devices;

@@ -5,7 +5,7 @@
 //! are odd on purpose (width 96, heads of 10, a window of 5, one or three experts, dense layers, rounded YaRN
 //! ramps), to catch what the published shape hides.
 
-use gptoss_checkpoint::{Checkpoint, Config, LayerKind, LayerPart, Part};
+use gptoss_checkpoint::{Adapter, AdapterSite, Checkpoint, Config, LayerKind, LayerPart, Part};
 use gptoss_kernels::Pool;
 use gptoss_model::{Batch, LogitRows, Model, Precision};
 
@@ -14,20 +14,72 @@ use crate::written::{Layout, SMALL, Shape, e2m1, write};
 /// f32 arithmetic over at most some hundred additions, logits of some units.
 const TOLERANCE: f64 = 1e-4;
 
-fn numbers(checkpoint: &Checkpoint, part: Part) -> Vec<f64> {
-    let tensor = checkpoint.tensor(part).expect("a tensor");
-    tensor.to_f32().expect("numbers").into_iter().map(f64::from).collect()
+/// A checkpoint, with an adapter merged into it.
+struct Source<'a> {
+    checkpoint: &'a Checkpoint,
+    adapter: &'a Adapter,
 }
 
-/// Rows of an unpacked MXFP4 matrix, all experts one after the other.
-fn unpacked(checkpoint: &Checkpoint, blocks: Part, scales: Part) -> Vec<f64> {
-    let scales = checkpoint.tensor(scales).expect("scales").bytes;
-    let blocks = checkpoint.tensor(blocks).expect("blocks").bytes;
-    let unpack = |(index, &byte): (usize, &u8)| {
-        let scale = (f64::from(scales[index / 16]) - 127.0).exp2();
-        [e2m1(byte & 15) * scale, e2m1(byte >> 4) * scale]
-    };
-    blocks.iter().enumerate().flat_map(unpack).collect()
+impl Source<'_> {
+    /// A part in f64. Rows that are replaced come first, then what is added.
+    fn numbers(&self, part: Part) -> Vec<f64> {
+        if let Some((_, numbers)) = self.adapter.replaced.iter().find(|(replaced, _)| *replaced == part) {
+            return numbers.iter().copied().map(f64::from).collect();
+        }
+        let tensor = self.checkpoint.tensor(part).expect("a tensor");
+        let mut numbers: Vec<f64> = tensor.to_f32().expect("numbers").into_iter().map(f64::from).collect();
+        let rows = &self.adapter.rows;
+        let (site, replaced) = match part {
+            Part::Embedding => (AdapterSite::Embedding, &rows.embedding),
+            Part::Unembedding => (AdapterSite::Unembedding, &rows.unembedding),
+            Part::Layer(layer, LayerPart::QWeight) => (AdapterSite::Query(layer), &Vec::new()),
+            Part::Layer(layer, LayerPart::KWeight) => (AdapterSite::Key(layer), &Vec::new()),
+            Part::Layer(layer, LayerPart::VWeight) => (AdapterSite::Value(layer), &Vec::new()),
+            Part::Layer(layer, LayerPart::OutWeight) => (AdapterSite::Out(layer), &Vec::new()),
+            _ => return numbers,
+        };
+        let width = replaced.len() / rows.tokens.len().max(1);
+        for (&token, row) in rows.tokens.iter().zip(replaced.chunks_exact(width.max(1))) {
+            let numbers = &mut numbers[token as usize * width..][..width];
+            numbers.iter_mut().zip(row).for_each(|(number, row)| *number = f64::from(*row));
+        }
+        self.merge(site, &mut numbers);
+        numbers
+    }
+
+    /// Rows of an unpacked MXFP4 matrix, all experts one after the other.
+    fn unpacked(&self, layer: usize, [blocks, scales]: [LayerPart; 2]) -> Vec<f64> {
+        let bytes = |part| self.checkpoint.tensor(Part::Layer(layer, part)).expect("bytes").bytes;
+        let (packed, scales) = (bytes(blocks), bytes(scales));
+        let unpack = |(index, &byte): (usize, &u8)| {
+            let scale = (f64::from(scales[index / 16]) - 127.0).exp2();
+            [e2m1(byte & 15) * scale, e2m1(byte >> 4) * scale]
+        };
+        let mut numbers: Vec<f64> = packed.iter().enumerate().flat_map(unpack).collect();
+        let num_experts = self.checkpoint.config().num_local_experts.max(1);
+        let width = numbers.len() / num_experts;
+        for (expert, numbers) in numbers.chunks_exact_mut(width).enumerate() {
+            let site = match blocks {
+                LayerPart::GateUpBlocks => AdapterSite::GateUp { layer, expert },
+                _ => AdapterSite::Down { layer, expert },
+            };
+            self.merge(site, numbers);
+        }
+        numbers
+    }
+
+    /// `W += s B A`
+    fn merge(&self, site: AdapterSite, numbers: &mut [f64]) {
+        let Some(pair) = self.adapter.pairs.get(&site) else { return };
+        let k = pair.a.len() / pair.rank;
+        for (row, numbers) in numbers.chunks_exact_mut(k).enumerate() {
+            for j in 0..pair.rank {
+                let b = f64::from(pair.scale) * f64::from(pair.b[row * pair.rank + j]);
+                let a = &pair.a[j * k..][..k];
+                numbers.iter_mut().zip(a).for_each(|(number, a)| *number += b * f64::from(*a));
+            }
+        }
+    }
 }
 
 /// `W x + b`, with W by rows.
@@ -69,9 +121,9 @@ fn rotate(heads: &mut [f64], config: &Config, position: usize) {
     }
 }
 
-fn attention(checkpoint: &Checkpoint, layer: usize, residual: &mut [Vec<f64>]) {
-    let config = checkpoint.config();
-    let part = |part| numbers(checkpoint, Part::Layer(layer, part));
+fn attention(source: &Source<'_>, layer: usize, residual: &mut [Vec<f64>]) {
+    let config = source.checkpoint.config();
+    let part = |part| source.numbers(Part::Layer(layer, part));
     let weight = part(LayerPart::AttentionNorm);
     let normed: Vec<Vec<f64>> =
         residual.iter().map(|x| norm(x, &weight, f64::from(config.rms_norm_eps))).collect();
@@ -113,13 +165,11 @@ fn attention(checkpoint: &Checkpoint, layer: usize, residual: &mut [Vec<f64>]) {
     }
 }
 
-fn mlp(checkpoint: &Checkpoint, layer: usize, residual: &mut [Vec<f64>]) {
-    let config = checkpoint.config();
-    let part = |part| numbers(checkpoint, Part::Layer(layer, part));
-    let unpacked =
-        |blocks, scales| unpacked(checkpoint, Part::Layer(layer, blocks), Part::Layer(layer, scales));
-    let up = unpacked(LayerPart::GateUpBlocks, LayerPart::GateUpScales);
-    let down = unpacked(LayerPart::DownBlocks, LayerPart::DownScales);
+fn mlp(source: &Source<'_>, layer: usize, residual: &mut [Vec<f64>]) {
+    let config = source.checkpoint.config();
+    let part = |part| source.numbers(Part::Layer(layer, part));
+    let up = source.unpacked(layer, [LayerPart::GateUpBlocks, LayerPart::GateUpScales]);
+    let down = source.unpacked(layer, [LayerPart::DownBlocks, LayerPart::DownScales]);
     let (up_bias, down_bias) = (part(LayerPart::GateUpBias), part(LayerPart::DownBias));
     let weight = part(LayerPart::MlpNorm);
     let [c, f] = [config.hidden_size, config.intermediate_size];
@@ -151,17 +201,17 @@ fn mlp(checkpoint: &Checkpoint, layer: usize, residual: &mut [Vec<f64>]) {
     }
 }
 
-fn reference(checkpoint: &Checkpoint, tokens: &[u32]) -> Vec<f64> {
-    let config = checkpoint.config();
-    let embedding = numbers(checkpoint, Part::Embedding);
+fn reference(source: &Source<'_>, tokens: &[u32]) -> Vec<f64> {
+    let config = source.checkpoint.config();
+    let embedding = source.numbers(Part::Embedding);
     let row = |token: u32| embedding[token as usize * config.hidden_size..][..config.hidden_size].to_vec();
     let mut residual: Vec<Vec<f64>> = tokens.iter().map(|&token| row(token)).collect();
     for layer in 0..config.num_hidden_layers {
-        attention(checkpoint, layer, &mut residual);
-        mlp(checkpoint, layer, &mut residual);
+        attention(source, layer, &mut residual);
+        mlp(source, layer, &mut residual);
     }
-    let weight = numbers(checkpoint, Part::FinalNorm);
-    let unembedding = numbers(checkpoint, Part::Unembedding);
+    let weight = source.numbers(Part::FinalNorm);
+    let unembedding = source.numbers(Part::Unembedding);
     let no_bias = vec![0.0; config.vocab_size];
     let logits =
         |x: &Vec<f64>| linear(&norm(x, &weight, f64::from(config.rms_norm_eps)), &unembedding, &no_bias);
@@ -178,10 +228,18 @@ fn check(shape: Shape) {
 
 /// Runs the model and this file's forward pass on the same checkpoint.
 pub fn compare(checkpoint: &Checkpoint, tokens: &[u32], tolerance: f64) {
+    compare_adapted(checkpoint, &Adapter::default(), tokens, tolerance);
+}
+
+/// Runs the model with an adapter beside its weights, and this file's forward pass with one merged into them.
+pub fn compare_adapted(checkpoint: &Checkpoint, adapter: &Adapter, tokens: &[u32], tolerance: f64) {
     let model = Model::load(checkpoint, Precision::Exact, Pool::new(1), &mut |_, _| {}).expect("loads");
+    let has_any = *adapter != Adapter::default();
+    let id = has_any.then(|| model.load_adapter(adapter.clone()).expect("fits"));
     let batch = Batch { tokens, logits: LogitRows::All };
-    let logits = model.forward(&batch, &mut model.new_cache(tokens.len())).expect("runs");
-    let expected = reference(checkpoint, tokens);
+    let mut cache = model.new_cache(tokens.len()).with_adapter(id);
+    let logits = model.forward(&batch, &mut cache).expect("runs");
+    let expected = reference(&Source { checkpoint, adapter }, tokens);
     assert_eq!(logits.rows.len(), expected.len());
     let scale = expected.iter().fold(0.0, |most: f64, logit| most.max(logit.abs()));
     let pairs = logits.rows.iter().zip(&expected);

@@ -3,8 +3,8 @@
 use gptoss_checkpoint::Checkpoint;
 use gptoss_kernels::Pool;
 use gptoss_model::{
-    BLOCK_TOKENS, Batch, Error, KvFormat, KvMove, KvStore, LogitRows, Model, Precision, Segment, SequenceKv,
-    StoreSizes, log_sum_exp,
+    AdapterId, BLOCK_TOKENS, Batch, Error, KvFormat, KvMove, KvStore, LogitRows, Model, Precision, Segment,
+    SequenceKv, StoreSizes, log_sum_exp,
 };
 
 use crate::golden::{golden, testdata};
@@ -24,12 +24,17 @@ pub struct Sequence {
     ring: u32,
     pub done: usize,
     pub rows: Vec<f32>,
+    adapter: Option<AdapterId>,
 }
 
 impl Sequence {
     pub fn new(tokens: &[u32], ring: u32, stride: u32) -> Sequence {
         let blocks = (0..CONTEXT.div_ceil(BLOCK_TOKENS) as u32).map(|block| block * stride + ring).collect();
-        Sequence { tokens: tokens.to_vec(), blocks, ring, done: 0, rows: Vec::new() }
+        Sequence { tokens: tokens.to_vec(), blocks, ring, done: 0, rows: Vec::new(), adapter: None }
+    }
+
+    pub fn with_adapter(self, adapter: Option<AdapterId>) -> Sequence {
+        Sequence { adapter, ..self }
     }
 
     fn segment(&self, num_tokens: usize) -> Segment<'_> {
@@ -39,6 +44,7 @@ impl Sequence {
             first_position: self.done,
             kv: SequenceKv { blocks: &self.blocks, ring: self.ring },
             logits: LogitRows::All,
+            adapter: self.adapter,
         }
     }
 }
@@ -158,6 +164,7 @@ fn what_is_wrong_with_a_step_is_said_before_it_runs() {
         first_position: 0,
         kv: SequenceKv { blocks: &blocks, ring: 0 },
         logits: LogitRows::Last,
+        adapter: None,
     };
     let mut work = model.new_workspace();
     let mut refusal =
