@@ -35,7 +35,7 @@ use crate::kv_plan::{EngineOptions, KvPlan};
 use crate::limits::{CACHE_POINTS_MAX, FETCH_TIME_MAX, FORCED_TOKENS_MAX};
 use crate::plan::{Chunk, Ended, Outcome, Plan, Save};
 use crate::prefix_disk::{Fetched, PrefixDisk};
-use crate::request::{FinishReason, Tenant};
+use crate::request::{FinishReason, Owner};
 use crate::scheduler::{Capacity, Scheduler};
 use crate::sequence::NewSequence;
 use crate::speculation::Drafter;
@@ -185,8 +185,9 @@ impl Engine {
             return;
         }
         let cache_points = request.cache_points.iter().copied().take(CACHE_POINTS_MAX).collect();
-        let (tenant, priority, is_private) = (request.tenant.clone(), request.priority, request.is_private);
-        let is_fetching = self.fetch(id, &tenant, &prompt);
+        let owner = Owner { tenant: request.tenant.clone(), adapter: request.adapter };
+        let (priority, is_private) = (request.priority, request.is_private);
+        let is_fetching = self.fetch(id, &owner, &prompt);
         if is_fetching {
             self.fetching.insert(id, Instant::now() + self.fetch_time_max);
         }
@@ -195,7 +196,7 @@ impl Engine {
             prompt,
             tokens_max,
             cache_points,
-            tenant,
+            owner,
             priority,
             is_private,
             is_fetching,
@@ -386,7 +387,7 @@ impl Engine {
                     (true, true) => LogitRows::Last,
                     (true, false) => LogitRows::All,
                 },
-                adapter: None,
+                adapter: sequence.owner.adapter,
             })
             .collect();
         let (model, store, workspace) = (&self.model, &mut self.store, &mut self.workspace);
@@ -485,13 +486,13 @@ impl Engine {
             let Save { ring, position, snapshot, .. } = *save;
             self.store.apply(&[KvMove::SaveWindow { ring, position, snapshot }]);
             let Some(disk) = self.disk.as_ref().filter(|_| !save.is_private) else { continue };
-            let Some((tenant, tokens, blocks)) = self.scheduler.cache().entry(save.snapshot) else {
+            let Some((owner, tokens, blocks)) = self.scheduler.cache().entry(save.snapshot) else {
                 continue;
             };
             let store = &self.store;
             let last_block = blocks.get(tokens.len() / BLOCK_TOKENS).copied();
             disk.write(
-                tenant,
+                owner,
                 tokens,
                 |number| store.block_bytes(blocks[number]),
                 || store.place_bytes(save.snapshot, tokens.len(), last_block),
@@ -501,10 +502,10 @@ impl Engine {
 
     /// Orders a place that a prompt begins with from the disk, if it is longer than what is in memory.
     /// Whether it comes.
-    fn fetch(&self, id: u64, tenant: &Tenant, prompt: &[u32]) -> bool {
+    fn fetch(&self, id: u64, owner: &Owner, prompt: &[u32]) -> bool {
         let Some(disk) = &self.disk else { return false };
-        let here = self.scheduler.cache().peek(tenant, prompt).map_or(0, |found| found.position);
-        disk.fetch(id, tenant, prompt, here)
+        let here = self.scheduler.cache().peek(owner, prompt).map_or(0, |found| found.position);
+        disk.fetch(id, owner, prompt, here)
     }
 
     /// Takes what came from the disk; waits for it a moment when there is nothing else to do. Who has waited
@@ -534,13 +535,13 @@ impl Engine {
 
     /// Puts a place from the disk into the prefix cache, if it is longer than what is there by now.
     fn load_from_disk(&mut self, fetched: Fetched) {
-        let Fetched { id, tenant, tokens, bytes } = fetched;
+        let Fetched { id, owner, tokens, bytes } = fetched;
         let (Some(bytes), Some(sequence)) = (bytes, self.scheduler.sequence(id)) else { return };
-        let here = self.scheduler.cache().peek(&sequence.tenant, &sequence.tokens);
+        let here = self.scheduler.cache().peek(&sequence.owner, &sequence.tokens);
         if here.is_some_and(|found| found.position >= tokens.len()) {
             return;
         }
-        let Some((blocks, snapshot)) = self.scheduler.adopt(&tenant, &tokens) else { return };
+        let Some((blocks, snapshot)) = self.scheduler.adopt(&owner, &tokens) else { return };
         let last_block = blocks.get(tokens.len() / BLOCK_TOKENS).copied();
         let mut full = blocks.iter().zip(&bytes.blocks);
         let mut fits = full.all(|(&block, bytes)| self.store.set_block(block, bytes));

@@ -49,3 +49,6 @@ pub use sampler::{Sampled, Sampler};
 pub use stats::{EngineStats, PrefixStats};
 pub use stream::TimedRecv;
 pub use worker::{REMAKES_MAX, Remake, watch};
+
+/// Which adapter of the model a request means.
+pub use gptoss_model::AdapterId;

@@ -5,8 +5,9 @@
 //! snapshot of what the windowed layers still see there. One without the other is of no use, so an entry is
 //! exactly one snapshot slot, and the number of slots is the cache's budget.
 //!
-//! Entries are found by a chain of keyed hashes, one a full block, that begins with the tenant; what is found
-//! is compared token by token, so a collision is a miss and one tenant never meets another's text. When there
+//! Entries are found by a chain of keyed hashes, one a full block, that begins with the owner: the tenant and
+//! the adapter. What is found is compared token by token, so a collision is a miss, one tenant never meets
+//! another's text, and one adapter never goes on from another's numbers. When there
 //! is no slot or no block left, the entry that was used longest ago goes. Every look-up is counted, a miss
 //! with its reason.
 
@@ -17,7 +18,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use gptoss_model::BLOCK_TOKENS;
 
 use crate::block_pool::{BlockPool, SlotPool};
-use crate::request::Tenant;
+use crate::request::Owner;
 use crate::stats::PrefixStats;
 
 /// Shorter beginnings are not kept: computing them costs less than the snapshot is worth. Units: tokens.
@@ -40,7 +41,7 @@ pub(crate) struct PrefixCache {
 }
 
 struct Entry {
-    tenant: Tenant,
+    owner: Owner,
     tokens: Box<[u32]>,
     blocks: Vec<u32>,
     /// The hash after 0, 1, 2, ... full blocks.
@@ -90,14 +91,14 @@ impl PrefixCache {
 
     /// The longest entry that `tokens` begins with and that leaves at least one token to compute. Does not
     /// count.
-    pub(crate) fn peek(&self, tenant: &Tenant, tokens: &[u32]) -> Option<Found> {
-        self.search(tenant, tokens).ok()
+    pub(crate) fn peek(&self, owner: &Owner, tokens: &[u32]) -> Option<Found> {
+        self.search(owner, tokens).ok()
     }
 
     /// As [`peek`](PrefixCache::peek), for a sequence that begins now: counts the outcome and makes the entry
     /// young.
-    pub(crate) fn find(&mut self, tenant: &Tenant, tokens: &[u32]) -> Option<Found> {
-        match self.search(tenant, tokens) {
+    pub(crate) fn find(&mut self, owner: &Owner, tokens: &[u32]) -> Option<Found> {
+        match self.search(owner, tokens) {
             Ok(found) => {
                 self.stats.hits += 1;
                 self.touch(found.snapshot);
@@ -116,19 +117,19 @@ impl PrefixCache {
         }
     }
 
-    fn search(&self, tenant: &Tenant, tokens: &[u32]) -> Result<Found, Miss> {
+    fn search(&self, owner: &Owner, tokens: &[u32]) -> Result<Found, Miss> {
         // The logits of the last token are needed, so it is computed in any case.
         let usable = tokens.len().saturating_sub(1);
         if usable < PREFIX_TOKENS_MIN {
             return Err(Miss::Short);
         }
-        let chain = self.chain(tenant, &tokens[..usable]);
+        let chain = self.chain(owner, &tokens[..usable]);
         let mut miss = Miss::Unknown;
         for hash in chain.iter().rev() {
             let mut best: Option<Found> = None;
             for &snapshot in self.by_hash.get(hash).into_iter().flatten() {
                 let Some(entry) = &self.entries[snapshot as usize] else { continue };
-                if entry.tenant != *tenant || !has_same_blocks(entry, tokens) {
+                if entry.owner != *owner || !has_same_blocks(entry, tokens) {
                     miss = Miss::Collision;
                 } else if entry.tokens.len() <= usable && tokens.starts_with(&entry.tokens) {
                     let found = Found { position: entry.tokens.len(), snapshot };
@@ -152,25 +153,25 @@ impl PrefixCache {
     }
 
     /// Whose an entry is, its tokens and its blocks.
-    pub(crate) fn entry(&self, snapshot: u32) -> Option<(&Tenant, &[u32], &[u32])> {
+    pub(crate) fn entry(&self, snapshot: u32) -> Option<(&Owner, &[u32], &[u32])> {
         let entry = self.entries[snapshot as usize].as_ref()?;
-        Some((&entry.tenant, &entry.tokens, &entry.blocks))
+        Some((&entry.owner, &entry.tokens, &entry.blocks))
     }
 
     /// Whether [`keep`](PrefixCache::keep) would take a slot for `tokens`: there is a slot, they are not too
     /// short, and they are not kept already.
-    pub(crate) fn would_keep(&self, tenant: &Tenant, tokens: &[u32]) -> bool {
+    pub(crate) fn would_keep(&self, owner: &Owner, tokens: &[u32]) -> bool {
         self.slots.total() > 0
             && tokens.len() >= PREFIX_TOKENS_MIN
-            && self.kept(tenant, tokens, &self.chain(tenant, tokens)).is_none()
+            && self.kept(owner, tokens, &self.chain(owner, tokens)).is_none()
     }
 
     /// The slot of the entry of just these tokens, whose hashes are `chain`.
-    fn kept(&self, tenant: &Tenant, tokens: &[u32], chain: &[u64]) -> Option<u32> {
+    fn kept(&self, owner: &Owner, tokens: &[u32], chain: &[u64]) -> Option<u32> {
         let mut slots = self.by_hash.get(chain.last()?).into_iter().flatten().copied();
         slots.find(|&slot| {
             let entry = self.entries[slot as usize].as_ref();
-            entry.is_some_and(|entry| entry.tenant == *tenant && *entry.tokens == *tokens)
+            entry.is_some_and(|entry| entry.owner == *owner && *entry.tokens == *tokens)
         })
     }
 
@@ -178,7 +179,7 @@ impl PrefixCache {
     /// taken now; None when it is kept already, too short, or there is no slot at all.
     pub(crate) fn keep(
         &mut self,
-        tenant: &Tenant,
+        owner: &Owner,
         tokens: &[u32],
         blocks: &[u32],
         pool: &mut BlockPool,
@@ -186,9 +187,9 @@ impl PrefixCache {
         if tokens.len() < PREFIX_TOKENS_MIN {
             return None;
         }
-        let chain = self.chain(tenant, tokens);
+        let chain = self.chain(owner, tokens);
         let hash = *chain.last()?;
-        if let Some(slot) = self.kept(tenant, tokens, &chain) {
+        if let Some(slot) = self.kept(owner, tokens, &chain) {
             self.touch(slot);
             return None;
         }
@@ -207,7 +208,7 @@ impl PrefixCache {
         self.by_hash.entry(hash).or_default().push(slot);
         chain.iter().for_each(|&hash| *self.known.entry(hash).or_insert(0) += 1);
         self.entries[slot as usize] =
-            Some(Entry { tenant: tenant.clone(), tokens: tokens.into(), blocks, chain, last_used: 0 });
+            Some(Entry { owner: owner.clone(), tokens: tokens.into(), blocks, chain, last_used: 0 });
         self.touch(slot);
         Some(slot)
     }
@@ -259,8 +260,8 @@ impl PrefixCache {
     }
 
     /// The hash after 0, 1, 2, ... full blocks of `tokens`.
-    fn chain(&self, tenant: &Tenant, tokens: &[u32]) -> Vec<u64> {
-        let mut hash = self.key.hash_one(tenant);
+    fn chain(&self, owner: &Owner, tokens: &[u32]) -> Vec<u64> {
+        let mut hash = self.key.hash_one(owner);
         let mut chain = vec![hash];
         for block in tokens.chunks_exact(BLOCK_TOKENS) {
             let mut hasher = self.key.build_hasher();
@@ -300,7 +301,11 @@ fn has_same_blocks(entry: &Entry, tokens: &[u32]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use gptoss_checkpoint::Adapter;
+    use gptoss_model::AdapterId;
+
     use super::*;
+    use crate::request::Tenant;
 
     struct Fixture {
         cache: PrefixCache,
@@ -315,15 +320,15 @@ mod tests {
         (0..len).map(|i| i * 7 % 31).collect()
     }
 
-    fn tenant(name: &str) -> Tenant {
-        Tenant(name.into())
+    fn owner(name: &str) -> Owner {
+        Owner { tenant: Tenant(name.into()), adapter: None }
     }
 
     impl Fixture {
         fn keep(&mut self, name: &str, tokens: &[u32]) -> Option<u32> {
             let blocks: Vec<u32> =
                 (0..tokens.len().div_ceil(BLOCK_TOKENS)).map(|_| self.pool.take().expect("free")).collect();
-            let slot = self.cache.keep(&tenant(name), tokens, &blocks, &mut self.pool);
+            let slot = self.cache.keep(&owner(name), tokens, &blocks, &mut self.pool);
             blocks.iter().for_each(|&block| self.pool.give_back(block));
             self.pool.check(self.cache.held_blocks()).expect("all are accounted for");
             assert_eq!(self.pool.num_free() + self.cache.num_blocks(), self.pool.total());
@@ -331,7 +336,7 @@ mod tests {
         }
 
         fn find(&mut self, name: &str, tokens: &[u32]) -> Option<usize> {
-            self.cache.find(&tenant(name), tokens).map(|found| found.position)
+            self.cache.find(&owner(name), tokens).map(|found| found.position)
         }
     }
 
@@ -366,6 +371,19 @@ mod tests {
     }
 
     #[test]
+    fn adapters_do_not_meet() {
+        let mut fixture = fixture(8);
+        let adapted = Owner { adapter: Some(AdapterId::of(&Adapter::default())), ..owner("a") };
+        fixture.keep("a", &tokens(64));
+        assert_eq!(fixture.cache.find(&adapted, &tokens(80)), None);
+        assert!(
+            fixture.cache.would_keep(&adapted, &tokens(64))
+                && !fixture.cache.would_keep(&owner("a"), &tokens(64))
+        );
+        assert_eq!(fixture.find("a", &tokens(80)), Some(64));
+    }
+
+    #[test]
     fn a_miss_after_a_known_block_says_that_a_snapshot_was_missing() {
         let mut fixture = fixture(8);
         fixture.keep("a", &tokens(100));
@@ -380,7 +398,7 @@ mod tests {
         let mut fixture = fixture(8);
         let slot = fixture.keep("a", &tokens(64)).expect("kept");
         let other: Vec<u32> = tokens(64).iter().map(|token| token + 1).collect();
-        let chain = fixture.cache.chain(&tenant("a"), &other);
+        let chain = fixture.cache.chain(&owner("a"), &other);
         fixture.cache.by_hash.insert(*chain.last().expect("three"), vec![slot]);
         assert_eq!(fixture.find("a", &[&other[..], &[1]].concat()), None);
         assert_eq!(fixture.cache.stats().misses_collision, 1);

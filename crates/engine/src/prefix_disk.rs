@@ -7,10 +7,10 @@
 //! gets. Who waits for a disk that is too slow computes instead ([`crate::limits::FETCH_TIME_MAX`]).
 //!
 //! A file is named by a chain of SHA-256 over a secret of the folder, what the caller says the model is, the
-//! tenant and the tokens; so another model, precision or tenant never names it. What is read is checked all
-//! the same: length, a checksum over every byte, and the tokens themselves. Whatever is wrong, the file is
-//! removed and the prompt is computed: a miss, never a wrong answer. Beyond the budget, what was read or
-//! written longest ago goes first.
+//! tenant, the adapter and the tokens; so another model, precision, tenant or adapter never names it. What is
+//! read is checked all the same: length, a checksum over every byte, and the tokens themselves. Whatever is
+//! wrong, the file is removed and the prompt is computed: a miss, never a wrong answer. Beyond the budget,
+//! what was read or written longest ago goes first.
 
 mod reader;
 mod writer;
@@ -25,7 +25,7 @@ use std::time::Duration;
 use gptoss_model::BLOCK_TOKENS;
 use sha2::{Digest, Sha256};
 
-use crate::request::Tenant;
+use crate::request::Owner;
 pub(crate) use reader::Fetched;
 use reader::{Order, Reader};
 use writer::{Job, Writer};
@@ -149,13 +149,13 @@ impl PrefixDisk {
 
     /// The longest place on disk that `tokens` begins with, leaves at least one to compute, and is longer
     /// than `more_than`.
-    pub(crate) fn find(&self, tenant: &Tenant, tokens: &[u32], more_than: usize) -> Option<OnDisk> {
+    pub(crate) fn find(&self, owner: &Owner, tokens: &[u32], more_than: usize) -> Option<OnDisk> {
         let usable = &tokens[..tokens.len().checked_sub(1)?];
         if usable.len() < DISK_TOKENS_MIN {
             return None;
         }
         let index = self.files.lock();
-        let mut links = vec![self.first(tenant)];
+        let mut links = vec![self.first(owner)];
         for block in usable.chunks_exact(BLOCK_TOKENS) {
             let link = next(links[links.len() - 1], block);
             if !index.files.contains_key(&block_name(&link)) {
@@ -182,10 +182,10 @@ impl PrefixDisk {
 
     /// Orders the longest place that the prompt of request `id` begins with, if it is longer than
     /// `more_than`. Whether there is one and it will come; never waits.
-    pub(crate) fn fetch(&self, id: u64, tenant: &Tenant, prompt: &[u32], more_than: usize) -> bool {
-        let Some(place) = self.find(tenant, prompt, more_than) else { return false };
+    pub(crate) fn fetch(&self, id: u64, owner: &Owner, prompt: &[u32], more_than: usize) -> bool {
+        let Some(place) = self.find(owner, prompt, more_than) else { return false };
         let tokens = prompt[..place.position].to_vec();
-        self.reader.order(Order { id, tenant: tenant.clone(), place, tokens })
+        self.reader.order(Order { id, owner: owner.clone(), place, tokens })
     }
 
     /// The request is gone, or waits no longer: what was ordered for it is not read, and what was read is
@@ -209,7 +209,7 @@ impl PrefixDisk {
     /// place.
     pub(crate) fn write(
         &self,
-        tenant: &Tenant,
+        owner: &Owner,
         tokens: &[u32],
         block: impl Fn(usize) -> Vec<u8>,
         tail: impl Fn() -> Vec<u8>,
@@ -217,7 +217,7 @@ impl PrefixDisk {
         if tokens.len() < DISK_TOKENS_MIN {
             return;
         }
-        let mut link = self.first(tenant);
+        let mut link = self.first(owner);
         let blocks = tokens.chunks_exact(BLOCK_TOKENS);
         let rest = blocks.remainder();
         for (number, tokens) in blocks.enumerate() {
@@ -237,10 +237,15 @@ impl PrefixDisk {
         }
     }
 
-    fn first(&self, tenant: &Tenant) -> Link {
+    fn first(&self, owner: &Owner) -> Link {
         let mut hasher = Sha256::new();
         hasher.update(self.root);
-        hasher.update(tenant.0.as_bytes());
+        hasher.update(owner.tenant.0.as_bytes());
+        let link = hasher.finalize();
+        let Some(adapter) = owner.adapter else { return link.into() };
+        let mut hasher = Sha256::new();
+        hasher.update(link);
+        hasher.update(adapter.bytes());
         hasher.finalize().into()
     }
 }

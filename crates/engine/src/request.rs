@@ -11,6 +11,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use gptoss_model::AdapterId;
+
 use crate::constraint::Constraint;
 use crate::error::Failure;
 
@@ -63,6 +65,14 @@ impl Default for Tenant {
     }
 }
 
+/// Whose keys and values a sequence's are: its tenant's, as the adapter or the model alone makes them. What
+/// is kept of one is nobody else's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Owner {
+    pub(crate) tenant: Tenant,
+    pub(crate) adapter: Option<AdapterId>,
+}
+
 /// How urgent a request is. A waiting request rises with time, so none waits for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Priority {
@@ -95,6 +105,8 @@ pub struct Request {
     /// from this one: ends of messages. The engine can go on from these places (and from both ends) without
     /// computing again.
     pub cache_points: Vec<usize>,
+    /// The adapter of the model that computes it; None is the model as it is.
+    pub adapter: Option<AdapterId>,
     /// Whose it is.
     pub tenant: Tenant,
     /// How urgent it is.

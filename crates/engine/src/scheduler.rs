@@ -29,7 +29,7 @@ use gptoss_model::BLOCK_TOKENS;
 use crate::block_pool::{BlockPool, SlotPool};
 use crate::plan::{BlockCopy, Chunk, Committed, Ended, Outcome, Plan, Save};
 use crate::prefix_cache::PrefixCache;
-use crate::request::{Priority, Tenant};
+use crate::request::{Owner, Priority, Tenant};
 use crate::sequence::{NewSequence, Sequence};
 
 /// Steps after which a waiting request counts as one priority higher.
@@ -92,7 +92,7 @@ impl Scheduler {
         assert!(job.tokens_max <= self.capacity.blocks * BLOCK_TOKENS, "a request is larger than the pool");
         // A tenant that comes anew has no claim from the time it was away.
         let least = self.service.values().copied().min().unwrap_or(0);
-        self.service.entry(job.tenant.clone()).or_insert(least);
+        self.service.entry(job.owner.tenant.clone()).or_insert(least);
         self.sequences.insert(job.id, Sequence::new(job, self.now));
     }
 
@@ -135,12 +135,12 @@ impl Scheduler {
     /// Makes room for a place that comes from elsewhere: its blocks and its snapshot, to be filled before the
     /// next step. None, and nothing has been forgotten for it, when it would not be kept or there is no room
     /// to give without taking it from a running sequence.
-    pub(crate) fn adopt(&mut self, tenant: &Tenant, tokens: &[u32]) -> Option<(Vec<u32>, u32)> {
+    pub(crate) fn adopt(&mut self, owner: &Owner, tokens: &[u32]) -> Option<(Vec<u32>, u32)> {
         let needed = tokens.len().div_ceil(BLOCK_TOKENS);
         let free = self.pool.num_free();
         let has_room =
             needed <= free || needed <= free + self.cache.num_evictable(|block| self.pool.num_holders(block));
-        if !has_room || !self.cache.would_keep(tenant, tokens) {
+        if !has_room || !self.cache.would_keep(owner, tokens) {
             return None;
         }
         let mut blocks = Vec::with_capacity(needed);
@@ -152,7 +152,7 @@ impl Scheduler {
             }
         }
         let is_whole = blocks.len() == needed;
-        let kept = is_whole.then(|| self.cache.keep(tenant, tokens, &blocks, &mut self.pool)).flatten();
+        let kept = is_whole.then(|| self.cache.keep(owner, tokens, &blocks, &mut self.pool)).flatten();
         // The cache holds them now, or nobody.
         blocks.iter().for_each(|&block| self.pool.give_back(block));
         kept.map(|snapshot| (blocks, snapshot))
@@ -199,6 +199,8 @@ impl Scheduler {
                 budget -= self.plan_chunk(&mut plan, id, tokens, Vec::new());
             }
         }
+        // Rows of one adapter side by side share the reading of it. The order changes no number.
+        plan.chunks.sort_by_key(|chunk| self.sequences[&chunk.id].owner.adapter);
         plan
     }
 
@@ -211,7 +213,8 @@ impl Scheduler {
             let Some(sequence) = self.sequences.get_mut(&chunk.id) else { continue };
             let is_prefill = chunk.end < sequence.prompt_len || !sequence.is_decoding();
             self.counts.prefill_tokens += if is_prefill { (chunk.end - chunk.start) as u64 } else { 0 };
-            *self.service.entry(sequence.tenant.clone()).or_insert(0) += (chunk.end - chunk.start) as u64;
+            *self.service.entry(sequence.owner.tenant.clone()).or_insert(0) +=
+                (chunk.end - chunk.start) as u64;
             sequence.num_computed = chunk.end;
             let ended = match outcome {
                 Outcome::Computed => None,
@@ -363,8 +366,7 @@ impl Scheduler {
         let inside = inside.filter(|&place| computed.start < place && place <= computed.end);
         for position in inside.chain(end) {
             let tokens = &sequence.tokens[..position];
-            if let Some(snapshot) =
-                self.cache.keep(&sequence.tenant, tokens, &sequence.blocks, &mut self.pool)
+            if let Some(snapshot) = self.cache.keep(&sequence.owner, tokens, &sequence.blocks, &mut self.pool)
             {
                 // A slot that is given away twice in a commit holds what got it last, and nothing else may be
                 // written to the disk under that entry.
@@ -380,8 +382,8 @@ impl Scheduler {
         if let Some(ring) = sequence.ring {
             self.rings.give_back(ring);
         }
-        if !self.sequences.values().any(|other| other.tenant == sequence.tenant) {
-            self.service.remove(&sequence.tenant);
+        if !self.sequences.values().any(|other| other.owner.tenant == sequence.owner.tenant) {
+            self.service.remove(&sequence.owner.tenant);
         }
     }
 

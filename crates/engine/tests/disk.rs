@@ -1,5 +1,6 @@
 //! A long prompt is computed once on a machine: what an engine kept comes back to the next one, bit for bit.
 
+mod adapted;
 mod device;
 
 use std::path::Path;
@@ -54,5 +55,33 @@ fn a_prompt_is_computed_once_on_a_machine() {
         assert_eq!(run(&mut engine("other"), parted()), expected, "another model's is not found");
         let foreign = Request { tenant: Tenant("b".into()), ..parted() };
         assert_eq!(run(&mut engine("m"), foreign), expected, "nor another tenant's");
+    }
+}
+
+/// What was kept under an adapter comes back under that one alone.
+#[test]
+fn a_prompt_on_disk_is_an_adapters_own() {
+    let disk = tempfile::tempdir().expect("a folder");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/tiny-yarn");
+    let checkpoint = Checkpoint::open(&folder).expect("opens");
+    let load = || Model::load(&checkpoint, Precision::Fast, Pool::new(2), &mut |_, _| {}).expect("loads");
+    let adapt = |model: &Model, seed| {
+        Some(model.load_adapter(adapted::adapter(checkpoint.config(), seed)).expect("fits"))
+    };
+    let model = Arc::new(load());
+    let ids = [None, adapt(&model, 1), adapt(&model, 2)];
+    let of = |id: usize| Request { adapter: ids[id], ..request() };
+    let expected: Vec<_> = (0..3).map(|id| run(&mut Engine::new(Arc::clone(&model), 1024), of(id))).collect();
+    assert!(expected[0].1 != expected[1].1 && expected[1].1 != expected[2].1);
+    for cached in [0, 699] {
+        for id in 0..3 {
+            let place = PrefixDisk::open(disk.path(), "m", 1 << 30).expect("a folder");
+            let told = run(&mut Engine::new(Arc::clone(&model), 1024).with_disk(place), of(id));
+            assert_eq!(
+                (&told.0, &told.1, told.2),
+                (&expected[id].0, &expected[id].1, cached),
+                "adapter {id}"
+            );
+        }
     }
 }

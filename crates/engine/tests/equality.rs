@@ -2,15 +2,17 @@
 //!
 //! Each test runs a request alone on a fresh engine that keeps nothing, and then in some other way.
 
+mod adapted;
 mod device;
 
 use std::path::Path;
 use std::sync::Arc;
 
+use adapted::adapter;
 use gptoss_checkpoint::Checkpoint;
 use gptoss_engine::{
-    Constraint, Engine, EngineOptions, Event, EventStream, FinishReason, Mask, Request, SamplingParams,
-    Speculation, Tenant, Usage, channel,
+    AdapterId, Constraint, Engine, EngineOptions, Event, EventStream, FinishReason, Mask, Request,
+    SamplingParams, Speculation, Tenant, Usage, channel,
 };
 use gptoss_kernels::Pool;
 use gptoss_model::{Model, Precision};
@@ -185,6 +187,84 @@ fn a_prefix_that_is_kept_gives_what_computing_it_gives() {
         let told = drive(&mut engine, vec![(0, other)], &mut nothing);
         assert!(told[0].same(&expected) && told[0].cached() == 0, "tenants share nothing");
     }
+}
+
+/// A model on the processor with two adapters beside its weights; the n-th request has none, or one of them.
+fn load_adapted(threads: usize, chunk_tokens: usize) -> (Arc<Model>, [Option<AdapterId>; 3]) {
+    let checkpoint = Checkpoint::open(&folder("tiny-yarn")).expect("opens");
+    let model = Model::load(&checkpoint, Precision::Fast, Pool::new(threads), &mut |_, _| {}).expect("loads");
+    let [a, b] = [1, 2].map(|seed| model.load_adapter(adapter(checkpoint.config(), seed)).expect("fits"));
+    (Arc::new(model.with_chunk_tokens(chunk_tokens)), [None, Some(a), Some(b)])
+}
+
+#[test]
+fn adapters_beside_each_other_change_nothing() {
+    let (lone, ids) = load_adapted(1, 512);
+    let of = |n: usize| Request { adapter: ids[n % 3], ..request(n) };
+    let expected: Vec<Told> = (0..12).map(|n| alone(&lone, of(n))).collect();
+    let bare = load("tiny-yarn", 1, 512);
+    assert!((0..12).step_by(3).all(|n| alone(&bare, request(n)).same(&expected[n])), "the base is as it was");
+    assert!((0..12).filter(|n| n % 3 > 0).any(|n| !alone(&bare, request(n)).same(&expected[n])));
+    for (threads, chunk_tokens) in [(1, 7), (2, 64)] {
+        let (model, _) = load_adapted(threads, chunk_tokens);
+        let always = EngineOptions { speculation: Speculation::Always, ..options() };
+        for options in [options(), always] {
+            let mut engine = Engine::with_options(Arc::clone(&model), options).expect("fits");
+            let arrivals = (0..12).map(|n| (n / 5, of(n))).collect();
+            let told = drive(&mut engine, arrivals, &mut |engine, step, _| {
+                if step % 9 == 5 {
+                    engine.preempt_all();
+                }
+            });
+            for (n, (told, expected)) in told.iter().zip(&expected).enumerate() {
+                assert!(told.same(expected), "request {n}, chunks of {chunk_tokens}");
+            }
+        }
+    }
+}
+
+/// One prompt under each adapter and none, over and over: what was kept for one was never another's.
+#[test]
+fn a_prefix_is_an_adapters_own() {
+    let (model, ids) = load_adapted(2, 64);
+    let of = |id: usize| Request { adapter: ids[id], ..request(9) };
+    let expected: Vec<Told> = (0..3).map(|id| alone(&model, of(id))).collect();
+    assert!(!expected[0].same(&expected[1]) && !expected[1].same(&expected[2]));
+    let mut engine = fresh(&model);
+    for cached in [0, request(9).prompt.len() - 1] {
+        for id in 0..3 {
+            let told = drive(&mut engine, vec![(0, of(id))], &mut nothing).remove(0);
+            assert!(told.same(&expected[id]), "adapter {id}");
+            assert_eq!(told.cached(), cached, "adapter {id}");
+        }
+    }
+    // At once: nobody waits for another's.
+    let told = drive(&mut fresh(&model), (0..3).map(|id| (0, of(id))).collect(), &mut nothing);
+    assert!((0..3).all(|id| told[id].same(&expected[id]) && told[id].cached() == 0));
+}
+
+/// A request whose adapter is gone fails alone.
+#[test]
+fn who_names_an_unknown_adapter_fails_alone() {
+    let (model, ids) = load_adapted(1, 64);
+    let expected = alone(&model, request(4));
+    assert!(model.unload_adapter(ids[1].expect("an adapter")));
+    let mut engine = fresh(&model);
+    let (handle, mut inbox) = channel(engine.limits());
+    let requests = [request(4), Request { adapter: ids[1], ..request(5) }];
+    let mut tickets = requests.map(|request| handle.submit(request).expect("room"));
+    while let Some(accepted) = inbox.try_recv() {
+        engine.accept(accepted);
+    }
+    while engine.step() {}
+    let mut events =
+        tickets.each_mut().map(|ticket| std::iter::from_fn(|| ticket.next_event()).collect::<Vec<_>>());
+    assert!(Told::of(&events[0]).same(&expected));
+    let failed = events[1].pop();
+    assert!(
+        matches!(&failed, Some(Event::Failed(failure)) if failure.to_string().contains("not loaded")),
+        "{failed:?}"
+    );
 }
 
 #[test]

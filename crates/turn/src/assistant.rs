@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use gptoss_constrain::{Limits, TokenTable};
-use gptoss_engine::EngineHandle;
+use gptoss_engine::{AdapterId, EngineHandle};
 use gptoss_harmony::{Conversation, Vocab};
 
 use crate::constraint::{TurnConstraint, TurnRules};
@@ -25,11 +25,12 @@ const FLAG_PATIENCE: Duration = Duration::from_millis(20);
 /// Between the seeds of several choices: an odd constant of splitmix64.
 const CHOICE_STEP: u64 = 0xbf58_476d_1ce4_e5b9;
 
-/// An engine and the vocabulary of its model.
+/// An engine, the vocabulary of its model, and the adapter under which it speaks, if there is one.
 #[derive(Clone)]
 pub struct Assistant {
     engine: EngineHandle,
     table: Arc<TokenTable>,
+    adapter: Option<AdapterId>,
 }
 
 impl Assistant {
@@ -41,7 +42,12 @@ impl Assistant {
         if vocabulary > model {
             return Err(Error::ForeignVocabulary { vocabulary, model });
         }
-        Ok(Assistant { engine, table })
+        Ok(Assistant { engine, table, adapter: None })
+    }
+
+    /// The same model under one of its adapters: everything that this assistant begins is computed with it.
+    pub fn with_adapter(self, adapter: Option<AdapterId>) -> Assistant {
+        Assistant { adapter, ..self }
     }
 
     /// The way to the engine.
@@ -73,7 +79,7 @@ impl Assistant {
     /// request: the prompt does not fit the context, a parameter is illegal, the queue is full, the engine
     /// stops. Nothing that the model writes is an error.
     pub fn start_turn(&self, conversation: &Conversation, options: &TurnOptions) -> Result<Turn, Error> {
-        PreparedTurn::new(&self.engine, &self.table, conversation, options)?.submit(options.sampling.seed)
+        self.prepare(conversation, options)?.submit(options.sampling.seed)
     }
 
     /// Begins `count` turns on the same conversation, each with its own seed made from the given one; the
@@ -86,10 +92,18 @@ impl Assistant {
         options: &TurnOptions,
         count: usize,
     ) -> Result<Vec<Turn>, Error> {
-        let prepared = PreparedTurn::new(&self.engine, &self.table, conversation, options)?;
+        let prepared = self.prepare(conversation, options)?;
         let seed =
             |index: usize| options.sampling.seed.wrapping_add((index as u64).wrapping_mul(CHOICE_STEP));
         (0..count).map(|index| prepared.submit(seed(index))).collect()
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        conversation: &'a Conversation,
+        options: &'a TurnOptions,
+    ) -> Result<PreparedTurn<'a>, Error> {
+        PreparedTurn::new((&self.engine, self.adapter), &self.table, conversation, options)
     }
 
     /// Takes one turn to its end.
@@ -123,6 +137,6 @@ impl Assistant {
     ///
     /// Errors: the engine refuses: an empty or too long prompt, a parameter out of its range, a full queue.
     pub fn start_text(&self, prompt: Vec<u32>, options: TextOptions) -> Result<Text, Error> {
-        start_text(&self.engine, self.vocab(), prompt, options)
+        start_text(&self.engine, self.vocab(), self.adapter, prompt, options)
     }
 }

@@ -30,8 +30,8 @@ pub use gptoss_constrain::{
     Reasoning, TokenTable, ToolChoice, Warning as ConstraintWarning,
 };
 pub use gptoss_engine::{
-    Class, EngineHandle, EngineStats, Error as EngineError, Event as TextEvent, Failure, FinishReason,
-    Priority, SamplingParams, Tenant, Token, TokenLogprob, Usage as EngineUsage,
+    AdapterId, Class, EngineHandle, EngineStats, Error as EngineError, Event as TextEvent, Failure,
+    FinishReason, Priority, SamplingParams, Tenant, Token, TokenLogprob, Usage as EngineUsage,
 };
 // What a turn gives is said in harmony's words.
 pub use gptoss_harmony::{Call, Channel, Delta, Logprob, TopLogprob, TurnEnd};

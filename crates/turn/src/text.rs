@@ -8,7 +8,7 @@
 use std::time::Instant;
 
 use gptoss_engine::{
-    Constraint, EngineHandle, Event, EventStream, Mask, Priority, Request, SamplingParams, Tenant,
+    AdapterId, Constraint, EngineHandle, Event, EventStream, Mask, Priority, Request, SamplingParams, Tenant,
 };
 use gptoss_harmony::Vocab;
 
@@ -60,6 +60,7 @@ impl Text {
 pub(crate) fn start_text(
     engine: &EngineHandle,
     vocab: &Vocab,
+    adapter: Option<AdapterId>,
     prompt: Vec<u32>,
     options: TextOptions,
 ) -> Result<Text, Error> {
@@ -99,6 +100,7 @@ pub(crate) fn start_text(
         max_new_tokens: options.max_new_tokens.map_or(usize::MAX, |count| count.saturating_add(num_forced)),
         top_logprobs: options.logprobs,
         constraint,
+        adapter,
         tenant: options.tenant,
         priority: options.priority,
         deadline: options.deadline,

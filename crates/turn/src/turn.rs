@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use gptoss_constrain::{Bounds, Cut, TokenTable};
 use gptoss_engine::{
-    Canceller, EngineHandle, Event, EventStream, FinishReason, Request, SamplingParams, TimedRecv, Token,
-    Usage,
+    AdapterId, Canceller, EngineHandle, Event, EventStream, FinishReason, Request, SamplingParams, TimedRecv,
+    Token, Usage,
 };
 use gptoss_harmony::{Control, Conversation, Delta, Form, RenderOptions, Role, TurnEnd, Vocab, render};
 
@@ -194,6 +194,7 @@ impl Turn {
 /// Everything about a turn that its choices share.
 pub(crate) struct PreparedTurn<'a> {
     engine: &'a EngineHandle,
+    adapter: Option<AdapterId>,
     vocab: &'a Arc<Vocab>,
     conversation: &'a Conversation,
     options: &'a TurnOptions,
@@ -205,7 +206,7 @@ pub(crate) struct PreparedTurn<'a> {
 impl<'a> PreparedTurn<'a> {
     /// Renders the conversation as tokens that end where the assistant begins, and compiles its rules.
     pub(crate) fn new(
-        engine: &'a EngineHandle,
+        (engine, adapter): (&'a EngineHandle, Option<AdapterId>),
         table: &'a Arc<TokenTable>,
         conversation: &'a Conversation,
         options: &'a TurnOptions,
@@ -215,7 +216,7 @@ impl<'a> PreparedTurn<'a> {
         let prompt = render(vocab, conversation, form)?;
         let cache_points = cache_points(vocab, conversation, &prompt);
         let constraint = options.rules.compiled(table, conversation, &options.tenant)?;
-        Ok(PreparedTurn { engine, vocab, conversation, options, prompt, cache_points, constraint })
+        Ok(PreparedTurn { engine, adapter, vocab, conversation, options, prompt, cache_points, constraint })
     }
 
     pub(crate) fn submit(&self, seed: u64) -> Result<Turn, Error> {
@@ -243,6 +244,7 @@ impl<'a> PreparedTurn<'a> {
             max_new_tokens,
             top_logprobs: options.logprobs,
             constraint,
+            adapter: self.adapter,
             tenant: options.tenant.clone(),
             priority: options.priority,
             deadline: options.deadline,

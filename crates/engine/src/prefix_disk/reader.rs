@@ -13,7 +13,7 @@ use std::{io, mem};
 
 use super::{Files, OnDisk, PlaceBytes};
 use crate::limits::FETCH_TIME_MAX;
-use crate::request::Tenant;
+use crate::request::Owner;
 
 /// Orders that wait to be read at most; a request that finds no place computes its prompt.
 const ORDERS_MAX: usize = 32;
@@ -24,7 +24,7 @@ pub(super) struct Order {
     /// The request that waits for it.
     pub(super) id: u64,
     /// Whose place it is.
-    pub(super) tenant: Tenant,
+    pub(super) owner: Owner,
     pub(super) place: OnDisk,
     /// The tokens of the place.
     pub(super) tokens: Vec<u32>,
@@ -36,7 +36,7 @@ pub(crate) struct Fetched {
     /// The request that waits for it.
     pub(crate) id: u64,
     /// Whose place it is.
-    pub(crate) tenant: Tenant,
+    pub(crate) owner: Owner,
     /// The tokens of the place.
     pub(crate) tokens: Vec<u32>,
     /// None when a file was not what it should be.
@@ -91,8 +91,8 @@ impl Reader {
         let work = move || {
             while let Some(order) = theirs.next() {
                 let read = catch_unwind(AssertUnwindSafe(|| files.read(&order.place, &order.tokens)));
-                let Order { id, tenant, tokens, .. } = order;
-                theirs.done(Fetched { id, tenant, tokens, bytes: read.ok().flatten() });
+                let Order { id, owner, tokens, .. } = order;
+                theirs.done(Fetched { id, owner, tokens, bytes: read.ok().flatten() });
             }
         };
         let thread = thread::Builder::new().name("kv disk reader".to_owned()).spawn(work)?;

@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::random::uniform;
+use crate::request::Tenant;
 
-fn tenant(name: &str) -> Tenant {
-    Tenant(name.into())
+fn owner(name: &str) -> Owner {
+    Owner { tenant: Tenant(name.into()), adapter: None }
 }
 
 fn tokens(len: u32) -> Vec<u32> {
@@ -24,13 +25,13 @@ fn tail_payload() -> Vec<u8> {
 }
 
 fn keep(disk: &PrefixDisk, name: &str, tokens: &[u32]) {
-    disk.write(&tenant(name), tokens, block_payload, tail_payload);
+    disk.write(&owner(name), tokens, block_payload, tail_payload);
     disk.flush();
 }
 
 /// What a prompt finds and reads: its length, or None.
 fn found(disk: &PrefixDisk, name: &str, tokens: &[u32]) -> Option<usize> {
-    let found = disk.find(&tenant(name), tokens, 0)?;
+    let found = disk.find(&owner(name), tokens, 0)?;
     let bytes = disk.files.read(&found, tokens)?;
     assert_eq!(bytes.tail, tail_payload());
     assert!(bytes.blocks.iter().enumerate().all(|(number, bytes)| *bytes == block_payload(number)));
@@ -56,7 +57,7 @@ fn the_longest_place_comes_back_after_a_restart() {
     check(257, Some(256));
     check(340, Some(300));
     check(900, Some(350));
-    assert_eq!(disk.find(&tenant("a"), &tokens(900), 350), None, "no longer than what is known");
+    assert_eq!(disk.find(&owner("a"), &tokens(900), 350), None, "no longer than what is known");
     let parted = [&tokens(310)[..], &[1; 90]].concat();
     assert_eq!(found(&disk, "a", &parted), Some(300));
 }
@@ -111,7 +112,7 @@ fn short_swapped_and_missing_files_are_misses() {
         let folder = tempfile::tempdir().expect("a folder");
         let disk = open(folder.path(), "m");
         keep(&disk, "a", &tokens(300));
-        let links = disk.find(&tenant("a"), &tokens(400), 0).expect("found").links;
+        let links = disk.find(&owner("a"), &tokens(400), 0).expect("found").links;
         let file = |n: usize| folder.path().join(block_name(&links[n]));
         spoil(&file(1), &file(2));
         assert_eq!(found(&disk, "a", &tokens(400)), None);
@@ -180,14 +181,14 @@ fn what_is_forgotten_is_freed() {
     let folder = tempfile::tempdir().expect("a folder");
     let disk = open(folder.path(), "m");
     keep(&disk, "a", &tokens(300));
-    assert!(disk.fetch(1, &tenant("a"), &tokens(400), 0));
+    assert!(disk.fetch(1, &owner("a"), &tokens(400), 0));
     while !disk.reader.has_fetched() {
         std::thread::yield_now();
     }
     disk.forget(1);
     assert!(!disk.reader.has_fetched());
-    assert!(disk.fetch(2, &tenant("a"), &tokens(400), 0));
+    assert!(disk.fetch(2, &owner("a"), &tokens(400), 0));
     let fetched = disk.fetched(Duration::from_secs(600)).expect("comes");
-    assert_eq!((fetched.id, fetched.tenant, fetched.tokens), (2, tenant("a"), tokens(300)));
+    assert_eq!((fetched.id, fetched.owner, fetched.tokens), (2, owner("a"), tokens(300)));
     assert!(fetched.bytes.is_some());
 }

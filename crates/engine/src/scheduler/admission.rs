@@ -53,18 +53,19 @@ impl Scheduler {
         let share = self.rings.total() / self.service.len();
         let mut running: HashMap<&Tenant, usize> = HashMap::new();
         for sequence in self.sequences.values().filter(|sequence| sequence.ring.is_some()) {
-            *running.entry(&sequence.tenant).or_default() += 1;
+            *running.entry(&sequence.owner.tenant).or_default() += 1;
         }
         let num_running = |tenant: &Tenant| running.get(tenant).copied().unwrap_or(0);
-        let claims = |sequence: &Sequence| sequence.is_waiting() && num_running(&sequence.tenant) < share;
+        let claims =
+            |sequence: &Sequence| sequence.is_waiting() && num_running(&sequence.owner.tenant) < share;
         let waiting = self.sequences.values().filter(|sequence| claims(sequence)).map(|sequence| sequence.id);
         let first = waiting.min_by_key(|&id| self.turn(id)).filter(|&id| !self.gains_by_waiting(id));
         let Some(id) = first else { return };
         let priority = self.aged(&self.sequences[&id]);
-        let victims =
-            self.running(|sequence| num_running(&sequence.tenant) > share && sequence.priority <= priority);
+        let victims = self
+            .running(|sequence| num_running(&sequence.owner.tenant) > share && sequence.priority <= priority);
         // Of equals the one of the lowest rank, which has done the least.
-        let victim = victims.into_iter().max_by_key(|id| num_running(&self.sequences[id].tenant));
+        let victim = victims.into_iter().max_by_key(|id| num_running(&self.sequences[id].owner.tenant));
         let Some(victim) = victim.filter(|&victim| self.has_room(id, &[victim])) else { return };
         if self.preempt(victim) {
             self.begin(plan, id);
@@ -94,7 +95,7 @@ impl Scheduler {
     /// Who is first in line: the lowest value.
     fn turn(&self, id: u64) -> (Reverse<Priority>, u64, u64) {
         let sequence = &self.sequences[&id];
-        let service = self.service.get(&sequence.tenant).copied().unwrap_or(0);
+        let service = self.service.get(&sequence.owner.tenant).copied().unwrap_or(0);
         (Reverse(self.aged(sequence)), service, id)
     }
 
@@ -102,14 +103,12 @@ impl Scheduler {
     fn gains_by_waiting(&self, id: u64) -> bool {
         let sequence = &self.sequences[&id];
         let computing = self.sequences.values().filter(|other| {
-            other.ring.is_some()
-                && other.num_computed + 1 < other.prompt_len
-                && other.tenant == sequence.tenant
+            other.ring.is_some() && other.num_computed + 1 < other.prompt_len && other.owner == sequence.owner
         });
         let Some(coming) = computing.filter_map(|other| other.coming_place(&sequence.tokens)).max() else {
             return false;
         };
-        let here = self.cache.peek(&sequence.tenant, &sequence.tokens).map_or(0, |found| found.position);
+        let here = self.cache.peek(&sequence.owner, &sequence.tokens).map_or(0, |found| found.position);
         self.cache.num_total() > 0 && coming >= here + PREFIX_TOKENS_MIN
     }
 
@@ -146,8 +145,8 @@ impl Scheduler {
         // What waiting has earned is kept, or the next urgent request would take it away again.
         sequence.priority = priority;
         let found = match sequence.has_begun {
-            false => self.cache.find(&sequence.tenant, &sequence.tokens),
-            true => self.cache.peek(&sequence.tenant, &sequence.tokens),
+            false => self.cache.find(&sequence.owner, &sequence.tokens),
+            true => self.cache.peek(&sequence.owner, &sequence.tokens),
         };
         if let Some(found) = found {
             sequence.blocks = self.cache.blocks(found.snapshot).to_vec();

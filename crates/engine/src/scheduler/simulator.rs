@@ -3,14 +3,17 @@
 //! A day is decided by its seed: how many slots there are, when requests come, how long they are, how they
 //! begin alike, who cancels, which steps fail, which allocations are refused, which guesses are right, whose
 //! beginning is fetched and when it comes. The store does what the real one does with rows, but a row is the
-//! hash of all tokens up to its position. So before a token is computed the simulator sees whether the
-//! sequence really has the rows it would have alone, whatever was shared, copied, kept, evicted or preempted;
-//! and the tokens, which come from what the store holds, must be those of the request alone.
+//! hash of its adapter and of all tokens up to its position. So before a token is computed the simulator sees
+//! whether the sequence really has the rows it would have alone, whatever was shared, copied, kept, evicted
+//! or preempted; and the tokens, which come from what the store holds, must be those of the request alone.
 //!
 //! Every request must end once, every slot must come back, and nobody may wait too long. A failure prints the
 //! seed; `GPTOSS_SIMULATOR_SEED=n` replays it alone and `GPTOSS_SIMULATOR_SEEDS=n` runs that many.
 
 use std::collections::HashMap;
+
+use gptoss_checkpoint::{Adapter, AdapterRows};
+use gptoss_model::AdapterId;
 
 use super::*;
 use crate::plan::Restore;
@@ -77,7 +80,7 @@ impl Store {
             |position: usize| (sequence.blocks[position / BLOCK_TOKENS] as usize, position % BLOCK_TOKENS);
         let before = match position.checked_sub(1) {
             Some(last) => self.blocks[row(last).0][row(last).1],
-            None => 1,
+            None => first_hash(&sequence.owner),
         };
         for (seen, hash) in expected.iter().enumerate().take(position) {
             let (block, row) = row(seen);
@@ -103,6 +106,17 @@ fn window(position: usize) -> std::ops::Range<usize> {
 
 fn mix(hash: u64, token: u32) -> u64 {
     (uniform(hash, u64::from(token)) * (1_u64 << 53) as f64) as u64 + 1
+}
+
+/// The hash before the first token.
+fn first_hash(owner: &Owner) -> u64 {
+    owner.adapter.map_or(1, |adapter| 2 + u64::from(adapter.bytes()[0]))
+}
+
+/// One of two adapters, or none.
+fn adapter(number: usize) -> Option<AdapterId> {
+    let rows = AdapterRows { tokens: vec![number as u32], ..AdapterRows::default() };
+    (number > 0).then(|| AdapterId::of(&Adapter { rows, ..Adapter::default() }))
 }
 
 /// The token that the model chooses after a text, and whether it is a stop.
@@ -134,7 +148,7 @@ struct Client {
     alone: Vec<u32>,
     hashes: Vec<u64>,
     arrived: u64,
-    tenant: Tenant,
+    owner: Owner,
 }
 
 struct Day {
@@ -214,9 +228,13 @@ impl Day {
         let dice = &mut self.dice;
         let most = (self.scheduler.capacity.blocks * BLOCK_TOKENS).min(260);
         let tenant = Tenant(["a", "b", "c"][dice.below(3)].into());
+        let owner = Owner { tenant, adapter: adapter(dice.below(3)) };
         // Many begin alike, and part somewhere; some go on from what an earlier one has said.
-        let earlier =
-            self.clients.values().filter(|client| client.tenant == tenant).map(|client| &client.alone);
+        let earlier = self
+            .clients
+            .values()
+            .filter(|client| client.owner.tenant == owner.tenant)
+            .map(|client| &client.alone);
         let mut stems: Vec<&Vec<u32>> = earlier.collect();
         stems.sort_unstable();
         let mut prompt: Vec<u32> = match stems.len() {
@@ -230,12 +248,12 @@ impl Day {
         let tokens_max = (prompt.len() + 1 + dice.below(80)).min(most);
         let cache_points = (0..dice.below(4)).map(|_| dice.below(prompt.len() + 1)).collect();
         let priority = [Priority::Background, Priority::Normal, Priority::Interactive][dice.below(3)];
-        let (alone, hashes) = alone(&prompt, tokens_max);
-        self.clients.insert(id, Client { alone, hashes, arrived: self.steps, tenant: tenant.clone() });
+        let (alone, hashes) = alone(&prompt, tokens_max, first_hash(&owner));
+        self.clients.insert(id, Client { alone, hashes, arrived: self.steps, owner: owner.clone() });
         let is_private = false;
         let is_fetching = self.dice.happens(self.fetches);
         let job =
-            NewSequence { id, prompt, tokens_max, cache_points, tenant, priority, is_private, is_fetching };
+            NewSequence { id, prompt, tokens_max, cache_points, owner, priority, is_private, is_fetching };
         self.scheduler.add(job);
     }
 
@@ -252,10 +270,10 @@ impl Day {
         self.scheduler.end_fetch(id);
         let Some(sequence) = self.scheduler.sequence(id) else { return };
         let position = self.dice.below(sequence.tokens.len());
-        let (tenant, tokens) = (sequence.tenant.clone(), sequence.tokens[..position].to_vec());
+        let (owner, tokens) = (sequence.owner.clone(), sequence.tokens[..position].to_vec());
         if comes
             && position > 0
-            && let Some(place) = self.scheduler.adopt(&tenant, &tokens)
+            && let Some(place) = self.scheduler.adopt(&owner, &tokens)
         {
             self.store.fill(place, &self.clients[&id].hashes[..position]);
         }
@@ -361,9 +379,9 @@ impl Day {
 }
 
 /// What a request gets alone: its tokens, and the hash after each.
-fn alone(prompt: &[u32], tokens_max: usize) -> (Vec<u32>, Vec<u64>) {
+fn alone(prompt: &[u32], tokens_max: usize, first_hash: u64) -> (Vec<u32>, Vec<u64>) {
     let (mut tokens, mut hashes) = (prompt.to_vec(), Vec::new());
-    let mut hash = 1;
+    let mut hash = first_hash;
     for &token in prompt {
         hash = mix(hash, token);
         hashes.push(hash);

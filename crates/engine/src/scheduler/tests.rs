@@ -13,8 +13,8 @@ fn scheduler(blocks: usize, rings: usize, snapshots: usize) -> Scheduler {
     })
 }
 
-fn tenant(name: &str) -> Tenant {
-    Tenant(name.into())
+fn owner(name: &str) -> Owner {
+    Owner { tenant: Tenant(name.into()), adapter: None }
 }
 
 fn tokens(from: u32, len: usize) -> Vec<u32> {
@@ -28,7 +28,7 @@ fn add(scheduler: &mut Scheduler, id: u64, name: &str, prompt: Vec<u32>, priorit
         prompt,
         tokens_max,
         cache_points: Vec::new(),
-        tenant: tenant(name),
+        owner: owner(name),
         priority,
         is_private: false,
         is_fetching: false,
@@ -60,8 +60,8 @@ fn a_slot_that_is_given_away_twice_is_saved_to_once() {
     let outcomes = second.chunks.iter().map(|_| Outcome::Chosen { tokens: vec![3], is_stop: true }).collect();
     let saves = scheduler.commit(second, outcomes).saves;
     assert_eq!(saves.len(), 1, "{saves:?}");
-    let (owner, kept, _) = scheduler.cache.entry(saves[0].snapshot).expect("an entry");
-    assert_eq!((owner, kept.len()), (&tenant("b"), saves[0].position));
+    let (kept_for, kept, _) = scheduler.cache.entry(saves[0].snapshot).expect("an entry");
+    assert_eq!((kept_for, kept.len()), (&owner("b"), saves[0].position));
     assert_eq!(Some(saves[0].ring), ring);
 }
 
@@ -76,10 +76,10 @@ fn a_place_that_finds_no_room_empties_nothing() {
     let kept = scheduler.cache.num_used();
     assert!(kept > 0);
     let evictions = scheduler.cache.stats().evictions;
-    assert_eq!(scheduler.adopt(&tenant("a"), &tokens(900, BLOCK_TOKENS * 6)), None);
-    assert_eq!(scheduler.adopt(&tenant("a"), &tokens(900, 3)), None, "too short to be kept");
+    assert_eq!(scheduler.adopt(&owner("a"), &tokens(900, BLOCK_TOKENS * 6)), None);
+    assert_eq!(scheduler.adopt(&owner("a"), &tokens(900, 3)), None, "too short to be kept");
     assert_eq!((scheduler.cache.num_used(), scheduler.cache.stats().evictions), (kept, evictions));
-    assert!(scheduler.adopt(&tenant("a"), &tokens(900, BLOCK_TOKENS)).is_some(), "there is room for this");
+    assert!(scheduler.adopt(&owner("a"), &tokens(900, BLOCK_TOKENS)).is_some(), "there is room for this");
     scheduler.check().expect("adds up");
 }
 
