@@ -38,6 +38,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         weight_bytes: 0,
         parameter_size: "20.9B".into(),
         quantization: "MXFP4",
+        parent: None,
     };
     let log = Arc::new(|line: &str| eprintln!("{line}"));
     let models = Models::one(model, LoadedModel { assistant, unload: Box::new(|| {}) });

@@ -83,7 +83,7 @@ pub use gptoss_api::responses::prompt::{Prompts, TemplateError};
 pub use gptoss_api::usage::{PhaseTimes, TokenUsage};
 pub use keys::Keys;
 pub use limits::Limits;
-pub use model::{LoadModel, LoadedModel, ModelOffer, Models, ServedModel};
+pub use model::{LoadModel, LoadedModel, ModelOffer, Models, ServedAdapter, ServedModel};
 pub use run::{listen, run};
 pub use state::App;
 pub use trace::{ChoiceWork, RequestTrace, TraceParent, Traces, Work, WorkKind};

@@ -2,7 +2,8 @@
 //!
 //! [`ServedModel`] is what the composition root tells this room of a model: the name to ask for, the sampling
 //! that the model's own file wants, the date it is told. A [`ModelOffer`] is that with the way to load it,
-//! and [`Models`] are all there are. A request that names another model is refused with the names there are.
+//! and [`Models`] are all there are. A [`ServedAdapter`] is a model too, by the name of its base and its own:
+//! `BASE:NAME`. A request that names another model is refused with the names there are.
 //!
 //! It does not know weights, nor where they came from.
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 use gptoss_api::ollama::lines::timestamp;
 use gptoss_api::wire::message_events::AnthropicModel;
 use gptoss_api::wire::models::{Model, ModelStatus};
-use gptoss_turn::{Assistant, SamplingParams};
+use gptoss_turn::{AdapterId, Assistant, SamplingParams};
 
 use crate::error::Error;
 use crate::roster::ModelState;
@@ -41,6 +42,17 @@ pub struct ServedModel {
     pub parameter_size: String,
     /// What most of its weights are stored as: `MXFP4`.
     pub quantization: &'static str,
+    /// The name of the model whose weights it shares, if it is an adapter.
+    pub parent: Option<String>,
+}
+
+/// An adapter that is loaded with its model.
+#[derive(Debug, Clone)]
+pub struct ServedAdapter {
+    /// Behind the model's name and a colon, the name to ask for.
+    pub name: String,
+    /// Which of the model's adapters it is.
+    pub id: AdapterId,
 }
 
 /// A model in memory.
@@ -69,6 +81,8 @@ pub struct Models {
     pub(crate) offers: Vec<ModelOffer>,
     pub(crate) budget: Option<u64>,
     pub(crate) idle: Option<Duration>,
+    /// Which of the offers an adapter belongs to, and what requests have to know of it.
+    pub(crate) adapters: Vec<(usize, ServedModel, AdapterId)>,
     /// The first, if it is in memory already.
     pub(crate) loaded: Option<LoadedModel>,
 }
@@ -78,7 +92,7 @@ impl Models {
     pub fn one(served: ServedModel, loaded: LoadedModel) -> Models {
         let load = || Err("it has gone and does not come back".to_owned());
         let offer = ModelOffer { served, planned_bytes: 0, load: Box::new(load) };
-        Models { offers: vec![offer], budget: None, idle: None, loaded: Some(loaded) }
+        Models { offers: vec![offer], budget: None, idle: None, adapters: Vec::new(), loaded: Some(loaded) }
     }
 
     /// Several that are loaded when they are asked for. Those in memory take `budget` bytes together at most,
@@ -99,7 +113,21 @@ impl Models {
                 return Err(Error::ModelBytes { name: name.clone(), bytes: *planned_bytes, budget });
             }
         }
-        Ok(Models { offers, budget, idle, loaded: None })
+        Ok(Models { offers, budget, idle, adapters: Vec::new(), loaded: None })
+    }
+
+    /// With an adapter of the model at `index`, which is loaded whenever that is.
+    ///
+    /// Errors: `ModelName`.
+    pub fn with_adapter(mut self, index: usize, adapter: &ServedAdapter) -> Result<Models, Error> {
+        let served = self.offers[index].served.adapted(adapter);
+        let models = self.offers.iter().map(|offer| &offer.served);
+        let mut all = models.chain(self.adapters.iter().map(|(_, served, _)| served));
+        if all.any(|other| other.name == served.name) {
+            return Err(Error::ModelName { name: served.name });
+        }
+        self.adapters.push((index, served, adapter.id));
+        Ok(self)
     }
 
     /// With the first in memory already.
@@ -112,6 +140,23 @@ impl Models {
 const ANY: &str = "*";
 
 impl ServedModel {
+    /// The model as an adapter makes it: its numbers, and so its fingerprint, are others.
+    fn adapted(&self, ServedAdapter { name, id }: &ServedAdapter) -> ServedModel {
+        let under = |model: &String| format!("{model}:{name}");
+        ServedModel {
+            name: under(&self.name),
+            aliases: self.names().skip(1).map(under).collect(),
+            fingerprint: format!("{}+{}", self.fingerprint, id.short()),
+            parent: Some(self.name.clone()),
+            ..self.clone()
+        }
+    }
+
+    /// Whether `name` is what an adapter of this model would be called.
+    pub(crate) fn begins(&self, name: &str) -> bool {
+        self.names().any(|own| name.strip_prefix(own.as_str()).is_some_and(|rest| rest.starts_with(':')))
+    }
+
     /// The names to ask for, its own first.
     pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
         std::iter::once(&self.name).chain(self.aliases.iter().filter(|alias| *alias != ANY))
@@ -144,6 +189,8 @@ impl ServedModel {
             context_length: self.max_context,
             max_model_len: self.max_context,
             status: ModelStatus { value: state.word() },
+            root: self.parent.as_ref().unwrap_or(&self.name).clone(),
+            parent: self.parent.clone(),
         }
     }
 

@@ -3,7 +3,8 @@
 //! [`ModelHost`] knows all models by name and gives leases of them: [`ModelHost::lease`] waits until the
 //! model is loaded, and for as long as anybody holds the [`Lease`] it is not unloaded. Which model is
 //! loaded or unloaded, and when, is decided by the roster (`roster`); a thread of its own does it, one
-//! thing at a time, with what the composition root has given ([`Models`]).
+//! thing at a time, with what the composition root has given ([`Models`]). An adapter has an entry of its own
+//! and the place of its model: who leases it holds that.
 //!
 //! Every request that waits hears of it once: a lease, why there is none, or that the server stops. One whose
 //! client goes away leaves its place.
@@ -15,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use gptoss_api::ApiError;
-use gptoss_turn::{Assistant, EngineStats};
+use gptoss_turn::{AdapterId, Assistant, EngineStats};
 use tokio::sync::oneshot;
 
 use crate::access_log::{AccessLog, LogFormat};
@@ -37,8 +38,9 @@ pub(crate) struct Entry {
     pub(crate) served: ServedModel,
     /// Its name, for lines of log.
     pub(crate) name: Arc<str>,
-    /// What its turns came to.
-    pub(crate) turns: TurnMetrics,
+    /// What its turns came to; those of adapters count as their model's.
+    pub(crate) turns: Arc<TurnMetrics>,
+    adapter: Option<AdapterId>,
 }
 
 /// What stands by a model as long as it is in memory.
@@ -53,15 +55,27 @@ struct Loaded {
     unload: Box<dyn FnOnce() + Send>,
 }
 
-/// The right to a model in memory.
+/// The right to a model in memory, or to an adapter of it.
 pub(crate) struct Lease {
-    host: Arc<Shared>,
     /// Which model.
     pub(crate) entry: Arc<Entry>,
+    assistant: Assistant,
+    hold: Hold,
+}
+
+/// What keeps a model in memory.
+struct Hold {
+    host: Arc<Shared>,
+    index: usize,
     memory: Arc<InMemory>,
 }
 
 impl Lease {
+    fn new(entry: &Arc<Entry>, hold: Hold) -> Arc<Lease> {
+        let assistant = hold.memory.assistant.clone().with_adapter(entry.adapter);
+        Arc::new(Lease { entry: Arc::clone(entry), assistant, hold })
+    }
+
     /// What requests have to know of the model.
     pub(crate) fn served(&self) -> &ServedModel {
         &self.entry.served
@@ -69,28 +83,28 @@ impl Lease {
 
     /// The way to it.
     pub(crate) fn assistant(&self) -> &Assistant {
-        &self.memory.assistant
+        &self.assistant
     }
 
     /// Whether it still computes anything.
     pub(crate) fn health(&self) -> &EngineHealth {
-        &self.memory.health
+        &self.hold.memory.health
     }
 
     /// The shares of its queue.
     pub(crate) fn queue(&self) -> &Arc<QueueShares> {
-        &self.memory.queue
+        &self.hold.memory.queue
     }
 }
 
-impl Drop for Lease {
+impl Drop for Hold {
     fn drop(&mut self) {
         // Nobody counts the leases of a model that never leaves.
         if !self.host.unloads {
             return;
         }
         let mut inside = self.host.lock();
-        inside.roster.leave(self.entry.index, Instant::now());
+        inside.roster.leave(self.index, Instant::now());
         self.host.settle(inside);
     }
 }
@@ -130,7 +144,9 @@ pub(crate) struct ModelHost {
 }
 
 struct Shared {
+    /// Of all models, and behind them of their adapters.
     entries: Vec<Arc<Entry>>,
+    num_models: usize,
     /// Whether any model ever leaves.
     unloads: bool,
     /// Whether a tenant has only a share of any queue.
@@ -146,7 +162,7 @@ struct Inside {
     loaded: Vec<Option<Loaded>>,
     /// What engines that are gone have done, and how often models came.
     past: Vec<(EngineStats, LoadCounts)>,
-    waiters: HashMap<Ticket, oneshot::Sender<Result<Arc<Lease>, ApiError>>>,
+    waiters: HashMap<Ticket, oneshot::Sender<Result<Hold, ApiError>>>,
     log: AccessLog,
     /// No new requests; those that wait have been told.
     is_aborting: bool,
@@ -166,7 +182,7 @@ impl ModelHost {
         patience: Duration,
         log: AccessLog,
     ) -> Result<ModelHost, Error> {
-        let Models { offers, budget, idle, loaded } = models;
+        let Models { offers, budget, idle, adapters, loaded } = models;
         let bytes: Vec<u64> = offers.iter().map(|offer| offer.planned_bytes).collect();
         let (mut entries, mut loads) = (Vec::new(), Vec::new());
         for (index, offer) in offers.into_iter().enumerate() {
@@ -175,14 +191,20 @@ impl ModelHost {
                 index,
                 served: offer.served,
                 name,
-                turns: TurnMetrics::default(),
+                turns: Arc::default(),
+                adapter: None,
             }));
             loads.push(offer.load);
         }
+        let num_models = entries.len();
+        for (index, served, id) in adapters {
+            let (name, turns) = (Arc::from(served.name.as_str()), Arc::clone(&entries[index].turns));
+            entries.push(Arc::new(Entry { index, served, name, turns, adapter: Some(id) }));
+        }
         let mut inside = Inside {
             roster: Roster::new(&bytes, budget, idle),
-            loaded: entries.iter().map(|_| None).collect(),
-            past: vec![Default::default(); entries.len()],
+            loaded: (0..num_models).map(|_| None).collect(),
+            past: vec![Default::default(); num_models],
             waiters: HashMap::new(),
             log,
             is_aborting: false,
@@ -194,8 +216,9 @@ impl ModelHost {
             inside.roster.loaded(0, Instant::now(), Duration::ZERO);
         }
         let shared = Arc::new(Shared {
-            unloads: entries.len() > 1 || idle.is_some(),
+            unloads: num_models > 1 || idle.is_some(),
             entries,
+            num_models,
             shares_queues,
             waiting: Arc::new(QueueShares::new(shares_queues.then_some(LOAD_WAITING_MAX))),
             inside: Mutex::new(inside),
@@ -207,7 +230,7 @@ impl ModelHost {
         Ok(ModelHost { shared, patience })
     }
 
-    /// All models, the first in front.
+    /// All models, the first in front, and behind them their adapters.
     pub(crate) fn entries(&self) -> &[Arc<Entry>] {
         &self.shared.entries
     }
@@ -225,10 +248,16 @@ impl ModelHost {
         let find = |is_meant: &dyn Fn(&ServedModel) -> bool| {
             self.entries().iter().find(|entry| is_meant(&entry.served))
         };
+        // A name that means an adapter which is not there is not one of those that mean any model.
+        let has_adapters = |served: &ServedModel| {
+            self.entries().iter().any(|entry| entry.served.parent.as_ref() == Some(&served.name))
+        };
+        let is_any =
+            |served: &ServedModel| served.has_any_name() && !(has_adapters(served) && served.begins(name));
         // A model's own name goes before an alias of another.
         find(&|served| served.name == name)
             .or_else(|| find(&|served| served.is_called(name)))
-            .or_else(|| find(&|served| served.has_any_name()))
+            .or_else(|| find(&is_any))
             .ok_or_else(|| {
                 let names = self.entries().iter().flat_map(|entry| entry.served.names());
                 let known: Vec<&str> = names.map(String::as_str).collect();
@@ -242,17 +271,17 @@ impl ModelHost {
     pub(crate) async fn lease(&self, entry: &Arc<Entry>, asker: Asker<'_>) -> Result<Arc<Lease>, ApiError> {
         let keep = if self.shared.unloads { asker.keep } else { Keep::Usual };
         let waiter = match self.shared.enter(entry, Asker { keep, ..asker })? {
-            Ok(lease) => return Ok(lease),
+            Ok(hold) => return Ok(Lease::new(entry, hold)),
             Err(waiter) => waiter,
         };
         let begun = Instant::now();
-        let lease = waiter.lease(&entry.name, self.patience).await?;
+        let hold = waiter.hold(&entry.name, self.patience).await?;
         let mut inside = self.shared.lock();
         let counts = &mut inside.past[entry.index].1;
         (counts.waits, counts.waited_seconds) =
             (counts.waits + 1, counts.waited_seconds + begun.elapsed().as_secs_f64());
         drop(inside);
-        Ok(lease)
+        Ok(Lease::new(entry, hold))
     }
 
     /// Says how long a model stays, without a use of it.
@@ -272,7 +301,7 @@ impl ModelHost {
     /// How all are.
     pub(crate) fn figures(&self) -> Vec<ModelFigures<'_>> {
         let (inside, now) = (self.shared.lock(), Instant::now());
-        let all = self.entries().iter().map(|entry| {
+        let all = self.entries()[..self.shared.num_models].iter().map(|entry| {
             let index = entry.index;
             let (past, loads) = inside.past[index];
             let leaving = inside.leaving.as_ref().filter(|(leaving, _)| *leaving == index);
@@ -364,12 +393,12 @@ impl Loaded {
 struct Waiter {
     shared: Arc<Shared>,
     ticket: Ticket,
-    receiver: oneshot::Receiver<Result<Arc<Lease>, ApiError>>,
+    receiver: oneshot::Receiver<Result<Hold, ApiError>>,
     _share: Waiting,
 }
 
 impl Waiter {
-    async fn lease(mut self, name: &str, patience: Duration) -> Result<Arc<Lease>, ApiError> {
+    async fn hold(mut self, name: &str, patience: Duration) -> Result<Hold, ApiError> {
         match tokio::time::timeout(patience, &mut self.receiver).await {
             Ok(Ok(granted)) => granted,
             // The sender goes only when the server does.
@@ -406,7 +435,7 @@ impl Shared {
         self: &Arc<Shared>,
         entry: &Arc<Entry>,
         asker: Asker<'_>,
-    ) -> Result<Result<Arc<Lease>, Waiter>, ApiError> {
+    ) -> Result<Result<Hold, Waiter>, ApiError> {
         let mut inside = self.lock();
         if inside.is_aborting {
             return Err(ApiError::ShuttingDown);
@@ -442,17 +471,17 @@ impl Shared {
     }
 
     /// A lease that the roster knows of; None when the server ends.
-    fn granted(self: &Arc<Shared>, inside: &Inside, index: usize) -> Option<Arc<Lease>> {
+    fn granted(self: &Arc<Shared>, inside: &Inside, index: usize) -> Option<Hold> {
         let memory = Arc::clone(&inside.loaded[index].as_ref()?.memory);
-        Some(Arc::new(Lease { host: Arc::clone(self), entry: Arc::clone(&self.entries[index]), memory }))
+        Some(Hold { host: Arc::clone(self), index, memory })
     }
 
     /// Hands a lease to whoever waits with a ticket; gives it back when there is nobody.
-    fn deliver(self: &Arc<Shared>, inside: &mut Inside, index: usize, ticket: Ticket) -> Option<Arc<Lease>> {
-        let lease = self.granted(inside, index)?;
+    fn deliver(self: &Arc<Shared>, inside: &mut Inside, index: usize, ticket: Ticket) -> Option<Hold> {
+        let hold = self.granted(inside, index)?;
         match inside.waiters.remove(&ticket) {
-            Some(sender) => sender.send(Ok(lease)).err().and_then(Result::ok),
-            None => Some(lease),
+            Some(sender) => sender.send(Ok(hold)).err().and_then(Result::ok),
+            None => Some(hold),
         }
     }
 

@@ -78,7 +78,7 @@ pub(crate) fn not_here(path: &str) -> ApiError {
 
 fn details(served: &ServedModel) -> Value {
     json!({
-        "parent_model": "", "format": "safetensors", "family": "gptoss", "families": ["gptoss"],
+        "parent_model": served.parent.as_deref().unwrap_or_default(), "format": "safetensors", "family": "gptoss", "families": ["gptoss"],
         "parameter_size": served.parameter_size, "quantization_level": served.quantization,
     })
 }

@@ -27,6 +27,10 @@ pub struct Model {
     pub max_model_len: usize,
     /// Whether it is in memory.
     pub status: ModelStatus,
+    /// The model whose weights these are: itself, or that of an adapter.
+    pub root: String,
+    /// The same, of an adapter alone.
+    pub parent: Option<String>,
 }
 
 /// Where a model is, in the form of llama-server's router.

@@ -11,11 +11,12 @@ use gptoss_engine::{
 use gptoss_harmony::{Control, MultiDigit, Vocab};
 use gptoss_kernels::Pool;
 use gptoss_model::{Model, Precision};
-use gptoss_server::{Limits, ServedModel};
+use gptoss_server::{Keys, Limits, LoadedModel, Models, ServedAdapter, ServedModel};
 use gptoss_turn::{Assistant, TokenTable};
 
+use crate::adapters::small_adapter;
 use crate::scripted::tokens;
-use crate::server::{Server, model};
+use crate::server::{self, Server, model};
 
 /// Tokens of a whole conversation with the demo: enough for every demand, and not more, as at temperature 2
 /// it would fill any.
@@ -55,6 +56,22 @@ fn computed(checkpoint: &Checkpoint, table: Arc<TokenTable>, context: usize) -> 
 /// The demo.
 pub fn demo() -> Server {
     computed(&Checkpoint::open(&demo_folder()).unwrap(), demo_table(), DEMO_CONTEXT)
+}
+
+/// The demo with two adapters beside its weights, `demo:a` and `demo:b`.
+pub fn adapted_demo() -> Server {
+    let checkpoint = Checkpoint::open(&demo_folder()).unwrap();
+    let model = Model::load(&checkpoint, Precision::Fast, Pool::new(2), &mut |_, _| {}).unwrap();
+    let ids = [1, 2].map(|seed| model.load_adapter(small_adapter(checkpoint.config(), seed)).unwrap());
+    let options = EngineOptions { max_sequences: SEQUENCES, ..EngineOptions::new(DEMO_CONTEXT) };
+    let (engine, _) = Engine::with_options(Arc::new(model), options).unwrap().spawn().unwrap();
+    let served = ServedModel { name: "demo".into(), max_context: DEMO_CONTEXT, ..server::model() };
+    let assistant = Assistant::new(engine, demo_table()).unwrap();
+    let mut models = Models::one(served, LoadedModel { assistant, unload: Box::new(|| {}) });
+    for (name, id) in ["a", "b"].into_iter().zip(ids) {
+        models = models.with_adapter(0, &ServedAdapter { name: name.into(), id }).unwrap();
+    }
+    Server::of_models(models, Limits::default(), Keys::default())
 }
 
 /// Random weights. They end nothing on purpose, and a header takes up to 60 of their tokens.

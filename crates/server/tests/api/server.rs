@@ -41,6 +41,7 @@ pub fn model() -> ServedModel {
         weight_bytes: 0,
         parameter_size: "20.9B".into(),
         quantization: "MXFP4",
+        parent: None,
     }
 }
 
