@@ -19,7 +19,7 @@ mod system;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use gptoss_model::Model;
+use gptoss_model::{AdapterId, Model};
 
 use crate::args::BenchArgs;
 use crate::failure::usage;
@@ -33,19 +33,19 @@ use report::{Conditions, Measured};
 
 /// Runs the command.
 pub fn run(args: &BenchArgs) -> Result<ExitCode> {
-    let opened = offer::opened(&args.model)?;
+    let opened = offer::opened(&args.model)?.with_adapter(args.adapter.as_deref())?;
     let cases = cases(args, &opened)?;
     let load_average = system::load_average();
     let mut ceiling = Ceiling::new();
     let context = cases.iter().map(Case::context).max().unwrap_or(1);
     let (model, starts) = Starts::measure(args, &opened, context)?;
-    measure::warm_up(&model)?;
+    measure::warm_up(&model, opened.adapter())?;
     let conditions = Conditions::new(args, &opened, &model, starts, load_average)?;
     let mut measured: Vec<Measured> = cases.iter().map(|case| Measured::new(*case)).collect();
     let mut is_whole = true;
     for repeat in 0..args.repeat {
         for measured in &mut measured {
-            match run_once(&model, &mut ceiling, measured, repeat) {
+            match run_once((&model, opened.adapter()), &mut ceiling, measured, repeat) {
                 Ok(()) => say(&format!("{measured}, run {} of {}", repeat + 1, args.repeat)),
                 Err(error) => {
                     // The others may fit the machine.
@@ -70,9 +70,14 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
 }
 
 /// One run of a case, with the machine's rates before and after it.
-fn run_once(model: &Model, ceiling: &mut Ceiling, measured: &mut Measured, repeat: u32) -> Result<()> {
+fn run_once(
+    (model, adapter): (&Model, Option<AdapterId>),
+    ceiling: &mut Ceiling,
+    measured: &mut Measured,
+    repeat: u32,
+) -> Result<()> {
     let before = ceiling.measure(model)?;
-    let speeds = measure::run_case(model, &measured.case, u64::from(repeat))?;
+    let speeds = measure::run_case((model, adapter), &measured.case, u64::from(repeat))?;
     measured.add([before, ceiling.measure(model)?], speeds);
     measured.peak_resident_bytes =
         machine::peak_bytes().map(|bytes| bytes.saturating_sub(ceiling.num_bytes()));

@@ -29,7 +29,8 @@ pub fn fit(opened: &Opened, compute: &ComputeArgs, options: EngineOptions) -> Re
     let numbers = &numbers[fewest..];
     let Some(fewest) = numbers.first() else { return Ok(options) };
     let (context, precision) = (options.max_context, precision(compute.precision));
-    let needs = Needs { context, precision, dense: dense(compute.dense, compute.precision)?, kv: None };
+    let dense = dense(compute.dense, compute.precision)?;
+    let needs = Needs { context, precision, dense, kv: None, adapters: opened.adapter_bytes() };
     let least = engine_start::plan_kv(opened, compute, &with(*fewest))?;
     let kv_format = kv_format(compute);
     let Some(card) =

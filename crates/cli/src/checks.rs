@@ -24,6 +24,12 @@ pub fn of_serve(args: &ServeArgs) -> Vec<Finding> {
     if args.model.len() > 1 && worst(&findings) != Level::Fail {
         findings.push(together(args));
     }
+    if !args.adapter.is_empty() && worst(&findings) != Level::Fail {
+        findings.push(match serve::adapters(args) {
+            Ok(names) => Finding::ok("adapters", format!("{} fit their models", names.join(", "))),
+            Err(error) => Finding::of_error("adapters", &error),
+        });
+    }
     findings.push(exposure(args));
     findings.extend(args.api_key_file.as_deref().map(|file| keys(args, file)));
     let folders = [("state folder", &args.state_dir), ("prompt folder", &args.engine.kv_disk)];
@@ -50,6 +56,13 @@ fn collector(args: &ServeArgs) -> Option<Finding> {
 /// What `chat` and `run` would stumble over.
 pub fn of_generation(args: &GenerationArgs) -> Vec<Finding> {
     let mut findings = vec![model(&args.model, args.context)];
+    if let Some(adapter) = args.adapter.as_deref().filter(|_| worst(&findings) != Level::Fail) {
+        let fits = Opened::from_argument(&args.model).and_then(|opened| opened.with_adapter(Some(adapter)));
+        findings.push(match fits {
+            Ok(_) => Finding::ok("adapter", format!("{} fits the model", adapter.display())),
+            Err(error) => Finding::of_error("adapter", &error),
+        });
+    }
     findings.extend(args.functions.as_deref().map(|file| match functions::read(file) {
         Ok(list) => Finding::ok("functions", format!("{}: {} of them", file.display(), list.len())),
         Err(error) => Finding::of_error("functions", &error),

@@ -115,6 +115,10 @@ fn candidates(
             "--gpu-memory is a card's, and the processor computes\nadd --device vulkan or auto, or leave it out",
         )),
         DeviceArg::Cpu => Ok(Vec::new()),
+        DeviceArg::Card(_) if needs.adapters > 0 => {
+            Err(usage("on a card there are no adapters yet\nadapters run on the CPU for now: --device cpu"))
+        }
+        DeviceArg::Auto if needs.adapters > 0 => Ok(Vec::new()),
         DeviceArg::Card(_) if compute.memory.is_some() => Err(usage(
             "--memory is the computer's and --device takes a card's (--gpu-memory); leave one of them out",
         )),

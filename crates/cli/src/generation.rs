@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result};
 use gptoss_engine::{Sampling, SamplingParams};
 use gptoss_harmony::{Conversation, FunctionTool, Message, Opening, ReasoningEffort, RenderOptions, render};
-use gptoss_model::{ExpertTraffic, Model};
+use gptoss_model::{AdapterId, ExpertTraffic, Model};
 use gptoss_turn::{
     Assistant, ConstraintLimits, FunctionRule, Outcome, OutputRules, Priority, TokenTable, TurnConstraint,
     TurnEvent, TurnOptions, TurnRules,
@@ -68,6 +68,8 @@ pub struct Session {
     pub name: String,
     /// Whether it is the demo.
     pub is_demo: bool,
+    /// The adapter beside its weights.
+    pub adapter: Option<AdapterId>,
     /// How turns are taken.
     pub options: TurnOptions,
     assistant: Assistant,
@@ -130,7 +132,7 @@ impl Session {
 /// Errors: usage errors for flags that do not fit the model; what is wrong with a file, by its name.
 pub fn prepare(args: &GenerationArgs) -> Result<(Session, ConversationHead)> {
     args.engine.check()?;
-    let opened = offer::opened(&args.model)?;
+    let opened = offer::opened(&args.model)?.with_adapter(args.adapter.as_deref())?;
     let config = opened.checkpoint.config();
     let sampling = sampling_params(&args.sampling, &opened.generation_config()?);
     Sampling::parse(&sampling, config.vocab_size).map_err(|error| usage(error.to_string()))?;
@@ -162,10 +164,11 @@ pub fn prepare(args: &GenerationArgs) -> Result<(Session, ConversationHead)> {
     };
     let engine =
         engine_start::start(Arc::clone(&model), &opened, &args.compute, &args.engine, engine_options)?;
-    let assistant = Assistant::new(engine.handle.clone(), table)?;
+    let assistant = Assistant::new(engine.handle.clone(), table)?.with_adapter(opened.adapter());
     let session = Session {
         name: opened.source.name(),
         is_demo: opened.source.is_demo(),
+        adapter: opened.adapter(),
         options,
         assistant,
         model,

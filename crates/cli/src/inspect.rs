@@ -98,7 +98,7 @@ impl Report {
             plan.map_err(|error| usage(error.to_string()))
         });
         let kv = kv.transpose()?;
-        let one = Needs { context, precision, dense, kv: None };
+        let one = Needs { context, precision, dense, kv: None, adapters: 0 };
         let (checkpoint, is_card) = (&opened.checkpoint, args.gpu_memory.is_some());
         let mut terms = match (args.gpu_memory, args.memory) {
             (Some(budget), _) => device::plan_within(

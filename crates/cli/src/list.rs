@@ -145,6 +145,7 @@ impl Readable {
             precision: precision(args.precision),
             dense: dense(None, args.precision)?,
             kv: None,
+            adapters: 0,
         };
         let terms = memory_budget::whole(&opened.checkpoint, &needs)?;
         let parts = parameters(&ModelConfig::from_checkpoint(opened.checkpoint.config())?);

@@ -42,6 +42,7 @@ mod model_source;
 mod named_model;
 mod offer;
 mod ollama;
+mod opened_adapter;
 mod otlp;
 mod output;
 mod parse;

@@ -57,6 +57,8 @@ pub struct Needs<'a> {
     pub dense: DenseMode,
     /// The keys and values of an engine, in the place of those of one conversation.
     pub kv: Option<&'a KvPlan>,
+    /// What adapters take beside the weights. Units: bytes.
+    pub adapters: u64,
 }
 
 /// The plan without a budget: everything in memory.
@@ -65,7 +67,7 @@ pub struct Needs<'a> {
 pub fn whole(checkpoint: &Checkpoint, needs: &Needs<'_>) -> Result<Vec<Term>> {
     let config = ModelConfig::from_checkpoint(checkpoint.config())?;
     let terms = memory(&config, &checkpoint.part_bytes(), needs.context, needs.precision, needs.dense);
-    Ok(with_engine(terms, needs.kv))
+    Ok(with_rest(terms, needs))
 }
 
 /// The smallest budget that `--memory` takes for a model; `None` when no part of it can stay on disk. Units:
@@ -87,16 +89,17 @@ pub fn plan(
     budget: u64,
 ) -> Result<MemoryPlan> {
     let config = ModelConfig::from_checkpoint(checkpoint.config())?;
-    // The model room plans for one conversation; what the engine's plan has beyond that is taken from the
-    // budget first.
+    // The model room plans for one conversation; what the engine's plan has beyond that, and adapters, are
+    // taken from the budget first.
     let one = memory(&config, &[], needs.context, needs.precision, needs.dense);
     let one: u64 = one.iter().filter(|term| is_kv(term)).map(|term| term.bytes).sum();
     let all: u64 = needs.kv.map_or(one, |plan| plan.terms.iter().map(|term| term.bytes).sum());
+    let all = all + needs.adapters;
     let for_one = (budget + one).saturating_sub(all);
     let plan = plan_memory(checkpoint, needs.context, needs.precision, needs.dense, for_one);
     let plan =
         plan.map_err(|error| too_small(error, subject, budget, |bytes| (bytes + all).saturating_sub(one)))?;
-    Ok(MemoryPlan { terms: with_engine(plan.terms, needs.kv), ..plan })
+    Ok(MemoryPlan { terms: with_rest(plan.terms, needs), ..plan })
 }
 
 /// Writes a plan to standard error.
@@ -198,11 +201,14 @@ fn is_kv(term: &Term) -> bool {
     term.name.starts_with("KV cache")
 }
 
-/// The cache of one conversation makes way for that of the engine.
-fn with_engine(mut terms: Vec<Term>, kv: Option<&KvPlan>) -> Vec<Term> {
-    if let Some(plan) = kv {
+/// The cache of one conversation makes way for that of the engine, and adapters are there too.
+fn with_rest(mut terms: Vec<Term>, needs: &Needs<'_>) -> Vec<Term> {
+    if let Some(plan) = needs.kv {
         terms.retain(|term| !is_kv(term));
         terms.extend(plan.terms.iter().cloned());
+    }
+    if needs.adapters > 0 {
+        terms.push(Term { name: "adapters".to_owned(), bytes: needs.adapters });
     }
     terms
 }

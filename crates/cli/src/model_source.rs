@@ -17,13 +17,14 @@ use gptoss_checkpoint::{Checkpoint, Config, Layout, PUBLISHED_VOCAB_SIZE, Preset
 use gptoss_engine::KvPlan;
 use gptoss_harmony::{GgufTokens, MultiDigit, Vocab};
 use gptoss_kernels::Pool;
-use gptoss_model::{DenseMode, KvFormat, LoadOptions, Model, Precision};
+use gptoss_model::{AdapterId, DenseMode, KvFormat, LoadOptions, Model, Precision};
 
 use crate::args::{ComputeArgs, DenseArg, KvArg, PrecisionArg};
 use crate::device::ChosenCard;
 use crate::failure::usage;
 use crate::generation_config::GenerationConfig;
 use crate::memory_budget::{self, Needs, Place, Subject};
+use crate::opened_adapter::OpenedAdapter;
 use crate::progress::{Progress, Unit};
 use crate::{demo, device, gguf_files, hub, last_used, ollama};
 
@@ -233,9 +234,38 @@ pub struct Opened {
     pub checkpoint: Checkpoint,
     /// Where its files are, if they are in a folder.
     folder: Option<PathBuf>,
+    /// What is loaded beside the weights.
+    pub adapters: Vec<OpenedAdapter>,
 }
 
 impl Opened {
+    /// The same model with an adapter, if there is a folder of one.
+    ///
+    /// Errors: those of [`OpenedAdapter::open`].
+    pub fn with_adapter(mut self, folder: Option<&Path>) -> Result<Opened> {
+        if let Some(folder) = folder {
+            self.adapters.push(OpenedAdapter::open("", folder, &self.checkpoint)?);
+        }
+        Ok(self)
+    }
+
+    /// Opens a source with adapters that were looked at before.
+    ///
+    /// Errors: those of [`Opened::open`].
+    pub fn again(source: &ModelSource, adapters: &[OpenedAdapter]) -> Result<Opened> {
+        Ok(Opened { adapters: adapters.to_vec(), ..Opened::open(source.clone())? })
+    }
+
+    /// The one adapter of a command that takes one.
+    pub fn adapter(&self) -> Option<AdapterId> {
+        self.adapters.first().map(|adapter| adapter.id)
+    }
+
+    /// What all adapters take in memory. Units: bytes.
+    pub fn adapter_bytes(&self) -> u64 {
+        self.adapters.iter().map(|adapter| adapter.bytes).sum()
+    }
+
     /// Where its files are, if they are in a folder.
     pub fn folder(&self) -> Option<&Path> {
         self.folder.as_deref()
@@ -261,7 +291,7 @@ impl Opened {
                 Checkpoint::embedded(demo::FILES).context("the embedded demo model cannot be opened")?
             }
         };
-        Ok(Opened { source, checkpoint, folder })
+        Ok(Opened { source, checkpoint, folder, adapters: Vec::new() })
     }
 
     /// What the model's own files say about sampling; only those who sample need ask.
@@ -344,7 +374,7 @@ impl Opened {
     pub fn load(&self, compute: &ComputeArgs, context: usize, kv: Option<&KvPlan>) -> Result<Model> {
         let (precision, dense) = (precision(compute.precision), dense(compute.dense, compute.precision)?);
         let cannot = || format!("cannot load {}", self.source.name());
-        let needs = Needs { context, precision, dense, kv };
+        let needs = Needs { context, precision, dense, kv, adapters: self.adapter_bytes() };
         let card = device::choose(compute, &self.checkpoint, &needs, kv_format(compute))?;
         let expert_slots = match compute.memory {
             None => None,
@@ -358,7 +388,8 @@ impl Opened {
         self.load_planned(compute, expert_slots, card.as_ref())
     }
 
-    /// Reads the weights as planned: with room for so many experts, or for all, or to a card.
+    /// Reads the weights as planned, and the adapters: with room for so many experts, or for all, or to a
+    /// card.
     pub fn load_planned(
         &self,
         compute: &ComputeArgs,
@@ -379,6 +410,9 @@ impl Opened {
             Some(card) => Model::load_on(&card.device, &self.checkpoint, &options, pool, &mut tell),
         };
         let model = model.with_context(|| format!("cannot load {}", self.source.name()))?;
+        for adapter in &self.adapters {
+            adapter.load(&model, &self.checkpoint)?;
+        }
         Ok(model.with_kv_format(kv_format(compute)))
     }
 }

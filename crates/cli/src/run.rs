@@ -199,7 +199,7 @@ fn report(session: &Session, head: &ConversationHead, outcome: &Outcome) -> Valu
     let usage = &outcome.usage.engine;
     let calls = outcome.calls.iter().map(|call| json!({"name": call.name, "arguments": call.arguments}));
     let sampling = &session.options.sampling;
-    json!({
+    let mut object = json!({
         "model": session.name,
         "demo": session.is_demo,
         "effort": head.effort.as_str(),
@@ -224,5 +224,9 @@ fn report(session: &Session, head: &ConversationHead, outcome: &Outcome) -> Valu
         "disk": memory_budget::traffic_json(session.expert_traffic().as_ref()),
         "temperature": sampling.temperature,
         "seed": sampling.seed,
-    })
+    });
+    if let Some(adapter) = session.adapter {
+        object["adapter"] = json!(adapter.short());
+    }
+    object
 }

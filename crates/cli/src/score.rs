@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
 use gptoss_checkpoint::{Dtype, Outline, safetensors_header};
-use gptoss_model::{Batch, Comparison, Divergence, KvCache, LogitRows, Model, log_prob};
+use gptoss_model::{AdapterId, Batch, Comparison, Divergence, KvCache, LogitRows, Model, log_prob};
 use serde_json::{Value, json};
 
 use crate::args::{ComputeArgs, DeviceArg, PrecisionArg, ScoreArgs};
@@ -46,7 +46,7 @@ pub fn run(args: &ScoreArgs) -> Result<ExitCode> {
         ));
     }
     let target = args.logits.as_deref().map(Target::at).transpose()?;
-    let opened = offer::opened(&args.model)?;
+    let opened = offer::opened(&args.model)?.with_adapter(args.adapter.as_deref())?;
     let tokens = read_tokens(args, &opened)?;
     check_tokens(&tokens, &opened)?;
     let scored = Scored::load(&opened, args, tokens.len())?;
@@ -100,6 +100,8 @@ fn check_tokens(tokens: &[u32], opened: &Opened) -> Result<()> {
 struct Scored {
     model: Model,
     exact: Option<Model>,
+    /// Of both.
+    adapter: Option<AdapterId>,
 }
 
 impl Scored {
@@ -120,14 +122,15 @@ impl Scored {
             ..args.compute.clone()
         };
         let exact = if compares { Some(opened.load(&exact, num_tokens, None)?) } else { None };
-        Ok(Scored { model: opened.load(&args.compute, num_tokens, None)?, exact })
+        let model = opened.load(&args.compute, num_tokens, None)?;
+        Ok(Scored { model, exact, adapter: opened.adapter() })
     }
 
     /// Computes every row of logits in order, shows each to `on_row`, and keeps the scores.
     fn run(&self, tokens: &[u32], on_row: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<Scores> {
         let mut scores = Scores::default();
-        let mut cache = self.model.new_cache(tokens.len());
-        let mut exact_cache = self.exact.as_ref().map(|model| model.new_cache(tokens.len()));
+        let new_cache = |model: &Model| model.new_cache(tokens.len()).with_adapter(self.adapter);
+        let (mut cache, mut exact_cache) = (new_cache(&self.model), self.exact.as_ref().map(new_cache));
         let mut progress = Progress::new("scoring", Unit::Tokens);
         let mut failed = Ok(());
         for (step, chunk) in tokens.chunks(STEP_TOKENS).enumerate() {
@@ -202,6 +205,9 @@ fn print(args: &ScoreArgs, opened: &Opened, tokens: &[u32], scores: &Scores) -> 
             "demo": opened.source.is_demo(),
             "precision": precision,
         });
+        if let Some(adapter) = opened.adapter() {
+            object["adapter"] = json!(adapter.short());
+        }
         if !args.divergence {
             let first = std::iter::once(None);
             let logprobs: Vec<Option<f64>> = first.chain(scores.logprobs.iter().copied().map(Some)).collect();

@@ -29,6 +29,7 @@ use crate::memory_budget;
 use crate::model_source::Opened;
 use crate::named_model::NamedModel;
 use crate::offer;
+use crate::opened_adapter::{OpenedAdapter, assign};
 use crate::otlp::{self, Collector};
 use crate::prompt_folder;
 use crate::serve_log;
@@ -265,7 +266,27 @@ fn sources(args: &ServeArgs, open: impl Fn(&str) -> Result<Opened>) -> Result<Ve
         let name = name.map_or_else(|| served_name(&opened.source), str::to_owned);
         Ok(NamedSource { name, opened })
     };
-    args.model.iter().map(source).collect()
+    let mut sources = args.model.iter().map(source).collect::<Result<Vec<NamedSource>>>()?;
+    for text in &args.adapter {
+        let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
+        let assigned = assign(text, &names)?;
+        let opened = &mut sources[assigned.model].opened;
+        let adapter = OpenedAdapter::open(assigned.name, assigned.folder, &opened.checkpoint)?;
+        opened.adapters.push(adapter);
+    }
+    Ok(sources)
+}
+
+/// Whether the adapters fit their models: what each is called.
+///
+/// Errors: as opening models and adapters.
+pub fn adapters(args: &ServeArgs) -> Result<Vec<String>> {
+    let sources = sources(args, Opened::from_argument)?;
+    let names = |source: &NamedSource| {
+        let each = source.opened.adapters.iter().map(|adapter| format!("{}:{}", source.name, adapter.name));
+        each.collect::<Vec<_>>()
+    };
+    Ok(sources.iter().flat_map(names).collect())
 }
 
 /// Several models, looked at and not loaded.
@@ -317,6 +338,14 @@ fn print(plans: &[Planned], budget: Option<u64>, address: std::net::SocketAddr) 
     )?;
     if first.served.is_demo {
         writeln!(out, "It is the small demo model inside this program, made to show everything at work.")?;
+    }
+    let adapted = |planned: &Planned| {
+        planned.adapters.iter().map(|name| format!("{}:{name}", planned.served.name)).collect::<Vec<_>>()
+    };
+    let adapters: Vec<String> = plans.iter().flat_map(adapted).collect();
+    if !adapters.is_empty() {
+        let are = if adapters.len() == 1 { "Its adapter is served as" } else { "Adapters are served as" };
+        writeln!(out, "{are} {}.", adapters.join(", "))?;
     }
     if let Some(budget) = budget {
         let names: Vec<&str> = others.iter().map(|planned| planned.served.name.as_str()).collect();

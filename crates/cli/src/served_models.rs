@@ -14,7 +14,7 @@ use gptoss_checkpoint::ExpertFormat;
 use gptoss_engine::{KvPlan, SEQUENCES_DEFAULT, SamplingParams};
 use gptoss_harmony::Vocab;
 use gptoss_model::{DenseMode, MemoryPlan, Model, ModelConfig, Term, parameters};
-use gptoss_server::{LoadedModel, ModelOffer, Models, ServedModel};
+use gptoss_server::{LoadedModel, ModelOffer, Models, ServedAdapter, ServedModel};
 use gptoss_turn::{Assistant, TokenTable};
 
 use crate::args::{ComputeArgs, DeviceArg, EngineArgs};
@@ -26,6 +26,7 @@ use crate::generation_config::GenerationConfig;
 use crate::machine;
 use crate::memory_budget::{self, Needs, human};
 use crate::model_source::{ModelSource, Opened, context, dense, kv_format, precision};
+use crate::opened_adapter::OpenedAdapter;
 use crate::today::today;
 
 /// How long one of several models stays in memory when nobody uses it, unless the flag says otherwise.
@@ -82,6 +83,8 @@ pub struct Planned {
     pub served: ServedModel,
     /// What it takes.
     pub terms: Vec<Term>,
+    /// The names of its adapters, to which requests put its own in front.
+    pub adapters: Vec<String>,
 }
 
 impl Planned {
@@ -129,6 +132,7 @@ impl Prepared {
         let loaded = recipe.start(opened, model, vocab)?;
         let offers = vec![recipe.offer(planned.served.clone(), bytes)];
         let models = Models::several(offers, None, args.idle(1))?.with_loaded(loaded);
+        let models = with_adapters(models, std::slice::from_ref(source))?;
         Ok(Prepared { models, plans: vec![planned], budget: None })
     }
 
@@ -166,8 +170,21 @@ impl Prepared {
         }
         let models = Models::several(offers, Some(budget), args.idle(sources.len()))
             .map_err(|error| usage(error.to_string()))?;
+        let models = with_adapters(models, sources)?;
         Ok(Prepared { models, plans, budget: Some(budget) })
     }
+}
+
+/// The models with the adapters of each.
+///
+/// Errors: two of one name.
+fn with_adapters(models: Models, sources: &[NamedSource]) -> Result<Models> {
+    let each = sources.iter().enumerate();
+    let mut all = each.flat_map(|(model, source)| source.opened.adapters.iter().map(move |one| (model, one)));
+    all.try_fold(models, |models, (model, OpenedAdapter { name, id, .. })| {
+        let adapter = ServedAdapter { name: name.clone(), id: *id };
+        models.with_adapter(model, &adapter).map_err(|error| usage(error.to_string()))
+    })
 }
 
 /// What all models in memory may take together.
@@ -195,6 +212,7 @@ fn aliases(alias: &[String], names: &[&str]) -> Vec<Vec<String>> {
 #[derive(Clone)]
 struct Recipe {
     source: ModelSource,
+    adapters: Vec<OpenedAdapter>,
     name: String,
     compute: ComputeArgs,
     engine: EngineArgs,
@@ -206,6 +224,7 @@ impl Recipe {
     fn new(args: &Serving<'_>, NamedSource { name, opened }: &NamedSource) -> Result<Recipe> {
         Ok(Recipe {
             source: opened.source.clone(),
+            adapters: opened.adapters.clone(),
             name: name.clone(),
             compute: args.compute.clone(),
             engine: args.engine.clone(),
@@ -236,6 +255,7 @@ impl Recipe {
             precision: precision(self.compute.precision),
             dense: dense(self.compute.dense, self.compute.precision)?,
             kv: Some(kv),
+            adapters: self.adapters.iter().map(|adapter| adapter.bytes).sum(),
         })
     }
 
@@ -274,8 +294,10 @@ impl Recipe {
                 ExpertFormat::Mxfp4 => "MXFP4",
                 ExpertFormat::Bf16 => "BF16",
             },
+            parent: None,
         };
-        Ok(Planned { served, terms })
+        let adapters = self.adapters.iter().map(|adapter| adapter.name.clone()).collect();
+        Ok(Planned { served, terms, adapters })
     }
 
     /// Build, model and numeric mode: what the bytes of a seeded request depend on besides itself.
@@ -289,7 +311,7 @@ impl Recipe {
     ///
     /// Errors: besides those of the first time, that it takes more than was planned then.
     fn load_again(&self, planned_bytes: u64) -> Result<LoadedModel> {
-        let opened = Opened::open(self.source.clone())?;
+        let opened = Opened::again(&self.source, &self.adapters)?;
         let kv = self.plan_kv(&opened)?;
         let needs = self.needs(&kv)?;
         let plan = self.plan(&opened, &needs)?;

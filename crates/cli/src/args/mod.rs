@@ -147,6 +147,9 @@ pub struct GenerationArgs {
     /// The model to talk to
     #[arg(long, short, value_name = "MODEL", default_value = "demo", help = MODEL)]
     pub model: String,
+    /// An adapter (LoRA) of the model, as PEFT, Unsloth and others save them: used as it is, not merged
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
     /// How much the model reasons before it answers
     #[arg(long, value_enum, default_value_t = Effort::Medium)]
     pub effort: Effort,
@@ -271,6 +274,9 @@ pub struct ScoreArgs {
     /// The model to score with
     #[arg(long, short, value_name = "MODEL", default_value = "demo", help = MODEL)]
     pub model: String,
+    /// An adapter (LoRA) of the model, as PEFT, Unsloth and others save them: used as it is, not merged
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
     /// Token ids: a JSON array, or an object with `input_ids`; `-` for standard input
     #[arg(long, value_name = "FILE.json")]
     pub token_ids: Option<PathBuf>,
@@ -412,6 +418,9 @@ pub struct BenchArgs {
     /// The model to measure
     #[arg(long, short, value_name = "MODEL", default_value = "demo", help = MODEL)]
     pub model: String,
+    /// An adapter (LoRA) of the model, as PEFT, Unsloth and others save them: used as it is, not merged
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
     /// Tokens of the prompt, several by comma; 0 measures decoding alone
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "512", value_parser = clap::value_parser!(u32).range(..=BENCH_TOKENS_MAX))]
     pub prefill: Vec<u32>,

@@ -14,6 +14,10 @@ pub struct ServeArgs {
     /// The models to serve
     #[arg(long, short, value_name = "[NAME=]MODEL", default_value = "demo", help = format!("{MODEL}; may be repeated, each loaded when it is first asked for, by NAME where one is given"))]
     pub model: Vec<String>,
+    /// An adapter (LoRA), used as it is beside its model, which requests name as MODEL:NAME; may be
+    /// repeated. With several models it says of which it is
+    #[arg(long, value_name = "[MODEL:]NAME=DIR")]
+    pub adapter: Vec<String>,
     /// The address to listen on, or a name that has one; an address that other machines reach needs
     /// --api-key-file
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]

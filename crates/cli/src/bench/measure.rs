@@ -12,8 +12,8 @@ use std::time::Instant;
 
 use anyhow::{Result, anyhow};
 use gptoss_model::{
-    BLOCK_TOKENS, Batch, ExpertTraffic, KvMove, KvStore, LogitRows, Model, Segment, SequenceKv, StoreSizes,
-    Workspace,
+    AdapterId, BLOCK_TOKENS, Batch, ExpertTraffic, KvMove, KvStore, LogitRows, Model, Segment, SequenceKv,
+    StoreSizes, Workspace,
 };
 use serde::Serialize;
 
@@ -144,10 +144,11 @@ impl Start {
     /// Opens the model anew, as a new process would.
     fn measure(args: &BenchArgs, opened: &Opened, context: usize) -> Result<Start> {
         let start = Instant::now();
-        let model = Opened::open(opened.source.clone())?.load(&args.compute, context, None)?;
+        let again = Opened::again(&opened.source, &opened.adapters)?;
+        let model = again.load(&args.compute, context, None)?;
         let load_seconds = start.elapsed().as_secs_f64();
         let prompt = random_tokens(&model, START_PROMPT, 0);
-        let mut cache = model.new_cache(START_PROMPT);
+        let mut cache = model.new_cache(START_PROMPT).with_adapter(opened.adapter());
         model.forward(&Batch { tokens: &prompt, logits: LogitRows::Last }, &mut cache)?;
         Ok(Start { model, load_seconds, first_token_seconds: start.elapsed().as_secs_f64() })
     }
@@ -167,12 +168,12 @@ impl fmt::Display for Start {
 /// that reads its experts from disk as they are needed has no weights to warm.
 ///
 /// Errors: the forward pass fails, which with finite weights it does not.
-pub fn warm_up(model: &Model) -> Result<()> {
+pub fn warm_up(model: &Model, adapter: Option<AdapterId>) -> Result<()> {
     if model.expert_traffic().is_none() {
         let prompt = random_tokens(model, WARM_UP_PROMPT, 0);
         model.forward(
             &Batch { tokens: &prompt, logits: LogitRows::Last },
-            &mut model.new_cache(WARM_UP_PROMPT),
+            &mut model.new_cache(WARM_UP_PROMPT).with_adapter(adapter),
         )?;
     }
     Ok(())
@@ -181,8 +182,8 @@ pub fn warm_up(model: &Model) -> Result<()> {
 /// Runs a case once.
 ///
 /// Errors: the forward pass fails, which with finite weights it does not.
-pub fn run_case(model: &Model, case: &Case, seed: u64) -> Result<Speeds> {
-    let mut sequences = Sequences::new(model, case);
+pub fn run_case((model, adapter): (&Model, Option<AdapterId>), case: &Case, seed: u64) -> Result<Speeds> {
+    let mut sequences = Sequences { adapter, ..Sequences::new(model, case) };
     sequences.fill(0, case.depth, seed);
     // One sequence computes its prompt; the others are given as many positions.
     for sequence in 1..case.batch {
@@ -215,6 +216,7 @@ struct Sequences<'a> {
     work: Workspace,
     /// The blocks of each sequence, one after another.
     blocks: Vec<Vec<u32>>,
+    adapter: Option<AdapterId>,
 }
 
 impl<'a> Sequences<'a> {
@@ -231,6 +233,7 @@ impl<'a> Sequences<'a> {
             store: model.new_store(sizes, case.context()),
             work: model.new_workspace(),
             blocks,
+            adapter: None,
         }
     }
 
@@ -261,7 +264,7 @@ impl<'a> Sequences<'a> {
             let is_last = first_position + tokens.len() == end;
             let logits = if is_last { LogitRows::Last } else { LogitRows::None };
             let kv = SequenceKv { blocks: &self.blocks[0], ring: 0 };
-            let segment = Segment { tokens, first_position, kv, logits, adapter: None };
+            let segment = Segment { tokens, first_position, kv, logits, adapter: self.adapter };
             step(self.model, &mut self.store, &mut self.work, &[segment])?;
             first_position += tokens.len();
         }
@@ -275,7 +278,7 @@ impl<'a> Sequences<'a> {
         let segments: Vec<Segment<'_>> = tokens
             .chunks(1)
             .zip(places)
-            .map(|(tokens, kv)| Segment { tokens, first_position, kv, logits, adapter: None })
+            .map(|(tokens, kv)| Segment { tokens, first_position, kv, logits, adapter: self.adapter })
             .collect();
         step(self.model, &mut self.store, &mut self.work, &segments)
     }

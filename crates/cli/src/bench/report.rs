@@ -93,6 +93,7 @@ pub struct Conditions<'a> {
     load_average: Option<f64>,
     processor: Option<String>,
     device_class: Option<String>,
+    adapter: Option<String>,
 }
 
 impl<'a> Conditions<'a> {
@@ -119,6 +120,7 @@ impl<'a> Conditions<'a> {
             load_average,
             processor: machine::processor(),
             device_class: (!class.is_empty()).then_some(class),
+            adapter: opened.adapter().map(|adapter| adapter.short()),
         })
     }
 }
@@ -169,6 +171,8 @@ struct Row {
     device_driver: Option<String>,
     device_class: Option<String>,
     dispatch_seconds: Option<f64>,
+    /// The first digits of its identity. The ceilings do not count what it adds.
+    adapter: Option<String>,
 }
 
 impl Row {
@@ -230,6 +234,7 @@ impl Row {
             device_driver: device.map(|device| device.driver.clone()),
             device_class: conditions.device_class.clone(),
             dispatch_seconds: measured.rate(|rates| rates.dispatch_seconds),
+            adapter: conditions.adapter.clone(),
         }
     }
 }

@@ -158,7 +158,7 @@ impl Layers {
             for value in &mut setting.values {
                 if is_path {
                     *value = placed(value, &folder);
-                } else if setting.key == "model" {
+                } else if ["model", "adapter"].contains(&setting.key.as_str()) {
                     *value = placed_model(value, &folder);
                 }
             }
@@ -300,7 +300,7 @@ fn placed(path: &str, folder: &Path) -> String {
     placed.to_string_lossy().into_owned()
 }
 
-/// A `--model` value of the file, whose path is from the file's own folder.
+/// A `--model` value of the file, or an `--adapter` with a name, whose path is from the file's own folder.
 fn placed_model(text: &str, folder: &Path) -> String {
     let NamedModel { name, source } = NamedModel::parse(text);
     if !["./", "../", "~/"].iter().any(|start| source.starts_with(start)) {

@@ -30,3 +30,4 @@ mod scripted;
 mod serve;
 mod traces;
 mod train;
+mod with_adapter;
