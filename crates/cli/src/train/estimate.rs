@@ -27,7 +27,9 @@ use super::rows::Rows;
 const PROBE_TOKENS: usize = 256;
 /// How long passes are measured, each at least once.
 const PROBE_TIME: Duration = Duration::from_millis(500);
-
+/// Code, stacks and buffers that the program has not touched when a plan is made: the peak of runs of the
+/// demo above their terms. Units: bytes.
+const UNTOUCHED_BYTES: u64 = 6_000_000;
 /// Steps of which the largest batch is taken.
 const STEPS_LOOKED_AT: u64 = 1000;
 
@@ -42,7 +44,7 @@ impl Plan {
     /// The plan of a recipe for some rows.
     pub fn of(args: &TrainArgs, opened: &Opened, recipe: &Recipe, rows: &Rows) -> Plan {
         // The rows are read by now, so that they are part of it.
-        let program = machine::resident_bytes().unwrap_or(PROGRAM_BYTES);
+        let program = machine::resident_bytes().map_or(PROGRAM_BYTES, |bytes| bytes + UNTOUCHED_BYTES);
         let (together, asked) = largest_batch(recipe, &rows.train_texts());
         let mut terms = memory(&opened.checkpoint, &recipe.tuning, together, asked);
         terms.push(Term { name: "program, vocabulary and rows", bytes: program });

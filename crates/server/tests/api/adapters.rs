@@ -102,7 +102,8 @@ fn every_api_reaches_an_adapter_by_its_name() {
         for (path, body) in apis(name) {
             let answer = post(server.address, path, &body);
             assert_eq!(answer.status, 200, "{path} {name}: {}", answer.body);
-            let texts = answer.events().iter().map(|event| match path {
+            let events = answer.events();
+            let texts = events.iter().map(|event| match path {
                 "/v1/messages" => event["delta"]["text"].as_str().unwrap_or_default().to_owned(),
                 _ => event["choices"][0]["delta"]["content"].as_str().unwrap_or_default().to_owned(),
             });
