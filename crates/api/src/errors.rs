@@ -74,6 +74,8 @@ pub enum ApiError {
     Prompt { id: String },
     #[error("There is no {path} here; see /openapi.json.")]
     Path { path: String },
+    #[error("There is no {path} here: {why}")]
+    NotOffered { path: String, why: &'static str },
     #[error("{path} does not take {method}; see /openapi.json.")]
     Method { path: String, method: String },
     #[error("{message}")]
@@ -163,7 +165,7 @@ impl ApiError {
             ApiError::NotFound { .. } => (404, REQUEST, Some("not_found"), None),
             ApiError::PreviousResponse { .. } => (400, REQUEST, Some("previous_response_not_found"), None),
             ApiError::Prompt { .. } => (404, REQUEST, Some("not_found"), None),
-            ApiError::Path { .. } => (404, REQUEST, Some("unknown_url"), None),
+            ApiError::Path { .. } | ApiError::NotOffered { .. } => (404, REQUEST, Some("unknown_url"), None),
             ApiError::Method { .. } => (405, REQUEST, Some("method_not_allowed"), None),
             ApiError::Conflict { .. } => (409, REQUEST, Some("conflict"), None),
             ApiError::EventsDropped => (409, REQUEST, Some("events_dropped"), None),
@@ -218,6 +220,7 @@ impl ApiError {
             | ApiError::ContextLength { .. }
             | ApiError::NotFound { .. }
             | ApiError::Path { .. }
+            | ApiError::NotOffered { .. }
             | ApiError::Method { .. }
             | ApiError::Conflict { .. }
             | ApiError::EventsDropped

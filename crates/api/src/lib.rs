@@ -15,6 +15,7 @@ pub mod chat;
 pub mod completions;
 pub mod errors;
 pub mod files;
+pub mod fine_tuning;
 pub mod generation;
 pub mod history;
 mod ids;

@@ -81,3 +81,15 @@ pub const CUSTOM_ID_BYTES_MAX: usize = 512;
 pub const BATCH_WINDOW_SECONDS: std::ops::RangeInclusive<u64> = 60..=30 * 24 * 3600;
 /// Wrong lines of a batch that are told; the rest is not looked at.
 pub const BATCH_ERRORS_MAX: usize = 100;
+/// Longest word in the name of a tuned model. Units: characters.
+pub const SUFFIX_CHARS_MAX: usize = 64;
+/// Highest seed of a tuning job.
+pub const TUNING_SEED_MAX: u32 = i32::MAX as u32;
+/// Examples of a step of training.
+pub const BATCH_SIZES: std::ops::RangeInclusive<u32> = 1..=256;
+/// How often the examples of a training may be learned.
+pub const EPOCHS: std::ops::RangeInclusive<u32> = 1..=50;
+/// Ranks of what training may add to a matrix.
+pub const TUNING_RANKS: std::ops::RangeInclusive<u32> = 1..=1024;
+/// Longest example that a training may be asked to take. Units: tokens.
+pub const TUNING_TOKENS: std::ops::RangeInclusive<u32> = 2..=131_072;

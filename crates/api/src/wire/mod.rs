@@ -11,6 +11,7 @@ pub mod chat;
 pub mod completions;
 pub mod dialect;
 pub mod files;
+pub mod fine_tuning;
 pub mod loads;
 pub mod message_events;
 pub mod messages;
