@@ -52,6 +52,14 @@ impl OpenedAdapter {
     }
 }
 
+/// Puts an adapter that was not planned for beside a model's weights.
+///
+/// Errors: what is wrong with its files, or does not fit the model.
+pub fn load_new(folder: &Path, model: &Model, checkpoint: &Checkpoint) -> Result<AdapterId> {
+    let loaded = model.load_adapter(read(folder, checkpoint)?);
+    loaded.with_context(|| format!("cannot use the adapter in {}", folder.display()))
+}
+
 fn read(folder: &Path, checkpoint: &Checkpoint) -> Result<Adapter> {
     let read = read_adapter(folder, checkpoint, None);
     Ok(read.with_context(|| format!("cannot use the adapter in {}", folder.display()))?.adapter)

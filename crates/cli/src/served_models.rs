@@ -6,6 +6,7 @@
 //! what the machine has.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -26,7 +27,7 @@ use crate::generation_config::GenerationConfig;
 use crate::machine;
 use crate::memory_budget::{self, Needs, human};
 use crate::model_source::{ModelSource, Opened, context, dense, kv_format, precision};
-use crate::opened_adapter::OpenedAdapter;
+use crate::opened_adapter::{OpenedAdapter, load_new};
 use crate::today::today;
 
 /// How long one of several models stays in memory when nobody uses it, unless the flag says otherwise.
@@ -332,11 +333,21 @@ impl Recipe {
     fn start(&self, opened: &Opened, model: Model, vocab: Arc<Vocab>) -> Result<LoadedModel> {
         let options = self.engine.options(self.max_context, SEQUENCES_DEFAULT);
         let table = TokenTable::new(vocab)?;
-        let engine =
-            engine_start::start_lasting(Arc::new(model), opened, &self.compute, &self.engine, options)?;
+        let model = Arc::new(model);
+        // The weights are the engine's: they go with it.
+        let (weights, source) = (Arc::downgrade(&model), self.source.clone());
+        let load_adapter = move |folder: &Path| {
+            let load = || {
+                let model = weights.upgrade().context("the model is not in memory any more")?;
+                load_new(folder, &model, &Opened::open(source.clone())?.checkpoint)
+            };
+            load().map_err(|error| format!("{error:#}"))
+        };
+        let engine = engine_start::start_lasting(model, opened, &self.compute, &self.engine, options)?;
         let assistant = Assistant::new(engine.handle.clone(), table)?;
         // It holds the weights, and its thread has ended when this returns.
-        Ok(LoadedModel { assistant, unload: Box::new(move || drop(engine)) })
+        let unload = Box::new(move || drop(engine));
+        Ok(LoadedModel { assistant, unload, load_adapter: Some(Box::new(load_adapter)) })
     }
 
     fn offer(self, served: ServedModel, planned_bytes: u64) -> ModelOffer {

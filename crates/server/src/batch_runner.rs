@@ -163,7 +163,8 @@ impl Task {
     async fn validate(&self, batch: Batch) -> Result<(), ApiError> {
         let mut reader = self.reader(&batch);
         let endpoint = Endpoint::of(&batch.endpoint);
-        let checked = run_blocking(&self.app, move |app| check(app, &mut reader, endpoint)).await?;
+        let caller = self.caller.clone();
+        let checked = run_blocking(&self.app, move |app| check(app, &caller, &mut reader, endpoint)).await?;
         self.change(BatchStatus::Validating, move |batch| match checked {
             Ok(num_lines) => {
                 batch.request_counts.total = num_lines;
@@ -389,6 +390,7 @@ impl Unanswered {
 /// Errors: the database's.
 fn check(
     app: &App,
+    caller: &Caller,
     reader: &mut LineReader,
     endpoint: Option<Endpoint>,
 ) -> Result<Result<u64, Vec<BatchError>>, ApiError> {
@@ -402,7 +404,7 @@ fn check(
     while let Some(line) = reader.next(&app.store)? {
         let checked = match &line {
             InputLine::Whole(number, line) => {
-                let knows = |name: Option<&str>| app.serves(name);
+                let knows = |name: Option<&str>| app.model(caller, name).is_ok();
                 validator.check(line, *number, endpoint, &knows).map(|_| ())
             }
             InputLine::TooLong(number) => {
@@ -436,11 +438,12 @@ fn finish(app: &App, tenant: &str, batch: Batch) -> Result<Batch, ApiError> {
 
 /// As `finish`; `made` are the files that were begun.
 fn end(app: &App, tenant: &str, mut batch: Batch, made: &mut Vec<String>) -> Result<Batch, ApiError> {
-    let mut files = Vec::new();
+    let (mut files, mut damaged) = (Vec::new(), Vec::new());
     let mut write = |is_answer: bool| -> Result<Option<String>, ApiError> {
         let id = ids::random("file");
         made.push(id.clone());
-        let written = app.store.write_results((tenant, &batch.id), (&id, is_answer), now())?;
+        let of = (tenant, batch.id.as_str());
+        let written = app.store.write_results(of, (&id, is_answer), now(), &mut damaged)?;
         let Some(bytes) = written else { return Ok(None) };
         let said = batch.output_expires_after.as_ref();
         let end = if is_answer { "output" } else { "error" };
@@ -460,6 +463,16 @@ fn end(app: &App, tenant: &str, mut batch: Batch, made: &mut Vec<String>) -> Res
     let (output, error) = (write(true)?, write(false)?);
     let time = Some(now());
     (batch.output_file_id, batch.error_file_id) = (output, error);
+    if !damaged.is_empty() && batch.errors.is_none() {
+        let data = damaged.into_iter().take(BATCH_ERRORS_MAX).map(|number| BatchError {
+            code: "stored_data_damaged".to_owned(),
+            line: Some(number),
+            message: "the line's result is damaged in the server's database: its checksum is another"
+                .to_owned(),
+            param: None,
+        });
+        batch.errors = Some(BatchErrors { object: "list".to_owned(), data: data.collect() });
+    }
     match (batch.status, &batch.errors, batch.expired_at) {
         (BatchStatus::Cancelling, ..) => {
             (batch.status, batch.cancelled_at) = (BatchStatus::Cancelled, time);

@@ -41,7 +41,7 @@ pub(crate) async fn create(
     Extension(caller): Extension<Caller>,
     Body(request): Body<ChatRequest>,
 ) -> Result<Response, Rejection> {
-    let model = app.model(request.model.as_deref())?;
+    let model = app.model(&caller, request.model.as_deref())?;
     let generation = app.read(&caller, &model.served, |scope| parse::parse(&request, scope))?;
     let count = sampling::choices(request.n, app.limits.request.choices_max)?;
     let heading = ChunkHeader {

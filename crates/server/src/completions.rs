@@ -48,7 +48,7 @@ pub(crate) async fn create(
     Extension(caller): Extension<Caller>,
     Body(request): Body<CompletionRequest>,
 ) -> Result<Response, Rejection> {
-    let model = app.model(request.model.as_deref())?;
+    let model = app.model(&caller, request.model.as_deref())?;
     let is_of_tokens = matches!(&request.prompt, Some(Prompt::Tokens(_) | Prompt::TokenLists(_)));
     if is_of_tokens && !caller.may_use_tokens {
         return Err(ApiError::Scope { what: "send prompts of token ids" }.into());

@@ -30,6 +30,7 @@ mod drive;
 mod engine_health;
 mod error;
 mod files;
+mod fine_tuning;
 mod gate;
 mod ids;
 mod keys;
@@ -70,6 +71,9 @@ mod thinking_key;
 mod timed_stream;
 mod tokens;
 mod trace;
+mod training;
+mod tuner;
+mod tuning;
 mod turn_stream;
 
 pub use access_log::{Log, LogFormat};
@@ -79,11 +83,17 @@ pub use error::Error;
 pub use gptoss_api::batches::lines::{BatchLine, Validator};
 pub use gptoss_api::batches::results::BatchResult;
 pub use gptoss_api::chat::chunks::ReasoningField;
+pub use gptoss_api::fine_tuning::hyperparameters::TrainingNumbers;
 pub use gptoss_api::responses::prompt::{Prompts, TemplateError};
 pub use gptoss_api::usage::{PhaseTimes, TokenUsage};
+pub use gptoss_api::wire::fine_tuning::{TuningMetrics, TuningOptions};
 pub use keys::Keys;
 pub use limits::Limits;
-pub use model::{LoadModel, LoadedModel, ModelOffer, Models, ServedAdapter, ServedModel};
+pub use model::{LoadAdapter, LoadModel, LoadedModel, ModelOffer, Models, ServedAdapter, ServedModel};
 pub use run::{listen, run};
 pub use state::App;
 pub use trace::{ChoiceWork, RequestTrace, TraceParent, Traces, Work, WorkKind};
+pub use training::{
+    DataFile, DataProblem, DataReport, TrainingData, TrainingEnd, TrainingOrder, TrainingReport,
+    TrainingRunner, TrainingSeat, TrainingTurn,
+};

@@ -166,5 +166,9 @@ pub(crate) const UPLOAD_TIME_MAX: Duration = Duration::from_secs(600);
 pub(crate) const FORM_FIELD_BYTES_MAX: usize = 1024;
 /// How long files of batches are kept when nothing is said, as OpenAI keeps them. Units: seconds.
 pub(crate) const BATCH_FILE_SECONDS: u64 = 30 * 24 * 3600;
+/// Tuning jobs of one tenant that have not ended.
+pub(crate) const TUNING_JOBS_MAX: usize = 64;
+/// Rows of a tuning job's files that are told because nothing is learned of them; the others are counted.
+pub(crate) const TUNING_PROBLEMS_TOLD_MAX: usize = 100;
 /// Most files of one page of a list.
 pub(crate) const FILES_PAGE_MAX: usize = 10_000;

@@ -43,7 +43,7 @@ pub(crate) async fn create(
     Extension(id): Extension<RequestId>,
     Body(request): Body<MessagesRequest>,
 ) -> Result<Response, Rejection> {
-    let model = app.model(request.model.as_deref())?;
+    let model = app.model(&caller, request.model.as_deref())?;
     let signer = app.thinking_key.signer(&caller.tenant);
     let parsed = app.read(&caller, &model.served, |scope| parse::parse(&request, scope, &signer))?;
     let heading =
@@ -72,7 +72,7 @@ pub(crate) async fn count_tokens(
     Extension(caller): Extension<Caller>,
     Body(request): Body<MessagesRequest>,
 ) -> Result<Json<TokenCount>, Rejection> {
-    let model = app.model(request.model.as_deref())?;
+    let model = app.model(&caller, request.model.as_deref())?;
     let signer = app.thinking_key.signer(&caller.tenant);
     let parsed = app.read(&caller, &model.served, |scope| parse::count(&request, scope, &signer))?;
     let model = app.lease(&caller, &model).await?;

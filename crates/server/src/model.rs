@@ -7,6 +7,7 @@
 //!
 //! It does not know weights, nor where they came from.
 
+use std::path::Path;
 use std::time::Duration;
 
 use gptoss_api::ollama::lines::timestamp;
@@ -55,12 +56,18 @@ pub struct ServedAdapter {
     pub id: AdapterId,
 }
 
+/// Puts the adapter of a folder beside the weights of a model in memory, on a thread that may wait. Errors:
+/// what is wrong, for the operator.
+pub type LoadAdapter = Box<dyn Fn(&Path) -> Result<AdapterId, String> + Send + Sync>;
+
 /// A model in memory.
 pub struct LoadedModel {
     /// The way to it.
     pub assistant: Assistant,
     /// Called when it has to leave and nobody uses it any more: when it returns, its memory is free.
     pub unload: Box<dyn FnOnce() + Send>,
+    /// Takes adapters that are tuned while it runs; None takes none.
+    pub load_adapter: Option<LoadAdapter>,
 }
 
 /// Loads a model, on a thread that may wait. Errors: what is wrong, for the operator.
@@ -147,6 +154,18 @@ impl ServedModel {
             name: under(&self.name),
             aliases: self.names().skip(1).map(under).collect(),
             fingerprint: format!("{}+{}", self.fingerprint, id.short()),
+            parent: Some(self.name.clone()),
+            ..self.clone()
+        }
+    }
+
+    /// The model as tuning has made it, under the name of that.
+    pub(crate) fn tuned(&self, name: &str, created: u64) -> ServedModel {
+        ServedModel {
+            name: name.to_owned(),
+            aliases: Vec::new(),
+            created,
+            fingerprint: format!("{}+{name}", self.fingerprint),
             parent: Some(self.name.clone()),
             ..self.clone()
         }

@@ -4,18 +4,21 @@
 //! model is loaded, and for as long as anybody holds the [`Lease`] it is not unloaded. Which model is
 //! loaded or unloaded, and when, is decided by the roster (`roster`); a thread of its own does it, one
 //! thing at a time, with what the composition root has given ([`Models`]). An adapter has an entry of its own
-//! and the place of its model: who leases it holds that.
+//! and the place of its model: who leases it holds that. So has one that is tuned while the server runs, which is
+//! its tenant's alone, and is loaded from its folder when it is first asked for.
 //!
 //! Every request that waits hears of it once: a lease, why there is none, or that the server stops. One whose
 //! client goes away leaves its place.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use gptoss_api::ApiError;
+use gptoss_api::fine_tuning::words::TUNED;
 use gptoss_turn::{AdapterId, Assistant, EngineStats};
 use tokio::sync::oneshot;
 
@@ -24,7 +27,7 @@ use crate::engine_health::EngineHealth;
 use crate::error::Error;
 use crate::limits::{LOAD_RETRY, LOAD_WAITING_MAX};
 use crate::metrics::{LoadCounts, TurnMetrics};
-use crate::model::{LoadModel, LoadedModel, Models, ServedModel};
+use crate::model::{LoadAdapter, LoadModel, LoadedModel, Models, ServedModel};
 use crate::queue_share::{QueueShares, Waiting};
 use crate::roster::{Entered, Keep, ModelState, Roster, Step, Ticket};
 
@@ -40,7 +43,17 @@ pub(crate) struct Entry {
     pub(crate) name: Arc<str>,
     /// What its turns came to; those of adapters count as their model's.
     pub(crate) turns: Arc<TurnMetrics>,
-    adapter: Option<AdapterId>,
+    adapter: EntryAdapter,
+}
+
+/// What of a model's adapters an entry means.
+enum EntryAdapter {
+    /// The model as it is.
+    None,
+    /// One that is loaded with it.
+    Loaded(AdapterId),
+    /// One that was tuned here, in its folder.
+    Tuned(PathBuf),
 }
 
 /// What stands by a model as long as it is in memory.
@@ -48,6 +61,27 @@ struct InMemory {
     assistant: Assistant,
     health: EngineHealth,
     queue: Arc<QueueShares>,
+    load_adapter: Option<LoadAdapter>,
+    /// Those that were tuned here and have been asked for, by their folders.
+    tuned: Mutex<HashMap<PathBuf, AdapterId>>,
+}
+
+impl InMemory {
+    /// The adapter of a folder, beside the weights.
+    ///
+    /// Errors: what is wrong, for the operator.
+    fn tuned(&self, folder: &Path) -> Result<AdapterId, String> {
+        // Held, so that who asks for the same at the same time does not load it twice.
+        let mut tuned = self.tuned.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(id) = tuned.get(folder) {
+            return Ok(*id);
+        }
+        let load = self.load_adapter.as_ref().ok_or("it takes no adapters while it runs")?;
+        let id = catch_unwind(AssertUnwindSafe(|| load(folder)));
+        let id = id.unwrap_or_else(|_| Err("the loading of its adapter broke off".to_owned()))?;
+        tuned.insert(folder.to_owned(), id);
+        Ok(id)
+    }
 }
 
 struct Loaded {
@@ -71,9 +105,15 @@ struct Hold {
 }
 
 impl Lease {
-    fn new(entry: &Arc<Entry>, hold: Hold) -> Arc<Lease> {
-        let assistant = hold.memory.assistant.clone().with_adapter(entry.adapter);
-        Arc::new(Lease { entry: Arc::clone(entry), assistant, hold })
+    /// Errors: `NotLoaded`, when there is no such adapter any more, or it is damaged.
+    async fn new(entry: &Arc<Entry>, hold: Hold) -> Result<Arc<Lease>, ApiError> {
+        let adapter = match &entry.adapter {
+            EntryAdapter::None => None,
+            EntryAdapter::Loaded(id) => Some(*id),
+            EntryAdapter::Tuned(folder) => Some(hold.tuned(entry, folder).await?),
+        };
+        let assistant = hold.memory.assistant.clone().with_adapter(adapter);
+        Ok(Arc::new(Lease { entry: Arc::clone(entry), assistant, hold }))
     }
 
     /// What requests have to know of the model.
@@ -94,6 +134,18 @@ impl Lease {
     /// The shares of its queue.
     pub(crate) fn queue(&self) -> &Arc<QueueShares> {
         &self.hold.memory.queue
+    }
+}
+
+impl Hold {
+    async fn tuned(&self, entry: &Entry, folder: &Path) -> Result<AdapterId, ApiError> {
+        let (memory, folder) = (Arc::clone(&self.memory), folder.to_owned());
+        let loaded = tokio::task::spawn_blocking(move || memory.tuned(&folder)).await;
+        loaded.unwrap_or_else(|error| Err(error.to_string())).map_err(|problem| {
+            let log = self.host.lock().log.clone();
+            log.notice(&format!("{} cannot be loaded: {problem}", entry.name));
+            ApiError::NotLoaded { model: entry.name.to_string(), retry_seconds: LOAD_RETRY.as_secs() }
+        })
     }
 }
 
@@ -147,6 +199,8 @@ struct Shared {
     /// Of all models, and behind them of their adapters.
     entries: Vec<Arc<Entry>>,
     num_models: usize,
+    /// Models that were tuned here, each with its tenant.
+    tuned: RwLock<Vec<(String, Arc<Entry>)>>,
     /// Whether any model ever leaves.
     unloads: bool,
     /// Whether a tenant has only a share of any queue.
@@ -192,14 +246,14 @@ impl ModelHost {
                 served: offer.served,
                 name,
                 turns: Arc::default(),
-                adapter: None,
+                adapter: EntryAdapter::None,
             }));
             loads.push(offer.load);
         }
         let num_models = entries.len();
         for (index, served, id) in adapters {
             let (name, turns) = (Arc::from(served.name.as_str()), Arc::clone(&entries[index].turns));
-            entries.push(Arc::new(Entry { index, served, name, turns, adapter: Some(id) }));
+            entries.push(Arc::new(Entry { index, served, name, turns, adapter: EntryAdapter::Loaded(id) }));
         }
         let mut inside = Inside {
             roster: Roster::new(&bytes, budget, idle),
@@ -219,6 +273,7 @@ impl ModelHost {
             unloads: num_models > 1 || idle.is_some(),
             entries,
             num_models,
+            tuned: RwLock::default(),
             shares_queues,
             waiting: Arc::new(QueueShares::new(shares_queues.then_some(LOAD_WAITING_MAX))),
             inside: Mutex::new(inside),
@@ -240,48 +295,83 @@ impl ModelHost {
         &self.shared.entries[0]
     }
 
-    /// The model that a request means.
+    /// A model that was tuned here from `base`, whose adapter is in `folder`, is known to its tenant from now
+    /// on. False: there is no such base.
+    pub(crate) fn add_tuned(
+        &self,
+        tenant: &str,
+        (name, base): (&str, &str),
+        folder: PathBuf,
+        created: u64,
+    ) -> bool {
+        let models = &self.entries()[..self.shared.num_models];
+        let Some(base) = models.iter().find(|entry| entry.served.name == base) else { return false };
+        let entry = Entry {
+            index: base.index,
+            served: base.served.tuned(name, created),
+            name: Arc::from(name),
+            turns: Arc::clone(&base.turns),
+            adapter: EntryAdapter::Tuned(folder),
+        };
+        let mut tuned = self.shared.tuned.write().unwrap_or_else(PoisonError::into_inner);
+        tuned.retain(|(_, other)| *other.name != *name);
+        tuned.push((tenant.to_owned(), Arc::new(entry)));
+        true
+    }
+
+    /// It is known no more.
+    pub(crate) fn remove_tuned(&self, tenant: &str, name: &str) {
+        let mut tuned = self.shared.tuned.write().unwrap_or_else(PoisonError::into_inner);
+        tuned.retain(|(owner, entry)| owner != tenant || *entry.name != *name);
+    }
+
+    /// The models that were tuned here for a tenant.
+    pub(crate) fn tuned(&self, tenant: &str) -> Vec<Arc<Entry>> {
+        let tuned = self.shared.tuned.read().unwrap_or_else(PoisonError::into_inner);
+        tuned.iter().filter(|(owner, _)| owner == tenant).map(|(_, entry)| Arc::clone(entry)).collect()
+    }
+
+    /// The model that a request of a tenant means.
     ///
     /// Errors: `Model`, with the names there are.
-    pub(crate) fn find(&self, name: Option<&str>) -> Result<&Arc<Entry>, ApiError> {
-        let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(self.first()) };
+    pub(crate) fn find(&self, tenant: &str, name: Option<&str>) -> Result<Arc<Entry>, ApiError> {
+        let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(Arc::clone(self.first())) };
+        let tuned = self.tuned(tenant);
+        if let Some(found) = tuned.iter().find(|entry| *entry.name == *name) {
+            return Ok(Arc::clone(found));
+        }
         let find = |is_meant: &dyn Fn(&ServedModel) -> bool| {
-            self.entries().iter().find(|entry| is_meant(&entry.served))
+            self.entries().iter().find(|entry| is_meant(&entry.served)).cloned()
         };
         // A name that means an adapter which is not there is not one of those that mean any model.
         let has_adapters = |served: &ServedModel| {
             self.entries().iter().any(|entry| entry.served.parent.as_ref() == Some(&served.name))
         };
-        let is_any =
-            |served: &ServedModel| served.has_any_name() && !(has_adapters(served) && served.begins(name));
+        let is_of_adapter =
+            |served: &ServedModel| name.starts_with(TUNED) || (has_adapters(served) && served.begins(name));
         // A model's own name goes before an alias of another.
         find(&|served| served.name == name)
             .or_else(|| find(&|served| served.is_called(name)))
-            .or_else(|| find(&is_any))
+            .or_else(|| find(&|served| served.has_any_name() && !is_of_adapter(served)))
             .ok_or_else(|| {
-                let names = self.entries().iter().flat_map(|entry| entry.served.names());
+                let names = self.entries().iter().chain(&tuned).flat_map(|entry| entry.served.names());
                 let known: Vec<&str> = names.map(String::as_str).collect();
                 ApiError::Model { model: name.to_owned(), known: known.join(", ") }
             })
     }
-
     /// A lease of a model, once it is in memory.
     ///
     /// Errors: `Busy`, when too many wait; `Overloaded`, when it takes too long; `NotLoaded`; `ShuttingDown`.
     pub(crate) async fn lease(&self, entry: &Arc<Entry>, asker: Asker<'_>) -> Result<Arc<Lease>, ApiError> {
         let keep = if self.shared.unloads { asker.keep } else { Keep::Usual };
         let waiter = match self.shared.enter(entry, Asker { keep, ..asker })? {
-            Ok(hold) => return Ok(Lease::new(entry, hold)),
+            Ok(hold) => return Lease::new(entry, hold).await,
             Err(waiter) => waiter,
         };
         let begun = Instant::now();
         let hold = waiter.hold(&entry.name, self.patience).await?;
-        let mut inside = self.shared.lock();
-        let counts = &mut inside.past[entry.index].1;
-        (counts.waits, counts.waited_seconds) =
-            (counts.waits + 1, counts.waited_seconds + begun.elapsed().as_secs_f64());
-        drop(inside);
-        Ok(Lease::new(entry, hold))
+        self.shared.has_waited(entry.index, begun.elapsed());
+        Lease::new(entry, hold).await
     }
 
     /// Says how long a model stays, without a use of it.
@@ -373,10 +463,11 @@ impl Drop for ModelHost {
 }
 
 impl Loaded {
-    fn new(LoadedModel { assistant, unload }: LoadedModel, shares_queues: bool) -> Loaded {
+    fn new(LoadedModel { assistant, unload, load_adapter }: LoadedModel, shares_queues: bool) -> Loaded {
         let places = shares_queues.then(|| assistant.engine().limits().queue_requests_max);
         let queue = Arc::new(QueueShares::new(places));
-        Loaded { memory: Arc::new(InMemory { assistant, health: EngineHealth::default(), queue }), unload }
+        let (health, tuned) = (EngineHealth::default(), Mutex::default());
+        Loaded { memory: Arc::new(InMemory { assistant, health, queue, load_adapter, tuned }), unload }
     }
 
     /// Frees its memory; what its engine has done.
@@ -428,6 +519,13 @@ impl Drop for Waiter {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Inside> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request has waited for a model so long.
+    fn has_waited(&self, index: usize, time: Duration) {
+        let counts = &mut self.lock().past[index].1;
+        (counts.waits, counts.waited_seconds) =
+            (counts.waits + 1, counts.waited_seconds + time.as_secs_f64());
     }
 
     /// A lease at once, or a place to wait.

@@ -114,9 +114,11 @@ pub(crate) async fn running(State(app): State<Shared>) -> Json<Value> {
 /// `POST /api/show`.
 pub(crate) async fn show(
     State(app): State<Shared>,
+    Extension(caller): Extension<Caller>,
     Body(request): Body<OllamaName>,
 ) -> Result<Json<Value>, Rejection> {
-    let served = &app.model(request.model.as_deref())?.served;
+    let model = app.model(&caller, request.model.as_deref())?;
+    let served = &model.served;
     Ok(Json(json!({
         "modelfile": "", "parameters": "", "template": "", "license": "",
         "details": details(served), "modified_at": timestamp(served.created),
@@ -128,9 +130,10 @@ pub(crate) async fn show(
 /// `POST /api/pull`.
 pub(crate) async fn pull(
     State(app): State<Shared>,
+    Extension(caller): Extension<Caller>,
     Body(request): Body<OllamaName>,
 ) -> Result<Response, Rejection> {
-    app.model(request.model.as_deref())?;
+    app.model(&caller, request.model.as_deref())?;
     Ok(Json(json!({"status": "success"})).into_response())
 }
 
@@ -141,7 +144,7 @@ pub(crate) async fn chat(
     Body(request): Body<OllamaChatRequest>,
 ) -> Result<Response, Rejection> {
     let begun = Instant::now();
-    let model = app.model(request.model.as_deref())?;
+    let model = app.model(&caller, request.model.as_deref())?;
     let asked = Asked {
         begun,
         stream: request.stream,
@@ -160,7 +163,7 @@ pub(crate) async fn generate(
     Body(request): Body<OllamaGenerateRequest>,
 ) -> Result<Response, Rejection> {
     let begun = Instant::now();
-    let model = app.model(request.model.as_deref())?;
+    let model = app.model(&caller, request.model.as_deref())?;
     let asked = Asked {
         begun,
         stream: request.stream,

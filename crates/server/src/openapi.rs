@@ -17,6 +17,9 @@ use gptoss_api::wire::batches::{Batch, BatchList, BatchRequest};
 use gptoss_api::wire::chat::{ChatChunk, ChatCompletion, ChatRequest};
 use gptoss_api::wire::completions::{Completion, CompletionRequest};
 use gptoss_api::wire::files::{FileList, FileObject, FileUpload};
+use gptoss_api::wire::fine_tuning::{
+    TuningCheckpointList, TuningEventList, TuningJob, TuningJobList, TuningRequest,
+};
 use gptoss_api::wire::loads::Loads;
 use gptoss_api::wire::message_events::{MessageEvent, MessageObject, MessagesErrorBody, TokenCount};
 use gptoss_api::wire::messages::MessagesRequest;
@@ -144,6 +147,17 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     add!("get" "/v1/batches" "The batches", response BatchList, query BATCHES_QUERY);
     add!("get" "/v1/batches/{id}" "A batch", response Batch);
     add!("post" "/v1/batches/{id}/cancel" "Stops a batch", response Batch);
+    add!("post" "/v1/fine_tuning/jobs" "Trains a model on a file of examples",
+        request TuningRequest, response TuningJob);
+    add!("get" "/v1/fine_tuning/jobs" "The tuning jobs", response TuningJobList, query BATCHES_QUERY);
+    add!("get" "/v1/fine_tuning/jobs/{id}" "A tuning job", response TuningJob);
+    add!("post" "/v1/fine_tuning/jobs/{id}/cancel" "Stops a tuning job", response TuningJob);
+    add!("post" "/v1/fine_tuning/jobs/{id}/pause" "Stops a tuning job for a while", response TuningJob);
+    add!("post" "/v1/fine_tuning/jobs/{id}/resume" "Has a paused tuning job go on", response TuningJob);
+    add!("get" "/v1/fine_tuning/jobs/{id}/events" "What happened to a tuning job",
+        response TuningEventList, query BATCHES_QUERY);
+    add!("get" "/v1/fine_tuning/jobs/{id}/checkpoints" "The models on the way to a tuned one",
+        response TuningCheckpointList, query BATCHES_QUERY);
     add!("post" "/v1/messages" "Anthropic: the assistant's next message",
         request MessagesRequest, response MessageObject, event MessageEvent);
     add!("post" "/v1/messages/count_tokens" "Anthropic: how many tokens a request has",
@@ -151,6 +165,9 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     add!("get" "/v1/models" "The models", response AnyModelList);
     add!("get" "/v1/models/{id}" "A model", response AnyModel);
     add!("get" "/v1/models/{organization}/{name}" "A model whose name has a slash", response AnyModel);
+    add!("delete" "/v1/models/{id}" "Deletes a tuned model", response Deleted);
+    add!("delete" "/v1/models/{organization}/{name}" "Deletes a tuned model whose name has a slash",
+        response Deleted);
     add!("get" "/v1/loads" "How full the server is, for routers", response Loads, query LOADS_QUERY);
     add!("post" "/v1/tokenize" "Text to tokens", request TokenizeRequest, response TokenizeResponse);
     add!("post" "/v1/detokenize" "Tokens to text", request DetokenizeRequest, response DetokenizeResponse);
@@ -172,20 +189,27 @@ fn of<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Schema {
     schemas.subschema_for::<T>()
 }
 
-/// The description.
-pub(crate) fn describe() -> Value {
+/// Whether a server has an operation, on which somebody trains or nobody does.
+fn is_offered(operation: &Operation, trains: bool) -> bool {
+    let is_of_tuning = operation.path.starts_with("/v1/fine_tuning/")
+        || (operation.method == "delete" && operation.path.starts_with("/v1/models/"));
+    trains || !is_of_tuning
+}
+
+/// The description of a server on which somebody trains, or nobody.
+pub(crate) fn describe(trains: bool) -> Value {
     let mut schemas = Schemas::new();
     let openai_error = of::<ErrorBody>(&mut schemas.written);
     let ollama_error = of::<OllamaError>(&mut schemas.written);
     let anthropic_error = of::<MessagesErrorBody>(&mut schemas.written);
     let mut paths: Map<String, Value> = Map::new();
-    for operation in operations(&mut schemas) {
+    for operation in operations(&mut schemas).iter().filter(|operation| is_offered(operation, trains)) {
         let error = match operation.path {
             path if path.starts_with("/api/") => &ollama_error,
             path if path.starts_with("/v1/messages") => &anthropic_error,
             _ => &openai_error,
         };
-        let described = described(&operation, error);
+        let described = described(operation, error);
         let place = paths.entry(operation.path).or_insert_with(|| json!({}));
         place[operation.method] = described;
     }
@@ -250,16 +274,18 @@ fn described(operation: &Operation, error: &Schema) -> Value {
 }
 
 /// `GET /openapi.json`.
-pub(crate) async fn document() -> Response {
-    static DOCUMENT: OnceLock<String> = OnceLock::new();
-    let text = DOCUMENT.get_or_init(|| describe().to_string());
+pub(crate) async fn document(State(app): State<Shared>) -> Response {
+    static DOCUMENTS: [OnceLock<String>; 2] = [const { OnceLock::new() }; 2];
+    let trains = app.tuning.is_some();
+    let text = DOCUMENTS[usize::from(trains)].get_or_init(|| describe(trains).to_string());
     ([(header::CONTENT_TYPE, "application/json")], text.as_str()).into_response()
 }
 
 /// `GET /docs`: the operations, on one page.
 pub(crate) async fn page(State(app): State<Shared>) -> Html<String> {
     let mut rows = String::new();
-    for operation in operations(&mut Schemas::new()) {
+    let all = operations(&mut Schemas::new());
+    for operation in all.iter().filter(|operation| is_offered(operation, app.tuning.is_some())) {
         let method = operation.method.to_uppercase();
         let (path, summary) = (operation.path, operation.summary);
         rows.push_str(&format!("<tr><td><code>{method}</code><td><code>{path}</code><td>{summary}\n"));
@@ -287,7 +313,7 @@ mod tests {
 
     #[test]
     fn what_may_be_left_out_is_not_required() {
-        let document = describe();
+        let document = describe(true);
         let check = |name: &str, field: &str, expect: bool| {
             let required = document["components"]["schemas"][name]["required"].as_array().unwrap();
             assert_eq!(required.contains(&json!(field)), expect, "{name}.{field}");
@@ -301,10 +327,21 @@ mod tests {
         check("OllamaMessage", "content", false);
     }
 
+    /// What nobody does here is not described.
+    #[test]
+    fn a_server_on_which_nobody_trains_has_nothing_of_it() {
+        let is_described = |trains: bool| {
+            let document = describe(trains);
+            let paths = document["paths"].as_object().unwrap();
+            (paths.contains_key("/v1/fine_tuning/jobs"), paths["/v1/models/{id}"].get("delete").is_some())
+        };
+        assert_eq!((is_described(true), is_described(false)), ((true, true), (false, false)));
+    }
+
     /// schemathesis asks for what the description says, so a route that is missing there is never tested.
     #[test]
     fn every_operation_has_a_body_that_is_described() {
-        let document = describe();
+        let document = describe(true);
         let schemas = document["components"]["schemas"].as_object().unwrap();
         for name in ["ChatRequest", "ResponsesRequest", "ResponseObject", "ErrorBody", "Numbered"] {
             assert!(schemas.contains_key(name), "{name}");

@@ -115,7 +115,7 @@ pub(crate) async fn begin(
     request: &ResponsesRequest,
     origin: Origin,
 ) -> Result<Arc<ResponseLog>, ApiError> {
-    let model = app.model(request.model.as_deref())?;
+    let model = app.model(caller, request.model.as_deref())?;
     let before = before(app, caller, request, origin.entries).await?;
     let parsed = app.read(caller, &model.served, |scope| parse::parse(request, before, scope))?;
     let object = object(request, &parsed, facts(&model.served, request, &parsed))?;
@@ -545,7 +545,7 @@ pub(crate) async fn compact(
     Extension(caller): Extension<Caller>,
     Body(request): Body<CompactRequest>,
 ) -> Result<Json<Compaction>, Rejection> {
-    let model = app.model(Some(&request.model))?;
+    let model = app.model(&caller, Some(&request.model))?;
     let whole = ResponsesRequest {
         model: Some(request.model),
         input: request.input,
@@ -566,7 +566,7 @@ pub(crate) async fn input_tokens(
     Extension(caller): Extension<Caller>,
     Body(request): Body<ResponsesRequest>,
 ) -> Result<Json<InputTokens>, Rejection> {
-    let model = app.model(request.model.as_deref())?;
+    let model = app.model(&caller, request.model.as_deref())?;
     let before = before(&app, &caller, &request, None).await?;
     let parsed = app.read(&caller, &model.served, |scope| parse::parse(&request, before, scope))?;
     let model = app.lease(&caller, &model).await?;

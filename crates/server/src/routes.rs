@@ -24,8 +24,8 @@ use crate::rejection::Rejection;
 use crate::state::{App, Shared};
 use crate::trace::TraceParent;
 use crate::{
-    anthropic, batches, chat, completions, conversations, cors, files, ids, loads, messages, ollama, openapi,
-    page, responses, socket, status, tokens,
+    anthropic, batches, chat, completions, conversations, cors, files, fine_tuning, ids, loads, messages,
+    ollama, openapi, page, responses, socket, status, tokens,
 };
 
 /// Longest request id of a client's that is given back. Units: bytes.
@@ -35,7 +35,7 @@ const METRICS: &str = "/metrics";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// All routes of the API. `/openapi.json` describes the same.
-fn routes() -> [(&'static str, MethodRouter<Shared>); 38] {
+fn routes() -> [(&'static str, MethodRouter<Shared>); 45] {
     [
         ("/v1/chat/completions", post(chat::create)),
         ("/v1/completions", post(completions::create)),
@@ -62,11 +62,21 @@ fn routes() -> [(&'static str, MethodRouter<Shared>); 38] {
         ("/v1/batches", get(batches::list).post(batches::create)),
         ("/v1/batches/{id}", get(batches::retrieve)),
         ("/v1/batches/{id}/cancel", post(batches::cancel)),
+        ("/v1/fine_tuning/jobs", get(fine_tuning::list).post(fine_tuning::create)),
+        ("/v1/fine_tuning/jobs/{id}", get(fine_tuning::retrieve)),
+        ("/v1/fine_tuning/jobs/{id}/cancel", post(fine_tuning::cancel)),
+        ("/v1/fine_tuning/jobs/{id}/pause", post(fine_tuning::pause)),
+        ("/v1/fine_tuning/jobs/{id}/resume", post(fine_tuning::resume)),
+        ("/v1/fine_tuning/jobs/{id}/events", get(fine_tuning::events)),
+        ("/v1/fine_tuning/jobs/{id}/checkpoints", get(fine_tuning::checkpoints)),
         ("/v1/messages", post(messages::create)),
         ("/v1/messages/count_tokens", post(messages::count_tokens)),
         ("/v1/models", get(tokens::models)),
-        ("/v1/models/{id}", get(tokens::model)),
-        ("/v1/models/{organization}/{name}", get(tokens::model_in_organization)),
+        ("/v1/models/{id}", get(tokens::model).delete(fine_tuning::delete_model)),
+        (
+            "/v1/models/{organization}/{name}",
+            get(tokens::model_in_organization).delete(fine_tuning::delete_model_in_organization),
+        ),
         ("/v1/loads", get(loads::loads)),
         ("/v1/tokenize", post(tokens::tokenize)),
         ("/v1/detokenize", post(tokens::detokenize)),
@@ -125,7 +135,8 @@ pub(crate) fn router(app: Shared, gate: Gate) -> Router {
 }
 
 async fn wrong_path(request: Request) -> Rejection {
-    Rejection(ollama::not_here(request.uri().path()))
+    let path = request.uri().path();
+    Rejection(fine_tuning::not_here(path).unwrap_or_else(|| ollama::not_here(path)))
 }
 
 async fn wrong_method(request: Request) -> Rejection {

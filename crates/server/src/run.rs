@@ -29,6 +29,8 @@ use crate::place::{Placed, Places};
 use crate::routes::{names_below_v1, router};
 use crate::state::App;
 use crate::timed_stream::{Patience, TimedStream};
+use crate::tuner;
+use crate::tuning::Tuning;
 
 /// How long the last events may take to leave after the engine was told to end everything, and how long a
 /// write may wait for its reader while the server stops.
@@ -57,6 +59,7 @@ pub async fn listen(address: SocketAddr, asks_for_keys: bool) -> Result<TcpListe
 pub async fn run(listener: TcpListener, app: App, stop: impl Future<Output = Duration>) {
     let app = Arc::new(app);
     batch_runner::resume(&app).await;
+    tuner::start(&app).await;
     let gate = Gate::new(listener.local_addr().ok(), &app.allowed_hosts, &app.cors_origins);
     let places = Places::new(app.limits.connections_max, SILENCE);
     let ending = watch::Sender::new(false);
@@ -147,9 +150,10 @@ fn prepare(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_tcp_keepalive(&keep_alive);
 }
 
-/// Responses in the background, and lines of batches, have no connection that would be waited for.
+/// Responses in the background, lines of batches and trainings have no connection that would be waited for.
 async fn background_ends(app: &App) {
-    while app.live.num_background() > 0 || app.batches.num_running() > 0 {
+    let is_training = || app.tuning.as_ref().is_some_and(Tuning::is_training);
+    while app.live.num_background() > 0 || app.batches.num_running() > 0 || is_training() {
         tokio::time::sleep(ACCEPT_PAUSE).await;
     }
 }

@@ -27,6 +27,8 @@ use crate::roster::Keep;
 use crate::store::Store;
 use crate::thinking_key::ThinkingKey;
 use crate::trace::Traces;
+use crate::training::TrainingRunner;
+use crate::tuning::Tuning;
 
 /// What all handlers share.
 pub struct App {
@@ -38,6 +40,8 @@ pub struct App {
     pub(crate) thinking_key: ThinkingKey,
     pub(crate) live: LiveResponses,
     pub(crate) batches: BatchTasks,
+    /// None: nobody trains.
+    pub(crate) tuning: Option<Tuning>,
     /// Places of WebSockets, which are half of all connections: they stay open while nobody says a word.
     pub(crate) sockets: Arc<Semaphore>,
     pub(crate) metrics: Metrics,
@@ -79,6 +83,7 @@ impl App {
             thinking_key: ThinkingKey::open(state_folder)?,
             live: LiveResponses::new(limits.background_max),
             batches: BatchTasks::new(limits.batch_lines_max),
+            tuning: None,
             sockets: Arc::new(Semaphore::new((limits.connections_max / 2).clamp(1, Semaphore::MAX_PERMITS))),
             metrics: Metrics::default(),
             allowed_hosts: Vec::new(),
@@ -112,6 +117,17 @@ impl App {
     /// With the reasoning of Chat Completions under that name.
     pub fn with_reasoning_field(self, reasoning_field: ReasoningField) -> App {
         App { reasoning_field, ..self }
+    }
+
+    /// With somebody who trains, in a folder that is made.
+    ///
+    /// Errors: `State`, when the folder cannot be made.
+    pub fn with_training(
+        self,
+        runner: Arc<dyn TrainingRunner>,
+        folder: &std::path::Path,
+    ) -> Result<App, Error> {
+        Ok(App { tuning: Some(Tuning::open(runner, folder)?), ..self })
     }
 
     /// With lines of log of that form.
@@ -149,8 +165,8 @@ impl App {
     /// The model that a request means.
     ///
     /// Errors: `Model`, with the names there are.
-    pub(crate) fn model(&self, name: Option<&str>) -> Result<Arc<Entry>, ApiError> {
-        self.models.find(name).cloned()
+    pub(crate) fn model(&self, caller: &Caller, name: Option<&str>) -> Result<Arc<Entry>, ApiError> {
+        self.models.find(&caller.tenant, name)
     }
 
     /// A model in memory, for as long as the lease is held; waits until it is there.
@@ -183,9 +199,9 @@ impl App {
         })
     }
 
-    /// Whether a request that names this model is answered; one that names none is.
+    /// Whether a request that names this model is answered where there are no keys; one that names none is.
     pub fn serves(&self, model: Option<&str>) -> bool {
-        self.models.find(model).is_ok()
+        self.model(&Caller::local(), model).is_ok()
     }
 
     /// Whether a key is asked for.

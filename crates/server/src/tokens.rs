@@ -32,11 +32,17 @@ use crate::rejection::Rejection;
 use crate::state::{App, Shared};
 
 /// `GET /v1/models`.
-pub(crate) async fn models(State(app): State<Shared>, headers: HeaderMap) -> Json<AnyModelList> {
+pub(crate) async fn models(
+    State(app): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+) -> Json<AnyModelList> {
+    let all: Vec<Arc<Entry>> =
+        app.models.entries().iter().cloned().chain(app.models.tuned(&caller.tenant)).collect();
     if anthropic::is_versioned(&headers) {
-        return Json(AnyModelList::Anthropic(anthropic_list(&app)));
+        return Json(AnyModelList::Anthropic(anthropic_list(&all)));
     }
-    let entries = app.models.entries().iter().flat_map(|model| {
+    let entries = all.iter().flat_map(|model| {
         let state = app.models.state(model);
         model.served.names().map(move |name| model.served.entry(name, state))
     });
@@ -45,8 +51,8 @@ pub(crate) async fn models(State(app): State<Shared>, headers: HeaderMap) -> Jso
 }
 
 /// Anthropic's list of models.
-fn anthropic_list(app: &App) -> AnthropicModelList {
-    let served = app.models.entries().iter().map(|model| &model.served);
+fn anthropic_list(all: &[Arc<Entry>]) -> AnthropicModelList {
+    let served = all.iter().map(|model| &model.served);
     let data: Vec<AnthropicModel> =
         served.flat_map(|served| served.names().map(move |name| served.anthropic_entry(name))).collect();
     let id = |model: Option<&AnthropicModel>| model.map(|model| model.id.clone());
@@ -57,10 +63,11 @@ fn anthropic_list(app: &App) -> AnthropicModelList {
 /// `GET /v1/models/{id}`.
 pub(crate) async fn model(
     State(app): State<Shared>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<Json<AnyModel>, Rejection> {
-    let model = app.model(Some(&id))?;
+    let model = app.model(&caller, Some(&id))?;
     Ok(Json(match anthropic::is_versioned(&headers) {
         true => AnyModel::Anthropic(model.served.anthropic_entry(&id)),
         false => AnyModel::OpenAi(model.served.entry(&id, app.models.state(&model))),
@@ -70,10 +77,11 @@ pub(crate) async fn model(
 /// `GET /v1/models/{organization}/{name}`: names of repositories have a slash.
 pub(crate) async fn model_in_organization(
     app: State<Shared>,
+    caller: Extension<Caller>,
     headers: HeaderMap,
     Path((organization, name)): Path<(String, String)>,
 ) -> Result<Json<AnyModel>, Rejection> {
-    model(app, headers, Path(format!("{organization}/{name}"))).await
+    model(app, caller, headers, Path(format!("{organization}/{name}"))).await
 }
 
 /// `POST /v1/tokenize`.
@@ -82,7 +90,7 @@ pub(crate) async fn tokenize(
     Extension(caller): Extension<Caller>,
     Body(request): Body<TokenizeRequest>,
 ) -> Result<Json<TokenizeResponse>, Rejection> {
-    let model = app.lease(&caller, &app.model(request.model.as_deref())?).await?;
+    let model = app.lease(&caller, &app.model(&caller, request.model.as_deref())?).await?;
     let max_model_len = model.served().max_context;
     let encode = move |_: &App| Ok(model.assistant().vocab().encode_ids(&request.prompt));
     let tokens = run_blocking(&app, encode).await?;
@@ -95,7 +103,7 @@ pub(crate) async fn detokenize(
     Extension(caller): Extension<Caller>,
     Body(request): Body<DetokenizeRequest>,
 ) -> Result<Json<DetokenizeResponse>, Rejection> {
-    let model = app.lease(&caller, &app.model(request.model.as_deref())?).await?;
+    let model = app.lease(&caller, &app.model(&caller, request.model.as_deref())?).await?;
     Ok(Json(DetokenizeResponse { prompt: text_of(&model, &request.tokens)? }))
 }
 
@@ -156,12 +164,12 @@ fn generation(app: &App, caller: &Caller, body: Value) -> Result<(Arc<Entry>, Ge
     let bytes = body.to_string().into_bytes();
     if body.get("messages").is_some() {
         let request: ChatRequest = gptoss_api::body::parse(&bytes)?;
-        let model = app.model(request.model.as_deref())?;
+        let model = app.model(caller, request.model.as_deref())?;
         let read = app.read(caller, &model.served, |scope| gptoss_api::chat::parse::parse(&request, scope));
         return Ok((model, read?));
     }
     let request: ResponsesRequest = gptoss_api::body::parse(&bytes)?;
-    let model = app.model(request.model.as_deref())?;
+    let model = app.model(caller, request.model.as_deref())?;
     let read = app.read(caller, &model.served, |scope| parse::parse(&request, PriorTurns::default(), scope));
     Ok((model, read?.generation))
 }

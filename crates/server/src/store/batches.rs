@@ -169,9 +169,11 @@ impl Store {
             change.check_room(tenant, asked)?;
             let mut bytes = 0;
             for result in results {
-                let sql = "INSERT OR IGNORE INTO batch_results (batch, number, is_answer, line)
-                           VALUES (?1, ?2, ?3, ?4)";
-                let values = params![id, result.number as i64, result.is_answer, result.line];
+                let sql = "INSERT OR IGNORE INTO batch_results (batch, number, is_answer, line, sum)
+                           VALUES (?1, ?2, ?3, ?4, ?5)";
+                let number = result.number as i64;
+                let sum = result_sum(number, result.is_answer, &result.line);
+                let values = params![id, number, result.is_answer, result.line, sum];
                 if change.transaction.execute(sql, values).map_err(failed)? == 0 {
                     continue;
                 }
@@ -204,7 +206,7 @@ impl Store {
     }
 
     /// Writes the results of a batch into a file that is hidden, in the order of the lines; None, when there
-    /// are none.
+    /// are none. Lines whose results are not as they were written are left out and named in `damaged`.
     ///
     /// Errors: `State`, when the database fails.
     pub(crate) fn write_results(
@@ -212,6 +214,7 @@ impl Store {
         (tenant, id): (&str, &str),
         (file, is_answer): (&str, bool),
         now: u64,
+        damaged: &mut Vec<u64>,
     ) -> Result<Option<u64>, ApiError> {
         let (mut last, mut number, mut bytes) = (0, 0, 0);
         let mut part: Vec<u8> = Vec::new();
@@ -220,8 +223,13 @@ impl Store {
             let is_over = lines.is_empty();
             for (number, line) in lines {
                 last = number;
-                part.extend_from_slice(line.as_bytes());
-                part.push(b'\n');
+                match line {
+                    Some(line) => {
+                        part.extend_from_slice(line.as_bytes());
+                        part.push(b'\n');
+                    }
+                    None => damaged.push(number as u64),
+                }
             }
             if part.len() >= FILE_PART_BYTES || (is_over && !part.is_empty()) {
                 // The results have been counted among the tenant's bytes.
@@ -242,18 +250,25 @@ impl Store {
         }
     }
 
-    fn results_behind(&self, id: &str, is_answer: bool, last: i64) -> Result<Vec<(i64, String)>, ApiError> {
+    /// The results behind the line `last`; None is one that is not as it was written.
+    fn results_behind(
+        &self,
+        id: &str,
+        is_answer: bool,
+        last: i64,
+    ) -> Result<Vec<(i64, Option<String>)>, ApiError> {
         let database = self.lock();
-        let sql = "SELECT number, line FROM batch_results
+        let sql = "SELECT number, line, sum FROM batch_results
                    WHERE batch = ?1 AND is_answer = ?2 AND number > ?3 ORDER BY number LIMIT ?4";
         let mut statement = database.connection.prepare_cached(sql).map_err(failed)?;
         let of = params![id, is_answer, last, RESULTS_READ];
-        let rows = statement.query_map(of, |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)?;
+        let rows = statement.query_map(of, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
         let (mut lines, mut bytes) = (Vec::new(), 0);
-        for row in rows {
-            let row: (i64, String) = row.map_err(failed)?;
-            bytes += row.1.len();
-            lines.push(row);
+        for row in rows.map_err(failed)? {
+            let (number, line, stored): (i64, String, Option<Vec<u8>>) = row.map_err(failed)?;
+            let is_whole = stored.is_none_or(|stored| stored == result_sum(number, is_answer, &line));
+            bytes += line.len();
+            lines.push((number, is_whole.then_some(line)));
             if bytes >= FILE_PART_BYTES {
                 break;
             }
@@ -303,6 +318,11 @@ fn batch(connection: &Connection, tenant: &str, id: &str) -> Result<Batch, ApiEr
     let sql = format!("SELECT id, body, {RIGHTS}, sum FROM batches WHERE id = ?1 AND tenant = ?2");
     let found = connection.query_row(&sql, [id, tenant], written).optional().map_err(failed)?;
     whole(found.ok_or_else(|| ApiError::NotFound { what: "batch", id: id.to_owned() })?)
+}
+
+/// The checksum of a line's result, with what it is the result of.
+fn result_sum(number: i64, is_answer: bool, line: &str) -> [u8; 32] {
+    sum::sum(&[&number.to_le_bytes(), &[u8::from(is_answer)], line.as_bytes()])
 }
 
 /// The row of a batch as it is found: its id, its object, its rights and their checksum.
@@ -403,17 +423,17 @@ mod tests {
         let counts = after.batch("local", "b").unwrap().request_counts;
         assert_eq!((counts.completed, counts.failed), (2, 0), "a line counts once");
         assert_eq!(after.batch("local", "b").unwrap().usage.total_tokens, 6);
-        assert_eq!(after.write_results(("local", "b"), ("out", true), 1).unwrap(), Some(10));
+        assert_eq!(after.write_results(("local", "b"), ("out", true), 1, &mut vec![]).unwrap(), Some(10));
         assert_eq!(text(&after, "out"), "one\nthree\n");
         // While its files are written.
         store.put_results("local", "b", &[result(1, "one"), result(2, "two")], 1).unwrap();
-        store.write_results(("local", "b"), ("out", true), 1).unwrap();
+        store.write_results(("local", "b"), ("out", true), 1, &mut vec![]).unwrap();
         let copy = killed(folder.path());
         let after = open(copy.path());
         assert_eq!((numbers(&after).len(), text(&after, "out").as_str()), (3, ""), "half a file is none");
-        assert_eq!(after.write_results(("local", "b"), ("out", true), 1).unwrap(), Some(10));
+        assert_eq!(after.write_results(("local", "b"), ("out", true), 1, &mut vec![]).unwrap(), Some(10));
         // When it has ended.
-        store.write_results(("local", "b"), ("errors", false), 1).unwrap();
+        store.write_results(("local", "b"), ("errors", false), 1, &mut vec![]).unwrap();
         (made.status, made.output_file_id) = (BatchStatus::Completed, Some("out".into()));
         store.end_batch("local", &made, &[file("out", 10), file("errors", 4)], 1).unwrap();
         let copy = killed(folder.path());
@@ -434,6 +454,7 @@ mod tests {
         let old = Connection::open(folder.path().join("gptoss.sqlite3")).unwrap();
         old.execute_batch(
             "DROP TABLE file_parts; DROP TABLE files; DROP TABLE batch_results; DROP TABLE batches;
+             DROP TABLE tuning_events; DROP TABLE tuning_checkpoints; DROP TABLE tuning_jobs; DROP TABLE tuned_models;
              ALTER TABLE rows DROP COLUMN sum; ALTER TABLE items DROP COLUMN sum; PRAGMA user_version = 2;",
         )
         .unwrap();
@@ -478,12 +499,49 @@ mod tests {
         check(&rights(7), "UPDATE batches SET reasoning_max = NULL");
         // Batches of before version 5 have none, until they are written again.
         change(&rights(7));
-        change("ALTER TABLE batches DROP COLUMN sum; PRAGMA user_version = 4;");
+        change(
+            "ALTER TABLE batches DROP COLUMN sum; ALTER TABLE batch_results DROP COLUMN sum;
+             DROP TABLE tuning_events; DROP TABLE tuning_checkpoints; DROP TABLE tuning_jobs; DROP TABLE tuned_models;
+             PRAGMA user_version = 4;",
+        );
         let store = open(folder.path());
         assert_eq!(store.batch("local", "b").unwrap().status, BatchStatus::InProgress);
         store.put_results("local", "b", &[result(1, "one")], 1).unwrap();
         drop(store);
         check(&rights(8), &rights(7));
+    }
+
+    /// A disk that changed a result changed an answer without anybody's knowing.
+    #[test]
+    fn a_result_that_is_not_as_it_was_written_is_left_out_and_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let change = |sql: &str| {
+            let other = Connection::open(folder.path().join("gptoss.sqlite3")).unwrap();
+            other.execute_batch(sql).unwrap();
+        };
+        let store = open(folder.path());
+        batch(&store);
+        store
+            .put_results("local", "b", &[result(1, "one"), result(2, "two"), result(3, "three")], 1)
+            .unwrap();
+        drop(store);
+        let written = || {
+            let (store, mut damaged) = (open(folder.path()), Vec::new());
+            for (file, is_answer) in [("out", true), ("errors", false)] {
+                store.write_results(("local", "b"), (file, is_answer), 1, &mut damaged).unwrap();
+            }
+            (text(&store, "out"), text(&store, "errors"), damaged)
+        };
+        let expect =
+            |out: &str, errors: &str, damaged: &[u64]| (out.to_owned(), errors.to_owned(), damaged.to_vec());
+        assert_eq!(written(), expect("one\nthree\n", "two\n", &[]));
+        change("UPDATE batch_results SET line = 'tree' WHERE number = 3");
+        assert_eq!(written(), expect("one\n", "two\n", &[3]));
+        change("UPDATE batch_results SET is_answer = 1 WHERE number = 2");
+        assert_eq!(written(), expect("one\n", "", &[2, 3]));
+        // Those of before version 6 have none.
+        change("UPDATE batch_results SET sum = NULL");
+        assert_eq!(written(), expect("one\ntwo\ntree\n", "", &[]));
     }
 
     #[test]

@@ -138,7 +138,7 @@ impl Store {
 
     /// Deletes a file of the tenant's.
     ///
-    /// Errors: `NotFound`; `Conflict`, when a batch reads it; `State`, when the database fails.
+    /// Errors: `NotFound`; `Conflict`, when a batch or a tuning job reads it; `State`, when the database fails.
     pub(crate) fn delete_file(&self, tenant: &str, id: &str, now: u64) -> Result<(), ApiError> {
         self.change(now, |change| {
             file(&change.transaction, (tenant, id), now)?;
@@ -146,6 +146,14 @@ impl Store {
             let readers: i64 = change.transaction.query_row(sql, [id], |row| row.get(0)).map_err(failed)?;
             if readers > 0 {
                 let message = format!("a batch that has not ended reads the file {id:?}; cancel it first");
+                return Err(ApiError::Conflict { message });
+            }
+            let sql =
+                "SELECT count(*) FROM tuning_jobs WHERE (training = ?1 OR validation = ?1) AND is_ended = 0";
+            let readers: i64 = change.transaction.query_row(sql, [id], |row| row.get(0)).map_err(failed)?;
+            if readers > 0 {
+                let message =
+                    format!("a tuning job that has not ended reads the file {id:?}; cancel it first");
                 return Err(ApiError::Conflict { message });
             }
             change.transaction.execute("DELETE FROM files WHERE id = ?1", [id]).map(|_| ()).map_err(failed)
@@ -184,11 +192,12 @@ impl Change<'_> {
         self.transaction.execute(sql, values).map(|_| ()).map_err(failed)
     }
 
-    /// Looks whether the tenant's files and results may have so many more bytes.
+    /// Looks whether the tenant's files, results and what is told of its tuning may have so many more bytes.
     pub(super) fn check_room(&self, tenant: &str, bytes: usize) -> Result<(), ApiError> {
         let sql = "SELECT (SELECT coalesce(sum(bytes), 0) FROM files WHERE tenant = ?1
                                AND NOT (is_whole = 0 AND purpose = 'batch_output'))
-                        + (SELECT coalesce(sum(result_bytes), 0) FROM batches WHERE tenant = ?1)";
+                        + (SELECT coalesce(sum(result_bytes), 0) FROM batches WHERE tenant = ?1)
+                        + (SELECT coalesce(sum(told_bytes), 0) FROM tuning_jobs WHERE tenant = ?1)";
         let used: i64 = self.transaction.query_row(sql, [tenant], |row| row.get(0)).map_err(failed)?;
         let max = self.store.files.bytes_max;
         match used as u64 + bytes as u64 > max {

@@ -79,7 +79,8 @@ impl Retention {
             connection.execute(sql, params![self.oldest(now), SWEPT_MAX])?;
             // One file is much.
             let sql = "DELETE FROM files WHERE id IN (SELECT id FROM files WHERE expires <= ?1
-                AND id NOT IN (SELECT input FROM batches WHERE is_ended = 0) LIMIT 1)";
+                AND id NOT IN (SELECT input FROM batches WHERE is_ended = 0) AND NOT EXISTS
+                    (SELECT 1 FROM tuning_jobs WHERE is_ended = 0 AND files.id IN (training, validation)) LIMIT 1)";
             connection.execute(sql, params![now as i64])?;
             let sql = "DELETE FROM batches WHERE id IN
                 (SELECT id FROM batches WHERE is_ended = 1 AND created < ?1 LIMIT ?2)";

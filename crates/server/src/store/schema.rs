@@ -19,7 +19,7 @@ const MADE: &[u8] = b"The database has been made.\n";
 /// The file that says who has the lock.
 const HOLDER: &str = "gptoss.holder";
 /// `user_version` of the tables below.
-const VERSION: i64 = 5;
+const VERSION: i64 = 6;
 
 /// Counts by tenant are kept by triggers, so that making room reads one row and not all.
 const TABLES: &str = "
@@ -87,6 +87,31 @@ const SUMS: &str = "
 const BATCH_SUMS: &str = "
     ALTER TABLE batches ADD COLUMN sum BLOB;
     PRAGMA user_version = 5;
+";
+
+/// Since version 6: of the results of batches too; tuning jobs, what is told of them, and their models.
+const TUNING_TABLES: &str = "
+    ALTER TABLE batch_results ADD COLUMN sum BLOB;
+    CREATE TABLE tuning_jobs (
+        id TEXT NOT NULL UNIQUE, tenant TEXT NOT NULL, training TEXT NOT NULL, validation TEXT,
+        status TEXT NOT NULL, is_ended INTEGER NOT NULL, told_bytes INTEGER NOT NULL, body TEXT NOT NULL,
+        sum BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX tuning_jobs_tenant ON tuning_jobs (tenant, is_ended);
+    CREATE INDEX tuning_jobs_status ON tuning_jobs (status);
+    CREATE TABLE tuning_events (
+        id TEXT NOT NULL UNIQUE, tenant TEXT NOT NULL, job TEXT NOT NULL REFERENCES tuning_jobs (id) ON DELETE CASCADE,
+        step INTEGER, body TEXT NOT NULL, sum BLOB NOT NULL, UNIQUE (job, step)
+    ) STRICT;
+    CREATE TABLE tuning_checkpoints (
+        id TEXT NOT NULL UNIQUE, tenant TEXT NOT NULL, job TEXT NOT NULL REFERENCES tuning_jobs (id) ON DELETE CASCADE,
+        step INTEGER NOT NULL, body TEXT NOT NULL, sum BLOB NOT NULL, UNIQUE (job, step)
+    ) STRICT;
+    CREATE TABLE tuned_models (
+        id TEXT NOT NULL UNIQUE, tenant TEXT NOT NULL, body TEXT NOT NULL, sum BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX tuned_models_tenant ON tuned_models (tenant);
+    PRAGMA user_version = 6;
 ";
 
 /// Version 0 had no `user_version`, no counts, and stored references to items as items; those lead nowhere.
@@ -252,6 +277,9 @@ fn prepare(connection: &mut Connection) -> Result<(), Problem> {
     }
     if version < 5 {
         change.execute_batch(BATCH_SUMS)?;
+    }
+    if version < 6 {
+        change.execute_batch(TUNING_TABLES)?;
     }
     // What a crash left of files that were being written.
     change.execute("DELETE FROM files WHERE is_whole = 0", [])?;

@@ -17,8 +17,8 @@ pub(super) fn sum(parts: &[&[u8]]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// Holds parts against the sum that was stored with them; rows of before version 4, and batches of before
-/// version 5, have none.
+/// Holds parts against the sum that was stored with them; rows of before version 4, batches of before
+/// version 5 and results of before version 6 have none.
 ///
 /// Errors: `Damaged`.
 pub(super) fn check(

@@ -17,13 +17,13 @@ use crate::scripted::{MAX_CONTEXT, tokens};
 use crate::server::{Server, assistant, model};
 
 /// The identity of an adapter that is never computed.
-fn id(number: u32) -> AdapterId {
+pub fn id(number: u32) -> AdapterId {
     let rows = AdapterRows { tokens: vec![number], ..AdapterRows::default() };
     AdapterId::of(&Adapter { rows, ..Adapter::default() })
 }
 
 /// An engine that says under which adapter it was asked.
-fn engine(vocab: &Arc<Vocab>) -> EngineHandle {
+pub fn engine(vocab: &Arc<Vocab>) -> EngineHandle {
     let (handle, mut inbox) = channel(ChannelLimits::new(vocab.len(), MAX_CONTEXT));
     let vocab = Arc::clone(vocab);
     thread::spawn(move || {
@@ -51,7 +51,7 @@ fn models(aliases: &[&str]) -> Models {
     let vocab = Vocab::o200k_harmony();
     let load = move || {
         let assistant = assistant(engine(&vocab), &vocab);
-        Ok(LoadedModel { assistant, unload: Box::new(|| {}) })
+        Ok(LoadedModel { assistant, unload: Box::new(|| {}), load_adapter: None })
     };
     let aliases = aliases.iter().map(|alias| (*alias).to_owned()).collect();
     let served = ServedModel { name: "base".into(), aliases, ..model() };

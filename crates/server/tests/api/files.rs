@@ -12,7 +12,7 @@ use crate::server::Server;
 const KEYS: &str = "sk-0123456789abcdef name=a\nsk-fedcba9876543210 name=b";
 
 /// A form of fields and a file.
-fn form(fields: &[(&str, &str)], file: Option<&str>) -> String {
+pub fn form(fields: &[(&str, &str)], file: Option<&str>) -> String {
     let mut body = String::new();
     for (name, value) in fields {
         body.push_str(&format!("--xx\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"));

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::scripted::{self, MAX_CONTEXT, Prompts, Script};
 use crate::shutdown::eventually;
+use crate::trainer::Trainer;
 
 /// A running server.
 pub struct Server {
@@ -54,7 +55,7 @@ pub fn assistant(engine: EngineHandle, vocab: &Arc<Vocab>) -> Assistant {
 
 /// A model that stays.
 fn one(model: ServedModel, assistant: Assistant) -> Models {
-    Models::one(model, LoadedModel { assistant, unload: Box::new(|| {}) })
+    Models::one(model, LoadedModel { assistant, unload: Box::new(|| {}), load_adapter: None })
 }
 
 impl Server {
@@ -86,6 +87,13 @@ impl Server {
     /// With a state folder, or none.
     pub fn in_folder(folder: Option<&Path>, script: Script, limits: Limits, keys: Keys) -> Server {
         Server::of((folder, model()), |app| app, script, limits, keys)
+    }
+
+    /// On which somebody trains, with a state folder.
+    pub fn training(folder: &Path, trainer: &Trainer, script: Script, keys: Keys) -> Server {
+        let runner = Arc::new(trainer.clone());
+        let change = |app: App| app.with_training(runner, &folder.join("tuning")).unwrap();
+        Server::of((Some(folder), model()), change, script, Limits::default(), keys)
     }
 
     /// Of an engine that follows no script.
