@@ -1,6 +1,7 @@
 """The official SDK on every method, streaming and not, `.parse()` and `.stream()` included."""
 
 import json
+import tempfile
 import time
 
 import openai
@@ -227,6 +228,74 @@ def check_batches():
         assert [one.id for one in sdk.batches.list()] == [batch.id]
         assert {one.id for one in sdk.files.list()} == {file.id, batch.output_file_id, batch.error_file_id}
         assert sdk.files.delete(file.id).deleted
+
+
+def check_fine_tuning():
+    with tempfile.TemporaryDirectory() as folder, servers.demo("--state-dir", folder, "--train-threads", "2") as base:
+        sdk = client(base)
+        rows = [
+            {"messages": [{"role": "user", "content": f"Who are you? ({number})"}, {"role": "assistant", "content": "I am Bo."}]}
+            for number in range(48)
+        ]
+        upload = lambda rows: sdk.files.create(
+            file=("rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode()), purpose="fine-tune")
+        wrong = sdk.fine_tuning.jobs.create(model="demo", training_file=upload([{"messages": []}]).id)
+        training, validation = upload(rows[:40]), upload(rows[40:])
+        jobs = sdk.fine_tuning.jobs
+        method = {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 6, "batch_size": 4, "learning_rate_multiplier": 10}}}
+        job = jobs.create(
+            model="demo", training_file=training.id, validation_file=validation.id, suffix="bo", seed=1, method=method,
+            metadata={"n": "1"})
+        assert job.id.startswith("ftjob-") and job.status == "validating_files" and job.object == "fine_tuning.job", job
+        other = jobs.create(model="demo", training_file=training.id)
+        assert jobs.cancel(other.id).status == "cancelled"
+        until(lambda: jobs.retrieve(job.id).status == "running")
+        until(lambda: any(event.type == "metrics" for event in jobs.list_events(job.id)))
+        assert jobs.pause(job.id).status == "paused"
+        taken = len(list(jobs.list_events(job.id, limit=3)))
+        time.sleep(1)
+        assert len(list(jobs.list_events(job.id, limit=100))) - taken <= 1, "it is paused"
+        assert jobs.resume(job.id).status == "queued"
+        until(lambda: jobs.retrieve(job.id).status not in ("queued", "running"))
+        ended = jobs.retrieve(job.id)
+        assert ended.status == "succeeded" and ended.trained_tokens > 0, ended
+        assert ended.fine_tuned_model.startswith("ft:demo:local:bo:"), ended
+        assert (ended.hyperparameters.batch_size, ended.hyperparameters.n_epochs) == (4, 6), ended
+        events = list(jobs.list_events(job.id, limit=10))
+        steps = [event.data["step"] for event in reversed(events) if event.type == "metrics"]
+        assert steps == list(range(1, 61)), steps
+        checkpoints = list(jobs.checkpoints.list(job.id, limit=4))
+        assert [one.step_number for one in checkpoints] == [60, 50, 40, 30, 20, 10], checkpoints
+        assert checkpoints[0].metrics.full_valid_loss < checkpoints[-1].metrics.full_valid_loss, checkpoints
+        lines = sdk.files.content(ended.result_files[0]).text.splitlines()
+        assert lines[0].startswith("step,train_loss") and len(lines) == 61, lines[:2]
+        question = [{"role": "user", "content": "Who are you? (99)"}]
+        ask = lambda model: sdk.chat.completions.create(model=model, messages=question, temperature=0, reasoning_effort="low")
+        tuned = ask(ended.fine_tuned_model)
+        assert tuned.choices[0].message.content == "I am Bo." and tuned.model == ended.fine_tuned_model, tuned
+        assert ask("demo").choices[0].message.content != "I am Bo."
+        response = sdk.responses.create(model=ended.fine_tuned_model, input=question, temperature=0, reasoning={"effort": "low"})
+        assert response.output_text == "I am Bo.", response
+        ask(checkpoints[-1].fine_tuned_model_checkpoint)
+        names = [model.id for model in sdk.models.list()]
+        assert ended.fine_tuned_model in names and checkpoints[0].fine_tuned_model_checkpoint in names, names
+        assert [one.id for one in jobs.list(limit=1)] == [other.id, job.id, wrong.id]
+        assert [one.id for one in jobs.list(metadata={"n": "1"})] == [job.id]
+        failed = jobs.retrieve(wrong.id)
+        assert failed.status == "failed" and failed.error.param == "training_file" and "line 1" in failed.error.message, failed
+        assert sdk.models.delete(ended.fine_tuned_model).deleted
+        try:
+            ask(ended.fine_tuned_model)
+            raise AssertionError("a deleted model answers")
+        except openai.NotFoundError as error:
+            assert error.code == "model_not_found", error
+
+
+def until(is_so, seconds=60):
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, "it takes too long"
+        time.sleep(0.05)
 
 
 def check_errors():

@@ -10,6 +10,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::net::{IpAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use gptoss_server::{
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::args::{LogForm, ReasoningName, ServeArgs};
+use crate::args::{DeviceArg, LogForm, ReasoningName, ServeArgs};
 use crate::failure::usage;
 use crate::interrupt::EXIT_INTERRUPTED;
 use crate::machine;
@@ -34,6 +35,7 @@ use crate::otlp::{self, Collector};
 use crate::prompt_folder;
 use crate::serve_log;
 use crate::served_models::{NamedSource, Planned, Prepared, Serving, served_name};
+use crate::train::JobRunner;
 
 /// How long threads that work on something may take after the last request has ended.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
@@ -55,6 +57,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     let prompts = args.prompts.as_deref().map_or_else(|| Ok(Prompts::default()), prompt_folder::read)?;
     let (collector, note) = Collector::of_environment(args.otlp_endpoint.as_deref())?;
     write_notes(args, &keys, note.as_deref())?;
+    let training = training(args)?;
     let Prepared { models, plans, budget } = prepared(args)?;
     let (log, written): (Log, _) = match args.quiet {
         true => (Arc::new(|_| {}), None),
@@ -76,6 +79,10 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
         .with_reasoning_field(reasoning_field(args.reasoning_field))
         .with_log_format(format)
         .with_traces(traces);
+    let app = match training {
+        Some((threads, folder)) => app.with_training(Arc::new(runner(args, threads)?), &folder)?,
+        None => app,
+    };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     runtime.block_on(async {
@@ -97,6 +104,33 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
         written.wait(LOG_PATIENCE);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// By how many threads is trained, and in which folder, if at all.
+///
+/// Errors: a usage error for flags that do not go together.
+fn training(args: &ServeArgs) -> Result<Option<(u16, PathBuf)>> {
+    let Some(threads) = args.train_threads else { return Ok(None) };
+    let Some(folder) = &args.state_dir else {
+        return Err(usage(
+            "--train-threads: what is trained lies in the state folder, and there is none\ngive --state-dir DIR too",
+        ));
+    };
+    if args.compute.device != DeviceArg::Cpu {
+        return Err(usage(
+            "--train-threads: tuned models run on the CPU for now\nadd --device cpu, or leave --device out",
+        ));
+    }
+    Ok(Some((threads, folder.join("tuning"))))
+}
+
+/// Who trains the models that are served.
+///
+/// Errors: the files of a model.
+fn runner(args: &ServeArgs, threads: u16) -> Result<JobRunner> {
+    let models = sources(args, Opened::from_argument)?;
+    let models = models.into_iter().map(|NamedSource { name, opened }| (name, opened.source));
+    Ok(JobRunner { models: models.collect(), threads })
 }
 
 /// Says what an operator should know before anything is loaded.

@@ -13,6 +13,7 @@ mod plot;
 mod recipe;
 mod rows;
 mod run_folder;
+mod served;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -29,6 +30,7 @@ use finish::Finish;
 use recipe::Recipe;
 use rows::Rows;
 use run_folder::RunFolder;
+pub use served::JobRunner;
 
 /// Runs the command; ends with 1 when a number was not finite, and with 130 after Ctrl-C.
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {

@@ -82,6 +82,11 @@ impl<'a> Trainer<'a> {
         losses.iter().map(|batch| loss(self.pool, self.network, &self.trained, batch.batch())).sum()
     }
 
+    /// What is trained, as it is by now.
+    pub fn trained(&self) -> &Trained {
+        &self.trained
+    }
+
     /// What was trained; everything else of the run is given back.
     pub fn into_trained(self) -> Trained {
         self.trained

@@ -34,7 +34,7 @@ pub use load::{
     SendingArgs,
 };
 pub use serve::{LogForm, ReasoningName, ServeArgs};
-pub use train::{SiteArg, TrainArgs, ValidArg};
+pub use train::{DataArgs, SiteArg, StepArgs, TrainArgs, TuningArgs, ValidArg};
 
 /// Talk to OpenAI's open-weight gpt-oss models on your own hardware.
 #[derive(Debug, Parser)]

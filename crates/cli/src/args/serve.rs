@@ -51,6 +51,10 @@ pub struct ServeArgs {
     /// Keep stored responses and conversations in this folder [default: in memory]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+    /// Offer fine-tuning (/v1/fine_tuning/jobs), computed by N threads while no request runs; needs
+    /// --state-dir, and computes on the processor
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub train_threads: Option<u16>,
     /// Most bytes of all that is stored, such as 4GiB [default: 256 MiB in memory, 16 GiB in a folder]
     #[arg(long, value_name = "SIZE", value_parser = memory_size)]
     pub state_size: Option<u64>,

@@ -30,14 +30,7 @@ impl Rows {
     ///
     /// Errors: a file cannot be read, nothing is left of it, or it holds preference pairs.
     pub fn read(args: &TrainArgs, opened: &Opened, vocab: &Vocab) -> Result<Rows> {
-        let positions = opened.checkpoint.config().max_position_embeddings;
-        let options = Options {
-            tokens_max: (args.steps.tokens as usize).min(positions),
-            too_long: if args.data.cut_history { TooLong::CutHistory } else { TooLong::LeaveOut },
-            effort: args.data.effort.map(generation::effort),
-            date: None,
-            mask_reasoning: args.data.mask_reasoning,
-        };
+        let options = options(args, opened);
         let told = dataset::read(&args.file, vocab, &options, None)?;
         let examples = examples(&told, &args.file)?;
         let (valid_file, share) = match &args.data.valid {
@@ -104,6 +97,18 @@ impl Rows {
     }
 }
 
+/// How rows become texts.
+pub fn options(args: &TrainArgs, opened: &Opened) -> Options {
+    let positions = opened.checkpoint.config().max_position_embeddings;
+    Options {
+        tokens_max: (args.steps.tokens as usize).min(positions),
+        too_long: if args.data.cut_history { TooLong::CutHistory } else { TooLong::LeaveOut },
+        effort: args.data.effort.map(generation::effort),
+        date: None,
+        mask_reasoning: args.data.mask_reasoning,
+    }
+}
+
 fn text(example: &Example) -> Text<'_> {
     Text { tokens: &example.tokens, weights: &example.weights }
 }
@@ -128,7 +133,12 @@ fn examples_of(told: &Dataset, file: &Path) -> Result<Vec<(usize, Example)>> {
         )),
     });
     let texts: Vec<_> = texts.collect::<Result<_>>()?;
-    Ok(texts.into_iter().filter(|(_, text)| text.num_targets() > 0 && text.tokens.len() > 1).collect())
+    Ok(texts.into_iter().filter(|(_, text)| is_learnable(text)).collect())
+}
+
+/// Whether anything can be learned of a text.
+pub fn is_learnable(text: &Example) -> bool {
+    text.num_targets() > 0 && text.tokens.len() > 1
 }
 
 fn examples_alone(examples: Vec<(usize, Example)>) -> Vec<Example> {

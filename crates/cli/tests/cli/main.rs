@@ -16,6 +16,7 @@ mod devices;
 mod doctor;
 #[path = "../../../gpu/tests/faults/mod.rs"]
 mod faults;
+mod fine_tuning;
 mod generate;
 mod inspect;
 mod kv_disk;
