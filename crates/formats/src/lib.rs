@@ -14,6 +14,7 @@ mod floats;
 mod ggml_quant;
 mod int8;
 mod mxfp4;
+mod mxfp4_near;
 mod q8_0;
 mod small_blocks;
 mod super_blocks;
@@ -27,6 +28,7 @@ pub use mxfp4::{
     MXFP4_CODE_BYTES, Mxfp4Block, NibbleOrder, code_of, mxfp4_dequantize, mxfp4_dequantize_bf16,
     mxfp4_quantize, mxfp4_value, neighbors_from_halves,
 };
+pub use mxfp4_near::mxfp4_quantize_near;
 pub use q8_0::{
     Q8_0_BLOCK_BYTES, Q8_0Block, q8_0_dequantize, q8_0_quantize, q8_0_scale, q8_0_values, round_to_q8_0,
 };
