@@ -21,6 +21,7 @@ mod direct_file;
 mod dtype;
 mod error;
 mod expert_reader;
+mod folder;
 mod gguf;
 mod mxfp4;
 mod names;
@@ -50,6 +51,7 @@ pub use config_json::{ConfigForm, ParsedConfig, parse_config, parse_generation_c
 pub use dtype::Dtype;
 pub use error::Error;
 pub use expert_reader::{ExpertPlaces, ExpertReader};
+pub use folder::{UnfinishedFolder, write_checkpoint};
 pub use gguf::{
     Dialect, GGUF_ALIGNMENT_MAX, GGUF_AXES_MAX, GGUF_KEYS_MAX, GGUF_LIST_DEPTH_MAX, GGUF_LIST_LEN_MAX,
     GGUF_NAME_BYTES_MAX, GGUF_PARTS_MAX, GGUF_STRING_BYTES_MAX, GGUF_TENSORS_MAX, GgmlType, GgufExperts,

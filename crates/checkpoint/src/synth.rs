@@ -12,28 +12,25 @@
 //!
 //! [`Checkpoint::synthetic`]: crate::Checkpoint::synthetic
 
-use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use half::bf16;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::config::Config;
 use crate::config_json::ConfigForm;
 use crate::dtype::Dtype;
 use crate::error::Error;
+use crate::folder::{HF_SHARD_BYTES, Planned, is_written_here, shard, write_shards, write_text};
 use crate::names;
 use crate::part::{ExpertFormat, LayerPart, Part};
 use crate::preset::Preset;
-use crate::shards::{INDEX_FILE, SINGLE_FILE};
 use crate::synthetic;
-use crate::write::{Outline, Partial, check_space, write_file};
+use crate::write::{Outline, Partial, check_space};
 
 /// Bytes made and written at a time.
 const STEP_BYTES: usize = 32 << 20;
-/// Bytes of tensors in one file of the Hugging Face layouts, as published.
-const HF_SHARD_BYTES: usize = 5_000_000_000;
 /// Up to this size the `original/` layout is one file, as the published 20b is.
 const ORIGINAL_SINGLE_BYTES: usize = 16_000_000_000;
 /// Bytes of tensors in one file of a larger `original/` checkpoint.
@@ -80,7 +77,7 @@ pub fn write_synthetic(request: &SynthRequest, progress: &mut dyn FnMut(u64, u64
 fn write_planned(
     config: &Config,
     request: &SynthRequest,
-    planned: Vec<Planned>,
+    planned: Vec<Planned<Content>>,
     shard_bytes: usize,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(), Error> {
@@ -88,25 +85,10 @@ fn write_planned(
     check_space(&request.folder, total)?;
     let partial = Partial::folder(&request.folder, is_written_here)?;
     write_json_files(config, request.layout, &planned, partial.path())?;
-    let shards = shard(planned, request.layout, shard_bytes);
+    let shards = shard(planned, |index, count| shard_name(request.layout, index, count), shard_bytes);
     let mut writer = Writer { config, seed: request.seed, buffer: Vec::new(), done: 0, total, progress };
-    for (name, tensors) in &shards {
-        let outlines: Vec<Outline> = tensors.iter().map(|tensor| tensor.outline.clone()).collect();
-        write_file(&partial.path().join(name), &outlines, &mut |index, sink| {
-            writer.write(&tensors[index].content, sink)
-        })?;
-    }
-    if shards.len() > 1 {
-        write_index(&shards, total, partial.path())?;
-    }
+    write_shards(partial.path(), &shards, &mut |content, sink| writer.write(content, sink))?;
     partial.finish()
-}
-
-/// One tensor of the folder to be.
-#[derive(Clone, Debug)]
-struct Planned {
-    outline: Outline,
-    content: Content,
 }
 
 /// What a written tensor is made of.
@@ -119,13 +101,13 @@ enum Content {
     Dequantised { blocks: Part, scales: Part, columns: usize },
 }
 
-fn plan(config: &Config, layout: WriteLayout) -> Vec<Planned> {
+fn plan(config: &Config, layout: WriteLayout) -> Vec<Planned<Content>> {
     let experts = if layout == WriteLayout::Bf16 { ExpertFormat::Bf16 } else { ExpertFormat::Mxfp4 };
     names::parts(config, experts).into_iter().filter_map(|part| planned(config, layout, part)).collect()
 }
 
 /// `None` for the parts that the `original/` layout has inside the fused projection of another part.
-fn planned(config: &Config, layout: WriteLayout, part: Part) -> Option<Planned> {
+fn planned(config: &Config, layout: WriteLayout, part: Part) -> Option<Planned<Content>> {
     let mut shape = names::shape(config, part);
     let mut name = names::hugging_face(config, part);
     let mut content = Content::Parts(vec![part]);
@@ -171,7 +153,7 @@ fn fused_parts(first: Part) -> Vec<Part> {
 }
 
 /// How many bytes of tensors the published checkpoints put into one file.
-fn published_shard_bytes(planned: &[Planned], layout: WriteLayout) -> usize {
+fn published_shard_bytes(planned: &[Planned<Content>], layout: WriteLayout) -> usize {
     let total: usize = planned.iter().map(|tensor| tensor.outline.num_bytes()).sum();
     match layout {
         WriteLayout::Original if total <= ORIGINAL_SINGLE_BYTES => ORIGINAL_SINGLE_BYTES,
@@ -180,44 +162,18 @@ fn published_shard_bytes(planned: &[Planned], layout: WriteLayout) -> usize {
     }
 }
 
-/// Groups tensors into files with the published names; a tensor above the limit gets a file of its own.
-fn shard(planned: Vec<Planned>, layout: WriteLayout, limit: usize) -> Vec<(String, Vec<Planned>)> {
-    let mut groups: Vec<Vec<Planned>> = Vec::new();
-    let mut filled = usize::MAX;
-    for tensor in planned {
-        let num_bytes = tensor.outline.num_bytes();
-        if filled.saturating_add(num_bytes) > limit {
-            groups.push(Vec::new());
-            filled = 0;
-        }
-        filled += num_bytes;
-        if let Some(group) = groups.last_mut() {
-            group.push(tensor);
-        }
-    }
-    let count = groups.len();
-    groups.into_iter().enumerate().map(|(index, group)| (shard_name(layout, index, count), group)).collect()
-}
-
-/// The published conventions: zero-based with "of" one less than the count, or a double dash and one-based.
+/// The published conventions of `original/`: a double dash, one-based.
 fn shard_name(layout: WriteLayout, index: usize, count: usize) -> String {
     match layout {
-        _ if count == 1 => SINGLE_FILE.to_string(),
-        WriteLayout::Original => format!("model--{:05}-of-{count:05}.safetensors", index + 1),
-        WriteLayout::Hf | WriteLayout::Bf16 => format!("model-{index:05}-of-{:05}.safetensors", count - 1),
+        WriteLayout::Original if count > 1 => format!("model--{:05}-of-{count:05}.safetensors", index + 1),
+        _ => crate::folder::shard_name(index, count),
     }
-}
-
-/// Whether a file of this name can be a leftover of an interrupted run.
-fn is_written_here(name: &str) -> bool {
-    let known = ["config.json", "generation_config.json", "dtypes.json", INDEX_FILE];
-    known.contains(&name) || (name.starts_with("model") && name.ends_with(".safetensors"))
 }
 
 fn write_json_files(
     config: &Config,
     layout: WriteLayout,
-    planned: &[Planned],
+    planned: &[Planned<Content>],
     folder: &Path,
 ) -> Result<(), Error> {
     let form = match layout {
@@ -227,8 +183,9 @@ fn write_json_files(
     };
     write_text(&folder.join("config.json"), &config.to_json(form))?;
     if layout == WriteLayout::Original {
-        let label =
-            |tensor: &Planned| (tensor.outline.name.clone(), Value::from(dtype_label(&tensor.outline)));
+        let label = |tensor: &Planned<Content>| {
+            (tensor.outline.name.clone(), Value::from(dtype_label(&tensor.outline)))
+        };
         let labels: Map<String, Value> = planned.iter().map(label).collect();
         return write_text(&folder.join("dtypes.json"), &format!("{:#}\n", Value::Object(labels)));
     }
@@ -242,21 +199,6 @@ fn dtype_label(outline: &Outline) -> &'static str {
         Dtype::U8 => "FP4",
         other => other.name(),
     }
-}
-
-fn write_index(shards: &[(String, Vec<Planned>)], total: u64, folder: &Path) -> Result<(), Error> {
-    let mut weight_map = Map::new();
-    for (file, tensors) in shards {
-        for tensor in tensors {
-            weight_map.insert(tensor.outline.name.clone(), Value::from(file.as_str()));
-        }
-    }
-    let index = json!({ "metadata": { "total_size": total }, "weight_map": weight_map });
-    write_text(&folder.join(INDEX_FILE), &format!("{index:#}\n"))
-}
-
-fn write_text(path: &Path, text: &str) -> Result<(), Error> {
-    fs::write(path, text).map_err(Error::io(path, "write the file"))
 }
 
 /// Streams tensors and counts what is done.
@@ -321,8 +263,11 @@ impl Writer<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::checkpoint::Checkpoint;
+    use crate::shards::INDEX_FILE;
 
     /// A dense member of the family, small enough to write.
     fn dense() -> Config {
@@ -366,7 +311,8 @@ mod tests {
         let names = |preset: Preset, layout| -> Vec<String> {
             let planned = plan(&preset.config(), layout);
             let limit = published_shard_bytes(&planned, layout);
-            shard(planned, layout, limit).into_iter().map(|(name, _)| name).collect()
+            let name = |index, count| shard_name(layout, index, count);
+            shard(planned, name, limit).into_iter().map(|(name, _)| name).collect()
         };
         let hf = names(Preset::GptOss20b, WriteLayout::Hf);
         let published = [

@@ -12,8 +12,8 @@ pub const ADAPTER_RANK_MAX: usize = 4096;
 impl Adapter {
     /// Holds every addition against the model; `path` only labels the message.
     ///
-    /// Errors: [`Error::BadAdapter`] for sites that the model lacks, lengths that do not fit, numbers that are
-    /// not finite, parts or rows that are both replaced and added to, and for nothing at all.
+    /// Errors: [`Error::BadAdapter`] for sites that the model lacks, lengths that do not fit, numbers that
+    /// are not finite, parts or rows that are both replaced and added to, and for nothing at all.
     pub fn check(&self, config: &Config, path: &Path) -> Result<(), Error> {
         let bad = |detail: String| Err(Error::BadAdapter { path: path.to_path_buf(), detail });
         for (site, pair) in &self.pairs {

@@ -1,7 +1,7 @@
 //! DoRA, folded into whole matrices.
 //!
-//! A row of the tuned matrix is `m (w + s b A) / |w + s b A|`: no low-rank addition to `w`, so the matrix takes
-//! the base's place.
+//! A row of the tuned matrix is `m (w + s b A) / |w + s b A|`: no low-rank addition to `w`, so the matrix
+//! takes the base's place.
 
 use crate::adapter::AdapterPair;
 use crate::bytes::Tensor;

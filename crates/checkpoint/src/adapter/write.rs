@@ -36,10 +36,11 @@ pub enum FactorDtype {
 /// Writes a folder that PEFT, and what reads its files, loads; files of an adapter that is there are
 /// replaced.
 ///
-/// `base_model` is the name that the base goes by elsewhere. The config goes into place last, each file whole.
+/// `base_model` is the name that the base goes by elsewhere. The config goes into place last, each file
+/// whole.
 ///
-/// Errors: [`Error::BadAdapter`] for an addition that the model has no place for or the form has no words for,
-/// and those of writing.
+/// Errors: [`Error::BadAdapter`] for an addition that the model has no place for or the form has no words
+/// for, and those of writing.
 pub fn write_adapter(
     folder: &Path,
     adapter: &Adapter,
