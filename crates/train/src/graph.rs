@@ -75,13 +75,18 @@ pub fn add_gradients(
 /// Panics: as [`add_gradients`].
 pub fn loss(pool: &Pool, network: &Network<'_>, trained: &Trained, batch: Batch<'_>) -> f64 {
     let pass = Pass { pool, trained };
-    let angles = angles(network, batch);
-    let packing = Packing { documents: batch.documents, angles: &angles };
-    let x = forward(pass, network, packing, batch, drop);
-    let asked = Asked::of(pass, network, batch, &x);
+    let asked = asked(pass, network, batch);
     let (mut nll, mut logits) = (vec![0.0; asked.rows.len()], asked.room_for_logits(network));
     head_nll(pool, &mut nll, &asked.normed, &head(pass, network), &asked.tokens, &mut logits);
     asked.loss(&nll)
+}
+
+/// The rows that something is asked of, behind the last layer.
+pub(crate) fn asked(pass: Pass<'_>, network: &Network<'_>, batch: Batch<'_>) -> Asked {
+    let angles = angles(network, batch);
+    let packing = Packing { documents: batch.documents, angles: &angles };
+    let x = forward(pass, network, packing, batch, drop);
+    Asked::of(pass, network, batch, &x)
 }
 
 /// The rotations of a batch.
@@ -119,7 +124,7 @@ fn forward(
 }
 
 /// The rows that something is asked of.
-struct Asked {
+pub(crate) struct Asked {
     /// Which of T.
     rows: Vec<usize>,
     /// What they should say.
@@ -128,7 +133,7 @@ struct Asked {
     /// `[rows, C]` behind the last layer.
     x: Vec<f32>,
     /// The same, as the head takes them.
-    normed: Vec<f32>,
+    pub(crate) normed: Vec<f32>,
 }
 
 impl Asked {

@@ -33,6 +33,7 @@ mod schedule;
 mod state;
 mod trained;
 mod trainer;
+mod tuned;
 mod tuning;
 mod weights;
 
@@ -49,5 +50,6 @@ pub use schedule::{Schedule, order};
 pub use state::{RunIdentity, has_state};
 pub use trained::{Gradients, Span, Trained, TrainedTensor};
 pub use trainer::{StepReport, Trainer};
+pub use tuned::{Divergence, Tuned};
 pub use tuning::{LowRankTuning, Tuning};
 pub use weights::Weights;

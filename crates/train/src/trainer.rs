@@ -94,7 +94,7 @@ impl<'a> Trainer<'a> {
 }
 
 /// Some texts in batches of at most `rows_max` rows; the sum of all their losses is a mean.
-fn batches(texts: &[Text<'_>], rows_max: usize) -> Vec<PackedTexts> {
+pub(crate) fn batches(texts: &[Text<'_>], rows_max: usize) -> Vec<PackedTexts> {
     let weights = texts.iter().flat_map(|text| text.weights.iter().skip(1));
     let sum: f64 = weights.map(|weight| f64::from(weight.abs())).sum();
     let scale = (1.0 / sum) as f32;
