@@ -8,6 +8,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "this crate is the only reader of arguments and environment")]
 
+mod adapter;
 mod args;
 mod batch;
 mod bench;
@@ -91,6 +92,7 @@ fn main() -> ExitCode {
         Command::Tokenize(args) => tokenize::run(args),
         Command::Dataset(args) => dataset::run(args),
         Command::Train(args) => train::run(args),
+        Command::Adapter(args) => adapter::run(args),
         Command::Render(args) => render::run(args),
         Command::Parse(args) => parse::run(args),
         Command::Synth(args) => synth::run(args),

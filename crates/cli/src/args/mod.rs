@@ -6,6 +6,7 @@
 //! struct into what the rooms take. Values that depend on the model (the sampling defaults, the largest token
 //! id) stay `Option`s until then.
 
+mod adapter;
 mod batch;
 mod compute;
 mod config;
@@ -22,6 +23,10 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use adapter::{
+    AdapterArgs, AdapterCheckArgs, AdapterCommand, AdapterExportArgs, AdapterInspectArgs, AdapterMergeArgs,
+    AdapterSourceArgs, FactorDtypeArg, FactorLayoutArg, MergeFormatArg,
+};
 pub use batch::BatchArgs;
 pub use compute::{ComputeArgs, DenseArg, DeviceArg, KvArg, PrecisionArg, memory_size};
 pub use config::{ConfigArgs, ConfigCheckArgs, ConfigCommand, SettingsArgs};
@@ -92,6 +97,8 @@ pub enum Command {
     Dataset(DatasetArgs),
     /// Tune a model on your rows: low-rank pairs over frozen weights, or every tensor of a small one
     Train(TrainArgs),
+    /// Adapters of fine-tunes: look at them, check them, merge them, write them as PEFT does
+    Adapter(AdapterArgs),
     /// Write a checkpoint of a known shape with random weights
     Synth(SynthArgs),
     /// How fast a model is on this machine, beside what the machine allows

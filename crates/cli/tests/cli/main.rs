@@ -3,6 +3,7 @@
 //! One test program for all of them, because linking costs more than running; `pull` has its own, with its
 //! stand-in of the hub.
 
+mod adapter;
 mod bad_input;
 mod batch;
 mod bench;
