@@ -1,8 +1,9 @@
 // Softmax attention of rows, each over what it sees of its own sequence, with a sink in the denominator: `attention` of the
-// CPU over a cache of bf16 or int8. A block takes one row and up to eight query heads of a kv head together, over one span
+// CPU over a cache of f32, bf16 or int8. A block takes one row and up to eight query heads of a kv head together, over one span
 // of 512 positions (`spans`, which `join` joins) or over one after the other (`rows`). Spans are joined in ascending order
 // to (M, L, O), which starts as (sink, 1, 0); the output is O / L, and zeros for a row that is idle.
 #include "parts/attention_bf16.h"
+#include "parts/attention_f32.h"
 #include "parts/attention_int8.h"
 
 // The rows of a step.
@@ -94,6 +95,18 @@ DEVICE void attend_row(
         out[base + i] = divide(joined.o[i], joined.sum[i / p.head_dim]);
 }
 
+KERNEL(256, attention_spans_f32, (
+    const float* q, const uint4* keys, const float* values, const uint4* rows, const uint32_t* table,
+    float* partials, // [T, K * lane groups, spans_max, LANES, 2 + D]
+    uint32_t head_dim, uint32_t num_kv_heads, uint32_t group, uint32_t lane_groups, uint32_t window, uint32_t ring_rows,
+    uint32_t spans_max, float scale))
+{
+    SHARED SpanRoom room;
+    attend_span(
+        room, {head_dim, num_kv_heads, group, lane_groups, window, ring_rows, spans_max, scale}, F32Cache{keys, values},
+        {q, rows, table}, partials);
+}
+
 KERNEL(256, attention_spans_bf16, (
     const float* q, const uint2* keys, const uint16_t* values, const uint4* rows, const uint32_t* table,
     float* partials, // [T, K * lane groups, spans_max, LANES, 2 + D]
@@ -116,6 +129,20 @@ KERNEL(256, attention_spans_int8, (
     attend_span(
         room, {head_dim, num_kv_heads, group, lane_groups, window, ring_rows, spans_max, scale},
         Int8Cache{keys, values, key_scales, value_scales}, {q, rows, table}, partials);
+}
+
+KERNEL(256, attention_rows_f32, (
+    const float* q, const uint4* keys, const float* values, const uint4* rows, const uint32_t* table,
+    const float* sinks, // [H]
+    float* out,         // [T, H, D]
+    uint32_t head_dim, uint32_t num_kv_heads, uint32_t group, uint32_t lane_groups, uint32_t window, uint32_t ring_rows,
+    uint32_t spans_max, float scale))
+{
+    SHARED SpanRoom room;
+    SHARED Joined joined;
+    attend_row(
+        room, joined, {head_dim, num_kv_heads, group, lane_groups, window, ring_rows, spans_max, scale},
+        F32Cache{keys, values}, {q, rows, table}, sinks, out);
 }
 
 KERNEL(256, attention_rows_bf16, (

@@ -3,8 +3,9 @@
 // A kernel has the name, the buffers and the constants of the WGSL kernel whose place it takes, in that order, and gives
 // the bits of `gptoss_kernels`: multiply-add is fused where `fused` says so and nowhere else (`--fmad=false`). It takes
 // any number of threads that is a multiple of 32, at most what `KERNEL` names, and the grid of the WGSL; those that take
-// outputs, columns, blocks or heads in strides of the grid's x, any x. What comes out depends on neither. Two differ from
-// their twins (decision 0024): int8 about middles stay as they come, and `experts_down` stands for two.
+// outputs, columns, blocks or heads in strides of the grid's x, any x. What comes out depends on neither. Three differ
+// from their twins (decision 0024): int8 about middles stay as they come, one whose blocks a buffer counts takes that buffer
+// behind the others, and `experts_down` stands for two.
 #pragma once
 #include <stdint.h>
 

@@ -1,13 +1,14 @@
-// Rotates queries in place and keys into the cache, where values go too: `RopeAngles::apply` of the CPU, then `kv_bf16` (the
-// nearest bf16, zero below 2^-60) or `quantize_kv` (int8 with a scale a head, the largest magnitude over 127). Pair i of a
-// head is x[i] and x[i + D/2]; every product is rounded. A row that is idle is left alone. Grid (heads, T), a warp a head.
+// Rotates queries in place and keys into the cache, where values go too: `RopeAngles::apply` of the CPU, then nothing,
+// `kv_bf16` (the nearest bf16, zero below 2^-60) or `quantize_kv` (int8 with a scale a head, the largest magnitude over 127).
+// Pair i of a head is x[i] and x[i + D/2]; every product is rounded. A row that is idle is left alone. Grid (heads, T), a warp
+// a head.
 #include "parts/bf16.h"
 #include "parts/cache_row.h"
 #include "parts/int_steps.h"
 
 const uint32_t PAIRS_MAX = 2; // of a thread: heads have 128 numbers at most
 
-// What both forms read and rotate.
+// What all forms read and rotate.
 struct Rope {
     float* q;             // [T, H, D]
     const float* k;       // [T, K, D]
@@ -65,6 +66,32 @@ DEVICE void write_query(const Rope& p, Head head, Pairs pairs) {
 
 DEVICE uint32_t two_bf16(const float (&x)[PAIRS_MAX]) {
     return nearest_bf16(x[1], SMALLEST_KV) | nearest_bf16(x[0], SMALLEST_KV) >> 16;
+}
+
+KERNEL(64, rope_f32, (
+    float* q, const float* k, const float* v, const float2* angles, const uint4* rows, const uint32_t* table,
+    float* keys,   // [rows, K, D]
+    float* values, // [rows, K, D]
+    uint32_t head_dim, uint32_t num_heads, uint32_t num_kv_heads, uint32_t ring_rows))
+{
+    Rope p = {q, k, v, angles, rows, table, head_dim, num_heads, num_kv_heads, ring_rows};
+    uint4 row = load(rows + blockIdx.y);
+    if (row.x == IDLE) return;
+    uint32_t warps = blockDim.x / WARP, thread = threadIdx.x % WARP, heads = num_heads + 2 * num_kv_heads;
+    for (uint32_t unit = blockIdx.x * warps + threadIdx.x / WARP; unit < heads; unit += gridDim.x * warps) {
+        Head head = head_of(p, unit);
+        Pairs pairs = rotated(p, head, numbers_of(p, head));
+        if (head.is_query) {
+            write_query(p, head, pairs);
+        } else if (thread < head_dim / 4) {
+            uint64_t to = (uint64_t)cache_row(row, table, ring_rows, row.x) * num_kv_heads + head.index;
+            float* cache = (head.is_key ? keys : values) + to * head_dim + thread * PAIRS_MAX;
+            for (uint32_t c = 0; c < PAIRS_MAX; c++) {
+                cache[c] = pairs.low[c];
+                cache[c + head_dim / 2] = pairs.high[c];
+            }
+        }
+    }
 }
 
 KERNEL(64, rope_bf16, (

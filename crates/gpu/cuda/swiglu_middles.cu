@@ -1,16 +1,7 @@
-// The clamped SwiGLU of rows whose even numbers are the gate and odd ones the up part: g * sigmoid(alpha * g) * (u + 1), in
-// this order, with g = min(gate, limit) and u = clamp(up, -limit, limit), by comparisons that keep a NaN; then int8 about
-// middles. `swiglu_q8` of the CPU in the order of MXFP4. Grid (blocks, T), a warp a block.
-#include "parts/exp.h"
+// The clamped SwiGLU of rows whose even numbers are the gate and odd ones the up part, then int8 about middles. `swiglu_q8` of
+// the CPU in the order of MXFP4. Grid (blocks, T), a warp a block.
 #include "parts/int8_blocks.h"
-
-DEVICE float swiglu(float gate, float up, float limit, float alpha) {
-    float g = gate > limit ? limit : gate;
-    float u = up > limit ? limit : up;
-    u = u < -limit ? -limit : u;
-    float sigmoid = divide(1.0f, 1.0f + exp_of(-(alpha * g)));
-    return g * sigmoid * (u + 1.0f);
-}
+#include "parts/swiglu.h"
 
 KERNEL(256, swiglu_middles, (
     int8_t* out,           // [T, F]
@@ -23,6 +14,6 @@ KERNEL(256, swiglu_middles, (
     for (uint32_t block = blockIdx.x * warps + threadIdx.x / WARP; block < num_blocks; block += gridDim.x * warps) {
         uint64_t place = (uint64_t)blockIdx.y * num_blocks + block;
         float2 pair = load(gate_up + place * BLOCK + threadIdx.x % WARP);
-        quantize_about_middle(swiglu(pair.x, pair.y, limit, alpha), out + place * BLOCK, beside + place);
+        quantize_about_middle(swiglu_of(pair.x, pair.y, limit, alpha), out + place * BLOCK, beside + place);
     }
 }

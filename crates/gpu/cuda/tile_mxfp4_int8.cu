@@ -1,23 +1,8 @@
 // Products of int8 rows that have middles with experts in MXFP4, by tiles of one expert's slots: the bits of
 // `gemv_mxfp4_int8`. A product of tiles (`mma`) has the sums of a block of 32, which are integers, for 16 outputs and eight
-// slots; a lane's blocks come one after the other, and lanes in the order 0 4 2 6 1 5 3 7, so that three sums on a stack are
-// enough to fold them as the tree does. Grid (64 outputs each, tiles), a warp 16 outputs and 16 slots.
+// slots. Grid (64 outputs each, tiles), a warp 16 outputs and 16 slots.
 #include "parts/mxfp4.h"
-
-const uint32_t OUTPUTS = 64;     // of a block
-const uint32_t SLOTS = 32;       // of a tile at most
-const uint32_t TILE_OUTPUTS = 16;
-const uint32_t COLUMNS = 8;      // slots of an `mma`
-const uint32_t COLUMN_TILES = 2; // of a warp
-const uint32_t SUMS = 4 * COLUMN_TILES;
-
-// What a thread has of a warp's tile: of outputs it holds rows g and g + 8, of slots it loads column g and adds up columns
-// 2t and 2t + 1 of either tile, where g is its number over 4 and t the rest. Of a block's 32 numbers it holds 8t to 8t + 7.
-struct Fragment {
-    uint64_t weights[2];                   // blocks before those of its outputs
-    uint64_t inputs[COLUMN_TILES];         // blocks before those of the columns that it loads
-    uint64_t columns[COLUMN_TILES][2];     // and of those that it adds up
-};
+#include "parts/tile_lanes.h"
 
 // Adds a block to the sums of its lane.
 DEVICE void add_block(
@@ -63,11 +48,12 @@ KERNEL(256, tile_mxfp4_int8, (
     const uint32_t* sources,    // [R]: the input of a slot; 0: slots are inputs
     const uint4* tiles,         // expert, first slot, slots
     const float* bias,          // [E, N]
+    const uint32_t* grid,       // [3]: how many blocks there are; those beyond have no tile
     uint32_t n, uint32_t num_blocks, uint32_t has_sources))
 {
+    if (blockIdx.y >= load(grid + 1)) return;
     uint4 tile = load(tiles + blockIdx.y);
     uint32_t g = threadIdx.x % WARP / 4, t = threadIdx.x % 4;
-    const uint32_t WARPS = OUTPUTS / TILE_OUTPUTS * (SLOTS / (COLUMNS * COLUMN_TILES));
     for (uint32_t warp = threadIdx.x / WARP; warp < WARPS; warp += blockDim.x / WARP) {
         uint32_t output = blockIdx.x * OUTPUTS + warp % (OUTPUTS / TILE_OUTPUTS) * TILE_OUTPUTS + g;
         uint32_t slot = warp / (OUTPUTS / TILE_OUTPUTS) * COLUMNS * COLUMN_TILES;
@@ -88,27 +74,10 @@ KERNEL(256, tile_mxfp4_int8, (
             f.columns[c][0] = found[1];
             f.columns[c][1] = found[2];
         }
-        float stack[3][SUMS] = {}, sums[SUMS];
-#pragma unroll 1
-        for (uint32_t i = 0; i < LANES; i++) {
-            uint32_t lane = (i & 1) * 4 + (i & 2) + i / 4;
-#pragma unroll
-            for (uint32_t s = 0; s < SUMS; s++) sums[s] = 0.0f;
-            for (uint32_t b = lane; b < num_blocks; b += LANES) add_block(sums, f, b, codes, code_scales, x, beside);
-#pragma unroll
-            for (uint32_t s = 0; s < SUMS; s++) {
-                // Two of a level are one of the next.
-                if (i % 2 == 0) {
-                    stack[0][s] = sums[s];
-                } else if (i % 4 == 1) {
-                    stack[1][s] = stack[0][s] + sums[s];
-                } else if (i == 3) {
-                    stack[2][s] = stack[1][s] + (stack[0][s] + sums[s]);
-                } else {
-                    sums[s] = stack[2][s] + (stack[1][s] + (stack[0][s] + sums[s]));
-                }
-            }
-        }
+        float sums[SUMS];
+        fold_lanes(sums, num_blocks, [&](float (&sums)[SUMS], uint32_t b) {
+            add_block(sums, f, b, codes, code_scales, x, beside);
+        });
 #pragma unroll
         for (uint32_t s = 0; s < SUMS; s++) {
             uint32_t row = output + s % 4 / 2 * 8, column = slot + s / 4 * COLUMNS + 2 * t + s % 2;

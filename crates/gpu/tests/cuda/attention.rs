@@ -14,11 +14,12 @@ const IDLE: usize = u32::MAX as usize;
 /// How keys and values are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
+    F32,
     Bf16,
     Int8,
 }
 
-const FORMATS: [Format; 2] = [Format::Bf16, Format::Int8];
+const FORMATS: [Format; 3] = [Format::F32, Format::Bf16, Format::Int8];
 
 /// Heads and what they look at.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +84,7 @@ impl Placement {
 fn poisoned(format: Format, num_rows: usize, shape: Shape) -> Cache {
     let len = num_rows * shape.kv_heads * shape.d;
     match format {
+        Format::F32 => Cache::F32(vec![f32::NAN; len]),
         Format::Bf16 => Cache::Bf16(vec![0xffff; len]),
         Format::Int8 => Cache::Int8 { values: vec![-1; len], scales: vec![f32::NAN; len / shape.d] },
     }
@@ -91,9 +93,9 @@ fn poisoned(format: Format, num_rows: usize, shape: Shape) -> Cache {
 /// Numbers, and scales where there are some.
 fn holding(job: &mut Job, cache: &Cache) -> (Handle, Option<Handle>) {
     match cache {
+        Cache::F32(numbers) => (job.holding(numbers), None),
         Cache::Bf16(bits) => (job.holding(bits), None),
         Cache::Int8 { values, scales } => (job.holding(values), Some(job.holding(scales))),
-        Cache::F32(_) => unreachable!("kernels keep bf16 or int8"),
     }
 }
 
@@ -104,17 +106,21 @@ fn assert_holds(
     what: &dyn std::fmt::Debug,
 ) {
     match expected {
+        Cache::F32(floats) => assert_bits(&run.read(numbers, floats.len()), floats, what),
         Cache::Bf16(bits) => assert!(run.read::<u16>(numbers, bits.len()) == *bits, "{what:?}"),
         Cache::Int8 { values, scales: of_heads } => {
             assert!(run.read::<i8>(numbers, values.len()) == *values, "{what:?}");
             assert_bits(&scales.map_or_else(Vec::new, |s| run.read(s, of_heads.len())), of_heads, what);
         }
-        Cache::F32(_) => unreachable!("kernels keep bf16 or int8"),
     }
 }
 
 fn suffix(format: Format) -> &'static str {
-    if format == Format::Bf16 { "bf16" } else { "int8" }
+    match format {
+        Format::F32 => "f32",
+        Format::Bf16 => "bf16",
+        Format::Int8 => "int8",
+    }
 }
 
 fn check_attention_of(program: &Program, shape: Shape, format: Format, positions: &[usize]) {
@@ -248,7 +254,7 @@ fn check_rope_of(program: &Program, shape: Shape, format: Format) {
     });
 }
 
-/// `rope_bf16` and `rope_int8`.
+/// `rope_f32`, `rope_bf16` and `rope_int8`.
 pub fn check_rope(program: &Program) {
     for format in FORMATS {
         for (heads, kv_heads, d) in [(64, 8, 64), (4, 2, 64), (3, 1, 4), (2, 1, 128), (5, 5, 20)] {

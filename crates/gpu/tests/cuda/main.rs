@@ -10,6 +10,7 @@ mod numbers;
 mod reference;
 
 mod attention;
+mod choices;
 mod mutants;
 mod products;
 mod program;

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use crate::program::{Program, made, sources};
-use crate::{attention, products, rows};
+use crate::{attention, choices, products, rows};
 
 /// One edit of a file of kernels or of one of its parts.
 #[derive(Debug, Default)]
@@ -35,16 +35,23 @@ fn parse(list: &str) -> Vec<Mutant<'_>> {
 fn checks_of(file: &str) -> &'static [fn(&Program)] {
     match file {
         "attention.cu" => &[attention::check_attention],
+        "best_tokens.cu" => &[choices::check_best],
         "experts_collect.cu" => &[rows::check_collect],
         "experts_down.cu" => &[products::check_down],
+        "experts_sort.cu" => &[choices::check_sort],
         "gemv_floats.cu" => &[products::check_floats],
         "gemv_int8_int8.cu" => &[products::check_int8],
+        "gemv_mxfp4_f32.cu" => &[products::check_experts_f32],
         "gemv_mxfp4_int8.cu" => &[products::check_experts],
+        "probe_floats.cu" => &[rows::check_probe],
         "quantize_int8.cu" => &[rows::check_quantize],
+        "quantize_middles.cu" => &[rows::check_about_middles],
         "rmsnorm.cu" => &[rows::check_norms],
         "rope.cu" => &[attention::check_rope],
         "router_top_k.cu" => &[rows::check_router],
+        "swiglu.cu" => &[rows::check_swiglu_f32],
         "swiglu_middles.cu" => &[rows::check_swiglu],
+        "tile_int8_int8.cu" => &[products::check_int8_tiles],
         "tile_mxfp4_int8.cu" => &[products::check_tiles],
         _ => panic!("no check of {file}"),
     }

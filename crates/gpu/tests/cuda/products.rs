@@ -16,7 +16,8 @@ use crate::rows::stored_about_middles;
 /// In the place of an expert: the row is made elsewhere.
 const ELSEWHERE: u32 = u32::MAX;
 
-fn check_experts_of(program: &Program, fill: Fill, [tokens, share, n, k]: [usize; 4]) {
+/// Products of rows of int8, or of f32.
+fn check_experts_of(program: &Program, is_int8: bool, fill: Fill, [tokens, share, n, k]: [usize; 4]) {
     let mut rng = Rng((tokens * share * n * k) as u64);
     let rows = tokens * share;
     // Expert 3 is nobody's, and every fifth row is made elsewhere.
@@ -29,31 +30,36 @@ fn check_experts_of(program: &Program, fill: Fill, [tokens, share, n, k]: [usize
     let (values, beside) = stored_about_middles(&quantized.concat());
     let mut job = Job::default();
     let out = if adds { job.holding(&before) } else { job.poisoned(rows * n) };
-    let buffers = [
-        out,
-        job.holding(&weights.codes),
-        job.holding(&weights.scales),
-        job.holding(&values),
-        job.holding(&beside),
-        job.holding(&experts),
-        job.holding(&weights.bias),
-    ];
+    let mut buffers = vec![out, job.holding(&weights.codes), job.holding(&weights.scales)];
+    match is_int8 {
+        true => buffers.extend([job.holding(&values), job.holding(&beside)]),
+        false => buffers.push(job.holding(&x)),
+    }
+    buffers.extend([job.holding(&experts), job.holding(&weights.bias)]);
     let constants = [n, k / 32, share, usize::from(adds)].map(|size| size as u32);
-    job.dispatch("gemv_mxfp4_int8", &buffers, &constants, [n.div_ceil(8) as u32, rows as u32, 1]);
+    let kernel = if is_int8 { "gemv_mxfp4_int8" } else { "gemv_mxfp4_f32" };
+    job.dispatch(kernel, &buffers, &constants, [n.div_ceil(8) as u32, rows as u32, 1]);
     let mut expected: Vec<f32> = experts
         .iter()
         .enumerate()
         .flat_map(|(row, expert)| match *expert {
             // What is there stays: what is added to below, or the poison.
             ELSEWHERE => vec![if adds { 0.0 } else { f32::from_bits(u32::MAX) }; n],
-            expert => weights.product(Fma::Fused, expert, &quantized[row / share]),
+            expert if is_int8 => weights.product(Fma::Fused, expert, &quantized[row / share]),
+            expert => (expert as usize * n..(expert as usize + 1) * n)
+                .map(|at| {
+                    let (weights, bias) = (weights.row(at).values(), weights.bias[at]);
+                    times_f32(Fma::Fused, &x[row / share * k..][..k], &weights, bias)
+                })
+                .collect(),
         })
         .collect();
     if adds {
         expected.iter_mut().zip(&before).for_each(|(out, before)| *out += before);
     }
     job.run(program, |run| {
-        assert_bits(&run.read(out, rows * n), &expected, &(fill, [tokens, share, n, k], adds, run.way));
+        let what = (kernel, fill, [tokens, share, n, k], adds, run.way);
+        assert_bits(&run.read(out, rows * n), &expected, &what);
     });
 }
 
@@ -68,11 +74,19 @@ pub fn check_experts(program: &Program) {
         [9, 4, 16, 320],
         [1, 4, 24, 2880],
     ] {
-        check_experts_of(program, Fill::Random, shape);
+        check_experts_of(program, true, Fill::Random, shape);
     }
     for fill in [Fill::Zeros, Fill::NegativeZeros, Fill::Tiny, Fill::Large, Fill::NonFinite] {
-        check_experts_of(program, fill, [2, 2, 9, 320]);
+        check_experts_of(program, true, fill, [2, 2, 9, 320]);
     }
+}
+
+/// `gemv_mxfp4_f32`.
+pub fn check_experts_f32(program: &Program) {
+    for shape in [[1, 4, 33, 64], [3, 1, 9, 288], [9, 4, 16, 320]] {
+        check_experts_of(program, false, Fill::Random, shape);
+    }
+    check_experts_of(program, false, Fill::NonFinite, [2, 2, 9, 320]);
 }
 
 fn check_down_of(program: &Program, [tokens, active, width, f]: [usize; 4]) {
@@ -142,9 +156,12 @@ fn check_tiles_of(program: &Program, has_sources: bool, fill: Fill, [n, k]: [usi
         job.holding(&sources),
         job.holding(&tiles),
         job.holding(&weights.bias),
+        job.holding(&[n.div_ceil(64) as u32, tiles.len() as u32, 1]),
     ];
     let constants = [n, k / 32, usize::from(has_sources)].map(|size| size as u32);
-    job.dispatch("tile_mxfp4_int8", &buffers, &constants, [n.div_ceil(64) as u32, tiles.len() as u32, 1]);
+    // Two blocks more than there are tiles.
+    let grid = [n.div_ceil(64) as u32, tiles.len() as u32 + 2, 1];
+    job.dispatch("tile_mxfp4_int8", &buffers, &constants, grid);
     let expert_of = |slot: usize| tiles.iter().rfind(|tile| tile[1] as usize <= slot).unwrap()[0];
     let expected: Vec<f32> = (0..slots)
         .flat_map(|slot| weights.product(Fma::Fused, expert_of(slot), &quantized[sources[slot] as usize]))
@@ -204,14 +221,21 @@ impl Dense {
         inputs: &[Handle],
         product: impl Fn(usize, usize) -> f32,
     ) {
-        let most = 8 / parts;
-        let variant = (t.min(most) * parts).next_power_of_two();
         let mut buffers = vec![self.out, self.bias];
         buffers.extend(inputs);
         let flags = [self.has_bias, self.adds].map(usize::from);
-        let constants = [n, k, t, parts, flags[0], flags[1]].map(|size| size as u32);
-        let grid = [n.div_ceil(8) as u32, t.div_ceil(most) as u32, 1];
-        self.job.dispatch(&format!("{kernel}_{variant}"), &buffers, &constants, grid);
+        let is_tile = kernel == "tile_int8_int8";
+        let constants =
+            [n, if is_tile { k / 32 } else { k }, t, parts, flags[0], flags[1]].map(|size| size as u32);
+        if is_tile {
+            let grid = [(t * parts).div_ceil(32) as u32, n.div_ceil(64) as u32, 1];
+            self.job.dispatch(kernel, &buffers, &constants, grid);
+        } else {
+            let most = 8 / parts;
+            let variant = (t.min(most) * parts).next_power_of_two();
+            let grid = [n.div_ceil(8) as u32, t.div_ceil(most) as u32, 1];
+            self.job.dispatch(&format!("{kernel}_{variant}"), &buffers, &constants, grid);
+        }
         let outputs = (0..t).flat_map(|token| (0..n).map(move |row| (token, row)));
         let mut expected: Vec<f32> = outputs.map(|(token, row)| product(token, row)).collect();
         if self.adds {
@@ -229,7 +253,7 @@ fn int8_weights(rng: &mut Rng, n: usize, k: usize) -> (Vec<i8>, Vec<f16>) {
     (values, (0..n * k / 32).map(|_| scale(rng)).collect())
 }
 
-fn check_int8_of(program: &Program, inputs: Inputs, fill: Fill, [t, n, k]: [usize; 3]) {
+fn check_int8_of(program: &Program, kernel: &str, inputs: Inputs, fill: Fill, [t, n, k]: [usize; 3]) {
     let mut rng = Rng((t * n * k) as u64);
     let (values, scales) = int8_weights(&mut rng, n, k);
     let x = fill.floats(&mut rng, t * k);
@@ -251,7 +275,7 @@ fn check_int8_of(program: &Program, inputs: Inputs, fill: Fill, [t, n, k]: [usiz
     let scales: Vec<f32> = scales.iter().map(|scale| scale.to_f32()).collect();
     let biases: Vec<Option<f32>> = (0..n).map(|row| dense.bias_of(row)).collect();
     let parts = if inputs == Inputs::Int8 { 1 } else { 2 };
-    dense.check(program, "gemv_int8_int8", [t, n, k, parts], &handles, |token, row| {
+    dense.check(program, kernel, [t, n, k, parts], &handles, |token, row| {
         let w = Int8Row { values: &values[row * k..][..k], scales: &scales[row * k / 32..][..k / 32] };
         match inputs {
             Inputs::Int8 => w.times_int8(Fma::Fused, &rows[token][0], biases[row].unwrap_or(0.0)),
@@ -275,11 +299,21 @@ const DENSE_SHAPES: [[usize; 3]; 8] = [
 pub fn check_int8(program: &Program) {
     for inputs in [Inputs::Int8, Inputs::Int8Parts] {
         for shape in DENSE_SHAPES {
-            check_int8_of(program, inputs, Fill::Random, shape);
+            check_int8_of(program, "gemv_int8_int8", inputs, Fill::Random, shape);
         }
         for fill in [Fill::NegativeZeros, Fill::Tiny, Fill::NonFinite] {
-            check_int8_of(program, inputs, fill, [3, 9, 320]);
+            check_int8_of(program, "gemv_int8_int8", inputs, fill, [3, 9, 320]);
         }
+    }
+}
+
+/// `tile_int8_int8`.
+pub fn check_int8_tiles(program: &Program) {
+    for inputs in [Inputs::Int8, Inputs::Int8Parts] {
+        for shape in [[5, 9, 96], [16, 64, 32], [17, 130, 320], [33, 5, 288]] {
+            check_int8_of(program, "tile_int8_int8", inputs, Fill::Random, shape);
+        }
+        check_int8_of(program, "tile_int8_int8", inputs, Fill::NonFinite, [9, 9, 320]);
     }
 }
 
@@ -324,6 +358,7 @@ pub fn check_floats(program: &Program) {
 #[test]
 fn products_with_experts_are_the_cpus() {
     on_host(check_experts);
+    on_host(check_experts_f32);
     on_host(check_down);
     on_host(check_tiles);
 }
@@ -331,6 +366,7 @@ fn products_with_experts_are_the_cpus() {
 #[test]
 fn products_with_int8_are_the_cpus() {
     on_host(check_int8);
+    on_host(check_int8_tiles);
 }
 
 #[test]

@@ -20,6 +20,9 @@ const FLAGS: [&str; 7] = [
     "-Wno-unused-function",
 ];
 
+/// What runs them.
+const OBJECTS: [&str; 2] = ["shim.o", "program.o"];
+
 /// Kernels that can be run.
 pub struct Program {
     path: PathBuf,
@@ -67,9 +70,13 @@ impl Program {
     pub fn of_all() -> Option<&'static Program> {
         static ALL: OnceLock<Option<Program>> = OnceLock::new();
         let all = ALL.get_or_init(|| {
-            let shim = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cuda/shim/shim.cpp");
+            let shim = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cuda/shim");
+            let compiler = compiler()?;
             std::fs::create_dir_all(made()).unwrap();
-            compile(&compiler()?, &[Path::new("-c"), &shim], &made().join("shim.o"));
+            for name in OBJECTS {
+                let source = shim.join(name).with_extension("cpp");
+                compile(&compiler, &[Path::new("-c"), &source], &made().join(name));
+            }
             Some(Program::build("all", &kernel_files(sources())))
         });
         if all.is_none() {
@@ -81,11 +88,14 @@ impl Program {
     /// The kernels of some files; [`Program::of_all`] has been there before.
     pub fn build(name: &str, files: &[PathBuf]) -> Program {
         let compiler = compiler().expect("the compiler that has built all");
-        let (path, shim) = (made().join(name), made().join("shim.o"));
+        let path = made().join(name);
+        let objects = OBJECTS.map(|name| made().join(name));
         let files = files.iter().map(PathBuf::as_path);
         let sources = ["-x", "c++"].map(Path::new).into_iter().chain(files);
-        let arguments: Vec<&Path> =
-            sources.chain(["-x", "none"].map(Path::new)).chain([shim.as_path()]).collect();
+        let arguments: Vec<&Path> = sources
+            .chain(["-x", "none"].map(Path::new))
+            .chain(objects.iter().map(PathBuf::as_path))
+            .collect();
         compile(&compiler, &arguments, &path);
         Program { path }
     }

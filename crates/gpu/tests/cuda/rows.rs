@@ -4,6 +4,7 @@ use crate::numbers::{FILLS, Fill, Rng, assert_bits};
 use crate::program::{Handle, Job, Program, Run, on_host};
 use crate::reference::Fma;
 use crate::reference::floats::{rmsnorm, swiglu};
+use crate::reference::numbers::exp;
 use crate::reference::quantized::{
     Int8Block, quantize, quantize_about_middles, quantize_parts, stored_plain,
 };
@@ -112,6 +113,49 @@ pub fn check_quantize(program: &Program) {
     }
 }
 
+/// `quantize_middles`.
+pub fn check_about_middles(program: &Program) {
+    for (t, k, fill) in shapes_and_fills() {
+        let x = fill.floats(&mut Rng(k as u64), t * k);
+        let mut job = Job::default();
+        let input = job.holding(&x);
+        let rooms = [job.poisoned(t * k / 4), job.poisoned(t * k / 16)];
+        let (blocks, grid) = ((k / 32) as u32, [(k / 32).div_ceil(8) as u32, t as u32, 1]);
+        job.dispatch("quantize_middles", &[rooms[0], rooms[1], input], &[blocks], grid);
+        let expected = quantize_about_middles(Fma::Fused, &x);
+        let what = ("quantize about middles", t, k, fill);
+        job.run(program, |run| assert_about_middles(run, rooms, &expected, &(what, run.way)));
+    }
+}
+
+/// `probe_floats`.
+pub fn check_probe(program: &Program) {
+    let mut rng = Rng(11);
+    let numbers: Vec<[f32; 4]> =
+        (0..200).map(|_| [rng.unit().abs(), rng.unit(), rng.unit(), 0.0].map(|x| x * 50.0)).collect();
+    let expected =
+        numbers.iter().flat_map(|[a, b, c, _]| [a / b, a.sqrt(), exp(Fma::Fused, *a), a.mul_add(*b, *c)]);
+    let expected: Vec<f32> = expected.collect();
+    let mut job = Job::default();
+    let (input, out) = (job.holding(&numbers), job.poisoned(4 * numbers.len()));
+    job.dispatch("probe_floats", &[out, input], &[numbers.len() as u32], [4, 1, 1]);
+    job.run(program, |run| assert_bits(&run.read(out, expected.len()), &expected, &("probe", run.way)));
+}
+
+/// `swiglu`.
+pub fn check_swiglu_f32(program: &Program) {
+    for (t, f, fill) in shapes_and_fills() {
+        let gate_up = fill.floats(&mut Rng(f as u64), 2 * t * f);
+        let mut job = Job::default();
+        let (input, out) = (job.holding(&gate_up), job.poisoned(t * f));
+        let constants = [f as u32, 7.0_f32.to_bits(), 1.702_f32.to_bits()];
+        job.dispatch("swiglu", &[input, out], &constants, [f.div_ceil(64) as u32, t as u32, 1]);
+        let expected = swiglu(Fma::Fused, &gate_up, 7.0, 1.702);
+        let what = ("swiglu", t, f, fill);
+        job.run(program, |run| assert_bits(&run.read(out, t * f), &expected, &(what, run.way)));
+    }
+}
+
 /// `swiglu_middles`.
 pub fn check_swiglu(program: &Program) {
     let of_both_signs = shapes_and_fills().map(|case| (case, false));
@@ -207,7 +251,10 @@ fn norms_are_the_cpus() {
 #[test]
 fn quantized_rows_are_the_cpus() {
     on_host(check_quantize);
+    on_host(check_about_middles);
     on_host(check_swiglu);
+    on_host(check_swiglu_f32);
+    on_host(check_probe);
 }
 
 #[test]

@@ -118,6 +118,8 @@ template <class... T> struct Call {
 struct Entry {
     const char* name;
     uint32_t threads, num_parameters;
+    // Of each parameter.
+    const uint32_t* bytes;
     void (*kernel)();
     void (*call)(void (*kernel)(), Values);
     Entry* next;
@@ -126,6 +128,8 @@ struct Entry {
     template <class... T>
     Entry(const char* name, uint32_t threads, void (*kernel)(T...))
         : name(name), threads(threads), num_parameters(sizeof...(T)), kernel((void (*)())kernel), next(first) {
+        static const uint32_t sizes[] = {sizeof(T)...};
+        bytes = sizes;
         call = [](void (*kernel)(), Values values) { Call<T...>{(void (*)(T...))kernel, values.take<T>()...}; };
         first = this;
     }
