@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Proves and measures gptoss on the card of this machine: ./run.sh [--preset NAME] [--device vulkan:N] [PART...] [-- FLAG...]
+# Proves and measures gptoss on the card of this machine: ./run.sh [--preset NAME] [--device vulkan:N|cuda:N] [PART...] [-- FLAG...]
 #
 # Parts, in this order unless some are named: prove (every op beside its stored answer), 20b and 120b (speeds of synthetic weights),
 # equality (the demo's answers on the card, alone and together, beside the processor's). --preset takes another shape for both models, FLAGs
-# go to the model's commands. Needs the program beside it and a driver for Vulkan. A call ends within ten minutes: a part that takes too
+# go to the model's commands. Needs the program beside it and a driver for Vulkan, or with --device cuda NVIDIA's alone. A call ends within ten minutes: a part that takes too
 # long is cut off, its rows so far stay, and the others go on; what was left out is asked for by its name in another call.
 #
-# Results are put behind those that are there in $OUT, or in results/: rows.jsonl (cases of `gptoss bench` with the columns of bench/record),
+# Results are put behind those that are there in $OUT, or in results/ (of CUDA in results/cuda/): rows.jsonl (cases of `gptoss bench` with the columns of bench/record),
 # parts.jsonl (how each part ended), proof.json, and a log of each part.
 set -uo pipefail
 
@@ -128,6 +128,9 @@ run_part() {
     return "$code"
 }
 
+if [[ $device == cuda* ]]; then
+    out+=/cuda
+fi
 mkdir -p "$out"
 use_loader
 failed=0

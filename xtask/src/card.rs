@@ -1,13 +1,16 @@
 //! `cargo xtask gpu`: a folder for a machine that has a card and no Rust.
 //!
 //! It holds the stripped release binary, the script and the requests of `bench/card`, the commit, and this
-//! machine's Vulkan loader for one that has none.
+//! machine's Vulkan loader for one that has none. The binary has the kernels in CUDA C++ where their compiler
+//! can be had.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail};
+
+use crate::cuda;
 
 /// Where the folder goes, from the target folder.
 const OUT: &str = "gpu-run";
@@ -22,14 +25,7 @@ pub fn run(root: &Path, binary: Option<&Path>) -> anyhow::Result<PathBuf> {
     let target = metadata.target_directory.as_std_path();
     let built = target.join("release/gptoss");
     if binary.is_none() {
-        let status = Command::new("cargo")
-            .args(["build", "--release", "--bin", "gptoss"])
-            .current_dir(root)
-            .status()
-            .context("starting cargo")?;
-        if !status.success() {
-            bail!("the program was not built");
-        }
+        build(root, target)?;
     }
     let folder = target.join(OUT);
     fs::create_dir_all(folder.join("lib"))?;
@@ -45,6 +41,23 @@ pub fn run(root: &Path, binary: Option<&Path>) -> anyhow::Result<PathBuf> {
         }
     }
     Ok(folder)
+}
+
+/// Builds the program.
+fn build(root: &Path, target: &Path) -> anyhow::Result<()> {
+    let mut command = Command::new("cargo");
+    command.args(["build", "--release", "--bin", "gptoss"]).current_dir(root);
+    match cuda::run(root, false)? {
+        Some(wrong) if wrong.is_empty() => {
+            command.args(["--features", "gptoss-cli/cuda"]).env("GPTOSS_CUDA_KERNELS", target.join("cuda"));
+        }
+        Some(wrong) => bail!("kernels in CUDA C++: {}", wrong.join("; ")),
+        None => eprintln!("note: the program has no kernels for CUDA, so its cards are those of Vulkan"),
+    }
+    if !command.status().context("starting cargo")?.success() {
+        bail!("the program was not built");
+    }
+    Ok(())
 }
 
 /// The commit that is built, marked when the tree is not what it says.

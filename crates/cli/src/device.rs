@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use anyhow::{Context, Result};
 use gptoss_checkpoint::Checkpoint;
 use gptoss_gpu::prove::class_of;
-use gptoss_gpu::{Device, DeviceChoice, DeviceDescription, DeviceKind, Error};
+use gptoss_gpu::{Device, DeviceChoice, DeviceDescription, DeviceKind, Error, Way};
 use gptoss_model::{
     BLOCK_TOKENS, KvFormat, LoadOptions, MemoryPlan, ModelConfig, StoreSizes, Term, card_bytes,
     check_on_card, plan_card,
@@ -44,10 +44,7 @@ pub fn choose(
     let found = candidates(compute, checkpoint, needs, kv_format)?;
     let device = match (&compute.device, found.first()) {
         (DeviceArg::Auto, _) => first_that_opens(&found, proved, &mut io::stderr())?,
-        (_, Some(named)) => {
-            let choice = DeviceChoice::Index(named.index);
-            Some(proved(&choice).context("cannot compute on the device")?)
-        }
+        (_, Some(named)) => Some(proved(&named.choice()).context("cannot compute on the device")?),
         (_, None) => None,
     };
     let Some(device) = device else { return Ok(None) };
@@ -79,9 +76,9 @@ fn first_that_opens<T>(
     told: &mut dyn Write,
 ) -> Result<Option<T>> {
     for device in devices {
-        match open(&DeviceChoice::Index(device.index)) {
+        match open(&device.choice()) {
             Ok(opened) => return Ok(Some(opened)),
-            Err(error) => writeln!(told, "warning: passing over vulkan:{}: {error}", device.index)?,
+            Err(error) => writeln!(told, "warning: passing over {}: {error}", device.choice())?,
         }
     }
     if !devices.is_empty() {
@@ -124,7 +121,7 @@ fn candidates(
         )),
         DeviceArg::Card(choice) => {
             is_taken().context("cannot compute on a card")?;
-            let devices = Device::list().context("cannot open the device")?;
+            let devices = Device::list(choice.way()).context("cannot open the device")?;
             match choice.find(&devices) {
                 Some(device) => Ok(vec![device.clone()]),
                 // It says what there is.
@@ -137,7 +134,9 @@ fn candidates(
         DeviceArg::Auto => {
             let planned =
                 |device: &DeviceDescription| plan(device, compute, checkpoint, needs, kv_format).ok();
-            Ok(those_that_hold(&Device::list().unwrap_or_default(), planned))
+            // By Vulkan where a card is found by both.
+            let list = |way| Device::list(way).unwrap_or_default();
+            Ok(those_that_hold(&[list(Way::Vulkan), list(Way::Cuda)].concat(), planned))
         }
     }
 }
@@ -210,19 +209,31 @@ fn those_that_hold(
 
 /// What `gptoss doctor` says of cards.
 pub fn findings() -> Vec<Finding> {
-    match Device::list() {
-        Ok(devices) => devices.iter().map(|device| Finding::ok("device", device.to_string())).collect(),
+    let mut findings: Vec<Finding> = [Way::Vulkan, Way::Cuda].into_iter().flat_map(findings_by).collect();
+    if findings.is_empty() {
         // Nothing is missing on a machine without a card.
-        Err(Error::NoLoader { .. } | Error::NoDevice) => {
-            vec![Finding::ok("device", "the processor; no card is found through Vulkan")]
-        }
+        findings.push(Finding::ok("device", "the processor; no card is found through Vulkan"));
+    }
+    findings
+}
+
+fn findings_by(way: Way) -> Vec<Finding> {
+    match Device::list(way) {
+        Ok(devices) => devices.iter().map(|device| Finding::ok("device", device.to_string())).collect(),
+        Err(
+            Error::NoLoader { .. }
+            | Error::NoDevice
+            | Error::NoCuda { .. }
+            | Error::NoCudaDevice
+            | Error::NoCudaKernels,
+        ) => Vec::new(),
         Err(error) => vec![Finding::warn("device", error.to_string(), "the processor computes without it")],
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use gptoss_gpu::Limits;
+    use gptoss_gpu::{Limits, Version};
 
     use super::*;
 
@@ -244,14 +255,14 @@ mod tests {
             kind,
             memory_bytes: gigabytes * 1_000_000_000,
             driver: String::new(),
-            vulkan: [1, 3, 0],
+            version: Version::Vulkan([1, 3, 0]),
             limits,
         };
         let devices = [
             device(0, DeviceKind::Cpu, 500),
             device(1, DeviceKind::Integrated, 60),
             device(2, DeviceKind::Discrete, 16),
-            DeviceDescription { vulkan: [1, 2, 0], ..device(3, DeviceKind::Discrete, 100) },
+            DeviceDescription { version: Version::Vulkan([1, 2, 0]), ..device(3, DeviceKind::Discrete, 100) },
         ];
         // What is needed whole, and without any experts.
         let holders = |[whole, least]: [u64; 2]| {
@@ -274,9 +285,9 @@ mod tests {
         // One whose compiler breaks an op is passed over with a word.
         let opened = |broken: &[usize]| {
             let open = |choice: &DeviceChoice| match choice {
-                DeviceChoice::Index(index) if broken.contains(index) => Err(Error::Wrong {
+                DeviceChoice::Index(_, index) if broken.contains(index) => Err(Error::Wrong {
                     device: "a device".to_owned(),
-                    index: *index,
+                    choice: choice.clone(),
                     driver: "a driver".to_owned(),
                     kernel: "gemv_bf16_f32_1".to_owned(),
                 }),
@@ -286,9 +297,9 @@ mod tests {
             let found = first_that_opens(&holders([14, 3]), open, &mut told).unwrap();
             (found, String::from_utf8(told).unwrap())
         };
-        assert_eq!(opened(&[]), (Some(DeviceChoice::Index(2)), String::new()));
+        assert_eq!(opened(&[]), (Some(DeviceChoice::Index(Way::Vulkan, 2)), String::new()));
         let (found, told) = opened(&[2]);
-        assert_eq!(found, Some(DeviceChoice::Index(1)));
+        assert_eq!(found, Some(DeviceChoice::Index(Way::Vulkan, 1)));
         assert!(told.contains("passing over vulkan:2: a device computes gemv_bf16_f32_1 wrongly"), "{told}");
         let (found, told) = opened(&[1, 2]);
         assert!(found.is_none() && told.contains("computing on the processor"), "{told}");

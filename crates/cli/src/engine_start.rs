@@ -14,8 +14,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use gptoss_engine::{Engine, EngineHandle, EngineOptions, Failure, KvPlan, PrefixDisk, watch};
+use gptoss_gpu::Device;
 use gptoss_gpu::prove::class_of;
-use gptoss_gpu::{Device, DeviceChoice};
 use gptoss_model::{CHUNK_TOKENS_MAX, Model, ModelConfig};
 
 use crate::args::{ComputeArgs, DeviceArg, EngineArgs};
@@ -126,11 +126,11 @@ pub fn start_lasting(
     let engine = engine(model, opened, compute, args, options)?;
     let (source, args) = (opened.source.clone(), args.clone());
     // With `auto` another card or the processor would do, and neither is what was planned for.
-    let device = DeviceArg::Card(DeviceChoice::Index(card.index));
+    let device = DeviceArg::Card(card.choice());
     let compute = ComputeArgs { device, ..compute.clone() };
     let again = move || {
         let opened = Opened::open(source.clone())?;
-        let devices = Device::list().context("cannot compute on the device")?;
+        let devices = Device::list(card.way()).context("cannot compute on the device")?;
         let is_there = devices.iter().any(|found| found.index == card.index && found.name == card.name);
         ensure!(is_there, "{} is not there", card.name);
         let kv = plan_kv(&opened, &compute, &options)?;

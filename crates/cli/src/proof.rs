@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use gptoss_gpu::prove::{Case, Failure, Proof, TABLE, prove};
-use gptoss_gpu::{Device, DeviceChoice, DeviceDescription, DeviceSpeed, Kernels};
+use gptoss_gpu::{Device, DeviceChoice, DeviceDescription, DeviceSpeed, Kernels, Way};
 use serde_json::{Value, json};
 
 use crate::args::DoctorArgs;
@@ -29,7 +29,7 @@ struct Report {
 
 /// Runs the command.
 pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
-    let choice = args.device.clone().unwrap_or(DeviceChoice::Any);
+    let choice = args.device.clone().unwrap_or(DeviceChoice::Any(Way::Vulkan));
     let device = Device::open(&choice).context("cannot open the device")?;
     writeln!(io::stderr(), "proving {} with {} cases", device.description(), TABLE.len())?;
     let report = Report::of(&device)?;
@@ -85,7 +85,6 @@ impl Report {
     fn line(&self) -> String {
         let Report { device, proof, seconds, .. } = self;
         let verdict = if self.is_proved() { "proved" } else { "NOT PROVED" };
-        let [major, minor, patch] = device.vulkan;
         let failed = match self.failed() {
             names if names.is_empty() => String::new(),
             names => format!(", failed: {}", names.join(" ")),
@@ -95,11 +94,12 @@ impl Report {
             format!("; copies {gigabytes:.1} GB/s, {microseconds:.2} us a dispatch")
         });
         format!(
-            "{verdict}: {} ({}, {:.1} GB), {}, Vulkan {major}.{minor}.{patch}, {}, {} of {} cases in {seconds:.1} s{failed}{speed}; gptoss {}",
+            "{verdict}: {} ({}, {:.1} GB), {}, {}, {}, {} of {} cases in {seconds:.1} s{failed}{speed}; gptoss {}",
             device.name,
             device.kind,
             device.memory_bytes as f64 / 1e9,
             device.driver,
+            device.version,
             proof.class,
             self.num_passed(),
             TABLE.len(),
@@ -116,7 +116,7 @@ impl Report {
             "kind": device.kind.to_string(),
             "memory_bytes": device.memory_bytes,
             "driver": device.driver,
-            "vulkan": device.vulkan.map(|part| part.to_string()).join("."),
+            "api": device.version.to_string(),
             "class": proof.class.to_string(),
             "cases": TABLE.len(),
             "passed": self.num_passed(),
@@ -131,7 +131,7 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
-    use gptoss_gpu::{Arithmetic, DeviceClass, DeviceKind, Limits};
+    use gptoss_gpu::{Arithmetic, DeviceClass, DeviceKind, Limits, Version};
 
     use super::*;
 
@@ -153,10 +153,10 @@ mod tests {
             kind: DeviceKind::Discrete,
             memory_bytes: 16_000_000_000,
             driver: "A driver 2".to_owned(),
-            vulkan: [1, 3, 280],
+            version: Version::Vulkan([1, 3, 280]),
             limits,
         };
-        let class = DeviceClass { kernels: 0x1234_abcd, arithmetic: Arithmetic::Fused };
+        let class = DeviceClass { way: Way::Vulkan, kernels: 0x1234_abcd, arithmetic: Arithmetic::Fused };
         let speed = Some(DeviceSpeed { copy_bandwidth: 3e12, dispatch_seconds: 2.5e-6 });
         let report = |failures: Vec<Failure>| {
             let proof = Proof { class, num_cases: TABLE.len(), failures };

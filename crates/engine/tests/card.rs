@@ -8,6 +8,8 @@
 
 #[path = "../../gpu/tests/devices/mod.rs"]
 mod devices;
+#[path = "../../gpu/tests/fake_cuda/mod.rs"]
+mod fake_cuda;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -113,6 +115,17 @@ fn answers_are_those_of_the_processor() {
         answers_are_the_processors(device, share, (Precision::Fast, DenseMode::AsStored));
         answers_are_the_processors(device, SMALL_SHARE, (Precision::Exact, DenseMode::AsStored));
     }
+}
+
+/// By CUDA a card fuses, and so every token of every mode is the processor's.
+#[test]
+fn answers_by_cuda_are_those_of_the_processor() {
+    let _alone = devices::one_at_a_time();
+    let Some(fake) = fake_cuda::FakeCuda::new() else { return };
+    let device = fake.open().expect("opens");
+    let share = Share { answers: 2, tokens: 12 };
+    answers_are_the_processors(&device, share, (Precision::Fast, DenseMode::Q8));
+    answers_are_the_processors(&device, SMALL_SHARE, (Precision::Fast, DenseMode::AsStored));
 }
 
 /// Where the best token is wanted, the card's answers are enough; a bias of nothing has the whole row read.

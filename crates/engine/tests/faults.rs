@@ -1,11 +1,13 @@
 //! A card that is lost, full or hangs while requests run: each ends once, and a device that is opened
 //! afterwards gives the same bytes.
 //!
-//! Devices are those of `crates/gpu/tests/devices`, through the loader with faults beside it; where there is
-//! none the tests say that they are skipped.
+//! Devices are those of `crates/gpu/tests/devices`, through the loader with faults beside it, and the card of
+//! the driver in `crates/gpu/tests/fake_cuda`; where there is none the tests say that they are skipped.
 
 #[path = "../../gpu/tests/devices/mod.rs"]
 mod devices;
+#[path = "../../gpu/tests/fake_cuda/mod.rs"]
+mod fake_cuda;
 #[path = "../../gpu/tests/faults/mod.rs"]
 mod faults;
 
@@ -17,10 +19,11 @@ use gptoss_checkpoint::Checkpoint;
 use gptoss_engine::{
     Engine, EngineHandle, EngineOptions, Event, EventStream, Failure, Request, SamplingParams, channel,
 };
-use gptoss_gpu::Device;
+use gptoss_gpu::{Device, Error};
 use gptoss_kernels::Pool;
 use gptoss_model::{DenseMode, LoadOptions, Model, Precision};
 
+use crate::fake_cuda::FakeCuda;
 use crate::faults::Faults;
 
 const CONTEXT: usize = 128;
@@ -33,24 +36,54 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// How long a test waits for the device to be back.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Runs a test with a device to open through the loader with faults.
-fn with_faults(name: &str, test: impl Fn(&Faults, &Device)) {
+/// A device that can fail; clones are the same one.
+#[derive(Clone)]
+enum Failing {
+    Vulkan(Faults, Device),
+    Cuda(FakeCuda),
+}
+
+impl Failing {
+    fn set(&self, lines: &str) {
+        match self {
+            Failing::Vulkan(faults, _) => faults.set(lines),
+            Failing::Cuda(fake) => fake.set(lines),
+        }
+    }
+
+    fn clear(&self) {
+        self.set("");
+    }
+
+    fn open(&self) -> Result<Device, Error> {
+        match self {
+            Failing::Vulkan(faults, device) => faults.open(device),
+            Failing::Cuda(fake) => fake.open(),
+        }
+    }
+}
+
+/// Runs a test with every device that can fail.
+fn with_faults(name: &str, test: impl Fn(&Failing)) {
     let _alone = devices::one_at_a_time();
-    for device in devices::opened(1) {
-        let Some(faults) = Faults::new(name) else {
-            return eprintln!("SKIPPED: no Vulkan loader in /usr/lib");
-        };
-        test(&faults, &device);
-        faults.clear();
+    let faults = Faults::new(name);
+    if faults.is_none() {
+        eprintln!("SKIPPED: no Vulkan loader in /usr/lib");
+    }
+    let by_vulkan = devices::opened(1).into_iter().zip(faults);
+    let by_vulkan = by_vulkan.map(|(device, faults)| Failing::Vulkan(faults, device));
+    for failing in by_vulkan.chain(FakeCuda::new().map(Failing::Cuda)) {
+        test(&failing);
+        failing.clear();
     }
 }
 
 /// An engine on the device, opened anew.
-fn engine(faults: &Faults, device: &Device) -> Result<Engine, String> {
+fn engine(failing: &Failing) -> Result<Engine, String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/tiny-yarn");
     let checkpoint = Checkpoint::open(&folder).expect("opens");
     let options = LoadOptions { precision: Precision::Fast, dense: DenseMode::AsStored, expert_slots: None };
-    let device = faults.open(device).map_err(|error| error.to_string())?;
+    let device = failing.open().map_err(|error| error.to_string())?;
     let model = Model::load_on(&device, &checkpoint, &options, Pool::new(1), &mut |_, _| {});
     let model = model.map_err(|error| error.to_string())?.with_chunk_tokens(16);
     let options = EngineOptions { max_sequences: 4, ..EngineOptions::new(CONTEXT) };
@@ -113,9 +146,9 @@ fn day(engine: &mut Engine, gaps: &[usize], begin: impl FnOnce()) -> Vec<Told> {
 }
 
 /// What each request says where nothing fails.
-fn expected(faults: &Faults, device: &Device) -> Vec<Vec<(u32, u64)>> {
-    faults.clear();
-    let told = day(&mut engine(faults, device).expect("opens"), &[1; REQUESTS], || {});
+fn expected(failing: &Failing) -> Vec<Vec<(u32, u64)>> {
+    failing.clear();
+    let told = day(&mut engine(failing).expect("opens"), &[1; REQUESTS], || {});
     told.into_iter().map(|told| told.end.map(|()| told.tokens).expect("ends well")).collect()
 }
 
@@ -127,8 +160,9 @@ fn no_blocks_are_lost(engine: &Engine) {
 
 #[test]
 fn on_random_days_every_request_ends_once_and_the_next_device_gives_the_same() {
-    with_faults("days", |faults, device| {
-        let expected = expected(faults, device);
+    with_faults("days", |failing| {
+        let expected = expected(failing);
+        let name = failing.open().expect("opens").description().name.clone();
         let mut draw = 0x9E37_79B9_u64;
         let mut random = |below: u64| {
             draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -144,9 +178,9 @@ fn on_random_days_every_request_ends_once_and_the_next_device_gives_the_same() {
             for day_number in 0..DAYS {
                 let (well, gaps) = (random(25), [0; REQUESTS].map(|_| random(4) as usize));
                 println!("{fault} {well}, day {day_number}, {gaps:?}");
-                faults.clear();
-                let mut engine = engine(faults, device).expect("opens");
-                let found = day(&mut engine, &gaps, || faults.set(&format!("{fault} {well}")));
+                failing.clear();
+                let mut engine = engine(failing).expect("opens");
+                let found = day(&mut engine, &gaps, || failing.set(&format!("{fault} {well}")));
                 for (told, expected) in found.iter().zip(&expected) {
                     match &told.end {
                         Ok(()) => assert_eq!(&told.tokens, expected),
@@ -155,7 +189,7 @@ fn on_random_days_every_request_ends_once_and_the_next_device_gives_the_same() {
                             assert_eq!(matches!(failure, Failure::Device { .. }), ends_device, "{failure}");
                             let words = failure.to_string();
                             assert!(
-                                words.contains(&device.description().name)
+                                words.contains(&name)
                                     && words.contains(" while ") != words.contains(" within "),
                                 "{words}"
                             );
@@ -163,7 +197,7 @@ fn on_random_days_every_request_ends_once_and_the_next_device_gives_the_same() {
                     }
                 }
                 no_blocks_are_lost(&engine);
-                faults.clear();
+                failing.clear();
                 let again = day(&mut engine, &[1; REQUESTS], || {});
                 let is_gone = engine.stats().has_no_device;
                 assert!(ends_device || !is_gone);
@@ -176,7 +210,7 @@ fn on_random_days_every_request_ends_once_and_the_next_device_gives_the_same() {
                     }
                 }
             }
-            assert_eq!(self::expected(faults, device), expected, "{fault}");
+            assert_eq!(self::expected(failing), expected, "{fault}");
         }
     });
 }
@@ -191,27 +225,27 @@ fn wait_until(handle: &EngineHandle, has_no_device: bool) {
 
 #[test]
 fn an_engine_is_made_again_and_three_times_in_a_row_are_the_last() {
-    with_faults("remade", |faults, device| {
-        let expected = expected(faults, device);
-        let (ours, through) = (device.clone(), faults.clone());
+    with_faults("remade", |failing| {
+        let expected = expected(failing);
+        let ours = failing.clone();
         let remake = move |lost: &Failure| {
             assert!(matches!(lost, Failure::Device { .. }));
-            engine(&through, &ours)
+            engine(&ours)
         };
-        let engine = engine(faults, device).expect("opens");
+        let engine = engine(failing).expect("opens");
         let (handle, thread) = engine.spawn_remade(PAUSE, Box::new(remake)).expect("a thread");
         let ask = |n: usize| told(&mut handle.submit(request(n)).expect("room"));
         assert_eq!(ask(1).tokens, expected[1]);
         for fault in ["submit lost 3", "wait hang 2"] {
-            faults.set(fault);
+            failing.set(fault);
             // It may fail again while it is loaded again, but only so often.
             assert!(matches!(ask(2).end, Err(Failure::Device { .. })));
-            faults.clear();
+            failing.clear();
             wait_until(&handle, false);
             assert_eq!(ask(2).tokens, expected[2], "{fault}");
         }
         assert_eq!(handle.stats().device_losses, 2);
-        faults.set("submit lost 0\nopen full 0");
+        failing.set("submit lost 0\nopen full 0");
         assert!(matches!(ask(3).end, Err(Failure::Device { .. })));
         wait_until(&handle, true);
         // Those that come while it is tried wait for it.

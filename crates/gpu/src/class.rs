@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::description::Way;
+
 /// How a device's multiply-add rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arithmetic {
@@ -14,6 +16,8 @@ pub enum Arithmetic {
 /// Devices of one class give the same bits: the way to them, the kernels, the rounding of multiply-add.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceClass {
+    /// The way to them.
+    pub way: Way,
     /// Of all kernels' words.
     pub kernels: u32,
     /// Found by a probe.
@@ -31,6 +35,6 @@ impl fmt::Display for Arithmetic {
 
 impl fmt::Display for DeviceClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "vulkan-{:08x}-{}", self.kernels, self.arithmetic)
+        write!(f, "{}-{:08x}-{}", self.way, self.kernels, self.arithmetic)
     }
 }

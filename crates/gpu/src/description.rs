@@ -10,6 +10,11 @@ pub(crate) const NEEDED_SHARED_BYTES: u32 = 31 << 10;
 /// Buffers that a kernel binds at most.
 pub(crate) const NEEDED_BUFFERS: u32 = 10;
 
+/// The version of the compiler of the kernels in CUDA C++: older drivers do not load what it makes.
+const CUDA_NEEDED: [u32; 2] = [13, 0];
+/// First numbers of the compute capabilities that kernels in CUDA C++ are compiled for.
+const COMPUTE_MAJORS: [u32; 4] = [8, 9, 10, 12];
+
 /// How long a recording may run on a card, unless the caller says otherwise: drivers give a card up after
 /// less.
 pub const WAIT_MAX: Duration = Duration::from_secs(30);
@@ -49,6 +54,29 @@ impl Limits {
         let (what, has, needed) = needs.into_iter().find(|(_, has, needed)| has < needed)?;
         Some(format!("its limit is {has} {what}, and they need {needed}"))
     }
+}
+
+/// The way to a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Through the system's Vulkan loader, whoever made the card.
+    Vulkan,
+    /// Through NVIDIA's driver alone.
+    Cuda,
+}
+
+/// What of the way a device's driver has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// The version of Vulkan, as `1.3.239`.
+    Vulkan([u32; 3]),
+    /// Of CUDA.
+    Cuda {
+        /// The newest version that the driver knows, as `13.0`.
+        driver: [u32; 2],
+        /// The device's compute capability, as `9.0`.
+        compute: [u32; 2],
+    },
 }
 
 /// What kind of device; of several, the one whose kind stands first here is taken.
@@ -91,8 +119,8 @@ pub struct DeviceDescription {
     pub memory_bytes: u64,
     /// The driver's name and version.
     pub driver: String,
-    /// The version of Vulkan, as `1.3.239`.
-    pub vulkan: [u32; 3],
+    /// What of Vulkan or CUDA it has.
+    pub version: Version,
     /// Its limits.
     pub limits: Limits,
 }
@@ -100,13 +128,32 @@ pub struct DeviceDescription {
 impl DeviceDescription {
     /// What kernels need and the device has not.
     pub fn lack(&self) -> Option<String> {
-        if self.vulkan < [1, 3, 0] {
-            let [major, minor, _] = self.vulkan;
-            return Some(format!(
+        match self.version {
+            Version::Vulkan([major, minor, _]) if [major, minor] < [1, 3] => Some(format!(
                 "its driver has Vulkan {major}.{minor}, and they need 1.3, which a newer one may have"
-            ));
+            )),
+            Version::Cuda { driver: [major, minor], .. } if [major, minor] < CUDA_NEEDED => Some(format!(
+                "its driver has CUDA {major}.{minor}, and they need {}.{}, which a newer one has",
+                CUDA_NEEDED[0], CUDA_NEEDED[1]
+            )),
+            Version::Cuda { compute: [major, minor], .. } if !COMPUTE_MAJORS.contains(&major) => Some(
+                format!("its compute capability is {major}.{minor}, and they are for {COMPUTE_MAJORS:?}"),
+            ),
+            Version::Vulkan(_) | Version::Cuda { .. } => self.limits.lack(),
         }
-        self.limits.lack()
+    }
+
+    /// The way to it.
+    pub fn way(&self) -> Way {
+        match self.version {
+            Version::Vulkan(_) => Way::Vulkan,
+            Version::Cuda { .. } => Way::Cuda,
+        }
+    }
+
+    /// What asks for it.
+    pub fn choice(&self) -> DeviceChoice {
+        DeviceChoice::Index(self.way(), self.index)
     }
 }
 
@@ -124,13 +171,29 @@ impl fmt::Display for DeviceKind {
 
 impl fmt::Display for DeviceDescription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [major, minor, patch] = self.vulkan;
         let gb = self.memory_bytes as f64 / 1e9;
-        write!(
-            f,
-            "vulkan:{} {} ({}, {gb:.1} GB, {}, Vulkan {major}.{minor}.{patch})",
-            self.index, self.name, self.kind, self.driver
-        )
+        let DeviceDescription { name, kind, driver, version, .. } = self;
+        write!(f, "{} {name} ({kind}, {gb:.1} GB, {driver}, {version})", self.choice())
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Way::Vulkan => "vulkan",
+            Way::Cuda => "cuda",
+        })
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Version::Vulkan([major, minor, patch]) => write!(f, "Vulkan {major}.{minor}.{patch}"),
+            Version::Cuda { driver: [major, minor], compute } => {
+                write!(f, "CUDA {major}.{minor}, compute {}.{}", compute[0], compute[1])
+            }
+        }
     }
 }
 
@@ -138,33 +201,45 @@ impl fmt::Display for DeviceDescription {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeviceChoice {
     /// The first card; without one the first integrated one, and so on.
-    Any,
+    Any(Way),
     /// By its number.
-    Index(usize),
+    Index(Way, usize),
     /// By a part of its name, in any case.
-    Name(String),
+    Name(Way, String),
 }
 
 impl DeviceChoice {
-    /// Reads `vulkan`, `vulkan:1` or `vulkan:part of a name`; `None` when it is not one of them.
+    /// Reads `vulkan`, `vulkan:1` or `vulkan:part of a name`, and the same of `cuda`; `None` when it is not
+    /// one of them.
     pub fn parse(text: &str) -> Option<DeviceChoice> {
-        let rest = text.strip_prefix("vulkan")?;
+        let (way, rest) = match (text.strip_prefix("vulkan"), text.strip_prefix("cuda")) {
+            (Some(rest), _) => (Way::Vulkan, rest),
+            (None, rest) => (Way::Cuda, rest?),
+        };
         if rest.is_empty() {
-            return Some(DeviceChoice::Any);
+            return Some(DeviceChoice::Any(way));
         }
         let rest = rest.strip_prefix(':').filter(|rest| !rest.is_empty())?;
-        Some(rest.parse().map_or_else(|_| DeviceChoice::Name(rest.to_owned()), DeviceChoice::Index))
+        let name = |_| DeviceChoice::Name(way, rest.to_owned());
+        Some(rest.parse().map_or_else(name, |index| DeviceChoice::Index(way, index)))
     }
 
-    /// The one of `devices` that is meant.
+    /// The way to it.
+    pub fn way(&self) -> Way {
+        match self {
+            DeviceChoice::Any(way) | DeviceChoice::Index(way, _) | DeviceChoice::Name(way, _) => *way,
+        }
+    }
+
+    /// The one of `devices`, which are found by its way, that is meant.
     pub fn find<'a>(&self, devices: &'a [DeviceDescription]) -> Option<&'a DeviceDescription> {
         match self {
-            DeviceChoice::Index(index) => devices.iter().find(|device| device.index == *index),
-            DeviceChoice::Name(part) => {
+            DeviceChoice::Index(_, index) => devices.iter().find(|device| device.index == *index),
+            DeviceChoice::Name(_, part) => {
                 let part = part.to_lowercase();
                 devices.iter().find(|device| device.name.to_lowercase().contains(&part))
             }
-            DeviceChoice::Any => devices.iter().min_by_key(|device| device.kind),
+            DeviceChoice::Any(_) => devices.iter().min_by_key(|device| device.kind),
         }
     }
 }
@@ -172,9 +247,9 @@ impl DeviceChoice {
 impl fmt::Display for DeviceChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DeviceChoice::Any => f.write_str("vulkan"),
-            DeviceChoice::Index(index) => write!(f, "vulkan:{index}"),
-            DeviceChoice::Name(part) => write!(f, "vulkan:{part}"),
+            DeviceChoice::Any(way) => write!(f, "{way}"),
+            DeviceChoice::Index(way, index) => write!(f, "{way}:{index}"),
+            DeviceChoice::Name(way, part) => write!(f, "{way}:{part}"),
         }
     }
 }
@@ -194,24 +269,24 @@ mod tests {
             storage_buffers: 16,
             num_workgroups: [65_535; 3],
         };
-        let (driver, vulkan) = ("Mesa 1".to_owned(), [1, 3, 239]);
+        let (driver, version) = ("Mesa 1".to_owned(), Version::Vulkan([1, 3, 239]));
         DeviceDescription {
             index,
             name: name.to_owned(),
             kind,
             memory_bytes: 16 << 30,
             driver,
-            vulkan,
+            version,
             limits,
         }
     }
 
     #[test]
     fn choices_are_read_and_written_alike() {
-        for text in ["vulkan", "vulkan:0", "vulkan:12", "vulkan:RTX 4090"] {
+        for text in ["vulkan", "vulkan:0", "vulkan:12", "vulkan:RTX 4090", "cuda", "cuda:1", "cuda:H100"] {
             assert_eq!(DeviceChoice::parse(text).unwrap().to_string(), text);
         }
-        for text in ["", "cpu", "vulkan:", "vulkan1", "vulkan 1"] {
+        for text in ["", "cpu", "vulkan:", "vulkan1", "vulkan 1", "cuda:", "cuda1"] {
             assert_eq!(DeviceChoice::parse(text), None, "{text}");
         }
     }
@@ -234,6 +309,19 @@ mod tests {
         assert_eq!(small, "its limit is 16384 bytes that a workgroup shares, and they need 31744");
         let few = lack(Limits { storage_buffers: 8, ..limits });
         assert_eq!(few, "its limit is 8 buffers of a kernel, and they need 10");
+    }
+
+    #[test]
+    fn a_driver_or_a_card_that_is_too_old_is_told() {
+        let lack = |driver, compute| {
+            let version = Version::Cuda { driver, compute };
+            DeviceDescription { version, ..device(0, "a card", DeviceKind::Discrete) }.lack()
+        };
+        assert_eq!((lack([13, 0], [9, 0]), lack([13, 2], [8, 6])), (None, None));
+        let old = lack([12, 8], [9, 0]).unwrap();
+        assert_eq!(old, "its driver has CUDA 12.8, and they need 13.0, which a newer one has");
+        let small = lack([13, 0], [7, 5]).unwrap();
+        assert_eq!(small, "its compute capability is 7.5, and they are for [8, 9, 10, 12]");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::description::DeviceChoice;
+
 /// Why a device cannot be used, or what happened to its work.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Error {
@@ -17,6 +19,24 @@ pub enum Error {
          NVIDIA_DRIVER_CAPABILITIES=all brings it in"
     )]
     NoDevice,
+    /// NVIDIA's driver is not there, or does not start.
+    #[error(
+        "no CUDA driver on this machine ({reason}): install NVIDIA's, which brings libcuda, or use another \
+         device: --device vulkan, or the CPU"
+    )]
+    NoCuda {
+        /// What was met.
+        reason: String,
+    },
+    /// NVIDIA's driver has no card.
+    #[error("NVIDIA's driver finds no card: see what nvidia-smi says, or use another device")]
+    NoCudaDevice,
+    /// A program without the kernels in CUDA C++.
+    #[error(
+        "this program was built without kernels for CUDA (cargo xtask cuda, then the feature `cuda`): use \
+         --device vulkan, or the CPU"
+    )]
+    NoCudaKernels,
     /// None of the devices is the one that was asked for.
     #[error("no device `{asked}`; there are: {there}")]
     NoSuchDevice {
@@ -37,13 +57,13 @@ pub enum Error {
     #[error(
         "{device} computes {kernel} wrongly with {driver}, so its answers would be wrong; \
          install another version of its driver, choose another device, or the CPU \
-         (`gptoss doctor --prove --device vulkan:{index}` tries every op)"
+         (`gptoss doctor --prove --device {choice}` tries every op)"
     )]
     Wrong {
         /// Its name.
         device: String,
-        /// Its number.
-        index: usize,
+        /// Which it is.
+        choice: DeviceChoice,
         /// Its driver.
         driver: String,
         /// The kernel.

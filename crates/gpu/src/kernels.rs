@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::Error;
+use crate::card::Card;
 use crate::device::Device;
 use crate::digest::{DIGEST_START, digest_bytes};
 use crate::kernel::Kernel;
@@ -69,10 +70,14 @@ built_in!(
     "tile_mxfp4_int8",
 );
 
-/// The digest of all kernels' words: a change of any kernel changes it.
-pub(crate) fn kernels_digest() -> u32 {
-    let words = KERNEL_NAMES.iter().filter_map(|name| built_in(name));
-    let digest = words.fold(DIGEST_START, digest_bytes);
+/// The digest of all of a device's kernels: a change of any changes it.
+pub(crate) fn kernels_digest(device: &Device) -> u32 {
+    let digest = match &device.card {
+        Card::Vulkan(_) => {
+            KERNEL_NAMES.iter().filter_map(|name| built_in(name)).fold(DIGEST_START, digest_bytes)
+        }
+        Card::Cuda(card) => card.images_digest,
+    };
     (digest >> 32) as u32 ^ digest as u32
 }
 

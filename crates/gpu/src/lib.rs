@@ -14,7 +14,11 @@
 //! of the caller and panic; what the card and its driver do is an [`Error`].
 
 mod account;
+mod card;
 mod class;
+mod command;
+mod cuda;
+mod cuda_kernels;
 mod description;
 mod device;
 mod digest;
@@ -27,13 +31,16 @@ pub mod prove;
 mod recording;
 mod speed;
 mod spirv;
+mod standing;
 mod transfer;
 mod vulkan;
 
 pub use account::{BUFFER_UNIT_BYTES, Held, Place, buffer_bytes};
 pub use class::{Arithmetic, DeviceClass};
-pub use description::{DeviceChoice, DeviceDescription, DeviceKind, Limits, SOFTWARE_WAIT_MAX, WAIT_MAX};
-pub use device::{Buffer, Device, Slice};
+pub use description::{
+    DeviceChoice, DeviceDescription, DeviceKind, Limits, SOFTWARE_WAIT_MAX, Version, WAIT_MAX, Way,
+};
+pub use device::{Buffer, Device, Slice, TESTS_WAIT_MAX};
 pub use error::Error;
 pub use kernel::Kernel;
 pub use kernels::Kernels;

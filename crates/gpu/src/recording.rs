@@ -8,10 +8,10 @@
 use std::time::Duration;
 
 use crate::Error;
+use crate::card::{Command, Commands, Groups};
 use crate::device::{Device, Slice};
 use crate::hazards::{Access, Hazards, Use, conflict};
 use crate::kernel::Kernel;
-use crate::vulkan::{Command, Commands, Groups};
 
 /// Bytes that a copy begins at a multiple of, and a range of an indirect dispatch.
 const COPY_UNIT_BYTES: u64 = 4;
@@ -43,7 +43,7 @@ impl Recording {
     }
 
     /// As [`Recording::dispatch`], in as many workgroups as the three `u32` at the beginning of `groups` say
-    /// when it runs.
+    /// when it runs, and at most `most`. By CUDA it must be a kernel that takes `groups` behind its buffers.
     ///
     /// Panics: as [`Recording::dispatch`].
     pub fn dispatch_indirect(
@@ -51,14 +51,14 @@ impl Recording {
         kernel: &Kernel,
         slices: &[&Slice],
         constants: &[u32],
-        groups: &Slice,
+        (groups, most): (&Slice, [u32; 3]),
     ) {
         assert!(
             groups.len() >= 12 && groups.bytes.start.is_multiple_of(COPY_UNIT_BYTES),
             "groups in {groups:?}"
         );
         let uses = vec![used(groups, Access::Read)];
-        self.push_dispatch(kernel, slices, constants, Groups::Indirect(groups.bound()), uses);
+        self.push_dispatch(kernel, slices, constants, Groups::Indirect(groups.bound(), most), uses);
     }
 
     fn push_dispatch(
@@ -129,12 +129,12 @@ impl Recording {
     /// Errors: the driver's.
     /// Panics: when a slice or kernel is another device's.
     pub fn finish(self, what: &str) -> Result<Recorded, Error> {
-        Ok(Recorded { commands: Commands::new(&self.device.card, what, self.commands)? })
+        Ok(Recorded { commands: self.device.card.commands(what, self.commands)? })
     }
 }
 
 fn used(slice: &Slice, access: Access) -> Use {
-    Use { buffer: slice.buffer.memory.id, bytes: slice.bytes.clone(), access }
+    Use { buffer: slice.buffer.memory.id(), bytes: slice.bytes.clone(), access }
 }
 
 /// Commands that the driver has. Runs of one device follow each other in the order of their submissions, and

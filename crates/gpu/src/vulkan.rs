@@ -1,4 +1,5 @@
-//! The calls of Vulkan: the one file of this room with `unsafe`.
+//! The calls of Vulkan: with `cuda.rs`, which has those of CUDA by the same names, all of this room's
+//! `unsafe`.
 //!
 //! Each type here owns its handles, keeps alive what they need ([`Memory`] its [`Card`], [`Commands`] the
 //! memory and pipelines that they name) and gives them back when it goes. A card that is lost or hangs is
@@ -12,15 +13,16 @@
 use std::ffi::CStr;
 use std::path::Path;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ash::vk;
 
 use crate::Error;
-use crate::account::{Account, Place};
-use crate::description::{DeviceDescription, DeviceKind, Limits};
+use crate::account::Place;
+use crate::command::{self, Groups};
+use crate::description::{DeviceDescription, DeviceKind, Limits, Version};
+use crate::standing::Standing;
 
 /// The version that is asked for: its packed integer products are a must there.
 const VULKAN: u32 = vk::API_VERSION_1_3;
@@ -93,11 +95,11 @@ impl Loader {
             kind: kind_of(properties.device_type),
             memory_bytes: own.map(|heap| heap.size).max().unwrap_or(0),
             driver: format!("{} {}", text(&driver.driver_name), text(&driver.driver_info)).trim().to_owned(),
-            vulkan: [
+            version: Version::Vulkan([
                 vk::api_version_major(version),
                 vk::api_version_minor(version),
                 vk::api_version_patch(version),
-            ],
+            ]),
             limits: Limits {
                 storage_range_bytes: limits.max_storage_buffer_range.into(),
                 allocation_bytes: maintenance.max_memory_allocation_size,
@@ -156,13 +158,7 @@ pub(crate) struct Card {
     queue: Mutex<vk::Queue>,
     family: u32,
     memory: vk::PhysicalDeviceMemoryProperties,
-    pub(crate) description: DeviceDescription,
-    pub(crate) account: Account,
-    next_buffer: AtomicU64,
-    /// Why it was given up, if it was: it hung or was lost, and nothing more is asked of it.
-    given_up: OnceLock<Error>,
-    /// Whether it may still be using what it was given: it hung, and nothing is freed under it.
-    may_run: AtomicBool,
+    pub(crate) standing: Standing,
     loader: Arc<Loader>,
 }
 
@@ -201,45 +197,21 @@ impl Card {
         let raw = raw.map_err(|code| unfit(&format!("opening it failed, {code}")))?;
         // SAFETY: the queue was asked for when the device was made.
         let queue = Mutex::new(unsafe { raw.get_device_queue(family, 0) });
-        Ok(Arc::new(Card {
-            raw,
-            queue,
-            family,
-            memory,
-            description,
-            account: Account::default(),
-            next_buffer: AtomicU64::new(0),
-            given_up: OnceLock::new(),
-            may_run: AtomicBool::new(false),
-            loader,
-        }))
+        Ok(Arc::new(Card { raw, queue, family, memory, standing: Standing::new(description), loader }))
     }
 
     /// What a driver's code means; after a loss nothing more is asked of the card.
     fn failed(&self, doing: &str, code: vk::Result) -> Error {
-        let error = failure(&self.description.name, self.account.held(Place::Card).bytes, doing, code);
-        if code == vk::Result::ERROR_DEVICE_LOST {
-            return self.given_up.get_or_init(|| error).clone();
+        match code {
+            vk::Result::ERROR_DEVICE_LOST => self.standing.is_lost(doing),
+            vk::Result::ERROR_OUT_OF_DEVICE_MEMORY
+            | vk::Result::ERROR_OUT_OF_HOST_MEMORY
+            | vk::Result::ERROR_TOO_MANY_OBJECTS => self.standing.is_full(doing),
+            code => {
+                let (device, doing) = (self.standing.description.name.clone(), doing.to_owned());
+                Error::Driver { device, doing, code: code.to_string() }
+            }
         }
-        error
-    }
-
-    /// What was running did not end in its time: nothing is asked of the card any more, and nothing freed.
-    fn hung(&self, doing: &str, timeout: Duration) -> Error {
-        self.may_run.store(true, Ordering::Relaxed);
-        let held_bytes = self.account.held(Place::Card).bytes;
-        let (device, doing, seconds) = (self.description.name.clone(), doing.to_owned(), timeout.as_secs());
-        self.given_up.get_or_init(|| Error::Hang { device, doing, seconds, held_bytes }).clone()
-    }
-
-    /// Refuses what is asked of a card that hung or was lost, with the reason that came first.
-    fn ask(&self) -> Result<(), Error> {
-        self.given_up.get().map_or(Ok(()), |error| Err(error.clone()))
-    }
-
-    /// Whether nothing may be freed, because the card may still be using it.
-    fn may_run(&self) -> bool {
-        self.may_run.load(Ordering::Relaxed)
     }
 
     /// The kind of memory for a place, the best first.
@@ -259,25 +231,13 @@ impl Card {
 
 impl Drop for Card {
     fn drop(&mut self) {
-        if self.may_run() {
+        if self.standing.may_run() {
             // It is never destroyed, and so neither may its instance be.
             std::mem::forget(self.loader.clone());
             return;
         }
         // SAFETY: everything made of the device keeps it, so nothing is left.
         unsafe { self.raw.destroy_device(None) };
-    }
-}
-
-/// What a driver's code means.
-fn failure(device: &str, held_bytes: u64, doing: &str, code: vk::Result) -> Error {
-    let (device, doing) = (device.to_owned(), doing.to_owned());
-    match code {
-        vk::Result::ERROR_DEVICE_LOST => Error::Lost { device, doing },
-        vk::Result::ERROR_OUT_OF_DEVICE_MEMORY
-        | vk::Result::ERROR_OUT_OF_HOST_MEMORY
-        | vk::Result::ERROR_TOO_MANY_OBJECTS => Error::OutOfMemory { device, doing, held_bytes },
-        code => Error::Driver { device, doing, code: code.to_string() },
     }
 }
 
@@ -304,13 +264,13 @@ unsafe impl Send for Mapped {}
 impl Memory {
     /// Makes a buffer of `bytes`, more than none.
     pub(crate) fn new(card: &Arc<Card>, doing: &str, bytes: u64, place: Place) -> Result<Memory, Error> {
-        card.ask()?;
+        card.standing.ask()?;
         let usage = vk::BufferUsageFlags::STORAGE_BUFFER
             | vk::BufferUsageFlags::INDIRECT_BUFFER
             | vk::BufferUsageFlags::TRANSFER_SRC
             | vk::BufferUsageFlags::TRANSFER_DST;
         let create = vk::BufferCreateInfo::default().size(bytes).usage(usage);
-        let id = card.next_buffer.fetch_add(1, Ordering::Relaxed);
+        let id = card.standing.next_buffer();
         let mut made = Memory {
             card: card.clone(),
             raw: vk::Buffer::null(),
@@ -333,7 +293,7 @@ impl Memory {
         let memory = unsafe { card.raw.allocate_memory(&allocate, None) };
         made.memory = memory.map_err(|code| card.failed(doing, code))?;
         made.reserved_bytes = needs.size;
-        card.account.add(place, bytes, needs.size);
+        card.standing.account.add(place, bytes, needs.size);
         // SAFETY: the memory is new, of the size and type that the buffer needs.
         unsafe { card.raw.bind_buffer_memory(made.raw, made.memory, 0) }
             .map_err(|code| card.failed(doing, code))?;
@@ -381,12 +341,12 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        if self.card.may_run() {
+        if self.card.standing.may_run() {
             // Leaked, and counted as held.
             return;
         }
         if self.reserved_bytes > 0 {
-            self.card.account.remove(self.place, self.bytes, self.reserved_bytes);
+            self.card.standing.account.remove(self.place, self.bytes, self.reserved_bytes);
         }
         // SAFETY: commands keep the buffers that they name, so none is running with this one. Null is
         // allowed.
@@ -414,7 +374,7 @@ impl Pipeline {
         num_bindings: usize,
     ) -> Result<Pipeline, Error> {
         let doing = format!("compiling kernel {name}");
-        card.ask()?;
+        card.standing.ask()?;
         let failed = |code| card.failed(&doing, code);
         let mut made = Pipeline {
             card: card.clone(),
@@ -464,7 +424,7 @@ fn constants() -> vk::PushConstantRange {
 
 impl Drop for Pipeline {
     fn drop(&mut self) {
-        if self.card.may_run() {
+        if self.card.standing.may_run() {
             return;
         }
         // SAFETY: commands keep their pipelines, so none is running with this one. Null is allowed.
@@ -476,48 +436,22 @@ impl Drop for Pipeline {
     }
 }
 
-/// A part of a buffer.
-#[derive(Clone)]
-pub(crate) struct Part {
-    pub(crate) memory: Arc<Memory>,
-    pub(crate) offset: u64,
-    pub(crate) bytes: u64,
-}
+type Part = command::Part<Arc<Memory>>;
+type Command = command::Command<Arc<Memory>, Arc<Pipeline>>;
 
-/// How many workgroups a dispatch has.
-#[derive(Clone)]
-pub(crate) enum Groups {
-    /// So many, by dimension.
-    Fixed([u32; 3]),
-    /// As three `u32` of a buffer say when it runs.
-    Indirect(Part),
-}
-
-/// One entry of a recording.
-pub(crate) enum Command {
-    /// A kernel with its buffers, in the order of its bindings, and its constants.
-    Dispatch { pipeline: Arc<Pipeline>, parts: Vec<Part>, constants: Vec<u8>, groups: Groups },
-    /// A copy of as many bytes as `to` has.
-    Copy { from: Part, to: Part },
-    /// What follows waits for what came before.
-    Barrier,
-}
-
-impl Command {
-    /// Whether all that it names was made of the card.
-    fn is_of(&self, card: &Arc<Card>) -> bool {
-        let is_mine = |part: &Part| Arc::ptr_eq(&part.memory.card, card);
-        match self {
-            Command::Dispatch { pipeline, parts, groups, constants: _ } => {
-                let counted = match groups {
-                    Groups::Fixed(_) => true,
-                    Groups::Indirect(part) => is_mine(part),
-                };
-                counted && Arc::ptr_eq(&pipeline.card, card) && parts.iter().all(is_mine)
-            }
-            Command::Copy { from, to } => is_mine(from) && is_mine(to),
-            Command::Barrier => true,
+/// Whether all that a command names was made of the card.
+fn is_of(command: &Command, card: &Arc<Card>) -> bool {
+    let is_mine = |part: &Part| Arc::ptr_eq(&part.memory.card, card);
+    match command {
+        Command::Dispatch { pipeline, parts, groups, constants: _ } => {
+            let counted = match groups {
+                Groups::Fixed(_) => true,
+                Groups::Indirect(part, _) => is_mine(part),
+            };
+            counted && Arc::ptr_eq(&pipeline.card, card) && parts.iter().all(is_mine)
         }
+        Command::Copy { from, to } => is_mine(from) && is_mine(to),
+        Command::Barrier => true,
     }
 }
 
@@ -540,12 +474,12 @@ impl Commands {
     /// Panics: when a buffer or kernel is another card's.
     pub(crate) fn new(card: &Arc<Card>, what: &str, commands: Vec<Command>) -> Result<Commands, Error> {
         assert!(
-            commands.iter().all(|command| command.is_of(card)),
+            commands.iter().all(|command| is_of(command, card)),
             "{what}: a buffer or kernel of another device than {}",
-            card.description.name
+            card.standing.description.name
         );
         let doing = format!("recording {what}");
-        card.ask()?;
+        card.standing.ask()?;
         let failed = |code| card.failed(&doing, code);
         let mut made = Commands {
             card: card.clone(),
@@ -615,7 +549,7 @@ impl Commands {
                     }
                     match groups {
                         Groups::Fixed([x, y, z]) => raw.cmd_dispatch(self.raw, *x, *y, *z),
-                        Groups::Indirect(part) => {
+                        Groups::Indirect(part, _) => {
                             raw.cmd_dispatch_indirect(self.raw, part.memory.raw, part.offset);
                         }
                     }
@@ -675,7 +609,7 @@ impl Commands {
     /// Starts the commands; the last run must have been waited for.
     pub(crate) fn submit(&mut self) -> Result<(), Error> {
         assert!(!self.is_running, "{} is running", self.what);
-        self.card.ask()?;
+        self.card.standing.ask()?;
         let buffers = [self.raw];
         let submits = [vk::SubmitInfo::default().command_buffers(&buffers)];
         let queue = self.card.queue.lock().unwrap_or_else(PoisonError::into_inner);
@@ -699,20 +633,20 @@ impl Commands {
         if !self.is_running {
             return Ok(());
         }
-        self.card.ask()?;
+        self.card.standing.ask()?;
         match self.wait_for_fence(timeout) {
             Ok(()) => {
                 self.is_running = false;
                 Ok(())
             }
-            Err(vk::Result::TIMEOUT) => Err(self.card.hung(&self.what, timeout)),
+            Err(vk::Result::TIMEOUT) => Err(self.card.standing.hangs(&self.what, timeout)),
             Err(code) => Err(self.card.failed(&self.what, code)),
         }
     }
 
     /// How long the card is waited for.
     pub(crate) fn wait_max(&self) -> Duration {
-        self.card.description.kind.wait_max()
+        self.card.standing.description.kind.wait_max()
     }
 
     fn wait_for_fence(&self, timeout: Duration) -> Result<(), vk::Result> {
@@ -724,16 +658,16 @@ impl Commands {
 
 impl Drop for Commands {
     fn drop(&mut self) {
-        if self.is_running && !self.card.may_run() {
+        if self.is_running && !self.card.standing.may_run() {
             // Waited for as long as by those who want its numbers. A lost card has stopped: its fences end,
             // with success or with the loss.
             match self.wait_for_fence(self.wait_max()) {
                 Ok(()) => {}
                 Err(code @ vk::Result::ERROR_DEVICE_LOST) => drop(self.card.failed(&self.what, code)),
-                Err(_) => drop(self.card.hung(&self.what, self.wait_max())),
+                Err(_) => drop(self.card.standing.hangs(&self.what, self.wait_max())),
             }
         }
-        if self.card.may_run() {
+        if self.card.standing.may_run() {
             // The card may still use what the commands name: never freed.
             std::mem::forget(std::mem::take(&mut self.kept));
             return;
@@ -759,17 +693,6 @@ mod tests {
         assert_eq!(compute_family(&[graphics | compute, transfer, compute | transfer]), Some(2));
         assert_eq!(compute_family(&[transfer, graphics | compute]), Some(1));
         assert_eq!(compute_family(&[graphics, transfer]), None);
-    }
-
-    #[test]
-    fn codes_of_drivers_say_what_was_being_done() {
-        let told = |code| failure("RTX", 5, "making room for keys", code).to_string();
-        assert!(told(vk::Result::ERROR_DEVICE_LOST).starts_with("RTX was lost while making room for keys"));
-        for code in [vk::Result::ERROR_OUT_OF_DEVICE_MEMORY, vk::Result::ERROR_OUT_OF_HOST_MEMORY] {
-            let expected = "RTX has no room left while making room for keys; 5 bytes are held on it";
-            assert!(told(code).starts_with(expected));
-        }
-        assert!(told(vk::Result::ERROR_UNKNOWN).starts_with("RTX, making room for keys: "));
     }
 
     #[test]

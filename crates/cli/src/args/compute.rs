@@ -25,7 +25,8 @@ pub struct ComputeArgs {
     #[arg(long, value_name = "SIZE", value_parser = memory_size)]
     pub memory: Option<u64>,
     /// What computes: cpu, vulkan for the first card, vulkan:N or vulkan:NAME for one that `gptoss doctor`
-    /// lists, or auto for a card that holds the model or all of it but experts, if there is one
+    /// lists, cuda, cuda:N or cuda:NAME for one of NVIDIA's without Vulkan, or auto for a card that holds the
+    /// model or all of it but experts, if there is one
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device)]
     pub device: DeviceArg,
     /// Of a card's memory, what may be taken, such as 12GiB; experts beyond it stay in the computer's memory
@@ -50,9 +51,9 @@ pub fn device(text: &str) -> Result<DeviceArg, String> {
     match text {
         "cpu" => Ok(DeviceArg::Cpu),
         "auto" => Ok(DeviceArg::Auto),
-        text => DeviceChoice::parse(text)
-            .map(DeviceArg::Card)
-            .ok_or_else(|| "write cpu, auto, vulkan, vulkan:N or vulkan:NAME".to_owned()),
+        text => DeviceChoice::parse(text).map(DeviceArg::Card).ok_or_else(|| {
+            "write cpu, auto, vulkan, vulkan:N or vulkan:NAME, or cuda in its place".to_owned()
+        }),
     }
 }
 
@@ -96,14 +97,17 @@ pub fn memory_size(text: &str) -> Result<u64, String> {
 
 #[cfg(test)]
 mod tests {
+    use gptoss_gpu::Way;
+
     use super::*;
 
     #[test]
     fn devices_are_named() {
         assert_eq!(device("cpu"), Ok(DeviceArg::Cpu));
         assert_eq!(device("auto"), Ok(DeviceArg::Auto));
-        assert_eq!(device("vulkan:1"), Ok(DeviceArg::Card(DeviceChoice::Index(1))));
-        for bad in ["", "gpu", "vulkan:", "cuda:0"] {
+        assert_eq!(device("vulkan:1"), Ok(DeviceArg::Card(DeviceChoice::Index(Way::Vulkan, 1))));
+        assert_eq!(device("cuda"), Ok(DeviceArg::Card(DeviceChoice::Any(Way::Cuda))));
+        for bad in ["", "gpu", "vulkan:", "cuda:"] {
             assert!(device(bad).is_err(), "{bad}");
         }
     }

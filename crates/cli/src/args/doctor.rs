@@ -15,7 +15,8 @@ pub struct DoctorArgs {
     /// sent in
     #[arg(long)]
     pub prove: bool,
-    /// With --prove: vulkan for the first card, vulkan:N or vulkan:NAME [default: vulkan]
+    /// With --prove: vulkan for the first card, vulkan:N or vulkan:NAME, or cuda in its place [default:
+    /// vulkan]
     #[arg(long, value_name = "DEVICE", requires = "prove", value_parser = card)]
     pub device: Option<DeviceChoice>,
     /// Print one JSON object
@@ -25,5 +26,6 @@ pub struct DoctorArgs {
 
 /// Reads a card.
 fn card(text: &str) -> Result<DeviceChoice, String> {
-    DeviceChoice::parse(text).ok_or_else(|| "write vulkan, vulkan:N or vulkan:NAME".to_owned())
+    DeviceChoice::parse(text)
+        .ok_or_else(|| "write vulkan, vulkan:N or vulkan:NAME, or cuda in its place".to_owned())
 }

@@ -157,6 +157,10 @@ fn a_machine_without_a_loader_computes_as_before() {
     assert!(run(&["doctor"]).stdout.contains("the processor; no card is found through Vulkan"));
     let refused = run(&[&say[..], &["--device", "vulkan"]].concat());
     refused.fails(1, &["no Vulkan loader on this machine", "libvulkan1", "use the CPU"]);
+    if cfg!(not(feature = "cuda")) {
+        let refused = run(&[&say[..], &["--device", "cuda"]].concat());
+        refused.fails(1, &["built without kernels for CUDA", "cargo xtask cuda"]);
+    }
     let plan = run(&["inspect", "gpt-oss-20b", "--gpu-memory", "16GB"]).ok();
     assert!(plan.contains("KV cache: table of blocks"), "{plan}");
 }

@@ -69,7 +69,9 @@ impl ExpertTiles<'_> {
         let slices =
             [self.out, self.codes, self.code_scales, &x.values, &x.beside, sources, tiles, self.bias];
         let constants = [n, blocks, u32::from(self.sources.is_some())];
-        recording.dispatch_indirect(&kernels.get("tile_mxfp4_int8")?, &slices, &constants, self.dispatch);
+        let most = [ExpertTiles::groups(n), SortExperts::tiles_max(rows, num_experts, TILE_ROWS), 1];
+        let kernel = kernels.get("tile_mxfp4_int8")?;
+        recording.dispatch_indirect(&kernel, &slices, &constants, (self.dispatch, most));
         Ok(())
     }
 }

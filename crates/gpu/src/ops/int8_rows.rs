@@ -1,9 +1,10 @@
 //! Activations as int8 with a scale for 32 values, and for MXFP4 a middle.
 
 use crate::Error;
+use crate::description::Way;
 use crate::device::Slice;
 use crate::kernels::Kernels;
-use crate::ops::{BLOCKS_PER_GROUP, WORD_BYTES, assert_bytes, num_blocks, product};
+use crate::ops::{BLOCK_VALUES, BLOCKS_PER_GROUP, WORD_BYTES, assert_bytes, num_blocks, product};
 use crate::recording::Recording;
 
 /// Bytes that stand beside a block that has a middle: its scale; its corrected sum and middle.
@@ -21,7 +22,7 @@ pub struct Int8Rows {
 /// Rows for products with MXFP4, T of K values.
 #[derive(Clone, Debug)]
 pub struct MiddleRows {
-    /// `[T, K / 32, 2, 16]`: the even elements of a block, then the odd ones.
+    /// `[T, K / 32, 32]`, as [`MiddleRows::stored`] has them.
     pub values: Slice,
     /// `[T, K / 32]` of two words: the scale; 12 times the sum of values and middles, and in the low byte
     /// the middle.
@@ -45,6 +46,21 @@ impl MiddleRows {
     /// Bytes of the two buffers.
     pub fn bytes(t: u32, k: u32) -> [u64; 2] {
         [product([t, k]), product([t, num_blocks("int8 rows", k)]) * BESIDE_BYTES]
+    }
+
+    /// Values as they lie on a card: by Vulkan the even elements of a block and then the odd ones, by CUDA as
+    /// they come.
+    pub fn stored(way: Way, values: &[i8]) -> Vec<i8> {
+        match way {
+            Way::Vulkan => {
+                let parted = |block: &[i8]| {
+                    let half = |first| block.iter().skip(first).step_by(2).copied().collect::<Vec<_>>();
+                    [half(0), half(1)].concat()
+                };
+                values.chunks(BLOCK_VALUES as usize).flat_map(parted).collect()
+            }
+            Way::Cuda => values.to_vec(),
+        }
     }
 
     pub(crate) fn assert_room(&self, op: &str, t: u32, k: u32) {

@@ -258,10 +258,9 @@ impl MiddleNumbers {
 
     /// As [`MiddleRows`] has them.
     pub(crate) fn on(&self, sheet: &mut Sheet<'_>) -> MiddleRows {
-        let (mut values, mut beside) = (Vec::<i8>::new(), Vec::<[u32; 2]>::new());
+        let values = MiddleRows::stored(sheet.way(), &self.values);
+        let mut beside = Vec::<[u32; 2]>::new();
         for (b, block) in self.values.chunks_exact(32).enumerate() {
-            values.extend(block.iter().step_by(2));
-            values.extend(block.iter().skip(1).step_by(2));
             let middle = self.middles[b];
             let sum: i32 = block.iter().map(|value| i32::from(*value) + i32::from(middle)).sum();
             beside.push([self.scales[b].to_bits(), ((12 * sum) << 8) as u32 | u32::from(middle as u8)]);

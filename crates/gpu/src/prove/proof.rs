@@ -55,7 +55,7 @@ fn wrong(device: &Device, kernel: &str) -> Error {
     let description = device.description();
     Error::Wrong {
         device: description.name.clone(),
-        index: description.index,
+        choice: description.choice(),
         driver: description.driver.clone(),
         kernel: kernel.to_owned(),
     }
@@ -72,7 +72,9 @@ pub fn prove(
 ) -> Result<Proof, Error> {
     let bench = Bench::new(kernels)?;
     let arithmetic = arithmetic(&bench)?;
-    let class = DeviceClass { kernels: kernels_digest(), arithmetic };
+    let device = kernels.device();
+    let (way, kernels) = (device.description().way(), kernels_digest(device));
+    let class = DeviceClass { way, kernels, arithmetic };
     let mut proof = Proof { class, num_cases: 0, failures: Vec::new() };
     for case in cases.iter().copied() {
         let found = case.outputs(&bench).map(|outputs| digest(&outputs));

@@ -214,5 +214,5 @@ fn middle_room(sheet: &mut Sheet<'_>, rows: u32, k: u32) -> MiddleRows {
 }
 
 fn middle_outputs(sheet: &Sheet<'_>, rows: &MiddleRows, num_rows: u32, k: u32) -> Vec<Output> {
-    vec![sheet.words(&rows.values, num_rows * k / 4), sheet.words(&rows.beside, num_rows * k / 16)]
+    vec![sheet.middles(&rows.values, num_rows * k / 4), sheet.words(&rows.beside, num_rows * k / 16)]
 }

@@ -5,8 +5,10 @@ use bytemuck::NoUninit;
 
 use crate::Error;
 use crate::account::Place;
+use crate::description::Way;
 use crate::device::{Buffer, Slice};
 use crate::kernels::Kernels;
+use crate::ops::MiddleRows;
 use crate::prove::Output;
 use crate::recording::Recording;
 
@@ -51,6 +53,11 @@ impl<'a> Bench<'a> {
 }
 
 impl Sheet<'_> {
+    /// The way to the card.
+    pub(crate) fn way(&self) -> Way {
+        self.bench.kernels.device().description().way()
+    }
+
     /// An input, which an op may write to as well.
     pub(crate) fn holding<T: NoUninit>(&mut self, numbers: &[T]) -> Slice {
         let device = self.bench.kernels.device();
@@ -95,6 +102,18 @@ impl Sheet<'_> {
         let mut words = vec![0_u32; len as usize];
         self.bench.host.read(slice.bytes.start, bytemuck::cast_slice_mut(&mut words));
         Output::Words(words)
+    }
+
+    /// The first `len` words of values about middles, in the order of Vulkan.
+    pub(crate) fn middles(&self, slice: &Slice, len: u32) -> Output {
+        match (self.way(), self.words(slice, len)) {
+            (Way::Cuda, Output::Words(words)) => {
+                let parted = MiddleRows::stored(Way::Vulkan, bytemuck::cast_slice(&words));
+                let words = bytemuck::cast_slice(&parted).as_chunks::<4>().0.iter();
+                Output::Words(words.map(|word| u32::from_ne_bytes(*word)).collect())
+            }
+            (_, output) => output,
+        }
     }
 
     /// The first `len` floats of an output.

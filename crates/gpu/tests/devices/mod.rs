@@ -8,7 +8,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use gptoss_gpu::{Device, DeviceChoice, DeviceKind, Error};
+use gptoss_gpu::{Device, DeviceChoice, DeviceKind, Error, Way};
 
 /// What names the devices that must be there, if anything does.
 pub fn names() -> Option<String> {
@@ -18,9 +18,11 @@ pub fn names() -> Option<String> {
 /// Those to be tested, opened; of named ones the first `most`.
 pub fn opened(most: usize) -> Vec<Device> {
     let choices: Vec<DeviceChoice> = match names() {
-        Some(names) => {
-            names.split(',').take(most).map(|name| DeviceChoice::Name(name.trim().to_owned())).collect()
-        }
+        Some(names) => names
+            .split(',')
+            .take(most)
+            .map(|name| DeviceChoice::Name(Way::Vulkan, name.trim().to_owned()))
+            .collect(),
         None => software(),
     };
     if choices.is_empty() {
@@ -30,13 +32,13 @@ pub fn opened(most: usize) -> Vec<Device> {
 }
 
 fn software() -> Vec<DeviceChoice> {
-    let devices = match Device::list() {
+    let devices = match Device::list(Way::Vulkan) {
         Ok(devices) => devices,
         Err(Error::NoLoader { .. } | Error::NoDevice) => Vec::new(),
         Err(error) => panic!("{error}"),
     };
     let fit = devices.into_iter().filter(|device| device.kind == DeviceKind::Cpu && device.lack().is_none());
-    fit.map(|device| DeviceChoice::Index(device.index)).collect()
+    fit.map(|device| device.choice()).collect()
 }
 
 /// Held by a test while it uses a device: lavapipe's compiler (LLVM 15) crashed once in tests that ran

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use gptoss_gpu::{Device, DeviceChoice, Error};
+use gptoss_gpu::{Device, Error};
 
 /// Where the system's loader may be.
 const FOLDERS: [&str; 4] =
@@ -80,6 +80,6 @@ impl Faults {
     ///
     /// Errors: those of opening it.
     pub fn open(&self, device: &Device) -> Result<Device, Error> {
-        Device::open_through(&self.library(), &DeviceChoice::Index(device.description().index))
+        Device::open_through(&self.library(), &device.description().choice())
     }
 }

@@ -1,23 +1,52 @@
 //! A device that is lost, full or hangs, at every call that can say so.
 
 use gptoss_gpu::ops::{NormInputs, RmsNorm};
-use gptoss_gpu::{Device, Error, Kernels, Place, Recorded, Recording, Upload, download};
+use gptoss_gpu::{Device, Error, Kernels, Place, Recorded, Recording, TESTS_WAIT_MAX, Upload, download};
 
 use crate::devices::one_at_a_time;
+use crate::fake_cuda::FakeCuda;
 use crate::faults::Faults;
 use crate::support::devices;
 
 const NUMBERS: usize = 64;
 
-/// Runs a test on every device, which opens it as often as it wants.
-fn on_every_faulty_device(name: &str, test: impl Fn(&Faults, &dyn Fn() -> Result<Device, Error>)) {
+/// A device that a test opens as often as it wants, and tells when to fail.
+struct Faulty<'a> {
+    set: &'a dyn Fn(&str),
+    open: &'a dyn Fn() -> Result<Device, Error>,
+    /// How long it is waited for. Units: seconds.
+    wait_max: u64,
+}
+
+impl Faulty<'_> {
+    fn set(&self, faults: &str) {
+        (self.set)(faults);
+    }
+
+    fn clear(&self) {
+        self.set("");
+    }
+
+    fn open(&self) -> Result<Device, Error> {
+        (self.open)()
+    }
+}
+
+/// Runs a test on every device.
+fn on_every_faulty_device(name: &str, test: impl Fn(&Faulty<'_>)) {
     let _alone = one_at_a_time();
     for device in devices() {
         let Some(faults) = Faults::new(name) else {
-            return eprintln!("SKIPPED: no Vulkan loader in /usr/lib");
+            eprintln!("SKIPPED: no Vulkan loader in /usr/lib");
+            break;
         };
-        test(&faults, &|| faults.open(device));
-        faults.clear();
+        let wait_max = device.description().kind.wait_max().as_secs();
+        test(&Faulty { set: &|lines| faults.set(lines), open: &|| faults.open(device), wait_max });
+    }
+    if let Some(fake) = FakeCuda::new() {
+        let wait_max = TESTS_WAIT_MAX.as_secs();
+        test(&Faulty { set: &|lines| fake.set(lines), open: &|| fake.open(), wait_max });
+        fake.clear();
     }
 }
 
@@ -56,13 +85,13 @@ fn whole(device: &Device) -> Result<Vec<u8>, Error> {
 /// is opened afterwards gives the same bytes.
 #[test]
 fn a_lost_device_says_so_gives_all_back_and_can_be_opened_again() {
-    on_every_faulty_device("lost", |faults, open| {
-        let expected = whole(&open().unwrap()).unwrap();
+    on_every_faulty_device("lost", |faults| {
+        let expected = whole(&faults.open().unwrap()).unwrap();
         for call in ["submit", "wait"] {
             let mut well = 0;
             loop {
                 faults.set(&format!("{call} lost {well}"));
-                let device = open().unwrap();
+                let device = faults.open().unwrap();
                 let outcome = whole(&device);
                 if let Ok(found) = outcome {
                     assert_eq!(found, expected);
@@ -78,7 +107,7 @@ fn a_lost_device_says_so_gives_all_back_and_can_be_opened_again() {
                     assert_eq!(device.held(place).num_buffers, 0, "{call} {well}: {error}");
                 }
                 faults.clear();
-                assert_eq!(whole(&open().unwrap()).unwrap(), expected);
+                assert_eq!(whole(&faults.open().unwrap()).unwrap(), expected);
                 well += 1;
             }
             assert!(well >= 3, "{call}: {well} calls");
@@ -88,8 +117,8 @@ fn a_lost_device_says_so_gives_all_back_and_can_be_opened_again() {
 
 #[test]
 fn a_full_device_says_for_what_there_was_no_room_and_goes_on() {
-    on_every_faulty_device("full", |faults, open| {
-        let device = open().unwrap();
+    on_every_faulty_device("full", |faults| {
+        let device = faults.open().unwrap();
         let expected = whole(&device).unwrap();
         for (call, doing) in [
             ("allocate", "making room for rows (256 bytes)"),
@@ -116,17 +145,17 @@ fn a_full_device_says_for_what_there_was_no_room_and_goes_on() {
 /// The loader ends the process when anything is freed under a device that hangs.
 #[test]
 fn a_device_that_hangs_is_waited_for_once_and_leaked() {
-    on_every_faulty_device("hang", |faults, open| {
-        let expected = whole(&open().unwrap()).unwrap();
+    on_every_faulty_device("hang", |faults| {
+        let expected = whole(&faults.open().unwrap()).unwrap();
         for well in 0..4 {
             faults.set(&format!("wait hang {well}"));
-            let device = open().unwrap();
+            let device = faults.open().unwrap();
             let error = whole(&device).unwrap_err();
             assert!(matches!(error, Error::Hang { .. }) && error.ends_device(), "{error}");
             let held = device.held(Place::Card).bytes;
             assert!(held > 0, "what is leaked is counted");
             for part in [
-                &format!("within {} s", device.description().kind.wait_max().as_secs()),
+                &format!("within {} s", faults.wait_max),
                 &format!("{held} bytes on it stay taken until this program ends"),
             ] {
                 assert!(error.to_string().contains(part), "{error}");
@@ -134,10 +163,10 @@ fn a_device_that_hangs_is_waited_for_once_and_leaked() {
             assert_eq!(whole(&device).unwrap_err(), error);
             drop(device);
             faults.clear();
-            assert_eq!(whole(&open().unwrap()).unwrap(), expected);
+            assert_eq!(whole(&faults.open().unwrap()).unwrap(), expected);
         }
         // Nor is it waited for when what runs is dropped.
-        let device = open().unwrap();
+        let device = faults.open().unwrap();
         let mut work = Work::new(&device).unwrap();
         work.recorded.submit().unwrap();
         faults.set("wait hang 0");
@@ -149,14 +178,14 @@ fn a_device_that_hangs_is_waited_for_once_and_leaked() {
 
 #[test]
 fn a_device_that_does_not_open_is_told() {
-    on_every_faulty_device("open", |faults, open| {
+    on_every_faulty_device("open", |faults| {
         faults.set("open full 0");
-        let error = open().unwrap_err();
+        let error = faults.open().unwrap_err();
         assert!(
             matches!(&error, Error::Unfit { .. }) && error.to_string().contains("opening it failed"),
             "{error}"
         );
         faults.clear();
-        whole(&open().unwrap()).unwrap();
+        whole(&faults.open().unwrap()).unwrap();
     });
 }

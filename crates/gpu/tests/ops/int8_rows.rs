@@ -15,16 +15,11 @@ use crate::support::{Bench, on_every_device};
 
 const SHAPES: [(usize, usize); 6] = [(1, 32), (1, 64), (3, 288), (9, 96), (64, 32), (2, 2880)];
 
-/// The bytes of blocks for MXFP4 (even elements, then odd ones), and what stands beside them.
-pub fn stored_about_middles(blocks: &[Int8Block]) -> (Vec<i8>, Vec<[u32; 2]>) {
-    let mut values = Vec::new();
-    let mut beside = Vec::new();
-    for block in blocks {
-        values.extend(block.values.iter().step_by(2));
-        values.extend(block.values.iter().skip(1).step_by(2));
-        beside.push(block.beside());
-    }
-    (values, beside)
+/// The bytes of blocks for MXFP4 as the device has them, and what stands beside them.
+pub fn stored_about_middles(bench: &Bench, blocks: &[Int8Block]) -> (Vec<i8>, Vec<[u32; 2]>) {
+    let values: Vec<i8> = blocks.iter().flat_map(|block| block.values).collect();
+    let way = bench.device.description().way();
+    (MiddleRows::stored(way, &values), blocks.iter().map(Int8Block::beside).collect())
 }
 
 fn room_plain(bench: &Bench, t: usize, k: usize) -> Int8Rows {
@@ -51,7 +46,7 @@ fn assert_plain(bench: &Bench, found: &Int8Rows, blocks: &[Int8Block], what: &dy
 
 #[track_caller]
 fn assert_about_middles(bench: &Bench, found: &MiddleRows, blocks: &[Int8Block], what: &dyn std::fmt::Debug) {
-    let (values, beside) = stored_about_middles(blocks);
+    let (values, beside) = stored_about_middles(bench, blocks);
     let found_beside: Vec<[u32; 2]> = bench.read(&found.beside, beside.len());
     for (b, (found, expected)) in found_beside.iter().zip(&beside).enumerate() {
         assert_eq!(one_nan(found[0]), one_nan(expected[0]), "{what:?}: scale of block {b}");

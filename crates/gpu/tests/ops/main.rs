@@ -4,6 +4,8 @@
 
 #[path = "../devices/mod.rs"]
 mod devices;
+#[path = "../fake_cuda/mod.rs"]
+mod fake_cuda;
 #[path = "../faults/mod.rs"]
 mod faults;
 #[path = "../numbers/mod.rs"]

@@ -227,7 +227,7 @@ fn check_experts_of(bench: &Bench, is_int8: bool, fill: Fill, [tokens, share, n,
     let (experts_slice, bias_slice, floats) =
         (bench.holding(&experts), bench.holding(&weights.bias), bench.holding(&x));
     let quantized: Vec<_> = x.chunks(k).map(|x| quantize_about_middles(bench.fma, x)).collect();
-    let (values, beside) = stored_about_middles(&quantized.concat());
+    let (values, beside) = stored_about_middles(bench, &quantized.concat());
     let int8 = MiddleRows { values: bench.holding(&values), beside: bench.holding(&beside) };
     bench.run(|kernels, recording| {
         let op = ExpertLinear {

@@ -4,9 +4,10 @@ use std::sync::OnceLock;
 
 use bytemuck::{NoUninit, Pod};
 use gptoss_gpu::ops::FloatProbe;
-use gptoss_gpu::{Device, Error, Kernels, Place, Recording, Slice, Upload, download};
+use gptoss_gpu::{Device, Error, Kernels, Place, Recording, Slice, Upload, Way, download};
 
 use crate::devices::{one_at_a_time, opened};
+use crate::fake_cuda::FakeCuda;
 use crate::reference::Fma;
 
 /// A device under test.
@@ -20,16 +21,30 @@ pub struct Bench {
 /// Runs a test on every device, one after the other.
 pub fn on_every_device(test: impl Fn(&Bench)) {
     let _alone = one_at_a_time();
-    for device in devices() {
+    for device in devices().iter().chain(cuda()) {
         eprintln!("on {device:?}");
         test(&Bench::of(device, Kernels::new(device)));
     }
 }
 
-/// The devices, opened once.
+/// The devices by Vulkan, opened once.
 pub fn devices() -> &'static [Device] {
     static DEVICES: OnceLock<Vec<Device>> = OnceLock::new();
     DEVICES.get_or_init(|| opened(usize::MAX))
+}
+
+/// The card by CUDA that the tests' driver plays, opened once.
+pub fn cuda() -> Option<&'static Device> {
+    static DEVICE: OnceLock<Option<Device>> = OnceLock::new();
+    DEVICE.get_or_init(|| Some(FakeCuda::new()?.open().unwrap())).as_ref()
+}
+
+/// The same device, opened once more.
+pub fn again(device: &Device) -> Device {
+    match device.description().way() {
+        Way::Vulkan => Device::open(&device.description().choice()).unwrap(),
+        Way::Cuda => FakeCuda::new().unwrap().open().unwrap(),
+    }
 }
 
 impl Bench {

@@ -37,7 +37,7 @@ fn check_experts_of(
     let num_inputs = if has_sources { tokens } else { rows };
     let x = fill.floats(&mut rng, num_inputs * k);
     let quantized: Vec<_> = x.chunks(k).map(|x| quantize_about_middles(bench.fma, x)).collect();
-    let (values, beside) = stored_about_middles(&quantized.concat());
+    let (values, beside) = stored_about_middles(bench, &quantized.concat());
     let x = MiddleRows { values: bench.holding(&values), beside: bench.holding(&beside) };
     let [codes, code_scales] = [&weights.codes, &weights.scales].map(|bytes| bench.holding(bytes));
     let (experts_slice, bias) = (bench.holding(&experts), bench.holding(&weights.bias));

@@ -3,15 +3,18 @@
 mod answer;
 #[path = "../devices/mod.rs"]
 mod devices;
+#[path = "../fake_cuda/mod.rs"]
+mod fake_cuda;
 #[path = "../reference/mod.rs"]
 mod reference;
 
 use std::path::{Path, PathBuf};
 
 use gptoss_gpu::prove::{Case, TABLE, class_by, class_of, prove};
-use gptoss_gpu::{Arithmetic, Device, Error, Kernels};
+use gptoss_gpu::{Arithmetic, Device, DeviceKind, Error, Kernels, Way};
 
 use crate::devices::{names, one_at_a_time, opened};
+use crate::fake_cuda::FakeCuda;
 
 #[test]
 fn the_stored_answers_are_those_of_the_reference() {
@@ -24,7 +27,8 @@ fn the_stored_answers_are_those_of_the_reference() {
 
 fn on_every_device(test: impl Fn(&Device)) {
     let _alone = one_at_a_time();
-    opened(usize::MAX).iter().for_each(test);
+    let cuda = FakeCuda::new().map(|fake| fake.open().unwrap());
+    opened(usize::MAX).iter().chain(&cuda).for_each(test);
 }
 
 fn all() -> Vec<&'static Case> {
@@ -44,9 +48,14 @@ fn devices_give_the_stored_answers() {
         assert!(proof.failures.is_empty(), "{device:?}: {:?}", proof.failures);
         assert!(told.into_iter().eq(1..=TABLE.len()));
         assert_eq!(class_of(device).unwrap(), proof.class);
-        if device.description().kind == gptoss_gpu::DeviceKind::Cpu {
-            assert_eq!(proof.class.arithmetic, Arithmetic::Split, "{device:?}");
+        match device.description().way() {
+            Way::Cuda => assert_eq!(proof.class.arithmetic, Arithmetic::Fused, "{device:?}"),
+            Way::Vulkan if device.description().kind == DeviceKind::Cpu => {
+                assert_eq!(proof.class.arithmetic, Arithmetic::Split, "{device:?}");
+            }
+            Way::Vulkan => {}
         }
+        assert!(proof.class.to_string().starts_with(&device.description().way().to_string()));
     });
 }
 

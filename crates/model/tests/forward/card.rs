@@ -26,7 +26,7 @@ pub const FAST: LoadOptions =
 pub const FAST_Q8: LoadOptions = LoadOptions { dense: DenseMode::Q8, ..FAST };
 pub const EXACT: LoadOptions = LoadOptions { precision: Precision::Exact, ..FAST };
 /// Keys and values in every format, and every form of products with them.
-const MODES: [(LoadOptions, KvFormat); 5] = [
+pub const MODES: [(LoadOptions, KvFormat); 5] = [
     (EXACT, KvFormat::F32),
     (FAST, KvFormat::F32),
     (FAST, KvFormat::Bf16),
@@ -49,7 +49,7 @@ pub fn on(device: &Device, checkpoint: &Checkpoint, options: LoadOptions) -> Mod
     Model::load_on(device, checkpoint, &options, Pool::new(2), &mut |_, _| {}).expect("loads")
 }
 
-fn on_cpu(checkpoint: &Checkpoint, options: LoadOptions) -> Model {
+pub fn on_cpu(checkpoint: &Checkpoint, options: LoadOptions) -> Model {
     Model::load_with(checkpoint, &options, Pool::new(2), &mut |_, _| {}).expect("loads")
 }
 
@@ -57,7 +57,7 @@ pub fn open(name: &str) -> Checkpoint {
     Checkpoint::open(&testdata(name)).expect("opens")
 }
 
-fn rows(model: &Model, tokens: &[u32]) -> Vec<f32> {
+pub fn rows(model: &Model, tokens: &[u32]) -> Vec<f32> {
     let batch = Batch { tokens, logits: LogitRows::All };
     model.forward(&batch, &mut model.new_cache(tokens.len().max(CONTEXT))).expect("runs").rows
 }
