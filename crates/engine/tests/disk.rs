@@ -74,14 +74,10 @@ fn a_prompt_on_disk_is_an_adapters_own() {
     let expected: Vec<_> = (0..3).map(|id| run(&mut Engine::new(Arc::clone(&model), 1024), of(id))).collect();
     assert!(expected[0].1 != expected[1].1 && expected[1].1 != expected[2].1);
     for cached in [0, 699] {
-        for id in 0..3 {
+        for (id, expected) in expected.iter().enumerate() {
             let place = PrefixDisk::open(disk.path(), "m", 1 << 30).expect("a folder");
             let told = run(&mut Engine::new(Arc::clone(&model), 1024).with_disk(place), of(id));
-            assert_eq!(
-                (&told.0, &told.1, told.2),
-                (&expected[id].0, &expected[id].1, cached),
-                "adapter {id}"
-            );
+            assert_eq!((&told.0, &told.1, told.2), (&expected.0, &expected.1, cached), "adapter {id}");
         }
     }
 }

@@ -232,9 +232,9 @@ fn a_prefix_is_an_adapters_own() {
     assert!(!expected[0].same(&expected[1]) && !expected[1].same(&expected[2]));
     let mut engine = fresh(&model);
     for cached in [0, request(9).prompt.len() - 1] {
-        for id in 0..3 {
+        for (id, expected) in expected.iter().enumerate() {
             let told = drive(&mut engine, vec![(0, of(id))], &mut nothing).remove(0);
-            assert!(told.same(&expected[id]), "adapter {id}");
+            assert!(told.same(expected), "adapter {id}");
             assert_eq!(told.cached(), cached, "adapter {id}");
         }
     }

@@ -57,8 +57,10 @@ fn know(app: &App, tenant: &str, model: &TunedModel) {
 /// Has requests find the models that a change makes, before anybody is told of them.
 fn know_new(app: &App, tenant: &str, effects: &[Effect]) {
     for effect in effects {
-        if let Effect::Checkpoint(_, _, model) | Effect::Model(model) = effect {
-            know(app, tenant, model);
+        match effect {
+            Effect::Checkpoint(made) => know(app, tenant, &made.2),
+            Effect::Model(model) => know(app, tenant, model),
+            Effect::Event(_) | Effect::File(_) => {}
         }
     }
 }
@@ -340,7 +342,7 @@ fn told(row: &mut JobRow, report: TrainingReport, pace: &mut Option<(Instant, u6
             let made = words::checkpoint(ids::random("ftckpt"), now(), &row.job, metrics);
             let model = model(&row.job, made.fine_tuned_model_checkpoint.clone(), adapter);
             let message = format!("Checkpoint created at step {}", metrics.step);
-            vec![Effect::Checkpoint(made, event(TuningLevel::Info, message), model)]
+            vec![Effect::Checkpoint(Box::new((made, event(TuningLevel::Info, message), model)))]
         }
         TrainingReport::Note { is_warning, message } => {
             let level = if is_warning { TuningLevel::Warn } else { TuningLevel::Info };

@@ -294,9 +294,9 @@ impl<'a> Builder<'a> {
             },
             embedding: self.dense([sizes.vocabulary, sizes.hidden]),
             layers: (0..sizes.layers).map(|index| self.layer(sizes, index)).collect(),
-            rows: None,
             norm: self.vector(sizes.hidden, false),
             head: self.dense([sizes.vocabulary, sizes.hidden]),
+            rows: None,
         }
     }
 }

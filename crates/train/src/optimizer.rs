@@ -51,8 +51,8 @@ impl Optimizer {
 
     /// Moves everything trained, and gives the norm of the gradients before the clip.
     ///
-    /// Errors: when a gradient is not finite; nothing has moved then. When what was moved is not finite: it is
-    /// lost, and a state from before must be taken.
+    /// Errors: when a gradient is not finite; nothing has moved then. When what was moved is not finite: it
+    /// is lost, and a state from before must be taken.
     pub fn step(
         &mut self,
         pool: &Pool,

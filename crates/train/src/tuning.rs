@@ -39,18 +39,17 @@ impl Weights {
     /// Panics: when a token is not below V, or tokens do not ascend.
     pub fn network(&self, tuning: &Tuning, seed: u64) -> (Network<'_>, Trained) {
         let mut builder = Builder { tuning, trained: Trained::default(), draws: StdRng::seed_from_u64(seed) };
-        let network = Network {
-            shape: self.shape(),
-            embedding: builder.weight(
-                "model.embed_tokens.weight",
-                &self.embedding,
-                self.config().hidden_size,
-            ),
-            layers: (0..self.layers.len()).map(|layer| builder.layer(self, layer)).collect(),
-            norm: builder.vector("model.norm.weight", &self.norm),
-            head: builder.weight("lm_head.weight", &self.head, self.config().hidden_size),
-            rows: builder.rows(self),
+        let c = self.config().hidden_size;
+        let embedding = builder.weight("model.embed_tokens.weight", &self.embedding, c);
+        let layers = (0..self.layers.len()).map(|layer| builder.layer(self, layer)).collect();
+        let norm = builder.vector("model.norm.weight", &self.norm);
+        // What is one matrix stays one: both ends add to its gradient.
+        let head = match embedding {
+            Weight::Trained(_) if self.config().tie_word_embeddings => embedding,
+            _ => builder.weight("lm_head.weight", &self.head, c),
         };
+        let rows = builder.rows(self);
+        let network = Network { shape: self.shape(), embedding, layers, norm, head, rows };
         (network, builder.trained)
     }
 }

@@ -111,7 +111,8 @@ impl JobRunner {
         }
         if report.num_examples > 0 && report.problems.iter().all(|problem| !problem.is_wrong) {
             let rows = Rows::read(&args, &opened, &vocab)?;
-            Plan::of(&args, &opened, &Recipe::of(&args, &rows, &opened, &vocab)?).refuse_too_large(&args)?;
+            let recipe = Recipe::of(&args, &rows, &opened, &vocab)?;
+            Plan::of(&args, &opened, &recipe, &rows).refuse_too_large(&args)?;
         }
         Ok(report)
     }
@@ -123,7 +124,7 @@ impl JobRunner {
         let vocab = opened.vocab()?;
         let rows = Rows::read(&args, &opened, &vocab)?;
         let recipe = Recipe::of(&args, &rows, &opened, &vocab)?;
-        Plan::of(&args, &opened, &recipe).refuse_too_large(&args)?;
+        Plan::of(&args, &opened, &recipe, &rows).refuse_too_large(&args)?;
         let identity = RunIdentity {
             data: data_checksum(rows.train_texts().into_iter().chain(rows.valid_texts())),
             base: base_checksum(&opened.checkpoint)?,

@@ -50,7 +50,7 @@ pub(crate) enum Effect {
     /// Something happened.
     Event(TuningEvent),
     /// A model on the way is there, with the event that says so; a second time it is nothing.
-    Checkpoint(TuningCheckpoint, TuningEvent, TunedModel),
+    Checkpoint(Box<(TuningCheckpoint, TuningEvent, TunedModel)>),
     /// A model can be asked for.
     Model(TunedModel),
     /// A file that is written is shown.
@@ -327,7 +327,8 @@ impl Change<'_> {
                 let step = event.data.map(|metrics| metrics.step);
                 self.tell(EVENTS, (tenant, id), (&event.id, step, &json(&event)?)).map(|_| ())
             }
-            Effect::Checkpoint(checkpoint, event, model) => {
+            Effect::Checkpoint(made) => {
+                let (checkpoint, event, model) = *made;
                 let step = Some(checkpoint.step_number);
                 if self.tell(CHECKPOINTS, (tenant, id), (&checkpoint.id, step, &json(&checkpoint)?))? {
                     self.do_besides(tenant, id, Effect::Event(event))?;
@@ -503,7 +504,7 @@ mod tests {
             let made = TuningCheckpoint { id: format!("c-{id}"), ..made.clone() };
             let effects = vec![
                 Effect::Event(stepped(id.to_owned(), 1, STEP, 2)),
-                Effect::Checkpoint(made, event(&format!("e-{id}")), model.clone()),
+                Effect::Checkpoint(Box::new((made, event(&format!("e-{id}")), model.clone()))),
             ];
             store.change_job("a", "job", 1, |_| Ok(effects)).unwrap();
         };
