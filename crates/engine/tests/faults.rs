@@ -29,8 +29,6 @@ use crate::faults::Faults;
 const CONTEXT: usize = 128;
 /// Requests of a day.
 const REQUESTS: usize = 8;
-/// Days of each kind of fault; each loads the model twice.
-const DAYS: u64 = 3;
 /// Between tries to open the device again: time to take the faults away.
 const PAUSE: Duration = Duration::from_millis(300);
 /// How long a test waits for the device to be back.
@@ -52,7 +50,18 @@ impl Failing {
     }
 
     fn clear(&self) {
-        self.set("");
+        match self {
+            Failing::Vulkan(faults, _) => faults.clear(),
+            Failing::Cuda(fake) => fake.clear(),
+        }
+    }
+
+    /// Days of each kind of fault; each loads the model twice.
+    fn days(&self) -> u64 {
+        match self {
+            Failing::Vulkan(..) => 3,
+            Failing::Cuda(_) => 1,
+        }
     }
 
     fn open(&self) -> Result<Device, Error> {
@@ -175,7 +184,7 @@ fn on_random_days_every_request_ends_once_and_the_next_device_gives_the_same() {
             ("submit full", false),
             ("record full", false),
         ] {
-            for day_number in 0..DAYS {
+            for day_number in 0..failing.days() {
                 let (well, gaps) = (random(25), [0; REQUESTS].map(|_| random(4) as usize));
                 println!("{fault} {well}, day {day_number}, {gaps:?}");
                 failing.clear();

@@ -477,7 +477,7 @@ impl Pipeline {
         let symbol = CString::new(name).map_err(|_| none("its name has a zero in it"))?;
         for module in &card.modules {
             let (mut function, mut threads) = (Handle(null_mut()), 0);
-            // SAFETY: the module is the card's, the text ends in a zero, and the place lives through the call.
+            // SAFETY: the module is the card's, the text ends in a zero, the place lives through the call.
             match unsafe { (driver.module_function)(&raw mut function, *module, symbol.as_ptr()) } {
                 NOT_FOUND => continue,
                 code => checked(code).map_err(|code| card.failed(&doing, code))?,
@@ -648,7 +648,8 @@ fn record(driver: &Driver, stream: Handle, command: &Command) -> Result<(), Code
             })
         }
         Command::Copy { from, to } => {
-            // SAFETY: as above; both parts lie in their buffers and do not overlap, which the caller has checked.
+            // SAFETY: as above; both parts lie in their buffers and do not overlap, which the caller has
+            // checked.
             checked(unsafe { (driver.copy)(to.address(), from.address(), to.bytes as usize, stream) })
         }
         Command::Barrier => Ok(()),

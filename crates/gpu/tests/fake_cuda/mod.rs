@@ -62,7 +62,7 @@ impl FakeCuda {
         let sources = files(&kernels).into_iter().filter(|file| file.extension().is_some_and(|e| e == "cu"));
         let out = Command::new(compiler)
             .args(FLAGS)
-            .arg(format!("-DFAULTS_FILE={:?}", self.file()))
+            .arg(format!("-DFAULTS_FILE={:?}", self.folder.join("faults")))
             .arg("-I")
             .arg(&shim)
             .args(sources)
@@ -80,8 +80,9 @@ impl FakeCuda {
         self.folder.join("libcuda.so.1")
     }
 
+    /// Of this process: others may be testing.
     fn file(&self) -> PathBuf {
-        self.folder.join("faults")
+        self.folder.join(format!("faults.{}", std::process::id()))
     }
 
     /// Lines `CALL OUTCOME N`, from now on: calls `open`, `allocate`, `record`, `submit` and `wait`, of which
@@ -91,13 +92,14 @@ impl FakeCuda {
         static TIMES: AtomicU64 = AtomicU64::new(0);
         let lines = format!("{lines}\n# {}\n", TIMES.fetch_add(1, Ordering::Relaxed));
         // Whole at once: a call reads it at any time.
-        let new = self.folder.join("new_faults");
+        let new = self.file().with_added_extension("new");
         std::fs::write(&new, lines).and_then(|()| std::fs::rename(new, self.file())).expect("writes");
     }
 
     /// No faults from now on; what is lost stays so.
     pub fn clear(&self) {
-        self.set("");
+        // Not there at first.
+        let _ = std::fs::remove_file(self.file());
     }
 
     /// The card, opened.

@@ -1,10 +1,10 @@
 // NVIDIA's driver on the host: the functions that `cuda.rs` calls, of which it makes one card. Kernels run by their names
 // when a graph is launched, in blocks of other sizes and the other order each time; so an image may be anything.
 //
-// Before each call that can fail the file of faults is read, a line `CALL OUTCOME N`: of the calls of that name, since the
-// device was opened last and the file changed, N go well, and those after them have the outcome. `lost` and `hang` stay
-// with the device until it is opened again: of one that hangs runs do not end, and who frees what it may be using ends the
-// process. `full` is the lack of memory. What is left when a context goes ends the process too.
+// Before each call that can fail the process's own file of faults is read, a line `CALL OUTCOME N`: of the calls of that
+// name, since the device was opened last and the file changed, N go well, and those after them have the outcome. `lost` and
+// `hang` stay with the device until it is opened again: of one that hangs runs do not end, and who frees what it may be using
+// ends the process. `full` is the lack of memory. What is left when a context goes ends the process too.
 #include "run.h"
 #include <map>
 #include <mutex>
@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string>
 #include <sys/mman.h>
+#include <unistd.h>
 #include <vector>
 
 const int SUCCESS = 0, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, NOT_FOUND = 500, NOT_READY = 600, LAUNCH_FAILED = 719;
@@ -58,7 +59,7 @@ static thread_local Context* current;
 // The code that a call is answered with, if it is not to go well.
 static int fault(const char* call) {
     std::string text;
-    if (FILE* file = fopen(FAULTS_FILE, "r")) {
+    if (FILE* file = fopen((FAULTS_FILE "." + std::to_string(getpid())).c_str(), "r")) {
         char part[4096];
         while (size_t count = fread(part, 1, sizeof part, file)) text.append(part, count);
         fclose(file);
