@@ -12,13 +12,12 @@
 //! the tier or the number of threads. The orders inside a span are written in `attention/loops.rs` and, for
 //! the softmax and the merge, in `attention/reduce.rs`.
 //!
-//! `backward.rs` is the gradient, which makes the scores again; [`attention_saving`] keeps what it needs.
-//!
-//! `inputs.rs` is what a call is given, `shape.rs` its geometry; `plan.rs` cuts jobs into units of work,
-//! `unit.rs` does one unit, over a format of keys and values (`cache/`) with the inner loops of a tier
-//! (`loops/`). To add a tier: its loops, and its line in `on_tier`. The query heads that share a kv head
-//! stand side by side in lanes, so a key or value is read from memory once for all of them. Where few heads
-//! share one, `few_heads.rs` does the same in f32 with keys in lanes.
+//! `backward.rs` is the gradient, for which [`attention_saving`] keeps what it needs. `inputs.rs` is what a
+//! call is given, `shape.rs` its geometry; `plan.rs` cuts jobs into units of work, `unit.rs` does one unit,
+//! over a format of keys and values (`cache/`) with the inner loops of a tier (`loops/`). To add a tier: its
+//! loops, and its line in `on_tier`. The query heads that share a kv head stand side by side in lanes, so a
+//! key or value is read from memory once for all of them. Where few heads share one, `few_heads.rs` does the
+//! same in f32 with keys in lanes.
 
 mod backward;
 mod cache;

@@ -90,8 +90,8 @@ impl Pool {
         RowTasks::new(n, unit, n.div_ceil(rows).next_multiple_of(self.threads()))
     }
 
-    /// Cuts `n` rows, each a part of `others` independent tasks: at most `rows_max` together, and fewer, but not
-    /// fewer than `rows_min`, where that leaves threads without work.
+    /// Cuts `n` rows, each a part of `others` independent tasks: at most `rows_max` together, and fewer, but
+    /// not fewer than `rows_min`, where that leaves threads without work.
     pub(crate) fn tasks_beside(&self, others: usize, n: usize, rows_min: usize, rows_max: usize) -> RowTasks {
         let wanted = if self.threads() > 1 { self.threads() * TASKS_OF_A_THREAD } else { 1 };
         let count = n.div_ceil(rows_max).max(wanted.div_ceil(others.max(1)).min(n / rows_min));

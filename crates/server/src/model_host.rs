@@ -1,11 +1,11 @@
 //! The one owner of the models in memory.
 //!
 //! [`ModelHost`] knows all models by name and gives leases of them: [`ModelHost::lease`] waits until the
-//! model is loaded, and for as long as anybody holds the [`Lease`] it is not unloaded. Which model is
-//! loaded or unloaded, and when, is decided by the roster (`roster`); a thread of its own does it, one
-//! thing at a time, with what the composition root has given ([`Models`]). An adapter has an entry of its own
-//! and the place of its model: who leases it holds that. So has one that is tuned while the server runs, which is
-//! its tenant's alone, and is loaded from its folder when it is first asked for.
+//! model is loaded, and for as long as anybody holds the [`Lease`] it is not unloaded. Which model is loaded
+//! or unloaded, and when, is decided by the roster (`roster`); a thread of its own does it, one thing at a
+//! time, with what the composition root has given ([`Models`]). An adapter has an entry of its own and the
+//! place of its model: who leases it holds that. So has one that is tuned while the server runs, which is its
+//! tenant's alone, and is loaded from its folder when it is first asked for.
 //!
 //! Every request that waits hears of it once: a lease, why there is none, or that the server stops. One whose
 //! client goes away leaves its place.

@@ -3,10 +3,10 @@
 //! [`Store`] keeps rows in one SQLite file (in memory without `--state-dir`), each with its tenant: another
 //! tenant's row is not there. All reads and writes that belong together are one [`Change`], an immediate
 //! transaction, so nothing is lost between reading a row and writing it back. What is too old is hidden, what
-//! is too much is deleted, and the tenant who has the most pays for it (`store/retention.rs`). Files,
-//! batches and tuning jobs have tables of their own (`store/files.rs`, `store/batches.rs`, `store/tuning.rs`).
-//! SQLite is the only part of this program that a crash in the middle of writing must not harm, and its
-//! write-ahead log is made for that.
+//! is too much is deleted, and the tenant who has the most pays for it (`store/retention.rs`). Files, batches
+//! and tuning jobs have tables of their own (`store/files.rs`, `store/batches.rs`, `store/tuning.rs`). SQLite
+//! is the only part of this program that a crash in the middle of writing must not harm, and its write-ahead
+//! log is made for that.
 //!
 //! All functions block and belong on a thread that may wait. JSON in, JSON out: what a response means is
 //! decided above.

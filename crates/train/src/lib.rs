@@ -1,8 +1,8 @@
 //! Which numbers a gpt-oss should have instead, given tokens that it should have said.
 //!
 //! Entry points: [`Weights::open`] reads a checkpoint where it lies, and [`Weights::network`] makes of it
-//! what a [`Tuning`] trains; a [`Trainer`] takes steps, and saves and restores its state. Below it, [`Network`] is
-//! a model as training sees it, every tensor frozen where it lies or one of the [`Trained`];
+//! what a [`Tuning`] trains; a [`Trainer`] takes steps, and saves and restores its state. Below it,
+//! [`Network`] is a model as training sees it, every tensor frozen where it lies or one of the [`Trained`];
 //! [`add_gradients`] is the loss of a batch and its slopes, [`Optimizer::step`] what follows from them;
 //! [`pack`], [`Course`] and [`Schedule`] say which texts come together, when, and how fast the step is.
 //! Low-rank additions beside frozen matrices and training in full are one graph. [`memory`] says before what

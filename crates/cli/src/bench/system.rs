@@ -1,7 +1,8 @@
 //! What the system says about this machine, and what it forgets.
 //!
-//! The load average is Linux's `/proc`, read as text; a measurement names its conditions with it. Evicting files from the page cache is what a cold start needs; it is advice to the system, and
-//! harmless to other programs but for their speed.
+//! The load average is Linux's `/proc`, read as text; a measurement names its conditions with it. Evicting
+//! files from the page cache is what a cold start needs; it is advice to the system, and harmless to other
+//! programs but for their speed.
 
 use std::fs;
 use std::path::Path;

@@ -163,7 +163,7 @@ impl JobRunner {
                 }
                 Err(error) => return Err(error.into()),
             };
-            let ends_epoch = step % course.epoch_steps() == 0 || step == num_steps;
+            let ends_epoch = step.is_multiple_of(course.epoch_steps()) || step == num_steps;
             let metrics = TuningMetrics {
                 step,
                 train_loss: Some(report.loss),

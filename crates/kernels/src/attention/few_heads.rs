@@ -1,8 +1,8 @@
 //! Attention over f32 keys where few query heads share a kv head: lanes hold keys, and dimensions of values.
 //!
-//! Entry points: [`suits`], [`attend`]. Lanes of query heads, as the other forms have them, would be empty but
-//! for a few. Every number is made in the order that `loops.rs` and `reduce.rs` fix, and a row takes part in
-//! what it sees alone, so the bits are those of the other forms, of which the scalar one is the reference.
+//! Entry points: [`suits`], [`attend`]. Lanes of query heads, as the other forms have them, would be empty
+//! but for a few. Every number is made in the order that `loops.rs` and `reduce.rs` fix, and a row takes part
+//! in what it sees alone, so the bits are those of the other forms, of which the scalar one is the reference.
 //!
 //! Keys and values of a kv head are laid out once a call: keys by strips of 16, `[strips, D, 16]`, values row
 //! by row. A unit is some tokens of a kv head; a row of it is a query head of a token.

@@ -17,8 +17,8 @@ use crate::lanes::LANES;
 const TILE_ROWS: usize = 4;
 /// Tokens of the widest tile.
 const TILE_TOKENS: usize = 3;
-/// Columns taken at a time, whole registers: 16 rows and 3 tokens of 288 floats are 21 KB, which with the sums
-/// stay in the nearest cache. Sums of rows that are no longer never leave their registers.
+/// Columns taken at a time, whole registers: 16 rows and 3 tokens of 288 floats are 21 KB, which with the
+/// sums stay in the nearest cache. Sums of rows that are no longer never leave their registers.
 const CHUNK: usize = 288;
 
 /// `out[t][r] = dot(x[t], w[r])`.

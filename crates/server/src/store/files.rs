@@ -138,7 +138,8 @@ impl Store {
 
     /// Deletes a file of the tenant's.
     ///
-    /// Errors: `NotFound`; `Conflict`, when a batch or a tuning job reads it; `State`, when the database fails.
+    /// Errors: `NotFound`; `Conflict`, when a batch or a tuning job reads it; `State`, when the database
+    /// fails.
     pub(crate) fn delete_file(&self, tenant: &str, id: &str, now: u64) -> Result<(), ApiError> {
         self.change(now, |change| {
             file(&change.transaction, (tenant, id), now)?;

@@ -128,7 +128,8 @@ fn assert_limits(tally: &Tally, whole_from: usize) {
 
 #[test]
 fn the_demo_does_what_is_demanded() {
-    // One seed, whatever is asked of the long walks: all that it asks for is shorter than the limits from 256.
+    // One seed, whatever is asked of the long walks: all that it asks for is shorter than the limits from
+    // 256.
     let all = matrix(&[0], &[Api::Chat, Api::Responses, Api::Messages]);
     assert_limits(&hold("demo", &real::demo(), &all), 256);
 }
