@@ -17,6 +17,9 @@ use crate::args::AdapterCheckArgs;
 use crate::offer;
 use crate::terminal::safe_for_stdout;
 
+/// By how much a layout must be likelier to be taken for the right one. Units: nats.
+const MARGIN: f64 = 0.01;
+
 /// What rows say of an adapter.
 struct Measured {
     texts: usize,
@@ -48,7 +51,7 @@ pub fn run(args: &AdapterCheckArgs) -> Result<ExitCode> {
         (Some(_), Some(other)) => Some(read_adapter(folder, base, Some(other))?),
         _ => None,
     };
-    let tuned = Tuned { opened, read };
+    let mut tuned = Tuned { opened, read };
     let measured = args.data.as_deref().map(|file| -> Result<Measured> {
         let rows = HeldOut::read(file, &tuned.opened, pool())?;
         let (texts, targets) = rows.counts();
@@ -61,6 +64,9 @@ pub fn run(args: &AdapterCheckArgs) -> Result<ExitCode> {
         Ok(Measured { texts, targets, base: rows.loss(base, None)?, tuned: all, chosen })
     });
     let measured = measured.transpose()?;
+    if !is_known {
+        tuned.read.layout = None;
+    }
     let mut out = io::stdout().lock();
     if args.json {
         let mut told = summary(&tuned);
@@ -109,8 +115,10 @@ impl Measured {
     /// Errors: the layout that is followed has a higher loss than the other, or none is known.
     fn verdict(&self) -> Result<()> {
         let best = self.tuned.iter().min_by(|a, b| a.1.total_cmp(&b.1));
+        // The first is the one that is followed.
+        let is_clear = |loss: f64| self.tuned.first().is_some_and(|(_, first)| first - loss > MARGIN);
         match (self.chosen, best) {
-            (Some(chosen), Some((Some(best), _))) if chosen != *best => Err(anyhow!(
+            (Some(_), Some((Some(best), loss))) if is_clear(*loss) => Err(anyhow!(
                 "these rows are likelier under the other layout of B\ncheck it, or read the adapter with \
                  --lora-b-layout {}",
                 best.name().replace('_', "-")

@@ -24,6 +24,13 @@ pub fn run(args: &AdapterExportArgs) -> Result<ExitCode> {
     }
     let tuned = Tuned::open(&args.source)?;
     let (base, adapter) = (&tuned.opened.checkpoint, &tuned.read.adapter);
+    if tuned.read.had_dora || adapter.pairs.is_empty() {
+        return Err(anyhow!(
+            "{}: it has no factors that PEFT could load alone (DoRA was folded into whole matrices)\nmerge it with \
+             `gptoss adapter merge`, or keep its own files",
+            args.source.folder.display()
+        ));
+    }
     let name = args.base_name.clone().or(tuned.read.base_model.clone());
     let name = name.unwrap_or_else(|| tuned.opened.source.name());
     let (dtype, limit) = match args.dtype {
@@ -46,11 +53,5 @@ pub fn run(args: &AdapterExportArgs) -> Result<ExitCode> {
         args.out.display(),
         adapter.pairs.len()
     )?;
-    if tuned.read.had_dora {
-        writeln!(
-            out,
-            "DoRA was folded: its matrices are saved whole (modules_to_save), which not every server reads"
-        )?;
-    }
     Ok(ExitCode::SUCCESS)
 }

@@ -11,7 +11,10 @@ use crate::program::{run, testdata};
 
 /// An adapter beside attention and experts, of this size.
 fn write(folder: &Path, size: f32) {
-    let base = Checkpoint::open(Path::new(&testdata("tiny-yarn"))).unwrap();
+    write_beside(folder, &Checkpoint::open(Path::new(&testdata("tiny-yarn"))).unwrap(), size);
+}
+
+fn write_beside(folder: &Path, base: &Checkpoint, size: f32) {
     let numbers = |len: usize, seed: usize| -> Vec<f32> {
         (0..len).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.5 - 1.0).collect()
     };
@@ -68,6 +71,31 @@ fn a_layout_that_is_not_known_is_asked_for() {
     let told =
         json(&["adapter", "check", dir, "--model", &model, "--json", "--lora-b-layout", "grouped-by-expert"]);
     assert_eq!(told["lora_b_layout"], "grouped_by_expert");
+}
+
+/// Where nothing says the layout, rows do.
+#[test]
+fn both_layouts_are_measured_on_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = Checkpoint::synthetic(gptoss_checkpoint::Preset::Tiny, 0, None).unwrap();
+    let (adapter, rows) = (folder.path().join("adapter"), folder.path().join("rows.jsonl"));
+    write_beside(&adapter, &base, 0.5);
+    let config = adapter.join("adapter_config.json");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let text =
+        text.replace("\"lora_B_layout\": \"rank_major\"", "\"x\": 1").replace("org/base", "unsloth/base");
+    std::fs::write(&config, text).unwrap();
+    std::fs::write(&rows, "{\"prompt\": \"one and two\", \"completion\": \"three\"}\n").unwrap();
+    let [dir, data] = [&adapter, &rows].map(|path| path.to_str().unwrap());
+    let arguments = ["adapter", "check", dir, "--model", "synthetic:tiny", "--data", data, "--json"];
+    let ran = run(&arguments);
+    let told: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(told["lora_b_layout"], Value::Null);
+    let tuned = told["data"]["tuned"].as_array().unwrap();
+    assert_eq!(tuned.len(), 2);
+    assert_ne!(tuned[0]["loss"], tuned[1]["loss"]);
+    assert_ne!(told["data"]["base_loss"], tuned[0]["loss"]);
+    ran.fails(1, &["nothing says how B is laid out", "--lora-b-layout"]);
 }
 
 #[test]
