@@ -73,5 +73,5 @@ fn losses_are_pefts_and_a_scrambled_layout_shows() {
     let same = plain.divergence(&pool, &plain, &texts, 64);
     assert_eq!((same.kl, same.agreement), (0.0, 1.0));
     let far = plain.divergence(&pool, &tuned, &texts, 64);
-    assert!(far.kl > 0.1 && far.agreement < 0.9 && far.rows == same.rows, "{far:?}");
+    assert!(far.kl > 0.01 && far.agreement < 0.9 && far.rows == same.rows, "{far:?}");
 }

@@ -154,7 +154,7 @@ fn the_list_says_whose_adapter_each_is() {
     assert_ne!(fingerprint("base:one"), fingerprint("base:two"));
     // Metrics are the model's: its adapters share its memory and its queue.
     let metrics = get(server.address, "/metrics").body;
-    assert!(metrics.contains("model=\"base\"") && !metrics.contains("model=\"base:one\""));
+    assert!(metrics.contains("model_name=\"base\"") && !metrics.contains("base:one"));
 }
 
 #[test]
