@@ -257,7 +257,7 @@ impl Checkpoint {
     /// file or of a folder that has them one by one, and for dense matrices in a GGUF file's quantizations.
     ///
     /// Vectors and dense matrices have the type that the file has them in: bf16, f16, f32, matrices of a GGUF
-    /// file also [`Dtype::Q8_0`].
+    /// file also Q8_0.
     ///
     /// Errors: [`Error::NoSuchPart`] for a layer beyond the last, a router in a dense model, or the other
     /// expert format.

@@ -5,8 +5,8 @@
 //! [`Network`] is a model as training sees it, every tensor frozen where it lies or one of the [`Trained`];
 //! [`add_gradients`] is the loss of a batch and its slopes, [`Optimizer::step`] what follows from them;
 //! [`pack`], [`Course`] and [`Schedule`] say which texts come together, when, and how fast the step is.
-//! Low-rank additions beside frozen matrices and training in full are one graph. [`memory`] says before what
-//! it takes, [`Network::adapter`] and [`write_folder`] what came of it.
+//! Low-rank additions beside frozen matrices and training in full are one graph. [`memory()`] says before
+//! what it takes, [`Network::adapter`] and [`write_folder`] what came of it.
 //!
 //! Between forward and backward a layer keeps its input, its rows after attention and the router's choice;
 //! everything else is made again, bit for bit. Gradients are added in an order that neither threads nor
