@@ -189,10 +189,16 @@ fn a_prefix_that_is_kept_gives_what_computing_it_gives() {
     }
 }
 
-/// A model on the processor with two adapters beside its weights; the n-th request has none, or one of them.
+fn on_the_processor(threads: usize) -> Model {
+    let checkpoint = Checkpoint::open(&folder("tiny-yarn")).expect("opens");
+    Model::load(&checkpoint, Precision::Fast, Pool::new(threads), &mut |_, _| {}).expect("loads")
+}
+
+/// A model with two adapters beside its weights; the n-th request has none, or one of them. Adapters run on
+/// the processor alone, whatever device the other tests are for.
 fn load_adapted(threads: usize, chunk_tokens: usize) -> (Arc<Model>, [Option<AdapterId>; 3]) {
     let checkpoint = Checkpoint::open(&folder("tiny-yarn")).expect("opens");
-    let model = Model::load(&checkpoint, Precision::Fast, Pool::new(threads), &mut |_, _| {}).expect("loads");
+    let model = on_the_processor(threads);
     let [a, b] = [1, 2].map(|seed| model.load_adapter(adapter(checkpoint.config(), seed)).expect("fits"));
     (Arc::new(model.with_chunk_tokens(chunk_tokens)), [None, Some(a), Some(b)])
 }
@@ -202,7 +208,7 @@ fn adapters_beside_each_other_change_nothing() {
     let (lone, ids) = load_adapted(1, 512);
     let of = |n: usize| Request { adapter: ids[n % 3], ..request(n) };
     let expected: Vec<Told> = (0..12).map(|n| alone(&lone, of(n))).collect();
-    let bare = load("tiny-yarn", 1, 512);
+    let bare = Arc::new(on_the_processor(1));
     assert!((0..12).step_by(3).all(|n| alone(&bare, request(n)).same(&expected[n])), "the base is as it was");
     assert!((0..12).filter(|n| n % 3 > 0).any(|n| !alone(&bare, request(n)).same(&expected[n])));
     for (threads, chunk_tokens) in [(1, 7), (2, 64)] {
