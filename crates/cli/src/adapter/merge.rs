@@ -115,8 +115,8 @@ pub fn run(args: &AdapterMergeArgs) -> Result<ExitCode> {
     if all.share_kept() < KEPT_MIN && !args.force {
         return Err(anyhow!(
             "only {:.1} % of the tuning is left after rounding: the result would be the base more than the tuned \
-             model, so nothing was written\nserve the adapter unmerged, merge with --format bf16, or train with \
-             --qat; --force writes it all the same",
+             model, so nothing was written\nserve the adapter unmerged, or merge with --format bf16; --force \
+             writes it all the same",
             100.0 * all.share_kept()
         ));
     }
