@@ -19,7 +19,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, Error, Result};
-use gptoss_kernels::Pool;
+use gptoss_kernels::{Pool, keep_freed_memory};
 use gptoss_train::{RunIdentity, Trainer, Weights, base_checksum, data_checksum};
 
 use crate::args::TrainArgs;
@@ -42,6 +42,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let recipe = Recipe::of(args, &rows, &opened, &vocab)?;
+    keep_freed_memory(true);
     let pool = Pool::new(threads(args));
     let plan = estimate::Plan::of(args, &opened, &recipe, &rows);
     if args.estimate {

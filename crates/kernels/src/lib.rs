@@ -15,12 +15,13 @@
 //! No constants of gpt-oss and no files are in this room. Slices whose lengths do not fit together are a
 //! broken invariant of the caller and panic; numbers never do, NaN and infinities included.
 
-#![expect(unsafe_code, reason = "SIMD, and rows of a slice handed to threads")]
+#![expect(unsafe_code, reason = "SIMD, rows of a slice handed to threads, settings of the C library")]
 
 mod adamw;
 mod attention;
 mod embedding_backward;
 pub mod exp;
+mod freed_memory;
 mod gather;
 mod head;
 pub mod lanes;
@@ -54,6 +55,7 @@ pub use attention::{
     attention_backward, attention_saving, kv_bf16, quantize_kv,
 };
 pub use embedding_backward::embedding_backward;
+pub use freed_memory::keep_freed_memory;
 pub use gather::{gather_rows, scatter_rows};
 pub use head::{Head, HeadGradients, HeadRows, Targets, head_backward, head_nll};
 pub use linear_backward::{linear_backward_bias, linear_backward_input, linear_backward_weight};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use gptoss_checkpoint::{FactorDtype, write_adapter};
 use gptoss_dataset::{Dataset, Reason, Sample};
-use gptoss_kernels::Pool;
+use gptoss_kernels::{Pool, keep_freed_memory};
 use gptoss_server::{
     DataFile, DataProblem, DataReport, TrainingData, TrainingEnd, TrainingNumbers, TrainingOrder,
     TrainingReport, TrainingRunner, TrainingSeat, TuningMetrics,
@@ -40,7 +40,10 @@ impl TrainingRunner for JobRunner {
     }
 
     fn train(&self, order: &TrainingOrder, seat: &TrainingSeat) -> TrainingEnd {
+        // Requests give back what they free; a job does not until it ends.
+        keep_freed_memory(true);
         let end = self.steps(order, seat);
+        keep_freed_memory(false);
         end.unwrap_or_else(|error| TrainingEnd::Failed { message: format!("{error:#}") })
     }
 }
