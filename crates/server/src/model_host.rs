@@ -336,10 +336,12 @@ impl ModelHost {
     /// Errors: `Model`, with the names there are.
     pub(crate) fn find(&self, tenant: &str, name: Option<&str>) -> Result<Arc<Entry>, ApiError> {
         let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(Arc::clone(self.first())) };
-        let tuned = self.tuned(tenant);
-        if let Some(found) = tuned.iter().find(|entry| *entry.name == *name) {
+        let tuned = self.shared.tuned.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, found)) = tuned.iter().find(|(owner, entry)| owner == tenant && *entry.name == *name)
+        {
             return Ok(Arc::clone(found));
         }
+        drop(tuned);
         let find = |is_meant: &dyn Fn(&ServedModel) -> bool| {
             self.entries().iter().find(|entry| is_meant(&entry.served)).cloned()
         };
@@ -354,11 +356,13 @@ impl ModelHost {
             .or_else(|| find(&|served| served.is_called(name)))
             .or_else(|| find(&|served| served.has_any_name() && !is_of_adapter(served)))
             .ok_or_else(|| {
+                let tuned = self.tuned(tenant);
                 let names = self.entries().iter().chain(&tuned).flat_map(|entry| entry.served.names());
                 let known: Vec<&str> = names.map(String::as_str).collect();
                 ApiError::Model { model: name.to_owned(), known: known.join(", ") }
             })
     }
+
     /// A lease of a model, once it is in memory.
     ///
     /// Errors: `Busy`, when too many wait; `Overloaded`, when it takes too long; `NotLoaded`; `ShuttingDown`.

@@ -263,10 +263,7 @@ impl Job {
         let (app, tenant, id) = (Arc::clone(&self.app), self.tenant.clone(), self.id.clone());
         let (problem, pace) = (Arc::clone(problem), Mutex::new(None));
         let tell = move |report: TrainingReport| {
-            let made = match &report {
-                TrainingReport::Checkpoint { metrics, .. } => Some(metrics.step),
-                TrainingReport::Step { .. } | TrainingReport::Note { .. } => None,
-            };
+            let mut made = None;
             let kept = app.store.change_job(&tenant, &id, now(), |row| {
                 // What comes of a job that was cancelled meanwhile is not told any more.
                 if row.job.status.has_ended() {
@@ -274,14 +271,16 @@ impl Job {
                 }
                 let mut pace = pace.lock().unwrap_or_else(PoisonError::into_inner);
                 let effects = told(row, report, &mut pace);
+                made = effects.iter().find_map(|effect| match effect {
+                    Effect::Checkpoint(made) => Some(made.2.name.clone()),
+                    Effect::Event(_) | Effect::Model(_) | Effect::File(_) => None,
+                });
                 know_new(&app, &tenant, &effects);
                 Ok(effects)
             });
-            let kept = kept.and_then(|row| match made {
-                Some(step) => forget_unmade(&app, &tenant, &words::checkpoint_name(&row.job, step)),
-                None => Ok(()),
-            });
-            if let Err(error) = kept {
+            // Of a change that failed too: the model was known before anything was written.
+            let undone = made.map_or(Ok(()), |name| forget_unmade(&app, &tenant, &name));
+            if let Err(error) = kept.and(undone) {
                 *problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                 current.stop();
             }

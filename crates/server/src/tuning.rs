@@ -71,7 +71,7 @@ impl Tuning {
             current.stop();
         }
         drop(current);
-        self.changed.send_replace(());
+        self.have_changed();
     }
 
     /// Has the tasks look at the rows.
