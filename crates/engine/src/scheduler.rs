@@ -200,7 +200,10 @@ impl Scheduler {
             }
         }
         // Rows of one adapter side by side share the reading of it. The order changes no number.
-        plan.chunks.sort_by_key(|chunk| self.sequences[&chunk.id].owner.adapter);
+        let adapter = |chunk: &Chunk| self.sequences[&chunk.id].owner.adapter;
+        if plan.chunks.iter().any(|chunk| adapter(chunk).is_some()) {
+            plan.chunks.sort_by_key(adapter);
+        }
         plan
     }
 
