@@ -32,6 +32,22 @@ impl<M> Part<M> {
 }
 
 impl<M, P> Command<M, P> {
+    /// Whether all memory that it names is such, and its kernel.
+    pub(crate) fn is_all(&self, memory: impl Fn(&M) -> bool, kernel: impl FnOnce(&P) -> bool) -> bool {
+        let is_such = |part: &Part<M>| memory(&part.memory);
+        match self {
+            Command::Dispatch { pipeline, parts, groups, constants: _ } => {
+                let counted = match groups {
+                    Groups::Fixed(_) => true,
+                    Groups::Indirect(part, _) => is_such(part),
+                };
+                counted && kernel(pipeline) && parts.iter().all(is_such)
+            }
+            Command::Copy { from, to } => is_such(from) && is_such(to),
+            Command::Barrier => true,
+        }
+    }
+
     /// The same of other memory and kernels; `None` when one of them is not to be had.
     pub(crate) fn of<N, Q>(
         self,

@@ -439,22 +439,6 @@ impl Drop for Pipeline {
 type Part = command::Part<Arc<Memory>>;
 type Command = command::Command<Arc<Memory>, Arc<Pipeline>>;
 
-/// Whether all that a command names was made of the card.
-fn is_of(command: &Command, card: &Arc<Card>) -> bool {
-    let is_mine = |part: &Part| Arc::ptr_eq(&part.memory.card, card);
-    match command {
-        Command::Dispatch { pipeline, parts, groups, constants: _ } => {
-            let counted = match groups {
-                Groups::Fixed(_) => true,
-                Groups::Indirect(part, _) => is_mine(part),
-            };
-            counted && Arc::ptr_eq(&pipeline.card, card) && parts.iter().all(is_mine)
-        }
-        Command::Copy { from, to } => is_mine(from) && is_mine(to),
-        Command::Barrier => true,
-    }
-}
-
 /// Recorded commands, which can be submitted again and again.
 pub(crate) struct Commands {
     card: Arc<Card>,
@@ -474,7 +458,12 @@ impl Commands {
     /// Panics: when a buffer or kernel is another card's.
     pub(crate) fn new(card: &Arc<Card>, what: &str, commands: Vec<Command>) -> Result<Commands, Error> {
         assert!(
-            commands.iter().all(|command| is_of(command, card)),
+            commands.iter().all(|command| {
+                command.is_all(
+                    |memory| Arc::ptr_eq(&memory.card, card),
+                    |kernel| Arc::ptr_eq(&kernel.card, card),
+                )
+            }),
             "{what}: a buffer or kernel of another device than {}",
             card.standing.description.name
         );
