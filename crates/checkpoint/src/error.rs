@@ -280,7 +280,10 @@ pub enum Error {
     },
     /// An adapter whose bytes mean two things.
     #[error(
-        "{path}: the experts of a layer are one tensor here, and Unsloth, which is named beside it, has laid B out in two          ways: say which with --lora-b-layout rank-major (PEFT's, and Unsloth's since September 2026) or          --lora-b-layout grouped-by-expert (Unsloth's before); `gptoss adapter check --data` prints the loss under both",
+        "{path}: the experts of a layer are one tensor here, and Unsloth, which is named beside it, has laid B \
+         out in two ways: say which with --lora-b-layout rank-major (PEFT's, and Unsloth's since September \
+         2026) or --lora-b-layout grouped-by-expert (Unsloth's before); `gptoss adapter check --data` prints \
+         the loss under both",
         path = .path.display()
     )]
     AmbiguousAdapter {

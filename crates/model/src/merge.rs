@@ -4,7 +4,7 @@
 //! Sums are in f32, what is added before the base; dense matrices are rounded to bf16 once. Experts become
 //! bf16, which has room for what was learned, or stay MXFP4, where the base's numbers sit on grid points and
 //! an addition of less than half a step rounds away: what came of it is counted in a [`MergedTensor`].
-//! Parts and blocks to which nothing is added keep their bytes.
+//! Parts in the format that is written, and blocks, to which nothing is added keep their bytes.
 
 mod compare;
 mod row;
@@ -146,7 +146,10 @@ impl<'a> Merger<'a> {
         let is_mxfp4 = self.base.expert_format() == ExpertFormat::Mxfp4;
         let tensors = match is_mxfp4 {
             true => [self.tensor(blocks)?, self.tensor(scales)?],
-            false => [self.tensor(floats)?, self.tensor(floats)?],
+            false => {
+                let floats = self.tensor(floats)?;
+                [floats.clone(), floats]
+            }
         };
         let mut new_scales = Vec::new();
         let mut total = Tally::default();

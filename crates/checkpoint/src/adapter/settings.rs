@@ -114,14 +114,17 @@ fn from_object(object: &Map<String, Value>) -> Result<Settings, String> {
             return Err("`lora_alpha` is missing: without it the scale of the addition is unknown".to_owned());
         }
     };
-    let layout = match object.get("lora_B_layout").and_then(Value::as_str) {
-        Some("rank_major") => Some(FactorLayout::RankMajor),
-        Some("grouped_by_expert") => Some(FactorLayout::GroupedByExpert),
-        Some(other) => {
-            return Err(format!("`lora_B_layout` is {other:?}, not rank_major or grouped_by_expert"));
-        }
-        None => None,
-    };
+    let layout =
+        match object.get("lora_B_layout").and_then(Value::as_str) {
+            Some(word) => {
+                let known = [FactorLayout::RankMajor, FactorLayout::GroupedByExpert];
+                let found = known.into_iter().find(|layout| layout.name() == word);
+                Some(found.ok_or_else(|| {
+                    format!("`lora_B_layout` is {word:?}, not rank_major or grouped_by_expert")
+                })?)
+            }
+            None => None,
+        };
     let base_model = object.get("base_model_name_or_path").and_then(Value::as_str);
     Ok(Settings {
         rank,

@@ -14,7 +14,7 @@ use half::bf16;
 use serde_json::{Map, Value, json};
 
 use crate::adapter::site::{Stack, experts_module};
-use crate::adapter::{Adapter, AdapterPair, AdapterSite, CONFIG_FILE, WEIGHTS_FILE};
+use crate::adapter::{Adapter, AdapterPair, AdapterSite, CONFIG_FILE, FactorLayout, WEIGHTS_FILE};
 use crate::names::hugging_face;
 use crate::write::{Outline, Partial, write_safetensors};
 use crate::{Config, Dtype, Error, Part};
@@ -252,7 +252,7 @@ fn settings(adapter: &Adapter, config: &Config, modules: &[Module], base_model: 
         "bias": "none",
         "target_modules": targets(modules, layers, |target| matches!(target, Target::Module(_))),
         "target_parameters": targets(modules, layers, |target| matches!(target, Target::Parameter(_))),
-        "lora_B_layout": "rank_major",
+        "lora_B_layout": FactorLayout::RankMajor.name(),
     });
     let saved = saved_modules(adapter, config);
     let tokens = token_indices(adapter);
