@@ -1,7 +1,8 @@
 //! `gptoss adapter`: what a fine-tune's files change, whether they fit, and the model with them in it.
 //!
-//! Reading, writing and merging are the rooms'; here they are brought together and told. Whatever is written
-//! is opened again by our own loader and compared with what it was made of before it gets its name.
+//! Reading, writing and merging are the rooms'; here they are brought together and told. What is written is
+//! opened again by our own loader, and its factors compared with what they were made of; a merged folder gets
+//! its name only then.
 
 mod check;
 mod export;

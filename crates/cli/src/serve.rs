@@ -27,7 +27,7 @@ use crate::failure::usage;
 use crate::interrupt::EXIT_INTERRUPTED;
 use crate::machine;
 use crate::memory_budget;
-use crate::model_source::Opened;
+use crate::model_source::{ModelSource, Opened};
 use crate::named_model::NamedModel;
 use crate::offer;
 use crate::opened_adapter::{OpenedAdapter, assign};
@@ -126,11 +126,14 @@ fn training(args: &ServeArgs) -> Result<Option<(u16, PathBuf)>> {
 
 /// Who trains the models that are served.
 ///
-/// Errors: the files of a model.
+/// Errors: a word that means no model.
 fn runner(args: &ServeArgs, threads: u16) -> Result<JobRunner> {
-    let models = sources(args, Opened::from_argument)?;
-    let models = models.into_iter().map(|NamedSource { name, opened }| (name, opened.source));
-    Ok(JobRunner { models: models.collect(), threads })
+    let model = |text: &String| {
+        let NamedModel { name, source } = NamedModel::parse(text);
+        let source = ModelSource::parse(source)?;
+        Ok((name.map_or_else(|| served_name(&source), str::to_owned), source))
+    };
+    Ok(JobRunner { models: args.model.iter().map(model).collect::<Result<_>>()?, threads })
 }
 
 /// Says what an operator should know before anything is loaded.

@@ -3,7 +3,8 @@
 //! [`Rows`] are what is learned and what is tested with, [`Recipe`] is everything that decides the numbers,
 //! [`estimate`] says before the start what it would take, [`course`] goes step by step and keeps states, and
 //! [`finish`] writes what came of it and holds it against the base. Where a run can be interrupted, the
-//! folder holds a whole state, from which `--resume` goes on to the same bytes.
+//! folder holds a whole state, from which `--resume` goes on to the same bytes. `served.rs` trains the jobs
+//! of a server.
 
 mod course;
 mod estimate;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Error, Result};
 use gptoss_kernels::{Pool, keep_freed_memory};
-use gptoss_train::{RunIdentity, Trainer, Weights, base_checksum, data_checksum};
+use gptoss_train::{Trainer, Weights};
 
 use crate::args::TrainArgs;
 use crate::interrupt::{EXIT_INTERRUPTED, Interrupt, SecondPress};
@@ -52,11 +53,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     plan.refuse_too_large(args)?;
     let out = args.out.as_deref().context("--out DIR says where the result goes")?;
     let folder = RunFolder::open(out, args.resume)?;
-    let identity = RunIdentity {
-        data: data_checksum(rows.train_texts().into_iter().chain(rows.valid_texts())),
-        base: base_checksum(&opened.checkpoint)?,
-        recipe: recipe.to_json(),
-    };
+    let identity = recipe.identity(&rows, &opened)?;
     let weights = Weights::open(&opened.checkpoint, None)
         .with_context(|| format!("cannot open {}", opened.source.name()))?;
     let (network, trained) = weights.network(&recipe.tuning, recipe.seed);

@@ -1,5 +1,6 @@
 //! Which texts each step of a run learns from.
 
+use crate::packing::Text;
 use crate::schedule::order;
 
 /// Texts in epochs, each in an order of its own, some at a step. A function of its numbers alone, so that a
@@ -35,6 +36,23 @@ impl Course {
         let order = order(self.texts, epoch, self.seed);
         order.into_iter().skip(place * self.batch).take(self.batch).collect()
     }
+
+    /// Those of `texts` that a step learns from.
+    pub fn chosen<'a>(&self, step: u64, texts: &[Text<'a>]) -> Vec<Text<'a>> {
+        self.texts_of(step).into_iter().map(|text| texts[text]).collect()
+    }
+
+    /// Whether a step, counted from 0, is the last one of an epoch or of the run.
+    pub fn ends_epoch(&self, step: u64) -> bool {
+        (step + 1).is_multiple_of(self.epoch_steps()) || step + 1 == self.steps()
+    }
+
+    /// The sum of a number over the texts of all steps.
+    pub fn sum(&self, of: impl Fn(usize) -> u64) -> u64 {
+        let epochs = self.steps() / self.epoch_steps();
+        let rest = (epochs * self.epoch_steps()..self.steps()).flat_map(|step| self.texts_of(step));
+        epochs * (0..self.texts).map(&of).sum::<u64>() + rest.map(&of).sum::<u64>()
+    }
 }
 
 #[cfg(test)]
@@ -54,5 +72,17 @@ mod tests {
         }
         assert!(course.texts_of(0) != course.texts_of(3));
         assert_eq!(Course { steps_max: 5, ..course }.steps(), 5);
+    }
+
+    #[test]
+    fn a_sum_is_over_every_step() {
+        for steps_max in [1, 3, 5, 9, 99] {
+            let course = Course { texts: 10, epochs: 3, batch: 4, seed: 7, steps_max };
+            let all = (0..course.steps()).flat_map(|step| course.texts_of(step));
+            assert_eq!(course.sum(|text| 1 << (2 * text)), all.map(|text| 1 << (2 * text)).sum::<u64>());
+            let ends: Vec<u64> = (0..course.steps()).filter(|&step| course.ends_epoch(step)).collect();
+            assert_eq!(ends.last(), Some(&(course.steps() - 1)));
+            assert_eq!(ends.len() as u64, course.steps().div_ceil(course.epoch_steps()));
+        }
     }
 }

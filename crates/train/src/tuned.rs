@@ -50,7 +50,7 @@ impl Weights {
         tuned
     }
 
-    fn rows_of(&self, stored: &Stored, tokens: &[u32]) -> Vec<f32> {
+    pub(crate) fn rows_of(&self, stored: &Stored, tokens: &[u32]) -> Vec<f32> {
         let c = self.config().hidden_size;
         let mut values = vec![0.0; tokens.len() * c];
         for (values, token) in values.chunks_exact_mut(c).zip(tokens) {
@@ -130,19 +130,16 @@ impl<'a> Tuned<'a> {
     fn add(&mut self, weights: &Weights, site: AdapterSite, pair: &AdapterPair) {
         let c = weights.config().hidden_size;
         // These two are looked up, or fused with the loss: they take the sum.
-        let whole = match site {
-            AdapterSite::Embedding => Some(sum(weights.embedding.to_f32(c), pair, c)),
-            AdapterSite::Unembedding => Some(sum(weights.head.to_f32(c), pair, c)),
-            _ => None,
-        };
-        match (whole, site) {
-            (Some(values), AdapterSite::Embedding) => {
-                self.network.embedding = Weight::Trained(self.numbers.add("adapter", &values, false));
+        match site {
+            AdapterSite::Embedding => {
+                let values = sum(weights.embedding.to_f32(c), pair, c);
+                self.network.embedding = Weight::Trained(self.span(&values));
             }
-            (Some(values), _) => {
-                self.network.head = Weight::Trained(self.numbers.add("adapter", &values, false))
+            AdapterSite::Unembedding => {
+                let values = sum(weights.head.to_f32(c), pair, c);
+                self.network.head = Weight::Trained(self.span(&values));
             }
-            (None, _) => {
+            _ => {
                 let (a, b) = (self.span(&pair.a), self.span(&pair.b));
                 let low_rank = LowRankPair { a, b, rank: pair.rank, scale: pair.scale };
                 if let Some(linear) = self.linear(site) {

@@ -161,13 +161,8 @@ impl Builder<'_> {
             return None;
         }
         assert!(tokens.is_sorted_by(|a, b| a < b), "train: trained tokens ascend");
-        let c = weights.config().hidden_size;
         let mut rows = |name: &str, stored: &Stored| -> Span {
-            let mut values = vec![0.0; tokens.len() * c];
-            for (values, token) in values.chunks_exact_mut(c).zip(tokens) {
-                stored.view().unpack_row(values, *token as usize);
-            }
-            self.trained.add(name, &values, false)
+            self.trained.add(name, &weights.rows_of(stored, tokens), false)
         };
         let embedding = rows("embedding_rows", &weights.embedding);
         let head = rows("head_rows", &weights.head);

@@ -53,7 +53,8 @@ pub fn run(args: &AdapterCheckArgs) -> Result<ExitCode> {
     };
     let mut tuned = Tuned { opened, read };
     let measured = args.data.as_deref().map(|file| -> Result<Measured> {
-        let rows = HeldOut::read(file, &tuned.opened, pool())?;
+        let pool = pool();
+        let rows = HeldOut::read(file, &tuned.opened, &pool)?;
         let (texts, targets) = rows.counts();
         let base = &tuned.opened.checkpoint;
         let loss = |read: &ReadAdapter| -> Result<_> {

@@ -17,16 +17,16 @@ const ROWS_MAX: usize = 2048;
 const TOKENS_MAX: usize = 4096;
 
 /// Rows to compare models on.
-pub struct HeldOut {
+pub struct HeldOut<'p> {
     examples: Vec<Example>,
-    pool: Pool,
+    pool: &'p Pool,
 }
 
-impl HeldOut {
+impl<'p> HeldOut<'p> {
     /// Reads a file of training data.
     ///
     /// Errors: it cannot be read, or nothing in it has targets.
-    pub fn read(file: &Path, opened: &Opened, pool: Pool) -> Result<HeldOut> {
+    pub fn read(file: &Path, opened: &Opened, pool: &'p Pool) -> Result<HeldOut<'p>> {
         let positions = opened.checkpoint.config().max_position_embeddings;
         let options = Options {
             tokens_max: TOKENS_MAX.min(positions),
@@ -63,7 +63,7 @@ impl HeldOut {
     /// Errors: the weights cannot be read.
     pub fn loss(&self, model: &Checkpoint, adapter: Option<&Adapter>) -> Result<f64> {
         let weights = Weights::open(model, None)?;
-        Ok(weights.tuned(adapter).loss(&self.pool, &self.texts(), ROWS_MAX))
+        Ok(weights.tuned(adapter).loss(self.pool, &self.texts(), ROWS_MAX))
     }
 
     /// How far the merged model is from the unmerged one.
@@ -77,7 +77,7 @@ impl HeldOut {
     ) -> Result<Divergence> {
         let (base, merged) = (Weights::open(base, None)?, Weights::open(merged, None)?);
         let (unmerged, merged): (Tuned<'_>, Tuned<'_>) = (base.tuned(Some(adapter)), merged.tuned(None));
-        Ok(unmerged.divergence(&self.pool, &merged, &self.texts(), ROWS_MAX))
+        Ok(unmerged.divergence(self.pool, &merged, &self.texts(), ROWS_MAX))
     }
 
     fn texts(&self) -> Vec<Text<'_>> {

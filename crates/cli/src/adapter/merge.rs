@@ -56,7 +56,7 @@ struct OnRows {
 }
 
 impl OnRows {
-    fn measure(rows: &HeldOut, tuned: &Tuned, merged: &Checkpoint) -> Result<OnRows> {
+    fn measure(rows: &HeldOut<'_>, tuned: &Tuned, merged: &Checkpoint) -> Result<OnRows> {
         let (base, adapter) = (&tuned.opened.checkpoint, &tuned.read.adapter);
         Ok(OnRows {
             base: rows.loss(base, None)?,
@@ -150,8 +150,7 @@ fn merge(
 ) -> Result<Option<Outcome>> {
     let (base, adapter, pool) = (&tuned.opened.checkpoint, &tuned.read.adapter, pool());
     let config = base.config();
-    let rows =
-        args.data.as_deref().map(|file| HeldOut::read(file, &tuned.opened, self::pool())).transpose()?;
+    let rows = args.data.as_deref().map(|file| HeldOut::read(file, &tuned.opened, &pool)).transpose()?;
     let total: u64 = parts(config, experts).iter().map(|part| num_bytes(config, *part) as u64).sum();
     let mut progress = Progress::new(format!("merging into {}", args.out.display()), Unit::Bytes);
     let mut merger = Merger::new(base, adapter, experts, &pool);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::Result;
-use gptoss_train::{Error, RunIdentity, Text, Trainer};
+use gptoss_train::{Error, RunIdentity, Trainer};
 
 use crate::args::TrainArgs;
 use crate::output::Target;
@@ -59,7 +59,7 @@ impl Run<'_> {
                 return Ok((Ended::Interrupted, log));
             }
             let step = trainer.steps();
-            let chosen: Vec<Text<'_>> = course.texts_of(step).into_iter().map(|text| texts[text]).collect();
+            let chosen = course.chosen(step, &texts);
             let (started, learning_rate) = (Instant::now(), self.recipe.schedule.rate(step));
             let report = match trainer.step(&chosen, learning_rate) {
                 Ok(report) => report,
@@ -69,8 +69,7 @@ impl Run<'_> {
                 Err(error) => return Err(error.into()),
             };
             let seconds = started.elapsed().as_secs_f64();
-            let ends_epoch = (step + 1).is_multiple_of(course.epoch_steps()) || step + 1 == total;
-            let valid_loss = if ends_epoch { self.rows.valid_loss(trainer) } else { None };
+            let valid_loss = if course.ends_epoch(step) { self.rows.valid_loss(trainer) } else { None };
             let (loss, gradient_norm, tokens) = (report.loss, report.gradient_norm, report.rows);
             let line =
                 Line { step: step + 1, loss, learning_rate, gradient_norm, tokens, seconds, valid_loss };

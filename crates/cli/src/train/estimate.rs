@@ -95,7 +95,7 @@ pub fn tell(
     let config = opened.checkpoint.config();
     let texts = rows.train_texts();
     let steps = recipe.course.steps();
-    let tokens = tokens_of(recipe, &texts);
+    let tokens = recipe.course.sum(|text| texts[text].num_rows() as u64);
     let learned = texts.iter().flat_map(|text| text.weights).filter(|weight| **weight != 0.0).count();
     let all: usize = texts.iter().map(|text| text.tokens.len()).sum();
     let probe = Probe::of(opened, recipe, pool, learned as f64 / all as f64)?;
@@ -134,22 +134,12 @@ pub fn tell(
     Ok(out.flush()?)
 }
 
-/// Tokens of all steps.
-fn tokens_of(recipe: &Recipe, texts: &[Text<'_>]) -> usize {
-    let (steps, epoch_steps) = (recipe.course.steps(), recipe.course.epoch_steps());
-    let epochs = steps / epoch_steps;
-    let epoch: usize = texts.iter().map(Text::num_rows).sum();
-    let rest = (epochs * epoch_steps..steps).flat_map(|step| recipe.course.texts_of(step));
-    epochs as usize * epoch + rest.map(|text| texts[text].num_rows()).sum::<usize>()
-}
-
 /// The most rows that go through the model together, and the most of them that are learned.
 fn largest_batch(recipe: &Recipe, texts: &[Text<'_>]) -> (usize, usize) {
     let learned = |text: &Text<'_>| text.weights.iter().filter(|weight| **weight != 0.0).count();
     let (mut most, mut most_learned) = (0, 0);
     for step in 0..recipe.course.steps().min(STEPS_LOOKED_AT) {
-        let chosen: Vec<Text<'_>> =
-            recipe.course.texts_of(step).into_iter().map(|text| texts[text]).collect();
+        let chosen = recipe.course.chosen(step, texts);
         let rows: Vec<usize> = chosen.iter().map(Text::num_rows).collect();
         for batch in pack(&rows, recipe.tokens) {
             most = batch.iter().map(|&text| rows[text]).sum::<usize>().max(most);

@@ -8,9 +8,7 @@ use anyhow::{Context, Result, bail};
 use gptoss_checkpoint::{Checkpoint, FactorDtype, PUBLISHED_VOCAB_SIZE, read_adapter, write_adapter};
 use gptoss_harmony::Vocab;
 use gptoss_kernels::Pool;
-use gptoss_train::{
-    LowRankTuning, Network, Rounding, RunIdentity, Trained, Trainer, Tuning, Weights, write_folder,
-};
+use gptoss_train::{Network, Rounding, RunIdentity, Trained, Trainer, Tuning, Weights, write_folder};
 use serde_json::{Value, json};
 
 use crate::args::TrainArgs;
@@ -66,7 +64,10 @@ impl Finish<'_> {
     ///
     /// Errors: a file cannot be written, or does not read back as what was trained.
     pub fn write(&self, network: &Network<'_>, trainer: Trainer<'_>, log: &Log, ended: &Ended) -> Result<()> {
-        let (steps, tuned_loss) = (trainer.steps(), self.rows.valid_loss(&trainer));
+        let steps = trainer.steps();
+        // The last step has tested already, unless what came after the state was lost.
+        let last = log.lines().last().filter(|line| line.step == steps).and_then(|line| line.valid_loss);
+        let tuned_loss = last.or_else(|| self.rows.valid_loss(&trainer));
         let trained = trainer.into_trained();
         let exported = match self.recipe.tuning {
             Tuning::Full => Some(self.write_model(network, &trained)?),
@@ -134,12 +135,9 @@ impl Finish<'_> {
         let written = Checkpoint::open(folder)
             .with_context(|| format!("{}: the model that was written cannot be opened", folder.display()))?;
         let weights = Weights::open(&written, None)?;
-        let nothing =
-            LowRankTuning { attention_rank: None, expert_rank: None, scale: 0.0, tokens: Vec::new() };
-        let (network, trained) = weights.network(&Tuning::LowRank(nothing), 0);
-        let settings = self.recipe.optimizer();
+        let texts = self.rows.valid_texts();
         let loss =
-            self.rows.valid_loss(&Trainer::new(self.pool, &network, trained, settings, self.recipe.tokens));
+            (!texts.is_empty()).then(|| weights.tuned(None).loss(self.pool, &texts, self.recipe.tokens));
         Ok(Exported { rounding, loss })
     }
 

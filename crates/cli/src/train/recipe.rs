@@ -2,7 +2,9 @@
 
 use anyhow::Result;
 use gptoss_harmony::{Control, Vocab};
-use gptoss_train::{Course, LowRankTuning, OptimizerSettings, Schedule, Tuning};
+use gptoss_train::{
+    Course, LowRankTuning, OptimizerSettings, RunIdentity, Schedule, Tuning, base_checksum, data_checksum,
+};
 use serde_json::{Map, Value, json};
 
 use crate::args::{SiteArg, TrainArgs};
@@ -62,6 +64,17 @@ impl Recipe {
             alpha: args.tuning.alpha,
             rank: usize::from(args.tuning.rank),
             weight_decay: steps.weight_decay,
+        })
+    }
+
+    /// Whose states the run's are.
+    ///
+    /// Errors: the base's files.
+    pub fn identity(&self, rows: &Rows, opened: &Opened) -> Result<RunIdentity> {
+        Ok(RunIdentity {
+            data: data_checksum(rows.train_texts().into_iter().chain(rows.valid_texts())),
+            base: base_checksum(&opened.checkpoint)?,
+            recipe: self.to_json(),
         })
     }
 

@@ -32,6 +32,20 @@ impl Rows {
     pub fn read(args: &TrainArgs, opened: &Opened, vocab: &Vocab) -> Result<Rows> {
         let options = options(args, opened);
         let told = dataset::read(&args.file, vocab, &options, None)?;
+        Rows::of(args, told, |told| match &args.data.valid {
+            Some(ValidArg::File(file)) => Ok(Some(dataset::read(file, vocab, &options, Some(told))?)),
+            Some(ValidArg::Share(_)) | None => Ok(None),
+        })
+    }
+
+    /// Those of files that are read; what is tested with is asked for when something can be learned.
+    ///
+    /// Errors: as [`Rows::read`].
+    pub fn of(
+        args: &TrainArgs,
+        told: Dataset,
+        read_valid: impl FnOnce(&Dataset) -> Result<Option<Dataset>>,
+    ) -> Result<Rows> {
         let examples = examples(&told, &args.file)?;
         let (valid_file, share) = match &args.data.valid {
             Some(ValidArg::File(file)) => (Some(file.as_path()), 0.0),
@@ -39,8 +53,7 @@ impl Rows {
             None => (None, VALID_SHARE),
         };
         let (train, held_out) = hold_out(examples, share, args.steps.seed);
-        let told_valid =
-            valid_file.map(|file| dataset::read(file, vocab, &options, Some(&told))).transpose()?;
+        let told_valid = read_valid(&told)?;
         let valid = match (&told_valid, valid_file) {
             (Some(told), Some(file)) => examples_alone(examples_of(told, file)?),
             _ => held_out,

@@ -1,4 +1,4 @@
-//! Tuning jobs of a server: the steps of `gptoss train`, on a seat that may be asked to give way.
+//! Tuning jobs of a server: the rows and recipe of `gptoss train`, on a seat that may be asked to give way.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use gptoss_server::{
     DataFile, DataProblem, DataReport, TrainingData, TrainingEnd, TrainingNumbers, TrainingOrder,
     TrainingReport, TrainingRunner, TrainingSeat, TuningMetrics,
 };
-use gptoss_train::{Error, RunIdentity, Text, Trainer, Weights, base_checksum, data_checksum};
+use gptoss_train::{Error, Trainer, Weights};
 
 use crate::args::{DataArgs, SiteArg, StepArgs, TrainArgs, TuningArgs, ValidArg};
 use crate::dataset;
@@ -107,13 +107,14 @@ impl JobRunner {
         let training = dataset::read(&data.training, &vocab, &options, None)?;
         let mut report = DataReport { num_examples: num_texts(&training), ..DataReport::default() };
         report.problems.extend(problems(&training, DataFile::Training));
-        if let Some(file) = &data.validation {
-            let validation = dataset::read(file, &vocab, &options, Some(&training))?;
-            report.num_validation_examples = num_texts(&validation);
-            report.problems.extend(problems(&validation, DataFile::Validation));
+        let read = |file: &PathBuf| dataset::read(file, &vocab, &options, Some(&training));
+        let validation = data.validation.as_ref().map(read).transpose()?;
+        if let Some(validation) = &validation {
+            report.num_validation_examples = num_texts(validation);
+            report.problems.extend(problems(validation, DataFile::Validation));
         }
         if report.num_examples > 0 && report.problems.iter().all(|problem| !problem.is_wrong) {
-            let rows = Rows::read(&args, &opened, &vocab)?;
+            let rows = Rows::of(&args, training, |_| Ok(validation))?;
             let recipe = Recipe::of(&args, &rows, &opened, &vocab)?;
             Plan::of(&args, &opened, &recipe, &rows).refuse_too_large(&args)?;
         }
@@ -128,11 +129,7 @@ impl JobRunner {
         let rows = Rows::read(&args, &opened, &vocab)?;
         let recipe = Recipe::of(&args, &rows, &opened, &vocab)?;
         Plan::of(&args, &opened, &recipe, &rows).refuse_too_large(&args)?;
-        let identity = RunIdentity {
-            data: data_checksum(rows.train_texts().into_iter().chain(rows.valid_texts())),
-            base: base_checksum(&opened.checkpoint)?,
-            recipe: recipe.to_json(),
-        };
+        let identity = recipe.identity(&rows, &opened)?;
         let (pool, weights) =
             (Pool::new(usize::from(self.threads)), Weights::open(&opened.checkpoint, None)?);
         let (network, trained) = weights.network(&recipe.tuning, recipe.seed);
@@ -156,7 +153,7 @@ impl JobRunner {
             }
             let before = trainer.steps();
             let step = before + 1;
-            let chosen: Vec<Text<'_>> = course.texts_of(before).into_iter().map(|text| texts[text]).collect();
+            let chosen = course.chosen(before, &texts);
             let report = match trainer.step(&chosen, recipe.schedule.rate(before)) {
                 Ok(report) => report,
                 Err(error @ Error::NotFinite { .. }) => {
@@ -166,7 +163,7 @@ impl JobRunner {
                 }
                 Err(error) => return Err(error.into()),
             };
-            let ends_epoch = step.is_multiple_of(course.epoch_steps()) || step == num_steps;
+            let ends_epoch = course.ends_epoch(before);
             let metrics = TuningMetrics {
                 step,
                 train_loss: Some(report.loss),
@@ -185,9 +182,8 @@ impl JobRunner {
             }
         }
         write(&trainer, FINAL)?;
-        let read =
-            (0..num_steps).flat_map(|step| course.texts_of(step)).map(|text| texts[text].tokens.len() as u64);
-        Ok(TrainingEnd::Finished { adapter: FINAL.to_owned(), trained_tokens: read.sum() })
+        let trained_tokens = course.sum(|text| texts[text].tokens.len() as u64);
+        Ok(TrainingEnd::Finished { adapter: FINAL.to_owned(), trained_tokens })
     }
 }
 
