@@ -5,7 +5,7 @@
 //! table is refused whatever its direction, because a room's reach is a decision and not an accident of need.
 //!
 //! Dev-dependencies are exempt: a test may stand on any floor. Async runtimes stop at `turn`, so that the
-//! rooms below stay plain functions that a test can call.
+//! rooms below stay plain functions that a test can call; `tools`, which waits for others, is the exception.
 
 use std::path::Path;
 
@@ -34,11 +34,13 @@ pub const ROOMS: &[Room] = &[
         "cli",
         &[
             "server",
+            "agent",
             "turn",
             "engine",
             "train",
             "model",
             "constrain",
+            "tools",
             "api",
             "dataset",
             "checkpoint",
@@ -48,13 +50,15 @@ pub const ROOMS: &[Room] = &[
             "formats",
         ],
     ),
-    room(6, "server", &["turn", "api", "harmony"]),
+    room(6, "server", &["agent", "turn", "tools", "api", "harmony"]),
+    room(5, "agent", &["turn", "tools", "harmony"]),
     room(4, "turn", &["engine", "constrain", "harmony"]),
     room(3, "engine", &["model"]),
     room(3, "dataset", &["api", "harmony"]),
     room(2, "model", &["kernels", "gpu", "checkpoint", "formats"]),
     room(2, "train", &["kernels", "checkpoint", "formats"]),
     room(2, "constrain", &["harmony"]),
+    room(2, "tools", &["harmony"]),
     room(2, "api", &["harmony"]),
     room(1, "checkpoint", &["formats"]),
     room(1, "kernels", &["formats"]),
@@ -63,9 +67,11 @@ pub const ROOMS: &[Room] = &[
     room(0, "formats", &[]),
 ];
 
-/// Async runtimes: only `turn` and the floors above may depend on them.
+/// Async runtimes: only `turn`, the floors above and `tools`, which waits for processes and pages, may
+/// depend on them.
 const RUNTIMES: &[&str] = &["tokio", "async-std", "smol"];
 const RUNTIME_FLOOR_MIN: u8 = 4;
+const RUNTIME_ROOM: &str = "tools";
 
 /// A workspace crate and what its manifest asks for, dev-dependencies left out.
 #[derive(Debug, Clone)]
@@ -130,7 +136,10 @@ pub fn check(crates: &[Crate]) -> Vec<Violation> {
             if in_house && !allowed {
                 violations.push(Violation::of(file, "floors", edge_message(room, dependency)));
             }
-            if RUNTIMES.contains(&dependency.as_str()) && room.floor < RUNTIME_FLOOR_MIN {
+            if RUNTIMES.contains(&dependency.as_str())
+                && room.floor < RUNTIME_FLOOR_MIN
+                && room.name != RUNTIME_ROOM
+            {
                 let message =
                     format!("`{dependency}` below turn: `{}` stays synchronous, the caller waits", room.name);
                 violations.push(Violation::of(file, "floors", message));
