@@ -47,7 +47,7 @@ pub fn run(root: &Path, binary: Option<&Path>) -> anyhow::Result<PathBuf> {
 fn build(root: &Path, target: &Path) -> anyhow::Result<()> {
     let mut command = Command::new("cargo");
     command.args(["build", "--release", "--bin", "gptoss"]).current_dir(root);
-    match cuda::run(root, false)? {
+    match cuda::run(root, false, None)? {
         Some(wrong) if wrong.is_empty() => {
             command.args(["--features", "gptoss-cli/cuda"]).env("GPTOSS_CUDA_KERNELS", target.join("cuda"));
         }

@@ -25,7 +25,8 @@ commands:
   shaders        make SPIR-V and MSL from the WGSL of crates/gpu (builds naga first: a minute)
   shaders --check  only compare them with what is checked in
   cuda           compile the CUDA C++ of crates/gpu (installs its compiler first: 320 MB)
-  cuda --check   also look at the disassembly; both end with 77 where there is no compiler
+  cuda --check   also look at the disassembly; all end with 77 where there is no compiler
+  cuda --check --only 90a  one architecture, and that nothing has changed since all were checked
   gpu            build the program and put it with a script into target/gpu-run, for a machine with a card
   gpu --binary FILE  take this program in place of building it";
 
@@ -41,8 +42,9 @@ fn main() -> ExitCode {
         ["size"] => tidy::print_sizes(repository()).map(|()| ExitCode::SUCCESS),
         ["shaders"] => run_shaders(false),
         ["shaders", "--check"] => run_shaders(true),
-        ["cuda"] => run_cuda(false),
-        ["cuda", "--check"] => run_cuda(true),
+        ["cuda"] => run_cuda(false, None),
+        ["cuda", "--check"] => run_cuda(true, None),
+        ["cuda", "--check", "--only", architecture] => run_cuda(true, Some(architecture)),
         ["gpu"] => run_card(None),
         ["gpu", "--binary", file] => run_card(Some(Path::new(file))),
         _ => {
@@ -86,8 +88,8 @@ fn run_card(binary: Option<&Path>) -> anyhow::Result<ExitCode> {
 }
 
 /// Prints what is wrong with each kernel in CUDA C++.
-fn run_cuda(check: bool) -> anyhow::Result<ExitCode> {
-    let Some(wrong) = cuda::run(repository(), check)? else { return Ok(ExitCode::from(SKIPPED)) };
+fn run_cuda(check: bool, only: Option<&str>) -> anyhow::Result<ExitCode> {
+    let Some(wrong) = cuda::run(repository(), check, only)? else { return Ok(ExitCode::from(SKIPPED)) };
     for line in &wrong {
         eprintln!("{line}");
     }

@@ -136,8 +136,10 @@ fn fresh(model: &Arc<Model>) -> Engine {
 #[test]
 fn neighbors_change_nothing() {
     let model = load("tiny-yarn", 2, 64);
-    let expected: Vec<Told> = (0..33).map(|n| alone(&model, request(n))).collect();
-    for count in [2, 5, 17, 33] {
+    let counts: Vec<usize> = [17, 2, 5, 33].into_iter().step_by(device::case_step()).collect();
+    let most = counts.iter().copied().max().unwrap_or(0);
+    let expected: Vec<Told> = (0..most).map(|n| alone(&model, request(n))).collect();
+    for count in counts {
         let arrivals = (0..count).map(|n| (n * 7 % 5, request(n)));
         let mut arrivals: Vec<_> = arrivals.collect();
         arrivals.sort_by_key(|(at, request)| (*at, request.sampling.seed));
@@ -151,10 +153,10 @@ fn neighbors_change_nothing() {
 
 #[test]
 fn chunks_threads_and_checkpoints() {
-    for name in ["tiny-yarn", "tiny", "demo"] {
+    for name in ["tiny-yarn", "tiny", "demo"].into_iter().step_by(device::case_step()) {
         let expected: Vec<Told> = (0..4).map(|n| alone(&load(name, 1, 512), request(n))).collect();
         for chunk_tokens in [1, 7, 64] {
-            for threads in [1, 2] {
+            for threads in [1, 2].into_iter().step_by(device::case_step()) {
                 let model = load(name, threads, chunk_tokens);
                 let arrivals = (0..4).map(|n| (n * 2, request(n))).collect();
                 let told = drive(&mut fresh(&model), arrivals, &mut nothing);
@@ -298,7 +300,7 @@ fn preemption_at_every_step_changes_nothing() {
     let same = |told: &[Told]| (0..3).all(|n| told[n].same(&expected[n]));
     let mut steps = 0;
     drive(&mut fresh(&model), arrivals(), &mut |_, step, _| steps = step);
-    for at in 0..steps {
+    for at in (0..steps).step_by(device::case_step()) {
         let mut engine = fresh(&model);
         let told = drive(&mut engine, arrivals(), &mut |engine, step, _| {
             if step == at {
@@ -317,7 +319,7 @@ fn preemption_at_every_step_changes_nothing() {
 fn cancelled_neighbors_change_nothing() {
     let model = load("tiny-yarn", 2, 32);
     let expected = alone(&model, request(5));
-    for at in 0..12 {
+    for at in (0..12).step_by(device::case_step()) {
         let arrivals = (3..8).map(|n| (0, request(n))).collect();
         let told = drive(&mut fresh(&model), arrivals, &mut |_, step, tickets| {
             if step == at {

@@ -4,7 +4,9 @@
 //! wheels, in versions that `crates/gpu/cuda/toolkit.txt` pins; where they cannot be had the command says so
 //! and ends with 77, as a step of CI that is skipped. A kernel that spills registers or takes more than
 //! [`REGISTERS_MAX`] is an error. `--check` also looks for the instructions of
-//! `crates/gpu/cuda/instructions.txt` in the disassembly.
+//! `crates/gpu/cuda/instructions.txt` in the disassembly, and writes the digest of what it found in order
+//! into `checked.txt` there. With `--only` it looks at one architecture, and at that digest for the others:
+//! CI takes half a minute for it instead of four.
 
 mod report;
 mod toolkit;
@@ -21,19 +23,27 @@ use toolkit::Toolkit;
 const SOURCES: &str = "crates/gpu/cuda";
 /// From data centres of 2020 to cards and data centres of 2025.
 const ARCHITECTURES: [&str; 5] = ["80", "89", "90a", "100", "120"];
+/// The digest of the files when they were last checked for all architectures.
+const RECORD: &str = "checked.txt";
 /// Registers of a thread: what kernels name as their threads then fits a multiprocessor four times for
 /// products and twice for attention.
 const REGISTERS_MAX: u32 = 128;
 
-/// Makes the kernels; the lines say what is wrong with them. `None` where there is no compiler.
+/// Makes the kernels, for one architecture if one is named; the lines say what is wrong with them. `None`
+/// where there is no compiler.
 ///
-/// Errors: a kernel that does not compile, with the compiler's message.
-pub fn run(root: &Path, check: bool) -> Result<Option<Vec<String>>> {
+/// Errors: a kernel that does not compile, with the compiler's message; an architecture that is not one of
+/// [`ARCHITECTURES`].
+pub fn run(root: &Path, check: bool, only: Option<&str>) -> Result<Option<Vec<String>>> {
+    let wanted: Vec<&str> =
+        ARCHITECTURES.into_iter().filter(|one| only.is_none_or(|only| only == *one)).collect();
+    ensure!(!wanted.is_empty(), "an architecture is one of {}", ARCHITECTURES.join(", "));
     let metadata = cargo_metadata::MetadataCommand::new().current_dir(root).no_deps().exec()?;
-    let out = metadata.target_directory.into_std_path_buf().join("cuda");
+    let target = metadata.target_directory.into_std_path_buf();
+    let out = target.join(only.map_or("cuda".to_owned(), |only| format!("cuda-{only}")));
     std::fs::create_dir_all(&out)?;
     let sources = root.join(SOURCES);
-    let Some(toolkit) = Toolkit::of(&sources.join("toolkit.txt"), &out)? else {
+    let Some(toolkit) = Toolkit::of(&sources.join("toolkit.txt"), &target.join("cuda"))? else {
         return Ok(None);
     };
     let expected = std::fs::read_to_string(sources.join("instructions.txt"))?;
@@ -41,7 +51,7 @@ pub fn run(root: &Path, check: bool) -> Result<Option<Vec<String>>> {
     for source in kernel_files(&sources)? {
         let binary =
             out.join(source.file_stem().context("a file of kernels has a name")?).with_extension("fatbin");
-        compiled.extend(report::compiled(&compile(&toolkit, &source, &binary)?));
+        compiled.extend(report::compiled(&compile(&toolkit, &wanted, &source, &binary)?));
         bytes += std::fs::metadata(&binary)?.len();
         if check {
             disassembly.add(&disassemble(&toolkit, &binary)?);
@@ -49,19 +59,24 @@ pub fn run(root: &Path, check: bool) -> Result<Option<Vec<String>>> {
     }
     let of =
         |number: &str| compiled.iter().filter(|kernel| kernel.architecture == format!("sm_{number}")).count();
-    let each = ARCHITECTURES.map(of);
+    let each: Vec<usize> = wanted.iter().map(|number| of(number)).collect();
     ensure!(each[0] > 0, "the assembler's report names no kernel");
     ensure!(each.iter().all(|count| *count == each[0]), "an architecture lacks kernels: {each:?}");
     let mut wrong = wrong_resources(&compiled);
     if check {
-        wrong.extend(disassembly.lacks(&expected, &ARCHITECTURES)?);
+        wrong.extend(disassembly.lacks(&expected, &wanted)?);
+        let (record, digest) = (sources.join(RECORD), digest(&sources)?);
+        if only.is_none() && wrong.is_empty() {
+            std::fs::write(&record, format!("{digest:016x}\n"))?;
+        } else if only.is_some() && std::fs::read_to_string(&record)?.trim() != format!("{digest:016x}") {
+            wrong.push(format!(
+                "{SOURCES} is not as it was checked: `cargo xtask cuda --check`, and commit {RECORD}"
+            ));
+        }
     }
     let most = compiled.iter().map(|kernel| kernel.registers).max().unwrap_or(0);
-    let kernels = compiled.len() / ARCHITECTURES.len();
-    let architectures = ARCHITECTURES.len();
-    println!(
-        "cuda: {kernels} kernels for {architectures} architectures, {bytes} bytes, at most {most} registers"
-    );
+    let (kernels, architectures) = (each[0], wanted.join(", "));
+    println!("cuda: {kernels} kernels for {architectures}; {bytes} bytes, at most {most} registers");
     Ok(Some(wrong))
 }
 
@@ -74,13 +89,35 @@ fn kernel_files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Compiles a file for all architectures; what the assembler says of its kernels.
-fn compile(toolkit: &Toolkit, source: &Path, binary: &Path) -> Result<String> {
+/// FNV-1a of every file that kernels are made from, names included.
+fn digest(folder: &Path) -> Result<u64> {
+    let mut files = Vec::new();
+    for folder in [folder.to_owned(), folder.join("parts")] {
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_file() && path.file_name().is_some_and(|name| name != RECORD) {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    let mut digest = 0xcbf2_9ce4_8422_2325_u64;
+    for file in files {
+        let name = file.strip_prefix(folder)?.to_string_lossy().into_owned();
+        for byte in name.into_bytes().into_iter().chain(std::fs::read(&file)?) {
+            digest = (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    Ok(digest)
+}
+
+/// Compiles a file for some architectures; what the assembler says of its kernels.
+fn compile(toolkit: &Toolkit, architectures: &[&str], source: &Path, binary: &Path) -> Result<String> {
     let mut command = toolkit.command("nvcc");
     // Multiply-add is fused where a kernel says so, and nowhere else.
     command.args(["-std=c++17", "-O3", "--fmad=false", "--threads=0", "--resource-usage"]);
     command.args(["--Werror=all-warnings", "--fatbin", "--compress-mode=size"]);
-    for architecture in ARCHITECTURES {
+    for architecture in architectures {
         command.arg(format!("--generate-code=arch=compute_{architecture},code=sm_{architecture}"));
     }
     output_of(command.arg("-o").arg(binary).arg(source))

@@ -4,6 +4,8 @@
 //! The same tests run on either. On a driver in software they run one after the other
 //! (`--test-threads=1`): lavapipe's compiler crashed once in tests that ran together.
 
+#![allow(dead_code, reason = "each test program takes what it needs")]
+
 use std::sync::OnceLock;
 
 use gptoss_checkpoint::Checkpoint;
@@ -21,6 +23,12 @@ pub fn load(checkpoint: &Checkpoint, precision: Precision, pool: Pool) -> Model 
         }
     };
     model.expect("loads")
+}
+
+/// Of many cases of a kind: each one on the processor, every fourth on a card, since those of CI are in
+/// software.
+pub fn case_step() -> usize {
+    if device().is_some() { 4 } else { 1 }
 }
 
 #[expect(clippy::disallowed_methods, reason = "which device is tested is told by the environment")]
