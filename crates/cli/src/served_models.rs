@@ -7,7 +7,7 @@
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
@@ -15,7 +15,7 @@ use gptoss_checkpoint::ExpertFormat;
 use gptoss_engine::{KvPlan, SEQUENCES_DEFAULT, SamplingParams};
 use gptoss_harmony::Vocab;
 use gptoss_model::{DenseMode, MemoryPlan, Model, ModelConfig, Term, parameters};
-use gptoss_server::{LoadedModel, ModelOffer, Models, ServedAdapter, ServedModel};
+use gptoss_server::{AdapterDoor, LoadedModel, ModelOffer, Models, ServedAdapter, ServedModel};
 use gptoss_turn::{Assistant, TokenTable};
 
 use crate::args::{ComputeArgs, DeviceArg, EngineArgs};
@@ -336,7 +336,8 @@ impl Recipe {
         let model = Arc::new(model);
         // The weights are the engine's: they go with it.
         let (weights, source) = (Arc::downgrade(&model), self.source.clone());
-        let load_adapter = move |folder: &Path| {
+        let unloading = Weak::clone(&weights);
+        let load = move |folder: &Path| {
             let load = || {
                 let model = weights.upgrade().context("the model is not in memory any more")?;
                 load_new(folder, &model, &Opened::open(source.clone())?.checkpoint)
@@ -344,10 +345,16 @@ impl Recipe {
             load().map_err(|error| format!("{error:#}"))
         };
         let engine = engine_start::start_lasting(model, opened, &self.compute, &self.engine, options)?;
+        let unload_adapter = move |id| {
+            if let Some(model) = unloading.upgrade() {
+                model.unload_adapter(id);
+            }
+        };
         let assistant = Assistant::new(engine.handle.clone(), table)?;
         // It holds the weights, and its thread has ended when this returns.
         let unload = Box::new(move || drop(engine));
-        Ok(LoadedModel { assistant, unload, load_adapter: Some(Box::new(load_adapter)) })
+        let door = AdapterDoor { load: Box::new(load), unload: Box::new(unload_adapter) };
+        Ok(LoadedModel { assistant, unload, adapters: Some(door) })
     }
 
     fn offer(self, served: ServedModel, planned_bytes: u64) -> ModelOffer {

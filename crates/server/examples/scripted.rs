@@ -41,7 +41,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         parent: None,
     };
     let log = Arc::new(|line: &str| eprintln!("{line}"));
-    let models = Models::one(model, LoadedModel { assistant, unload: Box::new(|| {}), load_adapter: None });
+    let models = Models::one(model, LoadedModel { assistant, unload: Box::new(|| {}), adapters: None });
     let app = App::new(models, Limits::default(), Keys::default(), None, log)?;
     let listener = listen(([127, 0, 0, 1], port).into(), false).await?;
     println!("listening on {}", listener.local_addr()?);

@@ -72,6 +72,7 @@ mod timed_stream;
 mod tokens;
 mod trace;
 mod training;
+mod tuned_adapters;
 mod tuner;
 mod tuning;
 mod turn_stream;
@@ -89,7 +90,9 @@ pub use gptoss_api::usage::{PhaseTimes, TokenUsage};
 pub use gptoss_api::wire::fine_tuning::{TuningMetrics, TuningOptions};
 pub use keys::Keys;
 pub use limits::Limits;
-pub use model::{LoadAdapter, LoadModel, LoadedModel, ModelOffer, Models, ServedAdapter, ServedModel};
+pub use model::{
+    AdapterDoor, LoadAdapter, LoadModel, LoadedModel, ModelOffer, Models, ServedAdapter, ServedModel,
+};
 pub use run::{listen, run};
 pub use state::App;
 pub use trace::{ChoiceWork, RequestTrace, TraceParent, Traces, Work, WorkKind};

@@ -60,6 +60,14 @@ pub struct ServedAdapter {
 /// what is wrong, for the operator.
 pub type LoadAdapter = Box<dyn Fn(&Path) -> Result<AdapterId, String> + Send + Sync>;
 
+/// How adapters come to a model in memory, and leave it.
+pub struct AdapterDoor {
+    /// Brings one.
+    pub load: LoadAdapter,
+    /// Takes one away that nobody uses.
+    pub unload: Box<dyn Fn(AdapterId) + Send + Sync>,
+}
+
 /// A model in memory.
 pub struct LoadedModel {
     /// The way to it.
@@ -67,7 +75,7 @@ pub struct LoadedModel {
     /// Called when it has to leave and nobody uses it any more: when it returns, its memory is free.
     pub unload: Box<dyn FnOnce() + Send>,
     /// Takes adapters that are tuned while it runs; None takes none.
-    pub load_adapter: Option<LoadAdapter>,
+    pub adapters: Option<AdapterDoor>,
 }
 
 /// Loads a model, on a thread that may wait. Errors: what is wrong, for the operator.

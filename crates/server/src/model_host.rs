@@ -27,9 +27,10 @@ use crate::engine_health::EngineHealth;
 use crate::error::Error;
 use crate::limits::{LOAD_RETRY, LOAD_WAITING_MAX};
 use crate::metrics::{LoadCounts, TurnMetrics};
-use crate::model::{LoadAdapter, LoadModel, LoadedModel, Models, ServedModel};
+use crate::model::{LoadModel, LoadedModel, Models, ServedModel};
 use crate::queue_share::{QueueShares, Waiting};
 use crate::roster::{Entered, Keep, ModelState, Roster, Step, Ticket};
+use crate::tuned_adapters::{TunedAdapters, TunedUse};
 
 /// How long a client should wait when others wait for models. Units: seconds.
 const WAITING_RETRY_SECONDS: u64 = 10;
@@ -61,27 +62,7 @@ struct InMemory {
     assistant: Assistant,
     health: EngineHealth,
     queue: Arc<QueueShares>,
-    load_adapter: Option<LoadAdapter>,
-    /// Those that were tuned here and have been asked for, by their folders.
-    tuned: Mutex<HashMap<PathBuf, AdapterId>>,
-}
-
-impl InMemory {
-    /// The adapter of a folder, beside the weights.
-    ///
-    /// Errors: what is wrong, for the operator.
-    fn tuned(&self, folder: &Path) -> Result<AdapterId, String> {
-        // Held, so that who asks for the same at the same time does not load it twice.
-        let mut tuned = self.tuned.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(id) = tuned.get(folder) {
-            return Ok(*id);
-        }
-        let load = self.load_adapter.as_ref().ok_or("it takes no adapters while it runs")?;
-        let id = catch_unwind(AssertUnwindSafe(|| load(folder)));
-        let id = id.unwrap_or_else(|_| Err("the loading of its adapter broke off".to_owned()))?;
-        tuned.insert(folder.to_owned(), id);
-        Ok(id)
-    }
+    tuned: Arc<TunedAdapters>,
 }
 
 struct Loaded {
@@ -95,6 +76,8 @@ pub(crate) struct Lease {
     pub(crate) entry: Arc<Entry>,
     assistant: Assistant,
     hold: Hold,
+    /// What keeps an adapter that was tuned here.
+    _tuned: Option<TunedUse>,
 }
 
 /// What keeps a model in memory.
@@ -107,13 +90,16 @@ struct Hold {
 impl Lease {
     /// Errors: `NotLoaded`, when there is no such adapter any more, or it is damaged.
     async fn new(entry: &Arc<Entry>, hold: Hold) -> Result<Arc<Lease>, ApiError> {
-        let adapter = match &entry.adapter {
-            EntryAdapter::None => None,
-            EntryAdapter::Loaded(id) => Some(*id),
-            EntryAdapter::Tuned(folder) => Some(hold.tuned(entry, folder).await?),
+        let (adapter, tuned) = match &entry.adapter {
+            EntryAdapter::None => (None, None),
+            EntryAdapter::Loaded(id) => (Some(*id), None),
+            EntryAdapter::Tuned(folder) => {
+                let tuned = hold.tuned(entry, folder).await?;
+                (Some(tuned.id), Some(tuned))
+            }
         };
         let assistant = hold.memory.assistant.clone().with_adapter(adapter);
-        Ok(Arc::new(Lease { entry: Arc::clone(entry), assistant, hold }))
+        Ok(Arc::new(Lease { entry: Arc::clone(entry), assistant, hold, _tuned: tuned }))
     }
 
     /// What requests have to know of the model.
@@ -138,9 +124,9 @@ impl Lease {
 }
 
 impl Hold {
-    async fn tuned(&self, entry: &Entry, folder: &Path) -> Result<AdapterId, ApiError> {
-        let (memory, folder) = (Arc::clone(&self.memory), folder.to_owned());
-        let loaded = tokio::task::spawn_blocking(move || memory.tuned(&folder)).await;
+    async fn tuned(&self, entry: &Entry, folder: &Path) -> Result<TunedUse, ApiError> {
+        let (tuned, folder) = (Arc::clone(&self.memory.tuned), folder.to_owned());
+        let loaded = tokio::task::spawn_blocking(move || tuned.take(&folder)).await;
         loaded.unwrap_or_else(|error| Err(error.to_string())).map_err(|problem| {
             let log = self.host.lock().log.clone();
             log.notice(&format!("{} cannot be loaded: {problem}", entry.name));
@@ -319,10 +305,19 @@ impl ModelHost {
         true
     }
 
-    /// It is known no more.
+    /// It is known no more, and leaves the memory with the last that uses it.
     pub(crate) fn remove_tuned(&self, tenant: &str, name: &str) {
         let mut tuned = self.shared.tuned.write().unwrap_or_else(PoisonError::into_inner);
-        tuned.retain(|(owner, entry)| owner != tenant || *entry.name != *name);
+        let place = tuned.iter().position(|(owner, entry)| owner == tenant && *entry.name == *name);
+        let Some((_, entry)) = place.map(|place| tuned.remove(place)) else { return };
+        drop(tuned);
+        let memory = {
+            let inside = self.shared.lock();
+            inside.loaded[entry.index].as_ref().map(|loaded| Arc::clone(&loaded.memory))
+        };
+        if let (Some(memory), EntryAdapter::Tuned(folder)) = (memory, &entry.adapter) {
+            memory.tuned.delete(folder);
+        }
     }
 
     /// The models that were tuned here for a tenant.
@@ -467,11 +462,11 @@ impl Drop for ModelHost {
 }
 
 impl Loaded {
-    fn new(LoadedModel { assistant, unload, load_adapter }: LoadedModel, shares_queues: bool) -> Loaded {
+    fn new(LoadedModel { assistant, unload, adapters }: LoadedModel, shares_queues: bool) -> Loaded {
         let places = shares_queues.then(|| assistant.engine().limits().queue_requests_max);
         let queue = Arc::new(QueueShares::new(places));
-        let (health, tuned) = (EngineHealth::default(), Mutex::default());
-        Loaded { memory: Arc::new(InMemory { assistant, health, queue, load_adapter, tuned }), unload }
+        let (health, tuned) = (EngineHealth::default(), TunedAdapters::new(adapters));
+        Loaded { memory: Arc::new(InMemory { assistant, health, queue, tuned }), unload }
     }
 
     /// Frees its memory; what its engine has done.

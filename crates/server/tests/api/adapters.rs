@@ -51,7 +51,7 @@ fn models(aliases: &[&str]) -> Models {
     let vocab = Vocab::o200k_harmony();
     let load = move || {
         let assistant = assistant(engine(&vocab), &vocab);
-        Ok(LoadedModel { assistant, unload: Box::new(|| {}), load_adapter: None })
+        Ok(LoadedModel { assistant, unload: Box::new(|| {}), adapters: None })
     };
     let aliases = aliases.iter().map(|alias| (*alias).to_owned()).collect();
     let served = ServedModel { name: "base".into(), aliases, ..model() };

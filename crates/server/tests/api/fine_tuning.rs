@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use gptoss_harmony::Vocab;
-use gptoss_server::{App, Keys, Limits, LoadedModel, Models, ServedModel};
+use gptoss_server::{AdapterDoor, App, Keys, Limits, LoadedModel, Models, ServedModel};
+use gptoss_turn::AdapterId;
 use serde_json::{Value, json};
 
 use crate::adapters::{engine, id};
@@ -159,9 +160,11 @@ fn a_job_lives_as_openai_says() {
 
 /// The model, which says under which adapter it is asked: those of the second step and of the end can be
 /// loaded.
-fn adapted(folder: &Path, trainer: &Trainer) -> Server {
+fn adapted(folder: &Path, trainer: &Trainer, gone: &Arc<Mutex<Vec<AdapterId>>>) -> Server {
     let vocab = Vocab::o200k_harmony();
-    let load_adapter = |folder: &Path| match folder.file_name().and_then(|name| name.to_str()) {
+    let gone = Arc::clone(gone);
+    let unload = move |id| gone.lock().unwrap().push(id);
+    let load = |folder: &Path| match folder.file_name().and_then(|name| name.to_str()) {
         Some("step-2") if folder.is_dir() => Ok(id(1)),
         Some("final") if folder.is_dir() => Ok(id(2)),
         _ => Err("it is damaged".to_owned()),
@@ -169,7 +172,7 @@ fn adapted(folder: &Path, trainer: &Trainer) -> Server {
     let loaded = LoadedModel {
         assistant: assistant(engine(&vocab), &vocab),
         unload: Box::new(|| {}),
-        load_adapter: Some(Box::new(load_adapter)),
+        adapters: Some(AdapterDoor { load: Box::new(load), unload: Box::new(unload) }),
     };
     let served = ServedModel { aliases: vec!["*".into()], ..model() };
     let runner = Arc::new(trainer.clone());
@@ -181,7 +184,8 @@ fn adapted(folder: &Path, trainer: &Trainer) -> Server {
 #[test]
 fn a_tuned_model_can_be_asked_at_once() {
     let (folder, trainer) = (tempfile::tempdir().unwrap(), Trainer::allowed(2));
-    let server = adapted(folder.path(), &trainer);
+    let gone = Arc::default();
+    let server = adapted(folder.path(), &trainer, &gone);
     let at = server.address;
     let ask = |at: SocketAddr, name: &str| {
         let body = json!({"model": name, "messages": [{"role": "user", "content": "Who are you?"}], "input": "Who?"});
@@ -197,8 +201,8 @@ fn a_tuned_model_can_be_asked_at_once() {
         said
     };
     let job = create(at, json!({"suffix": "x"}));
-    let id = job["id"].as_str().unwrap();
-    let name = format!("ft:scripted:local:x:{}", &id[id.len() - 8..]);
+    let job_id = job["id"].as_str().unwrap();
+    let name = format!("ft:scripted:local:x:{}", &job_id[job_id.len() - 8..]);
     let step = |step: u64| format!("{name}:ckpt-step-{step}");
     eventually("a checkpoint", || messages(at, &job).len() == 7);
     assert_eq!(ask(at, &step(2)), "I am number one.");
@@ -217,11 +221,12 @@ fn a_tuned_model_can_be_asked_at_once() {
     assert_eq!(listed(at), [step(2), step(4), name.clone()]);
     assert_eq!(get(at, &format!("/v1/models/{name}")).json()["root"], "scripted");
     drop(server);
-    let server = adapted(folder.path(), &trainer);
+    let server = adapted(folder.path(), &trainer, &gone);
     let at = server.address;
     assert_eq!((ask(at, &name), ask(at, &step(2))), (json!("I am number two."), json!("I am number one.")));
     let deleted = request(at, "DELETE", &format!("/v1/models/{name}"), &[], "");
     assert_eq!(deleted.status, 200, "{}", deleted.body);
+    eventually("its adapter leaves", || *gone.lock().unwrap() == [id(2)]);
     assert_eq!(ask(at, &name), "model_not_found");
     assert_eq!(listed(at), [step(2), step(4)]);
     let adapters = trainer.orders.lock().unwrap()[0].adapters.clone();

@@ -81,7 +81,7 @@ impl Actor {
             // A turn that still ran would fail, and its test with it.
             handle.fail_all(&Failure::Stopped);
         };
-        Ok(LoadedModel { assistant: assistant(engine, &vocab), unload: Box::new(unload), load_adapter: None })
+        Ok(LoadedModel { assistant: assistant(engine, &vocab), unload: Box::new(unload), adapters: None })
     }
 
     fn num_loads(&self) -> usize {

@@ -67,8 +67,7 @@ pub fn adapted_demo() -> Server {
     let (engine, _) = Engine::with_options(Arc::new(model), options).unwrap().spawn().unwrap();
     let served = ServedModel { name: "demo".into(), max_context: DEMO_CONTEXT, ..server::model() };
     let assistant = Assistant::new(engine, demo_table()).unwrap();
-    let mut models =
-        Models::one(served, LoadedModel { assistant, unload: Box::new(|| {}), load_adapter: None });
+    let mut models = Models::one(served, LoadedModel { assistant, unload: Box::new(|| {}), adapters: None });
     for (name, id) in ["a", "b"].into_iter().zip(ids) {
         models = models.with_adapter(0, &ServedAdapter { name: name.into(), id }).unwrap();
     }

@@ -55,7 +55,7 @@ pub fn assistant(engine: EngineHandle, vocab: &Arc<Vocab>) -> Assistant {
 
 /// A model that stays.
 fn one(model: ServedModel, assistant: Assistant) -> Models {
-    Models::one(model, LoadedModel { assistant, unload: Box::new(|| {}), load_adapter: None })
+    Models::one(model, LoadedModel { assistant, unload: Box::new(|| {}), adapters: None })
 }
 
 impl Server {

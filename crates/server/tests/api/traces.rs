@@ -40,7 +40,7 @@ fn offer(name: &str) -> ModelOffer {
     let load = || {
         let vocab = Vocab::o200k_harmony();
         let (engine, _) = scripted::start(&vocab, Script::new(&[ANSWER]));
-        Ok(LoadedModel { assistant: assistant(engine, &vocab), unload: Box::new(|| {}), load_adapter: None })
+        Ok(LoadedModel { assistant: assistant(engine, &vocab), unload: Box::new(|| {}), adapters: None })
     };
     ModelOffer { served, planned_bytes: 1, load: Box::new(load) }
 }
