@@ -3,6 +3,7 @@
 //! Every tool that the model was trained to use, or that a person gives it, run inside walls: each returns a
 //! [`ToolReply`], whose text the next turn reads. Tools know neither turns nor who asked.
 
+pub mod cell;
 mod reply;
 
 pub use reply::{ToolFile, ToolReply};
