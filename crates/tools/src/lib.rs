@@ -4,6 +4,7 @@
 //! [`ToolReply`], whose text the next turn reads. Tools know neither turns nor who asked.
 
 pub mod cell;
+pub mod browser;
 mod reply;
 
 pub use reply::{ToolFile, ToolReply};
