@@ -3,8 +3,13 @@
 //! Every tool that the model was trained to use, or that a person gives it, run inside walls: each returns a
 //! [`ToolReply`], whose text the next turn reads. Tools know neither turns nor who asked.
 
-pub mod cell;
 pub mod browser;
+pub mod cell;
+mod patch;
 mod reply;
 
+pub use patch::{
+    Chunk, Edit, EditKind, FileContent, FilePatch, Hunk, PATCH_INSTRUCTIONS, Patch, PatchError, Plan,
+    RelativePath, Workspace, patch_function, patch_of_call,
+};
 pub use reply::{ToolFile, ToolReply};
