@@ -42,6 +42,7 @@ pub use o200k::MultiDigit;
 pub use opening::Opening;
 pub use parse::{ParseEvent, Parsed, StreamParser};
 pub use render::{Analysis, Form, RenderOptions, TrainingTokens, render, render_training};
+pub use sections::tool_bytes;
 pub use split::O200K_SPLIT;
 pub use tokenizer_json::GgufTokens;
 pub use vocab::{Control, TextToken, Token, Vocab};

@@ -112,6 +112,14 @@ fn namespace_section(namespace: &ToolNamespace) -> Result<String, ToolExcess> {
     Ok(lines.join("\n"))
 }
 
+/// How many bytes a tool takes in a prompt; `None` when its schema is beyond [`crate::limits`], so that no
+/// prompt can hold it.
+pub fn tool_bytes(tool: &FunctionTool) -> Option<usize> {
+    let signature = signature(tool).ok()?;
+    let comments: usize = tool.description.lines().map(|line| "// ".len() + line.len() + 1).sum();
+    Some(comments + signature.len())
+}
+
 fn signature(tool: &FunctionTool) -> Result<String, ToolExcess> {
     let Some(parameters) = &tool.parameters else {
         return Ok(format!("type {} = () => any;\n", tool.name));

@@ -5,6 +5,7 @@
 
 pub mod browser;
 pub mod cell;
+pub mod mcp;
 mod patch;
 mod reply;
 

@@ -1,0 +1,30 @@
+//! Tools of other programs and machines, over the Model Context Protocol.
+//!
+//! A server is data: [`McpServerConfig`] says how it is reached, which of its tools may be called and which
+//! need a person's approval, and [`McpClient`] keeps a connection to it. What a server says is a stranger's
+//! text: names, descriptions, schemas and results are cleaned and bounded before anybody reads them. Nothing
+//! of this program's environment and no key of a caller's reaches a server but what its entry names.
+
+mod approval;
+mod child;
+mod client;
+mod config;
+mod entry;
+mod error;
+mod function_name;
+mod handler;
+mod http_client;
+pub mod limits;
+mod listing;
+mod reply;
+mod session;
+mod stranger_text;
+mod variable;
+
+pub use approval::McpApproval;
+pub use client::McpClient;
+pub use config::{McpHttp, McpProgram, McpServerConfig, McpTransport};
+pub use entry::{McpEntryError, parse_mcp_servers};
+pub use error::McpError;
+pub use listing::{McpListing, McpTool};
+pub use session::{McpLaunch, launch_plain};
