@@ -2,38 +2,43 @@
 //!
 //! [`Rows`] are what is learned and what is tested with, [`Recipe`] is everything that decides the numbers,
 //! [`estimate`] says before the start what it would take, [`course`] goes step by step and keeps states, and
-//! [`finish`] writes what came of it and holds it against the base. Where a run can be interrupted, the
-//! folder holds a whole state, from which `--resume` goes on to the same bytes. `served.rs` trains the jobs
-//! of a server.
+//! [`finish`] writes what came of it and holds it against the base, and [`gate`] has it write without a
+//! grammar. Where a run can be interrupted, the folder holds a whole state, from which `--resume` goes on to
+//! the same bytes. `served.rs` trains the jobs of a server.
 
 mod course;
 mod estimate;
 mod finish;
+mod gate;
 mod log;
 mod plot;
 mod recipe;
 mod rows;
 mod run_folder;
 mod served;
+mod share;
+mod verdict;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, Error, Result};
 use gptoss_kernels::{Pool, keep_freed_memory};
-use gptoss_train::{Trainer, Weights};
+use gptoss_train::{Trainer, Tuning, Weights};
 
 use crate::args::TrainArgs;
 use crate::interrupt::{EXIT_INTERRUPTED, Interrupt, SecondPress};
 use crate::model_source::Opened;
 use course::Ended;
-use finish::Finish;
+use finish::{Finish, Written};
+use gate::Gate;
 use recipe::Recipe;
 use rows::Rows;
 use run_folder::RunFolder;
 pub use served::JobRunner;
 
-/// Runs the command; ends with 1 when a number was not finite, and with 130 after Ctrl-C.
+/// Runs the command; ends with 1 when a number was not finite or the gate is not passed, and with 130 after
+/// Ctrl-C.
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let opened = Opened::from_argument(&args.model)?;
     let vocab = opened.vocab()?;
@@ -54,22 +59,6 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let out = args.out.as_deref().context("--out DIR says where the result goes")?;
     let folder = RunFolder::open(out, args.resume)?;
     let identity = recipe.identity(&rows, &opened)?;
-    let weights = Weights::open(&opened.checkpoint, None)
-        .with_context(|| format!("cannot open {}", opened.source.name()))?;
-    let (network, trained) = weights.network(&recipe.tuning, recipe.seed);
-    let mut trainer = Trainer::new(&pool, &network, trained, recipe.optimizer(), recipe.tokens);
-    let base_loss = rows.valid_loss(&trainer);
-    if args.resume && !trainer.restore(&folder.states(), &identity)? {
-        writeln!(io::stderr(), "{}: there is no state yet: from the beginning", out.display())?;
-    }
-    let interrupt = Interrupt::install(SecondPress::Ends)?;
-    let run = course::Run { args, recipe: &recipe, rows: &rows, folder: &folder, identity: &identity };
-    let (ended, log) = interrupt.stoppable(|cancel| run.go(&mut trainer, cancel))?;
-    if let Ended::Interrupted = ended {
-        let step = trainer.steps();
-        writeln!(io::stderr(), "stopped after step {step}; the same command with --resume goes on")?;
-        return Ok(ExitCode::from(EXIT_INTERRUPTED));
-    }
     let finish = Finish {
         args,
         opened: &opened,
@@ -78,17 +67,62 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
         rows: &rows,
         identity: &identity,
         folder: &folder,
-        base_loss,
         pool: &pool,
         planned_bytes: plan.bytes(),
     };
-    finish.write(&network, trainer, &log, &ended)?;
-    match ended {
-        Ended::NotFinite(error) => {
-            Err(Error::from(error).context(format!("{}: what was trained before is kept", out.display())))
-        }
-        Ended::Done | Ended::Interrupted => Ok(ExitCode::SUCCESS),
+    let interrupt = Interrupt::install(SecondPress::Ends)?;
+    let Some(written) = learn(&finish, &interrupt)? else { return Ok(ExitCode::from(EXIT_INTERRUPTED)) };
+    pass_gate(&finish, &interrupt, written)
+}
+
+/// Takes the steps and writes what came of them; `None` after Ctrl-C. What training holds in memory is given
+/// back.
+fn learn(task: &Finish<'_>, interrupt: &Interrupt) -> Result<Option<Written>> {
+    let Finish { args, opened, recipe, rows, folder, identity, .. } = *task;
+    let weights = Weights::open(&opened.checkpoint, None)
+        .with_context(|| format!("cannot open {}", opened.source.name()))?;
+    let (network, trained) = weights.network(&recipe.tuning, recipe.seed);
+    let mut trainer = Trainer::new(task.pool, &network, trained, recipe.optimizer(), recipe.tokens);
+    let base_loss = rows.valid_loss(&trainer);
+    if args.resume && !trainer.restore(&folder.states(), identity)? {
+        let out = folder.path().display();
+        writeln!(io::stderr(), "{out}: there is no state yet: from the beginning")?;
     }
+    let run = course::Run { args, recipe, rows, folder, identity };
+    let (ended, log) = interrupt.stoppable(|cancel| run.go(&mut trainer, cancel))?;
+    if let Ended::Interrupted = ended {
+        let step = trainer.steps();
+        writeln!(io::stderr(), "stopped after step {step}; the same command with --resume goes on")?;
+        return Ok(None);
+    }
+    task.write(&network, trainer, base_loss, &log, ended).map(Some)
+}
+
+/// Has the tuned model write, where there is anything to write, and tells what came of the run.
+fn pass_gate(task: &Finish<'_>, interrupt: &Interrupt, mut written: Written) -> Result<ExitCode> {
+    let (args, out) = (task.args, task.folder.path());
+    if let Ended::NotFinite(error) = written.ended {
+        return Err(Error::from(error).context(format!("{}: what was trained before is kept", out.display())));
+    }
+    let gate = Gate::of(task.rows, task.vocab, args.gate_turns, args.threads);
+    let Some(gate) = gate else {
+        task.tell(&written, None)?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let source = &task.opened.source;
+    let outcome = interrupt.stoppable(|cancel| match task.recipe.tuning {
+        Tuning::Full => gate.of_model(source, out, cancel),
+        Tuning::LowRank(_) => gate.of_adapter(source, out, cancel),
+    })?;
+    let Some(outcome) = outcome else {
+        writeln!(io::stderr(), "the gate was stopped; the same command with --resume has it again")?;
+        return Ok(ExitCode::from(EXIT_INTERRUPTED));
+    };
+    written.record["gate"] = outcome.to_json();
+    task.write_record(&written.record)?;
+    task.tell(&written, Some(&outcome))?;
+    outcome.check(out)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn threads(args: &TrainArgs) -> usize {

@@ -42,6 +42,10 @@ pub struct TrainArgs {
     /// machine has]
     #[arg(long, value_name = "SIZE", value_parser = memory_size)]
     pub memory: Option<u64>,
+    /// Turns that the base and the tuned model write at the end, with no grammar that holds them; the exit
+    /// code is 1 when more than one of 200 is malformed and more than of the base's. 0 for none
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub gate_turns: u32,
     /// What is learned.
     #[command(flatten)]
     pub tuning: TuningArgs,

@@ -17,6 +17,7 @@ use crate::model_source::Opened;
 use crate::output::Target;
 
 use super::course::Ended;
+use super::gate::Outcome;
 use super::log::Log;
 use super::plot;
 use super::recipe::Recipe;
@@ -30,6 +31,7 @@ const TOKENIZER: [&str; 4] =
     ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"];
 
 /// What the end of a run needs to know.
+#[derive(Clone, Copy)]
 pub struct Finish<'a> {
     /// Of the user.
     pub args: &'a TrainArgs,
@@ -45,12 +47,19 @@ pub struct Finish<'a> {
     pub identity: &'a RunIdentity,
     /// Where it goes.
     pub folder: &'a RunFolder,
-    /// The base's loss of what is tested with.
-    pub base_loss: Option<f64>,
     /// To compute with.
     pub pool: &'a Pool,
     /// Memory that was planned.
     pub planned_bytes: u64,
+}
+
+/// What came of a run.
+pub struct Written {
+    /// What `training.json` holds.
+    pub record: Value,
+    /// How the run ended.
+    pub ended: Ended,
+    exported: Option<Exported>,
 }
 
 /// A model that was written, opened again.
@@ -60,10 +69,17 @@ struct Exported {
 }
 
 impl Finish<'_> {
-    /// Writes everything and says what came of it.
+    /// Writes everything, `base_loss` being the base's loss of what is tested with.
     ///
     /// Errors: a file cannot be written, or does not read back as what was trained.
-    pub fn write(&self, network: &Network<'_>, trainer: Trainer<'_>, log: &Log, ended: &Ended) -> Result<()> {
+    pub fn write(
+        &self,
+        network: &Network<'_>,
+        trainer: Trainer<'_>,
+        base_loss: Option<f64>,
+        log: &Log,
+        ended: Ended,
+    ) -> Result<Written> {
         let steps = trainer.steps();
         // The last step has tested already, unless what came after the state was lost.
         let last = log.lines().last().filter(|line| line.step == steps).and_then(|line| line.valid_loss);
@@ -95,8 +111,8 @@ impl Finish<'_> {
             "first_loss": log.lines().first().map(|line| line.loss),
             "last_loss": log.lines().last().map(|line| line.loss),
             "memory": {"planned_bytes": self.planned_bytes, "peak_bytes": machine::peak_bytes()},
-            "valid_loss": {"base": self.base_loss, "tuned": tuned_loss},
-            "ended": match ended {
+            "valid_loss": {"base": base_loss, "tuned": tuned_loss},
+            "ended": match &ended {
                 Ended::NotFinite(error) => error.to_string(),
                 Ended::Done | Ended::Interrupted => "done".to_owned(),
             },
@@ -105,13 +121,16 @@ impl Finish<'_> {
             record["rounding"] = json!({"bf16": rounding.bf16, "mxfp4": rounding.mxfp4});
             record["valid_loss"]["written"] = json!(loss);
         }
+        self.write_record(&record)?;
+        Ok(Written { record, ended, exported })
+    }
+
+    /// Writes `training.json`.
+    ///
+    /// Errors: the disk's.
+    pub fn write_record(&self, record: &Value) -> Result<()> {
         let target = Target::at(&self.folder.path().join(RECORD))?;
-        target.write(|out| Ok(writeln!(out, "{record:#}")?))?;
-        if self.args.json {
-            writeln!(io::stdout(), "{record}")?;
-            return Ok(());
-        }
-        self.tell(&record, exported.as_ref())
+        target.write(|out| Ok(writeln!(out, "{record:#}")?))
     }
 
     /// Errors: what was written is not read as what was trained.
@@ -163,8 +182,15 @@ impl Finish<'_> {
         }
     }
 
-    fn tell(&self, record: &Value, exported: Option<&Exported>) -> Result<()> {
+    /// Says what came of it, for people or as one JSON object.
+    ///
+    /// Errors: standard output's.
+    pub fn tell(&self, written: &Written, gate: Option<&Outcome>) -> Result<()> {
+        let (record, exported) = (&written.record, written.exported.as_ref());
         let mut out = io::stdout().lock();
+        if self.args.json {
+            return Ok(writeln!(out, "{record}")?);
+        }
         let number = |name: &str| record[name].as_f64().unwrap_or(f64::NAN);
         let what = if exported.is_some() { "model" } else { "adapter" };
         let (folder, steps) = (self.folder.path().display(), &record["steps"]);
@@ -176,7 +202,7 @@ impl Finish<'_> {
             number("last_loss")
         )?;
         let valid = &record["valid_loss"];
-        if let (Some(base), Some(tuned)) = (self.base_loss, valid["tuned"].as_f64()) {
+        if let (Some(base), Some(tuned)) = (valid["base"].as_f64(), valid["tuned"].as_f64()) {
             let texts = self.rows.valid_texts().len();
             writeln!(
                 out,
@@ -194,6 +220,9 @@ impl Finish<'_> {
             if let Some(loss) = loss {
                 writeln!(out, "tested as it was written: {loss:.4}")?;
             }
+        }
+        if let Some(gate) = gate {
+            gate.tell(&mut out)?;
         }
         Ok(out.flush()?)
     }

@@ -79,6 +79,7 @@ impl JobRunner {
             json: false,
             threads: Some(self.threads),
             memory: None,
+            gate_turns: 0,
             tuning: TuningArgs {
                 full: false,
                 rank: rank(options.rank),

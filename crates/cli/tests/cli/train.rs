@@ -71,8 +71,20 @@ fn logged(folder: &Path) -> usize {
 }
 
 /// Short runs that learn something.
-const SHORT: [&str; 10] =
-    ["--epochs", "2", "--batch", "8", "--rank", "2", "--lr", "2e-2", "--save-every", "2"];
+const SHORT: [&str; 12] = [
+    "--epochs",
+    "2",
+    "--batch",
+    "8",
+    "--rank",
+    "2",
+    "--lr",
+    "2e-2",
+    "--save-every",
+    "2",
+    "--gate-turns",
+    "0",
+];
 
 #[test]
 fn an_adapter_is_learned_tested_and_written() {
@@ -162,7 +174,8 @@ fn another_run_does_not_go_on() {
 fn a_model_trained_in_full_is_a_model() {
     let bench = Bench::of_texts(16);
     let out = bench.out("model");
-    let flags = ["--full", "--epochs", "2", "--batch", "8", "--lr", "5e-3", "--valid", "0.2"];
+    let flags =
+        ["--full", "--epochs", "2", "--batch", "8", "--lr", "5e-3", "--valid", "0.2", "--gate-turns", "4"];
     let told = bench.train(&out, &flags).ok();
     assert!(told.contains("model after 4 steps") && told.contains("rounded to bf16"), "{told}");
     assert!(told.contains("experts to MXFP4") && told.contains("tested as it was written"), "{told}");
@@ -187,6 +200,40 @@ fn an_estimate_names_its_terms_and_too_much_is_refused() {
     run(&["train", rows]).fails(2, &["--out"]);
     bench.train(&out, &["--sites", "attention", "--expert-rank", "2"]).fails(2, &["--expert-rank"]);
     bench.train(&out, &["--lr", "2"]).fails(2, &["--lr"]);
+}
+
+/// Few steps that are small leave the format as it is; many that are large spoil it, which the grammar of a
+/// server would hide.
+#[test]
+fn a_model_that_lost_the_format_does_not_pass_the_gate() {
+    let bench = Bench::new(20);
+    let flags = ["--epochs", "1", "--rank", "1", "--valid", "0.2", "--gate-turns", "12"];
+    let out = bench.out("good");
+    let told = bench.train(&out, &flags).ok();
+    assert!(
+        told.contains("well-formed of 12 turns without a grammar: 100.0 % (75.7 to 100.0) with the base")
+    );
+    let gate = |folder: &Path| record(folder)["gate"].clone();
+    let passed = gate(&out);
+    assert_eq!((&passed["is_passed"], &passed["tuned"]["count"]), (&json!(true), &json!(12)), "{passed}");
+    assert_eq!(passed["base"]["hits"], 12, "{passed}");
+    let again = bench.train(&out, &[&flags[..], &["--resume"]].concat());
+    assert_eq!((again.code, gate(&out)), (0, passed), "the same turns are the same");
+
+    let out = bench.out("spoiled");
+    let flags = [&flags[..], &["--lr", "0.1", "--batch", "1", "--alpha", "64", "--warmup", "0"]].concat();
+    let ran = bench.train(&out, &flags);
+    assert!(ran.stdout.contains("not well-formed") && ran.stdout.contains("times: "), "{}", ran.stdout);
+    ran.fails(
+        1,
+        &["failed gate: ", "of 12 turns of the tuned model are well-formed, 12 of the base's", "kept in"],
+    );
+    let failed = gate(&out);
+    assert_eq!(failed["is_passed"], false, "{failed}");
+    let flaws = failed["tuned"]["flaws"].as_object().unwrap().values();
+    let malformed: u64 = flaws.map(|count| count.as_u64().unwrap()).sum();
+    assert_eq!(malformed + failed["tuned"]["hits"].as_u64().unwrap(), 12, "{failed}");
+    assert!(out.join("adapter_model.safetensors").exists());
 }
 
 #[test]

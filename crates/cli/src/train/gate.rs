@@ -1,0 +1,308 @@
+//! The gate at the end of a training: whether the tuned model still writes harmony where nothing holds it to.
+//!
+//! A server holds every turn to a grammar, which hides that a tuned model has lost the format. Here turns are
+//! sampled at temperature 1 from prompts of the rows, by the engine that serves them, without any grammar,
+//! and judged to the letter ([`verdict`](super::verdict)); the base does the same beside it. The same model,
+//! rows and number of turns give the same turns.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Result, anyhow};
+use gptoss_engine::{AdapterId, EngineOptions, Event, EventStream, Priority, Request, SamplingParams};
+use gptoss_harmony::{Control, Vocab};
+use gptoss_train::Text;
+use serde_json::{Value, json};
+
+use crate::args::{ComputeArgs, DeviceArg, EngineArgs, PrecisionArg};
+use crate::engine_start::{self, RunningEngine};
+use crate::model_source::{ModelSource, Opened};
+use crate::progress::{Progress, Unit};
+
+use super::rows::Rows;
+use super::share::Share;
+use super::verdict::flaw;
+
+/// The share of well-formed turns that is enough whatever the base does.
+const SHARE_ENOUGH: f64 = 0.995;
+/// Turns that are sampled at a time.
+const SEQUENCES: usize = 16;
+/// Longest turn, in tokens of the longest that was to be learned or tested with.
+const LENGTHS_MAX: usize = 2;
+/// Longest turn where those are short. Units: tokens.
+const TURN_TOKENS_MIN: usize = 256;
+/// Flaws that are told.
+const FLAWS_TOLD: usize = 3;
+
+/// What is sampled.
+pub struct Gate {
+    /// Each up to its turn's `<|start|>assistant`.
+    prompts: Vec<Vec<u32>>,
+    turns: usize,
+    /// Tokens after which a turn has no end.
+    tokens_max: usize,
+    threads: Option<u16>,
+}
+
+/// What a model wrote.
+#[derive(Debug, Default)]
+pub struct Judged {
+    share: Share,
+    flaws: BTreeMap<String, usize>,
+}
+
+/// What the base and the tuned model wrote.
+#[derive(Debug)]
+pub struct Outcome {
+    base: Judged,
+    tuned: Judged,
+    tokens_max: usize,
+}
+
+impl Gate {
+    /// With prompts of what is tested with, and where that has none, of what is learned; `None` where no row
+    /// has a turn.
+    pub fn of(rows: &Rows, vocab: &Vocab, turns: u32, threads: Option<u16>) -> Option<Gate> {
+        let (train, valid) = (rows.train_texts(), rows.valid_texts());
+        let of = |texts: &[Text<'_>]| -> Vec<Vec<u32>> {
+            texts.iter().filter_map(|text| Some(prompt(text, vocab)?.to_vec())).collect()
+        };
+        let mut prompts = of(&valid);
+        if prompts.is_empty() {
+            prompts = of(&train);
+        }
+        let length = |text: &Text<'_>| text.weights.iter().filter(|weight| **weight != 0.0).count();
+        let longest = train.iter().chain(&valid).map(length).max().unwrap_or_default();
+        let tokens_max = (LENGTHS_MAX * longest).max(TURN_TOKENS_MIN);
+        (turns > 0 && !prompts.is_empty()).then_some(Gate {
+            prompts,
+            turns: turns as usize,
+            tokens_max,
+            threads,
+        })
+    }
+
+    /// Has an adapter's base write, and the base with it.
+    ///
+    /// Errors: the model or the adapter cannot be loaded; the engine's.
+    pub fn of_adapter(
+        &self,
+        source: &ModelSource,
+        folder: &Path,
+        cancel: &AtomicBool,
+    ) -> Result<Option<Outcome>> {
+        let opened = Opened::open(source.clone())?.with_adapter(Some(folder))?;
+        let (vocab, engine) = (opened.vocab()?, self.engine(&opened)?);
+        let Some(base) = self.judged(&engine, &vocab, None, cancel)? else { return Ok(None) };
+        let tuned = self.judged(&engine, &vocab, opened.adapter(), cancel)?;
+        Ok(tuned.map(|tuned| Outcome { base, tuned, tokens_max: self.tokens_max }))
+    }
+
+    /// Has a base write, and then the model in a folder.
+    ///
+    /// Errors: as [`Gate::of_adapter`].
+    pub fn of_model(
+        &self,
+        source: &ModelSource,
+        folder: &Path,
+        cancel: &AtomicBool,
+    ) -> Result<Option<Outcome>> {
+        let judged = |source: ModelSource| {
+            let opened = Opened::open(source)?;
+            let (vocab, engine) = (opened.vocab()?, self.engine(&opened)?);
+            self.judged(&engine, &vocab, None, cancel)
+        };
+        let Some(base) = judged(source.clone())? else { return Ok(None) };
+        let tuned = judged(ModelSource::Folder(folder.to_owned()))?;
+        Ok(tuned.map(|tuned| Outcome { base, tuned, tokens_max: self.tokens_max }))
+    }
+
+    /// An engine as `serve` has it without flags.
+    fn engine(&self, opened: &Opened) -> Result<RunningEngine> {
+        let longest = self.prompts.iter().map(Vec::len).max().unwrap_or_default();
+        let context = (longest + self.tokens_max).min(opened.checkpoint.config().max_position_embeddings);
+        let options = EngineOptions { max_sequences: SEQUENCES, ..EngineOptions::new(context) };
+        let compute = ComputeArgs {
+            precision: PrecisionArg::Fast,
+            dense: None,
+            kv: None,
+            threads: self.threads,
+            memory: None,
+            device: DeviceArg::Cpu,
+            gpu_memory: None,
+        };
+        let model = Arc::new(opened.load(&compute, context, None)?);
+        engine_start::start(model, opened, &compute, &EngineArgs::default(), options)
+    }
+
+    /// Samples all turns; `None` when it was cancelled.
+    fn judged(
+        &self,
+        engine: &RunningEngine,
+        vocab: &Arc<Vocab>,
+        adapter: Option<AdapterId>,
+        cancel: &AtomicBool,
+    ) -> Result<Option<Judged>> {
+        let whose = if adapter.is_some() { "the tuned model's" } else { "the model's" };
+        let mut progress = Progress::new(format!("gate: {whose} turns"), Unit::Requests);
+        let (mut judged, mut next, mut running) = (Judged::default(), 0, VecDeque::new());
+        loop {
+            while next < self.turns && running.len() < 2 * SEQUENCES {
+                let prompt = self.prompt_of(next);
+                let request = self.request(prompt, vocab, adapter, next as u64);
+                running.push_back((prompt, engine.handle.submit(request)?));
+                next += 1;
+            }
+            let Some((prompt, events)) = running.pop_front() else { return Ok(Some(judged)) };
+            let turn = tokens(events)?;
+            if cancel.load(Ordering::SeqCst) {
+                return Ok(None);
+            }
+            judged.share.count += 1;
+            match flaw(vocab, prompt, &turn) {
+                None => judged.share.hits += 1,
+                Some(flaw) => *judged.flaws.entry(flaw).or_default() += 1,
+            }
+            progress.set(judged.share.count as u64, self.turns as u64);
+        }
+    }
+
+    /// The prompts in turn, or some of them from all over the rows.
+    fn prompt_of(&self, turn: usize) -> &[u32] {
+        let count = self.prompts.len();
+        &self.prompts[if count > self.turns { turn * count / self.turns } else { turn % count }]
+    }
+
+    fn request(&self, prompt: &[u32], vocab: &Vocab, adapter: Option<AdapterId>, seed: u64) -> Request {
+        Request {
+            prompt: prompt.to_vec(),
+            sampling: SamplingParams { temperature: 1.0, seed, ..SamplingParams::default() },
+            stop_ids: vocab.stop_ids().to_vec(),
+            max_new_tokens: self.tokens_max,
+            adapter,
+            priority: Priority::Background,
+            ..Request::default()
+        }
+    }
+}
+
+impl Judged {
+    fn to_json(&self) -> Value {
+        let mut told = self.share.to_json();
+        told["flaws"] = json!(self.flaws);
+        told
+    }
+
+    /// The most frequent flaws.
+    fn flaws(&self) -> Vec<(&str, usize)> {
+        let mut flaws: Vec<_> = self.flaws.iter().map(|(flaw, count)| (flaw.as_str(), *count)).collect();
+        flaws.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        flaws.truncate(FLAWS_TOLD);
+        flaws
+    }
+}
+
+impl Outcome {
+    /// Whether nearly every turn of the tuned model is well-formed, or no fewer than of the base.
+    pub fn is_passed(&self) -> bool {
+        let [base, tuned] = [&self.base, &self.tuned].map(|judged| judged.share.value());
+        tuned >= SHARE_ENOUGH || tuned >= base
+    }
+
+    /// For programs.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "base": self.base.to_json(),
+            "tuned": self.tuned.to_json(),
+            "turn_tokens_max": self.tokens_max,
+            "is_passed": self.is_passed(),
+        })
+    }
+
+    /// For people.
+    pub fn tell(&self, out: &mut impl Write) -> io::Result<()> {
+        let (base, tuned) = (self.base.share, self.tuned.share);
+        writeln!(
+            out,
+            "well-formed of {} turns without a grammar: {base} with the base, {tuned} tuned",
+            base.count
+        )?;
+        for (flaw, count) in self.tuned.flaws() {
+            writeln!(out, "  not well-formed, {count} times: {flaw}")?;
+        }
+        Ok(())
+    }
+
+    /// Errors: the gate is not passed.
+    pub fn check(&self, folder: &Path) -> Result<()> {
+        if self.is_passed() {
+            return Ok(());
+        }
+        let Share { hits, count } = self.tuned.share;
+        Err(anyhow!(
+            "failed gate: {hits} of {count} turns of the tuned model are well-formed, {} of the base's\nwhat was \
+             trained is kept in {}; a lower --lr or fewer epochs keep more of the format, and so does `tokens` among \
+             --sites; --gate-turns 0 does without the gate",
+            self.base.share.hits,
+            folder.display()
+        ))
+    }
+}
+
+/// The tokens of a turn, the one that ended it included.
+fn tokens(mut events: EventStream) -> Result<Vec<u32>> {
+    let mut tokens = Vec::new();
+    while let Some(event) = events.next_event() {
+        match event {
+            Event::Prefill { .. } | Event::Finished { .. } => {}
+            Event::Token(token) => tokens.push(token.id),
+            Event::Failed(failure) => return Err(anyhow!("the engine could not write a turn: {failure}")),
+        }
+    }
+    Ok(tokens)
+}
+
+/// What stands before the turn that a text teaches, up to its `<|start|>assistant`, where it is a turn of a
+/// conversation. Reasoning that is not learned is of the turn.
+fn prompt<'a>(text: &Text<'a>, vocab: &Vocab) -> Option<&'a [u32]> {
+    let start = vocab.control(Control::Start);
+    let head: Vec<u32> = std::iter::once(start).chain(vocab.encode_ids("assistant")).collect();
+    let first = text.weights.iter().position(|weight| *weight != 0.0)?;
+    let starts = (0..=first).rev().filter(|place| text.tokens[*place] == start);
+    let of_turn = starts.take_while(|place| text.tokens[*place..].starts_with(&head)).last();
+    let place = of_turn.filter(|place| *place > 0)?;
+    Some(&text.tokens[..place + head.len()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_ends_where_its_turn_begins() {
+        let vocab = Vocab::o200k_harmony();
+        let [start, message, end] =
+            [Control::Start, Control::Message, Control::End].map(|control| vocab.control(control));
+        let said = |who: &str, what: &str| {
+            [&[start][..], &vocab.encode_ids(who), &[message], &vocab.encode_ids(what), &[end]].concat()
+        };
+        let [asks, thinks, answers] = [said("user", "1+1"), said("assistant", "Hm."), said("assistant", "2")];
+        let tokens = [asks.clone(), thinks.clone(), answers.clone()].concat();
+        let expected = [&asks[..], &[start], &vocab.encode_ids("assistant")].concat();
+        let check = |tokens: &[u32], first: usize, expected: Option<&[u32]>| {
+            let weights: Vec<f32> =
+                (0..tokens.len()).map(|place| f32::from(u8::from(place >= first))).collect();
+            assert_eq!(prompt(&Text { tokens, weights: &weights }, &vocab), expected, "{first}");
+        };
+        for first in [asks.len() + 2, asks.len() + thinks.len(), tokens.len() - 1] {
+            check(&tokens, first, Some(&expected));
+        }
+        check(&tokens, asks.len() - 1, None);
+        check(&tokens, tokens.len(), None);
+        check(&answers, 3, None);
+        check(&vocab.encode_ids("a text alone"), 1, None);
+    }
+}
