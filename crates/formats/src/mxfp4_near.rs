@@ -4,15 +4,14 @@
 //! drops an exponent, and what was 4 is cut to 3.
 
 use crate::{
-    BLOCK_VALUES, MXFP4_CODE_BYTES, NAN_SCALE, mxfp4_value, nearest_e2m1, nearest_scale, scale_value,
+    BLOCK_VALUES, MXFP4_CODE_BYTES, Mxfp4Block, NAN_SCALE, mxfp4_dequantize, mxfp4_value, nearest_e2m1,
+    nearest_scale, scale_value,
 };
 
-/// Packs f32 values into published blocks, each under the scale that leaves the least squared error: that of
-/// `base_scales`, that of [`nearest_scale`], or the next above it; the first of equals. Values go to the
-/// [`nearest_e2m1`].
+/// Packs f32 values into published blocks, each as [`mxfp4_nearest`].
 ///
 /// Shapes: `blocks [n / 2]`, `scales [n / 32]`, `x [n]`, `base_scales [n / 32]`, n a multiple of 32.
-/// Panics: when the lengths do not fit together. A base scale that means NaN is not taken.
+/// Panics: when the lengths do not fit together.
 pub fn mxfp4_quantize_near(blocks: &mut [u8], scales: &mut [u8], x: &[f32], base_scales: &[u8]) {
     assert_eq!(x.len(), scales.len() * BLOCK_VALUES, "one scale per 32 values");
     assert_eq!(base_scales.len(), scales.len(), "a scale a block before");
@@ -20,22 +19,48 @@ pub fn mxfp4_quantize_near(blocks: &mut [u8], scales: &mut [u8], x: &[f32], base
     let blocks = blocks.as_chunks_mut::<MXFP4_CODE_BYTES>().0.iter_mut();
     let inputs = x.as_chunks::<BLOCK_VALUES>().0.iter().zip(base_scales);
     for ((block, scale), (x, &base)) in blocks.zip(scales).zip(inputs) {
-        let largest = x.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-        let floor = nearest_scale(largest);
-        let mut least = f64::INFINITY;
-        for candidate in
-            [base, floor, floor.saturating_add(1)].into_iter().filter(|&scale| scale != NAN_SCALE)
-        {
-            let (codes, error) = packed(x, candidate);
-            if error < least {
-                (*block, *scale, least) = (codes, candidate, error);
-            }
-        }
-        if least == f64::INFINITY {
-            // Infinities are as far from every scale: the largest numbers there are.
-            (*block, *scale) = (packed(x, floor).0, floor);
+        let [chosen, codes @ ..] = mxfp4_nearest(x, base);
+        (*block, *scale) = (codes, chosen);
+    }
+}
+
+/// The block under the scale that leaves the least squared error: that of the base, that of
+/// [`nearest_scale`], or the next above it; the first of equals. Values go to the [`nearest_e2m1`], neighbors
+/// share a byte. A base scale that means NaN is not taken.
+pub fn mxfp4_nearest(x: &[f32; BLOCK_VALUES], base_scale: u8) -> Mxfp4Block {
+    let largest = x.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    let floor = nearest_scale(largest);
+    // Infinities are as far from every scale: the largest numbers there are.
+    let (mut best, mut least) = (None, f64::INFINITY);
+    for candidate in
+        [base_scale, floor, floor.saturating_add(1)].into_iter().filter(|&scale| scale != NAN_SCALE)
+    {
+        let (codes, error) = packed(x, candidate);
+        if error < least {
+            (best, least) = (Some((candidate, codes)), error);
         }
     }
+    let (scale, codes) = best.unwrap_or_else(|| (floor, packed(x, floor).0));
+    block(scale, codes)
+}
+
+/// A block, whose neighbors share a byte, with something added to its values: the nearest to the sums in f32,
+/// its own scale tried first. One to which nothing is added keeps its bytes.
+pub fn mxfp4_add(block: Mxfp4Block, added: &[f32; BLOCK_VALUES]) -> Mxfp4Block {
+    if added.iter().all(|added| *added == 0.0) {
+        return block;
+    }
+    let [scale, codes @ ..] = block;
+    let mut sums = [0.0; BLOCK_VALUES];
+    mxfp4_dequantize(&mut sums, &codes, &[scale]);
+    sums.iter_mut().zip(added).for_each(|(sum, added)| *sum += added);
+    mxfp4_nearest(&sums, scale)
+}
+
+fn block(scale: u8, codes: [u8; MXFP4_CODE_BYTES]) -> Mxfp4Block {
+    let mut block = [scale; 1 + MXFP4_CODE_BYTES];
+    block[1..].copy_from_slice(&codes);
+    block
 }
 
 /// The codes under a scale, and the sum of squares of what they are off by, ascending.

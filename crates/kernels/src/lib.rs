@@ -61,7 +61,7 @@ pub use head::{Head, HeadGradients, HeadRows, Targets, head_backward, head_nll};
 pub use linear_backward::{linear_backward_bias, linear_backward_input, linear_backward_weight};
 pub use low_rank::{
     LowRank, LowRankGradients, low_rank, low_rank_backward_factors, low_rank_backward_input, low_rank_expand,
-    low_rank_shrink,
+    low_rank_row, low_rank_shrink,
 };
 pub use matrix::{Matrix, Rows, linear};
 pub use memory::HugePages;

@@ -56,6 +56,20 @@ pub fn low_rank(
     low_rank_expand(pool, y, u, &columns, LinearDims { t, n, k: rank });
 }
 
+/// A row of the matrix that is added, `s B A`, on its own: a chain over the rank, ascending.
+///
+/// Shapes: `out [K]`.
+/// Panics: when `out` is not a row, or there is no such row.
+pub fn low_rank_row(out: &mut [f32], factors: LowRank<'_>, row: usize) {
+    let LowRank { a, b, rank, scale } = factors;
+    assert_eq!(a.len(), rank * out.len(), "low_rank_row: a is [r, K]");
+    out.fill(0.0);
+    for (b, a) in b[row * rank..][..rank].iter().zip(a.chunks_exact(out.len())) {
+        let factor = scale * b;
+        out.iter_mut().zip(a).for_each(|(out, a)| *out += factor * a);
+    }
+}
+
 /// Adds the expanded rows alone: `y += u B^T`, of which `dims` are the sizes, K being r.
 ///
 /// Shapes: `y [T, N]`, `u [T, r]`, `columns [r, N]`, which is B column by column.

@@ -4,7 +4,7 @@
 //! is compiled for its form. To add a form: its file in `stored/`, a variant here, and an arm in
 //! `each_form` (and `each_int8_form`, if int8 activations can meet it).
 
-use gptoss_formats::Q8_0Block;
+use gptoss_formats::{Mxfp4Block, Q8_0Block};
 use half::{bf16, f16};
 
 use crate::pool::Pool;
@@ -89,6 +89,19 @@ impl Matrix<'_> {
     /// Panics: when they lie outside, or are not whole panels.
     pub fn rows(self, first: usize, rows: usize, k: usize) -> Self {
         each_form!(self, form(w) => form(w.rows(first, rows, k)))
+    }
+
+    /// Row `index` as blocks of MXFP4 whose neighbors share a byte; false for a matrix in another form.
+    ///
+    /// Shapes: `out [K / 32]`.
+    /// Panics: when the row lies outside.
+    pub fn mxfp4_row(self, out: &mut [Mxfp4Block], index: usize) -> bool {
+        match self {
+            Matrix::Mxfp4(w) => w.blocks_of(out, index),
+            Matrix::Mxfp4Blocks(w) => w.blocks_of(out, index),
+            _ => return false,
+        }
+        true
     }
 
     /// Row `index` as f32, exactly.

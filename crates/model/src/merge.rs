@@ -17,7 +17,7 @@ use std::io::{self, Write};
 use gptoss_checkpoint::{
     Adapter, AdapterPair, AdapterSite, Checkpoint, Config, Dtype, ExpertFormat, LayerPart, Part, Tensor,
 };
-use gptoss_kernels::Pool;
+use gptoss_kernels::{LowRank, Pool, low_rank_row};
 use half::bf16;
 
 use crate::merge::row::{BaseRows, MergedRow, merged_bf16, merged_mxfp4, rows_of};
@@ -258,13 +258,11 @@ impl<'a> Change<'a> {
     }
 }
 
-/// A row of what a pair adds: a chain over the rank, ascending.
+/// A row of what a pair adds.
 fn added(pair: &AdapterPair, row: usize, columns: usize) -> Vec<f32> {
     let mut out = vec![0.0; columns];
-    for (b, a) in pair.b[row * pair.rank..][..pair.rank].iter().zip(pair.a.chunks_exact(columns)) {
-        let factor = pair.scale * b;
-        out.iter_mut().zip(a).for_each(|(out, a)| *out += factor * a);
-    }
+    let AdapterPair { rank, scale, a, b } = pair;
+    low_rank_row(&mut out, LowRank { a, b, rank: *rank, scale: *scale }, row);
     out
 }
 

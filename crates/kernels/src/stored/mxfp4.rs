@@ -1,6 +1,8 @@
 //! MXFP4 as published: codes and scales apart.
 
-use gptoss_formats::{BLOCK_VALUES, E2M1_DOUBLED, MXFP4_CODE_BYTES, mxfp4_dequantize, scale_value};
+use gptoss_formats::{
+    BLOCK_VALUES, E2M1_DOUBLED, MXFP4_CODE_BYTES, Mxfp4Block, mxfp4_dequantize, scale_value,
+};
 
 use crate::products::float::Weights;
 #[cfg(target_arch = "x86_64")]
@@ -34,6 +36,15 @@ impl<'a> Mxfp4<'a> {
     fn parts(self, first: usize, rows: usize, num_blocks: usize) -> (&'a [u8], &'a [u8]) {
         let (start, len) = (first * num_blocks, rows * num_blocks);
         (&self.blocks[start * MXFP4_CODE_BYTES..][..len * MXFP4_CODE_BYTES], &self.scales[start..][..len])
+    }
+
+    /// Row `n`, every scale in front of its codes.
+    pub(crate) fn blocks_of(self, out: &mut [Mxfp4Block], n: usize) {
+        let (codes, scales) = self.parts(n, 1, out.len());
+        for ((out, codes), scale) in out.iter_mut().zip(codes.as_chunks::<MXFP4_CODE_BYTES>().0).zip(scales) {
+            let [first, rest @ ..] = out;
+            (*first, *rest) = (*scale, *codes);
+        }
     }
 }
 

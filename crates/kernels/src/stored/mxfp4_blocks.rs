@@ -49,6 +49,16 @@ impl<'a> Mxfp4Blocks<'a> {
         &stack[place * num_blocks..][..num_blocks]
     }
 
+    /// Row `n`, neighbors sharing a byte.
+    pub(crate) fn blocks_of(self, out: &mut [Mxfp4Block], n: usize) {
+        out.copy_from_slice(self.row(n, out.len()));
+        if self.nibbles == NibbleOrder::Halves {
+            for [_, codes @ ..] in out {
+                *codes = neighbors_from_halves(codes);
+            }
+        }
+    }
+
     /// The values of some blocks of one row.
     #[inline(always)]
     pub(super) fn unpack_blocks(self, out: &mut [f32], blocks: &[Mxfp4Block]) {

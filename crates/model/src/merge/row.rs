@@ -3,7 +3,7 @@
 use std::io;
 
 use gptoss_checkpoint::Tensor;
-use gptoss_formats::{BLOCK_VALUES, MXFP4_CODE_BYTES, mxfp4_dequantize, mxfp4_quantize_near, widen_bf16};
+use gptoss_formats::{BLOCK_VALUES, MXFP4_CODE_BYTES, mxfp4_add, mxfp4_dequantize, widen_bf16};
 use half::bf16;
 
 use crate::merge::tally::Tally;
@@ -80,20 +80,20 @@ pub(super) fn merged_mxfp4(base: &BaseRows<'_>, row: usize, added: &[f32]) -> Me
     let codes = merged.bytes.as_chunks_mut::<MXFP4_CODE_BYTES>().0.iter_mut().zip(&mut merged.scales);
     let inputs = values.as_chunks::<BLOCK_VALUES>().0.iter().zip(added.as_chunks::<BLOCK_VALUES>().0);
     for ((codes, scale), (values, added)) in codes.zip(inputs) {
-        let mut found = *values;
-        let wanted: [f32; BLOCK_VALUES] = std::array::from_fn(|i| values[i] + added[i]);
-        if added.iter().any(|added| *added != 0.0) {
-            let (before, before_scale) = (*codes, *scale);
-            mxfp4_quantize_near(codes, std::slice::from_mut(scale), &wanted, &[before_scale]);
-            mxfp4_dequantize(&mut found, codes, &[*scale]);
-            // Under another scale every code is another one.
-            merged.tally.changed += match *scale == before_scale {
-                true => codes.iter().zip(before).map(|(new, old)| changed_codes(*new, old)).sum::<u64>(),
-                false => BLOCK_VALUES as u64,
-            };
-        }
-        for ((&base, &wanted), found) in values.iter().zip(&wanted).zip(found) {
-            merged.tally.count(base, wanted, found);
+        let (before, before_scale) = (*codes, *scale);
+        let mut block = [before_scale; 1 + MXFP4_CODE_BYTES];
+        block[1..].copy_from_slice(&before);
+        let [new_scale, new_codes @ ..] = mxfp4_add(block, added);
+        (*codes, *scale) = (new_codes, new_scale);
+        // Under another scale every code is another one.
+        merged.tally.changed += match *scale == before_scale {
+            true => codes.iter().zip(before).map(|(new, old)| changed_codes(*new, old)).sum::<u64>(),
+            false => BLOCK_VALUES as u64,
+        };
+        let mut found = [0.0; BLOCK_VALUES];
+        mxfp4_dequantize(&mut found, codes, &[*scale]);
+        for ((&base, added), found) in values.iter().zip(added).zip(found) {
+            merged.tally.count(base, base + added, found);
         }
     }
     merged
