@@ -7,10 +7,14 @@ pub mod browser;
 pub mod cell;
 pub mod mcp;
 mod patch;
+mod python;
 mod reply;
+mod shell;
 
 pub use patch::{
     Chunk, Edit, EditKind, FileContent, FilePatch, Hunk, PATCH_INSTRUCTIONS, Patch, PatchError, Plan,
     RelativePath, Workspace, patch_function, patch_of_call,
 };
+pub use python::{Interpreter, NoPython, Python};
 pub use reply::{ToolFile, ToolReply};
+pub use shell::{Command, Outcome, Shell, ShellOutput};

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdout};
 
+use crate::cell::bubblewrap;
 use crate::cell::error::CellError;
 use crate::cell::keep::Keep;
 use crate::cell::launch::CELL;
@@ -19,6 +20,8 @@ use crate::cell::program::{Bind, End, Program, Ran};
 use crate::cell::remedy;
 use crate::cell::walls::Wall;
 
+/// How long the walls may take that are built to see whether they can be.
+const STAND_MAX: Duration = Duration::from_secs(30);
 /// How long the end of a cell is waited for, once it was told to end.
 const END_MAX: Duration = Duration::from_secs(5);
 /// The longest that a cell tells. Units: bytes.
@@ -48,6 +51,8 @@ pub struct Cell {
     /// What of the machine each program sees beside the system's own programs.
     pub binds: Vec<Bind>,
     launcher: Launcher,
+    /// It, where our own launcher is refused.
+    bubblewrap: Option<PathBuf>,
     missing: Vec<Wall>,
 }
 
@@ -56,12 +61,28 @@ impl Cell {
     ///
     /// **Errors** when they cannot, with what stands against it and what to do. Nothing weaker is built instead.
     pub fn stand(launcher: Launcher) -> Result<Self, CellError> {
-        let mut cell = Self { limits: Limits::default(), binds: Vec::new(), launcher, missing: Vec::new() };
+        match (Self::stand_by(launcher.clone(), None), bubblewrap::find()) {
+            (Err(refused @ CellError::Refused { .. }), Some(path)) => {
+                Self::stand_by(launcher, Some(path)).map_err(|_| refused)
+            }
+            (stood, _) => stood,
+        }
+    }
+
+    /// The same by our own launcher, or by bubblewrap.
+    #[doc(hidden)]
+    pub fn stand_by(launcher: Launcher, bubblewrap: Option<PathBuf>) -> Result<Self, CellError> {
+        let (limits, binds, missing) = (Limits::default(), Vec::new(), Vec::new());
+        let mut cell = Self { limits, binds, launcher, bubblewrap, missing };
         let (mut child, control) = cell.spawn(None, None, |mut command| command.spawn())?;
+        control.set_read_timeout(Some(STAND_MAX)).map_err(|source| cell.failed(source))?;
         let mut reports = BufReader::new(io::Read::take(control, REPORT_BYTES_MAX));
         let mut line = String::new();
         let read = reports.read_line(&mut line);
         drop(reports);
+        if read.is_err() {
+            let _ = child.kill();
+        }
         child.wait().map_err(|source| cell.failed(source))?;
         match read.ok().and_then(|_| serde_json::from_str(&line).ok()) {
             Some(Report::Standing { missing }) => cell.missing = missing,
@@ -74,6 +95,16 @@ impl Cell {
     /// The walls that this machine lacks; only those that others stand behind can be among them.
     pub fn missing(&self) -> &[Wall] {
         &self.missing
+    }
+
+    /// What builds the walls: bubblewrap, or this program itself.
+    pub fn bubblewrap(&self) -> Option<&Path> {
+        self.bubblewrap.as_deref()
+    }
+
+    /// Whether what is to be shown can be; every start asks it too.
+    pub fn check(&self) -> Result<(), CellError> {
+        self.binds.iter().try_for_each(check)
     }
 
     /// Starts a program. It runs until it ends, until the cell ends it for what it takes, or until what is
@@ -129,10 +160,10 @@ impl Cell {
         input: Option<OwnedFd>,
         spawn: impl FnOnce(Command) -> io::Result<C>,
     ) -> Result<(C, UnixStream), CellError> {
-        self.binds.iter().try_for_each(check)?;
+        self.check()?;
         let (mut control, theirs) = UnixStream::pair().map_err(|source| self.failed(source))?;
-        let mut command = Command::new(&self.launcher.path);
-        command.args(&self.launcher.args).current_dir("/").stdin(OwnedFd::from(theirs));
+        let mut command = self.command().map_err(|source| self.failed(source))?;
+        command.current_dir("/").stdin(OwnedFd::from(theirs));
         match program {
             Some(_) => command.stdout(Stdio::piped()).stderr(Stdio::piped()),
             None => command.stdout(Stdio::null()).stderr(Stdio::null()),
@@ -141,6 +172,18 @@ impl Cell {
         let order = Order { program: program.cloned(), limits: self.limits, binds: self.binds.clone() };
         send(&mut control, &order, input.as_ref().map(AsFd::as_fd)).map_err(|source| self.failed(source))?;
         Ok((child, control))
+    }
+
+    fn command(&self) -> io::Result<Command> {
+        let Launcher { path, args } = &self.launcher;
+        let Some(bubblewrap) = &self.bubblewrap else {
+            let mut command = Command::new(path);
+            command.args(args);
+            return Ok(command);
+        };
+        let mut command = bubblewrap::command(bubblewrap, path, &self.binds, &self.limits)?;
+        command.args(bubblewrap::arguments(args));
+        Ok(command)
     }
 
     fn failed(&self, source: io::Error) -> CellError {
@@ -224,9 +267,16 @@ fn check(bind: &Bind) -> Result<(), CellError> {
     if ["/proc", "/dev", "/etc"].iter().any(|taken| inside.starts_with(taken)) {
         return refuse(inside, "the cell has that folder of its own");
     }
-    match bind.outside.canonicalize() {
-        Ok(real) if real.parent().is_none() => refuse(&bind.outside, "it is the whole machine"),
+    let outside = &bind.outside;
+    match outside.canonicalize() {
+        Ok(real) if real.parent().is_none() => refuse(outside, "it is the whole machine"),
+        Ok(real) if ["/proc", "/sys", "/dev"].iter().any(|kernel| real.starts_with(kernel)) => {
+            refuse(outside, "it is the kernel's")
+        }
+        Ok(real) if real != *outside => {
+            refuse(outside, &format!("it leads through a symbolic link: name {}", real.display()))
+        }
         Ok(_) => Ok(()),
-        Err(error) => refuse(&bind.outside, &error.to_string()),
+        Err(error) => refuse(outside, &error.to_string()),
     }
 }

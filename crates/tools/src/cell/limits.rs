@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cell::program::End;
+
 /// Seconds that a program may run.
 pub const TIME_MAX: Duration = Duration::from_secs(120);
 /// Memory that a cell's processes may hold together. Units: bytes.
@@ -53,6 +55,22 @@ impl Default for Limits {
             output_bytes: OUTPUT_BYTES_MAX,
             disk_bytes: DISK_BYTES_MAX,
             files: FILES_MAX,
+        }
+    }
+}
+
+impl Limits {
+    /// Which limit a program ended by, as a line for whoever reads its output; nothing if by none.
+    pub fn exceeded(&self, end: End) -> String {
+        match end {
+            End::OutOfTime => format!("[killed: it ran longer than {} s]\n", self.time.as_secs_f64()),
+            End::OutOfMemory => {
+                format!("[killed: its processes held more than {} MiB of memory]\n", self.memory_bytes >> 20)
+            }
+            End::TooManyProcesses => {
+                format!("[killed: it had more than {} processes and threads]\n", self.processes)
+            }
+            End::Exited(_) | End::Signaled(_) => String::new(),
         }
     }
 }

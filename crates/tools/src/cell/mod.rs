@@ -12,7 +12,11 @@ mod program;
 mod walls;
 
 #[cfg(target_os = "linux")]
+mod bubblewrap;
+#[cfg(target_os = "linux")]
 mod calls;
+#[cfg(not(target_os = "linux"))]
+mod elsewhere;
 #[cfg(target_os = "linux")]
 mod first;
 #[cfg(target_os = "linux")]
@@ -32,9 +36,12 @@ mod root;
 #[cfg(target_os = "linux")]
 mod watch;
 
+#[cfg(not(target_os = "linux"))]
+pub use elsewhere::{Cell, Launcher, Running, launch};
 pub use error::CellError;
 #[cfg(target_os = "linux")]
 pub use host::{Cell, Launcher, Running};
+pub(crate) use keep::Keep;
 #[cfg(target_os = "linux")]
 pub use launch::{launch, launch_without};
 pub use limits::Limits;

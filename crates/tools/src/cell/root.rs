@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use libc::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, mount_bind,
     mount_bind_recursive, mount_change, move_mount, open_tree, unmount,
@@ -22,7 +22,7 @@ use crate::cell::raw;
 pub const SYSTEM: [&str; 9] =
     ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store"];
 /// Files that programs read of the machine's settings: nothing in them is of a user's.
-const ETC: [&str; 3] = ["/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime"];
+pub const ETC: [&str; 3] = ["/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime"];
 /// Devices that hold nothing.
 pub const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
 /// Folders to write to, in memory.
@@ -62,7 +62,7 @@ pub fn enter(binds: &[Bind], limits: &Limits, own_processes: bool) -> Result<(),
         let write = if bind.writable { 0 } else { MOUNT_ATTR_RDONLY };
         copy(&bind.outside, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | write)
     });
-    let shown = shown.collect::<Result<Vec<_>, _>>()?;
+    let shown = shown.collect::<Result<Vec<_>, Refusal>>()?;
 
     memory(SITE, "size=1m,nr_inodes=4k,mode=755")?;
     std::env::set_current_dir(SITE).map_err(step("the new root"))?;
@@ -73,7 +73,7 @@ pub fn enter(binds: &[Bind], limits: &Limits, own_processes: bool) -> Result<(),
         make_file(Path::new(path)).and_then(|()| fs::write(path, contents)).map_err(step(path))?;
     }
     for (path, device) in DEVICES.into_iter().zip(devices) {
-        Copied::Mount(device, false).place(Path::new(path))?;
+        device.place(Path::new(path))?;
     }
     for (name, target) in [("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")] {
         symlink(format!("/proc/self/fd{target}"), Path::new("dev").join(name)).map_err(step("/dev"))?;
@@ -81,7 +81,7 @@ pub fn enter(binds: &[Bind], limits: &Limits, own_processes: bool) -> Result<(),
     scratch(limits)?;
     processes(limits, own_processes)?;
     for (bind, mount) in binds.iter().zip(shown) {
-        Copied::Mount(mount, bind.outside.is_dir()).place(&bind.inside)?;
+        mount.place(&bind.inside)?;
     }
     pivot().map_err(step("the change of the root"))
 }
@@ -115,20 +115,25 @@ fn copy_system(path: &'static str) -> Option<Result<(PathBuf, Copied), Refusal>>
     let meta = fs::symlink_metadata(path).ok()?;
     let copied = match meta.is_symlink() {
         true => fs::read_link(path).map(Copied::Link).map_err(step(path)),
-        false => copy(Path::new(path), MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
-            .map(|mount| Copied::Mount(mount, meta.is_dir())),
+        false => copy(Path::new(path), MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV),
     };
     Some(copied.map(|copied| (path.into(), copied)))
 }
 
-/// A copy of the mounts from a path on, with attributes.
-fn copy(path: &Path, attributes: u64) -> Result<OwnedFd, Refusal> {
-    let flags =
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
-    let copied = open_tree(CWD, path, flags).map_err(step(path.display().to_string()))?;
-    raw::set_mount_attributes(copied.as_fd(), attributes, true)
-        .map_err(step(format!("attributes of {}", path.display())))?;
-    Ok(copied)
+/// A copy of the mounts from a path on, with attributes. No symbolic link is followed: a program could have made
+/// it, in a folder that was shown to it.
+fn copy(path: &Path, attributes: u64) -> Result<Copied, Refusal> {
+    let refuse = || step(path.display().to_string());
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let opened = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS).map_err(refuse())?;
+    let kind = FileType::from_raw_mode(fstat(&opened).map_err(refuse())?.st_mode);
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    let copied = open_tree(&opened, "", flags).map_err(refuse())?;
+    raw::set_mount_attributes(copied.as_fd(), attributes, true).map_err(step(path.display().to_string()))?;
+    Ok(Copied::Mount(copied, kind == FileType::Directory))
 }
 
 fn make_parent(at: &Path) -> io::Result<()> {

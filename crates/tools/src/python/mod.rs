@@ -1,0 +1,215 @@
+//! Python of the model's: one process in a cell for each conversation, which keeps its variables and files.
+
+mod find;
+mod session;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::time::error::Elapsed;
+
+use crate::ToolReply;
+use crate::cell::{Cell, CellError, End};
+use crate::python::session::{Answer, Session};
+
+pub use find::{Interpreter, NoPython};
+
+/// How long a process waits for the next call of its conversation.
+pub const IDLE_MAX: Duration = Duration::from_secs(20 * 60);
+/// Processes at once; the one that has waited longest leaves for a new one.
+pub const SESSIONS_MAX: usize = 16;
+/// How long a process may take to end that no longer answers.
+const END_MAX: Duration = Duration::from_secs(1);
+/// Conversations of which is remembered that they had a process.
+const CONVERSATIONS_MAX: usize = 1024;
+
+/// What OpenAI's own tool answers, to the letter: models were trained to read it.
+const NOTHING: &str =
+    "[WARN] No output available. Use print() to output anything to stdout to receive the output";
+const OUT_OF_TIME: &str = "[ERROR] Timed out waiting for Jupyter kernel output.";
+/// What is told with the first answer of a new process in the place of an old one.
+const ANEW: &str =
+    "[WARN] A new Python process was started: the variables and files of earlier calls are gone.\n";
+
+/// The tool.
+#[derive(Debug, Clone)]
+pub struct Python {
+    cell: Cell,
+    interpreter: Interpreter,
+    idle: Duration,
+    slots: Arc<Mutex<HashMap<String, Arc<Slot>>>>,
+}
+
+type Slot = tokio::sync::Mutex<State>;
+
+/// What there is of a conversation.
+#[derive(Debug)]
+struct State {
+    session: Option<Session>,
+    had_one: bool,
+    last_used: Instant,
+}
+
+impl Python {
+    /// The tool, with walls and the Python within them. The time of the cell's limits is that of one call.
+    pub fn new(mut cell: Cell, interpreter: Interpreter) -> Self {
+        cell.binds.extend(interpreter.binds());
+        Self { cell, interpreter, idle: IDLE_MAX, slots: Arc::default() }
+    }
+
+    /// The same with another time that a process waits for the next call.
+    pub fn with_idle(self, idle: Duration) -> Self {
+        Self { idle, ..self }
+    }
+
+    /// Runs code in the process of a conversation, which is started if there is none.
+    pub async fn call(&self, conversation: &str, code: &str) -> ToolReply {
+        let slot = self.slot(conversation);
+        let mut state = slot.lock().await;
+        let anew = state.session.is_none() && state.had_one;
+        if state.session.is_none() {
+            self.make_room(&slot);
+            match Session::start(&self.cell, &self.interpreter) {
+                Ok(session) => state.session = Some(session),
+                Err(error) => return ToolReply::error(format!("[ERROR] {error}")),
+            }
+        }
+        let Some(session) = &mut state.session else { return ToolReply::error(OUT_OF_TIME) };
+        let called = tokio::time::timeout(self.cell.limits.time, session.call(code)).await;
+        let mut reply = match called {
+            Ok(Ok(answer)) => reply(answer),
+            Ok(Err(_)) => {
+                let end = tokio::time::timeout(END_MAX, session.end()).await;
+                session.kill().await;
+                state.session = None;
+                self.ended(end)
+            }
+            Err(_) => {
+                session.kill().await;
+                state.session = None;
+                ToolReply::error(OUT_OF_TIME)
+            }
+        };
+        if anew {
+            reply.text.insert_str(0, ANEW);
+        }
+        state.had_one = true;
+        state.last_used = Instant::now();
+        if state.session.is_some() {
+            tokio::spawn(expire(Arc::downgrade(&slot), self.idle));
+        }
+        reply
+    }
+
+    /// Ends the process of a conversation, which is over.
+    pub fn forget(&self, conversation: &str) {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(conversation);
+    }
+
+    fn slot(&self, conversation: &str) -> Arc<Slot> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if slots.len() >= CONVERSATIONS_MAX && !slots.contains_key(conversation) {
+            let oldest = slots
+                .iter()
+                .filter_map(|(name, slot)| Some((slot.try_lock().ok()?.last_used, name.clone())))
+                .min();
+            if let Some((_, name)) = oldest {
+                slots.remove(&name);
+            }
+        }
+        let new = || {
+            let state = State { session: None, had_one: false, last_used: Instant::now() };
+            Arc::new(Slot::new(state))
+        };
+        Arc::clone(slots.entry(conversation.to_owned()).or_insert_with(new))
+    }
+
+    /// Ends the process that has waited longest, if there are as many as may be. Those at work are let be: as
+    /// many calls run at once as callers allow.
+    fn make_room(&self, own: &Arc<Slot>) {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = slots.values().filter(|slot| !Arc::ptr_eq(slot, own));
+        let mut num_others = 0;
+        let mut waiting = Vec::new();
+        for slot in others {
+            match slot.try_lock() {
+                Err(_) => num_others += 1,
+                Ok(state) if state.session.is_some() => {
+                    num_others += 1;
+                    waiting.push(state);
+                }
+                Ok(_) => {}
+            }
+        }
+        if num_others >= SESSIONS_MAX
+            && let Some(oldest) = waiting.into_iter().min_by_key(|state| state.last_used).as_mut()
+        {
+            oldest.session = None;
+        }
+    }
+
+    /// What is said when the process ended under a call.
+    fn ended(&self, end: Result<Result<End, CellError>, Elapsed>) -> ToolReply {
+        let why = match end {
+            Err(_) => "[it broke off its answer]\n".to_owned(),
+            Ok(Ok(end)) => match self.cell.limits.exceeded(end) {
+                none if none.is_empty() => format!("[it ended by itself: {end:?}]\n"),
+                which => which,
+            },
+            Ok(Err(error)) => format!("[{error}]\n"),
+        };
+        ToolReply::error(format!("[ERROR] The Python process is gone. {why}"))
+    }
+}
+
+/// Ends a process that has waited too long for another call.
+async fn expire(slot: Weak<Slot>, idle: Duration) {
+    tokio::time::sleep(idle).await;
+    if let Some(slot) = slot.upgrade()
+        && let Ok(mut state) = slot.try_lock()
+        && state.last_used.elapsed() >= idle
+    {
+        state.session = None;
+    }
+}
+
+/// What the model reads of an answer: what was printed, then the errors, as OpenAI's own tool puts them.
+fn reply(answer: Answer) -> ToolReply {
+    let Answer { stdout, stderr, is_error, files, left_out } = answer;
+    let mut text = match (stdout.is_empty(), stderr.is_empty()) {
+        (_, true) => stdout,
+        (true, false) => stderr,
+        (false, false) => format!("{}\n{stderr}", stdout.trim_end()),
+    };
+    if text.trim().is_empty() {
+        text = NOTHING.to_owned();
+    }
+    for (path, num_bytes) in left_out {
+        let line = format!(
+            "[WARN] {path} ({num_bytes} bytes) is not handed out: files of a call are 16 MiB and 32 at most."
+        );
+        text = format!("{}\n{line}", text.trim_end());
+    }
+    ToolReply { text, is_error, files }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(stdout: &str, stderr: &str, left_out: &[(&str, u64)]) -> String {
+        let left_out = left_out.iter().map(|(path, size)| ((*path).to_owned(), *size)).collect();
+        let (stdout, stderr) = (stdout.to_owned(), stderr.to_owned());
+        reply(Answer { stdout, stderr, is_error: false, files: Vec::new(), left_out }).text
+    }
+
+    #[test]
+    fn what_was_printed_stands_before_errors() {
+        assert_eq!(text("a\n", "", &[]), "a\n");
+        assert_eq!(text("a\n\n", "b\n", &[]), "a\nb\n");
+        assert_eq!(text("", "b\n", &[]), "b\n");
+        assert_eq!(text(" \n", "", &[]), NOTHING);
+        assert!(text("a\n", "", &[("big", 7)]).starts_with("a\n[WARN] big (7 bytes)"));
+    }
+}
