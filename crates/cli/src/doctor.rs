@@ -20,7 +20,7 @@ use crate::config::{self, Layers};
 use crate::finding::{Finding, Level, worst, write_lines};
 use crate::hub::Settings;
 use crate::memory_budget::human;
-use crate::{checks, device, machine, proof, serve, state_folder};
+use crate::{cells, checks, device, machine, proof, serve, state_folder};
 
 /// How long memory is read, at most.
 const READ_TIME: Duration = Duration::from_millis(500);
@@ -49,6 +49,7 @@ pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
     findings.extend(device::findings());
     findings.push(cache());
     findings.push(state());
+    findings.extend(cells::findings());
     findings.extend(configuration(args)?);
     let mut out = io::stdout().lock();
     match args.json {

@@ -13,6 +13,7 @@ mod args;
 mod batch;
 mod bench;
 mod card_kv;
+mod cells;
 mod chart;
 mod chat;
 mod checks;
@@ -73,6 +74,10 @@ use std::process::ExitCode;
 use crate::args::Command;
 
 fn main() -> ExitCode {
+    // The launcher of a cell has one thread, and nothing of the program's.
+    if let Some(code) = gptoss_tools::cell::launch(std::env::args_os().skip(1)) {
+        return code;
+    }
     gptoss_checkpoint::install_bus_error_handler();
     let cli = match config::parse() {
         Ok(cli) => cli,

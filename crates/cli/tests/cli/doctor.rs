@@ -23,8 +23,18 @@ fn doctor_looks_at_the_machine_and_the_settings() {
     };
     let (code, report) = doctor("127.0.0.1");
     assert_eq!(code, Some(0), "{report}");
-    for about in ["processor", "threads", "memory", "bandwidth", "open files", "device", "settings", "model"]
-    {
+    for about in [
+        "processor",
+        "threads",
+        "memory",
+        "bandwidth",
+        "open files",
+        "cells",
+        "python",
+        "device",
+        "settings",
+        "model",
+    ] {
         assert_ne!(level(&report, about), "fail", "{about}");
     }
     assert_eq!(level(&report, "address"), "ok");

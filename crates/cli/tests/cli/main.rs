@@ -8,6 +8,8 @@ mod bad_input;
 mod batch;
 mod bench;
 mod card;
+#[cfg(target_os = "linux")]
+mod cells;
 mod chat;
 mod config;
 mod dataset;
