@@ -1,31 +1,53 @@
-//! Where pages and results come from.
+//! Where results and pages come from: a closed set.
 
 use super::{
     corpus::Corpus,
+    http::Failure,
     limits::{Limits, SEARCH_RESULTS},
     page::Page,
+    service::Service,
+    web::Web,
 };
 
-/// Who answers a search and who gives pages: a closed set.
+/// Who answers a search, and who gives pages.
 #[derive(Debug)]
 pub enum Backend {
-    /// A folder of this machine.
+    /// Exa, for both.
+    Exa(Service),
+    /// You.com, for both.
+    YouCom(Service),
+    /// A SearXNG for searches; pages are fetched by this program.
+    Searxng(Service, Web),
+    /// No searches; pages are fetched by this program.
+    Fetch(Web),
+    /// A folder of this machine, for both.
     Corpus(Corpus),
 }
 
 impl Backend {
-    /// A search's results, or why there are none.
-    pub(super) async fn search(&self, query: &str, _limits: &Limits) -> Result<Page, String> {
+    /// The page of a search's results.
+    pub(super) async fn search(&self, query: &str, limits: &Limits) -> Result<Page, Failure> {
         match self {
+            Self::Exa(service) => service.exa_search(query, limits).await,
+            Self::YouCom(service) => service.you_com_search(query, limits).await,
+            Self::Searxng(service, _) => service.searxng_search(query, limits).await,
+            Self::Fetch(_) => Err(Failure::Nothing(
+                "this browser has no search; open a page by its address instead".to_owned(),
+            )),
             Self::Corpus(corpus) => Ok(Page::of_hits(query, &corpus.search(query, SEARCH_RESULTS))),
         }
     }
 
-    /// A page, or why there is none.
-    pub(super) async fn fetch(&self, url: &str, _limits: &Limits) -> Result<Page, String> {
+    /// A page by its address.
+    pub(super) async fn fetch(&self, url: &str, limits: &Limits) -> Result<Page, Failure> {
         match self {
+            Self::Exa(service) => service.exa_page(url, limits).await,
+            Self::YouCom(service) => service.you_com_page(url, limits).await,
+            Self::Searxng(_, web) | Self::Fetch(web) => web.fetch(url, limits).await,
             Self::Corpus(corpus) => corpus.page(url).ok_or_else(|| {
-                "no file of the corpus has this address; search to find those there are".to_owned()
+                Failure::Nothing(
+                    "no file of the corpus has this address; a search tells those that have".to_owned(),
+                )
             }),
         }
     }

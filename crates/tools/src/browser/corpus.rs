@@ -10,7 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::page::{Hit, Page};
+use super::{
+    VIEW_SOURCE, html,
+    page::{Hit, Page},
+};
 
 /// Most files of a folder.
 const FILES_MAX: usize = 20_000;
@@ -40,7 +43,10 @@ pub struct Corpus {
 
 #[derive(Debug)]
 struct Document {
+    kind: Kind,
     source: String,
+    /// What is searched in the place of the source.
+    text: Option<String>,
     title: String,
     num_words: usize,
 }
@@ -49,6 +55,7 @@ struct Document {
 enum Kind {
     Text,
     Markdown,
+    Html,
 }
 
 /// Why a folder cannot be a corpus.
@@ -124,10 +131,12 @@ impl Corpus {
         let mut words: HashMap<String, Vec<(usize, u32)>> = HashMap::new();
         for (place, document) in documents.values_mut().enumerate() {
             let mut counts: HashMap<String, u32> = HashMap::new();
-            for word in words_of(&document.source).chain(words_of(&document.title)) {
+            let mut num_words = 0;
+            for word in words_of(document.text()).chain(words_of(&document.title)) {
                 *counts.entry(word).or_default() += 1;
-                document.num_words += 1;
+                num_words += 1;
             }
+            document.num_words = num_words;
             for (word, count) in counts {
                 words.entry(word).or_default().push((place, count));
             }
@@ -165,7 +174,7 @@ impl Corpus {
                 Hit {
                     title: document.title.clone(),
                     url: url.clone(),
-                    summary: summary(&document.source, &query),
+                    summary: summary(document.text(), &query),
                 }
             })
             .collect()
@@ -173,8 +182,12 @@ impl Corpus {
 
     /// A file as a page, or as its source; none if there is no file at this address.
     pub(super) fn page(&self, url: &str) -> Option<Page> {
-        let document = self.documents.get(url)?;
-        Some(Page::plain(url, &document.title, &document.source))
+        let bare = url.strip_prefix(VIEW_SOURCE).unwrap_or(url);
+        let document = self.documents.get(bare)?;
+        Some(match document.kind {
+            Kind::Html if bare == url => html::page(&document.source, url, Some(&document.title)),
+            _ => Page::plain(url, &document.title, &document.source),
+        })
     }
 }
 
@@ -183,6 +196,7 @@ impl Kind {
         match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
             "txt" => Some(Self::Text),
             "md" => Some(Self::Markdown),
+            "html" | "htm" => Some(Self::Html),
             _ => None,
         }
     }
@@ -192,13 +206,22 @@ impl Document {
     fn new(kind: Kind, name: &Path, source: String) -> Self {
         let heading = match kind {
             Kind::Text => None,
-            Kind::Markdown => source.lines().find_map(|line| line.strip_prefix("# ")).map(str::trim),
+            Kind::Markdown => source
+                .lines()
+                .find_map(|line| line.strip_prefix("# "))
+                .map(|heading| heading.trim().to_owned()),
+            Kind::Html => html::title(&source),
         };
         let title = match heading {
-            Some(heading) if !heading.is_empty() => heading.to_owned(),
+            Some(heading) if !heading.is_empty() => heading,
             _ => name.to_string_lossy().into_owned(),
         };
-        Self { source, title, num_words: 0 }
+        let text = (kind == Kind::Html).then(|| html::text(&source));
+        Self { kind, source, text, title, num_words: 0 }
+    }
+
+    fn text(&self) -> &str {
+        self.text.as_ref().unwrap_or(&self.source)
     }
 }
 
@@ -215,8 +238,22 @@ fn address(host: &str, name: &Path) -> String {
     format!("corpus://{host}/{}", parts.join("/"))
 }
 
+/// The words of a text, in lower case. Where a script writes no spaces, each of its characters is one.
 fn words_of(text: &str) -> impl Iterator<Item = String> {
-    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase)
+    text.split(|c: char| !c.is_alphanumeric())
+        .flat_map(|word| word.split_inclusive(is_unspaced))
+        .flat_map(|word| {
+            let last = word.char_indices().next_back().filter(|&(_, c)| is_unspaced(c));
+            let (word, character) = word.split_at(last.map_or(word.len(), |(i, _)| i));
+            [word, character]
+        })
+        .filter(|word| !word.is_empty())
+        .map(str::to_lowercase)
+}
+
+/// A character of Thai, Japanese or Chinese.
+fn is_unspaced(c: char) -> bool {
+    matches!(c, '\u{e00}'..='\u{e7f}' | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{20000}'..='\u{3ffff}')
 }
 
 /// The passage that starts at the line with most words of the query; the first of those.
@@ -235,4 +272,21 @@ fn summary(source: &str, query: &[String]) -> String {
         start += line.len();
     }
     source[best.1..].chars().take(SUMMARY_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_searched_by_their_words() {
+        for (text, expected) in [
+            ("The Heron's two-fold É", "the heron s two fold é"),
+            ("東京の鳥 and ต้น", "東 京 の 鳥 and ต น"),
+            ("a東b", "a 東 b"),
+            ("", ""),
+        ] {
+            assert_eq!(words_of(text).collect::<Vec<_>>().join(" "), expected);
+        }
+    }
 }

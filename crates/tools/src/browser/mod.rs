@@ -14,9 +14,14 @@ mod corpus;
 mod display;
 mod error;
 mod find;
+mod guard;
+mod html;
+mod http;
 mod limits;
 mod link;
 mod page;
+mod service;
+mod web;
 mod wrap;
 
 use std::{collections::HashMap, sync::Arc};
@@ -24,7 +29,10 @@ use std::{collections::HashMap, sync::Arc};
 pub use backend::Backend;
 pub use citations::{CitationStream, Citations, Cited, UrlCitation};
 pub use corpus::{Corpus, CorpusError};
+pub use guard::{Guard, Refused, Resolve};
 pub use limits::Limits;
+pub use service::{EXA_URL, Key, Service, ServiceError, YOU_COM_URL};
+pub use web::Web;
 
 use self::{
     arguments::{Arguments, Target, View},
@@ -131,7 +139,8 @@ impl Browser {
         match arguments {
             Arguments::Search { query } => {
                 let page = self.backend.search(&query, &self.limits).await;
-                let page = page.map_err(|reason| Error::Search { query: query.clone(), reason })?;
+                let page = page
+                    .map_err(|failure| Error::Search { query: query.clone(), reason: failure.to_string() })?;
                 *action = Some(Action::Search { query, sources: page.links.clone() });
                 let page = self.keep(page)?;
                 self.show(page, View { line: None, num_lines: None })
@@ -188,7 +197,7 @@ impl Browser {
             return Ok(Arc::clone(page));
         }
         let page = self.backend.fetch(&url, &self.limits).await;
-        let page = page.map_err(|reason| Error::Fetch { url: url.clone(), reason })?;
+        let page = page.map_err(|failure| Error::Fetch { url: url.clone(), reason: failure.to_string() })?;
         let page = self.keep(page)?;
         self.opened.insert(url, Arc::clone(&page));
         Ok(page)

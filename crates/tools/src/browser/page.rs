@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    characters::{merge_space, without_marks},
+    characters::{merge_space, without_marks, without_pictographs},
     link,
 };
 
@@ -49,10 +49,12 @@ impl Page {
         let mut text = format!("{}# Search Results", head(""));
         for (i, hit) in hits.iter().enumerate() {
             text.push_str(if i == 0 { "\n\n  * " } else { "\n  * " });
-            let title = clean(&hit.title);
+            let title = merge_space(&without_marks(&without_pictographs(&hit.title)));
             let mark = links.mark("", &hit.url, &title).unwrap_or(title);
-            text.push_str([mark, clean(&hit.summary)].join(" ").trim());
+            let summary = without_marks(&without_pictographs(&hit.summary));
+            text.push_str(merge_space(&format!("{mark} {summary}")).trim_start());
         }
+        text.truncate(text.trim_end().len());
         Self { title: query.to_owned(), text, links: links.urls, ..Self::default() }
     }
 
@@ -65,8 +67,4 @@ impl Page {
 /// The first line of a page that has an address.
 pub(super) fn head(url: &str) -> String {
     format!("\nURL: {url}\n")
-}
-
-fn clean(text: &str) -> String {
-    merge_space(&without_marks(text)).trim().to_owned()
 }
