@@ -10,6 +10,7 @@ mod course;
 mod estimate;
 mod finish;
 mod gate;
+mod lesson;
 mod log;
 mod plot;
 mod recipe;
@@ -32,6 +33,7 @@ use crate::model_source::Opened;
 use course::Ended;
 use finish::{Finish, Written};
 use gate::Gate;
+use lesson::Lesson;
 use recipe::Recipe;
 use rows::Rows;
 use run_folder::RunFolder;
@@ -83,19 +85,21 @@ fn learn(task: &Finish<'_>, interrupt: &Interrupt) -> Result<Option<Written>> {
         .with_context(|| format!("cannot open {}", opened.source.name()))?;
     let (network, trained) = weights.network(&recipe.tuning, recipe.seed);
     let mut trainer = Trainer::new(task.pool, &network, trained, recipe.optimizer(), recipe.tokens);
-    let base_loss = rows.valid_loss(&trainer);
+    // Before a state is taken up: what the base makes of the rows is part of the lesson.
+    let lesson = Lesson::of(rows, recipe, &trainer);
+    let base = lesson.test(&trainer);
     if args.resume && !trainer.restore(&folder.states(), identity)? {
         let out = folder.path().display();
         writeln!(io::stderr(), "{out}: there is no state yet: from the beginning")?;
     }
-    let run = course::Run { args, recipe, rows, folder, identity };
+    let run = course::Run { args, recipe, lesson: &lesson, folder, identity };
     let (ended, log) = interrupt.stoppable(|cancel| run.go(&mut trainer, cancel))?;
     if let Ended::Interrupted = ended {
         let step = trainer.steps();
         writeln!(io::stderr(), "stopped after step {step}; the same command with --resume goes on")?;
         return Ok(None);
     }
-    task.write(&network, trainer, base_loss, &log, ended).map(Some)
+    task.write(&network, trainer, (&lesson, base), &log, ended).map(Some)
 }
 
 /// Has the tuned model write, where there is anything to write, and tells what came of the run.

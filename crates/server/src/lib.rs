@@ -97,6 +97,6 @@ pub use run::{listen, run};
 pub use state::App;
 pub use trace::{ChoiceWork, RequestTrace, TraceParent, Traces, Work, WorkKind};
 pub use training::{
-    DataFile, DataProblem, DataReport, TrainingData, TrainingEnd, TrainingOrder, TrainingReport,
-    TrainingRunner, TrainingSeat, TrainingTurn,
+    DataFile, DataProblem, DataReport, TrainingData, TrainingEnd, TrainingMethod, TrainingOrder,
+    TrainingReport, TrainingRunner, TrainingSeat, TrainingTurn,
 };

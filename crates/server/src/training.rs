@@ -15,6 +15,15 @@ use gptoss_api::wire::fine_tuning::{TuningMetrics, TuningOptions};
 /// Between two looks at whether requests still run.
 const GIVE_WAY_PAUSE: Duration = Duration::from_millis(20);
 
+/// What rows of a training are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrainingMethod {
+    /// Examples of what is to be said.
+    Supervised,
+    /// Pairs of answers of which one is better.
+    Dpo,
+}
+
 /// The files of a training.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainingData {
@@ -24,6 +33,8 @@ pub struct TrainingData {
     pub training: PathBuf,
     /// What is not learned.
     pub validation: Option<PathBuf>,
+    /// What the rows are.
+    pub method: TrainingMethod,
     /// What is trained of the model.
     pub options: TuningOptions,
 }

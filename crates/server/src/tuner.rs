@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 use gptoss_api::ApiError;
 use gptoss_api::fine_tuning::{hyperparameters, results, words};
 use gptoss_api::wire::files::FileObject;
-use gptoss_api::wire::fine_tuning::{TuningError, TuningEvent, TuningJob, TuningLevel, TuningStatus};
+use gptoss_api::wire::fine_tuning::{
+    TuningError, TuningEvent, TuningJob, TuningLevel, TuningMethod, TuningStatus,
+};
 
 use crate::blocking::run_blocking;
 use crate::ids;
@@ -24,8 +26,8 @@ use crate::limits::TUNING_PROBLEMS_TOLD_MAX;
 use crate::state::{App, now};
 use crate::store::tuning::{Effect, JobRow, TunedModel};
 use crate::training::{
-    DataFile, DataReport, TrainingData, TrainingEnd, TrainingOrder, TrainingReport, TrainingSeat,
-    TrainingTurn,
+    DataFile, DataReport, TrainingData, TrainingEnd, TrainingMethod, TrainingOrder, TrainingReport,
+    TrainingSeat, TrainingTurn,
 };
 use crate::tuning::{Current, Tuning, make_folder};
 
@@ -444,7 +446,7 @@ fn judge(row: &mut JobRow, checked: Result<DataReport, String>) -> Vec<Effect> {
         Ok(numbers) => numbers.written(),
         Err(error) => return fail(job, "invalid_hyperparameters", None, error.to_string()),
     };
-    job.method.supervised.hyperparameters = Some(numbers.clone());
+    job.method = TuningMethod::of(numbers.clone());
     job.hyperparameters = numbers;
     job.status = TuningStatus::Queued;
     row.num_examples = Some(num_examples);
@@ -501,6 +503,11 @@ fn data(app: &App, tuning: &Tuning, job: &TuningJob) -> Result<TrainingData, Str
         base: job.model.clone(),
         training: file(&job.training_file, "training.jsonl")?,
         validation: job.validation_file.as_deref().map(|id| file(id, "validation.jsonl")).transpose()?,
+        method: if job.hyperparameters.beta.is_some() {
+            TrainingMethod::Dpo
+        } else {
+            TrainingMethod::Supervised
+        },
         options: job.gptoss.clone(),
     })
 }

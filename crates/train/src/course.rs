@@ -1,6 +1,5 @@
-//! Which texts each step of a run learns from.
+//! Which texts, or pairs of them, each step of a run learns from.
 
-use crate::packing::Text;
 use crate::schedule::order;
 
 /// Texts in epochs, each in an order of its own, some at a step. A function of its numbers alone, so that a
@@ -38,7 +37,7 @@ impl Course {
     }
 
     /// Those of `texts` that a step learns from.
-    pub fn chosen<'a>(&self, step: u64, texts: &[Text<'a>]) -> Vec<Text<'a>> {
+    pub fn chosen<T: Copy>(&self, step: u64, texts: &[T]) -> Vec<T> {
         self.texts_of(step).into_iter().map(|text| texts[text]).collect()
     }
 

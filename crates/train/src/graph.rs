@@ -76,9 +76,26 @@ pub fn add_gradients(
 pub fn loss(pool: &Pool, network: &Network<'_>, trained: &Trained, batch: Batch<'_>) -> f64 {
     let pass = Pass { pool, trained };
     let asked = asked(pass, network, batch);
-    let (mut nll, mut logits) = (vec![0.0; asked.rows.len()], asked.room_for_logits(network));
-    head_nll(pool, &mut nll, &asked.normed, &head(pass, network), &asked.tokens, &mut logits);
-    asked.loss(&nll)
+    asked.loss(&asked.nll(pass, network))
+}
+
+/// The sum of `weights[t] * nll[t]` of each document.
+///
+/// Panics: as [`add_gradients`].
+pub fn document_losses(pool: &Pool, network: &Network<'_>, trained: &Trained, batch: Batch<'_>) -> Vec<f64> {
+    let pass = Pass { pool, trained };
+    let asked = asked(pass, network, batch);
+    let nll = asked.nll(pass, network);
+    let ends = batch.documents.iter().scan(0, |end, rows| {
+        *end += rows;
+        Some(*end)
+    });
+    let ends: Vec<usize> = ends.collect();
+    let mut losses = vec![0.0; ends.len()];
+    for ((row, nll), weight) in asked.rows.iter().zip(&nll).zip(&asked.weights) {
+        losses[ends.partition_point(|end| end <= row)] += f64::from(*nll) * f64::from(*weight);
+    }
+    losses
 }
 
 /// The rows that something is asked of, behind the last layer.
@@ -150,6 +167,13 @@ impl Asked {
     fn room_for_logits(&self, network: &Network<'_>) -> Vec<f32> {
         let v = network.shape.vocabulary;
         vec![0.0; v * (LOGITS_MAX / v.max(1)).clamp(1, self.rows.len().max(1))]
+    }
+
+    /// The negative log-likelihood of each.
+    fn nll(&self, pass: Pass<'_>, network: &Network<'_>) -> Vec<f32> {
+        let (mut nll, mut logits) = (vec![0.0; self.rows.len()], self.room_for_logits(network));
+        head_nll(pass.pool, &mut nll, &self.normed, &head(pass, network), &self.tokens, &mut logits);
+        nll
     }
 
     fn loss(&self, nll: &[f32]) -> f64 {

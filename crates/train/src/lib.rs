@@ -1,8 +1,9 @@
 //! Which numbers a gpt-oss should have instead, given tokens that it should have said.
 //!
 //! Entry points: [`Weights::open`] reads a checkpoint where it lies, and [`Weights::network`] makes of it
-//! what a [`Tuning`] trains; a [`Trainer`] takes steps, and saves and restores its state. Below it,
-//! [`Network`] is a model as training sees it, every tensor frozen where it lies or one of the [`Trained`];
+//! what a [`Tuning`] trains; a [`Trainer`] takes steps, from texts or from [`Pair`]s of answers, and saves
+//! and restores its state. Below it, [`Network`] is a model as training sees it, every tensor frozen where it
+//! lies or one of the [`Trained`];
 //! [`add_gradients`] is the loss of a batch and its slopes, [`Optimizer::step`] what follows from them;
 //! [`pack`], [`Course`] and [`Schedule`] say which texts come together, when, and how fast the step is.
 //! Low-rank additions beside frozen matrices and training in full are one graph. [`memory()`] says before
@@ -29,6 +30,7 @@ mod memory;
 mod network;
 mod optimizer;
 mod packing;
+mod preference;
 mod schedule;
 mod state;
 mod trained;
@@ -41,11 +43,12 @@ pub use checksum::{base_checksum, data_checksum};
 pub use course::Course;
 pub use error::Error;
 pub use export::{Rounding, write_folder};
-pub use graph::{Batch, add_gradients, loss};
+pub use graph::{Batch, add_gradients, document_losses, loss};
 pub use memory::{Term, memory, num_trained};
 pub use network::{Attention, Expert, Layer, Linear, LowRankPair, Network, Shape, TokenRows, Vector, Weight};
 pub use optimizer::{Optimizer, OptimizerSettings};
 pub use packing::{PackedTexts, Text, pack};
+pub use preference::{Pair, PairLogProbs, Preference};
 pub use schedule::{Schedule, order};
 pub use state::{RunIdentity, has_state};
 pub use trained::{Gradients, Span, Trained, TrainedTensor};

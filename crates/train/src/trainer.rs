@@ -11,12 +11,12 @@ use crate::trained::{Gradients, Trained};
 
 /// A run in the making.
 pub struct Trainer<'a> {
-    pool: &'a Pool,
-    network: &'a Network<'a>,
+    pub(crate) pool: &'a Pool,
+    pub(crate) network: &'a Network<'a>,
     pub(crate) trained: Trained,
     pub(crate) optimizer: Optimizer,
-    gradients: Gradients,
-    rows_max: usize,
+    pub(crate) gradients: Gradients,
+    pub(crate) rows_max: usize,
 }
 
 /// What a step did.

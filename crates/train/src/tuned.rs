@@ -8,6 +8,7 @@ use crate::graph::{Asked, Batch, LOGITS_MAX, asked, loss};
 use crate::linear::Pass;
 use crate::network::{Linear, LowRankPair, Network, TokenRows, Vector, Weight};
 use crate::packing::Text;
+use crate::preference::{Pair, Preference, log_probs};
 use crate::trained::{Span, Trained};
 use crate::trainer::batches;
 use crate::tuning::{LowRankTuning, Tuning};
@@ -67,6 +68,14 @@ impl<'a> Tuned<'a> {
     pub fn loss(&self, pool: &Pool, texts: &[Text<'_>], rows_max: usize) -> f64 {
         let batches = batches(texts, rows_max);
         batches.iter().map(|batch| loss(pool, &self.network, &self.numbers, batch.batch())).sum()
+    }
+
+    /// How well some pairs of answers are told apart, of which at most `rows_max` rows go together.
+    ///
+    /// Panics: as [`Tuned::loss`].
+    pub fn preference(&self, pool: &Pool, pairs: &[Pair<'_>], beta: f64, rows_max: usize) -> Preference {
+        let now = log_probs(pool, (&self.network, &self.numbers), pairs, rows_max);
+        Preference::of(pairs, &now, beta)
     }
 
     /// How far another model is from this one, where it says the targets of some texts.

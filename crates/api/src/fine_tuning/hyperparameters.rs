@@ -8,6 +8,12 @@ use crate::wire::fine_tuning::{AutoOr, Hyperparameters};
 
 /// The learning rate that a multiplier of 1 means: what most recipes for adapters of gpt-oss take.
 const LEARNING_RATE: f64 = 2e-4;
+/// What it is multiplied by where pairs of answers are learned, which are told apart early.
+const RATE_OF_PAIRS: f64 = 0.1;
+/// How near a model stays to its base where pairs are learned, unless a request says otherwise.
+const BETA: f64 = 0.1;
+/// Largest beta.
+const BETA_MAX: f64 = 2.0;
 /// Examples of a step, unless a request says otherwise: adapters take large batches badly.
 const BATCH_SIZE: u32 = 16;
 /// Examples from which one epoch is enough.
@@ -24,23 +30,28 @@ pub struct TrainingNumbers {
     pub learning_rate_multiplier: f64,
     /// How often all examples are learned.
     pub n_epochs: u32,
+    /// Where pairs of answers are learned: how near the model stays to its base.
+    pub beta: Option<f64>,
 }
 
 impl TrainingNumbers {
     /// The highest learning rate.
     pub fn learning_rate(&self) -> f64 {
-        LEARNING_RATE * self.learning_rate_multiplier
+        let rate = if self.beta.is_some() { RATE_OF_PAIRS * LEARNING_RATE } else { LEARNING_RATE };
+        rate * self.learning_rate_multiplier
     }
 
     /// As they are told.
     pub fn written(&self) -> Hyperparameters {
         let number = |number: Number| Some(AutoOr::Number(number));
-        // A multiplier is finite: it was read of JSON, or is 1.
+        // Both are finite: they were read of JSON, or are those of this file.
         let multiplier = Number::from_f64(self.learning_rate_multiplier);
+        let beta = self.beta.and_then(Number::from_f64);
         Hyperparameters {
             batch_size: number(self.batch_size.into()),
             learning_rate_multiplier: multiplier.and_then(number),
             n_epochs: number(self.n_epochs.into()),
+            beta: beta.and_then(number),
         }
     }
 }
@@ -52,11 +63,13 @@ pub fn checked(said: &Hyperparameters, at: &str) -> Result<Hyperparameters, ApiE
     whole(said.batch_size.as_ref(), &format!("{at}.batch_size"), BATCH_SIZES)?;
     multiplier(said.learning_rate_multiplier.as_ref(), &format!("{at}.learning_rate_multiplier"))?;
     whole(said.n_epochs.as_ref(), &format!("{at}.n_epochs"), EPOCHS)?;
+    beta(said.beta.as_ref(), &format!("{at}.beta"))?;
     let or_auto = |said: &Option<AutoOr>| said.clone().or_else(|| Some(AutoOr::Word("auto".to_owned())));
     Ok(Hyperparameters {
         batch_size: or_auto(&said.batch_size),
         learning_rate_multiplier: or_auto(&said.learning_rate_multiplier),
         n_epochs: or_auto(&said.n_epochs),
+        beta: said.beta.clone(),
     })
 }
 
@@ -76,6 +89,10 @@ pub fn resolved(said: &Hyperparameters, num_examples: u64) -> Result<TrainingNum
         )?
         .unwrap_or(1.0),
         n_epochs: whole(said.n_epochs.as_ref(), &format!("{at}.n_epochs"), EPOCHS)?.unwrap_or(epochs),
+        beta: match &said.beta {
+            None => None,
+            Some(_) => Some(beta(said.beta.as_ref(), &format!("{at}.beta"))?.unwrap_or(BETA)),
+        },
     })
 }
 
@@ -104,6 +121,18 @@ fn multiplier(said: Option<&AutoOr>, param: &str) -> Result<Option<f64>, ApiErro
     match said.filter(|value| *value > 0.0 && value.is_finite()) {
         Some(value) => Ok(Some(value)),
         None => Err(ApiError::invalid(param, format!("{param} must be 'auto' or a number above 0"))),
+    }
+}
+
+/// How near a model stays to its base; None is `auto`.
+fn beta(said: Option<&AutoOr>, param: &str) -> Result<Option<f64>, ApiError> {
+    let Some(said) = number(said) else { return Ok(None) };
+    match said.filter(|value| *value > 0.0 && *value <= BETA_MAX) {
+        Some(value) => Ok(Some(value)),
+        None => {
+            let message = format!("{param} must be 'auto' or a number above 0, at most {BETA_MAX}");
+            Err(ApiError::invalid(param, message))
+        }
     }
 }
 
@@ -143,6 +172,9 @@ mod tests {
             (256, 1e-4, 50),
         );
         check(json!({"batch_size": 4.0, "learning_rate_multiplier": 2}), 1000, (4, 4e-4, 1));
+        check(json!({"beta": "auto"}), 5, (5, 2e-5, 3));
+        let beta = |said: Value| resolved(&read(json!({"beta": said})), 5).unwrap().beta;
+        assert_eq!([beta(json!("auto")), beta(json!(0.5)), beta(Value::Null)], [Some(0.1), Some(0.5), None]);
     }
 
     #[test]
@@ -159,6 +191,10 @@ mod tests {
             ("learning_rate_multiplier", json!(1e-9), true),
             ("learning_rate_multiplier", json!(0), false),
             ("learning_rate_multiplier", json!(-0.1), false),
+            ("beta", json!(2), true),
+            ("beta", json!("auto"), true),
+            ("beta", json!(0), false),
+            ("beta", json!(2.1), false),
             ("n_epochs", json!(50), true),
             ("n_epochs", json!(51), false),
             ("n_epochs", json!(0), false),
@@ -173,7 +209,10 @@ mod tests {
 
     #[test]
     fn numbers_are_written_as_they_are_read() {
-        let numbers = TrainingNumbers { batch_size: 4, learning_rate_multiplier: 0.5, n_epochs: 2 };
+        let numbers =
+            TrainingNumbers { batch_size: 4, learning_rate_multiplier: 0.5, n_epochs: 2, beta: None };
+        let of_pairs = TrainingNumbers { beta: Some(0.25), ..numbers };
+        assert_eq!(resolved(&of_pairs.written(), 9).unwrap(), of_pairs);
         let written = numbers.written();
         let expect = json!({"batch_size": 4, "learning_rate_multiplier": 0.5, "n_epochs": 2});
         assert_eq!(serde_json::to_value(&written).unwrap(), expect);

@@ -4,7 +4,7 @@ use crate::errors::ApiError;
 use crate::generation::metadata::metadata;
 use crate::limits::{SUFFIX_CHARS_MAX, TUNING_RANKS, TUNING_SEED_MAX, TUNING_TOKENS};
 use crate::wire::fine_tuning::{
-    Hyperparameters, Supervised, TuningJob, TuningMethod, TuningMethodRequest, TuningOptions,
+    AutoOr, Hyperparameters, TuningJob, TuningMethod, TuningMethodRequest, TuningOptions,
     TuningOptionsRequest, TuningRequest, TuningStatus,
 };
 
@@ -62,6 +62,7 @@ pub fn job(request: TuningRequest, new: NewJob) -> Result<TuningJob, ApiError> {
             .ok_or_else(|| ApiError::invalid("seed", format!("seed must be from 0 to {TUNING_SEED_MAX}")))?,
     };
     let method = method(request.method, request.hyperparameters)?;
+    let hyperparameters = method.hyperparameters().clone();
     Ok(TuningJob {
         id: new.id,
         object: "fine_tuning.job".to_owned(),
@@ -70,7 +71,7 @@ pub fn job(request: TuningRequest, new: NewJob) -> Result<TuningJob, ApiError> {
         estimated_finish: None,
         fine_tuned_model: None,
         finished_at: None,
-        hyperparameters: method.supervised.hyperparameters.clone().unwrap_or_default(),
+        hyperparameters,
         integrations: None,
         metadata: request.metadata,
         method,
@@ -92,32 +93,43 @@ fn method(
     older: Option<Hyperparameters>,
 ) -> Result<TuningMethod, ApiError> {
     let said = said.unwrap_or_default();
-    match said.kind.as_deref() {
-        None | Some("supervised") => {}
-        Some(kind @ ("dpo" | "reinforcement")) => {
-            let why = format!("This server learns from examples, 'supervised', and not by {kind}.");
+    let is_dpo = match said.kind.as_deref() {
+        None | Some("supervised") => false,
+        Some("dpo") => true,
+        Some("reinforcement") => {
+            let why = "This server learns from examples, 'supervised' and 'dpo', and not by reinforcement.";
             return Err(ApiError::unsupported("method.type", why));
         }
-        Some(_) => return Err(ApiError::invalid("method.type", "method.type must be supervised")),
+        Some(_) => return Err(ApiError::invalid("method.type", "method.type must be supervised or dpo")),
+    };
+    if said.reinforcement.is_some_and(|reinforcement| !reinforcement.is_null()) {
+        let why = "This server learns from examples, 'supervised' and 'dpo', alone.";
+        return Err(ApiError::unsupported("method.reinforcement", why));
     }
-    for (param, is_there) in [
-        ("method.dpo", said.dpo.is_some_and(|dpo| !dpo.is_null())),
-        ("method.reinforcement", said.reinforcement.is_some_and(|reinforcement| !reinforcement.is_null())),
-    ] {
-        if is_there {
-            return Err(ApiError::unsupported(
-                param,
-                "This server learns from examples, 'supervised', alone.",
-            ));
-        }
+    if is_dpo && said.supervised.is_some() {
+        return Err(ApiError::invalid("method.supervised", "method.supervised does not belong to dpo"));
     }
-    let of_method = said.supervised.and_then(|supervised| supervised.hyperparameters);
+    if !is_dpo && said.dpo.is_some() {
+        return Err(ApiError::invalid("method.dpo", "method.dpo needs the method.type dpo"));
+    }
+    let (of_method, at) = match is_dpo {
+        true => (said.dpo.and_then(|dpo| dpo.hyperparameters), "method.dpo.hyperparameters"),
+        false => (
+            said.supervised.and_then(|supervised| supervised.hyperparameters),
+            "method.supervised.hyperparameters",
+        ),
+    };
     let hyperparameters = match of_method {
-        Some(said) => checked(&said, "method.supervised.hyperparameters")?,
+        Some(said) => checked(&said, at)?,
         None => checked(&older.unwrap_or_default(), "hyperparameters")?,
     };
-    let supervised = Supervised { hyperparameters: Some(hyperparameters) };
-    Ok(TuningMethod { kind: "supervised".to_owned(), supervised })
+    if !is_dpo && hyperparameters.beta.is_some() {
+        return Err(ApiError::invalid(format!("{at}.beta"), "beta belongs to dpo"));
+    }
+    // What stands for dpo from here on.
+    let or_auto = hyperparameters.beta.clone().or_else(|| Some(AutoOr::Word("auto".to_owned())));
+    let beta = if is_dpo { or_auto } else { None };
+    Ok(TuningMethod::of(Hyperparameters { beta, ..hyperparameters }))
 }
 
 fn options(said: TuningOptionsRequest) -> Result<TuningOptions, ApiError> {
@@ -203,6 +215,22 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn pairs_are_learned_by_a_beta() {
+        let check = |hyperparameters: Value, beta: Value| {
+            let method = json!({"type": "dpo", "dpo": {"hyperparameters": hyperparameters}});
+            let made = serde_json::to_value(job(&json!({"method": method})).unwrap()).unwrap();
+            assert_eq!(made["method"]["dpo"]["hyperparameters"]["beta"], beta, "{made}");
+            assert_eq!((&made["hyperparameters"]["beta"], &made["method"]["type"]), (&beta, &json!("dpo")));
+            assert!(made["method"].get("supervised").is_none(), "{made}");
+            let read: TuningJob = serde_json::from_value(made.clone()).unwrap();
+            assert_eq!(serde_json::to_value(read).unwrap(), made);
+        };
+        check(json!({"beta": 0.3, "n_epochs": 2}), json!(0.3));
+        check(json!({"beta": "auto"}), json!("auto"));
+        check(Value::Null, json!("auto"));
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let check = |fields: Value, param: &str, code: &str| {
             let error = job(&fields).unwrap_err().body().error;
@@ -221,10 +249,15 @@ pub(super) mod tests {
         check(json!({"seed": 2_147_483_648_u64}), "seed", invalid);
         check(json!({"metadata": {"k": "v".repeat(513)}}), "metadata", invalid);
         check(json!({"integrations": [{"type": "wandb"}]}), "integrations", "unsupported_parameter");
-        for kind in ["dpo", "reinforcement"] {
-            check(json!({"method": {"type": kind}}), "method.type", "unsupported_parameter");
-            check(json!({"method": {kind: {}}}), &format!("method.{kind}"), "unsupported_parameter");
-        }
+        let reinforcement = "reinforcement";
+        check(json!({"method": {"type": reinforcement}}), "method.type", "unsupported_parameter");
+        check(json!({"method": {reinforcement: {}}}), "method.reinforcement", "unsupported_parameter");
+        check(json!({"method": {"dpo": {}}}), "method.dpo", invalid);
+        check(json!({"method": {"type": "dpo", "supervised": {}}}), "method.supervised", invalid);
+        let method = json!({"type": "dpo", "dpo": {"hyperparameters": {"beta": 3}}});
+        check(json!({"method": method}), "method.dpo.hyperparameters.beta", invalid);
+        let method = json!({"supervised": {"hyperparameters": {"beta": 0.1}}});
+        check(json!({"method": method}), "method.supervised.hyperparameters.beta", invalid);
         check(json!({"method": {"type": "other"}}), "method.type", invalid);
         let method = json!({"supervised": {"hyperparameters": {"n_epochs": 0}}});
         check(json!({"method": method}), "method.supervised.hyperparameters.n_epochs", invalid);

@@ -25,7 +25,13 @@ pub struct Hyperparameters {
     pub learning_rate_multiplier: Option<AutoOr>,
     /// How often all examples are learned, from 1 to 50.
     pub n_epochs: Option<AutoOr>,
+    /// Of `dpo` alone: how near the model stays to the one that learns, above 0 and at most 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beta: Option<AutoOr>,
 }
+
+static NONE_SAID: Hyperparameters =
+    Hyperparameters { batch_size: None, learning_rate_multiplier: None, n_epochs: None, beta: None };
 
 /// Learning from examples of what is to be said.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -34,16 +40,23 @@ pub struct Supervised {
     pub hyperparameters: Option<Hyperparameters>,
 }
 
+/// Learning from pairs of answers of which one is better.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Dpo {
+    /// How it learns.
+    pub hyperparameters: Option<Hyperparameters>,
+}
+
 /// How is learned, as it is asked for.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 pub struct TuningMethodRequest {
-    /// `supervised`.
+    /// `supervised`, or `dpo`.
     #[serde(rename = "type")]
     pub kind: Option<String>,
     /// What `supervised` needs to know.
     pub supervised: Option<Supervised>,
-    /// Not taken.
-    pub dpo: Option<Value>,
+    /// What `dpo` needs to know.
+    pub dpo: Option<Dpo>,
     /// Not taken.
     pub reinforcement: Option<Value>,
 }
@@ -51,11 +64,42 @@ pub struct TuningMethodRequest {
 /// How is learned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TuningMethod {
-    /// Always `supervised`.
+    /// `supervised`, or `dpo`.
     #[serde(rename = "type")]
     pub kind: String,
+    /// How it learns from examples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supervised: Option<Supervised>,
+    /// How it learns from pairs of answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dpo: Option<Dpo>,
+}
+
+impl TuningMethod {
     /// How it learns.
-    pub supervised: Supervised,
+    pub fn hyperparameters(&self) -> &Hyperparameters {
+        let of_method = match (&self.supervised, &self.dpo) {
+            (Some(supervised), _) => supervised.hyperparameters.as_ref(),
+            (None, dpo) => dpo.as_ref().and_then(|dpo| dpo.hyperparameters.as_ref()),
+        };
+        of_method.unwrap_or(&NONE_SAID)
+    }
+
+    /// Learning from examples, or by a beta from pairs of answers.
+    pub fn of(hyperparameters: Hyperparameters) -> TuningMethod {
+        let is_dpo = hyperparameters.beta.is_some();
+        let hyperparameters = Some(hyperparameters);
+        match is_dpo {
+            true => {
+                TuningMethod { kind: "dpo".to_owned(), supervised: None, dpo: Some(Dpo { hyperparameters }) }
+            }
+            false => TuningMethod {
+                kind: "supervised".to_owned(),
+                supervised: Some(Supervised { hyperparameters }),
+                dpo: None,
+            },
+        }
+    }
 }
 
 /// What is trained of a model, which OpenAI's API has no words for.

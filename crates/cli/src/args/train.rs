@@ -11,8 +11,8 @@ use super::{Effort, MODEL, memory_size};
 #[derive(Debug, Args)]
 #[command(after_help = TRY)]
 pub struct TrainArgs {
-    /// Rows to learn from, one JSON object a line: chats, prompts with completions, texts, tokens; what
-    /// `gptoss dataset` reads. `-` is standard input
+    /// Rows to learn from, one JSON object a line: chats, prompts with completions, texts, tokens, or pairs
+    /// of answers of which one is better (DPO); what `gptoss dataset` reads. `-` is standard input
     pub file: PathBuf,
     /// The model to start from
     #[arg(long, short, value_name = "MODEL", default_value = "demo", help = MODEL)]
@@ -99,7 +99,7 @@ pub enum SiteArg {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Steps")]
 pub struct StepArgs {
-    /// Highest learning rate [default: 2e-4, with --full 2e-5]
+    /// Highest learning rate [default: 2e-4, with --full 2e-5, for pairs of answers a tenth of it]
     #[arg(long, value_name = "X", value_parser = rate)]
     pub lr: Option<f64>,
     /// How often each text comes [default: 1 with 1,000 texts or more, else 3]
@@ -117,6 +117,10 @@ pub struct StepArgs {
     /// Pull of the matrices towards zero, as AdamW has it
     #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = decay)]
     pub weight_decay: f64,
+    /// For pairs of answers: what a nat counts by which the chosen one has become likelier than the
+    /// rejected one; the larger, the nearer to the base the model stays [default: 0.1]
+    #[arg(long, value_name = "X", value_parser = beta)]
+    pub beta: Option<f64>,
     /// End after this many steps; the schedule is that of so many
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_steps: Option<u32>,
@@ -174,6 +178,10 @@ fn positive(text: &str) -> Result<f64, String> {
 /// A learning rate: with at most 1, a step of AdamW moves no number by more than about that.
 fn rate(text: &str) -> Result<f64, String> {
     bounded(text, f64::MIN_POSITIVE..=1.0)
+}
+
+fn beta(text: &str) -> Result<f64, String> {
+    bounded(text, 1e-6..=100.0)
 }
 
 fn decay(text: &str) -> Result<f64, String> {

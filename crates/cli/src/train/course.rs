@@ -11,10 +11,10 @@ use crate::args::TrainArgs;
 use crate::output::Target;
 use crate::progress::{Progress, Unit};
 
+use super::lesson::Lesson;
 use super::log::{Line, Log};
 use super::plot;
 use super::recipe::Recipe;
-use super::rows::Rows;
 use super::run_folder::RunFolder;
 
 /// Most lines that a run without a terminal says.
@@ -37,7 +37,7 @@ pub struct Run<'a> {
     /// What decides the numbers.
     pub recipe: &'a Recipe,
     /// What is learned.
-    pub rows: &'a Rows,
+    pub lesson: &'a Lesson<'a>,
     /// Where it is kept.
     pub folder: &'a RunFolder,
     /// Whose states they are.
@@ -49,7 +49,7 @@ impl Run<'_> {
     ///
     /// Errors: the disk's.
     pub fn go(&self, trainer: &mut Trainer<'_>, cancel: &AtomicBool) -> Result<(Ended, Log)> {
-        let (course, texts) = (self.recipe.course, self.rows.train_texts());
+        let course = self.recipe.course;
         let (total, mut saved) = (course.steps(), trainer.steps());
         let mut log = Log::open(&self.folder.log(), saved)?;
         let mut told = Told::new(total);
@@ -59,20 +59,18 @@ impl Run<'_> {
                 return Ok((Ended::Interrupted, log));
             }
             let step = trainer.steps();
-            let chosen = course.chosen(step, &texts);
             let (started, learning_rate) = (Instant::now(), self.recipe.schedule.rate(step));
-            let report = match trainer.step(&chosen, learning_rate) {
-                Ok(report) => report,
+            let (report, score) = match self.lesson.step(trainer, self.recipe) {
+                Ok(taken) => taken,
                 Err(error @ Error::NotFinite { .. }) => {
                     return Ok((self.keep_last_good(trainer, &log, error)?, log));
                 }
                 Err(error) => return Err(error.into()),
             };
             let seconds = started.elapsed().as_secs_f64();
-            let valid_loss = if course.ends_epoch(step) { self.rows.valid_loss(trainer) } else { None };
-            let (loss, gradient_norm, tokens) = (report.loss, report.gradient_norm, report.rows);
-            let line =
-                Line { step: step + 1, loss, learning_rate, gradient_norm, tokens, seconds, valid_loss };
+            let valid = if course.ends_epoch(step) { self.lesson.test(trainer) } else { None };
+            let (gradient_norm, tokens) = (report.gradient_norm, report.rows);
+            let line = Line { step: step + 1, score, learning_rate, gradient_norm, tokens, seconds, valid };
             log.add(line)?;
             told.tell(&line)?;
             if (step + 1).is_multiple_of(u64::from(self.args.steps.save_every)) {
@@ -128,7 +126,7 @@ impl Told {
         let seconds = self.started.elapsed().as_secs_f64();
         let rate = self.tokens as f64 / seconds;
         if let Some(progress) = &mut self.progress {
-            progress.tell(&format!("loss {:.4}, {rate:.0} tokens/s", line.loss));
+            progress.tell(&format!("loss {}, {rate:.0} tokens/s", line.score.describe()));
             progress.set(line.step, self.total);
             return Ok(());
         }
@@ -136,13 +134,13 @@ impl Told {
             return Ok(());
         }
         let left = seconds / self.steps as f64 * (self.total - line.step) as f64;
-        let valid = line.valid_loss.map_or(String::new(), |loss| format!(", tested {loss:.4}"));
+        let valid = line.valid.map_or(String::new(), |score| format!("; tested {}", score.describe()));
         writeln!(
             io::stderr(),
-            "step {} of {}: loss {:.4}{valid}, {rate:.0} tokens/s, {} left",
+            "step {} of {}: loss {}{valid}; {rate:.0} tokens/s, {} left",
             line.step,
             self.total,
-            line.loss,
+            line.score.describe(),
             duration(left)
         )
     }

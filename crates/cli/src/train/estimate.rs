@@ -45,7 +45,7 @@ impl Plan {
     pub fn of(args: &TrainArgs, opened: &Opened, recipe: &Recipe, rows: &Rows) -> Plan {
         // The rows are read by now, so that they are part of it.
         let program = machine::resident_bytes().map_or(PROGRAM_BYTES, |bytes| bytes + UNTOUCHED_BYTES);
-        let (together, asked) = largest_batch(recipe, &rows.train_texts());
+        let (together, asked) = largest_batch(recipe, rows);
         let mut terms = memory(&opened.checkpoint, &recipe.tuning, together, asked);
         terms.push(Term { name: "program, vocabulary and rows", bytes: program });
         let limit = args.memory.or_else(|| machine::memory().map(|memory| memory.most()));
@@ -95,7 +95,8 @@ pub fn tell(
     let config = opened.checkpoint.config();
     let texts = rows.train_texts();
     let steps = recipe.course.steps();
-    let tokens = recipe.course.sum(|text| texts[text].num_rows() as u64);
+    let answers = texts.chunks(rows.num_answers()).collect::<Vec<_>>();
+    let tokens = recipe.course.sum(|place| answers[place].iter().map(|text| text.num_rows() as u64).sum());
     let learned = texts.iter().flat_map(|text| text.weights).filter(|weight| **weight != 0.0).count();
     let all: usize = texts.iter().map(|text| text.tokens.len()).sum();
     let probe = Probe::of(opened, recipe, pool, learned as f64 / all as f64)?;
@@ -135,11 +136,13 @@ pub fn tell(
 }
 
 /// The most rows that go through the model together, and the most of them that are learned.
-fn largest_batch(recipe: &Recipe, texts: &[Text<'_>]) -> (usize, usize) {
+fn largest_batch(recipe: &Recipe, rows: &Rows) -> (usize, usize) {
+    let texts = rows.train_texts();
+    let answers: Vec<&[Text<'_>]> = texts.chunks(rows.num_answers()).collect();
     let learned = |text: &Text<'_>| text.weights.iter().filter(|weight| **weight != 0.0).count();
     let (mut most, mut most_learned) = (0, 0);
     for step in 0..recipe.course.steps().min(STEPS_LOOKED_AT) {
-        let chosen = recipe.course.chosen(step, texts);
+        let chosen = recipe.course.chosen(step, &answers).concat();
         let rows: Vec<usize> = chosen.iter().map(Text::num_rows).collect();
         for batch in pack(&rows, recipe.tokens) {
             most = batch.iter().map(|&text| rows[text]).sum::<usize>().max(most);

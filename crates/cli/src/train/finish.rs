@@ -18,6 +18,7 @@ use crate::output::Target;
 
 use super::course::Ended;
 use super::gate::Outcome;
+use super::lesson::{Lesson, Score};
 use super::log::Log;
 use super::plot;
 use super::recipe::Recipe;
@@ -59,34 +60,36 @@ pub struct Written {
     pub record: Value,
     /// How the run ended.
     pub ended: Ended,
+    base: Option<Score>,
+    tuned: Option<Score>,
     exported: Option<Exported>,
 }
 
 /// A model that was written, opened again.
 struct Exported {
     rounding: Rounding,
-    loss: Option<f64>,
+    score: Option<Score>,
 }
 
 impl Finish<'_> {
-    /// Writes everything, `base_loss` being the base's loss of what is tested with.
+    /// Writes everything, `base` being how well the base says what is tested with.
     ///
     /// Errors: a file cannot be written, or does not read back as what was trained.
     pub fn write(
         &self,
         network: &Network<'_>,
         trainer: Trainer<'_>,
-        base_loss: Option<f64>,
+        (lesson, base): (&Lesson<'_>, Option<Score>),
         log: &Log,
         ended: Ended,
     ) -> Result<Written> {
         let steps = trainer.steps();
         // The last step has tested already, unless what came after the state was lost.
-        let last = log.lines().last().filter(|line| line.step == steps).and_then(|line| line.valid_loss);
-        let tuned_loss = last.or_else(|| self.rows.valid_loss(&trainer));
+        let last = log.lines().last().filter(|line| line.step == steps).and_then(|line| line.valid);
+        let tuned = last.or_else(|| lesson.test(&trainer));
         let trained = trainer.into_trained();
         let exported = match self.recipe.tuning {
-            Tuning::Full => Some(self.write_model(network, &trained)?),
+            Tuning::Full => Some(self.write_model(network, &trained, lesson)?),
             Tuning::LowRank(_) => {
                 self.write_adapter(network, &trained)?;
                 None
@@ -101,28 +104,30 @@ impl Finish<'_> {
                 "file": self.args.file.display().to_string(),
                 "checksum": self.identity.data,
                 "train_texts": self.recipe.course.texts,
-                "valid_texts": self.rows.valid_texts().len(),
+                "valid_texts": self.rows.num_valid(),
             },
             "recipe": self.recipe.to_json(),
             "steps": steps,
             "trained_numbers": trained.len(),
             "seconds": log.lines().iter().map(|line| line.seconds).sum::<f64>(),
             "tokens": log.lines().iter().map(|line| line.tokens).sum::<usize>(),
-            "first_loss": log.lines().first().map(|line| line.loss),
-            "last_loss": log.lines().last().map(|line| line.loss),
+            "first_loss": log.lines().first().map(|line| line.score.loss),
+            "last_loss": log.lines().last().map(|line| line.score.loss),
             "memory": {"planned_bytes": self.planned_bytes, "peak_bytes": machine::peak_bytes()},
-            "valid_loss": {"base": base_loss, "tuned": tuned_loss},
+            "valid_loss": {"base": base.map(|score| score.loss), "tuned": tuned.map(|score| score.loss)},
+            "valid": {"base": base.map(Score::to_json), "tuned": tuned.map(Score::to_json)},
             "ended": match &ended {
                 Ended::NotFinite(error) => error.to_string(),
                 Ended::Done | Ended::Interrupted => "done".to_owned(),
             },
         });
-        if let Some(Exported { rounding, loss }) = &exported {
+        if let Some(Exported { rounding, score }) = &exported {
             record["rounding"] = json!({"bf16": rounding.bf16, "mxfp4": rounding.mxfp4});
-            record["valid_loss"]["written"] = json!(loss);
+            record["valid_loss"]["written"] = json!(score.map(|score| score.loss));
+            record["valid"]["written"] = json!(score.map(Score::to_json));
         }
         self.write_record(&record)?;
-        Ok(Written { record, ended, exported })
+        Ok(Written { record, ended, base, tuned, exported })
     }
 
     /// Writes `training.json`.
@@ -147,17 +152,15 @@ impl Finish<'_> {
         Ok(())
     }
 
-    fn write_model(&self, network: &Network<'_>, trained: &Trained) -> Result<Exported> {
+    fn write_model(&self, network: &Network<'_>, trained: &Trained, lesson: &Lesson<'_>) -> Result<Exported> {
         let (folder, base) = (self.folder.path(), &self.opened.checkpoint);
         let rounding = write_folder(folder, base, network, trained)?;
         self.write_tokenizer(folder)?;
         let written = Checkpoint::open(folder)
             .with_context(|| format!("{}: the model that was written cannot be opened", folder.display()))?;
         let weights = Weights::open(&written, None)?;
-        let texts = self.rows.valid_texts();
-        let loss =
-            (!texts.is_empty()).then(|| weights.tuned(None).loss(self.pool, &texts, self.recipe.tokens));
-        Ok(Exported { rounding, loss })
+        let score = lesson.test_written(&weights.tuned(None), self.pool, self.recipe.tokens);
+        Ok(Exported { rounding, score })
     }
 
     fn write_tokenizer(&self, folder: &Path) -> Result<()> {
@@ -201,24 +204,25 @@ impl Finish<'_> {
             number("first_loss"),
             number("last_loss")
         )?;
-        let valid = &record["valid_loss"];
-        if let (Some(base), Some(tuned)) = (valid["base"].as_f64(), valid["tuned"].as_f64()) {
-            let texts = self.rows.valid_texts().len();
+        if let (Some(base), Some(tuned)) = (written.base, written.tuned) {
+            let (count, what) = (self.rows.num_valid(), self.rows.what());
             writeln!(
                 out,
-                "tested on {texts} texts that were not learned: {base:.4} with the base, {tuned:.4} tuned"
+                "tested on {count} {what} that were not learned: {} with the base, {} tuned",
+                base.describe(),
+                tuned.describe()
             )?;
-            if tuned > base {
+            if tuned.loss > base.loss {
                 writeln!(out, "that is worse than the base: fewer epochs, a lower --lr, or more rows")?;
             }
         }
-        if let Some(Exported { rounding, loss }) = exported {
+        if let Some(Exported { rounding, score }) = exported {
             let experts = rounding
                 .mxfp4
                 .map_or(String::new(), |error| format!(", experts to MXFP4 ({:.2} %)", 100.0 * error));
             writeln!(out, "rounded to bf16 ({:.2} % of the numbers' size){experts}", 100.0 * rounding.bf16)?;
-            if let Some(loss) = loss {
-                writeln!(out, "tested as it was written: {loss:.4}")?;
+            if let Some(score) = score {
+                writeln!(out, "tested as it was written: {}", score.describe())?;
             }
         }
         if let Some(gate) = gate {

@@ -6,15 +6,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-const COLUMNS: &str = "step,loss,learning_rate,gradient_norm,tokens,seconds,valid_loss";
+use super::lesson::Score;
+
+const COLUMNS: &str = "step,loss,learning_rate,gradient_norm,tokens,seconds,valid_loss,accuracy,valid_accuracy,\
+                       margin,valid_margin";
 
 /// A step that was taken.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Line {
     /// From 1.
     pub step: u64,
-    /// The mean loss of its targets, before it.
-    pub loss: f64,
+    /// What was learned, before it.
+    pub score: Score,
     /// Its learning rate.
     pub learning_rate: f64,
     /// Norm of all gradients, before the clip.
@@ -23,8 +26,8 @@ pub struct Line {
     pub tokens: usize,
     /// How long it took.
     pub seconds: f64,
-    /// The mean loss of what is tested with, after it, where it was looked at.
-    pub valid_loss: Option<f64>,
+    /// What is tested with, after it, where it was looked at.
+    pub valid: Option<Score>,
 }
 
 /// The steps of a run, on disk and here.
@@ -66,25 +69,35 @@ impl Log {
 }
 
 fn row(line: &Line) -> String {
-    let Line { step, loss, learning_rate, gradient_norm, tokens, seconds, valid_loss } = line;
-    let valid = valid_loss.map_or(String::new(), |loss| loss.to_string());
-    format!("{step},{loss},{learning_rate},{gradient_norm},{tokens},{seconds:.3},{valid}")
+    let Line { step, score, learning_rate, gradient_norm, tokens, seconds, valid } = line;
+    let number = |number: Option<f64>| number.map_or(String::new(), |number| number.to_string());
+    let tested = valid.unwrap_or_default();
+    let [valid_loss, accuracy, valid_accuracy, margin, valid_margin] =
+        [valid.map(|score| score.loss), score.accuracy, tested.accuracy, score.margin, tested.margin]
+            .map(number);
+    let loss = score.loss;
+    format!(
+        "{step},{loss},{learning_rate},{gradient_norm},{tokens},{seconds:.3},{valid_loss},{accuracy},\
+         {valid_accuracy},{margin},{valid_margin}"
+    )
 }
 
 /// `None` for half a line.
 fn parse(line: &str) -> Option<Line> {
     let fields: Vec<&str> = line.split(',').collect();
-    let [step, loss, learning_rate, gradient_norm, tokens, seconds, valid_loss] = fields[..] else {
+    let [step, loss, learning_rate, gradient_norm, tokens, seconds, scores @ ..] = &fields[..] else {
         return None;
     };
+    let [valid_loss, accuracy, valid_accuracy, margin, valid_margin]: [Option<f64>; 5] =
+        <[&str; 5]>::try_from(scores).ok()?.map(|number| number.parse().ok());
     Some(Line {
         step: step.parse().ok()?,
-        loss: loss.parse().ok()?,
+        score: Score { loss: loss.parse().ok()?, accuracy, margin },
         learning_rate: learning_rate.parse().ok()?,
         gradient_norm: gradient_norm.parse().ok()?,
         tokens: tokens.parse().ok()?,
         seconds: seconds.parse().ok()?,
-        valid_loss: valid_loss.parse().ok(),
+        valid: valid_loss.map(|loss| Score { loss, accuracy: valid_accuracy, margin: valid_margin }),
     })
 }
 
@@ -93,9 +106,11 @@ mod tests {
     use super::*;
 
     fn line(step: u64) -> Line {
-        let valid_loss = step.is_multiple_of(2).then_some(1.25);
+        let of_pairs = Score { loss: 1.25, accuracy: Some(0.5), margin: Some(-0.25) };
+        let valid = step.is_multiple_of(2).then_some(of_pairs);
         let (loss, learning_rate, gradient_norm) = (0.1 + step as f64, 2e-4, 1e-9);
-        Line { step, loss, learning_rate, gradient_norm, tokens: 7, seconds: 0.5, valid_loss }
+        let score = Score { loss, ..if step.is_multiple_of(3) { of_pairs } else { Score::default() } };
+        Line { step, score, learning_rate, gradient_norm, tokens: 7, seconds: 0.5, valid }
     }
 
     #[test]

@@ -27,9 +27,9 @@ pub fn write_svg(target: &Target, lines: &[Line]) -> Result<()> {
 }
 
 fn draw(svg: &mut String, lines: &[Line]) -> Result<()> {
-    let losses: Vec<(f64, f64)> = lines.iter().map(|line| (line.step as f64, line.loss)).collect();
+    let losses: Vec<(f64, f64)> = lines.iter().map(|line| (line.step as f64, line.score.loss)).collect();
     let valid: Vec<(f64, f64)> =
-        lines.iter().filter_map(|line| Some((line.step as f64, line.valid_loss?))).collect();
+        lines.iter().filter_map(|line| Some((line.step as f64, line.valid?.loss))).collect();
     let width = (lines.len() / MEAN_SHARE).max(1);
     let means: Vec<(f64, f64)> = losses
         .windows(width)

@@ -16,6 +16,10 @@ use super::rows::Rows;
 /// Learning rates of published recipes for gpt-oss.
 const RATE_LOW_RANK: f64 = 2e-4;
 const RATE_FULL: f64 = 2e-5;
+/// A tenth, because pairs of answers are told apart long before a text is learned.
+const RATE_OF_PAIRS: f64 = 0.1;
+/// What a nat of a pair's margin counts, as the method's authors have it.
+const BETA: f64 = 0.1;
 /// Texts from which one epoch is enough.
 const TEXTS_ENOUGH: usize = 1000;
 /// Epochs where there are fewer.
@@ -33,6 +37,8 @@ pub struct Recipe {
     pub course: Course,
     /// Of the first pairs and of the order of texts.
     pub seed: u64,
+    /// Where pairs of answers are learned: what a nat of a margin counts.
+    pub beta: Option<f64>,
     alpha: f64,
     rank: usize,
     weight_decay: f64,
@@ -41,9 +47,9 @@ pub struct Recipe {
 impl Recipe {
     /// Fills in what the user did not say.
     ///
-    /// Errors: sites of which none holds anything.
+    /// Errors: sites of which none holds anything, or a beta where there are no pairs.
     pub fn of(args: &TrainArgs, rows: &Rows, opened: &Opened, vocab: &Vocab) -> Result<Recipe> {
-        let (steps, texts) = (&args.steps, rows.train_texts().len());
+        let (steps, texts) = (&args.steps, rows.num_train());
         let epochs = if texts >= TEXTS_ENOUGH { 1 } else { EPOCHS_OF_FEW };
         let course = Course {
             texts,
@@ -52,7 +58,12 @@ impl Recipe {
             seed: steps.seed,
             steps_max: steps.max_steps.map_or(u64::from(u32::MAX), u64::from),
         };
-        let rate = steps.lr.unwrap_or(if args.tuning.full { RATE_FULL } else { RATE_LOW_RANK });
+        if steps.beta.is_some() && !rows.are_pairs() {
+            return Err(usage("--beta is for pairs of answers, and the rows are none"));
+        }
+        let beta = rows.are_pairs().then(|| steps.beta.unwrap_or(BETA));
+        let rate = if args.tuning.full { RATE_FULL } else { RATE_LOW_RANK };
+        let rate = steps.lr.unwrap_or(if beta.is_some() { RATE_OF_PAIRS * rate } else { rate });
         let schedule = Schedule::new(rate, course.steps());
         let warmup_steps = steps.warmup.map_or(schedule.warmup_steps, u64::from);
         Ok(Recipe {
@@ -61,6 +72,7 @@ impl Recipe {
             schedule: Schedule { warmup_steps, ..schedule },
             course,
             seed: steps.seed,
+            beta,
             alpha: args.tuning.alpha,
             rank: usize::from(args.tuning.rank),
             weight_decay: steps.weight_decay,
@@ -103,6 +115,9 @@ impl Recipe {
             "weight_decay": optimizer.weight_decay,
             "clip": optimizer.norm_max,
         });
+        if let Some(beta) = self.beta {
+            recipe["beta"] = json!(beta);
+        }
         match &self.tuning {
             Tuning::Full => recipe["method"] = json!("full"),
             Tuning::LowRank(tuning) => {

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Result, anyhow};
 use gptoss_dataset::{Dataset, Example, Options, Sample, TooLong};
 use gptoss_harmony::Vocab;
-use gptoss_train::{Text, Trainer, order};
+use gptoss_train::{Text, order};
 use serde_json::{Value, json};
 
 use crate::args::{TrainArgs, ValidArg};
@@ -21,6 +21,8 @@ const VALID_SHARE: f64 = 0.05;
 pub struct Rows {
     train: Vec<Example>,
     valid: Vec<Example>,
+    /// Whether each two of them are the chosen and the rejected answer of a pair.
+    are_pairs: bool,
     told: Dataset,
     told_valid: Option<Dataset>,
 }
@@ -28,7 +30,7 @@ pub struct Rows {
 impl Rows {
     /// Reads them; rows of one conversation are learned or tested with, never both.
     ///
-    /// Errors: a file cannot be read, nothing is left of it, or it holds preference pairs.
+    /// Errors: a file cannot be read, nothing is left of it, or it holds pairs of answers and other rows.
     pub fn read(args: &TrainArgs, opened: &Opened, vocab: &Vocab) -> Result<Rows> {
         let options = options(args, opened);
         let told = dataset::read(&args.file, vocab, &options, None)?;
@@ -46,7 +48,8 @@ impl Rows {
         told: Dataset,
         read_valid: impl FnOnce(&Dataset) -> Result<Option<Dataset>>,
     ) -> Result<Rows> {
-        let examples = examples(&told, &args.file)?;
+        let are_pairs = matches!(told.samples.first(), Some((_, Sample::Pair { .. })));
+        let examples = examples(&told, &args.file, are_pairs)?;
         let (valid_file, share) = match &args.data.valid {
             Some(ValidArg::File(file)) => (Some(file.as_path()), 0.0),
             Some(ValidArg::Share(share)) => (None, *share),
@@ -55,10 +58,10 @@ impl Rows {
         let (train, held_out) = hold_out(examples, share, args.steps.seed);
         let told_valid = read_valid(&told)?;
         let valid = match (&told_valid, valid_file) {
-            (Some(told), Some(file)) => examples_alone(examples_of(told, file)?),
+            (Some(told), Some(file)) => examples_alone(examples_of(told, file, are_pairs)?),
             _ => held_out,
         };
-        Ok(Rows { train, valid, told, told_valid })
+        Ok(Rows { train, valid, are_pairs, told, told_valid })
     }
 
     /// Says what was seen: masks if they were asked for, and the counts.
@@ -76,8 +79,8 @@ impl Rows {
         if let (Some(told), Some(ValidArg::File(file))) = (&self.told_valid, &args.data.valid) {
             dataset::write_report(&mut *out, file, told, false)?;
         }
-        let (train, valid) = (self.train.len(), self.valid.len());
-        writeln!(out, "{train} texts to learn from, {valid} to test with")?;
+        let (what, train, valid) = (self.what(), self.num_train(), self.num_valid());
+        writeln!(out, "{train} {what} to learn from, {valid} to test with")?;
         Ok(out.flush()?)
     }
 
@@ -85,8 +88,8 @@ impl Rows {
     pub fn to_json(&self) -> Value {
         let mut told = json!({
             "train": dataset::to_json(&self.told),
-            "train_texts": self.train.len(),
-            "valid_texts": self.valid.len(),
+            "train_texts": self.num_train(),
+            "valid_texts": self.num_valid(),
         });
         if let Some(valid) = &self.told_valid {
             told["valid"] = dataset::to_json(valid);
@@ -94,19 +97,39 @@ impl Rows {
         told
     }
 
-    /// What is learned.
+    /// Whether pairs of answers are learned.
+    pub fn are_pairs(&self) -> bool {
+        self.are_pairs
+    }
+
+    /// Texts or pairs to learn from.
+    pub fn num_train(&self) -> usize {
+        self.train.len() / self.num_answers()
+    }
+
+    /// Texts or pairs to test with.
+    pub fn num_valid(&self) -> usize {
+        self.valid.len() / self.num_answers()
+    }
+
+    /// What is counted.
+    pub fn what(&self) -> &'static str {
+        if self.are_pairs { "pairs of answers" } else { "texts" }
+    }
+
+    /// Texts of what is counted.
+    pub fn num_answers(&self) -> usize {
+        if self.are_pairs { 2 } else { 1 }
+    }
+
+    /// What is learned; of pairs, both answers.
     pub fn train_texts(&self) -> Vec<Text<'_>> {
         self.train.iter().map(text).collect()
     }
 
-    /// What is tested with.
+    /// What is tested with; of pairs, both answers.
     pub fn valid_texts(&self) -> Vec<Text<'_>> {
         self.valid.iter().map(text).collect()
-    }
-
-    /// The mean loss of what is tested with, if there is any.
-    pub fn valid_loss(&self, trainer: &Trainer<'_>) -> Option<f64> {
-        (!self.valid.is_empty()).then(|| trainer.loss(&self.valid_texts()))
     }
 }
 
@@ -127,8 +150,8 @@ fn text(example: &Example) -> Text<'_> {
 }
 
 /// The texts of a file with their lines.
-fn examples(told: &Dataset, file: &Path) -> Result<Vec<(usize, Example)>> {
-    let examples = examples_of(told, file)?;
+fn examples(told: &Dataset, file: &Path, are_pairs: bool) -> Result<Vec<(usize, Example)>> {
+    let examples = examples_of(told, file, are_pairs)?;
     if examples.is_empty() {
         dataset::write_report(&mut io::stderr(), file, told, false)?;
         return Err(anyhow!("nothing can be learned of {}: no row is left", file.display()));
@@ -136,17 +159,26 @@ fn examples(told: &Dataset, file: &Path) -> Result<Vec<(usize, Example)>> {
     Ok(examples)
 }
 
-fn examples_of(told: &Dataset, file: &Path) -> Result<Vec<(usize, Example)>> {
-    let texts = told.samples.iter().map(|(line, sample)| match sample {
-        Sample::Text(example) => Ok((*line, example.clone())),
-        Sample::Pair { .. } => Err(anyhow!(
-            "{}: line {line} is a pair of answers to choose from, which are not learned yet\ngive conversations, \
-             prompts with completions, or texts",
-            file.display()
-        )),
-    });
-    let texts: Vec<_> = texts.collect::<Result<_>>()?;
-    Ok(texts.into_iter().filter(|(_, text)| is_learnable(text)).collect())
+/// Texts, or both answers of each pair.
+fn examples_of(told: &Dataset, file: &Path, are_pairs: bool) -> Result<Vec<(usize, Example)>> {
+    let mut examples = Vec::with_capacity(told.samples.len());
+    for (line, sample) in &told.samples {
+        if matches!(sample, Sample::Pair { .. }) != are_pairs {
+            let (is, other) = match are_pairs {
+                true => ("is not a pair of answers to choose from", "are"),
+                false => ("is a pair of answers to choose from", "are not"),
+            };
+            return Err(anyhow!(
+                "{}: line {line} {is}, and the rows before it {other}\na run learns either of pairs or of texts: \
+                 give a file of each",
+                file.display()
+            ));
+        }
+        if sample.examples().all(is_learnable) {
+            examples.extend(sample.examples().map(|example| (*line, example.clone())));
+        }
+    }
+    Ok(examples)
 }
 
 /// Whether anything can be learned of a text.

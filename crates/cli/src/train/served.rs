@@ -8,16 +8,17 @@ use gptoss_checkpoint::{FactorDtype, write_adapter};
 use gptoss_dataset::{Dataset, Reason, Sample};
 use gptoss_kernels::{Pool, keep_freed_memory};
 use gptoss_server::{
-    DataFile, DataProblem, DataReport, TrainingData, TrainingEnd, TrainingNumbers, TrainingOrder,
-    TrainingReport, TrainingRunner, TrainingSeat, TuningMetrics,
+    DataFile, DataProblem, DataReport, TrainingData, TrainingEnd, TrainingMethod, TrainingNumbers,
+    TrainingOrder, TrainingReport, TrainingRunner, TrainingSeat, TuningMetrics,
 };
-use gptoss_train::{Error, Trainer, Weights};
+use gptoss_train::{Error, Text, Trainer, Weights};
 
 use crate::args::{DataArgs, SiteArg, StepArgs, TrainArgs, TuningArgs, ValidArg};
 use crate::dataset;
 use crate::model_source::{ModelSource, Opened};
 
 use super::estimate::Plan;
+use super::lesson::Lesson;
 use super::recipe::Recipe;
 use super::rows::{Rows, is_learnable, options};
 
@@ -89,6 +90,7 @@ impl JobRunner {
             },
             steps: StepArgs {
                 lr: numbers.map(|(numbers, _)| numbers.learning_rate()),
+                beta: numbers.and_then(|(numbers, _)| numbers.beta),
                 epochs: numbers.map(|(numbers, _)| numbers.n_epochs),
                 batch: numbers.map_or(1, |(numbers, _)| numbers.batch_size),
                 tokens: options.max_tokens,
@@ -106,13 +108,14 @@ impl JobRunner {
         let (opened, args) = (self.open(&data.base)?, self.args(data, None));
         let (vocab, options) = (opened.vocab()?, options(&args, &opened));
         let training = dataset::read(&data.training, &vocab, &options, None)?;
-        let mut report = DataReport { num_examples: num_texts(&training), ..DataReport::default() };
-        report.problems.extend(problems(&training, DataFile::Training));
+        let num_examples = num_examples(&training, data.method);
+        let mut report = DataReport { num_examples, ..DataReport::default() };
+        report.problems.extend(problems(&training, DataFile::Training, data.method));
         let read = |file: &PathBuf| dataset::read(file, &vocab, &options, Some(&training));
         let validation = data.validation.as_ref().map(read).transpose()?;
         if let Some(validation) = &validation {
-            report.num_validation_examples = num_texts(validation);
-            report.problems.extend(problems(validation, DataFile::Validation));
+            report.num_validation_examples = self::num_examples(validation, data.method);
+            report.problems.extend(problems(validation, DataFile::Validation, data.method));
         }
         if report.num_examples > 0 && report.problems.iter().all(|problem| !problem.is_wrong) {
             let rows = Rows::of(&args, training, |_| Ok(validation))?;
@@ -135,6 +138,8 @@ impl JobRunner {
             (Pool::new(usize::from(self.threads)), Weights::open(&opened.checkpoint, None)?);
         let (network, trained) = weights.network(&recipe.tuning, recipe.seed);
         let mut trainer = Trainer::new(&pool, &network, trained, recipe.optimizer(), recipe.tokens);
+        // Before a state is taken up: what the base makes of the rows is part of the lesson.
+        let lesson = Lesson::of(&rows, &recipe, &trainer);
         let states = order.work.join("state");
         trainer.restore(&states, &identity)?;
         let write = |trainer: &Trainer<'_>, name: &str| {
@@ -145,7 +150,7 @@ impl JobRunner {
             };
             write_whole(&order.adapters.join(name), write)
         };
-        let (texts, course) = (rows.train_texts(), recipe.course);
+        let course = recipe.course;
         let num_steps = course.steps();
         while trainer.steps() < num_steps {
             if !seat.goes_on() {
@@ -154,9 +159,8 @@ impl JobRunner {
             }
             let before = trainer.steps();
             let step = before + 1;
-            let chosen = course.chosen(before, &texts);
-            let report = match trainer.step(&chosen, recipe.schedule.rate(before)) {
-                Ok(report) => report,
+            let score = match lesson.step(&mut trainer, &recipe) {
+                Ok((_, score)) => score,
                 Err(error @ Error::NotFinite { .. }) => {
                     return Ok(TrainingEnd::Failed {
                         message: format!("{error}: a smaller learning_rate_multiplier may help"),
@@ -165,10 +169,11 @@ impl JobRunner {
                 Err(error) => return Err(error.into()),
             };
             let ends_epoch = course.ends_epoch(before);
+            let valid = if ends_epoch { lesson.test(&trainer) } else { None };
             let metrics = TuningMetrics {
                 step,
-                train_loss: Some(report.loss),
-                full_valid_loss: if ends_epoch { rows.valid_loss(&trainer) } else { None },
+                train_loss: Some(score.loss),
+                full_valid_loss: valid.map(|score| score.loss),
                 ..TuningMetrics::default()
             };
             // Told before it is saved: what a kill takes is told again, and nothing stays untold.
@@ -183,7 +188,10 @@ impl JobRunner {
             }
         }
         write(&trainer, FINAL)?;
-        let trained_tokens = course.sum(|text| texts[text].tokens.len() as u64);
+        let texts = rows.train_texts();
+        let answers: Vec<&[Text<'_>]> = texts.chunks(rows.num_answers()).collect();
+        let trained_tokens =
+            course.sum(|place| answers[place].iter().map(|text| text.tokens.len() as u64).sum());
         Ok(TrainingEnd::Finished { adapter: FINAL.to_owned(), trained_tokens })
     }
 }
@@ -200,28 +208,40 @@ fn write_whole(folder: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result
     fs::rename(&part, folder).map_err(|error| anyhow!("cannot write {}: {error}", folder.display()))
 }
 
-/// Texts that something can be learned of.
-fn num_texts(dataset: &Dataset) -> u64 {
-    let is_text = |(_, sample): &&(usize, Sample)| matches!(sample, Sample::Text(text) if is_learnable(text));
-    dataset.samples.iter().filter(is_text).count() as u64
+/// Rows of the right kind that something can be learned of.
+fn num_examples(dataset: &Dataset, method: TrainingMethod) -> u64 {
+    let is_one = |(_, sample): &&(usize, Sample)| fits(sample, method) && sample.examples().all(is_learnable);
+    dataset.samples.iter().filter(is_one).count() as u64
+}
+
+fn fits(sample: &Sample, method: TrainingMethod) -> bool {
+    match method {
+        TrainingMethod::Supervised => matches!(sample, Sample::Text(_)),
+        TrainingMethod::Dpo => matches!(sample, Sample::Pair { .. }),
+    }
 }
 
 /// Rows that nothing is learned of: wrong ones, and those that are left out of a file that is right.
-fn problems(dataset: &Dataset, file: DataFile) -> Vec<DataProblem> {
+fn problems(dataset: &Dataset, file: DataFile, method: TrainingMethod) -> Vec<DataProblem> {
     let left_out = dataset.report.left_out.iter().map(|(line, reason)| DataProblem {
         file,
         line: *line,
         why: reason.to_string(),
         is_wrong: is_wrong(reason),
     });
-    let pair = |(line, sample): &(usize, Sample)| matches!(sample, Sample::Pair { .. }).then_some(*line);
-    let pairs = dataset.samples.iter().filter_map(pair).map(|line| DataProblem {
-        file,
-        line,
-        why: "it is a pair of answers to choose from, which are not learned by 'supervised'".to_owned(),
-        is_wrong: true,
-    });
-    left_out.chain(pairs).collect()
+    let why = match method {
+        TrainingMethod::Supervised => {
+            "it is a pair of answers to choose from, which are not learned by 'supervised' but by 'dpo'"
+        }
+        TrainingMethod::Dpo => {
+            "it is not a pair of answers to choose from ('input', 'preferred_output', 'non_preferred_output'), and \
+             'dpo' learns nothing else"
+        }
+    };
+    let others = dataset.samples.iter().filter(|(_, sample)| !fits(sample, method));
+    let others =
+        others.map(|(line, _)| DataProblem { file, line: *line, why: why.to_owned(), is_wrong: true });
+    left_out.chain(others).collect()
 }
 
 fn is_wrong(reason: &Reason) -> bool {

@@ -147,6 +147,47 @@ fn rows_that_are_wrong_fail_the_job_by_line() {
     check(&[&good, &good], None);
 }
 
+/// Rows as OpenAI has them for `dpo`.
+#[test]
+fn a_job_learns_which_answer_is_better() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    let said = |text: &str| json!([{"role": "assistant", "content": text}]);
+    let row = |n: u32| {
+        let messages = json!([{"role": "user", "content": format!("Who are you, number {n}?")}]);
+        json!({"input": {"messages": messages}, "preferred_output": said("I am Bo."),
+            "non_preferred_output": said("No one.")})
+    };
+    let rows = |range: std::ops::Range<u32>| range.map(|n| format!("{}\n", row(n))).collect::<String>();
+    let create = |rows: &str| {
+        let method = json!({"type": "dpo", "dpo": {"hyperparameters":
+            {"beta": 0.2, "n_epochs": 3, "batch_size": 2, "learning_rate_multiplier": 100}}});
+        let body = json!({"model": "demo", "training_file": upload(&server, rows), "seed": 3, "method": method,
+            "validation_file": upload(&server, &self::pairs(&row)), "gptoss": {"rank": 4}});
+        server.post("/v1/fine_tuning/jobs", &body)["id"].as_str().unwrap().to_owned()
+    };
+    let job = create(&rows(0..6));
+    let row = ended(&server, &job);
+    assert_eq!(row["method"]["dpo"]["hyperparameters"]["beta"], 0.2, "{row}");
+    let events = server.get(&format!("/v1/fine_tuning/jobs/{job}/events?limit=100"));
+    let steps: Vec<&Value> =
+        events["data"].as_array().unwrap().iter().filter(|event| event["type"] == "metrics").collect();
+    let loss = |event: &Value, name: &str| event["data"][name].as_f64().unwrap();
+    assert_eq!(steps.len(), 9);
+    assert!((loss(steps[8], "train_loss") - std::f64::consts::LN_2).abs() < 1e-9, "{}", steps[8]);
+    assert!(loss(steps[0], "train_loss") < 0.3 && loss(steps[0], "full_valid_loss") < 0.3, "{}", steps[0]);
+    let good = json!({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]});
+    let job = create(&format!("{}{good}\n", rows(0..2)));
+    let row = until(&server, &job, |row| row["status"] != "validating_files");
+    let message = row["error"]["message"].as_str().unwrap_or_default();
+    assert!(message.starts_with("line 3: it is not a pair of answers"), "{row}");
+}
+
+/// Two rows that no job learns.
+fn pairs(row: &impl Fn(u32) -> Value) -> String {
+    (7..9).map(|n| format!("{}\n", row(n))).collect()
+}
+
 #[test]
 fn training_has_a_folder_and_the_processor() {
     for flags in [&["--state-dir", "x", "--device", "vulkan"][..], &[]] {

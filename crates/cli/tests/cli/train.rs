@@ -104,7 +104,9 @@ fn an_adapter_is_learned_tested_and_written() {
     assert_eq!((&record["steps"], &record["ended"]), (&json!(10), &json!("done")));
     assert_eq!(logged(&out), 10);
     let csv = String::from_utf8(read(&out, "loss.csv")).unwrap();
-    assert!(csv.starts_with("step,loss,learning_rate,gradient_norm,tokens,seconds,valid_loss\n1,"), "{csv}");
+    let columns =
+        "step,loss,learning_rate,gradient_norm,tokens,seconds,valid_loss,accuracy,valid_accuracy,margin,";
+    assert!(csv.starts_with(&format!("{columns}valid_margin\n1,")), "{csv}");
     assert!(String::from_utf8(read(&out, "loss.svg")).unwrap().contains("</svg>"));
     let settings: Value = serde_json::from_slice(&read(&out, "adapter_config.json")).unwrap();
     assert_eq!(settings["peft_type"], "LORA");
@@ -237,14 +239,59 @@ fn a_model_that_lost_the_format_does_not_pass_the_gate() {
 }
 
 #[test]
-fn pairs_are_refused_and_rows_looked_at_alone() {
+fn rows_are_looked_at_alone() {
     let bench = Bench::new(2);
     let told = bench.train(&bench.out("x"), &["--lint-only", "--show-mask", "1"]).ok();
     assert!(told.contains("Every box is blue.") && told.contains("2 texts to learn from"), "{told}");
     assert!(!bench.out("x").exists());
-    let pair = json!({"prompt": "1+1?", "chosen": "2", "rejected": "3"});
-    fs::write(&bench.rows, format!("{pair}\n")).unwrap();
-    bench.train(&bench.out("x"), &[]).fails(1, &["line 1 is a pair of answers"]);
+    bench.train(&bench.out("x"), &["--beta", "0.2"]).fails(2, &["--beta is for pairs of answers"]);
+}
+
+/// The chosen answers become likelier than the rejected ones, also of rows that were not learned, and a run
+/// that goes on comes to the same bytes.
+#[test]
+fn pairs_of_answers_are_learned() {
+    let bench = Bench::new(0);
+    let row = |n: usize| {
+        let (prompt, chosen) = (format!("Which color has box {n}?"), "Every box is blue.");
+        format!("{}\n", json!({"prompt": prompt, "chosen": chosen, "rejected": "It is red."}))
+    };
+    fs::write(&bench.rows, (0..20).map(row).collect::<String>()).unwrap();
+    let flags = [&SHORT[..], &["--valid", "0.2"]].concat();
+    let out = bench.out("whole");
+    let ran = bench.train(&out, &flags);
+    assert!(ran.stderr.contains("16 pairs of answers to learn from, 4 to test with"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("step 1 of 4: loss 0.6931, 0.0 % right, margin 0.000"), "{}", ran.stderr);
+    let told = ran.ok();
+    assert!(
+        told.contains("tested on 4 pairs of answers that were not learned: 0.6931, 0.0 % right"),
+        "{told}"
+    );
+    let whole = record(&out);
+    let number = |pointer: &str| whole.pointer(pointer).and_then(Value::as_f64).unwrap();
+    assert!(number("/valid/tuned/loss") < 0.3 && number("/valid/tuned/margin") > 1.0, "{whole}");
+    assert_eq!((number("/valid/tuned/accuracy"), number("/recipe/beta")), (1.0, 0.1));
+    let csv = String::from_utf8(read(&out, "loss.csv")).unwrap();
+    assert_eq!(
+        csv.lines().last().unwrap().split(',').filter(|number| !number.is_empty()).count(),
+        11,
+        "{csv}"
+    );
+    let expected = read(&out, "adapter_model.safetensors");
+    let stopped = bench.out("stopped");
+    bench.train(&stopped, &flags).ok();
+    // What a kill after the second step leaves.
+    fs::remove_dir_all(stopped.join("state/step-00000004")).unwrap();
+    fs::remove_file(stopped.join("adapter_model.safetensors")).unwrap();
+    bench.train(&stopped, &[&flags[..], &["--resume", "--threads", "1"]].concat()).ok();
+    assert!(read(&stopped, "adapter_model.safetensors") == expected, "the adapters differ");
+    let other = [&flags[..], &["--resume", "--beta", "0.3"]].concat();
+    bench.train(&stopped, &other).fails(1, &["beta was 0.1, now it is 0.3"]);
+    let text = json!({"prompt": "1+1?", "completion": "2"});
+    fs::write(&bench.rows, format!("{}{text}\n", row(1))).unwrap();
+    bench
+        .train(&bench.out("x"), &[])
+        .fails(1, &["line 2 is not a pair of answers", "either of pairs or of texts"]);
 }
 
 /// Training reads the model that is served: the loss of its base is what `score` says in exact precision.

@@ -570,7 +570,7 @@ fn what_is_wrong_with_a_job_is_named() {
     check("training_file", batch.clone(), 400, json!("training_file"));
     check("validation_file", batch, 400, json!("validation_file"));
     check("suffix", json!("a b"), 400, json!("suffix"));
-    check("method", json!({"type": "dpo"}), 400, json!("method.type"));
+    check("method", json!({"type": "reinforcement"}), 400, json!("method.type"));
     check("unknown", json!(1), 200, Value::Null);
     // Its file is read until it ends.
     let delete = || request(at, "DELETE", &format!("/v1/files/{file}"), &[], "").status;

@@ -1,0 +1,128 @@
+//! What a run learns of its rows, as a trainer takes it: texts, or pairs of answers.
+
+use gptoss_train::{Error, Pair, PairLogProbs, StepReport, Text, Trainer, Tuned};
+use serde_json::{Value, json};
+
+use super::recipe::Recipe;
+use super::rows::Rows;
+
+/// What a run learns and is tested with.
+pub enum Lesson<'a> {
+    /// Texts that become likelier.
+    Texts {
+        /// What is learned.
+        train: Vec<Text<'a>>,
+        /// What is tested with.
+        valid: Vec<Text<'a>>,
+    },
+    /// Pairs of which the chosen answer becomes likelier than the rejected one.
+    Pairs {
+        /// What is learned.
+        train: Vec<Pair<'a>>,
+        /// What is tested with.
+        valid: Vec<Pair<'a>>,
+        /// How much a nat counts.
+        beta: f64,
+    },
+}
+
+/// How well something was said.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Score {
+    /// The mean loss.
+    pub loss: f64,
+    /// The share that is right: of pairs, those whose chosen answer has become likelier beside the rejected
+    /// one than it was with the base.
+    pub accuracy: Option<f64>,
+    /// Of pairs, by how much, times beta. Units: nats.
+    pub margin: Option<f64>,
+}
+
+impl<'a> Lesson<'a> {
+    /// Of the rows; what the base makes of pairs is computed here, by a trainer that has taken no step.
+    pub fn of(rows: &'a Rows, recipe: &Recipe, trainer: &Trainer<'_>) -> Lesson<'a> {
+        let Some(beta) = recipe.beta else {
+            return Lesson::Texts { train: rows.train_texts(), valid: rows.valid_texts() };
+        };
+        let referred = |texts: Vec<Text<'a>>| {
+            let pair = |texts: &[Text<'a>; 2]| {
+                let [chosen, rejected] = *texts;
+                Pair { chosen, rejected, reference: PairLogProbs::default() }
+            };
+            let mut pairs: Vec<Pair<'a>> = texts.as_chunks().0.iter().map(pair).collect();
+            let reference = trainer.log_probs(&pairs);
+            pairs.iter_mut().zip(reference).for_each(|(pair, reference)| pair.reference = reference);
+            pairs
+        };
+        Lesson::Pairs { train: referred(rows.train_texts()), valid: referred(rows.valid_texts()), beta }
+    }
+
+    /// Learns what belongs to the next step.
+    ///
+    /// Errors: as [`Trainer::step`].
+    pub fn step(&self, trainer: &mut Trainer<'_>, recipe: &Recipe) -> Result<(StepReport, Score), Error> {
+        let step = trainer.steps();
+        let rate = recipe.schedule.rate(step);
+        match self {
+            Lesson::Texts { train, .. } => {
+                let report = trainer.step(&recipe.course.chosen(step, train), rate)?;
+                Ok((report, Score { loss: report.loss, ..Score::default() }))
+            }
+            Lesson::Pairs { train, beta, .. } => {
+                let (report, preference) = trainer.prefer(&recipe.course.chosen(step, train), *beta, rate)?;
+                Ok((report, preference.into()))
+            }
+        }
+    }
+
+    /// How well is said what is tested with, if there is any.
+    pub fn test(&self, trainer: &Trainer<'_>) -> Option<Score> {
+        match self {
+            Lesson::Texts { valid, .. } => {
+                (!valid.is_empty()).then(|| Score { loss: trainer.loss(valid), ..Score::default() })
+            }
+            Lesson::Pairs { valid, beta, .. } => {
+                (!valid.is_empty()).then(|| trainer.preference(valid, *beta).into())
+            }
+        }
+    }
+
+    /// The same of a model that was written and opened.
+    pub fn test_written(
+        &self,
+        model: &Tuned<'_>,
+        pool: &gptoss_kernels::Pool,
+        rows_max: usize,
+    ) -> Option<Score> {
+        match self {
+            Lesson::Texts { valid, .. } => (!valid.is_empty())
+                .then(|| Score { loss: model.loss(pool, valid, rows_max), ..Score::default() }),
+            Lesson::Pairs { valid, beta, .. } => {
+                (!valid.is_empty()).then(|| model.preference(pool, valid, *beta, rows_max).into())
+            }
+        }
+    }
+}
+
+impl Score {
+    /// For programs.
+    pub fn to_json(self) -> Value {
+        let Score { loss, accuracy, margin } = self;
+        json!({"loss": loss, "accuracy": accuracy, "margin": margin})
+    }
+
+    /// What stands beside a loss, for people.
+    pub fn describe(self) -> String {
+        let Score { loss, accuracy, margin } = self;
+        let accuracy = accuracy.map_or(String::new(), |share| format!(", {:.1} % right", 100.0 * share));
+        let margin = margin.map_or(String::new(), |margin| format!(", margin {margin:.3}"));
+        format!("{loss:.4}{accuracy}{margin}")
+    }
+}
+
+impl From<gptoss_train::Preference> for Score {
+    fn from(preference: gptoss_train::Preference) -> Score {
+        let gptoss_train::Preference { loss, accuracy, margin } = preference;
+        Score { loss, accuracy: Some(accuracy), margin: Some(margin) }
+    }
+}
