@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use gptoss_kernels::{
     AttentionGradients, AttentionJob, AttentionParams, AttentionRows, Bf16Transposed, Head, HeadGradients,
-    KvRun, KvSlice, LinearDims, Matrix, Mxfp4, Pool, Rows, Targets, Tier, attention_backward,
+    KvRun, KvSlice, LinearDims, Matrix, Mxfp4, Pool, Rows, Targets, Tier, TokenLoss, attention_backward,
     attention_saving, head_backward, linear, linear_backward_input, linear_backward_weight,
 };
 use half::bf16;
@@ -136,11 +136,12 @@ fn report_head(pool: &Pool, t: usize) {
     let w: Vec<bf16> = floats(V * C).into_iter().map(bf16::from_f32).collect();
     let head = Head { w: Matrix::Bf16(&w), vocabulary: V, hidden_size: C, replaced: None };
     let (h, tokens, weights) = (floats(t * C), vec![7; t], vec![1.0; t]);
-    let (mut nll, mut logits, mut dh) = (vec![0.0; t], vec![0.0; t * V], vec![0.0; t * C]);
+    let (mut losses, mut logits, mut dh) =
+        (vec![TokenLoss::default(); t], vec![0.0; t * V], vec![0.0; t * C]);
     report(&format!("head and its gradient, {t} tokens"), 2 * t * V * C, || {
         let targets = Targets { tokens: &tokens, weights: &weights };
         let gradients = HeadGradients { rows: &mut dh, w: None, replaced: None };
-        head_backward(pool, gradients, &mut nll, &h, &head, targets, &mut logits);
+        head_backward(pool, gradients, &mut losses, &h, &head, targets, &mut logits);
     });
 }
 

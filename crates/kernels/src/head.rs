@@ -43,6 +43,15 @@ pub struct HeadRows<'a> {
     pub values: &'a [f32],
 }
 
+/// What was made of a row's target.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct TokenLoss {
+    /// Its negative log-likelihood. Units: nats.
+    pub nll: f32,
+    /// Whether no other token is likelier.
+    pub is_likeliest: bool,
+}
+
 /// What the rows should say, and how much it matters.
 #[derive(Clone, Copy, Debug)]
 pub struct Targets<'a> {
@@ -63,19 +72,19 @@ pub struct HeadGradients<'a> {
     pub replaced: Option<&'a mut [f32]>,
 }
 
-/// The negative log-likelihood of each row's target.
+/// What is made of each row's target.
 ///
-/// Shapes: `nll [T]`, `h [T, C]`, `targets [T]`, `logits [n, V]` (scratch), for any n of at least one.
+/// Shapes: `losses [T]`, `h [T, C]`, `targets [T]`, `logits [n, V]` (scratch), for any n of at least one.
 /// Panics: when a length does not fit, or a target is not below V.
 pub fn head_nll(
     pool: &Pool,
-    nll: &mut [f32],
+    losses: &mut [TokenLoss],
     h: &[f32],
     head: &Head<'_>,
     targets: &[u32],
     logits: &mut [f32],
 ) {
-    for_each_chunk(pool, (nll, h, targets), head, logits, |_, _| {});
+    for_each_chunk(pool, (losses, h, targets), head, logits, |_, _| {});
 }
 
 /// The same, and the gradient of the sum of `weights[t] * nll[t]`.
@@ -85,7 +94,7 @@ pub fn head_nll(
 pub fn head_backward(
     pool: &Pool,
     gradients: HeadGradients<'_>,
-    nll: &mut [f32],
+    losses: &mut [TokenLoss],
     h: &[f32],
     head: &Head<'_>,
     targets: Targets<'_>,
@@ -95,7 +104,7 @@ pub fn head_backward(
     assert_eq!(targets.weights.len(), targets.tokens.len(), "head_backward: weights are [T]");
     assert_eq!(gradients.rows.len(), h.len(), "head_backward: gradients of rows are [T, C]");
     let HeadGradients { rows: dh, w: mut dw, replaced: mut dreplaced } = gradients;
-    for_each_chunk(pool, (nll, h, targets.tokens), head, logits, |first, logits| {
+    for_each_chunk(pool, (losses, h, targets.tokens), head, logits, |first, logits| {
         pool.for_each_row(logits, v, |row, z| {
             scale(pool.instructions(), z, targets.tokens[first + row], targets.weights[first + row]);
         });
@@ -119,14 +128,14 @@ pub fn head_backward(
 /// Takes rows chunk by chunk: `then(first, logits)` gets the exponentials of each, over their sum.
 fn for_each_chunk(
     pool: &Pool,
-    (nll, h, targets): (&mut [f32], &[f32], &[u32]),
+    (losses, h, targets): (&mut [TokenLoss], &[f32], &[u32]),
     head: &Head<'_>,
     logits: &mut [f32],
     mut then: impl FnMut(usize, &mut [f32]),
 ) {
     let (c, v) = (head.hidden_size, head.vocabulary);
     assert_eq!(h.len(), targets.len() * c, "head: h is [T, C]");
-    assert_eq!(nll.len(), targets.len(), "head: nll is [T]");
+    assert_eq!(losses.len(), targets.len(), "head: losses are [T]");
     assert!(targets.iter().all(|target| (*target as usize) < v), "head: targets are below V");
     let chunk = logits.len() / v.max(1);
     assert!(chunk > 0, "head: logits are one row of V at least");
@@ -144,12 +153,12 @@ fn for_each_chunk(
                 replaced.tokens.iter().zip(own).for_each(|(token, z)| logits[*token as usize] = *z);
             }
         }
-        let nll = SharedRows::new(&mut nll[first..][..t], 1);
+        let losses = SharedRows::new(&mut losses[first..][..t], 1);
         pool.for_each_row(logits, v, |row, z| {
             // SAFETY: each row is one task's.
-            let nll = unsafe { nll.row(row) };
+            let loss = unsafe { losses.row(row) };
             let target = targets[first + row] as usize;
-            per_tier!(pool.instructions(), softmax(nll: &mut [f32], z: &mut [f32], target: usize));
+            per_tier!(pool.instructions(), softmax(loss: &mut [TokenLoss], z: &mut [f32], target: usize));
         });
         then(first, logits);
     }
@@ -164,7 +173,7 @@ fn take_columns(z: &mut [f32], v: usize, tokens: &[u32]) -> Vec<f32> {
 
 /// Replaces logits by probabilities.
 #[inline(always)]
-fn softmax(nll: &mut [f32], z: &mut [f32], target: usize) {
+fn softmax(loss: &mut [TokenLoss], z: &mut [f32], target: usize) {
     let top = largest(z);
     let logit = z[target];
     let mut sum = 0.0_f64;
@@ -183,7 +192,8 @@ fn softmax(nll: &mut [f32], z: &mut [f32], target: usize) {
         }
         sum += f64::from(tree(&lanes));
     }
-    nll[0] = (f64::from(top) - f64::from(logit) + sum.ln()) as f32;
+    let nll = (f64::from(top) - f64::from(logit) + sum.ln()) as f32;
+    loss[0] = TokenLoss { nll, is_likeliest: logit >= top };
     let inverse = (1.0 / sum) as f32;
     for z in z {
         *z *= inverse;

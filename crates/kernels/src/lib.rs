@@ -57,7 +57,7 @@ pub use attention::{
 pub use embedding_backward::embedding_backward;
 pub use freed_memory::keep_freed_memory;
 pub use gather::{gather_rows, scatter_rows};
-pub use head::{Head, HeadGradients, HeadRows, Targets, head_backward, head_nll};
+pub use head::{Head, HeadGradients, HeadRows, Targets, TokenLoss, head_backward, head_nll};
 pub use linear_backward::{linear_backward_bias, linear_backward_input, linear_backward_weight};
 pub use low_rank::{
     LowRank, LowRankGradients, low_rank, low_rank_backward_factors, low_rank_backward_input, low_rank_expand,

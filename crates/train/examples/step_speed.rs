@@ -49,7 +49,7 @@ fn main() {
     while times.len() < 4 || start.elapsed().as_secs() < seconds as u64 {
         let start = Instant::now();
         gradients.clear();
-        loss = add_gradients(&pool, &network, &trained, &mut gradients, batch);
+        loss = add_gradients(&pool, &network, &trained, &mut gradients, batch).sum;
         optimizer.step(&pool, &mut trained, &gradients, 1e-4).expect("finite");
         times.push(start.elapsed().as_secs_f64());
     }

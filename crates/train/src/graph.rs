@@ -1,8 +1,10 @@
 //! The whole pass: the loss of a batch, and what it says of every trained number.
 
+use std::iter::Sum;
+
 use gptoss_kernels::{
-    Head, HeadGradients, HeadRows, Pool, RopeAngles, Targets, embedding_backward, head_backward, head_nll,
-    scatter_rows,
+    Head, HeadGradients, HeadRows, Pool, RopeAngles, Targets, TokenLoss, embedding_backward, head_backward,
+    head_nll, scatter_rows,
 };
 
 use crate::attention::{self, Packing};
@@ -27,6 +29,34 @@ pub struct Batch<'a> {
     pub weights: &'a [f32],
 }
 
+/// What was made of some targets.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Loss {
+    /// The sum of `weights[t] * nll[t]`, ascending.
+    pub sum: f64,
+    /// How many targets there are: rows that weigh anything.
+    pub targets: usize,
+    /// Those of them than which no other token was likelier.
+    pub likeliest: usize,
+}
+
+impl Loss {
+    /// The share of targets that were likeliest; none of none.
+    pub fn accuracy(&self) -> Option<f64> {
+        (self.targets > 0).then(|| self.likeliest as f64 / self.targets as f64)
+    }
+}
+
+impl Sum for Loss {
+    fn sum<I: Iterator<Item = Loss>>(losses: I) -> Loss {
+        losses.fold(Loss::default(), |all, loss| Loss {
+            sum: all.sum + loss.sum,
+            targets: all.targets + loss.targets,
+            likeliest: all.likeliest + loss.likeliest,
+        })
+    }
+}
+
 /// What a layer keeps for its gradient.
 struct Kept {
     /// `[T, C]` before attention.
@@ -36,7 +66,7 @@ struct Kept {
     choice: Choice,
 }
 
-/// Adds the gradients of the sum of `weights[t] * nll[t]`, and gives that sum, ascending.
+/// Adds the gradients of the sum of `weights[t] * nll[t]`, and gives what was made of the targets.
 ///
 /// Panics: when lengths do not fit together, or a token or target is not below V.
 pub fn add_gradients(
@@ -45,7 +75,7 @@ pub fn add_gradients(
     trained: &Trained,
     gradients: &mut Gradients,
     batch: Batch<'_>,
-) -> f64 {
+) -> Loss {
     let (pass, shape) = (Pass { pool, trained }, &network.shape);
     let angles = angles(network, batch);
     let packing = Packing { documents: batch.documents, angles: &angles };
@@ -70,13 +100,13 @@ pub fn add_gradients(
     loss
 }
 
-/// The sum of `weights[t] * nll[t]`, ascending: that of [`add_gradients`].
+/// What is made of the targets: as [`add_gradients`].
 ///
 /// Panics: as [`add_gradients`].
-pub fn loss(pool: &Pool, network: &Network<'_>, trained: &Trained, batch: Batch<'_>) -> f64 {
+pub fn loss(pool: &Pool, network: &Network<'_>, trained: &Trained, batch: Batch<'_>) -> Loss {
     let pass = Pass { pool, trained };
     let asked = asked(pass, network, batch);
-    asked.loss(&asked.nll(pass, network))
+    asked.loss(&asked.losses(pass, network))
 }
 
 /// The sum of `weights[t] * nll[t]` of each document.
@@ -85,15 +115,15 @@ pub fn loss(pool: &Pool, network: &Network<'_>, trained: &Trained, batch: Batch<
 pub fn document_losses(pool: &Pool, network: &Network<'_>, trained: &Trained, batch: Batch<'_>) -> Vec<f64> {
     let pass = Pass { pool, trained };
     let asked = asked(pass, network, batch);
-    let nll = asked.nll(pass, network);
+    let of_rows = asked.losses(pass, network);
     let ends = batch.documents.iter().scan(0, |end, rows| {
         *end += rows;
         Some(*end)
     });
     let ends: Vec<usize> = ends.collect();
     let mut losses = vec![0.0; ends.len()];
-    for ((row, nll), weight) in asked.rows.iter().zip(&nll).zip(&asked.weights) {
-        losses[ends.partition_point(|end| end <= row)] += f64::from(*nll) * f64::from(*weight);
+    for ((row, loss), weight) in asked.rows.iter().zip(&of_rows).zip(&asked.weights) {
+        losses[ends.partition_point(|end| end <= row)] += f64::from(loss.nll) * f64::from(*weight);
     }
     losses
 }
@@ -169,15 +199,21 @@ impl Asked {
         vec![0.0; v * (LOGITS_MAX / v.max(1)).clamp(1, self.rows.len().max(1))]
     }
 
-    /// The negative log-likelihood of each.
-    fn nll(&self, pass: Pass<'_>, network: &Network<'_>) -> Vec<f32> {
-        let (mut nll, mut logits) = (vec![0.0; self.rows.len()], self.room_for_logits(network));
-        head_nll(pass.pool, &mut nll, &self.normed, &head(pass, network), &self.tokens, &mut logits);
-        nll
+    /// What is made of each.
+    fn losses(&self, pass: Pass<'_>, network: &Network<'_>) -> Vec<TokenLoss> {
+        let mut losses = vec![TokenLoss::default(); self.rows.len()];
+        let (head, mut logits) = (head(pass, network), self.room_for_logits(network));
+        head_nll(pass.pool, &mut losses, &self.normed, &head, &self.tokens, &mut logits);
+        losses
     }
 
-    fn loss(&self, nll: &[f32]) -> f64 {
-        nll.iter().zip(&self.weights).map(|(nll, weight)| f64::from(*nll) * f64::from(*weight)).sum()
+    fn loss(&self, losses: &[TokenLoss]) -> Loss {
+        let weighed = losses.iter().zip(&self.weights);
+        Loss {
+            sum: weighed.map(|(loss, weight)| f64::from(loss.nll) * f64::from(*weight)).sum(),
+            targets: losses.len(),
+            likeliest: losses.iter().filter(|loss| loss.is_likeliest).count(),
+        }
     }
 }
 
@@ -198,10 +234,10 @@ fn add_head_gradients(
     gradients: &mut Gradients,
     batch: Batch<'_>,
     x: &[f32],
-) -> (f64, Vec<f32>) {
+) -> (Loss, Vec<f32>) {
     let shape = &network.shape;
     let asked = Asked::of(pass, network, batch, x);
-    let (mut nll, mut dnormed) = (vec![0.0; asked.rows.len()], vec![0.0; asked.x.len()]);
+    let (mut losses, mut dnormed) = (vec![TokenLoss::default(); asked.rows.len()], vec![0.0; asked.x.len()]);
     let mut logits = asked.room_for_logits(network);
     // Never both: rows stand beside a frozen matrix.
     let [w, replaced] = match (network.head.span(), &network.rows) {
@@ -211,10 +247,10 @@ fn add_head_gradients(
     };
     let to = HeadGradients { rows: &mut dnormed, w, replaced };
     let targets = Targets { tokens: &asked.tokens, weights: &asked.weights };
-    head_backward(pass.pool, to, &mut nll, &asked.normed, &head(pass, network), targets, &mut logits);
+    head_backward(pass.pool, to, &mut losses, &asked.normed, &head(pass, network), targets, &mut logits);
     let (mut dasked, mut d) = (vec![0.0; asked.x.len()], vec![0.0; x.len()]);
     let norm = (network.norm, shape.rms_norm_eps);
     pass.add_norm_gradients(norm, gradients, &mut dasked, &dnormed, &asked.x);
     scatter_rows(pass.pool, &mut d, &dasked, &asked.rows, &vec![1.0; asked.rows.len()]);
-    (asked.loss(&nll), d)
+    (asked.loss(&losses), d)
 }

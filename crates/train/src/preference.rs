@@ -121,7 +121,8 @@ impl Trainer<'_> {
         }
         let gradient_norm =
             self.optimizer.step(self.pool, &mut self.trained, &self.gradients, learning_rate)?;
-        Ok((StepReport { loss: preference.loss, gradient_norm, rows }, preference))
+        let (loss, accuracy) = (preference.loss, Some(preference.accuracy));
+        Ok((StepReport { loss, accuracy, gradient_norm, rows }, preference))
     }
 }
 

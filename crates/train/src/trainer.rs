@@ -3,7 +3,7 @@
 use gptoss_kernels::Pool;
 
 use crate::error::Error;
-use crate::graph::{add_gradients, loss};
+use crate::graph::{Loss, add_gradients, loss};
 use crate::network::Network;
 use crate::optimizer::{Optimizer, OptimizerSettings};
 use crate::packing::{PackedTexts, Text, pack};
@@ -24,6 +24,8 @@ pub struct Trainer<'a> {
 pub struct StepReport {
     /// The mean loss of its targets, before the step.
     pub loss: f64,
+    /// The share of its targets than which no other token was likelier, before the step.
+    pub accuracy: Option<f64>,
     /// Norm of all gradients, before the clip.
     pub gradient_norm: f64,
     /// Rows that went through the network.
@@ -61,23 +63,23 @@ impl<'a> Trainer<'a> {
     /// Panics: as [`PackedTexts::push`], and when a token is not below V.
     pub fn step(&mut self, texts: &[Text<'_>], learning_rate: f64) -> Result<StepReport, Error> {
         self.gradients.clear();
-        let mut sum = 0.0;
         let batches = batches(texts, self.rows_max);
-        for batch in &batches {
-            let (pool, network) = (self.pool, self.network);
-            sum += add_gradients(pool, network, &self.trained, &mut self.gradients, batch.batch());
-        }
-        if !sum.is_finite() {
+        let (pool, network, gradients) = (self.pool, self.network, &mut self.gradients);
+        let losses = batches.iter();
+        let losses =
+            losses.map(|batch| add_gradients(pool, network, &self.trained, gradients, batch.batch()));
+        let loss: Loss = losses.sum();
+        if !loss.sum.is_finite() {
             return Err(Error::NotFinite { what: "loss", step: self.optimizer.state().2 + 1 });
         }
         let gradient_norm =
             self.optimizer.step(self.pool, &mut self.trained, &self.gradients, learning_rate)?;
         let rows = batches.iter().map(|batch| batch.batch().tokens.len()).sum();
-        Ok(StepReport { loss: sum, gradient_norm, rows })
+        Ok(StepReport { loss: loss.sum, accuracy: loss.accuracy(), gradient_norm, rows })
     }
 
-    /// The mean loss of some texts' targets, learning nothing.
-    pub fn loss(&self, texts: &[Text<'_>]) -> f64 {
+    /// The mean loss of some texts' targets and how many were likeliest, learning nothing.
+    pub fn loss(&self, texts: &[Text<'_>]) -> Loss {
         let losses = batches(texts, self.rows_max);
         losses.iter().map(|batch| loss(self.pool, self.network, &self.trained, batch.batch())).sum()
     }

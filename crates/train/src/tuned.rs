@@ -4,7 +4,7 @@
 use gptoss_checkpoint::{Adapter, AdapterPair, AdapterSite, LayerPart, Part};
 use gptoss_kernels::{LinearDims, Pool, Rows, linear};
 
-use crate::graph::{Asked, Batch, LOGITS_MAX, asked, loss};
+use crate::graph::{Asked, Batch, LOGITS_MAX, Loss, asked, loss};
 use crate::linear::Pass;
 use crate::network::{Linear, LowRankPair, Network, TokenRows, Vector, Weight};
 use crate::packing::Text;
@@ -62,10 +62,10 @@ impl Weights {
 }
 
 impl<'a> Tuned<'a> {
-    /// The mean loss of some texts' targets, of which at most `rows_max` rows are computed together.
+    /// The mean loss of some texts' targets and how many were likeliest; at most `rows_max` rows go together.
     ///
     /// Panics: when a token is not below V.
-    pub fn loss(&self, pool: &Pool, texts: &[Text<'_>], rows_max: usize) -> f64 {
+    pub fn loss(&self, pool: &Pool, texts: &[Text<'_>], rows_max: usize) -> Loss {
         let batches = batches(texts, rows_max);
         batches.iter().map(|batch| loss(pool, &self.network, &self.numbers, batch.batch())).sum()
     }

@@ -244,7 +244,7 @@ fn gradients(
     let loss = parts
         .map(|((tokens, targets), weights)| {
             let batch = Batch { tokens, documents: &[TOKENS; 2][..documents], targets, weights };
-            add_gradients(pool, network, trained, &mut gradients, batch)
+            add_gradients(pool, network, trained, &mut gradients, batch).sum
         })
         .sum();
     (loss, gradients)

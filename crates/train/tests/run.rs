@@ -173,8 +173,9 @@ fn every_layout_is_the_same_network() {
         let mut run = trainer(&pool, &network, &begin);
         let first = run.step(&data.texts(), RATE).expect("finite");
         // The loss without a gradient is the same.
-        assert_eq!(trainer(&pool, &network, &begin).loss(&data.texts()), first.loss);
-        (first.loss, first.gradient_norm, run.loss(&data.texts()))
+        let alone = trainer(&pool, &network, &begin).loss(&data.texts());
+        assert_eq!((alone.sum, alone.accuracy()), (first.loss, first.accuracy));
+        (first.loss, first.gradient_norm, run.loss(&data.texts()).sum)
     };
     let expected = losses(&tiny());
     for layout in [WriteLayout::Hf, WriteLayout::Original, WriteLayout::Bf16] {
@@ -195,7 +196,7 @@ fn a_model_trained_in_full_is_written_and_opened() {
     let loss_of = |checkpoint: &Checkpoint| {
         let weights = Weights::open(checkpoint, None).expect("opens");
         let (network, begin) = weights.network(&Tuning::Full, 0);
-        trainer(&pool, &network, &begin).loss(&data.texts())
+        trainer(&pool, &network, &begin).loss(&data.texts()).sum
     };
     // Nothing was trained: nothing is rounded away.
     let folder = tempfile::tempdir().expect("a folder");
@@ -206,7 +207,10 @@ fn a_model_trained_in_full_is_written_and_opened() {
     let mut run = trainer(&pool, &network, &begin);
     let losses: Vec<f64> = (0..8).map(|_| run.step(&data.texts(), 2e-3).expect("finite").loss).collect();
     assert!(losses[7] < 0.9 * losses[0], "{losses:?}");
-    let tuned = run.loss(&data.texts());
+    let (targets, likeliest) = (run.loss(&data.texts()).targets, run.loss(&data.texts()).likeliest);
+    let all: usize = data.0.iter().map(|(tokens, _)| tokens.len() - 2).sum();
+    assert!(targets == all && 2 * likeliest > all, "{likeliest} of {targets} targets are learned");
+    let tuned = run.loss(&data.texts()).sum;
     let folder = tempfile::tempdir().expect("a folder");
     let rounding = write_folder(folder.path(), &checkpoint, &network, &run.into_trained()).expect("writes");
     assert!(rounding.bf16 < 0.002 && rounding.mxfp4.is_some_and(|lost| lost < 0.2), "{rounding:?}");

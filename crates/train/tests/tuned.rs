@@ -59,7 +59,7 @@ fn losses_are_pefts_and_a_scrambled_layout_shows() {
     let texts: Vec<Text<'_>> = documents.iter().map(|(tokens, weights)| Text { tokens, weights }).collect();
     let pool = Pool::new(2);
     let check = |adapter: Option<&Adapter>, expected: f64| {
-        let loss = weights.tuned(adapter).loss(&pool, &texts, 64);
+        let loss = weights.tuned(adapter).loss(&pool, &texts, 64).sum;
         assert!((loss - expected).abs() < 5e-6, "{loss}, not {expected}");
     };
     let read = |name, layout| read_adapter(&fixture(name), &checkpoint, layout).expect("an adapter").adapter;

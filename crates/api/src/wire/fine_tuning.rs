@@ -281,7 +281,8 @@ pub struct TuningMetrics {
     pub step: u64,
     /// The loss of what was learned.
     pub train_loss: Option<f64>,
-    /// The share of its tokens that were the likeliest.
+    /// The share of its tokens that were the likeliest; with `dpo`, of its pairs whose better answer has
+    /// become likelier beside the other.
     pub train_mean_token_accuracy: Option<f64>,
     /// The loss of some of the validation file.
     pub valid_loss: Option<f64>,

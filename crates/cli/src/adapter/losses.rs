@@ -63,7 +63,7 @@ impl<'p> HeldOut<'p> {
     /// Errors: the weights cannot be read.
     pub fn loss(&self, model: &Checkpoint, adapter: Option<&Adapter>) -> Result<f64> {
         let weights = Weights::open(model, None)?;
-        Ok(weights.tuned(adapter).loss(self.pool, &self.texts(), ROWS_MAX))
+        Ok(weights.tuned(adapter).loss(self.pool, &self.texts(), ROWS_MAX).sum)
     }
 
     /// How far the merged model is from the unmerged one.

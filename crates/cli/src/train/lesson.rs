@@ -1,6 +1,6 @@
 //! What a run learns of its rows, as a trainer takes it: texts, or pairs of answers.
 
-use gptoss_train::{Error, Pair, PairLogProbs, StepReport, Text, Trainer, Tuned};
+use gptoss_train::{Error, Loss, Pair, PairLogProbs, StepReport, Text, Trainer, Tuned};
 use serde_json::{Value, json};
 
 use super::recipe::Recipe;
@@ -31,8 +31,8 @@ pub enum Lesson<'a> {
 pub struct Score {
     /// The mean loss.
     pub loss: f64,
-    /// The share that is right: of pairs, those whose chosen answer has become likelier beside the rejected
-    /// one than it was with the base.
+    /// The share that is right: of texts, targets than which no other token was likelier; of pairs, those
+    /// whose chosen answer has become likelier beside the rejected one than it was with the base.
     pub accuracy: Option<f64>,
     /// Of pairs, by how much, times beta. Units: nats.
     pub margin: Option<f64>,
@@ -66,7 +66,7 @@ impl<'a> Lesson<'a> {
         match self {
             Lesson::Texts { train, .. } => {
                 let report = trainer.step(&recipe.course.chosen(step, train), rate)?;
-                Ok((report, Score { loss: report.loss, ..Score::default() }))
+                Ok((report, Score { loss: report.loss, accuracy: report.accuracy, margin: None }))
             }
             Lesson::Pairs { train, beta, .. } => {
                 let (report, preference) = trainer.prefer(&recipe.course.chosen(step, train), *beta, rate)?;
@@ -78,9 +78,7 @@ impl<'a> Lesson<'a> {
     /// How well is said what is tested with, if there is any.
     pub fn test(&self, trainer: &Trainer<'_>) -> Option<Score> {
         match self {
-            Lesson::Texts { valid, .. } => {
-                (!valid.is_empty()).then(|| Score { loss: trainer.loss(valid), ..Score::default() })
-            }
+            Lesson::Texts { valid, .. } => (!valid.is_empty()).then(|| trainer.loss(valid).into()),
             Lesson::Pairs { valid, beta, .. } => {
                 (!valid.is_empty()).then(|| trainer.preference(valid, *beta).into())
             }
@@ -95,8 +93,9 @@ impl<'a> Lesson<'a> {
         rows_max: usize,
     ) -> Option<Score> {
         match self {
-            Lesson::Texts { valid, .. } => (!valid.is_empty())
-                .then(|| Score { loss: model.loss(pool, valid, rows_max), ..Score::default() }),
+            Lesson::Texts { valid, .. } => {
+                (!valid.is_empty()).then(|| model.loss(pool, valid, rows_max).into())
+            }
             Lesson::Pairs { valid, beta, .. } => {
                 (!valid.is_empty()).then(|| model.preference(pool, valid, *beta, rows_max).into())
             }
@@ -117,6 +116,12 @@ impl Score {
         let accuracy = accuracy.map_or(String::new(), |share| format!(", {:.1} % right", 100.0 * share));
         let margin = margin.map_or(String::new(), |margin| format!(", margin {margin:.3}"));
         format!("{loss:.4}{accuracy}{margin}")
+    }
+}
+
+impl From<Loss> for Score {
+    fn from(loss: Loss) -> Score {
+        Score { loss: loss.sum, accuracy: loss.accuracy(), margin: None }
     }
 }
 

@@ -173,6 +173,8 @@ impl JobRunner {
             let metrics = TuningMetrics {
                 step,
                 train_loss: Some(score.loss),
+                train_mean_token_accuracy: score.accuracy,
+                full_valid_mean_token_accuracy: valid.and_then(|score| score.accuracy),
                 full_valid_loss: valid.map(|score| score.loss),
                 ..TuningMetrics::default()
             };

@@ -93,6 +93,15 @@ fn a_job_comes_to_the_same_model_whatever_happens() {
     let job = create(&server);
     let row = ended(&server, &job);
     assert_eq!((steps(&server, &job), row["trained_tokens"].as_u64().unwrap() > 0), (6, true));
+    let events = server.get(&format!("/v1/fine_tuning/jobs/{job}/events?limit=100"));
+    let accuracies: Vec<f64> = events["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|event| event["data"]["train_mean_token_accuracy"].as_f64())
+        .collect();
+    assert_eq!(accuracies.len(), 6, "{events}");
+    assert!(accuracies[0] > accuracies[5] && accuracies[0] > 0.8, "the newest first: {accuracies:?}");
     let checkpoints = server.get(&format!("/v1/fine_tuning/jobs/{job}/checkpoints"));
     let numbers: Vec<u64> = checkpoints["data"]
         .as_array()
@@ -176,6 +185,10 @@ fn a_job_learns_which_answer_is_better() {
     assert_eq!(steps.len(), 9);
     assert!((loss(steps[8], "train_loss") - std::f64::consts::LN_2).abs() < 1e-9, "{}", steps[8]);
     assert!(loss(steps[0], "train_loss") < 0.3 && loss(steps[0], "full_valid_loss") < 0.3, "{}", steps[0]);
+    let share = |event: &Value, name: &str| event["data"][name].as_f64();
+    assert_eq!(share(steps[8], "train_mean_token_accuracy"), Some(0.0), "{}", steps[8]);
+    assert_eq!(share(steps[0], "train_mean_token_accuracy"), Some(1.0), "{}", steps[0]);
+    assert_eq!(share(steps[0], "full_valid_mean_token_accuracy"), Some(1.0), "{}", steps[0]);
     let good = json!({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]});
     let job = create(&format!("{}{good}\n", rows(0..2)));
     let row = until(&server, &job, |row| row["status"] != "validating_files");

@@ -102,6 +102,7 @@ fn an_adapter_is_learned_tested_and_written() {
     assert!(number("/last_loss") < 0.6 * number("/first_loss"), "{record}");
     assert!(number("/valid_loss/tuned") < 0.6 * number("/valid_loss/base"), "{record}");
     assert_eq!((&record["steps"], &record["ended"]), (&json!(10), &json!("done")));
+    assert!(number("/valid/tuned/accuracy") > number("/valid/base/accuracy"), "{record}");
     assert_eq!(logged(&out), 10);
     let csv = String::from_utf8(read(&out, "loss.csv")).unwrap();
     let columns =

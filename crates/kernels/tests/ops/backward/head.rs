@@ -1,9 +1,18 @@
 //! The head fused with cross-entropy.
 
-use gptoss_kernels::{Head, HeadGradients, HeadRows, Matrix, Pool, Targets, head_backward, head_nll};
+use gptoss_kernels::{
+    Head, HeadGradients, HeadRows, Matrix, Pool, Targets, TokenLoss, head_backward, head_nll,
+};
 
 use super::differences::{Sum, U, assert_slopes, widen};
 use crate::support::{Fill, Rng, assert_bits, assert_close, pools, scalar};
+
+/// What is there before anything is computed.
+const NOTHING: TokenLoss = TokenLoss { nll: f32::NAN, is_likeliest: false };
+
+fn nll(losses: &[TokenLoss]) -> Vec<f32> {
+    losses.iter().map(|loss| loss.nll).collect()
+}
 
 struct Case {
     t: usize,
@@ -31,15 +40,16 @@ impl Case {
 
     /// Losses, gradient of the rows, gradient of the matrix, with `chunk` rows of logits.
     fn run(&self, pool: &Pool, chunk: usize) -> [Vec<f32>; 3] {
-        let (mut nll, mut logits) = (vec![f32::NAN; self.t], vec![f32::NAN; chunk * self.v]);
+        let (mut losses, mut logits) = (vec![NOTHING; self.t], vec![f32::NAN; chunk * self.v]);
         let (mut dh, mut dw) = (vec![0.0; self.t * self.c], vec![0.0; self.v * self.c]);
         let targets = Targets { tokens: &self.tokens, weights: &self.weights };
         let gradients = HeadGradients { rows: &mut dh, w: Some(&mut dw), replaced: None };
-        head_backward(pool, gradients, &mut nll, &self.h, &self.head(), targets, &mut logits);
-        let mut alone = vec![f32::NAN; self.t];
+        head_backward(pool, gradients, &mut losses, &self.h, &self.head(), targets, &mut logits);
+        let mut alone = vec![NOTHING; self.t];
         head_nll(pool, &mut alone, &self.h, &self.head(), &self.tokens, &mut logits);
-        assert_bits(&alone, &nll, &"losses with and without a gradient");
-        [nll, dh, dw]
+        assert_bits(&nll(&alone), &nll(&losses), &"losses with and without a gradient");
+        assert_eq!(alone, losses);
+        [nll(&losses), dh, dw]
     }
 
     /// [`Case::run`] in float64, each with what rounding can cost.
@@ -112,11 +122,14 @@ fn slopes_with_weights_of_both_signs() {
 fn far_logits_stay_finite_and_nan_shows() {
     let (h, w) = ([200.0], [1.0, -1.0, 0.0]);
     let head = Head { w: Matrix::F32(&w), vocabulary: 3, hidden_size: 1, replaced: None };
-    let mut nll = [f32::NAN; 2];
-    head_nll(&scalar(), &mut nll, &[h[0], h[0]], &head, &[0, 1], &mut [0.0; 3]);
-    assert_eq!(nll, [0.0, 400.0]);
-    head_nll(&scalar(), &mut nll, &[f32::NAN, 0.0], &head, &[0, 1], &mut [0.0; 6]);
-    assert!(nll[0].is_nan() && (nll[1] - 3.0_f32.ln()).abs() < 1e-6, "{nll:?}");
+    let mut losses = [NOTHING; 2];
+    head_nll(&scalar(), &mut losses, &[h[0], h[0]], &head, &[0, 1], &mut [0.0; 3]);
+    let loss = |nll, is_likeliest| TokenLoss { nll, is_likeliest };
+    assert_eq!(losses, [loss(0.0, true), loss(400.0, false)]);
+    head_nll(&scalar(), &mut losses, &[f32::NAN, 0.0], &head, &[0, 1], &mut [0.0; 6]);
+    assert!(losses[0].nll.is_nan() && !losses[0].is_likeliest, "{losses:?}");
+    // Where all are as likely, none is likelier.
+    assert!((losses[1].nll - 3.0_f32.ln()).abs() < 1e-6 && losses[1].is_likeliest, "{losses:?}");
 }
 
 /// Rows beside the matrix are rows of the matrix: the same losses, the same gradients.
@@ -133,12 +146,12 @@ fn replaced_rows_are_as_good_as_the_matrix() {
     let replaced = Some(HeadRows { tokens: &tokens, values: &values });
     let head = Head { w: Matrix::F32(&w), replaced, ..case.head() };
     for chunk in [1, 4, 9] {
-        let (mut own_nll, mut logits) = (vec![f32::NAN; case.t], vec![f32::NAN; chunk * case.v]);
+        let (mut own, mut logits) = (vec![NOTHING; case.t], vec![f32::NAN; chunk * case.v]);
         let (mut own_dh, mut dreplaced) = (vec![0.0; case.h.len()], vec![0.0; values.len()]);
         let targets = Targets { tokens: &case.tokens, weights: &case.weights };
         let gradients = HeadGradients { rows: &mut own_dh, w: None, replaced: Some(&mut dreplaced) };
-        head_backward(&pool, gradients, &mut own_nll, &case.h, &head, targets, &mut logits);
-        assert_bits(&own_nll, &nll, &chunk);
+        head_backward(&pool, gradients, &mut own, &case.h, &head, targets, &mut logits);
+        assert_bits(&self::nll(&own), &nll, &chunk);
         assert_bits(&dreplaced, &expected, &chunk);
         // Their part of a row's gradient comes last in its chain.
         let near: Vec<(f64, f64)> = dh.iter().map(|g| (f64::from(*g), 1e-6)).collect();
