@@ -84,7 +84,8 @@ fn learn(task: &Finish<'_>, interrupt: &Interrupt) -> Result<Option<Written>> {
     let weights = Weights::open(&opened.checkpoint, None)
         .with_context(|| format!("cannot open {}", opened.source.name()))?;
     let (network, trained) = weights.network(&recipe.tuning, recipe.seed);
-    let mut trainer = Trainer::new(task.pool, &network, trained, recipe.optimizer(), recipe.tokens);
+    let mut trainer = Trainer::new(task.pool, &network, trained, recipe.optimizer(), recipe.tokens)
+        .with_balance(recipe.balance);
     // Before a state is taken up: what the base makes of the rows is part of the lesson.
     let lesson = Lesson::of(rows, recipe, &trainer);
     let base = lesson.test(&trainer);

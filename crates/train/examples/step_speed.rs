@@ -38,7 +38,8 @@ fn main() {
     let weights = vec![1.0 / tokens as f32; tokens];
     let documents: Vec<usize> =
         (0..tokens).step_by(sizes.document).map(|first| sizes.document.min(tokens - first)).collect();
-    let batch = Batch { tokens: &ids, documents: &documents, targets: &targets, weights: &weights };
+    let (documents, targets, weights) = (&documents[..], &targets[..], &weights[..]);
+    let batch = Batch { tokens: &ids, documents, targets, weights, balance_weight: 0.0 };
     let settings =
         OptimizerSettings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, norm_max: 1.0 };
     let mut optimizer = Optimizer::new(settings, &trained);
@@ -53,7 +54,7 @@ fn main() {
         optimizer.step(&pool, &mut trained, &gradients, 1e-4).expect("finite");
         times.push(start.elapsed().as_secs_f64());
     }
-    let macs = sizes.step_macs(&documents, case == "demo-full");
+    let macs = sizes.step_macs(documents, case == "demo-full");
     times.remove(0);
     times.sort_by(f64::total_cmp);
     for (name, seconds) in [("best", times[0]), ("median", times[times.len() / 2])] {

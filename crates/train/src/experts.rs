@@ -8,6 +8,7 @@ use gptoss_kernels::{
     top_k_softmax_backward,
 };
 
+use crate::balance::balance;
 use crate::linear::Pass;
 use crate::network::{Expert, Layer, Shape};
 use crate::trained::Gradients;
@@ -57,14 +58,16 @@ pub(crate) fn forward(pass: Pass<'_>, shape: &Shape, layer: &Layer<'_>, x: &[f32
     (out, choice)
 }
 
-/// Turns the gradient of what [`forward`] gave into that of `x`, in place.
+/// Turns the gradient of what [`forward`] gave into that of `x`, in place. Where the balance of experts
+/// weighs anything its gradient is part of it, and its loss is given.
 pub(crate) fn backward(
     pass: Pass<'_>,
     (shape, layer, choice): (&Shape, &Layer<'_>, &Choice),
     gradients: &mut Gradients,
     x: &[f32],
     d: &mut [f32],
-) {
+    balance_weight: f64,
+) -> Option<f64> {
     let c = shape.hidden_size;
     let normed = pass.norm(layer.norm, x, shape.rms_norm_eps);
     let mut dnormed = vec![0.0; x.len()];
@@ -88,9 +91,15 @@ pub(crate) fn backward(
         let (experts, weights) = (&choice.experts[chosen.clone()], &choice.weights[chosen.clone()]);
         top_k_softmax_backward(dlogits, experts, weights, &dweights[chosen]);
     }
+    let sizes = (num_experts, choice.active);
+    let unbalanced = (balance_weight != 0.0).then(|| {
+        let logits = pass.linear(&layer.router, &normed);
+        balance(&mut dlogits, &logits, &choice.experts, sizes, balance_weight)
+    });
     pass.add_weight_gradients(&layer.router, gradients, &dlogits, &normed);
     pass.add_input_gradient(&layer.router, &mut dnormed, &dlogits);
     pass.add_norm_gradients((layer.norm, shape.rms_norm_eps), gradients, d, &dnormed, x);
+    unbalanced
 }
 
 /// Gates and ups `[R, 2F]` of some rows, and what comes of them `[R, F]`.

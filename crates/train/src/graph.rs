@@ -27,6 +27,8 @@ pub struct Batch<'a> {
     pub targets: &'a [u32],
     /// `[T]` factors on the negative log-likelihoods; rows of weight 0 reach no logits.
     pub weights: &'a [f32],
+    /// What the uneven use of experts weighs beside them, the mean of all layers; 0 leaves it out.
+    pub balance_weight: f64,
 }
 
 /// What was made of some targets.
@@ -38,6 +40,8 @@ pub struct Loss {
     pub targets: usize,
     /// Those of them than which no other token was likelier.
     pub likeliest: usize,
+    /// How unevenly experts were used, times what it weighs: 1 where all are used alike.
+    pub balance: f64,
 }
 
 impl Loss {
@@ -53,6 +57,7 @@ impl Sum for Loss {
             sum: all.sum + loss.sum,
             targets: all.targets + loss.targets,
             likeliest: all.likeliest + loss.likeliest,
+            balance: all.balance + loss.balance,
         })
     }
 }
@@ -66,7 +71,8 @@ struct Kept {
     choice: Choice,
 }
 
-/// Adds the gradients of the sum of `weights[t] * nll[t]`, and gives what was made of the targets.
+/// Adds the gradients of the sum of `weights[t] * nll[t]` and of the balance of experts, where it weighs
+/// anything, and gives what was made of the targets.
 ///
 /// Panics: when lengths do not fit together, or a token or target is not below V.
 pub fn add_gradients(
@@ -81,10 +87,13 @@ pub fn add_gradients(
     let packing = Packing { documents: batch.documents, angles: &angles };
     let mut kept = Vec::with_capacity(network.layers.len());
     let x = forward(pass, network, packing, batch, |layer| kept.push(layer));
-    let (loss, mut d) = add_head_gradients(pass, network, gradients, batch, &x);
+    let (mut loss, mut d) = add_head_gradients(pass, network, gradients, batch, &x);
     drop(x);
+    let of_layer = batch.balance_weight / network.layers.len().max(1) as f64;
     for (layer, kept) in network.layers.iter().zip(kept).rev() {
-        experts::backward(pass, (shape, layer, &kept.choice), gradients, &kept.attended, &mut d);
+        let choice = (shape, layer, &kept.choice);
+        let unbalanced = experts::backward(pass, choice, gradients, &kept.attended, &mut d, of_layer);
+        loss.balance += of_layer * unbalanced.unwrap_or_default();
         attention::backward(pass, (shape, &layer.attention, packing), gradients, &kept.x, &mut d);
     }
     if let Some(span) = network.embedding.span() {
@@ -213,6 +222,7 @@ impl Asked {
             sum: weighed.map(|(loss, weight)| f64::from(loss.nll) * f64::from(*weight)).sum(),
             targets: losses.len(),
             likeliest: losses.iter().filter(|loss| loss.is_likeliest).count(),
+            balance: 0.0,
         }
     }
 }

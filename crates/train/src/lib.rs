@@ -11,7 +11,8 @@
 //!
 //! Between forward and backward a layer keeps its input, its rows after attention and the router's choice;
 //! everything else is made again, bit for bit. Gradients are added in an order that neither threads nor
-//! micro-batches change, so a step's numbers are a function of its tokens alone.
+//! micro-batches change, so a step's numbers are a function of its tokens alone; only the balance of experts,
+//! where it weighs anything, is that of the rows that go together.
 //!
 //! Shape letters of this room: `T` tokens · `H` query heads · `K` kv heads · `D` head_dim · `C` hidden_size ·
 //! `F` intermediate_size · `E` experts · `A` active experts · `V` vocabulary · `r` rank.
@@ -19,6 +20,7 @@
 //! What it does not know: text, requests, clocks, schedules of the engine.
 
 mod attention;
+mod balance;
 mod checksum;
 mod course;
 mod error;

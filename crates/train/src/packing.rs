@@ -18,6 +18,8 @@ pub struct PackedTexts {
     documents: Vec<usize>,
     targets: Vec<u32>,
     weights: Vec<f32>,
+    /// What the uneven use of experts weighs beside them.
+    pub(crate) balance_weight: f64,
 }
 
 impl Text<'_> {
@@ -44,8 +46,8 @@ impl PackedTexts {
 
     /// As the pass takes them.
     pub fn batch(&self) -> Batch<'_> {
-        let PackedTexts { tokens, documents, targets, weights } = self;
-        Batch { tokens, documents, targets, weights }
+        let PackedTexts { tokens, documents, targets, weights, balance_weight } = self;
+        Batch { tokens, documents, targets, weights, balance_weight: *balance_weight }
     }
 }
 
@@ -100,7 +102,7 @@ mod tests {
         let mut packed = PackedTexts::default();
         packed.push(Text { tokens: &[1, 2, 3], weights: &[0.0, 1.0, 3.0] }, 0.5);
         packed.push(Text { tokens: &[7, 8], weights: &[0.0, -2.0] }, 0.5);
-        let Batch { tokens, documents, targets, weights } = packed.batch();
+        let Batch { tokens, documents, targets, weights, .. } = packed.batch();
         assert_eq!((tokens, documents), (&[1, 2, 7][..], &[2, 1][..]));
         assert_eq!((targets, weights), (&[2, 3, 8][..], &[0.5, 1.5, -1.0][..]));
     }

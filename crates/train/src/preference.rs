@@ -122,7 +122,7 @@ impl Trainer<'_> {
         let gradient_norm =
             self.optimizer.step(self.pool, &mut self.trained, &self.gradients, learning_rate)?;
         let (loss, accuracy) = (preference.loss, Some(preference.accuracy));
-        Ok((StepReport { loss, accuracy, gradient_norm, rows }, preference))
+        Ok((StepReport { loss, accuracy, balance: None, gradient_norm, rows }, preference))
     }
 }
 

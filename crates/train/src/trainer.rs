@@ -17,6 +17,7 @@ pub struct Trainer<'a> {
     pub(crate) optimizer: Optimizer,
     pub(crate) gradients: Gradients,
     pub(crate) rows_max: usize,
+    balance: f64,
 }
 
 /// What a step did.
@@ -26,6 +27,9 @@ pub struct StepReport {
     pub loss: f64,
     /// The share of its targets than which no other token was likelier, before the step.
     pub accuracy: Option<f64>,
+    /// How unevenly experts were used, the mean of layers and rows: 1 where all are used alike; `None` where
+    /// it does not weigh anything.
+    pub balance: Option<f64>,
     /// Norm of all gradients, before the clip.
     pub gradient_norm: f64,
     /// Rows that went through the network.
@@ -43,7 +47,12 @@ impl<'a> Trainer<'a> {
     ) -> Trainer<'a> {
         let optimizer = Optimizer::new(settings, &trained);
         let gradients = Gradients::zeros(&trained);
-        Trainer { pool, network, trained, optimizer, gradients, rows_max }
+        Trainer { pool, network, trained, optimizer, gradients, rows_max, balance: 0.0 }
+    }
+
+    /// The same, and the uneven use of experts weighs so much beside the mean loss of a step's texts.
+    pub fn with_balance(self, weight: f64) -> Trainer<'a> {
+        Trainer { balance: weight, ..self }
     }
 
     /// Steps that were taken.
@@ -63,7 +72,11 @@ impl<'a> Trainer<'a> {
     /// Panics: as [`PackedTexts::push`], and when a token is not below V.
     pub fn step(&mut self, texts: &[Text<'_>], learning_rate: f64) -> Result<StepReport, Error> {
         self.gradients.clear();
-        let batches = batches(texts, self.rows_max);
+        let mut batches = batches(texts, self.rows_max);
+        let rows: usize = texts.iter().map(Text::num_rows).sum();
+        for batch in &mut batches {
+            batch.balance_weight = self.balance * batch.batch().tokens.len() as f64 / rows as f64;
+        }
         let (pool, network, gradients) = (self.pool, self.network, &mut self.gradients);
         let losses = batches.iter();
         let losses =
@@ -74,8 +87,8 @@ impl<'a> Trainer<'a> {
         }
         let gradient_norm =
             self.optimizer.step(self.pool, &mut self.trained, &self.gradients, learning_rate)?;
-        let rows = batches.iter().map(|batch| batch.batch().tokens.len()).sum();
-        Ok(StepReport { loss: loss.sum, accuracy: loss.accuracy(), gradient_norm, rows })
+        let balance = (self.balance != 0.0).then(|| loss.balance / self.balance);
+        Ok(StepReport { loss: loss.sum, accuracy: loss.accuracy(), balance, gradient_norm, rows })
     }
 
     /// The mean loss of some texts' targets and how many were likeliest, learning nothing.
@@ -107,4 +120,76 @@ pub(crate) fn batches(texts: &[Text<'_>], rows_max: usize) -> Vec<PackedTexts> {
         packed
     });
     packed.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use gptoss_checkpoint::{Checkpoint, Preset};
+
+    use super::*;
+    use crate::tuning::Tuning;
+    use crate::weights::Weights;
+
+    /// Nothing is asked of the rows, so that the balance of experts alone has a slope.
+    #[test]
+    fn the_slope_of_the_balance_is_that_of_finite_differences() {
+        const STEP: f64 = 2e-3;
+        let checkpoint = Checkpoint::synthetic(Preset::Tiny, 5, Some(2)).expect("a preset");
+        let weights = Weights::open(&checkpoint, None).expect("opens");
+        let (network, mut trained) = weights.network(&Tuning::Full, 0);
+        let (pool, tokens) = (Pool::new(2), (0..24).map(|t| t * 37 % 500).collect::<Vec<u32>>());
+        let nothing = vec![0.0; tokens.len()];
+        let mut packed = PackedTexts::default();
+        packed.push(Text { tokens: &tokens, weights: &nothing }, 1.0);
+        packed.balance_weight = 0.5;
+        let mut gradients = Gradients::zeros(&trained);
+        let loss = add_gradients(&pool, &network, &trained, &mut gradients, packed.batch());
+        assert!(loss.balance > 0.5 && loss.sum == 0.0, "{loss:?}");
+        let (at, tensors) = (trained.values().to_vec(), trained.tensors().to_vec());
+        let norm_of = |tensor: &crate::trained::TrainedTensor| {
+            gradients.of(tensor.span).iter().map(|slope| f64::from(*slope).powi(2)).sum::<f64>().sqrt()
+        };
+        let most = tensors.iter().map(norm_of).fold(0.0, f64::max);
+        let (mut routers, mut compared) = (0, 0);
+        for tensor in &tensors {
+            let norm = norm_of(tensor);
+            if norm < 0.1 * most {
+                continue;
+            }
+            let moved = |trained: &mut Trained, sign: f64| {
+                let mut values = at.clone();
+                let slopes = gradients.of(tensor.span);
+                for (value, slope) in values[tensor.span.range()].iter_mut().zip(slopes) {
+                    *value = (f64::from(*value) + sign * STEP * f64::from(*slope) / norm) as f32;
+                }
+                trained.restore(values);
+                let mut nobody = Gradients::zeros(trained);
+                add_gradients(&pool, &network, trained, &mut nobody, packed.batch()).balance
+            };
+            let difference = (moved(&mut trained, 1.0) - moved(&mut trained, -1.0)) / (2.0 * STEP);
+            assert!((difference / norm - 1.0).abs() < 3e-2, "{}: {difference}, not {norm}", tensor.name);
+            routers += usize::from(tensor.name.contains("router"));
+            compared += 1;
+        }
+        assert!(routers > 0 && compared > routers, "{routers} of {compared} tensors");
+    }
+
+    #[test]
+    fn experts_are_used_more_evenly_when_it_weighs() {
+        let checkpoint = Checkpoint::synthetic(Preset::Tiny, 5, Some(2)).expect("a preset");
+        let weights = Weights::open(&checkpoint, None).expect("opens");
+        let (network, begin) = weights.network(&Tuning::Full, 0);
+        let (pool, tokens) = (Pool::new(2), (0..24).map(|t| t * 37 % 500).collect::<Vec<u32>>());
+        let ones = vec![1.0; tokens.len()];
+        let texts =
+            [Text { tokens: &tokens, weights: &ones }, Text { tokens: &tokens[3..9], weights: &ones[3..9] }];
+        let settings =
+            OptimizerSettings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, norm_max: 1.0 };
+        let mut trainer = Trainer::new(&pool, &network, begin.clone(), settings, 16).with_balance(3.0);
+        let balances: Vec<f64> =
+            (0..12).filter_map(|_| trainer.step(&texts, 5e-3).expect("finite").balance).collect();
+        assert!(balances[11] - 1.0 < 0.5 * (balances[0] - 1.0), "{balances:?}");
+        let report = Trainer::new(&pool, &network, begin, settings, 16).step(&texts, 5e-3).expect("finite");
+        assert_eq!(report.balance, None);
+    }
 }

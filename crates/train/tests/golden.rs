@@ -243,7 +243,8 @@ fn gradients(
     let parts = data.tokens.chunks(rows).zip(data.targets.chunks(rows)).zip(data.weights.chunks(rows));
     let loss = parts
         .map(|((tokens, targets), weights)| {
-            let batch = Batch { tokens, documents: &[TOKENS; 2][..documents], targets, weights };
+            let documents = &[TOKENS; 2][..documents];
+            let batch = Batch { tokens, documents, targets, weights, balance_weight: 0.0 };
             add_gradients(pool, network, trained, &mut gradients, batch).sum
         })
         .sum();

@@ -70,6 +70,10 @@ pub struct TuningArgs {
     /// Train every tensor of a small model, in f32, and write a model
     #[arg(long, conflicts_with_all = ["rank", "alpha", "sites", "expert_rank"])]
     pub full: bool,
+    /// With --full: what the uneven use of experts weighs beside the loss of texts, 0 for nothing
+    /// [default: 0.01]
+    #[arg(long, value_name = "X", requires = "full", value_parser = balance)]
+    pub balance: Option<f64>,
     /// Rank of the pairs beside the frozen matrices
     #[arg(long, value_name = "R", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub rank: u16,
@@ -182,6 +186,10 @@ fn rate(text: &str) -> Result<f64, String> {
 
 fn beta(text: &str) -> Result<f64, String> {
     bounded(text, 1e-6..=100.0)
+}
+
+fn balance(text: &str) -> Result<f64, String> {
+    bounded(text, 0.0..=100.0)
 }
 
 fn decay(text: &str) -> Result<f64, String> {

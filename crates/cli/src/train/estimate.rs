@@ -187,7 +187,9 @@ fn pass_seconds(network: &Network<'_>, trained: &Trained, pool: &Pool, t: usize,
     let count = ((t as f64 * learned) as usize).clamp(1, t);
     let weights: Vec<f32> =
         (0..t).map(|place| if place < count { 1.0 / count as f32 } else { 0.0 }).collect();
-    let batch = Batch { tokens: &tokens, documents: &[t], targets: &targets, weights: &weights };
+    let documents = &[t];
+    let batch =
+        Batch { tokens: &tokens, documents, targets: &targets, weights: &weights, balance_weight: 0.0 };
     let mut gradients = Gradients::zeros(trained);
     let (started, mut best) = (Instant::now(), f64::INFINITY);
     while best.is_infinite() || started.elapsed() < PROBE_TIME {

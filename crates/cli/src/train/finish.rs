@@ -112,6 +112,10 @@ impl Finish<'_> {
             "seconds": log.lines().iter().map(|line| line.seconds).sum::<f64>(),
             "tokens": log.lines().iter().map(|line| line.tokens).sum::<usize>(),
             "first_loss": log.lines().first().map(|line| line.score.loss),
+            "balance": {
+                "first": log.lines().first().and_then(|line| line.score.balance),
+                "last": log.lines().last().and_then(|line| line.score.balance),
+            },
             "last_loss": log.lines().last().map(|line| line.score.loss),
             "memory": {"planned_bytes": self.planned_bytes, "peak_bytes": machine::peak_bytes()},
             "valid_loss": {"base": base.map(|score| score.loss), "tuned": tuned.map(|score| score.loss)},
@@ -215,6 +219,13 @@ impl Finish<'_> {
             if tuned.loss > base.loss {
                 writeln!(out, "that is worse than the base: fewer epochs, a lower --lr, or more rows")?;
             }
+        }
+        let balance = &record["balance"];
+        if let (Some(first), Some(last)) = (balance["first"].as_f64(), balance["last"].as_f64()) {
+            writeln!(
+                out,
+                "balance of experts: {first:.3} at the first step, {last:.3} at the last; 1 is even"
+            )?;
         }
         if let Some(Exported { rounding, score }) = exported {
             let experts = rounding

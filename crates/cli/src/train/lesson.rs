@@ -36,6 +36,8 @@ pub struct Score {
     pub accuracy: Option<f64>,
     /// Of pairs, by how much, times beta. Units: nats.
     pub margin: Option<f64>,
+    /// How unevenly experts were used, where it was looked at: 1 where all are used alike.
+    pub balance: Option<f64>,
 }
 
 impl<'a> Lesson<'a> {
@@ -66,7 +68,15 @@ impl<'a> Lesson<'a> {
         match self {
             Lesson::Texts { train, .. } => {
                 let report = trainer.step(&recipe.course.chosen(step, train), rate)?;
-                Ok((report, Score { loss: report.loss, accuracy: report.accuracy, margin: None }))
+                Ok((
+                    report,
+                    Score {
+                        loss: report.loss,
+                        accuracy: report.accuracy,
+                        balance: report.balance,
+                        margin: None,
+                    },
+                ))
             }
             Lesson::Pairs { train, beta, .. } => {
                 let (report, preference) = trainer.prefer(&recipe.course.chosen(step, train), *beta, rate)?;
@@ -106,28 +116,29 @@ impl<'a> Lesson<'a> {
 impl Score {
     /// For programs.
     pub fn to_json(self) -> Value {
-        let Score { loss, accuracy, margin } = self;
+        let Score { loss, accuracy, margin, .. } = self;
         json!({"loss": loss, "accuracy": accuracy, "margin": margin})
     }
 
     /// What stands beside a loss, for people.
     pub fn describe(self) -> String {
-        let Score { loss, accuracy, margin } = self;
+        let Score { loss, accuracy, margin, balance } = self;
         let accuracy = accuracy.map_or(String::new(), |share| format!(", {:.1} % right", 100.0 * share));
         let margin = margin.map_or(String::new(), |margin| format!(", margin {margin:.3}"));
-        format!("{loss:.4}{accuracy}{margin}")
+        let balance = balance.map_or(String::new(), |balance| format!(", balance {balance:.3}"));
+        format!("{loss:.4}{accuracy}{margin}{balance}")
     }
 }
 
 impl From<Loss> for Score {
     fn from(loss: Loss) -> Score {
-        Score { loss: loss.sum, accuracy: loss.accuracy(), margin: None }
+        Score { loss: loss.sum, accuracy: loss.accuracy(), ..Score::default() }
     }
 }
 
 impl From<gptoss_train::Preference> for Score {
     fn from(preference: gptoss_train::Preference) -> Score {
         let gptoss_train::Preference { loss, accuracy, margin } = preference;
-        Score { loss, accuracy: Some(accuracy), margin: Some(margin) }
+        Score { loss, accuracy: Some(accuracy), margin: Some(margin), balance: None }
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use super::lesson::Score;
 
 const COLUMNS: &str = "step,loss,learning_rate,gradient_norm,tokens,seconds,valid_loss,accuracy,valid_accuracy,\
-                       margin,valid_margin";
+                       margin,valid_margin,balance";
 
 /// A step that was taken.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -72,13 +72,13 @@ fn row(line: &Line) -> String {
     let Line { step, score, learning_rate, gradient_norm, tokens, seconds, valid } = line;
     let number = |number: Option<f64>| number.map_or(String::new(), |number| number.to_string());
     let tested = valid.unwrap_or_default();
-    let [valid_loss, accuracy, valid_accuracy, margin, valid_margin] =
-        [valid.map(|score| score.loss), score.accuracy, tested.accuracy, score.margin, tested.margin]
-            .map(number);
+    let [valid_loss, accuracy, valid_accuracy] =
+        [valid.map(|score| score.loss), score.accuracy, tested.accuracy].map(number);
+    let [margin, valid_margin, balance] = [score.margin, tested.margin, score.balance].map(number);
     let loss = score.loss;
     format!(
         "{step},{loss},{learning_rate},{gradient_norm},{tokens},{seconds:.3},{valid_loss},{accuracy},\
-         {valid_accuracy},{margin},{valid_margin}"
+         {valid_accuracy},{margin},{valid_margin},{balance}"
     )
 }
 
@@ -88,16 +88,21 @@ fn parse(line: &str) -> Option<Line> {
     let [step, loss, learning_rate, gradient_norm, tokens, seconds, scores @ ..] = &fields[..] else {
         return None;
     };
-    let [valid_loss, accuracy, valid_accuracy, margin, valid_margin]: [Option<f64>; 5] =
-        <[&str; 5]>::try_from(scores).ok()?.map(|number| number.parse().ok());
+    let [valid_loss, accuracy, valid_accuracy, margin, valid_margin, balance]: [Option<f64>; 6] =
+        <[&str; 6]>::try_from(scores).ok()?.map(|number| number.parse().ok());
     Some(Line {
         step: step.parse().ok()?,
-        score: Score { loss: loss.parse().ok()?, accuracy, margin },
+        score: Score { loss: loss.parse().ok()?, accuracy, margin, balance },
         learning_rate: learning_rate.parse().ok()?,
         gradient_norm: gradient_norm.parse().ok()?,
         tokens: tokens.parse().ok()?,
         seconds: seconds.parse().ok()?,
-        valid: valid_loss.map(|loss| Score { loss, accuracy: valid_accuracy, margin: valid_margin }),
+        valid: valid_loss.map(|loss| Score {
+            loss,
+            accuracy: valid_accuracy,
+            margin: valid_margin,
+            balance: None,
+        }),
     })
 }
 
@@ -106,10 +111,13 @@ mod tests {
     use super::*;
 
     fn line(step: u64) -> Line {
-        let of_pairs = Score { loss: 1.25, accuracy: Some(0.5), margin: Some(-0.25) };
+        let of_pairs = Score { loss: 1.25, accuracy: Some(0.5), margin: Some(-0.25), balance: None };
         let valid = step.is_multiple_of(2).then_some(of_pairs);
         let (loss, learning_rate, gradient_norm) = (0.1 + step as f64, 2e-4, 1e-9);
-        let score = Score { loss, ..if step.is_multiple_of(3) { of_pairs } else { Score::default() } };
+        let score = Score {
+            loss,
+            ..if step.is_multiple_of(3) { of_pairs } else { Score { balance: Some(1.5), ..Score::default() } }
+        };
         Line { step, score, learning_rate, gradient_norm, tokens: 7, seconds: 0.5, valid }
     }
 

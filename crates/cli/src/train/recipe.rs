@@ -20,6 +20,8 @@ const RATE_FULL: f64 = 2e-5;
 const RATE_OF_PAIRS: f64 = 0.1;
 /// What a nat of a pair's margin counts, as the method's authors have it.
 const BETA: f64 = 0.1;
+/// What the uneven use of experts weighs where routers are trained on texts; the demo was trained with it.
+const BALANCE: f64 = 0.01;
 /// Texts from which one epoch is enough.
 const TEXTS_ENOUGH: usize = 1000;
 /// Epochs where there are fewer.
@@ -39,6 +41,8 @@ pub struct Recipe {
     pub seed: u64,
     /// Where pairs of answers are learned: what a nat of a margin counts.
     pub beta: Option<f64>,
+    /// What the uneven use of experts weighs, 0 for nothing.
+    pub balance: f64,
     alpha: f64,
     rank: usize,
     weight_decay: f64,
@@ -47,7 +51,8 @@ pub struct Recipe {
 impl Recipe {
     /// Fills in what the user did not say.
     ///
-    /// Errors: sites of which none holds anything, or a beta where there are no pairs.
+    /// Errors: sites of which none holds anything, a beta where there are no pairs, a balance where there
+    /// are.
     pub fn of(args: &TrainArgs, rows: &Rows, opened: &Opened, vocab: &Vocab) -> Result<Recipe> {
         let (steps, texts) = (&args.steps, rows.num_train());
         let epochs = if texts >= TEXTS_ENOUGH { 1 } else { EPOCHS_OF_FEW };
@@ -61,6 +66,9 @@ impl Recipe {
         if steps.beta.is_some() && !rows.are_pairs() {
             return Err(usage("--beta is for pairs of answers, and the rows are none"));
         }
+        if args.tuning.balance.is_some() && rows.are_pairs() {
+            return Err(usage("--balance is for texts, and the rows are pairs of answers"));
+        }
         let beta = rows.are_pairs().then(|| steps.beta.unwrap_or(BETA));
         let rate = if args.tuning.full { RATE_FULL } else { RATE_LOW_RANK };
         let rate = steps.lr.unwrap_or(if beta.is_some() { RATE_OF_PAIRS * rate } else { rate });
@@ -73,6 +81,11 @@ impl Recipe {
             course,
             seed: steps.seed,
             beta,
+            balance: if args.tuning.full && beta.is_none() {
+                args.tuning.balance.unwrap_or(BALANCE)
+            } else {
+                0.0
+            },
             alpha: args.tuning.alpha,
             rank: usize::from(args.tuning.rank),
             weight_decay: steps.weight_decay,
@@ -119,7 +132,10 @@ impl Recipe {
             recipe["beta"] = json!(beta);
         }
         match &self.tuning {
-            Tuning::Full => recipe["method"] = json!("full"),
+            Tuning::Full => {
+                recipe["method"] = json!("full");
+                recipe["balance"] = json!(self.balance);
+            }
             Tuning::LowRank(tuning) => {
                 recipe["method"] = json!("lora");
                 recipe["rank"] = json!(self.rank);

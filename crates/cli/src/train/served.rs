@@ -83,6 +83,7 @@ impl JobRunner {
             gate_turns: 0,
             tuning: TuningArgs {
                 full: false,
+                balance: None,
                 rank: rank(options.rank),
                 alpha: options.alpha,
                 sites,

@@ -107,7 +107,7 @@ fn an_adapter_is_learned_tested_and_written() {
     let csv = String::from_utf8(read(&out, "loss.csv")).unwrap();
     let columns =
         "step,loss,learning_rate,gradient_norm,tokens,seconds,valid_loss,accuracy,valid_accuracy,margin,";
-    assert!(csv.starts_with(&format!("{columns}valid_margin\n1,")), "{csv}");
+    assert!(csv.starts_with(&format!("{columns}valid_margin,balance\n1,")), "{csv}");
     assert!(String::from_utf8(read(&out, "loss.svg")).unwrap().contains("</svg>"));
     let settings: Value = serde_json::from_slice(&read(&out, "adapter_config.json")).unwrap();
     assert_eq!(settings["peft_type"], "LORA");
@@ -181,6 +181,7 @@ fn a_model_trained_in_full_is_a_model() {
         ["--full", "--epochs", "2", "--batch", "8", "--lr", "5e-3", "--valid", "0.2", "--gate-turns", "4"];
     let told = bench.train(&out, &flags).ok();
     assert!(told.contains("model after 4 steps") && told.contains("rounded to bf16"), "{told}");
+    assert!(told.contains("balance of experts: 1."), "{told}");
     assert!(told.contains("experts to MXFP4") && told.contains("tested as it was written"), "{told}");
     let answer = run(&["run", "--model", out.to_str().unwrap(), "--max-tokens", "4", "hello"]);
     assert_eq!(answer.code, 0, "{}", answer.stderr);
@@ -203,6 +204,7 @@ fn an_estimate_names_its_terms_and_too_much_is_refused() {
     run(&["train", rows]).fails(2, &["--out"]);
     bench.train(&out, &["--sites", "attention", "--expert-rank", "2"]).fails(2, &["--expert-rank"]);
     bench.train(&out, &["--lr", "2"]).fails(2, &["--lr"]);
+    bench.train(&out, &["--balance", "0.01"]).fails(2, &["--full"]);
 }
 
 /// Few steps that are small leave the format as it is; many that are large spoil it, which the grammar of a
