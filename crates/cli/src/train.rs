@@ -106,6 +106,9 @@ fn learn(task: &Finish<'_>, interrupt: &Interrupt) -> Result<Option<Written>> {
 /// Has the tuned model write, where there is anything to write, and tells what came of the run.
 fn pass_gate(task: &Finish<'_>, interrupt: &Interrupt, mut written: Written) -> Result<ExitCode> {
     let (args, out) = (task.args, task.folder.path());
+    if let Ended::NotFinite(_) = &written.ended {
+        task.tell(&written, None)?;
+    }
     if let Ended::NotFinite(error) = written.ended {
         return Err(Error::from(error).context(format!("{}: what was trained before is kept", out.display())));
     }
