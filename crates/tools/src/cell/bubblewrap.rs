@@ -11,7 +11,7 @@ use std::process::Command;
 use crate::cell::launch::FIRST_IN_ROOT;
 use crate::cell::limits::Limits;
 use crate::cell::program::Bind;
-use crate::cell::root::{ETC, SCRATCH, SYSTEM};
+use crate::cell::root::{ETC, HIDDEN, SCRATCH, SYSTEM};
 
 /// Where it is looked for; never in a user's own folders.
 const PLACES: [&str; 4] =
@@ -37,6 +37,9 @@ pub fn command(bubblewrap: &Path, launcher: &Path, binds: &[Bind], limits: &Limi
         };
     }
     command.args(["--proc", "/proc", "--dev", "/dev"]);
+    for path in HIDDEN.map(|name| Path::new("/proc").join(name)).into_iter().filter(|path| path.exists()) {
+        command.args(["--dev-bind", "/dev/null"]).arg(path);
+    }
     for path in SCRATCH {
         let share = limits.disk_bytes / SCRATCH.len() as u64;
         command.args(["--size", &share.max(1).to_string(), "--tmpfs", path]);

@@ -1,9 +1,10 @@
 //! The system calls that a cell's programs have; all others answer "not implemented", as if the kernel were
 //! older, so that libraries fall back.
 //!
-//! Missing are those that reach past a process or a wall (`ptrace`, `process_vm_readv`, `mount`, `setns`, keys, `bpf`, performance
-//! counters, `io_uring`, `userfaultfd`), that hold memory which no limit counts (`memfd_create`, System V), and
-//! that could slow down the process that watches. New calls of a kernel are missing until they are listed.
+//! Missing are those that reach past a process or a wall (`ptrace`, `process_vm_readv`, `mount`, `setns`,
+//! keys, `bpf`, performance counters, `io_uring`, `userfaultfd`), that hold memory which no limit counts
+//! (`memfd_create`, System V), and that could slow down the process that watches. New calls of a kernel are
+//! missing until they are listed.
 
 use seccompiler::{BpfProgram, TargetArch};
 use serde_json::{Value, json};

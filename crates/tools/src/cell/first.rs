@@ -1,7 +1,7 @@
 //! The first process of a cell: it builds the walls around itself, starts the program within, and watches.
 //!
-//! When it ends, for whatever reason, the kernel ends all others. It ends with the program, with the host, and
-//! when the processes together take too much.
+//! When it ends, for whatever reason, the kernel ends all others. It ends with the program, with the host,
+//! and when the processes together take too much.
 
 use std::io;
 use std::net::UdpSocket;

@@ -59,7 +59,8 @@ pub struct Cell {
 impl Cell {
     /// A cell without anything to see, once it is certain that its walls can be built here: they are, once.
     ///
-    /// **Errors** when they cannot, with what stands against it and what to do. Nothing weaker is built instead.
+    /// **Errors** when they cannot, with what stands against it and what to do. Nothing weaker is built
+    /// instead.
     pub fn stand(launcher: Launcher) -> Result<Self, CellError> {
         match (Self::stand_by(launcher.clone(), None), bubblewrap::find()) {
             (Err(refused @ CellError::Refused { .. }), Some(path)) => {

@@ -20,12 +20,14 @@ pub fn close_descriptors_on_exec() -> io::Result<()> {
     of_status(ended)
 }
 
-/// Sets attributes (`libc::MOUNT_ATTR_*`) of a mount, and of all beneath it if they are to be. None is cleared.
+/// Sets attributes (`libc::MOUNT_ATTR_*`) of a mount, and of all beneath it if they are to be. None is
+/// cleared.
 pub fn set_mount_attributes(mount: BorrowedFd<'_>, attributes: u64, recursive: bool) -> io::Result<()> {
     let set = libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
     let depth = if recursive { libc::AT_RECURSIVE } else { 0 };
     let flags = libc::AT_EMPTY_PATH | depth;
-    // SAFETY: the path is an empty string that ends, and the structure lives as long as the call, which has its size.
+    // SAFETY: the path is an empty string that ends, and the structure lives as long as the call, which has
+    // its size.
     let ended = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,

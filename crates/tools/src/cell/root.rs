@@ -1,4 +1,5 @@
-//! The files that a cell sees: the system's programs to be read, three folders in memory, and what it is shown.
+//! The files that a cell sees: the system's programs to be read, three folders in memory, and what it is
+//! shown.
 
 use std::ffi::CString;
 use std::fs;
@@ -30,7 +31,8 @@ pub const SCRATCH: [&str; 3] = ["/mnt/data", "/tmp", "/dev/shm"];
 /// Where a new root is built; every system has it, and nobody else sees what is laid over it here.
 const SITE: &str = "/tmp";
 /// Files of `/proc` that tell of the kernel's inside or of the machine's keys.
-const HIDDEN: [&str; 7] = ["kcore", "keys", "key-users", "kmsg", "kallsyms", "timer_list", "sysrq-trigger"];
+pub const HIDDEN: [&str; 7] =
+    ["kcore", "keys", "key-users", "kmsg", "kallsyms", "timer_list", "sysrq-trigger"];
 /// The least that a kernel takes as the highest process id.
 const PID_MAX_MIN: u64 = 301;
 /// The files that are written for every cell.
@@ -120,8 +122,8 @@ fn copy_system(path: &'static str) -> Option<Result<(PathBuf, Copied), Refusal>>
     Some(copied.map(|copied| (path.into(), copied)))
 }
 
-/// A copy of the mounts from a path on, with attributes. No symbolic link is followed: a program could have made
-/// it, in a folder that was shown to it.
+/// A copy of the mounts from a path on, with attributes. No symbolic link is followed: a program could have
+/// made it, in a folder that was shown to it.
 fn copy(path: &Path, attributes: u64) -> Result<Copied, Refusal> {
     let refuse = || step(path.display().to_string());
     let flags = OFlags::PATH | OFlags::CLOEXEC;

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One wall. The first three hold a program even if it breaks one of the others; the rest narrow what it can try.
+/// One wall. The first three hold a program even if it breaks one of the others; the rest narrow what it can
+/// try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wall {

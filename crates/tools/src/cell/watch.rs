@@ -6,7 +6,8 @@ use std::io;
 use crate::cell::limits::Limits;
 use crate::cell::program::End;
 
-/// Whether the processes take more than they may. An error means that they cannot be seen, which ends the cell.
+/// Whether the processes take more than they may. An error means that they cannot be seen, which ends the
+/// cell.
 pub fn excess(limits: &Limits) -> io::Result<Option<End>> {
     let (mut num_threads, mut num_pages) = (0, 0);
     let mut processes = Vec::new();

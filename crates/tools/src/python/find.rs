@@ -56,7 +56,8 @@ struct Answer {
 }
 
 impl Interpreter {
-    /// The first one in these folders that is new enough. Each that is there is started once, outside of walls.
+    /// The first one in these folders that is new enough. Each that is there is started once, outside of
+    /// walls.
     pub fn find(folders: &[PathBuf]) -> Result<Self, NoPython> {
         let mut looked = Vec::new();
         for folder in folders {

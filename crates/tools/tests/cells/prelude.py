@@ -31,5 +31,3 @@ def connect(family, address):
     s = socket.socket(family, socket.SOCK_STREAM)
     s.settimeout(2)
     s.connect(address)
-
-
