@@ -12,6 +12,27 @@ pub enum Action {
         /// The change as people read it.
         diff: String,
     },
+    /// A command runs in the workspace.
+    Command {
+        /// As people would write it.
+        command: String,
+    },
+    /// Code runs where nothing of the user's is.
+    Code {
+        /// All of it.
+        code: String,
+    },
+    /// A tool of a server's is called.
+    Mcp {
+        /// Its label.
+        server: String,
+        /// As the server calls it.
+        tool: String,
+        /// JSON, as the model wrote it.
+        arguments: String,
+        /// Whether the server's entry asks for it.
+        needs_approval: bool,
+    },
     /// A call that no tool understands, by the name that the model wrote.
     Unknown {
         /// As written.
@@ -23,21 +44,11 @@ impl Action {
     /// Whether it changes anything that is not the tool's own.
     pub fn needs_approval(&self) -> bool {
         match self {
-            Action::FileChange { .. } => true,
-            Action::Unknown { .. } => false,
+            Action::FileChange { .. } | Action::Command { .. } => true,
+            Action::Code { .. } | Action::Unknown { .. } => false,
+            Action::Mcp { needs_approval, .. } => *needs_approval,
         }
     }
-}
-
-/// Who approves of actions that change something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Approval {
-    /// A person is asked each time.
-    Ask,
-    /// Nobody: they are refused.
-    Never,
-    /// Nobody: they are done.
-    Auto,
 }
 
 /// What was decided about an action.

@@ -32,6 +32,8 @@ pub enum AgentEvent {
         status: CallStatus,
         /// What the model reads.
         reply: ToolReply,
+        /// Of a command that ended by itself.
+        exit_code: Option<i32>,
     },
 }
 

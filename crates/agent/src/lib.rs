@@ -11,10 +11,11 @@ mod budget;
 mod ending;
 mod error;
 mod event;
+mod prepared;
 mod run;
 mod toolbox;
 
-pub use action::{Action, Approval, Decision};
+pub use action::{Action, Decision};
 pub use budget::Budget;
 pub use ending::{AgentEnd, AgentUsage, Ending};
 pub use error::Error;

@@ -15,6 +15,7 @@ use crate::budget::Budget;
 use crate::ending::{AgentEnd, AgentUsage, Ending};
 use crate::error::Error;
 use crate::event::{AgentEvent, CallStatus};
+use crate::prepared::Answer;
 use crate::toolbox::Toolbox;
 
 /// How long the loop waits before it looks at the flag again.
@@ -192,7 +193,7 @@ impl<E: FnMut(AgentEvent), A: FnMut(&Action) -> Decision> Run<'_, E, A> {
             }
             let reply = ToolReply::error(format!("There is no tool {}.", call.name));
             let action = Action::Unknown { name: call.name.clone() };
-            self.end_call(&call, action, CallStatus::Failed, reply);
+            self.end_call(&call, action, CallStatus::Failed, reply.into());
             return None;
         };
         let action = prepared.action.clone();
@@ -201,7 +202,7 @@ impl<E: FnMut(AgentEvent), A: FnMut(&Action) -> Decision> Run<'_, E, A> {
                 match (self.host.approve)(&action) {
                     Decision::Approve => {}
                     Decision::Decline { reason } => {
-                        self.end_call(&call, action, CallStatus::Declined, ToolReply::error(reason));
+                        self.end_call(&call, action, CallStatus::Declined, ToolReply::error(reason).into());
                         return None;
                     }
                     Decision::Wait => return Some(AgentEnd::Approval(call)),
@@ -210,27 +211,28 @@ impl<E: FnMut(AgentEvent), A: FnMut(&Action) -> Decision> Run<'_, E, A> {
             self.tell(AgentEvent::CallStarted { number: self.num_calls, action: action.clone() });
         }
         let (cancel, deadline) = (self.host.cancel, self.options.deadline);
-        let (reply, end) = tokio::select! {
-            reply = self.toolbox.answer(prepared) => (reply, None),
+        let (answer, end) = tokio::select! {
+            answer = self.toolbox.answer(prepared) => (answer, None),
             given_up = give_up(cancel, deadline) => match given_up {
-                GivenUp::Cancelled => (ToolReply::error("The call was cancelled."), Some(AgentEnd::Cancelled)),
-                GivenUp::Time => (ToolReply::error("The call was ended: the time for the task is over."), Some(AgentEnd::Time)),
+                GivenUp::Cancelled => (ToolReply::error("The call was cancelled.").into(), Some(AgentEnd::Cancelled)),
+                GivenUp::Time => (ToolReply::error("The call was ended: the time for the task is over.").into(), Some(AgentEnd::Time)),
             },
         };
-        let status = if reply.is_error { CallStatus::Failed } else { CallStatus::Completed };
-        self.end_call(&call, action, status, reply);
+        let status = if answer.reply.is_error { CallStatus::Failed } else { CallStatus::Completed };
+        self.end_call(&call, action, status, answer);
         end
     }
 
     /// Puts a result behind the call, and tells it.
-    fn end_call(&mut self, call: &Call, action: Action, status: CallStatus, mut reply: ToolReply) {
+    fn end_call(&mut self, call: &Call, action: Action, status: CallStatus, answer: Answer) {
+        let Answer { mut reply, exit_code } = answer;
         reply.text = shortened(reply.text);
         let mut message = Message::tool_result(call.recipient.clone(), reply.text.clone());
         message.channel = call.channel.clone().or(message.channel);
         self.conversation.messages.push(message);
         let number = self.num_calls;
         self.num_calls += 1;
-        self.tell(AgentEvent::CallEnded { number, action, status, reply });
+        self.tell(AgentEvent::CallEnded { number, action, status, reply, exit_code });
     }
 
     /// Whether the conversation offers a function of this name: then it is the caller's.

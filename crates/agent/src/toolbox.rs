@@ -1,59 +1,75 @@
 //! The tools that are on.
 //!
-//! Which tools there are is closed: each says what the model is told of it, which calls are its own, what a
-//! call would do, and does it. A call of no tool here is the caller's.
+//! Which tools there are is closed: each says what the model is told of it and which calls are its own. A
+//! call of no tool here is the caller's.
 
-use gptoss_harmony::{Content, Conversation, DeveloperContent, FunctionTool, Message, Role, ToolNamespace};
-use gptoss_tools::{
-    PATCH_INSTRUCTIONS, PatchError, Plan, ToolReply, Workspace, patch_function, patch_of_call,
+use std::sync::Arc;
+
+use gptoss_harmony::{
+    Content, Conversation, DeveloperContent, FunctionTool, Message, Role, SystemContent, ToolNamespace,
 };
-use gptoss_turn::{Call, FunctionRule, TurnRules};
-
-use crate::action::Action;
+use gptoss_tools::mcp::{McpClient, McpListing};
+use gptoss_tools::{PATCH_INSTRUCTIONS, Python, Shell, Workspace, patch_function};
+use gptoss_turn::{Body, Call, FunctionRule, TurnRules};
+use serde_json::json;
 
 /// The namespace of functions.
 const FUNCTIONS: &str = "functions";
 
 /// A tool and what it works on.
-#[derive(Debug)]
 pub enum Tool {
     /// `apply_patch` beneath this folder.
     Patch(Workspace),
+    /// `shell`: commands in a folder.
+    Shell(Shell),
+    /// `python`, as the models were trained with it.
+    Python {
+        /// The processes.
+        python: Python,
+        /// Whose process it is: what it keeps, it keeps under this name.
+        conversation: String,
+    },
+    /// The tools of a server of the Model Context Protocol.
+    Mcp {
+        /// The way to it.
+        client: McpClient,
+        /// What it offered when the run began.
+        listing: Arc<McpListing>,
+    },
 }
 
 /// The tools of a run.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Toolbox {
-    /// Each kind once.
+    /// Each kind once, and each server.
     pub tools: Vec<Tool>,
 }
 
-/// A call that a tool has understood.
-pub(crate) struct Prepared {
-    pub(crate) action: Action,
-    work: Result<Work, ToolReply>,
-}
-
-enum Work {
-    Patch { tool: usize, plan: Plan },
-}
-
 impl Tool {
-    fn functions(&self) -> Vec<FunctionTool> {
+    fn function(&self) -> Option<FunctionTool> {
         match self {
-            Tool::Patch(_) => vec![patch_function()],
+            Tool::Patch(_) => Some(patch_function()),
+            Tool::Shell(_) => Some(shell_function()),
+            Tool::Python { .. } | Tool::Mcp { .. } => None,
         }
     }
 
-    fn instructions(&self) -> &str {
+    fn instructions(&self) -> Option<&str> {
         match self {
-            Tool::Patch(_) => PATCH_INSTRUCTIONS,
+            Tool::Patch(_) => Some(PATCH_INSTRUCTIONS),
+            Tool::Shell(_) | Tool::Python { .. } | Tool::Mcp { .. } => None,
         }
     }
 
-    fn takes(&self, call: &Call) -> bool {
+    pub(crate) fn takes(&self, call: &Call) -> bool {
         match self {
             Tool::Patch(_) => call.name == "apply_patch",
+            Tool::Shell(_) => call.name == "shell",
+            Tool::Python { .. } => call.name == "python",
+            Tool::Mcp { listing, .. } => {
+                let below = call.recipient.strip_prefix(listing.namespace.as_str());
+                below.is_some_and(|rest| rest.starts_with('.'))
+            }
         }
     }
 }
@@ -61,23 +77,32 @@ impl Tool {
 impl Toolbox {
     /// Tells the model of the tools, in the system and developer messages of a conversation.
     pub fn offer(&self, conversation: &mut Conversation) {
-        if self.tools.is_empty() {
-            return;
-        }
-        let developer = developer_of(conversation);
         for tool in &self.tools {
-            let instructions = developer.instructions.get_or_insert_default();
-            if !instructions.is_empty() {
-                instructions.push_str("\n\n");
+            match tool {
+                Tool::Patch(_) | Tool::Shell(_) => {}
+                Tool::Python { .. } => {
+                    let system = system_of(conversation);
+                    *system = std::mem::take(system).with_tools(ToolNamespace::python());
+                }
+                Tool::Mcp { listing, .. } => {
+                    let developer = developer_of(conversation);
+                    *developer = std::mem::take(developer).with_tools(listing.tool_namespace());
+                }
             }
-            instructions.push_str(tool.instructions());
-            let namespaces = developer.tools.get_or_insert_default();
-            let functions = namespaces.entry(FUNCTIONS.to_owned()).or_insert_with(|| ToolNamespace {
-                name: FUNCTIONS.to_owned(),
-                description: None,
-                tools: Vec::new(),
-            });
-            for function in tool.functions() {
+            if let Some(instructions) = tool.instructions() {
+                let said = developer_of(conversation).instructions.get_or_insert_default();
+                if !said.is_empty() {
+                    said.push_str("\n\n");
+                }
+                said.push_str(instructions);
+            }
+            if let Some(function) = tool.function() {
+                let namespaces = developer_of(conversation).tools.get_or_insert_default();
+                let functions = namespaces.entry(FUNCTIONS.to_owned()).or_insert_with(|| ToolNamespace {
+                    name: FUNCTIONS.to_owned(),
+                    description: None,
+                    tools: Vec::new(),
+                });
                 // The tool that is on wins over a function of the caller's with its name.
                 functions.tools.retain(|other| other.name != function.name);
                 functions.tools.push(function);
@@ -91,81 +116,59 @@ impl Toolbox {
         for tool in &self.tools {
             match tool {
                 Tool::Patch(_) => {
-                    let free = FunctionRule::Custom(gptoss_turn::Body::Free);
-                    rules.functions.insert("apply_patch".to_owned(), free);
+                    rules.functions.insert("apply_patch".to_owned(), FunctionRule::Custom(Body::Free));
                 }
+                Tool::Shell(_) => drop(rules.functions.remove("shell")),
+                Tool::Python { .. } | Tool::Mcp { .. } => {}
             }
         }
         rules
     }
+}
 
-    /// What a call would do; None for a call of the caller's.
-    pub(crate) fn prepare(&self, call: &Call) -> Option<Prepared> {
-        let index = self.tools.iter().position(|tool| tool.takes(call))?;
-        Some(match &self.tools[index] {
-            Tool::Patch(workspace) => prepared_patch(index, workspace, &call.arguments),
-        })
-    }
-
-    /// Does it.
-    pub(crate) async fn answer(&mut self, prepared: Prepared) -> ToolReply {
-        let work = match prepared.work {
-            Ok(work) => work,
-            Err(reply) => return reply,
-        };
-        match work {
-            Work::Patch { tool, plan } => {
-                let Tool::Patch(workspace) = &self.tools[tool];
-                match workspace.apply(&plan) {
-                    Ok(()) => ToolReply::text("Done!"),
-                    Err(error) => patch_failed(&error),
-                }
-            }
-        }
+fn shell_function() -> FunctionTool {
+    FunctionTool {
+        name: "shell".to_owned(),
+        description: "Runs a command in the workspace, without a network, and returns what it wrote."
+            .to_owned(),
+        parameters: Some(json!({
+            "type": "object",
+            "properties": {
+                "command": {"type": "string", "description": "A line for sh"},
+                "timeout_ms": {"type": "integer", "description": "Most milliseconds that it may take"},
+            },
+            "required": ["command"],
+        })),
     }
 }
 
-impl Prepared {
-    /// Whether there is anything left to be done: a call that was not understood has its answer already.
-    pub(crate) fn is_understood(&self) -> bool {
-        self.work.is_ok()
-    }
-}
-
-fn prepared_patch(tool: usize, workspace: &Workspace, arguments: &str) -> Prepared {
-    match patch_of_call(arguments).and_then(|patch| workspace.plan(&patch)) {
-        Ok(plan) => {
-            let changes = plan.edits.iter().map(|edit| (edit.path.to_string(), edit.kind())).collect();
-            let action = Action::FileChange { changes, diff: plan.diff() };
-            Prepared { action, work: Ok(Work::Patch { tool, plan }) }
-        }
-        Err(error) => {
-            let action = Action::FileChange { changes: Vec::new(), diff: String::new() };
-            Prepared { action, work: Err(patch_failed(&error)) }
-        }
-    }
-}
-
-fn patch_failed(error: &PatchError) -> ToolReply {
-    ToolReply::error(format!("The patch was not applied: {error}"))
+/// The system message; one is put first where there is none.
+fn system_of(conversation: &mut Conversation) -> &mut SystemContent {
+    let is_system = |message: &Message| message.content.iter().any(|part| matches!(part, Content::System(_)));
+    let index = conversation.messages.iter().position(is_system).unwrap_or_else(|| {
+        conversation.messages.insert(0, Message::system(SystemContent::default()));
+        0
+    });
+    let part = conversation.messages[index].content.iter_mut().find_map(|part| match part {
+        Content::System(content) => Some(content),
+        _ => None,
+    });
+    part.expect("the message was found by its content, or made with it")
 }
 
 /// The first developer message; one is put behind the system message where there is none.
 fn developer_of(conversation: &mut Conversation) -> &mut DeveloperContent {
+    let messages = &mut conversation.messages;
     let is_developer =
         |message: &Message| message.content.iter().any(|part| matches!(part, Content::Developer(_)));
-    let index = conversation.messages.iter().position(is_developer).unwrap_or_else(|| {
-        let index =
-            conversation.messages.iter().take_while(|message| message.author.role == Role::System).count();
-        conversation.messages.insert(index, Message::developer(DeveloperContent::default()));
+    let index = messages.iter().position(is_developer).unwrap_or_else(|| {
+        let index = messages.iter().take_while(|message| message.author.role == Role::System).count();
+        messages.insert(index, Message::developer(DeveloperContent::default()));
         index
     });
-    conversation.messages[index]
-        .content
-        .iter_mut()
-        .find_map(|part| match part {
-            Content::Developer(content) => Some(content),
-            _ => None,
-        })
-        .expect("the message was found by its content, or made with it")
+    let part = messages[index].content.iter_mut().find_map(|part| match part {
+        Content::Developer(content) => Some(content),
+        _ => None,
+    });
+    part.expect("the message was found by its content, or made with it")
 }

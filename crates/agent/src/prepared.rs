@@ -1,0 +1,194 @@
+//! A call that a tool has understood, and its answer.
+
+use std::time::Duration;
+
+use gptoss_tools::mcp::{McpClient, McpListing};
+use gptoss_tools::{Command, Outcome, PatchError, Plan, Shell, ToolReply, Workspace, patch_of_call};
+use gptoss_turn::Call;
+use serde_json::Value;
+
+use crate::action::Action;
+use crate::toolbox::{Tool, Toolbox};
+
+/// What a call would do, and what is needed to do it.
+pub(crate) struct Prepared {
+    pub(crate) action: Action,
+    work: Result<Work, ToolReply>,
+}
+
+/// With the tool's index in its box.
+enum Work {
+    Patch { tool: usize, plan: Plan },
+    Command { tool: usize, command: Command, time: Option<Duration> },
+    Code { tool: usize, code: String },
+    Mcp { tool: usize, function: String, arguments: String },
+}
+
+/// What came of a call.
+pub(crate) struct Answer {
+    pub(crate) reply: ToolReply,
+    /// Of a command that ended by itself.
+    pub(crate) exit_code: Option<i32>,
+}
+
+impl From<ToolReply> for Answer {
+    fn from(reply: ToolReply) -> Answer {
+        Answer { reply, exit_code: None }
+    }
+}
+
+impl Prepared {
+    /// Whether there is anything left to be done: a call that was not understood has its answer already.
+    pub(crate) fn is_understood(&self) -> bool {
+        self.work.is_ok()
+    }
+}
+
+impl Toolbox {
+    /// What a call would do; None for a call of the caller's.
+    pub(crate) fn prepare(&self, call: &Call) -> Option<Prepared> {
+        let tool = self.tools.iter().position(|tool| tool.takes(call))?;
+        Some(match &self.tools[tool] {
+            Tool::Patch(workspace) => prepared_patch(tool, workspace, &call.arguments),
+            Tool::Shell(_) => prepared_command(tool, &call.arguments),
+            Tool::Python { .. } => {
+                let code = call.arguments.clone();
+                Prepared { action: Action::Code { code: code.clone() }, work: Ok(Work::Code { tool, code }) }
+            }
+            Tool::Mcp { client, listing } => prepared_mcp(tool, client, listing, call),
+        })
+    }
+
+    /// Does it.
+    pub(crate) async fn answer(&mut self, prepared: Prepared) -> Answer {
+        let work = match prepared.work {
+            Ok(work) => work,
+            Err(reply) => return reply.into(),
+        };
+        match work {
+            Work::Patch { tool, plan } => match &self.tools[tool] {
+                Tool::Patch(workspace) => applied(workspace, &plan).into(),
+                _ => unreachable!("only the patch tool prepares a patch"),
+            },
+            Work::Command { tool, command, time } => match &self.tools[tool] {
+                Tool::Shell(shell) => ran(shell, &command, time).await,
+                _ => unreachable!("only the shell prepares a command"),
+            },
+            Work::Code { tool, code } => match &self.tools[tool] {
+                Tool::Python { python, conversation } => python.call(conversation, &code).await.into(),
+                _ => unreachable!("only Python prepares code"),
+            },
+            Work::Mcp { tool, function, arguments } => match &self.tools[tool] {
+                Tool::Mcp { client, .. } => client.call(&function, &arguments).await.into(),
+                _ => unreachable!("only a server prepares such a call"),
+            },
+        }
+    }
+}
+
+fn prepared_patch(tool: usize, workspace: &Workspace, arguments: &str) -> Prepared {
+    match patch_of_call(arguments).and_then(|patch| workspace.plan(&patch)) {
+        Ok(plan) => {
+            let changes = plan.edits.iter().map(|edit| (edit.path.to_string(), edit.kind())).collect();
+            let action = Action::FileChange { changes, diff: plan.diff() };
+            Prepared { action, work: Ok(Work::Patch { tool, plan }) }
+        }
+        Err(error) => {
+            let action = Action::FileChange { changes: Vec::new(), diff: String::new() };
+            Prepared { action, work: Err(patch_failed(&error)) }
+        }
+    }
+}
+
+fn applied(workspace: &Workspace, plan: &Plan) -> ToolReply {
+    match workspace.apply(plan) {
+        Ok(()) => ToolReply::text("Done!"),
+        Err(error) => patch_failed(&error),
+    }
+}
+
+fn patch_failed(error: &PatchError) -> ToolReply {
+    ToolReply::error(format!("The patch was not applied: {error}"))
+}
+
+fn prepared_mcp(tool: usize, client: &McpClient, listing: &McpListing, call: &Call) -> Prepared {
+    let config = client.config();
+    // What the server does not offer is answered by its client, and nobody needs to be asked.
+    let known = listing.tool(&call.recipient);
+    let action = Action::Mcp {
+        server: config.label.clone(),
+        tool: known.map_or(&call.recipient, |known| &known.name).clone(),
+        arguments: call.arguments.clone(),
+        needs_approval: known.is_some_and(|known| config.approval.is_needed(&known.name)),
+    };
+    let work = Work::Mcp { tool, function: call.recipient.clone(), arguments: call.arguments.clone() };
+    Prepared { action, work: Ok(work) }
+}
+
+fn prepared_command(tool: usize, arguments: &str) -> Prepared {
+    match command_of(arguments) {
+        Some((command, time)) => {
+            let shown = match &command {
+                Command::Text(text) => text.clone(),
+                Command::Argv(argv) => argv.join(" "),
+            };
+            Prepared {
+                action: Action::Command { command: shown },
+                work: Ok(Work::Command { tool, command, time }),
+            }
+        }
+        None => {
+            let reply = ToolReply::error("The call holds no command: write {\"command\": \"...\"}.");
+            Prepared { action: Action::Command { command: arguments.to_owned() }, work: Err(reply) }
+        }
+    }
+}
+
+/// A line, or a program and its arguments, as Codex has it; and its time.
+fn command_of(arguments: &str) -> Option<(Command, Option<Duration>)> {
+    let arguments: Value = serde_json::from_str(arguments).ok()?;
+    let command = match arguments.get("command").or_else(|| arguments.get("cmd"))? {
+        Value::String(text) => Command::Text(text.clone()),
+        Value::Array(words) if !words.is_empty() => {
+            let words = words.iter().map(|word| word.as_str().map(str::to_owned));
+            Command::Argv(words.collect::<Option<Vec<String>>>()?)
+        }
+        _ => return None,
+    };
+    let time = ["timeout_ms", "timeout"].iter().find_map(|key| arguments.get(key)?.as_u64());
+    Some((command, time.map(Duration::from_millis)))
+}
+
+async fn ran(shell: &Shell, command: &Command, time: Option<Duration>) -> Answer {
+    match shell.run(command, time).await {
+        Ok(output) => {
+            let exit_code = match output.outcome {
+                Outcome::Exit(code) => Some(code),
+                Outcome::Timeout => None,
+            };
+            Answer { reply: output.into(), exit_code }
+        }
+        Err(error) => ToolReply::error(format!("The command was not run: {error}")).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_read_as_models_write_them() {
+        let check = |arguments: &str, expected: Option<(Command, Option<u64>)>| {
+            let expected = expected.map(|(command, time)| (command, time.map(Duration::from_millis)));
+            assert_eq!(command_of(arguments), expected, "{arguments}");
+        };
+        let text = |text: &str| Command::Text(text.to_owned());
+        check(r#"{"command": "ls"}"#, Some((text("ls"), None)));
+        check(r#"{"cmd": "ls", "timeout_ms": 5}"#, Some((text("ls"), Some(5))));
+        let argv = Command::Argv(vec!["ls".to_owned(), "-l".to_owned()]);
+        check(r#"{"command": ["ls", "-l"], "timeout": 5}"#, Some((argv, Some(5))));
+        for wrong in ["ls", "{}", r#"{"command": []}"#, r#"{"command": [1]}"#, r#"{"command": 1}"#, "[]"] {
+            check(wrong, None);
+        }
+    }
+}
