@@ -1,10 +1,11 @@
 //! `gptoss chat`: a conversation at the terminal.
 //!
 //! A line is a message, or a command when it begins with a slash. Reasoning streams dimmed and the answer
-//! plain; when the model calls a function, the call is shown, its result asked for, and the turn goes on with
-//! it. Ctrl-C stops the answer and keeps what there is of it. The head of the conversation is rendered anew
-//! for every turn, so `/effort` and `/instructions` hold from the next message on without losing what was
-//! said. Without a terminal the lines come from a pipe and everything else is the same.
+//! plain; when the model calls a function, the call is shown, its result asked for, and the turn goes on
+//! with it. Calls of the tools that `/tools` turns on are answered by them, changes after they were shown
+//! and approved of. Ctrl-C stops the answer and keeps what there is of it. The head of the conversation is
+//! rendered anew for every turn, so `/effort` and `/instructions` hold from the next message on without
+//! losing what was said. Without a terminal the lines come from a pipe and everything else is the same.
 //!
 //! What is typed is read in `editor.rs`, what the model says is shown in `display.rs`, and commands are
 //! understood in `command.rs`.
@@ -12,16 +13,21 @@
 mod command;
 mod display;
 mod editor;
+mod tools;
 
+use std::cell::RefCell;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use gptoss_agent::{AgentEnd, AgentEvent, Budget, Ending, Host, Task};
 use gptoss_harmony::{Conversation, Message, Role};
-use gptoss_turn::{Call, Outcome, TurnEnd};
+use gptoss_turn::Call;
 
-use crate::args::ChatArgs;
+use crate::agent::{self, Approver};
+use crate::args::{ApproveArg, ChatArgs};
 use crate::failure;
 use crate::generation::{self, ConversationHead, Session};
 use crate::input::{self, Source};
@@ -31,6 +37,7 @@ use crate::terminal;
 use command::Command;
 use display::Display;
 use editor::{Editor, Typed};
+use tools::Tools;
 
 /// What the model is told when the user gives no result.
 const NO_RESULT: &str = r#"{"error": "the function failed and gave no result"}"#;
@@ -46,6 +53,12 @@ pub fn run(args: &ChatArgs) -> Result<ExitCode> {
         hides_reasoning: args.hide_reasoning,
         shows_stats: args.generation.stats,
         editor: Editor::open(!args.no_history)?,
+        tools: Tools::default(),
+        approver: Approver::new(ApproveArg::Ask, true),
+        runtime: tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("the tools cannot be waited for")?,
     };
     chat.greet()?;
     while chat.one_line()? {}
@@ -62,6 +75,9 @@ struct Chat {
     hides_reasoning: bool,
     shows_stats: bool,
     editor: Editor,
+    tools: Tools,
+    approver: Approver,
+    runtime: tokio::runtime::Runtime,
 }
 
 /// Whether the turn goes on after a call.
@@ -123,6 +139,11 @@ impl Chat {
                 self.head.instructions = (text != command::NONE).then_some(text);
                 note("the instructions hold from now on")
             }
+            Command::Tools(None) => note(&self.tools.described()),
+            Command::Tools(Some(names)) => match self.runtime.block_on(self.tools.turn_on(&names)) {
+                Ok(said) => note(&said),
+                Err(error) => note(failure::describe(&error).trim_end()),
+            },
             Command::Reset => {
                 self.turns.clear();
                 note("a new conversation; effort, instructions and functions stay")
@@ -169,48 +190,95 @@ impl Chat {
         let mut kept = self.turns.len();
         self.turns.push(Message::user(text));
         loop {
-            let outcome = match self.answer() {
-                Ok(outcome) => outcome,
+            let ending = match self.answer() {
+                Ok(ending) => ending,
                 Err(error) => {
                     // What the turn could not be taken with is taken back; all that was said before stays.
                     self.turns.truncate(kept);
                     return self.complain(error);
                 }
             };
-            let before_call = self.turns.len();
-            self.turns.extend(outcome.messages.iter().cloned());
-            self.remark(&outcome)?;
-            if outcome.calls.is_empty() {
-                return Ok(());
-            }
-            kept = self.turns.len();
-            if let AfterCalls::Stop = self.ask_for_results(&outcome.calls)? {
+            self.turns.extend(ending.messages);
+            self.remark(&ending.end, ending.usage.completion_tokens)?;
+            let goes_on = match &ending.end {
+                AgentEnd::Call(call) => {
+                    kept = self.turns.len();
+                    matches!(self.ask_for_result(call)?, AfterCalls::GoOn)
+                }
+                AgentEnd::Approval(_) => false,
+                _ => return Ok(()),
+            };
+            if !goes_on {
                 // A call without a result would be answered by whatever is said next.
-                self.turns.truncate(before_call);
+                let is_turns = |message: &Message| message.author.role == Role::Assistant;
+                let before_call = self.turns.iter().rposition(|message| !is_turns(message));
+                self.turns.truncate(before_call.map_or(0, |index| index + 1));
                 return note("(the call is dropped)").map_err(Into::into);
             }
         }
     }
 
-    fn answer(&mut self) -> Result<Outcome> {
-        let conversation = self.head.conversation(&self.turns);
-        let mut display = Display::new(self.hides_reasoning);
-        let session = &self.session;
-        let outcome = self
-            .interrupt
-            .stoppable(|cancel| session.take_turn(&conversation, cancel, &mut |event| display.show(event)));
-        display.finish()?;
-        self.editor.leave_a_line()?;
-        outcome
+    /// Goes on until there is an answer, or somebody else's turn.
+    fn answer(&mut self) -> Result<Ending> {
+        let task = Task {
+            conversation: self.head.conversation(&self.turns),
+            options: self.session.options.clone(),
+            rules: self.session.rules.clone(),
+            budget: Budget::default(),
+        };
+        let Chat { session, interrupt, tools, approver, runtime, .. } = self;
+        let (hides_reasoning, shows_stats) = (self.hides_reasoning, self.shows_stats);
+        let editor = RefCell::new(&mut self.editor);
+        let mut display = None;
+        let mut show = |event: AgentEvent| -> io::Result<()> {
+            match event {
+                AgentEvent::TurnStarted => display = Some(Display::new(hides_reasoning)),
+                AgentEvent::Turn(event) => display.as_mut().map_or(Ok(()), |display| display.show(event))?,
+                AgentEvent::TurnEnded(outcome) => {
+                    display.take().map_or(Ok(()), Display::finish)?;
+                    editor.borrow().leave_a_line()?;
+                    if shows_stats {
+                        note(&Session::stats(&outcome))?;
+                    }
+                }
+                AgentEvent::CallStarted { .. } => {}
+                AgentEvent::CallEnded { action, status, reply, .. } => {
+                    note(&agent::narrator::how_it_went(&action, status, &reply))?;
+                }
+            }
+            Ok(())
+        };
+        let mut ask = |question: &str| match editor.borrow_mut().read(question) {
+            Ok(Typed::Line(line)) => Some(line),
+            Ok(Typed::Interrupted | Typed::End) | Err(_) => None,
+        };
+        let mut shown = Ok(());
+        let ended = interrupt.stoppable(|cancel| {
+            let on_event = |event| {
+                if shown.is_ok() {
+                    shown = show(event);
+                }
+                if shown.is_err() {
+                    // There is nobody left to speak to.
+                    cancel.store(true, Ordering::SeqCst);
+                }
+            };
+            let approve = |action: &gptoss_agent::Action| approver.decide(action, &mut ask);
+            let host = Host { cancel, on_event, approve };
+            runtime.block_on(gptoss_agent::run(session.assistant(), &mut tools.toolbox, task, host))
+        });
+        // A turn that broke off has not ended its line.
+        display.take().map_or(Ok(()), Display::finish)?;
+        shown?;
+        Ok(ended?)
     }
 
     /// Says why there is no answer. A full context gets advice of its own; a closed output ends the program.
     fn complain(&self, error: anyhow::Error) -> Result<()> {
         let full = match error.downcast_ref() {
-            Some(gptoss_turn::Error::Engine(gptoss_engine::Error::PromptTooLong {
-                prompt_tokens,
-                max_context,
-            })) => {
+            Some(gptoss_agent::Error::Turn(gptoss_turn::Error::Engine(
+                gptoss_engine::Error::PromptTooLong { prompt_tokens, max_context },
+            ))) => {
                 format!(
                     "the conversation would have {prompt_tokens} tokens, but the context holds {max_context}\n{ADVICE}"
                 )
@@ -221,38 +289,32 @@ impl Chat {
         Ok(note(&full)?)
     }
 
-    /// What the end of a turn leaves to be said.
-    fn remark(&self, outcome: &Outcome) -> io::Result<()> {
-        let usage = &outcome.usage.engine;
-        if self.shows_stats {
-            note(&Session::stats(outcome))?;
-        }
-        match outcome.end {
-            TurnEnd::Answer | TurnEnd::Call => Ok(()),
-            TurnEnd::Cancelled => note("(stopped)"),
-            TurnEnd::Context => {
+    /// What an end leaves to be said.
+    fn remark(&self, end: &AgentEnd, completion_tokens: usize) -> io::Result<()> {
+        match end {
+            AgentEnd::Answer | AgentEnd::Call(_) | AgentEnd::Approval(_) => Ok(()),
+            AgentEnd::Cancelled => note("(stopped)"),
+            AgentEnd::Context => {
                 note(&format!("(the context of {} tokens is full)\n{ADVICE}", self.session.max_context()))
             }
-            TurnEnd::Length => note(&format!(
-                "(stopped after {} tokens; --max-tokens sets the limit)",
-                usage.completion_tokens
-            )),
-            TurnEnd::Deadline => note("(stopped: no time was left)"),
-            TurnEnd::NoAnswer => note("(the model stopped without an answer)"),
+            AgentEnd::Tokens => {
+                note(&format!("(stopped after {completion_tokens} tokens; --max-tokens sets the limit)"))
+            }
+            AgentEnd::Steps => note(&format!("(stopped after {} calls)", Budget::STEPS_DEFAULT)),
+            AgentEnd::Time => note("(stopped: no time was left)"),
+            AgentEnd::NoAnswer => note("(the model stopped without an answer)"),
         }
     }
 
-    fn ask_for_results(&mut self, calls: &[Call]) -> Result<AfterCalls> {
-        for call in calls {
-            let result = match self.editor.read(&result_prompt(&call.name))? {
-                Typed::Line(line) if !line.trim().is_empty() => line,
-                Typed::Line(_) => NO_RESULT.to_owned(),
-                Typed::Interrupted | Typed::End => return Ok(AfterCalls::Stop),
-            };
-            let mut message = Message::tool_result(call.recipient.clone(), result);
-            message.channel = call.channel.clone().or(message.channel);
-            self.turns.push(message);
-        }
+    fn ask_for_result(&mut self, call: &Call) -> Result<AfterCalls> {
+        let result = match self.editor.read(&result_prompt(&call.name))? {
+            Typed::Line(line) if !line.trim().is_empty() => line,
+            Typed::Line(_) => NO_RESULT.to_owned(),
+            Typed::Interrupted | Typed::End => return Ok(AfterCalls::Stop),
+        };
+        let mut message = Message::tool_result(call.recipient.clone(), result);
+        message.channel = call.channel.clone().or(message.channel);
+        self.turns.push(message);
         Ok(AfterCalls::GoOn)
     }
 }

@@ -49,6 +49,7 @@ impl Report {
                         Command::Serve(args) => checks::of_serve(args),
                         Command::Chat(args) => checks::of_generation(&args.generation),
                         Command::Run(args) => checks::of_generation(&args.generation),
+                        Command::Agent(args) => checks::of_generation(&args.generation),
                         _ => Vec::new(),
                     };
                 }

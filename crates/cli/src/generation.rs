@@ -72,6 +72,8 @@ pub struct Session {
     pub adapter: Option<AdapterId>,
     /// How turns are taken.
     pub options: TurnOptions,
+    /// What the functions of the head are held to; the options have it compiled.
+    pub rules: TurnRules,
     assistant: Assistant,
     model: Arc<Model>,
     /// Ends the engine's thread when it is dropped.
@@ -100,6 +102,11 @@ impl Session {
         let outcome = self.assistant.run_turn(conversation, &self.options, cancel, &mut on_event);
         shown?;
         Ok(outcome?)
+    }
+
+    /// The model as an assistant, for whoever takes several turns.
+    pub fn assistant(&self) -> &Assistant {
+        &self.assistant
     }
 
     /// What has been read from disk; `None` when the whole model is in memory.
@@ -142,7 +149,7 @@ pub fn prepare(args: &GenerationArgs) -> Result<(Session, ConversationHead)> {
     render(&vocab, &head.conversation(&[]), RenderOptions::default())
         .context("the functions cannot be rendered")?;
     let table = TokenTable::new(vocab)?;
-    let rules = output_rules(&table, &head)?;
+    let (rules, output_rules) = output_rules(&table, &head)?;
     if let Some(caveat) = opened.source.caveat() {
         writeln!(io::stderr(), "note: {caveat}")?;
     }
@@ -159,7 +166,7 @@ pub fn prepare(args: &GenerationArgs) -> Result<(Session, ConversationHead)> {
         reasoning_budget: args.reasoning_budget,
         stop: args.stop.clone(),
         priority: Priority::Interactive,
-        rules,
+        rules: output_rules,
         ..TurnOptions::default()
     };
     let engine =
@@ -170,6 +177,7 @@ pub fn prepare(args: &GenerationArgs) -> Result<(Session, ConversationHead)> {
         is_demo: opened.source.is_demo(),
         adapter: opened.adapter(),
         options,
+        rules,
         assistant,
         model,
         _engine: engine,
@@ -199,7 +207,7 @@ fn head(args: &GenerationArgs, is_demo: bool) -> Result<ConversationHead> {
 /// What every turn is held to: harmony's, and the arguments of each function by its schema. A schema that
 /// cannot be held to the letter is told, and its arguments are held to be a JSON object, as those of a
 /// function without a schema are.
-fn output_rules(table: &Arc<TokenTable>, head: &ConversationHead) -> Result<OutputRules> {
+fn output_rules(table: &Arc<TokenTable>, head: &ConversationHead) -> Result<(TurnRules, OutputRules)> {
     let conversation = head.conversation(&[]);
     let compile = |rules: &TurnRules| {
         TurnConstraint::compile(table, &conversation, rules, &ConstraintLimits::default())
@@ -215,13 +223,13 @@ fn output_rules(table: &Arc<TokenTable>, head: &ConversationHead) -> Result<Outp
             }
         }
     }
-    match rules.functions.is_empty() {
-        true => Ok(OutputRules::default()),
+    let compiled = match rules.functions.is_empty() {
+        true => OutputRules::default(),
         false => {
-            let compiled = compile(&rules).context("the functions' schemas are too large together")?;
-            Ok(OutputRules::Compiled(compiled))
+            OutputRules::Compiled(compile(&rules).context("the functions' schemas are too large together")?)
         }
-    }
+    };
+    Ok((rules, compiled))
 }
 
 /// The effort in harmony's words.

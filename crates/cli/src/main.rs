@@ -9,6 +9,7 @@
 #![expect(clippy::disallowed_methods, reason = "this crate is the only reader of arguments and environment")]
 
 mod adapter;
+mod agent;
 mod args;
 mod batch;
 mod bench;
@@ -48,6 +49,7 @@ mod opened_adapter;
 mod otlp;
 mod output;
 mod parse;
+mod printer;
 mod progress;
 mod prompt_folder;
 mod proof;
@@ -86,6 +88,7 @@ fn main() -> ExitCode {
     let ended = match &cli.command {
         Command::Chat(args) => chat::run(args),
         Command::Run(args) => run::run(args),
+        Command::Agent(args) => agent::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Score(args) => score::run(args),
         Command::Serve(args) => serve::run(args),

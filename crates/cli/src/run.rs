@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use gptoss_harmony::Message;
-use gptoss_turn::{Channel, Delta, Outcome, TurnEnd, TurnEvent};
+use gptoss_turn::{Outcome, TurnEnd};
 use serde_json::{Value, json};
 
 use crate::args::RunArgs;
@@ -19,16 +19,19 @@ use crate::generation::{self, ConversationHead, Session};
 use crate::input::{self, Source};
 use crate::interrupt::{EXIT_INTERRUPTED, Interrupt, SecondPress};
 use crate::memory_budget;
-use crate::progress::{Progress, Unit};
-use crate::terminal::{self, Style};
+use crate::printer::{Printer, Shown};
 
 /// Runs the command.
 pub fn run(args: &RunArgs) -> Result<ExitCode> {
-    let prompt = prompt(args)?;
+    let prompt = prompt(&args.prompt, "gptoss run")?;
     let (session, head) = generation::prepare(&args.generation)?;
     let interrupt = Interrupt::install(SecondPress::Ends)?;
     let conversation = head.conversation(&[Message::user(prompt)]);
-    let mut printer = Printer::new(args);
+    let mut printer = Printer::new(Shown {
+        reasoning: args.show_reasoning && !args.hide_reasoning,
+        said: !args.json,
+        calls: !args.json,
+    });
     let outcome = interrupt
         .stoppable(|cancel| session.take_turn(&conversation, cancel, &mut |event| printer.show(event)))?;
     printer.finish()?;
@@ -44,13 +47,16 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     ending(args, &outcome)
 }
 
-fn prompt(args: &RunArgs) -> Result<String> {
+/// What was asked: the words of a command, or what is piped into it.
+///
+/// Errors: there is nothing.
+pub fn prompt(words: &[String], command: &str) -> Result<String> {
     // Words without quotes are a prompt too.
-    let text = match args.prompt.join(" ").as_str() {
+    let text = match words.join(" ").as_str() {
         "-" => Source::Stdin.read_text()?,
-        text if !args.prompt.is_empty() => text.to_owned(),
+        text if !words.is_empty() => text.to_owned(),
         _ if io::stdin().is_terminal() => {
-            return Err(usage("there is no prompt\nwrite gptoss run \"...\", or pipe the prompt in"));
+            return Err(usage(format!("there is no prompt\nwrite {command} \"...\", or pipe the prompt in")));
         }
         _ => Source::Stdin.read_text()?,
     };
@@ -81,117 +87,6 @@ fn ending(args: &RunArgs, outcome: &Outcome) -> Result<ExitCode> {
         ),
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Shows a turn while it runs.
-struct Printer {
-    is_json: bool,
-    shows_reasoning: bool,
-    progress: Progress,
-    style: Style,
-    stdout_is_terminal: bool,
-    stderr_is_terminal: bool,
-    /// Whether reasoning has been shown: without color it begins with a word.
-    is_thinking: bool,
-    /// Whether the last byte on this stream left a line open.
-    open_line: Option<Stream>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stream {
-    Out,
-    Err,
-}
-
-impl Printer {
-    fn new(args: &RunArgs) -> Printer {
-        let stderr_is_terminal = io::stderr().is_terminal();
-        Printer {
-            is_json: args.json,
-            shows_reasoning: args.show_reasoning && !args.hide_reasoning,
-            progress: Progress::new("reading the prompt", Unit::Tokens),
-            style: Style::of(&io::stderr()),
-            stdout_is_terminal: io::stdout().is_terminal(),
-            stderr_is_terminal,
-            is_thinking: false,
-            open_line: None,
-        }
-    }
-
-    fn show(&mut self, event: TurnEvent) -> io::Result<()> {
-        let delta = match event {
-            TurnEvent::Prefill { done, total } => {
-                self.progress.set(done as u64, total as u64);
-                return Ok(());
-            }
-            TurnEvent::Delta(delta) => delta,
-            // `run_turn` returns the end and does not tell it.
-            TurnEvent::Finished(_) | TurnEvent::Failed(_) => return Ok(()),
-        };
-        self.progress.clear();
-        match delta {
-            Delta::Text { channel: Channel::Analysis, text, .. } if self.shows_reasoning => {
-                let dim = self.style.dim;
-                let label = if self.is_thinking || self.style.has_color() { "" } else { "thinking: " };
-                self.is_thinking = true;
-                let text = format!("{dim}{label}{}{dim:#}", self.for_stderr(&text));
-                self.write(Stream::Err, &text)
-            }
-            Delta::Text { channel: Channel::Commentary, text, .. } if !self.is_json => {
-                let text = self.for_stderr(&text);
-                self.write(Stream::Err, &text)
-            }
-            Delta::Text { channel: Channel::Final, text, .. } if !self.is_json => {
-                let text = if self.stdout_is_terminal { terminal::safe(&text) } else { text };
-                self.write(Stream::Out, &text)
-            }
-            Delta::Called(call) if !self.is_json => {
-                self.end_line()?;
-                let line = format!("call {} {}\n", call.name, call.arguments);
-                let line = if self.stdout_is_terminal { terminal::safe(&line) } else { line };
-                self.write(Stream::Out, &line)
-            }
-            Delta::Warning(warning) if !self.is_json => {
-                self.end_line()?;
-                let line = format!("warning: {}\n", terminal::safe(&warning));
-                self.write(Stream::Err, &line)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn for_stderr(&self, text: &str) -> String {
-        if self.stderr_is_terminal { terminal::safe(text) } else { text.to_owned() }
-    }
-
-    fn write(&mut self, stream: Stream, text: &str) -> io::Result<()> {
-        if self.open_line.is_some_and(|open| open != stream) {
-            self.end_line()?;
-        }
-        match stream {
-            Stream::Out => {
-                let mut out = io::stdout().lock();
-                out.write_all(text.as_bytes())?;
-                out.flush()?;
-            }
-            Stream::Err => io::stderr().write_all(text.as_bytes())?,
-        }
-        self.open_line = (!text.ends_with('\n')).then_some(stream);
-        Ok(())
-    }
-
-    fn end_line(&mut self) -> io::Result<()> {
-        match self.open_line.take() {
-            None => Ok(()),
-            Some(Stream::Out) => writeln!(io::stdout()),
-            Some(Stream::Err) => writeln!(io::stderr()),
-        }
-    }
-
-    fn finish(mut self) -> io::Result<()> {
-        self.progress.clear();
-        self.end_line()
-    }
 }
 
 /// All there is about a turn.

@@ -51,6 +51,8 @@ pub enum ConfiguredCommand {
     Chat,
     /// One answer
     Run,
+    /// A task in a folder
+    Agent,
 }
 
 impl ConfiguredCommand {
@@ -60,6 +62,7 @@ impl ConfiguredCommand {
             ConfiguredCommand::Serve => "serve",
             ConfiguredCommand::Chat => "chat",
             ConfiguredCommand::Run => "run",
+            ConfiguredCommand::Agent => "agent",
         }
     }
 }

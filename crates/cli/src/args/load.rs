@@ -227,7 +227,7 @@ impl FromStr for Objective {
 }
 
 /// A length of time: `500ms`, `1.5s`, `5m`; a bare number is seconds.
-fn time(text: &str) -> Result<Duration, String> {
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let seconds = text.parse::<f64>().ok();
     let parsed = match seconds {

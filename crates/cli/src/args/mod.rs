@@ -7,6 +7,7 @@
 //! id) stay `Option`s until then.
 
 mod adapter;
+mod agent;
 mod batch;
 mod compute;
 mod config;
@@ -27,6 +28,7 @@ pub use adapter::{
     AdapterArgs, AdapterCheckArgs, AdapterCommand, AdapterExportArgs, AdapterInspectArgs, AdapterMergeArgs,
     AdapterSourceArgs, FactorDtypeArg, FactorLayoutArg, MergeFormatArg,
 };
+pub use agent::{AgentArgs, ApproveArg, ToolArg};
 pub use batch::BatchArgs;
 pub use compute::{ComputeArgs, DenseArg, DeviceArg, KvArg, PrecisionArg, memory_size};
 pub use config::{ConfigArgs, ConfigCheckArgs, ConfigCommand, SettingsArgs};
@@ -70,6 +72,8 @@ pub enum Command {
     Chat(ChatArgs),
     /// Answer one prompt on standard output
     Run(RunArgs),
+    /// Work on a folder's files until a task is done; changes are shown, asked for and can be undone
+    Agent(AgentArgs),
     /// Show a model's shape, its parameters and the memory it needs; reads no weights
     Inspect(InspectArgs),
     /// Log-probability of every token of a text, and its perplexity

@@ -5,13 +5,14 @@
 
 use gptoss_harmony::ReasoningEffort;
 
-/// What `/instructions` takes to have none.
+/// What `/instructions` and `/tools` take to have none.
 pub const NONE: &str = "none";
 
 /// The answer to `/help`.
 pub const HELP: &str = "\
 /effort low|medium|high   how much the model reasons (alone: show it)
 /instructions TEXT        instructions for the model (alone: show them; none: remove them)
+/tools NAMES              let the model work here: shell,apply_patch,python (alone: show them; none: off)
 /reset                    a new conversation
 /save FILE                write the conversation as JSON, in the place of what was there
 /load FILE                go on with a conversation that was saved
@@ -26,6 +27,8 @@ pub enum Command {
     Effort(Option<ReasoningEffort>),
     /// Change or show the instructions.
     Instructions(Option<String>),
+    /// Change or show the tools.
+    Tools(Option<String>),
     /// Forget the conversation.
     Reset,
     /// Write the conversation to this file.
@@ -52,6 +55,7 @@ impl Command {
             ("effort", None) => Ok(Command::Effort(None)),
             ("effort", Some(word)) => effort(word).map(|effort| Command::Effort(Some(effort))),
             ("instructions", text) => Ok(Command::Instructions(text.map(str::to_owned))),
+            ("tools", names) => Ok(Command::Tools(names.map(str::to_owned))),
             ("save", Some(file)) => Ok(Command::Save(file.to_owned())),
             ("load", Some(file)) => Ok(Command::Load(file.to_owned())),
             ("save" | "load", None) => Err(format!("/{name} needs the name of a file")),
@@ -86,6 +90,8 @@ mod tests {
         check("/effort high", Command::Effort(Some(ReasoningEffort::High)));
         check("/effort", Command::Effort(None));
         check("/instructions  Be brief. ", Command::Instructions(Some("Be brief.".to_owned())));
+        check("/tools apply_patch", Command::Tools(Some("apply_patch".to_owned())));
+        check("/tools", Command::Tools(None));
         check("/save a b.json", Command::Save("a b.json".to_owned()));
         check("/reset", Command::Reset);
         check("/exit", Command::Quit);

@@ -27,9 +27,11 @@ use crate::named_model::NamedModel;
 use file::{Key, Kind, Parsed, Section};
 
 /// The commands that have settings.
-pub const COMMANDS: [&str; 3] = ["serve", "chat", "run"];
-/// Flags that are no settings: they say what to do now.
-const NOT_KEYS: [&str; 5] = ["help", "version", "config", "json", "until-stdin-ends"];
+pub const COMMANDS: [&str; 4] = ["serve", "chat", "run", "agent"];
+/// Flags that are no settings: they say what to do now, or who may; a workspace cannot approve of its own
+/// changes.
+const NOT_KEYS: [&str; 8] =
+    ["help", "version", "config", "json", "until-stdin-ends", "approve", "undo", "workspace"];
 /// Longest file that is read. Units: bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// The file's name in a folder.

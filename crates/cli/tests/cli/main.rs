@@ -4,6 +4,7 @@
 //! stand-in of the hub.
 
 mod adapter;
+mod agent;
 mod bad_input;
 mod batch;
 mod bench;

@@ -6,7 +6,8 @@
 //! dimension, so that the likeliest token is always the next of the script. Attention looks at everything
 //! alike and carries one thing: whether `<|call|>` has been seen. Where the script says different things
 //! after the same token, that is what decides. All other weights are zero. A token may therefore appear only
-//! once in each half of a script; the builder says which one does not.
+//! once in each half of a script; the builder says which one does not. A longer script has a middle, which
+//! begins when another token has been seen, and [`SPLIT`] sets texts apart that are tokens of their own.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,6 +27,8 @@ const HEAD: usize = 32;
 const INNER: usize = 32;
 /// The dimension that says whether a call has been seen.
 const SEEN: usize = HIDDEN - 1;
+/// The one that says whether the middle has begun.
+const MIDDLE: usize = HIDDEN - 2;
 /// Weight of the next token in the first half of a script, and of the one that replaces it in the second.
 const NEXT: f32 = 40.0;
 const INSTEAD: f32 = 30.0;
@@ -33,6 +36,9 @@ const INSTEAD: f32 = 30.0;
 /// product of both, shared among them, lies between `NEXT - INSTEAD` and `NEXT`.
 const SEEN_WEIGHT: f32 = 24.0;
 const CARRIED: f32 = 16.0;
+
+/// What stands between two tokens and is nothing itself.
+pub const SPLIT: char = '|';
 
 pub const ANSWER: &str = "<|channel|>final<|message|>Good morning, naïve world 🙂!<|return|>";
 pub const CALL: &str =
@@ -44,19 +50,23 @@ fn tokens(vocab: &Vocab, text: &str) -> Vec<u32> {
     let mut ids = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find("<|") {
-        ids.extend(vocab.encode_ids(&rest[..at]));
+        ids.extend(text_tokens(vocab, &rest[..at]));
         rest = &rest[at..];
         let control = Control::ALL.into_iter().find(|control| rest.starts_with(control.literal())).unwrap();
         ids.push(vocab.control(control));
         rest = &rest[control.literal().len()..];
     }
-    ids.extend(vocab.encode_ids(rest));
+    ids.extend(text_tokens(vocab, rest));
     ids
 }
 
-/// Each token and the one after it, from the end of the prompt on.
-fn steps(vocab: &Vocab, text: &str) -> BTreeMap<u32, u32> {
-    let mut ids = vec![*vocab.encode_ids("assistant").last().unwrap()];
+fn text_tokens(vocab: &Vocab, text: &str) -> Vec<u32> {
+    text.split(SPLIT).flat_map(|piece| vocab.encode_ids(piece)).collect()
+}
+
+/// Each token and the one after it, from the end of `before` on.
+fn steps(vocab: &Vocab, before: &str, text: &str) -> BTreeMap<u32, u32> {
+    let mut ids = vec![*tokens(vocab, before).last().unwrap()];
     ids.extend(tokens(vocab, text));
     let steps: BTreeMap<u32, u32> = ids.windows(2).map(|pair| (pair[0], pair[1])).collect();
     assert_eq!(steps.len() + 1, ids.len(), "a token appears twice in {text}");
@@ -131,36 +141,50 @@ impl Weights {
 
 /// Writes a checkpoint that says `first`, and `after_call` once there is a call in what it reads.
 pub fn scripted(folder: &Path, first: &str, after_call: &str) -> String {
+    scripted_with_middle(folder, first, "", after_call)
+}
+
+/// The same, with `middle` behind `first`, whose last token is nowhere else.
+pub fn scripted_with_middle(folder: &Path, first: &str, middle: &str, after_call: &str) -> String {
     let vocab = Vocab::truncated(RANKS, MultiDigit::Keep);
     let mut weights = Weights { tensors: BTreeMap::new() };
     weights.zeros("model.embed_tokens.weight", &[vocab.len(), HIDDEN]);
     weights.zeros("lm_head.weight", &[vocab.len(), HIDDEN]);
     weights.layer();
-    let (first, second) = (steps(&vocab, first), steps(&vocab, after_call));
+    let begun = *tokens(&vocab, first).last().unwrap();
+    let parts = [
+        (steps(&vocab, "assistant", first), SEEN),
+        (steps(&vocab, first, middle), MIDDLE),
+        (steps(&vocab, "assistant", after_call), SEEN),
+    ];
     let call = vocab.control(Control::Call);
-    let mut known: Vec<u32> = first.keys().chain(second.keys()).copied().chain([call]).collect();
+    let keys = parts.iter().flat_map(|(steps, _)| steps.keys());
+    let mut known: Vec<u32> = keys.copied().chain([call, begun]).collect();
     known.sort_unstable();
     known.dedup();
-    assert!(known.len() < SEEN, "the script has too many different tokens");
+    assert!(known.len() < MIDDLE, "the script has too many different tokens");
     let dimension = |token: u32| known.binary_search(&token).unwrap();
     for &token in &known {
         weights.set("model.embed_tokens.weight", token as usize, dimension(token), 1.0);
     }
-    for (&token, &next) in &first {
-        weights.set("lm_head.weight", next as usize, dimension(token), NEXT);
-    }
-    for (&token, &next) in &second {
-        match first.get(&token) {
-            None => weights.set("lm_head.weight", next as usize, dimension(token), NEXT),
-            Some(&same) if same == next => {}
-            Some(_) => {
-                weights.set("lm_head.weight", next as usize, dimension(token), INSTEAD);
-                weights.set("lm_head.weight", next as usize, SEEN, SEEN_WEIGHT);
+    for (number, (steps, seen)) in parts.iter().enumerate() {
+        for (&token, &next) in steps {
+            let mut before = parts[..number].iter().filter_map(|(earlier, _)| earlier.get(&token));
+            match before.next() {
+                None => weights.set("lm_head.weight", next as usize, dimension(token), NEXT),
+                Some(&same) if same == next => {}
+                Some(_) => {
+                    weights.set("lm_head.weight", next as usize, dimension(token), INSTEAD);
+                    weights.set("lm_head.weight", next as usize, *seen, SEEN_WEIGHT);
+                }
             }
         }
     }
-    weights.set("model.layers.0.self_attn.v_proj.weight", 0, dimension(call), 1.0);
-    weights.set("model.layers.0.self_attn.o_proj.weight", SEEN, 0, CARRIED);
+    let marks = [(0, call, SEEN), (1, begun, MIDDLE)];
+    for (row, token, seen) in marks.into_iter().take(if middle.is_empty() { 1 } else { 2 }) {
+        weights.set("model.layers.0.self_attn.v_proj.weight", row, dimension(token), 1.0);
+        weights.set("model.layers.0.self_attn.o_proj.weight", seen, row, CARRIED);
+    }
     weights.write(&folder.join("model.safetensors"));
     fs::write(folder.join("tokenizer.json"), vocab.to_tokenizer_json()).unwrap();
     fs::write(folder.join("generation_config.json"), r#"{"do_sample": false}"#).unwrap();
