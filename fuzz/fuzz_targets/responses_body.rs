@@ -4,6 +4,7 @@
 
 use gptoss_api::generation::visibility::Visibility;
 use gptoss_api::limits::RequestLimits;
+use gptoss_api::generation::hosted::ServerTools;
 use gptoss_api::responses::events::ResponseMachine;
 use gptoss_api::responses::object::{Facts, object};
 use gptoss_api::responses::parse::{self, PriorTurns};
@@ -19,7 +20,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(request) = body::parse::<ResponsesRequest>(bytes) else { return };
     let limits = RequestLimits::default();
     let scope = scope(&limits, Visibility::Raw);
-    let Ok(parsed) = parse::parse(&request, PriorTurns::default(), &scope) else { return };
+    let Ok(parsed) = parse::parse(&request, PriorTurns::default(), &ServerTools::default(), &scope) else { return };
     assert!(parsed.input_items.iter().all(|item| item.get("id").is_some()));
     let facts = Facts {
         id: "resp_1".to_owned(),

@@ -4,6 +4,7 @@
 
 use gptoss_api::generation::visibility::Visibility;
 use gptoss_api::limits::RequestLimits;
+use gptoss_api::generation::hosted::ServerTools;
 use gptoss_api::responses::{parse, socket};
 use gptoss_fuzz::scope;
 use libfuzzer_sys::fuzz_target;
@@ -21,7 +22,7 @@ fuzz_target!(|message: &[u8]| {
     let scope = scope(&limits, Visibility::Raw);
     let marked = socket::in_lane("{\"type\":\"response.created\"}", create.lane.as_deref());
     assert!(serde_json::from_str::<serde_json::Value>(&marked).is_ok());
-    if let Ok(parsed) = parse::parse(&create.request, parse::PriorTurns::default(), &scope) {
+    if let Ok(parsed) = parse::parse(&create.request, parse::PriorTurns::default(), &ServerTools::default(), &scope) {
         assert!(parsed.input_items.iter().all(|item| item.get("id").is_some()));
     }
 });

@@ -23,6 +23,7 @@ use gptoss_api::limits::RequestLimits;
 use gptoss_api::messages::events::{MessageHeader, MessageMachine};
 use gptoss_api::messages::signature::{KEY_BYTES, Shown, Signer};
 use gptoss_api::ollama::lines::{AnswerEnd, Form, LineWriter};
+use gptoss_api::generation::hosted::ServerTools;
 use gptoss_api::responses::events::ResponseMachine;
 use gptoss_api::responses::object::{Facts, object};
 use gptoss_api::responses::parse::{self, PriorTurns};
@@ -180,7 +181,7 @@ fn responses(deltas: &[Delta], cut: usize) {
     let limits = RequestLimits::default();
     let request: ResponsesRequest = serde_json::from_str(r#"{"model":"demo","input":"hi"}"#).expect("a body");
     let parsed =
-        parse::parse(&request, PriorTurns::default(), &scope(&limits, Visibility::Raw)).expect("valid");
+        parse::parse(&request, PriorTurns::default(), &ServerTools::default(), &scope(&limits, Visibility::Raw)).expect("valid");
     let facts = Facts {
         id: "resp_1".to_owned(),
         created_at: 1,

@@ -178,6 +178,78 @@ def check_responses_tool_and_parse():
             assert stream.get_final_response().output_parsed.result == 85
 
 
+def check_responses_builtin_tools():
+    """Tools that the server runs and tools that the client runs: every event and object holds to the SDK's types, in order."""
+    from openai.types.responses import Response, ResponseStreamEvent
+
+    event_type = pydantic.TypeAdapter(ResponseStreamEvent)
+    wiki = {"type": "mcp", "server_label": "wiki", "require_approval": "never"}
+    tools = [{"type": "web_search"}, {"type": "code_interpreter", "container": {"type": "auto"}}, wiki]
+    include = ["web_search_call.action.sources", "code_interpreter_call.outputs"]
+    own = lambda recipient, text: servers.thought("Call it.") + f"<|channel|>analysis to={recipient} code<|message|>{text}<|call|>"
+    texts = [
+        own("browser.search", '{"query":"otters"}'), own("browser.open", '{"id":0}'), own("browser.find", '{"pattern":"a"}'),
+        own("python", "print(1)"), own("wiki.ask", "{}"), servers.answer("It is so 【1†L1-L2】."),
+    ]
+    with servers.scripted(texts) as base:
+        sdk = client(base)
+        ask = dict(model="scripted", input="What do otters eat?", tools=tools, include=include)
+        events = list(sdk.responses.create(**ask, stream=True))
+        for event in events:
+            event_type.validate_python(event.to_dict(), strict=False)
+        final = Response.model_validate(events[-1].response.to_dict())
+        kinds = [item.type for item in final.output if item.type != "reasoning"]
+        assert kinds == ["mcp_list_tools", *["web_search_call"] * 3, "code_interpreter_call", "mcp_call", "message"], kinds
+        citation = final.output[-1].content[0].annotations[0]
+        assert final.output_text[citation.start_index:citation.end_index] == " ([site-1.example](https://site-1.example/page)) "
+        calls = [event.type.removeprefix("response.") for event in events if "_call" in event.type]
+        search = [f"web_search_call.{word}" for word in ("in_progress", "searching", "completed")]
+        code = ["call.in_progress", "call_code.delta", "call_code.done", "call.interpreting", "call.completed"]
+        mcp = ["call.in_progress", "call_arguments.delta", "call_arguments.done", "call.completed"]
+        once = [name for index, name in enumerate(calls) if index == 0 or name != calls[index - 1]]
+        assert once == [*search * 3, *("code_interpreter_" + name for name in code), *("mcp_" + name for name in mcp)], once
+        whole = Response.model_validate(sdk.responses.create(**ask).to_dict())
+        assert whole.output_text == final.output_text and whole.usage.output_tokens == final.usage.output_tokens
+        with sdk.responses.stream(**ask) as stream:
+            for _ in stream:
+                pass
+            assert stream.get_final_response().output_text == final.output_text
+        again = list(sdk.responses.retrieve(final.id, stream=True, starting_after=9))
+        assert [event.to_dict() for event in again] == [event.to_dict() for event in events[10:]]
+    with servers.scripted([servers.call("wiki.ask", "{}").replace("functions.", ""), servers.answer("It is so.")]) as base:
+        sdk = client(base)
+        ask = dict(model="scripted", tools=[{**wiki, "require_approval": "always"}])
+        first = sdk.responses.create(**ask, input="Ask.")
+        request = Response.model_validate(first.to_dict()).output[-1]
+        assert (request.type, request.name) == ("mcp_approval_request", "ask"), request
+        approval = [{"type": "mcp_approval_response", "approval_request_id": request.id, "approve": True}]
+        second = sdk.responses.create(**ask, input=approval, previous_response_id=first.id)
+        call = Response.model_validate(second.to_dict()).output[1]
+        assert (call.type, call.approval_request_id, second.output_text) == ("mcp_call", request.id, "It is so."), second
+        history = [{"role": "user", "content": "Ask."}, *(item.to_dict() for item in first.output), *approval]
+        assert sdk.responses.create(**ask, input=history).output_text == "It is so."
+    patch = "*** Begin Patch\n*** Update File: a.py\n@@\n-x\n+y\n*** End Patch"
+    local = [servers.call("shell", {"commands": ["ls"]}), servers.call("local_shell", {"command": ["ls"]}), servers.call("apply_patch", patch)]
+    with servers.scripted([*local, servers.answer("Done.")]) as base:
+        sdk, history = client(base), [{"role": "user", "content": "Change it."}]
+        ask = dict(model="scripted", tools=[{"type": kind} for kind in ("shell", "local_shell", "apply_patch")])
+        outcome = {"stdout": "a.py", "stderr": "", "outcome": {"type": "exit", "exit_code": 0}}
+        results = {
+            "shell_call": lambda call: {"type": "shell_call_output", "call_id": call.call_id, "output": [outcome]},
+            "local_shell_call": lambda call: {"type": "local_shell_call_output", "id": call.call_id, "output": "a.py"},
+            "apply_patch_call": lambda call: {"type": "apply_patch_call_output", "call_id": call.call_id, "status": "completed"},
+        }
+        for kind in results:
+            events = list(sdk.responses.create(**ask, input=history, stream=True))
+            for event in events:
+                event_type.validate_python(event.to_dict(), strict=False)
+            output = Response.model_validate(events[-1].response.to_dict()).output
+            assert output[-1].type == kind, output
+            history += [*(item.to_dict() for item in output), results[kind](output[-1])]
+        ended = sdk.responses.create(**ask, input=history)
+        assert ended.output_text == "Done." and not getattr(ended, "warnings", None), ended
+
+
 def check_conversations():
     with servers.demo() as base:
         sdk = client(base)

@@ -41,7 +41,7 @@ def demo(*flags):
 
 @contextlib.contextmanager
 def scripted(texts):
-    """A server whose model says `texts`: text N to a prompt with N calls in it."""
+    """A server whose model says `texts`: text N to a prompt with N calls in it. Its tools answer as a test foresees."""
     with tempfile.TemporaryDirectory() as folder:
         script = pathlib.Path(folder) / "script.json"
         script.write_text(json.dumps(texts))

@@ -73,17 +73,37 @@ impl History {
         self.entries.push(Entry { message, call_id: call_id.map(str::to_owned) });
     }
 
-    /// A tool's result; `name` is used when nobody knows the call.
+    /// A call of a tool that has a message of its own form.
+    pub fn push_made(&mut self, call_id: Option<String>, message: Message) {
+        self.extend(vec![Entry { message, call_id }]);
+    }
+
+    /// Whether a call by this id has been made.
+    pub fn knows(&self, call_id: &str) -> bool {
+        self.calls.contains_key(call_id)
+    }
+
+    /// The call by this id, if it is the last message.
+    pub fn last_call(&self, call_id: &str) -> Option<&Message> {
+        let last = self.entries.last().filter(|entry| entry.call_id.as_deref() == Some(call_id));
+        last.map(|entry| &entry.message)
+    }
+
+    /// The same, to be changed.
+    pub fn last_call_mut(&mut self, call_id: &str) -> Option<&mut Message> {
+        let last = self.entries.last_mut().filter(|entry| entry.call_id.as_deref() == Some(call_id));
+        last.map(|entry| &mut entry.message)
+    }
+
+    /// Recipient and channel of a call; one that is remembered is put in with what led to it.
     ///
-    /// Errors: a call that is neither in the conversation nor remembered, of a tool that is not named.
-    pub fn push_result(
+    /// Errors: a call that is neither in the conversation nor remembered.
+    pub fn find(
         &mut self,
         call_id: &str,
-        name: Option<&str>,
-        text: String,
         param: &str,
         recall: &dyn Fn(&str) -> Option<RememberedCall>,
-    ) -> Result<(), ApiError> {
+    ) -> Result<(String, Option<String>), ApiError> {
         let known = self.calls.get(call_id).cloned().or_else(|| {
             let remembered = recall(call_id)?;
             let call = remembered.messages.last()?;
@@ -99,13 +119,27 @@ impl History {
             self.calls.insert(call_id.to_owned(), place.clone());
             Some(place)
         });
-        let (recipient, channel) = match (known, name) {
-            (Some(place), _) => place,
-            (None, Some(name)) => (format!("functions.{name}"), Some("commentary".to_owned())),
-            (None, None) => {
-                let message = format!("{param} is {call_id:?}, but no call with this id comes before it");
-                return Err(ApiError::invalid(param, message));
-            }
+        known.ok_or_else(|| {
+            let message = format!("{param} is {call_id:?}, but no call with this id comes before it");
+            ApiError::invalid(param, message)
+        })
+    }
+
+    /// A tool's result; `name` is used when nobody knows the call.
+    ///
+    /// Errors: a call that is neither in the conversation nor remembered, of a tool that is not named.
+    pub fn push_result(
+        &mut self,
+        call_id: &str,
+        name: Option<&str>,
+        text: String,
+        param: &str,
+        recall: &dyn Fn(&str) -> Option<RememberedCall>,
+    ) -> Result<(), ApiError> {
+        let (recipient, channel) = match (self.find(call_id, param, recall), name) {
+            (Ok(place), _) => place,
+            (Err(_), Some(name)) => (format!("functions.{name}"), Some("commentary".to_owned())),
+            (Err(error), None) => return Err(error),
         };
         let mut message = Message::tool_result(recipient, text);
         message.channel = channel;
@@ -139,12 +173,15 @@ pub fn reconcile(
 ) -> Vec<Message> {
     let mut messages: Vec<Message> = Vec::with_capacity(entries.len());
     let mut recalled = HashSet::new();
+    // A call that has an id of its own is behind what led to the next.
+    let mut settled = 0;
     for entry in entries {
         let Some(id) = &entry.call_id else {
             messages.push(entry.message);
             continue;
         };
         let begin = messages.iter().rposition(|message| !leads_to_call(message)).map_or(0, |at| at + 1);
+        let begin = begin.max(settled);
         // A call is made once: what led to it is put in once.
         match recalled.insert(id.clone()).then(|| recall(id)).flatten() {
             Some(remembered)
@@ -169,16 +206,23 @@ pub fn reconcile(
                 messages.push(entry.message);
             }
         }
+        settled = messages.len();
     }
     forget_finished_reasoning(&mut messages);
     messages
 }
 
-/// Reasoning and preambles: what stands between a message of somebody else's and a call.
+/// Reasoning, preambles and what the server ran: what stands between a message of somebody else's and a call.
 fn leads_to_call(message: &Message) -> bool {
-    message.author.role == Role::Assistant
-        && message.recipient.is_none()
-        && matches!(message.channel.as_deref(), Some("analysis" | "commentary"))
+    let is_own = |name: &Option<String>| name.as_deref().is_none_or(|name| !name.starts_with("functions."));
+    match message.author.role {
+        Role::Assistant => {
+            is_own(&message.recipient)
+                && matches!(message.channel.as_deref(), Some("analysis" | "commentary"))
+        }
+        Role::Tool => is_own(&message.author.name),
+        Role::System | Role::Developer | Role::User => false,
+    }
 }
 
 /// Whether it is the same call; JSON may have been written anew on the way.
@@ -191,7 +235,8 @@ fn is_same(made: &Message, sent: &Message) -> bool {
     made == sent || parse(&made).is_some_and(|made| parse(&sent).is_some_and(|sent| made == sent))
 }
 
-/// Drops the reasoning that led to an answer. The renderer's own rule looks at the first answer only.
+/// Drops the reasoning that led to an answer, with the calls in it and their results. The renderer's own rule
+/// looks at the first answer only.
 fn forget_finished_reasoning(messages: &mut Vec<Message>) {
     let is_answer = |message: &Message| {
         message.author.role == Role::Assistant && message.channel.as_deref() == Some("final")
@@ -201,7 +246,7 @@ fn forget_finished_reasoning(messages: &mut Vec<Message>) {
     messages.retain(|message| {
         let is_old = index < last_answer && message.channel.as_deref() == Some("analysis");
         index += 1;
-        !(is_old && message.author.role == Role::Assistant && message.recipient.is_none())
+        !(is_old && leads_to_call(message))
     });
 }
 
@@ -313,6 +358,32 @@ mod tests {
         history.push_result("call_1", None, "7".into(), "p", &|_| None).unwrap();
         let roles: Vec<Role> = history.into_entries().iter().map(|entry| entry.message.author.role).collect();
         assert_eq!(roles, [Role::User, Role::Developer, Role::Tool]);
+    }
+
+    /// The call that was allowed was taken for something that led to the next call, which does not remember it.
+    #[test]
+    fn a_call_that_was_allowed_stays() {
+        let asked = Message::assistant("commentary", "{}").with_recipient("wiki.ask");
+        let result = Message::tool_result("wiki.ask", "yes");
+        let recall = |id: &str| {
+            let messages = match id {
+                "mcpr_1" => vec![Message::assistant("analysis", "Ask."), asked.clone()],
+                _ => vec![result.clone(), Message::function_call("look", "{}")],
+            };
+            Some(RememberedCall { messages })
+        };
+        let mut history = History::default();
+        history.push(Message::user("hi"));
+        history.push_made(Some("mcpr_1".into()), asked.clone());
+        history.push_result("mcpr_1", None, "yes".into(), "p", &recall).unwrap();
+        history.push_call(Some("call_1"), "look", "{}", true);
+        let mut warnings = Vec::new();
+        let messages = reconcile(history.into_entries(), &recall, &mut warnings);
+        let texts: Vec<String> = messages.iter().map(Message::text).collect();
+        assert_eq!(
+            (texts, warnings.len()),
+            (["hi", "Ask.", "{}", "yes", "{}"].map(String::from).to_vec(), 0)
+        );
     }
 
     #[test]

@@ -2,12 +2,15 @@
 //!
 //! `scripted PORT SCRIPT.json`: the file holds a list of texts in harmony's notation with control tokens
 //! spelled out. A prompt with N calls in it gets text N, so that a tool loop runs through the list and a
-//! client that tries again gets the same. Prints one line when it listens, and runs until it is stopped.
+//! client that tries again gets the same. Built-in tools are on, and answer what a test can foresee. Prints one
+//! line when it listens, and runs until it is stopped.
 
 #![expect(clippy::disallowed_methods, reason = "a program with arguments of its own")]
 
 #[path = "../tests/api/scripted.rs"]
 mod scripted;
+#[path = "../tests/api/tool_host.rs"]
+mod tool_host;
 
 use std::sync::Arc;
 
@@ -43,6 +46,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let log = Arc::new(|line: &str| eprintln!("{line}"));
     let models = Models::one(model, LoadedModel { assistant, unload: Box::new(|| {}), adapters: None });
     let app = App::new(models, Limits::default(), Keys::default(), None, log)?;
+    let app = app.with_tools(Arc::new(tool_host::TestHost::default()));
     let listener = listen(([127, 0, 0, 1], port).into(), false).await?;
     println!("listening on {}", listener.local_addr()?);
     run(listener, app, std::future::pending()).await;

@@ -1,9 +1,9 @@
 //! The one loop that writes a choice, whatever the API: stream, machine, sink.
 //!
-//! [`drive`] takes what a [`ChoiceStream`] gives, has a machine of the room `api` put it into events, and
+//! [`turn`] takes what a [`ChoiceStream`] gives, has a machine of the room `api` put it into events, and
 //! hands them to a [`Sink`]. Chat, Completions and Ollama send them through a channel and stop when nobody
 //! reads ([`ChannelSink`], [`spawn`]); Responses appends them to a log and finishes what it began
-//! (`responses`).
+//! (`responses`), maybe over several turns (`tool_loop`).
 
 use std::future::Future;
 use std::sync::Arc;
@@ -14,7 +14,6 @@ use futures_util::future::{BoxFuture, FutureExt, TryFutureExt};
 use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use gptoss_api::usage::TokenUsage;
 use gptoss_api::{ApiError, ChoiceEnd, Machine};
-use gptoss_harmony::Message;
 use gptoss_turn::{Delta, TurnEnd};
 use tokio::sync::mpsc;
 
@@ -102,10 +101,15 @@ pub(crate) struct Driven<E> {
     pub(crate) last: Vec<E>,
     /// What it took.
     pub(crate) tokens: TokenUsage,
-    /// What the assistant said.
-    pub(crate) messages: Vec<Message>,
-    /// The id of the call that the messages end with.
-    pub(crate) call_id: Option<String>,
+    /// What the model did.
+    pub(crate) work: ChoiceWork,
+}
+
+/// A turn that has ended; the machine has not been told.
+#[derive(Debug)]
+pub(crate) struct Turned {
+    /// What is known of it.
+    pub(crate) outcome: ChoiceOutcome,
     /// What the model did.
     pub(crate) work: ChoiceWork,
 }
@@ -113,13 +117,33 @@ pub(crate) struct Driven<E> {
 /// Writes a choice to its end, but for its first events and its last.
 ///
 /// Errors: the choice failed, or nobody reads and the sink does not finish.
-pub(crate) async fn drive<M: Machine, S: Sink<M>>(
+async fn drive<M: Machine, S: Sink<M>>(
     app: &App,
+    request: Request<'_>,
+    choice: ChoiceStream,
+    machine: &mut M,
+    sink: &S,
+) -> Result<Driven<M::Event>, Abort> {
+    let Turned { outcome, work } = turn(request, choice, machine, sink).await?;
+    let ChoiceOutcome { end, tokens, messages, rest, stop, .. } = outcome;
+    let is_call = messages.last().is_some_and(|message| message.recipient.is_some());
+    if let Some(id) = machine.last_call_id().filter(|_| is_call) {
+        app.calls.keep(request.tenant, id, messages, Instant::now());
+    }
+    let end = ChoiceEnd { end, usage: tokens, rest, at: now(), stop };
+    let last = apart(request.tells_logprobs, || machine.finish(end));
+    Ok(Driven { last, tokens, work })
+}
+
+/// Writes a turn to its end, but for the events that its end makes.
+///
+/// Errors: the turn failed, or nobody reads and the sink does not finish.
+pub(crate) async fn turn<M: Machine, S: Sink<M>>(
     request: Request<'_>,
     mut choice: ChoiceStream,
     machine: &mut M,
     sink: &S,
-) -> Result<Driven<M::Event>, Abort> {
+) -> Result<Turned, Abort> {
     let turns = &request.model.turns;
     let mut is_cancelled = false;
     let mut last_output: Option<Instant> = None;
@@ -152,19 +176,11 @@ pub(crate) async fn drive<M: Machine, S: Sink<M>>(
                 on_output();
                 machine.push_summary(text)
             }
-            StreamItem::End(ending) => {
-                let is_call = ending.messages.last().is_some_and(|message| message.recipient.is_some());
-                let call_id = machine.last_call_id().filter(|_| is_call).map(str::to_owned);
-                if let Some(id) = &call_id {
-                    app.calls.keep(request.tenant, id, ending.messages.clone(), Instant::now());
-                }
-                let ChoiceOutcome { end, tokens, messages, rest, stop, begun, times } = ending;
+            StreamItem::End(outcome) => {
+                let ChoiceOutcome { end, begun, times, .. } = outcome;
                 turns.finished(end);
-                turns.queued(tokens.times.queued);
-                let work = ChoiceWork { kind: choice.kind(), begun, times, end };
-                let end = ChoiceEnd { end, usage: tokens, rest, at: now(), stop };
-                let last = apart(request.tells_logprobs, || machine.finish(end));
-                return Ok(Driven { last, tokens, messages, call_id, work });
+                turns.queued(outcome.tokens.times.queued);
+                return Ok(Turned { outcome, work: ChoiceWork { kind: choice.kind(), begun, times, end } });
             }
             StreamItem::Failed(error) => {
                 turns.failed();

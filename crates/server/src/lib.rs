@@ -70,6 +70,8 @@ mod text_stream;
 mod thinking_key;
 mod timed_stream;
 mod tokens;
+mod tool_host;
+mod tool_loop;
 mod trace;
 mod training;
 mod tuned_adapters;
@@ -85,6 +87,8 @@ pub use gptoss_api::batches::lines::{BatchLine, Validator};
 pub use gptoss_api::batches::results::BatchResult;
 pub use gptoss_api::chat::chunks::ReasoningField;
 pub use gptoss_api::fine_tuning::hyperparameters::TrainingNumbers;
+pub use gptoss_api::generation::hosted::{HostedCall, OfferedServer, OfferedTool, ServerTool, ToolServer};
+pub use gptoss_api::responses::events::{CitedPage, ToolOutcome};
 pub use gptoss_api::responses::prompt::{Prompts, TemplateError};
 pub use gptoss_api::usage::{PhaseTimes, TokenUsage};
 pub use gptoss_api::wire::fine_tuning::{TuningMetrics, TuningOptions};
@@ -95,6 +99,7 @@ pub use model::{
 };
 pub use run::{listen, run};
 pub use state::App;
+pub use tool_host::{ToolHost, ToolSession};
 pub use trace::{ChoiceWork, RequestTrace, TraceParent, Traces, Work, WorkKind};
 pub use training::{
     DataFile, DataProblem, DataReport, TrainingData, TrainingEnd, TrainingMethod, TrainingOrder,

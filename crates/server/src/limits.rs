@@ -42,6 +42,8 @@ pub struct Limits {
     pub answer_tokens: Option<usize>,
     /// Whether reasoning that repeats itself word for word is ended.
     pub breaks_loops: bool,
+    /// Most calls of tools that the server runs for a response.
+    pub tool_calls_max: u64,
     /// Longest file. Units: bytes.
     pub file_bytes_max: u64,
     /// Most files of one tenant.
@@ -96,6 +98,7 @@ impl Default for Limits {
             forced_reasoning_max: 1024,
             answer_tokens: None,
             breaks_loops: true,
+            tool_calls_max: 128,
             request_time: Duration::from_secs(1800),
             keep_alive: Duration::from_secs(15),
             socket_time: Duration::from_secs(3600),

@@ -19,11 +19,13 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures_util::stream::{self, Stream, StreamExt};
+use gptoss_api::generation::hosted::ServerTools;
+use gptoss_api::generation::request::GenerationRequest;
 use gptoss_api::generation::visibility::Visibility;
 use gptoss_api::history::Entry;
-use gptoss_api::responses::events::ResponseMachine;
+use gptoss_api::responses::events::{ResponseMachine, ToolEvents};
 use gptoss_api::responses::object::{Facts, conversation_id, object};
-use gptoss_api::responses::parse::{self, ParsedResponsesRequest, PriorTurns};
+use gptoss_api::responses::parse::{self, ApprovedCall, ParsedResponsesRequest, PriorTurns};
 use gptoss_api::wire::response_events::{Event, Numbered};
 use gptoss_api::wire::responses::{
     CompactRequest, Compaction, Deleted, Input, InputTokens, ItemList, ResponseObject, ResponsesRequest,
@@ -37,7 +39,7 @@ use crate::access_log::Spent;
 use crate::blocking::{apart, run_blocking};
 use crate::body::Body;
 use crate::compaction;
-use crate::drive::{Abort, ChoiceStream, Driven, Request, Sink, drive};
+use crate::drive::{Abort, Request, Sink};
 use crate::ids;
 use crate::keys::Caller;
 use crate::model::ServedModel;
@@ -53,6 +55,8 @@ use crate::sse::kept_alive;
 use crate::state::{App, Shared, now};
 use crate::store::{Kind, Row};
 use crate::stored_response;
+use crate::tool_host::tools_for;
+use crate::tool_loop::{Looped, ToolLoop};
 use crate::trace::Work;
 use crate::turn_stream::{self, TurnStream};
 
@@ -117,7 +121,8 @@ pub(crate) async fn begin(
 ) -> Result<Arc<ResponseLog>, ApiError> {
     let model = app.model(caller, request.model.as_deref())?;
     let before = before(app, caller, request, origin.entries).await?;
-    let parsed = app.read(caller, &model.served, |scope| parse::parse(request, before, scope))?;
+    let tools = tools_for(app, request).await;
+    let parsed = app.read(caller, &model.served, |scope| parse::parse(request, before, &tools, scope))?;
     let object = object(request, &parsed, facts(&model.served, request, &parsed))?;
     let place = if object.background { app.live.background_place() } else { None };
     if object.background && place.is_none() {
@@ -209,17 +214,22 @@ async fn start(
     let (generation, may_truncate) = (parsed.generation.clone(), parsed.may_truncate);
     let generation = compaction::truncated(app, &model, generation, may_truncate).await?;
     object.warnings.clone_from(&generation.warnings);
-    let mut streams = turn_stream::begin(app, &model, Arc::new(generation), summarizes, 1).await?;
-    let Some(mut turn) = streams.pop() else {
-        return Err(ApiError::Internal { problem: "there is no turn".to_owned() });
-    };
+    let mut first = first_turn(app, &model, &parsed, &generation, summarizes).await?;
     let live = Arc::new(ResponseLog::new(parsed.generation.tenant.clone(), object.clone(), spent));
-    let mut machine = ResponseMachine::new(object, options(&parsed));
+    let events = tool_events(app, &parsed, object.max_tool_calls);
+    let servers = parsed.generation.tools.hosted.servers.as_slice();
+    let may_call = !parsed.generation.tools.hosted.is_empty();
+    let session = app.tools.as_ref().filter(|_| may_call);
+    let session = session.map(|host| host.open(&parsed.generation.tenant, &events.container_id));
+    let mut machine = ResponseMachine::new(object, options(&parsed)).with_tools(events);
     let id = machine.response().id.clone();
     live.append(&machine.begin(), machine.response());
+    live.append(&machine.listed(servers), machine.response());
     if let Some(summary) = summary {
         live.append(&machine.compacted(&summary.text), machine.response());
-        turn.has_spent(summary.tokens);
+        if let Ok(turn) = &mut first {
+            turn.has_spent(summary.tokens);
+        }
     }
     if live.is_background {
         stored_response::begin(app, &parsed, machine.response()).await?;
@@ -230,11 +240,51 @@ async fn start(
         let _place = place;
         let _end = End { app: &app, live: &task_live, id: &id };
         app.metrics.running.fetch_add(1, Ordering::Relaxed);
-        let written = write((&app, &model), &parsed, turn, &mut machine, &task_live, begun).await;
+        let request = Request {
+            model: &model.entry,
+            tenant: &parsed.generation.tenant,
+            tells_logprobs: parsed.includes_logprobs,
+            begun,
+        };
+        let (app, model) = (&app, &model);
+        let run = ToolLoop { app, model, request, generation, summarizes, session, began: begun };
+        let written = write(run, &parsed, first, &mut machine, &task_live).await;
         app.metrics.running.fetch_sub(1, Ordering::Relaxed);
-        end(&app, &parsed, &mut machine, &task_live, written).await;
+        end(app, &parsed, &mut machine, &task_live, written).await;
     });
     Ok(live)
+}
+
+/// The first turn, or the call that is run before it.
+///
+/// Errors: what the engine refuses.
+async fn first_turn(
+    app: &Arc<App>,
+    model: &Arc<Lease>,
+    parsed: &ParsedResponsesRequest,
+    generation: &GenerationRequest,
+    summarizes: bool,
+) -> Result<Result<TurnStream, ApprovedCall>, ApiError> {
+    if let Some(approved) = &parsed.approved {
+        return Ok(Err(approved.clone()));
+    }
+    let mut streams = turn_stream::begin(app, model, Arc::new(generation.clone()), summarizes, 1).await?;
+    match streams.pop() {
+        Some(turn) => Ok(Ok(turn)),
+        None => Err(ApiError::Internal { problem: "there is no turn".to_owned() }),
+    }
+}
+
+/// What the events tell of tools that run here, and how many calls there may be.
+fn tool_events(app: &App, parsed: &ParsedResponsesRequest, calls_max: Option<i64>) -> ToolEvents {
+    let asked = calls_max.and_then(|max| u64::try_from(max).ok());
+    let container = parsed.generation.tools.hosted.container.clone();
+    ToolEvents {
+        has_sources: parsed.includes_sources,
+        has_outputs: parsed.includes_outputs,
+        container_id: container.unwrap_or_else(|| ids::random("cntr")),
+        calls_max: asked.unwrap_or(app.limits.tool_calls_max).min(app.limits.tool_calls_max),
+    }
 }
 
 /// A response for which nothing is generated: what the request says is kept, for who goes on from it.
@@ -333,26 +383,24 @@ impl Sink<ResponseMachine> for LogSink<'_> {
 
 /// Writes a response to its end.
 async fn write(
-    (app, model): (&App, &Lease),
+    run: ToolLoop<'_>,
     parsed: &ParsedResponsesRequest,
-    turn: TurnStream,
+    first: Result<TurnStream, ApprovedCall>,
     machine: &mut ResponseMachine,
     live: &ResponseLog,
-    begun: Instant,
 ) -> Written {
     let mut entries = parsed.entries.clone();
-    let tells_logprobs = parsed.includes_logprobs;
-    let request = Request { model: &model.entry, tenant: &parsed.generation.tenant, tells_logprobs, begun };
-    let sink = LogSink { app, live, tells_logprobs };
-    let error = match drive(app, request, ChoiceStream::Turn(Box::new(turn)), machine, &sink).await {
-        Ok(Driven { last, tokens, messages, call_id, work }) => {
+    let (app, model, begun) = (run.app, run.model, run.request.begun);
+    let sink = LogSink { app, live, tells_logprobs: parsed.includes_logprobs };
+    let error = match run.run(first, machine, &sink).await {
+        Ok(Looped { last, tokens, messages, call_id, works }) => {
             let count = messages.len();
             entries.extend(messages.into_iter().enumerate().map(|(index, message)| Entry {
                 message,
                 call_id: call_id.clone().filter(|_| index + 1 == count),
             }));
             model.entry.turns.ended(tokens, begun.elapsed());
-            live.spent.set(Work { model: Arc::clone(&model.entry.name), tokens, choices: vec![work] });
+            live.spent.set(Work { model: Arc::clone(&model.entry.name), tokens, choices: works });
             app.metrics.warnings.fetch_add(machine.warnings().len() as u64, Ordering::Relaxed);
             return Written { entries, last };
         }
@@ -555,7 +603,8 @@ pub(crate) async fn compact(
         ..ResponsesRequest::default()
     };
     let before = before(&app, &caller, &whole, None).await?;
-    let parsed = app.read(&caller, &model.served, |scope| parse::parse(&whole, before, scope))?;
+    let tools = ServerTools::default();
+    let parsed = app.read(&caller, &model.served, |scope| parse::parse(&whole, before, &tools, scope))?;
     let model = app.lease(&caller, &model).await?;
     Ok(Json(compaction::compact(&app, &model, parsed).await?))
 }
@@ -568,7 +617,8 @@ pub(crate) async fn input_tokens(
 ) -> Result<Json<InputTokens>, Rejection> {
     let model = app.model(&caller, request.model.as_deref())?;
     let before = before(&app, &caller, &request, None).await?;
-    let parsed = app.read(&caller, &model.served, |scope| parse::parse(&request, before, scope))?;
+    let tools = tools_for(&app, &request).await;
+    let parsed = app.read(&caller, &model.served, |scope| parse::parse(&request, before, &tools, scope))?;
     let model = app.lease(&caller, &model).await?;
     let generation = compaction::truncated(&app, &model, parsed.generation, parsed.may_truncate).await?;
     let input_tokens = compaction::count(&app, &model, generation.conversation).await?;

@@ -27,7 +27,7 @@ const RETRY_SECONDS: u64 = 2;
 
 /// Whether the ask demands anything beyond a well-formed turn.
 pub(crate) fn has_demands(generation: &GenerationRequest) -> bool {
-    let is_demanding = |tool: &Tool| tool.strict || tool.kind == Kind::Custom;
+    let is_demanding = |tool: &Tool| tool.strict || matches!(tool.kind, Kind::Custom | Kind::ApplyPatch);
     generation.format != Format::Text
         || generation.tools.choice != Choice::Auto
         || generation.tools.list.iter().any(is_demanding)
@@ -45,7 +45,10 @@ pub(crate) fn reasoning_budget(generation: &GenerationRequest, limits: &Limits) 
 fn could_talk_instead(generation: &GenerationRequest) -> bool {
     match generation.tools.choice {
         Choice::Required | Choice::Named(_) => true,
-        Choice::Auto => generation.format != Format::Text && !generation.tools.list.is_empty(),
+        Choice::Auto => {
+            let has_tools = !generation.tools.list.is_empty() || !generation.tools.hosted.is_empty();
+            generation.format != Format::Text && has_tools
+        }
         Choice::None => false,
     }
 }
@@ -66,7 +69,7 @@ pub(crate) fn constraint(
 fn rules(generation: &GenerationRequest) -> TurnRules {
     let rule = |tool: &Tool| {
         let rule = match (&tool.kind, &tool.grammar) {
-            (Kind::Custom, None) => FunctionRule::Custom(Body::Free),
+            (Kind::Custom | Kind::ApplyPatch, None) => FunctionRule::Custom(Body::Free),
             (Kind::Custom, Some(Grammar::Regex(regex))) => FunctionRule::Custom(Body::Regex(regex.clone())),
             (Kind::Custom, Some(Grammar::Lark(lark))) => FunctionRule::Custom(Body::Lark(lark.clone())),
             _ if tool.strict && tool.parameters.is_some() => FunctionRule::Strict,

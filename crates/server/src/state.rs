@@ -26,6 +26,7 @@ use crate::response_log::LiveResponses;
 use crate::roster::Keep;
 use crate::store::Store;
 use crate::thinking_key::ThinkingKey;
+use crate::tool_host::ToolHost;
 use crate::trace::Traces;
 use crate::training::TrainingRunner;
 use crate::tuning::Tuning;
@@ -40,6 +41,8 @@ pub struct App {
     pub(crate) thinking_key: ThinkingKey,
     pub(crate) live: LiveResponses,
     pub(crate) batches: BatchTasks,
+    /// None: nothing runs here but the model.
+    pub(crate) tools: Option<Arc<dyn ToolHost>>,
     /// None: nobody trains.
     pub(crate) tuning: Option<Tuning>,
     /// Places of WebSockets, which are half of all connections: they stay open while nobody says a word.
@@ -83,6 +86,7 @@ impl App {
             thinking_key: ThinkingKey::open(state_folder)?,
             live: LiveResponses::new(limits.background_max),
             batches: BatchTasks::new(limits.batch_lines_max),
+            tools: None,
             tuning: None,
             sockets: Arc::new(Semaphore::new((limits.connections_max / 2).clamp(1, Semaphore::MAX_PERMITS))),
             metrics: Metrics::default(),
@@ -117,6 +121,11 @@ impl App {
     /// With the reasoning of Chat Completions under that name.
     pub fn with_reasoning_field(self, reasoning_field: ReasoningField) -> App {
         App { reasoning_field, ..self }
+    }
+
+    /// With tools that run here.
+    pub fn with_tools(self, tools: Arc<dyn ToolHost>) -> App {
+        App { tools: Some(tools), ..self }
     }
 
     /// With somebody who trains, in a folder that is made.

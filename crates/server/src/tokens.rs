@@ -30,6 +30,7 @@ use crate::keys::Caller;
 use crate::model_host::{Entry, Lease};
 use crate::rejection::Rejection;
 use crate::state::{App, Shared};
+use crate::tool_host::tools_for;
 
 /// `GET /v1/models`.
 pub(crate) async fn models(
@@ -149,7 +150,7 @@ pub(crate) async fn render(
     if !caller.may_use_tokens {
         return Err(ApiError::Scope { what: "read what the model reads" }.into());
     }
-    let (model, generation) = generation(&app, &caller, body)?;
+    let (model, generation) = generation(&app, &caller, body).await?;
     let model = app.lease(&caller, &model).await?;
     let rendered = run_blocking(&app, move |_| {
         let tokens = compaction::rendered(&model, &generation.conversation)?;
@@ -160,7 +161,11 @@ pub(crate) async fn render(
     Ok(Json(rendered.await?))
 }
 
-fn generation(app: &App, caller: &Caller, body: Value) -> Result<(Arc<Entry>, GenerationRequest), ApiError> {
+async fn generation(
+    app: &Arc<App>,
+    caller: &Caller,
+    body: Value,
+) -> Result<(Arc<Entry>, GenerationRequest), ApiError> {
     let bytes = body.to_string().into_bytes();
     if body.get("messages").is_some() {
         let request: ChatRequest = gptoss_api::body::parse(&bytes)?;
@@ -170,6 +175,7 @@ fn generation(app: &App, caller: &Caller, body: Value) -> Result<(Arc<Entry>, Ge
     }
     let request: ResponsesRequest = gptoss_api::body::parse(&bytes)?;
     let model = app.model(caller, request.model.as_deref())?;
-    let read = app.read(caller, &model.served, |scope| parse::parse(&request, PriorTurns::default(), scope));
+    let (before, tools) = (PriorTurns::default(), tools_for(app, &request).await);
+    let read = app.read(caller, &model.served, |scope| parse::parse(&request, before, &tools, scope));
     Ok((model, read?.generation))
 }

@@ -97,9 +97,11 @@ enum CallForm {
 impl CallForm {
     fn of(kind: Option<&Kind>) -> CallForm {
         match kind {
-            Some(Kind::Custom) => CallForm::Custom,
+            Some(Kind::Custom | Kind::ApplyPatch) => CallForm::Custom,
             Some(Kind::OldFunction) => CallForm::Old,
-            Some(Kind::Function | Kind::Namespaced { .. }) | None => CallForm::Function,
+            Some(Kind::Function | Kind::Namespaced { .. } | Kind::Shell | Kind::LocalShell) | None => {
+                CallForm::Function
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use crate::errors::ApiError;
+use crate::generation::hosted::Hosted;
 use crate::generation::tools::{Choice, Kind, Tool, Tools, text, tool};
 use crate::limits::RequestLimits;
 use crate::wire::chat::ChatRequest;
@@ -33,7 +34,7 @@ pub(super) fn offered(request: &ChatRequest, limits: &RequestLimits) -> Result<O
         Ok(Tool { kind: Kind::OldFunction, grammar: None, ..function })
     });
     let list: Vec<Tool> = list.collect::<Result<_, ApiError>>()?;
-    let mut tools = Tools::offer(list, "functions", None, limits)?;
+    let mut tools = Tools::offer(list, Hosted::default(), "functions", None, limits)?;
     if let Some(choice) = choice {
         tools.choice = chosen(&tools, choice)?;
     }

@@ -37,7 +37,7 @@ pub fn parse(request: &ChatRequest, scope: &RequestScope<'_>) -> Result<Generati
         Some(functions) => functions,
         None => {
             let tools = request.tools.as_deref().unwrap_or_default();
-            Tools::parse(tools, request.tool_choice.as_ref(), limits, &mut warnings)?
+            Tools::parse(tools, request.tool_choice.as_ref(), None, limits, &mut warnings)?
         }
     };
     let mut asked = dialect::parse(&request.dialect, limits)?;

@@ -1,10 +1,12 @@
 //! What a request asks of the model, in no API's words, and how its parts are read.
 
+mod client_tools;
 pub mod content;
 pub mod dialect;
 pub mod effort;
 pub mod format;
 mod gbnf;
+pub mod hosted;
 pub mod metadata;
 pub mod request;
 pub mod sampling;

@@ -2,8 +2,9 @@
 //!
 //! [`GenerationRequest`] is what is left when the words of an API are gone: the messages, the tools and what
 //! is demanded of calls and answers, the sampling, the limits, how much of the reasoning may be seen.
-//! [`Head`] makes the system and the developer message that stand before the conversation: effort and date in
-//! the one, instructions, tools and the schema of the answer in the other.
+//! [`Head`] makes the system and the developer message that stand before the conversation: effort, date and
+//! the tools that the model was trained with in the one, instructions, other tools and the schema of the
+//! answer in the other.
 
 use gptoss_harmony::{Conversation, DeveloperContent, Message, ReasoningEffort, SystemContent};
 
@@ -63,23 +64,31 @@ pub struct Head<'a> {
 impl Head<'_> {
     /// The conversation: the head and `messages` after it.
     pub fn before(self, messages: Vec<Message>) -> Conversation {
-        let system = SystemContent {
+        let mut system = SystemContent {
             reasoning_effort: Some(self.effort),
             conversation_start_date: self.date,
             ..SystemContent::default()
         };
+        let (builtins, namespaces) = self.tools.namespaces();
+        for namespace in builtins {
+            system = system.with_tools(namespace);
+        }
         let mut all = vec![Message::system(system)];
         let instructions: Vec<String> =
             self.instructions.into_iter().filter(|text| !text.trim().is_empty()).collect();
         let functions = self.tools.shown();
         let section = self.format.section();
-        if !instructions.is_empty() || !functions.is_empty() || section.is_some() {
+        let has_tools = !functions.is_empty() || !namespaces.is_empty();
+        if !instructions.is_empty() || has_tools || section.is_some() {
             let mut developer = DeveloperContent::default();
             if !instructions.is_empty() {
                 developer = developer.with_instructions(instructions.join("\n\n"));
             }
             if !functions.is_empty() {
                 developer = developer.with_function_tools(functions);
+            }
+            for namespace in namespaces {
+                developer = developer.with_tools(namespace);
             }
             if let Some(section) = section {
                 developer = developer.with_response_format(section);

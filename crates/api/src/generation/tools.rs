@@ -3,12 +3,15 @@
 //! [`Tools::parse`] reads the tools of either API, in the flat form of Responses or the nested one of Chat
 //! Completions, and the choice among them. Each gets one name in harmony's namespace `functions`; a tool
 //! inside a namespace is called `NAMESPACE__NAME` there, and [`Tools::find`] leads back to its own two names,
-//! so that renaming is never seen by a client. Kinds that run on OpenAI's servers are left out with a
-//! warning, as the model could not use them.
+//! so that renaming is never seen by a client. Built-in tools of Responses are the client's to run
+//! (`client_tools`) or this server's ([`Hosted`]); kinds that run on OpenAI's servers alone are left out with
+//! a warning, as the model could not use them.
 
-use gptoss_harmony::FunctionTool;
+use gptoss_harmony::{FunctionTool, ToolNamespace};
 use serde_json::{Value, json};
 
+use super::client_tools::client_tool;
+use super::hosted::{Hosted, PYTHON, ServerTools, is_hosted, is_search, recipient_of};
 use crate::errors::ApiError;
 use crate::limits::{RequestLimits, TOOL_NAME_BYTES_MAX};
 
@@ -45,6 +48,12 @@ pub enum Kind {
     },
     /// A tool that takes free text.
     Custom,
+    /// Commands for the client's shell.
+    Shell,
+    /// A command for the client's machine.
+    LocalShell,
+    /// A change of the client's files, as free text.
+    ApplyPatch,
 }
 
 /// The grammar of a custom tool's input.
@@ -73,24 +82,27 @@ pub enum Choice {
 /// The tools of a request.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tools {
-    /// In the order of the request.
+    /// Those of the client's, in the order of the request.
     pub list: Vec<Tool>,
+    /// Those that the server runs.
+    pub hosted: Hosted,
     /// What must be called.
     pub choice: Choice,
 }
 
 impl Tools {
-    /// Reads tools and choice.
+    /// Reads tools and choice; `has` is what the server runs, in an API that has built-in tools.
     ///
     /// Errors: by the name of the tool that is wrong; more tools or a longer schema than `limits` allow; a
     /// choice of an unknown tool.
     pub fn parse(
         tools: &[Value],
         choice: Option<&Value>,
+        has: Option<&ServerTools>,
         limits: &RequestLimits,
         warnings: &mut Vec<String>,
     ) -> Result<Tools, ApiError> {
-        let mut list = Vec::new();
+        let (mut list, mut hosted) = (Vec::new(), Hosted::default());
         for (index, value) in tools.iter().enumerate() {
             let path = format!("tools[{index}]");
             match text(value, "type").unwrap_or("function") {
@@ -106,12 +118,16 @@ impl Tools {
                     }
                 }
                 "function" | "custom" => list.push(tool(value, &path, limits)?),
-                kind => warnings.push(format!(
-                    "{path}: tools of the type {kind:?} do not run here; it is not offered to the model"
-                )),
+                kind => match (has, has.and_then(|_| client_tool(value))) {
+                    (Some(has), None) if is_hosted(kind) => hosted.take(value, &path, has, warnings)?,
+                    (Some(_), Some(tool)) => list.push(tool),
+                    _ => warnings.push(format!(
+                        "{path}: tools of the type {kind:?} do not run here; it is not offered to the model"
+                    )),
+                },
             }
         }
-        Tools::offer(list, "tools", choice, limits)
+        Tools::offer(list, hosted, "tools", choice, limits)
     }
 
     /// These tools, which came in `param`, and the choice among them, in OpenAI's words.
@@ -119,22 +135,25 @@ impl Tools {
     /// Errors: more tools than `limits` allow, two of one name, a choice of an unknown tool.
     pub(crate) fn offer(
         list: Vec<Tool>,
+        hosted: Hosted,
         param: &str,
         choice: Option<&Value>,
         limits: &RequestLimits,
     ) -> Result<Tools, ApiError> {
-        if list.len() > limits.tools_max {
+        let recipients = hosted.recipients();
+        let mut names: Vec<&str> = list.iter().map(|tool| tool.harmony_name.as_str()).collect();
+        names.extend(recipients.iter().map(String::as_str));
+        if names.len() > limits.tools_max {
             let message =
-                format!("there are {} tools, but at most {} are taken", list.len(), limits.tools_max);
+                format!("there are {} tools, but at most {} are taken", names.len(), limits.tools_max);
             return Err(ApiError::invalid(param, message));
         }
-        let mut names: Vec<&str> = list.iter().map(|tool| tool.harmony_name.as_str()).collect();
         names.sort_unstable();
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             let message = format!("the name {:?} stands for more than one tool", pair[0]);
             return Err(ApiError::invalid(param, message));
         }
-        let mut tools = Tools { list, choice: Choice::Auto };
+        let mut tools = Tools { list, hosted, choice: Choice::Auto };
         tools.choose(choice)?;
         Ok(tools)
     }
@@ -161,11 +180,24 @@ impl Tools {
             name: tool.harmony_name.clone(),
             description: tool.description.clone(),
             parameters: match tool.kind {
-                Kind::Custom => Some(json!({"type": "string"})),
-                Kind::Function | Kind::OldFunction | Kind::Namespaced { .. } => tool.parameters.clone(),
+                Kind::Custom | Kind::ApplyPatch => Some(json!({"type": "string"})),
+                Kind::Function
+                | Kind::OldFunction
+                | Kind::Namespaced { .. }
+                | Kind::Shell
+                | Kind::LocalShell => tool.parameters.clone(),
             },
         };
         self.list.iter().map(show).collect()
+    }
+
+    /// The namespaces of the server's tools, those in the system message and those in the developer's: none
+    /// when none may be called.
+    pub fn namespaces(&self) -> (Vec<ToolNamespace>, Vec<ToolNamespace>) {
+        match self.choice {
+            Choice::None => (Vec::new(), Vec::new()),
+            _ => (self.hosted.builtins(), self.hosted.namespaces()),
+        }
     }
 
     fn choose(&mut self, choice: Option<&Value>) -> Result<(), ApiError> {
@@ -177,30 +209,43 @@ impl Tools {
         let kind = text(choice, "type").unwrap_or_default();
         let inside = choice.get(kind).filter(|inside| inside.is_object()).unwrap_or(choice);
         match kind {
-            "function" | "custom" => {
-                let name = text(inside, "name").unwrap_or_default();
-                let name = Tools::harmony_name(text(inside, "namespace"), name);
-                self.choice = Choice::Named(self.known(&name)?);
-            }
             "allowed_tools" => {
                 let allowed = inside.get("tools").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-                let mut names = Vec::new();
-                for tool in allowed {
-                    let inner = text(tool, "type").and_then(|kind| tool.get(kind)).unwrap_or(tool);
-                    let name = Tools::harmony_name(
-                        text(inner, "namespace"),
-                        text(inner, "name").unwrap_or_default(),
-                    );
-                    names.push(self.known(&name)?);
-                }
+                let names = allowed.iter().map(|tool| self.known(tool)).collect::<Result<Vec<_>, _>>()?;
+                let names = names.concat();
                 self.choice = self.mode(text(inside, "mode").unwrap_or("auto"))?;
                 self.list.retain(|tool| names.contains(&tool.harmony_name));
+                self.hosted.retain(&names);
             }
+            "mcp" => {
+                let names = self.known(choice)?;
+                let is_all = names.len() == self.list.len() + self.hosted.recipients().len();
+                self.choice = match <[String; 1]>::try_from(names) {
+                    Ok([name]) => Choice::Named(name),
+                    Err(_) if is_all => Choice::Required,
+                    Err(_) => {
+                        let message =
+                            "tool_choice must name one tool of the MCP server while there are others";
+                        return Err(ApiError::invalid("tool_choice.name", message));
+                    }
+                };
+            }
+            "function" | "custom" | "shell" | "local_shell" | "apply_patch" | "code_interpreter" => {
+                self.choose_first(choice)?;
+            }
+            kind if is_search(kind) => self.choose_first(choice)?,
             _ => {
-                let message =
-                    "tool_choice must be none, auto, required, a function, a custom tool or allowed_tools";
+                let message = "tool_choice must be none, auto, required, a function, a custom or built-in tool or \
+                    allowed_tools";
                 return Err(ApiError::invalid("tool_choice", message));
             }
+        }
+        Ok(())
+    }
+
+    fn choose_first(&mut self, choice: &Value) -> Result<(), ApiError> {
+        if let Some(name) = self.known(choice)?.into_iter().next() {
+            self.choice = Choice::Named(name);
         }
         Ok(())
     }
@@ -209,7 +254,7 @@ impl Tools {
         match mode {
             "auto" => Ok(Choice::Auto),
             "none" => Ok(Choice::None),
-            "required" | "any" if self.list.is_empty() => {
+            "required" | "any" if self.list.is_empty() && self.hosted.is_empty() => {
                 Err(ApiError::invalid("tool_choice", "tool_choice is required, but no tools are offered"))
             }
             "required" | "any" => Ok(Choice::Required),
@@ -220,14 +265,43 @@ impl Tools {
         }
     }
 
-    fn known(&self, name: &str) -> Result<String, ApiError> {
-        match self.find(name) {
-            Some(tool) => Ok(tool.harmony_name.clone()),
-            None => {
-                let message = format!("tool_choice names {name:?}, which is not among the tools");
-                Err(ApiError::invalid("tool_choice", message))
+    /// The names, or recipients, of what a tool stands for in a choice.
+    ///
+    /// Errors: it is not among the tools.
+    fn known(&self, tool: &Value) -> Result<Vec<String>, ApiError> {
+        let kind = text(tool, "type").unwrap_or_default();
+        let inner = tool.get(kind).filter(|inner| inner.is_object()).unwrap_or(tool);
+        let name = text(inner, "name");
+        let offered = |name: String| self.find(&name).map(|tool| tool.harmony_name.clone());
+        let run = |recipient: &str| self.hosted.find(recipient).map(|_| recipient.to_owned());
+        let names: Vec<String> = match kind {
+            "shell" | "local_shell" | "apply_patch" => offered(kind.to_owned()).into_iter().collect(),
+            "code_interpreter" => run(PYTHON).into_iter().collect(),
+            "mcp" => {
+                let label = text(tool, "server_label").unwrap_or_default();
+                let of_server = recipient_of(label, "");
+                let mut all = self.hosted.recipients();
+                let is_meant = |recipient: &String| match name {
+                    Some(name) => *recipient == recipient_of(label, name),
+                    None => recipient.starts_with(&of_server),
+                };
+                all.retain(is_meant);
+                all
             }
+            kind if is_search(kind) => {
+                ["browser.search", "browser.open", "browser.find"].into_iter().filter_map(run).collect()
+            }
+            _ => {
+                let name = Tools::harmony_name(text(inner, "namespace"), name.unwrap_or_default());
+                offered(name).into_iter().collect()
+            }
+        };
+        if names.is_empty() {
+            let named = name.or_else(|| text(tool, "server_label")).unwrap_or(kind);
+            let message = format!("tool_choice names {named:?}, which is not among the tools");
+            return Err(ApiError::invalid("tool_choice", message));
         }
+        Ok(names)
     }
 }
 
@@ -319,7 +393,39 @@ mod tests {
     fn parse(tools: Value, choice: Value) -> (Result<Tools, ApiError>, Vec<String>) {
         let mut warnings = Vec::new();
         let list = tools.as_array().unwrap().clone();
-        (Tools::parse(&list, Some(&choice), &RequestLimits::default(), &mut warnings), warnings)
+        let has = ServerTools { has_browser: true, ..ServerTools::default() };
+        (Tools::parse(&list, Some(&choice), Some(&has), &RequestLimits::default(), &mut warnings), warnings)
+    }
+
+    #[test]
+    fn built_in_tools_are_the_servers_or_the_clients() {
+        let given = json!([{"type": "web_search"}, {"type": "shell"}, {"type": "local_shell"}, {"type": "apply_patch"},
+            {"type": "shell", "environment": {"type": "container_auto"}}, {"type": "image_generation"},
+            {"type": "code_interpreter", "container": {"type": "auto"}}]);
+        let check = |choice: Value, expect: Choice| {
+            let (tools, warnings) = parse(given.clone(), choice);
+            let tools = tools.unwrap();
+            let names: Vec<&str> = tools.list.iter().map(|tool| tool.harmony_name.as_str()).collect();
+            assert_eq!(names, ["shell", "local_shell", "apply_patch"]);
+            assert!(tools.hosted.has_browser && !tools.hosted.has_python);
+            assert_eq!((tools.choice, warnings.len()), (expect, 3));
+        };
+        check(Value::Null, Choice::Auto);
+        check(json!("required"), Choice::Required);
+        check(json!({"type": "web_search_preview"}), Choice::Named("browser.search".into()));
+        check(json!({"type": "apply_patch"}), Choice::Named("apply_patch".into()));
+        let allowed =
+            json!({"type": "allowed_tools", "tools": [{"type": "web_search"}, {"type": "local_shell"}]});
+        let tools = parse(given.clone(), allowed).0.unwrap();
+        assert_eq!((tools.list.len(), tools.hosted.has_browser), (1, true));
+        let allowed = json!({"type": "allowed_tools", "tools": [{"type": "shell"}]});
+        assert!(!parse(given.clone(), allowed).0.unwrap().hosted.has_browser);
+        // In Chat Completions there are none of them.
+        let mut warnings = Vec::new();
+        let list = given.as_array().unwrap();
+        let tools = Tools::parse(list, None, None, &RequestLimits::default(), &mut warnings).unwrap();
+        assert_eq!((tools, warnings.len()), (Tools::default(), 7));
+        assert!(parse(given, json!({"type": "code_interpreter"})).0.is_err());
     }
 
     #[test]
@@ -338,14 +444,14 @@ mod tests {
         let (tools, warnings) = parse(
             json!([
                 {"type": "namespace", "name": "mcp", "tools": [{"type": "function", "name": "read"}]},
-                {"type": "web_search"},
+                {"type": "file_search"},
             ]),
             Value::Null,
         );
         let tools = tools.unwrap();
         let kind = Kind::Namespaced { namespace: "mcp".into(), name: "read".into() };
         assert_eq!(tools.find("mcp__read").unwrap().kind, kind);
-        assert!(warnings.len() == 1 && warnings[0].contains("web_search"), "{warnings:?}");
+        assert!(warnings.len() == 1 && warnings[0].contains("file_search"), "{warnings:?}");
     }
 
     #[test]

@@ -3,10 +3,13 @@
 //! [`ResponseMachine`] holds the response object, is pushed the deltas of a turn, and gives numbered events.
 //! Each event changes the object in the same moment, so the body of a request without a stream, which is the
 //! object at the end, is what its events add up to. An item is open from its `added` to its `done`; a delta
-//! of another kind closes it and opens the next, and the end closes whatever is open.
+//! of another kind closes it and opens the next, and the end closes whatever is open. A response may be
+//! several turns, with a tool of the server's run between two of them (`tool_calls`).
 
 use gptoss_harmony::{Channel, Delta, TurnEnd};
 
+use self::citations::Piece;
+use self::tool_calls::ToolCalls;
 use super::parse::COMPACTION_PREFIX;
 use crate::errors::ApiError;
 use crate::generation::tools::Kind;
@@ -20,6 +23,13 @@ use crate::wire::response_items::{
     ReasoningPart, SummaryPart,
 };
 use crate::wire::responses::{IncompleteDetails, ResponseError, ResponseObject};
+use crate::wire::tool_items::UrlCitation;
+
+mod citations;
+mod tool_calls;
+
+pub use citations::CitedPage;
+pub use tool_calls::{Next, ToolEvents, ToolOutcome};
 
 /// A response while it is written.
 #[derive(Debug)]
@@ -31,6 +41,7 @@ pub struct ResponseMachine {
     open: Open,
     /// Of the call that was begun last.
     call_id: Option<String>,
+    tools: ToolCalls,
     events: Vec<Numbered>,
 }
 
@@ -39,6 +50,10 @@ enum Open {
     Nothing,
     Text(Channel),
     Call,
+    /// A call that is written, and is being run.
+    Running,
+    /// A call that has no item yet.
+    Unseen,
 }
 
 impl Machine for ResponseMachine {
@@ -71,16 +86,18 @@ impl Machine for ResponseMachine {
                     Channel::Commentary | Channel::Final => {
                         let logprobs = logprobs.into_iter().filter(|_| self.options.tells_logprobs);
                         let logprobs = logprobs.map(TokenLogprob::from).collect();
-                        self.output_text(text, logprobs);
+                        self.said(text, logprobs);
                     }
                 }
             }
             Delta::CallStarted { name } => {
                 self.close("completed");
-                self.open_call(name);
+                if !self.open_builtin(&name) {
+                    self.open_call(name);
+                }
             }
             Delta::CallArguments { text, .. } => self.arguments(text),
-            Delta::Called(_) => self.close("completed"),
+            Delta::Called(call) => self.called(&call),
             Delta::Warning(warning) => self.response.warnings.push(warning),
         }
         self.take()
@@ -117,8 +134,7 @@ impl Machine for ResponseMachine {
                 self.emit(Event::Incomplete { response });
             }
             TurnEnd::Answer | TurnEnd::Call | TurnEnd::NoAnswer => {
-                let is_unsaid = |item: &Item| matches!(item, Item::Reasoning(_) | Item::Compaction(_));
-                if self.response.output.iter().all(is_unsaid) {
+                if !self.response.output.iter().any(Item::is_said) {
                     // Whoever asked gets a message, even if the model had nothing to say.
                     self.open_text(Channel::Final);
                     self.close("completed");
@@ -148,6 +164,7 @@ impl ResponseMachine {
             next_number: 0,
             open: Open::Nothing,
             call_id: None,
+            tools: ToolCalls::default(),
             events: Vec::new(),
         }
     }
@@ -283,6 +300,49 @@ impl ResponseMachine {
         self.emit(Event::ReasoningDelta { item_id, output_index, content_index: 0, delta });
     }
 
+    /// More of what is said, with links in the place of citations.
+    fn said(&mut self, delta: String, logprobs: Vec<TokenLogprob>) {
+        if !self.options.tools.hosted.has_browser {
+            return self.output_text(delta, logprobs);
+        }
+        self.tools.logprobs.extend(logprobs);
+        for piece in self.tools.citations.push(&delta) {
+            let logprobs = std::mem::take(&mut self.tools.logprobs);
+            match piece {
+                Piece::Plain(text) => self.output_text(text, logprobs),
+                Piece::Link { text, url, title } => {
+                    let length = text.chars().count();
+                    self.output_text(text, logprobs);
+                    self.annotate(length, url, title);
+                }
+            }
+        }
+    }
+
+    /// Marks the last `length` characters as a citation.
+    fn annotate(&mut self, length: usize, url: String, title: String) {
+        let (output_index, item_id) = self.place();
+        let Some(Item::Message(item)) = self.response.output.last_mut() else { return };
+        let Some(part) = item.content.last_mut() else { return };
+        let end_index = part.text.chars().count();
+        let annotation = UrlCitation {
+            kind: "url_citation".to_owned(),
+            start_index: end_index - length,
+            end_index,
+            url,
+            title,
+        };
+        let annotation_index = part.annotations.len();
+        part.annotations.push(annotation.clone());
+        self.emit(Event::AnnotationAdded {
+            item_id,
+            output_index,
+            content_index: 0,
+            annotation_index,
+            annotation,
+        });
+    }
+
     fn output_text(&mut self, delta: String, logprobs: Vec<TokenLogprob>) {
         if let Some(Item::Message(item)) = self.response.output.last_mut()
             && let Some(part) = item.content.last_mut()
@@ -345,6 +405,9 @@ impl ResponseMachine {
     }
 
     fn arguments(&mut self, delta: String) {
+        if self.open != Open::Call {
+            return;
+        }
         let (output_index, item_id) = self.place();
         let event = match self.response.output.last_mut() {
             Some(Item::FunctionCall(item)) => {
@@ -355,6 +418,14 @@ impl ResponseMachine {
                 item.input.push_str(&delta);
                 Event::InputDelta { item_id, output_index, delta }
             }
+            Some(Item::CodeInterpreterCall(item)) => {
+                item.code.push_str(&delta);
+                Event::CodeDelta { item_id, output_index, delta }
+            }
+            Some(Item::McpCall(item)) => {
+                item.arguments.push_str(&delta);
+                Event::McpArgumentsDelta { item_id, output_index, delta }
+            }
             _ => return,
         };
         self.emit(event);
@@ -362,8 +433,16 @@ impl ResponseMachine {
 
     /// Closes the open item, if there is one.
     fn close(&mut self, status: &'static str) {
-        if std::mem::replace(&mut self.open, Open::Nothing) == Open::Nothing {
-            return;
+        let open = std::mem::replace(&mut self.open, Open::Nothing);
+        match open {
+            Open::Nothing | Open::Unseen => return,
+            Open::Text(Channel::Analysis) | Open::Call | Open::Running => {}
+            Open::Text(Channel::Commentary | Channel::Final) => {
+                if let Some(held) = self.tools.citations.finish() {
+                    let logprobs = std::mem::take(&mut self.tools.logprobs);
+                    self.output_text(held, logprobs);
+                }
+            }
         }
         let (output_index, item_id) = self.place();
         let Some(last) = self.response.output.last_mut() else { return };
@@ -388,7 +467,13 @@ impl ResponseMachine {
             Item::CustomToolCall(item) => {
                 self.emit(Event::InputDone { item_id, output_index, input: item.input });
             }
-            Item::Compaction(_) => {}
+            Item::CodeInterpreterCall(item) if open == Open::Call => {
+                self.emit(Event::CodeDone { item_id, output_index, code: item.code });
+            }
+            Item::McpCall(item) if open == Open::Call => {
+                self.emit(Event::McpArgumentsDone { item_id, output_index, arguments: item.arguments });
+            }
+            _ => {}
         }
         self.emit(Event::ItemDone { output_index, item });
     }

@@ -3,5 +3,6 @@
 pub mod events;
 pub mod object;
 pub mod parse;
+mod patch_text;
 pub mod prompt;
 pub mod socket;

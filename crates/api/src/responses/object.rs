@@ -106,8 +106,14 @@ fn plain(number: f32) -> f64 {
     number.to_string().parse().unwrap_or(f64::from(number))
 }
 
-/// A tool with the fields that clients' types ask for.
+/// A tool with the fields that clients' types ask for, and without what opens a door elsewhere.
 fn with_all_fields(mut tool: Value) -> Value {
+    if let Some(object) = tool.as_object_mut() {
+        object.remove("authorization");
+        for value in object.get_mut("headers").and_then(Value::as_object_mut).into_iter().flatten() {
+            *value.1 = json!("<redacted>");
+        }
+    }
     if let Some(object) = tool.as_object_mut()
         && object.get("type").is_none_or(|kind| kind == "function")
     {

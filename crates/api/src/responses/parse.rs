@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 
-use gptoss_harmony::{DeveloperContent, Message, Role};
+use gptoss_harmony::{Call, DeveloperContent, Message, Role};
 use serde_json::{Value, json};
 
 use crate::errors::ApiError;
@@ -17,6 +17,7 @@ use crate::generation::content::part_text;
 use crate::generation::dialect;
 use crate::generation::effort::effort;
 use crate::generation::format::Format;
+use crate::generation::hosted::ServerTools;
 use crate::generation::metadata::metadata;
 use crate::generation::request::{GenerationRequest, Head};
 use crate::generation::sampling;
@@ -26,6 +27,8 @@ use crate::history::{Entry, History, reconcile};
 use crate::scope::RequestScope;
 use crate::wire::chat::ContentPart;
 use crate::wire::responses::{ContextManagement, Input, ResponsesRequest};
+
+mod tool_items;
 
 /// What marks the text of a compaction as ours.
 pub const COMPACTION_PREFIX: &str = "gptoss.compaction:";
@@ -68,8 +71,24 @@ pub struct ParsedResponsesRequest {
     pub may_truncate: bool,
     /// When a summary takes the place of what was said before.
     pub compaction: Option<Threshold>,
+    /// A call of an MCP server's tool that waited to be allowed and is now: it is run before the model goes
+    /// on.
+    pub approved: Option<ApprovedCall>,
+    /// Whether the pages that a search found are told.
+    pub includes_sources: bool,
+    /// Whether what code printed is told.
+    pub includes_outputs: bool,
     /// How many messages stand before the conversation.
     num_head: usize,
+}
+
+/// A call that waited, and may run now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApprovedCall {
+    /// The id of the request that it waited by.
+    pub request_id: String,
+    /// The call.
+    pub call: Call,
 }
 
 /// Tokens beyond which a conversation is long.
@@ -95,19 +114,20 @@ impl ParsedResponsesRequest {
     }
 }
 
-/// What the request asks.
+/// What the request asks; `has` is what the server runs.
 ///
 /// Errors: by the name of the parameter.
 pub fn parse(
     request: &ResponsesRequest,
     before: PriorTurns,
+    has: &ServerTools,
     scope: &RequestScope<'_>,
 ) -> Result<ParsedResponsesRequest, ApiError> {
     refuse_impossible(request)?;
     metadata(request.metadata.as_ref())?;
     let mut warnings = Vec::new();
     let tools = request.tools.as_deref().unwrap_or_default();
-    let tools = Tools::parse(tools, request.tool_choice.as_ref(), scope.limits, &mut warnings)?;
+    let tools = Tools::parse(tools, request.tool_choice.as_ref(), Some(has), scope.limits, &mut warnings)?;
     let (format, format_param, min_new_tokens) = form(request, scope, &mut warnings)?;
     let reasoning = request.reasoning.clone().unwrap_or_default();
     let effort = effort(reasoning.effort.as_deref(), "reasoning.effort", &mut warnings)?;
@@ -117,11 +137,8 @@ pub fn parse(
         return Err(ApiError::Missing { param: "input" });
     }
     let num_before = before.entries.len();
-    let mut reader = Reader::new(scope, num_before);
-    reader.history.extend(before.entries);
-    for (index, item) in input_items.iter().enumerate() {
-        reader.item(item, &format!("input[{index}]"))?;
-    }
+    let reader = Reader::new(scope, num_before).read(before.entries, &input_items, "input")?;
+    let approved = reader.approved_call(&tools)?;
     let Reader { history, mut instructions, warnings: more, .. } = reader;
     warnings.extend(more);
     let mut all_instructions: Vec<String> = before.prompt.into_iter().collect();
@@ -138,8 +155,8 @@ pub fn parse(
         tools: &tools,
         format: &format,
     };
-    let includes_logprobs =
-        request.include.iter().flatten().any(|what| what == "message.output_text.logprobs");
+    let includes = |what: &str| request.include.iter().flatten().any(|asked| asked == what);
+    let includes_logprobs = includes("message.output_text.logprobs");
     let num_messages = messages.len();
     let conversation = head.before(messages);
     let num_head = conversation.messages.len() - num_messages;
@@ -170,6 +187,9 @@ pub fn parse(
         summary: summary(reasoning.summary.or(reasoning.generate_summary))?,
         may_truncate: truncation(request.truncation.as_deref())?,
         compaction: compaction(request.context_management.as_deref())?,
+        approved,
+        includes_sources: includes("web_search_call.action.sources"),
+        includes_outputs: includes("code_interpreter_call.outputs"),
         num_head,
     })
 }
@@ -207,12 +227,7 @@ pub fn entries_of(
     before: Vec<Entry>,
     scope: &RequestScope<'_>,
 ) -> Result<Vec<Entry>, ApiError> {
-    let mut reader = Reader::new(scope, 1);
-    reader.history.extend(before);
-    for (index, item) in items.iter().enumerate() {
-        reader.item(item, &format!("items[{index}]"))?;
-    }
-    Ok(reader.history.into_entries())
+    Ok(Reader::new(scope, 1).read(before, items, "items")?.history.into_entries())
 }
 
 /// What is said in the items of a conversation that may have lost some; a result whose call is gone is left
@@ -367,7 +382,8 @@ pub fn items(input: Option<&Input>, scope: &RequestScope<'_>) -> Result<Vec<Valu
                 Some("function_call_output") => "fco",
                 Some("custom_tool_call") => "ctc",
                 Some("custom_tool_call_output") => "ctco",
-                _ => "item",
+                Some(kind) => tool_items::prefix(kind).unwrap_or("item"),
+                None => "item",
             };
             object.insert("id".into(), (scope.new_id)(prefix).into());
         }
@@ -387,7 +403,14 @@ fn complete(item: &mut serde_json::Map<String, Value>) {
     let kind = item.get("type").and_then(Value::as_str).unwrap_or_default();
     let has_status = matches!(
         kind,
-        "message" | "function_call" | "function_call_output" | "custom_tool_call" | "custom_tool_call_output"
+        "message"
+            | "function_call"
+            | "function_call_output"
+            | "custom_tool_call"
+            | "custom_tool_call_output"
+            | "shell_call"
+            | "shell_call_output"
+            | "local_shell_call"
     );
     if has_status && item.get("status").is_none_or(Value::is_null) {
         item.insert("status".into(), "completed".into());
@@ -445,6 +468,8 @@ struct Reader<'a> {
     instructions: Vec<String>,
     /// Whether something other than instructions has been said.
     has_begun: bool,
+    /// The request of the call that may run now.
+    approved: Option<String>,
     warnings: Vec<String>,
 }
 
@@ -455,8 +480,18 @@ impl<'a> Reader<'a> {
             history: History::default(),
             instructions: Vec::new(),
             has_begun: num_before > 0,
+            approved: None,
             warnings: Vec::new(),
         }
+    }
+
+    /// Reads what was said before, and the items that came in `param`.
+    fn read(mut self, before: Vec<Entry>, items: &[Value], param: &str) -> Result<Self, ApiError> {
+        self.history.extend(before);
+        for (index, item) in items.iter().enumerate() {
+            self.item(item, &format!("{param}[{index}]"))?;
+        }
+        Ok(self)
     }
 
     fn item(&mut self, item: &Value, path: &str) -> Result<(), ApiError> {
@@ -483,12 +518,31 @@ impl<'a> Reader<'a> {
                 }
                 Ok(())
             }
+            kind if tool_items::is_builtin(kind) => self.builtin(item, kind, path),
             other => {
                 self.warnings
                     .push(format!("{path}: items of the type {other:?} mean nothing here; it is left out"));
                 Ok(())
             }
         }
+    }
+
+    /// The call that may run now, which must be what was said last.
+    fn approved_call(&self, tools: &Tools) -> Result<Option<ApprovedCall>, ApiError> {
+        let Some(request_id) = self.approved.clone() else { return Ok(None) };
+        let wrong = |problem: &str| {
+            Err(ApiError::invalid("input", format!("the call that mcp_approval_response {problem}")))
+        };
+        let Some(message) = self.history.last_call(&request_id) else {
+            return wrong("allows has to be the last word before it");
+        };
+        let recipient = message.recipient.clone().unwrap_or_default();
+        if tools.hosted.find(&recipient).is_none() {
+            return wrong("allows is not of a tool of this request: send its MCP server in tools");
+        }
+        let (channel, arguments) = (message.channel.clone(), message.text());
+        let call = Call { name: recipient.clone(), recipient, channel, arguments };
+        Ok(Some(ApprovedCall { request_id, call }))
     }
 
     fn message(&mut self, item: &Value, path: &str) -> Result<(), ApiError> {

@@ -22,3 +22,4 @@ pub mod response_items;
 pub mod response_socket;
 pub mod responses;
 pub mod tokens;
+pub mod tool_items;

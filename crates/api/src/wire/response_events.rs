@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::chat::TokenLogprob;
 use super::response_items::{Item, OutputText, ReasoningPart, SummaryPart};
 use super::responses::ResponseObject;
+use super::tool_items::UrlCitation;
 
 /// An event with its number.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -62,6 +63,14 @@ pub enum Event {
         text: String,
         logprobs: Vec<TokenLogprob>,
     },
+    #[serde(rename = "response.output_text.annotation.added")]
+    AnnotationAdded {
+        item_id: String,
+        output_index: usize,
+        content_index: usize,
+        annotation_index: usize,
+        annotation: UrlCitation,
+    },
     #[serde(rename = "response.reasoning_text.delta")]
     ReasoningDelta { item_id: String, output_index: usize, content_index: usize, delta: String },
     #[serde(rename = "response.reasoning_text.done")]
@@ -82,6 +91,44 @@ pub enum Event {
     InputDelta { item_id: String, output_index: usize, delta: String },
     #[serde(rename = "response.custom_tool_call_input.done")]
     InputDone { item_id: String, output_index: usize, input: String },
+    #[serde(rename = "response.web_search_call.in_progress")]
+    SearchInProgress { item_id: String, output_index: usize },
+    #[serde(rename = "response.web_search_call.searching")]
+    Searching { item_id: String, output_index: usize },
+    #[serde(rename = "response.web_search_call.completed")]
+    SearchCompleted { item_id: String, output_index: usize },
+    #[serde(rename = "response.code_interpreter_call.in_progress")]
+    CodeInProgress { item_id: String, output_index: usize },
+    #[serde(rename = "response.code_interpreter_call_code.delta")]
+    CodeDelta { item_id: String, output_index: usize, delta: String },
+    #[serde(rename = "response.code_interpreter_call_code.done")]
+    CodeDone { item_id: String, output_index: usize, code: String },
+    #[serde(rename = "response.code_interpreter_call.interpreting")]
+    Interpreting { item_id: String, output_index: usize },
+    #[serde(rename = "response.code_interpreter_call.completed")]
+    CodeCompleted { item_id: String, output_index: usize },
+    #[serde(rename = "response.mcp_list_tools.in_progress")]
+    McpListInProgress { item_id: String, output_index: usize },
+    #[serde(rename = "response.mcp_list_tools.completed")]
+    McpListCompleted { item_id: String, output_index: usize },
+    #[serde(rename = "response.mcp_list_tools.failed")]
+    McpListFailed { item_id: String, output_index: usize },
+    #[serde(rename = "response.mcp_call.in_progress")]
+    McpCallInProgress { item_id: String, output_index: usize },
+    #[serde(rename = "response.mcp_call_arguments.delta")]
+    McpArgumentsDelta { item_id: String, output_index: usize, delta: String },
+    #[serde(rename = "response.mcp_call_arguments.done")]
+    McpArgumentsDone { item_id: String, output_index: usize, arguments: String },
+    #[serde(rename = "response.mcp_call.completed")]
+    McpCallCompleted { item_id: String, output_index: usize },
+    #[serde(rename = "response.mcp_call.failed")]
+    McpCallFailed { item_id: String, output_index: usize },
+    #[serde(rename = "response.shell_call_command.added")]
+    CommandAdded { output_index: usize, command_index: usize, command: String },
+    #[serde(rename = "response.shell_call_command.delta")]
+    CommandDelta { output_index: usize, command_index: usize, delta: String },
+    #[serde(rename = "response.shell_call_command.done")]
+    CommandDone { output_index: usize, command_index: usize, command: String },
 }
 
 impl Event {
@@ -100,6 +147,7 @@ impl Event {
             Event::PartDone { .. } => "response.content_part.done",
             Event::TextDelta { .. } => "response.output_text.delta",
             Event::TextDone { .. } => "response.output_text.done",
+            Event::AnnotationAdded { .. } => "response.output_text.annotation.added",
             Event::ReasoningDelta { .. } => "response.reasoning_text.delta",
             Event::ReasoningDone { .. } => "response.reasoning_text.done",
             Event::SummaryPartAdded { .. } => "response.reasoning_summary_part.added",
@@ -110,6 +158,25 @@ impl Event {
             Event::ArgumentsDone { .. } => "response.function_call_arguments.done",
             Event::InputDelta { .. } => "response.custom_tool_call_input.delta",
             Event::InputDone { .. } => "response.custom_tool_call_input.done",
+            Event::SearchInProgress { .. } => "response.web_search_call.in_progress",
+            Event::Searching { .. } => "response.web_search_call.searching",
+            Event::SearchCompleted { .. } => "response.web_search_call.completed",
+            Event::CodeInProgress { .. } => "response.code_interpreter_call.in_progress",
+            Event::CodeDelta { .. } => "response.code_interpreter_call_code.delta",
+            Event::CodeDone { .. } => "response.code_interpreter_call_code.done",
+            Event::Interpreting { .. } => "response.code_interpreter_call.interpreting",
+            Event::CodeCompleted { .. } => "response.code_interpreter_call.completed",
+            Event::McpListInProgress { .. } => "response.mcp_list_tools.in_progress",
+            Event::McpListCompleted { .. } => "response.mcp_list_tools.completed",
+            Event::McpListFailed { .. } => "response.mcp_list_tools.failed",
+            Event::McpCallInProgress { .. } => "response.mcp_call.in_progress",
+            Event::McpArgumentsDelta { .. } => "response.mcp_call_arguments.delta",
+            Event::McpArgumentsDone { .. } => "response.mcp_call_arguments.done",
+            Event::McpCallCompleted { .. } => "response.mcp_call.completed",
+            Event::McpCallFailed { .. } => "response.mcp_call.failed",
+            Event::CommandAdded { .. } => "response.shell_call_command.added",
+            Event::CommandDelta { .. } => "response.shell_call_command.delta",
+            Event::CommandDone { .. } => "response.shell_call_command.done",
         }
     }
 }

@@ -1,13 +1,17 @@
 //! What can the model have said in a response?
 //!
-//! The output items of the Responses API that a text model with functions makes: reasoning, messages, calls
-//! of functions and of custom tools. They are written in responses and events, and read again from the store.
+//! The output items of the Responses API that a text model with tools makes: reasoning, messages, calls of
+//! functions and of custom tools, and those of built-in tools (`tool_items`). They are written in responses
+//! and events, and read again from the store.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::chat::TokenLogprob;
+use super::tool_items::{
+    ApplyPatchCallItem, CodeInterpreterCallItem, LocalShellCallItem, McpApprovalRequestItem, McpCallItem,
+    McpListToolsItem, ShellCallItem, UrlCitation, WebSearchCallItem,
+};
 
 /// An output item.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +27,22 @@ pub enum Item {
     CustomToolCall(CustomToolCallItem),
     /// What stands for the conversation before.
     Compaction(CompactionItem),
+    /// What it looks for in the web.
+    WebSearchCall(WebSearchCallItem),
+    /// The code it runs.
+    CodeInterpreterCall(CodeInterpreterCallItem),
+    /// What an MCP server offers.
+    McpListTools(McpListToolsItem),
+    /// A call of an MCP server's tool that has to be allowed first.
+    McpApprovalRequest(McpApprovalRequestItem),
+    /// A call of an MCP server's tool.
+    McpCall(McpCallItem),
+    /// The commands it wants to be run.
+    ShellCall(ShellCallItem),
+    /// The command it wants to be run.
+    LocalShellCall(LocalShellCallItem),
+    /// The change of a file that it wants to be made.
+    ApplyPatchCall(ApplyPatchCallItem),
 }
 
 impl Item {
@@ -34,6 +54,33 @@ impl Item {
             Item::FunctionCall(item) => &item.id,
             Item::CustomToolCall(item) => &item.id,
             Item::Compaction(item) => &item.id,
+            Item::WebSearchCall(item) => &item.id,
+            Item::CodeInterpreterCall(item) => &item.id,
+            Item::McpListTools(item) => &item.id,
+            Item::McpApprovalRequest(item) => &item.id,
+            Item::McpCall(item) => &item.id,
+            Item::ShellCall(item) => &item.id,
+            Item::LocalShellCall(item) => &item.id,
+            Item::ApplyPatchCall(item) => &item.id,
+        }
+    }
+
+    /// Whether it is for whoever asked: said to them, or theirs to answer.
+    pub fn is_said(&self) -> bool {
+        match self {
+            Item::Message(_)
+            | Item::FunctionCall(_)
+            | Item::CustomToolCall(_)
+            | Item::McpApprovalRequest(_)
+            | Item::ShellCall(_)
+            | Item::LocalShellCall(_)
+            | Item::ApplyPatchCall(_) => true,
+            Item::Reasoning(_)
+            | Item::Compaction(_)
+            | Item::WebSearchCall(_)
+            | Item::CodeInterpreterCall(_)
+            | Item::McpListTools(_)
+            | Item::McpCall(_) => false,
         }
     }
 
@@ -44,7 +91,13 @@ impl Item {
             Item::Message(item) => &mut item.status,
             Item::FunctionCall(item) => &mut item.status,
             Item::CustomToolCall(item) => &mut item.status,
-            Item::Compaction(_) => return,
+            Item::WebSearchCall(item) => &mut item.status,
+            Item::CodeInterpreterCall(item) => &mut item.status,
+            Item::McpCall(item) => &mut item.status,
+            Item::ShellCall(item) => &mut item.status,
+            Item::LocalShellCall(item) => &mut item.status,
+            Item::ApplyPatchCall(item) => &mut item.status,
+            Item::Compaction(_) | Item::McpListTools(_) | Item::McpApprovalRequest(_) => return,
         };
         *place = status.to_owned();
     }
@@ -123,8 +176,8 @@ pub struct OutputText {
     pub kind: String,
     /// The text.
     pub text: String,
-    /// Always empty.
-    pub annotations: Vec<Value>,
+    /// The pages that it cites.
+    pub annotations: Vec<UrlCitation>,
     /// If asked for by `include`.
     pub logprobs: Vec<TokenLogprob>,
 }

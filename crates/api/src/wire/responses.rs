@@ -23,7 +23,9 @@ pub struct ResponsesRequest {
     pub input: Option<Input>,
     /// What the developer wants of the model.
     pub instructions: Option<Value>,
-    /// Functions, custom tools and namespaces; other kinds are left out with a warning.
+    /// Functions, custom tools, namespaces and built-in tools: shell, local_shell and apply_patch, which the
+    /// client runs, and web_search, code_interpreter and mcp, which the server runs if the operator turned
+    /// them on. Other kinds are left out with a warning.
     pub tools: Option<Vec<Value>>,
     /// none, auto, required, one named tool, or allowed tools.
     pub tool_choice: Option<Value>,
@@ -39,7 +41,7 @@ pub struct ResponsesRequest {
     pub max_reasoning_tokens: Option<i64>,
     /// vLLM's name of the same.
     pub thinking_token_budget: Option<i64>,
-    /// At least 1. Bounds calls of built-in tools, of which there are none here.
+    /// Most calls of tools that the server runs; at least 1.
     pub max_tool_calls: Option<i64>,
     /// Randomness, 0 to 2.
     pub temperature: Option<f64>,
@@ -75,7 +77,8 @@ pub struct ResponsesRequest {
     pub conversation: Option<Value>,
     /// Whether to answer at once and write on.
     pub background: Option<bool>,
-    /// What to send besides: message.output_text.logprobs, reasoning.encrypted_content.
+    /// What to send besides: message.output_text.logprobs, reasoning.encrypted_content,
+    /// web_search_call.action.sources, code_interpreter_call.outputs.
     pub include: Option<Vec<String>>,
     /// Whether to send the response while it is written.
     pub stream: Option<bool>,

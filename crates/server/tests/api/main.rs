@@ -28,5 +28,7 @@ mod server;
 mod shutdown;
 mod socket;
 mod state;
+mod tool_host;
+mod tools;
 mod traces;
 mod trainer;

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::errors::ApiError;
 use crate::generation::format::Format;
+use crate::generation::hosted::Hosted;
 use crate::generation::tools::{Kind, Tool, Tools, schema, tool_name};
 use crate::limits::RequestLimits;
 use crate::wire::messages::{BlockList, InputTool, MessagesRequest};
@@ -89,7 +90,7 @@ pub(super) fn tools(
             }
         },
     };
-    Tools::offer(list, "tools", Some(&choice), limits)
+    Tools::offer(list, Hosted::default(), "tools", Some(&choice), limits)
 }
 
 fn tool(given: &InputTool, path: &str, limits: &RequestLimits) -> Result<Tool, ApiError> {

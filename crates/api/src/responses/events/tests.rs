@@ -27,7 +27,7 @@ fn call() -> Call {
     Call { name: "look".into(), recipient: "functions.look".into(), channel: None, arguments: String::new() }
 }
 
-fn object() -> ResponseObject {
+pub(super) fn object() -> ResponseObject {
     let object = json!({
         "id": "resp_1", "object": "response", "created_at": 1, "completed_at": null, "status": "in_progress",
         "background": false, "error": null, "incomplete_details": null, "instructions": null,

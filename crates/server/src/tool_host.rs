@@ -1,0 +1,59 @@
+//! Who runs tools: the seam between this room, which knows responses, and whoever knows browsers, interpreters
+//! and MCP servers.
+//!
+//! A [`ToolHost`] says what the operator turned on. For each response that may use it there is one
+//! [`ToolSession`], which answers one call after another; it ends when the response does, and a call that
+//! nobody waits for any more is dropped. What comes back is text of strangers: it becomes a tool message, in
+//! which nothing is a control token.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use gptoss_api::generation::hosted::{self, HostedCall, ServerTools, ToolServer};
+use gptoss_api::responses::events::ToolOutcome;
+use gptoss_api::wire::responses::ResponsesRequest;
+
+use crate::state::App;
+
+/// The tools that the operator turned on.
+pub trait ToolHost: Send + Sync {
+    /// Whether there is a browser.
+    fn has_browser(&self) -> bool;
+
+    /// Whether there is a Python.
+    fn has_python(&self) -> bool;
+
+    /// Labels of the MCP servers in the operator's list.
+    fn labels(&self) -> Vec<String>;
+
+    /// Asks the MCP server of that label what it offers; None where there is none.
+    fn list<'a>(&'a self, label: &'a str) -> BoxFuture<'a, Option<ToolServer>>;
+
+    /// A place for the calls of one response; code runs in the tenant's container of that name.
+    fn open(&self, tenant: &str, container: &str) -> Box<dyn ToolSession>;
+}
+
+/// The calls of one response.
+pub trait ToolSession: Send {
+    /// Answers a call. One that fails is answered too.
+    fn run<'a>(&'a mut self, call: HostedCall<'a>, arguments: &'a str) -> BoxFuture<'a, ToolOutcome>;
+}
+
+/// What the server runs, as far as a request asks for it.
+pub(crate) async fn tools_for(app: &Arc<App>, request: &ResponsesRequest) -> ServerTools {
+    let Some(host) = &app.tools else { return ServerTools::default() };
+    let mut tools = ServerTools {
+        has_browser: host.has_browser(),
+        has_python: host.has_python(),
+        labels: host.labels(),
+        servers: Vec::new(),
+    };
+    for label in hosted::labels(request.tools.as_deref().unwrap_or_default()) {
+        if tools.labels.iter().any(|known| known == label)
+            && !tools.servers.iter().any(|server| server.label == label)
+        {
+            tools.servers.extend(host.list(label).await);
+        }
+    }
+    tools
+}

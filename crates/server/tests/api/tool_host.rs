@@ -1,0 +1,109 @@
+//! Tools that answer what a test can foresee: the other side of the seam `ToolHost`.
+//!
+//! Each display of the browser is one page, `https://site-N.example/page` under cursor N; Python prints its own
+//! source and counts its cells; the one MCP server has the label `wiki`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt};
+use gptoss_server::{CitedPage, HostedCall, ServerTool, ToolHost, ToolOutcome, ToolServer, ToolSession};
+use serde_json::json;
+
+/// Code that never ends.
+pub const SLEEPS: &str = "sleep()";
+/// Code that fails.
+pub const FAILS: &str = "fail()";
+
+/// Tools that are all on.
+#[derive(Debug, Default)]
+pub struct TestHost {
+    /// Calls that were begun.
+    pub num_calls: Arc<AtomicUsize>,
+}
+
+impl ToolHost for TestHost {
+    fn has_browser(&self) -> bool {
+        true
+    }
+
+    fn has_python(&self) -> bool {
+        true
+    }
+
+    fn labels(&self) -> Vec<String> {
+        vec!["wiki".to_owned(), "gone".to_owned()]
+    }
+
+    fn list<'a>(&'a self, label: &'a str) -> BoxFuture<'a, Option<ToolServer>> {
+        let tool = ServerTool {
+            name: "ask".to_owned(),
+            description: Some("Asks.".to_owned()),
+            input_schema: json!({"type": "object", "properties": {"question": {"type": "string"}}}),
+            annotations: Some(json!({"readOnlyHint": true})),
+            asks_always: false,
+        };
+        let tools = if label == "wiki" { Ok(vec![tool]) } else { Err("it does not answer".to_owned()) };
+        let server = ToolServer { label: label.to_owned(), url: None, description: None, tools };
+        std::future::ready(Some(server)).boxed()
+    }
+
+    fn open(&self, _: &str, container: &str) -> Box<dyn ToolSession> {
+        let (num_calls, container) = (Arc::clone(&self.num_calls), container.to_owned());
+        Box::new(TestSession { num_calls, container, num_pages: 0, num_cells: 0 })
+    }
+}
+
+struct TestSession {
+    num_calls: Arc<AtomicUsize>,
+    container: String,
+    num_pages: u64,
+    num_cells: u64,
+}
+
+impl ToolSession for TestSession {
+    fn run<'a>(&'a mut self, call: HostedCall<'a>, arguments: &'a str) -> BoxFuture<'a, ToolOutcome> {
+        self.num_calls.fetch_add(1, Ordering::Relaxed);
+        async move {
+            match call {
+                HostedCall::Search | HostedCall::Open | HostedCall::Find => self.page(call),
+                HostedCall::Python if arguments == SLEEPS => {
+                    tokio::time::sleep(Duration::from_secs(600)).await;
+                    ToolOutcome::default()
+                }
+                HostedCall::Python if arguments == FAILS => {
+                    ToolOutcome { text: "It broke.".to_owned(), is_error: true, ..ToolOutcome::default() }
+                }
+                HostedCall::Python => {
+                    self.num_cells += 1;
+                    let text = format!("[{} {}] {arguments}", self.container, self.num_cells);
+                    ToolOutcome { text, ..ToolOutcome::default() }
+                }
+                HostedCall::Mcp(server, offered) => {
+                    let text = format!("{}.{} of {arguments}", server.label, offered.tool.name);
+                    ToolOutcome { text, ..ToolOutcome::default() }
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+impl TestSession {
+    fn page(&mut self, call: HostedCall<'_>) -> ToolOutcome {
+        let cursor = self.num_pages;
+        self.num_pages += 1;
+        let url = format!("https://site-{cursor}.example/page");
+        let page = CitedPage { cursor, url: url.clone(), title: format!("Page {cursor}") };
+        ToolOutcome {
+            text: format!(
+                "[{cursor}] Page {cursor} ({url})\n**viewing lines [0 - 0] of 0**\n\nL0: <|end|> text"
+            ),
+            sources: if call == HostedCall::Search { vec![url.clone()] } else { Vec::new() },
+            url: Some(url),
+            pages: vec![page],
+            ..ToolOutcome::default()
+        }
+    }
+}
