@@ -63,6 +63,7 @@ mod score;
 mod serve;
 mod serve_log;
 mod served_models;
+mod served_tools;
 mod show;
 mod state_folder;
 mod synth;

@@ -35,6 +35,7 @@ use crate::otlp::{self, Collector};
 use crate::prompt_folder;
 use crate::serve_log;
 use crate::served_models::{NamedSource, Planned, Prepared, Serving, served_name};
+use crate::served_tools;
 use crate::train::JobRunner;
 
 /// How long threads that work on something may take after the last request has ended.
@@ -58,6 +59,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     let (collector, note) = Collector::of_environment(args.otlp_endpoint.as_deref())?;
     write_notes(args, &keys, note.as_deref())?;
     let training = training(args)?;
+    let tools = served_tools::open(args)?;
     let Prepared { models, plans, budget } = prepared(args)?;
     let (log, written): (Log, _) = match args.quiet {
         true => (Arc::new(|_| {}), None),
@@ -79,6 +81,10 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
         .with_reasoning_field(reasoning_field(args.reasoning_field))
         .with_log_format(format)
         .with_traces(traces);
+    let app = match tools {
+        Some(tools) => app.with_tools(tools),
+        None => app,
+    };
     let app = match training {
         Some((threads, folder)) => app.with_training(Arc::new(runner(args, threads)?), &folder)?,
         None => app,

@@ -40,7 +40,7 @@ pub use load::{
     ArrivalsArg, AskingArgs, EndpointArg, LENGTH_TOKENS_MAX, Lengths, LoadArgs, Objective, RequestTime,
     SendingArgs,
 };
-pub use serve::{LogForm, ReasoningName, ServeArgs};
+pub use serve::{BrowserSource, LogForm, ReasoningName, ServeArgs, ServedTool};
 pub use train::{DataArgs, SiteArg, StepArgs, TrainArgs, TuningArgs, ValidArg};
 
 /// Talk to OpenAI's open-weight gpt-oss models on your own hardware.

@@ -78,6 +78,16 @@ pub struct ServeArgs {
     /// request's variable goes
     #[arg(long, value_name = "DIR")]
     pub prompts: Option<PathBuf>,
+    /// Tools that run here for Responses that ask for them [default: none]
+    #[arg(long, value_name = "TOOL,...", value_delimiter = ',')]
+    pub tools: Vec<ServedTool>,
+    /// Where the browser of --tools searches and reads: corpus:DIR (a folder of texts), searxng:URL (pages are
+    /// fetched here), exa (EXA_API_KEY), youcom (YDC_API_KEY), or fetch (pages alone)
+    #[arg(long, value_name = "SOURCE", value_parser = browser_source)]
+    pub browser: Option<BrowserSource>,
+    /// MCP servers that Responses may use: a file of JSON with mcpServers, as other programs read it
+    #[arg(long, value_name = "FILE")]
+    pub mcp: Option<PathBuf>,
     /// What Chat Completions calls the reasoning
     #[arg(long, value_name = "NAME", default_value = "both")]
     pub reasoning_field: ReasoningName,
@@ -140,6 +150,43 @@ pub struct ServeArgs {
     /// How conversations share the machine.
     #[command(flatten)]
     pub engine: EngineArgs,
+}
+
+/// A tool that the server runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ServedTool {
+    /// web_search: searches, opens pages and finds in them; needs --browser
+    Browser,
+    /// code_interpreter: Python that keeps its state, behind walls
+    Python,
+}
+
+/// Where a browser searches and reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BrowserSource {
+    /// In a folder of this machine.
+    Corpus(PathBuf),
+    /// By a SearXNG, and in the pages themselves.
+    Searxng(String),
+    /// By Exa.
+    Exa,
+    /// By You.com.
+    YouCom,
+    /// In pages alone.
+    Fetch,
+}
+
+fn browser_source(text: &str) -> Result<BrowserSource, String> {
+    match text.split_once(':') {
+        Some(("corpus", folder)) if !folder.is_empty() => Ok(BrowserSource::Corpus(PathBuf::from(folder))),
+        Some(("searxng", url)) if !url.is_empty() => Ok(BrowserSource::Searxng(url.to_owned())),
+        _ => match text {
+            "exa" => Ok(BrowserSource::Exa),
+            "youcom" => Ok(BrowserSource::YouCom),
+            "fetch" => Ok(BrowserSource::Fetch),
+            _ => Err("write corpus:DIR, searxng:URL, exa, youcom or fetch".to_owned()),
+        },
+    }
 }
 
 /// How lines of log look.

@@ -38,6 +38,15 @@ pub struct Cited {
 }
 
 impl Citations {
+    /// Each cursor that can be cited, with its address.
+    pub fn pages(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.urls
+            .iter()
+            .enumerate()
+            .filter(|(_, url)| !url.is_empty())
+            .map(|(cursor, url)| (cursor, url.as_str()))
+    }
+
     /// A whole answer at once.
     pub fn rewrite(&self, text: &str) -> Cited {
         let mut stream = CitationStream::new(self.clone());

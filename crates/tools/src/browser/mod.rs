@@ -47,7 +47,7 @@ const VIEW_SOURCE: &str = "view-source:";
 /// One session of browsing.
 #[derive(Debug)]
 pub struct Browser {
-    backend: Backend,
+    backend: Arc<Backend>,
     limits: Limits,
     /// What each cursor shows.
     shown: Vec<Arc<Page>>,
@@ -90,9 +90,9 @@ pub enum Action {
 }
 
 impl Browser {
-    /// A session in which nothing was shown yet.
-    pub fn new(backend: Backend, limits: Limits) -> Self {
-        Self { backend, limits, shown: Vec::new(), opened: HashMap::new(), kept_bytes: 0 }
+    /// A session in which nothing was shown yet; several may share a backend.
+    pub fn new(backend: impl Into<Arc<Backend>>, limits: Limits) -> Self {
+        Self { backend: backend.into(), limits, shown: Vec::new(), opened: HashMap::new(), kept_bytes: 0 }
     }
 
     /// Answers a call of `search`, `open` or `find`, whose arguments are JSON as the model wrote it.

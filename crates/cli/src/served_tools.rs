@@ -1,0 +1,239 @@
+//! The tools that `gptoss serve` runs for its requests: what the operator turned on, opened once.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::{env, fs};
+
+use anyhow::{Context, Result};
+use futures_util::future::{BoxFuture, FutureExt};
+use gptoss_server::{CitedPage, HostedCall, ServerTool, ToolHost, ToolOutcome, ToolServer, ToolSession};
+use gptoss_tools::browser::{
+    Action, Backend, Browsed, Browser, Corpus, EXA_URL, Guard, Key, Limits, Service, Web, YOU_COM_URL,
+};
+use gptoss_tools::cell::{Cell, Launcher};
+use gptoss_tools::mcp::limits::McpLimits;
+use gptoss_tools::mcp::{McpClient, McpListing, McpTransport, launch_plain, parse_mcp_servers};
+use gptoss_tools::{Interpreter, Python, ToolReply};
+
+use crate::args::{BrowserSource, ServeArgs, ServedTool};
+use crate::cells::programs;
+use crate::failure::usage;
+
+/// Opens the tools that are on; None when none is.
+///
+/// Errors: a usage error for flags that do not go together; a folder, file, key or Python that cannot be
+/// used; walls that do not stand.
+pub fn open(args: &ServeArgs) -> Result<Option<Arc<dyn ToolHost>>> {
+    let (browser, python, servers) = (browser(args)?, python(args)?, servers(args)?);
+    if browser.is_none() && python.is_none() && servers.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Arc::new(ServedTools { browser, python, servers: Arc::new(servers) })))
+}
+
+fn browser(args: &ServeArgs) -> Result<Option<Arc<Backend>>> {
+    let is_on = args.tools.contains(&ServedTool::Browser);
+    let source = match (&args.browser, is_on) {
+        (None, false) => return Ok(None),
+        (Some(_), false) => return Err(usage("--browser: the browser is off\nadd --tools browser")),
+        (None, true) => {
+            return Err(usage(
+                "--tools browser: it has nowhere to search\nadd --browser, such as --browser corpus:DIR",
+            ));
+        }
+        (Some(source), true) => source,
+    };
+    let web = || Web::new(Guard::new(Vec::new()));
+    Ok(Some(Arc::new(match source {
+        BrowserSource::Corpus(folder) => {
+            let corpus = Corpus::open(folder, Limits::default().page_bytes_max)
+                .with_context(|| format!("--browser corpus:{} cannot be used", folder.display()))?;
+            Backend::Corpus(corpus)
+        }
+        BrowserSource::Searxng(url) => Backend::Searxng(Service::new(url, None)?, web()),
+        BrowserSource::Exa => Backend::Exa(Service::new(EXA_URL, Some(key("EXA_API_KEY")?))?),
+        BrowserSource::YouCom => Backend::YouCom(Service::new(YOU_COM_URL, Some(key("YDC_API_KEY")?))?),
+        BrowserSource::Fetch => Backend::Fetch(web()),
+    })))
+}
+
+/// The key of a service.
+///
+/// Errors: it is not set, or cannot be sent.
+fn key(variable: &str) -> Result<Key> {
+    let key = env::var(variable)
+        .map_err(|_| usage(format!("--browser: {variable} is not set in the environment")))?;
+    Ok(Key::new(&key)?)
+}
+
+fn python(args: &ServeArgs) -> Result<Option<Python>> {
+    if !args.tools.contains(&ServedTool::Python) {
+        return Ok(None);
+    }
+    let cell = Cell::stand(Launcher::own()).context("--tools python: no walls stand around it")?;
+    let interpreter = Interpreter::find(&programs()).context("--tools python")?;
+    Ok(Some(Python::new(cell, interpreter)))
+}
+
+/// The MCP servers of the operator's file; none is started before it is asked.
+fn servers(args: &ServeArgs) -> Result<BTreeMap<String, Server>> {
+    let Some(file) = &args.mcp else { return Ok(BTreeMap::new()) };
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let configs = parse_mcp_servers(&text, &|name| env::var(name).ok())
+        .with_context(|| format!("--mcp {} cannot be used", file.display()))?;
+    let server = |config| Server {
+        client: McpClient::new(config, McpLimits::default(), Arc::new(launch_plain)),
+        listing: Mutex::default(),
+    };
+    Ok(configs.into_iter().map(|config| (config.label.clone(), server(config))).collect())
+}
+
+/// The tools that are on.
+struct ServedTools {
+    browser: Option<Arc<Backend>>,
+    python: Option<Python>,
+    servers: Arc<BTreeMap<String, Server>>,
+}
+
+/// An MCP server, and what it offered last.
+struct Server {
+    client: McpClient,
+    listing: Mutex<Arc<McpListing>>,
+}
+
+impl Server {
+    fn listed(&self) -> std::sync::MutexGuard<'_, Arc<McpListing>> {
+        self.listing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn list(&self) -> ToolServer {
+        let config = self.client.config();
+        let url = match &config.transport {
+            McpTransport::Http(http) => Some(http.url.clone()),
+            McpTransport::Stdio(_) => None,
+        };
+        let mut server =
+            ToolServer { label: config.label.clone(), url, description: None, tools: Ok(Vec::new()) };
+        match self.client.listing().await {
+            Ok(listing) => {
+                server.description.clone_from(&listing.instructions);
+                let tools = listing.tools.iter().map(|tool| ServerTool {
+                    name: tool.name.clone(),
+                    description: Some(tool.description.clone()).filter(|text| !text.is_empty()),
+                    input_schema: tool.input_schema.clone(),
+                    annotations: tool.annotations.clone(),
+                    asks_always: config.approval.is_needed(&tool.name),
+                });
+                server.tools = Ok(tools.collect());
+                *self.listed() = listing;
+            }
+            Err(error) => server.tools = Err(error.to_string()),
+        }
+        server
+    }
+
+    async fn call(&self, tool: &str, arguments: &str) -> ToolReply {
+        let listing = Arc::clone(&self.listed());
+        match listing.tools.iter().find(|listed| listed.name == tool) {
+            Some(listed) => self.client.call(&listed.function, arguments).await,
+            None => ToolReply::error("The server does not offer this tool any more."),
+        }
+    }
+}
+
+impl ToolHost for ServedTools {
+    fn has_browser(&self) -> bool {
+        self.browser.is_some()
+    }
+
+    fn has_python(&self) -> bool {
+        self.python.is_some()
+    }
+
+    fn labels(&self) -> Vec<String> {
+        self.servers.keys().cloned().collect()
+    }
+
+    fn list<'a>(&'a self, label: &'a str) -> BoxFuture<'a, Option<ToolServer>> {
+        async move {
+            match self.servers.get(label) {
+                Some(server) => Some(server.list().await),
+                None => None,
+            }
+        }
+        .boxed()
+    }
+
+    fn open(&self, tenant: &str, container: &str) -> Box<dyn ToolSession> {
+        let browser = self.browser.clone().map(|backend| Browser::new(backend, Limits::default()));
+        // No tenant's name has a character of control.
+        let container = format!("{tenant}\0{container}");
+        Box::new(Session {
+            browser,
+            python: self.python.clone(),
+            container,
+            servers: Arc::clone(&self.servers),
+        })
+    }
+}
+
+/// The calls of one response.
+struct Session {
+    browser: Option<Browser>,
+    python: Option<Python>,
+    /// The conversation in which code runs.
+    container: String,
+    servers: Arc<BTreeMap<String, Server>>,
+}
+
+impl ToolSession for Session {
+    fn run<'a>(&'a mut self, call: HostedCall<'a>, arguments: &'a str) -> BoxFuture<'a, ToolOutcome> {
+        async move {
+            let function = match call {
+                HostedCall::Search => "search",
+                HostedCall::Open => "open",
+                HostedCall::Find => "find",
+                HostedCall::Python => {
+                    return match &self.python {
+                        Some(python) => told(python.call(&self.container, arguments).await),
+                        None => told(ToolReply::error("Python is off.")),
+                    };
+                }
+                HostedCall::Mcp(server, offered) => {
+                    return match self.servers.get(&server.label) {
+                        Some(found) => told(found.call(&offered.tool.name, arguments).await),
+                        None => told(ToolReply::error("There is no such server.")),
+                    };
+                }
+            };
+            match &mut self.browser {
+                Some(browser) => {
+                    let browsed = browser.call(function, arguments).await;
+                    seen(browsed, browser)
+                }
+                None => told(ToolReply::error("The browser is off.")),
+            }
+        }
+        .boxed()
+    }
+}
+
+fn told(reply: ToolReply) -> ToolOutcome {
+    ToolOutcome { text: reply.text, is_error: reply.is_error, ..ToolOutcome::default() }
+}
+
+/// What a call of the browser came to.
+fn seen(Browsed { reply, action }: Browsed, browser: &Browser) -> ToolOutcome {
+    let (url, sources) = match action {
+        Some(Action::Search { sources, .. }) => (None, sources),
+        Some(Action::OpenPage { url } | Action::FindInPage { url, .. }) => (url, Vec::new()),
+        None => (None, Vec::new()),
+    };
+    let page = |(cursor, url): (usize, &str)| CitedPage {
+        cursor: cursor as u64,
+        url: url.to_owned(),
+        title: String::new(),
+    };
+    let pages = browser.citations().pages().map(page).collect();
+    ToolOutcome { url, sources, pages, ..told(reply) }
+}
