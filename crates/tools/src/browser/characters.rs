@@ -51,8 +51,8 @@ pub(super) fn without_marks(text: &str) -> String {
     text.chars().filter_map(replaced).collect()
 }
 
-/// The text of a page of the web without pictographs and their like: they were left out when the models learned
-/// to read such pages.
+/// The text of a page of the web without pictographs and their like: they were left out when the models
+/// learned to read such pages.
 pub(super) fn without_pictographs(text: &str) -> String {
     text.chars().filter(|c| !('\u{10000}'..='\u{1ffff}').contains(c)).collect()
 }

@@ -1,8 +1,8 @@
 //! A folder of texts as something to search and to read: for machines without a network, and for tests.
 //!
-//! The folder is read once, at the start, in the order of its paths; links out of it are not followed, and only
-//! what was found then can be opened. A search ranks files by BM25 and breaks ties by path, so that the same
-//! folder gives the same pages.
+//! The folder is read once, at the start, in the order of its paths; links out of it are not followed, and
+//! only what was found then can be opened. A search ranks files by BM25 and breaks ties by path, so that the
+//! same folder gives the same pages.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -27,7 +27,8 @@ const DEPTH_MAX: usize = 32;
 /// Characters of a result's summary.
 const SUMMARY_CHARS: usize = 240;
 
-/// How soon more of the same word counts for less, and how much long files are held down: BM25's usual values.
+/// How soon more of the same word counts for less, and how much long files are held down: BM25's usual
+/// values.
 const K1: f64 = 1.2;
 const B: f64 = 0.75;
 

@@ -1,7 +1,7 @@
 //! Which addresses a page may come from: those of the public internet, and what the operator names.
 //!
-//! A host is resolved once, what it resolves to is checked, and the connection is made to what was checked, so
-//! a name that resolves to something else a moment later changes nothing. Each redirect goes the whole way
+//! A host is resolved once, what it resolves to is checked, and the connection is made to what was checked,
+//! so a name that resolves to something else a moment later changes nothing. Each redirect goes the whole way
 //! again. Hosts are read as browsers read them, so `0x7f.1` and `127.0.0.1` are the same.
 
 use std::{
@@ -68,8 +68,8 @@ impl fmt::Debug for Guard {
 }
 
 impl Guard {
-    /// Lets connections go to the public internet and to `allowed` besides, whatever network those are in; names
-    /// are resolved as the machine does it.
+    /// Lets connections go to the public internet and to `allowed` besides, whatever network those are in;
+    /// names are resolved as the machine does it.
     pub fn new(allowed: Vec<SocketAddr>) -> Self {
         Self::resolving_by(allowed, Arc::new(|host| Box::pin(resolve(host.to_owned()))))
     }
@@ -185,8 +185,8 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     !SPECIAL.iter().any(|&(net, bits)| within(net, bits))
 }
 
-/// Only what is routed between networks: addresses that stand for others (IPv4-mapped, NAT64, 6to4, Teredo) are
-/// not, since what they stand for is chosen elsewhere.
+/// Only what is routed between networks: addresses that stand for others (IPv4-mapped, NAT64, 6to4, Teredo)
+/// are not, since what they stand for is chosen elsewhere.
 fn is_public_v6(address: Ipv6Addr) -> bool {
     const ROUTED: (Ipv6Addr, u32) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
     const SPECIAL: [(Ipv6Addr, u32); 4] = [

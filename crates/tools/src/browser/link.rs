@@ -91,7 +91,8 @@ fn join_path(base: &str, path: &str) -> String {
             segments
         }
     };
-    // Empty segments within are dropped, as the reference does; the first and the last tell where slashes are.
+    // Empty segments within are dropped, as the reference does; the first and the last tell where slashes
+    // are.
     let last = segments.len().saturating_sub(1);
     let mut i = 0;
     segments.retain(|segment| {

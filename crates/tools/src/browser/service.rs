@@ -1,5 +1,5 @@
-//! Searches, and pages, by services with an interface of their own. The operator chose them: where they are is
-//! not guarded, and they get no redirect to elsewhere.
+//! Searches, and pages, by services with an interface of their own. The operator chose them: where they are
+//! is not guarded, and they get no redirect to elsewhere.
 
 use std::fmt;
 

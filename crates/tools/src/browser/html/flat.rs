@@ -1,7 +1,8 @@
 //! Tags and text in a row as lines of text: headings, lists, quotations and code in the marks of Markdown.
 //!
-//! Source: html2text 2025.4.15, its settings as the reference has them: no wrapping, and neither links, images,
-//! tables nor emphasis. Its rules are kept where they are odd, since the models read pages through them.
+//! Source: html2text 2025.4.15, its settings as the reference has them: no wrapping, and neither links,
+//! images, tables nor emphasis. Its rules are kept where they are odd, since the models read pages through
+//! them.
 
 use std::mem::take;
 

@@ -1,5 +1,5 @@
-//! The tree of a page's elements, as html5ever builds it: an arena, bounded in depth and in nodes, since a few
-//! kilobytes of markup can ask for any number of both.
+//! The tree of a page's elements, as html5ever builds it: an arena, bounded in depth and in nodes, since a
+//! few kilobytes of markup can ask for any number of both.
 
 use std::{
     borrow::Cow,
