@@ -43,6 +43,12 @@ pub const MCP_STOP_TIME_MAX: Duration = Duration::from_secs(2);
 /// How long connecting to an address may take.
 pub const MCP_CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// Most sessions at once for which a tool of ours is served. Beyond it a client is told to try again.
+pub const MCP_SESSIONS_MAX: usize = 64;
+
+/// Longest message that a client of ours may post, in bytes.
+pub const MCP_BODY_BYTES_MAX: usize = 4 << 20;
+
 /// The bounds that a caller may choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct McpLimits {

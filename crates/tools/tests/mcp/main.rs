@@ -1,5 +1,7 @@
 //! The client of the Model Context Protocol, against a server in Python over both transports.
 
+mod serve;
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
