@@ -5,7 +5,7 @@ import sys
 import time
 import traceback
 
-MODULES = ["openai_sdk", "agents_sdk", "frameworks", "compatibility", "openresponses", "published", "seeded", "anthropic_sdk", "node_clients", "codex", "claude_code", "opencode", "launch", "fuzz"]
+MODULES = ["openai_sdk", "agents_sdk", "frameworks", "compatibility", "openresponses", "published", "seeded", "anthropic_sdk", "node_clients", "codex", "claude_code", "opencode", "launch", "tool_servers", "fuzz"]
 
 
 def checks():

@@ -40,6 +40,7 @@ mod launch;
 mod list;
 mod load;
 mod machine;
+mod mcp;
 mod memory_budget;
 mod model_source;
 mod named_model;
@@ -108,6 +109,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(args),
         Command::Load(args) => load::run(args),
         Command::Launch(args) => launch::run(args),
+        Command::Mcp(args) => mcp::run(args),
         Command::Config(args) => config_check::run(args),
         Command::Doctor(args) => doctor::run(args),
     };

@@ -16,6 +16,7 @@ mod engine;
 mod launch;
 mod library;
 mod load;
+mod mcp;
 mod serve;
 mod train;
 
@@ -40,6 +41,7 @@ pub use load::{
     ArrivalsArg, AskingArgs, EndpointArg, LENGTH_TOKENS_MAX, Lengths, LoadArgs, Objective, RequestTime,
     SendingArgs,
 };
+pub use mcp::{McpArgs, McpBrowserArgs, McpToolCommand};
 pub use serve::{BrowserSource, LogForm, ReasoningName, ServeArgs, ServedTool};
 pub use train::{DataArgs, SiteArg, StepArgs, TrainArgs, TuningArgs, ValidArg};
 
@@ -111,6 +113,8 @@ pub enum Command {
     Load(LoadArgs),
     /// Start a coding agent that speaks to this machine's model
     Launch(LaunchArgs),
+    /// Serve a tool of this program to other programs, over the Model Context Protocol
+    Mcp(McpArgs),
     /// The settings' file: what is wrong with it, and what holds
     Config(ConfigArgs),
     /// What this machine has, what is chosen on it, and what would fail

@@ -27,6 +27,7 @@ mod kv_disk;
 mod launch;
 mod lines;
 mod load;
+mod mcp;
 mod models;
 mod program;
 mod proof;
