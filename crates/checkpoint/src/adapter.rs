@@ -14,7 +14,7 @@ mod write;
 
 use std::collections::BTreeMap;
 
-use crate::Part;
+use crate::{ExpertFormat, Part};
 
 pub use check::ADAPTER_RANK_MAX;
 pub use read::{
@@ -92,4 +92,7 @@ pub struct Adapter {
     pub rows: AdapterRows,
     /// Whole parts that are replaced, as router weights and biases are: `(part, its numbers)`.
     pub replaced: Vec<(Part, Vec<f32>)>,
+    /// With quantization-aware training, the format of experts into which it must be merged to be the model
+    /// that was trained.
+    pub trained_for: Option<ExpertFormat>,
 }

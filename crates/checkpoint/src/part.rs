@@ -81,6 +81,16 @@ pub enum ExpertFormat {
     Bf16,
 }
 
+impl ExpertFormat {
+    /// The word for it in flags and files.
+    pub fn name(self) -> &'static str {
+        match self {
+            ExpertFormat::Mxfp4 => "mxfp4",
+            ExpertFormat::Bf16 => "bf16",
+        }
+    }
+}
+
 /// Where a checkpoint's tensors come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {

@@ -4,6 +4,7 @@
 //! weight is read and its bytes are planned; [`OpenedAdapter::load`] reads it again and puts it beside the
 //! weights. [`assign`] says which of several models an adapter of `serve` is for.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -31,6 +32,15 @@ impl OpenedAdapter {
     /// Errors: what is wrong with its files, or does not fit the model.
     pub fn open(name: &str, folder: &Path, checkpoint: &Checkpoint) -> Result<OpenedAdapter> {
         let adapter = read(folder, checkpoint)?;
+        if let Some(format) = adapter.trained_for {
+            writeln!(
+                io::stderr(),
+                "note: {} was trained with --qat: merged (`gptoss adapter merge --format {}`) it is the model that \
+                 was trained, beside the weights it is near it",
+                folder.display(),
+                format.name()
+            )?;
+        }
         let config = ModelConfig::from_checkpoint(checkpoint.config())?;
         Ok(OpenedAdapter {
             name: name.to_owned(),

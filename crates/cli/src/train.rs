@@ -25,7 +25,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Error, Result};
 use gptoss_kernels::{Pool, keep_freed_memory};
-use gptoss_train::{Trainer, Tuning, Weights};
+use gptoss_train::{Tuning, Weights};
 
 use crate::args::TrainArgs;
 use crate::interrupt::{EXIT_INTERRUPTED, Interrupt, SecondPress};
@@ -83,9 +83,8 @@ fn learn(task: &Finish<'_>, interrupt: &Interrupt) -> Result<Option<Written>> {
     let Finish { args, opened, recipe, rows, folder, identity, .. } = *task;
     let weights = Weights::open(&opened.checkpoint, None)
         .with_context(|| format!("cannot open {}", opened.source.name()))?;
-    let (network, trained) = weights.network(&recipe.tuning, recipe.seed);
-    let mut trainer = Trainer::new(task.pool, &network, trained, recipe.optimizer(), recipe.tokens)
-        .with_balance(recipe.balance);
+    let (network, trained) = recipe.network(&weights);
+    let mut trainer = recipe.trainer(task.pool, &network, trained);
     // Before a state is taken up: what the base makes of the rows is part of the lesson.
     let lesson = Lesson::of(rows, recipe, &trainer);
     let base = lesson.test(&trainer);

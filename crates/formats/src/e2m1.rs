@@ -27,9 +27,18 @@ pub fn nearest_e2m1(value: f64) -> u8 {
     if value.is_sign_negative() { code | 8 } else { code }
 }
 
+/// The value of the nearest code, without a branch: what is rounded by the million.
+pub(crate) fn round_e2m1(value: f32) -> f32 {
+    let m = value.abs();
+    let step = |is_above: bool, rise: f32| if is_above { rise } else { 0.0 };
+    let small = step(m > 0.25, 0.5) + step(m >= 0.75, 0.5) + step(m > 1.25, 0.5) + step(m >= 1.75, 0.5);
+    let large = step(m > 2.5, 1.0) + step(m >= 3.5, 1.0) + step(m > 5.0, 2.0);
+    (small + large).copysign(value)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{E2M1, E2M1_DOUBLED, nearest_e2m1};
+    use super::{E2M1, E2M1_DOUBLED, nearest_e2m1, round_e2m1};
 
     #[test]
     fn ties_go_to_the_even_code_and_large_values_are_cut() {
@@ -38,6 +47,17 @@ mod tests {
         {
             assert_eq!(nearest_e2m1(value), code, "{value}");
             assert_eq!(nearest_e2m1(-value), code | 8, "-{value}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_value_is_that_of_the_nearest_code() {
+        let near = |m: f32| [m, f32::from_bits(m.to_bits() - 1), f32::from_bits(m.to_bits() + 1)];
+        let midpoints = [0.25_f32, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0].into_iter().flat_map(near);
+        let others = [0.0, 1e-45, 0.1, 1.0, 6.0, 7.9, f32::MAX, f32::INFINITY, f32::NAN];
+        for value in midpoints.chain(others).flat_map(|value| [value, -value]) {
+            let code = nearest_e2m1(f64::from(value));
+            assert_eq!(round_e2m1(value).to_bits(), E2M1[usize::from(code)].to_bits(), "{value}");
         }
     }
 

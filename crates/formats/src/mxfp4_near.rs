@@ -3,10 +3,14 @@
 //! The OCP rule alone moves blocks that hardly change: one whose largest code is 4 and shrinks by a hair
 //! drops an exponent, and what was 4 is cut to 3.
 
+use crate::e2m1::round_e2m1;
 use crate::{
-    BLOCK_VALUES, MXFP4_CODE_BYTES, Mxfp4Block, NAN_SCALE, mxfp4_dequantize, mxfp4_value, nearest_e2m1,
-    nearest_scale, scale_value,
+    BLOCK_VALUES, MXFP4_CODE_BYTES, Mxfp4Block, NAN_SCALE, mxfp4_dequantize, nearest_e2m1, nearest_scale,
+    scale_value,
 };
+
+/// Sums that an error is made of.
+const ERROR_LANES: usize = 4;
 
 /// Packs f32 values into published blocks, each as [`mxfp4_nearest`].
 ///
@@ -31,17 +35,17 @@ pub fn mxfp4_nearest(x: &[f32; BLOCK_VALUES], base_scale: u8) -> Mxfp4Block {
     let largest = x.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
     let floor = nearest_scale(largest);
     // Infinities are as far from every scale: the largest numbers there are.
-    let (mut best, mut least) = (None, f64::INFINITY);
-    for candidate in
-        [base_scale, floor, floor.saturating_add(1)].into_iter().filter(|&scale| scale != NAN_SCALE)
-    {
-        let (codes, error) = packed(x, candidate);
+    let (mut best, mut least) = (floor, f64::INFINITY);
+    for candidate in [base_scale, floor, floor.saturating_add(1)] {
+        if candidate == NAN_SCALE || least == 0.0 {
+            continue;
+        }
+        let error = error(x, candidate);
         if error < least {
-            (best, least) = (Some((candidate, codes)), error);
+            (best, least) = (candidate, error);
         }
     }
-    let (scale, codes) = best.unwrap_or_else(|| (floor, packed(x, floor).0));
-    block(scale, codes)
+    packed(x, best)
 }
 
 /// A block, whose neighbors share a byte, with something added to its values: the nearest to the sums in f32,
@@ -57,25 +61,30 @@ pub fn mxfp4_add(block: Mxfp4Block, added: &[f32; BLOCK_VALUES]) -> Mxfp4Block {
     mxfp4_nearest(&sums, scale)
 }
 
-fn block(scale: u8, codes: [u8; MXFP4_CODE_BYTES]) -> Mxfp4Block {
+/// The codes under a scale.
+fn packed(x: &[f32; BLOCK_VALUES], scale: u8) -> Mxfp4Block {
+    let step = f64::from(scale_value(scale));
     let mut block = [scale; 1 + MXFP4_CODE_BYTES];
-    block[1..].copy_from_slice(&codes);
+    for (byte, pair) in block[1..].iter_mut().zip(x.as_chunks::<2>().0) {
+        let [low, high] = pair.map(|value| nearest_e2m1(f64::from(value) / step));
+        *byte = low | high << 4;
+    }
     block
 }
 
-/// The codes under a scale, and the sum of squares of what they are off by, ascending.
-fn packed(x: &[f32; BLOCK_VALUES], scale: u8) -> ([u8; MXFP4_CODE_BYTES], f64) {
-    let step = f64::from(scale_value(scale));
-    let (mut codes, mut error) = ([0; MXFP4_CODE_BYTES], 0.0);
-    for (byte, pair) in codes.iter_mut().zip(x.as_chunks::<2>().0) {
-        let [low, high] = pair.map(|value| {
-            let code = nearest_e2m1(f64::from(value) / step);
-            error += (f64::from(mxfp4_value(code, scale)) - f64::from(value)).powi(2);
-            code
-        });
-        *byte = low | high << 4;
+/// The sum of squares of what the codes under a scale are off by, in lanes that are added at the end.
+fn error(x: &[f32; BLOCK_VALUES], scale: u8) -> f64 {
+    let step = scale_value(scale);
+    // A power of two. What leaves the range of f32 is beyond the smallest or the largest midpoint anyway.
+    let inverse = 1.0 / step;
+    let mut lanes = [0.0; ERROR_LANES];
+    for x in x.as_chunks::<ERROR_LANES>().0 {
+        for (lane, value) in lanes.iter_mut().zip(x) {
+            let off = f64::from(round_e2m1(value * inverse) * step) - f64::from(*value);
+            *lane += off * off;
+        }
     }
-    (codes, error)
+    lanes.iter().sum()
 }
 
 #[cfg(test)]

@@ -70,6 +70,7 @@ mod tests {
             pairs: [(AdapterSite::Query(0), pair.clone())].into(),
             rows: AdapterRows { tokens: vec![3], embedding: vec![1.0], unembedding: vec![] },
             replaced: vec![(Part::Layer(0, LayerPart::RouterBias), vec![4.0])],
+            trained_for: None,
         };
         let id = AdapterId::of(&adapter);
         assert_eq!(id, AdapterId::of(&adapter.clone()));

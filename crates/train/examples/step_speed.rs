@@ -298,6 +298,7 @@ impl<'a> Builder<'a> {
             norm: self.vector(sizes.hidden, false),
             head: self.dense([sizes.vocabulary, sizes.hidden]),
             rows: None,
+            stored: None,
         }
     }
 }

@@ -1,12 +1,14 @@
 //! The attention of a layer over packed documents, forward and backward.
 
+use std::borrow::Cow;
+
 use gptoss_kernels::{
     AttentionGradients, AttentionJob, AttentionParams, AttentionRows, KvRun, KvSlice, RopeAngles,
     attention_backward, attention_saving,
 };
 
-use crate::linear::Pass;
 use crate::network::{Attention, Shape};
+use crate::seen::{Pass, Seen};
 use crate::trained::Gradients;
 
 /// How rows are packed.
@@ -19,7 +21,10 @@ pub(crate) struct Packing<'a> {
 }
 
 /// What the forward makes on its way.
-struct Attended {
+struct Attended<'a> {
+    /// Of query, key and value.
+    seen: [Seen<'a>; 3],
+    sinks: Cow<'a, [f32]>,
     normed: Vec<f32>,
     /// Rotated, as keys are.
     query: Vec<f32>,
@@ -30,23 +35,23 @@ struct Attended {
 }
 
 /// `x [T, C]` and what attention adds to it.
-pub(crate) fn forward(
-    pass: Pass<'_>,
+pub(crate) fn forward<'a>(
+    pass: Pass<'a>,
     shape: &Shape,
-    weights: &Attention<'_>,
+    weights: &Attention<'a>,
     packing: Packing<'_>,
     x: &[f32],
 ) -> Vec<f32> {
     let attended = attend(pass, shape, weights, packing, x);
-    let mut out = pass.linear(&weights.out, &attended.out);
+    let mut out = pass.linear(&pass.dense(&weights.out), &attended.out);
     out.iter_mut().zip(x).for_each(|(out, x)| *out += x);
     out
 }
 
 /// Turns the gradient of what [`forward`] gave into that of `x`, in place.
-pub(crate) fn backward(
-    pass: Pass<'_>,
-    (shape, weights, packing): (&Shape, &Attention<'_>, Packing<'_>),
+pub(crate) fn backward<'a>(
+    pass: Pass<'a>,
+    (shape, weights, packing): (&Shape, &Attention<'a>, Packing<'_>),
     gradients: &mut Gradients,
     x: &[f32],
     d: &mut [f32],
@@ -55,7 +60,7 @@ pub(crate) fn backward(
     pass.add_weight_gradients(&weights.out, gradients, d, &forward.out);
     let zeros = |like: &[f32]| vec![0.0; like.len()];
     let mut dout = zeros(&forward.out);
-    pass.add_input_gradient(&weights.out, &mut dout, d);
+    pass.add_input_gradient(&pass.dense(&weights.out), &mut dout, d);
     let [mut dq, mut dk, mut dv] = [&forward.query, &forward.key, &forward.value].map(|x| zeros(x));
     let rows = AttentionRows {
         q: &forward.query,
@@ -66,28 +71,30 @@ pub(crate) fn backward(
     };
     let sinks = weights.sinks.span().map(|span| gradients.of_mut(span));
     let to = AttentionGradients { q: &mut dq, keys: &mut dk, values: &mut dv, sinks };
-    let params = params(pass, shape, weights);
+    let params = params(&forward.sinks, shape, weights);
     attention_backward(pass.pool, to, &dout, rows, packing.documents, &params);
     rotate(pass, packing, &mut dq, (shape.num_query_heads, shape.head_dim), RopeAngles::apply_transposed);
     rotate(pass, packing, &mut dk, (shape.num_kv_heads, shape.head_dim), RopeAngles::apply_transposed);
     let mut dnormed = zeros(x);
-    for (layer, dy) in [(&weights.query, &dq), (&weights.key, &dk), (&weights.value, &dv)] {
+    let layers = [&weights.query, &weights.key, &weights.value];
+    for ((layer, seen), dy) in layers.into_iter().zip(&forward.seen).zip([&dq, &dk, &dv]) {
         pass.add_weight_gradients(layer, gradients, dy, &forward.normed);
-        pass.add_input_gradient(layer, &mut dnormed, dy);
+        pass.add_input_gradient(seen, &mut dnormed, dy);
     }
     pass.add_norm_gradients((weights.norm, shape.rms_norm_eps), gradients, d, &dnormed, x);
 }
 
-fn attend(
-    pass: Pass<'_>,
+fn attend<'a>(
+    pass: Pass<'a>,
     shape: &Shape,
-    weights: &Attention<'_>,
+    weights: &Attention<'a>,
     packing: Packing<'_>,
     x: &[f32],
-) -> Attended {
+) -> Attended<'a> {
     let normed = pass.norm(weights.norm, x, shape.rms_norm_eps);
-    let [mut query, mut key, value] =
-        [&weights.query, &weights.key, &weights.value].map(|layer| pass.linear(layer, &normed));
+    let seen = [&weights.query, &weights.key, &weights.value].map(|layer| pass.dense(layer));
+    let [mut query, mut key, value] = seen.each_ref().map(|layer| pass.linear(layer, &normed));
+    let sinks = pass.vector(weights.sinks);
     let (heads, kv_heads, d) = (shape.num_query_heads, shape.num_kv_heads, shape.head_dim);
     rotate(pass, packing, &mut query, (heads, d), RopeAngles::apply);
     rotate(pass, packing, &mut key, (kv_heads, d), RopeAngles::apply);
@@ -111,17 +118,17 @@ fn attend(
         jobs.push(AttentionJob { out, q, runs, first_position: 0 });
         (outs, queries) = (outs_left, queries_left);
     }
-    attention_saving(pass.pool, &mut jobs, &mut softmax, &params(pass, shape, weights));
-    Attended { normed, query, key, value, out, softmax }
+    attention_saving(pass.pool, &mut jobs, &mut softmax, &params(&sinks, shape, weights));
+    Attended { seen, sinks, normed, query, key, value, out, softmax }
 }
 
-fn params<'a>(pass: Pass<'a>, shape: &Shape, weights: &Attention<'a>) -> AttentionParams<'a> {
+fn params<'a>(sinks: &'a [f32], shape: &Shape, weights: &Attention<'_>) -> AttentionParams<'a> {
     AttentionParams {
         num_query_heads: shape.num_query_heads,
         num_kv_heads: shape.num_kv_heads,
         head_dim: shape.head_dim,
         window: weights.window,
-        sinks: weights.sinks.view(pass.trained),
+        sinks,
         scale: 1.0 / (shape.head_dim as f32).sqrt(),
     }
 }

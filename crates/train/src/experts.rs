@@ -9,8 +9,8 @@ use gptoss_kernels::{
 };
 
 use crate::balance::balance;
-use crate::linear::Pass;
 use crate::network::{Expert, Layer, Shape};
+use crate::seen::{Pass, Seen};
 use crate::trained::Gradients;
 
 /// Which experts each row chose, kept between forward and backward.
@@ -36,10 +36,10 @@ impl Choice {
 }
 
 /// `x [T, C]` and what the experts add to it.
-pub(crate) fn forward(pass: Pass<'_>, shape: &Shape, layer: &Layer<'_>, x: &[f32]) -> (Vec<f32>, Choice) {
+pub(crate) fn forward<'a>(pass: Pass<'a>, shape: &Shape, layer: &Layer<'a>, x: &[f32]) -> (Vec<f32>, Choice) {
     let (c, active) = (shape.hidden_size, shape.active_experts);
     let normed = pass.norm(layer.norm, x, shape.rms_norm_eps);
-    let logits = pass.linear(&layer.router, &normed);
+    let logits = pass.linear(&pass.dense(&layer.router), &normed);
     let mut choice =
         Choice { experts: vec![0; x.len() / c * active], weights: vec![0.0; x.len() / c * active], active };
     let rows = choice.experts.chunks_exact_mut(active).zip(choice.weights.chunks_exact_mut(active));
@@ -50,8 +50,9 @@ pub(crate) fn forward(pass: Pass<'_>, shape: &Shape, layer: &Layer<'_>, x: &[f32
     for (index, expert) in layer.experts.iter().enumerate() {
         let (rows, places) = choice.rows_of(index);
         if !rows.is_empty() {
-            let [_, activated] = activate(pass, shape, expert, &pass.gather(&normed, &rows, c));
-            let update = pass.linear(&expert.down, &activated);
+            let gate_up = pass.expert(&expert.gate_up);
+            let [_, activated] = activate(pass, shape, &gate_up, &pass.gather(&normed, &rows, c));
+            let update = pass.linear(&pass.expert(&expert.down), &activated);
             scatter_rows(pass.pool, &mut out, &update, &rows, &choice.weights_at(&places));
         }
     }
@@ -60,9 +61,9 @@ pub(crate) fn forward(pass: Pass<'_>, shape: &Shape, layer: &Layer<'_>, x: &[f32
 
 /// Turns the gradient of what [`forward`] gave into that of `x`, in place. Where the balance of experts
 /// weighs anything its gradient is part of it, and its loss is given.
-pub(crate) fn backward(
-    pass: Pass<'_>,
-    (shape, layer, choice): (&Shape, &Layer<'_>, &Choice),
+pub(crate) fn backward<'a>(
+    pass: Pass<'a>,
+    (shape, layer, choice): (&Shape, &Layer<'a>, &Choice),
     gradients: &mut Gradients,
     x: &[f32],
     d: &mut [f32],
@@ -93,19 +94,19 @@ pub(crate) fn backward(
     }
     let sizes = (num_experts, choice.active);
     let unbalanced = (balance_weight != 0.0).then(|| {
-        let logits = pass.linear(&layer.router, &normed);
+        let logits = pass.linear(&pass.dense(&layer.router), &normed);
         balance(&mut dlogits, &logits, &choice.experts, sizes, balance_weight)
     });
     pass.add_weight_gradients(&layer.router, gradients, &dlogits, &normed);
-    pass.add_input_gradient(&layer.router, &mut dnormed, &dlogits);
+    pass.add_input_gradient(&pass.dense(&layer.router), &mut dnormed, &dlogits);
     pass.add_norm_gradients((layer.norm, shape.rms_norm_eps), gradients, d, &dnormed, x);
     unbalanced
 }
 
 /// Gates and ups `[R, 2F]` of some rows, and what comes of them `[R, F]`.
-fn activate(pass: Pass<'_>, shape: &Shape, expert: &Expert<'_>, inputs: &[f32]) -> [Vec<f32>; 2] {
+fn activate(pass: Pass<'_>, shape: &Shape, gate_up: &Seen<'_>, inputs: &[f32]) -> [Vec<f32>; 2] {
     let f = shape.intermediate_size;
-    let gate_up = pass.linear(&expert.gate_up, inputs);
+    let gate_up = pass.linear(gate_up, inputs);
     let mut activated = vec![0.0; gate_up.len() / 2];
     pass.pool.for_each_row(&mut activated, f, |row, out| {
         let gate_up = &gate_up[row * 2 * f..][..2 * f];
@@ -115,23 +116,24 @@ fn activate(pass: Pass<'_>, shape: &Shape, expert: &Expert<'_>, inputs: &[f32]) 
 }
 
 /// Gradients of an expert's inputs `[R, C]` and of the weights by which its rows were multiplied `[R]`.
-fn expert_backward(
-    pass: Pass<'_>,
-    (shape, expert): (&Shape, &Expert<'_>),
+fn expert_backward<'a>(
+    pass: Pass<'a>,
+    (shape, expert): (&Shape, &Expert<'a>),
     gradients: &mut Gradients,
     (inputs, mut douts): (&[f32], Vec<f32>),
     weights: &[f32],
 ) -> (Vec<f32>, Vec<f32>) {
     let (c, f, pool) = (shape.hidden_size, shape.intermediate_size, pass.pool);
-    let [gate_up, activated] = activate(pass, shape, expert, inputs);
+    let [seen_gate_up, seen_down] = [&expert.gate_up, &expert.down].map(|layer| pass.expert(layer));
+    let [gate_up, activated] = activate(pass, shape, &seen_gate_up, inputs);
     // Before the weight, so that its own gradient is a product with it and the expert's output is not made.
     let mut dactivated = vec![0.0; activated.len()];
-    pass.add_input_gradient(&expert.down, &mut dactivated, &douts);
+    pass.add_input_gradient(&seen_down, &mut dactivated, &douts);
     let mut dweights = vec![0.0; weights.len()];
     row_dots(pool, &mut dweights, &dactivated, &activated);
-    if let Some(bias) = expert.down.bias {
+    if let Some(bias) = &seen_down.bias {
         let (mut of_bias, dims) = (vec![0.0; weights.len()], LinearDims { t: weights.len(), n: 1, k: c });
-        linear(pool, &mut of_bias, Rows::F32(&douts), Matrix::F32(bias.view(pass.trained)), None, dims);
+        linear(pool, &mut of_bias, Rows::F32(&douts), Matrix::F32(bias), None, dims);
         dweights.iter_mut().zip(of_bias).for_each(|(dweight, of_bias)| *dweight += of_bias);
     }
     scale_rows(&mut douts, weights, c);
@@ -144,7 +146,7 @@ fn expert_backward(
     });
     pass.add_weight_gradients(&expert.gate_up, gradients, &dgate_up, inputs);
     let mut dinputs = vec![0.0; inputs.len()];
-    pass.add_input_gradient(&expert.gate_up, &mut dinputs, &dgate_up);
+    pass.add_input_gradient(&seen_gate_up, &mut dinputs, &dgate_up);
     (dinputs, dweights)
 }
 

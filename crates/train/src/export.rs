@@ -7,7 +7,7 @@ use gptoss_checkpoint::{
     Checkpoint, ConfigForm, ExpertFormat, LayerPart, Outline, Part, hugging_face_name, part_dtype, shape,
     write_safetensors,
 };
-use gptoss_formats::{BLOCK_VALUES, MXFP4_CODE_BYTES, mxfp4_dequantize, mxfp4_quantize};
+use gptoss_formats::{BLOCK_VALUES, MXFP4_CODE_BYTES, NAN_SCALE, mxfp4_dequantize, mxfp4_quantize_near};
 use half::bf16;
 
 use crate::error::Error;
@@ -160,7 +160,8 @@ impl Writer<'_> {
             let values = numbers(linear.weight, self.trained);
             let num_blocks = values.len() / BLOCK_VALUES;
             let (mut blocks, mut scales) = (vec![0; num_blocks * MXFP4_CODE_BYTES], vec![0; num_blocks]);
-            mxfp4_quantize(&mut blocks, &mut scales, values);
+            // By the rule of a pass that sees the weights as they will be stored (`seen.rs`).
+            mxfp4_quantize_near(&mut blocks, &mut scales, values, &vec![NAN_SCALE; num_blocks]);
             if is_codes {
                 let mut rounded = vec![0.0; values.len()];
                 mxfp4_dequantize(&mut rounded, &blocks, &scales);

@@ -1,16 +1,18 @@
 //! The whole pass: the loss of a batch, and what it says of every trained number.
 
+use std::borrow::Cow;
 use std::iter::Sum;
 
 use gptoss_kernels::{
     Head, HeadGradients, HeadRows, Pool, RopeAngles, Targets, TokenLoss, embedding_backward, head_backward,
     head_nll, scatter_rows,
 };
+use half::bf16;
 
 use crate::attention::{self, Packing};
 use crate::experts::{self, Choice};
-use crate::linear::Pass;
 use crate::network::Network;
+use crate::seen::{Pass, SeenMatrix};
 use crate::trained::{Gradients, Trained};
 
 /// Logits that are held at a time: 64 MB, and one row at least.
@@ -82,7 +84,7 @@ pub fn add_gradients(
     gradients: &mut Gradients,
     batch: Batch<'_>,
 ) -> Loss {
-    let (pass, shape) = (Pass { pool, trained }, &network.shape);
+    let (pass, shape) = (Pass::new(pool, network, trained), &network.shape);
     let angles = angles(network, batch);
     let packing = Packing { documents: batch.documents, angles: &angles };
     let mut kept = Vec::with_capacity(network.layers.len());
@@ -113,7 +115,7 @@ pub fn add_gradients(
 ///
 /// Panics: as [`add_gradients`].
 pub fn loss(pool: &Pool, network: &Network<'_>, trained: &Trained, batch: Batch<'_>) -> Loss {
-    let pass = Pass { pool, trained };
+    let pass = Pass::new(pool, network, trained);
     let asked = asked(pass, network, batch);
     asked.loss(&asked.losses(pass, network))
 }
@@ -122,7 +124,7 @@ pub fn loss(pool: &Pool, network: &Network<'_>, trained: &Trained, batch: Batch<
 ///
 /// Panics: as [`add_gradients`].
 pub fn document_losses(pool: &Pool, network: &Network<'_>, trained: &Trained, batch: Batch<'_>) -> Vec<f64> {
-    let pass = Pass { pool, trained };
+    let pass = Pass::new(pool, network, trained);
     let asked = asked(pass, network, batch);
     let of_rows = asked.losses(pass, network);
     let ends = batch.documents.iter().scan(0, |end, rows| {
@@ -154,29 +156,36 @@ fn angles(network: &Network<'_>, batch: Batch<'_>) -> RopeAngles {
 }
 
 /// The rows `x [T, C]` behind the last layer; `keep` takes what each layer's gradient needs.
-fn forward(
-    pass: Pass<'_>,
-    network: &Network<'_>,
+fn forward<'a>(
+    pass: Pass<'a>,
+    network: &Network<'a>,
     packing: Packing<'_>,
     batch: Batch<'_>,
     mut keep: impl FnMut(Kept),
 ) -> Vec<f32> {
     let (shape, c) = (&network.shape, network.shape.hidden_size);
     let mut x = vec![0.0; batch.tokens.len() * c];
-    let embedding = network.embedding.view(pass.trained);
-    pass.pool.for_each_row(&mut x, c, |row, out| {
-        let token = batch.tokens[row];
-        match network.rows.as_ref().and_then(|rows| Some((rows, rows.tokens.binary_search(&token).ok()?))) {
-            Some((rows, place)) => out.copy_from_slice(&pass.trained.of(rows.embedding)[place * c..][..c]),
-            None => embedding.unpack_row(out, token as usize),
-        }
-    });
+    pass.pool.for_each_row(&mut x, c, |row, out| embed(pass, network, batch.tokens[row], out));
     for layer in &network.layers {
         let attended = attention::forward(pass, shape, &layer.attention, packing, &x);
         let (out, choice) = experts::forward(pass, shape, layer, &attended);
         keep(Kept { x: std::mem::replace(&mut x, out), attended, choice });
     }
     x
+}
+
+/// The row of a token in the embedding, as a pass sees it.
+pub(crate) fn embed(pass: Pass<'_>, network: &Network<'_>, token: u32, out: &mut [f32]) {
+    let rows = network.rows.as_ref();
+    match rows.and_then(|rows| Some((rows, rows.tokens.binary_search(&token).ok()?))) {
+        Some((rows, place)) => {
+            out.copy_from_slice(&pass.trained.of(rows.embedding)[place * out.len()..][..out.len()]);
+        }
+        None => network.embedding.view(pass.trained).unpack_row(out, token as usize),
+    }
+    if pass.stored.is_some() {
+        out.iter_mut().for_each(|x| *x = bf16::from_f32(*x).to_f32());
+    }
 }
 
 /// The rows that something is asked of.
@@ -211,7 +220,8 @@ impl Asked {
     /// What is made of each.
     fn losses(&self, pass: Pass<'_>, network: &Network<'_>) -> Vec<TokenLoss> {
         let mut losses = vec![TokenLoss::default(); self.rows.len()];
-        let (head, mut logits) = (head(pass, network), self.room_for_logits(network));
+        let (seen, mut logits) = (SeenHead::of(pass, network), self.room_for_logits(network));
+        let head = seen.view();
         head_nll(pass.pool, &mut losses, &self.normed, &head, &self.tokens, &mut logits);
         losses
     }
@@ -227,13 +237,39 @@ impl Asked {
     }
 }
 
-fn head<'a>(pass: Pass<'a>, network: &'a Network<'_>) -> Head<'a> {
-    let rows = network.rows.as_ref();
-    Head {
-        w: network.head.view(pass.trained),
-        vocabulary: network.shape.vocabulary,
-        hidden_size: network.shape.hidden_size,
-        replaced: rows.map(|rows| HeadRows { tokens: &rows.tokens, values: pass.trained.of(rows.head) }),
+/// The head as a pass sees it.
+pub(crate) struct SeenHead<'a> {
+    matrix: SeenMatrix<'a>,
+    rows: Option<(&'a [u32], Cow<'a, [f32]>)>,
+    vocabulary: usize,
+    hidden_size: usize,
+}
+
+impl<'a> SeenHead<'a> {
+    pub(crate) fn of(pass: Pass<'a>, network: &'a Network<'_>) -> SeenHead<'a> {
+        let [vocabulary, hidden_size] = [network.shape.vocabulary, network.shape.hidden_size];
+        let matrix = pass.end(network.head, [vocabulary, hidden_size]);
+        let rows = network.rows.as_ref();
+        let rows = rows.map(|rows| (&rows.tokens[..], pass.rounded(pass.trained.of(rows.head))));
+        SeenHead { matrix, rows, vocabulary, hidden_size }
+    }
+
+    /// What a token's logit is the product with.
+    pub(crate) fn row(&self, token: u32, out: &mut [f32]) {
+        let rows = self.rows.as_ref();
+        match rows.and_then(|(tokens, values)| Some((values, tokens.binary_search(&token).ok()?))) {
+            Some((values, place)) => out.copy_from_slice(&values[place * out.len()..][..out.len()]),
+            None => self.matrix.view().unpack_row(out, token as usize),
+        }
+    }
+
+    pub(crate) fn view(&self) -> Head<'_> {
+        Head {
+            w: self.matrix.view(),
+            vocabulary: self.vocabulary,
+            hidden_size: self.hidden_size,
+            replaced: self.rows.as_ref().map(|(tokens, values)| HeadRows { tokens, values }),
+        }
     }
 }
 
@@ -257,7 +293,15 @@ fn add_head_gradients(
     };
     let to = HeadGradients { rows: &mut dnormed, w, replaced };
     let targets = Targets { tokens: &asked.tokens, weights: &asked.weights };
-    head_backward(pass.pool, to, &mut losses, &asked.normed, &head(pass, network), targets, &mut logits);
+    head_backward(
+        pass.pool,
+        to,
+        &mut losses,
+        &asked.normed,
+        &SeenHead::of(pass, network).view(),
+        targets,
+        &mut logits,
+    );
     let (mut dasked, mut d) = (vec![0.0; asked.x.len()], vec![0.0; x.len()]);
     let norm = (network.norm, shape.rms_norm_eps);
     pass.add_norm_gradients(norm, gradients, &mut dasked, &dnormed, &asked.x);

@@ -1,41 +1,34 @@
 //! Linear layers and norms, forward and backward, whatever of them is trained.
 
 use gptoss_kernels::{
-    LinearDims, LowRankGradients, Pool, Rows, gather_rows, linear, linear_backward_bias,
-    linear_backward_input, linear_backward_weight, low_rank, low_rank_backward_factors,
-    low_rank_backward_input, low_rank_shrink, rmsnorm_backward, rmsnorm_on,
+    LinearDims, LowRankGradients, Rows, gather_rows, linear, linear_backward_bias, linear_backward_input,
+    linear_backward_weight, low_rank, low_rank_backward_factors, low_rank_backward_input, low_rank_shrink,
+    rmsnorm_backward, rmsnorm_on,
 };
 
 use crate::network::{Linear, Vector};
-use crate::trained::{Gradients, Trained};
+use crate::seen::{Pass, Seen};
+use crate::trained::Gradients;
 
-/// What every op of a pass is told.
-#[derive(Clone, Copy)]
-pub(crate) struct Pass<'a> {
-    pub(crate) pool: &'a Pool,
-    pub(crate) trained: &'a Trained,
-}
-
-impl Pass<'_> {
+impl<'a> Pass<'a> {
     /// `[T, N]` of `x [T, K]`.
-    pub(crate) fn linear(self, layer: &Linear<'_>, x: &[f32]) -> Vec<f32> {
-        let dims = dims(layer, x.len() / layer.num_inputs);
+    pub(crate) fn linear(self, layer: &Seen<'_>, x: &[f32]) -> Vec<f32> {
+        let dims = layer.dims(x.len());
         let mut y = vec![0.0; dims.t * dims.n];
-        let bias = layer.bias.map(|bias| bias.view(self.trained));
-        linear(self.pool, &mut y, Rows::F32(x), layer.weight.view(self.trained), bias, dims);
-        if let Some(pair) = layer.low_rank {
+        linear(self.pool, &mut y, Rows::F32(x), layer.matrix.view(), layer.bias.as_deref(), dims);
+        if let Some(pair) = layer.beside {
             let mut u = vec![0.0; dims.t * pair.rank];
-            low_rank(self.pool, &mut y, &mut u, x, pair.view(self.trained), dims);
+            low_rank(self.pool, &mut y, &mut u, x, pair, dims);
         }
         y
     }
 
     /// `dx [T, K] +=` what `dy [T, N]` says of the inputs.
-    pub(crate) fn add_input_gradient(self, layer: &Linear<'_>, dx: &mut [f32], dy: &[f32]) {
-        let dims = dims(layer, dx.len() / layer.num_inputs);
-        linear_backward_input(self.pool, dx, dy, layer.weight.view(self.trained), dims);
-        if let Some(pair) = layer.low_rank {
-            low_rank_backward_input(self.pool, dx, dy, pair.view(self.trained), dims);
+    pub(crate) fn add_input_gradient(self, layer: &Seen<'_>, dx: &mut [f32], dy: &[f32]) {
+        let dims = layer.dims(dx.len());
+        linear_backward_input(self.pool, dx, dy, layer.matrix.view(), dims);
+        if let Some(pair) = layer.beside {
+            low_rank_backward_input(self.pool, dx, dy, pair, dims);
         }
     }
 
@@ -47,7 +40,8 @@ impl Pass<'_> {
         dy: &[f32],
         x: &[f32],
     ) {
-        let dims = dims(layer, x.len() / layer.num_inputs);
+        let Linear { num_outputs: n, num_inputs: k, .. } = *layer;
+        let dims = LinearDims { t: x.len() / k, n, k };
         if let Some(span) = layer.weight.span() {
             linear_backward_weight(self.pool, gradients.of_mut(span), dy, x, dims);
         }
@@ -72,11 +66,11 @@ impl Pass<'_> {
     }
 
     /// RMSNorm of every row of `x [T, C]`.
-    pub(crate) fn norm(self, weight: Vector<'_>, x: &[f32], eps: f32) -> Vec<f32> {
-        let weight = weight.view(self.trained);
+    pub(crate) fn norm(self, weight: Vector<'a>, x: &[f32], eps: f32) -> Vec<f32> {
+        let weight = self.vector(weight);
         let (mut out, c) = (vec![0.0; x.len()], weight.len());
         self.pool.for_each_row(&mut out, c, |row, out| {
-            rmsnorm_on(self.pool.tier(), out, &x[row * c..][..c], weight, eps);
+            rmsnorm_on(self.pool.tier(), out, &x[row * c..][..c], &weight, eps);
         });
         out
     }
@@ -84,17 +78,13 @@ impl Pass<'_> {
     /// `dx [T, C] +=` what `dy` says of the rows `x` that were normed.
     pub(crate) fn add_norm_gradients(
         self,
-        (weight, eps): (Vector<'_>, f32),
+        (weight, eps): (Vector<'a>, f32),
         gradients: &mut Gradients,
         dx: &mut [f32],
         dy: &[f32],
         x: &[f32],
     ) {
         let dweight = weight.span().map(|span| gradients.of_mut(span));
-        rmsnorm_backward(self.pool, dx, dweight, dy, x, (weight.view(self.trained), eps));
+        rmsnorm_backward(self.pool, dx, dweight, dy, x, (&self.vector(weight), eps));
     }
-}
-
-fn dims(layer: &Linear<'_>, t: usize) -> LinearDims {
-    LinearDims { t, n: layer.num_outputs, k: layer.num_inputs }
 }

@@ -1,6 +1,7 @@
 //! What a run holds in memory, in named terms, before it starts.
 
 use gptoss_checkpoint::{Checkpoint, Config, ExpertFormat, Layout, parts, shape};
+use gptoss_formats::{BLOCK_VALUES, Mxfp4Block};
 
 use crate::graph::LOGITS_MAX;
 use crate::tuning::{LowRankTuning, Tuning};
@@ -20,8 +21,14 @@ const TRAINED_BYTES: u64 = 16;
 const EXPERT_SHARE: usize = 2;
 
 /// The terms of a run in which `rows` rows go through the network together, and something is asked of
-/// `asked` of them.
-pub fn memory(checkpoint: &Checkpoint, tuning: &Tuning, rows: usize, asked: usize) -> Vec<Term> {
+/// `asked` of them; its passes see the weights as they are, or as they will be stored with experts in a
+/// format.
+pub fn memory(
+    checkpoint: &Checkpoint,
+    (tuning, stored): (&Tuning, Option<ExpertFormat>),
+    rows: usize,
+    asked: usize,
+) -> Vec<Term> {
     let config = checkpoint.config();
     let (t, layers) = (rows as u64, config.num_hidden_layers as u64);
     let [c, f, e] = [config.hidden_size, config.intermediate_size, config.num_local_experts.max(1)];
@@ -35,7 +42,7 @@ pub fn memory(checkpoint: &Checkpoint, tuning: &Tuning, rows: usize, asked: usiz
     let experts = t * 4 * (3 * c + 2 * e) as u64 + expert_rows * 4 * (3 * c + 6 * f) as u64;
     let logits = LOGITS_MAX.max(config.vocab_size).min(asked * config.vocab_size) as u64;
     let head = t * 4 * (2 * c) as u64 + asked as u64 * 4 * (4 * c) as u64 + 4 * logits;
-    vec![
+    let mut terms = vec![
         Term { name: "weights where they lie", bytes: if stays { checkpoint.tensor_bytes() } else { 0 } },
         Term {
             name: "trained numbers, their gradients and moments",
@@ -43,7 +50,28 @@ pub fn memory(checkpoint: &Checkpoint, tuning: &Tuning, rows: usize, asked: usiz
         },
         Term { name: "rows kept for the backward pass", bytes: kept },
         Term { name: "a layer or the head at work", bytes: attention.max(experts).max(head) },
-    ]
+    ];
+    if let Some(format) = stored {
+        terms.push(Term { name: "matrices as they will be stored", bytes: made(checkpoint, tuning, format) });
+    }
+    terms
+}
+
+/// The matrices that a pass makes and holds at a time: those of attention, of an expert, or the head where
+/// it does not lie in bf16.
+fn made(checkpoint: &Checkpoint, tuning: &Tuning, format: ExpertFormat) -> u64 {
+    let config = checkpoint.config();
+    let [c, f] = [config.hidden_size, config.intermediate_size];
+    let [heads, kv] = [config.num_attention_heads, config.num_key_value_heads].map(|n| n * config.head_dim);
+    let expert = match format {
+        ExpertFormat::Mxfp4 => 3 * c * f / BLOCK_VALUES * size_of::<Mxfp4Block>(),
+        ExpertFormat::Bf16 => 2 * 3 * c * f,
+    };
+    let head = match (tuning, checkpoint.layout()) {
+        (Tuning::Full, _) | (_, Layout::Gguf(_)) => 2 * c * config.vocab_size,
+        _ => 0,
+    };
+    expert.max(2 * 2 * c * (heads + kv)).max(head) as u64
 }
 
 /// How many numbers are trained.
@@ -97,7 +125,12 @@ mod tests {
         });
         // 497,664 and 11,059,200 a unit of rank.
         assert_eq!(num_trained(checkpoint.config(), &tuning), 8 * (497_664 + 11_059_200));
-        let bytes: u64 = memory(&checkpoint, &tuning, 2048, 2048).iter().map(|term| term.bytes).sum();
+        let sum_of = |stored: Option<ExpertFormat>| -> u64 {
+            memory(&checkpoint, (&tuning, stored), 2048, 2048).iter().map(|term| term.bytes).sum()
+        };
+        let bytes = sum_of(None);
         assert!((16_500_000_000..17_500_000_000).contains(&bytes), "{bytes}");
+        // Attention's four matrices in bf16 are more than an expert in MXFP4.
+        assert_eq!(sum_of(Some(ExpertFormat::Mxfp4)) - bytes, 4 * 2880 * (4096 + 512));
     }
 }

@@ -1,5 +1,6 @@
 //! A gpt-oss as training sees it: tensors that are frozen where they lie, or trained.
 
+use gptoss_checkpoint::ExpertFormat;
 use gptoss_kernels::{LowRank, Matrix, Rope};
 
 use crate::trained::{Span, Trained};
@@ -144,6 +145,9 @@ pub struct Network<'a> {
     pub head: Weight<'a>,
     /// Tokens that are learned beside a frozen embedding and head.
     pub rows: Option<TokenRows>,
+    /// With quantization-aware training, what the pass sees: the weights as a checkpoint with experts in this
+    /// format holds them, everything else in bf16. `None` sees them as they are.
+    pub stored: Option<ExpertFormat>,
 }
 
 impl<'a> Vector<'a> {

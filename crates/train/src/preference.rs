@@ -105,7 +105,9 @@ impl Trainer<'_> {
         beta: f64,
         learning_rate: f64,
     ) -> Result<(StepReport, Preference), Error> {
-        let margins = margins(pairs, &self.log_probs(pairs), beta);
+        let network = self.seen_network();
+        let now = log_probs(self.pool, (&network, &self.trained), pairs, self.rows_max);
+        let margins = margins(pairs, &now, beta);
         let preference = Preference::of_margins(&margins);
         if !preference.loss.is_finite() {
             return Err(Error::NotFinite { what: "loss", step: self.optimizer.state().2 + 1 });
@@ -117,7 +119,7 @@ impl Trainer<'_> {
         for (_, packed) in packed(&texts(pairs), &weights, self.rows_max) {
             let batch = packed.batch();
             rows += batch.tokens.len();
-            add_gradients(self.pool, self.network, &self.trained, &mut self.gradients, batch);
+            add_gradients(self.pool, &network, &self.trained, &mut self.gradients, batch);
         }
         let gradient_norm =
             self.optimizer.step(self.pool, &mut self.trained, &self.gradients, learning_rate)?;

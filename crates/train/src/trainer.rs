@@ -1,5 +1,7 @@
 //! A run in the making: a network, what is trained of it, and the optimizer's state.
 
+use std::borrow::Cow;
+
 use gptoss_kernels::Pool;
 
 use crate::error::Error;
@@ -18,6 +20,8 @@ pub struct Trainer<'a> {
     pub(crate) gradients: Gradients,
     pub(crate) rows_max: usize,
     balance: f64,
+    /// The first step whose pass sees the weights as they will be stored, where the network asks for it.
+    stored_from: u64,
 }
 
 /// What a step did.
@@ -47,12 +51,27 @@ impl<'a> Trainer<'a> {
     ) -> Trainer<'a> {
         let optimizer = Optimizer::new(settings, &trained);
         let gradients = Gradients::zeros(&trained);
-        Trainer { pool, network, trained, optimizer, gradients, rows_max, balance: 0.0 }
+        Trainer { pool, network, trained, optimizer, gradients, rows_max, balance: 0.0, stored_from: 0 }
     }
 
     /// The same, and the uneven use of experts weighs so much beside the mean loss of a step's texts.
     pub fn with_balance(self, weight: f64) -> Trainer<'a> {
         Trainer { balance: weight, ..self }
+    }
+
+    /// Lets the steps before this one, counted from 0, see the weights as they are. Losses that nothing is
+    /// learned from are of what will be stored all the same.
+    pub fn stored_from(mut self, step: u64) -> Trainer<'a> {
+        self.stored_from = step;
+        self
+    }
+
+    /// The network of the step to come.
+    pub(crate) fn seen_network(&self) -> Cow<'a, Network<'a>> {
+        match self.steps() < self.stored_from {
+            true => Cow::Owned(Network { stored: None, ..self.network.clone() }),
+            false => Cow::Borrowed(self.network),
+        }
     }
 
     /// Steps that were taken.
@@ -77,10 +96,11 @@ impl<'a> Trainer<'a> {
         for batch in &mut batches {
             batch.balance_weight = self.balance * batch.batch().tokens.len() as f64 / rows as f64;
         }
-        let (pool, network, gradients) = (self.pool, self.network, &mut self.gradients);
+        let network = self.seen_network();
+        let (pool, gradients) = (self.pool, &mut self.gradients);
         let losses = batches.iter();
         let losses =
-            losses.map(|batch| add_gradients(pool, network, &self.trained, gradients, batch.batch()));
+            losses.map(|batch| add_gradients(pool, &network, &self.trained, gradients, batch.batch()));
         let loss: Loss = losses.sum();
         if !loss.sum.is_finite() {
             return Err(Error::NotFinite { what: "loss", step: self.optimizer.state().2 + 1 });

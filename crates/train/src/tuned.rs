@@ -1,14 +1,15 @@
 //! A model with an adapter in it, of which nothing is trained: what a fine-tune says, and how far it is from
 //! another.
 
-use gptoss_checkpoint::{Adapter, AdapterPair, AdapterSite, LayerPart, Part};
-use gptoss_kernels::{LinearDims, Pool, Rows, linear};
+use gptoss_checkpoint::{Adapter, AdapterPair, AdapterSite, ExpertFormat, LayerPart, Part};
+use gptoss_kernels::{Head, HeadRows, LinearDims, Pool, Rows, linear};
 
-use crate::graph::{Asked, Batch, LOGITS_MAX, Loss, asked, loss};
-use crate::linear::Pass;
+use crate::graph::{Asked, Batch, LOGITS_MAX, Loss, SeenHead, asked, loss};
 use crate::network::{Linear, LowRankPair, Network, TokenRows, Vector, Weight};
 use crate::packing::Text;
 use crate::preference::{Pair, Preference, log_probs};
+use crate::same::is_same;
+use crate::seen::Pass;
 use crate::trained::{Span, Trained};
 use crate::trainer::batches;
 use crate::tuning::{LowRankTuning, Tuning};
@@ -62,6 +63,27 @@ impl Weights {
 }
 
 impl<'a> Tuned<'a> {
+    /// The same as a merge would store it, experts in a format: the function that quantization-aware training
+    /// trained.
+    pub fn stored(mut self, experts: ExpertFormat) -> Tuned<'a> {
+        self.network.stored = Some(experts);
+        self
+    }
+
+    /// Whether another model has the same weights, as either's pass sees them, to the bit.
+    ///
+    /// Panics: when the two are of different architectures, or additions stand beside matrices of either.
+    pub fn is_same(&self, pool: &Pool, other: &Tuned<'_>) -> bool {
+        is_same(pool, (&self.network, &self.numbers), (&other.network, &other.numbers))
+    }
+
+    /// The same of a network in training.
+    ///
+    /// Panics: as [`Tuned::is_same`].
+    pub fn is_same_as(&self, pool: &Pool, network: &Network<'_>, trained: &Trained) -> bool {
+        is_same(pool, (&self.network, &self.numbers), (network, trained))
+    }
+
     /// The mean loss of some texts' targets and how many were likeliest; at most `rows_max` rows go together.
     ///
     /// Panics: when a token is not below V.
@@ -108,7 +130,7 @@ impl<'a> Tuned<'a> {
     }
 
     fn pass<'b>(&'b self, pool: &'b Pool) -> Pass<'b> {
-        Pass { pool, trained: &self.numbers }
+        Pass::new(pool, &self.network, &self.numbers)
     }
 
     fn asked(&self, pool: &Pool, batch: Batch<'_>) -> Asked {
@@ -117,13 +139,13 @@ impl<'a> Tuned<'a> {
 
     /// `[T, V]` of the rows `h [T, C]` before the head.
     fn logits(&self, pool: &Pool, h: &[f32]) -> Vec<f32> {
-        let (c, v) = (self.network.shape.hidden_size, self.network.shape.vocabulary);
+        let head = SeenHead::of(self.pass(pool), &self.network);
+        let Head { w, vocabulary: v, hidden_size: c, replaced } = head.view();
         let mut logits = vec![0.0; h.len() / c * v];
         let dims = LinearDims { t: h.len() / c, n: v, k: c };
-        linear(pool, &mut logits, Rows::F32(h), self.network.head.view(&self.numbers), None, dims);
-        if let Some(rows) = &self.network.rows {
-            let values = self.numbers.of(rows.head).chunks_exact(c);
-            for (token, row) in rows.tokens.iter().zip(values) {
+        linear(pool, &mut logits, Rows::F32(h), w, None, dims);
+        if let Some(HeadRows { tokens, values }) = replaced {
+            for (token, row) in tokens.iter().zip(values.chunks_exact(c)) {
                 for (logits, h) in logits.chunks_exact_mut(v).zip(h.chunks_exact(c)) {
                     logits[*token as usize] = h.iter().zip(row).map(|(h, w)| h * w).sum();
                 }

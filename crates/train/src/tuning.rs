@@ -49,7 +49,7 @@ impl Weights {
             _ => builder.weight("lm_head.weight", &self.head, c),
         };
         let rows = builder.rows(self);
-        let network = Network { shape: self.shape(), embedding, layers, norm, head, rows };
+        let network = Network { shape: self.shape(), embedding, layers, norm, head, rows, stored: None };
         (network, builder.trained)
     }
 }
@@ -188,7 +188,7 @@ fn frozen<'a>(linear: &'a StoredLinear, layer: &LayerWeights) -> Linear<'a> {
 impl Network<'_> {
     /// What was trained beside the frozen matrices, as adapter files have it.
     pub fn adapter(&self, trained: &Trained) -> Adapter {
-        let mut adapter = Adapter::default();
+        let mut adapter = Adapter { trained_for: self.stored, ..Adapter::default() };
         let mut take = |site: AdapterSite, linear: &Linear<'_>| {
             if let Some(LowRankPair { a, b, rank, scale }) = linear.low_rank {
                 let (a, b) = (trained.of(a).to_vec(), trained.of(b).to_vec());

@@ -199,6 +199,7 @@ impl<'a> Builder<'a> {
             norm: self.vector("model.norm.weight"),
             head: self.weight("lm_head.weight"),
             rows: None,
+            stored: None,
         }
     }
 }

@@ -141,6 +141,7 @@ fn read(
         path: file.path().to_path_buf(),
         adapter: Adapter::default(),
     };
+    reader.adapter.trained_for = reader.settings.trained_for;
     let form = reader.add(&file)?;
     reader.adapter.check(base.config(), file.path())?;
     Ok(ReadAdapter {

@@ -7,12 +7,15 @@ use std::path::Path;
 use regex_lite::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
 
-use crate::Error;
+use crate::{Error, ExpertFormat};
 
 /// Patterns that a config may have, of ranks and of alphas each.
 pub const ADAPTER_PATTERNS_MAX: usize = 4096;
 /// What a pattern may take when it is compiled. Units: bytes.
 const PATTERN_BYTES_MAX: usize = 1 << 18;
+
+/// The key that says into which format of experts an adapter must be merged to be what was trained.
+pub(super) const QUANTIZATION_AWARE: &str = "quantization_aware";
 
 /// Keys that must be absent, null, false or empty, and what they would change.
 const REFUSED: [(&str, &str); 11] = [
@@ -63,6 +66,7 @@ pub(super) struct Settings {
     pub(super) tokens: [Option<Vec<u32>>; 2],
     pub(super) layout: Option<FactorLayout>,
     pub(super) base_model: Option<String>,
+    pub(super) trained_for: Option<ExpertFormat>,
 }
 
 /// A rank and the factor on the product.
@@ -137,7 +141,21 @@ fn from_object(object: &Map<String, Value>) -> Result<Settings, String> {
         tokens: tokens(object)?,
         layout,
         base_model: base_model.map(str::to_owned),
+        trained_for: trained_for(object)?,
     })
+}
+
+/// The format that quantization-aware training was for.
+fn trained_for(object: &Map<String, Value>) -> Result<Option<ExpertFormat>, String> {
+    match object.get(QUANTIZATION_AWARE) {
+        None | Some(Value::Null) => Ok(None),
+        Some(word) => {
+            let mut known = [ExpertFormat::Mxfp4, ExpertFormat::Bf16].into_iter();
+            let found = known.find(|format| word.as_str() == Some(format.name()));
+            let wrong = || format!("`{QUANTIZATION_AWARE}` is {word}, not mxfp4 or bf16");
+            found.map(Some).ok_or_else(wrong)
+        }
+    }
 }
 
 fn refuse(object: &Map<String, Value>) -> Result<(), String> {

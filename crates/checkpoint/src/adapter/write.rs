@@ -13,6 +13,7 @@ use std::path::Path;
 use half::bf16;
 use serde_json::{Map, Value, json};
 
+use crate::adapter::settings::QUANTIZATION_AWARE;
 use crate::adapter::site::{Stack, experts_module};
 use crate::adapter::{Adapter, AdapterPair, AdapterSite, CONFIG_FILE, FactorLayout, WEIGHTS_FILE};
 use crate::names::hugging_face;
@@ -51,7 +52,11 @@ pub fn write_adapter(
     adapter.check(config, folder)?;
     let modules = modules(adapter, config);
     let mut tensors = factors(&modules, dtype);
-    let settings = settings(adapter, config, &modules, base_model);
+    let mut settings = settings(adapter, config, &modules, base_model);
+    // Rounded factors are other ones than those that were trained for it.
+    if let Some(format) = adapter.trained_for.filter(|_| dtype == FactorDtype::F32) {
+        settings[QUANTIZATION_AWARE] = json!(format.name());
+    }
     for (name, rows) in
         [("model.embed_tokens", &adapter.rows.embedding), ("lm_head", &adapter.rows.unembedding)]
     {

@@ -41,6 +41,7 @@ fn configs_of_other_kinds() {
         (json!({"lora_alpha": null}), "not a number"),
         (json!({"lora_alpha": 1e300}), "no scale"),
         (json!({"lora_B_layout": "diagonal"}), "diagonal"),
+        (json!({"quantization_aware": "int3"}), "int3"),
         (json!({"rank_pattern": {"q_proj": "four"}}), "no number"),
         (json!({"rank_pattern": {"q_proj(": 4}}), "not read"),
         (json!({"trainable_token_indices": ["<|end|>"]}), "not a token"),

@@ -56,6 +56,7 @@ pub fn summary(tuned: &Tuned) -> Value {
         "experts": tuned.form(),
         "lora_b_layout": layout,
         "dora_folded": read.had_dora,
+        "quantization_aware": adapter.trained_for.map(|format| format.name()),
         "matrices": adapter.pairs.len(),
         "numbers": numbers(tuned),
         "replaced": replaced.collect::<Vec<_>>(),
@@ -81,6 +82,9 @@ pub fn write_summary(out: &mut dyn Write, tuned: &Tuned) -> io::Result<()> {
     }
     if read.had_dora {
         writeln!(out, "DoRA            folded into whole matrices")?;
+    }
+    if let Some(format) = adapter.trained_for {
+        writeln!(out, "trained with    --qat, to be merged with --format {}", format.name())?;
     }
     writeln!(out, "changes         {} matrices, {} numbers", adapter.pairs.len(), numbers(tuned))?;
     if !adapter.replaced.is_empty() {

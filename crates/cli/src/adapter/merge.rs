@@ -13,8 +13,9 @@ use anyhow::{Result, anyhow};
 use gptoss_checkpoint::{
     Adapter, Checkpoint, ExpertFormat, Part, UnfinishedFolder, num_bytes, parts, write_checkpoint,
 };
+use gptoss_kernels::Pool;
 use gptoss_model::{MergedTensor, Merger, Tally, merged_distance};
-use gptoss_train::Divergence;
+use gptoss_train::{Divergence, Weights};
 use serde_json::{Value, json};
 
 use crate::adapter::losses::HeldOut;
@@ -45,6 +46,8 @@ struct Outcome {
     /// How far the farthest matrix is from the unmerged one.
     distance: f64,
     rows: Option<OnRows>,
+    /// Whether it was trained to be merged so; then it is the trained model, to the bit.
+    is_trained_for: bool,
 }
 
 /// Base, unmerged and merged model on held-out rows.
@@ -73,6 +76,16 @@ impl OnRows {
 }
 
 impl Outcome {
+    /// Whether too little of the tuning is left.
+    fn is_lost(&self) -> bool {
+        !self.is_trained_for && self.of_all().share_kept() < KEPT_MIN
+    }
+
+    /// Whether it says what the base does, more than what the tuned model does.
+    fn is_nearer_base(&self) -> bool {
+        !self.is_trained_for && self.rows.as_ref().is_some_and(OnRows::is_nearer_base)
+    }
+
     fn of_all(&self) -> Tally {
         Tally::of_all(self.changes.iter().map(|change| &change.tally))
     }
@@ -104,6 +117,7 @@ pub fn run(args: &AdapterMergeArgs) -> Result<ExitCode> {
         writeln!(out, "{}", to_json(&outcome, args))?;
     } else {
         write_changes(&mut out, &outcome)?;
+        write_trained_for(&mut out, &tuned, &outcome)?;
     }
     out.flush()?;
     if experts == ExpertFormat::Bf16 && outcome.distance > BF16_DISTANCE_MAX {
@@ -112,18 +126,18 @@ pub fn run(args: &AdapterMergeArgs) -> Result<ExitCode> {
             outcome.distance
         ));
     }
-    if all.share_kept() < KEPT_MIN && !args.force {
+    if outcome.is_lost() && !args.force {
         return Err(anyhow!(
             "only {:.1} % of the tuning is left after rounding: the result would be the base more than the tuned \
-             model, so nothing was written\nserve the adapter unmerged, or merge with --format bf16; --force \
-             writes it all the same",
+             model, so nothing was written\nserve the adapter unmerged, merge with --format bf16, or train with \
+             --qat; --force writes it all the same",
             100.0 * all.share_kept()
         ));
     }
-    if outcome.rows.as_ref().is_some_and(OnRows::is_nearer_base) && !args.force {
+    if outcome.is_nearer_base() && !args.force {
         return Err(anyhow!(
             "the loss of the merged model is nearer the base's than the tuned one's, so nothing was written\nserve \
-             the adapter unmerged, or merge with --format bf16; --force writes it all the same"
+             the adapter unmerged, merge with --format bf16, or train with --qat; --force writes it all the same"
         ));
     }
     outcome.folder.finish()?;
@@ -171,8 +185,24 @@ fn merge(
     let folder = written?;
     let again = Checkpoint::open(folder.path())?;
     let distance = merged_distance(base, &again, adapter, &pool)?;
+    let is_trained_for = adapter.trained_for == Some(experts);
+    if is_trained_for && !is_what_was_trained(base, &again, adapter, experts, &pool)? {
+        return Err(anyhow!("the merged weights are not those that --qat trained with\nreport this"));
+    }
     let rows = rows.map(|rows| OnRows::measure(&rows, tuned, &again)).transpose()?;
-    Ok(Some(Outcome { changes: merger.changes().to_vec(), folder, distance, rows }))
+    Ok(Some(Outcome { changes: merger.changes().to_vec(), folder, distance, rows, is_trained_for }))
+}
+
+/// Whether the merged weights are those that the passes of quantization-aware training saw.
+fn is_what_was_trained(
+    base: &Checkpoint,
+    merged: &Checkpoint,
+    adapter: &Adapter,
+    experts: ExpertFormat,
+    pool: &Pool,
+) -> Result<bool> {
+    let (base, merged) = (Weights::open(base, None)?, Weights::open(merged, None)?);
+    Ok(base.tuned(Some(adapter)).stored(experts).is_same(pool, &merged.tuned(None)))
 }
 
 /// What goes with the weights: the base's own files, or its vocabulary from wherever it has it.
@@ -227,6 +257,24 @@ fn write_changes(out: &mut dyn Write, outcome: &Outcome) -> io::Result<()> {
     )
 }
 
+/// What the merge is to a model that was trained to be merged.
+fn write_trained_for(out: &mut dyn Write, tuned: &Tuned, outcome: &Outcome) -> io::Result<()> {
+    match tuned.read.adapter.trained_for {
+        None => Ok(()),
+        Some(_) if outcome.is_trained_for => {
+            writeln!(
+                out,
+                "\ntrained with --qat: the merged weights are those it was trained with, to the bit"
+            )
+        }
+        Some(format) => writeln!(
+            out,
+            "\ntrained with --qat for --format {}: merged so it is the model that was trained, and this is another",
+            format.name()
+        ),
+    }
+}
+
 fn to_json(outcome: &Outcome, args: &AdapterMergeArgs) -> Value {
     let told = |tally: &Tally| {
         json!({
@@ -242,7 +290,7 @@ fn to_json(outcome: &Outcome, args: &AdapterMergeArgs) -> Value {
         tensor
     });
     let all = outcome.of_all();
-    let is_lost = all.share_kept() < KEPT_MIN || outcome.rows.as_ref().is_some_and(OnRows::is_nearer_base);
+    let is_lost = outcome.is_lost() || outcome.is_nearer_base();
     let rows = outcome.rows.as_ref().map(|rows| {
         json!({
             "base_loss": rows.base,
@@ -257,6 +305,7 @@ fn to_json(outcome: &Outcome, args: &AdapterMergeArgs) -> Value {
         "written": !is_lost || args.force,
         "tensors": tensors.collect::<Vec<_>>(),
         "all": told(&all),
+        "is_trained_model": outcome.is_trained_for,
         "distance": outcome.distance,
         "data": rows,
     })

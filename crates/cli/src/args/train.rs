@@ -86,6 +86,17 @@ pub struct TuningArgs {
     /// Rank of the experts' pairs [default: R]; their factor stays ALPHA / R
     #[arg(long, value_name = "R", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub expert_rank: Option<u16>,
+    /// Train the model that a merge makes (quantization-aware): passes see experts rounded to MXFP4, and the
+    /// rest to bf16, in the last SHARE of the steps [default without =SHARE: all]
+    #[arg(
+        long,
+        value_name = "SHARE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "1",
+        value_parser = share
+    )]
+    pub qat: Option<f64>,
 }
 
 /// Where pairs stand.
@@ -190,6 +201,11 @@ fn beta(text: &str) -> Result<f64, String> {
 
 fn balance(text: &str) -> Result<f64, String> {
     bounded(text, 0.0..=100.0)
+}
+
+/// A share of the steps.
+fn share(text: &str) -> Result<f64, String> {
+    bounded(text, 1e-3..=1.0)
 }
 
 fn decay(text: &str) -> Result<f64, String> {

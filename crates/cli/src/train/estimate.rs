@@ -46,7 +46,12 @@ impl Plan {
         // The rows are read by now, so that they are part of it.
         let program = machine::resident_bytes().map_or(PROGRAM_BYTES, |bytes| bytes + UNTOUCHED_BYTES);
         let (together, asked) = largest_batch(recipe, rows);
-        let mut terms = memory(&opened.checkpoint, &recipe.tuning, together, asked);
+        let mut terms = memory(
+            &opened.checkpoint,
+            (&recipe.tuning, recipe.quantized.map(|(format, _)| format)),
+            together,
+            asked,
+        );
         terms.push(Term { name: "program, vocabulary and rows", bytes: program });
         let limit = args.memory.or_else(|| machine::memory().map(|memory| memory.most()));
         Plan { terms, limit }
@@ -161,7 +166,7 @@ struct Probe {
 impl Probe {
     fn of(opened: &Opened, recipe: &Recipe, pool: &Pool, learned: f64) -> Result<Probe> {
         let weights = Weights::open(&opened.checkpoint, Some(2))?;
-        let (network, trained) = weights.network(&recipe.tuning, recipe.seed);
+        let (network, trained) = recipe.network(&weights);
         let tokens = PROBE_TOKENS.min(recipe.tokens);
         let time = |layers: usize| {
             let layers = network.layers[..layers.min(network.layers.len())].to_vec();

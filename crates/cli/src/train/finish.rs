@@ -90,10 +90,11 @@ impl Finish<'_> {
         let trained = trainer.into_trained();
         let exported = match self.recipe.tuning {
             Tuning::Full => Some(self.write_model(network, &trained, lesson)?),
-            Tuning::LowRank(_) => {
-                self.write_adapter(network, &trained)?;
-                None
-            }
+            Tuning::LowRank(_) => None,
+        };
+        let unmerged = match self.recipe.tuning {
+            Tuning::Full => None,
+            Tuning::LowRank(_) => self.write_adapter(network, &trained, lesson)?,
         };
         plot::write_svg(&Target::at(&self.folder.path().join("loss.svg"))?, log.lines())?;
         let mut record = json!({
@@ -130,6 +131,9 @@ impl Finish<'_> {
             record["valid_loss"]["written"] = json!(score.map(|score| score.loss));
             record["valid"]["written"] = json!(score.map(Score::to_json));
         }
+        if unmerged.is_some() {
+            record["valid_loss"]["unmerged"] = json!(unmerged);
+        }
         self.write_record(&record)?;
         Ok(Written { record, ended, base, tuned, exported })
     }
@@ -142,18 +146,31 @@ impl Finish<'_> {
         target.write(|out| Ok(writeln!(out, "{record:#}")?))
     }
 
+    /// The loss with the adapter beside the weights, where that is another model than was trained.
+    ///
     /// Errors: what was written is not read as what was trained.
-    fn write_adapter(&self, network: &Network<'_>, trained: &Trained) -> Result<()> {
+    fn write_adapter(
+        &self,
+        network: &Network<'_>,
+        trained: &Trained,
+        lesson: &Lesson<'_>,
+    ) -> Result<Option<f64>> {
         let (adapter, folder) = (network.adapter(trained), self.folder.path());
         let checkpoint = &self.opened.checkpoint;
         write_adapter(folder, &adapter, checkpoint.config(), &self.opened.source.name(), FactorDtype::F32)?;
         let read = read_adapter(folder, checkpoint, None)
             .with_context(|| format!("{}: the adapter that was written cannot be read", folder.display()))?;
         let same = adapter.pairs.iter().all(|(site, pair)| read.adapter.pairs.get(site) == Some(pair));
-        if !same || adapter.rows != read.adapter.rows {
+        let is_as_marked = adapter.trained_for == read.adapter.trained_for;
+        if !same || adapter.rows != read.adapter.rows || !is_as_marked {
             bail!("{}: the adapter does not read back as what was trained", folder.display());
         }
-        Ok(())
+        if adapter.trained_for.is_none() {
+            return Ok(None);
+        }
+        let weights = Weights::open(checkpoint, None)?;
+        let unmerged = weights.tuned(Some(&read.adapter));
+        Ok(lesson.test_written(&unmerged, self.pool, self.recipe.tokens).map(|score| score.loss))
     }
 
     fn write_model(&self, network: &Network<'_>, trained: &Trained, lesson: &Lesson<'_>) -> Result<Exported> {
@@ -163,7 +180,11 @@ impl Finish<'_> {
         let written = Checkpoint::open(folder)
             .with_context(|| format!("{}: the model that was written cannot be opened", folder.display()))?;
         let weights = Weights::open(&written, None)?;
-        let score = lesson.test_written(&weights.tuned(None), self.pool, self.recipe.tokens);
+        let model = weights.tuned(None);
+        if network.stored.is_some() && !model.is_same_as(self.pool, network, trained) {
+            bail!("{}: the model does not read back as what was trained", folder.display());
+        }
+        let score = lesson.test_written(&model, self.pool, self.recipe.tokens);
         Ok(Exported { rounding, score })
     }
 
@@ -236,9 +257,25 @@ impl Finish<'_> {
                 writeln!(out, "tested as it was written: {}", score.describe())?;
             }
         }
+        if exported.is_none() {
+            self.tell_quantized(&mut out, &record["valid_loss"]["unmerged"])?;
+        }
         if let Some(gate) = gate {
             gate.tell(&mut out)?;
         }
         Ok(out.flush()?)
+    }
+
+    /// Says what an adapter is that was trained to be merged.
+    fn tell_quantized(&self, out: &mut dyn Write, unmerged: &Value) -> io::Result<()> {
+        let Some((format, _)) = self.recipe.quantized else { return Ok(()) };
+        let (folder, model) = (self.folder.path().display(), self.opened.source.name());
+        writeln!(out, "what was trained and tested is the merged model:")?;
+        let format = format.name();
+        writeln!(out, "  gptoss adapter merge {folder} --model {model} --format {format} --out FOLDER")?;
+        match unmerged.as_f64() {
+            Some(loss) => writeln!(out, "served unmerged it is another one: {loss:.4} on the same texts"),
+            None => Ok(()),
+        }
     }
 }

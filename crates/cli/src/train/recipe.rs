@@ -1,9 +1,12 @@
 //! Everything that decides the numbers of a run, but its data and its base.
 
 use anyhow::Result;
+use gptoss_checkpoint::ExpertFormat;
 use gptoss_harmony::{Control, Vocab};
+use gptoss_kernels::Pool;
 use gptoss_train::{
-    Course, LowRankTuning, OptimizerSettings, RunIdentity, Schedule, Tuning, base_checksum, data_checksum,
+    Course, LowRankTuning, Network, OptimizerSettings, RunIdentity, Schedule, Trained, Trainer, Tuning,
+    Weights, base_checksum, data_checksum,
 };
 use serde_json::{Map, Value, json};
 
@@ -43,6 +46,9 @@ pub struct Recipe {
     pub beta: Option<f64>,
     /// What the uneven use of experts weighs, 0 for nothing.
     pub balance: f64,
+    /// With quantization-aware training: the base's format of experts, and the share of the steps, the last
+    /// ones, that see it.
+    pub quantized: Option<(ExpertFormat, f64)>,
     alpha: f64,
     rank: usize,
     weight_decay: f64,
@@ -86,10 +92,28 @@ impl Recipe {
             } else {
                 0.0
             },
+            quantized: args.tuning.qat.map(|share| (opened.checkpoint.expert_format(), share)),
             alpha: args.tuning.alpha,
             rank: usize::from(args.tuning.rank),
             weight_decay: steps.weight_decay,
         })
+    }
+
+    /// What is trained of some weights, and the pass through them.
+    pub fn network<'a>(&self, weights: &'a Weights) -> (Network<'a>, Trained) {
+        let (mut network, trained) = weights.network(&self.tuning, self.seed);
+        network.stored = self.quantized.map(|(format, _)| format);
+        (network, trained)
+    }
+
+    /// Before the first step.
+    pub fn trainer<'a>(&self, pool: &'a Pool, network: &'a Network<'a>, trained: Trained) -> Trainer<'a> {
+        let steps = self.course.steps();
+        let share = self.quantized.map_or(1.0, |(_, share)| share);
+        let before = (steps as f64 * (1.0 - share)).round() as u64;
+        Trainer::new(pool, network, trained, self.optimizer(), self.tokens)
+            .with_balance(self.balance)
+            .stored_from(before)
     }
 
     /// Whose states the run's are.
@@ -130,6 +154,10 @@ impl Recipe {
         });
         if let Some(beta) = self.beta {
             recipe["beta"] = json!(beta);
+        }
+        if let Some((format, share)) = self.quantized {
+            recipe["quantization_aware"] = json!(format.name());
+            recipe["quantization_aware_share"] = json!(share);
         }
         match &self.tuning {
             Tuning::Full => {

@@ -88,6 +88,7 @@ impl JobRunner {
                 alpha: options.alpha,
                 sites,
                 expert_rank,
+                qat: None,
             },
             steps: StepArgs {
                 lr: numbers.map(|(numbers, _)| numbers.learning_rate()),
@@ -137,8 +138,8 @@ impl JobRunner {
         let identity = recipe.identity(&rows, &opened)?;
         let (pool, weights) =
             (Pool::new(usize::from(self.threads)), Weights::open(&opened.checkpoint, None)?);
-        let (network, trained) = weights.network(&recipe.tuning, recipe.seed);
-        let mut trainer = Trainer::new(&pool, &network, trained, recipe.optimizer(), recipe.tokens);
+        let (network, trained) = recipe.network(&weights);
+        let mut trainer = recipe.trainer(&pool, &network, trained);
         // Before a state is taken up: what the base makes of the rows is part of the lesson.
         let lesson = Lesson::of(&rows, &recipe, &trainer);
         let states = order.work.join("state");

@@ -188,6 +188,58 @@ fn a_model_trained_in_full_is_a_model() {
 }
 
 #[test]
+fn what_is_trained_with_qat_is_what_is_merged() {
+    let bench = Bench::new(16);
+    let (out, merged) = (bench.out("tuned"), bench.out("merged"));
+    let flags = ["--qat", "--valid", "0.25", "--sites", "attention,experts,tokens"];
+    let told = bench.train(&out, &[&SHORT[..], &flags].concat()).ok();
+    assert!(told.contains("--format mxfp4") && told.contains("served unmerged it is another"), "{told}");
+    let record = record(&out);
+    assert_eq!(record["recipe"]["quantization_aware"], "mxfp4");
+    let settings: Value = serde_json::from_slice(&read(&out, "adapter_config.json")).unwrap();
+    assert_eq!(settings["quantization_aware"], "mxfp4");
+    let [dir, to] = [&out, &merged].map(|path| path.to_str().unwrap());
+    let told = run(&["adapter", "merge", dir, "--format", "mxfp4", "--out", to]).ok();
+    assert!(told.contains("the merged weights are those it was trained with, to the bit"), "{told}");
+    // Nothing is learned in a run of the smallest rate: it says how the merged model does on the same rows.
+    let still = ["--model", to, "--max-steps", "1", "--lr", "1e-300", "--valid", "0.25"];
+    let other = bench.out("other");
+    bench.train(&other, &still).ok();
+    let of = |record: &Value, which: &str| record["valid_loss"][which].as_f64().unwrap();
+    assert_eq!(of(&self::record(&other), "base"), of(&record, "tuned"));
+    assert!(of(&record, "tuned") < of(&record, "base") && of(&record, "unmerged") != of(&record, "tuned"));
+    // In another format it is another model, which is told, and so is an adapter that is used unmerged.
+    let elsewhere = bench.out("merged-bf16");
+    let told = run(&["adapter", "merge", dir, "--format", "bf16", "--out", elsewhere.to_str().unwrap()]).ok();
+    assert!(told.contains("trained with --qat for --format mxfp4"), "{told}");
+    let ran = run(&["run", "--adapter", dir, "--max-tokens", "1", "hello"]);
+    assert!(ran.stderr.contains("was trained with --qat: merged"), "{}", ran.stderr);
+    // Factors that are rounded are other ones.
+    for (dtype, expected) in [("f32", json!("mxfp4")), ("bf16", Value::Null)] {
+        let to = bench.out(dtype);
+        run(&["adapter", "export", dir, "--dtype", dtype, "--out", to.to_str().unwrap()]).ok();
+        let settings: Value = serde_json::from_slice(&read(&to, "adapter_config.json")).unwrap();
+        assert_eq!(settings["quantization_aware"], expected, "{dtype}");
+    }
+}
+
+#[test]
+fn a_model_trained_in_full_with_qat_is_written_as_it_was_tested() {
+    let bench = Bench::of_texts(16);
+    let out = bench.out("model");
+    let flags = ["--full", "--qat=0.5", "--epochs", "2", "--batch", "8", "--lr", "5e-3", "--valid", "0.2"];
+    bench.train(&out, &flags).ok();
+    let record = record(&out);
+    let of = |which: &str| record["valid_loss"][which].as_f64().unwrap();
+    assert_eq!(of("written"), of("tuned"));
+    assert!(of("tuned") < of("base"));
+    assert_eq!(record["recipe"]["quantization_aware_share"], 0.5);
+    bench.train(&out, &["--qat=2"]).fails(2, &["--qat"]);
+    let told = run(&["train", bench.rows.to_str().unwrap(), "--estimate", "--qat"]).ok();
+    assert!(told.contains("matrices as they will be stored"), "{told}");
+}
+
+#[test]
 fn an_estimate_names_its_terms_and_too_much_is_refused() {
     let bench = Bench::new(4);
     let rows = bench.rows.to_str().unwrap();

@@ -126,7 +126,7 @@ impl LoadedAdapter {
         config: &ModelConfig,
         weights: &Weights,
     ) -> Result<LoadedAdapter, Error> {
-        let Adapter { mut pairs, rows, replaced } = adapter;
+        let Adapter { mut pairs, rows, replaced, trained_for: _ } = adapter;
         let embedding = pairs.remove(&AdapterSite::Embedding);
         let pairs = pairs.into_iter().map(|(site, pair)| (site, Pair::new(pair))).collect();
         let some = |numbers| ReplacedRows { tokens: rows.tokens.clone(), numbers };
