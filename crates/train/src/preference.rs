@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn the_gradient_is_that_of_finite_differences() {
-        const STEP: f64 = 1e-2;
+        const STEP: f64 = 1e-3;
         let checkpoint = Checkpoint::synthetic(Preset::Tiny, 5, Some(2)).expect("a preset");
         let weights = Weights::open(&checkpoint, None).expect("opens");
         let (pool, answers) = (Pool::new(2), answers());
@@ -252,7 +252,7 @@ mod tests {
             assert_eq!(trainer.preference(&pairs, BETA).margin, 0.0, "nothing is learned yet");
             // Beside the reference, so that no factor of a pair is zero.
             for _ in 0..3 {
-                trainer.prefer(&pairs, BETA, 1e-3).expect("finite");
+                trainer.prefer(&pairs, BETA, 1e-4).expect("finite");
             }
             let at = trainer.trained.values().to_vec();
             let (report, _) = trainer.prefer(&pairs, BETA, 1e-9).expect("finite");

@@ -153,7 +153,7 @@ mod tests {
     /// Nothing is asked of the rows, so that the balance of experts alone has a slope.
     #[test]
     fn the_slope_of_the_balance_is_that_of_finite_differences() {
-        const STEP: f64 = 2e-3;
+        const STEP: f64 = 2e-4;
         let checkpoint = Checkpoint::synthetic(Preset::Tiny, 5, Some(2)).expect("a preset");
         let weights = Weights::open(&checkpoint, None).expect("opens");
         let (network, mut trained) = weights.network(&Tuning::Full, 0);
