@@ -1,5 +1,5 @@
-//! Calls every tool of a server over HTTP once, with numbers where it wants numbers: the client under test of the
-//! official conformance suite (`tests/conformance/tool_servers.py`).
+//! Calls every tool of a server over HTTP once, with numbers where it wants numbers: the client under test of
+//! the official conformance suite (`tests/conformance/tool_servers.py`).
 
 #![expect(clippy::disallowed_methods, reason = "a program of its own")]
 

@@ -1,5 +1,5 @@
-//! Our tools for the clients of others: over standard input and output, streamable HTTP, and the older pair of
-//! routes that vLLM and SGLang still speak.
+//! Our tools for the clients of others: over standard input and output, streamable HTTP, and the older pair
+//! of routes that vLLM and SGLang still speak.
 //!
 //! A server offers one tool, as OpenAI's own do: its name is harmony's namespace, its instructions are the
 //! description that models were trained with. Each session has a tool of its own, so that cursors are one
@@ -44,9 +44,9 @@ pub async fn serve_mcp_stdio(offer: &ToolOffer) -> io::Result<()> {
     Ok(())
 }
 
-/// Answers clients over HTTP until `stop` ends: `/mcp` streamable, `/sse` and `/messages` as older clients have it.
-/// Pages of browsers are refused unless they are this machine's, and so are, on a loopback address, names of
-/// other machines.
+/// Answers clients over HTTP until `stop` ends: `/mcp` streamable, `/sse` and `/messages` as older clients
+/// have it. Pages of browsers are refused unless they are this machine's, and so are, on a loopback address,
+/// names of other machines.
 ///
 /// Errors: a listener that fails.
 pub async fn serve_mcp_http(

@@ -26,8 +26,8 @@ impl Answerer {
         Self { tool, versions: ProtocolVersion::KNOWN_VERSIONS }
     }
 
-    /// A tool over HTTP. Revision 2026-07-28 has no sessions there, and would forget the pages between two calls:
-    /// the one before it is the newest that is spoken.
+    /// A tool over HTTP. Revision 2026-07-28 has no sessions there, and would forget the pages between two
+    /// calls: the one before it is the newest that is spoken.
     pub(super) fn with_sessions(tool: OpenTool) -> Self {
         Self { tool, versions: ProtocolVersion::known_up_to(&ProtocolVersion::V_2025_11_25) }
     }

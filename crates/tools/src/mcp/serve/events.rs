@@ -1,7 +1,8 @@
-//! The older transport over HTTP, of revision 2024-11-05: a stream of events that names where messages are posted.
+//! The older transport over HTTP, of revision 2024-11-05: a stream of events that names where messages are
+//! posted.
 //!
-//! vLLM (`--tool-server`) and SGLang open `/sse` and know no other, so the two routes are here by hand: rmcp has
-//! dropped them. A stream is a session; it ends with its connection.
+//! vLLM (`--tool-server`) and SGLang open `/sse` and know no other, so the two routes are here by hand: rmcp
+//! has dropped them. A stream is a session; it ends with its connection.
 //!
 //! Source: the specification's revision 2024-11-05, `basic/transports`.
 
