@@ -360,7 +360,8 @@ mod tests {
         assert_eq!(roles, [Role::User, Role::Developer, Role::Tool]);
     }
 
-    /// The call that was allowed was taken for something that led to the next call, which does not remember it.
+    /// The call that was allowed was taken for something that led to the next call, which does not remember
+    /// it.
     #[test]
     fn a_call_that_was_allowed_stays() {
         let asked = Message::assistant("commentary", "{}").with_recipient("wiki.ask");

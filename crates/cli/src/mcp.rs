@@ -1,8 +1,8 @@
 //! `gptoss mcp`: our tools for the clients of others, over the Model Context Protocol.
 //!
 //! Over standard input and output the client is whoever started the program, and nothing else is written to
-//! standard output. Over HTTP whoever reaches the address may use the tool, which is told where that is not this
-//! machine alone.
+//! standard output. Over HTTP whoever reaches the address may use the tool, which is told where that is not
+//! this machine alone.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;

@@ -2,8 +2,8 @@
 //!
 //! `scripted PORT SCRIPT.json`: the file holds a list of texts in harmony's notation with control tokens
 //! spelled out. A prompt with N calls in it gets text N, so that a tool loop runs through the list and a
-//! client that tries again gets the same. Built-in tools are on, and answer what a test can foresee. Prints one
-//! line when it listens, and runs until it is stopped.
+//! client that tries again gets the same. Built-in tools are on, and answer what a test can foresee. Prints
+//! one line when it listens, and runs until it is stopped.
 
 #![expect(clippy::disallowed_methods, reason = "a program with arguments of its own")]
 

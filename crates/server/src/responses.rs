@@ -121,7 +121,7 @@ pub(crate) async fn begin(
 ) -> Result<Arc<ResponseLog>, ApiError> {
     let model = app.model(caller, request.model.as_deref())?;
     let before = before(app, caller, request, origin.entries).await?;
-    let tools = tools_for(app, request).await;
+    let tools = tools_for(app.tools.as_ref(), request).await;
     let parsed = app.read(caller, &model.served, |scope| parse::parse(request, before, &tools, scope))?;
     let object = object(request, &parsed, facts(&model.served, request, &parsed))?;
     let place = if object.background { app.live.background_place() } else { None };
@@ -617,7 +617,7 @@ pub(crate) async fn input_tokens(
 ) -> Result<Json<InputTokens>, Rejection> {
     let model = app.model(&caller, request.model.as_deref())?;
     let before = before(&app, &caller, &request, None).await?;
-    let tools = tools_for(&app, &request).await;
+    let tools = tools_for(app.tools.as_ref(), &request).await;
     let parsed = app.read(&caller, &model.served, |scope| parse::parse(&request, before, &tools, scope))?;
     let model = app.lease(&caller, &model).await?;
     let generation = compaction::truncated(&app, &model, parsed.generation, parsed.may_truncate).await?;

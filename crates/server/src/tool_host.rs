@@ -1,5 +1,5 @@
-//! Who runs tools: the seam between this room, which knows responses, and whoever knows browsers, interpreters
-//! and MCP servers.
+//! Who runs tools: the seam between this room, which knows responses, and whoever knows browsers,
+//! interpreters and MCP servers.
 //!
 //! A [`ToolHost`] says what the operator turned on. For each response that may use it there is one
 //! [`ToolSession`], which answers one call after another; it ends when the response does, and a call that
@@ -12,8 +12,6 @@ use futures_util::future::BoxFuture;
 use gptoss_api::generation::hosted::{self, HostedCall, ServerTools, ToolServer};
 use gptoss_api::responses::events::ToolOutcome;
 use gptoss_api::wire::responses::ResponsesRequest;
-
-use crate::state::App;
 
 /// The tools that the operator turned on.
 pub trait ToolHost: Send + Sync {
@@ -39,9 +37,9 @@ pub trait ToolSession: Send {
     fn run<'a>(&'a mut self, call: HostedCall<'a>, arguments: &'a str) -> BoxFuture<'a, ToolOutcome>;
 }
 
-/// What the server runs, as far as a request asks for it.
-pub(crate) async fn tools_for(app: &Arc<App>, request: &ResponsesRequest) -> ServerTools {
-    let Some(host) = &app.tools else { return ServerTools::default() };
+/// What the server runs, as far as a request asks for it; nothing without a host.
+pub(crate) async fn tools_for(host: Option<&Arc<dyn ToolHost>>, request: &ResponsesRequest) -> ServerTools {
+    let Some(host) = host else { return ServerTools::default() };
     let mut tools = ServerTools {
         has_browser: host.has_browser(),
         has_python: host.has_python(),

@@ -6,8 +6,9 @@
 use serde_json::Value;
 
 use crate::errors::ApiError;
+use crate::generation::fields::text;
 use crate::generation::hosted::Hosted;
-use crate::generation::tools::{Choice, Kind, Tool, Tools, text, tool};
+use crate::generation::tools::{Choice, Kind, Tool, Tools, tool};
 use crate::limits::RequestLimits;
 use crate::wire::chat::ChatRequest;
 

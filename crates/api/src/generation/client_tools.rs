@@ -5,7 +5,8 @@
 
 use serde_json::{Value, json};
 
-use super::tools::{Kind, Tool, text};
+use super::fields::text;
+use super::tool::{Kind, Tool};
 
 const SHELL: &str =
     "Runs commands in the user's shell, one after another, and returns what each printed and how it ended.";

@@ -3,8 +3,9 @@
 use gptoss_harmony::ResponseFormat;
 use serde_json::{Value, json};
 
+use super::fields::text;
 use super::gbnf;
-use super::tools::{self, text};
+use super::tools;
 use crate::errors::ApiError;
 use crate::limits::RequestLimits;
 

@@ -8,7 +8,7 @@
 use gptoss_harmony::{FunctionTool, ToolNamespace};
 use serde_json::Value;
 
-use super::tools::text;
+use super::fields::text;
 use crate::errors::ApiError;
 use crate::limits::TOOL_NAME_BYTES_MAX;
 

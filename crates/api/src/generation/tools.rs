@@ -11,59 +11,11 @@ use gptoss_harmony::{FunctionTool, ToolNamespace};
 use serde_json::{Value, json};
 
 use super::client_tools::client_tool;
+use super::fields::text;
 use super::hosted::{Hosted, PYTHON, ServerTools, is_hosted, is_search, recipient_of};
+pub use super::tool::{Grammar, Kind, Tool};
 use crate::errors::ApiError;
 use crate::limits::{RequestLimits, TOOL_NAME_BYTES_MAX};
-
-/// A tool the model may call.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Tool {
-    /// Its name in harmony, without `functions.`.
-    pub harmony_name: String,
-    /// What it is to the client.
-    pub kind: Kind,
-    /// What it does.
-    pub description: String,
-    /// JSON Schema of its arguments.
-    pub parameters: Option<Value>,
-    /// Whether the arguments must keep to the schema.
-    pub strict: bool,
-    /// What a custom tool's input must keep to.
-    pub grammar: Option<Grammar>,
-}
-
-/// What a tool is to the client.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
-    /// A function by this name.
-    Function,
-    /// The same, asked for as it was before there were tools.
-    OldFunction,
-    /// A function inside a namespace.
-    Namespaced {
-        /// The namespace.
-        namespace: String,
-        /// The name inside.
-        name: String,
-    },
-    /// A tool that takes free text.
-    Custom,
-    /// Commands for the client's shell.
-    Shell,
-    /// A command for the client's machine.
-    LocalShell,
-    /// A change of the client's files, as free text.
-    ApplyPatch,
-}
-
-/// The grammar of a custom tool's input.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Grammar {
-    /// In Lark's notation.
-    Lark(String),
-    /// A regular expression.
-    Regex(String),
-}
 
 /// What the model must call.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -379,11 +331,6 @@ pub(crate) fn tool_name(name: &str, path: &str) -> Result<String, ApiError> {
         return Err(ApiError::invalid(format!("{path}.name"), message));
     }
     Ok(name.to_owned())
-}
-
-/// A field that is a text.
-pub fn text<'a>(value: &'a Value, field: &str) -> Option<&'a str> {
-    value.get(field).and_then(Value::as_str)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What do calls of built-in tools look like in a response?
 //!
-//! Two sorts: items of tools that this server runs (`web_search_call`, `code_interpreter_call`, those of MCP),
-//! which hold what came of the call, and items of tools that the client runs (`shell_call`,
+//! Two sorts: items of tools that this server runs (`web_search_call`, `code_interpreter_call`, those of
+//! MCP), which hold what came of the call, and items of tools that the client runs (`shell_call`,
 //! `local_shell_call`, `apply_patch_call`), whose results come back in the next input.
 
 use std::collections::BTreeMap;

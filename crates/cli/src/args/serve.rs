@@ -81,8 +81,8 @@ pub struct ServeArgs {
     /// Tools that run here for Responses that ask for them [default: none]
     #[arg(long, value_name = "TOOL,...", value_delimiter = ',')]
     pub tools: Vec<ServedTool>,
-    /// Where the browser of --tools searches and reads: corpus:DIR (a folder of texts), searxng:URL (pages are
-    /// fetched here), exa (EXA_API_KEY), youcom (YDC_API_KEY), or fetch (pages alone)
+    /// Where the browser of --tools searches and reads: corpus:DIR (a folder of texts), searxng:URL (pages
+    /// are fetched here), exa (EXA_API_KEY), youcom (YDC_API_KEY), or fetch (pages alone)
     #[arg(long, value_name = "SOURCE", value_parser = browser_source)]
     pub browser: Option<BrowserSource>,
     /// MCP servers that Responses may use: a file of JSON with mcpServers, as other programs read it

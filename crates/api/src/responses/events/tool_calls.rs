@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 
 use super::citations::{Citations, CitedPage};
 use super::{Open, ResponseMachine};
+use crate::generation::fields::text;
 use crate::generation::hosted::{HostedCall, OfferedServer, OfferedTool};
-use crate::generation::tools::{Kind, text};
+use crate::generation::tools::Kind;
 use crate::responses::patch_text::operations;
 use crate::wire::chat::TokenLogprob;
 use crate::wire::response_events::{Event, Numbered};
