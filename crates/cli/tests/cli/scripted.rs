@@ -36,6 +36,8 @@ const INSTEAD: f32 = 30.0;
 /// product of both, shared among them, lies between `NEXT - INSTEAD` and `NEXT`.
 const SEEN_WEIGHT: f32 = 24.0;
 const CARRIED: f32 = 16.0;
+/// The same for scripts with a middle, which follow the prompts of an agent: 400 to 1,500 tokens.
+const CARRIED_FAR: f32 = 80.0;
 
 /// What stands between two tokens and is nothing itself.
 pub const SPLIT: char = '|';
@@ -181,9 +183,10 @@ pub fn scripted_with_middle(folder: &Path, first: &str, middle: &str, after_call
         }
     }
     let marks = [(0, call, SEEN), (1, begun, MIDDLE)];
-    for (row, token, seen) in marks.into_iter().take(if middle.is_empty() { 1 } else { 2 }) {
+    let (count, carried) = if middle.is_empty() { (1, CARRIED) } else { (2, CARRIED_FAR) };
+    for (row, token, seen) in marks.into_iter().take(count) {
         weights.set("model.layers.0.self_attn.v_proj.weight", row, dimension(token), 1.0);
-        weights.set("model.layers.0.self_attn.o_proj.weight", seen, row, CARRIED);
+        weights.set("model.layers.0.self_attn.o_proj.weight", seen, row, carried);
     }
     weights.write(&folder.join("model.safetensors"));
     fs::write(folder.join("tokenizer.json"), vocab.to_tokenizer_json()).unwrap();
