@@ -21,6 +21,7 @@ import mcp.client.streamable_http
 
 OAUTH = "OAuth is not spoken: what a server wants is given in `headers`"
 CLIENT_FAILS = {
+    "initialize": "this version of the suite wants revision 2025-11-25 to be asked for, and ours asks for 2026-07-28 first",
     "elicitation-sep1034-client-defaults": "no server may ask the user through a tool",
 }
 TOOL = "`gptoss mcp` has the tools of gpt-oss and not this one of the suite"
@@ -40,7 +41,6 @@ SERVER_FAILS = {
     "tools-call-elicitation": TOOL,
     "json-schema-2020-12": TOOL,
     "elicitation-sep1034-defaults": TOOL,
-    "server-sse-polling": TOOL,
     "elicitation-sep1330-enums": TOOL,
     "resources-list": NOT_OFFERED,
     "resources-read-text": NOT_OFFERED,
@@ -76,8 +76,8 @@ def hold(kind, fails, *arguments):
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         found = list(pool.map(run, scenarios(kind)))
     assert found
-    for name, passed, told in found:
-        assert passed != (name in fails), f"{name} is{'' if passed else ' not'} passed: {fails.get(name)}\n{told}"
+    wrong = [f"{name} is{'' if passed else ' not'} passed: {fails.get(name)}\n{told}" for name, passed, told in found if passed == (name in fails)]
+    assert not wrong, "\n".join(wrong)
     return f"{sum(passed for _, passed, _ in found)} of {len(found)} scenarios, the others with their reasons"
 
 
@@ -119,7 +119,9 @@ async def use(streams):
 
 
 def check_client_suite():
-    auth = {name: OAUTH for name in scenarios("client") if name.startswith("auth/")}
+    # One wants a client that gives up, as one without OAuth does.
+    given_up = {"auth/resource-mismatch"}
+    auth = {name: OAUTH for name in scenarios("client") if name.startswith("auth/") and name not in given_up}
     return hold("client", {**CLIENT_FAILS, **auth}, "--command", os.environ["MCP_CALLS"])
 
 
