@@ -34,6 +34,7 @@ mod proof;
 mod score;
 mod scripted;
 mod serve;
+mod served_tools;
 mod traces;
 mod train;
 mod with_adapter;
