@@ -252,7 +252,7 @@ impl ModelHost {
             leaving: None,
         };
         if let Some(first) = loaded {
-            inside.loaded[0] = Some(Loaded::new(first, shares_queues));
+            inside.loaded[0] = Some(Loaded::new(first, own_adapters(&entries, 0), shares_queues));
             inside.roster.loaded(0, Instant::now(), Duration::ZERO);
         }
         let shared = Arc::new(Shared {
@@ -461,11 +461,26 @@ impl Drop for ModelHost {
     }
 }
 
+/// The adapters that come with a model.
+fn own_adapters(entries: &[Arc<Entry>], index: usize) -> Vec<AdapterId> {
+    let of_model = entries.iter().filter(|entry| entry.index == index);
+    let id = |entry: &Arc<Entry>| match entry.adapter {
+        EntryAdapter::Loaded(id) => Some(id),
+        EntryAdapter::None | EntryAdapter::Tuned(_) => None,
+    };
+    of_model.filter_map(id).collect()
+}
+
 impl Loaded {
-    fn new(LoadedModel { assistant, unload, adapters }: LoadedModel, shares_queues: bool) -> Loaded {
+    /// `own` are the adapters that came with it.
+    fn new(
+        LoadedModel { assistant, unload, adapters }: LoadedModel,
+        own: Vec<AdapterId>,
+        shares_queues: bool,
+    ) -> Loaded {
         let places = shares_queues.then(|| assistant.engine().limits().queue_requests_max);
         let queue = Arc::new(QueueShares::new(places));
-        let (health, tuned) = (EngineHealth::default(), TunedAdapters::new(adapters));
+        let (health, tuned) = (EngineHealth::default(), TunedAdapters::new(adapters, own));
         Loaded { memory: Arc::new(InMemory { assistant, health, queue, tuned }), unload }
     }
 
@@ -635,11 +650,12 @@ impl Shared {
         let notice = match loaded {
             Ok(loaded) if inside.is_over => {
                 drop(inside);
-                Loaded::new(loaded, self.shares_queues).unload();
+                Loaded::new(loaded, Vec::new(), self.shares_queues).unload();
                 return;
             }
             Ok(loaded) => {
-                inside.loaded[index] = Some(Loaded::new(loaded, self.shares_queues));
+                let own = own_adapters(&self.entries, index);
+                inside.loaded[index] = Some(Loaded::new(loaded, own, self.shares_queues));
                 let counts = &mut inside.past[index].1;
                 (counts.loads, counts.seconds) = (counts.loads + 1, counts.seconds + took.as_secs_f64());
                 let tickets = inside.roster.loaded(index, Instant::now(), took);
