@@ -113,13 +113,13 @@ fn patch_failed(error: &PatchError) -> ToolReply {
 
 fn prepared_mcp(tool: usize, client: &McpClient, listing: &McpListing, call: &Call) -> Prepared {
     let config = client.config();
-    // What the server does not offer is answered by its client, and nobody needs to be asked.
+    // What is not in the listing is asked for: the server may take it all the same.
     let known = listing.tool(&call.recipient);
     let action = Action::Mcp {
         server: config.label.clone(),
         tool: known.map_or(&call.recipient, |known| &known.name).clone(),
         arguments: call.arguments.clone(),
-        needs_approval: known.is_some_and(|known| config.approval.is_needed(&known.name)),
+        needs_approval: known.is_none_or(|known| config.approval.is_needed(&known.name)),
     };
     let work = Work::Mcp { tool, function: call.recipient.clone(), arguments: call.arguments.clone() };
     Prepared { action, work: Ok(work) }
@@ -130,7 +130,7 @@ fn prepared_command(tool: usize, arguments: &str) -> Prepared {
         Some((command, time)) => {
             let shown = match &command {
                 Command::Text(text) => text.clone(),
-                Command::Argv(argv) => argv.join(" "),
+                Command::Argv(argv) => argv.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
             };
             Prepared {
                 action: Action::Command { command: shown },
@@ -142,6 +142,15 @@ fn prepared_command(tool: usize, arguments: &str) -> Prepared {
             Prepared { action: Action::Command { command: arguments.to_owned() }, work: Err(reply) }
         }
     }
+}
+
+/// A word as a shell reads it, so that its bounds are seen.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// A line, or a program and its arguments, as Codex has it; and its time.
@@ -175,6 +184,13 @@ async fn ran(shell: &Shell, command: &Command, time: Option<Duration>) -> Answer
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_are_shown_within_their_bounds() {
+        let prepared = prepared_command(0, r#"{"command": ["echo", "a b", "it's", "", "-n", "$x;"]}"#);
+        let command = r"echo 'a b' 'it'\''s' '' -n '$x;'".to_owned();
+        assert_eq!(prepared.action, Action::Command { command });
+    }
 
     #[test]
     fn commands_are_read_as_models_write_them() {

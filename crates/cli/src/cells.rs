@@ -1,10 +1,9 @@
 //! What `gptoss doctor` finds about the walls around a model's programs, and the Python within them.
 
 use std::env;
-use std::path::PathBuf;
 
-use gptoss_tools::Interpreter;
 use gptoss_tools::cell::{Cell, Launcher, Wall};
+use gptoss_tools::{Interpreter, Places};
 
 use crate::finding::Finding;
 
@@ -43,9 +42,10 @@ fn python() -> Finding {
     }
 }
 
-/// The folders of programs.
-pub fn programs() -> Vec<PathBuf> {
-    env::var_os("PATH").map_or(Vec::new(), |path| env::split_paths(&path).collect())
+/// Where programs are, and where none is taken from.
+pub fn programs() -> Places {
+    let folders = env::var_os("PATH").map_or(Vec::new(), |path| env::split_paths(&path).collect());
+    Places { folders, current: env::current_dir().ok(), home: env::home_dir() }
 }
 
 /// Nothing but a tool fails: what follows the first line is what to do.

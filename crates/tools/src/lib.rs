@@ -15,6 +15,6 @@ pub use patch::{
     Chunk, Edit, EditKind, FileContent, FilePatch, Hunk, PATCH_INSTRUCTIONS, Patch, PatchError, Plan,
     RelativePath, Workspace, patch_function, patch_of_call,
 };
-pub use python::{Interpreter, NoPython, Python};
+pub use python::{Interpreter, NoPython, Places, Python};
 pub use reply::{ToolFile, ToolReply};
 pub use shell::{Command, Outcome, Shell, ShellOutput};

@@ -18,7 +18,7 @@ use gptoss_agent::{
 };
 use gptoss_harmony::{Message, Role};
 use gptoss_tools::cell::{Cell, Launcher, launch};
-use gptoss_tools::{Interpreter, Python, Shell, Workspace};
+use gptoss_tools::{Interpreter, Places, Python, Shell, Workspace};
 use libtest_mimic::{Arguments, Trial};
 
 #[expect(clippy::disallowed_methods, reason = "a program of its own reads its arguments")]
@@ -114,8 +114,9 @@ fn computes() {
     let code = |code: &str| format!("<|channel|>analysis to=python code<|message|>{code}<|call|>");
     let bench = Bench::new(&[&code("x = 6"), &code("print(x * 7)"), FINAL]);
     #[expect(clippy::disallowed_methods, reason = "where Python is, the environment says")]
-    let folders: Vec<_> = std::env::split_paths(&std::env::var_os("PATH").unwrap()).collect();
-    let python = Python::new(cell(), Interpreter::find(&folders).unwrap());
+    let folders = std::env::split_paths(&std::env::var_os("PATH").unwrap()).collect();
+    let places = Places { folders, ..Places::default() };
+    let python = Python::new(cell(), Interpreter::find(&places).unwrap());
     let tools = vec![Tool::Python { python, conversation: "one".to_owned() }];
     let ending = work(&bench, Toolbox { tools }, Budget::default(), &AtomicBool::new(false), |_| {});
     assert_eq!(ending.end, AgentEnd::Answer);

@@ -35,13 +35,13 @@ impl Approver {
         match self.approve {
             ApproveArg::Auto => Decision::Approve,
             ApproveArg::Never => Decision::Decline { reason: REFUSED.to_owned() },
-            ApproveArg::Ask => self.ask(ask),
+            ApproveArg::Ask => self.ask(&question(action), ask),
         }
     }
 
-    fn ask(&mut self, ask: &mut dyn FnMut(&str) -> Option<String>) -> Decision {
+    fn ask(&mut self, question: &str, ask: &mut dyn FnMut(&str) -> Option<String>) -> Decision {
         loop {
-            let Some(line) = ask(QUESTION) else { return Decision::Wait };
+            let Some(line) = ask(question) else { return Decision::Wait };
             match line.trim() {
                 "y" | "yes" => return Decision::Approve,
                 "n" | "no" => return Decision::Decline { reason: DECLINED.to_owned() },
@@ -56,6 +56,30 @@ impl Approver {
     }
 }
 
+/// What is asked. A long command may have scrolled away.
+fn question(action: &Action) -> String {
+    match action {
+        Action::Command { command } if command.trim_end().lines().nth(1).is_some() => {
+            format!("(a command of {} lines)\n{QUESTION}", command.trim_end().lines().count())
+        }
+        _ => QUESTION.to_owned(),
+    }
+}
+
+/// The text with characters spelled out that nobody sees, and that change how others are read.
+fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => {
+                shown.extend(c.escape_unicode())
+            }
+            _ => shown.push(c),
+        }
+    }
+    shown
+}
+
 /// A change as it is shown before it is made.
 fn shown(action: &Action) -> String {
     let text = match action {
@@ -66,5 +90,23 @@ fn shown(action: &Action) -> String {
         Action::Unknown { name } => name.clone(),
     };
     let end = if text.ends_with('\n') { "" } else { "\n" };
-    format!("{}{end}", terminal::safe(&text))
+    format!("{}{end}", terminal::safe(&visible(&text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_approved_of_is_seen() {
+        let check = |command: &str, expected: &str, num_lines: Option<usize>| {
+            let action = Action::Command { command: command.to_owned() };
+            assert_eq!(shown(&action), expected);
+            let lines = num_lines.map_or(String::new(), |num| format!("(a command of {num} lines)\n"));
+            assert_eq!(question(&action), lines + QUESTION);
+        };
+        check("ls\n", "$ ls\n", None);
+        check("a\n\nb", "$ a\n\nb\n", Some(3));
+        check("a\u{202e}b\u{200b}\u{feff}\u{1b}", "$ a\\u{202e}b\\u{200b}\\u{feff}\u{fffd}\n", None);
+    }
 }

@@ -1,7 +1,7 @@
 //! What the agent is told beside the task.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -22,13 +22,24 @@ pub fn with_own(instructions: Option<String>) -> String {
 
 /// What the workspace's AGENTS.md says, as the user's words; None where there is none.
 ///
+/// Passed over, with a warning, when it is a link or no regular file: it could be any file of the machine, or
+/// never end.
+///
 /// Errors: it cannot be read.
 pub fn of_workspace(workspace: &Path) -> Result<Option<Message>> {
     let path = workspace.join("AGENTS.md");
-    let file = match File::open(&path) {
+    let opened = || format!("{}: cannot be opened", path.display());
+    let meta = match fs::symlink_metadata(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file.with_context(|| format!("{}: cannot be opened", path.display()))?,
+        meta => meta.with_context(opened)?,
     };
+    if !meta.is_file() {
+        let path = path.display();
+        let _ =
+            writeln!(io::stderr(), "warning: {path}: not read, because it is a link or not a regular file");
+        return Ok(None);
+    }
+    let file = File::open(&path).with_context(opened)?;
     let mut bytes = Vec::new();
     file.take(AGENTS_BYTES_MAX)
         .read_to_end(&mut bytes)

@@ -144,7 +144,9 @@ fn the_folders_own_agents_md_is_read() {
     assert!(read(&with) > read(&without));
     fs::remove_file(bench.folder().join("AGENTS.md")).unwrap();
     fs::create_dir(bench.folder().join("AGENTS.md")).unwrap();
-    bench.agent(&["--approve", "never"]).fails(1, &["AGENTS.md"]);
+    // What is not a regular file could be any file, or never end.
+    let ran = bench.agent(&["--approve", "never"]);
+    assert!(ran.code == 0 && ran.stderr.contains("AGENTS.md: not read"), "{}", ran.stderr);
 }
 
 #[test]

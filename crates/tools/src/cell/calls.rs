@@ -3,8 +3,8 @@
 //!
 //! Missing are those that reach past a process or a wall (`ptrace`, `process_vm_readv`, `mount`, `setns`,
 //! keys, `bpf`, performance counters, `io_uring`, `userfaultfd`), that hold memory which no limit counts
-//! (`memfd_create`, System V), and that could slow down the process that watches. New calls of a kernel are
-//! missing until they are listed.
+//! (`memfd_create`, System V, huge pages, memory that is shared and of no file), and that could slow down the
+//! process that watches or change its limits. New calls of a kernel are missing until they are listed.
 
 use seccompiler::{BpfProgram, TargetArch};
 use serde_json::{Value, json};
@@ -20,11 +20,11 @@ const CALLS: &str = "
     inotify_add_watch inotify_init1 inotify_rm_watch kill landlock_add_rule
     landlock_create_ruleset landlock_restrict_self lgetxattr linkat listen listxattr llistxattr lremovexattr lseek
     lsetxattr madvise membarrier mincore mkdirat mknodat mlock mlock2 mlockall mprotect mremap msync munlock
-    munlockall munmap mmap nanosleep newfstatat openat openat2 pidfd_open pidfd_send_signal pipe2 ppoll prctl pread64
-    preadv preadv2 prlimit64 pselect6 pwrite64 pwritev pwritev2 read readahead readlinkat readv recvfrom recvmmsg
+    munlockall munmap nanosleep newfstatat openat openat2 pidfd_open pidfd_send_signal pipe2 ppoll prctl pread64
+    preadv preadv2 pselect6 pwrite64 pwritev pwritev2 read readahead readlinkat readv recvfrom recvmmsg
     recvmsg removexattr renameat renameat2 restart_syscall rseq rt_sigaction rt_sigpending rt_sigprocmask
     rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait rt_tgsigqueueinfo sched_get_priority_max
-    sched_get_priority_min sched_getaffinity sched_getattr sched_getparam sched_getscheduler sched_setaffinity
+    sched_get_priority_min sched_getaffinity sched_getattr sched_getparam sched_getscheduler
     sched_yield seccomp sendfile sendmmsg sendmsg sendto set_robust_list get_robust_list set_tid_address setfsgid
     setfsuid setgid setgroups setitimer setpgid setregid setresgid setresuid setreuid setrlimit setsid setsockopt
     setuid setxattr shutdown sigaltstack signalfd4 splice statfs statx symlinkat sync sync_file_range syncfs
@@ -83,6 +83,13 @@ fn conditional() -> Vec<Value> {
         // One's own priority alone: the process that watches keeps its.
         rule("setpriority", &[argument(0, eq(), libc::PRIO_PROCESS as i32), argument(1, eq(), 0)]),
     ];
+    // One's own limits and processors alone. The first process keeps its own, by which it watches.
+    rules.extend(["prlimit64", "sched_setaffinity"].map(|name| rule(name, &[argument(0, eq(), 0)])));
+    // A file's memory or one's own: what is shared without a file is counted only while a process holds it.
+    rules.extend(
+        [libc::MAP_ANONYMOUS, libc::MAP_SHARED]
+            .map(|kind| rule("mmap", &[argument(3, json!({"masked_eq": kind | libc::MAP_HUGETLB}), 0)])),
+    );
     // Those that the cell's own network holds: `AF_VSOCK` for one would reach past it.
     rules.extend(
         [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6]

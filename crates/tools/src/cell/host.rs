@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, BufReader};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -165,6 +166,8 @@ impl Cell {
         let (mut control, theirs) = UnixStream::pair().map_err(|source| self.failed(source))?;
         let mut command = self.command().map_err(|source| self.failed(source))?;
         command.current_dir("/").stdin(OwnedFd::from(theirs));
+        // Ctrl-C at a terminal is for the host: it ends cells as it sees fit.
+        command.process_group(0);
         match program {
             Some(_) => command.stdout(Stdio::piped()).stderr(Stdio::piped()),
             None => command.stdout(Stdio::null()).stderr(Stdio::null()),

@@ -24,8 +24,8 @@ pub const SYSTEM: [&str; 9] =
     ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store"];
 /// Files that programs read of the machine's settings: nothing in them is of a user's.
 pub const ETC: [&str; 3] = ["/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime"];
-/// Devices that hold nothing.
-pub const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
+/// Devices that hold nothing. Not `/dev/zero`: mapped, it is memory that is shared and of no file.
+pub const DEVICES: [&str; 4] = ["/dev/null", "/dev/full", "/dev/random", "/dev/urandom"];
 /// Folders to write to, in memory.
 pub const SCRATCH: [&str; 3] = ["/mnt/data", "/tmp", "/dev/shm"];
 /// Where a new root is built; every system has it, and nobody else sees what is laid over it here.

@@ -8,8 +8,10 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::edit::FileContent;
@@ -18,6 +20,10 @@ use super::relative_path::RelativePath;
 
 /// Largest file that is changed. Units: bytes.
 pub(super) const FILE_BYTES_MAX: u64 = 8 << 20;
+
+/// How long the lock of another run is waited for, and how often it is asked for.
+const LOCK_MAX: Duration = Duration::from_secs(10);
+const LOCK_LOOK: Duration = Duration::from_millis(20);
 
 /// The bits of a mode that a file keeps.
 const MODE_BITS: u32 = 0o777;
@@ -160,15 +166,34 @@ impl Folder {
         Ok(names)
     }
 
-    /// A file that exists for its lock, which holds until it is dropped. Waits for whoever has it.
+    /// A file that exists for its lock, which holds until it is dropped. Waits a while for whoever has it.
     pub(super) fn lock(&self, path: &RelativePath) -> Result<OwnedFd, PatchError> {
+        self.lock_within(path, LOCK_MAX)
+    }
+
+    pub(super) fn lock_within(&self, path: &RelativePath, time: Duration) -> Result<OwnedFd, PatchError> {
+        let failed = |errno| self.error(path, "lock it", errno);
+        let refused = |what: &str| PatchError::File { path: path.clone(), what: what.to_owned() };
         let parent = self.existing_parent(path)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE;
-        open_in(parent.as_fd(), path.split().1, flags, Mode::from_raw_mode(0o666))
-            .and_then(|file| {
-                rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).map(|()| file)
-            })
-            .map_err(|errno| self.error(path, "lock it", errno))
+        // A pipe would wait for its other end.
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NONBLOCK;
+        let file =
+            open_in(parent.as_fd(), path.split().1, flags, Mode::from_raw_mode(0o666)).map_err(failed)?;
+        let stat = rustix::fs::fstat(&file).map_err(failed)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(refused("it is not a regular file, and cannot be a lock; remove it"));
+        }
+        let end = Instant::now() + time;
+        loop {
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(file),
+                Err(Errno::WOULDBLOCK | Errno::INTR) if Instant::now() < end => thread::sleep(LOCK_LOOK),
+                Err(Errno::WOULDBLOCK) => {
+                    return Err(refused("another run holds the folder; try again when it has ended"));
+                }
+                Err(errno) => return Err(failed(errno)),
+            }
+        }
     }
 
     fn existing_parent(&self, path: &RelativePath) -> Result<OwnedFd, PatchError> {

@@ -317,3 +317,26 @@ fn old_patches_are_forgotten() {
     assert_eq!(undone, 100);
     assert_eq!(fs::read(root.path().join("a")).unwrap(), b"3\n");
 }
+
+#[test]
+fn an_update_does_not_make_a_file_too_large() {
+    let large = "x".repeat((8 << 20) - 2) + "\n";
+    let root = workspace(&[("a", &large), ("b", "y\n")]);
+    let error = apply(root.path(), "*** Update File: b\n-y\n+z\n*** Update File: a\n+more").unwrap_err();
+    assert!(error.to_string().contains("more than 8388608 bytes"), "{error}");
+    assert_eq!(fs::read(root.path().join("b")).unwrap(), b"y\n");
+}
+
+#[test]
+fn a_lock_that_cannot_be_had_is_told() {
+    let root = workspace(&[("lock", "")]);
+    let folder = super::folder::Folder::open(root.path()).unwrap();
+    let lock = |name: &str| folder.lock_within(&RelativePath::own(name.to_owned()), Default::default());
+    let held = lock("lock").unwrap();
+    assert!(lock("lock").unwrap_err().to_string().contains("another run holds the folder"));
+    drop(held);
+    lock("lock").unwrap();
+    // A pipe once let it wait for ever.
+    assert!(std::process::Command::new("mkfifo").arg(root.path().join("pipe")).status().unwrap().success());
+    lock("pipe").unwrap_err();
+}

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::edit::{Edit, FileContent, Plan};
 use super::error::PatchError;
-use super::folder::Folder;
+use super::folder::{FILE_BYTES_MAX, Folder};
 use super::grammar::{FilePatch, Patch};
 use super::hunk::{self, Hunk, Misfit};
 use super::journal::Journal;
@@ -53,6 +53,11 @@ impl Workspace {
                 FilePatch::Update { path, move_to, hunks } => {
                     let before = self.existing(path)?;
                     let (after, fuzz) = updated(path, &before, hunks)?;
+                    // A larger one could be neither changed again nor taken back.
+                    if after.bytes.len() as u64 > FILE_BYTES_MAX {
+                        let what = format!("it would have more than {FILE_BYTES_MAX} bytes");
+                        return Err(PatchError::File { path: path.clone(), what });
+                    }
                     plan.fuzz = plan.fuzz.saturating_add(fuzz);
                     let (before, after) = (Some(before), Some(after));
                     match move_to {

@@ -13,7 +13,7 @@ use crate::ToolReply;
 use crate::cell::{Cell, CellError, End};
 use crate::python::session::{Answer, Session};
 
-pub use find::{Interpreter, NoPython};
+pub use find::{Interpreter, NoPython, Places};
 
 /// How long a process waits for the next call of its conversation.
 pub const IDLE_MAX: Duration = Duration::from_secs(20 * 60);
@@ -67,34 +67,41 @@ impl Python {
     pub async fn call(&self, conversation: &str, code: &str) -> ToolReply {
         let slot = self.slot(conversation);
         let mut state = slot.lock().await;
-        let anew = state.session.is_none() && state.had_one;
-        if state.session.is_none() {
-            self.make_room(&slot);
-            match Session::start(&self.cell, &self.interpreter) {
-                Ok(session) => state.session = Some(session),
-                Err(error) => return ToolReply::error(format!("[ERROR] {error}")),
+        // Out of the slot until it has answered: a call that is dropped takes its process with it, and the
+        // next one does not read the old answer.
+        let held = state.session.take();
+        let anew = held.is_none() && state.had_one;
+        let mut session = match held {
+            Some(session) => session,
+            None => {
+                self.make_room(&slot);
+                match Session::start(&self.cell, &self.interpreter) {
+                    Ok(session) => session,
+                    Err(error) => return ToolReply::error(format!("[ERROR] {error}")),
+                }
             }
-        }
-        let Some(session) = &mut state.session else { return ToolReply::error(OUT_OF_TIME) };
+        };
+        state.had_one = true;
+        state.last_used = Instant::now();
         let called = tokio::time::timeout(self.cell.limits.time, session.call(code)).await;
         let mut reply = match called {
-            Ok(Ok(answer)) => reply(answer),
+            Ok(Ok(answer)) => {
+                state.session = Some(session);
+                reply(answer)
+            }
             Ok(Err(_)) => {
                 let end = tokio::time::timeout(END_MAX, session.end()).await;
                 session.kill().await;
-                state.session = None;
                 self.ended(end)
             }
             Err(_) => {
                 session.kill().await;
-                state.session = None;
                 ToolReply::error(OUT_OF_TIME)
             }
         };
         if anew {
             reply.text.insert_str(0, ANEW);
         }
-        state.had_one = true;
         state.last_used = Instant::now();
         if state.session.is_some() {
             tokio::spawn(expire(Arc::downgrade(&slot), self.idle));
@@ -185,11 +192,13 @@ fn reply(answer: Answer) -> ToolReply {
     if text.trim().is_empty() {
         text = NOTHING.to_owned();
     }
+    if !left_out.is_empty() {
+        text.truncate(text.trim_end().len());
+    }
     for (path, num_bytes) in left_out {
-        let line = format!(
-            "[WARN] {path} ({num_bytes} bytes) is not handed out: files of a call are 16 MiB and 32 at most."
-        );
-        text = format!("{}\n{line}", text.trim_end());
+        text.push_str(&format!(
+            "\n[WARN] {path} ({num_bytes} bytes) is not handed out: files of a call are 16 MiB and 32 at most."
+        ));
     }
     ToolReply { text, is_error, files }
 }

@@ -17,6 +17,10 @@ const DRIVER: &str = include_str!("driver.py");
 const REPLY_BYTES_MAX: usize = 1 << 20;
 /// The files of one call. Units: bytes.
 const FILES_BYTES_MAX: u64 = 16 << 20;
+/// The files of one call, and those of it that are told to be left out.
+const FILES_MAX: usize = 32;
+/// The longest path that Linux has. Units: bytes.
+const PATH_BYTES_MAX: usize = 4096;
 /// Bytes that are read at once of what is printed.
 const READ_BYTES: usize = 16 << 10;
 
@@ -115,6 +119,11 @@ async fn read_reply(from: &mut (impl AsyncRead + Unpin)) -> io::Result<(Reply, V
     let mut bytes = vec![0; length];
     from.read_exact(&mut bytes).await?;
     let reply: Reply = serde_json::from_slice(&bytes)?;
+    let mut paths = reply.files.iter().chain(&reply.left_out).map(|(path, _)| path);
+    let is_many = reply.files.len() > FILES_MAX || reply.left_out.len() > FILES_MAX;
+    if is_many || paths.any(|path| path.len() > PATH_BYTES_MAX) {
+        return Err(refuse());
+    }
     let mut room = FILES_BYTES_MAX;
     let mut files = Vec::new();
     for (path, num_bytes) in &reply.files {
@@ -186,7 +195,13 @@ mod tests {
         let (_, files) = read(good).await.unwrap();
         assert_eq!(files, [ToolFile { path: "a/b".into(), bytes: b"xy".into() }]);
         let large = reply(r#"{"is_error":false,"files":[["a",99999999999]],"left_out":[]}"#, b"");
-        for bad in [large, reply("no", b""), vec![255; 8], vec![1]] {
+        let left_out = |path: &str, num: usize| {
+            let left_out = vec![(path, 1); num];
+            reply(&serde_json::json!({"is_error": false, "files": [], "left_out": left_out}).to_string(), b"")
+        };
+        assert!(read(left_out("a", 32)).await.is_ok());
+        let (many, long) = (left_out("a", 33), left_out(&"a".repeat(4097), 1));
+        for bad in [large, many, long, reply("no", b""), vec![255; 8], vec![1]] {
             assert!(read(bad).await.is_err());
         }
         assert!(["/a", "a//b", "./a", "a/..", "", "a\\b"].iter().all(|path| !is_plain(path)));

@@ -103,6 +103,7 @@ got('secret' in read)
     says("stop the first process", "os.kill(1, 9); os.kill(1, signal.SIGSTOP); time.sleep(0.3); got(os.path.exists('/proc/1/x'))"),
     says("read the first process' memory", "reach(lambda: open('/proc/1/mem', 'rb'), lambda: open('/proc/1/environ').read(), lambda: os.readlink('/proc/1/exe'))"),
     falls(Wall::Calls, "slow down the first process", "reach(lambda: os.setpriority(os.PRIO_PROCESS, 1, 19))"),
+    falls(Wall::Calls, "prlimit of process 1", "reach(lambda: resource.prlimit(1, resource.RLIMIT_NOFILE))"),
     says("be spared when memory is short", "reach(lambda: open('/proc/self/oom_score_adj', 'w').write('-1000'))"),
     says("raise a limit", "reach(*[lambda k=k: resource.setrlimit(k, (1 << 40, 1 << 40)) for k in (resource.RLIMIT_DATA, resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_CORE)])"),
     says("leave a core", r"
@@ -147,10 +148,13 @@ for n in range(4):
         held = b'x' * (100 << 20); time.sleep(10); os._exit(0)
 time.sleep(3); got(True)
 " },
-    Case { name: "take much memory that is shared", falls: Some(Wall::Watch), ends: Ends::Killed, script: r"
-held = mmap.mmap(-1, 320 << 20)
-for n in range(320): held.write(b'x' * (1 << 20))
-time.sleep(1); got(True)
+    falls(Wall::Calls, "hold memory that is shared and of no file", "reach(lambda: mmap.mmap(-1, 1 << 20))"),
+    says("hold huge pages", "reach(lambda: mmap.mmap(-1, 2 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x40000))"),
+    Case { name: "hide memory behind a thread that has ended", falls: Some(Wall::Watch), ends: Ends::Killed, script: r"
+if os.fork() == 0:
+    threading.Thread(target=time.sleep, args=(100,)).start()
+    libc.syscall(60 if os.uname().machine == 'x86_64' else 93, 0)
+time.sleep(3); got(True)
 " },
     killed("sleep for ever", "time.sleep(1000)"),
     killed("compute for ever, whatever signal comes", "[signal.signal(n, signal.SIG_IGN) for n in (1, 2, 15)]\nwhile True: pass"),
@@ -189,7 +193,7 @@ got(subprocess.run([W + '/sh', '-p', '-c', 'id -u'], capture_output=True).stdout
     says("call the kernel as a 32-bit program", r"
 # mov eax, 20 (getpid); int 0x80; ret
 if os.uname().machine == 'x86_64' and os.fork() == 0:
-    code = mmap.mmap(-1, 4096, prot=7); code.write(bytes.fromhex('b814000000cd80c3'))
+    code = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=7); code.write(bytes.fromhex('b814000000cd80c3'))
     os._exit(0 if ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))() == os.getpid() else 1)
 got(os.uname().machine == 'x86_64' and os.wait()[1] == 0)
 "),

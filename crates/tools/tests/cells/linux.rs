@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use gptoss_tools::Interpreter;
 use gptoss_tools::cell::{Cell, Launcher, Wall, launch_without};
+use gptoss_tools::{Interpreter, Places};
 use libtest_mimic::{Arguments, Trial};
 
 use crate::{escapes, runs, tools};
@@ -30,8 +30,8 @@ pub fn cell() -> Cell {
 #[expect(clippy::disallowed_methods, reason = "a program of its own reads its environment")]
 pub fn interpreter() -> Interpreter {
     let path = std::env::var_os("PATH").expect("a path of programs");
-    let folders: Vec<_> = std::env::split_paths(&path).collect();
-    Interpreter::find(&folders).unwrap_or_else(|error| panic!("{error}"))
+    let folders = std::env::split_paths(&path).collect();
+    Interpreter::find(&Places { folders, ..Places::default() }).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A test that waits.

@@ -16,6 +16,7 @@ pub fn trials() -> Vec<Trial> {
         trial("python answers as a notebook does", answers),
         trial("python keeps a conversation's variables apart from another's", keeps),
         trial("python that runs too long is told so, and starts anew", runs_too_long),
+        trial("python whose call was dropped is gone, and starts anew", is_dropped),
         trial("python that died is told so, and starts anew", dies),
         trial("python that waited too long is gone", waits),
         trial("python hands out the files that a call changed", hands_out),
@@ -76,6 +77,15 @@ async fn runs_too_long() {
     assert_eq!(python.call("one", "1").await, ToolReply::text("1\n"));
 }
 
+/// The next call once read the answer of the dropped one.
+async fn is_dropped() {
+    let python = python();
+    assert_eq!(python.call("one", "x = 1; x").await, ToolReply::text("1\n"));
+    let slow = python.call("one", "import time; time.sleep(30); 'old'");
+    assert!(tokio::time::timeout(Duration::from_millis(300), slow).await.is_err());
+    assert_eq!(python.call("one", "'new'").await, ToolReply::text(format!("{ANEW}'new'\n")));
+}
+
 async fn dies() {
     let python = python();
     let reply = python.call("one", "import os; os._exit(7)").await;
@@ -88,7 +98,7 @@ async fn dies() {
     let mut cell = cell();
     cell.limits.memory_bytes = 128 << 20;
     let python = Python::new(cell, interpreter());
-    let hold = "import mmap, time\nm = mmap.mmap(-1, 200 << 20)\nm.write(b'x' * (100 << 20))\nm.write(b'x' * (100 << 20))\ntime.sleep(30)";
+    let hold = "import os, time\nos.fork()\nheld = b'x' * (90 << 20)\ntime.sleep(30)";
     let reply = python.call("one", hold).await;
     assert!(reply.text.contains("more than 128 MiB of memory"), "{}", reply.text);
 }
