@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use gptoss_tools::browser::{Backend, Browser, Corpus, Limits};
@@ -32,18 +33,14 @@ pub fn run(args: &McpArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Each session sees the folder as it was when it began.
+/// All sessions see the folder as it was when the program began: its memory is taken once.
 fn browser(args: &McpBrowserArgs) -> Result<ToolOffer> {
-    let folder = args.corpus.clone();
-    let open = move || {
-        let limits = Limits::default();
-        let corpus = Corpus::open(&folder, limits.page_bytes_max)?;
-        Ok(Browser::new(Backend::Corpus(corpus), limits))
-    };
-    // What is wrong with it is told now and not to the first client.
-    open().map_err(|error: gptoss_tools::browser::CorpusError| anyhow::anyhow!("--corpus: {error}"))?;
+    let limits = Limits::default();
+    let corpus = Corpus::open(&args.corpus, limits.page_bytes_max)
+        .map_err(|error| anyhow::anyhow!("--corpus: {error}"))?;
+    let backend = Arc::new(Backend::Corpus(corpus));
     Ok(ToolOffer::new(move || {
-        let browser = open().map_err(std::io::Error::other)?;
+        let browser = Browser::new(Arc::clone(&backend), limits.clone());
         Ok(OfferedTool::Browser(Box::new(browser)))
     }))
 }

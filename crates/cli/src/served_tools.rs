@@ -1,21 +1,24 @@
 //! The tools that `gptoss serve` runs for its requests: what the operator turned on, opened once.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{env, fs};
 
 use anyhow::{Context, Result};
 use futures_util::future::{BoxFuture, FutureExt};
-use gptoss_server::{CitedPage, HostedCall, ServerTool, ToolHost, ToolOutcome, ToolServer, ToolSession};
+use gptoss_server::{
+    CitedPage, HostedCall, Log, LogFormat, ServerTool, ToolHost, ToolOutcome, ToolServer, ToolSession,
+};
 use gptoss_tools::browser::{
     Action, Backend, Browsed, Browser, Corpus, EXA_URL, Guard, Key, Limits, Service, Web, YOU_COM_URL,
 };
 use gptoss_tools::cell::{Cell, Launcher};
 use gptoss_tools::mcp::limits::McpLimits;
-use gptoss_tools::mcp::{McpClient, McpListing, McpTransport, launch_plain, parse_mcp_servers};
+use gptoss_tools::mcp::{McpClient, McpError, McpListing, McpTransport, launch_plain, parse_mcp_servers};
 use gptoss_tools::{Interpreter, Python, ToolReply};
 
-use crate::args::{BrowserSource, ServeArgs, ServedTool};
+use crate::args::{BrowserSource, LogForm, ServeArgs, ServedTool};
 use crate::cells::programs;
 use crate::failure::usage;
 
@@ -81,11 +84,25 @@ fn servers(args: &ServeArgs) -> Result<BTreeMap<String, Server>> {
     let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let configs = parse_mcp_servers(&text, &|name| env::var(name).ok())
         .with_context(|| format!("--mcp {} cannot be used", file.display()))?;
+    let log = notices(args.log_format);
     let server = |config| Server {
         client: McpClient::new(config, McpLimits::default(), Arc::new(launch_plain)),
         listing: Mutex::default(),
+        log: Arc::clone(&log),
     };
     Ok(configs.into_iter().map(|config| (config.label.clone(), server(config))).collect())
+}
+
+/// Writes what only the operator is told to standard error, as lines of the log look.
+fn notices(form: LogForm) -> Log {
+    let format = match form {
+        LogForm::Text => LogFormat::Text,
+        LogForm::Json => LogFormat::Json,
+    };
+    Arc::new(move |message| {
+        // Without a reader there is nobody to tell.
+        let _ = writeln!(io::stderr(), "{}", format.notice(message));
+    })
 }
 
 /// The tools that are on.
@@ -99,9 +116,17 @@ struct ServedTools {
 struct Server {
     client: McpClient,
     listing: Mutex<Arc<McpListing>>,
+    /// Where the operator reads why it could not be asked.
+    log: Log,
 }
 
 impl Server {
+    /// What a tenant is told; the reason may have words of the operator's program in it, and is noted.
+    fn told(&self, error: &McpError) -> String {
+        (self.log)(&error.to_string());
+        error.kind()
+    }
+
     fn listed(&self) -> std::sync::MutexGuard<'_, Arc<McpListing>> {
         self.listing.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -127,7 +152,7 @@ impl Server {
                 server.tools = Ok(tools.collect());
                 *self.listed() = listing;
             }
-            Err(error) => server.tools = Err(error.to_string()),
+            Err(error) => server.tools = Err(self.told(&error)),
         }
         server
     }
@@ -135,7 +160,10 @@ impl Server {
     async fn call(&self, tool: &str, arguments: &str) -> ToolReply {
         let listing = Arc::clone(&self.listed());
         match listing.tools.iter().find(|listed| listed.name == tool) {
-            Some(listed) => self.client.call(&listed.function, arguments).await,
+            Some(listed) => match self.client.try_call(&listed.function, arguments).await {
+                Ok(reply) => reply,
+                Err(error) => ToolReply::error(self.told(&error)),
+            },
             None => ToolReply::error("The server does not offer this tool any more."),
         }
     }
@@ -236,4 +264,26 @@ fn seen(Browsed { reply, action }: Browsed, browser: &Browser) -> ToolOutcome {
     };
     let pages = browser.citations().pages().map(page).collect();
     ToolOutcome { url, sources, pages, ..told(reply) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tenants_are_not_told_what_a_program_wrote() {
+        let entry = r#"{"mcpServers": {"wiki": {"command": "/bin/sh", "args": ["-c", "echo password >&2; exit 1"]}}}"#;
+        let config = parse_mcp_servers(entry, &|_| None).unwrap().remove(0);
+        let noted = Arc::new(Mutex::new(String::new()));
+        let notes = Arc::clone(&noted);
+        let server = Server {
+            client: McpClient::new(config, McpLimits::default(), Arc::new(launch_plain)),
+            listing: Mutex::default(),
+            log: Arc::new(move |message| notes.lock().unwrap().push_str(message)),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let told = runtime.block_on(server.list()).tools.unwrap_err();
+        assert_eq!(told, "MCP server \"wiki\" could not be asked: it does not answer as one.");
+        assert!(noted.lock().unwrap().contains("password"), "{noted:?}");
+    }
 }

@@ -214,7 +214,7 @@ async fn start(
     let (generation, may_truncate) = (parsed.generation.clone(), parsed.may_truncate);
     let generation = compaction::truncated(app, &model, generation, may_truncate).await?;
     object.warnings.clone_from(&generation.warnings);
-    let mut first = first_turn(app, &model, &parsed, &generation, summarizes).await?;
+    let mut first = first_turn(app, &model, &parsed, &generation, summarizes, begun).await?;
     let live = Arc::new(ResponseLog::new(parsed.generation.tenant.clone(), object.clone(), spent));
     let events = tool_events(app, &parsed, object.max_tool_calls);
     let servers = parsed.generation.tools.hosted.servers.as_slice();
@@ -255,7 +255,7 @@ async fn start(
     Ok(live)
 }
 
-/// The first turn, or the call that is run before it.
+/// The first turn of a response that has `begun`, or the call that is run before it.
 ///
 /// Errors: what the engine refuses.
 async fn first_turn(
@@ -264,11 +264,17 @@ async fn first_turn(
     parsed: &ParsedResponsesRequest,
     generation: &GenerationRequest,
     summarizes: bool,
+    begun: Instant,
 ) -> Result<Result<TurnStream, ApprovedCall>, ApiError> {
     if let Some(approved) = &parsed.approved {
         return Ok(Err(approved.clone()));
     }
-    let mut streams = turn_stream::begin(app, model, Arc::new(generation.clone()), summarizes, 1).await?;
+    let deadline = match generation.is_background {
+        true => None,
+        false => begun.checked_add(app.limits.request_time),
+    };
+    let generation = Arc::new(generation.clone());
+    let mut streams = turn_stream::begin_until(app, model, generation, summarizes, 1, deadline).await?;
     match streams.pop() {
         Some(turn) => Ok(Ok(turn)),
         None => Err(ApiError::Internal { problem: "there is no turn".to_owned() }),

@@ -5,7 +5,7 @@
 //! prompt of each turn is that of the one before with what was said since, so its keys and values are there.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gptoss_api::generation::hosted::HostedCall;
 use gptoss_api::generation::request::GenerationRequest;
@@ -29,6 +29,9 @@ use crate::turn_stream::{self, ChoiceOutcome, TurnStream};
 /// What the model reads instead of a result when it may call no more.
 const NO_MORE_CALLS: &str =
     "This call was not run: there were as many as this response may have. Answer with what you know.";
+
+/// How long a turn behind a call waits before it asks a full server again.
+const BUSY_PAUSE: Duration = Duration::from_millis(250);
 
 /// What is written, and with what.
 pub(crate) struct ToolLoop<'a> {
@@ -92,7 +95,7 @@ impl ToolLoop<'_> {
                 let events = self.approved(&approved, machine)?;
                 sink.put(events, machine).await?;
                 match self.answer(&approved.call, &mut progress, machine, sink).await? {
-                    Ran::Answered => match self.begin(progress.tokens).await? {
+                    Ran::Answered => match self.begin(progress.tokens, sink).await? {
                         Ok(turn) => turn,
                         Err(end) => return Ok(self.end(end, progress, machine)),
                     },
@@ -130,7 +133,7 @@ impl ToolLoop<'_> {
                 }
             };
             next = match ran {
-                Ran::Answered => match self.begin(progress.tokens).await? {
+                Ran::Answered => match self.begin(progress.tokens, sink).await? {
                     Ok(turn) => turn,
                     Err(end) => return Ok(self.end(end, progress, machine)),
                 },
@@ -200,11 +203,17 @@ impl ToolLoop<'_> {
         self.generation.conversation.messages.push(message);
     }
 
-    /// The next turn, or why there is none.
+    /// The next turn, or why there is none. It waits for a place in the queue: a client that was refused
+    /// would ask again, and what the tools did would be done twice.
     ///
     /// Errors: the engine refuses it.
-    async fn begin(&mut self, so_far: TokenUsage) -> Result<Result<TurnStream, TurnEnd>, Abort> {
-        if self.deadline().is_some_and(|deadline| Instant::now() >= deadline) {
+    async fn begin<S: Sink<ResponseMachine>>(
+        &mut self,
+        so_far: TokenUsage,
+        sink: &S,
+    ) -> Result<Result<TurnStream, TurnEnd>, Abort> {
+        let deadline = self.deadline();
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Ok(Err(TurnEnd::Deadline));
         }
         let mut generation = self.generation.clone();
@@ -215,13 +224,24 @@ impl ToolLoop<'_> {
             }
             generation.max_new_tokens = Some(left);
         }
-        match turn_stream::begin(self.app, self.model, Arc::new(generation), self.summarizes, 1).await {
-            Ok(mut streams) => match streams.pop() {
-                Some(stream) => Ok(Ok(stream)),
-                None => Err(Abort::Failed(ApiError::Internal { problem: "there is no turn".to_owned() })),
-            },
-            Err(ApiError::ContextLength { .. }) => Ok(Err(TurnEnd::Context)),
-            Err(error) => Err(Abort::Failed(error)),
+        let (app, model, summarizes) = (self.app, self.model, self.summarizes);
+        let generation = Arc::new(generation);
+        loop {
+            let asked = Arc::clone(&generation);
+            match turn_stream::begin_until(app, model, asked, summarizes, 1, deadline).await {
+                Ok(mut streams) => {
+                    let missing = || ApiError::Internal { problem: "there is no turn".to_owned() };
+                    return streams.pop().map(Ok).ok_or_else(|| Abort::Failed(missing()));
+                }
+                Err(ApiError::ContextLength { .. }) => return Ok(Err(TurnEnd::Context)),
+                Err(ApiError::Busy { .. } | ApiError::Overloaded { .. }) => {}
+                Err(error) => return Err(Abort::Failed(error)),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(BUSY_PAUSE) => {}
+                () = sink.closed() => return Ok(Err(TurnEnd::Cancelled)),
+                () = until(deadline) => return Ok(Err(TurnEnd::Deadline)),
+            }
         }
     }
 

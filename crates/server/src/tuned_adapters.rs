@@ -1,7 +1,8 @@
 //! The adapters that were tuned here, beside the weights of one model in memory.
 //!
 //! One is loaded when it is first asked for and stays. When its model is deleted it leaves with the last that
-//! uses it and never comes back, unless another folder, or an adapter of the operator's, has the same numbers.
+//! uses it and never comes back, unless another folder, or an adapter of the operator's, has the same
+//! numbers.
 
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -122,14 +122,29 @@ pub(crate) async fn begin(
     summarizes: bool,
     count: usize,
 ) -> Result<Vec<TurnStream>, ApiError> {
+    let deadline = deadline(app, generation.is_background);
+    begin_until(app, model, generation, summarizes, count, deadline).await
+}
+
+/// Begins `count` choices that end at `deadline` with what they have.
+///
+/// Errors: as [`begin`].
+pub(crate) async fn begin_until(
+    app: &Arc<App>,
+    model: &Arc<Lease>,
+    generation: Arc<GenerationRequest>,
+    summarizes: bool,
+    count: usize,
+    deadline: Option<Instant>,
+) -> Result<Vec<TurnStream>, ApiError> {
     let texts = generation.conversation.messages.iter().map(|message| message.text().len());
     // Whatever can be called or has a form has a grammar, which takes time to compile.
     let is_plain = generation.tools.list.is_empty() && generation.format == Format::Text;
     if is_plain && texts.sum::<usize>() <= INLINE_BYTES_MAX {
-        return begin_here(app, model, &generation, summarizes, count);
+        return begin_here(app, model, &generation, summarizes, count, deadline);
     }
     let model = Arc::clone(model);
-    run_blocking(app, move |app| begin_here(app, &model, &generation, summarizes, count)).await
+    run_blocking(app, move |app| begin_here(app, &model, &generation, summarizes, count, deadline)).await
 }
 
 fn begin_here(
@@ -138,6 +153,7 @@ fn begin_here(
     generation: &GenerationRequest,
     summarizes: bool,
     count: usize,
+    deadline: Option<Instant>,
 ) -> Result<Vec<TurnStream>, ApiError> {
     let waiting = enter_queue(model, &generation.tenant, count)?;
     let assistant = model.assistant();
@@ -145,7 +161,7 @@ fn begin_here(
     let held_loosely = compiled.iter().flat_map(|compiled| compiled.warnings());
     let held_loosely: Vec<String> = held_loosely.map(ToString::to_string).collect();
     let rules = compiled.map_or(OutputRules::Harmony, OutputRules::Compiled);
-    let options = TurnOptions { rules, ..options(app, model, generation) };
+    let options = TurnOptions { rules, deadline, ..options(app, model, generation) };
     let begun = Instant::now();
     let turns = assistant.start_turns(&generation.conversation, &options, count).map_err(refused)?;
     let summary = summarizes.then(|| TurnOptions {
@@ -207,8 +223,6 @@ fn options(app: &App, model: &Lease, generation: &GenerationRequest) -> TurnOpti
         stop: generation.stops.clone(),
         tenant: Tenant(Arc::from(generation.tenant.as_str())),
         priority: priority(generation.is_background),
-        // A time beyond the clock's end is never; what waits for room may wait longer than a client would.
-        deadline: deadline(app, generation.is_background),
         ..TurnOptions::default()
     }
 }
@@ -218,7 +232,8 @@ pub(crate) fn priority(is_background: bool) -> Priority {
     if is_background { Priority::Background } else { Priority::Normal }
 }
 
-/// When a request ends with what it has.
+/// When a request that begins now ends with what it has. A time beyond the clock's end is never; what waits
+/// for room may wait longer than a client would.
 pub(crate) fn deadline(app: &App, is_background: bool) -> Option<Instant> {
     if is_background { None } else { Instant::now().checked_add(app.limits.request_time) }
 }

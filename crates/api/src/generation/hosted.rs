@@ -12,6 +12,9 @@ use super::fields::text;
 use crate::errors::ApiError;
 use crate::limits::TOOL_NAME_BYTES_MAX;
 
+/// Longest name of a container. Units: bytes.
+const CONTAINER_NAME_BYTES_MAX: usize = 128;
+
 /// The recipient of Python code.
 pub const PYTHON: &str = "python";
 
@@ -184,7 +187,8 @@ impl Hosted {
 
     /// Takes in a tool of a request's, if the server has it; otherwise says in a warning why it does not.
     ///
-    /// Errors: a server that is not named or named twice, or is another than the operator's of that name.
+    /// Errors: a server that is not named or named twice, or is another than the operator's of that name; a
+    /// container with too long a name.
     pub(crate) fn take(
         &mut self,
         value: &Value,
@@ -201,8 +205,14 @@ impl Hosted {
         match kind {
             "code_interpreter" if !has.has_python => off("python"),
             "code_interpreter" => {
+                let name = value.get("container").and_then(Value::as_str);
+                if name.is_some_and(|name| name.len() > CONTAINER_NAME_BYTES_MAX) {
+                    let param = format!("{path}.container");
+                    let problem = format!("{param} is longer than {CONTAINER_NAME_BYTES_MAX} bytes");
+                    return Err(ApiError::invalid(&param, problem));
+                }
                 self.has_python = true;
-                self.container = value.get("container").and_then(Value::as_str).map(str::to_owned);
+                self.container = name.map(str::to_owned);
                 let files = value.pointer("/container/file_ids").and_then(Value::as_array);
                 if files.is_some_and(|files| !files.is_empty()) {
                     warnings.push(format!("{path}.container.file_ids: files are not put into a container"));
@@ -457,6 +467,7 @@ mod tests {
             json!({"type": "mcp", "server_label": "wiki", "require_approval": "sometimes"}),
             "require_approval",
         );
+        check(json!({"type": "code_interpreter", "container": "c".repeat(129)}), "tools[0].container");
         let (_, warnings) =
             take(json!({"type": "mcp", "server_label": "wiki", "authorization": "k"}), &has());
         assert!(warnings.len() == 1 && warnings[0].contains("not passed on"), "{warnings:?}");

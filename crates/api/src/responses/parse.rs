@@ -18,7 +18,7 @@ use crate::generation::dialect;
 use crate::generation::effort::effort;
 use crate::generation::fields::text;
 use crate::generation::format::Format;
-use crate::generation::hosted::ServerTools;
+use crate::generation::hosted::{HostedCall, ServerTools};
 use crate::generation::metadata::metadata;
 use crate::generation::request::{GenerationRequest, Head};
 use crate::generation::sampling;
@@ -538,7 +538,9 @@ impl<'a> Reader<'a> {
             return wrong("allows has to be the last word before it");
         };
         let recipient = message.recipient.clone().unwrap_or_default();
-        if tools.hosted.find(&recipient).is_none() {
+        // Whoever asks may have named the request's server `browser`: only calls of MCP servers are asked
+        // for.
+        if !matches!(tools.hosted.find(&recipient), Some(HostedCall::Mcp(..))) {
             return wrong("allows is not of a tool of this request: send its MCP server in tools");
         }
         let (channel, arguments) = (message.channel.clone(), message.text());

@@ -34,7 +34,12 @@ impl Backend {
             Self::Fetch(_) => Err(Failure::Nothing(
                 "this browser has no search; open a page by its address instead".to_owned(),
             )),
-            Self::Corpus(corpus) => Ok(Page::of_hits(query, &corpus.search(query, SEARCH_RESULTS))),
+            Self::Corpus(corpus) => {
+                let (corpus, query) = (corpus.clone(), query.to_owned());
+                let search = move || Page::of_hits(&query, &corpus.search(&query, SEARCH_RESULTS));
+                let found = tokio::task::spawn_blocking(search).await;
+                found.map_err(|_| Failure::Nothing("the corpus cannot be searched".to_owned()))
+            }
         }
     }
 

@@ -5,9 +5,10 @@
 //! same folder gives the same pages.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{
@@ -27,18 +28,21 @@ const DEPTH_MAX: usize = 32;
 /// Characters of a result's summary.
 const SUMMARY_CHARS: usize = 240;
 
+/// Words of a query that a summary is chosen by.
+const SUMMARY_WORDS_MAX: usize = 64;
+
 /// How soon more of the same word counts for less, and how much long files are held down: BM25's usual
 /// values.
 const K1: f64 = 1.2;
 const B: f64 = 0.75;
 
-/// A folder that was read.
-#[derive(Debug)]
+/// A folder that was read; its clones share it.
+#[derive(Debug, Clone)]
 pub struct Corpus {
     /// By address.
-    documents: BTreeMap<String, Document>,
+    documents: Arc<BTreeMap<String, Document>>,
     /// Which documents hold a word, and how often, by their place.
-    words: HashMap<String, Vec<(usize, u32)>>,
+    words: Arc<HashMap<String, Vec<(usize, u32)>>>,
     average_words: f64,
 }
 
@@ -144,10 +148,10 @@ impl Corpus {
         }
         let sum: usize = documents.values().map(|document| document.num_words).sum();
         let average_words = sum as f64 / documents.len() as f64;
-        Self { documents, words, average_words }
+        Self { documents: Arc::new(documents), words: Arc::new(words), average_words }
     }
 
-    /// The files that a query's words stand in, the best first.
+    /// The files that a query's words stand in, the best first. It computes for long.
     pub(super) fn search(&self, query: &str, max: usize) -> Vec<Hit> {
         let documents: Vec<(&String, &Document)> = self.documents.iter().collect();
         let mut query: Vec<String> = words_of(query).collect();
@@ -166,6 +170,7 @@ impl Corpus {
             }
         }
         let mut ranked: Vec<(usize, f64)> = scores.into_iter().collect();
+        let told: HashSet<&str> = query.iter().take(SUMMARY_WORDS_MAX).map(String::as_str).collect();
         ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         ranked
             .into_iter()
@@ -175,7 +180,7 @@ impl Corpus {
                 Hit {
                     title: document.title.clone(),
                     url: url.clone(),
-                    summary: summary(document.text(), &query),
+                    summary: summary(document.text(), &told),
                 }
             })
             .collect()
@@ -258,10 +263,10 @@ fn is_unspaced(c: char) -> bool {
 }
 
 /// The passage that starts at the line with most words of the query; the first of those.
-fn summary(source: &str, query: &[String]) -> String {
+fn summary(source: &str, query: &HashSet<&str>) -> String {
     let score = |line: &str| {
-        let words: Vec<String> = words_of(line).collect();
-        query.iter().filter(|word| words.contains(word)).count()
+        let found: HashSet<String> = words_of(line).filter(|word| query.contains(word.as_str())).collect();
+        found.len()
     };
     let mut best = (0, 0);
     let mut start = 0;
@@ -278,6 +283,16 @@ fn summary(source: &str, query: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_summary_starts_at_the_first_line_with_most_words() {
+        let check = |query: &[&str], expected: &str| {
+            let query = query.iter().copied().collect();
+            assert_eq!(summary("fish fish\nHeron, fish.\nfish heron", &query), expected);
+        };
+        check(&["fish", "heron"], "Heron, fish.\nfish heron");
+        check(&["boat"], "fish fish\nHeron, fish.\nfish heron");
+    }
 
     #[test]
     fn texts_are_searched_by_their_words() {

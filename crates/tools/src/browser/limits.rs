@@ -14,7 +14,7 @@ pub struct Limits {
     pub redirects_max: usize,
     /// Most displays of one session, each of which has a cursor.
     pub cursors_max: usize,
-    /// Most text of pages that one session keeps. Units: bytes.
+    /// Most text and addresses of pages that one session keeps. Units: bytes.
     pub kept_bytes_max: usize,
 }
 
@@ -47,6 +47,18 @@ pub(crate) const FIND_LINES: usize = 4;
 
 /// Longest address or message in a display; the rest is three dots. Units: characters.
 pub(crate) const SHOWN_CHARS_MAX: usize = 1024;
+
+/// How much more text than source a page of HTML may become, as a factor; what follows is left out.
+pub(crate) const TEXT_PER_SOURCE_MAX: usize = 4;
+
+/// How much text a page of HTML may become however small it is. Units: bytes.
+pub(crate) const TEXT_BYTES_MIN: usize = 1 << 20;
+
+/// Longest addresses of one page's links together; links beyond are text. Units: bytes.
+pub(crate) const LINK_BYTES_MAX: usize = 16 << 20;
+
+/// Quotations within quotations that are told apart.
+pub(crate) const QUOTATION_DEPTH_MAX: usize = 16;
 
 /// Longest mark that is read as a citation. Units: characters.
 pub(crate) const CITATION_CHARS_MAX: usize = 256;

@@ -5,16 +5,25 @@
 
 use std::collections::HashMap;
 
+use super::limits::LINK_BYTES_MAX;
+
 /// The links of a page, numbered by the first appearance of their address.
 #[derive(Debug, Default)]
 pub(super) struct Links {
     pub(super) urls: Vec<String>,
     ids: HashMap<String, usize>,
+    bytes: usize,
+    /// Whether there were more addresses than are kept.
+    pub(super) is_full: bool,
 }
 
 impl Links {
-    /// The mark of a link from the page at `base`; none if it leads nowhere or shows nothing.
+    /// The mark of a link from the page at `base`; none if it leads nowhere or shows nothing,
+    /// or if there are too many.
     pub(super) fn mark(&mut self, base: &str, link: &str, text: &str) -> Option<String> {
+        if self.is_full {
+            return None;
+        }
         let url = join(base, link);
         let host = host(&url);
         if host.is_empty() || text.is_empty() {
@@ -28,6 +37,12 @@ impl Links {
         let next = self.urls.len();
         let id = *self.ids.entry(url.clone()).or_insert(next);
         if id == next {
+            self.bytes += url.len();
+            if self.bytes > LINK_BYTES_MAX {
+                self.ids.remove(&url);
+                self.is_full = true;
+                return None;
+            }
             self.urls.push(url);
         }
         Some(format!("【{id}†{shown}{suffix}】"))

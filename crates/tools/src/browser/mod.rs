@@ -205,7 +205,7 @@ impl Browser {
 
     /// Counts a page among those that the session keeps.
     fn keep(&mut self, page: Page) -> Result<Arc<Page>, Error> {
-        self.kept_bytes += page.text.len();
+        self.kept_bytes += page.text.len() + page.links.iter().map(String::len).sum::<usize>();
         match self.kept_bytes <= self.limits.kept_bytes_max {
             true => Ok(Arc::new(page)),
             false => Err(Error::Kept(self.limits.kept_bytes_max)),

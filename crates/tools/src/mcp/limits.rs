@@ -40,6 +40,12 @@ pub const MCP_ERROR_BYTES_MAX: usize = 1 << 10;
 /// How long a server may take to end by itself once its input is closed.
 pub const MCP_STOP_TIME_MAX: Duration = Duration::from_secs(2);
 
+/// How long beyond its time a call may take to be told that it is over. Then the connection is closed.
+pub const MCP_CALL_GRACE_MAX: Duration = Duration::from_secs(5);
+
+/// How long it is remembered that a server could not be asked: meanwhile requests are told so at once.
+pub const MCP_FAILURE_TIME_MAX: Duration = Duration::from_secs(5);
+
 /// How long connecting to an address may take.
 pub const MCP_CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 

@@ -1,7 +1,7 @@
 //! One connection to a server, from its start to its end.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -74,8 +74,11 @@ impl Session {
 
     /// What the server offers, read again if it said that this has changed.
     pub(super) async fn listing(&self, config: &McpServerConfig) -> Result<Arc<McpListing>, McpError> {
-        if self.service.service().tools_changed.swap(false, Ordering::Relaxed) {
+        let changed: &AtomicBool = &self.service.service().tools_changed;
+        if changed.swap(false, Ordering::Relaxed) {
+            let mut unread = Unread(Some(changed));
             self.read_tools(config).await?;
+            unread.0 = None;
         }
         Ok(self.known_listing())
     }
@@ -120,6 +123,17 @@ impl Session {
         let child = self.child.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(child) = child {
             child.stop().await;
+        }
+    }
+}
+
+/// Sets a flag again if what it stands for was not done: it failed, or nobody waited.
+struct Unread<'a>(Option<&'a AtomicBool>);
+
+impl Drop for Unread<'_> {
+    fn drop(&mut self) {
+        if let Some(changed) = self.0 {
+            changed.store(true, Ordering::Relaxed);
         }
     }
 }

@@ -214,6 +214,17 @@ async fn what_is_not_a_server_is_told() {
 }
 
 #[tokio::test]
+async fn a_server_that_does_not_start_is_not_tried_again_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("starts");
+    let script = format!("echo x >> {}; exit 1", file.display());
+    let client = client(&json!({"command": "sh", "args": ["-c", script]}), McpLimits::default());
+    let (first, second) = tokio::join!(client.listing(), client.listing());
+    assert!(first.is_err() && second.is_err());
+    assert_eq!(std::fs::read_to_string(&file).expect("a start"), "x\n");
+}
+
+#[tokio::test]
 async fn a_program_and_what_it_started_end_with_the_client() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("pid");

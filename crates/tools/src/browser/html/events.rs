@@ -19,8 +19,8 @@ pub(super) enum Event {
     Comment,
 }
 
-/// The row, and the addresses that its links have by number.
-pub(super) fn events(tree: &Tree, url: &str) -> (Vec<Event>, Vec<String>) {
+/// The row, and its links by number.
+pub(super) fn events(tree: &Tree, url: &str) -> (Vec<Event>, Links) {
     let mut row =
         Row { url, events: Vec::new(), text: String::new(), links: Links::default(), num_images: 0 };
     let mut stack = vec![Step::Into(DOCUMENT)];
@@ -35,7 +35,7 @@ pub(super) fn events(tree: &Tree, url: &str) -> (Vec<Event>, Vec<String>) {
         }
     }
     row.end_text();
-    (part_words(raise(row.events)), row.links.urls)
+    (part_words(raise(row.events)), row.links)
 }
 
 enum Step {

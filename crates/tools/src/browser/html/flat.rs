@@ -7,12 +7,18 @@
 use std::mem::take;
 
 use super::events::Event;
-use crate::browser::characters::{is_digit, is_space};
+use crate::browser::{
+    characters::{is_digit, is_space},
+    limits::QUOTATION_DEPTH_MAX,
+};
 
-/// Writes a row of events.
-pub(super) fn flatten(events: &[Event]) -> String {
-    let mut flat = Flat { is_start: true, ..Flat::default() };
+/// Writes a row of events, up to about `bytes_max`; true if there was more.
+pub(super) fn flatten(events: &[Event], bytes_max: usize) -> (String, bool) {
+    let mut flat = Flat { is_start: true, bytes_max, ..Flat::default() };
     for event in events {
+        if flat.is_full() {
+            break;
+        }
         match event {
             Event::Text(text) => flat.text(text),
             Event::Start(tag, attribute) => flat.tag(tag, attribute.as_deref(), true),
@@ -27,6 +33,8 @@ pub(super) fn flatten(events: &[Event]) -> String {
 #[derive(Debug, Default)]
 struct Flat {
     out: String,
+    /// Where it ends, but for a line.
+    bytes_max: usize,
     /// Elements around that are not shown.
     quiet: i32,
     /// Line ends owed before the next output.
@@ -62,6 +70,10 @@ struct List {
 }
 
 impl Flat {
+    fn is_full(&self) -> bool {
+        self.out.len() >= self.bytes_max
+    }
+
     fn tag(&mut self, tag: &str, attribute: Option<&str>, start: bool) {
         tag.clone_into(&mut self.tag);
         if let Some(level) = heading(tag) {
@@ -248,10 +260,12 @@ impl Flat {
     }
 
     fn put(&mut self, text: &str, is_pure: bool, forced: bool) {
-        if let Some(short) = &mut self.abbreviated {
+        if let Some(short) = &mut self.abbreviated
+            && short.len() < self.bytes_max
+        {
             short.push_str(text);
         }
-        if self.quiet != 0 {
+        if self.quiet != 0 || self.is_full() {
             return;
         }
         let mut text = text.to_owned();
@@ -268,7 +282,7 @@ impl Flat {
         if self.start_pre && !text.starts_with('\n') {
             text.insert(0, '\n');
         }
-        let mut indent = ">".repeat(self.quotes);
+        let mut indent = ">".repeat(self.quotes.min(QUOTATION_DEPTH_MAX));
         if self.quotes > 0 && !(forced && text.starts_with('>')) {
             indent.push(' ');
         }
@@ -277,7 +291,7 @@ impl Flat {
                 indent.push_str(&self.code_indent);
             }
             indent.push_str("    ");
-            text = text.replace('\n', &format!("\n{indent}"));
+            text = indented(&text, &indent, self.bytes_max - self.out.len());
             self.pre_indent.clone_from(&indent);
         }
         if take(&mut self.start_pre) && !self.lists.is_empty() {
@@ -299,7 +313,10 @@ impl Flat {
         self.out.push_str(&text);
     }
 
-    fn finish(mut self) -> String {
+    fn finish(mut self) -> (String, bool) {
+        if self.is_full() {
+            return (self.out, true);
+        }
         // The end of the text shows whatever is around it.
         if self.quiet == 0 {
             self.out.push('\n');
@@ -307,8 +324,23 @@ impl Flat {
                 self.out.push_str(&format!("  *[{short}]: {title}\n"));
             }
         }
-        self.out
+        (self.out, false)
     }
+}
+
+/// The text with an indent in each line but the first, up to the line that reaches `bytes_max`.
+fn indented(text: &str, indent: &str, bytes_max: usize) -> String {
+    let mut indented = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        indented.push_str(line);
+        if line.ends_with('\n') {
+            indented.push_str(indent);
+        }
+        if indented.len() >= bytes_max {
+            break;
+        }
+    }
+    indented
 }
 
 /// The level of a heading's tag.

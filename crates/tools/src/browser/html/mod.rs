@@ -8,12 +8,13 @@ use self::tree::{DOCUMENT, Data, Tree};
 use super::{
     characters::{is_space, merge_space, without_marks, without_pictographs},
     http::Failure,
+    limits::{TEXT_BYTES_MIN, TEXT_PER_SOURCE_MAX},
     link,
     page::{Page, head},
 };
 
 /// What is told at the end of a page that goes on beyond what is parsed.
-const CUT: &str = "\n\n[The page goes on: it has more elements than are read.]";
+const CUT: &str = "\n\n[The page goes on: it has more elements, text or links than are read.]";
 
 /// A page of what a server sent; its own title counts when none is given.
 pub(super) fn page(html: &str, url: &str, title: Option<&str>) -> Page {
@@ -24,10 +25,10 @@ pub(super) fn page(html: &str, url: &str, title: Option<&str>) -> Page {
         None => own_title(&tree).unwrap_or_else(|| link::host(url)),
     };
     let (events, links) = events::events(&tree, url);
-    let text = flat::flatten(&events);
-    let cut = if tree.is_cut { CUT } else { "" };
+    let (text, is_long) = flat::flatten(&events, text_bytes_max(&html));
+    let cut = if tree.is_cut || is_long || links.is_full { CUT } else { "" };
     let text = format!("{}{}{cut}", head(url), without_empty_lines(text.trim_matches(is_space)));
-    Page { url: url.to_owned(), title, text, links, found: None }
+    Page { url: url.to_owned(), title, text, links: links.urls, found: None }
 }
 
 /// The same, on a thread where it keeps nobody waiting.
@@ -38,12 +39,18 @@ pub(super) async fn page_later(html: String, url: String, title: Option<String>)
 
 /// The words of a page alone, as something to search.
 pub(super) fn text(html: &str) -> String {
-    link::strip_marks(&without_empty_lines(&flat::flatten(&events::events(&Tree::parse(html), "").0)))
+    let (events, _) = events::events(&Tree::parse(html), "");
+    link::strip_marks(&without_empty_lines(&flat::flatten(&events, text_bytes_max(html)).0))
 }
 
 /// The title that a page gives itself.
 pub(super) fn title(html: &str) -> Option<String> {
     own_title(&Tree::parse(html))
+}
+
+/// How much text a page may become: indents can make gigabytes of a few megabytes.
+fn text_bytes_max(html: &str) -> usize {
+    html.len().saturating_mul(TEXT_PER_SOURCE_MAX).max(TEXT_BYTES_MIN)
 }
 
 fn own_title(tree: &Tree) -> Option<String> {
@@ -76,6 +83,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::browser::limits::LINK_BYTES_MAX;
+
+    #[test]
+    fn no_page_grows_beyond_its_bounds() {
+        let quoted = format!("{}<pre>{}", "<blockquote>".repeat(400), "\n".repeat(1 << 20));
+        let shown = page(&quoted, "https://x.example/", None);
+        assert!(shown.text.ends_with(CUT) && shown.text.len() < 5 << 20, "{}", shown.text.len());
+        let links: String = (0..10_000).map(|i| format!("<a href={i}>x</a> ")).collect();
+        let shown = page(&links, &format!("https://x.example/{}/", "a".repeat(4000)), None);
+        assert!(shown.text.ends_with(CUT) && shown.links.len() > 1000);
+        assert!(shown.links.iter().map(String::len).sum::<usize>() <= LINK_BYTES_MAX);
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
