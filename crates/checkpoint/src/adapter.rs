@@ -92,7 +92,62 @@ pub struct Adapter {
     pub rows: AdapterRows,
     /// Whole parts that are replaced, as router weights and biases are: `(part, its numbers)`.
     pub replaced: Vec<(Part, Vec<f32>)>,
-    /// With quantization-aware training, the format of experts into which it must be merged to be the model
-    /// that was trained.
-    pub trained_for: Option<ExpertFormat>,
+    /// With quantization-aware training, the merge that gives the model that was trained.
+    pub trained_for: Option<TrainedFor>,
+}
+
+/// The one merge that gives the model that was trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrainedFor {
+    /// The format of experts.
+    pub format: ExpertFormat,
+    base: Option<[u8; CHECKSUM_DIGITS]>,
+}
+
+/// Hexadecimal digits of a base's checksum.
+const CHECKSUM_DIGITS: usize = 64;
+
+impl TrainedFor {
+    /// The word for its format in flags and files.
+    pub fn name(self) -> &'static str {
+        self.format.name()
+    }
+
+    /// The same, into a base of this checksum: 64 hexadecimal digits; of anything else none is known.
+    pub fn with_base(self, checksum: &str) -> TrainedFor {
+        TrainedFor { base: digits(checksum), ..self }
+    }
+
+    /// The checksum of the base, where it is known.
+    pub fn base(&self) -> Option<&str> {
+        self.base.as_ref().and_then(|digits| str::from_utf8(digits).ok())
+    }
+}
+
+impl From<ExpertFormat> for TrainedFor {
+    fn from(format: ExpertFormat) -> TrainedFor {
+        TrainedFor { format, base: None }
+    }
+}
+
+fn digits(checksum: &str) -> Option<[u8; CHECKSUM_DIGITS]> {
+    let digits = <[u8; CHECKSUM_DIGITS]>::try_from(checksum.as_bytes()).ok()?;
+    digits.iter().all(u8::is_ascii_hexdigit).then_some(digits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_is_known_by_all_of_its_checksum() {
+        let checksum = "0f".repeat(32);
+        let base = |checksum: &str| {
+            TrainedFor::from(ExpertFormat::Mxfp4).with_base(checksum).base().map(str::to_owned)
+        };
+        assert_eq!(base(&checksum), Some(checksum.clone()));
+        for wrong in ["", &checksum[1..], &checksum.replace('f', "g")] {
+            assert_eq!(base(wrong), None, "{wrong}");
+        }
+    }
 }

@@ -37,8 +37,8 @@ mod write;
 
 pub use adapter::{
     ADAPTER_CONFIG_BYTES_MAX, ADAPTER_PATTERNS_MAX, ADAPTER_RANK_MAX, Adapter, AdapterForm, AdapterPair,
-    AdapterRows, AdapterSite, FactorDtype, FactorLayout, LayoutSource, ReadAdapter, parse_adapter,
-    read_adapter, write_adapter,
+    AdapterRows, AdapterSite, FactorDtype, FactorLayout, LayoutSource, ReadAdapter, TrainedFor,
+    parse_adapter, read_adapter, write_adapter,
 };
 pub use bus_error::install_bus_error_handler;
 pub use bytes::{Bytes, Tensor};

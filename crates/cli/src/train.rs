@@ -22,6 +22,7 @@ mod verdict;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Error, Result};
 use gptoss_kernels::{Pool, keep_freed_memory};
@@ -86,7 +87,12 @@ fn learn(task: &Finish<'_>, interrupt: &Interrupt) -> Result<Option<Written>> {
     let (network, trained) = recipe.network(&weights);
     let mut trainer = recipe.trainer(task.pool, &network, trained);
     // Before a state is taken up: what the base makes of the rows is part of the lesson.
-    let lesson = Lesson::of(rows, recipe, &trainer);
+    let lesson =
+        interrupt.stoppable(|cancel| Lesson::of(rows, recipe, &trainer, || !cancel.load(Ordering::SeqCst)));
+    let Some(lesson) = lesson else {
+        writeln!(io::stderr(), "stopped before any step; the same command with --resume goes on")?;
+        return Ok(None);
+    };
     let base = lesson.test(&trainer);
     if args.resume && !trainer.restore(&folder.states(), identity)? {
         let out = folder.path().display();

@@ -90,6 +90,13 @@ impl Chat {
     ///
     /// Errors: the first thing that is wrong with any turn.
     pub(crate) fn examples(&self, vocab: &Vocab, options: &Options) -> Result<Vec<Example>, Reason> {
+        Ok(self.turns(vocab, options)?.into_iter().map(|(example, _)| example).collect())
+    }
+
+    /// The same, each with the message at which its history begins.
+    ///
+    /// Errors: as [`Chat::examples`].
+    pub(crate) fn turns(&self, vocab: &Vocab, options: &Options) -> Result<Vec<(Example, usize)>, Reason> {
         let messages = &self.messages;
         let mut examples = Vec::new();
         let mut first = 0;
@@ -141,26 +148,27 @@ impl Chat {
         turn: std::ops::Range<usize>,
         vocab: &Vocab,
         options: &Options,
-    ) -> Result<Example, Reason> {
+    ) -> Result<(Example, usize), Reason> {
         let whole = self.rendered(turn.clone(), 0, vocab, options)?;
         let (mut tokens, max) = (whole.tokens.len(), options.tokens_max);
-        let mut fitting = (tokens <= max).then_some(whole);
+        let mut fitting = (tokens <= max).then_some((whole, 0));
         if fitting.is_none() && options.too_long == TooLong::CutHistory {
             // The later the history begins, the shorter it is.
             let starts = self.later_questions(turn.start);
             let (mut from, mut to) = (0, starts.len());
             while from < to {
                 let middle = from.midpoint(to);
-                let example = self.rendered(turn.clone(), starts[middle], vocab, options)?;
+                let start = starts[middle];
+                let example = self.rendered(turn.clone(), start, vocab, options)?;
                 if example.tokens.len() <= max {
-                    (fitting, to) = (Some(example), middle);
+                    (fitting, to) = (Some((example, start)), middle);
                 } else {
                     (tokens, from) = (example.tokens.len(), middle + 1);
                 }
             }
         }
-        let example = fitting.ok_or(Reason::TooLong { tokens, max })?;
-        if example.num_targets() == 0 { Err(Reason::NoTarget) } else { Ok(example) }
+        let (example, start) = fitting.ok_or(Reason::TooLong { tokens, max })?;
+        if example.num_targets() == 0 { Err(Reason::NoTarget) } else { Ok((example, start)) }
     }
 
     /// The questions before `end` but the first, at which the history may begin instead.

@@ -45,6 +45,10 @@ pub enum Reason {
     MarkedBad,
     #[error("the pair has no difference: both answers are the same")]
     SamePair,
+    #[error(
+        "the longer answer of the pair leaves room for less history than the other: both have one prompt"
+    )]
+    CutApart,
     #[error("it has {tokens} tokens, more than {max}")]
     TooLong { tokens: usize, max: usize },
     #[error("nothing of it is a target")]
@@ -75,7 +79,7 @@ impl Reason {
             Reason::ControlText { .. } => "control tokens in the text",
             Reason::MarkedBad => "an answer marked as bad",
             Reason::SamePair => "a pair of the same answer",
-            Reason::TooLong { .. } => "too long",
+            Reason::TooLong { .. } | Reason::CutApart => "too long",
             Reason::Duplicate { .. } => "a duplicate",
             Reason::Overlap { .. } => "in the training data too",
         }

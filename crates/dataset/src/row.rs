@@ -72,11 +72,13 @@ pub(crate) fn samples(
             // One prompt for both, also where only one of them reasons.
             let effort = options.effort.unwrap_or(effort_of(chosen.reasons() || rejected.reasons()));
             let options = Options { effort: Some(effort), ..options.clone() };
-            let last = |chat: Chat| -> Result<Example, Reason> {
-                chat.examples(vocab, &options)?.into_iter().next_back().ok_or(Reason::NoTurn)
+            let last = |chat: Chat| -> Result<(Example, usize), Reason> {
+                chat.turns(vocab, &options)?.into_iter().next_back().ok_or(Reason::NoTurn)
             };
-            let (chosen, rejected) = (last(chosen)?, last(rejected)?);
-            if chosen == rejected {
+            let ((chosen, start), (rejected, other)) = (last(chosen)?, last(rejected)?);
+            if start != other {
+                Err(Reason::CutApart)
+            } else if chosen == rejected {
                 Err(Reason::SamePair)
             } else {
                 Ok(vec![Sample::Pair { chosen, rejected }])

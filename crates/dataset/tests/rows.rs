@@ -235,6 +235,25 @@ fn a_long_history_is_cut_by_whole_turns_and_never_a_target() {
     assert!(matches!(short.report.left_out[..], [(1, Reason::TooLong { .. })]));
 }
 
+/// A margin compares two answers to one prompt.
+#[test]
+fn a_pair_whose_answers_would_get_different_histories_is_left_out() {
+    let said = |role: &str, text: &str| json!({"role": role, "content": text});
+    let row = json!({
+        "prompt": [said("user", &"one ".repeat(40)), said("assistant", "1"), said("user", "two")],
+        "chosen": [said("assistant", "2")],
+        "rejected": [said("assistant", "It is not three.")],
+    });
+    let read = |options: &Options| read(std::slice::from_ref(&row), options);
+    let whole = read(&Options::default());
+    let Sample::Pair { chosen, rejected } = &whole.samples[0].1 else { panic!("{:?}", whole.samples) };
+    let cut = |tokens_max| Options { tokens_max, too_long: TooLong::CutHistory, ..Options::default() };
+    let apart = read(&cut(rejected.tokens.len() - 1));
+    assert_eq!((apart.samples.len(), &apart.report.left_out[..]), (0, &[(1, Reason::CutApart)][..]));
+    let both = read(&cut(chosen.tokens.len() - 1));
+    assert_eq!((both.samples.len(), both.report.left_out.len()), (1, 0));
+}
+
 #[test]
 fn weights_of_messages_and_hidden_reasoning_are_kept_to() {
     let row = json!({"messages": [

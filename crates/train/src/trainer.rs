@@ -66,6 +66,11 @@ impl<'a> Trainer<'a> {
         self
     }
 
+    /// Whether a step was taken that saw the weights as they will be stored.
+    pub fn has_seen_stored(&self) -> bool {
+        self.network.stored.is_some() && self.steps() > self.stored_from
+    }
+
     /// The network of the step to come.
     pub(crate) fn seen_network(&self) -> Cow<'a, Network<'a>> {
         match self.steps() < self.stored_from {
@@ -211,5 +216,26 @@ mod tests {
         assert!(balances[11] - 1.0 < 0.5 * (balances[0] - 1.0), "{balances:?}");
         let report = Trainer::new(&pool, &network, begin, settings, 16).step(&texts, 5e-3).expect("finite");
         assert_eq!(report.balance, None);
+    }
+
+    /// Until a step has seen them, an adapter was not trained for the weights that a merge stores.
+    #[test]
+    fn stored_weights_are_seen_from_their_first_step_on() {
+        let checkpoint = Checkpoint::synthetic(Preset::Tiny, 5, Some(2)).expect("a preset");
+        let weights = Weights::open(&checkpoint, None).expect("opens");
+        let (mut network, trained) = weights.network(&Tuning::Full, 0);
+        network.stored = Some(checkpoint.expert_format());
+        let (pool, tokens, ones) = (Pool::new(1), [1, 2, 3, 4], [1.0; 4]);
+        let texts = [Text { tokens: &tokens, weights: &ones }];
+        let settings =
+            OptimizerSettings { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, norm_max: 1.0 };
+        let mut trainer = Trainer::new(&pool, &network, trained, settings, 16).stored_from(1);
+        let seen: Vec<bool> = (0..2)
+            .map(|_| {
+                trainer.step(&texts, 1e-6).expect("finite");
+                trainer.has_seen_stored()
+            })
+            .collect();
+        assert_eq!(seen, [false, true]);
     }
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use regex_lite::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
 
+use crate::adapter::TrainedFor;
 use crate::{Error, ExpertFormat};
 
 /// Patterns that a config may have, of ranks and of alphas each.
@@ -16,6 +17,8 @@ const PATTERN_BYTES_MAX: usize = 1 << 18;
 
 /// The key that says into which format of experts an adapter must be merged to be what was trained.
 pub(super) const QUANTIZATION_AWARE: &str = "quantization_aware";
+/// The key of the base's checksum, without which the other says little.
+pub(super) const QUANTIZATION_AWARE_BASE: &str = "quantization_aware_base";
 
 /// Keys that must be absent, null, false or empty, and what they would change.
 const REFUSED: [(&str, &str); 11] = [
@@ -66,7 +69,7 @@ pub(super) struct Settings {
     pub(super) tokens: [Option<Vec<u32>>; 2],
     pub(super) layout: Option<FactorLayout>,
     pub(super) base_model: Option<String>,
-    pub(super) trained_for: Option<ExpertFormat>,
+    pub(super) trained_for: Option<TrainedFor>,
 }
 
 /// A rank and the factor on the product.
@@ -145,15 +148,17 @@ fn from_object(object: &Map<String, Value>) -> Result<Settings, String> {
     })
 }
 
-/// The format that quantization-aware training was for.
-fn trained_for(object: &Map<String, Value>) -> Result<Option<ExpertFormat>, String> {
+/// What quantization-aware training was for.
+fn trained_for(object: &Map<String, Value>) -> Result<Option<TrainedFor>, String> {
+    // A checksum in another form is that of no base.
+    let base = object.get(QUANTIZATION_AWARE_BASE).and_then(Value::as_str).unwrap_or_default();
     match object.get(QUANTIZATION_AWARE) {
         None | Some(Value::Null) => Ok(None),
         Some(word) => {
             let mut known = [ExpertFormat::Mxfp4, ExpertFormat::Bf16].into_iter();
             let found = known.find(|format| word.as_str() == Some(format.name()));
             let wrong = || format!("`{QUANTIZATION_AWARE}` is {word}, not mxfp4 or bf16");
-            found.map(Some).ok_or_else(wrong)
+            found.map(|format| Some(TrainedFor::from(format).with_base(base))).ok_or_else(wrong)
         }
     }
 }

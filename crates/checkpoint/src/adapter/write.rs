@@ -13,7 +13,7 @@ use std::path::Path;
 use half::bf16;
 use serde_json::{Map, Value, json};
 
-use crate::adapter::settings::QUANTIZATION_AWARE;
+use crate::adapter::settings::{QUANTIZATION_AWARE, QUANTIZATION_AWARE_BASE};
 use crate::adapter::site::{Stack, experts_module};
 use crate::adapter::{Adapter, AdapterPair, AdapterSite, CONFIG_FILE, FactorLayout, WEIGHTS_FILE};
 use crate::names::hugging_face;
@@ -54,8 +54,9 @@ pub fn write_adapter(
     let mut tensors = factors(&modules, dtype);
     let mut settings = settings(adapter, config, &modules, base_model);
     // Rounded factors are other ones than those that were trained for it.
-    if let Some(format) = adapter.trained_for.filter(|_| dtype == FactorDtype::F32) {
-        settings[QUANTIZATION_AWARE] = json!(format.name());
+    if let Some(trained) = adapter.trained_for.filter(|_| dtype == FactorDtype::F32) {
+        settings[QUANTIZATION_AWARE] = json!(trained.name());
+        settings[QUANTIZATION_AWARE_BASE] = json!(trained.base());
     }
     for (name, rows) in
         [("model.embed_tokens", &adapter.rows.embedding), ("lm_head", &adapter.rows.unembedding)]

@@ -36,9 +36,9 @@ impl<'p> HeldOut<'p> {
             mask_reasoning: false,
         };
         let read = dataset::read(file, &*opened.vocab()?, &options, None)?;
-        let texts = read.samples.iter().filter_map(|(_, sample)| match sample {
-            Sample::Text(example) => Some(example.clone()),
-            Sample::Pair { .. } => None,
+        // Of a pair the answer that is to become likelier.
+        let texts = read.samples.into_iter().map(|(_, sample)| match sample {
+            Sample::Text(example) | Sample::Pair { chosen: example, .. } => example,
         });
         let vocabulary = opened.checkpoint.config().vocab_size;
         let fits = |text: &Example| {

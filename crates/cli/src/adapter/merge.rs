@@ -15,7 +15,7 @@ use gptoss_checkpoint::{
 };
 use gptoss_kernels::Pool;
 use gptoss_model::{MergedTensor, Merger, Tally, merged_distance};
-use gptoss_train::{Divergence, Weights};
+use gptoss_train::{Divergence, Weights, base_checksum};
 use serde_json::{Value, json};
 
 use crate::adapter::losses::HeldOut;
@@ -48,6 +48,8 @@ struct Outcome {
     rows: Option<OnRows>,
     /// Whether it was trained to be merged so; then it is the trained model, to the bit.
     is_trained_for: bool,
+    /// Whether it was trained to be merged, and not into this base.
+    is_other_base: bool,
 }
 
 /// Base, unmerged and merged model on held-out rows.
@@ -185,12 +187,18 @@ fn merge(
     let folder = written?;
     let again = Checkpoint::open(folder.path())?;
     let distance = merged_distance(base, &again, adapter, &pool)?;
-    let is_trained_for = adapter.trained_for == Some(experts);
+    let is_other_base = match adapter.trained_for {
+        None => false,
+        Some(trained) => trained.base() != Some(base_checksum(base)?.as_str()),
+    };
+    let is_of_format = adapter.trained_for.is_some_and(|trained| trained.format == experts);
+    let is_trained_for = is_of_format && !is_other_base;
     if is_trained_for && !is_what_was_trained(base, &again, adapter, experts, &pool)? {
         return Err(anyhow!("the merged weights are not those that --qat trained with\nreport this"));
     }
     let rows = rows.map(|rows| OnRows::measure(&rows, tuned, &again)).transpose()?;
-    Ok(Some(Outcome { changes: merger.changes().to_vec(), folder, distance, rows, is_trained_for }))
+    let changes = merger.changes().to_vec();
+    Ok(Some(Outcome { changes, folder, distance, rows, is_trained_for, is_other_base }))
 }
 
 /// Whether the merged weights are those that the passes of quantization-aware training saw.
@@ -267,10 +275,15 @@ fn write_trained_for(out: &mut dyn Write, tuned: &Tuned, outcome: &Outcome) -> i
                 "\ntrained with --qat: the merged weights are those it was trained with, to the bit"
             )
         }
-        Some(format) => writeln!(
+        Some(_) if outcome.is_other_base => writeln!(
+            out,
+            "\ntrained with --qat beside another base: this one's checksum is not in its config, so that the merge \
+             is not known as the model that was trained"
+        ),
+        Some(trained) => writeln!(
             out,
             "\ntrained with --qat for --format {}: merged so it is the model that was trained, and this is another",
-            format.name()
+            trained.name()
         ),
     }
 }
@@ -306,6 +319,7 @@ fn to_json(outcome: &Outcome, args: &AdapterMergeArgs) -> Value {
         "tensors": tensors.collect::<Vec<_>>(),
         "all": told(&all),
         "is_trained_model": outcome.is_trained_for,
+        "is_other_base": outcome.is_other_base,
         "distance": outcome.distance,
         "data": rows,
     })

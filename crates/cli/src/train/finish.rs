@@ -5,7 +5,9 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use gptoss_checkpoint::{Checkpoint, FactorDtype, PUBLISHED_VOCAB_SIZE, read_adapter, write_adapter};
+use gptoss_checkpoint::{
+    Adapter, Checkpoint, FactorDtype, PUBLISHED_VOCAB_SIZE, read_adapter, write_adapter,
+};
 use gptoss_harmony::Vocab;
 use gptoss_kernels::Pool;
 use gptoss_train::{Network, Rounding, RunIdentity, Trained, Trainer, Tuning, Weights, write_folder};
@@ -63,6 +65,8 @@ pub struct Written {
     base: Option<Score>,
     tuned: Option<Score>,
     exported: Option<Exported>,
+    /// Whether an adapter was trained to be merged.
+    is_quantized: bool,
 }
 
 /// A model that was written, opened again.
@@ -87,6 +91,7 @@ impl Finish<'_> {
         // The last step has tested already, unless what came after the state was lost.
         let last = log.lines().last().filter(|line| line.step == steps).and_then(|line| line.valid);
         let tuned = last.or_else(|| lesson.test(&trainer));
+        let is_quantized = trainer.has_seen_stored();
         let trained = trainer.into_trained();
         let exported = match self.recipe.tuning {
             Tuning::Full => Some(self.write_model(network, &trained, lesson)?),
@@ -94,7 +99,12 @@ impl Finish<'_> {
         };
         let unmerged = match self.recipe.tuning {
             Tuning::Full => None,
-            Tuning::LowRank(_) => self.write_adapter(network, &trained, lesson)?,
+            Tuning::LowRank(_) => {
+                let mut adapter = network.adapter(&trained);
+                let mark = adapter.trained_for.filter(|_| is_quantized);
+                adapter.trained_for = mark.map(|mark| mark.with_base(&self.identity.base));
+                self.write_adapter(&adapter, lesson)?
+            }
         };
         plot::write_svg(&Target::at(&self.folder.path().join("loss.svg"))?, log.lines())?;
         let mut record = json!({
@@ -135,7 +145,7 @@ impl Finish<'_> {
             record["valid_loss"]["unmerged"] = json!(unmerged);
         }
         self.write_record(&record)?;
-        Ok(Written { record, ended, base, tuned, exported })
+        Ok(Written { record, ended, base, tuned, exported, is_quantized })
     }
 
     /// Writes `training.json`.
@@ -149,15 +159,9 @@ impl Finish<'_> {
     /// The loss with the adapter beside the weights, where that is another model than was trained.
     ///
     /// Errors: what was written is not read as what was trained.
-    fn write_adapter(
-        &self,
-        network: &Network<'_>,
-        trained: &Trained,
-        lesson: &Lesson<'_>,
-    ) -> Result<Option<f64>> {
-        let (adapter, folder) = (network.adapter(trained), self.folder.path());
-        let checkpoint = &self.opened.checkpoint;
-        write_adapter(folder, &adapter, checkpoint.config(), &self.opened.source.name(), FactorDtype::F32)?;
+    fn write_adapter(&self, adapter: &Adapter, lesson: &Lesson<'_>) -> Result<Option<f64>> {
+        let (folder, checkpoint) = (self.folder.path(), &self.opened.checkpoint);
+        write_adapter(folder, adapter, checkpoint.config(), &self.opened.source.name(), FactorDtype::F32)?;
         let read = read_adapter(folder, checkpoint, None)
             .with_context(|| format!("{}: the adapter that was written cannot be read", folder.display()))?;
         let same = adapter.pairs.iter().all(|(site, pair)| read.adapter.pairs.get(site) == Some(pair));
@@ -257,7 +261,7 @@ impl Finish<'_> {
                 writeln!(out, "tested as it was written: {}", score.describe())?;
             }
         }
-        if exported.is_none() {
+        if exported.is_none() && written.is_quantized {
             self.tell_quantized(&mut out, &record["valid_loss"]["unmerged"])?;
         }
         if let Some(gate) = gate {

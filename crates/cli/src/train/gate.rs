@@ -74,8 +74,8 @@ impl Gate {
         if prompts.is_empty() {
             prompts = of(&train);
         }
-        let length = |text: &Text<'_>| text.weights.iter().filter(|weight| **weight != 0.0).count();
-        let longest = train.iter().chain(&valid).map(length).max().unwrap_or_default();
+        let length = |text: &Text<'_>| turn_tokens(text, vocab);
+        let longest = train.iter().chain(&valid).filter_map(length).max().unwrap_or_default();
         let tokens_max = (LENGTHS_MAX * longest).max(TURN_TOKENS_MIN);
         (turns > 0 && !prompts.is_empty()).then_some(Gate {
             prompts,
@@ -277,6 +277,11 @@ fn prompt<'a>(text: &Text<'a>, vocab: &Vocab) -> Option<&'a [u32]> {
     Some(&text.tokens[..place + head.len()])
 }
 
+/// How much is written behind such a prompt, reasoning that is not learned included.
+fn turn_tokens(text: &Text<'_>, vocab: &Vocab) -> Option<usize> {
+    Some(text.tokens.len() - prompt(text, vocab)?.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,7 +300,14 @@ mod tests {
         let check = |tokens: &[u32], first: usize, expected: Option<&[u32]>| {
             let weights: Vec<f32> =
                 (0..tokens.len()).map(|place| f32::from(u8::from(place >= first))).collect();
-            assert_eq!(prompt(&Text { tokens, weights: &weights }, &vocab), expected, "{first}");
+            let text = Text { tokens, weights: &weights };
+            assert_eq!(prompt(&text, &vocab), expected, "{first}");
+            let length = expected.map(|prompt| tokens.len() - prompt.len());
+            assert_eq!(
+                turn_tokens(&text, &vocab),
+                length,
+                "{first}: reasoning that is masked is written too"
+            );
         };
         for first in [asks.len() + 2, asks.len() + thinks.len(), tokens.len() - 1] {
             check(&tokens, first, Some(&expected));

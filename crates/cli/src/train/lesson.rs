@@ -41,22 +41,34 @@ pub struct Score {
 }
 
 impl<'a> Lesson<'a> {
-    /// Of the rows; what the base makes of pairs is computed here, by a trainer that has taken no step.
-    pub fn of(rows: &'a Rows, recipe: &Recipe, trainer: &Trainer<'_>) -> Lesson<'a> {
+    /// Of the rows; what the base makes of pairs is computed here, by a trainer that has taken no step, as
+    /// many at a time as a step takes. `None` when it does not go on between them.
+    pub fn of(
+        rows: &'a Rows,
+        recipe: &Recipe,
+        trainer: &Trainer<'_>,
+        mut goes_on: impl FnMut() -> bool,
+    ) -> Option<Lesson<'a>> {
         let Some(beta) = recipe.beta else {
-            return Lesson::Texts { train: rows.train_texts(), valid: rows.valid_texts() };
+            return Some(Lesson::Texts { train: rows.train_texts(), valid: rows.valid_texts() });
         };
-        let referred = |texts: Vec<Text<'a>>| {
+        let mut referred = |texts: Vec<Text<'a>>| -> Option<Vec<Pair<'a>>> {
             let pair = |texts: &[Text<'a>; 2]| {
                 let [chosen, rejected] = *texts;
                 Pair { chosen, rejected, reference: PairLogProbs::default() }
             };
             let mut pairs: Vec<Pair<'a>> = texts.as_chunks().0.iter().map(pair).collect();
-            let reference = trainer.log_probs(&pairs);
-            pairs.iter_mut().zip(reference).for_each(|(pair, reference)| pair.reference = reference);
-            pairs
+            for batch in pairs.chunks_mut(recipe.course.batch.max(1)) {
+                if !goes_on() {
+                    return None;
+                }
+                let reference = trainer.log_probs(batch);
+                batch.iter_mut().zip(reference).for_each(|(pair, reference)| pair.reference = reference);
+            }
+            Some(pairs)
         };
-        Lesson::Pairs { train: referred(rows.train_texts()), valid: referred(rows.valid_texts()), beta }
+        let (train, valid) = (referred(rows.train_texts())?, referred(rows.valid_texts())?);
+        Some(Lesson::Pairs { train, valid, beta })
     }
 
     /// Learns what belongs to the next step.

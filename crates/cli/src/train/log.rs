@@ -44,8 +44,10 @@ impl Log {
     pub fn open(path: &Path, steps: u64) -> Result<Log> {
         let failed = || format!("cannot write {}", path.display());
         let text = if path.exists() { fs::read_to_string(path).with_context(failed)? } else { String::new() };
-        let lines: Vec<Line> =
-            text.lines().skip(1).filter_map(parse).filter(|line| line.step <= steps).collect();
+        let mut written = text.lines();
+        let columns = written.next().unwrap_or_default().split(',').count();
+        let lines = written.filter_map(|line| parse(line, columns));
+        let lines: Vec<Line> = lines.filter(|line| line.step <= steps).collect();
         let mut file = File::create(path).with_context(failed)?;
         let kept: String = lines.iter().map(|line| format!("{}\n", row(line))).collect();
         write!(file, "{COLUMNS}\n{kept}").with_context(failed)?;
@@ -82,9 +84,14 @@ fn row(line: &Line) -> String {
     )
 }
 
-/// `None` for half a line.
-fn parse(line: &str) -> Option<Line> {
-    let fields: Vec<&str> = line.split(',').collect();
+/// `None` for half a line: one with fewer fields than its file has columns.
+fn parse(line: &str, columns: usize) -> Option<Line> {
+    let mut fields: Vec<&str> = line.split(',').collect();
+    if fields.len() != columns {
+        return None;
+    }
+    // Files of older releases lack the last columns.
+    fields.resize(COLUMNS.split(',').count(), "");
     let [step, loss, learning_rate, gradient_norm, tokens, seconds, scores @ ..] = &fields[..] else {
         return None;
     };
@@ -132,5 +139,19 @@ mod tests {
         assert_eq!(log.lines(), [line(1), line(2), line(3)]);
         log.add(line(4)).unwrap();
         assert_eq!(Log::open(&path, 9).unwrap().lines(), [line(1), line(2), line(3), line(4)]);
+    }
+
+    #[test]
+    fn a_log_with_fewer_columns_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("loss.csv");
+        let columns = "step,loss,learning_rate,gradient_norm,tokens,seconds,valid_loss";
+        fs::write(&path, format!("{columns}\n1,2.5,0.1,1,7,0.500,\n2,2.0,0.1,1,7,0.500,3.5\n3,1.5,0.1,1"))
+            .unwrap();
+        let log = Log::open(&path, 9).unwrap();
+        let told: Vec<_> =
+            log.lines().iter().map(|line| (line.step, line.valid.map(|score| score.loss))).collect();
+        assert_eq!(told, [(1, None), (2, Some(3.5))]);
+        assert_eq!(Log::open(&path, 9).unwrap().lines(), log.lines(), "it is written with all columns");
     }
 }

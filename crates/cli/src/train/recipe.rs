@@ -58,7 +58,7 @@ impl Recipe {
     /// Fills in what the user did not say.
     ///
     /// Errors: sites of which none holds anything, a beta where there are no pairs, a balance where there
-    /// are.
+    /// are, quantization-aware training of what cannot be merged.
     pub fn of(args: &TrainArgs, rows: &Rows, opened: &Opened, vocab: &Vocab) -> Result<Recipe> {
         let (steps, texts) = (&args.steps, rows.num_train());
         let epochs = if texts >= TEXTS_ENOUGH { 1 } else { EPOCHS_OF_FEW };
@@ -74,6 +74,14 @@ impl Recipe {
         }
         if args.tuning.balance.is_some() && rows.are_pairs() {
             return Err(usage("--balance is for texts, and the rows are pairs of answers"));
+        }
+        let is_tied = opened.checkpoint.config().tie_word_embeddings;
+        let has_tokens = !args.tuning.full && args.tuning.sites.contains(&SiteArg::Tokens);
+        if is_tied && has_tokens && args.tuning.qat.is_some() {
+            return Err(usage(
+                "--qat trains what a merge makes, and `tokens` cannot be merged into this model, whose embedding \
+                 and head are one tensor\nleave `tokens` out of --sites, or do without --qat",
+            ));
         }
         let beta = rows.are_pairs().then(|| steps.beta.unwrap_or(BETA));
         let rate = if args.tuning.full { RATE_FULL } else { RATE_LOW_RANK };
@@ -110,10 +118,9 @@ impl Recipe {
     pub fn trainer<'a>(&self, pool: &'a Pool, network: &'a Network<'a>, trained: Trained) -> Trainer<'a> {
         let steps = self.course.steps();
         let share = self.quantized.map_or(1.0, |(_, share)| share);
-        let before = (steps as f64 * (1.0 - share)).round() as u64;
         Trainer::new(pool, network, trained, self.optimizer(), self.tokens)
             .with_balance(self.balance)
-            .stored_from(before)
+            .stored_from(steps_before(steps, share))
     }
 
     /// Whose states the run's are.
@@ -162,7 +169,10 @@ impl Recipe {
         match &self.tuning {
             Tuning::Full => {
                 recipe["method"] = json!("full");
-                recipe["balance"] = json!(self.balance);
+                // States from before there was one have none, and go on with 0.
+                if self.balance != 0.0 {
+                    recipe["balance"] = json!(self.balance);
+                }
             }
             Tuning::LowRank(tuning) => {
                 recipe["method"] = json!("lora");
@@ -175,6 +185,11 @@ impl Recipe {
         }
         recipe.as_object().cloned().unwrap_or_default()
     }
+}
+
+/// The steps that see the weights as they are, before a share of all that does not: at least one is left.
+fn steps_before(steps: u64, share: f64) -> u64 {
+    steps.saturating_sub((steps as f64 * share).ceil() as u64)
 }
 
 fn tuning(args: &TrainArgs, vocab: &Vocab) -> Result<Tuning> {
@@ -199,4 +214,16 @@ fn tuning(args: &TrainArgs, vocab: &Vocab) -> Result<Tuning> {
         scale: (args.tuning.alpha / rank as f64) as f32,
         tokens,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_share_of_the_steps_is_a_step() {
+        for (steps, share, before) in [(4, 1.0, 0), (4, 0.5, 2), (5, 0.5, 2), (3, 0.01, 2), (1, 1e-9, 0)] {
+            assert_eq!(steps_before(steps, share), before, "{steps} {share}");
+        }
+    }
 }

@@ -141,7 +141,9 @@ impl JobRunner {
         let (network, trained) = recipe.network(&weights);
         let mut trainer = recipe.trainer(&pool, &network, trained);
         // Before a state is taken up: what the base makes of the rows is part of the lesson.
-        let lesson = Lesson::of(&rows, &recipe, &trainer);
+        let Some(lesson) = Lesson::of(&rows, &recipe, &trainer, || seat.goes_on()) else {
+            return Ok(TrainingEnd::Stopped);
+        };
         let states = order.work.join("state");
         trainer.restore(&states, &identity)?;
         let write = |trainer: &Trainer<'_>, name: &str| {
@@ -252,6 +254,7 @@ fn is_wrong(reason: &Reason) -> bool {
     match reason {
         Reason::MarkedBad
         | Reason::TooLong { .. }
+        | Reason::CutApart
         | Reason::NoTarget
         | Reason::Duplicate { .. }
         | Reason::Overlap { .. } => false,

@@ -96,6 +96,11 @@ fn both_layouts_are_measured_on_rows() {
     assert_ne!(tuned[0]["loss"], tuned[1]["loss"]);
     assert_ne!(told["data"]["base_loss"], tuned[0]["loss"]);
     ran.fails(1, &["nothing says how B is laid out", "--lora-b-layout"]);
+    // Of pairs the better answers count.
+    std::fs::write(&rows, "{\"prompt\": \"one and two\", \"chosen\": \"three\", \"rejected\": \"four\"}\n")
+        .unwrap();
+    let of_pairs: Value = serde_json::from_str(&run(&arguments).stdout).unwrap();
+    assert_eq!(of_pairs["data"]["base_loss"], told["data"]["base_loss"]);
 }
 
 #[test]

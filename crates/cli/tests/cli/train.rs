@@ -187,6 +187,15 @@ fn a_model_trained_in_full_is_a_model() {
     assert_eq!(answer.code, 0, "{}", answer.stderr);
 }
 
+/// States from before there was a balance have none, and go on with 0.
+#[test]
+fn a_balance_of_nothing_is_not_in_the_recipe() {
+    let bench = Bench::of_texts(4);
+    let out = bench.out("model");
+    bench.train(&out, &["--full", "--balance", "0", "--max-steps", "1", "--valid", "0"]).ok();
+    assert_eq!(record(&out)["recipe"].get("balance"), None);
+}
+
 #[test]
 fn what_is_trained_with_qat_is_what_is_merged() {
     let bench = Bench::new(16);
@@ -198,6 +207,7 @@ fn what_is_trained_with_qat_is_what_is_merged() {
     assert_eq!(record["recipe"]["quantization_aware"], "mxfp4");
     let settings: Value = serde_json::from_slice(&read(&out, "adapter_config.json")).unwrap();
     assert_eq!(settings["quantization_aware"], "mxfp4");
+    assert_eq!(settings["quantization_aware_base"], record["base"]);
     let [dir, to] = [&out, &merged].map(|path| path.to_str().unwrap());
     let told = run(&["adapter", "merge", dir, "--format", "mxfp4", "--out", to]).ok();
     assert!(told.contains("the merged weights are those it was trained with, to the bit"), "{told}");
@@ -214,6 +224,16 @@ fn what_is_trained_with_qat_is_what_is_merged() {
     assert!(told.contains("trained with --qat for --format mxfp4"), "{told}");
     let ran = run(&["run", "--adapter", dir, "--max-tokens", "1", "hello"]);
     assert!(ran.stderr.contains("was trained with --qat: merged"), "{}", ran.stderr);
+    // Into another base it is another model, and what is left of it is looked at.
+    let config = out.join("adapter_config.json");
+    let ours = fs::read_to_string(&config).unwrap();
+    fs::write(&config, ours.replace(record["base"].as_str().unwrap(), &"0".repeat(64))).unwrap();
+    let elsewhere = bench.out("merged-beside-another");
+    let merge =
+        ["adapter", "merge", dir, "--format", "mxfp4", "--force", "--out", elsewhere.to_str().unwrap()];
+    let told = run(&merge).ok();
+    assert!(told.contains("beside another base") && !told.contains("to the bit"), "{told}");
+    fs::write(&config, ours).unwrap();
     // Factors that are rounded are other ones.
     for (dtype, expected) in [("f32", json!("mxfp4")), ("bf16", Value::Null)] {
         let to = bench.out(dtype);
