@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::program::{Ran, run, run_with, testdata};
+use crate::program::{Ran, ended, run, run_with, testdata};
 use tempfile::TempDir;
 
 /// A copy of `testdata/tiny` that a test may damage.
@@ -209,7 +209,7 @@ fn a_file_that_shrinks_while_mapped() {
     }
     stdin.write_all(b"hello\n").unwrap();
     drop(stdin);
-    let status = child.wait().unwrap();
+    let status = ended(&mut child);
     let rest: String = stderr.lines().map(|line| line.unwrap() + "\n").collect();
     assert_eq!(status.code(), Some(1), "{rest}");
     assert!(rest.contains(".safetensors") && rest.contains("error"), "{rest}");

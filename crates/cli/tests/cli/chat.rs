@@ -81,6 +81,7 @@ mod terminal {
     use rustix::process::{Pid, Signal, kill_process};
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
+    use crate::program::ended;
     use crate::scripted::{AFTER_CALL, CALL, functions, scripted};
 
     /// Longest time that a step may take on a busy machine.
@@ -177,7 +178,7 @@ mod terminal {
         screen.wait_for("the effort is medium");
         screen.wait_for("> ");
         screen.type_keys("\x04");
-        assert_eq!(screen.child.wait().unwrap().code(), Some(0));
+        assert_eq!(ended(&mut screen.child).code(), Some(0));
         let history = std::fs::read_to_string(home.path().join(".local/state/gptoss/chat_history")).unwrap();
         assert!(history.contains("Hello") && !history.contains("never sent"), "{history}");
     }
@@ -199,10 +200,13 @@ mod terminal {
         screen.wait_for("> ");
         screen.type_keys("\x03");
         screen.wait_for("(Ctrl-D ends)");
+        screen.wait_for("> ");
         screen.type_keys(&format!("/save {}\r", saved.display()));
         screen.wait_for("saved to");
+        // Before the prompt the terminal itself takes the key, and the program never sees it.
+        screen.wait_for("> ");
         screen.type_keys("\x04");
-        assert_eq!(screen.child.wait().unwrap().code(), Some(0));
+        assert_eq!(ended(&mut screen.child).code(), Some(0));
         let text = std::fs::read_to_string(&saved).unwrap();
         assert!(text.contains("27 and 58?") && !text.contains("functions.add"), "{text}");
         assert!(!home.path().join(".local").exists(), "no history was asked for");
@@ -221,7 +225,7 @@ mod terminal {
             std::thread::sleep(Duration::from_millis(5));
         }
         kill_process(Pid::from_child(&child), Signal::INT).unwrap();
-        assert_eq!(child.wait().unwrap().code(), Some(130));
+        assert_eq!(ended(&mut child).code(), Some(130));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
@@ -241,7 +245,7 @@ mod terminal {
         stdout.read_exact(&mut answer).unwrap();
         kill_process(Pid::from_child(&child), Signal::INT).unwrap();
         stdout.read_to_end(&mut answer).unwrap();
-        assert_eq!(child.wait().unwrap().code(), Some(130));
+        assert_eq!(ended(&mut child).code(), Some(130));
         assert!(answer.ends_with(b"\n"));
     }
 }

@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::devices::{one_at_a_time, opened};
-use crate::program::gptoss_with_drivers;
+use crate::program::{ended, gptoss_with_drivers};
 use crate::serve::Server;
 
 /// What a prompt took from the folder, and the answer to it. The server has written what it keeps when this
@@ -22,7 +22,7 @@ fn cached(mut command: Command) -> (u64, Value) {
         &json!({"messages": [{"role": "user", "content": text}], "max_tokens": 4, "temperature": 0}),
     );
     kill_process(Pid::from_child(&server.child), Signal::TERM).expect("it runs");
-    assert!(server.child.wait().expect("it ends").success(), "{answer}");
+    assert!(ended(&mut server.child).success(), "{answer}");
     let cached = answer["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().expect("a number");
     (cached, answer["choices"].clone())
 }

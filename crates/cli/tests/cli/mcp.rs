@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::program::gptoss;
+use crate::program::{ended, gptoss};
 
 #[test]
 fn the_browser_answers_over_standard_input_and_output() {
@@ -41,7 +41,7 @@ fn the_browser_answers_over_standard_input_and_output() {
         "{found}"
     );
     drop(input);
-    assert!(server.wait().expect("an end").success());
+    assert!(ended(&mut server).success());
 }
 
 #[test]

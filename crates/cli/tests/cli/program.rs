@@ -6,7 +6,8 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
 
 /// What a run of the program gave.
 #[derive(Debug)]
@@ -39,6 +40,25 @@ pub fn gptoss_with_drivers(args: &[&str]) -> Command {
     let mut command = gptoss(args);
     command.envs(std::env::var("VK_DRIVER_FILES").map(|files| ("VK_DRIVER_FILES", files)));
     command
+}
+
+/// How a program ended that was told to end, by a signal, a key or the end of its input. One that does not is
+/// killed, and the test fails: waiting for it without a limit would hold up every test.
+#[track_caller]
+pub fn ended(child: &mut Child) -> ExitStatus {
+    /// Longest time that it may take on a busy machine.
+    const PATIENCE: Duration = Duration::from_secs(300);
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().expect("it can be waited for") {
+            return status;
+        }
+        if start.elapsed() > PATIENCE {
+            let _ = child.kill();
+            panic!("the program was told to end and did not within {} s", PATIENCE.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Runs the program on an empty standard input.

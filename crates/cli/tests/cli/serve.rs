@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::program::{gptoss, run};
+use crate::program::{ended, gptoss, run};
 
 /// How long a test waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -263,5 +263,5 @@ fn a_hangup_changes_nothing_and_a_second_signal_ends_at_once() {
     let is_refused = |answer: Value| answer["error"]["code"] == "shutting_down";
     while !server.try_post("/v1/chat/completions", &body).is_ok_and(is_refused) {}
     kill_process(pid, Signal::TERM).expect("it still runs");
-    assert_eq!(server.child.wait().expect("it ends").code(), Some(130));
+    assert_eq!(ended(&mut server.child).code(), Some(130));
 }

@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::program::gptoss;
+use crate::program::{ended, gptoss};
 use crate::scripted::{AFTER_CALL, ANSWER, scripted};
 use crate::serve::Server;
 
@@ -76,7 +76,7 @@ fn stop(mut server: Server) -> String {
     kill_process(Pid::from_child(&server.child), Signal::TERM).unwrap();
     let mut text = String::new();
     server.child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
-    assert!(server.child.wait().unwrap().success(), "{text}");
+    assert!(ended(&mut server.child).success(), "{text}");
     text
 }
 
