@@ -108,25 +108,14 @@ pub struct TrainedFor {
 const CHECKSUM_DIGITS: usize = 64;
 
 impl TrainedFor {
-    /// The word for its format in flags and files.
-    pub fn name(self) -> &'static str {
-        self.format.name()
-    }
-
-    /// The same, into a base of this checksum: 64 hexadecimal digits; of anything else none is known.
-    pub fn with_base(self, checksum: &str) -> TrainedFor {
-        TrainedFor { base: digits(checksum), ..self }
+    /// Into a base of this checksum: 64 hexadecimal digits; of anything else none is known.
+    pub fn new(format: ExpertFormat, checksum: &str) -> TrainedFor {
+        TrainedFor { format, base: digits(checksum) }
     }
 
     /// The checksum of the base, where it is known.
     pub fn base(&self) -> Option<&str> {
         self.base.as_ref().and_then(|digits| str::from_utf8(digits).ok())
-    }
-}
-
-impl From<ExpertFormat> for TrainedFor {
-    fn from(format: ExpertFormat) -> TrainedFor {
-        TrainedFor { format, base: None }
     }
 }
 
@@ -142,9 +131,7 @@ mod tests {
     #[test]
     fn a_base_is_known_by_all_of_its_checksum() {
         let checksum = "0f".repeat(32);
-        let base = |checksum: &str| {
-            TrainedFor::from(ExpertFormat::Mxfp4).with_base(checksum).base().map(str::to_owned)
-        };
+        let base = |checksum: &str| TrainedFor::new(ExpertFormat::Mxfp4, checksum).base().map(str::to_owned);
         assert_eq!(base(&checksum), Some(checksum.clone()));
         for wrong in ["", &checksum[1..], &checksum.replace('f', "g")] {
             assert_eq!(base(wrong), None, "{wrong}");

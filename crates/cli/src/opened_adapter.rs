@@ -32,13 +32,13 @@ impl OpenedAdapter {
     /// Errors: what is wrong with its files, or does not fit the model.
     pub fn open(name: &str, folder: &Path, checkpoint: &Checkpoint) -> Result<OpenedAdapter> {
         let adapter = read(folder, checkpoint)?;
-        if let Some(format) = adapter.trained_for {
+        if let Some(trained) = adapter.trained_for {
             writeln!(
                 io::stderr(),
                 "note: {} was trained with --qat: merged (`gptoss adapter merge --format {}`) it is the model that \
                  was trained, beside the weights it is near it",
                 folder.display(),
-                format.name()
+                trained.format.name()
             )?;
         }
         let config = ModelConfig::from_checkpoint(checkpoint.config())?;

@@ -93,7 +93,7 @@ fn learn(task: &Finish<'_>, interrupt: &Interrupt) -> Result<Option<Written>> {
         writeln!(io::stderr(), "stopped before any step; the same command with --resume goes on")?;
         return Ok(None);
     };
-    let base = lesson.test(&trainer);
+    let base = lesson.base(&trainer);
     if args.resume && !trainer.restore(&folder.states(), identity)? {
         let out = folder.path().display();
         writeln!(io::stderr(), "{out}: there is no state yet: from the beginning")?;
@@ -111,16 +111,14 @@ fn learn(task: &Finish<'_>, interrupt: &Interrupt) -> Result<Option<Written>> {
 /// Has the tuned model write, where there is anything to write, and tells what came of the run.
 fn pass_gate(task: &Finish<'_>, interrupt: &Interrupt, mut written: Written) -> Result<ExitCode> {
     let (args, out) = (task.args, task.folder.path());
-    if let Ended::NotFinite(_) = &written.ended {
-        task.tell(&written, None)?;
-    }
-    if let Ended::NotFinite(error) = written.ended {
-        return Err(Error::from(error).context(format!("{}: what was trained before is kept", out.display())));
-    }
-    let gate = Gate::of(task.rows, task.vocab, args.gate_turns, args.threads);
+    let gate = match written.ended {
+        Ended::NotFinite(_) => None,
+        Ended::Done | Ended::Interrupted => Gate::of(task.rows, task.vocab, args.gate_turns, args.threads),
+    };
     let Some(gate) = gate else {
         task.tell(&written, None)?;
-        return Ok(ExitCode::SUCCESS);
+        let Ended::NotFinite(error) = written.ended else { return Ok(ExitCode::SUCCESS) };
+        return Err(Error::from(error).context(format!("{}: what was trained before is kept", out.display())));
     };
     let source = &task.opened.source;
     let outcome = interrupt.stoppable(|cancel| match task.recipe.tuning {

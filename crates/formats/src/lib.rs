@@ -28,7 +28,7 @@ pub use mxfp4::{
     MXFP4_CODE_BYTES, Mxfp4Block, NibbleOrder, code_of, mxfp4_dequantize, mxfp4_dequantize_bf16,
     mxfp4_quantize, mxfp4_value, neighbors_from_halves,
 };
-pub use mxfp4_near::{mxfp4_add, mxfp4_nearest, mxfp4_quantize_near};
+pub use mxfp4_near::{mxfp4_add, mxfp4_nearest};
 pub use q8_0::{
     Q8_0_BLOCK_BYTES, Q8_0Block, q8_0_dequantize, q8_0_quantize, q8_0_scale, q8_0_values, round_to_q8_0,
 };

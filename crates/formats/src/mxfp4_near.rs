@@ -1,4 +1,5 @@
-//! MXFP4 for weights that were MXFP4 before: blocks keep their scale unless another serves them better.
+//! MXFP4 with the least error: blocks that were MXFP4 before keep their scale unless another serves them
+//! better, and numbers that come without a scale get the best one.
 //!
 //! The OCP rule alone moves blocks that hardly change: one whose largest code is 4 and shrinks by a hair
 //! drops an exponent, and what was 4 is cut to 3.
@@ -11,22 +12,6 @@ use crate::{
 
 /// Sums that an error is made of.
 const ERROR_LANES: usize = 4;
-
-/// Packs f32 values into published blocks, each as [`mxfp4_nearest`].
-///
-/// Shapes: `blocks [n / 2]`, `scales [n / 32]`, `x [n]`, `base_scales [n / 32]`, n a multiple of 32.
-/// Panics: when the lengths do not fit together.
-pub fn mxfp4_quantize_near(blocks: &mut [u8], scales: &mut [u8], x: &[f32], base_scales: &[u8]) {
-    assert_eq!(x.len(), scales.len() * BLOCK_VALUES, "one scale per 32 values");
-    assert_eq!(base_scales.len(), scales.len(), "a scale a block before");
-    assert_eq!(blocks.len(), scales.len() * MXFP4_CODE_BYTES, "16 bytes per scale");
-    let blocks = blocks.as_chunks_mut::<MXFP4_CODE_BYTES>().0.iter_mut();
-    let inputs = x.as_chunks::<BLOCK_VALUES>().0.iter().zip(base_scales);
-    for ((block, scale), (x, &base)) in blocks.zip(scales).zip(inputs) {
-        let [chosen, codes @ ..] = mxfp4_nearest(x, base);
-        (*block, *scale) = (codes, chosen);
-    }
-}
 
 /// The block under the scale that leaves the least squared error: that of the base, that of
 /// [`nearest_scale`], or the next above it; the first of equals. Values go to the [`nearest_e2m1`], neighbors
@@ -93,9 +78,8 @@ mod tests {
     use crate::{E2M1, mxfp4_dequantize, mxfp4_quantize};
 
     fn near(x: &[f32; 32], base: u8) -> ([u8; 16], u8) {
-        let (mut block, mut scale) = ([0; 16], [0]);
-        mxfp4_quantize_near(&mut block, &mut scale, x, &[base]);
-        (block, scale[0])
+        let [scale, codes @ ..] = mxfp4_nearest(x, base);
+        (codes, scale)
     }
 
     fn values(block: &[u8; 16], scale: u8) -> [f32; 32] {

@@ -1,9 +1,10 @@
 //! A low-rank addition to a linear layer (LoRA): `y += s (x A^T) B^T`, and its gradients.
 //!
 //! Entry points: [`low_rank`], or its halves [`low_rank_shrink`] and [`low_rank_expand`] for factors that are
-//! laid out once and used often; [`low_rank_backward_input`], [`low_rank_backward_factors`]. The frozen
-//! product is not known here; what is added comes after it, one chain an output over the rank, ascending,
-//! which begins with the product. The shrunk rows `u = s x A^T` are what the gradient of B needs.
+//! laid out once and used often; [`low_rank_row`] for a row of the added matrix;
+//! [`low_rank_backward_input`], [`low_rank_backward_factors`]. The frozen product is not known here; what is
+//! added comes after it, one chain an output over the rank, ascending, which begins with the product. The
+//! shrunk rows `u = s x A^T` are what the gradient of B needs.
 
 use crate::linear_backward::{linear_backward_input, linear_backward_weight};
 use crate::matrix::{Matrix, Rows, linear};

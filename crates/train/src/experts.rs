@@ -92,13 +92,13 @@ pub(crate) fn backward<'a>(
         let (experts, weights) = (&choice.experts[chosen.clone()], &choice.weights[chosen.clone()]);
         top_k_softmax_backward(dlogits, experts, weights, &dweights[chosen]);
     }
-    let sizes = (num_experts, choice.active);
+    let (sizes, router) = ((num_experts, choice.active), pass.dense(&layer.router));
     let unbalanced = (balance_weight != 0.0).then(|| {
-        let logits = pass.linear(&pass.dense(&layer.router), &normed);
+        let logits = pass.linear(&router, &normed);
         balance(&mut dlogits, &logits, &choice.experts, sizes, balance_weight)
     });
     pass.add_weight_gradients(&layer.router, gradients, &dlogits, &normed);
-    pass.add_input_gradient(&pass.dense(&layer.router), &mut dnormed, &dlogits);
+    pass.add_input_gradient(&router, &mut dnormed, &dlogits);
     pass.add_norm_gradients((layer.norm, shape.rms_norm_eps), gradients, d, &dnormed, x);
     unbalanced
 }

@@ -7,7 +7,7 @@ use gptoss_checkpoint::{
     Checkpoint, ConfigForm, ExpertFormat, LayerPart, Outline, Part, hugging_face_name, part_dtype, shape,
     write_safetensors,
 };
-use gptoss_formats::{BLOCK_VALUES, MXFP4_CODE_BYTES, NAN_SCALE, mxfp4_dequantize, mxfp4_quantize_near};
+use gptoss_formats::{BLOCK_VALUES, NAN_SCALE, mxfp4_dequantize, mxfp4_nearest};
 use half::bf16;
 
 use crate::error::Error;
@@ -158,10 +158,13 @@ impl Writer<'_> {
         let mut file = Vec::with_capacity(outline.num_bytes());
         for linear in linears {
             let values = numbers(linear.weight, self.trained);
-            let num_blocks = values.len() / BLOCK_VALUES;
-            let (mut blocks, mut scales) = (vec![0; num_blocks * MXFP4_CODE_BYTES], vec![0; num_blocks]);
-            // By the rule of a pass that sees the weights as they will be stored (`seen.rs`).
-            mxfp4_quantize_near(&mut blocks, &mut scales, values, &vec![NAN_SCALE; num_blocks]);
+            let (mut blocks, mut scales) = (Vec::<u8>::new(), Vec::<u8>::new());
+            for block in values.as_chunks::<BLOCK_VALUES>().0 {
+                // By the rule of a pass that sees the weights as they will be stored (`seen.rs`).
+                let [scale, codes @ ..] = mxfp4_nearest(block, NAN_SCALE);
+                blocks.extend(codes);
+                scales.push(scale);
+            }
             if is_codes {
                 let mut rounded = vec![0.0; values.len()];
                 mxfp4_dequantize(&mut rounded, &blocks, &scales);

@@ -123,7 +123,12 @@ pub fn loss(pool: &Pool, network: &Network<'_>, trained: &Trained, batch: Batch<
 /// The sum of `weights[t] * nll[t]` of each document.
 ///
 /// Panics: as [`add_gradients`].
-pub fn document_losses(pool: &Pool, network: &Network<'_>, trained: &Trained, batch: Batch<'_>) -> Vec<f64> {
+pub(crate) fn document_losses(
+    pool: &Pool,
+    network: &Network<'_>,
+    trained: &Trained,
+    batch: Batch<'_>,
+) -> Vec<f64> {
     let pass = Pass::new(pool, network, trained);
     let asked = asked(pass, network, batch);
     let of_rows = asked.losses(pass, network);

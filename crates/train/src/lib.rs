@@ -47,7 +47,7 @@ pub use checksum::{base_checksum, data_checksum};
 pub use course::Course;
 pub use error::Error;
 pub use export::{Rounding, write_folder};
-pub use graph::{Batch, Loss, add_gradients, document_losses, loss};
+pub use graph::{Batch, Loss, add_gradients, loss};
 pub use memory::{Term, memory, num_trained};
 pub use network::{Attention, Expert, Layer, Linear, LowRankPair, Network, Shape, TokenRows, Vector, Weight};
 pub use optimizer::{Optimizer, OptimizerSettings};

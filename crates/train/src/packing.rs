@@ -75,6 +75,22 @@ pub fn pack(rows: &[usize], rows_max: usize) -> Vec<Vec<usize>> {
     batches
 }
 
+/// Texts in batches of at most `rows_max` rows, each with a factor on its weights by its index, and which of
+/// the texts are in each.
+pub(crate) fn packed(
+    texts: &[Text<'_>],
+    factor: impl Fn(usize) -> f32,
+    rows_max: usize,
+) -> Vec<(Vec<usize>, PackedTexts)> {
+    let rows: Vec<usize> = texts.iter().map(Text::num_rows).collect();
+    let packed = pack(&rows, rows_max).into_iter().map(|members| {
+        let mut packed = PackedTexts::default();
+        members.iter().for_each(|&text| packed.push(texts[text], factor(text)));
+        (members, packed)
+    });
+    packed.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,7 +17,7 @@ use gptoss_kernels::Pool;
 use crate::error::Error;
 use crate::graph::{add_gradients, document_losses};
 use crate::network::Network;
-use crate::packing::{PackedTexts, Text, pack};
+use crate::packing::{Text, packed};
 use crate::trained::Trained;
 use crate::trainer::{StepReport, Trainer};
 
@@ -64,6 +64,12 @@ impl<'a> Pair<'a> {
 }
 
 impl Preference {
+    /// Of what the reference itself makes of some pairs: nothing is computed again.
+    pub fn of_reference(pairs: &[Pair<'_>], beta: f64) -> Preference {
+        let reference: Vec<PairLogProbs> = pairs.iter().map(|pair| pair.reference).collect();
+        Preference::of(pairs, &reference, beta)
+    }
+
     /// Of what is made of some pairs now.
     pub(crate) fn of(pairs: &[Pair<'_>], now: &[PairLogProbs], beta: f64) -> Preference {
         Preference::of_margins(&margins(pairs, now, beta))
@@ -116,7 +122,7 @@ impl Trainer<'_> {
         let weights: Vec<f32> = margins.iter().map(slope).flat_map(|slope| [slope, -slope]).collect();
         self.gradients.clear();
         let mut rows = 0;
-        for (_, packed) in packed(&texts(pairs), &weights, self.rows_max) {
+        for (_, packed) in packed(&texts(pairs), |text| weights[text], self.rows_max) {
             let batch = packed.batch();
             rows += batch.tokens.len();
             add_gradients(self.pool, &network, &self.trained, &mut self.gradients, batch);
@@ -137,7 +143,7 @@ pub(crate) fn log_probs(
 ) -> Vec<PairLogProbs> {
     let texts = texts(pairs);
     let mut losses = vec![0.0; texts.len()];
-    for (members, packed) in packed(&texts, &vec![1.0; texts.len()], rows_max) {
+    for (members, packed) in packed(&texts, |_| 1.0, rows_max) {
         let of_batch = document_losses(pool, network, trained, packed.batch());
         members.into_iter().zip(of_batch).for_each(|(text, loss)| losses[text] = loss);
     }
@@ -152,17 +158,6 @@ fn margins(pairs: &[Pair<'_>], now: &[PairLogProbs], beta: f64) -> Vec<f64> {
 /// Both answers of each pair, one after the other.
 fn texts<'a>(pairs: &[Pair<'a>]) -> Vec<Text<'a>> {
     pairs.iter().flat_map(Pair::texts).collect()
-}
-
-/// Texts in batches of bounded rows, each with a factor on its weights, and which of the texts are in each.
-fn packed(texts: &[Text<'_>], factors: &[f32], rows_max: usize) -> Vec<(Vec<usize>, PackedTexts)> {
-    let rows: Vec<usize> = texts.iter().map(Text::num_rows).collect();
-    let packed = pack(&rows, rows_max).into_iter().map(|members| {
-        let mut packed = PackedTexts::default();
-        members.iter().for_each(|&text| packed.push(texts[text], factors[text]));
-        (members, packed)
-    });
-    packed.collect()
 }
 
 /// `-log sigmoid(margin)`, without overflow.

@@ -81,19 +81,14 @@ impl<'a> Pass<'a> {
         let Linear { weight, bias, low_rank, num_outputs, num_inputs } = *layer;
         let pair = low_rank.map(|pair| pair.view(self.trained));
         let bias = bias.map(|bias| self.vector(bias));
-        let (matrix, beside) = match format {
-            None => (SeenMatrix::Lies(weight.view(self.trained)), pair),
-            Some(format) => (self.stored_as(format, weight, pair, [num_outputs, num_inputs]), None),
-        };
+        let matrix = self.stored_as(format, weight, pair, [num_outputs, num_inputs]);
+        let beside = pair.filter(|_| format.is_none());
         Seen { matrix, bias, beside, num_outputs, num_inputs }
     }
 
     /// A matrix `[N, C]` of the embedding or the head.
     pub(crate) fn end(self, weight: Weight<'a>, [n, k]: [usize; 2]) -> SeenMatrix<'a> {
-        match self.stored {
-            None => SeenMatrix::Lies(weight.view(self.trained)),
-            Some(_) => self.stored_as(ExpertFormat::Bf16, weight, None, [n, k]),
-        }
+        self.stored_as(self.stored.map(|_| ExpertFormat::Bf16), weight, None, [n, k])
     }
 
     /// Numbers that files have in bf16.
@@ -109,27 +104,29 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// A matrix with what is added to it, in a format; of none, as it lies and by itself.
     fn stored_as(
         self,
-        format: ExpertFormat,
+        format: Option<ExpertFormat>,
         weight: Weight<'a>,
         pair: Option<LowRank<'_>>,
         [n, k]: [usize; 2],
     ) -> SeenMatrix<'a> {
         let matrix = weight.view(self.trained);
         match (format, matrix, pair) {
-            (ExpertFormat::Mxfp4, Matrix::Mxfp4(_) | Matrix::Mxfp4Blocks(_), None)
-            | (ExpertFormat::Bf16, Matrix::Bf16(_) | Matrix::Bf16Transposed(_), None) => {
+            (None, ..)
+            | (Some(ExpertFormat::Mxfp4), Matrix::Mxfp4(_) | Matrix::Mxfp4Blocks(_), None)
+            | (Some(ExpertFormat::Bf16), Matrix::Bf16(_) | Matrix::Bf16Transposed(_), None) => {
                 SeenMatrix::Lies(matrix)
             }
-            (ExpertFormat::Mxfp4, ..) => {
+            (Some(ExpertFormat::Mxfp4), ..) => {
                 let mut blocks = vec![Mxfp4Block::default(); n * k / BLOCK_VALUES];
                 self.pool.for_each_row(&mut blocks, k / BLOCK_VALUES, |row, out| {
                     mxfp4_row(out, matrix, pair, row);
                 });
                 SeenMatrix::Mxfp4(blocks)
             }
-            (ExpertFormat::Bf16, ..) => {
+            (Some(ExpertFormat::Bf16), ..) => {
                 let mut values = vec![bf16::ZERO; n * k];
                 self.pool.for_each_row(&mut values, k, |row, out| {
                     let sums = sums(matrix, pair, row, k);

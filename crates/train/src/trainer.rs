@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::graph::{Loss, add_gradients, loss};
 use crate::network::Network;
 use crate::optimizer::{Optimizer, OptimizerSettings};
-use crate::packing::{PackedTexts, Text, pack};
+use crate::packing::{PackedTexts, Text, packed};
 use crate::trained::{Gradients, Trained};
 
 /// A run in the making.
@@ -138,13 +138,7 @@ pub(crate) fn batches(texts: &[Text<'_>], rows_max: usize) -> Vec<PackedTexts> {
     let weights = texts.iter().flat_map(|text| text.weights.iter().skip(1));
     let sum: f64 = weights.map(|weight| f64::from(weight.abs())).sum();
     let scale = (1.0 / sum) as f32;
-    let rows: Vec<usize> = texts.iter().map(Text::num_rows).collect();
-    let packed = pack(&rows, rows_max).into_iter().map(|members| {
-        let mut packed = PackedTexts::default();
-        members.into_iter().for_each(|text| packed.push(texts[text], scale));
-        packed
-    });
-    packed.collect()
+    packed(texts, |_| scale, rows_max).into_iter().map(|(_, packed)| packed).collect()
 }
 
 #[cfg(test)]

@@ -186,10 +186,9 @@ fn frozen<'a>(linear: &'a StoredLinear, layer: &LayerWeights) -> Linear<'a> {
 }
 
 impl Network<'_> {
-    /// What was trained beside the frozen matrices, as adapter files have it. It bears the mark of the format
-    /// that steps may have seen ([`Trainer::has_seen_stored`](crate::Trainer::has_seen_stored)).
+    /// What was trained beside the frozen matrices, as adapter files have it; no merge is marked in it.
     pub fn adapter(&self, trained: &Trained) -> Adapter {
-        let mut adapter = Adapter { trained_for: self.stored.map(Into::into), ..Adapter::default() };
+        let mut adapter = Adapter::default();
         let mut take = |site: AdapterSite, linear: &Linear<'_>| {
             if let Some(LowRankPair { a, b, rank, scale }) = linear.low_rank {
                 let (a, b) = (trained.of(a).to_vec(), trained.of(b).to_vec());

@@ -158,7 +158,7 @@ fn trained_for(object: &Map<String, Value>) -> Result<Option<TrainedFor>, String
             let mut known = [ExpertFormat::Mxfp4, ExpertFormat::Bf16].into_iter();
             let found = known.find(|format| word.as_str() == Some(format.name()));
             let wrong = || format!("`{QUANTIZATION_AWARE}` is {word}, not mxfp4 or bf16");
-            found.map(|format| Some(TrainedFor::from(format).with_base(base))).ok_or_else(wrong)
+            found.map(|format| Some(TrainedFor::new(format, base))).ok_or_else(wrong)
         }
     }
 }

@@ -55,7 +55,7 @@ pub fn write_adapter(
     let mut settings = settings(adapter, config, &modules, base_model);
     // Rounded factors are other ones than those that were trained for it.
     if let Some(trained) = adapter.trained_for.filter(|_| dtype == FactorDtype::F32) {
-        settings[QUANTIZATION_AWARE] = json!(trained.name());
+        settings[QUANTIZATION_AWARE] = json!(trained.format.name());
         settings[QUANTIZATION_AWARE_BASE] = json!(trained.base());
     }
     for (name, rows) in

@@ -56,7 +56,7 @@ pub fn summary(tuned: &Tuned) -> Value {
         "experts": tuned.form(),
         "lora_b_layout": layout,
         "dora_folded": read.had_dora,
-        "quantization_aware": adapter.trained_for.map(|format| format.name()),
+        "quantization_aware": adapter.trained_for.map(|trained| trained.format.name()),
         "matrices": adapter.pairs.len(),
         "numbers": numbers(tuned),
         "replaced": replaced.collect::<Vec<_>>(),
@@ -83,8 +83,8 @@ pub fn write_summary(out: &mut dyn Write, tuned: &Tuned) -> io::Result<()> {
     if read.had_dora {
         writeln!(out, "DoRA            folded into whole matrices")?;
     }
-    if let Some(format) = adapter.trained_for {
-        writeln!(out, "trained with    --qat, to be merged with --format {}", format.name())?;
+    if let Some(trained) = adapter.trained_for {
+        writeln!(out, "trained with    --qat, to be merged with --format {}", trained.format.name())?;
     }
     writeln!(out, "changes         {} matrices, {} numbers", adapter.pairs.len(), numbers(tuned))?;
     if !adapter.replaced.is_empty() {

@@ -1,7 +1,8 @@
 //! A model with an adapter in its weights.
 //!
 //! The folder gets its name after it has been opened again, its matrices have been held against the unmerged
-//! ones, and, in MXFP4, enough of the tuning is left in it.
+//! ones, and enough of the tuning is left in it. The merge that an adapter was trained for has to be the
+//! trained model instead, to the bit.
 
 use std::fs;
 use std::io::{self, Write};
@@ -283,7 +284,7 @@ fn write_trained_for(out: &mut dyn Write, tuned: &Tuned, outcome: &Outcome) -> i
         Some(trained) => writeln!(
             out,
             "\ntrained with --qat for --format {}: merged so it is the model that was trained, and this is another",
-            trained.name()
+            trained.format.name()
         ),
     }
 }

@@ -100,7 +100,7 @@ pub fn tell(
     let config = opened.checkpoint.config();
     let texts = rows.train_texts();
     let steps = recipe.course.steps();
-    let answers = texts.chunks(rows.num_answers()).collect::<Vec<_>>();
+    let answers = rows.answers(&texts);
     let tokens = recipe.course.sum(|place| answers[place].iter().map(|text| text.num_rows() as u64).sum());
     let learned = texts.iter().flat_map(|text| text.weights).filter(|weight| **weight != 0.0).count();
     let all: usize = texts.iter().map(|text| text.tokens.len()).sum();
@@ -143,7 +143,7 @@ pub fn tell(
 /// The most rows that go through the model together, and the most of them that are learned.
 fn largest_batch(recipe: &Recipe, rows: &Rows) -> (usize, usize) {
     let texts = rows.train_texts();
-    let answers: Vec<&[Text<'_>]> = texts.chunks(rows.num_answers()).collect();
+    let answers = rows.answers(&texts);
     let learned = |text: &Text<'_>| text.weights.iter().filter(|weight| **weight != 0.0).count();
     let (mut most, mut most_learned) = (0, 0);
     for step in 0..recipe.course.steps().min(STEPS_LOOKED_AT) {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use gptoss_checkpoint::{
-    Adapter, Checkpoint, FactorDtype, PUBLISHED_VOCAB_SIZE, read_adapter, write_adapter,
+    Adapter, Checkpoint, FactorDtype, PUBLISHED_VOCAB_SIZE, TrainedFor, read_adapter, write_adapter,
 };
 use gptoss_harmony::Vocab;
 use gptoss_kernels::Pool;
@@ -34,7 +34,6 @@ const TOKENIZER: [&str; 4] =
     ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"];
 
 /// What the end of a run needs to know.
-#[derive(Clone, Copy)]
 pub struct Finish<'a> {
     /// Of the user.
     pub args: &'a TrainArgs,
@@ -93,17 +92,13 @@ impl Finish<'_> {
         let tuned = last.or_else(|| lesson.test(&trainer));
         let is_quantized = trainer.has_seen_stored();
         let trained = trainer.into_trained();
-        let exported = match self.recipe.tuning {
-            Tuning::Full => Some(self.write_model(network, &trained, lesson)?),
-            Tuning::LowRank(_) => None,
-        };
-        let unmerged = match self.recipe.tuning {
-            Tuning::Full => None,
+        let (exported, unmerged) = match self.recipe.tuning {
+            Tuning::Full => (Some(self.write_model(network, &trained, lesson)?), None),
             Tuning::LowRank(_) => {
                 let mut adapter = network.adapter(&trained);
-                let mark = adapter.trained_for.filter(|_| is_quantized);
-                adapter.trained_for = mark.map(|mark| mark.with_base(&self.identity.base));
-                self.write_adapter(&adapter, lesson)?
+                let seen = self.recipe.quantized.filter(|_| is_quantized);
+                adapter.trained_for = seen.map(|(format, _)| TrainedFor::new(format, &self.identity.base));
+                (None, self.write_adapter(&adapter, lesson)?)
             }
         };
         plot::write_svg(&Target::at(&self.folder.path().join("loss.svg"))?, log.lines())?;

@@ -64,25 +64,23 @@ pub struct Outcome {
 
 impl Gate {
     /// With prompts of what is tested with, and where that has none, of what is learned; `None` where no row
-    /// has a turn.
+    /// has a turn, or no turns are asked for.
     pub fn of(rows: &Rows, vocab: &Vocab, turns: u32, threads: Option<u16>) -> Option<Gate> {
-        let (train, valid) = (rows.train_texts(), rows.valid_texts());
+        if turns == 0 {
+            return None;
+        }
+        let (head, train, valid) = (turn_head(vocab), rows.train_texts(), rows.valid_texts());
         let of = |texts: &[Text<'_>]| -> Vec<Vec<u32>> {
-            texts.iter().filter_map(|text| Some(prompt(text, vocab)?.to_vec())).collect()
+            texts.iter().filter_map(|text| Some(prompt(text, &head)?.to_vec())).collect()
         };
         let mut prompts = of(&valid);
         if prompts.is_empty() {
             prompts = of(&train);
         }
-        let length = |text: &Text<'_>| turn_tokens(text, vocab);
+        let length = |text: &Text<'_>| turn_tokens(text, &head);
         let longest = train.iter().chain(&valid).filter_map(length).max().unwrap_or_default();
         let tokens_max = (LENGTHS_MAX * longest).max(TURN_TOKENS_MIN);
-        (turns > 0 && !prompts.is_empty()).then_some(Gate {
-            prompts,
-            turns: turns as usize,
-            tokens_max,
-            threads,
-        })
+        (!prompts.is_empty()).then_some(Gate { prompts, turns: turns as usize, tokens_max, threads })
     }
 
     /// Has an adapter's base write, and the base with it.
@@ -265,21 +263,24 @@ fn tokens(mut events: EventStream) -> Result<Vec<u32>> {
     Ok(tokens)
 }
 
+/// How a turn of the model begins: `<|start|>assistant`.
+fn turn_head(vocab: &Vocab) -> Vec<u32> {
+    std::iter::once(vocab.control(Control::Start)).chain(vocab.encode_ids("assistant")).collect()
+}
+
 /// What stands before the turn that a text teaches, up to its `<|start|>assistant`, where it is a turn of a
 /// conversation. Reasoning that is not learned is of the turn.
-fn prompt<'a>(text: &Text<'a>, vocab: &Vocab) -> Option<&'a [u32]> {
-    let start = vocab.control(Control::Start);
-    let head: Vec<u32> = std::iter::once(start).chain(vocab.encode_ids("assistant")).collect();
+fn prompt<'a>(text: &Text<'a>, head: &[u32]) -> Option<&'a [u32]> {
     let first = text.weights.iter().position(|weight| *weight != 0.0)?;
-    let starts = (0..=first).rev().filter(|place| text.tokens[*place] == start);
-    let of_turn = starts.take_while(|place| text.tokens[*place..].starts_with(&head)).last();
+    let starts = (0..=first).rev().filter(|place| text.tokens[*place] == head[0]);
+    let of_turn = starts.take_while(|place| text.tokens[*place..].starts_with(head)).last();
     let place = of_turn.filter(|place| *place > 0)?;
     Some(&text.tokens[..place + head.len()])
 }
 
 /// How much is written behind such a prompt, reasoning that is not learned included.
-fn turn_tokens(text: &Text<'_>, vocab: &Vocab) -> Option<usize> {
-    Some(text.tokens.len() - prompt(text, vocab)?.len())
+fn turn_tokens(text: &Text<'_>, head: &[u32]) -> Option<usize> {
+    Some(text.tokens.len() - prompt(text, head)?.len())
 }
 
 #[cfg(test)]
@@ -289,6 +290,7 @@ mod tests {
     #[test]
     fn a_prompt_ends_where_its_turn_begins() {
         let vocab = Vocab::o200k_harmony();
+        let head = turn_head(&vocab);
         let [start, message, end] =
             [Control::Start, Control::Message, Control::End].map(|control| vocab.control(control));
         let said = |who: &str, what: &str| {
@@ -301,13 +303,9 @@ mod tests {
             let weights: Vec<f32> =
                 (0..tokens.len()).map(|place| f32::from(u8::from(place >= first))).collect();
             let text = Text { tokens, weights: &weights };
-            assert_eq!(prompt(&text, &vocab), expected, "{first}");
+            assert_eq!(prompt(&text, &head), expected, "{first}");
             let length = expected.map(|prompt| tokens.len() - prompt.len());
-            assert_eq!(
-                turn_tokens(&text, &vocab),
-                length,
-                "{first}: reasoning that is masked is written too"
-            );
+            assert_eq!(turn_tokens(&text, &head), length, "{first}: reasoning that is masked is written too");
         };
         for first in [asks.len() + 2, asks.len() + thinks.len(), tokens.len() - 1] {
             check(&tokens, first, Some(&expected));

@@ -1,6 +1,7 @@
 //! What a run learns of its rows, as a trainer takes it: texts, or pairs of answers.
 
-use gptoss_train::{Error, Loss, Pair, PairLogProbs, StepReport, Text, Trainer, Tuned};
+use gptoss_kernels::Pool;
+use gptoss_train::{Error, Loss, Pair, PairLogProbs, Preference, StepReport, Text, Trainer, Tuned};
 use serde_json::{Value, json};
 
 use super::recipe::Recipe;
@@ -99,28 +100,30 @@ impl<'a> Lesson<'a> {
 
     /// How well is said what is tested with, if there is any.
     pub fn test(&self, trainer: &Trainer<'_>) -> Option<Score> {
-        match self {
-            Lesson::Texts { valid, .. } => (!valid.is_empty()).then(|| trainer.loss(valid).into()),
-            Lesson::Pairs { valid, beta, .. } => {
-                (!valid.is_empty()).then(|| trainer.preference(valid, *beta).into())
-            }
-        }
+        self.score(|texts| trainer.loss(texts), |pairs, beta| trainer.preference(pairs, beta))
+    }
+
+    /// The same of the base, by the trainer that has taken no step; what it makes of pairs is in them.
+    pub fn base(&self, trainer: &Trainer<'_>) -> Option<Score> {
+        self.score(|texts| trainer.loss(texts), Preference::of_reference)
     }
 
     /// The same of a model that was written and opened.
-    pub fn test_written(
+    pub fn test_written(&self, model: &Tuned<'_>, pool: &Pool, rows_max: usize) -> Option<Score> {
+        self.score(
+            |texts| model.loss(pool, texts, rows_max),
+            |pairs, beta| model.preference(pool, pairs, beta, rows_max),
+        )
+    }
+
+    fn score(
         &self,
-        model: &Tuned<'_>,
-        pool: &gptoss_kernels::Pool,
-        rows_max: usize,
+        loss: impl FnOnce(&[Text<'_>]) -> Loss,
+        preference: impl FnOnce(&[Pair<'_>], f64) -> Preference,
     ) -> Option<Score> {
         match self {
-            Lesson::Texts { valid, .. } => {
-                (!valid.is_empty()).then(|| model.loss(pool, valid, rows_max).into())
-            }
-            Lesson::Pairs { valid, beta, .. } => {
-                (!valid.is_empty()).then(|| model.preference(pool, valid, *beta, rows_max).into())
-            }
+            Lesson::Texts { valid, .. } => (!valid.is_empty()).then(|| loss(valid).into()),
+            Lesson::Pairs { valid, beta, .. } => (!valid.is_empty()).then(|| preference(valid, *beta).into()),
         }
     }
 }
@@ -148,9 +151,9 @@ impl From<Loss> for Score {
     }
 }
 
-impl From<gptoss_train::Preference> for Score {
-    fn from(preference: gptoss_train::Preference) -> Score {
-        let gptoss_train::Preference { loss, accuracy, margin } = preference;
+impl From<Preference> for Score {
+    fn from(preference: Preference) -> Score {
+        let Preference { loss, accuracy, margin } = preference;
         Score { loss, accuracy: Some(accuracy), margin: Some(margin), balance: None }
     }
 }

@@ -117,8 +117,12 @@ impl Rows {
         if self.are_pairs { "pairs of answers" } else { "texts" }
     }
 
-    /// Texts of what is counted.
-    pub fn num_answers(&self) -> usize {
+    /// Some of its texts as they are counted: each alone, or both answers of a pair.
+    pub fn answers<'t, 'e>(&self, texts: &'t [Text<'e>]) -> Vec<&'t [Text<'e>]> {
+        texts.chunks(self.num_answers()).collect()
+    }
+
+    fn num_answers(&self) -> usize {
         if self.are_pairs { 2 } else { 1 }
     }
 

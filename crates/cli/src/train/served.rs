@@ -11,7 +11,7 @@ use gptoss_server::{
     DataFile, DataProblem, DataReport, TrainingData, TrainingEnd, TrainingMethod, TrainingNumbers,
     TrainingOrder, TrainingReport, TrainingRunner, TrainingSeat, TuningMetrics,
 };
-use gptoss_train::{Error, Text, Trainer, Weights};
+use gptoss_train::{Error, Trainer, Weights};
 
 use crate::args::{DataArgs, SiteArg, StepArgs, TrainArgs, TuningArgs, ValidArg};
 use crate::dataset;
@@ -195,7 +195,7 @@ impl JobRunner {
         }
         write(&trainer, FINAL)?;
         let texts = rows.train_texts();
-        let answers: Vec<&[Text<'_>]> = texts.chunks(rows.num_answers()).collect();
+        let answers = rows.answers(&texts);
         let trained_tokens =
             course.sum(|place| answers[place].iter().map(|text| text.tokens.len() as u64).sum());
         Ok(TrainingEnd::Finished { adapter: FINAL.to_owned(), trained_tokens })
