@@ -1,10 +1,10 @@
 //! What happens until the task is done: turn, calls, results, turn, within budgets?
 //!
-//! [`run()`] is the only loop there is. It offers the tools of a [`Toolbox`] to the model, takes a turn,
-//! answers the call that the turn ended with, and goes on, until there is an answer, a budget is spent,
-//! somebody cancels, or the call is for a function of the caller's, which is given back. What happens is
-//! told as [`AgentEvent`]s, and who may is asked as data ([`Action`], [`Decision`]); how either looks is
-//! the caller's.
+//! [`run()`] is the loop of the terminal's `agent` and `chat`; the server has one of its own (decision 0016).
+//! It offers the tools of a [`Toolbox`] to the model, takes a turn, answers the call that the turn ended
+//! with, and goes on, until there is an answer, a budget is spent, somebody cancels, or the call is for a
+//! function of the caller's, which is given back. What happens is told as [`AgentEvent`]s, and who may is
+//! asked as data ([`Action`], [`Decision`]); how either looks is the caller's.
 
 mod action;
 mod budget;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gptoss_tools::mcp::{McpClient, McpListing};
-use gptoss_tools::{Command, Outcome, PatchError, Plan, Shell, ToolReply, Workspace, patch_of_call};
+use gptoss_tools::{Command, Outcome, PatchError, Plan, Python, Shell, ToolReply, Workspace, patch_of_call};
 use gptoss_turn::Call;
 use serde_json::Value;
 
@@ -11,17 +11,18 @@ use crate::action::Action;
 use crate::toolbox::{Tool, Toolbox};
 
 /// What a call would do, and what is needed to do it.
-pub(crate) struct Prepared {
+pub(crate) struct Prepared<'a> {
     pub(crate) action: Action,
-    work: Result<Work, ToolReply>,
+    /// What is left to be done; a call that was not understood has its answer already.
+    work: Result<Work<'a>, ToolReply>,
 }
 
-/// With the tool's index in its box.
-enum Work {
-    Patch { tool: usize, plan: Plan },
-    Command { tool: usize, command: Command, time: Option<Duration> },
-    Code { tool: usize, code: String },
-    Mcp { tool: usize, function: String, arguments: String },
+/// With the tool that does it.
+enum Work<'a> {
+    Patch(&'a Workspace, Plan),
+    Command(&'a Shell, Command, Option<Duration>),
+    Code { python: &'a Python, conversation: &'a str, code: String },
+    Mcp { client: &'a McpClient, function: String, arguments: String },
 }
 
 /// What came of a call.
@@ -37,61 +38,46 @@ impl From<ToolReply> for Answer {
     }
 }
 
-impl Prepared {
-    /// Whether there is anything left to be done: a call that was not understood has its answer already.
+impl Prepared<'_> {
+    /// Whether there is anything left to be done.
     pub(crate) fn is_understood(&self) -> bool {
         self.work.is_ok()
+    }
+
+    /// Does it.
+    pub(crate) async fn answer(self) -> Answer {
+        match self.work {
+            Ok(Work::Patch(workspace, plan)) => applied(workspace, &plan).into(),
+            Ok(Work::Command(shell, command, time)) => ran(shell, &command, time).await,
+            Ok(Work::Code { python, conversation, code }) => python.call(conversation, &code).await.into(),
+            Ok(Work::Mcp { client, function, arguments }) => client.call(&function, &arguments).await.into(),
+            Err(reply) => reply.into(),
+        }
     }
 }
 
 impl Toolbox {
     /// What a call would do; None for a call of the caller's.
-    pub(crate) fn prepare(&self, call: &Call) -> Option<Prepared> {
-        let tool = self.tools.iter().position(|tool| tool.takes(call))?;
-        Some(match &self.tools[tool] {
-            Tool::Patch(workspace) => prepared_patch(tool, workspace, &call.arguments),
-            Tool::Shell(_) => prepared_command(tool, &call.arguments),
-            Tool::Python { .. } => {
+    pub(crate) fn prepare(&self, call: &Call) -> Option<Prepared<'_>> {
+        Some(match self.tools.iter().find(|tool| tool.takes(call))? {
+            Tool::Patch(workspace) => prepared_patch(workspace, &call.arguments),
+            Tool::Shell(shell) => prepared_command(shell, &call.arguments),
+            Tool::Python { python, conversation } => {
                 let code = call.arguments.clone();
-                Prepared { action: Action::Code { code: code.clone() }, work: Ok(Work::Code { tool, code }) }
+                let action = Action::Code { code: code.clone() };
+                Prepared { action, work: Ok(Work::Code { python, conversation, code }) }
             }
-            Tool::Mcp { client, listing } => prepared_mcp(tool, client, listing, call),
+            Tool::Mcp { client, listing } => prepared_mcp(client, listing, call),
         })
-    }
-
-    /// Does it.
-    pub(crate) async fn answer(&mut self, prepared: Prepared) -> Answer {
-        let work = match prepared.work {
-            Ok(work) => work,
-            Err(reply) => return reply.into(),
-        };
-        match work {
-            Work::Patch { tool, plan } => match &self.tools[tool] {
-                Tool::Patch(workspace) => applied(workspace, &plan).into(),
-                _ => unreachable!("only the patch tool prepares a patch"),
-            },
-            Work::Command { tool, command, time } => match &self.tools[tool] {
-                Tool::Shell(shell) => ran(shell, &command, time).await,
-                _ => unreachable!("only the shell prepares a command"),
-            },
-            Work::Code { tool, code } => match &self.tools[tool] {
-                Tool::Python { python, conversation } => python.call(conversation, &code).await.into(),
-                _ => unreachable!("only Python prepares code"),
-            },
-            Work::Mcp { tool, function, arguments } => match &self.tools[tool] {
-                Tool::Mcp { client, .. } => client.call(&function, &arguments).await.into(),
-                _ => unreachable!("only a server prepares such a call"),
-            },
-        }
     }
 }
 
-fn prepared_patch(tool: usize, workspace: &Workspace, arguments: &str) -> Prepared {
+fn prepared_patch<'a>(workspace: &'a Workspace, arguments: &str) -> Prepared<'a> {
     match patch_of_call(arguments).and_then(|patch| workspace.plan(&patch)) {
         Ok(plan) => {
             let changes = plan.edits.iter().map(|edit| (edit.path.to_string(), edit.kind())).collect();
             let action = Action::FileChange { changes, diff: plan.diff() };
-            Prepared { action, work: Ok(Work::Patch { tool, plan }) }
+            Prepared { action, work: Ok(Work::Patch(workspace, plan)) }
         }
         Err(error) => {
             let action = Action::FileChange { changes: Vec::new(), diff: String::new() };
@@ -111,7 +97,7 @@ fn patch_failed(error: &PatchError) -> ToolReply {
     ToolReply::error(format!("The patch was not applied: {error}"))
 }
 
-fn prepared_mcp(tool: usize, client: &McpClient, listing: &McpListing, call: &Call) -> Prepared {
+fn prepared_mcp<'a>(client: &'a McpClient, listing: &McpListing, call: &Call) -> Prepared<'a> {
     let config = client.config();
     // What is not in the listing is asked for: the server may take it all the same.
     let known = listing.tool(&call.recipient);
@@ -121,26 +107,28 @@ fn prepared_mcp(tool: usize, client: &McpClient, listing: &McpListing, call: &Ca
         arguments: call.arguments.clone(),
         needs_approval: known.is_none_or(|known| config.approval.is_needed(&known.name)),
     };
-    let work = Work::Mcp { tool, function: call.recipient.clone(), arguments: call.arguments.clone() };
+    let work = Work::Mcp { client, function: call.recipient.clone(), arguments: call.arguments.clone() };
     Prepared { action, work: Ok(work) }
 }
 
-fn prepared_command(tool: usize, arguments: &str) -> Prepared {
+fn prepared_command<'a>(shell: &'a Shell, arguments: &str) -> Prepared<'a> {
     match command_of(arguments) {
         Some((command, time)) => {
-            let shown = match &command {
-                Command::Text(text) => text.clone(),
-                Command::Argv(argv) => argv.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
-            };
-            Prepared {
-                action: Action::Command { command: shown },
-                work: Ok(Work::Command { tool, command, time }),
-            }
+            let action = Action::Command { command: shown(&command) };
+            Prepared { action, work: Ok(Work::Command(shell, command, time)) }
         }
         None => {
             let reply = ToolReply::error("The call holds no command: write {\"command\": \"...\"}.");
             Prepared { action: Action::Command { command: arguments.to_owned() }, work: Err(reply) }
         }
+    }
+}
+
+/// A command as people would write it.
+fn shown(command: &Command) -> String {
+    match command {
+        Command::Text(text) => text.clone(),
+        Command::Argv(argv) => argv.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
     }
 }
 
@@ -187,9 +175,8 @@ mod tests {
 
     #[test]
     fn words_are_shown_within_their_bounds() {
-        let prepared = prepared_command(0, r#"{"command": ["echo", "a b", "it's", "", "-n", "$x;"]}"#);
-        let command = r"echo 'a b' 'it'\''s' '' -n '$x;'".to_owned();
-        assert_eq!(prepared.action, Action::Command { command });
+        let (command, _) = command_of(r#"{"command": ["echo", "a b", "it's", "", "-n", "$x;"]}"#).unwrap();
+        assert_eq!(shown(&command), r"echo 'a b' 'it'\''s' '' -n '$x;'");
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use gptoss_harmony::{Conversation, Message, Role};
 use gptoss_tools::ToolReply;
 use gptoss_turn::{
-    Assistant, Call, ConstraintLimits, EngineError, Outcome, OutputRules, TurnEnd, TurnEvent, TurnOptions,
-    TurnRules,
+    Assistant, Call, ConstraintLimits, EngineError, OutputRules, TurnEnd, TurnEvent, TurnOptions, TurnRules,
+    is_offered,
 };
 
 use crate::action::{Action, Decision};
@@ -53,7 +53,7 @@ pub struct Host<'a, E, A> {
 /// compiled. All else is an ending.
 pub async fn run<E: FnMut(AgentEvent), A: FnMut(&Action) -> Decision>(
     assistant: &Assistant,
-    toolbox: &mut Toolbox,
+    toolbox: &Toolbox,
     task: Task,
     host: Host<'_, E, A>,
 ) -> Result<Ending, Error> {
@@ -72,23 +72,24 @@ pub async fn run<E: FnMut(AgentEvent), A: FnMut(&Action) -> Decision>(
         conversation,
         options,
         budget,
+        answer: None,
         usage: AgentUsage::default(),
         warnings: Vec::new(),
         num_calls: 0,
     };
-    let mut answer = None;
-    let end = run.until_end(&mut answer).await?;
+    let end = run.until_end().await?;
     let messages = run.conversation.messages.split_off(num_given);
-    Ok(Ending { end, messages, answer, usage: run.usage, warnings: run.warnings })
+    Ok(Ending { end, messages, answer: run.answer, usage: run.usage, warnings: run.warnings })
 }
 
 struct Run<'a, E, A> {
     assistant: &'a Assistant,
-    toolbox: &'a mut Toolbox,
+    toolbox: &'a Toolbox,
     host: Host<'a, E, A>,
     conversation: Conversation,
     options: TurnOptions,
     budget: Budget,
+    answer: Option<String>,
     usage: AgentUsage,
     warnings: Vec<String>,
     num_calls: usize,
@@ -101,7 +102,7 @@ enum GivenUp {
 }
 
 impl<E: FnMut(AgentEvent), A: FnMut(&Action) -> Decision> Run<'_, E, A> {
-    async fn until_end(&mut self, answer: &mut Option<String>) -> Result<AgentEnd, Error> {
+    async fn until_end(&mut self) -> Result<AgentEnd, Error> {
         if let Some(call) = waiting_call(&self.conversation)
             && let Some(end) = self.answer_call(call).await
         {
@@ -111,7 +112,7 @@ impl<E: FnMut(AgentEvent), A: FnMut(&Action) -> Decision> Run<'_, E, A> {
             if let Some(end) = self.spent() {
                 return Ok(end);
             }
-            let outcome = match self.turn().await {
+            let (end, calls) = match self.turn().await {
                 // What the run itself has said does not fit any more.
                 Err(gptoss_turn::Error::Engine(EngineError::PromptTooLong { .. }))
                     if self.usage.steps > 0 =>
@@ -120,11 +121,8 @@ impl<E: FnMut(AgentEvent), A: FnMut(&Action) -> Decision> Run<'_, E, A> {
                 }
                 taken => taken?,
             };
-            match outcome.end {
-                TurnEnd::Answer => {
-                    *answer = outcome.answer();
-                    return Ok(AgentEnd::Answer);
-                }
+            match end {
+                TurnEnd::Answer => return Ok(AgentEnd::Answer),
                 TurnEnd::Call => {}
                 TurnEnd::Length => return Ok(AgentEnd::Tokens),
                 TurnEnd::Context => return Ok(AgentEnd::Context),
@@ -132,7 +130,7 @@ impl<E: FnMut(AgentEvent), A: FnMut(&Action) -> Decision> Run<'_, E, A> {
                 TurnEnd::Deadline => return Ok(AgentEnd::Time),
                 TurnEnd::NoAnswer => return Ok(AgentEnd::NoAnswer),
             }
-            for call in outcome.calls {
+            for call in calls {
                 if let Some(end) = self.answer_call(call).await {
                     return Ok(end);
                 }
@@ -154,8 +152,8 @@ impl<E: FnMut(AgentEvent), A: FnMut(&Action) -> Decision> Run<'_, E, A> {
         (self.usage.steps >= self.budget.steps_max).then_some(AgentEnd::Steps)
     }
 
-    /// Takes one turn, and keeps what it said.
-    async fn turn(&mut self) -> Result<Outcome, gptoss_turn::Error> {
+    /// Takes one turn, and keeps what it said. Gives why it ended, and the calls that wait for a result.
+    async fn turn(&mut self) -> Result<(TurnEnd, Vec<Call>), gptoss_turn::Error> {
         let left = self.budget.tokens_max.map(|max| max - self.usage.completion_tokens);
         let options = TurnOptions {
             max_new_tokens: [self.options.max_new_tokens, left].into_iter().flatten().min(),
@@ -181,14 +179,19 @@ impl<E: FnMut(AgentEvent), A: FnMut(&Action) -> Decision> Run<'_, E, A> {
         self.usage.add(&outcome.usage);
         self.warnings.extend(outcome.warnings.iter().cloned());
         self.conversation.messages.extend(outcome.messages.iter().cloned());
-        self.tell(AgentEvent::TurnEnded(Box::new(outcome.clone())));
-        Ok(outcome)
+        if outcome.end == TurnEnd::Answer {
+            self.answer = outcome.answer();
+        }
+        let ended = (outcome.end, outcome.calls.clone());
+        self.tell(AgentEvent::TurnEnded(Box::new(outcome)));
+        Ok(ended)
     }
 
     /// Answers a call; an end where the run may not go on behind it.
     async fn answer_call(&mut self, call: Call) -> Option<AgentEnd> {
         let Some(prepared) = self.toolbox.prepare(&call) else {
-            if self.is_offered(&call) {
+            // Then it is the caller's.
+            if is_offered(&self.conversation, &call.recipient) {
                 return Some(AgentEnd::Call(call));
             }
             let reply = ToolReply::error(format!("There is no tool {}.", call.name));
@@ -212,7 +215,7 @@ impl<E: FnMut(AgentEvent), A: FnMut(&Action) -> Decision> Run<'_, E, A> {
         }
         let (cancel, deadline) = (self.host.cancel, self.options.deadline);
         let (answer, end) = tokio::select! {
-            answer = self.toolbox.answer(prepared) => (answer, None),
+            answer = prepared.answer() => (answer, None),
             given_up = give_up(cancel, deadline) => match given_up {
                 GivenUp::Cancelled => (ToolReply::error("The call was cancelled.").into(), Some(AgentEnd::Cancelled)),
                 GivenUp::Time => (ToolReply::error("The call was ended: the time for the task is over.").into(), Some(AgentEnd::Time)),
@@ -233,23 +236,6 @@ impl<E: FnMut(AgentEvent), A: FnMut(&Action) -> Decision> Run<'_, E, A> {
         let number = self.num_calls;
         self.num_calls += 1;
         self.tell(AgentEvent::CallEnded { number, action, status, reply, exit_code });
-    }
-
-    /// Whether the conversation offers a function of this name: then it is the caller's.
-    fn is_offered(&self, call: &Call) -> bool {
-        let parts = self.conversation.messages.iter().flat_map(|message| &message.content);
-        let namespaces = parts.filter_map(|part| match part {
-            gptoss_harmony::Content::System(content) => content.tools.as_ref(),
-            gptoss_harmony::Content::Developer(content) => content.tools.as_ref(),
-            gptoss_harmony::Content::Text(_) => None,
-        });
-        namespaces.flat_map(|namespaces| namespaces.values()).any(|namespace| {
-            namespace.name == call.recipient
-                || namespace
-                    .tools
-                    .iter()
-                    .any(|tool| format!("{}.{}", namespace.name, tool.name) == call.recipient)
-        })
     }
 
     fn tell(&mut self, event: AgentEvent) {

@@ -2,9 +2,8 @@
 //!
 //! The loop is the room `agent`'s; here are what the model is told, who approves, and how it looks. The
 //! answer goes to standard output and everything else to standard error: each change as a difference before
-//! it is made, then how it went. With `--json` standard output has one event a line, in the words of `codex
-//! exec
-//! --json`, so that what reads those reads these.
+//! it is made, then how it went. With `--json` standard output has one event a line, in the words of
+//! `codex exec --json`, so that what reads those reads these.
 
 mod approver;
 mod events;
@@ -23,7 +22,7 @@ use gptoss_tools::Workspace;
 use crate::args::{AgentArgs, ApproveArg};
 use crate::failure::usage;
 use crate::generation::{self, Session};
-use crate::interrupt::{EXIT_INTERRUPTED, Interrupt, SecondPress};
+use crate::interrupt::{EXIT_INTERRUPTED, Interrupt, SecondPress, tell_or_cancel};
 use crate::run::prompt;
 use crate::terminal;
 pub use approver::Approver;
@@ -44,7 +43,7 @@ pub fn run(args: &AgentArgs) -> Result<ExitCode> {
     let task = prompt(&args.task, "gptoss agent")?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-    let mut toolbox = runtime.block_on(toolbox::of(&args.tools, &args.workspace, args.mcp.as_deref()))?;
+    let toolbox = runtime.block_on(toolbox::of(&args.tools, &args.workspace, args.mcp.as_deref()))?;
     let (session, head) = generation::prepare(&args.generation)?;
     let mut messages: Vec<Message> = instructions::of_workspace(&args.workspace)?.into_iter().collect();
     messages.push(Message::user(task));
@@ -68,18 +67,10 @@ pub fn run(args: &AgentArgs) -> Result<ExitCode> {
     let mut approver = Approver::new(args.approve, !args.json);
     let ended = interrupt.stoppable(|cancel| {
         let mut told = Ok(());
-        let mut on_event = |event| {
-            if told.is_ok() {
-                told = teller.tell(event);
-            }
-            if told.is_err() {
-                // Nobody is left to speak to.
-                cancel.store(true, std::sync::atomic::Ordering::SeqCst);
-            }
-        };
+        let on_event = |event| tell_or_cancel(&mut told, cancel, || teller.tell(event));
         let approve = |action: &gptoss_agent::Action| approver.decide(action, &mut ask_stdin);
-        let host = Host { cancel, on_event: &mut on_event, approve };
-        let ended = runtime.block_on(gptoss_agent::run(session.assistant(), &mut toolbox, task, host));
+        let host = Host { cancel, on_event, approve };
+        let ended = runtime.block_on(gptoss_agent::run(session.assistant(), &toolbox, task, host));
         told.map(|()| ended)
     })?;
     let ending = match ended {

@@ -19,7 +19,6 @@ use std::cell::RefCell;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result};
 use gptoss_agent::{AgentEnd, AgentEvent, Budget, Ending, Host, Task};
@@ -31,7 +30,7 @@ use crate::args::{ApproveArg, ChatArgs};
 use crate::failure;
 use crate::generation::{self, ConversationHead, Session};
 use crate::input::{self, Source};
-use crate::interrupt::{Interrupt, SecondPress};
+use crate::interrupt::{Interrupt, SecondPress, tell_or_cancel};
 use crate::output::Target;
 use crate::terminal;
 use command::Command;
@@ -78,12 +77,6 @@ struct Chat {
     tools: Tools,
     approver: Approver,
     runtime: tokio::runtime::Runtime,
-}
-
-/// Whether the turn goes on after a call.
-enum AfterCalls {
-    GoOn,
-    Stop,
 }
 
 impl Chat {
@@ -203,7 +196,7 @@ impl Chat {
             let goes_on = match &ending.end {
                 AgentEnd::Call(call) => {
                     kept = self.turns.len();
-                    matches!(self.ask_for_result(call)?, AfterCalls::GoOn)
+                    self.ask_for_result(call)?
                 }
                 AgentEnd::Approval(_) => false,
                 _ => return Ok(()),
@@ -254,18 +247,10 @@ impl Chat {
         };
         let mut shown = Ok(());
         let ended = interrupt.stoppable(|cancel| {
-            let on_event = |event| {
-                if shown.is_ok() {
-                    shown = show(event);
-                }
-                if shown.is_err() {
-                    // There is nobody left to speak to.
-                    cancel.store(true, Ordering::SeqCst);
-                }
-            };
+            let on_event = |event| tell_or_cancel(&mut shown, cancel, || show(event));
             let approve = |action: &gptoss_agent::Action| approver.decide(action, &mut ask);
             let host = Host { cancel, on_event, approve };
-            runtime.block_on(gptoss_agent::run(session.assistant(), &mut tools.toolbox, task, host))
+            runtime.block_on(gptoss_agent::run(session.assistant(), &tools.toolbox, task, host))
         });
         // A turn that broke off has not ended its line.
         display.take().map_or(Ok(()), Display::finish)?;
@@ -306,16 +291,17 @@ impl Chat {
         }
     }
 
-    fn ask_for_result(&mut self, call: &Call) -> Result<AfterCalls> {
+    /// Puts the user's result behind the call. False when there will be none.
+    fn ask_for_result(&mut self, call: &Call) -> Result<bool> {
         let result = match self.editor.read(&result_prompt(&call.name))? {
             Typed::Line(line) if !line.trim().is_empty() => line,
             Typed::Line(_) => NO_RESULT.to_owned(),
-            Typed::Interrupted | Typed::End => return Ok(AfterCalls::Stop),
+            Typed::Interrupted | Typed::End => return Ok(false),
         };
         let mut message = Message::tool_result(call.recipient.clone(), result);
         message.channel = call.channel.clone().or(message.channel);
         self.turns.push(message);
-        Ok(AfterCalls::GoOn)
+        Ok(true)
     }
 }
 

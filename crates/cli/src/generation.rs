@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
 use gptoss_engine::{Sampling, SamplingParams};
@@ -26,6 +26,7 @@ use crate::engine_start::{self, RunningEngine};
 use crate::failure::usage;
 use crate::functions;
 use crate::generation_config::GenerationConfig;
+use crate::interrupt::tell_or_cancel;
 use crate::model_source::context;
 use crate::offer;
 use crate::today::today;
@@ -91,14 +92,7 @@ impl Session {
         show: &mut dyn FnMut(TurnEvent) -> io::Result<()>,
     ) -> Result<Outcome> {
         let mut shown = Ok(());
-        let mut on_event = |event| {
-            if shown.is_ok() {
-                shown = show(event);
-            }
-            if shown.is_err() {
-                cancel.store(true, Ordering::SeqCst);
-            }
-        };
+        let mut on_event = |event| tell_or_cancel(&mut shown, cancel, || show(event));
         let outcome = self.assistant.run_turn(conversation, &self.options, cancel, &mut on_event);
         shown?;
         Ok(outcome?)

@@ -6,6 +6,7 @@
 //!
 //! On a terminal the line editor of `chat` reads Ctrl-C as a key and no signal arrives at all.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -56,5 +57,16 @@ impl Interrupt {
         let done = work(&self.cancel);
         self.is_idle.store(true, Ordering::SeqCst);
         done
+    }
+}
+
+/// Tells once more, unless that has failed before. When it fails, nobody is left to speak to, and the flag
+/// that [`Interrupt::stoppable`] gave is raised.
+pub fn tell_or_cancel(told: &mut io::Result<()>, cancel: &AtomicBool, tell: impl FnOnce() -> io::Result<()>) {
+    if told.is_ok() {
+        *told = tell();
+    }
+    if told.is_err() {
+        cancel.store(true, Ordering::SeqCst);
     }
 }

@@ -15,7 +15,7 @@ use gptoss_tools::browser::{
 };
 use gptoss_tools::cell::{Cell, Launcher};
 use gptoss_tools::mcp::limits::McpLimits;
-use gptoss_tools::mcp::{McpClient, McpError, McpListing, McpTransport, launch_plain, parse_mcp_servers};
+use gptoss_tools::mcp::{McpClient, McpError, McpListing, McpTransport, parse_mcp_servers};
 use gptoss_tools::{Interpreter, Python, ToolReply};
 
 use crate::args::{BrowserSource, LogForm, ServeArgs, ServedTool};
@@ -46,7 +46,7 @@ fn browser(args: &ServeArgs) -> Result<Option<Arc<Backend>>> {
         }
         (Some(source), true) => source,
     };
-    let web = || Web::new(Guard::new(Vec::new()));
+    let web = || Web::new(Guard::default());
     Ok(Some(Arc::new(match source {
         BrowserSource::Corpus(folder) => {
             let corpus = Corpus::open(folder, Limits::default().page_bytes_max)
@@ -86,7 +86,7 @@ fn servers(args: &ServeArgs) -> Result<BTreeMap<String, Server>> {
         .with_context(|| format!("--mcp {} cannot be used", file.display()))?;
     let log = notices(args.log_format);
     let server = |config| Server {
-        client: McpClient::new(config, McpLimits::default(), Arc::new(launch_plain)),
+        client: McpClient::new(config, McpLimits::default()),
         listing: Mutex::default(),
         log: Arc::clone(&log),
     };
@@ -262,7 +262,8 @@ fn seen(Browsed { reply, action }: Browsed, browser: &Browser) -> ToolOutcome {
         url: url.to_owned(),
         title: String::new(),
     };
-    let pages = browser.citations().pages().map(page).collect();
+    // A call shows one page at most; those before it were told.
+    let pages = browser.pages().last().map(page).into_iter().collect();
     ToolOutcome { url, sources, pages, ..told(reply) }
 }
 
@@ -277,7 +278,7 @@ mod tests {
         let noted = Arc::new(Mutex::new(String::new()));
         let notes = Arc::clone(&noted);
         let server = Server {
-            client: McpClient::new(config, McpLimits::default(), Arc::new(launch_plain)),
+            client: McpClient::new(config, McpLimits::default()),
             listing: Mutex::default(),
             log: Arc::new(move |message| notes.lock().unwrap().push_str(message)),
         };

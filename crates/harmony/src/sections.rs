@@ -104,8 +104,7 @@ fn namespace_section(namespace: &ToolNamespace) -> Result<String, ToolExcess> {
     if !namespace.tools.is_empty() {
         lines.push(format!("namespace {} {{\n", namespace.name));
         for tool in &namespace.tools {
-            lines.extend(tool.description.lines().map(|line| format!("// {line}")));
-            lines.push(signature(tool)?);
+            lines.push(tool_text(tool)?);
         }
         lines.push(format!("}} // namespace {}", namespace.name));
     }
@@ -115,9 +114,12 @@ fn namespace_section(namespace: &ToolNamespace) -> Result<String, ToolExcess> {
 /// How many bytes a tool takes in a prompt; `None` when its schema is beyond [`crate::limits`], so that no
 /// prompt can hold it.
 pub fn tool_bytes(tool: &FunctionTool) -> Option<usize> {
-    let signature = signature(tool).ok()?;
-    let comments: usize = tool.description.lines().map(|line| "// ".len() + line.len() + 1).sum();
-    Some(comments + signature.len())
+    tool_text(tool).ok().map(|text| text.len())
+}
+
+fn tool_text(tool: &FunctionTool) -> Result<String, ToolExcess> {
+    let comments = tool.description.lines().map(|line| format!("// {line}\n"));
+    Ok(comments.chain([signature(tool)?]).collect())
 }
 
 fn signature(tool: &FunctionTool) -> Result<String, ToolExcess> {

@@ -4,10 +4,9 @@
 #![expect(clippy::disallowed_methods, reason = "a program of its own")]
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use gptoss_tools::mcp::limits::McpLimits;
-use gptoss_tools::mcp::{McpClient, McpError, launch_plain, parse_mcp_servers};
+use gptoss_tools::mcp::{McpClient, McpError, parse_mcp_servers};
 use serde_json::{Map, Value, json};
 
 #[tokio::main(flavor = "current_thread")]
@@ -21,7 +20,7 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let client = McpClient::new(config, McpLimits::default(), Arc::new(launch_plain));
+    let client = McpClient::new(config, McpLimits::default());
     let ended = call_all(&client).await;
     client.close().await;
     match ended {

@@ -1,7 +1,8 @@
 //! What does this call give back, and what can it not reach?
 //!
-//! Every tool that the model was trained to use, or that a person gives it, run inside walls: each returns a
-//! [`ToolReply`], whose text the next turn reads. Tools know neither turns nor who asked.
+//! Every tool that the model was trained to use, or that a person gives it. Code and commands run inside
+//! walls; the browser, MCP servers and patches have none. What a tool gives back is a [`ToolReply`], whose
+//! text the next turn reads. Tools know neither turns nor who asked.
 
 pub mod browser;
 pub mod cell;

@@ -2,8 +2,9 @@
 //!
 //! A server is data: [`McpServerConfig`] says how it is reached, which of its tools may be called and which
 //! need a person's approval, and [`McpClient`] keeps a connection to it. What a server says is a stranger's
-//! text: names, descriptions, schemas and results are cleaned and bounded before anybody reads them. Nothing
-//! of this program's environment and no key of a caller's reaches a server but what its entry names.
+//! text: names, descriptions, schemas and results are cleaned and bounded before anybody reads them. Of this
+//! program's environment a server gets what its entry names and the few variables that a program needs to
+//! run, such as `PATH` and `HOME`; no key of a caller's reaches it but one that its entry names.
 
 mod approval;
 mod child;
@@ -29,4 +30,4 @@ pub use entry::{McpEntryError, parse_mcp_servers};
 pub use error::McpError;
 pub use listing::{McpListing, McpTool};
 pub use serve::{OfferedTool, ToolOffer, serve_mcp_http, serve_mcp_stdio};
-pub use session::{McpLaunch, launch_plain};
+pub use stranger_text::is_hidden;

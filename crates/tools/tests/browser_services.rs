@@ -46,7 +46,7 @@ async fn ask(backend: Backend, function: &str, arguments: &str) -> String {
 #[tokio::test]
 async fn each_service_is_asked_in_its_words() {
     type Make = fn(Service) -> Backend;
-    let searxng: Make = |service| Backend::Searxng(service, Web::new(Guard::new(Vec::new())));
+    let searxng: Make = |service| Backend::Searxng(service, Web::new(Guard::default()));
     let search = r#"{"query": "a b&c"}"#;
     let page = r#"{"id": "https://x.example/p"}"#;
     let found = "【0†One†x.example】 first second";

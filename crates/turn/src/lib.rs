@@ -38,4 +38,5 @@ pub use gptoss_harmony::{Call, Channel, Delta, Logprob, TopLogprob, TurnEnd};
 pub use options::TurnOptions;
 pub use stop::{Filtered, StopFilter};
 pub use text::{Text, TextOptions};
+pub use tools::is_offered;
 pub use turn::{Turn, TurnCanceller};

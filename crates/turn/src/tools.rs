@@ -32,6 +32,14 @@ pub(crate) fn builtin_tools(conversation: &Conversation) -> BTreeMap<String, Opt
     tools
 }
 
+/// Whether the conversation offers a tool whose calls have this recipient.
+pub fn is_offered(conversation: &Conversation, recipient: &str) -> bool {
+    namespaces(conversation).any(|namespace| {
+        let is_called = |tool: &FunctionTool| format!("{}.{}", namespace.name, tool.name) == recipient;
+        namespace.name == recipient || namespace.tools.iter().any(is_called)
+    })
+}
+
 fn namespaces(conversation: &Conversation) -> impl Iterator<Item = &ToolNamespace> {
     let parts = conversation.messages.iter().flat_map(|message| &message.content);
     let tools = parts.filter_map(|part| match part {

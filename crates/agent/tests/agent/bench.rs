@@ -109,9 +109,9 @@ impl Bench {
         approve: &mut dyn FnMut(&Action) -> Decision,
         on_event: &mut dyn FnMut(AgentEvent),
     ) -> Ending {
-        let mut toolbox = Toolbox { tools: vec![Tool::Patch(Workspace::open(self.folder()).unwrap())] };
+        let toolbox = Toolbox { tools: vec![Tool::Patch(Workspace::open(self.folder()).unwrap())] };
         let host = Host { cancel, on_event, approve };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(run(&self.assistant, &mut toolbox, task, host)).unwrap()
+        runtime.block_on(run(&self.assistant, &toolbox, task, host)).unwrap()
     }
 }

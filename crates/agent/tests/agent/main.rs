@@ -184,7 +184,7 @@ fn a_cancel_ends_a_turn_in_its_middle() {
 fn a_run_can_move_between_threads() {
     fn is_send(_: &impl Send) {}
     let bench = Bench::new(&[FINAL]);
-    let (mut toolbox, cancel) = (Toolbox::default(), AtomicBool::new(false));
+    let (toolbox, cancel) = (Toolbox::default(), AtomicBool::new(false));
     let host = Host { cancel: &cancel, on_event: |_| {}, approve };
-    is_send(&run(bench.assistant(), &mut toolbox, bench.task(Budget::default()), host));
+    is_send(&run(bench.assistant(), &toolbox, bench.task(Budget::default()), host));
 }

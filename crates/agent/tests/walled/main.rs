@@ -52,14 +52,14 @@ fn toolbox(bench: &Bench) -> Toolbox {
 
 fn work(
     bench: &Bench,
-    mut toolbox: Toolbox,
+    toolbox: Toolbox,
     budget: Budget,
     cancel: &AtomicBool,
     on_event: impl FnMut(AgentEvent),
 ) -> Ending {
     let host = Host { cancel, on_event, approve: |_: &Action| Decision::Approve };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(run(bench.assistant(), &mut toolbox, bench.task(budget), host)).unwrap()
+    runtime.block_on(run(bench.assistant(), &toolbox, bench.task(budget), host)).unwrap()
 }
 
 fn repairs() {

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use gptoss_agent::{Action, Decision};
+use gptoss_tools::mcp::is_hidden;
 
 use crate::args::ApproveArg;
 use crate::terminal;
@@ -70,11 +71,9 @@ fn question(action: &Action) -> String {
 fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        match c {
-            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => {
-                shown.extend(c.escape_unicode())
-            }
-            _ => shown.push(c),
+        match is_hidden(c) || matches!(c, '\u{200c}' | '\u{200d}') {
+            true => shown.extend(c.escape_unicode()),
+            false => shown.push(c),
         }
     }
     shown

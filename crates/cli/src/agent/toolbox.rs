@@ -2,13 +2,12 @@
 
 use std::env;
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use gptoss_agent::{Tool, Toolbox};
 use gptoss_tools::cell::{Cell, Launcher};
 use gptoss_tools::mcp::limits::McpLimits;
-use gptoss_tools::mcp::{McpClient, launch_plain, parse_mcp_servers};
+use gptoss_tools::mcp::{McpClient, parse_mcp_servers};
 use gptoss_tools::{Interpreter, Python, Shell, Workspace};
 
 use crate::args::ToolArg;
@@ -54,7 +53,7 @@ async fn server(name: &str, file: Option<&Path>) -> Result<Tool> {
         .into_iter()
         .find(|server| server.label == name)
         .with_context(|| format!("{}: there is no server {name}; there are {labels}", file.display()))?;
-    let client = McpClient::new(config, McpLimits::default(), Arc::new(launch_plain));
+    let client = McpClient::new(config, McpLimits::default());
     let listing = client.listing().await.with_context(|| format!("mcp:{name}"))?;
     Ok(Tool::Mcp { client, listing })
 }

@@ -64,7 +64,7 @@ impl Display {
                 return Ok(());
             }
             TurnEvent::Delta(delta) => delta,
-            // `run_turn` returns the end and does not tell it.
+            // Whoever takes the turn has the end.
             TurnEvent::Finished(_) | TurnEvent::Failed(_) => return Ok(()),
         };
         self.progress.clear();

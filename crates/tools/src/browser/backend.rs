@@ -49,11 +49,16 @@ impl Backend {
             Self::Exa(service) => service.exa_page(url, limits).await,
             Self::YouCom(service) => service.you_com_page(url, limits).await,
             Self::Searxng(_, web) | Self::Fetch(web) => web.fetch(url, limits).await,
-            Self::Corpus(corpus) => corpus.page(url).ok_or_else(|| {
-                Failure::Nothing(
-                    "no file of the corpus has this address; a search tells those that have".to_owned(),
-                )
-            }),
+            Self::Corpus(corpus) => {
+                let (corpus, url) = (corpus.clone(), url.to_owned());
+                let page = tokio::task::spawn_blocking(move || corpus.page(&url)).await;
+                let page = page.map_err(|_| Failure::Nothing("the corpus cannot be read".to_owned()))?;
+                page.ok_or_else(|| {
+                    Failure::Nothing(
+                        "no file of the corpus has this address; a search tells those that have".to_owned(),
+                    )
+                })
+            }
         }
     }
 }

@@ -210,19 +210,21 @@ impl Kind {
 
 impl Document {
     fn new(kind: Kind, name: &Path, source: String) -> Self {
-        let heading = match kind {
-            Kind::Text => None,
-            Kind::Markdown => source
-                .lines()
-                .find_map(|line| line.strip_prefix("# "))
-                .map(|heading| heading.trim().to_owned()),
-            Kind::Html => html::title(&source),
+        let (heading, text) = match kind {
+            Kind::Text => (None, None),
+            Kind::Markdown => {
+                let heading = source.lines().find_map(|line| line.strip_prefix("# "));
+                (heading.map(|heading| heading.trim().to_owned()), None)
+            }
+            Kind::Html => {
+                let (title, text) = html::title_and_text(&source);
+                (title, Some(text))
+            }
         };
         let title = match heading {
             Some(heading) if !heading.is_empty() => heading,
             _ => name.to_string_lossy().into_owned(),
         };
-        let text = (kind == Kind::Html).then(|| html::text(&source));
         Self { kind, source, text, title, num_words: 0 }
     }
 

@@ -31,20 +31,24 @@ pub(super) fn display(page: &Page, cursor: usize, view: View) -> Result<String, 
         page.title,
         first + shown - 1,
         lines.len() - 1,
-        numbered(&rest[..shown], first)
+        numbered(&rest[..shown], first).collect::<String>()
     ))
 }
 
-fn numbered(lines: &[String], first: usize) -> String {
-    let numbered: Vec<String> =
-        lines.iter().enumerate().map(|(i, line)| format!("L{}: {line}", first + i)).collect();
-    numbered.join("\n")
+/// Lines with their numbers, each but the first after a line end.
+fn numbered(lines: &[String], first: usize) -> impl Iterator<Item = String> {
+    lines.iter().enumerate().map(move |(i, line)| {
+        let end = if i == 0 { "" } else { "\n" };
+        format!("{end}L{}: {line}", first + i)
+    })
 }
 
 /// How many numbered lines the view's tokens reach into.
 fn lines_that_fit(lines: &[String], first: usize) -> usize {
     let vocab = Vocab::o200k_harmony();
-    let text: String = numbered(lines, first).chars().take((VIEW_TOKENS + 1) * TOKEN_CHARS_MAX).collect();
+    // No line is numbered that the tokens cannot reach.
+    let chars = numbered(lines, first).flat_map(|line| line.chars().collect::<Vec<_>>());
+    let text: String = chars.take((VIEW_TOKENS + 1) * TOKEN_CHARS_MAX).collect();
     if text.chars().nth(VIEW_TOKENS).is_none() {
         return lines.len();
     }

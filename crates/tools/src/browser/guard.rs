@@ -67,14 +67,16 @@ impl fmt::Debug for Guard {
     }
 }
 
-impl Guard {
-    /// Lets connections go to the public internet and to `allowed` besides, whatever network those are in;
-    /// names are resolved as the machine does it.
-    pub fn new(allowed: Vec<SocketAddr>) -> Self {
-        Self::resolving_by(allowed, Arc::new(|host| Box::pin(resolve(host.to_owned()))))
+impl Default for Guard {
+    /// Lets connections go to the public internet alone; names are resolved as the machine does it.
+    fn default() -> Self {
+        Self::resolving_by(Vec::new(), Arc::new(|host| Box::pin(resolve(host.to_owned()))))
     }
+}
 
-    /// The same with another way to resolve names.
+impl Guard {
+    /// Lets connections go to the public internet and to `allowed` besides, whatever network those are in,
+    /// with a way to resolve names.
     pub fn resolving_by(allowed: Vec<SocketAddr>, resolve: Arc<Resolve>) -> Self {
         Self { allowed, resolve }
     }

@@ -113,14 +113,15 @@ impl Client {
     }
 }
 
-/// A request for a URL, to which a method, headers and a body may be added.
+/// A request for a URL: a POST of the body if there is one, else a GET.
 pub(super) fn request(
     url: &Url,
     headers: &[(HeaderName, HeaderValue)],
     body: Option<Vec<u8>>,
 ) -> Request<Full<Bytes>> {
-    let mut request = Request::new(Full::new(Bytes::from(body.clone().unwrap_or_default())));
-    if body.is_some() {
+    let is_post = body.is_some();
+    let mut request = Request::new(Full::new(Bytes::from(body.unwrap_or_default())));
+    if is_post {
         *request.method_mut() = hyper::Method::POST;
     }
     // A URL's serialization is ASCII without spaces: it is a valid target and a valid header.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-/// Bounds that an operator may change.
+/// Bounds that a caller may choose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Largest page that is fetched or read, before it becomes text. Units: bytes.
@@ -59,6 +59,3 @@ pub(crate) const LINK_BYTES_MAX: usize = 16 << 20;
 
 /// Quotations within quotations that are told apart.
 pub(crate) const QUOTATION_DEPTH_MAX: usize = 16;
-
-/// Longest mark that is read as a citation. Units: characters.
-pub(crate) const CITATION_CHARS_MAX: usize = 256;

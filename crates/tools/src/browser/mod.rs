@@ -9,7 +9,6 @@
 mod arguments;
 mod backend;
 mod characters;
-mod citations;
 mod corpus;
 mod display;
 mod error;
@@ -27,7 +26,6 @@ mod wrap;
 use std::{collections::HashMap, sync::Arc};
 
 pub use backend::Backend;
-pub use citations::{CitationStream, Citations, Cited, UrlCitation};
 pub use corpus::{Corpus, CorpusError};
 pub use guard::{Guard, Refused, Resolve};
 pub use limits::Limits;
@@ -105,24 +103,10 @@ impl Browser {
         Browsed { reply, action }
     }
 
-    /// What a call will do if it can, before it is made: a search has no sources yet.
-    pub fn action(&self, function: &str, arguments: &str) -> Option<Action> {
-        match Arguments::parse(function, arguments).ok()? {
-            Arguments::Search { query } => Some(Action::Search { query, sources: Vec::new() }),
-            Arguments::Find { pattern, cursor } => Some(Action::FindInPage {
-                pattern,
-                url: self.page_at(cursor).ok().and_then(|page| url_of(&page.url)),
-            }),
-            Arguments::Open { target, cursor, view_source, .. } => {
-                let place = self.place(&target, cursor).ok()?;
-                Some(Action::OpenPage { url: url_of(&place.url(view_source)) })
-            }
-        }
-    }
-
-    /// The addresses that an answer may cite by now.
-    pub fn citations(&self) -> Citations {
-        Citations { urls: self.shown.iter().map(|page| page.cited_url().to_owned()).collect() }
+    /// The pages that an answer may cite by now: the cursor and the address of each.
+    pub fn pages(&self) -> impl Iterator<Item = (usize, &str)> {
+        let cited = self.shown.iter().enumerate().map(|(cursor, page)| (cursor, page.cited_url()));
+        cited.filter(|(_, url)| !url.is_empty())
     }
 
     async fn try_call(
@@ -131,8 +115,8 @@ impl Browser {
         arguments: &str,
         action: &mut Option<Action>,
     ) -> Result<String, Error> {
-        *action = self.action(function, arguments);
         let arguments = Arguments::parse(function, arguments)?;
+        *action = self.action(&arguments);
         if self.shown.len() >= self.limits.cursors_max {
             return Err(Error::Cursors(self.limits.cursors_max));
         }
@@ -167,6 +151,21 @@ impl Browser {
                     }
                 };
                 self.show(page, view)
+            }
+        }
+    }
+
+    /// What a call will do if it can: a search has no sources yet.
+    fn action(&self, arguments: &Arguments) -> Option<Action> {
+        match arguments {
+            Arguments::Search { query } => Some(Action::Search { query: query.clone(), sources: Vec::new() }),
+            Arguments::Find { pattern, cursor } => Some(Action::FindInPage {
+                pattern: pattern.clone(),
+                url: self.page_at(*cursor).ok().and_then(|page| url_of(&page.url)),
+            }),
+            Arguments::Open { target, cursor, view_source, .. } => {
+                let place = self.place(target, *cursor).ok()?;
+                Some(Action::OpenPage { url: url_of(&place.url(*view_source)) })
             }
         }
     }

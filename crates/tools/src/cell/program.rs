@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct Program {
     /// Its name or path within the cell, and its arguments.
     pub argv: Vec<String>,
-    /// Variables beside `PATH`, `HOME`, `TMPDIR` and `LANG`, which every cell has.
+    /// Variables beside `PATH`, `HOME`, `TMPDIR`, `LANG` and `USER`, which every cell has.
     pub env: Vec<(String, String)>,
     /// Where it starts; `/mnt/data` if nothing is said.
     pub folder: Option<PathBuf>,

@@ -1,4 +1,4 @@
-//! The walls of a cell by name, and which of them stand.
+//! The walls of a cell by name.
 
 use serde::{Deserialize, Serialize};
 
@@ -38,7 +38,7 @@ pub enum Wall {
 }
 
 impl Wall {
-    /// All walls, in the order in which they are built.
+    /// All walls, in the order in which they are told.
     pub const ALL: [Wall; 14] = [
         Wall::Processes,
         Wall::Files,

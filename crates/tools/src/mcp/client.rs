@@ -23,7 +23,7 @@ use super::limits::{
 };
 use super::listing::McpListing;
 use super::reply::tool_reply;
-use super::session::{McpLaunch, Session};
+use super::session::Session;
 use super::stranger_text::one_line;
 use crate::reply::ToolReply;
 
@@ -31,7 +31,6 @@ use crate::reply::ToolReply;
 pub struct McpClient {
     config: McpServerConfig,
     limits: McpLimits,
-    launch: McpLaunch,
     /// The connection, if there was one; it may have ended.
     session: Mutex<Option<Arc<Session>>>,
     /// When it could not be asked, and why; none once it could.
@@ -40,8 +39,8 @@ pub struct McpClient {
 
 impl McpClient {
     /// A server that is not reached yet.
-    pub fn new(config: McpServerConfig, limits: McpLimits, launch: McpLaunch) -> Self {
-        Self { config, limits, launch, session: Mutex::default(), failed: std::sync::Mutex::default() }
+    pub fn new(config: McpServerConfig, limits: McpLimits) -> Self {
+        Self { config, limits, session: Mutex::default(), failed: std::sync::Mutex::default() }
     }
 
     /// How it is reached, and what it is trusted with.
@@ -153,7 +152,7 @@ impl McpClient {
         if let Some(error) = self.recent_failure() {
             return Err(error);
         }
-        let opened = Session::open(&self.config, &self.launch).await;
+        let opened = Session::open(&self.config).await;
         // Before the lock is free, so that it is known to whoever gets it.
         self.remember(opened.as_ref().err());
         let session = Arc::new(opened?);

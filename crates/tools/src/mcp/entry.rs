@@ -82,7 +82,7 @@ pub fn parse_mcp_servers(
     text: &str,
     lookup: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Vec<McpServerConfig>, McpEntryError> {
-    let wrong = |what: String| McpEntryError::Text(what);
+    let wrong = McpEntryError::Text;
     if text.len() > MCP_SERVERS_BYTES_MAX {
         return Err(wrong(format!("{} bytes, more than {MCP_SERVERS_BYTES_MAX}", text.len())));
     }

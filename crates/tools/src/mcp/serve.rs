@@ -57,7 +57,9 @@ pub async fn serve_mcp_http(
     let guard = Guard { is_loopback: listener.local_addr()?.ip().is_loopback() };
     let sessions = EventSessions::new(offer.clone());
     // Whose host and origin are right is decided by the guard, for all routes alike.
-    let config = StreamableHttpServerConfig::default().disable_allowed_hosts();
+    let config = StreamableHttpServerConfig::default()
+        .disable_allowed_hosts()
+        .with_max_request_body_bytes(MCP_BODY_BYTES_MAX);
     let streamable = StreamableHttpService::new(
         move || Ok(Answerer::with_sessions(offer.open()?)),
         LocalSessionManager::default().into(),

@@ -1,6 +1,7 @@
 //! One connection to a server, from its start to its end.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -27,23 +28,17 @@ use super::limits::{MCP_ERROR_BYTES_MAX, MCP_MESSAGE_BYTES_MAX, MCP_TOOLS_MAX};
 use super::listing::{McpListing, listing};
 use super::stranger_text::one_line;
 
-/// How a program is started: as it is ([`launch_plain`]), or within walls. What cannot be walled is refused
-/// with the reason.
-pub type McpLaunch = Arc<dyn Fn(&McpProgram) -> Result<Command, String> + Send + Sync>;
-
 /// How often a broken stream of a server is opened again.
 const STREAM_TRIES_MAX: usize = 3;
 
-/// Starts a program as it is, with the environment of its entry alone.
-///
-/// Errors: never.
-pub fn launch_plain(program: &McpProgram) -> Result<Command, String> {
+/// A program as it is, with the environment of its entry alone.
+fn command(program: &McpProgram) -> Command {
     let mut command = Command::new(&program.command);
     command.args(&program.args).env_clear().envs(program.env.iter().map(|(name, value)| (name, value)));
     if let Some(cwd) = &program.cwd {
         command.current_dir(cwd);
     }
-    Ok(command)
+    command
 }
 
 /// A server that answers.
@@ -55,8 +50,8 @@ pub(super) struct Session {
 
 impl Session {
     /// Starts or reaches a server and reads its tools. Whoever calls bounds the time.
-    pub(super) async fn open(config: &McpServerConfig, launch: &McpLaunch) -> Result<Self, McpError> {
-        let (service, child) = connect(config, launch).await?;
+    pub(super) async fn open(config: &McpServerConfig) -> Result<Self, McpError> {
+        let (service, child) = connect(config).await?;
         let session = Self { service, child: Mutex::new(child), listing: Mutex::default() };
         session.read_tools(config).await?;
         Ok(session)
@@ -145,12 +140,11 @@ fn told(error: &dyn std::fmt::Display) -> String {
 /// By the handshake that all servers have had, or where that is refused by the newer one that has none.
 async fn connect(
     config: &McpServerConfig,
-    launch: &McpLaunch,
 ) -> Result<(RunningService<RoleClient, Handler>, Option<Child>), McpError> {
     let newer = ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] };
-    match attempt(config, launch, ClientLifecycleMode::Initialize).await? {
+    match attempt(config, ClientLifecycleMode::Initialize).await? {
         Ok(connected) => Ok(connected),
-        Err(refused) => match attempt(config, launch, newer).await? {
+        Err(refused) => match attempt(config, newer).await? {
             Ok(connected) => Ok(connected),
             Err(_) => Err(McpError::Handshake { label: config.label.clone(), reason: refused }),
         },
@@ -160,11 +154,7 @@ async fn connect(
 type Attempt = Result<(RunningService<RoleClient, Handler>, Option<Child>), String>;
 
 /// The connection, or the words in which the server refuses this handshake and may take another.
-async fn attempt(
-    config: &McpServerConfig,
-    launch: &McpLaunch,
-    mode: ClientLifecycleMode,
-) -> Result<Attempt, McpError> {
+async fn attempt(config: &McpServerConfig, mode: ClientLifecycleMode) -> Result<Attempt, McpError> {
     match &config.transport {
         McpTransport::Http(http) => {
             let transport = http_transport(http);
@@ -172,14 +162,12 @@ async fn attempt(
             Ok(served.map(|service| (service, None)).map_err(|error| told(&error)))
         }
         McpTransport::Stdio(program) => {
-            let failed = |reason: String| McpError::Start {
+            let failed = |error: io::Error| McpError::Start {
                 label: config.label.clone(),
                 command: program.command.clone(),
-                reason,
+                reason: error.to_string(),
             };
-            let command = launch(program).map_err(failed)?;
-            let (mut child, output, input) =
-                Child::start(command).map_err(|error| failed(error.to_string()))?;
+            let (mut child, output, input) = Child::start(command(program)).map_err(failed)?;
             let transport =
                 AsyncRwTransport::new_client(output, input).with_max_line_length(MCP_MESSAGE_BYTES_MAX);
             match serve_client_with_lifecycle(Handler::default(), transport, mode).await {

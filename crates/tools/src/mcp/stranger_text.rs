@@ -31,10 +31,14 @@ pub(super) fn is_plain(text: &str) -> bool {
 
 fn is_seen(char: char) -> bool {
     let is_control = char.is_control() && char != '\n' && char != '\t';
-    // The joiners 200C and 200D stay: scripts and emoji need them.
-    let is_hidden = matches!(char, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}'
-        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}');
-    !is_control && !is_hidden
+    !is_control && !is_hidden(char)
+}
+
+/// Whether nobody sees the character, which may change how others are read. The joiners 200C and 200D are
+/// none of these: scripts and emoji need them.
+pub fn is_hidden(char: char) -> bool {
+    matches!(char, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]

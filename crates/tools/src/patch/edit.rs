@@ -43,8 +43,6 @@ pub enum EditKind {
 pub struct Plan {
     /// No path twice. A file that is renamed is one that goes and one that is new.
     pub edits: Vec<Edit>,
-    /// How far the matches of its hunks were from exact: 0 is exact.
-    pub fuzz: u32,
 }
 
 impl Edit {

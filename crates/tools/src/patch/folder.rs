@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,6 @@ const MODE_BITS: u32 = 0o777;
 #[derive(Debug)]
 pub(super) struct Folder {
     root: OwnedFd,
-    path: PathBuf,
     /// Changes that still happen before this process is as good as killed.
     #[cfg(test)]
     pub(super) changes_left: std::cell::Cell<usize>,
@@ -45,15 +44,9 @@ impl Folder {
             .map_err(|errno| io_error(path.display().to_string(), "open the workspace", errno))?;
         Ok(Folder {
             root,
-            path: path.to_owned(),
             #[cfg(test)]
             changes_left: std::cell::Cell::new(usize::MAX),
         })
-    }
-
-    /// Where it is.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Whether something of this name is there, whatever it is.
@@ -231,8 +224,7 @@ impl Folder {
         PatchError::Io { path: path.to_string(), action, source }
     }
 
-    /// Says that something is about to change.
-    #[cfg_attr(not(test), expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "tests kill here"))]
+    /// Says that something is about to change: tests kill here.
     fn change(&self, _path: &RelativePath) -> Result<(), PatchError> {
         #[cfg(test)]
         match self.changes_left.get().checked_sub(1) {

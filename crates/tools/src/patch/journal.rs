@@ -117,10 +117,10 @@ impl<'a> Journal<'a> {
     pub(super) fn undo(&self) -> Result<Option<Vec<RelativePath>>, PatchError> {
         let Some((number, _)) = self.patches()?.pop() else { return Ok(None) };
         let record = self.record(number, Stage::Done)?;
-        self.check(&record)?;
+        let files = self.check(&record)?;
         self.advance(number, Stage::Done, Stage::Open)?;
         self.put_back(number)?;
-        Ok(Some(record.files.into_iter().map(|file| RelativePath::own(file.path)).collect()))
+        Ok(Some(files.into_iter().map(|(path, _)| path).collect()))
     }
 
     /// All patches by number.
@@ -184,10 +184,8 @@ impl<'a> Journal<'a> {
     /// Brings all files of an open patch back to what they were.
     fn put_back(&self, number: u32) -> Result<(), PatchError> {
         let record = self.record(number, Stage::Open)?;
-        self.check(&record)?;
-        for (index, file) in record.files.iter().enumerate() {
-            let path = own_checked(&file.path)?;
-            let now = self.folder.read(&path)?.as_ref().map(hash);
+        let files = self.check(&record)?;
+        for (index, (file, (path, now))) in record.files.iter().zip(files).enumerate() {
             match &file.before {
                 before if *before == now => {}
                 Some(_) => {
@@ -206,16 +204,17 @@ impl<'a> Journal<'a> {
         self.throw_away(number)
     }
 
-    /// That every file is as the patch left it, or as it was before.
-    fn check(&self, record: &Record) -> Result<(), PatchError> {
-        for file in &record.files {
+    /// Path and hash of each file, all of which are as the patch left them, or as they were before.
+    fn check(&self, record: &Record) -> Result<Vec<(RelativePath, Option<String>)>, PatchError> {
+        let checked = record.files.iter().map(|file| {
             let path = own_checked(&file.path)?;
             let now = self.folder.read(&path)?.as_ref().map(hash);
             if now != file.before && now != file.after {
                 return Err(PatchError::ChangedSince { path });
             }
-        }
-        Ok(())
+            Ok((path, now))
+        });
+        checked.collect()
     }
 
     fn record(&self, number: u32, stage: Stage) -> Result<Record, PatchError> {

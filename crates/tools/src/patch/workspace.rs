@@ -28,17 +28,12 @@ impl Workspace {
         Ok(Workspace { folder })
     }
 
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
     /// What a patch would do; nothing is written.
     ///
     /// Errors: a file that is or is not there against what the patch says, lies behind a symbolic link, is
     /// none that people edit, or has no place for a hunk.
     pub fn plan(&self, patch: &Patch) -> Result<Plan, PatchError> {
-        let mut plan = Plan { edits: Vec::new(), fuzz: 0 };
+        let mut plan = Plan { edits: Vec::new() };
         for file in &patch.files {
             match file {
                 FilePatch::Add { path, text } => {
@@ -52,13 +47,12 @@ impl Workspace {
                 }
                 FilePatch::Update { path, move_to, hunks } => {
                     let before = self.existing(path)?;
-                    let (after, fuzz) = updated(path, &before, hunks)?;
+                    let after = updated(path, &before, hunks)?;
                     // A larger one could be neither changed again nor taken back.
                     if after.bytes.len() as u64 > FILE_BYTES_MAX {
                         let what = format!("it would have more than {FILE_BYTES_MAX} bytes");
                         return Err(PatchError::File { path: path.clone(), what });
                     }
-                    plan.fuzz = plan.fuzz.saturating_add(fuzz);
                     let (before, after) = (Some(before), Some(after));
                     match move_to {
                         None => plan.edits.push(Edit { path: path.clone(), before, after }),
@@ -125,13 +119,9 @@ impl Workspace {
     }
 }
 
-fn updated(
-    path: &RelativePath,
-    before: &FileContent,
-    hunks: &[Hunk],
-) -> Result<(FileContent, u32), PatchError> {
+fn updated(path: &RelativePath, before: &FileContent, hunks: &[Hunk]) -> Result<FileContent, PatchError> {
     if hunks.is_empty() {
-        return Ok((before.clone(), 0));
+        return Ok(before.clone());
     }
     let text = std::str::from_utf8(&before.bytes).map_err(|_| {
         let what = "it is not text in UTF-8; hunks fit text alone".to_owned();
@@ -144,5 +134,5 @@ fn updated(
         }
         Misfit::TooVague => PatchError::TooVague { path: path.clone() },
     })?;
-    Ok((FileContent { bytes: updated.text.into_bytes(), mode: before.mode }, updated.fuzz))
+    Ok(FileContent { bytes: updated.text.into_bytes(), mode: before.mode })
 }

@@ -5,12 +5,11 @@ mod serve;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gptoss_tools::ToolReply;
 use gptoss_tools::mcp::limits::McpLimits;
-use gptoss_tools::mcp::{McpClient, launch_plain, parse_mcp_servers};
+use gptoss_tools::mcp::{McpClient, parse_mcp_servers};
 use serde_json::{Value, json};
 
 const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mcp/server.py");
@@ -25,7 +24,7 @@ fn client(entry: &Value, limits: McpLimits) -> McpClient {
         _ => None,
     };
     let config = parse_mcp_servers(&text, &lookup).expect("an entry").remove(0);
-    McpClient::new(config, limits, Arc::new(launch_plain))
+    McpClient::new(config, limits)
 }
 
 fn stdio_entry(more: &[&str]) -> Value {

@@ -51,7 +51,6 @@ struct Flat {
     start_pre: bool,
     pre_indent: String,
     code: bool,
-    in_quote: bool,
     /// What stands before the next line end: two spaces after a row of a table.
     before_break: &'static str,
     stressed: bool,
@@ -108,10 +107,7 @@ impl Flat {
                 self.code = !self.code;
             }
             "abbr" => self.abbreviation(attribute, start),
-            "q" => {
-                self.out("\"");
-                self.in_quote = !self.in_quote;
-            }
+            "q" => self.out("\""),
             "dl" if start => self.paragraph(),
             "dt" if !start => self.line(),
             "dd" if start => self.out("    "),

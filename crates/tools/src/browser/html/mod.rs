@@ -37,15 +37,12 @@ pub(super) async fn page_later(html: String, url: String, title: Option<String>)
     made.map_err(|_| Failure::Nothing("its HTML cannot be read".to_owned()))
 }
 
-/// The words of a page alone, as something to search.
-pub(super) fn text(html: &str) -> String {
-    let (events, _) = events::events(&Tree::parse(html), "");
-    link::strip_marks(&without_empty_lines(&flat::flatten(&events, text_bytes_max(html)).0))
-}
-
-/// The title that a page gives itself.
-pub(super) fn title(html: &str) -> Option<String> {
-    own_title(&Tree::parse(html))
+/// The title that a page gives itself, and its words alone, as something to search.
+pub(super) fn title_and_text(html: &str) -> (Option<String>, String) {
+    let tree = Tree::parse(html);
+    let (events, _) = events::events(&tree, "");
+    let (text, _) = flat::flatten(&events, text_bytes_max(html));
+    (own_title(&tree), link::strip_marks(&without_empty_lines(&text)))
 }
 
 /// How much text a page may become: indents can make gigabytes of a few megabytes.
