@@ -84,13 +84,7 @@ impl History {
     }
 
     /// The call by this id, if it is the last message.
-    pub fn last_call(&self, call_id: &str) -> Option<&Message> {
-        let last = self.entries.last().filter(|entry| entry.call_id.as_deref() == Some(call_id));
-        last.map(|entry| &entry.message)
-    }
-
-    /// The same, to be changed.
-    pub fn last_call_mut(&mut self, call_id: &str) -> Option<&mut Message> {
+    pub fn last_call(&mut self, call_id: &str) -> Option<&mut Message> {
         let last = self.entries.last_mut().filter(|entry| entry.call_id.as_deref() == Some(call_id));
         last.map(|entry| &mut entry.message)
     }

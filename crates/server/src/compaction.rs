@@ -8,6 +8,7 @@
 //! It does not know which requests are too long: the rendered prompt says it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use gptoss_api::ApiError;
 use gptoss_api::generation::format::Format;
@@ -206,11 +207,9 @@ async fn summarize(
         stops: Vec::new(),
         ..parsed.generation.clone()
     };
-    let mut streams = turn_stream::begin(app, model, Arc::new(generation), false, 1).await?;
+    let deadline = turn_stream::deadline(app, generation.is_background, Instant::now());
+    let mut turn = turn_stream::begin_one(app, model, &Arc::new(generation), false, deadline).await?;
     let mut summary = String::new();
-    let Some(mut turn) = streams.pop() else {
-        return Err(ApiError::Internal { problem: "there is no turn".to_owned() });
-    };
     let tokens = loop {
         match turn.next().await {
             StreamItem::Delta(Delta::Text {

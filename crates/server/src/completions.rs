@@ -159,7 +159,7 @@ fn plan(
         logprobs: parsed.logprobs,
         tenant: Tenant(Arc::from(caller.tenant.as_str())),
         priority: priority(caller.is_background),
-        deadline: deadline(app, caller.is_background),
+        deadline: deadline(app, caller.is_background, Instant::now()),
     };
     let mut planned = Vec::new();
     for prompt in &parsed.prompts {

@@ -20,7 +20,6 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures_util::stream::{self, Stream, StreamExt};
 use gptoss_api::generation::hosted::ServerTools;
-use gptoss_api::generation::request::GenerationRequest;
 use gptoss_api::generation::visibility::Visibility;
 use gptoss_api::history::Entry;
 use gptoss_api::responses::events::{ResponseMachine, ToolEvents};
@@ -214,7 +213,12 @@ async fn start(
     let (generation, may_truncate) = (parsed.generation.clone(), parsed.may_truncate);
     let generation = compaction::truncated(app, &model, generation, may_truncate).await?;
     object.warnings.clone_from(&generation.warnings);
-    let mut first = first_turn(app, &model, &parsed, &generation, summarizes, begun).await?;
+    let generation = Arc::new(generation);
+    let deadline = turn_stream::deadline(app, generation.is_background, begun);
+    let mut first = match &parsed.approved {
+        Some(approved) => Err(approved.clone()),
+        None => Ok(turn_stream::begin_one(app, &model, &generation, summarizes, deadline).await?),
+    };
     let live = Arc::new(ResponseLog::new(parsed.generation.tenant.clone(), object.clone(), spent));
     let events = tool_events(app, &parsed, object.max_tool_calls);
     let servers = parsed.generation.tools.hosted.servers.as_slice();
@@ -247,38 +251,12 @@ async fn start(
             begun,
         };
         let (app, model) = (&app, &model);
-        let run = ToolLoop { app, model, request, generation, summarizes, session, began: begun };
+        let run = ToolLoop { app, model, request, generation, summarizes, session, deadline };
         let written = write(run, &parsed, first, &mut machine, &task_live).await;
         app.metrics.running.fetch_sub(1, Ordering::Relaxed);
         end(app, &parsed, &mut machine, &task_live, written).await;
     });
     Ok(live)
-}
-
-/// The first turn of a response that has `begun`, or the call that is run before it.
-///
-/// Errors: what the engine refuses.
-async fn first_turn(
-    app: &Arc<App>,
-    model: &Arc<Lease>,
-    parsed: &ParsedResponsesRequest,
-    generation: &GenerationRequest,
-    summarizes: bool,
-    begun: Instant,
-) -> Result<Result<TurnStream, ApprovedCall>, ApiError> {
-    if let Some(approved) = &parsed.approved {
-        return Ok(Err(approved.clone()));
-    }
-    let deadline = match generation.is_background {
-        true => None,
-        false => begun.checked_add(app.limits.request_time),
-    };
-    let generation = Arc::new(generation.clone());
-    let mut streams = turn_stream::begin_until(app, model, generation, summarizes, 1, deadline).await?;
-    match streams.pop() {
-        Some(turn) => Ok(Ok(turn)),
-        None => Err(ApiError::Internal { problem: "there is no turn".to_owned() }),
-    }
 }
 
 /// What the events tell of tools that run here, and how many calls there may be.

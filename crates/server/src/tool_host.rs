@@ -6,9 +6,10 @@
 //! nobody waits for any more is dropped. What comes back is text of strangers: it becomes a tool message, in
 //! which nothing is a control token.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use gptoss_api::generation::hosted::{self, HostedCall, ServerTools, ToolServer};
 use gptoss_api::responses::events::ToolOutcome;
 use gptoss_api::wire::responses::ResponsesRequest;
@@ -40,18 +41,16 @@ pub trait ToolSession: Send {
 /// What the server runs, as far as a request asks for it; nothing without a host.
 pub(crate) async fn tools_for(host: Option<&Arc<dyn ToolHost>>, request: &ResponsesRequest) -> ServerTools {
     let Some(host) = host else { return ServerTools::default() };
-    let mut tools = ServerTools {
+    let mut asked = hosted::labels(request.tools.as_deref().unwrap_or_default());
+    let labels = if asked.is_empty() { Vec::new() } else { host.labels() };
+    let mut seen = HashSet::new();
+    asked.retain(|label| labels.iter().any(|known| known == label) && seen.insert(*label));
+    // All at once: each may take its time to start.
+    let servers = join_all(asked.into_iter().map(|label| host.list(label))).await;
+    ServerTools {
         has_browser: host.has_browser(),
         has_python: host.has_python(),
-        labels: host.labels(),
-        servers: Vec::new(),
-    };
-    for label in hosted::labels(request.tools.as_deref().unwrap_or_default()) {
-        if tools.labels.iter().any(|known| known == label)
-            && !tools.servers.iter().any(|server| server.label == label)
-        {
-            tools.servers.extend(host.list(label).await);
-        }
+        labels,
+        servers: servers.into_iter().flatten().collect(),
     }
-    tools
 }

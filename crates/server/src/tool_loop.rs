@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gptoss_api::generation::hosted::HostedCall;
 use gptoss_api::generation::request::GenerationRequest;
 use gptoss_api::generation::tools::Choice;
 use gptoss_api::responses::events::{Next, ResponseMachine};
@@ -39,13 +38,13 @@ pub(crate) struct ToolLoop<'a> {
     pub(crate) model: &'a Arc<Lease>,
     pub(crate) request: Request<'a>,
     /// What the next turn is asked; it grows.
-    pub(crate) generation: GenerationRequest,
+    pub(crate) generation: Arc<GenerationRequest>,
     /// Whether the reasoning is summarized.
     pub(crate) summarizes: bool,
     /// Who runs the calls; None where nothing may be called.
     pub(crate) session: Option<Box<dyn ToolSession>>,
-    /// When it began.
-    pub(crate) began: Instant,
+    /// When all of it ends with what it has.
+    pub(crate) deadline: Option<Instant>,
 }
 
 /// A response that was written to its end.
@@ -70,13 +69,6 @@ struct Progress {
     works: Vec<ChoiceWork>,
 }
 
-/// Whether a call was answered.
-enum Ran {
-    Answered,
-    /// The response ends here.
-    Ended(TurnEnd),
-}
-
 impl ToolLoop<'_> {
     /// Writes the response, but for its first events and its last; `first` is its first turn, unless a call
     /// that was allowed is run before it.
@@ -89,87 +81,64 @@ impl ToolLoop<'_> {
         sink: &S,
     ) -> Result<Looped, Abort> {
         let mut progress = Progress::default();
+        let tokens_max = self.generation.max_new_tokens;
+        let left = |so_far: TokenUsage| tokens_max.map(|max| max.saturating_sub(so_far.completion as usize));
         let mut next = match first {
-            Ok(first) => first,
+            Ok(first) => Ok(first),
             Err(approved) => {
-                let events = self.approved(&approved, machine)?;
-                sink.put(events, machine).await?;
-                match self.answer(&approved.call, &mut progress, machine, sink).await? {
-                    Ran::Answered => match self.begin(progress.tokens, sink).await? {
-                        Ok(turn) => turn,
-                        Err(end) => return Ok(self.end(end, progress, machine)),
-                    },
-                    Ran::Ended(end) => return Ok(self.end(end, progress, machine)),
-                }
+                let ApprovedCall { request_id, server_label, name, call } = &approved;
+                sink.put(machine.approved(request_id, server_label, name, &call.arguments), machine).await?;
+                let ended = self.answer(&approved.call, &mut progress, machine, sink).await?;
+                self.go_on(ended, left(progress.tokens), sink).await?
             }
         };
         loop {
-            let stream = ChoiceStream::Turn(Box::new(next));
+            let stream = match next {
+                Ok(turn) => ChoiceStream::Turn(Box::new(turn)),
+                Err(end) => {
+                    let usage = progress.tokens;
+                    let end = ChoiceEnd { end, usage, rest: Vec::new(), at: now(), stop: None };
+                    return Ok(self.finish(end, progress, machine));
+                }
+            };
             let ending = turn(self.request, stream, machine, sink).await?;
             let is_call = ending.outcome.end == TurnEnd::Call;
             let what = if is_call { machine.take_next() } else { None };
             progress.tokens.add(ending.outcome.tokens);
             progress.works.push(ending.work);
             let ChoiceOutcome { end, messages, rest, stop, .. } = ending.outcome;
-            progress.messages.extend(messages.iter().cloned());
             let call = messages.last().and_then(call_of);
             let (Some(what), Some(call)) = (what, call) else {
-                return Ok(self.finish(
-                    ChoiceEnd { end, usage: progress.tokens, rest, at: now(), stop },
-                    progress,
-                    machine,
-                ));
+                progress.messages.extend(messages);
+                let end = ChoiceEnd { end, usage: progress.tokens, rest, at: now(), stop };
+                return Ok(self.finish(end, progress, machine));
             };
-            self.generation.conversation.messages.extend(messages);
-            // What was demanded has been done.
-            self.generation.tools.choice = Choice::Auto;
-            let ran = match what {
+            let generation = Arc::make_mut(&mut self.generation);
+            generation.conversation.messages.extend(messages.iter().cloned());
+            progress.messages.extend(messages);
+            // What was demanded has been done; and who was told that there is no more cannot call.
+            generation.tools.choice = if what == Next::Refuse { Choice::None } else { Choice::Auto };
+            let ended = match what {
                 Next::Run => self.answer(&call, &mut progress, machine, sink).await?,
                 Next::Refuse => {
-                    // Once it was told, it cannot call any more.
-                    self.generation.tools.choice = Choice::None;
                     self.say(&call, NO_MORE_CALLS.to_owned(), &mut progress);
-                    Ran::Answered
+                    None
                 }
             };
-            next = match ran {
-                Ran::Answered => match self.begin(progress.tokens, sink).await? {
-                    Ok(turn) => turn,
-                    Err(end) => return Ok(self.end(end, progress, machine)),
-                },
-                Ran::Ended(end) => return Ok(self.end(end, progress, machine)),
-            };
+            next = self.go_on(ended, left(progress.tokens), sink).await?;
             self.request.begun = Instant::now();
         }
     }
 
-    /// The first events of a call that was allowed.
-    fn approved(
-        &self,
-        approved: &ApprovedCall,
-        machine: &mut ResponseMachine,
-    ) -> Result<Vec<Numbered>, Abort> {
-        let ApprovedCall { request_id, call } = approved;
-        match self.generation.tools.hosted.find(&call.recipient) {
-            Some(HostedCall::Mcp(server, offered)) => {
-                Ok(machine.approved(request_id, &server.label, &offered.tool.name, &call.arguments))
-            }
-            _ => {
-                let problem = "a call was allowed that nobody could have asked for".to_owned();
-                Err(Abort::Failed(ApiError::Internal { problem }))
-            }
-        }
-    }
-
-    /// Runs a call and puts its result behind it.
+    /// Runs a call and puts its result behind it; why the response ends before there is one.
     async fn answer<S: Sink<ResponseMachine>>(
         &mut self,
         call: &Call,
         progress: &mut Progress,
         machine: &mut ResponseMachine,
         sink: &S,
-    ) -> Result<Ran, Abort> {
-        let deadline = self.deadline();
+    ) -> Result<Option<TurnEnd>, Abort> {
+        let deadline = self.deadline;
         let found = self.generation.tools.hosted.find(&call.recipient);
         let (Some(session), Some(found)) = (&mut self.session, found) else {
             let problem = format!("nobody runs {}", call.recipient);
@@ -177,22 +146,14 @@ impl ToolLoop<'_> {
         };
         let outcome = tokio::select! {
             outcome = session.run(found, &call.arguments) => outcome,
-            () = sink.closed() => return Ok(Ran::Ended(TurnEnd::Cancelled)),
-            () = until(deadline) => return Ok(Ran::Ended(TurnEnd::Deadline)),
+            () = sink.closed() => return Ok(Some(TurnEnd::Cancelled)),
+            () = until(deadline) => return Ok(Some(TurnEnd::Deadline)),
         };
         let text = outcome.text.clone();
         let events = machine.ran(outcome);
         self.say(call, text, progress);
         sink.put(events, machine).await?;
-        Ok(Ran::Answered)
-    }
-
-    /// When all of it has to end.
-    fn deadline(&self) -> Option<Instant> {
-        match self.generation.is_background {
-            true => None,
-            false => self.began.checked_add(self.app.limits.request_time),
-        }
+        Ok(None)
     }
 
     /// Puts a result behind a call.
@@ -200,39 +161,33 @@ impl ToolLoop<'_> {
         let mut message = Message::tool_result(call.recipient.clone(), text);
         message.channel.clone_from(&call.channel);
         progress.messages.push(message.clone());
-        self.generation.conversation.messages.push(message);
+        Arc::make_mut(&mut self.generation).conversation.messages.push(message);
     }
 
-    /// The next turn, or why there is none. It waits for a place in the queue: a client that was refused
-    /// would ask again, and what the tools did would be done twice.
+    /// The next turn, or why there is none: `ended`, if it has. It waits for a place in the queue: a client
+    /// that was refused would ask again, and what the tools did would be done twice.
     ///
     /// Errors: the engine refuses it.
-    async fn begin<S: Sink<ResponseMachine>>(
+    async fn go_on<S: Sink<ResponseMachine>>(
         &mut self,
-        so_far: TokenUsage,
+        ended: Option<TurnEnd>,
+        tokens_left: Option<usize>,
         sink: &S,
     ) -> Result<Result<TurnStream, TurnEnd>, Abort> {
-        let deadline = self.deadline();
+        if let Some(end) = ended {
+            return Ok(Err(end));
+        }
+        let (app, model, deadline) = (self.app, self.model, self.deadline);
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Ok(Err(TurnEnd::Deadline));
         }
-        let mut generation = self.generation.clone();
-        if let Some(max) = generation.max_new_tokens {
-            let left = max.saturating_sub(so_far.completion as usize);
-            if left == 0 {
-                return Ok(Err(TurnEnd::Length));
-            }
-            generation.max_new_tokens = Some(left);
+        if tokens_left == Some(0) {
+            return Ok(Err(TurnEnd::Length));
         }
-        let (app, model, summarizes) = (self.app, self.model, self.summarizes);
-        let generation = Arc::new(generation);
+        Arc::make_mut(&mut self.generation).max_new_tokens = tokens_left;
         loop {
-            let asked = Arc::clone(&generation);
-            match turn_stream::begin_until(app, model, asked, summarizes, 1, deadline).await {
-                Ok(mut streams) => {
-                    let missing = || ApiError::Internal { problem: "there is no turn".to_owned() };
-                    return streams.pop().map(Ok).ok_or_else(|| Abort::Failed(missing()));
-                }
+            match turn_stream::begin_one(app, model, &self.generation, self.summarizes, deadline).await {
+                Ok(turn) => return Ok(Ok(turn)),
                 Err(ApiError::ContextLength { .. }) => return Ok(Err(TurnEnd::Context)),
                 Err(ApiError::Busy { .. } | ApiError::Overloaded { .. }) => {}
                 Err(error) => return Err(Abort::Failed(error)),
@@ -243,12 +198,6 @@ impl ToolLoop<'_> {
                 () = until(deadline) => return Ok(Err(TurnEnd::Deadline)),
             }
         }
-    }
-
-    /// The end between two turns.
-    fn end(&self, end: TurnEnd, progress: Progress, machine: &mut ResponseMachine) -> Looped {
-        let usage = progress.tokens;
-        self.finish(ChoiceEnd { end, usage, rest: Vec::new(), at: now(), stop: None }, progress, machine)
     }
 
     fn finish(&self, end: ChoiceEnd, progress: Progress, machine: &mut ResponseMachine) -> Looped {

@@ -122,14 +122,25 @@ pub(crate) async fn begin(
     summarizes: bool,
     count: usize,
 ) -> Result<Vec<TurnStream>, ApiError> {
-    let deadline = deadline(app, generation.is_background);
+    let deadline = deadline(app, generation.is_background, Instant::now());
     begin_until(app, model, generation, summarizes, count, deadline).await
 }
 
-/// Begins `count` choices that end at `deadline` with what they have.
+/// Begins a choice that ends at `deadline` with what it has.
 ///
 /// Errors: as [`begin`].
-pub(crate) async fn begin_until(
+pub(crate) async fn begin_one(
+    app: &Arc<App>,
+    model: &Arc<Lease>,
+    generation: &Arc<GenerationRequest>,
+    summarizes: bool,
+    deadline: Option<Instant>,
+) -> Result<TurnStream, ApiError> {
+    let mut streams = begin_until(app, model, Arc::clone(generation), summarizes, 1, deadline).await?;
+    streams.pop().ok_or_else(|| ApiError::Internal { problem: "there is no turn".to_owned() })
+}
+
+async fn begin_until(
     app: &Arc<App>,
     model: &Arc<Lease>,
     generation: Arc<GenerationRequest>,
@@ -232,10 +243,10 @@ pub(crate) fn priority(is_background: bool) -> Priority {
     if is_background { Priority::Background } else { Priority::Normal }
 }
 
-/// When a request that begins now ends with what it has. A time beyond the clock's end is never; what waits
+/// When a request that has `begun` ends with what it has. A time beyond the clock's end is never; what waits
 /// for room may wait longer than a client would.
-pub(crate) fn deadline(app: &App, is_background: bool) -> Option<Instant> {
-    if is_background { None } else { Instant::now().checked_add(app.limits.request_time) }
+pub(crate) fn deadline(app: &App, is_background: bool, begun: Instant) -> Option<Instant> {
+    if is_background { None } else { begun.checked_add(app.limits.request_time) }
 }
 
 impl TurnStream {

@@ -61,8 +61,7 @@ pub fn job(request: TuningRequest, new: NewJob) -> Result<TuningJob, ApiError> {
             .filter(|seed| *seed <= TUNING_SEED_MAX)
             .ok_or_else(|| ApiError::invalid("seed", format!("seed must be from 0 to {TUNING_SEED_MAX}")))?,
     };
-    let method = method(request.method, request.hyperparameters)?;
-    let hyperparameters = method.hyperparameters().clone();
+    let hyperparameters = hyperparameters(request.method, request.hyperparameters)?;
     Ok(TuningJob {
         id: new.id,
         object: "fine_tuning.job".to_owned(),
@@ -71,10 +70,10 @@ pub fn job(request: TuningRequest, new: NewJob) -> Result<TuningJob, ApiError> {
         estimated_finish: None,
         fine_tuned_model: None,
         finished_at: None,
+        method: TuningMethod::of(hyperparameters.clone()),
         hyperparameters,
         integrations: None,
         metadata: request.metadata,
-        method,
         model: new.model,
         organization_id: new.organization,
         result_files: Vec::new(),
@@ -88,10 +87,11 @@ pub fn job(request: TuningRequest, new: NewJob) -> Result<TuningJob, ApiError> {
     })
 }
 
-fn method(
+/// How is learned: with a beta by pairs of answers.
+fn hyperparameters(
     said: Option<TuningMethodRequest>,
     older: Option<Hyperparameters>,
-) -> Result<TuningMethod, ApiError> {
+) -> Result<Hyperparameters, ApiError> {
     let said = said.unwrap_or_default();
     let is_dpo = match said.kind.as_deref() {
         None | Some("supervised") => false,
@@ -129,7 +129,7 @@ fn method(
     // What stands for dpo from here on.
     let or_auto = hyperparameters.beta.clone().or_else(|| Some(AutoOr::Word("auto".to_owned())));
     let beta = if is_dpo { or_auto } else { None };
-    Ok(TuningMethod::of(Hyperparameters { beta, ..hyperparameters }))
+    Ok(Hyperparameters { beta, ..hyperparameters })
 }
 
 fn options(said: TuningOptionsRequest) -> Result<TuningOptions, ApiError> {

@@ -15,6 +15,8 @@ use crate::limits::TOOL_NAME_BYTES_MAX;
 /// Longest name of a container. Units: bytes.
 const CONTAINER_NAME_BYTES_MAX: usize = 128;
 
+/// The recipients of the browser's calls.
+pub(super) const BROWSER: [&str; 3] = ["browser.search", "browser.open", "browser.find"];
 /// The recipient of Python code.
 pub const PYTHON: &str = "python";
 
@@ -161,17 +163,13 @@ impl Hosted {
 
     /// Every recipient.
     pub fn recipients(&self) -> Vec<String> {
-        let namespaces = self.builtins().into_iter().chain(self.namespaces());
-        let of = |namespace: ToolNamespace| -> Vec<String> {
-            match namespace.tools.is_empty() {
-                true => vec![namespace.name],
-                false => {
-                    let name = |tool: &FunctionTool| format!("{}.{}", namespace.name, tool.name);
-                    namespace.tools.iter().map(name).collect()
-                }
-            }
-        };
-        namespaces.flat_map(of).collect()
+        let browser = BROWSER.into_iter().filter(|_| self.has_browser);
+        let builtins = browser.chain(self.has_python.then_some(PYTHON)).map(str::to_owned);
+        let of_servers = self
+            .servers
+            .iter()
+            .flat_map(|server| server.tools.iter().map(|tool| recipient_of(&server.label, &tool.tool.name)));
+        builtins.chain(of_servers).collect()
     }
 
     /// Leaves only tools that one of `recipients` calls.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::client_tools::client_tool;
 use super::fields::text;
-use super::hosted::{Hosted, PYTHON, ServerTools, is_hosted, is_search, recipient_of};
+use super::hosted::{BROWSER, Hosted, PYTHON, ServerTools, is_hosted, is_search, recipient_of};
 pub use super::tool::{Grammar, Kind, Tool};
 use crate::errors::ApiError;
 use crate::limits::{RequestLimits, TOOL_NAME_BYTES_MAX};
@@ -240,9 +240,7 @@ impl Tools {
                 all.retain(is_meant);
                 all
             }
-            kind if is_search(kind) => {
-                ["browser.search", "browser.open", "browser.find"].into_iter().filter_map(run).collect()
-            }
+            kind if is_search(kind) => BROWSER.into_iter().filter_map(run).collect(),
             _ => {
                 let name = Tools::harmony_name(text(inner, "namespace"), name.unwrap_or_default());
                 offered(name).into_iter().collect()

@@ -202,8 +202,8 @@ impl ResponseMachine {
     pub fn compacted(&mut self, summary: &str) -> Vec<Numbered> {
         let encrypted_content = format!("{COMPACTION_PREFIX}{summary}");
         let item = Item::Compaction(CompactionItem { id: (self.options.new_id)("cmp"), encrypted_content });
-        self.add(item.clone());
-        self.emit(Event::ItemDone { output_index: self.response.output.len() - 1, item });
+        self.add(item);
+        self.done();
         self.take()
     }
 

@@ -88,6 +88,10 @@ pub struct ParsedResponsesRequest {
 pub struct ApprovedCall {
     /// The id of the request that it waited by.
     pub request_id: String,
+    /// The server that it calls.
+    pub server_label: String,
+    /// The tool's own name.
+    pub name: String,
     /// The call.
     pub call: Call,
 }
@@ -138,7 +142,7 @@ pub fn parse(
         return Err(ApiError::Missing { param: "input" });
     }
     let num_before = before.entries.len();
-    let reader = Reader::new(scope, num_before).read(before.entries, &input_items, "input")?;
+    let mut reader = Reader::new(scope, num_before).read(before.entries, &input_items, "input")?;
     let approved = reader.approved_call(&tools)?;
     let Reader { history, mut instructions, warnings: more, .. } = reader;
     warnings.extend(more);
@@ -529,7 +533,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The call that may run now, which must be what was said last.
-    fn approved_call(&self, tools: &Tools) -> Result<Option<ApprovedCall>, ApiError> {
+    fn approved_call(&mut self, tools: &Tools) -> Result<Option<ApprovedCall>, ApiError> {
         let Some(request_id) = self.approved.clone() else { return Ok(None) };
         let wrong = |problem: &str| {
             Err(ApiError::invalid("input", format!("the call that mcp_approval_response {problem}")))
@@ -540,12 +544,13 @@ impl<'a> Reader<'a> {
         let recipient = message.recipient.clone().unwrap_or_default();
         // Whoever asks may have named the request's server `browser`: only calls of MCP servers are asked
         // for.
-        if !matches!(tools.hosted.find(&recipient), Some(HostedCall::Mcp(..))) {
+        let Some(HostedCall::Mcp(server, offered)) = tools.hosted.find(&recipient) else {
             return wrong("allows is not of a tool of this request: send its MCP server in tools");
-        }
+        };
+        let (server_label, name) = (server.label.clone(), offered.tool.name.clone());
         let (channel, arguments) = (message.channel.clone(), message.text());
         let call = Call { name: recipient.clone(), recipient, channel, arguments };
-        Ok(Some(ApprovedCall { request_id, call }))
+        Ok(Some(ApprovedCall { request_id, server_label, name, call }))
     }
 
     fn message(&mut self, item: &Value, path: &str) -> Result<(), ApiError> {

@@ -30,9 +30,6 @@ pub struct Hyperparameters {
     pub beta: Option<AutoOr>,
 }
 
-static NONE_SAID: Hyperparameters =
-    Hyperparameters { batch_size: None, learning_rate_multiplier: None, n_epochs: None, beta: None };
-
 /// Learning from examples of what is to be said.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Supervised {
@@ -76,15 +73,6 @@ pub struct TuningMethod {
 }
 
 impl TuningMethod {
-    /// How it learns.
-    pub fn hyperparameters(&self) -> &Hyperparameters {
-        let of_method = match (&self.supervised, &self.dpo) {
-            (Some(supervised), _) => supervised.hyperparameters.as_ref(),
-            (None, dpo) => dpo.as_ref().and_then(|dpo| dpo.hyperparameters.as_ref()),
-        };
-        of_method.unwrap_or(&NONE_SAID)
-    }
-
     /// Learning from examples, or by a beta from pairs of answers.
     pub fn of(hyperparameters: Hyperparameters) -> TuningMethod {
         let is_dpo = hyperparameters.beta.is_some();

@@ -382,7 +382,7 @@ impl ResponseMachine {
     }
 
     /// The last item is done.
-    fn done(&mut self) {
+    pub(super) fn done(&mut self) {
         if let Some(item) = self.response.output.last().cloned() {
             self.emit(Event::ItemDone { output_index: self.response.output.len() - 1, item });
         }

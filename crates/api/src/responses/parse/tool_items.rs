@@ -137,18 +137,16 @@ impl Reader<'_> {
             ("shell", json!(action))
         } else {
             let action: ExecAction = serde_json::from_value(action).unwrap_or_default();
-            let mut arguments = json!(action);
-            if let Some(members) = arguments.as_object_mut() {
-                members.remove("type");
-                members.retain(|name, value| {
-                    name != "env" || value.as_object().is_some_and(|env| !env.is_empty())
-                });
-            }
-            ("local_shell", arguments)
+            ("local_shell", json!(action))
         };
         // As the model wrote it: what it left out is not there.
         if let Some(members) = arguments.as_object_mut() {
-            members.retain(|_, value| !value.is_null());
+            let is_said = |name: &str, value: &Value| match name {
+                "type" => false,
+                "env" => value.as_object().is_some_and(|env| !env.is_empty()),
+                _ => !value.is_null(),
+            };
+            members.retain(|name, value| is_said(name, value));
         }
         self.history.say_before_call();
         self.history.push_call(text(item, "call_id"), name, &arguments.to_string(), true);
@@ -165,7 +163,7 @@ impl Reader<'_> {
         let id = text(item, "call_id").unwrap_or_default();
         // The files of one call are one patch again.
         if first_of(id) != id
-            && let Some(message) = self.history.last_call_mut(first_of(id))
+            && let Some(message) = self.history.last_call(first_of(id))
         {
             let mut all = operations(&message.text());
             all.push(operation);
