@@ -50,7 +50,7 @@ pub const ROOMS: &[Room] = &[
             "formats",
         ],
     ),
-    room(6, "server", &["agent", "turn", "tools", "api", "harmony"]),
+    room(6, "server", &["turn", "api", "harmony"]),
     room(5, "agent", &["turn", "tools", "harmony"]),
     room(4, "turn", &["engine", "constrain", "harmony"]),
     room(3, "engine", &["model"]),
