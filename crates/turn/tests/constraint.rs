@@ -271,7 +271,7 @@ fn turns_of_random_weights_are_well_formed() {
 }
 
 #[test]
-#[ignore = "minutes; .ci/run runs it"]
+#[ignore = "minutes, by hand"]
 fn ten_thousand_turns_are_well_formed() {
     turns(&demo(), 8_000);
     (1..=4).for_each(|seed| turns(&random(seed), 500));

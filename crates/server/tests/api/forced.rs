@@ -135,7 +135,7 @@ fn the_demo_does_what_is_demanded() {
 }
 
 #[test]
-#[ignore = "a minute; .ci/run runs it"]
+#[ignore = "a minute, by hand"]
 fn the_demo_does_what_is_demanded_with_many_seeds() {
     let all = matrix(&seeds(4), &[Api::Chat, Api::Responses]);
     // The form of 24 fields, which some of these seeds ask for, is longer than any of the limits.
@@ -143,7 +143,7 @@ fn the_demo_does_what_is_demanded_with_many_seeds() {
 }
 
 #[test]
-#[ignore = "a minute; .ci/run runs it"]
+#[ignore = "a minute, by hand"]
 fn random_weights_do_what_is_demanded() {
     let all = matrix(&seeds(1), &[Api::Chat, Api::Responses, Api::Messages]);
     assert_limits(&hold("random weights", &real::random(1), &all), usize::MAX);
