@@ -60,6 +60,7 @@ mod pulled;
 mod remove;
 mod render;
 mod run;
+mod sampled_turns;
 mod score;
 mod serve;
 mod serve_log;
@@ -72,6 +73,7 @@ mod terminal;
 mod today;
 mod tokenize;
 mod train;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -112,6 +114,7 @@ fn main() -> ExitCode {
         Command::Mcp(args) => mcp::run(args),
         Command::Config(args) => config_check::run(args),
         Command::Doctor(args) => doctor::run(args),
+        Command::Verify(args) => verify::run(args),
     };
     ended.unwrap_or_else(|error| failure::report(&error))
 }

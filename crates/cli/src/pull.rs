@@ -9,8 +9,8 @@
 //! The hub client gives the addresses, the listing and the layout. It does not know what the files mean:
 //! opening them is `checkpoint`'s.
 
-mod checksum;
-mod listing;
+pub mod checksum;
+pub mod listing;
 mod refusal;
 mod transfer;
 

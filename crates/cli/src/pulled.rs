@@ -88,12 +88,20 @@ fn snapshots(folder: &Path, name: &str) -> Result<Vec<Pulled>> {
             revision: revision.unwrap_or_else(|| commit.clone()),
             quantization: None,
         };
-        let mut files = Vec::new();
-        collect(&snapshot, &snapshot, DEPTH_MAX, &mut files)?;
-        files.sort_by(|one: &PulledFile, other| one.name.cmp(&other.name));
+        let files = files(&snapshot)?;
         found.push(Pulled { source, name: name.to_owned(), commit: Some(commit), files });
     }
     Ok(found)
+}
+
+/// The files in a folder and in those below it, by name.
+///
+/// Errors: a folder cannot be read.
+pub fn files(folder: &Path) -> Result<Vec<PulledFile>> {
+    let mut files = Vec::new();
+    collect(folder, folder, DEPTH_MAX, &mut files)?;
+    files.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(files)
 }
 
 fn collect(root: &Path, folder: &Path, depth: usize, files: &mut Vec<PulledFile>) -> Result<()> {

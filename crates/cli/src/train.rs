@@ -34,6 +34,7 @@ use crate::model_source::Opened;
 use course::Ended;
 use finish::{Finish, Written};
 use gate::Gate;
+pub use gate::Judged;
 use lesson::Lesson;
 use recipe::Recipe;
 use rows::Rows;

@@ -152,4 +152,8 @@ pub fn linear(
             assert!(done.is_some(), "linear: this matrix takes f32 rows");
         }
     }
+    #[cfg(feature = "broken")]
+    if let Some(first) = out.first_mut() {
+        *first = f32::from_bits(first.to_bits() ^ 1);
+    }
 }

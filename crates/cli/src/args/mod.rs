@@ -19,6 +19,7 @@ mod load;
 mod mcp;
 mod serve;
 mod train;
+mod verify;
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -44,6 +45,7 @@ pub use load::{
 pub use mcp::{McpArgs, McpBrowserArgs, McpToolCommand};
 pub use serve::{BrowserSource, LogForm, ReasoningName, ServeArgs, ServedTool};
 pub use train::{DataArgs, SiteArg, StepArgs, TrainArgs, TuningArgs, ValidArg};
+pub use verify::VerifyArgs;
 
 /// Talk to OpenAI's open-weight gpt-oss models on your own hardware.
 #[derive(Debug, Parser)]
@@ -119,6 +121,8 @@ pub enum Command {
     Config(ConfigArgs),
     /// What this machine has, what is chosen on it, and what would fail
     Doctor(DoctorArgs),
+    /// Whether a model is what was published, and whether this build computes it
+    Verify(VerifyArgs),
 }
 
 /// `gptoss chat`.

@@ -5,22 +5,22 @@
 //! and judged to the letter ([`verdict`](super::verdict)); the base does the same beside it. The same model,
 //! rows and number of turns give the same turns.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Result, anyhow};
-use gptoss_engine::{AdapterId, EngineOptions, Event, EventStream, Priority, Request, SamplingParams};
+use gptoss_engine::AdapterId;
 use gptoss_harmony::{Control, Vocab};
 use gptoss_train::Text;
 use serde_json::{Value, json};
 
-use crate::args::{ComputeArgs, DeviceArg, EngineArgs, PrecisionArg};
-use crate::engine_start::{self, RunningEngine};
+use crate::args::{ComputeArgs, DeviceArg, PrecisionArg};
+use crate::engine_start::RunningEngine;
 use crate::model_source::{ModelSource, Opened};
-use crate::progress::{Progress, Unit};
+use crate::sampled_turns::SampledTurns;
 
 use super::rows::Rows;
 use super::share::Share;
@@ -28,8 +28,6 @@ use super::verdict::flaw;
 
 /// The share of well-formed turns that is enough whatever the base does.
 const SHARE_ENOUGH: f64 = 0.995;
-/// Turns that are sampled at a time.
-const SEQUENCES: usize = 16;
 /// Longest turn, in tokens of the longest that was to be learned or tested with.
 const LENGTHS_MAX: usize = 2;
 /// Longest turn where those are short. Units: tokens.
@@ -39,12 +37,7 @@ const FLAWS_TOLD: usize = 3;
 
 /// What is sampled.
 pub struct Gate {
-    /// Each up to its turn's `<|start|>assistant`.
-    prompts: Vec<Vec<u32>>,
-    turns: usize,
-    /// Tokens after which a turn has no end.
-    tokens_max: usize,
-    threads: Option<u16>,
+    sampled: SampledTurns,
 }
 
 /// What a model wrote.
@@ -80,7 +73,17 @@ impl Gate {
         let length = |text: &Text<'_>| turn_tokens(text, &head);
         let longest = train.iter().chain(&valid).filter_map(length).max().unwrap_or_default();
         let tokens_max = (LENGTHS_MAX * longest).max(TURN_TOKENS_MIN);
-        (!prompts.is_empty()).then_some(Gate { prompts, turns: turns as usize, tokens_max, threads })
+        let compute = ComputeArgs {
+            precision: PrecisionArg::Fast,
+            dense: None,
+            kv: None,
+            threads,
+            memory: None,
+            device: DeviceArg::Cpu,
+            gpu_memory: None,
+        };
+        let sampled = SampledTurns { prompts, turns: turns as usize, tokens_max, compute };
+        (!sampled.prompts.is_empty()).then_some(Gate { sampled })
     }
 
     /// Has an adapter's base write, and the base with it.
@@ -93,10 +96,10 @@ impl Gate {
         cancel: &AtomicBool,
     ) -> Result<Option<Outcome>> {
         let opened = Opened::open(source.clone())?.with_adapter(Some(folder))?;
-        let (vocab, engine) = (opened.vocab()?, self.engine(&opened)?);
+        let (vocab, engine) = (opened.vocab()?, self.sampled.engine(&opened)?);
         let Some(base) = self.judged(&engine, &vocab, None, cancel)? else { return Ok(None) };
         let tuned = self.judged(&engine, &vocab, opened.adapter(), cancel)?;
-        Ok(tuned.map(|tuned| Outcome { base, tuned, tokens_max: self.tokens_max }))
+        Ok(tuned.map(|tuned| Outcome { base, tuned, tokens_max: self.sampled.tokens_max }))
     }
 
     /// Has a base write, and then the model in a folder.
@@ -110,30 +113,12 @@ impl Gate {
     ) -> Result<Option<Outcome>> {
         let judged = |source: ModelSource| {
             let opened = Opened::open(source)?;
-            let (vocab, engine) = (opened.vocab()?, self.engine(&opened)?);
+            let (vocab, engine) = (opened.vocab()?, self.sampled.engine(&opened)?);
             self.judged(&engine, &vocab, None, cancel)
         };
         let Some(base) = judged(source.clone())? else { return Ok(None) };
         let tuned = judged(ModelSource::Folder(folder.to_owned()))?;
-        Ok(tuned.map(|tuned| Outcome { base, tuned, tokens_max: self.tokens_max }))
-    }
-
-    /// An engine as `serve` has it without flags.
-    fn engine(&self, opened: &Opened) -> Result<RunningEngine> {
-        let longest = self.prompts.iter().map(Vec::len).max().unwrap_or_default();
-        let context = (longest + self.tokens_max).min(opened.checkpoint.config().max_position_embeddings);
-        let options = EngineOptions { max_sequences: SEQUENCES, ..EngineOptions::new(context) };
-        let compute = ComputeArgs {
-            precision: PrecisionArg::Fast,
-            dense: None,
-            kv: None,
-            threads: self.threads,
-            memory: None,
-            device: DeviceArg::Cpu,
-            gpu_memory: None,
-        };
-        let model = Arc::new(opened.load(&compute, context, None)?);
-        engine_start::start(model, opened, &compute, &EngineArgs::default(), options)
+        Ok(tuned.map(|tuned| Outcome { base, tuned, tokens_max: self.sampled.tokens_max }))
     }
 
     /// Samples all turns; `None` when it was cancelled.
@@ -145,49 +130,29 @@ impl Gate {
         cancel: &AtomicBool,
     ) -> Result<Option<Judged>> {
         let whose = if adapter.is_some() { "the tuned model's" } else { "the model's" };
-        let mut progress = Progress::new(format!("gate: {whose} turns"), Unit::Requests);
-        let (mut judged, mut next, mut running) = (Judged::default(), 0, VecDeque::new());
-        loop {
-            while next < self.turns && running.len() < 2 * SEQUENCES {
-                let prompt = self.prompt_of(next);
-                let request = self.request(prompt, vocab, adapter, next as u64);
-                running.push_back((prompt, engine.handle.submit(request)?));
-                next += 1;
-            }
-            let Some((prompt, events)) = running.pop_front() else { return Ok(Some(judged)) };
-            let turn = tokens(events)?;
-            if cancel.load(Ordering::SeqCst) {
-                return Ok(None);
-            }
-            judged.share.count += 1;
-            match flaw(vocab, prompt, &turn) {
-                None => judged.share.hits += 1,
-                Some(flaw) => *judged.flaws.entry(flaw).or_default() += 1,
-            }
-            progress.set(judged.share.count as u64, self.turns as u64);
-        }
-    }
-
-    /// The prompts in turn, or some of them from all over the rows.
-    fn prompt_of(&self, turn: usize) -> &[u32] {
-        let count = self.prompts.len();
-        &self.prompts[if count > self.turns { turn * count / self.turns } else { turn % count }]
-    }
-
-    fn request(&self, prompt: &[u32], vocab: &Vocab, adapter: Option<AdapterId>, seed: u64) -> Request {
-        Request {
-            prompt: prompt.to_vec(),
-            sampling: SamplingParams { temperature: 1.0, seed, ..SamplingParams::default() },
-            stop_ids: vocab.stop_ids().to_vec(),
-            max_new_tokens: self.tokens_max,
-            adapter,
-            priority: Priority::Background,
-            ..Request::default()
-        }
+        let mut judged = Judged::default();
+        let mut judge = |prompt: &[u32], turn: &[u32]| judged.add(vocab, prompt, turn);
+        let label = format!("gate: {whose} turns");
+        let is_whole = self.sampled.each(&label, (engine, adapter), vocab, cancel, &mut judge)?;
+        Ok(is_whole.then_some(judged))
     }
 }
 
 impl Judged {
+    /// Counts a turn.
+    pub fn add(&mut self, vocab: &Arc<Vocab>, prompt: &[u32], turn: &[u32]) {
+        self.share.count += 1;
+        match flaw(vocab, prompt, turn) {
+            None => self.share.hits += 1,
+            Some(flaw) => *self.flaws.entry(flaw).or_default() += 1,
+        }
+    }
+
+    /// The well-formed ones among them.
+    pub fn share(&self) -> Share {
+        self.share
+    }
+
     fn to_json(&self) -> Value {
         let mut told = self.share.to_json();
         told["flaws"] = json!(self.flaws);
@@ -195,7 +160,7 @@ impl Judged {
     }
 
     /// The most frequent flaws.
-    fn flaws(&self) -> Vec<(&str, usize)> {
+    pub fn flaws(&self) -> Vec<(&str, usize)> {
         let mut flaws: Vec<_> = self.flaws.iter().map(|(flaw, count)| (flaw.as_str(), *count)).collect();
         flaws.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         flaws.truncate(FLAWS_TOLD);
@@ -248,19 +213,6 @@ impl Outcome {
             folder.display()
         ))
     }
-}
-
-/// The tokens of a turn, the one that ended it included.
-fn tokens(mut events: EventStream) -> Result<Vec<u32>> {
-    let mut tokens = Vec::new();
-    while let Some(event) = events.next_event() {
-        match event {
-            Event::Prefill { .. } | Event::Finished { .. } => {}
-            Event::Token(token) => tokens.push(token.id),
-            Event::Failed(failure) => return Err(anyhow!("the engine could not write a turn: {failure}")),
-        }
-    }
-    Ok(tokens)
 }
 
 /// How a turn of the model begins: `<|start|>assistant`.
