@@ -78,6 +78,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
         .with_allowed_hosts(allowed_hosts(args))
         .with_cors_origins(args.cors_origin.clone())
         .with_prompts(prompts)
+        .with_adapter_root(adapter_root(args)?)
         .with_reasoning_field(reasoning_field(args.reasoning_field))
         .with_log_format(format)
         .with_traces(traces);
@@ -110,6 +111,18 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
         written.wait(LOG_PATIENCE);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The folder whose adapters requests may load.
+///
+/// Errors: a usage error when it is no folder.
+fn adapter_root(args: &ServeArgs) -> Result<Option<PathBuf>> {
+    match &args.adapter_root {
+        Some(folder) if !folder.is_dir() => {
+            Err(usage(format!("--adapter-root {}: there is no such folder", folder.display())))
+        }
+        folder => Ok(folder.clone()),
+    }
 }
 
 /// By how many threads is trained, and in which folder, if at all.

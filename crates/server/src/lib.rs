@@ -37,6 +37,7 @@ mod keys;
 pub mod limits;
 mod linger;
 mod loads;
+mod lora;
 mod messages;
 mod metrics;
 mod model;

@@ -47,6 +47,13 @@ pub(crate) struct Entry {
     adapter: EntryAdapter,
 }
 
+impl Entry {
+    /// Whether it means an adapter, not the model as it is.
+    pub(crate) fn is_adapted(&self) -> bool {
+        !matches!(self.adapter, EntryAdapter::None)
+    }
+}
+
 /// What of a model's adapters an entry means.
 enum EntryAdapter {
     /// The model as it is.
@@ -115,6 +122,18 @@ impl Lease {
     /// Whether it still computes anything.
     pub(crate) fn health(&self) -> &EngineHealth {
         &self.hold.memory.health
+    }
+
+    /// Reads an adapter from a folder, beside the weights, where it stays until its model is removed.
+    ///
+    /// Errors: what is wrong with it, for its owner.
+    pub(crate) async fn load_adapter(&self, folder: &Path) -> Result<TunedUse, String> {
+        let (tuned, folder) = (Arc::clone(&self.hold.memory.tuned), folder.to_owned());
+        let loaded = tokio::task::spawn_blocking(move || {
+            tuned.restore(&folder)?;
+            tuned.take(&folder)
+        });
+        loaded.await.unwrap_or_else(|error| Err(error.to_string()))
     }
 
     /// The shares of its queue.
@@ -300,22 +319,27 @@ impl ModelHost {
             adapter: EntryAdapter::Tuned(folder),
         };
         let mut tuned = self.shared.tuned.write().unwrap_or_else(PoisonError::into_inner);
-        tuned.retain(|(_, other)| *other.name != *name);
+        tuned.retain(|(owner, other)| owner != tenant || *other.name != *name);
         tuned.push((tenant.to_owned(), Arc::new(entry)));
         true
     }
 
-    /// It is known no more, and leaves the memory with the last that uses it.
+    /// It is known no more, and leaves the memory with the last that uses it, if no other is in its folder.
     pub(crate) fn remove_tuned(&self, tenant: &str, name: &str) {
         let mut tuned = self.shared.tuned.write().unwrap_or_else(PoisonError::into_inner);
         let place = tuned.iter().position(|(owner, entry)| owner == tenant && *entry.name == *name);
         let Some((_, entry)) = place.map(|place| tuned.remove(place)) else { return };
+        let EntryAdapter::Tuned(folder) = &entry.adapter else { return };
+        let is_same = |other: &EntryAdapter| matches!(other, EntryAdapter::Tuned(other) if other == folder);
+        if tuned.iter().any(|(_, other)| is_same(&other.adapter)) {
+            return;
+        }
         drop(tuned);
         let memory = {
             let inside = self.shared.lock();
             inside.loaded[entry.index].as_ref().map(|loaded| Arc::clone(&loaded.memory))
         };
-        if let (Some(memory), EntryAdapter::Tuned(folder)) = (memory, &entry.adapter) {
+        if let Some(memory) = memory {
             memory.tuned.delete(folder);
         }
     }

@@ -21,6 +21,7 @@ use gptoss_api::wire::fine_tuning::{
     TuningCheckpointList, TuningEventList, TuningJob, TuningJobList, TuningRequest,
 };
 use gptoss_api::wire::loads::Loads;
+use gptoss_api::wire::lora::{LoadLoraAdapter, UnloadLoraAdapter};
 use gptoss_api::wire::message_events::{MessageEvent, MessageObject, MessagesErrorBody, TokenCount};
 use gptoss_api::wire::messages::MessagesRequest;
 use gptoss_api::wire::models::{AnyModel, AnyModelList};
@@ -169,6 +170,10 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     add!("delete" "/v1/models/{id}" "Deletes a tuned model", response Deleted);
     add!("delete" "/v1/models/{organization}/{name}" "Deletes a tuned model whose name has a slash",
         response Deleted);
+    add!("post" "/v1/load_lora_adapter" "Loads an adapter from the operator's folder, as vLLM does",
+        request LoadLoraAdapter, response Value);
+    add!("post" "/v1/unload_lora_adapter" "Unloads an adapter that was loaded here",
+        request UnloadLoraAdapter, response Value);
     add!("get" "/v1/loads" "How full the server is, for routers", response Loads, query LOADS_QUERY);
     add!("post" "/v1/tokenize" "Text to tokens", request TokenizeRequest, response TokenizeResponse);
     add!("post" "/v1/detokenize" "Tokens to text", request DetokenizeRequest, response DetokenizeResponse);

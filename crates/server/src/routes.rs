@@ -24,8 +24,8 @@ use crate::rejection::Rejection;
 use crate::state::{App, Shared};
 use crate::trace::TraceParent;
 use crate::{
-    anthropic, batches, chat, completions, conversations, cors, files, fine_tuning, ids, loads, messages,
-    ollama, openapi, page, responses, socket, status, tokens,
+    anthropic, batches, chat, completions, conversations, cors, files, fine_tuning, ids, loads, lora,
+    messages, ollama, openapi, page, responses, socket, status, tokens,
 };
 
 /// Longest request id of a client's that is given back. Units: bytes.
@@ -35,7 +35,7 @@ const METRICS: &str = "/metrics";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// All routes of the API. `/openapi.json` describes the same.
-fn routes() -> [(&'static str, MethodRouter<Shared>); 45] {
+fn routes() -> [(&'static str, MethodRouter<Shared>); 47] {
     [
         ("/v1/chat/completions", post(chat::create)),
         ("/v1/completions", post(completions::create)),
@@ -77,6 +77,8 @@ fn routes() -> [(&'static str, MethodRouter<Shared>); 45] {
             "/v1/models/{organization}/{name}",
             get(tokens::model_in_organization).delete(fine_tuning::delete_model_in_organization),
         ),
+        ("/v1/load_lora_adapter", post(lora::load)),
+        ("/v1/unload_lora_adapter", post(lora::unload)),
         ("/v1/loads", get(loads::loads)),
         ("/v1/tokenize", post(tokens::tokenize)),
         ("/v1/detokenize", post(tokens::detokenize)),

@@ -3,6 +3,7 @@
 //! [`App`] is the models with everything around them: bounds, keys, what is stored, what is remembered, what
 //! runs, what is counted. Handlers get it as [`Shared`].
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -45,6 +46,8 @@ pub struct App {
     pub(crate) tools: Option<Arc<dyn ToolHost>>,
     /// None: nobody trains.
     pub(crate) tuning: Option<Tuning>,
+    /// The folder whose adapters requests may load; None: they may load none.
+    pub(crate) adapter_root: Option<PathBuf>,
     /// Places of WebSockets, which are half of all connections: they stay open while nobody says a word.
     pub(crate) sockets: Arc<Semaphore>,
     pub(crate) metrics: Metrics,
@@ -88,6 +91,7 @@ impl App {
             batches: BatchTasks::new(limits.batch_lines_max),
             tools: None,
             tuning: None,
+            adapter_root: None,
             sockets: Arc::new(Semaphore::new((limits.connections_max / 2).clamp(1, Semaphore::MAX_PERMITS))),
             metrics: Metrics::default(),
             allowed_hosts: Vec::new(),
@@ -137,6 +141,11 @@ impl App {
         folder: &std::path::Path,
     ) -> Result<App, Error> {
         Ok(App { tuning: Some(Tuning::open(runner, folder)?), ..self })
+    }
+
+    /// With adapters in a folder, which requests may load and unload.
+    pub fn with_adapter_root(self, folder: Option<PathBuf>) -> App {
+        App { adapter_root: folder, ..self }
     }
 
     /// With lines of log of that form.

@@ -92,6 +92,18 @@ impl TunedAdapters {
         Ok(taken(loaded?))
     }
 
+    /// The folder of a model that was deleted is one's again.
+    ///
+    /// Errors: what was read of it is still used.
+    pub(crate) fn restore(&self, folder: &Path) -> Result<(), String> {
+        let mut state = self.lock();
+        if state.deleted.contains(folder) && state.places.contains_key(folder) {
+            return Err("it was unloaded, and answers that use it have not ended; try again".to_owned());
+        }
+        state.deleted.remove(folder);
+        Ok(())
+    }
+
     /// The model of a folder was deleted.
     pub(crate) fn delete(&self, folder: &Path) {
         let mut state = self.lock();

@@ -13,6 +13,7 @@ pub mod dialect;
 pub mod files;
 pub mod fine_tuning;
 pub mod loads;
+pub mod lora;
 pub mod message_events;
 pub mod messages;
 pub mod models;

@@ -55,6 +55,9 @@ pub struct ServeArgs {
     /// --state-dir, and computes on the processor
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub train_threads: Option<u16>,
+    /// Let requests load and unload adapters from this folder (/v1/load_lora_adapter, as vLLM has it)
+    #[arg(long, value_name = "DIR")]
+    pub adapter_root: Option<PathBuf>,
     /// Most bytes of all that is stored, such as 4GiB [default: 256 MiB in memory, 16 GiB in a folder]
     #[arg(long, value_name = "SIZE", value_parser = memory_size)]
     pub state_size: Option<u64>,

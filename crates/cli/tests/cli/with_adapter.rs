@@ -106,7 +106,9 @@ fn a_server_answers_under_each_name() {
     let folder = tempfile::tempdir().unwrap();
     let [a, b] = [("a", 1), ("b", 2)]
         .map(|(name, seed)| format!("{name}={}", written(folder.path(), name, seed, 0.2)));
-    let server = Server::start(&["--context", "1024", "--adapter", &a, "--adapter", &b]);
+    let root = folder.path().to_str().unwrap();
+    let flags = ["--context", "1024", "--adapter", &a, "--adapter", &b, "--adapter-root", root];
+    let server = Server::start(&flags);
     let ask = |name: &str| {
         let body = json!({
             "model": name, "messages": [{"role": "user", "content": "What is 27 + 58?"}],
@@ -127,4 +129,13 @@ fn a_server_answers_under_each_name() {
         .map(|model| model["id"].clone())
         .collect();
     assert_eq!(names, ["demo", "demo:a", "demo:b"]);
+    // The same folder as one that was there from the start, and one whose numbers are another model's.
+    let load = |name: &str, path: &str| {
+        server.post("/v1/load_lora_adapter", &json!({"lora_name": name, "lora_path": path}))
+    };
+    assert_eq!(load("later", "b"), "Success: LoRA adapter 'later' added successfully.");
+    assert_eq!(ask("later")["choices"], two["choices"]);
+    std::fs::create_dir(folder.path().join("empty")).unwrap();
+    assert_eq!(load("none", "empty")["error"]["param"], "lora_path");
+    run(&["serve", "--port", "0", "--adapter-root", "/no/such"]).fails(2, &["--adapter-root /no/such"]);
 }

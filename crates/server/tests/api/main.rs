@@ -18,6 +18,7 @@ mod fine_tuning;
 mod forced;
 mod http;
 mod loops;
+mod lora;
 mod messages;
 mod models;
 mod paths;
