@@ -20,6 +20,7 @@ mod chat;
 mod checks;
 mod config;
 mod config_check;
+mod cost;
 mod dataset;
 mod demo;
 mod device;
@@ -110,6 +111,7 @@ fn main() -> ExitCode {
         Command::Synth(args) => synth::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Load(args) => load::run(args),
+        Command::Cost(args) => cost::run(args),
         Command::Launch(args) => launch::run(args),
         Command::Mcp(args) => mcp::run(args),
         Command::Config(args) => config_check::run(args),

@@ -11,6 +11,7 @@ mod agent;
 mod batch;
 mod compute;
 mod config;
+mod cost;
 mod doctor;
 mod engine;
 mod launch;
@@ -34,6 +35,7 @@ pub use agent::{AgentArgs, ApproveArg, ToolArg};
 pub use batch::BatchArgs;
 pub use compute::{ComputeArgs, DenseArg, DeviceArg, KvArg, PrecisionArg, memory_size};
 pub use config::{ConfigArgs, ConfigCheckArgs, ConfigCommand, SettingsArgs};
+pub use cost::CostArgs;
 pub use doctor::DoctorArgs;
 pub use engine::EngineArgs;
 pub use launch::{ClientArg, LaunchArgs};
@@ -113,6 +115,8 @@ pub enum Command {
     Bench(BenchArgs),
     /// How fast a server answers under load: any server of OpenAI's API
     Load(LoadArgs),
+    /// What a model on machines of your own costs beside an API
+    Cost(CostArgs),
     /// Start a coding agent that speaks to this machine's model
     Launch(LaunchArgs),
     /// Serve a tool of this program to other programs, over the Model Context Protocol

@@ -13,6 +13,7 @@ mod card;
 mod cells;
 mod chat;
 mod config;
+mod cost;
 mod dataset;
 mod demo;
 #[path = "../../../gpu/tests/devices/mod.rs"]
