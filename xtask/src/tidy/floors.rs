@@ -34,6 +34,7 @@ pub const ROOMS: &[Room] = &[
         "cli",
         &[
             "server",
+            "eval",
             "agent",
             "turn",
             "engine",
@@ -51,6 +52,7 @@ pub const ROOMS: &[Room] = &[
         ],
     ),
     room(6, "server", &["turn", "api", "harmony"]),
+    room(6, "eval", &["tools"]),
     room(5, "agent", &["turn", "tools", "harmony"]),
     room(4, "turn", &["engine", "constrain", "harmony"]),
     room(3, "engine", &["model"]),
