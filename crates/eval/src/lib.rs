@@ -7,6 +7,7 @@
 //! Not here: which file a name means, connections, the engine, clocks.
 
 mod error;
+pub mod ifeval;
 mod item;
 mod judge;
 mod judgement;
