@@ -6,6 +6,7 @@
 //!
 //! Not here: which file a name means, connections, the engine, clocks.
 
+pub mod bfcl;
 mod error;
 pub mod ifeval;
 mod item;
