@@ -1,6 +1,7 @@
 //! One answer held to its key.
 
 use crate::{Item, Judgement, Key, Outcome, Response};
+use crate::{bfcl, humaneval, ifeval};
 
 /// What judging needs that this room does not have: neither is asked by a task that has no use for it.
 #[derive(Clone, Copy, Default)]
@@ -36,6 +37,11 @@ pub fn judge(item: &Item, response: &Response, judges: &Judges<'_>) -> Judgement
     judgement
 }
 
-fn by_key(_key: &Key, _response: &Response, _judges: &Judges<'_>) -> Judgement {
-    Judgement::error("this kind of key has no scorer yet")
+fn by_key(key: &Key, response: &Response, judges: &Judges<'_>) -> Judgement {
+    match key {
+        Key::Instructions(key) => ifeval::judge(key, response),
+        Key::Calls(key) => bfcl::judge(key, response),
+        Key::Program(key) => humaneval::judge(key, response, judges),
+        _ => Judgement::error("this kind of key has no scorer yet"),
+    }
 }

@@ -8,11 +8,13 @@
 
 pub mod bfcl;
 mod error;
+pub mod humaneval;
 pub mod ifeval;
 mod item;
 mod judge;
 mod judgement;
 mod key;
+pub mod programs;
 mod recipe;
 mod response;
 mod task;
