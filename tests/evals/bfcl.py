@@ -7,6 +7,7 @@
 Needs the package of requirements.txt, installed with --no-deps: its clients of models are not wanted.
 """
 
+import collections
 import copy
 import json
 import pathlib
@@ -37,7 +38,7 @@ UNSATISFIABLE = {
     "simple_java_36", "simple_java_64", "simple_java_65", "live_simple_106-63-0", "live_simple_112-68-0",
     "live_multiple_862-181-3", "live_multiple_964-207-0",
 }
-MUTATIONS_PER_ROW = 1
+MUTATIONS_PER_ROW = 2
 # The least share of mutated calls that are to be wrong, and right: a mutation that is none proves nothing.
 SHARE_MIN = 0.1
 
@@ -201,19 +202,25 @@ def other(rng, value):
 
 # Ours.
 
-def judged(gptoss, category, data, answers):
-    """The outcomes that `eval score` counts answers in."""
+def judged(gptoss, category, answers):
+    """The outcomes that `eval score` counts answers in; several answers of one row are repeats."""
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        files = {"data": folder / f"BFCL_v4_{category}.json", "responses": folder / "responses.jsonl"}
-        files["data"].write_text("".join(json.dumps(row) + "\n" for row in data))
-        files["responses"].write_text("".join(json.dumps(row) + "\n" for row in answers))
-        command = [gptoss, "eval", "score", "bfcl", "--data", files["data"], "--responses", files["responses"], "--json"]
+        responses = folder / "responses.jsonl"
+        responses.write_text("".join(json.dumps(row) + "\n" for row in answers))
+        command = [gptoss, "eval", "score", "bfcl", "--responses", responses, "--json"]
+        for path in [DATA / f"BFCL_v4_{category}.json", DATA / "possible_answer" / f"BFCL_v4_{category}.json"]:
+            command += ["--data", path] if path.exists() else []
         ran = subprocess.run(command, capture_output=True, text=True, timeout=600)
         if ran.returncode != 0:
             sys.exit(f"{command}: {ran.stderr}")
-        report = json.loads(ran.stdout)
-        return [item["outcome"] for item in report["items"]]
+        outcomes = {(item["id"], item["repeat"]): item["outcome"] for item in json.loads(ran.stdout)["items"]}
+        seen = collections.Counter()
+        found = []
+        for answer in answers:
+            found.append(outcomes[answer["id"], seen[answer["id"]]])
+            seen[answer["id"]] += 1
+        return found
 
 
 def compare(gptoss):
@@ -240,7 +247,7 @@ def compare(gptoss):
         if refused:
             sys.exit(f"{category}: the checker refuses its ground truth as turned into calls: {refused}")
         responses = [{"id": row["id"], "response": "", "calls": calls} for row, calls, _ in cases]
-        outcomes = judged(gptoss, category, whole, responses)
+        outcomes = judged(gptoss, category, responses)
         assert len(outcomes) == len(cases), f"{category}: {len(outcomes)} of {len(cases)} answers are judged"
         wrong = [
             f"  {row['id']}: {outcome}, the checker says {expect}: {json.dumps(calls)}"
@@ -253,18 +260,14 @@ def compare(gptoss):
     print(f"{num_mutated} mutated calls, {num_right} of them right; {num_broken} more break the checker")
     share = num_right / num_mutated
     assert SHARE_MIN < share < 1 - SHARE_MIN, f"{share:.0%} of the mutated calls are right"
-    for category, data, is_right in irrelevant():
+    for category, is_right in [("irrelevance", True), ("live_irrelevance", True), ("live_relevance", False)]:
+        data = rows(DATA / f"BFCL_v4_{category}.json")
         responses = [{"id": row["id"], "response": "None fits.", "calls": []} for row in data]
-        outcomes = judged(gptoss, category, data, responses)
+        outcomes = judged(gptoss, category, responses)
         wrong = sum((outcome == "correct") != is_right for outcome in outcomes)
         num_wrong += wrong
         print(f"{category}: {len(outcomes) - wrong} of {len(outcomes)} answers without a call")
     sys.exit(f"{num_wrong} verdicts differ" if num_wrong else 0)
-
-
-def irrelevant():
-    for category, is_right in [("irrelevance", True), ("live_irrelevance", True), ("live_relevance", False)]:
-        yield category, rows(DATA / f"BFCL_v4_{category}.json"), is_right
 
 
 # Invented calls.

@@ -63,7 +63,7 @@ def main(gptoss):
     check("answers of the mixture that are right", num_correct(report), sum(counts))
     for k in DRAWS:
         expect = estimate_pass_at_k(ANSWERS, counts, k).mean()
-        found = report["figures"][f"pass@{k}"]["value"]
+        found = report["pass_at"][str(k)]
         print(f"pass@{k}: {found}")
         assert abs(found - expect) < TOLERANCE, f"pass@{k}: {found} instead of {expect}"
     harm(gptoss, problems[0])
