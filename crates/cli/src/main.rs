@@ -26,6 +26,7 @@ mod demo;
 mod device;
 mod doctor;
 mod engine_start;
+mod eval;
 mod failure;
 mod finding;
 mod functions;
@@ -109,6 +110,7 @@ fn main() -> ExitCode {
         Command::Render(args) => render::run(args),
         Command::Parse(args) => parse::run(args),
         Command::Synth(args) => synth::run(args),
+        Command::Eval(args) => eval::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Load(args) => load::run(args),
         Command::Cost(args) => cost::run(args),

@@ -1,6 +1,10 @@
 //! What an answer is held to: one kind for each kind of scorer.
 
+use std::str::FromStr;
+
 use serde_json::{Map, Value};
+
+use crate::Error;
 
 /// What an answer is held to.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,7 +49,7 @@ pub struct LetterKey {
 pub enum LetterRule {
     /// `extract_abcd` of `gpt_oss.evals`.
     Abcd,
-    /// The first eight of its patterns, which all ask for a word such as "Answer".
+    /// The same without the two of its patterns that take words for letters.
     AbcdStrict,
     /// simple-evals' `Answer: X` in many languages.
     SimpleEvals,
@@ -57,6 +61,44 @@ pub enum LetterRule {
     MmluProFirst,
     /// MLPerf's, over the text of the final channel.
     Mlperf,
+}
+
+impl LetterRule {
+    /// All of them.
+    pub const ALL: [LetterRule; 7] = [
+        LetterRule::Abcd,
+        LetterRule::AbcdStrict,
+        LetterRule::SimpleEvals,
+        LetterRule::SimpleEvalsGpqa,
+        LetterRule::MmluPro,
+        LetterRule::MmluProFirst,
+        LetterRule::Mlperf,
+    ];
+
+    /// As it is written on a command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            LetterRule::Abcd => "abcd",
+            LetterRule::AbcdStrict => "abcd-strict",
+            LetterRule::SimpleEvals => "simple-evals",
+            LetterRule::SimpleEvalsGpqa => "simple-evals-gpqa",
+            LetterRule::MmluPro => "mmlu-pro",
+            LetterRule::MmluProFirst => "mmlu-pro-first",
+            LetterRule::Mlperf => "mlperf",
+        }
+    }
+}
+
+impl FromStr for LetterRule {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<LetterRule, Error> {
+        let found = LetterRule::ALL.into_iter().find(|rule| rule.name() == name);
+        found.ok_or_else(|| {
+            let known = LetterRule::ALL.map(LetterRule::name).join(", ");
+            Error::Spec(format!("there is no rule for letters `{name}`; there are {known}"))
+        })
+    }
 }
 
 /// An integer.
@@ -158,7 +200,7 @@ pub struct CallsKey {
 pub struct GradedKey {
     /// The right answer.
     pub target: String,
-    /// The grader's prompt; `{question}`, `{target}` and `{response}` are replaced.
+    /// The grader's prompt; `{question}`, `{target}` and `{response}` are filled in.
     pub template: String,
     /// The grader's letters and what they mean.
     pub letters: Vec<(char, GradeMeaning)>,
@@ -182,6 +224,8 @@ pub struct RubricKey {
     pub rubrics: Vec<RubricItem>,
     /// The row's tags.
     pub tags: Vec<String>,
+    /// The grader's prompt; `<<conversation>>` and `<<rubric_item>>` are filled in.
+    pub template: String,
 }
 
 /// One of the rubrics.
@@ -200,4 +244,20 @@ pub struct RubricItem {
 pub struct RefusalKey {
     /// True for an unsafe prompt.
     pub should_refuse: bool,
+}
+
+impl Key {
+    /// The right answer in a few words, where there is one.
+    pub fn expected(&self) -> Option<String> {
+        match self {
+            Key::Letter(key) => Some(key.answer.to_string()),
+            Key::Integer(key) => Some(key.answer.clone()),
+            Key::Number(key) => Some(key.answer.clone()),
+            Key::Text(key) => Some(key.answers.join(" / ")),
+            Key::Pattern(key) => Some(key.pattern.clone()),
+            Key::Graded(key) => Some(key.target.clone()),
+            Key::Refusal(key) => Some(if key.should_refuse { "refusal" } else { "compliance" }.to_owned()),
+            Key::Program(_) | Key::Instructions(_) | Key::Calls(_) | Key::Rubric(_) => None,
+        }
+    }
 }

@@ -7,26 +7,51 @@
 //! Not here: which file a name means, connections, the engine, clocks.
 
 pub mod bfcl;
+mod boxed;
+mod data;
 mod error;
+mod graded;
 pub mod humaneval;
 pub mod ifeval;
+mod interval;
 mod item;
 mod judge;
 mod judgement;
 mod key;
+mod letter;
+mod number;
+mod official;
+mod pattern;
 pub mod programs;
+mod random;
 mod recipe;
+mod refusal;
 mod response;
+mod responses;
+mod row;
+mod scores;
+mod spec;
+mod suite;
 mod task;
+mod text;
 
+pub use data::rows;
 pub use error::Error;
+pub use interval::{Estimate, clustered, pass_at};
 pub use item::{Ask, AskMessage, AskRole, Item};
-pub use judge::{Judges, ProgramEnd, judge};
+pub use judge::{AskGrader, Judges, ProgramEnd, RunProgram, judge};
 pub use judgement::{Figure, Judgement, Outcome, Part};
 pub use key::{
     CallsKey, GradeMeaning, GradedKey, Instruction, InstructionsKey, IntegerKey, IntegerRule, Key, LetterKey,
     LetterRule, NumberKey, PatternKey, ProgramKey, RefusalKey, RubricItem, RubricKey, TextKey, TextRule,
 };
+pub use official::{Conditions, Official, Reference, official, why_not_comparable};
+pub use random::PythonRandom;
 pub use recipe::Recipe;
 pub use response::Response;
+pub use responses::Recorded;
+pub use row::Row;
+pub use scores::{Columns, Scores, Tally, item_json};
+pub use spec::{Spec, SpecKind};
+pub use suite::{ITEMS_MAX, Suite, SuiteOptions};
 pub use task::Task;

@@ -14,6 +14,7 @@ mod config;
 mod cost;
 mod doctor;
 mod engine;
+mod eval;
 mod launch;
 mod library;
 mod load;
@@ -38,6 +39,7 @@ pub use config::{ConfigArgs, ConfigCheckArgs, ConfigCommand, SettingsArgs};
 pub use cost::CostArgs;
 pub use doctor::DoctorArgs;
 pub use engine::EngineArgs;
+pub use eval::{EvalArgs, EvalCommand, EvalScoreArgs};
 pub use launch::{ClientArg, LaunchArgs};
 pub use library::{ListArgs, PullArgs, RemoveArgs};
 pub use load::{
@@ -111,6 +113,8 @@ pub enum Command {
     Adapter(AdapterArgs),
     /// Write a checkpoint of a known shape with random weights
     Synth(SynthArgs),
+    /// How good a model is: benchmarks' rows and rules, intervals, published figures beside
+    Eval(EvalArgs),
     /// How fast a model is on this machine, beside what the machine allows
     Bench(BenchArgs),
     /// How fast a server answers under load: any server of OpenAI's API

@@ -19,6 +19,7 @@ mod demo;
 #[path = "../../../gpu/tests/devices/mod.rs"]
 mod devices;
 mod doctor;
+mod eval;
 #[path = "../../../gpu/tests/faults/mod.rs"]
 mod faults;
 mod fine_tuning;

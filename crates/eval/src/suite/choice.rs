@@ -1,0 +1,155 @@
+//! Items whose answer is the letter of a choice: MMLU, MMLU-Pro, GPQA.
+
+use super::{ItemPart, Maker, needed};
+use crate::key::{LetterKey, LetterRule};
+use crate::random::PythonRandom;
+use crate::row::{Row, column, scalar, text, texts};
+use crate::{Ask, Key, Recipe};
+
+const LETTERS: &[u8; 16] = b"ABCDEFGHIJKLMNOP";
+/// Worked answers before a question of MMLU-Pro.
+const SHOTS: usize = 5;
+
+/// A row of MMLU in any of its three forms.
+pub fn mmlu(maker: &Maker<'_>, row: &Row) -> Result<ItemPart, String> {
+    let question = needed(row, &["question"])?;
+    let options = options(row)?;
+    let key = letter_key(row, options, maker.letter_rule(LetterRule::SimpleEvals))?;
+    let ask = Ask::user(simple_evals_prompt(&question, &key.options));
+    Ok(ItemPart { group: text(row, &["subject", "category"]), question, ask, key: Key::Letter(key) })
+}
+
+/// A row of MMLU-Pro, also one of its recorded runs.
+pub fn mmlu_pro(maker: &Maker<'_>, row: &Row) -> Result<ItemPart, String> {
+    let question = needed(row, &["question"])?;
+    let key = letter_key(row, mmlu_pro_options(row)?, maker.letter_rule(LetterRule::MmluPro))?;
+    let category = text(row, &["category", "subject"]);
+    let mut prompt = format!(
+        "The following are multiple choice questions (with answers) about {}. Think step by step and then finish \
+         your answer with \"the answer is (X)\" where X is the correct letter choice.\n\n",
+        category.as_deref().unwrap_or("various subjects")
+    );
+    let is_of_category = |shot: &&Row| text(shot, &["category", "subject"]) == category;
+    for shot in maker.options.shots.iter().filter(is_of_category).take(SHOTS) {
+        let worked = needed(shot, &["cot_content"])?;
+        let worked = worked.replace("A: Let's think step by step.", "Answer: Let's think step by step.");
+        let options = mmlu_pro_options(shot)?;
+        prompt
+            .push_str(&format!("{}{worked}\n\n", mmlu_pro_question(&needed(shot, &["question"])?, &options)));
+    }
+    prompt.push_str(&mmlu_pro_question(&question, &key.options));
+    prompt.push_str("Answer: Let's think step by step.");
+    Ok(ItemPart { group: category, question, ask: Ask::user(prompt), key: Key::Letter(key) })
+}
+
+/// A row's choices without those that only fill up to ten.
+fn mmlu_pro_options(row: &Row) -> Result<Vec<String>, String> {
+    Ok(options(row)?.into_iter().filter(|option| option != "N/A").collect())
+}
+
+fn mmlu_pro_question(question: &str, options: &[String]) -> String {
+    let options: String = lettered(options).map(|(letter, option)| format!("{letter}. {option}\n")).collect();
+    format!("Question:\n{question}\nOptions:\n{options}")
+}
+
+/// A row of GPQA; its choices stand in a permutation that is drawn for each repeat.
+pub fn gpqa(maker: &Maker<'_>, row: &Row, random: &mut PythonRandom) -> Result<ItemPart, String> {
+    let group = text(row, &["high_level_domain", "subdomain"]);
+    let question = needed(row, &["question", "problem"])?;
+    let rule = maker.letter_rule(match maker.options.recipe {
+        Recipe::GptOss => LetterRule::Abcd,
+        Recipe::SimpleEvals => LetterRule::SimpleEvalsGpqa,
+        Recipe::Mlperf => LetterRule::Mlperf,
+    });
+    let right = ["correct_answer"];
+    if text(row, &right).is_none() && column(row, &["options", "choices", "a"]).is_some() {
+        // A file whose choices stand in an order already.
+        let key = letter_key(row, options(row)?, rule)?;
+        let ask = Ask::user(gpqa_prompt(maker.options.recipe, &question, &key.options));
+        return Ok(ItemPart { group, question, ask, key: Key::Letter(key) });
+    }
+    let right = needed(row, &right)?;
+    let mut choices = vec![right.clone()];
+    for number in 1..=3 {
+        choices.push(needed(row, &[&format!("incorrect_answer_{number}")])?);
+    }
+    let permuted: Vec<String> = random.sample(4, 4).into_iter().map(|place| choices[place].clone()).collect();
+    // The first that equals the right one, as the references look for it.
+    let place = permuted.iter().position(|choice| *choice == right).unwrap_or_default();
+    let ask = Ask::user(gpqa_prompt(maker.options.recipe, &question, &permuted));
+    let key = LetterKey { answer: char::from(LETTERS[place]), options: permuted, rule };
+    Ok(ItemPart { group, question, ask, key: Key::Letter(key) })
+}
+
+fn gpqa_prompt(recipe: Recipe, question: &str, options: &[String]) -> String {
+    if recipe == Recipe::SimpleEvals {
+        return simple_evals_prompt(question, options);
+    }
+    let options: Vec<String> =
+        lettered(options).map(|(letter, option)| format!("({letter}) {option}")).collect();
+    format!(
+        "{question}\n\n{}\n\nExpress your final answer as the corresponding option 'A', 'B', 'C', or 'D'.",
+        options.join("\n")
+    )
+}
+
+fn simple_evals_prompt(question: &str, options: &[String]) -> String {
+    let letters: String = lettered(options).map(|(letter, _)| letter).collect();
+    let options: Vec<String> =
+        lettered(options).map(|(letter, option)| format!("{letter}) {option}")).collect();
+    format!(
+        "Answer the following multiple choice question. The last line of your response should be of the following \
+         format: 'Answer: $LETTER' (without quotes) where LETTER is one of {letters}. Think step by step before \
+         answering.\n\n{question}\n\n{}",
+        options.join("\n")
+    )
+}
+
+fn lettered(options: &[String]) -> impl Iterator<Item = (char, &String)> {
+    LETTERS.iter().map(|letter| char::from(*letter)).zip(options)
+}
+
+/// A row's choices: a list, or a column for each letter.
+pub fn options(row: &Row) -> Result<Vec<String>, String> {
+    let names = ["options", "choices"];
+    let options = match column(row, &names) {
+        Some(_) => texts(row, &names).ok_or("its choices are no list of texts")?,
+        None => ["a", "b", "c", "d", "e"].iter().map_while(|letter| text(row, &[letter])).collect(),
+    };
+    match options.len() {
+        2..=16 => Ok(options),
+        found => Err(format!("it has {found} choices; there must be 2 to 16")),
+    }
+}
+
+/// The right letter: a letter, an index from 0, or the text of the choice.
+pub fn letter_key(row: &Row, options: Vec<String>, rule: LetterRule) -> Result<LetterKey, String> {
+    let told = column(
+        row,
+        &["answer", "answer_key", "answerkey", "label", "target", "ground_truth", "correct_answer"],
+    );
+    let is_number = told.is_some_and(serde_json::Value::is_number);
+    let told = told.and_then(scalar);
+    let letter = |text: &str| {
+        let text = text.trim().trim_matches(['(', ')', '.']);
+        let mut letters = text.chars();
+        let only = letters.next().filter(|_| letters.next().is_none())?.to_ascii_uppercase();
+        LETTERS[..options.len()].contains(&u8::try_from(only).ok()?).then_some(only)
+    };
+    let at = |index: usize| (index < options.len()).then(|| char::from(LETTERS[index]));
+    let index = |text: &str| text.trim().parse().ok().and_then(at);
+    let same = |text: &str| options.iter().position(|option| option.trim() == text.trim()).and_then(at);
+    let by_text = told.as_deref().and_then(|told| match is_number {
+        true => index(told),
+        false => letter(told).or_else(|| same(told)).or_else(|| index(told)),
+    });
+    let by_index = || text(row, &["answer_index", "answer_idx"]).and_then(|told| index(&told));
+    match by_text.or_else(by_index) {
+        Some(answer) => Ok(LetterKey { answer, options, rule }),
+        None => Err(format!(
+            "its answer is none of its {} choices: {}",
+            options.len(),
+            told.unwrap_or_else(|| "there is none".to_owned())
+        )),
+    }
+}
