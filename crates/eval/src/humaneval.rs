@@ -76,20 +76,6 @@ pub fn judge(key: &ProgramKey, response: &Response, judges: &Judges<'_>) -> Judg
     }
 }
 
-/// The unbiased chance that one of `k` answers is right, drawn from `num_answers` of which `num_right` are;
-/// nothing if there are fewer than `k`.
-pub fn pass_at_k(num_answers: u64, num_right: u64, k: u64) -> Option<f64> {
-    let num_wrong = num_answers.checked_sub(num_right)?;
-    if num_answers < k {
-        return None;
-    }
-    if num_wrong < k {
-        return Some(1.0);
-    }
-    let all_wrong: f64 = (num_wrong + 1..=num_answers).map(|n| 1.0 - k as f64 / n as f64).product();
-    Some(1.0 - all_wrong)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,16 +120,5 @@ mod tests {
         assert_eq!(judged(" ", ProgramEnd::Passed), (Outcome::NoAnswer, None));
         let response = Response { response: "a".into(), ..Response::default() };
         assert_eq!(judge(&key(), &response, &Judges::default()).outcome, Outcome::Error);
-    }
-
-    #[test]
-    fn pass_at_k_is_the_share_of_draws_with_a_right_one() {
-        for (n, right, k, expect) in
-            [(10, 3, 1, 0.3), (10, 3, 5, 1.0 - 21.0 / 252.0), (5, 0, 5, 0.0), (5, 1, 5, 1.0), (5, 5, 1, 1.0)]
-        {
-            let found = pass_at_k(n, right, k).unwrap();
-            assert!((found - expect).abs() < 1e-12, "{n} {right} {k}: {found}");
-        }
-        assert_eq!((pass_at_k(4, 1, 5), pass_at_k(1, 2, 1)), (None, None));
     }
 }

@@ -21,6 +21,7 @@ mod key;
 mod letter;
 mod number;
 mod official;
+mod parallel;
 mod pattern;
 pub mod programs;
 mod random;
@@ -46,6 +47,7 @@ pub use key::{
     LetterRule, NumberKey, PatternKey, ProgramKey, RefusalKey, RubricItem, RubricKey, TextKey, TextRule,
 };
 pub use official::{Conditions, Official, Reference, official, why_not_comparable};
+pub use parallel::judge_all;
 pub use random::PythonRandom;
 pub use recipe::Recipe;
 pub use response::Response;

@@ -1,5 +1,6 @@
 //! The items of a benchmark, made of a file's rows by a recipe.
 
+mod checked;
 mod choice;
 mod graded;
 mod mathematics;
@@ -62,6 +63,7 @@ impl Suite {
     ///
     /// Errors: a row lacks what the task needs; there are too many.
     pub fn new(task: Task, rows: Vec<Row>, options: &SuiteOptions) -> Result<Suite, Error> {
+        let rows = if task == Task::Bfcl { checked::join_wanted(rows) } else { rows };
         Suite::build(task, task.name().to_owned(), rows, options, |maker, row, random| match task {
             Task::Mmlu => choice::mmlu(maker, row),
             Task::MmluPro => choice::mmlu_pro(maker, row),
@@ -71,9 +73,10 @@ impl Suite {
             Task::SimpleQa => graded::simple_qa(maker, row),
             Task::HealthBench => graded::health_bench(maker, row),
             Task::XsTest => refusal::xs_test(row),
-            Task::HumanEval | Task::IfEval | Task::Bfcl | Task::SweBench | Task::Own => {
-                Err(format!("{task} has no reader of rows here"))
-            }
+            Task::HumanEval => checked::human_eval(row),
+            Task::IfEval => checked::if_eval(row),
+            Task::Bfcl => checked::bfcl(row),
+            Task::SweBench | Task::Own => Err(format!("{task} has no reader of rows here")),
         })
     }
 

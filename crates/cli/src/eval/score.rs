@@ -7,12 +7,17 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use gptoss_eval::{
-    Conditions, Item, Judgement, Judges, LetterRule, Recipe, Recorded, Row, Scores, Spec, Suite,
-    SuiteOptions, Task, item_json, judge, rows,
+    Conditions, Item, Judgement, Judges, LetterRule, Recipe, Recorded, Row, RunProgram, Scores, Spec, Suite,
+    SuiteOptions, Task, item_json, judge_all, rows,
 };
+
+use gptoss_eval::programs::Programs;
+use gptoss_tools::Interpreter;
+use gptoss_tools::cell::{Cell, Launcher};
 
 use super::table;
 use crate::args::EvalScoreArgs;
+use crate::cells;
 use crate::failure::usage;
 
 /// Exit code of a score below `--fail-under`.
@@ -36,7 +41,7 @@ pub fn run(args: &EvalScoreArgs) -> Result<ExitCode> {
     })?;
     let responses =
         recorded.matched(&suite).with_context(|| format!("cannot take {}", args.responses.display()))?;
-    let judged = judge_all(&suite, &responses)?;
+    let judged = judge_each(&suite, &responses)?;
     let scores = Scores::of(&suite, &judged);
     let conditions = Conditions {
         effort: args.effort.map(|effort| effort.name()),
@@ -108,18 +113,28 @@ fn read_rows(file: &Path) -> Result<Vec<Row>> {
     rows(&bytes).with_context(|| format!("cannot take {}", file.display()))
 }
 
-fn judge_all<'a>(
+fn judge_each<'a>(
     suite: &'a Suite,
     responses: &[gptoss_eval::Response],
 ) -> Result<Vec<(&'a Item, Judgement)>> {
     let items: std::collections::HashMap<(&str, u32), &Item> =
         suite.items.iter().map(|item| ((item.id.as_str(), item.repeat), item)).collect();
-    let mut judged = Vec::with_capacity(responses.len());
+    let mut answers = Vec::with_capacity(responses.len());
     for response in responses {
         let Some(item) = items.get(&(response.id.as_str(), response.repeat)) else {
             bail!("item `{}` has no repeat {}", response.id, response.repeat);
         };
-        judged.push((*item, judge(item, response, &Judges::default())));
+        answers.push((*item, response));
     }
-    Ok(judged)
+    let programs = (suite.task == Task::HumanEval).then(programs).transpose()?;
+    let run = programs.as_ref().map(|programs| |program: &str, seconds: u32| programs.run(program, seconds));
+    let judges = Judges { run: run.as_ref().map(|run| run as &RunProgram<'_>), ..Judges::default() };
+    let judgements = judge_all(&answers, &judges);
+    Ok(answers.into_iter().map(|(item, _)| item).zip(judgements).collect())
+}
+
+/// The walls around programs and the Python within them.
+fn programs() -> Result<Programs> {
+    let cell = Cell::stand(Launcher::own()).context("programs of a model are run in a cell alone")?;
+    Ok(Programs::new(cell, Interpreter::find(&cells::programs())?))
 }

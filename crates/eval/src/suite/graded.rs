@@ -59,7 +59,8 @@ pub fn health_bench(maker: &Maker<'_>, row: &Row) -> Result<ItemPart, String> {
     })
 }
 
-fn message(value: &Value) -> Option<AskMessage> {
+/// A message as the chat API has it.
+pub fn message(value: &Value) -> Option<AskMessage> {
     let role = match value["role"].as_str()? {
         "system" => AskRole::System,
         "developer" => AskRole::Developer,
