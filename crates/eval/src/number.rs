@@ -85,7 +85,9 @@ pub fn integer(text: &str) -> Option<String> {
 
 /// Holds a text to the number of a word problem: by the official mark, else a box, else the last number.
 pub fn judge_number(key: &NumberKey, text: &str) -> Judgement {
-    let marked = first_group(&MARKED, text, 1).map(|number| (plain(number), "####"));
+    let marked = MARKED.captures(text).ok().flatten();
+    let marked =
+        marked.map(|found| (plain(&found[1]), if found[0].starts_with('#') { "####" } else { "A:" }));
     let last = || last_group(&NUMBER, text, 0).map(|number| (plain(number), "last number"));
     let boxed =
         || boxed::last(text).and_then(|inside| last_group(&NUMBER, inside, 0)).map(|n| (plain(n), "boxed"));
@@ -187,7 +189,7 @@ mod tests {
     #[test]
     fn the_rule_that_found_a_number_is_told() {
         check_number("so\n#### 1,200", false, (Outcome::Correct, Some("1200"), Some("####")));
-        check_number("so\nA: 1200", false, (Outcome::Correct, Some("1200"), Some("####")));
+        check_number("so\nA: 1200", false, (Outcome::Correct, Some("1200"), Some("A:")));
         check_number("#### 7 and then 1200", false, (Outcome::Wrong, Some("7"), Some("####")));
         check_number(r"so \boxed{\$1{,}200} of 3", false, (Outcome::Wrong, Some("200"), Some("boxed")));
         check_number(r"so \boxed{\$1,200} of 3", false, (Outcome::Correct, Some("1200"), Some("boxed")));
