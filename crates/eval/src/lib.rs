@@ -3,6 +3,7 @@
 //! Rows of a benchmark's file become [`Item`]s: what a model is asked, and the key that its answer is held to.
 //! [`judge()`] holds one [`Response`] to its item's key by the benchmark's own rule, and [`Scores`] counts the
 //! judgements in columns that are never folded into each other, with intervals clustered by item.
+//! [`hierarchy`] is a suite of the project's own, and [`Pairs`] are two models on the same items.
 //!
 //! Not here: which file a name means, connections, the engine, clocks.
 
@@ -11,6 +12,7 @@ mod boxed;
 mod data;
 mod error;
 mod graded;
+pub mod hierarchy;
 pub mod humaneval;
 pub mod ifeval;
 mod interval;
@@ -21,6 +23,7 @@ mod key;
 mod letter;
 mod number;
 mod official;
+mod pairs;
 mod parallel;
 mod pattern;
 pub mod programs;
@@ -47,6 +50,7 @@ pub use key::{
     LetterRule, NumberKey, PatternKey, ProgramKey, RefusalKey, RubricItem, RubricKey, TextKey, TextRule,
 };
 pub use official::{Conditions, Official, Reference, official, why_not_comparable};
+pub use pairs::Pairs;
 pub use parallel::judge_all;
 pub use random::PythonRandom;
 pub use recipe::Recipe;

@@ -52,7 +52,7 @@ pub const ROOMS: &[Room] = &[
         ],
     ),
     room(6, "server", &["turn", "api", "harmony"]),
-    room(6, "eval", &["tools"]),
+    room(6, "eval", &["tools", "harmony"]),
     room(5, "agent", &["turn", "tools", "harmony"]),
     room(4, "turn", &["engine", "constrain", "harmony"]),
     room(3, "engine", &["model"]),
