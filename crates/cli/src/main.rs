@@ -62,6 +62,7 @@ mod pulled;
 mod remove;
 mod render;
 mod run;
+mod safety;
 mod sampled_turns;
 mod score;
 mod serve;
@@ -107,6 +108,7 @@ fn main() -> ExitCode {
         Command::Dataset(args) => dataset::run(args),
         Command::Train(args) => train::run(args),
         Command::Adapter(args) => adapter::run(args),
+        Command::Safety(args) => safety::run(args),
         Command::Render(args) => render::run(args),
         Command::Parse(args) => parse::run(args),
         Command::Synth(args) => synth::run(args),

@@ -40,6 +40,8 @@ use recipe::Recipe;
 use rows::Rows;
 use run_folder::RunFolder;
 pub use served::JobRunner;
+pub use share::Share;
+pub use verdict::flaw;
 
 /// Runs the command; ends with 1 when a number was not finite or the gate is not passed, and with 130 after
 /// Ctrl-C.

@@ -19,6 +19,7 @@ mod launch;
 mod library;
 mod load;
 mod mcp;
+mod safety;
 mod serve;
 mod train;
 mod verify;
@@ -47,6 +48,7 @@ pub use load::{
     SendingArgs,
 };
 pub use mcp::{McpArgs, McpBrowserArgs, McpToolCommand};
+pub use safety::{Measure, SafetyArgs, SafetyCommand, SafetyCompareArgs, SafetySuiteArgs, TrialArgs};
 pub use serve::{BrowserSource, LogForm, ReasoningName, ServeArgs, ServedTool};
 pub use train::{DataArgs, SiteArg, StepArgs, TrainArgs, TuningArgs, ValidArg};
 pub use verify::VerifyArgs;
@@ -111,6 +113,8 @@ pub enum Command {
     Train(TrainArgs),
     /// Adapters of fine-tunes: look at them, check them, merge them, write them as PEFT does
     Adapter(AdapterArgs),
+    /// Whether a model keeps to what it should, and whether it still does after tuning
+    Safety(SafetyArgs),
     /// Write a checkpoint of a known shape with random weights
     Synth(SynthArgs),
     /// How good a model is: benchmarks' rows and rules, intervals, published figures beside

@@ -33,6 +33,7 @@ mod mcp;
 mod models;
 mod program;
 mod proof;
+mod safety;
 mod score;
 mod scripted;
 mod serve;
