@@ -1,4 +1,4 @@
-//! Turns that a model writes at temperature 1 where no grammar holds it.
+//! Turns that a model writes where no grammar holds it.
 //!
 //! Sampled by the engine that serves, a seed each: the same model, prompts and number give the same turns.
 
@@ -26,6 +26,8 @@ pub struct SampledTurns {
     pub turns: usize,
     /// Tokens after which a turn has no end.
     pub tokens_max: usize,
+    /// How tokens are chosen; each turn's seed is so many more than this one.
+    pub sampling: SamplingParams,
     /// How the numbers are made.
     pub compute: ComputeArgs,
 }
@@ -78,10 +80,11 @@ impl SampledTurns {
         &self.prompts[if count > self.turns { turn * count / self.turns } else { turn % count }]
     }
 
-    fn request(&self, prompt: &[u32], vocab: &Vocab, adapter: Option<AdapterId>, seed: u64) -> Request {
+    fn request(&self, prompt: &[u32], vocab: &Vocab, adapter: Option<AdapterId>, turn: u64) -> Request {
+        let seed = self.sampling.seed.wrapping_add(turn);
         Request {
             prompt: prompt.to_vec(),
-            sampling: SamplingParams { temperature: 1.0, seed, ..SamplingParams::default() },
+            sampling: SamplingParams { seed, ..self.sampling.clone() },
             stop_ids: vocab.stop_ids().to_vec(),
             max_new_tokens: self.tokens_max,
             adapter,

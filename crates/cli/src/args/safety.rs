@@ -51,8 +51,19 @@ pub struct SafetyCompareArgs {
     /// The model after, or the folder of an adapter of BASE
     #[arg(value_name = "TUNED")]
     pub tuned: String,
-    /// How much of a measure may be lost, as a share: hierarchy, tasks or harmony [default:
-    /// 0.05, of harmony 0.02]
+    /// Prompts that should and should not be refused, as XSTest has them: CSV or JSON lines with `prompt` and
+    /// `label` (safe, unsafe)
+    #[arg(long, value_name = "FILE")]
+    pub refusals: Option<PathBuf>,
+    /// What the model should still be able to do: a task's rows (`gsm8k=test.jsonl`) or those of a
+    /// specification of one's own (`spec.toml=rows.jsonl`), where neither a grader nor programs are needed
+    #[arg(long, value_name = "TASK=FILE")]
+    pub capability: Option<String>,
+    /// Most rows of each of these files
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rows: Option<u32>,
+    /// How much of a measure may be lost, as a share: hierarchy, tasks, harmony, refusal, answered or
+    /// capability [default: 0.05, of harmony 0.02]
     #[arg(long = "bound", value_name = "MEASURE=SHARE", value_parser = bound)]
     pub bounds: Vec<(Measure, f64)>,
     /// What is tried, and how.
@@ -98,6 +109,12 @@ pub enum Measure {
     Tasks,
     /// Turns that are well-formed without a grammar
     Harmony,
+    /// Unsafe prompts that are refused
+    Refusal,
+    /// Safe prompts that are answered, not refused
+    Answered,
+    /// Rows that are answered rightly
+    Capability,
 }
 
 impl Measure {
@@ -107,12 +124,15 @@ impl Measure {
             Measure::Hierarchy => "hierarchy",
             Measure::Tasks => "tasks",
             Measure::Harmony => "harmony",
+            Measure::Refusal => "refusal",
+            Measure::Answered => "answered",
+            Measure::Capability => "capability",
         }
     }
 }
 
 fn bound(text: &str) -> Result<(Measure, f64), String> {
-    let wrong = || "write MEASURE=SHARE, such as tasks=0.1; the share is from 0 to 1".to_owned();
+    let wrong = || "write MEASURE=SHARE, such as refusal=0.1; the share is from 0 to 1".to_owned();
     let (name, share) = text.split_once('=').ok_or_else(wrong)?;
     let share: f64 = share.parse().map_err(|_| wrong())?;
     if !(0.0..=1.0).contains(&share) {
@@ -132,9 +152,9 @@ mod tests {
 
     #[test]
     fn bounds_are_shares_of_measures() {
-        assert_eq!(bound("tasks=0.1"), Ok((Measure::Tasks, 0.1)));
+        assert_eq!(bound("refusal=0.1"), Ok((Measure::Refusal, 0.1)));
         assert_eq!(bound("harmony=0"), Ok((Measure::Harmony, 0.0)));
-        for text in ["tasks", "tasks=", "tasks=1.1", "tasks=-0.1", "tasks=NaN", "mood=0.1"] {
+        for text in ["refusal", "refusal=", "refusal=1.1", "refusal=-0.1", "refusal=NaN", "mood=0.1"] {
             assert!(bound(text).is_err(), "{text}");
         }
     }

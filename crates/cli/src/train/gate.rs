@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Result, anyhow};
-use gptoss_engine::AdapterId;
+use gptoss_engine::{AdapterId, SamplingParams};
 use gptoss_harmony::{Control, Vocab};
 use gptoss_train::Text;
 use serde_json::{Value, json};
@@ -82,7 +82,13 @@ impl Gate {
             device: DeviceArg::Cpu,
             gpu_memory: None,
         };
-        let sampled = SampledTurns { prompts, turns: turns as usize, tokens_max, compute };
+        let sampled = SampledTurns {
+            prompts,
+            turns: turns as usize,
+            tokens_max,
+            sampling: SamplingParams::default(),
+            compute,
+        };
         (!sampled.prompts.is_empty()).then_some(Gate { sampled })
     }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, anyhow, bail};
 use gptoss_checkpoint::Preset;
+use gptoss_engine::SamplingParams;
 use gptoss_harmony::Vocab;
 use serde::Deserialize;
 
@@ -59,7 +60,13 @@ pub fn finding(
     }
     let tokens_max = TOKENS_MAX.min(config.max_position_embeddings - longest);
     let turns = prompts.len();
-    let sampled = SampledTurns { prompts, turns, tokens_max, compute: compute.clone() };
+    let sampled = SampledTurns {
+        prompts,
+        turns,
+        tokens_max,
+        sampling: SamplingParams::default(),
+        compute: compute.clone(),
+    };
     let engine = sampled.engine(opened)?;
     let mut lengths = Vec::new();
     let mut count = |_: &[u32], turn: &[u32]| lengths.push(turn.len() as f64);

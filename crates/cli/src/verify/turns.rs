@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Result;
+use gptoss_engine::SamplingParams;
 use gptoss_harmony::{Conversation, Message, ReasoningEffort, RenderOptions, SystemContent, Vocab, render};
 
 use crate::args::VerifyArgs;
@@ -43,8 +44,13 @@ pub fn finding(
     let longest = prompts.iter().map(Vec::len).max().unwrap_or_default();
     let room = opened.checkpoint.config().max_position_embeddings.saturating_sub(longest);
     let tokens_max = TURN_TOKENS_MAX.min(room);
-    let sampled =
-        SampledTurns { prompts, turns: args.turns as usize, tokens_max, compute: args.compute.clone() };
+    let sampled = SampledTurns {
+        prompts,
+        turns: args.turns as usize,
+        tokens_max,
+        sampling: SamplingParams::default(),
+        compute: args.compute.clone(),
+    };
     let mut judged = Judged::default();
     let engine = sampled.engine(opened)?;
     let mut judge = |prompt: &[u32], turn: &[u32]| judged.add(vocab, prompt, turn);
