@@ -1,6 +1,7 @@
 """The official SDK on every method, streaming and not, `.parse()` and `.stream()` included."""
 
 import json
+import pathlib
 import tempfile
 import time
 
@@ -368,6 +369,57 @@ def until(is_so, seconds=60):
     while not is_so():
         assert time.monotonic() < end, "it takes too long"
         time.sleep(0.05)
+
+
+GUARD = """
+guardrails = "rails.json"
+[[policy]]
+name = "illicit"
+file = "illicit.txt"
+category = "illicit"
+threshold = 1.0
+"""
+RAILS = {"version": 1, "output": {"version": 1, "guardrails": [{"name": "Keyword Filter", "config": {"keywords": ["85"]}}]}}
+
+
+def typed(model):
+    """Every field that the SDK's type has and demands is there, in its type."""
+    return type(model).model_validate(model.model_dump(by_alias=True))
+
+
+def check_moderations():
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        (folder / "guard.toml").write_text(GUARD)
+        (folder / "rails.json").write_text(json.dumps(RAILS))
+        (folder / "illicit.txt").write_text("Nothing that is against the law (I1).")
+        with servers.demo("--guard", str(folder / "guard.toml")) as base:
+            sdk = client(base)
+            told = typed(sdk.moderations.create(input=["It is 85.", "It is a dog."]))
+            assert told.id.startswith("modr-") and len(told.results) == 2, told
+            assert told.results[0].flagged, told
+            for result in told.results:
+                assert 0 <= result.category_scores.illicit <= 1, result
+                assert result.category_applied_input_types.illicit == ["text"], result
+                assert result.category_applied_input_types.hate == [], result
+            parts = sdk.moderations.create(input=[{"type": "text", "text": "a"}, {"type": "text", "text": "b"}])
+            assert len(parts.results) == 1, parts
+            chat = typed(sdk.chat.completions.create(
+                model="demo", messages=QUESTION, seed=1, moderation={"model": "omni-moderation-latest"}))
+            assert chat.choices[0].finish_reason == "content_filter", chat
+            assert "85" not in (chat.choices[0].message.content or ""), chat
+            assert chat.moderation.input.type == "moderation_results", chat.moderation
+            assert chat.moderation.output.results[0].flagged, chat.moderation
+            chunks = list(sdk.chat.completions.create(model="demo", messages=QUESTION, seed=1, stream=True))
+            assert "85" not in "".join(c.delta.content or "" for chunk in chunks for c in chunk.choices)
+            assert typed(chunks[-1]).moderation.output.results[0].categories["Keyword Filter"], chunks[-1]
+            response = typed(sdk.responses.create(
+                model="demo", input=QUESTION, extra_body={"seed": 1},
+                moderation={"model": "omni-moderation-latest", "policy": {"output": {"mode": "score"}}}))
+            assert response.incomplete_details.reason == "content_filter", response
+            assert response.moderation.input.type == "moderation_result", response.moderation
+            assert response.moderation.output.flagged, response.moderation
+            assert "85" not in response.output_text, response
 
 
 def check_errors():

@@ -128,7 +128,7 @@ impl<E: FnMut(AgentEvent), A: FnMut(&Action) -> Decision> Run<'_, E, A> {
                 TurnEnd::Context => return Ok(AgentEnd::Context),
                 TurnEnd::Cancelled => return Ok(AgentEnd::Cancelled),
                 TurnEnd::Deadline => return Ok(AgentEnd::Time),
-                TurnEnd::NoAnswer => return Ok(AgentEnd::NoAnswer),
+                TurnEnd::NoAnswer | TurnEnd::Filtered => return Ok(AgentEnd::NoAnswer),
             }
             for call in calls {
                 if let Some(end) = self.answer_call(call).await {

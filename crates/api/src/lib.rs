@@ -22,6 +22,7 @@ mod ids;
 pub mod limits;
 mod machine;
 pub mod messages;
+pub mod moderations;
 pub mod ollama;
 pub mod responses;
 mod scope;

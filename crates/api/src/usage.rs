@@ -15,7 +15,12 @@ pub fn notice(end: TurnEnd) -> Option<&'static str> {
     match end {
         TurnEnd::Context => Some("the answer was cut: the context is full"),
         TurnEnd::Deadline => Some("the answer was cut: the time of a request is up (--request-timeout)"),
-        TurnEnd::Answer | TurnEnd::Call | TurnEnd::Length | TurnEnd::Cancelled | TurnEnd::NoAnswer => None,
+        TurnEnd::Answer
+        | TurnEnd::Call
+        | TurnEnd::Length
+        | TurnEnd::Cancelled
+        | TurnEnd::Filtered
+        | TurnEnd::NoAnswer => None,
     }
 }
 

@@ -67,6 +67,7 @@ mod sampled_turns;
 mod score;
 mod serve;
 mod serve_log;
+mod served_guard;
 mod served_models;
 mod served_tools;
 mod show;

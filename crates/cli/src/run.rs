@@ -81,7 +81,7 @@ fn ending(args: &RunArgs, outcome: &Outcome) -> Result<ExitCode> {
             "the model wrote {written} tokens and had not come to an answer\n\
              give it more with --max-tokens or --context, or lower --effort; --show-reasoning shows what it wrote"
         ),
-        TurnEnd::NoAnswer => bail!(
+        TurnEnd::NoAnswer | TurnEnd::Filtered => bail!(
             "the model stopped after {written} tokens without an answer\n\
              --show-reasoning shows what it wrote; another --seed may do better"
         ),

@@ -34,6 +34,7 @@ use crate::opened_adapter::{OpenedAdapter, assign};
 use crate::otlp::{self, Collector};
 use crate::prompt_folder;
 use crate::serve_log;
+use crate::served_guard;
 use crate::served_models::{NamedSource, Planned, Prepared, Serving, served_name};
 use crate::served_tools;
 use crate::train::JobRunner;
@@ -60,6 +61,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     write_notes(args, &keys, note.as_deref())?;
     let training = training(args)?;
     let tools = served_tools::open(args)?;
+    let guard = served_guard::open(args)?;
     let Prepared { models, plans, budget } = prepared(args)?;
     let (log, written): (Log, _) = match args.quiet {
         true => (Arc::new(|_| {}), None),
@@ -84,6 +86,10 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
         .with_traces(traces);
     let app = match tools {
         Some(tools) => app.with_tools(tools),
+        None => app,
+    };
+    let app = match guard {
+        Some(guard) => app.with_guard(guard, served_guard::ask())?,
         None => app,
     };
     let app = match training {

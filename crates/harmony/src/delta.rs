@@ -118,6 +118,8 @@ pub enum TurnEnd {
     Cancelled,
     /// Its deadline passed first.
     Deadline,
+    /// A policy holds it back, or what it was asked.
+    Filtered,
     /// The model stopped, but neither answered nor called.
     NoAnswer,
 }
@@ -130,6 +132,7 @@ impl TurnEnd {
             TurnEnd::Call => "tool_calls",
             TurnEnd::Length | TurnEnd::Context | TurnEnd::Deadline => "length",
             TurnEnd::Cancelled => "cancelled",
+            TurnEnd::Filtered => "content_filter",
         }
     }
 }

@@ -24,7 +24,9 @@ use tokio::sync::mpsc;
 use crate::access_log::Spent;
 use crate::blocking::apart;
 use crate::body::Body;
-use crate::drive::{ChannelSink, ChoiceEvent, ChoiceStream, Choices, Request, collect, lines, spawn, write};
+use crate::drive::{
+    ChannelSink, ChoiceEvent, ChoiceStream, Choices, Collected, Request, collect, lines, spawn, write,
+};
 use crate::ids;
 use crate::keys::Caller;
 use crate::limits::STREAM_EVENTS_MAX;
@@ -72,8 +74,9 @@ pub(crate) async fn create(
         }
         fold(&mut choices[index], chunk);
     };
-    let (tokens, warnings) = collect(beginning.await?, add).await?;
-    let whole = heading.completion(choices, tokens.chat_usage(), warnings);
+    let Collected { tokens, warnings, moderation } = collect(beginning.await?, add).await?;
+    let told = (warnings, moderation.map(|found| *found));
+    let whole = heading.completion(choices, tokens.chat_usage(), told);
     Ok(spent.of(apart(is_much, || Json(whole).into_response())))
 }
 
@@ -123,12 +126,13 @@ fn chunk_lines(heading: &ChunkHeader, event: ChoiceEvent<ChunkChoice>, wants_usa
     let last = match event {
         ChoiceEvent::Chunk(choice) => {
             let usage = wants_usage.then_some(None);
-            return vec![line(&heading.chunk(vec![*choice], usage, Vec::new()))];
+            return vec![line(&heading.chunk(vec![*choice], usage, (Vec::new(), None)))];
         }
-        ChoiceEvent::End { tokens, warnings } => {
+        ChoiceEvent::End { tokens, warnings, moderation } => {
             let usage = wants_usage.then(|| Some(tokens.chat_usage()));
-            let is_needed = wants_usage || !warnings.is_empty();
-            is_needed.then(|| line(&heading.chunk(Vec::new(), usage, warnings)))
+            let is_needed = wants_usage || !warnings.is_empty() || moderation.is_some();
+            let told = (warnings, moderation.map(|found| *found));
+            is_needed.then(|| line(&heading.chunk(Vec::new(), usage, told)))
         }
         ChoiceEvent::Failed(error) => Some(error_line(&error)),
     };

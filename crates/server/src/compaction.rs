@@ -22,15 +22,17 @@ use gptoss_harmony::{
     Analysis, Content, Control, Conversation, DeveloperContent, Form, Message, RenderOptions, Role,
     SystemContent, render,
 };
-use gptoss_turn::{Channel, Delta};
+use gptoss_turn::{Channel, Delta, TurnEnd};
 use serde_json::{Value, json};
 
 use crate::blocking::run_blocking;
+use crate::drive::{ChoiceStream, next_allowed};
 use crate::ids;
 use crate::limits::SUMMARY_TOKENS_MAX;
 use crate::model_host::Lease;
 use crate::state::{App, now};
-use crate::turn_stream::{self, StreamItem};
+use crate::stream_item::StreamItem;
+use crate::turn_stream;
 
 /// What the model is told to do with a conversation.
 const INSTRUCTIONS: &str = "Summarise the conversation below so that it can be continued by somebody who has not seen it: what was asked, \
@@ -208,14 +210,21 @@ async fn summarize(
         ..parsed.generation.clone()
     };
     let deadline = turn_stream::deadline(app, generation.is_background, Instant::now());
-    let mut turn = turn_stream::begin_one(app, model, &Arc::new(generation), false, deadline).await?;
+    let turn = turn_stream::begin_one(app, model, &Arc::new(generation), false, deadline).await?;
+    let mut choice = ChoiceStream::Turn(Box::new(turn));
+    let mut watch = choice.take_watch();
     let mut summary = String::new();
     let tokens = loop {
-        match turn.next().await {
+        match next_allowed(&mut watch, &mut choice).await {
             StreamItem::Delta(Delta::Text {
                 channel: Channel::Final | Channel::Commentary, text, ..
             }) => summary.push_str(&text),
             StreamItem::Read(_) | StreamItem::Delta(_) | StreamItem::Summary(_) => {}
+            StreamItem::End(ending) if ending.end == TurnEnd::Filtered => {
+                let message =
+                    "the conversation was not shortened: a policy of this server holds its summary back";
+                return Err(ApiError::Invalid { param: None, message: message.to_owned() });
+            }
             StreamItem::End(ending) => break ending.tokens,
             StreamItem::Failed(error) => return Err(error),
         }

@@ -24,7 +24,8 @@ use crate::access_log::Spent;
 use crate::blocking::{apart, run_blocking};
 use crate::body::Body;
 use crate::drive::{
-    Abort, ChannelSink, ChoiceEvent, ChoiceStream, Choices, Request, Written, collect, lines, spawn, write,
+    Abort, ChannelSink, ChoiceEvent, ChoiceStream, Choices, Collected, Request, Written, collect, lines,
+    spawn, write,
 };
 use crate::ids;
 use crate::keys::Caller;
@@ -38,6 +39,7 @@ use crate::sse::{DONE, data_stream, error_line, line};
 use crate::state::{App, Shared, now};
 use crate::text_stream::{TextStream, TextView};
 use crate::turn_stream::{deadline, enter_queue, priority, refused};
+use crate::watch::Watch;
 
 /// Between two looks at a full queue.
 const QUEUE_PAUSE: Duration = Duration::from_millis(100);
@@ -86,7 +88,7 @@ pub(crate) async fn create(
         }
         fold(&mut choices[index], chunk);
     };
-    let (tokens, warnings) = collect(beginning.await?, add).await?;
+    let Collected { tokens, warnings, .. } = collect(beginning.await?, add).await?;
     let whole = Completion { choices, usage: Some(Some(tokens.chat_usage())), warnings, ..heading };
     Ok(spent.of(apart(is_much, || Json(whole).into_response())))
 }
@@ -112,6 +114,12 @@ struct Planned {
 }
 
 impl Planned {
+    /// What the prompt says.
+    fn said(&self, model: &Lease) -> String {
+        let ids = [self.prompt.as_slice(), &self.options.forced_tokens].concat();
+        String::from_utf8_lossy(&model.assistant().vocab().decode(&ids).unwrap_or_default()).into_owned()
+    }
+
     /// Begins it; `waiting` is its place in the queue.
     ///
     /// Errors: the engine refuses.
@@ -236,10 +244,11 @@ fn continuation(
     begun: Instant,
 ) -> BoxFuture<'static, Result<Written, Abort>> {
     async move {
-        let text = match text {
+        let mut text = match text {
             Some(text) => text,
             None => planned.begin_in_time(&model).await.map_err(Abort::Failed)?,
         };
+        text.watch = Watch::of_text(&app, &model, &planned.options.tenant.0, || planned.said(&model));
         let tells_logprobs = planned.view.tells_logprobs;
         let request =
             Request { model: &model.entry, tenant: &planned.options.tenant.0, tells_logprobs, begun };
@@ -254,7 +263,7 @@ fn chunk_lines(heading: &Completion, event: ChoiceEvent<CompletionChoice>, wants
     let chunk = |choices, usage| line(&Completion { choices, usage, ..heading.clone() });
     let last = match event {
         ChoiceEvent::Chunk(choice) => return vec![chunk(vec![*choice], wants_usage.then_some(None))],
-        ChoiceEvent::End { tokens, warnings } => {
+        ChoiceEvent::End { tokens, warnings, .. } => {
             let usage = wants_usage.then(|| Some(tokens.chat_usage()));
             let is_needed = wants_usage || !warnings.is_empty();
             is_needed.then(|| line(&Completion { choices: Vec::new(), usage, warnings, ..heading.clone() }))

@@ -13,6 +13,7 @@ use std::time::Instant;
 use futures_util::future::{BoxFuture, FutureExt, TryFutureExt};
 use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use gptoss_api::usage::TokenUsage;
+use gptoss_api::wire::moderations::Moderated;
 use gptoss_api::{ApiError, ChoiceEnd, Machine};
 use gptoss_turn::{Delta, TurnEnd};
 use tokio::sync::mpsc;
@@ -23,9 +24,11 @@ use crate::limits::READER_PATIENCE;
 use crate::model_host::{Entry, Lease};
 use crate::opening::Opening;
 use crate::state::{App, now};
+use crate::stream_item::{ChoiceOutcome, StreamItem};
 use crate::text_stream::TextStream;
 use crate::trace::{ChoiceWork, Work, WorkKind};
-use crate::turn_stream::{ChoiceOutcome, StreamItem, TurnStream};
+use crate::turn_stream::TurnStream;
+use crate::watch::Watch;
 
 /// What writes a choice.
 pub(crate) enum ChoiceStream {
@@ -36,10 +39,19 @@ pub(crate) enum ChoiceStream {
 }
 
 impl ChoiceStream {
-    async fn next(&mut self) -> StreamItem {
+    /// What comes next, whether it may leave or not.
+    pub(crate) async fn next(&mut self) -> StreamItem {
         match self {
             ChoiceStream::Turn(turn) => turn.next().await,
             ChoiceStream::Text(text) => text.next().await,
+        }
+    }
+
+    /// What holds it back.
+    pub(crate) fn take_watch(&mut self) -> Option<Watch> {
+        match self {
+            ChoiceStream::Turn(turn) => turn.watch.take(),
+            ChoiceStream::Text(text) => text.watch.take(),
         }
     }
 
@@ -50,7 +62,8 @@ impl ChoiceStream {
         }
     }
 
-    fn cancel(&mut self) {
+    /// Asks it to end: within one step, with what there is.
+    pub(crate) fn cancel(&mut self) {
         match self {
             ChoiceStream::Turn(turn) => turn.cancel(),
             ChoiceStream::Text(text) => text.cancel(),
@@ -103,6 +116,8 @@ pub(crate) struct Driven<E> {
     pub(crate) tokens: TokenUsage,
     /// What the model did.
     pub(crate) work: ChoiceWork,
+    /// What was found in it.
+    pub(crate) moderation: Option<Box<Moderated>>,
 }
 
 /// A turn that has ended; the machine has not been told.
@@ -125,14 +140,14 @@ async fn drive<M: Machine, S: Sink<M>>(
     sink: &S,
 ) -> Result<Driven<M::Event>, Abort> {
     let Turned { outcome, work } = turn(request, choice, machine, sink).await?;
-    let ChoiceOutcome { end, tokens, messages, rest, stop, .. } = outcome;
+    let ChoiceOutcome { end, tokens, messages, rest, stop, moderation, .. } = outcome;
     let is_call = messages.last().is_some_and(|message| message.recipient.is_some());
     if let Some(id) = machine.last_call_id().filter(|_| is_call) {
         app.calls.keep(request.tenant, id, messages, Instant::now());
     }
     let end = ChoiceEnd { end, usage: tokens, rest, at: now(), stop };
     let last = apart(request.tells_logprobs, || machine.finish(end));
-    Ok(Driven { last, tokens, work })
+    Ok(Driven { last, tokens, work, moderation })
 }
 
 /// Writes a turn to its end, but for the events that its end makes.
@@ -145,6 +160,7 @@ pub(crate) async fn turn<M: Machine, S: Sink<M>>(
     sink: &S,
 ) -> Result<Turned, Abort> {
     let turns = &request.model.turns;
+    let mut watch = choice.take_watch();
     let mut is_cancelled = false;
     let mut last_output: Option<Instant> = None;
     let mut on_output = || match last_output.replace(Instant::now()) {
@@ -153,7 +169,7 @@ pub(crate) async fn turn<M: Machine, S: Sink<M>>(
     };
     loop {
         let step = tokio::select! {
-            step = choice.next() => step,
+            step = next_allowed(&mut watch, &mut choice) => step,
             () = sink.closed(), if !is_cancelled => {
                 if !S::FINISHES {
                     turns.finished(TurnEnd::Cancelled);
@@ -191,6 +207,36 @@ pub(crate) async fn turn<M: Machine, S: Sink<M>>(
     }
 }
 
+/// What comes next of a choice and may leave. Dropping the future loses nothing.
+pub(crate) async fn next_allowed(watch: &mut Option<Watch>, choice: &mut ChoiceStream) -> StreamItem {
+    let Some(watch) = watch else { return choice.next().await };
+    loop {
+        let outcome = match watch.judging() {
+            Some((judging, true)) => Some(judging.await),
+            // A slow judge makes no slow reader of the engine.
+            Some((judging, false)) => tokio::select! {
+                outcome = judging => Some(outcome),
+                item = choice.next() => {
+                    watch.push(item);
+                    None
+                }
+            },
+            None => None,
+        };
+        if let Some(outcome) = outcome
+            && watch.judged(outcome)
+        {
+            choice.cancel();
+        }
+        if let Some(item) = watch.take() {
+            return item;
+        }
+        if watch.is_idle() {
+            watch.push(choice.next().await);
+        }
+    }
+}
+
 /// What the task of a request sends.
 #[derive(Debug)]
 pub(crate) enum ChoiceEvent<C> {
@@ -202,6 +248,8 @@ pub(crate) enum ChoiceEvent<C> {
         tokens: TokenUsage,
         /// What was changed, repaired or left out.
         warnings: Vec<String>,
+        /// What was found in them; None where nobody looked.
+        moderation: Option<Box<Moderated>>,
     },
     /// A choice failed.
     Failed(ApiError),
@@ -236,6 +284,7 @@ pub(crate) struct Written {
     tokens: TokenUsage,
     warnings: Vec<String>,
     work: ChoiceWork,
+    moderation: Option<Box<Moderated>>,
 }
 
 /// Writes a choice into a channel, from its first event to its last.
@@ -254,8 +303,9 @@ where
     let first = machine.begin();
     sink.put(first, &machine).await?;
     let driven = drive(app, request, choice, &mut machine, sink).await?;
-    sink.put(driven.last, &machine).await?;
-    Ok(Written { tokens: driven.tokens, warnings: machine.warnings().to_vec(), work: driven.work })
+    let Driven { last, tokens, work, moderation } = driven;
+    sink.put(last, &machine).await?;
+    Ok(Written { tokens, warnings: machine.warnings().to_vec(), work, moderation })
 }
 
 /// The choices of a request.
@@ -308,29 +358,55 @@ pub(crate) fn spawn<C: Send + 'static>(
         };
         ended.sort_by_key(|(index, _)| *index);
         let (mut tokens, mut choices) = (TokenUsage::default(), Vec::new());
+        let mut moderation: Option<Box<Moderated>> = None;
         for (_, written) in ended {
             count(&mut tokens, written.tokens);
             warnings.extend(written.warnings);
             choices.push(written.work);
+            moderation = joined(moderation, written.moderation);
         }
         spent.set(Work { model: Arc::clone(&model.entry.name), tokens, choices });
         model.entry.turns.ended(tokens, begun.elapsed());
         app.metrics.warnings.fetch_add(warnings.len() as u64, Ordering::Relaxed);
-        let _ = sender.send(ChoiceEvent::End { tokens, warnings }).await;
+        let _ = sender.send(ChoiceEvent::End { tokens, warnings, moderation }).await;
     });
 }
 
-/// Hands every chunk to `push` until the end, and gives what it took and what there is to warn of.
+/// What was found in two of a request's choices or turns.
+pub(crate) fn joined(left: Option<Box<Moderated>>, right: Option<Box<Moderated>>) -> Option<Box<Moderated>> {
+    match (left, right) {
+        (Some(mut left), Some(right)) => {
+            left.add(*right);
+            Some(left)
+        }
+        (left, right) => left.or(right),
+    }
+}
+
+/// What all choices of a request came to, but for what they say.
+#[derive(Debug)]
+pub(crate) struct Collected {
+    /// What they took.
+    pub(crate) tokens: TokenUsage,
+    /// What there is to warn of.
+    pub(crate) warnings: Vec<String>,
+    /// What was found in them.
+    pub(crate) moderation: Option<Box<Moderated>>,
+}
+
+/// Hands every chunk to `push` until the end.
 ///
 /// Errors: a choice failed.
 pub(crate) async fn collect<C>(
     mut events: mpsc::Receiver<ChoiceEvent<C>>,
     mut push: impl FnMut(C),
-) -> Result<(TokenUsage, Vec<String>), ApiError> {
+) -> Result<Collected, ApiError> {
     loop {
         match next(&mut events).await {
             ChoiceEvent::Chunk(chunk) => push(*chunk),
-            ChoiceEvent::End { tokens, warnings } => return Ok((tokens, warnings)),
+            ChoiceEvent::End { tokens, warnings, moderation } => {
+                return Ok(Collected { tokens, warnings, moderation });
+            }
             ChoiceEvent::Failed(error) => return Err(error),
         }
     }

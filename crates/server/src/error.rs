@@ -29,6 +29,16 @@ pub enum Error {
         /// The address.
         address: SocketAddr,
     },
+    /// A policy is judged by nobody.
+    #[error(
+        "the policy {policy:?} is judged by the model {model:?}, which is not served; add --model {model}"
+    )]
+    Guard {
+        /// The policy.
+        policy: String,
+        /// The model.
+        model: String,
+    },
     /// A line of the key file.
     #[error("the API key file, line {line}: {problem}")]
     KeyFile {

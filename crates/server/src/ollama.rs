@@ -29,7 +29,7 @@ use tokio::sync::mpsc;
 
 use crate::access_log::Spent;
 use crate::body::Body;
-use crate::drive::{ChoiceEvent, collect, lines};
+use crate::drive::{ChoiceEvent, Collected, collect, lines};
 use crate::keys::Caller;
 use crate::model::ServedModel;
 use crate::model_host::{Asker, Entry, Lease};
@@ -273,13 +273,13 @@ async fn told<C: Send + 'static>(
     };
     if stream == Some(false) {
         let push = |chunk| drop(writer.push(chunk_of(chunk), now()));
-        let (tokens, more) = collect(events, push).await?;
+        let Collected { tokens, warnings: more, .. } = collect(events, push).await?;
         return Ok(Json(writer.whole(end(tokens, more), now())).into_response());
     }
     let lines = lines(Opening::Begun(events), move |event| {
         let lines: Vec<OllamaLine> = match event {
             ChoiceEvent::Chunk(chunk) => writer.push(chunk_of(*chunk), now()).into_iter().collect(),
-            ChoiceEvent::End { tokens, warnings } => writer.finish(end(tokens, warnings), now()),
+            ChoiceEvent::End { tokens, warnings, .. } => writer.finish(end(tokens, warnings), now()),
             ChoiceEvent::Failed(error) => return vec![format!("{}\n", json!({"error": error.to_string()}))],
         };
         lines.iter().map(|written| format!("{}\n", line(written))).collect()

@@ -25,6 +25,7 @@ use gptoss_api::wire::lora::{LoadLoraAdapter, UnloadLoraAdapter};
 use gptoss_api::wire::message_events::{MessageEvent, MessageObject, MessagesErrorBody, TokenCount};
 use gptoss_api::wire::messages::MessagesRequest;
 use gptoss_api::wire::models::{AnyModel, AnyModelList};
+use gptoss_api::wire::moderations::{Moderations, ModerationsRequest};
 use gptoss_api::wire::ollama::{
     OllamaChatRequest, OllamaError, OllamaGenerateRequest, OllamaLine, OllamaName,
 };
@@ -164,6 +165,7 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
         request MessagesRequest, response MessageObject, event MessageEvent);
     add!("post" "/v1/messages/count_tokens" "Anthropic: how many tokens a request has",
         request MessagesRequest, response TokenCount);
+    add!("post" "/v1/moderations" "What policies say of texts", request ModerationsRequest, response Moderations);
     add!("get" "/v1/models" "The models", response AnyModelList);
     add!("get" "/v1/models/{id}" "A model", response AnyModel);
     add!("get" "/v1/models/{organization}/{name}" "A model whose name has a slash", response AnyModel);

@@ -25,7 +25,7 @@ use crate::state::{App, Shared};
 use crate::trace::TraceParent;
 use crate::{
     anthropic, batches, chat, completions, conversations, cors, files, fine_tuning, ids, loads, lora,
-    messages, ollama, openapi, page, responses, socket, status, tokens,
+    messages, moderations, ollama, openapi, page, responses, socket, status, tokens,
 };
 
 /// Longest request id of a client's that is given back. Units: bytes.
@@ -35,7 +35,7 @@ const METRICS: &str = "/metrics";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// All routes of the API. `/openapi.json` describes the same.
-fn routes() -> [(&'static str, MethodRouter<Shared>); 47] {
+fn routes() -> [(&'static str, MethodRouter<Shared>); 48] {
     [
         ("/v1/chat/completions", post(chat::create)),
         ("/v1/completions", post(completions::create)),
@@ -71,6 +71,7 @@ fn routes() -> [(&'static str, MethodRouter<Shared>); 47] {
         ("/v1/fine_tuning/jobs/{id}/checkpoints", get(fine_tuning::checkpoints)),
         ("/v1/messages", post(messages::create)),
         ("/v1/messages/count_tokens", post(messages::count_tokens)),
+        ("/v1/moderations", post(moderations::create)),
         ("/v1/models", get(tokens::models)),
         ("/v1/models/{id}", get(tokens::model).delete(fine_tuning::delete_model)),
         (

@@ -10,6 +10,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use gptoss_api::chat::chunks::ReasoningField;
 use gptoss_api::responses::prompt::Prompts;
 use gptoss_api::{ApiError, RequestScope};
+use gptoss_guard::{Guard, Judge};
 use tokio::sync::{Semaphore, watch};
 
 use crate::access_log::{AccessLog, Log, LogFormat};
@@ -17,6 +18,7 @@ use crate::batch_tasks::BatchTasks;
 use crate::call_cache::CallCache;
 use crate::cors::CorsOrigin;
 use crate::error::Error;
+use crate::guarding::{AskAddress, Guarding};
 use crate::ids;
 use crate::keys::{Caller, Keys};
 use crate::limits::Limits;
@@ -44,6 +46,8 @@ pub struct App {
     pub(crate) batches: BatchTasks,
     /// None: nothing runs here but the model.
     pub(crate) tools: Option<Arc<dyn ToolHost>>,
+    /// None: nothing is judged.
+    pub(crate) guard: Option<Arc<Guarding>>,
     /// None: nobody trains.
     pub(crate) tuning: Option<Tuning>,
     /// The folder whose adapters requests may load; None: they may load none.
@@ -90,6 +94,7 @@ impl App {
             live: LiveResponses::new(limits.background_max),
             batches: BatchTasks::new(limits.batch_lines_max),
             tools: None,
+            guard: None,
             tuning: None,
             adapter_root: None,
             sockets: Arc::new(Semaphore::new((limits.connections_max / 2).clamp(1, Semaphore::MAX_PERMITS))),
@@ -130,6 +135,22 @@ impl App {
     /// With tools that run here.
     pub fn with_tools(self, tools: Arc<dyn ToolHost>) -> App {
         App { tools: Some(tools), ..self }
+    }
+
+    /// With policies that texts are judged by; `ask` reaches judges elsewhere.
+    ///
+    /// Errors: `Guard`, when a policy names a model that is not served.
+    pub fn with_guard(self, guard: Guard, ask: AskAddress) -> Result<App, Error> {
+        let served = guard.policies().filter_map(|policy| match &policy.judge {
+            Judge::Served(Some(name)) => Some((&policy.name, name)),
+            Judge::Served(None) | Judge::Elsewhere(_) => None,
+        });
+        for (policy, model) in served {
+            if !self.serves(Some(model)) {
+                return Err(Error::Guard { policy: policy.clone(), model: model.clone() });
+            }
+        }
+        Ok(App { guard: Some(Arc::new(Guarding::new(guard, ask))), ..self })
     }
 
     /// With somebody who trains, in a folder that is made.

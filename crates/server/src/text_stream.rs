@@ -15,7 +15,9 @@ use gptoss_turn::{
 
 use crate::model_host::Lease;
 use crate::queue_share::Waiting;
-use crate::turn_stream::{ChoiceOutcome, StreamItem, failed, usage_of};
+use crate::stream_item::{ChoiceOutcome, StreamItem};
+use crate::turn_stream::{failed, usage_of};
+use crate::watch::Watch;
 
 /// How a continuation is told.
 #[derive(Debug, Clone)]
@@ -35,6 +37,8 @@ pub(crate) struct TextView {
 /// One continuation on its way.
 pub(crate) struct TextStream {
     text: Text,
+    /// What holds it back until it was judged; None lets it go.
+    pub(crate) watch: Option<Watch>,
     begun: Instant,
     /// Until it begins.
     waiting: Option<Waiting>,
@@ -61,6 +65,7 @@ impl TextStream {
     ) -> TextStream {
         TextStream {
             text,
+            watch: None,
             begun,
             waiting,
             model: Arc::clone(model),
@@ -110,6 +115,7 @@ impl TextStream {
                         stop: None,
                         begun: self.begun,
                         times: tokens.times,
+                        moderation: None,
                     });
                 }
                 Some(TextEvent::Failed(failure)) => {

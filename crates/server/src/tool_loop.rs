@@ -9,25 +9,31 @@ use std::time::{Duration, Instant};
 
 use gptoss_api::generation::request::GenerationRequest;
 use gptoss_api::generation::tools::Choice;
-use gptoss_api::responses::events::{Next, ResponseMachine};
+use gptoss_api::responses::events::{Next, ResponseMachine, ToolOutcome};
 use gptoss_api::responses::parse::ApprovedCall;
 use gptoss_api::usage::TokenUsage;
+use gptoss_api::wire::moderations::Moderated;
 use gptoss_api::wire::response_events::Numbered;
 use gptoss_api::{ApiError, ChoiceEnd, Machine};
+use gptoss_guard::Stage;
 use gptoss_harmony::{Call, Message};
 use gptoss_turn::TurnEnd;
 
 use crate::blocking::apart;
-use crate::drive::{Abort, ChoiceStream, Request, Sink, turn};
+use crate::drive::{Abort, ChoiceStream, Request, Sink, joined, turn};
 use crate::model_host::Lease;
 use crate::state::{App, now};
+use crate::stream_item::ChoiceOutcome;
 use crate::tool_host::ToolSession;
 use crate::trace::ChoiceWork;
-use crate::turn_stream::{self, ChoiceOutcome, TurnStream};
+use crate::turn_stream::{self, TurnStream};
 
 /// What the model reads instead of a result when it may call no more.
 const NO_MORE_CALLS: &str =
     "This call was not run: there were as many as this response may have. Answer with what you know.";
+
+/// What the model and the client read instead of a result that a policy holds back.
+const HELD_BACK: &str = "The result of this call is held back by a policy of this server.";
 
 /// How long a turn behind a call waits before it asks a full server again.
 const BUSY_PAUSE: Duration = Duration::from_millis(250);
@@ -67,6 +73,7 @@ struct Progress {
     tokens: TokenUsage,
     messages: Vec<Message>,
     works: Vec<ChoiceWork>,
+    moderation: Option<Box<Moderated>>,
 }
 
 impl ToolLoop<'_> {
@@ -106,7 +113,8 @@ impl ToolLoop<'_> {
             let what = if is_call { machine.take_next() } else { None };
             progress.tokens.add(ending.outcome.tokens);
             progress.works.push(ending.work);
-            let ChoiceOutcome { end, messages, rest, stop, .. } = ending.outcome;
+            let ChoiceOutcome { end, messages, rest, stop, moderation, .. } = ending.outcome;
+            progress.moderation = joined(progress.moderation.take(), moderation);
             let call = messages.last().and_then(call_of);
             let (Some(what), Some(call)) = (what, call) else {
                 progress.messages.extend(messages);
@@ -149,6 +157,7 @@ impl ToolLoop<'_> {
             () = sink.closed() => return Ok(Some(TurnEnd::Cancelled)),
             () = until(deadline) => return Ok(Some(TurnEnd::Deadline)),
         };
+        let outcome = judged(self.app, self.model, &self.generation, outcome).await;
         let text = outcome.text.clone();
         let events = machine.ran(outcome);
         self.say(call, text, progress);
@@ -201,7 +210,8 @@ impl ToolLoop<'_> {
     }
 
     fn finish(&self, end: ChoiceEnd, progress: Progress, machine: &mut ResponseMachine) -> Looped {
-        let Progress { tokens, messages, works } = progress;
+        let Progress { tokens, messages, works, moderation } = progress;
+        machine.moderated(moderation.map(|found| *found));
         let is_call = messages.last().is_some_and(|message| call_of(message).is_some());
         let call_id = machine.last_call_id().filter(|_| is_call).map(str::to_owned);
         if let Some(id) = &call_id {
@@ -209,6 +219,25 @@ impl ToolLoop<'_> {
         }
         let last = apart(self.request.tells_logprobs, || machine.finish(end));
         Looped { last, tokens, messages, call_id, works }
+    }
+}
+
+/// The result of a tool, or words in its place if a policy holds it back.
+async fn judged(
+    app: &App,
+    model: &Arc<Lease>,
+    generation: &GenerationRequest,
+    outcome: ToolOutcome,
+) -> ToolOutcome {
+    let Some(guarding) = &app.guard else { return outcome };
+    // A policy that is not known was refused when the request came.
+    let Ok(whose) = guarding.whose(model, generation) else { return outcome };
+    match guarding.look(&app.models, Stage::Tools, &outcome.text, &whose).await.blocked {
+        None => outcome,
+        Some(why) => {
+            app.log.notice(&format!("the result of a tool is held back: {why}"));
+            ToolOutcome { text: HELD_BACK.to_owned(), is_error: true, ..ToolOutcome::default() }
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use gptoss_api::usage::{PhaseTimes, TokenUsage};
 use gptoss_harmony::{Analysis, Conversation, DeveloperContent, Message, ReasoningEffort, SystemContent};
 use gptoss_turn::{
     Channel, Class, Delta, EngineError, EngineUsage, Failure, Outcome, OutputRules, Priority, Tenant, Turn,
-    TurnConstraint, TurnEnd, TurnEvent, TurnOptions,
+    TurnConstraint, TurnEvent, TurnOptions,
 };
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -26,6 +26,8 @@ use crate::queue_share::{ShareTaken, Waiting};
 use crate::rules;
 use crate::sampling::params;
 use crate::state::App;
+use crate::stream_item::{ChoiceOutcome, StreamItem};
+use crate::watch::Watch;
 
 /// What the model is told to do with its own reasoning.
 const SUMMARY_INSTRUCTIONS: &str = "Summarise the following notes in two or three plain sentences for somebody who wants to know how \
@@ -35,59 +37,13 @@ const INLINE_BYTES_MAX: usize = 16 << 10;
 /// How long a client should wait for a full queue. Units: seconds.
 const QUEUE_RETRY_SECONDS: u64 = 2;
 
-/// What comes next.
-#[derive(Debug)]
-pub(crate) enum StreamItem {
-    /// The prompt begins to be read: how long it is, and how much of it was cached.
-    Read(TokenUsage),
-    /// More of the turn.
-    Delta(Delta),
-    /// More of a summary of the reasoning before.
-    Summary(String),
-    /// Nothing more.
-    End(ChoiceOutcome),
-    /// It failed.
-    Failed(ApiError),
-}
-
-impl StreamItem {
-    /// Takes `next` in, if it is more of the same; otherwise gives it back.
-    fn join(&mut self, next: StreamItem) -> Option<StreamItem> {
-        match (self, next) {
-            (StreamItem::Delta(delta), StreamItem::Delta(next)) => delta.join(next).map(StreamItem::Delta),
-            (StreamItem::Summary(text), StreamItem::Summary(more)) => {
-                text.push_str(&more);
-                None
-            }
-            (_, next) => Some(next),
-        }
-    }
-}
-
-/// What is known when a choice has ended.
-#[derive(Debug)]
-pub(crate) struct ChoiceOutcome {
-    /// Why.
-    pub(crate) end: TurnEnd,
-    /// What it took, summaries included.
-    pub(crate) tokens: TokenUsage,
-    /// What the assistant said, to be kept.
-    pub(crate) messages: Vec<Message>,
-    /// Text that was kept back to the end, as it might have become a stop string.
-    pub(crate) rest: Vec<Delta>,
-    /// The stop string that ended it, if one did.
-    pub(crate) stop: Option<String>,
-    /// When it was handed to the engine.
-    pub(crate) begun: Instant,
-    /// Where its own time went from then on.
-    pub(crate) times: PhaseTimes,
-}
-
 /// One choice on its way.
 pub(crate) struct TurnStream {
     /// Stays in memory to the end.
     model: Arc<Lease>,
     turn: Turn,
+    /// What holds it back until it was judged; None lets it go.
+    pub(crate) watch: Option<Watch>,
     begun: Instant,
     /// Until it begins.
     waiting: Option<Waiting>,
@@ -151,11 +107,17 @@ async fn begin_until(
     let texts = generation.conversation.messages.iter().map(|message| message.text().len());
     // Whatever can be called or has a form has a grammar, which takes time to compile.
     let is_plain = generation.tools.list.is_empty() && generation.format == Format::Text;
-    if is_plain && texts.sum::<usize>() <= INLINE_BYTES_MAX {
-        return begin_here(app, model, &generation, summarizes, count, deadline);
-    }
-    let model = Arc::clone(model);
-    run_blocking(app, move |app| begin_here(app, &model, &generation, summarizes, count, deadline)).await
+    let is_here = is_plain && texts.sum::<usize>() <= INLINE_BYTES_MAX;
+    let watches: Vec<Option<Watch>> =
+        (0..count).map(|_| Watch::of(app, model, &generation)).collect::<Result<_, _>>()?;
+    let streams = if is_here {
+        begin_here(app, model, &generation, summarizes, count, deadline)?
+    } else {
+        let model = Arc::clone(model);
+        run_blocking(app, move |app| begin_here(app, &model, &generation, summarizes, count, deadline))
+            .await?
+    };
+    Ok(streams.into_iter().zip(watches).map(|(stream, watch)| TurnStream { watch, ..stream }).collect())
 }
 
 fn begin_here(
@@ -186,6 +148,7 @@ fn begin_here(
     let stream = |(turn, waiting)| TurnStream {
         model: Arc::clone(model),
         turn,
+        watch: None,
         begun,
         waiting: Some(waiting),
         ready: held_loosely
@@ -417,7 +380,7 @@ impl TurnStream {
         tokens.add(self.extra);
         let Outcome { end, messages, stopped_by, .. } = outcome;
         let (rest, begun) = (Vec::new(), self.begun);
-        ChoiceOutcome { end, tokens, messages, rest, stop: stopped_by, begun, times }
+        ChoiceOutcome { end, tokens, messages, rest, stop: stopped_by, begun, times, moderation: None }
     }
 }
 

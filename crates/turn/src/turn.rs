@@ -180,7 +180,9 @@ impl Turn {
             TurnEnd::Length => format!("the limit of {} new tokens", self.max_new_tokens),
             TurnEnd::Context => format!("the end of the context of {} tokens", self.max_context),
             TurnEnd::Deadline => "the deadline".to_owned(),
-            TurnEnd::Answer | TurnEnd::Call | TurnEnd::Cancelled | TurnEnd::NoAnswer => return None,
+            TurnEnd::Answer | TurnEnd::Call | TurnEnd::Cancelled | TurnEnd::Filtered | TurnEnd::NoAnswer => {
+                return None;
+            }
         };
         let what = match self.owed {
             Owed::Nothing => return None,

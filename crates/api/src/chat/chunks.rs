@@ -16,6 +16,7 @@ use crate::wire::chat::{
     ChatChunk, ChatCompletion, ChatLogprobs, ChatUsage, Choice, ChunkChoice, ChunkDelta, CustomOut,
     FunctionOut, MessageOut, ReasoningDetail, TokenLogprob, ToolCallOut,
 };
+use crate::wire::moderations::Moderated;
 
 /// What stands in every chunk and in the body.
 #[derive(Debug, Clone)]
@@ -36,7 +37,7 @@ impl ChunkHeader {
         &self,
         choices: Vec<ChunkChoice>,
         usage: Option<Option<ChatUsage>>,
-        warnings: Vec<String>,
+        (warnings, moderation): (Vec<String>, Option<Moderated>),
     ) -> ChatChunk {
         ChatChunk {
             id: self.id.clone(),
@@ -48,11 +49,17 @@ impl ChunkHeader {
             system_fingerprint: self.fingerprint.clone(),
             service_tier: "default",
             warnings,
+            moderation: moderation.map(Into::into),
         }
     }
 
     /// The body of a request without a stream.
-    pub fn completion(self, choices: Vec<Choice>, usage: ChatUsage, warnings: Vec<String>) -> ChatCompletion {
+    pub fn completion(
+        self,
+        choices: Vec<Choice>,
+        usage: ChatUsage,
+        (warnings, moderation): (Vec<String>, Option<Moderated>),
+    ) -> ChatCompletion {
         ChatCompletion {
             id: self.id,
             object: "chat.completion",
@@ -63,6 +70,7 @@ impl ChunkHeader {
             system_fingerprint: self.fingerprint,
             service_tier: "default",
             warnings,
+            moderation: moderation.map(Into::into),
         }
     }
 }
@@ -233,6 +241,7 @@ impl Machine for ChatChoice {
             TurnEnd::Call if self.call_form == CallForm::Old => "function_call",
             TurnEnd::Call => "tool_calls",
             TurnEnd::Length | TurnEnd::Context | TurnEnd::Deadline => "length",
+            TurnEnd::Filtered => "content_filter",
         });
         chunks.push(chunk);
         chunks

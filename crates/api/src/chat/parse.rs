@@ -66,6 +66,7 @@ pub fn parse(request: &ChatRequest, scope: &RequestScope<'_>) -> Result<Generati
         stops: sampling::stops(request.stop.as_ref(), "stop")?,
         top_logprobs: sampling::top_logprobs(request.logprobs.unwrap_or(false), request.top_logprobs)?,
         visibility: visibility(request, scope.visibility)?,
+        moderation: request.moderation.clone(),
         reasoning_budget,
         tenant: scope.tenant.to_owned(),
         is_background: scope.is_background,

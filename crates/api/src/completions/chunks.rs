@@ -65,7 +65,11 @@ impl Machine for CompletionMachine {
     }
 
     fn finish(&mut self, end: ChoiceEnd) -> Vec<CompletionChoice> {
-        let reason = if end.end == TurnEnd::Length { "length" } else { "stop" };
+        let reason = match end.end {
+            TurnEnd::Length => "length",
+            TurnEnd::Filtered => "content_filter",
+            _ => "stop",
+        };
         self.chunk(end.rest, Some(reason))
     }
 

@@ -12,6 +12,7 @@ use super::format::Format;
 use super::sampling::Sampling;
 use super::tools::Tools;
 use super::visibility::Visibility;
+use crate::wire::moderations::ModerationSettings;
 
 /// What a request asks of the model.
 #[derive(Debug, Clone)]
@@ -36,6 +37,8 @@ pub struct GenerationRequest {
     pub top_logprobs: Option<usize>,
     /// How much of the reasoning may be seen.
     pub visibility: Visibility,
+    /// What it wants judged of itself and of its answer.
+    pub moderation: Option<ModerationSettings>,
     /// Most tokens of reasoning; None is as many as the answer may have.
     pub reasoning_budget: Option<u32>,
     /// Whose request it is.

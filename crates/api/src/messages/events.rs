@@ -195,6 +195,7 @@ impl Machine for MessageMachine {
             TurnEnd::Answer | TurnEnd::NoAnswer | TurnEnd::Cancelled => "end_turn",
             TurnEnd::Call => "tool_use",
             TurnEnd::Length | TurnEnd::Deadline => "max_tokens",
+            TurnEnd::Filtered => "refusal",
             TurnEnd::Context => "model_context_window_exceeded",
         });
         events.push(MessageEvent::MessageDelta {

@@ -96,6 +96,7 @@ pub fn count(
                 Some(Shown::Summary) => Visibility::Summary,
                 Some(Shown::Nothing) | None => Visibility::Hidden,
             },
+            moderation: None,
             reasoning_budget,
             tenant: scope.tenant.to_owned(),
             is_background: scope.is_background,

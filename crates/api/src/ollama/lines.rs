@@ -102,7 +102,10 @@ impl LineWriter {
     }
 
     fn reason(&self) -> &'static str {
-        if self.choice.finish_reason == Some("length") { "length" } else { "stop" }
+        match self.choice.finish_reason {
+            Some(reason @ ("length" | "content_filter")) => reason,
+            _ => "stop",
+        }
     }
 
     fn line(

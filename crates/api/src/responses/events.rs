@@ -17,6 +17,7 @@ use crate::generation::visibility::Visibility;
 use crate::machine::{ChoiceEnd, EventOptions, Machine};
 use crate::usage::TokenUsage;
 use crate::wire::chat::TokenLogprob;
+use crate::wire::moderations::Moderated;
 use crate::wire::response_events::{Event, Numbered, Part};
 use crate::wire::response_items::{
     CompactionItem, CustomToolCallItem, FunctionCallItem, Item, MessageItem, OutputText, ReasoningItem,
@@ -115,13 +116,14 @@ impl Machine for ResponseMachine {
             TurnEnd::Length => Some("max_output_tokens"),
             TurnEnd::Context => Some("context_length_exceeded"),
             TurnEnd::Deadline => Some("deadline_exceeded"),
+            TurnEnd::Filtered => Some("content_filter"),
             TurnEnd::Answer | TurnEnd::Call | TurnEnd::Cancelled | TurnEnd::NoAnswer => None,
         };
         let is_cut = reason.is_some() || end == TurnEnd::Cancelled;
         self.close(if is_cut { "incomplete" } else { "completed" });
         self.response.usage = Some(usage.response_usage());
         match end {
-            TurnEnd::Length | TurnEnd::Context | TurnEnd::Deadline => {
+            TurnEnd::Length | TurnEnd::Context | TurnEnd::Deadline | TurnEnd::Filtered => {
                 self.response.status = "incomplete".to_owned();
                 self.response.incomplete_details =
                     reason.map(|reason| IncompleteDetails { reason: reason.to_owned() });
@@ -184,6 +186,11 @@ impl ResponseMachine {
         let response = self.snapshot();
         self.emit(Event::Failed { response });
         self.take()
+    }
+
+    /// Takes in what was found in the input and the output, before the end is told.
+    pub fn moderated(&mut self, moderated: Option<Moderated>) {
+        self.response.moderation = moderated;
     }
 
     /// Says in the response, and in its `last` event, that it cannot be asked for later.

@@ -98,6 +98,7 @@ pub fn object(
         user: request.user.clone(),
         metadata: request.metadata.clone().unwrap_or_default(),
         warnings: parsed.generation.warnings.clone(),
+        moderation: None,
     })
 }
 

@@ -176,6 +176,7 @@ pub fn parse(
         top_logprobs: sampling::top_logprobs(true, request.top_logprobs)?
             .filter(|&top| includes_logprobs || top > 0),
         visibility: visibility(request, scope.visibility)?,
+        moderation: request.moderation.clone(),
         reasoning_budget,
         tenant: scope.tenant.to_owned(),
         is_background: scope.is_background,

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::dialect::Dialect;
+use super::moderations::{ChatModerated, ModerationSettings};
 
 /// A request for the next message of a chat.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -87,6 +88,8 @@ pub struct ChatRequest {
     pub functions: Option<Vec<Value>>,
     /// The older form of tool_choice, beside functions: none, auto, or an object with a name.
     pub function_call: Option<Value>,
+    /// What is judged of the input and the output; refused by a server without --guard.
+    pub moderation: Option<ModerationSettings>,
     /// Accepted; chats are not stored.
     pub store: Option<bool>,
     /// Up to 16 pairs.
@@ -234,6 +237,9 @@ pub struct ChatCompletion {
     /// What was changed, repaired or left out; absent when nothing was.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// What was found in the input and the output; absent when nobody looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub moderation: Option<ChatModerated>,
 }
 
 /// One choice.
@@ -245,7 +251,7 @@ pub struct Choice {
     pub message: MessageOut,
     /// Log-probabilities of the answer's tokens.
     pub logprobs: Option<ChatLogprobs>,
-    /// stop, length, tool_calls, or function_call where functions were offered.
+    /// stop, length, tool_calls, content_filter, or function_call where functions were offered.
     pub finish_reason: Option<&'static str>,
 }
 
@@ -437,6 +443,9 @@ pub struct ChatChunk {
     /// What was changed, repaired or left out; in the last chunk.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// What was found in the input and the output; in the last chunk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub moderation: Option<ChatModerated>,
 }
 
 /// What is new in one choice.

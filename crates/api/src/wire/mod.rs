@@ -17,6 +17,7 @@ pub mod lora;
 pub mod message_events;
 pub mod messages;
 pub mod models;
+pub mod moderations;
 pub mod ollama;
 pub mod response_events;
 pub mod response_items;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::dialect::Dialect;
+use super::moderations::{Moderated, ModerationSettings};
 use super::response_items::Item;
 
 /// A request for a response.
@@ -98,6 +99,8 @@ pub struct ResponsesRequest {
     pub user: Option<String>,
     /// Accepted.
     pub safety_identifier: Option<String>,
+    /// What is judged of the input and the output; refused by a server without --guard.
+    pub moderation: Option<ModerationSettings>,
     /// vLLM: false hides the reasoning.
     pub include_reasoning: Option<bool>,
     /// Constraints and lengths by the names of other servers.
@@ -235,6 +238,9 @@ pub struct ResponseObject {
     /// What was changed, repaired or left out; absent when nothing was.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// What was found in the input and the output; absent when nobody looked, and until it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moderation: Option<Moderated>,
 }
 
 /// Why a response failed.
@@ -249,7 +255,8 @@ pub struct ResponseError {
 /// Why a response is incomplete.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct IncompleteDetails {
-    /// max_output_tokens, context_length_exceeded (none was given, or it did not fit) or deadline_exceeded.
+    /// max_output_tokens, context_length_exceeded (none was given, or it did not fit), deadline_exceeded or
+    /// content_filter.
     pub reason: String,
 }
 

@@ -91,6 +91,10 @@ pub struct ServeArgs {
     /// MCP servers that Responses may use: a file of JSON with mcpServers, as other programs read it
     #[arg(long, value_name = "FILE")]
     pub mcp: Option<PathBuf>,
+    /// Policies by which what goes in and comes out is judged: TOML of this program's, or openai-guardrails'
+    /// JSON
+    #[arg(long, value_name = "FILE")]
+    pub guard: Option<PathBuf>,
     /// What Chat Completions calls the reasoning
     #[arg(long, value_name = "NAME", default_value = "both")]
     pub reasoning_field: ReasoningName,

@@ -37,6 +37,7 @@ mod safety;
 mod score;
 mod scripted;
 mod serve;
+mod served_guard;
 mod served_tools;
 mod traces;
 mod train;

@@ -20,7 +20,7 @@ const SEEDS: u64 = 20;
 pub struct Server {
     /// The process.
     pub child: Child,
-    address: String,
+    pub address: String,
 }
 
 impl Server {

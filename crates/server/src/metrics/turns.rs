@@ -55,7 +55,7 @@ impl TurnMetrics {
         let reason = match end {
             TurnEnd::Answer | TurnEnd::Call | TurnEnd::NoAnswer => 0,
             TurnEnd::Length | TurnEnd::Context | TurnEnd::Deadline => 1,
-            TurnEnd::Cancelled => 2,
+            TurnEnd::Cancelled | TurnEnd::Filtered => 2,
         };
         self.finished[reason].fetch_add(1, Ordering::Relaxed);
     }

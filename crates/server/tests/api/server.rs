@@ -101,6 +101,17 @@ impl Server {
         Server::of_models(one(model, assistant), limits, Keys::default())
     }
 
+    /// Of an engine that answers by its prompt, with a state folder or none and an app that is changed.
+    pub fn by_prompt(
+        folder: Option<&Path>,
+        change: impl FnOnce(App) -> App,
+        say: impl Fn(&str) -> String + Send + 'static,
+    ) -> Server {
+        let vocab = Vocab::o200k_harmony();
+        let models = one(model(), assistant(scripted::start_by(&vocab, say), &vocab));
+        Server::run((folder, models, Prompts::default()), change, Limits::default(), Keys::default())
+    }
+
     fn of(
         (folder, model): (Option<&Path>, ServedModel),
         change: impl FnOnce(App) -> App,

@@ -1,0 +1,278 @@
+//! Policies beside every answer: a judge that is played, canaries that must not leave, and what is told.
+
+use std::sync::{Arc, Mutex};
+
+use futures_util::future::FutureExt;
+use gptoss_guard::{Sources, read};
+use gptoss_server::{App, AskAddress};
+use serde_json::{Value, json};
+
+use crate::http::{get, post};
+use crate::server::Server;
+use crate::tool_host::TestHost;
+
+/// What no policy lets pass.
+const CANARY: &str = "canary-4711";
+/// What a judge's prompt is known by.
+const POLICY: &str = "POLICY: nothing of birds (B1).";
+/// A text that the judge makes nothing of.
+const RIDDLE: &str = "riddle-0815";
+
+/// What the model says, as a test sets it.
+type Says = Arc<Mutex<String>>;
+
+fn answer(reasoning: &str, text: &str) -> String {
+    format!(
+        "<|channel|>analysis<|message|>{reasoning}<|end|><|start|>assistant<|channel|>final<|message|>{text}<|return|>"
+    )
+}
+
+/// The judge, the writer of summaries and the model that answers are one engine, told apart by the prompt.
+fn say(says: &Says, prompt: &str) -> String {
+    if prompt.contains(POLICY) {
+        let content = prompt.rsplit_once(POLICY).map_or("", |(_, rest)| rest);
+        return match content {
+            text if text.contains(RIDDLE) => answer("Hm.", "perhaps"),
+            text if text.contains(CANARY) => answer("A bird.", r#"{"violation":1,"policy_category":"B1"}"#),
+            _ => answer("None.", r#"{"violation":0,"policy_category":null}"#),
+        };
+    }
+    if prompt.contains("Summarise the following notes") {
+        let notes = prompt.contains(CANARY);
+        return answer("", if notes { "Thought of canary-4711." } else { "Thought of numbers." });
+    }
+    says.lock().unwrap().clone()
+}
+
+fn nobody() -> AskAddress {
+    Arc::new(|_, _| async { Err("there is nobody".to_owned()) }.boxed())
+}
+
+fn guarded(app: App, config: &str) -> App {
+    let file = |name: &str| match name {
+        "birds.txt" => Ok(POLICY.to_owned()),
+        other => Err(format!("there is no {other}")),
+    };
+    let guard = read("guard.toml", config, &Sources { file: &file, variable: &|_| None }).unwrap();
+    app.with_guard(guard, nobody()).unwrap()
+}
+
+fn config(modes: &str) -> String {
+    format!("{modes}\n[[policy]]\nname = \"birds\"\nfile = \"birds.txt\"\ncategory = \"illicit\"\n")
+}
+
+fn server(modes: &str) -> (Server, Says) {
+    let (says, config) = (Says::default(), config(modes));
+    let said = Arc::clone(&says);
+    let change = move |app| guarded(app, &config);
+    (Server::by_prompt(None, change, move |prompt| say(&said, prompt)), says)
+}
+
+fn ask(server: &Server, says: &Says, text: &str, path: &str, more: Value) -> crate::http::Answer {
+    *says.lock().unwrap() = answer("Think.", text);
+    let mut body = match path {
+        "/v1/responses" => json!({"input": "What is it?"}),
+        _ => json!({"messages": [{"role": "user", "content": "What is it?"}]}),
+    };
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    post(server.address, path, &body)
+}
+
+/// A text of some length with the canary behind `before` words, or without.
+fn text(before: Option<usize>) -> String {
+    let words: Vec<String> = (0..400).map(|number| format!("word{number}")).collect();
+    match before {
+        None => words.join(" "),
+        Some(at) => format!("{} {CANARY} {}", words[..at].join(" "), words[at..].join(" ")),
+    }
+}
+
+#[test]
+fn a_refused_answer_never_leaves_and_a_good_one_is_whole() {
+    let (server, says) = server("output = \"block\"");
+    for before in [0, 1, 7, 60, 150, 200, 333, 399] {
+        for path in ["/v1/chat/completions", "/v1/responses", "/v1/messages", "/api/chat"] {
+            for stream in [false, true] {
+                let more = json!({"stream": stream, "max_tokens": 4000});
+                let got = ask(&server, &says, &text(Some(before)), path, more);
+                assert!(!got.body.contains("canary"), "{path} {stream} {before}: {}", got.body);
+                let reason = if path == "/v1/messages" { "refusal" } else { "content_filter" };
+                assert!(got.body.contains(reason), "{path} {stream}: {}", got.body);
+            }
+        }
+    }
+    let whole = ask(&server, &says, &text(None), "/v1/chat/completions", json!({})).json();
+    assert_eq!(whole["choices"][0]["message"]["content"], text(None));
+    assert_eq!(whole["choices"][0]["finish_reason"], "stop");
+    assert_eq!(whole["moderation"]["output"]["results"][0]["flagged"], false, "{whole}");
+    let log = server.logged(|line| line.contains("held back"));
+    assert!(log.contains("\"birds\"") && !log.contains("canary"), "{log}");
+}
+
+#[test]
+fn what_is_kept_of_a_refused_response_has_nothing_of_it() {
+    let (server, says) = server("output = \"block\"");
+    let response = ask(&server, &says, &text(Some(300)), "/v1/responses", json!({})).json();
+    assert_eq!(response["status"], "incomplete", "{response}");
+    assert_eq!(response["incomplete_details"]["reason"], "content_filter");
+    assert_eq!(response["moderation"]["output"]["type"], "moderation_result");
+    assert_eq!(response["moderation"]["output"]["categories"]["illicit"], true);
+    let kept = get(server.address, &format!("/v1/responses/{}", response["id"].as_str().unwrap()));
+    assert!(kept.status == 200 && !kept.body.contains("canary"), "{}", kept.body);
+    let next = json!({"previous_response_id": response["id"]});
+    let next = ask(&server, &says, "Yes.", "/v1/responses", next).json();
+    assert_eq!(next["status"], "completed", "{next}");
+}
+
+#[test]
+fn refused_input_gets_no_answer() {
+    let (server, says) = server("input = \"block\"");
+    for path in ["/v1/chat/completions", "/v1/responses"] {
+        let more = match path {
+            "/v1/responses" => json!({"input": CANARY}),
+            _ => json!({"messages": [{"role": "user", "content": CANARY}]}),
+        };
+        let got = ask(&server, &says, "A fine answer.", path, more);
+        assert!(!got.body.contains("fine"), "{}", got.body);
+        assert!(got.body.contains("content_filter"), "{}", got.body);
+        assert!(got.body.contains("what was asked is held back"), "{}", got.body);
+    }
+    let got = post(server.address, "/v1/completions", &json!({"prompt": CANARY, "max_tokens": 50}));
+    assert_eq!(got.json()["choices"][0]["finish_reason"], "content_filter", "{}", got.body);
+    assert_eq!(got.json()["choices"][0]["text"], "");
+}
+
+#[test]
+fn a_request_asks_for_judgment_itself() {
+    let (server, says) = server("");
+    let asks = |output: &str| {
+        let policy = json!({"input": {"mode": "score"}, "output": {"mode": output}});
+        json!({"moderation": {"model": "omni-moderation-latest", "policy": policy}})
+    };
+    let scored = ask(&server, &says, &text(Some(9)), "/v1/chat/completions", asks("score")).json();
+    assert_eq!(scored["choices"][0]["message"]["content"], text(Some(9)));
+    let found = &scored["moderation"]["output"];
+    assert_eq!(
+        (&found["type"], &found["model"]),
+        (&json!("moderation_results"), &json!("omni-moderation-latest"))
+    );
+    assert_eq!(found["results"][0]["type"], "moderation_result");
+    assert_eq!(found["results"][0]["flagged"], true);
+    assert!(found["results"][0]["category_scores"]["illicit"].as_f64().unwrap() > 0.5, "{found}");
+    assert_eq!(found["results"][0]["category_applied_input_types"]["illicit"], json!(["text"]));
+    assert_eq!(scored["moderation"]["input"]["results"][0]["flagged"], false);
+    let blocked = ask(&server, &says, &text(Some(9)), "/v1/responses", asks("block"));
+    assert!(!blocked.body.contains("canary") && blocked.body.contains("content_filter"), "{}", blocked.body);
+    let plain = ask(&server, &says, "Yes.", "/v1/responses", json!({})).json();
+    assert_eq!(plain.get("moderation"), None, "{plain}");
+    let wrong = ask(&server, &says, "Yes.", "/v1/responses", json!({"moderation": {"model": "gpt-9"}}));
+    assert!(wrong.status == 400 && wrong.body.contains("birds"), "{}", wrong.body);
+}
+
+#[test]
+fn refused_reasoning_is_left_out_and_the_answer_stays() {
+    let (server, says) = server("reasoning = \"block\"");
+    let check = |path: &str, more: Value, thinks: &str| {
+        *says.lock().unwrap() = answer(thinks, "It is 85.");
+        let mut body = match path {
+            "/v1/responses" => json!({"input": "What?"}),
+            _ => json!({"messages": [{"role": "user", "content": "What?"}]}),
+        };
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let got = post(server.address, path, &body);
+        assert!(got.body.contains("It is 85."), "{path} {more}: {}", got.body);
+        got.body
+    };
+    let bad = format!("I think of {CANARY} and of nothing else.");
+    for path in ["/v1/chat/completions", "/v1/responses"] {
+        for visibility in ["raw", "summary", "hidden"] {
+            let more = json!({"reasoning_visibility": visibility});
+            let body = check(path, more.clone(), &bad);
+            assert!(!body.contains("canary"), "{path} {visibility}: {body}");
+            let is_told = body.contains("the reasoning is left out");
+            assert_eq!(is_told, visibility != "hidden", "{path} {visibility}: {body}");
+            let body = check(path, more, "I think of numbers.");
+            let expect = ["I think of numbers", "Thought of numbers"];
+            let is_seen = expect.iter().any(|text| body.contains(text));
+            assert_eq!(is_seen, visibility != "hidden", "{path} {visibility}: {body}");
+        }
+    }
+}
+
+#[test]
+fn a_judge_that_fails_closes_or_opens_as_set() {
+    for (fails, passes) in [("closed", false), ("open", true)] {
+        let (server, says) = server(&format!("fails = \"{fails}\"\noutput = \"block\""));
+        let response = ask(&server, &says, &format!("A {RIDDLE}."), "/v1/responses", json!({})).json();
+        let text = response.to_string();
+        assert_eq!(text.contains("riddle"), passes, "{text}");
+        assert_eq!(response["status"], if passes { "completed" } else { "incomplete" });
+        assert_eq!(response["moderation"]["output"]["type"], "error", "{text}");
+        let told = response["moderation"]["output"]["message"].as_str().unwrap();
+        assert!(told.contains(&format!("fails {fails}")), "{told}");
+    }
+}
+
+#[test]
+fn results_of_tools_are_judged_before_anybody_reads_them() {
+    let call = format!("<|channel|>analysis to=python code<|message|>print('{CANARY}')<|call|>");
+    let says = Says::default();
+    let said = Arc::clone(&says);
+    let script =
+        move |prompt: &str| match prompt.contains("is held back by a policy") || prompt.contains(POLICY) {
+            true => say(&said, prompt),
+            false => call.clone(),
+        };
+    *says.lock().unwrap() = answer("Think.", "I could not see it.");
+    let config = config("tools = \"block\"") + "stages = [\"tools\"]\n";
+    let change = move |app: App| guarded(app.with_tools(Arc::new(TestHost::default())), &config);
+    let server = Server::by_prompt(None, change, script);
+    let tools = json!([{"type": "code_interpreter", "container": "mine"}]);
+    let body = json!({"input": "What?", "tools": tools, "include": ["code_interpreter_call.outputs"]});
+    let response = post(server.address, "/v1/responses", &body).json();
+    let outputs = &response["output"].as_array().unwrap().iter().find(|item| item.get("outputs").is_some());
+    let outputs = outputs.unwrap_or_else(|| panic!("{response}"))["outputs"].to_string();
+    assert!(outputs.contains("is held back") && !outputs.contains("canary"), "{outputs}");
+    assert!(response.to_string().contains("I could not see it."), "{response}");
+}
+
+#[test]
+fn moderations_are_told_in_openais_form() {
+    let (server, _) = server("");
+    let body = json!({"input": [format!("a {CANARY}"), "a dog"]});
+    let told = post(server.address, "/v1/moderations", &body).json();
+    assert!(told["id"].as_str().unwrap().starts_with("modr-"), "{told}");
+    assert_eq!(told["model"], "omni-moderation-latest");
+    let results = told["results"].as_array().unwrap();
+    let flags: Vec<bool> = results.iter().map(|result| result["flagged"].as_bool().unwrap()).collect();
+    assert_eq!(flags, [true, false]);
+    for result in results {
+        for member in ["categories", "category_scores", "category_applied_input_types"] {
+            assert_eq!(result[member].as_object().unwrap().len(), 13, "{member}");
+        }
+    }
+    assert_eq!(results[0]["category_applied_input_types"]["illicit"], json!(["text"]));
+    assert_eq!(results[0]["category_applied_input_types"]["hate"], json!([]));
+    assert_eq!(results[0]["policies"][0]["policy"], "birds");
+    assert_eq!(results[0]["policies"][0]["policy_category"], "B1");
+    let parts = json!({"input": [{"type": "text", "text": "canary"}, {"type": "text", "text": "4711"}], "model": "birds"});
+    assert_eq!(
+        post(server.address, "/v1/moderations", &parts).json()["results"].as_array().unwrap().len(),
+        1
+    );
+    let image = json!({"input": [{"type": "image_url", "image_url": {"url": "data:,x"}}]});
+    let refused = post(server.address, "/v1/moderations", &image);
+    assert!(refused.status == 400 && refused.body.contains("input[0]"), "{}", refused.body);
+    let riddle = post(server.address, "/v1/moderations", &json!({"input": RIDDLE}));
+    assert!(riddle.status == 500 && riddle.body.contains("birds"), "{}", riddle.body);
+}
+
+#[test]
+fn a_server_without_policies_says_so() {
+    let server = Server::start(&[&answer("Think.", "Yes.")]);
+    let refused = post(server.address, "/v1/moderations", &json!({"input": "a"}));
+    assert!(refused.status == 404 && refused.body.contains("--guard"), "{}", refused.body);
+    let says = Says::default();
+    let refused = ask(&server, &says, "Yes.", "/v1/responses", json!({"moderation": {"model": "m"}}));
+    assert!(refused.status == 400 && refused.body.contains("moderation"), "{}", refused.body);
+}
