@@ -66,7 +66,7 @@ def python_branch(s, effort, step=None):
 
 
 def far_branch(s, effort):
-    """Counting between any two numbers up to 30, mostly from one."""
+    """Counting between any two numbers up to 31, mostly from one."""
     def make():
         a = 1 if s.r.random() < 0.6 else s.r.randint(0, 12)
         return a, a + s.r.randint(2, 19)
