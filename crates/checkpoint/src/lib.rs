@@ -61,5 +61,6 @@ pub use names::{dtype as part_dtype, hugging_face as hugging_face_name, num_byte
 pub use part::{ExpertFormat, LayerPart, Layout, Part};
 pub use preset::{PRESETS, PUBLISHED_EOS, PUBLISHED_VOCAB_SIZE, Preset};
 pub use safetensors::{Entry, HEADER_BYTES_MAX, Header, SafetensorsFile};
+pub use shards::{Shards, read_at_most};
 pub use synth::{SynthRequest, WriteLayout, write_synthetic};
 pub use write::{Outline, safetensors_header, write_safetensors};

@@ -28,7 +28,7 @@ const JSON_BYTES_MAX: u64 = 256 << 20;
 
 /// All weight files of a checkpoint, with one table of contents.
 #[derive(Clone, Debug)]
-pub(crate) struct Shards {
+pub struct Shards {
     files: Vec<SafetensorsFile>,
     /// Tensor name to file index and entry index.
     places: HashMap<String, (usize, usize)>,
@@ -59,7 +59,7 @@ pub(crate) fn tensor_places<'a, N: Iterator<Item = &'a str>>(
 
 impl Shards {
     /// Finds, maps and checks the weight files of a folder.
-    pub(crate) fn open(folder: &Path) -> Result<Shards, Error> {
+    pub fn open(folder: &Path) -> Result<Shards, Error> {
         if folder.join(SINGLE_FILE).exists() {
             return Shards::join(vec![SafetensorsFile::open(&folder.join(SINGLE_FILE))?]);
         }
@@ -107,12 +107,12 @@ impl Shards {
     }
 
     /// The tensor's bytes.
-    pub(crate) fn tensor(&self, name: &str) -> Option<Tensor> {
+    pub fn tensor(&self, name: &str) -> Option<Tensor> {
         self.find(name).map(|(file, entry)| file.view(entry))
     }
 
     /// Every tensor's name and the file that holds it, in the order of the files.
-    pub(crate) fn names(&self) -> impl Iterator<Item = (&SafetensorsFile, &str)> {
+    pub fn names(&self) -> impl Iterator<Item = (&SafetensorsFile, &str)> {
         self.files
             .iter()
             .flat_map(|file| file.header().entries.iter().map(move |entry| (file, entry.name.as_str())))
@@ -145,7 +145,7 @@ pub(crate) fn read_bounded(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 /// The same within another bound.
-pub(crate) fn read_at_most(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
+pub fn read_at_most(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     let too_large = |found| Error::FileTooLarge { path: path.to_path_buf(), found, limit };
     let (file, found) = open_regular(path)?;
     if found > limit {
