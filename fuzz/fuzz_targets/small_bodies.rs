@@ -11,6 +11,7 @@ use gptoss_api::limits::{FILE_NAME_BYTES_MAX, RequestLimits};
 use gptoss_api::responses::parse::{entries_left, entries_of, items, references, resolve};
 use gptoss_api::wire::files::ExpiresAfter;
 use gptoss_api::wire::ollama::OllamaName;
+use gptoss_api::wire::redact::RedactRequest;
 use gptoss_api::wire::responses::{CompactRequest, ConversationRequest, Input};
 use gptoss_api::wire::tokens::{DetokenizeRequest, TokenizeRequest};
 use gptoss_api::{body, files};
@@ -32,6 +33,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let _ = body::parse::<TokenizeRequest>(bytes);
     let _ = body::parse::<DetokenizeRequest>(bytes);
+    let _ = body::parse::<RedactRequest>(bytes);
     let _ = body::parse::<OllamaName>(bytes);
     if let Ok(said) = body::parse::<ExpiresAfter>(bytes)
         && let Ok(at) = files::expires_at(Some(&said), "expires_after", 1, None)

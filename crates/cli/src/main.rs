@@ -59,6 +59,7 @@ mod proof;
 mod proxy;
 mod pull;
 mod pulled;
+mod redact;
 mod remove;
 mod render;
 mod run;
@@ -67,6 +68,7 @@ mod sampled_turns;
 mod score;
 mod serve;
 mod serve_log;
+mod served_filter;
 mod served_guard;
 mod served_models;
 mod served_tools;
@@ -110,6 +112,7 @@ fn main() -> ExitCode {
         Command::Train(args) => train::run(args),
         Command::Adapter(args) => adapter::run(args),
         Command::Safety(args) => safety::run(args),
+        Command::Redact(args) => redact::run(args),
         Command::Render(args) => render::run(args),
         Command::Parse(args) => parse::run(args),
         Command::Synth(args) => synth::run(args),

@@ -34,6 +34,7 @@ use crate::opened_adapter::{OpenedAdapter, assign};
 use crate::otlp::{self, Collector};
 use crate::prompt_folder;
 use crate::serve_log;
+use crate::served_filter::ServedFilter;
 use crate::served_guard;
 use crate::served_models::{NamedSource, Planned, Prepared, Serving, served_name};
 use crate::served_tools;
@@ -62,6 +63,8 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     let training = training(args)?;
     let tools = served_tools::open(args)?;
     let guard = served_guard::open(args)?;
+    let filter =
+        args.redact.as_deref().map(|folder| ServedFilter::open(folder, args.compute.threads)).transpose()?;
     let Prepared { models, plans, budget } = prepared(args)?;
     let (log, written): (Log, _) = match args.quiet {
         true => (Arc::new(|_| {}), None),
@@ -90,6 +93,10 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     };
     let app = match guard {
         Some(guard) => app.with_guard(guard, served_guard::ask())?,
+        None => app,
+    };
+    let app = match filter {
+        Some(filter) => app.with_redactor(Arc::new(filter)),
         None => app,
     };
     let app = match training {

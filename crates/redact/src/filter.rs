@@ -22,7 +22,7 @@ use crate::viterbi::decode;
 use crate::weights::Weights;
 
 /// Tokens that are computed at a time, what a window sees on both sides included: 1,024 on each with the
-/// published model. Its buffers take some 300 MB then. Units: tokens.
+/// published model. Its buffers take about 200 MB then. Units: tokens.
 pub const WINDOW_TOKENS: usize = 8192;
 
 /// How a filter works.

@@ -55,6 +55,8 @@ mod paths;
 mod place;
 mod query;
 mod queue_share;
+mod redact;
+mod redactor;
 mod rejection;
 mod response_log;
 mod responses;
@@ -97,12 +99,14 @@ pub use gptoss_api::responses::events::{CitedPage, ToolOutcome};
 pub use gptoss_api::responses::prompt::{Prompts, TemplateError};
 pub use gptoss_api::usage::{PhaseTimes, TokenUsage};
 pub use gptoss_api::wire::fine_tuning::{TuningMetrics, TuningOptions};
+pub use gptoss_api::wire::redact::{RedactResult, RedactedSpan};
 pub use guarding::AskAddress;
 pub use keys::Keys;
 pub use limits::Limits;
 pub use model::{
     AdapterDoor, LoadAdapter, LoadModel, LoadedModel, ModelOffer, Models, ServedAdapter, ServedModel,
 };
+pub use redactor::{RedactOptions, RedactProblem, Redactor};
 pub use run::{listen, run};
 pub use state::App;
 pub use tool_host::{ToolHost, ToolSession};

@@ -135,6 +135,11 @@ pub(crate) const SOCKET_MESSAGES_MAX: usize = 8;
 /// Responses without `store` that a WebSocket can go on from; the oldest leave first.
 pub(crate) const SOCKET_RESPONSES_MAX: usize = 8;
 
+/// Requests for redacted texts that run or wait.
+pub(crate) const REDACTIONS_MAX: usize = 64;
+/// Texts of one of them.
+pub(crate) const REDACT_TEXTS_MAX: usize = 2048;
+
 /// How long a stream's reader may take none of them before it counts as gone.
 pub(crate) const READER_PATIENCE: Duration = Duration::from_secs(30);
 /// Most items of one page of a list.

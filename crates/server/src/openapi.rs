@@ -29,6 +29,7 @@ use gptoss_api::wire::moderations::{Moderations, ModerationsRequest};
 use gptoss_api::wire::ollama::{
     OllamaChatRequest, OllamaError, OllamaGenerateRequest, OllamaLine, OllamaName,
 };
+use gptoss_api::wire::redact::{RedactRequest, RedactResponse};
 use gptoss_api::wire::response_events::Numbered;
 use gptoss_api::wire::response_socket::{ClientHead, SocketError};
 use gptoss_api::wire::responses::{
@@ -179,6 +180,8 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     add!("get" "/v1/loads" "How full the server is, for routers", response Loads, query LOADS_QUERY);
     add!("post" "/v1/tokenize" "Text to tokens", request TokenizeRequest, response TokenizeResponse);
     add!("post" "/v1/detokenize" "Tokens to text", request DetokenizeRequest, response DetokenizeResponse);
+    add!("post" "/v1/redact" "Texts without personal data, with --redact",
+        request RedactRequest, response RedactResponse);
     add!("get" "/v1/tokenizer_info" "The tokenizer, as vLLM tells it", response TokenizerConfig);
     add!("post" "/v1/render" "The tokens that a body would make the model read",
         request ChatRequest, response RenderResponse);

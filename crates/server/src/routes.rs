@@ -25,7 +25,7 @@ use crate::state::{App, Shared};
 use crate::trace::TraceParent;
 use crate::{
     anthropic, batches, chat, completions, conversations, cors, files, fine_tuning, ids, loads, lora,
-    messages, moderations, ollama, openapi, page, responses, socket, status, tokens,
+    messages, moderations, ollama, openapi, page, redact, responses, socket, status, tokens,
 };
 
 /// Longest request id of a client's that is given back. Units: bytes.
@@ -35,7 +35,7 @@ const METRICS: &str = "/metrics";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// All routes of the API. `/openapi.json` describes the same.
-fn routes() -> [(&'static str, MethodRouter<Shared>); 48] {
+fn routes() -> [(&'static str, MethodRouter<Shared>); 49] {
     [
         ("/v1/chat/completions", post(chat::create)),
         ("/v1/completions", post(completions::create)),
@@ -85,6 +85,7 @@ fn routes() -> [(&'static str, MethodRouter<Shared>); 48] {
         ("/v1/detokenize", post(tokens::detokenize)),
         ("/v1/tokenizer_info", get(tokens::tokenizer_info)),
         ("/v1/render", post(tokens::render)),
+        ("/v1/redact", post(redact::create)),
         ("/api/tags", get(ollama::tags)),
         ("/api/ps", get(ollama::running)),
         ("/api/show", post(ollama::show)),

@@ -25,6 +25,7 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::model::{Models, ServedModel};
 use crate::model_host::{Asker, Entry, Lease, ModelHost};
+use crate::redactor::{RedactDesk, Redactor};
 use crate::response_log::LiveResponses;
 use crate::roster::Keep;
 use crate::store::Store;
@@ -48,6 +49,8 @@ pub struct App {
     pub(crate) tools: Option<Arc<dyn ToolHost>>,
     /// None: nothing is judged.
     pub(crate) guard: Option<Arc<Guarding>>,
+    /// None: no filter of personal data is here.
+    pub(crate) redaction: Option<RedactDesk>,
     /// None: nobody trains.
     pub(crate) tuning: Option<Tuning>,
     /// The folder whose adapters requests may load; None: they may load none.
@@ -95,6 +98,7 @@ impl App {
             batches: BatchTasks::new(limits.batch_lines_max),
             tools: None,
             guard: None,
+            redaction: None,
             tuning: None,
             adapter_root: None,
             sockets: Arc::new(Semaphore::new((limits.connections_max / 2).clamp(1, Semaphore::MAX_PERMITS))),
@@ -151,6 +155,11 @@ impl App {
             }
         }
         Ok(App { guard: Some(Arc::new(Guarding::new(guard, ask))), ..self })
+    }
+
+    /// With a filter of personal data.
+    pub fn with_redactor(self, redactor: Arc<dyn Redactor>) -> App {
+        App { redaction: Some(RedactDesk::new(redactor)), ..self }
     }
 
     /// With somebody who trains, in a folder that is made.

@@ -19,6 +19,7 @@ pub mod messages;
 pub mod models;
 pub mod moderations;
 pub mod ollama;
+pub mod redact;
 pub mod response_events;
 pub mod response_items;
 pub mod response_socket;

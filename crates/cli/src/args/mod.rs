@@ -19,6 +19,7 @@ mod launch;
 mod library;
 mod load;
 mod mcp;
+mod redact;
 mod safety;
 mod serve;
 mod train;
@@ -48,6 +49,7 @@ pub use load::{
     SendingArgs,
 };
 pub use mcp::{McpArgs, McpBrowserArgs, McpToolCommand};
+pub use redact::RedactArgs;
 pub use safety::{Measure, SafetyArgs, SafetyCommand, SafetyCompareArgs, SafetySuiteArgs, TrialArgs};
 pub use serve::{BrowserSource, LogForm, ReasoningName, ServeArgs, ServedTool};
 pub use train::{DataArgs, SiteArg, StepArgs, TrainArgs, TuningArgs, ValidArg};
@@ -103,6 +105,8 @@ pub enum Command {
     Rm(RemoveArgs),
     /// Text to tokens and back
     Tokenize(TokenizeArgs),
+    /// A text without personal data, by OpenAI's privacy filter
+    Redact(RedactArgs),
     /// Conversation to tokens, in the harmony format
     Render(RenderArgs),
     /// Tokens to messages: the total harmony parser

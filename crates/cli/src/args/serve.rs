@@ -95,6 +95,9 @@ pub struct ServeArgs {
     /// JSON
     #[arg(long, value_name = "FILE")]
     pub guard: Option<PathBuf>,
+    /// Offer /v1/redact, texts without personal data, by the privacy filter in this folder [default: none]
+    #[arg(long, value_name = "DIR")]
+    pub redact: Option<PathBuf>,
     /// What Chat Completions calls the reasoning
     #[arg(long, value_name = "NAME", default_value = "both")]
     pub reasoning_field: ReasoningName,

@@ -33,6 +33,7 @@ mod mcp;
 mod models;
 mod program;
 mod proof;
+mod redact;
 mod safety;
 mod score;
 mod scripted;

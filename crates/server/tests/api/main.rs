@@ -24,6 +24,7 @@ mod messages;
 mod models;
 mod paths;
 mod real;
+mod redact;
 mod responses;
 mod scripted;
 mod server;
