@@ -1,8 +1,9 @@
 """Write a synthetic checkpoint of the shape of openai/privacy-filter, and what it makes of random tokens in float64.
 
-    python privacy_filter.py OUT shape=published [layout=original] [tokens=400] [seed=3]    # 2.8 GB
+    python privacy_filter.py OUT shape=published [layout=original] [tokens=400] [seed=3] [gain=0.5]    # 2.8 GB
     python privacy_filter.py OUT shape=tiny
 
+`gain` is a factor on the matrices of the layers: with 0.5 they are near initializer_range 0.02 (0.03), with 1 rounding shows.
 OUT gets config.json, model.safetensors, viterbi_calibration.json and reference.safetensors (input_ids, logits, classes).
 Written from the model's definition in transformers (models/openai_privacy_filter) and opf (opf/_model, opf/_core/decoding.py),
 with plain sums in float64 and none of this repository's code. Needs numpy.
@@ -81,13 +82,14 @@ def write(path, entries):
             f.write(np.ascontiguousarray(make()).tobytes())
 
 
-def write_model(out, s, seed, layout):
+def write_model(out, s, seed, layout, gain):
     """Each tensor has a generator of its own, so that both layouts hold the same numbers."""
     def stored(index, shape, deviation, mean, kind):
         values = np.random.default_rng([seed, index]).standard_normal(shape, dtype=np.float32) * np.float32(deviation) + np.float32(mean)
         return bf16(values) if kind == "BF16" else values
     entries, places = [], {}
     for index, (name, shape, deviation, mean, kind) in enumerate(tensors(s)):
+        deviation *= gain if name.startswith("model.layers.") and len(shape) > 1 and "bias" not in name else 1.0
         make = lambda i=index, t=(shape, deviation, mean, kind): stored(i, *t)
         if layout == "original":
             if name == "score.bias":
@@ -235,23 +237,23 @@ def viterbi(log_probs):
     return np.array(path[::-1], dtype=np.int64)
 
 
-def main(out, shape="tiny", layout="hf", tokens="300", seed="3"):
-    s, seed, num_tokens = SHAPES[shape], int(seed), int(tokens)
+def main(out, shape="tiny", layout="hf", tokens="300", seed="3", gain="1"):
+    s, seed, num_tokens, gain = SHAPES[shape], int(seed), int(tokens), float(gain)
     os.makedirs(out, exist_ok=True)
     write_config(out, s, layout)
     if layout == "original":
         # What is computed is that of the other layout, whose head has no bias then.
-        write_model(out, s, seed, "hf")
+        write_model(out, s, seed, "hf", gain)
         model = Model(f"{out}/model.safetensors")
     else:
-        write_model(out, s, seed, layout)
+        write_model(out, s, seed, layout, gain)
         model = Model(f"{out}/model.safetensors")
     ids = np.random.default_rng([seed, 1 << 20]).integers(0, min(s["V"], 199998), num_tokens)
     logits, bias = forward(model, s, ids)
     logits = logits + (0.0 if layout == "original" else bias)
     if layout == "original":
         del model
-        write_model(out, s, seed, "original")
+        write_model(out, s, seed, "original", gain)
     probs = logits - logits.max(1, keepdims=True)
     classes = viterbi(probs - np.log(np.exp(probs).sum(1, keepdims=True)))
     write(f"{out}/reference.safetensors", [("input_ids", "I64", ids.shape, lambda: ids.astype(np.int64)),

@@ -39,13 +39,13 @@ impl Redactor for Digits {
         if text == "broken" {
             return Err(RedactProblem::Failed("the weights are damaged".into()));
         }
-        while text == ENDLESS {
+        if text == ENDLESS {
             self.is_at_work.store(true, Ordering::Relaxed);
-            if !goes_on() {
-                self.was_stopped.store(true, Ordering::Relaxed);
-                return Err(RedactProblem::Stopped);
+            while goes_on() {
+                std::thread::sleep(Duration::from_millis(2));
             }
-            std::thread::sleep(Duration::from_millis(2));
+            self.was_stopped.store(true, Ordering::Relaxed);
+            return Err(RedactProblem::Stopped);
         }
         let placeholder = options.replace.clone().unwrap_or_else(|| "<SECRET>".into());
         let spans = text.match_indices(|character: char| character.is_ascii_digit());
