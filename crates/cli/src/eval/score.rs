@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use gptoss_eval::programs::Programs;
 use gptoss_eval::{
     Conditions, Item, Judgement, Judges, LetterRule, Recipe, Recorded, Row, RunProgram, Scores, Spec, Suite,
     SuiteOptions, Task, item_json, judge_all, rows,
 };
-
-use gptoss_eval::programs::Programs;
 use gptoss_tools::Interpreter;
 use gptoss_tools::cell::{Cell, Launcher};
 
