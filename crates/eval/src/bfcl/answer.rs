@@ -13,8 +13,9 @@ pub struct NotCalls;
 
 /// Reads an answer.
 ///
-/// JSON is OpenAI's `tool_calls`, a message or a Responses item with them, or `{function: {argument: value}}`,
-/// each alone or in a list; code is `[f(a=1), g(b="x")]`, with or without its brackets and a fence.
+/// JSON is OpenAI's `tool_calls`, a message or a Responses item with them, or
+/// `{function: {argument: value}}`, each alone or in a list; code is `[f(a=1), g(b="x")]`, with or without
+/// its brackets and a fence.
 pub fn calls_of(language: Language, answer: &str) -> Result<Vec<Call>, NotCalls> {
     let answer = without_fence(answer.trim());
     if let Ok(json) = serde_json::from_str::<Json>(answer) {

@@ -1,7 +1,7 @@
 //! BFCL: calls of functions, judged by their parts and not by running them.
 //!
-//! The categories of one turn, in Python, Java and JavaScript; those whose calls are run, of several turns, of
-//! memory and of web search are not here.
+//! The categories of one turn, in Python, Java and JavaScript; those whose calls are run, of several turns,
+//! of memory and of web search are not here.
 
 mod answer;
 mod check;

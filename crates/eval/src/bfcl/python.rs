@@ -1,8 +1,8 @@
 //! A list of calls as Python, as BFCL's `ast_parse` reads it.
 //!
-//! Arguments are constants, lists, tuples, dictionaries, sums of constants, names (their text) and calls (with
-//! named arguments a dictionary, otherwise their text). Arguments without a name are passed over. Anything
-//! else is not a list of calls.
+//! Arguments are constants, lists, tuples, dictionaries, sums of constants, names (their text) and calls
+//! (with named arguments a dictionary, otherwise their text). Arguments without a name are passed over.
+//! Anything else is not a list of calls.
 
 use crate::bfcl::Call;
 use crate::bfcl::value::Value;

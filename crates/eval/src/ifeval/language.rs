@@ -5,7 +5,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use langdetect_rs::detector::Detector;
 use langdetect_rs::detector_factory::DetectorFactory;
 
-/// What the detector draws with. IFEval's checker leaves it open: mixed texts may differ there from run to run.
+/// What the detector draws with. IFEval's checker leaves it open: mixed texts may differ from run to run.
 const SEED: u64 = 0;
 /// A language that the crate has beside those of the detector it follows.
 const ADDED: &str = "\"name\":\"uz\"";
