@@ -73,3 +73,44 @@ def check_conversations_session():
 def check_chat():
     with servers.scripted(TEXTS) as base:
         asyncio.run(loop(base, agents.OpenAIChatCompletionsModel))
+
+
+def own(recipient, text):
+    """A call of a tool that the server runs."""
+    return servers.thought("Call it.") + f"<|channel|>analysis to={recipient} code<|message|>{text}<|call|>"
+
+
+BUILT_IN = [
+    servers.call("add", {"a": 3, "b": 4}),
+    own("browser.search", '{"query": "otters"}'), own("browser.open", '{"id": 0}'), own("browser.find", '{"pattern": "fish"}'),
+    own("python", "print(1 + 2)"), servers.answer("They eat 7 fish 【1†L1-L2】."),
+]
+KINDS = ["function_call", "function_call_output"] + ["web_search_call"] * 3 + ["code_interpreter_call", "message"]
+
+
+async def built_in_tools(base):
+    agents.set_tracing_disabled(True)
+    sdk = openai.AsyncOpenAI(base_url=base + "/v1", api_key="none", max_retries=0)
+    interpreter = agents.CodeInterpreterTool(tool_config={"type": "code_interpreter", "container": {"type": "auto"}})
+    agent = agents.Agent(
+        name="Reader", instructions="Look it up.", tools=[agents.WebSearchTool(), interpreter, add],
+        model=agents.OpenAIResponsesModel(model="scripted", openai_client=sdk),
+        model_settings=agents.ModelSettings(response_include=["web_search_call.action.sources", "code_interpreter_call.outputs"]))
+    whole = await agents.Runner.run(agent, "What do otters eat?")
+    streamed = agents.Runner.run_streamed(agent, "What do otters eat?")
+    names = [event.name async for event in streamed.stream_events() if event.type == "run_item_stream_event"]
+    assert names.count("tool_called") == 5 and names.count("tool_output") == 1, names
+    for result in (whole, streamed):
+        assert result.final_output == "They eat 7 fish  ([site-1.example](https://site-1.example/page)) .", result.final_output
+        items = [item.raw_item for item in result.new_items if item.type != "reasoning_item"]
+        items = [item if isinstance(item, dict) else item.to_dict() for item in items]
+        assert [item["type"] for item in items] == KINDS, items
+        actions = [item["action"]["type"] for item in items[2:5]]
+        assert actions == ["search", "open_page", "find_in_page"], actions
+        assert items[2]["action"]["sources"] and "print(1 + 2)" in items[5]["outputs"][0]["logs"], items
+        assert items[-1]["content"][0]["annotations"][0]["url"] == "https://site-1.example/page", items[-1]
+
+
+def check_built_in_tools():
+    with servers.scripted(BUILT_IN) as base:
+        asyncio.run(built_in_tools(base))
