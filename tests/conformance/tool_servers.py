@@ -89,18 +89,23 @@ def corpus():
 
 
 @contextlib.contextmanager
-def served():
-    """The address of our browser over HTTP."""
+def listening(*tool):
+    """The address of a tool of ours over HTTP."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    with corpus() as folder:
-        command = [os.environ["GPTOSS"], "mcp", "browser", "--corpus", folder, "--http", address]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-            try:
-                assert "listening" in process.stderr.readline()
-                yield f"http://{address}"
-            finally:
-                process.kill()
+    with subprocess.Popen([os.environ["GPTOSS"], "mcp", *tool, "--http", address], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert "listening" in process.stderr.readline()
+            yield f"http://{address}"
+        finally:
+            process.kill()
+
+
+@contextlib.contextmanager
+def served():
+    """The address of our browser."""
+    with corpus() as folder, listening("browser", f"corpus:{folder}") as base:
+        yield base
 
 
 async def use(streams):
@@ -149,9 +154,27 @@ def check_python_over_sse():
         asyncio.run(main(f"{base}/sse"))
 
 
+def check_pythons_of_ours():
+    """Each session has its own."""
+    async def main(base):
+        async with mcp.client.sse.sse_client(f"{base}/sse") as one, mcp.client.streamable_http.streamable_http_client(f"{base}/mcp") as two:
+            async with mcp.ClientSession(*one) as first, mcp.ClientSession(two[0], two[1]) as second:
+                hello = await first.initialize()
+                assert hello.server_info.name == "python" and "stateful Jupyter" in hello.instructions, hello
+                await second.initialize()
+                tool = (await first.list_tools()).tools[0]
+                assert tool.name == "python" and tool.input_schema["required"] == ["code"], tool
+                said = [await session.call_tool("python", {"code": code}) for session, code in
+                        ((first, "x = 27"), (first, "print(x + 58)"), (second, "x"))]
+                assert said[1].content[0].text == "85\n" and "NameError" in said[2].content[0].text, said
+
+    with listening("python") as base:
+        asyncio.run(main(base))
+
+
 def check_python_over_stdio():
     async def main(folder):
-        program = mcp.StdioServerParameters(command=os.environ["GPTOSS"], args=["mcp", "browser", "--corpus", folder])
+        program = mcp.StdioServerParameters(command=os.environ["GPTOSS"], args=["mcp", "browser", f"corpus:{folder}"])
         async with mcp.stdio_client(program) as streams:
             await use(streams)
 

@@ -1,6 +1,7 @@
 //! What a call is about to do, as whoever may forbid it needs to see it.
 
 use gptoss_tools::EditKind;
+use gptoss_tools::browser;
 
 /// What a call does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub enum Action {
         /// All of it.
         code: String,
     },
+    /// Something is searched, opened or looked for in the browser.
+    Browse(browser::Action),
     /// A tool of a server's is called.
     Mcp {
         /// Its label.
@@ -45,7 +48,7 @@ impl Action {
     pub fn needs_approval(&self) -> bool {
         match self {
             Action::FileChange { .. } | Action::Command { .. } => true,
-            Action::Code { .. } | Action::Unknown { .. } => false,
+            Action::Code { .. } | Action::Browse(_) | Action::Unknown { .. } => false,
             Action::Mcp { needs_approval, .. } => *needs_approval,
         }
     }

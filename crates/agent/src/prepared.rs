@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
+use gptoss_tools::browser::Browser;
 use gptoss_tools::mcp::{McpClient, McpListing};
-use gptoss_tools::{Command, Outcome, PatchError, Plan, Python, Shell, ToolReply, Workspace, patch_of_call};
+use gptoss_tools::{
+    Command, Container, Outcome, PatchError, Plan, Python, Shell, ToolReply, Workspace, patch_of_call,
+};
 use gptoss_turn::Call;
 use serde_json::Value;
+use tokio::sync::Mutex;
 
 use crate::action::Action;
-use crate::toolbox::{Tool, Toolbox};
+use crate::toolbox::{BROWSER, Tool, Toolbox, function_in};
 
 /// What a call would do, and what is needed to do it.
 pub(crate) struct Prepared<'a> {
@@ -21,7 +25,8 @@ pub(crate) struct Prepared<'a> {
 enum Work<'a> {
     Patch(&'a Workspace, Plan),
     Command(&'a Shell, Command, Option<Duration>),
-    Code { python: &'a Python, conversation: &'a str, code: String },
+    Code { python: &'a Python, container: &'a Container, code: String },
+    Browse { browser: &'a Mutex<Browser>, function: String, arguments: String },
     Mcp { client: &'a McpClient, function: String, arguments: String },
 }
 
@@ -49,7 +54,10 @@ impl Prepared<'_> {
         match self.work {
             Ok(Work::Patch(workspace, plan)) => applied(workspace, &plan).into(),
             Ok(Work::Command(shell, command, time)) => ran(shell, &command, time).await,
-            Ok(Work::Code { python, conversation, code }) => python.call(conversation, &code).await.into(),
+            Ok(Work::Code { python, container, code }) => python.call(container, &code).await.into(),
+            Ok(Work::Browse { browser, function, arguments }) => {
+                browser.lock().await.call(&function, &arguments).await.reply.into()
+            }
             Ok(Work::Mcp { client, function, arguments }) => client.call(&function, &arguments).await.into(),
             Err(reply) => reply.into(),
         }
@@ -58,15 +66,16 @@ impl Prepared<'_> {
 
 impl Toolbox {
     /// What a call would do; None for a call of the caller's.
-    pub(crate) fn prepare(&self, call: &Call) -> Option<Prepared<'_>> {
+    pub(crate) async fn prepare(&self, call: &Call) -> Option<Prepared<'_>> {
         Some(match self.tools.iter().find(|tool| tool.takes(call))? {
             Tool::Patch(workspace) => prepared_patch(workspace, &call.arguments),
             Tool::Shell(shell) => prepared_command(shell, &call.arguments),
-            Tool::Python { python, conversation } => {
+            Tool::Python { python, container } => {
                 let code = call.arguments.clone();
                 let action = Action::Code { code: code.clone() };
-                Prepared { action, work: Ok(Work::Code { python, conversation, code }) }
+                Prepared { action, work: Ok(Work::Code { python, container, code }) }
             }
+            Tool::Browser(browser) => prepared_browse(browser, call).await,
             Tool::Mcp { client, listing } => prepared_mcp(client, listing, call),
         })
     }
@@ -95,6 +104,23 @@ fn applied(workspace: &Workspace, plan: &Plan) -> ToolReply {
 
 fn patch_failed(error: &PatchError) -> ToolReply {
     ToolReply::error(format!("The patch was not applied: {error}"))
+}
+
+async fn prepared_browse<'a>(browser: &'a Mutex<Browser>, call: &Call) -> Prepared<'a> {
+    let function = function_in(call, BROWSER).unwrap_or_default().to_owned();
+    let arguments = call.arguments.clone();
+    let mut open = browser.lock().await;
+    match open.foresee(&function, &arguments) {
+        Some(action) => {
+            let work = Work::Browse { browser, function, arguments };
+            Prepared { action: Action::Browse(action), work: Ok(work) }
+        }
+        // What cannot be understood asks nobody for anything: it is answered at once.
+        None => {
+            let reply = open.call(&function, &arguments).await.reply;
+            Prepared { action: Action::Unknown { name: call.name.clone() }, work: Err(reply) }
+        }
+    }
 }
 
 fn prepared_mcp<'a>(client: &'a McpClient, listing: &McpListing, call: &Call) -> Prepared<'a> {

@@ -189,7 +189,7 @@ impl<E: FnMut(AgentEvent), A: FnMut(&Action) -> Decision> Run<'_, E, A> {
 
     /// Answers a call; an end where the run may not go on behind it.
     async fn answer_call(&mut self, call: Call) -> Option<AgentEnd> {
-        let Some(prepared) = self.toolbox.prepare(&call) else {
+        let Some(prepared) = self.toolbox.prepare(&call).await else {
             // Then it is the caller's.
             if is_offered(&self.conversation, &call.recipient) {
                 return Some(AgentEnd::Call(call));

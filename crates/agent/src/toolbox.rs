@@ -8,13 +8,17 @@ use std::sync::Arc;
 use gptoss_harmony::{
     Content, Conversation, DeveloperContent, FunctionTool, Message, Role, SystemContent, ToolNamespace,
 };
+use gptoss_tools::browser::Browser;
 use gptoss_tools::mcp::{McpClient, McpListing};
-use gptoss_tools::{PATCH_INSTRUCTIONS, Python, Shell, Workspace, patch_function};
+use gptoss_tools::{Container, PATCH_INSTRUCTIONS, Python, Shell, Workspace, patch_function};
 use gptoss_turn::{Body, Call, FunctionRule, TurnRules};
 use serde_json::json;
+use tokio::sync::Mutex;
 
 /// The namespace of functions.
 const FUNCTIONS: &str = "functions";
+/// The namespace of the browser's.
+pub(crate) const BROWSER: &str = "browser";
 
 /// A tool and what it works on.
 pub enum Tool {
@@ -26,9 +30,11 @@ pub enum Tool {
     Python {
         /// The processes.
         python: Python,
-        /// Whose process it is: what it keeps, it keeps under this name.
-        conversation: String,
+        /// Which process it is: what it keeps, it keeps there.
+        container: Container,
     },
+    /// `search`, `open` and `find`, as the models were trained with them.
+    Browser(Mutex<Browser>),
     /// The tools of a server of the Model Context Protocol.
     Mcp {
         /// The way to it.
@@ -50,14 +56,14 @@ impl Tool {
         match self {
             Tool::Patch(_) => Some(patch_function()),
             Tool::Shell(_) => Some(shell_function()),
-            Tool::Python { .. } | Tool::Mcp { .. } => None,
+            Tool::Python { .. } | Tool::Browser(_) | Tool::Mcp { .. } => None,
         }
     }
 
     fn instructions(&self) -> Option<&str> {
         match self {
             Tool::Patch(_) => Some(PATCH_INSTRUCTIONS),
-            Tool::Shell(_) | Tool::Python { .. } | Tool::Mcp { .. } => None,
+            Tool::Shell(_) | Tool::Python { .. } | Tool::Browser(_) | Tool::Mcp { .. } => None,
         }
     }
 
@@ -66,24 +72,31 @@ impl Tool {
             Tool::Patch(_) => call.name == "apply_patch",
             Tool::Shell(_) => call.name == "shell",
             Tool::Python { .. } => call.name == "python",
-            Tool::Mcp { listing, .. } => {
-                let below = call.recipient.strip_prefix(listing.namespace.as_str());
-                below.is_some_and(|rest| rest.starts_with('.'))
-            }
+            Tool::Browser(_) => function_in(call, BROWSER).is_some(),
+            Tool::Mcp { listing, .. } => function_in(call, &listing.namespace).is_some(),
         }
     }
 }
 
 impl Toolbox {
+    /// The pages that an answer may cite: the cursor and the address of each.
+    pub async fn pages(&self) -> Vec<(usize, String)> {
+        for tool in &self.tools {
+            if let Tool::Browser(browser) = tool {
+                let browser = browser.lock().await;
+                return browser.pages().map(|(cursor, url)| (cursor, url.to_owned())).collect();
+            }
+        }
+        Vec::new()
+    }
+
     /// Tells the model of the tools, in the system and developer messages of a conversation.
     pub fn offer(&self, conversation: &mut Conversation) {
         for tool in &self.tools {
             match tool {
                 Tool::Patch(_) | Tool::Shell(_) => {}
-                Tool::Python { .. } => {
-                    let system = system_of(conversation);
-                    *system = std::mem::take(system).with_tools(ToolNamespace::python());
-                }
+                Tool::Python { .. } => offer_built_in(conversation, ToolNamespace::python()),
+                Tool::Browser(_) => offer_built_in(conversation, ToolNamespace::browser()),
                 Tool::Mcp { listing, .. } => {
                     let developer = developer_of(conversation);
                     *developer = std::mem::take(developer).with_tools(listing.tool_namespace());
@@ -119,11 +132,21 @@ impl Toolbox {
                     rules.functions.insert("apply_patch".to_owned(), FunctionRule::Custom(Body::Free));
                 }
                 Tool::Shell(_) => drop(rules.functions.remove("shell")),
-                Tool::Python { .. } | Tool::Mcp { .. } => {}
+                Tool::Python { .. } | Tool::Browser(_) | Tool::Mcp { .. } => {}
             }
         }
         rules
     }
+}
+
+/// The function that a call names in a namespace; None where it is in another.
+pub(crate) fn function_in<'a>(call: &'a Call, namespace: &str) -> Option<&'a str> {
+    call.recipient.strip_prefix(namespace)?.strip_prefix('.')
+}
+
+fn offer_built_in(conversation: &mut Conversation, namespace: ToolNamespace) {
+    let system = system_of(conversation);
+    *system = std::mem::take(system).with_tools(namespace);
 }
 
 fn shell_function() -> FunctionTool {

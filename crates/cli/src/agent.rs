@@ -8,6 +8,7 @@
 mod approver;
 mod events;
 mod instructions;
+pub mod made_files;
 pub mod narrator;
 pub mod toolbox;
 
@@ -19,7 +20,8 @@ use gptoss_agent::{AgentEnd, Budget, Ending, Host, Task};
 use gptoss_harmony::Message;
 use gptoss_tools::Workspace;
 
-use crate::args::{AgentArgs, ApproveArg};
+use crate::args::{AgentArgs, ApproveArg, ToolArg};
+use crate::browser;
 use crate::failure::usage;
 use crate::generation::{self, Session};
 use crate::interrupt::{EXIT_INTERRUPTED, Interrupt, SecondPress, tell_or_cancel};
@@ -27,7 +29,8 @@ use crate::run::prompt;
 use crate::terminal;
 pub use approver::Approver;
 use events::Events;
-use narrator::Narrator;
+use narrator::{Narrator, cited};
+use toolbox::Beside;
 
 /// Runs the command.
 pub fn run(args: &AgentArgs) -> Result<ExitCode> {
@@ -43,7 +46,9 @@ pub fn run(args: &AgentArgs) -> Result<ExitCode> {
     let task = prompt(&args.task, "gptoss agent")?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-    let toolbox = runtime.block_on(toolbox::of(&args.tools, &args.workspace, args.mcp.as_deref()))?;
+    browser::check(args.browser.as_ref(), args.tools.contains(&ToolArg::Browser))?;
+    let beside = Beside { browser: args.browser.as_ref(), mcp: args.mcp.as_deref() };
+    let toolbox = runtime.block_on(toolbox::of(&args.tools, &args.workspace, beside))?;
     let (session, head) = generation::prepare(&args.generation)?;
     let mut messages: Vec<Message> = instructions::of_workspace(&args.workspace)?.into_iter().collect();
     messages.push(Message::user(task));
@@ -80,7 +85,8 @@ pub fn run(args: &AgentArgs) -> Result<ExitCode> {
             return Err(error.into());
         }
     };
-    finish(args, &session, teller, &ending)
+    let pages = runtime.block_on(toolbox.pages());
+    finish(args, &session, teller, &ending, &pages)
 }
 
 /// A line of the person at the terminal; None at the end.
@@ -114,14 +120,25 @@ impl Teller {
 }
 
 /// Says how it ended, and with what code the program ends.
-fn finish(args: &AgentArgs, session: &Session, teller: Teller, ending: &Ending) -> Result<ExitCode> {
+fn finish(
+    args: &AgentArgs,
+    session: &Session,
+    teller: Teller,
+    ending: &Ending,
+    pages: &[(usize, String)],
+) -> Result<ExitCode> {
     let failure = failure_of(args, session, ending);
     match teller {
         Teller::Events(mut events) => match &failure {
             None => events.complete(&ending.usage)?,
             Some(failure) => events.fail(failure)?,
         },
-        Teller::Narrator(narrator) => narrator.finish()?,
+        Teller::Narrator(narrator) => {
+            narrator.finish()?;
+            for line in cited(ending.answer.as_deref().unwrap_or_default(), pages) {
+                writeln!(io::stderr(), "{line}")?;
+            }
+        }
     }
     if args.generation.stats {
         let usage = &ending.usage;

@@ -2,14 +2,15 @@
 
 use std::env;
 
+use anyhow::{Context, Result};
 use gptoss_tools::cell::{Cell, Launcher, Wall};
-use gptoss_tools::{Interpreter, Places};
+use gptoss_tools::{Interpreter, Places, Python};
 
 use crate::finding::Finding;
 
 /// Whether tools can run programs here.
 pub fn findings() -> [Finding; 2] {
-    [walls(), python()]
+    [walls(), found_python()]
 }
 
 /// All walls are built once.
@@ -32,7 +33,15 @@ fn walls() -> Finding {
     }
 }
 
-fn python() -> Finding {
+/// The Python of this machine, within walls.
+///
+/// Errors: walls that do not stand; no Python that can be used.
+pub fn python() -> Result<Python> {
+    let cell = Cell::stand(Launcher::own()).context("python: no walls stand around it")?;
+    Ok(Python::new(cell, Interpreter::find(&programs()).context("python")?))
+}
+
+fn found_python() -> Finding {
     match Interpreter::find(&programs()) {
         Ok(found) => {
             let (major, minor) = found.version;

@@ -25,7 +25,8 @@ use gptoss_agent::{AgentEnd, AgentEvent, Budget, Ending, Host, Task};
 use gptoss_harmony::{Conversation, Message, Role};
 use gptoss_turn::Call;
 
-use crate::agent::{self, Approver};
+use crate::agent::made_files::{MadeFiles, lines_of};
+use crate::agent::{Approver, narrator};
 use crate::args::{ApproveArg, ChatArgs};
 use crate::failure;
 use crate::generation::{self, ConversationHead, Session};
@@ -52,7 +53,8 @@ pub fn run(args: &ChatArgs) -> Result<ExitCode> {
         hides_reasoning: args.hide_reasoning,
         shows_stats: args.generation.stats,
         editor: Editor::open(!args.no_history)?,
-        tools: Tools::default(),
+        tools: Tools::new(args.browser.clone()),
+        files: MadeFiles::default(),
         approver: Approver::new(ApproveArg::Ask, true),
         runtime: tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -75,6 +77,8 @@ struct Chat {
     shows_stats: bool,
     editor: Editor,
     tools: Tools,
+    /// What calls made.
+    files: MadeFiles,
     approver: Approver,
     runtime: tokio::runtime::Runtime,
 }
@@ -219,7 +223,7 @@ impl Chat {
             rules: self.session.rules.clone(),
             budget: Budget::default(),
         };
-        let Chat { session, interrupt, tools, approver, runtime, .. } = self;
+        let Chat { session, interrupt, tools, files, approver, runtime, .. } = self;
         let (hides_reasoning, shows_stats) = (self.hides_reasoning, self.shows_stats);
         let editor = RefCell::new(&mut self.editor);
         let mut display = None;
@@ -236,7 +240,8 @@ impl Chat {
                 }
                 AgentEvent::CallStarted { .. } => {}
                 AgentEvent::CallEnded { action, status, reply, .. } => {
-                    note(&agent::narrator::how_it_went(&action, status, &reply))?;
+                    note(&narrator::how_it_went(&action, status, &reply))?;
+                    lines_of(&files.keep(&reply.files)).iter().try_for_each(|line| note(line))?;
                 }
             }
             Ok(())
@@ -255,7 +260,12 @@ impl Chat {
         // A turn that broke off has not ended its line.
         display.take().map_or(Ok(()), Display::finish)?;
         shown?;
-        Ok(ended?)
+        let ending = ended?;
+        let pages = runtime.block_on(tools.toolbox.pages());
+        narrator::cited(ending.answer.as_deref().unwrap_or_default(), &pages)
+            .iter()
+            .try_for_each(|line| note(line))?;
+        Ok(ending)
     }
 
     /// Says why there is no answer. A full context gets advice of its own; a closed output ends the program.

@@ -13,6 +13,7 @@ mod agent;
 mod args;
 mod batch;
 mod bench;
+mod browser;
 mod card_kv;
 mod cells;
 mod chart;

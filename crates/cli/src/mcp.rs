@@ -7,18 +7,22 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
-use gptoss_tools::browser::{Backend, Browser, Corpus, Limits};
-use gptoss_tools::mcp::{OfferedTool, ToolOffer, serve_mcp_http, serve_mcp_stdio};
+use gptoss_tools::browser::{Browser, Limits};
+use gptoss_tools::mcp::{OfferedTool, OwnPython, ToolOffer, serve_mcp_http, serve_mcp_stdio};
 use tokio::net::TcpListener;
 
-use crate::args::{McpArgs, McpBrowserArgs, McpToolCommand};
+use crate::args::{BrowserSource, McpArgs, McpToolCommand};
+use crate::browser;
+use crate::cells;
 
 /// Runs the command.
 pub fn run(args: &McpArgs) -> Result<ExitCode> {
     let (offer, clients) = match &args.tool {
-        McpToolCommand::Browser(args) => (browser(args)?, &args.clients),
+        McpToolCommand::Browser { source, clients } => (browser(source)?, clients),
+        McpToolCommand::Python { clients } => (python()?, clients),
     };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
@@ -33,15 +37,22 @@ pub fn run(args: &McpArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// All sessions see the folder as it was when the program began: its memory is taken once.
-fn browser(args: &McpBrowserArgs) -> Result<ToolOffer> {
-    let limits = Limits::default();
-    let corpus = Corpus::open(&args.corpus, limits.page_bytes_max)
-        .map_err(|error| anyhow::anyhow!("--corpus: {error}"))?;
-    let backend = Arc::new(Backend::Corpus(corpus));
+/// All sessions see a folder as it was when the program began: its memory is taken once.
+fn browser(source: &BrowserSource) -> Result<ToolOffer> {
+    let backend = Arc::new(browser::open(source)?);
     Ok(ToolOffer::new(move || {
-        let browser = Browser::new(Arc::clone(&backend), limits.clone());
+        let browser = Browser::new(Arc::clone(&backend), Limits::default());
         Ok(OfferedTool::Browser(Box::new(browser)))
+    }))
+}
+
+/// Each session has a process of its own, with a number for a name.
+fn python() -> Result<ToolOffer> {
+    let python = cells::python()?;
+    let num_sessions = AtomicU64::new(0);
+    Ok(ToolOffer::new(move || {
+        let number = num_sessions.fetch_add(1, Ordering::Relaxed);
+        Ok(OfferedTool::Python(OwnPython::new(python.clone(), number)))
     }))
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::{env, fs};
 
 use anyhow::{Context, Result};
@@ -10,72 +10,29 @@ use futures_util::future::{BoxFuture, FutureExt};
 use gptoss_server::{
     CitedPage, HostedCall, Log, LogFormat, ServerTool, ToolHost, ToolOutcome, ToolServer, ToolSession,
 };
-use gptoss_tools::browser::{
-    Action, Backend, Browsed, Browser, Corpus, EXA_URL, Guard, Key, Limits, Service, Web, YOU_COM_URL,
-};
-use gptoss_tools::cell::{Cell, Launcher};
+use gptoss_tools::browser::{Action, Backend, Browsed, Browser, Limits};
 use gptoss_tools::mcp::limits::McpLimits;
-use gptoss_tools::mcp::{McpClient, McpError, McpListing, McpTransport, parse_mcp_servers};
-use gptoss_tools::{Interpreter, Python, ToolReply};
+use gptoss_tools::mcp::{McpClient, McpError, McpTransport, parse_mcp_servers};
+use gptoss_tools::{Container, Python, ToolReply};
 
-use crate::args::{BrowserSource, LogForm, ServeArgs, ServedTool};
-use crate::cells::programs;
-use crate::failure::usage;
+use crate::args::{LogForm, ServeArgs, ServedTool};
+use crate::browser;
+use crate::cells;
 
 /// Opens the tools that are on; None when none is.
 ///
 /// Errors: a usage error for flags that do not go together; a folder, file, key or Python that cannot be
 /// used; walls that do not stand.
 pub fn open(args: &ServeArgs) -> Result<Option<Arc<dyn ToolHost>>> {
-    let (browser, python, servers) = (browser(args)?, python(args)?, servers(args)?);
+    let is_on = args.tools.contains(&ServedTool::Browser);
+    let source = browser::check(args.browser.as_ref(), is_on)?;
+    let browser = source.map(browser::open).transpose()?.map(Arc::new);
+    let python = args.tools.contains(&ServedTool::Python).then(cells::python).transpose()?;
+    let servers = servers(args)?;
     if browser.is_none() && python.is_none() && servers.is_empty() {
         return Ok(None);
     }
     Ok(Some(Arc::new(ServedTools { browser, python, servers: Arc::new(servers) })))
-}
-
-fn browser(args: &ServeArgs) -> Result<Option<Arc<Backend>>> {
-    let is_on = args.tools.contains(&ServedTool::Browser);
-    let source = match (&args.browser, is_on) {
-        (None, false) => return Ok(None),
-        (Some(_), false) => return Err(usage("--browser: the browser is off\nadd --tools browser")),
-        (None, true) => {
-            return Err(usage(
-                "--tools browser: it has nowhere to search\nadd --browser, such as --browser corpus:DIR",
-            ));
-        }
-        (Some(source), true) => source,
-    };
-    let web = || Web::new(Guard::default());
-    Ok(Some(Arc::new(match source {
-        BrowserSource::Corpus(folder) => {
-            let corpus = Corpus::open(folder, Limits::default().page_bytes_max)
-                .with_context(|| format!("--browser corpus:{} cannot be used", folder.display()))?;
-            Backend::Corpus(corpus)
-        }
-        BrowserSource::Searxng(url) => Backend::Searxng(Service::new(url, None)?, web()),
-        BrowserSource::Exa => Backend::Exa(Service::new(EXA_URL, Some(key("EXA_API_KEY")?))?),
-        BrowserSource::YouCom => Backend::YouCom(Service::new(YOU_COM_URL, Some(key("YDC_API_KEY")?))?),
-        BrowserSource::Fetch => Backend::Fetch(web()),
-    })))
-}
-
-/// The key of a service.
-///
-/// Errors: it is not set, or cannot be sent.
-fn key(variable: &str) -> Result<Key> {
-    let key = env::var(variable)
-        .map_err(|_| usage(format!("--browser: {variable} is not set in the environment")))?;
-    Ok(Key::new(&key)?)
-}
-
-fn python(args: &ServeArgs) -> Result<Option<Python>> {
-    if !args.tools.contains(&ServedTool::Python) {
-        return Ok(None);
-    }
-    let cell = Cell::stand(Launcher::own()).context("--tools python: no walls stand around it")?;
-    let interpreter = Interpreter::find(&programs()).context("--tools python")?;
-    Ok(Some(Python::new(cell, interpreter)))
 }
 
 /// The MCP servers of the operator's file; none is started before it is asked.
@@ -85,11 +42,8 @@ fn servers(args: &ServeArgs) -> Result<BTreeMap<String, Server>> {
     let configs = parse_mcp_servers(&text, &|name| env::var(name).ok())
         .with_context(|| format!("--mcp {} cannot be used", file.display()))?;
     let log = notices(args.log_format);
-    let server = |config| Server {
-        client: McpClient::new(config, McpLimits::default()),
-        listing: Mutex::default(),
-        log: Arc::clone(&log),
-    };
+    let server =
+        |config| Server { client: McpClient::new(config, McpLimits::default()), log: Arc::clone(&log) };
     Ok(configs.into_iter().map(|config| (config.label.clone(), server(config))).collect())
 }
 
@@ -112,10 +66,9 @@ struct ServedTools {
     servers: Arc<BTreeMap<String, Server>>,
 }
 
-/// An MCP server, and what it offered last.
+/// An MCP server.
 struct Server {
     client: McpClient,
-    listing: Mutex<Arc<McpListing>>,
     /// Where the operator reads why it could not be asked.
     log: Log,
 }
@@ -125,10 +78,6 @@ impl Server {
     fn told(&self, error: &McpError) -> String {
         (self.log)(&error.to_string());
         error.kind()
-    }
-
-    fn listed(&self) -> std::sync::MutexGuard<'_, Arc<McpListing>> {
-        self.listing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn list(&self) -> ToolServer {
@@ -150,7 +99,6 @@ impl Server {
                     asks_always: config.approval.is_needed(&tool.name),
                 });
                 server.tools = Ok(tools.collect());
-                *self.listed() = listing;
             }
             Err(error) => server.tools = Err(self.told(&error)),
         }
@@ -158,13 +106,9 @@ impl Server {
     }
 
     async fn call(&self, tool: &str, arguments: &str) -> ToolReply {
-        let listing = Arc::clone(&self.listed());
-        match listing.tools.iter().find(|listed| listed.name == tool) {
-            Some(listed) => match self.client.try_call(&listed.function, arguments).await {
-                Ok(reply) => reply,
-                Err(error) => ToolReply::error(self.told(&error)),
-            },
-            None => ToolReply::error("The server does not offer this tool any more."),
+        match self.client.try_call_tool(tool, arguments).await {
+            Ok(reply) => reply,
+            Err(error) => ToolReply::error(self.told(&error)),
         }
     }
 }
@@ -194,8 +138,7 @@ impl ToolHost for ServedTools {
 
     fn open(&self, tenant: &str, container: &str) -> Box<dyn ToolSession> {
         let browser = self.browser.clone().map(|backend| Browser::new(backend, Limits::default()));
-        // No tenant's name has a character of control.
-        let container = format!("{tenant}\0{container}");
+        let container = Container { owner: tenant.to_owned(), name: container.to_owned() };
         Box::new(Session {
             browser,
             python: self.python.clone(),
@@ -209,8 +152,8 @@ impl ToolHost for ServedTools {
 struct Session {
     browser: Option<Browser>,
     python: Option<Python>,
-    /// The conversation in which code runs.
-    container: String,
+    /// Where code runs.
+    container: Container,
     servers: Arc<BTreeMap<String, Server>>,
 }
 
@@ -246,6 +189,10 @@ impl ToolSession for Session {
     }
 }
 
+fn cited((cursor, url): (usize, &str)) -> CitedPage {
+    CitedPage { cursor: cursor as u64, url: url.to_owned(), title: String::new() }
+}
+
 fn told(reply: ToolReply) -> ToolOutcome {
     ToolOutcome { text: reply.text, is_error: reply.is_error, ..ToolOutcome::default() }
 }
@@ -257,18 +204,15 @@ fn seen(Browsed { reply, action }: Browsed, browser: &Browser) -> ToolOutcome {
         Some(Action::OpenPage { url } | Action::FindInPage { url, .. }) => (url, Vec::new()),
         None => (None, Vec::new()),
     };
-    let page = |(cursor, url): (usize, &str)| CitedPage {
-        cursor: cursor as u64,
-        url: url.to_owned(),
-        title: String::new(),
-    };
     // A call shows one page at most; those before it were told.
-    let pages = browser.pages().last().map(page).into_iter().collect();
+    let pages = browser.pages().last().map(cited).into_iter().collect();
     ToolOutcome { url, sources, pages, ..told(reply) }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
 
     #[test]
@@ -279,7 +223,6 @@ mod tests {
         let notes = Arc::clone(&noted);
         let server = Server {
             client: McpClient::new(config, McpLimits::default()),
-            listing: Mutex::default(),
             log: Arc::new(move |message| notes.lock().unwrap().push_str(message)),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -29,5 +29,5 @@ pub use config::{McpHttp, McpProgram, McpServerConfig, McpTransport};
 pub use entry::{McpEntryError, parse_mcp_servers};
 pub use error::McpError;
 pub use listing::{McpListing, McpTool};
-pub use serve::{OfferedTool, ToolOffer, serve_mcp_http, serve_mcp_stdio};
+pub use serve::{OfferedTool, OwnPython, ToolOffer, serve_mcp_http, serve_mcp_stdio};
 pub use stranger_text::is_hidden;

@@ -1,5 +1,8 @@
 //! The answer of a tool: what the model reads, and the files that came with it.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 /// What a call gave back. A call that failed is answered too: its text says what went wrong.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ToolReply {
@@ -18,6 +21,25 @@ pub struct ToolFile {
     pub path: String,
     /// What is in it.
     pub bytes: Vec<u8>,
+}
+
+impl ToolFile {
+    /// The media type of an image that browsers show, by its first bytes; none of any other file.
+    pub fn image_type(&self) -> Option<&'static str> {
+        match self.bytes.as_slice() {
+            [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some("image/png"),
+            [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
+            _ => None,
+        }
+    }
+}
+
+impl ToolFile {
+    /// An image of at most so many bytes as an address of its own, which browsers show.
+    pub fn image_url(&self, bytes_max: usize) -> Option<String> {
+        let kind = self.image_type().filter(|_| self.bytes.len() <= bytes_max)?;
+        Some(format!("data:{kind};base64,{}", STANDARD.encode(&self.bytes)))
+    }
 }
 
 impl ToolReply {

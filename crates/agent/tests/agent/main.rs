@@ -4,6 +4,7 @@
 mod scripted;
 
 mod bench;
+mod browse;
 mod repair;
 
 use std::fs;

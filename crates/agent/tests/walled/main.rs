@@ -18,7 +18,7 @@ use gptoss_agent::{
 };
 use gptoss_harmony::{Message, Role};
 use gptoss_tools::cell::{Cell, Launcher, launch};
-use gptoss_tools::{Interpreter, Places, Python, Shell, Workspace};
+use gptoss_tools::{Container, Interpreter, Places, Python, Shell, Workspace};
 use libtest_mimic::{Arguments, Trial};
 
 #[expect(clippy::disallowed_methods, reason = "a program of its own reads its arguments")]
@@ -117,7 +117,7 @@ fn computes() {
     let folders = std::env::split_paths(&std::env::var_os("PATH").unwrap()).collect();
     let places = Places { folders, ..Places::default() };
     let python = Python::new(cell(), Interpreter::find(&places).unwrap());
-    let tools = vec![Tool::Python { python, conversation: "one".to_owned() }];
+    let tools = vec![Tool::Python { python, container: Container::default() }];
     let ending = work(&bench, Toolbox { tools }, Budget::default(), &AtomicBool::new(false), |_| {});
     assert_eq!(ending.end, AgentEnd::Answer);
     let results: Vec<&Message> =

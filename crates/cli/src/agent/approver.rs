@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use gptoss_agent::{Action, Decision};
 use gptoss_tools::mcp::is_hidden;
 
+use super::narrator;
 use crate::args::ApproveArg;
 use crate::terminal;
 
@@ -85,6 +86,7 @@ fn shown(action: &Action) -> String {
         Action::FileChange { diff, .. } => diff.clone(),
         Action::Command { command } => format!("$ {command}"),
         Action::Code { code } => code.clone(),
+        Action::Browse(action) => narrator::browsed(action),
         Action::Mcp { server, tool, arguments, .. } => format!("{server}: {tool} {arguments}"),
         Action::Unknown { name } => name.clone(),
     };

@@ -6,15 +6,20 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Write};
 
 use gptoss_agent::{Action, AgentEvent, AgentUsage, CallStatus};
+use gptoss_tools::browser;
 use gptoss_tools::{EditKind, ToolReply};
 use gptoss_turn::Outcome;
 use serde_json::{Value, json};
+
+use super::made_files::MadeFiles;
+use super::narrator::browsed;
 
 /// Writes events.
 pub struct Events {
     num_items: usize,
     /// The id of the call that is being answered.
     open: Option<String>,
+    files: MadeFiles,
 }
 
 impl Events {
@@ -23,7 +28,7 @@ impl Events {
         let draw = || RandomState::new().build_hasher().finish();
         write(&json!({"type": "thread.started", "thread_id": format!("{:016x}{:016x}", draw(), draw())}))?;
         write(&json!({"type": "turn.started"}))?;
-        Ok(Events { num_items: 0, open: None })
+        Ok(Events { num_items: 0, open: None, files: MadeFiles::default() })
     }
 
     /// Writes what an event is in these words, if it is anything.
@@ -44,9 +49,12 @@ impl Events {
                     CallStatus::Failed => "failed",
                     CallStatus::Declined => "declined",
                 };
-                write(
-                    &json!({"type": "item.completed", "item": item(&id, &action, status, Some((&reply, exit_code)))}),
-                )
+                let mut item = item(&id, &action, status, Some((&reply, exit_code)));
+                let files = self.files.keep(&reply.files);
+                if !files.is_empty() {
+                    item["files"] = files.iter().map(|path| path.to_string_lossy()).collect();
+                }
+                write(&json!({"type": "item.completed", "item": item}))
             }
         }
     }
@@ -128,10 +136,38 @@ fn item(id: &str, action: &Action, status: &str, answer: Option<(&ToolReply, Opt
         }
         Action::Command { command: line } => command(line),
         Action::Code { code } => command(&format!("python\n{code}")),
+        Action::Browse(action) => {
+            let mut item = json!({
+                "id": id, "type": "web_search", "query": browsed_query(action), "action": browsed_action(action),
+                "status": status,
+            });
+            if let Some(reply) = reply.filter(|reply| reply.is_error) {
+                item["error"] = json!({"message": reply.text});
+            }
+            item
+        }
         Action::Mcp { server, tool, arguments, .. } => mcp(server, tool, arguments),
         Action::Unknown { name } => {
             let message = reply.map_or_else(|| name.clone(), |reply| reply.text.clone());
             json!({"id": id, "type": "error", "message": message})
+        }
+    }
+}
+
+/// What was searched; what else is done in a browser has no query, and is told in its place.
+fn browsed_query(action: &browser::Action) -> String {
+    match action {
+        browser::Action::Search { query, .. } => query.clone(),
+        other => browsed(other),
+    }
+}
+
+fn browsed_action(action: &browser::Action) -> Value {
+    match action {
+        browser::Action::Search { query, .. } => json!({"type": "search", "query": query}),
+        browser::Action::OpenPage { url } => json!({"type": "open_page", "url": url}),
+        browser::Action::FindInPage { pattern, url } => {
+            json!({"type": "find_in_page", "url": url, "pattern": pattern})
         }
     }
 }

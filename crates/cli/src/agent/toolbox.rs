@@ -5,35 +5,44 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use gptoss_agent::{Tool, Toolbox};
+use gptoss_tools::browser::{Browser, Limits};
 use gptoss_tools::cell::{Cell, Launcher};
 use gptoss_tools::mcp::limits::McpLimits;
 use gptoss_tools::mcp::{McpClient, parse_mcp_servers};
-use gptoss_tools::{Interpreter, Python, Shell, Workspace};
+use gptoss_tools::{Container, Shell, Workspace};
 
-use crate::args::ToolArg;
+use crate::args::{BrowserSource, ToolArg};
+use crate::browser;
 use crate::cells;
 use crate::failure::usage;
 use crate::input::Source;
 
-/// Whose Python it is: there is one conversation.
-const CONVERSATION: &str = "agent";
+/// What tools of a name alone do not have.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Beside<'a> {
+    /// Where the browser searches and reads.
+    pub browser: Option<&'a BrowserSource>,
+    /// The file of servers.
+    pub mcp: Option<&'a Path>,
+}
 
-/// The tools of these names in a folder, with the servers of a file.
+/// The tools of these names in a folder.
 ///
-/// Errors: the folder is none; walls that cannot be built; a server that is not in the file, or does not
-/// answer.
-pub async fn of(tools: &[ToolArg], workspace: &Path, mcp: Option<&Path>) -> Result<Toolbox> {
+/// Errors: the folder is none; walls that cannot be built; a browser without a source, or one that cannot be
+/// used; a server that is not in the file, or does not answer.
+pub async fn of(tools: &[ToolArg], workspace: &Path, beside: Beside<'_>) -> Result<Toolbox> {
     let mut toolbox = Toolbox::default();
     for tool in tools {
         toolbox.tools.push(match tool {
             ToolArg::ApplyPatch => Tool::Patch(Workspace::open(workspace)?),
             ToolArg::Shell => Tool::Shell(Shell::new(Cell::stand(Launcher::own())?, workspace)?),
-            ToolArg::Python => {
-                let interpreter = Interpreter::find(&cells::programs())?;
-                let python = Python::new(Cell::stand(Launcher::own())?, interpreter);
-                Tool::Python { python, conversation: CONVERSATION.to_owned() }
+            ToolArg::Python => Tool::Python { python: cells::python()?, container: Container::default() },
+            ToolArg::Browser => {
+                let source =
+                    beside.browser.context("browser: say where it searches with --browser SOURCE")?;
+                Tool::Browser(Browser::new(browser::open(source)?, Limits::default()).into())
             }
-            ToolArg::Mcp(name) => server(name, mcp).await?,
+            ToolArg::Mcp(name) => server(name, beside.mcp).await?,
         });
     }
     Ok(toolbox)
@@ -42,7 +51,7 @@ pub async fn of(tools: &[ToolArg], workspace: &Path, mcp: Option<&Path>) -> Resu
 /// A server, asked for its tools.
 async fn server(name: &str, file: Option<&Path>) -> Result<Tool> {
     let Some(file) = file else {
-        return Err(usage(format!("mcp:{name}: say where servers are with --mcp FILE.json")));
+        return Err(usage(format!("mcp:{name}: say where servers are with --mcp FILE")));
     };
     let text = Source::File(file).read_text()?;
     let servers = parse_mcp_servers(&text, &|variable| env::var(variable).ok())

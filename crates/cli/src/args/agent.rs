@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::GenerationArgs;
 use super::load::time;
+use super::{BrowserSource, GenerationArgs};
 
 /// `gptoss agent`.
 #[derive(Debug, Args)]
@@ -20,11 +20,16 @@ pub struct AgentArgs {
     pub workspace: PathBuf,
     /// What the model may use, separated by commas: shell (commands in the folder, behind walls),
     /// apply_patch (changes of its files, which can be taken back), python (behind walls and without the
-    /// folder), mcp:NAME (a server of --mcp)
+    /// folder), browser (needs --browser), mcp:NAME (a server of --mcp)
     #[arg(long, value_name = "TOOLS", value_parser = ToolArg::from_str, value_delimiter = ',', default_value = "shell,apply_patch")]
     pub tools: Vec<ToolArg>,
-    /// Servers of the Model Context Protocol: JSON with an object `mcpServers`, as other programs have it
-    #[arg(long, value_name = "FILE.json")]
+    /// Where the browser of --tools searches and reads: corpus:DIR (a folder of texts), searxng:URL (pages
+    /// are fetched here), exa (EXA_API_KEY), youcom (YDC_API_KEY), or fetch (pages alone)
+    #[arg(long, value_name = "SOURCE", value_parser = BrowserSource::from_str)]
+    pub browser: Option<BrowserSource>,
+    /// Servers of the Model Context Protocol: JSON with an object `mcpServers`, as other programs have it, or
+    /// TOML with tables `mcp_servers`, as Codex has it
+    #[arg(long, value_name = "FILE")]
     pub mcp: Option<PathBuf>,
     /// Who approves of changes, which are shown before they are made: you each time, nobody (they are
     /// refused), or nobody (they are made)
@@ -59,13 +64,15 @@ pub enum ToolArg {
     Shell,
     /// Python without the folder.
     Python,
+    /// Searches and pages.
+    Browser,
     /// A server of this name.
     Mcp(String),
 }
 
 impl ToolArg {
     /// The names that can be written, but for the servers'.
-    pub const NAMES: &str = "shell,apply_patch,python";
+    pub const NAMES: &str = "shell,apply_patch,python,browser";
 }
 
 impl FromStr for ToolArg {
@@ -76,6 +83,7 @@ impl FromStr for ToolArg {
             "apply_patch" => Ok(ToolArg::ApplyPatch),
             "shell" => Ok(ToolArg::Shell),
             "python" => Ok(ToolArg::Python),
+            "browser" => Ok(ToolArg::Browser),
             _ => match text.strip_prefix("mcp:") {
                 Some(name) if !name.is_empty() => Ok(ToolArg::Mcp(name.to_owned())),
                 _ => Err(format!("there is no tool `{text}`; there are {}, and mcp:NAME", ToolArg::NAMES)),
@@ -90,6 +98,7 @@ impl fmt::Display for ToolArg {
             ToolArg::ApplyPatch => f.write_str("apply_patch"),
             ToolArg::Shell => f.write_str("shell"),
             ToolArg::Python => f.write_str("python"),
+            ToolArg::Browser => f.write_str("browser"),
             ToolArg::Mcp(name) => write!(f, "mcp:{name}"),
         }
     }

@@ -1,9 +1,11 @@
 //! Flags of `gptoss mcp`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Subcommand};
+
+use super::BrowserSource;
 
 /// `gptoss mcp`.
 #[derive(Debug, Args)]
@@ -17,18 +19,21 @@ pub struct McpArgs {
 #[derive(Debug, Subcommand)]
 pub enum McpToolCommand {
     /// The browser that gpt-oss was trained to use: search, open, find
-    Browser(McpBrowserArgs),
-}
-
-/// `gptoss mcp browser`.
-#[derive(Debug, Args)]
-pub struct McpBrowserArgs {
-    /// Browse the files of this folder: text, Markdown and HTML
-    #[arg(long, value_name = "DIR")]
-    pub corpus: PathBuf,
-    /// Where clients are.
-    #[command(flatten)]
-    pub clients: McpClientArgs,
+    Browser {
+        /// Where it searches and reads: corpus:DIR (a folder of text, Markdown and HTML), searxng:URL (pages
+        /// are fetched here), exa (EXA_API_KEY), youcom (YDC_API_KEY), or fetch (pages alone)
+        #[arg(value_name = "SOURCE", value_parser = BrowserSource::from_str)]
+        source: BrowserSource,
+        /// Where clients are.
+        #[command(flatten)]
+        clients: McpClientArgs,
+    },
+    /// The Python that gpt-oss was trained to use, in a cell for each session
+    Python {
+        /// Where clients are.
+        #[command(flatten)]
+        clients: McpClientArgs,
+    },
 }
 
 /// Where clients are.

@@ -9,6 +9,7 @@
 mod adapter;
 mod agent;
 mod batch;
+mod browser;
 mod compute;
 mod config;
 mod cost;
@@ -36,6 +37,7 @@ pub use adapter::{
 };
 pub use agent::{AgentArgs, ApproveArg, ToolArg};
 pub use batch::BatchArgs;
+pub use browser::BrowserSource;
 pub use compute::{ComputeArgs, DenseArg, DeviceArg, KvArg, PrecisionArg, memory_size};
 pub use config::{ConfigArgs, ConfigCheckArgs, ConfigCommand, SettingsArgs};
 pub use cost::CostArgs;
@@ -48,10 +50,10 @@ pub use load::{
     ArrivalsArg, AskingArgs, EndpointArg, LENGTH_TOKENS_MAX, Lengths, LoadArgs, Objective, RequestTime,
     SendingArgs,
 };
-pub use mcp::{McpArgs, McpBrowserArgs, McpToolCommand};
+pub use mcp::{McpArgs, McpToolCommand};
 pub use redact::RedactArgs;
 pub use safety::{Measure, SafetyArgs, SafetyCommand, SafetyCompareArgs, SafetySuiteArgs, TrialArgs};
-pub use serve::{BrowserSource, LogForm, ReasoningName, ServeArgs, ServedTool};
+pub use serve::{LogForm, ReasoningName, ServeArgs, ServedTool};
 pub use train::{DataArgs, SiteArg, StepArgs, TrainArgs, TuningArgs, ValidArg};
 pub use verify::VerifyArgs;
 
@@ -151,6 +153,10 @@ pub struct ChatArgs {
     /// ~/.local/state/gptoss/chat_history
     #[arg(long)]
     pub no_history: bool,
+    /// Where the browser of /tools searches and reads: corpus:DIR (a folder of texts), searxng:URL (pages are
+    /// fetched here), exa (EXA_API_KEY), youcom (YDC_API_KEY), or fetch (pages alone)
+    #[arg(long, value_name = "SOURCE", value_parser = BrowserSource::from_str)]
+    pub browser: Option<BrowserSource>,
     /// The model and how it answers.
     #[command(flatten)]
     pub generation: GenerationArgs,

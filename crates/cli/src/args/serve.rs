@@ -1,12 +1,13 @@
 //! Flags of `gptoss serve`.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 
 use gptoss_server::CorsOrigin;
 
-use super::{ComputeArgs, EngineArgs, MODEL, SettingsArgs, memory_size};
+use super::{BrowserSource, ComputeArgs, EngineArgs, MODEL, SettingsArgs, memory_size};
 
 /// `gptoss serve`.
 #[derive(Debug, Args)]
@@ -86,9 +87,10 @@ pub struct ServeArgs {
     pub tools: Vec<ServedTool>,
     /// Where the browser of --tools searches and reads: corpus:DIR (a folder of texts), searxng:URL (pages
     /// are fetched here), exa (EXA_API_KEY), youcom (YDC_API_KEY), or fetch (pages alone)
-    #[arg(long, value_name = "SOURCE", value_parser = browser_source)]
+    #[arg(long, value_name = "SOURCE", value_parser = BrowserSource::from_str)]
     pub browser: Option<BrowserSource>,
-    /// MCP servers that Responses may use: a file of JSON with mcpServers, as other programs read it
+    /// MCP servers that Responses may use: a file of JSON with mcpServers, as other programs read it, or of
+    /// TOML with mcp_servers, as Codex does
     #[arg(long, value_name = "FILE")]
     pub mcp: Option<PathBuf>,
     /// Policies by which what goes in and comes out is judged: TOML of this program's, or openai-guardrails'
@@ -169,34 +171,6 @@ pub enum ServedTool {
     Browser,
     /// code_interpreter: Python that keeps its state, behind walls
     Python,
-}
-
-/// Where a browser searches and reads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BrowserSource {
-    /// In a folder of this machine.
-    Corpus(PathBuf),
-    /// By a SearXNG, and in the pages themselves.
-    Searxng(String),
-    /// By Exa.
-    Exa,
-    /// By You.com.
-    YouCom,
-    /// In pages alone.
-    Fetch,
-}
-
-fn browser_source(text: &str) -> Result<BrowserSource, String> {
-    match text.split_once(':') {
-        Some(("corpus", folder)) if !folder.is_empty() => Ok(BrowserSource::Corpus(PathBuf::from(folder))),
-        Some(("searxng", url)) if !url.is_empty() => Ok(BrowserSource::Searxng(url.to_owned())),
-        _ => match text {
-            "exa" => Ok(BrowserSource::Exa),
-            "youcom" => Ok(BrowserSource::YouCom),
-            "fetch" => Ok(BrowserSource::Fetch),
-            _ => Err("write corpus:DIR, searxng:URL, exa, youcom or fetch".to_owned()),
-        },
-    }
 }
 
 /// How lines of log look.

@@ -6,8 +6,8 @@ use anyhow::{Result, bail};
 use gptoss_agent::Toolbox;
 
 use super::command::NONE;
-use crate::agent::toolbox;
-use crate::args::ToolArg;
+use crate::agent::toolbox::{self, Beside};
+use crate::args::{BrowserSource, ToolArg};
 
 /// Where they work: the folder that the chat was begun in.
 const FOLDER: &str = ".";
@@ -15,12 +15,19 @@ const FOLDER: &str = ".";
 /// The tools that are on.
 #[derive(Default)]
 pub struct Tools {
+    /// Where the browser searches and reads.
+    browser: Option<BrowserSource>,
     names: Vec<ToolArg>,
     /// The same, at work.
     pub toolbox: Toolbox,
 }
 
 impl Tools {
+    /// All off, with where the browser would search.
+    pub fn new(browser: Option<BrowserSource>) -> Tools {
+        Tools { browser, ..Tools::default() }
+    }
+
     /// Turns tools on by name, and all others off; says which are on then.
     ///
     /// Errors: there is no such tool, or it cannot run here; nothing has changed then.
@@ -36,7 +43,8 @@ impl Tools {
                 wanted.push(tool);
             }
         }
-        self.toolbox = toolbox::of(&wanted, Path::new(FOLDER), None).await?;
+        let beside = Beside { browser: self.browser.as_ref(), mcp: None };
+        self.toolbox = toolbox::of(&wanted, Path::new(FOLDER), beside).await?;
         self.names = wanted;
         Ok(self.described())
     }

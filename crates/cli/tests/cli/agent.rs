@@ -20,6 +20,10 @@ const NO_PATCH: &str =
     "<|channel|>commentary to=functions.apply_patch <|constrain|>json<|message|>{}<|call|>";
 const LIST: &str =
     "<|channel|>commentary to=functions.shell <|constrain|>json<|message|>{\"command\":\"ls\"}<|call|>";
+const SEARCH: [&str; 2] =
+    ["<|channel|>analysis to=browser.search code<|message|>{\"query\":\"|piano", "\"}<|call|>"];
+const CITES: &str = "<|channel|>final<|message|>It is so 【0†L1】.<|return|>";
+const MAKES_FILE: &str = "<|channel|>analysis to=python code<|message|>open|('/|mnt|/data|/p|iano|','|w|').|write|('|85|')<|call|>";
 const DONE: &str = "<|channel|>final<|message|>It makes 85.<|return|>";
 
 struct Bench {
@@ -168,17 +172,68 @@ fn a_command_runs_in_the_folder_and_is_an_item() {
     assert!(never.stderr.contains("$ ls\n") && never.stderr.contains("$ ls: not done"), "{}", never.stderr);
 }
 
+/// The pages that an answer cites stand behind it; a citation of none does not.
+#[test]
+fn a_browser_reads_a_folder_and_its_pages_are_told() {
+    let bench = Bench::empty();
+    scripted_with_middle(bench.model.path(), SEARCH[0], SEARCH[1], CITES);
+    fs::write(bench.folder().join("a.txt"), "A piano is tuned.\n").unwrap();
+    let source = format!("corpus:{}", bench.folder().display());
+    let flags = ["--approve", "never", "--browser", &source];
+    let ran = bench.agent_with("browser", &flags);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "It is so 【0†L1】.\n"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("search piano: done") && !ran.stderr.contains("【0】"), "{}", ran.stderr);
+    let events = events(bench.agent_with("browser", &[&flags[..], &["--json"]].concat()));
+    let item = json!({
+        "id": "item_0", "type": "web_search", "query": "piano", "status": "completed",
+        "action": {"type": "search", "query": "piano"},
+    });
+    assert_eq!(events[3], json!({"type": "item.completed", "item": item}));
+}
+
+/// What Python writes to /mnt/data is handed out, and where it is, is told.
+#[cfg(target_os = "linux")]
+#[test]
+fn files_of_python_are_kept_and_told() {
+    let bench = Bench::empty();
+    scripted(bench.model.path(), MAKES_FILE, DONE);
+    let places = tempfile::tempdir().unwrap();
+    let agent = |more: &[&str]| {
+        let (model, workspace) = (bench.model.path().to_str().unwrap(), bench.folder().to_str().unwrap());
+        let args = ["agent", "Begin.", "--model", model, "--workspace", workspace, "--tools", "python"];
+        let mut command = gptoss(&[&args[..], &["--approve", "never"], more].concat());
+        // Where the Python of this machine is looked for, and where files are put.
+        command.env("PATH", "/usr/local/bin:/usr/bin:/bin").env("TMPDIR", places.path());
+        Ran::from(command.stdin(Stdio::null()).output().unwrap())
+    };
+    let ran = agent(&[]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let file = ran.stderr.lines().find_map(|line| line.strip_prefix("  file: "));
+    let file = file.unwrap_or_else(|| panic!("{}", ran.stderr));
+    assert!(file.starts_with(places.path().to_str().unwrap()) && file.ends_with("/piano"), "{file}");
+    assert_eq!(fs::read_to_string(file).unwrap(), "85");
+    let events = events(agent(&["--json"]));
+    let told = events[3]["item"]["files"][0].as_str().unwrap_or_else(|| panic!("{}", events[3]));
+    assert_eq!(fs::read_to_string(told).unwrap(), "85");
+    assert_eq!(fs::read_dir(bench.folder()).unwrap().count(), 0);
+}
+
 #[test]
 fn tools_that_cannot_be_had_are_told_before_the_model_is_opened() {
     let bench = Bench::empty();
     bench.agent_with("hammer", &[]).fails(2, &["no tool `hammer`", "apply_patch"]);
-    bench.agent_with("mcp:files", &["--approve", "auto"]).fails(2, &["--mcp FILE.json"]);
+    bench.agent_with("mcp:files", &["--approve", "auto"]).fails(2, &["--mcp FILE"]);
+    bench.agent_with("browser", &["--approve", "auto"]).fails(2, &["--browser corpus:DIR"]);
+    let source = ["--approve", "auto", "--browser", "fetch"];
+    bench.agent_with("shell", &source).fails(2, &["add --tools browser"]);
     let file = bench.model.path().join("mcp.json");
     let mcp = ["--approve", "auto", "--mcp", file.to_str().unwrap()];
     fs::write(&file, r#"{"mcpServers": {"other": {"command": "true"}}}"#).unwrap();
     bench.agent_with("mcp:files", &mcp).fails(1, &["no server files", "other"]);
     fs::write(&file, r#"{"mcpServers": {"files": {}}}"#).unwrap();
     bench.agent_with("mcp:files", &mcp).fails(1, &["mcp.json", "mcpServers.files"]);
+    fs::write(&file, "[mcp_servers.files]\nenabled = true\n").unwrap();
+    bench.agent_with("mcp:files", &mcp).fails(1, &["mcp.json", "mcp_servers.files"]);
 }
 
 #[test]
@@ -187,7 +242,7 @@ fn a_chat_turns_tools_on_and_off() {
     let ran = run_with(&["chat", "--model", "synthetic:tiny"], script.as_bytes());
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let said = [
-        "no tools are on; /tools shell,apply_patch,python",
+        "no tools are on; /tools shell,apply_patch,python,browser",
         "there is no tool `hammer`",
         "the model may use apply_patch in this folder",
         "no tools are on",

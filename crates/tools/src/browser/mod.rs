@@ -42,8 +42,8 @@ use crate::reply::ToolReply;
 /// What stands before an address whose source is shown.
 const VIEW_SOURCE: &str = "view-source:";
 
-/// One session of browsing.
-#[derive(Debug)]
+/// One session of browsing. A clone goes on from where it is, and shares its pages.
+#[derive(Debug, Clone)]
 pub struct Browser {
     backend: Arc<Backend>,
     limits: Limits,
@@ -103,10 +103,20 @@ impl Browser {
         Browsed { reply, action }
     }
 
+    /// What a call would do, for people to read before it is answered; none where it cannot be understood.
+    pub fn foresee(&self, function: &str, arguments: &str) -> Option<Action> {
+        self.action(&Arguments::parse(function, arguments).ok()?)
+    }
+
     /// The pages that an answer may cite by now: the cursor and the address of each.
     pub fn pages(&self) -> impl Iterator<Item = (usize, &str)> {
         let cited = self.shown.iter().enumerate().map(|(cursor, page)| (cursor, page.cited_url()));
         cited.filter(|(_, url)| !url.is_empty())
+    }
+
+    /// Text and addresses of the pages that it keeps. Units: bytes.
+    pub fn kept_bytes(&self) -> usize {
+        self.kept_bytes
     }
 
     async fn try_call(

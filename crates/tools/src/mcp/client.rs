@@ -27,6 +27,15 @@ use super::session::Session;
 use super::stranger_text::one_line;
 use crate::reply::ToolReply;
 
+/// Which tool is called.
+#[derive(Debug, Clone, Copy)]
+enum Asked<'a> {
+    /// By the name that models know.
+    Function(&'a str),
+    /// By the server's.
+    Tool(&'a str),
+}
+
 /// A server, reached when it is needed.
 pub struct McpClient {
     config: McpServerConfig,
@@ -76,15 +85,32 @@ impl McpClient {
     ///
     /// Errors: a server that could not be asked, or ended before it answered.
     pub async fn try_call(&self, function: &str, arguments: &str) -> Result<ToolReply, McpError> {
+        self.ask(Asked::Function(function), arguments).await
+    }
+
+    /// The same by the server's own name of the tool, which stays when the server starts again and lists its
+    /// tools otherwise.
+    ///
+    /// Errors: as those of [`McpClient::try_call`].
+    pub async fn try_call_tool(&self, name: &str, arguments: &str) -> Result<ToolReply, McpError> {
+        self.ask(Asked::Tool(name), arguments).await
+    }
+
+    async fn ask(&self, asked: Asked<'_>, arguments: &str) -> Result<ToolReply, McpError> {
         let arguments = match parse_arguments(arguments) {
             Ok(arguments) => arguments,
             Err(reason) => return Ok(ToolReply::error(reason)),
         };
         let (session, has_restarted) = self.reach(tokio::time::Instant::now() + self.limits.start).await?;
         let listing = session.known_listing();
-        let Some(tool) = listing.tool(function) else {
+        let tool = match asked {
+            Asked::Function(function) => listing.tool(function),
+            Asked::Tool(name) => listing.tools.iter().find(|tool| tool.name == name),
+        };
+        let Some(tool) = tool else {
             let names: Vec<&str> = listing.tools.iter().map(|tool| tool.function.as_str()).collect();
-            let asked = one_line(function, MCP_ERROR_BYTES_MAX);
+            let (Asked::Function(asked) | Asked::Tool(asked)) = asked;
+            let asked = one_line(asked, MCP_ERROR_BYTES_MAX);
             let problem = format!("there is no function {asked:?}; there are: {}", names.join(", "));
             return Ok(ToolReply::error(problem));
         };

@@ -16,6 +16,8 @@ pub struct McpServerConfig {
     pub transport: McpTransport,
     /// The tools that may be called, by the server's names; all without it.
     pub allowed_tools: Option<Vec<String>>,
+    /// Those that may not, by the server's names.
+    pub disabled_tools: Vec<String>,
     /// Which of them need approval.
     pub approval: McpApproval,
 }

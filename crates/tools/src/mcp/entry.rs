@@ -1,8 +1,11 @@
-//! The text in which people write servers: JSON with an object `mcpServers`, as other programs read it.
+//! The text in which people write servers: JSON with an object `mcpServers`, as most programs read it, or
+//! TOML with tables `[mcp_servers.LABEL]`, as Codex does.
 //!
 //! `{"mcpServers": {"LABEL": {"command", "args", "env", "cwd"} or {"url", "headers"}}}`, and for both `type`,
 //! `disabled`, `allowedTools` and `requireApproval`. A key that is not known is refused: a list of allowed
 //! tools that is misspelled would allow all.
+
+mod codex;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,6 +20,7 @@ use super::config::{McpHttp, McpProgram, McpServerConfig, McpTransport};
 use super::function_name::namespace_name;
 use super::limits::{MCP_LABEL_BYTES_MAX, MCP_SERVERS_BYTES_MAX, MCP_SERVERS_MAX};
 use super::variable::expanded;
+use codex::CodexEntry;
 
 /// What a program needs to run, and no secrets: all that a server inherits of an environment.
 const INHERITED: &[&str] =
@@ -39,11 +43,16 @@ const RESERVED_HEADERS: &[&str] = &[
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum McpEntryError {
     /// It is not what such a text is.
-    #[error("{0}; expected {{\"mcpServers\": {{\"LABEL\": {{\"command\": ...}} or {{\"url\": ...}}}}}}")]
+    #[error(
+        "{0}; expected {{\"mcpServers\": {{\"LABEL\": {{\"command\": ...}} or {{\"url\": ...}}}}}}, \
+         or [mcp_servers.LABEL] in TOML"
+    )]
     Text(String),
     /// One entry is wrong.
-    #[error("mcpServers.{label}: {reason}")]
+    #[error("{table}.{label}: {reason}")]
     Entry {
+        /// What holds the entries.
+        table: &'static str,
         /// Which.
         label: String,
         /// What is wrong and what to do.
@@ -52,7 +61,7 @@ pub enum McpEntryError {
 }
 
 /// An entry as it is written.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Entry {
     r#type: Option<String>,
@@ -69,15 +78,17 @@ struct Entry {
     disabled: bool,
     allowed_tools: Option<Vec<String>>,
     #[serde(default)]
+    disabled_tools: Vec<String>,
+    #[serde(default)]
     require_approval: McpApproval,
 }
 
 /// The servers of a text, in its order, without those that are disabled. `lookup` gives variables of the
 /// environment: for `${NAME}`, and the few that a program needs to run.
 ///
-/// Errors: what is not JSON, not such an object, or beyond [`super::limits`]; an entry with an unknown key,
-/// without `command` or `url` or with both, with a variable that is not set, an address that is not http or
-/// https, or a header that is not one.
+/// Errors: what is neither JSON nor TOML, not such an object, or beyond [`super::limits`]; an entry with an
+/// unknown key, without `command` or `url` or with both, with a variable that is not set, an address that is
+/// not http or https, or a header that is not one.
 pub fn parse_mcp_servers(
     text: &str,
     lookup: &dyn Fn(&str) -> Option<String>,
@@ -86,48 +97,97 @@ pub fn parse_mcp_servers(
     if text.len() > MCP_SERVERS_BYTES_MAX {
         return Err(wrong(format!("{} bytes, more than {MCP_SERVERS_BYTES_MAX}", text.len())));
     }
-    let value: Value = serde_json::from_str(text).map_err(|error| wrong(format!("not JSON: {error}")))?;
-    let entries = ["mcpServers", "servers"].iter().find_map(|key| value.get(*key)).and_then(Value::as_object);
-    let entries = entries.ok_or_else(|| wrong("no object `mcpServers`".into()))?;
+    // No text of TOML begins with a brace.
+    let (form, value): (Form, Value) = match text.trim_start().starts_with('{') {
+        true => (
+            Form::McpServers,
+            serde_json::from_str(text).map_err(|error| wrong(format!("not JSON: {error}")))?,
+        ),
+        false => (
+            Form::Codex,
+            toml::from_str(text)
+                .map_err(|error| wrong(format!("neither JSON nor TOML: {}", error.message())))?,
+        ),
+    };
+    let keys: &[&str] = match form {
+        Form::McpServers => &[MCP_SERVERS, "servers"],
+        Form::Codex => &[CODEX_SERVERS],
+    };
+    let entries = keys.iter().find_map(|key| value.get(*key)).and_then(Value::as_object);
+    let entries = entries.ok_or_else(|| wrong(format!("no object `{}`", keys[0])))?;
     if entries.len() > MCP_SERVERS_MAX {
         return Err(wrong(format!("{} servers, more than {MCP_SERVERS_MAX}", entries.len())));
     }
-    let servers = parse_entries(entries, lookup)?;
+    let servers = parse_entries(form, entries, lookup)?;
     for (at, server) in servers.iter().enumerate() {
         let name = namespace_name(&server.label);
         if let Some(other) = servers[..at].iter().find(|other| namespace_name(&other.label) == name) {
             let reason = format!("has the namespace {name} as {:?} has; rename one", other.label);
-            return Err(McpEntryError::Entry { label: server.label.clone(), reason });
+            return Err(McpEntryError::Entry { table: form.table(), label: server.label.clone(), reason });
         }
     }
     Ok(servers)
 }
 
+/// What holds the entries in JSON.
+const MCP_SERVERS: &str = "mcpServers";
+/// The same in TOML.
+const CODEX_SERVERS: &str = "mcp_servers";
+
+/// Whose words a text is in.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    /// Most programs'.
+    McpServers,
+    /// Codex's.
+    Codex,
+}
+
+impl Form {
+    fn table(self) -> &'static str {
+        match self {
+            Form::McpServers => MCP_SERVERS,
+            Form::Codex => CODEX_SERVERS,
+        }
+    }
+}
+
 fn parse_entries(
+    form: Form,
     entries: &Map<String, Value>,
     lookup: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Vec<McpServerConfig>, McpEntryError> {
     let mut servers = Vec::new();
     for (label, value) in entries {
-        let in_entry = |reason| McpEntryError::Entry { label: label.clone(), reason };
+        let in_entry = |reason| McpEntryError::Entry { table: form.table(), label: label.clone(), reason };
         if label.is_empty() || label.len() > MCP_LABEL_BYTES_MAX || label.chars().any(char::is_control) {
             return Err(in_entry(format!(
                 "a label has 1 to {MCP_LABEL_BYTES_MAX} bytes that can be printed"
             )));
         }
-        let entry: Entry =
-            serde_path_to_error::deserialize(value).map_err(|error| in_entry(error.to_string()))?;
+        let entry: Entry = match form {
+            Form::McpServers => serde_path_to_error::deserialize(value),
+            Form::Codex => {
+                serde_path_to_error::deserialize(value).map(|entry: CodexEntry| entry.into_entry(lookup))
+            }
+        }
+        .map_err(|error| in_entry(error.to_string()))?;
         if entry.disabled {
             continue;
         }
-        let (allowed_tools, approval) = (entry.allowed_tools.clone(), entry.require_approval.clone());
-        let transport = transport(entry, lookup).map_err(in_entry)?;
-        servers.push(McpServerConfig { label: label.clone(), transport, allowed_tools, approval });
+        let transport = transport(&entry, lookup).map_err(in_entry)?;
+        servers.push(McpServerConfig {
+            label: label.clone(),
+            transport,
+            allowed_tools: entry.allowed_tools,
+            disabled_tools: entry.disabled_tools,
+            approval: entry.require_approval,
+        });
     }
     Ok(servers)
 }
 
-fn transport(entry: Entry, lookup: &dyn Fn(&str) -> Option<String>) -> Result<McpTransport, String> {
+fn transport(entry: &Entry, lookup: &dyn Fn(&str) -> Option<String>) -> Result<McpTransport, String> {
     let kind = entry.r#type.as_deref();
     match (kind, &entry.command, &entry.url) {
         (Some("sse"), ..) => Err(
@@ -146,8 +206,8 @@ fn transport(entry: Entry, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Mc
         (_, _, Some(_)) if !entry.args.is_empty() || !entry.env.is_empty() || entry.cwd.is_some() => {
             Err("`args`, `env` and `cwd` go with `command`".into())
         }
-        (_, Some(command), _) => program(command, &entry, lookup).map(McpTransport::Stdio),
-        (_, _, Some(url)) => http(url, &entry, lookup).map(McpTransport::Http),
+        (_, Some(command), _) => program(command, entry, lookup).map(McpTransport::Stdio),
+        (_, _, Some(url)) => http(url, entry, lookup).map(McpTransport::Http),
     }
 }
 
@@ -258,6 +318,54 @@ mod tests {
     }
 
     #[test]
+    fn entries_are_read_as_codex_writes_them() {
+        let servers = parse(
+            r#"
+            model = "gpt-oss:20b"
+            [mcp_servers.time]
+            command = "uvx"
+            args = ["mcp-server-time"]
+            env_vars = ["TOKEN", "NOT_SET"]
+            startup_timeout_sec = 20
+            [mcp_servers.time.env]
+            A = "1"
+            [mcp_servers.docs]
+            url = "https://docs.example/mcp"
+            bearer_token_env_var = "TOKEN"
+            http_headers = { "X-A" = "b" }
+            env_http_headers = { "X-Token" = "TOKEN", "X-None" = "NOT_SET" }
+            enabled_tools = ["search", "write"]
+            disabled_tools = ["write"]
+            [mcp_servers.off]
+            command = "x"
+            enabled = false
+            "#,
+        )
+        .expect("servers");
+        assert_eq!(servers.len(), 2);
+        let named = |label| servers.iter().find(|server| server.label == label).expect(label);
+        let (docs, time) = (named("docs"), named("time"));
+        let McpTransport::Stdio(program) = &time.transport else { panic!("{time:?}") };
+        let env = [("PATH", "/bin"), ("A", "1"), ("TOKEN", "s3cret")];
+        let env: Vec<(String, String)> =
+            env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        assert_eq!((&program.env, program.args.len()), (&env, 1));
+        let McpTransport::Http(http) = &docs.transport else { panic!("{docs:?}") };
+        let headers: Vec<(&str, &[u8])> =
+            http.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        let expected: [(&str, &[u8]); 3] =
+            [("authorization", b"Bearer s3cret"), ("x-a", b"b"), ("x-token", b"s3cret")];
+        assert_eq!(headers, expected);
+        assert_eq!((&docs.approval, docs.disabled_tools.len()), (&McpApproval::Always, 1));
+        let wrong = |text: &str, expected: &str| {
+            let error = parse(text).expect_err(text).to_string();
+            assert!(error.starts_with("mcp_servers.a: ") && error.contains(expected), "{text}: {error}");
+        };
+        wrong("[mcp_servers.a]\ncommand = 'x'\nallowed_tools = []", "unknown field `allowed_tools`");
+        wrong("[mcp_servers.a]\nurl = 'http://h/'\nbearer_token_env_var = 'NO'", "variable NO is not set");
+    }
+
+    #[test]
     fn what_is_wrong_is_told_by_its_place() {
         let check = |entry: &str, expected: &str| {
             let error =
@@ -282,7 +390,13 @@ mod tests {
         check(r#"{"url": "http://h/", "headers": {"Mcp-Session-Id": "x"}}"#, "set by the protocol");
         check(r#"{"url": "http://h/", "headers": {"A": "x\ny"}}"#, "no header may have");
         check(r#"{"command": "x", "requireApproval": "sometimes"}"#, "requireApproval");
-        assert!(parse("[]").expect_err("no object").to_string().starts_with("no object `mcpServers`"));
+        assert!(
+            parse(r#"{"a": 1}"#).expect_err("no object").to_string().starts_with("no object `mcpServers`")
+        );
+        assert!(
+            parse("model = 'x'").expect_err("no table").to_string().starts_with("no object `mcp_servers`")
+        );
+        assert!(parse("model =").expect_err("no TOML").to_string().starts_with("neither JSON nor TOML: "));
         assert!(parse("{").expect_err("no JSON").to_string().starts_with("not JSON: EOF"));
         let clash = r#"{"mcpServers": {"a-b": {"command": "x"}, "a.b": {"command": "x"}}}"#;
         let clash = parse(clash).expect_err("one namespace").to_string();

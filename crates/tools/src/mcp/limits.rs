@@ -55,6 +55,9 @@ pub const MCP_SESSIONS_MAX: usize = 64;
 /// Longest message that a client of ours may post, in bytes.
 pub const MCP_BODY_BYTES_MAX: usize = 4 << 20;
 
+/// Largest image of a call's that a client of ours is handed, in bytes.
+pub const MCP_IMAGE_BYTES_MAX: usize = 2 << 20;
+
 /// The bounds that a caller may choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct McpLimits {

@@ -85,10 +85,9 @@ pub(super) fn listing(config: &McpServerConfig, instructions: Option<&str>, tool
     }
     let mut kept: Vec<McpTool> = Vec::new();
     for tool in tools {
-        if config
-            .allowed_tools
-            .as_ref()
-            .is_some_and(|allowed| !allowed.iter().any(|name| tool.name == name.as_str()))
+        let is_named = |names: &Vec<String>| names.iter().any(|name| tool.name == name.as_str());
+        if config.allowed_tools.as_ref().is_some_and(|allowed| !is_named(allowed))
+            || is_named(&config.disabled_tools)
         {
             continue;
         }
@@ -169,6 +168,7 @@ mod tests {
             label: "my-docs".into(),
             transport: McpTransport::Http(McpHttp { url: "http://h/".into(), headers: Vec::new() }),
             allowed_tools: allowed.map(|names| names.iter().map(|name| (*name).to_owned()).collect()),
+            disabled_tools: vec!["hidden".to_owned()],
             approval: McpApproval::Always,
         };
         let tools = serde_json::from_value(tools).expect("tools");

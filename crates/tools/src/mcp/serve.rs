@@ -22,7 +22,7 @@ use rmcp::transport::streamable_http_server::session::local::LocalSessionManager
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio::net::TcpListener;
 
-pub use offer::{OfferedTool, ToolOffer};
+pub use offer::{OfferedTool, OwnPython, ToolOffer};
 
 use self::answer::Answerer;
 use self::events::EventSessions;

@@ -3,6 +3,7 @@
 mod find;
 mod session;
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -17,7 +18,8 @@ pub use find::{Interpreter, NoPython, Places};
 
 /// How long a process waits for the next call of its conversation.
 pub const IDLE_MAX: Duration = Duration::from_secs(20 * 60);
-/// Processes at once; the one that has waited longest leaves for a new one.
+/// Processes at once. For a new one leaves the one that has waited longest of whoever has most of them, the
+/// new one counted: so nobody's processes push out those of one who has fewer.
 pub const SESSIONS_MAX: usize = 16;
 /// How long a process may take to end that no longer answers.
 const END_MAX: Duration = Duration::from_secs(1);
@@ -38,7 +40,16 @@ pub struct Python {
     cell: Cell,
     interpreter: Interpreter,
     idle: Duration,
-    slots: Arc<Mutex<HashMap<String, Arc<Slot>>>>,
+    slots: Arc<Mutex<HashMap<Container, Arc<Slot>>>>,
+}
+
+/// Which conversation a process belongs to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Container {
+    /// Whose conversations share what there may be of them.
+    pub owner: String,
+    /// Which of the owner's.
+    pub name: String,
 }
 
 type Slot = tokio::sync::Mutex<State>;
@@ -64,8 +75,8 @@ impl Python {
     }
 
     /// Runs code in the process of a conversation, which is started if there is none.
-    pub async fn call(&self, conversation: &str, code: &str) -> ToolReply {
-        let slot = self.slot(conversation);
+    pub async fn call(&self, container: &Container, code: &str) -> ToolReply {
+        let slot = self.slot(container);
         let mut state = slot.lock().await;
         // Out of the slot until it has answered: a call that is dropped takes its process with it, and the
         // next one does not read the old answer.
@@ -74,7 +85,7 @@ impl Python {
         let mut session = match held {
             Some(session) => session,
             None => {
-                self.make_room(&slot);
+                self.make_room(container);
                 match Session::start(&self.cell, &self.interpreter) {
                     Ok(session) => session,
                     Err(error) => return ToolReply::error(format!("[ERROR] {error}")),
@@ -110,49 +121,44 @@ impl Python {
     }
 
     /// Ends the process of a conversation, which is over.
-    pub fn forget(&self, conversation: &str) {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(conversation);
+    pub fn forget(&self, container: &Container) {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(container);
     }
 
-    fn slot(&self, conversation: &str) -> Arc<Slot> {
+    fn slot(&self, container: &Container) -> Arc<Slot> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        if slots.len() >= CONVERSATIONS_MAX && !slots.contains_key(conversation) {
-            let oldest = slots
-                .iter()
-                .filter_map(|(name, slot)| Some((slot.try_lock().ok()?.last_used, name.clone())))
-                .min();
-            if let Some((_, name)) = oldest {
-                slots.remove(&name);
+        if slots.len() >= CONVERSATIONS_MAX && !slots.contains_key(container) {
+            let held =
+                slots.iter().map(|(held, slot)| (held, slot.try_lock().ok().map(|state| state.last_used)));
+            let leaving = leaving(&container.owner, &held.collect::<Vec<_>>()).cloned();
+            if let Some(leaving) = leaving {
+                slots.remove(&leaving);
             }
         }
         let new = || {
             let state = State { session: None, had_one: false, last_used: Instant::now() };
             Arc::new(Slot::new(state))
         };
-        Arc::clone(slots.entry(conversation.to_owned()).or_insert_with(new))
+        Arc::clone(slots.entry(container.clone()).or_insert_with(new))
     }
 
     /// Ends the process that has waited longest, if there are as many as may be. Those at work are let be: as
     /// many calls run at once as callers allow.
-    fn make_room(&self, own: &Arc<Slot>) {
+    fn make_room(&self, own: &Container) {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let others = slots.values().filter(|slot| !Arc::ptr_eq(slot, own));
-        let mut num_others = 0;
-        let mut waiting = Vec::new();
-        for slot in others {
+        let mut held = Vec::new();
+        for (container, slot) in slots.iter().filter(|(container, _)| *container != own) {
             match slot.try_lock() {
-                Err(_) => num_others += 1,
-                Ok(state) if state.session.is_some() => {
-                    num_others += 1;
-                    waiting.push(state);
-                }
+                Err(_) => held.push((container, None)),
+                Ok(state) if state.session.is_some() => held.push((container, Some(state.last_used))),
                 Ok(_) => {}
             }
         }
-        if num_others >= SESSIONS_MAX
-            && let Some(oldest) = waiting.into_iter().min_by_key(|state| state.last_used).as_mut()
+        if held.len() >= SESSIONS_MAX
+            && let Some(slot) = leaving(&own.owner, &held).and_then(|container| slots.get(container))
+            && let Ok(mut state) = slot.try_lock()
         {
-            oldest.session = None;
+            state.session = None;
         }
     }
 
@@ -168,6 +174,19 @@ impl Python {
         };
         ToolReply::error(format!("[ERROR] The Python process is gone. {why}"))
     }
+}
+
+/// Which leaves for another of this owner's, of those that are held; each with since when it waits, which one
+/// at work does not.
+fn leaving<'a>(owner: &str, held: &[(&'a Container, Option<Instant>)]) -> Option<&'a Container> {
+    let mut num_held: HashMap<&str, usize> = HashMap::from([(owner, 1)]);
+    for (container, _) in held {
+        *num_held.entry(&container.owner).or_default() += 1;
+    }
+    let waiting = held.iter().filter_map(|(container, since)| Some((*container, (*since)?)));
+    waiting
+        .min_by_key(|(container, since)| (Reverse(num_held[container.owner.as_str()]), *since))
+        .map(|(container, _)| container)
 }
 
 /// Ends a process that has waited too long for another call.
@@ -211,6 +230,29 @@ mod tests {
         let left_out = left_out.iter().map(|(path, size)| ((*path).to_owned(), *size)).collect();
         let (stdout, stderr) = (stdout.to_owned(), stderr.to_owned());
         reply(Answer { stdout, stderr, is_error: false, files: Vec::new(), left_out }).text
+    }
+
+    #[test]
+    fn whoever_has_most_gives_way() {
+        let begin = Instant::now();
+        let container =
+            |(owner, number): (&str, u64)| Container { owner: owner.into(), name: number.to_string() };
+        // Numbers are seconds since which they wait; 0 is at work.
+        let check = |owner: &str, held: &[(&str, u64)], expected: Option<(&str, u64)>| {
+            let containers: Vec<Container> = held.iter().copied().map(container).collect();
+            let since =
+                |&(_, number): &(&str, u64)| (number > 0).then(|| begin + Duration::from_secs(number));
+            let held: Vec<_> = containers.iter().zip(held.iter().map(since)).collect();
+            assert_eq!(leaving(owner, &held), expected.map(container).as_ref(), "{owner} {held:?}");
+        };
+        check("a", &[("a", 2), ("a", 3), ("b", 1)], Some(("a", 2)));
+        check("b", &[("a", 3), ("a", 2), ("a", 4), ("b", 1)], Some(("a", 2)));
+        // Its own new one is counted.
+        check("b", &[("a", 1), ("a", 2), ("b", 3), ("b", 4)], Some(("b", 3)));
+        check("c", &[("a", 2), ("b", 1)], Some(("b", 1)));
+        // Those at work stay, and who has most of them has no other.
+        check("b", &[("a", 0), ("a", 0), ("b", 1)], Some(("b", 1)));
+        check("a", &[("a", 0)], None);
     }
 
     #[test]

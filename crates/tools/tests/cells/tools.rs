@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use gptoss_tools::{Command, Outcome, Python, Shell, ToolReply};
+use gptoss_tools::{Command, Container, Outcome, Python, Shell, ToolReply};
 use libtest_mimic::Trial;
 
 use crate::linux::{cell, interpreter, trial};
@@ -29,6 +29,10 @@ fn python() -> Python {
     Python::new(cell(), interpreter())
 }
 
+fn own(name: &str) -> Container {
+    Container { name: name.to_owned(), ..Container::default() }
+}
+
 async fn answers() {
     let python = python();
     let nothing =
@@ -52,7 +56,7 @@ async fn answers() {
         ("if os.fork() == 0: x = 4\nelse: os.wait()\nx", "3\n"),
         ("x", "3\n"),
     ] {
-        let reply = python.call("one", code).await;
+        let reply = python.call(&own("one"), code).await;
         let fits = reply.text == expected || (reply.is_error && reply.text.contains(expected));
         assert!(fits, "{code}\n{}\ninstead of\n{expected}", reply.text);
     }
@@ -60,54 +64,55 @@ async fn answers() {
 
 async fn keeps() {
     let python = python();
-    assert_eq!(python.call("a", "name = 'a'; name").await, ToolReply::text("'a'\n"));
-    assert_eq!(python.call("b", "name = 'b'; name").await, ToolReply::text("'b'\n"));
-    assert_eq!(python.call("a", "name").await, ToolReply::text("'a'\n"));
-    python.forget("a");
-    assert!(python.call("a", "name").await.text.contains("NameError"));
+    assert_eq!(python.call(&own("a"), "name = 'a'; name").await, ToolReply::text("'a'\n"));
+    assert_eq!(python.call(&own("b"), "name = 'b'; name").await, ToolReply::text("'b'\n"));
+    assert_eq!(python.call(&own("a"), "name").await, ToolReply::text("'a'\n"));
+    python.forget(&own("a"));
+    assert!(python.call(&own("a"), "name").await.text.contains("NameError"));
 }
 
 async fn runs_too_long() {
     let mut cell = cell();
     cell.limits.time = Duration::from_secs(3);
     let python = Python::new(cell, interpreter());
-    let reply = python.call("one", "while True: pass").await;
+    let reply = python.call(&own("one"), "while True: pass").await;
     assert_eq!(reply, ToolReply::error("[ERROR] Timed out waiting for Jupyter kernel output."));
-    assert_eq!(python.call("one", "1").await, ToolReply::text(format!("{ANEW}1\n")));
-    assert_eq!(python.call("one", "1").await, ToolReply::text("1\n"));
+    assert_eq!(python.call(&own("one"), "1").await, ToolReply::text(format!("{ANEW}1\n")));
+    assert_eq!(python.call(&own("one"), "1").await, ToolReply::text("1\n"));
 }
 
 /// The next call once read the answer of the dropped one.
 async fn is_dropped() {
     let python = python();
-    assert_eq!(python.call("one", "x = 1; x").await, ToolReply::text("1\n"));
-    let slow = python.call("one", "import time; time.sleep(30); 'old'");
+    assert_eq!(python.call(&own("one"), "x = 1; x").await, ToolReply::text("1\n"));
+    let one = own("one");
+    let slow = python.call(&one, "import time; time.sleep(30); 'old'");
     assert!(tokio::time::timeout(Duration::from_millis(300), slow).await.is_err());
-    assert_eq!(python.call("one", "'new'").await, ToolReply::text(format!("{ANEW}'new'\n")));
+    assert_eq!(python.call(&own("one"), "'new'").await, ToolReply::text(format!("{ANEW}'new'\n")));
 }
 
 async fn dies() {
     let python = python();
-    let reply = python.call("one", "import os; os._exit(7)").await;
+    let reply = python.call(&own("one"), "import os; os._exit(7)").await;
     assert!(
         reply.is_error && reply.text.contains("[ERROR] The Python process is gone. [it ended by itself"),
         "{}",
         reply.text
     );
-    assert_eq!(python.call("one", "1").await, ToolReply::text(format!("{ANEW}1\n")));
+    assert_eq!(python.call(&own("one"), "1").await, ToolReply::text(format!("{ANEW}1\n")));
     let mut cell = cell();
     cell.limits.memory_bytes = 128 << 20;
     let python = Python::new(cell, interpreter());
     let hold = "import os, time\nos.fork()\nheld = b'x' * (90 << 20)\ntime.sleep(30)";
-    let reply = python.call("one", hold).await;
+    let reply = python.call(&own("one"), hold).await;
     assert!(reply.text.contains("more than 128 MiB of memory"), "{}", reply.text);
 }
 
 async fn waits() {
     let python = python().with_idle(Duration::from_millis(50));
-    assert_eq!(python.call("one", "x = 1; x").await, ToolReply::text("1\n"));
+    assert_eq!(python.call(&own("one"), "x = 1; x").await, ToolReply::text("1\n"));
     tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(python.call("one", "1").await, ToolReply::text(format!("{ANEW}1\n")));
+    assert_eq!(python.call(&own("one"), "1").await, ToolReply::text(format!("{ANEW}1\n")));
 }
 
 async fn hands_out() {
@@ -117,11 +122,12 @@ async fn hands_out() {
     };
     let make = "import os\nos.mkdir('d')\nopen('a.txt', 'w').write('abc')\nopen('d/b', 'wb').write(bytes(5));\n\
                 os.symlink('/etc/passwd', 'link')";
-    let reply = python.call("one", make).await;
+    let reply = python.call(&own("one"), make).await;
     assert_eq!(names(&reply), [("a.txt".to_owned(), 3), ("d/b".to_owned(), 5)], "{}", reply.text);
-    assert_eq!(names(&python.call("one", "1").await), []);
-    let reply =
-        python.call("one", "open('a.txt', 'a').write('d');\nopen('big', 'wb').write(bytes(17 << 20));").await;
+    assert_eq!(names(&python.call(&own("one"), "1").await), []);
+    let reply = python
+        .call(&own("one"), "open('a.txt', 'a').write('d');\nopen('big', 'wb').write(bytes(17 << 20));")
+        .await;
     assert_eq!(names(&reply), [("a.txt".to_owned(), 4)]);
     assert!(reply.text.contains("[WARN] big (17825792 bytes) is not handed out"), "{}", reply.text);
 }
@@ -130,7 +136,7 @@ async fn cuts() {
     let mut cell = cell();
     cell.limits.output_bytes = 100;
     let python = Python::new(cell, interpreter());
-    let reply = python.call("one", "for i in range(10000): print(i)").await;
+    let reply = python.call(&own("one"), "for i in range(10000): print(i)").await;
     assert!(reply.text.starts_with("0\n1\n") && reply.text.ends_with("9998\n9999\n"), "{}", reply.text);
     assert!(reply.text.contains("[... 48790 bytes left out ...]"), "{}", reply.text);
 }

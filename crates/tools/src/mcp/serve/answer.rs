@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, Implementation,
     ListToolsResult, PaginatedRequestParams, ProtocolVersion, ServerCapabilities, ServerConfig, Tool,
@@ -12,7 +14,9 @@ use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler};
 use serde_json::Value;
 
-use super::offer::{OpenTool, title};
+use super::offer::{OpenTool, PYTHON, title};
+use crate::mcp::limits::MCP_IMAGE_BYTES_MAX;
+use crate::reply::ToolFile;
 
 /// The tool of one session, as the protocol asks it.
 pub(super) struct Answerer {
@@ -31,6 +35,12 @@ impl Answerer {
     pub(super) fn with_sessions(tool: OpenTool) -> Self {
         Self { tool, versions: ProtocolVersion::known_up_to(&ProtocolVersion::V_2025_11_25) }
     }
+}
+
+/// A plot for people to see; what is too large, and any other file, stays in its cell.
+fn image(file: &ToolFile) -> Option<ContentBlock> {
+    let kind = file.image_type().filter(|_| file.bytes.len() <= MCP_IMAGE_BYTES_MAX)?;
+    Some(ContentBlock::image(STANDARD.encode(&file.bytes), kind))
 }
 
 impl ServerHandler for Answerer {
@@ -57,7 +67,9 @@ impl ServerHandler for Answerer {
                 _ => serde_json::Map::from_iter([("type".to_owned(), "object".into())]),
             };
             let tool = Tool::new(function.name.clone(), function.description.clone(), Arc::new(schema));
-            let tool = tool.annotate(ToolAnnotations::new().read_only(true).open_world(true));
+            let reads = function.name != PYTHON;
+            let hints = ToolAnnotations::new().read_only(reads).destructive(false).open_world(reads);
+            let tool = tool.annotate(hints);
             match title(&function.name) {
                 Some(title) => tool.with_title(title),
                 None => tool,
@@ -79,7 +91,8 @@ impl ServerHandler for Answerer {
         }
         let arguments = Value::Object(request.arguments.unwrap_or_default()).to_string();
         let reply = self.tool.call(&request.name, &arguments).await;
-        let content = vec![ContentBlock::text(reply.text)];
+        let mut content = vec![ContentBlock::text(reply.text)];
+        content.extend(reply.files.iter().filter_map(image));
         let result =
             if reply.is_error { CallToolResult::error(content) } else { CallToolResult::success(content) };
         Ok(result.into())

@@ -22,11 +22,12 @@ use rmcp::model::ClientJsonRpcMessage;
 use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage, serve_server};
 use rmcp::transport::Transport;
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::answer::Answerer;
-use super::offer::ToolOffer;
+use super::offer::{PYTHON, ToolOffer};
 
 /// Messages that wait on either way. Beyond it a client is told to try again, and an answer waits.
 const MESSAGES_MAX: usize = 16;
@@ -107,11 +108,22 @@ pub(super) async fn open(
     let registered = Registered { id, senders: sessions.senders };
     let messages = stream::unfold((receiver, registered), async |(mut receiver, registered)| {
         let message = receiver.recv().await?;
-        let event = serde_json::to_string(&message).ok()?;
+        let event = for_engines(serde_json::to_value(&message).ok()?).to_string();
         Some((Event::default().event("message").data(event), (receiver, registered)))
     });
     let events = stream::iter([endpoint]).chain(messages).map(Ok);
     Ok(Sse::new(events).keep_alive(KeepAlive::default()))
+}
+
+/// A listing says of `python` what rmcp has no word for, and what vLLM asks: that the model is to read its
+/// description alone, and write code as it is.
+fn for_engines(mut message: Value) -> Value {
+    for tool in message.pointer_mut("/result/tools").and_then(Value::as_array_mut).into_iter().flatten() {
+        if tool["name"] == PYTHON {
+            tool["annotations"]["include_in_prompt"] = false.into();
+        }
+    }
+    message
 }
 
 /// Where a message belongs.
@@ -137,5 +149,21 @@ pub(super) async fn receive(
             Err((StatusCode::SERVICE_UNAVAILABLE, format!("{MESSAGES_MAX} messages wait; try again\n")))
         }
         Err(TrySendError::Closed(_)) => Err(unknown()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_listing_says_which_schema_no_prompt_is_to_have() {
+        let listing = |python: Value| json!({"result": {"tools": [{"name": "python", "annotations": python}, {"name": "search"}]}});
+        let told = listing(json!({"readOnlyHint": false, "include_in_prompt": false}));
+        assert_eq!(for_engines(listing(json!({"readOnlyHint": false}))), told);
+        let other = json!({"id": 1, "result": {"content": []}});
+        assert_eq!(for_engines(other.clone()), other);
     }
 }
