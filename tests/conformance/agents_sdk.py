@@ -81,11 +81,10 @@ def own(recipient, text):
 
 
 BUILT_IN = [
-    servers.call("add", {"a": 3, "b": 4}),
     own("browser.search", '{"query": "otters"}'), own("browser.open", '{"id": 0}'), own("browser.find", '{"pattern": "fish"}'),
-    own("python", "print(1 + 2)"), servers.answer("They eat 7 fish 【1†L1-L2】."),
+    own("python", "print(1 + 2)"), servers.call("add", {"a": 3, "b": 4}), servers.answer("They eat 7 fish 【1†L1-L2】."),
 ]
-KINDS = ["function_call", "function_call_output"] + ["web_search_call"] * 3 + ["code_interpreter_call", "message"]
+KINDS = ["web_search_call"] * 3 + ["code_interpreter_call", "function_call", "function_call_output", "message"]
 
 
 async def built_in_tools(base):
@@ -105,9 +104,9 @@ async def built_in_tools(base):
         items = [item.raw_item for item in result.new_items if item.type != "reasoning_item"]
         items = [item if isinstance(item, dict) else item.to_dict() for item in items]
         assert [item["type"] for item in items] == KINDS, items
-        actions = [item["action"]["type"] for item in items[2:5]]
+        actions = [item["action"]["type"] for item in items[:3]]
         assert actions == ["search", "open_page", "find_in_page"], actions
-        assert items[2]["action"]["sources"] and "print(1 + 2)" in items[5]["outputs"][0]["logs"], items
+        assert items[0]["action"]["sources"] and "print(1 + 2)" in items[3]["outputs"][0]["logs"], items
         assert items[-1]["content"][0]["annotations"][0]["url"] == "https://site-1.example/page", items[-1]
 
 

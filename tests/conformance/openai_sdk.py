@@ -251,6 +251,24 @@ def check_responses_builtin_tools():
         assert ended.output_text == "Done." and not getattr(ended, "warnings", None), ended
 
 
+def check_files_of_containers():
+    """What code made is cited, listed and read by the SDK's own words."""
+    plot = servers.thought("Plot it.") + "<|channel|>analysis to=python code<|message|>plot()<|call|>"
+    with servers.scripted([plot, servers.answer("Here: [plot](sandbox:/mnt/data/plot.png).")]) as base:
+        sdk = client(base)
+        made = sdk.responses.create(
+            model="scripted", input="Plot.", tools=[{"type": "code_interpreter", "container": {"type": "auto"}}])
+        cited = made.output[-1].content[0].annotations[0]
+        assert (cited.type, cited.filename) == ("container_file_citation", "plot.png"), made
+        assert made.output_text[cited.start_index:cited.end_index] == "sandbox:/mnt/data/plot.png", cited
+        files = list(sdk.containers.files.list(cited.container_id))
+        assert [(file.id, file.path) for file in files] == [(cited.file_id, "/mnt/data/plot.png")], files
+        content = sdk.containers.files.content.retrieve(cited.file_id, container_id=cited.container_id)
+        assert content.read() == bytes([1, 2, 3])
+        sdk.containers.files.delete(cited.file_id, container_id=cited.container_id)
+        assert not list(sdk.containers.files.list(cited.container_id))
+
+
 def check_conversations():
     with servers.demo() as base:
         sdk = client(base)

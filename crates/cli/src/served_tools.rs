@@ -8,12 +8,13 @@ use std::{env, fs};
 use anyhow::{Context, Result};
 use futures_util::future::{BoxFuture, FutureExt};
 use gptoss_server::{
-    CitedPage, HostedCall, Log, LogFormat, ServerTool, ToolHost, ToolOutcome, ToolServer, ToolSession,
+    CitedPage, HostedCall, Log, LogFormat, MadeFile, ServerTool, ToolHost, ToolOutcome, ToolServer,
+    ToolSession,
 };
 use gptoss_tools::browser::{Action, Backend, Browsed, Browser, Limits};
 use gptoss_tools::mcp::limits::McpLimits;
 use gptoss_tools::mcp::{McpClient, McpError, McpTransport, parse_mcp_servers};
-use gptoss_tools::{Container, Python, ToolReply};
+use gptoss_tools::{Container, Python, ToolFile, ToolReply};
 
 use crate::args::{LogForm, ServeArgs, ServedTool};
 use crate::browser;
@@ -149,6 +150,7 @@ impl ToolHost for ServedTools {
 }
 
 /// The calls of one response.
+#[derive(Clone)]
 struct Session {
     browser: Option<Browser>,
     python: Option<Python>,
@@ -187,14 +189,33 @@ impl ToolSession for Session {
         }
         .boxed()
     }
+
+    fn fork(&self, container: &str) -> Box<dyn ToolSession> {
+        let container = Container { name: container.to_owned(), ..self.container.clone() };
+        Box::new(Session { container, ..self.clone() })
+    }
+
+    fn pages(&self) -> Vec<CitedPage> {
+        self.browser.iter().flat_map(Browser::pages).map(cited).collect()
+    }
+
+    fn num_bytes(&self) -> usize {
+        self.browser.as_ref().map_or(0, Browser::kept_bytes)
+    }
 }
 
 fn cited((cursor, url): (usize, &str)) -> CitedPage {
     CitedPage { cursor: cursor as u64, url: url.to_owned(), title: String::new() }
 }
 
+/// Largest image that stands in a response as an address of its own. Units: bytes.
+const IMAGE_BYTES_MAX: usize = 1 << 20;
+
 fn told(reply: ToolReply) -> ToolOutcome {
-    ToolOutcome { text: reply.text, is_error: reply.is_error, ..ToolOutcome::default() }
+    let images = reply.files.iter().filter_map(|file| file.image_url(IMAGE_BYTES_MAX)).collect();
+    let made = |file: ToolFile| MadeFile { id: String::new(), path: file.path, bytes: file.bytes };
+    let files = reply.files.into_iter().map(made).collect();
+    ToolOutcome { text: reply.text, is_error: reply.is_error, images, files, ..ToolOutcome::default() }
 }
 
 /// What a call of the browser came to.

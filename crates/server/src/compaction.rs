@@ -61,7 +61,8 @@ pub(crate) async fn count(
 }
 
 /// The request, with a summary in the place of what was said before if that is longer than the request wants
-/// it. Nothing is gained where the user alone has spoken.
+/// it. Nothing is gained where the user alone has spoken; and a call that was approved of is answered first,
+/// since its result would stand behind a summary instead of behind the call.
 ///
 /// Errors: the engine refuses or fails.
 pub(crate) async fn managed(
@@ -76,7 +77,10 @@ pub(crate) async fn managed(
         Some(Threshold::Context) => room(model),
     };
     let conversation = || parsed.generation.conversation.clone();
-    if parsed.entries.iter().all(is_users) || count(app, model, conversation()).await? <= max {
+    if parsed.approved.is_some()
+        || parsed.entries.iter().all(is_users)
+        || count(app, model, conversation()).await? <= max
+    {
         return Ok((parsed, None));
     }
     let summary = summarize(app, model, &parsed).await?;

@@ -121,6 +121,16 @@ pub(crate) const LOAD_RETRY: Duration = Duration::from_secs(10);
 pub(crate) const CALLS_KEPT_MAX: usize = 4096;
 /// Text of all reasoning kept for calls. Units: bytes.
 pub(crate) const CALL_MEMORY_BYTES_MAX: usize = 64 << 20;
+/// Sessions of tools kept for the responses that go on with a client's result.
+pub(crate) const PAUSED_SESSIONS_MAX: usize = 1024;
+/// What all of them hold, such as pages. Units: bytes.
+pub(crate) const PAUSED_SESSIONS_BYTES_MAX: usize = 256 << 20;
+/// Files of containers that are kept.
+pub(crate) const CONTAINER_FILES_MAX: usize = 4096;
+/// What all of them hold. Units: bytes.
+pub(crate) const CONTAINER_FILES_BYTES_MAX: usize = 256 << 20;
+/// How long one is kept. Units: seconds.
+pub(crate) const CONTAINER_FILE_SECONDS: u64 = 3600;
 /// Events that wait for a slow reader before the turn waits for it.
 pub(crate) const STREAM_EVENTS_MAX: usize = 256;
 /// Events of one response that are kept for readers, besides those that came last. Units: bytes.

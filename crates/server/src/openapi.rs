@@ -16,6 +16,7 @@ use gptoss_api::messages::errors::OVERLOADED;
 use gptoss_api::wire::batches::{Batch, BatchList, BatchRequest};
 use gptoss_api::wire::chat::{ChatChunk, ChatCompletion, ChatRequest};
 use gptoss_api::wire::completions::{Completion, CompletionRequest};
+use gptoss_api::wire::containers::ContainerFile;
 use gptoss_api::wire::files::{FileList, FileObject, FileUpload};
 use gptoss_api::wire::fine_tuning::{
     TuningCheckpointList, TuningEventList, TuningJob, TuningJobList, TuningRequest,
@@ -146,6 +147,10 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     add!("get" "/v1/files/{id}" "A file", response FileObject);
     add!("delete" "/v1/files/{id}" "Deletes a file", response Deleted);
     add!("get" "/v1/files/{id}/content" "What stands in a file", response String);
+    add!("get" "/v1/containers/{id}/files" "The files that code made in a container", response ItemList, query PAGE_QUERY);
+    add!("get" "/v1/containers/{id}/files/{file_id}" "One of them", response ContainerFile);
+    add!("delete" "/v1/containers/{id}/files/{file_id}" "Deletes one of them", response Deleted);
+    add!("get" "/v1/containers/{id}/files/{file_id}/content" "What stands in one of them", response String);
     add!("post" "/v1/batches" "A batch: a file of requests, answered when nobody waits",
         request BatchRequest, response Batch);
     add!("get" "/v1/batches" "The batches", response BatchList, query BATCHES_QUERY);
@@ -255,7 +260,7 @@ fn described(operation: &Operation, error: &Schema) -> Value {
     if operation.path == "/api/chat" || operation.path == "/api/generate" {
         content["application/x-ndjson"] = json!({"schema": {"type": "string"}});
     }
-    if operation.path == "/v1/files/{id}/content" {
+    if operation.path.ends_with("/content") {
         content = json!({"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}});
     }
     let mut responses = Map::new();

@@ -8,7 +8,7 @@
 const PARTS_MAX: usize = 6;
 
 /// Words that may be told.
-const WORDS: [&str; 97] = [
+const WORDS: [&str; 98] = [
     ".well-known",
     "abort_request",
     "admin",
@@ -28,6 +28,7 @@ const WORDS: [&str; 97] = [
     "compact",
     "completion",
     "completions",
+    "containers",
     "conversations",
     "copy",
     "count_tokens",

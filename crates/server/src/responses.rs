@@ -30,6 +30,7 @@ use gptoss_api::wire::responses::{
     CompactRequest, Compaction, Deleted, Input, InputTokens, ItemList, ResponseObject, ResponsesRequest,
 };
 use gptoss_api::{ApiError, EventOptions, Machine};
+use gptoss_harmony::Role;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
@@ -54,7 +55,7 @@ use crate::sse::kept_alive;
 use crate::state::{App, Shared, now};
 use crate::store::{Kind, Row};
 use crate::stored_response;
-use crate::tool_host::tools_for;
+use crate::tool_host::{ToolSession, tools_for};
 use crate::tool_loop::{Looped, ToolLoop};
 use crate::trace::Work;
 use crate::turn_stream::{self, TurnStream};
@@ -206,6 +207,7 @@ async fn start(
     (place, spent): (Option<OwnedSemaphorePermit>, Spent),
 ) -> Result<Arc<ResponseLog>, ApiError> {
     let begun = Instant::now();
+    let waiting = waiting_call(&parsed.entries).map(str::to_owned);
     let (parsed, summary) = compaction::managed(app, &model, parsed).await?;
     let visibility = parsed.generation.visibility;
     let wants_summary = parsed.summary.is_some() && visibility > Visibility::Hidden;
@@ -220,12 +222,11 @@ async fn start(
         None => Ok(turn_stream::begin_one(app, &model, &generation, summarizes, deadline).await?),
     };
     let live = Arc::new(ResponseLog::new(parsed.generation.tenant.clone(), object.clone(), spent));
-    let events = tool_events(app, &parsed, object.max_tool_calls);
+    let (session, container) = session(app, &parsed, waiting.as_deref());
+    let pages = session.as_ref().map_or(Vec::new(), |session| session.pages());
+    let events = tool_events(app, &parsed, object.max_tool_calls, &container);
     let servers = parsed.generation.tools.hosted.servers.as_slice();
-    let may_call = !parsed.generation.tools.hosted.is_empty();
-    let session = app.tools.as_ref().filter(|_| may_call);
-    let session = session.map(|host| host.open(&parsed.generation.tenant, &events.container_id));
-    let mut machine = ResponseMachine::new(object, options(&parsed)).with_tools(events);
+    let mut machine = ResponseMachine::new(object, options(&parsed)).with_tools(events, pages);
     let id = machine.response().id.clone();
     live.append(&machine.begin(), machine.response());
     live.append(&machine.listed(servers), machine.response());
@@ -251,7 +252,7 @@ async fn start(
             begun,
         };
         let (app, model) = (&app, &model);
-        let run = ToolLoop { app, model, request, generation, summarizes, session, deadline };
+        let run = ToolLoop { app, model, request, generation, summarizes, session, container, deadline };
         let written = write(run, &parsed, first, &mut machine, &task_live).await;
         app.metrics.running.fetch_sub(1, Ordering::Relaxed);
         end(app, &parsed, &mut machine, &task_live, written).await;
@@ -259,14 +260,44 @@ async fn start(
     Ok(live)
 }
 
+/// The call that a conversation waits behind: the last one, if nothing but results has followed it.
+fn waiting_call(entries: &[Entry]) -> Option<&str> {
+    let last = entries.iter().rev().find(|entry| entry.message.author.role != Role::Tool)?;
+    last.call_id.as_deref()
+}
+
+/// Where a response's calls run, if it may have any, and the name of its container; one that goes on behind a
+/// call begins where that ended.
+fn session(
+    app: &App,
+    parsed: &ParsedResponsesRequest,
+    waiting: Option<&str>,
+) -> (Option<Box<dyn ToolSession>>, String) {
+    let (tenant, hosted) = (parsed.generation.tenant.as_str(), &parsed.generation.tools.hosted);
+    let named = hosted.container.as_deref();
+    let Some(host) = app.tools.as_ref().filter(|_| !hosted.is_empty()) else {
+        return (None, named.unwrap_or_default().to_owned());
+    };
+    let forked = waiting.and_then(|call_id| app.paused.fork((tenant, call_id), named, Instant::now()));
+    let (session, container) = forked.unwrap_or_else(|| {
+        let container = named.map_or_else(|| ids::random("cntr"), str::to_owned);
+        (host.open(tenant, &container), container)
+    });
+    (Some(session), container)
+}
+
 /// What the events tell of tools that run here, and how many calls there may be.
-fn tool_events(app: &App, parsed: &ParsedResponsesRequest, calls_max: Option<i64>) -> ToolEvents {
+fn tool_events(
+    app: &App,
+    parsed: &ParsedResponsesRequest,
+    calls_max: Option<i64>,
+    container: &str,
+) -> ToolEvents {
     let asked = calls_max.and_then(|max| u64::try_from(max).ok());
-    let container = parsed.generation.tools.hosted.container.clone();
     ToolEvents {
         has_sources: parsed.includes_sources,
         has_outputs: parsed.includes_outputs,
-        container_id: container.unwrap_or_else(|| ids::random("cntr")),
+        container_id: container.to_owned(),
         calls_max: asked.unwrap_or(app.limits.tool_calls_max).min(app.limits.tool_calls_max),
     }
 }

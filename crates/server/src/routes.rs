@@ -24,8 +24,8 @@ use crate::rejection::Rejection;
 use crate::state::{App, Shared};
 use crate::trace::TraceParent;
 use crate::{
-    anthropic, batches, chat, completions, conversations, cors, files, fine_tuning, ids, loads, lora,
-    messages, moderations, ollama, openapi, page, redact, responses, socket, status, tokens,
+    anthropic, batches, chat, completions, containers, conversations, cors, files, fine_tuning, ids, loads,
+    lora, messages, moderations, ollama, openapi, page, redact, responses, socket, status, tokens,
 };
 
 /// Longest request id of a client's that is given back. Units: bytes.
@@ -35,7 +35,7 @@ const METRICS: &str = "/metrics";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// All routes of the API. `/openapi.json` describes the same.
-fn routes() -> [(&'static str, MethodRouter<Shared>); 49] {
+fn routes() -> [(&'static str, MethodRouter<Shared>); 52] {
     [
         ("/v1/chat/completions", post(chat::create)),
         ("/v1/completions", post(completions::create)),
@@ -59,6 +59,9 @@ fn routes() -> [(&'static str, MethodRouter<Shared>); 49] {
         ("/v1/files", get(files::list).post(files::create).layer(DefaultBodyLimit::disable())),
         ("/v1/files/{id}", get(files::retrieve).delete(files::delete)),
         ("/v1/files/{id}/content", get(files::content)),
+        ("/v1/containers/{id}/files", get(containers::list)),
+        ("/v1/containers/{id}/files/{file_id}", get(containers::retrieve).delete(containers::delete)),
+        ("/v1/containers/{id}/files/{file_id}/content", get(containers::content)),
         ("/v1/batches", get(batches::list).post(batches::create)),
         ("/v1/batches/{id}", get(batches::retrieve)),
         ("/v1/batches/{id}/cancel", post(batches::cancel)),

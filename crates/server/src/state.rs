@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::access_log::{AccessLog, Log, LogFormat};
 use crate::batch_tasks::BatchTasks;
 use crate::call_cache::CallCache;
+use crate::container_files::ContainerFiles;
 use crate::cors::CorsOrigin;
 use crate::error::Error;
 use crate::guarding::{AskAddress, Guarding};
@@ -25,6 +26,7 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::model::{Models, ServedModel};
 use crate::model_host::{Asker, Entry, Lease, ModelHost};
+use crate::paused_sessions::PausedSessions;
 use crate::redactor::{RedactDesk, Redactor};
 use crate::response_log::LiveResponses;
 use crate::roster::Keep;
@@ -42,6 +44,8 @@ pub struct App {
     pub(crate) keys: Keys,
     pub(crate) store: Store,
     pub(crate) calls: CallCache,
+    pub(crate) paused: PausedSessions,
+    pub(crate) container_files: ContainerFiles,
     pub(crate) thinking_key: ThinkingKey,
     pub(crate) live: LiveResponses,
     pub(crate) batches: BatchTasks,
@@ -93,6 +97,8 @@ impl App {
             store,
             models: ModelHost::start(models, keys.have_several_tenants(), patience, log.clone())?,
             calls: CallCache::new(limits.call_memory),
+            paused: PausedSessions::new(limits.call_memory),
+            container_files: ContainerFiles::default(),
             thinking_key: ThinkingKey::open(state_folder)?,
             live: LiveResponses::new(limits.background_max),
             batches: BatchTasks::new(limits.batch_lines_max),

@@ -2,16 +2,17 @@
 //! interpreters and MCP servers.
 //!
 //! A [`ToolHost`] says what the operator turned on. For each response that may use it there is one
-//! [`ToolSession`], which answers one call after another; it ends when the response does, and a call that
-//! nobody waits for any more is dropped. What comes back is text of strangers: it becomes a tool message, in
-//! which nothing is a control token.
+//! [`ToolSession`], which answers one call after another; a call that nobody waits for any more is dropped.
+//! The session ends when the response does, unless that ends at a call of the client's: then the response
+//! that goes on has a fork of it. What comes back is text of strangers: it becomes a tool message, in which
+//! nothing is a control token.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, join_all};
 use gptoss_api::generation::hosted::{self, HostedCall, ServerTools, ToolServer};
-use gptoss_api::responses::events::ToolOutcome;
+use gptoss_api::responses::events::{CitedPage, ToolOutcome};
 use gptoss_api::wire::responses::ResponsesRequest;
 
 /// The tools that the operator turned on.
@@ -36,6 +37,15 @@ pub trait ToolHost: Send + Sync {
 pub trait ToolSession: Send {
     /// Answers a call. One that fails is answered too.
     fn run<'a>(&'a mut self, call: HostedCall<'a>, arguments: &'a str) -> BoxFuture<'a, ToolOutcome>;
+
+    /// Another session that is where this one is, whose code runs in the tenant's container of that name.
+    fn fork(&self, container: &str) -> Box<dyn ToolSession>;
+
+    /// The pages that an answer may cite by now.
+    fn pages(&self) -> Vec<CitedPage>;
+
+    /// What it holds in memory. Units: bytes.
+    fn num_bytes(&self) -> usize;
 }
 
 /// What the server runs, as far as a request asks for it; nothing without a host.

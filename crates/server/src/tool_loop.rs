@@ -49,6 +49,8 @@ pub(crate) struct ToolLoop<'a> {
     pub(crate) summarizes: bool,
     /// Who runs the calls; None where nothing may be called.
     pub(crate) session: Option<Box<dyn ToolSession>>,
+    /// Where its code runs.
+    pub(crate) container: String,
     /// When all of it ends with what it has.
     pub(crate) deadline: Option<Instant>,
 }
@@ -157,7 +159,9 @@ impl ToolLoop<'_> {
             () = sink.closed() => return Ok(Some(TurnEnd::Cancelled)),
             () = until(deadline) => return Ok(Some(TurnEnd::Deadline)),
         };
-        let outcome = judged(self.app, self.model, &self.generation, outcome).await;
+        let mut outcome = judged(self.app, self.model, &self.generation, outcome).await;
+        let place = (self.request.tenant, self.container.as_str());
+        self.app.container_files.keep(place, &mut outcome.files, now());
         let text = outcome.text.clone();
         let events = machine.ran(outcome);
         self.say(call, text, progress);
@@ -209,13 +213,17 @@ impl ToolLoop<'_> {
         }
     }
 
-    fn finish(&self, end: ChoiceEnd, progress: Progress, machine: &mut ResponseMachine) -> Looped {
+    fn finish(mut self, end: ChoiceEnd, progress: Progress, machine: &mut ResponseMachine) -> Looped {
         let Progress { tokens, messages, works, moderation } = progress;
         machine.moderated(moderation.map(|found| *found));
         let is_call = messages.last().is_some_and(|message| call_of(message).is_some());
         let call_id = machine.last_call_id().filter(|_| is_call).map(str::to_owned);
         if let Some(id) = &call_id {
-            self.app.calls.keep(self.request.tenant, id, messages.clone(), Instant::now());
+            let (tenant, now) = (self.request.tenant, Instant::now());
+            self.app.calls.keep(tenant, id, messages.clone(), now);
+            if let Some(session) = self.session.take() {
+                self.app.paused.keep((tenant, id.as_str()), &self.container, session, now);
+            }
         }
         let last = apart(self.request.tells_logprobs, || machine.finish(end));
         Looped { last, tokens, messages, call_id, works }

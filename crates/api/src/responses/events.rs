@@ -24,13 +24,13 @@ use crate::wire::response_items::{
     ReasoningPart, SummaryPart,
 };
 use crate::wire::responses::{IncompleteDetails, ResponseError, ResponseObject};
-use crate::wire::tool_items::UrlCitation;
+use crate::wire::tool_items::{Annotation, ContainerFileCitation, UrlCitation};
 
 mod citations;
 mod tool_calls;
 
 pub use citations::CitedPage;
-pub use tool_calls::{Next, ToolEvents, ToolOutcome};
+pub use tool_calls::{MadeFile, Next, ToolEvents, ToolOutcome};
 
 /// A response while it is written.
 #[derive(Debug)]
@@ -328,17 +328,44 @@ impl ResponseMachine {
 
     /// Marks the last `length` characters as a citation.
     fn annotate(&mut self, length: usize, url: String, title: String) {
-        let (output_index, item_id) = self.place();
-        let Some(Item::Message(item)) = self.response.output.last_mut() else { return };
-        let Some(part) = item.content.last_mut() else { return };
-        let end_index = part.text.chars().count();
-        let annotation = UrlCitation {
+        let end_index = self.said_text().chars().count();
+        self.cite(Annotation::Url(UrlCitation {
             kind: "url_citation".to_owned(),
             start_index: end_index - length,
             end_index,
             url,
             title,
-        };
+        }));
+    }
+
+    /// Cites the files that calls have made, each where the answer names it.
+    fn cite_files(&mut self) {
+        let files = std::mem::take(&mut self.tools.files);
+        for MadeFile { id, path, .. } in files {
+            let (start_index, end_index) = named(self.said_text(), &format!("sandbox:/mnt/data/{path}"));
+            self.cite(Annotation::ContainerFile(ContainerFileCitation {
+                kind: "container_file_citation".to_owned(),
+                container_id: self.tools.events.container_id.clone(),
+                file_id: id,
+                filename: path.rsplit('/').next().unwrap_or(&path).to_owned(),
+                start_index,
+                end_index,
+            }));
+        }
+    }
+
+    /// What the open message says so far.
+    fn said_text(&self) -> &str {
+        match self.response.output.last() {
+            Some(Item::Message(item)) => item.content.last().map_or("", |part| part.text.as_str()),
+            _ => "",
+        }
+    }
+
+    fn cite(&mut self, annotation: Annotation) {
+        let (output_index, item_id) = self.place();
+        let Some(Item::Message(item)) = self.response.output.last_mut() else { return };
+        let Some(part) = item.content.last_mut() else { return };
         let annotation_index = part.annotations.len();
         part.annotations.push(annotation.clone());
         self.emit(Event::AnnotationAdded {
@@ -449,6 +476,9 @@ impl ResponseMachine {
                     let logprobs = std::mem::take(&mut self.tools.logprobs);
                     self.output_text(held, logprobs);
                 }
+                if open == Open::Text(Channel::Final) {
+                    self.cite_files();
+                }
             }
         }
         let (output_index, item_id) = self.place();
@@ -499,6 +529,14 @@ impl ResponseMachine {
             self.emit(Event::SummaryPartDone { item_id: item_id(), output_index, summary_index: 0, part });
         }
     }
+}
+
+/// Where a text has a name, in characters; 0 and 0 where it has none.
+fn named(text: &str, name: &str) -> (usize, usize) {
+    text.find(name).map_or((0, 0), |at| {
+        let begin = text[..at].chars().count();
+        (begin, begin + name.chars().count())
+    })
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 pub mod batches;
 pub mod chat;
 pub mod completions;
+pub mod containers;
 pub mod dialect;
 pub mod files;
 pub mod fine_tuning;

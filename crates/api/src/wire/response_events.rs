@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::chat::TokenLogprob;
 use super::response_items::{Item, OutputText, ReasoningPart, SummaryPart};
 use super::responses::ResponseObject;
-use super::tool_items::UrlCitation;
+use super::tool_items::Annotation;
 
 /// An event with its number.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -69,7 +69,7 @@ pub enum Event {
         output_index: usize,
         content_index: usize,
         annotation_index: usize,
-        annotation: UrlCitation,
+        annotation: Annotation,
     },
     #[serde(rename = "response.reasoning_text.delta")]
     ReasoningDelta { item_id: String, output_index: usize, content_index: usize, delta: String },

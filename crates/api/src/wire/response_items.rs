@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::chat::TokenLogprob;
 use super::tool_items::{
-    ApplyPatchCallItem, CodeInterpreterCallItem, LocalShellCallItem, McpApprovalRequestItem, McpCallItem,
-    McpListToolsItem, ShellCallItem, UrlCitation, WebSearchCallItem,
+    Annotation, ApplyPatchCallItem, CodeInterpreterCallItem, LocalShellCallItem, McpApprovalRequestItem,
+    McpCallItem, McpListToolsItem, ShellCallItem, WebSearchCallItem,
 };
 
 /// An output item.
@@ -176,8 +176,8 @@ pub struct OutputText {
     pub kind: String,
     /// The text.
     pub text: String,
-    /// The pages that it cites.
-    pub annotations: Vec<UrlCitation>,
+    /// The pages that it cites, and the files.
+    pub annotations: Vec<Annotation>,
     /// If asked for by `include`.
     pub logprobs: Vec<TokenLogprob>,
 }

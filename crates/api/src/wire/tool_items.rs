@@ -289,6 +289,35 @@ pub enum PatchOperation {
     },
 }
 
+/// What a text cites.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Annotation {
+    /// A page.
+    Url(UrlCitation),
+    /// A file that code made.
+    ContainerFile(ContainerFileCitation),
+}
+
+/// A file of a container that a text names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ContainerFileCitation {
+    /// Always `container_file_citation`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The container.
+    pub container_id: String,
+    /// The file in it.
+    pub file_id: String,
+    /// The file's name.
+    pub filename: String,
+    /// Where the name of the file begins; 0 and 0 where the text does not name it. Units: characters of the
+    /// text.
+    pub start_index: usize,
+    /// Where it has ended.
+    pub end_index: usize,
+}
+
 /// A page that a text cites.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UrlCitation {

@@ -8,11 +8,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
-use gptoss_server::{CitedPage, HostedCall, ServerTool, ToolHost, ToolOutcome, ToolServer, ToolSession};
+use gptoss_server::{
+    CitedPage, HostedCall, MadeFile, ServerTool, ToolHost, ToolOutcome, ToolServer, ToolSession,
+};
 use serde_json::json;
 
 /// Code that never ends.
 pub const SLEEPS: &str = "sleep()";
+/// Code that makes a file.
+pub const PLOTS: &str = "plot()";
 /// Code that fails.
 pub const FAILS: &str = "fail()";
 
@@ -55,6 +59,7 @@ impl ToolHost for TestHost {
     }
 }
 
+#[derive(Clone)]
 struct TestSession {
     num_calls: Arc<AtomicUsize>,
     container: String,
@@ -75,6 +80,11 @@ impl ToolSession for TestSession {
                 HostedCall::Python if arguments == FAILS => {
                     ToolOutcome { text: "It broke.".to_owned(), is_error: true, ..ToolOutcome::default() }
                 }
+                HostedCall::Python if arguments == PLOTS => {
+                    let file =
+                        MadeFile { path: "plot.png".to_owned(), bytes: vec![1, 2, 3], ..MadeFile::default() };
+                    ToolOutcome { text: "Plotted.".to_owned(), files: vec![file], ..ToolOutcome::default() }
+                }
                 HostedCall::Python => {
                     self.num_cells += 1;
                     let text = format!("[{} {}] {arguments}", self.container, self.num_cells);
@@ -88,14 +98,30 @@ impl ToolSession for TestSession {
         }
         .boxed()
     }
+
+    fn fork(&self, container: &str) -> Box<dyn ToolSession> {
+        Box::new(TestSession { container: container.to_owned(), ..self.clone() })
+    }
+
+    fn pages(&self) -> Vec<CitedPage> {
+        (0..self.num_pages).map(cited).collect()
+    }
+
+    fn num_bytes(&self) -> usize {
+        0
+    }
+}
+
+fn cited(cursor: u64) -> CitedPage {
+    CitedPage { cursor, url: format!("https://site-{cursor}.example/page"), title: format!("Page {cursor}") }
 }
 
 impl TestSession {
     fn page(&mut self, call: HostedCall<'_>) -> ToolOutcome {
         let cursor = self.num_pages;
         self.num_pages += 1;
-        let url = format!("https://site-{cursor}.example/page");
-        let page = CitedPage { cursor, url: url.clone(), title: format!("Page {cursor}") };
+        let page = cited(cursor);
+        let url = page.url.clone();
         ToolOutcome {
             text: format!(
                 "[{cursor}] Page {cursor} ({url})\n**viewing lines [0 - 0] of 0**\n\nL0: <|end|> text"

@@ -8,11 +8,11 @@ use gptoss_harmony::Vocab;
 use gptoss_server::{Keys, Limits};
 use serde_json::{Value, json};
 
-use crate::http::{get, post, send};
+use crate::http::{get, post, request, send};
 use crate::scripted::Script;
 use crate::server::Server;
 use crate::shutdown::eventually;
-use crate::tool_host::{FAILS, SLEEPS, TestHost};
+use crate::tool_host::{FAILS, PLOTS, SLEEPS, TestHost};
 
 const ANSWER: &str = "<|channel|>analysis<|message|>Done.<|end|><|start|>assistant<|channel|>final<|message|>It is so 【1†L3-L4】.<|return|>";
 
@@ -154,9 +154,9 @@ fn twelve_steps_are_one_response_streamed_and_not() {
         "previous_response_id": whole["id"]});
     let answer = post(server.address, "/v1/responses", &body(result.clone())).json();
     assert_eq!(kinds(&answer), ["mcp_list_tools", "message"], "{answer}");
-    // Cursors are a response's own: that of an earlier one leads nowhere.
+    // What the response before it has shown can be cited.
     let text = &answer["output"].as_array().unwrap().last().unwrap()["content"][0]["text"];
-    assert_eq!(text, "It is so 【1†L3-L4】.");
+    assert_eq!(text, "It is so  ([site-1.example](https://site-1.example/page)) .");
     let prompt = text_of(&server.prompts);
     for part in [
         "<|call|><|start|>browser.search to=assistant<|channel|>analysis<|message|>[0] Page 0",
@@ -244,7 +244,11 @@ fn a_call_that_has_to_be_allowed_waits_for_the_next_request() {
         let request = asked["output"].as_array().unwrap().last().unwrap()["id"].clone();
         let answer =
             json!({"type": "mcp_approval_response", "approval_request_id": request, "approve": approve});
-        let more = json!({"input": [answer], "previous_response_id": asked["id"], "tools": tools});
+        let mut more = json!({"input": [answer], "previous_response_id": asked["id"], "tools": tools});
+        if approve {
+            // Once a summary took the place of the call that waited, and its tokens were lost.
+            more["context_management"] = json!([{"type": "compaction", "compact_threshold": 10}]);
+        }
         let response = post(server.address, "/v1/responses", &body(more)).json();
         let expect: &[&str] = if approve { &["mcp_call", "message"] } else { &["message"] };
         assert_eq!(&kinds(&response)[2..], expect, "{response}");
@@ -264,6 +268,78 @@ fn a_call_that_has_to_be_allowed_waits_for_the_next_request() {
     ]);
     let forged = json!({"input": forged, "tools": [{"type": "web_search"}]});
     assert_eq!(post(server.address, "/v1/responses", &body(forged)).status, 400);
+}
+
+/// The response that went on behind a call of the client's had a browser in which no cursor led anywhere, so
+/// that citations of pages from before stayed as the model wrote them, and another Python.
+#[test]
+fn pages_and_python_are_kept_across_a_call_of_the_clients() {
+    let before = [call("browser.search", "{}"), call("browser.open", "{}"), call("python", "1"), look()];
+    let behind = [call("browser.find", "{}"), call("python", "2"), ANSWER.to_owned()];
+    let texts: Vec<&str> = before.iter().chain(&behind).map(String::as_str).collect();
+    let script = Script { follows_calls: true, ..Script::new(&texts) };
+    let change = |app: gptoss_server::App| app.with_tools(Arc::new(TestHost::default()));
+    let server = Server::changed(change, script, Limits::default(), Keys::default());
+    let tools = json!([
+        {"type": "web_search"}, {"type": "code_interpreter", "container": {"type": "auto"}},
+        {"type": "function", "name": "look", "parameters": {"type": "object"}},
+    ]);
+    let asked = post(server.address, "/v1/responses", &body(json!({"tools": tools}))).json();
+    let made = asked["output"].as_array().unwrap_or_else(|| panic!("{asked}"));
+    let call_id = made.last().unwrap()["call_id"].clone();
+    let result = json!({"type": "function_call_output", "call_id": call_id, "output": "1"});
+    let mut items = vec![json!({"role": "user", "content": "What do otters eat?"})];
+    items.extend(made.iter().cloned());
+    items.push(result.clone());
+    let container = |items: &[Value]| {
+        let code = items.iter().find(|item| item["type"] == "code_interpreter_call");
+        code.unwrap_or_else(|| panic!("{items:?}"))["container_id"].clone()
+    };
+    let by_id = json!({"input": [result], "previous_response_id": asked["id"], "tools": tools});
+    // By the id and by the items, and once more: what was kept is not used up.
+    for wish in [by_id.clone(), json!({"input": items, "tools": tools}), by_id] {
+        let follows = post(server.address, "/v1/responses", &body(wish)).json();
+        let output = follows["output"].as_array().unwrap_or_else(|| panic!("{follows}"));
+        let found = output.iter().find(|item| item["type"] == "web_search_call").unwrap();
+        assert_eq!(found["action"]["url"], "https://site-2.example/page", "{follows}");
+        assert_eq!(container(output), container(made));
+        let annotations = &output.last().unwrap()["content"][0]["annotations"];
+        assert_eq!(annotations[0]["title"], "Page 1", "{follows}");
+    }
+}
+
+#[test]
+fn what_code_made_is_cited_read_and_its_tenants() {
+    let answer = "<|channel|>final<|message|>See [it](sandbox:/mnt/data/plot.png).<|return|>".to_owned();
+    let texts = [call("python", PLOTS), answer];
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let change = |app: gptoss_server::App| app.with_tools(Arc::new(TestHost::default()));
+    let keys = Keys::parse("sk-0123456789abcdef name=a\nsk-fedcba9876543210 name=b").unwrap();
+    let server = Server::changed(change, Script::new(&texts), Limits::default(), keys);
+    let ask = |method: &str, path: &str, key: &str, body: &str| {
+        let bearer = format!("Bearer {key}");
+        request(server.address, method, path, &[("authorization", bearer.as_str())], body)
+    };
+    let made = ask("POST", "/v1/responses", "sk-0123456789abcdef", &body(json!({})).to_string()).json();
+    let citation = &made["output"].as_array().unwrap().last().unwrap()["content"][0]["annotations"][0];
+    let (kind, name) = (&citation["type"], &citation["filename"]);
+    assert_eq!((kind, name), (&json!("container_file_citation"), &json!("plot.png")), "{made}");
+    assert_eq!((&citation["start_index"], &citation["end_index"]), (&json!(9), &json!(35)));
+    let folder = format!("/v1/containers/{}/files", citation["container_id"].as_str().unwrap());
+    let file = format!("{folder}/{}", citation["file_id"].as_str().unwrap());
+    let listed = ask("GET", &folder, "sk-0123456789abcdef", "").json();
+    assert_eq!(
+        (&listed["data"][0]["id"], &listed["data"][0]["path"]),
+        (&citation["file_id"], &json!("/mnt/data/plot.png"))
+    );
+    assert_eq!(ask("GET", &file, "sk-0123456789abcdef", "").json(), listed["data"][0]);
+    let content = ask("GET", &format!("{file}/content"), "sk-0123456789abcdef", "");
+    assert_eq!((content.status, content.body.as_bytes()), (200, [1_u8, 2, 3].as_slice()));
+    assert_eq!(content.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(ask("GET", &folder, "sk-fedcba9876543210", "").json()["data"], json!([]));
+    assert_eq!(ask("GET", &format!("{file}/content"), "sk-fedcba9876543210", "").status, 404);
+    assert_eq!(ask("DELETE", &file, "sk-0123456789abcdef", "").json()["deleted"], json!(true));
+    assert_eq!(ask("GET", &file, "sk-0123456789abcdef", "").status, 404);
 }
 
 #[test]

@@ -60,6 +60,19 @@ pub struct ToolOutcome {
     pub pages: Vec<CitedPage>,
     /// Pictures that code made, as `data:` addresses.
     pub images: Vec<String>,
+    /// Files that code made.
+    pub files: Vec<MadeFile>,
+}
+
+/// A file that code made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MadeFile {
+    /// Given by whoever keeps the file.
+    pub id: String,
+    /// Where it is beneath `/mnt/data`.
+    pub path: String,
+    /// What is in it; nothing any more when it is kept.
+    pub bytes: Vec<u8>,
 }
 
 /// The state of calls.
@@ -69,6 +82,8 @@ pub(super) struct ToolCalls {
     pub(super) citations: Citations,
     /// Log-probabilities of the text that is held back.
     pub(super) logprobs: Vec<TokenLogprob>,
+    /// Files that no answer has cited yet.
+    pub(super) files: Vec<MadeFile>,
     next: Option<Next>,
     /// Calls that the server ran.
     num_run: u64,
@@ -88,9 +103,10 @@ enum Unseen {
 }
 
 impl ResponseMachine {
-    /// With tools that the server runs.
-    pub fn with_tools(mut self, events: ToolEvents) -> ResponseMachine {
+    /// With tools that the server runs, and the pages that they have shown before.
+    pub fn with_tools(mut self, events: ToolEvents, pages: Vec<CitedPage>) -> ResponseMachine {
         self.tools.events = events;
+        self.tools.citations.show(pages);
         self
     }
 
@@ -150,8 +166,10 @@ impl ResponseMachine {
         }
         self.open = Open::Nothing;
         let (has_sources, has_outputs) = (self.tools.events.has_sources, self.tools.events.has_outputs);
-        let ToolOutcome { text, is_error, url, sources, pages, images } = outcome;
+        let ToolOutcome { text, is_error, url, sources, pages, images, files } = outcome;
         self.tools.citations.show(pages);
+        self.tools.files.retain(|old| files.iter().all(|new| new.path != old.path));
+        self.tools.files.extend(files);
         let (output_index, item_id) = self.place();
         let Some(last) = self.response.output.last_mut() else { return Vec::new() };
         last.set_status(if is_error { "failed" } else { "completed" });

@@ -48,7 +48,7 @@ fn machine(needs_approval: bool, calls_max: u64) -> ResponseMachine {
     let options = EventOptions { tools, visibility: Visibility::Raw, tells_logprobs: true, new_id };
     let events =
         ToolEvents { has_sources: true, has_outputs: true, container_id: "cntr_1".into(), calls_max };
-    ResponseMachine::new(object(), options).with_tools(events)
+    ResponseMachine::new(object(), options).with_tools(events, Vec::new())
 }
 
 fn call(name: &str, arguments: &str) -> Vec<Delta> {
@@ -317,6 +317,32 @@ fn a_citation_becomes_a_link_and_is_annotated_behind_it() {
         assert_eq!(part["annotations"], expect);
         assert_eq!(*last.get_or_insert(part.clone()), part);
     }
+}
+
+/// OpenAI's API has 0 and 0 for a file that the text does not name.
+#[test]
+fn files_are_cited_by_the_answer() {
+    let mut machine = machine(false, 9);
+    for path in ["old.csv", "d/plot.png", "old.csv"] {
+        push(&mut machine, call("python", "1"));
+        let file = MadeFile { id: format!("cfile_{path}"), path: path.to_owned(), bytes: Vec::new() };
+        machine.ran(ToolOutcome { files: vec![file], ..ToolOutcome::default() });
+    }
+    let said = "Ü [plot](sandbox:/mnt/data/d/plot.png).";
+    let mut events = machine.push(text(said));
+    events.extend(machine.finish(end(TurnEnd::Answer)));
+    let citation = |path: &str, name: &str, start: usize, end: usize| {
+        json!({"type": "container_file_citation", "container_id": "cntr_1", "file_id": format!("cfile_{path}"),
+            "filename": name, "start_index": start, "end_index": end})
+    };
+    let expect = json!([citation("d/plot.png", "plot.png", 9, 37), citation("old.csv", "old.csv", 0, 0)]);
+    assert_eq!(item(&machine)["content"][0]["annotations"], expect);
+    let names = names(&events);
+    let at = names.iter().position(|name| *name == "output_text.annotation.added").unwrap();
+    assert_eq!(
+        names[at..at + 3],
+        ["output_text.annotation.added", "output_text.annotation.added", "output_text.done"]
+    );
 }
 
 #[test]

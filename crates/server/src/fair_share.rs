@@ -1,0 +1,27 @@
+//! Who gives way when what all tenants keep together is too much?
+
+use std::collections::HashMap;
+
+/// The place of what leaves, of things by their tenant and size, the oldest first: the oldest of the tenant
+/// who holds the most. Each counts as one at least.
+pub(crate) fn leaving<'a>(held: impl Iterator<Item = (&'a str, usize)> + Clone) -> Option<usize> {
+    let mut sizes: HashMap<&str, usize> = HashMap::new();
+    for (tenant, size) in held.clone() {
+        *sizes.entry(tenant).or_default() += size.max(1);
+    }
+    let most = sizes.values().max()?;
+    held.into_iter().position(|(tenant, _)| sizes[tenant] == *most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_of_whoever_holds_most_leaves() {
+        let check = |held: &[(&str, usize)], expected| assert_eq!(leaving(held.iter().copied()), expected);
+        check(&[], None);
+        check(&[("a", 3), ("b", 2), ("b", 2)], Some(1));
+        check(&[("a", 0), ("b", 0), ("b", 0)], Some(1));
+    }
+}
