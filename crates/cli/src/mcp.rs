@@ -52,7 +52,7 @@ fn python() -> Result<ToolOffer> {
     let num_sessions = AtomicU64::new(0);
     Ok(ToolOffer::new(move || {
         let number = num_sessions.fetch_add(1, Ordering::Relaxed);
-        Ok(OfferedTool::Python(OwnPython::new(python.clone(), number)))
+        Ok(OfferedTool::Python(Box::new(OwnPython::new(python.clone(), number))))
     }))
 }
 

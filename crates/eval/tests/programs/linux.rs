@@ -16,10 +16,22 @@ pub fn main() -> ExitCode {
         return code;
     }
     let trials = vec![
-        Trial::test("a right body passes and an empty one does not", || Ok(bodies())),
-        Trial::test("a program passes at its end alone", || Ok(early_ends())),
-        Trial::test("programs that harm fail, and nothing else does", || Ok(harm())),
-        Trial::test("programs that run at once do not see each other", || Ok(at_once())),
+        Trial::test("a right body passes and an empty one does not", || {
+            bodies();
+            Ok(())
+        }),
+        Trial::test("a program passes at its end alone", || {
+            early_ends();
+            Ok(())
+        }),
+        Trial::test("programs that harm fail, and nothing else does", || {
+            harm();
+            Ok(())
+        }),
+        Trial::test("programs that run at once do not see each other", || {
+            at_once();
+            Ok(())
+        }),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

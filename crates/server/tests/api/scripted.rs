@@ -85,26 +85,8 @@ pub fn start(vocab: &Arc<Vocab>, script: Script) -> (EngineHandle, Prompts) {
     (handle, prompts)
 }
 
-/// Starts an engine that says what `say` makes of the prompt, control tokens left out.
-pub fn start_by(vocab: &Arc<Vocab>, say: impl Fn(&str) -> String + Send + 'static) -> EngineHandle {
-    let (handle, mut inbox) = channel(ChannelLimits::new(vocab.len(), MAX_CONTEXT));
-    let vocab = Arc::clone(vocab);
-    thread::spawn(move || {
-        while let Some(accepted) = inbox.recv() {
-            let text = |id: &u32| match vocab.token(*id) {
-                Some(gptoss_harmony::Token::Text(token)) => vocab.bytes(token).to_vec(),
-                _ => b"\n".to_vec(),
-            };
-            let bytes: Vec<u8> = accepted.request.prompt.iter().flat_map(text).collect();
-            let said = say(&String::from_utf8_lossy(&bytes));
-            let vocab = Arc::clone(&vocab);
-            thread::spawn(move || play(&vocab, accepted, &said, Duration::ZERO));
-        }
-    });
-    handle
-}
-
-fn play(vocab: &Vocab, accepted: QueuedRequest, text: &str, pause: Duration) {
+/// Has a request said `text`, and waits `pause` between its tokens.
+pub fn play(vocab: &Vocab, accepted: QueuedRequest, text: &str, pause: Duration) {
     let QueuedRequest { request, mut events, .. } = accepted;
     if text == FAILS {
         // Events that are dropped without an end are a failure.

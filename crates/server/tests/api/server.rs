@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use gptoss_engine::{EngineHandle, SamplingParams};
-use gptoss_harmony::Vocab;
+use gptoss_engine::{ChannelLimits, EngineHandle, SamplingParams, channel};
+use gptoss_harmony::{Token, Vocab};
 use gptoss_server::{App, Keys, Limits, LoadedModel, Models, ServedModel, listen, run};
 use gptoss_turn::{Assistant, TokenTable};
 use tokio::sync::oneshot;
@@ -51,6 +51,25 @@ pub fn assistant(engine: EngineHandle, vocab: &Arc<Vocab>) -> Assistant {
     static TABLE: OnceLock<Arc<TokenTable>> = OnceLock::new();
     let table = TABLE.get_or_init(|| TokenTable::new(Arc::clone(vocab)).unwrap());
     Assistant::new(engine, Arc::clone(table)).unwrap()
+}
+
+/// Starts an engine that says what `say` makes of the prompt, control tokens left out.
+fn start_by(vocab: &Arc<Vocab>, say: impl Fn(&str) -> String + Send + 'static) -> EngineHandle {
+    let (handle, mut inbox) = channel(ChannelLimits::new(vocab.len(), MAX_CONTEXT));
+    let vocab = Arc::clone(vocab);
+    thread::spawn(move || {
+        while let Some(accepted) = inbox.recv() {
+            let text = |id: &u32| match vocab.token(*id) {
+                Some(Token::Text(token)) => vocab.bytes(token).to_vec(),
+                _ => b"\n".to_vec(),
+            };
+            let bytes: Vec<u8> = accepted.request.prompt.iter().flat_map(text).collect();
+            let said = say(&String::from_utf8_lossy(&bytes));
+            let vocab = Arc::clone(&vocab);
+            thread::spawn(move || scripted::play(&vocab, accepted, &said, Duration::ZERO));
+        }
+    });
+    handle
 }
 
 /// A model that stays.
@@ -108,7 +127,7 @@ impl Server {
         say: impl Fn(&str) -> String + Send + 'static,
     ) -> Server {
         let vocab = Vocab::o200k_harmony();
-        let models = one(model(), assistant(scripted::start_by(&vocab, say), &vocab));
+        let models = one(model(), assistant(start_by(&vocab, say), &vocab));
         Server::run((folder, models, Prompts::default()), change, Limits::default(), Keys::default())
     }
 

@@ -19,7 +19,7 @@ pub enum OfferedTool {
     /// `search`, `open` and `find`.
     Browser(Box<Browser>),
     /// `python`.
-    Python(OwnPython),
+    Python(Box<OwnPython>),
 }
 
 /// The process of one session, which ends with it.
@@ -89,8 +89,8 @@ impl OpenTool {
     pub(super) async fn call(&self, function: &str, arguments: &str) -> ToolReply {
         match &mut *self.tool.lock().await {
             OfferedTool::Browser(browser) => browser.call(function, arguments).await.reply,
-            OfferedTool::Python(OwnPython { python, container }) => match serde_json::from_str(arguments) {
-                Ok(Code { code }) => python.call(container, &code).await,
+            OfferedTool::Python(own) => match serde_json::from_str(arguments) {
+                Ok(Code { code }) => own.python.call(&own.container, &code).await,
                 Err(_) => ToolReply::error("The call holds no code: give {\"code\": \"...\"}."),
             },
         }
