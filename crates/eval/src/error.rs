@@ -15,10 +15,12 @@ pub enum Error {
         message: String,
     },
     /// A task of this name is not there.
-    #[error("there is no task `{name}`; there are {known}", known = crate::Task::names())]
+    #[error("there is no task `{name}`; there are {known}")]
     NoTask {
         /// As it was written.
         name: String,
+        /// Those that are.
+        known: String,
     },
     /// A recipe of this name is not there.
     #[error("there is no recipe `{name}`; there are gpt-oss, simple-evals and mlperf")]

@@ -7,11 +7,14 @@
 //! Rows of a benchmark's file become [`Item`]s: what a model is asked, and the key that its answer is held
 //! to. [`judge()`] holds one [`Response`] to its item's key by the benchmark's own rule, and [`Scores`]
 //! counts the judgements in columns that are never folded into each other, with intervals clustered by item.
+//! to. [`judge()`] holds one [`Response`] to its item's key by the benchmark's own rule, and [`Scores`] counts
+//! the judgements in columns that are never folded into each other, with intervals clustered by item.
 //!
 //! Not here: which file a name means, connections, the engine, clocks.
 
 pub mod bfcl;
 mod boxed;
+mod choices;
 mod data;
 mod error;
 mod graded;
@@ -22,12 +25,14 @@ mod interval;
 mod item;
 mod judge;
 mod judgement;
+mod judges;
 mod key;
 mod letter;
 mod number;
 mod official;
 mod pairs;
 mod parallel;
+mod part;
 mod pattern;
 pub mod programs;
 mod random;
@@ -46,8 +51,9 @@ pub use data::rows;
 pub use error::Error;
 pub use interval::{Estimate, clustered, pass_at};
 pub use item::{Ask, AskMessage, AskRole, Item};
-pub use judge::{AskGrader, Judges, ProgramEnd, RunProgram, judge};
+pub use judge::judge;
 pub use judgement::{Figure, Judgement, Outcome, Part};
+pub use judges::{AskGrader, Judges, ProgramEnd, RunProgram};
 pub use key::{
     CallsKey, GradeMeaning, GradedKey, Instruction, InstructionsKey, IntegerKey, IntegerRule, Key, LetterKey,
     LetterRule, NumberKey, PatternKey, ProgramKey, RefusalKey, RubricItem, RubricKey, TextKey, TextRule,

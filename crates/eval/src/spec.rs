@@ -2,10 +2,11 @@
 
 use serde::Deserialize;
 
+use crate::choices::{letter_key, options};
 use crate::key::{GradeMeaning, GradedKey, LetterRule, PatternKey, TextKey, TextRule};
+use crate::part::ItemPart;
 use crate::pattern::compile;
 use crate::row::{Row, scalar, text, texts};
-use crate::suite::{ItemPart, letter_key, options};
 use crate::{Ask, AskMessage, AskRole, Error, Key, graded};
 
 /// What the file says.

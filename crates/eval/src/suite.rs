@@ -6,11 +6,10 @@ mod graded;
 mod mathematics;
 mod refusal;
 
-pub(crate) use choice::{letter_key, options};
-
 use std::collections::HashSet;
 
 use crate::key::LetterRule;
+use crate::part::ItemPart;
 use crate::random::PythonRandom;
 use crate::row::{Row, column, text};
 use crate::{Error, Item, Recipe, Spec, Task};
@@ -147,18 +146,6 @@ impl Suite {
             file_ids,
         })
     }
-}
-
-/// What a row gives an item.
-pub struct ItemPart {
-    /// See [`Item::group`].
-    pub group: Option<String>,
-    /// See [`Item::question`].
-    pub question: String,
-    /// See [`Item::ask`].
-    pub ask: crate::Ask,
-    /// See [`Item::key`].
-    pub key: crate::Key,
 }
 
 /// What items are made with.

@@ -90,7 +90,7 @@ impl FromStr for Task {
     fn from_str(name: &str) -> Result<Task, Error> {
         let bare = |name: &str| name.to_ascii_lowercase().replace(['-', '_'], "");
         let found = Task::NAMED.into_iter().find(|task| bare(task.name()) == bare(name));
-        found.ok_or_else(|| Error::NoTask { name: name.to_owned() })
+        found.ok_or_else(|| Error::NoTask { name: name.to_owned(), known: Task::names() })
     }
 }
 

@@ -1,6 +1,7 @@
 //! What reference scorers extract from invented answers.
 //!
-//! `testdata/answers.jsonl` is `reference/make_answers.py`'s; `GPTOSS_ANSWERS` names another file of its making.
+//! `testdata/answers.jsonl` is `reference/make_answers.py`'s; `GPTOSS_ANSWERS` names another file of
+//! its making.
 
 #![expect(clippy::disallowed_methods, reason = "more cases are a file that the environment names")]
 
