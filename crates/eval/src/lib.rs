@@ -1,13 +1,13 @@
 //! Evaluations: how good is this model, and how sure are we?
 //!
-//! Rows of a benchmark's file become [`Item`]s: what a model is asked, and the key that its answer is held to.
-//! [`judge()`] holds one [`Response`] to its item's key by the benchmark's own rule, and [`Scores`] counts the
-//! judgements in columns that are never folded into each other, with intervals clustered by item.
-//! [`hierarchy`] is a suite of the project's own, and [`Pairs`] are two models on the same items.
 //! Rows of a benchmark's file become [`Item`]s: what a model is asked, and the key that its answer is held
 //! to. [`judge()`] holds one [`Response`] to its item's key by the benchmark's own rule, and [`Scores`]
 //! counts the judgements in columns that are never folded into each other, with intervals clustered by item.
-//! to. [`judge()`] holds one [`Response`] to its item's key by the benchmark's own rule, and [`Scores`] counts
+//! [`hierarchy`] is a suite of the project's own, and [`Pairs`] are two models on the same items. Rows of a
+//! benchmark's file become [`Item`]s: what a model is asked, and the key that its answer is held to.
+//! [`judge()`] holds one [`Response`] to its item's key by the benchmark's own rule, and [`Scores`] counts
+//! the judgements in columns that are never folded into each other, with intervals clustered by item. to.
+//! [`judge()`] holds one [`Response`] to its item's key by the benchmark's own rule, and [`Scores`] counts
 //! the judgements in columns that are never folded into each other, with intervals clustered by item.
 //!
 //! Not here: which file a name means, connections, the engine, clocks.

@@ -18,8 +18,8 @@ use gptoss_kernels::{HugePages, Pool};
 use gptoss_model::Model;
 use serde::Serialize;
 
-/// Bytes read in a pass: eight times the last cache of the test machine. A build without optimization reads as
-/// slowly as it computes, and its figures are no measurement.
+/// Bytes read in a pass: eight times the last cache of the test machine. A build without optimization reads
+/// as slowly as it computes, and its figures are no measurement.
 const READ_BYTES: usize = if cfg!(debug_assertions) { 16 << 20 } else { 256 << 20 };
 /// Bytes of one task of a pass: 2 MB, some 100 us.
 const TASK_BYTES: usize = 2 << 20;

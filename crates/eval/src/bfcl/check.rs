@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use crate::bfcl::language::Language;
 use crate::bfcl::value::{Type, Value};
-use crate::bfcl::{Call, Category, Fault};
+use crate::bfcl::{Call, Category, Fault, java, javascript};
 
 /// Checks calls against the functions on offer and the calls that are wanted, in the data's shape.
 pub fn check(category: Category, functions: &[Json], wanted: &[Json], calls: &[Call]) -> Result<(), Fault> {
@@ -100,7 +100,7 @@ fn check_argument(
         (Language::Python, Value::Tuple(values)) if name == "tuple" => Value::List(values.clone()),
         (Language::Python, Value::Int(whole)) if name == "float" => Value::Float(*whole as f64),
         (Language::Python, value) => value.clone(),
-        (_, Value::Text(literal)) => language.read(literal, name, inner.filter(|_| nested.is_some())),
+        (_, Value::Text(literal)) => read(language, literal, name, inner.filter(|_| nested.is_some())),
         (_, _) => return Err(Fault::WrongType),
     };
     let is_variable = is_of_type(&value, allowed, expected, nested)?;
@@ -119,6 +119,15 @@ fn check_argument(
         (false, Type::List, Value::List(values)) => check_list(values, allowed),
         _ if allowed.contains(&value) => Ok(()),
         _ => Err(Fault::WrongValue),
+    }
+}
+
+/// A literal's value by its declared type; the text itself where it is not a literal of that type.
+fn read(language: Language, literal: &str, name: &str, inner: Option<&str>) -> Value {
+    match language {
+        Language::Python => Value::Text(literal.to_owned()),
+        Language::Java => java::read(literal, name, inner),
+        Language::JavaScript => javascript::read(literal, name, inner),
     }
 }
 

@@ -1,7 +1,6 @@
 //! The languages whose values arguments have, with the names of their types.
 
 use crate::bfcl::value::{Type, Value};
-use crate::bfcl::{java, javascript};
 
 /// A language. In Java and JavaScript each argument is a text: a literal, read by its declared type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,15 +44,6 @@ impl Language {
         match self {
             Self::Python => matches!(name, "array" | "tuple"),
             Self::Java | Self::JavaScript => matches!(name, "Array" | "ArrayList" | "array"),
-        }
-    }
-
-    /// A literal's value by its declared type; the text itself where it is not a literal of that type.
-    pub fn read(self, literal: &str, name: &str, inner: Option<&str>) -> Value {
-        match self {
-            Self::Python => Value::Text(literal.to_owned()),
-            Self::Java => java::read(literal, name, inner),
-            Self::JavaScript => javascript::read(literal, name, inner),
         }
     }
 }
