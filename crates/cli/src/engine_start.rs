@@ -211,7 +211,8 @@ fn identity(opened: &Opened) -> Result<String> {
     Ok(identity)
 }
 
-fn stamp(file: &Path) -> Result<String> {
+/// What tells a file from another of its name: its length and when it was changed.
+pub fn stamp(file: &Path) -> Result<String> {
     let meta = std::fs::metadata(file).with_context(|| format!("cannot read {}", file.display()))?;
     let changed = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     Ok(format!("{} {} {:?}", file.display(), meta.len(), changed))

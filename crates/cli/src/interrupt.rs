@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
-use signal_hook::consts::SIGINT;
+use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 /// Exit code of a program that Ctrl-C has ended: 128 and the number of the signal.
@@ -69,4 +69,18 @@ pub fn tell_or_cancel(told: &mut io::Result<()>, cancel: &AtomicBool, tell: impl
     if told.is_err() {
         cancel.store(true, Ordering::SeqCst);
     }
+}
+
+/// A flag that the first Ctrl-C or SIGTERM raises, for work that ends with what there is; the second ends the
+/// program.
+pub fn stop_flag() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        let failed = "cannot handle signals";
+        // Order matters, as above.
+        flag::register_conditional_shutdown(signal, i32::from(EXIT_INTERRUPTED), Arc::clone(&stop))
+            .context(failed)?;
+        flag::register(signal, Arc::clone(&stop)).context(failed)?;
+    }
+    Ok(stop)
 }

@@ -27,6 +27,8 @@ pub enum Unit {
     Cases,
     /// Seconds that have passed.
     Seconds,
+    /// Questions that were answered.
+    Questions,
     /// Steps of training.
     Steps,
 }
@@ -82,6 +84,7 @@ impl Progress {
             Unit::Cases => "{pos}/{len} cases",
             Unit::Requests => "{pos}/{len} requests {per_sec}",
             Unit::Seconds => "{pos}/{len} s",
+            Unit::Questions => "{pos}/{len} answered",
             Unit::Steps => "{pos}/{len} steps",
         };
         let template = format!("{{msg}} [{{bar:30}}] {numbers} {{eta}}");

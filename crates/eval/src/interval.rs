@@ -5,7 +5,7 @@
 //! clusters; with one answer a question it is the usual standard error. The interval is Wilson's with as many
 //! answers as would have that variance if they were independent, which keeps its sense near 0 and 1.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// The quantile of the normal distribution that leaves 2.5 % on each side.
 const Z: f64 = 1.959_963_984_540_054;
@@ -27,7 +27,8 @@ pub struct Estimate {
 
 /// The mean of `(cluster, value, of)`; none where nothing is counted.
 pub fn clustered<'a>(rows: impl Iterator<Item = (&'a str, f64, f64)>) -> Option<Estimate> {
-    let mut clusters: HashMap<&str, (f64, f64)> = HashMap::new();
+    // Sorted, so that the same answers give the same bits.
+    let mut clusters: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
     for (cluster, value, of) in rows {
         let sums = clusters.entry(cluster).or_default();
         *sums = (sums.0 + value, sums.1 + of);

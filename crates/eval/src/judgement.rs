@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// What became of one answer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Judgement {
     /// Of what its scorer held to the key; none where nothing was found.
     pub extracted: Option<String>,
@@ -52,7 +52,7 @@ pub struct Part {
 }
 
 /// A further number: the sum of `value` over the sum of `of` is told.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Figure {
     /// Such as `inst_level_strict_acc`.
     pub name: Cow<'static, str>,

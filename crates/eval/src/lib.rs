@@ -30,6 +30,7 @@ mod key;
 mod letter;
 mod number;
 mod official;
+mod paired;
 mod pairs;
 mod parallel;
 mod part;
@@ -59,6 +60,7 @@ pub use key::{
     LetterRule, NumberKey, PatternKey, ProgramKey, RefusalKey, RubricItem, RubricKey, TextKey, TextRule,
 };
 pub use official::{Conditions, Official, Reference, official, why_not_comparable};
+pub use paired::{Paired, paired};
 pub use pairs::Pairs;
 pub use parallel::judge_all;
 pub use random::PythonRandom;

@@ -4,19 +4,27 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::eval_run::{EvalCompareArgs, EvalRunArgs};
+
 /// `gptoss eval`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
 pub struct EvalArgs {
-    /// What to do.
+    /// What else to do.
     #[command(subcommand)]
-    pub command: EvalCommand,
+    pub command: Option<EvalCommand>,
+    /// A benchmark to run.
+    #[command(flatten)]
+    pub run: EvalRunArgs,
 }
 
-/// What can be done with a benchmark.
+/// What else can be done with a benchmark.
 #[derive(Debug, Subcommand)]
 pub enum EvalCommand {
     /// Score recorded answers, without a model
     Score(EvalScoreArgs),
+    /// Two runs of one task: their difference in pairs, with its interval
+    Compare(EvalCompareArgs),
 }
 
 /// `gptoss eval score`.

@@ -249,7 +249,7 @@ fn rate(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| format!("`{text}` is not a rate: write requests a second, from 0.0001 to 1000000"))
 }
 
-fn object(text: &str) -> Result<serde_json::Map<String, serde_json::Value>, String> {
+pub(super) fn object(text: &str) -> Result<serde_json::Map<String, serde_json::Value>, String> {
     serde_json::from_str(text).map_err(|error| format!("not a JSON object: {error}"))
 }
 

@@ -16,6 +16,7 @@ mod cost;
 mod doctor;
 mod engine;
 mod eval;
+mod eval_run;
 mod launch;
 mod library;
 mod load;
@@ -44,6 +45,7 @@ pub use cost::CostArgs;
 pub use doctor::DoctorArgs;
 pub use engine::EngineArgs;
 pub use eval::{EvalArgs, EvalCommand, EvalScoreArgs};
+pub use eval_run::{AnswererArgs, EvalCompareArgs, EvalRunArgs};
 pub use launch::{ClientArg, LaunchArgs};
 pub use library::{ListArgs, PullArgs, RemoveArgs};
 pub use load::{

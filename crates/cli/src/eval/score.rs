@@ -67,13 +67,18 @@ pub fn run(args: &EvalScoreArgs) -> Result<ExitCode> {
 }
 
 /// A benchmark by its name, or one of the user's own.
-enum Asked {
+pub enum Asked {
+    /// By its name.
     Named(Task),
+    /// Of the user's own.
     Own(Box<Spec>),
 }
 
 impl Asked {
-    fn read(task: &str) -> Result<Asked> {
+    /// What a command line names.
+    ///
+    /// Errors: no such task, a specification that cannot be read.
+    pub fn read(task: &str) -> Result<Asked> {
         if Path::new(task).extension().is_some_and(|extension| extension == "toml") {
             let toml = fs::read_to_string(task).with_context(|| format!("cannot read {task}"))?;
             let spec = Spec::parse(&toml).with_context(|| format!("{task} is no specification"))?;
@@ -83,7 +88,10 @@ impl Asked {
         task.parse().map(Asked::Named).map_err(message)
     }
 
-    fn suite(&self, rows: Vec<Row>, options: &SuiteOptions) -> Result<Suite, gptoss_eval::Error> {
+    /// Its questions.
+    ///
+    /// Errors: a row lacks what it needs.
+    pub fn suite(&self, rows: Vec<Row>, options: &SuiteOptions) -> Result<Suite, gptoss_eval::Error> {
         match self {
             Asked::Named(task) => Suite::new(*task, rows, options),
             Asked::Own(spec) => Suite::own(spec, rows, options),
@@ -133,7 +141,9 @@ fn judge_each<'a>(
 }
 
 /// The walls around programs and the Python within them.
-fn programs() -> Result<Programs> {
+///
+/// Errors: this machine has no walls, or no Python.
+pub fn programs() -> Result<Programs> {
     let cell = Cell::stand(Launcher::own()).context("programs of a model are run in a cell alone")?;
     Ok(Programs::new(cell, Interpreter::find(&cells::programs())?))
 }

@@ -20,6 +20,7 @@ mod demo;
 mod devices;
 mod doctor;
 mod eval;
+mod eval_run;
 #[path = "../../../gpu/tests/faults/mod.rs"]
 mod faults;
 mod fine_tuning;
