@@ -1,7 +1,7 @@
 //! `gptoss eval`: how good is a model, and how sure are we?
 //!
-//! The questions, keys and scorers are the room `eval`'s. Here are the files (`score.rs`, `questions.rs`), who
-//! answers (`answerer.rs`, `address.rs`), the walk over the questions (`walk.rs`), what is kept of it
+//! The questions, keys and scorers are the room `eval`'s. Here are the files (`score.rs`, `questions.rs`),
+//! who answers (`answerer.rs`, `address.rs`), the walk over the questions (`walk.rs`), what is kept of it
 //! (`journal.rs`, `run_record.rs`), and what is made of that: `report.rs`, `html.rs`, `inspect_log.rs`,
 //! `harness.rs`, `compare.rs`.
 
