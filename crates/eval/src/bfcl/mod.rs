@@ -179,7 +179,8 @@ pub fn judge(key: &CallsKey, response: &Response) -> Judgement {
     let told = calls.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     match verdict(category, &key.functions, &key.expected, &calls) {
         Err(fault @ Fault::Item(_)) => Judgement::error(fault.to_string()),
-        Ok(()) if has_answer => Judgement::found(told, true, rule),
+        // To say nothing is no call, unless the answer was cut before it said anything.
+        Ok(()) if has_answer || !response.is_cut() => Judgement::found(told, true, rule),
         Err(fault) if !calls.is_empty() => {
             Judgement { detail: Some(fault.to_string()), ..Judgement::found(told, false, rule) }
         }
