@@ -1,10 +1,10 @@
 //! May this text pass, under this policy, judged by a model?
 //!
 //! A [`Guard`] is what the operator wrote: policies in words, each judged by a model as gpt-oss-safeguard
-//! does it, and filters that need none, in a file of this program's or in one of openai-guardrails. [`judge`]
-//! asks a model that is loaded here, [`Address`] one elsewhere; either way a [`Verdict`] has the probability
-//! of the token that decides. [`Release`] holds a stream back until what it says was judged, [`Report`] adds
-//! findings up.
+//! does it, and filters that need none, in a file of this program's or in one of openai-guardrails.
+//! [`judge()`] asks a model that is loaded here, [`Address`] one elsewhere; either way a [`Verdict`] has the
+//! probability of the token that decides. [`Release`] holds a stream back until what it says was judged,
+//! [`Report`] adds findings up.
 //!
 //! Nothing here waits but a model's turn: files, clocks and connections are the caller's.
 
