@@ -151,7 +151,7 @@ fn chat(deltas: &[Delta], cut: usize) {
         fingerprint: "gptoss".to_owned(),
     };
     let chunks = events(&mut ChatChoice::new(0, options()), deltas);
-    let lines = chunks.into_iter().map(|chunk| line(&heading.chunk(vec![chunk], None, Vec::new()))).collect();
+    let lines = chunks.into_iter().map(|chunk| line(&heading.chunk(vec![chunk], None, (Vec::new(), None)))).collect();
     let read = check_data(lines, cut);
     let reasoning = spoken(deltas, |channel| channel == Channel::Analysis);
     assert_eq!(added_up(&read, "/choices/0/delta/reasoning"), reasoning);
