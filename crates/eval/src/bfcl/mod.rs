@@ -239,8 +239,10 @@ mod tests {
             |text: &str| judge(&none, &Response { response: text.into(), ..Response::default() }).outcome;
         assert_eq!(
             (answered("None fits."), answered("f(a=1)"), answered("")),
-            (Outcome::Correct, Outcome::Wrong, Outcome::NoAnswer)
+            (Outcome::Correct, Outcome::Wrong, Outcome::Correct)
         );
+        let cut = Response { finish_reason: Some("length".into()), ..Response::default() };
+        assert_eq!(judge(&none, &cut).outcome, Outcome::NoAnswer, "it ended before it said anything");
         let turns = CallsKey { category: "multi_turn_base".into(), ..key };
         assert_eq!(judge(&turns, &Response::default()).outcome, Outcome::Error);
     }
