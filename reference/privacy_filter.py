@@ -241,19 +241,16 @@ def main(out, shape="tiny", layout="hf", tokens="300", seed="3", gain="1"):
     s, seed, num_tokens, gain = SHAPES[shape], int(seed), int(tokens), float(gain)
     os.makedirs(out, exist_ok=True)
     write_config(out, s, layout)
-    if layout == "original":
-        # What is computed is that of the other layout, whose head has no bias then.
-        write_model(out, s, seed, "hf", gain)
-        model = Model(f"{out}/model.safetensors")
-    else:
-        write_model(out, s, seed, layout, gain)
-        model = Model(f"{out}/model.safetensors")
+    # What is computed is that of this layout; the head of `original` has no bias.
+    write_model(out, s, seed, "hf", gain)
+    model = Model(f"{out}/model.safetensors")
     ids = np.random.default_rng([seed, 1 << 20]).integers(0, min(s["V"], 199998), num_tokens)
     logits, bias = forward(model, s, ids)
-    logits = logits + (0.0 if layout == "original" else bias)
     if layout == "original":
         del model
         write_model(out, s, seed, "original", gain)
+    else:
+        logits = logits + bias
     probs = logits - logits.max(1, keepdims=True)
     classes = viterbi(probs - np.log(np.exp(probs).sum(1, keepdims=True)))
     write(f"{out}/reference.safetensors", [("input_ids", "I64", ids.shape, lambda: ids.astype(np.int64)),

@@ -75,14 +75,9 @@ def check_chat():
         asyncio.run(loop(base, agents.OpenAIChatCompletionsModel))
 
 
-def own(recipient, text):
-    """A call of a tool that the server runs."""
-    return servers.thought("Call it.") + f"<|channel|>analysis to={recipient} code<|message|>{text}<|call|>"
-
-
 BUILT_IN = [
-    own("browser.search", '{"query": "otters"}'), own("browser.open", '{"id": 0}'), own("browser.find", '{"pattern": "fish"}'),
-    own("python", "print(1 + 2)"), servers.call("add", {"a": 3, "b": 4}), servers.answer("They eat 7 fish 【1†L1-L2】."),
+    servers.own("browser.search", '{"query": "otters"}'), servers.own("browser.open", '{"id": 0}'), servers.own("browser.find", '{"pattern": "fish"}'),
+    servers.own("python", "print(1 + 2)"), servers.call("add", {"a": 3, "b": 4}), servers.answer("They eat 7 fish 【1†L1-L2】."),
 ]
 KINDS = ["web_search_call"] * 3 + ["code_interpreter_call", "function_call", "function_call_output", "message"]
 

@@ -7,13 +7,14 @@ import tempfile
 
 import httpx
 
+import coding_agents
 import repository
 import servers
 
 
 def run_codex(base, folder, home, task, more=""):
     """What Codex prints of a task in a folder."""
-    program = pathlib.Path(os.environ["NODE_FOLDER"]) / "node_modules/@openai/codex/bin/codex.js"
+    program = coding_agents.packages() / "@openai/codex/bin/codex.js"
     provider = f'{{name="gptoss", base_url="{base}/v1", wire_api="responses", request_max_retries=0, stream_max_retries=0{more}}}'
     command = [
         os.environ["NODE"], str(program), "exec", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox",

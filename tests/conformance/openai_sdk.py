@@ -187,7 +187,7 @@ def check_responses_builtin_tools():
     wiki = {"type": "mcp", "server_label": "wiki", "require_approval": "never"}
     tools = [{"type": "web_search"}, {"type": "code_interpreter", "container": {"type": "auto"}}, wiki]
     include = ["web_search_call.action.sources", "code_interpreter_call.outputs"]
-    own = lambda recipient, text: servers.thought("Call it.") + f"<|channel|>analysis to={recipient} code<|message|>{text}<|call|>"
+    own = servers.own
     texts = [
         own("browser.search", '{"query":"otters"}'), own("browser.open", '{"id":0}'), own("browser.find", '{"pattern":"a"}'),
         own("python", "print(1)"), own("wiki.ask", "{}"), servers.answer("It is so 【1†L1-L2】."),
@@ -253,7 +253,7 @@ def check_responses_builtin_tools():
 
 def check_files_of_containers():
     """What code made is cited, listed and read by the SDK's own words."""
-    plot = servers.thought("Plot it.") + "<|channel|>analysis to=python code<|message|>plot()<|call|>"
+    plot = servers.own("python", "plot()", "Plot it.")
     with servers.scripted([plot, servers.answer("Here: [plot](sandbox:/mnt/data/plot.png).")]) as base:
         sdk = client(base)
         made = sdk.responses.create(

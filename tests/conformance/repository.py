@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shlex
 import subprocess
 import sys
 
@@ -13,14 +14,15 @@ FILES = {
     ),
 }
 TASK = "The test of total fails. Repair it."
-TEST = f"{sys.executable} -B -m unittest -q"
+UNITTEST = [sys.executable, "-B", "-m", "unittest", "-q"]
+TEST = shlex.join(UNITTEST)
 LOOK = ["ls", TEST, "cat total.py"]
 REPAIR = "sed -i 's/range(1, n)/range(1, n + 1)/' total.py"
 ANSWER = "The bound was one too small; the test passes now."
 
 
 def passes(folder):
-    return subprocess.run([sys.executable, "-B", "-m", "unittest", "-q"], cwd=folder, capture_output=True, timeout=60).returncode == 0
+    return subprocess.run(UNITTEST, cwd=folder, capture_output=True, timeout=60).returncode == 0
 
 
 def broken(folder):

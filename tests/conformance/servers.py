@@ -57,6 +57,11 @@ def answer(text, reasoning="Think."):
     return thought(reasoning) + f"<|channel|>final<|message|>{text}<|return|>"
 
 
+def own(recipient, text, reasoning="Call it."):
+    """A call of a tool that the server runs."""
+    return thought(reasoning) + f"<|channel|>analysis to={recipient} code<|message|>{text}<|call|>"
+
+
 def call(name, arguments, reasoning="Call it."):
     body = json.dumps(arguments) if not isinstance(arguments, str) else arguments
     return thought(reasoning) + f"<|channel|>commentary to=functions.{name} <|constrain|>json<|message|>{body}<|call|>"

@@ -72,6 +72,12 @@ fn processors_of(text: &str) -> Option<f64> {
     Some(quota.parse::<f64>().ok()? / period.parse::<f64>().ok()?)
 }
 
+/// How many threads compute: as many as are asked for, else all there are.
+pub fn threads(asked: Option<u16>) -> usize {
+    let all = || std::thread::available_parallelism().map_or(1, |threads| threads.get());
+    asked.map_or_else(all, usize::from)
+}
+
 /// The processor's name.
 pub fn processor() -> Option<String> {
     let text = fs::read_to_string("/proc/cpuinfo").ok()?;

@@ -6,6 +6,8 @@ use anyhow::Result;
 use gptoss_redact::{Error, Filter, FilterOptions, Form, Span, WINDOW_TOKENS, redact};
 use gptoss_server::{RedactOptions, RedactProblem, RedactResult, RedactedSpan, Redactor};
 
+use crate::machine;
+
 /// A filter, by the name of its folder.
 pub struct ServedFilter {
     name: String,
@@ -17,9 +19,7 @@ impl ServedFilter {
     ///
     /// Errors: the files.
     pub fn open(folder: &Path, threads: Option<u16>) -> Result<ServedFilter> {
-        let all = || std::thread::available_parallelism().map_or(1, usize::from);
-        let options =
-            FilterOptions { threads: threads.map_or_else(all, usize::from), window_tokens: WINDOW_TOKENS };
+        let options = FilterOptions { threads: machine::threads(threads), window_tokens: WINDOW_TOKENS };
         let filter = Filter::open(folder, options)?;
         let name = folder.canonicalize().ok().and_then(|folder| Some(folder.file_name()?.to_owned()));
         let name =

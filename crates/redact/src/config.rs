@@ -21,43 +21,43 @@ use crate::error::Error;
 use crate::labels::LabelSpace;
 
 /// Bytes that a config may have.
-pub(crate) const JSON_BYTES_MAX: u64 = 1 << 20;
+const JSON_BYTES_MAX: u64 = 1 << 20;
 /// Tokens that a row may see on one side.
 const CONTEXT_MAX: usize = 1 << 14;
 
 /// The architecture.
 #[derive(Clone, Debug, PartialEq)]
-pub struct FilterConfig {
+pub(crate) struct FilterConfig {
     /// Rows of the embedding.
-    pub vocab_size: usize,
+    pub(crate) vocab_size: usize,
     /// `C`
-    pub hidden_size: usize,
+    pub(crate) hidden_size: usize,
     /// `F`
-    pub intermediate_size: usize,
+    pub(crate) intermediate_size: usize,
     /// Layers.
-    pub num_layers: usize,
+    pub(crate) num_layers: usize,
     /// `E`
-    pub num_experts: usize,
+    pub(crate) num_experts: usize,
     /// `A`
-    pub experts_per_token: usize,
+    pub(crate) experts_per_token: usize,
     /// `H`
-    pub num_query_heads: usize,
+    pub(crate) num_query_heads: usize,
     /// `K`
-    pub num_kv_heads: usize,
+    pub(crate) num_kv_heads: usize,
     /// `D`
-    pub head_dim: usize,
+    pub(crate) head_dim: usize,
     /// Keys that a row sees before its own. Units: tokens.
-    pub left_context: usize,
+    pub(crate) left_context: usize,
     /// Keys that a row sees after its own. Units: tokens.
-    pub right_context: usize,
+    pub(crate) right_context: usize,
     /// Inside the root of the norms.
-    pub rms_norm_eps: f32,
+    pub(crate) rms_norm_eps: f32,
     /// Where gates and ups are cut.
-    pub swiglu_limit: f32,
+    pub(crate) swiglu_limit: f32,
     /// Base of the rotations.
-    pub rope_theta: f64,
+    pub(crate) rope_theta: f64,
     /// Their stretch.
-    pub yarn: YarnParams,
+    pub(crate) yarn: YarnParams,
 }
 
 /// How tensors are named and laid out.

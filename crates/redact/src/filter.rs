@@ -72,11 +72,6 @@ impl Filter {
         &self.labels.kinds
     }
 
-    /// The architecture.
-    pub fn config(&self) -> &FilterConfig {
-        &self.config
-    }
-
     /// The text's tokens.
     pub fn tokens(&self, text: &str) -> Vec<u32> {
         self.vocab.encode_ids(text)

@@ -12,12 +12,12 @@ use gptoss_kernels::Pool;
 use crate::attention::{KeyRows, banded};
 use crate::config::FilterConfig;
 use crate::experts::add_mlp;
-use crate::rotation::Rotation;
+use crate::rotation::Angles;
 use crate::rows::{add, normalized, product};
 use crate::weights::{Layer, Weights};
 
 /// What the rows `window` see of a text of `num_tokens` through `num_layers`, their own included.
-pub(crate) fn rows_seen(
+fn rows_seen(
     config: &FilterConfig,
     window: &Range<usize>,
     num_layers: usize,
@@ -39,7 +39,7 @@ pub(crate) fn logits(
 ) -> Vec<f32> {
     let c = config.hidden_size;
     let mut rows = rows_seen(config, &window, config.num_layers, tokens.len());
-    let rotation = Rotation::of(config);
+    let pass = Pass { pool, config, angles: Angles::of(config, rows.clone()), num_tokens: tokens.len() };
     let mut hidden = vec![0.0; rows.len() * c];
     let embedding = weights.embedding.view();
     pool.for_each_row(&mut hidden, c, |index, out| {
@@ -47,7 +47,6 @@ pub(crate) fn logits(
     });
     for (index, layer) in weights.layers.iter().enumerate() {
         let kept = rows_seen(config, &window, config.num_layers - 1 - index, tokens.len());
-        let pass = Pass { pool, config, rotation: &rotation, num_tokens: tokens.len() };
         let update = pass.attention(layer, &hidden, &rows, &kept);
         hidden.truncate((kept.end - rows.start) * c);
         hidden.drain(..(kept.start - rows.start) * c);
@@ -63,7 +62,8 @@ pub(crate) fn logits(
 struct Pass<'a> {
     pool: &'a Pool,
     config: &'a FilterConfig,
-    rotation: &'a Rotation,
+    /// At all rows that the pass begins with.
+    angles: Angles,
     num_tokens: usize,
 }
 
@@ -76,12 +76,11 @@ impl Pass<'_> {
         let mut query = product(self.pool, &layer.query, &normed[of_kept], c);
         let mut keys = product(self.pool, &layer.key, &normed, c);
         let values = product(self.pool, &layer.value, &normed, c);
-        let angles = self.rotation.angles(rows.start, rows.len());
         let (query_width, kv_width) =
             (config.num_query_heads * config.head_dim, config.num_kv_heads * config.head_dim);
-        self.pool.for_each_row(&mut keys, kv_width, |index, x| angles.apply(x, index));
-        let first = kept.start - rows.start;
-        self.pool.for_each_row(&mut query, query_width, |index, x| angles.apply(x, first + index));
+        let angles = &self.angles;
+        self.pool.for_each_row(&mut keys, kv_width, |index, x| angles.apply(x, rows.start + index));
+        self.pool.for_each_row(&mut query, query_width, |index, x| angles.apply(x, kept.start + index));
         let mut attended = vec![0.0; query.len()];
         let kv = KeyRows { keys: &keys, values: &values, rows: rows.clone() };
         let out = (&mut attended[..], &query[..]);

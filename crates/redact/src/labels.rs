@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 /// The most classes that there may be; a way back is then a byte.
-pub(crate) const CLASSES_MAX: usize = 255;
+const CLASSES_MAX: usize = 255;
 
 /// The kinds of spans of the published model, in the order of its head.
 const PUBLISHED: [&str; 8] = [
@@ -83,7 +83,7 @@ impl LabelSpace {
     }
 
     fn class(&mut self, name: &str) -> Result<Class, String> {
-        let tag = match name.split_once('-') {
+        let (tag, kind) = match name.split_once('-') {
             None if name == "O" => return Ok(Class::Outside),
             Some(("B", kind)) => (Tag::Begin, kind),
             Some(("I", kind)) => (Tag::Inside, kind),
@@ -91,7 +91,6 @@ impl LabelSpace {
             Some(("S", kind)) => (Tag::Single, kind),
             _ => return Err(format!("\"O\", or a kind of span after B-, I-, E- or S-; {name:?} is neither")),
         };
-        let (tag, kind) = tag;
         let known = self.kinds.iter().position(|known| **known == *kind);
         let kind = known.unwrap_or_else(|| {
             self.kinds.push(kind.into());

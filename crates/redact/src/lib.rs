@@ -30,7 +30,6 @@ mod spans;
 mod viterbi;
 mod weights;
 
-pub use config::FilterConfig;
 pub use error::Error;
 pub use filter::{Filter, FilterOptions, WINDOW_TOKENS};
 pub use redaction::{Form, FormError, Redaction, Replaced, redact};

@@ -119,9 +119,8 @@ impl Reader<'_> {
     fn layer(&mut self, config: &FilterConfig, layer: usize) -> Result<Layer, Error> {
         let (c, f, e) = (config.hidden_size, config.intermediate_size, config.num_experts);
         let (query, kv) = (config.num_query_heads * config.head_dim, config.num_kv_heads * config.head_dim);
-        let at = |hugging_face: &str, original: &str| match self.layout {
-            Layout::HuggingFace => format!("model.layers.{layer}.{hugging_face}"),
-            Layout::Original => format!("block.{layer}.{original}"),
+        let at = |hugging_face: &str, original: &str| {
+            self.named(&format!("model.layers.{layer}.{hugging_face}"), &format!("block.{layer}.{original}"))
         };
         let [attention_norm, out, sinks] = [
             at("input_layernorm.weight", "attn.norm.scale"),
@@ -130,13 +129,12 @@ impl Reader<'_> {
         ];
         let [mlp_norm, router] =
             [at("post_attention_layernorm.weight", "mlp.norm.scale"), at("mlp.router", "mlp.gate")];
-        let gate_up = ["", "_bias"].map(|part| at(&format!("mlp.experts.gate_up_proj{part}"), ""));
-        let down = ["", "_bias"].map(|part| at(&format!("mlp.experts.down_proj{part}"), ""));
-        let [gate_up, down] = match self.layout {
-            Layout::HuggingFace => [gate_up, down],
-            Layout::Original => [("swiglu", gate_up), ("out", down)]
-                .map(|(name, _)| ["weight", "bias"].map(|part| at("", &format!("mlp.{name}.{part}")))),
-        };
+        let gate_up = [
+            at("mlp.experts.gate_up_proj", "mlp.swiglu.weight"),
+            at("mlp.experts.gate_up_proj_bias", "mlp.swiglu.bias"),
+        ];
+        let down =
+            [at("mlp.experts.down_proj", "mlp.out.weight"), at("mlp.experts.down_proj_bias", "mlp.out.bias")];
         let [query, key, value] = match self.layout {
             Layout::HuggingFace => {
                 let mut part = |name: &str, rows| {

@@ -25,20 +25,23 @@ pub struct ToolFile {
 
 impl ToolFile {
     /// The media type of an image that browsers show, by its first bytes; none of any other file.
-    pub fn image_type(&self) -> Option<&'static str> {
+    fn image_type(&self) -> Option<&'static str> {
         match self.bytes.as_slice() {
             [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some("image/png"),
             [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
             _ => None,
         }
     }
-}
 
-impl ToolFile {
-    /// An image of at most so many bytes as an address of its own, which browsers show.
-    pub fn image_url(&self, bytes_max: usize) -> Option<String> {
+    /// An image of at most so many bytes: its media type, and its bytes in Base64.
+    pub fn image(&self, bytes_max: usize) -> Option<(&'static str, String)> {
         let kind = self.image_type().filter(|_| self.bytes.len() <= bytes_max)?;
-        Some(format!("data:{kind};base64,{}", STANDARD.encode(&self.bytes)))
+        Some((kind, STANDARD.encode(&self.bytes)))
+    }
+
+    /// The same as an address of its own, which browsers show.
+    pub fn image_url(&self, bytes_max: usize) -> Option<String> {
+        self.image(bytes_max).map(|(kind, base64)| format!("data:{kind};base64,{base64}"))
     }
 }
 

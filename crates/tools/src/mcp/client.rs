@@ -71,27 +71,21 @@ impl McpClient {
         listing
     }
 
-    /// As [`McpClient::try_call`], with the whole reason where the server could not be asked.
+    /// Calls a function of the server's namespace with the arguments that the model wrote: JSON, or nothing.
+    /// Whoever calls has asked for approval where [`super::McpApproval::is_needed`]. Dropping the future
+    /// tells the server that nobody waits any more. Where the server could not be asked, or ended before it
+    /// answered, the reply has the whole reason.
     pub async fn call(&self, function: &str, arguments: &str) -> ToolReply {
-        match self.try_call(function, arguments).await {
+        match self.ask(Asked::Function(function), arguments).await {
             Ok(reply) => reply,
             Err(error) => ToolReply::error(error.to_string()),
         }
     }
 
-    /// Calls a function of the server's namespace with the arguments that the model wrote: JSON, or nothing.
-    /// Whoever calls has asked for approval where [`super::McpApproval::is_needed`]. Dropping the future
-    /// tells the server that nobody waits any more.
-    ///
-    /// Errors: a server that could not be asked, or ended before it answered.
-    pub async fn try_call(&self, function: &str, arguments: &str) -> Result<ToolReply, McpError> {
-        self.ask(Asked::Function(function), arguments).await
-    }
-
     /// The same by the server's own name of the tool, which stays when the server starts again and lists its
     /// tools otherwise.
     ///
-    /// Errors: as those of [`McpClient::try_call`].
+    /// Errors: a server that could not be asked, or ended before it answered.
     pub async fn try_call_tool(&self, name: &str, arguments: &str) -> Result<ToolReply, McpError> {
         self.ask(Asked::Tool(name), arguments).await
     }

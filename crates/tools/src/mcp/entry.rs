@@ -2,8 +2,8 @@
 //! TOML with tables `[mcp_servers.LABEL]`, as Codex does.
 //!
 //! `{"mcpServers": {"LABEL": {"command", "args", "env", "cwd"} or {"url", "headers"}}}`, and for both `type`,
-//! `disabled`, `allowedTools` and `requireApproval`. A key that is not known is refused: a list of allowed
-//! tools that is misspelled would allow all.
+//! `disabled`, `allowedTools`, `disabledTools` and `requireApproval`. A key that is not known is refused: a
+//! list of allowed tools that is misspelled would allow all.
 
 mod codex;
 

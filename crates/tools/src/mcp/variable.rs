@@ -1,10 +1,21 @@
-//! Variables in a text of servers: `${NAME}` and `${NAME:-default}`.
+//! Variables in a text of servers: `${NAME}` and `${NAME:-default}`; `$${` is `${` itself.
+
+/// The text as one that has no variables and means the same.
+pub(super) fn literal(text: &str) -> String {
+    text.replace("${", "$${")
+}
 
 /// The text with its variables' values, or what is wrong.
 pub(super) fn expanded(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
     let mut done = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
+        if let Some(before) = before.strip_suffix('$') {
+            done.push_str(before);
+            done.push_str("${");
+            rest = after;
+            continue;
+        }
         let (inside, behind) = after.split_once('}').ok_or_else(|| "`${` has no `}`".to_owned())?;
         let (name, default) = match inside.split_once(":-") {
             Some((name, default)) => (name, Some(default)),
@@ -43,6 +54,9 @@ mod tests {
         };
         check("plain $KEY {KEY}", Ok("plain $KEY {KEY}"));
         check("Bearer ${KEY}!", Ok("Bearer ${HOME}!"));
+        check("a$${KEY} ${KEY}", Ok("a${KEY} ${HOME}"));
+        let plain = literal("${KEY}$${");
+        check(&plain, Ok("${KEY}$${"));
         check("${NONE:-a}${EMPTY:-b}${EMPTY}${NONE:-}", Ok("ab"));
         check("${NONE}", Err("the variable NONE is not set; `${NONE:-}` would allow that"));
         check("${KEY", Err("`${` has no `}`"));

@@ -142,7 +142,7 @@ impl Python {
         Arc::clone(slots.entry(container.clone()).or_insert_with(new))
     }
 
-    /// Ends the process that has waited longest, if there are as many as may be. Those at work are let be: as
+    /// Ends the process that [`leaving`] names, if there are as many as may be. Those at work are let be: as
     /// many calls run at once as callers allow.
     fn make_room(&self, own: &Container) {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);

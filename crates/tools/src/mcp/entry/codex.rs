@@ -1,7 +1,7 @@
 //! Entries as Codex has them: `[mcp_servers.LABEL]` in its `config.toml`, whose other tables are passed over.
 //!
-//! They become entries of the other kind: a key that names a variable becomes that variable. How long Codex
-//! waits, and whether it ends without a server, are its own and passed over.
+//! They become entries of the other kind: a key that names a variable becomes that variable, and no other
+//! text has any. How long Codex waits, and whether it ends without a server, are its own and passed over.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::Entry;
+use crate::mcp::variable::literal;
 
 /// An entry as Codex writes it.
 #[derive(Deserialize)]
@@ -45,20 +46,23 @@ impl CodexEntry {
     pub(super) fn into_entry(self, lookup: &dyn Fn(&str) -> Option<String>) -> Entry {
         let is_set = |name: &String| lookup(name).is_some_and(|value| !value.trim().is_empty());
         let variable = |name: String| format!("${{{name}}}");
-        let mut env = self.env;
+        let literals = |texts: BTreeMap<String, String>| -> BTreeMap<String, String> {
+            texts.into_iter().map(|(name, text)| (name, literal(&text))).collect()
+        };
+        let mut env = literals(self.env);
         env.extend(self.env_vars.into_iter().filter(is_set).map(|name| (name.clone(), variable(name))));
-        let mut headers = self.http_headers;
+        let mut headers = literals(self.http_headers);
         let named = self.env_http_headers.into_iter().filter(|(_, name)| is_set(name));
         headers.extend(named.map(|(header, name)| (header, variable(name))));
         if let Some(name) = self.bearer_token_env_var {
             headers.insert("Authorization".to_owned(), format!("Bearer {}", variable(name)));
         }
         Entry {
-            command: self.command,
-            args: self.args,
+            command: self.command.as_deref().map(literal),
+            args: self.args.iter().map(|arg| literal(arg)).collect(),
             env,
             cwd: self.cwd,
-            url: self.url,
+            url: self.url.as_deref().map(literal),
             headers,
             disabled: self.enabled == Some(false),
             allowed_tools: self.enabled_tools,

@@ -3,8 +3,6 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, Implementation,
     ListToolsResult, PaginatedRequestParams, ProtocolVersion, ServerCapabilities, ServerConfig, Tool,
@@ -39,8 +37,7 @@ impl Answerer {
 
 /// A plot for people to see; what is too large, and any other file, stays in its cell.
 fn image(file: &ToolFile) -> Option<ContentBlock> {
-    let kind = file.image_type().filter(|_| file.bytes.len() <= MCP_IMAGE_BYTES_MAX)?;
-    Some(ContentBlock::image(STANDARD.encode(&file.bytes), kind))
+    file.image(MCP_IMAGE_BYTES_MAX).map(|(kind, base64)| ContentBlock::image(base64, kind))
 }
 
 impl ServerHandler for Answerer {
