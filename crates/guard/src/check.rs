@@ -97,7 +97,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Names of the policies that a model judges.
+    /// The policies that a model judges.
     pub fn policies(&self) -> impl Iterator<Item = &Policy> {
         self.checks.iter().filter_map(|check| match &check.kind {
             CheckKind::Policy(policy) => Some(policy),

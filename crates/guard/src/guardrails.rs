@@ -69,6 +69,7 @@ struct Bundle {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Guardrail {
     name: String,
     #[serde(default)]

@@ -28,8 +28,10 @@ const KINDS: [Kind; 9] = [
     }),
 ];
 
-static PATTERNS: LazyLock<Vec<Option<Regex>>> =
-    LazyLock::new(|| KINDS.iter().map(|(_, pattern, _)| Regex::new(pattern).ok()).collect());
+static PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
+    let compiled = |(_, pattern, _): &Kind| Regex::new(pattern).expect("a constant that is a pattern");
+    KINDS.iter().map(compiled).collect()
+});
 
 /// Kinds that are looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,10 +60,9 @@ impl PersonalData {
 
     /// Whether the text has any of them.
     pub fn is_in(&self, text: &str) -> bool {
-        self.0.iter().any(|&kind| {
-            let found = PATTERNS[kind].iter().flat_map(|pattern| pattern.find_iter(text));
-            found.map(|found| found.as_str()).any(KINDS[kind].2)
-        })
+        self.0
+            .iter()
+            .any(|&kind| PATTERNS[kind].find_iter(text).map(|found| found.as_str()).any(KINDS[kind].2))
     }
 }
 

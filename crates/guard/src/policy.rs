@@ -17,8 +17,10 @@ use crate::form::Form;
 const RULE_IDS_MAX: usize = 256;
 
 /// Names of rules in a policy's text: `SP2`, `H2.f`, `D-SP2`.
-static RULE_ID: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"\b(?:[A-Z]-)?[A-Z]{1,4}[0-9]{1,3}(?:\.[a-z0-9]{1,3})*\b").ok());
+static RULE_ID: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"\b(?:[A-Z]-)?[A-Z]{1,4}[0-9]{1,3}(?:\.[a-z0-9]{1,3})*\b")
+        .expect("a constant that is a pattern")
+});
 
 /// A policy.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,7 +72,7 @@ impl Policy {
     }
 
     /// What the judge reads.
-    pub fn conversation(&self, text: &str) -> Conversation {
+    pub(crate) fn conversation(&self, text: &str) -> Conversation {
         let system = SystemContent::default().with_reasoning_effort(self.effort);
         let developer = DeveloperContent::default().with_instructions(self.instructions());
         Conversation::from_messages([
@@ -94,7 +96,7 @@ impl Policy {
 /// The rules that a text names, each once, in order.
 fn rule_ids(text: &str) -> Vec<String> {
     let mut ids: Vec<String> = Vec::new();
-    for found in RULE_ID.iter().flat_map(|pattern| pattern.find_iter(text)) {
+    for found in RULE_ID.find_iter(text) {
         if ids.len() == RULE_IDS_MAX {
             break;
         }

@@ -113,8 +113,9 @@ impl<T> Release<T> {
         if !is_due {
             return None;
         }
-        let from = border(&first.text, first.judged.saturating_sub(BEFORE_BYTES.max(HOLD_BYTES)));
-        let to = border(&first.text, first.text.len().min(first.judged + JUDGED_BYTES_MAX));
+        let before = first.judged.saturating_sub(BEFORE_BYTES.max(HOLD_BYTES));
+        let from = first.text.floor_char_boundary(before);
+        let to = first.text.floor_char_boundary(first.judged + JUDGED_BYTES_MAX);
         self.asked = Some(to);
         Some(Window { stage: first.stage, text: first.text[from..to].to_owned() })
     }
@@ -169,11 +170,6 @@ impl<T> Release<T> {
             self.parts.pop_front();
         }
     }
-}
-
-/// The border of a character at `at` or before it.
-fn border(text: &str, at: usize) -> usize {
-    (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 
 #[cfg(test)]

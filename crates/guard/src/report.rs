@@ -57,11 +57,7 @@ impl Report {
         for (category, flag) in other.flags {
             *self.flags.entry(category).or_default() |= flag;
         }
-        for finding in other.findings {
-            if !self.findings.iter().any(|mine| mine.name == finding.name) {
-                self.findings.push(finding);
-            }
-        }
+        other.findings.into_iter().for_each(|finding| self.push(finding));
         self.errors.extend(other.errors);
     }
 }

@@ -5,7 +5,6 @@
 //! the form's constraint; what is beyond the told alternatives counts as nothing.
 
 use gptoss_harmony::Logprob;
-use serde::Serialize;
 
 use crate::form::Form;
 
@@ -13,7 +12,7 @@ use crate::form::Form;
 pub(crate) const ALTERNATIVES: usize = 20;
 
 /// What a model says of a text.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
     /// Whether it says that the text violates the policy.
     pub is_violation: bool,

@@ -12,7 +12,7 @@ use gptoss_api::ApiError;
 use gptoss_api::responses::events::MadeFile;
 use gptoss_api::wire::containers::ContainerFile;
 
-use crate::fair_share::leaving;
+use crate::fair_share::make_room;
 use crate::ids;
 use crate::limits::{CONTAINER_FILE_SECONDS, CONTAINER_FILES_BYTES_MAX, CONTAINER_FILES_MAX};
 
@@ -33,7 +33,7 @@ impl ContainerFiles {
     /// Takes the bytes of files that a call in a container made, and gives the files their ids.
     pub(crate) fn keep(&self, (tenant, container): (&str, &str), files: &mut [MadeFile], now: u64) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|kept| now.saturating_sub(kept.file.created_at) <= CONTAINER_FILE_SECONDS);
+        kept.retain(|kept| kept.is_fresh(now));
         for made in files {
             let path = format!("/mnt/data/{}", made.path);
             kept.retain(|kept| !(kept.is_in(tenant, container) && kept.file.path == path));
@@ -50,13 +50,8 @@ impl ContainerFiles {
             };
             kept.push_back(Kept { tenant: tenant.to_owned(), file, bytes });
         }
-        while kept.len() > CONTAINER_FILES_MAX
-            || kept.iter().map(|kept| kept.bytes.len()).sum::<usize>() > CONTAINER_FILES_BYTES_MAX
-        {
-            let held = kept.iter().map(|kept| (kept.tenant.as_str(), kept.bytes.len()));
-            let Some(place) = leaving(held) else { break };
-            kept.remove(place);
-        }
+        let bounds = (CONTAINER_FILES_MAX, CONTAINER_FILES_BYTES_MAX);
+        make_room(&mut kept, bounds, |kept| (kept.tenant.as_str(), kept.bytes.len()));
     }
 
     /// The files of a container, the oldest first.
@@ -84,8 +79,14 @@ impl ContainerFiles {
     /// Drops one.
     ///
     /// Errors: there is none of that id any more.
-    pub(crate) fn delete(&self, tenant: &str, (container, id): (&str, &str)) -> Result<(), ApiError> {
+    pub(crate) fn delete(
+        &self,
+        tenant: &str,
+        (container, id): (&str, &str),
+        now: u64,
+    ) -> Result<(), ApiError> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|kept| kept.is_fresh(now));
         let place = kept.iter().position(|kept| kept.is_in(tenant, container) && kept.file.id == id);
         kept.remove(place.ok_or_else(|| not_found(id))?);
         Ok(())
@@ -134,7 +135,7 @@ mod tests {
                     && files.list(tenant, container, at).is_empty()
             );
         }
-        assert!(files.delete("u", ("c", id)).is_err() && files.delete("t", ("c", id)).is_ok());
+        assert!(files.delete("u", ("c", id), 101).is_err() && files.delete("t", ("c", id), 101).is_ok());
         assert!(files.list("t", "c", 101).is_empty());
     }
 

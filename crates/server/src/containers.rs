@@ -40,7 +40,7 @@ pub(crate) async fn delete(
     Extension(caller): Extension<Caller>,
     Path((container, id)): Path<(String, String)>,
 ) -> Result<Json<Deleted>, Rejection> {
-    app.container_files.delete(&caller.tenant, (container.as_str(), id.as_str()))?;
+    app.container_files.delete(&caller.tenant, (container.as_str(), id.as_str()), now())?;
     Ok(Json(Deleted { id, object: "container.file.deleted", deleted: true }))
 }
 

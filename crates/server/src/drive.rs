@@ -40,7 +40,7 @@ pub(crate) enum ChoiceStream {
 
 impl ChoiceStream {
     /// What comes next, whether it may leave or not.
-    pub(crate) async fn next(&mut self) -> StreamItem {
+    async fn next(&mut self) -> StreamItem {
         match self {
             ChoiceStream::Turn(turn) => turn.next().await,
             ChoiceStream::Text(text) => text.next().await,

@@ -1,10 +1,23 @@
 //! Who gives way when what all tenants keep together is too much?
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+
+/// Drops the oldest of whoever holds the most until there are at most so many things of at most so many bytes
+/// together; `held` says whose one is, and its size. The oldest stand first.
+pub(crate) fn make_room<T>(
+    kept: &mut VecDeque<T>,
+    (number_max, bytes_max): (usize, usize),
+    held: impl Fn(&T) -> (&str, usize),
+) {
+    while kept.len() > number_max || kept.iter().map(|one| held(one).1).sum::<usize>() > bytes_max {
+        let Some(place) = leaving(kept.iter().map(&held)) else { break };
+        kept.remove(place);
+    }
+}
 
 /// The place of what leaves, of things by their tenant and size, the oldest first: the oldest of the tenant
 /// who holds the most. Each counts as one at least.
-pub(crate) fn leaving<'a>(held: impl Iterator<Item = (&'a str, usize)> + Clone) -> Option<usize> {
+fn leaving<'a>(held: impl Iterator<Item = (&'a str, usize)> + Clone) -> Option<usize> {
     let mut sizes: HashMap<&str, usize> = HashMap::new();
     for (tenant, size) in held.clone() {
         *sizes.entry(tenant).or_default() += size.max(1);

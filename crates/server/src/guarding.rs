@@ -263,7 +263,8 @@ impl Guarding {
             Judge::Served(Some(name)) => name.clone(),
             Judge::Elsewhere(address) => format!("{address:?}"),
         };
-        let key = digest(&[&policy.name, &judge, text]);
+        // Two guardrails of a kind have one name: what they say tells them apart.
+        let key = digest(&[&policy.name, &policy.text, &judge, text]);
         if let Some(verdict) = self.kept().known.get(&key) {
             return Ok(verdict.clone());
         }
@@ -345,11 +346,11 @@ async fn served(
             models.lease(&entry, asker).await.map_err(failed)?
         }
     };
-    let (policy, text, tenant) = (policy.clone(), text.to_owned(), Tenant(Arc::from(whose.tenant.as_str())));
+    let tenant = Tenant(Arc::from(whose.tenant.as_str()));
     let deadline = Instant::now() + JUDGE_TIME;
     let judging = loop {
         let (model, policy, text, tenant) =
-            (Arc::clone(&model), policy.clone(), text.clone(), tenant.clone());
+            (Arc::clone(&model), policy.clone(), text.to_owned(), tenant.clone());
         let begin = move || gptoss_guard::judge(model.assistant(), &policy, &text, &tenant, deadline);
         match spawn_blocking(begin).await.map_err(|error| error.to_string())? {
             // A server that is full for the moment refuses no answer that it has begun.

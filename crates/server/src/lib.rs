@@ -10,6 +10,7 @@
 //! model says is ever logged.
 
 mod access_log;
+mod adapter_root;
 mod anthropic;
 mod batch_input;
 mod batch_line;

@@ -60,7 +60,7 @@ enum EntryAdapter {
     None,
     /// One that is loaded with it.
     Loaded(AdapterId),
-    /// One that was tuned here, in its folder.
+    /// One that was tuned here or that a request loaded, in its folder.
     Tuned(PathBuf),
 }
 
@@ -83,7 +83,7 @@ pub(crate) struct Lease {
     pub(crate) entry: Arc<Entry>,
     assistant: Assistant,
     hold: Hold,
-    /// What keeps an adapter that was tuned here.
+    /// What keeps an adapter that was tuned here or that a request loaded.
     _tuned: Option<TunedUse>,
 }
 
@@ -128,12 +128,8 @@ impl Lease {
     ///
     /// Errors: what is wrong with it, for its owner.
     pub(crate) async fn load_adapter(&self, folder: &Path) -> Result<TunedUse, String> {
-        let (tuned, folder) = (Arc::clone(&self.hold.memory.tuned), folder.to_owned());
-        let loaded = tokio::task::spawn_blocking(move || {
-            tuned.restore(&folder)?;
-            tuned.take(&folder)
-        });
-        loaded.await.unwrap_or_else(|error| Err(error.to_string()))
+        self.hold.memory.tuned.restore(folder)?;
+        self.hold.take(folder).await
     }
 
     /// The shares of its queue.
@@ -144,13 +140,18 @@ impl Lease {
 
 impl Hold {
     async fn tuned(&self, entry: &Entry, folder: &Path) -> Result<TunedUse, ApiError> {
-        let (tuned, folder) = (Arc::clone(&self.memory.tuned), folder.to_owned());
-        let loaded = tokio::task::spawn_blocking(move || tuned.take(&folder)).await;
-        loaded.unwrap_or_else(|error| Err(error.to_string())).map_err(|problem| {
+        self.take(folder).await.map_err(|problem| {
             let log = self.host.lock().log.clone();
             log.notice(&format!("{} cannot be loaded: {problem}", entry.name));
             ApiError::NotLoaded { model: entry.name.to_string(), retry_seconds: LOAD_RETRY.as_secs() }
         })
+    }
+
+    /// The adapter of a folder, read where waiting is allowed.
+    async fn take(&self, folder: &Path) -> Result<TunedUse, String> {
+        let (tuned, folder) = (Arc::clone(&self.memory.tuned), folder.to_owned());
+        let taken = tokio::task::spawn_blocking(move || tuned.take(&folder)).await;
+        taken.unwrap_or_else(|error| Err(error.to_string()))
     }
 }
 
@@ -204,7 +205,7 @@ struct Shared {
     /// Of all models, and behind them of their adapters.
     entries: Vec<Arc<Entry>>,
     num_models: usize,
-    /// Models that were tuned here, each with its tenant.
+    /// Models that were tuned here or that requests loaded, each with its tenant.
     tuned: RwLock<Vec<(String, Arc<Entry>)>>,
     /// Whether any model ever leaves.
     unloads: bool,
@@ -300,8 +301,8 @@ impl ModelHost {
         &self.shared.entries[0]
     }
 
-    /// A model that was tuned here from `base`, whose adapter is in `folder`, is known to its tenant from now
-    /// on. False: there is no such base.
+    /// A model that was tuned here from `base` or loaded beside it, whose adapter is in `folder`, is known to
+    /// its tenant from now on. False: there is no such base.
     pub(crate) fn add_tuned(
         &self,
         tenant: &str,
@@ -344,7 +345,7 @@ impl ModelHost {
         }
     }
 
-    /// The models that were tuned here for a tenant.
+    /// The models that were tuned here for a tenant, and those that it loaded.
     pub(crate) fn tuned(&self, tenant: &str) -> Vec<Arc<Entry>> {
         let tuned = self.shared.tuned.read().unwrap_or_else(PoisonError::into_inner);
         tuned.iter().filter(|(owner, _)| owner == tenant).map(|(_, entry)| Arc::clone(entry)).collect()

@@ -9,7 +9,7 @@ use gptoss_api::wire::moderations::{
     CATEGORIES, Moderations, ModerationsRequest, ModerationsResult, PolicyFinding,
 };
 use gptoss_api::{ApiError, moderations};
-use gptoss_guard::{Finding, Mode, Report};
+use gptoss_guard::{Finding, Report};
 
 use crate::body::Body;
 use crate::guarding::{Asked, DEFAULT, Judged};
@@ -31,12 +31,11 @@ pub(crate) async fn create(
     let policy = guarding.policy_of(request.model.as_deref(), "model")?;
     let entry = app.model(&caller, None)?;
     let model = request.model.unwrap_or_else(|| DEFAULT.to_owned());
-    let asked = Asked { policy, model: model.clone(), input: Mode::Score, output: Mode::Score };
     let whose = Judged {
         tenant: caller.tenant.clone(),
         is_background: caller.is_background,
         model: app.lease(&caller, &entry).await?,
-        asked: Arc::new(asked),
+        asked: Arc::new(Asked { policy, ..Asked::default() }),
     };
     let mut results = Vec::new();
     for text in texts {
@@ -58,9 +57,9 @@ fn result(report: Report) -> ModerationsResult {
         let is_judged = report.scores.contains_key(name);
         (name.clone(), is_judged.then(|| "text".to_owned()).into_iter().collect())
     };
-    categories.extend(report.flags.clone());
+    categories.extend(report.flags);
     let category_applied_input_types = categories.keys().map(types).collect();
-    scores.extend(report.scores.clone());
+    scores.extend(report.scores);
     ModerationsResult {
         flagged,
         categories,

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::fair_share::leaving;
+use crate::fair_share::make_room;
 use crate::limits::{PAUSED_SESSIONS_BYTES_MAX, PAUSED_SESSIONS_MAX};
 use crate::tool_host::ToolSession;
 
@@ -56,13 +56,8 @@ impl PausedSessions {
             session,
             since: now,
         });
-        while kept.len() > PAUSED_SESSIONS_MAX
-            || kept.iter().map(|paused| paused.bytes).sum::<usize>() > PAUSED_SESSIONS_BYTES_MAX
-        {
-            let held = kept.iter().map(|paused| (paused.tenant.as_str(), paused.bytes));
-            let Some(place) = leaving(held) else { break };
-            kept.remove(place);
-        }
+        let bounds = (PAUSED_SESSIONS_MAX, PAUSED_SESSIONS_BYTES_MAX);
+        make_room(&mut kept, bounds, |paused| (paused.tenant.as_str(), paused.bytes));
     }
 
     /// A fork of the session that ended at a call, if it is still known, and its container: the one that is

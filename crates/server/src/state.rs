@@ -14,6 +14,7 @@ use gptoss_guard::{Guard, Judge};
 use tokio::sync::{Semaphore, watch};
 
 use crate::access_log::{AccessLog, Log, LogFormat};
+use crate::adapter_root::AdapterRoot;
 use crate::batch_tasks::BatchTasks;
 use crate::call_cache::CallCache;
 use crate::container_files::ContainerFiles;
@@ -58,7 +59,7 @@ pub struct App {
     /// None: nobody trains.
     pub(crate) tuning: Option<Tuning>,
     /// The folder whose adapters requests may load; None: they may load none.
-    pub(crate) adapter_root: Option<PathBuf>,
+    pub(crate) adapter_root: Option<AdapterRoot>,
     /// Places of WebSockets, which are half of all connections: they stay open while nobody says a word.
     pub(crate) sockets: Arc<Semaphore>,
     pub(crate) metrics: Metrics,
@@ -181,7 +182,7 @@ impl App {
 
     /// With adapters in a folder, which requests may load and unload.
     pub fn with_adapter_root(self, folder: Option<PathBuf>) -> App {
-        App { adapter_root: folder, ..self }
+        App { adapter_root: folder.map(AdapterRoot::new), ..self }
     }
 
     /// With lines of log of that form.

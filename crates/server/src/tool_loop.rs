@@ -15,7 +15,7 @@ use gptoss_api::usage::TokenUsage;
 use gptoss_api::wire::moderations::Moderated;
 use gptoss_api::wire::response_events::Numbered;
 use gptoss_api::{ApiError, ChoiceEnd, Machine};
-use gptoss_guard::Stage;
+use gptoss_guard::{Mode, Stage};
 use gptoss_harmony::{Call, Message};
 use gptoss_turn::TurnEnd;
 
@@ -154,12 +154,17 @@ impl ToolLoop<'_> {
             let problem = format!("nobody runs {}", call.recipient);
             return Err(Abort::Failed(ApiError::Internal { problem }));
         };
+        let (app, model, generation) = (self.app, self.model, &self.generation);
+        let answered = async {
+            let outcome = session.run(found, &call.arguments).await;
+            judged(app, model, generation, outcome).await
+        };
         let outcome = tokio::select! {
-            outcome = session.run(found, &call.arguments) => outcome,
+            outcome = answered => outcome,
             () = sink.closed() => return Ok(Some(TurnEnd::Cancelled)),
             () = until(deadline) => return Ok(Some(TurnEnd::Deadline)),
         };
-        let mut outcome = judged(self.app, self.model, &self.generation, outcome).await;
+        let mut outcome = outcome.map_err(Abort::Failed)?;
         let place = (self.request.tenant, self.container.as_str());
         self.app.container_files.keep(place, &mut outcome.files, now());
         let text = outcome.text.clone();
@@ -231,22 +236,27 @@ impl ToolLoop<'_> {
 }
 
 /// The result of a tool, or words in its place if a policy holds it back.
+///
+/// Errors: the request wants a policy that is not known, and no turn before the call has refused it.
 async fn judged(
     app: &App,
     model: &Arc<Lease>,
     generation: &GenerationRequest,
     outcome: ToolOutcome,
-) -> ToolOutcome {
-    let Some(guarding) = &app.guard else { return outcome };
-    // A policy that is not known was refused when the request came.
-    let Ok(whose) = guarding.whose(model, generation) else { return outcome };
-    match guarding.look(&app.models, Stage::Tools, &outcome.text, &whose).await.blocked {
+) -> Result<ToolOutcome, ApiError> {
+    let Some(guarding) = &app.guard else { return Ok(outcome) };
+    let whose = guarding.whose(model, generation)?;
+    // What is scored alone is found beside the next turn, as all that is said to the model.
+    if guarding.mode(Stage::Tools, &whose.asked) != Mode::Block {
+        return Ok(outcome);
+    }
+    Ok(match guarding.look(&app.models, Stage::Tools, &outcome.text, &whose).await.blocked {
         None => outcome,
         Some(why) => {
             app.log.notice(&format!("the result of a tool is held back: {why}"));
             ToolOutcome { text: HELD_BACK.to_owned(), is_error: true, ..ToolOutcome::default() }
         }
-    }
+    })
 }
 
 /// The call that a message is.

@@ -1,8 +1,8 @@
-//! The adapters that were tuned here, beside the weights of one model in memory.
+//! The adapters that were tuned here or that requests loaded, beside the weights of one model in memory.
 //!
 //! One is loaded when it is first asked for and stays. When its model is deleted it leaves with the last that
-//! uses it and never comes back, unless another folder, or an adapter of the operator's, has the same
-//! numbers.
+//! uses it, unless another folder, or an adapter of the operator's, has the same numbers. Its folder is read
+//! again only when that is asked for ([`TunedAdapters::restore`]).
 
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,7 +27,7 @@ pub(crate) struct TunedAdapters {
 struct State {
     /// By their folders.
     places: HashMap<PathBuf, Place>,
-    /// Folders of deleted models; none comes back.
+    /// Folders of deleted models that were not restored.
     deleted: HashSet<PathBuf>,
 }
 

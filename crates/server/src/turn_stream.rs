@@ -110,14 +110,15 @@ async fn begin_until(
     let is_here = is_plain && texts.sum::<usize>() <= INLINE_BYTES_MAX;
     let watches: Vec<Option<Watch>> =
         (0..count).map(|_| Watch::of(app, model, &generation)).collect::<Result<_, _>>()?;
-    let streams = if is_here {
+    let mut streams = if is_here {
         begin_here(app, model, &generation, summarizes, count, deadline)?
     } else {
         let model = Arc::clone(model);
         run_blocking(app, move |app| begin_here(app, &model, &generation, summarizes, count, deadline))
             .await?
     };
-    Ok(streams.into_iter().zip(watches).map(|(stream, watch)| TurnStream { watch, ..stream }).collect())
+    streams.iter_mut().zip(watches).for_each(|(stream, watch)| stream.watch = watch);
+    Ok(streams)
 }
 
 fn begin_here(

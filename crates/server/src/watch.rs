@@ -77,7 +77,7 @@ impl Watch {
         };
         let whose = guarding.whose(model, generation)?;
         let shows_reasoning = generation.visibility == Visibility::Raw;
-        Ok(Watch::new(app, guarding, whose, said_to(&generation.conversation), shows_reasoning))
+        Ok(Watch::new(app, guarding, whose, || said_to(&generation.conversation), shows_reasoning))
     }
 
     /// Of a choice that continues a text; None where nothing is judged.
@@ -89,21 +89,21 @@ impl Watch {
     ) -> Option<Watch> {
         let guarding = app.guard.as_ref()?;
         let whose = Judged::unasked(model, tenant);
-        Watch::new(app, guarding, whose, vec![(Stage::Input, prompt())], false)
+        Watch::new(app, guarding, whose, || vec![(Stage::Input, prompt())], false)
     }
 
     fn new(
         app: &Arc<App>,
         guarding: &Arc<Guarding>,
         whose: Judged,
-        inputs: Vec<(Stage, String)>,
+        inputs: impl FnOnce() -> Vec<(Stage, String)>,
         shows_reasoning: bool,
     ) -> Option<Watch> {
         let mode = |stage| guarding.mode(stage, &whose.asked);
         if Stage::ALL.into_iter().all(|stage| mode(stage) == Mode::Off) {
             return None;
         }
-        let inputs: Vec<_> = inputs.into_iter().filter(|(stage, _)| mode(*stage) != Mode::Off).collect();
+        let inputs: Vec<_> = inputs().into_iter().filter(|(stage, _)| mode(*stage) != Mode::Off).collect();
         Some(Watch {
             waits_for_input: inputs.iter().any(|(stage, _)| mode(*stage) == Mode::Block),
             app: Arc::clone(app),

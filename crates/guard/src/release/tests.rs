@@ -28,7 +28,7 @@ fn text(numbers: &mut Numbers, canary: Option<usize>) -> String {
         text.push_str(WORDS[numbers.below(WORDS.len())]);
     }
     if let Some(part) = canary {
-        let at = border(&text, text.len() * part / 100);
+        let at = text.floor_char_boundary(text.len() * part / 100);
         text.insert_str(at, CANARY);
     }
     text
@@ -39,10 +39,7 @@ fn cut<'a>(numbers: &mut Numbers, mut text: &'a str) -> Vec<&'a str> {
     let most = [3, 12, 60, 900][numbers.below(4)];
     let mut cuts = Vec::new();
     while !text.is_empty() {
-        let mut at = (1 + numbers.below(most)).min(text.len());
-        while !text.is_char_boundary(at) {
-            at += 1;
-        }
+        let at = text.ceil_char_boundary((1 + numbers.below(most)).min(text.len()));
         let (delta, rest) = text.split_at(at);
         cuts.push(delta);
         text = rest;

@@ -27,12 +27,17 @@ fn endless(pause: Duration) -> Script {
     script
 }
 
-/// A body of ten bytes, of which one comes.
+/// A body of ten bytes, of which one comes. The server has read the head when this returns: until then it
+/// would be one of the silent connections, which make room.
 fn stalled(address: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    let head = "POST /v1/responses HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\n{";
+    let head = "POST /v1/responses HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\nexpect: 100-continue\r\n\r\n";
     stream.write_all(head.as_bytes()).unwrap();
+    let mut heard = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+    stream.read_exact(&mut heard).unwrap();
+    assert_eq!(heard, *b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"{").unwrap();
     stream
 }
 
