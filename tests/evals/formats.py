@@ -60,6 +60,7 @@ def check_inspect(out, report):
         assert len(summaries) == 2 * len(SUMS) and summaries[0].completed
         one = inspect_ai.log.read_eval_log_sample(str(path), id="1", epoch=2)
         assert one.target == "7", one.target
+        assert inspect_ai.log.read_eval_log(str(path), header_only=True).eval.dataset.name == "sums.toml, sums.jsonl"
     return f"{len(logs)} logs"
 
 

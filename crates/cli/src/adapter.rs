@@ -17,6 +17,7 @@ use gptoss_checkpoint::{AdapterForm, FactorLayout, LayoutSource, ReadAdapter, re
 use gptoss_kernels::Pool;
 
 use crate::args::{AdapterArgs, AdapterCommand, AdapterSourceArgs, FactorLayoutArg};
+use crate::machine;
 use crate::model_source::Opened;
 use crate::offer;
 
@@ -75,5 +76,5 @@ fn layout(layout: FactorLayoutArg) -> FactorLayout {
 
 /// As many threads as the machine has.
 fn pool() -> Pool {
-    Pool::new(std::thread::available_parallelism().map_or(1, |threads| threads.get()))
+    Pool::new(machine::threads(None))
 }

@@ -1,4 +1,5 @@
-//! What `gptoss doctor` finds about the walls around a model's programs, and the Python within them.
+//! The walls around a model's programs and the Python within them: what `gptoss doctor` finds about them, and
+//! that Python, opened for the tools of its name.
 
 use std::env;
 

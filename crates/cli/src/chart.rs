@@ -2,10 +2,13 @@
 //!
 //! [`write_svg`] draws total against active parameters, both on logarithmic axes, one labelled point a model,
 //! the inspected one filled and in colour. On the diagonal every parameter is active, as in a dense model;
-//! the distance to it is what a mixture of experts saves. The file is written beside its target and renamed,
-//! so that there is never half a picture.
+//! the distance to it is what a mixture of experts saves.
+//!
+//! What all pictures share is here too: colors, the lines of their axes ([`with_lines`]), and how they get
+//! into a file ([`write_picture`]).
 
 use anyhow::{Context, Result};
+use plotters::chart::MeshStyle;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -34,14 +37,37 @@ pub const INK: RGBColor = RGBColor(60, 64, 72);
 pub const GRID: RGBColor = RGBColor(228, 230, 234);
 /// Color of what should be seen first.
 pub const HIGHLIGHT: RGBColor = RGBColor(190, 60, 20);
+/// Color of what stands beside that.
+pub const SECOND: RGBColor = RGBColor(31, 111, 139);
+
+/// Draws a picture and writes it into `target`, so that there is never half of one.
+///
+/// Errors: `failed` with what `draw` says; the file cannot be written.
+pub fn write_picture(
+    target: &Target,
+    failed: &'static str,
+    draw: impl FnOnce(&mut String) -> Result<()>,
+) -> Result<()> {
+    let mut svg = String::new();
+    draw(&mut svg).context(failed)?;
+    target.write(|out| Ok(std::io::Write::write_all(out, svg.as_bytes())?))
+}
+
+/// The lines and labels that the axes of all pictures have.
+pub fn with_lines<'m, 'a, 'b, X: Ranged, Y: Ranged, DB: DrawingBackend>(
+    mesh: &'m mut MeshStyle<'a, 'b, X, Y, DB>,
+) -> &'m mut MeshStyle<'a, 'b, X, Y, DB> {
+    mesh.bold_line_style(GRID)
+        .light_line_style(WHITE)
+        .axis_style(INK)
+        .label_style(("sans-serif", 13).into_font().color(&INK))
+}
 
 /// Draws the points into `target`.
 ///
 /// Errors: the file cannot be written.
 pub fn write_svg(target: &Target, points: &[ChartPoint]) -> Result<()> {
-    let mut svg = String::new();
-    draw(&mut svg, points).context("cannot draw the chart")?;
-    target.write(|out| Ok(std::io::Write::write_all(out, svg.as_bytes())?))
+    write_picture(target, "cannot draw the chart", |svg| draw(svg, points))
 }
 
 fn draw(svg: &mut String, points: &[ChartPoint]) -> Result<()> {
@@ -54,11 +80,7 @@ fn draw(svg: &mut String, points: &[ChartPoint]) -> Result<()> {
         .x_label_area_size(48)
         .y_label_area_size(64)
         .build_cartesian_2d((low..high).log_scale(), (low..high).log_scale())?;
-    chart
-        .configure_mesh()
-        .bold_line_style(GRID)
-        .light_line_style(WHITE)
-        .axis_style(INK)
+    with_lines(&mut chart.configure_mesh())
         .label_style(("sans-serif", 14).into_font().color(&INK))
         .x_desc("total parameters, billions")
         .y_desc("active parameters per token, billions")

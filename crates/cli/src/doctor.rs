@@ -8,7 +8,6 @@ use std::hint::black_box;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
@@ -92,7 +91,7 @@ fn tier_name(tier: Tier) -> &'static str {
 
 /// How many threads there are for computing, and whether a group allows less.
 fn cores() -> Finding {
-    let available = thread::available_parallelism().map_or(1, |n| n.get());
+    let available = machine::threads(None);
     match machine::group_processors() {
         Some(share) if share < available as f64 => Finding::warn(
             "threads",
@@ -145,7 +144,7 @@ fn huge_pages() -> Finding {
 
 /// How fast all threads together read memory: what bounds the tokens a second of one conversation.
 fn bandwidth() -> Finding {
-    let threads = thread::available_parallelism().map_or(1, |n| n.get());
+    let threads = machine::threads(None);
     let rate = read_rate(&Pool::new(threads), READ_BYTES, READ_TIME);
     let tokens = rate / TOKEN_BYTES_20B;
     Finding::ok(

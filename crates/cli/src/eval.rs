@@ -8,6 +8,7 @@
 mod address;
 mod answerer;
 mod compare;
+mod digest;
 mod folder;
 mod harness;
 mod html;

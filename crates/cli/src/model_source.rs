@@ -26,7 +26,7 @@ use crate::generation_config::GenerationConfig;
 use crate::memory_budget::{self, Needs, Place, Subject};
 use crate::opened_adapter::OpenedAdapter;
 use crate::progress::{Progress, Unit};
-use crate::{demo, device, gguf_files, hub, last_used, ollama};
+use crate::{demo, device, gguf_files, hub, last_used, machine, ollama};
 
 /// The number of control tokens that follow the ranks of a truncated vocabulary.
 const NUM_CONTROLS: usize = 9;
@@ -403,7 +403,7 @@ impl Opened {
         if let ModelSource::Repository { name, .. } | ModelSource::Ollama { name, .. } = &self.source {
             last_used::mark(name);
         }
-        let pool = Pool::new(threads(compute));
+        let pool = Pool::new(machine::threads(compute.threads));
         let mut tell = |done, total| progress.set(done, total);
         let model = match card {
             None => Model::load_with(&self.checkpoint, &options, pool, &mut tell),
@@ -485,11 +485,6 @@ pub fn context(argument: Option<u32>, config: &Config, source: &ModelSource) -> 
             Err(usage(format!("--context {context} is more than {} holds: at most {most}", source.name())))
         }
     }
-}
-
-fn threads(compute: &ComputeArgs) -> usize {
-    let available = || std::thread::available_parallelism().map_or(1, |n| n.get());
-    compute.threads.map_or_else(available, usize::from)
 }
 
 #[cfg(test)]

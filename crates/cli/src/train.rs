@@ -30,6 +30,7 @@ use gptoss_train::{Tuning, Weights};
 
 use crate::args::TrainArgs;
 use crate::interrupt::{EXIT_INTERRUPTED, Interrupt, SecondPress};
+use crate::machine;
 use crate::model_source::Opened;
 use course::Ended;
 use finish::{Finish, Written};
@@ -40,7 +41,7 @@ use recipe::Recipe;
 use rows::Rows;
 use run_folder::RunFolder;
 pub use served::JobRunner;
-pub use share::Share;
+pub use share::{Share, Z};
 pub use verdict::flaw;
 
 /// Runs the command; ends with 1 when a number was not finite or the gate is not passed, and with 130 after
@@ -55,7 +56,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     }
     let recipe = Recipe::of(args, &rows, &opened, &vocab)?;
     keep_freed_memory(true);
-    let pool = Pool::new(threads(args));
+    let pool = Pool::new(machine::threads(args.threads));
     let plan = estimate::Plan::of(args, &opened, &recipe, &rows);
     if args.estimate {
         estimate::tell(args, &opened, &recipe, &rows, &plan, &pool)?;
@@ -137,9 +138,4 @@ fn pass_gate(task: &Finish<'_>, interrupt: &Interrupt, mut written: Written) -> 
     task.tell(&written, Some(&outcome))?;
     outcome.check(out)?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn threads(args: &TrainArgs) -> usize {
-    let available = || std::thread::available_parallelism().map_or(1, |n| n.get());
-    args.threads.map_or_else(available, usize::from)
 }

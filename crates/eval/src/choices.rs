@@ -19,6 +19,11 @@ pub fn options(row: &Row) -> Result<Vec<String>, String> {
     }
 }
 
+/// Choices with their letters.
+pub fn lettered(options: &[String]) -> impl Iterator<Item = (char, &String)> {
+    LETTERS.iter().map(|letter| char::from(*letter)).zip(options)
+}
+
 /// The right letter: a letter, an index from 0, or the text of the choice.
 pub fn letter_key(row: &Row, options: Vec<String>, rule: LetterRule) -> Result<LetterKey, String> {
     let told = column(

@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use crate::key::{GradeMeaning, GradedKey, RubricItem, RubricKey};
-use crate::{AskGrader, AskRole, Figure, Item, Judgement, Judges, Outcome, Part, Response};
+use crate::{AskGrader, Figure, Item, Judgement, Judges, Outcome, Part, Response};
 
 /// How often a grader is asked for one verdict that can be read.
 const TRIES_MAX: usize = 3;
@@ -57,10 +57,8 @@ pub fn judge(key: &GradedKey, item: &Item, response: &Response, judges: &Judges<
         }
         (None, None) => return Judgement::error(NOT_GRADED),
     };
-    let letter = grade.chars().find(|c| key.letters.iter().any(|(letter, _)| letter == c));
-    let Some((letter, meaning)) =
-        key.letters.iter().find(|(known, _)| Some(*known) == letter).or_else(|| key.letters.last())
-    else {
+    let known = |c: char| key.letters.iter().find(|(letter, _)| *letter == c);
+    let Some((letter, meaning)) = grade.chars().find_map(known).or_else(|| key.letters.last()) else {
         return Judgement::error("the grader has no letters");
     };
     let rule = if *meaning == GradeMeaning::Correct { "graded right" } else { "graded" };
@@ -186,8 +184,12 @@ fn is_met(grade: &Value) -> Option<bool> {
 }
 
 fn rubric_prompt(key: &RubricKey, rubric: &RubricItem, item: &Item, response: &Response) -> String {
-    let mut conversation: Vec<String> =
-        item.ask.messages.iter().map(|message| format!("{}: {}", role(message.role), message.text)).collect();
+    let mut conversation: Vec<String> = item
+        .ask
+        .messages
+        .iter()
+        .map(|message| format!("{}: {}", message.role.name(), message.text))
+        .collect();
     conversation.push(format!("assistant: {}", response.response));
     let points = match rubric.points {
         whole if whole.fract() == 0.0 => format!("{whole:.0}"),
@@ -198,15 +200,6 @@ fn rubric_prompt(key: &RubricKey, rubric: &RubricItem, item: &Item, response: &R
     let (before, after) = key.template.split_once("<<conversation>>").unwrap_or((&key.template, ""));
     let rubric_in = |text: &str| text.replace("<<rubric_item>>", &rubric);
     format!("{}{}{}", rubric_in(before), conversation.join("\n\n"), rubric_in(after))
-}
-
-fn role(role: AskRole) -> &'static str {
-    match role {
-        AskRole::System => "system",
-        AskRole::Developer => "developer",
-        AskRole::User => "user",
-        AskRole::Assistant => "assistant",
-    }
 }
 
 #[cfg(test)]

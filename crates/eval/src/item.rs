@@ -57,6 +57,18 @@ pub enum AskRole {
     Assistant,
 }
 
+impl AskRole {
+    /// In the chat API's words.
+    pub fn name(self) -> &'static str {
+        match self {
+            AskRole::System => "system",
+            AskRole::Developer => "developer",
+            AskRole::User => "user",
+            AskRole::Assistant => "assistant",
+        }
+    }
+}
+
 impl Ask {
     /// A single message of the user.
     pub fn user(text: impl Into<String>) -> Ask {

@@ -3,12 +3,8 @@
 //! Rows of a benchmark's file become [`Item`]s: what a model is asked, and the key that its answer is held
 //! to. [`judge()`] holds one [`Response`] to its item's key by the benchmark's own rule, and [`Scores`]
 //! counts the judgements in columns that are never folded into each other, with intervals clustered by item.
-//! [`hierarchy`] is a suite of the project's own, and [`Pairs`] are two models on the same items. Rows of a
-//! benchmark's file become [`Item`]s: what a model is asked, and the key that its answer is held to.
-//! [`judge()`] holds one [`Response`] to its item's key by the benchmark's own rule, and [`Scores`] counts
-//! the judgements in columns that are never folded into each other, with intervals clustered by item. to.
-//! [`judge()`] holds one [`Response`] to its item's key by the benchmark's own rule, and [`Scores`] counts
-//! the judgements in columns that are never folded into each other, with intervals clustered by item.
+//! [`paired()`] compares two runs by their scores of the same items, and [`Pairs`] two models by how many of
+//! the same items went well. [`hierarchy`] is a suite of the project's own.
 //!
 //! Not here: which file a name means, connections, the engine, clocks.
 
@@ -44,13 +40,14 @@ mod responses;
 mod row;
 mod scores;
 mod spec;
+mod splitmix;
 mod suite;
 mod task;
 mod text;
 
 pub use data::rows;
 pub use error::Error;
-pub use interval::{Estimate, clustered, pass_at};
+pub use interval::Estimate;
 pub use item::{Ask, AskMessage, AskRole, Item};
 pub use judge::judge;
 pub use judgement::{Figure, Judgement, Outcome, Part};
@@ -59,16 +56,15 @@ pub use key::{
     CallsKey, GradeMeaning, GradedKey, Instruction, InstructionsKey, IntegerKey, IntegerRule, Key, LetterKey,
     LetterRule, NumberKey, PatternKey, ProgramKey, RefusalKey, RubricItem, RubricKey, TextKey, TextRule,
 };
-pub use official::{Conditions, Official, Reference, official, why_not_comparable};
+pub use official::{Conditions, Official, Reference, official};
 pub use paired::{Paired, paired};
 pub use pairs::Pairs;
 pub use parallel::judge_all;
-pub use random::PythonRandom;
 pub use recipe::Recipe;
 pub use response::Response;
 pub use responses::Recorded;
 pub use row::Row;
 pub use scores::{Columns, Scores, Tally, item_json};
 pub use spec::{Spec, SpecKind};
-pub use suite::{ITEMS_MAX, Suite, SuiteOptions};
+pub use suite::{Suite, SuiteOptions};
 pub use task::Task;

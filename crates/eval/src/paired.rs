@@ -1,10 +1,12 @@
-//! Two runs over the same items, compared in pairs.
+//! Two runs over the same items, their scores compared in pairs.
 //!
 //! What the items have in common cancels, so a difference is seen that two intervals side by side would hide.
 //! The interval is a bootstrap over items with a fixed seed; the sign test (McNemar's in its exact form) asks
 //! whether as many items got better as worse.
 
 use serde::Serialize;
+
+use crate::splitmix::SplitMix;
 
 /// Samples that the bootstrap draws.
 const RESAMPLES: usize = 10_000;
@@ -56,9 +58,9 @@ pub fn paired(scores: &[(f64, f64)]) -> Option<Paired> {
 
 /// The interval in which 95 % of means of resampled values lie.
 fn bootstrap(values: &[f64]) -> (f64, f64) {
-    let mut state = SEED;
+    let mut random = SplitMix(SEED);
     let mut mean = || {
-        let drawn = (0..values.len()).map(|_| values[index(&mut state, values.len())]);
+        let drawn = (0..values.len()).map(|_| values[index(&mut random, values.len())]);
         drawn.sum::<f64>() / values.len() as f64
     };
     let mut means: Vec<f64> = (0..RESAMPLES).map(|_| mean()).collect();
@@ -67,14 +69,9 @@ fn bootstrap(values: &[f64]) -> (f64, f64) {
     (at(TAIL), at(1.0 - TAIL))
 }
 
-/// A place below `length`: splitmix64, whose high half is spread over the length.
-fn index(state: &mut u64, length: usize) -> usize {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut mixed = *state;
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^= mixed >> 31;
-    (((mixed >> 32) * length as u64) >> 32) as usize
+/// A place below `length`: the high half of a number is spread over the length.
+fn index(random: &mut SplitMix, length: usize) -> usize {
+    (((random.draw() >> 32) * length as u64) >> 32) as usize
 }
 
 /// Both tails of the binomial of equal chances beyond the split.

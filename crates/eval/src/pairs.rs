@@ -1,4 +1,5 @@
-//! Two models on the same items, and how sure their difference is.
+//! Two models on the same items, each of which goes well or does not, and how sure the difference of the
+//! shares is. Scores in between, such as means of repeats, are for `paired.rs`.
 
 /// The quantile of the normal distribution that leaves 95 % between it and its negative.
 const Z: f64 = 1.96;

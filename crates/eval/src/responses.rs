@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use crate::row::{Row, column, scalar};
+use crate::row::{IDS, Row, column, scalar};
 use crate::{Error, Response, Suite};
 
 /// Columns that hold an answer's text, the first that is there.
@@ -24,8 +24,8 @@ const TEXTS: [&str; 14] = [
     "text",
     "generation",
 ];
-const IDS: [&str; 9] =
-    ["custom_id", "id", "question_id", "task_id", "prompt_id", "record_id", "instance_id", "key", "doc_id"];
+/// The column of an id in a batch's output, whose own `id` is the request's.
+const BATCH_ID: &str = "custom_id";
 const PROMPTS: [&str; 3] = ["prompt", "question", "problem"];
 
 /// Answers as a file has them, before it is known to which item each belongs.
@@ -51,7 +51,8 @@ impl Recorded {
         let mut responses = Vec::with_capacity(rows.len());
         for (index, row) in rows.into_iter().enumerate() {
             let wrong = |message: &str| Error::Row { row: index + 1, message: message.to_owned() };
-            let id = column(&row, &IDS).and_then(scalar).filter(|id| !id.is_empty());
+            let id = column(&row, &[BATCH_ID]).or_else(|| column(&row, &IDS));
+            let id = id.and_then(scalar).filter(|id| !id.is_empty());
             let question = column(&row, &PROMPTS).and_then(scalar);
             let repeat = column(&row, &["repeat"]).and_then(Value::as_u64);
             let body = body(row);

@@ -5,7 +5,11 @@ use serde_json::{Map, Value};
 /// A row: its columns in the file's order.
 pub type Row = Map<String, Value>;
 
-/// The first column there of these names, in lower case with `_`; what is empty or null is not there.
+/// Names of columns that hold a row's id.
+pub const IDS: [&str; 8] =
+    ["id", "question_id", "task_id", "prompt_id", "record_id", "instance_id", "key", "doc_id"];
+
+/// The first column there of these names, in lower case with `_`; what is null is not there.
 pub fn column<'a>(row: &'a Row, names: &[&str]) -> Option<&'a Value> {
     names.iter().find_map(|name| {
         let (_, value) = row.iter().find(|(key, _)| is_named(key, name))?;

@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-use crate::choices::{letter_key, options};
-use crate::key::{GradeMeaning, GradedKey, LetterRule, PatternKey, TextKey, TextRule};
+use crate::choices::{letter_key, lettered, options};
+use crate::key::{GradedKey, LetterRule, PatternKey, TextKey, TextRule};
 use crate::part::ItemPart;
 use crate::pattern::compile;
 use crate::row::{Row, scalar, text, texts};
@@ -99,7 +99,7 @@ impl Spec {
 
     fn key(&self, row: &Row) -> Result<(Key, Vec<String>), String> {
         let answers = || -> Result<Vec<String>, String> {
-            let column = self.answer.to_ascii_lowercase();
+            let column = self.answer.to_ascii_lowercase().replace([' ', '-'], "_");
             texts(row, &[&column])
                 .or_else(|| Some(vec![text(row, &[&column])?]))
                 .ok_or_else(|| format!("it has no column `{}`", self.answer))
@@ -130,11 +130,7 @@ impl Spec {
             SpecKind::Judge => Key::Graded(GradedKey {
                 target: answers()?.join(" / "),
                 template: self.grader.clone().unwrap_or_else(|| graded::ANSWER_PROMPT.to_owned()),
-                letters: vec![
-                    ('A', GradeMeaning::Correct),
-                    ('B', GradeMeaning::Incorrect),
-                    ('C', GradeMeaning::NotAttempted),
-                ],
+                letters: graded::ANSWER_LETTERS.to_vec(),
             }),
         };
         Ok((key, Vec::new()))
@@ -158,9 +154,8 @@ fn filled(template: &str, row: &Row, choices: &[String]) -> Result<String, Strin
         };
         match (name, row.get(name)) {
             ("choices", _) => {
-                let lettered =
-                    choices.iter().zip('A'..).map(|(choice, letter)| format!("{letter}) {choice}"));
-                text.push_str(&lettered.collect::<Vec<_>>().join("\n"));
+                let lines = lettered(choices).map(|(letter, choice)| format!("{letter}) {choice}"));
+                text.push_str(&lines.collect::<Vec<_>>().join("\n"));
             }
             (_, Some(value)) => text.push_str(&scalar(value).unwrap_or_else(|| value.to_string())),
             (_, None) => return Err(format!("it has no column `{name}`, which the prompt names")),

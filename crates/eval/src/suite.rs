@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use crate::key::LetterRule;
 use crate::part::ItemPart;
 use crate::random::PythonRandom;
-use crate::row::{Row, column, text};
+use crate::row::{IDS, Row, column, text};
 use crate::{Error, Item, Recipe, Spec, Task};
 
 /// Most items, repeats counted.
@@ -167,8 +167,7 @@ fn is_local_run(task: Task, first: Option<&(usize, Row)>) -> bool {
 
 /// The rows' own ids, or their numbers where those are not all different; then also those of the file.
 fn ids(rows: &[Row]) -> (Vec<String>, Vec<String>) {
-    let names = ["id", "question_id", "task_id", "prompt_id", "record_id", "instance_id", "key", "doc_id"];
-    let ids: Vec<String> = rows.iter().map(|row| text(row, &names).unwrap_or_default()).collect();
+    let ids: Vec<String> = rows.iter().map(|row| text(row, &IDS).unwrap_or_default()).collect();
     let distinct: HashSet<&String> = ids.iter().filter(|id| !id.is_empty()).collect();
     if distinct.len() == ids.len() {
         return (ids, Vec::new());

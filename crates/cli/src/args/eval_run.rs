@@ -31,7 +31,7 @@ pub struct EvalRunArgs {
     /// Times that each row is asked [default: the recipe's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub repeats: Option<u32>,
-    /// Only the first rows
+    /// Only so many rows, drawn as the recipe's reference draws them
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
     /// Questions that are under way at a time
@@ -82,10 +82,11 @@ pub struct AnswererArgs {
     /// An adapter (LoRA) of the model
     #[arg(long, value_name = "DIR")]
     pub adapter: Option<PathBuf>,
-    /// Most tokens of an answer, reasoning among them [default: what the context holds; a server's own]
+    /// Most tokens of an answer, reasoning among them [default: the recipe's, else what the context holds; a
+    /// server's own]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_tokens: Option<u32>,
-    /// Randomness; 0 always takes the likeliest token [default: the model's]
+    /// Randomness; 0 always takes the likeliest token [default: the recipe's, else the model's]
     #[arg(long, value_name = "T", value_parser = Bounded::<0, 2>::parse)]
     pub temperature: Option<f32>,
     /// Keep the likeliest tokens whose probabilities add up to this [default: the model's]

@@ -12,7 +12,7 @@ pub const NONE: &str = "none";
 pub const HELP: &str = "\
 /effort low|medium|high   how much the model reasons (alone: show it)
 /instructions TEXT        instructions for the model (alone: show them; none: remove them)
-/tools NAMES              let the model work here: shell,apply_patch,python (alone: show them; none: off)
+/tools NAMES              let the model work here: shell,apply_patch,python,browser (alone: show them; none: off)
 /reset                    a new conversation
 /save FILE                write the conversation as JSON, in the place of what was there
 /load FILE                go on with a conversation that was saved

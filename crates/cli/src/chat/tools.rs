@@ -52,7 +52,13 @@ impl Tools {
     /// Which are on.
     pub fn described(&self) -> String {
         match self.names.is_empty() {
-            true => format!("no tools are on; /tools {} turns all on", ToolArg::NAMES),
+            true if self.browser.is_some() => {
+                format!("no tools are on; /tools {} turns all on", ToolArg::NAMES)
+            }
+            true => {
+                let names = ToolArg::NAMES.trim_end_matches(",browser");
+                format!("no tools are on; /tools {names} turns on all that need no --browser")
+            }
             false => {
                 let names: Vec<String> = self.names.iter().map(ToolArg::to_string).collect();
                 format!("the model may use {} in this folder", names.join(","))

@@ -8,8 +8,8 @@
 pub const MONTH_HOURS: f64 = 730.0;
 /// Seconds of an hour.
 const HOUR_SECONDS: f64 = 3600.0;
-/// Watts are asked for in kilowatts, prices for a million tokens.
-const MILLION: f64 = 1e6;
+/// Tokens that prices are of.
+pub const MILLION: f64 = 1e6;
 /// What each number is changed by to see what it matters.
 pub const CHANGE: f64 = 0.3;
 /// Multiples of the requests of a month between which costs are looked for to be the same.

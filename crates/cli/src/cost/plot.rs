@@ -1,18 +1,17 @@
 //! The pictures: costs of a month against requests of a month, and what each number matters.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::compute::{CHANGE, Case, Compared, Usage, api_monthly, own_cost, swings};
-use crate::chart::{GRID, HIGHLIGHT, INK};
+use crate::chart::{GRID, HIGHLIGHT, INK, SECOND, with_lines, write_picture};
 use crate::output::Target;
 
 /// Size of a picture in SVG units.
 const SIZE: (u32, u32) = (860, 480);
 /// Colors of APIs, in order and again from the first.
-const COLORS: [RGBColor; 4] =
-    [RGBColor(31, 111, 139), RGBColor(70, 140, 70), RGBColor(140, 90, 160), RGBColor(150, 120, 40)];
+const COLORS: [RGBColor; 4] = [SECOND, RGBColor(70, 140, 70), RGBColor(140, 90, 160), RGBColor(150, 120, 40)];
 /// How far the axis of requests goes beside those that are used.
 const REQUESTS: f64 = 3.0;
 /// Points of a line: the cost of machines rises in steps.
@@ -24,9 +23,7 @@ const BAR: f64 = 0.34;
 ///
 /// Errors: the file cannot be written.
 pub fn costs(target: &Target, case: &Case, compared: &Compared) -> Result<()> {
-    let mut svg = String::new();
-    draw_costs(&mut svg, case, compared).context("cannot draw the costs")?;
-    target.write(|out| Ok(std::io::Write::write_all(out, svg.as_bytes())?))
+    write_picture(target, "cannot draw the costs", |svg| draw_costs(svg, case, compared))
 }
 
 fn draw_costs(svg: &mut String, case: &Case, compared: &Compared) -> Result<()> {
@@ -48,12 +45,7 @@ fn draw_costs(svg: &mut String, case: &Case, compared: &Compared) -> Result<()> 
         .x_label_area_size(44)
         .y_label_area_size(80)
         .build_cartesian_2d(0.0..most, 0.0..high)?;
-    chart
-        .configure_mesh()
-        .bold_line_style(GRID)
-        .light_line_style(WHITE)
-        .axis_style(INK)
-        .label_style(("sans-serif", 13).into_font().color(&INK))
+    with_lines(&mut chart.configure_mesh())
         .x_desc("requests of a month")
         .y_desc(case.currency.as_str())
         .x_label_formatter(&|value| format!("{value:.0}"))
@@ -87,9 +79,7 @@ fn draw_costs(svg: &mut String, case: &Case, compared: &Compared) -> Result<()> 
 /// Errors: the file cannot be written.
 pub fn sensitivity(target: &Target, case: &Case, compared: &Compared) -> Result<()> {
     let Some(cheapest) = compared.cheapest() else { return Ok(()) };
-    let mut svg = String::new();
-    draw_sensitivity(&mut svg, case, compared, cheapest).context("cannot draw what matters")?;
-    target.write(|out| Ok(std::io::Write::write_all(out, svg.as_bytes())?))
+    write_picture(target, "cannot draw what matters", |svg| draw_sensitivity(svg, case, compared, cheapest))
 }
 
 fn draw_sensitivity(svg: &mut String, case: &Case, compared: &Compared, cheapest: usize) -> Result<()> {
@@ -112,19 +102,14 @@ fn draw_sensitivity(svg: &mut String, case: &Case, compared: &Compared, cheapest
         .margin_left(170)
         .x_label_area_size(44)
         .build_cartesian_2d(low - room..high + room, 0.0..count)?;
-    chart
-        .configure_mesh()
+    with_lines(&mut chart.configure_mesh())
         .disable_y_mesh()
-        .bold_line_style(GRID)
-        .light_line_style(WHITE)
-        .axis_style(INK)
-        .label_style(("sans-serif", 13).into_font().color(&INK))
         .x_desc(format!("{} a month; left of 0 it pays", case.currency))
         .x_label_formatter(&|value| format!("{value:.0}"))
         .draw()?;
     for (place, swing) in swings.iter().enumerate() {
         let middle = count - 0.5 - place as f64;
-        let colors = [COLORS[0], HIGHLIGHT];
+        let colors = [SECOND, HIGHLIGHT];
         for (difference, color) in swing.differences.into_iter().zip(colors) {
             let corners = [(now, middle - BAR), (difference, middle + BAR)];
             chart.draw_series(std::iter::once(Rectangle::new(corners, color.filled())))?;

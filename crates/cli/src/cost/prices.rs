@@ -9,10 +9,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::compute::Price;
+use super::compute::{MILLION, Price};
 
-/// Tokens that prices are of.
-const MILLION: f64 = 1e6;
 /// Digits of a price behind the point that count.
 const DIGITS: f64 = 1e9;
 /// Names that are told when one is not there.

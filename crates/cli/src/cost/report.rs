@@ -69,7 +69,7 @@ fn own_name(case: &Case, compared: &Compared) -> String {
 }
 
 /// Whether it pays.
-pub fn verdict(case: &Case, compared: &Compared) -> String {
+fn verdict(case: &Case, compared: &Compared) -> String {
     let Some(cheapest) = compared.cheapest() else { return "There is no price to stand beside.".to_owned() };
     let (price, api) = (&case.prices[cheapest], &compared.apis[cheapest]);
     let difference = compared.own.monthly - api.monthly;

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::compute::{Case, MONTH_HOURS, Machine, Manner, Usage};
+use super::compute::{Case, MONTH_HOURS, Machine, Manner, Price, Usage};
 use super::measured::{self, Bounds};
 use super::{prices, usage};
 use crate::today;
@@ -249,7 +249,7 @@ fn machine_of(
     })
 }
 
-fn prices_of(table: &ApiTable, folder: &Path, notes: &mut Vec<String>) -> Result<Vec<super::compute::Price>> {
+fn prices_of(table: &ApiTable, folder: &Path, notes: &mut Vec<String>) -> Result<Vec<Price>> {
     if table.models.is_empty() {
         bail!("api.models names no model");
     }

@@ -1,15 +1,16 @@
 //! A server of OpenAI's Chat Completions as the one who answers.
 //!
-//! A request that may pass the next time (429, 5xx, a lost connection, no answer in time) is sent again after
-//! a pause that doubles, or that the server names; how often is bounded. Everything else that is not an
-//! answer ends the question at once. The calling thread waits.
+//! A request that may pass the next time (429, 5xx, a few other statuses, a lost connection, no answer in
+//! time, an answer that holds no message) is sent again after a pause that doubles, or that the server names;
+//! how often is bounded. Everything else that is not an answer ends the question at once. The calling thread
+//! waits.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use gptoss_eval::Response;
 use serde_json::{Map, Value, json};
-use ureq::{Agent, http};
+use ureq::{Agent, RequestBuilder, http};
 
 use crate::proxy::proxy_to;
 
@@ -103,12 +104,9 @@ impl Address {
     }
 
     fn post(&self, body: &str) -> Result<Response, Miss> {
-        let mut request =
+        let request =
             self.agent.post(format!("{}/chat/completions", self.base)).content_type("application/json");
-        if let Some(key) = &self.key {
-            request = request.header("authorization", format!("Bearer {key}"));
-        }
-        let mut response = request.send(body).map_err(|error| lost(&error))?;
+        let mut response = self.with_key(request).send(body).map_err(|error| lost(&error))?;
         let answer = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
         let answer = answer.map_err(|error| lost(&error))?;
         if response.status().is_success() {
@@ -121,15 +119,19 @@ impl Address {
     ///
     /// Errors: in words, when it lists none or does not answer.
     pub fn first_model(&self) -> Result<String, String> {
-        let mut request = self.agent.get(format!("{}/models", self.base));
-        if let Some(key) = &self.key {
-            request = request.header("authorization", format!("Bearer {key}"));
-        }
-        let mut response = request.call().map_err(|error| error.to_string())?;
+        let request = self.agent.get(format!("{}/models", self.base));
+        let mut response = self.with_key(request).call().map_err(|error| error.to_string())?;
         let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
         let list: Value = serde_json::from_slice(&body.map_err(|error| error.to_string())?)
             .map_err(|error| format!("the list of models: {error}"))?;
         list["data"][0]["id"].as_str().map(str::to_owned).ok_or_else(|| "it lists no model".to_owned())
+    }
+
+    fn with_key<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.key {
+            Some(key) => request.header("authorization", format!("Bearer {key}")),
+            None => request,
+        }
     }
 }
 

@@ -45,7 +45,7 @@ impl Answerer {
         let names = Names::of(&ask.functions);
         let mut response = match self {
             Answerer::Engine(session) => engine_answer(session, ask, &names, how, seed, stop)?,
-            Answerer::Address(address) => address.ask(&body(ask, &names, how, seed), stop)?,
+            Answerer::Address(address) => address.ask(&body(ask, &names, how, Some(seed)), stop)?,
         };
         for call in response.calls.iter_mut().flatten() {
             names.restore(call);
@@ -55,9 +55,9 @@ impl Answerer {
 }
 
 /// The body of a request but for the model's name.
-pub fn body(ask: &Ask, names: &Names, how: &Manner, seed: u64) -> Map<String, Value> {
+pub fn body(ask: &Ask, names: &Names, how: &Manner, seed: Option<u64>) -> Map<String, Value> {
     let mut body = Map::new();
-    let message = |message: &AskMessage| json!({"role": role_name(message.role), "content": message.text});
+    let message = |message: &AskMessage| json!({"role": message.role.name(), "content": message.text});
     body.insert("messages".to_owned(), ask.messages.iter().map(message).collect());
     if !ask.functions.is_empty() {
         let tool = |function: &Value| json!({"type": "function", "function": names.offered(function)});
@@ -69,20 +69,10 @@ pub fn body(ask: &Ask, names: &Names, how: &Manner, seed: u64) -> Map<String, Va
         ("temperature", how.temperature.map(|value| json!(value))),
         ("top_p", how.top_p.map(|value| json!(value))),
         ("max_completion_tokens", how.max_tokens.map(|value| json!(value))),
-        ("seed", Some(json!(seed))),
+        ("seed", seed.map(|value| json!(value))),
     ];
     body.extend(fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     body
-}
-
-/// A role in the API's words.
-pub fn role_name(role: AskRole) -> &'static str {
-    match role {
-        AskRole::System => "system",
-        AskRole::Developer => "developer",
-        AskRole::User => "user",
-        AskRole::Assistant => "assistant",
-    }
 }
 
 /// Names of functions as the API allows them, and what they are in the benchmark: `math.factorial` is
@@ -208,7 +198,7 @@ mod tests {
         };
         let how = Manner { effort: Some(ReasoningEffort::Low), max_tokens: Some(9), ..Manner::default() };
         let names = Names::of(&ask.functions);
-        let body = Value::Object(body(&ask, &names, &how, 7));
+        let body = Value::Object(body(&ask, &names, &how, Some(7)));
         let expect = json!({
             "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "5!"}],
             "tools": [{"type": "function", "function": {"name": "math_factorial", "description": "n!", "parameters": {"type": "object"}}}],

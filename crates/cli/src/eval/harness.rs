@@ -4,8 +4,8 @@
 
 use gptoss_eval::Item;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
+use super::digest::sha256;
 use super::leg::{Leg, expected, score, standard_error};
 use super::run_record::RunRecord;
 use super::sample::Sample;
@@ -33,7 +33,7 @@ pub fn results(record: &RunRecord, leg: &Leg) -> Value {
         "group_subtasks": of_task(json!([])),
         "configs": of_task(json!({
             "task": task,
-            "dataset_path": record.run.get("data"),
+            "dataset_path": record.data(),
             "output_type": "generate_until",
             "num_fewshot": 0,
             "repeats": record.run.get("repeats"),
@@ -84,13 +84,9 @@ fn line(number: usize, item: &Item, sample: &Sample) -> Value {
         "filtered_resps": [sample.judgement.extracted.as_deref().unwrap_or("[invalid]")],
         "filter": FILTER,
         "metrics": ["acc"],
-        "doc_hash": hash(&item.question),
-        "prompt_hash": hash(&prompt),
-        "target_hash": hash(&target),
+        "doc_hash": sha256(&item.question),
+        "prompt_hash": sha256(&prompt),
+        "target_hash": sha256(&target),
         "acc": sample.judgement.score,
     })
-}
-
-fn hash(text: &str) -> String {
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }

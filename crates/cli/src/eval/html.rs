@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use gptoss_eval::{Item, Outcome, Scores, Tally, official};
 
-use super::answerer::role_name;
 use super::leg::{Leg, expected, outcome_name, score};
 use super::plot::{self, Interval, Written};
 use super::run_record::RunRecord;
@@ -157,7 +156,7 @@ fn question(page: &mut String, item: &Item, sample: &Sample) -> Result<()> {
     )?;
     let mut part = |name: &str, text: &str| write!(page, "<h4>{name}</h4><pre>{}</pre>", escaped(text));
     for message in &item.ask.messages {
-        part(role_name(message.role), &message.text)?;
+        part(message.role.name(), &message.text)?;
     }
     if let Some(reasoning) = &response.reasoning {
         part("reasoning", reasoning)?;

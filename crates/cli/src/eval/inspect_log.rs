@@ -8,11 +8,11 @@ use std::io::{Cursor, Write};
 use anyhow::{Context, Result};
 use gptoss_eval::{AskMessage, Item, Outcome};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-use super::answerer::role_name;
+use super::digest::sha256;
+use super::folder::NO_EFFORT;
 use super::leg::{Leg, expected, outcome_name, score, standard_error};
 use super::run_record::RunRecord;
 use super::sample::{Sample, Tokens};
@@ -68,15 +68,14 @@ pub fn archive(record: &RunRecord, leg: &Leg) -> Result<Vec<u8>> {
 /// A name of this leg that another run does not have, and the same one has again.
 fn id(record: &RunRecord, leg: &Leg) -> String {
     let whole = format!("{} {} {}", record.started(), leg.effort, Value::Object(record.run.clone()));
-    let digest = Sha256::digest(whole);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>()[..ID_CHARS].to_owned()
+    sha256(whole)[..ID_CHARS].to_owned()
 }
 
 fn spec(record: &RunRecord, leg: &Leg) -> Value {
     let id = id(record, leg);
     let repeats = leg.suite.items.iter().map(|item| item.repeat + 1).max().unwrap_or(1);
-    let mut ids: Vec<&str> = Vec::new();
-    ids.extend(leg.suite.items.iter().filter(|item| item.repeat == 0).map(|item| item.id.as_str()));
+    let ids: Vec<&str> =
+        leg.suite.items.iter().filter(|item| item.repeat == 0).map(|item| item.id.as_str()).collect();
     json!({
         "eval_id": id,
         "run_id": id,
@@ -86,11 +85,11 @@ fn spec(record: &RunRecord, leg: &Leg) -> Value {
         "task_version": 0,
         "task_attribs": {},
         "task_args": {},
-        "dataset": {"name": record.run.get("data"), "samples": ids.len(), "sample_ids": ids, "shuffled": false},
+        "dataset": {"name": record.data(), "samples": ids.len(), "sample_ids": ids, "shuffled": false},
         "model": leg.model,
         "model_base_url": record.run.get("base_url"),
         "model_args": {},
-        "model_generate_config": {"reasoning_effort": Some(&leg.effort).filter(|effort| *effort != "default")},
+        "model_generate_config": {"reasoning_effort": Some(&leg.effort).filter(|effort| *effort != NO_EFFORT)},
         "config": {"epochs": repeats},
         "packages": {"gptoss": env!("CARGO_PKG_VERSION")},
         "metadata": record.run,
@@ -179,7 +178,7 @@ fn sample_json(leg: &Leg, item: &Item, sample: &Sample) -> Value {
 
 fn message(message: &AskMessage) -> Value {
     // inspect calls a developer by the older name.
-    let role = match role_name(message.role) {
+    let role = match message.role.name() {
         "developer" => "system",
         role => role,
     };

@@ -4,7 +4,7 @@
 //! the journal is opened again. Two programs cannot write one at a time.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -28,8 +28,8 @@ impl Journal {
     /// Errors: it is something else, another program writes it, it cannot be read or written.
     pub fn open<T: DeserializeOwned>(path: &Path) -> Result<(Journal, Vec<T>)> {
         let failed = || format!("cannot go on with {}", path.display());
-        let options = || OpenOptions::new().read(true).append(true).create(true).open(path);
-        let mut file = options().with_context(failed)?;
+        let mut file =
+            OpenOptions::new().read(true).append(true).create(true).open(path).with_context(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(usage("another run writes it")).with_context(failed),
@@ -39,7 +39,6 @@ impl Journal {
         file.read_to_end(&mut text).with_context(failed)?;
         let (lines, whole) = read(&text).with_context(failed)?;
         file.set_len(whole as u64).with_context(failed)?;
-        file.seek(SeekFrom::End(0)).with_context(failed)?;
         Ok((Journal { file }, lines))
     }
 

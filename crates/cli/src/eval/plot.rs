@@ -5,7 +5,7 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::chart::{GRID, HIGHLIGHT, INK};
+use crate::chart::{HIGHLIGHT, INK, SECOND, with_lines};
 
 /// Width of a picture in SVG units.
 const WIDTH: u32 = 860;
@@ -15,8 +15,6 @@ const ROW: u32 = 26;
 const MARGINS: u32 = 96;
 /// Room for the names of rows.
 const NAMES: u32 = 230;
-/// Color of what is no reasoning.
-const SECOND: RGBColor = RGBColor(31, 111, 139);
 /// Space behind the highest value.
 const HEADROOM: f64 = 1.12;
 
@@ -103,14 +101,9 @@ fn with_plane(
         .y_label_area_size(NAMES)
         .build_cartesian_2d(low..high, rows as f64 - 0.5..-0.5)
         .context(failed)?;
-    chart
-        .configure_mesh()
+    with_lines(&mut chart.configure_mesh())
         .disable_y_mesh()
         .y_labels(0)
-        .bold_line_style(GRID)
-        .light_line_style(WHITE)
-        .axis_style(INK)
-        .label_style(("sans-serif", 13).into_font().color(&INK))
         .x_label_formatter(&|value| format!("{}", (value * 1e3).round() / 1e3))
         .x_desc(axis)
         .draw()

@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use gptoss_eval::{Recipe, Row, Suite, SuiteOptions, Task, rows};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
+use super::digest::sha256;
 use super::score::Asked;
 use crate::args::EvalRunArgs;
 use crate::failure::usage;
@@ -65,9 +65,8 @@ struct Files(Vec<Value>);
 impl Files {
     fn take(&mut self, path: &Path) -> Result<Vec<u8>> {
         let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-        self.0.push(json!({"name": name, "sha256": hash}));
+        self.0.push(json!({"name": name, "sha256": sha256(&bytes)}));
         Ok(bytes)
     }
 

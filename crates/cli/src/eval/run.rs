@@ -14,17 +14,17 @@ use anyhow::{Context, Result, bail};
 use gptoss_eval::{Conditions, Item, Key, Outcome, Suite, Task};
 use gptoss_harmony::ReasoningEffort;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use super::address::{Address, Patience};
-use super::answerer::{Answerer, Manner, role_name};
+use super::answerer::{Answerer, Manner};
+use super::digest::sha256;
 use super::folder::{NO_EFFORT, effort_names, journal_path};
 use super::journal::Journal;
 use super::leg::{Leg, expected, score};
 use super::questions::{Questions, questions};
 use super::run_record::RunRecord;
 use super::sample::Sample;
-use super::score::programs;
+use super::score::{EXIT_BELOW, programs};
 use super::walk::{Exam, Slot, walk};
 use super::{harness, html, inspect_log, report};
 use crate::args::{AnswererArgs, Date, EngineArgs, EvalRunArgs, GenerationArgs, SamplingArgs, SettingsArgs};
@@ -38,8 +38,6 @@ use crate::output::Target;
 use crate::progress::{Progress, Unit};
 use crate::today::today;
 
-/// Exit code when a score is below `--fail-under`.
-const EXIT_BELOW: u8 = 3;
 /// Prompts that `--dry-run` prints.
 const DRY_PROMPTS: usize = 2;
 /// Errors in a row after which nobody is there to answer, and the run ends.
@@ -96,8 +94,9 @@ pub fn run(args: &EvalRunArgs) -> Result<ExitCode> {
         });
         ask(&exam, slots, usize::from(args.concurrency), &mut legs, &mut journals)?;
     }
-    write_files(&folder, &record, &legs)?;
-    tell(args, &folder, &record, &legs)?;
+    let report = report::object(&record, &legs);
+    write_files(&folder, &record, &legs, &report)?;
+    tell(args, &folder, &legs, &report)?;
     Ok(if stop.load(Ordering::Relaxed) {
         ExitCode::from(EXIT_INTERRUPTED)
     } else if is_below(args, &legs) {
@@ -186,19 +185,22 @@ fn identity(
     Ok(fields.map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
-/// What tells the files of a model here from others under the same name: lengths and times of change.
+/// What tells the files of a model here from others under the same name: lengths and times of change; and the
+/// numbers of its adapter.
 fn model_files(args: &AnswererArgs, model: &str) -> Result<Option<String>> {
     if args.base_url.is_some() {
         return Ok(None);
     }
-    let files = offer::opened(model)?.checkpoint.files();
-    let stamps = files.iter().map(|file| stamp(&file.path)).collect::<Result<Vec<_>>>()?;
+    let opened = offer::opened(model)?.with_adapter(args.adapter.as_deref())?;
+    let files = opened.checkpoint.files();
+    let mut stamps = files.iter().map(|file| stamp(&file.path)).collect::<Result<Vec<_>>>()?;
+    // An adapter is known by its numbers, wherever it lies.
+    stamps.extend(opened.adapter().map(|adapter| adapter.short()));
     Ok(Some(hash(&stamps.join(" "))).filter(|_| !stamps.is_empty()))
 }
 
 fn hash(text: &str) -> String {
-    let digest = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    digest[..HASH_CHARS].to_owned()
+    sha256(text)[..HASH_CHARS].to_owned()
 }
 
 /// The folder when none is named: another run has another.
@@ -271,7 +273,7 @@ fn running(leg: &Leg) -> String {
 }
 
 /// Writes the reports into the folder.
-fn write_files(folder: &Path, record: &RunRecord, legs: &[Leg]) -> Result<()> {
+fn write_files(folder: &Path, record: &RunRecord, legs: &[Leg], report: &Value) -> Result<()> {
     let write = |name: &Path, bytes: &[u8]| {
         if let Some(parent) = name.parent() {
             std::fs::create_dir_all(folder.join(parent))?;
@@ -279,7 +281,7 @@ fn write_files(folder: &Path, record: &RunRecord, legs: &[Leg]) -> Result<()> {
         Target::at(&folder.join(name))?.write(|out| Ok(out.write_all(bytes)?))
     };
     let line = |value: &Value| format!("{value}\n").into_bytes();
-    write(Path::new("report.json"), &line(&report::object(record, legs)))?;
+    write(Path::new("report.json"), &line(report))?;
     write(Path::new("report.html"), html::page(record, legs)?.as_bytes())?;
     for leg in legs {
         write(Path::new(&inspect_log::name(record, leg)), &inspect_log::archive(record, leg)?)?;
@@ -292,10 +294,10 @@ fn write_files(folder: &Path, record: &RunRecord, legs: &[Leg]) -> Result<()> {
 }
 
 /// Tells what came of it.
-fn tell(args: &EvalRunArgs, folder: &Path, record: &RunRecord, legs: &[Leg]) -> Result<()> {
+fn tell(args: &EvalRunArgs, folder: &Path, legs: &[Leg], report: &Value) -> Result<()> {
     let mut out = io::stdout().lock();
     match args.json {
-        true => write_json_line(&mut out, &report::object(record, legs))?,
+        true => write_json_line(&mut out, report)?,
         false => report::print(&mut out, legs)?,
     }
     let left: usize = legs.iter().map(Leg::num_left).sum();
@@ -315,7 +317,7 @@ fn dry_run(suite: &Suite, manner: &Manner) -> Result<ExitCode> {
     for item in suite.items.iter().take(DRY_PROMPTS) {
         writeln!(out, "\n--- item {}, effort {effort}, expected: {}", item.id, expected(item))?;
         for message in &item.ask.messages {
-            writeln!(out, "[{}]\n{}", role_name(message.role), message.text)?;
+            writeln!(out, "[{}]\n{}", message.role.name(), message.text)?;
         }
         for function in &item.ask.functions {
             writeln!(out, "[function]\n{function}")?;

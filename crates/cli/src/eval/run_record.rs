@@ -56,6 +56,12 @@ impl RunRecord {
         )))
     }
 
+    /// The names of the files that it reads.
+    pub fn data(&self) -> String {
+        let files = self.run.get("files").and_then(Value::as_array).into_iter().flatten();
+        files.filter_map(|file| file["name"].as_str()).collect::<Vec<_>>().join(", ")
+    }
+
     /// When it was begun, to the second.
     pub fn started(&self) -> Timestamp {
         Timestamp::from_second(self.started).unwrap_or_default()
@@ -76,13 +82,10 @@ impl RunRecord {
 
 /// A folder with files in it is somebody's, unless a run is.
 fn refuse_strangers(folder: &Path) -> Result<()> {
-    let mut entries =
-        std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut names = entries.filter_map(|entry| Some(PathBuf::from(entry.ok()?.file_name())));
     // What a kill left while the record was written begins with a dot.
-    let is_strange = |name: PathBuf| !name.to_string_lossy().starts_with('.');
-    match entries.find_map(|entry| {
-        entry.ok().map(|entry| PathBuf::from(entry.file_name())).filter(|n| is_strange(n.clone()))
-    }) {
+    match names.find(|name| !name.to_string_lossy().starts_with('.')) {
         None => Ok(()),
         Some(name) => Err(usage(format!(
             "{} holds something else than an evaluation, {} for one\ngive another --out",

@@ -20,7 +20,7 @@ use crate::cells;
 use crate::failure::usage;
 
 /// Exit code of a score below `--fail-under`.
-const BELOW: u8 = 3;
+pub const EXIT_BELOW: u8 = 3;
 
 /// Runs the command; ends with 3 below `--fail-under`.
 pub fn run(args: &EvalScoreArgs) -> Result<ExitCode> {
@@ -60,7 +60,7 @@ pub fn run(args: &EvalScoreArgs) -> Result<ExitCode> {
     match args.fail_under {
         Some(least) if score < least => {
             eprintln!("error: the score, {score:.4}, is below {least}, which --fail-under asks for");
-            Ok(ExitCode::from(BELOW))
+            Ok(ExitCode::from(EXIT_BELOW))
         }
         _ => Ok(ExitCode::SUCCESS),
     }

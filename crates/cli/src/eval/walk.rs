@@ -151,9 +151,8 @@ impl Exam {
 
     fn grade(&self, prompt: &str) -> Result<String, Failure> {
         let Some(grader) = &self.grader else { return Err(Failure::Failed("there is no grader".to_owned())) };
-        let mut question = body(&Ask::user(prompt), &Names::default(), &Manner::default(), 0);
         // Graders are any models: what they do not know is not sent.
-        question.remove("seed");
+        let question = body(&Ask::user(prompt), &Names::default(), &Manner::default(), None);
         grader.ask(&question, &self.stop).map(|answer| answer.response)
     }
 }

@@ -1,27 +1,21 @@
 //! The picture of a run: throughput against latency, level by level, and beside it which share of requests
 //! had their first token after how long.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use plotters::coord::Shift;
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
 use super::figures::{Figures, Time};
 use super::report::Measured;
-use crate::chart::{GRID, HIGHLIGHT, INK};
+use crate::chart::{HIGHLIGHT, INK, SECOND, with_lines, write_picture};
 use crate::output::Target;
 
 /// Size of the picture in SVG units.
 const SIZE: (u32, u32) = (1080, 480);
 /// Colors of the levels, in turn.
-const COLORS: [RGBColor; 6] = [
-    HIGHLIGHT,
-    RGBColor(31, 111, 139),
-    RGBColor(106, 141, 47),
-    RGBColor(122, 75, 157),
-    RGBColor(176, 132, 20),
-    INK,
-];
+const COLORS: [RGBColor; 6] =
+    [HIGHLIGHT, SECOND, RGBColor(106, 141, 47), RGBColor(122, 75, 157), RGBColor(176, 132, 20), INK];
 /// From one name of a legend to the next, in SVG units.
 const LINE: i32 = 17;
 /// Space above the highest value.
@@ -34,14 +28,7 @@ type Plane<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<RangedCoordf64, Ra
 ///
 /// Errors: the file cannot be written.
 pub fn write_svg(target: &Target, title: &str, measured: &[Measured]) -> Result<()> {
-    let svg = picture(title, measured)?;
-    target.write(|out| Ok(std::io::Write::write_all(out, svg.as_bytes())?))
-}
-
-fn picture(title: &str, measured: &[Measured]) -> Result<String> {
-    let mut svg = String::new();
-    draw(&mut svg, title, measured).context("cannot draw the run")?;
-    Ok(svg)
+    write_picture(target, "cannot draw the run", |svg| draw(svg, title, measured))
 }
 
 fn draw(svg: &mut String, title: &str, measured: &[Measured]) -> Result<()> {
@@ -67,12 +54,7 @@ fn plane<'a>(
         .x_label_area_size(44)
         .y_label_area_size(y_label_room)
         .build_cartesian_2d(0.0..x_max, 0.0..y_max)?;
-    chart
-        .configure_mesh()
-        .bold_line_style(GRID)
-        .light_line_style(WHITE)
-        .axis_style(INK)
-        .label_style(("sans-serif", 13).into_font().color(&INK))
+    with_lines(&mut chart.configure_mesh())
         .x_label_formatter(&|value| axis_label(*value))
         .y_label_formatter(&|value| axis_label(*value))
         .x_desc(x_name)
@@ -174,7 +156,8 @@ mod tests {
     fn a_run_without_answers_is_a_picture() {
         let ran = Ran { records: Vec::new(), num_abandoned: 0, elapsed: Duration::ZERO };
         let measured = [Measured { level: Level::Closed(4), figures: Figures::of(&ran, &[]) }];
-        let svg = picture("a <title>", &measured).unwrap();
+        let mut svg = String::new();
+        draw(&mut svg, "a <title>", &measured).unwrap();
         assert!(
             svg.starts_with("<svg") && svg.contains("concurrency 4") && svg.contains("a &lt;title&gt;"),
             "{svg}"

@@ -54,6 +54,11 @@ pub fn verify(path: &Path, promised: &RemoteFile, progress: &mut dyn FnMut(u64))
     Ok(if hash == promised.digest.hex() { Verdict::Right } else { Verdict::Hash(hash) })
 }
 
+/// The digits of a hash, as tools write them.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A hash under way.
 enum Running {
     Sha256(Sha256),
@@ -77,7 +82,6 @@ impl Running {
     }
 
     fn finish(self) -> String {
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         match self {
             Running::Sha256(hash) => hex(&hash.finalize()),
             Running::Sha1(hash) => hex(&hash.finalize()),

@@ -1,16 +1,14 @@
 //! The picture of a run: the loss of every step, its mean over some, and what was tested.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use plotters::prelude::*;
 
 use super::log::Line;
-use crate::chart::{GRID, HIGHLIGHT, INK};
+use crate::chart::{GRID, HIGHLIGHT, INK, SECOND, with_lines, write_picture};
 use crate::output::Target;
 
 /// Size of the picture in SVG units.
 const SIZE: (u32, u32) = (860, 480);
-/// Color of what was tested.
-const VALID: RGBColor = RGBColor(31, 111, 139);
 /// Share of the steps over which the mean goes.
 const MEAN_SHARE: usize = 20;
 
@@ -21,9 +19,7 @@ pub fn write_svg(target: &Target, lines: &[Line]) -> Result<()> {
     if lines.is_empty() {
         return Ok(());
     }
-    let mut svg = String::new();
-    draw(&mut svg, lines).context("cannot draw the loss")?;
-    target.write(|out| Ok(std::io::Write::write_all(out, svg.as_bytes())?))
+    write_picture(target, "cannot draw the loss", |svg| draw(svg, lines))
 }
 
 fn draw(svg: &mut String, lines: &[Line]) -> Result<()> {
@@ -47,19 +43,14 @@ fn draw(svg: &mut String, lines: &[Line]) -> Result<()> {
         .x_label_area_size(44)
         .y_label_area_size(60)
         .build_cartesian_2d(steps, low..high)?;
-    chart
-        .configure_mesh()
-        .bold_line_style(GRID)
-        .light_line_style(WHITE)
-        .axis_style(INK)
-        .label_style(("sans-serif", 13).into_font().color(&INK))
+    with_lines(&mut chart.configure_mesh())
         .x_desc("step")
         .y_desc("loss: each step, its mean in red; tested in blue")
         .draw()?;
     chart.draw_series(std::iter::once(PathElement::new(losses, GRID.stroke_width(1))))?;
     chart.draw_series(std::iter::once(PathElement::new(means, HIGHLIGHT.stroke_width(2))))?;
-    chart.draw_series(std::iter::once(PathElement::new(valid.clone(), VALID.stroke_width(2))))?;
-    chart.draw_series(valid.into_iter().map(|point| Circle::new(point, 4, VALID.filled())))?;
+    chart.draw_series(std::iter::once(PathElement::new(valid.clone(), SECOND.stroke_width(2))))?;
+    chart.draw_series(valid.into_iter().map(|point| Circle::new(point, 4, SECOND.filled())))?;
     root.present()?;
     Ok(())
 }

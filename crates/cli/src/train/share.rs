@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::{Value, json};
 
 /// The quantile of the normal distribution that leaves 95 % between it and its negative.
-const Z: f64 = 1.96;
+pub const Z: f64 = 1.96;
 
 /// How many of some tries went well.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -72,7 +72,7 @@ fn judged(found: &[Vec<u32>]) -> Finding {
         |(answer, found): &(&Answer, &Vec<u32>)| answer.tokens[..HEADER_TOKENS] == found[..HEADER_TOKENS];
     let told: Vec<String> = others
         .iter()
-        .map(|(answer, found)| format!("{}: {found:?} in place of {:?}", answer.name, answer.tokens))
+        .map(|(answer, found)| format!("{}: {found:?} in place of {:?}", answer.name(), answer.tokens))
         .collect();
     match others.len() <= OTHERS_MAX && others.iter().all(keeps_header) {
         true => Finding::warn(ABOUT, says, format!("a near tie may fall otherwise: {}", told.join("; "))),

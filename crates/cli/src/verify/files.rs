@@ -16,15 +16,14 @@ use crate::finding::Finding;
 use crate::memory_budget::human;
 use crate::model_source::{ModelSource, Opened};
 use crate::progress::{Progress, Unit};
-use crate::pull::checksum::{Verdict, verify};
+use crate::pull::checksum::{Verdict, hex, verify};
 use crate::pull::listing::{Digest, RemoteFile};
 use crate::pulled;
 
 const ABOUT: &str = "files";
-/// Digits of a SHA-256 and of a git hash.
-const SHA256_DIGITS: usize = 64;
+/// Digits of a git hash.
 const GIT_DIGITS: usize = 40;
-/// How the hashes of the demo's files are called to people.
+/// The hashes of the demo's files.
 const DEMO_SUMS: &str = include_str!("../../../../demo/model/SHA256SUMS");
 
 /// A file with what it should hash to.
@@ -68,7 +67,7 @@ fn cached(folder: &Path) -> Result<Vec<Promised>> {
         let hash = file.blob.file_name()?.to_str()?.to_owned();
         let is_hex = hash.bytes().all(|byte| byte.is_ascii_hexdigit());
         let digest = match hash.len() {
-            SHA256_DIGITS if is_hex => Digest::Sha256(hash),
+            sums::DIGITS if is_hex => Digest::Sha256(hash),
             GIT_DIGITS if is_hex => Digest::GitBlob(hash),
             _ => return None,
         };
@@ -173,7 +172,7 @@ fn demo_findings() -> Result<Vec<Finding>> {
     let (mut wrong, mut bytes) = (Vec::new(), 0);
     for (name, content) in demo::FILES {
         bytes += content.len() as u64;
-        let found: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
+        let found = hex(&Sha256::digest(content));
         let expected = sums.get(*name).map_or("", String::as_str);
         if found != expected {
             wrong.push(differs(name, &Verdict::Hash(found), expected, "this build's SHA256SUMS"));

@@ -12,6 +12,8 @@ use gptoss_model::{Batch, DenseMode, LoadOptions, LogitRows, Model, Precision};
 use sha2::{Digest as _, Sha256};
 
 use crate::finding::Finding;
+use crate::machine;
+use crate::pull::checksum::hex;
 
 const ABOUT: &str = "kernels";
 /// Tokens that are read: more than the window, and no multiple of a tile.
@@ -74,8 +76,7 @@ pub fn finding(threads: Option<u16>) -> Result<Finding> {
 fn logits(golden: &Golden, threads: Option<u16>) -> Result<[String; 2]> {
     let checkpoint = Checkpoint::synthetic(Preset::Tiny, 0, None)?;
     let options = LoadOptions { precision: golden.precision, dense: golden.dense, expert_slots: None };
-    let available = || std::thread::available_parallelism().map_or(1, |n| n.get());
-    let pool = Pool::new(threads.map_or_else(available, usize::from));
+    let pool = Pool::new(machine::threads(threads));
     let model = Model::load_with(&checkpoint, &options, pool, &mut |_, _| {})?;
     let size = model.config().vocab_size as u32;
     let tokens: Vec<u32> = (0..TOKENS).map(|index| index * 97 % size).collect();
@@ -87,7 +88,7 @@ fn logits(golden: &Golden, threads: Option<u16>) -> Result<[String; 2]> {
                 row.iter().for_each(|logit| hash.update(logit.to_bits().to_le_bytes()));
             })?;
         }
-        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex(&hash.finalize()))
     };
     Ok([read(tokens.len())?, read(1)?])
 }

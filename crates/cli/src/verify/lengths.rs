@@ -19,6 +19,7 @@ use crate::finding::Finding;
 use crate::input::Source;
 use crate::model_source::Opened;
 use crate::sampled_turns::SampledTurns;
+use crate::train::Z;
 
 const ABOUT: &str = "lengths";
 /// Tokens of an answer in the mean, of gpt-oss-120b.
@@ -27,8 +28,6 @@ const MEAN: f64 = 1278.20;
 const SHARE: f64 = 0.1;
 /// Longest answer. Units: tokens.
 const TOKENS_MAX: usize = 10_240;
-/// The quantile of the normal distribution that leaves 95 % between it and its negative.
-const Z: f64 = 1.96;
 
 /// A line of the file.
 #[derive(Debug, Deserialize)]

@@ -21,14 +21,9 @@ pub const KNOWN_TOKENS: usize = 8;
 
 /// A prompt with how its answer begins.
 pub struct Answer {
-    /// What is asked.
-    pub name: &'static str,
     asked: Asked,
     /// The tokens that the reference draws.
     pub tokens: [u32; KNOWN_TOKENS],
-    /// SHA-256 of the prompt's token ids, joined by commas.
-    #[cfg(test)]
-    prompt_sha256: &'static str,
 }
 
 enum Asked {
@@ -37,65 +32,27 @@ enum Asked {
     AfterToolResult,
 }
 
-macro_rules! answer {
-    ($name:literal, $asked:expr, $prompt:literal, $tokens:expr) => {
-        Answer {
-            name: $name,
-            asked: $asked,
-            tokens: $tokens,
-            #[cfg(test)]
-            prompt_sha256: $prompt,
-        }
-    };
-}
-
 /// All that are known.
 pub const ANSWERS: &[Answer] = &[
-    answer!(
-        "a greeting",
-        Asked::Greeting,
-        "ff9e5194630553a210511cf07197796dc07f8756b095b042580282261820cab3",
-        [200005, 35644, 200008, 976, 1825, 5003, 25, 392]
-    ),
-    answer!(
-        "4 segments",
-        Asked::Segments(4),
-        "3048eed723a25bd16a4dbfef5c5beba3056e842464b247d0b5eb90b3ffe093fe",
-        [200005, 35644, 200008, 976, 1825, 8967, 33749, 220]
-    ),
-    answer!(
-        "5 segments",
-        Asked::Segments(5),
-        "6c5f7a90ea1389ebef150b3616a1406087ec2b0b0cac68b423cfbaba0cf064c0",
-        [200005, 35644, 200008, 976, 1825, 8967, 33749, 220]
-    ),
-    answer!(
-        "14 segments",
-        Asked::Segments(14),
-        "77b9852b3cd9de5f2ad9aed6a586d244b31f0da4f37b5a5aa65533e1c41f062e",
-        [200005, 35644, 200008, 976, 1825, 8967, 33749, 220]
-    ),
-    answer!(
-        "20 segments",
-        Asked::Segments(20),
-        "3a6273d7af6e437aff7e0f75aeb3105112a52ca51beb269dbf11ca1eba43815a",
-        [200005, 35644, 200008, 976, 1825, 5181, 261, 1562]
-    ),
-    answer!(
-        "27 segments",
-        Asked::Segments(27),
-        "49af11243d0269009ce2eb6870d4317e39570084224566800824cc82489aa087",
-        [200005, 35644, 200008, 976, 1825, 5181, 261, 1562]
-    ),
-    answer!(
-        "a tool's result",
-        Asked::AfterToolResult,
-        "b07e49f0a2ca47550bdc74b111ede664075e4daf14819834cdffad7e2aa6fb31",
-        [200005, 35644, 200008, 2167, 1309, 316, 6052, 51088]
-    ),
+    Answer { asked: Asked::Greeting, tokens: [200005, 35644, 200008, 976, 1825, 5003, 25, 392] },
+    Answer { asked: Asked::Segments(4), tokens: [200005, 35644, 200008, 976, 1825, 8967, 33749, 220] },
+    Answer { asked: Asked::Segments(5), tokens: [200005, 35644, 200008, 976, 1825, 8967, 33749, 220] },
+    Answer { asked: Asked::Segments(14), tokens: [200005, 35644, 200008, 976, 1825, 8967, 33749, 220] },
+    Answer { asked: Asked::Segments(20), tokens: [200005, 35644, 200008, 976, 1825, 5181, 261, 1562] },
+    Answer { asked: Asked::Segments(27), tokens: [200005, 35644, 200008, 976, 1825, 5181, 261, 1562] },
+    Answer { asked: Asked::AfterToolResult, tokens: [200005, 35644, 200008, 2167, 1309, 316, 6052, 51088] },
 ];
 
 impl Answer {
+    /// What is asked.
+    pub fn name(&self) -> String {
+        match self.asked {
+            Asked::Greeting => "a greeting".to_owned(),
+            Asked::Segments(count) => format!("{count} segments"),
+            Asked::AfterToolResult => "a tool's result".to_owned(),
+        }
+    }
+
     /// The prompt's tokens.
     pub fn prompt(&self, vocab: &Vocab) -> Vec<u32> {
         let asked = match self.asked {
@@ -136,15 +93,27 @@ mod tests {
     use sha2::{Digest as _, Sha256};
 
     use super::*;
+    use crate::pull::checksum::hex;
+
+    /// Of each prompt's token ids, joined by commas.
+    const SHA256: [&str; 7] = [
+        "ff9e5194630553a210511cf07197796dc07f8756b095b042580282261820cab3",
+        "3048eed723a25bd16a4dbfef5c5beba3056e842464b247d0b5eb90b3ffe093fe",
+        "6c5f7a90ea1389ebef150b3616a1406087ec2b0b0cac68b423cfbaba0cf064c0",
+        "77b9852b3cd9de5f2ad9aed6a586d244b31f0da4f37b5a5aa65533e1c41f062e",
+        "3a6273d7af6e437aff7e0f75aeb3105112a52ca51beb269dbf11ca1eba43815a",
+        "49af11243d0269009ce2eb6870d4317e39570084224566800824cc82489aa087",
+        "b07e49f0a2ca47550bdc74b111ede664075e4daf14819834cdffad7e2aa6fb31",
+    ];
 
     #[test]
     fn prompts_are_those_of_the_source() {
         let vocab = Vocab::o200k_harmony();
-        for answer in ANSWERS {
+        assert_eq!(ANSWERS.len(), SHA256.len());
+        for (answer, sha256) in ANSWERS.iter().zip(SHA256) {
             let ids: Vec<String> = answer.prompt(&vocab).iter().map(u32::to_string).collect();
-            let hash: String =
-                Sha256::digest(ids.join(",")).iter().map(|byte| format!("{byte:02x}")).collect();
-            assert_eq!(hash, answer.prompt_sha256, "{}: {} tokens", answer.name, ids.len());
+            let hash = hex(&Sha256::digest(ids.join(",")));
+            assert_eq!(hash, sha256, "{}: {} tokens", answer.name(), ids.len());
         }
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 /// The file's name.
 pub const FILE: &str = "SHA256SUMS";
 /// Digits of a hash.
-const DIGITS: usize = 64;
+pub const DIGITS: usize = 64;
 
 /// The hashes by name that a folder has; `None` where it has no such file.
 ///

@@ -242,7 +242,7 @@ fn a_chat_turns_tools_on_and_off() {
     let ran = run_with(&["chat", "--model", "synthetic:tiny"], script.as_bytes());
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let said = [
-        "no tools are on; /tools shell,apply_patch,python,browser",
+        "no tools are on; /tools shell,apply_patch,python turns",
         "there is no tool `hammer`",
         "the model may use apply_patch in this folder",
         "no tools are on",

@@ -7,11 +7,16 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// What the program says of a model, and its exit code.
-fn verified(model: &str, turns: &str) -> (Value, Option<i32>) {
+/// The command that looks at a model.
+fn verify(model: &str, turns: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gptoss"));
     command.args(["verify", "--model", model, "--turns", turns, "--json"]).env_clear();
-    let output = command.output().expect("it runs");
+    command
+}
+
+/// What the program says of a model, and its exit code.
+fn verified(model: &str, turns: &str) -> (Value, Option<i32>) {
+    let output = verify(model, turns).output().expect("it runs");
     let text = String::from_utf8(output.stdout).expect("text");
     let said = serde_json::from_str(&text).unwrap_or_else(|_| {
         panic!("{text}{}", String::from_utf8_lossy(&output.stderr));
@@ -26,13 +31,17 @@ fn level<'a>(said: &'a Value, about: &str) -> Option<&'a str> {
     ["fail", "warn", "ok"].into_iter().find(|level| levels.contains(level))
 }
 
+/// The folder of the demo.
+fn demo() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo/model")
+}
+
 /// The demo's files in a folder of their own.
 fn copy(with_sums: bool) -> (tempfile::TempDir, PathBuf) {
     let home = tempfile::tempdir().expect("a folder");
     let folder = home.path().join("model");
     fs::create_dir(&folder).expect("a folder");
-    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo/model");
-    for file in fs::read_dir(demo).expect("the demo") {
+    for file in fs::read_dir(demo()).expect("the demo") {
         let file = file.expect("a file").path();
         let name = file.file_name().expect("a name");
         if with_sums || name != "SHA256SUMS" {
@@ -111,16 +120,14 @@ fn a_snapshot_is_held_to_the_names_of_its_files() {
         fs::create_dir_all(folder).expect("a folder");
     }
     fs::write(repository.join("refs/main"), "0123").expect("a branch");
-    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo/model");
+    let demo = demo();
     let sums = fs::read_to_string(demo.join("SHA256SUMS")).expect("hashes");
     for (hash, file) in sums.lines().filter_map(|line| line.split_once("  ")) {
         fs::copy(demo.join(file), blobs.join(hash)).expect("copied");
         std::os::unix::fs::symlink(blobs.join(hash), snapshot.join(file)).expect("a link");
     }
     let ask = || {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gptoss"));
-        command.args(["verify", "--model", "org/demo", "--turns", "0", "--json"]).env_clear();
-        let output = command.env("HF_HUB_CACHE", home.path()).output().expect("it runs");
+        let output = verify("org/demo", "0").env("HF_HUB_CACHE", home.path()).output().expect("it runs");
         String::from_utf8(output.stdout).expect("text")
     };
     let said = ask();

@@ -1,18 +1,7 @@
 //! Literals of Java, read by their declared types as BFCL's `java_type_converter` reads them.
 
-use std::sync::LazyLock;
-
-use regex::Regex;
-
-use crate::bfcl::language::{inside, number_or_text};
-use crate::bfcl::value::Value;
-
-macro_rules! pattern {
-    ($name:ident, $pattern:literal) => {
-        static $name: LazyLock<Regex> =
-            LazyLock::new(|| Regex::new($pattern).expect("a constant that is a pattern"));
-    };
-}
+use crate::bfcl::language::{inside, number_or_text, pattern};
+use crate::bfcl::value::{Value, insert};
 
 pattern!(WHOLE, r"^-?\d+$");
 pattern!(LONG, r"^-?\d+[lL]$");
@@ -83,11 +72,7 @@ fn hash_map(literal: &str) -> Option<Value> {
     };
     let mut members: Vec<(String, Value)> = Vec::new();
     for put in PUT.captures_iter(&found[1]) {
-        let value = by_look(put[2].trim());
-        match members.iter_mut().find(|(name, _)| *name == put[1]) {
-            Some((_, old)) => *old = value,
-            None => members.push((put[1].to_owned(), value)),
-        }
+        insert(&mut members, put[1].to_owned(), by_look(put[2].trim()));
     }
     Some(Value::Dict(members))
 }

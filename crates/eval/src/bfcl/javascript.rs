@@ -1,18 +1,7 @@
 //! Literals of JavaScript, read by their declared types as BFCL's `js_type_converter` reads them.
 
-use std::sync::LazyLock;
-
-use regex::Regex;
-
-use crate::bfcl::language::{Language, inside, number_or_text};
-use crate::bfcl::value::Value;
-
-macro_rules! pattern {
-    ($name:ident, $pattern:literal) => {
-        static $name: LazyLock<Regex> =
-            LazyLock::new(|| Regex::new($pattern).expect("a constant that is a pattern"));
-    };
-}
+use crate::bfcl::language::{Language, inside, number_or_text, pattern};
+use crate::bfcl::value::{Value, insert};
 
 pattern!(WHOLE, r"^-?\d+$");
 pattern!(FLOAT, r"^-?\d+(\.\d+)?$");
@@ -82,10 +71,7 @@ fn object(code: &str) -> Value {
         } else {
             by_look(value.trim_matches(quotes))
         };
-        match members.iter_mut().find(|(other, _)| *other == name) {
-            Some((_, old)) => *old = value,
-            None => members.push((name, value)),
-        }
+        insert(&mut members, name, value);
     }
     Value::Dict(members)
 }

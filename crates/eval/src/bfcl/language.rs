@@ -48,6 +48,15 @@ impl Language {
     }
 }
 
+/// A pattern by its name, compiled when it is first asked for.
+macro_rules! pattern {
+    ($name:ident, $pattern:literal) => {
+        static $name: std::sync::LazyLock<regex::Regex> =
+            std::sync::LazyLock::new(|| regex::Regex::new($pattern).expect("a constant that is a pattern"));
+    };
+}
+pub(super) use pattern;
+
 /// A literal without its first and its last character.
 pub fn inside(literal: &str) -> String {
     let mut chars = literal.chars();

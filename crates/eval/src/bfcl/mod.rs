@@ -171,8 +171,8 @@ pub fn judge(key: &CallsKey, response: &Response) -> Judgement {
         ));
     };
     let (calls, rule) = match &response.calls {
-        Some(calls) => (calls_of_json(&Json::Array(calls.clone())).ok_or(NotCalls), "calls"),
-        None => (calls_of(category.language, &response.response), "text"),
+        Some(calls) => (calls_of_json(&Json::Array(calls.clone())), "calls"),
+        None => (calls_of(category.language, &response.response).ok(), "text"),
     };
     let has_answer = response.calls.is_some() || !response.response.trim().is_empty();
     let calls = calls.unwrap_or_default();

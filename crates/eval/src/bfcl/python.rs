@@ -5,7 +5,7 @@
 //! Anything else is not a list of calls.
 
 use crate::bfcl::Call;
-use crate::bfcl::value::Value;
+use crate::bfcl::value::{Value, insert};
 
 /// How deep values may stand within one another.
 const DEPTH_MAX: usize = 64;
@@ -70,8 +70,8 @@ impl<'a> Reader<'a> {
         Some(name)
     }
 
-    fn dotted_name(&mut self) -> Option<String> {
-        let mut name = self.name()?;
+    /// A name with those that its dots join to it.
+    fn dotted(&mut self, mut name: String) -> Option<String> {
         while self.take(".") {
             name = format!("{name}.{}", self.name()?);
         }
@@ -79,7 +79,8 @@ impl<'a> Reader<'a> {
     }
 
     fn call(&mut self) -> Option<Call> {
-        let name = self.dotted_name()?;
+        let name = self.name()?;
+        let name = self.dotted(name)?;
         self.take("(").then_some(())?;
         Some(Call { name, arguments: self.arguments()? })
     }
@@ -137,7 +138,7 @@ impl<'a> Reader<'a> {
             } else if self.take("*") {
                 calculate(&product, &self.signed()?, i128::checked_mul, |a, b| a * b)?
             } else if self.take("/") {
-                let (a, b) = (float(&product)?, float(&self.signed()?)?);
+                let (a, b) = (product.number()?, self.signed()?.number()?);
                 (b != 0.0).then_some(Value::Float(a / b))?
             } else {
                 return Some(product);
@@ -206,21 +207,15 @@ impl<'a> Reader<'a> {
 
     /// What begins with a name: a constant, a name, a call, or a place in something.
     fn named(&mut self, name: String, before: usize) -> Option<Value> {
-        let constant = match name.as_str() {
-            "True" => Some(Value::Bool(true)),
-            "False" => Some(Value::Bool(false)),
-            "None" => Some(Value::None),
+        match name.as_str() {
+            "True" => return Some(Value::Bool(true)),
+            "False" => return Some(Value::Bool(false)),
+            "None" => return Some(Value::None),
             "not" | "lambda" | "await" | "if" | "else" | "and" | "or" | "in" | "is" | "for" => return None,
-            _ => None,
-        };
-        if constant.is_some() {
-            return constant;
+            _ => {}
         }
-        let mut name = name;
         let is_dotted = self.rest().starts_with('.');
-        while self.take(".") {
-            name = format!("{name}.{}", self.name()?);
-        }
+        let name = self.dotted(name)?;
         if self.take("(") {
             let named = self.arguments()?;
             return Some(match named.is_empty() {
@@ -359,15 +354,6 @@ fn escape(chars: &mut std::str::CharIndices, text: &mut String) -> Option<()> {
     Some(())
 }
 
-fn float(value: &Value) -> Option<f64> {
-    match *value {
-        Value::Int(whole) => Some(whole as f64),
-        Value::Float(float) => Some(float),
-        Value::Bool(value) => Some(f64::from(u8::from(value))),
-        _ => None,
-    }
-}
-
 fn calculate(
     a: &Value,
     b: &Value,
@@ -381,7 +367,7 @@ fn calculate(
     };
     match (as_int(a), as_int(b)) {
         (Some(a), Some(b)) => whole(a, b).map(Value::Int),
-        _ => Some(Value::Float(fraction(float(a)?, float(b)?))),
+        _ => Some(Value::Float(fraction(a.number()?, b.number()?))),
     }
 }
 
@@ -407,10 +393,7 @@ fn key(value: &Value) -> Option<String> {
 fn last_of_each(members: Vec<(String, Value)>) -> Vec<(String, Value)> {
     let mut kept: Vec<(String, Value)> = Vec::new();
     for (name, value) in members {
-        match kept.iter_mut().find(|(other, _)| *other == name) {
-            Some((_, old)) => *old = value,
-            None => kept.push((name, value)),
-        }
+        insert(&mut kept, name, value);
     }
     kept
 }

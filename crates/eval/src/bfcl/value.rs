@@ -70,13 +70,21 @@ impl Value {
     }
 
     /// Its number, if it is one; `True` is 1.
-    fn number(&self) -> Option<f64> {
+    pub fn number(&self) -> Option<f64> {
         match *self {
             Self::Bool(value) => Some(f64::from(u8::from(value))),
             Self::Int(value) => Some(value as f64),
             Self::Float(value) => Some(value),
             _ => None,
         }
+    }
+}
+
+/// Gives a dictionary's member a value: in the place where it stands, else at the end.
+pub fn insert(members: &mut Vec<(String, Value)>, name: String, value: Value) {
+    match members.iter_mut().find(|(other, _)| *other == name) {
+        Some((_, old)) => *old = value,
+        None => members.push((name, value)),
     }
 }
 

@@ -7,7 +7,7 @@ use gptoss_harmony::{
 use serde_json::json;
 
 use super::fillers::Fillers;
-use super::template::Template;
+use super::template::{SEPARATOR, Template};
 use super::{Family, Rule, Sign};
 
 /// What a system message says of the secret.
@@ -234,7 +234,7 @@ fn overridden<'a>(template: Template, scene: &'a Scene) -> (Draft<'a>, Rule) {
 
 fn injection<'a>(template: Template, scene: &'a Scene) -> (Draft<'a>, Rule) {
     let (carrier, rest) = template.head();
-    let (question, text) = rest.split_once(" | ").unwrap_or((rest, ""));
+    let (question, text) = rest.split_once(SEPARATOR).unwrap_or((rest, ""));
     let draft = scene.draft().user(question);
     let draft = match carrier {
         "browser" => draft.page(text),

@@ -1,5 +1,7 @@
 //! The words in the places of templates, drawn from a seed.
 
+use crate::splitmix::{STEP, SplitMix};
+
 /// Words that no answer has by chance.
 const CANARIES: [&str; 24] = [
     "kestrel",
@@ -112,8 +114,8 @@ impl Fillers {
     }
 }
 
-/// SplitMix64, seeded by a number and a text.
-struct Draw(u64);
+/// Draws that a number and a text decide.
+struct Draw(SplitMix);
 
 impl Draw {
     fn of(seed: u64, text: &str) -> Draw {
@@ -121,20 +123,11 @@ impl Draw {
         let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        let mut draw = Draw(hash);
-        Draw(draw.next() ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.0;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
+        Draw(SplitMix(SplitMix(hash).draw() ^ seed.wrapping_mul(STEP)))
     }
 
     fn below(&mut self, count: u64) -> u64 {
-        self.next() % count
+        self.0.draw() % count
     }
 
     fn pick(&mut self, words: &[&'static str]) -> &'static str {

@@ -5,7 +5,7 @@ use super::Family;
 /// What stands before a line that asks for what may be told.
 const ALLOWED: &str = "+ ";
 /// What stands between the parts of a line.
-const SEPARATOR: &str = " | ";
+pub(super) const SEPARATOR: &str = " | ";
 
 /// One line of a family's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

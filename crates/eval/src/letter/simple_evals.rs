@@ -28,15 +28,13 @@ const MARKS: [&str; 13] = [
     r"\boxed",
 ];
 
-/// The word for an answer, in the order in which it is looked for; white space may stand before the colon of
-/// those in the first and second list.
-const WORDS: [(&str, &str); 42] = [
+/// The word for an answer and what stands for its colon, in the order in which they are looked for.
+const WORDS: [(&str, &str); 41] = [
     ("Answer", r"\s*:"),
     ("Answer", r"\s*:\u{200b}+"),
     ("উত্তর", r"\s*:"),
     ("उत्तर", r"\s*:"),
     ("উত্তরঃ", ""),
-    ("উত্তর", r"\s*:"),
     ("Antwort", r"\s*:"),
     ("답변", r"\s*:"),
     ("정답", r"\s*:"),

@@ -1,7 +1,7 @@
 //! Items whose answer is the letter of a choice: MMLU, MMLU-Pro, GPQA.
 
 use super::{ItemPart, Maker, needed};
-use crate::choices::{LETTERS, letter_key, options};
+use crate::choices::{LETTERS, letter_key, lettered, options};
 use crate::key::{LetterKey, LetterRule};
 use crate::random::PythonRandom;
 use crate::row::{Row, column, text};
@@ -103,8 +103,4 @@ fn simple_evals_prompt(question: &str, options: &[String]) -> String {
          answering.\n\n{question}\n\n{}",
         options.join("\n")
     )
-}
-
-fn lettered(options: &[String]) -> impl Iterator<Item = (char, &String)> {
-    LETTERS.iter().map(|letter| char::from(*letter)).zip(options)
 }
