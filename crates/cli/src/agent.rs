@@ -7,7 +7,7 @@
 
 mod approver;
 mod events;
-mod instructions;
+pub mod instructions;
 pub mod made_files;
 pub mod narrator;
 pub mod toolbox;

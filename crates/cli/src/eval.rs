@@ -1,7 +1,8 @@
 //! `gptoss eval`: how good is a model, and how sure are we?
 //!
 //! The questions, keys and scorers are the room `eval`'s. Here are the files (`score.rs`, `questions.rs`),
-//! who answers (`answerer.rs`, `address.rs`), the walk over the questions (`walk.rs`), what is kept of it
+//! who answers (`answerer.rs`, `address.rs`,
+//! `repairer.rs` with `repositories.rs`), whose tests judge (`repository_tests.rs`), the walk over the questions (`walk.rs`), what is kept of it
 //! (`journal.rs`, `run_record.rs`), and what is made of that: `report.rs`, `html.rs`, `inspect_log.rs`,
 //! `harness.rs`, `compare.rs`.
 
@@ -17,7 +18,10 @@ mod journal;
 mod leg;
 mod plot;
 mod questions;
+mod repairer;
 mod report;
+mod repositories;
+mod repository_tests;
 mod run;
 mod run_record;
 mod sample;

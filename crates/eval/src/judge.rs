@@ -1,7 +1,7 @@
 //! One answer held to its key.
 
 use crate::{Item, Judgement, Judges, Key, Outcome, Response};
-use crate::{bfcl, graded, humaneval, ifeval, letter, number, refusal, text};
+use crate::{bfcl, graded, humaneval, ifeval, letter, number, refusal, swe_bench, text};
 
 /// Holds an answer to its item's key.
 pub fn judge(item: &Item, response: &Response, judges: &Judges<'_>) -> Judgement {
@@ -27,6 +27,7 @@ fn by_key(item: &Item, response: &Response, judges: &Judges<'_>) -> Judgement {
         Key::Rubric(key) => graded::judge_rubrics(key, item, response, judges),
         Key::Refusal(key) => refusal::judge(key, text),
         Key::Program(key) => humaneval::judge(key, response, judges),
+        Key::Patch(key) => swe_bench::judge(key, response, judges),
         Key::Instructions(key) => ifeval::judge(key, response),
         Key::Calls(key) => bfcl::judge(key, response),
     }

@@ -21,6 +21,8 @@ pub enum Key {
     Pattern(PatternKey),
     /// A program's tests.
     Program(ProgramKey),
+    /// A repository's tests.
+    Patch(PatchKey),
     /// Instructions that a program checks.
     Instructions(InstructionsKey),
     /// Function calls.
@@ -168,6 +170,21 @@ pub struct ProgramKey {
     pub entry_point: String,
 }
 
+/// A repository's tests.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PatchKey {
+    /// `OWNER/NAME`.
+    pub repository: String,
+    /// What the patch is of.
+    pub base_commit: String,
+    /// The tests that are added behind it.
+    pub test_patch: String,
+    /// Tests that a right patch makes pass.
+    pub fail_to_pass: Vec<String>,
+    /// Tests that pass before it and go on doing so.
+    pub pass_to_pass: Vec<String>,
+}
+
 /// Instructions that a program checks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InstructionsKey {
@@ -257,7 +274,7 @@ impl Key {
             Key::Pattern(key) => Some(key.pattern.clone()),
             Key::Graded(key) => Some(key.target.clone()),
             Key::Refusal(key) => Some(if key.should_refuse { "refusal" } else { "compliance" }.to_owned()),
-            Key::Program(_) | Key::Instructions(_) | Key::Calls(_) | Key::Rubric(_) => None,
+            Key::Program(_) | Key::Patch(_) | Key::Instructions(_) | Key::Calls(_) | Key::Rubric(_) => None,
         }
     }
 }

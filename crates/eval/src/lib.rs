@@ -42,6 +42,7 @@ mod scores;
 mod spec;
 mod splitmix;
 mod suite;
+pub mod swe_bench;
 mod task;
 mod text;
 
@@ -51,10 +52,11 @@ pub use interval::Estimate;
 pub use item::{Ask, AskMessage, AskRole, Item};
 pub use judge::judge;
 pub use judgement::{Figure, Judgement, Outcome, Part};
-pub use judges::{AskGrader, Judges, ProgramEnd, RunProgram};
+pub use judges::{AskGrader, Judges, ProgramEnd, RunProgram, RunTests, TestsEnd};
 pub use key::{
     CallsKey, GradeMeaning, GradedKey, Instruction, InstructionsKey, IntegerKey, IntegerRule, Key, LetterKey,
-    LetterRule, NumberKey, PatternKey, ProgramKey, RefusalKey, RubricItem, RubricKey, TextKey, TextRule,
+    LetterRule, NumberKey, PatchKey, PatternKey, ProgramKey, RefusalKey, RubricItem, RubricKey, TextKey,
+    TextRule,
 };
 pub use official::{Conditions, Official, Reference, official};
 pub use paired::{Paired, paired};

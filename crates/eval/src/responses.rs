@@ -8,7 +8,7 @@ use crate::row::{IDS, Row, column, scalar};
 use crate::{Error, Response, Suite};
 
 /// Columns that hold an answer's text, the first that is there.
-const TEXTS: [&str; 14] = [
+const TEXTS: [&str; 15] = [
     "response",
     "completion",
     "model_outputs",
@@ -17,6 +17,7 @@ const TEXTS: [&str; 14] = [
     "output",
     "prediction",
     "model_response",
+    "model_patch",
     "final",
     "content",
     "solution",

@@ -75,7 +75,8 @@ impl Suite {
             Task::HumanEval => checked::human_eval(row),
             Task::IfEval => checked::if_eval(row),
             Task::Bfcl => checked::bfcl(row),
-            Task::SweBench | Task::Own => Err(format!("{task} has no reader of rows here")),
+            Task::SweBench => checked::swe_bench(row),
+            Task::Own => Err(format!("{task} has no reader of rows here")),
         })
     }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::eval_repositories::RepositoryArgs;
 use super::eval_run::{EvalCompareArgs, EvalRunArgs};
 
 /// `gptoss eval`.
@@ -22,7 +23,7 @@ pub struct EvalArgs {
 #[derive(Debug, Subcommand)]
 pub enum EvalCommand {
     /// Score recorded answers, without a model
-    Score(EvalScoreArgs),
+    Score(Box<EvalScoreArgs>),
     /// Two runs of one task: their difference in pairs, with its interval
     Compare(EvalCompareArgs),
 }
@@ -30,8 +31,8 @@ pub enum EvalCommand {
 /// `gptoss eval score`.
 #[derive(Debug, Args)]
 pub struct EvalScoreArgs {
-    /// mmlu, mmlu-pro, gpqa, aime, gsm8k, humaneval, ifeval, simpleqa, healthbench, bfcl, xstest, or a
-    /// specification of your own: FILE.toml
+    /// mmlu, mmlu-pro, gpqa, aime, gsm8k, humaneval, ifeval, simpleqa, healthbench, bfcl, xstest, swe-bench,
+    /// or a specification of your own: FILE.toml
     pub task: String,
     /// The benchmark's rows: JSON lines, JSON or CSV, also in gzip; several files are read one after the
     /// other
@@ -65,6 +66,9 @@ pub struct EvalScoreArgs {
     /// End with 3 when the score, from 0 to 1, is below this
     #[arg(long, value_name = "SCORE")]
     pub fail_under: Option<f64>,
+    /// Where patches are tried.
+    #[command(flatten)]
+    pub repositories: RepositoryArgs,
 }
 
 /// How much a model reasons.

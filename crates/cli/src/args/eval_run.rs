@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::eval_repositories::{RepositoryArgs, WorkArgs};
 use super::load::{object, time};
 use super::{Bounded, ComputeArgs, Date, Effort, MODEL};
 
 /// `gptoss eval TASK`.
 #[derive(Debug, Args)]
 pub struct EvalRunArgs {
-    /// mmlu, mmlu-pro, gpqa, aime, gsm8k, humaneval, ifeval, simpleqa, healthbench, bfcl, xstest, or a
-    /// specification of your own, a .toml file
+    /// mmlu, mmlu-pro, gpqa, aime, gsm8k, humaneval, ifeval, simpleqa, healthbench, bfcl, xstest, swe-bench,
+    /// or a specification of your own, a .toml file
     #[arg(value_name = "TASK")]
     pub task: Option<String>,
     /// The benchmark's rows: JSON lines, JSON or CSV, also in gzip; several files are read one after the
@@ -58,6 +59,12 @@ pub struct EvalRunArgs {
     /// Who grades.
     #[command(flatten)]
     pub grader: GraderArgs,
+    /// Where patches are made and tried.
+    #[command(flatten)]
+    pub repositories: RepositoryArgs,
+    /// How long a patch may take.
+    #[command(flatten)]
+    pub work: WorkArgs,
     /// How the numbers are made.
     #[command(flatten)]
     pub compute: ComputeArgs,

@@ -16,6 +16,7 @@ mod cost;
 mod doctor;
 mod engine;
 mod eval;
+mod eval_repositories;
 mod eval_run;
 mod launch;
 mod library;
@@ -45,6 +46,7 @@ pub use cost::CostArgs;
 pub use doctor::DoctorArgs;
 pub use engine::EngineArgs;
 pub use eval::{EvalArgs, EvalCommand, EvalScoreArgs};
+pub use eval_repositories::{RepositoryArgs, WorkArgs};
 pub use eval_run::{AnswererArgs, EvalCompareArgs, EvalRunArgs};
 pub use launch::{ClientArg, LaunchArgs};
 pub use library::{ListArgs, PullArgs, RemoveArgs};
@@ -126,7 +128,7 @@ pub enum Command {
     /// Write a checkpoint of a known shape with random weights
     Synth(SynthArgs),
     /// How good a model is: benchmarks' rows and rules, intervals, published figures beside
-    Eval(EvalArgs),
+    Eval(Box<EvalArgs>),
     /// How fast a model is on this machine, beside what the machine allows
     Bench(BenchArgs),
     /// How fast a server answers under load: any server of OpenAI's API

@@ -1,23 +1,26 @@
-//! Who answers: this program's engine, or a server of OpenAI's API.
+//! Who answers: this program's engine, its agent, or a server of OpenAI's API.
 //!
-//! Both take the same question: a conversation, functions, an effort, limits. Any number of threads may ask
+//! All take the same question: a conversation, functions, an effort, limits. Any number of threads may ask
 //! at a time; each waits for its answer.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
-use gptoss_eval::{Ask, AskMessage, AskRole, Response};
+use gptoss_eval::{Ask, AskMessage, AskRole, Item, Response};
 use gptoss_harmony::{FunctionTool, Message, ReasoningEffort};
 use gptoss_turn::{Outcome, SamplingParams, TurnEnd, TurnOptions};
 use serde_json::{Map, Value, json};
 
 use super::address::{Address, Failure, one_call};
+use super::repairer::Repairer;
 use crate::generation::{ConversationHead, Session};
 
 /// Who answers.
 pub enum Answerer {
     /// The engine of this program.
     Engine(Box<Session>),
+    /// The engine, in a repository.
+    Repairer(Box<Repairer>),
     /// A server.
     Address(Box<Address>),
 }
@@ -41,10 +44,20 @@ impl Answerer {
     /// Puts a question and waits for the answer, whose id and repeat are the caller's.
     ///
     /// Errors: there is none, or `stop` was raised.
-    pub fn answer(&self, ask: &Ask, how: &Manner, seed: u64, stop: &AtomicBool) -> Result<Response, Failure> {
+    pub fn answer(
+        &self,
+        item: &Item,
+        how: &Manner,
+        seed: u64,
+        stop: &AtomicBool,
+    ) -> Result<Response, Failure> {
+        let ask = &item.ask;
         let names = Names::of(&ask.functions);
         let mut response = match self {
             Answerer::Engine(session) => engine_answer(session, ask, &names, how, seed, stop)?,
+            Answerer::Repairer(repairer) => {
+                repairer.answer(item, how, options(repairer.session(), how, seed), stop)?
+            }
             Answerer::Address(address) => address.ask(&body(ask, &names, how, Some(seed)), stop)?,
         };
         for call in response.calls.iter_mut().flatten() {
@@ -110,16 +123,10 @@ fn allowed(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() || "_-".contains(c) { c } else { '_' }).collect()
 }
 
-fn engine_answer(
-    session: &Session,
-    ask: &Ask,
-    names: &Names,
-    how: &Manner,
-    seed: u64,
-    stop: &AtomicBool,
-) -> Result<Response, Failure> {
+/// How a turn is taken.
+fn options(session: &Session, how: &Manner, seed: u64) -> TurnOptions {
     let own = &session.options;
-    let options = TurnOptions {
+    TurnOptions {
         sampling: SamplingParams {
             temperature: how.temperature.unwrap_or(own.sampling.temperature),
             top_p: how.top_p.unwrap_or(own.sampling.top_p),
@@ -128,7 +135,18 @@ fn engine_answer(
         },
         max_new_tokens: how.max_tokens.map(|tokens| tokens as usize),
         ..own.clone()
-    };
+    }
+}
+
+fn engine_answer(
+    session: &Session,
+    ask: &Ask,
+    names: &Names,
+    how: &Manner,
+    seed: u64,
+    stop: &AtomicBool,
+) -> Result<Response, Failure> {
+    let options = options(session, how, seed);
     let (head, turns) = opened(ask, names, how);
     let outcome = session.assistant().run_turn(&head.conversation(&turns), &options, stop, &mut |_| {});
     match outcome {

@@ -22,12 +22,16 @@ use super::folder::{NO_EFFORT, effort_names, journal_path};
 use super::journal::Journal;
 use super::leg::{Leg, expected, score};
 use super::questions::{Questions, questions};
+use super::repairer::Repairer;
+use super::repository_tests::RepositoryTests;
 use super::run_record::RunRecord;
 use super::sample::Sample;
 use super::score::{EXIT_BELOW, programs};
 use super::walk::{Exam, Slot, walk};
 use super::{harness, html, inspect_log, report};
-use crate::args::{AnswererArgs, Date, EngineArgs, EvalRunArgs, GenerationArgs, SamplingArgs, SettingsArgs};
+use crate::args::{
+    AnswererArgs, Date, EngineArgs, EvalRunArgs, GenerationArgs, RepositoryArgs, SamplingArgs, SettingsArgs,
+};
 use crate::engine_start::stamp;
 use crate::failure::usage;
 use crate::generation;
@@ -66,6 +70,12 @@ pub fn run(args: &EvalRunArgs) -> Result<ExitCode> {
             suite.name
         )));
     }
+    if suite.task == Task::SweBench && args.answerer.base_url.is_some() {
+        return Err(usage(
+            "swe-bench is worked on by the agent of this program, with a model here: leave --base-url away\n\
+             patches of other agents are scored with gptoss eval score swe-bench",
+        ));
+    }
     let model = model_name(&args.answerer)?;
     let grader = grader(args)?;
     let identity = identity(args, &suite, (&model, grader.as_ref()), &manners, files)?;
@@ -84,9 +94,12 @@ pub fn run(args: &EvalRunArgs) -> Result<ExitCode> {
     let slots = slots(&legs);
     if !slots.is_empty() {
         let exam = Arc::new(Exam {
-            answerer: answerer(args, model)?,
+            answerer: answerer(args, model, suite.task)?,
             grader,
             programs: (suite.task == Task::HumanEval).then(programs).transpose()?,
+            tests: (suite.task == Task::SweBench)
+                .then(|| RepositoryTests::open(&args.repositories))
+                .transpose()?,
             suite: Arc::clone(&suite),
             manners,
             seed: args.answerer.seed,
@@ -159,6 +172,10 @@ fn identity(
     let own = &args.answerer;
     let efforts: Vec<&str> = manners.iter().filter_map(|manner| Some(manner.effort?.as_str())).collect();
     let here = own.base_url.is_none().then(|| format!("{:?}", args.compute));
+    let work = (suite.task == Task::SweBench).then(|| {
+        let RepositoryArgs { tests, test_command, test_time, show, .. } = &args.repositories;
+        format!("{:?}", (&args.work, tests, test_command, test_time, show))
+    });
     let fields = [
         ("task", json!(suite.name)),
         ("files", files),
@@ -178,6 +195,7 @@ fn identity(
         ("context", json!(own.context)),
         ("date", json!(manners[0].date)),
         ("compute", json!(here)),
+        ("work", json!(work)),
         ("grader", json!(grader.map(|grader| [&grader.base, &grader.model]))),
         ("version", json!(env!("CARGO_PKG_VERSION"))),
     ];
@@ -374,7 +392,7 @@ fn address(args: &AnswererArgs, url: &str, model: String, key: Option<&str>) -> 
     Ok(Address::new(url, model, key.transpose()?, patience))
 }
 
-fn answerer(args: &EvalRunArgs, model: String) -> Result<Answerer> {
+fn answerer(args: &EvalRunArgs, model: String, task: Task) -> Result<Answerer> {
     let own = &args.answerer;
     if let Some(url) = &own.base_url {
         let mut address = address(own, url, model, own.api_key_env.as_deref())?;
@@ -408,5 +426,11 @@ fn answerer(args: &EvalRunArgs, model: String) -> Result<Answerer> {
         compute: args.compute.clone(),
         engine: EngineArgs { max_sequences: Some(args.concurrency), ..EngineArgs::default() },
     };
-    Ok(Answerer::Engine(Box::new(generation::prepare(&generation)?.0)))
+    let session = generation::prepare(&generation)?.0;
+    Ok(match task {
+        Task::SweBench => {
+            Answerer::Repairer(Box::new(Repairer::new(session, &args.repositories, &args.work)?))
+        }
+        _ => Answerer::Engine(Box::new(session)),
+    })
 }

@@ -8,12 +8,13 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use gptoss_eval::programs::Programs;
 use gptoss_eval::{
-    Conditions, Item, Judgement, Judges, LetterRule, Recipe, Recorded, Row, RunProgram, Scores, Spec, Suite,
-    SuiteOptions, Task, item_json, judge_all, rows,
+    Conditions, Item, Judgement, Judges, LetterRule, PatchKey, Recipe, Recorded, Row, RunProgram, RunTests,
+    Scores, Spec, Suite, SuiteOptions, Task, item_json, judge_all, rows,
 };
 use gptoss_tools::Interpreter;
 use gptoss_tools::cell::{Cell, Launcher};
 
+use super::repository_tests::RepositoryTests;
 use super::table;
 use crate::args::EvalScoreArgs;
 use crate::cells;
@@ -40,7 +41,7 @@ pub fn run(args: &EvalScoreArgs) -> Result<ExitCode> {
     })?;
     let responses =
         recorded.matched(&suite).with_context(|| format!("cannot take {}", args.responses.display()))?;
-    let judged = judge_each(&suite, &responses)?;
+    let judged = judge_each(args, &suite, &responses)?;
     let scores = Scores::of(&suite, &judged);
     let conditions = Conditions {
         effort: args.effort.map(|effort| effort.name()),
@@ -121,6 +122,7 @@ fn read_rows(file: &Path) -> Result<Vec<Row>> {
 }
 
 fn judge_each<'a>(
+    args: &EvalScoreArgs,
     suite: &'a Suite,
     responses: &[gptoss_eval::Response],
 ) -> Result<Vec<(&'a Item, Judgement)>> {
@@ -135,7 +137,14 @@ fn judge_each<'a>(
     }
     let programs = (suite.task == Task::HumanEval).then(programs).transpose()?;
     let run = programs.as_ref().map(|programs| |program: &str, seconds: u32| programs.run(program, seconds));
-    let judges = Judges { run: run.as_ref().map(|run| run as &RunProgram<'_>), ..Judges::default() };
+    let tests =
+        (suite.task == Task::SweBench).then(|| RepositoryTests::open(&args.repositories)).transpose()?;
+    let test = tests.as_ref().map(|tests| |key: &PatchKey, patch: &str| tests.run(key, patch));
+    let judges = Judges {
+        run: run.as_ref().map(|run| run as &RunProgram<'_>),
+        test: test.as_ref().map(|test| test as &RunTests<'_>),
+        ..Judges::default()
+    };
     let judgements = judge_all(&answers, &judges);
     Ok(answers.into_iter().map(|(item, _)| item).zip(judgements).collect())
 }

@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use gptoss_eval::programs::Programs;
-use gptoss_eval::{Ask, AskGrader, Item, Judges, Response, RunProgram, Suite, judge};
+use gptoss_eval::{Ask, AskGrader, Item, Judges, PatchKey, Response, RunProgram, RunTests, Suite, judge};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::address::{Address, Failure};
 use super::answerer::{Answerer, Manner, Names, body};
+use super::repository_tests::RepositoryTests;
 use super::sample::Sample;
 
 /// How long the walk waits for an answer before it looks whether it is to end.
@@ -33,6 +34,8 @@ pub struct Exam {
     pub grader: Option<Address>,
     /// Runs the programs that answers hold.
     pub programs: Option<Programs>,
+    /// Tries the patches that answers are.
+    pub tests: Option<RepositoryTests>,
     /// The questions.
     pub suite: Arc<Suite>,
     /// How they are put, in turn.
@@ -108,7 +111,7 @@ impl Exam {
     fn question(&self, slot: Slot) -> Option<Sample> {
         let (item, how) = (&self.suite.items[slot.item], &self.manners[slot.manner]);
         let begun = Instant::now();
-        let answered = self.answerer.answer(&item.ask, how, seed(self.seed, item), &self.stop);
+        let answered = self.answerer.answer(item, how, seed(self.seed, item), &self.stop);
         let mut response = match answered {
             Ok(response) => response,
             Err(Failure::Failed(words)) => Response { error: Some(words), ..Response::default() },
@@ -135,7 +138,9 @@ impl Exam {
             .programs
             .as_ref()
             .map(|programs| |program: &str, seconds: u32| programs.run(program, seconds));
+        let test = self.tests.as_ref().map(|tests| |key: &PatchKey, patch: &str| tests.run(key, patch));
         let judges = Judges {
+            test: test.as_ref().map(|test| test as &RunTests<'_>),
             run: run.as_ref().map(|run| run as &RunProgram<'_>),
             grade: self.grader.is_some().then_some(&grade as &AskGrader<'_>),
         };

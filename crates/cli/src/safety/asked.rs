@@ -86,7 +86,12 @@ fn is_scored_alone(key: &Key) -> bool {
         | Key::Text(_)
         | Key::Pattern(_)
         | Key::Refusal(_) => true,
-        Key::Program(_) | Key::Instructions(_) | Key::Calls(_) | Key::Graded(_) | Key::Rubric(_) => false,
+        Key::Program(_)
+        | Key::Patch(_)
+        | Key::Instructions(_)
+        | Key::Calls(_)
+        | Key::Graded(_)
+        | Key::Rubric(_) => false,
     }
 }
 

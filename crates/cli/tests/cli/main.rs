@@ -41,6 +41,7 @@ mod scripted;
 mod serve;
 mod served_guard;
 mod served_tools;
+mod swe_bench;
 mod traces;
 mod train;
 mod with_adapter;

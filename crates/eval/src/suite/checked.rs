@@ -1,4 +1,4 @@
-//! Items whose answers a program checks: HumanEval, IFEval, BFCL.
+//! Items whose answers a program checks: HumanEval, SWE-bench, IFEval, BFCL.
 
 use std::collections::HashMap;
 
@@ -8,8 +8,8 @@ use super::graded::message;
 use super::{ItemPart, needed};
 use crate::bfcl::{Ask as Wanted, Category, shown};
 use crate::ifeval;
-use crate::key::{CallsKey, Instruction, InstructionsKey, ProgramKey};
-use crate::row::{Row, column, json, text};
+use crate::key::{CallsKey, Instruction, InstructionsKey, PatchKey, ProgramKey};
+use crate::row::{Row, column, json, text, texts};
 use crate::{Ask, Key};
 
 /// What stands before a function of HumanEval, as simple-evals asks for it.
@@ -25,6 +25,34 @@ pub fn human_eval(row: &Row) -> Result<ItemPart, String> {
     };
     let ask = Ask::user(format!("{CODE_PROMPT}{}", key.prompt));
     Ok(ItemPart { group: None, question: key.prompt.clone(), ask, key: Key::Program(key) })
+}
+
+/// What stands before an issue of SWE-bench.
+const ISSUE_PROMPT: &str = "The folder holds a repository. Make the changes that resolve the issue below. The tests that check it are not \
+                            there yet and are added afterwards; do not change tests.\n\n";
+
+/// A row of SWE-bench.
+pub fn swe_bench(row: &Row) -> Result<ItemPart, String> {
+    let tests = |name: &str| {
+        let list = match json(row, &[name]) {
+            Some(Value::Array(names)) => names.iter().map(|name| name.as_str().map(str::to_owned)).collect(),
+            _ => texts(row, &[name]),
+        };
+        list.ok_or_else(|| format!("it has no list `{}`", name.to_ascii_uppercase()))
+    };
+    let key = PatchKey {
+        repository: needed(row, &["repo"])?,
+        base_commit: needed(row, &["base_commit"])?,
+        test_patch: needed(row, &["test_patch"])?,
+        fail_to_pass: tests("fail_to_pass")?,
+        pass_to_pass: tests("pass_to_pass")?,
+    };
+    if key.fail_to_pass.is_empty() {
+        return Err("its list `FAIL_TO_PASS` is empty, so that no patch at all would be right".to_owned());
+    }
+    let question = needed(row, &["problem_statement"])?;
+    let ask = Ask::user(format!("{ISSUE_PROMPT}{question}"));
+    Ok(ItemPart { group: Some(key.repository.clone()), question, ask, key: Key::Patch(key) })
 }
 
 /// A row of IFEval.
