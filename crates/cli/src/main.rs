@@ -75,6 +75,7 @@ mod served_models;
 mod served_tools;
 mod show;
 mod state_folder;
+mod supervisor;
 mod synth;
 mod terminal;
 mod today;

@@ -38,6 +38,7 @@ use crate::served_filter::ServedFilter;
 use crate::served_guard;
 use crate::served_models::{NamedSource, Planned, Prepared, Serving, served_name};
 use crate::served_tools;
+use crate::supervisor::{Supervisor, attended};
 use crate::train::JobRunner;
 
 /// How long threads that work on something may take after the last request has ended.
@@ -112,6 +113,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
         let parent = args.until_stdin_ends.then(end_of_stdin);
         let stop = stop_signal(Duration::from_secs(args.stop_grace), notices, parent)?;
         print(&plans, budget, address)?;
+        let stop = attended(Supervisor::of_environment(), app.pulse(), format!("at {address}"), stop);
         serve(listener, app, stop).await;
         anyhow::Ok(())
     })?;

@@ -68,6 +68,10 @@ struct State {
     /// Streams of requests that may still be running, for ending them from outside.
     streams: HashMap<u64, Weak<Stream>>,
     last_progress: Option<Instant>,
+    /// How often the engine's thread came round.
+    rounds: u64,
+    /// Somebody wants to see it come round although there is nothing to do.
+    is_knocked: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -163,6 +167,16 @@ impl EngineHandle {
     /// How long the engine has had requests and finished no step; None when it has nothing to do.
     pub fn stalled_for(&self) -> Option<Duration> {
         self.shared.lock().stalled_for()
+    }
+
+    /// Wakes the engine if it waits, and says how often its thread has come round so far: at the end of each
+    /// step, and once for having been woken. Whoever finds the same number again after a while knows that it
+    /// does not turn. None when there is no thread any more.
+    pub fn knock(&self) -> Option<u64> {
+        let mut state = self.shared.lock();
+        state.is_knocked = true;
+        self.shared.changed.notify_all();
+        (state.phase != Phase::Stopped).then_some(state.rounds)
     }
 
     /// For a watchdog: sees what a handle sees and does not count as one.
@@ -355,6 +369,9 @@ impl Inbox {
     pub fn recv(&mut self) -> Option<QueuedRequest> {
         let mut state = self.shared.lock();
         loop {
+            if std::mem::take(&mut state.is_knocked) {
+                state.rounds += 1;
+            }
             if let Some(accepted) = state.submissions.pop_front() {
                 state.last_progress = Some(Instant::now());
                 return Some(accepted);
@@ -399,6 +416,7 @@ impl Inbox {
     pub fn publish(&mut self, stats: &EngineStats) {
         let mut state = self.shared.lock();
         state.stats = *stats;
+        state.rounds += 1;
         state.last_progress = Some(Instant::now());
     }
 

@@ -116,6 +116,26 @@ fn a_watchdog_ends_everything_once() {
     assert_eq!(handle.stalled_for(), None, "nothing is there to be stalled");
 }
 
+/// A thread that waits for requests comes round when it is knocked at, one that computes at the end of a
+/// step, and one that stands still never.
+#[test]
+fn a_knock_shows_whether_the_thread_turns() {
+    let (handle, mut inbox) = seam(4);
+    let before = handle.knock();
+    assert_eq!(handle.knock(), before, "nobody is there to come round");
+    inbox.publish(&EngineStats::default());
+    let stepped = handle.knock();
+    assert_ne!(stepped, before);
+    let thread = std::thread::spawn(move || inbox.recv().is_none());
+    // The knock before is answered too: it came while the engine was busy.
+    while handle.knock() == stepped {
+        std::thread::yield_now();
+    }
+    handle.drain();
+    assert!(thread.join().expect("ends"));
+    assert_eq!(handle.knock(), None, "there is no thread any more");
+}
+
 #[test]
 fn a_reader_who_does_not_come_is_told_in_the_end() {
     let (handle, mut inbox) = seam(4);

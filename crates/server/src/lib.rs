@@ -58,6 +58,7 @@ mod path_class;
 mod paths;
 mod paused_sessions;
 mod place;
+mod pulse;
 mod query;
 mod queue_share;
 mod redact;
@@ -111,6 +112,7 @@ pub use limits::Limits;
 pub use model::{
     AdapterDoor, LoadAdapter, LoadModel, LoadedModel, ModelOffer, Models, ServedAdapter, ServedModel,
 };
+pub use pulse::Pulse;
 pub use redactor::{RedactOptions, RedactProblem, Redactor};
 pub use run::{listen, run};
 pub use state::App;

@@ -194,6 +194,26 @@ pub(crate) struct ModelFigures<'a> {
     pub(crate) num_waiting: usize,
 }
 
+/// Sight of the engines in memory.
+pub(crate) struct Engines {
+    shared: Arc<Shared>,
+}
+
+impl Engines {
+    /// Wakes each, and says how often the thread of each came round, by the model's index; None has no thread
+    /// any more, or has lost its card.
+    pub(crate) fn knock(&self) -> Vec<(usize, Option<u64>)> {
+        let inside = self.shared.lock();
+        let loaded =
+            inside.loaded.iter().enumerate().filter_map(|(index, loaded)| Some((index, loaded.as_ref()?)));
+        let rounds = loaded.map(|(index, loaded)| {
+            let engine = loaded.memory.assistant.engine();
+            (index, engine.knock().filter(|_| !engine.stats().has_no_device))
+        });
+        rounds.collect()
+    }
+}
+
 /// The owner of all models.
 pub(crate) struct ModelHost {
     shared: Arc<Shared>,
@@ -289,6 +309,11 @@ impl ModelHost {
         let spawned = thread::Builder::new().name("models".to_owned()).spawn(move || driven.drive(&loads));
         spawned.map_err(|source| Error::System { doing: "cannot start the thread of models", source })?;
         Ok(ModelHost { shared, patience })
+    }
+
+    /// For a watchdog.
+    pub(crate) fn engines(&self) -> Engines {
+        Engines { shared: Arc::clone(&self.shared) }
     }
 
     /// All models, the first in front, and behind them their adapters.

@@ -16,6 +16,7 @@ mod config;
 mod cost;
 mod dataset;
 mod demo;
+mod deploy;
 #[path = "../../../gpu/tests/devices/mod.rs"]
 mod devices;
 mod doctor;
