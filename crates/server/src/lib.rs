@@ -64,6 +64,7 @@ mod queue_share;
 mod redact;
 mod redactor;
 mod rejection;
+mod rendered;
 mod response_log;
 mod responses;
 mod roster;

@@ -38,7 +38,8 @@ use gptoss_api::wire::responses::{
     ResponseObject, ResponsesRequest,
 };
 use gptoss_api::wire::tokens::{
-    DetokenizeRequest, DetokenizeResponse, RenderResponse, TokenizeRequest, TokenizeResponse, TokenizerConfig,
+    DetokenizeRequest, DetokenizeResponse, RenderResponse, RenderedRequest, TokenizeRequest,
+    TokenizeResponse, TokenizerConfig,
 };
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::{JsonSchema, Schema};
@@ -124,6 +125,10 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
         request ChatRequest, response ChatCompletion, event ChatChunk);
     add!("post" "/v1/completions" "The text that follows, without the format",
         request CompletionRequest, response Completion, event Completion);
+    add!("post" "/v1/chat/completions/render" "A chat in tokens, as vLLM renders it: nothing is answered",
+        request ChatRequest, response RenderedRequest);
+    add!("post" "/v1/completions/render" "Prompts in tokens, as vLLM renders them",
+        request CompletionRequest, response Vec<RenderedRequest>);
     add!("post" "/v1/responses" "A response", request ResponsesRequest, response ResponseObject, event Numbered);
     add!("post" "/v1/responses/compact" "A shorter conversation", request CompactRequest, response Compaction);
     add!("post" "/v1/responses/input_tokens" "How many tokens a response would read",

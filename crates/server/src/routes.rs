@@ -25,7 +25,7 @@ use crate::state::{App, Shared};
 use crate::trace::TraceParent;
 use crate::{
     anthropic, batches, chat, completions, containers, conversations, cors, files, fine_tuning, ids, loads,
-    lora, messages, moderations, ollama, openapi, page, redact, responses, socket, status, tokens,
+    lora, messages, moderations, ollama, openapi, page, redact, rendered, responses, socket, status, tokens,
 };
 
 /// Longest request id of a client's that is given back. Units: bytes.
@@ -35,10 +35,12 @@ const METRICS: &str = "/metrics";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// All routes of the API. `/openapi.json` describes the same.
-fn routes() -> [(&'static str, MethodRouter<Shared>); 52] {
+fn routes() -> [(&'static str, MethodRouter<Shared>); 54] {
     [
         ("/v1/chat/completions", post(chat::create)),
+        ("/v1/chat/completions/render", post(rendered::chat)),
         ("/v1/completions", post(completions::create)),
+        ("/v1/completions/render", post(rendered::completion)),
         ("/v1/responses", get(socket::open).post(responses::create)),
         ("/v1/responses/compact", post(responses::compact)),
         ("/v1/responses/input_tokens", post(responses::input_tokens)),

@@ -6,6 +6,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::generation::sampling::Sampling;
+
 /// Text to tokens.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub struct TokenizeRequest {
@@ -73,4 +75,77 @@ pub struct RenderResponse {
     pub text: String,
     /// What was changed or left out on the way.
     pub warnings: Vec<String>,
+}
+
+/// A request in tokens, as vLLM's render endpoints give it: what a router hashes to find whose cache has the
+/// beginning.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct RenderedRequest {
+    /// A name for it.
+    pub request_id: String,
+    /// What the model would read.
+    pub token_ids: Vec<u32>,
+    /// What images and the like came to; a text model has none.
+    pub features: Option<()>,
+    /// How tokens would be chosen.
+    pub sampling_params: RenderedSampling,
+    /// The model that is asked.
+    pub model: String,
+    /// Whether the answer is asked for as a stream.
+    pub stream: bool,
+}
+
+/// What a request says of sampling, in vLLM's words; what it leaves to the model is left out.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct RenderedSampling {
+    /// Divides the logits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f32>,
+    /// The smallest set of best tokens with this probability is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top_p: Option<f32>,
+    /// The number of best tokens that are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top_k: Option<u32>,
+    /// Tokens less probable than this part of the best one's probability are cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_p: Option<f32>,
+    /// Subtracted once from the logit of every token that was generated before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub presence_penalty: Option<f32>,
+    /// Subtracted from a token's logit for every time it was generated before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frequency_penalty: Option<f32>,
+    /// Divides positive and multiplies negative logits of tokens that have appeared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repetition_penalty: Option<f32>,
+    /// Decides every draw.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// Most tokens to write.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<usize>,
+    /// Strings before which the answer ends.
+    pub stop: Vec<String>,
+    /// Choices.
+    pub n: usize,
+}
+
+impl RenderedSampling {
+    /// Of one choice.
+    pub fn new(sampling: &Sampling, max_tokens: Option<usize>, stop: Vec<String>) -> RenderedSampling {
+        RenderedSampling {
+            temperature: sampling.temperature,
+            top_p: sampling.top_p,
+            top_k: sampling.top_k,
+            min_p: sampling.min_p,
+            presence_penalty: sampling.presence_penalty,
+            frequency_penalty: sampling.frequency_penalty,
+            repetition_penalty: sampling.repetition_penalty,
+            seed: sampling.seed,
+            max_tokens,
+            stop,
+            n: 1,
+        }
+    }
 }

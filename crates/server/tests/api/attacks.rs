@@ -241,6 +241,9 @@ fn a_key_without_reasoning_has_no_raw_tokens() {
     let (without, with) = ("sk-0123456789abcdef", "sk-fedcba9876543210");
     for (key, expect) in [(without, 403), (with, 200)] {
         check(key, "/v1/render", json!({"input": "hi"}), expect);
+        let chat = json!({"messages": [{"role": "user", "content": "hi"}]});
+        check(key, "/v1/chat/completions/render", chat, expect);
+        check(key, "/v1/completions/render", json!({"prompt": [1, 2, 3]}), expect);
         check(key, "/v1/completions", json!({"prompt": [1, 2, 3]}), expect);
         check(key, "/v1/completions", json!({"prompt": [[1, 2, 3]]}), expect);
     }

@@ -26,6 +26,7 @@ mod paths;
 mod real;
 mod redact;
 mod responses;
+mod routers;
 mod scripted;
 mod server;
 mod shutdown;
