@@ -52,8 +52,10 @@ mod ollama;
 mod opened_adapter;
 mod otlp;
 mod output;
+mod packaging;
 mod parse;
 mod printer;
+mod probe;
 mod progress;
 mod prompt_folder;
 mod proof;
@@ -127,6 +129,9 @@ fn main() -> ExitCode {
         Command::Config(args) => config_check::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Completions(args) => packaging::completions(args),
+        Command::Manual(args) => packaging::manual(args),
+        Command::Probe(args) => probe::run(args),
     };
     ended.unwrap_or_else(|error| failure::report(&error))
 }

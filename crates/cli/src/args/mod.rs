@@ -22,6 +22,7 @@ mod launch;
 mod library;
 mod load;
 mod mcp;
+mod packaging;
 mod redact;
 mod safety;
 mod serve;
@@ -55,6 +56,7 @@ pub use load::{
     SendingArgs,
 };
 pub use mcp::{McpArgs, McpToolCommand};
+pub use packaging::{CompletionsArgs, ManualArgs, ProbeArgs};
 pub use redact::RedactArgs;
 pub use safety::{Measure, SafetyArgs, SafetyCommand, SafetyCompareArgs, SafetySuiteArgs, TrialArgs};
 pub use serve::{LogForm, ReasoningName, ServeArgs, ServedTool};
@@ -145,6 +147,15 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Whether a model is what was published, and whether this build computes it
     Verify(VerifyArgs),
+    /// Completions for a shell, on standard output
+    #[command(hide = true)]
+    Completions(CompletionsArgs),
+    /// Manual pages, a file for each command
+    #[command(hide = true)]
+    Manual(ManualArgs),
+    /// Whether a server answers: for images without a shell
+    #[command(hide = true)]
+    Probe(ProbeArgs),
 }
 
 /// `gptoss chat`.
