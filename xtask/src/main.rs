@@ -1,6 +1,6 @@
 //! Project scripts: `cargo xtask tidy` checks the house rules, `cargo xtask size` prints the size of each
 //! room, `cargo xtask shaders` makes the kernels of `gpu`, `cargo xtask cuda` those in CUDA C++, `cargo xtask
-//! gpu` what a machine with a card runs.
+//! gpu` what a machine with a card runs, `cargo xtask dist` what people install.
 //!
 //! They read the working tree, and write there and in the target folder alone: no network (but for the
 //! compiler that `cuda` installs), no weights, no GPU. `cargo test --workspace` runs the check of house rules
@@ -10,6 +10,7 @@
 
 mod card;
 mod cuda;
+mod dist;
 mod shaders;
 mod tidy;
 
@@ -28,7 +29,9 @@ commands:
   cuda --check   also look at the disassembly; all end with 77 where there is no compiler
   cuda --check --only 90a  one architecture, and that nothing has changed since all were checked
   gpu            build the program and put it with a script into target/gpu-run, for a machine with a card
-  gpu --binary FILE  take this program in place of building it";
+  gpu --binary FILE  take this program in place of building it
+  dist           build the program and make archive, wheel, npm, Debian, formula, bill of materials in target/dist
+  dist --binary FILE --out DIR --address URL  of this program, to there, for archives that will lie at the address";
 
 /// The exit status of what could check nothing on this machine, as `.ci/run` knows it.
 const SKIPPED: u8 = 77;
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         ["cuda", "--check", "--only", architecture] => run_cuda(true, Some(architecture)),
         ["gpu"] => run_card(None),
         ["gpu", "--binary", file] => run_card(Some(Path::new(file))),
+        ["dist", ref rest @ ..] => run_dist(rest),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -84,6 +88,13 @@ fn run_shaders(check: bool) -> anyhow::Result<ExitCode> {
 fn run_card(binary: Option<&Path>) -> anyhow::Result<ExitCode> {
     let folder = card::run(repository(), binary)?;
     println!("{}: copy it to the machine with the card, and start its run.sh there", folder.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says where the packages are.
+fn run_dist(arguments: &[&str]) -> anyhow::Result<ExitCode> {
+    let folder = dist::run(repository(), &dist::Asked::parse(arguments)?)?;
+    println!("{}: check them with sha256sum -c SHA256SUMS", folder.display());
     Ok(ExitCode::SUCCESS)
 }
 

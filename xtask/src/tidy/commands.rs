@@ -15,7 +15,7 @@ use super::floors::Crate;
 
 /// Where the product's commands are defined, as variants of `enum Command`.
 pub const PRODUCT_COMMANDS: &str = "crates/cli/src/args/mod.rs";
-const XTASK_COMMANDS: &[&str] = &["tidy", "size", "shaders", "cuda", "gpu"];
+const XTASK_COMMANDS: &[&str] = &["tidy", "size", "shaders", "cuda", "gpu", "dist"];
 const CONTRIBUTING: &str = "CONTRIBUTING.md";
 const FUZZ_COMMAND: &str = "`fuzz/run ";
 const FUZZ_TARGETS: &str = "fuzz/fuzz_targets/";
