@@ -195,7 +195,7 @@ pub(crate) async fn turn<M: Machine, S: Sink<M>>(
             StreamItem::End(outcome) => {
                 let ChoiceOutcome { end, begun, times, .. } = outcome;
                 turns.finished(end);
-                turns.queued(outcome.tokens.times.queued);
+                turns.phases(outcome.tokens.times);
                 return Ok(Turned { outcome, work: ChoiceWork { kind: choice.kind(), begun, times, end } });
             }
             StreamItem::Failed(error) => {

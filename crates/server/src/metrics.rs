@@ -239,7 +239,7 @@ fn engine_rows(engine: &EngineStats) -> [Row; 19] {
 
 #[cfg(test)]
 mod tests {
-    use gptoss_api::usage::TokenUsage;
+    use gptoss_api::usage::{PhaseTimes, TokenUsage};
     use gptoss_turn::TurnEnd;
 
     use super::*;
@@ -250,7 +250,11 @@ mod tests {
         metrics.responded("/v1/models", 200);
         turns.first_token(Duration::from_millis(7));
         turns.next_token(Duration::from_millis(2));
-        turns.queued(Duration::from_secs(1700));
+        turns.phases(PhaseTimes {
+            queued: Duration::from_secs(1700),
+            prefill: Duration::from_secs(1),
+            decode: Duration::from_secs(2),
+        });
         turns.finished(TurnEnd::Length);
         turns.failed();
         let tokens =
@@ -311,6 +315,9 @@ mod tests {
         vllm("request_success_total", ",finished_reason=\"stop\"", "0");
         vllm("request_queue_time_seconds_bucket", ",le=\"1200\"", "0");
         vllm("request_queue_time_seconds_bucket", ",le=\"1800\"", "1");
+        vllm("request_prefill_time_seconds_sum", "", "1");
+        vllm("request_decode_time_seconds_bucket", ",le=\"2.5\"", "1");
+        vllm("request_inference_time_seconds_sum", "", "3");
         vllm("inter_token_latency_seconds_count", "", "1");
         vllm("e2e_request_latency_seconds_sum", "", "1");
     }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use gptoss_api::usage::TokenUsage;
+use gptoss_api::usage::{PhaseTimes, TokenUsage};
 use gptoss_turn::TurnEnd;
 
 use super::Row;
@@ -32,6 +32,9 @@ pub(crate) struct TurnMetrics {
     pub(super) between_tokens: Histogram,
     pub(super) whole: Histogram,
     pub(super) queued: Histogram,
+    pub(super) prefill: Histogram,
+    pub(super) decode: Histogram,
+    pub(super) inference: Histogram,
 }
 
 impl TurnMetrics {
@@ -45,9 +48,12 @@ impl TurnMetrics {
         self.between_tokens.observe(after);
     }
 
-    /// A choice that has ended was so long in the queue.
-    pub(crate) fn queued(&self, time: Duration) {
-        self.queued.observe(time);
+    /// A choice that has ended took so long, phase by phase.
+    pub(crate) fn phases(&self, times: PhaseTimes) {
+        self.queued.observe(times.queued);
+        self.prefill.observe(times.prefill);
+        self.decode.observe(times.decode);
+        self.inference.observe(times.prefill + times.decode);
     }
 
     /// A choice has ended.

@@ -44,11 +44,14 @@ const ROWS: [ModelRow; 8] = [
 /// Times: their name without `vllm:`, what they say, and how to get them.
 type Times = (&'static str, &'static str, fn(&TurnMetrics) -> &Histogram);
 
-const TIMES: [Times; 4] = [
+const TIMES: [Times; 7] = [
     ("time_to_first_token_seconds", FIRST_TOKEN, |turns| &turns.first_token),
     ("inter_token_latency_seconds", "Between two deltas of a choice.", |turns| &turns.between_tokens),
     ("e2e_request_latency_seconds", WHOLE, |turns| &turns.whole),
     ("request_queue_time_seconds", "From being accepted to the first step.", |turns| &turns.queued),
+    ("request_prefill_time_seconds", "From the first step to the first token.", |turns| &turns.prefill),
+    ("request_decode_time_seconds", "From the first token to the end.", |turns| &turns.decode),
+    ("request_inference_time_seconds", "From the first step to the end.", |turns| &turns.inference),
 ];
 
 /// Writes them, each with a line a model.
