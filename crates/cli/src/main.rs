@@ -63,6 +63,7 @@ mod proxy;
 mod pull;
 mod pulled;
 mod redact;
+mod reload;
 mod remove;
 mod render;
 mod run;

@@ -2,8 +2,8 @@
 //!
 //! Puts the rooms together: the models as `served_models` prepares them, and the server on tokio's
 //! threads. What is printed before the first request is what an operator wants to know: the memory by name,
-//! the address, a line of curl to try. SIGTERM and Ctrl-C stop it gently, a second one at once; SIGHUP is
-//! ignored.
+//! the address, a line of curl to try. SIGTERM and Ctrl-C stop it gently, a second one at once; SIGHUP has
+//! what can be read again read again (`reload`).
 //!
 //! Lines of log go to standard error and hold nothing that a client or the model has said.
 
@@ -33,6 +33,7 @@ use crate::offer;
 use crate::opened_adapter::{OpenedAdapter, assign};
 use crate::otlp::{self, Collector};
 use crate::prompt_folder;
+use crate::reload::Reload;
 use crate::serve_log;
 use crate::served_filter::ServedFilter;
 use crate::served_guard;
@@ -78,6 +79,8 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     let lines = Arc::clone(&log);
     let notices: Log = Arc::new(move |message| lines(&format.notice(message)));
     let limits = limits(args, &notices);
+    // Who has something to read again subscribes.
+    let reload = Reload::default();
     let started = collector.map(|collector| otlp::start(&collector, Arc::clone(&notices))).transpose()?;
     let (traces, sent) = started.unzip();
     let app = App::new(models, limits, keys, args.state_dir.as_deref(), log)?
@@ -111,7 +114,8 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
         let address = listener.local_addr().context("the port has no address")?;
         // Whoever reads the address may send signals.
         let parent = args.until_stdin_ends.then(end_of_stdin);
-        let stop = stop_signal(Duration::from_secs(args.stop_grace), notices, parent)?;
+        reload.follow_hangups(notices)?;
+        let stop = stop_signal(Duration::from_secs(args.stop_grace), parent)?;
         print(&plans, budget, address)?;
         let stop = attended(Supervisor::of_environment(), app.pulse(), format!("at {address}"), stop);
         serve(listener, app, stop).await;
@@ -280,10 +284,9 @@ fn connections_max(wanted: u64, files: Option<u64>) -> u64 {
 }
 
 /// Ready when the first SIGTERM or Ctrl-C comes; the second ends the program. Whoever pressed Ctrl-C waits
-/// for it, so only SIGTERM has a grace. A terminal that closes stops nothing.
+/// for it, so only SIGTERM has a grace.
 fn stop_signal(
     grace: Duration,
-    log: Log,
     parent: Option<oneshot::Receiver<()>>,
 ) -> Result<impl Future<Output = Duration>> {
     let parent_ends = async move {
@@ -296,12 +299,6 @@ fn stop_signal(
     let failed = "cannot handle signals";
     let mut terminate = signal(SignalKind::terminate()).context(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).context(failed)?;
-    let mut hangup = signal(SignalKind::hangup()).context(failed)?;
-    tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            log("SIGHUP changes nothing; SIGTERM stops the server");
-        }
-    });
     Ok(async move {
         let grace = tokio::select! {
             _ = terminate.recv() => grace,
