@@ -1,0 +1,141 @@
+//! The journal's file: where it is, who may read it, and its tables.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use crate::error::JournalError;
+
+/// The file inside the state folder.
+const FILE: &str = "govern.sqlite3";
+/// The file whose lock says that a server uses it.
+const LOCK: &str = "govern.lock";
+/// `user_version` of the tables below.
+const VERSION: i64 = 1;
+/// How long a reader waits for a writer. Units: milliseconds.
+const BUSY_MS: u64 = 5_000;
+/// Statements that stay prepared.
+const STATEMENTS: usize = 64;
+
+/// `entries` is the chain: nothing but `seq` orders it, nothing of it is ever changed, and a ticket ends in one
+/// entry. The other tables are what can be told from the chain and the open tickets, kept for speed; `rates`
+/// alone is of a minute.
+const TABLES: &str = "
+    CREATE TABLE entries (
+        seq INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, admitted_ms INTEGER NOT NULL, event TEXT NOT NULL,
+        actor TEXT NOT NULL, tenant TEXT NOT NULL, team TEXT NOT NULL, model TEXT NOT NULL,
+        adapter TEXT NOT NULL, policy_version TEXT NOT NULL, decision TEXT NOT NULL, reason TEXT NOT NULL,
+        route TEXT NOT NULL, input INTEGER NOT NULL, cached INTEGER NOT NULL, output INTEGER NOT NULL,
+        charged_tokens INTEGER NOT NULL, charged_micro_usd INTEGER NOT NULL, ticket INTEGER,
+        status INTEGER NOT NULL, request_id TEXT NOT NULL, hash BLOB NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX entries_ticket ON entries (ticket) WHERE ticket IS NOT NULL;
+    CREATE INDEX entries_admitted ON entries (admitted_ms);
+    CREATE INDEX entries_tenant ON entries (tenant, admitted_ms);
+    CREATE INDEX entries_team ON entries (team, admitted_ms) WHERE team != '';
+    CREATE TABLE tickets (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, admitted_ms INTEGER NOT NULL, actor TEXT NOT NULL,
+        tenant TEXT NOT NULL, team TEXT NOT NULL, tokens INTEGER NOT NULL, micro_usd INTEGER NOT NULL,
+        tpm INTEGER, team_tpm INTEGER
+    ) STRICT;
+    CREATE INDEX tickets_tenant ON tickets (tenant);
+    CREATE INDEX tickets_team ON tickets (team);
+    CREATE TABLE windows (
+        account TEXT NOT NULL, unit TEXT NOT NULL, start_ms INTEGER NOT NULL, end_ms INTEGER NOT NULL,
+        spent INTEGER NOT NULL, PRIMARY KEY (account, unit, start_ms, end_ms)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE rates (
+        account TEXT NOT NULL, unit TEXT NOT NULL, until_ns INTEGER NOT NULL, PRIMARY KEY (account, unit)
+    ) STRICT, WITHOUT ROWID;
+    PRAGMA user_version = 1;
+";
+
+/// The database of `folder`, and the lock that keeps it ours; in memory without a folder.
+pub(super) fn open(folder: Option<&Path>) -> Result<(Connection, Option<File>), JournalError> {
+    let path = folder.map_or_else(|| PathBuf::from(":memory:"), |folder| folder.join(FILE));
+    let lock = folder.map(take_folder).transpose()?;
+    let mut connection = Connection::open(&path)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // A kill of the process loses nothing; a loss of power may lose the last moments, whole transactions from
+    // the end, and the file beside says so.
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if version(&change)? == 0 {
+        change.execute_batch(TABLES)?;
+    }
+    change.commit()?;
+    #[cfg(unix)]
+    if folder.is_some() {
+        restrict(&path)?;
+    }
+    Ok((connection, lock))
+}
+
+/// The database of `folder` as a reader beside the server has it. True: a server has it open.
+pub(super) fn open_to_read(folder: &Path) -> Result<(Connection, bool), JournalError> {
+    let path = folder.join(FILE);
+    if !path.is_file() {
+        return Err(JournalError::Missing { path });
+    }
+    let is_in_use = match OpenOptions::new().write(true).open(folder.join(LOCK)) {
+        Ok(lock) => matches!(lock.try_lock(), Err(TryLockError::WouldBlock)),
+        Err(_) => false,
+    };
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    // A folder that cannot be written, such as a copy kept as evidence, is read as it lies.
+    let connection = Connection::open_with_flags(&path, flags)
+        .or_else(|_| Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY))?;
+    connection.pragma_update(None, "query_only", true)?;
+    connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS))?;
+    version(&connection)?;
+    Ok((connection, is_in_use))
+}
+
+/// Which tables there are; 0: none.
+fn version(connection: &Connection) -> Result<i64, JournalError> {
+    match connection.query_row("PRAGMA user_version", [], |row| row.get(0))? {
+        known @ (0 | VERSION) => Ok(known),
+        found => Err(JournalError::Version { found, known: VERSION }),
+    }
+}
+
+/// Makes the folder for this user alone, and takes the lock.
+fn take_folder(folder: &Path) -> Result<File, JournalError> {
+    let failed = |path: PathBuf| move |source| JournalError::File { path, source };
+    let mut builder = DirBuilder::new();
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+        builder.mode(0o700);
+        options.mode(0o600);
+    }
+    builder.recursive(true).create(folder).map_err(failed(folder.to_owned()))?;
+    let path = folder.join(LOCK);
+    options.read(true).write(true).create(true).truncate(false);
+    let lock = options.open(&path).map_err(failed(path.clone()))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(JournalError::InUse { path }),
+        Err(TryLockError::Error(source)) => Err(JournalError::File { path, source }),
+    }
+}
+
+/// Other users may not read the file and its companions, whoever made them.
+#[cfg(unix)]
+fn restrict(path: &Path) -> Result<(), JournalError> {
+    use std::os::unix::fs::PermissionsExt;
+    for end in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        match std::fs::set_permissions(&name, std::fs::Permissions::from_mode(0o600)) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(JournalError::File { path: name.into(), source });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
