@@ -40,6 +40,7 @@ pub use period::Period;
 pub use policy::{Mode, Policy, Reasoning, ToolRule};
 pub use price::{Price, Tokens};
 pub use rules::Rules;
+pub use rules::changes::KeyChange;
 pub use rules::edit::{self, NewKey};
 pub use scope::Scope;
 pub use secret::Secret;

@@ -1,8 +1,11 @@
 //! The operator's file as plain data: read whole or refused, and swapped whole.
 
+pub(crate) mod changes;
 pub mod edit;
 mod file;
 mod read;
+
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConditionallySelectable};
@@ -15,7 +18,7 @@ use crate::key::{Group, Key};
 use crate::pattern::fits;
 use crate::policy::Policy;
 use crate::price::Price;
-use std::sync::Arc;
+use changes::KeyChange;
 
 /// Hex digits of a version.
 const VERSION_DIGITS: usize = 12;
@@ -95,6 +98,12 @@ impl Rules {
         let fitting = self.prices.iter().filter(|(pattern, _)| fits(pattern, model));
         let best = fitting.max_by_key(|(pattern, _)| (pattern == model, pattern.len()));
         best.map(|(_, price)| *price)
+    }
+
+    /// What became of each key since `before`, for the audit of a reload: those that are new, those that may do
+    /// other things, and those that are gone or were revoked.
+    pub fn changes<'a>(&'a self, before: &'a Rules) -> Vec<(KeyChange, &'a Key)> {
+        changes::changes(&before.keys, &self.keys)
     }
 
     /// Whether any model has a price.

@@ -1,1 +1,233 @@
-fn main() {}
+//! A journal whose process is killed under load, at moments that nobody chose: the chain verifies, budgets are
+//! its sums, and each request that was admitted has ended once.
+//!
+//! The program is its own child: `kill child FOLDER SEED` admits and settles by several threads, says each act
+//! that is done in a line, and ends by being killed.
+
+use std::collections::HashMap;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::thread;
+
+use gptoss_govern::{
+    Audit, Charge, Digest, EntryQuery, Event, Journal, NotAdmitted, Record, Rules, Ticket, Used,
+};
+use libtest_mimic::{Arguments, Failed, Trial};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+/// 2026-11-30 00:00 UTC. Units: milliseconds since 1970.
+const NOW: i64 = 1_795_996_800_000;
+const TENANTS: usize = 12;
+const GROUPS: usize = 3;
+const THREADS: u64 = 4;
+/// Requests that a thread keeps open at a time.
+const OPEN_MAX: usize = 5;
+/// Acts that are waited for before a kill, at most.
+const ACTS_MAX: usize = 200;
+/// The most that one request reserves. Units: tokens.
+const CHARGE_MAX: u64 = 100;
+
+#[expect(clippy::disallowed_methods, reason = "a program of its own, which is also its child")]
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().collect();
+    if let [_, word, folder, seed] = words.as_slice()
+        && word == "child"
+    {
+        child(Path::new(folder), seed.parse().unwrap());
+        return ExitCode::SUCCESS;
+    }
+    let arguments = Arguments::from_args();
+    let trials = vec![
+        Trial::test("twenty_kills_under_load", || kills(20, 18)),
+        Trial::test("two_hundred_kills_under_load_by_hand", || kills(200, 19)).with_ignored_flag(true),
+    ];
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Tenants with much and with little, half of them in groups.
+fn rules() -> Rules {
+    let mut text = String::from("[prices.m]\ninput = 1\noutput = 1\n");
+    for group in 0..GROUPS {
+        text +=
+            &format!("[groups.g{group}]\nmax_budget = {{ tokens = 100_000_000 }}\nrpm_limit = 1_000_000\n");
+    }
+    for index in 0..TENANTS {
+        let hash = Digest::of(&index.to_string()).to_hex();
+        let tokens = if index % 3 == 0 { 20_000 } else { 50_000_000 };
+        text += &format!(
+            "[[keys]]\nname = \"t{index}\"\nid = \"k{index}\"\nhash = \"sha256:{hash}\"\ntpm_limit = 100_000_000\n\
+             max_budget = {{ tokens = {tokens}, usd = 1000 }}\nbudget_duration = \"1mo\"\n"
+        );
+        if index % 2 == 0 {
+            text += &format!("group = \"g{}\"\n", index % GROUPS);
+        }
+    }
+    Rules::parse(&text).unwrap()
+}
+
+fn child(folder: &Path, seed: u64) {
+    let (rules, journal) = (rules(), Journal::open(Some(folder), NOW + seed as i64).unwrap());
+    let clock = AtomicI64::new(NOW + seed as i64);
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (rules, journal, clock) = (&rules, &journal, &clock);
+            scope.spawn(move || work(StdRng::seed_from_u64(seed * THREADS + thread), rules, journal, clock));
+        }
+    });
+}
+
+/// Admits, settles and refunds for good.
+fn work(mut random: StdRng, rules: &Rules, journal: &Journal, clock: &AtomicI64) {
+    let mut open: Vec<(Ticket, u64)> = Vec::new();
+    loop {
+        let now = clock.fetch_add(1, Ordering::Relaxed);
+        if open.len() < OPEN_MAX && random.random_bool(0.6) {
+            let tokens = random.random_range(1..=CHARGE_MAX);
+            let key = rules.identify(&random.random_range(0..TENANTS).to_string(), 0).unwrap();
+            match journal.admit(key, Charge { tokens, micro_usd: tokens }, now) {
+                Ok(ticket) => {
+                    say(&format!("admitted {} {tokens}", ticket.id()));
+                    open.push((ticket, tokens));
+                }
+                Err(NotAdmitted::Refused(_)) => {}
+                Err(NotAdmitted::Journal(error)) => panic!("{error}"),
+            }
+            continue;
+        }
+        if open.is_empty() {
+            continue;
+        }
+        let (ticket, tokens) = open.swap_remove(random.random_range(0..open.len()));
+        let id = ticket.id();
+        if random.random_bool(0.2) {
+            journal.refund(ticket, now).unwrap();
+            say(&format!("refunded {id} 0"));
+        } else {
+            let output = random.random_range(0..=tokens);
+            journal.settle(ticket, Used { output, micro_usd: output, ..Used::default() }, now).unwrap();
+            say(&format!("settled {id} {output}"));
+        }
+    }
+}
+
+/// A line in one piece.
+fn say(line: &str) {
+    let mut out = io::stdout().lock();
+    // Whoever listens may be gone: then a kill is on its way.
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// What was said of a ticket before the kill.
+#[derive(Debug, Default, Clone)]
+struct Told {
+    reserved: Option<i64>,
+    ended: Option<(String, i64)>,
+}
+
+#[expect(clippy::disallowed_methods, reason = "a program of its own, which is also its child")]
+fn program() -> std::path::PathBuf {
+    std::env::current_exe().unwrap()
+}
+
+fn kills(num: u64, seed: u64) -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut told = HashMap::<i64, Told>::new();
+    let mut num_lost = 0;
+    for round in 0..num {
+        let mut command = Command::new(program());
+        command.arg("child").arg(folder.path()).arg(round.to_string()).stdout(Stdio::piped());
+        let acts = random.random_range(1..=ACTS_MAX);
+        listen(command.spawn()?, acts, &mut told)?;
+        // As it lies, before anybody has put it in order.
+        Audit::open(folder.path())?.verify(None)?;
+        let journal = Journal::open(Some(folder.path()), NOW + 1_000_000 + round as i64)?;
+        journal.verify()?;
+        num_lost = check(&journal, &told)?;
+    }
+    match num_lost {
+        0 => Err("no kill left a request open: the load is none".into()),
+        _ => Ok(()),
+    }
+}
+
+/// Reads so many lines, kills, and reads what is left.
+fn listen(mut child: Child, acts: usize, told: &mut HashMap<i64, Told>) -> Result<(), Failed> {
+    let out = child.stdout.take().ok_or("there is no output")?;
+    let mut lines = BufReader::new(out).lines();
+    for line in lines.by_ref().take(acts) {
+        hear(&line?, told)?;
+    }
+    child.kill()?;
+    child.wait()?;
+    for line in lines {
+        hear(&line?, told)?;
+    }
+    Ok(())
+}
+
+/// A line that a kill cut has no third word, or one that was told of nothing else yet.
+fn hear(line: &str, told: &mut HashMap<i64, Told>) -> Result<(), Failed> {
+    let words: Vec<&str> = line.split(' ').collect();
+    let [word, id, number] = words[..] else { return Ok(()) };
+    let entry = told.entry(id.parse()?).or_default();
+    match word {
+        "admitted" => entry.reserved = Some(number.parse()?),
+        word => entry.ended = Some((word.to_owned(), number.parse()?)),
+    }
+    Ok(())
+}
+
+/// Compares the journal with what was told, and budgets with sums made here. Gives how many were lost.
+fn check(journal: &Journal, told: &HashMap<i64, Told>) -> Result<usize, Failed> {
+    let mut records: Vec<Record> = Vec::new();
+    loop {
+        let after = records.last().map(|record| record.seq);
+        let more = journal.entries(&EntryQuery { after, ..EntryQuery::default() })?;
+        if more.is_empty() {
+            break;
+        }
+        records.extend(more);
+    }
+    let mut by_ticket = HashMap::<i64, &Record>::new();
+    let mut sums = HashMap::<String, u64>::new();
+    for record in &records {
+        let ticket = record.ticket.ok_or("an entry without a ticket")?;
+        if by_ticket.insert(ticket, record).is_some() {
+            return Err(format!("the ticket {ticket} ended twice").into());
+        }
+        *sums.entry(format!("key:{}", record.tenant)).or_default() += record.charged_tokens.unsigned_abs();
+        *sums.entry(format!("group:{}", record.group)).or_default() += record.charged_tokens.unsigned_abs();
+    }
+    for (id, told) in told {
+        let record = by_ticket.get(id).ok_or_else(|| format!("the ticket {id} has no end: {told:?}"))?;
+        let is_lost = record.event == Event::RequestLost;
+        let expect = match &told.ended {
+            Some((_, charged)) if !is_lost => *charged,
+            Some(_) => return Err(format!("the ticket {id} was lost after it had ended: {told:?}").into()),
+            // Ended or not, it was not said.
+            None if is_lost => told.reserved.ok_or("a ticket that was not admitted")?,
+            None => continue,
+        };
+        if record.charged_tokens != expect {
+            return Err(format!("the ticket {id} was charged {}: {told:?}", record.charged_tokens).into());
+        }
+    }
+    let rules = rules();
+    for key in rules.keys() {
+        for spent in journal.spent(key, NOW)? {
+            let sum = sums.get(&spent.account).copied().unwrap_or_default();
+            let is_tokens = spent.budget.amount.unit() == "tokens";
+            if spent.reserved != 0
+                || is_tokens && spent.spent != sum
+                || spent.spent > spent.budget.amount.value()
+            {
+                return Err(format!("{spent:?}, but its entries are {sum}").into());
+            }
+        }
+    }
+    Ok(records.iter().filter(|record| record.event == Event::RequestLost).count())
+}
