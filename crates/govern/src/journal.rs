@@ -82,6 +82,19 @@ impl Journal {
         Ok(ticket)
     }
 
+    /// Reserves more for a request that is open: what a prompt turned out to have, and each further turn. Its
+    /// place and its share of the requests a minute stay as they are, also when this is refused.
+    ///
+    /// Errors: a limit of the key's or its group's is reached; `NoTicket`, when it was settled before; the
+    /// journal failed.
+    pub fn extend(&self, ticket: &Ticket, key: &Key, more: Charge, now_ms: i64) -> Result<(), NotAdmitted> {
+        let mut state = self.lock();
+        let change = state.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        ticket::extend(&change, (ticket.id(), key), more, now_ms)?;
+        change.commit()?;
+        Ok(())
+    }
+
     /// Puts what was used in the place of what was reserved. The chain gets an entry that says no more than
     /// this; see [`Journal::settle_and_record`].
     ///

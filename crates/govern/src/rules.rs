@@ -16,7 +16,7 @@ use crate::digest::{Digest, to_hex};
 use crate::error::{RulesProblem, Unknown};
 use crate::key::{Group, Key};
 use crate::pattern::fits;
-use crate::policy::Policy;
+use crate::policy::{Policy, Reasoning};
 use crate::price::Price;
 use changes::KeyChange;
 
@@ -86,6 +86,11 @@ impl Rules {
     /// What the rules say to the request, with the name of the rule that refuses it.
     pub fn decide(&self, key: &Key, ask: &Ask<'_>) -> Decision {
         decision::decide(key, ask, self.price(ask.model).is_some())
+    }
+
+    /// The most of the reasoning that the key may see, whatever is asked.
+    pub fn reasoning(&self, key: &Key) -> Reasoning {
+        self.decide(key, &Ask::default()).reasoning
     }
 
     /// Every rule that is about the request, and what it says.

@@ -142,6 +142,29 @@ pub(super) fn admit(
     Ok(Ticket { id, actor, tenant: key.name.clone(), group: team.to_owned() })
 }
 
+/// Takes more from all accounts of the key for an open ticket, or from none: whoever calls rolls back on an
+/// error.
+pub(super) fn extend(
+    connection: &Connection,
+    (id, key): (i64, &Key),
+    more: Charge,
+    now_ms: i64,
+) -> Result<(), NotAdmitted> {
+    let more = Charge { tokens: more.tokens.min(CHARGE_MAX), micro_usd: more.micro_usd.min(CHARGE_MAX) };
+    for (account, limits, budgets) in key.accounts() {
+        rates(connection, (account, Limits { rpm: None, ..limits }), more, now_ms)?;
+        for budget in budgets {
+            within(connection, account, *budget, more, now_ms)?;
+        }
+    }
+    let sql = "UPDATE tickets SET tokens = tokens + ?2, micro_usd = micro_usd + ?3 WHERE id = ?1";
+    let values = params![id, count(more.tokens), count(more.micro_usd)];
+    match connection.prepare_cached(sql)?.execute(values)? {
+        0 => Err(JournalError::NoTicket { id }.into()),
+        _ => Ok(()),
+    }
+}
+
 fn places(connection: &Connection, account: Account<'_>, limits: Limits) -> Result<(), NotAdmitted> {
     let Some(limit) = limits.parallel else { return Ok(()) };
     let num = account::open(connection, account)?.num;

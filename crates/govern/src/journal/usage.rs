@@ -125,7 +125,7 @@ pub struct UsageRow {
     pub group: Option<String>,
     /// Where it went.
     pub route: Option<String>,
-    /// Requests that ran.
+    /// Requests to a model that ran.
     pub requests: u64,
     /// Tokens of prompts.
     pub input: u64,
@@ -168,7 +168,7 @@ pub(super) fn usage(connection: &Connection, query: &UsageQuery<'_>) -> Result<U
         "SELECT (admitted_ms - ?) / ?, {}, count(*), sum(input), sum(cached), sum(output), sum(charged_tokens),
             sum(charged_micro_usd)
         FROM entries
-        WHERE event IN ('request', 'request.lost') AND admitted_ms >= ? AND admitted_ms < ?{conditions}
+        WHERE event IN ('request', 'request.lost') AND model <> '' AND admitted_ms >= ? AND admitted_ms < ?{conditions}
         GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6",
         columns.join(", ")
     );

@@ -179,3 +179,24 @@ fn a_request_is_settled_with_those_who_reserved_it() {
     assert_eq!(standing(&journal, key(&before, "a"), NOW), (40, 0));
     assert_eq!(standing(&journal, key(&after, "a"), NOW), (0, 0));
 }
+
+/// The tokens of a request are known after it was let in, and once more at each of its turns.
+#[test]
+fn what_is_reserved_grows_and_ends_as_one() {
+    let rules = rules("", &[("a", "rpm_limit = 1\ntpm_limit = 80\nmax_budget = { tokens = 100 }")]);
+    let (journal, key) = (Journal::open(None, NOW).unwrap(), key(&rules, "a"));
+    let ticket = admit(&journal, key, Charge::default(), NOW).unwrap();
+    journal.extend(&ticket, key, tokens(30), NOW).unwrap();
+    journal.extend(&ticket, key, tokens(40), NOW).unwrap();
+    assert_eq!(standing(&journal, key, NOW), (0, 70));
+    let kind = |more: u64| match journal.extend(&ticket, key, tokens(more), NOW) {
+        Err(NotAdmitted::Refused(refusal)) => refusal.kind,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((kind(20), kind(31)), (RefusalKind::Tokens, RefusalKind::Tokens));
+    assert_eq!(standing(&journal, key, NOW), (0, 70), "what is refused changes nothing");
+    assert_eq!(journal.remaining(key, NOW).unwrap().tokens.unwrap().left, 10);
+    journal.settle(ticket, used(25), NOW).unwrap();
+    assert_eq!(standing(&journal, key, NOW), (25, 0));
+    assert_eq!(journal.remaining(key, NOW).unwrap().tokens.unwrap().left, 55);
+}
