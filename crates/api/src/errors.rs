@@ -58,6 +58,18 @@ pub enum ApiError {
     Key,
     #[error("This key may not {what}: it would show reasoning. The operator can allow it with tokens=raw.")]
     Scope { what: &'static str },
+    #[error("This key's scopes do not have '{scope}', which is asked for here; the operator can add it.")]
+    Unscoped { scope: &'static str },
+    #[error("The operator's rules refuse this: {reason}.")]
+    Ruled { reason: String },
+    #[error("This key is past its end, {expired_at}. Ask the operator for another.")]
+    KeyExpired { expired_at: String },
+    #[error("The rate of this key is used up: {what}.")]
+    Rate { what: String, retry_ms: Option<u64> },
+    #[error(
+        "The budget of this key is used up: {what}. The operator's rules say how much there is, and when there is more."
+    )]
+    Quota { what: String, retry_ms: Option<u64> },
     #[error("The model '{model}' does not exist. Known: {known}.")]
     Model { model: String, known: String },
     #[error(
@@ -160,7 +172,19 @@ impl ApiError {
             ApiError::Origin => (403, REQUEST, Some("origin_not_allowed"), None),
             ApiError::ContextLength { .. } => (400, REQUEST, Some("context_length_exceeded"), None),
             ApiError::Key => (401, REQUEST, Some("invalid_api_key"), None),
-            ApiError::Scope { .. } => (403, REQUEST, Some("permission_denied"), None),
+            ApiError::Scope { .. } | ApiError::Unscoped { .. } => {
+                (403, REQUEST, Some("permission_denied"), None)
+            }
+            ApiError::Ruled { .. } => (403, REQUEST, Some("refused_by_rules"), None),
+            ApiError::KeyExpired { .. } => (401, REQUEST, Some("api_key_expired"), None),
+            ApiError::Rate { retry_ms, .. } => {
+                let seconds = retry_ms.map(|millis| millis.div_ceil(1000));
+                (429, "rate_limit_error", Some("rate_limit_exceeded"), seconds)
+            }
+            ApiError::Quota { retry_ms, .. } => {
+                let seconds = retry_ms.map(|millis| millis.div_ceil(1000));
+                (429, "insufficient_quota", Some("insufficient_quota"), seconds)
+            }
             ApiError::Model { .. } => (404, REQUEST, Some("model_not_found"), None),
             ApiError::NotFound { .. } => (404, REQUEST, Some("not_found"), None),
             ApiError::PreviousResponse { .. } => (400, REQUEST, Some("previous_response_not_found"), None),
@@ -192,6 +216,19 @@ impl ApiError {
         Row { status, kind, code, retry_seconds }
     }
 
+    /// How long to wait, as exactly as it is known. Units: milliseconds.
+    pub fn retry_millis(&self) -> Option<u64> {
+        match self {
+            ApiError::Rate { retry_ms, .. } | ApiError::Quota { retry_ms, .. } => *retry_ms,
+            _ => None,
+        }
+    }
+
+    /// Whether asking again is to no purpose, though the status says otherwise.
+    pub fn is_final(&self) -> bool {
+        matches!(self, ApiError::Quota { .. } | ApiError::Rate { retry_ms: None, .. })
+    }
+
     /// The parameter at fault, where there is one.
     fn param(&self) -> Option<String> {
         match self {
@@ -204,6 +241,11 @@ impl ApiError {
             ApiError::Key
             | ApiError::NotLoaded { .. }
             | ApiError::Scope { .. }
+            | ApiError::Unscoped { .. }
+            | ApiError::Ruled { .. }
+            | ApiError::KeyExpired { .. }
+            | ApiError::Rate { .. }
+            | ApiError::Quota { .. }
             | ApiError::NotJson { .. }
             | ApiError::MediaType
             | ApiError::BodyTooLarge { .. }

@@ -20,6 +20,7 @@ pub mod messages;
 pub mod models;
 pub mod moderations;
 pub mod ollama;
+pub mod organization;
 pub mod redact;
 pub mod response_events;
 pub mod response_items;
