@@ -92,10 +92,25 @@ impl Assistant {
         options: &TurnOptions,
         count: usize,
     ) -> Result<Vec<Turn>, Error> {
+        submitted(&self.prepare(conversation, options)?, options, count)
+    }
+
+    /// As [`Assistant::start_turns`], if `allow` does: it is told how many tokens the prompt has before the
+    /// engine is given it.
+    ///
+    /// Errors: as [`Assistant::start_turns`]; within, that of `allow`.
+    pub fn start_turns_if<R>(
+        &self,
+        conversation: &Conversation,
+        options: &TurnOptions,
+        count: usize,
+        allow: impl FnOnce(usize) -> Result<(), R>,
+    ) -> Result<Result<Vec<Turn>, R>, Error> {
         let prepared = self.prepare(conversation, options)?;
-        let seed =
-            |index: usize| options.sampling.seed.wrapping_add((index as u64).wrapping_mul(CHOICE_STEP));
-        (0..count).map(|index| prepared.submit(seed(index))).collect()
+        match allow(prepared.num_tokens()) {
+            Ok(()) => submitted(&prepared, options, count).map(Ok),
+            Err(refusal) => Ok(Err(refusal)),
+        }
     }
 
     fn prepare<'a>(
@@ -139,4 +154,10 @@ impl Assistant {
     pub fn start_text(&self, prompt: Vec<u32>, options: TextOptions) -> Result<Text, Error> {
         start_text(&self.engine, self.vocab(), self.adapter, prompt, options)
     }
+}
+
+/// As many turns as are wanted, each with its own seed.
+fn submitted(prepared: &PreparedTurn<'_>, options: &TurnOptions, count: usize) -> Result<Vec<Turn>, Error> {
+    let seed = |index: usize| options.sampling.seed.wrapping_add((index as u64).wrapping_mul(CHOICE_STEP));
+    (0..count).map(|index| prepared.submit(seed(index))).collect()
 }

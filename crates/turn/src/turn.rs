@@ -221,6 +221,11 @@ impl<'a> PreparedTurn<'a> {
         Ok(PreparedTurn { engine, adapter, vocab, conversation, options, prompt, cache_points, constraint })
     }
 
+    /// Tokens of the prompt.
+    pub(crate) fn num_tokens(&self) -> usize {
+        self.prompt.len()
+    }
+
     pub(crate) fn submit(&self, seed: u64) -> Result<Turn, Error> {
         let (options, vocab) = (self.options, self.vocab);
         let max_new_tokens = options.max_new_tokens.unwrap_or(usize::MAX);
