@@ -84,7 +84,7 @@ fn parse(bytes: &[u8]) -> Said {
         let words: Vec<&str> = text.split(' ').collect();
         let [count, hash, next_count, next_hash] = words[..] else { return None };
         let next = match next_count.starts_with('-') {
-            true if next_count.len() == 20 && next_hash == "-".repeat(64) => None,
+            true if next_count == "-".repeat(20) && next_hash == "-".repeat(64) => None,
             true => return None,
             false => Some(Head::parse(next_count, next_hash)?),
         };

@@ -53,7 +53,7 @@ fn buckets_are_aligned_and_sum_what_was_admitted_in_them() {
     check(query(Width::Day, &[Grouping::Project, Grouping::Model]), &[&[(2, 50), (1, 30), (1, 20)]]);
     check(UsageQuery { keys: &["idb"], ..query(Width::Day, &[]) }, &[&[(1, 30)]]);
     check(UsageQuery { models: &["m"], projects: &["a"], ..query(Width::Day, &[]) }, &[&[(2, 50)]]);
-    check(UsageQuery { end_ms: DAY, start_ms: DAY + 1, ..query(Width::Day, &[]) }, &[&[]]);
+    check(UsageQuery { end_ms: DAY, start_ms: DAY + 1, ..query(Width::Day, &[]) }, &[]);
 }
 
 #[test]
