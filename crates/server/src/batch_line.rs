@@ -28,6 +28,8 @@ use crate::{chat, completions, ids, responses};
 
 /// Between two looks at an engine that others wait for.
 const ROOM_PAUSE: Duration = Duration::from_millis(20);
+/// Longest pause before a line whose key has no rate left is tried again.
+const RATE_PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Before a line that was refused because the queue, or the compiler of grammars, was full is tried again.
 const BUSY_PAUSE: Duration = Duration::from_millis(500);
 
@@ -44,14 +46,19 @@ pub(crate) async fn answer(
     caller: &Caller,
     line: &BatchLine,
 ) -> Option<(BatchResult, TokenUsage)> {
+    let request_id = ids::random("req");
     loop {
         room(app).await;
         let broken = || Rejection(ApiError::Internal { problem: "a handler broke off".to_owned() });
-        let called = AssertUnwindSafe(call(app, caller, line)).catch_unwind().await;
+        let called = AssertUnwindSafe(call(app, caller, line, &request_id)).catch_unwind().await;
         let response = match called.unwrap_or_else(|_| Err(broken())) {
             // The batch has been taken, so what is full for the moment does not refuse its lines.
             Err(Rejection(ApiError::Busy { .. } | ApiError::Overloaded { .. })) => {
                 tokio::time::sleep(BUSY_PAUSE).await;
+                continue;
+            }
+            Err(Rejection(ApiError::Rate { retry_ms: Some(millis), .. })) => {
+                tokio::time::sleep(BUSY_PAUSE.max(Duration::from_millis(millis)).min(RATE_PAUSE_MAX)).await;
                 continue;
             }
             Err(Rejection(ApiError::ShuttingDown)) => return None,
@@ -62,18 +69,37 @@ pub(crate) async fn answer(
         let status = response.status().as_u16();
         let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
-        let (id, request_id) = (ids::random("batch_req"), ids::random("req"));
+        let id = ids::random("batch_req");
         return Some((answered(&id, &line.custom_id, (status, &request_id), &text), tokens));
     }
 }
 
 /// Hands the line's body to the handler of its path.
-async fn call(app: &Arc<App>, caller: &Caller, line: &BatchLine) -> Result<Response, Rejection> {
-    let (state, caller) = (State(Arc::clone(app)), Extension(caller.clone()));
+async fn call(
+    app: &Arc<App>,
+    caller: &Caller,
+    line: &BatchLine,
+    request_id: &str,
+) -> Result<Response, Rejection> {
+    let caller =
+        app.renewed(caller)?.admitted(&format!("BATCH {}", line.endpoint.path()), request_id).await?;
+    let bill = caller.bill.clone();
+    let (state, caller) = (State(Arc::clone(app)), Extension(caller));
     let bytes = line.body.as_bytes();
-    match line.endpoint {
-        Endpoint::Chat => chat::create(state, caller, Body(body::parse(bytes)?)).await,
-        Endpoint::Responses => responses::create(state, caller, Body(body::parse(bytes)?)).await,
-        Endpoint::Completions => completions::create(state, caller, Body(body::parse(bytes)?)).await,
+    let answer = async move {
+        match line.endpoint {
+            Endpoint::Chat => chat::create(state, caller, Body(body::parse(bytes)?)).await,
+            Endpoint::Responses => responses::create(state, caller, Body(body::parse(bytes)?)).await,
+            Endpoint::Completions => completions::create(state, caller, Body(body::parse(bytes)?)).await,
+        }
+    };
+    let answer = answer.await;
+    if let Some(bill) = bill {
+        match &answer {
+            Ok(response) => bill.begins(response.status().as_u16()),
+            Err(Rejection(error)) => bill.failed(error),
+        }
+        bill.end().await;
     }
+    answer
 }

@@ -39,7 +39,7 @@ pub(crate) async fn create(
     let batch = request::batch(request, ids::random("batch"), app.models.first().served.name.clone(), now())?;
     let (made, owner) = (batch.clone(), caller.clone());
     run_blocking(&app, move |app| app.store.begin_batch(&owner, &made, now())).await?;
-    batch_runner::start(&app, Caller { is_background: true, ..caller }, batch.id.clone());
+    batch_runner::start(&app, Caller { is_background: true, bill: None, ..caller }, batch.id.clone());
     Ok(Json(batch))
 }
 

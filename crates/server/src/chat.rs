@@ -33,6 +33,7 @@ use crate::limits::STREAM_EVENTS_MAX;
 use crate::model_host::Lease;
 use crate::opening::Opening;
 use crate::rejection::Rejection;
+use crate::ruling;
 use crate::sse::{DONE, data_stream, error_line, line};
 use crate::state::{App, Shared, now};
 use crate::turn_stream::{self, TurnStream};
@@ -44,7 +45,8 @@ pub(crate) async fn create(
     Body(request): Body<ChatRequest>,
 ) -> Result<Response, Rejection> {
     let model = app.model(&caller, request.model.as_deref())?;
-    let generation = app.read(&caller, &model.served, |scope| parse::parse(&request, scope))?;
+    let mut generation = app.read(&caller, &model.served, |scope| parse::parse(&request, scope))?;
+    ruling::decide(&caller, &model, &mut generation)?;
     let count = sampling::choices(request.n, app.limits.request.choices_max)?;
     let heading = ChunkHeader {
         id: ids::random_dashed("chatcmpl"),

@@ -34,6 +34,7 @@ use crate::model_host::Lease;
 use crate::opening::Opening;
 use crate::queue_share::Waiting;
 use crate::rejection::Rejection;
+use crate::ruling;
 use crate::sampling::params;
 use crate::sse::{DONE, data_stream, error_line, line};
 use crate::state::{App, Shared, now};
@@ -72,8 +73,9 @@ pub(crate) async fn create(
     let told = spent.clone();
     let beginning = async move {
         let model = app.lease(&caller, &model).await?;
-        let parsed = read(&app, &model, request).await?;
-        start(&app, &model, &caller, &parsed, told)
+        let mut parsed = read(&app, &model, request).await?;
+        ruling::decide_text(&caller, &model.entry, &mut parsed)?;
+        start(&app, &model, &caller, &parsed, told).await
     };
     if is_stream {
         let opening = Opening::of(beginning, silence).await?;
@@ -114,6 +116,11 @@ struct Planned {
 }
 
 impl Planned {
+    /// Tokens of the prompt, those that are given one by one among them.
+    fn num_read(&self) -> usize {
+        self.prompt.len() + self.options.forced_tokens.len()
+    }
+
     /// What the prompt says.
     fn said(&self, model: &Lease) -> String {
         let ids = [self.prompt.as_slice(), &self.options.forced_tokens].concat();
@@ -200,8 +207,8 @@ fn plan(
 
 /// Starts the task of a request, which says in `spent` what it took.
 ///
-/// Errors: a prompt that does not fit, or that the engine refuses.
-pub(crate) fn start(
+/// Errors: a prompt that does not fit, that the key has too few tokens for, or that the engine refuses.
+pub(crate) async fn start(
     app: &Arc<App>,
     model: &Arc<Lease>,
     caller: &Caller,
@@ -210,6 +217,11 @@ pub(crate) fn start(
 ) -> Result<mpsc::Receiver<ChoiceEvent<CompletionChoice>>, ApiError> {
     let begun = Instant::now();
     let mut later = plan(app, model, caller, parsed)?;
+    if let Some(bill) = model.bill() {
+        let input = later.iter().map(Planned::num_read).sum();
+        let output = later.iter().map(|planned| planned.options.max_new_tokens).sum::<Option<usize>>();
+        bill.reserve_apart(input, output).await?;
+    }
     let first = later.drain(..later.len().min(TEXTS_AT_ONCE));
     // What is refused is refused before anything is answered.
     let waiting = enter_queue(model, &caller.tenant, first.len())?;

@@ -348,11 +348,17 @@ pub(crate) fn spawn<C: Send + 'static>(
         let mut ended = match ended {
             Ok(ended) => ended,
             Err(Abort::Failed(error)) => {
+                if let Some(bill) = model.bill() {
+                    bill.failed(&error);
+                }
                 let _ = sender.send(ChoiceEvent::Failed(error)).await;
                 return;
             }
             Err(Abort::Reader) => {
                 app.metrics.disconnects.fetch_add(1, Ordering::Relaxed);
+                if let Some(bill) = model.bill() {
+                    bill.left();
+                }
                 return;
             }
         };
@@ -366,6 +372,7 @@ pub(crate) fn spawn<C: Send + 'static>(
             moderation = joined(moderation, written.moderation);
         }
         spent.set(Work { model: Arc::clone(&model.entry.name), tokens, choices });
+        model.settle(tokens).await;
         model.entry.turns.ended(tokens, begun.elapsed());
         app.metrics.warnings.fetch_add(warnings.len() as u64, Ordering::Relaxed);
         let _ = sender.send(ChoiceEvent::End { tokens, warnings, moderation }).await;

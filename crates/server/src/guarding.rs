@@ -341,8 +341,12 @@ async fn served(
         None => Arc::clone(&whose.model),
         Some(name) => {
             let entry = models.find(&whose.tenant, Some(name)).map_err(failed)?;
-            let asker =
-                Asker { tenant: &whose.tenant, is_background: whose.is_background, keep: Keep::Usual };
+            let asker = Asker {
+                tenant: &whose.tenant,
+                is_background: whose.is_background,
+                keep: Keep::Usual,
+                bill: None,
+            };
             models.lease(&entry, asker).await.map_err(failed)?
         }
     };

@@ -1,20 +1,27 @@
 //! The keys of a server, and who shows them.
 //!
 //! A key file has one key a line: the key itself or `sha256:HEX` of it, then any of `name=NAME`,
-//! `reasoning=raw|summary|hidden`, `reasoning-budget=N` and `tokens=raw|none`. A line that could mean
+//! `reasoning=raw|summary|hidden`, `reasoning-budget=N`, `tokens=raw|none` and `scopes=SCOPE,...` (without it
+//! all but `admin`, and `raw_reasoning` as `tokens` says). A line that could mean
 //! something else is refused: a key that is not what the operator thinks locks out whoever has it, or lets in
 //! whoever has none. Only digests are held in memory, and they are compared in constant time. A key's name is
 //! its tenant: what one tenant has stored, and the reasoning kept for its calls, another cannot see. Without
 //! a key file everybody is the tenant `local`, which is only allowed on an address that other machines cannot
 //! reach.
 
+use std::sync::Arc;
+
 use axum::http::{HeaderMap, header};
 use gptoss_api::ApiError;
 use gptoss_api::generation::visibility::Visibility;
+use gptoss_govern::{Reasoning, Scope};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::bill::Bill;
 use crate::error::Error;
+use crate::governance::{Governance, Pass};
+use crate::scope::Scopes;
 
 /// The tenant of everybody when there are no keys.
 const LOCAL: &str = "local";
@@ -23,9 +30,18 @@ const KEY_CHARS_MIN: usize = 16;
 
 /// Who may use the server.
 #[derive(Debug, Clone, Default)]
-pub struct Keys {
-    /// None: everybody may.
-    keys: Option<Vec<Key>>,
+pub struct Keys(Asked);
+
+/// What is asked of whoever sends a request.
+#[derive(Debug, Clone, Default)]
+enum Asked {
+    /// Nothing: everybody may.
+    #[default]
+    Nothing,
+    /// One of these.
+    Listed(Vec<Key>),
+    /// One of the operator's rules.
+    Governed(Arc<Governance>),
 }
 
 #[derive(Debug, Clone)]
@@ -45,8 +61,14 @@ pub(crate) struct Caller {
     pub(crate) reasoning_max: Option<u32>,
     /// Whether it may give and get tokens as they are, reasoning and control tokens among them.
     pub(crate) may_use_tokens: bool,
+    /// What it may do.
+    pub(crate) scopes: Scopes,
     /// Whether nobody waits for the answer: a line of a batch.
     pub(crate) is_background: bool,
+    /// By which rules it may; None: there are none.
+    pub(crate) pass: Option<Pass>,
+    /// What this request is charged; None: nothing is counted.
+    pub(crate) bill: Option<Arc<Bill>>,
 }
 
 impl Caller {
@@ -57,8 +79,51 @@ impl Caller {
             visibility: Visibility::Raw,
             reasoning_max: None,
             may_use_tokens: true,
+            scopes: Scopes::all(),
             is_background: false,
+            pass: None,
+            bill: None,
         }
+    }
+
+    /// Whoever has the pass.
+    pub(crate) fn of_pass(pass: Pass) -> Caller {
+        let scopes = Scopes::of(pass.key.scopes.iter().copied());
+        let visibility = ruled_visibility(pass.rules.reasoning(&pass.key));
+        Caller {
+            tenant: pass.key.name.clone(),
+            visibility,
+            reasoning_max: None,
+            may_use_tokens: scopes.has(Scope::RawReasoning) && visibility == Visibility::Raw,
+            scopes,
+            is_background: false,
+            pass: Some(pass),
+            bill: None,
+        }
+    }
+
+    /// The same, whose request is admitted and charged on a bill of its own, if any is kept.
+    ///
+    /// Errors: as [`Bill::admit`].
+    pub(crate) async fn admitted(self, route: &str, request_id: &str) -> Result<Caller, ApiError> {
+        let Some(pass) = self.pass.clone() else { return Ok(self) };
+        let bill = Bill::new(pass, route.to_owned(), request_id.to_owned());
+        match bill.admit().await {
+            Ok(()) => Ok(Caller { bill: Some(bill), ..self }),
+            Err(error) => {
+                bill.failed(&error);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// A rule's visibility in the words of the APIs.
+pub(crate) fn ruled_visibility(reasoning: Reasoning) -> Visibility {
+    match reasoning {
+        Reasoning::Raw => Visibility::Raw,
+        Reasoning::Summary => Visibility::Summary,
+        Reasoning::Hidden => Visibility::Hidden,
     }
 }
 
@@ -87,34 +152,56 @@ impl Keys {
         }
         match keys.is_empty() {
             true => Err(Error::KeyFile { line: 1, problem: "there is no key in the file".to_owned() }),
-            false => Ok(Keys { keys: Some(keys) }),
+            false => Ok(Keys(Asked::Listed(keys))),
+        }
+    }
+
+    /// Those of the operator's rules.
+    pub fn governed(governance: Arc<Governance>) -> Keys {
+        Keys(Asked::Governed(governance))
+    }
+
+    /// The rules, where there are any.
+    pub(crate) fn governance(&self) -> Option<&Arc<Governance>> {
+        match &self.0 {
+            Asked::Governed(governance) => Some(governance),
+            Asked::Nothing | Asked::Listed(_) => None,
         }
     }
 
     /// Whether a key is asked for.
     pub fn are_asked_for(&self) -> bool {
-        self.keys.is_some()
+        !matches!(self.0, Asked::Nothing)
     }
 
     /// Whether some keys are of one tenant and some of another.
     pub(crate) fn have_several_tenants(&self) -> bool {
-        let mut tenants = self.keys.iter().flatten().map(|key| &key.caller.tenant);
+        let Asked::Listed(keys) = &self.0 else {
+            // Rules may name others at any time.
+            return self.governance().is_some();
+        };
+        let mut tenants = keys.iter().map(|key| &key.caller.tenant);
         tenants.next().is_some_and(|first| tenants.any(|other| other != first))
     }
 
     /// Who sent a request.
     ///
-    /// Errors: `Key`, when one is asked for and the request's is none of them.
+    /// Errors: `Key`, when one is asked for and the request's is none of them; `KeyExpired`.
     pub(crate) fn caller(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
-        let Some(keys) = &self.keys else {
+        if !self.are_asked_for() {
             return Ok(Caller::local());
-        };
+        }
         let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let bearer = bearer.and_then(|value| value.split_once(' '));
         let bearer =
             bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, key)| key.trim());
         let plain = headers.get("api-key").or(headers.get("x-api-key")).and_then(|value| value.to_str().ok());
         let secret = bearer.or(plain).filter(|secret| !secret.is_empty()).ok_or(ApiError::Key)?;
+        let keys = match &self.0 {
+            Asked::Nothing => return Ok(Caller::local()),
+            Asked::Governed(governance) => return governance.pass(secret).map(Caller::of_pass),
+            Asked::Listed(keys) => keys,
+        };
         let digest: [u8; 32] = Sha256::digest(secret).into();
         // Every key is looked at in full, so that the time says nothing about how much of one was right.
         let mut found = None;
@@ -145,6 +232,7 @@ fn key(line: &str) -> Result<Key, String> {
         return Err("it is the digest of nothing; make one of the key, without a line's end".to_owned());
     }
     let (mut tenant, mut visibility, mut reasoning_max, mut may_use_tokens) = (None, None, None, None);
+    let mut scopes = None;
     for word in words {
         let is_first = match word.split_once('=') {
             Some(("name", name)) if !name.is_empty() => tenant.replace(name.to_owned()).is_none(),
@@ -158,10 +246,11 @@ fn key(line: &str) -> Result<Key, String> {
             }
             Some(("tokens", "raw")) => may_use_tokens.replace(true).is_none(),
             Some(("tokens", "none")) => may_use_tokens.replace(false).is_none(),
+            Some(("scopes", list)) => scopes.replace(Scopes::parse(list)?).is_none(),
             _ => {
                 return Err(format!(
-                    "{word:?} is none of name=NAME, reasoning=raw|summary|hidden, reasoning-budget=N and \
-                     tokens=raw|none"
+                    "{word:?} is none of name=NAME, reasoning=raw|summary|hidden, reasoning-budget=N, \
+                     tokens=raw|none and scopes=SCOPE,..."
                 ));
             }
         };
@@ -169,15 +258,15 @@ fn key(line: &str) -> Result<Key, String> {
             return Err(format!("{word:?} says again what the line has said already"));
         }
     }
-    let visibility = visibility.unwrap_or(Visibility::Raw);
-    let caller = Caller {
-        tenant: tenant.unwrap_or_else(|| format!("key-{short}")),
-        visibility,
-        reasoning_max,
-        // Tokens as they are show the reasoning.
-        may_use_tokens: may_use_tokens.unwrap_or(visibility == Visibility::Raw),
-        is_background: false,
-    };
+    let has_raw = scopes.as_ref().is_none_or(|scopes: &Scopes| scopes.has(Scope::RawReasoning));
+    let most = if has_raw { Visibility::Raw } else { Visibility::Summary };
+    let visibility = visibility.map_or(most, |visibility: Visibility| visibility.min(most));
+    // Tokens as they are show the reasoning.
+    let may_use_tokens = may_use_tokens.unwrap_or(visibility == Visibility::Raw) && has_raw;
+    let scopes = scopes.unwrap_or_else(|| Scopes::all().without(Scope::Admin));
+    let scopes = if may_use_tokens { scopes } else { scopes.without(Scope::RawReasoning) };
+    let tenant = tenant.unwrap_or_else(|| format!("key-{short}"));
+    let caller = Caller { tenant, visibility, reasoning_max, may_use_tokens, scopes, ..Caller::local() };
     Ok(Key { digest, caller })
 }
 
@@ -234,7 +323,8 @@ mod tests {
                 visibility: Visibility::Hidden,
                 reasoning_max: Some(0),
                 may_use_tokens: false,
-                is_background: false,
+                scopes: Scopes::all().without(Scope::Admin).without(Scope::RawReasoning),
+                ..Caller::local()
             };
             assert_eq!(
                 keys.caller(&headers("authorization", &format!("Bearer {SECRET}"))),

@@ -32,6 +32,7 @@ use crate::limits::STREAM_EVENTS_MAX;
 use crate::model_host::Lease;
 use crate::opening::Opening;
 use crate::rejection::Rejection;
+use crate::ruling;
 use crate::sse::{line, named_stream};
 use crate::state::{App, Shared};
 use crate::turn_stream::{self, TurnStream};
@@ -45,7 +46,8 @@ pub(crate) async fn create(
 ) -> Result<Response, Rejection> {
     let model = app.model(&caller, request.model.as_deref())?;
     let signer = app.thinking_key.signer(&caller.tenant);
-    let parsed = app.read(&caller, &model.served, |scope| parse::parse(&request, scope, &signer))?;
+    let mut parsed = app.read(&caller, &model.served, |scope| parse::parse(&request, scope, &signer))?;
+    ruling::decide(&caller, &model, &mut parsed.generation)?;
     let heading =
         MessageHeader { id: ids::random("msg"), model: model.served.named(request.model.as_deref()) };
     let (spent, silence) = (Spent::default(), app.limits.keep_alive);

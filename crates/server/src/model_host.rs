@@ -19,10 +19,12 @@ use std::time::{Duration, Instant};
 
 use gptoss_api::ApiError;
 use gptoss_api::fine_tuning::words::TUNED;
+use gptoss_api::usage::TokenUsage;
 use gptoss_turn::{AdapterId, Assistant, EngineStats};
 use tokio::sync::oneshot;
 
 use crate::access_log::{AccessLog, LogFormat};
+use crate::bill::Bill;
 use crate::engine_health::EngineHealth;
 use crate::error::Error;
 use crate::limits::{LOAD_RETRY, LOAD_WAITING_MAX};
@@ -85,6 +87,8 @@ pub(crate) struct Lease {
     hold: Hold,
     /// What keeps an adapter that was tuned here or that a request loaded.
     _tuned: Option<TunedUse>,
+    /// What the request is charged that has it; None where nothing is counted.
+    bill: Option<Arc<Bill>>,
 }
 
 /// What keeps a model in memory.
@@ -96,7 +100,7 @@ struct Hold {
 
 impl Lease {
     /// Errors: `NotLoaded`, when there is no such adapter any more, or it is damaged.
-    async fn new(entry: &Arc<Entry>, hold: Hold) -> Result<Arc<Lease>, ApiError> {
+    async fn new(entry: &Arc<Entry>, hold: Hold, bill: Option<&Arc<Bill>>) -> Result<Arc<Lease>, ApiError> {
         let (adapter, tuned) = match &entry.adapter {
             EntryAdapter::None => (None, None),
             EntryAdapter::Loaded(id) => (Some(*id), None),
@@ -106,7 +110,20 @@ impl Lease {
             }
         };
         let assistant = hold.memory.assistant.clone().with_adapter(adapter);
-        Ok(Arc::new(Lease { entry: Arc::clone(entry), assistant, hold, _tuned: tuned }))
+        let bill = bill.cloned();
+        Ok(Arc::new(Lease { entry: Arc::clone(entry), assistant, hold, _tuned: tuned, bill }))
+    }
+
+    /// What the request is charged that has it.
+    pub(crate) fn bill(&self) -> Option<&Arc<Bill>> {
+        self.bill.as_ref()
+    }
+
+    /// Charges what the request took, which has ended well.
+    pub(crate) async fn settle(&self, tokens: TokenUsage) {
+        if let Some(bill) = &self.bill {
+            bill.settle(tokens).await;
+        }
     }
 
     /// What requests have to know of the model.
@@ -176,6 +193,8 @@ pub(crate) struct Asker<'a> {
     pub(crate) is_background: bool,
     /// How long the model stays afterwards.
     pub(crate) keep: Keep,
+    /// What the request is charged.
+    pub(crate) bill: Option<&'a Arc<Bill>>,
 }
 
 /// How a model is, for those who ask about all.
@@ -414,13 +433,13 @@ impl ModelHost {
     pub(crate) async fn lease(&self, entry: &Arc<Entry>, asker: Asker<'_>) -> Result<Arc<Lease>, ApiError> {
         let keep = if self.shared.unloads { asker.keep } else { Keep::Usual };
         let waiter = match self.shared.enter(entry, Asker { keep, ..asker })? {
-            Ok(hold) => return Lease::new(entry, hold).await,
+            Ok(hold) => return Lease::new(entry, hold, asker.bill).await,
             Err(waiter) => waiter,
         };
         let begun = Instant::now();
         let hold = waiter.hold(&entry.name, self.patience).await?;
         self.shared.has_waited(entry.index, begun.elapsed());
-        Lease::new(entry, hold).await
+        Lease::new(entry, hold, asker.bill).await
     }
 
     /// Says how long a model stays, without a use of it.
@@ -602,7 +621,7 @@ impl Shared {
         if inside.is_aborting {
             return Err(ApiError::ShuttingDown);
         }
-        let Asker { tenant, is_background, keep } = asker;
+        let Asker { tenant, is_background, keep, .. } = asker;
         let full = |what: String| ApiError::Busy { what, retry_seconds: WAITING_RETRY_SECONDS };
         let ticket = match inside.roster.enter(entry.index, is_background, keep, Instant::now()) {
             Entered::Leased => {

@@ -38,7 +38,7 @@ use crate::rejection::{Rejection, reworded};
 use crate::roster::{Keep, ModelState};
 use crate::sse::line;
 use crate::state::{Shared, now};
-use crate::{chat, completions};
+use crate::{chat, completions, ruling};
 
 /// The version that clients read; what it means to them is that the endpoints above are there.
 const VERSION: &str = "0.12.0";
@@ -211,7 +211,8 @@ async fn load(app: &Shared, caller: &Caller, asked: &Asked) -> Result<Response, 
 /// Errors: as [`crate::model_host::ModelHost::lease`].
 async fn lease(app: &Shared, caller: &Caller, asked: &Asked) -> Result<(Arc<Lease>, Duration), ApiError> {
     let begun = Instant::now();
-    let asker = Asker { tenant: &caller.tenant, is_background: caller.is_background, keep: asked.keep };
+    let Caller { tenant, is_background, bill, .. } = caller;
+    let asker = Asker { tenant, is_background: *is_background, keep: asked.keep, bill: bill.as_ref() };
     let model = app.models.lease(&asked.model, asker).await?;
     Ok((model, begun.elapsed()))
 }
@@ -236,7 +237,8 @@ async fn answer(
     asked: Asked,
 ) -> Result<Response, ApiError> {
     let served = &asked.model.served;
-    let generation = app.read(caller, served, |scope| chat_parse::parse(&request, scope))?;
+    let mut generation = app.read(caller, served, |scope| chat_parse::parse(&request, scope))?;
+    ruling::decide(caller, &asked.model, &mut generation)?;
     let shows_thinking = generation.visibility > Visibility::Hidden;
     let writer = LineWriter::new(served.named(request.model.as_deref()), asked.form, shows_thinking);
     let ((model, loading), spent) = (lease(app, caller, &asked).await?, Spent::default());
@@ -254,8 +256,9 @@ async fn raw(
     let named = asked.model.served.named(request.model.as_deref());
     let writer = LineWriter::new(named, asked.form, false);
     let ((model, loading), spent) = (lease(app, caller, &asked).await?, Spent::default());
-    let parsed = completions::read(app, &model, request).await?;
-    let events = completions::start(app, &model, caller, &parsed, spent.clone())?;
+    let mut parsed = completions::read(app, &model, request).await?;
+    ruling::decide_text(caller, &model.entry, &mut parsed)?;
+    let events = completions::start(app, &model, caller, &parsed, spent.clone()).await?;
     Ok(spent.of(told(events, (writer, loading), asked, chunk_of).await?))
 }
 

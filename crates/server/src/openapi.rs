@@ -30,6 +30,12 @@ use gptoss_api::wire::moderations::{Moderations, ModerationsRequest};
 use gptoss_api::wire::ollama::{
     OllamaChatRequest, OllamaError, OllamaGenerateRequest, OllamaLine, OllamaName,
 };
+use gptoss_api::wire::organization::BucketPage;
+use gptoss_api::wire::organization::audit_logs::AuditLogList;
+use gptoss_api::wire::organization::costs::CostResult;
+use gptoss_api::wire::organization::keys::{AdminKey, AdminKeyList};
+use gptoss_api::wire::organization::rates::ProjectRateList;
+use gptoss_api::wire::organization::usage::UsageResult;
 use gptoss_api::wire::redact::{RedactRequest, RedactResponse};
 use gptoss_api::wire::response_events::Numbered;
 use gptoss_api::wire::response_socket::{ClientHead, SocketError};
@@ -66,6 +72,30 @@ const FILES_QUERY: &[(&str, &str)] =
 const BATCHES_QUERY: &[(&str, &str)] = &[("limit", "integer"), ("after", "string")];
 const RESUME_QUERY: &[(&str, &str)] = &[("stream", "boolean"), ("starting_after", "integer")];
 
+const USAGE_QUERY: &[(&str, &str)] = &[
+    ("start_time", "integer"),
+    ("end_time", "integer"),
+    ("bucket_width", "string"),
+    ("group_by", "string"),
+    ("project_ids", "string"),
+    ("api_key_ids", "string"),
+    ("models", "string"),
+    ("limit", "integer"),
+    ("page", "string"),
+];
+const AUDIT_QUERY: &[(&str, &str)] = &[
+    ("effective_at[gt]", "integer"),
+    ("effective_at[gte]", "integer"),
+    ("effective_at[lt]", "integer"),
+    ("effective_at[lte]", "integer"),
+    ("event_types", "string"),
+    ("actor_ids", "string"),
+    ("project_ids", "string"),
+    ("limit", "integer"),
+    ("after", "string"),
+    ("before", "string"),
+];
+const KEYS_QUERY: &[(&str, &str)] = &[("limit", "integer"), ("order", "string"), ("after", "string")];
 const LOADS_QUERY: &[(&str, &str)] = &[("include", "string")];
 
 /// The schemas of types that clients write and of those that they read: a field that is left out when it says
@@ -195,6 +225,13 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     add!("get" "/v1/tokenizer_info" "The tokenizer, as vLLM tells it", response TokenizerConfig);
     add!("post" "/v1/render" "The tokens that a body would make the model read",
         request ChatRequest, response RenderResponse);
+    add!("get" "/v1/organization/usage/completions" "What was used, by bucket of time",
+        response BucketPage<UsageResult>, query USAGE_QUERY);
+    add!("get" "/v1/organization/costs" "What it cost, by day", response BucketPage<CostResult>, query USAGE_QUERY);
+    add!("get" "/v1/organization/audit_logs" "What was done, and by whom", response AuditLogList, query AUDIT_QUERY);
+    add!("get" "/v1/organization/admin_api_keys" "The keys", response AdminKeyList, query KEYS_QUERY);
+    add!("get" "/v1/organization/admin_api_keys/{id}" "A key", response AdminKey);
+    add!("get" "/v1/organization/projects/{id}/rate_limits" "The rates of a tenant", response ProjectRateList);
     add!("get" "/version" "The version of this program", response Value);
     add!("get" "/api/tags" "Ollama: the models", response Value);
     add!("get" "/api/version" "Ollama: a version", response Value);

@@ -1,12 +1,15 @@
 //! A failed request as a response of HTTP.
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use gptoss_api::ApiError;
 use serde::Serialize;
 
 use crate::content_coding::CODINGS;
+
+const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// An error in the form of OpenAI's APIs. Handlers return it; what they call returns [`ApiError`].
 #[derive(Debug)]
@@ -24,6 +27,13 @@ impl IntoResponse for Rejection {
         let mut response = (status_of(&self.0), Json(self.0.body())).into_response();
         if let Some(seconds) = row.retry_seconds {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(millis) = self.0.retry_millis() {
+            response.headers_mut().insert(RETRY_AFTER_MS, HeaderValue::from(millis));
+        }
+        if self.0.is_final() {
+            // Read by the SDKs of OpenAI and Anthropic, which try any 429 again without it.
+            response.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         }
         if row.status == 401 {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

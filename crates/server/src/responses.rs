@@ -50,6 +50,7 @@ use crate::paging::{PageQuery, page};
 use crate::query::Query;
 use crate::rejection::Rejection;
 use crate::response_log::{CancelOnDrop, Found, ResponseLog};
+use crate::ruling;
 use crate::sampling::params;
 use crate::sse::kept_alive;
 use crate::state::{App, Shared, now};
@@ -122,7 +123,10 @@ pub(crate) async fn begin(
     let model = app.model(caller, request.model.as_deref())?;
     let before = before(app, caller, request, origin.entries).await?;
     let tools = tools_for(app.tools.as_ref(), request).await;
-    let parsed = app.read(caller, &model.served, |scope| parse::parse(request, before, &tools, scope))?;
+    let mut parsed = app.read(caller, &model.served, |scope| parse::parse(request, before, &tools, scope))?;
+    if origin.generates {
+        ruling::decide(caller, &model, &mut parsed.generation)?;
+    }
     let object = object(request, &parsed, facts(&model.served, request, &parsed))?;
     let place = if object.background { app.live.background_place() } else { None };
     if object.background && place.is_none() {
@@ -416,12 +420,16 @@ async fn write(
             }));
             model.entry.turns.ended(tokens, begun.elapsed());
             live.spent.set(Work { model: Arc::clone(&model.entry.name), tokens, choices: works });
+            model.settle(tokens).await;
             app.metrics.warnings.fetch_add(machine.warnings().len() as u64, Ordering::Relaxed);
             return Written { entries, last };
         }
         Err(Abort::Failed(error)) => error,
         Err(Abort::Reader) => ApiError::Cancelled,
     };
+    if let Some(bill) = model.bill() {
+        bill.failed(&error);
+    }
     let last = machine.fail(&error);
     live.fail(error);
     Written { entries, last }
@@ -619,7 +627,8 @@ pub(crate) async fn compact(
     };
     let before = before(&app, &caller, &whole, None).await?;
     let tools = ServerTools::default();
-    let parsed = app.read(&caller, &model.served, |scope| parse::parse(&whole, before, &tools, scope))?;
+    let mut parsed = app.read(&caller, &model.served, |scope| parse::parse(&whole, before, &tools, scope))?;
+    ruling::decide(&caller, &model, &mut parsed.generation)?;
     let model = app.lease(&caller, &model).await?;
     Ok(Json(compaction::compact(&app, &model, parsed).await?))
 }

@@ -1,31 +1,40 @@
 //! The one table of routes, and the layer around all of them.
 //!
+//! Each handler stands in the table with what it asks of the key ([`Need`]); there is no way to name one
+//! without the other.
+//!
 //! Around every route but the health checks lies the same layer: a request id, the key, the count for the
 //! metrics, one line of log without a word of a client's. A panic in a handler is a 500 in the documented
 //! form.
 
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::handler::Handler;
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::MethodRouter;
 use gptoss_api::ApiError;
+use gptoss_govern::{Entry, Event, Scope};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::access_log::{Line, RequestId};
+use crate::bill::{Bill, REFUSED};
 use crate::gate::{self, Gate};
 use crate::keys::Caller;
 use crate::path_class::path_class;
 use crate::rejection::Rejection;
+use crate::scope::Need;
 use crate::state::{App, Shared};
 use crate::trace::TraceParent;
 use crate::{
     anthropic, batches, chat, completions, containers, conversations, cors, files, fine_tuning, ids, loads,
-    lora, messages, moderations, ollama, openapi, page, redact, rendered, responses, socket, status, tokens,
+    lora, messages, moderations, ollama, openapi, organization, page, rate_headers, redact, rendered,
+    responses, socket, status, tokens,
 };
 
 /// Longest request id of a client's that is given back. Units: bytes.
@@ -34,90 +43,220 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 const METRICS: &str = "/metrics";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// All routes of the API. `/openapi.json` describes the same.
-fn routes() -> [(&'static str, MethodRouter<Shared>); 54] {
-    [
-        ("/v1/chat/completions", post(chat::create)),
-        ("/v1/chat/completions/render", post(rendered::chat)),
-        ("/v1/completions", post(completions::create)),
-        ("/v1/completions/render", post(rendered::completion)),
-        ("/v1/responses", get(socket::open).post(responses::create)),
-        ("/v1/responses/compact", post(responses::compact)),
-        ("/v1/responses/input_tokens", post(responses::input_tokens)),
-        ("/v1/responses/{id}", get(responses::retrieve).delete(responses::delete)),
-        ("/v1/responses/{id}/cancel", post(responses::cancel)),
-        ("/v1/responses/{id}/input_items", get(responses::input_items)),
-        ("/v1/conversations", post(conversations::create)),
-        (
-            "/v1/conversations/{id}",
-            get(conversations::retrieve).post(conversations::update).delete(conversations::delete),
-        ),
-        ("/v1/conversations/{id}/items", get(conversations::items).post(conversations::add_items)),
-        (
-            "/v1/conversations/{id}/items/{item_id}",
-            get(conversations::item).delete(conversations::delete_item),
-        ),
-        // An upload has a limit of its own.
-        ("/v1/files", get(files::list).post(files::create).layer(DefaultBodyLimit::disable())),
-        ("/v1/files/{id}", get(files::retrieve).delete(files::delete)),
-        ("/v1/files/{id}/content", get(files::content)),
-        ("/v1/containers/{id}/files", get(containers::list)),
-        ("/v1/containers/{id}/files/{file_id}", get(containers::retrieve).delete(containers::delete)),
-        ("/v1/containers/{id}/files/{file_id}/content", get(containers::content)),
-        ("/v1/batches", get(batches::list).post(batches::create)),
-        ("/v1/batches/{id}", get(batches::retrieve)),
-        ("/v1/batches/{id}/cancel", post(batches::cancel)),
-        ("/v1/fine_tuning/jobs", get(fine_tuning::list).post(fine_tuning::create)),
-        ("/v1/fine_tuning/jobs/{id}", get(fine_tuning::retrieve)),
-        ("/v1/fine_tuning/jobs/{id}/cancel", post(fine_tuning::cancel)),
-        ("/v1/fine_tuning/jobs/{id}/pause", post(fine_tuning::pause)),
-        ("/v1/fine_tuning/jobs/{id}/resume", post(fine_tuning::resume)),
-        ("/v1/fine_tuning/jobs/{id}/events", get(fine_tuning::events)),
-        ("/v1/fine_tuning/jobs/{id}/checkpoints", get(fine_tuning::checkpoints)),
-        ("/v1/messages", post(messages::create)),
-        ("/v1/messages/count_tokens", post(messages::count_tokens)),
-        ("/v1/moderations", post(moderations::create)),
-        ("/v1/models", get(tokens::models)),
-        ("/v1/models/{id}", get(tokens::model).delete(fine_tuning::delete_model)),
-        (
-            "/v1/models/{organization}/{name}",
-            get(tokens::model_in_organization).delete(fine_tuning::delete_model_in_organization),
-        ),
-        ("/v1/load_lora_adapter", post(lora::load)),
-        ("/v1/unload_lora_adapter", post(lora::unload)),
-        ("/v1/loads", get(loads::loads)),
-        ("/v1/tokenize", post(tokens::tokenize)),
-        ("/v1/detokenize", post(tokens::detokenize)),
-        ("/v1/tokenizer_info", get(tokens::tokenizer_info)),
-        ("/v1/render", post(tokens::render)),
-        ("/v1/redact", post(redact::create)),
-        ("/api/tags", get(ollama::tags)),
-        ("/api/ps", get(ollama::running)),
-        ("/api/show", post(ollama::show)),
-        ("/api/version", get(ollama::version)),
-        ("/api/pull", post(ollama::pull)),
-        ("/api/chat", post(ollama::chat)),
-        ("/api/generate", post(ollama::generate)),
-        ("/version", get(status::version)),
-        (METRICS, get(status::metrics)),
-        ("/openapi.json", get(openapi::document)),
+/// One path with its methods, and what each of these asks of the key.
+struct Route {
+    path: &'static str,
+    methods: MethodRouter<Shared>,
+    needs: Vec<(Method, Need)>,
+}
+
+impl Route {
+    fn at(path: &'static str) -> Route {
+        Route { path, methods: MethodRouter::new(), needs: Vec::new() }
+    }
+
+    fn get<T: 'static>(self, need: Need, handler: impl Handler<T, Shared>) -> Route {
+        let methods = self.methods.get(handler);
+        Route { methods, ..self }.asks(Method::GET, need)
+    }
+
+    fn post<T: 'static>(self, need: Need, handler: impl Handler<T, Shared>) -> Route {
+        let methods = self.methods.post(handler);
+        Route { methods, ..self }.asks(Method::POST, need)
+    }
+
+    fn delete<T: 'static>(self, need: Need, handler: impl Handler<T, Shared>) -> Route {
+        let methods = self.methods.delete(handler);
+        Route { methods, ..self }.asks(Method::DELETE, need)
+    }
+
+    fn asks(mut self, method: Method, need: Need) -> Route {
+        self.needs.push((method, need));
+        self
+    }
+
+    /// Whether anybody may have all of it.
+    fn is_open(&self) -> bool {
+        self.needs.iter().all(|(_, need)| *need == Need::Nothing)
+    }
+}
+
+const INFER: Need = Need::Scope(Scope::Infer);
+const TUNE: Need = Need::Scope(Scope::Tune);
+const TOOLS: Need = Need::Scope(Scope::Tools);
+const SEEN: Need = Need::Scope(Scope::Metrics);
+const ADMIN: Need = Need::Scope(Scope::Admin);
+const RAW: Need = Need::Scope(Scope::RawReasoning);
+
+/// All routes. `/openapi.json` describes those of the API.
+fn routes() -> impl Iterator<Item = Route> {
+    answering().into_iter().chain(storing()).chain(tuning()).chain(telling()).chain(administering())
+}
+
+/// Where the model answers, or something else judges or changes texts.
+fn answering() -> Vec<Route> {
+    vec![
+        Route::at("/v1/chat/completions").post(INFER, chat::create),
+        Route::at("/v1/chat/completions/render").post(RAW, rendered::chat),
+        Route::at("/v1/completions").post(INFER, completions::create),
+        Route::at("/v1/completions/render").post(INFER, rendered::completion),
+        Route::at("/v1/responses").get(INFER, socket::open).post(INFER, responses::create),
+        Route::at("/v1/responses/compact").post(INFER, responses::compact),
+        Route::at("/v1/responses/input_tokens").post(INFER, responses::input_tokens),
+        Route::at("/v1/messages").post(INFER, messages::create),
+        Route::at("/v1/messages/count_tokens").post(INFER, messages::count_tokens),
+        Route::at("/v1/moderations").post(INFER, moderations::create),
+        Route::at("/v1/redact").post(INFER, redact::create),
+        Route::at("/v1/tokenize").post(INFER, tokens::tokenize),
+        Route::at("/v1/detokenize").post(INFER, tokens::detokenize),
+        Route::at("/v1/render").post(RAW, tokens::render),
+        Route::at("/api/chat").post(INFER, ollama::chat),
+        Route::at("/api/generate").post(INFER, ollama::generate),
     ]
+}
+
+/// Where something of the tenant's is kept.
+fn storing() -> Vec<Route> {
+    vec![
+        Route::at("/v1/responses/{id}").get(INFER, responses::retrieve).delete(INFER, responses::delete),
+        Route::at("/v1/responses/{id}/cancel").post(INFER, responses::cancel),
+        Route::at("/v1/responses/{id}/input_items").get(INFER, responses::input_items),
+        Route::at("/v1/conversations").post(INFER, conversations::create),
+        Route::at("/v1/conversations/{id}")
+            .get(INFER, conversations::retrieve)
+            .post(INFER, conversations::update)
+            .delete(INFER, conversations::delete),
+        Route::at("/v1/conversations/{id}/items")
+            .get(INFER, conversations::items)
+            .post(INFER, conversations::add_items),
+        Route::at("/v1/conversations/{id}/items/{item_id}")
+            .get(INFER, conversations::item)
+            .delete(INFER, conversations::delete_item),
+        // An upload has a limit of its own.
+        Route::at("/v1/files")
+            .get(INFER, files::list)
+            .post(INFER, files::create.layer(DefaultBodyLimit::disable())),
+        Route::at("/v1/files/{id}").get(INFER, files::retrieve).delete(INFER, files::delete),
+        Route::at("/v1/files/{id}/content").get(INFER, files::content),
+        Route::at("/v1/containers/{id}/files").get(TOOLS, containers::list),
+        Route::at("/v1/containers/{id}/files/{file_id}")
+            .get(TOOLS, containers::retrieve)
+            .delete(TOOLS, containers::delete),
+        Route::at("/v1/containers/{id}/files/{file_id}/content").get(TOOLS, containers::content),
+        Route::at("/v1/batches").get(INFER, batches::list).post(INFER, batches::create),
+        Route::at("/v1/batches/{id}").get(INFER, batches::retrieve),
+        Route::at("/v1/batches/{id}/cancel").post(INFER, batches::cancel),
+    ]
+}
+
+/// Where models and adapters come and go.
+fn tuning() -> Vec<Route> {
+    vec![
+        Route::at("/v1/fine_tuning/jobs").get(TUNE, fine_tuning::list).post(TUNE, fine_tuning::create),
+        Route::at("/v1/fine_tuning/jobs/{id}").get(TUNE, fine_tuning::retrieve),
+        Route::at("/v1/fine_tuning/jobs/{id}/cancel").post(TUNE, fine_tuning::cancel),
+        Route::at("/v1/fine_tuning/jobs/{id}/pause").post(TUNE, fine_tuning::pause),
+        Route::at("/v1/fine_tuning/jobs/{id}/resume").post(TUNE, fine_tuning::resume),
+        Route::at("/v1/fine_tuning/jobs/{id}/events").get(TUNE, fine_tuning::events),
+        Route::at("/v1/fine_tuning/jobs/{id}/checkpoints").get(TUNE, fine_tuning::checkpoints),
+        Route::at("/v1/models/{id}").get(Need::Key, tokens::model).delete(TUNE, fine_tuning::delete_model),
+        Route::at("/v1/models/{organization}/{name}")
+            .get(Need::Key, tokens::model_in_organization)
+            .delete(TUNE, fine_tuning::delete_model_in_organization),
+        Route::at("/v1/load_lora_adapter").post(TUNE, lora::load),
+        Route::at("/v1/unload_lora_adapter").post(TUNE, lora::unload),
+    ]
+}
+
+/// What the server tells of itself.
+fn telling() -> Vec<Route> {
+    const OPEN: Need = Need::Nothing;
+    vec![
+        Route::at("/v1/models").get(Need::Key, tokens::models),
+        Route::at("/v1/loads").get(SEEN, loads::loads),
+        Route::at("/v1/tokenizer_info").get(Need::Key, tokens::tokenizer_info),
+        Route::at("/api/tags").get(Need::Key, ollama::tags),
+        Route::at("/api/ps").get(Need::Key, ollama::running),
+        Route::at("/api/show").post(Need::Key, ollama::show),
+        Route::at("/api/version").get(Need::Key, ollama::version),
+        Route::at("/api/pull").post(Need::Key, ollama::pull),
+        Route::at("/version").get(Need::Key, status::version),
+        Route::at(METRICS).get(SEEN, status::metrics),
+        Route::at("/openapi.json").get(Need::Key, openapi::document),
+        Route::at("/health").get(OPEN, status::health),
+        Route::at("/ping").get(OPEN, status::health).post(OPEN, status::health),
+        Route::at("/ready").get(OPEN, status::ready),
+        Route::at("/").get(OPEN, page::index),
+        Route::at("/page/{file}").get(OPEN, page::file),
+        Route::at("/docs").get(OPEN, openapi::page),
+    ]
+}
+
+/// OpenAI's organization API.
+fn administering() -> Vec<Route> {
+    vec![
+        Route::at("/v1/organization/usage/completions").get(ADMIN, organization::usage),
+        Route::at("/v1/organization/costs").get(ADMIN, organization::costs),
+        Route::at("/v1/organization/audit_logs").get(ADMIN, organization::audit_logs),
+        Route::at("/v1/organization/admin_api_keys")
+            .get(ADMIN, organization::keys)
+            .post(ADMIN, organization::create_key),
+        Route::at("/v1/organization/admin_api_keys/{id}")
+            .get(ADMIN, organization::key)
+            .delete(ADMIN, organization::delete_key),
+        Route::at("/v1/organization/projects/{id}/rate_limits").get(ADMIN, organization::rate_limits),
+    ]
+}
+
+/// A method of a route, and what it asks of the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredRoute {
+    /// The path, with names in braces.
+    pub path: &'static str,
+    /// The method.
+    pub method: Method,
+    /// `nothing`, `key`, or the scope.
+    pub need: &'static str,
+}
+
+/// Every method of every route, from the table that the router is made of.
+pub fn declared_routes() -> Vec<DeclaredRoute> {
+    let declared = |route: Route| {
+        let path = route.path;
+        route.needs.into_iter().map(move |(method, need)| DeclaredRoute { path, method, need: need.name() })
+    };
+    routes().flat_map(declared).collect()
+}
+
+/// What each method of a path asks of the key.
+type Needs = HashMap<&'static str, Vec<(Method, Need)>>;
+
+/// What a request to a route asks of the key; None where no handler is behind it.
+fn need_of(path: &str, method: &Method) -> Option<Need> {
+    static NEEDS: LazyLock<Needs> =
+        LazyLock::new(|| routes().map(|route| (route.path, route.needs)).collect());
+    // The router answers HEAD as GET.
+    let method = if method == Method::HEAD { &Method::GET } else { method };
+    NEEDS.get(path)?.iter().find(|(other, _)| other == method).map(|(_, need)| *need)
 }
 
 /// The first parts of the paths below `/v1`.
 pub(crate) fn names_below_v1() -> &'static [&'static str] {
     static NAMES: LazyLock<Vec<&str>> = LazyLock::new(|| {
-        let below = |(path, _): (&'static str, _)| path.strip_prefix("/v1/")?.split('/').next();
-        routes().into_iter().filter_map(below).collect()
+        let below = |route: Route| route.path.strip_prefix("/v1/")?.split('/').next();
+        routes().filter_map(below).collect()
     });
     &NAMES
 }
 
 /// The router over the app.
 pub(crate) fn router(app: Shared, gate: Gate) -> Router {
-    let mut keyed = Router::new();
-    for (path, methods) in routes() {
-        keyed = keyed.route(path, methods.fallback(wrong_method));
+    let (mut keyed, mut open) = (Router::new(), Router::new());
+    for route in routes() {
+        match route.is_open() {
+            true => open = open.route(route.path, route.methods),
+            false => keyed = keyed.route(route.path, route.methods.fallback(wrong_method)),
+        }
     }
     let keyed = keyed
         .fallback(wrong_path)
@@ -126,13 +265,7 @@ pub(crate) fn router(app: Shared, gate: Gate) -> Router {
             Rejection(ApiError::Internal { problem: "a handler broke off".to_owned() }).into_response()
         }));
     let cors = cors::layer(&app.cors_origins);
-    let all = Router::new()
-        .route("/health", get(status::health))
-        .route("/ping", get(status::health).post(status::health))
-        .route("/ready", get(status::ready))
-        .route("/", get(page::index))
-        .route("/page/{file}", get(page::file))
-        .route("/docs", get(openapi::page))
+    let all = open
         .merge(keyed)
         .layer(middleware::from_fn_with_state(Arc::new(gate), gate::admit))
         .layer(middleware::from_fn(anthropic::layer))
@@ -169,15 +302,26 @@ async fn request_layer(State(app): State<Shared>, mut request: Request, next: Ne
     if app.log.traces.is_some() && route != METRICS {
         line.trace = Some(TraceParent::of(request.headers()));
     }
-    let mut response = match named(drawn).and_then(|()| caller(&app, &request)) {
+    let bill = match named(drawn).and_then(|()| caller(&app, &request)) {
         Ok(caller) => {
             line.tenant = Some(caller.tenant.clone());
-            request.extensions_mut().insert(caller);
+            let bill = caller.pass.clone().map(|pass| Bill::new(pass, line_route(&request), id.clone()));
+            request.extensions_mut().insert(Caller { bill: bill.clone(), ..caller });
             request.extensions_mut().insert(RequestId(id.clone()));
-            documented(next.run(request).await)
+            Ok(bill)
         }
-        Err(error) => Rejection(error).into_response(),
+        Err(error) => {
+            turned_away(&app, &route, &id, &error);
+            Err(error)
+        }
     };
+    let (mut response, bill) = match bill {
+        Ok(bill) => (answered(request, bill.as_ref(), next).await, bill),
+        Err(error) => (Rejection(error).into_response(), None),
+    };
+    if let Some(bill) = bill {
+        told(&mut response, bill, is_anthropic).await;
+    }
     // Before Anthropic's, whose header changes nothing here.
     if is_ollama {
         response = ollama::worded(response);
@@ -197,6 +341,68 @@ async fn request_layer(State(app): State<Shared>, mut request: Request, next: Ne
     let status = response.status().as_u16();
     app.metrics.responded(&route, status);
     line.at_the_end_of(response)
+}
+
+/// The answer to a request whose key is known, if the key may ask and there is something left for it.
+async fn answered(request: Request, bill: Option<&Arc<Bill>>, next: Next) -> Response {
+    let matched = request.extensions().get::<MatchedPath>();
+    let need = matched.and_then(|path| need_of(path.as_str(), request.method()));
+    let scopes = request.extensions().get::<Caller>().map(|caller| &caller.scopes);
+    // Where no handler is behind a path or a method there is nothing to be allowed.
+    if let (Some(need), Some(scopes)) = (need, scopes)
+        && let Err(error) = scopes.meet(need)
+    {
+        return Rejection(error).into_response();
+    }
+    let is_counted = matches!(need, Some(Need::Scope(_))) && request.method() == Method::POST;
+    if let Some(bill) = bill.filter(|_| is_counted)
+        && let Err(error) = bill.admit().await
+    {
+        return Rejection(error).into_response();
+    }
+    documented(next.run(request).await)
+}
+
+/// Takes down how the answer begins, says what is left, and ends the bill if nothing runs for it any more.
+async fn told(response: &mut Response, bill: Arc<Bill>, is_anthropic: bool) {
+    bill.begins(response.status().as_u16());
+    if let Some(error) = response.extensions().get::<ApiError>() {
+        bill.blame(error);
+    }
+    let pass = bill.pass.clone();
+    bill.end().await;
+    if let Some(remaining) = pass.remaining().await {
+        rate_headers::insert(response.headers_mut(), &remaining, is_anthropic);
+    }
+}
+
+/// The route of a request, for its entry in the audit.
+fn line_route(request: &Request) -> String {
+    let matched = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    format!("{} {}", method_name(request.method()), matched.unwrap_or("none"))
+}
+
+/// A method's name; one of a client's own making is the client's text.
+fn method_name(method: &Method) -> &'static str {
+    let known = ["GET", "POST", "DELETE", "PUT", "HEAD", "OPTIONS", "PATCH"];
+    known.into_iter().find(|name| method == *name).unwrap_or("OTHER")
+}
+
+/// An entry for a request without a key that holds.
+fn turned_away(app: &App, route: &str, id: &str, error: &ApiError) {
+    let Some(governance) = app.keys.governance() else { return };
+    if error.row().status != 401 || !governance.takes_stranger() {
+        return;
+    }
+    governance.later(Entry {
+        policy_version: governance.rules().version().to_owned(),
+        decision: REFUSED.to_owned(),
+        reason: error.row().code.unwrap_or_default().to_owned(),
+        route: route.to_owned(),
+        status: 401,
+        request_id: id.to_owned(),
+        ..Entry::new(Event::LoginFailed)
+    });
 }
 
 /// A request whose name cannot be drawn is refused, whether it brings one or not: the names and seeds that

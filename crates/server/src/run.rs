@@ -88,6 +88,9 @@ pub async fn run(listener: TcpListener, app: App, stop: impl Future<Output = Dur
         app.models.abort();
         let _ = timeout(LAST_WORDS, ended).await;
     }
+    if let Some(governance) = app.keys.governance() {
+        governance.stop().await;
+    }
     // Engines write what they keep, which may take a while.
     let owner = Arc::clone(&app);
     let _ = tokio::task::spawn_blocking(move || owner.models.end()).await;

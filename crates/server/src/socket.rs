@@ -40,6 +40,8 @@ mod waiting;
 
 /// The route, for logs and metrics.
 const ROUTE: &str = "/v1/responses";
+/// The same, for the audit.
+const AUDITED: &str = "WEBSOCKET /v1/responses";
 
 /// `GET /v1/responses`, which is taken by a WebSocket alone.
 pub(crate) async fn open(
@@ -62,6 +64,8 @@ pub(crate) async fn open(
         // The place of the connection that this was; a stop waits for it. It is given back last: who waits
         // for it may be a WebSocket.
         let _held = (socket_place, place);
+        // Every message is a request of its own.
+        let caller = Caller { bill: None, ..caller };
         let waiting = Waiting::new(bytes_max);
         let kept = Kept::new(bytes_max);
         Connection { app, caller, id, socket, begun: Instant::now(), waiting, kept }.serve().await;
@@ -198,8 +202,15 @@ impl Connection {
         drop(message);
         let previous = request.previous_response_id.clone().unwrap_or_default();
         let origin = Origin { entries: self.kept.find(&previous), generates, spent: Spent::default() };
-        let (app, caller) = (Arc::clone(&self.app), self.caller.clone());
-        let beginning = async move { responses::begin(&app, &caller, &request, origin).await };
+        let (app, caller, id) = (Arc::clone(&self.app), self.caller.clone(), self.id.clone());
+        let beginning = async move {
+            let caller = app.renewed(&caller)?.admitted(AUDITED, &id).await?;
+            let begun = responses::begin(&app, &caller, &request, origin).await;
+            if let (Some(bill), Err(error)) = (&caller.bill, &begun) {
+                bill.failed(error);
+            }
+            begun
+        };
         let live = match self.meanwhile(beginning).await? {
             Ok(live) => live,
             Err(error) => {

@@ -92,6 +92,9 @@ impl App {
     ) -> Result<App, Error> {
         // The store makes the folder and takes it for this server.
         let store = Store::open(state_folder, &limits)?;
+        if let Some(governance) = keys.governance() {
+            governance.tell(log.clone());
+        }
         let log = AccessLog { log, format: LogFormat::default(), traces: None };
         let patience = limits.load_patience;
         Ok(App {
@@ -224,12 +227,31 @@ impl App {
         self.models.find(&caller.tenant, name)
     }
 
+    /// The caller by the rules that hold now, for what goes on without a new request: a line of a batch, a
+    /// message of a connection.
+    ///
+    /// Errors: `Key`, when none of its keys holds any more.
+    pub(crate) fn renewed(&self, caller: &Caller) -> Result<Caller, ApiError> {
+        let Some(governance) = self.keys.governance() else { return Ok(caller.clone()) };
+        let pass = match &caller.pass {
+            Some(pass) => pass.renewed()?,
+            None => governance.pass_of(|key| key.name == caller.tenant)?,
+        };
+        let now = Caller::of_pass(pass);
+        Ok(Caller {
+            visibility: now.visibility.min(caller.visibility),
+            may_use_tokens: now.may_use_tokens && caller.may_use_tokens,
+            is_background: caller.is_background,
+            ..now
+        })
+    }
+
     /// A model in memory, for as long as the lease is held; waits until it is there.
     ///
     /// Errors: as [`ModelHost::lease`].
     pub(crate) async fn lease(&self, caller: &Caller, model: &Arc<Entry>) -> Result<Arc<Lease>, ApiError> {
-        let Caller { tenant, is_background, .. } = caller;
-        let asker = Asker { tenant, is_background: *is_background, keep: Keep::Usual };
+        let Caller { tenant, is_background, bill, .. } = caller;
+        let asker = Asker { tenant, is_background: *is_background, keep: Keep::Usual, bill: bill.as_ref() };
         self.models.lease(model, asker).await
     }
 

@@ -13,6 +13,7 @@ use gptoss_turn::{
     Channel, Delta, FinishReason, Logprob, StopFilter, Text, TextEvent, Token, TurnEnd, logprob_of,
 };
 
+use crate::metered::Metered;
 use crate::model_host::Lease;
 use crate::queue_share::Waiting;
 use crate::stream_item::{ChoiceOutcome, StreamItem};
@@ -36,7 +37,7 @@ pub(crate) struct TextView {
 
 /// One continuation on its way.
 pub(crate) struct TextStream {
-    text: Text,
+    text: Metered<Text>,
     /// What holds it back until it was judged; None lets it go.
     pub(crate) watch: Option<Watch>,
     begun: Instant,
@@ -64,7 +65,7 @@ impl TextStream {
         view: TextView,
     ) -> TextStream {
         TextStream {
-            text,
+            text: Metered::new(text, model.bill(), view.num_forced),
             watch: None,
             begun,
             waiting,

@@ -207,7 +207,12 @@ impl ToolLoop<'_> {
             match turn_stream::begin_one(app, model, &self.generation, self.summarizes, deadline).await {
                 Ok(turn) => return Ok(Ok(turn)),
                 Err(ApiError::ContextLength { .. }) => return Ok(Err(TurnEnd::Context)),
-                Err(ApiError::Busy { .. } | ApiError::Overloaded { .. }) => {}
+                // A rate is one to wait for, too.
+                Err(
+                    ApiError::Busy { .. }
+                    | ApiError::Overloaded { .. }
+                    | ApiError::Rate { retry_ms: Some(_), .. },
+                ) => {}
                 Err(error) => return Err(Abort::Failed(error)),
             }
             tokio::select! {

@@ -21,6 +21,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::blocking::run_blocking;
 use crate::limits::SUMMARY_TOKENS_MAX;
+use crate::metered::Metered;
 use crate::model_host::Lease;
 use crate::queue_share::{ShareTaken, Waiting};
 use crate::rules;
@@ -41,7 +42,7 @@ const QUEUE_RETRY_SECONDS: u64 = 2;
 pub(crate) struct TurnStream {
     /// Stays in memory to the end.
     model: Arc<Lease>,
-    turn: Turn,
+    turn: Metered<Turn>,
     /// What holds it back until it was judged; None lets it go.
     pub(crate) watch: Option<Watch>,
     begun: Instant,
@@ -107,7 +108,8 @@ async fn begin_until(
     let texts = generation.conversation.messages.iter().map(|message| message.text().len());
     // Whatever can be called or has a form has a grammar, which takes time to compile.
     let is_plain = generation.tools.list.is_empty() && generation.format == Format::Text;
-    let is_here = is_plain && texts.sum::<usize>() <= INLINE_BYTES_MAX;
+    // The journal of what is counted is a file.
+    let is_here = is_plain && model.bill().is_none() && texts.sum::<usize>() <= INLINE_BYTES_MAX;
     let watches: Vec<Option<Watch>> =
         (0..count).map(|_| Watch::of(app, model, &generation)).collect::<Result<_, _>>()?;
     let mut streams = if is_here {
@@ -137,7 +139,15 @@ fn begin_here(
     let rules = compiled.map_or(OutputRules::Harmony, OutputRules::Compiled);
     let options = TurnOptions { rules, deadline, ..options(app, model, generation) };
     let begun = Instant::now();
-    let turns = assistant.start_turns(&generation.conversation, &options, count).map_err(refused)?;
+    let reserve = |num_tokens| match model.bill() {
+        Some(bill) => {
+            let output = options.max_new_tokens.map(|max| max.saturating_mul(count));
+            bill.reserve(num_tokens, output)
+        }
+        None => Ok(()),
+    };
+    let turns = assistant.start_turns_if(&generation.conversation, &options, count, reserve);
+    let turns = turns.map_err(refused)??;
     let summary = summarizes.then(|| TurnOptions {
         max_new_tokens: Some(SUMMARY_TOKENS_MAX),
         min_new_tokens: 0,
@@ -148,7 +158,7 @@ fn begin_here(
     });
     let stream = |(turn, waiting)| TurnStream {
         model: Arc::clone(model),
-        turn,
+        turn: Metered::new(turn, model.bill(), 0),
         watch: None,
         begun,
         waiting: Some(waiting),
@@ -360,6 +370,9 @@ impl TurnStream {
             Some(TurnEvent::Finished(outcome)) => {
                 self.extra.completion += outcome.usage.engine.completion_tokens as u64;
                 self.extra.reasoning += outcome.usage.reasoning_tokens as u64;
+                if let Some(bill) = self.model.bill() {
+                    bill.computed(0, 0, outcome.usage.engine.completion_tokens);
+                }
                 self.summarizing = None;
             }
             Some(TurnEvent::Failed(failure)) => self.have_no_summary(&failure),

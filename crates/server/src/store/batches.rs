@@ -11,12 +11,14 @@ use gptoss_api::generation::visibility::Visibility;
 use gptoss_api::usage::TokenUsage;
 use gptoss_api::wire::batches::Batch;
 use gptoss_api::wire::files::FileObject;
+use gptoss_govern::Scope;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::files::{Page, file};
 use super::{Change, Store, failed, json, parse, sum};
 use crate::keys::Caller;
 use crate::limits::FILE_PART_BYTES;
+use crate::scope::Scopes;
 
 /// The result of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,12 +124,17 @@ impl Store {
             FROM batches WHERE is_ended = 0 ORDER BY rowid";
         let mut statement = database.connection.prepare(sql).map_err(failed)?;
         let rows = statement.query_map([], |row| {
+            let may_use_tokens: bool = row.get(3)?;
+            let scopes = Scopes::all();
             let caller = Caller {
                 tenant: row.get(0)?,
                 visibility: Visibility::from_name(&row.get::<_, String>(1)?).unwrap_or(Visibility::Hidden),
                 reasoning_max: row.get(2)?,
-                may_use_tokens: row.get(3)?,
+                may_use_tokens,
+                scopes: if may_use_tokens { scopes } else { scopes.without(Scope::RawReasoning) },
                 is_background: true,
+                pass: None,
+                bill: None,
             };
             Ok((caller, row.get(4)?))
         });

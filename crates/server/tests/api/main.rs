@@ -16,6 +16,7 @@ mod errors;
 mod files;
 mod fine_tuning;
 mod forced;
+mod govern;
 mod guard;
 mod http;
 mod loops;

@@ -131,7 +131,8 @@ impl Server {
         Server::run((folder, models, Prompts::default()), change, Limits::default(), Keys::default())
     }
 
-    fn of(
+    /// With a state folder or none, a model, and an app that is changed before it is served.
+    pub fn of(
         (folder, model): (Option<&Path>, ServedModel),
         change: impl FnOnce(App) -> App,
         script: Script,
