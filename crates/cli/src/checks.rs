@@ -16,7 +16,7 @@ use crate::model_source::{ModelSource, Opened, context, dense};
 use crate::named_model::NamedModel;
 use crate::otlp::Collector;
 use crate::served_models::Prepared;
-use crate::{functions, serve};
+use crate::{functions, serve, served_guard, served_rules};
 
 /// What `serve` would stumble over.
 pub fn of_serve(args: &ServeArgs) -> Vec<Finding> {
@@ -32,6 +32,7 @@ pub fn of_serve(args: &ServeArgs) -> Vec<Finding> {
     }
     findings.push(exposure(args));
     findings.extend(args.api_key_file.as_deref().map(|file| keys(args, file)));
+    findings.extend(args.govern.as_deref().map(|file| rules(args, file)));
     let folders = [("state folder", &args.state_dir), ("prompt folder", &args.engine.kv_disk)];
     findings.extend(folders.into_iter().filter_map(|(about, path)| Some(folder(about, path.as_deref()?))));
     findings.extend(combination(&args.compute, &args.engine));
@@ -139,6 +140,18 @@ fn keys(args: &ServeArgs, file: &Path) -> Finding {
             format!("chmod 600 {}", file.display()),
         ),
         None => Finding::ok("keys", format!("{} can be read, by its owner alone", file.display())),
+    }
+}
+
+/// The operator's rules, which name policies of the guard.
+fn rules(args: &ServeArgs, file: &Path) -> Finding {
+    let read = served_guard::open(args).and_then(|guard| served_rules::read(args, guard.as_ref()));
+    match read {
+        Ok(rules) => {
+            let num_keys = rules.map_or(0, |rules| rules.keys().len());
+            Finding::ok("rules", format!("{}: {num_keys} keys", file.display()))
+        }
+        Err(error) => Finding::of_error("rules", &error),
     }
 }
 

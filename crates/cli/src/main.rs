@@ -75,6 +75,7 @@ mod serve_log;
 mod served_filter;
 mod served_guard;
 mod served_models;
+mod served_rules;
 mod served_tools;
 mod show;
 mod state_folder;

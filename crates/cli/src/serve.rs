@@ -38,6 +38,7 @@ use crate::serve_log;
 use crate::served_filter::ServedFilter;
 use crate::served_guard;
 use crate::served_models::{NamedSource, Planned, Prepared, Serving, served_name};
+use crate::served_rules;
 use crate::served_tools;
 use crate::supervisor::{Supervisor, attended};
 use crate::train::JobRunner;
@@ -57,14 +58,21 @@ const MIB: u64 = 1 << 20;
 pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     args.engine.check()?;
     let host = host(args)?;
-    let keys = keys(args)?;
+    let guard = served_guard::open(args)?;
+    let governance = match served_rules::read(args, guard.as_ref())? {
+        Some(rules) => Some(served_rules::open(args, rules, guard.as_ref())?),
+        None => None,
+    };
+    let keys = match &governance {
+        Some(governance) => Keys::governed(Arc::clone(governance)),
+        None => keys(args)?,
+    };
     exposed(args, host, &keys)?;
     let prompts = args.prompts.as_deref().map_or_else(|| Ok(Prompts::default()), prompt_folder::read)?;
     let (collector, note) = Collector::of_environment(args.otlp_endpoint.as_deref())?;
     write_notes(args, &keys, note.as_deref())?;
     let training = training(args)?;
     let tools = served_tools::open(args)?;
-    let guard = served_guard::open(args)?;
     let filter =
         args.redact.as_deref().map(|folder| ServedFilter::open(folder, args.compute.threads)).transpose()?;
     let Prepared { models, plans, budget } = prepared(args)?;
@@ -114,6 +122,9 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
         let address = listener.local_addr().context("the port has no address")?;
         // Whoever reads the address may send signals.
         let parent = args.until_stdin_ends.then(end_of_stdin);
+        if let Some(governance) = governance {
+            served_rules::follow(args, governance, reload.subscribe(), Arc::clone(&notices));
+        }
         reload.follow_hangups(notices)?;
         let stop = stop_signal(Duration::from_secs(args.stop_grace), parent)?;
         print(&plans, budget, address)?;
@@ -213,13 +224,13 @@ fn allowed_hosts(args: &ServeArgs) -> Vec<String> {
 
 /// Errors: a usage error when other machines reach the address and no key is asked for.
 pub fn exposed(args: &ServeArgs, address: IpAddr, keys: &Keys) -> Result<()> {
-    if address.is_loopback() || keys.are_asked_for() {
+    if address.is_loopback() || keys.are_asked_for() || args.govern.is_some() {
         return Ok(());
     }
     let host = &args.host;
     Err(usage(format!(
         "--host {host} can be reached from other machines, but no API key is asked for\n\
-         give --api-key-file FILE, or listen on 127.0.0.1"
+         give --api-key-file FILE or --govern FILE, or listen on 127.0.0.1"
     )))
 }
 

@@ -35,9 +35,13 @@ pub struct ServeArgs {
     #[arg(long, value_name = "N", default_value_t = 8000)]
     pub port: u16,
     /// Keys that clients must show: a line each, KEY or sha256:HEX, then name=NAME,
-    /// reasoning=raw|summary|hidden, reasoning-budget=N and tokens=raw|none
+    /// reasoning=raw|summary|hidden, reasoning-budget=N, tokens=raw|none and scopes=SCOPE,...
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
+    /// Rules instead of a file of keys: TOML of keys, groups, policies, limits, budgets and prices, counted and
+    /// audited in a journal in --state-dir, and read again at SIGHUP
+    #[arg(long, value_name = "FILE", conflicts_with = "api_key_file")]
+    pub govern: Option<PathBuf>,
     /// Seconds without use after which a model is unloaded; 0 is never [default: 0 for one model, 1800 for
     /// each of several]
     #[arg(long, value_name = "SECONDS")]

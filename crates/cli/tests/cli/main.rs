@@ -41,6 +41,7 @@ mod score;
 mod scripted;
 mod serve;
 mod served_guard;
+mod served_rules;
 mod served_tools;
 mod swe_bench;
 mod traces;

@@ -1,0 +1,82 @@
+//! `serve --govern`: rules are checked at the start and at SIGHUP, and what cannot be used changes nothing.
+
+#![cfg(unix)]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::program::{gptoss, run};
+use crate::serve::Server;
+
+fn key(name: &str, more: &str) -> String {
+    let hash: String = Sha256::digest(secret(name)).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("[[keys]]\nname = \"{name}\"\nid = \"{name}\"\nhash = \"sha256:{hash}\"\n{more}\n")
+}
+
+fn secret(name: &str) -> String {
+    format!("sk-gptoss-{name}-secret")
+}
+
+fn status(server: &Server, name: &str, method: &str, path: &str, body: &str) -> u16 {
+    let head = format!("authorization: Bearer {}\r\n", secret(name));
+    let answer = server.ask(method, path, &head, body).expect("an answer");
+    answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status")
+}
+
+#[test]
+fn rules_that_cannot_be_used_end_the_start_with_their_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |text: &str, flags: &[&str], status: i32, expect: &[&str]| {
+        let file = folder.path().join("rules.toml");
+        fs::write(&file, text).unwrap();
+        let rules = ["serve", "--port", "0", "--govern", file.to_str().unwrap()];
+        run(&[&rules, flags].concat()).fails(status, expect);
+    };
+    check(&(key("one", "") + "color = \"red\"\n"), &[], 1, &["line 6", "color"]);
+    let judged = "[policies.p]\nmoderation = \"mild\"\n".to_owned() + &key("one", "policy = \"p\"");
+    check(&judged, &[], 1, &["line 2", "mild", "--guard"]);
+    check(&key("one", ""), &["--api-key-file", "keys"], 2, &["--govern", "--api-key-file"]);
+}
+
+#[test]
+fn a_hangup_reads_the_rules_again_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rules.toml");
+    fs::write(&file, key("one", "")).unwrap();
+    let state = folder.path().join("state");
+    let mut command = gptoss(&["serve", "--port", "0", "--context", "512", "--govern"]);
+    command.arg(&file).arg("--state-dir").arg(&state).stderr(Stdio::piped());
+    let mut server = Server::of(command);
+    let mut lines = BufReader::new(server.child.stderr.take().expect("a pipe")).lines();
+    let mut hears = |word: &str| loop {
+        let line = lines.next().expect("the server runs").expect("text");
+        if line.contains(word) {
+            break line;
+        }
+    };
+    let hangup = || kill_process(Pid::from_child(&server.child), Signal::HUP).expect("it runs");
+    let may = |name: &str| status(&server, name, "GET", "/v1/models", "");
+    assert_eq!((may("one"), may("two")), (200, 401));
+    fs::write(&file, key("one", "") + &key("two", "") + "rpm = 3\n").unwrap();
+    hangup();
+    let line = hears("hold on");
+    assert!(line.contains("line 11") && line.contains("rpm"), "{line}");
+    assert_eq!((may("one"), may("two")), (200, 401));
+    fs::remove_file(&file).unwrap();
+    hangup();
+    assert!(hears("hold on").contains("cannot be read"));
+    fs::write(&file, key("two", "rpm_limit = 1")).unwrap();
+    hangup();
+    hears("holds now");
+    assert_eq!((may("one"), may("two")), (401, 200));
+    let body =
+        json!({"messages": [{"role": "user", "content": "What is 27 + 58?"}], "max_tokens": 1}).to_string();
+    let ask = || status(&server, "two", "POST", "/v1/chat/completions", &body);
+    assert_eq!((ask(), ask()), (200, 429));
+    assert!(state.join("govern.sqlite3").is_file());
+}
