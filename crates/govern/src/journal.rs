@@ -1,13 +1,13 @@
 //! The state: what was reserved, what was used, and what was decided, in one SQLite file.
 //!
 //! [`Journal::admit`] takes from rates, parallel places and budgets of a key and of its group in one
-//! transaction, or from none of them. [`Journal::settle`] puts what was used in the place of what was reserved,
-//! and appends to the audit in the same transaction, so a budget is the sum of the chain's entries at any
-//! moment (`journal/account.rs`). A ticket ends once: by settling, by a refund, or, when the process was killed,
-//! at its reservation by whoever opens the journal next.
+//! transaction, or from none of them. [`Journal::settle`] puts what was used in the place of what was
+//! reserved, and appends to the audit in the same transaction, so a budget is the sum of the chain's entries
+//! at any moment (`journal/account.rs`). A ticket ends once: by settling, by a refund, or, when the process
+//! was killed, at its reservation by whoever opens the journal next.
 //!
-//! Moments are given by the caller in milliseconds since 1970. All functions block and belong on a thread that
-//! may wait.
+//! Moments are given by the caller in milliseconds since 1970. All functions block and belong on a thread
+//! that may wait.
 
 mod account;
 pub(crate) mod audit;

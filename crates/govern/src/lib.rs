@@ -1,10 +1,10 @@
 //! Who may use what, how much of it is left, and what was decided?
 //!
 //! [`Rules`] is the operator's file as plain data: keys by their digests, groups, policies and prices.
-//! [`Rules::identify`] says whose secret this is, [`Rules::decide`] what the rules say to an [`Ask`], with the
-//! rule's name; both are pure. [`Journal`] is the state: rates, parallel places and budgets, reserved before a
-//! request and settled after it, and the audit, a chain of SHA-256 in the same SQLite file and the same
-//! transactions. [`Audit`] reads that file beside the server, and exports of it.
+//! [`Rules::identify`] says whose secret this is, [`Rules::decide`] what the rules say to an [`Ask`], with
+//! the rule's name; both are pure. [`Journal`] is the state: rates, parallel places and budgets, reserved
+//! before a request and settled after it, and the audit, a chain of SHA-256 in the same SQLite file and the
+//! same transactions. [`Audit`] reads that file beside the server, and exports of it.
 //!
 //! Clocks and random numbers are the caller's: `now` and `fill` are given in. What was said is never here.
 
@@ -41,7 +41,7 @@ pub use policy::{Mode, Policy, Reasoning, ToolRule};
 pub use price::{Price, Tokens};
 pub use rules::Rules;
 pub use rules::changes::KeyChange;
-pub use rules::edit::{self, NewKey};
+pub use rules::edit::{self, NewKey, Rotation};
 pub use scope::Scope;
 pub use secret::Secret;
 pub use sensitivity::Sensitivity;

@@ -1,8 +1,8 @@
 //! How long a budget lasts, in windows that are the same for everybody: aligned to UTC.
 //!
-//! `30s`, `15m`, `6h`, `7d`, `2w` are windows of that length counted from 1970-01-01 00:00 UTC, those of whole
-//! weeks from Monday 1969-12-29; so `1d` begins at midnight and `1w` on Monday. `1mo` is a calendar month.
-//! Without a period a budget is for the key's whole life.
+//! `30s`, `15m`, `6h`, `7d`, `2w` are windows of that length counted from 1970-01-01 00:00 UTC, those of
+//! whole weeks from Monday 1969-12-29; so `1d` begins at midnight and `1w` on Monday. `1mo` is a calendar
+//! month. Without a period a budget is for the key's whole life.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;

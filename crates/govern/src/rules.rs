@@ -105,8 +105,8 @@ impl Rules {
         best.map(|(_, price)| *price)
     }
 
-    /// What became of each key since `before`, for the audit of a reload: those that are new, those that may do
-    /// other things, and those that are gone or were revoked.
+    /// What became of each key since `before`, for the audit of a reload: those that are new, those that may
+    /// do other things, and those that are gone or were revoked.
     pub fn changes<'a>(&'a self, before: &'a Rules) -> Vec<(KeyChange, &'a Key)> {
         changes::changes(&before.keys, &self.keys)
     }

@@ -50,7 +50,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// `num` characters, each as likely as the others: bytes from 248 on, which would favor some, are drawn again.
+/// `num` characters, each as likely as the others: bytes from 248 on, which would favor some, are drawn
+/// again.
 fn characters<E>(num: usize, fill: &mut impl FnMut(&mut [u8]) -> Result<(), E>) -> Result<String, E> {
     let mut text = String::with_capacity(num);
     let mut bytes = [0; 64];

@@ -1,8 +1,8 @@
-//! A journal whose process is killed under load, at moments that nobody chose: the chain verifies, budgets are
-//! its sums, and each request that was admitted has ended once.
+//! A journal whose process is killed under load, at moments that nobody chose: the chain verifies, budgets
+//! are its sums, and each request that was admitted has ended once.
 //!
-//! The program is its own child: `kill child FOLDER SEED` admits and settles by several threads, says each act
-//! that is done in a line, and ends by being killed.
+//! The program is its own child: `kill child FOLDER SEED` admits and settles by several threads, says each
+//! act that is done in a line, and ends by being killed.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Write};
@@ -127,7 +127,6 @@ struct Told {
     ended: Option<(String, i64)>,
 }
 
-#[expect(clippy::disallowed_methods, reason = "a program of its own, which is also its child")]
 fn program() -> std::path::PathBuf {
     std::env::current_exe().unwrap()
 }

@@ -53,13 +53,14 @@ fn ask() -> Ask<'static> {
     Ask { model: "gpt-oss-20b", ..Ask::default() }
 }
 
+fn check(more: &str, ask: Ask<'_>, subject: Subject, expect: &str) {
+    let decision = decided(more, &ask);
+    assert_eq!((decision.verdict, decision.subject), (Verdict::Refused, Some(subject)), "{decision:?}");
+    assert_eq!(decision.reason, expect);
+}
+
 #[test]
-fn a_refusal_names_its_rule_and_why() {
-    let check = |more: &str, ask: Ask<'_>, subject: Subject, expect: &str| {
-        let decision = decided(more, &ask);
-        assert_eq!((decision.verdict, decision.subject), (Verdict::Refused, Some(subject)), "{decision:?}");
-        assert_eq!(decision.reason, expect);
-    };
+fn a_refusal_of_a_policy_names_its_rule_and_why() {
     let narrow = "policy = \"narrow\"\nscopes = [\"infer\", \"tools\"]";
     check(
         narrow,
@@ -103,6 +104,10 @@ fn a_refusal_names_its_rule_and_why() {
         Subject::OutputTokens,
         "the policy \"narrow\": 4097 tokens of an answer are above its max_output_tokens 4096",
     );
+}
+
+#[test]
+fn a_refusal_of_a_key_or_of_its_group_names_its_rule_and_why() {
     check(
         "",
         Ask { tools: &[ToolAsk { kind: ToolKind::Browser, name: "" }], ..ask() },

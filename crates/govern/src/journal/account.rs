@@ -1,8 +1,8 @@
 //! Budgets: what each account spent in each window.
 //!
-//! `spent` is the sum of the chain's charges that were admitted in the window, and is made from the chain when a
-//! window is first asked for, so that a budget that is added in the middle of a month knows the month. What is
-//! reserved is the sum of the open tickets; there is no second number for it that could differ.
+//! `spent` is the sum of the chain's charges that were admitted in the window, and is made from the chain
+//! when a window is first asked for, so that a budget that is added in the middle of a month knows the month.
+//! What is reserved is the sum of the open tickets; there is no second number for it that could differ.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -85,7 +85,8 @@ pub(super) fn spent(
     let (column, name) = owner(account);
     let (_, amount) = columns(budget.amount);
     let sql = format!(
-        "SELECT coalesce(sum({amount}), 0) FROM tickets WHERE {column} = ?1 AND admitted_ms >= ?2 AND admitted_ms < ?3"
+        "SELECT coalesce(sum({amount}), 0) FROM tickets
+            WHERE {column} = ?1 AND admitted_ms >= ?2 AND admitted_ms < ?3"
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let reserved: i64 = statement.query_row(params![name, start_ms, end_ms], |row| row.get(0))?;

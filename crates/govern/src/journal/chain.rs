@@ -1,8 +1,8 @@
 //! The audit's chain: each entry's hash is of its own text, in which the hash of the one before stands.
 //!
-//! The text is the JSON of a [`Record`] in its one form; nothing of it is stored but the columns that it is made
-//! of, so there is no second copy that could differ. An export has the texts, each with its hash at the end, so
-//! anybody can compute them again without this program.
+//! The text is the JSON of a [`Record`] in its one form; nothing of it is stored but the columns that it is
+//! made of, so there is no second copy that could differ. An export has the texts, each with its hash at the
+//! end, so anybody can compute them again without this program.
 
 use std::fmt;
 use std::io::{BufRead, Read, Write};
@@ -17,8 +17,8 @@ use crate::error::JournalError;
 
 /// The columns of an entry in the order of [`record`].
 pub(super) const COLUMNS: &str = "seq, at_ms, admitted_ms, event, actor, tenant, team, model, adapter, \
-    policy_version, decision, reason, route, input, cached, output, charged_tokens, charged_micro_usd, ticket, \
-    status, request_id, hash";
+    policy_version, decision, reason, route, input, cached, output, charged_tokens, charged_micro_usd, \
+    ticket, status, request_id, hash";
 /// Longest line of an export: an entry's texts with every byte escaped. Units: bytes.
 const LINE_BYTES_MAX: u64 = 64 << 10;
 /// What stands before an entry's hash in an export, and behind it.
@@ -139,8 +139,8 @@ pub(super) fn append(connection: &Connection, head: &Head, mut record: Record) -
     record.seq = count.cast_signed();
     record.prev = head.to_hex();
     let hash: [u8; 32] = Sha256::digest(text(&record)?).into();
-    let sql = "INSERT INTO entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, \
-        ?17, ?18, ?19, ?20, ?21, ?22)";
+    let sql = "INSERT INTO entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, \
+        ?16, ?17, ?18, ?19, ?20, ?21, ?22)";
     connection.prepare_cached(sql)?.execute(params![
         record.seq,
         record.at_ms,
@@ -269,7 +269,8 @@ pub(super) fn walk(connection: &Connection, anchors: &[Head]) -> Result<Summary,
     Ok(walk.end())
 }
 
-/// Walks the chain, which must end in `end`, and compares the budgets and the database's own structure with it.
+/// Walks the chain, which must end in `end`, and compares the budgets and the database's own structure with
+/// it.
 ///
 /// Errors: where it is not as it was written; the database failed.
 pub(super) fn verify(connection: &Connection, end: Option<Head>) -> Result<Summary, NotVerified> {

@@ -1,9 +1,9 @@
 //! Requests and tokens a minute: a bucket that holds a minute's worth and fills evenly.
 //!
-//! One number says how full it is: the moment until which what was taken would last at the allowed rate. Taking
-//! moves it on, and may move it a minute past now at most. So after a quiet minute the whole of the limit may be
-//! taken at once, and from then on as much as has flowed in; over any time `t` at most `limit * (1 + t / 60 s)`.
-//! Nothing is aligned to the clock's minutes, so there is no rush at their beginning.
+//! One number says how full it is: the moment until which what was taken would last at the allowed rate.
+//! Taking moves it on, and may move it a minute past now at most. So after a quiet minute the whole of the
+//! limit may be taken at once, and from then on as much as has flowed in; over any time `t` at most `limit *
+//! (1 + t / 60 s)`. Nothing is aligned to the clock's minutes, so there is no rush at their beginning.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -121,8 +121,8 @@ fn left(
     Ok(Left { limit, left: u64::try_from(left).unwrap_or(0), reset_ms: ms(taken) })
 }
 
-/// Within the minute from now: older is full, and later, after a clock was put back or a request used more than
-/// was reserved, is empty and no more.
+/// Within the minute from now: older is full, and later, after a clock was put back or a request used more
+/// than was reserved, is empty and no more.
 fn held(until: i128, now: i128) -> i128 {
     until.clamp(now, now + MINUTE_NS)
 }

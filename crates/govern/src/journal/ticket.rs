@@ -10,8 +10,8 @@ use crate::clip::{NAME_BYTES_MAX, clip};
 use crate::error::JournalError;
 use crate::key::{Account, Amount, Budget, Key, Limits};
 
-/// The right to run one request. It ends by being given to `settle` or `refund`; one that is dropped keeps its
-/// place until the journal is opened again.
+/// The right to run one request. It ends by being given to `settle` or `refund`; one that is dropped keeps
+/// its place until the journal is opened again.
 #[derive(Debug)]
 #[must_use = "settle or refund it: its place stays taken otherwise"]
 pub struct Ticket {

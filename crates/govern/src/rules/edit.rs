@@ -85,11 +85,23 @@ pub fn add(text: &str, key: &NewKey<'_>, secret: &Secret, now: u64) -> Result<St
     checked(&document)
 }
 
-/// Gives the tenant another secret with all the rights of its newest key. The old one opens until `until`, or
-/// nothing from now on.
+/// When secrets end that a rotation is about. Units: seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rotation {
+    /// Now.
+    pub now: u64,
+    /// From when the old secrets open nothing.
+    pub old_until: u64,
+    /// From when the new one opens nothing; None: as long as the old one would have.
+    pub new_until: Option<u64>,
+}
+
+/// Gives the tenant another secret with all the rights of its newest key. The older ones open until the grace
+/// ends.
 ///
 /// Errors: there is no such key that is not revoked; the file is not one of rules.
-pub fn rotate(text: &str, name: &str, secret: &Secret, now: u64, until: u64) -> Result<String, RulesProblem> {
+pub fn rotate(text: &str, name: &str, secret: &Secret, rotation: Rotation) -> Result<String, RulesProblem> {
+    let Rotation { now, old_until: until, new_until } = rotation;
     let rules = Rules::parse(text)?;
     let place =
         rules.keys().iter().rposition(|key| is_named(key.name.as_str(), &key.id, name) && is_live(key, now));
@@ -106,6 +118,9 @@ pub fn rotate(text: &str, name: &str, secret: &Secret, now: u64, until: u64) -> 
         }
     }
     identity(&mut table, secret, now);
+    if let Some(until) = new_until {
+        table["expires_at"] = moment(until);
+    }
     table.set_position(None);
     // The comment above the old key is about the old key.
     table.decor_mut().set_prefix("\n");
@@ -113,8 +128,8 @@ pub fn rotate(text: &str, name: &str, secret: &Secret, now: u64, until: u64) -> 
     checked(&document)
 }
 
-/// Takes back the keys of a name, or the one with this public part. With `remove` they leave the file; without
-/// it, they stay and say since when they open nothing.
+/// Takes back the keys of a name, or the one with this public part. With `remove` they leave the file;
+/// without it, they stay and say since when they open nothing.
 ///
 /// Gives the file and the public parts.
 ///

@@ -165,3 +165,39 @@ fn every_digest_is_compared_whichever_is_right() {
     check("99", 99);
     check("no", u32::MAX);
 }
+
+/// Files that something has happened to: each is rules, or is refused with a line that it has and a reason.
+#[test]
+fn two_thousand_mutated_files_are_rules_or_refused_with_their_line() {
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+
+    let whole = WHOLE.to_owned() + &key(SECRET, "clinic", "group = \"clinics\"\nmax_budget = { usd = 1.5 }");
+    let parts =
+        ["]", "[", "\"", "=", "\n", "-1", "{", "nan", "99999999999999999999", "\u{0}", "\u{feff}", "#", "é"];
+    let mut random = StdRng::seed_from_u64(18);
+    let mut num_refused = 0;
+    for _ in 0..2_000 {
+        let mut text = whole.clone();
+        for _ in 0..random.random_range(1..=3) {
+            let from = text.floor_char_boundary(random.random_range(0..text.len()));
+            let to = text.floor_char_boundary((from + random.random_range(0..12)).min(text.len())).max(from);
+            text.replace_range(from..to, parts[random.random_range(0..parts.len())]);
+        }
+        if let Err(problem) = Rules::parse(&text) {
+            num_refused += 1;
+            assert!((1..=text.lines().count() + 1).contains(&problem.line), "{text}\n{problem}");
+            assert!(!problem.problem.is_empty() && !problem.problem.contains('\n'), "{text}\n{problem}");
+        }
+    }
+    assert!((500..2_000).contains(&num_refused), "{num_refused} were refused");
+}
+
+#[test]
+fn the_example_of_the_documents_is_rules() {
+    let rules = Rules::parse(include_str!("../../../../docs/governance/rules.toml")).unwrap();
+    let key = &rules.keys()[0];
+    assert_eq!((rules.keys().len(), key.name.as_str(), key.budgets.len()), (3, "clinic-a", 2));
+    let group = key.group.as_deref().unwrap();
+    assert_eq!((group.limits.rpm, group.budgets[0].period), (Some(600), Period::Month));
+}

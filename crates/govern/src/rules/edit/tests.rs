@@ -11,7 +11,13 @@ fn secret(byte: u8) -> Secret {
     Secret::draw(draw).unwrap()
 }
 
-const FILE: &str = "# Ours.\n[policies.p] # narrow\nmodels = [\"m\"]\n\n# Prices of May.\n[prices.m]\ninput = 1\noutput = 2\n";
+/// By seconds after [`NOW`].
+fn rotation(now: u64, old_until: u64) -> Rotation {
+    Rotation { now: NOW + now, old_until: NOW + old_until, new_until: None }
+}
+
+const FILE: &str = "# Ours.\n[policies.p] # narrow\nmodels = [\"m\"]\n\n\
+    # Prices of May.\n[prices.m]\ninput = 1\noutput = 2\n";
 const NOW: u64 = 1_790_000_000;
 
 fn with_two() -> String {
@@ -61,7 +67,7 @@ fn what_would_not_be_rules_is_not_written() {
 
 #[test]
 fn a_rotated_key_has_two_secrets_until_the_grace_ends() {
-    let text = rotate(&with_two(), "b", &secret(3), NOW + 10, NOW + 100).unwrap();
+    let text = rotate(&with_two(), "b", &secret(3), rotation(10, 100)).unwrap();
     let rules = Rules::parse(&text).unwrap();
     let name = |byte: u8, now: u64| rules.identify(secret(byte).reveal(), now).map(|key| key.name.as_str());
     assert_eq!((name(2, NOW + 99), name(3, NOW + 99)), (Ok("b"), Ok("b")));
@@ -72,12 +78,15 @@ fn a_rotated_key_has_two_secrets_until_the_grace_ends() {
         (Some(60), Some(NOW + 10), Some(NOW + 1_000_000))
     );
     assert_eq!(name(1, NOW + 100), Ok("a"), "another tenant's is not touched");
+    let longer = Rotation { new_until: Some(NOW + 9_000_000), ..rotation(10, 100) };
+    let renewed = Rules::parse(&rotate(&with_two(), "b", &secret(3), longer).unwrap()).unwrap();
+    assert!(renewed.identify(secret(3).reveal(), NOW + 8_999_999).is_ok());
     // Again, at once and by the public part: neither of the older two opens anything.
-    let text = rotate(&text, secret(3).id(), &secret(4), NOW + 20, NOW + 20).unwrap();
+    let text = rotate(&text, secret(3).id(), &secret(4), rotation(20, 20)).unwrap();
     let rules = Rules::parse(&text).unwrap();
     let opens = |byte: u8| rules.identify(secret(byte).reveal(), NOW + 20).is_ok();
     assert_eq!([1, 2, 3, 4].map(opens), [true, false, false, true]);
-    assert!(rotate(&text, "nobody", &secret(5), NOW, NOW).unwrap_err().problem.contains("no key"));
+    assert!(rotate(&text, "nobody", &secret(5), rotation(0, 0)).unwrap_err().problem.contains("no key"));
 }
 
 #[test]
@@ -88,7 +97,7 @@ fn a_revoked_key_opens_nothing_and_may_leave() {
     assert!(rules.identify(secret(1).reveal(), NOW + 5).is_err());
     assert!(rules.identify(secret(2).reveal(), NOW + 5).is_ok());
     assert!(revoke(&text, "a", NOW + 6, false).unwrap_err().problem.contains("no key"));
-    assert!(rotate(&text, "a", &secret(9), NOW + 6, NOW + 6).is_err(), "what is revoked is not rotated");
+    assert!(rotate(&text, "a", &secret(9), rotation(6, 6)).is_err(), "what is revoked is not rotated");
     let (text, _) = revoke(&text, "a", NOW + 6, true).unwrap();
     assert_eq!(Rules::parse(&text).unwrap().keys().len(), 1);
     assert!(text.contains("# Prices of May."));
