@@ -11,6 +11,7 @@
 mod adapter;
 mod agent;
 mod args;
+mod audit;
 mod batch;
 mod bench;
 mod browser;
@@ -38,6 +39,7 @@ mod hub;
 mod input;
 mod inspect;
 mod interrupt;
+mod key;
 mod last_used;
 mod launch;
 mod list;
@@ -54,6 +56,7 @@ mod otlp;
 mod output;
 mod packaging;
 mod parse;
+mod policy;
 mod printer;
 mod probe;
 mod progress;
@@ -66,6 +69,7 @@ mod redact;
 mod reload;
 mod remove;
 mod render;
+mod rules_file;
 mod run;
 mod safety;
 mod sampled_turns;
@@ -126,6 +130,9 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(args),
         Command::Load(args) => load::run(args),
         Command::Cost(args) => cost::run(args),
+        Command::Key(args) => key::run(args),
+        Command::Policy(args) => policy::run(args),
+        Command::Audit(args) => audit::run(args),
         Command::Launch(args) => launch::run(args),
         Command::Mcp(args) => mcp::run(args),
         Command::Config(args) => config_check::run(args),

@@ -18,6 +18,7 @@ mod engine;
 mod eval;
 mod eval_repositories;
 mod eval_run;
+mod govern;
 mod launch;
 mod library;
 mod load;
@@ -49,6 +50,10 @@ pub use engine::EngineArgs;
 pub use eval::{EvalArgs, EvalCommand, EvalScoreArgs};
 pub use eval_repositories::{RepositoryArgs, WorkArgs};
 pub use eval_run::{AnswererArgs, EvalCompareArgs, EvalRunArgs};
+pub use govern::{
+    AuditArgs, AuditCommand, AuditExportArgs, AuditVerifyArgs, KeyArgs, KeyCommand, KeyListArgs, KeyNewArgs,
+    KeyRevokeArgs, KeyRotateArgs, PolicyArgs, PolicyCheckArgs, PolicyCommand, PolicyExplainArgs, When,
+};
 pub use launch::{ClientArg, LaunchArgs};
 pub use library::{ListArgs, PullArgs, RemoveArgs};
 pub use load::{
@@ -137,6 +142,12 @@ pub enum Command {
     Load(LoadArgs),
     /// What a model on machines of your own costs beside an API
     Cost(CostArgs),
+    /// Keys of a server: draw, list, rotate, revoke
+    Key(KeyArgs),
+    /// What keys may ask: check a file of rules, explain what it says to a request
+    Policy(PolicyArgs),
+    /// What a server did: verify and export the chain of it
+    Audit(AuditArgs),
     /// Start a coding agent that speaks to this machine's model
     Launch(LaunchArgs),
     /// Serve a tool of this program to other programs, over the Model Context Protocol

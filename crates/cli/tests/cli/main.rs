@@ -26,6 +26,7 @@ mod eval_run;
 mod faults;
 mod fine_tuning;
 mod generate;
+mod govern;
 mod inspect;
 mod kv_disk;
 mod launch;
