@@ -122,7 +122,7 @@ impl Journal {
                 ticket::close(change, ticket.id())?.ok_or(JournalError::NoTicket { id: ticket.id() })?;
             let cost = entry.used.cost();
             let mut record = Record::new(open.entry_of(entry), now_ms);
-            record.charge(&open, cost);
+            record.charge(open.id, open.admitted_ms, cost);
             ticket::settle(change, &open, &record)?;
             Ok(record)
         })
@@ -235,7 +235,7 @@ impl State {
                 let reason = "the server ended before the request was settled: its reservation is charged";
                 let entry = Entry { reason: reason.to_owned(), ..open.entry_of(entry) };
                 let mut record = Record::new(entry, now_ms);
-                record.charge(&open, open.charge);
+                record.charge(open.id, open.admitted_ms, open.charge);
                 ticket::settle(change, &open, &record)?;
                 Ok(record)
             })?;

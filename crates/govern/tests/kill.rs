@@ -11,9 +11,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
 
-use gptoss_govern::{
-    Audit, Charge, Digest, EntryQuery, Event, Journal, NotAdmitted, Record, Rules, Ticket, Used,
-};
+use gptoss_govern::{Audit, Charge, Digest, EntryQuery, Event, Journal, NotAdmitted, Rules, Ticket, Used};
 use libtest_mimic::{Arguments, Failed, Trial};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -135,7 +133,7 @@ fn kills(num: u64, seed: u64) -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     let mut random = StdRng::seed_from_u64(seed);
     let mut told = HashMap::<i64, Told>::new();
-    let mut num_lost = 0;
+    let mut seen = Seen::default();
     for round in 0..num {
         let mut command = Command::new(program());
         command.arg("child").arg(folder.path()).arg(round.to_string()).stdout(Stdio::piped());
@@ -145,9 +143,10 @@ fn kills(num: u64, seed: u64) -> Result<(), Failed> {
         Audit::open(folder.path())?.verify(None)?;
         let journal = Journal::open(Some(folder.path()), NOW + 1_000_000 + round as i64)?;
         journal.verify()?;
-        num_lost = check(&journal, &told)?;
+        seen.read(&journal)?;
+        check(&journal, &seen, &told)?;
     }
-    match num_lost {
+    match seen.num_lost {
         0 => Err("no kill left a request open: the load is none".into()),
         _ => Ok(()),
     }
@@ -180,53 +179,66 @@ fn hear(line: &str, told: &mut HashMap<i64, Told>) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Compares the journal with what was told, and budgets with sums made here. Gives how many were lost.
-fn check(journal: &Journal, told: &HashMap<i64, Told>) -> Result<usize, Failed> {
-    let mut records: Vec<Record> = Vec::new();
-    loop {
-        let after = records.last().map(|record| record.seq);
-        let more = journal.entries(&EntryQuery { after, ..EntryQuery::default() })?;
-        if more.is_empty() {
-            break;
+/// What the chain said so far.
+#[derive(Debug, Default)]
+struct Seen {
+    last: i64,
+    /// How each ticket ended, and what was charged.
+    by_ticket: HashMap<i64, (Event, i64)>,
+    /// Tokens of each account.
+    sums: HashMap<String, u64>,
+    num_lost: usize,
+}
+
+impl Seen {
+    /// Reads on. No ticket may end twice, ever.
+    fn read(&mut self, journal: &Journal) -> Result<(), Failed> {
+        loop {
+            let query = EntryQuery { after: Some(self.last), ..EntryQuery::default() };
+            let records = journal.entries(&query)?;
+            let Some(last) = records.last() else { return Ok(()) };
+            self.last = last.seq;
+            for record in records {
+                let ticket = record.ticket.ok_or("an entry without a ticket")?;
+                if self.by_ticket.insert(ticket, (record.event, record.charged_tokens)).is_some() {
+                    return Err(format!("the ticket {ticket} ended twice").into());
+                }
+                self.num_lost += usize::from(record.event == Event::RequestLost);
+                for account in [format!("key:{}", record.tenant), format!("group:{}", record.group)] {
+                    *self.sums.entry(account).or_default() += record.charged_tokens.unsigned_abs();
+                }
+            }
         }
-        records.extend(more);
     }
-    let mut by_ticket = HashMap::<i64, &Record>::new();
-    let mut sums = HashMap::<String, u64>::new();
-    for record in &records {
-        let ticket = record.ticket.ok_or("an entry without a ticket")?;
-        if by_ticket.insert(ticket, record).is_some() {
-            return Err(format!("the ticket {ticket} ended twice").into());
-        }
-        *sums.entry(format!("key:{}", record.tenant)).or_default() += record.charged_tokens.unsigned_abs();
-        *sums.entry(format!("group:{}", record.group)).or_default() += record.charged_tokens.unsigned_abs();
-    }
+}
+
+/// Compares the chain with what was told, and budgets with sums made here.
+fn check(journal: &Journal, seen: &Seen, told: &HashMap<i64, Told>) -> Result<(), Failed> {
     for (id, told) in told {
-        let record = by_ticket.get(id).ok_or_else(|| format!("the ticket {id} has no end: {told:?}"))?;
-        let is_lost = record.event == Event::RequestLost;
+        let ended = seen.by_ticket.get(id).ok_or_else(|| format!("the ticket {id} has no end: {told:?}"))?;
+        let (event, charged) = *ended;
         let expect = match &told.ended {
-            Some((_, charged)) if !is_lost => *charged,
-            Some(_) => return Err(format!("the ticket {id} was lost after it had ended: {told:?}").into()),
+            Some(_) if event == Event::RequestLost => {
+                return Err(format!("the ticket {id} was lost after it had ended: {told:?}").into());
+            }
+            Some((_, charged)) => *charged,
             // Ended or not, it was not said.
-            None if is_lost => told.reserved.ok_or("a ticket that was not admitted")?,
+            None if event == Event::RequestLost => told.reserved.ok_or("a ticket that was not admitted")?,
             None => continue,
         };
-        if record.charged_tokens != expect {
-            return Err(format!("the ticket {id} was charged {}: {told:?}", record.charged_tokens).into());
+        if charged != expect {
+            return Err(format!("the ticket {id} was charged {charged}: {told:?}").into());
         }
     }
-    let rules = rules();
-    for key in rules.keys() {
+    for key in rules().keys() {
         for spent in journal.spent(key, NOW)? {
-            let sum = sums.get(&spent.account).copied().unwrap_or_default();
+            let sum = seen.sums.get(&spent.account).copied().unwrap_or_default();
             let is_tokens = spent.budget.amount.unit() == "tokens";
-            if spent.reserved != 0
-                || is_tokens && spent.spent != sum
-                || spent.spent > spent.budget.amount.value()
-            {
+            let is_over = spent.spent > spent.budget.amount.value();
+            if spent.reserved != 0 || is_tokens && spent.spent != sum || is_over {
                 return Err(format!("{spent:?}, but its entries are {sum}").into());
             }
         }
     }
-    Ok(records.iter().filter(|record| record.event == Event::RequestLost).count())
+    Ok(())
 }

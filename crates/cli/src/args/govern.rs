@@ -203,10 +203,9 @@ pub enum AuditCommand {
 
 /// `gptoss audit verify`.
 #[derive(Debug, Args)]
-#[group(id = "chain", required = true, multiple = false, args = ["state_dir", "file"])]
 pub struct AuditVerifyArgs {
     /// The folder of `serve --state-dir`, also while the server runs
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", required_unless_present = "file", conflicts_with = "file")]
     pub state_dir: Option<PathBuf>,
     /// An export, instead of a folder; `-` for standard input
     #[arg(long, value_name = "FILE")]

@@ -6,6 +6,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::charge::count;
 use crate::error::JournalError;
 use crate::key::{Account, Amount, Budget};
 
@@ -122,7 +123,7 @@ pub(super) fn charge(
     }
     let sql = "UPDATE windows SET spent = spent + ?3
         WHERE account = ?1 AND unit = ?2 AND start_ms <= ?4 AND end_ms > ?4";
-    let charged = super::entry::count(amount.value());
+    let charged = count(amount.value());
     let mut statement = connection.prepare_cached(sql)?;
     statement.execute(params![account.name(), amount.unit(), charged, admitted_ms])?;
     Ok(())

@@ -387,7 +387,3 @@ fn end(mut rest: impl BufRead, line: &str, walk: Walk) -> Result<Summary, NotVer
         false => Err(NotVerified::at(at, "there is something behind the head")),
     }
 }
-
-#[cfg(test)]
-#[path = "chain/tests.rs"]
-mod tests;

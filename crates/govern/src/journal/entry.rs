@@ -3,12 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::charge::Charge;
-use super::ticket::OpenTicket;
+use super::charge::{Charge, count};
 use crate::clip::{NAME_BYTES_MAX, REASON_BYTES_MAX, clip};
-
-/// Most of one charge or count, so that sums of millions stay within 64 bits. Units: tokens or micro-dollars.
-pub(super) const CHARGE_MAX: u64 = 1_000_000_000_000;
 
 /// An event as its witness tells it. Texts that do not apply are empty, numbers 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -255,22 +251,18 @@ impl Record {
     }
 
     /// Makes it the end of a ticket, which costs as much.
-    pub(super) fn charge(&mut self, ticket: &OpenTicket, cost: Charge) {
-        self.ticket = Some(ticket.id);
-        self.admitted_ms = ticket.admitted_ms;
+    pub(super) fn charge(&mut self, ticket: i64, admitted_ms: i64, cost: Charge) {
+        self.ticket = Some(ticket);
+        self.admitted_ms = admitted_ms;
         self.charged_tokens = count(cost.tokens);
         self.charged_micro_usd = count(cost.micro_usd);
     }
 }
 
-/// A count that sums can take.
-pub(super) fn count(number: u64) -> i64 {
-    number.min(CHARGE_MAX).cast_signed()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::charge::CHARGE_MAX;
 
     #[test]
     fn events_have_one_name_in_code_and_in_files() {

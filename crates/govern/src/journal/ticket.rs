@@ -3,8 +3,8 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::account;
-use super::charge::Charge;
-use super::entry::{CHARGE_MAX, Entry, Event, Record, count};
+use super::charge::{CHARGE_MAX, Charge, count};
+use super::entry::{Entry, Event, Record};
 use super::rate::{self, Rate, TooMany};
 use crate::clip::{NAME_BYTES_MAX, clip};
 use crate::error::JournalError;
