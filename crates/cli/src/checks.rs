@@ -16,7 +16,7 @@ use crate::model_source::{ModelSource, Opened, context, dense};
 use crate::named_model::NamedModel;
 use crate::otlp::Collector;
 use crate::served_models::Prepared;
-use crate::{functions, serve, served_guard, served_rules};
+use crate::{functions, serve, served_guard, served_rules, served_tls};
 
 /// What `serve` would stumble over.
 pub fn of_serve(args: &ServeArgs) -> Vec<Finding> {
@@ -31,6 +31,7 @@ pub fn of_serve(args: &ServeArgs) -> Vec<Finding> {
         });
     }
     findings.push(exposure(args));
+    findings.extend(tls(args));
     findings.extend(args.api_key_file.as_deref().map(|file| keys(args, file)));
     findings.extend(args.govern.as_deref().map(|file| rules(args, file)));
     let folders = [("state folder", &args.state_dir), ("prompt folder", &args.engine.kv_disk)];
@@ -38,6 +39,19 @@ pub fn of_serve(args: &ServeArgs) -> Vec<Finding> {
     findings.extend(combination(&args.compute, &args.engine));
     findings.extend(collector(args));
     findings
+}
+
+/// Whether the files of TLS can be used.
+fn tls(args: &ServeArgs) -> Option<Finding> {
+    let tls = match served_tls::open(args) {
+        Ok(tls) => tls?,
+        Err(error) => return Some(Finding::of_error("TLS", &error)),
+    };
+    let warnings = served_tls::warnings(args, &tls);
+    Some(match warnings.is_empty() {
+        true => Finding::ok("TLS", "the certificate and its key can be used".to_owned()),
+        false => Finding::warn("TLS", warnings.join("; "), "give another certificate or key"),
+    })
 }
 
 /// Where traces go, if they go anywhere.

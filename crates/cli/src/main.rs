@@ -80,6 +80,7 @@ mod served_filter;
 mod served_guard;
 mod served_models;
 mod served_rules;
+mod served_tls;
 mod served_tools;
 mod show;
 mod state_folder;

@@ -9,15 +9,16 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
+use gptoss_guard::Guard;
 use gptoss_server::{
-    App, CorsOrigin, Keys, Limits, Log, LogFormat, Prompts, ReasoningField, listen, run as serve,
+    App, CorsOrigin, Keys, Limits, Log, LogFormat, Prompts, ReasoningField, Tls, ToolHost, bind, run as serve,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -39,6 +40,7 @@ use crate::served_filter::ServedFilter;
 use crate::served_guard;
 use crate::served_models::{NamedSource, Planned, Prepared, Serving, served_name};
 use crate::served_rules;
+use crate::served_tls;
 use crate::served_tools;
 use crate::supervisor::{Supervisor, attended};
 use crate::train::JobRunner;
@@ -69,9 +71,14 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     };
     exposed(args, host, &keys)?;
     let prompts = args.prompts.as_deref().map_or_else(|| Ok(Prompts::default()), prompt_folder::read)?;
+    let tls = served_tls::open(args)?;
+    // Before models are loaded: a port that is taken is told at once.
+    let bound = bind((host, args.port).into(), keys.are_asked_for())?;
     let (collector, note) = Collector::of_environment(args.otlp_endpoint.as_deref())?;
-    write_notes(args, &keys, note.as_deref())?;
-    let training = training(args)?;
+    write_notes(args, (host, tls.as_deref()), &keys, note.as_deref())?;
+    let training = training(args)?
+        .map(|(threads, folder)| Ok::<_, Error>((runner(args, threads)?, folder)))
+        .transpose()?;
     let tools = served_tools::open(args)?;
     let filter =
         args.redact.as_deref().map(|folder| ServedFilter::open(folder, args.compute.threads)).transpose()?;
@@ -98,36 +105,25 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
         .with_adapter_root(adapter_root(args)?)
         .with_reasoning_field(reasoning_field(args.reasoning_field))
         .with_log_format(format)
+        .with_tls(tls.clone())
         .with_traces(traces);
-    let app = match tools {
-        Some(tools) => app.with_tools(tools),
-        None => app,
-    };
-    let app = match guard {
-        Some(guard) => app.with_guard(guard, served_guard::ask())?,
-        None => app,
-    };
-    let app = match filter {
-        Some(filter) => app.with_redactor(Arc::new(filter)),
-        None => app,
-    };
-    let app = match training {
-        Some((threads, folder)) => app.with_training(Arc::new(runner(args, threads)?), &folder)?,
-        None => app,
-    };
+    let app = with_offers(app, (tools, guard), filter, training)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     runtime.block_on(async {
-        let listener = listen((host, args.port).into(), app.asks_for_keys()).await?;
+        let listener = bound.listen()?;
         let address = listener.local_addr().context("the port has no address")?;
         // Whoever reads the address may send signals.
         let parent = args.until_stdin_ends.then(end_of_stdin);
         if let Some(governance) = governance {
             served_rules::follow(args, governance, reload.subscribe(), Arc::clone(&notices));
         }
+        if let Some(tls) = &tls {
+            tokio::spawn(served_tls::follow(Arc::clone(tls), reload.subscribe(), Arc::clone(&notices)));
+        }
         reload.follow_hangups(notices)?;
         let stop = stop_signal(Duration::from_secs(args.stop_grace), parent)?;
-        print(&plans, budget, address)?;
+        print(&plans, budget, (address, tls.is_some()))?;
         let stop = attended(Supervisor::of_environment(), app.pulse(), format!("at {address}"), stop);
         serve(listener, app, stop).await;
         anyhow::Ok(())
@@ -141,6 +137,33 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
         written.wait(LOG_PATIENCE);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// With what the flags turn on besides the models.
+///
+/// Errors: a policy whose model is not served; a folder that cannot be made.
+fn with_offers(
+    app: App,
+    (tools, guard): (Option<Arc<dyn ToolHost>>, Option<Guard>),
+    filter: Option<ServedFilter>,
+    training: Option<(JobRunner, PathBuf)>,
+) -> Result<App> {
+    let app = match tools {
+        Some(tools) => app.with_tools(tools),
+        None => app,
+    };
+    let app = match guard {
+        Some(guard) => app.with_guard(guard, served_guard::ask())?,
+        None => app,
+    };
+    let app = match filter {
+        Some(filter) => app.with_redactor(Arc::new(filter)),
+        None => app,
+    };
+    Ok(match training {
+        Some((runner, folder)) => app.with_training(Arc::new(runner), &folder)?,
+        None => app,
+    })
 }
 
 /// The folder whose adapters requests may load.
@@ -186,9 +209,24 @@ fn runner(args: &ServeArgs, threads: u16) -> Result<JobRunner> {
 }
 
 /// Says what an operator should know before anything is loaded.
-fn write_notes(args: &ServeArgs, keys: &Keys, note: Option<&str>) -> io::Result<()> {
+fn write_notes(
+    args: &ServeArgs,
+    (host, tls): (IpAddr, Option<&Tls>),
+    keys: &Keys,
+    note: Option<&str>,
+) -> io::Result<()> {
     if let Some(note) = note {
         writeln!(io::stderr(), "note: {note}")?;
+    }
+    for warning in tls.into_iter().flat_map(|tls| served_tls::warnings(args, tls)) {
+        writeln!(io::stderr(), "warning: {warning}")?;
+    }
+    if tls.is_none() && !host.is_loopback() {
+        writeln!(
+            io::stderr(),
+            "note: keys and texts cross the network in the clear: give --tls-cert and --tls-key, or put a \
+             proxy that speaks TLS before --host 127.0.0.1"
+        )?;
     }
     if args.cors_origin.contains(&CorsOrigin::Any) && !keys.are_asked_for() {
         writeln!(
@@ -400,7 +438,7 @@ fn prepared(args: &ServeArgs) -> Result<Prepared> {
 }
 
 /// The memory, the address, and a line to try.
-fn print(plans: &[Planned], budget: Option<u64>, address: std::net::SocketAddr) -> io::Result<()> {
+fn print(plans: &[Planned], budget: Option<u64>, (address, is_tls): (SocketAddr, bool)) -> io::Result<()> {
     let mut out = io::stdout().lock();
     for planned in plans.iter().filter(|planned| !planned.terms.is_empty()) {
         if plans.len() > 1 {
@@ -410,7 +448,7 @@ fn print(plans: &[Planned], budget: Option<u64>, address: std::net::SocketAddr) 
     }
     let Some((first, others)) = plans.split_first() else { return Ok(()) };
     let name = &first.served.name;
-    let page = format!("http://{address}/");
+    let page = format!("{}://{address}/", if is_tls { "https" } else { "http" });
     writeln!(
         out,
         "\n{name} is served at {page}v1 ; talk to it at {page} ; the API is described at {page}docs"
@@ -438,10 +476,7 @@ fn print(plans: &[Planned], budget: Option<u64>, address: std::net::SocketAddr) 
     }
     let body =
         format!(r#"{{"model": "{name}", "messages": [{{"role": "user", "content": "What is 27 + 58?"}}]}}"#);
-    writeln!(
-        out,
-        "\ncurl http://{address}/v1/chat/completions -H 'content-type: application/json' -d '{body}'\n"
-    )?;
+    writeln!(out, "\ncurl {page}v1/chat/completions -H 'content-type: application/json' -d '{body}'\n")?;
     out.flush()
 }
 

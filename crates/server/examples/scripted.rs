@@ -47,7 +47,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let models = Models::one(model, LoadedModel { assistant, unload: Box::new(|| {}), adapters: None });
     let app = App::new(models, Limits::default(), Keys::default(), None, log)?;
     let app = app.with_tools(Arc::new(tool_host::TestHost::default()));
-    let listener = listen(([127, 0, 0, 1], port).into(), false).await?;
+    let listener = listen(([127, 0, 0, 1], port).into(), false)?;
     println!("listening on {}", listener.local_addr()?);
     run(listener, app, std::future::pending()).await;
     Ok(())

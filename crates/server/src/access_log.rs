@@ -2,8 +2,8 @@
 //!
 //! An answer in one piece has ended when it is made; a stream when its last byte was taken or its reader went
 //! away; a request whose client goes away before the answer ends without one. A line holds when, method,
-//! route, status, how long, request id, tenant, model and numbers of tokens, and nothing that a client or the
-//! model has said.
+//! route, status, how long, request id, tenant, the subject of the client's
+//! certificate, model and numbers of tokens, and nothing that a client or the model has said.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -18,6 +18,7 @@ use futures_util::{StreamExt, stream};
 use gptoss_api::usage::TokenUsage;
 use serde_json::json;
 
+use crate::client_name::ClientName;
 use crate::trace::{RequestTrace, TraceParent, Traces, Work};
 
 /// Takes one line of log.
@@ -110,6 +111,8 @@ pub(crate) struct Line {
     status: u16,
     /// Whose request it is, once that is known.
     pub(crate) tenant: Option<String>,
+    /// Whose certificate its connection has.
+    pub(crate) client: Option<ClientName>,
     /// The trace that it belongs to; None when it has none.
     pub(crate) trace: Option<TraceParent>,
     /// What it took.
@@ -129,6 +132,7 @@ impl Line {
             begun,
             status: CLIENT_GONE,
             tenant: None,
+            client: None,
             trace: None,
             spent: None,
             is_open: Arc::new(AtomicBool::new(true)),
@@ -171,6 +175,9 @@ impl Line {
         if let Some(tenant) = self.tenant.as_ref().filter(|tenant| !tenant.is_empty()) {
             text.push_str(&format!(" tenant={tenant}"));
         }
+        if let Some(ClientName(subject)) = &self.client {
+            text.push_str(&format!(" certificate={subject}"));
+        }
         if let Some(Work { model, tokens, .. }) = work {
             let TokenUsage { prompt, cached, completion, .. } = tokens;
             text.push_str(&format!(
@@ -191,6 +198,9 @@ impl Line {
         });
         if let Some(tenant) = self.tenant.as_ref().filter(|tenant| !tenant.is_empty()) {
             line["tenant"] = json!(tenant);
+        }
+        if let Some(ClientName(subject)) = &self.client {
+            line["certificate"] = json!(**subject);
         }
         if let Some(Work { model, tokens, .. }) = work {
             let TokenUsage { prompt, cached, completion, .. } = tokens;

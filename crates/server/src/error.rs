@@ -61,6 +61,14 @@ pub enum Error {
         /// What is wrong, and what to do about it.
         problem: String,
     },
+    /// A file of TLS.
+    #[error("cannot speak TLS with {path}: {problem}")]
+    Tls {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do about it.
+        problem: TlsProblem,
+    },
     /// Two models have one name.
     #[error("two models are called {name:?}; give each a name of its own: --model NAME=SOURCE")]
     ModelName {
@@ -87,6 +95,41 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+/// Why a file of TLS cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsProblem {
+    /// It cannot be read.
+    #[error("{0}")]
+    Unreadable(std::io::Error),
+    /// It is no PEM with a certificate.
+    #[error(
+        "it holds no certificate in PEM (-----BEGIN CERTIFICATE-----); one in DER becomes PEM by \
+         `openssl x509 -inform der -in FILE`"
+    )]
+    NoCertificate,
+    /// It is a key.
+    #[error("it holds a private key and no certificate; are --tls-cert and --tls-key swapped?")]
+    KeyAlone,
+    /// It has no key.
+    #[error(
+        "it holds no private key in PEM (-----BEGIN PRIVATE KEY-----); the key's file belongs there, not the \
+         certificate's"
+    )]
+    NoKey,
+    /// Its key has a password.
+    #[error(
+        "its private key is encrypted, and nobody is asked for a password here; \
+         `openssl pkey -in FILE -out PLAIN` writes one without, which only this user should be able to read"
+    )]
+    EncryptedKey,
+    /// The key is another certificate's.
+    #[error("its private key is not that of the certificate; give the two that were made together")]
+    Mismatch,
+    /// rustls cannot use it.
+    #[error("it cannot be used: {0}")]
+    Unusable(String),
 }
 
 /// What the system said of a file or a folder, with what to do about it.

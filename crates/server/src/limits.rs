@@ -66,6 +66,10 @@ pub struct Limits {
     pub connections_max: usize,
     /// How long a client may take to send the head of a request, and a connection may have none.
     pub head_patience: Duration,
+    /// How long the handshake of TLS may take.
+    pub handshake_patience: Duration,
+    /// How often the files of TLS are looked at.
+    pub certificate_look: Duration,
     /// How long a body may pause on its way.
     pub body_patience: Duration,
     /// How long a whole body may take.
@@ -104,6 +108,8 @@ impl Default for Limits {
             socket_time: Duration::from_secs(3600),
             connections_max: 512,
             head_patience: Duration::from_secs(10),
+            handshake_patience: Duration::from_secs(10),
+            certificate_look: Duration::from_secs(10),
             body_patience: Duration::from_secs(10),
             body_time: Duration::from_secs(60),
             write_patience: Duration::from_secs(30),

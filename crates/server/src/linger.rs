@@ -34,6 +34,11 @@ impl Unread {
         WatchedBody { body, has_ended: false, unread: self.clone() }
     }
 
+    /// A client may be sending what nobody will read.
+    pub(crate) fn leave(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
     /// Whether a client may still be sending.
     pub(crate) fn is_left(&self) -> bool {
         self.0.load(Ordering::Relaxed)

@@ -349,7 +349,8 @@ pub(crate) async fn page(State(app): State<Shared>) -> Html<String> {
         rows.push_str(&format!("<tr><td><code>{method}</code><td><code>{path}</code><td>{summary}\n"));
     }
     let name = app.models.first().served.name.replace('&', "&amp;").replace('<', "&lt;");
-    Html(PAGE.replace("{model}", &name).replace("{rows}", &rows))
+    let scheme = if app.tls.is_some() { "https" } else { "http" };
+    Html(PAGE.replace("{scheme}", scheme).replace("{model}", &name).replace("{rows}", &rows))
 }
 
 const PAGE: &str = r#"<!doctype html>
@@ -359,7 +360,7 @@ pre{background:#eee;padding:1em;overflow:auto}</style>
 <h1>gptoss</h1>
 <p>This server speaks OpenAI's API over the model <code>{model}</code>.
 The whole description, with every field, is <a href="/openapi.json">/openapi.json</a>.</p>
-<pre>curl http://HOST:PORT/v1/chat/completions -H 'content-type: application/json' \
+<pre>curl {scheme}://HOST:PORT/v1/chat/completions -H 'content-type: application/json' \
   -d '{"model": "{model}", "messages": [{"role": "user", "content": "What is 27 + 58?"}]}'</pre>
 <table>{rows}</table>
 <p><a href="/health">/health</a>, <a href="/ready">/ready</a> and <a href="/metrics">/metrics</a> tell how the server is.</p>

@@ -22,6 +22,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::sync::{Notify, OnceCell, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep_until};
 
+use crate::client_name::ClientName;
 use crate::linger::{Unread, WatchedBody};
 use crate::paths;
 
@@ -181,17 +182,20 @@ pub(crate) struct Placed {
     guest: Arc<Guest>,
     is_stopping: watch::Receiver<bool>,
     unread: Unread,
+    /// Whose certificate the connection has.
+    client: Option<ClientName>,
     names: &'static [&'static str],
 }
 
 impl Placed {
-    /// For a connection, which sees in `unread` what its requests leave; `names` are the first parts of the
+    /// For a connection, which sees in `unread` what its requests leave, of a client with a certificate or
+    /// without; `names` are the first parts of the
     /// paths below `/v1`.
     pub(crate) fn new(
         routes: Router,
         guest: Guest,
         is_stopping: watch::Receiver<bool>,
-        unread: Unread,
+        (unread, client): (Unread, Option<ClientName>),
         names: &'static [&'static str],
     ) -> Placed {
         Placed {
@@ -199,6 +203,7 @@ impl Placed {
             guest: Arc::new(guest),
             is_stopping,
             unread,
+            client,
             names,
         }
     }
@@ -218,6 +223,9 @@ impl Service<Request<Incoming>> for Placed {
         paths::settle(request.uri_mut(), self.names);
         let (routes, guest) = (self.routes.clone(), Arc::clone(&self.guest));
         let is_stopping = self.is_stopping.clone();
+        if let Some(client) = &self.client {
+            request.extensions_mut().insert(client.clone());
+        }
         Box::pin(async move {
             let place = guest.place(is_stopping).await;
             request.extensions_mut().insert(place);

@@ -24,6 +24,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::access_log::{Line, RequestId};
 use crate::bill::{Bill, REFUSED};
+use crate::client_name::ClientName;
 use crate::gate::{self, Gate};
 use crate::keys::Caller;
 use crate::path_class::path_class;
@@ -298,6 +299,7 @@ async fn request_layer(State(app): State<Shared>, mut request: Request, next: Ne
     let drawn = ids::try_random("req");
     let id = own_id(&request).or_else(|| drawn.clone().ok()).unwrap_or_default();
     let mut line = Line::new(&app.log, request.method().clone(), path, id.clone(), begun);
+    line.client = request.extensions().get::<ClientName>().cloned();
     // A page that is looked at every few seconds is nothing to trace.
     if app.log.traces.is_some() && route != METRICS {
         line.trace = Some(TraceParent::of(request.headers()));

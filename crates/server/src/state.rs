@@ -33,6 +33,7 @@ use crate::response_log::LiveResponses;
 use crate::roster::Keep;
 use crate::store::Store;
 use crate::thinking_key::ThinkingKey;
+use crate::tls::Tls;
 use crate::tool_host::ToolHost;
 use crate::trace::Traces;
 use crate::training::TrainingRunner;
@@ -66,6 +67,8 @@ pub struct App {
     pub(crate) log: AccessLog,
     /// Names under which a loopback address may be asked for, besides its own.
     pub(crate) allowed_hosts: Vec<String>,
+    /// None: HTTP is spoken in the clear.
+    pub(crate) tls: Option<Arc<Tls>>,
     /// Pages that may use the server.
     pub(crate) cors_origins: Vec<CorsOrigin>,
     /// Prompts that requests may name.
@@ -114,6 +117,7 @@ impl App {
             sockets: Arc::new(Semaphore::new((limits.connections_max / 2).clamp(1, Semaphore::MAX_PERMITS))),
             metrics: Metrics::default(),
             allowed_hosts: Vec::new(),
+            tls: None,
             cors_origins: Vec::new(),
             prompts: Prompts::default(),
             reasoning_field: ReasoningField::default(),
@@ -129,6 +133,11 @@ impl App {
     /// Also known by these names, which requests may have as their host or origin.
     pub fn with_allowed_hosts(self, allowed_hosts: Vec<String>) -> App {
         App { allowed_hosts, ..self }
+    }
+
+    /// Over TLS.
+    pub fn with_tls(self, tls: Option<Arc<Tls>>) -> App {
+        App { tls, ..self }
     }
 
     /// Usable by pages of these origins.

@@ -54,6 +54,12 @@ impl TimedStream {
         TimedStream { stream, patience, is_stopping, waiting_since: None, look, unread, linger: None }
     }
 
+    /// The first byte that came and was not read; it stays where it is. None at the end.
+    pub(crate) async fn first_byte(&self) -> io::Result<Option<u8>> {
+        let mut byte = [0];
+        Ok((self.stream.peek(&mut byte).await? > 0).then_some(byte[0]))
+    }
+
     fn patience(&self) -> Duration {
         match *self.is_stopping.borrow() {
             true => self.patience.stopping.min(self.patience.usual),

@@ -42,6 +42,16 @@ pub struct ServeArgs {
     /// audited in a journal in --state-dir, and read again at SIGHUP
     #[arg(long, value_name = "FILE", conflicts_with = "api_key_file")]
     pub govern: Option<PathBuf>,
+    /// Speak TLS with this certificate: PEM, with those that lead to its authority behind it. It is read
+    /// again when it changes, and at SIGHUP
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The private key of --tls-cert: PEM, not encrypted
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Let in only clients with a certificate of these authorities: PEM. Keys are asked for as without it
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_client_ca: Option<PathBuf>,
     /// Seconds without use after which a model is unloaded; 0 is never [default: 0 for one model, 1800 for
     /// each of several]
     #[arg(long, value_name = "SECONDS")]

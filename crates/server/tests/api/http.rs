@@ -94,7 +94,8 @@ pub fn raw(address: SocketAddr, text: impl AsRef<[u8]>) -> Answer {
     parse(&bytes)
 }
 
-fn parse(bytes: &[u8]) -> Answer {
+/// The answer that these bytes are.
+pub fn parse(bytes: &[u8]) -> Answer {
     let at = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("headers");
     let head = String::from_utf8_lossy(&bytes[..at]).into_owned();
     let mut lines = head.lines();

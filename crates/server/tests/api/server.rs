@@ -161,7 +161,7 @@ impl Server {
             let runtime =
                 tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             runtime.block_on(async {
-                let listener = listen(([127, 0, 0, 1], 0).into(), false).await.unwrap();
+                let listener = listen(([127, 0, 0, 1], 0).into(), false).unwrap();
                 told.send(listener.local_addr().unwrap()).unwrap();
                 run(listener, app, async {
                     // A server that is dropped without a word stops too.
