@@ -5,6 +5,7 @@ use std::env;
 use anyhow::{Context, Result};
 use gptoss_tools::browser::{Backend, Corpus, EXA_URL, Guard, Key, Limits, Service, Web, YOU_COM_URL};
 
+use crate::air_gap;
 use crate::args::BrowserSource;
 use crate::failure::usage;
 
@@ -23,8 +24,9 @@ pub fn check(source: Option<&BrowserSource>, is_on: bool) -> Result<Option<&Brow
 
 /// Opens a source.
 ///
-/// Errors: a usage error for a key that is not set; a folder or address that cannot be used.
+/// Errors: a usage error for a key that is not set, or for what nothing may leave to; a folder or address that cannot be used.
 pub fn open(source: &BrowserSource) -> Result<Backend> {
+    air_gap::check_browser(source)?;
     let web = || Web::new(Guard::default());
     Ok(match source {
         BrowserSource::Corpus(folder) => {

@@ -27,6 +27,7 @@ use gptoss_turn::Call;
 
 use crate::agent::made_files::{MadeFiles, lines_of};
 use crate::agent::{Approver, narrator};
+use crate::air_gap;
 use crate::args::{ApproveArg, ChatArgs};
 use crate::failure;
 use crate::generation::{self, ConversationHead, Session};
@@ -44,6 +45,7 @@ const NO_RESULT: &str = r#"{"error": "the function failed and gave no result"}"#
 
 /// Runs the command.
 pub fn run(args: &ChatArgs) -> Result<ExitCode> {
+    args.browser.as_ref().map_or(Ok(()), air_gap::check_browser)?;
     let (session, head) = generation::prepare(&args.generation)?;
     let mut chat = Chat {
         session,

@@ -17,6 +17,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result, bail};
 use signal_hook::consts::SIGINT;
 
+use crate::air_gap;
 use crate::args::{self, LaunchArgs, ServeArgs};
 use crate::config::{self, Layers};
 use crate::failure::usage;
@@ -31,6 +32,7 @@ const CONTEXT_WANTED: u64 = 16_384;
 
 /// Runs the command.
 pub fn run(args: &LaunchArgs) -> Result<ExitCode> {
+    air_gap::refused(gptoss_egress::check("launch"))?;
     let key = args.key_file.as_deref().map(key).transpose()?;
     let settings = serve_settings(args)?;
     let running = running(args, &settings, key.as_deref())?;

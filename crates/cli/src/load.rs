@@ -30,6 +30,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::air_gap;
 use crate::args::{ArrivalsArg, LoadArgs, SendingArgs};
 use crate::failure::usage;
 use crate::input;
@@ -78,6 +79,7 @@ impl fmt::Display for Level {
 /// Errors: an address or key that cannot be one (usage), a server that lists no model, a file that cannot be
 /// read or written.
 pub fn run(args: &LoadArgs) -> Result<ExitCode> {
+    air_gap::refused(gptoss_egress::check("load"))?;
     let server = Server::new(&base(&args.url)?, args.endpoint, authorization(args)?, args.sending.timeout);
     let [output, plot] = [&args.output, &args.plot].map(|file| file.as_deref().map(Target::at).transpose());
     let (output, plot) = (output?, plot?);

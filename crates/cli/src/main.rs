@@ -10,6 +10,7 @@
 
 mod adapter;
 mod agent;
+mod air_gap;
 mod args;
 mod audit;
 mod batch;
@@ -106,6 +107,9 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return failure::report(&error),
     };
+    if let Err(error) = air_gap::begin(&cli) {
+        return failure::report(&error);
+    }
     let ended = match &cli.command {
         Command::Chat(args) => chat::run(args),
         Command::Run(args) => run::run(args),

@@ -14,22 +14,28 @@ use gptoss_tools::browser::{Browser, Limits};
 use gptoss_tools::mcp::{OfferedTool, OwnPython, ToolOffer, serve_mcp_http, serve_mcp_stdio};
 use tokio::net::TcpListener;
 
+use crate::air_gap;
 use crate::args::{BrowserSource, McpArgs, McpToolCommand};
 use crate::browser;
 use crate::cells;
 
 /// Runs the command.
 pub fn run(args: &McpArgs) -> Result<ExitCode> {
-    let (offer, clients) = match &args.tool {
-        McpToolCommand::Browser { source, clients } => (browser(source)?, clients),
-        McpToolCommand::Python { clients } => (python()?, clients),
+    let (McpToolCommand::Browser { clients, .. } | McpToolCommand::Python { clients }) = &args.tool;
+    let listener = clients.http.map(bind).transpose()?;
+    if listener.is_some() {
+        air_gap::wall()?;
+    }
+    let offer = match &args.tool {
+        McpToolCommand::Browser { source, .. } => browser(source)?,
+        McpToolCommand::Python { .. } => python()?,
     };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     runtime.block_on(async {
-        match clients.http {
+        match listener {
             None => serve_mcp_stdio(&offer).await.context("the client on standard input"),
-            Some(address) => http(address, offer).await,
+            Some(listener) => http(listener, offer).await,
         }
     })?;
     // A read of standard input may never end.
@@ -56,9 +62,18 @@ fn python() -> Result<ToolOffer> {
     }))
 }
 
-async fn http(address: SocketAddr, offer: ToolOffer) -> Result<()> {
-    let listener =
-        TcpListener::bind(address).await.with_context(|| format!("--http: cannot listen at {address}"))?;
+/// Before anything else: then no socket is made any more.
+fn bind(address: SocketAddr) -> Result<std::net::TcpListener> {
+    let bind = || {
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        std::io::Result::Ok(listener)
+    };
+    bind().with_context(|| format!("--http: cannot listen at {address}"))
+}
+
+async fn http(listener: std::net::TcpListener, offer: ToolOffer) -> Result<()> {
+    let listener = TcpListener::from_std(listener).context("--http")?;
     let address = listener.local_addr().context("the port has no address")?;
     if !address.ip().is_loopback() {
         eprintln!("warning: whoever reaches {address} may use this tool; no key is asked for");

@@ -19,12 +19,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use gptoss_egress::is_closed;
 use gptoss_server::{Log, RequestTrace, Traces};
 use hyper::Uri;
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 
+use crate::air_gap;
 use crate::failure::usage;
 use client::Client;
 use spans::SpanWriter;
@@ -86,9 +88,16 @@ impl Collector {
     /// As [`Collector::find`], with the program's environment, and what is to be known about it, if anything.
     /// What the environment says is for all programs, and one that cannot use it does its work without.
     ///
-    /// Errors: a usage error, when the flag is no address.
+    /// Errors: a usage error, when the flag is no address, or nothing may leave.
     pub fn of_environment(flag: Option<&str>) -> Result<(Option<Collector>, Option<String>)> {
         match Collector::find(flag, |name| env::var(name).ok()) {
+            Ok(Some(_)) if flag.is_some() && is_closed() => {
+                air_gap::refused(gptoss_egress::check("--otlp-endpoint"))?;
+                Ok((None, None))
+            }
+            Ok(Some(Collector { url, .. })) if is_closed() => {
+                Ok((None, Some(format!("no traces are sent to {url}: --air-gap allows no connection"))))
+            }
             Ok(found) => {
                 let note = found.as_ref().and_then(Collector::note);
                 Ok((found, note))

@@ -24,6 +24,7 @@ use hf_hub::api::sync::{Api, ApiBuilder, ApiRepo};
 use hf_hub::{Cache, CacheRepo};
 use indicatif::HumanBytes;
 
+use crate::air_gap;
 use crate::args::PullArgs;
 use crate::failure::usage;
 use crate::hub::{self, Settings};
@@ -43,6 +44,7 @@ const LISTING_BYTES_MAX: u64 = 32 << 20;
 /// Errors: a name or revision that cannot be one (usage); what the hub, the network or the disk refuses; a
 /// file that is not what the hub promised, which is removed.
 pub fn run(args: &PullArgs) -> Result<ExitCode> {
+    air_gap::refused(gptoss_egress::check("pull"))?;
     let PullArgs { repository, revision, include } = args;
     let (name, quantization) = hub::name_and_quantization(repository);
     let name = &name;

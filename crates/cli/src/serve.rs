@@ -23,6 +23,7 @@ use gptoss_server::{
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
+use crate::air_gap;
 use crate::args::{DeviceArg, LogForm, ReasoningName, ServeArgs};
 use crate::failure::usage;
 use crate::interrupt::EXIT_INTERRUPTED;
@@ -74,6 +75,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     let tls = served_tls::open(args)?;
     // Before models are loaded: a port that is taken is told at once.
     let bound = bind((host, args.port).into(), keys.are_asked_for())?;
+    air_gap::wall()?;
     let (collector, note) = Collector::of_environment(args.otlp_endpoint.as_deref())?;
     write_notes(args, (host, tls.as_deref()), &keys, note.as_deref())?;
     let training = training(args)?
@@ -243,9 +245,10 @@ fn write_notes(
 /// Errors: a usage error for a name that has none.
 pub fn host(args: &ServeArgs) -> Result<IpAddr> {
     let name = &args.host;
-    if let Ok(address) = name.parse() {
+    if let Some(address) = air_gap::address_of(name) {
         return Ok(address);
     }
+    air_gap::refused(gptoss_egress::check(format_args!("--host {name}, whose address would be asked for,")))?;
     let unknown = |why: &dyn std::fmt::Display| {
         usage(format!("--host {name} has no address: {why}\ngive an IP address, or a name of this machine"))
     };

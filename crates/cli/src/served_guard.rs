@@ -7,10 +7,11 @@ use std::{env, fs};
 
 use anyhow::{Context, Result};
 use futures_util::future::FutureExt;
-use gptoss_guard::{Address, Guard, Sources};
+use gptoss_guard::{Address, Guard, Judge, Sources};
 use gptoss_server::AskAddress;
 use serde_json::Value;
 
+use crate::air_gap;
 use crate::args::ServeArgs;
 use crate::proxy::proxy_to;
 
@@ -32,6 +33,10 @@ pub fn open(args: &ServeArgs) -> Result<Option<Guard>> {
         variable: &|name| env::var(name).ok(),
     };
     let guard = gptoss_guard::read(&path.display().to_string(), &text, &sources).context("--guard")?;
+    for policy in guard.policies().filter(|policy| matches!(policy.judge, Judge::Elsewhere(_))) {
+        let judge = format_args!("--guard: the judge of the policy {:?}", policy.name);
+        air_gap::refused(gptoss_egress::check(judge))?;
+    }
     Ok(Some(guard))
 }
 
@@ -46,6 +51,7 @@ pub fn ask() -> AskAddress {
 
 /// Errors: nobody answers, or not with JSON. Nothing of the answer is told: it may hold what was asked.
 fn send(address: &Address, body: &Value) -> Result<Value> {
+    gptoss_egress::check("a judge at an address")?;
     let url = format!("{}/chat/completions", address.url);
     let config = ureq::Agent::config_builder().timeout_global(Some(JUDGE_TIME)).proxy(proxy_to(&url));
     let agent: ureq::Agent = config.build().into();

@@ -16,6 +16,7 @@ use gptoss_tools::mcp::limits::McpLimits;
 use gptoss_tools::mcp::{McpClient, McpError, McpTransport, parse_mcp_servers};
 use gptoss_tools::{Container, Python, ToolFile, ToolReply};
 
+use crate::air_gap;
 use crate::args::{LogForm, ServeArgs, ServedTool};
 use crate::browser;
 use crate::cells;
@@ -42,6 +43,7 @@ fn servers(args: &ServeArgs) -> Result<BTreeMap<String, Server>> {
     let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let configs = parse_mcp_servers(&text, &|name| env::var(name).ok())
         .with_context(|| format!("--mcp {} cannot be used", file.display()))?;
+    air_gap::check_servers(&configs)?;
     let log = notices(args.log_format);
     let server =
         |config| Server { client: McpClient::new(config, McpLimits::default()), log: Arc::clone(&log) };

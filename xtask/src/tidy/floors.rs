@@ -52,6 +52,7 @@ pub const ROOMS: &[Room] = &[
             "gpu",
             "harmony",
             "formats",
+            "egress",
         ],
     ),
     room(6, "server", &["guard", "govern", "turn", "api", "harmony"]),
@@ -65,7 +66,7 @@ pub const ROOMS: &[Room] = &[
     room(2, "train", &["kernels", "checkpoint", "formats"]),
     room(2, "redact", &["kernels", "checkpoint", "harmony"]),
     room(2, "constrain", &["harmony"]),
-    room(2, "tools", &["harmony"]),
+    room(2, "tools", &["harmony", "egress"]),
     room(2, "api", &["harmony"]),
     room(2, "govern", &[]),
     room(1, "checkpoint", &["formats"]),
@@ -73,6 +74,7 @@ pub const ROOMS: &[Room] = &[
     room(0, "gpu", &[]),
     room(0, "harmony", &[]),
     room(0, "formats", &[]),
+    room(0, "egress", &[]),
 ];
 
 /// Async runtimes: only `turn`, the floors above and `tools`, which waits for processes and pages, may

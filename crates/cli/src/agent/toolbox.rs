@@ -11,6 +11,7 @@ use gptoss_tools::mcp::limits::McpLimits;
 use gptoss_tools::mcp::{McpClient, parse_mcp_servers};
 use gptoss_tools::{Container, Shell, Workspace};
 
+use crate::air_gap;
 use crate::args::{BrowserSource, ToolArg};
 use crate::browser;
 use crate::cells;
@@ -62,6 +63,7 @@ async fn server(name: &str, file: Option<&Path>) -> Result<Tool> {
         .into_iter()
         .find(|server| server.label == name)
         .with_context(|| format!("{}: there is no server {name}; there are {labels}", file.display()))?;
+    air_gap::check_servers([&config])?;
     let client = McpClient::new(config, McpLimits::default());
     let listing = client.listing().await.with_context(|| format!("mcp:{name}"))?;
     Ok(Tool::Mcp { client, listing })

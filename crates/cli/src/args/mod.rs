@@ -72,6 +72,10 @@ pub use verify::VerifyArgs;
 #[derive(Debug, Parser)]
 #[command(name = "gptoss", version, arg_required_else_help = true, after_help = TRY)]
 pub struct Cli {
+    /// Open no connection, not even to this machine: what would need one is refused, at the start where it
+    /// is known then, and Linux refuses it to this program and to those that it starts besides
+    #[arg(long, global = true)]
+    pub air_gap: bool,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,

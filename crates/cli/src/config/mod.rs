@@ -40,6 +40,8 @@ const FILE_NAME: &str = "gptoss.toml";
 const FILE_VARIABLE: &str = "GPTOSS_CONFIG";
 /// The variable in which `gptoss launch` hands a key to a client.
 pub const KEY_VARIABLE: &str = "GPTOSS_API_KEY";
+/// The variable that closes the way out, for every command.
+const AIR_GAP_VARIABLE: &str = "GPTOSS_AIR_GAP";
 /// What the name of every variable begins with.
 const PREFIX: &str = "GPTOSS_";
 
@@ -95,12 +97,13 @@ pub struct Layers {
 ///
 /// Errors: a file that cannot be read, or is wrong; a variable that is wrong.
 pub fn parse() -> Result<Cli> {
-    let command = Cli::command();
+    let command = command_line();
     let matches = command.clone().get_matches();
     let layered = match matches.subcommand() {
         Some((name, flags)) if COMMANDS.contains(&name) => Some((name, flags)),
         _ => None,
     };
+    let is_layered = layered.is_some();
     let matches = match layered {
         None => matches,
         Some((name, flags)) => {
@@ -111,14 +114,37 @@ pub fn parse() -> Result<Cli> {
             layers.below(command, name).get_matches()
         }
     };
-    Cli::from_arg_matches(&matches).map_err(|error| -> anyhow::Error { error.exit() })
+    let mut cli = Cli::from_arg_matches(&matches).map_err(|error| -> anyhow::Error { error.exit() })?;
+    if !is_layered {
+        // Commands without settings keep to it too: it is a machine's, whatever runs there.
+        cli.air_gap |= is_air_gapped()?;
+    }
+    Ok(cli)
+}
+
+/// Whether the variable closes the way out.
+///
+/// Errors: it says neither yes nor no.
+fn is_air_gapped() -> Result<bool> {
+    let Some(text) = env::var_os(AIR_GAP_VARIABLE).filter(|text| !text.is_empty()) else { return Ok(false) };
+    let values = text.to_str().and_then(|text| variable_values(Kind::Flag, text));
+    let values = values
+        .ok_or_else(|| usage(format!("{AIR_GAP_VARIABLE} takes 1, true, yes, on, 0, false, no or off")))?;
+    Ok(values == ["true"])
+}
+
+/// The command line, on which flags for all commands are also each command's own that has settings.
+fn command_line() -> Command {
+    let command = Cli::command();
+    let global: Vec<Arg> = command.get_arguments().filter(|flag| flag.is_global_set()).cloned().collect();
+    COMMANDS.into_iter().fold(command, |command, name| command.mut_subcommand(name, |sub| sub.args(&global)))
 }
 
 /// What holds for a command without flags, key by key, and its arguments.
 ///
 /// Errors: values that do not fit together, in clap's words.
 pub fn effective(layers: &Layers, name: &str) -> Result<(Vec<Value>, Cli)> {
-    let command = layers.below(Cli::command(), name);
+    let command = layers.below(command_line(), name);
     let flags: Vec<Arg> = subcommand(&command, name).get_arguments().cloned().collect();
     let matches = command.try_get_matches_from(["gptoss", name]).map_err(|error| usage(sentence(&error)))?;
     let sub = matches.subcommand_matches(name).context("the command that was asked for")?;
@@ -148,7 +174,7 @@ impl Layers {
         if text.len() as u64 > FILE_BYTES_MAX {
             anyhow::bail!("{}: above {FILE_BYTES_MAX} bytes, too many for a configuration", path.display());
         }
-        let command = Cli::command();
+        let command = command_line();
         self.parsed = file::parse(&text, &sections(&command));
         for problem in &self.parsed.problems {
             self.problems.push(Problem { origin: Origin::File(problem.place), what: problem.what.clone() });
@@ -176,7 +202,7 @@ impl Layers {
     }
 
     fn read_variables(&mut self, variables: impl Iterator<Item = (OsString, OsString)>) {
-        let command = Cli::command();
+        let command = command_line();
         let sections = sections(&command);
         let names = || sections.iter().flat_map(|section| &section.keys);
         for (variable, text) in variables {

@@ -104,6 +104,11 @@ impl Address {
     }
 
     fn post(&self, body: &str) -> Result<Response, Miss> {
+        gptoss_egress::check("a model at an address").map_err(|closed| Miss {
+            words: closed.to_string(),
+            may_pass: false,
+            retry_after: None,
+        })?;
         let request =
             self.agent.post(format!("{}/chat/completions", self.base)).content_type("application/json");
         let mut response = self.with_key(request).send(body).map_err(|error| lost(&error))?;

@@ -29,6 +29,7 @@ use super::sample::Sample;
 use super::score::{EXIT_BELOW, programs};
 use super::walk::{Exam, Slot, walk};
 use super::{harness, html, inspect_log, report};
+use crate::air_gap;
 use crate::args::{
     AnswererArgs, Date, EngineArgs, EvalRunArgs, GenerationArgs, RepositoryArgs, SamplingArgs, SettingsArgs,
 };
@@ -384,6 +385,7 @@ fn address(args: &AnswererArgs, url: &str, model: String, key: Option<&str>) -> 
     if !is_address {
         return Err(usage(format!("`{url}` is not an address: write one such as http://127.0.0.1:8000/v1")));
     }
+    air_gap::refused(gptoss_egress::check(format_args!("a model at {url}")))?;
     let key = key.map(|name| {
         std::env::var(name)
             .map_err(|_| usage(format!("{name}: no such variable is set, and it should hold a key")))

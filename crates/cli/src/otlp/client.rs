@@ -26,6 +26,7 @@ impl Client {
     }
 
     fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        gptoss_egress::check("a collector of traces")?;
         let (parts, body) = request.into_parts();
         let (parts, mut body) = self.0.run(Request::from_parts(parts, &body[..]))?.into_parts();
         let answer = body.with_config().limit(ANSWER_BYTES_MAX).read_to_vec()?;

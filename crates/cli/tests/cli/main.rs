@@ -5,6 +5,8 @@
 
 mod adapter;
 mod agent;
+#[cfg(target_os = "linux")]
+mod air_gap;
 mod bad_input;
 mod batch;
 mod bench;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::program::{ended, gptoss};
 
 /// A server that was greeted, and its pipes.
-struct Served {
+pub struct Served {
     server: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
@@ -17,7 +17,7 @@ struct Served {
 }
 
 impl Served {
-    fn start(mut command: Command) -> Served {
+    pub fn start(mut command: Command) -> Served {
         let mut server = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
         let input = server.stdin.take().expect("a pipe");
         let output = BufReader::new(server.stdout.take().expect("a pipe"));
@@ -40,11 +40,11 @@ impl Served {
         serde_json::from_str::<Value>(&line).expect("JSON")["result"].take()
     }
 
-    fn call(&mut self, name: &str, arguments: Value) -> Value {
+    pub fn call(&mut self, name: &str, arguments: Value) -> Value {
         self.ask("tools/call", &json!({"name": name, "arguments": arguments}))
     }
 
-    fn ends(self) {
+    pub fn ends(self) {
         let Served { mut server, input, .. } = self;
         drop(input);
         assert!(ended(&mut server).success());

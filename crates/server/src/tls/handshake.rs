@@ -1,4 +1,4 @@
-//! The beginning of a connection over TLS, within a time, and the end of one that does not begin as it should.
+//! The beginning of a connection over TLS, within a time, and the end of one that begins otherwise.
 //!
 //! A client that speaks HTTP to the port is answered in HTTP, so that its user reads what is wrong; any other
 //! gets TLS's own alert. Neither is a line of log each: whoever can connect could fill a disk with them. They

@@ -150,6 +150,7 @@ fn page_url(url: Result<Url, url::ParseError>) -> Result<Url, Refused> {
 }
 
 async fn resolve(host: String) -> io::Result<Vec<IpAddr>> {
+    gptoss_egress::check("a name's address").map_err(io::Error::other)?;
     Ok(tokio::net::lookup_host((host.as_str(), 0)).await?.map(|address| address.ip()).collect())
 }
 

@@ -4,6 +4,7 @@
 use std::{io, io::Read, net::SocketAddr, sync::Arc, time::Duration};
 
 use flate2::read::MultiGzDecoder;
+use gptoss_egress::Closed;
 use http_body_util::{BodyExt, Full};
 use hyper::{
     Request, StatusCode,
@@ -37,6 +38,8 @@ const AGENT: &str = concat!("gptoss/", env!("CARGO_PKG_VERSION"));
 pub(super) enum Failure {
     #[error(transparent)]
     Refused(#[from] Refused),
+    #[error(transparent)]
+    Closed(#[from] Closed),
     #[error("{host} cannot be reached: {source}")]
     Unreachable { host: String, source: io::Error },
     #[error("the connection broke: {0}")]
@@ -100,6 +103,7 @@ impl Client {
         addresses: &[SocketAddr],
         body_bytes_max: usize,
     ) -> Result<Answer, Failure> {
+        gptoss_egress::check("the browser")?;
         let host = url.host_str().unwrap_or_default();
         let unreachable = |source| Failure::Unreachable { host: host.to_owned(), source };
         let stream = connect(addresses).await.map_err(unreachable)?;

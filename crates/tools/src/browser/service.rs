@@ -178,6 +178,7 @@ impl Service {
 async fn addresses(url: &Url) -> Result<Vec<std::net::SocketAddr>, Failure> {
     let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     let port = url.port_or_known_default().unwrap_or(443);
+    gptoss_egress::check("the browser")?;
     match tokio::net::lookup_host((host, port)).await {
         Ok(found) => Ok(found.collect()),
         Err(source) => Err(Failure::Unreachable { host: host.to_owned(), source }),

@@ -4,9 +4,8 @@
 //! and when the processes together take too much.
 
 use std::io;
-use std::net::UdpSocket;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -85,8 +84,8 @@ fn build(order: &Order, root: Root, without: Option<Wall>) -> Result<Vec<Wall>, 
             rustix::system::sethostname(HOST_NAME).map_err(step("a host name of its own"))?;
         }
         if with(Wall::Network) {
-            // A datagram socket is any socket: nothing is sent.
-            let socket = UdpSocket::bind("0.0.0.0:0").map_err(step("a network of its own"))?;
+            // Any socket will do, and one of no network is allowed everywhere: nothing is sent.
+            let socket = UnixDatagram::unbound().map_err(step("a network of its own"))?;
             raw::raise_loopback(socket.as_fd()).map_err(step("a network of its own"))?;
         }
     }

@@ -23,6 +23,14 @@ pub enum McpError {
         /// What went wrong, with its last words where it has ended.
         reason: String,
     },
+    /// It is at an address, and nothing may leave.
+    #[error("{refused}")]
+    Closed {
+        /// Which server.
+        label: String,
+        /// The rule's words.
+        refused: gptoss_egress::Closed,
+    },
     /// It took too long.
     #[error("MCP server {label:?} did not {what} within {} s", limit.as_secs_f64())]
     Time {
@@ -58,6 +66,7 @@ impl McpError {
         let (label, kind) = match self {
             Self::Start { label, .. } => (label, "it cannot be started"),
             Self::Handshake { label, .. } => (label, "it does not answer as one"),
+            Self::Closed { label, .. } => (label, "no connection may leave here"),
             Self::Time { label, .. } => (label, "it took too long"),
             Self::Ended { label, .. } => (label, "it has ended"),
             Self::Answer { label, .. } => (label, "its answer cannot be read"),

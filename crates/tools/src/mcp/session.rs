@@ -157,6 +157,8 @@ type Attempt = Result<(RunningService<RoleClient, Handler>, Option<Child>), Stri
 async fn attempt(config: &McpServerConfig, mode: ClientLifecycleMode) -> Result<Attempt, McpError> {
     match &config.transport {
         McpTransport::Http(http) => {
+            gptoss_egress::check(format_args!("the MCP server {:?}", config.label))
+                .map_err(|refused| McpError::Closed { label: config.label.clone(), refused })?;
             let transport = http_transport(http);
             let served = serve_client_with_lifecycle(Handler::default(), transport, mode).await;
             Ok(served.map(|service| (service, None)).map_err(|error| told(&error)))
