@@ -47,6 +47,7 @@ mod served_guard;
 mod served_rules;
 mod served_tools;
 mod swe_bench;
+mod tenants;
 mod traces;
 mod train;
 mod with_adapter;

@@ -33,6 +33,7 @@ mod server;
 mod shutdown;
 mod socket;
 mod state;
+mod tenants;
 mod tls;
 mod tool_host;
 mod tools;

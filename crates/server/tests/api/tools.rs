@@ -16,7 +16,7 @@ use crate::tool_host::{FAILS, PLOTS, SLEEPS, TestHost};
 
 const ANSWER: &str = "<|channel|>analysis<|message|>Done.<|end|><|start|>assistant<|channel|>final<|message|>It is so 【1†L3-L4】.<|return|>";
 
-fn call(recipient: &str, arguments: &str) -> String {
+pub fn call(recipient: &str, arguments: &str) -> String {
     format!(
         "<|channel|>analysis<|message|>Call it.<|end|><|start|>assistant<|channel|>analysis to={recipient} \
          code<|message|>{arguments}<|call|>"
