@@ -244,10 +244,9 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn every_line_of_the_page_is_a_comment_or_a_sample() {
-        let (metrics, turns) = (Metrics::default(), TurnMetrics::default());
-        metrics.responded("/v1/models", 200);
+    /// A turn of every kind.
+    fn turns() -> TurnMetrics {
+        let turns = TurnMetrics::default();
         turns.first_token(Duration::from_millis(7));
         turns.next_token(Duration::from_millis(2));
         turns.phases(PhaseTimes {
@@ -257,6 +256,13 @@ mod tests {
         });
         turns.finished(TurnEnd::Length);
         turns.failed();
+        turns
+    }
+
+    #[test]
+    fn every_line_of_the_page_is_a_comment_or_a_sample() {
+        let (metrics, turns) = (Metrics::default(), turns());
+        metrics.responded("/v1/models", 200);
         let tokens =
             TokenUsage { prompt: 3, cached: 1, completion: 2, reasoning: 1, ..TokenUsage::default() };
         turns.ended(tokens, Duration::from_secs(1));
