@@ -7,7 +7,7 @@ use subtle::{Choice, ConstantTimeEq};
 
 /// A SHA-256.
 ///
-/// There is no `==`: two of them are compared by [`Digest::is`], whose time says nothing about where they
+/// There is no `==`: two of them are compared by a function whose time says nothing about where they
 /// differ.
 #[derive(Clone, Copy)]
 pub struct Digest([u8; 32]);
