@@ -37,8 +37,7 @@ fn check(args: &PolicyCheckArgs) -> Result<ExitCode> {
         }
         Err(problem) => return Err(rules_file::wrong(&args.file, &problem)),
     };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let findings = findings(&rules, now);
+    let findings = findings(&rules, now());
     let counts = [
         ("keys", rules.keys().len()),
         ("groups", rules.groups().len()),
@@ -57,6 +56,11 @@ fn check(args: &PolicyCheckArgs) -> Result<ExitCode> {
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Units: seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// What is right and should be known.
@@ -114,7 +118,10 @@ fn explain(args: &PolicyExplainArgs) -> Result<ExitCode> {
         max_output_tokens: args.max_output_tokens,
         label: args.label,
     };
-    let (decision, findings) = (rules.decide(key, &ask), rules.explain(key, &ask));
+    let (mut decision, findings) = (rules.decide(key, &ask), rules.explain(key, &ask));
+    if let Some(over) = over(key, now()) {
+        (decision.verdict, decision.reason) = (Verdict::Refused, over);
+    }
     let mut out = io::stdout().lock();
     let word = |outcome| match outcome {
         Outcome::Passes => "passes",
@@ -152,6 +159,17 @@ fn explain(args: &PolicyExplainArgs) -> Result<ExitCode> {
     }
     out.flush()?;
     Ok(if decision.verdict == Verdict::Allowed { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })
+}
+
+/// Why the key opens nothing, whatever is asked.
+fn over(key: &Key, now: u64) -> Option<String> {
+    let is_past = |at: Option<u64>| at.is_some_and(|at| at <= now);
+    let why = match (is_past(key.revoked_at), is_past(key.expires_at)) {
+        (true, _) => "was revoked",
+        (false, true) => "has expired",
+        (false, false) => return None,
+    };
+    Some(format!("the key {:?} ({}) {why}", key.name, key.id))
 }
 
 /// What holds for the request beside the verdict.

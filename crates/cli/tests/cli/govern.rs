@@ -104,6 +104,10 @@ fn rules_are_checked_and_explained() {
         "{}",
         refused.stdout
     );
+    run(&["key", "revoke", "a", "--rules", file]).ok();
+    let over = run(&ask);
+    assert!(over.code == 3 && over.stdout.starts_with("refused: the key \"a\" ("), "{}", over.stdout);
+    assert!(over.stdout.contains("was revoked"), "{}", over.stdout);
     run(&["policy", "explain", file, "--key", "b", "--model", "m"]).fails(1, &["no key \"b\""]);
     run(&[&ask[..], &["--tool", "pyton"]].concat()).fails(2, &["python"]);
     fs::write(&path, "\n[policies.p]\neffort = 1\n").unwrap();
