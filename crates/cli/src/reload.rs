@@ -22,7 +22,8 @@ impl Reload {
         self.0.receiver_count()
     }
 
-    /// Says it at every SIGHUP, from now on; a terminal that closes stops nothing. To be called on the runtime.
+    /// Says it at every SIGHUP, from now on; a terminal that closes stops nothing. To be called on the
+    /// runtime.
     ///
     /// Errors: the system does not let signals be handled.
     pub fn follow_hangups(self, log: Log) -> Result<()> {

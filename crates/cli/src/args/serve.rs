@@ -38,8 +38,8 @@ pub struct ServeArgs {
     /// reasoning=raw|summary|hidden, reasoning-budget=N, tokens=raw|none and scopes=SCOPE,...
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
-    /// Rules instead of a file of keys: TOML of keys, groups, policies, limits, budgets and prices, counted and
-    /// audited in a journal in --state-dir, and read again at SIGHUP
+    /// Rules instead of a file of keys: TOML of keys, groups, policies, limits, budgets and prices, counted
+    /// and audited in a journal in --state-dir, and read again at SIGHUP
     #[arg(long, value_name = "FILE", conflicts_with = "api_key_file")]
     pub govern: Option<PathBuf>,
     /// Speak TLS with this certificate: PEM, with those that lead to its authority behind it. It is read
