@@ -122,7 +122,7 @@ pub(crate) async fn begin(
 ) -> Result<Arc<ResponseLog>, ApiError> {
     let model = app.model(caller, request.model.as_deref())?;
     let before = before(app, caller, request, origin.entries).await?;
-    let tools = tools_for(app.tools.as_ref(), request).await;
+    let tools = tools_for(app.tools.as_ref(), caller, request).await?;
     let mut parsed = app.read(caller, &model.served, |scope| parse::parse(request, before, &tools, scope))?;
     if origin.generates {
         ruling::decide(caller, &model, &mut parsed.generation)?;
@@ -641,7 +641,7 @@ pub(crate) async fn input_tokens(
 ) -> Result<Json<InputTokens>, Rejection> {
     let model = app.model(&caller, request.model.as_deref())?;
     let before = before(&app, &caller, &request, None).await?;
-    let tools = tools_for(app.tools.as_ref(), &request).await;
+    let tools = tools_for(app.tools.as_ref(), &caller, &request).await?;
     let parsed = app.read(&caller, &model.served, |scope| parse::parse(&request, before, &tools, scope))?;
     let model = app.lease(&caller, &model).await?;
     let generation = compaction::truncated(&app, &model, parsed.generation, parsed.may_truncate).await?;

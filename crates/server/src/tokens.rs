@@ -175,7 +175,7 @@ async fn generation(
     }
     let request: ResponsesRequest = gptoss_api::body::parse(&bytes)?;
     let model = app.model(caller, request.model.as_deref())?;
-    let (before, tools) = (PriorTurns::default(), tools_for(app.tools.as_ref(), &request).await);
+    let (before, tools) = (PriorTurns::default(), tools_for(app.tools.as_ref(), caller, &request).await?);
     let read = app.read(caller, &model.served, |scope| parse::parse(&request, before, &tools, scope));
     Ok((model, read?.generation))
 }

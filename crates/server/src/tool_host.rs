@@ -11,9 +11,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, join_all};
+use gptoss_api::ApiError;
 use gptoss_api::generation::hosted::{self, HostedCall, ServerTools, ToolServer};
 use gptoss_api::responses::events::{CitedPage, ToolOutcome};
 use gptoss_api::wire::responses::ResponsesRequest;
+use gptoss_govern::Scope;
+
+use crate::keys::Caller;
+use crate::scope::Need;
 
 /// The tools that the operator turned on.
 pub trait ToolHost: Send + Sync {
@@ -49,18 +54,28 @@ pub trait ToolSession: Send {
 }
 
 /// What the server runs, as far as a request asks for it; nothing without a host.
-pub(crate) async fn tools_for(host: Option<&Arc<dyn ToolHost>>, request: &ResponsesRequest) -> ServerTools {
-    let Some(host) = host else { return ServerTools::default() };
+///
+/// Errors: `Unscoped`, when it asks for a server whose tools its key may not use.
+pub(crate) async fn tools_for(
+    host: Option<&Arc<dyn ToolHost>>,
+    caller: &Caller,
+    request: &ResponsesRequest,
+) -> Result<ServerTools, ApiError> {
+    let Some(host) = host else { return Ok(ServerTools::default()) };
     let mut asked = hosted::labels(request.tools.as_deref().unwrap_or_default());
     let labels = if asked.is_empty() { Vec::new() } else { host.labels() };
     let mut seen = HashSet::new();
     asked.retain(|label| labels.iter().any(|known| known == label) && seen.insert(*label));
+    if !asked.is_empty() {
+        // Whoever may not call them has them not asked.
+        caller.scopes.meet(Need::Scope(Scope::Tools))?;
+    }
     // All at once: each may take its time to start.
     let servers = join_all(asked.into_iter().map(|label| host.list(label))).await;
-    ServerTools {
+    Ok(ServerTools {
         has_browser: host.has_browser(),
         has_python: host.has_python(),
         labels,
         servers: servers.into_iter().flatten().collect(),
-    }
+    })
 }

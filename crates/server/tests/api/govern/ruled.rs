@@ -1,12 +1,17 @@
 //! What rules refuse, what they narrow, and what they only write down.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use gptoss_harmony::Vocab;
+use gptoss_server::App;
 use serde_json::{Value, json};
 
-use super::{admin, ask, entries, key, ruled};
+use super::{admin, ask, changed, entries, governance, key, ruled};
 use crate::chat::ANSWER;
 use crate::scripted::Script;
 use crate::server::Server;
+use crate::tool_host::TestHost;
 
 fn chat(more: &Value) -> Value {
     let mut body = json!({"messages": [{"role": "user", "content": "What is 27 + 58?"}]});
@@ -88,4 +93,45 @@ fn a_policy_in_shadow_mode_only_says_what_it_would_do() {
     let entry = entries(server.address, "/v1/chat/completions").pop().unwrap();
     assert_eq!(entry["decision"], "shadowed", "{entry}");
     assert!(entry["reason"].as_str().unwrap().contains("max_output_tokens"), "{entry}");
+}
+
+/// What runs here needs a scope, and then a rule that lets it; a search that could open any page none that
+/// lists hosts. No server is asked for whoever may not call it.
+#[test]
+fn tools_of_the_server_are_asked_for_by_scope_and_by_rule() {
+    let policies = "[policies.search]\ntools = [\"browser\"]\n[policies.listed]\nhosts = [\"a.example\"]\n";
+    let tools = "scopes = [\"infer\", \"tools\"]";
+    let rules = policies.to_owned()
+        + &key("none", "")
+        + &key("all", tools)
+        + &key("search", &format!("{tools}\npolicy = \"search\""))
+        + &key("listed", &format!("{tools}\npolicy = \"listed\""))
+        + &admin();
+    let host = TestHost::default();
+    let num_calls = Arc::clone(&host.num_calls);
+    let change = |app: App| app.with_tools(Arc::new(host));
+    let server = changed(&governance(None, &rules), change, Script::new(&[ANSWER]));
+    let search = json!({"type": "web_search"});
+    let python = json!({"type": "code_interpreter", "container": "mine"});
+    let wiki = json!({"type": "mcp", "server_label": "wiki", "require_approval": "never"});
+    let check = |name: &str, tool: &Value, expect: Option<&str>| {
+        let answer = ask(server.address, name, "/v1/responses", &json!({"input": "hi", "tools": [tool]}));
+        match expect {
+            None => assert_eq!(answer.status, 200, "{name} {tool}: {}", answer.body),
+            Some(code) => {
+                let found = answer.json()["error"]["code"].clone();
+                assert_eq!((answer.status, &found), (403, &json!(code)), "{name} {tool}");
+            }
+        }
+    };
+    for tool in [&search, &python, &wiki] {
+        check("none", tool, Some("permission_denied"));
+        check("all", tool, None);
+    }
+    check("search", &search, None);
+    check("search", &python, Some("refused_by_rules"));
+    check("search", &wiki, Some("refused_by_rules"));
+    check("listed", &search, Some("refused_by_rules"));
+    check("listed", &python, None);
+    assert_eq!(num_calls.load(Ordering::Relaxed), 0, "nothing was called");
 }
