@@ -24,7 +24,8 @@ pub fn check(source: Option<&BrowserSource>, is_on: bool) -> Result<Option<&Brow
 
 /// Opens a source.
 ///
-/// Errors: a usage error for a key that is not set, or for what nothing may leave to; a folder or address that cannot be used.
+/// Errors: a usage error for a key that is not set, or where nothing may leave; a folder or address that
+/// cannot be used.
 pub fn open(source: &BrowserSource) -> Result<Backend> {
     air_gap::check_browser(source)?;
     let web = || Web::new(Guard::default());

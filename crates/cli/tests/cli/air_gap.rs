@@ -38,7 +38,6 @@ const ALL_PACKETS: NonZeroU32 = NonZeroU32::new(ETH_P_ALL.to_be() as u32).unwrap
 const ETH_P_ALL: u16 = 3;
 
 /// Runs an ignored test of this file in a network of its own. A machine on which there can be none is told.
-#[expect(clippy::disallowed_methods, reason = "a test that starts itself hands itself a variable")]
 fn in_its_own_network(test: &str) {
     let unshared = |arguments: &[&str]| {
         let mut command = Command::new("unshare");
