@@ -1,10 +1,10 @@
 //! `gptoss eval`: how good is a model, and how sure are we?
 //!
 //! The questions, keys and scorers are the room `eval`'s. Here are the files (`score.rs`, `questions.rs`),
-//! who answers (`answerer.rs`, `address.rs`,
-//! `repairer.rs` with `repositories.rs`), whose tests judge (`repository_tests.rs`), the walk over the questions (`walk.rs`), what is kept of it
-//! (`journal.rs`, `run_record.rs`), and what is made of that: `report.rs`, `html.rs`, `inspect_log.rs`,
-//! `harness.rs`, `compare.rs`.
+//! how a question is put (`manner.rs`), who answers (`answerer.rs`, `address.rs`, `repairer.rs` in
+//! `repositories.rs`), whose tests judge (`repository_tests.rs`), the walk over the questions (`walk.rs`),
+//! what is kept of it (`journal.rs`, `run_record.rs`), and what is made of that: `report.rs`, `html.rs`,
+//! `inspect_log.rs`, `harness.rs`, `compare.rs`.
 
 mod address;
 mod answerer;
@@ -16,6 +16,7 @@ mod html;
 mod inspect_log;
 mod journal;
 mod leg;
+mod manner;
 mod plot;
 mod questions;
 mod repairer;

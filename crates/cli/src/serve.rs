@@ -18,7 +18,7 @@ use std::time::Duration;
 use anyhow::{Context, Error, Result};
 use gptoss_guard::Guard;
 use gptoss_server::{
-    App, CorsOrigin, Keys, Limits, Log, LogFormat, Prompts, ReasoningField, Tls, ToolHost, bind, run as serve,
+    App, CorsOrigin, Governance, Keys, Limits, Log, LogFormat, Prompts, ReasoningField, Tls, ToolHost, bind, run as serve,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -62,14 +62,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     args.engine.check()?;
     let host = host(args)?;
     let guard = served_guard::open(args)?;
-    let governance = match served_rules::read(args, guard.as_ref())? {
-        Some(rules) => Some(served_rules::open(args, rules, guard.as_ref())?),
-        None => None,
-    };
-    let keys = match &governance {
-        Some(governance) => Keys::governed(Arc::clone(governance)),
-        None => keys(args)?,
-    };
+    let (governance, keys) = admission(args, guard.as_ref())?;
     exposed(args, host, &keys)?;
     let prompts = args.prompts.as_deref().map_or_else(|| Ok(Prompts::default()), prompt_folder::read)?;
     let tls = served_tls::open(args)?;
@@ -139,6 +132,15 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
         written.wait(LOG_PATIENCE);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whom the server lets in, and by which rules.
+///
+/// Errors: rules or keys that cannot be read or held to.
+fn admission(args: &ServeArgs, guard: Option<&Guard>) -> Result<(Option<Arc<Governance>>, Keys)> {
+    let Some(rules) = served_rules::read(args, guard)? else { return Ok((None, keys(args)?)) };
+    let governance = served_rules::open(args, rules, guard)?;
+    Ok((Some(Arc::clone(&governance)), Keys::governed(governance)))
 }
 
 /// With what the flags turn on besides the models.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use crate::PatchKey;
-use crate::swe_bench::TestStatus;
 
 /// Runs a Python program for at most so many seconds.
 pub type RunProgram<'a> = dyn Fn(&str, u32) -> ProgramEnd + Sync + 'a;
@@ -53,4 +52,15 @@ pub enum TestsEnd {
     NoPatch(String),
     /// They could not be run.
     NotRun(String),
+}
+
+/// What became of a test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TestStatus {
+    /// It passed, or failed as it was to.
+    Passed,
+    /// It failed, or broke.
+    Failed,
+    /// It was not run.
+    Skipped,
 }

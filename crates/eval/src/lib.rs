@@ -52,7 +52,7 @@ pub use interval::Estimate;
 pub use item::{Ask, AskMessage, AskRole, Item};
 pub use judge::judge;
 pub use judgement::{Figure, Judgement, Outcome, Part};
-pub use judges::{AskGrader, Judges, ProgramEnd, RunProgram, RunTests, TestsEnd};
+pub use judges::{AskGrader, Judges, ProgramEnd, RunProgram, RunTests, TestStatus, TestsEnd};
 pub use key::{
     CallsKey, GradeMeaning, GradedKey, Instruction, InstructionsKey, IntegerKey, IntegerRule, Key, LetterKey,
     LetterRule, NumberKey, PatchKey, PatternKey, ProgramKey, RefusalKey, RubricItem, RubricKey, TextKey,

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use crate::{Error, Figure, Judgement, Judges, Outcome, Part, PatchKey, Response, TestsEnd};
+use crate::{Error, Figure, Judgement, Judges, Outcome, Part, PatchKey, Response, TestStatus, TestsEnd};
 
 /// The rule of a patch that is right.
 const RESOLVED: &str = "resolved";
@@ -17,17 +17,6 @@ const DETAIL_CHARS_MAX: usize = 1000;
 /// Files of a patch of tests that hold no tests, by the ends of their names.
 const NO_TESTS: [&str; 11] =
     [".json", ".png", ".csv", ".txt", ".md", ".jpg", ".jpeg", ".pkl", ".yml", ".yaml", ".toml"];
-
-/// What became of a test.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TestStatus {
-    /// It passed, or failed as it was to.
-    Passed,
-    /// It failed, or broke.
-    Failed,
-    /// It was not run.
-    Skipped,
-}
 
 /// Whose words a log is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

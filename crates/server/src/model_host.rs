@@ -223,11 +223,10 @@ impl Engines {
     /// any more, or has lost its card.
     pub(crate) fn knock(&self) -> Vec<(usize, Option<u64>)> {
         let inside = self.shared.lock();
-        let loaded =
-            inside.loaded.iter().enumerate().filter_map(|(index, loaded)| Some((index, loaded.as_ref()?)));
-        let rounds = loaded.map(|(index, loaded)| {
-            let engine = loaded.memory.assistant.engine();
-            (index, engine.knock().filter(|_| !engine.stats().has_no_device))
+        let loaded = inside.loaded.iter().enumerate();
+        let rounds = loaded.filter_map(|(index, loaded)| {
+            let engine = loaded.as_ref()?.memory.assistant.engine();
+            Some((index, engine.knock().filter(|_| !engine.stats().has_no_device)))
         });
         rounds.collect()
     }

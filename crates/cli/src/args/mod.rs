@@ -108,7 +108,7 @@ pub enum Command {
     /// Log-probability of every token of a text, and its perplexity
     Score(ScoreArgs),
     /// Serve a model over OpenAI's HTTP API
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Answer a file of requests without a server, as OpenAI's Batch API does
     Batch(BatchArgs),
     /// Fetch a model from the Hugging Face hub into the local cache

@@ -12,7 +12,7 @@ use gptoss_turn::TurnOptions;
 use serde_json::json;
 
 use super::address::Failure;
-use super::answerer::{Manner, Names, opened};
+use super::manner::{Manner, Names, opened};
 use super::repositories::{Checkout, Repositories};
 use super::repository_tests::cell;
 use crate::agent::instructions;

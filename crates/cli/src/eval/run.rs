@@ -16,11 +16,12 @@ use gptoss_harmony::ReasoningEffort;
 use serde_json::{Map, Value, json};
 
 use super::address::{Address, Patience};
-use super::answerer::{Answerer, Manner};
+use super::answerer::Answerer;
 use super::digest::sha256;
 use super::folder::{NO_EFFORT, effort_names, journal_path};
 use super::journal::Journal;
 use super::leg::{Leg, expected, score};
+use super::manner::Manner;
 use super::questions::{Questions, questions};
 use super::repairer::Repairer;
 use super::repository_tests::RepositoryTests;

@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::address::{Address, Failure};
-use super::answerer::{Answerer, Manner, Names, body};
+use super::answerer::Answerer;
+use super::manner::{Manner, Names, body};
 use super::repository_tests::RepositoryTests;
 use super::sample::Sample;
 

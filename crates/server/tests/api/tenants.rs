@@ -147,7 +147,8 @@ fn another_tenants_things_are_not_there_on_any_route() {
     let mut num_walked = 0;
     let mut deletes = Vec::new();
     for (route, methods) in document["paths"].as_object().unwrap() {
-        if !route.contains('{') || !route.starts_with("/v1/") {
+        // What the operator's keys see is nobody's.
+        if !route.contains('{') || !route.starts_with("/v1/") || route.starts_with("/v1/organization/") {
             continue;
         }
         for method in methods.as_object().unwrap().keys().map(|method| method.to_uppercase()) {
