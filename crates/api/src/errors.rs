@@ -102,6 +102,14 @@ pub enum ApiError {
     ConnectionTime { seconds: u64 },
     #[error("A message of a connection has to be text.")]
     MessageKind,
+    #[error(
+        "The request is labelled {label} and does not leave this machine, and nobody here can answer it now. Try again in {retry_seconds} s."
+    )]
+    KeptHere { label: &'static str, retry_seconds: u64 },
+    #[error("The request is labelled {label}, and nobody who has the model {model:?} may have it.")]
+    Label { label: &'static str, model: String },
+    #[error("The upstream {name} gave no answer: {problem}")]
+    Upstream { name: String, problem: String },
     #[error("The server is shutting down.")]
     ShuttingDown,
     #[error("The request was cancelled.")]
@@ -134,7 +142,8 @@ impl Row {
 }
 
 /// Statuses that errors may have, for the documentation.
-pub const STATUSES: [u16; 15] = [400, 401, 403, 404, 405, 408, 409, 411, 413, 415, 429, 499, 500, 503, 507];
+pub const STATUSES: [u16; 16] =
+    [400, 401, 403, 404, 405, 408, 409, 411, 413, 415, 429, 499, 500, 502, 503, 507];
 
 /// How long a client should wait for a server that goes away. Units: seconds.
 const RESTART_SECONDS: u64 = 5;
@@ -206,6 +215,11 @@ impl ApiError {
             ApiError::NotLoaded { retry_seconds, .. } => {
                 (503, "server_error", Some("model_not_loaded"), Some(*retry_seconds))
             }
+            ApiError::KeptHere { retry_seconds, .. } => {
+                (503, "server_error", Some("local_only"), Some(*retry_seconds))
+            }
+            ApiError::Label { .. } => (403, REQUEST, Some("sensitivity"), None),
+            ApiError::Upstream { .. } => (502, "server_error", Some("upstream_error"), None),
             ApiError::ShuttingDown => (503, "server_error", Some("shutting_down"), Some(RESTART_SECONDS)),
             ApiError::Cancelled => (499, REQUEST, Some("request_cancelled"), None),
             ApiError::Engine { .. } => (500, "server_error", Some("engine_error"), None),
@@ -235,7 +249,7 @@ impl ApiError {
             ApiError::Invalid { param, .. } => param.clone(),
             ApiError::Missing { param } => Some((*param).to_owned()),
             ApiError::Unsupported { param, .. } => Some(param.clone()),
-            ApiError::Model { .. } => Some("model".to_owned()),
+            ApiError::Model { .. } | ApiError::Label { .. } => Some("model".to_owned()),
             ApiError::PreviousResponse { .. } => Some("previous_response_id".to_owned()),
             ApiError::Prompt { .. } => Some("prompt.id".to_owned()),
             ApiError::Key
@@ -270,6 +284,8 @@ impl ApiError {
             | ApiError::MessageKind
             | ApiError::Busy { .. }
             | ApiError::Overloaded { .. }
+            | ApiError::KeptHere { .. }
+            | ApiError::Upstream { .. }
             | ApiError::ShuttingDown
             | ApiError::Cancelled
             | ApiError::Engine { .. }

@@ -34,6 +34,7 @@ pub const ROOMS: &[Room] = &[
         "cli",
         &[
             "server",
+            "gateway",
             "eval",
             "agent",
             "guard",
@@ -60,6 +61,7 @@ pub const ROOMS: &[Room] = &[
     room(5, "agent", &["turn", "tools", "harmony"]),
     room(5, "guard", &["turn", "harmony"]),
     room(4, "turn", &["engine", "constrain", "harmony"]),
+    room(4, "gateway", &["api", "harmony"]),
     room(3, "engine", &["model"]),
     room(3, "dataset", &["api", "harmony"]),
     room(2, "model", &["kernels", "gpu", "checkpoint", "formats"]),

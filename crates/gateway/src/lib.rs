@@ -1,0 +1,51 @@
+//! Where may a request go, and what comes back from there?
+//!
+//! Enter at [`Plan::read`], which makes a plan of an operator's file; at [`decide()`], the pure function that
+//! says where a request goes and why; and at [`Gateway::answer`], which sends it there. A request keeps the
+//! bytes that it came as, but for the fields that are this server's own; where an upstream speaks another API
+//! than the client, the chat is put into the other's words, both ways, and the machines of `api` write the
+//! answer.
+//!
+//! It does not know clients, their keys or the engine: labels, the engine's state and the key that signs
+//! thinking are given to it.
+
+mod decide;
+mod detect;
+mod dialect;
+mod exchange;
+mod facts;
+mod file;
+mod gateway;
+mod health;
+mod label;
+pub mod limits;
+mod observer;
+mod outgoing;
+mod piece;
+mod plan;
+mod problem;
+mod pump;
+mod raw_object;
+mod relay;
+mod rule;
+mod secret;
+mod sse;
+mod translate;
+mod upstream;
+mod usage;
+mod writer;
+
+pub use decide::{Decision, Leg, LocalState, States, UpstreamState, Verdict, decide, title};
+pub use detect::FindsPersonalData;
+pub use dialect::Dialect;
+pub use facts::Facts;
+pub use gateway::{Gateway, Incoming, LABEL_HEADER, Outcome, Reply, ReplyBody, Route};
+pub use label::{LABELS, Label};
+pub use plan::{LOCAL, Plan, Sources};
+pub use problem::Problem;
+pub use raw_object::RawObject;
+pub use relay::{Ended, OnEnd};
+pub use rule::{Place, Rule, Strategy, Target};
+pub use secret::Secret;
+pub use upstream::{Kind, Price, Upstream};
+pub use writer::Told;
