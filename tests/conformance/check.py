@@ -13,7 +13,8 @@ import traceback
 
 # The longest first, so that none of them is left alone at the end.
 MODULES = ["openai_sdk", "fuzz", "compatibility", "tool_servers", "opencode", "anthropic_sdk", "node_clients", "codex", "mini_swe_agent", "openresponses",
-           "launch", "frameworks", "published", "seeded", "claude_code", "agents_sdk", "openai_admin"]
+           "launch", "frameworks", "published", "seeded", "claude_code", "agents_sdk", "openai_admin",
+           "gateway"]
 MODULES_AT_A_TIME = 2
 # Longest that the checks of one module may take; each takes under three minutes on two busy cores.
 MODULE_SECONDS_MAX = 900

@@ -15,6 +15,7 @@ use crate::memory_budget::human;
 use crate::model_source::{ModelSource, Opened, context, dense};
 use crate::named_model::NamedModel;
 use crate::otlp::Collector;
+use crate::served_gateway::ServedGateway;
 use crate::served_models::Prepared;
 use crate::{functions, serve, served_guard, served_rules, served_tls};
 
@@ -38,6 +39,7 @@ pub fn of_serve(args: &ServeArgs) -> Vec<Finding> {
     findings.extend(folders.into_iter().filter_map(|(about, path)| Some(folder(about, path.as_deref()?))));
     findings.extend(combination(&args.compute, &args.engine));
     findings.extend(collector(args));
+    findings.extend(args.gateway.is_some().then(|| gateway(args)));
     findings
 }
 
@@ -52,6 +54,14 @@ fn tls(args: &ServeArgs) -> Option<Finding> {
         true => Finding::ok("TLS", "the certificate and its key can be used".to_owned()),
         false => Finding::warn("TLS", warnings.join("; "), "give another certificate or key"),
     })
+}
+
+/// Whether the file of `--gateway` can be used, its keys included.
+fn gateway(args: &ServeArgs) -> Finding {
+    match ServedGateway::check(args) {
+        Ok((upstreams, rules)) => Finding::ok("gateway", format!("{upstreams} upstreams, {rules} routes")),
+        Err(error) => Finding::of_error("gateway", &error),
+    }
 }
 
 /// Where traces go, if they go anywhere.

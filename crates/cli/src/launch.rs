@@ -132,7 +132,7 @@ fn serve_settings(args: &LaunchArgs) -> Result<ServeArgs> {
     if let Some(model) = &args.model {
         settings.model = vec![model.clone()];
     }
-    Ok(settings)
+    Ok(*settings)
 }
 
 /// What a server of ours is started with beside the settings that it reads itself.

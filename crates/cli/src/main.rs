@@ -70,6 +70,7 @@ mod redact;
 mod reload;
 mod remove;
 mod render;
+mod route;
 mod rules_file;
 mod run;
 mod safety;
@@ -78,6 +79,7 @@ mod score;
 mod serve;
 mod serve_log;
 mod served_filter;
+mod served_gateway;
 mod served_guard;
 mod served_models;
 mod served_rules;
@@ -138,6 +140,7 @@ fn main() -> ExitCode {
         Command::Key(args) => key::run(args),
         Command::Policy(args) => policy::run(args),
         Command::Audit(args) => audit::run(args),
+        Command::Route(args) => route::run(args),
         Command::Launch(args) => launch::run(args),
         Command::Mcp(args) => mcp::run(args),
         Command::Config(args) => config_check::run(args),

@@ -18,7 +18,8 @@ use std::time::Duration;
 use anyhow::{Context, Error, Result};
 use gptoss_guard::Guard;
 use gptoss_server::{
-    App, CorsOrigin, Governance, Keys, Limits, Log, LogFormat, Prompts, ReasoningField, Tls, ToolHost, bind, run as serve,
+    App, CorsOrigin, Governance, Keys, Limits, Log, LogFormat, Prompts, ReasoningField, Tls, ToolHost, bind,
+    run as serve,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -38,6 +39,7 @@ use crate::prompt_folder;
 use crate::reload::Reload;
 use crate::serve_log;
 use crate::served_filter::ServedFilter;
+use crate::served_gateway::ServedGateway;
 use crate::served_guard;
 use crate::served_models::{NamedSource, Planned, Prepared, Serving, served_name};
 use crate::served_rules;
@@ -77,6 +79,8 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     let tools = served_tools::open(args)?;
     let filter =
         args.redact.as_deref().map(|folder| ServedFilter::open(folder, args.compute.threads)).transpose()?;
+    let filter = filter.map(Arc::new);
+    let gateway = ServedGateway::open(args, filter.as_ref())?;
     let Prepared { models, plans, budget } = prepared(args)?;
     let (log, written): (Log, _) = match args.quiet {
         true => (Arc::new(|_| {}), None),
@@ -102,7 +106,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
         .with_log_format(format)
         .with_tls(tls.clone())
         .with_traces(traces);
-    let app = with_offers(app, (tools, guard), filter, training)?;
+    let app = with_offers(app, (tools, guard), filter, gateway.as_ref(), training)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     runtime.block_on(async {
@@ -110,12 +114,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
         let address = listener.local_addr().context("the port has no address")?;
         // Whoever reads the address may send signals.
         let parent = args.until_stdin_ends.then(end_of_stdin);
-        if let Some(governance) = governance {
-            served_rules::follow(args, governance, reload.subscribe(), Arc::clone(&notices));
-        }
-        if let Some(tls) = &tls {
-            tokio::spawn(served_tls::follow(Arc::clone(tls), reload.subscribe(), Arc::clone(&notices)));
-        }
+        follow(args, (governance, tls.as_ref(), gateway), &reload, &notices);
         reload.follow_hangups(notices)?;
         let stop = stop_signal(Duration::from_secs(args.stop_grace), parent)?;
         print(&plans, budget, (address, tls.is_some()))?;
@@ -134,6 +133,24 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What can be read again is, at the operator's word.
+fn follow(
+    args: &ServeArgs,
+    (governance, tls, gateway): (Option<Arc<Governance>>, Option<&Arc<Tls>>, Option<ServedGateway>),
+    reload: &Reload,
+    notices: &Log,
+) {
+    if let Some(governance) = governance {
+        served_rules::follow(args, governance, reload.subscribe(), Arc::clone(notices));
+    }
+    if let Some(tls) = tls {
+        tokio::spawn(served_tls::follow(Arc::clone(tls), reload.subscribe(), Arc::clone(notices)));
+    }
+    if let Some(gateway) = gateway {
+        tokio::spawn(gateway.follow(reload.subscribe(), Arc::clone(notices)));
+    }
+}
+
 /// Whom the server lets in, and by which rules.
 ///
 /// Errors: rules or keys that cannot be read or held to.
@@ -149,7 +166,8 @@ fn admission(args: &ServeArgs, guard: Option<&Guard>) -> Result<(Option<Arc<Gove
 fn with_offers(
     app: App,
     (tools, guard): (Option<Arc<dyn ToolHost>>, Option<Guard>),
-    filter: Option<ServedFilter>,
+    filter: Option<Arc<ServedFilter>>,
+    gateway: Option<&ServedGateway>,
     training: Option<(JobRunner, PathBuf)>,
 ) -> Result<App> {
     let app = match tools {
@@ -161,7 +179,11 @@ fn with_offers(
         None => app,
     };
     let app = match filter {
-        Some(filter) => app.with_redactor(Arc::new(filter)),
+        Some(filter) => app.with_redactor(filter),
+        None => app,
+    };
+    let app = match gateway {
+        Some(served) => app.with_gateway(Arc::clone(&served.gateway)),
         None => app,
     };
     Ok(match training {

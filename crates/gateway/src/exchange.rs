@@ -116,6 +116,7 @@ async fn send(client: &HttpClient, outgoing: &Outgoing) -> Result<Response<Incom
     *request.method_mut() = Method::POST;
     *request.uri_mut() = outgoing.uri.parse().map_err(|_| Miss::elsewhere("its address is none"))?;
     *request.headers_mut() = outgoing.headers.clone();
+    gptoss_egress::check("an upstream").map_err(|closed| Miss::elsewhere(closed.to_string()))?;
     let response = client.request(request).await.map_err(|error| Miss::again(lost(&error)))?;
     match response.status() {
         status if status.is_success() => Ok(response),

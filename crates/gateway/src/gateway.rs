@@ -6,6 +6,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use gptoss_api::ApiError;
 use gptoss_api::usage::TokenUsage;
@@ -63,9 +64,16 @@ pub struct Incoming<'a> {
     pub local: &'a (dyn Fn(&str) -> LocalState + Send + Sync),
     /// What an answer in another API's words is made with; its model is filled in.
     pub told: Told,
+    /// Asked before it leaves, once.
+    pub admit: Admit<'a>,
     /// Told what an upstream's answer took.
     pub on_end: OnEnd,
 }
+
+/// Asked whether a request may leave, with the name of the upstream that is tried first.
+///
+/// Errors: why not; nobody gets it then.
+pub type Admit<'a> = &'a (dyn Fn(&str) -> BoxFuture<'static, Result<(), ApiError>> + Send + Sync);
 
 /// Which way a request went, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -259,7 +267,7 @@ enum Stop {
 impl Tour<'_> {
     async fn go(&self, legs: &[Leg], route: Route) -> Outcome {
         let mut misses: Vec<(String, Miss)> = Vec::new();
-        let mut unsupported = None;
+        let (mut unsupported, mut is_admitted) = (None, false);
         for (number, leg) in legs.iter().enumerate() {
             let index = match leg.place {
                 Place::Local => return Outcome::Here(leg.model.clone(), route.at(LOCAL, leg, &misses)),
@@ -279,6 +287,11 @@ impl Tour<'_> {
                     continue;
                 }
             };
+            if !std::mem::replace(&mut is_admitted, true)
+                && let Err(error) = (self.incoming.admit)(&upstream.name).await
+            {
+                return Outcome::Refused(error, route.after(&misses));
+            }
             let is_last = number + 1 == legs.len();
             match self.leg(index, &outgoing, is_last, &mut misses).await {
                 Ok(reply) => return Outcome::Answered(reply, route.at(&upstream.name, leg, &misses)),

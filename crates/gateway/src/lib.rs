@@ -39,9 +39,9 @@ pub use decide::{Decision, Leg, LocalState, States, UpstreamState, Verdict, deci
 pub use detect::FindsPersonalData;
 pub use dialect::Dialect;
 pub use facts::Facts;
-pub use gateway::{Gateway, Incoming, LABEL_HEADER, Outcome, Reply, ReplyBody, Route};
+pub use gateway::{Admit, Gateway, Incoming, LABEL_HEADER, Outcome, Reply, ReplyBody, Route};
 pub use label::{LABELS, Label};
-pub use plan::{LOCAL, Plan, Sources};
+pub use plan::{LOCAL, Plan, ReadFile, Sources};
 pub use problem::Problem;
 pub use raw_object::RawObject;
 pub use relay::{Ended, OnEnd};

@@ -67,10 +67,13 @@ pub struct Plan {
     pub detectors: Vec<Detector>,
 }
 
+/// The text of a file by its name; why not, if it cannot be read.
+pub type ReadFile<'a> = &'a dyn Fn(&str) -> Result<String, String>;
+
 /// Where a file finds what it names.
 pub struct Sources<'a> {
     /// The text of a file of a key; why not, if it cannot be read. None: keys are not asked for.
-    pub file: Option<&'a dyn Fn(&str) -> Result<String, String>>,
+    pub file: Option<ReadFile<'a>>,
     /// The value of a variable.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     /// Who finds personal data; None where nobody does.

@@ -171,6 +171,11 @@ impl Bill {
         self.lock().facts = facts;
     }
 
+    /// Takes down that it goes to another server.
+    pub(crate) fn went(&self, place: &str) {
+        self.lock().facts.place = Some(place.to_owned());
+    }
+
     /// Takes down how its answer begins, unless it is known how it ended.
     pub(crate) fn begins(&self, status: u16) {
         self.lock().status.get_or_insert(status);

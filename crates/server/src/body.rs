@@ -24,25 +24,32 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Body<T> {
     type Rejection = Rejection;
 
     async fn from_request(request: Request, app: &Shared) -> Result<Body<T>, Rejection> {
-        if !is_json(request.headers(), request.uri().path()) {
-            return Err(ApiError::MediaType.into());
-        }
-        let coding = ContentCoding::of(request.headers())?;
-        let reading = tokio::time::timeout(app.limits.body_time, read(request.into_body(), &app.limits));
-        // A body that is half here is better read than cut: bytes that are not read reset the connection
-        // before its answer.
-        let stop = async {
-            app.stopping().await;
-            tokio::time::sleep(STOP_PATIENCE).await;
-        };
-        let bytes = tokio::select! {
-            bytes = reading => bytes.unwrap_or(Err(ApiError::BodyTimeout))?,
-            () = stop => return Err(ApiError::ShuttingDown.into()),
-        };
-        let Some(coding) = coding else { return Ok(Body(body::parse(&bytes)?)) };
-        let unpack = move |app: &App| coding.decoded(&bytes, app.limits.body_bytes_max);
-        Ok(Body(body::parse(&run_blocking(app, unpack).await?)?))
+        Ok(Body(body::parse(&bytes_of(request, app).await?)?))
     }
+}
+
+/// The bytes of a JSON body, unpacked.
+///
+/// Errors: what is no JSON by its type, too long, too slow or damaged.
+pub(crate) async fn bytes_of(request: Request, app: &Shared) -> Result<Bytes, ApiError> {
+    if !is_json(request.headers(), request.uri().path()) {
+        return Err(ApiError::MediaType);
+    }
+    let coding = ContentCoding::of(request.headers())?;
+    let reading = tokio::time::timeout(app.limits.body_time, read(request.into_body(), &app.limits));
+    // A body that is half here is better read than cut: bytes that are not read reset the connection
+    // before its answer.
+    let stop = async {
+        app.stopping().await;
+        tokio::time::sleep(STOP_PATIENCE).await;
+    };
+    let bytes = tokio::select! {
+        bytes = reading => bytes.unwrap_or(Err(ApiError::BodyTimeout))?,
+        () = stop => return Err(ApiError::ShuttingDown),
+    };
+    let Some(coding) = coding else { return Ok(bytes) };
+    let unpack = move |app: &App| coding.decoded(&bytes, app.limits.body_bytes_max);
+    Ok(run_blocking(app, unpack).await?.into())
 }
 
 /// Whether a body may be read as JSON. Programs call it what they like (curl by itself calls it a form) and

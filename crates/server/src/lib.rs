@@ -9,6 +9,7 @@
 //! The room does not know weights, kernels, files of models or terminals, and nothing that a client or the
 //! model says is ever logged.
 
+mod abroad;
 mod access_log;
 mod adapter_root;
 mod anthropic;
@@ -38,6 +39,7 @@ mod fair_share;
 mod files;
 mod fine_tuning;
 mod gate;
+mod gateway;
 mod governance;
 mod guarding;
 mod ids;
@@ -117,6 +119,7 @@ pub use gptoss_api::responses::prompt::{Prompts, TemplateError};
 pub use gptoss_api::usage::{PhaseTimes, TokenUsage};
 pub use gptoss_api::wire::fine_tuning::{TuningMetrics, TuningOptions};
 pub use gptoss_api::wire::redact::{RedactResult, RedactedSpan};
+pub use gptoss_gateway::{Gateway, Label as GatewayLabel, Route};
 pub use guarding::AskAddress;
 pub use keys::Keys;
 pub use limits::Limits;

@@ -211,7 +211,7 @@ impl ServedModel {
             id: id.to_owned(),
             object: "model",
             created: self.created,
-            owned_by: "gptoss",
+            owned_by: "gptoss".into(),
             demo: self.is_demo,
             context_length: self.max_context,
             max_model_len: self.max_context,

@@ -214,15 +214,13 @@ pub(crate) struct ModelFigures<'a> {
 }
 
 /// Sight of the engines in memory.
-pub(crate) struct Engines {
-    shared: Arc<Shared>,
-}
+pub(crate) struct Engines(Arc<Shared>);
 
 impl Engines {
     /// Wakes each, and says how often the thread of each came round, by the model's index; None has no thread
     /// any more, or has lost its card.
     pub(crate) fn knock(&self) -> Vec<(usize, Option<u64>)> {
-        let inside = self.shared.lock();
+        let inside = self.0.lock();
         let loaded = inside.loaded.iter().enumerate();
         let rounds = loaded.filter_map(|(index, loaded)| {
             let engine = loaded.as_ref()?.memory.assistant.engine();
@@ -331,7 +329,7 @@ impl ModelHost {
 
     /// For a watchdog.
     pub(crate) fn engines(&self) -> Engines {
-        Engines { shared: Arc::clone(&self.shared) }
+        Engines(Arc::clone(&self.shared))
     }
 
     /// All models, the first in front, and behind them their adapters.

@@ -33,8 +33,8 @@ use crate::scope::Need;
 use crate::state::{App, Shared};
 use crate::trace::TraceParent;
 use crate::{
-    anthropic, batches, chat, completions, containers, conversations, cors, files, fine_tuning, ids, loads,
-    lora, messages, moderations, ollama, openapi, organization, page, rate_headers, redact, rendered,
+    anthropic, batches, chat, completions, containers, conversations, cors, files, fine_tuning, gateway, ids,
+    loads, lora, messages, moderations, ollama, openapi, organization, page, rate_headers, redact, rendered,
     responses, socket, status, tokens,
 };
 
@@ -254,10 +254,16 @@ pub(crate) fn names_below_v1() -> &'static [&'static str] {
 pub(crate) fn router(app: Shared, gate: Gate) -> Router {
     let (mut keyed, mut open) = (Router::new(), Router::new());
     for route in routes() {
-        match route.is_open() {
-            true => open = open.route(route.path, route.methods),
-            false => keyed = keyed.route(route.path, route.methods.fallback(wrong_method)),
+        if route.is_open() {
+            open = open.route(route.path, route.methods);
+            continue;
         }
+        let methods = route.methods.fallback(wrong_method);
+        let methods = match app.gateway.is_some() && gateway::has(route.path) {
+            true => methods.layer(middleware::from_fn_with_state(Arc::clone(&app), gateway::layer)),
+            false => methods,
+        };
+        keyed = keyed.route(route.path, methods);
     }
     let keyed = keyed
         .fallback(wrong_path)

@@ -18,7 +18,7 @@ use crate::model_host::Entry;
 use crate::scope::Need;
 
 /// What a request that may search the web names as its hosts: any.
-const ANY_HOST: [&str; 1] = ["*"];
+pub(crate) const ANY_HOST: [&str; 1] = ["*"];
 
 /// Decides about a request for a turn, and narrows it.
 ///
@@ -88,7 +88,7 @@ pub(crate) fn decide_text(
 /// What the rules say, taken down on the bill.
 ///
 /// Errors: `Ruled`.
-fn decided(bill: &Bill, ask: &Ask<'_>) -> Result<Decision, ApiError> {
+pub(crate) fn decided(bill: &Bill, ask: &Ask<'_>) -> Result<Decision, ApiError> {
     let (rules, key) = (&bill.pass.rules, &bill.pass.key);
     let decision = rules.decide(key, ask);
     let is_refused = decision.verdict == Verdict::Refused;
@@ -128,7 +128,7 @@ fn rules_behind(bill: &Bill, ask: &Ask<'_>) -> String {
 }
 
 /// The model that an entry means, and the adapter.
-fn named(model: &Entry) -> (&str, Option<&str>) {
+pub(crate) fn named(model: &Entry) -> (&str, Option<&str>) {
     let name = model.served.name.as_str();
     let Some(parent) = model.served.parent.as_deref() else { return (name, None) };
     let own = name.strip_prefix(parent).and_then(|rest| rest.strip_prefix(':'));
@@ -158,7 +158,7 @@ fn tools(tools: &Tools) -> Vec<ToolAsk<'_>> {
 
 /// Most tokens of an answer: what is asked, what is allowed, and where neither says anything and tokens are
 /// counted, as many as can be reserved.
-fn narrowed(bill: &Bill, asked: Option<usize>, allowed: Option<u32>) -> Option<usize> {
+pub(crate) fn narrowed(bill: &Bill, asked: Option<usize>, allowed: Option<u32>) -> Option<usize> {
     let allowed = allowed.map(|max| max as usize);
     let most = asked.into_iter().chain(allowed).min();
     most.or_else(|| bill.is_limited().then_some(UNSAID_OUTPUT_MAX))

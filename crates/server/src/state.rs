@@ -10,6 +10,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use gptoss_api::chat::chunks::ReasoningField;
 use gptoss_api::responses::prompt::Prompts;
 use gptoss_api::{ApiError, RequestScope};
+use gptoss_gateway::Gateway;
 use gptoss_guard::{Guard, Judge};
 use tokio::sync::{Semaphore, watch};
 
@@ -57,6 +58,8 @@ pub struct App {
     pub(crate) guard: Option<Arc<Guarding>>,
     /// None: no filter of personal data is here.
     pub(crate) redaction: Option<RedactDesk>,
+    /// None: nothing goes to other servers.
+    pub(crate) gateway: Option<Arc<Gateway>>,
     /// None: nobody trains.
     pub(crate) tuning: Option<Tuning>,
     /// The folder whose adapters requests may load; None: they may load none.
@@ -112,6 +115,7 @@ impl App {
             tools: None,
             guard: None,
             redaction: None,
+            gateway: None,
             tuning: None,
             adapter_root: None,
             sockets: Arc::new(Semaphore::new((limits.connections_max / 2).clamp(1, Semaphore::MAX_PERMITS))),
@@ -179,6 +183,11 @@ impl App {
     /// With a filter of personal data.
     pub fn with_redactor(self, redactor: Arc<dyn Redactor>) -> App {
         App { redaction: Some(RedactDesk::new(redactor)), ..self }
+    }
+
+    /// With other servers, to which requests may go. Whoever holds it too may put another plan into force.
+    pub fn with_gateway(self, gateway: Arc<Gateway>) -> App {
+        App { gateway: Some(gateway), ..self }
     }
 
     /// With somebody who trains, in a folder that is made.

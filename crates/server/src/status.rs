@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::engine_health::EngineHealth;
 use crate::metrics::{ModelRows, write_traces};
 use crate::roster::ModelState;
-use crate::state::Shared;
+use crate::state::{App, Shared};
 
 /// How long the engine may work on one step before it counts as stuck.
 const STALL_MAX: Duration = Duration::from_secs(60);
@@ -44,6 +44,12 @@ pub(crate) async fn ready(State(app): State<Shared>) -> Response {
     };
     let status = if state == "ready" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({"status": state}))).into_response()
+}
+
+/// Whether the engines can be expected to answer.
+pub(crate) fn is_well(app: &App) -> bool {
+    !app.is_stopping()
+        && !app.models.any_loaded(|assistant, health| is_stalled(assistant) || is_failing(assistant, health))
 }
 
 fn is_failing(assistant: &Assistant, health: &EngineHealth) -> bool {

@@ -26,6 +26,7 @@ use crate::anthropic;
 use crate::blocking::run_blocking;
 use crate::body::Body;
 use crate::compaction;
+use crate::gateway;
 use crate::keys::Caller;
 use crate::model_host::{Entry, Lease};
 use crate::rejection::Rejection;
@@ -40,22 +41,25 @@ pub(crate) async fn models(
 ) -> Json<AnyModelList> {
     let all: Vec<Arc<Entry>> =
         app.models.entries().iter().cloned().chain(app.models.tuned(&caller.tenant)).collect();
+    let elsewhere = gateway::models(&app, &caller);
     if anthropic::is_versioned(&headers) {
-        return Json(AnyModelList::Anthropic(anthropic_list(&all)));
+        return Json(AnyModelList::Anthropic(anthropic_list(&all, &elsewhere)));
     }
     let entries = all.iter().flat_map(|model| {
         let state = app.models.state(model);
         model.served.names().map(move |name| model.served.entry(name, state))
     });
-    let data: Vec<Model> = entries.collect();
+    let data: Vec<Model> = entries.chain(elsewhere).collect();
     Json(AnyModelList::OpenAi(ModelList { object: "list", models: data.clone(), data }))
 }
 
 /// Anthropic's list of models.
-fn anthropic_list(all: &[Arc<Entry>]) -> AnthropicModelList {
+fn anthropic_list(all: &[Arc<Entry>], elsewhere: &[Model]) -> AnthropicModelList {
     let served = all.iter().map(|model| &model.served);
-    let data: Vec<AnthropicModel> =
-        served.flat_map(|served| served.names().map(move |name| served.anthropic_entry(name))).collect();
+    let data: Vec<AnthropicModel> = served
+        .flat_map(|served| served.names().map(move |name| served.anthropic_entry(name)))
+        .chain(elsewhere.iter().map(gateway::anthropic_entry))
+        .collect();
     let id = |model: Option<&AnthropicModel>| model.map(|model| model.id.clone());
     let (first_id, last_id) = (id(data.first()), id(data.last()));
     AnthropicModelList { data, has_more: false, first_id, last_id }
@@ -68,7 +72,17 @@ pub(crate) async fn model(
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<Json<AnyModel>, Rejection> {
-    let model = app.model(&caller, Some(&id))?;
+    let model = match app.model(&caller, Some(&id)) {
+        Ok(model) => model,
+        Err(error) => {
+            let elsewhere = gateway::models(&app, &caller).into_iter().find(|model| model.id == id);
+            let model = elsewhere.ok_or(error)?;
+            return Ok(Json(match anthropic::is_versioned(&headers) {
+                true => AnyModel::Anthropic(gateway::anthropic_entry(&model)),
+                false => AnyModel::OpenAi(model),
+            }));
+        }
+    };
     Ok(Json(match anthropic::is_versioned(&headers) {
         true => AnyModel::Anthropic(model.served.anthropic_entry(&id)),
         false => AnyModel::OpenAi(model.served.entry(&id, app.models.state(&model))),

@@ -3,6 +3,8 @@
 //! OpenAI's list under `data`; Codex asks for the same under `models`. The embedded model says of itself that
 //! it is a demo, so that nobody mistakes it for gpt-oss.
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -17,8 +19,8 @@ pub struct Model {
     pub object: &'static str,
     /// When the server began to serve it. Units: seconds since 1970.
     pub created: u64,
-    /// Always `gptoss`.
-    pub owned_by: &'static str,
+    /// `gptoss`, or the name of the upstream that has it.
+    pub owned_by: Cow<'static, str>,
     /// Whether it is the small model inside the program, made to show everything at work.
     pub demo: bool,
     /// Tokens of a whole conversation.

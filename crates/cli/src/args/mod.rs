@@ -25,6 +25,7 @@ mod load;
 mod mcp;
 mod packaging;
 mod redact;
+mod route;
 mod safety;
 mod serve;
 mod train;
@@ -63,6 +64,7 @@ pub use load::{
 pub use mcp::{McpArgs, McpToolCommand};
 pub use packaging::{CompletionsArgs, ManualArgs, ProbeArgs};
 pub use redact::RedactArgs;
+pub use route::{ApiArg, LabelArg, RouteArgs, RouteCommand, RouteExplainArgs};
 pub use safety::{Measure, SafetyArgs, SafetyCommand, SafetyCompareArgs, SafetySuiteArgs, TrialArgs};
 pub use serve::{LogForm, ReasoningName, ServeArgs, ServedTool};
 pub use train::{DataArgs, SiteArg, StepArgs, TrainArgs, TuningArgs, ValidArg};
@@ -152,6 +154,8 @@ pub enum Command {
     Policy(PolicyArgs),
     /// What a server did: verify and export the chain of it
     Audit(AuditArgs),
+    /// Where a request would go by a gateway's file, and why
+    Route(RouteArgs),
     /// Start a coding agent that speaks to this machine's model
     Launch(LaunchArgs),
     /// Serve a tool of this program to other programs, over the Model Context Protocol

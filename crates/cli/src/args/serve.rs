@@ -111,6 +111,9 @@ pub struct ServeArgs {
     /// JSON
     #[arg(long, value_name = "FILE")]
     pub guard: Option<PathBuf>,
+    /// Servers elsewhere to which requests may go, and by which rules: TOML, read again at SIGHUP
+    #[arg(long, value_name = "FILE")]
+    pub gateway: Option<PathBuf>,
     /// Offer /v1/redact, texts without personal data, by the privacy filter in this folder [default: none]
     #[arg(long, value_name = "DIR")]
     pub redact: Option<PathBuf>,

@@ -463,7 +463,7 @@ mod tests {
         let words = ["gptoss", "serve"].into_iter().chain(flags.split_whitespace());
         let matches = layers.below(Cli::command(), "serve").try_get_matches_from(words).unwrap();
         match Cli::from_arg_matches(&matches).unwrap().command {
-            args::Command::Serve(serve) => serve,
+            args::Command::Serve(serve) => *serve,
             other => panic!("{other:?}"),
         }
     }

@@ -100,6 +100,7 @@ impl Ask<'_> {
                 new_id,
                 now: 1,
             },
+            admit: &|_| Box::pin(async { Ok(()) }),
             on_end: Arc::new(move |ended| *end.lock().unwrap() = Some(ended)),
         };
         let outcome = gateway.answer(incoming).await;

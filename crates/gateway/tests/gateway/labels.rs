@@ -10,6 +10,27 @@ const UP: LocalState = LocalState { serves: true, is_up: true, load: 0.0, contex
 const DOWN: LocalState = LocalState { serves: true, is_up: false, load: 0.0, context_window: None };
 const NONE: LocalState = LocalState { serves: false, is_up: true, load: 0.0, context_window: None };
 
+/// Rules that would all send it away.
+const RULES: [&str; 5] = [
+    "",
+    "[[routes]]\nmodel = [\"*\"]\ntargets = [\"a\"]",
+    "[[routes]]\nmodel = [\"m\"]\ntargets = [\"a\", \"local\"]",
+    "[[routes]]\nlabel = [\"local_only\"]\ntargets = [\"a\"]\nstrategy = \"cost\"",
+    "[[routes]]\ntargets = [\"local\", \"a:m\"]\nstrategy = \"load\"",
+];
+const DETECTORS: &str = "[[detectors]]\nkind = \"card\"\nlabel = \"local_only\"\n\
+    [[detectors]]\nkind = \"email\"\nlabel = \"local_only\"\n\
+    [[detectors]]\nkind = \"iban\"\nlabel = \"local_only\"\n\
+    [[detectors]]\nkind = \"pattern\"\nname = \"orchid\"\npattern = \"(?i)orchid\"\nlabel = \"local_only\"\n";
+const SECRETS: [&str; 6] = [
+    "4111 1111 1111 1111",
+    "a card 5500-0000-0000-0004 in words",
+    "mail jane@example.com",
+    "DE89 3704 0044 0532 0130 00",
+    "Project Orchid",
+    r"\u0050roject orch\u0069d",
+];
+
 /// Rules, strategies, fallbacks and a broken local engine, by every way to a label: nothing connects to the
 /// upstream, and what nobody here can answer is refused.
 #[tokio::test(flavor = "multi_thread")]
@@ -19,28 +40,9 @@ async fn what_is_local_only_never_leaves() {
         "a",
         "models = { m = \"m\" }\nlabel_max = \"confidential\"\nprice = { input = 0, output = 0 }",
     );
-    let rules = [
-        "",
-        "[[routes]]\nmodel = [\"*\"]\ntargets = [\"a\"]",
-        "[[routes]]\nmodel = [\"m\"]\ntargets = [\"a\", \"local\"]",
-        "[[routes]]\nlabel = [\"local_only\"]\ntargets = [\"a\"]\nstrategy = \"cost\"",
-        "[[routes]]\ntargets = [\"local\", \"a:m\"]\nstrategy = \"load\"",
-    ];
-    let detectors = "[[detectors]]\nkind = \"card\"\nlabel = \"local_only\"\n\
-        [[detectors]]\nkind = \"email\"\nlabel = \"local_only\"\n\
-        [[detectors]]\nkind = \"iban\"\nlabel = \"local_only\"\n\
-        [[detectors]]\nkind = \"pattern\"\nname = \"orchid\"\npattern = \"(?i)orchid\"\nlabel = \"local_only\"\n";
-    let secrets = [
-        "4111 1111 1111 1111",
-        "a card 5500-0000-0000-0004 in words",
-        "mail jane@example.com",
-        "DE89 3704 0044 0532 0130 00",
-        "Project Orchid",
-        r"\u0050roject orch\u0069d",
-    ];
     let mut num_requests = 0;
-    for rule in rules {
-        let gateway = Gateway::new(plan(&(detectors.to_owned() + &table + rule)));
+    for rule in RULES {
+        let gateway = Gateway::new(plan(&(DETECTORS.to_owned() + &table + rule)));
         for local in [UP, DOWN, NONE] {
             let mut check = |got: crate::asking::Got| {
                 num_requests += 1;
@@ -64,7 +66,7 @@ async fn what_is_local_only_never_leaves() {
             check(Ask { headers: &[(LABEL_HEADER, "local_only")], ..ask }.put(&gateway, plain).await);
             let raised = [(LABEL_HEADER, "any")];
             check(Ask { label: Label::LocalOnly, headers: &raised, ..ask }.put(&gateway, plain).await);
-            for secret in secrets {
+            for secret in SECRETS {
                 for body in [
                     format!(r#"{{"model":"m","messages":[{{"role":"user","content":"{secret}"}}]}}"#),
                     format!(
@@ -83,7 +85,7 @@ async fn what_is_local_only_never_leaves() {
     assert!(num_requests >= 400, "{num_requests}");
     assert_eq!(upstream.connections(), 0);
     // The same upstream is reached by what may go there.
-    let gateway = Gateway::new(plan(&(detectors.to_owned() + &table)));
+    let gateway = Gateway::new(plan(&(DETECTORS.to_owned() + &table)));
     let got = Ask::of(Dialect::Chat).put(&gateway, r#"{"model":"m","messages":[]}"#).await;
     assert_eq!((got.status, upstream.connections()), (200, 1));
 }

@@ -1,5 +1,6 @@
 //! The operator's rules over HTTP: scopes, decisions, budgets, the audit, and what administrators read.
 
+mod abroad;
 mod budgets;
 mod canary;
 mod organization;

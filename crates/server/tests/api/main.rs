@@ -16,6 +16,7 @@ mod errors;
 mod files;
 mod fine_tuning;
 mod forced;
+mod gateway;
 mod govern;
 mod guard;
 mod http;

@@ -1,0 +1,246 @@
+//! Requests that go to other servers: the room `gateway` between the routes and the handlers.
+//!
+//! A layer around the routes of Chat Completions, Completions, Responses and Messages reads the body, has the
+//! gateway decide, and either answers with what an upstream says or lets the request through to the handler,
+//! which knows nothing of it. Every answer says in `x-route` which way it went. Lines of batches, WebSockets
+//! and requests below `/api` do not pass here: they are answered by models of this server alone.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use gptoss_api::ApiError;
+use gptoss_api::ollama::lines::timestamp;
+use gptoss_api::wire::message_events::AnthropicModel;
+use gptoss_api::wire::models::{Model, ModelStatus};
+use gptoss_gateway::{
+    Dialect, Ended, Gateway, Incoming, LocalState, Outcome, RawObject, Reply, ReplyBody, Route, Told,
+};
+use serde_json::json;
+
+use crate::abroad;
+use crate::access_log::Spent;
+use crate::body::bytes_of;
+use crate::ids;
+use crate::keys::Caller;
+use crate::rejection::Rejection;
+use crate::roster::ModelState;
+use crate::ruling;
+use crate::sse::kept_alive;
+use crate::state::{App, Shared, now};
+use crate::status;
+use crate::trace::Work;
+
+const ROUTE: HeaderName = HeaderName::from_static("x-route");
+const REASON: HeaderName = HeaderName::from_static("x-route-reason");
+/// The route of what nobody answered.
+const NOBODY: &str = "none";
+
+/// Whether requests of a route may go elsewhere.
+pub(crate) fn has(path: &str) -> bool {
+    Dialect::of_path(path).is_some()
+}
+
+/// The layer.
+pub(crate) async fn layer(State(app): State<Shared>, request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().and_then(|path| Dialect::of_path(path.as_str()));
+    let caller = request.extensions().get::<Caller>().cloned();
+    match (app.gateway.clone(), path, caller) {
+        (Some(gateway), Some(dialect), Some(caller)) if request.method() == Method::POST => {
+            let passed = pass(&app, &gateway, (dialect, caller), request, next).await;
+            passed.unwrap_or_else(|error| Rejection(error).into_response())
+        }
+        _ => next.run(request).await,
+    }
+}
+
+/// Errors: a body that cannot be read, or names no model; a label that is none.
+async fn pass(
+    app: &Shared,
+    gateway: &Gateway,
+    (dialect, caller): (Dialect, Caller),
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let (mut parts, body) = request.into_parts();
+    let bytes = bytes_of(Request::from_parts(parts.clone(), body), app).await?;
+    let mut body = RawObject::parse(&bytes)?;
+    let asked = body.clone();
+    let ruled = ruled(app, &caller, dialect, &mut body)?;
+    let wish = body.value("reasoning_visibility");
+    let visibility = ruled.visibility.narrowed(wish.as_ref().and_then(|wish| wish.as_str()))?;
+    let spent = Spent::default();
+    let told = Told {
+        model: String::new(),
+        visibility,
+        reasoning_field: app.reasoning_field,
+        signer: app.thinking_key.signer(&caller.tenant),
+        new_id: ids::random,
+        now: now(),
+    };
+    let (of_end, model) = (spent.clone(), body.value("model"));
+    let model: Arc<str> = model.as_ref().and_then(|model| model.as_str()).unwrap_or_default().into();
+    let (bill, prompt_bytes) = (ruled.bill(), body.prompt_bytes());
+    let (of_local, tenant) = (Arc::clone(app), caller.tenant.clone());
+    let incoming = Incoming {
+        dialect,
+        body: body.clone(),
+        headers: &parts.headers,
+        label: ruled.label,
+        admit: &|upstream| ruled.admit(upstream, prompt_bytes),
+        local: &move |name| local_state(&of_local, &tenant, name),
+        told,
+        on_end: Arc::new(move |ended: Ended| {
+            if let Some(bill) = &bill {
+                let tokens = ended.usage;
+                bill.computed(tokens.prompt as usize, tokens.cached as usize, tokens.completion as usize);
+            }
+            of_end.set(Work { model: Arc::clone(&model), tokens: ended.usage, choices: Vec::new() });
+        }),
+    };
+    let (response, route) = match gateway.answer(incoming).await? {
+        Outcome::Answered(reply, route) => (spent.of(response(app, reply)), route),
+        Outcome::Refused(error, route) => (Rejection(error).into_response(), route),
+        Outcome::NotOurs => {
+            let request = whole(&mut parts, bytes);
+            return Ok(next.run(request).await);
+        }
+        Outcome::Here(model, route) => {
+            // As it came: its handler narrows it by itself.
+            let named = asked.value("model").as_ref().and_then(|name| name.as_str().map(str::to_owned));
+            let bytes = match named.as_deref() == Some(model.as_str()) || model.is_empty() {
+                true => bytes,
+                false => {
+                    let mut body = asked;
+                    body.set("model", &json!(model));
+                    body.bytes().into()
+                }
+            };
+            let request = whole(&mut parts, bytes);
+            (next.run(request).await, route)
+        }
+    };
+    Ok(routed(response, route))
+}
+
+/// What the rules say to it, by the name of the model here that it means, or by its own.
+fn ruled(
+    app: &App,
+    caller: &Caller,
+    dialect: Dialect,
+    body: &mut RawObject,
+) -> Result<abroad::Ruled, ApiError> {
+    let name = body.value("model").as_ref().and_then(|name| name.as_str().map(str::to_owned));
+    let name = name.unwrap_or_default();
+    let here = app.models.find(&caller.tenant, Some(name.as_str()).filter(|name| !name.is_empty()));
+    match here.ok().filter(|entry| name.is_empty() || entry.served.is_called(&name)) {
+        Some(entry) => abroad::decide(caller, dialect, ruling::named(&entry), body),
+        None => abroad::decide(caller, dialect, (&name, None), body),
+    }
+}
+
+/// The request again, with a body that is read and unpacked.
+fn whole(parts: &mut axum::http::request::Parts, bytes: Bytes) -> Request {
+    let mut request = Request::new(Body::empty());
+    let (mut fresh, _) = request.into_parts();
+    std::mem::swap(&mut fresh, parts);
+    fresh.headers.remove(header::CONTENT_ENCODING);
+    fresh.headers.remove(header::TRANSFER_ENCODING);
+    fresh.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+    request = Request::from_parts(fresh, Body::from(bytes));
+    request
+}
+
+/// How the engine here stands to a model.
+fn local_state(app: &App, tenant: &str, name: &str) -> LocalState {
+    let named = Some(name).filter(|name| !name.is_empty());
+    let Ok(entry) = app.models.find(tenant, named) else { return LocalState::default() };
+    // A name that means any model is not this one's before another server's.
+    if named.is_some_and(|name| !entry.served.is_called(name)) {
+        return LocalState::default();
+    }
+    let is_loadable = app.models.state(&entry) != ModelState::Failed;
+    let loads = app.models.figures().into_iter().map(|model| {
+        let asked = model.engine.running + model.engine.queued + model.num_waiting;
+        asked as f64 / model.engine.sequences_max.max(1) as f64
+    });
+    LocalState {
+        serves: true,
+        is_up: is_loadable && status::is_well(app),
+        load: loads.sum(),
+        context_window: Some(entry.served.max_context as u64),
+    }
+}
+
+fn response(app: &App, reply: Reply) -> Response {
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::BAD_GATEWAY);
+    match reply.body {
+        ReplyBody::Whole(bytes) => {
+            (status, [(header::CONTENT_TYPE, "application/json")], bytes).into_response()
+        }
+        ReplyBody::Stream(stream) => {
+            let lines = kept_alive(stream, app.limits.keep_alive);
+            let body =
+                Body::from_stream(futures_util::StreamExt::map(lines, Ok::<_, std::convert::Infallible>));
+            let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
+            (status, headers, body).into_response()
+        }
+    }
+}
+
+/// The response with the way it went, for the client and for whoever writes an audit.
+fn routed(mut response: Response, route: Route) -> Response {
+    let name = if route.name.is_empty() { NOBODY } else { route.name.as_str() };
+    let headers = response.headers_mut();
+    for (header, value) in [(ROUTE, name), (REASON, route.reason.as_str())] {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(header, value);
+        }
+    }
+    response.extensions_mut().insert(route);
+    response
+}
+
+/// Models that only other servers have, in the list of models.
+pub(crate) fn models(app: &App, caller: &Caller) -> Vec<Model> {
+    let Some(gateway) = &app.gateway else { return Vec::new() };
+    let plan = gateway.plan();
+    let is_here = |name: &str| {
+        app.models.find(&caller.tenant, Some(name)).is_ok_and(|entry| entry.served.is_called(name))
+    };
+    let context = |owner: &str| {
+        let upstream = plan.upstreams.iter().find(|upstream| upstream.name == owner);
+        upstream.and_then(|upstream| upstream.context_window).unwrap_or(0) as usize
+    };
+    let elsewhere = plan.models().into_iter().filter(|(name, _)| !is_here(name));
+    elsewhere
+        .map(|(id, owner)| Model {
+            object: "model",
+            created: app.models.first().served.created,
+            context_length: context(&owner),
+            max_model_len: context(&owner),
+            owned_by: owner.into(),
+            demo: false,
+            status: ModelStatus { value: ModelState::Loaded.word() },
+            root: id.clone(),
+            parent: None,
+            id,
+        })
+        .collect()
+}
+
+/// The same in Anthropic's list.
+pub(crate) fn anthropic_entry(model: &Model) -> AnthropicModel {
+    AnthropicModel {
+        kind: "model",
+        id: model.id.clone(),
+        display_name: model.id.clone(),
+        created_at: timestamp(model.created),
+        lifecycle: "active",
+        max_input_tokens: model.max_model_len,
+        max_tokens: model.max_model_len,
+    }
+}

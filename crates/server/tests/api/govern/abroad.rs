@@ -1,0 +1,89 @@
+//! Rules over requests that go to another server.
+
+use std::sync::Arc;
+
+use gptoss_gateway::{Gateway, Plan, Sources};
+use serde_json::{Value, json};
+
+use super::{admin, ask, changed, entries, governance, key, used};
+use crate::gateway::upstream::{Act, Asked, Then, Upstream, chat, chat_events};
+use crate::scripted::Script;
+use crate::server::Server;
+use crate::shutdown::eventually;
+
+const LOCAL: &str = "<|channel|>final<|message|>local words<|return|>";
+
+fn well(asked: &Asked) -> Act {
+    match asked.is_stream() {
+        true => Act::Events(chat_events("their words"), Then::End),
+        false => Act::Whole(200, Vec::new(), chat("theirs", "their words")),
+    }
+}
+
+/// A server under rules, with a model of its own and one elsewhere, `big`.
+fn served(upstream: &Upstream, rules: &str) -> Server {
+    let plan = upstream.table("cloud", "models = { big = \"org/big\" }");
+    let gateway = Arc::new(Gateway::new(Plan::read(&plan, &Sources::none()).unwrap()));
+    let rules = governance(None, &(rules.to_owned() + &admin()));
+    changed(&rules, |app| app.with_gateway(gateway), Script::new(&[LOCAL, LOCAL]))
+}
+
+fn hi(more: &Value) -> Value {
+    let mut body = json!({"model": "big", "messages": [{"role": "user", "content": "hi"}]});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body
+}
+
+/// What was used elsewhere is charged, and the audit says where it went.
+#[test]
+fn what_leaves_is_charged_and_written_down() {
+    let upstream = Upstream::start(well);
+    let rules = key("one", "max_budget = { tokens = 5000 }");
+    let server = served(&upstream, &rules);
+    for (number, stream) in [false, true].into_iter().enumerate() {
+        let answer = ask(server.address, "one", "/v1/chat/completions", &hi(&json!({"stream": stream})));
+        assert_eq!((answer.status, answer.header("x-route")), (200, Some("cloud")), "{}", answer.body);
+        eventually("the end", || used(server.address, "one").0 == number as u64 + 1);
+    }
+    assert_eq!(used(server.address, "one"), (2, 14, 10));
+    let entry = entries(server.address, "/v1/chat/completions").pop().unwrap();
+    assert_eq!(entry["route"], "POST /v1/chat/completions > cloud", "{entry}");
+    assert_eq!((&entry["model"], &entry["charged_tokens"]), (&json!("big"), &json!(12)), "{entry}");
+    // Where tokens are counted an answer has an end.
+    assert_eq!(upstream.asked()[0].body["max_completion_tokens"], 4096);
+    let refused = ask(server.address, "one", "/v1/chat/completions", &hi(&json!({"max_tokens": 4999})));
+    assert_eq!((refused.status, &refused.json()["error"]["code"]), (429, &json!("insufficient_quota")));
+    assert_eq!(upstream.asked().len(), 2, "what is refused does not leave");
+}
+
+/// No connection is made for what the rules do not allow.
+#[test]
+fn what_the_rules_refuse_does_not_leave() {
+    let upstream = Upstream::start(well);
+    let policies = "[policies.kept]\nsensitivity = \"local_only\"\n[policies.small]\nmodels = [\"scripted\"]\n\
+         [policies.low]\neffort_max = \"low\"\ntools = [\"function\"]\nmax_output_tokens = 50\n";
+    let keys: String =
+        ["kept", "small", "low"].iter().map(|name| key(name, &format!("policy = \"{name}\""))).collect();
+    let server = served(&upstream, &(keys + policies));
+    let status = |name: &str, more: Value| {
+        let answer = ask(server.address, name, "/v1/chat/completions", &hi(&more));
+        (answer.status, answer.body)
+    };
+    let (kept, words) = status("kept", json!({}));
+    assert_eq!(kept, 503, "{words}");
+    let (small, words) = status("small", json!({}));
+    assert!(small == 403 && words.contains("big"), "{words}");
+    assert_eq!(status("low", json!({"reasoning_effort": "high"})).0, 403);
+    assert_eq!(status("low", json!({"max_tokens": 51})).0, 403);
+    assert_eq!(status("low", json!({"tools": [{"type": "web_search"}]})).0, 403);
+    assert_eq!(upstream.connections(), 0);
+    let entry = entries(server.address, "/v1/chat/completions").pop().unwrap();
+    assert_eq!((&entry["decision"], &entry["status"]), (&json!("refused"), &json!(403)), "{entry}");
+    let (low, words) = status("low", json!({}));
+    assert_eq!(low, 200, "{words}");
+    let asked = upstream.asked().pop().unwrap().body;
+    assert_eq!((&asked["reasoning_effort"], &asked["max_completion_tokens"]), (&json!("low"), &json!(50)));
+    // Its own model is its own.
+    let body = json!({"model": "scripted", "messages": [{"role": "user", "content": "hi"}]});
+    assert_eq!(ask(server.address, "kept", "/v1/chat/completions", &body).status, 200);
+}
