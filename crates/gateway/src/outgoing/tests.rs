@@ -1,3 +1,5 @@
+//! Requests as upstreams of every kind get them.
+
 use super::*;
 use crate::plan::{Plan, Sources};
 
