@@ -2,7 +2,7 @@
 //!
 //! Its body is not read as one of a model here, so what the rules ask about is looked up in it: effort,
 //! tools, most tokens of the answer. What it leaves open is narrowed in the body itself, and what cannot be
-//! held to elsewhere is refused when it is about to leave.
+//! held to elsewhere is refused when it is about to leave; a request that stays is decided on by its handler.
 
 use std::sync::Arc;
 
@@ -21,9 +21,19 @@ use crate::scope::Need;
 /// Bytes of a body that one token of its prompt has at least, on average; more is reserved than will be read.
 const TOKEN_BYTES_MIN: usize = 3;
 
-/// What was decided about a request.
+/// What the rules ask about a request.
+struct Wish {
+    model: String,
+    adapter: Option<String>,
+    effort: Option<Effort>,
+    tools: Vec<(ToolKind, String)>,
+    output_max: Option<usize>,
+}
+
+/// What the rules say to a request, before it is known whether it leaves.
 pub(crate) struct Ruled {
-    bill: Option<Arc<Bill>>,
+    caller: Caller,
+    wish: Wish,
     /// Where it may go.
     pub(crate) label: Label,
     /// Most of the reasoning that its client may see.
@@ -32,78 +42,109 @@ pub(crate) struct Ruled {
     is_moderated: bool,
 }
 
-/// Decides about a request for the model of that name and adapter, and narrows its body.
+/// Reads what the rules ask about a request for the model of that name and adapter, and narrows its body.
 ///
-/// Errors: `Unscoped`, `Ruled`; a body that cannot be read.
-pub(crate) fn decide(
+/// Errors: a body that cannot be read.
+pub(crate) fn rule(
     caller: &Caller,
     dialect: Dialect,
     (model, adapter): (&str, Option<&str>),
     body: &mut RawObject,
 ) -> Result<Ruled, ApiError> {
-    let list = body.read("tools")?;
-    let tools: Vec<(ToolKind, String)> =
-        list.as_ref().and_then(Value::as_array).into_iter().flatten().map(tool).collect();
-    let is_hosted = |kind: &ToolKind| matches!(kind, ToolKind::Python | ToolKind::Browser | ToolKind::Mcp);
-    if tools.iter().any(|(kind, _)| is_hosted(kind)) {
-        caller.scopes.meet(Need::Scope(Scope::Tools))?;
-    }
+    let mut tools = Vec::new();
+    add_tools(body.read("tools")?.as_ref(), &mut tools);
+    let wish = Wish {
+        model: model.to_owned(),
+        adapter: adapter.map(str::to_owned),
+        effort: effort(dialect, body)?,
+        tools,
+        output_max: output_max(dialect, body)?,
+    };
+    let (visibility, output_max) = (caller.visibility, wish.output_max);
+    let caller = caller.clone();
     let Some(bill) = &caller.bill else {
-        let (label, visibility) = (Label::default(), caller.visibility);
-        return Ok(Ruled { bill: None, label, visibility, output_max: None, is_moderated: false });
+        let label = Label::default();
+        return Ok(Ruled { caller, wish, label, visibility, output_max, is_moderated: false });
     };
-    let effort = effort(dialect, body)?;
-    let asked = output_max(dialect, body)?;
-    let asks: Vec<ToolAsk<'_>> = tools.iter().map(|(kind, name)| ToolAsk { kind: *kind, name }).collect();
-    let searches = asks.iter().any(|tool| tool.kind == ToolKind::Browser);
-    let ask = Ask {
-        model,
-        adapter,
-        effort: effort.filter(|effort| *effort != Effort::Medium),
-        tools: &asks,
-        hosts: if searches { &ANY_HOST } else { &[] },
-        max_output_tokens: asked.map(|max| u32::try_from(max).unwrap_or(u32::MAX)),
-        ..Ask::default()
-    };
-    let decision = decided(bill, &ask)?;
-    if decision.effort_max == Some(Effort::Low) && effort != Some(Effort::Low) {
+    let decision = bill.pass.rules.decide(&bill.pass.key, &Ask { model, adapter, ..Ask::default() });
+    if decision.effort_max == Some(Effort::Low) && wish.effort.is_none_or(|effort| effort == Effort::Medium) {
         set_effort(dialect, body, "low");
     }
-    let output_max = narrowed(bill, asked, decision.max_output_tokens);
-    if let (None, Some(max)) = (asked, output_max) {
+    let output_max = narrowed(bill, output_max, decision.max_output_tokens);
+    if let (None, Some(max)) = (wish.output_max, output_max) {
         body.set(output_field(dialect), &json!(max));
     }
     let stays = decision.sensitivity == Sensitivity::LocalOnly;
     Ok(Ruled {
-        bill: Some(Arc::clone(bill)),
         label: if stays { Label::LocalOnly } else { Label::default() },
-        visibility: caller.visibility.min(ruled_visibility(decision.reasoning)),
+        visibility: visibility.min(ruled_visibility(decision.reasoning)),
         output_max,
         is_moderated: decision.moderation.is_some(),
+        caller,
+        wish,
     })
 }
 
 impl Ruled {
     /// Whose bill it is.
     pub(crate) fn bill(&self) -> Option<Arc<Bill>> {
-        self.bill.clone()
+        self.caller.bill.clone()
     }
 
-    /// Reserves what it may take, before it leaves for an upstream with a prompt of so many bytes.
+    /// Decides whether it may leave for an upstream with a prompt of so many bytes, and reserves what it may
+    /// take there.
     ///
-    /// Errors: `Ruled`, where the rules ask for what cannot be had there; `Rate`, `Quota`, `State`.
+    /// Errors: `Unscoped`; `Ruled`, also where the rules ask for what cannot be had there; `Rate`, `Quota`,
+    /// `State`.
     pub(crate) fn admit(&self, upstream: &str, bytes: usize) -> BoxFuture<'static, Result<(), ApiError>> {
-        let (bill, output_max, is_moderated) = (self.bill.clone(), self.output_max, self.is_moderated);
-        let upstream = upstream.to_owned();
+        if let Err(error) = self.decide() {
+            return Box::pin(async { Err(error) });
+        }
+        let (bill, output_max, upstream) = (self.bill(), self.output_max, upstream.to_owned());
         Box::pin(async move {
             let Some(bill) = bill else { return Ok(()) };
-            if is_moderated {
-                let reason = "the policy's moderation judges turns of models here, and not those of others";
-                return Err(ApiError::Ruled { reason: reason.to_owned() });
-            }
             bill.went(&upstream);
             bill.reserve_apart(bytes / TOKEN_BYTES_MIN + 1, output_max).await
         })
+    }
+
+    fn decide(&self) -> Result<(), ApiError> {
+        let Wish { model, adapter, effort, tools, output_max } = &self.wish;
+        let is_hosted =
+            |kind: &ToolKind| matches!(kind, ToolKind::Python | ToolKind::Browser | ToolKind::Mcp);
+        if tools.iter().any(|(kind, _)| is_hosted(kind)) {
+            self.caller.scopes.meet(Need::Scope(Scope::Tools))?;
+        }
+        let Some(bill) = &self.caller.bill else { return Ok(()) };
+        let asks: Vec<ToolAsk<'_>> = tools.iter().map(|(kind, name)| ToolAsk { kind: *kind, name }).collect();
+        let searches = asks.iter().any(|tool| tool.kind == ToolKind::Browser);
+        decided(
+            bill,
+            &Ask {
+                model,
+                adapter: adapter.as_deref(),
+                effort: effort.filter(|effort| *effort != Effort::Medium),
+                tools: &asks,
+                hosts: if searches { &ANY_HOST } else { &[] },
+                max_output_tokens: output_max.map(|max| u32::try_from(max).unwrap_or(u32::MAX)),
+                ..Ask::default()
+            },
+        )?;
+        if self.is_moderated {
+            let reason = "the policy's moderation judges turns of models here, and not those of others";
+            return Err(ApiError::Ruled { reason: reason.to_owned() });
+        }
+        Ok(())
+    }
+}
+
+/// The tools of a list, those of namespaces among them.
+fn add_tools(list: Option<&Value>, tools: &mut Vec<(ToolKind, String)>) {
+    for value in list.and_then(Value::as_array).into_iter().flatten() {
+        match value["type"] == "namespace" {
+            true => add_tools(value.get("tools"), tools),
+            false => tools.push(tool(value)),
+        }
     }
 }
 
@@ -208,6 +249,14 @@ mod tests {
         ] {
             assert_eq!(tool(&value), (kind, name.to_owned()), "{value}");
         }
+    }
+
+    #[test]
+    fn a_namespace_is_its_functions() {
+        let list = json!([{"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "f"}]}]);
+        let mut tools = Vec::new();
+        add_tools(Some(&list), &mut tools);
+        assert_eq!(tools, [(ToolKind::Function, "f".to_owned())]);
     }
 
     #[test]

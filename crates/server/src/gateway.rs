@@ -137,8 +137,8 @@ fn ruled(
     let name = name.unwrap_or_default();
     let here = app.models.find(&caller.tenant, Some(name.as_str()).filter(|name| !name.is_empty()));
     match here.ok().filter(|entry| name.is_empty() || entry.served.is_called(&name)) {
-        Some(entry) => abroad::decide(caller, dialect, ruling::named(&entry), body),
-        None => abroad::decide(caller, dialect, (&name, None), body),
+        Some(entry) => abroad::rule(caller, dialect, ruling::named(&entry), body),
+        None => abroad::rule(caller, dialect, (&name, None), body),
     }
 }
 

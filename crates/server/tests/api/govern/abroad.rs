@@ -22,7 +22,7 @@ fn well(asked: &Asked) -> Act {
 
 /// A server under rules, with a model of its own and one elsewhere, `big`.
 fn served(upstream: &Upstream, rules: &str) -> Server {
-    let plan = upstream.table("cloud", "models = { big = \"org/big\" }");
+    let plan = upstream.table("cloud", "models = { big = \"org/big\" }\nhosted_tools = \"allow\"");
     let gateway = Arc::new(Gateway::new(Plan::read(&plan, &Sources::none()).unwrap()));
     let rules = governance(None, &(rules.to_owned() + &admin()));
     changed(&rules, |app| app.with_gateway(gateway), Script::new(&[LOCAL, LOCAL]))

@@ -126,7 +126,8 @@ fn what_wrote_nothing_costs_nothing() {
     assert!(read > 0 && written > 0);
     let all = entries(server.address, "/v1/chat/completions");
     let statuses: Vec<u64> = all.iter().map(|entry| entry["status"].as_u64().unwrap()).collect();
-    assert!(statuses.contains(&499) && statuses.last() == Some(&200), "{statuses:?}");
+    // The turn may have failed before it was seen that its client is gone.
+    assert!([499, 500].contains(&statuses[0]) && statuses.last() == Some(&200), "{statuses:?}");
     let charged: u64 = all.iter().map(|entry| entry["charged_tokens"].as_u64().unwrap()).sum();
     assert_eq!(charged, read + written);
 }
