@@ -24,6 +24,7 @@ mod checks;
 mod config;
 mod config_check;
 mod cost;
+mod crash;
 mod dataset;
 mod demo;
 mod device;

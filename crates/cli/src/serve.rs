@@ -26,6 +26,7 @@ use tokio::sync::oneshot;
 
 use crate::air_gap;
 use crate::args::{DeviceArg, LogForm, ReasoningName, ServeArgs};
+use crate::crash;
 use crate::failure::usage;
 use crate::interrupt::EXIT_INTERRUPTED;
 use crate::machine;
@@ -61,6 +62,7 @@ const MIB: u64 = 1 << 20;
 
 /// Runs the command.
 pub fn run(args: &ServeArgs) -> Result<ExitCode> {
+    crash::keep_words();
     args.engine.check()?;
     let host = host(args)?;
     let guard = served_guard::open(args)?;

@@ -20,6 +20,9 @@ pub const PLOTS: &str = "plot()";
 /// Code that fails.
 pub const FAILS: &str = "fail()";
 
+/// Code that breaks the session off, with its own words.
+pub const PANICS: &str = "panic()";
+
 /// Tools that are all on.
 #[derive(Debug, Default)]
 pub struct TestHost {
@@ -77,6 +80,7 @@ impl ToolSession for TestSession {
                     tokio::time::sleep(Duration::from_secs(600)).await;
                     ToolOutcome::default()
                 }
+                HostedCall::Python if arguments.starts_with(PANICS) => panic!("{arguments}"),
                 HostedCall::Python if arguments == FAILS => {
                     ToolOutcome { text: "It broke.".to_owned(), is_error: true, ..ToolOutcome::default() }
                 }

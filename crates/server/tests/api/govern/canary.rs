@@ -8,10 +8,13 @@ use std::sync::{Arc, Mutex};
 use gptoss_server::{App, Traces};
 use serde_json::{Value, json};
 
-use super::{admin, audit, changed, governance, key, secret, see};
+use super::{admin, audit, changed, entries, governance, key, secret, see};
 use crate::chat::ANSWER;
 use crate::http::request;
 use crate::scripted::{FAILS, Script};
+use crate::shutdown::eventually;
+use crate::tool_host::{PANICS, TestHost};
+use crate::tools::call;
 
 const CANARY: &str = "zanzibar7f3a";
 
@@ -140,6 +143,31 @@ fn a_word_of_a_client_is_in_no_log_metric_trace_or_audit() {
         let path = file.unwrap().path();
         let bytes = fs::read(&path).unwrap();
         assert!(!String::from_utf8_lossy(&bytes).contains(CANARY), "{}", path.display());
+    }
+}
+
+/// A handler that panics with the word in its message tells it to nobody. What a process says of its panics
+/// is `cli`'s.
+#[test]
+fn a_panic_keeps_the_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = key("good", "scopes = [\"infer\", \"raw_reasoning\", \"tools\", \"metrics\"]") + &admin();
+    let governance = governance(Some(folder.path()), &rules);
+    let change = |app: App| app.with_tools(Arc::new(TestHost::default()));
+    let script = Script::new(&[&call("python", &format!("{PANICS} {CANARY}")), ANSWER]);
+    let server = changed(&governance, change, script);
+    let tools = json!([{"type": "code_interpreter", "container": "mine"}]);
+    let body = json!({"model": "scripted", "input": CANARY, "tools": tools});
+    let bearer = format!("Bearer {}", secret("good"));
+    let answer =
+        request(server.address, "POST", "/v1/responses", &[("authorization", &bearer)], &body.to_string());
+    assert!(answer.status >= 500 || answer.json()["status"] == "failed", "{}", answer.body);
+    eventually("the end", || !entries(server.address, "/v1/responses").is_empty());
+    let logs = json!(audit(server.address)).to_string();
+    let log = server.logged(|line| line.contains("/v1/responses"));
+    let metrics = see(server.address, "good", "/metrics").body;
+    for (what, text) in [("log", &log), ("metrics", &metrics), ("audit", &logs)] {
+        assert!(!text.contains(CANARY), "{what}: {}", context(text));
     }
 }
 
