@@ -13,6 +13,7 @@ mod agent;
 mod air_gap;
 mod args;
 mod audit;
+mod audit_forward;
 mod batch;
 mod bench;
 mod browser;

@@ -26,6 +26,7 @@ use tokio::sync::oneshot;
 
 use crate::air_gap;
 use crate::args::{DeviceArg, LogForm, ReasoningName, ServeArgs};
+use crate::audit_forward::AuditForward;
 use crate::crash;
 use crate::failure::usage;
 use crate::interrupt::EXIT_INTERRUPTED;
@@ -68,6 +69,9 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     let guard = served_guard::open(args)?;
     let (governance, keys) = admission(args, guard.as_ref())?;
     exposed(args, host, &keys)?;
+    let forward =
+        args.audit_forward.as_deref().map(|file| AuditForward::open(file, args.state_dir.as_deref()));
+    let forward = forward.transpose()?;
     let prompts = args.prompts.as_deref().map_or_else(|| Ok(Prompts::default()), prompt_folder::read)?;
     let tls = served_tls::open(args)?;
     // Before models are loaded: a port that is taken is told at once.
@@ -116,7 +120,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
         let address = listener.local_addr().context("the port has no address")?;
         // Whoever reads the address may send signals.
         let parent = args.until_stdin_ends.then(end_of_stdin);
-        follow(args, (governance, tls.as_ref(), gateway), &reload, &notices);
+        follow(args, (governance, tls.as_ref(), gateway), forward, &reload, &notices);
         reload.follow_hangups(notices)?;
         let stop = stop_signal(Duration::from_secs(args.stop_grace), parent)?;
         print(&plans, budget, (address, tls.is_some()))?;
@@ -139,9 +143,13 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
 fn follow(
     args: &ServeArgs,
     (governance, tls, gateway): (Option<Arc<Governance>>, Option<&Arc<Tls>>, Option<ServedGateway>),
+    forward: Option<AuditForward>,
     reload: &Reload,
     notices: &Log,
 ) {
+    if let (Some(forward), Some(governance)) = (forward, &governance) {
+        forward.follow(Arc::clone(governance), Arc::clone(notices));
+    }
     if let Some(governance) = governance {
         served_rules::follow(args, governance, reload.subscribe(), Arc::clone(notices));
     }

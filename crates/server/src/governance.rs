@@ -4,6 +4,7 @@
 //! asked for is written before its answer goes on; what can only be written when the last of its parts is
 //! gone (its client left, its task broke off) is written by one thread in the order in which it came.
 
+use std::io::Write;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
@@ -11,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use gptoss_api::ApiError;
 use gptoss_govern::{
-    Entry, Event, Journal, JournalError, Key, KeyChange, Remaining, Rules, RulesProblem, Unknown,
+    Entry, Event, Head, Journal, JournalError, Key, KeyChange, Remaining, Rules, RulesProblem, Unknown,
 };
 use tokio::sync::oneshot;
 
@@ -100,6 +101,18 @@ impl Governance {
     /// The journal.
     pub(crate) fn journal(&self) -> &Arc<Journal> {
         &self.journal
+    }
+
+    /// The end of the audit's chain.
+    pub fn audit_head(&self) -> Head {
+        self.journal.head()
+    }
+
+    /// Writes the audit's entries behind the one of that number, a line of JSON each, and its head.
+    ///
+    /// Errors: the journal, or `out`.
+    pub fn export_audit(&self, out: &mut dyn Write, after: u64) -> Result<Head, JournalError> {
+        self.journal.export(out, after)
     }
 
     /// Reads rules anew and lets them hold, whole; their version.

@@ -42,6 +42,9 @@ pub struct ServeArgs {
     /// and audited in a journal in --state-dir, and read again at SIGHUP
     #[arg(long, value_name = "FILE", conflicts_with = "api_key_file")]
     pub govern: Option<PathBuf>,
+    /// Append the entries of the audit to this file as they come, a line of JSON each
+    #[arg(long, value_name = "FILE", requires = "govern")]
+    pub audit_forward: Option<PathBuf>,
     /// Speak TLS with this certificate: PEM, with those that lead to its authority behind it. It is read
     /// again when it changes, and at SIGHUP
     #[arg(long, value_name = "FILE", requires = "tls_key")]

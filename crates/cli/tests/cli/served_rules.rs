@@ -80,3 +80,38 @@ fn a_hangup_reads_the_rules_again_whole_or_not_at_all() {
     assert_eq!((ask(), ask()), (200, 429));
     assert!(state.join("govern.sqlite3").is_file());
 }
+
+/// Every entry once and in order, over two servers on one folder.
+#[test]
+fn the_audit_is_forwarded_as_it_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (rules, out) = (folder.path().join("rules.toml"), folder.path().join("audit.jsonl"));
+    fs::write(&rules, key("one", "")).unwrap();
+    let state = folder.path().join("state");
+    let mut num_before = 0;
+    for _ in 0..2 {
+        let mut command =
+            gptoss(&["serve", "--port", "0", "--context", "512", "--stop-grace", "0", "--govern"]);
+        command.arg(&rules).arg("--state-dir").arg(&state).arg("--audit-forward").arg(&out);
+        let mut server = Server::of(command);
+        assert_eq!(status(&server, "one", "GET", "/v1/models", ""), 200);
+        let entries = || -> Vec<serde_json::Value> {
+            let text = fs::read_to_string(&out).unwrap_or_default();
+            text.lines().map(|line| serde_json::from_str(line).expect("whole lines")).collect()
+        };
+        let is_told = |entry: &serde_json::Value| {
+            entry["route"] == "GET /v1/models" && entry["seq"].as_u64() > Some(num_before)
+        };
+        let begun = std::time::Instant::now();
+        while !entries().iter().any(is_told) {
+            assert!(begun.elapsed().as_secs() < 60, "no entry of the request: {:?}", entries());
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        num_before = entries().len() as u64;
+        kill_process(Pid::from_child(&server.child), Signal::TERM).expect("it runs");
+        crate::program::ended(&mut server.child);
+        let numbers: Vec<u64> = entries().iter().map(|entry| entry["seq"].as_u64().unwrap()).collect();
+        assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+    }
+    run(&["audit", "verify", "--state-dir", state.to_str().unwrap()]).ok();
+}
