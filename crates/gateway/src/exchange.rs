@@ -155,7 +155,14 @@ async fn refused(response: Response<Incoming>) -> Miss {
 
 async fn read_refusal(response: Response<Incoming>, status: StatusCode) -> Option<Refusal> {
     let body = Limited::new(response.into_body(), REFUSAL_BYTES_MAX).collect().await.ok()?.to_bytes();
-    let said: Value = serde_json::from_slice(&body).ok()?;
+    // Of a proxy before it, which may answer with a page.
+    let is_the_clients = matches!(status.as_u16(), 400 | 413 | 422);
+    let page = || serde_json::json!({"error": {"message": "the upstream refuses the request"}});
+    let (said, body) = match serde_json::from_slice::<Value>(&body) {
+        Ok(said) => (said, body),
+        Err(_) if is_the_clients => (page(), page().to_string().into()),
+        Err(_) => return None,
+    };
     let error = if said["error"].is_object() { &said["error"] } else { &said };
     let message = error["message"].as_str().unwrap_or("the upstream refuses the request").to_owned();
     let is_context = error["code"] == "context_length_exceeded"

@@ -15,7 +15,7 @@ use hyper::header::HeaderMap;
 use rand::Rng;
 
 use crate::decide::{Decision, Leg, LocalState, States, UpstreamState, Verdict, decide};
-use crate::detect::{Finds, detect};
+use crate::detect::detect;
 use crate::dialect::Dialect;
 use crate::exchange::{self, HttpClient, Miss, MissKind, Refusal, http_client};
 use crate::facts::{self, Facts};
@@ -35,6 +35,8 @@ use crate::writer::{Told, Writer};
 
 /// The header by which a client raises the label of a request.
 pub const LABEL_HEADER: &str = "x-gptoss-sensitivity";
+/// Bytes of an answer that one token of it is taken for, where the upstream does not say what it took.
+const TOKEN_BYTES: u64 = 4;
 /// What an upstream is left alone for when its refusal does not say.
 const LIMITED_PAUSE: Duration = Duration::from_secs(1);
 
@@ -64,13 +66,13 @@ pub struct Incoming<'a> {
     pub local: &'a (dyn Fn(&str) -> LocalState + Send + Sync),
     /// What an answer in another API's words is made with; its model is filled in.
     pub told: Told,
-    /// Asked before it leaves, once.
+    /// Asked before it leaves, for each upstream that is tried.
     pub admit: Admit<'a>,
     /// Told what an upstream's answer took.
     pub on_end: OnEnd,
 }
 
-/// Asked whether a request may leave, with the name of the upstream that is tried first.
+/// Asked whether a request may leave, with the upstream's name; each upstream that is tried is named once.
 ///
 /// Errors: why not; nobody gets it then.
 pub type Admit<'a> = &'a (dyn Fn(&str) -> BoxFuture<'static, Result<(), ApiError>> + Send + Sync);
@@ -92,8 +94,8 @@ pub struct Route {
 
 /// What became of a request.
 pub enum Outcome {
-    /// The gateway knows nothing of its model.
-    NotOurs,
+    /// The gateway knows nothing of its model; how sensitive the request is.
+    NotOurs(Label),
     /// The local engine is to answer, as the model of that name.
     Here(String, Route),
     /// An upstream answers.
@@ -168,7 +170,7 @@ impl Gateway {
         }
         let route = Route { name: String::new(), model: String::new(), rule: decision.rule, label, reason };
         match decision.verdict {
-            Verdict::NotOurs => Ok(Outcome::NotOurs),
+            Verdict::NotOurs => Ok(Outcome::NotOurs(label)),
             Verdict::Refused(error) => Ok(Outcome::Refused(error, route.printable())),
             Verdict::Go(legs) => {
                 let tour = Tour { force: &force, client: &self.client, incoming: &incoming, facts: &facts };
@@ -207,15 +209,10 @@ async fn label(plan: &Arc<Plan>, incoming: &Incoming<'_>) -> Result<(Label, Opti
         return Ok((label, None));
     }
     let texts = incoming.body.texts()?;
-    let takes_long = plan.detectors.iter().any(|detector| matches!(detector.finds, Finds::Personal(_)));
-    let found = match takes_long {
-        false => found(plan, &texts),
-        true => {
-            let plan = Arc::clone(plan);
-            let failed = |_| ApiError::Internal { problem: "a detector broke off".to_owned() };
-            tokio::task::spawn_blocking(move || found(&plan, &texts)).await.map_err(failed)?
-        }
-    };
+    // A long text takes a while.
+    let plan = Arc::clone(plan);
+    let failed = |_| ApiError::Internal { problem: "a detector broke off".to_owned() };
+    let found = tokio::task::spawn_blocking(move || found(&plan, &texts)).await.map_err(failed)?;
     Ok(match found {
         (higher, name) if higher > label => (higher, name),
         _ => (label, None),
@@ -267,7 +264,7 @@ enum Stop {
 impl Tour<'_> {
     async fn go(&self, legs: &[Leg], route: Route) -> Outcome {
         let mut misses: Vec<(String, Miss)> = Vec::new();
-        let (mut unsupported, mut is_admitted) = (None, false);
+        let mut unsupported = None;
         for (number, leg) in legs.iter().enumerate() {
             let index = match leg.place {
                 Place::Local => return Outcome::Here(leg.model.clone(), route.at(LOCAL, leg, &misses)),
@@ -287,9 +284,7 @@ impl Tour<'_> {
                     continue;
                 }
             };
-            if !std::mem::replace(&mut is_admitted, true)
-                && let Err(error) = (self.incoming.admit)(&upstream.name).await
-            {
+            if let Err(error) = (self.incoming.admit)(&upstream.name).await {
                 return Outcome::Refused(error, route.after(&misses));
             }
             let is_last = number + 1 == legs.len();
@@ -381,7 +376,10 @@ impl Tour<'_> {
                 Ok(observer::whole(outgoing.spoken, bytes, visibility)?)
             });
             return match read {
-                Ok((bytes, usage)) => Ok(self.whole(bytes, usage, 0, visit)),
+                Ok((bytes, usage)) => {
+                    let words = bytes.len() as u64 / TOKEN_BYTES;
+                    Ok(self.whole(bytes, usage, words, visit))
+                }
                 Err(miss) => Err((miss, visit)),
             };
         }

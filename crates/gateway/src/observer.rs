@@ -165,7 +165,7 @@ fn narrow(dialect: Dialect, value: &mut Value) -> Narrowed {
             for choice in choices.into_iter().flatten() {
                 for place in ["delta", "message"] {
                     let Some(said) = choice.get_mut(place).and_then(Value::as_object_mut) else { continue };
-                    for name in ["reasoning", "reasoning_content", "reasoning_details"] {
+                    for name in ["reasoning", "reasoning_content", "reasoning_details", "thinking_blocks"] {
                         is_changed |= said.remove(name).is_some();
                     }
                 }

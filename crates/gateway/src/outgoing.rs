@@ -138,6 +138,10 @@ fn passed(
             _ => {}
         }
     }
+    if upstream.is_openrouter() {
+        // They name models that the operator has not named.
+        ["models", "route", "preset"].into_iter().for_each(|field| drop(body.remove(field)));
+    }
     if upstream.is_openrouter() && dialect != Dialect::Messages {
         let provider = body.read("provider")?;
         if let Some(provider) = openrouter(upstream, provider) {
@@ -225,6 +229,15 @@ fn hosted_tools(upstream: &Upstream, body: &mut RawObject) -> Result<(), ApiErro
         match upstream.hosted_tools {
             HostedTools::Drop => drop(body.remove("web_search_options")),
             _ => return refuse("web_search_options".to_owned(), "web_search"),
+        }
+    }
+    let is_list = |value: &Value| value.as_array().is_some_and(|list| !list.is_empty());
+    for (field, kind) in [("mcp_servers", "mcp"), ("plugins", "plugin")] {
+        if body.read(field)?.as_ref().is_some_and(is_list) {
+            match upstream.hosted_tools {
+                HostedTools::Drop => drop(body.remove(field)),
+                _ => return refuse(field.to_owned(), kind),
+            }
         }
     }
     let Some(Value::Array(tools)) = body.read("tools")? else { return Ok(()) };

@@ -3,6 +3,7 @@
 //! What the gateway does not know passes through to the letter: numbers of any length, fields of tomorrow,
 //! the order. Of a key that comes twice the last holds, so that everybody downstream reads the same.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use gptoss_api::ApiError;
@@ -121,10 +122,14 @@ impl<'de> Deserialize<'de> for RawObject {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawObject, A::Error> {
                 let mut members: Vec<(String, Box<RawValue>)> = Vec::new();
+                let mut places: HashMap<String, usize> = HashMap::new();
                 while let Some((name, raw)) = map.next_entry::<String, Box<RawValue>>()? {
-                    match members.iter_mut().find(|(other, _)| *other == name) {
-                        Some((_, old)) => *old = raw,
-                        None => members.push((name, raw)),
+                    match places.get(&name) {
+                        Some(place) => members[*place].1 = raw,
+                        None => {
+                            places.insert(name.clone(), members.len());
+                            members.push((name, raw));
+                        }
                     }
                 }
                 Ok(RawObject { members })
@@ -242,6 +247,14 @@ mod tests {
             let body = RawObject::parse(text.as_bytes()).unwrap();
             assert!(body.texts().is_err() && body.read("a").is_err() && body.to_map().is_err());
         }
+    }
+
+    /// What grows with the square would take minutes.
+    #[test]
+    fn a_hundred_thousand_members_are_read() {
+        let members: Vec<String> = (0..100_000).map(|number| format!("\"{number}\":1")).collect();
+        let body = RawObject::parse(format!("{{{},\"7\":2}}", members.join(",")).as_bytes()).unwrap();
+        assert_eq!((body.members.len(), body.value("7")), (100_000, Some(serde_json::json!(2))));
     }
 
     #[test]

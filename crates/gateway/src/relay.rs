@@ -131,7 +131,11 @@ async fn write(open: &mut OpenStream, relay: &Relay, first: Bytes, sender: &mpsc
 }
 
 fn end(open: &OpenStream, relay: &Relay, is_cut: bool) {
-    let (usage, is_guess) = counted(open.pump.usage(), relay.prompt_tokens, open.pump.num_words());
+    let (mut usage, is_guess) = counted(open.pump.usage(), relay.prompt_tokens, open.pump.num_words());
+    if is_cut {
+        // What was told before the end is of its beginning.
+        usage.completion = usage.completion.max(open.pump.num_words());
+    }
     (relay.on_end)(Ended { usage, is_guess, is_cut });
 }
 

@@ -39,7 +39,11 @@ pub(crate) struct Ruled {
     /// Most of the reasoning that its client may see.
     pub(crate) visibility: Visibility,
     output_max: Option<usize>,
-    is_moderated: bool,
+    num_answers: usize,
+    /// Whether tokens are given or asked for as they are, which shows reasoning.
+    shows_tokens: bool,
+    /// What the rules ask for that cannot be had elsewhere.
+    refusal: Option<&'static str>,
 }
 
 /// Reads what the rules ask about a request for the model of that name and adapter, and narrows its body.
@@ -52,7 +56,12 @@ pub(crate) fn rule(
     body: &mut RawObject,
 ) -> Result<Ruled, ApiError> {
     let mut tools = Vec::new();
-    add_tools(body.read("tools")?.as_ref(), &mut tools);
+    for list in ["tools", "functions", "mcp_servers"] {
+        add_tools(body.read(list)?.as_ref(), &mut tools);
+    }
+    if body.read("web_search_options")?.is_some_and(|value| !value.is_null()) {
+        tools.push((ToolKind::Browser, String::new()));
+    }
     let wish = Wish {
         model: model.to_owned(),
         adapter: adapter.map(str::to_owned),
@@ -60,11 +69,22 @@ pub(crate) fn rule(
         tools,
         output_max: output_max(dialect, body)?,
     };
+    let thinks = body.read("thinking")?.is_some_and(|thinking| thinking["type"] != "disabled");
+    let (num_answers, shows_tokens) = (num_answers(body)?, shows_tokens(body)?);
     let (visibility, output_max) = (caller.visibility, wish.output_max);
     let caller = caller.clone();
     let Some(bill) = &caller.bill else {
         let label = Label::default();
-        return Ok(Ruled { caller, wish, label, visibility, output_max, is_moderated: false });
+        return Ok(Ruled {
+            caller,
+            wish,
+            label,
+            visibility,
+            output_max,
+            num_answers,
+            shows_tokens,
+            refusal: None,
+        });
     };
     let decision = bill.pass.rules.decide(&bill.pass.key, &Ask { model, adapter, ..Ask::default() });
     if decision.effort_max == Some(Effort::Low) && wish.effort.is_none_or(|effort| effort == Effort::Medium) {
@@ -74,12 +94,22 @@ pub(crate) fn rule(
     if let (None, Some(max)) = (wish.output_max, output_max) {
         body.set(output_field(dialect), &json!(max));
     }
+    // How long it thinks is said in tokens there, and no rule is.
+    let refusal = if decision.moderation.is_some() {
+        Some("the policy's moderation judges turns of models here, and not those of others")
+    } else if thinks && decision.effort_max.is_some_and(|max| max != Effort::High) {
+        Some("the policy's effort_max cannot be held to where `thinking` is asked for; leave it out")
+    } else {
+        None
+    };
     let stays = decision.sensitivity == Sensitivity::LocalOnly;
     Ok(Ruled {
         label: if stays { Label::LocalOnly } else { Label::default() },
         visibility: visibility.min(ruled_visibility(decision.reasoning)),
         output_max,
-        is_moderated: decision.moderation.is_some(),
+        num_answers,
+        shows_tokens,
+        refusal,
         caller,
         wish,
     })
@@ -100,7 +130,8 @@ impl Ruled {
         if let Err(error) = self.decide() {
             return Box::pin(async { Err(error) });
         }
-        let (bill, output_max, upstream) = (self.bill(), self.output_max, upstream.to_owned());
+        let output_max = self.output_max.map(|max| max.saturating_mul(self.num_answers));
+        let (bill, upstream) = (self.bill(), upstream.to_owned());
         Box::pin(async move {
             let Some(bill) = bill else { return Ok(()) };
             bill.went(&upstream);
@@ -115,9 +146,13 @@ impl Ruled {
         if tools.iter().any(|(kind, _)| is_hosted(kind)) {
             self.caller.scopes.meet(Need::Scope(Scope::Tools))?;
         }
+        if self.shows_tokens && !self.caller.may_use_tokens {
+            return Err(ApiError::Scope { what: "have tokens of a model elsewhere" });
+        }
         let Some(bill) = &self.caller.bill else { return Ok(()) };
         let asks: Vec<ToolAsk<'_>> = tools.iter().map(|(kind, name)| ToolAsk { kind: *kind, name }).collect();
-        let searches = asks.iter().any(|tool| tool.kind == ToolKind::Browser);
+        // Whom those ask is decided there.
+        let leaves = asks.iter().any(|tool| matches!(tool.kind, ToolKind::Browser | ToolKind::Mcp));
         decided(
             bill,
             &Ask {
@@ -125,16 +160,15 @@ impl Ruled {
                 adapter: adapter.as_deref(),
                 effort: effort.filter(|effort| *effort != Effort::Medium),
                 tools: &asks,
-                hosts: if searches { &ANY_HOST } else { &[] },
+                hosts: if leaves { &ANY_HOST } else { &[] },
                 max_output_tokens: output_max.map(|max| u32::try_from(max).unwrap_or(u32::MAX)),
                 ..Ask::default()
             },
         )?;
-        if self.is_moderated {
-            let reason = "the policy's moderation judges turns of models here, and not those of others";
-            return Err(ApiError::Ruled { reason: reason.to_owned() });
+        match self.refusal {
+            Some(reason) => Err(ApiError::Ruled { reason: reason.to_owned() }),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -153,7 +187,10 @@ fn tool(tool: &Value) -> (ToolKind, String) {
     let kind = tool["type"].as_str().unwrap_or("function");
     let name = tool["name"].as_str().or(tool["function"]["name"].as_str()).unwrap_or_default();
     let begins = |heads: &[&str]| heads.iter().any(|head| kind.starts_with(head));
-    let known = if begins(&["web_search", "web_fetch", "browser"]) {
+    let known = if kind == "url" {
+        // Of Anthropic's list of servers.
+        return (ToolKind::Mcp, name.to_owned());
+    } else if begins(&["web_search", "web_fetch", "browser"]) {
         ToolKind::Browser
     } else if begins(&["code_", "python"]) {
         ToolKind::Python
@@ -175,7 +212,11 @@ fn effort(dialect: Dialect, body: &RawObject) -> Result<Option<Effort>, ApiError
     let named = match dialect {
         Dialect::Responses => body.read("reasoning")?.map(|reasoning| reasoning["effort"].clone()),
         Dialect::Messages => body.read("output_config")?.map(|config| config["effort"].clone()),
-        Dialect::Chat | Dialect::Completions => body.read("reasoning_effort")?,
+        Dialect::Chat | Dialect::Completions => match body.read("reasoning_effort")? {
+            Some(effort) => Some(effort),
+            // OpenRouter's form.
+            None => body.read("reasoning")?.map(|reasoning| reasoning["effort"].clone()),
+        },
     };
     Ok(named.as_ref().and_then(Value::as_str).map(|name| match name {
         "none" | "minimal" | "low" => Effort::Low,
@@ -197,6 +238,31 @@ fn set_effort(dialect: Dialect, body: &mut RawObject, effort: &str) {
     }
 }
 
+fn shows_tokens(body: &RawObject) -> Result<bool, ApiError> {
+    let is_on = |value: &Value| !matches!(value, Value::Null | Value::Bool(false)) && *value != 0;
+    for field in ["logprobs", "top_logprobs", "prompt_logprobs", "return_token_ids", "echo"] {
+        if body.read(field)?.as_ref().is_some_and(is_on) {
+            return Ok(true);
+        }
+    }
+    let has_ids = |list: &Vec<Value>| list.iter().any(|value| value.is_u64() || value.is_array());
+    Ok(body.read("prompt")?.as_ref().and_then(Value::as_array).is_some_and(has_ids))
+}
+
+/// Answers that a body asks for: of each prompt of a list so many.
+fn num_answers(body: &RawObject) -> Result<usize, ApiError> {
+    let mut num = 1_usize;
+    for field in ["n", "best_of"] {
+        let said = body.read(field)?.as_ref().and_then(Value::as_u64).unwrap_or(1);
+        num = num.max(usize::try_from(said).unwrap_or(usize::MAX));
+    }
+    let prompts = match body.read("prompt")? {
+        Some(Value::Array(list)) if !list.iter().all(Value::is_u64) => list.len().max(1),
+        _ => 1,
+    };
+    Ok(num.saturating_mul(prompts))
+}
+
 /// The field that says most tokens of the answer.
 fn output_field(dialect: Dialect) -> &'static str {
     match dialect {
@@ -207,10 +273,14 @@ fn output_field(dialect: Dialect) -> &'static str {
 }
 
 fn output_max(dialect: Dialect, body: &RawObject) -> Result<Option<usize>, ApiError> {
-    let mut said = body.read(output_field(dialect))?.as_ref().and_then(Value::as_u64);
+    let number = |value: Option<Value>| {
+        let number = value.as_ref().and_then(Value::as_f64).filter(|number| *number >= 0.0);
+        number.map(|number| number.ceil() as u64)
+    };
+    let mut said = number(body.read(output_field(dialect))?);
     if dialect == Dialect::Chat {
-        // The older name of the same.
-        said = said.or(body.read("max_tokens")?.as_ref().and_then(Value::as_u64));
+        // The older name of the same; who has both is held to the greater.
+        said = said.max(number(body.read("max_tokens")?));
     }
     Ok(said.map(|max| usize::try_from(max).unwrap_or(usize::MAX)))
 }
@@ -225,6 +295,8 @@ mod tests {
 
     #[test]
     fn what_the_rules_ask_about_is_found_in_every_api() {
+        let both = body(&json!({"max_completion_tokens": 2, "max_tokens": 9, "n": 3, "prompt": ["a", "b"]}));
+        assert_eq!((output_max(Dialect::Chat, &both), num_answers(&both)), (Ok(Some(9)), Ok(6)));
         let chat = body(&json!({"reasoning_effort": "high", "max_tokens": 7}));
         assert_eq!(effort(Dialect::Chat, &chat), Ok(Some(Effort::High)));
         assert_eq!(output_max(Dialect::Chat, &chat), Ok(Some(7)));
@@ -244,6 +316,7 @@ mod tests {
             (json!({"type": "web_search_20250305", "name": "web_search"}), ToolKind::Browser, ""),
             (json!({"type": "code_interpreter"}), ToolKind::Python, ""),
             (json!({"type": "mcp", "server_label": "files"}), ToolKind::Mcp, "files"),
+            (json!({"type": "url", "url": "https://h/", "name": "far"}), ToolKind::Mcp, "far"),
             (json!({"type": "local_shell"}), ToolKind::Shell, ""),
             (json!({"type": "image_generation"}), ToolKind::Function, "image_generation"),
         ] {

@@ -51,8 +51,8 @@ struct Open {
     is_ended: bool,
     status: Option<u16>,
     facts: Facts,
-    /// Tokens of answers that are reserved.
-    reserved_output: u64,
+    /// Tokens that are reserved.
+    reserved: Tokens,
     /// What the engine has computed for it.
     computed: Tokens,
 }
@@ -128,15 +128,21 @@ impl Bill {
         let output = output.map_or(0, |output| output as u64);
         let mut open = self.lock();
         let Some(ticket) = &open.ticket else { return Ok(()) };
-        // What a turn before did not write of its own is there for this one.
-        let free = open.reserved_output.saturating_sub(open.computed.output);
-        let more = output.saturating_sub(free);
-        let micro_usd = self.cost(&open.facts.model, Tokens { input, cached: 0, output: more });
-        let charge = Charge { tokens: input.saturating_add(more), micro_usd };
+        // What a turn before did not take of its own is there for this one, and for the next try what one
+        // reserved that found no place in the queue.
+        let (reserved, computed) = (open.reserved, open.computed);
+        let more = Tokens {
+            input: input.saturating_sub(reserved.input.saturating_sub(computed.input)),
+            cached: 0,
+            output: output.saturating_sub(reserved.output.saturating_sub(computed.output)),
+        };
+        let micro_usd = self.cost(&open.facts.model, more);
+        let charge = Charge { tokens: more.input.saturating_add(more.output), micro_usd };
         let extended = self.journal().extend(ticket, &self.pass.key, charge, now_ms());
         match extended {
             Ok(()) => {
-                open.reserved_output += more;
+                open.reserved.input += more.input;
+                open.reserved.output += more.output;
                 Ok(())
             }
             Err(error) => {
@@ -168,17 +174,29 @@ impl Bill {
 
     /// Takes down what was decided.
     pub(crate) fn decided(&self, facts: Facts) {
-        self.lock().facts = facts;
+        let mut open = self.lock();
+        let place = open.facts.place.take();
+        open.facts = Facts { place, ..facts };
     }
 
-    /// Takes down that it goes to another server.
+    /// Takes down that it goes to another server, after those that it went to before.
     pub(crate) fn went(&self, place: &str) {
-        self.lock().facts.place = Some(place.to_owned());
+        let mut open = self.lock();
+        open.facts.place = Some(match open.facts.place.take() {
+            Some(before) => format!("{before} > {place}"),
+            None => place.to_owned(),
+        });
     }
 
     /// Takes down how its answer begins, unless it is known how it ended.
     pub(crate) fn begins(&self, status: u16) {
         self.lock().status.get_or_insert(status);
+    }
+
+    /// Takes down that texts are judged, for which a model of that name is charged.
+    pub(crate) fn judges(&self, model: &str) {
+        let facts = Facts { model: model.to_owned(), decision: "allowed", ..Facts::default() };
+        self.decided(Facts { reason: "moderation".to_owned(), ..facts });
     }
 
     /// Takes down how it failed.

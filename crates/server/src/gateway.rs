@@ -17,7 +17,7 @@ use gptoss_api::ollama::lines::timestamp;
 use gptoss_api::wire::message_events::AnthropicModel;
 use gptoss_api::wire::models::{Model, ModelStatus};
 use gptoss_gateway::{
-    Dialect, Ended, Gateway, Incoming, LocalState, Outcome, RawObject, Reply, ReplyBody, Route, Told,
+    Dialect, Ended, Gateway, Incoming, Label, LocalState, Outcome, RawObject, Reply, ReplyBody, Route, Told,
 };
 use serde_json::json;
 
@@ -104,7 +104,8 @@ async fn pass(
     let (response, route) = match gateway.answer(incoming).await? {
         Outcome::Answered(reply, route) => (spent.of(response(app, reply)), route),
         Outcome::Refused(error, route) => (Rejection(error).into_response(), route),
-        Outcome::NotOurs => {
+        Outcome::NotOurs(label) => {
+            keep(&mut parts, &caller, label);
             let request = whole(&mut parts, bytes);
             return Ok(next.run(request).await);
         }
@@ -119,11 +120,19 @@ async fn pass(
                     body.bytes().into()
                 }
             };
+            keep(&mut parts, &caller, route.label);
             let request = whole(&mut parts, bytes);
             (next.run(request).await, route)
         }
     };
     Ok(routed(response, route))
+}
+
+/// A label holds for what a handler here does with the request too.
+fn keep(parts: &mut axum::http::request::Parts, caller: &Caller, label: Label) {
+    if label == Label::LocalOnly {
+        parts.extensions.insert(Caller { stays: true, ..caller.clone() });
+    }
 }
 
 /// What the rules say to it, by the name of the model here that it means, or by its own.

@@ -65,6 +65,8 @@ pub(crate) struct Caller {
     pub(crate) scopes: Scopes,
     /// Whether nobody waits for the answer: a line of a batch.
     pub(crate) is_background: bool,
+    /// Whether nothing of this request may leave the machine.
+    pub(crate) stays: bool,
     /// By which rules it may; None: there are none.
     pub(crate) pass: Option<Pass>,
     /// What this request is charged; None: nothing is counted.
@@ -81,6 +83,7 @@ impl Caller {
             may_use_tokens: true,
             scopes: Scopes::all(),
             is_background: false,
+            stays: false,
             pass: None,
             bill: None,
         }
@@ -97,6 +100,7 @@ impl Caller {
             may_use_tokens: scopes.has(Scope::RawReasoning) && visibility == Visibility::Raw,
             scopes,
             is_background: false,
+            stays: false,
             pass: Some(pass),
             bill: None,
         }

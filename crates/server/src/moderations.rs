@@ -16,7 +16,11 @@ use crate::guarding::{Asked, DEFAULT, Judged};
 use crate::ids;
 use crate::keys::Caller;
 use crate::rejection::Rejection;
+use crate::ruling;
 use crate::state::Shared;
+
+/// Bytes of a text that are charged as one token: what judges read and say beside it is the operator's.
+const TOKEN_BYTES: usize = 4;
 
 /// The handler.
 pub(crate) async fn create(
@@ -37,6 +41,13 @@ pub(crate) async fn create(
         model: app.lease(&caller, &entry).await?,
         asked: Arc::new(Asked { policy, ..Asked::default() }),
     };
+    let bytes = texts.iter().map(String::len).sum::<usize>();
+    let (read, written) = (bytes / TOKEN_BYTES + 1, texts.len());
+    if let Some(bill) = &caller.bill {
+        ruling::may_use(&caller, &entry)?;
+        bill.judges(&entry.served.name);
+        bill.reserve_apart(read, Some(written)).await?;
+    }
     let mut results = Vec::new();
     for text in texts {
         let report = guarding.score(&app.models, &text, &whose).await;
@@ -44,6 +55,9 @@ pub(crate) async fn create(
             return Err(ApiError::Engine { problem: problem.clone() }.into());
         }
         results.push(result(report));
+    }
+    if let Some(bill) = &caller.bill {
+        bill.computed(read, 0, written);
     }
     Ok(Json(Moderations { id: ids::random_dashed("modr"), model, results }))
 }

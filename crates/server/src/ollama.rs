@@ -193,6 +193,7 @@ fn keep(value: Option<&Value>) -> Result<Keep, ApiError> {
 
 /// A request that asks nothing: the model comes to memory, or leaves it when it is to be kept for no time.
 async fn load(app: &Shared, caller: &Caller, asked: &Asked) -> Result<Response, ApiError> {
+    ruling::may_use(caller, &asked.model)?;
     let reason = match asked.keep {
         Keep::For(Duration::ZERO) => {
             app.models.keep(&asked.model, asked.keep);
@@ -210,6 +211,7 @@ async fn load(app: &Shared, caller: &Caller, asked: &Asked) -> Result<Response, 
 ///
 /// Errors: as [`crate::model_host::ModelHost::lease`].
 async fn lease(app: &Shared, caller: &Caller, asked: &Asked) -> Result<(Arc<Lease>, Duration), ApiError> {
+    ruling::may_use(caller, &asked.model)?;
     let begun = Instant::now();
     let Caller { tenant, is_background, bill, .. } = caller;
     let asker = Asker { tenant, is_background: *is_background, keep: asked.keep, bill: bill.as_ref() };

@@ -9,7 +9,9 @@ use gptoss_api::completions::parse::ParsedCompletionRequest;
 use gptoss_api::generation::request::GenerationRequest;
 use gptoss_api::generation::tools::{Kind, Tools};
 use gptoss_api::wire::moderations::{ModerationMode, ModerationPolicy, ModerationSettings, ModerationVerb};
-use gptoss_govern::{Ask, Decision, Effort, Outcome, Scope, Subject, ToolAsk, ToolKind, Verdict};
+use gptoss_govern::{
+    Ask, Decision, Effort, Outcome, Scope, Sensitivity, Subject, ToolAsk, ToolKind, Verdict,
+};
 use gptoss_harmony::{Content, Conversation, ReasoningEffort, SystemContent};
 
 use crate::bill::{Bill, Facts, REFUSED, UNSAID_OUTPUT_MAX};
@@ -17,6 +19,9 @@ use crate::keys::{Caller, ruled_visibility};
 use crate::model_host::Entry;
 use crate::scope::Need;
 
+/// Why a request that is to stay has no tool that asks others.
+const STAYS: &str =
+    "it is labelled local_only, and the browser and MCP servers may ask others; leave those tools out";
 /// What a request that may search the web names as its hosts: any.
 pub(crate) const ANY_HOST: [&str; 1] = ["*"];
 
@@ -28,8 +33,13 @@ pub(crate) fn decide(
     model: &Entry,
     generation: &mut GenerationRequest,
 ) -> Result<(), ApiError> {
-    if !generation.tools.hosted.is_empty() {
+    let hosted = &generation.tools.hosted;
+    if !hosted.is_empty() {
         caller.scopes.meet(Need::Scope(Scope::Tools))?;
+    }
+    let asks_others = hosted.has_browser || !hosted.servers.is_empty();
+    if caller.stays && asks_others {
+        return Err(ApiError::Ruled { reason: STAYS.to_owned() });
     }
     let Some(bill) = &caller.bill else { return Ok(()) };
     let tools = tools(&generation.tools);
@@ -46,6 +56,14 @@ pub(crate) fn decide(
         ..Ask::default()
     };
     let decision = decided(bill, &ask)?;
+    if decision.sensitivity == Sensitivity::LocalOnly && asks_others {
+        bill.decided(Facts {
+            decision: REFUSED,
+            reason: "sensitivity: tools that ask others".to_owned(),
+            ..facts(name, adapter)
+        });
+        return Err(ApiError::Ruled { reason: STAYS.to_owned() });
+    }
     if let (Some(max), Some(effort)) = (decision.effort_max, effort)
         && effort > max
     {
@@ -83,6 +101,20 @@ pub(crate) fn decide_text(
     }
     parsed.max_new_tokens = narrowed(bill, parsed.max_new_tokens, decision.max_output_tokens);
     Ok(())
+}
+
+/// Whether a key may use a model at all, before it is brought to memory for it.
+///
+/// Errors: `Ruled`.
+pub(crate) fn may_use(caller: &Caller, model: &Entry) -> Result<(), ApiError> {
+    let Some(bill) = &caller.bill else { return Ok(()) };
+    let (model, adapter) = named(model);
+    let ask = Ask { model, adapter, ..Ask::default() };
+    // What it may be asked for is decided where that is known.
+    match bill.pass.rules.decide(&bill.pass.key, &ask).subject {
+        Some(Subject::Model | Subject::Adapter) => decided(bill, &ask).map(|_| ()),
+        _ => Ok(()),
+    }
 }
 
 /// What the rules say, taken down on the bill.

@@ -32,6 +32,7 @@ use crate::paused_sessions::PausedSessions;
 use crate::redactor::{RedactDesk, Redactor};
 use crate::response_log::LiveResponses;
 use crate::roster::Keep;
+use crate::ruling;
 use crate::store::Store;
 use crate::thinking_key::ThinkingKey;
 use crate::tls::Tls;
@@ -260,14 +261,16 @@ impl App {
             visibility: now.visibility.min(caller.visibility),
             may_use_tokens: now.may_use_tokens && caller.may_use_tokens,
             is_background: caller.is_background,
+            stays: caller.stays,
             ..now
         })
     }
 
     /// A model in memory, for as long as the lease is held; waits until it is there.
     ///
-    /// Errors: as [`ModelHost::lease`].
+    /// Errors: `Ruled`, and as [`ModelHost::lease`].
     pub(crate) async fn lease(&self, caller: &Caller, model: &Arc<Entry>) -> Result<Arc<Lease>, ApiError> {
+        ruling::may_use(caller, model)?;
         let Caller { tenant, is_background, bill, .. } = caller;
         let asker = Asker { tenant, is_background: *is_background, keep: Keep::Usual, bill: bill.as_ref() };
         self.models.lease(model, asker).await

@@ -99,9 +99,10 @@ impl Tls {
 
     /// Reads the files again. Gives what became of it, for the log: what is wrong changes nothing.
     pub fn reload(&self) -> String {
-        // Before they are read: what changes meanwhile is seen as a change.
-        let stamps = self.files.stamps();
-        *self.stamps.lock().unwrap_or_else(PoisonError::into_inner) = stamps;
+        // Held until what was read is in use: who reads later is used later. Taken before they are read: what
+        // changes meanwhile is seen as a change.
+        let mut stamps = self.stamps.lock().unwrap_or_else(PoisonError::into_inner);
+        *stamps = self.files.stamps();
         match Loaded::read(&self.files) {
             Ok(loaded) => {
                 let told = loaded.told();

@@ -106,7 +106,7 @@ impl Ask<'_> {
         let outcome = gateway.answer(incoming).await;
         let (route, status, text, error) = match outcome {
             Err(error) => (None, error.row().status, String::new(), Some(error)),
-            Ok(Outcome::NotOurs) => (None, 0, String::new(), None),
+            Ok(Outcome::NotOurs(_)) => (None, 0, String::new(), None),
             Ok(Outcome::Here(model, route)) => (Some(route), 0, model, None),
             Ok(Outcome::Refused(error, route)) => {
                 (Some(route), error.row().status, String::new(), Some(error))

@@ -35,6 +35,7 @@ const TABLES: &str = "
     ) STRICT;
     CREATE UNIQUE INDEX entries_ticket ON entries (ticket) WHERE ticket IS NOT NULL;
     CREATE INDEX entries_admitted ON entries (admitted_ms);
+    CREATE INDEX entries_actor ON entries (actor, seq);
     CREATE INDEX entries_tenant ON entries (tenant, admitted_ms);
     CREATE INDEX entries_team ON entries (team, admitted_ms) WHERE team != '';
     CREATE TABLE tickets (

@@ -151,10 +151,15 @@ pub(super) fn extend(
     now_ms: i64,
 ) -> Result<(), NotAdmitted> {
     let more = Charge { tokens: more.tokens.min(CHARGE_MAX), micro_usd: more.micro_usd.min(CHARGE_MAX) };
+    let sql = "SELECT admitted_ms FROM tickets WHERE id = ?1";
+    let admitted_ms: Option<i64> =
+        connection.prepare_cached(sql)?.query_row([id], |row| row.get(0)).optional()?;
+    let admitted_ms = admitted_ms.ok_or(JournalError::NoTicket { id })?;
     for (account, limits, budgets) in key.accounts() {
         rates(connection, (account, Limits { rpm: None, ..limits }), more, now_ms)?;
+        // It is charged in the period that it was admitted in, whenever it asks.
         for budget in budgets {
-            within(connection, account, *budget, more, now_ms)?;
+            within(connection, account, *budget, more, admitted_ms)?;
         }
     }
     let sql = "UPDATE tickets SET tokens = tokens + ?2, micro_usd = micro_usd + ?3 WHERE id = ?1";

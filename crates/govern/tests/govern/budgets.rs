@@ -200,3 +200,18 @@ fn what_is_reserved_grows_and_ends_as_one() {
     assert_eq!(standing(&journal, key, NOW), (25, 0));
     assert_eq!(journal.remaining(key, NOW).unwrap().tokens.unwrap().left, 55);
 }
+
+/// Requests that were let in before a period ended are charged to it, and so are held to it when they turn
+/// out to need more after its end.
+#[test]
+fn what_grows_after_a_period_is_held_to_the_one_it_began_in() {
+    let rules = rules("", &[("a", "max_budget = { tokens = 100 }\nbudget_duration = \"30s\"")]);
+    let (journal, key) = (Journal::open(None, NOW).unwrap(), key(&rules, "a"));
+    let tickets: Vec<_> = (0..5).map(|_| admit(&journal, key, Charge::default(), NOW).unwrap()).collect();
+    let after = NOW + 31_000;
+    let reserved =
+        tickets.iter().filter(|ticket| journal.extend(ticket, key, tokens(90), after).is_ok()).count();
+    assert_eq!(reserved, 1);
+    assert_eq!(standing(&journal, key, NOW), (0, 90));
+    assert_eq!(standing(&journal, key, after), (0, 0));
+}

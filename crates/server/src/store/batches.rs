@@ -133,6 +133,7 @@ impl Store {
                 may_use_tokens,
                 scopes: if may_use_tokens { scopes } else { scopes.without(Scope::RawReasoning) },
                 is_background: true,
+                stays: false,
                 pass: None,
                 bill: None,
             };

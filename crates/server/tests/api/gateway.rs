@@ -165,3 +165,30 @@ fn an_upstream_that_breaks_off_or_hangs_is_an_error_in_its_place() {
         assert!(answer.body.contains("their ") && answer.body.ends_with("data: [DONE]\n\n"));
     }
 }
+
+/// A label holds for tools of this server's too: they could ask others.
+#[test]
+fn what_is_labelled_has_no_tool_that_asks_others() {
+    let upstream = Upstream::start(well);
+    let gateway = Gateway::new(
+        Plan::read(&upstream.table("cloud", "models = { big = \"big\" }"), &Sources::none()).unwrap(),
+    );
+    let server = Server::changed(
+        |app| app.with_gateway(Arc::new(gateway)).with_tools(Arc::new(crate::tool_host::TestHost::default())),
+        Script::new(&[LOCAL, LOCAL]),
+        Limits::default(),
+        Keys::default(),
+    );
+    for (tool, expect) in [
+        (json!({"type": "web_search"}), 403),
+        (json!({"type": "mcp", "server_label": "wiki"}), 403),
+        (json!({"type": "code_interpreter", "container": "mine"}), 200),
+    ] {
+        let body = json!({"model": "scripted", "input": "hi", "tools": [tool]}).to_string();
+        let label = [("x-gptoss-sensitivity", "local_only")];
+        let answer = request(server.address, "POST", "/v1/responses", &label, &body);
+        assert_eq!(answer.status, expect, "{tool}: {}", answer.body);
+        let free = request(server.address, "POST", "/v1/responses", &[], &body);
+        assert_eq!(free.status, 200, "{tool}: {}", free.body);
+    }
+}

@@ -61,9 +61,11 @@ fn what_leaves_is_charged_and_written_down() {
 fn what_the_rules_refuse_does_not_leave() {
     let upstream = Upstream::start(well);
     let policies = "[policies.kept]\nsensitivity = \"local_only\"\n[policies.small]\nmodels = [\"scripted\"]\n\
-         [policies.low]\neffort_max = \"low\"\ntools = [\"function\"]\nmax_output_tokens = 50\n";
-    let keys: String =
-        ["kept", "small", "low"].iter().map(|name| key(name, &format!("policy = \"{name}\""))).collect();
+         [policies.far]\nmodels = [\"big\"]\n[policies.low]\neffort_max = \"low\"\ntools = [\"function\"]\nmax_output_tokens = 50\n";
+    let keys: String = ["kept", "small", "far", "low"]
+        .iter()
+        .map(|name| key(name, &format!("policy = \"{name}\"")))
+        .collect();
     let server = served(&upstream, &(keys + policies));
     let status = |name: &str, more: Value| {
         let answer = ask(server.address, name, "/v1/chat/completions", &hi(&more));
@@ -76,6 +78,9 @@ fn what_the_rules_refuse_does_not_leave() {
     assert_eq!(status("low", json!({"reasoning_effort": "high"})).0, 403);
     assert_eq!(status("low", json!({"max_tokens": 51})).0, 403);
     assert_eq!(status("low", json!({"tools": [{"type": "web_search"}]})).0, 403);
+    assert_eq!(status("low", json!({"reasoning": {"effort": "high"}})).0, 403);
+    assert_eq!(status("low", json!({"max_completion_tokens": 1, "max_tokens": 51.0})).0, 403);
+    assert_eq!(status("low", json!({"web_search_options": {}})).0, 403);
     assert_eq!(upstream.connections(), 0);
     let entry = entries(server.address, "/v1/chat/completions").pop().unwrap();
     assert_eq!((&entry["decision"], &entry["status"]), (&json!("refused"), &json!(403)), "{entry}");
@@ -83,6 +88,10 @@ fn what_the_rules_refuse_does_not_leave() {
     assert_eq!(low, 200, "{words}");
     let asked = upstream.asked().pop().unwrap().body;
     assert_eq!((&asked["reasoning_effort"], &asked["max_completion_tokens"]), (&json!("low"), &json!(50)));
+    // Nor is a model brought to memory for a key that may not use it.
+    assert_eq!(ask(server.address, "far", "/v1/tokenize", &json!({"prompt": "hi"})).status, 403);
+    let unload = json!({"model": "scripted", "keep_alive": 0});
+    assert_eq!(ask(server.address, "far", "/api/generate", &unload).status, 403);
     // Its own model is its own.
     let body = json!({"model": "scripted", "messages": [{"role": "user", "content": "hi"}]});
     assert_eq!(ask(server.address, "kept", "/v1/chat/completions", &body).status, 200);
