@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 /// Targets that are released, each with the linker that it needs elsewhere.
 const TARGETS: [(&str, &str); 2] = [
@@ -75,6 +75,12 @@ pub fn run(root: &Path, asked: &Asked<'_>) -> Result<PathBuf> {
     }
     let out = asked.out.map_or_else(|| target.join(OUT), Path::to_owned);
     if out.exists() {
+        let is_ours = out.join("SHA256SUMS").is_file() || fs::read_dir(&out)?.next().is_none();
+        ensure!(
+            is_ours,
+            "{} holds something else than an earlier release; give another --out",
+            out.display()
+        );
         fs::remove_dir_all(&out).with_context(|| format!("cannot empty {}", out.display()))?;
     }
     let mut make = Command::new("python3");

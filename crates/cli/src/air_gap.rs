@@ -4,7 +4,7 @@
 //! stands outside it, but for commands that listen: they bind first, and build it then (`wall`).
 
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::Result;
 use gptoss_egress::{check, close, is_closed};
@@ -17,12 +17,31 @@ use crate::failure::usage;
 ///
 /// Errors: the system refuses the wall.
 pub fn begin(cli: &Cli) -> Result<()> {
-    // A probe asks the server of its own machine, and says nothing but whether that answers.
-    if !cli.air_gap || matches!(cli.command, Command::Probe(_)) {
+    if !cli.air_gap {
         return Ok(());
+    }
+    // A probe asks the server of its own machine, and says nothing but whether that answers.
+    if let Command::Probe(args) = &cli.command {
+        let host = args.url.split_once("://").map_or(args.url.as_str(), |(_, rest)| rest);
+        let host = host.split(['/', '?', '#']).next().unwrap_or_default();
+        let name = match host.parse::<SocketAddr>() {
+            Ok(address) => return own(Some(address.ip()), &args.url),
+            Err(_) => host.rsplit_once(':').map_or(host, |(name, _)| name),
+        };
+        return own(name.parse().ok(), &args.url);
     }
     close();
     if binds(&cli.command) { Ok(()) } else { wall() }
+}
+
+/// Errors: the address is not this machine's.
+fn own(address: Option<IpAddr>, url: &str) -> Result<()> {
+    match address.is_some_and(|address| address.is_loopback()) {
+        true => Ok(()),
+        false => {
+            Err(usage(format!("probe {url}: --air-gap allows loopback addresses alone, such as 127.0.0.1")))
+        }
+    }
 }
 
 /// Whether a command binds what it listens at and builds the wall then.

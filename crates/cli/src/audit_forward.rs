@@ -3,13 +3,14 @@
 //! What was written stands in the state folder, so that a server that starts again goes on where it was.
 //! After a kill in between, lines may come twice, by their numbers; none is left out.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use gptoss_govern::{Audit, EntryQuery, Head};
 use gptoss_server::{Governance, Log};
 
 use crate::output::Target;
@@ -22,25 +23,23 @@ const PLACE: &str = "govern.forwarded";
 /// Where entries go, and how far they are.
 pub struct AuditForward {
     file: PathBuf,
-    place: Option<PathBuf>,
+    state_folder: Option<PathBuf>,
     /// The number of the last entry that was written.
     after: u64,
 }
 
 impl AuditForward {
-    /// To a file, which is appended to; without a state folder from the first entry on.
+    /// To a file, which is appended to; from the first entry on, where the state folder says nothing else. A
+    /// state folder whose chain is another than the one that was written begins anew.
     ///
     /// Errors: the file cannot be written, or the state folder not be read.
     pub fn open(file: &Path, state_folder: Option<&Path>) -> Result<AuditForward> {
-        let place = state_folder.map(|folder| folder.join(PLACE));
-        let after = match place.as_deref().map(fs::read_to_string) {
+        let after = match state_folder {
+            Some(folder) => place(folder)?,
             None => 0,
-            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => 0,
-            Some(text) => text.ok().and_then(|text| text.trim().parse().ok()).with_context(|| {
-                format!("{PLACE} in the state folder holds no number; remove it, and all entries are written")
-            })?,
         };
-        let forward = AuditForward { file: file.to_owned(), place, after };
+        let forward =
+            AuditForward { file: file.to_owned(), state_folder: state_folder.map(Path::to_owned), after };
         forward.out()?;
         Ok(forward)
     }
@@ -74,12 +73,33 @@ impl AuditForward {
             return Ok(());
         }
         // Opened each time: whoever turns logs over may have taken the file away.
-        let mut out = AllButLast { out: io::BufWriter::new(self.out()?), held: Vec::new() };
-        let head = governance.export_audit(&mut out, self.after).context("the journal")?;
-        out.flush().with_context(|| format!("cannot write {}", self.file.display()))?;
+        let file = self.out()?;
+        let length = file.metadata().ok().filter(Metadata::is_file).map(|meta| meta.len());
+        let mut out = AllButLast { out: io::BufWriter::new(&file), held: Vec::new() };
+        // Beside the server where that can be: whoever reads slowly keeps no request waiting.
+        let written = match &self.state_folder {
+            Some(folder) => Audit::open(folder).and_then(|audit| audit.export(&mut out, self.after)),
+            None => governance.export_audit(&mut out, self.after),
+        };
+        let written = written.context("the journal").and_then(|head| {
+            out.flush().with_context(|| format!("cannot write {}", self.file.display()))?;
+            Ok(head)
+        });
+        drop(out);
+        let head = match (written, length) {
+            (Ok(head), _) => head,
+            (Err(error), length) => {
+                // What is half there comes again whole.
+                if let Some(length) = length {
+                    let _ = file.set_len(length);
+                }
+                return Err(error);
+            }
+        };
         self.after = head.count;
-        match &self.place {
-            Some(place) => Target::at(place)?.write(|out| Ok(writeln!(out, "{}", head.count)?)),
+        match &self.state_folder {
+            Some(folder) => Target::at(&folder.join(PLACE))?
+                .write(|out| Ok(writeln!(out, "{}:{}", head.count, head.to_hex())?)),
             None => Ok(()),
         }
     }
@@ -88,6 +108,21 @@ impl AuditForward {
         let opened = OpenOptions::new().create(true).append(true).open(&self.file);
         opened.with_context(|| format!("cannot write {}", self.file.display()))
     }
+}
+
+/// How far a folder's chain was written; 0 where it was not, or another was.
+fn place(folder: &Path) -> Result<u64> {
+    let text = match fs::read_to_string(folder.join(PLACE)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        text => text.with_context(|| format!("cannot read {PLACE} in the state folder"))?,
+    };
+    let said = text.trim().split_once(':').and_then(|(count, hash)| Head::parse(count, hash));
+    let Some(head) = said.filter(|head| head.count > 0) else { return Ok(0) };
+    let query = EntryQuery { after: Some(head.count.cast_signed() - 1), limit: 1, ..EntryQuery::default() };
+    let found = Audit::open(folder)?.entries(&query)?;
+    let is_there =
+        found.first().is_some_and(|entry| entry.seq.unsigned_abs() == head.count && entry.hash == head.hash);
+    Ok(if is_there { head.count } else { 0 })
 }
 
 /// Passes on what is written but for the last piece, which in an export is the chain's head.

@@ -114,4 +114,20 @@ fn the_audit_is_forwarded_as_it_comes() {
         assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
     }
     run(&["audit", "verify", "--state-dir", state.to_str().unwrap()]).ok();
+    // A journal that begins anew is forwarded from its first entry.
+    for file in fs::read_dir(&state).unwrap().map(|file| file.unwrap().path()) {
+        if !file.ends_with("govern.forwarded") && file.is_file() {
+            fs::remove_file(file).unwrap();
+        }
+    }
+    fs::remove_file(&out).unwrap();
+    let mut command = gptoss(&["serve", "--port", "0", "--context", "512", "--stop-grace", "0", "--govern"]);
+    command.arg(&rules).arg("--state-dir").arg(&state).arg("--audit-forward").arg(&out);
+    let server = Server::of(command);
+    let begun = std::time::Instant::now();
+    while !fs::read_to_string(&out).is_ok_and(|text| text.starts_with("{\"seq\":1,")) {
+        assert!(begun.elapsed().as_secs() < 60, "the first entry does not come");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    drop(server);
 }
