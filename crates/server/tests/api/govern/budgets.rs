@@ -103,17 +103,20 @@ fn what_wrote_nothing_costs_nothing() {
     is_busy.store(true, Ordering::Relaxed);
     let server = ruled(&rules, script);
     let bearer = format!("Bearer {}", secret("one"));
-    let waiting = send(
-        server.address,
-        "POST",
-        "/v1/chat/completions",
-        &[("authorization", &bearer)],
-        &chat(50).to_string(),
-    );
+    let held = || {
+        let headers = [("authorization", bearer.as_str())];
+        send(server.address, "POST", "/v1/chat/completions", &headers, &chat(50).to_string())
+    };
+    let waiting = std::cell::RefCell::new(held());
     let second = || ask(server.address, "one", "/v1/chat/completions", &chat(50));
     eventually("the only place is taken", || {
         let answer = ask(server.address, "one", "/v1/tokenize", &json!({"prompt": "hi"}));
-        answer.status == 429 && answer.header("retry-after-ms") == Some("1000")
+        let is_taken = answer.status == 429 && answer.header("retry-after-ms") == Some("1000");
+        if !is_taken {
+            // This one may have had the place when that came, and refused it.
+            waiting.replace(held());
+        }
+        is_taken
     });
     drop(waiting);
     is_busy.store(false, Ordering::Relaxed);
@@ -127,7 +130,8 @@ fn what_wrote_nothing_costs_nothing() {
     let all = entries(server.address, "/v1/chat/completions");
     let statuses: Vec<u64> = all.iter().map(|entry| entry["status"].as_u64().unwrap()).collect();
     // The turn may have failed before it was seen that its client is gone.
-    assert!([499, 500].contains(&statuses[0]) && statuses.last() == Some(&200), "{statuses:?}");
+    let broke_off = statuses.iter().any(|status| [499, 500].contains(status));
+    assert!(broke_off && statuses.last() == Some(&200), "{statuses:?}");
     let charged: u64 = all.iter().map(|entry| entry["charged_tokens"].as_u64().unwrap()).sum();
     assert_eq!(charged, read + written);
 }
