@@ -84,12 +84,14 @@ pub fn walk(
             return Ok(());
         }
         match answers.recv_timeout(GLANCE) {
-            Ok((slot, sample)) => {
+            Ok((slot, sample, kept)) => {
                 let told = on_ended(slot, sample);
                 if told.is_err() {
                     exam.stop.store(true, Ordering::Relaxed);
                     return told;
                 }
+                // Who was stopped meanwhile does not wait for it.
+                let _ = kept.send(());
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
@@ -97,11 +99,17 @@ pub fn walk(
     }
 }
 
-fn take_questions(exam: &Exam, slots: &[Slot], next: &AtomicUsize, ended: &Sender<(Slot, Sample)>) {
+/// An answer on its way, and whom to tell that it is kept.
+type Ended = (Slot, Sample, Sender<()>);
+
+/// Takes questions one after the other, each when the answer before is kept: a kill loses those under way
+/// alone.
+fn take_questions(exam: &Exam, slots: &[Slot], next: &AtomicUsize, ended: &Sender<Ended>) {
     while !exam.stop.load(Ordering::Relaxed) {
         let Some(&slot) = slots.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
         let Some(sample) = exam.question(slot) else { return };
-        if ended.send((slot, sample)).is_err() {
+        let (kept, heard) = channel();
+        if ended.send((slot, sample, kept)).is_err() || heard.recv().is_err() {
             return;
         }
     }
