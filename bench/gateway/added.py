@@ -41,15 +41,9 @@ def running(command, pattern):
 
 
 def load(url, model, args):
-    with tempfile.TemporaryDirectory() as folder:
-        file = pathlib.Path(folder) / "load.json"
-        command = [RELEASE / "gptoss", "load", "--url", url, "--model", model, "--rate", str(args.rate), "--duration", args.duration,
-                   "--prompt-tokens", "64", "--output-tokens", str(args.words), "--arrivals", "constant", "--timeout", "30s", "--json"]
-        out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        file.write_text(out)
-        report = json.loads(out)
-    level = report["levels"][0] if "levels" in report else report
-    return level
+    command = [RELEASE / "gptoss", "load", "--url", url, "--model", model, "--rate", str(args.rate), "--duration", args.duration,
+               "--prompt-tokens", "64", "--output-tokens", str(args.words), "--arrivals", "constant", "--timeout", "30s", "--json"]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["levels"][0]
 
 
 def figure(level, name):

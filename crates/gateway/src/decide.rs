@@ -92,7 +92,10 @@ const LOCAL_RETRY_SECONDS: u64 = 10;
 /// Decides.
 pub fn decide(plan: &Plan, facts: &Facts<'_>, states: &States<'_>) -> Decision {
     let rule = plan.rules.iter().find(|rule| rule.is_for(facts));
-    let implied = implied(plan, facts, states);
+    let implied = match rule {
+        Some(_) => None,
+        None => implied(plan, facts, states),
+    };
     let Some(held) = rule.or(implied.as_ref()) else {
         let reason = "no rule and no upstream names the model".to_owned();
         return Decision { verdict: Verdict::NotOurs, rule: None, reason, left_out: Vec::new() };
@@ -109,7 +112,7 @@ pub fn decide(plan: &Plan, facts: &Facts<'_>, states: &States<'_>) -> Decision {
             Some(lack) => lacks.push((title(plan, target.place).to_owned(), lack)),
         }
     }
-    sort(&mut legs, held.strategy, plan, facts, states);
+    let legs = sorted(legs, held.strategy, plan, facts, states);
     let left_out = lacks.iter().map(|(name, lack)| (name.clone(), lack.words().to_owned())).collect();
     let by = match rule {
         Some(rule) => format!("rule {}, label {}", rule.name, facts.label.name()),
@@ -231,14 +234,23 @@ fn fits(facts: &Facts<'_>, context_window: Option<u64>) -> bool {
     context_window.is_none_or(|window| asked <= window)
 }
 
-fn sort(legs: &mut [Leg], strategy: Strategy, plan: &Plan, facts: &Facts<'_>, states: &States<'_>) {
+fn sorted(
+    legs: Vec<Leg>,
+    strategy: Strategy,
+    plan: &Plan,
+    facts: &Facts<'_>,
+    states: &States<'_>,
+) -> Vec<Leg> {
     let key = |leg: &Leg| match strategy {
         Strategy::Order => 0.0,
         Strategy::Cost => cost(plan, facts, leg.place),
         Strategy::Load => load(plan, states, leg),
     };
+    // A load is another at each look.
+    let mut keyed: Vec<(f64, Leg)> = legs.into_iter().map(|leg| (key(&leg), leg)).collect();
     // Stable: those that are equal stay in the rule's order.
-    legs.sort_by(|one, other| key(one).total_cmp(&key(other)));
+    keyed.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+    keyed.into_iter().map(|(_, leg)| leg).collect()
 }
 
 /// What a request is expected to cost at a place; what has no price is dearest, but for the local engine,

@@ -90,9 +90,10 @@ impl Detector {
     }
 }
 
-/// The highest label of what detectors find, and the first detector that gives it.
-pub fn detect<'d>(detectors: &'d [Detector], texts: &[String]) -> (Label, Option<&'d str>) {
-    let mut highest = (Label::Any, None);
+/// The highest label of what detectors find, and the first detector that gives it; `from` where none is
+/// higher.
+pub fn detect<'d>(detectors: &'d [Detector], texts: &[String], from: Label) -> (Label, Option<&'d str>) {
+    let mut highest = (from, None);
     for detector in detectors {
         if detector.label > highest.0 && texts.iter().any(|text| detector.finds(text)) {
             highest = (detector.label, Some(detector.name.as_str()));
@@ -188,8 +189,8 @@ mod tests {
         let detectors =
             [of("mail", Label::Internal, Finds::Email), of("card", Label::LocalOnly, Finds::Card)];
         let texts = ["a@b.de".to_owned(), "4111111111111111".to_owned()];
-        assert_eq!(detect(&detectors, &texts), (Label::LocalOnly, Some("card")));
-        assert_eq!(detect(&detectors, &texts[..1]), (Label::Internal, Some("mail")));
-        assert_eq!(detect(&detectors, &[]), (Label::Any, None));
+        assert_eq!(detect(&detectors, &texts, Label::Any), (Label::LocalOnly, Some("card")));
+        assert_eq!(detect(&detectors, &texts[..1], Label::Any), (Label::Internal, Some("mail")));
+        assert_eq!(detect(&detectors, &[], Label::Any), (Label::Any, None));
     }
 }

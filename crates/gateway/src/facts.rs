@@ -29,8 +29,6 @@ pub struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     /// Those of a body, without a label yet.
-    ///
-    /// Errors: `model` is no text.
     pub fn of(dialect: Dialect, body: &RawObject, model: &'a str) -> Facts<'a> {
         let tools = |name: &str| {
             body.value(name).is_some_and(|value| value.as_array().is_some_and(|list| !list.is_empty()))

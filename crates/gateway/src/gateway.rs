@@ -17,11 +17,11 @@ use rand::Rng;
 use crate::decide::{Decision, Leg, LocalState, States, UpstreamState, Verdict, decide};
 use crate::detect::detect;
 use crate::dialect::Dialect;
-use crate::exchange::{self, HttpClient, Miss, MissKind, Refusal, http_client};
+use crate::exchange::{self, HttpClient, Miss, MissKind, OpenStream, Refusal, http_client};
 use crate::facts::{self, Facts};
 use crate::health::{Patience, Standing, Visit};
 use crate::label::Label;
-use crate::limits::{PAUSE_FIRST, PAUSE_MAX, REASON_BYTES_MAX, RETRY_AFTER_WAIT_MAX};
+use crate::limits::{BYTES_PER_TOKEN, PAUSE_FIRST, PAUSE_MAX, REASON_BYTES_MAX, RETRY_AFTER_WAIT_MAX};
 use crate::observer::{self, Observer};
 use crate::outgoing::{Asked, Outgoing, outgoing};
 use crate::piece::Reader;
@@ -35,8 +35,6 @@ use crate::writer::{Told, Writer};
 
 /// The header by which a client raises the label of a request.
 pub const LABEL_HEADER: &str = "x-gptoss-sensitivity";
-/// Bytes of an answer that one token of it is taken for, where the upstream does not say what it took.
-const TOKEN_BYTES: u64 = 4;
 /// What an upstream is left alone for when its refusal does not say.
 const LIMITED_PAUSE: Duration = Duration::from_secs(1);
 
@@ -211,17 +209,12 @@ async fn label(plan: &Arc<Plan>, incoming: &Incoming<'_>) -> Result<(Label, Opti
     let texts = incoming.body.texts()?;
     // A long text takes a while.
     let plan = Arc::clone(plan);
+    let found = move || {
+        let (label, name) = detect(&plan.detectors, &texts, label);
+        (label, name.map(str::to_owned))
+    };
     let failed = |_| ApiError::Internal { problem: "a detector broke off".to_owned() };
-    let found = tokio::task::spawn_blocking(move || found(&plan, &texts)).await.map_err(failed)?;
-    Ok(match found {
-        (higher, name) if higher > label => (higher, name),
-        _ => (label, None),
-    })
-}
-
-fn found(plan: &Plan, texts: &[String]) -> (Label, Option<String>) {
-    let (label, name) = detect(&plan.detectors, texts);
-    (label, name.map(str::to_owned))
+    tokio::task::spawn_blocking(found).await.map_err(failed)
 }
 
 impl Route {
@@ -253,12 +246,12 @@ struct Tour<'a> {
     facts: &'a Facts<'a>,
 }
 
-/// How a leg ended that brought no answer.
-enum Stop {
-    /// The next may.
-    Next,
-    /// Nobody else shall.
-    Final(Reply),
+/// What a try brought.
+enum Taken {
+    /// An answer, what the upstream says that it took, and a count of its words.
+    Whole(Bytes, Option<TokenUsage>, u64),
+    /// The beginning of a stream.
+    Stream(OpenStream),
 }
 
 impl Tour<'_> {
@@ -288,26 +281,23 @@ impl Tour<'_> {
                 return Outcome::Refused(error, route.after(&misses));
             }
             let is_last = number + 1 == legs.len();
-            match self.leg(index, &outgoing, is_last, &mut misses).await {
-                Ok(reply) => return Outcome::Answered(reply, route.at(&upstream.name, leg, &misses)),
-                Err(Stop::Final(reply)) => {
-                    return Outcome::Answered(reply, route.at(&upstream.name, leg, &misses));
-                }
-                Err(Stop::Next) => {}
+            if let Some(reply) = self.leg(index, &outgoing, is_last, &mut misses).await {
+                return Outcome::Answered(reply, route.at(&upstream.name, leg, &misses));
             }
         }
         let error = self.nobody(&misses, unsupported);
         Outcome::Refused(error, route.after(&misses))
     }
 
-    /// Tries one upstream, and again as far as that is allowed.
+    /// Tries one upstream, and again as far as that is allowed; what the client gets, unless another may be
+    /// tried.
     async fn leg(
         &self,
         index: usize,
         outgoing: &Outgoing,
         is_last: bool,
         misses: &mut Vec<(String, Miss)>,
-    ) -> Result<Reply, Stop> {
+    ) -> Option<Reply> {
         let upstream = &self.force.plan.upstreams[index];
         let standing = &self.force.standings[index];
         let patience = Patience {
@@ -320,21 +310,20 @@ impl Tour<'_> {
                 let miss =
                     Miss { words: "it is left alone".to_owned(), kind: MissKind::Limited, retry_after: None };
                 misses.push((upstream.name.clone(), miss));
-                return Err(Stop::Next);
+                return None;
             };
-            let (miss, visit) = match self.attempt(upstream, outgoing, visit).await {
-                Ok(reply) => return Ok(reply),
-                Err(failed) => failed,
+            let miss = match self.attempt(upstream, outgoing).await {
+                Ok(taken) => return Some(self.reply(taken, upstream, visit)),
+                Err(miss) => miss,
             };
             let may_retry = tries < upstream.num_retries;
             let pause = match &miss.kind {
                 MissKind::Refused(refusal) => {
                     visit.ended();
-                    if refusal.is_context && !is_last {
-                        misses.push((upstream.name.clone(), miss));
-                        return Err(Stop::Next);
+                    if !refusal.is_context || is_last {
+                        return Some(self.refusal(upstream, refusal, outgoing));
                     }
-                    return Err(Stop::Final(self.refusal(upstream, refusal, outgoing)));
+                    None
                 }
                 MissKind::Limited => {
                     let wait = miss.retry_after.unwrap_or(LIMITED_PAUSE);
@@ -355,58 +344,53 @@ impl Tour<'_> {
             misses.push((upstream.name.clone(), miss));
             match pause.filter(|_| may_retry && standing.may_retry()) {
                 Some(pause) => tokio::time::sleep(pause).await,
-                None => return Err(Stop::Next),
+                None => return None,
             }
         }
-        Err(Stop::Next)
+        None
     }
 
     /// One try.
-    async fn attempt(
-        &self,
-        upstream: &Upstream,
-        outgoing: &Outgoing,
-        mut visit: Visit,
-    ) -> Result<Reply, (Miss, Visit)> {
+    async fn attempt(&self, upstream: &Upstream, outgoing: &Outgoing) -> Result<Taken, Miss> {
         let is_passed = outgoing.spoken == self.incoming.dialect;
         let time = upstream.timeout;
         if is_passed && !outgoing.is_stream {
-            let read = exchange::whole(self.client, outgoing, time).await.and_then(|bytes| {
-                let visibility = self.incoming.told.visibility;
-                Ok(observer::whole(outgoing.spoken, bytes, visibility)?)
-            });
-            return match read {
-                Ok((bytes, usage)) => {
-                    let words = bytes.len() as u64 / TOKEN_BYTES;
-                    Ok(self.whole(bytes, usage, words, visit))
-                }
-                Err(miss) => Err((miss, visit)),
-            };
+            let bytes = exchange::whole(self.client, outgoing, time).await?;
+            let (bytes, usage) = observer::whole(outgoing.spoken, bytes, self.incoming.told.visibility)?;
+            let words = bytes.len() as u64 / BYTES_PER_TOKEN;
+            return Ok(Taken::Whole(bytes, usage, words));
         }
-        let pump = match self.pump(outgoing) {
-            Ok(pump) => pump,
-            Err(miss) => return Err((miss, visit)),
-        };
+        let pump = self.pump(outgoing)?;
         if !outgoing.is_stream {
-            return match exchange::translated(self.client, outgoing, pump, time).await {
-                Ok((bytes, usage, words)) => Ok(self.whole(bytes, usage, words, visit)),
-                Err(miss) => Err((miss, visit)),
-            };
+            let (bytes, usage, words) = exchange::translated(self.client, outgoing, pump, time).await?;
+            return Ok(Taken::Whole(bytes, usage, words));
         }
-        let open = match exchange::stream(self.client, outgoing, pump, time).await {
-            Ok(open) => open,
-            Err(miss) => return Err((miss, visit)),
+        exchange::stream(self.client, outgoing, pump, time).await.map(Taken::Stream)
+    }
+
+    /// What the client gets of it.
+    fn reply(&self, taken: Taken, upstream: &Upstream, mut visit: Visit) -> Reply {
+        let body = match taken {
+            Taken::Whole(bytes, usage, words) => {
+                let (usage, is_guess) = counted(usage, self.facts.prompt_tokens, words);
+                (self.incoming.on_end)(Ended { usage, is_guess, is_cut: false });
+                visit.ended();
+                ReplyBody::Whole(bytes)
+            }
+            Taken::Stream(open) => {
+                visit.begun();
+                let passed_on = Relay {
+                    name: upstream.name.clone(),
+                    secret: upstream.secret.clone(),
+                    visit,
+                    idle: upstream.idle_timeout,
+                    prompt_tokens: self.facts.prompt_tokens,
+                    on_end: Arc::clone(&self.incoming.on_end),
+                };
+                ReplyBody::Stream(relay(open, passed_on))
+            }
         };
-        visit.begun();
-        let passed_on = Relay {
-            name: upstream.name.clone(),
-            secret: upstream.secret.clone(),
-            visit,
-            idle: upstream.idle_timeout,
-            prompt_tokens: self.facts.prompt_tokens,
-            on_end: Arc::clone(&self.incoming.on_end),
-        };
-        Ok(Reply { status: 200, body: ReplyBody::Stream(relay(open, passed_on)) })
+        Reply { status: 200, body }
     }
 
     fn pump(&self, outgoing: &Outgoing) -> Result<Pump, Miss> {
@@ -422,13 +406,6 @@ impl Tour<'_> {
         let form = (outgoing.is_stream, outgoing.wants_usage);
         let writer = Writer::new(dialect, &self.incoming.body, told, form).map_err(|_| miss())?;
         Ok(Pump::translate(reader, writer))
-    }
-
-    fn whole(&self, bytes: Bytes, usage: Option<TokenUsage>, words: u64, visit: Visit) -> Reply {
-        let (usage, is_guess) = counted(usage, self.facts.prompt_tokens, words);
-        (self.incoming.on_end)(Ended { usage, is_guess, is_cut: false });
-        visit.ended();
-        Reply { status: 200, body: ReplyBody::Whole(bytes) }
     }
 
     /// A refusal of the request itself, as the client's API has it.
@@ -456,20 +433,18 @@ impl Tour<'_> {
 
     /// What a client is told whom nobody answered.
     fn nobody(&self, misses: &[(String, Miss)], unsupported: Option<ApiError>) -> ApiError {
-        let Some(last) = misses.last() else {
+        if misses.is_empty() {
             let what = "nobody can answer now".to_owned();
             return unsupported.unwrap_or(ApiError::Overloaded { what, retry_seconds: 1 });
-        };
-        let limited = misses.iter().filter(|(_, miss)| matches!(miss.kind, MissKind::Limited));
-        if limited.count() == misses.len() {
+        }
+        // That one is left alone now is what came of it, and not the reason.
+        let is_reason = |(_, miss): &&(String, Miss)| !matches!(miss.kind, MissKind::Limited);
+        let Some((name, miss)) = misses.iter().rfind(is_reason) else {
             let waits = misses.iter().filter_map(|(_, miss)| miss.retry_after).min();
             let retry_seconds = waits.map_or(1, |wait| wait.as_secs_f64().ceil().max(1.0) as u64);
             let what = format!("every upstream of {:?} has too much to do", self.facts.model);
             return ApiError::Busy { what, retry_seconds };
-        }
-        // That it is left alone now is what came of it, and not the reason.
-        let reasons = misses.iter().filter(|(_, miss)| !matches!(miss.kind, MissKind::Limited));
-        let (name, miss) = reasons.last().unwrap_or(last);
+        };
         ApiError::Upstream { name: name.clone(), problem: miss.words.clone() }
     }
 }

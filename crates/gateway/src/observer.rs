@@ -110,10 +110,7 @@ impl Observer {
         let kind = event["type"].as_str().ok_or_else(|| Fault::new("an event has no type"))?;
         self.num_words += u64::from(kind == "content_block_delta");
         self.is_over |= kind == "message_stop";
-        let told = event.get("usage").or_else(|| event.pointer("/message/usage"));
-        if let Some(told) = told.and_then(|told| usage::read(self.dialect, told)) {
-            self.usage = Some(usage::later(self.usage, told));
-        }
+        self.usage = usage::of_message(self.usage, event);
         Ok(true)
     }
 }

@@ -167,10 +167,7 @@ impl MessagesReader {
     fn push(&mut self, data: &str) -> Result<Vec<Delta>, Fault> {
         let event = json(data)?;
         let answer = &mut self.answer;
-        let told = event.get("usage").or_else(|| event.pointer("/message/usage"));
-        if let Some(told) = told.and_then(|told| usage::read(Dialect::Messages, told)) {
-            answer.usage = Some(usage::later(answer.usage, told));
-        }
+        answer.usage = usage::of_message(answer.usage, &event);
         Ok(match event["type"].as_str().ok_or_else(|| Fault::new("an event has no type"))? {
             "content_block_start" => {
                 let block = &event["content_block"];

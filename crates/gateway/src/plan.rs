@@ -4,7 +4,6 @@
 //! reason. It opens nothing itself: files and variables are asked of the caller.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -235,7 +234,7 @@ impl Reader<'_> {
             return self.wrong(table.name.span(), "`local` is this server's own engine");
         }
         let secret = self.secret(&table)?;
-        let base_url = self.base_url(&table, secret.is_some() || self.names_key(&table))?;
+        let base_url = self.base_url(&table)?;
         if let Some(version) = &table.api_version
             && (table.kind != Kind::Azure || !is_word(version.get_ref()))
         {
@@ -281,10 +280,6 @@ impl Reader<'_> {
         })
     }
 
-    fn names_key(&self, table: &UpstreamTable) -> bool {
-        table.api_key_file.is_some() || table.api_key_env.is_some()
-    }
-
     fn secret(&self, table: &UpstreamTable) -> Read<Option<Secret>> {
         let (span, text) = match (&table.api_key_file, &table.api_key_env) {
             (Some(_), Some(name)) => {
@@ -309,7 +304,8 @@ impl Reader<'_> {
         Secret::new(&text).map(Some).map_err(|why| wrong(why.to_owned()))
     }
 
-    fn base_url(&self, table: &UpstreamTable, has_key: bool) -> Read<String> {
+    fn base_url(&self, table: &UpstreamTable) -> Read<String> {
+        let has_key = table.api_key_file.is_some() || table.api_key_env.is_some();
         let (span, text) = (table.base_url.span(), table.base_url.get_ref());
         let wrong = |reason: &str| {
             let reason = format!("base_url: {reason}; give one such as https://openrouter.ai/api/v1");
@@ -490,8 +486,8 @@ impl Reader<'_> {
 fn is_here(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     }
 }

@@ -154,7 +154,7 @@ pub struct Price {
     pub input: f64,
     /// Written.
     pub output: f64,
-    /// Read and cached; as `input` when it is not said.
+    /// Read and cached; taken, and no part of what a request is expected to cost.
     pub cached: Option<f64>,
 }
 

@@ -39,9 +39,17 @@ pub fn read(dialect: Dialect, usage: &Value) -> Option<TokenUsage> {
     }
 }
 
-/// The same of a message's events: later figures take the place of earlier ones, and zeros of what a later
-/// event does not say again do not.
-pub fn later(before: Option<TokenUsage>, after: TokenUsage) -> TokenUsage {
+/// What is known of a message after one more of its events; None while none has said anything.
+pub fn of_message(before: Option<TokenUsage>, event: &Value) -> Option<TokenUsage> {
+    let told = event.get("usage").or_else(|| event.pointer("/message/usage"));
+    match told.and_then(|told| read(Dialect::Messages, told)) {
+        Some(told) => Some(later(before, told)),
+        None => before,
+    }
+}
+
+/// Later figures take the place of earlier ones, and zeros of what a later event does not say again do not.
+fn later(before: Option<TokenUsage>, after: TokenUsage) -> TokenUsage {
     let Some(before) = before else { return after };
     TokenUsage {
         prompt: before.prompt.max(after.prompt),

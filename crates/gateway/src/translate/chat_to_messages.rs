@@ -6,6 +6,7 @@
 use gptoss_api::ApiError;
 use serde_json::{Map, Value, json};
 
+use super::texts;
 use crate::limits::ANSWER_TOKENS;
 
 type Object = Map<String, Value>;
@@ -131,16 +132,6 @@ impl Turns {
     fn ends_with_result(&self) -> bool {
         let blocks = self.list.last().and_then(|last| last["content"].as_array());
         blocks.is_some_and(|blocks| blocks.iter().any(|block| block["type"] == "tool_result"))
-    }
-}
-
-fn texts(content: &Value) -> Vec<String> {
-    match content {
-        Value::String(text) => vec![text.clone()],
-        Value::Array(parts) => {
-            parts.iter().filter_map(|part| part["text"].as_str()).map(str::to_owned).collect()
-        }
-        _ => Vec::new(),
     }
 }
 

@@ -3,6 +3,8 @@
 use gptoss_api::ApiError;
 use serde_json::{Map, Value, json};
 
+use super::texts;
+
 type Object = Map<String, Value>;
 
 /// What a block of Claude Code's begins with that changes with every request.
@@ -63,15 +65,6 @@ fn effort(request: &Object) -> Option<&str> {
         _ if is_off => Some("low"),
         Some("xhigh" | "max") => Some("high"),
         said => said,
-    }
-}
-
-/// The texts of a text or of blocks.
-fn texts(content: &Value) -> Vec<&str> {
-    match content {
-        Value::String(text) => vec![text],
-        Value::Array(blocks) => blocks.iter().filter_map(|block| block["text"].as_str()).collect(),
-        _ => Vec::new(),
     }
 }
 

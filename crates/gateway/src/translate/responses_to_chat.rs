@@ -4,7 +4,10 @@
 //! an answer is kept is left out. Fields that are not known pass.
 
 use gptoss_api::ApiError;
+use gptoss_api::generation::tools::Tools;
 use serde_json::{Map, Value, json};
+
+use super::texts;
 
 /// The one argument of a custom tool that is offered as a function.
 pub const CUSTOM_ARGUMENT: &str = "input";
@@ -111,10 +114,8 @@ impl Messages {
                 Ok(())
             }
             "function_call" => {
-                let name = match item.get("namespace").and_then(Value::as_str) {
-                    Some(namespace) => format!("{namespace}__{}", text("name")),
-                    None => text("name"),
-                };
+                let namespace = item.get("namespace").and_then(Value::as_str);
+                let name = Tools::harmony_name(namespace, &text("name"));
                 self.call(text("call_id"), name, text("arguments"));
                 Ok(())
             }
@@ -125,13 +126,7 @@ impl Messages {
             }
             "function_call_output" | "custom_tool_call_output" => {
                 self.reasoning = None;
-                let content = match item.get("output") {
-                    Some(Value::String(text)) => json!(text),
-                    Some(Value::Array(parts)) => {
-                        json!(parts.iter().filter_map(|part| part["text"].as_str()).collect::<String>())
-                    }
-                    _ => json!(""),
-                };
+                let content = texts(&item["output"]).concat();
                 self.list.push(json!({"role": "tool", "tool_call_id": text("call_id"), "content": content}));
                 Ok(())
             }
@@ -224,7 +219,7 @@ fn content(parts: &[Value], role: &str, place: &str) -> Result<Value, ApiError> 
 
 fn tool(value: &Value, namespace: Option<&str>, place: &str, list: &mut Vec<Value>) -> Result<(), ApiError> {
     let name = value.get("name").and_then(Value::as_str).unwrap_or_default();
-    let called = namespace.map_or_else(|| name.to_owned(), |namespace| format!("{namespace}__{name}"));
+    let called = Tools::harmony_name(namespace, name);
     match value.get("type").and_then(Value::as_str).unwrap_or("function") {
         "function" => {
             let mut function = json!({"name": called});
