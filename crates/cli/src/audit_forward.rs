@@ -75,10 +75,10 @@ impl AuditForward {
         // Opened each time: whoever turns logs over may have taken the file away.
         let file = self.out()?;
         let length = file.metadata().ok().filter(Metadata::is_file).map(|meta| meta.len());
-        let mut out = AllButLast { out: io::BufWriter::new(&file), held: Vec::new() };
+        let mut out = io::BufWriter::new(&file);
         // Beside the server where that can be: whoever reads slowly keeps no request waiting.
         let written = match &self.state_folder {
-            Some(folder) => Audit::open(folder).and_then(|audit| audit.export(&mut out, self.after)),
+            Some(folder) => Audit::open(folder).and_then(|audit| audit.export_entries(&mut out, self.after)),
             None => governance.export_audit(&mut out, self.after),
         };
         let written = written.context("the journal").and_then(|head| {
@@ -98,8 +98,7 @@ impl AuditForward {
         };
         self.after = head.count;
         match &self.state_folder {
-            Some(folder) => Target::at(&folder.join(PLACE))?
-                .write(|out| Ok(writeln!(out, "{}:{}", head.count, head.to_hex())?)),
+            Some(folder) => Target::at(&folder.join(PLACE))?.write(|out| Ok(writeln!(out, "{head}")?)),
             None => Ok(()),
         }
     }
@@ -116,29 +115,11 @@ fn place(folder: &Path) -> Result<u64> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
         text => text.with_context(|| format!("cannot read {PLACE} in the state folder"))?,
     };
-    let said = text.trim().split_once(':').and_then(|(count, hash)| Head::parse(count, hash));
+    let said = text.trim().parse::<Head>().ok();
     let Some(head) = said.filter(|head| head.count > 0) else { return Ok(0) };
     let query = EntryQuery { after: Some(head.count.cast_signed() - 1), limit: 1, ..EntryQuery::default() };
     let found = Audit::open(folder)?.entries(&query)?;
     let is_there =
         found.first().is_some_and(|entry| entry.seq.unsigned_abs() == head.count && entry.hash == head.hash);
     Ok(if is_there { head.count } else { 0 })
-}
-
-/// Passes on what is written but for the last piece, which in an export is the chain's head.
-struct AllButLast<W> {
-    out: W,
-    held: Vec<u8>,
-}
-
-impl<W: Write> Write for AllButLast<W> {
-    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
-        self.out.write_all(&self.held)?;
-        self.held = piece.to_vec();
-        Ok(piece.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
 }

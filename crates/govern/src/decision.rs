@@ -148,20 +148,30 @@ pub(crate) fn decide(key: &Key, ask: &Ask<'_>, has_price: bool) -> Decision {
     let findings = findings(key, ask, has_price);
     let refusal = findings.iter().find(|finding| finding.outcome == Outcome::Refuses);
     let shadowed = findings.iter().filter(|finding| finding.outcome == Outcome::WouldRefuse);
-    let enforced = || policies(key).filter(|policy| policy.mode == Mode::Enforce);
-    let scope = if key.has(Scope::RawReasoning) { Reasoning::Raw } else { Reasoning::Summary };
+    let enforced = || enforced(key);
     Decision {
         verdict: if refusal.is_some() { Verdict::Refused } else { Verdict::Allowed },
         reason: refusal.map_or_else(|| allowed(key), Finding::line),
         subject: refusal.map(|finding| finding.subject),
         shadowed: shadowed.map(Finding::line).collect(),
         effort_max: enforced().filter_map(|policy| policy.effort_max).min(),
-        reasoning: enforced().filter_map(|policy| policy.reasoning).min().unwrap_or(scope).min(scope),
+        reasoning: reasoning(key),
         max_output_tokens: enforced().filter_map(|policy| policy.max_output_tokens).min(),
         sensitivity: enforced().map(|policy| policy.sensitivity).max().unwrap_or_default().max(ask.label),
         // A key's and its group's are one and the same where both are said: the file is refused otherwise.
         moderation: enforced().find_map(|policy| policy.moderation.clone()),
     }
+}
+
+/// The most of the reasoning that a key may see, whatever is asked.
+pub(crate) fn reasoning(key: &Key) -> Reasoning {
+    let scope = if key.has(Scope::RawReasoning) { Reasoning::Raw } else { Reasoning::Summary };
+    enforced(key).filter_map(|policy| policy.reasoning).fold(scope, Reasoning::min)
+}
+
+/// The policies that act.
+fn enforced(key: &Key) -> impl Iterator<Item = &Policy> {
+    policies(key).filter(|policy| policy.mode == Mode::Enforce)
 }
 
 /// The key's policy, and its group's where it is another.

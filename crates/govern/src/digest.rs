@@ -41,7 +41,12 @@ impl Digest {
     }
 
     /// Whether the two are one, in constant time.
-    pub(crate) fn is(&self, other: &Digest) -> Choice {
+    pub fn is(&self, other: &Digest) -> bool {
+        self.same(other).into()
+    }
+
+    /// The same, for choices without a branch.
+    pub(crate) fn same(&self, other: &Digest) -> Choice {
         self.0.ct_eq(&other.0)
     }
 }

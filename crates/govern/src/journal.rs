@@ -100,7 +100,7 @@ impl Journal {
     ///
     /// Errors: `NoTicket`, when it was settled before; the journal failed.
     pub fn settle(&self, ticket: Ticket, used: Used, now_ms: i64) -> Result<(), JournalError> {
-        let entry = Entry { used, ..ticket.entry(Event::Request) };
+        let entry = Entry { used, ..Entry::new(Event::Request) };
         self.settle_and_record(ticket, entry, now_ms)
     }
 
@@ -108,7 +108,7 @@ impl Journal {
     ///
     /// Errors: `NoTicket`, when it was settled before; the journal failed.
     pub fn refund(&self, ticket: Ticket, now_ms: i64) -> Result<(), JournalError> {
-        let entry = ticket.entry(Event::RequestRefunded);
+        let entry = Entry::new(Event::RequestRefunded);
         self.settle_and_record(ticket, entry, now_ms)
     }
 
@@ -162,7 +162,7 @@ impl Journal {
     ///
     /// Errors: the journal failed.
     pub fn num_open(&self, account: Account<'_>) -> Result<u64, JournalError> {
-        Ok(account::open(&self.lock().connection, account)?.num)
+        account::num_open(&self.lock().connection, account)
     }
 
     /// What was used, in buckets.
@@ -189,7 +189,7 @@ impl Journal {
     /// Errors: it is broken, with the place; the journal failed.
     pub fn verify(&self) -> Result<Summary, NotVerified> {
         let state = self.lock();
-        chain::verify(&state.connection, Some(state.head))
+        chain::verify(&state.connection, state.head)
     }
 
     /// Writes the chain after the entry `after` as JSON lines, and its head as the last.
@@ -197,6 +197,13 @@ impl Journal {
     /// Errors: the writer failed; the journal failed.
     pub fn export(&self, out: &mut dyn Write, after: u64) -> Result<Head, JournalError> {
         chain::export(&self.lock().connection, out, after)
+    }
+
+    /// The same without the head's line.
+    ///
+    /// Errors: as [`Journal::export`].
+    pub fn export_entries(&self, out: &mut dyn Write, after: u64) -> Result<Head, JournalError> {
+        chain::export_entries(&self.lock().connection, out, after)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

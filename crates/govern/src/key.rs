@@ -36,6 +36,30 @@ pub struct Key {
     pub(crate) digest: Digest,
 }
 
+/// Whether a key opens anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyState {
+    /// It does.
+    InForce,
+    /// Its time is over; since when.
+    Expired(u64),
+    /// It was taken back.
+    Revoked,
+}
+
+impl Key {
+    /// Whether it opens anything at the time `now` (seconds since 1970). One that was taken back is that,
+    /// whatever else it is.
+    pub fn state(&self, now: u64) -> KeyState {
+        let past = |at: Option<u64>| at.filter(|at| *at <= now);
+        match (past(self.revoked_at), past(self.expires_at)) {
+            (Some(_), _) => KeyState::Revoked,
+            (None, Some(at)) => KeyState::Expired(at),
+            (None, None) => KeyState::InForce,
+        }
+    }
+}
+
 /// Keys that share limits and budgets.
 #[derive(Debug, Clone)]
 pub struct Group {
@@ -142,6 +166,11 @@ impl Key {
         let group = self.group.as_deref();
         let group = group.map(|group| (Account::Group(&group.name), group.limits, group.budgets.as_slice()));
         std::iter::once(own).chain(group)
+    }
+
+    /// Whether its tokens or its group's are counted against anything.
+    pub fn counts_tokens(&self) -> bool {
+        self.accounts().any(|(_, limits, budgets)| limits.tpm.is_some() || !budgets.is_empty())
     }
 
     /// Whether money bounds it or its group.

@@ -14,7 +14,7 @@ use crate::ask::Ask;
 use crate::decision::{self, Decision, Finding};
 use crate::digest::{Digest, to_hex};
 use crate::error::{RulesProblem, Unknown};
-use crate::key::{Group, Key};
+use crate::key::{Group, Key, KeyState};
 use crate::pattern::fits;
 use crate::policy::{Policy, Reasoning};
 use crate::price::Price;
@@ -74,13 +74,11 @@ impl Rules {
         let given = Digest::of(secret);
         let place = place(self.keys.iter().map(|key| &key.digest), &given);
         let key = self.keys.get(place as usize).ok_or(Unknown::NoSuchKey)?;
-        if key.revoked_at.is_some_and(|at| at <= now) {
-            return Err(Unknown::Revoked { name: key.name.clone(), id: key.id.clone() });
+        match key.state(now) {
+            KeyState::InForce => Ok(key),
+            KeyState::Expired(at) => Err(Unknown::Expired { name: key.name.clone(), id: key.id.clone(), at }),
+            KeyState::Revoked => Err(Unknown::Revoked { name: key.name.clone(), id: key.id.clone() }),
         }
-        if let Some(at) = key.expires_at.filter(|at| *at <= now) {
-            return Err(Unknown::Expired { name: key.name.clone(), id: key.id.clone(), at });
-        }
-        Ok(key)
     }
 
     /// What the rules say to the request, with the name of the rule that refuses it.
@@ -90,7 +88,7 @@ impl Rules {
 
     /// The most of the reasoning that the key may see, whatever is asked.
     pub fn reasoning(&self, key: &Key) -> Reasoning {
-        self.decide(key, &Ask::default()).reasoning
+        decision::reasoning(key)
     }
 
     /// Every rule that is about the request, and what it says.
@@ -121,7 +119,7 @@ impl Rules {
 fn place<'a>(digests: impl Iterator<Item = &'a Digest>, given: &Digest) -> u32 {
     let mut place = u32::MAX;
     for (index, digest) in (0..u32::MAX).zip(digests) {
-        let is_it: Choice = digest.is(given);
+        let is_it: Choice = digest.same(given);
         place.conditional_assign(&index, is_it);
     }
     place

@@ -17,7 +17,8 @@ use gptoss_govern::{
     Charge, Entry, Event, Journal, JournalError, NotAdmitted, Refusal, RefusalKind, Ticket, Tokens, Used,
 };
 
-use crate::governance::{Governance, Pass, now_ms};
+use crate::clock::now_ms;
+use crate::governance::{Governance, Pass};
 
 /// The status of a request whose client went away before there was an answer.
 const CLIENT_GONE: u16 = 499;
@@ -100,10 +101,7 @@ impl Bill {
         let bill = Arc::clone(self);
         apart(move || {
             let key = &bill.pass.key;
-            let ticket = bill
-                .journal()
-                .admit(key, Charge::default(), now_ms())
-                .map_err(|error| bill.refused(error))?;
+            let ticket = bill.journal().admit(key, Charge::default(), now_ms()).map_err(refused)?;
             bill.lock().ticket = Some(ticket);
             Ok(())
         })
@@ -112,12 +110,7 @@ impl Bill {
 
     /// Whether what it takes is counted against anything.
     pub(crate) fn is_limited(&self) -> bool {
-        let key = &self.pass.key;
-        let group = key.group.as_deref();
-        let limits = std::iter::once(key.limits).chain(group.map(|group| group.limits));
-        limits.into_iter().any(|limits| limits.tpm.is_some())
-            || !key.budgets.is_empty()
-            || group.is_some_and(|group| !group.budgets.is_empty())
+        self.pass.key.counts_tokens()
     }
 
     /// Reserves what a turn reads and the most that it may write; waits for the journal.
@@ -145,10 +138,7 @@ impl Bill {
                 open.reserved.output += more.output;
                 Ok(())
             }
-            Err(error) => {
-                drop(open);
-                Err(self.refused(error))
-            }
+            Err(error) => Err(refused(error)),
         }
     }
 
@@ -217,9 +207,14 @@ impl Bill {
             ApiError::Quota { what, .. } => format!("budget: {what}"),
             ApiError::Unscoped { scope } => format!("scopes: {scope} is asked for"),
             ApiError::Scope { .. } => "scopes: raw_reasoning is asked for".to_owned(),
+            ApiError::Ruled { reason } => reason.clone(),
             _ => return,
         };
         let mut open = self.lock();
+        // What the rules said has been taken down already, without the client's words.
+        if matches!(error, ApiError::Ruled { .. }) && open.facts.decision == REFUSED {
+            return;
+        }
         open.facts.decision = REFUSED;
         open.facts.reason = reason;
     }
@@ -227,27 +222,22 @@ impl Bill {
     /// Ends it: all has ended well, and took `tokens`.
     pub(crate) async fn settle(self: &Arc<Self>, tokens: TokenUsage) {
         let used = Tokens { input: tokens.prompt, cached: tokens.cached, output: tokens.completion };
-        let bill = Arc::clone(self);
-        bill.lock().status = Some(200);
-        let settle = move || {
-            if let Some(ended) = bill.take(Some(used)) {
-                ended.write(&bill.pass.governance);
-            }
-        };
-        let _ = tokio::task::spawn_blocking(settle).await;
+        self.lock().status = Some(200);
+        self.write(Some(used)).await;
     }
 
     /// Ends it here and now, if nobody else holds it: then nothing runs for it any more.
     pub(crate) async fn end(self: Arc<Self>) {
-        if Arc::strong_count(&self) > 1 {
-            return;
+        if Arc::strong_count(&self) == 1 {
+            self.write(None).await;
         }
-        let _ = tokio::task::spawn_blocking(move || {
-            if let Some(ended) = self.take(None) {
-                ended.write(&self.pass.governance);
-            }
-        })
-        .await;
+    }
+
+    /// Ends it, and waits until that is written.
+    async fn write(&self, used: Option<Tokens>) {
+        let Some(ended) = self.take(used) else { return };
+        let governance = Arc::clone(&self.pass.governance);
+        let _ = tokio::task::spawn_blocking(move || ended.write(&governance)).await;
     }
 
     /// Its end, once: `used` where all went well.
@@ -308,22 +298,6 @@ impl Bill {
         self.pass.governance.journal()
     }
 
-    fn refused(&self, error: NotAdmitted) -> ApiError {
-        match error {
-            NotAdmitted::Refused(Refusal { what, kind: RefusalKind::Budget, retry_after_ms, .. }) => {
-                ApiError::Quota { what, retry_ms: retry_after_ms }
-            }
-            // Nobody knows when a place will be free.
-            NotAdmitted::Refused(Refusal { what, kind: RefusalKind::Parallel, .. }) => {
-                ApiError::Rate { what, retry_ms: Some(PLACE_RETRY_MS) }
-            }
-            NotAdmitted::Refused(Refusal { what, retry_after_ms, .. }) => {
-                ApiError::Rate { what, retry_ms: retry_after_ms }
-            }
-            NotAdmitted::Journal(error) => ApiError::State { problem: error.to_string() },
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -356,6 +330,22 @@ impl Ended {
             Some(ticket) => journal.settle_and_record(ticket, self.entry, now_ms()),
             None => journal.record(self.entry, now_ms()),
         }
+    }
+}
+
+fn refused(error: NotAdmitted) -> ApiError {
+    match error {
+        NotAdmitted::Refused(Refusal { what, kind: RefusalKind::Budget, retry_after_ms, .. }) => {
+            ApiError::Quota { what, retry_ms: retry_after_ms }
+        }
+        // Nobody knows when a place will be free.
+        NotAdmitted::Refused(Refusal { what, kind: RefusalKind::Parallel, .. }) => {
+            ApiError::Rate { what, retry_ms: Some(PLACE_RETRY_MS) }
+        }
+        NotAdmitted::Refused(Refusal { what, retry_after_ms, .. }) => {
+            ApiError::Rate { what, retry_ms: retry_after_ms }
+        }
+        NotAdmitted::Journal(error) => ApiError::State { problem: error.to_string() },
     }
 }
 

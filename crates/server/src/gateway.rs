@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -26,6 +27,7 @@ use crate::access_log::Spent;
 use crate::body::bytes_of;
 use crate::ids;
 use crate::keys::Caller;
+use crate::model_host::Entry;
 use crate::rejection::Rejection;
 use crate::roster::ModelState;
 use crate::ruling;
@@ -68,8 +70,9 @@ async fn pass(
     let (mut parts, body) = request.into_parts();
     let bytes = bytes_of(Request::from_parts(parts.clone(), body), app).await?;
     let mut body = RawObject::parse(&bytes)?;
-    let asked = body.clone();
-    let ruled = ruled(app, &caller, dialect, &mut body)?;
+    let asked = body.value("model");
+    let asked: Arc<str> = asked.as_ref().and_then(|name| name.as_str()).unwrap_or_default().into();
+    let ruled = ruled(app, &caller, (dialect, &asked), &mut body)?;
     let wish = body.value("reasoning_visibility");
     let visibility = ruled.visibility.narrowed(wish.as_ref().and_then(|wish| wish.as_str()))?;
     let spent = Spent::default();
@@ -81,13 +84,12 @@ async fn pass(
         new_id: ids::random,
         now: now(),
     };
-    let (of_end, model) = (spent.clone(), body.value("model"));
-    let model: Arc<str> = model.as_ref().and_then(|model| model.as_str()).unwrap_or_default().into();
+    let (of_end, model) = (spent.clone(), Arc::clone(&asked));
     let (bill, prompt_bytes) = (ruled.bill(), body.prompt_bytes());
     let (of_local, tenant) = (Arc::clone(app), caller.tenant.clone());
     let incoming = Incoming {
         dialect,
-        body: body.clone(),
+        body,
         headers: &parts.headers,
         label: ruled.label,
         admit: &|upstream| ruled.admit(upstream, prompt_bytes),
@@ -106,30 +108,29 @@ async fn pass(
         Outcome::Refused(error, route) => (Rejection(error).into_response(), route),
         Outcome::NotOurs(label) => {
             keep(&mut parts, &caller, label);
-            let request = whole(&mut parts, bytes);
+            let request = whole(parts, bytes);
             return Ok(next.run(request).await);
         }
         Outcome::Here(model, route) => {
             // As it came: its handler narrows it by itself.
-            let named = asked.value("model").as_ref().and_then(|name| name.as_str().map(str::to_owned));
-            let bytes = match named.as_deref() == Some(model.as_str()) || model.is_empty() {
+            let bytes = match *asked == *model || model.is_empty() {
                 true => bytes,
                 false => {
-                    let mut body = asked;
+                    let mut body = RawObject::parse(&bytes)?;
                     body.set("model", &json!(model));
                     body.bytes().into()
                 }
             };
             keep(&mut parts, &caller, route.label);
-            let request = whole(&mut parts, bytes);
+            let request = whole(parts, bytes);
             (next.run(request).await, route)
         }
     };
-    Ok(routed(response, route))
+    Ok(routed(response, &route))
 }
 
 /// A label holds for what a handler here does with the request too.
-fn keep(parts: &mut axum::http::request::Parts, caller: &Caller, label: Label) {
+fn keep(parts: &mut Parts, caller: &Caller, label: Label) {
     if label == Label::LocalOnly {
         parts.extensions.insert(Caller { stays: true, ..caller.clone() });
     }
@@ -139,38 +140,33 @@ fn keep(parts: &mut axum::http::request::Parts, caller: &Caller, label: Label) {
 fn ruled(
     app: &App,
     caller: &Caller,
-    dialect: Dialect,
+    (dialect, name): (Dialect, &str),
     body: &mut RawObject,
 ) -> Result<abroad::Ruled, ApiError> {
-    let name = body.value("model").as_ref().and_then(|name| name.as_str().map(str::to_owned));
-    let name = name.unwrap_or_default();
-    let here = app.models.find(&caller.tenant, Some(name.as_str()).filter(|name| !name.is_empty()));
-    match here.ok().filter(|entry| name.is_empty() || entry.served.is_called(&name)) {
+    match here(app, &caller.tenant, name) {
         Some(entry) => abroad::rule(caller, dialect, ruling::named(&entry), body),
-        None => abroad::rule(caller, dialect, (&name, None), body),
+        None => abroad::rule(caller, dialect, (name, None), body),
     }
 }
 
 /// The request again, with a body that is read and unpacked.
-fn whole(parts: &mut axum::http::request::Parts, bytes: Bytes) -> Request {
-    let mut request = Request::new(Body::empty());
-    let (mut fresh, _) = request.into_parts();
-    std::mem::swap(&mut fresh, parts);
-    fresh.headers.remove(header::CONTENT_ENCODING);
-    fresh.headers.remove(header::TRANSFER_ENCODING);
-    fresh.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
-    request = Request::from_parts(fresh, Body::from(bytes));
-    request
+fn whole(mut parts: Parts, bytes: Bytes) -> Request {
+    parts.headers.remove(header::CONTENT_ENCODING);
+    parts.headers.remove(header::TRANSFER_ENCODING);
+    parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+    Request::from_parts(parts, Body::from(bytes))
+}
+
+/// The model of this server that a name means, and no name the first; a name that means any model is not this
+/// one's before another server's.
+fn here(app: &App, tenant: &str, name: &str) -> Option<Arc<Entry>> {
+    let entry = app.models.find(tenant, Some(name).filter(|name| !name.is_empty())).ok()?;
+    (name.is_empty() || entry.served.is_called(name)).then_some(entry)
 }
 
 /// How the engine here stands to a model.
 fn local_state(app: &App, tenant: &str, name: &str) -> LocalState {
-    let named = Some(name).filter(|name| !name.is_empty());
-    let Ok(entry) = app.models.find(tenant, named) else { return LocalState::default() };
-    // A name that means any model is not this one's before another server's.
-    if named.is_some_and(|name| !entry.served.is_called(name)) {
-        return LocalState::default();
-    }
+    let Some(entry) = here(app, tenant, name) else { return LocalState::default() };
     let is_loadable = app.models.state(&entry) != ModelState::Failed;
     let loads = app.models.figures().into_iter().map(|model| {
         let asked = model.engine.running + model.engine.queued + model.num_waiting;
@@ -200,8 +196,8 @@ fn response(app: &App, reply: Reply) -> Response {
     }
 }
 
-/// The response with the way it went, for the client and for whoever writes an audit.
-fn routed(mut response: Response, route: Route) -> Response {
+/// The response with the way it went.
+fn routed(mut response: Response, route: &Route) -> Response {
     let name = if route.name.is_empty() { NOBODY } else { route.name.as_str() };
     let headers = response.headers_mut();
     for (header, value) in [(ROUTE, name), (REASON, route.reason.as_str())] {
@@ -209,7 +205,6 @@ fn routed(mut response: Response, route: Route) -> Response {
             headers.insert(header, value);
         }
     }
-    response.extensions_mut().insert(route);
     response
 }
 
@@ -217,14 +212,11 @@ fn routed(mut response: Response, route: Route) -> Response {
 pub(crate) fn models(app: &App, caller: &Caller) -> Vec<Model> {
     let Some(gateway) = &app.gateway else { return Vec::new() };
     let plan = gateway.plan();
-    let is_here = |name: &str| {
-        app.models.find(&caller.tenant, Some(name)).is_ok_and(|entry| entry.served.is_called(name))
-    };
     let context = |owner: &str| {
         let upstream = plan.upstreams.iter().find(|upstream| upstream.name == owner);
         upstream.and_then(|upstream| upstream.context_window).unwrap_or(0) as usize
     };
-    let elsewhere = plan.models().into_iter().filter(|(name, _)| !is_here(name));
+    let elsewhere = plan.models().into_iter().filter(|(name, _)| here(app, &caller.tenant, name).is_none());
     elsewhere
         .map(|(id, owner)| Model {
             object: "model",

@@ -8,15 +8,16 @@ use std::io::Write;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use gptoss_api::ApiError;
 use gptoss_govern::{
-    Entry, Event, Head, Journal, JournalError, Key, KeyChange, Remaining, Rules, RulesProblem, Unknown,
+    Entry, Event, Head, Journal, JournalError, Key, KeyChange, KeyState, Remaining, Rules, RulesProblem,
+    Unknown,
 };
 use tokio::sync::oneshot;
 
 use crate::access_log::{Log, LogFormat};
+use crate::clock::{now, now_ms};
 
 /// Most entries of requests without a key in a minute: whoever has none shall not fill the disk.
 const STRANGERS_A_MINUTE_MAX: u32 = 600;
@@ -108,11 +109,11 @@ impl Governance {
         self.journal.head()
     }
 
-    /// Writes the audit's entries behind the one of that number, a line of JSON each, and its head.
+    /// Writes the audit's entries behind the one of that number, a line of JSON each.
     ///
     /// Errors: the journal, or `out`.
     pub fn export_audit(&self, out: &mut dyn Write, after: u64) -> Result<Head, JournalError> {
-        self.journal.export(out, after)
+        self.journal.export_entries(out, after)
     }
 
     /// Reads rules anew and lets them hold, whole; their version.
@@ -163,10 +164,7 @@ impl Governance {
     /// Errors: `Key`, when none of its keys holds any more.
     pub(crate) fn pass_of(self: &Arc<Self>, holds: impl Fn(&Key) -> bool) -> Result<Pass, ApiError> {
         let (rules, now) = (self.rules(), now());
-        let is_valid = |key: &&Key| {
-            let is_past = |at: Option<u64>| at.is_some_and(|at| at <= now);
-            holds(key) && !is_past(key.expires_at) && !is_past(key.revoked_at)
-        };
+        let is_valid = |key: &&Key| holds(key) && key.state(now) == KeyState::InForce;
         let key = rules.keys().iter().find(is_valid).cloned().map(Arc::new).ok_or(ApiError::Key)?;
         Ok(Pass { governance: Arc::clone(self), rules, key })
     }
@@ -246,9 +244,7 @@ impl Pass {
     pub(crate) fn renewed(&self) -> Result<Pass, ApiError> {
         self.governance.pass_of(|key| key.id == self.key.id && key.name == self.key.name)
     }
-}
 
-impl Pass {
     /// What is left of the key's rates.
     pub(crate) async fn remaining(self) -> Option<Remaining> {
         let asked = move || self.governance.journal.remaining(&self.key, now_ms());
@@ -267,15 +263,4 @@ impl Eq for Pass {}
 /// An entry about rules.
 fn of_rules(event: Event, version: &str, reason: &str) -> Entry {
     Entry { policy_version: version.to_owned(), reason: reason.to_owned(), ..Entry::new(event) }
-}
-
-/// The time. Units: seconds since 1970.
-fn now() -> u64 {
-    (now_ms() / 1000).unsigned_abs()
-}
-
-/// The time. Units: milliseconds since 1970.
-pub(crate) fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -2,21 +2,18 @@
 //!
 //! A key file has one key a line: the key itself or `sha256:HEX` of it, then any of `name=NAME`,
 //! `reasoning=raw|summary|hidden`, `reasoning-budget=N`, `tokens=raw|none` and `scopes=SCOPE,...` (without it
-//! all but `admin`, and `raw_reasoning` as `tokens` says). A line that could mean
-//! something else is refused: a key that is not what the operator thinks locks out whoever has it, or lets in
-//! whoever has none. Only digests are held in memory, and they are compared in constant time. A key's name is
-//! its tenant: what one tenant has stored, and the reasoning kept for its calls, another cannot see. Without
-//! a key file everybody is the tenant `local`, which is only allowed on an address that other machines cannot
-//! reach.
+//! all but `admin`, and `raw_reasoning` as `tokens` says). A line that could mean something else is refused:
+//! a key that is not what the operator thinks locks out whoever has it, or lets in whoever has none. Only
+//! digests are held in memory, and they are compared in constant time. A key's name is its tenant: what one
+//! tenant has stored, and the reasoning kept for its calls, another cannot see. Without a key file everybody
+//! is the tenant `local`, which is only allowed on an address that other machines cannot reach.
 
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
 use gptoss_api::ApiError;
 use gptoss_api::generation::visibility::Visibility;
-use gptoss_govern::{Reasoning, Scope};
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
+use gptoss_govern::{Digest, Reasoning, Scope};
 
 use crate::bill::Bill;
 use crate::error::Error;
@@ -25,6 +22,8 @@ use crate::scope::Scopes;
 
 /// The tenant of everybody when there are no keys.
 const LOCAL: &str = "local";
+/// Hex digits of a key's digest in the name of a tenant that has none.
+const SHORT_CHARS: usize = 8;
 /// Fewest characters of a key: fewer can be guessed.
 const KEY_CHARS_MIN: usize = 16;
 
@@ -46,7 +45,7 @@ enum Asked {
 
 #[derive(Debug, Clone)]
 struct Key {
-    digest: [u8; 32],
+    digest: Digest,
     caller: Caller,
 }
 
@@ -149,7 +148,7 @@ impl Keys {
             }
             let refused = |problem| Error::KeyFile { line: index + 1, problem };
             let key = key(line).map_err(refused)?;
-            if keys.iter().any(|other| other.digest == key.digest) {
+            if keys.iter().any(|other| other.digest.is(&key.digest)) {
                 return Err(refused("the key stands in an earlier line too; keep one of them".to_owned()));
             }
             keys.push(key);
@@ -206,11 +205,11 @@ impl Keys {
             Asked::Governed(governance) => return governance.pass(secret).map(Caller::of_pass),
             Asked::Listed(keys) => keys,
         };
-        let digest: [u8; 32] = Sha256::digest(secret).into();
+        let digest = Digest::of(secret);
         // Every key is looked at in full, so that the time says nothing about how much of one was right.
         let mut found = None;
         for key in keys {
-            if key.digest.ct_eq(&digest).into() {
+            if key.digest.is(&digest) {
                 found = Some(&key.caller);
             }
         }
@@ -225,14 +224,13 @@ fn key(line: &str) -> Result<Key, String> {
         return Err(problem.to_owned());
     }
     let digest = match secret.strip_prefix("sha256:") {
-        Some(hex) => from_hex(hex).ok_or("sha256: is followed by 64 hex digits")?,
+        Some(hex) => Digest::from_hex(hex).ok_or("sha256: is followed by 64 hex digits")?,
         None if secret.chars().count() < KEY_CHARS_MIN => {
             return Err(format!("the key is shorter than {KEY_CHARS_MIN} characters"));
         }
-        None => Sha256::digest(secret).into(),
+        None => Digest::of(secret),
     };
-    let short: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    if digest == <[u8; 32]>::from(Sha256::digest("")) {
+    if digest.is(&Digest::of("")) {
         return Err("it is the digest of nothing; make one of the key, without a line's end".to_owned());
     }
     let (mut tenant, mut visibility, mut reasoning_max, mut may_use_tokens) = (None, None, None, None);
@@ -269,7 +267,7 @@ fn key(line: &str) -> Result<Key, String> {
     let may_use_tokens = may_use_tokens.unwrap_or(visibility == Visibility::Raw) && has_raw;
     let scopes = scopes.unwrap_or_else(|| Scopes::all().without(Scope::Admin));
     let scopes = if may_use_tokens { scopes } else { scopes.without(Scope::RawReasoning) };
-    let tenant = tenant.unwrap_or_else(|| format!("key-{short}"));
+    let tenant = tenant.unwrap_or_else(|| format!("key-{}", &digest.to_hex()[..SHORT_CHARS]));
     let caller = Caller { tenant, visibility, reasoning_max, may_use_tokens, scopes, ..Caller::local() };
     Ok(Key { digest, caller })
 }
@@ -292,21 +290,11 @@ fn suspicion(secret: &str) -> Option<&'static str> {
     None
 }
 
-fn from_hex(hex: &str) -> Option<[u8; 32]> {
-    let mut digest = [0; 32];
-    if hex.len() != 64 || !hex.is_ascii() {
-        return None;
-    }
-    for (index, byte) in digest.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&hex[2 * index..2 * index + 2], 16).ok()?;
-    }
-    Some(digest)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use axum::http::HeaderValue;
+    use sha2::{Digest as _, Sha256};
 
     const SECRET: &str = "sk-0123456789abcdef";
 

@@ -16,7 +16,6 @@ use crate::guarding::{Asked, DEFAULT, Judged};
 use crate::ids;
 use crate::keys::Caller;
 use crate::rejection::Rejection;
-use crate::ruling;
 use crate::state::Shared;
 
 /// Bytes of a text that are charged as one token: what judges read and say beside it is the operator's.
@@ -44,7 +43,6 @@ pub(crate) async fn create(
     let bytes = texts.iter().map(String::len).sum::<usize>();
     let (read, written) = (bytes / TOKEN_BYTES + 1, texts.len());
     if let Some(bill) = &caller.bill {
-        ruling::may_use(&caller, &entry)?;
         bill.judges(&entry.served.name);
         bill.reserve_apart(read, Some(written)).await?;
     }

@@ -193,9 +193,9 @@ fn keep(value: Option<&Value>) -> Result<Keep, ApiError> {
 
 /// A request that asks nothing: the model comes to memory, or leaves it when it is to be kept for no time.
 async fn load(app: &Shared, caller: &Caller, asked: &Asked) -> Result<Response, ApiError> {
-    ruling::may_use(caller, &asked.model)?;
     let reason = match asked.keep {
         Keep::For(Duration::ZERO) => {
+            ruling::may_use(caller, &asked.model)?;
             app.models.keep(&asked.model, asked.keep);
             "unload"
         }

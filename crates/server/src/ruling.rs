@@ -150,8 +150,9 @@ fn rules_behind(bill: &Bill, ask: &Ask<'_>) -> String {
     let refusing = findings.iter().filter(|finding| finding.outcome != Outcome::Passes);
     let mut rules: Vec<String> = refusing
         .map(|finding| match finding.subject {
-            Subject::Tool | Subject::Host => format!("{}: {}", finding.rule, finding.subject.name()),
-            Subject::Scope => format!("{}: {}", finding.rule, finding.subject.name()),
+            Subject::Scope | Subject::Tool | Subject::Host => {
+                format!("{}: {}", finding.rule, finding.subject.name())
+            }
             _ => finding.line(),
         })
         .collect();

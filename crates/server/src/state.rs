@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use gptoss_api::chat::chunks::ReasoningField;
 use gptoss_api::responses::prompt::Prompts;
@@ -18,6 +18,7 @@ use crate::access_log::{AccessLog, Log, LogFormat};
 use crate::adapter_root::AdapterRoot;
 use crate::batch_tasks::BatchTasks;
 use crate::call_cache::CallCache;
+pub(crate) use crate::clock::now;
 use crate::container_files::ContainerFiles;
 use crate::cors::CorsOrigin;
 use crate::error::Error;
@@ -306,9 +307,4 @@ impl App {
     pub fn asks_for_keys(&self) -> bool {
         self.keys.are_asked_for()
     }
-}
-
-/// The time. Units: seconds since 1970.
-pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

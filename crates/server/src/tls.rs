@@ -17,6 +17,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_rustls::rustls::ServerConfig;
 
 use crate::access_log::AccessLog;
+use crate::clock::now;
 use crate::error::Error;
 use certificate::Certificate;
 use files::Loaded;
@@ -153,11 +154,6 @@ impl Tls {
     fn certificate(&self) -> Option<Certificate> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).certificate.clone()
     }
-}
-
-/// Units: seconds since 1970.
-fn now() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// What is wrong with a certificate's time, or soon will be.

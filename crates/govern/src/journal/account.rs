@@ -30,12 +30,6 @@ pub struct Spent {
     pub end_ms: i64,
 }
 
-/// Requests that have not ended.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Open {
-    pub(super) num: u64,
-}
-
 /// The columns of entries and tickets that a unit is summed from.
 fn columns(amount: Amount) -> (&'static str, &'static str) {
     match amount {
@@ -52,11 +46,12 @@ fn owner<'a>(account: Account<'a>) -> (&'static str, &'a str) {
     }
 }
 
-pub(super) fn open(connection: &Connection, account: Account<'_>) -> Result<Open, JournalError> {
+/// Requests that have not ended.
+pub(super) fn num_open(connection: &Connection, account: Account<'_>) -> Result<u64, JournalError> {
     let (column, name) = owner(account);
     let sql = format!("SELECT count(*) FROM tickets WHERE {column} = ?1");
     let num: i64 = connection.prepare_cached(&sql)?.query_row([name], |row| row.get(0))?;
-    Ok(Open { num: num.unsigned_abs() })
+    Ok(num.unsigned_abs())
 }
 
 /// What of the budget is gone at `now`. Makes the window's row, when it is not there.

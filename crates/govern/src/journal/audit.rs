@@ -78,6 +78,14 @@ impl Audit {
         chain::export(&view, out, after)
     }
 
+    /// The same without the head's line.
+    ///
+    /// Errors: as [`Audit::export`].
+    pub fn export_entries(&self, out: &mut dyn Write, after: u64) -> Result<Head, JournalError> {
+        let view = self.connection.unchecked_transaction()?;
+        chain::export_entries(&view, out, after)
+    }
+
     /// Entries of the chain.
     ///
     /// Errors: the journal cannot be read.

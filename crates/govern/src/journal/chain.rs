@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io::{BufRead, Read, Write};
+use std::str::FromStr;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use sha2::{Digest as _, Sha256};
@@ -51,6 +52,27 @@ impl Head {
         to_hex(&self.hash)
     }
 }
+
+/// `COUNT:HASH`.
+impl fmt::Display for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.count, self.to_hex())
+    }
+}
+
+/// Reads what [`Head`] is written as.
+impl FromStr for Head {
+    type Err = NotAHead;
+
+    fn from_str(text: &str) -> Result<Head, NotAHead> {
+        text.split_once(':').and_then(|(count, hash)| Head::parse(count, hash)).ok_or(NotAHead)
+    }
+}
+
+/// A text that is no head of a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("write COUNT:HASH, as in 12:0f...: a number and 64 hex digits")]
+pub struct NotAHead;
 
 /// What was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -273,9 +295,9 @@ pub(super) fn walk(connection: &Connection, anchors: &[Head]) -> Result<Summary,
 /// it.
 ///
 /// Errors: where it is not as it was written; the database failed.
-pub(super) fn verify(connection: &Connection, end: Option<Head>) -> Result<Summary, NotVerified> {
-    let summary = walk(connection, end.as_slice())?;
-    if let Some(end) = end.filter(|end| end.count < summary.head.count) {
+pub(super) fn verify(connection: &Connection, end: Head) -> Result<Summary, NotVerified> {
+    let summary = walk(connection, &[end])?;
+    if end.count < summary.head.count {
         return Err(NotVerified::at(end.count + 1, "it was added past the end"));
     }
     consistent(connection)?;
@@ -296,20 +318,25 @@ pub(super) fn consistent(connection: &Connection) -> Result<(), NotVerified> {
     }
 }
 
-/// The hash of entry `seq`; zeros for 0.
-fn hash_of(connection: &Connection, seq: u64) -> Result<Option<[u8; 32]>, JournalError> {
-    if seq == 0 {
-        return Ok(Some(Head::START.hash));
-    }
-    let sql = "SELECT hash FROM entries WHERE seq = ?1";
-    Ok(connection.query_row(sql, [seq.cast_signed()], |row| row.get(0)).optional()?)
-}
-
 /// Writes the entries after `after`, a line each, and the head.
 pub(super) fn export(connection: &Connection, out: &mut dyn Write, after: u64) -> Result<Head, JournalError> {
+    let head = export_entries(connection, out, after)?;
+    out.write_all(head_line(&head).as_bytes())?;
+    Ok(head)
+}
+
+/// Writes the entries after `after`, a line each; the last one's place.
+pub(super) fn export_entries(
+    connection: &Connection,
+    out: &mut dyn Write,
+    after: u64,
+) -> Result<Head, JournalError> {
     let end = head(connection)?;
     let after = after.min(end.count);
-    let mut head = Head { count: after, hash: hash_of(connection, after)?.unwrap_or_default() };
+    // Before the first there is none, and zeros stand for it.
+    let sql = "SELECT hash FROM entries WHERE seq = ?1";
+    let hash = connection.query_row(sql, [after.cast_signed()], |row| row.get(0)).optional()?;
+    let mut head = Head { count: after, hash: hash.unwrap_or_default() };
     let sql = format!("SELECT {COLUMNS} FROM entries WHERE seq > ?1 ORDER BY seq");
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query([after.cast_signed()])?;
@@ -318,7 +345,6 @@ pub(super) fn export(connection: &Connection, out: &mut dyn Write, after: u64) -
         out.write_all(line(&record)?.as_bytes())?;
         head = Head { count: record.seq.unsigned_abs(), hash: record.hash };
     }
-    out.write_all(head_line(&head).as_bytes())?;
     Ok(head)
 }
 

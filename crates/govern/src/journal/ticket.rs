@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::account;
 use super::charge::{CHARGE_MAX, Charge, count};
-use super::entry::{Entry, Event, Record};
+use super::entry::{Entry, Record};
 use super::rate::{self, Rate, TooMany};
 use crate::clip::{NAME_BYTES_MAX, clip};
 use crate::error::JournalError;
@@ -16,9 +16,6 @@ use crate::key::{Account, Amount, Budget, Key, Limits};
 #[must_use = "settle or refund it: its place stays taken otherwise"]
 pub struct Ticket {
     id: i64,
-    actor: String,
-    tenant: String,
-    group: String,
 }
 
 /// Why a request was not admitted.
@@ -66,16 +63,6 @@ impl Ticket {
     /// Its number, which one entry of the chain will have.
     pub fn id(&self) -> i64 {
         self.id
-    }
-
-    /// An entry of its key's.
-    pub(super) fn entry(&self, event: Event) -> Entry {
-        Entry {
-            actor: self.actor.clone(),
-            tenant: self.tenant.clone(),
-            group: self.group.clone(),
-            ..Entry::new(event)
-        }
     }
 }
 
@@ -139,7 +126,7 @@ pub(super) fn admit(
         team_tpm
     ])?;
     let id = connection.last_insert_rowid();
-    Ok(Ticket { id, actor, tenant: key.name.clone(), group: team.to_owned() })
+    Ok(Ticket { id })
 }
 
 /// Takes more from all accounts of the key for an open ticket, or from none: whoever calls rolls back on an
@@ -172,7 +159,7 @@ pub(super) fn extend(
 
 fn places(connection: &Connection, account: Account<'_>, limits: Limits) -> Result<(), NotAdmitted> {
     let Some(limit) = limits.parallel else { return Ok(()) };
-    let num = account::open(connection, account)?.num;
+    let num = account::num_open(connection, account)?;
     if num < limit {
         return Ok(());
     }

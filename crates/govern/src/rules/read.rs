@@ -307,7 +307,7 @@ impl Reader<'_> {
         let hash = table.hash.get_ref().strip_prefix("sha256:").and_then(Digest::from_hex);
         let problem = "hash must be \"sha256:\" and 64 hex digits; `gptoss key new` writes it";
         let digest = hash.ok_or_else(|| self.refused(&table.hash.span(), problem))?;
-        if digest.is(&Digest::of("")).into() {
+        if digest.is(&Digest::of("")) {
             let problem = "hash is the digest of nothing; make one of the key, without a line's end";
             return Err(self.refused(&table.hash.span(), problem));
         }

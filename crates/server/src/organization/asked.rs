@@ -4,6 +4,8 @@
 
 use gptoss_api::ApiError;
 
+use crate::paging::bounds;
+
 /// The pairs behind a question mark.
 pub(super) struct Asked(Vec<(String, String)>);
 
@@ -38,14 +40,9 @@ impl Asked {
     /// How many there may be on a page.
     ///
     /// Errors: none, or more than there may be.
-    pub(super) fn limit(&self, (usual, most): (usize, usize)) -> Result<usize, ApiError> {
-        let limit = self.number("limit")?.map_or(usual, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        match (1..=most).contains(&limit) {
-            true => Ok(limit),
-            false => {
-                Err(ApiError::invalid("limit", format!("limit is {limit}, but must be from 1 to {most}")))
-            }
-        }
+    pub(super) fn limit(&self, sizes: (usize, usize)) -> Result<usize, ApiError> {
+        let limit = self.number("limit")?.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(bounds(limit, None, sizes)?.0)
     }
 }
 

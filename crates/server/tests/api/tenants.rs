@@ -126,9 +126,8 @@ fn said(answer: &Answer, path: &str) -> (u16, String) {
     (answer.status, body)
 }
 
-/// A new route is in the list as soon as it is in the router, and its ids have to be named above.
-#[test]
-fn another_tenants_things_are_not_there_on_any_route() {
+/// A server with everything that gives ids, and the folder of its trainings.
+fn served() -> (tempfile::TempDir, Server) {
     let answer = "<|channel|>final<|message|>See [it](sandbox:/mnt/data/plot.png).<|return|>";
     let (folder, trainer) = (tempfile::tempdir().unwrap(), Trainer::allowed(99));
     let tuning = folder.path().join("tuning");
@@ -139,6 +138,13 @@ fn another_tenants_things_are_not_there_on_any_route() {
     };
     let script = Script::new(&[&call("python", PLOTS), answer]);
     let server = Server::changed(change, script, Limits::default(), Keys::parse(KEYS).unwrap());
+    (folder, server)
+}
+
+/// A new route is in the list as soon as it is in the router, and its ids have to be named above.
+#[test]
+fn another_tenants_things_are_not_there_on_any_route() {
+    let (_folder, server) = served();
     let things = Things::make(&server);
     let ask = |method: &str, path: &str, key, body: &str| {
         request(server.address, &method.to_uppercase(), path, &[key], body)
@@ -189,16 +195,7 @@ fn another_tenants_things_are_not_there_on_any_route() {
 /// Ids in bodies lead nowhere either.
 #[test]
 fn another_tenants_ids_in_a_body_are_not_there() {
-    let answer = "<|channel|>final<|message|>See [it](sandbox:/mnt/data/plot.png).<|return|>";
-    let (folder, trainer) = (tempfile::tempdir().unwrap(), Trainer::allowed(99));
-    let tuning = folder.path().join("tuning");
-    let change = |app: App| {
-        app.with_tools(Arc::new(TestHost::default()))
-            .with_training(Arc::new(trainer.clone()), &tuning)
-            .unwrap()
-    };
-    let script = Script::new(&[&call("python", PLOTS), answer]);
-    let server = Server::changed(change, script, Limits::default(), Keys::parse(KEYS).unwrap());
+    let (_folder, server) = served();
     let things = Things::make(&server);
     let check = |path: &str, field: &str, id: &str, body: Value| {
         let ask = |id: &str| {
