@@ -4,7 +4,7 @@
 //! stands outside it, but for commands that listen: they bind first, and build it then (`wall`).
 
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::Result;
 use gptoss_egress::{check, close, is_closed};
@@ -12,6 +12,7 @@ use gptoss_tools::mcp::{McpServerConfig, McpTransport};
 
 use crate::args::{BrowserSource, Cli, Command, McpToolCommand};
 use crate::failure::usage;
+use crate::proxy::host;
 
 /// Closes the way out if that is asked for.
 ///
@@ -22,13 +23,7 @@ pub fn begin(cli: &Cli) -> Result<()> {
     }
     // A probe asks the server of its own machine, and says nothing but whether that answers.
     if let Command::Probe(args) = &cli.command {
-        let host = args.url.split_once("://").map_or(args.url.as_str(), |(_, rest)| rest);
-        let host = host.split(['/', '?', '#']).next().unwrap_or_default();
-        let name = match host.parse::<SocketAddr>() {
-            Ok(address) => return own(Some(address.ip()), &args.url),
-            Err(_) => host.rsplit_once(':').map_or(host, |(name, _)| name),
-        };
-        return own(name.parse().ok(), &args.url);
+        return own(host(&args.url).parse().ok(), &args.url);
     }
     close();
     if binds(&cli.command) { Ok(()) } else { wall() }

@@ -65,7 +65,7 @@ fn of_export(file: &Path, after: u64, kept: Option<Head>) -> Result<Result<Summa
 }
 
 fn told(out: &mut dyn Write, summary: &Summary, is_json: bool) -> io::Result<()> {
-    let head = format!("{}:{}", summary.head.count, summary.head.to_hex());
+    let head = summary.head.to_string();
     let moment = |ms: Option<i64>| Some(jiff::Timestamp::from_millisecond(ms?).ok()?.to_string());
     if is_json {
         let report = json!({

@@ -39,7 +39,7 @@ pub fn of_serve(args: &ServeArgs) -> Vec<Finding> {
     findings.extend(folders.into_iter().filter_map(|(about, path)| Some(folder(about, path.as_deref()?))));
     findings.extend(combination(&args.compute, &args.engine));
     findings.extend(collector(args));
-    findings.extend(args.gateway.is_some().then(|| gateway(args)));
+    findings.extend(args.gateway.as_deref().map(|file| gateway(args, file)));
     findings
 }
 
@@ -57,8 +57,8 @@ fn tls(args: &ServeArgs) -> Option<Finding> {
 }
 
 /// Whether the file of `--gateway` can be used, its keys included.
-fn gateway(args: &ServeArgs) -> Finding {
-    match ServedGateway::check(args) {
+fn gateway(args: &ServeArgs, file: &Path) -> Finding {
+    match ServedGateway::check(args, file) {
         Ok((upstreams, rules)) => Finding::ok("gateway", format!("{upstreams} upstreams, {rules} routes")),
         Err(error) => Finding::of_error("gateway", &error),
     }
@@ -143,10 +143,14 @@ pub fn exposure(args: &ServeArgs) -> Finding {
         return Finding::ok("address", says("from this machine alone"));
     }
     match serve::keys(args).and_then(|keys| serve::exposed(args, host, &keys)) {
+        Ok(()) if args.tls_cert.is_some() => {
+            Finding::ok("address", says("from other machines, which are asked for a key"))
+        }
         Ok(()) => Finding::warn(
             "address",
             says("from other machines, which are asked for a key"),
-            "keys and answers travel in the clear: put a proxy with TLS in front (docs/server.md)",
+            "keys and answers travel in the clear: give --tls-cert and --tls-key, or put a proxy with TLS in \
+             front (docs/security.md)",
         ),
         Err(error) => Finding::of_error("address", &error),
     }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, bail};
-use gptoss_govern::{Key, NewKey, Rotation, Secret, edit};
+use gptoss_govern::{Key, KeyState, NewKey, Rotation, Secret, edit};
 use serde_json::{Value, json};
 
 use crate::args::{KeyArgs, KeyCommand, KeyListArgs, KeyNewArgs, KeyRevokeArgs, KeyRotateArgs, When};
@@ -127,10 +127,10 @@ fn list(args: &KeyListArgs) -> Result<()> {
 }
 
 fn state(key: &Key, now: u64) -> &'static str {
-    match key {
-        key if key.revoked_at.is_some_and(|at| at <= now) => "revoked",
-        key if key.expires_at.is_some_and(|at| at <= now) => "expired",
-        _ => "in force",
+    match key.state(now) {
+        KeyState::Revoked => "revoked",
+        KeyState::Expired(_) => "expired",
+        KeyState::InForce => "in force",
     }
 }
 

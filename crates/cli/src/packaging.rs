@@ -57,6 +57,7 @@ fn shown(command: clap::Command) -> clap::Command {
         .cloned()
         .collect();
     let mut bare = clap::Command::new(NAME).version(env!("CARGO_PKG_VERSION"));
+    bare = bare.args(command.get_arguments().cloned());
     if let Some(about) = command.get_about() {
         bare = bare.about(about.clone());
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use gptoss_govern::{Ask, Decision, Key, Outcome, Rules, ToolAsk, Verdict};
+use gptoss_govern::{Ask, Decision, Key, KeyState, Outcome, Rules, ToolAsk, Verdict};
 use serde_json::json;
 
 use crate::args::{PolicyArgs, PolicyCheckArgs, PolicyCommand, PolicyExplainArgs};
@@ -163,11 +163,10 @@ fn explain(args: &PolicyExplainArgs) -> Result<ExitCode> {
 
 /// Why the key opens nothing, whatever is asked.
 fn over(key: &Key, now: u64) -> Option<String> {
-    let is_past = |at: Option<u64>| at.is_some_and(|at| at <= now);
-    let why = match (is_past(key.revoked_at), is_past(key.expires_at)) {
-        (true, _) => "was revoked",
-        (false, true) => "has expired",
-        (false, false) => return None,
+    let why = match key.state(now) {
+        KeyState::Revoked => "was revoked",
+        KeyState::Expired(_) => "has expired",
+        KeyState::InForce => return None,
     };
     Some(format!("the key {:?} ({}) {why}", key.name, key.id))
 }

@@ -13,8 +13,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs the command.
 pub fn run(args: &ProbeArgs) -> Result<ExitCode> {
-    let config =
-        Agent::config_builder().timeout_global(Some(PATIENCE)).proxy(None).http_status_as_error(false);
+    // Elsewhere is another server.
+    let config = Agent::config_builder().max_redirects(0).max_redirects_will_error(false);
+    let config = config.timeout_global(Some(PATIENCE)).proxy(None).http_status_as_error(false);
     let answer = config.build().new_agent().get(&args.url).call();
     let status = answer.with_context(|| format!("{} does not answer", args.url))?.status();
     if status != 200 {

@@ -10,9 +10,14 @@ pub fn proxy_to(url: &str) -> Option<Proxy> {
     if is_loopback(url) { None } else { Proxy::try_from_env() }
 }
 
-fn is_loopback(url: &str) -> bool {
+/// The host of an address, an IPv6 one without its brackets; empty where there is none.
+pub fn host(url: &str) -> String {
     let uri = url.parse::<Uri>().unwrap_or_default();
-    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned()
+}
+
+fn is_loopback(url: &str) -> bool {
+    let host = host(url);
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 

@@ -11,9 +11,17 @@ use tokio::sync::watch;
 pub struct Reload(watch::Sender<u64>);
 
 impl Reload {
-    /// Changes at every word from now on.
-    pub fn subscribe(&self) -> watch::Receiver<u64> {
-        self.0.subscribe()
+    /// Has something read again at every word, where a disk may keep it waiting, and what came of it logged.
+    /// To be called on the runtime.
+    pub fn follow(&self, log: &Log, read: impl Fn() -> String + Clone + Send + 'static) {
+        let (mut words, log) = (self.0.subscribe(), log.clone());
+        tokio::spawn(async move {
+            while words.changed().await.is_ok() {
+                if let Ok(told) = tokio::task::spawn_blocking(read.clone()).await {
+                    log(&told);
+                }
+            }
+        });
     }
 
     /// Says it, and to how many.
@@ -47,7 +55,7 @@ mod tests {
     fn everybody_who_listens_hears_it() {
         let reload = Reload::default();
         assert_eq!(reload.say(), 0);
-        let (mut one, mut other) = (reload.subscribe(), reload.subscribe());
+        let (mut one, mut other) = (reload.0.subscribe(), reload.0.subscribe());
         assert!(!one.has_changed().unwrap(), "what was said before is over");
         assert_eq!(reload.say(), 2);
         assert_eq!(reload.say(), 2);

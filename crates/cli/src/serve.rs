@@ -147,17 +147,18 @@ fn follow(
     reload: &Reload,
     notices: &Log,
 ) {
-    if let (Some(forward), Some(governance)) = (forward, &governance) {
-        forward.follow(Arc::clone(governance), Arc::clone(notices));
-    }
     if let Some(governance) = governance {
-        served_rules::follow(args, governance, reload.subscribe(), Arc::clone(notices));
+        if let Some(forward) = forward {
+            forward.follow(Arc::clone(&governance), Arc::clone(notices));
+        }
+        let file = args.govern.clone().unwrap_or_default();
+        reload.follow(notices, move || served_rules::reread(&file, &governance));
     }
-    if let Some(tls) = tls {
-        tokio::spawn(served_tls::follow(Arc::clone(tls), reload.subscribe(), Arc::clone(notices)));
+    if let Some(tls) = tls.cloned() {
+        reload.follow(notices, move || tls.reload());
     }
     if let Some(gateway) = gateway {
-        tokio::spawn(gateway.follow(reload.subscribe(), Arc::clone(notices)));
+        reload.follow(notices, move || gateway.reload());
     }
 }
 

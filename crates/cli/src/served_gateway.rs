@@ -6,8 +6,7 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, anyhow};
 use gptoss_gateway::{FindsPersonalData, Gateway, Plan, Sources};
-use gptoss_server::{Log, RedactOptions, Redactor};
-use tokio::sync::watch;
+use gptoss_server::{RedactOptions, Redactor};
 
 use crate::air_gap::refused;
 use crate::args::ServeArgs;
@@ -30,40 +29,25 @@ impl ServedGateway {
     /// together.
     pub fn open(args: &ServeArgs, filter: Option<&Arc<ServedFilter>>) -> Result<Option<ServedGateway>> {
         let Some(path) = &args.gateway else { return Ok(None) };
-        refused(gptoss_egress::check("--gateway"))?;
-        if args.guard.is_some() {
-            return Err(usage(
-                "--gateway: what goes to an upstream is not judged by --guard\n\
-                 leave one of the two out, or put the guard into a server of its own before the upstream",
-            ));
-        }
+        allowed(args)?;
         let personal = filter.map(|filter| finder(Arc::clone(filter)));
         let plan = read(path, personal.as_ref())?;
         Ok(Some(ServedGateway { gateway: Arc::new(Gateway::new(plan)), path: path.clone(), personal }))
     }
 
-    /// How many upstreams and rules the file of `--gateway` has, read without a filter of personal data.
+    /// How many upstreams and rules the file has, read without a filter of personal data.
     ///
     /// Errors: as [`ServedGateway::open`].
-    pub fn check(args: &ServeArgs) -> Result<(usize, usize)> {
+    pub fn check(args: &ServeArgs, file: &Path) -> Result<(usize, usize)> {
+        allowed(args)?;
         let nobody: FindsPersonalData = Arc::new(|_| false);
-        let personal = args.redact.is_some().then_some(&nobody);
-        let plan = args.gateway.as_deref().map(|path| read(path, personal)).transpose()?.unwrap_or_default();
+        let plan = read(file, args.redact.is_some().then_some(&nobody))?;
         Ok((plan.upstreams.len(), plan.rules.len()))
-    }
-
-    /// Reads the file again at every word, and says what came of it.
-    pub async fn follow(self, mut heard: watch::Receiver<u64>, log: Log) {
-        while heard.changed().await.is_ok() {
-            let (gateway, log) = (self.clone(), Arc::clone(&log));
-            // A disk may keep it waiting.
-            let _ = tokio::task::spawn_blocking(move || log(&gateway.reload())).await;
-        }
     }
 
     /// Reads the file again and puts it into force; the line of log that says so. What cannot be used changes
     /// nothing.
-    fn reload(&self) -> String {
+    pub fn reload(&self) -> String {
         match read(&self.path, self.personal.as_ref()) {
             Ok(plan) => {
                 let (upstreams, rules) = (plan.upstreams.len(), plan.rules.len());
@@ -73,6 +57,18 @@ impl ServedGateway {
             Err(error) => format!("the gateway stays as it is: {error:#}"),
         }
     }
+}
+
+/// Errors: nothing may leave; a flag that does not go with `--gateway`.
+fn allowed(args: &ServeArgs) -> Result<()> {
+    refused(gptoss_egress::check("--gateway"))?;
+    if args.guard.is_some() {
+        return Err(usage(
+            "--gateway: what goes to an upstream is not judged by --guard\n\
+             leave one of the two out, or put the guard into a server of its own before the upstream",
+        ));
+    }
+    Ok(())
 }
 
 fn read(path: &Path, personal: Option<&FindsPersonalData>) -> Result<Plan> {

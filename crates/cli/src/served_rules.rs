@@ -8,8 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use gptoss_govern::{Journal, Rules};
 use gptoss_guard::Guard;
-use gptoss_server::{Governance, Log};
-use tokio::sync::watch;
+use gptoss_server::Governance;
 
 use crate::args::ServeArgs;
 
@@ -33,21 +32,8 @@ pub fn open(args: &ServeArgs, rules: Rules, guard: Option<&Guard>) -> Result<Arc
     Ok(Arc::new(governance))
 }
 
-/// Reads the file again at every word that is heard; what cannot be used changes nothing, and the log says
-/// why. To be called on the runtime.
-pub fn follow(args: &ServeArgs, governance: Arc<Governance>, mut heard: watch::Receiver<u64>, log: Log) {
-    let Some(file) = args.govern.clone() else { return };
-    tokio::spawn(async move {
-        while heard.changed().await.is_ok() {
-            let (file, governance, log) = (file.clone(), Arc::clone(&governance), Arc::clone(&log));
-            // A disk may keep it waiting.
-            let _ = tokio::task::spawn_blocking(move || log(&reread(&file, &governance))).await;
-        }
-    });
-}
-
-/// Reads the file again, and what came of it.
-fn reread(file: &Path, governance: &Governance) -> String {
+/// Reads the file again, and says what came of it; what cannot be used changes nothing.
+pub fn reread(file: &Path, governance: &Governance) -> String {
     let place = file.display();
     let stays = format!("the rules {} hold on", governance.rules().version());
     match fs::read_to_string(file) {

@@ -5,8 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
-use gptoss_server::{Log, Tls, TlsFiles};
-use tokio::sync::watch;
+use gptoss_server::{Tls, TlsFiles};
 
 use crate::args::ServeArgs;
 
@@ -35,14 +34,4 @@ pub fn warnings(args: &ServeArgs, tls: &Tls) -> Vec<String> {
 fn is_readable_by_everybody(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o004 != 0)
-}
-
-/// Reads the files again at every word of the operator's.
-pub async fn follow(tls: Arc<Tls>, mut words: watch::Receiver<u64>, log: Log) {
-    while words.changed().await.is_ok() {
-        let tls = Arc::clone(&tls);
-        if let Ok(told) = tokio::task::spawn_blocking(move || tls.reload()).await {
-            log(&told);
-        }
-    }
 }

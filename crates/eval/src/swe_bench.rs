@@ -6,9 +6,8 @@
 //! readers of pytest's and of Django's logs.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 
-use crate::{Error, Figure, Judgement, Judges, Outcome, Part, PatchKey, Response, TestStatus, TestsEnd};
+use crate::{Figure, Judgement, Judges, Outcome, Part, PatchKey, Response, TestStatus, TestsEnd};
 
 /// The rule of a patch that is right.
 const RESOLVED: &str = "resolved";
@@ -26,18 +25,6 @@ pub enum TestLog {
     Pytest,
     /// Those of `python -m unittest -v`, which are Django's too.
     Unittest,
-}
-
-impl FromStr for TestLog {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<TestLog, Error> {
-        match name {
-            "pytest" => Ok(TestLog::Pytest),
-            "unittest" => Ok(TestLog::Unittest),
-            _ => Err(Error::Unreadable(format!("`{name}` is neither pytest nor unittest"))),
-        }
-    }
 }
 
 impl TestLog {

@@ -1,6 +1,7 @@
 //! Flags of `gptoss key`, `policy` and `audit`: who may use a server, what of it, and what it did.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Subcommand};
 use gptoss_govern::{Effort, Head, Period, Scope, Sensitivity, ToolKind};
@@ -214,7 +215,7 @@ pub struct AuditVerifyArgs {
     #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "state_dir")]
     pub after: u64,
     /// A head that was kept elsewhere, as `verify` and exports tell it: the chain must go through it
-    #[arg(long, value_name = "COUNT:HASH", value_parser = head)]
+    #[arg(long, value_name = "COUNT:HASH", value_parser = Head::from_str)]
     pub expect: Option<Head>,
     /// Print one JSON object
     #[arg(long)]
@@ -273,11 +274,6 @@ fn tool(text: &str) -> Result<Tool, String> {
     Ok(Tool { kind, name: name.to_owned() })
 }
 
-fn head(text: &str) -> Result<Head, String> {
-    let head = text.split_once(':').and_then(|(count, hash)| Head::parse(count, hash));
-    head.ok_or_else(|| "write COUNT:HASH, as in 12:0f...: a number and 64 hex digits".to_owned())
-}
-
 /// Seconds of a length.
 fn length(text: &str) -> Result<u64, String> {
     match Period::from_name(text) {
@@ -317,6 +313,7 @@ mod tests {
         let found = tool("mcp:docs:2").unwrap();
         assert_eq!((found.kind, found.name.as_str()), (ToolKind::Mcp, "docs:2"));
         assert!(tool("pyton").unwrap_err().contains("python"));
+        let head = |text: &str| text.parse::<Head>();
         assert_eq!(head(&format!("7:{}", "0a".repeat(32))).unwrap().count, 7);
         assert!(
             head("7").is_err() && head("7:12").is_err() && head(&format!("-1:{}", "0a".repeat(32))).is_err()

@@ -20,7 +20,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "[MODEL:]NAME=DIR")]
     pub adapter: Vec<String>,
     /// The address to listen on, or a name that has one; an address that other machines reach needs
-    /// --api-key-file
+    /// --api-key-file or --govern
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     pub host: String,
     /// Another name under which an address of this machine is asked for, or a page's host that may use it;

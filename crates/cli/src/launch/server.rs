@@ -19,6 +19,7 @@ use ureq::Agent;
 
 use super::client::Server;
 use crate::proxy::proxy_to;
+use crate::pull::checksum::hex;
 
 /// How long a server may take to say what it serves.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(3);
@@ -164,9 +165,8 @@ impl Drop for Started {
 
 fn draw_key() -> Result<String> {
     let mut bytes = [0; KEY_BYTES];
-    let mut source = File::open("/dev/urandom").context("cannot draw a key")?;
-    source.read_exact(&mut bytes).context("cannot draw a key")?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    getrandom::fill(&mut bytes).map_err(|error| anyhow!("cannot draw a key: {error}"))?;
+    Ok(hex(&bytes))
 }
 
 /// A file that its owner alone can read, from the start.
