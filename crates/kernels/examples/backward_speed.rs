@@ -13,9 +13,10 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use gptoss_kernels::{
-    AttentionGradients, AttentionJob, AttentionParams, AttentionRows, Bf16Transposed, Head, HeadGradients,
-    KvRun, KvSlice, LinearDims, Matrix, Mxfp4, Pool, Rows, Targets, Tier, TokenLoss, attention_backward,
-    attention_saving, head_backward, linear, linear_backward_input, linear_backward_weight,
+    AttentionGradients, AttentionJob, AttentionParams, AttentionRows, Bf16Transposed, Document, Head,
+    HeadGradients, KvRun, KvSlice, LinearDims, Matrix, Mxfp4, Pool, Rows, Targets, Tier, TokenLoss,
+    attention_backward, attention_saving, head_backward, linear, linear_backward_input,
+    linear_backward_weight,
 };
 use half::bf16;
 
@@ -171,6 +172,6 @@ fn report_attention(pool: &Pool, t: usize, window: Option<usize>) {
     report(&format!("attention backward, {t} tokens, {window:?}"), 5 * macs, || {
         let rows = AttentionRows { q: &q, keys: &keys, values: &values, out: &out, softmax: &softmax };
         let gradients = AttentionGradients { q: &mut dq, keys: &mut dk, values: &mut dv, sinks: None };
-        attention_backward(pool, gradients, &dout, rows, &[t], &params);
+        attention_backward(pool, gradients, &dout, rows, &[Document::alone(t)], &params);
     });
 }

@@ -12,7 +12,8 @@
 //! the tier or the number of threads. The orders inside a span are written in `attention/loops.rs` and, for
 //! the softmax and the merge, in `attention/reduce.rs`.
 //!
-//! `backward.rs` is the gradient, for which [`attention_saving`] keeps what it needs. `inputs.rs` is what a
+//! `backward.rs` is the gradient over packed documents (`documents.rs`), for which [`attention_saving`] keeps
+//! what it needs. `inputs.rs` is what a
 //! call is given, `shape.rs` its geometry; `plan.rs` cuts jobs into units of work, `unit.rs` does one unit,
 //! over a format of keys and values (`cache/`) with the inner loops of a tier (`loops/`). To add a tier: its
 //! loops, and its line in `on_tier`. The query heads that share a kv head stand side by side in lanes, so a
@@ -21,6 +22,7 @@
 
 mod backward;
 mod cache;
+mod documents;
 #[cfg(target_arch = "x86_64")]
 mod few_heads;
 mod inputs;
@@ -54,6 +56,7 @@ use crate::tier::{Instructions, per_tier};
 
 pub use self::backward::{AttentionGradients, AttentionRows, attention_backward};
 pub use self::cache::int8::quantize_kv;
+pub use self::documents::Document;
 pub use self::inputs::{AttentionJob, AttentionParams, KvRun, KvSlice};
 pub use self::pairs::kv_bf16;
 

@@ -51,7 +51,7 @@ mod top_k_backward;
 
 pub use adamw::{AdamW, Moments, adamw, sum_of_squares};
 pub use attention::{
-    AttentionGradients, AttentionJob, AttentionParams, AttentionRows, KvRun, KvSlice, attention,
+    AttentionGradients, AttentionJob, AttentionParams, AttentionRows, Document, KvRun, KvSlice, attention,
     attention_backward, attention_saving, kv_bf16, quantize_kv,
 };
 pub use embedding_backward::embedding_backward;

@@ -11,7 +11,7 @@
 
 use std::time::Instant;
 
-use gptoss_kernels::{Matrix, Mxfp4, Pool, Rope, YarnParams};
+use gptoss_kernels::{Document, Matrix, Mxfp4, Pool, Rope, YarnParams};
 use gptoss_train::{
     Attention, Batch, Expert, Gradients, Layer, Linear, LowRankPair, Network, Optimizer, OptimizerSettings,
     Shape, Trained, Vector, Weight, add_gradients,
@@ -36,8 +36,8 @@ fn main() {
     let mut targets = ids.clone();
     targets.rotate_left(1);
     let weights = vec![1.0 / tokens as f32; tokens];
-    let documents: Vec<usize> =
-        (0..tokens).step_by(sizes.document).map(|first| sizes.document.min(tokens - first)).collect();
+    let lens = (0..tokens).step_by(sizes.document).map(|first| sizes.document.min(tokens - first));
+    let documents: Vec<Document> = lens.map(Document::alone).collect();
     let (documents, targets, weights) = (&documents[..], &targets[..], &weights[..]);
     let batch = Batch { tokens: &ids, documents, targets, weights, balance_weight: 0.0 };
     let settings =
@@ -126,8 +126,8 @@ impl Sizes {
     }
 
     /// Multiply-adds of a step.
-    fn step_macs(&self, documents: &[usize], is_full: bool) -> f64 {
-        let tokens: usize = documents.iter().sum();
+    fn step_macs(&self, documents: &[Document], is_full: bool) -> f64 {
+        let tokens: usize = documents.iter().map(|document| document.rows).sum();
         let qkv = (self.heads + 2 * self.kv_heads) * self.head_dim * self.hidden;
         let forward = self.attention() + self.active * self.expert() + self.experts * self.hidden;
         let again = qkv + self.active * 2 * self.intermediate * self.hidden;
@@ -137,7 +137,7 @@ impl Sizes {
         let seen = |window: Option<usize>| -> usize {
             documents
                 .iter()
-                .flat_map(|len| 1..=*len)
+                .flat_map(|document| 1..=document.rows)
                 .map(|seen| window.map_or(seen, |most| seen.min(most)))
                 .sum()
         };

@@ -1,9 +1,10 @@
 //! The attention of a layer over packed documents, forward and backward.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use gptoss_kernels::{
-    AttentionGradients, AttentionJob, AttentionParams, AttentionRows, KvRun, KvSlice, RopeAngles,
+    AttentionGradients, AttentionJob, AttentionParams, AttentionRows, Document, KvRun, KvSlice, RopeAngles,
     attention_backward, attention_saving,
 };
 
@@ -14,8 +15,8 @@ use crate::trained::Gradients;
 /// How rows are packed.
 #[derive(Clone, Copy)]
 pub(crate) struct Packing<'a> {
-    /// Rows of each document, one document after the other.
-    pub(crate) documents: &'a [usize],
+    /// One document after the other.
+    pub(crate) documents: &'a [Document],
     /// Of the positions of the longest.
     pub(crate) angles: &'a RopeAngles,
 }
@@ -101,21 +102,25 @@ fn attend<'a>(
     let t = query.len() / (heads * d);
     let (mut out, mut softmax) = (vec![0.0; query.len()], vec![0.0; 2 * t * heads]);
     let mut first = 0;
-    let runs: Vec<[KvRun<'_>; 1]> = packing
+    let runs: Vec<Vec<KvRun<'_>>> = packing
         .documents
         .iter()
-        .map(|len| {
-            let rows = first * kv_heads * d..(first + len) * kv_heads * d;
-            first += len;
-            let (keys, values) = (KvSlice::F32(&key[rows.clone()]), KvSlice::F32(&value[rows]));
-            [KvRun { keys, values, first_position: 0, len: *len }]
+        .map(|document| {
+            let run = |(first_position, rows): (usize, Range<usize>)| {
+                let numbers = rows.start * kv_heads * d..rows.end * kv_heads * d;
+                let (keys, values) = (KvSlice::F32(&key[numbers.clone()]), KvSlice::F32(&value[numbers]));
+                KvRun { keys, values, first_position, len: rows.len() }
+            };
+            let runs = document.runs(first).map(run).collect();
+            first += document.rows;
+            runs
         })
         .collect();
     let (mut outs, mut queries, mut jobs) = (&mut out[..], &query[..], Vec::new());
-    for (len, runs) in packing.documents.iter().zip(&runs) {
-        let (out, outs_left) = outs.split_at_mut(len * heads * d);
-        let (q, queries_left) = queries.split_at(len * heads * d);
-        jobs.push(AttentionJob { out, q, runs, first_position: 0 });
+    for (document, runs) in packing.documents.iter().zip(&runs) {
+        let (out, outs_left) = outs.split_at_mut(document.rows * heads * d);
+        let (q, queries_left) = queries.split_at(document.rows * heads * d);
+        jobs.push(AttentionJob { out, q, runs, first_position: document.first_position() });
         (outs, queries) = (outs_left, queries_left);
     }
     attention_saving(pass.pool, &mut jobs, &mut softmax, &params(&sinks, shape, weights));
@@ -142,10 +147,11 @@ fn rotate(
     rotation: impl Fn(&RopeAngles, &mut [f32], usize, usize) + Sync,
 ) {
     let mut rest = rows;
-    for len in packing.documents {
-        let (document, after) = rest.split_at_mut(len * heads * d);
-        pass.pool.for_each_row(document, heads * d, |position, row| {
-            rotation(packing.angles, row, heads, position);
+    for document in packing.documents {
+        let (own, after) = rest.split_at_mut(document.rows * heads * d);
+        let first = document.first_position();
+        pass.pool.for_each_row(own, heads * d, |row, values| {
+            rotation(packing.angles, values, heads, first + row);
         });
         rest = after;
     }

@@ -4,10 +4,11 @@ use crate::schedule::order;
 
 /// Texts in epochs, each in an order of its own, some at a step. A function of its numbers alone, so that a
 /// run that goes on needs to know its step and nothing else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Course {
-    /// How many texts there are.
-    pub texts: usize,
+    /// How many texts each conversation has: they come one after the other, so that a step computes once what
+    /// they have in common.
+    pub texts: Vec<usize>,
     /// How often each comes.
     pub epochs: u64,
     /// How many a step takes; an epoch's last step takes what is left.
@@ -19,9 +20,14 @@ pub struct Course {
 }
 
 impl Course {
+    /// How many texts there are.
+    pub fn num_texts(&self) -> usize {
+        self.texts.iter().sum()
+    }
+
     /// Steps of an epoch.
     pub fn epoch_steps(&self) -> u64 {
-        self.texts.div_ceil(self.batch.max(1)) as u64
+        self.num_texts().div_ceil(self.batch.max(1)) as u64
     }
 
     /// Steps of the run.
@@ -32,8 +38,11 @@ impl Course {
     /// The texts of a step, counted from 0.
     pub fn texts_of(&self, step: u64) -> Vec<usize> {
         let (epoch, place) = (step / self.epoch_steps(), (step % self.epoch_steps()) as usize);
-        let order = order(self.texts, epoch, self.seed);
-        order.into_iter().skip(place * self.batch).take(self.batch).collect()
+        let start = |end: &mut usize, texts: &usize| Some(std::mem::replace(end, *end + texts));
+        let starts: Vec<usize> = self.texts.iter().scan(0, start).collect();
+        let order = order(self.texts.len(), epoch, self.seed).into_iter();
+        let texts = order.flat_map(|row| starts[row]..starts[row] + self.texts[row]);
+        texts.skip(place * self.batch).take(self.batch).collect()
     }
 
     /// Those of `texts` that a step learns from.
@@ -50,7 +59,7 @@ impl Course {
     pub fn sum(&self, of: impl Fn(usize) -> u64) -> u64 {
         let epochs = self.steps() / self.epoch_steps();
         let rest = (epochs * self.epoch_steps()..self.steps()).flat_map(|step| self.texts_of(step));
-        epochs * (0..self.texts).map(&of).sum::<u64>() + rest.map(&of).sum::<u64>()
+        epochs * (0..self.num_texts()).map(&of).sum::<u64>() + rest.map(&of).sum::<u64>()
     }
 }
 
@@ -60,7 +69,7 @@ mod tests {
 
     #[test]
     fn an_epoch_has_every_text_once() {
-        let course = Course { texts: 10, epochs: 3, batch: 4, seed: 7, steps_max: u64::MAX };
+        let course = Course { texts: vec![1; 10], epochs: 3, batch: 4, seed: 7, steps_max: u64::MAX };
         assert_eq!((course.epoch_steps(), course.steps()), (3, 9));
         for epoch in 0..3 {
             let steps: Vec<Vec<usize>> = (0..3).map(|step| course.texts_of(3 * epoch + step)).collect();
@@ -76,12 +85,22 @@ mod tests {
     #[test]
     fn a_sum_is_over_every_step() {
         for steps_max in [1, 3, 5, 9, 99] {
-            let course = Course { texts: 10, epochs: 3, batch: 4, seed: 7, steps_max };
+            let course = Course { texts: vec![3, 1, 4, 2], epochs: 3, batch: 4, seed: 7, steps_max };
             let all = (0..course.steps()).flat_map(|step| course.texts_of(step));
             assert_eq!(course.sum(|text| 1 << (2 * text)), all.map(|text| 1 << (2 * text)).sum::<u64>());
             let ends: Vec<u64> = (0..course.steps()).filter(|&step| course.ends_epoch(step)).collect();
             assert_eq!(ends.last(), Some(&(course.steps() - 1)));
             assert_eq!(ends.len() as u64, course.steps().div_ceil(course.epoch_steps()));
+        }
+    }
+    #[test]
+    fn texts_of_a_conversation_come_one_after_the_other() {
+        let course = Course { texts: vec![3, 1, 4, 2], epochs: 2, batch: 4, seed: 7, steps_max: u64::MAX };
+        for epoch in 0..2 {
+            let texts: Vec<usize> = (0..3).flat_map(|step| course.texts_of(3 * epoch + step)).collect();
+            let starts = texts.chunk_by(|text, next| text + 1 == *next).map(|run| run[0]);
+            assert!(starts.clone().all(|start| [0, 3, 4, 8].contains(&start)), "{texts:?}");
+            assert_eq!(texts.len(), 10);
         }
     }
 }

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::iter::Sum;
 
 use gptoss_kernels::{
-    Head, HeadGradients, HeadRows, Pool, RopeAngles, Targets, TokenLoss, embedding_backward, head_backward,
-    head_nll, scatter_rows,
+    Document, Head, HeadGradients, HeadRows, Pool, RopeAngles, Targets, TokenLoss, embedding_backward,
+    head_backward, head_nll, scatter_rows,
 };
 use half::bf16;
 
@@ -23,8 +23,8 @@ pub(crate) const LOGITS_MAX: usize = 1 << 24;
 pub struct Batch<'a> {
     /// `[T]`
     pub tokens: &'a [u32],
-    /// Tokens of each document, together T; a document sees itself alone and counts its positions from 0.
-    pub documents: &'a [usize],
+    /// Whose rows they are, one document after the other, together T.
+    pub documents: &'a [Document],
     /// `[T]` the token after each.
     pub targets: &'a [u32],
     /// `[T]` factors on the negative log-likelihoods; rows of weight 0 reach no logits.
@@ -120,7 +120,7 @@ pub fn loss(pool: &Pool, network: &Network<'_>, trained: &Trained, batch: Batch<
     asked.loss(&asked.losses(pass, network))
 }
 
-/// The sum of `weights[t] * nll[t]` of each document.
+/// The sum of `weights[t] * nll[t]` over each document's own rows.
 ///
 /// Panics: as [`add_gradients`].
 pub(crate) fn document_losses(
@@ -132,8 +132,8 @@ pub(crate) fn document_losses(
     let pass = Pass::new(pool, network, trained);
     let asked = asked(pass, network, batch);
     let of_rows = asked.losses(pass, network);
-    let ends = batch.documents.iter().scan(0, |end, rows| {
-        *end += rows;
+    let ends = batch.documents.iter().scan(0, |end, document| {
+        *end += document.rows;
         Some(*end)
     });
     let ends: Vec<usize> = ends.collect();
@@ -154,10 +154,11 @@ pub(crate) fn asked(pass: Pass<'_>, network: &Network<'_>, batch: Batch<'_>) -> 
 
 /// The rotations of a batch.
 fn angles(network: &Network<'_>, batch: Batch<'_>) -> RopeAngles {
-    assert_eq!(batch.documents.iter().sum::<usize>(), batch.tokens.len(), "train: documents have all tokens");
+    let rows: usize = batch.documents.iter().map(|document| document.rows).sum();
+    assert_eq!(rows, batch.tokens.len(), "train: documents have all tokens");
     assert_eq!(batch.targets.len(), batch.tokens.len(), "train: a target a token");
     assert_eq!(batch.weights.len(), batch.tokens.len(), "train: a weight a token");
-    network.shape.rope.angles(0, batch.documents.iter().copied().max().unwrap_or(0))
+    network.shape.rope.angles(0, batch.documents.iter().map(Document::positions).max().unwrap_or(0))
 }
 
 /// The rows `x [T, C]` behind the last layer; `keep` takes what each layer's gradient needs.

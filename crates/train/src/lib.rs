@@ -11,7 +11,8 @@
 //!
 //! Between forward and backward a layer keeps its input, its rows after attention and the router's choice;
 //! everything else is made again, bit for bit. Gradients are added in an order that neither threads nor
-//! micro-batches change, so a step's numbers are a function of its tokens alone; only the balance of experts,
+//! micro-batches change, so a step's numbers are a function of its tokens alone; only texts that begin alike
+//! share rows where they go together, which rounds their sum in another way, and the balance of experts,
 //! where it weighs anything, is that of the rows that go together.
 //!
 //! Shape letters of this room: `T` tokens · `H` query heads · `K` kv heads · `D` head_dim · `C` hidden_size ·
@@ -51,7 +52,7 @@ pub use graph::{Batch, Loss, add_gradients, loss};
 pub use memory::{Term, memory, num_trained};
 pub use network::{Attention, Expert, Layer, Linear, LowRankPair, Network, Shape, TokenRows, Vector, Weight};
 pub use optimizer::{Optimizer, OptimizerSettings};
-pub use packing::{PackedTexts, Text, pack};
+pub use packing::{PackedTexts, Placed, Text, num_rows, pack};
 pub use preference::{Pair, PairLogProbs, Preference};
 pub use schedule::{Schedule, order};
 pub use state::{RunIdentity, has_state};

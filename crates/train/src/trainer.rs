@@ -36,7 +36,7 @@ pub struct StepReport {
     pub balance: Option<f64>,
     /// Norm of all gradients, before the clip.
     pub gradient_norm: f64,
-    /// Rows that went through the network.
+    /// Rows that went through the network; those that texts share went once.
     pub rows: usize,
 }
 
@@ -97,7 +97,7 @@ impl<'a> Trainer<'a> {
     pub fn step(&mut self, texts: &[Text<'_>], learning_rate: f64) -> Result<StepReport, Error> {
         self.gradients.clear();
         let mut batches = batches(texts, self.rows_max);
-        let rows: usize = texts.iter().map(Text::num_rows).sum();
+        let rows: usize = batches.iter().map(|batch| batch.batch().tokens.len()).sum();
         for batch in &mut batches {
             batch.balance_weight = self.balance * batch.batch().tokens.len() as f64 / rows as f64;
         }
@@ -231,5 +231,53 @@ mod tests {
             })
             .collect();
         assert_eq!(seen, [false, true]);
+    }
+    /// What texts have in common is computed once, and the loss and its slopes are those of each text alone.
+    #[test]
+    fn a_tree_of_turns_is_its_turns() {
+        let checkpoint = Checkpoint::synthetic(Preset::Tiny, 5, Some(2)).expect("a preset");
+        let weights = Weights::open(&checkpoint, None).expect("opens");
+        let pool = Pool::new(2);
+        let said = |seed: u32, count: u32| (0..count).map(move |i| (seed * 71 + i * 37) % 500);
+        let turns: Vec<(Vec<u32>, Vec<f32>)> = (0..4)
+            .map(|turn| {
+                let history = (0..turn).flat_map(|before| said(before, 21).chain(said(20 + before, 9)));
+                let mut tokens: Vec<u32> = history.chain(said(turn, 21)).collect();
+                let read = tokens.len();
+                tokens.extend(said(40 + turn, 12).chain(said(20 + turn, 9)));
+                let weights = (0..tokens.len()).map(|place| f32::from(u8::from(place >= read))).collect();
+                (tokens, weights)
+            })
+            .collect();
+        let texts: Vec<Text<'_>> = turns.iter().map(|(tokens, weights)| Text { tokens, weights }).collect();
+        let low_rank = crate::tuning::LowRankTuning {
+            attention_rank: Some(2),
+            expert_rank: Some(2),
+            scale: 2.0,
+            tokens: vec![3, 37, 74],
+        };
+        for tuning in [Tuning::Full, Tuning::LowRank(low_rank)] {
+            let (network, trained) = weights.network(&tuning, 1);
+            let taken = |rows_max: usize| {
+                let mut gradients = Gradients::zeros(&trained);
+                let batches = batches(&texts, rows_max);
+                let rows: usize = batches.iter().map(|batch| batch.batch().tokens.len()).sum();
+                let losses = batches.iter();
+                let losses = losses
+                    .map(|batch| add_gradients(&pool, &network, &trained, &mut gradients, batch.batch()));
+                (rows, losses.sum::<Loss>(), gradients)
+            };
+            let ((rows, loss, tree), (all_rows, of_each, alone)) = (taken(1000), taken(1));
+            // The longest text, and of the others what they learn and the row before it, in the place of 131 + 213.
+            assert_eq!((rows, all_rows), (131 + 20 + 20 + 21, 131 + 101 + 71 + 41), "rows");
+            assert_eq!((loss.targets, loss.likeliest), (of_each.targets, of_each.likeliest));
+            assert!((loss.sum - of_each.sum).abs() < 1e-6 * of_each.sum, "{loss:?}, {of_each:?}");
+            for tensor in trained.tensors() {
+                let (tree, alone) = (tree.of(tensor.span), alone.of(tensor.span));
+                let largest = alone.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
+                let error = tree.iter().zip(alone).fold(0.0_f32, |error, (a, b)| error.max((a - b).abs()));
+                assert!(error <= 1e-5 * largest, "{}: off by {error} of {largest}", tensor.name);
+            }
+        }
     }
 }

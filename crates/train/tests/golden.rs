@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use gptoss_checkpoint::{
     Checkpoint, Config, ConfigForm, Dtype, ExpertFormat, LayerKind, Outline, Preset, Yarn, write_safetensors,
 };
-use gptoss_kernels::{Matrix, Pool, Rope, YarnParams};
+use gptoss_kernels::{Document, Matrix, Pool, Rope, YarnParams};
 use gptoss_train::{
     Attention, Batch, Expert, Gradients, Layer, Linear, LowRankPair, Network, Optimizer, OptimizerSettings,
     Shape, Span, Trained, Tuning, Vector, Weight, Weights, add_gradients,
@@ -244,7 +244,7 @@ fn gradients(
     let parts = data.tokens.chunks(rows).zip(data.targets.chunks(rows)).zip(data.weights.chunks(rows));
     let loss = parts
         .map(|((tokens, targets), weights)| {
-            let documents = &[TOKENS; 2][..documents];
+            let documents = &[const { Document { after: Vec::new(), rows: TOKENS } }; 2][..documents];
             let batch = Batch { tokens, documents, targets, weights, balance_weight: 0.0 };
             add_gradients(pool, network, trained, &mut gradients, batch).sum
         })

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use gptoss_checkpoint::{Adapter, Checkpoint, ExpertFormat, Preset, write_checkpoint};
-use gptoss_kernels::{Pool, Tier};
+use gptoss_kernels::{Document, Pool, Tier};
 use gptoss_model::Merger;
 use gptoss_train::{
     Batch, Gradients, Linear, LowRankPair, LowRankTuning, Network, OptimizerSettings, RunIdentity, Text,
@@ -77,8 +77,8 @@ fn gradients(pool: &Pool, network: &Network<'_>, trained: &Trained) -> (f64, Gra
     for (tokens, weights) in texts() {
         let rows = tokens.len() - 1;
         let (targets, weights) = (&tokens[1..], &weights[1..]);
-        let batch =
-            Batch { tokens: &tokens[..rows], documents: &[rows], targets, weights, balance_weight: 0.0 };
+        let documents = &[Document::alone(rows)];
+        let batch = Batch { tokens: &tokens[..rows], documents, targets, weights, balance_weight: 0.0 };
         loss += add_gradients(pool, network, trained, &mut gradients, batch).sum;
     }
     (loss, gradients)

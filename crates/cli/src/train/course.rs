@@ -49,7 +49,7 @@ impl Run<'_> {
     ///
     /// Errors: the disk's.
     pub fn go(&self, trainer: &mut Trainer<'_>, cancel: &AtomicBool) -> Result<(Ended, Log)> {
-        let course = self.recipe.course;
+        let course = &self.recipe.course;
         let (total, mut saved) = (course.steps(), trainer.steps());
         let mut log = Log::open(&self.folder.log(), saved)?;
         let mut told = Told::new(total);

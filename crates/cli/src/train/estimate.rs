@@ -7,10 +7,11 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
-use gptoss_kernels::Pool;
+use gptoss_kernels::{Document, Pool};
 use gptoss_model::PROGRAM_BYTES;
 use gptoss_train::{
-    Batch, Gradients, Network, Term, Text, Trained, Weights, add_gradients, memory, num_trained, pack,
+    Batch, Gradients, Network, Term, Text, Trained, Weights, add_gradients, memory, num_rows, num_trained,
+    pack,
 };
 use serde_json::json;
 
@@ -101,7 +102,8 @@ pub fn tell(
     let texts = rows.train_texts();
     let steps = recipe.course.steps();
     let answers = rows.answers(&texts);
-    let tokens = recipe.course.sum(|place| answers[place].iter().map(|text| text.num_rows() as u64).sum());
+    let alone = recipe.course.sum(|place| answers[place].iter().map(|text| text.num_rows() as u64).sum());
+    let tokens = (alone as f64 * computed_share(recipe, &answers)) as u64;
     let learned = texts.iter().flat_map(|text| text.weights).filter(|weight| **weight != 0.0).count();
     let all: usize = texts.iter().map(|text| text.tokens.len()).sum();
     let probe = Probe::of(opened, recipe, pool, learned as f64 / all as f64)?;
@@ -140,6 +142,18 @@ pub fn tell(
     Ok(out.flush()?)
 }
 
+/// The share of the rows of texts that is computed: the others are those of another text too.
+fn computed_share(recipe: &Recipe, answers: &[&[Text<'_>]]) -> f64 {
+    let (mut computed, mut alone) = (0, 0);
+    for step in 0..recipe.course.steps().min(STEPS_LOOKED_AT) {
+        let chosen = recipe.course.chosen(step, answers).concat();
+        alone += chosen.iter().map(Text::num_rows).sum::<usize>();
+        let batches = pack(&chosen, recipe.tokens);
+        computed += batches.iter().map(|batch| num_rows(&chosen, batch)).sum::<usize>();
+    }
+    if alone == 0 { 1.0 } else { computed as f64 / alone as f64 }
+}
+
 /// The most rows that go through the model together, and the most of them that are learned.
 fn largest_batch(recipe: &Recipe, rows: &Rows) -> (usize, usize) {
     let texts = rows.train_texts();
@@ -148,10 +162,10 @@ fn largest_batch(recipe: &Recipe, rows: &Rows) -> (usize, usize) {
     let (mut most, mut most_learned) = (0, 0);
     for step in 0..recipe.course.steps().min(STEPS_LOOKED_AT) {
         let chosen = recipe.course.chosen(step, &answers).concat();
-        let rows: Vec<usize> = chosen.iter().map(Text::num_rows).collect();
-        for batch in pack(&rows, recipe.tokens) {
-            most = batch.iter().map(|&text| rows[text]).sum::<usize>().max(most);
-            most_learned = batch.iter().map(|&text| learned(&chosen[text])).sum::<usize>().max(most_learned);
+        for batch in pack(&chosen, recipe.tokens) {
+            most = num_rows(&chosen, &batch).max(most);
+            let learned = batch.iter().map(|placed| learned(&chosen[placed.text])).sum();
+            most_learned = most_learned.max(learned);
         }
     }
     (most, most_learned)
@@ -192,7 +206,7 @@ fn pass_seconds(network: &Network<'_>, trained: &Trained, pool: &Pool, t: usize,
     let count = ((t as f64 * learned) as usize).clamp(1, t);
     let weights: Vec<f32> =
         (0..t).map(|place| if place < count { 1.0 / count as f32 } else { 0.0 }).collect();
-    let documents = &[t];
+    let documents = &[Document::alone(t)];
     let batch =
         Batch { tokens: &tokens, documents, targets: &targets, weights: &weights, balance_weight: 0.0 };
     let mut gradients = Gradients::zeros(trained);

@@ -109,7 +109,7 @@ impl Finish<'_> {
             "data": {
                 "file": self.args.file.display().to_string(),
                 "checksum": self.identity.data,
-                "train_texts": self.recipe.course.texts,
+                "train_texts": self.recipe.course.num_texts(),
                 "valid_texts": self.rows.num_valid(),
             },
             "recipe": self.recipe.to_json(),

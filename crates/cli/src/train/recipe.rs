@@ -60,10 +60,10 @@ impl Recipe {
     /// Errors: sites of which none holds anything, a beta where there are no pairs, a balance where there
     /// are, quantization-aware training of what cannot be merged.
     pub fn of(args: &TrainArgs, rows: &Rows, opened: &Opened, vocab: &Vocab) -> Result<Recipe> {
-        let (steps, texts) = (&args.steps, rows.num_train());
-        let epochs = if texts >= TEXTS_ENOUGH { 1 } else { EPOCHS_OF_FEW };
+        let steps = &args.steps;
+        let epochs = if rows.num_train() >= TEXTS_ENOUGH { 1 } else { EPOCHS_OF_FEW };
         let course = Course {
-            texts,
+            texts: rows.conversations().to_vec(),
             epochs: steps.epochs.map_or(epochs, u64::from),
             batch: steps.batch as usize,
             seed: steps.seed,
@@ -147,7 +147,7 @@ impl Recipe {
             "learning_rate": self.schedule.peak,
             "learning_rate_end": self.schedule.floor,
             "warmup_steps": self.schedule.warmup_steps,
-            "texts": self.course.texts,
+            "texts": self.course.num_texts(),
             "steps": self.course.steps(),
             "epochs": self.course.epochs,
             "batch": self.course.batch,
@@ -159,6 +159,10 @@ impl Recipe {
             "weight_decay": optimizer.weight_decay,
             "clip": optimizer.norm_max,
         });
+        // States from before texts of a conversation came together had another order of them.
+        if self.course.texts.iter().any(|texts| *texts > 1) {
+            recipe["conversations"] = json!(self.course.texts.len());
+        }
         if let Some(beta) = self.beta {
             recipe["beta"] = json!(beta);
         }

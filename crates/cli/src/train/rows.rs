@@ -20,6 +20,8 @@ const VALID_SHARE: f64 = 0.05;
 /// What is learned and what is tested with.
 pub struct Rows {
     train: Vec<Example>,
+    /// How many texts or pairs of each row of the data are learned.
+    conversations: Vec<usize>,
     valid: Vec<Example>,
     /// Whether each two of them are the chosen and the rejected answer of a pair.
     are_pairs: bool,
@@ -55,13 +57,17 @@ impl Rows {
             Some(ValidArg::Share(share)) => (None, *share),
             None => (None, VALID_SHARE),
         };
-        let (train, held_out) = hold_out(examples, share, args.steps.seed);
+        let [train, held_out] = hold_out(examples, share, args.steps.seed);
+        let answers = if are_pairs { 2 } else { 1 };
+        let of_a_line = train.chunk_by(|(line, _): &(usize, Example), (next, _)| line == next);
+        let conversations = of_a_line.map(|texts| texts.len() / answers).collect();
+        let (train, held_out) = (examples_alone(train), examples_alone(held_out));
         let told_valid = read_valid(&told)?;
         let valid = match (&told_valid, valid_file) {
             (Some(told), Some(file)) => examples_alone(examples_of(told, file, are_pairs)?),
             _ => held_out,
         };
-        Ok(Rows { train, valid, are_pairs, told, told_valid })
+        Ok(Rows { train, conversations, valid, are_pairs, told, told_valid })
     }
 
     /// Says what was seen: masks if they were asked for, and the counts.
@@ -105,6 +111,11 @@ impl Rows {
     /// Texts or pairs to learn from.
     pub fn num_train(&self) -> usize {
         self.train.len() / self.num_answers()
+    }
+
+    /// How many texts or pairs to learn from each conversation has.
+    pub fn conversations(&self) -> &[usize] {
+        &self.conversations
     }
 
     /// Texts or pairs to test with.
@@ -195,7 +206,7 @@ fn examples_alone(examples: Vec<(usize, Example)>) -> Vec<Example> {
 }
 
 /// Takes whole rows out to test with: a share of them, the same for the same seed.
-fn hold_out(examples: Vec<(usize, Example)>, share: f64, seed: u64) -> (Vec<Example>, Vec<Example>) {
+fn hold_out(examples: Vec<(usize, Example)>, share: f64, seed: u64) -> [Vec<(usize, Example)>; 2] {
     let lines: BTreeSet<usize> = examples.iter().map(|(line, _)| *line).collect();
     let lines: Vec<usize> = lines.into_iter().collect();
     let count = (lines.len() as f64 * share) as usize;
@@ -203,7 +214,7 @@ fn hold_out(examples: Vec<(usize, Example)>, share: f64, seed: u64) -> (Vec<Exam
     let chosen = order(lines.len(), u64::MAX, seed).into_iter().take(count).map(|place| lines[place]);
     let chosen: BTreeSet<usize> = chosen.collect();
     let (valid, train) = examples.into_iter().partition(|(line, _)| chosen.contains(line));
-    (examples_alone(train), examples_alone(valid))
+    [train, valid]
 }
 
 #[cfg(test)]
@@ -214,12 +225,12 @@ mod tests {
     fn rows_are_held_out_whole() {
         let example = |line: usize| (line, Example { tokens: vec![line as u32, 1], weights: vec![0.0, 1.0] });
         let examples: Vec<_> = (0..40).flat_map(|line| [example(line), example(line)]).collect();
-        let (train, valid) = hold_out(examples.clone(), 0.1, 3);
+        let [train, valid] = hold_out(examples.clone(), 0.1, 3);
         assert_eq!((train.len(), valid.len()), (72, 8));
-        let lines = |of: &[Example]| of.iter().map(|example| example.tokens[0]).collect::<BTreeSet<_>>();
+        let lines = |of: &[(usize, Example)]| of.iter().map(|(line, _)| *line).collect::<BTreeSet<_>>();
         assert!(lines(&train).is_disjoint(&lines(&valid)));
-        assert_eq!(hold_out(examples.clone(), 0.1, 3).1, valid);
-        assert!(hold_out(examples.clone(), 0.1, 4).1 != valid);
-        assert_eq!(hold_out(examples, 0.01, 3).1, []);
+        assert_eq!(hold_out(examples.clone(), 0.1, 3)[1], valid);
+        assert!(hold_out(examples.clone(), 0.1, 4)[1] != valid);
+        assert_eq!(hold_out(examples, 0.01, 3)[1], []);
     }
 }

@@ -154,7 +154,7 @@ impl JobRunner {
             };
             write_whole(&order.adapters.join(name), write)
         };
-        let course = recipe.course;
+        let course = &recipe.course;
         let num_steps = course.steps();
         while trainer.steps() < num_steps {
             if !seat.goes_on() {

@@ -6,12 +6,13 @@
 //! chains of `products/chained.rs`: over D ascending, over keys ascending, and over query positions and then
 //! heads ascending. A sink's gradient is `- exp(sink - M) / L delta`, a chain over all rows ascending.
 //!
-//! A task is one kv head of one document, so nothing is shared between tasks: documents do not see each
-//! other, and one that is packed has the bits that it has alone. Blocks are counted from the document's
-//! start.
+//! A task is one kv head of one family of documents, those that have rows in common, and goes through them
+//! in turn; nothing is shared between tasks. A document that goes on from nothing sees itself alone, and has
+//! the bits that it has when it is packed with no other. Blocks of keys are counted from its position 0.
 
 use std::ops::Range;
 
+use super::documents::{Document, families, starts};
 use super::inputs::AttentionParams;
 use crate::exp::exp;
 use crate::pool::Pool;
@@ -54,19 +55,19 @@ pub struct AttentionGradients<'a> {
     pub sinks: Option<&'a mut [f32]>,
 }
 
-/// Adds the gradients of all rows, of which `documents` are the numbers, each document seeing itself alone.
+/// Adds the gradients of all rows, which are those of `documents`, one after the other.
 ///
 /// Shapes: `dout [T, H, D]`.
-/// Panics: when a length does not fit.
+/// Panics: when a length does not fit, or a document goes on from rows that are none of its family's.
 pub fn attention_backward(
     pool: &Pool,
     gradients: AttentionGradients<'_>,
     dout: &[f32],
     rows: AttentionRows<'_>,
-    documents: &[usize],
+    documents: &[Document],
     params: &AttentionParams<'_>,
 ) {
-    let t: usize = documents.iter().sum();
+    let t: usize = documents.iter().map(|document| document.rows).sum();
     let (q_len, kv_len) = (t * params.row(), t * params.kv_row());
     let AttentionGradients { q: dq, keys: dk, values: dv, sinks } = gradients;
     for row in [rows.q, rows.out, dout, dq] {
@@ -84,18 +85,17 @@ pub fn attention_backward(
     let mut deltas = vec![0.0; t * params.num_query_heads];
     row_dots(pool, &mut deltas, dout, rows.out);
     let (deltas, kv_heads) = (&deltas[..], params.num_kv_heads);
-    let starts: Vec<usize> = documents
-        .iter()
-        .scan(0, |start, len| {
-            *start += len;
-            Some(*start - len)
-        })
-        .collect();
-    pool.run(documents.len() * kv_heads, |task| {
-        let (document, head) = (task / kv_heads, task % kv_heads);
-        let first = starts[document];
-        let unit = Unit { params, rows: &rows, dout, deltas, first, len: documents[document], head };
-        unit.run(pool.instructions(), &outputs);
+    let starts = starts(documents);
+    let families = families(documents, &starts);
+    pool.run(families.len() * kv_heads, |task| {
+        let (family, head) = (task / kv_heads, task % kv_heads);
+        for index in families[family].clone() {
+            let document = &documents[index];
+            let at: Vec<usize> = document.runs(starts[index]).flat_map(|(_, rows)| rows).collect();
+            let first = document.first_position();
+            let unit = Unit { params, rows: &rows, dout, deltas, at: &at, first, head };
+            unit.run(pool.instructions(), &outputs);
+        }
     });
     if let Some(sinks) = sinks {
         add_sinks(pool, sinks, deltas, rows.softmax, params);
@@ -115,9 +115,10 @@ struct Unit<'a> {
     dout: &'a [f32],
     /// `[T, H]` of `do . o`.
     deltas: &'a [f32],
-    /// The document's first row.
+    /// The rows of the document's positions.
+    at: &'a [usize],
+    /// The position of its own first row; those before are of other documents.
     first: usize,
-    len: usize,
     head: usize,
 }
 
@@ -146,24 +147,24 @@ struct Queries<'a> {
 
 impl Unit<'_> {
     fn run(&self, instructions: Instructions, outputs: &Outputs<'_>) {
-        let (d, len) = (self.params.head_dim, self.len);
+        let (d, len) = (self.params.head_dim, self.at.len());
         let by_dim = len.div_ceil(STRIP) * d * STRIP;
         let by_key = d.div_ceil(STRIP) * len * STRIP;
         with_scratch(2 * by_dim + by_key, |packed: &mut [f32]| {
             let (keys_by_dim, rest) = packed.split_at_mut(by_dim);
             let (values_by_dim, keys) = rest.split_at_mut(by_dim);
             let width = self.params.kv_row();
-            let place = |rows| Place { rows, first: self.first, width, column: self.head * d };
-            pack_transposed(keys_by_dim, &place(self.rows.keys), len, d);
-            pack_transposed(values_by_dim, &place(self.rows.values), len, d);
-            pack(keys, &place(self.rows.keys), len, d);
+            let row = |rows, position: usize| part_of(rows, self.at[position], width, self.head * d, d);
+            pack_transposed(keys_by_dim, len, d, |position| row(self.rows.keys, position));
+            pack_transposed(values_by_dim, len, d, |position| row(self.rows.values, position));
+            pack(keys, len, d, |position| row(self.rows.keys, position));
             let packed = Packed {
                 keys_by_dim: keys_by_dim.as_chunks().0,
                 values_by_dim: values_by_dim.as_chunks().0,
                 keys: keys.as_chunks().0,
             };
             let positions = (BLOCK_ROWS / self.params.group()).max(1);
-            for first in (0..len).step_by(positions) {
+            for first in (self.first..len).step_by(positions) {
                 self.add_queries(instructions, outputs, &packed, first..len.min(first + positions));
             }
         });
@@ -188,15 +189,14 @@ impl Unit<'_> {
             let mut statistics = Vec::with_capacity(num_rows);
             for (i, position) in positions.clone().enumerate() {
                 // The heads of a group lie side by side.
-                let row = (self.first + position) * self.params.num_query_heads + self.head * group;
+                let row = self.at[position] * self.params.num_query_heads + self.head * group;
                 let (place, len) = (row * d, group * d);
                 q[i * len..][..len].copy_from_slice(&self.rows.q[place..][..len]);
                 dout[i * len..][..len].copy_from_slice(&self.dout[place..][..len]);
                 statistics.extend((row..row + group).map(|row| self.statistics(row)));
             }
-            let part = |rows| Place { rows, first: 0, width: d, column: 0 };
-            pack(q_strips, &part(q), num_rows, d);
-            pack(dout_strips, &part(dout), num_rows, d);
+            pack(q_strips, num_rows, d, |row| part_of(q, row, d, 0, d));
+            pack(dout_strips, num_rows, d, |row| part_of(dout, row, d, 0, d));
             let (q_strips, dout_strips) = (q_strips.as_chunks().0, dout_strips.as_chunks().0);
             let queries = Queries {
                 positions: positions.clone(),
@@ -213,8 +213,8 @@ impl Unit<'_> {
                 self.add_block(instructions, outputs, packed, &queries, (keys, dq));
             }
             for (i, position) in positions.enumerate() {
-                // SAFETY: a unit alone has the heads of its group in the rows of its document.
-                let row = unsafe { outputs.q.part(self.first + position, self.head * group * d, group * d) };
+                // SAFETY: a unit alone has the heads of its group in the rows of its family.
+                let row = unsafe { outputs.q.part(self.at[position], self.head * group * d, group * d) };
                 for (sum, dq) in row.iter_mut().zip(&dq[i * group * d..]) {
                     *sum += dq;
                 }
@@ -253,19 +253,18 @@ impl Unit<'_> {
             self.weigh(instructions, weights, scores, queries, &keys);
             let dq = SharedRows::new(dq, d);
             let block = Block { out: &dq, rows: 0..num_rows, columns: 0..d };
-            let strips = Strips { values: &packed.keys[keys.start..], stride: self.len, steps: keys.len() };
+            let strips =
+                Strips { values: &packed.keys[keys.start..], stride: self.at.len(), steps: keys.len() };
             add_strips(instructions, &block, Left { values: scores, by_row: BLOCK_KEYS, by_step: 1 }, strips);
             let add = |out: &SharedRows<'_, f32>, weights: &[f32], strips: &[[f32; STRIP]]| {
-                let column = self.head * d;
-                let rows = self.first + keys.start..self.first + keys.end;
-                let block = Block { out, rows, columns: column..column + d };
-                let strips = Strips { values: strips, stride: num_rows, steps: num_rows };
-                add_strips(
-                    instructions,
-                    &block,
-                    Left { values: weights, by_row: 1, by_step: BLOCK_KEYS },
-                    strips,
-                );
+                let (column, mut done) = (self.head * d, 0);
+                for run in self.at[keys.clone()].chunk_by(|row, next| row + 1 == *next) {
+                    let block = Block { out, rows: run[0]..run[0] + run.len(), columns: column..column + d };
+                    let strips = Strips { values: strips, stride: num_rows, steps: num_rows };
+                    let left = Left { values: &weights[done..], by_row: 1, by_step: BLOCK_KEYS };
+                    add_strips(instructions, &block, left, strips);
+                    done += run.len();
+                }
             };
             add(&outputs.keys, scores, queries.q_strips);
             add(&outputs.values, weights, queries.dout_strips);
@@ -345,25 +344,17 @@ fn add_sink(
     }
 }
 
-/// Some columns of consecutive rows.
-struct Place<'a> {
-    rows: &'a [f32],
-    first: usize,
-    width: usize,
-    column: usize,
-}
-
-impl Place<'_> {
-    fn row(&self, index: usize, d: usize) -> &[f32] {
-        &self.rows[(self.first + index) * self.width + self.column..][..d]
-    }
+/// `len` numbers of a row, from a column on.
+fn part_of(rows: &[f32], row: usize, width: usize, column: usize, len: usize) -> &[f32] {
+    &rows[row * width + column..][..len]
 }
 
 /// Lays out `len` rows of D as `[D / 16, len, 16]`, zero beyond D.
-fn pack(out: &mut [f32], place: &Place<'_>, len: usize, d: usize) {
+fn pack<'a>(out: &mut [f32], len: usize, d: usize, row: impl Fn(usize) -> &'a [f32]) {
     let strips = out.as_chunks_mut::<STRIP>().0;
+    debug_assert_eq!(strips.len(), len * d.div_ceil(STRIP), "attention_backward: a strip is 16 numbers");
     for index in 0..len {
-        for (strip, values) in place.row(index, d).chunks(STRIP).enumerate() {
+        for (strip, values) in row(index).chunks(STRIP).enumerate() {
             let out = &mut strips[strip * len + index];
             *out = [0.0; STRIP];
             out[..values.len()].copy_from_slice(values);
@@ -372,12 +363,12 @@ fn pack(out: &mut [f32], place: &Place<'_>, len: usize, d: usize) {
 }
 
 /// Lays out `len` rows of D as `[len / 16, D, 16]`, zero beyond the last row.
-fn pack_transposed(out: &mut [f32], place: &Place<'_>, len: usize, d: usize) {
+fn pack_transposed<'a>(out: &mut [f32], len: usize, d: usize, row: impl Fn(usize) -> &'a [f32]) {
     let strips = out.as_chunks_mut::<STRIP>().0;
     for index in 0..len.next_multiple_of(STRIP) {
         let (strips, lane) = (&mut strips[index / STRIP * d..][..d], index % STRIP);
         if index < len {
-            strips.iter_mut().zip(place.row(index, d)).for_each(|(out, value)| out[lane] = *value);
+            strips.iter_mut().zip(row(index)).for_each(|(out, value)| out[lane] = *value);
         } else {
             strips.iter_mut().for_each(|out| out[lane] = 0.0);
         }
