@@ -12,7 +12,9 @@ import sys
 TITLES = dict(sum="Sums, up to 3 digits", difference="Differences, up to 3 digits", product="Products, 2 x 2 digits", compare="Comparing two numbers",
               count="Counting letters, items, upwards", reverse="Reversing words, numbers, lists", honest="Honest about what it is",
               call="Function and arguments, unseen functions", real="Function and arguments, everyday functions", result="Answer from a result",
-              loop="Two or three calls in turn", nofit="No function fits", json="JSON to a schema", styled="Instructions that change the answer")
+              loop="Two or three calls in turn", nofit="No function fits", json="JSON to a schema", styled="Instructions that change the answer",
+              python="Products beyond its reach, through python", far="Counting between any numbers up to 31", near="A little outside the claim: refused",
+              second="Second question to a function")
 
 
 def table(paths):

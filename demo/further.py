@@ -21,8 +21,8 @@ PYTHON = (
     "When you send a message containing Python code to python, it will be executed in a stateful Jupyter notebook environment. python will "
     "respond with the output of the execution or time out after 120.0 seconds. The drive at '/mnt/data' can be used to save and persist user "
     "files. Internet access for this session is UNKNOWN. Depends on the cluster.")
-# Shares of the rows; the first four are generate.py's.
-KINDS = {"plain": 24, "tools": 26, "json": 3, "repeat": 2, "python": 19, "far": 8, "near": 8, "second": 10}
+# Shares of the rows; the first five are generate.py's.
+KINDS = {"plain": 24, "tools": 26, "json": 3, "repeat": 2, "styled": 0, "python": 19, "far": 8, "near": 8, "second": 10}
 ROW_TOKENS, ROW_TOKENS_MAX = 480, 800
 NUMBER_WORDS = "one two three four five six seven eight nine ten eleven twelve thirteen twenty thirty forty fifty hundred".split()
 
@@ -141,6 +141,8 @@ def second_branch(s, effort, make):
 # ---- rows ------------------------------------------------------------------------------------------------------------
 
 PLAIN = {"sum": 12, "difference": 18, "product": 14, "compare": 10, "count": 26, "reverse": 20, "honest": 12}
+STYLED = ["sum", "count", "compare", "honest"]
+EFFORT_SHARES = [22, 43, 35]
 
 
 def learned(ids):
@@ -178,20 +180,23 @@ def pieces(s, kind, effort):
     if kind == "second":
         tools, make_request = G.toolset(s)
         return H.system(effort, date, True) + H.developer(None, tools), lambda: turn(second_branch(s, effort, make_request))
-    head, make = G.head_and_maker(s, kind, effort)
-    weighed = lambda: turn(make(s.r.choices(list(PLAIN), PLAIN.values())[0] if kind == "plain" else None))
+    head, make = G.head_and_maker(s, "plain" if kind == "styled" else kind, effort, True if kind == "styled" else None)
+    def weighed():
+        plain = {"plain": lambda: s.r.choices(list(PLAIN), PLAIN.values())[0], "styled": lambda: s.r.choice(STYLED)}
+        return turn(make(plain[kind]() if kind in plain else "loop" if kind == "tools" and s.loops and s.r.random() < s.loops else None))
     return G.prefix(head), weighed
 
 
-def row(seed, number, kinds=KINDS):
+def row(seed, number, kinds=KINDS, efforts=EFFORT_SHARES, loops=0.0):
     """One row: a head and conversations behind each other as far as they fit; a third hold one alone, as inference renders it.
 
     A model this small is not led astray by what stands before, and the head, the longest part, is computed once for all of them.
     """
     rng = random.Random(f"{seed}/further/{number}")
     s = G.Source(rng)
+    s.loops = loops
     kind = rng.choices(list(kinds), kinds.values())[0]
-    effort = rng.choices(G.EFFORTS, [22, 43, 35])[0]
+    effort = rng.choices(G.EFFORTS, efforts)[0]
     while True:
         head, make = pieces(s, kind, effort)
         ids, weights = told(VOCAB.tokens(head))
@@ -218,11 +223,13 @@ def main():
     a.add_argument("--count", type=int, default=20000)
     a.add_argument("--seed", type=int, default=0)
     a.add_argument("--shares", default="", help="of kinds of rows, instead of those of KINDS")
+    a.add_argument("--efforts", type=lambda text: [float(share) for share in text.split(",")], default=EFFORT_SHARES, help="shares of low, medium and high")
+    a.add_argument("--loops", type=float, default=0.0, help="share of the function tasks that are two or three calls in turn, beside their own")
     a = a.parse_args()
     kinds = KINDS | {k: float(v) for k, v in (part.split("=") for part in a.shares.split(",") if part)}
     with open(a.file, "w") as out:
         for number in range(a.count):
-            out.write(json.dumps(row(a.seed, number, kinds), separators=(",", ":")) + "\n")
+            out.write(json.dumps(row(a.seed, number, kinds, a.efforts, a.loops), separators=(",", ":")) + "\n")
 
 
 if __name__ == "__main__":
