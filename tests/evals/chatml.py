@@ -53,7 +53,8 @@ def of_theirs(choice):
 
 
 def margin(logprobs):
-    first, second = sorted(logprobs, reverse=True)[:2]
+    # Ours are by their text: two that are parts of letters may have the same, and then there is one.
+    first, second = [*sorted(logprobs, reverse=True), float("-inf")][:2]
     return first - second
 
 
