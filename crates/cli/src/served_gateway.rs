@@ -10,7 +10,6 @@ use gptoss_server::{RedactOptions, Redactor};
 
 use crate::air_gap::refused;
 use crate::args::ServeArgs;
-use crate::failure::usage;
 use crate::served_filter::ServedFilter;
 
 /// A gateway with the file that it came from.
@@ -29,7 +28,7 @@ impl ServedGateway {
     /// together.
     pub fn open(args: &ServeArgs, filter: Option<&Arc<ServedFilter>>) -> Result<Option<ServedGateway>> {
         let Some(path) = &args.gateway else { return Ok(None) };
-        allowed(args)?;
+        refused(gptoss_egress::check("--gateway"))?;
         let personal = filter.map(|filter| finder(Arc::clone(filter)));
         let plan = read(path, personal.as_ref())?;
         Ok(Some(ServedGateway { gateway: Arc::new(Gateway::new(plan)), path: path.clone(), personal }))
@@ -39,7 +38,7 @@ impl ServedGateway {
     ///
     /// Errors: as [`ServedGateway::open`].
     pub fn check(args: &ServeArgs, file: &Path) -> Result<(usize, usize)> {
-        allowed(args)?;
+        refused(gptoss_egress::check("--gateway"))?;
         let nobody: FindsPersonalData = Arc::new(|_| false);
         let plan = read(file, args.redact.is_some().then_some(&nobody))?;
         Ok((plan.upstreams.len(), plan.rules.len()))
@@ -57,18 +56,6 @@ impl ServedGateway {
             Err(error) => format!("the gateway stays as it is: {error:#}"),
         }
     }
-}
-
-/// Errors: nothing may leave; a flag that does not go with `--gateway`.
-fn allowed(args: &ServeArgs) -> Result<()> {
-    refused(gptoss_egress::check("--gateway"))?;
-    if args.guard.is_some() {
-        return Err(usage(
-            "--gateway: what goes to an upstream is not judged by --guard\n\
-             leave one of the two out, or put the guard into a server of its own before the upstream",
-        ));
-    }
-    Ok(())
 }
 
 fn read(path: &Path, personal: Option<&FindsPersonalData>) -> Result<Plan> {

@@ -135,6 +135,32 @@ pub fn decide(plan: &Plan, facts: &Facts<'_>, states: &States<'_>) -> Decision {
     Decision { verdict, rule: rule.map(|rule| rule.name.clone()), reason, left_out }
 }
 
+/// Decides about one more turn of an answer that an upstream has begun: it goes on there or nowhere.
+pub fn stay(plan: &Plan, facts: &Facts<'_>, states: &States<'_>, (name, model): (&str, &str)) -> Decision {
+    let index = plan.upstreams.iter().position(|upstream| upstream.name == name);
+    let leg = index.map(|index| Leg { place: Place::Upstream(index), model: model.to_owned() });
+    let lack = match &leg {
+        Some(leg) => lack(plan, facts, states, leg),
+        None => Some(Lack::Capability("it is not in the file any more".to_owned())),
+    };
+    let verdict = match (leg, lack) {
+        (Some(leg), None) => Verdict::Go(vec![leg]),
+        (_, Some(Lack::Label(_))) => {
+            Verdict::Refused(ApiError::Label { label: facts.label.name(), model: facts.model.to_owned() })
+        }
+        (_, Some(Lack::Now(words, retry_seconds))) => {
+            let what = format!("the upstream {name}, which has begun the answer: {words}");
+            Verdict::Refused(ApiError::Overloaded { what, retry_seconds })
+        }
+        (_, lack) => {
+            let problem = lack.map_or_else(String::new, |lack| lack.words().to_owned());
+            Verdict::Refused(ApiError::Upstream { name: name.to_owned(), problem })
+        }
+    };
+    let reason = format!("label {}: {name} has begun the answer", facts.label.name());
+    Decision { verdict, rule: None, reason, left_out: Vec::new() }
+}
+
 /// What holds where no rule does: the local engine if it serves the model, then the upstreams that have it.
 fn implied(plan: &Plan, facts: &Facts<'_>, states: &States<'_>) -> Option<Rule> {
     let has = |(_, upstream): &(usize, &Upstream)| upstream.model(facts.model).is_some();

@@ -20,7 +20,8 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use crate::limits::{
-    ANSWER_BYTES_MAX, CONNECT_TIME_MAX, IDLE_CONNECTION, IDLE_CONNECTIONS_MAX, REFUSAL_BYTES_MAX,
+    ANSWER_BYTES_MAX, CONNECT_TIME_MAX, FIRST_BYTES_MAX, IDLE_CONNECTION, IDLE_CONNECTIONS_MAX,
+    REFUSAL_BYTES_MAX,
 };
 use crate::outgoing::Outgoing;
 use crate::piece::Fault;
@@ -214,6 +215,9 @@ pub async fn stream(
                 return Err(Miss::again("its stream ended before anything was said"));
             };
             first.extend(pump.take(&event)?);
+            if first.len() > FIRST_BYTES_MAX {
+                return Err(Miss::again("its stream says too much before its first event"));
+            }
             if event.data.is_some() {
                 return Ok(OpenStream { body, splitter, pump, first: first.into() });
             }
@@ -273,6 +277,6 @@ pub async fn translated(
     let (usage, words) = (open.pump.usage(), open.pump.num_words());
     match open.pump {
         Pump::Translate(translation) => Ok((translation.whole(), usage, words)),
-        Pump::Pass(..) => Err(Miss::elsewhere("its answer cannot be put together")),
+        Pump::Pass(_) => Err(Miss::elsewhere("its answer cannot be put together")),
     }
 }

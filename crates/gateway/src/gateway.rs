@@ -7,14 +7,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use futures_util::stream::BoxStream;
 use gptoss_api::ApiError;
 use gptoss_api::usage::TokenUsage;
 use hyper::body::Bytes;
 use hyper::header::HeaderMap;
 use rand::Rng;
 
-use crate::decide::{Decision, Leg, LocalState, States, UpstreamState, Verdict, decide};
+use crate::decide::{Decision, Leg, LocalState, States, UpstreamState, Verdict, decide, stay};
 use crate::detect::detect;
 use crate::dialect::Dialect;
 use crate::exchange::{self, HttpClient, Miss, MissKind, OpenStream, Refusal, http_client};
@@ -29,7 +28,9 @@ use crate::plan::{LOCAL, Plan};
 use crate::pump::Pump;
 use crate::raw_object::RawObject;
 use crate::relay::{Ended, OnEnd, Relay, counted, relay};
+use crate::reply::{Reply, ReplyBody};
 use crate::rule::Place;
+use crate::tally::Figures;
 use crate::upstream::Upstream;
 use crate::writer::{Told, Writer};
 
@@ -68,7 +69,13 @@ pub struct Incoming<'a> {
     pub admit: Admit<'a>,
     /// Told what an upstream's answer took.
     pub on_end: OnEnd,
+    /// Who has begun the answer that this is one more turn of, and under which of clients' names it has the
+    /// model; None may go anywhere.
+    pub stay: Option<Stay<'a>>,
 }
+
+/// An upstream's name, and the client's name of its model.
+pub type Stay<'a> = (&'a str, &'a str);
 
 /// Asked whether a request may leave, with the upstream's name; each upstream that is tried is named once.
 ///
@@ -76,7 +83,7 @@ pub struct Incoming<'a> {
 pub type Admit<'a> = &'a (dyn Fn(&str) -> BoxFuture<'static, Result<(), ApiError>> + Send + Sync);
 
 /// Which way a request went, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Route {
     /// `local`, or the upstream's name; empty where nobody answered.
     pub name: String,
@@ -100,22 +107,6 @@ pub enum Outcome {
     Answered(Reply, Route),
     /// Nobody does.
     Refused(ApiError, Route),
-}
-
-/// An answer.
-pub struct Reply {
-    /// The status.
-    pub status: u16,
-    /// What it says.
-    pub body: ReplyBody,
-}
-
-/// What an answer says.
-pub enum ReplyBody {
-    /// JSON.
-    Whole(Bytes),
-    /// Server-sent events.
-    Stream(BoxStream<'static, Bytes>),
 }
 
 impl Gateway {
@@ -149,6 +140,28 @@ impl Gateway {
         *force = Arc::new(InForce { plan: Arc::new(plan), standings });
     }
 
+    /// What came of the requests to each upstream of the plan in force.
+    pub fn figures(&self) -> Vec<Figures> {
+        let (force, now) = (self.in_force(), Instant::now());
+        let upstreams = force.plan.upstreams.iter().zip(&force.standings);
+        upstreams.map(|(upstream, standing)| standing.figures(&upstream.name, now)).collect()
+    }
+
+    /// The upstream that a request would go to first; None where it would not leave, or nobody may have it.
+    ///
+    /// Errors: as [`Gateway::answer`].
+    pub async fn foresee(&self, incoming: &Incoming<'_>) -> Result<Option<Arc<str>>, ApiError> {
+        let force = self.in_force();
+        let model = facts::model(&incoming.body)?;
+        let mut facts = Facts::of(incoming.dialect, &incoming.body, &model);
+        facts.label = label(&force.plan, incoming).await?.0;
+        let Verdict::Go(legs) = force.decide(&facts, incoming).verdict else { return Ok(None) };
+        Ok(legs.first().and_then(|leg| match leg.place {
+            Place::Local => None,
+            Place::Upstream(index) => Some(force.plan.upstreams[index].name.as_str().into()),
+        }))
+    }
+
     /// Answers a request, or says who else is to.
     ///
     /// Errors: a body that names no model or that cannot be looked at, a label that is none.
@@ -158,7 +171,7 @@ impl Gateway {
         let mut facts = Facts::of(incoming.dialect, &incoming.body, &model);
         let (label, detector) = label(&force.plan, &incoming).await?;
         facts.label = label;
-        let decision = force.decide(&facts, incoming.local);
+        let decision = force.decide(&facts, &incoming);
         let mut reason = decision.reason;
         if let Some(detector) = detector {
             reason.push_str(&format!(" (by the detector {detector})"));
@@ -179,14 +192,18 @@ impl Gateway {
 }
 
 impl InForce {
-    fn decide(&self, facts: &Facts<'_>, local: &dyn Fn(&str) -> LocalState) -> Decision {
+    fn decide(&self, facts: &Facts<'_>, incoming: &Incoming<'_>) -> Decision {
         let now = Instant::now();
         let state = |standing: &Arc<Standing>| UpstreamState {
             closed_seconds: standing.closed_for(now).map(|left| left.as_secs_f64().ceil() as u64),
             in_flight: standing.in_flight(),
         };
         let upstreams: Vec<UpstreamState> = self.standings.iter().map(state).collect();
-        decide(&self.plan, facts, &States { local, upstreams: &upstreams })
+        let states = States { local: incoming.local, upstreams: &upstreams };
+        match incoming.stay {
+            Some(place) => stay(&self.plan, facts, &states, place),
+            None => decide(&self.plan, facts, &states),
+        }
     }
 }
 
@@ -319,7 +336,7 @@ impl Tour<'_> {
             let may_retry = tries < upstream.num_retries;
             let pause = match &miss.kind {
                 MissKind::Refused(refusal) => {
-                    visit.ended();
+                    visit.refused();
                     if !refusal.is_context || is_last {
                         return Some(self.refusal(upstream, refusal, outgoing));
                     }
@@ -374,6 +391,7 @@ impl Tour<'_> {
             Taken::Whole(bytes, usage, words) => {
                 let (usage, is_guess) = counted(usage, self.facts.prompt_tokens, words);
                 (self.incoming.on_end)(Ended { usage, is_guess, is_cut: false });
+                visit.took(usage);
                 visit.ended();
                 ReplyBody::Whole(bytes)
             }
@@ -397,7 +415,7 @@ impl Tour<'_> {
         let (dialect, told) = (self.incoming.dialect, &self.incoming.told);
         if outgoing.spoken == dialect {
             let observer = Observer::new(dialect, outgoing.wants_usage, told.visibility);
-            return Ok(Pump::Pass(Box::new(observer), dialect));
+            return Ok(Pump::Pass(Box::new(observer)));
         }
         let words = "an answer of its cannot be put into the client's API";
         let miss = || Miss { words: words.to_owned(), kind: MissKind::Elsewhere, retry_after: None };

@@ -10,7 +10,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use gptoss_api::usage::TokenUsage;
+
 use crate::limits::{RETRIES_SAVED_MAX, RETRY_AFTER_MAX, RETRY_SHARE};
+use crate::tally::{Figures, Tally, TryEnd};
 
 /// A circuit breaker.
 #[derive(Debug, Clone, Default)]
@@ -114,6 +117,7 @@ impl RetryBudget {
 pub struct Standing {
     state: Mutex<(Breaker, RetryBudget)>,
     in_flight: AtomicUsize,
+    tally: Tally,
 }
 
 /// Bounds by which an upstream is judged.
@@ -144,6 +148,16 @@ impl Standing {
         self.in_flight.load(Ordering::Relaxed)
     }
 
+    /// What came of the requests to it, the upstream of that name.
+    pub fn figures(&self, name: &str, now: Instant) -> Figures {
+        Figures {
+            name: name.to_owned(),
+            in_flight: self.in_flight(),
+            is_open: self.closed_for(now).is_some(),
+            ..self.tally.figures()
+        }
+    }
+
     /// Whether a request may be sent again.
     pub fn may_retry(&self) -> bool {
         self.with(|_, budget| budget.take())
@@ -166,7 +180,8 @@ impl Standing {
             self.in_flight.fetch_sub(1, Ordering::Relaxed);
             return None;
         };
-        Some(Visit { standing: Arc::clone(self), patience, is_probe, is_settled: false })
+        let standing = Arc::clone(self);
+        Some(Visit { standing, patience, is_probe, is_settled: false, has_begun: false, since: now })
     }
 }
 
@@ -177,6 +192,8 @@ pub struct Visit {
     patience: Patience,
     is_probe: bool,
     is_settled: bool,
+    has_begun: bool,
+    since: Instant,
 }
 
 impl Visit {
@@ -184,11 +201,31 @@ impl Visit {
     pub fn begun(&mut self) {
         self.standing.with(|breaker, _| breaker.begun(self.is_probe));
         self.is_probe = false;
+        self.has_begun = true;
+        self.standing.tally.began(self.since.elapsed());
+    }
+
+    /// It took so much.
+    pub fn took(&self, tokens: TokenUsage) {
+        self.standing.tally.took(tokens);
     }
 
     /// It ended well.
     pub fn ended(mut self) {
+        if !self.has_begun {
+            self.standing.tally.began(self.since.elapsed());
+        }
+        self.well(TryEnd::Answered);
+    }
+
+    /// The request itself was refused, which is an answer.
+    pub fn refused(mut self) {
+        self.well(TryEnd::Refused);
+    }
+
+    fn well(&mut self, end: TryEnd) {
         self.is_settled = true;
+        self.standing.tally.ended(end);
         let is_probe = self.is_probe;
         self.standing.with(|breaker, _| {
             breaker.begun(is_probe);
@@ -199,6 +236,7 @@ impl Visit {
     /// There was none, or it broke off.
     pub fn failed(mut self) {
         self.is_settled = true;
+        self.standing.tally.ended(if self.has_begun { TryEnd::Broken } else { TryEnd::Failed });
         let Patience { allowed_fails, cooldown, .. } = self.patience;
         let is_probe = self.is_probe;
         self.standing.with(|breaker, _| breaker.failed(is_probe, allowed_fails, cooldown, Instant::now()));
@@ -207,6 +245,7 @@ impl Visit {
     /// It asks to be left alone for a while.
     pub fn held(mut self, wait: Duration) {
         self.is_settled = true;
+        self.standing.tally.ended(TryEnd::Limited);
         let is_probe = self.is_probe;
         self.standing.with(|breaker, _| breaker.hold(is_probe, wait, Instant::now()));
     }
@@ -216,6 +255,7 @@ impl Drop for Visit {
     fn drop(&mut self) {
         self.standing.in_flight.fetch_sub(1, Ordering::Relaxed);
         if !self.is_settled {
+            self.standing.tally.ended(TryEnd::Abandoned);
             self.standing.with(|breaker, _| breaker.abandoned(self.is_probe));
         }
     }

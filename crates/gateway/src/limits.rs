@@ -37,6 +37,8 @@ pub const REFUSAL_BYTES_MAX: usize = 64 << 10;
 pub const DETAIL_CHARS_MAX: usize = 300;
 /// Longest event of a stream. Units: bytes.
 pub const EVENT_BYTES_MAX: usize = 4 << 20;
+/// What a stream may send up to and with its first event, comments included. Units: bytes.
+pub const FIRST_BYTES_MAX: usize = EVENT_BYTES_MAX + (64 << 10);
 /// Pieces of a stream that wait for their reader.
 pub const STREAM_PIECES_MAX: usize = 64;
 /// How long the rest of a connection is read after the last event, so that it can be used again.

@@ -16,7 +16,8 @@ use crate::usage;
 /// What is known of an answer that passes.
 #[derive(Debug)]
 pub struct Observer {
-    dialect: Dialect,
+    /// The API it is in.
+    pub dialect: Dialect,
     /// Whether the client gets the usage of a chat's stream.
     wants_usage: bool,
     visibility: Visibility,
@@ -74,7 +75,7 @@ impl Observer {
         }
         Ok(match narrow(self.dialect, &mut value) {
             Narrowed::Same => Some(event.raw.clone()),
-            Narrowed::Changed => Some(framed(event.name.as_deref(), &value.to_string())),
+            Narrowed::Changed => Some(framed(event.name.as_deref(), &value).into()),
             Narrowed::Gone => None,
         })
     }

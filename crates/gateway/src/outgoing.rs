@@ -83,9 +83,11 @@ pub fn outgoing(upstream: &Upstream, asked: Asked<'_>, model: &str) -> Result<Ou
         let why = "what goes to an upstream is not judged by this server's policies";
         return Err(ApiError::unsupported("moderation", why));
     }
+    let mut plain = body.clone();
+    OWN_FIELDS.into_iter().for_each(|name| drop(plain.remove(name)));
     let bytes = match spoken == dialect {
-        true => passed(upstream, body.clone(), (dialect, is_stream), model)?,
-        false => translated(upstream, asked, spoken, model)?,
+        true => passed(upstream, plain, (dialect, is_stream), model)?,
+        false => translated(upstream, Asked { body: &plain, ..asked }, spoken, model)?,
     };
     Ok(Outgoing {
         uri: uri(upstream, spoken, model),
@@ -104,7 +106,6 @@ fn passed(
     (dialect, is_stream): (Dialect, bool),
     model: &str,
 ) -> Result<Vec<u8>, ApiError> {
-    OWN_FIELDS.into_iter().for_each(|name| drop(body.remove(name)));
     body.set("model", &json!(model));
     hosted_tools(upstream, &mut body)?;
     match dialect {
@@ -134,7 +135,9 @@ fn passed(
     if upstream.data_collection == DataCollection::Deny {
         match dialect {
             Dialect::Responses => body.set("store", &json!(false)),
-            Dialect::Chat if body.raw("store").is_some() => body.set("store", &json!(false)),
+            Dialect::Chat if body.raw("store").is_some() || upstream.knows_store() => {
+                body.set("store", &json!(false));
+            }
             _ => {}
         }
     }
@@ -160,7 +163,6 @@ fn translated(
 ) -> Result<Vec<u8>, ApiError> {
     let Asked { dialect, body, .. } = asked;
     let mut plain = body.clone();
-    OWN_FIELDS.into_iter().for_each(|name| drop(plain.remove(name)));
     if upstream.hosted_tools != HostedTools::Allow || dialect != Dialect::Chat {
         hosted_tools(upstream, &mut plain)?;
     }
@@ -192,6 +194,9 @@ fn translated(
     };
     if let Some(length) = chat.remove(LengthField::MaxCompletionTokens.name()) {
         chat.insert(upstream.max_tokens_field.unwrap_or(default).name().to_owned(), length);
+    }
+    if upstream.data_collection == DataCollection::Deny && upstream.knows_store() {
+        chat.insert("store".to_owned(), json!(false));
     }
     if upstream.is_openrouter()
         && let Some(provider) = openrouter(upstream, chat.get("provider").cloned())

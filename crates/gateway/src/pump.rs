@@ -5,7 +5,6 @@ use gptoss_api::usage::TokenUsage;
 use gptoss_harmony::TurnEnd;
 use hyper::body::Bytes;
 
-use crate::dialect::Dialect;
 use crate::observer::Observer;
 use crate::piece::{Fault, Reader};
 use crate::sse::Event;
@@ -14,7 +13,7 @@ use crate::writer::{Writer, broken};
 /// A stream on its way to a client.
 pub enum Pump {
     /// In the client's own API.
-    Pass(Box<Observer>, Dialect),
+    Pass(Box<Observer>),
     /// Out of another.
     Translate(Box<Translation>),
 }
@@ -40,7 +39,7 @@ impl Pump {
     /// Errors: it is malformed, or reports one.
     pub fn take(&mut self, event: &Event) -> Result<Bytes, Fault> {
         match self {
-            Pump::Pass(observer, _) => Ok(observer.see(event)?.unwrap_or_default()),
+            Pump::Pass(observer) => Ok(observer.see(event)?.unwrap_or_default()),
             Pump::Translate(translation) => translation.take(event),
         }
     }
@@ -48,7 +47,7 @@ impl Pump {
     /// Whether the last word was said.
     pub fn is_over(&self) -> bool {
         match self {
-            Pump::Pass(observer, _) => observer.is_over,
+            Pump::Pass(observer) => observer.is_over,
             Pump::Translate(translation) => translation.reader.answer().is_over,
         }
     }
@@ -56,9 +55,9 @@ impl Pump {
     /// What the client gets when the upstream's stream has ended; None when it broke off.
     pub fn close(&mut self) -> Option<Bytes> {
         match self {
-            Pump::Pass(observer, _) if observer.is_over => Some(Bytes::new()),
+            Pump::Pass(observer) if observer.is_over => Some(Bytes::new()),
             // Some hosts end without the last word.
-            Pump::Pass(observer, _) if observer.has_ended => Some(Bytes::from_static(b"data: [DONE]\n\n")),
+            Pump::Pass(observer) if observer.has_ended => Some(Bytes::from_static(b"data: [DONE]\n\n")),
             Pump::Pass(..) => None,
             Pump::Translate(translation) => translation.close(),
         }
@@ -67,7 +66,7 @@ impl Pump {
     /// What the client gets when it broke off.
     pub fn fail(&mut self, error: &ApiError) -> Bytes {
         match self {
-            Pump::Pass(observer, dialect) => broken(*dialect, error, observer.next_number).into(),
+            Pump::Pass(observer) => broken(observer.dialect, error, observer.next_number).into(),
             Pump::Translate(translation) => translation.writer.fail(error).into(),
         }
     }
@@ -75,7 +74,7 @@ impl Pump {
     /// What it took, as far as that is said.
     pub fn usage(&self) -> Option<TokenUsage> {
         match self {
-            Pump::Pass(observer, _) => observer.usage,
+            Pump::Pass(observer) => observer.usage,
             Pump::Translate(translation) => translation.reader.answer().usage,
         }
     }
@@ -83,7 +82,7 @@ impl Pump {
     /// Pieces of text that came: a guess at the tokens where nobody says how many there were.
     pub fn num_words(&self) -> u64 {
         match self {
-            Pump::Pass(observer, _) => observer.num_words,
+            Pump::Pass(observer) => observer.num_words,
             Pump::Translate(translation) => translation.num_words,
         }
     }

@@ -136,6 +136,7 @@ fn end(open: &OpenStream, relay: &Relay, is_cut: bool) {
         // What was told before the end is of its beginning.
         usage.completion = usage.completion.max(open.pump.num_words());
     }
+    relay.visit.took(usage);
     (relay.on_end)(Ended { usage, is_guess, is_cut });
 }
 

@@ -1,6 +1,7 @@
 //! Server-sent events out of bytes, each with the bytes that it came as.
 
 use hyper::body::Bytes;
+use serde::Serialize;
 
 use crate::limits::EVENT_BYTES_MAX;
 
@@ -85,10 +86,22 @@ fn read(text: &str) -> (Option<String>, Option<String>) {
     (name, data)
 }
 
+/// Writes an event.
+pub fn event(bytes: &mut Vec<u8>, name: Option<&str>, body: &impl Serialize) {
+    if let Some(name) = name {
+        bytes.extend_from_slice(format!("event: {name}\n").as_bytes());
+    }
+    bytes.extend_from_slice(b"data: ");
+    // Plain data with text keys: writing it to memory cannot fail.
+    let _ = serde_json::to_writer(&mut *bytes, body);
+    bytes.extend_from_slice(b"\n\n");
+}
+
 /// An event as bytes.
-pub fn framed(name: Option<&str>, data: &str) -> Bytes {
-    let name = name.map_or_else(String::new, |name| format!("event: {name}\n"));
-    format!("{name}data: {data}\n\n").into()
+pub fn framed(name: Option<&str>, body: &impl Serialize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    event(&mut bytes, name, body);
+    bytes
 }
 
 #[cfg(test)]

@@ -83,6 +83,13 @@ impl Upstream {
         }
     }
 
+    /// Whether it is known to take `store` in Chat Completions, which others refuse as a field of no meaning.
+    pub(crate) fn knows_store(&self) -> bool {
+        let of_openai = ["://api.openai.com/", "://eu.api.openai.com/", "://us.api.openai.com/"];
+        let is_openai = of_openai.iter().any(|host| self.base_url.contains(host));
+        is_openai || (self.kind == Kind::Azure && self.api_version.is_none())
+    }
+
     /// Whether it is OpenRouter, which has a field of its own for who may keep what.
     pub(crate) fn is_openrouter(&self) -> bool {
         self.base_url.contains("://openrouter.ai/") || self.base_url.contains(".openrouter.ai/")

@@ -121,6 +121,11 @@ impl Ruled {
         self.caller.bill.clone()
     }
 
+    /// The same.
+    pub(crate) fn bill_of(&self) -> Option<&Arc<Bill>> {
+        self.caller.bill.as_ref()
+    }
+
     /// Decides whether it may leave for an upstream with a prompt of so many bytes, and reserves what it may
     /// take there.
     ///
@@ -139,7 +144,10 @@ impl Ruled {
         })
     }
 
-    fn decide(&self) -> Result<(), ApiError> {
+    /// Decides whether it may leave at all.
+    ///
+    /// Errors: `Unscoped`, `Ruled`.
+    pub(crate) fn decide(&self) -> Result<(), ApiError> {
         let Wish { model, adapter, effort, tools, output_max } = &self.wish;
         let is_hosted =
             |kind: &ToolKind| matches!(kind, ToolKind::Python | ToolKind::Browser | ToolKind::Mcp);

@@ -173,6 +173,8 @@ impl Bill {
     pub(crate) fn went(&self, place: &str) {
         let mut open = self.lock();
         open.facts.place = Some(match open.facts.place.take() {
+            // One more turn of an answer that it has begun.
+            Some(before) if before.rsplit(" > ").next() == Some(place) => before,
             Some(before) => format!("{before} > {place}"),
             None => place.to_owned(),
         });

@@ -105,7 +105,8 @@ pub(crate) async fn start(
             let (tools, visibility) = (generation.tools.clone(), generation.visibility);
             let options = EventOptions { tools, visibility, tells_logprobs, new_id: ids::random };
             let machine = ChatChoice::new(index as u32, options).with_reasoning_field(app.reasoning_field);
-            let request = Request { model: &model.entry, tenant: &generation.tenant, tells_logprobs, begun };
+            let request =
+                Request { turns: &model.entry.turns, tenant: &generation.tenant, tells_logprobs, begun };
             write(&app, request, ChoiceStream::Turn(Box::new(turn)), machine, &sink).await
         }
         .boxed()

@@ -263,7 +263,7 @@ fn continuation(
         text.watch = Watch::of_text(&app, &model, &planned.options.tenant.0, || planned.said(&model));
         let tells_logprobs = planned.view.tells_logprobs;
         let request =
-            Request { model: &model.entry, tenant: &planned.options.tenant.0, tells_logprobs, begun };
+            Request { turns: &model.entry.turns, tenant: &planned.options.tenant.0, tells_logprobs, begun };
         let machine = CompletionMachine::new(planned.index, tells_logprobs);
         write(&app, request, ChoiceStream::Text(Box::new(text)), machine, &sink).await
     }

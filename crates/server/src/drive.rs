@@ -18,10 +18,12 @@ use gptoss_api::{ApiError, ChoiceEnd, Machine};
 use gptoss_turn::{Delta, TurnEnd};
 use tokio::sync::mpsc;
 
+use crate::abroad_turn::AbroadTurn;
 use crate::access_log::Spent;
 use crate::blocking::apart;
 use crate::limits::READER_PATIENCE;
-use crate::model_host::{Entry, Lease};
+use crate::metrics::TurnMetrics;
+use crate::model_host::Lease;
 use crate::opening::Opening;
 use crate::state::{App, now};
 use crate::stream_item::{ChoiceOutcome, StreamItem};
@@ -36,6 +38,8 @@ pub(crate) enum ChoiceStream {
     Turn(Box<TurnStream>),
     /// A continuation of a text.
     Text(Box<TextStream>),
+    /// A turn of an upstream's model.
+    Abroad(Box<AbroadTurn>),
 }
 
 impl ChoiceStream {
@@ -44,6 +48,7 @@ impl ChoiceStream {
         match self {
             ChoiceStream::Turn(turn) => turn.next().await,
             ChoiceStream::Text(text) => text.next().await,
+            ChoiceStream::Abroad(turn) => turn.next().await,
         }
     }
 
@@ -52,12 +57,13 @@ impl ChoiceStream {
         match self {
             ChoiceStream::Turn(turn) => turn.watch.take(),
             ChoiceStream::Text(text) => text.watch.take(),
+            ChoiceStream::Abroad(turn) => turn.watch.take(),
         }
     }
 
     fn kind(&self) -> WorkKind {
         match self {
-            ChoiceStream::Turn(_) => WorkKind::Chat,
+            ChoiceStream::Turn(_) | ChoiceStream::Abroad(_) => WorkKind::Chat,
             ChoiceStream::Text(_) => WorkKind::Text,
         }
     }
@@ -67,6 +73,7 @@ impl ChoiceStream {
         match self {
             ChoiceStream::Turn(turn) => turn.cancel(),
             ChoiceStream::Text(text) => text.cancel(),
+            ChoiceStream::Abroad(turn) => turn.cancel(),
         }
     }
 }
@@ -97,8 +104,8 @@ pub(crate) enum Abort {
 /// For whom a choice is written.
 #[derive(Clone, Copy)]
 pub(crate) struct Request<'a> {
-    /// Which model writes it.
-    pub(crate) model: &'a Entry,
+    /// Where it is counted.
+    pub(crate) turns: &'a TurnMetrics,
     /// Whose it is.
     pub(crate) tenant: &'a str,
     /// Whether log-probabilities are told.
@@ -159,7 +166,7 @@ pub(crate) async fn turn<M: Machine, S: Sink<M>>(
     machine: &mut M,
     sink: &S,
 ) -> Result<Turned, Abort> {
-    let turns = &request.model.turns;
+    let turns = request.turns;
     let mut watch = choice.take_watch();
     let mut is_cancelled = false;
     let mut last_output: Option<Instant> = None;

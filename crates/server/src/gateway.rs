@@ -18,22 +18,23 @@ use gptoss_api::ollama::lines::timestamp;
 use gptoss_api::wire::message_events::AnthropicModel;
 use gptoss_api::wire::models::{Model, ModelStatus};
 use gptoss_gateway::{
-    Dialect, Ended, Gateway, Incoming, Label, LocalState, Outcome, RawObject, Reply, ReplyBody, Route, Told,
+    Dialect, Ended, Gateway, Incoming, Label, Outcome, RawObject, Reply, ReplyBody, Route, Told, filtered,
 };
 use serde_json::json;
 
 use crate::abroad;
+use crate::abroad_response::{self, Looped, Sent};
 use crate::access_log::Spent;
 use crate::body::bytes_of;
 use crate::ids;
 use crate::keys::Caller;
-use crate::model_host::Entry;
+use crate::local_models;
 use crate::rejection::Rejection;
+use crate::relay_guard::RelayGuard;
 use crate::roster::ModelState;
 use crate::ruling;
 use crate::sse::kept_alive;
 use crate::state::{App, Shared, now};
-use crate::status;
 use crate::trace::Work;
 
 const ROUTE: HeaderName = HeaderName::from_static("x-route");
@@ -62,7 +63,7 @@ pub(crate) async fn layer(State(app): State<Shared>, request: Request, next: Nex
 /// Errors: a body that cannot be read, or names no model; a label that is none.
 async fn pass(
     app: &Shared,
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
     (dialect, caller): (Dialect, Caller),
     request: Request,
     next: Next,
@@ -75,7 +76,6 @@ async fn pass(
     let ruled = ruled(app, &caller, (dialect, &asked), &mut body)?;
     let wish = body.value("reasoning_visibility");
     let visibility = ruled.visibility.narrowed(wish.as_ref().and_then(|wish| wish.as_str()))?;
-    let spent = Spent::default();
     let told = Told {
         model: String::new(),
         visibility,
@@ -84,16 +84,62 @@ async fn pass(
         new_id: ids::random,
         now: now(),
     };
-    let (of_end, model) = (spent.clone(), Arc::clone(&asked));
+    let sent = Sent { dialect, model: asked, body, headers: parts.headers.clone(), ruled, told };
+    let sent = match abroad_response::answer(app, gateway, &caller, sent).await? {
+        Looped::Answered(response, route) => return Ok(routed(response, &route)),
+        Looped::Here(model, asked, route) => {
+            return here(parts, &caller, bytes, (&asked, &model), route, next).await;
+        }
+        Looped::No(sent) => *sent,
+    };
+    let asked = Arc::clone(&sent.model);
+    match relayed(app, gateway, &caller, sent).await? {
+        (Passed::Answered(response), route) => Ok(routed(response, &route)),
+        (Passed::Here(model), route) => here(parts, &caller, bytes, (&asked, &model), route, next).await,
+        (Passed::NotOurs, Route { label, .. }) => {
+            keep(&mut parts, &caller, label);
+            Ok(next.run(whole(parts, bytes)).await)
+        }
+    }
+}
+
+/// What became of a request.
+enum Passed {
+    Answered(Response),
+    Here(String),
+    NotOurs,
+}
+
+/// Has the gateway answer a request, or say who else is to.
+async fn relayed(
+    app: &Shared,
+    gateway: &Gateway,
+    caller: &Caller,
+    sent: Sent,
+) -> Result<(Passed, Route), ApiError> {
+    let Sent { dialect, model, body, headers, ruled, told } = sent;
+    let spent = Spent::default();
+    let of_end = spent.clone();
     let (bill, prompt_bytes) = (ruled.bill(), body.prompt_bytes());
-    let (of_local, tenant) = (Arc::clone(app), caller.tenant.clone());
+    let local = local_models::states(app, &caller.tenant);
+    let guard = RelayGuard::of(app, caller, (dialect, &body)).await?;
+    let asked = guard.as_ref().map(|_| (body.clone(), Told { model: model.to_string(), ..told.clone() }));
     let incoming = Incoming {
         dialect,
         body,
-        headers: &parts.headers,
+        headers: &headers,
         label: ruled.label,
-        admit: &|upstream| ruled.admit(upstream, prompt_bytes),
-        local: &move |name| local_state(&of_local, &tenant, name),
+        admit: &|upstream| {
+            let judged = guard.as_ref().map(RelayGuard::admit);
+            let admitted = ruled.admit(upstream, prompt_bytes);
+            Box::pin(async move {
+                if let Some(judged) = judged {
+                    judged.await?;
+                }
+                admitted.await
+            })
+        },
+        local: &local,
         told,
         on_end: Arc::new(move |ended: Ended| {
             if let Some(bill) = &bill {
@@ -102,31 +148,51 @@ async fn pass(
             }
             of_end.set(Work { model: Arc::clone(&model), tokens: ended.usage, choices: Vec::new() });
         }),
+        stay: None,
     };
-    let (response, route) = match gateway.answer(incoming).await? {
-        Outcome::Answered(reply, route) => (spent.of(response(app, reply)), route),
-        Outcome::Refused(error, route) => (Rejection(error).into_response(), route),
-        Outcome::NotOurs(label) => {
-            keep(&mut parts, &caller, label);
-            let request = whole(parts, bytes);
-            return Ok(next.run(request).await);
-        }
-        Outcome::Here(model, route) => {
-            // As it came: its handler narrows it by itself.
-            let bytes = match *asked == *model || model.is_empty() {
-                true => bytes,
-                false => {
-                    let mut body = RawObject::parse(&bytes)?;
-                    body.set("model", &json!(model));
-                    body.bytes().into()
-                }
+    Ok(match gateway.answer(incoming).await? {
+        Outcome::Answered(reply, route) => {
+            let reply = match (&guard, asked) {
+                (Some(guard), Some((body, told))) => match guard.answer(reply).await {
+                    Some(reply) => reply,
+                    None => filtered(dialect, &body, told)?,
+                },
+                _ => reply,
             };
-            keep(&mut parts, &caller, route.label);
-            let request = whole(parts, bytes);
-            (next.run(request).await, route)
+            (Passed::Answered(spent.of(response(app, reply))), route)
+        }
+        Outcome::Refused(error, route) if guard.as_ref().is_some_and(RelayGuard::is_refused) => {
+            let Some((body, told)) = asked else { return Err(error) };
+            (Passed::Answered(response(app, filtered(dialect, &body, told)?)), route)
+        }
+        Outcome::Refused(error, route) => (Passed::Answered(Rejection(error).into_response()), route),
+        Outcome::Here(model, route) => (Passed::Here(model), route),
+        Outcome::NotOurs(label) => (Passed::NotOurs, Route { label, ..Route::default() }),
+    })
+}
+
+/// Has a model here answer, by the gateway's name of it.
+///
+/// Errors: the body cannot be read again.
+async fn here(
+    mut parts: Parts,
+    caller: &Caller,
+    bytes: Bytes,
+    (asked, model): (&str, &str),
+    route: Route,
+    next: Next,
+) -> Result<Response, ApiError> {
+    // As it came: its handler narrows it by itself.
+    let bytes = match *asked == *model || model.is_empty() {
+        true => bytes,
+        false => {
+            let mut body = RawObject::parse(&bytes)?;
+            body.set("model", &json!(model));
+            body.bytes().into()
         }
     };
-    Ok(routed(response, &route))
+    keep(&mut parts, caller, route.label);
+    Ok(routed(next.run(whole(parts, bytes)).await, &route))
 }
 
 /// A label holds for what a handler here does with the request too.
@@ -143,7 +209,7 @@ fn ruled(
     (dialect, name): (Dialect, &str),
     body: &mut RawObject,
 ) -> Result<abroad::Ruled, ApiError> {
-    match here(app, &caller.tenant, name) {
+    match local_models::find(app, &caller.tenant, name) {
         Some(entry) => abroad::rule(caller, dialect, ruling::named(&entry), body),
         None => abroad::rule(caller, dialect, (name, None), body),
     }
@@ -155,29 +221,6 @@ fn whole(mut parts: Parts, bytes: Bytes) -> Request {
     parts.headers.remove(header::TRANSFER_ENCODING);
     parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
     Request::from_parts(parts, Body::from(bytes))
-}
-
-/// The model of this server that a name means, and no name the first; a name that means any model is not this
-/// one's before another server's.
-fn here(app: &App, tenant: &str, name: &str) -> Option<Arc<Entry>> {
-    let entry = app.models.find(tenant, Some(name).filter(|name| !name.is_empty())).ok()?;
-    (name.is_empty() || entry.served.is_called(name)).then_some(entry)
-}
-
-/// How the engine here stands to a model.
-fn local_state(app: &App, tenant: &str, name: &str) -> LocalState {
-    let Some(entry) = here(app, tenant, name) else { return LocalState::default() };
-    let is_loadable = app.models.state(&entry) != ModelState::Failed;
-    let loads = app.models.figures().into_iter().map(|model| {
-        let asked = model.engine.running + model.engine.queued + model.num_waiting;
-        asked as f64 / model.engine.sequences_max.max(1) as f64
-    });
-    LocalState {
-        serves: true,
-        is_up: is_loadable && status::is_well(app),
-        load: loads.sum(),
-        context_window: Some(entry.served.max_context as u64),
-    }
 }
 
 fn response(app: &App, reply: Reply) -> Response {
@@ -216,7 +259,8 @@ pub(crate) fn models(app: &App, caller: &Caller) -> Vec<Model> {
         let upstream = plan.upstreams.iter().find(|upstream| upstream.name == owner);
         upstream.and_then(|upstream| upstream.context_window).unwrap_or(0) as usize
     };
-    let elsewhere = plan.models().into_iter().filter(|(name, _)| here(app, &caller.tenant, name).is_none());
+    let elsewhere =
+        plan.models().into_iter().filter(|(name, _)| local_models::find(app, &caller.tenant, name).is_none());
     elsewhere
         .map(|(id, owner)| Model {
             object: "model",

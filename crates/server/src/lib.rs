@@ -10,6 +10,10 @@
 //! model says is ever logged.
 
 mod abroad;
+mod abroad_body;
+mod abroad_response;
+mod abroad_source;
+mod abroad_turn;
 mod access_log;
 mod adapter_root;
 mod anthropic;
@@ -23,6 +27,7 @@ mod bill;
 mod blocking;
 mod body;
 mod call_cache;
+mod call_split;
 mod chat;
 mod client_name;
 mod clock;
@@ -48,6 +53,7 @@ mod keys;
 pub mod limits;
 mod linger;
 mod loads;
+mod local_models;
 mod lora;
 mod messages;
 mod metered;
@@ -73,8 +79,10 @@ mod rate_headers;
 mod redact;
 mod redactor;
 mod rejection;
+mod relay_guard;
 mod rendered;
 mod response_log;
+mod response_stream;
 mod responses;
 mod roster;
 mod routes;
@@ -102,6 +110,7 @@ mod training;
 mod tuned_adapters;
 mod tuner;
 mod tuning;
+mod turn_source;
 mod turn_stream;
 mod watch;
 

@@ -104,8 +104,12 @@ async fn start(
         let machine = MessageMachine::new(heading, shown, signer.clone(), ids::random, warnings);
         let model = Arc::clone(&model);
         async move {
-            let request =
-                Request { model: &model.entry, tenant: &generation.tenant, tells_logprobs: false, begun };
+            let request = Request {
+                turns: &model.entry.turns,
+                tenant: &generation.tenant,
+                tells_logprobs: false,
+                begun,
+            };
             write(&app, request, ChoiceStream::Turn(Box::new(turn)), machine, &sink).await
         }
         .boxed()

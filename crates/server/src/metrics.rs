@@ -9,6 +9,7 @@
 mod histogram;
 mod process;
 mod turns;
+mod upstreams;
 mod vllm;
 
 use std::fmt::Write;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use gptoss_turn::EngineStats;
 pub(crate) use turns::TurnMetrics;
+pub(crate) use upstreams::write_upstreams;
 pub(crate) use vllm::kv_usage;
 
 /// Time over which tokens per second are counted, at least.

@@ -8,18 +8,16 @@
 //! What a request means and what an answer looks like is in the room `api`.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use axum::body::{Body as HttpBody, Bytes};
+use axum::body::Body as HttpBody;
 use axum::extract::{Path, State};
-use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use futures_util::stream::{self, Stream, StreamExt};
 use gptoss_api::generation::hosted::ServerTools;
+use gptoss_api::generation::request::GenerationRequest;
 use gptoss_api::generation::visibility::Visibility;
 use gptoss_api::history::Entry;
 use gptoss_api::responses::events::{ResponseMachine, ToolEvents};
@@ -32,34 +30,35 @@ use gptoss_api::wire::responses::{
 use gptoss_api::{ApiError, EventOptions, Machine};
 use gptoss_harmony::Role;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::abroad_source::AbroadSource;
 use crate::access_log::Spent;
 use crate::blocking::{apart, run_blocking};
 use crate::body::Body;
 use crate::compaction;
-use crate::drive::{Abort, Request, Sink};
+use crate::drive::{Abort, ChoiceStream, Request, Sink};
 use crate::ids;
 use crate::keys::Caller;
 use crate::model::ServedModel;
-use crate::model_host::Lease;
-use crate::narrowing::{narrow_items, narrow_response, narrowed_event};
+use crate::narrowing::{narrow_items, narrow_response};
 use crate::opening::Opening;
 use crate::paging::{PageQuery, page};
 use crate::query::Query;
 use crate::rejection::Rejection;
-use crate::response_log::{CancelOnDrop, Found, ResponseLog};
+use crate::response_log::{CancelOnDrop, ResponseLog};
+use crate::response_stream::{event_stream, events_from, first_events, live_stream, opened, replay};
 use crate::ruling;
 use crate::sampling::params;
-use crate::sse::kept_alive;
 use crate::state::{App, Shared, now};
-use crate::store::{Kind, Row};
+use crate::store::Kind;
 use crate::stored_response;
 use crate::tool_host::{ToolSession, tools_for};
 use crate::tool_loop::{Looped, ToolLoop};
 use crate::trace::Work;
-use crate::turn_stream::{self, TurnStream};
+use crate::turn_source::TurnSource;
+use crate::turn_stream;
 
 /// `POST /v1/responses`.
 pub(crate) async fn create(
@@ -74,30 +73,70 @@ pub(crate) async fn create(
         let opening = Opening::of(beginning, silence).await?;
         return Ok(spent.of(live_stream(opened(opening), silence)));
     }
-    let live = beginning.await?;
+    Ok(whole(beginning.await?, &spent).await?)
+}
+
+/// A new response to a request without a stream.
+///
+/// Errors: it failed.
+async fn whole(live: Arc<ResponseLog>, spent: &Spent) -> Result<Response, ApiError> {
     if live.is_background {
         return Ok(Json(live.response()).into_response());
     }
     let reader = CancelOnDrop(Arc::clone(&live));
     let whole = live.whole().await;
     drop(reader);
-    // A response that failed is an error to a request without a stream.
     match live.failure() {
-        Some(error) => Err(error.into()),
+        Some(error) => Err(error),
         None => Ok(spent.of(apart(whole.top_logprobs > 0, || Json(whole).into_response()))),
     }
 }
 
-/// The events of a new response, or why there is none.
-fn opened(opening: Opening<Arc<ResponseLog>>) -> impl Stream<Item = Bytes> + Send {
-    stream::once(opening.begun()).flat_map(|begun| match begun {
-        Ok(live) => {
-            let reader = CancelOnDrop(Arc::clone(&live));
-            // It is written as this key may see it.
-            events_from(live, 0, Visibility::Raw, Some(reader)).left_stream()
-        }
-        Err(error) => stream::iter([error_event(&error, 0)]).right_stream(),
-    })
+/// A response whose turns an upstream's model writes.
+///
+/// Errors: by the name of the parameter; what the rules or the gateway refuse; that no upstream answers.
+pub(crate) async fn create_abroad(
+    app: &Arc<App>,
+    caller: &Caller,
+    request: &ResponsesRequest,
+    source: &Arc<AbroadSource>,
+) -> Result<Response, ApiError> {
+    let spent = Spent::default();
+    let live = begin_abroad(app, caller, request, source, spent.clone()).await?;
+    match request.stream == Some(true) {
+        true => Ok(spent.of(live_stream(first_events(live), app.limits.keep_alive))),
+        false => whole(live, &spent).await,
+    }
+}
+
+async fn begin_abroad(
+    app: &Arc<App>,
+    caller: &Caller,
+    request: &ResponsesRequest,
+    source: &Arc<AbroadSource>,
+    spent: Spent,
+) -> Result<Arc<ResponseLog>, ApiError> {
+    if request.background == Some(true) {
+        let why = "models of an upstream do not run in the background";
+        return Err(ApiError::unsupported("background", why));
+    }
+    let before = before(app, caller, request, None).await?;
+    let tools = tools_for(app.tools.as_ref(), caller, request).await?;
+    // Of the model only the date is asked that it is told.
+    let served = &app.models.first().served;
+    let mut parsed = app.read(caller, served, |scope| parse::parse(request, before, &tools, scope))?;
+    source.narrow(app, &mut parsed.generation)?;
+    let facts = Facts {
+        id: ids::random("resp"),
+        created_at: now(),
+        model: source.model.to_string(),
+        temperature: request.temperature.unwrap_or(1.0) as f32,
+        top_p: request.top_p.unwrap_or(1.0) as f32,
+        presence_penalty: request.presence_penalty.unwrap_or_default() as f32,
+        frequency_penalty: request.frequency_penalty.unwrap_or_default() as f32,
+    };
+    let object = object(request, &parsed, facts)?;
+    start(app, TurnSource::Abroad(Arc::clone(source)), parsed, object, (None, spent)).await
 }
 
 /// What the way by which a request came adds to it.
@@ -134,7 +173,10 @@ pub(crate) async fn begin(
         return Err(ApiError::Busy { what, retry_seconds: 10 });
     }
     match origin.generates {
-        true => start(app, app.lease(caller, &model).await?, parsed, object, (place, origin.spent)).await,
+        true => {
+            let source = TurnSource::Here(app.lease(caller, &model).await?);
+            start(app, source, parsed, object, (place, origin.spent)).await
+        }
         false => prepare(app, parsed, object).await,
     }
 }
@@ -205,25 +247,23 @@ fn facts(model: &ServedModel, request: &ResponsesRequest, parsed: &ParsedRespons
 /// Starts the task that writes a response; it holds `place` to its end, and says in `spent` what it took.
 async fn start(
     app: &Arc<App>,
-    model: Arc<Lease>,
+    source: TurnSource,
     parsed: ParsedResponsesRequest,
     mut object: ResponseObject,
     (place, spent): (Option<OwnedSemaphorePermit>, Spent),
 ) -> Result<Arc<ResponseLog>, ApiError> {
     let begun = Instant::now();
     let waiting = waiting_call(&parsed.entries).map(str::to_owned);
-    let (parsed, summary) = compaction::managed(app, &model, parsed).await?;
+    let (parsed, summary, generation) = fitted(app, &source, parsed).await?;
     let visibility = parsed.generation.visibility;
     let wants_summary = parsed.summary.is_some() && visibility > Visibility::Hidden;
     let summarizes = wants_summary || visibility == Visibility::Summary;
-    let (generation, may_truncate) = (parsed.generation.clone(), parsed.may_truncate);
-    let generation = compaction::truncated(app, &model, generation, may_truncate).await?;
     object.warnings.clone_from(&generation.warnings);
     let generation = Arc::new(generation);
     let deadline = turn_stream::deadline(app, generation.is_background, begun);
     let mut first = match &parsed.approved {
         Some(approved) => Err(approved.clone()),
-        None => Ok(turn_stream::begin_one(app, &model, &generation, summarizes, deadline).await?),
+        None => Ok(source.begin(app, &generation, summarizes, deadline).await?),
     };
     let live = Arc::new(ResponseLog::new(parsed.generation.tenant.clone(), object.clone(), spent));
     let (session, container) = session(app, &parsed, waiting.as_deref());
@@ -236,7 +276,7 @@ async fn start(
     live.append(&machine.listed(servers), machine.response());
     if let Some(summary) = summary {
         live.append(&machine.compacted(&summary.text), machine.response());
-        if let Ok(turn) = &mut first {
+        if let Ok(ChoiceStream::Turn(turn)) = &mut first {
             turn.has_spent(summary.tokens);
         }
     }
@@ -250,18 +290,43 @@ async fn start(
         let _end = End { app: &app, live: &task_live, id: &id };
         app.metrics.running.fetch_add(1, Ordering::Relaxed);
         let request = Request {
-            model: &model.entry,
+            turns: source.turns(),
             tenant: &parsed.generation.tenant,
             tells_logprobs: parsed.includes_logprobs,
             begun,
         };
-        let (app, model) = (&app, &model);
-        let run = ToolLoop { app, model, request, generation, summarizes, session, container, deadline };
+        let (app, source) = (&app, &source);
+        let run = ToolLoop { app, source, request, generation, summarizes, session, container, deadline };
         let written = write(run, &parsed, first, &mut machine, &task_live).await;
         app.metrics.running.fetch_sub(1, Ordering::Relaxed);
         end(app, &parsed, &mut machine, &task_live, written).await;
     });
     Ok(live)
+}
+
+/// The request as the context of a model here has room for it, what is generated of it, and the summary that
+/// this took. An upstream's model has its own context, and no model here shortens what goes there.
+async fn fitted(
+    app: &Arc<App>,
+    source: &TurnSource,
+    mut parsed: ParsedResponsesRequest,
+) -> Result<(ParsedResponsesRequest, Option<compaction::Summary>, GenerationRequest), ApiError> {
+    let TurnSource::Here(model) = source else {
+        for (is_asked, field) in
+            [(parsed.compaction.is_some(), "context_management"), (parsed.may_truncate, "truncation")]
+        {
+            if is_asked {
+                let warning = format!("{field}: what goes to an upstream's model is not shortened");
+                parsed.generation.warnings.push(warning);
+            }
+        }
+        let generation = parsed.generation.clone();
+        return Ok((parsed, None, generation));
+    };
+    let (parsed, summary) = compaction::managed(app, model, parsed).await?;
+    let (generation, may_truncate) = (parsed.generation.clone(), parsed.may_truncate);
+    let generation = compaction::truncated(app, model, generation, may_truncate).await?;
+    Ok((parsed, summary, generation))
 }
 
 /// The call that a conversation waits behind: the last one, if nothing but results has followed it.
@@ -404,12 +469,12 @@ impl Sink<ResponseMachine> for LogSink<'_> {
 async fn write(
     run: ToolLoop<'_>,
     parsed: &ParsedResponsesRequest,
-    first: Result<TurnStream, ApprovedCall>,
+    first: Result<ChoiceStream, ApprovedCall>,
     machine: &mut ResponseMachine,
     live: &ResponseLog,
 ) -> Written {
     let mut entries = parsed.entries.clone();
-    let (app, model, begun) = (run.app, run.model, run.request.begun);
+    let (app, source, begun) = (run.app, run.source, run.request.begun);
     let sink = LogSink { app, live, tells_logprobs: parsed.includes_logprobs };
     let error = match run.run(first, machine, &sink).await {
         Ok(Looped { last, tokens, messages, call_id, works }) => {
@@ -418,68 +483,21 @@ async fn write(
                 message,
                 call_id: call_id.clone().filter(|_| index + 1 == count),
             }));
-            model.entry.turns.ended(tokens, begun.elapsed());
-            live.spent.set(Work { model: Arc::clone(&model.entry.name), tokens, choices: works });
-            model.settle(tokens).await;
+            source.turns().ended(tokens, begun.elapsed());
+            live.spent.set(Work { model: Arc::clone(source.name()), tokens, choices: works });
+            source.settle(tokens).await;
             app.metrics.warnings.fetch_add(machine.warnings().len() as u64, Ordering::Relaxed);
             return Written { entries, last };
         }
         Err(Abort::Failed(error)) => error,
         Err(Abort::Reader) => ApiError::Cancelled,
     };
-    if let Some(bill) = model.bill() {
+    if let Some(bill) = source.bill() {
         bill.failed(&error);
     }
     let last = machine.fail(&error);
     live.fail(error);
     Written { entries, last }
-}
-
-/// The events of a response from number `from` on, as far as `visibility` lets them be seen; `reader` is
-/// whoever the response is written for.
-fn events_from(
-    live: Arc<ResponseLog>,
-    from: usize,
-    visibility: Visibility,
-    reader: Option<CancelOnDrop>,
-) -> impl Stream<Item = Bytes> + Send {
-    stream::unfold(Some((live, reader, from)), move |state| async move {
-        let (live, reader, mut index) = state?;
-        loop {
-            return Some(match live.event(index).await {
-                Found::Event(line) => {
-                    index += 1;
-                    let Some(line) = line.narrowed(visibility) else { continue };
-                    (line.bytes(), Some((live, reader, index)))
-                }
-                Found::End => (Bytes::from_static(DONE), None),
-                Found::Dropped => (error_event(&ApiError::EventsDropped, index), None),
-            });
-        }
-    })
-}
-
-/// The last word of a stream.
-const DONE: &[u8] = b"data: [DONE]\n\n";
-
-/// The last event, in the place of number `index`, of a stream that has no other.
-fn error_event(error: &ApiError, index: usize) -> Bytes {
-    let facts = error.body().error;
-    let error = json!({
-        "type": "error", "code": facts.code.unwrap_or(facts.kind), "message": facts.message,
-        "param": facts.param, "sequence_number": index,
-    });
-    format!("event: error\ndata: {error}\n\ndata: [DONE]\n\n").into()
-}
-
-/// A stream on its way; a comment is sent after each `silence`.
-fn live_stream(events: impl Stream<Item = Bytes> + Send + 'static, silence: Duration) -> Response {
-    event_stream(HttpBody::from_stream(kept_alive(events, silence).map(Ok::<_, Infallible>)))
-}
-
-fn event_stream(body: HttpBody) -> Response {
-    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
-    (headers, body).into_response()
 }
 
 /// What `GET /v1/responses/{id}` may say behind its question mark.
@@ -533,24 +551,6 @@ fn seen(response: impl Serialize, visibility: Visibility) -> Response {
         }
         Err(error) => Rejection(ApiError::Internal { problem: error.to_string() }).into_response(),
     }
-}
-
-/// The stream of a stored response from event number `from` on.
-fn replay(row: &Row, from: usize, visibility: Visibility) -> Vec<u8> {
-    let events: Vec<Value> = serde_json::from_str(&row.events).unwrap_or_default();
-    let is_empty = events.is_empty();
-    let mut text = String::new();
-    for event in events.into_iter().skip(from).filter_map(|event| narrowed_event(event, visibility)) {
-        let name = event.get("type").and_then(Value::as_str).unwrap_or_default();
-        text.push_str(&format!("event: {name}\ndata: {event}\n\n"));
-    }
-    let mut bytes = text.into_bytes();
-    match is_empty {
-        // They were too many to be kept.
-        true => bytes.extend_from_slice(&error_event(&ApiError::EventsDropped, from)),
-        false => bytes.extend_from_slice(DONE),
-    }
-    bytes
 }
 
 /// `DELETE /v1/responses/{id}`.

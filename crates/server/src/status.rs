@@ -14,7 +14,7 @@ use gptoss_turn::Assistant;
 use serde_json::{Value, json};
 
 use crate::engine_health::EngineHealth;
-use crate::metrics::{ModelRows, write_traces};
+use crate::metrics::{ModelRows, write_traces, write_upstreams};
 use crate::roster::ModelState;
 use crate::state::{App, Shared};
 
@@ -72,6 +72,9 @@ pub(crate) async fn metrics(State(app): State<Shared>) -> Response {
         num_waiting: model.num_waiting,
     });
     let mut page = app.metrics.page(&rows.collect::<Vec<_>>());
+    if let Some(gateway) = &app.gateway {
+        write_upstreams(&mut page, &gateway.figures());
+    }
     if let Some(traces) = &app.log.traces {
         write_traces(&mut page, traces.num_dropped());
     }

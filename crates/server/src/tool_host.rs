@@ -53,6 +53,12 @@ pub trait ToolSession: Send {
     fn num_bytes(&self) -> usize;
 }
 
+/// What the server runs, without a look at what its MCP servers offer.
+pub(crate) fn offered(host: &Arc<dyn ToolHost>) -> ServerTools {
+    let (has_browser, has_python, labels) = (host.has_browser(), host.has_python(), host.labels());
+    ServerTools { has_browser, has_python, labels, servers: Vec::new() }
+}
+
 /// What the server runs, as far as a request asks for it; nothing without a host.
 ///
 /// Errors: `Unscoped`, when it asks for a server whose tools its key may not use.

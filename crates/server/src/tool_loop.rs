@@ -21,12 +21,11 @@ use gptoss_turn::TurnEnd;
 
 use crate::blocking::apart;
 use crate::drive::{Abort, ChoiceStream, Request, Sink, joined, turn};
-use crate::model_host::Lease;
 use crate::state::{App, now};
 use crate::stream_item::ChoiceOutcome;
 use crate::tool_host::ToolSession;
 use crate::trace::ChoiceWork;
-use crate::turn_stream::{self, TurnStream};
+use crate::turn_source::TurnSource;
 
 /// What the model reads instead of a result when it may call no more.
 const NO_MORE_CALLS: &str =
@@ -41,7 +40,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(250);
 /// What is written, and with what.
 pub(crate) struct ToolLoop<'a> {
     pub(crate) app: &'a Arc<App>,
-    pub(crate) model: &'a Arc<Lease>,
+    pub(crate) source: &'a TurnSource,
     pub(crate) request: Request<'a>,
     /// What the next turn is asked; it grows.
     pub(crate) generation: Arc<GenerationRequest>,
@@ -85,7 +84,7 @@ impl ToolLoop<'_> {
     /// Errors: a turn failed, or nobody reads and the sink does not finish.
     pub(crate) async fn run<S: Sink<ResponseMachine>>(
         mut self,
-        first: Result<TurnStream, ApprovedCall>,
+        first: Result<ChoiceStream, ApprovedCall>,
         machine: &mut ResponseMachine,
         sink: &S,
     ) -> Result<Looped, Abort> {
@@ -103,7 +102,7 @@ impl ToolLoop<'_> {
         };
         loop {
             let stream = match next {
-                Ok(turn) => ChoiceStream::Turn(Box::new(turn)),
+                Ok(turn) => turn,
                 Err(end) => {
                     let usage = progress.tokens;
                     let end = ChoiceEnd { end, usage, rest: Vec::new(), at: now(), stop: None };
@@ -154,10 +153,10 @@ impl ToolLoop<'_> {
             let problem = format!("nobody runs {}", call.recipient);
             return Err(Abort::Failed(ApiError::Internal { problem }));
         };
-        let (app, model, generation) = (self.app, self.model, &self.generation);
+        let (app, source, generation) = (self.app, self.source, &self.generation);
         let answered = async {
             let outcome = session.run(found, &call.arguments).await;
-            judged(app, model, generation, outcome).await
+            judged(app, source, generation, outcome).await
         };
         let outcome = tokio::select! {
             outcome = answered => outcome,
@@ -191,11 +190,11 @@ impl ToolLoop<'_> {
         ended: Option<TurnEnd>,
         tokens_left: Option<usize>,
         sink: &S,
-    ) -> Result<Result<TurnStream, TurnEnd>, Abort> {
+    ) -> Result<Result<ChoiceStream, TurnEnd>, Abort> {
         if let Some(end) = ended {
             return Ok(Err(end));
         }
-        let (app, model, deadline) = (self.app, self.model, self.deadline);
+        let (app, source, deadline) = (self.app, self.source, self.deadline);
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Ok(Err(TurnEnd::Deadline));
         }
@@ -204,7 +203,13 @@ impl ToolLoop<'_> {
         }
         Arc::make_mut(&mut self.generation).max_new_tokens = tokens_left;
         loop {
-            match turn_stream::begin_one(app, model, &self.generation, self.summarizes, deadline).await {
+            // An upstream takes its time.
+            let begun = tokio::select! {
+                begun = source.begin(app, &self.generation, self.summarizes, deadline) => begun,
+                () = sink.closed() => return Ok(Err(TurnEnd::Cancelled)),
+                () = until(deadline) => return Ok(Err(TurnEnd::Deadline)),
+            };
+            match begun {
                 Ok(turn) => return Ok(Ok(turn)),
                 Err(ApiError::ContextLength { .. }) => return Ok(Err(TurnEnd::Context)),
                 // A rate is one to wait for, too.
@@ -245,12 +250,12 @@ impl ToolLoop<'_> {
 /// Errors: the request wants a policy that is not known, and no turn before the call has refused it.
 async fn judged(
     app: &App,
-    model: &Arc<Lease>,
+    source: &TurnSource,
     generation: &GenerationRequest,
     outcome: ToolOutcome,
 ) -> Result<ToolOutcome, ApiError> {
-    let Some(guarding) = &app.guard else { return Ok(outcome) };
-    let whose = guarding.whose(model, generation)?;
+    let (Some(guarding), Some(judge)) = (&app.guard, source.judge()) else { return Ok(outcome) };
+    let whose = guarding.whose(judge, generation)?;
     // What is scored alone is found beside the next turn, as all that is said to the model.
     if guarding.mode(Stage::Tools, &whose.asked) != Mode::Block {
         return Ok(outcome);

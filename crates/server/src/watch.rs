@@ -172,6 +172,16 @@ impl Watch {
         }
     }
 
+    /// Judges what was said to the model, where nothing of it may leave before; whether it is refused.
+    pub(crate) async fn refuses_input(&mut self) -> bool {
+        if !self.waits_for_input {
+            return false;
+        }
+        let Some((judging, _)) = self.judging() else { return false };
+        let outcome = judging.await;
+        self.judged(outcome)
+    }
+
     /// The judgment that runs, begun if one is due and none did; None when there is nothing to wait for. And
     /// whether the choice has ended, so that this alone is left.
     pub(crate) fn judging(&mut self) -> Option<(&mut BoxFuture<'static, Outcome>, bool)> {

@@ -33,6 +33,20 @@ pub struct ServerTools {
     pub servers: Vec<ToolServer>,
 }
 
+impl ServerTools {
+    /// Whether a tool of a request's is one of these.
+    pub fn has(&self, tool: &Value) -> bool {
+        match text(tool, "type").unwrap_or_default() {
+            "code_interpreter" => self.has_python,
+            "mcp" => {
+                let label = text(tool, "server_label").unwrap_or_default();
+                self.labels.iter().any(|known| known == label)
+            }
+            kind => self.has_browser && is_search(kind),
+        }
+    }
+}
+
 /// An MCP server of the operator's.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ToolServer {

@@ -255,6 +255,12 @@ impl Tools {
     }
 }
 
+/// Whether a tool is run neither by the client nor by a server that has these.
+pub fn is_foreign(tool: &Value, has: &ServerTools) -> bool {
+    let kind = text(tool, "type").unwrap_or("function");
+    !matches!(kind, "function" | "custom" | "namespace") && client_tool(tool).is_none() && !has.has(tool)
+}
+
 /// One tool, in the flat form or the nested one.
 pub(crate) fn tool(value: &Value, path: &str, limits: &RequestLimits) -> Result<Tool, ApiError> {
     let kind = text(value, "type").unwrap_or("function");

@@ -42,6 +42,26 @@ fn what_is_ours_is_taken_out_and_what_is_unknown_passes() {
     }
 }
 
+/// OpenAI keeps what does not say otherwise, and others refuse a field that they do not know.
+#[test]
+fn nothing_is_stored_where_it_might_be() {
+    let chat = r#"{"model":"m","messages":[]}"#;
+    let store = |lines: &str, dialect, text: &str| {
+        body(&sent(&upstream(lines), dialect, text).unwrap()).get("store").cloned()
+    };
+    let openai = "base_url = \"https://api.openai.com/v1\"";
+    let azure = "base_url = \"https://r.openai.azure.com/openai/v1\"\nkind = \"azure\"";
+    assert_eq!(store(openai, Dialect::Chat, chat), Some(json!(false)));
+    assert_eq!(store(azure, Dialect::Chat, chat), Some(json!(false)));
+    assert_eq!(
+        store(openai, Dialect::Messages, r#"{"model":"m","max_tokens":1,"messages":[]}"#),
+        Some(json!(false))
+    );
+    assert_eq!(store(OPENAI, Dialect::Chat, chat), None);
+    assert_eq!(store(&format!("{openai}\ndata_collection = \"allow\""), Dialect::Chat, chat), None);
+    assert_eq!(store(openai, Dialect::Completions, r#"{"model":"m","prompt":"x"}"#), None);
+}
+
 #[test]
 fn azure_has_two_forms() {
     let new = upstream("base_url = \"https://r.openai.azure.com/openai/v1\"\nkind = \"azure\"");

@@ -102,6 +102,7 @@ impl Ask<'_> {
             },
             admit: &|_| Box::pin(async { Ok(()) }),
             on_end: Arc::new(move |ended| *end.lock().unwrap() = Some(ended)),
+            stay: None,
         };
         let outcome = gateway.answer(incoming).await;
         let (route, status, text, error) = match outcome {

@@ -114,8 +114,37 @@ fn a_message_goes_to_a_chat_and_its_errors_are_anthropics() {
     assert_eq!(failed.json()["error"]["type"], "api_error");
 }
 
+/// Of each upstream, by names of the operator's alone.
 #[test]
-fn tools_of_this_servers_are_not_run_for_an_upstreams_model() {
+fn what_came_of_upstreams_is_on_the_page_of_metrics() {
+    let upstream = Upstream::start(|asked| match asked.number {
+        0 | 1 => well(asked),
+        2 => Act::Whole(400, Vec::new(), "{\"error\":{\"message\":\"no\"}}".to_owned()),
+        3 => Act::Whole(429, vec![("retry-after", "60".to_owned())], String::new()),
+        _ => Act::Whole(500, Vec::new(), String::new()),
+    });
+    let server = server(&upstream.table("cloud", "models = { big = \"org/big\" }\nnum_retries = 0"));
+    let has = |line: &str| {
+        let page = get(server.address, "/metrics").body;
+        assert!(page.lines().any(|other| other == line), "{line}: {page}");
+    };
+    has("gptoss_gateway_requests_total{upstream=\"cloud\",outcome=\"answered\"} 0");
+    for (stream, status) in [(false, 200), (true, 200), (false, 400), (false, 429)] {
+        assert_eq!(ask(&server, "big", stream).status, status);
+    }
+    for (outcome, count) in [("answered", 2), ("refused", 1), ("limited", 1), ("failed", 0), ("broken", 0)] {
+        has(&format!("gptoss_gateway_requests_total{{upstream=\"cloud\",outcome=\"{outcome}\"}} {count}"));
+    }
+    has("gptoss_gateway_tokens_total{upstream=\"cloud\",kind=\"prompt\"} 14");
+    has("gptoss_gateway_tokens_total{upstream=\"cloud\",kind=\"completion\"} 10");
+    has("gptoss_gateway_answer_seconds_count{upstream=\"cloud\"} 2");
+    has("gptoss_gateway_answer_seconds_bucket{upstream=\"cloud\",le=\"+Inf\"} 2");
+    has("gptoss_gateway_circuit_open{upstream=\"cloud\"} 1");
+    has("gptoss_gateway_requests_running{upstream=\"cloud\"} 0");
+}
+
+#[test]
+fn a_tool_that_nobody_here_runs_is_not_left_to_an_upstream() {
     let upstream = Upstream::start(well);
     let server = server(&upstream.table("cloud", "models = { big = \"org/big\" }\nchat_only = true"));
     let body = json!({"model": "big", "input": "hi", "tools": [{"type": "web_search"}]});

@@ -3,10 +3,13 @@
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::FutureExt;
+use gptoss_gateway::{Gateway, Plan};
 use gptoss_guard::{Sources, read};
 use gptoss_server::{App, AskAddress};
 use serde_json::{Value, json};
 
+use crate::abroad_tools::{Does, turn};
+use crate::gateway::upstream::{self, Act, Then, Upstream};
 use crate::http::{get, post};
 use crate::server::Server;
 use crate::tool_host::TestHost;
@@ -275,4 +278,96 @@ fn a_server_without_policies_says_so() {
     let says = Says::default();
     let refused = ask(&server, &says, "Yes.", "/v1/responses", json!({"moderation": {"model": "m"}}));
     assert!(refused.status == 400 && refused.body.contains("moderation"), "{}", refused.body);
+}
+
+/// Beside a gateway: an upstream whose model says the same whatever it is asked, and calls once if it may.
+fn before_an_upstream(modes: &str, says: &'static str) -> (Server, Upstream) {
+    let upstream = Upstream::start(move |asked| {
+        let text = json!(says);
+        let is_text = asked.body.get("prompt").is_some();
+        let has_tools = asked.body["tools"].is_array() && asked.number == 0;
+        if has_tools {
+            return turn(asked, &Does::Calls(vec![("python", json!({"code": says}))]));
+        }
+        match (asked.is_stream(), is_text) {
+            (true, true) => {
+                let event = json!({"choices": [{"index": 0, "text": text, "finish_reason": "stop"}]});
+                Act::Events(vec![format!("data: {event}\n\n"), "data: [DONE]\n\n".to_owned()], Then::End)
+            }
+            (true, false) => turn(asked, &Does::Says(says)),
+            (false, true) => Act::Whole(200, Vec::new(), json!({"choices": [{"text": text}]}).to_string()),
+            (false, false) => Act::Whole(200, Vec::new(), upstream::chat("theirs", says)),
+        }
+    });
+    let table = upstream.table("cloud", "models = { big = \"big\" }\nchat_only = true");
+    let plan = Plan::read(&table, &gptoss_gateway::Sources::none()).unwrap();
+    let config = config(modes);
+    let change = move |app| {
+        let app = guarded(app, &config).with_gateway(Arc::new(Gateway::new(plan)));
+        app.with_tools(Arc::new(TestHost::default()))
+    };
+    (Server::by_prompt(None, change, |prompt| say(&Says::default(), prompt)), upstream)
+}
+
+const PATHS: [&str; 4] = ["/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/completions"];
+
+fn elsewhere(server: &Server, path: &str, stream: bool, text: &str) -> crate::http::Answer {
+    let mut body = json!({"model": "big", "stream": stream, "max_tokens": 50});
+    match path {
+        "/v1/responses" => body = json!({"model": "big", "stream": stream, "input": text}),
+        "/v1/completions" => body["prompt"] = json!(text),
+        _ => body["messages"] = json!([{"role": "user", "content": text}]),
+    }
+    post(server.address, path, &body)
+}
+
+#[test]
+fn what_an_upstream_says_is_judged_before_its_client_has_it() {
+    for (says, is_good) in [("A bird: canary-4711.", false), ("A number.", true)] {
+        let (server, upstream) = before_an_upstream("output = \"block\"", says);
+        for (number, path) in PATHS.into_iter().enumerate() {
+            for stream in [false, true] {
+                let got = elsewhere(&server, path, stream, "What is it?");
+                assert_eq!((got.status, got.header("x-route")), (200, Some("cloud")), "{path} {}", got.body);
+                let reason = if path == "/v1/messages" { "refusal" } else { "content_filter" };
+                assert_eq!(got.body.contains(reason), !is_good, "{path} {stream}: {}", got.body);
+                assert!(!got.body.contains("canary"), "{path} {stream}: {}", got.body);
+                assert_eq!(got.body.contains("A number."), is_good, "{path} {stream}: {}", got.body);
+            }
+            assert_eq!(upstream.asked().len(), 2 * (number + 1));
+        }
+    }
+}
+
+#[test]
+fn what_is_refused_does_not_leave_for_an_upstream() {
+    let (server, upstream) = before_an_upstream("input = \"block\"", "A number.");
+    for path in PATHS {
+        for stream in [false, true] {
+            let got = elsewhere(&server, path, stream, "Is it canary-4711?");
+            let reason = if path == "/v1/messages" { "refusal" } else { "content_filter" };
+            assert!(got.status == 200 && got.body.contains(reason), "{path} {stream}: {}", got.body);
+        }
+    }
+    let tools = json!([{"type": "code_interpreter"}]);
+    let body = json!({"model": "big", "input": "Is it canary-4711?", "tools": tools});
+    let got = post(server.address, "/v1/responses", &body);
+    assert!(got.body.contains("content_filter"), "{}", got.body);
+    assert_eq!(upstream.connections(), 0);
+    assert_eq!(elsewhere(&server, PATHS[0], false, "What is it?").status, 200);
+    let log = server.logged(|line| line.contains("held back"));
+    assert!(!log.contains("canary"), "{log}");
+}
+
+#[test]
+fn results_and_answers_of_turns_elsewhere_are_judged_too() {
+    let body = json!({"model": "big", "input": "hi", "tools": [{"type": "code_interpreter"}]});
+    let (server, upstream) = before_an_upstream("tools = \"block\"", "canary-4711");
+    let got = post(server.address, "/v1/responses", &body);
+    assert_eq!(got.status, 200, "{}", got.body);
+    let second = upstream.asked()[1].body["messages"].as_array().unwrap().last().unwrap().clone();
+    assert!(second["content"].as_str().unwrap().contains("held back by a policy"), "{second}");
+    let (server, _upstream) = before_an_upstream("output = \"block\"", "canary-4711");
+    let got = post(server.address, "/v1/responses", &body);
+    assert!(got.body.contains("content_filter") && !got.body.contains("canary"), "{}", got.body);
 }

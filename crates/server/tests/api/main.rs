@@ -4,6 +4,7 @@
 //! no model, no network beyond this machine and no time to pass; those of `forced` alone run models, the demo
 //! and random weights (`real`).
 
+mod abroad_tools;
 mod adapters;
 mod attacks;
 mod batches;

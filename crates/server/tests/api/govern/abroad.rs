@@ -96,3 +96,44 @@ fn what_the_rules_refuse_does_not_leave() {
     let body = json!({"model": "scripted", "messages": [{"role": "user", "content": "hi"}]});
     assert_eq!(ask(server.address, "kept", "/v1/chat/completions", &body).status, 200);
 }
+
+/// Each turn is reserved for and charged: what is used up in the middle of a response ends it.
+#[test]
+fn turns_with_tools_of_this_server_are_charged_one_by_one() {
+    let big =
+        r#"{"type":"response.completed","response":{"usage":{"input_tokens":100,"output_tokens":100}}}"#;
+    let call = r#"{"type":"response.output_item.done","item":{"type":"function_call","name":"python","arguments":"{\"code\":\"1\"}"}}"#;
+    let events: Vec<String> = [call, big].iter().map(|event| format!("data: {event}\n\n")).collect();
+    let upstream = Upstream::start(move |_| Act::Events(events.clone(), Then::End));
+    let plan = upstream.table("cloud", "models = { big = \"org/big\" }");
+    let gateway = Arc::new(Gateway::new(Plan::read(&plan, &Sources::none()).unwrap()));
+    let keys = key("one", "scopes = [\"infer\", \"tools\"]\nmax_budget = { tokens = 1000 }")
+        + &key("two", "scopes = [\"infer\"]")
+        + &key("three", "scopes = [\"infer\", \"tools\"]\npolicy = \"few\"")
+        + "[policies.few]\ntools = [\"function\"]\n";
+    let rules = governance(None, &(keys + &admin()));
+    let change = |app: gptoss_server::App| {
+        app.with_gateway(gateway).with_tools(Arc::new(crate::tool_host::TestHost::default()))
+    };
+    let server = changed(&rules, change, Script::new(&[LOCAL]));
+    let body = json!({"model": "big", "input": "hi", "max_output_tokens": 400, "store": false,
+        "tools": [{"type": "code_interpreter"}]});
+    for name in ["two", "three"] {
+        let refused = ask(server.address, name, "/v1/responses", &body);
+        assert_eq!((refused.status, upstream.connections()), (403, 0), "{}", refused.body);
+    }
+    let answer = ask(server.address, "one", "/v1/responses", &body);
+    assert_eq!(answer.status, 429, "{}", answer.body);
+    assert_eq!(answer.json()["error"]["code"], "insufficient_quota");
+    // As many turns as the budget has room for beside what the answer may still have.
+    let turns = upstream.asked().len() as u64;
+    assert!((1..4).contains(&turns), "{turns}");
+    let last = || entries(server.address, "/v1/responses").pop().unwrap();
+    eventually("the end", || last()["charged_tokens"] == 200 * turns);
+    let entry = last();
+    assert_eq!(
+        (&entry["route"], &entry["status"]),
+        (&json!("POST /v1/responses > cloud"), &json!(429)),
+        "{entry}"
+    );
+}
