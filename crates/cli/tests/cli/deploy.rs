@@ -55,7 +55,13 @@ fn the_supervisor_is_told() {
 
 /// Each name that the server tells, with its labels.
 fn scraped() -> BTreeMap<String, BTreeSet<String>> {
-    let server = Server::start(&["--model", "demo", "--model", "tiny=synthetic:tiny"]);
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = folder.path().join("gateway.toml");
+    let upstream =
+        "[[upstreams]]\nname = \"cloud\"\nbase_url = \"http://127.0.0.1:9/v1\"\nmodels = { big = \"big\" }\n";
+    std::fs::write(&gateway, upstream).unwrap();
+    let gateway = gateway.to_str().unwrap();
+    let server = Server::start(&["--model", "demo", "--model", "tiny=synthetic:tiny", "--gateway", gateway]);
     let body = json!({"model": "demo", "messages": [{"role": "user", "content": "What is 27 + 58?"}]});
     server.post("/v1/chat/completions", &body);
     let page = server.ask("GET", "/metrics", "", "").unwrap();
