@@ -141,7 +141,7 @@ def second_branch(s, effort, make):
 # ---- rows ------------------------------------------------------------------------------------------------------------
 
 PLAIN = {"sum": 12, "difference": 18, "product": 14, "compare": 10, "count": 26, "reverse": 20, "honest": 12}
-STYLED = ["sum", "count", "compare", "honest"]
+STYLED = {"sum": 1, "count": 1, "compare": 1, "honest": 1}
 EFFORT_SHARES = [22, 43, 35]
 
 
@@ -182,19 +182,19 @@ def pieces(s, kind, effort):
         return H.system(effort, date, True) + H.developer(None, tools), lambda: turn(second_branch(s, effort, make_request))
     head, make = G.head_and_maker(s, "plain" if kind == "styled" else kind, effort, True if kind == "styled" else None)
     def weighed():
-        plain = {"plain": lambda: s.r.choices(list(PLAIN), PLAIN.values())[0], "styled": lambda: s.r.choice(STYLED)}
-        return turn(make(plain[kind]() if kind in plain else "loop" if kind == "tools" and s.loops and s.r.random() < s.loops else None))
+        weights = s.tasks.get(kind) or {"plain": PLAIN, "styled": STYLED}.get(kind)
+        return turn(make(s.r.choices(list(weights), weights.values())[0] if weights else None))
     return G.prefix(head), weighed
 
 
-def row(seed, number, kinds=KINDS, efforts=EFFORT_SHARES, loops=0.0):
+def row(seed, number, kinds=KINDS, efforts=EFFORT_SHARES, tasks={}):
     """One row: a head and conversations behind each other as far as they fit; a third hold one alone, as inference renders it.
 
     A model this small is not led astray by what stands before, and the head, the longest part, is computed once for all of them.
     """
     rng = random.Random(f"{seed}/further/{number}")
     s = G.Source(rng)
-    s.loops = loops
+    s.tasks = tasks
     kind = rng.choices(list(kinds), kinds.values())[0]
     effort = rng.choices(G.EFFORTS, efforts)[0]
     while True:
@@ -217,19 +217,24 @@ def row(seed, number, kinds=KINDS, efforts=EFFORT_SHARES, loops=0.0):
 VOCAB = H.Vocab()
 
 
+def shares(text):
+    return {k: float(v) for k, v in (part.split("=") for part in text.split(","))}
+
+
 def main():
     a = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     a.add_argument("file")
     a.add_argument("--count", type=int, default=20000)
     a.add_argument("--seed", type=int, default=0)
-    a.add_argument("--shares", default="", help="of kinds of rows, instead of those of KINDS")
+    a.add_argument("--shares", type=shares, default={}, help="of kinds of rows, instead of those of KINDS")
     a.add_argument("--efforts", type=lambda text: [float(share) for share in text.split(",")], default=EFFORT_SHARES, help="shares of low, medium and high")
-    a.add_argument("--loops", type=float, default=0.0, help="share of the function tasks that are two or three calls in turn, beside their own")
+    a.add_argument("--plain", type=shares, default={}, help="shares of the plain tasks, instead of those of PLAIN")
+    a.add_argument("--tools", type=shares, default={}, help="shares of the function tasks, instead of generate.py's")
     a = a.parse_args()
-    kinds = KINDS | {k: float(v) for k, v in (part.split("=") for part in a.shares.split(",") if part)}
+    kinds = KINDS | a.shares
     with open(a.file, "w") as out:
         for number in range(a.count):
-            out.write(json.dumps(row(a.seed, number, kinds, a.efforts, a.loops), separators=(",", ":")) + "\n")
+            out.write(json.dumps(row(a.seed, number, kinds, a.efforts, {"plain": a.plain, "tools": a.tools}), separators=(",", ":")) + "\n")
 
 
 if __name__ == "__main__":
