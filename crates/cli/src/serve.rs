@@ -47,6 +47,7 @@ use crate::served_models::{NamedSource, Planned, Prepared, Serving, served_name}
 use crate::served_rules;
 use crate::served_tls;
 use crate::served_tools;
+use crate::served_worker::BoundWorker;
 use crate::supervisor::{Supervisor, attended};
 use crate::train::JobRunner;
 
@@ -76,6 +77,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     let tls = served_tls::open(args)?;
     // Before models are loaded: a port that is taken is told at once.
     let bound = bind((host, args.port).into(), keys.are_asked_for())?;
+    let worker = BoundWorker::bind(args, tls.as_ref())?;
     air_gap::wall()?;
     let (collector, note) = Collector::of_environment(args.otlp_endpoint.as_deref())?;
     write_notes(args, (host, tls.as_deref()), &keys, note.as_deref())?;
@@ -87,7 +89,8 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
         args.redact.as_deref().map(|folder| ServedFilter::open(folder, args.compute.threads)).transpose()?;
     let filter = filter.map(Arc::new);
     let gateway = ServedGateway::open(args, filter.as_ref())?;
-    let Prepared { models, plans, budget } = prepared(args)?;
+    let Prepared { models, plans, budget, alone } = prepared(args)?;
+    let worker = worker.map(|worker| worker.of(args, &plans, alone)).transpose()?;
     let (log, written): (Log, _) = match args.quiet {
         true => (Arc::new(|_| {}), None),
         false => {
@@ -121,11 +124,15 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
         // Whoever reads the address may send signals.
         let parent = args.until_stdin_ends.then(end_of_stdin);
         follow(args, (governance, tls.as_ref(), gateway), forward, &reload, &notices);
+        let told = Arc::clone(&notices);
         reload.follow_hangups(notices)?;
         let stop = stop_signal(Duration::from_secs(args.stop_grace), parent)?;
         print(&plans, budget, (address, tls.is_some()))?;
         let stop = attended(Supervisor::of_environment(), app.pulse(), format!("at {address}"), stop);
-        serve(listener, app, stop).await;
+        match worker {
+            Some(worker) => worker.beside(stop, told, |stop| serve(listener, app, stop)).await?,
+            None => serve(listener, app, stop).await,
+        }
         anyhow::Ok(())
     })?;
     // What waits for a disk has had the time of the drain.

@@ -6,15 +6,15 @@
 //! what the machine has.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
-use gptoss_checkpoint::ExpertFormat;
+use gptoss_checkpoint::{Config, ExpertFormat};
 use gptoss_engine::{KvPlan, SEQUENCES_DEFAULT, SamplingParams};
 use gptoss_harmony::Vocab;
-use gptoss_model::{DenseMode, MemoryPlan, Model, ModelConfig, Term, parameters};
+use gptoss_model::{DenseMode, MemoryPlan, Model, ModelConfig, StoreSizes, Term, parameters};
 use gptoss_server::{AdapterDoor, LoadedModel, ModelOffer, Models, ServedAdapter, ServedModel};
 use gptoss_turn::{Assistant, TokenTable};
 
@@ -76,6 +76,24 @@ pub struct Prepared {
     pub plans: Vec<Planned>,
     /// What all in memory may take together, where there are several. Units: bytes.
     pub budget: Option<u64>,
+    /// The one model that was loaded and stays.
+    pub alone: Option<Alone>,
+}
+
+/// A model that is the only one, for those who go on with its engine themselves.
+pub struct Alone {
+    /// Its engine and vocabulary.
+    pub assistant: Assistant,
+    /// The slots of its cache.
+    pub sizes: StoreSizes,
+    /// Its adapters.
+    pub adapters: Vec<OpenedAdapter>,
+    /// Its configuration.
+    pub config: Config,
+    /// The format of its experts.
+    pub experts: ExpertFormat,
+    /// Where its files are, if they are in a folder.
+    pub folder: Option<PathBuf>,
 }
 
 /// What was found out about a model without loading it.
@@ -131,10 +149,18 @@ impl Prepared {
             planned.served.fingerprint.push_str(&format!("-{device}"));
         }
         let loaded = recipe.start(opened, model, vocab)?;
+        let alone = Alone {
+            assistant: loaded.assistant.clone(),
+            sizes: kv.sizes,
+            adapters: opened.adapters.clone(),
+            config: opened.checkpoint.config().clone(),
+            experts: opened.checkpoint.expert_format(),
+            folder: opened.folder().map(Path::to_owned),
+        };
         let offers = vec![recipe.offer(planned.served.clone(), bytes)];
         let models = Models::several(offers, None, args.idle(1))?.with_loaded(loaded);
         let models = with_adapters(models, std::slice::from_ref(source))?;
-        Ok(Prepared { models, plans: vec![planned], budget: None })
+        Ok(Prepared { models, plans: vec![planned], budget: None, alone: Some(alone) })
     }
 
     /// Looks at several models, of which none is loaded.
@@ -172,7 +198,7 @@ impl Prepared {
         let models = Models::several(offers, Some(budget), args.idle(sources.len()))
             .map_err(|error| usage(error.to_string()))?;
         let models = with_adapters(models, sources)?;
-        Ok(Prepared { models, plans, budget: Some(budget) })
+        Ok(Prepared { models, plans, budget: Some(budget), alone: None })
     }
 }
 

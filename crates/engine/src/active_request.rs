@@ -41,7 +41,7 @@ impl ActiveRequest {
     /// The prompt is moved out: the scheduler has it.
     pub(crate) fn new(accepted: QueuedRequest, forced_max: usize) -> (ActiveRequest, Vec<u32>) {
         let QueuedRequest { mut request, sampling, accepted_at, events, .. } = accepted;
-        let sampler = Sampler::new(sampling, &request.prompt);
+        let sampler = Sampler::continued(sampling, &request.prompt, request.num_continued);
         let prompt = std::mem::take(&mut request.prompt);
         let request = ActiveRequest {
             request,

@@ -60,10 +60,17 @@ struct Cut {
 impl Sampler {
     /// A sampler for a sequence that starts with `prompt`.
     pub fn new(sampling: Sampling, prompt: &[u32]) -> Sampler {
+        Sampler::continued(sampling, prompt, 0)
+    }
+
+    /// A sampler for a sequence that starts with `prompt`, whose last `num_continued` tokens were generated.
+    pub fn continued(sampling: Sampling, prompt: &[u32], num_continued: usize) -> Sampler {
         let mut sampler = Sampler { sampling, seen: HashMap::new(), logits: Vec::new() };
         if sampler.has_penalties() {
             sampler.seen.extend(prompt.iter().map(|&token| (token, 0)));
         }
+        let generated = &prompt[prompt.len() - num_continued.min(prompt.len())..];
+        generated.iter().for_each(|&token| sampler.commit(token));
         sampler
     }
 

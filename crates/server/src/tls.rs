@@ -147,7 +147,7 @@ impl Tls {
     }
 
     /// What a new connection is served by.
-    fn config(&self) -> Arc<ServerConfig> {
+    pub fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).config)
     }
 

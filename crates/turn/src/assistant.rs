@@ -60,6 +60,11 @@ impl Assistant {
         self.table.vocab()
     }
 
+    /// Its tokens as constraints are compiled for them.
+    pub fn table(&self) -> &Arc<TokenTable> {
+        &self.table
+    }
+
     /// Compiles rules for the tools of a conversation, as [`TurnConstraint::compile`] does.
     ///
     /// Errors: a schema or grammar that is refused, a tool choice that cannot be met, too much at once.

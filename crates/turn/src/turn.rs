@@ -256,6 +256,7 @@ impl<'a> PreparedTurn<'a> {
             priority: options.priority,
             deadline: options.deadline,
             is_private: options.is_private,
+            ..Request::default()
         };
         let is_constrained = self.constraint.is_some();
         let decoder = TurnDecoder::new(Arc::clone(vocab), self.conversation, options, is_constrained);

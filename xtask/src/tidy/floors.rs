@@ -34,6 +34,7 @@ pub const ROOMS: &[Room] = &[
         "cli",
         &[
             "server",
+            "worker",
             "gateway",
             "eval",
             "agent",
@@ -57,6 +58,7 @@ pub const ROOMS: &[Room] = &[
         ],
     ),
     room(6, "server", &["guard", "gateway", "govern", "turn", "api", "harmony"]),
+    room(6, "worker", &["engine", "constrain", "harmony"]),
     room(6, "eval", &["tools", "harmony"]),
     room(5, "agent", &["turn", "tools", "harmony"]),
     room(5, "guard", &["turn", "harmony"]),

@@ -1,5 +1,6 @@
 //! Flags of `gptoss serve`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -55,6 +56,17 @@ pub struct ServeArgs {
     /// Let in only clients with a certificate of these authorities: PEM. Keys are asked for as without it
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_client_ca: Option<PathBuf>,
+    /// Speak vLLM's gRPC protocol there too, such as 127.0.0.1:8001, so that NVIDIA Dynamo and other routers
+    /// take the server as a worker. It asks for no key: an address that other machines reach needs --grpc-tls
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub grpc: Option<SocketAddr>,
+    /// Speak TLS at --grpc, with the certificate of --tls-cert, to clients of --tls-client-ca alone
+    #[arg(long, requires = "grpc", requires = "tls_client_ca")]
+    pub grpc_tls: bool,
+    /// Write the tokenizer, its template and the configuration to this folder, from which routers of --grpc
+    /// read them [default: the model's own folder; of the demo or a GGUF file one that goes with the server]
+    #[arg(long, value_name = "DIR", requires = "grpc")]
+    pub grpc_model_dir: Option<PathBuf>,
     /// Seconds without use after which a model is unloaded; 0 is never [default: 0 for one model, 1800 for
     /// each of several]
     #[arg(long, value_name = "SECONDS")]

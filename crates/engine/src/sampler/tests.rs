@@ -224,3 +224,27 @@ fn the_most_probable_are_in_the_order_of_the_cuts() {
     assert_eq!(ids(4), [1, 2, 5, 4]);
     assert_eq!(ids(9), [1, 2, 5, 4, 0]);
 }
+
+#[test]
+fn what_another_engine_generated_is_counted_as_generated() {
+    let params = SamplingParams {
+        temperature: 0.0,
+        presence_penalty: 0.5,
+        frequency_penalty: 0.25,
+        repetition_penalty: 1.1,
+        ..SamplingParams::default()
+    };
+    let row = [1.0, 1.2, 1.4, 0.9, 1.1, 1.3];
+    let mut alone = Sampler::new(parse(params.clone(), row.len()), &[0, 3]);
+    let mut told = Vec::new();
+    for position in 0..12 {
+        // The row is the same each time: penalties alone make the order.
+        let mut after =
+            Sampler::continued(parse(params.clone(), row.len()), &[&[0, 3], &*told].concat(), told.len());
+        let token = alone.free(&row, position).token;
+        assert_eq!(after.free(&row, position).token, token, "after {told:?}");
+        alone.commit(token);
+        told.push(token);
+    }
+    assert!(told.iter().collect::<std::collections::BTreeSet<_>>().len() > 3, "{told:?}");
+}

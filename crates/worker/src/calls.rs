@@ -1,0 +1,159 @@
+//! Which method of which service a call is, and what answers it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::stream::Stream;
+use hyper::body::Incoming;
+use prost::Message;
+use tonic::body::Body;
+use tonic::server::{Grpc, ServerStreamingService, UnaryService};
+use tonic::{Request, Response, Status};
+use tonic_prost::ProstCodec;
+
+use crate::control;
+use crate::generation::Generation;
+use crate::health;
+use crate::limits::MESSAGE_BYTES_MAX;
+use crate::parse::parse;
+use crate::wire::Opaque;
+use crate::wire::control::{AbortRequest, IsPausedResponse, IsSleepingResponse};
+use crate::wire::health::HealthCheckRequest;
+use crate::wire::inference::GenerateRequest;
+use crate::worker::Worker;
+
+/// An answer that is still to come.
+type Coming<T> = Pin<Box<dyn Future<Output = Result<Response<T>, Status>> + Send>>;
+/// Messages of an answer.
+type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// A response that is still to come.
+type Answering = Pin<Box<dyn Future<Output = hyper::Response<Body>> + Send>>;
+
+/// Answers a call.
+pub(crate) fn answer(worker: &Arc<Worker>, call: hyper::Request<Incoming>) -> Answering {
+    let owner = Arc::clone(worker);
+    match call.uri().path() {
+        "/vllm.Inference/GenerateStream" => {
+            let begin = |request| async move { Ok(generation(owner, request).await?.stream()) };
+            streaming(call, begin)
+        }
+        "/vllm.Inference/Generate" => {
+            unary(call, |request| async move { generation(owner, request).await?.whole().await })
+        }
+        "/vllm.Control/Abort" => unary(call, |request: AbortRequest| async move {
+            request.request_ids.iter().for_each(|id| owner.running.abort(id));
+            Ok(Opaque {})
+        }),
+        "/vllm.Control/GetServerInfo" => known(call, Ok(control::server_info(worker))),
+        "/vllm.Control/GetModelInfo" => known(call, Ok(control::model_info(worker))),
+        "/vllm.Control/GetKvEventSources" => known(call, Ok(control::kv_event_sources(worker))),
+        "/vllm.Control/ListLoras" => known(call, Ok(control::loras(worker))),
+        "/vllm.Control/IsPaused" => known(call, Ok(IsPausedResponse { paused: false })),
+        "/vllm.Control/IsSleeping" => known(call, Ok(IsSleepingResponse { sleeping: false })),
+        "/vllm.Control/Shutdown" => known::<Opaque>(call, Err(control::shutdown())),
+        "/grpc.health.v1.Health/Watch" => {
+            let watch =
+                |request: HealthCheckRequest| async move { Ok(health::watch(&owner, &request.service)) };
+            streaming(call, watch)
+        }
+        "/grpc.health.v1.Health/Check" => {
+            let check = |request: HealthCheckRequest| async move { health::check(&owner, &request.service) };
+            unary(call, check)
+        }
+        other => {
+            let status = Status::unimplemented(format!("{other} is not offered here"));
+            Box::pin(async { status.into_http() })
+        }
+    }
+}
+
+/// Begins what a request asks for. Reading it may take a while, and others wait for this thread.
+///
+/// Errors: what is wrong with it, or why it is not taken now.
+async fn generation(worker: Arc<Worker>, request: GenerateRequest) -> Result<Generation, Status> {
+    let begin = move || Generation::start(&worker, parse(&worker, request, Instant::now())?);
+    let begun = tokio::task::spawn_blocking(begin).await;
+    Ok(begun.map_err(|_| Status::internal("reading the request broke off"))??)
+}
+
+fn known<A>(call: hyper::Request<Incoming>, answer: Result<A, Status>) -> Answering
+where
+    A: Message + Default + 'static,
+{
+    unary(call, |_: Opaque| async { answer })
+}
+
+fn unary<Q, A, F>(call: hyper::Request<Incoming>, method: impl FnOnce(Q) -> F + Send + 'static) -> Answering
+where
+    Q: Message + Default + 'static,
+    A: Message + Default + 'static,
+    F: Future<Output = Result<A, Status>> + Send + 'static,
+{
+    let method: Once<Q, A> = Once(Some(Box::new(move |request| {
+        let answer = method(request);
+        Box::pin(async move { answer.await.map(Response::new) })
+    })));
+    Box::pin(async move { grpc::<A, Q>().unary(method, call).await })
+}
+
+fn streaming<Q, A, F, S>(
+    call: hyper::Request<Incoming>,
+    method: impl FnOnce(Q) -> F + Send + 'static,
+) -> Answering
+where
+    Q: Message + Default + 'static,
+    A: Message + Default + 'static,
+    F: Future<Output = Result<S, Status>> + Send + 'static,
+    S: Stream<Item = Result<A, Status>> + Send + 'static,
+{
+    let method: Streamed<Q, A> = Streamed(Once(Some(Box::new(move |request| {
+        let answer = method(request);
+        Box::pin(async move { answer.await.map(|stream| Response::new(Box::pin(stream) as Messages<A>)) })
+    }))));
+    Box::pin(async move { grpc::<A, Q>().server_streaming(method, call).await })
+}
+
+fn grpc<A, Q>() -> Grpc<ProstCodec<A, Q>>
+where
+    A: Message + Default + 'static,
+    Q: Message + Default + 'static,
+{
+    Grpc::new(ProstCodec::default()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+/// A method that answers one call.
+struct Once<Q, T>(Option<Box<dyn FnOnce(Q) -> Coming<T> + Send>>);
+
+impl<Q, T: 'static> Once<Q, T> {
+    fn answer(&mut self, request: Request<Q>) -> Coming<T> {
+        match self.0.take() {
+            Some(method) => method(request.into_inner()),
+            None => Box::pin(async { Err(Status::internal("a method was called twice")) }),
+        }
+    }
+}
+
+impl<Q, A: 'static> UnaryService<Q> for Once<Q, A> {
+    type Response = A;
+    type Future = Coming<A>;
+
+    fn call(&mut self, request: Request<Q>) -> Coming<A> {
+        self.answer(request)
+    }
+}
+
+/// A method whose answer is several messages.
+struct Streamed<Q, A>(Once<Q, Messages<A>>);
+
+impl<Q, A: 'static> ServerStreamingService<Q> for Streamed<Q, A> {
+    type Response = A;
+    type ResponseStream = Messages<A>;
+    type Future = Coming<Messages<A>>;
+
+    fn call(&mut self, request: Request<Q>) -> Coming<Messages<A>> {
+        self.0.answer(request)
+    }
+}

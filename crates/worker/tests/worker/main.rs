@@ -1,0 +1,8 @@
+//! The worker through the vendor's own client bindings: over the demo model, and over an engine that the test
+//! plays.
+
+mod answers;
+mod fixture;
+mod refusals;
+mod stopping;
+mod tls;
