@@ -91,13 +91,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     let gateway = ServedGateway::open(args, filter.as_ref())?;
     let Prepared { models, plans, budget, alone } = prepared(args)?;
     let worker = worker.map(|worker| worker.of(args, &plans, alone)).transpose()?;
-    let (log, written): (Log, _) = match args.quiet {
-        true => (Arc::new(|_| {}), None),
-        false => {
-            let (log, written) = serve_log::start(io::stderr());
-            (log, Some(written))
-        }
-    };
+    let (log, written) = lines_of_log(args.quiet);
     let format = log_format(args.log_format);
     let lines = Arc::clone(&log);
     let notices: Log = Arc::new(move |message| lines(&format.notice(message)));
@@ -144,6 +138,15 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
         written.wait(LOG_PATIENCE);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where lines of log go, and who waits for the last of them.
+fn lines_of_log(is_quiet: bool) -> (Log, Option<serve_log::Written>) {
+    if is_quiet {
+        return (Arc::new(|_| {}), None);
+    }
+    let (log, written) = serve_log::start(io::stderr());
+    (log, Some(written))
 }
 
 /// What can be read again is, at the operator's word.

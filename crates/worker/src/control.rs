@@ -3,7 +3,7 @@
 use tonic::Status;
 
 use crate::wire::control::{
-    KvEventSource, KvEventSources, ListLorasResponse, LoraAdapter, ModelInfo, ParallelismInfo, ServerInfo,
+    AboutModel, AboutServer, KvEventSource, KvEventSources, ListLorasResponse, LoraAdapter, Parallelism,
 };
 use crate::worker::{KvEvents, Worker, WorkerAdapter};
 
@@ -12,13 +12,13 @@ const PROTO_VERSION: &str = "0.6.0";
 /// What routers know this protocol by.
 const API_VERSION: &str = "vllm";
 
-pub(crate) fn server_info(worker: &Worker) -> ServerInfo {
+pub(crate) fn server_info(worker: &Worker) -> AboutServer {
     let model = &worker.model;
-    ServerInfo {
+    AboutServer {
         engine_version: concat!("gptoss-", env!("CARGO_PKG_VERSION")).to_owned(),
         api_version: API_VERSION.to_owned(),
         instance_id: worker.instance.clone(),
-        parallelism: Some(ParallelismInfo {
+        parallelism: Some(Parallelism {
             tensor_parallel_size: 1,
             pipeline_parallel_size: 1,
             data_parallel_size: 1,
@@ -38,9 +38,9 @@ pub(crate) fn server_info(worker: &Worker) -> ServerInfo {
     }
 }
 
-pub(crate) fn model_info(worker: &Worker) -> ModelInfo {
+pub(crate) fn model_info(worker: &Worker) -> AboutModel {
     let model = &worker.model;
-    ModelInfo {
+    AboutModel {
         model_id: model.folder.to_string_lossy().into_owned(),
         served_model_name: model.name.clone(),
         served_model_aliases: model.aliases.clone(),

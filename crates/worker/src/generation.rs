@@ -11,8 +11,7 @@ use crate::parse::{Asked, Telling};
 use crate::running::Entered;
 use crate::speech::{Speech, Told};
 use crate::wire::inference::{
-    CandidateTokenInfo, Finish, FinishInfo, GenerateResponse, PromptInfo, SequenceOutput, StopReason,
-    TokenInfo,
+    AboutFinish, AboutPrompt, Finish, GenerateResponse, RankedToken, RankedTokens, SequenceOutput, StopReason,
 };
 use crate::worker::Worker;
 
@@ -24,7 +23,7 @@ pub(crate) struct Generation {
     telling: Telling,
     own_stops: [u32; 3],
     /// What the first message tells of the prompt.
-    prompt: Option<PromptInfo>,
+    prompt: Option<AboutPrompt>,
     num_tokens: usize,
     stop: Option<StopReason>,
     /// What the last token tells, until the end is known: who was told it without the end would go on behind
@@ -46,7 +45,7 @@ impl Generation {
         }
         let events = worker.model.engine.submit(request)?;
         let entered = worker.running.enter(&id, events.canceller());
-        let prompt = PromptInfo {
+        let prompt = AboutPrompt {
             num_prompt_tokens: count(telling.num_prompt_tokens),
             token_ids: telling.prompt_ids.clone().unwrap_or_default(),
         };
@@ -156,9 +155,9 @@ impl Generation {
         self.speech.push(id, is_stop, token)
     }
 
-    fn finish(&mut self, reason: Finish, usage: Option<Usage>) -> FinishInfo {
+    fn finish(&mut self, reason: Finish, usage: Option<Usage>) -> AboutFinish {
         let cached = usage.map_or(self.cached, |usage| usage.cached_tokens);
-        FinishInfo {
+        AboutFinish {
             num_output_tokens: count(self.num_tokens),
             finish_reason: reason.into(),
             stop_reason: self.stop.take().filter(|_| reason == Finish::Stop),
@@ -166,7 +165,7 @@ impl Generation {
         }
     }
 
-    fn message(&mut self, told: Told<Token>, finish_info: Option<FinishInfo>) -> GenerateResponse {
+    fn message(&mut self, told: Told<Token>, finish_info: Option<AboutFinish>) -> GenerateResponse {
         let Told { tokens, text, .. } = told;
         let mut outputs = SequenceOutput {
             text: if self.telling.text { text } else { String::new() },
@@ -204,14 +203,14 @@ fn rank(token: &Token) -> u32 {
 }
 
 /// The best tokens but the chosen one.
-fn candidates(token: &Token, top: usize) -> CandidateTokenInfo {
-    let info = |(place, other): (usize, &TokenLogprob)| TokenInfo {
+fn candidates(token: &Token, top: usize) -> RankedTokens {
+    let info = |(place, other): (usize, &TokenLogprob)| RankedToken {
         id: other.id,
         logprob: other.logprob as f32,
         rank: count(place + 1),
     };
     let others = token.top.iter().enumerate().take(top).filter(|(_, other)| other.id != token.id);
-    CandidateTokenInfo { tokens: others.map(info).collect() }
+    RankedTokens { tokens: others.map(info).collect() }
 }
 
 /// A number of tokens as the wire has it.

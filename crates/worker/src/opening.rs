@@ -14,8 +14,12 @@ pub(crate) fn turn_start(vocab: &Vocab, prompt: &[u32]) -> Option<usize> {
     for (index, &id) in prompt.iter().enumerate() {
         match vocab.token(id) {
             Some(Token::Control(Control::Start)) => {
-                let after = after_assistant(vocab, prompt, index + 1);
-                turn = after.map(|after| turn.unwrap_or(after));
+                turn = match role_at(vocab, prompt, index + 1) {
+                    Role::Assistant(after) => turn.or(Some(after)),
+                    // What was generated may end anywhere.
+                    Role::Begun => turn,
+                    Role::Other => None,
+                };
             }
             Some(Token::Control(Control::Return | Control::Call | Control::EndOfText)) => turn = None,
             _ => {}
@@ -24,20 +28,29 @@ pub(crate) fn turn_start(vocab: &Vocab, prompt: &[u32]) -> Option<usize> {
     turn
 }
 
-/// Where the role that begins at `from` ends, when it is the assistant's.
-fn after_assistant(vocab: &Vocab, prompt: &[u32], from: usize) -> Option<usize> {
+/// Who speaks in a message.
+enum Role {
+    /// The assistant, whose name ends before this token.
+    Assistant(usize),
+    /// The prompt ends in what may become the assistant's name.
+    Begun,
+    Other,
+}
+
+/// The role whose name begins at `from`.
+fn role_at(vocab: &Vocab, prompt: &[u32], from: usize) -> Role {
     let mut role = Vec::new();
     for (index, &id) in prompt.iter().enumerate().skip(from) {
-        let Some(Token::Text(text)) = vocab.token(id) else { return None };
+        let Some(Token::Text(text)) = vocab.token(id) else { return Role::Other };
         role.extend_from_slice(vocab.bytes(text));
         if role == ASSISTANT {
-            return Some(index + 1);
+            return Role::Assistant(index + 1);
         }
         if !ASSISTANT.starts_with(&role) {
-            return None;
+            return Role::Other;
         }
     }
-    None
+    Role::Begun
 }
 
 /// Places from which another prompt is likely to part from this one: where messages begin, the first two and
@@ -88,6 +101,8 @@ mod tests {
         let asked = "<|start|>user<|message|>Hi<|end|><|start|>assistant";
         check(asked, "");
         check(asked, "<|channel|>analysis<|message|>Hm");
+        check(asked, "<|channel|>analysis<|message|>Hm<|end|><|start|>");
+        check(asked, "<|channel|>analysis<|message|>Hm<|end|><|start|>assist");
         check(asked, "<|channel|>analysis<|message|>Hm<|end|><|start|>assistant<|channel|>final<|message|>A");
         let history = "<|start|>user<|message|>1<|end|><|start|>assistant<|channel|>final<|message|>2<|end|>";
         check(&format!("{history}{asked}"), "<|channel|>final");

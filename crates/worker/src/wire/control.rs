@@ -1,7 +1,7 @@
 //! The messages of `vllm.Control`, as far as it is answered.
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct ServerInfo {
+pub(crate) struct AboutServer {
     #[prost(string, tag = "1")]
     pub(crate) engine_version: String,
     #[prost(string, tag = "2")]
@@ -9,7 +9,7 @@ pub(crate) struct ServerInfo {
     #[prost(string, tag = "3")]
     pub(crate) instance_id: String,
     #[prost(message, optional, tag = "4")]
-    pub(crate) parallelism: Option<ParallelismInfo>,
+    pub(crate) parallelism: Option<Parallelism>,
     #[prost(uint32, tag = "5")]
     pub(crate) max_model_len: u32,
     #[prost(uint32, tag = "6")]
@@ -29,7 +29,7 @@ pub(crate) struct ServerInfo {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct ParallelismInfo {
+pub(crate) struct Parallelism {
     #[prost(uint32, tag = "1")]
     pub(crate) tensor_parallel_size: u32,
     #[prost(uint32, tag = "2")]
@@ -47,7 +47,7 @@ pub(crate) struct ParallelismInfo {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct ModelInfo {
+pub(crate) struct AboutModel {
     /// A folder in the Hugging Face layout, for whoever renders and tokenizes.
     #[prost(string, tag = "1")]
     pub(crate) model_id: String,

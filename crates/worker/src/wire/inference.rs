@@ -181,13 +181,13 @@ pub(crate) struct KvCacheParameters {
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct GenerateResponse {
     #[prost(message, optional, tag = "1")]
-    pub(crate) prompt_info: Option<PromptInfo>,
+    pub(crate) prompt_info: Option<AboutPrompt>,
     #[prost(message, optional, tag = "2")]
     pub(crate) outputs: Option<SequenceOutput>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct PromptInfo {
+pub(crate) struct AboutPrompt {
     #[prost(uint32, tag = "1")]
     pub(crate) num_prompt_tokens: u32,
     #[prost(uint32, repeated, tag = "2")]
@@ -209,19 +209,19 @@ pub(crate) struct SequenceOutput {
     #[prost(uint32, repeated, tag = "6")]
     pub(crate) ranks: Vec<u32>,
     #[prost(message, repeated, tag = "7")]
-    pub(crate) candidate_tokens: Vec<CandidateTokenInfo>,
+    pub(crate) candidate_tokens: Vec<RankedTokens>,
     #[prost(message, optional, tag = "8")]
-    pub(crate) finish_info: Option<FinishInfo>,
+    pub(crate) finish_info: Option<AboutFinish>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct CandidateTokenInfo {
+pub(crate) struct RankedTokens {
     #[prost(message, repeated, tag = "1")]
-    pub(crate) tokens: Vec<TokenInfo>,
+    pub(crate) tokens: Vec<RankedToken>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct TokenInfo {
+pub(crate) struct RankedToken {
     #[prost(uint32, tag = "1")]
     pub(crate) id: u32,
     #[prost(float, tag = "2")]
@@ -231,7 +231,7 @@ pub(crate) struct TokenInfo {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct FinishInfo {
+pub(crate) struct AboutFinish {
     #[prost(uint32, tag = "1")]
     pub(crate) num_output_tokens: u32,
     #[prost(enumeration = "Finish", tag = "2")]
