@@ -47,6 +47,7 @@ pub fn run(args: &BatchArgs) -> Result<ExitCode> {
         no_date: args.no_date,
         alias: &args.alias,
         idle: None,
+        kv_events: None,
     };
     let source = NamedSource { name: served_name(&opened.source), opened };
     let prepared = Prepared::one(&serving, &source)?;

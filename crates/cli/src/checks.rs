@@ -17,7 +17,7 @@ use crate::named_model::NamedModel;
 use crate::otlp::Collector;
 use crate::served_gateway::ServedGateway;
 use crate::served_models::Prepared;
-use crate::{functions, serve, served_guard, served_rules, served_tls};
+use crate::{functions, kv_events, serve, served_guard, served_rules, served_tls};
 
 /// What `serve` would stumble over.
 pub fn of_serve(args: &ServeArgs) -> Vec<Finding> {
@@ -33,6 +33,7 @@ pub fn of_serve(args: &ServeArgs) -> Vec<Finding> {
     }
     findings.push(exposure(args));
     findings.extend(tls(args));
+    findings.extend(kv_events(args));
     findings.extend(args.api_key_file.as_deref().map(|file| keys(args, file)));
     findings.extend(args.govern.as_deref().map(|file| rules(args, file)));
     let folders = [("state folder", &args.state_dir), ("prompt folder", &args.engine.kv_disk)];
@@ -53,6 +54,18 @@ fn tls(args: &ServeArgs) -> Option<Finding> {
     Some(match warnings.is_empty() {
         true => Finding::ok("TLS", "the certificate and its key can be used".to_owned()),
         false => Finding::warn("TLS", warnings.join("; "), "give another certificate or key"),
+    })
+}
+
+/// Whether events of the cache can be told, and who could read them.
+fn kv_events(args: &ServeArgs) -> Option<Finding> {
+    let address = args.kv_events?.0;
+    Some(match (kv_events::check(args), kv_events::warning(args)) {
+        (Err(error), _) => Finding::of_error("KV events", &error),
+        (Ok(()), Some(warning)) => {
+            Finding::warn("KV events", warning, "give an address that routers alone reach")
+        }
+        (Ok(()), None) => Finding::ok("KV events", format!("they are told at {address}")),
     })
 }
 

@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
-use gptoss_engine::{Engine, EngineHandle, EngineOptions, Failure, KvPlan, PrefixDisk, watch};
+use gptoss_engine::{Engine, EngineHandle, EngineOptions, Failure, KvEventSender, KvPlan, PrefixDisk, watch};
 use gptoss_gpu::Device;
 use gptoss_gpu::prove::class_of;
 use gptoss_model::{CHUNK_TOKENS_MAX, Model, ModelConfig};
@@ -109,7 +109,8 @@ pub fn start(
     running(engine.spawn().context("cannot start the engine's thread")?)
 }
 
-/// As [`start`]; a model on a card is opened and loaded again when the card was lost, which is said.
+/// As [`start`], with somebody who is told of kept blocks, if there is one; a model on a card is opened and
+/// loaded again when the card was lost, which is said.
 ///
 /// Errors: as [`start`].
 pub fn start_lasting(
@@ -118,12 +119,18 @@ pub fn start_lasting(
     compute: &ComputeArgs,
     args: &EngineArgs,
     options: EngineOptions,
+    events: Option<KvEventSender>,
 ) -> Result<RunningEngine> {
+    let telling = |engine: Engine, events: Option<KvEventSender>| match events {
+        Some(events) => engine.with_kv_events(events),
+        None => engine,
+    };
     let Some(card) = model.device().map(|device| device.description().clone()) else {
-        return start(model, opened, compute, args, options);
+        let engine = telling(engine(model, opened, compute, args, options)?, events);
+        return running(engine.spawn().context("cannot start the engine's thread")?);
     };
     let class = device_class(&model)?;
-    let engine = engine(model, opened, compute, args, options)?;
+    let engine = telling(engine(model, opened, compute, args, options)?, events.clone());
     let (source, args) = (opened.source.clone(), args.clone());
     // With `auto` another card or the processor would do, and neither is what was planned for.
     let device = DeviceArg::Card(card.choice());
@@ -137,7 +144,8 @@ pub fn start_lasting(
         let model = opened.load(&compute, options.max_context, Some(&kv))?;
         // Another driver may have come with the reset.
         ensure!(device_class(&model)? == class, "{} is not of class {class} any more", card.name);
-        self::engine(Arc::new(model), &opened, &compute, &args, options)
+        let engine = self::engine(Arc::new(model), &opened, &compute, &args, options)?;
+        Ok(telling(engine, events.clone()))
     };
     let remake = move |lost: &Failure| {
         // Nobody is left to be told when these cannot be written.

@@ -43,6 +43,7 @@ mod input;
 mod inspect;
 mod interrupt;
 mod key;
+mod kv_events;
 mod last_used;
 mod launch;
 mod list;

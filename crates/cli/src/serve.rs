@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result};
+use gptoss_engine::KvEventSender;
 use gptoss_guard::Guard;
 use gptoss_server::{
     App, CorsOrigin, Governance, Keys, Limits, Log, LogFormat, Prompts, ReasoningField, Tls, ToolHost, bind,
@@ -30,6 +31,7 @@ use crate::audit_forward::AuditForward;
 use crate::crash;
 use crate::failure::usage;
 use crate::interrupt::EXIT_INTERRUPTED;
+use crate::kv_events;
 use crate::machine;
 use crate::memory_budget;
 use crate::model_source::{ModelSource, Opened};
@@ -458,11 +460,11 @@ pub fn adapters(args: &ServeArgs) -> Result<Vec<String>> {
 ///
 /// Errors: as [`Prepared::several`].
 pub fn prepared_unloaded(args: &ServeArgs) -> Result<Prepared> {
-    Prepared::several(&serving(args), &sources(args, Opened::from_argument)?)
+    Prepared::several(&serving(args, None), &sources(args, Opened::from_argument)?)
 }
 
 /// The flags that say how models are served.
-fn serving(args: &ServeArgs) -> Serving<'_> {
+fn serving<'a>(args: &'a ServeArgs, kv_events: Option<&'a KvEventSender>) -> Serving<'a> {
     Serving {
         compute: &args.compute,
         engine: &args.engine,
@@ -470,6 +472,7 @@ fn serving(args: &ServeArgs) -> Serving<'_> {
         no_date: args.no_date,
         alias: &args.alias,
         idle: args.model_idle,
+        kv_events,
     }
 }
 
@@ -479,9 +482,11 @@ fn prepared(args: &ServeArgs) -> Result<Prepared> {
     for caveat in sources.iter().filter_map(|source| source.opened.source.caveat()) {
         writeln!(io::stderr(), "note: {caveat}")?;
     }
+    let events = kv_events::open(args)?;
+    let serving = serving(args, events.as_ref());
     match sources.as_slice() {
-        [one] => Prepared::one(&serving(args), one),
-        several => Prepared::several(&serving(args), several),
+        [one] => Prepared::one(&serving, one),
+        several => Prepared::several(&serving, several),
     }
 }
 

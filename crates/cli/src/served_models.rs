@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use gptoss_checkpoint::{Config, ExpertFormat};
-use gptoss_engine::{KvPlan, SEQUENCES_DEFAULT, SamplingParams};
+use gptoss_engine::{KvEventSender, KvPlan, SEQUENCES_DEFAULT, SamplingParams};
 use gptoss_harmony::Vocab;
 use gptoss_model::{DenseMode, MemoryPlan, Model, ModelConfig, StoreSizes, Term, parameters};
 use gptoss_server::{AdapterDoor, LoadedModel, ModelOffer, Models, ServedAdapter, ServedModel};
@@ -48,6 +48,8 @@ pub struct Serving<'a> {
     pub alias: &'a [String],
     /// After how many idle seconds a model leaves memory; 0 is never.
     pub idle: Option<u64>,
+    /// Who is told of kept blocks; for one model.
+    pub kv_events: Option<&'a KvEventSender>,
 }
 
 impl Serving<'_> {
@@ -245,6 +247,7 @@ struct Recipe {
     engine: EngineArgs,
     max_context: usize,
     no_date: bool,
+    kv_events: Option<KvEventSender>,
 }
 
 impl Recipe {
@@ -257,6 +260,7 @@ impl Recipe {
             engine: args.engine.clone(),
             max_context: context(args.context, opened.checkpoint.config(), &opened.source)?,
             no_date: args.no_date,
+            kv_events: args.kv_events.cloned(),
         })
     }
 
@@ -370,7 +374,8 @@ impl Recipe {
             };
             load().map_err(|error| format!("{error:#}"))
         };
-        let engine = engine_start::start_lasting(model, opened, &self.compute, &self.engine, options)?;
+        let (compute, events) = (&self.compute, self.kv_events.clone());
+        let engine = engine_start::start_lasting(model, opened, compute, &self.engine, options, events)?;
         let unload_adapter = move |id| {
             if let Some(model) = unloading.upgrade() {
                 model.unload_adapter(id);

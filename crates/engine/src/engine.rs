@@ -31,6 +31,7 @@ use crate::Error;
 use crate::active_request::{ActiveRequest, words};
 use crate::error::Failure;
 use crate::handle::{ChannelLimits, QueuedRequest};
+use crate::kv_events::{KvEventSender, KvTap};
 use crate::kv_plan::{EngineOptions, KvPlan};
 use crate::limits::{CACHE_POINTS_MAX, FETCH_TIME_MAX, FORCED_TOKENS_MAX};
 use crate::plan::{Chunk, Ended, Outcome, Plan, Save};
@@ -58,6 +59,8 @@ pub struct Engine {
     active: BTreeMap<u64, ActiveRequest>,
     drafter: Drafter,
     disk: Option<PrefixDisk>,
+    /// Who is told of blocks that are kept and forgotten.
+    kv_events: Option<KvTap>,
     /// Requests that wait for the disk, each with the moment at which it computes instead.
     fetching: BTreeMap<u64, Instant>,
     /// [`FETCH_TIME_MAX`]; tests are less patient.
@@ -99,6 +102,7 @@ impl Engine {
             active: BTreeMap::new(),
             drafter: Drafter::new(options.speculation),
             disk: None,
+            kv_events: None,
             fetching: BTreeMap::new(),
             fetch_time_max: FETCH_TIME_MAX,
             stats: EngineStats::default(),
@@ -111,6 +115,12 @@ impl Engine {
     /// The same engine with a folder in which kept places outlive it.
     pub fn with_disk(self, disk: PrefixDisk) -> Engine {
         Engine { disk: Some(disk), ..self }
+    }
+
+    /// The same engine, which tells of blocks that the prefix cache keeps and forgets.
+    pub fn with_kv_events(mut self, events: KvEventSender) -> Engine {
+        self.scheduler.cache_mut().tell_all();
+        Engine { kv_events: Some(events.tap()), ..self }
     }
 
     /// The model.
@@ -151,6 +161,7 @@ impl Engine {
             snapshots_used: self.scheduler.cache().num_used(),
             snapshots_total: self.scheduler.cache().num_total(),
             has_no_device: self.lost.is_some(),
+            kv_events: self.kv_events.as_ref().map(KvTap::counts).unwrap_or_default(),
             ..self.stats
         }
     }
@@ -212,6 +223,8 @@ impl Engine {
             return false;
         }
         let plan = self.schedule();
+        // What was forgotten is told before its blocks are written to.
+        self.tell_kv_events();
         self.announce(&plan);
         self.store.apply(&plan.moves());
         let started = Instant::now();
@@ -225,6 +238,7 @@ impl Engine {
         let outcomes = self.sample(&plan, logits);
         self.learn(&plan, &outcomes, started.elapsed());
         self.commit(plan, outcomes);
+        self.tell_kv_events();
         true
     }
 
@@ -290,6 +304,21 @@ impl Engine {
         let EngineStats { preemptions, prefill_tokens, prefix, .. } = self.stats();
         self.stats = EngineStats { preemptions, prefill_tokens, prefix, ..self.stats };
         self.scheduler = Scheduler::new(capacity(&self.model, &self.options, &self.plan));
+        if self.kv_events.is_some() {
+            self.scheduler.cache_mut().tell_all();
+            self.tell_kv_events();
+        }
+    }
+
+    /// Hands over what has happened to kept blocks. When some of it was lost, everything is told anew as soon
+    /// as there is room.
+    fn tell_kv_events(&mut self) {
+        let Some(sender) = &mut self.kv_events else { return };
+        let cache = self.scheduler.cache_mut();
+        if sender.may_begin_anew() {
+            cache.tell_all();
+        }
+        sender.send(cache.take_events());
     }
 
     /// Plans the next step, with drafts.

@@ -17,6 +17,8 @@ mod constraint;
 mod engine;
 mod error;
 mod handle;
+mod kv_events;
+mod kv_journal;
 mod kv_plan;
 pub mod limits;
 mod plan;
@@ -37,6 +39,9 @@ pub use engine::Engine;
 pub use error::{Class, Error, Failure};
 pub use handle::{
     Canceller, ChannelLimits, EngineHandle, EventSender, EventStream, Inbox, QueuedRequest, channel,
+};
+pub use kv_events::{
+    KvEvent, KvEventBatch, KvEventCounts, KvEventReceiver, KvEventSender, KvSubscribers, kv_event_channel,
 };
 pub use kv_plan::{EngineOptions, KvPlan, SEQUENCES_DEFAULT, Speculation};
 pub use limits::Sampling;

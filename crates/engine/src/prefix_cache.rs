@@ -18,6 +18,8 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use gptoss_model::BLOCK_TOKENS;
 
 use crate::block_pool::{BlockPool, SlotPool};
+use crate::kv_events::KvEvent;
+use crate::kv_journal::KvJournal;
 use crate::request::Owner;
 use crate::stats::PrefixStats;
 
@@ -38,10 +40,14 @@ pub(crate) struct PrefixCache {
     held: HashMap<u32, u32>,
     clock: u64,
     stats: PrefixStats,
+    /// What is told of blocks that come and go, where somebody listens.
+    journal: Option<KvJournal>,
 }
 
 struct Entry {
     owner: Owner,
+    /// Whether its blocks are told of.
+    is_told: bool,
     tokens: Box<[u32]>,
     blocks: Vec<u32>,
     /// The hash after 0, 1, 2, ... full blocks.
@@ -69,7 +75,22 @@ impl PrefixCache {
             held: HashMap::new(),
             clock: 0,
             stats: PrefixStats::default(),
+            journal: None,
         }
+    }
+
+    /// Tells of blocks that come and go from now on, and of all that are here, in the order of their use.
+    pub(crate) fn tell_all(&mut self) {
+        let mut journal = KvJournal::default();
+        let mut told: Vec<&Entry> = self.entries.iter().flatten().filter(|entry| entry.is_told).collect();
+        told.sort_by_key(|entry| entry.last_used);
+        told.iter().for_each(|entry| journal.kept(&entry.chain, &entry.tokens, &entry.owner.tenant));
+        self.journal = Some(journal);
+    }
+
+    /// What has happened to blocks since this was asked before.
+    pub(crate) fn take_events(&mut self) -> Vec<KvEvent> {
+        self.journal.as_mut().map(KvJournal::take).unwrap_or_default()
     }
 
     pub(crate) fn stats(&self) -> PrefixStats {
@@ -176,13 +197,16 @@ impl PrefixCache {
     }
 
     /// Keeps the beginning `tokens`, whose full layers are in `blocks`. The slot whose snapshot has to be
-    /// taken now; None when it is kept already, too short, or there is no slot at all.
+    /// taken now; None when it is kept already, too short, or there is no slot at all. What is private is
+    /// told to nobody, and an adapter's neither: who listens knows adapters by names, which are above this
+    /// room.
     pub(crate) fn keep(
         &mut self,
         owner: &Owner,
         tokens: &[u32],
         blocks: &[u32],
         pool: &mut BlockPool,
+        is_private: bool,
     ) -> Option<u32> {
         if tokens.len() < PREFIX_TOKENS_MIN {
             return None;
@@ -207,8 +231,13 @@ impl PrefixCache {
         }
         self.by_hash.entry(hash).or_default().push(slot);
         chain.iter().for_each(|&hash| *self.known.entry(hash).or_insert(0) += 1);
+        let is_told = !is_private && owner.adapter.is_none();
+        if let Some(journal) = self.journal.as_mut().filter(|_| is_told) {
+            journal.kept(&chain, tokens, &owner.tenant);
+        }
+        let owner = owner.clone();
         self.entries[slot as usize] =
-            Some(Entry { owner: owner.clone(), tokens: tokens.into(), blocks, chain, last_used: 0 });
+            Some(Entry { owner, is_told, tokens: tokens.into(), blocks, chain, last_used: 0 });
         self.touch(slot);
         Some(slot)
     }
@@ -249,6 +278,9 @@ impl PrefixCache {
             }
         }
         entry.chain.iter().for_each(|&hash| uncount(&mut self.known, hash));
+        if let Some(journal) = self.journal.as_mut().filter(|_| entry.is_told) {
+            journal.removed(&entry.chain);
+        }
         self.slots.give_back(slot);
     }
 
@@ -328,7 +360,7 @@ mod tests {
         fn keep(&mut self, name: &str, tokens: &[u32]) -> Option<u32> {
             let blocks: Vec<u32> =
                 (0..tokens.len().div_ceil(BLOCK_TOKENS)).map(|_| self.pool.take().expect("free")).collect();
-            let slot = self.cache.keep(&owner(name), tokens, &blocks, &mut self.pool);
+            let slot = self.cache.keep(&owner(name), tokens, &blocks, &mut self.pool, false);
             blocks.iter().for_each(|&block| self.pool.give_back(block));
             self.pool.check(self.cache.held_blocks()).expect("all are accounted for");
             assert_eq!(self.pool.num_free() + self.cache.num_blocks(), self.pool.total());

@@ -132,6 +132,10 @@ impl Scheduler {
         &self.cache
     }
 
+    pub(crate) fn cache_mut(&mut self) -> &mut PrefixCache {
+        &mut self.cache
+    }
+
     /// Makes room for a place that comes from elsewhere: its blocks and its snapshot, to be filled before the
     /// next step. None, and nothing has been forgotten for it, when it would not be kept or there is no room
     /// to give without taking it from a running sequence.
@@ -152,7 +156,7 @@ impl Scheduler {
             }
         }
         let is_whole = blocks.len() == needed;
-        let kept = is_whole.then(|| self.cache.keep(owner, tokens, &blocks, &mut self.pool)).flatten();
+        let kept = is_whole.then(|| self.cache.keep(owner, tokens, &blocks, &mut self.pool, false)).flatten();
         // The cache holds them now, or nobody.
         blocks.iter().for_each(|&block| self.pool.give_back(block));
         kept.map(|snapshot| (blocks, snapshot))
@@ -369,12 +373,14 @@ impl Scheduler {
         let inside = inside.filter(|&place| computed.start < place && place <= computed.end);
         for position in inside.chain(end) {
             let tokens = &sequence.tokens[..position];
-            if let Some(snapshot) = self.cache.keep(&sequence.owner, tokens, &sequence.blocks, &mut self.pool)
+            let (owner, is_private) = (&sequence.owner, sequence.is_private);
+            if let Some(snapshot) =
+                self.cache.keep(owner, tokens, &sequence.blocks, &mut self.pool, is_private)
             {
                 // A slot that is given away twice in a commit holds what got it last, and nothing else may be
                 // written to the disk under that entry.
                 saves.retain(|save: &Save| save.snapshot != snapshot);
-                saves.push(Save { ring, position, snapshot, is_private: sequence.is_private });
+                saves.push(Save { ring, position, snapshot, is_private });
             }
         }
     }

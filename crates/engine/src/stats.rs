@@ -7,6 +7,7 @@
 
 use gptoss_model::ExpertTraffic;
 
+use crate::kv_events::KvEventCounts;
 use crate::prefix_disk::DiskStats;
 
 /// Counters since the start, and gauges.
@@ -50,6 +51,8 @@ pub struct EngineStats {
     pub prefix: PrefixStats,
     /// What was kept on disk and came back.
     pub disk: DiskStats,
+    /// What was told of kept blocks, and what was lost on the way.
+    pub kv_events: KvEventCounts,
     /// Experts that were found where they are used, and those that were not; the slots are those of now.
     pub experts: ExpertTraffic,
     /// Times that the device was lost or hung.
@@ -127,6 +130,8 @@ impl EngineStats {
             blocks_cached: 0,
             snapshots_used: 0,
             snapshots_total: 0,
+            // They are the sender's, which outlives an engine.
+            kv_events: KvEventCounts::default(),
             experts: ExpertTraffic { slots: 0, experts: 0, ..self.experts },
             ..*self
         }
@@ -161,6 +166,7 @@ impl EngineStats {
                 files_skipped: self.disk.files_skipped + disk.files_skipped,
                 files_evicted: self.disk.files_evicted + disk.files_evicted,
             },
+            kv_events: self.kv_events.plus(&other.kv_events),
             experts: self.experts.plus(&other.experts),
             device_losses: self.device_losses + other.device_losses,
             has_no_device: self.has_no_device || other.has_no_device,

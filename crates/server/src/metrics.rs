@@ -206,7 +206,7 @@ pub(crate) fn write_traces(page: &mut String, num_dropped: u64) {
 type Row = (&'static str, &'static str, &'static str, f64);
 
 /// What the engine counts.
-fn engine_rows(engine: &EngineStats) -> [Row; 19] {
+fn engine_rows(engine: &EngineStats) -> [Row; 23] {
     let counter = |name, help, value: u64| (name, "counter", help, value as f64);
     let gauge = |name, help, value: usize| (name, "gauge", help, value as f64);
     let stuck = "Times that the idle engine found blocks that nobody held and nobody had given back.";
@@ -231,6 +231,18 @@ fn engine_rows(engine: &EngineStats) -> [Row; 19] {
         gauge("expert_slots", "Experts that can be where they are used; 0 when all are.", experts.slots),
         gauge("experts", "Experts of models of which only some are.", experts.experts),
         counter("engine_device_losses_total", "Times that the card was lost or hung.", engine.device_losses),
+        counter("kv_event_batches_total", "Batches of events of kept blocks.", engine.kv_events.batches),
+        counter(
+            "kv_event_batches_lost_total",
+            "Those that a full queue lost; all is told anew.",
+            engine.kv_events.lost,
+        ),
+        counter(
+            "kv_events_late_total",
+            "Messages that a slow subscriber did not get.",
+            engine.kv_events.late,
+        ),
+        gauge("kv_event_subscribers", "Subscribers to events of kept blocks.", engine.kv_events.subscribers),
         gauge("engine_sequences_running", "Sequences that hold blocks.", engine.running),
         gauge("engine_requests_queued", "Requests that wait.", engine.queued),
         gauge("engine_kv_blocks", "Blocks of the KV pool.", engine.blocks_total),

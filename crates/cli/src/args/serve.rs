@@ -129,6 +129,16 @@ pub struct ServeArgs {
     /// Servers elsewhere to which requests may go, and by which rules: TOML, read again at SIGHUP
     #[arg(long, value_name = "FILE")]
     pub gateway: Option<PathBuf>,
+    /// Tell routers which blocks of prompts are cached here, by vLLM's events over ZeroMQ, such as
+    /// 127.0.0.1:5557. The events hold the tokens of prompts, and whoever reaches the address reads them
+    #[arg(long, value_name = "ADDRESS")]
+    pub kv_events: Option<KvEventsAddress>,
+    /// Where routers ask for events that they have missed, such as 127.0.0.1:5558
+    #[arg(long, value_name = "ADDRESS", requires = "kv_events")]
+    pub kv_events_replay: Option<KvEventsAddress>,
+    /// The topic of the events: none for NVIDIA Dynamo, kv@POD-IP:PORT@MODEL for llm-d
+    #[arg(long, value_name = "TEXT", requires = "kv_events", default_value = "", hide_default_value = true)]
+    pub kv_events_topic: String,
     /// Offer /v1/redact, texts without personal data, by the privacy filter in this folder [default: none]
     #[arg(long, value_name = "DIR")]
     pub redact: Option<PathBuf>,
@@ -194,6 +204,23 @@ pub struct ServeArgs {
     /// How conversations share the machine.
     #[command(flatten)]
     pub engine: EngineArgs,
+}
+
+/// An address to listen at for ZeroMQ: IP:PORT, with tcp:// before it or without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KvEventsAddress(pub SocketAddr);
+
+impl FromStr for KvEventsAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<KvEventsAddress, String> {
+        let plain = text.strip_prefix("tcp://").unwrap_or(text);
+        // As ZeroMQ writes all addresses of a machine.
+        let plain = plain.strip_prefix("*:").map_or(plain.to_owned(), |port| format!("0.0.0.0:{port}"));
+        let address =
+            plain.parse().map_err(|_| format!("`{text}` is not an address: write 127.0.0.1:5557"))?;
+        Ok(KvEventsAddress(address))
+    }
 }
 
 /// A tool that the server runs.

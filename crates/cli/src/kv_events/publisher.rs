@@ -1,0 +1,335 @@
+//! Who is told: subscribers, each with a queue of its own, and who asks for what it has missed.
+//!
+//! Entry point: [`Publisher::start`]. A subscriber whose queue is full misses messages, which are counted; it
+//! sees that by their numbers and asks again. Numbers begin at the microsecond of the start: NVIDIA's reader
+//! takes what is not above the last number for heard already, so those of a server that begins anew must lie
+//! above, and it then asks for what lies between and gets the new beginning. One that takes no byte for [`WRITE_PATIENCE`] is let go.
+//!
+//! | limit | unit | value | answer when hit |
+//! |---|---|---|---|
+//! | subscribers | connections | 16 | the next is closed |
+//! | those that ask again | connections | 16 | the next is closed |
+//! | messages that wait for a subscriber | messages | 1,024 | further ones are missed, and counted |
+//! | what they take | bytes | 16 MiB | the same |
+//! | topics of a subscriber | topics | 16 | the connection is closed |
+
+use std::io;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use gptoss_engine::{KvEventReceiver, KvSubscribers};
+
+use super::message::payload;
+use super::replay::Replay;
+use super::zmtp::{Received, Role, handshake, pong, read, written};
+
+const CONNECTIONS_MAX: usize = 16;
+const QUEUE_MESSAGES_MAX: usize = 1024;
+const QUEUE_BYTES_MAX: usize = 16 << 20;
+const TOPICS_MAX: usize = 16;
+/// How long a peer may take to greet.
+const GREETING_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a peer may take no byte of what is sent to it.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+/// After a connection could not be taken, as when there are too many files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Number of the message that ends an answer: -1.
+const END: u64 = u64::MAX;
+
+/// All that the threads share.
+pub struct Publisher {
+    topic: Vec<u8>,
+    /// Number of the first message.
+    first: u64,
+    replay: Mutex<Replay>,
+    subscribers: Mutex<Vec<Arc<Subscriber>>>,
+    counts: Arc<KvSubscribers>,
+}
+
+/// Whoever has connected to be told.
+struct Subscriber {
+    queue: SyncSender<Arc<[u8]>>,
+    /// What waits in it. Units: bytes.
+    bytes: AtomicUsize,
+    topics: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Publisher {
+    /// One without subscribers.
+    pub fn new(topic: Vec<u8>, first: u64, counts: Arc<KvSubscribers>) -> Publisher {
+        Publisher { topic, first, replay: Mutex::default(), subscribers: Mutex::default(), counts }
+    }
+
+    /// Starts the threads; they end with the program.
+    ///
+    /// Errors: the system's, when it has no thread to give.
+    pub fn start(
+        self,
+        batches: KvEventReceiver,
+        listener: TcpListener,
+        again: Option<TcpListener>,
+    ) -> io::Result<()> {
+        let publisher = Arc::new(self);
+        let ours = Arc::clone(&publisher);
+        let spawn = |name: &str| thread::Builder::new().name(format!("kv-events {name}"));
+        spawn("tell").spawn(move || {
+            while let Some(batch) = batches.recv() {
+                let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                // Writing to memory does not fail; if it did, the number would be missed and all told anew.
+                if let Ok(payload) = payload(&batch.events, seconds.as_secs_f64()) {
+                    ours.tell(ours.first + batch.number, payload.into());
+                }
+            }
+        })?;
+        if let Some(again) = again {
+            let ours = Arc::clone(&publisher);
+            let answer = move |stream| ours.answer(stream);
+            spawn("again").spawn(move || accept(&again, answer))?;
+        }
+        let subscribe = move |stream| publisher.serve(stream);
+        spawn("accept").spawn(move || accept(&listener, subscribe))?;
+        Ok(())
+    }
+
+    fn subscribers(&self) -> MutexGuard<'_, Vec<Arc<Subscriber>>> {
+        self.subscribers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn replay(&self) -> MutexGuard<'_, Replay> {
+        self.replay.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a message, and hands it to everybody who has subscribed to it.
+    fn tell(&self, number: u64, payload: Arc<[u8]>) {
+        let message: Arc<[u8]> = written(&[&self.topic, &number.to_be_bytes(), &payload]).into();
+        // First: who hears of a gap may ask at once.
+        self.replay().keep(number, payload);
+        for subscriber in self.subscribers().iter().filter(|subscriber| subscriber.wants(&self.topic)) {
+            if !subscriber.offer(&message) {
+                self.counts.late.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Serves a subscriber until it goes.
+    fn serve(&self, mut stream: TcpStream) -> io::Result<()> {
+        greet(&mut stream, Role::Publisher)?;
+        let (queue, messages) = sync_channel(QUEUE_MESSAGES_MAX);
+        let subscriber = Arc::new(Subscriber { queue, bytes: AtomicUsize::new(0), topics: Mutex::default() });
+        let (to, from) = (stream.try_clone()?, Arc::downgrade(&subscriber));
+        thread::Builder::new().name("kv-events send".to_owned()).spawn(move || {
+            let sent = |bytes: usize| {
+                from.upgrade().map(|subscriber| subscriber.bytes.fetch_sub(bytes, Ordering::AcqRel));
+            };
+            // Its end is the reader's too: the stream is shut down.
+            let _ = send(&to, &messages, sent);
+            let _ = to.shutdown(Shutdown::Both);
+        })?;
+        self.subscribers().push(Arc::clone(&subscriber));
+        self.counts.connected.fetch_add(1, Ordering::Relaxed);
+        let ended = subscriber.listen(&mut stream);
+        self.subscribers().retain(|other| !Arc::ptr_eq(other, &subscriber));
+        self.counts.connected.fetch_sub(1, Ordering::Relaxed);
+        ended
+    }
+
+    /// Answers who asks for messages from a number on, until it goes.
+    fn answer(&self, mut stream: TcpStream) -> io::Result<()> {
+        greet(&mut stream, Role::Router)?;
+        loop {
+            let frames = match read(&mut stream)? {
+                Received::Message(frames) => frames,
+                Received::Command(name, rest) if name == b"PING" => {
+                    io::Write::write_all(&mut stream, &pong(&rest))?;
+                    continue;
+                }
+                Received::Command(..) => continue,
+            };
+            let first = frames.last().and_then(|frame| Some(u64::from_be_bytes(*frame.first_chunk()?)));
+            let told = self.replay().since(first.ok_or(io::ErrorKind::InvalidData)?);
+            for (number, payload) in told {
+                io::Write::write_all(&mut stream, &written(&[&[], &number.to_be_bytes(), &payload]))?;
+            }
+            io::Write::write_all(&mut stream, &written(&[&[], &END.to_be_bytes(), &[]]))?;
+        }
+    }
+}
+
+impl Subscriber {
+    fn wants(&self, topic: &[u8]) -> bool {
+        let topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        topics.iter().any(|wanted| topic.starts_with(wanted))
+    }
+
+    /// Whether there was room for it; never waits.
+    fn offer(&self, message: &Arc<[u8]>) -> bool {
+        let bytes = message.len();
+        let fits = self.bytes.fetch_add(bytes, Ordering::AcqRel) + bytes <= QUEUE_BYTES_MAX;
+        let is_sent = fits && self.queue.try_send(Arc::clone(message)).is_ok();
+        if !is_sent {
+            self.bytes.fetch_sub(bytes, Ordering::AcqRel);
+        }
+        is_sent
+    }
+
+    /// Takes subscriptions until the connection ends.
+    fn listen(&self, stream: &mut TcpStream) -> io::Result<()> {
+        loop {
+            let received = read(stream)?;
+            let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+            let (begins, topic) = match &received {
+                Received::Command(name, topic) if name == b"SUBSCRIBE" => (true, &topic[..]),
+                Received::Command(name, topic) if name == b"CANCEL" => (false, &topic[..]),
+                Received::Command(name, rest) if name == b"PING" => {
+                    // A full queue is a sign of life of ours that the peer does not read.
+                    let _ = self.offer(&pong(rest).into());
+                    continue;
+                }
+                Received::Command(..) => continue,
+                Received::Message(frames) => match frames.first().and_then(|frame| frame.split_first()) {
+                    Some((1, topic)) => (true, topic),
+                    Some((0, topic)) => (false, topic),
+                    _ => continue,
+                },
+            };
+            if !begins {
+                if let Some(place) = topics.iter().position(|wanted| wanted == topic) {
+                    topics.remove(place);
+                }
+            } else if topics.len() < TOPICS_MAX {
+                topics.push(topic.to_vec());
+            } else {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+        }
+    }
+}
+
+/// Greets within a time; after that a peer may be silent for as long as it likes.
+fn greet(stream: &mut TcpStream, role: Role) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(GREETING_PATIENCE))?;
+    stream.set_write_timeout(Some(WRITE_PATIENCE))?;
+    handshake(stream, role)?;
+    stream.set_read_timeout(None)
+}
+
+/// Sends what comes into a queue, and tells the bytes of each.
+fn send(mut stream: &TcpStream, messages: &Receiver<Arc<[u8]>>, sent: impl Fn(usize)) -> io::Result<()> {
+    for message in messages {
+        io::Write::write_all(&mut stream, &message)?;
+        sent(message.len());
+    }
+    Ok(())
+}
+
+/// Gives each connection a thread, of which there are [`CONNECTIONS_MAX`] at most.
+fn accept(listener: &TcpListener, serve: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static) {
+    let serve = Arc::new(serve);
+    let connected = Arc::new(AtomicUsize::new(0));
+    for stream in listener.incoming() {
+        let Ok(stream) = stream else {
+            thread::sleep(ACCEPT_PAUSE);
+            continue;
+        };
+        if connected.load(Ordering::Acquire) >= CONNECTIONS_MAX {
+            continue;
+        }
+        connected.fetch_add(1, Ordering::AcqRel);
+        let (serve, counted) = (Arc::clone(&serve), Arc::clone(&connected));
+        let thread = thread::Builder::new().name("kv-events peer".to_owned()).spawn(move || {
+            // How a peer went says nothing that its subscription's end does not.
+            let _ = serve(stream);
+            counted.fetch_sub(1, Ordering::AcqRel);
+        });
+        if thread.is_err() {
+            connected.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// What a SUB socket of libzmq writes at first.
+    fn greeting(socket: &str) -> Vec<u8> {
+        let mut bytes = vec![0; 64];
+        (bytes[0], bytes[9], bytes[10], bytes[11]) = (0xff, 0x7f, 3, 1);
+        bytes[12..16].copy_from_slice(b"NULL");
+        let length = (socket.len() as u32).to_be_bytes();
+        let body = [b"\x05READY\x0bSocket-Type", &length[..], socket.as_bytes()].concat();
+        bytes.extend([4, body.len() as u8]);
+        bytes.extend(body);
+        bytes
+    }
+
+    fn connect(address: std::net::SocketAddr, socket: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(&greeting(socket)).unwrap();
+        let mut skipped = [0; 64];
+        io::Read::read_exact(&mut stream, &mut skipped).unwrap();
+        assert!(matches!(read(&mut stream), Ok(Received::Command(name, _)) if name == b"READY"));
+        stream
+    }
+
+    fn frames(stream: &mut TcpStream) -> Vec<Vec<u8>> {
+        match read(stream).unwrap() {
+            Received::Message(frames) => frames,
+            command => panic!("{command:?}"),
+        }
+    }
+
+    /// A subscriber hears what follows its subscription and gets the rest by asking; one that reads nothing
+    /// misses messages and holds nobody up.
+    #[test]
+    fn subscribers_hear_and_slow_ones_miss() {
+        let counts = Arc::new(KvSubscribers::default());
+        let publisher = Arc::new(Publisher::new(b"kv".to_vec(), 0, Arc::clone(&counts)));
+        let listen = || TcpListener::bind("127.0.0.1:0").unwrap();
+        let (told, again) = (listen(), listen());
+        let addresses = (told.local_addr().unwrap(), again.local_addr().unwrap());
+        let (one, other) = (Arc::clone(&publisher), Arc::clone(&publisher));
+        thread::spawn(move || accept(&told, move |stream| one.serve(stream)));
+        thread::spawn(move || accept(&again, move |stream| other.answer(stream)));
+        publisher.tell(0, Arc::from(*b"before"));
+        let mut subscriber = connect(addresses.0, "SUB");
+        let _silent = connect(addresses.0, "SUB");
+        let mut slow = connect(addresses.0, "XSUB");
+        subscriber.write_all(&written(&[b"\x01k"])).unwrap();
+        slow.write_all(&written(&[b"\x01"])).unwrap();
+        // What they want is known when both are in the list with a topic.
+        while publisher.subscribers().iter().filter(|it| it.wants(b"kv")).count() < 2 {
+            thread::yield_now();
+        }
+        publisher.tell(1, Arc::from(*b"first"));
+        assert_eq!(
+            frames(&mut subscriber),
+            [b"kv".to_vec(), 1_u64.to_be_bytes().to_vec(), b"first".to_vec()]
+        );
+        let large: Arc<[u8]> = vec![7; 1000].into();
+        let mut number = 1;
+        while counts.late.load(Ordering::Relaxed) == 0 {
+            number += 1;
+            publisher.tell(number, Arc::clone(&large));
+            assert_eq!(frames(&mut subscriber)[1], number.to_be_bytes());
+        }
+        assert_eq!(counts.connected.load(Ordering::Relaxed), 3);
+        let mut asks = connect(addresses.1, "DEALER");
+        asks.write_all(&written(&[&[], &(number - 1).to_be_bytes()])).unwrap();
+        for expect in [number - 1, number] {
+            assert_eq!(frames(&mut asks), [Vec::new(), expect.to_be_bytes().to_vec(), large.to_vec()]);
+        }
+        assert_eq!(frames(&mut asks), [Vec::new(), vec![0xff; 8], Vec::new()]);
+        drop(subscriber);
+        while publisher.subscribers().len() > 2 {
+            thread::yield_now();
+        }
+    }
+}
