@@ -5,11 +5,11 @@
 //! them, `exchange.rs` is one of them on the wire, `record.rs` what it told, `figures.rs` adds up,
 //! `report.rs` and `plot.rs` show. Nothing of the model is known here: any address will do.
 
-mod draw;
+pub mod draw;
 mod exchange;
-mod figures;
+pub mod figures;
 mod level;
-mod plot;
+pub mod plot;
 mod prompt;
 mod record;
 mod report;

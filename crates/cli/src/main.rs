@@ -60,6 +60,7 @@ mod otlp;
 mod output;
 mod packaging;
 mod parse;
+mod plan;
 mod policy;
 mod printer;
 mod probe;
@@ -142,6 +143,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(args),
         Command::Load(args) => load::run(args),
         Command::Cost(args) => cost::run(args),
+        Command::Plan(args) => plan::run(args),
         Command::Key(args) => key::run(args),
         Command::Policy(args) => policy::run(args),
         Command::Audit(args) => audit::run(args),

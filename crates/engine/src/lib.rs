@@ -29,6 +29,7 @@ mod request;
 mod sampler;
 mod scheduler;
 mod sequence;
+mod simulation;
 mod speculation;
 mod stats;
 mod stream;
@@ -51,6 +52,7 @@ pub use request::{
     Token, TokenLogprob, Usage,
 };
 pub use sampler::{Sampled, Sampler};
+pub use simulation::{SimulatedEngine, SimulatedEvent, SimulatedRequest, SimulatedSizes, SimulatedStep};
 pub use stats::{EngineStats, PrefixStats};
 pub use stream::TimedRecv;
 pub use worker::{REMAKES_MAX, Remake, watch};

@@ -244,7 +244,7 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
 const TIME_SECONDS_MAX: u128 = 30 * 24 * 3600;
 
 /// Requests a second.
-fn rate(text: &str) -> Result<f64, String> {
+pub(super) fn rate(text: &str) -> Result<f64, String> {
     let number = text.trim().parse::<f64>().ok().filter(|rate| (1e-4..=1e6).contains(rate));
     number.ok_or_else(|| format!("`{text}` is not a rate: write requests a second, from 0.0001 to 1000000"))
 }

@@ -24,6 +24,7 @@ mod library;
 mod load;
 mod mcp;
 mod packaging;
+mod plan;
 mod redact;
 mod route;
 mod safety;
@@ -63,6 +64,7 @@ pub use load::{
 };
 pub use mcp::{McpArgs, McpToolCommand};
 pub use packaging::{CompletionsArgs, ManualArgs, ProbeArgs};
+pub use plan::{BegunArg, FleetArgs, PlanArgs, RouterArg, TrafficArgs};
 pub use redact::RedactArgs;
 pub use route::{ApiArg, LabelArg, RouteArgs, RouteCommand, RouteExplainArgs};
 pub use safety::{Measure, SafetyArgs, SafetyCommand, SafetyCompareArgs, SafetySuiteArgs, TrialArgs};
@@ -148,6 +150,8 @@ pub enum Command {
     Load(LoadArgs),
     /// What a model on machines of your own costs beside an API
     Cost(CostArgs),
+    /// How many servers a load needs, by simulation over measured costs
+    Plan(Box<PlanArgs>),
     /// Keys of a server: draw, list, rotate, revoke
     Key(KeyArgs),
     /// What keys may ask: check a file of rules, explain what it says to a request

@@ -12,17 +12,19 @@ use crate::chart::{HIGHLIGHT, INK, SECOND, with_lines, write_picture};
 use crate::output::Target;
 
 /// Size of the picture in SVG units.
-const SIZE: (u32, u32) = (1080, 480);
+pub const SIZE: (u32, u32) = (1080, 480);
 /// Colors of the levels, in turn.
-const COLORS: [RGBColor; 6] =
+pub const COLORS: [RGBColor; 6] =
     [HIGHLIGHT, SECOND, RGBColor(106, 141, 47), RGBColor(122, 75, 157), RGBColor(176, 132, 20), INK];
 /// From one name of a legend to the next, in SVG units.
-const LINE: i32 = 17;
+pub const LINE: i32 = 17;
 /// Space above the highest value.
 const HEADROOM: f64 = 1.12;
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Plane<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+/// A part of a picture.
+pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+/// Two axes.
+pub type Plane<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
 /// Draws the run into `target`.
 ///
@@ -43,7 +45,7 @@ fn draw(svg: &mut String, title: &str, measured: &[Measured]) -> Result<()> {
 }
 
 /// Axes from 0 to an end, each with its name; `y_label_room` is in SVG units.
-fn plane<'a>(
+pub fn plane<'a>(
     area: &Area<'a>,
     y_label_room: u32,
     (x_name, x_max): (&str, f64),
@@ -113,7 +115,7 @@ fn draw_first_tokens(area: &Area<'_>, measured: &[Measured]) -> Result<()> {
 }
 
 /// The staircase of sorted values: after each, one more of them has been reached.
-fn steps(sorted: &[f64]) -> Vec<(f64, f64)> {
+pub fn steps(sorted: &[f64]) -> Vec<(f64, f64)> {
     let share = |count: usize| 100.0 * count as f64 / sorted.len() as f64;
     (0..)
         .zip(sorted)
@@ -122,7 +124,7 @@ fn steps(sorted: &[f64]) -> Vec<(f64, f64)> {
 }
 
 /// The end of an axis, also where there is nothing to show.
-fn most(values: impl Iterator<Item = f64>) -> f64 {
+pub fn most(values: impl Iterator<Item = f64>) -> f64 {
     let most = values.fold(0.0, f64::max) * HEADROOM;
     if most > 0.0 { most } else { 1.0 }
 }
@@ -133,7 +135,7 @@ fn axis_label(value: f64) -> String {
 }
 
 /// A name in its color.
-fn legend(area: &Area<'_>, at: (i32, i32), name: &str, color: RGBColor) -> Result<()> {
+pub fn legend(area: &Area<'_>, at: (i32, i32), name: &str, color: RGBColor) -> Result<()> {
     area.draw(&Text::new(name.to_owned(), at, ("sans-serif", 13).into_font().color(&color)))?;
     Ok(())
 }

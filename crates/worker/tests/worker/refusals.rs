@@ -16,6 +16,7 @@ use vllm_proto::{
 use crate::fixture::{CONTEXT, demo, played, request};
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "a table of requests")]
 async fn bad_requests_are_told_what_and_where() {
     let served = demo().await;
     let base = || request(vec![1, 2, 3], 5);
