@@ -1,8 +1,7 @@
 //! Every bound of this room, and the check of sampling parameters against theirs.
 //!
 //! Entry point: [`Sampling::parse`]. It turns [`SamplingParams`], which can hold anything, into [`Sampling`],
-//! which cannot hold an illegal value: no NaN, nothing out of range, no bias for a token that does not exist.
-//! The sampler takes only the latter and never asks again. Ranges are OpenAI's where it has the parameter.
+//! which holds nothing illegal and is all that the sampler takes. Ranges are OpenAI's where it has them.
 //!
 //! | limit | unit | value | answer when hit |
 //! |---|---|---|---|

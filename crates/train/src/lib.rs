@@ -3,17 +3,16 @@
 //! Entry points: [`Weights::open`] reads a checkpoint where it lies, and [`Weights::network`] makes of it
 //! what a [`Tuning`] trains; a [`Trainer`] takes steps, from texts or from [`Pair`]s of answers, and saves
 //! and restores its state. Below it, [`Network`] is a model as training sees it, every tensor frozen where it
-//! lies or one of the [`Trained`];
-//! [`add_gradients`] is the loss of a batch and its slopes, [`Optimizer::step`] what follows from them;
-//! [`pack`], [`Course`] and [`Schedule`] say which texts come together, when, and how fast the step is.
-//! Low-rank additions beside frozen matrices and training in full are one graph. [`memory()`] says before
-//! what it takes, [`Network::adapter`] and [`write_folder`] what came of it.
+//! lies or one of the [`Trained`]; [`add_gradients`] is the loss of a batch and its slopes,
+//! [`Optimizer::step`] what follows from them; [`pack`], [`Course`] and [`Schedule`] say which texts come
+//! together, when, and how fast the step is. Low-rank additions beside frozen matrices and training in full
+//! are one graph. [`memory()`] says before what it takes, [`Network::adapter`] and [`write_folder`] what came
+//! of it.
 //!
 //! Between forward and backward a layer keeps its input, its rows after attention and the router's choice;
 //! everything else is made again, bit for bit. Gradients are added in an order that neither threads nor
-//! micro-batches change, so a step's numbers are a function of its tokens alone; only texts that begin alike
-//! share rows where they go together, which rounds their sum in another way, and the balance of experts,
-//! where it weighs anything, is that of the rows that go together.
+//! micro-batches change, so a step's numbers are a function of its tokens alone. Only texts that begin alike
+//! round their sum by which of them go together, and so does the balance of experts.
 //!
 //! Shape letters of this room: `T` tokens · `H` query heads · `K` kv heads · `D` head_dim · `C` hidden_size ·
 //! `F` intermediate_size · `E` experts · `A` active experts · `V` vocabulary · `r` rank.

@@ -268,7 +268,7 @@ mod tests {
                 (rows, losses.sum::<Loss>(), gradients)
             };
             let ((rows, loss, tree), (all_rows, of_each, alone)) = (taken(1000), taken(1));
-            // The longest text, and of the others what they learn and the row before it, in the place of 131 + 213.
+            // The longest text, and of the others what they learn and the row before it.
             assert_eq!((rows, all_rows), (131 + 20 + 20 + 21, 131 + 101 + 71 + 41), "rows");
             assert_eq!((loss.targets, loss.likeliest), (of_each.targets, of_each.likeliest));
             assert!((loss.sum - of_each.sum).abs() < 1e-6 * of_each.sum, "{loss:?}, {of_each:?}");

@@ -80,8 +80,8 @@ pub struct TrafficArgs {
     /// Tokens of such a beginning, which are among those of the prompt
     #[arg(long, value_name = "LENGTHS")]
     pub prefix_tokens: Option<Lengths>,
-    /// Requests from a file in their place: a line each with {"at": SECONDS, "prompt_tokens", "output_tokens"}
-    /// and perhaps "prefix": NAME and "prefix_tokens"
+    /// Requests from a file in their place: a line each with {"at": SECONDS, "prompt_tokens",
+    /// "output_tokens"} and perhaps "prefix": NAME and "prefix_tokens"
     #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["rate", "arrivals", "burstiness", "requests", "prompt_tokens", "output_tokens", "prefixes", "prefix_tokens"])]
     pub trace: Option<PathBuf>,
     /// Seed of everything that is drawn

@@ -3,7 +3,8 @@
 //! Entry point: [`Publisher::start`]. A subscriber whose queue is full misses messages, which are counted; it
 //! sees that by their numbers and asks again. Numbers begin at the microsecond of the start: NVIDIA's reader
 //! takes what is not above the last number for heard already, so those of a server that begins anew must lie
-//! above, and it then asks for what lies between and gets the new beginning. One that takes no byte for [`WRITE_PATIENCE`] is let go.
+//! above, and it then asks for what lies between and gets the new beginning. One that takes no byte for
+//! [`WRITE_PATIENCE`] is let go.
 //!
 //! | limit | unit | value | answer when hit |
 //! |---|---|---|---|
