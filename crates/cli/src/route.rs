@@ -8,12 +8,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
 use gptoss_gateway::{
-    Decision, Dialect, Facts, LOCAL, Label, Leg, LocalState, Place, Plan, Sources, States, UpstreamState,
-    Verdict, decide, title,
+    Decision, Dialect, Facts, LOCAL, Leg, LocalState, Place, Plan, Sources, States, UpstreamState, Verdict,
+    decide, title,
 };
 use serde_json::{Value, json};
 
-use crate::args::{ApiArg, LabelArg, RouteArgs, RouteCommand, RouteExplainArgs};
+use crate::args::{ApiArg, RouteArgs, RouteCommand, RouteExplainArgs};
 use crate::failure::usage;
 
 /// Runs the command.
@@ -45,7 +45,7 @@ fn decided(args: &RouteExplainArgs, plan: &Plan) -> Result<Decision> {
     let facts = Facts {
         dialect: dialect(args.api),
         model: &args.model,
-        label: label(args.label),
+        label: args.label,
         has_tools: args.tools,
         effort: args.effort.clone(),
         prompt_tokens: args.prompt_tokens,
@@ -68,15 +68,6 @@ fn dialect(api: ApiArg) -> Dialect {
         ApiArg::Completions => Dialect::Completions,
         ApiArg::Responses => Dialect::Responses,
         ApiArg::Messages => Dialect::Messages,
-    }
-}
-
-fn label(label: LabelArg) -> Label {
-    match label {
-        LabelArg::Any => Label::Any,
-        LabelArg::Internal => Label::Internal,
-        LabelArg::Confidential => Label::Confidential,
-        LabelArg::LocalOnly => Label::LocalOnly,
     }
 }
 

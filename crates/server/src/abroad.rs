@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::bill::Bill;
 use crate::keys::{Caller, ruled_visibility};
-use crate::ruling::{ANY_HOST, decided, narrowed};
+use crate::ruling::{ANY_HOST, counted, decided, narrowed};
 use crate::scope::Need;
 
 /// Bytes of a body that one token of its prompt has at least, on average; more is reserved than will be read.
@@ -169,7 +169,7 @@ impl Ruled {
                 effort: effort.filter(|effort| *effort != Effort::Medium),
                 tools: &asks,
                 hosts: if leaves { &ANY_HOST } else { &[] },
-                max_output_tokens: output_max.map(|max| u32::try_from(max).unwrap_or(u32::MAX)),
+                max_output_tokens: output_max.map(counted),
                 ..Ask::default()
             },
         )?;

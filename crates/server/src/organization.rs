@@ -200,15 +200,10 @@ pub(crate) async fn keys(
     Query(pairs): Pairs,
 ) -> Result<Json<AdminKeyList>, Rejection> {
     let asked = Asked::new(pairs);
-    let limit = asked.limit(LISTED)?;
-    let is_descending = match asked.one("order") {
-        None | Some("asc") => false,
-        Some("desc") => true,
-        Some(_) => return Err(ApiError::invalid("order", "order is asc or desc").into()),
-    };
+    let (limit, is_ascending) = asked.bounds(LISTED, "asc")?;
     let (data, has_more) = read(&app, move |journal, rules| {
         let mut keys: Vec<&Key> = rules.keys().iter().collect();
-        if is_descending {
+        if !is_ascending {
             keys.reverse();
         }
         let from = asked.one("after").and_then(|id| keys.iter().position(|key| key.id == id));

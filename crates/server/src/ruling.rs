@@ -52,7 +52,7 @@ pub(crate) fn decide(
         effort: effort.filter(|effort| *effort != Effort::Medium),
         tools: &tools,
         hosts: if generation.tools.hosted.has_browser { &ANY_HOST } else { &[] },
-        max_output_tokens: generation.max_new_tokens.map(|max| u32::try_from(max).unwrap_or(u32::MAX)),
+        max_output_tokens: generation.max_new_tokens.map(counted),
         ..Ask::default()
     };
     let decision = decided(bill, &ask)?;
@@ -87,7 +87,7 @@ pub(crate) fn decide_text(
 ) -> Result<(), ApiError> {
     let Some(bill) = &caller.bill else { return Ok(()) };
     let (name, adapter) = named(model);
-    let max_output_tokens = parsed.max_new_tokens.map(|max| u32::try_from(max).unwrap_or(u32::MAX));
+    let max_output_tokens = parsed.max_new_tokens.map(counted);
     let decision = decided(bill, &Ask { model: name, adapter, max_output_tokens, ..Ask::default() })?;
     if decision.moderation.is_some() {
         let reason =
@@ -138,6 +138,11 @@ pub(crate) fn decided(bill: &Bill, ask: &Ask<'_>) -> Result<Decision, ApiError> 
         true => Err(ApiError::Ruled { reason: decision.reason }),
         false => Ok(decision),
     }
+}
+
+/// A number of tokens as rules have it.
+pub(crate) fn counted(tokens: usize) -> u32 {
+    u32::try_from(tokens).unwrap_or(u32::MAX)
 }
 
 fn facts(model: &str, adapter: Option<&str>) -> Facts {

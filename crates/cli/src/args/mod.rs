@@ -66,7 +66,7 @@ pub use mcp::{McpArgs, McpToolCommand};
 pub use packaging::{CompletionsArgs, ManualArgs, ProbeArgs};
 pub use plan::{BegunArg, FleetArgs, PlanArgs, RouterArg, TrafficArgs};
 pub use redact::RedactArgs;
-pub use route::{ApiArg, LabelArg, RouteArgs, RouteCommand, RouteExplainArgs};
+pub use route::{ApiArg, RouteArgs, RouteCommand, RouteExplainArgs};
 pub use safety::{Measure, SafetyArgs, SafetyCommand, SafetyCompareArgs, SafetySuiteArgs, TrialArgs};
 pub use serve::{LogForm, ReasoningName, ServeArgs, ServedTool};
 pub use train::{DataArgs, SiteArg, StepArgs, TrainArgs, TuningArgs, ValidArg};

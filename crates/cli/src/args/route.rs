@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use gptoss_gateway::Label;
 
 /// `gptoss route`.
 #[derive(Debug, Args)]
@@ -28,9 +29,9 @@ pub struct RouteExplainArgs {
     /// The model that the request names
     #[arg(long, short, value_name = "NAME")]
     pub model: String,
-    /// How sensitive it is
-    #[arg(long, value_enum, default_value_t = LabelArg::Any)]
-    pub label: LabelArg,
+    /// How sensitive it is: any, internal, confidential or local_only
+    #[arg(long, default_value = "any", value_parser = label)]
+    pub label: Label,
     /// The API that it comes in
     #[arg(long, value_enum, default_value_t = ApiArg::Chat)]
     pub api: ApiArg,
@@ -57,18 +58,8 @@ pub struct RouteExplainArgs {
     pub json: bool,
 }
 
-/// How sensitive a request is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum LabelArg {
-    /// Nothing is said of it
-    Any,
-    /// Not for everybody
-    Internal,
-    /// For few
-    Confidential,
-    /// It never leaves this machine
-    LocalOnly,
+fn label(name: &str) -> Result<Label, String> {
+    Label::from_name(name).ok_or_else(|| "there are any, internal, confidential and local_only".to_owned())
 }
 
 /// The API that a request comes in.

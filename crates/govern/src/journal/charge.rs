@@ -12,6 +12,13 @@ pub struct Charge {
     pub micro_usd: u64,
 }
 
+impl Charge {
+    /// The same, as much of it as sums can take.
+    pub(super) fn bounded(self) -> Charge {
+        Charge { tokens: self.tokens.min(CHARGE_MAX), micro_usd: self.micro_usd.min(CHARGE_MAX) }
+    }
+}
+
 /// A count that sums can take.
 pub(super) fn count(number: u64) -> i64 {
     number.min(CHARGE_MAX).cast_signed()

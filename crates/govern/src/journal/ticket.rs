@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::account;
-use super::charge::{CHARGE_MAX, Charge, count};
+use super::charge::{Charge, count};
 use super::entry::{Entry, Record};
 use super::rate::{self, Rate, TooMany};
 use crate::clip::{NAME_BYTES_MAX, clip};
@@ -99,8 +99,7 @@ pub(super) fn admit(
     charge: Charge,
     now_ms: i64,
 ) -> Result<Ticket, NotAdmitted> {
-    let charge =
-        Charge { tokens: charge.tokens.min(CHARGE_MAX), micro_usd: charge.micro_usd.min(CHARGE_MAX) };
+    let charge = charge.bounded();
     for (account, limits, budgets) in key.accounts() {
         places(connection, account, limits)?;
         rates(connection, (account, limits), charge, now_ms)?;
@@ -137,7 +136,7 @@ pub(super) fn extend(
     more: Charge,
     now_ms: i64,
 ) -> Result<(), NotAdmitted> {
-    let more = Charge { tokens: more.tokens.min(CHARGE_MAX), micro_usd: more.micro_usd.min(CHARGE_MAX) };
+    let more = more.bounded();
     let sql = "SELECT admitted_ms FROM tickets WHERE id = ?1";
     let admitted_ms: Option<i64> =
         connection.prepare_cached(sql)?.query_row([id], |row| row.get(0)).optional()?;

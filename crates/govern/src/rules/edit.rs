@@ -44,7 +44,7 @@ pub struct NewKey<'a> {
 ///
 /// Errors: the file is not one of rules, or would not be with the key.
 pub fn add(text: &str, key: &NewKey<'_>, secret: &Secret, now: u64) -> Result<String, RulesProblem> {
-    let mut document = document(text)?;
+    let (_, mut document) = opened(text)?;
     let mut table = Table::new();
     table["name"] = value(key.name);
     identity(&mut table, secret, now);
@@ -102,12 +102,11 @@ pub struct Rotation {
 /// Errors: there is no such key that is not revoked; the file is not one of rules.
 pub fn rotate(text: &str, name: &str, secret: &Secret, rotation: Rotation) -> Result<String, RulesProblem> {
     let Rotation { now, old_until: until, new_until } = rotation;
-    let rules = Rules::parse(text)?;
+    let (rules, mut document) = opened(text)?;
     let place =
         rules.keys().iter().rposition(|key| is_named(key.name.as_str(), &key.id, name) && is_live(key, now));
     let place = place.ok_or_else(|| no_key(name))?;
     let tenant = &rules.keys()[place].name;
-    let mut document = document(text)?;
     let keys = tables(&mut document)?;
     let mut table = keys.get(place).cloned().ok_or_else(|| no_key(name))?;
     for (index, old) in keys.iter_mut().enumerate() {
@@ -135,7 +134,7 @@ pub fn rotate(text: &str, name: &str, secret: &Secret, rotation: Rotation) -> Re
 ///
 /// Errors: there is no such key that is not revoked; the file is not one of rules.
 pub fn revoke(text: &str, name: &str, now: u64, remove: bool) -> Result<(String, Vec<String>), RulesProblem> {
-    let rules = Rules::parse(text)?;
+    let (rules, mut document) = opened(text)?;
     let is_meant =
         |key: &crate::key::Key| is_named(&key.name, &key.id, name) && (remove || key.revoked_at.is_none());
     let places: Vec<usize> =
@@ -143,7 +142,6 @@ pub fn revoke(text: &str, name: &str, now: u64, remove: bool) -> Result<(String,
     if places.is_empty() {
         return Err(no_key(name));
     }
-    let mut document = document(text)?;
     let keys = tables(&mut document)?;
     for place in places.iter().rev() {
         match remove {
@@ -178,12 +176,14 @@ fn not_tables() -> RulesProblem {
     }
 }
 
-fn document(text: &str) -> Result<DocumentMut, RulesProblem> {
-    Rules::parse(text)?;
-    text.parse().map_err(|error: toml_edit::TomlError| RulesProblem {
+/// The file as rules, and as what is edited.
+fn opened(text: &str) -> Result<(Rules, DocumentMut), RulesProblem> {
+    let rules = Rules::parse(text)?;
+    let document = text.parse().map_err(|error: toml_edit::TomlError| RulesProblem {
         line: error.span().map_or(1, |span| line_of(text, span.start)),
         problem: error.message().replace('\n', " "),
-    })
+    })?;
+    Ok((rules, document))
 }
 
 fn tables(document: &mut DocumentMut) -> Result<&mut ArrayOfTables, RulesProblem> {

@@ -44,6 +44,14 @@ impl Asked {
         let limit = self.number("limit")?.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
         Ok(bounds(limit, None, sizes)?.0)
     }
+
+    /// The same, and whether the oldest come first; `order` is what holds where nothing is said.
+    ///
+    /// Errors: as [`Asked::limit`], and an order that there is not.
+    pub(super) fn bounds(&self, sizes: (usize, usize), order: &str) -> Result<(usize, bool), ApiError> {
+        let limit = self.limit(sizes)?;
+        bounds(Some(limit), self.one("order").or(Some(order)), sizes)
+    }
 }
 
 #[cfg(test)]
