@@ -9,7 +9,7 @@ use crate::program::{run, run_with, testdata};
 use crate::serve::Server;
 
 /// Writes an adapter of the demo with random numbers, or with a B of zeros.
-fn written(folder: &Path, name: &str, seed: u64, size: f32) -> String {
+pub fn written(folder: &Path, name: &str, seed: u64, size: f32) -> String {
     let demo = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../demo/model");
     let checkpoint = Checkpoint::open(&demo).unwrap();
     let config = checkpoint.config();
