@@ -1,4 +1,4 @@
-//! `gptoss audit`: the chain of what a server did, verified and exported.
+//! `gptoss audit`: the chain of what a server did, verified and exported, and what was said in it, erased.
 
 use std::fs::File;
 use std::io::{self, BufReader, Write};
@@ -6,10 +6,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use gptoss_govern::{Audit, Break, Head, NotVerified, Summary, verify_export};
+use gptoss_govern::{Audit, Break, Erasure, Head, NotVerified, Summary, Texts, erase_content, verify_export};
+use jiff::Timestamp;
 use serde_json::json;
 
-use crate::args::{AuditArgs, AuditCommand, AuditExportArgs, AuditVerifyArgs};
+use crate::args::{AuditArgs, AuditCommand, AuditEraseArgs, AuditExportArgs, AuditVerifyArgs, When};
 use crate::terminal;
 
 /// Runs the command.
@@ -17,6 +18,7 @@ pub fn run(args: &AuditArgs) -> Result<ExitCode> {
     match &args.command {
         AuditCommand::Verify(args) => verify(args),
         AuditCommand::Export(args) => export(args),
+        AuditCommand::Erase(args) => erase(args),
     }
 }
 
@@ -66,7 +68,7 @@ fn of_export(file: &Path, after: u64, kept: Option<Head>) -> Result<Result<Summa
 
 fn told(out: &mut dyn Write, summary: &Summary, is_json: bool) -> io::Result<()> {
     let head = summary.head.to_string();
-    let moment = |ms: Option<i64>| Some(jiff::Timestamp::from_millisecond(ms?).ok()?.to_string());
+    let moment = |ms: Option<i64>| Some(Timestamp::from_millisecond(ms?).ok()?.to_string());
     if is_json {
         let report = json!({
             "valid": true,
@@ -75,6 +77,8 @@ fn told(out: &mut dyn Write, summary: &Summary, is_json: bool) -> io::Result<()>
             "first": moment(summary.first_ms),
             "last": moment(summary.last_ms),
             "gaps": summary.num_gaps,
+            "contents": summary.num_said,
+            "contents_gone": summary.num_unsaid,
         });
         return writeln!(out, "{report:#}");
     }
@@ -83,6 +87,10 @@ fn told(out: &mut dyn Write, summary: &Summary, is_json: bool) -> io::Result<()>
         writeln!(out, "  from  {first}\n  to    {last}")?;
     }
     writeln!(out, "  head  {head}")?;
+    if summary.num_said + summary.num_unsaid > 0 {
+        let (said, gone) = (summary.num_said, summary.num_unsaid);
+        writeln!(out, "  said  {said} contents are those that were written, {gone} were erased or left out")?;
+    }
     match summary.num_gaps {
         0 => Ok(()),
         num => writeln!(out, "  gaps  {num}: the chain once ended elsewhere than it should; see chain.gap"),
@@ -91,7 +99,30 @@ fn told(out: &mut dyn Write, summary: &Summary, is_json: bool) -> io::Result<()>
 
 fn export(args: &AuditExportArgs) -> Result<ExitCode> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    Audit::open(&args.state_dir)?.export(&mut out, args.after)?;
+    let texts = if args.content { Texts::With } else { Texts::Without };
+    Audit::open(&args.state_dir)?.export(&mut out, args.after, texts)?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn erase(args: &AuditEraseArgs) -> Result<ExitCode> {
+    let now = Timestamp::now();
+    let before = args.before.map(|when| match when {
+        When::After(seconds) => now.as_second().saturating_sub(seconds.cast_signed()),
+        When::At(seconds) => seconds.cast_signed(),
+    });
+    let erasure = Erasure {
+        tenant: args.tenant.as_deref(),
+        actor: args.key.as_deref(),
+        request_id: args.request.as_deref(),
+        before_ms: before.map(|seconds| seconds.saturating_mul(1000)),
+    };
+    let num = erase_content(&args.state_dir, &erasure, now.as_millisecond())?;
+    let mut out = io::stdout().lock();
+    match args.json {
+        true => writeln!(out, "{:#}", json!({"erased": num}))?,
+        false => writeln!(out, "what was said in {num} requests is erased")?,
+    }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use gptoss_govern::{Audit, EntryQuery, Head};
+use gptoss_govern::{Audit, EntryQuery, Head, Texts};
 use gptoss_server::{Governance, Log};
 
 use crate::output::Target;
@@ -24,6 +24,7 @@ const PLACE: &str = "govern.forwarded";
 pub struct AuditForward {
     file: PathBuf,
     state_folder: Option<PathBuf>,
+    texts: Texts,
     /// The number of the last entry that was written.
     after: u64,
 }
@@ -33,13 +34,17 @@ impl AuditForward {
     /// state folder whose chain is another than the one that was written begins anew.
     ///
     /// Errors: the file cannot be written, or the state folder not be read.
-    pub fn open(file: &Path, state_folder: Option<&Path>) -> Result<AuditForward> {
+    pub fn open(file: &Path, state_folder: Option<&Path>, texts: Texts) -> Result<AuditForward> {
         let after = match state_folder {
             Some(folder) => place(folder)?,
             None => 0,
         };
-        let forward =
-            AuditForward { file: file.to_owned(), state_folder: state_folder.map(Path::to_owned), after };
+        let forward = AuditForward {
+            file: file.to_owned(),
+            state_folder: state_folder.map(Path::to_owned),
+            texts,
+            after,
+        };
         forward.out()?;
         Ok(forward)
     }
@@ -78,8 +83,10 @@ impl AuditForward {
         let mut out = io::BufWriter::new(&file);
         // Beside the server where that can be: whoever reads slowly keeps no request waiting.
         let written = match &self.state_folder {
-            Some(folder) => Audit::open(folder).and_then(|audit| audit.export_entries(&mut out, self.after)),
-            None => governance.export_audit(&mut out, self.after),
+            Some(folder) => {
+                Audit::open(folder).and_then(|audit| audit.export_entries(&mut out, self.after, self.texts))
+            }
+            None => governance.export_audit(&mut out, self.after, self.texts),
         };
         let written = written.context("the journal").and_then(|head| {
             out.flush().with_context(|| format!("cannot write {}", self.file.display()))?;

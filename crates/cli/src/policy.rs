@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use gptoss_govern::{Ask, Decision, Key, KeyState, Outcome, Rules, ToolAsk, Verdict};
+use gptoss_govern::{Ask, ContentRule, Decision, Key, KeyState, Outcome, Rules, ToolAsk, Verdict};
 use serde_json::json;
 
 use crate::args::{PolicyArgs, PolicyCheckArgs, PolicyCommand, PolicyExplainArgs};
@@ -122,6 +122,7 @@ fn explain(args: &PolicyExplainArgs) -> Result<ExitCode> {
     if let Some(over) = over(key, now()) {
         (decision.verdict, decision.reason) = (Verdict::Refused, over);
     }
+    let content = rules.content(key);
     let mut out = io::stdout().lock();
     let word = |outcome| match outcome {
         Outcome::Passes => "passes",
@@ -146,6 +147,9 @@ fn explain(args: &PolicyExplainArgs) -> Result<ExitCode> {
             "max_output_tokens": decision.max_output_tokens,
             "sensitivity": decision.sensitivity.name(),
             "moderation": decision.moderation,
+            "audit_content": content.map(|content| {
+                json!({"prompt": content.has_prompt, "answer": content.has_answer, "max_bytes": content.max_bytes})
+            }),
             "rules": rules_asked,
         });
         writeln!(out, "{report:#}")?;
@@ -155,7 +159,7 @@ fn explain(args: &PolicyExplainArgs) -> Result<ExitCode> {
         for finding in &findings {
             writeln!(out, "  {:<12}  {}", word(finding.outcome), terminal::safe(&finding.line()))?;
         }
-        bounds(&mut out, &decision)?;
+        bounds(&mut out, &decision, content)?;
     }
     out.flush()?;
     Ok(if decision.verdict == Verdict::Allowed { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })
@@ -172,7 +176,12 @@ fn over(key: &Key, now: u64) -> Option<String> {
 }
 
 /// What holds for the request beside the verdict.
-fn bounds(out: &mut dyn Write, decision: &Decision) -> io::Result<()> {
+fn bounds(out: &mut dyn Write, decision: &Decision, content: Option<ContentRule>) -> io::Result<()> {
+    let kept = content.map(|content| {
+        let words = [("prompt", content.has_prompt), ("answer", content.has_answer)];
+        let words: Vec<&str> = words.into_iter().filter(|(_, is_it)| *is_it).map(|(word, _)| word).collect();
+        format!("{}, {} bytes of each at most", words.join(" and "), content.max_bytes)
+    });
     let any = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let rows = [
         ("effort, at most", any(decision.effort_max.map(|effort| effort.name().to_owned()))),
@@ -180,6 +189,7 @@ fn bounds(out: &mut dyn Write, decision: &Decision) -> io::Result<()> {
         ("tokens of an answer", any(decision.max_output_tokens.map(|tokens| tokens.to_string()))),
         ("may go", decision.sensitivity.name().to_owned()),
         ("moderated by", any(decision.moderation.clone())),
+        ("kept in the audit", any(kept)),
     ];
     writeln!(out)?;
     for (name, value) in rows {

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Error, Result};
 use gptoss_engine::KvEventSender;
+use gptoss_govern::Texts;
 use gptoss_guard::Guard;
 use gptoss_server::{
     App, CorsOrigin, Governance, Keys, Limits, Log, LogFormat, Prompts, ReasoningField, Tls, ToolHost, bind,
@@ -72,9 +73,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
     let guard = served_guard::open(args)?;
     let (governance, keys) = admission(args, guard.as_ref())?;
     exposed(args, host, &keys)?;
-    let forward =
-        args.audit_forward.as_deref().map(|file| AuditForward::open(file, args.state_dir.as_deref()));
-    let forward = forward.transpose()?;
+    let forward = forward(args)?;
     let prompts = args.prompts.as_deref().map_or_else(|| Ok(Prompts::default()), prompt_folder::read)?;
     let tls = served_tls::open(args)?;
     // Before models are loaded: a port that is taken is told at once.
@@ -149,6 +148,13 @@ fn lines_of_log(is_quiet: bool) -> (Log, Option<serve_log::Written>) {
     }
     let (log, written) = serve_log::start(io::stderr());
     (log, Some(written))
+}
+
+/// Where the audit's entries go as they come.
+fn forward(args: &ServeArgs) -> Result<Option<AuditForward>> {
+    let texts = if args.audit_forward_content { Texts::With } else { Texts::Without };
+    let open = |file| AuditForward::open(file, args.state_dir.as_deref(), texts);
+    args.audit_forward.as_deref().map(open).transpose()
 }
 
 /// What can be read again is, at the operator's word.

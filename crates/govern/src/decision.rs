@@ -1,6 +1,7 @@
 //! What the rules say to a request, each with its name: pure, the same for `serve` and for `policy explain`.
 
 use crate::ask::{Ask, Effort};
+use crate::content::{AuditContent, CONTENT_BYTES, ContentRule};
 use crate::key::Key;
 use crate::pattern::Patterns;
 use crate::policy::{Mode, Policy, Reasoning};
@@ -167,6 +168,18 @@ pub(crate) fn decide(key: &Key, ask: &Ask<'_>, has_price: bool) -> Decision {
 pub(crate) fn reasoning(key: &Key) -> Reasoning {
     let scope = if key.has(Scope::RawReasoning) { Reasoning::Raw } else { Reasoning::Summary };
     enforced(key).filter_map(|policy| policy.reasoning).fold(scope, Reasoning::min)
+}
+
+/// What is kept of a key's requests in their own words: what each of its policies that says anything keeps,
+/// and nothing where none does.
+pub(crate) fn content(key: &Key) -> Option<ContentRule> {
+    let all: Vec<AuditContent> = enforced(key).filter_map(|policy| policy.audit_content).collect();
+    let every = |is: fn(AuditContent) -> bool| !all.is_empty() && all.iter().all(|content| is(*content));
+    let (has_prompt, has_answer) = (every(AuditContent::has_prompt), every(AuditContent::has_answer));
+    let most = enforced(key).filter_map(|policy| policy.audit_content_max_bytes).min();
+    // Within 16 MiB, which every address has.
+    let max_bytes = most.unwrap_or(CONTENT_BYTES) as usize;
+    (has_prompt || has_answer).then_some(ContentRule { has_prompt, has_answer, max_bytes })
 }
 
 /// The policies that act.

@@ -64,6 +64,9 @@ pub enum JournalError {
         /// What this program can read.
         known: i64,
     },
+    /// Texts that are gone from the tables may still stand in the log beside the database.
+    #[error("the journal is being read at this moment, so what was erased may stand in its log: erase again")]
+    NotErased,
     /// A ticket that is not open: it was settled already, or its journal is another one.
     #[error("the ticket {id} is not open")]
     NoTicket {

@@ -11,8 +11,10 @@
 
 mod account;
 pub(crate) mod audit;
+pub(crate) mod break_place;
 pub(crate) mod chain;
 mod charge;
+pub(crate) mod content;
 pub(crate) mod entries;
 pub(crate) mod entry;
 mod head;
@@ -31,8 +33,10 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::error::JournalError;
 use crate::key::{Account, Key};
 pub use account::Spent;
-use chain::{Head, NotVerified, Summary};
+use break_place::NotVerified;
+use chain::{Head, Summary, Texts};
 pub use charge::Charge;
+use content::Said;
 use entries::EntryQuery;
 use entry::{Entry, Event, Record, Used};
 use head::HeadFile;
@@ -44,6 +48,9 @@ use usage::{Usage, UsageQuery};
 #[derive(Debug)]
 pub struct Journal {
     state: Mutex<State>,
+    /// What reads beside the one that writes, one reader at a time: a request waits for none of them. None:
+    /// the journal is in memory, and the same connection reads.
+    reader: Option<Mutex<Connection>>,
     /// Held as long as the journal: a second server on the folder is refused.
     _lock: Option<File>,
 }
@@ -68,7 +75,8 @@ impl Journal {
         let mut state = State { connection, head_file, head };
         state.compare_heads(now_ms)?;
         state.end_lost(now_ms)?;
-        Ok(Journal { state: Mutex::new(state), _lock: lock })
+        let reader = folder.map(|folder| schema::open_to_read(folder).map(|(reader, _)| Mutex::new(reader)));
+        Ok(Journal { state: Mutex::new(state), reader: reader.transpose()?, _lock: lock })
     }
 
     /// Takes a request's place and reserves `charge` for it, in all accounts or in none.
@@ -135,6 +143,19 @@ impl Journal {
         self.lock().append_with(entry, |_, entry| Ok(Record::new(entry, now_ms)))
     }
 
+    /// Appends an entry that charges nobody, and keeps what was said beside it.
+    ///
+    /// Errors: the journal failed.
+    pub fn record_said(&self, entry: Entry, said: &Said, now_ms: i64) -> Result<(), JournalError> {
+        let mut state = self.lock();
+        // Nobody else appends while the lock is held.
+        let seq = state.head.count.cast_signed() + 1;
+        state.append_with(entry, |change, entry| {
+            content::keep(change, seq, said)?;
+            Ok(Record { content: Some(said.content()), ..Record::new(entry, now_ms) })
+        })
+    }
+
     /// What is left of the minute: of the key's and its group's the lesser.
     ///
     /// Errors: the journal failed.
@@ -169,14 +190,14 @@ impl Journal {
     ///
     /// Errors: the journal failed.
     pub fn usage(&self, query: &UsageQuery<'_>) -> Result<Usage, JournalError> {
-        usage::usage(&self.lock().connection, query)
+        self.reading(|connection| usage::usage(connection, query))
     }
 
     /// Entries of the chain.
     ///
     /// Errors: the journal failed.
     pub fn entries(&self, query: &EntryQuery<'_>) -> Result<Vec<Record>, JournalError> {
-        entries::entries(&self.lock().connection, query)
+        self.reading(|connection| entries::entries(connection, query))
     }
 
     /// The chain's last entry: its number and hash, to be kept elsewhere.
@@ -195,15 +216,37 @@ impl Journal {
     /// Writes the chain after the entry `after` as JSON lines, and its head as the last.
     ///
     /// Errors: the writer failed; the journal failed.
-    pub fn export(&self, out: &mut dyn Write, after: u64) -> Result<Head, JournalError> {
-        chain::export(&self.lock().connection, out, after)
+    pub fn export(&self, out: &mut dyn Write, after: u64, texts: Texts) -> Result<Head, JournalError> {
+        self.reading(|connection| {
+            let view = connection.unchecked_transaction()?;
+            chain::export(&view, out, after, texts)
+        })
     }
 
     /// The same without the head's line.
     ///
     /// Errors: as [`Journal::export`].
-    pub fn export_entries(&self, out: &mut dyn Write, after: u64) -> Result<Head, JournalError> {
-        chain::export_entries(&self.lock().connection, out, after)
+    pub fn export_entries(
+        &self,
+        out: &mut dyn Write,
+        after: u64,
+        texts: Texts,
+    ) -> Result<Head, JournalError> {
+        self.reading(|connection| {
+            let view = connection.unchecked_transaction()?;
+            chain::export_entries(&view, out, after, texts)
+        })
+    }
+
+    /// Reads what has been committed, without keeping anybody from writing where that can be.
+    fn reading<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, JournalError>,
+    ) -> Result<T, JournalError> {
+        match &self.reader {
+            Some(reader) => read(&reader.lock().unwrap_or_else(PoisonError::into_inner)),
+            None => read(&self.lock().connection),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

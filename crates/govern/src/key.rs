@@ -168,6 +168,11 @@ impl Key {
         std::iter::once(own).chain(group)
     }
 
+    /// Whether it or its group may have only so much in a minute.
+    pub fn has_rates(&self) -> bool {
+        self.accounts().any(|(_, limits, _)| limits.rpm.is_some() || limits.tpm.is_some())
+    }
+
     /// Whether its tokens or its group's are counted against anything.
     pub fn counts_tokens(&self) -> bool {
         self.accounts().any(|(_, limits, budgets)| limits.tpm.is_some() || !budgets.is_empty())

@@ -6,10 +6,12 @@
 //! before a request and settled after it, and the audit, a chain of SHA-256 in the same SQLite file and the
 //! same transactions. [`Audit`] reads that file beside the server, and exports of it.
 //!
-//! Clocks and random numbers are the caller's: `now` and `fill` are given in. What was said is never here.
+//! Clocks and random numbers are the caller's: `now` and `fill` are given in. What was said is never here,
+//! but where a policy has it kept ([`AuditContent`]): then beside the chain, which has hashes of it.
 
 mod ask;
 mod clip;
+mod content;
 mod decision;
 mod digest;
 mod error;
@@ -25,11 +27,14 @@ mod secret;
 mod sensitivity;
 
 pub use ask::{Ask, Effort, ToolAsk, ToolKind};
+pub use content::{AuditContent, ContentRule};
 pub use decision::{Decision, Finding, Outcome, Subject, Verdict};
 pub use digest::Digest;
 pub use error::{JournalError, RulesProblem, Unknown};
 pub use journal::audit::Audit;
-pub use journal::chain::{Break, Head, NotAHead, NotVerified, Summary, verify_export};
+pub use journal::break_place::{Break, NotVerified};
+pub use journal::chain::{Head, NotAHead, Summary, Texts, verify_export};
+pub use journal::content::{Content, Erasure, Said, Spoken, TextHash, erase_content};
 pub use journal::entries::EntryQuery;
 pub use journal::entry::{Entry, Event, Record, Used};
 pub use journal::usage::{Bucket, Grouping, Usage, UsageQuery, UsageRow, Width};

@@ -1,6 +1,7 @@
 //! What may be asked, by name: a set of rules that keys and groups refer to.
 
 use crate::ask::{Effort, ToolAsk, ToolKind};
+use crate::content::AuditContent;
 use crate::pattern::{Patterns, fits};
 use crate::sensitivity::Sensitivity;
 
@@ -29,6 +30,10 @@ pub struct Policy {
     pub sensitivity: Sensitivity,
     /// The guard's policy that its requests are judged by.
     pub moderation: Option<String>,
+    /// What of its requests' own words the audit keeps.
+    pub audit_content: Option<AuditContent>,
+    /// Most that is kept of a request, and of its answer. Units: bytes.
+    pub audit_content_max_bytes: Option<u64>,
 }
 
 /// Whether a policy acts.

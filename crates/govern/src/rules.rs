@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConditionallySelectable};
 
 use crate::ask::Ask;
+use crate::content::ContentRule;
 use crate::decision::{self, Decision, Finding};
 use crate::digest::{Digest, to_hex};
 use crate::error::{RulesProblem, Unknown};
@@ -89,6 +90,11 @@ impl Rules {
     /// The most of the reasoning that the key may see, whatever is asked.
     pub fn reasoning(&self, key: &Key) -> Reasoning {
         decision::reasoning(key)
+    }
+
+    /// What the audit keeps of the key's requests in their own words; None: nothing.
+    pub fn content(&self, key: &Key) -> Option<ContentRule> {
+        decision::content(key)
     }
 
     /// Every rule that is about the request, and what it says.

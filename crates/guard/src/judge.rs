@@ -12,6 +12,7 @@ use gptoss_turn::{
 
 use crate::error::Error;
 use crate::form::Form;
+use crate::judge_usage::JudgeUsage;
 use crate::policy::Policy;
 use crate::verdict::{ALTERNATIVES, Verdict};
 
@@ -67,10 +68,16 @@ pub fn judge(
 }
 
 impl Judging {
-    /// Waits for the verdict.
+    /// Waits for the verdict, and tells what it took, also where there is none.
     ///
     /// Errors: the engine failed, or the answer is none of the form.
-    pub async fn verdict(mut self) -> Result<Verdict, Error> {
+    pub async fn verdict(mut self) -> (Result<Verdict, Error>, JudgeUsage) {
+        let mut usage = JudgeUsage::default();
+        let verdict = self.heard(&mut usage).await;
+        (verdict, usage)
+    }
+
+    async fn heard(&mut self, usage: &mut JudgeUsage) -> Result<Verdict, Error> {
         let (mut answer, mut tokens): (String, Vec<Logprob>) = Default::default();
         let problem = loop {
             match self.turn.next().await {
@@ -78,16 +85,24 @@ impl Judging {
                     answer.push_str(&text);
                     tokens.extend(logprobs);
                 }
-                Some(TurnEvent::Finished(outcome)) => match Verdict::read(self.form, &answer, &tokens) {
-                    Some(verdict) => return Ok(verdict),
-                    None if outcome.end == TurnEnd::Deadline => break "its time was up".to_owned(),
-                    None => break "the model gave no answer of the form".to_owned(),
-                },
+                Some(TurnEvent::Finished(outcome)) => {
+                    let engine = &outcome.usage.engine;
+                    *usage = JudgeUsage {
+                        input: engine.prompt_tokens as u64,
+                        cached: engine.cached_tokens as u64,
+                        output: engine.completion_tokens as u64,
+                    };
+                    match Verdict::read(self.form, &answer, &tokens) {
+                        Some(verdict) => return Ok(verdict),
+                        None if outcome.end == TurnEnd::Deadline => break "its time was up".to_owned(),
+                        None => break "the model gave no answer of the form".to_owned(),
+                    }
+                }
                 Some(TurnEvent::Failed(failure)) => break failure.to_string(),
                 Some(_) => {}
                 None => break "the turn ended without an end".to_owned(),
             }
         };
-        Err(Error::NoVerdict { policy: self.policy, problem })
+        Err(Error::NoVerdict { policy: self.policy.clone(), problem })
     }
 }

@@ -12,11 +12,11 @@
 //! the tier or the number of threads. The orders inside a span are written in `attention/loops.rs` and, for
 //! the softmax and the merge, in `attention/reduce.rs`.
 //!
-//! `backward.rs` is the gradient over packed documents (`documents.rs`), for which [`attention_saving`] keeps
-//! what it needs. `inputs.rs` is what a call is given, `shape.rs` its geometry; `plan.rs` cuts jobs into units
-//! of work, `unit.rs` does one, over a format of keys and values (`cache/`) with the inner loops of a tier
-//! (`loops/`; a new one also has its line in `on_tier`). The query heads that share a kv head stand side by
-//! side in lanes, so a key or value is read once for all; where few share one, `few_heads.rs` has keys there.
+//! `backward.rs` is the gradient over packed documents (`documents.rs`), for which [`attention_saving`]
+//! keeps what it needs. `inputs.rs` is what a call is given, `shape.rs` its geometry; `plan.rs` cuts jobs
+//! into units of work, `unit.rs` does one, over a format of keys and values (`cache/`) with the inner loops
+//! of a tier (`loops/`; a new one also has its line in `on_tier`). The query heads that share a kv head stand
+//! side by side in lanes, so a key or value is read once; where few do, `few_heads.rs` has keys there.
 
 mod backward;
 mod cache;

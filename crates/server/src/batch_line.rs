@@ -21,6 +21,7 @@ use gptoss_api::{ApiError, body};
 
 use crate::access_log::Spent;
 use crate::body::Body;
+use crate::governance::KeyEnded;
 use crate::keys::Caller;
 use crate::rejection::Rejection;
 use crate::state::App;
@@ -41,15 +42,19 @@ pub(crate) async fn room(app: &App) {
 }
 
 /// Answers a line; None, when the server goes away and has not.
+///
+/// Errors: its key does not hold any more.
 pub(crate) async fn answer(
     app: &Arc<App>,
     caller: &Caller,
     line: &BatchLine,
-) -> Option<(BatchResult, TokenUsage)> {
+) -> Result<Option<(BatchResult, TokenUsage)>, KeyEnded> {
     let request_id = ids::random("req");
     loop {
         room(app).await;
         let broken = || Rejection(ApiError::Internal { problem: "a handler broke off".to_owned() });
+        // By the rules that hold at this try.
+        let caller = app.renewed(caller)?;
         let called = AssertUnwindSafe(call(app, caller, line, &request_id)).catch_unwind().await;
         let response = match called.unwrap_or_else(|_| Err(broken())) {
             // The batch has been taken, so what is full for the moment does not refuse its lines.
@@ -61,7 +66,7 @@ pub(crate) async fn answer(
                 tokio::time::sleep(BUSY_PAUSE.max(Duration::from_millis(millis)).min(RATE_PAUSE_MAX)).await;
                 continue;
             }
-            Err(Rejection(ApiError::ShuttingDown)) => return None,
+            Err(Rejection(ApiError::ShuttingDown)) => return Ok(None),
             Err(rejection) => rejection.into_response(),
             Ok(response) => response,
         };
@@ -70,20 +75,23 @@ pub(crate) async fn answer(
         let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
         let id = ids::random("batch_req");
-        return Some((answered(&id, &line.custom_id, (status, &request_id), &text), tokens));
+        return Ok(Some((answered(&id, &line.custom_id, (status, &request_id), &text), tokens)));
     }
 }
 
 /// Hands the line's body to the handler of its path.
 async fn call(
     app: &Arc<App>,
-    caller: &Caller,
+    caller: Caller,
     line: &BatchLine,
     request_id: &str,
 ) -> Result<Response, Rejection> {
-    let caller =
-        app.renewed(caller)?.admitted(&format!("BATCH {}", line.endpoint.path()), request_id).await?;
+    let caller = caller.admitted(&format!("BATCH {}", line.endpoint.path()), request_id).await?;
     let bill = caller.bill.clone();
+    let said = bill.as_ref().and_then(|bill| bill.said().cloned());
+    if let Some(said) = &said {
+        said.heard(line.body.as_bytes());
+    }
     let (state, caller) = (State(Arc::clone(app)), Extension(caller));
     let bytes = line.body.as_bytes();
     let answer = async move {
@@ -101,5 +109,21 @@ async fn call(
         }
         bill.end().await;
     }
-    answer
+    match (said, answer) {
+        (Some(said), Ok(response)) => Ok(said.heard_by(response)),
+        (Some(said), Err(Rejection(error))) => {
+            said.ends(error.row().status);
+            if is_tried_again(&error) {
+                said.forget();
+            }
+            Err(Rejection(error))
+        }
+        (None, answer) => answer,
+    }
+}
+
+/// Whether a line that is refused so is tried again.
+fn is_tried_again(error: &ApiError) -> bool {
+    use ApiError::{Busy, Overloaded, Rate, ShuttingDown};
+    matches!(error, Busy { .. } | Overloaded { .. } | Rate { retry_ms: Some(_), .. } | ShuttingDown)
 }

@@ -32,7 +32,8 @@ pub async fn answer_lines(
     let results = lines.iter().map(|line| batch_line::answer(&app, &caller, line));
     let mut results = std::pin::pin!(stream::iter(results).buffer_unordered(at_once).take_until(stop));
     while let Some(result) = results.next().await {
-        let Some((result, tokens)) = result else { break };
+        // There are no rules here, so no key ends.
+        let Ok(Some((result, tokens))) = result else { break };
         keep(&result, tokens)?;
     }
     Ok(())

@@ -15,6 +15,7 @@ use crate::batch_input::{InputLine, LineReader};
 use crate::batch_line;
 use crate::batch_tasks::LinePlace;
 use crate::blocking::run_blocking;
+use crate::governance::KeyEnded;
 use crate::ids;
 use crate::keys::Caller;
 use crate::limits::BATCH_FILE_SECONDS;
@@ -38,6 +39,8 @@ use tokio::time::Instant;
 const LINE_HEAD_BYTES_MAX: usize = 4 << 10;
 /// Results of lines that were not answered that are kept in one transaction.
 const EXPIRED_AT_ONCE: usize = 256;
+/// The code of a batch that stopped because its key does not hold any more.
+const KEY_ENDED: &str = "key_ended";
 /// Before a task that the database failed tries again.
 const RETRY_PAUSE: Duration = Duration::from_secs(10);
 /// What stands for a time beyond the clock's end.
@@ -83,8 +86,8 @@ enum Pause {
     Stop,
 }
 
-/// A line that has a result, or was cut off without one.
-type Answered = (u64, Option<(results::BatchResult, TokenUsage)>);
+/// A line that has a result, or was cut off without one; or whose key does not hold any more.
+type Answered = (u64, Result<Option<(results::BatchResult, TokenUsage)>, KeyEnded>);
 
 /// The task of a batch.
 struct Task {
@@ -119,7 +122,7 @@ impl Task {
                 Ok(Pause::Stop) => return Ok(()),
                 // Its input will be no better when it is read again.
                 Err(error @ ApiError::Damaged { .. }) if status != BatchStatus::Finalizing => {
-                    self.give_up(status, error).await?;
+                    self.give_up(status, told(&error)).await?;
                 }
                 Err(error) => return Err(error),
             }
@@ -275,25 +278,41 @@ impl Task {
         if self.app.batches.is_abandoned() {
             return Ok(Some(Pause::Stop));
         }
-        let Some((result, tokens)) = result else { return Ok(Some(Pause::Stop)) };
+        let (result, tokens) = match result {
+            Ok(Some(answer)) => answer,
+            Ok(None) => return Ok(Some(Pause::Stop)),
+            Err(ended) => {
+                self.give_up(BatchStatus::InProgress, self.key_ended(ended)).await?;
+                return Ok(Some(Pause::Row));
+            }
+        };
         let row = ResultRow { number, is_answer: result.is_answer(), line: result.line, tokens };
         let (tenant, id) = self.names();
         let kept = run_blocking(&self.app, move |app| app.store.put_results(&tenant, &id, &[row], now()));
         match kept.await {
             Ok(()) => Ok(None),
             Err(error @ ApiError::FilesFull { .. }) => {
-                self.give_up(BatchStatus::InProgress, error).await?;
+                self.give_up(BatchStatus::InProgress, told(&error)).await?;
                 Ok(Some(Pause::Row))
             }
             Err(error) => Err(error),
         }
     }
 
-    /// The batch's input cannot be read, or its results cannot be kept: what there is becomes its files.
-    async fn give_up(&self, from: BatchStatus, error: ApiError) -> Result<(), ApiError> {
+    /// What a batch is told whose key does not hold any more.
+    fn key_ended(&self, ended: KeyEnded) -> BatchError {
+        let key = match &self.caller.key_id {
+            Some(id) => format!("the key {id}, which made this batch,"),
+            None => format!("every key of {}, which made this batch,", self.caller.tenant),
+        };
+        let message = format!("{key} {ended}: the lines that were answered before are in the output file");
+        BatchError { code: KEY_ENDED.to_owned(), line: None, message, param: None }
+    }
+
+    /// The batch's input cannot be read, its results cannot be kept, or its key does not hold any more: what
+    /// there is becomes its files.
+    async fn give_up(&self, from: BatchStatus, error: BatchError) -> Result<(), ApiError> {
         self.change(from, move |batch| {
-            let code = error.row().code.unwrap_or_default().to_owned();
-            let error = BatchError { code, line: None, message: error.to_string(), param: None };
             batch.errors = Some(BatchErrors { object: "list".to_owned(), data: vec![error] });
             batch.status = BatchStatus::Finalizing;
             batch.finalizing_at = Some(now());
@@ -349,6 +368,12 @@ impl Task {
         ));
         Ok(())
     }
+}
+
+/// What fails a batch, in its own words.
+fn told(error: &ApiError) -> BatchError {
+    let code = error.row().code.unwrap_or_default().to_owned();
+    BatchError { code, line: None, message: error.to_string(), param: None }
 }
 
 /// When the time is up: a row may say more than the clock has.

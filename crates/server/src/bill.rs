@@ -9,7 +9,7 @@
 //! Whoever holds a bill last ends it, so that a client that goes away, a task that breaks off and a panic
 //! leave an entry too.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use gptoss_api::ApiError;
 use gptoss_api::usage::TokenUsage;
@@ -19,6 +19,7 @@ use gptoss_govern::{
 
 use crate::clock::now_ms;
 use crate::governance::{Governance, Pass};
+use crate::said::Said;
 
 /// The status of a request whose client went away before there was an answer.
 const CLIENT_GONE: u16 = 499;
@@ -41,6 +42,8 @@ pub(crate) struct Bill {
     pub(crate) pass: Pass,
     route: String,
     request_id: String,
+    /// None: nothing that is said in it is kept.
+    said: OnceLock<Arc<Said>>,
     open: Mutex<Open>,
 }
 
@@ -56,6 +59,9 @@ struct Open {
     reserved: Tokens,
     /// What the engine has computed for it.
     computed: Tokens,
+    /// What the guard's judges took, and what that costs.
+    judged: Tokens,
+    judged_micro_usd: u64,
 }
 
 /// What was decided about it.
@@ -91,7 +97,19 @@ impl Eq for Bill {}
 impl Bill {
     /// Of a request that has just come.
     pub(crate) fn new(pass: Pass, route: String, request_id: String) -> Arc<Bill> {
-        Arc::new(Bill { pass, route, request_id, open: Mutex::default() })
+        Arc::new(Bill { pass, route, request_id, said: OnceLock::new(), open: Mutex::default() })
+    }
+
+    /// Keeps what is said in it from now on, if its key's policies have that kept.
+    pub(crate) fn keep_said(&self) {
+        if let Some(said) = Said::new(&self.pass, &self.route, &self.request_id) {
+            let _ = self.said.set(said);
+        }
+    }
+
+    /// What is kept of what is said in it.
+    pub(crate) fn said(&self) -> Option<&Arc<Said>> {
+        self.said.get()
     }
 
     /// Counts the request.
@@ -160,6 +178,17 @@ impl Bill {
         computed.input += input as u64;
         computed.cached += cached as u64;
         computed.output += output as u64;
+    }
+
+    /// Takes down what a judge of the guard took, a model of that name. It is charged though it was not
+    /// reserved: a text that is not judged because a budget is spent could be one that must not pass.
+    pub(crate) fn judged(&self, model: &str, tokens: Tokens) {
+        let micro_usd = self.cost(model, tokens);
+        let mut open = self.lock();
+        open.judged.input += tokens.input;
+        open.judged.cached += tokens.cached;
+        open.judged.output += tokens.output;
+        open.judged_micro_usd = open.judged_micro_usd.saturating_add(micro_usd);
     }
 
     /// Takes down what was decided.
@@ -251,7 +280,7 @@ impl Bill {
         // What the client or the server broke off before a token was written costs nothing.
         let is_answered = open.status.is_some_and(|status| status < BROKEN && !UNCHARGED.contains(&status));
         let used = used.or(match open.computed.output {
-            0 if is_answered => Some(Tokens::default()),
+            0 if is_answered || open.judged != Tokens::default() => Some(Tokens::default()),
             0 => None,
             _ => Some(open.computed),
         });
@@ -263,7 +292,8 @@ impl Bill {
             (_, None) if open.ticket.is_some() => Event::RequestRefunded,
             _ => Event::Request,
         };
-        let micro_usd = self.cost(&facts.model, tokens);
+        let micro_usd = self.cost(&facts.model, tokens).saturating_add(open.judged_micro_usd);
+        let judged = open.judged;
         let route = if facts.model.is_empty() {
             self.route.clone()
         } else {
@@ -283,6 +313,8 @@ impl Bill {
                 input: tokens.input,
                 cached: tokens.cached,
                 output: tokens.output,
+                judged_input: judged.input,
+                judged_output: judged.output,
                 micro_usd,
             }),
             status: open.status.unwrap_or(unknown),

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::blocking::run_blocking;
 use crate::content_coding::ContentCoding;
+use crate::keys::Caller;
 use crate::limits::{Limits, STOP_PATIENCE};
 use crate::rejection::Rejection;
 use crate::state::{App, Shared};
@@ -36,6 +37,7 @@ pub(crate) async fn bytes_of(request: Request, app: &Shared) -> Result<Bytes, Ap
         return Err(ApiError::MediaType);
     }
     let coding = ContentCoding::of(request.headers())?;
+    let bill = request.extensions().get::<Caller>().and_then(|caller| caller.bill.clone());
     let reading = tokio::time::timeout(app.limits.body_time, read(request.into_body(), &app.limits));
     // A body that is half here is better read than cut: bytes that are not read reset the connection
     // before its answer.
@@ -47,9 +49,17 @@ pub(crate) async fn bytes_of(request: Request, app: &Shared) -> Result<Bytes, Ap
         bytes = reading => bytes.unwrap_or(Err(ApiError::BodyTimeout))?,
         () = stop => return Err(ApiError::ShuttingDown),
     };
-    let Some(coding) = coding else { return Ok(bytes) };
-    let unpack = move |app: &App| coding.decoded(&bytes, app.limits.body_bytes_max);
-    Ok(run_blocking(app, unpack).await?.into())
+    let bytes = match coding {
+        None => bytes,
+        Some(coding) => {
+            let unpack = move |app: &App| coding.decoded(&bytes, app.limits.body_bytes_max);
+            run_blocking(app, unpack).await?.into()
+        }
+    };
+    if let Some(said) = bill.as_ref().and_then(|bill| bill.said()) {
+        said.heard(&bytes);
+    }
+    Ok(bytes)
 }
 
 /// Whether a body may be read as JSON. Programs call it what they like (curl by itself calls it a form) and

@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 use gptoss_api::ApiError;
 use gptoss_govern::{
     Entry, Event, Head, Journal, JournalError, Key, KeyChange, KeyState, Remaining, Rules, RulesProblem,
-    Unknown,
+    Texts, Unknown,
 };
 use tokio::sync::oneshot;
 
@@ -112,8 +112,8 @@ impl Governance {
     /// Writes the audit's entries behind the one of that number, a line of JSON each.
     ///
     /// Errors: the journal, or `out`.
-    pub fn export_audit(&self, out: &mut dyn Write, after: u64) -> Result<Head, JournalError> {
-        self.journal.export_entries(out, after)
+    pub fn export_audit(&self, out: &mut dyn Write, after: u64, texts: Texts) -> Result<Head, JournalError> {
+        self.journal.export_entries(out, after, texts)
     }
 
     /// Reads rules anew and lets them hold, whole; their version.
@@ -151,22 +151,31 @@ impl Governance {
         let rules = self.rules();
         let key = match rules.identify(secret, now()) {
             Ok(key) => Arc::new(key.clone()),
-            Err(Unknown::Expired { at, .. }) => {
-                return Err(ApiError::KeyExpired { expired_at: gptoss_api::ollama::lines::timestamp(at) });
-            }
+            Err(Unknown::Expired { at, .. }) => return Err(KeyEnded::Expired(at).into()),
             Err(_) => return Err(ApiError::Key),
         };
         Ok(Pass { governance: Arc::clone(self), rules, key })
     }
 
-    /// The pass of a tenant, for what goes on without a secret: a batch after a restart.
+    /// The pass of the tenant's key with that public part, for what goes on without a secret: a line of a
+    /// batch, a message of a connection. None: any of the tenant's keys, where none was noted.
     ///
-    /// Errors: `Key`, when none of its keys holds any more.
-    pub(crate) fn pass_of(self: &Arc<Self>, holds: impl Fn(&Key) -> bool) -> Result<Pass, ApiError> {
+    /// Errors: it does not hold any more.
+    pub(crate) fn pass_of(self: &Arc<Self>, tenant: &str, id: Option<&str>) -> Result<Pass, KeyEnded> {
         let (rules, now) = (self.rules(), now());
-        let is_valid = |key: &&Key| holds(key) && key.state(now) == KeyState::InForce;
-        let key = rules.keys().iter().find(is_valid).cloned().map(Arc::new).ok_or(ApiError::Key)?;
-        Ok(Pass { governance: Arc::clone(self), rules, key })
+        let mut ended = KeyEnded::Gone;
+        let is_it = |key: &&Key| key.name == tenant && id.is_none_or(|id| key.id == id);
+        for key in rules.keys().iter().filter(is_it) {
+            ended = match key.state(now) {
+                KeyState::InForce => {
+                    let key = Arc::new(key.clone());
+                    return Ok(Pass { governance: Arc::clone(self), rules: Arc::clone(&rules), key });
+                }
+                KeyState::Expired(at) => KeyEnded::Expired(at),
+                KeyState::Revoked => KeyEnded::Revoked,
+            };
+        }
+        Err(ended)
     }
 
     /// Has `job` done by the thread that writes, behind what came before.
@@ -237,16 +246,46 @@ pub(crate) struct Pass {
     pub(crate) key: Arc<Key>,
 }
 
-impl Pass {
-    /// The same key by the rules that hold now.
-    ///
-    /// Errors: `Key`, when it is not one of them any more.
-    pub(crate) fn renewed(&self) -> Result<Pass, ApiError> {
-        self.governance.pass_of(|key| key.id == self.key.id && key.name == self.key.name)
-    }
+/// Why a key that opened something does so no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyEnded {
+    /// It is none of the rules' keys.
+    Gone,
+    /// It was taken back.
+    Revoked,
+    /// Its time is over; since when. Units: seconds since 1970.
+    Expired(u64),
+}
 
-    /// What is left of the key's rates.
+impl From<KeyEnded> for ApiError {
+    fn from(ended: KeyEnded) -> ApiError {
+        match ended {
+            KeyEnded::Gone | KeyEnded::Revoked => ApiError::Key,
+            KeyEnded::Expired(at) => {
+                ApiError::KeyExpired { expired_at: gptoss_api::ollama::lines::timestamp(at) }
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for KeyEnded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            KeyEnded::Gone => f.write_str("is not in the server's rules any more"),
+            KeyEnded::Revoked => f.write_str("was revoked"),
+            KeyEnded::Expired(at) => {
+                write!(f, "expired at {}", gptoss_api::ollama::lines::timestamp(*at))
+            }
+        }
+    }
+}
+
+impl Pass {
+    /// What is left of the key's rates; None where it has none.
     pub(crate) async fn remaining(self) -> Option<Remaining> {
+        if !self.key.has_rates() {
+            return None;
+        }
         let asked = move || self.governance.journal.remaining(&self.key, now_ms());
         tokio::task::spawn_blocking(asked).await.ok()?.ok()
     }

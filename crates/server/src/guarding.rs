@@ -11,17 +11,20 @@ use futures_util::future::{BoxFuture, join_all};
 use gptoss_api::ApiError;
 use gptoss_api::generation::request::GenerationRequest;
 use gptoss_api::wire::moderations::{ModerationMode, ModerationVerb};
+use gptoss_govern::Tokens;
 use gptoss_guard::{
-    Address, Check, CheckKind, Fails, Finding, Guard, Judge, Mode, Policy, Report, Stage, Verdict,
-    judge_answer, judge_body,
+    Address, Check, CheckKind, Fails, Finding, Guard, Judge, JudgeUsage, Mode, Policy, Report, Stage,
+    Verdict, judge_answer, judge_body,
 };
 use gptoss_turn::Tenant;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::task::spawn_blocking;
 
+use crate::bill::Bill;
 use crate::model_host::{Asker, Lease, ModelHost};
 use crate::roster::Keep;
+use crate::ruling::named;
 
 /// Verdicts that are kept.
 const VERDICTS_MAX: usize = 4096;
@@ -76,9 +79,19 @@ pub(crate) struct Judged {
     /// The model that answers, which judges where no other is named.
     pub(crate) model: Arc<Lease>,
     pub(crate) asked: Arc<Asked>,
+    /// Whose bill the judges' work is on; None: it is charged otherwise, or nothing is counted.
+    pub(crate) bill: Option<Arc<Bill>>,
 }
 
 impl Judged {
+    /// Takes down what a judge took, a model of that name.
+    fn charge(&self, model: &str, usage: JudgeUsage) {
+        let JudgeUsage { input, cached, output } = usage;
+        if let Some(bill) = &self.bill {
+            bill.judged(model, Tokens { input, cached, output });
+        }
+    }
+
     /// For a request that wants nothing judged.
     pub(crate) fn unasked(model: &Arc<Lease>, tenant: &str) -> Judged {
         Judged {
@@ -86,6 +99,7 @@ impl Judged {
             is_background: false,
             model: Arc::clone(model),
             asked: Arc::new(Asked::default()),
+            bill: model.bill().cloned(),
         }
     }
 }
@@ -123,6 +137,7 @@ impl Guarding {
             is_background: generation.is_background,
             model: Arc::clone(model),
             asked: Arc::new(self.asked(generation)?),
+            bill: model.bill().cloned(),
         })
     }
 
@@ -275,6 +290,7 @@ impl Guarding {
                     let answer = (self.ask)(address.clone(), judge_body(address, policy, text)).await;
                     let answer =
                         answer.map_err(|problem| format!("the policy {:?}: {problem}", policy.name))?;
+                    whose.charge(&address.model, JudgeUsage::of_answer(&answer));
                     judge_answer(address, policy, &answer).map_err(|error| error.to_string())
                 }
             }
@@ -362,7 +378,8 @@ async fn served(
             judging => break judging,
         }
     };
-    let verdict = judging.map_err(|error| error.to_string())?.verdict().await;
+    let (verdict, usage) = judging.map_err(|error| error.to_string())?.verdict().await;
+    whose.charge(named(&model.entry).0, usage);
     // The model stays in memory until here.
     drop(model);
     verdict.map_err(|error| error.to_string())

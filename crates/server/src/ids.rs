@@ -34,6 +34,16 @@ pub(crate) fn random_dashed(prefix: &str) -> String {
     random(prefix).replacen('_', "-", 1)
 }
 
+/// Bytes that nobody can guess, for a hash of a text that could be.
+///
+/// Panics: as [`random`].
+pub(crate) fn salt() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    let filled = getrandom::fill(&mut bytes);
+    filled.unwrap_or_else(|error| panic!("the system gives no random bytes: {error}"));
+    bytes
+}
+
 /// A seed for a request that names none: as many bits as a JSON number holds exactly.
 ///
 /// Panics: as [`random`].

@@ -66,6 +66,8 @@ pub(crate) struct Caller {
     pub(crate) is_background: bool,
     /// Whether nothing of this request may leave the machine.
     pub(crate) stays: bool,
+    /// The public part of its key; None: there are no rules, or an older program did not note it.
+    pub(crate) key_id: Option<String>,
     /// By which rules it may; None: there are none.
     pub(crate) pass: Option<Pass>,
     /// What this request is charged; None: nothing is counted.
@@ -83,6 +85,7 @@ impl Caller {
             scopes: Scopes::all(),
             is_background: false,
             stays: false,
+            key_id: None,
             pass: None,
             bill: None,
         }
@@ -100,6 +103,7 @@ impl Caller {
             scopes,
             is_background: false,
             stays: false,
+            key_id: Some(pass.key.id.clone()),
             pass: Some(pass),
             bill: None,
         }
@@ -112,7 +116,10 @@ impl Caller {
         let Some(pass) = self.pass.clone() else { return Ok(self) };
         let bill = Bill::new(pass, route.to_owned(), request_id.to_owned());
         match bill.admit().await {
-            Ok(()) => Ok(Caller { bill: Some(bill), ..self }),
+            Ok(()) => {
+                bill.keep_said();
+                Ok(Caller { bill: Some(bill), ..self })
+            }
             Err(error) => {
                 bill.failed(&error);
                 Err(error)

@@ -89,6 +89,7 @@ mod routes;
 mod rules;
 mod ruling;
 mod run;
+mod said;
 mod sampling;
 mod scope;
 mod socket;

@@ -39,6 +39,8 @@ pub(crate) async fn create(
         is_background: caller.is_background,
         model: app.lease(&caller, &entry).await?,
         asked: Arc::new(Asked { policy, ..Asked::default() }),
+        // It is charged by its texts, below.
+        bill: None,
     };
     let bytes = texts.iter().map(String::len).sum::<usize>();
     let (read, written) = (bytes / TOKEN_BYTES + 1, texts.len());

@@ -300,6 +300,9 @@ async fn start(
         let written = write(run, &parsed, first, &mut machine, &task_live).await;
         app.metrics.running.fetch_sub(1, Ordering::Relaxed);
         end(app, &parsed, &mut machine, &task_live, written).await;
+        if let Some(said) = source.bill().and_then(|bill| bill.said()).filter(|_| task_live.is_background) {
+            said.told_later(machine.response(), visibility);
+        }
     });
     Ok(live)
 }

@@ -41,6 +41,17 @@ use crate::{
 /// Longest request id of a client's that is given back. Units: bytes.
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
+/// Where something is said to models, and by them: what a policy may have kept.
+const SAID_ON: [&str; 8] = [
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/messages",
+    "/v1/moderations",
+    "/v1/responses",
+    "/v1/responses/compact",
+    "/api/chat",
+    "/api/generate",
+];
 const METRICS: &str = "/metrics";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -327,6 +338,7 @@ async fn request_layer(State(app): State<Shared>, mut request: Request, next: Ne
         Ok(bill) => (answered(request, bill.as_ref(), next).await, bill),
         Err(error) => (Rejection(error).into_response(), None),
     };
+    let said = bill.as_ref().and_then(|bill| bill.said().cloned());
     if let Some(bill) = bill {
         told(&mut response, bill, is_anthropic).await;
     }
@@ -348,12 +360,16 @@ async fn request_layer(State(app): State<Shared>, mut request: Request, next: Ne
     response.headers_mut().insert(HeaderName::from_static("openai-processing-ms"), processing);
     let status = response.status().as_u16();
     app.metrics.responded(&route, status);
+    if let Some(said) = said {
+        response = said.heard_by(response);
+    }
     line.at_the_end_of(response)
 }
 
 /// The answer to a request whose key is known, if the key may ask and there is something left for it.
 async fn answered(request: Request, bill: Option<&Arc<Bill>>, next: Next) -> Response {
     let matched = request.extensions().get::<MatchedPath>();
+    let path = matched.cloned();
     let need = matched.and_then(|path| need_of(path.as_str(), request.method()));
     let scopes = request.extensions().get::<Caller>().map(|caller| &caller.scopes);
     // Where no handler is behind a path or a method there is nothing to be allowed.
@@ -363,10 +379,13 @@ async fn answered(request: Request, bill: Option<&Arc<Bill>>, next: Next) -> Res
         return Rejection(error).into_response();
     }
     let is_counted = matches!(need, Some(Need::Scope(_))) && request.method() == Method::POST;
-    if let Some(bill) = bill.filter(|_| is_counted)
-        && let Err(error) = bill.admit().await
-    {
-        return Rejection(error).into_response();
+    if let Some(bill) = bill.filter(|_| is_counted) {
+        if let Err(error) = bill.admit().await {
+            return Rejection(error).into_response();
+        }
+        if path.is_some_and(|path| SAID_ON.contains(&path.as_str())) {
+            bill.keep_said();
+        }
     }
     documented(next.run(request).await)
 }

@@ -32,6 +32,7 @@ use crate::place::Place;
 use crate::rejection::Rejection;
 use crate::response_log::{CancelOnDrop, Found, ResponseLog};
 use crate::responses::{self, Origin};
+use crate::said::{CLIENT_GONE, Said};
 use crate::state::{App, Shared};
 use crate::trace::TraceParent;
 
@@ -199,20 +200,27 @@ impl Connection {
                 return self.refuse(&error, lane).await;
             }
         };
-        drop(message);
         let previous = request.previous_response_id.clone().unwrap_or_default();
         let origin = Origin { entries: self.kept.find(&previous), generates, spent: Spent::default() };
         let (app, caller, id) = (Arc::clone(&self.app), self.caller.clone(), self.id.clone());
         let beginning = async move {
-            let caller = app.renewed(&caller)?.admitted(AUDITED, &id).await?;
+            let caller = app.renewed(&caller).map_err(ApiError::from)?.admitted(AUDITED, &id).await?;
+            let said = caller.bill.as_ref().and_then(|bill| bill.said().cloned());
+            if let Some(said) = &said {
+                said.heard(message.as_bytes());
+            }
+            drop(message);
             let begun = responses::begin(&app, &caller, &request, origin).await;
             if let (Some(bill), Err(error)) = (&caller.bill, &begun) {
                 bill.failed(error);
+                if let Some(said) = &said {
+                    said.ends(error.row().status);
+                }
             }
-            begun
+            Ok::<_, ApiError>((begun?, said))
         };
-        let live = match self.meanwhile(beginning).await? {
-            Ok(live) => live,
+        let (live, said) = match self.meanwhile(beginning).await? {
+            Ok(begun) => begun,
             Err(error) => {
                 self.kept.forget(&previous);
                 self.log(begun, error.row().status, None);
@@ -221,7 +229,11 @@ impl Connection {
         };
         // Dropped when the client goes away, and then the response is cancelled.
         let reader = CancelOnDrop(Arc::clone(&live));
-        self.tell(&live, lane).await?;
+        let told = self.tell(&live, lane, said.as_deref()).await;
+        if let Some(said) = &said {
+            said.ends(if told.is_ok() { 200 } else { CLIENT_GONE });
+        }
+        told?;
         let failure = live.failure();
         match (&failure, live.take_entries()) {
             (Some(_), _) => self.kept.forget(&previous),
@@ -234,13 +246,23 @@ impl Connection {
     }
 
     /// The events of a response, to the last.
-    async fn tell(&mut self, live: &ResponseLog, lane: Option<String>) -> Result<(), End> {
+    async fn tell(
+        &mut self,
+        live: &ResponseLog,
+        lane: Option<String>,
+        said: Option<&Said>,
+    ) -> Result<(), End> {
         let mut index = 0;
         loop {
             match self.meanwhile(live.event(index)).await? {
                 Found::Event(line) => {
                     let event = String::from_utf8_lossy(line.json());
-                    self.send(in_lane(&event, lane.as_deref())).await?;
+                    let event = in_lane(&event, lane.as_deref());
+                    if let Some(said) = said {
+                        said.told(event.as_bytes());
+                        said.told(b"\n");
+                    }
+                    self.send(event).await?;
                 }
                 Found::End => return Ok(()),
                 Found::Dropped => return self.refuse(&ApiError::EventsDropped, lane).await,

@@ -22,6 +22,7 @@ pub(crate) use crate::clock::now;
 use crate::container_files::ContainerFiles;
 use crate::cors::CorsOrigin;
 use crate::error::Error;
+use crate::governance::KeyEnded;
 use crate::guarding::{AskAddress, Guarding};
 use crate::ids;
 use crate::keys::{Caller, Keys};
@@ -250,19 +251,18 @@ impl App {
     /// The caller by the rules that hold now, for what goes on without a new request: a line of a batch, a
     /// message of a connection.
     ///
-    /// Errors: `Key`, when none of its keys holds any more.
-    pub(crate) fn renewed(&self, caller: &Caller) -> Result<Caller, ApiError> {
+    /// Errors: its key does not hold any more.
+    pub(crate) fn renewed(&self, caller: &Caller) -> Result<Caller, KeyEnded> {
         let Some(governance) = self.keys.governance() else { return Ok(caller.clone()) };
-        let pass = match &caller.pass {
-            Some(pass) => pass.renewed()?,
-            None => governance.pass_of(|key| key.name == caller.tenant)?,
-        };
+        let pass = governance.pass_of(&caller.tenant, caller.key_id.as_deref())?;
         let now = Caller::of_pass(pass);
         Ok(Caller {
             visibility: now.visibility.min(caller.visibility),
             may_use_tokens: now.may_use_tokens && caller.may_use_tokens,
             is_background: caller.is_background,
             stays: caller.stays,
+            // One that was not noted is still any of the tenant's.
+            key_id: caller.key_id.clone(),
             ..now
         })
     }

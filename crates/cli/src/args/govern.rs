@@ -200,6 +200,8 @@ pub enum AuditCommand {
     Verify(AuditVerifyArgs),
     /// Write the chain as JSON lines, its head as the last
     Export(AuditExportArgs),
+    /// Erase what was said and kept by a policy's audit_content: the chain verifies as before
+    Erase(AuditEraseArgs),
 }
 
 /// `gptoss audit verify`.
@@ -231,8 +233,38 @@ pub struct AuditExportArgs {
     /// Only entries after this one, for those who fetch it again and again
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub after: u64,
+    /// With what was said, where a policy's audit_content kept it: a line behind its entry
+    #[arg(long)]
+    pub content: bool,
     /// JSON lines, which it always is
     #[arg(long, hide = true)]
+    pub json: bool,
+}
+
+/// `gptoss audit erase`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("which").required(true).multiple(true))]
+pub struct AuditEraseArgs {
+    /// The folder of `serve --state-dir`, also while the server runs
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: PathBuf,
+    /// Of this tenant: the name of its keys
+    #[arg(long, value_name = "NAME", group = "which")]
+    pub tenant: Option<String>,
+    /// Of the key with this public part
+    #[arg(long, value_name = "ID", group = "which")]
+    pub key: Option<String>,
+    /// Of the request with this id
+    #[arg(long, value_name = "ID", group = "which")]
+    pub request: Option<String>,
+    /// Of before then: a length until now such as 90d, a day, or a moment
+    #[arg(long, value_name = "WHEN", value_parser = when, group = "which")]
+    pub before: Option<When>,
+    /// Of everybody
+    #[arg(long, group = "which", conflicts_with_all = ["tenant", "key", "request", "before"])]
+    pub all: bool,
+    /// Print one JSON object
+    #[arg(long)]
     pub json: bool,
 }
 
@@ -245,10 +277,10 @@ pub struct Tool {
     pub name: String,
 }
 
-/// A moment, or how long until it.
+/// A moment, or how far it is from now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
-    /// Units: seconds from now.
+    /// Units: seconds between now and then.
     After(u64),
     /// Units: seconds since 1970.
     At(u64),

@@ -53,8 +53,9 @@ pub use eval::{EvalArgs, EvalCommand, EvalScoreArgs};
 pub use eval_repositories::{RepositoryArgs, WorkArgs};
 pub use eval_run::{AnswererArgs, EvalCompareArgs, EvalRunArgs};
 pub use govern::{
-    AuditArgs, AuditCommand, AuditExportArgs, AuditVerifyArgs, KeyArgs, KeyCommand, KeyListArgs, KeyNewArgs,
-    KeyRevokeArgs, KeyRotateArgs, PolicyArgs, PolicyCheckArgs, PolicyCommand, PolicyExplainArgs, When,
+    AuditArgs, AuditCommand, AuditEraseArgs, AuditExportArgs, AuditVerifyArgs, KeyArgs, KeyCommand,
+    KeyListArgs, KeyNewArgs, KeyRevokeArgs, KeyRotateArgs, PolicyArgs, PolicyCheckArgs, PolicyCommand,
+    PolicyExplainArgs, When,
 };
 pub use launch::{ClientArg, LaunchArgs};
 pub use library::{ListArgs, PullArgs, RemoveArgs};

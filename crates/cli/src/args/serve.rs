@@ -46,6 +46,9 @@ pub struct ServeArgs {
     /// Append the entries of the audit to this file as they come, a line of JSON each
     #[arg(long, value_name = "FILE", requires = "govern")]
     pub audit_forward: Option<PathBuf>,
+    /// Append what was said too, where a policy's audit_content kept it: a line behind its entry
+    #[arg(long, requires = "audit_forward")]
+    pub audit_forward_content: bool,
     /// Speak TLS with this certificate: PEM, with those that lead to its authority behind it. It is read
     /// again when it changes, and at SIGHUP
     #[arg(long, value_name = "FILE", requires = "tls_key")]

@@ -131,3 +131,41 @@ fn the_audit_is_forwarded_as_it_comes() {
     }
     drop(server);
 }
+
+/// What a policy has kept is exported and forwarded when that is asked for, and erased while the server runs.
+#[test]
+fn what_was_said_is_exported_forwarded_and_erased() {
+    let folder = tempfile::tempdir().unwrap();
+    let (rules, out) = (folder.path().join("rules.toml"), folder.path().join("audit.jsonl"));
+    let policy = "[policies.kept]\naudit_content = \"both\"\n";
+    fs::write(&rules, policy.to_owned() + &key("one", "policy = \"kept\"") + &key("two", "")).unwrap();
+    let state = folder.path().join("state");
+    let mut command = gptoss(&["serve", "--port", "0", "--context", "512", "--stop-grace", "0", "--govern"]);
+    command.arg(&rules).arg("--state-dir").arg(&state);
+    command.arg("--audit-forward").arg(&out).arg("--audit-forward-content");
+    let server = Server::of(command);
+    let body =
+        json!({"messages": [{"role": "user", "content": "What is 27 + 58?"}], "max_tokens": 1}).to_string();
+    for name in ["one", "two"] {
+        assert_eq!(status(&server, name, "POST", "/v1/chat/completions", &body), 200);
+    }
+    let state = state.to_str().unwrap();
+    let exported = |flags: &[&str]| run(&[&["audit", "export", "--state-dir", state], flags].concat()).ok();
+    let begun = std::time::Instant::now();
+    while !fs::read_to_string(&out).unwrap_or_default().contains("{\"said\":") {
+        assert!(begun.elapsed().as_secs() < 60, "what was said does not come");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert_eq!(fs::read_to_string(&out).unwrap().matches("27 + 58").count(), 1, "of one of the keys");
+    assert!(!exported(&[]).contains("27 + 58"));
+    assert_eq!(exported(&["--content"]).matches("27 + 58").count(), 1);
+    assert!(run(&["audit", "verify", "--state-dir", state]).ok().contains("1 contents"));
+    run(&["audit", "erase", "--state-dir", state]).fails(2, &["--tenant", "--all"]);
+    let erased = |flags: &[&str]| run(&[&["audit", "erase", "--state-dir", state], flags].concat()).ok();
+    assert!(erased(&["--tenant", "two"]).contains("in 0 requests"));
+    assert!(erased(&["--tenant", "one", "--before", "2020-01-01"]).contains("in 0 requests"));
+    assert!(erased(&["--tenant", "one"]).contains("in 1 requests"));
+    assert!(!exported(&["--content"]).contains("27 + 58"));
+    assert!(run(&["audit", "verify", "--state-dir", state]).ok().contains("1 were erased"));
+    drop(server);
+}

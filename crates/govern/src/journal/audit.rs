@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use super::chain::{self, Head, NotVerified, Summary};
+use super::break_place::NotVerified;
+use super::chain::{self, Head, Summary, Texts};
 use super::entries::{self, EntryQuery};
 use super::entry::Record;
 use super::head::{self, Said};
@@ -66,24 +67,28 @@ impl Audit {
             };
             return Err(NotVerified::at(at, why));
         }
-        chain::consistent(&view)?;
-        Ok(summary)
+        chain::consistent(&view, summary)
     }
 
     /// Writes the chain after the entry `after` as JSON lines, and its head as the last.
     ///
     /// Errors: the writer failed; the journal cannot be read.
-    pub fn export(&self, out: &mut dyn Write, after: u64) -> Result<Head, JournalError> {
+    pub fn export(&self, out: &mut dyn Write, after: u64, texts: Texts) -> Result<Head, JournalError> {
         let view = self.connection.unchecked_transaction()?;
-        chain::export(&view, out, after)
+        chain::export(&view, out, after, texts)
     }
 
     /// The same without the head's line.
     ///
     /// Errors: as [`Audit::export`].
-    pub fn export_entries(&self, out: &mut dyn Write, after: u64) -> Result<Head, JournalError> {
+    pub fn export_entries(
+        &self,
+        out: &mut dyn Write,
+        after: u64,
+        texts: Texts,
+    ) -> Result<Head, JournalError> {
         let view = self.connection.unchecked_transaction()?;
-        chain::export_entries(&view, out, after)
+        chain::export_entries(&view, out, after, texts)
     }
 
     /// Entries of the chain.

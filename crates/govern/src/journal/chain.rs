@@ -8,20 +8,30 @@ use std::fmt;
 use std::io::{BufRead, Read, Write};
 use std::str::FromStr;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::{Digest as _, Sha256};
 
 use super::account;
+use super::break_place::NotVerified;
+use super::content::{self, Content};
 use super::entry::{Event, Record};
+use crate::content::CONTENT_BYTES_MAX;
 use crate::digest::{Digest, to_hex};
 use crate::error::JournalError;
 
 /// The columns of an entry in the order of [`record`].
 pub(super) const COLUMNS: &str = "seq, at_ms, admitted_ms, event, actor, tenant, team, model, adapter, \
     policy_version, decision, reason, route, input, cached, output, charged_tokens, charged_micro_usd, \
-    ticket, status, request_id, hash";
+    ticket, status, request_id, hash, judged_input, judged_output, content";
+/// How many they are.
+pub(super) const NUM_COLUMNS: usize = 25;
 /// Longest line of an export: an entry's texts with every byte escaped. Units: bytes.
 const LINE_BYTES_MAX: u64 = 64 << 10;
+/// Longest line of what was said: two texts with every byte escaped to six. Units: bytes.
+const SAID_BYTES_MAX: u64 = 12 * CONTENT_BYTES_MAX + LINE_BYTES_MAX;
+/// What a line of what was said begins with, and ends in.
+const SAID_KEY: &str = "{\"said\":";
+const SAID_END: &str = "}";
 /// What stands before an entry's hash in an export, and behind it.
 const HASH_KEY: &str = ",\"hash\":\"";
 const HASH_END: &str = "\"}";
@@ -87,59 +97,10 @@ pub struct Summary {
     pub last_ms: Option<i64>,
     /// Entries that say that the chain once ended elsewhere than it should.
     pub num_gaps: u64,
-}
-
-/// Where a chain is broken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Break {
-    /// The number of the first entry that is not as it was written; None: it is not an entry that is wrong.
-    pub at: Option<u64>,
-    /// What is wrong with it.
-    pub why: String,
-}
-
-impl fmt::Display for Break {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.at {
-            Some(at) => write!(f, "entry {at}: {}", self.why),
-            None => f.write_str(&self.why),
-        }
-    }
-}
-
-/// Why a chain was not verified.
-#[derive(Debug, thiserror::Error)]
-pub enum NotVerified {
-    /// It is not as it was written.
-    #[error("{0}")]
-    Broken(Break),
-    /// It could not be read.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-}
-
-impl NotVerified {
-    pub(super) fn at(at: u64, why: impl Into<String>) -> NotVerified {
-        NotVerified::Broken(Break { at: Some(at), why: why.into() })
-    }
-
-    pub(super) fn elsewhere(why: impl Into<String>) -> NotVerified {
-        NotVerified::Broken(Break { at: None, why: why.into() })
-    }
-
-    /// What SQLite says while entry `at` is read: damage is a break, anything else a failure.
-    fn while_reading(at: u64, error: rusqlite::Error) -> NotVerified {
-        let is_failure = match &error {
-            rusqlite::Error::SqliteFailure(failure, _) => {
-                !matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-            }
-            _ => false,
-        };
-        match is_failure {
-            true => NotVerified::Journal(error.into()),
-            false => NotVerified::at(at, format!("it cannot be read: {error}")),
-        }
-    }
+    /// Entries whose texts were compared with their hashes.
+    pub num_said: u64,
+    /// Entries whose texts are not there any more: they were erased, or the export was made without them.
+    pub num_unsaid: u64,
 }
 
 /// The end of the chain as the database has it.
@@ -152,7 +113,11 @@ pub(super) fn head(connection: &Connection) -> Result<Head, JournalError> {
 
 /// The text of an entry, which is what is hashed.
 pub(super) fn text(record: &Record) -> Result<String, JournalError> {
-    serde_json::to_string(record).map_err(|error| JournalError::Export(error.into()))
+    serde_json::to_string(record).map_err(garbled)
+}
+
+fn garbled(error: serde_json::Error) -> JournalError {
+    JournalError::Export(error.into())
 }
 
 /// Appends an entry behind `head` and gives the new one.
@@ -161,9 +126,10 @@ pub(super) fn append(connection: &Connection, head: &Head, mut record: Record) -
     record.seq = count.cast_signed();
     record.prev = head.to_hex();
     let hash: [u8; 32] = Sha256::digest(text(&record)?).into();
-    let sql = "INSERT INTO entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, \
-        ?16, ?17, ?18, ?19, ?20, ?21, ?22)";
-    connection.prepare_cached(sql)?.execute(params![
+    let marks = (1..=NUM_COLUMNS).map(|number| format!("?{number}")).collect::<Vec<_>>().join(", ");
+    let sql = format!("INSERT INTO entries ({COLUMNS}) VALUES ({marks})");
+    let content = record.content.as_ref().map(serde_json::to_string).transpose().map_err(garbled)?;
+    connection.prepare_cached(&sql)?.execute(params![
         record.seq,
         record.at_ms,
         record.admitted_ms,
@@ -185,7 +151,10 @@ pub(super) fn append(connection: &Connection, head: &Head, mut record: Record) -
         record.ticket,
         record.status,
         record.request_id,
-        hash
+        hash,
+        record.judged_input,
+        record.judged_output,
+        content
     ])?;
     Ok(Head { count, hash })
 }
@@ -219,21 +188,46 @@ pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         ticket: row.get(18)?,
         status: row.get(19)?,
         request_id: row.get(20)?,
+        judged_input: row.get(22)?,
+        judged_output: row.get(23)?,
+        content: content_of(row)?,
         prev: String::new(),
         hash: row.get(21)?,
     })
+}
+
+/// What an entry has of texts; in its one form, so that a byte more is not the same.
+fn content_of(row: &Row<'_>) -> rusqlite::Result<Option<Content>> {
+    let Some(text) = row.get::<_, Option<String>>(24)? else { return Ok(None) };
+    let content = serde_json::from_str(&text).ok();
+    let content = content.filter(|content| serde_json::to_string(content).is_ok_and(|same| same == text));
+    let odd = || {
+        let why = "the hashes of its texts are not in the form in which they were written";
+        rusqlite::Error::FromSqlConversionFailure(24, rusqlite::types::Type::Text, why.into())
+    };
+    content.map(Some).ok_or_else(odd)
 }
 
 /// Entries on the way along a chain.
 struct Walk {
     head: Head,
     summary: Summary,
+    /// The entry that was taken last, whose texts may follow it in an export.
+    last: Option<Record>,
 }
 
 impl Walk {
     fn from(head: Head) -> Walk {
-        let summary = Summary { head, num_entries: 0, first_ms: None, last_ms: None, num_gaps: 0 };
-        Walk { head, summary }
+        let summary = Summary {
+            head,
+            num_entries: 0,
+            first_ms: None,
+            last_ms: None,
+            num_gaps: 0,
+            num_said: 0,
+            num_unsaid: 0,
+        };
+        Walk { head, summary, last: None }
     }
 
     /// Takes the next entry, whose text is `text`.
@@ -255,6 +249,21 @@ impl Walk {
         self.summary.first_ms.get_or_insert(record.at_ms);
         self.summary.last_ms = Some(record.at_ms);
         self.summary.num_gaps += u64::from(record.event == Event::ChainGap);
+        Ok(())
+    }
+
+    /// Takes the texts of the entry before, whose line goes on with `rest`.
+    fn said(&mut self, rest: &str) -> Result<(), NotVerified> {
+        let at = |why: &str| NotVerified::at(self.head.count, why);
+        let line: Option<content::Line> =
+            rest.strip_suffix(SAID_END).and_then(|json| serde_json::from_str(json).ok());
+        let line = line.ok_or_else(|| at("the line of its texts cannot be read"))?;
+        let last = self.last.take().ok_or_else(|| at("texts follow it that are not its own"))?;
+        if !last.content.is_some_and(|content| line.is_of(last.seq, &content)) {
+            return Err(at("its texts were changed: their hashes are others"));
+        }
+        self.summary.num_said += 1;
+        self.summary.num_unsaid -= 1;
         Ok(())
     }
 
@@ -300,12 +309,12 @@ pub(super) fn verify(connection: &Connection, end: Head) -> Result<Summary, NotV
     if end.count < summary.head.count {
         return Err(NotVerified::at(end.count + 1, "it was added past the end"));
     }
-    consistent(connection)?;
-    Ok(summary)
+    consistent(connection, summary)
 }
 
-/// Compares the budgets and the database's own structure with the chain.
-pub(super) fn consistent(connection: &Connection) -> Result<(), NotVerified> {
+/// Compares the texts, the budgets and the database's own structure with the chain.
+pub(super) fn consistent(connection: &Connection, summary: Summary) -> Result<Summary, NotVerified> {
+    let (num_said, num_unsaid) = content::verify(connection)?;
     if let Some(why) = account::difference(connection)? {
         return Err(NotVerified::elsewhere(why));
     }
@@ -313,23 +322,39 @@ pub(super) fn consistent(connection: &Connection) -> Result<(), NotVerified> {
     let found: String =
         connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(failed)?;
     match found.as_str() {
-        "ok" => Ok(()),
+        "ok" => Ok(Summary { num_said, num_unsaid, ..summary }),
         found => Err(NotVerified::elsewhere(format!("the database is damaged: {found}"))),
     }
 }
 
+/// Whether an export has what was said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Texts {
+    /// It has entries alone.
+    #[default]
+    Without,
+    /// Behind an entry that has hashes of texts stand these, if they were not erased.
+    With,
+}
+
 /// Writes the entries after `after`, a line each, and the head.
-pub(super) fn export(connection: &Connection, out: &mut dyn Write, after: u64) -> Result<Head, JournalError> {
-    let head = export_entries(connection, out, after)?;
+pub(super) fn export(
+    connection: &Connection,
+    out: &mut dyn Write,
+    after: u64,
+    texts: Texts,
+) -> Result<Head, JournalError> {
+    let head = export_entries(connection, out, after, texts)?;
     out.write_all(head_line(&head).as_bytes())?;
     Ok(head)
 }
 
-/// Writes the entries after `after`, a line each; the last one's place.
+/// Writes the entries after `after`, a line each; the last one's place. What is written is of one moment.
 pub(super) fn export_entries(
     connection: &Connection,
     out: &mut dyn Write,
     after: u64,
+    texts: Texts,
 ) -> Result<Head, JournalError> {
     let end = head(connection)?;
     let after = after.min(end.count);
@@ -343,9 +368,20 @@ pub(super) fn export_entries(
     while let Some(row) = rows.next()? {
         let record = Record { prev: head.to_hex(), ..record(row)? };
         out.write_all(line(&record)?.as_bytes())?;
+        if texts == Texts::With
+            && record.content.is_some()
+            && let Some(said) = content::line(connection, record.seq)?
+        {
+            out.write_all(said_line(&said)?.as_bytes())?;
+        }
         head = Head { count: record.seq.unsigned_abs(), hash: record.hash };
     }
     Ok(head)
+}
+
+/// What was said, as a line.
+fn said_line(said: &content::Line) -> Result<String, JournalError> {
+    Ok(format!("{SAID_KEY}{}{SAID_END}\n", serde_json::to_string(said).map_err(garbled)?))
 }
 
 /// An entry's text with its hash.
@@ -368,8 +404,7 @@ pub fn verify_export(mut lines: impl BufRead, after: u64) -> Result<Summary, Not
     loop {
         let at = walk.head.count + 1;
         bytes.clear();
-        let read = lines.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut bytes);
-        let num = read.map_err(|error| NotVerified::Journal(error.into()))?;
+        let num = read_line(&mut lines, &mut bytes).map_err(|error| NotVerified::Journal(error.into()))?;
         if num == 0 {
             return Err(NotVerified::at(at, "the tail is cut: the last line should be the head"));
         }
@@ -379,6 +414,10 @@ pub fn verify_export(mut lines: impl BufRead, after: u64) -> Result<Summary, Not
             return end(lines, line, walk);
         }
         let line = line.strip_suffix('\n').ok_or_else(|| garbled("is cut or too long"))?;
+        if let Some(rest) = line.strip_prefix(SAID_KEY) {
+            walk.said(rest)?;
+            continue;
+        }
         let parts = line.strip_suffix(HASH_END).and_then(|rest| rest.rsplit_once(HASH_KEY));
         let (body, hex) = parts.ok_or_else(|| garbled("does not end in a hash"))?;
         let body = format!("{body}}}");
@@ -394,7 +433,19 @@ pub fn verify_export(mut lines: impl BufRead, after: u64) -> Result<Summary, Not
                 Head::parse("0", &record.prev).ok_or_else(|| garbled("has no hash before it"))?.hash;
         }
         walk.step(&record, &body)?;
+        walk.summary.num_unsaid += u64::from(record.content.is_some());
+        walk.last = Some(record);
     }
+}
+
+/// Reads a line, as much as there may be of one of its kind.
+fn read_line(lines: &mut impl BufRead, bytes: &mut Vec<u8>) -> std::io::Result<usize> {
+    let num = lines.by_ref().take(SAID_KEY.len() as u64).read_until(b'\n', bytes)?;
+    if num == 0 || bytes.ends_with(b"\n") {
+        return Ok(num);
+    }
+    let max = if bytes == SAID_KEY.as_bytes() { SAID_BYTES_MAX } else { LINE_BYTES_MAX };
+    Ok(num + lines.by_ref().take(max).read_until(b'\n', bytes)?)
 }
 
 /// The last line: the head, and nothing behind it.

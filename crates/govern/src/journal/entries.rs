@@ -3,7 +3,7 @@
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, params_from_iter};
 
-use super::chain::{COLUMNS, record};
+use super::chain::{COLUMNS, NUM_COLUMNS, record};
 use super::entry::{Event, Record};
 use crate::digest::to_hex;
 use crate::error::JournalError;
@@ -67,7 +67,7 @@ pub(super) fn entries(connection: &Connection, query: &EntryQuery<'_>) -> Result
     );
     let mut statement = connection.prepare(&sql)?;
     let rows = statement.query_map(params_from_iter(values), |row| {
-        let before: Option<[u8; 32]> = row.get(22)?;
+        let before: Option<[u8; 32]> = row.get(NUM_COLUMNS)?;
         Ok(Record { prev: to_hex(&before.unwrap_or_default()), ..record(row)? })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

@@ -1,9 +1,10 @@
 //! What the audit says of one event: who, when, which model, what was decided and why, and counts. Never what
-//! was said.
+//! was said; where a policy has that kept, salted hashes of it.
 
 use serde::{Deserialize, Serialize};
 
 use super::charge::{Charge, count};
+use super::content::Content;
 use crate::clip::{NAME_BYTES_MAX, REASON_BYTES_MAX, clip};
 
 /// An event as its witness tells it. Texts that do not apply are empty, numbers 0.
@@ -46,22 +47,28 @@ pub struct Used {
     pub cached: u64,
     /// Tokens that the model said.
     pub output: u64,
-    /// What they cost. Units: micro-dollars.
+    /// Tokens that the guard's judges read for it.
+    pub judged_input: u64,
+    /// Tokens that they said.
+    pub judged_output: u64,
+    /// What all of it costs. Units: micro-dollars.
     pub micro_usd: u64,
 }
 
 impl Used {
-    /// What a request that used it costs: the tokens of prompt and answer, and its price.
+    /// What a request that used it costs: tokens of prompt and answer, those of its judges, and the price.
     pub fn cost(&self) -> Charge {
-        Charge { tokens: self.input.saturating_add(self.output), micro_usd: self.micro_usd }
+        let parts = [self.input, self.output, self.judged_input, self.judged_output];
+        Charge { tokens: parts.into_iter().fold(0, u64::saturating_add), micro_usd: self.micro_usd }
     }
 }
 
 /// What happened. Names are OpenAI's where its audit log has one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Event {
     /// A request was answered, or ended otherwise.
+    #[default]
     #[serde(rename = "request")]
     Request,
     /// A rule, a rate or a budget refused it.
@@ -73,6 +80,9 @@ pub enum Event {
     /// The server was killed under it: its reservation was charged.
     #[serde(rename = "request.lost")]
     RequestLost,
+    /// What was said in a request was kept, because a policy asks for it.
+    #[serde(rename = "request.content")]
+    RequestContent,
     /// A secret was none of the keys, or too old.
     #[serde(rename = "login.failed")]
     LoginFailed,
@@ -104,11 +114,12 @@ pub enum Event {
 
 impl Event {
     /// All of them.
-    pub const ALL: [Event; 13] = [
+    pub const ALL: [Event; 14] = [
         Event::Request,
         Event::RequestRefused,
         Event::RequestRefunded,
         Event::RequestLost,
+        Event::RequestContent,
         Event::LoginFailed,
         Event::KeyCreated,
         Event::KeyUpdated,
@@ -132,6 +143,7 @@ impl Event {
             Event::RequestRefused => "request.refused",
             Event::RequestRefunded => "request.refunded",
             Event::RequestLost => "request.lost",
+            Event::RequestContent => "request.content",
             Event::LoginFailed => "login.failed",
             Event::KeyCreated => "api_key.created",
             Event::KeyUpdated => "api_key.updated",
@@ -166,8 +178,9 @@ impl Entry {
     }
 }
 
-/// An entry as the chain has it. Its JSON, in this order and without spaces, is what is hashed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// An entry as the chain has it. Its JSON, in this order and without spaces, is what is hashed; what came
+/// later into the form is left out where it says nothing, so that older entries keep theirs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
     /// Its number, from 1 without a gap.
@@ -212,11 +225,25 @@ pub struct Record {
     pub status: u16,
     /// The id of the request.
     pub request_id: String,
+    /// Tokens that the guard's judges read for it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub judged_input: i64,
+    /// Tokens that they said.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub judged_output: i64,
+    /// What it has of texts that are kept beside the chain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Content>,
     /// The hash of the entry before, 64 hex digits; zeros before the first.
     pub prev: String,
     /// The SHA-256 of all this.
     #[serde(skip)]
     pub hash: [u8; 32],
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 impl Record {
@@ -245,6 +272,9 @@ impl Record {
             ticket: None,
             status: entry.status,
             request_id: name(entry.request_id),
+            judged_input: count(entry.used.judged_input),
+            judged_output: count(entry.used.judged_output),
+            content: None,
             prev: String::new(),
             hash: [0; 32],
         }

@@ -12,7 +12,7 @@ const FILE: &str = "govern.sqlite3";
 /// The file whose lock says that a server uses it.
 const LOCK: &str = "govern.lock";
 /// `user_version` of the tables below.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// How much is written before it is moved from the log into the database, which waits for the disk: seldom
 /// enough that fewer than one request in a hundred meets it. Units: pages of 4 KiB.
 const CHECKPOINT_PAGES: u32 = 8_192;
@@ -55,6 +55,28 @@ const TABLES: &str = "
     PRAGMA user_version = 1;
 ";
 
+/// Since version 2: what judges took, and texts beside the chain. Entries of before have none, and keep their
+/// hashes.
+const CONTENTS: &str = "
+    ALTER TABLE entries ADD COLUMN judged_input INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE entries ADD COLUMN judged_output INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE entries ADD COLUMN content TEXT;
+    CREATE INDEX entries_content ON entries (seq) WHERE content IS NOT NULL;
+    CREATE TABLE contents (
+        seq INTEGER PRIMARY KEY, salt BLOB, prompt TEXT, answer TEXT, erased_ms INTEGER
+    ) STRICT;
+    PRAGMA user_version = 2;
+";
+
+/// Version 1 as a reader has it, who changes nothing: it may be a copy that is kept as evidence.
+const READ_AS_VERSION_2: &str = "
+    CREATE TEMP VIEW entries AS
+        SELECT *, 0 AS judged_input, 0 AS judged_output, NULL AS content FROM main.entries;
+    CREATE TEMP TABLE contents (
+        seq INTEGER PRIMARY KEY, salt BLOB, prompt TEXT, answer TEXT, erased_ms INTEGER
+    ) STRICT;
+";
+
 /// The database of `folder`, and the lock that keeps it ours; in memory without a folder.
 pub(super) fn open(folder: Option<&Path>) -> Result<(Connection, Option<File>), JournalError> {
     let path = folder.map_or_else(|| PathBuf::from(":memory:"), |folder| folder.join(FILE));
@@ -67,8 +89,12 @@ pub(super) fn open(folder: Option<&Path>) -> Result<(Connection, Option<File>), 
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if version(&change)? == 0 {
+    let found = version(&change)?;
+    if found < 1 {
         change.execute_batch(TABLES)?;
+    }
+    if found < 2 {
+        change.execute_batch(CONTENTS)?;
     }
     change.commit()?;
     #[cfg(unix)]
@@ -92,16 +118,44 @@ pub(super) fn open_to_read(folder: &Path) -> Result<(Connection, bool), JournalE
     // A folder that cannot be written, such as a copy kept as evidence, is read as it lies.
     let connection = Connection::open_with_flags(&path, flags)
         .or_else(|_| Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY))?;
-    connection.pragma_update(None, "query_only", true)?;
     connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS))?;
-    version(&connection)?;
+    match version(&connection)? {
+        // A file without tables is what a start left that was cut short.
+        0 => return Err(JournalError::Missing { path }),
+        1 => connection.execute_batch(READ_AS_VERSION_2)?,
+        _ => {}
+    }
+    connection.pragma_update(None, "query_only", true)?;
     Ok((connection, is_in_use))
+}
+
+/// The database of `folder` for whoever erases texts, also beside a server.
+pub(super) fn open_to_erase(folder: &Path) -> Result<Connection, JournalError> {
+    let path = folder.join(FILE);
+    if !path.is_file() {
+        return Err(JournalError::Missing { path });
+    }
+    let mut connection = Connection::open_with_flags(
+        &path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS))?;
+    // What is freed is overwritten.
+    connection.pragma_update(None, "secure_delete", true)?;
+    let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    match version(&change)? {
+        0 => return Err(JournalError::Missing { path }),
+        1 => change.execute_batch(CONTENTS)?,
+        _ => {}
+    }
+    change.commit()?;
+    Ok(connection)
 }
 
 /// Which tables there are; 0: none.
 fn version(connection: &Connection) -> Result<i64, JournalError> {
     match connection.query_row("PRAGMA user_version", [], |row| row.get(0))? {
-        known @ (0 | VERSION) => Ok(known),
+        known @ 0..=VERSION => Ok(known),
         found => Err(JournalError::Version { found, known: VERSION }),
     }
 }

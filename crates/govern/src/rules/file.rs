@@ -76,6 +76,8 @@ pub(super) struct PolicyTable {
     pub(super) max_output_tokens: Option<At<i64>>,
     pub(super) sensitivity: Option<At<String>>,
     pub(super) moderation: Option<At<String>>,
+    pub(super) audit_content: Option<At<String>>,
+    pub(super) audit_content_max_bytes: Option<At<i64>>,
 }
 
 /// In dollars for a million tokens.

@@ -10,6 +10,7 @@ use super::Rules;
 use super::file::{At, BudgetTable, File, GroupTable, KeyTable, PolicyTable, PriceTable, line_of};
 use crate::ask::Effort;
 use crate::clip::NAME_BYTES_MAX;
+use crate::content::{AuditContent, CONTENT_BYTES_MAX};
 use crate::digest::Digest;
 use crate::error::RulesProblem;
 use crate::key::{Amount, Budget, Group, Key, Limits};
@@ -176,6 +177,9 @@ impl Reader<'_> {
             self.named(moderation, "a moderation policy")?;
         }
         let tokens = self.count(table.max_output_tokens.as_ref(), "max_output_tokens")?;
+        let words = "none, prompt, answer or both";
+        let content =
+            table.audit_content.map(|word| self.word(&word, AuditContent::from_name, "audit_content", words));
         Ok(Policy {
             name: name.get_ref().clone(),
             mode: mode.transpose()?.unwrap_or_default(),
@@ -188,7 +192,23 @@ impl Reader<'_> {
             max_output_tokens: tokens.map(|tokens| u32::try_from(tokens).unwrap_or(u32::MAX)),
             sensitivity: label.transpose()?.unwrap_or_default(),
             moderation: table.moderation.map(At::into_inner),
+            audit_content: content.transpose()?,
+            audit_content_max_bytes: self.content_bytes(table.audit_content_max_bytes.as_ref())?,
         })
+    }
+
+    fn content_bytes(&self, value: Option<&At<i64>>) -> Result<Option<u64>> {
+        let Some(value) = value else { return Ok(None) };
+        match u64::try_from(*value.get_ref()) {
+            Ok(bytes @ 1..=CONTENT_BYTES_MAX) => Ok(Some(bytes)),
+            _ => {
+                let problem = format!(
+                    "audit_content_max_bytes is {}, but must be 1 to {CONTENT_BYTES_MAX}",
+                    value.get_ref()
+                );
+                Err(self.refused(&value.span(), problem))
+            }
+        }
     }
 
     /// Hosts are compared in small letters, so they are written so.
@@ -222,12 +242,21 @@ impl Reader<'_> {
             name: name.get_ref().clone(),
             policy: self.policy_named(table.policy.as_ref())?,
             models: self.patterns(table.models, "a model")?,
-            limits: Limits {
-                rpm: self.count(table.rpm_limit.as_ref(), "rpm_limit")?,
-                tpm: self.count(table.tpm_limit.as_ref(), "tpm_limit")?,
-                parallel: self.count(table.max_parallel_requests.as_ref(), "max_parallel_requests")?,
-            },
+            limits: self.limits(&table.rpm_limit, &table.tpm_limit, &table.max_parallel_requests)?,
             budgets: self.budgets(table.max_budget.as_ref(), table.budget_duration.as_ref())?,
+        })
+    }
+
+    fn limits(
+        &self,
+        rpm: &Option<At<i64>>,
+        tpm: &Option<At<i64>>,
+        parallel: &Option<At<i64>>,
+    ) -> Result<Limits> {
+        Ok(Limits {
+            rpm: self.count(rpm.as_ref(), "rpm_limit")?,
+            tpm: self.count(tpm.as_ref(), "tpm_limit")?,
+            parallel: self.count(parallel.as_ref(), "max_parallel_requests")?,
         })
     }
 
@@ -278,11 +307,7 @@ impl Reader<'_> {
             group: self.group_named(table.group.as_ref())?,
             policy: self.policy_named(table.policy.as_ref())?,
             models: self.patterns(table.models.clone(), "a model")?,
-            limits: Limits {
-                rpm: self.count(table.rpm_limit.as_ref(), "rpm_limit")?,
-                tpm: self.count(table.tpm_limit.as_ref(), "tpm_limit")?,
-                parallel: self.count(table.max_parallel_requests.as_ref(), "max_parallel_requests")?,
-            },
+            limits: self.limits(&table.rpm_limit, &table.tpm_limit, &table.max_parallel_requests)?,
             budgets: self.budgets(table.max_budget.as_ref(), table.budget_duration.as_ref())?,
             created_at: self.moment(table.created_at.as_ref(), "created_at")?,
             expires_at: self.moment(table.expires_at.as_ref(), "expires_at")?,

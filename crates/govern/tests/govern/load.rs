@@ -72,8 +72,12 @@ fn day(seed: u64, journal: &Journal, rules: &Rules, clock: &AtomicI64, told: &To
             continue;
         }
         let input = random.random_range(0..=tokens);
-        let used =
-            Used { input, cached: 0, output: random.random_range(0..=tokens - input), micro_usd: tokens };
+        let used = Used {
+            input,
+            output: random.random_range(0..=tokens - input),
+            micro_usd: tokens,
+            ..Used::default()
+        };
         journal.settle(ticket, used, now).unwrap();
         let mut told = told.lock().unwrap();
         let entry = told.entry(name).or_default();

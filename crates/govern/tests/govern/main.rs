@@ -2,8 +2,10 @@
 
 mod budgets;
 mod chain;
+mod content;
 mod load;
 mod rates;
+mod readers;
 mod timing;
 
 use gptoss_govern::{Digest, Key, Rules};

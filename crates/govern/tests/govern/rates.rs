@@ -51,7 +51,7 @@ fn tokens_are_taken_as_reserved_and_corrected_as_used() {
     let ticket = journal.admit(a, tokens(500), NOW).unwrap();
     assert_eq!(left(NOW), Left { limit: 600, left: 100, reset_ms: 50_000 });
     assert_eq!(ask(&journal, a, 101, 0, NOW), Err((RefusalKind::Tokens, Some(100))));
-    journal.settle(ticket, Used { input: 40, cached: 40, output: 10, micro_usd: 0 }, NOW).unwrap();
+    journal.settle(ticket, Used { input: 40, cached: 40, output: 10, ..Used::default() }, NOW).unwrap();
     assert_eq!(left(NOW), Left { limit: 600, left: 550, reset_ms: 5_000 });
     let ticket = journal.admit(a, tokens(550), NOW).unwrap();
     journal.refund(ticket, NOW).unwrap();

@@ -66,11 +66,12 @@ impl Store {
                 caller.may_use_tokens,
                 batch.created_at as i64,
                 batch.input_file_id,
-                json(batch)?
+                json(batch)?,
+                caller.key_id
             ];
             let sql = "INSERT INTO batches
-                (id, tenant, visibility, reasoning_max, may_use_tokens, created, input, is_ended, result_bytes, body)
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, ?8)";
+                (id, tenant, visibility, reasoning_max, may_use_tokens, created, input, is_ended, result_bytes, body, key_id)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, ?8, ?9)";
             change.transaction.execute(sql, values).map_err(failed)?;
             change.write_batch(batch)?;
             // The oldest of those that have ended leave, as stored responses do.
@@ -120,7 +121,7 @@ impl Store {
     /// Errors: `State`, when the database fails.
     pub(crate) fn unfinished_batches(&self) -> Result<Vec<(Caller, String)>, ApiError> {
         let database = self.lock();
-        let sql = "SELECT tenant, visibility, reasoning_max, may_use_tokens, id
+        let sql = "SELECT tenant, visibility, reasoning_max, may_use_tokens, id, key_id
             FROM batches WHERE is_ended = 0 ORDER BY rowid";
         let mut statement = database.connection.prepare(sql).map_err(failed)?;
         let rows = statement.query_map([], |row| {
@@ -134,6 +135,7 @@ impl Store {
                 scopes: if may_use_tokens { scopes } else { scopes.without(Scope::RawReasoning) },
                 is_background: true,
                 stays: false,
+                key_id: row.get(5)?,
                 pass: None,
                 bill: None,
             };
@@ -510,7 +512,7 @@ mod tests {
         change(
             "ALTER TABLE batches DROP COLUMN sum; ALTER TABLE batch_results DROP COLUMN sum;
              DROP TABLE tuning_events; DROP TABLE tuning_checkpoints; DROP TABLE tuning_jobs; DROP TABLE tuned_models;
-             PRAGMA user_version = 4;",
+             ALTER TABLE batches DROP COLUMN key_id; PRAGMA user_version = 4;",
         );
         let store = open(folder.path());
         assert_eq!(store.batch("local", "b").unwrap().status, BatchStatus::InProgress);

@@ -19,7 +19,7 @@ const MADE: &[u8] = b"The database has been made.\n";
 /// The file that says who has the lock.
 const HOLDER: &str = "gptoss.holder";
 /// `user_version` of the tables below.
-const VERSION: i64 = 6;
+const VERSION: i64 = 7;
 
 /// Counts by tenant are kept by triggers, so that making room reads one row and not all.
 const TABLES: &str = "
@@ -112,6 +112,12 @@ const TUNING_TABLES: &str = "
     ) STRICT;
     CREATE INDEX tuned_models_tenant ON tuned_models (tenant);
     PRAGMA user_version = 6;
+";
+
+/// Since version 7: the public part of the key that made a batch. Those of before have none.
+const BATCH_KEYS: &str = "
+    ALTER TABLE batches ADD COLUMN key_id TEXT;
+    PRAGMA user_version = 7;
 ";
 
 /// Version 0 had no `user_version`, no counts, and stored references to items as items; those lead nowhere.
@@ -280,6 +286,9 @@ fn prepare(connection: &mut Connection) -> Result<(), Problem> {
     }
     if version < 6 {
         change.execute_batch(TUNING_TABLES)?;
+    }
+    if version < 7 {
+        change.execute_batch(BATCH_KEYS)?;
     }
     // What a crash left of files that were being written.
     change.execute("DELETE FROM files WHERE is_whole = 0", [])?;

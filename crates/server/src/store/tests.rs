@@ -418,7 +418,8 @@ fn a_file_of_version_3_is_taken_over() {
     old.execute_batch(
         "ALTER TABLE rows DROP COLUMN sum; ALTER TABLE items DROP COLUMN sum;
          ALTER TABLE batch_results DROP COLUMN sum; DROP TABLE tuning_events; DROP TABLE tuning_checkpoints;
-         DROP TABLE tuning_jobs; DROP TABLE tuned_models; ALTER TABLE file_parts DROP COLUMN sum; ALTER TABLE batches DROP COLUMN sum; PRAGMA user_version = 3;",
+         DROP TABLE tuning_jobs; DROP TABLE tuned_models; ALTER TABLE file_parts DROP COLUMN sum; ALTER TABLE batches DROP COLUMN sum;
+         ALTER TABLE batches DROP COLUMN key_id; PRAGMA user_version = 3;",
     )
     .unwrap();
     drop(old);

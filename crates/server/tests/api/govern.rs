@@ -1,8 +1,10 @@
 //! The operator's rules over HTTP: scopes, decisions, budgets, the audit, and what administrators read.
 
 mod abroad;
+mod batches;
 mod budgets;
 mod canary;
+mod content;
 mod organization;
 mod reloads;
 mod ruled;

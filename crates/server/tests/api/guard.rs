@@ -5,13 +5,15 @@ use std::sync::{Arc, Mutex};
 use futures_util::future::FutureExt;
 use gptoss_gateway::{Gateway, Plan};
 use gptoss_guard::{Sources, read};
-use gptoss_server::{App, AskAddress};
+use gptoss_server::{App, AskAddress, Keys};
 use serde_json::{Value, json};
 
 use crate::abroad_tools::{Does, turn};
 use crate::gateway::upstream::{self, Act, Then, Upstream};
+use crate::govern::{admin, ask as govern_ask, entries, governance, key};
 use crate::http::{get, post};
 use crate::server::Server;
+use crate::shutdown::eventually;
 use crate::tool_host::TestHost;
 
 /// What no policy lets pass.
@@ -62,6 +64,46 @@ fn guarded(app: App, config: &str) -> App {
 
 fn config(modes: &str) -> String {
     format!("{modes}\n[[policy]]\nname = \"birds\"\nfile = \"birds.txt\"\ncategory = \"illicit\"\n")
+}
+
+/// What judges read and say is the caller's work: counted apart, charged with the rest, and once for a text.
+#[test]
+fn the_work_of_judges_is_charged_to_who_asked() {
+    let rules = key("one", "max_budget = { tokens = 100_000 }") + &admin();
+    let keys = Keys::governed(governance(None, &rules));
+    let (says, config) = (Says::default(), config("input = \"block\"\noutput = \"block\""));
+    let said = Arc::clone(&says);
+    let change = move |app| guarded(app, &config);
+    let server = Server::by_prompt_for(None, change, move |prompt| say(&said, prompt), keys);
+    *says.lock().unwrap() = answer("Think.", "A fine answer.");
+    let body = json!({"messages": [{"role": "user", "content": "What is it?"}], "max_tokens": 60});
+    let counts = |path: &str, place: usize| {
+        let entry = entries(server.address, path).swap_remove(place);
+        let number = |field: &str| entry[field].as_u64().unwrap_or_else(|| panic!("{entry}"));
+        let judged = [number("judged_input_tokens"), number("judged_output_tokens")];
+        (judged, number("input_tokens") + number("output_tokens"), number("charged_tokens"))
+    };
+    assert_eq!(govern_ask(server.address, "one", "/v1/chat/completions", &body).status, 200);
+    let ([read, written], own, charged) = counts("/v1/chat/completions", 0);
+    assert!(read > 40 && written > 10 && own > 10, "{read} {written} {own}");
+    assert_eq!(charged, own + read + written);
+    // The verdicts are known now.
+    assert_eq!(govern_ask(server.address, "one", "/v1/chat/completions", &body).status, 200);
+    let ([read, written], own, charged) = counts("/v1/chat/completions", 1);
+    assert_eq!((read, written, charged), (0, 0, own));
+    // What is held back before the model is asked took its judge all the same.
+    let bad = json!({"input": CANARY, "max_output_tokens": 60});
+    let got = govern_ask(server.address, "one", "/v1/responses", &bad);
+    assert!(got.body.contains("content_filter"), "{}", got.body);
+    eventually("the entry", || !entries(server.address, "/v1/responses").is_empty());
+    let ([read, written], own, charged) = counts("/v1/responses", 0);
+    assert!(read > 20 && written > 5, "{read} {written}");
+    assert_eq!(charged, own + read + written);
+    // Texts that are sent to be judged are charged by their length, as ever, and not twice.
+    let texts = json!({"input": ["a text", "another"]});
+    assert_eq!(govern_ask(server.address, "one", "/v1/moderations", &texts).status, 200);
+    let (judged, own, charged) = counts("/v1/moderations", 0);
+    assert_eq!((judged, charged), ([0, 0], own));
 }
 
 fn server(modes: &str) -> (Server, Says) {

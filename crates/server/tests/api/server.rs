@@ -126,9 +126,19 @@ impl Server {
         change: impl FnOnce(App) -> App,
         say: impl Fn(&str) -> String + Send + 'static,
     ) -> Server {
+        Server::by_prompt_for(folder, change, say, Keys::default())
+    }
+
+    /// The same, for whoever has one of the keys.
+    pub fn by_prompt_for(
+        folder: Option<&Path>,
+        change: impl FnOnce(App) -> App,
+        say: impl Fn(&str) -> String + Send + 'static,
+        keys: Keys,
+    ) -> Server {
         let vocab = Vocab::o200k_harmony();
         let models = one(model(), assistant(start_by(&vocab, say), &vocab));
-        Server::run((folder, models, Prompts::default()), change, Limits::default(), Keys::default())
+        Server::run((folder, models, Prompts::default()), change, Limits::default(), keys)
     }
 
     /// With a state folder or none, a model, and an app that is changed before it is served.

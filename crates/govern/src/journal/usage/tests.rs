@@ -22,7 +22,7 @@ fn journal() -> Journal {
         let ticket = journal
             .admit(rules.identify(name, 0).unwrap(), Charge { tokens: 100, micro_usd: 9 }, DAY + at)
             .unwrap();
-        let used = Used { input, cached: 1, output: 2, micro_usd: 3 };
+        let used = Used { input, cached: 1, output: 2, micro_usd: 3, ..Used::default() };
         let entry = Entry { model: model.into(), used, ..Entry::new(Event::Request) };
         // It ends in the next hour, and is of the bucket that it began in.
         journal.settle_and_record(ticket, entry, DAY + at + 3_600_000).unwrap();
