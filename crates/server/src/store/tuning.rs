@@ -542,7 +542,8 @@ mod tests {
         let old = Connection::open(folder.path().join("gptoss.sqlite3")).unwrap();
         old.execute_batch(
             "DROP TABLE tuning_events; DROP TABLE tuning_checkpoints; DROP TABLE tuning_jobs; DROP TABLE tuned_models;
-             ALTER TABLE batch_results DROP COLUMN sum; PRAGMA user_version = 5;",
+             ALTER TABLE batch_results DROP COLUMN sum; ALTER TABLE batches DROP COLUMN key_id;
+             PRAGMA user_version = 5;",
         )
         .unwrap();
         drop(old);
