@@ -70,19 +70,22 @@ pub fn merged_distance(
     Ok(farthest)
 }
 
-/// How far the additions of one adapter are from another's, beside their size: the farthest of all sites. A
-/// site that one of them lacks is nothing there.
+/// How far the additions of one adapter are from another's, to one input, beside the size that they have for
+/// inputs of its size: the farthest of all sites. To this one alone they may be next to nothing. A site that
+/// one of them lacks is nothing there.
 pub fn adapter_distance(found: &Adapter, expected: &Adapter) -> f64 {
     let sites = found.pairs.keys().chain(expected.pairs.keys());
     let distance = |site: &AdapterSite| {
         let [found, expected] = [found, expected].map(|adapter| adapter.pairs.get(site));
-        let of =
-            |pair: Option<&AdapterPair>| pair.map(|pair| product(pair, &inputs(pair.a.len() / pair.rank)));
-        let (found, expected) = (of(found), of(expected));
-        let zeros = vec![0.0; found.as_ref().or(expected.as_ref()).map_or(0, Vec::len)];
-        let (found, expected) = (found.as_ref().unwrap_or(&zeros), expected.as_ref().unwrap_or(&zeros));
-        let off = found.iter().zip(expected).map(|(a, b)| (a - b).powi(2)).sum();
-        relative(off, expected.iter().map(|value| value * value).sum())
+        let Some(columns) = found.or(expected).map(|pair| pair.a.len() / pair.rank) else { return 0.0 };
+        let x = inputs(columns);
+        let added = |pair: Option<&AdapterPair>| pair.map(|pair| product(pair, &x)).unwrap_or_default();
+        let (found, wanted) = (added(found), added(expected));
+        let at = |of: &[f64], row: usize| of.get(row).copied().unwrap_or(0.0);
+        let off = |row| (at(&found, row) - at(&wanted, row)).powi(2);
+        let mean_square = x.iter().map(|value| value * value).sum::<f64>() / x.len() as f64;
+        let size = expected.map_or(0.0, |pair| size_of(pair).powi(2) * mean_square);
+        relative((0..found.len().max(wanted.len())).map(off).sum(), size)
     };
     sites.map(distance).fold(0.0, f64::max)
 }
