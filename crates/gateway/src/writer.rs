@@ -220,7 +220,7 @@ impl Writer {
 
 /// An answer to `body` that was filtered before a word of it was told.
 ///
-/// Errors: as [`Writer::new`].
+/// Errors: as `Writer::new`.
 pub fn filtered(dialect: Dialect, body: &RawObject, told: Told) -> Result<Reply, ApiError> {
     let is_stream = body.read("stream")? == Some(Value::Bool(true));
     let (model, id) = (told.model.clone(), (told.new_id)("cmpl").replacen('_', "-", 1));

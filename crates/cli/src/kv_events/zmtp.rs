@@ -4,7 +4,7 @@
 //! this one. What a peer sends is bounded: [`FRAME_BYTES_MAX`] a frame, [`FRAMES_MAX`] a message; more ends
 //! the connection.
 //!
-//! Source: https://rfc.zeromq.org/spec/23/ and /37/.
+//! Source: ZeroMQ RFC 23 (ZMTP 3.0) and RFC 37 (ZMTP 3.1).
 
 use std::io::{self, ErrorKind, Read, Write};
 

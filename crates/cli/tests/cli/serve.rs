@@ -164,12 +164,14 @@ fn reasoning_is_as_long_as_it_may_be() {
         assert_eq!(is_told(&answer), budget > 0, "{answer}");
         assert_eq!(answer["reasoning"]["effort"], if budget == 0 { "none" } else { "medium" });
     }
+    // The answer alone takes 12 tokens.
+    let question = json!([{"role": "user", "content": "Count to 3."}]);
     let body = json!({"messages": question, "think": false, "stream": false});
     let answer = server.post("/api/chat", &body);
-    assert!(answer["eval_count"].as_u64().unwrap() < 12, "it does not think where nobody sees it: {answer}");
+    assert!(answer["eval_count"].as_u64().unwrap() < 16, "it does not think where nobody sees it: {answer}");
     let body = json!({"messages": question, "max_tokens": 99, "thinking": {"type": "disabled"}});
     let answer = server.post("/v1/messages", &body);
-    assert!(answer["usage"]["output_tokens"].as_u64().unwrap() < 12, "{answer}");
+    assert!(answer["usage"]["output_tokens"].as_u64().unwrap() < 16, "{answer}");
 }
 
 /// What is wrong with a flag is said before a model is read, and a dangerous one when the server starts.
