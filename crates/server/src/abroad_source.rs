@@ -72,6 +72,8 @@ struct Held {
     route: Option<Route>,
     /// The model here that is to answer, since no upstream did.
     here: Option<String>,
+    /// Whether a turn was not taken, so that something of what was said has not left.
+    is_refused: bool,
 }
 
 impl AbroadSource {
@@ -110,6 +112,18 @@ impl AbroadSource {
             return Err(ApiError::unsupported("moderation", why));
         }
         Ok(())
+    }
+
+    /// The label under which everything that was said has left; None where something has not.
+    pub(crate) fn left(&self) -> Option<Label> {
+        let held = self.held();
+        held.place.as_ref().filter(|_| !held.is_refused).map(|_| held.label)
+    }
+
+    /// Goes on from what was stored under a label.
+    pub(crate) fn raise(&self, label: Label) {
+        let mut held = self.held();
+        held.label = held.label.max(label);
     }
 
     /// Which way the first turn went, if it went any, and the model here that is to answer instead.
@@ -168,7 +182,8 @@ impl AbroadSource {
 
     async fn ask(&self, body: RawObject) -> Result<Answering, ApiError> {
         let (place, label) = {
-            let held = self.held();
+            let mut held = self.held();
+            held.is_refused = true;
             (held.place.clone(), held.label)
         };
         let Asked { headers, ruled, local, told, .. } = &self.asked;
@@ -201,7 +216,7 @@ impl AbroadSource {
                 let upstream = route.name.clone();
                 let mut held = self.held();
                 held.place = Some((upstream.clone(), route.model.clone()));
-                held.label = route.label;
+                (held.label, held.is_refused) = (route.label, false);
                 held.route.get_or_insert(route);
                 Ok(Answering { upstream, stream, taken })
             }

@@ -72,7 +72,8 @@ pub(crate) async fn create(
         app.store.change(now(), |change| {
             let (items, entries) = read(app, change, &caller, request.items.unwrap_or_default(), Vec::new())?;
             let (tenant, events) = (caller.tenant, NO_EVENTS.to_owned());
-            let row = Row { id, tenant, created, is_unfinished: false, body, items, entries, events };
+            let is_unfinished = false;
+            let row = Row { id, tenant, created, is_unfinished, body, items, entries, events, label: None };
             change.put(Kind::Conversation, &row)
         })
     })

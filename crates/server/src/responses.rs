@@ -28,6 +28,7 @@ use gptoss_api::wire::responses::{
     CompactRequest, Compaction, Deleted, Input, InputTokens, ItemList, ResponseObject, ResponsesRequest,
 };
 use gptoss_api::{ApiError, EventOptions, Machine};
+use gptoss_gateway::Label;
 use gptoss_harmony::Role;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -120,7 +121,12 @@ async fn begin_abroad(
         let why = "models of an upstream do not run in the background";
         return Err(ApiError::unsupported("background", why));
     }
-    let before = before(app, caller, request, None).await?;
+    let (before, label) = before(app, caller, request, None).await?;
+    source.raise(label.ok_or_else(|| {
+        let reason = "what is stored here and was not asked of an upstream has no label that lets it leave: send the \
+                      conversation itself";
+        ApiError::Ruled { reason: reason.to_owned() }
+    })?);
     let tools = tools_for(app.tools.as_ref(), caller, request).await?;
     // Of the model only the date is asked that it is told.
     let served = &app.models.first().served;
@@ -160,7 +166,7 @@ pub(crate) async fn begin(
     origin: Origin,
 ) -> Result<Arc<ResponseLog>, ApiError> {
     let model = app.model(caller, request.model.as_deref())?;
-    let before = before(app, caller, request, origin.entries).await?;
+    let (before, _) = before(app, caller, request, origin.entries).await?;
     let tools = tools_for(app.tools.as_ref(), caller, request).await?;
     let mut parsed = app.read(caller, &model.served, |scope| parse::parse(request, before, &tools, scope))?;
     if origin.generates {
@@ -181,13 +187,14 @@ pub(crate) async fn begin(
     }
 }
 
-/// What was said before, and the items that the input refers to; `kept` is what the store does not have.
+/// What was said before, and the items that the input refers to; `kept` is what the store does not have. With
+/// it the label under which it has left before; None where some of it has not.
 async fn before(
     app: &Arc<App>,
     caller: &Caller,
     request: &ResponsesRequest,
     kept: Option<Vec<Entry>>,
-) -> Result<PriorTurns, ApiError> {
+) -> Result<(PriorTurns, Option<Label>), ApiError> {
     let prompt = request.prompt.as_ref().map(|prompt| app.prompts.text(prompt)).transpose()?;
     let conversation = conversation_id(request.conversation.as_ref())?;
     let owner = match (&request.previous_response_id, &conversation) {
@@ -201,11 +208,13 @@ async fn before(
         _ => Vec::new(),
     };
     if owner.is_none() && references.is_empty() {
-        return Ok(PriorTurns { entries: kept.unwrap_or_default(), items: HashMap::new(), prompt });
+        let turns = PriorTurns { entries: kept.unwrap_or_default(), items: HashMap::new(), prompt };
+        return Ok((turns, Some(Label::Any)));
     }
     let tenant = caller.tenant.clone();
     run_blocking(app, move |app| {
-        let entries = match owner {
+        let has_references = !references.is_empty();
+        let (entries, label) = match owner {
             Some((kind, id)) => {
                 let row = app.store.find(kind, &tenant, &id, now()).map_err(|error| match (kind, error) {
                     (Kind::Response, ApiError::NotFound { id, .. }) => ApiError::PreviousResponse { id },
@@ -215,9 +224,9 @@ async fn before(
                     let message = format!("the response {id:?} has not ended, so nothing can go on from it");
                     return Err(ApiError::Conflict { message });
                 }
-                row.entries
+                (row.entries, row.label)
             }
-            None => kept.unwrap_or_default(),
+            None => (kept.unwrap_or_default(), Some(Label::Any)),
         };
         let mut items = HashMap::new();
         for id in references {
@@ -225,7 +234,7 @@ async fn before(
                 items.insert(id, item);
             }
         }
-        Ok(PriorTurns { entries, items, prompt })
+        Ok((PriorTurns { entries, items, prompt }, label.filter(|_| !has_references)))
     })
     .await
 }
@@ -384,7 +393,8 @@ async fn prepare(
     let live = Arc::new(ResponseLog::new(tenant, object.clone(), Spent::default()));
     let mut machine = ResponseMachine::new(object, options(&parsed));
     live.append(&machine.begin(), machine.response());
-    let written = Written { entries: parsed.entries.clone(), last: machine.finish_without_output(now()) };
+    let last = machine.finish_without_output(now());
+    let written = Written { entries: parsed.entries.clone(), last, label: None };
     end(app, &parsed, &mut machine, &live, written).await;
     Ok(live)
 }
@@ -404,12 +414,14 @@ async fn end(
     parsed: &ParsedResponsesRequest,
     machine: &mut ResponseMachine,
     live: &ResponseLog,
-    Written { entries, mut last }: Written,
+    Written { entries, mut last, label }: Written,
 ) {
     let response = machine.response();
     if !response.store {
         live.keep(entries);
-    } else if let Err(error) = stored_response::finish(app, parsed, response, entries, (live, &last)).await {
+    } else if let Err(error) =
+        stored_response::finish(app, parsed, response, (entries, label), (live, &last)).await
+    {
         app.log.notice(&format!("{}: not stored: {error}", response.id));
         machine.was_not_stored(&mut last, &error);
     }
@@ -440,6 +452,8 @@ struct Written {
     entries: Vec<Entry>,
     /// The last events, which are told when the response is stored.
     last: Vec<Numbered>,
+    /// The label under which all of it has left, if it has.
+    label: Option<Label>,
 }
 
 /// The log of a response: what was begun is finished, so that it can be stored.
@@ -490,7 +504,7 @@ async fn write(
             live.spent.set(Work { model: Arc::clone(source.name()), tokens, choices: works });
             source.settle(tokens).await;
             app.metrics.warnings.fetch_add(machine.warnings().len() as u64, Ordering::Relaxed);
-            return Written { entries, last };
+            return Written { entries, last, label: source.left() };
         }
         Err(Abort::Failed(error)) => error,
         Err(Abort::Reader) => ApiError::Cancelled,
@@ -500,7 +514,7 @@ async fn write(
     }
     let last = machine.fail(&error);
     live.fail(error);
-    Written { entries, last }
+    Written { entries, last, label: source.left() }
 }
 
 /// What `GET /v1/responses/{id}` may say behind its question mark.
@@ -628,7 +642,7 @@ pub(crate) async fn compact(
         store: Some(false),
         ..ResponsesRequest::default()
     };
-    let before = before(&app, &caller, &whole, None).await?;
+    let (before, _) = before(&app, &caller, &whole, None).await?;
     let tools = ServerTools::default();
     let mut parsed = app.read(&caller, &model.served, |scope| parse::parse(&whole, before, &tools, scope))?;
     ruling::decide(&caller, &model, &mut parsed.generation)?;
@@ -643,7 +657,7 @@ pub(crate) async fn input_tokens(
     Body(request): Body<ResponsesRequest>,
 ) -> Result<Json<InputTokens>, Rejection> {
     let model = app.model(&caller, request.model.as_deref())?;
-    let before = before(&app, &caller, &request, None).await?;
+    let (before, _) = before(&app, &caller, &request, None).await?;
     let tools = tools_for(app.tools.as_ref(), &caller, &request).await?;
     let parsed = app.read(&caller, &model.served, |scope| parse::parse(&request, before, &tools, scope))?;
     let model = app.lease(&caller, &model).await?;

@@ -26,6 +26,7 @@ use std::time::Instant;
 
 use gptoss_api::ApiError;
 use gptoss_api::history::Entry;
+use gptoss_gateway::Label;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde_json::Value;
 use serde_json::error::Category;
@@ -76,6 +77,9 @@ pub(crate) struct Row {
     /// Of a response: its events, for a stream that is taken up again, as one JSON array. They are many, and
     /// trees of them many times as large, so they stay text until somebody reads them.
     pub(crate) events: String,
+    /// Of a response that an upstream has answered: the label under which everything in it has left. What is
+    /// in other rows may be of any label.
+    pub(crate) label: Option<Label>,
 }
 
 /// The events of a row that has none.
@@ -270,11 +274,12 @@ impl Change<'_> {
         let sum = sum::sum(&texts.each_ref().map(|text| text.as_bytes()));
         self.transaction.execute(
             "INSERT INTO rows
-                 (id, tenant, kind, created, kept, bytes, is_unfinished, body, items, entries, events, sum)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+                 (id, tenant, kind, created, kept, bytes, is_unfinished, body, items, entries, events, sum, label)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
              ON CONFLICT (id) DO UPDATE SET kept = excluded.kept, bytes = excluded.bytes,
                  is_unfinished = excluded.is_unfinished, body = excluded.body, items = excluded.items,
-                 entries = excluded.entries, events = excluded.events, sum = excluded.sum",
+                 entries = excluded.entries, events = excluded.events, sum = excluded.sum,
+                 label = excluded.label",
             params![
                 row.id,
                 row.tenant,
@@ -287,7 +292,8 @@ impl Change<'_> {
                 texts[1],
                 texts[2],
                 texts[3],
-                sum
+                sum,
+                row.label.map(Label::name)
             ],
         )?;
         self.write_items(row, items)?;
@@ -348,17 +354,18 @@ fn find(
     (tenant, id): (&str, &str),
     now: u64,
 ) -> Result<Row, ApiError> {
-    let sql = "SELECT created, is_unfinished, body, items, entries, events, sum FROM rows
+    let sql = "SELECT created, is_unfinished, body, items, entries, events, sum, label FROM rows
                WHERE id = ?1 AND tenant = ?2 AND kind = ?3 AND kept >= ?4";
     let found = connection
         .query_row(sql, params![id, tenant, kind.word(), retention.oldest(now)], |row| {
             let text = |index| row.get::<_, String>(index);
             let texts = [text(2)?, text(3)?, text(4)?, text(5)?];
-            Ok((row.get::<_, i64>(0)?, row.get(1)?, texts, row.get::<_, Option<Vec<u8>>>(6)?))
+            let label = row.get::<_, Option<String>>(7)?;
+            Ok((row.get::<_, i64>(0)?, row.get(1)?, texts, row.get::<_, Option<Vec<u8>>>(6)?, label))
         })
         .optional()
         .map_err(failed)?;
-    let Some((created, is_unfinished, texts, stored)) = found else {
+    let Some((created, is_unfinished, texts, stored, label)) = found else {
         return Err(ApiError::NotFound { what: kind.word(), id: id.to_owned() });
     };
     sum::check(stored.as_deref(), &texts.each_ref().map(|text| text.as_bytes()), (kind.word(), id))?;
@@ -372,6 +379,7 @@ fn find(
         items: parse(&items)?,
         entries: parse(&entries)?,
         events,
+        label: label.and_then(|name| Label::from_name(&name)),
     })
 }
 

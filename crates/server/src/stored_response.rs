@@ -12,6 +12,7 @@ use gptoss_api::history::Entry;
 use gptoss_api::responses::parse::ParsedResponsesRequest;
 use gptoss_api::wire::response_events::Numbered;
 use gptoss_api::wire::responses::ResponseObject;
+use gptoss_gateway::Label;
 use serde_json::{Value, json};
 
 use crate::blocking::run_blocking;
@@ -31,19 +32,19 @@ pub(crate) async fn begin(
     run_blocking(app, move |app| app.store.put(Kind::Response, &row, now())).await
 }
 
-/// Writes the row of a response that has ended with the events `last`, and adds its turn to its conversation
-/// if it ended well.
+/// Writes the row of a response that has ended with the events `last`, under the label of what has left of
+/// it, and adds its turn to its conversation if it ended well.
 ///
 /// Errors: see [`Change::put`]; neither of the two is written then.
 pub(crate) async fn finish(
     app: &Arc<App>,
     parsed: &ParsedResponsesRequest,
     response: &ResponseObject,
-    entries: Vec<Entry>,
+    (entries, label): (Vec<Entry>, Option<Label>),
     (live, last): (&ResponseLog, &[Numbered]),
 ) -> Result<(), ApiError> {
     let num_before = parsed.num_before;
-    let mut row = row(parsed, response, entries)?;
+    let mut row = Row { label, ..row(parsed, response, entries)? };
     let (before, last) = (live.events(), last.to_vec());
     let conversation = response.conversation.as_ref().filter(|_| has_ended_well(response));
     let conversation = conversation.map(|conversation| conversation.id.clone());
@@ -87,6 +88,7 @@ fn row(
         items: parsed.input_items.clone(),
         entries,
         events: NO_EVENTS.to_owned(),
+        label: None,
     })
 }
 

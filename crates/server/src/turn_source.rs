@@ -6,6 +6,7 @@ use std::time::Instant;
 use gptoss_api::ApiError;
 use gptoss_api::generation::request::GenerationRequest;
 use gptoss_api::usage::TokenUsage;
+use gptoss_gateway::Label;
 
 use crate::abroad_source::AbroadSource;
 use crate::bill::Bill;
@@ -75,6 +76,14 @@ impl TurnSource {
         match self {
             TurnSource::Here(model) => model.bill(),
             TurnSource::Abroad(source) => source.bill(),
+        }
+    }
+
+    /// The label under which everything that was said has left for an upstream; None where something has not.
+    pub(crate) fn left(&self) -> Option<Label> {
+        match self {
+            TurnSource::Here(_) => None,
+            TurnSource::Abroad(source) => source.left(),
         }
     }
 

@@ -465,7 +465,7 @@ mod tests {
         old.execute_batch(
             "DROP TABLE file_parts; DROP TABLE files; DROP TABLE batch_results; DROP TABLE batches;
              DROP TABLE tuning_events; DROP TABLE tuning_checkpoints; DROP TABLE tuning_jobs; DROP TABLE tuned_models;
-             ALTER TABLE rows DROP COLUMN sum; ALTER TABLE items DROP COLUMN sum; PRAGMA user_version = 2;",
+             ALTER TABLE rows DROP COLUMN sum; ALTER TABLE items DROP COLUMN sum; ALTER TABLE rows DROP COLUMN label; PRAGMA user_version = 2;",
         )
         .unwrap();
         drop(old);
@@ -512,7 +512,8 @@ mod tests {
         change(
             "ALTER TABLE batches DROP COLUMN sum; ALTER TABLE batch_results DROP COLUMN sum;
              DROP TABLE tuning_events; DROP TABLE tuning_checkpoints; DROP TABLE tuning_jobs; DROP TABLE tuned_models;
-             ALTER TABLE batches DROP COLUMN key_id; PRAGMA user_version = 4;",
+             ALTER TABLE batches DROP COLUMN key_id; ALTER TABLE rows DROP COLUMN label;
+             PRAGMA user_version = 4;",
         );
         let store = open(folder.path());
         assert_eq!(store.batch("local", "b").unwrap().status, BatchStatus::InProgress);

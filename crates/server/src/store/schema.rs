@@ -19,7 +19,7 @@ const MADE: &[u8] = b"The database has been made.\n";
 /// The file that says who has the lock.
 const HOLDER: &str = "gptoss.holder";
 /// `user_version` of the tables below.
-const VERSION: i64 = 7;
+const VERSION: i64 = 8;
 
 /// Counts by tenant are kept by triggers, so that making room reads one row and not all.
 const TABLES: &str = "
@@ -118,6 +118,12 @@ const TUNING_TABLES: &str = "
 const BATCH_KEYS: &str = "
     ALTER TABLE batches ADD COLUMN key_id TEXT;
     PRAGMA user_version = 7;
+";
+
+/// Since version 8: what an upstream was let have of a row. Of those of before it is not known.
+const ROW_LABELS: &str = "
+    ALTER TABLE rows ADD COLUMN label TEXT;
+    PRAGMA user_version = 8;
 ";
 
 /// Version 0 had no `user_version`, no counts, and stored references to items as items; those lead nowhere.
@@ -289,6 +295,9 @@ fn prepare(connection: &mut Connection) -> Result<(), Problem> {
     }
     if version < 7 {
         change.execute_batch(BATCH_KEYS)?;
+    }
+    if version < 8 {
+        change.execute_batch(ROW_LABELS)?;
     }
     // What a crash left of files that were being written.
     change.execute("DELETE FROM files WHERE is_whole = 0", [])?;

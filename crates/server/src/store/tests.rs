@@ -18,6 +18,7 @@ fn row(id: &str, created: u64) -> Row {
         items: vec![json!({"id": format!("{id}-in")})],
         entries: vec![Entry { message: Message::function_call("f", "{}"), call_id: Some("call_1".into()) }],
         events: r#"[{"type":"response.created"}]"#.into(),
+        label: None,
     }
 }
 
@@ -416,7 +417,7 @@ fn a_file_of_version_3_is_taken_over() {
     open().put(Kind::Response, &row("r", 1), 1).unwrap();
     let old = Connection::open(folder.path().join("gptoss.sqlite3")).unwrap();
     old.execute_batch(
-        "ALTER TABLE rows DROP COLUMN sum; ALTER TABLE items DROP COLUMN sum;
+        "ALTER TABLE rows DROP COLUMN sum; ALTER TABLE rows DROP COLUMN label; ALTER TABLE items DROP COLUMN sum;
          ALTER TABLE batch_results DROP COLUMN sum; DROP TABLE tuning_events; DROP TABLE tuning_checkpoints;
          DROP TABLE tuning_jobs; DROP TABLE tuned_models; ALTER TABLE file_parts DROP COLUMN sum; ALTER TABLE batches DROP COLUMN sum;
          ALTER TABLE batches DROP COLUMN key_id; PRAGMA user_version = 3;",

@@ -9,7 +9,7 @@ use gptoss_server::{Keys, Limits};
 use serde_json::{Value, json};
 
 use crate::gateway::upstream::{Act, Asked, Then, Upstream};
-use crate::http::{Answer, post, request};
+use crate::http::{Answer, get, post, request};
 use crate::scripted::Script;
 use crate::server::Server;
 use crate::shutdown::eventually;
@@ -133,13 +133,18 @@ fn upstream(does: Vec<Does>) -> Upstream {
 }
 
 fn server(upstream: &Upstream, kind: &str, more: &str) -> (Server, Arc<AtomicUsize>) {
+    scripted(upstream, kind, more, &[])
+}
+
+/// With a model here that says these.
+fn scripted(upstream: &Upstream, kind: &str, more: &str, here: &[&str]) -> (Server, Arc<AtomicUsize>) {
     let table =
         upstream.table("cloud", &format!("models = {{ big = \"org/big\" }}\nnum_retries = 0\n{kind}"));
     let gateway = Gateway::new(Plan::read(&(table + more), &Sources::none()).unwrap());
     let host = TestHost::default();
     let num_calls = Arc::clone(&host.num_calls);
     let change = |app: gptoss_server::App| app.with_gateway(Arc::new(gateway)).with_tools(Arc::new(host));
-    (Server::changed(change, Script::new(&[]), Limits::default(), Keys::default()), num_calls)
+    (Server::changed(change, Script::new(here), Limits::default(), Keys::default()), num_calls)
 }
 
 fn body(more: Value) -> Value {
@@ -398,7 +403,7 @@ fn nothing_of_it_is_told_elsewhere() {
     // The script is at its end, so this one is refused in the upstream's words.
     assert_eq!(post(server.address, "/v1/responses", &ask).status, 400);
     let log = server.logged(|line| line.contains(" 400 "));
-    let metrics = crate::http::get(server.address, "/metrics").body;
+    let metrics = get(server.address, "/metrics").body;
     assert!(!log.contains(canary) && !metrics.contains(canary), "{log}");
 }
 
@@ -410,7 +415,7 @@ fn a_response_is_kept_here_and_goes_on() {
         let (server, _) = server(&upstream, kind, "");
         let first = post(server.address, "/v1/responses", &body(json!({"store": true}))).json();
         let id = first["id"].as_str().unwrap();
-        assert_eq!(crate::http::get(server.address, &format!("/v1/responses/{id}")).json()["id"], id);
+        assert_eq!(get(server.address, &format!("/v1/responses/{id}")).json()["id"], id);
         let call = first["output"].as_array().unwrap().last().unwrap();
         let result = json!({"type": "function_call_output", "call_id": call["call_id"], "output": "42"});
         let more = body(json!({"previous_response_id": id, "input": [result]}));
@@ -422,6 +427,43 @@ fn a_response_is_kept_here_and_goes_on() {
         }
         assert!(!last.contains("previous_response_id"), "{last}");
     }
+}
+
+/// What a model here was told may be of any label: who goes on from it elsewhere says it anew, with its label.
+#[test]
+fn what_was_stored_here_does_not_leave_by_its_id() {
+    const CANARY: &str = "a canary of this machine";
+    const LOCAL: &str = "<|channel|>final<|message|>local words<|return|>";
+    let upstream = upstream(vec![Says("Theirs."); 4]);
+    let (server, _) = scripted(&upstream, "chat_only = true", "", &[LOCAL, LOCAL]);
+    let label = [("x-gptoss-sensitivity", "local_only")];
+    let here = json!({"input": CANARY, "store": true}).to_string();
+    let stored = request(server.address, "POST", "/v1/responses", &label, &here).json();
+    let conversation =
+        post(server.address, "/v1/conversations", &json!({"items": [{"role": "user", "content": CANARY}]}));
+    let input =
+        get(server.address, &format!("/v1/responses/{}/input_items", stored["id"].as_str().unwrap())).json();
+    let reference = json!([{"type": "item_reference", "id": input["data"][0]["id"]}, {"role": "user", "content": "Go on."}]);
+    // One that was to leave and did not is stored too.
+    let ask = body(json!({"input": CANARY, "store": true, "stream": true})).to_string();
+    let kept = whole(&request(server.address, "POST", "/v1/responses", &label, &ask));
+    let mut more = vec![
+        json!({"previous_response_id": stored["id"]}),
+        json!({"conversation": conversation.json()["id"]}),
+        json!({"input": reference}),
+    ];
+    if kept["id"].is_string() {
+        more.push(json!({"previous_response_id": kept["id"]}));
+    }
+    for more in more {
+        let refused = post(server.address, "/v1/responses", &body(more.clone()));
+        assert_eq!(refused.status, 403, "{more}: {}", refused.body);
+        assert!(refused.body.contains("has no label that lets it leave"), "{}", refused.body);
+    }
+    assert_eq!(upstream.asked().len(), 0);
+    // Here it goes on.
+    let more = json!({"previous_response_id": stored["id"], "input": "Go on."});
+    assert_eq!(post(server.address, "/v1/responses", &more).status, 200);
 }
 
 /// A client that goes away ends the turn elsewhere, and what it took is known.
@@ -445,7 +487,7 @@ fn a_client_that_goes_away_ends_the_turn_elsewhere() {
     }
     drop(stream);
     eventually("the end at the upstream", || {
-        let page = crate::http::get(server.address, "/metrics").body;
+        let page = get(server.address, "/metrics").body;
         page.contains("gptoss_gateway_requests_running{upstream=\"cloud\"} 0")
             && page.contains("outcome=\"abandoned\"} 1")
     });
