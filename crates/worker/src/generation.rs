@@ -29,8 +29,8 @@ pub(crate) struct Generation {
     /// What the last token tells, until the end is known: who was told it without the end would go on behind
     /// it.
     last: Option<Told<Token>>,
-    /// Prompt tokens that need not be computed; the engine says it with the first event.
-    cached: usize,
+    /// Prompt tokens that need not be computed, which the engine's first event says.
+    cached: Option<usize>,
     is_over: bool,
 }
 
@@ -59,7 +59,7 @@ impl Generation {
             num_tokens: 0,
             stop: None,
             last: None,
-            cached: 0,
+            cached: None,
             is_over: false,
         })
     }
@@ -105,7 +105,9 @@ impl Generation {
                 return Some(Err(self.end(Status::unavailable("this worker stops: go on with another"))));
             };
             match event {
-                Event::Prefill { done, .. } => self.cached = if self.num_tokens == 0 { done } else { 0 },
+                Event::Prefill { done, .. } => {
+                    self.cached.get_or_insert(done);
+                }
                 Event::Token(token) => {
                     let is_last = token.is_stop || self.num_tokens + 1 >= self.telling.max_tokens;
                     let told = self.take(token);
@@ -156,7 +158,7 @@ impl Generation {
     }
 
     fn finish(&mut self, reason: Finish, usage: Option<Usage>) -> AboutFinish {
-        let cached = usage.map_or(self.cached, |usage| usage.cached_tokens);
+        let cached = usage.map_or(self.cached.unwrap_or(0), |usage| usage.cached_tokens);
         AboutFinish {
             num_output_tokens: count(self.num_tokens),
             finish_reason: reason.into(),

@@ -250,4 +250,15 @@ async fn a_salt_shares_what_is_kept() {
     assert!(cached("Or not?", "a", false).await.0 > 50);
     assert_eq!(cached("Salted?", "b", false).await, (0, tokens.clone()));
     assert_eq!(cached("Salted?", "a", true).await, (0, tokens));
+    // Also where a stop string ends the answer before the engine does.
+    let kv = KvCacheParameters { cache_salt: "c".into(), ..Default::default() };
+    let stopping =
+        StoppingCriteria { stop_strings: vec!["8".into()], max_new_tokens: 200, ..Default::default() };
+    let asked = request(served.asked("What is 27 + 58?"), 200);
+    let messages = served
+        .stream(GenerateRequest { kv: Some(kv), stopping: Some(stopping), ..asked })
+        .await
+        .expect("answers");
+    assert_eq!(finish(&messages).num_cached_tokens, Some(0));
+    assert!(joined(&messages).0.len() < 199);
 }
