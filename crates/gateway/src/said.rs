@@ -74,19 +74,27 @@ fn gather(content: &Value, all: &mut String) {
 }
 
 /// What an answer says to its client, and (true) what it says of its reasoning.
-pub fn answer_texts(dialect: Dialect, bytes: &[u8], is_stream: bool) -> Vec<(bool, String)> {
+///
+/// Errors: a stream that cannot be read.
+pub fn answer_texts(
+    dialect: Dialect,
+    bytes: &[u8],
+    is_stream: bool,
+) -> Result<Vec<(bool, String)>, &'static str> {
     let (mut words, mut thought) = (String::new(), String::new());
     if is_stream {
         let mut splitter = Splitter::default();
         splitter.push(bytes);
-        while let Ok(Some(event)) = splitter.next() {
+        // What is left at the end is read too.
+        splitter.push(b"\n\n");
+        while let Some(event) = splitter.next()? {
             let value = event.data.and_then(|data| serde_json::from_str::<Value>(&data).ok());
             value.iter().for_each(|value| told(dialect, value, &mut words, &mut thought));
         }
     } else if let Ok(value) = serde_json::from_slice::<Value>(bytes) {
         told(dialect, &value, &mut words, &mut thought);
     }
-    [(true, thought), (false, words)].into_iter().filter(|(_, text)| !text.is_empty()).collect()
+    Ok([(true, thought), (false, words)].into_iter().filter(|(_, text)| !text.is_empty()).collect())
 }
 
 /// What an event, or a whole answer, says.
@@ -167,7 +175,7 @@ mod tests {
 
     #[test]
     fn what_is_answered_is_found_in_every_api() {
-        let whole = |dialect, body: Value| answer_texts(dialect, body.to_string().as_bytes(), false);
+        let whole = |dialect, body: Value| answer_texts(dialect, body.to_string().as_bytes(), false).unwrap();
         let both = [(true, "t".to_owned()), (false, "w".to_owned())];
         let chat = json!({"choices": [{"message": {"reasoning": "t", "content": "w"}}]});
         assert_eq!(whole(Dialect::Chat, chat), both);
@@ -181,12 +189,19 @@ mod tests {
         assert_eq!(text, both[1..]);
         let stream = |dialect, events: &[Value]| {
             let text: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
-            answer_texts(dialect, text.as_bytes(), true)
+            answer_texts(dialect, text.as_bytes(), true).unwrap()
         };
         let cut = json!({"choices": [{"delta": {"content": "ca"}}]});
         let end = json!({"choices": [{"delta": {"content": "nary"}}]});
         assert_eq!(stream(Dialect::Chat, &[cut, end]), [(false, "canary".to_owned())]);
         let part = json!({"type": "response.output_text.delta", "delta": "w"});
         assert_eq!(stream(Dialect::Responses, &[part]), both[1..]);
+    }
+    #[test]
+    fn the_end_of_a_stream_is_read_and_what_cannot_be_read_is_told() {
+        let open = br#"data: {"choices":[{"delta":{"content":"canary"}}]}"#;
+        assert_eq!(answer_texts(Dialect::Chat, open, true), Ok(vec![(false, "canary".to_owned())]));
+        let broken = [&b"data: \xff\n\n"[..], open].concat();
+        assert!(answer_texts(Dialect::Chat, &broken, true).is_err());
     }
 }

@@ -107,7 +107,19 @@ impl RelayGuard {
             ReplyBody::Whole(bytes) => (bytes, false),
             ReplyBody::Stream(stream) => (held(stream).await, true),
         };
-        for (is_reasoning, text) in answer_texts(self.dialect, &bytes, is_stream) {
+        // What cannot be judged is not let through.
+        let texts = match bytes.len() > HELD_BYTES_MAX && is_stream {
+            true => Err("it is longer than what is held until it was judged"),
+            false => answer_texts(self.dialect, &bytes, is_stream),
+        };
+        let texts = match texts {
+            Ok(texts) => texts,
+            Err(why) => {
+                self.refuse("the answer", why);
+                return None;
+            }
+        };
+        for (is_reasoning, text) in texts {
             let stage = if is_reasoning { Stage::Reasoning } else { Stage::Output };
             let mut release = Release::default();
             release.push(stage, &text, ());
@@ -139,13 +151,12 @@ pub(crate) async fn judge(
     app.models.lease(app.models.first(), asker).await
 }
 
-/// All of a stream, but no more than is held.
+/// All of a stream, or the beginning of one that is longer than what is held.
 async fn held(mut stream: BoxStream<'static, Bytes>) -> Bytes {
     let mut bytes = Vec::new();
     while let Some(more) = stream.next().await {
         bytes.extend_from_slice(&more);
         if bytes.len() > HELD_BYTES_MAX {
-            // What is cut is no answer: its client sees that it broke off.
             break;
         }
     }
