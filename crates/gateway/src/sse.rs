@@ -20,6 +20,8 @@ pub struct Event {
 #[derive(Debug, Default)]
 pub struct Splitter {
     held: Vec<u8>,
+    /// Where those begin that no event was made of.
+    begin: usize,
     /// Before this there is no end of an event.
     looked: usize,
 }
@@ -27,6 +29,8 @@ pub struct Splitter {
 impl Splitter {
     /// Takes more bytes.
     pub fn push(&mut self, bytes: &[u8]) {
+        self.looked -= self.begin;
+        self.held.drain(..std::mem::take(&mut self.begin));
         self.held.extend_from_slice(bytes);
     }
 
@@ -35,23 +39,22 @@ impl Splitter {
     /// Errors: it is too long, or no text.
     pub fn next(&mut self) -> Result<Option<Event>, &'static str> {
         let Some(end) = end_of_event(&self.held, self.looked) else {
-            self.looked = self.held.len().saturating_sub(3);
-            return match self.held.len() > EVENT_BYTES_MAX {
+            self.looked = self.held.len().saturating_sub(3).max(self.begin);
+            return match self.held.len() - self.begin > EVENT_BYTES_MAX {
                 true => Err("an event of the stream is too long"),
                 false => Ok(None),
             };
         };
-        self.looked = 0;
-        let rest = self.held.split_off(end);
-        let raw = std::mem::replace(&mut self.held, rest);
-        let text = std::str::from_utf8(&raw).map_err(|_| "the stream is not UTF-8")?;
+        let raw = &self.held[self.begin..end];
+        (self.begin, self.looked) = (end, end);
+        let text = std::str::from_utf8(raw).map_err(|_| "the stream is not UTF-8")?;
         let (name, data) = read(text);
-        Ok(Some(Event { name, data, raw: raw.into() }))
+        Ok(Some(Event { name, data, raw: Bytes::copy_from_slice(raw) }))
     }
 
     /// Whether there is the beginning of an event.
     pub fn is_open(&self) -> bool {
-        self.held.iter().any(|byte| !byte.is_ascii_whitespace())
+        self.held[self.begin..].iter().any(|byte| !byte.is_ascii_whitespace())
     }
 }
 

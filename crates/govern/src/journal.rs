@@ -217,10 +217,7 @@ impl Journal {
     ///
     /// Errors: the writer failed; the journal failed.
     pub fn export(&self, out: &mut dyn Write, after: u64, texts: Texts) -> Result<Head, JournalError> {
-        self.reading(|connection| {
-            let view = connection.unchecked_transaction()?;
-            chain::export(&view, out, after, texts)
-        })
+        self.reading(|connection| chain::export(connection, out, after, texts))
     }
 
     /// The same without the head's line.
@@ -232,10 +229,7 @@ impl Journal {
         after: u64,
         texts: Texts,
     ) -> Result<Head, JournalError> {
-        self.reading(|connection| {
-            let view = connection.unchecked_transaction()?;
-            chain::export_entries(&view, out, after, texts)
-        })
+        self.reading(|connection| chain::export_entries(connection, out, after, texts))
     }
 
     /// Reads what has been committed, without keeping anybody from writing where that can be.

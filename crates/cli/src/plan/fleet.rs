@@ -6,6 +6,7 @@
 //! come meanwhile wait for its end, as in the engine. One that fails loses its cache; what it had not begun
 //! to answer is sent elsewhere at once, and what it had begun is cut or goes on elsewhere.
 
+use std::cell::OnceCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
 
@@ -198,25 +199,23 @@ impl Fleet<'_> {
             .filter(|&worker| self.workers[worker].is_up)
             .map(|worker| Seen { worker, load: self.workers[worker].sent.len() })
             .collect();
-        let prompt = self.prompt(request);
-        let cached = |worker: usize| self.workers[worker].engine.cached_tokens(&prompt);
+        let (ask, answered) = (&self.asks[request], self.outcomes[request].tokens.len());
+        // Only a router that knows caches looks at it.
+        let prompt = OnceCell::new();
+        let cached = |worker: usize| {
+            let prompt = prompt.get_or_init(|| whole_prompt(ask, request, answered));
+            self.workers[worker].engine.cached_tokens(prompt)
+        };
         let Some(worker) = self.router.choose(&up, cached) else { return self.stranded.push(request) };
         self.workers[worker].sent.insert(request);
-        let at = now + (self.costs.request_seconds * NANOS) as u64;
+        let at = now.saturating_add((self.costs.request_seconds * NANOS) as u64);
         let attempt = self.outcomes[request].resent;
         self.foresee(at, Happening::Reach { worker, request, attempt });
     }
 
-    /// The prompt, with what was answered before it was sent on.
-    fn prompt(&self, request: usize) -> Vec<u32> {
-        let mut prompt = self.asks[request].prompt(request as u32);
-        prompt.extend((0..self.outcomes[request].tokens.len() as u32).map(|token| u32::MAX - token));
-        prompt
-    }
-
     fn reach(&mut self, now: u64, worker: usize, request: usize) {
-        let (ask, prompt, answered) =
-            (&self.asks[request], self.prompt(request), self.outcomes[request].tokens.len());
+        let (ask, answered) = (&self.asks[request], self.outcomes[request].tokens.len());
+        let prompt = whole_prompt(ask, request, answered);
         let place = &mut self.workers[worker];
         if place.engine.num_waiting() >= QUEUE_REQUESTS_MAX {
             return self.close(request, worker, End::Refused);
@@ -244,7 +243,7 @@ impl Fleet<'_> {
         let seconds = self.costs.step(&step);
         self.busy_seconds += seconds;
         // Time goes on also where a step computes nothing.
-        let at = now + ((seconds * NANOS) as u64).max(1);
+        let at = now.saturating_add(((seconds * NANOS) as u64).max(1));
         self.foresee(at, Happening::StepEnd { worker, life: self.workers[worker].life });
     }
 
@@ -292,6 +291,13 @@ impl Fleet<'_> {
         let at = now.saturating_add(self.args.mttr.as_nanos() as u64);
         self.foresee(at, Happening::Repair { worker });
     }
+}
+
+/// A prompt, with the tokens that were answered before it was sent on.
+fn whole_prompt(ask: &Ask, request: usize, answered: usize) -> Vec<u32> {
+    let mut prompt = ask.prompt(request as u32);
+    prompt.extend((0..answered as u32).map(|token| u32::MAX - token));
+    prompt
 }
 
 #[cfg(test)]

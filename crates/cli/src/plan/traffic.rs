@@ -2,6 +2,7 @@
 //!
 //! Entry point: [`traffic`]. Arrivals and lengths are those of `gptoss load` with the same seed and rate.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -107,7 +108,7 @@ fn bursts(rate: f64, burstiness: f64, seed: u64) -> Result<impl Iterator<Item = 
 }
 
 fn trace(file: &Path) -> Result<Vec<Ask>> {
-    let (mut asks, mut names) = (Vec::new(), Vec::new());
+    let (mut asks, mut names) = (Vec::new(), HashMap::new());
     for_each_line(Source::from_argument(Some(file)), |line, _| {
         let line: Line = serde_json::from_str(line).context("it is not a request")?;
         let lengths = [line.prompt_tokens, line.output_tokens];
@@ -117,11 +118,8 @@ fn trace(file: &Path) -> Result<Vec<Ask>> {
         );
         ensure!((0.0..1e9).contains(&line.at), "`at` is seconds from the first on");
         let prefix = line.prefix.map(|name| {
-            let place = names.iter().position(|other| *other == name).unwrap_or_else(|| {
-                names.push(name);
-                names.len() - 1
-            });
-            (place as u32, line.prefix_tokens.unwrap_or(line.prompt_tokens))
+            let next = names.len() as u32;
+            (*names.entry(name).or_insert(next), line.prefix_tokens.unwrap_or(line.prompt_tokens))
         });
         let at = (line.at * NANOS) as u64;
         asks.push(Ask { at, prompt_tokens: line.prompt_tokens, output_tokens: line.output_tokens, prefix });

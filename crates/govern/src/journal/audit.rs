@@ -74,8 +74,7 @@ impl Audit {
     ///
     /// Errors: the writer failed; the journal cannot be read.
     pub fn export(&self, out: &mut dyn Write, after: u64, texts: Texts) -> Result<Head, JournalError> {
-        let view = self.connection.unchecked_transaction()?;
-        chain::export(&view, out, after, texts)
+        chain::export(&self.connection, out, after, texts)
     }
 
     /// The same without the head's line.
@@ -87,8 +86,7 @@ impl Audit {
         after: u64,
         texts: Texts,
     ) -> Result<Head, JournalError> {
-        let view = self.connection.unchecked_transaction()?;
-        chain::export_entries(&view, out, after, texts)
+        chain::export_entries(&self.connection, out, after, texts)
     }
 
     /// Entries of the chain.

@@ -356,6 +356,7 @@ pub(super) fn export_entries(
     after: u64,
     texts: Texts,
 ) -> Result<Head, JournalError> {
+    let connection = &connection.unchecked_transaction()?;
     let end = head(connection)?;
     let after = after.min(end.count);
     // Before the first there is none, and zeros stand for it.

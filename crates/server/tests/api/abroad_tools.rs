@@ -429,7 +429,7 @@ fn a_response_is_kept_here_and_goes_on() {
     }
 }
 
-/// What a model here was told may be of any label: who goes on from it elsewhere says it anew, with its label.
+/// What a model here was told may be of any label: who goes on from it elsewhere says it anew.
 #[test]
 fn what_was_stored_here_does_not_leave_by_its_id() {
     const CANARY: &str = "a canary of this machine";
