@@ -17,7 +17,7 @@ use crate::named_model::NamedModel;
 use crate::otlp::Collector;
 use crate::served_gateway::ServedGateway;
 use crate::served_models::Prepared;
-use crate::{functions, kv_events, serve, served_guard, served_rules, served_tls};
+use crate::{functions, kv_events, serve, served_guard, served_rules, served_tls, served_worker};
 
 /// What `serve` would stumble over.
 pub fn of_serve(args: &ServeArgs) -> Vec<Finding> {
@@ -33,6 +33,7 @@ pub fn of_serve(args: &ServeArgs) -> Vec<Finding> {
     }
     findings.push(exposure(args));
     findings.extend(tls(args));
+    findings.extend(worker(args));
     findings.extend(kv_events(args));
     findings.extend(args.api_key_file.as_deref().map(|file| keys(args, file)));
     findings.extend(args.govern.as_deref().map(|file| rules(args, file)));
@@ -55,6 +56,18 @@ fn tls(args: &ServeArgs) -> Option<Finding> {
         true => Finding::ok("TLS", "the certificate and its key can be used".to_owned()),
         false => Finding::warn("TLS", warnings.join("; "), "give another certificate or key"),
     })
+}
+
+/// Whether the server can be a worker of routers, and who may come; its certificate is told of with TLS.
+fn worker(args: &ServeArgs) -> Vec<Finding> {
+    let Some(address) = args.grpc else { return Vec::new() };
+    let who = if args.grpc_tls { "clients with a certificate" } else { "this machine" };
+    let flags = match served_worker::check(args, address) {
+        Ok(()) => Finding::ok("gRPC", format!("a worker of routers at {address}, for {who} alone")),
+        Err(error) => Finding::of_error("gRPC", &error),
+    };
+    let routers = args.grpc_model_dir.as_deref().map(|path| folder("folder for routers", path));
+    [flags].into_iter().chain(routers).collect()
 }
 
 /// Whether events of the cache can be told, and who could read them.

@@ -6,6 +6,7 @@
 use std::fs;
 use std::hint::black_box;
 use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
@@ -271,7 +272,16 @@ fn configuration(args: &DoctorArgs) -> Result<Vec<Finding>> {
             if let Command::Serve(serve) = &cli.command {
                 findings.extend(checks::of_serve(serve));
                 // A name without an address is told with the other checks.
-                findings.extend(serve::host(serve).ok().map(|host| port(host, serve.port)));
+                let http = serve::host(serve).ok().map(|host| SocketAddr::from((host, serve.port)));
+                let events = [serve.kv_events, serve.kv_events_replay].map(|address| Some(address?.0));
+                let addresses = [
+                    ("port", "--port", http),
+                    ("gRPC port", "--grpc", serve.grpc),
+                    ("KV events' port", "--kv-events", events[0]),
+                    ("KV events' replay port", "--kv-events-replay", events[1]),
+                ];
+                let each = addresses.into_iter();
+                findings.extend(each.filter_map(|(about, flag, address)| Some(port(about, flag, address?))));
             }
         }
     }
@@ -279,13 +289,14 @@ fn configuration(args: &DoctorArgs) -> Result<Vec<Finding>> {
 }
 
 /// Whether the port is free.
-fn port(host: std::net::IpAddr, port: u16) -> Finding {
-    match std::net::TcpListener::bind((host, port)) {
-        Ok(_) => Finding::ok("port", format!("{port} is free")),
+fn port(about: &'static str, flag: &str, address: SocketAddr) -> Finding {
+    let port = address.port();
+    match TcpListener::bind(address) {
+        Ok(_) => Finding::ok(about, format!("{port} is free")),
         Err(error) => Finding::warn(
-            "port",
+            about,
             format!("{port} cannot be listened on: {error}"),
-            "a server may run there already; --port takes another, 0 a free one",
+            format!("a server may run there already; {flag} takes another, 0 a free one"),
         ),
     }
 }
@@ -303,9 +314,9 @@ mod tests {
 
     #[test]
     fn a_port_that_is_taken_is_said() {
-        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
-        assert_eq!(port(address.ip(), address.port()).level, Level::Warn);
-        assert_eq!(port(address.ip(), 0).level, Level::Ok);
+        assert_eq!(port("port", "--port", address).level, Level::Warn);
+        assert_eq!(port("port", "--port", (address.ip(), 0).into()).level, Level::Ok);
     }
 }

@@ -18,16 +18,27 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use gptoss_engine::limits::KV_EVENT_BATCHES_MAX;
 use gptoss_engine::{KvEventSender, kv_event_channel};
+use gptoss_worker::KvEvents;
 
 use crate::args::ServeArgs;
 use crate::failure::usage;
-use publisher::Publisher;
+use publisher::{Publisher, QUEUE_MESSAGES_MAX};
+use replay::REPLAY_MESSAGES_MAX;
 
-/// The engine's end, if events are to be told; what they are told to is bound and runs.
+/// What tells events, and where.
+pub struct Told {
+    /// The engine's end.
+    pub sender: KvEventSender,
+    /// What a worker tells routers of it.
+    pub source: KvEvents,
+}
+
+/// Begins to tell events, if they are asked for: the addresses are bound and listened at.
 ///
 /// Errors: a usage error for flags that do not go together; the system's, for an address.
-pub fn open(args: &ServeArgs) -> Result<Option<KvEventSender>> {
+pub fn open(args: &ServeArgs) -> Result<Option<Told>> {
     let Some(address) = args.kv_events else { return Ok(None) };
     check(args)?;
     if let Some(warning) = warning(args) {
@@ -35,17 +46,23 @@ pub fn open(args: &ServeArgs) -> Result<Option<KvEventSender>> {
     }
     let listener = bind("--kv-events", address.0)?;
     let replay = args.kv_events_replay.map(|address| bind("--kv-events-replay", address.0)).transpose()?;
-    let told = |listener: &TcpListener| listener.local_addr().map(|address| format!("tcp://{address}"));
-    let again = replay.as_ref().map(told).transpose()?;
-    let again = again.map_or(String::new(), |address| format!(", again at {address}"));
-    writeln!(io::stderr(), "note: blocks of the cache are told at {}{again}", told(&listener)?)?;
+    let source = KvEvents {
+        address: listener.local_addr()?,
+        replay: replay.as_ref().map(TcpListener::local_addr).transpose()?,
+        topic: args.kv_events_topic.clone(),
+        buffer_steps: REPLAY_MESSAGES_MAX as u32,
+        hwm: QUEUE_MESSAGES_MAX as u32,
+        max_queue_size: KV_EVENT_BATCHES_MAX as u32,
+    };
+    let again = source.replay.map_or(String::new(), |address| format!(", again at tcp://{address}"));
+    writeln!(io::stderr(), "note: blocks of the cache are told at tcp://{}{again}", source.address)?;
     let (sender, receiver) = kv_event_channel();
     let topic = args.kv_events_topic.clone().into_bytes();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Publisher::new(topic, now.as_micros() as u64, receiver.subscribers())
         .start(receiver, listener, replay)
         .context("cannot start threads for --kv-events")?;
-    Ok(Some(sender))
+    Ok(Some(Told { sender, source }))
 }
 
 /// Errors: a usage error for flags that do not go together.

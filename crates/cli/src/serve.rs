@@ -90,8 +90,9 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode> {
         args.redact.as_deref().map(|folder| ServedFilter::open(folder, args.compute.threads)).transpose()?;
     let filter = filter.map(Arc::new);
     let gateway = ServedGateway::open(args, filter.as_ref())?;
-    let Prepared { models, plans, budget, alone } = prepared(args)?;
-    let worker = worker.map(|worker| worker.of(args, &plans, alone)).transpose()?;
+    let (events, source) = kv_events::open(args)?.map(|told| (told.sender, told.source)).unzip();
+    let Prepared { models, plans, budget, alone } = prepared(args, events)?;
+    let worker = worker.map(|worker| worker.of(args, &plans, alone, source)).transpose()?;
     let (log, written) = lines_of_log(args.quiet);
     let format = log_format(args.log_format);
     let lines = Arc::clone(&log);
@@ -483,12 +484,11 @@ fn serving<'a>(args: &'a ServeArgs, kv_events: Option<&'a KvEventSender>) -> Ser
 }
 
 /// The models, of which one alone is loaded now.
-fn prepared(args: &ServeArgs) -> Result<Prepared> {
+fn prepared(args: &ServeArgs, events: Option<KvEventSender>) -> Result<Prepared> {
     let sources = sources(args, offer::opened)?;
     for caveat in sources.iter().filter_map(|source| source.opened.source.caveat()) {
         writeln!(io::stderr(), "note: {caveat}")?;
     }
-    let events = kv_events::open(args)?;
     let serving = serving(args, events.as_ref());
     match sources.as_slice() {
         [one] => Prepared::one(&serving, one),

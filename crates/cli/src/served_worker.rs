@@ -5,13 +5,14 @@
 
 use std::future::Future;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use gptoss_model::{BLOCK_TOKENS, CHUNK_TOKENS_MAX};
 use gptoss_server::{Bound, Log, Tls, bind};
-use gptoss_worker::{Limits, TlsSource, Worker, WorkerAdapter, WorkerModel, check_address};
+use gptoss_worker::{KvEvents, Limits, Worker, WorkerAdapter, WorkerModel, WorkerTls, check_address};
 use tokio::sync::oneshot;
 
 use crate::args::ServeArgs;
@@ -19,6 +20,25 @@ use crate::failure::usage;
 use crate::opened_adapter::OpenedAdapter;
 use crate::router_folder::RouterFolder;
 use crate::served_models::{Alone, Planned};
+
+/// Whether the flags make a worker at this address.
+///
+/// Errors: a usage error for an address that other machines reach, unless they show certificates; for several
+/// models, or one that leaves.
+pub fn check(args: &ServeArgs, address: SocketAddr) -> Result<()> {
+    check_address(address, args.grpc_tls).map_err(|error| {
+        usage(format!("--grpc: {error}\ngive --grpc-tls with --tls-cert, --tls-key and --tls-client-ca"))
+    })?;
+    if args.model.len() > 1 {
+        return Err(usage(
+            "--grpc: a worker of a router has one model\ngive one --model, or leave --grpc out",
+        ));
+    }
+    if args.model_idle.is_some_and(|seconds| seconds > 0) {
+        return Err(usage("--grpc: a router expects the model to stay\nleave --model-idle out"));
+    }
+    Ok(())
+}
 
 /// The address of a worker that has no model yet.
 pub struct BoundWorker {
@@ -29,21 +49,10 @@ pub struct BoundWorker {
 impl BoundWorker {
     /// Takes the address of the flags; None where there is none.
     ///
-    /// Errors: a usage error for an address that other machines reach, unless they show certificates; for
-    /// several models, or one that leaves; an address that is taken.
+    /// Errors: those of `check`; an address that is taken.
     pub fn bind(args: &ServeArgs, tls: Option<&Arc<Tls>>) -> Result<Option<BoundWorker>> {
         let Some(address) = args.grpc else { return Ok(None) };
-        check_address(address, args.grpc_tls).map_err(|error| {
-            usage(format!("--grpc: {error}\ngive --grpc-tls with --tls-cert, --tls-key and --tls-client-ca"))
-        })?;
-        if args.model.len() > 1 {
-            return Err(usage(
-                "--grpc: a worker of a router has one model\ngive one --model, or leave --grpc out",
-            ));
-        }
-        if args.model_idle.is_some_and(|seconds| seconds > 0) {
-            return Err(usage("--grpc: a router expects the model to stay\nleave --model-idle out"));
-        }
+        check(args, address)?;
         // Who may come is decided above: keys are HTTP's.
         let bound = bind(address, true)?;
         Ok(Some(BoundWorker { bound, tls: tls.filter(|_| args.grpc_tls).cloned() }))
@@ -52,7 +61,13 @@ impl BoundWorker {
     /// Gives it the model that is served.
     ///
     /// Errors: the folder for routers cannot be written; there is no randomness.
-    pub fn of(self, args: &ServeArgs, plans: &[Planned], alone: Option<Alone>) -> Result<ServedWorker> {
+    pub fn of(
+        self,
+        args: &ServeArgs,
+        plans: &[Planned],
+        alone: Option<Alone>,
+        kv_events: Option<KvEvents>,
+    ) -> Result<ServedWorker> {
         let (Some(planned), Some(alone)) = (plans.first(), alone) else {
             return Err(usage("--grpc: a worker of a router has one model"));
         };
@@ -76,12 +91,12 @@ impl BoundWorker {
             num_blocks: alone.sizes.blocks,
             max_sequences: alone.sizes.rings,
             step_tokens: CHUNK_TOKENS_MAX,
-            // Set when the server publishes events of its cache.
-            kv_events: None,
+            kv_events,
         };
         let limits = Limits {
             drain: Duration::from_secs(args.drain_timeout),
             request_time: Duration::from_secs(args.request_timeout),
+            ..Limits::default()
         };
         let worker = Worker::new(model, limits).context("cannot name the worker")?;
         Ok(ServedWorker { worker, bound: self.bound, tls: self.tls, folder })
@@ -116,7 +131,10 @@ impl ServedWorker {
             self.folder.path().display()
         )?;
         out.flush()?;
-        let tls = self.tls.map(|tls| -> TlsSource { Arc::new(move || tls.config()) });
+        let tls = self.tls.map(|tls| WorkerTls {
+            config: Arc::new(move || tls.config()),
+            subject: Arc::new(Tls::subject_of),
+        });
         let (stops_worker, worker_stops) = oneshot::channel();
         let (stops_server, server_stops) = oneshot::channel();
         let both = async move {

@@ -36,7 +36,7 @@ use crate::kv_plan::{EngineOptions, KvPlan};
 use crate::limits::{CACHE_POINTS_MAX, FETCH_TIME_MAX, FORCED_TOKENS_MAX};
 use crate::plan::{Chunk, Ended, Outcome, Plan, Save};
 use crate::prefix_disk::{Fetched, PrefixDisk};
-use crate::request::{FinishReason, Owner};
+use crate::request::{FinishReason, KeptFor, Owner, Sharing};
 use crate::scheduler::{Capacity, Scheduler};
 use crate::sequence::NewSequence;
 use crate::speculation::Drafter;
@@ -196,8 +196,11 @@ impl Engine {
             return;
         }
         let cache_points = request.cache_points.iter().copied().take(CACHE_POINTS_MAX).collect();
-        let owner = Owner { tenant: request.tenant.clone(), adapter: request.adapter };
-        let (priority, is_private) = (request.priority, request.is_private);
+        let tenant = request.tenant.clone();
+        let kept_for = KeptFor::of(&request.sharing, &tenant, id);
+        let owner = Owner { kept_for, adapter: request.adapter };
+        let is_private = request.is_private || request.sharing == Sharing::Nobody;
+        let priority = request.priority;
         let is_fetching = self.fetch(id, &owner, &prompt);
         if is_fetching {
             self.fetching.insert(id, Instant::now() + self.fetch_time_max);
@@ -207,6 +210,7 @@ impl Engine {
             prompt,
             tokens_max,
             cache_points,
+            tenant,
             owner,
             priority,
             is_private,
@@ -310,9 +314,14 @@ impl Engine {
         }
     }
 
+    /// Whether some of that was lost and is still to be told anew.
+    pub(crate) fn owes_kv_events(&self) -> bool {
+        self.kv_events.as_ref().is_some_and(KvTap::is_behind)
+    }
+
     /// Hands over what has happened to kept blocks. When some of it was lost, everything is told anew as soon
     /// as there is room.
-    fn tell_kv_events(&mut self) {
+    pub(crate) fn tell_kv_events(&mut self) {
         let Some(sender) = &mut self.kv_events else { return };
         let cache = self.scheduler.cache_mut();
         if sender.may_begin_anew() {
@@ -532,7 +541,9 @@ impl Engine {
     /// Orders a place that a prompt begins with from the disk, if it is longer than what is in memory.
     /// Whether it comes.
     fn fetch(&self, id: u64, owner: &Owner, prompt: &[u32]) -> bool {
-        let Some(disk) = &self.disk else { return false };
+        let Some(disk) = self.disk.as_ref().filter(|_| !matches!(owner.kept_for, KeptFor::Request(_))) else {
+            return false;
+        };
         let here = self.scheduler.cache().peek(owner, prompt).map_or(0, |found| found.position);
         disk.fetch(id, owner, prompt, here)
     }

@@ -383,6 +383,25 @@ impl Inbox {
         }
     }
 
+    /// Waits for a request as `recv` does, and no longer than `time`: whether none came and one may come.
+    pub(crate) fn is_quiet_for(&mut self, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        let mut state = self.shared.lock();
+        loop {
+            if std::mem::take(&mut state.is_knocked) {
+                state.rounds += 1;
+            }
+            if !state.submissions.is_empty() || state.is_closed() {
+                return false;
+            }
+            let rest = until.saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                return true;
+            }
+            state = self.shared.changed.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
     /// The next request if there is one.
     pub fn try_recv(&mut self) -> Option<QueuedRequest> {
         self.shared.lock().submissions.pop_front()

@@ -2,19 +2,20 @@
 //!
 //! Entry point: [`kv_event_channel`]. The engine's end never waits: when [`KV_EVENT_BATCHES_MAX`] batches lie
 //! there, further ones are lost and counted, their numbers with them, so that a gap is seen; when the queue
-//! is empty again everything is told anew, after [`KvEvent::Cleared`]. Batches are numbered from 0 over all
-//! engines that have been made of one sender.
+//! is empty again everything is told anew, after [`KvEvent::Cleared`], by an engine without requests too. What
+//! an engine owes that is gone, that nothing is kept any more, the other end says in its stead. Batches are
+//! numbered from 0 over all engines that have been made of one sender.
 //!
 //! Only blocks of the layers that see everything are told. Those before which no place is kept cannot be gone
 //! on from, so what a reader finds of a prompt is what is found here wherever the prompt parts from others at
 //! a kept place, and more elsewhere.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::limits::KV_EVENT_BATCHES_MAX;
-use crate::request::Tenant;
+use crate::request::KeptFor;
 
 /// What has happened to kept blocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,8 +28,8 @@ pub enum KvEvent {
         parent: Option<u64>,
         /// The tokens of the new blocks, all of which are full.
         tokens: Vec<u32>,
-        /// Whose they are.
-        tenant: Tenant,
+        /// Whom they are kept for.
+        kept_for: KeptFor,
     },
     /// Blocks are not kept any more.
     Removed {
@@ -110,12 +111,25 @@ struct Shared {
     handed_over: AtomicU64,
     lost: AtomicU64,
     waiting: AtomicUsize,
+    /// Whether an engine is gone whose end nobody was told of.
+    owes_end: Mutex<bool>,
     subscribers: Arc<KvSubscribers>,
+}
+
+impl Shared {
+    fn owes_end(&self) -> MutexGuard<'_, bool> {
+        self.owes_end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Both ends of a queue of at most [`KV_EVENT_BATCHES_MAX`] batches.
 pub fn kv_event_channel() -> (KvEventSender, KvEventReceiver) {
-    let (sender, receiver) = sync_channel(KV_EVENT_BATCHES_MAX);
+    channel_of(KV_EVENT_BATCHES_MAX)
+}
+
+/// As [`kv_event_channel`], of so many batches.
+pub(crate) fn channel_of(batches_max: usize) -> (KvEventSender, KvEventReceiver) {
+    let (sender, receiver) = sync_channel(batches_max);
     let shared = Arc::new(Shared::default());
     let ours = KvEventSender { batches: sender, shared: Arc::clone(&shared) };
     (ours, KvEventReceiver { batches: receiver, shared })
@@ -123,11 +137,18 @@ pub fn kv_event_channel() -> (KvEventSender, KvEventReceiver) {
 
 impl KvEventSender {
     pub(crate) fn tap(self) -> KvTap {
+        // An engine begins with everything being forgotten, so nothing is owed for the one before.
+        *self.shared.owes_end() = false;
         KvTap { sender: self, is_behind: false }
     }
 }
 
 impl KvTap {
+    /// Whether something was lost since all was told.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.is_behind
+    }
+
     /// Whether something was lost and there is room to tell everything.
     pub(crate) fn may_begin_anew(&mut self) -> bool {
         let may = self.is_behind && self.sender.shared.waiting.load(Ordering::Acquire) == 0;
@@ -166,16 +187,39 @@ impl KvTap {
 
 impl Drop for KvTap {
     fn drop(&mut self) {
+        let shared = Arc::clone(&self.sender.shared);
+        // Held meanwhile: the other end looks only when its queue is empty, and then there is room.
+        let mut owed = shared.owes_end();
+        // It means something after a loss too.
+        self.is_behind = false;
         self.send(vec![KvEvent::Cleared]);
+        *owed = self.is_behind;
     }
 }
 
 impl KvEventReceiver {
     /// The next batch; None when no engine is left that could send one.
     pub fn recv(&self) -> Option<KvEventBatch> {
-        let batch = self.batches.recv().ok()?;
+        let batch = match self.batches.try_recv() {
+            Ok(batch) => batch,
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => match self.owed_end() {
+                Some(batch) => return Some(batch),
+                None => self.batches.recv().ok()?,
+            },
+        };
         self.shared.waiting.fetch_sub(1, Ordering::AcqRel);
         Some(batch)
+    }
+
+    /// That nothing is kept any more, where an engine could not say so.
+    fn owed_end(&self) -> Option<KvEventBatch> {
+        // Numbered while the lock is held: an engine that begins now counts on behind it.
+        let mut owed = self.shared.owes_end();
+        std::mem::take(&mut *owed).then(|| {
+            self.shared.handed_over.fetch_add(1, Ordering::Relaxed);
+            let number = self.shared.next.fetch_add(1, Ordering::Relaxed);
+            KvEventBatch { number, events: vec![KvEvent::Cleared] }
+        })
     }
 
     /// Where the subscribers are counted, so that the engine's numbers have them.
@@ -213,6 +257,36 @@ mod tests {
         assert_eq!(sender.counts().lost, 3);
         drop(sender);
         assert_eq!(receiver.recv().map(|batch| batch.events), Some(vec![KvEvent::Cleared]));
+        assert_eq!(receiver.recv(), None);
+    }
+
+    /// The end of an engine whose queue was full was lost, and readers believed in its blocks for ever.
+    #[test]
+    fn the_end_of_an_engine_is_told_also_when_the_queue_was_full() {
+        let (sender, receiver) = kv_event_channel();
+        let mut tap = sender.clone().tap();
+        (0..KV_EVENT_BATCHES_MAX).for_each(|_| tap.send(vec![KvEvent::Removed { hashes: vec![1] }]));
+        drop(tap);
+        for number in 0..KV_EVENT_BATCHES_MAX as u64 {
+            assert_eq!(receiver.recv().map(|batch| batch.number), Some(number));
+        }
+        let cleared = |number| Some(KvEventBatch { number, events: vec![KvEvent::Cleared] });
+        // One number is that of the batch that was lost.
+        assert_eq!(receiver.recv(), cleared(KV_EVENT_BATCHES_MAX as u64 + 1));
+        // After a loss there may be room for it.
+        let mut tap = sender.clone().tap();
+        (0..=KV_EVENT_BATCHES_MAX).for_each(|_| tap.send(vec![KvEvent::Removed { hashes: vec![1] }]));
+        assert!(tap.is_behind());
+        (0..KV_EVENT_BATCHES_MAX).for_each(|_| drop(receiver.recv()));
+        drop(tap);
+        assert_eq!(receiver.recv(), cleared(2 * KV_EVENT_BATCHES_MAX as u64 + 3));
+        // The next engine says so itself.
+        let mut tap = sender.clone().tap();
+        (0..KV_EVENT_BATCHES_MAX).for_each(|_| tap.send(vec![KvEvent::Removed { hashes: vec![1] }]));
+        drop(tap);
+        drop(sender.tap());
+        (0..KV_EVENT_BATCHES_MAX).for_each(|_| drop(receiver.recv()));
+        assert_eq!(receiver.recv().map(|batch| batch.events), cleared(0).map(|batch| batch.events));
         assert_eq!(receiver.recv(), None);
     }
 }

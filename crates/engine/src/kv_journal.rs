@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use gptoss_model::BLOCK_TOKENS;
 
 use crate::kv_events::KvEvent;
-use crate::request::Tenant;
+use crate::request::KeptFor;
 
 /// Begins with everything being forgotten: who listens may know of an engine before this one.
 pub(crate) struct KvJournal {
@@ -27,7 +27,7 @@ impl Default for KvJournal {
 
 impl KvJournal {
     /// An entry was kept: `chain` has the hash before the first block and one after each full block.
-    pub(crate) fn kept(&mut self, chain: &[u64], tokens: &[u32], tenant: &Tenant) {
+    pub(crate) fn kept(&mut self, chain: &[u64], tokens: &[u32], kept_for: &KeptFor) {
         let hashes = &chain[1..];
         let known = hashes.iter().take_while(|hash| self.holders.contains_key(hash)).count();
         hashes.iter().for_each(|&hash| *self.holders.entry(hash).or_insert(0) += 1);
@@ -36,7 +36,7 @@ impl KvJournal {
                 hashes: hashes[known..].to_vec(),
                 parent: known.checked_sub(1).map(|last| hashes[last]),
                 tokens: tokens[known * BLOCK_TOKENS..hashes.len() * BLOCK_TOKENS].to_vec(),
-                tenant: tenant.clone(),
+                kept_for: kept_for.clone(),
             });
         }
     }
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn a_block_comes_with_its_first_entry_and_goes_with_its_last() {
         let mut journal = KvJournal::default();
-        let tenant = Tenant::default();
+        let tenant = KeptFor::Tenant(crate::request::Tenant::default());
         let mut check = |act: &dyn Fn(&mut KvJournal), expect: &[(&str, Vec<u64>, Option<u64>, usize)]| {
             act(&mut journal);
             let told = journal.take();

@@ -48,8 +48,8 @@ pub use kv_plan::{EngineOptions, KvPlan, SEQUENCES_DEFAULT, Speculation};
 pub use limits::Sampling;
 pub use prefix_disk::{DISK_TOKENS_MIN, DiskStats, PrefixDisk};
 pub use request::{
-    Completion, Event, FinishReason, MaskedLogprobs, Priority, Request, SamplingParams, Tenant, Timings,
-    Token, TokenLogprob, Usage,
+    Completion, Event, FinishReason, KeptFor, MaskedLogprobs, Priority, Request, SamplingParams, Sharing,
+    Tenant, Timings, Token, TokenLogprob, Usage,
 };
 pub use sampler::{Sampled, Sampler};
 pub use simulation::{SimulatedEngine, SimulatedEvent, SimulatedRequest, SimulatedSizes, SimulatedStep};

@@ -17,6 +17,7 @@
 //! | forced tokens of a step | tokens | 32 | the rest comes in the next step |
 //! | lost devices without a good end between | losses | 3 | every request fails with `Device` |
 //! | batches of events of kept blocks that wait | batches | 1,024 | lost, and all is told anew |
+//! | until an idle engine looks whether it can tell them anew | time | 100 ms | it looks again |
 //! | events nobody has read | events | 16,384 | the request fails with `SlowReader` |
 
 use std::ops::RangeInclusive;
@@ -52,6 +53,8 @@ pub const FETCH_TIME_MAX: Duration = Duration::from_secs(30);
 pub const FORCED_TOKENS_MAX: usize = 32;
 /// Batches of events of kept blocks, one or two a step, that wait for whoever sends them on.
 pub const KV_EVENT_BATCHES_MAX: usize = 1024;
+/// How often an idle engine that has lost events looks whether there is room to tell everything anew.
+pub const KV_EVENTS_LOOK: Duration = Duration::from_millis(100);
 /// Events of one request that are kept for a reader who does not come. Each takes about 100 bytes, and up to
 /// 1 KB with twenty log-probabilities on both sides of a mask.
 pub const EVENTS_QUEUED_MAX: usize = 16_384;

@@ -5,8 +5,8 @@
 //! snapshot of what the windowed layers still see there. One without the other is of no use, so an entry is
 //! exactly one snapshot slot, and the number of slots is the cache's budget.
 //!
-//! Entries are found by a chain of keyed hashes, one a full block, that begins with the owner: the tenant and
-//! the adapter. What is found is compared token by token, so a collision is a miss, one tenant never meets
+//! Entries are found by a chain of keyed hashes, one a full block, that begins with the owner: whom it is
+//! kept for and the adapter. What is found is compared token by token, so a collision is a miss, one tenant never meets
 //! another's text, and one adapter never goes on from another's numbers. When there
 //! is no slot or no block left, the entry that was used longest ago goes. Every look-up is counted, a miss
 //! with its reason.
@@ -84,7 +84,7 @@ impl PrefixCache {
         let mut journal = KvJournal::default();
         let mut told: Vec<&Entry> = self.entries.iter().flatten().filter(|entry| entry.is_told).collect();
         told.sort_by_key(|entry| entry.last_used);
-        told.iter().for_each(|entry| journal.kept(&entry.chain, &entry.tokens, &entry.owner.tenant));
+        told.iter().for_each(|entry| journal.kept(&entry.chain, &entry.tokens, &entry.owner.kept_for));
         self.journal = Some(journal);
     }
 
@@ -233,7 +233,7 @@ impl PrefixCache {
         chain.iter().for_each(|&hash| *self.known.entry(hash).or_insert(0) += 1);
         let is_told = !is_private && owner.adapter.is_none();
         if let Some(journal) = self.journal.as_mut().filter(|_| is_told) {
-            journal.kept(&chain, tokens, &owner.tenant);
+            journal.kept(&chain, tokens, &owner.kept_for);
         }
         let owner = owner.clone();
         self.entries[slot as usize] =
@@ -337,7 +337,7 @@ mod tests {
     use gptoss_model::AdapterId;
 
     use super::*;
-    use crate::request::Tenant;
+    use crate::request::{KeptFor, Tenant};
 
     struct Fixture {
         cache: PrefixCache,
@@ -353,7 +353,7 @@ mod tests {
     }
 
     fn owner(name: &str) -> Owner {
-        Owner { tenant: Tenant(name.into()), adapter: None }
+        Owner { kept_for: KeptFor::Tenant(Tenant(name.into())), adapter: None }
     }
 
     impl Fixture {

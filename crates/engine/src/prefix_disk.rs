@@ -25,7 +25,7 @@ use std::time::Duration;
 use gptoss_model::BLOCK_TOKENS;
 use sha2::{Digest, Sha256};
 
-use crate::request::Owner;
+use crate::request::{KeptFor, Owner};
 pub(crate) use reader::Fetched;
 use reader::{Order, Reader};
 use writer::{Job, Writer};
@@ -240,7 +240,19 @@ impl PrefixDisk {
     fn first(&self, owner: &Owner) -> Link {
         let mut hasher = Sha256::new();
         hasher.update(self.root);
-        hasher.update(owner.tenant.0.as_bytes());
+        match &owner.kept_for {
+            KeptFor::Tenant(tenant) => hasher.update(tenant.0.as_bytes()),
+            // No name begins with these bytes, which are not of UTF-8.
+            KeptFor::Salt(salt) => {
+                hasher.update([0xff]);
+                hasher.update(salt.as_bytes());
+            }
+            // Neither written nor looked for: numbers begin anew with the program.
+            KeptFor::Request(id) => {
+                hasher.update([0xfe]);
+                hasher.update(id.to_le_bytes());
+            }
+        }
         let link = hasher.finalize();
         let Some(adapter) = owner.adapter else { return link.into() };
         let mut hasher = Sha256::new();

@@ -55,7 +55,7 @@ impl Default for SamplingParams {
     }
 }
 
-/// Whose request it is: tenants share the machine fairly and nothing in the cache.
+/// Whose request it is: tenants share the machine fairly, and nothing in the cache unless they say so.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tenant(pub Arc<str>);
 
@@ -65,12 +65,46 @@ impl Default for Tenant {
     }
 }
 
-/// Whose keys and values a sequence's are: its tenant's, as the adapter or the model alone makes them. What
-/// is kept of one is nobody else's.
+/// With whom what is kept of a request's prompt is shared. It changes nobody's share of the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Sharing {
+    /// With the other requests of its tenant that say so.
+    #[default]
+    Tenant,
+    /// With all requests that name this salt, whoever sends them.
+    Salt(Arc<str>),
+    /// With nobody: what is kept goes on with this request alone, and is private.
+    Nobody,
+}
+
+/// Whom what is kept of a prompt is for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum KeptFor {
+    /// A tenant.
+    Tenant(Tenant),
+    /// Whoever names a salt.
+    Salt(Arc<str>),
+    /// One request, by its number.
+    Request(u64),
+}
+
+/// Whose keys and values a sequence's are, as the adapter or the model alone makes them. What is kept of one
+/// is nobody else's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Owner {
-    pub(crate) tenant: Tenant,
+    pub(crate) kept_for: KeptFor,
     pub(crate) adapter: Option<AdapterId>,
+}
+
+impl KeptFor {
+    /// Of the request of that number.
+    pub(crate) fn of(sharing: &Sharing, tenant: &Tenant, id: u64) -> KeptFor {
+        match sharing {
+            Sharing::Tenant => KeptFor::Tenant(tenant.clone()),
+            Sharing::Salt(salt) => KeptFor::Salt(Arc::clone(salt)),
+            Sharing::Nobody => KeptFor::Request(id),
+        }
+    }
 }
 
 /// How urgent a request is. A waiting request rises with time, so none waits for ever.
@@ -112,6 +146,8 @@ pub struct Request {
     pub adapter: Option<AdapterId>,
     /// Whose it is.
     pub tenant: Tenant,
+    /// With whom its kept prompt is shared.
+    pub sharing: Sharing,
     /// How urgent it is.
     pub priority: Priority,
     /// When it ends with what it has; None is never.

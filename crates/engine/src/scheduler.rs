@@ -92,7 +92,7 @@ impl Scheduler {
         assert!(job.tokens_max <= self.capacity.blocks * BLOCK_TOKENS, "a request is larger than the pool");
         // A tenant that comes anew has no claim from the time it was away.
         let least = self.service.values().copied().min().unwrap_or(0);
-        self.service.entry(job.owner.tenant.clone()).or_insert(least);
+        self.service.entry(job.tenant.clone()).or_insert(least);
         self.sequences.insert(job.id, Sequence::new(job, self.now));
     }
 
@@ -220,8 +220,7 @@ impl Scheduler {
             let Some(sequence) = self.sequences.get_mut(&chunk.id) else { continue };
             let is_prefill = chunk.end < sequence.prompt_len || !sequence.is_decoding();
             self.counts.prefill_tokens += if is_prefill { (chunk.end - chunk.start) as u64 } else { 0 };
-            *self.service.entry(sequence.owner.tenant.clone()).or_insert(0) +=
-                (chunk.end - chunk.start) as u64;
+            *self.service.entry(sequence.tenant.clone()).or_insert(0) += (chunk.end - chunk.start) as u64;
             sequence.num_computed = chunk.end;
             let ended = match outcome {
                 Outcome::Computed => None,
@@ -391,8 +390,8 @@ impl Scheduler {
         if let Some(ring) = sequence.ring {
             self.rings.give_back(ring);
         }
-        if !self.sequences.values().any(|other| other.owner.tenant == sequence.owner.tenant) {
-            self.service.remove(&sequence.owner.tenant);
+        if !self.sequences.values().any(|other| other.tenant == sequence.tenant) {
+            self.service.remove(&sequence.tenant);
         }
     }
 

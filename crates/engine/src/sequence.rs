@@ -5,7 +5,7 @@
 //! waits, for a slot or for what is fetched from the disk, it holds none; while it runs it holds a ring, and
 //! blocks for every position that is computed.
 
-use crate::request::{Owner, Priority};
+use crate::request::{Owner, Priority, Tenant};
 
 /// What the scheduler is told of a request.
 #[derive(Debug, Clone)]
@@ -16,6 +16,8 @@ pub(crate) struct NewSequence {
     /// Tokens of prompt and completion at most.
     pub(crate) tokens_max: usize,
     pub(crate) cache_points: Vec<usize>,
+    /// Whose share of the machine it takes.
+    pub(crate) tenant: Tenant,
     pub(crate) owner: Owner,
     pub(crate) priority: Priority,
     pub(crate) is_private: bool,
@@ -33,6 +35,8 @@ pub(crate) struct Sequence {
     pub(crate) tokens_max: usize,
     /// Places to keep, ascending.
     pub(crate) cache_points: Vec<usize>,
+    /// Whose share of the machine it takes.
+    pub(crate) tenant: Tenant,
     pub(crate) owner: Owner,
     pub(crate) priority: Priority,
     /// Whether nothing of it may be written to disk.
@@ -66,6 +70,7 @@ impl Sequence {
             prompt_len,
             tokens_max: job.tokens_max,
             cache_points,
+            tenant: job.tenant,
             owner: job.owner,
             priority: job.priority,
             is_private: job.is_private,

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use crate::kv_plan::EngineOptions;
 use crate::limits::CACHE_POINTS_MAX;
 use crate::plan::{Chunk, Ended, Outcome, Plan};
-use crate::request::{Owner, Priority, Tenant};
+use crate::request::{KeptFor, Owner, Priority, Tenant};
 use crate::scheduler::{Capacity, Scheduler};
 use crate::sequence::NewSequence;
 
@@ -119,6 +119,7 @@ impl SimulatedEngine {
             prompt: request.prompt,
             tokens_max,
             cache_points: request.cache_points.into_iter().take(CACHE_POINTS_MAX).collect(),
+            tenant: Tenant::default(),
             owner: owner(),
             priority: Priority::Normal,
             is_private: false,
@@ -204,7 +205,7 @@ impl SimulatedEngine {
 }
 
 fn owner() -> Owner {
-    Owner { tenant: Tenant::default(), adapter: None }
+    Owner { kept_for: KeptFor::Tenant(Tenant::default()), adapter: None }
 }
 
 #[cfg(test)]

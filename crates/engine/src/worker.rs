@@ -17,6 +17,7 @@ use std::time::Duration;
 use crate::engine::Engine;
 use crate::error::{Error, Failure};
 use crate::handle::{EngineHandle, Inbox, channel};
+use crate::limits::KV_EVENTS_LOOK;
 use crate::request::{Completion, Event, FinishReason, Request, Usage};
 use crate::stats::EngineStats;
 use crate::stream::TimedRecv;
@@ -54,6 +55,7 @@ impl Engine {
                 if books.is_err() {
                     self.start_afresh();
                 }
+                self.settle_kv_events(inbox, past);
                 match inbox.recv() {
                     Some(accepted) => self.accept(accepted),
                     None => return None,
@@ -67,6 +69,18 @@ impl Engine {
             }
             self.step();
             inbox.publish(&past.plus(&self.stats()));
+        }
+    }
+
+    /// Tells anew what was lost of kept blocks, as soon as there is room and as long as nobody has a request:
+    /// the steps that would do it may be hours away.
+    fn settle_kv_events(&mut self, inbox: &mut Inbox, past: &EngineStats) {
+        while self.owes_kv_events() {
+            self.tell_kv_events();
+            inbox.publish(&past.plus(&self.stats()));
+            if self.owes_kv_events() && !inbox.is_quiet_for(KV_EVENTS_LOOK) {
+                return;
+            }
         }
     }
 

@@ -21,7 +21,7 @@ use crate::governance::{Governance, Pass};
 use crate::scope::Scopes;
 
 /// The tenant of everybody when there are no keys.
-const LOCAL: &str = "local";
+pub const LOCAL: &str = "local";
 /// Hex digits of a key's digest in the name of a tenant that has none.
 const SHORT_CHARS: usize = 8;
 /// Fewest characters of a key: fewer can be guessed.

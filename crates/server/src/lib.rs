@@ -131,7 +131,7 @@ pub use gptoss_api::usage::{PhaseTimes, TokenUsage};
 pub use gptoss_api::wire::fine_tuning::{TuningMetrics, TuningOptions};
 pub use gptoss_api::wire::redact::{RedactResult, RedactedSpan};
 pub use guarding::AskAddress;
-pub use keys::Keys;
+pub use keys::{Keys, LOCAL};
 pub use limits::Limits;
 pub use model::{
     AdapterDoor, LoadAdapter, LoadModel, LoadedModel, ModelOffer, Models, ServedAdapter, ServedModel,

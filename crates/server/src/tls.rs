@@ -93,6 +93,11 @@ impl Tls {
         self.certificate().and_then(|certificate| warning(&certificate, now()))
     }
 
+    /// The subject of a certificate in DER, quoted as it stands in the log, if it can be read.
+    pub fn subject_of(der: &[u8]) -> Option<String> {
+        Certificate::of(der).map(|certificate| certificate.subject)
+    }
+
     /// Whether clients need a certificate.
     pub fn asks_for_certificates(&self) -> bool {
         self.files.client_authorities.is_some()

@@ -13,11 +13,16 @@ use tonic::server::{Grpc, ServerStreamingService, UnaryService};
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
+use crate::caller_deadline::caller_deadline;
 use crate::control;
+use crate::error::Error;
 use crate::generation::Generation;
 use crate::health;
 use crate::limits::MESSAGE_BYTES_MAX;
-use crate::parse::parse;
+use crate::message_body::TimedBody;
+use crate::parse::{has_form, parse};
+use crate::peer::Peer;
+use crate::reading::Place;
 use crate::wire::Opaque;
 use crate::wire::control::{AbortRequest, IsPausedResponse, IsSleepingResponse};
 use crate::wire::health::HealthCheckRequest;
@@ -29,27 +34,37 @@ type Coming<T> = Pin<Box<dyn Future<Output = Result<Response<T>, Status>> + Send
 /// Messages of an answer.
 type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
+/// A call whose message has a time to come in.
+type Call = hyper::Request<TimedBody>;
 /// A response that is still to come.
 type Answering = Pin<Box<dyn Future<Output = hyper::Response<Body>> + Send>>;
 
-/// Answers a call.
-pub(crate) fn answer(worker: &Arc<Worker>, call: hyper::Request<Incoming>) -> Answering {
+/// Answers a call of a peer.
+pub(crate) fn answer(worker: &Arc<Worker>, peer: &Peer, call: hyper::Request<Incoming>) -> Answering {
+    let owner = Arc::clone(worker);
+    let patience = worker.limits.message_time;
+    match call.uri().path() {
+        "/vllm.Inference/GenerateStream" => entered(owner, peer, call, |call, entry| {
+            streaming(call, |request| async move { Ok(entry.generation(request).await?.stream()) })
+        }),
+        "/vllm.Inference/Generate" => entered(owner, peer, call, |call, entry| {
+            unary(call, |request| async move { entry.generation(request).await?.whole().await })
+        }),
+        _ => told(worker, peer, call.map(|body| TimedBody::new(body, patience))),
+    }
+}
+
+/// Answers a call that begins no request.
+fn told(worker: &Arc<Worker>, peer: &Peer, call: Call) -> Answering {
     let owner = Arc::clone(worker);
     match call.uri().path() {
-        "/vllm.Inference/GenerateStream" => {
-            let begin = |request| async move { Ok(generation(owner, request).await?.stream()) };
-            streaming(call, begin)
-        }
-        "/vllm.Inference/Generate" => {
-            unary(call, |request| async move { generation(owner, request).await?.whole().await })
-        }
         "/vllm.Control/Abort" => unary(call, |request: AbortRequest| async move {
             request.request_ids.iter().for_each(|id| owner.running.abort(id));
             Ok(Opaque {})
         }),
         "/vllm.Control/GetServerInfo" => known(call, Ok(control::server_info(worker))),
         "/vllm.Control/GetModelInfo" => known(call, Ok(control::model_info(worker))),
-        "/vllm.Control/GetKvEventSources" => known(call, Ok(control::kv_event_sources(worker))),
+        "/vllm.Control/GetKvEventSources" => known(call, Ok(control::kv_event_sources(worker, peer.reached))),
         "/vllm.Control/ListLoras" => known(call, Ok(control::loras(worker))),
         "/vllm.Control/IsPaused" => known(call, Ok(IsPausedResponse { paused: false })),
         "/vllm.Control/IsSleeping" => known(call, Ok(IsSleepingResponse { sleeping: false })),
@@ -70,23 +85,69 @@ pub(crate) fn answer(worker: &Arc<Worker>, call: hyper::Request<Incoming>) -> An
     }
 }
 
-/// Begins what a request asks for. Reading it may take a while, and others wait for this thread.
-///
-/// Errors: what is wrong with it, or why it is not taken now.
-async fn generation(worker: Arc<Worker>, request: GenerateRequest) -> Result<Generation, Status> {
-    let begin = move || Generation::start(&worker, parse(&worker, request, Instant::now())?);
-    let begun = tokio::task::spawn_blocking(begin).await;
-    Ok(begun.map_err(|_| Status::internal("reading the request broke off"))??)
+/// A request that may be received now, and is to be begun.
+struct Entry {
+    worker: Arc<Worker>,
+    peer: Peer,
+    /// When its caller stops waiting.
+    until: Option<Instant>,
+    place: Place,
 }
 
-fn known<A>(call: hyper::Request<Incoming>, answer: Result<A, Status>) -> Answering
+/// Answers a call that begins a request when there is room to read it; nothing of it is received before.
+fn entered(
+    worker: Arc<Worker>,
+    peer: &Peer,
+    call: hyper::Request<Incoming>,
+    answer: impl FnOnce(Call, Entry) -> Answering + Send + 'static,
+) -> Answering {
+    let peer = peer.clone();
+    Box::pin(async move {
+        let entry = async {
+            if worker.running.is_stopping() {
+                return Err(Error::Stopping);
+            }
+            let until = caller_deadline(call.headers(), Instant::now())?;
+            Ok((until, worker.reading.enter().await?))
+        };
+        match entry.await {
+            Ok((until, place)) => {
+                let patience = worker.limits.message_time;
+                let call = call.map(|body| TimedBody::new(body, patience));
+                answer(call, Entry { worker, peer, until, place }).await
+            }
+            Err(error) => Status::from(error).into_http(),
+        }
+    })
+}
+
+impl Entry {
+    /// Begins what a request asks for. Reading it may take a while, and others wait for this thread.
+    ///
+    /// Errors: what is wrong with it, or why it is not taken now.
+    async fn generation(self, request: GenerateRequest) -> Result<Generation, Status> {
+        let Entry { worker, peer, until, mut place } = self;
+        if has_form(&request) {
+            place = worker.reading.compile(place)?;
+        }
+        let begin = move || {
+            // As long as the work takes, whoever waits for it.
+            let _place = place;
+            Generation::start(&worker, parse(&worker, &peer, request, Instant::now())?, until)
+        };
+        let begun = tokio::task::spawn_blocking(begin).await;
+        Ok(begun.map_err(|_| Status::internal("reading the request broke off"))??)
+    }
+}
+
+fn known<A>(call: Call, answer: Result<A, Status>) -> Answering
 where
     A: Message + Default + 'static,
 {
     unary(call, |_: Opaque| async { answer })
 }
 
-fn unary<Q, A, F>(call: hyper::Request<Incoming>, method: impl FnOnce(Q) -> F + Send + 'static) -> Answering
+fn unary<Q, A, F>(call: Call, method: impl FnOnce(Q) -> F + Send + 'static) -> Answering
 where
     Q: Message + Default + 'static,
     A: Message + Default + 'static,
@@ -99,10 +160,7 @@ where
     Box::pin(async move { grpc::<A, Q>().unary(method, call).await })
 }
 
-fn streaming<Q, A, F, S>(
-    call: hyper::Request<Incoming>,
-    method: impl FnOnce(Q) -> F + Send + 'static,
-) -> Answering
+fn streaming<Q, A, F, S>(call: Call, method: impl FnOnce(Q) -> F + Send + 'static) -> Answering
 where
     Q: Message + Default + 'static,
     A: Message + Default + 'static,

@@ -1,5 +1,7 @@
 //! What a router asks of the worker itself.
 
+use std::net::{IpAddr, SocketAddr};
+
 use tonic::Status;
 
 use crate::wire::control::{
@@ -60,12 +62,17 @@ pub(crate) fn loras(worker: &Worker) -> ListLorasResponse {
     ListLorasResponse { adapters: each.map(adapter).collect() }
 }
 
-pub(crate) fn kv_event_sources(worker: &Worker) -> KvEventSources {
+/// Where events are told, for a router that reaches this machine at `reached`.
+pub(crate) fn kv_event_sources(worker: &Worker, reached: IpAddr) -> KvEventSources {
+    let endpoint = |address: SocketAddr| {
+        let ip = if address.ip().is_unspecified() { reached } else { address.ip() };
+        format!("tcp://{}", SocketAddr::new(ip, address.port()))
+    };
     let source = |events: &KvEvents| KvEventSource {
         transport: "zmq".to_owned(),
-        endpoint: events.endpoint.clone(),
-        topic: String::new(),
-        replay_endpoint: events.replay_endpoint.clone(),
+        endpoint: endpoint(events.address),
+        topic: events.topic.clone(),
+        replay_endpoint: events.replay.map(endpoint).unwrap_or_default(),
         data_parallel_rank: Some(0),
         encoding: "msgpack".to_owned(),
         schema_version: 1,

@@ -47,6 +47,14 @@ pub enum Error {
         /// Why.
         source: gptoss_constrain::Error,
     },
+    /// Too much is being read at once.
+    #[error("{num} {what} here already: ask another worker, or later")]
+    Busy {
+        /// How many may be.
+        num: usize,
+        /// What is.
+        what: &'static str,
+    },
     /// The worker takes no requests any more.
     #[error("this worker is stopping: ask another")]
     Stopping,
@@ -75,9 +83,9 @@ impl From<Error> for Status {
         };
         match &error {
             Error::Unknown { .. } => Status::not_found(words),
-            Error::Rules { source: gptoss_constrain::Error::Busy { .. }, .. } | Error::Stopping => {
-                Status::unavailable(words)
-            }
+            Error::Rules { source: gptoss_constrain::Error::Busy { .. }, .. }
+            | Error::Busy { .. }
+            | Error::Stopping => Status::unavailable(words),
             Error::Engine(EngineError::Failed(failure)) => status_of(failure),
             // An engine that has ended does not come back; another worker's may run.
             Error::Engine(refused) if refused.class() != Class::Caller => Status::unavailable(words),

@@ -1,9 +1,11 @@
 //! The answer to one request: events of the engine in, messages out, and one end.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::stream::{self, Stream};
 use gptoss_engine::{Event, EventStream, FinishReason, Token, TokenLogprob, Usage};
+use tokio::time::sleep_until;
 use tonic::Status;
 
 use crate::error::{Error, status_of};
@@ -31,6 +33,8 @@ pub(crate) struct Generation {
     last: Option<Told<Token>>,
     /// Prompt tokens that need not be computed, which the engine's first event says.
     cached: Option<usize>,
+    /// When the caller stops waiting.
+    until: Option<Instant>,
     is_over: bool,
 }
 
@@ -38,7 +42,7 @@ impl Generation {
     /// Hands the request in.
     ///
     /// Errors: the engine refuses it.
-    pub(crate) fn start(worker: &Worker, asked: Asked) -> Result<Generation, Error> {
+    pub(crate) fn start(worker: &Worker, asked: Asked, until: Option<Instant>) -> Result<Generation, Error> {
         let Asked { id, request, speech, telling } = asked;
         if worker.running.is_stopping() {
             return Err(Error::Stopping);
@@ -60,6 +64,7 @@ impl Generation {
             stop: None,
             last: None,
             cached: None,
+            until,
             is_over: false,
         })
     }
@@ -98,6 +103,10 @@ impl Generation {
             let event = tokio::select! {
                 biased;
                 () = self.entered.ended() => None,
+                () = reached(self.until) => {
+                    let status = Status::deadline_exceeded("the time of grpc-timeout is over");
+                    return Some(Err(self.end(status)));
+                }
                 event = self.events.next() => event,
             };
             let Some(event) = event else {
@@ -186,6 +195,14 @@ impl Generation {
             }
         }
         GenerateResponse { prompt_info: self.prompt.take(), outputs: Some(outputs) }
+    }
+}
+
+/// Ready at a moment; never, if there is none.
+async fn reached(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use futures_util::stream::{self, Stream};
+use tokio::time::sleep;
 use tonic::Status;
 
+use crate::limits::HEALTH_LOOK;
 use crate::running::Phase;
 use crate::wire::health::{HealthCheckResponse, ServingStatus};
 use crate::worker::Worker;
@@ -20,7 +22,7 @@ pub(crate) fn check(worker: &Worker, service: &str) -> Result<HealthCheckRespons
     }
 }
 
-/// The status now, and whenever the worker begins to stop.
+/// The status now, and whenever it is another: the worker begins to stop, its card is lost or there again.
 pub(crate) fn watch(
     worker: &Arc<Worker>,
     service: &str,
@@ -28,18 +30,24 @@ pub(crate) fn watch(
     let is_known = SERVICES.contains(&service);
     let begun = (Arc::clone(worker), worker.running.phases(), None);
     stream::unfold(begun, move |(worker, mut phases, told)| async move {
-        match told {
+        loop {
+            let phase = *phases.borrow_and_update();
+            let now = match is_known {
+                true => status(&worker),
+                false => HealthCheckResponse { status: ServingStatus::ServiceUnknown.into() },
+            };
+            if told.as_ref() != Some(&now) {
+                return Some((Ok(now.clone()), (worker, phases, Some(now))));
+            }
             // Nothing follows, and the connection may close.
-            Some(Phase::Ended) => return None,
-            Some(_) => phases.changed().await.ok()?,
-            None => {}
+            if phase == Phase::Ended {
+                return None;
+            }
+            tokio::select! {
+                changed = phases.changed() => changed.ok()?,
+                () = sleep(HEALTH_LOOK) => {}
+            }
         }
-        let phase = *phases.borrow_and_update();
-        let now = match is_known {
-            true => status(&worker),
-            false => HealthCheckResponse { status: ServingStatus::ServiceUnknown.into() },
-        };
-        Some((Ok(now), (worker, phases, Some(phase))))
     })
 }
 

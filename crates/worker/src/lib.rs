@@ -12,8 +12,14 @@
 //! turn (`opening`).
 //!
 //! The room does not know HTTP's APIs, keys, conversations, files or clocks; nobody is asked who he is, so
-//! that other machines are let in by certificate alone. Nothing that is said reaches a log.
+//! that other machines are let in by certificate alone, and whose share of the machine a request takes is told
+//! by its connection (`peer`). Nothing that is said reaches a log.
+//!
+//! What is not served yet is bounded before it is: connections that begin (`arrival`), requests that are read
+//! and forms that are compiled (`reading`), messages that do not come (`message_body`).
 
+mod arrival;
+mod caller_deadline;
 mod calls;
 mod control;
 mod error;
@@ -21,8 +27,11 @@ mod generation;
 mod health;
 mod limits;
 mod listen;
+mod message_body;
 mod opening;
 mod parse;
+mod peer;
+mod reading;
 mod rules;
 mod running;
 mod speech;
@@ -30,7 +39,11 @@ mod structure;
 mod wire;
 mod worker;
 
+pub use arrival::{Log, SubjectOf, TlsSource, WorkerTls};
 pub use error::Error;
-pub use limits::Limits;
-pub use listen::{Log, TlsSource, check_address};
+pub use limits::{
+    ARRIVAL_TIME_MAX, ARRIVALS_MAX, COMPILING_MAX, CONNECTIONS_MAX, Limits, MESSAGE_TIME_MAX, READING_MAX,
+    READING_WAIT_MAX,
+};
+pub use listen::check_address;
 pub use worker::{KvEvents, Worker, WorkerAdapter, WorkerModel};

@@ -3,23 +3,31 @@
 //! | limit | unit | value | answer when hit |
 //! |---|---|---|---|
 //! | message | bytes | 4 MiB | OUT_OF_RANGE |
+//! | time of a message, from its head on | time | 30 s | DEADLINE_EXCEEDED |
 //! | request id, cache salt | bytes | 256 | INVALID_ARGUMENT |
 //! | stop strings | strings, bytes of each | 16, 1,024 | INVALID_ARGUMENT |
 //! | stop token ids | ids | 256 | INVALID_ARGUMENT |
 //! | bad words | sequences, tokens of each | 1,024, 64 | INVALID_ARGUMENT |
 //! | choices | strings | 1,024 | INVALID_ARGUMENT |
 //! | log-probabilities told | tokens | 20 | INVALID_ARGUMENT |
-//! | requests of one connection | streams | 1,024 | wait for a place |
-//! | connections | connections | 64 | wait for a place |
-//! | beginning of a connection over TLS | time | 10 s | closed |
+//! | requests that are read at a time | requests | 32 | wait 10 s, then UNAVAILABLE |
+//! | forms that are compiled, or wait for it | requests | 64 | UNAVAILABLE |
+//! | requests of one connection | streams | 512 | wait for a place |
+//! | unread bytes of a stream, of a connection | bytes | 64 KiB, 32 MiB | wait |
+//! | connections | connections | 64 | wait 10 s, then closed |
+//! | connections that begin | connections | 64 | wait for a place |
+//! | beginning of a connection, TLS included | time | 10 s | closed |
+//! | lines of log of connections that do not begin | lines | one a minute | counted |
 //! | silence of a connection | time | 20 s, then 20 s for an answer | closed |
 //!
-//! How many requests wait, sampling and grammars are bounded by the rooms that do them.
+//! How many requests wait for the engine, sampling and grammars are bounded by the rooms that do them.
 
 use std::time::Duration;
 
 /// Longest message of a client: a prompt of a million tokens. Units: bytes.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// How long a message may take to come, from the head of its call on.
+pub const MESSAGE_TIME_MAX: Duration = Duration::from_secs(30);
 /// Longest id of a request. Units: bytes.
 pub(crate) const REQUEST_ID_BYTES_MAX: usize = 256;
 /// Longest cache salt. Units: bytes.
@@ -38,30 +46,74 @@ pub(crate) const BAD_WORD_TOKENS_MAX: usize = 64;
 pub(crate) const CHOICES_MAX: usize = 1024;
 /// Tokens of a request that says nothing, as vLLM has it.
 pub(crate) const NEW_TOKENS_DEFAULT: usize = 20;
-/// Requests of one connection at a time.
-pub(crate) const STREAMS_MAX: u32 = 1024;
+/// Requests that are received and read at a time, before the engine's queue has them: with their messages at
+/// most 128 MiB.
+pub const READING_MAX: usize = 32;
+/// How long a request waits to be read.
+pub const READING_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Requests whose forms are compiled or wait for it, which may take a minute: with their messages at most
+/// 256 MiB.
+pub const COMPILING_MAX: usize = 64;
+/// Requests of one connection at a time: twice what may wait for the engine, so that a router with one
+/// connection is told that the queue is full and does not wait without knowing.
+pub(crate) const STREAMS_MAX: u32 = 512;
+/// What a client may send of a message before it is read. Units: bytes.
+pub(crate) const STREAM_WINDOW_BYTES: u32 = 64 << 10;
+/// The same of all streams of a connection: those that wait to be read must not hold up one that is. Units:
+/// bytes.
+pub(crate) const CONNECTION_WINDOW_BYTES: u32 = STREAMS_MAX * STREAM_WINDOW_BYTES;
 /// Longest head of a request. Units: bytes.
 pub(crate) const HEAD_BYTES_MAX: u32 = 16 << 10;
-/// Connections at a time.
-pub(crate) const CONNECTIONS_MAX: usize = 64;
-/// How long the beginning of a connection over TLS may take.
-pub(crate) const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// Connections that are served at a time.
+pub const CONNECTIONS_MAX: usize = 64;
+/// Connections that begin at a time: those of peers that have shown neither certificate nor protocol.
+pub const ARRIVALS_MAX: usize = 64;
+/// How long the beginning of a connection may take, and then the wait for a place.
+pub const ARRIVAL_TIME_MAX: Duration = Duration::from_secs(10);
+/// How often it is told that connections do not begin.
+pub(crate) const FAILURES_TOLD: Duration = Duration::from_secs(60);
 /// Silence after which a connection is asked whether somebody is there, and the wait for the answer.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// How often it is looked whether a watched health has changed.
+pub(crate) const HEALTH_LOOK: Duration = Duration::from_millis(500);
 /// How long the last answers may take to leave, after all streams were ended.
 pub(crate) const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// What the operator decides.
+/// What the operator decides, and what tests make smaller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// How long what runs may go on after the worker was told to stop; then it ends with UNAVAILABLE.
     pub drain: Duration,
     /// How long a request may take, waiting included; then it ends with what it has, as at its length.
     pub request_time: Duration,
+    /// [`CONNECTIONS_MAX`].
+    pub connections: usize,
+    /// [`ARRIVALS_MAX`], connections.
+    pub arrivals: usize,
+    /// [`ARRIVAL_TIME_MAX`].
+    pub arrival_time: Duration,
+    /// [`READING_MAX`], requests.
+    pub reading: usize,
+    /// [`READING_WAIT_MAX`].
+    pub reading_wait: Duration,
+    /// [`COMPILING_MAX`], requests.
+    pub compiling: usize,
+    /// [`MESSAGE_TIME_MAX`].
+    pub message_time: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { drain: Duration::from_secs(300), request_time: Duration::from_secs(1800) }
+        Limits {
+            drain: Duration::from_secs(300),
+            request_time: Duration::from_secs(1800),
+            connections: CONNECTIONS_MAX,
+            arrivals: ARRIVALS_MAX,
+            arrival_time: ARRIVAL_TIME_MAX,
+            reading: READING_MAX,
+            reading_wait: READING_WAIT_MAX,
+            compiling: COMPILING_MAX,
+            message_time: MESSAGE_TIME_MAX,
+        }
     }
 }

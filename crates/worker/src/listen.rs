@@ -9,28 +9,20 @@ use std::time::Duration;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
 
+use crate::arrival::{Arrivals, Log, Wire, WorkerTls};
 use crate::calls;
 use crate::error::Error;
 use crate::limits::{
-    CONNECTIONS_MAX, HANDSHAKE_MAX, HEAD_BYTES_MAX, KEEP_ALIVE, LAST_WORDS, MESSAGE_BYTES_MAX, STREAMS_MAX,
+    CONNECTION_WINDOW_BYTES, HEAD_BYTES_MAX, KEEP_ALIVE, LAST_WORDS, STREAM_WINDOW_BYTES, STREAMS_MAX,
 };
+use crate::peer::Peer;
 use crate::running::Phase;
 use crate::worker::Worker;
 
-/// Gives what a new connection is served by; another when certificates have changed.
-pub type TlsSource = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
-/// Takes what an operator should hear.
-pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
-
-/// What gRPC is called in TLS.
-const HTTP2: &[u8] = b"h2";
 /// How long to wait when the system has no more connections to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -51,20 +43,22 @@ impl Worker {
     pub async fn run(
         self,
         listener: TcpListener,
-        tls: Option<TlsSource>,
+        tls: Option<WorkerTls>,
         log: Log,
         stop: impl Future<Output = ()>,
     ) {
         let worker = Arc::new(self);
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let limits = worker.limits;
+        let arrivals = Arc::new(Arrivals::new(tls, limits.arrival_time, log));
+        let places = Arc::new(Semaphore::new(limits.connections));
         let ending = watch::Sender::new(false);
-        let mut accepting = Box::pin(accept(&listener, &worker, (tls, log), (&places, &ending)));
+        let mut accepting = Box::pin(accept(&listener, &worker, &arrivals, (&places, &ending)));
         tokio::select! {
             never = &mut accepting => match never {},
             () = stop => {}
         }
         worker.running.advance(Phase::Draining);
-        let end = Instant::now().checked_add(worker.limits.drain);
+        let end = Instant::now().checked_add(limits.drain);
         {
             // Who asks meanwhile is told to ask another.
             let ended = async {
@@ -79,67 +73,82 @@ impl Worker {
             }
         }
         worker.running.advance(Phase::Ended);
-        // It holds a place.
         drop(accepting);
         ending.send_replace(true);
         // All places are free when the last answers have left.
-        let all = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX);
+        let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
         let _ = timeout(LAST_WORDS, places.acquire_many(all)).await;
     }
 }
 
-/// Takes connections for ever, as many as there is room for.
+/// Takes connections for ever, as many as may begin at a time.
 async fn accept(
     listener: &TcpListener,
     worker: &Arc<Worker>,
-    (tls, log): (Option<TlsSource>, Log),
+    arrivals: &Arc<Arrivals>,
     (places, ending): (&Arc<Semaphore>, &watch::Sender<bool>),
 ) -> Infallible {
-    let mut is_failing = false;
+    let beginning = Arc::new(Semaphore::new(worker.limits.arrivals));
     loop {
-        let Ok(place) = Arc::clone(places).acquire_owned().await else { std::future::pending().await };
+        let Ok(begins) = Arc::clone(&beginning).acquire_owned().await else { std::future::pending().await };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
                 // It may fail many times a second, and always for the same reason.
-                if !std::mem::replace(&mut is_failing, true) {
-                    log(&format!("gRPC: cannot accept connections: {error}"));
-                }
+                arrivals.failed(&format!("the system gives none: {error}"));
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        is_failing = false;
         // A system that refuses it serves as well.
         let _ = stream.set_nodelay(true);
-        let visit = Visit { worker: Arc::clone(worker), _place: place, ending: ending.subscribe() };
-        tokio::spawn(visit.over(stream, tls.as_ref().map(|tls| tls()), Arc::clone(&log)));
+        let visit = Visit {
+            worker: Arc::clone(worker),
+            arrivals: Arc::clone(arrivals),
+            places: Arc::clone(places),
+            ending: ending.subscribe(),
+        };
+        tokio::spawn(visit.begin(stream, begins));
     }
 }
 
-/// A connection that is served.
+/// A connection.
 struct Visit {
     worker: Arc<Worker>,
-    _place: OwnedSemaphorePermit,
+    arrivals: Arc<Arrivals>,
+    /// Of those that are served.
+    places: Arc<Semaphore>,
     ending: watch::Receiver<bool>,
 }
 
 impl Visit {
-    async fn over(self, stream: TcpStream, tls: Option<Arc<ServerConfig>>, log: Log) {
-        let Some(config) = tls else { return self.serve(stream).await };
-        let mut config = ServerConfig::clone(&config);
-        config.alpn_protocols = vec![HTTP2.to_vec()];
-        match timeout(HANDSHAKE_MAX, TlsAcceptor::from(Arc::new(config)).accept(stream)).await {
-            Ok(Ok(stream)) => self.serve(stream).await,
-            Ok(Err(error)) => log(&format!("gRPC: a handshake failed: {}", error.to_string().escape_debug())),
-            Err(_) => log("gRPC: a handshake was not done in time"),
-        }
+    /// Serves a connection when its peer has shown who it is and there is a place for it.
+    async fn begin(mut self, stream: TcpStream, begins: OwnedSemaphorePermit) {
+        let mut ending = self.ending.clone();
+        let arrived = tokio::select! {
+            arrived = self.arrive(stream) => arrived,
+            _ = ending.wait_for(|&is_ending| is_ending) => None,
+        };
+        let Some((wire, peer, place)) = arrived else { return };
+        drop(begins);
+        self.serve(wire, &peer).await;
+        drop(place);
     }
 
-    async fn serve(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    async fn arrive(&self, stream: TcpStream) -> Option<(Box<dyn Wire>, Peer, OwnedSemaphorePermit)> {
+        let (wire, peer) = self.arrivals.take(stream).await?;
+        let place = timeout(self.worker.limits.arrival_time, Arc::clone(&self.places).acquire_owned()).await;
+        let Ok(Ok(place)) = place else {
+            self.arrivals.failed(&format!("all {} places are taken", self.worker.limits.connections));
+            return None;
+        };
+        Some((wire, peer, place))
+    }
+
+    async fn serve(&mut self, wire: Box<dyn Wire>, peer: &Peer) {
         let worker = &self.worker;
         let service = service_fn(|call| {
-            let answering = calls::answer(worker, call);
+            let answering = calls::answer(worker, peer, call);
             async move { Ok::<_, Infallible>(answering.await) }
         });
         let mut server = Builder::new(TokioExecutor::new());
@@ -147,10 +156,11 @@ impl Visit {
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS_MAX)
             .max_header_list_size(HEAD_BYTES_MAX)
-            .initial_stream_window_size(MESSAGE_BYTES_MAX as u32)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE);
-        let mut connection = std::pin::pin!(server.serve_connection(TokioIo::new(stream), service));
+        let mut connection = std::pin::pin!(server.serve_connection(TokioIo::new(wire), service));
         // A client that breaks off is not worth a line of log.
         let ends = tokio::select! {
             _ = connection.as_mut() => false,

@@ -4,11 +4,10 @@
 //! a wrong answer. What says how something is done and changes no token (hints, sessions) is passed over.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use gptoss_engine::limits::LOGPROBS_TOP_MAX;
-use gptoss_engine::{AdapterId, Priority, Request, SamplingParams, Tenant};
+use gptoss_engine::{AdapterId, Priority, Request, SamplingParams, Sharing};
 
 use crate::error::Error;
 use crate::limits::{
@@ -16,6 +15,7 @@ use crate::limits::{
     STOP_BYTES_MAX, STOP_IDS_MAX, STOP_STRINGS_MAX,
 };
 use crate::opening::{cache_points, turn_start};
+use crate::peer::Peer;
 use crate::rules::Rules;
 use crate::speech::SpeechOptions;
 use crate::structure::{Structure, body_of, compiled, started};
@@ -24,9 +24,6 @@ use crate::wire::inference::{
     ResponseOptions, StoppingCriteria, TokenIds,
 };
 use crate::worker::Worker;
-
-/// Of requests whose prompts are shared with nobody.
-static ALONE: AtomicU64 = AtomicU64::new(0);
 
 /// A request for the engine, and how its answer is told.
 pub(crate) struct Asked {
@@ -51,10 +48,21 @@ pub(crate) struct Telling {
     pub(crate) named_stops: Vec<u32>,
 }
 
-/// Reads a request; compiles its form, which may take a while.
+/// Whether something of a request has to be compiled.
+pub(crate) fn has_form(request: &GenerateRequest) -> bool {
+    let has_output = request.decoding.as_ref().is_some_and(|asked| asked.structured_output.is_some());
+    has_output || request.stopping.as_ref().is_some_and(|asked| asked.thinking_token_budget.is_some())
+}
+
+/// Reads a request of a peer; compiles its form, which may take a while.
 ///
 /// Errors: what is wrong, with the field's path.
-pub(crate) fn parse(worker: &Worker, request: GenerateRequest, now: Instant) -> Result<Asked, Error> {
+pub(crate) fn parse(
+    worker: &Worker,
+    peer: &Peer,
+    request: GenerateRequest,
+    now: Instant,
+) -> Result<Asked, Error> {
     let GenerateRequest { request_id, model, prompt, temperature, sampling, decoding, stopping, .. } =
         request;
     at_most("request_id", request_id.len(), REQUEST_ID_BYTES_MAX, "bytes")?;
@@ -65,14 +73,14 @@ pub(crate) fn parse(worker: &Worker, request: GenerateRequest, now: Instant) -> 
     let prompt = tokens(worker, prompt, request.truncate_prompt_tokens)?;
     let (decoding, stopping) = (decoding.unwrap_or_default(), stopping.unwrap_or_default());
     let kv = request.kv.unwrap_or_default();
-    let tenant = tenant(&kv)?;
+    let sharing = sharing(&kv)?;
     let sampling = sampling_of(worker, temperature, sampling.unwrap_or_default(), &decoding)?;
     let turn = turn_start(worker.vocab(), &prompt);
     let num_said = turn.map_or(0, |turn| prompt.len() - turn);
     let limits = worker.model.engine.limits();
     let stops = Stops::of(worker, &stopping, num_said)?;
     let room = stops.max_tokens.min(limits.max_context.saturating_sub(prompt.len()));
-    let form = form(worker, decoding.structured_output, &stopping, (&prompt, turn), (room, &tenant.0))?;
+    let form = form(worker, decoding.structured_output, &stopping, (&prompt, turn), (room, &peer.tenant.0))?;
     let rules = Rules {
         form,
         allowed: known_ids("decoding.allowed_token_ids", decoding.allowed_token_ids, limits.vocab_size)?,
@@ -98,7 +106,8 @@ pub(crate) fn parse(worker: &Worker, request: GenerateRequest, now: Instant) -> 
         max_new_tokens: stops.max_tokens,
         top_logprobs: telling.logprobs.map(|_| LOGPROBS_TOP_MAX),
         adapter,
-        tenant,
+        tenant: peer.tenant.clone(),
+        sharing,
         priority: priority(request.priority),
         deadline: now.checked_add(worker.limits.request_time),
         is_private: kv.bypass_prefix_cache,
@@ -164,8 +173,8 @@ fn tokens(worker: &Worker, prompt: Option<Prompt>, keep_last: u32) -> Result<Vec
     Ok(ids)
 }
 
-/// Whose cache it is: everybody's with the same salt, and nobody's of the other APIs.
-fn tenant(kv: &KvCacheParameters) -> Result<Tenant, Error> {
+/// With whom its kept prompt is shared: everybody who names the same salt, and nobody of the other APIs.
+fn sharing(kv: &KvCacheParameters) -> Result<Sharing, Error> {
     at_most("kv.cache_salt", kv.cache_salt.len(), SALT_BYTES_MAX, "bytes")?;
     if kv.kv_transfer_params.is_some() {
         return Err(Error::field(
@@ -176,11 +185,10 @@ fn tenant(kv: &KvCacheParameters) -> Result<Tenant, Error> {
     if kv.ec_transfer_params.is_some() {
         return Err(Error::field("kv.ec_transfer_params", "this model has no encoder"));
     }
-    Ok(Tenant(match kv.bypass_prefix_cache {
-        // What is kept of it is found by nobody, and goes first.
-        true => Arc::from(format!("worker\u{0}alone\u{0}{}", ALONE.fetch_add(1, Ordering::Relaxed))),
-        false => Arc::from(format!("worker\u{0}salt\u{0}{}", kv.cache_salt)),
-    }))
+    Ok(match kv.bypass_prefix_cache {
+        true => Sharing::Nobody,
+        false => Sharing::Salt(Arc::from(kv.cache_salt.as_str())),
+    })
 }
 
 /// vLLM's lower numbers are more urgent.

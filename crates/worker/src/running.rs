@@ -54,8 +54,11 @@ impl Running {
         Entered { known, count, id: id.to_owned(), number, phase: self.phase.subscribe() }
     }
 
-    /// Ends the requests of an id with what they have.
+    /// Ends the requests of an id with what they have. Those without an id are nobody's to end.
     pub(crate) fn abort(&self, id: &str) {
+        if id.is_empty() {
+            return;
+        }
         let known = lock(&self.known);
         known.by_id.get(id).into_iter().flatten().for_each(|(_, canceller)| canceller.cancel());
     }

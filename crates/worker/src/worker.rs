@@ -1,5 +1,6 @@
 //! A model as a router sees it, and the requests that it has.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use gptoss_engine::{AdapterId, EngineHandle, SamplingParams};
 use gptoss_harmony::Vocab;
 
 use crate::limits::Limits;
+use crate::reading::Reading;
 use crate::running::Running;
 
 /// The model and its engine, with what a router has to know of them.
@@ -52,10 +54,12 @@ pub struct WorkerAdapter {
 /// Where events of the cache are published in vLLM's format over ZeroMQ.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KvEvents {
-    /// As in `tcp://127.0.0.1:5557`.
-    pub endpoint: String,
-    /// Where past events are asked for; empty is nowhere.
-    pub replay_endpoint: String,
+    /// Where they are heard; a router is told the address that it reaches the worker by where this is any.
+    pub address: SocketAddr,
+    /// Where past events are asked for.
+    pub replay: Option<SocketAddr>,
+    /// What each message begins with.
+    pub topic: String,
     /// Events that are kept for that.
     pub buffer_steps: u32,
     /// Messages that may wait for a subscriber.
@@ -69,6 +73,7 @@ pub struct Worker {
     pub(crate) model: WorkerModel,
     pub(crate) limits: Limits,
     pub(crate) running: Running,
+    pub(crate) reading: Reading,
     /// New at each start.
     pub(crate) instance: String,
 }
@@ -81,7 +86,7 @@ impl Worker {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
         let instance = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Worker { model, limits, running: Running::default(), instance })
+        Ok(Worker { model, limits, running: Running::default(), reading: Reading::new(limits), instance })
     }
 
     pub(crate) fn vocab(&self) -> &Arc<Vocab> {

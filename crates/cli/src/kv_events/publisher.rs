@@ -12,28 +12,41 @@
 //! | those that ask again | connections | 16 | the next is closed |
 //! | messages that wait for a subscriber | messages | 1,024 | further ones are missed, and counted |
 //! | what they take | bytes | 16 MiB | the same |
+//! | until a connection has greeted | time | 10 s | closed |
+//! | silence of who asks again | time | 600 s | closed; sockets of ZeroMQ connect again by themselves |
+//! | silence of a peer's machine | time | 60 s, then 3 probes in 30 s | closed |
 //! | topics of a subscriber | topics | 16 | the connection is closed |
 
-use std::io;
+use std::collections::hash_map::RandomState;
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use gptoss_engine::{KvEventReceiver, KvSubscribers};
+use socket2::{SockRef, TcpKeepalive};
 
 use super::message::payload;
 use super::replay::Replay;
 use super::zmtp::{Received, Role, handshake, pong, read, written};
 
 const CONNECTIONS_MAX: usize = 16;
-const QUEUE_MESSAGES_MAX: usize = 1024;
+/// Messages that may wait for a subscriber.
+pub const QUEUE_MESSAGES_MAX: usize = 1024;
 const QUEUE_BYTES_MAX: usize = 16 << 20;
 const TOPICS_MAX: usize = 16;
 /// How long a peer may take to greet.
 const GREETING_PATIENCE: Duration = Duration::from_secs(10);
+/// How long who asks for past messages may ask for none.
+const ASKING_PATIENCE: Duration = Duration::from_secs(600);
+/// Silence after which the system asks a peer's machine whether it is there, how often, and how many times in
+/// vain: a machine that has vanished says nothing, and would hold its place for ever.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+const PROBE_EVERY: Duration = Duration::from_secs(10);
+const PROBES_MAX: u32 = 3;
 /// How long a peer may take no byte of what is sent to it.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 /// After a connection could not be taken, as when there are too many files.
@@ -49,6 +62,8 @@ pub struct Publisher {
     replay: Mutex<Replay>,
     subscribers: Mutex<Vec<Arc<Subscriber>>>,
     counts: Arc<KvSubscribers>,
+    /// [`ASKING_PATIENCE`]; tests are less patient.
+    asking_patience: Duration,
 }
 
 /// Whoever has connected to be told.
@@ -62,7 +77,8 @@ struct Subscriber {
 impl Publisher {
     /// One without subscribers.
     pub fn new(topic: Vec<u8>, first: u64, counts: Arc<KvSubscribers>) -> Publisher {
-        Publisher { topic, first, replay: Mutex::default(), subscribers: Mutex::default(), counts }
+        let (replay, subscribers) = (Mutex::default(), Mutex::default());
+        Publisher { topic, first, replay, subscribers, counts, asking_patience: ASKING_PATIENCE }
     }
 
     /// Starts the threads; they end with the program.
@@ -77,11 +93,12 @@ impl Publisher {
         let publisher = Arc::new(self);
         let ours = Arc::clone(&publisher);
         let spawn = |name: &str| thread::Builder::new().name(format!("kv-events {name}"));
+        let key = RandomState::new();
         spawn("tell").spawn(move || {
             while let Some(batch) = batches.recv() {
                 let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 // Writing to memory does not fail; if it did, the number would be missed and all told anew.
-                if let Ok(payload) = payload(&batch.events, seconds.as_secs_f64()) {
+                if let Ok(payload) = payload(&batch.events, seconds.as_secs_f64(), &key) {
                     ours.tell(ours.first + batch.number, payload.into());
                 }
             }
@@ -141,11 +158,12 @@ impl Publisher {
     /// Answers who asks for messages from a number on, until it goes.
     fn answer(&self, mut stream: TcpStream) -> io::Result<()> {
         greet(&mut stream, Role::Router)?;
+        stream.set_read_timeout(Some(self.asking_patience))?;
         loop {
             let frames = match read(&mut stream)? {
                 Received::Message(frames) => frames,
                 Received::Command(name, rest) if name == b"PING" => {
-                    io::Write::write_all(&mut stream, &pong(&rest))?;
+                    stream.write_all(&pong(&rest))?;
                     continue;
                 }
                 Received::Command(..) => continue,
@@ -153,9 +171,9 @@ impl Publisher {
             let first = frames.last().and_then(|frame| Some(u64::from_be_bytes(*frame.first_chunk()?)));
             let told = self.replay().since(first.ok_or(io::ErrorKind::InvalidData)?);
             for (number, payload) in told {
-                io::Write::write_all(&mut stream, &written(&[&[], &number.to_be_bytes(), &payload]))?;
+                stream.write_all(&written(&[&[], &number.to_be_bytes(), &payload]))?;
             }
-            io::Write::write_all(&mut stream, &written(&[&[], &END.to_be_bytes(), &[]]))?;
+            stream.write_all(&written(&[&[], &END.to_be_bytes(), &[]]))?;
         }
     }
 }
@@ -210,19 +228,48 @@ impl Subscriber {
     }
 }
 
-/// Greets within a time; after that a peer may be silent for as long as it likes.
+/// Greets within a time; after that a peer may be silent for as long as its machine is there.
 fn greet(stream: &mut TcpStream, role: Role) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(GREETING_PATIENCE))?;
+    let probes =
+        TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY).with_retries(PROBES_MAX);
+    SockRef::from(&*stream).set_tcp_keepalive(&probes)?;
     stream.set_write_timeout(Some(WRITE_PATIENCE))?;
-    handshake(stream, role)?;
+    handshake(&mut Hurried { stream, until: Instant::now() + GREETING_PATIENCE }, role)?;
     stream.set_read_timeout(None)
+}
+
+/// A connection that is read until a moment, however little comes at a time.
+struct Hurried<'a> {
+    stream: &'a mut TcpStream,
+    until: Instant,
+}
+
+impl Read for Hurried<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.stream.set_read_timeout(Some(left))?;
+        self.stream.read(buffer)
+    }
+}
+
+impl Write for Hurried<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
 }
 
 /// Sends what comes into a queue, and tells the bytes of each.
 fn send(mut stream: &TcpStream, messages: &Receiver<Arc<[u8]>>, sent: impl Fn(usize)) -> io::Result<()> {
     for message in messages {
-        io::Write::write_all(&mut stream, &message)?;
+        stream.write_all(&message)?;
         sent(message.len());
     }
     Ok(())
@@ -255,8 +302,6 @@ fn accept(listener: &TcpListener, serve: impl Fn(TcpStream) -> io::Result<()> + 
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     /// What a SUB socket of libzmq writes at first.
@@ -275,7 +320,7 @@ mod tests {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.write_all(&greeting(socket)).unwrap();
         let mut skipped = [0; 64];
-        io::Read::read_exact(&mut stream, &mut skipped).unwrap();
+        stream.read_exact(&mut skipped).unwrap();
         assert!(matches!(read(&mut stream), Ok(Received::Command(name, _)) if name == b"READY"));
         stream
     }
@@ -332,5 +377,48 @@ mod tests {
         while publisher.subscribers().len() > 2 {
             thread::yield_now();
         }
+    }
+
+    /// Who asked once and was never heard of again held one of sixteen places for ever.
+    #[test]
+    fn who_asks_for_nothing_any_more_gives_its_place_back() {
+        let mut publisher = Publisher::new(Vec::new(), 0, Arc::default());
+        publisher.asking_patience = Duration::from_millis(50);
+        publisher.tell(5, Arc::from(*b"told"));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || accept(&listener, move |stream| publisher.answer(stream)));
+        let mut asks = connect(address, "REQ");
+        asks.write_all(&written(&[&[], &0_u64.to_be_bytes()])).unwrap();
+        assert_eq!(frames(&mut asks)[2], b"told");
+        assert_eq!(frames(&mut asks)[1], [0xff; 8]);
+        // Nothing ends this connection but the other side.
+        let silent: Vec<TcpStream> = (1..CONNECTIONS_MAX).map(|_| connect(address, "REQ")).collect();
+        for mut stream in silent.into_iter().chain([asks]) {
+            assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+        }
+        // The last of them may be counted for a moment longer.
+        let is_taken = || {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(&greeting("REQ")).and_then(|()| stream.read_exact(&mut [0; 64])).is_ok()
+        };
+        while !is_taken() {
+            thread::yield_now();
+        }
+    }
+
+    /// A machine that vanishes says nothing, whatever a subscriber may.
+    #[test]
+    fn peers_are_probed_by_the_system() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let theirs = thread::spawn(move || connect(address, "SUB"));
+        let (mut ours, _) = listener.accept().unwrap();
+        greet(&mut ours, Role::Publisher).unwrap();
+        let socket = SockRef::from(&ours);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), PROBE_AFTER);
+        assert_eq!(ours.read_timeout().unwrap(), None);
+        theirs.join().unwrap();
     }
 }

@@ -8,7 +8,8 @@ use super::*;
 use crate::constraint::{Constraint, Mask};
 use crate::error::Class;
 use crate::handle::{EventStream, channel};
-use crate::request::{Event, Request};
+use crate::kv_events::{KvEvent, channel_of};
+use crate::request::{Event, KeptFor, Request, Sharing, Tenant};
 use crate::stream::TimedRecv;
 
 const POISON: u32 = 77;
@@ -201,4 +202,66 @@ fn who_waits_too_long_for_the_disk_computes() {
     assert_eq!(usage.cached_tokens, 0);
     assert!(engine.fetching.is_empty());
     engine.check().expect("adds up");
+}
+
+/// What was lost was told anew at the next step, which an engine without requests does not make.
+#[test]
+fn an_idle_engine_tells_anew_what_was_lost() {
+    let (sender, receiver) = channel_of(1);
+    let mut engine = engine().with_kv_events(sender);
+    // That nothing is kept fills the queue, and what is kept then is lost.
+    run(&mut engine, vec![request((0..70).collect())]);
+    assert!(engine.owes_kv_events() && engine.stats().kv_events.lost > 0);
+    let (handle, thread) = engine.spawn().expect("a thread");
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || std::iter::from_fn(|| receiver.recv()).try_for_each(|batch| tell.send(batch)));
+    // Nothing else would end the wait.
+    let mut next = || told.recv_timeout(Duration::from_secs(60)).expect("it is told").events;
+    assert_eq!(next(), [KvEvent::Cleared]);
+    let anew = next();
+    assert!(matches!(anew.as_slice(), [KvEvent::Cleared, KvEvent::Stored { .. }, ..]), "{anew:?}");
+    drop(handle);
+    thread.join().expect("ends");
+    assert_eq!(next(), [KvEvent::Cleared]);
+}
+
+#[test]
+fn a_salt_is_shared_by_tenants_and_is_no_tenant() {
+    let (sender, receiver) = channel_of(100);
+    let mut engine = engine().with_kv_events(sender);
+    let mut cached = |tenant: &str, sharing: Sharing| {
+        let tenant = Tenant(tenant.into());
+        let asked = Request { tenant, sharing, ..request((0..70).collect()) };
+        match run(&mut engine, vec![asked]).remove(0).pop() {
+            Some(Event::Finished { usage, .. }) => usage.cached_tokens > 0,
+            end => panic!("{end:?}"),
+        }
+    };
+    let salt = |salt: &str| Sharing::Salt(salt.into());
+    let asked = [
+        ("a", salt("s"), false),
+        ("b", salt("s"), true),
+        ("b", salt(""), false),
+        // A name is no salt.
+        ("s", Sharing::Tenant, false),
+        ("", Sharing::Tenant, false),
+        ("a", Sharing::Nobody, false),
+        ("a", Sharing::Nobody, false),
+        ("", Sharing::Tenant, true),
+    ];
+    for (index, (tenant, sharing, is_found)) in asked.into_iter().enumerate() {
+        assert_eq!(cached(tenant, sharing), is_found, "{index}");
+    }
+    drop(engine);
+    let told = std::iter::from_fn(|| receiver.recv()).flat_map(|batch| batch.events);
+    let mut kept: Vec<KeptFor> = told
+        .filter_map(|event| match event {
+            KvEvent::Stored { kept_for, parent: None, .. } => Some(kept_for),
+            _ => None,
+        })
+        .collect();
+    kept.dedup();
+    let tenant = |name: &str| KeptFor::Tenant(Tenant(name.into()));
+    let salted = |salt: &str| KeptFor::Salt(salt.into());
+    assert_eq!(kept, [salted("s"), salted(""), tenant("s"), tenant("")]);
 }

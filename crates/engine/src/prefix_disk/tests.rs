@@ -5,7 +5,7 @@ use crate::random::uniform;
 use crate::request::Tenant;
 
 fn owner(name: &str) -> Owner {
-    Owner { tenant: Tenant(name.into()), adapter: None }
+    Owner { kept_for: KeptFor::Tenant(Tenant(name.into())), adapter: None }
 }
 
 fn tokens(len: u32) -> Vec<u32> {

@@ -53,19 +53,18 @@ impl Scheduler {
         let share = self.rings.total() / self.service.len();
         let mut running: HashMap<&Tenant, usize> = HashMap::new();
         for sequence in self.sequences.values().filter(|sequence| sequence.ring.is_some()) {
-            *running.entry(&sequence.owner.tenant).or_default() += 1;
+            *running.entry(&sequence.tenant).or_default() += 1;
         }
         let num_running = |tenant: &Tenant| running.get(tenant).copied().unwrap_or(0);
-        let claims =
-            |sequence: &Sequence| sequence.is_waiting() && num_running(&sequence.owner.tenant) < share;
+        let claims = |sequence: &Sequence| sequence.is_waiting() && num_running(&sequence.tenant) < share;
         let waiting = self.sequences.values().filter(|sequence| claims(sequence)).map(|sequence| sequence.id);
         let first = waiting.min_by_key(|&id| self.turn(id)).filter(|&id| !self.gains_by_waiting(id));
         let Some(id) = first else { return };
         let priority = self.aged(&self.sequences[&id]);
-        let victims = self
-            .running(|sequence| num_running(&sequence.owner.tenant) > share && sequence.priority <= priority);
+        let victims =
+            self.running(|sequence| num_running(&sequence.tenant) > share && sequence.priority <= priority);
         // Of equals the one of the lowest rank, which has done the least.
-        let victim = victims.into_iter().max_by_key(|id| num_running(&self.sequences[id].owner.tenant));
+        let victim = victims.into_iter().max_by_key(|id| num_running(&self.sequences[id].tenant));
         let Some(victim) = victim.filter(|&victim| self.has_room(id, &[victim])) else { return };
         if self.preempt(victim) {
             self.begin(plan, id);
@@ -95,7 +94,7 @@ impl Scheduler {
     /// Who is first in line: the lowest value.
     fn turn(&self, id: u64) -> (Reverse<Priority>, u64, u64) {
         let sequence = &self.sequences[&id];
-        let service = self.service.get(&sequence.owner.tenant).copied().unwrap_or(0);
+        let service = self.service.get(&sequence.tenant).copied().unwrap_or(0);
         (Reverse(self.aged(sequence)), service, id)
     }
 

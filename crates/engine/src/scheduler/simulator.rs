@@ -18,6 +18,7 @@ use gptoss_model::AdapterId;
 use super::*;
 use crate::plan::Restore;
 use crate::random::uniform;
+use crate::request::KeptFor;
 
 /// Days of a plain test run; the full one is 2,000.
 const SEEDS: u64 = 200;
@@ -228,12 +229,13 @@ impl Day {
         let dice = &mut self.dice;
         let most = (self.scheduler.capacity.blocks * BLOCK_TOKENS).min(260);
         let tenant = Tenant(["a", "b", "c"][dice.below(3)].into());
-        let owner = Owner { tenant, adapter: adapter(dice.below(3)) };
+        let kept_for = KeptFor::Tenant(tenant.clone());
+        let owner = Owner { kept_for, adapter: adapter(dice.below(3)) };
         // Many begin alike, and part somewhere; some go on from what an earlier one has said.
         let earlier = self
             .clients
             .values()
-            .filter(|client| client.owner.tenant == owner.tenant)
+            .filter(|client| client.owner.kept_for == owner.kept_for)
             .map(|client| &client.alone);
         let mut stems: Vec<&Vec<u32>> = earlier.collect();
         stems.sort_unstable();
@@ -252,8 +254,17 @@ impl Day {
         self.clients.insert(id, Client { alone, hashes, arrived: self.steps, owner: owner.clone() });
         let is_private = false;
         let is_fetching = self.dice.happens(self.fetches);
-        let job =
-            NewSequence { id, prompt, tokens_max, cache_points, owner, priority, is_private, is_fetching };
+        let job = NewSequence {
+            id,
+            prompt,
+            tokens_max,
+            cache_points,
+            tenant,
+            owner,
+            priority,
+            is_private,
+            is_fetching,
+        };
         self.scheduler.add(job);
     }
 

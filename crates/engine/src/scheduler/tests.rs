@@ -1,6 +1,7 @@
 //! Single decisions of the scheduler: what it does not do when it would help nobody, and who gets a slot.
 
 use super::*;
+use crate::request::KeptFor;
 
 fn scheduler(blocks: usize, rings: usize, snapshots: usize) -> Scheduler {
     Scheduler::new(Capacity {
@@ -14,7 +15,7 @@ fn scheduler(blocks: usize, rings: usize, snapshots: usize) -> Scheduler {
 }
 
 fn owner(name: &str) -> Owner {
-    Owner { tenant: Tenant(name.into()), adapter: None }
+    Owner { kept_for: KeptFor::Tenant(Tenant(name.into())), adapter: None }
 }
 
 fn tokens(from: u32, len: usize) -> Vec<u32> {
@@ -28,6 +29,7 @@ fn add(scheduler: &mut Scheduler, id: u64, name: &str, prompt: Vec<u32>, priorit
         prompt,
         tokens_max,
         cache_points: Vec::new(),
+        tenant: Tenant(name.into()),
         owner: owner(name),
         priority,
         is_private: false,
@@ -104,4 +106,29 @@ fn nobody_is_preempted_for_one_that_does_not_fit() {
     // An urgent request takes the place of the one in the background, if that is enough.
     check("a", Priority::Normal, 6, 0);
     check("a", Priority::Normal, 2, 1);
+}
+
+/// A client that named a salt of its own with each request had as many shares as requests.
+#[test]
+fn a_tenant_has_one_share_whatever_its_salts() {
+    let mut scheduler = scheduler(100, 2, 4);
+    let salted = |id: u64, tenant: &str, salt: &str| NewSequence {
+        id,
+        prompt: tokens(100 * id as u32, 40),
+        tokens_max: 60,
+        cache_points: Vec::new(),
+        tenant: Tenant(tenant.into()),
+        owner: Owner { kept_for: KeptFor::Salt(salt.into()), adapter: None },
+        priority: Priority::Normal,
+        is_private: false,
+        is_fetching: false,
+    };
+    (0..4).for_each(|id| scheduler.add(salted(id, "many", &id.to_string())));
+    step(&mut scheduler, false);
+    assert_eq!(scheduler.service.len(), 1);
+    // Whoever comes next gets the half of it, and not one of five parts, which would be none.
+    scheduler.add(salted(9, "one", ""));
+    step(&mut scheduler, false);
+    let runs = |id: u64| scheduler.sequence(id).is_some_and(|sequence| sequence.ring.is_some());
+    assert!(runs(9) && (0..4).filter(|&id| runs(id)).count() == 1);
 }

@@ -63,15 +63,21 @@ fn model(engine: EngineHandle) -> WorkerModel {
     }
 }
 
-async fn serve(engine: EngineHandle, drain: Duration) -> Served {
+/// A worker of a model.
+pub async fn serve(model: WorkerModel, limits: Limits) -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = format!("http://{}", listener.local_addr().expect("an address"));
     let (stop, stops) = oneshot::channel();
-    let limits = Limits { drain, ..Limits::default() };
-    let worker = Worker::new(model(engine.clone()), limits).expect("a worker");
+    let engine = model.engine.clone();
+    let worker = Worker::new(model, limits).expect("a worker");
     let stops = async move { stops.await.unwrap_or_default() };
     let running = tokio::spawn(worker.run(listener, None, Arc::new(|_| {}), stops));
     Served { address, engine, vocab: Arc::clone(table().vocab()), stop: Some(stop), running }
+}
+
+/// The limits of a worker that waits for nobody when it stops.
+pub fn at_once() -> Limits {
+    Limits { drain: Duration::ZERO, ..Limits::default() }
 }
 
 /// Over the demo model.
@@ -82,7 +88,7 @@ pub async fn demo() -> Served {
         let model = Model::load(&checkpoint, Precision::Fast, Pool::new(2), &mut |_, _| ()).expect("loads");
         Engine::new(Arc::new(model), CONTEXT).spawn().expect("a thread").0
     });
-    serve(engine.clone(), Duration::ZERO).await
+    serve(model(engine.clone()), at_once()).await
 }
 
 /// A model whose engine the test plays.
@@ -95,7 +101,7 @@ pub fn played_model(queue_requests_max: usize) -> (WorkerModel, Inbox) {
 /// Over an engine that the test plays, in which so many requests may wait.
 pub async fn played(queue_requests_max: usize, drain: Duration) -> (Served, Inbox) {
     let (model, inbox) = played_model(queue_requests_max);
-    (serve(model.engine, drain).await, inbox)
+    (serve(model, Limits { drain, ..Limits::default() }).await, inbox)
 }
 
 impl Served {

@@ -3,6 +3,7 @@
 
 mod answers;
 mod fixture;
+mod reading;
 mod refusals;
 mod stopping;
 mod tls;

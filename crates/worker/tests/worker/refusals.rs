@@ -1,5 +1,6 @@
 //! What is refused, by which status, and what a router asks of the worker itself.
 
+use gptoss_worker::{KvEvents, WorkerModel};
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -13,7 +14,7 @@ use vllm_proto::{
     PauseGenerationRequest, RandomSampling, ResponseOptions, ShutdownRequest, StoppingCriteria, TokenIds,
 };
 
-use crate::fixture::{CONTEXT, demo, played, request};
+use crate::fixture::{CONTEXT, at_once, demo, played, played_model, request, serve};
 
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::too_many_lines, reason = "a table of requests")]
@@ -162,6 +163,23 @@ async fn a_router_learns_what_it_needs() {
     let sources =
         control.get_kv_event_sources(GetKvEventSourcesRequest {}).await.expect("tells").into_inner();
     assert!(sources.sources.is_empty());
+    let (model, _inbox) = played_model(1);
+    let events = KvEvents {
+        address: "0.0.0.0:5557".parse().expect("an address"),
+        replay: Some("10.0.0.9:5558".parse().expect("an address")),
+        topic: "kv@demo".into(),
+        buffer_steps: 10_000,
+        hwm: 1024,
+        max_queue_size: 1024,
+    };
+    let telling = serve(WorkerModel { kv_events: Some(events), ..model }, at_once()).await;
+    let told = telling.control().await.get_kv_event_sources(GetKvEventSourcesRequest {}).await;
+    let source = told.expect("tells").into_inner().sources.remove(0);
+    // Where the router has reached the worker.
+    assert_eq!((source.endpoint.as_str(), source.topic.as_str()), ("tcp://127.0.0.1:5557", "kv@demo"));
+    assert_eq!(source.replay_endpoint, "tcp://10.0.0.9:5558");
+    assert_eq!((source.transport.as_str(), source.encoding.as_str()), ("zmq", "msgpack"));
+    assert_eq!((source.buffer_steps, source.hwm, source.max_queue_size), (10_000, 1024, 1024));
     assert!(control.list_loras(ListLorasRequest {}).await.expect("tells").into_inner().adapters.is_empty());
     assert!(!control.is_paused(IsPausedRequest {}).await.expect("tells").into_inner().paused);
     let refused = control.shutdown(ShutdownRequest {}).await.expect_err("refuses");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gptoss_engine::{Failure, FinishReason, Inbox, QueuedRequest, Token, Usage};
+use gptoss_engine::{EngineStats, Failure, FinishReason, Inbox, QueuedRequest, Token, Usage};
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -81,10 +81,57 @@ async fn who_calls_off_or_goes_ends_the_request() {
     assert_eq!((end.finish_reason(), end.num_output_tokens), (Finish::Aborted, 1));
     assert!(stream.message().await.expect("ends").is_none());
 
+    // Nobody can mean all that have none.
+    let unnamed = GenerateRequest { request_id: String::new(), ..asked.clone() };
+    let stream = served.inference().await.generate_stream(unnamed).await.expect("begins");
+    let (inbox, queued) = next(inbox).await;
+    served.control().await.abort(abort("")).await.expect("done");
+    assert!(!queued.events.is_cancelled());
+    drop((stream, queued));
+
     let stream = served.inference().await.generate_stream(asked).await.expect("begins");
     let (_inbox, queued) = next(inbox).await;
     drop(stream);
     called_off(&queued).await;
+}
+
+/// A caller's deadline was not read: its request went on until somebody noticed that the stream was gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_of_a_caller_ends_its_request() {
+    let (served, inbox) = played(8, Duration::ZERO).await;
+    let within = |time: &'static str| {
+        let mut asked = tonic::Request::new(request(vec![1], 5));
+        asked.metadata_mut().insert("grpc-timeout", time.parse().expect("a value"));
+        asked
+    };
+    let refused = served.inference().await.generate_stream(within("soon")).await.expect_err("no time");
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+    assert!(refused.message().starts_with("grpc-timeout: "), "{refused}");
+    let mut stream =
+        served.inference().await.generate_stream(within("2S")).await.expect("begins").into_inner();
+    let (_inbox, queued) = next(inbox).await;
+    queued.events.token(token(65)).expect("a reader");
+    assert_eq!(joined(&[stream.message().await.expect("tells").expect("one")]).0, [65]);
+    let end = stream.message().await.expect_err("ends");
+    assert_eq!(end.code(), Code::DeadlineExceeded, "{end}");
+    assert!(end.message().contains("grpc-timeout"), "{end}");
+    called_off(&queued).await;
+}
+
+/// Who watched was told of a stop, and not of a card that was lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_watches_hears_of_a_lost_card() {
+    let (served, mut inbox) = played(8, Duration::ZERO).await;
+    let endpoint = tonic::transport::Endpoint::new(served.address.clone()).expect("an address");
+    let mut health = HealthClient::new(endpoint.connect().await.expect("connects"));
+    let asked = HealthCheckRequest { service: String::new() };
+    let mut watched = health.watch(asked).await.expect("tells").into_inner();
+    let mut status = async || watched.message().await.expect("tells").expect("one").status();
+    assert_eq!(status().await, ServingStatus::Serving);
+    inbox.publish(&EngineStats { has_no_device: true, ..EngineStats::default() });
+    assert_eq!(status().await, ServingStatus::NotServing);
+    inbox.publish(&EngineStats::default());
+    assert_eq!(status().await, ServingStatus::Serving);
 }
 
 #[tokio::test(flavor = "multi_thread")]
