@@ -2,9 +2,9 @@
 //!
 //! Entry point: [`kv_event_channel`]. The engine's end never waits: when [`KV_EVENT_BATCHES_MAX`] batches lie
 //! there, further ones are lost and counted, their numbers with them, so that a gap is seen; when the queue
-//! is empty again everything is told anew, after [`KvEvent::Cleared`], by an engine without requests too. What
-//! an engine owes that is gone, that nothing is kept any more, the other end says in its stead. Batches are
-//! numbered from 0 over all engines that have been made of one sender.
+//! is empty again everything is told anew, after [`KvEvent::Cleared`], by an engine without requests too.
+//! What an engine owes that is gone, that nothing is kept any more, the other end says in its stead. Batches
+//! are numbered from 0 over all engines that have been made of one sender.
 //!
 //! Only blocks of the layers that see everything are told. Those before which no place is kept cannot be gone
 //! on from, so what a reader finds of a prompt is what is found here wherever the prompt parts from others at

@@ -6,10 +6,10 @@
 //! exactly one snapshot slot, and the number of slots is the cache's budget.
 //!
 //! Entries are found by a chain of keyed hashes, one a full block, that begins with the owner: whom it is
-//! kept for and the adapter. What is found is compared token by token, so a collision is a miss, one tenant never meets
-//! another's text, and one adapter never goes on from another's numbers. When there
-//! is no slot or no block left, the entry that was used longest ago goes. Every look-up is counted, a miss
-//! with its reason.
+//! kept for and the adapter. What is found is compared token by token, so a collision is a miss, one tenant
+//! never meets another's text, and one adapter never goes on from another's numbers. When there is no slot
+//! or no block left, the entry that was used longest ago goes. Every look-up is counted, a miss with its
+//! reason.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;

@@ -96,8 +96,8 @@ impl Arrivals {
     }
 }
 
-/// The connection, as if it had not been looked at, when it begins as HTTP/2 does: a peer that says nothing is
-/// waited for here and not where it would hold a place.
+/// The connection, as if it had not been looked at, when it begins as HTTP/2 does: a peer that says nothing
+/// is waited for here and not where it would hold a place.
 async fn greeted(mut stream: impl Wire + 'static) -> io::Result<Box<dyn Wire>> {
     let mut said = [0; PREFACE.len()];
     stream.read_exact(&mut said).await?;

@@ -12,8 +12,8 @@
 //! turn (`opening`).
 //!
 //! The room does not know HTTP's APIs, keys, conversations, files or clocks; nobody is asked who he is, so
-//! that other machines are let in by certificate alone, and whose share of the machine a request takes is told
-//! by its connection (`peer`). Nothing that is said reaches a log.
+//! that other machines are let in by certificate alone, and whose share of the machine a request takes is
+//! told by its connection (`peer`). Nothing that is said reaches a log.
 //!
 //! What is not served yet is bounded before it is: connections that begin (`arrival`), requests that are read
 //! and forms that are compiled (`reading`), messages that do not come (`message_body`).

@@ -2,8 +2,8 @@
 //!
 //! Entry point: [`payload`]. A batch is `[seconds, [event, ...], nil]`; the medium is `GPU`, which to readers
 //! means the tier that the model computes from, whatever that is made of. Whom blocks are kept for is told as
-//! vLLM tells a cache salt, among the extra keys of the first block: a router's own salt as it named it, and a
-//! tenant of the other APIs, whose name is nobody's business, by a number that is new at each start. So a
+//! vLLM tells a cache salt, among the extra keys of the first block: a router's own salt as it named it, and
+//! a tenant of the other APIs, whose name is nobody's business, by a number that is new at each start. So a
 //! router never takes blocks that it cannot have for its own. The tenant of all clients without keys has no
 //! salt.
 
