@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use gptoss_harmony::{Logprob, ReasoningEffort};
 use gptoss_turn::{
-    Assistant, Channel, ConstraintLimits, Delta, OutputRules, SamplingParams, Tenant, Turn, TurnEnd,
-    TurnEvent, TurnOptions,
+    Assistant, Channel, ConstraintLimits, Delta, OutputRules, SamplingParams, Tenant, Turn, TurnCanceller,
+    TurnEnd, TurnEvent, TurnOptions,
 };
 
 use crate::error::Error;
@@ -68,6 +68,11 @@ pub fn judge(
 }
 
 impl Judging {
+    /// A way to end it early; the verdict is none then, and what it took until then is told.
+    pub fn canceller(&self) -> TurnCanceller {
+        self.turn.canceller()
+    }
+
     /// Waits for the verdict, and tells what it took, also where there is none.
     ///
     /// Errors: the engine failed, or the answer is none of the form.

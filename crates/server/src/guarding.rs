@@ -4,13 +4,14 @@
 //! judged once; only digests and verdicts are held, and nothing of a text is ever told or logged.
 
 use std::collections::{HashMap, VecDeque};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, join_all};
 use gptoss_api::ApiError;
 use gptoss_api::generation::request::GenerationRequest;
-use gptoss_api::wire::moderations::{ModerationMode, ModerationVerb};
+use gptoss_api::wire::moderations::{ModeratedPart, ModerationMode, ModerationSettings, ModerationVerb};
 use gptoss_govern::Tokens;
 use gptoss_guard::{
     Address, Check, CheckKind, Fails, Finding, Guard, Judge, JudgeUsage, Mode, Policy, Report, Stage,
@@ -19,6 +20,7 @@ use gptoss_guard::{
 use gptoss_turn::Tenant;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
 use crate::bill::Bill;
@@ -76,8 +78,8 @@ impl Asked {
 pub(crate) struct Judged {
     pub(crate) tenant: String,
     pub(crate) is_background: bool,
-    /// The model that answers, which judges where no other is named.
-    pub(crate) model: Arc<Lease>,
+    /// The model that answers, which judges where no other is named; None: the first of this server does.
+    pub(crate) model: Option<Arc<Lease>>,
     pub(crate) asked: Arc<Asked>,
     /// Whose bill the judges' work is on; None: it is charged otherwise, or nothing is counted.
     pub(crate) bill: Option<Arc<Bill>>,
@@ -97,7 +99,7 @@ impl Judged {
         Judged {
             tenant: tenant.to_owned(),
             is_background: false,
-            model: Arc::clone(model),
+            model: Some(Arc::clone(model)),
             asked: Arc::new(Asked::default()),
             bill: model.bill().cloned(),
         }
@@ -135,8 +137,8 @@ impl Guarding {
         Ok(Judged {
             tenant: generation.tenant.clone(),
             is_background: generation.is_background,
-            model: Arc::clone(model),
-            asked: Arc::new(self.asked(generation)?),
+            model: Some(Arc::clone(model)),
+            asked: Arc::new(self.asked(generation.moderation.as_ref())?),
             bill: model.bill().cloned(),
         })
     }
@@ -144,10 +146,8 @@ impl Guarding {
     /// What a request wants judged.
     ///
     /// Errors: a policy that is not known.
-    fn asked(&self, generation: &GenerationRequest) -> Result<Asked, ApiError> {
-        let Some(settings) = &generation.moderation else {
-            return Ok(Asked::default());
-        };
+    pub(crate) fn asked(&self, settings: Option<&ModerationSettings>) -> Result<Asked, ApiError> {
+        let Some(settings) = settings else { return Ok(Asked::default()) };
         let mode = |mode: Option<&ModerationMode>| match mode.map(|mode| mode.mode) {
             Some(ModerationVerb::Block) => Mode::Block,
             Some(ModerationVerb::Score) | None => Mode::Score,
@@ -185,6 +185,11 @@ impl Guarding {
     /// What follows at a stage for a request, at most.
     pub(crate) fn mode(&self, stage: Stage, asked: &Asked) -> Mode {
         self.checks(stage, asked).map(|(_, mode)| mode).max().unwrap_or_default()
+    }
+
+    /// Whether nothing is judged for a request.
+    pub(crate) fn is_off(&self, asked: &Asked) -> bool {
+        Stage::ALL.into_iter().all(|stage| self.mode(stage, asked) == Mode::Off)
     }
 
     /// What is looked for at a stage. A policy that a request names comes to what is looked for anyway.
@@ -274,7 +279,10 @@ impl Guarding {
         whose: &Judged,
     ) -> Result<Verdict, String> {
         let judge = match &policy.judge {
-            Judge::Served(None) => whose.model.entry.name.to_string(),
+            Judge::Served(None) => {
+                let entry = whose.model.as_ref().map_or(models.first(), |model| &model.entry);
+                entry.name.to_string()
+            }
             Judge::Served(Some(name)) => name.clone(),
             Judge::Elsewhere(address) => format!("{address:?}"),
         };
@@ -305,8 +313,24 @@ impl Guarding {
         self.verdicts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What a client is told of what was found in its input or its output.
+    pub(crate) fn told(&self, report: &Report, asked: &Asked) -> ModeratedPart {
+        if !report.errors.is_empty() && !report.is_flagged() {
+            let message = format!("{}; {}", report.errors.join("; "), self.failure());
+            return ModeratedPart::Error { code: "moderation_failed".to_owned(), message };
+        }
+        let text = || vec!["text".to_owned()];
+        ModeratedPart::Result {
+            model: asked.model.clone(),
+            flagged: report.is_flagged(),
+            categories: report.flags.clone(),
+            category_scores: report.scores.clone(),
+            category_applied_input_types: report.flags.keys().map(|name| (name.clone(), text())).collect(),
+        }
+    }
+
     /// What is told of a part when nobody could judge it.
-    pub(crate) fn failure(&self) -> &'static str {
+    fn failure(&self) -> &'static str {
         match self.guard.fails {
             Fails::Closed => "the guard fails closed: where it blocks, this counted as a violation",
             Fails::Open => "the guard fails open: this passed without being judged",
@@ -344,7 +368,8 @@ fn digest(words: &[&str]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// A verdict of a model that is served here.
+/// A verdict of a model that is served here. Dropped before it is there, the judgment is cancelled, and what
+/// was computed until then is charged.
 async fn served(
     models: &ModelHost,
     name: Option<&str>,
@@ -353,32 +378,56 @@ async fn served(
     whose: &Judged,
 ) -> Result<Verdict, String> {
     let failed = |error: ApiError| format!("the policy {:?} was not judged: {error}", policy.name);
-    let model = match name {
-        None => Arc::clone(&whose.model),
-        Some(name) => {
-            let entry = models.find(&whose.tenant, Some(name)).map_err(failed)?;
-            let asker = Asker {
-                tenant: &whose.tenant,
-                is_background: whose.is_background,
-                keep: Keep::Usual,
-                bill: None,
-            };
-            models.lease(&entry, asker).await.map_err(failed)?
+    let model = match (name, &whose.model) {
+        (None, Some(model)) => Arc::clone(model),
+        (name, _) => {
+            let found =
+                name.map(|name| models.find(&whose.tenant, Some(name))).transpose().map_err(failed)?;
+            let Judged { tenant, is_background, .. } = whose;
+            let asker = Asker { tenant, is_background: *is_background, keep: Keep::Usual, bill: None };
+            models.lease(found.as_ref().unwrap_or(models.first()), asker).await.map_err(failed)?
         }
     };
+    let (waits, gone) = oneshot::channel::<()>();
+    let judging = judged(model, policy.clone(), text.to_owned(), whose.clone(), gone);
+    let verdict = tokio::spawn(judging).await.map_err(|error| error.to_string())?;
+    drop(waits);
+    verdict
+}
+
+/// The same, until `gone` says that nobody waits for it.
+async fn judged(
+    model: Arc<Lease>,
+    policy: Policy,
+    text: String,
+    whose: Judged,
+    mut gone: oneshot::Receiver<()>,
+) -> Result<Verdict, String> {
     let tenant = Tenant(Arc::from(whose.tenant.as_str()));
     let deadline = Instant::now() + JUDGE_TIME;
     let judging = loop {
         let (model, policy, text, tenant) =
-            (Arc::clone(&model), policy.clone(), text.to_owned(), tenant.clone());
+            (Arc::clone(&model), policy.clone(), text.clone(), tenant.clone());
         let begin = move || gptoss_guard::judge(model.assistant(), &policy, &text, &tenant, deadline);
         match spawn_blocking(begin).await.map_err(|error| error.to_string())? {
             // A server that is full for the moment refuses no answer that it has begun.
-            Err(error) if error.is_for_now() => tokio::time::sleep(BUSY_PAUSE).await,
+            Err(error) if error.is_for_now() => tokio::select! {
+                () = tokio::time::sleep(BUSY_PAUSE) => {}
+                _ = &mut gone => return Err(error.to_string()),
+            },
             judging => break judging,
         }
     };
-    let (verdict, usage) = judging.map_err(|error| error.to_string())?.verdict().await;
+    let judging = judging.map_err(|error| error.to_string())?;
+    let canceller = judging.canceller();
+    let mut verdict = pin!(judging.verdict());
+    let (verdict, usage) = tokio::select! {
+        told = &mut verdict => told,
+        _ = gone => {
+            canceller.cancel();
+            verdict.await
+        }
+    };
     whose.charge(named(&model.entry).0, usage);
     // The model stays in memory until here.
     drop(model);

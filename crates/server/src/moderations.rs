@@ -37,7 +37,7 @@ pub(crate) async fn create(
     let whose = Judged {
         tenant: caller.tenant.clone(),
         is_background: caller.is_background,
-        model: app.lease(&caller, &entry).await?,
+        model: Some(app.lease(&caller, &entry).await?),
         asked: Arc::new(Asked { policy, ..Asked::default() }),
         // It is charged by its texts, below.
         bill: None,

@@ -13,7 +13,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use gptoss_api::ApiError;
 use gptoss_api::generation::request::GenerationRequest;
 use gptoss_api::generation::visibility::Visibility;
-use gptoss_api::wire::moderations::{Moderated, ModeratedPart};
+use gptoss_api::wire::moderations::Moderated;
 use gptoss_guard::{Mode, Release, Report, Stage};
 use gptoss_harmony::{Conversation, Role};
 use gptoss_turn::{Channel, Delta, TurnEnd};
@@ -99,10 +99,10 @@ impl Watch {
         inputs: impl FnOnce() -> Vec<(Stage, String)>,
         shows_reasoning: bool,
     ) -> Option<Watch> {
-        let mode = |stage| guarding.mode(stage, &whose.asked);
-        if Stage::ALL.into_iter().all(|stage| mode(stage) == Mode::Off) {
+        if guarding.is_off(&whose.asked) {
             return None;
         }
+        let mode = |stage| guarding.mode(stage, &whose.asked);
         let inputs: Vec<_> = inputs().into_iter().filter(|(stage, _)| mode(*stage) != Mode::Off).collect();
         Some(Watch {
             waits_for_input: inputs.iter().any(|(stage, _)| mode(*stage) == Mode::Block),
@@ -280,7 +280,7 @@ impl Watch {
     /// The end, with what was found.
     fn ended(&mut self, end: StreamItem) -> StreamItem {
         let StreamItem::End(outcome) = end else { return end };
-        let part = |report: &Report| self.part(report);
+        let part = |report: &Report| self.guarding.told(report, &self.whose.asked);
         let found = Moderated { input: part(&self.reports.0), output: part(&self.reports.1) };
         let moderation = Some(Box::new(found));
         let outcome = ChoiceOutcome { moderation, ..outcome };
@@ -288,21 +288,6 @@ impl Watch {
             false => outcome,
             true => ChoiceOutcome { end: TurnEnd::Filtered, messages: Vec::new(), stop: None, ..outcome },
         })
-    }
-
-    fn part(&self, report: &Report) -> ModeratedPart {
-        if !report.errors.is_empty() && !report.is_flagged() {
-            let message = format!("{}; {}", report.errors.join("; "), self.guarding.failure());
-            return ModeratedPart::Error { code: "moderation_failed".to_owned(), message };
-        }
-        let text = || vec!["text".to_owned()];
-        ModeratedPart::Result {
-            model: self.whose.asked.model.clone(),
-            flagged: report.is_flagged(),
-            categories: report.flags.clone(),
-            category_scores: report.scores.clone(),
-            category_applied_input_types: report.flags.keys().map(|name| (name.clone(), text())).collect(),
-        }
     }
 }
 
