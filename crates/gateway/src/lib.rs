@@ -9,6 +9,7 @@
 //! It does not know clients, their keys or the engine: labels, the engine's state and the key that signs
 //! thinking are given to it.
 
+mod answered;
 mod decide;
 mod detect;
 mod dialect;
@@ -19,6 +20,7 @@ mod gateway;
 mod health;
 mod label;
 pub mod limits;
+mod moderated;
 mod observer;
 mod outgoing;
 mod piece;
@@ -39,19 +41,21 @@ mod upstream;
 mod usage;
 mod writer;
 
+pub use answered::answer_texts;
 pub use decide::{Decision, Leg, LocalState, States, UpstreamState, Verdict, decide, title};
 pub use detect::FindsPersonalData;
 pub use dialect::Dialect;
 pub use facts::Facts;
 pub use gateway::{Admit, Gateway, Incoming, LABEL_HEADER, Outcome, Route, Stay};
 pub use label::{LABELS, Label};
+pub use moderated::{Tail, moderated, tells};
 pub use plan::{LOCAL, Plan, ReadFile, Sources};
 pub use problem::Problem;
 pub use raw_object::RawObject;
 pub use relay::{Ended, OnEnd};
 pub use reply::{Reply, ReplyBody};
 pub use rule::{Place, Rule, Strategy, Target};
-pub use said::{answer_texts, asked_texts};
+pub use said::{AskedTexts, asked_texts};
 pub use secret::Secret;
 pub use tally::{Figures, TIME_BUCKETS, TryEnd};
 pub use turn_reader::{TurnPart, TurnReader};

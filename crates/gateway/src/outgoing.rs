@@ -80,7 +80,9 @@ pub fn outgoing(upstream: &Upstream, asked: Asked<'_>, model: &str) -> Result<Ou
     let options = body.read("stream_options")?;
     let wants_usage = options.as_ref().is_some_and(|options| options["include_usage"] == true);
     if body.read("moderation")?.is_some_and(|value| !value.is_null()) {
-        let why = "what goes to an upstream is not judged by this server's policies";
+        // The room that judges has taken it out.
+        let why = "of what goes to an upstream only Chat Completions and Responses are judged where they ask \
+            for it, on a server with --guard";
         return Err(ApiError::unsupported("moderation", why));
     }
     let mut plain = body.clone();

@@ -46,7 +46,7 @@ impl RawObject {
     }
 
     /// Puts a member in the place of the one of its name, or behind all others.
-    pub fn set(&mut self, name: &str, value: &Value) {
+    pub fn set(&mut self, name: &str, value: &impl Serialize) {
         // A value of plain data is JSON.
         let Ok(raw) = serde_json::value::to_raw_value(value) else { return };
         match self.members.iter_mut().find(|(other, _)| other == name) {

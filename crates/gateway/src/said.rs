@@ -1,57 +1,101 @@
-//! What is said in a request and in an answer of any of the APIs, for whoever judges it.
+//! What is said in a request of any of the APIs, for whoever judges it.
 
 use gptoss_api::ApiError;
 use serde_json::Value;
 
 use crate::dialect::Dialect;
 use crate::raw_object::RawObject;
-use crate::sse::Splitter;
 
-/// What users said, and (true) what tools gave back, in order.
+/// What a request says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AskedTexts {
+    /// What users said, and (true) what tools gave back, in order.
+    pub texts: Vec<(bool, String)>,
+    /// Whether a part of the prompt is given as tokens or as what a model makes of them, which nobody reads.
+    pub has_tokens: bool,
+}
+
+/// What a request says; what the operator or the application says (system, developer, instructions), and
+/// what the assistant said before, is not among it.
 ///
 /// Errors: a body that cannot be read.
-pub fn asked_texts(dialect: Dialect, body: &RawObject) -> Result<Vec<(bool, String)>, ApiError> {
-    let field = match dialect {
-        Dialect::Chat | Dialect::Messages => "messages",
-        Dialect::Responses => "input",
-        Dialect::Completions => "prompt",
+pub fn asked_texts(dialect: Dialect, body: &RawObject) -> Result<AskedTexts, ApiError> {
+    let mut asked = AskedTexts::default();
+    let fields: &[&str] = match dialect {
+        Dialect::Chat | Dialect::Messages => &["messages"],
+        // The variables of a prompt that the upstream has stored are the user's.
+        Dialect::Responses => &["prompt", "input"],
+        Dialect::Completions => &["prompt", "suffix"],
     };
-    let mut texts = Vec::new();
-    match body.read(field)? {
-        Some(Value::String(text)) => texts.push((false, text)),
-        Some(Value::Array(list)) => list.iter().for_each(|item| said(item, &mut texts)),
-        _ => {}
+    for field in fields {
+        let Some(value) = body.read(field)? else { continue };
+        match (dialect, *field, value) {
+            (Dialect::Completions, _, value) => text_or_tokens(&value, &mut asked),
+            (Dialect::Responses, "prompt", value) => {
+                for value in value["variables"].as_object().into_iter().flatten().map(|(_, value)| value) {
+                    asked.texts.push((false, gathered(value)));
+                }
+            }
+            (_, _, Value::Array(list)) => list.iter().for_each(|item| said(item, &mut asked.texts)),
+            (_, _, value) => asked.texts.push((false, gathered(&value))),
+        }
     }
-    texts.retain(|(_, text)| !text.is_empty());
-    Ok(texts)
+    if dialect == Dialect::Completions {
+        asked.has_tokens |= body.read("prompt_embeds")?.is_some_and(|value| !value.is_null());
+    }
+    asked.texts.retain(|(_, text)| !text.is_empty());
+    Ok(asked)
+}
+
+/// A prompt of Completions, or several.
+fn text_or_tokens(value: &Value, asked: &mut AskedTexts) {
+    match value {
+        Value::Array(list) => list.iter().for_each(|value| text_or_tokens(value, asked)),
+        Value::Number(_) => asked.has_tokens = true,
+        value => asked.texts.push((false, gathered(value))),
+    }
 }
 
 /// What one message or item says.
 fn said(item: &Value, texts: &mut Vec<(bool, String)>) {
-    if let Some(text) = item.as_str() {
-        return texts.push((false, text.to_owned()));
+    let Some(role) = item["role"].as_str() else { return item_said(item, texts) };
+    match role {
+        "system" | "developer" | "assistant" => {}
+        "tool" | "function" => texts.push((true, gathered(&item["content"]))),
+        _ => {
+            let (mut words, mut results) = (String::new(), String::new());
+            for part in item["content"].as_array().into_iter().flatten() {
+                let is_result = part["type"].as_str().is_some_and(|kind| kind.ends_with("tool_result"));
+                gather(part, if is_result { &mut results } else { &mut words });
+            }
+            if !item["content"].is_array() {
+                gather(&item["content"], &mut words);
+            }
+            texts.extend([(true, results), (false, words)]);
+        }
     }
-    let role = item["role"].as_str();
-    let is_result = matches!(role, Some("tool" | "function"))
-        || item["type"].as_str().is_some_and(|kind| kind.ends_with("_output") || kind == "mcp_call");
-    if is_result {
-        let mut all = String::new();
-        gather(if item["output"].is_null() { &item["content"] } else { &item["output"] }, &mut all);
-        return texts.push((true, all));
-    }
-    if role != Some("user") {
-        return;
-    }
-    let Some(parts) = item["content"].as_array() else {
-        let mut all = String::new();
-        gather(&item["content"], &mut all);
-        return texts.push((false, all));
+}
+
+/// What something without a role says: a text, an item of Responses.
+fn item_said(item: &Value, texts: &mut Vec<(bool, String)>) {
+    let kind = item["type"].as_str().unwrap_or_default();
+    let fields: &[&str] = match kind {
+        "reasoning" => return,
+        "mcp_approval_response" => return texts.push((false, gathered(&item["reason"]))),
+        kind if kind.ends_with("_output") => &["output", "outputs", "content", "results", "tools"],
+        // The model asked; what came back stands beside it where the upstream ran it.
+        kind if kind.ends_with("_call") => &["output", "outputs", "results", "error"],
+        _ => return texts.push((false, gathered(item))),
     };
-    let (mut words, mut results) = (String::new(), String::new());
-    for part in parts {
-        gather(part, if part["type"] == "tool_result" { &mut results } else { &mut words });
-    }
-    texts.extend([(true, results), (false, words)]);
+    let mut results = String::new();
+    fields.iter().for_each(|field| gather(&item[*field], &mut results));
+    texts.push((true, results));
+}
+
+fn gathered(content: &Value) -> String {
+    let mut all = String::new();
+    gather(content, &mut all);
+    all
 }
 
 /// Every text of a content, whatever its parts.
@@ -65,143 +109,84 @@ fn gather(content: &Value, all: &mut String) {
         }
         Value::Array(list) => list.iter().for_each(|part| gather(part, all)),
         Value::Object(part) => {
-            for name in ["text", "content", "stdout", "stderr", "logs", "output"] {
+            for name in PARTS {
                 part.get(name).into_iter().for_each(|value| gather(value, all));
+            }
+            // A document of Messages; others have bytes there.
+            if part.get("type").is_some_and(|kind| kind == "text") {
+                part.get("data").into_iter().for_each(|value| gather(value, all));
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
-/// What an answer says to its client, and (true) what it says of its reasoning.
-///
-/// Errors: a stream that cannot be read.
-pub fn answer_texts(
-    dialect: Dialect,
-    bytes: &[u8],
-    is_stream: bool,
-) -> Result<Vec<(bool, String)>, &'static str> {
-    let (mut words, mut thought) = (String::new(), String::new());
-    if is_stream {
-        let mut splitter = Splitter::default();
-        splitter.push(bytes);
-        // What is left at the end is read too.
-        splitter.push(b"\n\n");
-        while let Some(event) = splitter.next()? {
-            let value = event.data.and_then(|data| serde_json::from_str::<Value>(&data).ok());
-            value.iter().for_each(|value| told(dialect, value, &mut words, &mut thought));
-        }
-    } else if let Ok(value) = serde_json::from_slice::<Value>(bytes) {
-        told(dialect, &value, &mut words, &mut thought);
-    }
-    Ok([(true, thought), (false, words)].into_iter().filter(|(_, text)| !text.is_empty()).collect())
-}
-
-/// What an event, or a whole answer, says.
-fn told(dialect: Dialect, value: &Value, words: &mut String, thought: &mut String) {
-    let list = |field: &str| value[field].as_array().into_iter().flatten();
-    match dialect {
-        Dialect::Chat | Dialect::Completions => {
-            for choice in list("choices") {
-                add(words, &choice["text"]);
-                let said = if choice["delta"].is_object() { &choice["delta"] } else { &choice["message"] };
-                let reasoning = &said["reasoning_content"];
-                add(thought, if reasoning.is_null() { &said["reasoning"] } else { reasoning });
-                ["content", "refusal"].iter().for_each(|field| add(words, &said[field]));
-                for call in said["tool_calls"].as_array().into_iter().flatten() {
-                    add(words, &call["function"]["arguments"]);
-                }
-            }
-        }
-        Dialect::Responses => {
-            let kind = value["type"].as_str().unwrap_or_default();
-            if kind.starts_with("response.reasoning") && kind.ends_with(".delta") {
-                add(thought, &value["delta"]);
-            } else if kind.ends_with(".delta") {
-                add(words, &value["delta"]);
-            }
-            for item in list("output") {
-                let into = if item["type"] == "reasoning" { &mut *thought } else { &mut *words };
-                ["arguments", "input", "code"].iter().for_each(|field| add(into, &item[field]));
-                for part in ["content", "summary"] {
-                    for part in item[part].as_array().into_iter().flatten() {
-                        ["text", "refusal"].iter().for_each(|field| add(into, &part[field]));
-                    }
-                }
-            }
-        }
-        Dialect::Messages => {
-            let blocks = [&value["content_block"], &value["delta"]];
-            for block in list("content").chain(blocks) {
-                add(thought, &block["thinking"]);
-                ["text", "partial_json"].iter().for_each(|field| add(words, &block[field]));
-                if block["input"].as_object().is_some_and(|input| !input.is_empty()) {
-                    words.push_str(&block["input"].to_string());
-                }
-            }
-        }
-    }
-}
-
-fn add(all: &mut String, text: &Value) {
-    all.push_str(text.as_str().unwrap_or_default());
-}
+/// Names of what the parts of a content say.
+const PARTS: [&str; 12] = [
+    "title",
+    "context",
+    "text",
+    "refusal",
+    "transcript",
+    "content",
+    "source",
+    "stdout",
+    "stderr",
+    "logs",
+    "output",
+    "description",
+];
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
-    #[test]
-    fn what_is_asked_is_found_in_every_api() {
-        let check = |dialect, body: Value, expect: &[(bool, &str)]| {
-            let body = RawObject::parse(body.to_string().as_bytes()).unwrap();
-            let texts = asked_texts(dialect, &body).unwrap();
-            let texts: Vec<(bool, &str)> = texts.iter().map(|(tool, text)| (*tool, text.as_str())).collect();
-            assert_eq!(texts, expect);
-        };
-        let chat = json!({"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": [{"type": "text", "text": "a"}]},
-            {"role": "assistant", "content": "x"}, {"role": "tool", "content": "r"}]});
-        check(Dialect::Chat, chat, &[(false, "a"), (true, "r")]);
-        let responses = json!({"input": [{"role": "user", "content": "a"}, {"type": "function_call", "arguments": "x"},
-            {"type": "function_call_output", "output": [{"type": "input_text", "text": "r"}]}]});
-        check(Dialect::Responses, responses, &[(false, "a"), (true, "r")]);
-        let messages = json!({"messages": [{"role": "user", "content": [
-            {"type": "tool_result", "content": [{"type": "text", "text": "r"}]}, {"type": "text", "text": "a"}]}]});
-        check(Dialect::Messages, messages, &[(true, "r"), (false, "a")]);
-        check(Dialect::Completions, json!({"prompt": ["a", "b"]}), &[(false, "a"), (false, "b")]);
-        check(Dialect::Responses, json!({"input": "a"}), &[(false, "a")]);
+    fn check(dialect: Dialect, body: Value, expect: &[(bool, &str)]) {
+        let read = RawObject::parse(body.to_string().as_bytes()).unwrap();
+        let asked = asked_texts(dialect, &read).unwrap();
+        let texts: Vec<(bool, &str)> =
+            asked.texts.iter().map(|(tool, text)| (*tool, text.as_str())).collect();
+        assert_eq!(texts, expect, "{body}");
     }
 
     #[test]
-    fn what_is_answered_is_found_in_every_api() {
-        let whole = |dialect, body: Value| answer_texts(dialect, body.to_string().as_bytes(), false).unwrap();
-        let both = [(true, "t".to_owned()), (false, "w".to_owned())];
-        let chat = json!({"choices": [{"message": {"reasoning": "t", "content": "w"}}]});
-        assert_eq!(whole(Dialect::Chat, chat), both);
-        let responses = json!({"output": [{"type": "reasoning", "content": [{"text": "t"}]},
-            {"type": "message", "content": [{"type": "output_text", "text": "w"}]}]});
-        assert_eq!(whole(Dialect::Responses, responses), both);
-        let messages =
-            json!({"content": [{"type": "thinking", "thinking": "t"}, {"type": "text", "text": "w"}]});
-        assert_eq!(whole(Dialect::Messages, messages), both);
-        let text = whole(Dialect::Completions, json!({"choices": [{"text": "w"}]}));
-        assert_eq!(text, both[1..]);
-        let stream = |dialect, events: &[Value]| {
-            let text: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
-            answer_texts(dialect, text.as_bytes(), true).unwrap()
-        };
-        let cut = json!({"choices": [{"delta": {"content": "ca"}}]});
-        let end = json!({"choices": [{"delta": {"content": "nary"}}]});
-        assert_eq!(stream(Dialect::Chat, &[cut, end]), [(false, "canary".to_owned())]);
-        let part = json!({"type": "response.output_text.delta", "delta": "w"});
-        assert_eq!(stream(Dialect::Responses, &[part]), both[1..]);
+    fn what_is_asked_is_found_in_every_api() {
+        let chat = json!({"messages": [{"role": "system", "content": "s"}, {"role": "developer", "content": "d"},
+            {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+            {"role": "assistant", "content": "x"}, {"role": "tool", "content": "r"}, {"role": "function", "content": "f"},
+            {"role": "critic", "content": "c"}, {"content": "n"}]});
+        let expect = [(false, "a\nb"), (true, "r"), (true, "f"), (false, "c"), (false, "n")];
+        check(Dialect::Chat, chat, &expect);
+        let responses = json!({"instructions": "s", "prompt": {"id": "p", "variables": {"v": "v"}},
+            "input": [{"role": "user", "content": "a"}, {"type": "function_call", "name": "f", "arguments": "x"},
+            {"type": "function_call_output", "output": [{"type": "input_text", "text": "r"}]},
+            {"type": "reasoning", "summary": [{"text": "t"}], "content": [{"text": "t"}]},
+            {"type": "code_interpreter_call", "code": "x", "outputs": [{"type": "logs", "logs": "l"}]},
+            {"type": "input_text", "text": "i"}]});
+        let expect = [(false, "v"), (false, "a"), (true, "r"), (true, "l"), (false, "i")];
+        check(Dialect::Responses, responses, &expect);
+        check(Dialect::Responses, json!({"input": "a"}), &[(false, "a")]);
+        let messages = json!({"system": "s", "messages": [{"role": "user", "content": [
+            {"type": "tool_result", "content": [{"type": "text", "text": "r"}]}, {"type": "text", "text": "a"},
+            {"type": "document", "title": "d", "source": {"type": "text", "data": "e"}},
+            {"type": "image", "source": {"type": "base64", "data": "iVBOR"}}]}]});
+        check(Dialect::Messages, messages, &[(true, "r"), (false, "a\nd\ne")]);
     }
+
     #[test]
-    fn the_end_of_a_stream_is_read_and_what_cannot_be_read_is_told() {
-        let open = br#"data: {"choices":[{"delta":{"content":"canary"}}]}"#;
-        assert_eq!(answer_texts(Dialect::Chat, open, true), Ok(vec![(false, "canary".to_owned())]));
-        let broken = [&b"data: \xff\n\n"[..], open].concat();
-        assert!(answer_texts(Dialect::Chat, &broken, true).is_err());
+    fn what_is_asked_of_completions_is_text_or_tokens() {
+        let tokens = |body: Value| {
+            let body = RawObject::parse(body.to_string().as_bytes()).unwrap();
+            asked_texts(Dialect::Completions, &body).unwrap().has_tokens
+        };
+        check(Dialect::Completions, json!({"prompt": ["a", "b"]}), &[(false, "a"), (false, "b")]);
+        check(Dialect::Completions, json!({"prompt": "a", "suffix": "z"}), &[(false, "a"), (false, "z")]);
+        check(Dialect::Completions, json!({"prompt": ["a", [1, 2]]}), &[(false, "a")]);
+        for prompt in [json!([1, 2]), json!([[1], [2]]), json!(["a", [1]]), json!(7)] {
+            assert!(tokens(json!({"prompt": prompt})), "{prompt}");
+        }
+        assert!(tokens(json!({"prompt": "a", "prompt_embeds": "AAAA"})));
+        assert!(!tokens(json!({"prompt": ["1", "2"], "suffix": "3"})));
     }
 }

@@ -220,7 +220,7 @@ impl Writer {
 
 /// An answer to `body` that was filtered before a word of it was told.
 ///
-/// Errors: as `Writer::new`.
+/// Errors: a body that cannot be read.
 pub fn filtered(dialect: Dialect, body: &RawObject, told: Told) -> Result<Reply, ApiError> {
     let is_stream = body.read("stream")? == Some(Value::Bool(true));
     let (model, id) = (told.model.clone(), (told.new_id)("cmpl").replacen('_', "-", 1));
@@ -235,7 +235,16 @@ pub fn filtered(dialect: Dialect, body: &RawObject, told: Told) -> Result<Reply,
             false => whole.to_string().into_bytes(),
         }
     } else {
-        let mut writer = Writer::new(dialect, body, told, (is_stream, false))?;
+        let form = (is_stream, false);
+        let mut writer = match Writer::new(dialect, body, told.clone(), form) {
+            Ok(writer) => writer,
+            // Tools of the upstream's own, of which it called none.
+            Err(_) => {
+                let mut plain = body.clone();
+                plain.remove("tools");
+                Writer::new(dialect, &plain, told, form)?
+            }
+        };
         let first = writer.begin();
         let last = writer.finish(TurnEnd::Filtered, TokenUsage::default(), None);
         if is_stream { [first, last].concat() } else { writer.whole(TokenUsage::default()) }

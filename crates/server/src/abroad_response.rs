@@ -64,10 +64,7 @@ pub(crate) async fn answer(
         return Ok(Looped::No(Box::new(sent)));
     };
     let request = gptoss_api::body::parse(&sent.body.bytes())?;
-    let judge = match &app.guard {
-        Some(_) => Some(relay_guard::judge(app, caller).await?),
-        None => None,
-    };
+    let judge = relay_guard::judge(app, caller, &sent.body).await?;
     let Sent { model, body, headers, ruled, told, .. } = sent;
     let local = Box::new(local);
     let asked = Asked { body, headers, foreign, ruled, local, told, upstream };

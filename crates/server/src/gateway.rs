@@ -117,12 +117,12 @@ async fn relayed(
     caller: &Caller,
     sent: Sent,
 ) -> Result<(Passed, Route), ApiError> {
-    let Sent { dialect, model, body, headers, ruled, told } = sent;
+    let Sent { dialect, model, mut body, headers, ruled, told } = sent;
     let spent = Spent::default();
     let of_end = spent.clone();
     let (bill, prompt_bytes) = (ruled.bill(), body.prompt_bytes());
     let local = local_models::states(app, &caller.tenant);
-    let guard = RelayGuard::of(app, caller, (dialect, &body)).await?;
+    let guard = RelayGuard::of(app, caller, (dialect, &mut body))?;
     let asked = guard.as_ref().map(|_| (body.clone(), Told { model: model.to_string(), ..told.clone() }));
     let incoming = Incoming {
         dialect,
@@ -130,14 +130,12 @@ async fn relayed(
         headers: &headers,
         label: ruled.label,
         admit: &|upstream| {
-            let judged = guard.as_ref().map(RelayGuard::admit);
+            // Judges are charged too, so they work for nobody who is over a budget.
             let admitted = ruled.admit(upstream, prompt_bytes);
-            Box::pin(async move {
-                if let Some(judged) = judged {
-                    judged.await?;
-                }
-                admitted.await
-            })
+            match &guard {
+                Some(guard) => guard.admit(admitted),
+                None => admitted,
+            }
         },
         local: &local,
         told,
@@ -153,19 +151,22 @@ async fn relayed(
     Ok(match gateway.answer(incoming).await? {
         Outcome::Answered(reply, route) => {
             let reply = match (&guard, asked) {
-                (Some(guard), Some((body, told))) => match guard.answer(reply).await {
-                    Some(reply) => reply,
-                    None => filtered(dialect, &body, told)?,
-                },
+                (Some(guard), Some((body, told))) => {
+                    guard.answer(reply, filtered(dialect, &body, told)?).await
+                }
                 _ => reply,
             };
             (Passed::Answered(spent.of(response(app, reply))), route)
         }
-        Outcome::Refused(error, route) if guard.as_ref().is_some_and(RelayGuard::is_refused) => {
-            let Some((body, told)) = asked else { return Err(error) };
-            (Passed::Answered(response(app, filtered(dialect, &body, told)?)), route)
+        Outcome::Refused(error, route) => {
+            let refused = match (guard.filter(RelayGuard::is_refused), asked) {
+                (Some(guard), Some((body, told))) => {
+                    response(app, guard.refusal(filtered(dialect, &body, told)?).await)
+                }
+                _ => Rejection(error).into_response(),
+            };
+            (Passed::Answered(refused), route)
         }
-        Outcome::Refused(error, route) => (Passed::Answered(Rejection(error).into_response()), route),
         Outcome::Here(model, route) => (Passed::Here(model), route),
         Outcome::NotOurs(label) => (Passed::NotOurs, Route { label, ..Route::default() }),
     })

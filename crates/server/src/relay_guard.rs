@@ -1,27 +1,34 @@
 //! The guard beside what an upstream answers by itself.
 //!
-//! What users and tools say is judged before it leaves, and what the upstream says before it reaches the
-//! client: where a policy blocks, the whole answer is held until it was judged, a stream too. What is refused
-//! ends as an answer that was filtered, in the client's API. Turns with tools of this server are held by
-//! their own watch (`watch`), as those of our own models are.
+//! What users and tools say is judged before it leaves, once the rules let it and its budget has room.
+//! Where a policy blocks what the upstream says, the whole answer is held until it was judged, a stream too,
+//! whose client hears meanwhile that it is alive; what is refused ends as an answer that was filtered, in the
+//! client's API. What is scored alone is judged when the answer has come, and only the end of a stream waits
+//! for it. What was found is told where answers of models here tell it. Turns with tools of this server are
+//! held by their own watch (`watch`), as those of our own models are.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use gptoss_api::ApiError;
-use gptoss_gateway::{Dialect, RawObject, Reply, ReplyBody, answer_texts, asked_texts};
-use gptoss_guard::{Mode, Release, Stage};
+use gptoss_api::wire::moderations::{ChatModerated, Moderated, ModerationSettings};
+use gptoss_gateway::{
+    AskedTexts, Dialect, RawObject, Reply, ReplyBody, Tail, answer_texts, asked_texts, moderated, tells,
+};
+use gptoss_guard::{Mode, Release, Report, Stage};
+use serde_json::{Value, json};
 
-use crate::guarding::{Guarding, Judged};
+use crate::guarding::{Asked, Guarding, Judged, Outcome};
 use crate::keys::Caller;
-use crate::model_host::Asker;
+use crate::model_host::{Asker, Lease};
 use crate::roster::Keep;
 use crate::state::App;
 
-/// Most of an answer that is held. Units: bytes.
+/// Most of an answer that is held, or kept to be judged. Units: bytes.
 const HELD_BYTES_MAX: usize = 32 << 20;
+const TOO_LONG: &str = "it is longer than what is held until it was judged";
 
 /// Who judges what goes to an upstream and comes from there.
 #[derive(Clone)]
@@ -30,93 +37,143 @@ pub(crate) struct RelayGuard {
     guarding: Arc<Guarding>,
     whose: Judged,
     dialect: Dialect,
-    /// What was said to the model, by stage.
-    asked: Arc<Vec<(Stage, String)>>,
-    /// Why it was refused, when it was.
-    refused: Arc<Mutex<Option<String>>>,
+    /// What was said to the model.
+    asked: Arc<AskedTexts>,
+    found: Arc<Mutex<Found>>,
+}
+
+/// What was found so far.
+#[derive(Default)]
+struct Found {
+    /// In what was said to the model, and in what it said.
+    reports: (Report, Report),
+    /// Whether what was asked may leave.
+    is_admitted: bool,
+    is_refused: bool,
 }
 
 impl RelayGuard {
-    /// For a request; None where nothing is judged.
+    /// For a request, whose `moderation` it takes out of the body; None where nothing is judged.
     ///
-    /// Errors: the model that judges cannot be had; the request cannot be read.
-    pub(crate) async fn of(
+    /// Errors: a policy that is not known; the request cannot be read.
+    pub(crate) fn of(
         app: &Arc<App>,
         caller: &Caller,
-        (dialect, body): (Dialect, &RawObject),
+        (dialect, body): (Dialect, &mut RawObject),
     ) -> Result<Option<RelayGuard>, ApiError> {
         let Some(guarding) = &app.guard else { return Ok(None) };
-        let judge = judge(app, caller).await?;
-        let whose = Judged::unasked(&judge, &caller.tenant);
-        if Stage::ALL.into_iter().all(|stage| guarding.mode(stage, &whose.asked) == Mode::Off) {
+        let settings = settings(dialect, body)?;
+        let whose = Judged {
+            tenant: caller.tenant.clone(),
+            is_background: caller.is_background,
+            model: None,
+            asked: Arc::new(guarding.asked(settings.as_ref())?),
+            bill: caller.bill.clone(),
+        };
+        if guarding.is_off(&whose.asked) {
             return Ok(None);
         }
-        let texts = asked_texts(dialect, body)?.into_iter();
-        let asked = texts.map(|(is_tool, text)| (if is_tool { Stage::Tools } else { Stage::Input }, text));
         Ok(Some(RelayGuard {
             app: Arc::clone(app),
             guarding: Arc::clone(guarding),
             whose,
             dialect,
-            asked: Arc::new(asked.collect()),
-            refused: Arc::default(),
+            asked: Arc::new(asked_texts(dialect, body)?),
+            found: Arc::default(),
         }))
     }
 
-    /// Judges what was asked, before it leaves.
+    /// Judges what was asked, before it leaves and after `admitted`; once, to however many it goes.
     ///
-    /// Errors: it is refused; [`RelayGuard::is_refused`] then.
-    pub(crate) fn admit(&self) -> BoxFuture<'static, Result<(), ApiError>> {
+    /// Errors: those of `admitted`; it is refused, [`RelayGuard::is_refused`] then; nobody can judge tokens.
+    pub(crate) fn admit(
+        &self,
+        admitted: BoxFuture<'static, Result<(), ApiError>>,
+    ) -> BoxFuture<'static, Result<(), ApiError>> {
         let guard = self.clone();
         Box::pin(async move {
-            for (stage, text) in guard.asked.iter() {
-                if let Some(why) = guard.look(*stage, text).await {
-                    guard.refuse("what was asked", &why);
-                    return Err(ApiError::Ruled { reason: why });
-                }
+            admitted.await?;
+            if guard.found().is_admitted {
+                return Ok(());
             }
+            if guard.asked.has_tokens && guard.mode(Stage::Input) == Mode::Block {
+                let why = "tokens cannot be judged by this server's policies, which block; give the text";
+                return Err(ApiError::invalid("prompt", why));
+            }
+            if let Some(why) = guard.look_at_asked(Mode::Block).await {
+                guard.refuse("what was asked", &why);
+                return Err(ApiError::Ruled { reason: why });
+            }
+            guard.found().is_admitted = true;
             Ok(())
         })
     }
 
     /// Whether something was refused.
     pub(crate) fn is_refused(&self) -> bool {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.found().is_refused
     }
 
-    fn refuse(&self, what: &str, why: &str) {
-        self.app.log.notice(&format!("{what} is held back: {why}"));
-        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.to_owned());
+    /// The answer as its client gets it, which is `refused` where it may not be had.
+    pub(crate) fn answer(&self, reply: Reply, refused: Reply) -> BoxFuture<'static, Reply> {
+        let guard = self.clone();
+        Box::pin(async move {
+            if reply.status != 200 {
+                return reply;
+            }
+            let blocks = [Stage::Reasoning, Stage::Output].map(|stage| guard.mode(stage) == Mode::Block);
+            let body = match (reply.body, blocks.contains(&true)) {
+                (ReplyBody::Whole(bytes), _) => {
+                    let bytes = match guard.judge(&bytes, false).await {
+                        true => bytes,
+                        false => held(refused.body).await.0,
+                    };
+                    ReplyBody::Whole(guard.tell(&bytes, false).await)
+                }
+                (body @ ReplyBody::Stream(_), true) => {
+                    let judged = async move {
+                        let (bytes, is_whole) = held(body).await;
+                        let passes = match is_whole {
+                            true => guard.judge(&bytes, true).await,
+                            // What cannot be judged is not let through.
+                            false => {
+                                guard.refuse("the answer", TOO_LONG);
+                                false
+                            }
+                        };
+                        let bytes = if passes { bytes } else { held(refused.body).await.0 };
+                        guard.tell(&bytes, true).await
+                    };
+                    ReplyBody::Stream(stream::once(judged).boxed())
+                }
+                (ReplyBody::Stream(stream), false) => ReplyBody::Stream(scored(guard, stream)),
+            };
+            Reply { status: 200, body }
+        })
     }
 
-    /// Why a text is refused.
-    async fn look(&self, stage: Stage, text: &str) -> Option<String> {
-        if self.guarding.mode(stage, &self.whose.asked) == Mode::Off {
-            return None;
-        }
-        self.guarding.look(&self.app.models, stage, text, &self.whose).await.blocked
-    }
-
-    /// The answer, if it may be had; None where it is refused.
-    pub(crate) async fn answer(&self, reply: Reply) -> Option<Reply> {
-        let blocks = |stage| self.guarding.mode(stage, &self.whose.asked) == Mode::Block;
-        if reply.status != 200 || !(blocks(Stage::Output) || blocks(Stage::Reasoning)) {
-            return Some(reply);
-        }
-        let (bytes, is_stream) = match reply.body {
-            ReplyBody::Whole(bytes) => (bytes, false),
-            ReplyBody::Stream(stream) => (held(stream).await, true),
+    /// What was asked and refused, with what was found in it.
+    pub(crate) async fn refusal(&self, refused: Reply) -> Reply {
+        let is_stream = matches!(refused.body, ReplyBody::Stream(_));
+        let bytes = self.tell(&held(refused.body).await.0, is_stream).await;
+        let body = match is_stream {
+            true => ReplyBody::Stream(stream::iter([bytes]).boxed()),
+            false => ReplyBody::Whole(bytes),
         };
-        // What cannot be judged is not let through.
-        let texts = match bytes.len() > HELD_BYTES_MAX && is_stream {
-            true => Err("it is longer than what is held until it was judged"),
-            false => answer_texts(self.dialect, &bytes, is_stream),
-        };
-        let texts = match texts {
+        Reply { status: refused.status, body }
+    }
+
+    /// Judges an answer; whether it may be had.
+    async fn judge(&self, bytes: &[u8], is_stream: bool) -> bool {
+        let texts = match answer_texts(self.dialect, bytes, is_stream) {
             Ok(texts) => texts,
             Err(why) => {
-                self.refuse("the answer", why);
-                return None;
+                let blocks = [Stage::Reasoning, Stage::Output].map(|stage| self.mode(stage) == Mode::Block);
+                self.found().reports.1.errors.push(why.to_owned());
+                if blocks.contains(&true) {
+                    self.refuse("the answer", why);
+                }
+                return !self.is_refused();
             }
         };
         for (is_reasoning, text) in texts {
@@ -125,40 +182,153 @@ impl RelayGuard {
             release.push(stage, &text, ());
             release.end();
             while let Some(window) = release.window() {
-                if let Some(why) = self.look(stage, &window.text).await {
+                let Outcome { report, blocked } = self.look(stage, &window.text).await;
+                self.found().reports.1.add(report);
+                if let Some(why) = blocked {
                     self.refuse("the answer", &why);
-                    return None;
+                    return false;
                 }
                 release.judged(true);
             }
         }
-        let body = match is_stream {
-            true => ReplyBody::Stream(stream::iter([bytes]).boxed()),
-            false => ReplyBody::Whole(bytes),
+        true
+    }
+
+    /// An answer with what was found, where its API has a place for that.
+    async fn tell(&self, bytes: &[u8], is_stream: bool) -> Bytes {
+        if !self.is_refused() {
+            self.look_at_asked(Mode::Score).await;
+        }
+        let (input, output) = {
+            let found = self.found();
+            let told = |report: &Report| self.guarding.told(report, &self.whose.asked);
+            let findings = found.reports.0.findings.iter().chain(&found.reports.1.findings);
+            let policies: Vec<&str> = findings.map(|finding| finding.name.as_str()).collect();
+            if !policies.is_empty() && !found.is_refused && !tells(self.dialect) {
+                let policies = policies.join(", ");
+                self.app.log.notice(&format!(
+                    "what an upstream was asked or answered violates {policies}, and passes"
+                ));
+            }
+            (told(&found.reports.0), told(&found.reports.1))
         };
-        Some(Reply { status: reply.status, body })
+        moderated(self.dialect, bytes, is_stream, &told(self.dialect, Moderated { input, output }))
+    }
+
+    /// Looks at what was asked where the mode is that; why it is refused.
+    async fn look_at_asked(&self, mode: Mode) -> Option<String> {
+        for (is_tool, text) in &self.asked.texts {
+            let stage = if *is_tool { Stage::Tools } else { Stage::Input };
+            if self.mode(stage) != mode {
+                continue;
+            }
+            let Outcome { report, blocked } = self.look(stage, text).await;
+            self.found().reports.0.add(report);
+            if blocked.is_some() {
+                return blocked;
+            }
+        }
+        if mode == Mode::Score && self.asked.has_tokens && self.mode(Stage::Input) == mode {
+            self.found().reports.0.errors.push("tokens cannot be judged".to_owned());
+        }
+        None
+    }
+
+    async fn look(&self, stage: Stage, text: &str) -> Outcome {
+        self.guarding.look(&self.app.models, stage, text, &self.whose).await
+    }
+
+    fn mode(&self, stage: Stage) -> Mode {
+        self.guarding.mode(stage, &self.whose.asked)
+    }
+
+    fn refuse(&self, what: &str, why: &str) {
+        self.app.log.notice(&format!("{what} is held back: {why}"));
+        self.found().is_refused = true;
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The model that judges where no other is named: the first of this server.
+/// What a request wants judged, taken out of its body, since no upstream has policies of ours.
+///
+/// Errors: it is none.
+fn settings(dialect: Dialect, body: &mut RawObject) -> Result<Option<ModerationSettings>, ApiError> {
+    if !tells(dialect) {
+        return Ok(None);
+    }
+    let Some(raw) = body.remove("moderation") else { return Ok(None) };
+    serde_json::from_str(raw.get()).map_err(|error| ApiError::invalid("moderation", error.to_string()))
+}
+
+/// What was found, in the API's form.
+fn told(dialect: Dialect, found: Moderated) -> Value {
+    match dialect {
+        Dialect::Chat => json!(ChatModerated::from(found)),
+        _ => json!(found),
+    }
+}
+
+/// A stream of which nothing is held but its end, until that tells what was found.
+fn scored(guard: RelayGuard, stream: BoxStream<'static, Bytes>) -> BoxStream<'static, Bytes> {
+    let tail = Tail::new(guard.dialect);
+    let begun = (guard, stream, Vec::new(), Some(tail));
+    type State = (RelayGuard, BoxStream<'static, Bytes>, Vec<u8>, Option<Tail>);
+    let more = |(guard, mut stream, mut kept, tail): State| async move {
+        let mut tail = tail?;
+        while let Some(bytes) = stream.next().await {
+            if kept.len() <= HELD_BYTES_MAX {
+                kept.extend_from_slice(&bytes);
+            }
+            let passes = tail.push(&bytes);
+            if !passes.is_empty() {
+                return Some((Bytes::from(passes), (guard, stream, kept, Some(tail))));
+            }
+        }
+        if kept.len() > HELD_BYTES_MAX {
+            guard.found().reports.1.errors.push(TOO_LONG.to_owned());
+        } else {
+            guard.judge(&kept, true).await;
+        }
+        let last = guard.tell(&tail.finish(), true).await;
+        Some((last, (guard, stream, Vec::new(), None)))
+    };
+    stream::unfold(begun, more).boxed()
+}
+
+/// The model that judges turns elsewhere with tools of this server where no other is named: the first of this
+/// server. None where nothing is judged.
 ///
 /// Errors: as a lease of it.
 pub(crate) async fn judge(
     app: &Arc<App>,
     caller: &Caller,
-) -> Result<Arc<crate::model_host::Lease>, ApiError> {
-    let asker = Asker { tenant: &caller.tenant, is_background: false, keep: Keep::Usual, bill: None };
-    app.models.lease(app.models.first(), asker).await
+    body: &RawObject,
+) -> Result<Option<Arc<Lease>>, ApiError> {
+    let Some(guarding) = &app.guard else { return Ok(None) };
+    let is_asked = body.raw("moderation").is_some_and(|raw| raw.get() != "null");
+    if guarding.is_off(&Asked::default()) && !is_asked {
+        return Ok(None);
+    }
+    let Caller { tenant, bill, .. } = caller;
+    let asker = Asker { tenant, is_background: false, keep: Keep::Usual, bill: bill.as_ref() };
+    Ok(Some(app.models.lease(app.models.first(), asker).await?))
 }
 
-/// All of a stream, or the beginning of one that is longer than what is held.
-async fn held(mut stream: BoxStream<'static, Bytes>) -> Bytes {
+/// All of an answer, or the beginning of one that is longer than what is held, and whether it is all.
+async fn held(body: ReplyBody) -> (Bytes, bool) {
+    let mut stream = match body {
+        ReplyBody::Whole(bytes) => return (bytes, true),
+        ReplyBody::Stream(stream) => stream,
+    };
     let mut bytes = Vec::new();
     while let Some(more) = stream.next().await {
         bytes.extend_from_slice(&more);
         if bytes.len() > HELD_BYTES_MAX {
-            break;
+            return (bytes.into(), false);
         }
     }
-    bytes.into()
+    (bytes.into(), true)
 }

@@ -1,5 +1,7 @@
 //! Policies beside every answer: a judge that is played, canaries that must not leave, and what is told.
 
+mod relayed;
+
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::FutureExt;

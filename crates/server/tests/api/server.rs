@@ -136,9 +136,19 @@ impl Server {
         say: impl Fn(&str) -> String + Send + 'static,
         keys: Keys,
     ) -> Server {
+        Server::by_prompt_within((folder, Limits::default()), change, say, keys)
+    }
+
+    /// The same, within limits.
+    pub fn by_prompt_within(
+        (folder, limits): (Option<&Path>, Limits),
+        change: impl FnOnce(App) -> App,
+        say: impl Fn(&str) -> String + Send + 'static,
+        keys: Keys,
+    ) -> Server {
         let vocab = Vocab::o200k_harmony();
         let models = one(model(), assistant(start_by(&vocab, say), &vocab));
-        Server::run((folder, models, Prompts::default()), change, Limits::default(), keys)
+        Server::run((folder, models, Prompts::default()), change, limits, keys)
     }
 
     /// With a state folder or none, a model, and an app that is changed before it is served.
