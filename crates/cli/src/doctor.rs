@@ -75,7 +75,7 @@ fn processor() -> Finding {
         Tier::Scalar => Finding::warn(
             "processor",
             format!("{name}: scalar kernels, correct and slow"),
-            "a processor with AVX2 is many times as fast",
+            "a processor with AVX2, or 64-bit Arm with dotprod, is many times as fast",
         ),
         tier => Finding::ok("processor", format!("{name}: {} kernels", tier_name(tier))),
     }
@@ -84,6 +84,7 @@ fn processor() -> Finding {
 fn tier_name(tier: Tier) -> &'static str {
     match tier {
         Tier::Scalar => "scalar",
+        Tier::Neon => "NEON",
         Tier::Avx2 => "AVX2",
         Tier::Avx512Vnni => "AVX-512 VNNI",
         Tier::Avx512Bf16 => "AVX-512 VNNI and BF16",

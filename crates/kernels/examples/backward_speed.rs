@@ -76,9 +76,9 @@ fn report(name: &str, macs: usize, mut run: impl FnMut()) {
 }
 
 fn report_peak(pool: &Pool) {
-    #[cfg(target_arch = "x86_64")]
-    if pool.tier() >= Tier::Avx2 {
-        const STEPS: usize = 20_000;
+    const STEPS: usize = 20_000;
+    let has_form = if cfg!(target_arch = "x86_64") { pool.tier() >= Tier::Avx2 } else { true };
+    if has_form {
         report("fused multiply-adds", pool.threads() * STEPS * CHAINS * 8, || {
             // SAFETY: the tier has the instructions.
             pool.run(pool.threads(), |_| unsafe { multiply_add(STEPS) });
@@ -89,6 +89,7 @@ fn report_peak(pool: &Pool) {
 /// As many as hide the latency of one another.
 const CHAINS: usize = 12;
 
+/// Steps of each chain, which adds eight products.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn multiply_add(steps: usize) {
@@ -98,6 +99,21 @@ fn multiply_add(steps: usize) {
     for _ in 0..steps {
         for sum in &mut sums {
             *sum = _mm256_fmadd_ps(*sum, factor, factor);
+        }
+    }
+    black_box(sums);
+}
+
+/// As above.
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon")]
+fn multiply_add(steps: usize) {
+    use std::arch::aarch64::{vdupq_n_f32, vfmaq_f32};
+    let mut sums = [[vdupq_n_f32(0.0); 2]; CHAINS];
+    let factor = vdupq_n_f32(black_box(0.5));
+    for _ in 0..steps {
+        for sum in sums.as_flattened_mut() {
+            *sum = vfmaq_f32(factor, *sum, factor);
         }
     }
     black_box(sums);

@@ -206,6 +206,10 @@ fn on_tier<C: CacheFormat>(
             // SAFETY: as above.
             return unsafe { run_unit_avx2::<C>(loops, params, view, unit, output, scratch) };
         }
+        #[cfg(target_arch = "aarch64")]
+        if let Some(loops) = instructions.neon() {
+            return run_unit::<_, C>(loops, params, view, unit, output, scratch);
+        }
         let _ = instructions;
         run_unit::<_, C>(ScalarLoops, params, view, unit, output, scratch);
     });

@@ -18,14 +18,14 @@ use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
 use crate::scratch::CACHE_LINE;
 
 /// Memory that is read next, in two pieces, cut into parts of equal length.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(crate) struct StreamPrefetch {
     piece: Range<*const u8>,
     next_piece: Range<*const u8>,
     lines_at_once: usize,
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 impl StreamPrefetch {
     /// Both pieces of `memory`, in so many parts at most.
     pub(crate) fn new(memory: [&[u8]; 2], num_parts: usize) -> StreamPrefetch {
@@ -52,13 +52,13 @@ impl StreamPrefetch {
 }
 
 /// A run of parts.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(crate) struct StreamParts {
     next: *const u8,
     lines_at_once: usize,
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 impl StreamParts {
     /// Has the next part brought to the core's second cache.
     #[inline(always)]
@@ -97,7 +97,7 @@ impl<'a, V> RowPrefetch<'a, V> {
                 let row = row.as_ptr_range();
                 self.row = row.start.cast()..row.end.cast();
             }
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
             fetch_line(self.row.start);
             self.row.start = self.row.start.wrapping_add(CACHE_LINE);
         }
@@ -118,6 +118,16 @@ fn fetch_line(line: *const u8) {
     unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) };
 }
 
+/// As above.
+#[cfg(target_arch = "aarch64")]
+#[inline(always)]
+fn fetch_line(line: *const u8) {
+    // SAFETY: a hint; nothing is read, and any address is allowed. Every 64-bit Arm has the instruction.
+    unsafe {
+        std::arch::asm!("prfm pldl2keep, [{0}]", in(reg) line, options(nostack, preserves_flags, readonly));
+    }
+}
+
 /// Has the lines of what lies `ahead` bytes after `here` brought to the core's first cache.
 #[cfg(target_arch = "x86_64")]
 #[inline]
@@ -126,5 +136,19 @@ pub(crate) fn fetch_ahead<T>(here: &T, ahead: usize) {
     let first = std::ptr::from_ref(here).cast::<i8>().wrapping_add(ahead);
     for line in (0..size_of::<T>()).step_by(CACHE_LINE) {
         _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(line));
+    }
+}
+
+/// As above.
+#[cfg(target_arch = "aarch64")]
+#[inline(always)]
+pub(crate) fn fetch_ahead<T>(here: &T, ahead: usize) {
+    let first = std::ptr::from_ref(here).cast::<u8>().wrapping_add(ahead);
+    for line in (0..size_of::<T>()).step_by(CACHE_LINE) {
+        // SAFETY: as for `fetch_line`.
+        unsafe {
+            std::arch::asm!("prfm pldl1keep, [{0}]", in(reg) first.wrapping_add(line),
+                options(nostack, preserves_flags, readonly));
+        }
     }
 }

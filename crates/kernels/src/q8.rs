@@ -153,6 +153,7 @@ impl Q8Rows {
     }
 
     /// `T` rows from `t` on.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub(crate) fn rows_from<const T: usize>(&self, t: usize) -> [Q8Row<'_>; T] {
         std::array::from_fn(|i| self.row(t + i))
@@ -207,6 +208,7 @@ pub(crate) struct Q8Group<'a> {
     pub(crate) values: &'a [i8; GROUP_VALUES],
     pub(crate) scales: &'a [f32; GROUP_BLOCKS],
     pub(crate) middles: &'a [i8; GROUP_BLOCKS],
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "signed weights need none"))]
     pub(crate) corrections: &'a [i32; GROUP_BLOCKS],
 }
 

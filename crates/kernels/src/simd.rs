@@ -21,3 +21,15 @@ pub(crate) mod avx512_q8;
 pub(crate) mod avx512_q8_0;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512_unpack;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon_chained;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon_f32;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon_q8;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon_q8_0;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(crate) mod panel;

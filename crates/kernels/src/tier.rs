@@ -2,13 +2,13 @@
 //!
 //! [`Tier`] names an instruction set: a plain value, so that a test can run the same case on each.
 //! [`Instructions`] is a tier that this processor was seen to have, and holds the token that code for it asks
-//! for: [`Avx2`], [`Avx512`] and [`Avx512Bf16`] are made nowhere else, so a safe function that takes one
+//! for: `Avx2`, `Avx512`, `Avx512Bf16` and `Neon` are made nowhere else, so a safe function that takes one
 //! cannot be called where the instructions are missing. Every op gives bit-equal results on every tier,
 //! because all follow the one order of summation that the op's contract fixes: a tier is a matter of speed
 //! alone, and there is no global switch.
 //!
 //! To add a tier: its name and its detection here, then forms of its own wherever they pay. Ops without one
-//! ask for what the tier includes ([`Instructions::avx512`], [`Instructions::avx2`]) and end at the scalar
+//! ask for what the tier includes (`Instructions::avx512`, `Instructions::avx2`) and end at the scalar
 //! reference.
 
 /// An instruction set that kernels are written for, in rising order of width.
@@ -16,6 +16,9 @@
 pub enum Tier {
     /// Plain Rust, every processor: the reference that the others are compared with.
     Scalar,
+    /// NEON with products of bytes summed by fours (`dotprod`): 64-bit Arm since 2018, Apple's included. NEON
+    /// alone is part of the architecture, so the compiler uses it for plain Rust too.
+    Neon,
     /// AVX2, FMA and F16C: 256-bit integers, fused multiply-add and half precision.
     Avx2,
     /// AVX-512 (F, BW, VL, VBMI) with VNNI, on top of the former: products of bytes summed in one
@@ -28,7 +31,7 @@ pub enum Tier {
 
 impl Tier {
     /// All of them, narrowest first.
-    const ALL: [Tier; 4] = [Tier::Scalar, Tier::Avx2, Tier::Avx512Vnni, Tier::Avx512Bf16];
+    const ALL: [Tier; 5] = [Tier::Scalar, Tier::Neon, Tier::Avx2, Tier::Avx512Vnni, Tier::Avx512Bf16];
 
     /// The widest tier that this processor can run.
     pub fn detect() -> Tier {
@@ -64,6 +67,10 @@ impl Tier {
             Tier::Avx512Vnni => Avx512::detect().map(Instructions::Avx512),
             #[cfg(target_arch = "x86_64")]
             Tier::Avx512Bf16 => Avx512Bf16::detect().map(Instructions::Avx512Bf16),
+            #[cfg(target_arch = "x86_64")]
+            Tier::Neon => None,
+            #[cfg(target_arch = "aarch64")]
+            Tier::Neon => Neon::detect().map(Instructions::Neon),
             #[cfg(not(target_arch = "x86_64"))]
             _ => None,
         }
@@ -74,6 +81,8 @@ impl Tier {
 #[derive(Clone, Copy)]
 pub(crate) enum Instructions {
     Scalar,
+    #[cfg(target_arch = "aarch64")]
+    Neon(Neon),
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
     #[cfg(target_arch = "x86_64")]
@@ -87,12 +96,24 @@ impl Instructions {
     pub(crate) fn tier(self) -> Tier {
         match self {
             Instructions::Scalar => Tier::Scalar,
+            #[cfg(target_arch = "aarch64")]
+            Instructions::Neon(_) => Tier::Neon,
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx2(_) => Tier::Avx2,
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx512(_) => Tier::Avx512Vnni,
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx512Bf16(_) => Tier::Avx512Bf16,
+        }
+    }
+
+    /// NEON with products of bytes, if it is included.
+    #[cfg(target_arch = "aarch64")]
+    #[inline(always)]
+    pub(crate) fn neon(self) -> Option<Neon> {
+        match self {
+            Instructions::Scalar => None,
+            Instructions::Neon(neon) => Some(neon),
         }
     }
 
@@ -127,6 +148,18 @@ impl Instructions {
             Instructions::Avx512Bf16(bf16) => Some(bf16),
             Instructions::Scalar | Instructions::Avx2(_) | Instructions::Avx512(_) => None,
         }
+    }
+}
+
+/// Proof that this processor has the feature `dotprod`.
+#[cfg(target_arch = "aarch64")]
+#[derive(Clone, Copy)]
+pub(crate) struct Neon(());
+
+#[cfg(target_arch = "aarch64")]
+impl Neon {
+    fn detect() -> Option<Neon> {
+        std::arch::is_aarch64_feature_detected!("dotprod").then_some(Neon(()))
     }
 }
 
@@ -206,8 +239,11 @@ macro_rules! per_tier {
         }
         #[cfg(not(target_arch = "x86_64"))]
         {
+            fn plain($($name: $kind),*) {
+                $body($($name),*)
+            }
             let _ = $instructions;
-            $body($($name),*)
+            plain($($name),*)
         }
     }};
 }

@@ -18,6 +18,8 @@ use crate::rows::SharedRows;
 use crate::scratch::with_scratch;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::avx2_chained;
+#[cfg(target_arch = "aarch64")]
+use crate::simd::neon_chained;
 #[cfg(target_arch = "x86_64")]
 use crate::tier::Avx2;
 use crate::tier::Instructions;
@@ -55,6 +57,12 @@ pub(crate) trait Columns: Weights {
         columns: Range<usize>,
         k: usize,
     ) {
+        self.unpack_columns(out, rows, columns, k);
+    }
+
+    /// [`Columns::unpack_columns`] with wider instructions.
+    #[cfg(target_arch = "aarch64")]
+    fn unpack_columns_neon(self, out: &mut [f32], rows: Range<usize>, columns: Range<usize>, k: usize) {
         self.unpack_columns(out, rows, columns, k);
     }
 }
@@ -229,6 +237,10 @@ fn unpack<B: Columns>(
         // SAFETY: the processor has the features, of which the token is the proof.
         return unsafe { wide(avx2, out, b, rows, columns, k) };
     }
+    #[cfg(target_arch = "aarch64")]
+    if instructions.neon().is_some() {
+        return b.unpack_columns_neon(out, rows, columns, k);
+    }
     let _ = instructions;
     b.unpack_columns(out, rows, columns, k);
 }
@@ -313,6 +325,11 @@ fn add_to_sums<const R: usize>(
         }
         // SAFETY: as above.
         return unsafe { avx2_chained::add::<R, 2>(sums, a.values, layout, strip) };
+    }
+    #[cfg(target_arch = "aarch64")]
+    if instructions.neon().is_some() {
+        // SAFETY: the processor has the features, of which the value is the proof.
+        return unsafe { neon_chained::add::<R>(sums, a.values, (a.by_row, a.by_step), strip) };
     }
     let _ = (instructions, width);
     for (step, row) in strip.iter().enumerate() {

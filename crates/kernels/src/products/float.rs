@@ -11,7 +11,7 @@
 
 use std::ops::Range;
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use crate::lanes::LANES;
 use crate::lanes::dot;
 use crate::pool::Pool;
@@ -19,6 +19,8 @@ use crate::rows::{RowTasks, SharedRows};
 use crate::scratch::with_scratch;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::avx2_f32;
+#[cfg(target_arch = "aarch64")]
+use crate::simd::neon_f32;
 #[cfg(target_arch = "x86_64")]
 use crate::tier::Avx2;
 use crate::tier::{Instructions, Tier};
@@ -40,9 +42,10 @@ pub(crate) const PANEL_ROWS: usize = 16;
 /// Rows of a task at most, where it reads them once: 128 rows of 2,880 are 737 KB of bf16.
 pub(crate) const TASK_ROWS_MAX: usize = 128;
 /// Most tokens of any [`Weights::FEW_TOKENS`].
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 const FEW_TOKENS_MAX: usize = 4;
 /// Tokens multiplied with a panel at a time; their sums take 6 KB of the nearest cache.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 const TOKEN_BLOCK: usize = 12;
 /// Tokens of a task at most: 256 of 2,880 floats are 3 MB, which all panels find in the last cache.
 const TASK_TOKENS_MAX: usize = 256;
@@ -52,7 +55,7 @@ const TASK_TOKENS_MIN: usize = 48;
 /// A borrowed matrix `[N, K]` in one form. A new form brings the four methods without a body; the others are
 /// there to be faster.
 pub(crate) trait Weights: Copy + Sync {
-    /// Up to so many tokens, at most 4, [`Weights::multiply_few_avx2`] reads the stored weights.
+    /// Up to so many tokens, at most 4, `multiply_few_avx2` and `multiply_few_neon` read the stored weights.
     const FEW_TOKENS: usize = 0;
 
     /// Panics unless this is a matrix of N rows of K values.
@@ -86,6 +89,26 @@ pub(crate) trait Weights: Copy + Sync {
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     fn multiply_few_avx2(self, _: Avx2, _out: &mut [f32], _x: &[f32], _k: usize) -> bool {
+        false
+    }
+
+    /// All rows as f32.
+    ///
+    /// Shapes: `out [rows, K]`.
+    #[cfg(target_arch = "aarch64")]
+    #[inline(always)]
+    fn unpack_neon(self, out: &mut [f32], k: usize) {
+        for (row, out) in out.chunks_exact_mut(k).enumerate() {
+            self.unpack_row(out, row);
+        }
+    }
+
+    /// The products of up to [`Weights::FEW_TOKENS`] tokens; false where there is no such way.
+    ///
+    /// Shapes: `out [T, rows]`, `x [T, K]`.
+    #[cfg(target_arch = "aarch64")]
+    #[inline(always)]
+    fn multiply_few_neon(self, _out: &mut [f32], _x: &[f32], _k: usize) -> bool {
         false
     }
 
@@ -150,6 +173,10 @@ impl<W: Weights> Panel<'_, W> {
             // SAFETY: the processor has the features, of which the token is the proof.
             return unsafe { self.avx2(avx2, x) };
         }
+        #[cfg(target_arch = "aarch64")]
+        if instructions.neon().is_some() {
+            return self.neon(x);
+        }
         let _ = instructions;
         self.scalar(x);
     }
@@ -185,39 +212,74 @@ impl<W: Weights> Panel<'_, W> {
         if k == 0 {
             return (0..t).for_each(|t| self.write(t, 0, &[0.0; TASK_ROWS_MAX][..self.rows]));
         }
-        if t <= W::FEW_TOKENS && self.few_avx2(token, x) {
+        let is_few = t <= W::FEW_TOKENS;
+        if is_few && self.few(|products| self.w.multiply_few_avx2(token, products, x, k)) {
             return;
         }
-        let num_sums = TOKEN_BLOCK * self.rows;
-        with_scratch(self.rows * k + num_sums * (LANES + 1), |scratch: &mut [f32]| {
-            let (unpacked, scratch) = scratch.split_at_mut(self.rows * k);
-            let (products, sums) = scratch.split_at_mut(num_sums);
-            let sums = sums.as_chunks_mut::<LANES>().0;
-            self.w.unpack_avx2(token, unpacked, k);
-            for (i, x) in x.chunks(TOKEN_BLOCK * k).enumerate() {
-                let tokens = x.len() / k;
-                let products = &mut products[..tokens * self.rows];
-                avx2_f32::products(products, &mut sums[..tokens * self.rows], unpacked, x, k);
-                for (t, products) in products.chunks_exact(self.rows).enumerate() {
-                    self.write(i * TOKEN_BLOCK + t, 0, products);
-                }
-            }
-        });
+        self.unpacked(
+            x,
+            |unpacked| self.w.unpack_avx2(token, unpacked, k),
+            |products, sums, w, x| avx2_f32::products(products, sums, w, x, k),
+        );
+    }
+
+    #[cfg(target_arch = "aarch64")]
+    fn neon(&self, x: &[f32]) {
+        let (t, k) = (self.tokens.len(), self.k);
+        if k == 0 {
+            return (0..t).for_each(|t| self.write(t, 0, &[0.0; TASK_ROWS_MAX][..self.rows]));
+        }
+        let is_few = t <= W::FEW_TOKENS;
+        if is_few && self.few(|products| self.w.multiply_few_neon(products, x, k)) {
+            return;
+        }
+        self.unpacked(
+            x,
+            |unpacked| self.w.unpack_neon(unpacked, k),
+            // SAFETY: NEON is part of the architecture.
+            |products, sums, w, x| unsafe { neon_f32::products(products, sums, w, x, k) },
+        );
     }
 
     /// Products for few tokens straight from the stored form; false where there is no such way.
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma")]
-    fn few_avx2(&self, token: Avx2, x: &[f32]) -> bool {
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    #[inline(always)]
+    fn few(&self, multiply: impl FnOnce(&mut [f32]) -> bool) -> bool {
         const { assert!(W::FEW_TOKENS <= FEW_TOKENS_MAX) };
         let mut products = [0.0; TASK_ROWS_MAX * FEW_TOKENS_MAX];
         let products = &mut products[..self.tokens.len() * self.rows];
-        if !self.w.multiply_few_avx2(token, products, x, self.k) {
+        if !multiply(products) {
             return false;
         }
         for (t, products) in products.chunks_exact(self.rows).enumerate() {
             self.write(t, 0, products);
         }
         true
+    }
+
+    /// Products with rows that `unpack` writes once, some tokens at a time by the tiles of `multiply`.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    #[inline(always)]
+    fn unpacked(
+        &self,
+        x: &[f32],
+        unpack: impl FnOnce(&mut [f32]),
+        multiply: impl Fn(&mut [f32], &mut [[f32; LANES]], &[f32], &[f32]),
+    ) {
+        let (k, num_sums) = (self.k, TOKEN_BLOCK * self.rows);
+        with_scratch(self.rows * k + num_sums * (LANES + 1), |scratch: &mut [f32]| {
+            let (unpacked, scratch) = scratch.split_at_mut(self.rows * k);
+            let (products, sums) = scratch.split_at_mut(num_sums);
+            let sums = sums.as_chunks_mut::<LANES>().0;
+            unpack(unpacked);
+            for (i, x) in x.chunks(TOKEN_BLOCK * k).enumerate() {
+                let tokens = x.len() / k;
+                let products = &mut products[..tokens * self.rows];
+                multiply(products, &mut sums[..tokens * self.rows], unpacked, x);
+                for (t, products) in products.chunks_exact(self.rows).enumerate() {
+                    self.write(i * TOKEN_BLOCK + t, 0, products);
+                }
+            }
+        });
     }
 }

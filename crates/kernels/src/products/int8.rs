@@ -20,23 +20,29 @@ use gptoss_formats::BLOCK_VALUES;
 
 use crate::lanes::{LANES, tree};
 use crate::pool::Pool;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use crate::prefetch::StreamPrefetch;
 use crate::products::float::{LinearDims, Weights};
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use crate::q8::TILE_TOKENS;
 use crate::q8::{Q8Order, Q8Row, Q8Rows, TileBlock, num_tile_blocks, pack_tiles};
 use crate::rows::{RowTasks, SharedRows};
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use crate::scratch::Scratch;
 use crate::scratch::with_scratch;
 #[cfg(target_arch = "x86_64")]
-use crate::simd::avx2_q8::{self, Q8Panel, TILE_ROWS};
+use crate::simd::avx2_q8::{self, TILE_ROWS};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::avx512_mxfp4::{self, GEMV_TOKENS};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::avx512_q8::{self, Scale, WIDE_ROWS};
+#[cfg(target_arch = "aarch64")]
+use crate::simd::neon_q8;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use crate::simd::panel::Q8Panel;
 use crate::tier::Instructions;
+#[cfg(target_arch = "aarch64")]
+use crate::tier::Neon;
 #[cfg(target_arch = "x86_64")]
 use crate::tier::{Avx2, Avx512};
 
@@ -50,7 +56,7 @@ const TASK_ROWS_MAX: usize = 256;
 const ROWS_AT_A_TIME: usize = 32;
 /// Tiles of tokens that go through the panels of a task together: 32 tokens are 115 KB at K = 2,880, and the
 /// panels 104 KB, so both stay in a core's second cache.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 const TILES_AT_A_TIME: usize = 8;
 
 /// A matrix that int8 activations can be multiplied with. A new form brings the methods without a body; the
@@ -98,6 +104,12 @@ pub(crate) trait Int8Weights: Weights {
     #[cfg(target_arch = "x86_64")]
     fn multiply_avx512(token: Avx512, panel: &Panel<'_, Self>, x: &Q8Rows, tiles: &[TileBlock]) {
         Self::multiply_avx2(token.avx2(), panel, x, tiles);
+    }
+
+    /// The products of a panel; `tiles` are empty where none are packed.
+    #[cfg(target_arch = "aarch64")]
+    fn multiply_neon(_: Neon, panel: &Panel<'_, Self>, x: &Q8Rows, _tiles: &[TileBlock]) {
+        panel.scalar(x);
     }
 }
 
@@ -180,6 +192,10 @@ impl<W: Int8Weights> Panel<'_, W> {
             return W::multiply_avx512(avx512, self, x, tiles);
         } else if let Some(avx2) = instructions.avx2() {
             return W::multiply_avx2(avx2, self, x, tiles);
+        }
+        #[cfg(target_arch = "aarch64")]
+        if let Some(neon) = instructions.neon() {
+            return W::multiply_neon(neon, self, x, tiles);
         }
         let _ = (instructions, tiles, &self.next);
         self.scalar(x);
@@ -266,9 +282,10 @@ impl<W: Int8Weights> Panel<'_, W> {
     }
 
     /// All rows unpacked once, `R` to a panel, and then as `by_panel`.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     #[inline]
-    #[target_feature(enable = "avx2,fma,f16c")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma,f16c"))]
+    #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon,dotprod"))]
     pub(crate) fn by_tile<const R: usize, S: Scratch>(
         &self,
         tiles: &[TileBlock],
@@ -296,9 +313,10 @@ impl<W: Int8Weights> Panel<'_, W> {
 
     /// Up to `tile_tokens` at a time with every panel: `tile(panel, x, rows, tokens, prefetch)` makes the
     /// products of the panel's rows with packed tokens.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     #[inline]
-    #[target_feature(enable = "avx2,fma,f16c")]
+    #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma,f16c"))]
+    #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon,dotprod"))]
     pub(crate) fn by_panel<'p, const R: usize, S: 'p>(
         &self,
         panels: impl ExactSizeIterator<Item = Q8Panel<'p, R, S>> + Clone,
@@ -335,6 +353,24 @@ impl<W: Int8Weights> Panel<'_, W> {
         prefetch: &mut StreamPrefetch,
     ) {
         let sums = avx2_q8::products::<SIGNED>(panel, x, tokens.len(), prefetch);
+        for (token, sums) in tokens.zip(&sums) {
+            self.write(token, rows.start, &sums[..rows.len()]);
+        }
+    }
+
+    /// A tile of eight rows; `FOURS` as in `neon_q8.rs`.
+    #[cfg(target_arch = "aarch64")]
+    #[inline]
+    #[target_feature(enable = "neon,dotprod")]
+    pub(crate) fn tile_neon<const FOURS: usize>(
+        &self,
+        panel: &Q8Panel<'_, { neon_q8::TILE_ROWS }>,
+        x: &[TileBlock],
+        rows: Range<usize>,
+        tokens: Range<usize>,
+        prefetch: &mut StreamPrefetch,
+    ) {
+        let sums = neon_q8::products::<FOURS>(panel, x, prefetch);
         for (token, sums) in tokens.zip(&sums) {
             self.write(token, rows.start, &sums[..rows.len()]);
         }

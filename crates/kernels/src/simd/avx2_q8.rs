@@ -25,6 +25,7 @@ use crate::q8::{
     lane_major, lane_range,
 };
 use crate::simd::avx2_f32::fold;
+use crate::simd::panel::Q8Panel;
 
 /// Bytes of a group of blocks, packed.
 pub(crate) const GROUP_BYTES: usize = GROUP_BLOCKS * MXFP4_CODE_BYTES;
@@ -180,20 +181,6 @@ pub(crate) fn group_scale(x: Q8Row<'_>, g: usize, scales: u64) -> __m256 {
 pub(crate) fn scale_values(bytes: u64) -> __m256 {
     let shifted = _mm256_slli_epi32::<23>(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(bytes as i64)));
     _mm256_castsi256_ps(_mm256_max_epi32(shifted, _mm256_set1_epi32(1 << 22)))
-}
-
-/// `R` rows of weights, a multiple of eight, unpacked for a tile; blocks in the order of [`lane_major`].
-pub(crate) struct Q8Panel<'a, const R: usize, S = f32> {
-    /// `[K / 32, 8, R, 4]` unsigned weights: four at a time in stored order of the activations. Of MXFP4 `[K
-    /// / 32, 9, R, 4]`: behind the fours of a block are their sums, byte by byte.
-    pub(crate) weights: &'a [u8],
-    /// `[K / 32, R]`
-    pub(crate) scales: &'a [[S; R]],
-}
-
-impl<const R: usize> Q8Panel<'_, R> {
-    /// Bytes of one block of all rows.
-    pub(crate) const BLOCK: usize = R * BLOCK_VALUES;
 }
 
 /// Unpacks up to eight rows as published; those that are missing repeat the last one.

@@ -20,7 +20,8 @@ use gptoss_formats::{BLOCK_VALUES, Q8_0Block, q8_0_scale};
 
 use crate::q8::{GROUP_BLOCKS, Q8Row, lane_major};
 use crate::simd::avx2_f32::{fold, transpose};
-use crate::simd::avx2_q8::{Q8Panel, TILE_ROWS};
+use crate::simd::avx2_q8::TILE_ROWS;
+use crate::simd::panel::Q8Panel;
 
 /// The product of one row of weights with one row of activations.
 ///

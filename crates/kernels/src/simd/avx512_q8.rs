@@ -14,7 +14,7 @@ use half::f16;
 use crate::lanes::LANES;
 use crate::prefetch::StreamPrefetch;
 use crate::q8::{TILE_FOURS, TILE_TOKENS, TileBlock, lane_range};
-use crate::simd::avx2_q8::Q8Panel;
+use crate::simd::panel::Q8Panel;
 
 /// Rows of a tile.
 pub(crate) const WIDE_ROWS: usize = 16;

@@ -100,6 +100,13 @@ impl Columns for Mxfp4<'_> {
             self.run_of_blocks(blocks).unpack_avx2(avx2, out, BLOCK_VALUES);
         }
     }
+
+    #[cfg(target_arch = "aarch64")]
+    fn unpack_columns_neon(self, out: &mut [f32], rows: Range<usize>, columns: Range<usize>, k: usize) {
+        for (out, blocks) in block_rows(out, rows, columns, k) {
+            self.run_of_blocks(blocks).unpack_neon(out, BLOCK_VALUES);
+        }
+    }
 }
 
 impl Columns for Mxfp4Blocks<'_> {

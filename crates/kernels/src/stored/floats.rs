@@ -5,13 +5,15 @@ use std::ops::Range;
 use gptoss_formats::widen_bf16;
 use half::{bf16, f16};
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use crate::lanes::LANES;
 use crate::pool::Pool;
 use crate::products::float::{TASK_ROWS_MAX, Weights};
 use crate::rows::RowTasks;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use crate::scratch::with_scratch;
+#[cfg(target_arch = "aarch64")]
+use crate::simd::neon_f32;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{avx2_f32, avx2_gemv};
 #[cfg(target_arch = "x86_64")]
@@ -101,6 +103,15 @@ impl Weights for Bf16Transposed<'_> {
         true
     }
 
+    #[cfg(target_arch = "aarch64")]
+    fn multiply_few_neon(self, out: &mut [f32], x: &[f32], k: usize) -> bool {
+        with_scratch(LANES * out.len(), |lanes: &mut [f32]| {
+            let column = |i: usize| self.stored_column(i, 0..self.num_rows);
+            neon_f32::products_transposed(out, lanes, column, x, k);
+        });
+        true
+    }
+
     /// Four cache lines of every stored column.
     fn tasks_of_few(_: &Pool, n: usize) -> RowTasks {
         RowTasks::units(n, TASK_ROWS_MAX)
@@ -140,6 +151,13 @@ impl Weights for &[bf16] {
     fn multiply_few_avx2(self, _: Avx2, out: &mut [f32], x: &[f32], k: usize) -> bool {
         // SAFETY: the token is the proof of the features.
         unsafe { avx2_gemv::products_bf16(out, self, x, k) };
+        true
+    }
+
+    #[cfg(target_arch = "aarch64")]
+    fn multiply_few_neon(self, out: &mut [f32], x: &[f32], k: usize) -> bool {
+        // SAFETY: NEON is part of the architecture.
+        unsafe { neon_f32::products_bf16(out, self, x, k) };
         true
     }
 }

@@ -5,11 +5,13 @@ use gptoss_formats::{
 };
 
 use crate::products::float::Weights;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use crate::products::int8::Panel;
 use crate::products::int8::{Int8Weights, dot_blocks};
+#[cfg(target_arch = "aarch64")]
+use crate::q8::TILE_FOURS;
 use crate::q8::{BLOCK_WITH_SUMS, Q8Order, Q8Row, SECOND_HALVES};
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use crate::q8::{Q8Rows, TILE_TOKENS, TileBlock};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::avx512_mxfp4::SplitRow;
@@ -17,7 +19,11 @@ use crate::simd::avx512_mxfp4::SplitRow;
 use crate::simd::avx512_q8::WIDE_TOKENS;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{avx2_f32, avx2_gemv, avx2_q8, avx512_unpack};
+#[cfg(target_arch = "aarch64")]
+use crate::simd::{neon_f32, neon_q8};
 use crate::tier::Instructions;
+#[cfg(target_arch = "aarch64")]
+use crate::tier::Neon;
 #[cfg(target_arch = "x86_64")]
 use crate::tier::{Avx2, Avx512};
 
@@ -87,6 +93,19 @@ impl Weights for Mxfp4<'_> {
         unsafe { avx2_gemv::products_mxfp4(out, self.blocks, self.scales, x) };
         true
     }
+
+    #[cfg(target_arch = "aarch64")]
+    fn unpack_neon(self, out: &mut [f32], _: usize) {
+        // SAFETY: NEON is part of the architecture.
+        unsafe { neon_f32::unpack_mxfp4(out, self.blocks, self.scales) };
+    }
+
+    #[cfg(target_arch = "aarch64")]
+    fn multiply_few_neon(self, out: &mut [f32], x: &[f32], _: usize) -> bool {
+        // SAFETY: NEON is part of the architecture.
+        unsafe { neon_f32::products_mxfp4(out, self.blocks, self.scales, x) };
+        true
+    }
 }
 
 impl Int8Weights for Mxfp4<'_> {
@@ -122,6 +141,35 @@ impl Int8Weights for Mxfp4<'_> {
         // SAFETY: the token is the proof of the features.
         unsafe { multiply_avx512(panel, x, tiles) }
     }
+
+    #[cfg(target_arch = "aarch64")]
+    fn multiply_neon(_: Neon, panel: &Panel<'_, Self>, x: &Q8Rows, tiles: &[TileBlock]) {
+        // SAFETY: the token is the proof of the features.
+        unsafe { multiply_neon(panel, x, tiles) }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon,dotprod")]
+fn multiply_neon(panel: &Panel<'_, Mxfp4<'_>>, x: &Q8Rows, tiles: &[TileBlock]) {
+    let (w, num_blocks) = (panel.w, panel.num_blocks);
+    if tiles.is_empty() {
+        return panel.by_row(x, |x, row| neon_q8::gemv(x, w.parts(row, 1, num_blocks)));
+    }
+    panel.by_tile(
+        tiles,
+        x.t(),
+        TILE_TOKENS,
+        |weights, scales, rows| {
+            let (codes, scale_bytes) = w.parts(rows.start, rows.len(), num_blocks);
+            let codes = codes.as_chunks().0;
+            neon_q8::unpack(weights, scales, |r, b| {
+                let place = r.min(rows.len() - 1) * num_blocks + b;
+                (&codes[place], scale_bytes[place])
+            });
+        },
+        |tile, x, rows, tokens, prefetch| panel.tile_neon::<TILE_FOURS>(tile, x, rows, tokens, prefetch),
+    );
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -164,17 +212,24 @@ fn multiply_avx512(panel: &Panel<'_, Mxfp4<'_>>, x: &Q8Rows, tiles: &[TileBlock]
 /// by row 124; with 3 it is 113 and 117 (two threads of Zen 4, 2026-11-24).
 #[cfg(target_arch = "x86_64")]
 const WIDE_TILE_TOKENS: usize = 4;
-/// The same of the AVX2 tier.
-#[cfg(target_arch = "x86_64")]
+/// The same of the AVX2 tier, and, for want of a measurement, of NEON.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 const NARROW_TILE_TOKENS: usize = 3;
 
 /// [`Int8Weights::tile_tokens`] of both layouts.
-#[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "no tier here has a tile"))]
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    expect(unused_variables, reason = "no tier here has a tile")
+)]
 pub(crate) fn tile_tokens(instructions: Instructions) -> Option<usize> {
     #[cfg(target_arch = "x86_64")]
     if instructions.avx512().is_some() {
         return Some(WIDE_TILE_TOKENS);
     } else if instructions.avx2().is_some() {
+        return Some(NARROW_TILE_TOKENS);
+    }
+    #[cfg(target_arch = "aarch64")]
+    if instructions.neon().is_some() {
         return Some(NARROW_TILE_TOKENS);
     }
     None

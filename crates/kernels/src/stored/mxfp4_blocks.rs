@@ -10,19 +10,25 @@ use gptoss_formats::{BLOCK_VALUES, Mxfp4Block, NibbleOrder, mxfp4_dequantize, ne
 
 use crate::products::float::Weights;
 use crate::products::int8::Int8Weights;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use crate::products::int8::Panel;
+#[cfg(target_arch = "aarch64")]
+use crate::q8::TILE_FOURS;
 use crate::q8::{BLOCK_WITH_SUMS, Q8Order, Q8Row};
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use crate::q8::{Q8Rows, TILE_TOKENS, TileBlock};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::avx512_mxfp4::BlockRow;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::avx512_q8::WIDE_TOKENS;
+#[cfg(target_arch = "aarch64")]
+use crate::simd::neon_q8;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{avx2_mxfp4_blocks, avx512_unpack};
 use crate::stored::mxfp4::{dot_codes, tile_tokens};
 use crate::tier::Instructions;
+#[cfg(target_arch = "aarch64")]
+use crate::tier::Neon;
 #[cfg(target_arch = "x86_64")]
 use crate::tier::{Avx2, Avx512};
 
@@ -150,6 +156,34 @@ impl Int8Weights for Mxfp4Blocks<'_> {
         // SAFETY: the token is the proof of the features.
         unsafe { multiply_avx512(panel, x, tiles) }
     }
+
+    #[cfg(target_arch = "aarch64")]
+    fn multiply_neon(_: Neon, panel: &Panel<'_, Self>, x: &Q8Rows, tiles: &[TileBlock]) {
+        // SAFETY: the token is the proof of the features.
+        unsafe { multiply_neon(panel, x, tiles) }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon,dotprod")]
+fn multiply_neon(panel: &Panel<'_, Mxfp4Blocks<'_>>, x: &Q8Rows, tiles: &[TileBlock]) {
+    let (w, num_blocks) = (panel.w, panel.num_blocks);
+    if tiles.is_empty() {
+        return panel.by_row(x, |x, row| neon_q8::gemv_blocks(x, w.row(row, num_blocks)));
+    }
+    panel.by_tile(
+        tiles,
+        x.t(),
+        TILE_TOKENS,
+        |weights, scales, rows| {
+            let row = |r: usize| w.row(rows.start + r.min(rows.len() - 1), num_blocks);
+            neon_q8::unpack(weights, scales, |r, b| {
+                let [scale, codes @ ..] = &row(r)[b];
+                (codes, *scale)
+            });
+        },
+        |tile, x, rows, tokens, prefetch| panel.tile_neon::<TILE_FOURS>(tile, x, rows, tokens, prefetch),
+    );
 }
 
 #[cfg(target_arch = "x86_64")]

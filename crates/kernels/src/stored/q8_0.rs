@@ -3,22 +3,28 @@
 use gptoss_formats::{BLOCK_VALUES, Q8_0Block, q8_0_dequantize, q8_0_scale, q8_0_values};
 
 use crate::products::float::Weights;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use crate::products::int8::Panel;
 use crate::products::int8::{Int8Weights, dot_blocks, int8_sum};
+#[cfg(target_arch = "aarch64")]
+use crate::q8::TILE_FOURS;
 use crate::q8::{Q8Order, Q8Row};
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use crate::q8::{Q8Rows, TILE_TOKENS, TileBlock};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::avx512_q8::WIDE_TOKENS;
+#[cfg(target_arch = "aarch64")]
+use crate::simd::neon_q8_0;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{avx2_q8_0, avx512_q8_0};
 use crate::tier::Instructions;
+#[cfg(target_arch = "aarch64")]
+use crate::tier::Neon;
 #[cfg(target_arch = "x86_64")]
 use crate::tier::{Avx2, Avx512};
 
 /// Tokens from which on a wide tier unpacks rows for a tile.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 const TILE_FROM_TOKENS: usize = 3;
 
 impl Weights for &[Q8_0Block] {
@@ -68,10 +74,17 @@ impl Int8Weights for &[Q8_0Block] {
         )
     }
 
-    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "no tier here has a tile"))]
+    #[cfg_attr(
+        not(any(target_arch = "x86_64", target_arch = "aarch64")),
+        expect(unused_variables, reason = "no tier here has a tile")
+    )]
     fn tile_tokens(instructions: Instructions) -> Option<usize> {
         #[cfg(target_arch = "x86_64")]
         if instructions.avx2().is_some() {
+            return Some(TILE_FROM_TOKENS);
+        }
+        #[cfg(target_arch = "aarch64")]
+        if instructions.neon().is_some() {
             return Some(TILE_FROM_TOKENS);
         }
         None
@@ -88,6 +101,31 @@ impl Int8Weights for &[Q8_0Block] {
         // SAFETY: the token is the proof of the features.
         unsafe { multiply_avx512(panel, x, tiles) }
     }
+
+    #[cfg(target_arch = "aarch64")]
+    fn multiply_neon(_: Neon, panel: &Panel<'_, Self>, x: &Q8Rows, tiles: &[TileBlock]) {
+        // SAFETY: the token is the proof of the features.
+        unsafe { multiply_neon(panel, x, tiles) }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon,dotprod")]
+fn multiply_neon(panel: &Panel<'_, &[Q8_0Block]>, x: &Q8Rows, tiles: &[TileBlock]) {
+    const FOURS: usize = TILE_FOURS - 1;
+    let (w, k) = (panel.w, panel.num_blocks * BLOCK_VALUES);
+    if tiles.is_empty() {
+        return panel.by_row(x, |x, row| neon_q8_0::gemv(x, w.rows(row, 1, k)));
+    }
+    panel.by_tile(
+        tiles,
+        x.t(),
+        TILE_TOKENS,
+        |weights, scales, rows| {
+            neon_q8_0::unpack(weights, scales, w.rows(rows.start, rows.len(), k));
+        },
+        |tile, x, rows, tokens, prefetch| panel.tile_neon::<FOURS>(tile, x, rows, tokens, prefetch),
+    );
 }
 
 #[cfg(target_arch = "x86_64")]

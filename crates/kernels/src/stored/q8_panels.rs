@@ -19,7 +19,7 @@ use crate::q8::{Q8Order, Q8Row, lane_major};
 use crate::q8::{Q8Rows, TileBlock};
 use crate::rows::SharedRows;
 #[cfg(target_arch = "x86_64")]
-use crate::simd::{avx2_q8::Q8Panel, avx512_q8::WIDE_TOKENS};
+use crate::simd::{avx512_q8::WIDE_TOKENS, panel::Q8Panel};
 #[cfg(target_arch = "x86_64")]
 use crate::tier::Avx512;
 use crate::tier::{Instructions, Tier};
