@@ -64,6 +64,12 @@ pub enum JournalError {
         /// What this program can read.
         known: i64,
     },
+    /// Somebody else erases texts.
+    #[error("{}: texts are being erased by another command: wait for its end", path.display())]
+    Erasing {
+        /// The file whose lock is held.
+        path: PathBuf,
+    },
     /// Texts that are gone from the tables may still stand in the log beside the database.
     #[error("the journal is being read at this moment, so what was erased may stand in its log: erase again")]
     NotErased,

@@ -17,6 +17,7 @@ mod charge;
 pub(crate) mod content;
 pub(crate) mod entries;
 pub(crate) mod entry;
+pub(crate) mod erase;
 mod head;
 mod rate;
 mod schema;

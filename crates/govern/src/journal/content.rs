@@ -1,18 +1,18 @@
-//! What was said, beside the chain: texts in a table of their own, of which an entry has salted hashes alone.
+//! What was said, beside the chain: texts in tables of their own, of which an entry has salted hashes alone.
 //!
-//! So a text can be erased and the chain still verifies. A hash is the SHA-256 of the row's 32 random bytes
-//! and the text; the bytes go with the text, since a short one could be guessed from its hash without them.
-//! A row that is not there where its entry says so is a break; one that was erased says when.
+//! So a text can be erased (`journal/erase.rs`) and the chain still verifies. A hash is the SHA-256 of the
+//! row's 32 random bytes and the text; the bytes go with the text, since a short one could be guessed from its
+//! hash without them. A row that is not there where its entry says so is a break; one that was erased says
+//! when.
+//!
+//! Rows are only ever appended to a table, so that no page of it is split and leaves a copy in its gap.
 
-use std::path::Path;
-
-use rusqlite::types::ToSql;
-use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::break_place::NotVerified;
-use super::schema;
+use super::schema::{PLACES, place};
 use crate::digest::{Digest, to_hex};
 use crate::error::JournalError;
 
@@ -63,19 +63,6 @@ pub struct TextHash {
     pub sha256: String,
 }
 
-/// Whose texts are erased. None: they are not asked about.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Erasure<'a> {
-    /// Of this tenant.
-    pub tenant: Option<&'a str>,
-    /// Of the key with this public part.
-    pub actor: Option<&'a str>,
-    /// Of the request with this id.
-    pub request_id: Option<&'a str>,
-    /// Written before this moment. Units: milliseconds since 1970.
-    pub before_ms: Option<i64>,
-}
-
 /// A row as an export has it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -123,9 +110,10 @@ fn hash(salt: &[u8; SALT_BYTES], text: &str) -> String {
 /// Keeps the texts of the entry of that number.
 pub(super) fn keep(connection: &Connection, seq: i64, said: &Said) -> Result<(), JournalError> {
     let text = |spoken: &Option<Spoken>| spoken.as_ref().map(|spoken| spoken.text.clone());
-    let sql = "INSERT INTO contents (seq, salt, prompt, answer) VALUES (?1, ?2, ?3, ?4)";
+    let table = PLACES[place(connection)?];
+    let sql = format!("INSERT INTO {table} (seq, salt, prompt, answer) VALUES (?1, ?2, ?3, ?4)");
     let values = params![seq, said.salt, text(&said.prompt), text(&said.answer)];
-    connection.prepare_cached(sql)?.execute(values)?;
+    connection.prepare_cached(&sql)?.execute(values)?;
     Ok(())
 }
 
@@ -133,7 +121,7 @@ pub(super) fn keep(connection: &Connection, seq: i64, said: &Said) -> Result<(),
 ///
 /// Errors: there is no row; the database failed.
 pub(super) fn line(connection: &Connection, seq: i64) -> Result<Option<Line>, JournalError> {
-    let sql = "SELECT salt, prompt, answer FROM contents WHERE seq = ?1";
+    let sql = "SELECT salt, prompt, answer FROM said WHERE seq = ?1";
     let row = connection.prepare_cached(sql)?.query_row([seq], |row| {
         let salt: Option<[u8; SALT_BYTES]> = row.get(0)?;
         Ok((salt, row.get(1)?, row.get(2)?))
@@ -173,46 +161,10 @@ pub(super) fn verify(connection: &Connection) -> Result<(u64, u64), NotVerified>
             Err(error) => return Err(at(&format!("its texts cannot be read: {error}"))),
         }
     }
-    let sql = "SELECT seq FROM contents WHERE seq NOT IN (SELECT seq FROM entries WHERE content IS NOT NULL)";
+    let sql = "SELECT seq FROM said WHERE seq NOT IN (SELECT seq FROM entries WHERE content IS NOT NULL)";
     let stray: Option<i64> = connection.query_row(sql, [], |row| row.get(0)).optional().map_err(failed)?;
     match stray {
         Some(seq) => Err(NotVerified::elsewhere(format!("there are texts of entry {seq}, which has none"))),
         None => Ok((num_kept, num_erased)),
-    }
-}
-
-/// Erases texts of a folder's journal, also beside a server: what was there is overwritten, in the database
-/// and in its log. How many entries' texts they were.
-///
-/// Errors: there is no journal, it cannot be written, or it is read by another at this moment, so that its
-/// log still has them: then erase again.
-pub fn erase_content(folder: &Path, erasure: &Erasure<'_>, now_ms: i64) -> Result<u64, JournalError> {
-    let connection = schema::open_to_erase(folder)?;
-    let mut conditions = String::new();
-    let mut values: Vec<Box<dyn ToSql + '_>> = vec![Box::new(now_ms)];
-    let words = [("tenant", erasure.tenant), ("actor", erasure.actor), ("request_id", erasure.request_id)];
-    for (column, word) in words {
-        if let Some(word) = word {
-            conditions += &format!(" AND {column} = ?");
-            values.push(Box::new(word));
-        }
-    }
-    if let Some(before) = erasure.before_ms {
-        conditions += " AND at_ms < ?";
-        values.push(Box::new(before));
-    }
-    let sql = format!(
-        "UPDATE contents SET salt = NULL, prompt = NULL, answer = NULL, erased_ms = ?
-            WHERE salt IS NOT NULL AND seq IN
-                (SELECT seq FROM entries WHERE content IS NOT NULL{conditions})"
-    );
-    let num = connection.execute(&sql, params_from_iter(values))?;
-    // Pages that were split have old bytes in their gaps, which only a new file is rid of. Also where there
-    // was nothing to erase: the time before may have been kept from this.
-    connection.execute_batch("VACUUM")?;
-    let is_busy: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-    match is_busy {
-        true => Err(JournalError::NotErased),
-        false => Ok(num as u64),
     }
 }

@@ -11,8 +11,10 @@ use crate::error::JournalError;
 const FILE: &str = "govern.sqlite3";
 /// The file whose lock says that a server uses it.
 const LOCK: &str = "govern.lock";
+/// The file whose lock says that texts are being erased.
+const ERASE_LOCK: &str = "govern.erase.lock";
 /// `user_version` of the tables below.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 /// How much is written before it is moved from the log into the database, which waits for the disk: seldom
 /// enough that fewer than one request in a hundred meets it. Units: pages of 4 KiB.
 const CHECKPOINT_PAGES: u32 = 8_192;
@@ -68,6 +70,31 @@ const CONTENTS: &str = "
     PRAGMA user_version = 2;
 ";
 
+/// The tables of texts: one is written, and out of the other they are moved when some are erased. Their rows
+/// are numbered as they come, so a row that is moved is appended like one that is new.
+pub(super) const PLACES: [&str; 2] = ["texts_1", "texts_2"];
+/// The texts of version 2, which the first erasure moves.
+pub(super) const CONTENTS_TABLE: &str = "contents";
+
+/// Since version 3: texts in one of two tables, so that erasing them needs no file that is written anew.
+const PLACES_OF_TEXTS: &str = "
+    CREATE TABLE texts_1 (
+        id INTEGER PRIMARY KEY, seq INTEGER NOT NULL UNIQUE, salt BLOB, prompt TEXT, answer TEXT,
+        erased_ms INTEGER
+    ) STRICT;
+    CREATE TABLE texts_2 (
+        id INTEGER PRIMARY KEY, seq INTEGER NOT NULL UNIQUE, salt BLOB, prompt TEXT, answer TEXT,
+        erased_ms INTEGER
+    ) STRICT;
+    CREATE TABLE texts_place (place INTEGER NOT NULL) STRICT;
+    INSERT INTO texts_place VALUES (0);
+    CREATE VIEW said AS
+        SELECT seq, salt, prompt, answer FROM texts_1
+        UNION ALL SELECT seq, salt, prompt, answer FROM texts_2
+        UNION ALL SELECT seq, salt, prompt, answer FROM contents;
+    PRAGMA user_version = 3;
+";
+
 /// Version 1 as a reader has it, who changes nothing: it may be a copy that is kept as evidence.
 const READ_AS_VERSION_2: &str = "
     CREATE TEMP VIEW entries AS
@@ -77,12 +104,19 @@ const READ_AS_VERSION_2: &str = "
     ) STRICT;
 ";
 
+/// Version 2 as a reader has it.
+const READ_AS_VERSION_3: &str = "CREATE TEMP VIEW said AS SELECT seq, salt, prompt, answer FROM contents";
+
 /// The database of `folder`, and the lock that keeps it ours; in memory without a folder.
 pub(super) fn open(folder: Option<&Path>) -> Result<(Connection, Option<File>), JournalError> {
     let path = folder.map_or_else(|| PathBuf::from(":memory:"), |folder| folder.join(FILE));
     let lock = folder.map(take_folder).transpose()?;
     let mut connection = Connection::open(&path)?;
+    // Only a new file takes it: what is erased gives its room back in small steps.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
+    // The root of a table of texts that grows leaves no copy behind.
+    connection.query_row("PRAGMA secure_delete = FAST", [], |_| Ok(()))?;
     // A kill of the process loses nothing; a loss of power may lose the last moments, whole transactions from
     // the end, and the file beside says so.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
@@ -95,6 +129,9 @@ pub(super) fn open(folder: Option<&Path>) -> Result<(Connection, Option<File>), 
     }
     if found < 2 {
         change.execute_batch(CONTENTS)?;
+    }
+    if found < 3 {
+        change.execute_batch(PLACES_OF_TEXTS)?;
     }
     change.commit()?;
     #[cfg(unix)]
@@ -125,31 +162,53 @@ pub(super) fn open_to_read(folder: &Path) -> Result<(Connection, bool), JournalE
         1 => connection.execute_batch(READ_AS_VERSION_2)?,
         _ => {}
     }
+    if version(&connection)? < 3 {
+        connection.execute_batch(READ_AS_VERSION_3)?;
+    }
     connection.pragma_update(None, "query_only", true)?;
     Ok((connection, is_in_use))
 }
 
-/// The database of `folder` for whoever erases texts, also beside a server.
-pub(super) fn open_to_erase(folder: &Path) -> Result<Connection, JournalError> {
+/// The database of `folder` for whoever erases texts, also beside a server, and the lock that keeps others
+/// from erasing meanwhile.
+pub(super) fn open_to_erase(folder: &Path) -> Result<(Connection, File), JournalError> {
     let path = folder.join(FILE);
     if !path.is_file() {
         return Err(JournalError::Missing { path });
     }
+    let lock = take(&folder.join(ERASE_LOCK)).map_err(|error| match error {
+        JournalError::InUse { path } => JournalError::Erasing { path },
+        error => error,
+    })?;
     let mut connection = Connection::open_with_flags(
         &path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS))?;
-    // What is freed is overwritten.
-    connection.pragma_update(None, "secure_delete", true)?;
+    // What is freed is overwritten, and what a statement may have to take back is kept in memory.
+    connection.query_row("PRAGMA secure_delete = ON", [], |_| Ok(()))?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     match version(&change)? {
         0 => return Err(JournalError::Missing { path }),
         1 => change.execute_batch(CONTENTS)?,
         _ => {}
     }
+    if version(&change)? < 3 {
+        change.execute_batch(PLACES_OF_TEXTS)?;
+    }
     change.commit()?;
-    Ok(connection)
+    Ok((connection, lock))
+}
+
+/// Which of [`PLACES`] is written.
+pub(super) fn place(connection: &Connection) -> Result<usize, JournalError> {
+    let mut statement = connection.prepare_cached("SELECT place FROM texts_place")?;
+    let place: i64 = statement.query_row([], |row| row.get(0))?;
+    // Whoever changed it by hand has texts in the first.
+    Ok(usize::from(place == 1))
 }
 
 /// Which tables there are; 0: none.
@@ -164,21 +223,30 @@ fn version(connection: &Connection) -> Result<i64, JournalError> {
 fn take_folder(folder: &Path) -> Result<File, JournalError> {
     let failed = |path: PathBuf| move |source| JournalError::File { path, source };
     let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt;
+        builder.mode(0o700);
+    }
+    builder.recursive(true).create(folder).map_err(failed(folder.to_owned()))?;
+    take(&folder.join(LOCK))
+}
+
+/// Takes the lock of a file for as long as it is held.
+fn take(path: &Path) -> Result<File, JournalError> {
+    let failed = |source| JournalError::File { path: path.to_owned(), source };
     let mut options = OpenOptions::new();
     #[cfg(unix)]
     {
-        use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-        builder.mode(0o700);
+        use std::os::unix::fs::OpenOptionsExt;
         options.mode(0o600);
     }
-    builder.recursive(true).create(folder).map_err(failed(folder.to_owned()))?;
-    let path = folder.join(LOCK);
     options.read(true).write(true).create(true).truncate(false);
-    let lock = options.open(&path).map_err(failed(path.clone()))?;
+    let lock = options.open(path).map_err(failed)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(JournalError::InUse { path }),
-        Err(TryLockError::Error(source)) => Err(JournalError::File { path, source }),
+        Err(TryLockError::WouldBlock) => Err(JournalError::InUse { path: path.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
     }
 }
 
