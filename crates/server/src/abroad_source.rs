@@ -74,6 +74,9 @@ struct Held {
     here: Option<String>,
     /// Whether a turn was not taken, so that something of what was said has not left.
     is_refused: bool,
+    /// Whether a tool has done something for the answer, or a part of it is written: who asks again would
+    /// have it done twice.
+    has_begun: bool,
 }
 
 impl AbroadSource {
@@ -120,10 +123,20 @@ impl AbroadSource {
         held.place.as_ref().filter(|_| !held.is_refused).map(|_| held.label)
     }
 
-    /// Goes on from what was stored under a label.
+    /// The label of what is known to have been said.
+    pub(crate) fn label(&self) -> Label {
+        self.held().label.max(self.asked.ruled.label)
+    }
+
+    /// Goes on from what was kept under a label.
     pub(crate) fn raise(&self, label: Label) {
         let mut held = self.held();
         held.label = held.label.max(label);
+    }
+
+    /// From now on something has been done for this answer.
+    pub(crate) fn goes_on(&self) {
+        self.held().has_begun = true;
     }
 
     /// Which way the first turn went, if it went any, and the model here that is to answer instead.
@@ -233,14 +246,26 @@ impl AbroadSource {
             }
             Outcome::Here(model, route) => {
                 let mut held = self.held();
+                if held.has_begun {
+                    held.route.get_or_insert(Route { name: String::new(), ..route });
+                    return Err(self.gone("it does not answer, and no model here goes on with what it began"));
+                }
                 (held.here, held.route) = (Some(model), Some(route));
                 Err(ApiError::Overloaded { what: "no upstream answers".to_owned(), retry_seconds: 1 })
+            }
+            Outcome::NotOurs(_) if self.held().has_begun => {
+                Err(self.gone("the gateway's file names nobody who has the model any more"))
             }
             Outcome::NotOurs(_) => {
                 let what = format!("nobody has the model {:?} any more", self.model);
                 Err(ApiError::Overloaded { what, retry_seconds: 1 })
             }
         }
+    }
+
+    /// That the answer ends in the middle.
+    fn gone(&self, problem: &str) -> ApiError {
+        ApiError::Upstream { name: self.asked.upstream.to_string(), problem: problem.to_owned() }
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use axum::Extension;
 use axum::body::to_bytes;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use gptoss_api::batches::lines::BatchLine;
@@ -21,6 +22,7 @@ use gptoss_api::{ApiError, body};
 
 use crate::access_log::Spent;
 use crate::body::Body;
+use crate::declared_label::labelled;
 use crate::governance::KeyEnded;
 use crate::keys::Caller;
 use crate::rejection::Rejection;
@@ -86,6 +88,7 @@ async fn call(
     line: &BatchLine,
     request_id: &str,
 ) -> Result<Response, Rejection> {
+    let caller = labelled(app, caller, &HeaderMap::new())?;
     let caller = caller.admitted(&format!("BATCH {}", line.endpoint.path()), request_id).await?;
     let bill = caller.bill.clone();
     let said = bill.as_ref().and_then(|bill| bill.said().cloned());
@@ -112,7 +115,7 @@ async fn call(
     match (said, answer) {
         (Some(said), Ok(response)) => Ok(said.heard_by(response)),
         (Some(said), Err(Rejection(error))) => {
-            said.ends(error.row().status);
+            said.begins(error.row().status);
             if is_tried_again(&error) {
                 said.forget();
             }

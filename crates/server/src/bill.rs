@@ -100,11 +100,15 @@ impl Bill {
         Arc::new(Bill { pass, route, request_id, said: OnceLock::new(), open: Mutex::default() })
     }
 
-    /// Keeps what is said in it from now on, if its key's policies have that kept.
-    pub(crate) fn keep_said(&self) {
+    /// Keeps what is said in it from now on, if its key's policies have that kept; waits until there is room.
+    ///
+    /// Errors: as [`Governance::said_room`].
+    pub(crate) async fn keep_said(&self) -> Result<(), ApiError> {
         if let Some(said) = Said::new(&self.pass, &self.route, &self.request_id) {
+            self.pass.governance.said_room().await?;
             let _ = self.said.set(said);
         }
+        Ok(())
     }
 
     /// What is kept of what is said in it.
@@ -321,6 +325,9 @@ impl Bill {
             request_id: self.request_id.clone(),
             ..Entry::new(event)
         };
+        if let Some(said) = self.said() {
+            said.settled(entry.status);
+        }
         Some(Ended { ticket: open.ticket.take(), entry })
     }
 

@@ -6,6 +6,9 @@
 //! of the request; what has expired is simply not there, and the client's own messages are used with a
 //! warning.
 //!
+//! With each call stands the label under which an upstream has had all that led to it. What was said here has
+//! none: it may be of any, and is not put into a request that leaves.
+//!
 //! It does not know clients, nor whether the reasoning was ever shown to them.
 
 use std::collections::{HashMap, VecDeque};
@@ -13,6 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use gptoss_api::history::RememberedCall;
+use gptoss_gateway::Label;
 use gptoss_harmony::Message;
 
 use crate::limits::{CALL_MEMORY_BYTES_MAX, CALLS_KEPT_MAX};
@@ -34,6 +38,7 @@ struct Kept {
 #[derive(Debug)]
 struct Call {
     remembered: RememberedCall,
+    left: Option<Label>,
     since: Instant,
     bytes: usize,
 }
@@ -44,15 +49,22 @@ impl CallCache {
         CallCache { age_max, kept: Mutex::new(Kept::default()) }
     }
 
-    /// Keeps what led to a call.
-    pub(crate) fn keep(&self, tenant: &str, call_id: &str, messages: Vec<Message>, now: Instant) {
+    /// Keeps what led to a call, and under which label it has left; None where something of it has not.
+    pub(crate) fn keep(
+        &self,
+        (tenant, call_id): (&str, &str),
+        messages: Vec<Message>,
+        left: Option<Label>,
+        now: Instant,
+    ) {
         let bytes = messages.iter().map(|message| message.text().len()).sum::<usize>() + call_id.len();
         let key = (tenant.to_owned(), call_id.to_owned());
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.forget(&key);
         kept.bytes += bytes;
         kept.order.push_back(key.clone());
-        kept.calls.insert(key, Call { remembered: RememberedCall { messages }, since: now, bytes });
+        let remembered = RememberedCall { messages };
+        kept.calls.insert(key, Call { remembered, left, since: now, bytes });
         while kept.is_too_much(self.age_max, now) {
             kept.forget_oldest();
         }
@@ -60,9 +72,25 @@ impl CallCache {
 
     /// What led to a call, if it is still known.
     pub(crate) fn recall(&self, tenant: &str, call_id: &str, now: Instant) -> Option<RememberedCall> {
+        Some(self.find(tenant, call_id, now)?.0)
+    }
+
+    /// What led to a call whose request has left, and under which label, for a request that leaves too.
+    pub(crate) fn recall_left(
+        &self,
+        tenant: &str,
+        call_id: &str,
+        now: Instant,
+    ) -> Option<(RememberedCall, Label)> {
+        let (remembered, left) = self.find(tenant, call_id, now)?;
+        Some((remembered, left?))
+    }
+
+    fn find(&self, tenant: &str, call_id: &str, now: Instant) -> Option<(RememberedCall, Option<Label>)> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let call = kept.calls.get(&(tenant.to_owned(), call_id.to_owned()))?;
-        (now.saturating_duration_since(call.since) <= self.age_max).then(|| call.remembered.clone())
+        (now.saturating_duration_since(call.since) <= self.age_max)
+            .then(|| (call.remembered.clone(), call.left))
     }
 }
 
@@ -102,12 +130,24 @@ mod tests {
         let memory = CallCache::new(Duration::from_secs(10));
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
-        memory.keep("a", "call_1", messages("{}"), start);
+        memory.keep(("a", "call_1"), messages("{}"), None, start);
         assert_eq!(memory.recall("a", "call_1", after(10)).unwrap().messages, messages("{}"));
         assert_eq!(memory.recall("b", "call_1", start), None);
         assert_eq!(memory.recall("a", "call_1", after(11)), None);
-        memory.keep("a", "call_2", messages("{}"), after(11));
+        memory.keep(("a", "call_2"), messages("{}"), None, after(11));
         assert_eq!(memory.kept.lock().unwrap().calls.len(), 1);
+    }
+
+    #[test]
+    fn what_has_not_left_is_not_known_to_who_leaves() {
+        let memory = CallCache::new(Duration::from_secs(10));
+        let now = Instant::now();
+        memory.keep(("a", "here"), messages("{}"), None, now);
+        memory.keep(("a", "there"), messages("{}"), Some(Label::Internal), now);
+        assert!(memory.recall("a", "here", now).is_some() && memory.recall("a", "there", now).is_some());
+        assert_eq!(memory.recall_left("a", "here", now), None);
+        assert_eq!(memory.recall_left("a", "there", now).unwrap().1, Label::Internal);
+        assert_eq!(memory.recall_left("b", "there", now), None);
     }
 
     #[test]
@@ -116,11 +156,11 @@ mod tests {
         let now = Instant::now();
         let large = "x".repeat(CALL_MEMORY_BYTES_MAX / 2);
         for id in ["1", "2", "3"] {
-            memory.keep("", id, messages(&large), now);
+            memory.keep(("", id), messages(&large), None, now);
         }
         assert!(memory.recall("", "1", now).is_none() && memory.recall("", "3", now).is_some());
         for id in 0..2 * CALLS_KEPT_MAX {
-            memory.keep("", &id.to_string(), messages("{}"), now);
+            memory.keep(("", &id.to_string()), messages("{}"), None, now);
         }
         assert_eq!(memory.kept.lock().unwrap().calls.len(), CALLS_KEPT_MAX);
     }

@@ -150,7 +150,8 @@ async fn drive<M: Machine, S: Sink<M>>(
     let ChoiceOutcome { end, tokens, messages, rest, stop, moderation, .. } = outcome;
     let is_call = messages.last().is_some_and(|message| message.recipient.is_some());
     if let Some(id) = machine.last_call_id().filter(|_| is_call) {
-        app.calls.keep(request.tenant, id, messages, Instant::now());
+        // It was said here.
+        app.calls.keep((request.tenant, id), messages, None, Instant::now());
     }
     let end = ChoiceEnd { end, usage: tokens, rest, at: now(), stop };
     let last = apart(request.tells_logprobs, || machine.finish(end));

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::access_log::{Log, LogFormat};
 use crate::clock::{now, now_ms};
+use crate::said_queue::{SaidPlace, SaidQueue};
 
 /// Most entries of requests without a key in a minute: whoever has none shall not fill the disk.
 const STRANGERS_A_MINUTE_MAX: u32 = 600;
@@ -33,6 +34,8 @@ pub struct Governance {
     /// Takes what goes wrong with the journal.
     log: Arc<OnceLock<Log>>,
     jobs: Option<Sender<Job>>,
+    /// What was said and waits to be written.
+    said: Arc<SaidQueue>,
     writer: Option<JoinHandle<()>>,
     /// The minute in which strangers were counted last, and how many.
     strangers: Mutex<(u64, u32)>,
@@ -81,7 +84,8 @@ impl Governance {
         let jobs = writer.is_some().then_some(jobs);
         let strangers = Mutex::new((0, 0));
         let rules = RwLock::new(Arc::new(rules));
-        Ok(Governance { rules, judges, journal, log, jobs, writer, strangers })
+        let said = Arc::default();
+        Ok(Governance { rules, judges, journal, log, jobs, said, writer, strangers })
     }
 
     /// The rules that hold.
@@ -185,6 +189,18 @@ impl Governance {
             Some(jobs) => drop(jobs.send(Box::new(job))),
             None => job(&self.journal).unwrap_or_else(|error| self.complain(&error)),
         }
+    }
+
+    /// A place for what was said, to be held until it is written.
+    pub(crate) fn said_place(&self, bytes: usize) -> SaidPlace {
+        self.said.place(bytes)
+    }
+
+    /// Waits until not too much of what was said waits to be written.
+    ///
+    /// Errors: `Overloaded`, when that takes too long.
+    pub(crate) async fn said_room(&self) -> Result<(), ApiError> {
+        self.said.room().await
     }
 
     /// Has an entry written. A disk that is full loses it, as the line of log says.

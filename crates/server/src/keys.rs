@@ -111,15 +111,16 @@ impl Caller {
 
     /// The same, whose request is admitted and charged on a bill of its own, if any is kept.
     ///
-    /// Errors: as [`Bill::admit`].
+    /// Errors: as [`Bill::admit`] and [`Bill::keep_said`].
     pub(crate) async fn admitted(self, route: &str, request_id: &str) -> Result<Caller, ApiError> {
         let Some(pass) = self.pass.clone() else { return Ok(self) };
         let bill = Bill::new(pass, route.to_owned(), request_id.to_owned());
-        match bill.admit().await {
-            Ok(()) => {
-                bill.keep_said();
-                Ok(Caller { bill: Some(bill), ..self })
-            }
+        let admitted = async {
+            bill.admit().await?;
+            bill.keep_said().await
+        };
+        match admitted.await {
+            Ok(()) => Ok(Caller { bill: Some(bill), ..self }),
             Err(error) => {
                 bill.failed(&error);
                 Err(error)

@@ -27,7 +27,7 @@ use gptoss_api::wire::response_events::{Event, Numbered};
 use gptoss_api::wire::responses::{
     CompactRequest, Compaction, Deleted, Input, InputTokens, ItemList, ResponseObject, ResponsesRequest,
 };
-use gptoss_api::{ApiError, EventOptions, Machine};
+use gptoss_api::{ApiError, EventOptions, Machine, RequestScope};
 use gptoss_gateway::Label;
 use gptoss_harmony::Role;
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,7 @@ use crate::access_log::Spent;
 use crate::blocking::{apart, run_blocking};
 use crate::body::Body;
 use crate::compaction;
+use crate::container_key::container_key;
 use crate::drive::{Abort, ChoiceStream, Request, Sink};
 use crate::ids;
 use crate::keys::Caller;
@@ -130,7 +131,9 @@ async fn begin_abroad(
     let tools = tools_for(app.tools.as_ref(), caller, request).await?;
     // Of the model only the date is asked that it is told.
     let served = &app.models.first().served;
-    let mut parsed = app.read(caller, served, |scope| parse::parse(request, before, &tools, scope))?;
+    let raise = |label| source.raise(label);
+    let read = |scope: &RequestScope<'_>| parse::parse(request, before, &tools, scope);
+    let mut parsed = app.read_to_leave(caller, served, &raise, read)?;
     source.narrow(app, &mut parsed.generation)?;
     let facts = Facts {
         id: ids::random("resp"),
@@ -275,7 +278,7 @@ async fn start(
         None => Ok(source.begin(app, &generation, summarizes, deadline).await?),
     };
     let live = Arc::new(ResponseLog::new(parsed.generation.tenant.clone(), object.clone(), spent));
-    let (session, container) = session(app, &parsed, waiting.as_deref());
+    let (session, container) = session(app, &source, &parsed, waiting.as_deref());
     let pages = session.as_ref().map_or(Vec::new(), |session| session.pages());
     let events = tool_events(app, &parsed, object.max_tool_calls, &container);
     let servers = parsed.generation.tools.hosted.servers.as_slice();
@@ -347,10 +350,11 @@ fn waiting_call(entries: &[Entry]) -> Option<&str> {
     last.call_id.as_deref()
 }
 
-/// Where a response's calls run, if it may have any, and the name of its container; one that goes on behind a
-/// call begins where that ended.
+/// Where a response's calls run, if it may have any, and the client's name of its container; one that goes on
+/// behind a call begins where that ended.
 fn session(
     app: &App,
+    source: &TurnSource,
     parsed: &ParsedResponsesRequest,
     waiting: Option<&str>,
 ) -> (Option<Box<dyn ToolSession>>, String) {
@@ -359,11 +363,18 @@ fn session(
     let Some(host) = app.tools.as_ref().filter(|_| !hosted.is_empty()) else {
         return (None, named.unwrap_or_default().to_owned());
     };
-    let forked = waiting.and_then(|call_id| app.paused.fork((tenant, call_id), named, Instant::now()));
-    let (session, container) = forked.unwrap_or_else(|| {
-        let container = named.map_or_else(|| ids::random("cntr"), str::to_owned);
-        (host.open(tenant, &container), container)
-    });
+    let label = source.label();
+    let forked = waiting.and_then(|call_id| app.paused.fork((tenant, call_id), named, label, Instant::now()));
+    let (session, container) = match forked {
+        Some((session, container, label)) => {
+            label.into_iter().for_each(|label| source.raise(label));
+            (session, container)
+        }
+        None => {
+            let container = named.map_or_else(|| ids::random("cntr"), str::to_owned);
+            (host.open(tenant, &container_key(&container, label)), container)
+        }
+    };
     (Some(session), container)
 }
 

@@ -380,11 +380,13 @@ async fn answered(request: Request, bill: Option<&Arc<Bill>>, next: Next) -> Res
     }
     let is_counted = matches!(need, Some(Need::Scope(_))) && request.method() == Method::POST;
     if let Some(bill) = bill.filter(|_| is_counted) {
-        if let Err(error) = bill.admit().await {
+        let is_said = path.is_some_and(|path| SAID_ON.contains(&path.as_str()));
+        let admitted = async {
+            bill.admit().await?;
+            if is_said { bill.keep_said().await } else { Ok(()) }
+        };
+        if let Err(error) = admitted.await {
             return Rejection(error).into_response();
-        }
-        if path.is_some_and(|path| SAID_ON.contains(&path.as_str())) {
-            bill.keep_said();
         }
     }
     documented(next.run(request).await)

@@ -3,6 +3,9 @@
 //! The request is its body as it came, unpacked; the answer are the bytes that left, as far as they did. Each
 //! is kept up to the policy's bound and its length is told whole. Whoever holds it last writes it: the body
 //! of the answer, or the task that goes on behind it.
+//!
+//! The status beside it is how the request ended, and not only how its answer began: a failure that came
+//! after the head is told in a stream with status 200, and in the background after an answer that is whole.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,7 +24,9 @@ use crate::ids;
 use crate::narrowing::narrow_response;
 
 /// The status of a request whose client went away before the answer's end.
-pub(crate) const CLIENT_GONE: u16 = 499;
+const CLIENT_GONE: u16 = 499;
+/// The least status of what did not go well.
+const FAILED_MIN: u16 = 400;
 
 /// What is kept of one request.
 pub(crate) struct Said {
@@ -37,8 +42,19 @@ struct Open {
     /// None: no body was read.
     prompt: Option<Text>,
     answer: Text,
-    status: u16,
+    end: End,
     is_forgotten: bool,
+}
+
+/// How a request ended, as far as is known.
+#[derive(Debug, Clone, Copy, Default)]
+struct End {
+    /// The status of the answer's head.
+    begun: Option<u16>,
+    /// The status of the bill.
+    settled: Option<u16>,
+    /// Whether the answer did not leave to its end.
+    is_cut: bool,
 }
 
 /// The beginning of a text, and how long it is.
@@ -93,9 +109,19 @@ impl Said {
         self.told(format!("\n{response}").as_bytes());
     }
 
-    /// Takes down how the answer begins, or that it was cut off.
-    pub(crate) fn ends(&self, status: u16) {
-        self.lock().status = status;
+    /// Takes down how the answer begins.
+    pub(crate) fn begins(&self, status: u16) {
+        self.lock().end.begun = Some(status);
+    }
+
+    /// Takes down how the request ended, as its entry in the audit says.
+    pub(crate) fn settled(&self, status: u16) {
+        self.lock().end.settled = Some(status);
+    }
+
+    /// Takes down that the answer did not leave to its end.
+    pub(crate) fn is_cut(&self) {
+        self.lock().end.is_cut = true;
     }
 
     /// The request will be tried again: this try is not kept.
@@ -105,7 +131,7 @@ impl Said {
 
     /// The response, whose bytes are taken as they leave.
     pub(crate) fn heard_by(self: &Arc<Said>, response: Response) -> Response {
-        self.ends(response.status().as_u16());
+        self.begins(response.status().as_u16());
         let said = Arc::clone(self);
         response.map(|body| Body::new(Overheard { body, said, is_whole: false }))
     }
@@ -117,7 +143,7 @@ impl Said {
 
 impl Drop for Said {
     fn drop(&mut self) {
-        let Open { prompt, answer, status, is_forgotten } = std::mem::take(&mut *self.lock());
+        let Open { prompt, answer, end, is_forgotten } = std::mem::take(&mut *self.lock());
         if is_forgotten || (prompt.is_none() && answer.num_bytes == 0) {
             return;
         }
@@ -128,8 +154,31 @@ impl Drop for Said {
             answer: answer.map(|text| text.spoken(max)),
             salt: self.salt,
         };
-        let entry = Entry { status, ..self.entry.clone() };
-        self.pass.governance.work(move |journal| journal.record_said(entry, &kept, now_ms()));
+        let entry = Entry { status: end.status(), ..self.entry.clone() };
+        let place = self.pass.governance.said_place(num_bytes(&kept));
+        self.pass.governance.work(move |journal| {
+            let written = journal.record_said(entry, &kept, now_ms());
+            drop(place);
+            written
+        });
+    }
+}
+
+/// What waits in memory until it is written.
+fn num_bytes(kept: &Kept) -> usize {
+    [&kept.prompt, &kept.answer].into_iter().flatten().map(|spoken| spoken.text.len()).sum()
+}
+
+impl End {
+    /// A failure first, wherever it is known from. An answer without a head is one whose client left before.
+    fn status(self) -> u16 {
+        let failure = [self.settled, self.begun].into_iter().flatten().find(|status| *status >= FAILED_MIN);
+        match (failure, self.begun) {
+            (Some(status), _) => status,
+            (None, Some(begun)) if !self.is_cut => self.settled.unwrap_or(begun),
+            // What was computed until then may have been settled.
+            (None, _) => CLIENT_GONE,
+        }
     }
 }
 
@@ -194,7 +243,7 @@ impl HttpBody for Overheard {
 impl Drop for Overheard {
     fn drop(&mut self) {
         if !self.is_whole && !self.body.is_end_stream() {
-            self.said.ends(CLIENT_GONE);
+            self.said.is_cut();
         }
     }
 }
@@ -202,6 +251,26 @@ impl Drop for Overheard {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failure_is_the_end_wherever_it_is_known_from() {
+        for (begun, settled, is_cut, expected) in [
+            (Some(200), Some(200), false, 200),
+            (Some(200), Some(200), true, 499),
+            (Some(200), None, true, 499),
+            (Some(200), Some(500), false, 500),
+            (Some(200), Some(500), true, 500),
+            (Some(200), Some(499), false, 499),
+            (Some(429), Some(429), true, 429),
+            (Some(403), None, false, 403),
+            (None, Some(502), false, 502),
+            (None, None, false, 499),
+            (None, Some(200), false, 499),
+        ] {
+            let end = End { begun, settled, is_cut };
+            assert_eq!(end.status(), expected, "{end:?}");
+        }
+    }
 
     #[test]
     fn a_text_is_cut_at_a_character_and_its_length_is_told() {

@@ -16,7 +16,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
-use axum::http::Method;
+use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use gptoss_api::ApiError;
 use gptoss_api::responses::socket::{Create, Refused, in_lane, read, refusal};
@@ -26,13 +26,14 @@ use tokio::time::{sleep, timeout};
 use self::kept::Kept;
 use self::waiting::Waiting;
 use crate::access_log::{Line, RequestId, Spent};
+use crate::declared_label::labelled;
 use crate::keys::Caller;
 use crate::limits::STOP_PATIENCE;
 use crate::place::Place;
 use crate::rejection::Rejection;
 use crate::response_log::{CancelOnDrop, Found, ResponseLog};
 use crate::responses::{self, Origin};
-use crate::said::{CLIENT_GONE, Said};
+use crate::said::Said;
 use crate::state::{App, Shared};
 use crate::trace::TraceParent;
 
@@ -50,11 +51,13 @@ pub(crate) async fn open(
     Extension(caller): Extension<Caller>,
     Extension(RequestId(id)): Extension<RequestId>,
     place: Option<Extension<Place>>,
+    headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Rejection> {
     let Ok(upgrade) = upgrade else {
         return Err(ApiError::Method { path: ROUTE.to_owned(), method: "GET".to_owned() }.into());
     };
+    let caller = labelled(&app, caller, &headers)?;
     let Ok(socket_place) = Arc::clone(&app.sockets).try_acquire_owned() else {
         let what = "as many WebSockets are open as may be".to_owned();
         return Err(ApiError::Busy { what, retry_seconds: 10 }.into());
@@ -213,9 +216,6 @@ impl Connection {
             let begun = responses::begin(&app, &caller, &request, origin).await;
             if let (Some(bill), Err(error)) = (&caller.bill, &begun) {
                 bill.failed(error);
-                if let Some(said) = &said {
-                    said.ends(error.row().status);
-                }
             }
             Ok::<_, ApiError>((begun?, said))
         };
@@ -231,7 +231,10 @@ impl Connection {
         let reader = CancelOnDrop(Arc::clone(&live));
         let told = self.tell(&live, lane, said.as_deref()).await;
         if let Some(said) = &said {
-            said.ends(if told.is_ok() { 200 } else { CLIENT_GONE });
+            said.begins(200);
+            if told.is_err() {
+                said.is_cut();
+            }
         }
         told?;
         let failure = live.failure();

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use gptoss_api::chat::chunks::ReasoningField;
+use gptoss_api::history::RememberedCall;
 use gptoss_api::responses::prompt::Prompts;
 use gptoss_api::{ApiError, RequestScope};
-use gptoss_gateway::Gateway;
+use gptoss_gateway::{Gateway, Label};
 use gptoss_guard::{Guard, Judge};
 use tokio::sync::{Semaphore, watch};
 
@@ -285,6 +286,34 @@ impl App {
         read: impl FnOnce(&RequestScope<'_>) -> T,
     ) -> T {
         let instant = Instant::now();
+        self.read_with(caller, model, &|id| self.calls.recall(&caller.tenant, id, instant), read)
+    }
+
+    /// The same of a request that leaves for an upstream: with nothing of what has not left before. The label
+    /// of what is put into it goes to `raise`.
+    pub(crate) fn read_to_leave<T>(
+        &self,
+        caller: &Caller,
+        model: &ServedModel,
+        raise: &dyn Fn(Label),
+        read: impl FnOnce(&RequestScope<'_>) -> T,
+    ) -> T {
+        let instant = Instant::now();
+        let recall = |id: &str| {
+            let (call, label) = self.calls.recall_left(&caller.tenant, id, instant)?;
+            raise(label);
+            Some(call)
+        };
+        self.read_with(caller, model, &recall, read)
+    }
+
+    fn read_with<T>(
+        &self,
+        caller: &Caller,
+        model: &ServedModel,
+        recall: &dyn Fn(&str) -> Option<RememberedCall>,
+        read: impl FnOnce(&RequestScope<'_>) -> T,
+    ) -> T {
         let date = model.today.map(|today| today());
         read(&RequestScope {
             limits: &self.limits.request,
@@ -293,7 +322,7 @@ impl App {
             reasoning_max: caller.reasoning_max.into_iter().chain(self.limits.reasoning_max).min(),
             date: date.as_deref(),
             is_background: caller.is_background,
-            recall: &|id| self.calls.recall(&caller.tenant, id, instant),
+            recall,
             new_id: ids::random,
         })
     }

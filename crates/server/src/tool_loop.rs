@@ -48,7 +48,7 @@ pub(crate) struct ToolLoop<'a> {
     pub(crate) summarizes: bool,
     /// Who runs the calls; None where nothing may be called.
     pub(crate) session: Option<Box<dyn ToolSession>>,
-    /// Where its code runs.
+    /// Where its code runs, by the client's name.
     pub(crate) container: String,
     /// When all of it ends with what it has.
     pub(crate) deadline: Option<Instant>,
@@ -195,6 +195,7 @@ impl ToolLoop<'_> {
             return Ok(Err(end));
         }
         let (app, source, deadline) = (self.app, self.source, self.deadline);
+        source.goes_on();
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Ok(Err(TurnEnd::Deadline));
         }
@@ -234,10 +235,10 @@ impl ToolLoop<'_> {
         let is_call = messages.last().is_some_and(|message| call_of(message).is_some());
         let call_id = machine.last_call_id().filter(|_| is_call).map(str::to_owned);
         if let Some(id) = &call_id {
-            let (tenant, now) = (self.request.tenant, Instant::now());
-            self.app.calls.keep(tenant, id, messages.clone(), now);
+            let (tenant, left, now) = (self.request.tenant, self.source.left(), Instant::now());
+            self.app.calls.keep((tenant, id), messages.clone(), left, now);
             if let Some(session) = self.session.take() {
-                self.app.paused.keep((tenant, id.as_str()), &self.container, session, now);
+                self.app.paused.keep((tenant, id.as_str()), &self.container, (session, left), now);
             }
         }
         let last = apart(self.request.tells_logprobs, || machine.finish(end));

@@ -47,6 +47,13 @@ impl TurnSource {
         })
     }
 
+    /// From now on something has been done for this answer: nobody else may begin it anew.
+    pub(crate) fn goes_on(&self) {
+        if let TurnSource::Abroad(source) = self {
+            source.goes_on();
+        }
+    }
+
     /// What lines of log call the model.
     pub(crate) fn name(&self) -> &Arc<str> {
         match self {
@@ -84,6 +91,21 @@ impl TurnSource {
         match self {
             TurnSource::Here(_) => None,
             TurnSource::Abroad(source) => source.left(),
+        }
+    }
+
+    /// The label of what an upstream's model is told so far; None: the model is here.
+    pub(crate) fn label(&self) -> Option<Label> {
+        match self {
+            TurnSource::Here(_) => None,
+            TurnSource::Abroad(source) => Some(source.label()),
+        }
+    }
+
+    /// Raises the label of what an upstream's model is told.
+    pub(crate) fn raise(&self, label: Label) {
+        if let TurnSource::Abroad(source) = self {
+            source.raise(label);
         }
     }
 

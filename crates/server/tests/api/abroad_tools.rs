@@ -13,6 +13,7 @@ use crate::http::{Answer, get, post, request};
 use crate::scripted::Script;
 use crate::server::Server;
 use crate::shutdown::eventually;
+use crate::socket::Socket;
 use crate::tool_host::TestHost;
 
 /// The APIs of upstreams, each by the lines of its table.
@@ -199,7 +200,7 @@ fn three_steps_are_one_response_whatever_the_upstream_speaks_streamed_and_not() 
             let output = response["output"].as_array().unwrap();
             let code = output.iter().find(|item| item["type"] == "code_interpreter_call").unwrap();
             assert_eq!((&code["code"], &code["status"]), (&json!("1+1"), &json!("completed")));
-            assert_eq!(code["outputs"][0]["logs"], "[mine 1] 1+1");
+            assert_eq!(code["outputs"][0]["logs"], "[mine@any 1] 1+1");
             let call = output.last().unwrap();
             assert_eq!((&call["name"], &call["arguments"]), (&json!("look"), &json!("{\"key\":1}")));
             // All turns together.
@@ -251,11 +252,11 @@ fn check_asked(kind: &str, asked: &[Asked]) {
     assert!(asked[0].body.to_string().contains("Be kind."));
     let second = asked[1].body.to_string();
     assert!(
-        second.contains("[mine 1] 1+1") && second.contains(r#"{\"code\":\"1+1\"}"#)
+        second.contains("[mine@any 1] 1+1") && second.contains(r#"{\"code\":\"1+1\"}"#)
             || kind.contains("anthropic")
     );
     let last = asked[3].body.to_string();
-    for words in ["[mine 1] 1+1", "Page 0", "42"] {
+    for words in ["[mine@any 1] 1+1", "Page 0", "42"] {
         assert!(last.contains(words), "{kind} {words}: {last}");
     }
     // Reasoning between calls goes back to hosts that want it.
@@ -335,7 +336,7 @@ fn a_call_waits_until_it_is_allowed() {
 /// What a tool brings passes the same detectors before it leaves.
 #[test]
 fn a_label_in_a_result_stops_the_loop() {
-    let rule = "[[detectors]]\nkind = \"pattern\"\nname = \"kept\"\npattern = '\\[mine 1\\]'\nlabel = \"local_only\"\n";
+    let rule = "[[detectors]]\nkind = \"pattern\"\nname = \"kept\"\npattern = '\\[mine@any 1\\]'\nlabel = \"local_only\"\n";
     for kind in KINDS {
         for stream in [false, true] {
             let upstream = upstream(steps());
@@ -422,7 +423,7 @@ fn a_response_is_kept_here_and_goes_on() {
         let second = post(server.address, "/v1/responses", &more).json();
         assert!(second["output"].to_string().contains("It is two"), "{second}");
         let last = upstream.asked()[3].body.to_string();
-        for words in ["What is one and one?", "[mine 1] 1+1", "Page 0", "42"] {
+        for words in ["What is one and one?", "[mine@any 1] 1+1", "Page 0", "42"] {
             assert!(last.contains(words), "{kind} {words}: {last}");
         }
         assert!(!last.contains("previous_response_id"), "{last}");
@@ -464,6 +465,152 @@ fn what_was_stored_here_does_not_leave_by_its_id() {
     // Here it goes on.
     let more = json!({"previous_response_id": stored["id"], "input": "Go on."});
     assert_eq!(post(server.address, "/v1/responses", &more).status, 200);
+}
+
+/// What led to a call of a model here stays here, though the call and its result are told elsewhere: it may
+/// have been labelled.
+#[test]
+fn reasoning_of_a_call_here_does_not_leave_by_its_id() {
+    const CANARY: &str = "a canary of this machine";
+    let call = format!(
+        "<|channel|>analysis<|message|>{CANARY}<|end|><|start|>assistant<|channel|>commentary \
+         to=functions.look <|constrain|>json<|message|>{{\"key\":1}}<|call|>"
+    );
+    let says = "<|channel|>final<|message|>It is so.<|return|>";
+    for kind in KINDS {
+        let upstream = upstream(vec![Says("Theirs."); 3]);
+        let kind = format!("{kind}\nsend_reasoning = true");
+        let (server, _) = scripted(&upstream, &kind, "", &[&call, says, &call]);
+        let label = [("x-gptoss-sensitivity", "local_only")];
+        let user = json!({"role": "user", "content": "What is one and one?"});
+        let look = body(json!({}))["tools"][2].clone();
+        let here = json!({"model": "scripted", "input": [user], "store": false, "tools": [look],
+            "reasoning_visibility": "hidden"});
+        let told = request(server.address, "POST", "/v1/responses", &label, &here.to_string());
+        assert!(told.status == 200 && !told.body.contains(CANARY), "{}", told.body);
+        let made = told.json()["output"].as_array().unwrap().last().unwrap().clone();
+        let result = json!({"type": "function_call_output", "call_id": made["call_id"], "output": "42"});
+        // A model here has it, so it is known.
+        let more =
+            json!({"model": "scripted", "input": [user, made, result], "store": false, "tools": [look]});
+        let goes_on = post(server.address, "/v1/responses", &more).json();
+        assert_eq!(goes_on["warnings"].as_array().map_or(0, Vec::len), 0, "{goes_on}");
+        let more = body(json!({"input": [user, made, result]}));
+        let answer = post(server.address, "/v1/responses", &more);
+        assert_eq!((answer.status, answer.header("x-route")), (200, Some("cloud")), "{}", answer.body);
+        assert!(answer.json()["warnings"].to_string().contains("is not remembered"), "{}", answer.body);
+        // The result alone says of which call it is, and nobody who leaves knows that.
+        let alone = post(server.address, "/v1/responses", &body(json!({"input": [user, result]})));
+        assert_eq!(alone.status, 400, "{}", alone.body);
+        let asked = upstream.asked();
+        assert_eq!(asked.len(), 1);
+        assert!(!asked[0].body.to_string().contains(CANARY), "{}", asked[0].body);
+        assert!(asked[0].body.to_string().contains("42"), "{}", asked[0].body);
+    }
+}
+
+/// The reasoning of an upstream's own turn goes on to where it may, under its label at least.
+#[test]
+fn reasoning_that_has_left_goes_on_under_its_label() {
+    let more = "label_max = \"internal\"\nchat_only = true\nsend_reasoning = true";
+    let first = upstream(vec![Calls(vec![("look", json!({"key": 1}))]), Says("Theirs.")]);
+    let other = upstream(vec![Says("Others.")]);
+    let table = other.table("other", "models = { small = \"org/small\" }");
+    let (server, _) = server(&first, more, &table);
+    let user = json!({"role": "user", "content": "What is one and one?"});
+    let label = [("x-gptoss-sensitivity", "internal")];
+    let told =
+        request(server.address, "POST", "/v1/responses", &label, &body(json!({"input": [user]})).to_string());
+    let made = told.json()["output"].as_array().unwrap().last().unwrap().clone();
+    let result = json!({"type": "function_call_output", "call_id": made["call_id"], "output": "42"});
+    let ask = |model: &str| {
+        post(server.address, "/v1/responses", &body(json!({"model": model, "input": [user, made, result]})))
+    };
+    let refused = ask("small");
+    assert_eq!((refused.status, other.asked().len()), (403, 0), "{}", refused.body);
+    let answer = ask("big");
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert!(first.asked()[1].body.to_string().contains("Think."), "{}", first.asked()[1].body);
+}
+
+/// A connection does not pass the gateway, and its label holds all the same: what stays asks no others.
+#[test]
+fn a_connection_that_is_labelled_asks_no_others() {
+    let upstream = upstream(Vec::new());
+    let says = "<|channel|>final<|message|>Done.<|return|>";
+    let (server, _) = scripted(&upstream, "", "", &[says]);
+    for (label, expected) in [("local_only", "error"), ("confidential", "response.completed")] {
+        let mut socket = Socket::with(server.address, &[("x-gptoss-sensitivity", label)]).ok().unwrap();
+        socket.create(json!({"tools": [{"type": "web_search"}]}));
+        let last = socket.events().pop().unwrap();
+        assert_eq!(last["type"], expected, "{label}: {last}");
+        assert!(label != "local_only" || last["status"] == 403, "{last}");
+    }
+    assert_eq!(Socket::with(server.address, &[("x-gptoss-sensitivity", "secret")]).err(), Some(400));
+}
+
+/// What code of a model here left in a container is not found by an upstream's under the same name.
+#[test]
+fn a_container_of_here_is_not_one_of_elsewhere() {
+    let code = "<|channel|>analysis to=python code<|message|>x = 1<|call|>";
+    let says = "<|channel|>final<|message|>Done.<|return|>";
+    let upstream = upstream(vec![Calls(vec![("python", json!({"code": "x"}))]), Says("Theirs.")]);
+    let (server, _) = scripted(&upstream, "chat_only = true", "", &[code, says]);
+    let tools = json!([{"type": "code_interpreter", "container": "mine"}]);
+    let include = json!(["code_interpreter_call.outputs"]);
+    for (model, expected) in [("scripted", "[mine 1] x = 1"), ("big", "[mine@any 1] x")] {
+        let ask = json!({"model": model, "input": "Go.", "tools": tools, "include": include, "store": false});
+        let answer = post(server.address, "/v1/responses", &ask);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let response = answer.json();
+        let code = response["output"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|item| item["type"] == "code_interpreter_call");
+        let code = code.unwrap();
+        assert_eq!((&code["outputs"][0]["logs"], &code["container_id"]), (&json!(expected), &json!("mine")));
+    }
+}
+
+/// A call that was allowed has been made when nobody is left to go on: it was asked for again until the
+/// request's time was over, or made once more by a model here.
+#[test]
+fn what_was_done_is_not_done_again_when_no_upstream_goes_on() {
+    let says = "<|channel|>final<|message|>local words<|return|>";
+    for stream in [false, true] {
+        let upstream = Upstream::start(|asked| match asked.number {
+            0 => turn(asked, &Calls(vec![("wiki__ask", json!({"question": "why"}))])),
+            _ => Act::Drop,
+        });
+        let rule =
+            "[[routes]]\nname = \"both\"\nmodel = [\"big\"]\ntargets = [\"cloud\", \"local:scripted\"]\n";
+        let (server, num_calls) = scripted(&upstream, "chat_only = true", rule, &[says]);
+        let user = json!({"role": "user", "content": "Why?"});
+        let tools = json!([{"type": "mcp", "server_label": "wiki"}]);
+        let ask = |input: &[Value]| {
+            let body =
+                json!({"model": "big", "input": input, "tools": tools, "store": false, "stream": stream});
+            post(server.address, "/v1/responses", &body)
+        };
+        let mut input = vec![user.clone()];
+        input.extend(whole(&ask(&input))["output"].as_array().unwrap().iter().cloned());
+        let approved = json!({"type": "mcp_approval_response", "approval_request_id": input.last().unwrap()["id"],
+            "approve": true});
+        input.push(approved);
+        let answer = ask(&input);
+        assert!(!answer.body.contains("local words"), "{}", answer.body);
+        let error = match stream {
+            true => whole(&answer)["error"].clone(),
+            false => answer.json()["error"].clone(),
+        };
+        assert_eq!(answer.status, if stream { 200 } else { 502 }, "{}", answer.body);
+        assert!(error["message"].to_string().contains("The upstream cloud gave no answer"), "{error}");
+        assert_eq!((num_calls.load(Ordering::Relaxed), upstream.asked().len()), (1, 2));
+        // Where nothing has been done a model here answers.
+        let answer = ask(&[user]);
+        assert!(answer.status == 200 && answer.body.contains("local words"), "{}", answer.body);
+    }
 }
 
 /// A client that goes away ends the turn elsewhere, and what it took is known.

@@ -55,7 +55,7 @@ fn nobody() -> AskAddress {
     Arc::new(|_, _| async { Err("there is nobody".to_owned()) }.boxed())
 }
 
-fn guarded(app: App, config: &str) -> App {
+pub fn guarded(app: App, config: &str) -> App {
     let file = |name: &str| match name {
         "birds.txt" => Ok(POLICY.to_owned()),
         other => Err(format!("there is no {other}")),
@@ -64,7 +64,7 @@ fn guarded(app: App, config: &str) -> App {
     app.with_guard(guard, nobody()).unwrap()
 }
 
-fn config(modes: &str) -> String {
+pub fn config(modes: &str) -> String {
     format!("{modes}\n[[policy]]\nname = \"birds\"\nfile = \"birds.txt\"\ncategory = \"illicit\"\n")
 }
 

@@ -18,14 +18,14 @@ use crate::shutdown::eventually;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A client.
-struct Socket(WebSocket<TcpStream>);
+pub struct Socket(WebSocket<TcpStream>);
 
 impl Socket {
     fn open(address: SocketAddr) -> Socket {
         Socket::with(address, &[]).expect("a connection")
     }
 
-    fn with(address: SocketAddr, headers: &[(&'static str, &str)]) -> Result<Socket, u16> {
+    pub fn with(address: SocketAddr, headers: &[(&'static str, &str)]) -> Result<Socket, u16> {
         let mut request = format!("ws://{address}/v1/responses").into_client_request().unwrap();
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().unwrap());
@@ -43,14 +43,14 @@ impl Socket {
         self.0.send(Message::text(text)).unwrap();
     }
 
-    fn create(&mut self, more: Value) {
+    pub fn create(&mut self, more: Value) {
         let mut body = json!({"type": "response.create", "model": "scripted", "input": "What is 27 + 58?"});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         self.say(&body.to_string());
     }
 
     /// The next event; None is the end, with its code.
-    fn event(&mut self) -> Result<Value, Option<u16>> {
+    pub fn event(&mut self) -> Result<Value, Option<u16>> {
         loop {
             match self.0.read() {
                 Ok(Message::Text(text)) => return Ok(serde_json::from_str(&text).expect("JSON")),
@@ -63,7 +63,7 @@ impl Socket {
     }
 
     /// The events of one response, or the one error.
-    fn events(&mut self) -> Vec<Value> {
+    pub fn events(&mut self) -> Vec<Value> {
         let mut events = Vec::new();
         loop {
             events.push(self.event().expect("another event"));

@@ -16,9 +16,10 @@ use serde_json::{Value, json};
 use super::{admin, ask, audit, changed, governance, key, secret, see};
 use crate::chat::ANSWER;
 use crate::http::raw;
-use crate::scripted::Script;
+use crate::scripted::{FAILS, Script};
 use crate::server::{Server, model};
 use crate::shutdown::eventually;
+use crate::socket::Socket;
 
 /// What the client says.
 const ASKED: &str = "canary-asked-51c0";
@@ -37,6 +38,7 @@ fn rules() -> String {
         + &key("prompt", "policy = \"prompt\"")
         + &key("none", "policy = \"none\"")
         + &key("plain", "")
+        + &key("watch", "scopes = [\"metrics\"]")
         + &admin()
 }
 
@@ -181,6 +183,120 @@ fn an_answer_that_is_cut_is_kept_as_far_as_it_left() {
     let logs = audit(server.address);
     let entry = logs.iter().find(|log| log["type"] == "request.content").unwrap();
     assert_eq!(entry["request.content"]["status"], 499);
+}
+
+/// The statuses of the entries of texts, as soon as there are so many, the oldest first.
+fn statuses(address: std::net::SocketAddr, num: usize) -> Vec<u64> {
+    let kept = || -> Vec<Value> {
+        audit(address).into_iter().filter(|log| log["type"] == "request.content").collect()
+    };
+    eventually("the entries", || kept().len() >= num);
+    kept().iter().map(|log| log["request.content"]["status"].as_u64().unwrap()).collect()
+}
+
+/// The status says how the request ended: a failure that comes in a stream whose head said 200 is one, and on
+/// a connection and in the background too; who leaves before there is an answer has left.
+#[test]
+fn the_status_of_what_was_said_is_how_it_ended() {
+    let (folder, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let governance = governance(Some(folder.path()), &rules());
+    let keys = Keys::governed(Arc::clone(&governance));
+    let script = Script::new(&[FAILS]);
+    let of = (Some(state.path()), model());
+    let server = Server::of(of, |app| app, script, Limits::default(), keys);
+    let mut num = 0;
+    for (path, body) in bodies(true).into_iter().chain(bodies(false)) {
+        let answer = ask(server.address, "both", path, &body);
+        num += 1;
+        let all = statuses(server.address, num);
+        assert_eq!(all.last(), Some(&500), "{path} {}: {}", answer.status, answer.body);
+    }
+    let body = json!({"model": "scripted", "input": ASKED, "background": true});
+    assert_eq!(ask(server.address, "both", "/v1/responses", &body).status, 200);
+    let authorization = format!("Bearer {}", secret("both"));
+    let mut socket = Socket::with(server.address, &[("authorization", &authorization)]).ok().unwrap();
+    num += 1;
+    assert_eq!(statuses(server.address, num).last(), Some(&500), "in the background");
+    socket.create(json!({"input": ASKED}));
+    assert_eq!(socket.events().last().unwrap()["type"], "response.failed");
+    num += 1;
+    assert_eq!(statuses(server.address, num).last(), Some(&500), "on a connection");
+    // One that is refused before anything is generated.
+    socket.create(json!({"input": ASKED, "previous_response_id": "resp_none"}));
+    assert_eq!(socket.events().last().unwrap()["type"], "error");
+    num += 1;
+    assert_eq!(statuses(server.address, num).last(), Some(&400), "refused on a connection");
+    // The rest of the audit says the same of the same requests.
+    let by_id = |kind: &str| -> std::collections::BTreeMap<String, Value> {
+        let logs = audit(server.address).into_iter().filter(|log| log["type"] == kind);
+        logs.map(|log| log[kind].clone())
+            .filter(|entry| !entry["route"].as_str().unwrap().starts_with("WEBSOCKET"))
+            .map(|entry| (entry["request_id"].to_string(), entry["status"].clone()))
+            .collect()
+    };
+    let (content, mut requests) = (by_id("request.content"), by_id("request"));
+    requests.append(&mut by_id("request.refunded"));
+    for (id, status) in content {
+        assert_eq!(requests.get(&id), Some(&status), "{id}");
+    }
+}
+
+/// A client that leaves while it waits for its answer, by HTTP and on a connection.
+#[test]
+fn who_leaves_before_the_answer_has_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let governance = governance(Some(folder.path()), &rules());
+    let script = Script { pause: Duration::from_millis(20), ..Script::new(&[&"word ".repeat(4000)]) };
+    let server = changed(&governance, |app| app, script);
+    let text = bodies(false)[3].1.to_string();
+    let head = format!(
+        "POST /v1/responses HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{text}",
+        secret("both"),
+        text.len()
+    );
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.write_all(head.as_bytes()).unwrap();
+    eventually("the request", || {
+        see(server.address, "watch", "/metrics").body.contains("gptoss_turns_running 1")
+    });
+    drop(stream);
+    assert_eq!(statuses(server.address, 1), [499]);
+    let authorization = format!("Bearer {}", secret("both"));
+    let mut socket = Socket::with(server.address, &[("authorization", &authorization)]).ok().unwrap();
+    socket.create(json!({"input": ASKED}));
+    assert_eq!(socket.event().unwrap()["type"], "response.created");
+    drop(socket);
+    assert_eq!(statuses(server.address, 2), [499, 499]);
+}
+
+/// Moderations and compaction say a client's words too.
+#[test]
+fn moderations_and_compaction_are_kept_and_erased() {
+    let folder = tempfile::tempdir().unwrap();
+    let governance = governance(Some(folder.path()), &rules());
+    let config = crate::guard::config("");
+    let judged = "<|channel|>final<|message|>{\"violation\":0,\"policy_category\":null}<|return|>";
+    let change = |app| crate::guard::guarded(app, &config);
+    let server = changed(&governance, change, Script::new(&[judged, SAID]));
+    let mut num = 0;
+    for (path, body) in [
+        ("/v1/moderations", json!({"input": ASKED})),
+        ("/v1/responses/compact", json!({"model": "scripted", "input": ASKED})),
+    ] {
+        let answer = ask(server.address, "both", path, &body);
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        num += 1;
+        let all = so_many(folder.path(), num);
+        let last = all.last().unwrap();
+        assert_eq!(last["prompt"], body.to_string(), "{path}");
+        assert!(has(&last["answer"], answer.body.trim()), "{path}: {last}");
+    }
+    assert_eq!(erase_content(folder.path(), &Erasure::default(), 1).unwrap(), num as u64);
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        assert!(!String::from_utf8_lossy(&bytes).contains(ASKED));
+    }
 }
 
 /// What comes to its client otherwise than as the answer to its request.
