@@ -67,8 +67,8 @@ impl PausedSessions {
     }
 
     /// A fork of the session that ended at a call, if it is still known, its container (the one that is asked
-    /// for, or the same), and its label. `leaves` is the label of a request whose turns an upstream writes: it
-    /// gets no session of what has not left.
+    /// for, or the same), and its label. `leaves` is the label of a request whose turns an upstream writes:
+    /// it gets no session of what has not left.
     pub(crate) fn fork(
         &self,
         (tenant, call_id): (&str, &str),

@@ -1,9 +1,9 @@
 //! What was said, beside the chain: texts in tables of their own, of which an entry has salted hashes alone.
 //!
 //! So a text can be erased (`journal/erase.rs`) and the chain still verifies. A hash is the SHA-256 of the
-//! row's 32 random bytes and the text; the bytes go with the text, since a short one could be guessed from its
-//! hash without them. A row that is not there where its entry says so is a break; one that was erased says
-//! when.
+//! row's 32 random bytes and the text; the bytes go with the text, since a short one could be guessed from
+//! its hash without them. A row that is not there where its entry says so is a break; one that was erased
+//! says when.
 //!
 //! Rows are only ever appended to a table, so that no page of it is split and leaves a copy in its gap.
 

@@ -1,8 +1,8 @@
 //! Texts that are erased beside a server, which waits for no step of it longer than for a request.
 //!
-//! A row that is merely overwritten leaves copies: pages that were merged have old bytes in their gaps. So all
-//! rows are moved out of the table that is written into the other one, but for the texts that are to go, a
-//! few at a time; what is moved away is overwritten as it is freed, page by page, until its table is empty.
+//! A row that is merely overwritten leaves copies: pages that were merged have old bytes in their gaps. So
+//! all rows are moved out of the table that is written into the other one, but for the texts that are to go,
+//! a few at a time; what is moved away is overwritten as it is freed, page by page, until its table is empty.
 //! Whatever is written meanwhile goes into the new table and is not looked at. A pass that breaks off is gone
 //! on with by the next.
 
