@@ -2,8 +2,8 @@
 //!
 //! What steps cost was measured ([`costs`], [`measure`]); which steps there are is simulated, by the engine's
 //! own scheduler and prefix cache on each server ([`fleet`]), under a router's policy ([`router`]) and with
-//! failures, for requests that are drawn or come from a file ([`traffic`]). No clock and one seed: the same
-//! plan is the same bytes.
+//! failures, for requests that are drawn or come from a file ([`traffic`]), as flags or a file of scenarios
+//! ([`scenario`]) say. No clock and one seed: the same plan is the same bytes.
 
 mod costs;
 mod figures;
@@ -12,12 +12,15 @@ mod measure;
 mod plot;
 mod report;
 mod router;
+mod scenario;
+#[cfg(test)]
+mod tests;
 mod traffic;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 
 use crate::args::PlanArgs;
 use crate::failure::usage;
@@ -25,7 +28,13 @@ use crate::output::Target;
 use costs::Costs;
 use figures::Figures;
 use report::{Fewest, Plan};
-use traffic::{Ask, NANOS};
+use scenario::Scenario;
+use traffic::Ask;
+
+/// Most servers that are tried, unless it is said.
+const WORKERS_MAX: u32 = 1024;
+/// Most slots (blocks, sequences, kept places) of all servers together: their books take some 12 bytes each.
+const SLOTS_MAX: usize = 1 << 28;
 
 /// Runs the command.
 pub fn run(args: &PlanArgs) -> Result<ExitCode> {
@@ -37,90 +46,100 @@ pub fn run(args: &PlanArgs) -> Result<ExitCode> {
         writeln!(out)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let Some(file) = &args.costs else {
-        return Err(usage("plan needs --costs FILE.json, or --measure MODEL"));
-    };
     let plot = args.plot.as_deref().map(Target::at).transpose()?;
-    let mut costs = Costs::read(file)?;
-    if let Some(sequences) = args.engine.max_sequences {
-        costs.sequences = usize::from(sequences);
+    let scenarios = scenario::scenarios(args)?;
+    if plot.is_some() && scenarios.len() > 1 {
+        return Err(usage("--plot draws one scenario, and there are several\nsay which by --only NAME"));
     }
-    let asks = traffic::traffic(&args.traffic)?;
-    let (tried, fewest) = try_all(args, &costs, &asks);
-    let last = asks.last().map_or(0, |ask| ask.at) as f64 / NANOS;
-    let requests = (asks.len(), asks.len() as f64 / last.max(f64::MIN_POSITIVE));
-    let plan = Plan { costs: &costs, requests, tried: &tried, fewest, seed: args.traffic.seed };
-    if let Some(target) = &plot {
-        let title = format!("{}: {} requests, {:.2} a second", costs.model, requests.0, requests.1);
-        plot::write_svg(target, &title, &tried)?;
+    let mut plans = Vec::new();
+    for scenario in scenarios {
+        let place = scenario.place.clone();
+        let plan = plan(scenario);
+        plans.push(match place {
+            Some(place) => plan.context(place)?,
+            None => plan?,
+        });
+    }
+    if let (Some(target), Some(plan)) = (&plot, plans.first()) {
+        plot::write_svg(target, &report::title(plan), &plan.tried)?;
     }
     match args.json {
         true => {
-            serde_json::to_writer_pretty(&mut out, &report::json(&plan))?;
+            let object = match args.scenario.is_empty() {
+                true => plans.first().map(report::json),
+                false => Some(report::all_json(&plans)),
+            };
+            serde_json::to_writer_pretty(&mut out, &object)?;
             writeln!(out)?;
         }
-        false => report::print(&mut out, &plan)?,
+        false => report::print_all(&mut out, &plans)?,
     }
-    Ok(match fewest {
-        Some(Fewest::MoreThan(_)) => ExitCode::FAILURE,
-        _ => ExitCode::SUCCESS,
-    })
+    let is_too_few = |plan: &Plan| matches!(plan.fewest, Some(Fewest::MoreThan(_)));
+    Ok(if plans.iter().any(is_too_few) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Simulates a scenario.
+///
+/// Errors: a file cannot be read, or holds something else; what does not go together; more servers than there
+/// is room for.
+fn plan(scenario: Scenario) -> Result<Plan> {
+    let mut costs = Costs::read(&scenario.costs)?;
+    if let Some(sequences) = scenario.fleet.max_sequences {
+        costs.sequences = sequences as usize;
+    }
+    let (servers, measured) = (scenario.fleet.per_machine.unwrap_or(1), costs.slowdowns.len());
+    ensure!(
+        servers as usize <= measured,
+        "{}: nothing says how {servers} servers of one machine slow each other down\nmeasure it by plan --measure MODEL --per-machine {servers}, or plan one of a machine",
+        scenario.costs.display()
+    );
+    let asks = traffic::traffic(&scenario.traffic)?;
+    let (tried, fewest) = try_all(&scenario, &costs, &asks)?;
+    let requests = (asks.len(), traffic::rate(&asks));
+    Ok(Plan { scenario, costs, requests, tried, fewest })
 }
 
 /// Simulates the numbers of servers that are asked for, or looks for the fewest.
-fn try_all(args: &PlanArgs, costs: &Costs, asks: &[Ask]) -> (Vec<Figures>, Option<Fewest>) {
+fn try_all(scenario: &Scenario, costs: &Costs, asks: &[Ask]) -> Result<(Vec<Figures>, Option<Fewest>)> {
+    let (fleet, seed) = (&scenario.fleet, scenario.traffic.seed.unwrap_or(0));
     let simulate = |workers: usize| {
-        let day = fleet::run(costs, &args.fleet, asks, workers, args.traffic.seed);
-        Figures::of(&day, asks, workers)
+        let slots = costs.slots().saturating_mul(workers);
+        ensure!(
+            slots <= SLOTS_MAX,
+            "{workers} servers of {} blocks, sequences and kept places are {slots}, and at most {SLOTS_MAX} are simulated: fewer servers (--workers, --workers-max), or costs with fewer `blocks`",
+            costs.slots()
+        );
+        let day = fleet::run(costs, fleet, asks, workers, seed);
+        Ok(Figures::of(&day, asks, workers, &scenario.slo))
     };
-    if !args.workers.is_empty() || args.slo.is_empty() {
-        let workers = if args.workers.is_empty() { &[1][..] } else { &args.workers };
-        return (workers.iter().map(|&workers| simulate(workers as usize)).collect(), None);
+    if !fleet.workers.is_empty() || scenario.slo.is_empty() {
+        let workers = if fleet.workers.is_empty() { &[1][..] } else { &fleet.workers };
+        let tried: Result<_> = workers.iter().map(|&workers| simulate(workers as usize)).collect();
+        return Ok((tried?, None));
     }
     let mut tried = Vec::new();
     let mut keeps = |workers: usize| {
-        tried.push(simulate(workers));
-        tried.last().is_some_and(|figures| figures.keeps(&args.slo))
+        let figures = simulate(workers)?;
+        let is_kept = figures.keeps();
+        tried.push(figures);
+        Ok(is_kept)
     };
-    let fewest = fewest(args.workers_max as usize, &mut keeps);
-    (tried, Some(fewest))
+    let fewest = fewest(fleet.workers_max.unwrap_or(WORKERS_MAX) as usize, &mut keeps)?;
+    Ok((tried, Some(fewest)))
 }
 
 /// The fewest that keep the bounds: twice as many until they are kept, then halves between.
-fn fewest(most: usize, keeps: &mut dyn FnMut(usize) -> bool) -> Fewest {
+fn fewest(most: usize, keeps: &mut dyn FnMut(usize) -> Result<bool>) -> Result<Fewest> {
     let (mut below, mut above) = (0, 1);
-    while !keeps(above) {
+    while !keeps(above)? {
         if above >= most {
-            return Fewest::MoreThan(most);
+            return Ok(Fewest::MoreThan(most));
         }
         (below, above) = (above, (above * 2).min(most));
     }
     while above - below > 1 {
         let middle = below.midpoint(above);
-        *(if keeps(middle) { &mut above } else { &mut below }) = middle;
+        *(if keeps(middle)? { &mut above } else { &mut below }) = middle;
     }
-    Fewest::Found(above)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_fewest_are_found_between_powers_of_two() {
-        let check = |needed: usize, most: usize, expect: Fewest| {
-            let mut tries = 0;
-            let found = fewest(most, &mut |workers| {
-                tries += 1;
-                workers >= needed
-            });
-            assert_eq!(found, expect);
-            assert!(tries <= 21, "{needed}: {tries}");
-        };
-        check(1, 1024, Fewest::Found(1));
-        check(2, 1024, Fewest::Found(2));
-        check(13, 1024, Fewest::Found(13));
-        check(1000, 1000, Fewest::Found(1000));
-        check(1001, 1000, Fewest::MoreThan(1000));
-    }
+    Ok(Fewest::Found(above))
 }

@@ -52,8 +52,10 @@ pub struct SimulatedStep {
     pub prefill_tokens: usize,
     /// Prompts of which the last token is computed, so that a token is chosen.
     pub prompts_ended: usize,
-    /// Positions before the computed tokens, summed over them.
-    pub context_positions: u64,
+    /// Positions before the tokens of sequences that decode, summed over them: each reads its own.
+    pub decode_positions: u64,
+    /// Positions before the tokens of prompts, summed over them: those of a chunk are read together.
+    pub prefill_positions: u64,
 }
 
 /// What a step gave.
@@ -162,11 +164,13 @@ impl SimulatedEngine {
         for chunk in &plan.chunks {
             let tokens = chunk.end - chunk.start;
             // The chunk's tokens see those before the chunk and each other.
-            step.context_positions += (tokens * chunk.start + tokens * (tokens - 1) / 2) as u64;
+            let positions = (tokens * chunk.start + tokens * (tokens - 1) / 2) as u64;
             if self.is_decoding(chunk) {
                 step.decode_rows += 1;
+                step.decode_positions += positions;
             } else {
                 step.prefill_tokens += tokens;
+                step.prefill_positions += positions;
                 step.prompts_ended += usize::from(chunk.is_chosen);
             }
         }
@@ -239,7 +243,8 @@ mod tests {
         let shapes: Vec<_> = steps.iter().map(shape).collect();
         assert_eq!(shapes, [(0, 128, 0), (0, 72, 1), (1, 0, 0), (1, 0, 0)]);
         // 0 + 1 + ... + 127, and the last token's: 201 before it.
-        assert_eq!((steps[0].context_positions, steps[3].context_positions), (127 * 64, 201));
+        assert_eq!((steps[0].prefill_positions, steps[3].decode_positions), (127 * 64, 201));
+        assert_eq!((steps[0].decode_positions, steps[3].prefill_positions), (0, 0));
         let tokens = events.iter().filter(|event| matches!(event, SimulatedEvent::Token { .. })).count();
         assert_eq!((tokens, events.last()), (3, Some(&SimulatedEvent::Ended { id: 0 })));
     }

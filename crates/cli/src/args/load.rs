@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use serde::Deserialize;
 
 /// Most tokens of a prompt or an answer that are asked for: what the published models' context holds.
 pub const LENGTH_TOKENS_MAX: u32 = 131_072;
@@ -128,9 +129,11 @@ impl EndpointArg {
 }
 
 /// How the requests of a rate follow each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ArrivalsArg {
     /// Independently of each other, as those of many people do
+    #[default]
     Poisson,
     /// At equal distances
     Constant,

@@ -3,19 +3,42 @@
 //! Entry points: [`Costs::read`], from a file of `plan --measure` or rows of `bench --json`, and
 //! [`Costs::step`]. A step of `d` sequences that decode and `p` tokens of prompts takes what a prompt of
 //! `d + p` tokens takes, what choosing `d` tokens adds to that, and a time for each position that the full
-//! layers look back at. Between measured sizes it is a straight line; beyond the last, the line through the
-//! last two.
+//! layers look back at: more for sequences that decode, each of which reads its own, than for the tokens of a
+//! prompt, which read theirs together. Between measured sizes it is a straight line; beyond the last, the
+//! line through the last two.
+//!
+//! A file is a stranger's: every number has a bound, so that none of them is too much for a simulation.
+
+use std::ops::RangeInclusive;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use gptoss_engine::{SimulatedSizes, SimulatedStep};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::path::Path;
 
 use crate::input::{Source, read_json};
 
 /// Version of the file.
 pub const FORMAT_VERSION: u32 = 1;
+/// Most blocks of an engine: 134 million tokens.
+const BLOCKS_MAX: usize = 1 << 22;
+/// Most sequences that an engine runs at a time.
+const SEQUENCES_MAX: usize = 1 << 16;
+/// Most kept places of an engine.
+const SNAPSHOTS_MAX: usize = 1 << 16;
+/// Most tokens of one sequence in a step.
+const CHUNK_TOKENS_MAX: usize = 1 << 17;
+/// Most sizes that were measured of a kind, and the largest of them: sequences or tokens.
+const POINTS_MAX: usize = 1000;
+const POINT_SIZE_MAX: f64 = 1e6;
+/// Longest time that is written, of a step, a token or a request. Units: seconds.
+const SECONDS_MAX: f64 = 86_400.0;
+/// Most servers of one machine that were measured, and how much slower each may be than alone.
+const MACHINE_SERVERS_MAX: usize = 64;
+const SLOWDOWN_MAX: f64 = 1000.0;
+/// Longest name of a model. Units: bytes.
+const NAME_BYTES_MAX: usize = 1000;
 /// Blocks of an engine that `bench` has measured, which says nothing of memory: 32 sequences of 4,096 tokens.
 const BENCH_BLOCKS: usize = 4096;
 const BENCH_SEQUENCES: usize = 32;
@@ -47,49 +70,84 @@ pub struct Costs {
     pub decode: Vec<Point>,
     /// Seconds of a step by tokens of a prompt, the choice after its last one included.
     pub prefill: Vec<Point>,
-    /// Seconds for each position before a token that is computed.
+    /// Seconds for each position before a token that is decoded.
     pub position_seconds: f64,
+    /// Seconds for each position before a token of a prompt; absent, they are as for one that is decoded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefill_position_seconds: Option<f64>,
     /// Seconds from a client to the engine and back that do not occupy it: the server, the network.
     #[serde(default)]
     pub request_seconds: f64,
+    /// What each token of a prompt adds to that: reading, tokenizing.
+    #[serde(default)]
+    pub prompt_token_seconds: f64,
     /// Seconds that each chosen token adds to its step, where who sends it computes on the same cores.
     #[serde(default)]
     pub token_seconds: f64,
+    /// How many times longer steps take while 1, 2, ... servers of one machine compute; the first is 1.
+    #[serde(default = "alone")]
+    pub slowdowns: Vec<f64>,
+}
+
+/// The slowdowns of a machine with one server.
+pub fn alone() -> Vec<f64> {
+    vec![1.0]
 }
 
 impl Costs {
     /// Reads a file.
     ///
-    /// Errors: it cannot be read, or holds something else.
+    /// Errors: it cannot be read, holds something else, or numbers that no engine could have.
     pub fn read(file: &Path) -> Result<Costs> {
         let value: Value = read_json(Source::from_argument(Some(file)), "costs of steps")?;
+        Costs::parse(value).with_context(|| file.display().to_string())
+    }
+
+    /// What a file holds.
+    ///
+    /// Errors: it is something else, or numbers that no engine could have.
+    pub fn parse(value: Value) -> Result<Costs> {
         let costs = match value {
             Value::Array(rows) => of_bench(&rows),
             value => serde_json::from_value(value).context("it is not what plan --measure writes"),
         };
-        costs.and_then(Costs::checked).with_context(|| file.display().to_string())
+        costs.and_then(Costs::checked)
     }
 
-    /// Errors: numbers that no engine could have.
+    /// Errors: numbers that no engine could have, by their names and bounds.
     fn checked(mut self) -> Result<Costs> {
         ensure!(
             self.format == FORMAT_VERSION,
-            "format is {}, and this program reads {FORMAT_VERSION}",
+            "`format` is {}, and this program reads {FORMAT_VERSION}: measure again with plan --measure",
             self.format
         );
-        ensure!(self.blocks > 0 && self.sequences > 0 && self.chunk_tokens > 0, "an engine has no room");
-        for points in [&mut self.decode, &mut self.prefill] {
-            points.sort_by(|one, other| one.0.total_cmp(&other.0));
-            let is_whole =
-                points.iter().all(|(size, seconds)| *size >= 1.0 && *seconds > 0.0 && seconds.is_finite());
-            let differ = points.windows(2).all(|pair| pair[0].0 < pair[1].0);
-            ensure!(
-                !points.is_empty() && is_whole && differ,
-                "decode and prefill need sizes and seconds above 0"
-            );
+        let name = self.model.len();
+        ensure!(name <= NAME_BYTES_MAX, "`model` has {name} bytes: at most {NAME_BYTES_MAX}");
+        whole("blocks", self.blocks, 1..=BLOCKS_MAX)?;
+        whole("sequences", self.sequences, 1..=SEQUENCES_MAX)?;
+        whole("snapshots", self.snapshots, 0..=SNAPSHOTS_MAX)?;
+        whole("chunk_tokens", self.chunk_tokens, 1..=CHUNK_TOKENS_MAX)?;
+        points("decode", &mut self.decode)?;
+        points("prefill", &mut self.prefill)?;
+        let looking_back = self.prefill_position_seconds.unwrap_or(0.0);
+        for (name, seconds) in [
+            ("position_seconds", self.position_seconds),
+            ("prefill_position_seconds", looking_back),
+            ("request_seconds", self.request_seconds),
+            ("prompt_token_seconds", self.prompt_token_seconds),
+            ("token_seconds", self.token_seconds),
+        ] {
+            within(name, seconds, 0.0..=SECONDS_MAX, "seconds")?;
         }
-        let others = [self.position_seconds, self.request_seconds, self.token_seconds];
-        ensure!(others.iter().all(|seconds| *seconds >= 0.0 && seconds.is_finite()), "seconds are below 0");
+        let servers = self.slowdowns.len();
+        ensure!(
+            (1..=MACHINE_SERVERS_MAX).contains(&servers),
+            "`slowdowns` has {servers} numbers: write one for each server of a machine, from 1 to {MACHINE_SERVERS_MAX}"
+        );
+        ensure!(self.slowdowns[0] == 1.0, "`slowdowns` begins with {}: alone is 1", self.slowdowns[0]);
+        for &slowdown in &self.slowdowns {
+            within("slowdowns", slowdown, 1.0..=SLOWDOWN_MAX, "times as long as alone")?;
+        }
         Ok(self)
     }
 
@@ -99,25 +157,92 @@ impl Costs {
         SimulatedSizes { blocks, sequences, snapshots, chunk_tokens }
     }
 
-    /// How long a step takes. Units: seconds.
+    /// Slots of one engine, which a simulation keeps books of.
+    pub fn slots(&self) -> usize {
+        self.blocks + self.sequences + self.snapshots
+    }
+
+    /// How long a step takes on a machine that computes nothing else. Units: seconds.
     pub fn step(&self, step: &SimulatedStep) -> f64 {
         let (decode, prefill) = (step.decode_rows as f64, step.prefill_tokens as f64);
+        let chosen = (step.decode_rows + step.prompts_ended) as f64;
         let rows = match (step.decode_rows, step.prefill_tokens) {
             (0, 0) => 0.0,
-            (0, _) => at(&self.prefill, prefill),
             (_, 0) => at(&self.decode, decode),
-            _ => {
-                let choosing = at(&self.decode, decode) - at(&self.prefill, decode);
-                at(&self.prefill, decode + prefill) + choosing.max(0.0)
+            (rows, _) => {
+                // The time of a prompt holds one choice; of a chunk that is not its last there is none, and
+                // several prompts may end in one step.
+                let whole = at(&self.prefill, decode + prefill);
+                let choosing = match rows {
+                    0 => -self.choice(),
+                    _ => (at(&self.decode, decode) - at(&self.prefill, decode)).max(0.0),
+                };
+                (whole + choosing + self.choice() * step.prompts_ended as f64).max(whole / 2.0)
             }
         };
-        let chosen = (step.decode_rows + step.prompts_ended) as f64;
-        rows + self.position_seconds * step.context_positions as f64 + self.token_seconds * chosen
+        let decoded = self.position_seconds * step.decode_positions as f64;
+        let looking_back = self.prefill_position_seconds.unwrap_or(self.position_seconds);
+        let prefilled = looking_back * step.prefill_positions as f64;
+        rows + decoded + prefilled + self.token_seconds * chosen
+    }
+
+    /// What choosing one token more adds to a step: decoding the most sequences beside reading as many
+    /// tokens, of which one is chosen. Units: seconds.
+    fn choice(&self) -> f64 {
+        match self.decode.last() {
+            Some(&(rows, seconds)) if rows > 1.0 => {
+                ((seconds - at(&self.prefill, rows)) / (rows - 1.0)).max(0.0)
+            }
+            _ => 0.0,
+        }
+    }
+
+    /// How a client's request takes longer than the engine's part of it. Units: seconds.
+    pub fn way(&self, prompt_tokens: u32) -> f64 {
+        self.request_seconds + self.prompt_token_seconds * f64::from(prompt_tokens)
+    }
+}
+
+/// Errors: a whole number beyond its bounds.
+fn whole(name: &str, number: usize, bounds: RangeInclusive<usize>) -> Result<()> {
+    ensure!(
+        bounds.contains(&number),
+        "`{name}` is {number}: an engine has from {} to {}",
+        bounds.start(),
+        bounds.end()
+    );
+    Ok(())
+}
+
+/// Errors: a number beyond its bounds.
+fn within(name: &str, number: f64, bounds: RangeInclusive<f64>, unit: &str) -> Result<()> {
+    let (least, most) = (bounds.start(), bounds.end());
+    ensure!(bounds.contains(&number), "`{name}` is {number}: it has to be from {least} to {most} {unit}");
+    Ok(())
+}
+
+/// Sorts what was measured by size.
+///
+/// Errors: nothing was, or sizes and times that no step has.
+fn points(name: &str, points: &mut [Point]) -> Result<()> {
+    let count = points.len();
+    ensure!(
+        (1..=POINTS_MAX).contains(&count),
+        "`{name}` has {count} sizes: it needs from 1 to {POINTS_MAX} pairs of a size and its seconds"
+    );
+    points.sort_by(|one, other| one.0.total_cmp(&other.0));
+    for &(size, seconds) in points.iter() {
+        within(name, size, 1.0..=POINT_SIZE_MAX, "sequences or tokens")?;
+        within(name, seconds, f64::MIN_POSITIVE..=SECONDS_MAX, "seconds of a step")?;
+    }
+    match points.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        Some(pair) => anyhow::bail!("`{name}` has the size {} twice", pair[0].0),
+        None => Ok(()),
     }
 }
 
 /// The line through the points at `size`; below the first and with one point alone it is flat.
-fn at(points: &[Point], size: f64) -> f64 {
+pub fn at(points: &[Point], size: f64) -> f64 {
     let after = points.partition_point(|point| point.0 < size);
     let (low, high) = match (points.len(), after) {
         (1, _) | (_, 0) => return points[0].1,
@@ -133,6 +258,7 @@ fn at(points: &[Point], size: f64) -> f64 {
 /// Errors: no row decodes, or none has a prompt.
 fn of_bench(rows: &[Value]) -> Result<Costs> {
     let number = |row: &Value, name: &str| row[name].as_f64();
+    ensure!(rows.len() <= POINTS_MAX, "{} rows of bench: at most {POINTS_MAX}", rows.len());
     let (mut decode, mut prefill): (Vec<(Point, f64)>, Vec<Point>) = Default::default();
     for row in rows {
         let batch = number(row, "batch").context("a row has no `batch`: it is not one of bench --json")?;
@@ -169,8 +295,11 @@ fn of_bench(rows: &[Value]) -> Result<Costs> {
         decode: one_a_size(shallow.collect()),
         prefill: one_a_size(prefill),
         position_seconds,
+        prefill_position_seconds: None,
         request_seconds: 0.0,
+        prompt_token_seconds: 0.0,
         token_seconds: 0.0,
+        slowdowns: alone(),
     })
 }
 
@@ -198,26 +327,81 @@ pub mod tests {
             decode: vec![(1.0, 1.0e-3), (11.0, 3.0e-3)],
             prefill: vec![(1.0, 1.0e-3), (101.0, 11.0e-3)],
             position_seconds: 0.0,
+            prefill_position_seconds: None,
             request_seconds: 0.0,
+            prompt_token_seconds: 0.0,
             token_seconds: 0.0,
+            slowdowns: alone(),
         }
     }
 
     #[test]
     fn steps_cost_lines_between_and_beyond_what_was_measured() {
         let costs = Costs { position_seconds: 1e-6, ..costs() };
-        let check = |decode_rows, prefill_tokens, context_positions, expect: f64| {
-            let step = SimulatedStep { decode_rows, prefill_tokens, context_positions, prompts_ended: 0 };
+        let check = |decode_rows, prefill_tokens, prompts_ended, expect: f64| {
+            let step =
+                SimulatedStep { decode_rows, prefill_tokens, prompts_ended, ..SimulatedStep::default() };
             assert!((costs.step(&step) - expect).abs() < 1e-9, "{step:?}: {}", costs.step(&step));
         };
         check(1, 0, 0, 1.0e-3);
-        check(6, 0, 500, 2.5e-3);
+        check(6, 0, 0, 2.0e-3);
         check(21, 0, 0, 5.0e-3);
-        check(0, 51, 0, 6.0e-3);
-        check(0, 201, 0, 21.0e-3);
+        check(0, 51, 1, 6.0e-3);
+        check(0, 201, 1, 21.0e-3);
         // 50 rows of a prompt and 1 that decodes are 51 rows, and choosing one more costs nothing here.
         check(1, 50, 0, 6.0e-3);
         check(0, 0, 0, 0.0);
+        // 11 sequences take 3 ms and a prompt of 11 tokens 2: each choice but the first is a tenth.
+        check(0, 51, 0, 5.9e-3);
+        check(0, 51, 3, 6.2e-3);
+        check(11, 40, 0, 7.0e-3);
+        check(11, 40, 1, 7.1e-3);
+    }
+
+    #[test]
+    fn looking_back_costs_a_prompt_what_was_measured_of_prompts() {
+        let step = SimulatedStep { decode_rows: 1, decode_positions: 500, ..SimulatedStep::default() };
+        let chunk = SimulatedStep {
+            prefill_tokens: 51,
+            prompts_ended: 1,
+            prefill_positions: 500,
+            ..SimulatedStep::default()
+        };
+        let alike = Costs { position_seconds: 1e-6, ..costs() };
+        let apart = Costs { prefill_position_seconds: Some(1e-7), ..alike.clone() };
+        for (costs, decode, prefill) in [(&alike, 1.5e-3, 6.5e-3), (&apart, 1.5e-3, 6.05e-3)] {
+            assert!((costs.step(&step) - decode).abs() < 1e-9, "{}", costs.step(&step));
+            assert!((costs.step(&chunk) - prefill).abs() < 1e-9, "{}", costs.step(&chunk));
+        }
+    }
+
+    #[test]
+    fn numbers_that_no_engine_has_are_refused_by_name() {
+        let check = |name: &str, value: Value, facts: &[&str]| {
+            let mut file = serde_json::to_value(costs()).unwrap();
+            file[name] = value;
+            let error = format!("{:#}", Costs::parse(file).unwrap_err());
+            assert!(error.contains(name) && facts.iter().all(|fact| error.contains(fact)), "{error}");
+        };
+        check("blocks", 0.into(), &["from 1 to 4194304"]);
+        check("blocks", u64::MAX.into(), &["18446744073709551615", "4194304"]);
+        check("sequences", (1_u64 << 40).into(), &["65536"]);
+        check("snapshots", (1_u64 << 40).into(), &["from 0 to 65536"]);
+        check("chunk_tokens", u64::MAX.into(), &["131072"]);
+        check("decode", serde_json::json!([]), &["1 to 1000"]);
+        check("decode", serde_json::json!([[1e300, 1.0]]), &["sequences or tokens"]);
+        check("prefill", serde_json::json!([[1, 1e300]]), &["seconds of a step"]);
+        check("prefill", serde_json::json!([[1, 0.0]]), &["seconds of a step"]);
+        check("prefill", serde_json::json!([[1, 0.1], [1, 0.2]]), &["twice"]);
+        check("position_seconds", (-1.0).into(), &["from 0 to 86400 seconds"]);
+        check("request_seconds", 1e300.into(), &["86400"]);
+        check("slowdowns", serde_json::json!([]), &["from 1 to 64"]);
+        check("slowdowns", serde_json::json!([2.0]), &["alone is 1"]);
+        check("slowdowns", serde_json::json!([1.0, 1e9]), &["1000"]);
+        check("format", 7.into(), &["7", "measure again"]);
+        let mut unknown = serde_json::to_value(costs()).unwrap();
+        unknown["block"] = 1.into();
+        assert!(format!("{:#}", Costs::parse(unknown).unwrap_err()).contains("unknown field `block`"));
     }
 
     #[test]

@@ -3,12 +3,16 @@
 //! Entry point: [`run`]. Events in the order of their times, and of equal times in the order in which they
 //! were foreseen, so that a day is the same each time. A server is the engine's own scheduler and prefix
 //! cache (`gptoss_engine::SimulatedEngine`); a step takes what the table of costs says, and requests that
-//! come meanwhile wait for its end, as in the engine. One that fails loses its cache; what it had not begun
-//! to answer is sent elsewhere at once, and what it had begun is cut or goes on elsewhere.
+//! come meanwhile wait for its end, as in the engine. Servers of one machine slow each other down: as soon as
+//! one begins or ends to compute, what is left of the others' steps takes longer or shorter. A server that
+//! fails loses its cache; what it had not begun to answer is sent elsewhere at once, and what it had begun is
+//! cut or goes on elsewhere.
 
 use std::cell::OnceCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::ops::Range;
+use std::time::Duration;
 
 use gptoss_engine::limits::QUEUE_REQUESTS_MAX;
 use gptoss_engine::{SimulatedEngine, SimulatedEvent, SimulatedRequest};
@@ -20,6 +24,9 @@ use super::router::{Router, Seen};
 use super::traffic::{Ask, NANOS};
 use crate::args::{BegunArg, FleetArgs};
 use crate::load::draw::{self, Purpose};
+
+/// How long a server that failed is away, unless it is said.
+const REPAIR_TIME: Duration = Duration::from_secs(60);
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +48,8 @@ pub enum End {
 pub struct Outcome {
     /// How it ended.
     pub end: End,
+    /// When it came.
+    pub arrived: u64,
     /// When each token came.
     pub tokens: Vec<u64>,
     /// Tokens of its prompt that were found, the last time it began.
@@ -70,10 +79,10 @@ enum Happening {
         request: usize,
         attempt: u32,
     },
-    /// A step ends, if the server has not failed since.
+    /// A step ends, if nothing has changed since that was foreseen.
     StepEnd {
         worker: usize,
-        life: u32,
+        number: u64,
     },
     Fail {
         worker: usize,
@@ -83,10 +92,22 @@ enum Happening {
     },
 }
 
+/// A step that runs.
+struct Running {
+    /// When it began, and since when it runs as fast as it does.
+    begun: u64,
+    since: u64,
+    /// What was left then, on a machine that computes nothing else. Units: seconds.
+    left: f64,
+    /// How many times longer it takes; 0 before that is known.
+    slowdown: f64,
+    /// Which of all the ends that were foreseen is its own.
+    number: u64,
+}
+
 struct Worker {
     engine: SimulatedEngine,
-    /// Times it has failed.
-    life: u32,
+    step: Option<Running>,
     is_up: bool,
     /// Requests that were sent to it and have not ended.
     sent: BTreeSet<usize>,
@@ -113,13 +134,13 @@ struct Fleet<'a> {
 
 /// Simulates a day on so many servers.
 pub fn run(costs: &Costs, args: &FleetArgs, asks: &[Ask], workers: usize, seed: u64) -> Day {
-    let outcome = Outcome { end: End::Open, tokens: Vec::new(), cached_tokens: 0, resent: 0 };
+    let outcome = Outcome { end: End::Open, arrived: 0, tokens: Vec::new(), cached_tokens: 0, resent: 0 };
     let mut fleet = Fleet {
         costs,
         args,
         asks,
         workers: (0..workers).map(|number| Worker::new(costs, args, seed, number)).collect(),
-        router: Router::new(args.router, seed),
+        router: Router::new(args.router.unwrap_or_default(), seed),
         coming: BinaryHeap::new(),
         foreseen: 0,
         next_id: 0,
@@ -128,7 +149,10 @@ pub fn run(costs: &Costs, args: &FleetArgs, asks: &[Ask], workers: usize, seed: 
         open: asks.len(),
         busy_seconds: 0.0,
     };
-    asks.iter().enumerate().for_each(|(request, ask)| fleet.foresee(ask.at, Happening::Arrive(request)));
+    // A later turn is foreseen when the one before it ends.
+    for (request, ask) in asks.iter().enumerate().filter(|(_, ask)| !ask.is_later_turn) {
+        fleet.foresee(ask.at, Happening::Arrive(request));
+    }
     (0..workers).for_each(|worker| fleet.foresee_failure(0, worker));
     let mut now = 0;
     // Servers go on to fail when everything is answered.
@@ -147,7 +171,7 @@ impl Worker {
         let failures = rate.and_then(|rate| Exp::new(rate).ok());
         Worker {
             engine: SimulatedEngine::new(costs.sizes()),
-            life: 0,
+            step: None,
             is_up: true,
             sent: BTreeSet::new(),
             requests: HashMap::new(),
@@ -171,18 +195,23 @@ impl Fleet<'_> {
 
     fn happen(&mut self, now: u64, happening: Happening) {
         match happening {
-            Happening::Arrive(request) => self.send(now, request),
+            Happening::Arrive(request) => {
+                self.outcomes[request].arrived = now;
+                self.send(now, request);
+            }
             Happening::Reach { worker, request, attempt } => {
                 let is_there = self.workers[worker].is_up && self.outcomes[request].resent == attempt;
                 if is_there && self.outcomes[request].end == End::Open {
                     self.reach(now, worker, request);
                 }
             }
-            Happening::StepEnd { worker, life } if self.workers[worker].life == life => {
-                self.settle(now, worker);
-                self.step(now, worker);
+            Happening::StepEnd { worker, number } => {
+                let step = &self.workers[worker].step;
+                if step.as_ref().is_some_and(|step| step.number == number) {
+                    self.settle(now, worker);
+                    self.step(now, worker);
+                }
             }
-            Happening::StepEnd { .. } => {}
             Happening::Fail { worker } => self.fail(now, worker),
             Happening::Repair { worker } => {
                 self.workers[worker].is_up = true;
@@ -203,22 +232,22 @@ impl Fleet<'_> {
         // Only a router that knows caches looks at it.
         let prompt = OnceCell::new();
         let cached = |worker: usize| {
-            let prompt = prompt.get_or_init(|| whole_prompt(ask, request, answered));
+            let prompt = prompt.get_or_init(|| whole_prompt(ask, answered));
             self.workers[worker].engine.cached_tokens(prompt)
         };
         let Some(worker) = self.router.choose(&up, cached) else { return self.stranded.push(request) };
         self.workers[worker].sent.insert(request);
-        let at = now.saturating_add((self.costs.request_seconds * NANOS) as u64);
+        let at = now.saturating_add((self.costs.way(ask.prompt_tokens) * NANOS) as u64);
         let attempt = self.outcomes[request].resent;
         self.foresee(at, Happening::Reach { worker, request, attempt });
     }
 
     fn reach(&mut self, now: u64, worker: usize, request: usize) {
         let (ask, answered) = (&self.asks[request], self.outcomes[request].tokens.len());
-        let prompt = whole_prompt(ask, request, answered);
+        let prompt = whole_prompt(ask, answered);
         let place = &mut self.workers[worker];
         if place.engine.num_waiting() >= QUEUE_REQUESTS_MAX {
-            return self.close(request, worker, End::Refused);
+            return self.close(now, request, worker, End::Refused);
         }
         let id = self.next_id;
         self.next_id += 1;
@@ -230,7 +259,7 @@ impl Fleet<'_> {
             cache_points: ask.cache_points(),
         });
         if !taken {
-            return self.close(request, worker, End::TooLong);
+            return self.close(now, request, worker, End::TooLong);
         }
         place.requests.insert(id, request);
         if !place.engine.is_stepping() {
@@ -239,15 +268,54 @@ impl Fleet<'_> {
     }
 
     fn step(&mut self, now: u64, worker: usize) {
-        let Some(step) = self.workers[worker].engine.begin_step() else { return };
-        let seconds = self.costs.step(&step);
-        self.busy_seconds += seconds;
-        // Time goes on also where a step computes nothing.
-        let at = now.saturating_add(((seconds * NANOS) as u64).max(1));
-        self.foresee(at, Happening::StepEnd { worker, life: self.workers[worker].life });
+        if let Some(step) = self.workers[worker].engine.begin_step() {
+            let left = self.costs.step(&step);
+            self.workers[worker].step =
+                Some(Running { begun: now, since: now, left, slowdown: 0.0, number: 0 });
+        }
+        self.retime(now, worker);
+    }
+
+    /// Foresees anew when the steps on a server's machine end, where that has changed.
+    fn retime(&mut self, now: u64, worker: usize) {
+        let machine = self.machine(worker);
+        let computing = self.workers[machine.clone()].iter().filter(|it| it.step.is_some()).count();
+        let slowdowns = &self.costs.slowdowns;
+        let slowdown = slowdowns[computing.clamp(1, slowdowns.len()) - 1];
+        for worker in machine {
+            let Some(step) = &mut self.workers[worker].step else { continue };
+            if step.slowdown == slowdown {
+                continue;
+            }
+            if step.slowdown > 0.0 {
+                step.left = (step.left - (now - step.since) as f64 / NANOS / step.slowdown).max(0.0);
+            }
+            (step.since, step.slowdown) = (now, slowdown);
+            // The number that `foresee` gives next.
+            step.number = self.foreseen + 1;
+            // Time goes on also where a step computes nothing.
+            let at = now.saturating_add(((step.left * slowdown * NANOS) as u64).max(1));
+            let number = step.number;
+            self.foresee(at, Happening::StepEnd { worker, number });
+        }
+    }
+
+    /// The servers of a server's machine.
+    fn machine(&self, worker: usize) -> Range<usize> {
+        let servers = self.args.per_machine.unwrap_or(1).max(1) as usize;
+        let first = worker / servers * servers;
+        first..(first + servers).min(self.workers.len())
+    }
+
+    /// Ends the step that runs, if one does.
+    fn stop(&mut self, now: u64, worker: usize) {
+        if let Some(step) = self.workers[worker].step.take() {
+            self.busy_seconds += (now - step.begun) as f64 / NANOS;
+        }
     }
 
     fn settle(&mut self, now: u64, worker: usize) {
+        self.stop(now, worker);
         for event in self.workers[worker].engine.end_step() {
             let (SimulatedEvent::Begun { id, .. }
             | SimulatedEvent::Token { id }
@@ -260,56 +328,66 @@ impl Fleet<'_> {
                 SimulatedEvent::Token { .. } => self.outcomes[request].tokens.push(now),
                 SimulatedEvent::Ended { .. } => {
                     self.workers[worker].requests.remove(&id);
-                    self.close(request, worker, End::Answered);
+                    self.close(now, request, worker, End::Answered);
                 }
             }
         }
     }
 
-    fn close(&mut self, request: usize, worker: usize, end: End) {
+    fn close(&mut self, now: u64, request: usize, worker: usize, end: End) {
         self.outcomes[request].end = end;
         self.workers[worker].sent.remove(&request);
         self.open -= 1;
+        if let Some(next) = self.asks.get(request + 1).filter(|ask| ask.is_later_turn) {
+            self.foresee(now.saturating_add(next.at), Happening::Arrive(request + 1));
+        }
     }
 
     fn fail(&mut self, now: u64, worker: usize) {
+        self.stop(now, worker);
+        self.retime(now, worker);
         let place = &mut self.workers[worker];
         place.engine = SimulatedEngine::new(self.costs.sizes());
         place.requests.clear();
-        place.life += 1;
         place.is_up = false;
         let here = place.sent.clone();
         for request in here {
-            if !self.outcomes[request].tokens.is_empty() && self.args.begun == BegunArg::Cut {
-                self.close(request, worker, End::Cut);
+            if !self.outcomes[request].tokens.is_empty()
+                && self.args.begun.unwrap_or_default() == BegunArg::Cut
+            {
+                self.close(now, request, worker, End::Cut);
             } else {
                 self.workers[worker].sent.remove(&request);
                 self.outcomes[request].resent += 1;
                 self.send(now, request);
             }
         }
-        let at = now.saturating_add(self.args.mttr.as_nanos() as u64);
+        let at = now.saturating_add(self.args.mttr.unwrap_or(REPAIR_TIME).as_nanos() as u64);
         self.foresee(at, Happening::Repair { worker });
     }
 }
 
 /// A prompt, with the tokens that were answered before it was sent on.
-fn whole_prompt(ask: &Ask, request: usize, answered: usize) -> Vec<u32> {
-    let mut prompt = ask.prompt(request as u32);
+fn whole_prompt(ask: &Ask, answered: usize) -> Vec<u32> {
+    let mut prompt = ask.prompt();
     prompt.extend((0..answered as u32).map(|token| u32::MAX - token));
     prompt
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::args::RouterArg;
     use crate::plan::costs::tests::costs;
 
     fn args(router: RouterArg, mtbf: Option<u64>, begun: BegunArg) -> FleetArgs {
-        FleetArgs { router, mtbf: mtbf.map(Duration::from_millis), mttr: Duration::from_millis(300), begun }
+        FleetArgs {
+            router: Some(router),
+            mtbf: mtbf.map(Duration::from_millis),
+            mttr: Some(Duration::from_millis(300)),
+            begun: Some(begun),
+            ..FleetArgs::default()
+        }
     }
 
     fn asks(count: u64, gap: u64, prefixes: u32) -> Vec<Ask> {
@@ -318,6 +396,8 @@ mod tests {
             prompt_tokens: 101,
             output_tokens: 11,
             prefix: (prefixes > 0).then_some((number as u32 % prefixes.max(1), 80)),
+            conversation: number as u32,
+            is_later_turn: false,
         };
         (0..count).map(ask).collect()
     }
@@ -338,6 +418,66 @@ mod tests {
             assert!((times[0] - first).abs() < 1e-8, "{times:?}");
             assert!(times.windows(2).all(|pair| (pair[1] - pair[0] - gap).abs() < 1e-8), "{times:?}");
         }
+    }
+
+    #[test]
+    fn a_long_prompt_is_longer_on_its_way() {
+        let costs = Costs { request_seconds: 0.1, prompt_token_seconds: 1e-3, ..costs() };
+        let asks = asks(1, 0, 0);
+        let day = run(&costs, &FleetArgs::default(), &asks, 1, 0);
+        // A tenth, 101 tokens of a millisecond, and 11 milliseconds of the engine.
+        let first = seconds(&day.outcomes[0], &asks[0])[0];
+        assert!((first - 0.212).abs() < 1e-8, "{first}");
+    }
+
+    /// Steps of 11 and then 1 ms; while both compute they take twice as long.
+    #[test]
+    fn servers_of_a_machine_slow_each_other_down_while_both_compute() {
+        let costs = Costs { slowdowns: vec![1.0, 2.0], ..costs() };
+        let firsts = |second_at: u64, per_machine: u32| -> [f64; 2] {
+            let mut asks = asks(2, 0, 0);
+            asks[1].at = second_at;
+            asks.iter_mut().for_each(|ask| ask.output_tokens = 1);
+            let fleet = FleetArgs { per_machine: Some(per_machine), ..FleetArgs::default() };
+            let day = run(&costs, &fleet, &asks, 2, 0);
+            let ends = [0, 1].map(|request| day.outcomes[request].tokens[0] as f64 / 1e6);
+            let busy = ends[0] + ends[1] - second_at as f64 / 1e6;
+            assert!((day.busy_seconds * 1e3 - busy).abs() < 1e-4, "{} {busy}", day.busy_seconds);
+            ends
+        };
+        let check = |second_at: u64, per_machine: u32, expect: [f64; 2]| {
+            let found = firsts(second_at, per_machine);
+            assert!(
+                found.iter().zip(expect).all(|(found, expect)| (found - expect).abs() < 1e-5),
+                "{found:?}"
+            );
+        };
+        check(0, 1, [11.0, 11.0]);
+        check(0, 2, [22.0, 22.0]);
+        // 5 ms alone, 6 left of which each takes two; then the second has 5 of its 11 left.
+        check(5_000_000, 2, [17.0, 22.0]);
+        check(11_000_000, 2, [11.0, 22.0]);
+    }
+
+    #[test]
+    fn a_later_turn_comes_after_the_answer_and_finds_the_prompt() {
+        let mut asks = asks(2, 0, 0);
+        asks[1] = Ask {
+            at: 500_000_000,
+            prompt_tokens: 200,
+            conversation: 0,
+            is_later_turn: true,
+            ..asks[1].clone()
+        };
+        let day = run(&costs(), &FleetArgs::default(), &asks, 1, 0);
+        let [first, second] = &day.outcomes[..] else { panic!("two requests") };
+        assert_eq!(second.arrived, first.tokens[10] + 500_000_000);
+        // All but the prompt's last token, which is always computed.
+        assert_eq!((first.cached_tokens, second.cached_tokens), (0, 100));
+        // Also when the one before it was not answered.
+        asks[0].prompt_tokens = 40_000;
+        let day = run(&costs(), &FleetArgs::default(), &asks, 1, 0);
+        assert_eq!((day.outcomes[0].end, day.outcomes[1].end), (End::TooLong, End::Answered));
     }
 
     #[test]
@@ -390,7 +530,7 @@ mod tests {
         let day = run(&costs(), &fleet, &asks(600, 0, 0), 1, 0);
         let refused = day.outcomes.iter().filter(|outcome| outcome.end == End::Refused).count();
         assert!(refused > 0 && refused < 600, "{refused}");
-        let long = [Ask { at: 0, prompt_tokens: 40_000, output_tokens: 1, prefix: None }];
+        let long = [Ask { prompt_tokens: 40_000, ..self::asks(1, 0, 0)[0].clone() }];
         assert_eq!(run(&costs(), &fleet, &long, 1, 0).outcomes[0].end, End::TooLong);
     }
 }

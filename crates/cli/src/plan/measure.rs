@@ -5,16 +5,24 @@
 //! others run too; a prompt from its request to its first token. Of all runs the fastest quarter's slowest
 //! counts: neighbors on the machine make a step slower and never faster, and a server that does not compute
 //! all the time is held up less than this program, which does.
+//!
+//! How servers of one machine slow each other down is measured with engines of their own beside this one,
+//! each with its weights and threads as a server has them, that compute all the time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
-use gptoss_engine::{EngineHandle, Event, EventStream, Request, SEQUENCES_DEFAULT, Speculation};
+use anyhow::{Context, Result, bail};
+use gptoss_engine::{
+    EngineHandle, EngineOptions, Event, EventStream, KvPlan, Request, SEQUENCES_DEFAULT, Speculation,
+};
 
-use super::costs::{Costs, FORMAT_VERSION, Point};
+use super::costs::{Costs, FORMAT_VERSION, Point, alone, at};
 use crate::args::PlanArgs;
-use crate::engine_start;
+use crate::engine_start::{self, RunningEngine};
+use crate::model_source::Opened;
 use crate::offer;
 
 /// Prompts of each size, and answers, of which each has many steps.
@@ -30,6 +38,10 @@ const ANSWER_TOKENS: usize = 48;
 const EDGE_TOKENS: usize = 12;
 /// Sequences of which the cost of looking back is measured.
 const DEEP_ROWS: usize = 4;
+/// Sequences of an engine beside the one that is measured, and with which the two are compared.
+const BESIDE_ROWS: usize = 8;
+/// Tokens of their prompts.
+const BESIDE_PROMPT_TOKENS: usize = 128;
 
 /// Measures what steps of a model cost.
 ///
@@ -39,12 +51,10 @@ pub fn measure(args: &PlanArgs, model: &str) -> Result<Costs> {
     let context = (args.context as usize).min(opened.checkpoint.config().max_position_embeddings);
     let mut options = args.engine.options(context, SEQUENCES_DEFAULT);
     options.speculation = Speculation::Off;
-    let kv = engine_start::plan_kv(&opened, &args.compute, &options)?;
-    let model = Arc::new(opened.load(&args.compute, context, Some(&kv))?);
-    let (chunk_tokens, threads) = (model.chunk_tokens(), model.pool().threads());
-    let vocab_size = model.config().vocab_size as u32;
-    let engine = engine_start::start(model, &opened, &args.compute, &args.engine, options)?;
-    let mut lab = Lab { engine: engine.handle.clone(), vocab_size, seed: args.traffic.seed, prompts: 0 };
+    let room = Room { args, kv: engine_start::plan_kv(&opened, &args.compute, &options)?, opened, options };
+    let (engine, chunk_tokens, threads, vocab_size) = room.engine()?;
+    let seed = args.traffic.seed.unwrap_or(0);
+    let mut lab = Lab { engine: engine.handle.clone(), vocab_size, seed, prompts: 0 };
     // The first steps bring weights into memory.
     lab.prefill(chunk_tokens.min(context / 2))?;
     let sizes = std::iter::successors(Some(1), |size| Some(size * 2));
@@ -57,18 +67,22 @@ pub fn measure(args: &PlanArgs, model: &str) -> Result<Costs> {
         prefill.push(lab.fast(tokens, PROMPTS, |lab| lab.prefill(tokens))?);
     }
     let deep = (context - ANSWER_TOKENS).min(context * 3 / 4);
-    let rows = DEEP_ROWS.min(options.max_sequences);
-    let shallow = lab.fast(rows, ANSWERS, |lab| lab.decode(rows, PROMPT_TOKENS))?.1;
-    let slope = lab.fast(rows, ANSWERS, |lab| lab.decode(rows, deep))?.1 - shallow;
-    let position_seconds = (slope / (rows * (deep - PROMPT_TOKENS)) as f64).max(0.0);
-    // What the short sequences have looked back at is not part of their rows.
+    let position_seconds = lab.looking_back(DEEP_ROWS.min(options.max_sequences), deep)?;
+    let prefill_position_seconds = lab.looking_back_of_prompts(&prefill, deep)?;
+    let slowdowns = match args.fleet.per_machine.unwrap_or(1) {
+        1 => alone(),
+        servers => lab.slowdowns(&room, servers as usize, chunk_tokens.min(context / 2))?,
+    };
+    // What the short sequences and prompts have looked back at is not part of their rows.
     let before = (PROMPT_TOKENS + ANSWER_TOKENS / 2) as f64;
     for (rows, seconds) in &mut decode {
         *seconds = (*seconds - position_seconds * *rows * before).max(*seconds / 2.0);
     }
+    let each = prefill_position_seconds.unwrap_or(position_seconds);
     for (tokens, seconds) in &mut prefill {
-        *seconds = (*seconds - position_seconds * *tokens * (*tokens - 1.0) / 2.0).max(*seconds / 2.0);
+        *seconds = (*seconds - each * inside(*tokens)).max(*seconds / 2.0);
     }
+    let Room { kv, opened, .. } = room;
     Ok(Costs {
         format: FORMAT_VERSION,
         model: opened.source.name(),
@@ -80,9 +94,66 @@ pub fn measure(args: &PlanArgs, model: &str) -> Result<Costs> {
         decode,
         prefill,
         position_seconds,
+        prefill_position_seconds,
         request_seconds: 0.0,
+        prompt_token_seconds: 0.0,
         token_seconds: 0.0,
+        slowdowns,
     })
+}
+
+/// Positions before the tokens of a chunk within it, summed over them.
+fn inside(tokens: f64) -> f64 {
+    tokens * (tokens - 1.0) / 2.0
+}
+
+/// What engines are made of.
+struct Room<'a> {
+    args: &'a PlanArgs,
+    opened: Opened,
+    options: EngineOptions,
+    kv: KvPlan,
+}
+
+impl Room<'_> {
+    /// An engine with weights and threads of its own; tokens of a chunk, its threads, its vocabulary.
+    fn engine(&self) -> Result<(RunningEngine, usize, usize, u32)> {
+        let Room { args, opened, options, kv } = self;
+        let model = Arc::new(opened.load(&args.compute, options.max_context, Some(kv))?);
+        let (chunk_tokens, threads) = (model.chunk_tokens(), model.pool().threads());
+        let vocab_size = model.config().vocab_size as u32;
+        let engine = engine_start::start(model, opened, &args.compute, &args.engine, *options)?;
+        Ok((engine, chunk_tokens, threads, vocab_size))
+    }
+}
+
+/// An engine that computes all the time, until it is dropped.
+struct Neighbor {
+    is_over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+    _engine: RunningEngine,
+}
+
+impl Neighbor {
+    fn start(engine: RunningEngine, mut lab: Lab, rows: usize) -> Result<Neighbor> {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let told = is_over.clone();
+        // Prompts and answers in turn, as a server has them.
+        let work =
+            move || while !told.load(Ordering::Relaxed) && lab.decode(rows, BESIDE_PROMPT_TOKENS).is_ok() {};
+        let thread = std::thread::Builder::new().name("neighbor".to_owned()).spawn(work);
+        Ok(Neighbor { is_over, thread: Some(thread.context("cannot start a thread")?), _engine: engine })
+    }
+}
+
+impl Drop for Neighbor {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // It ends with the answers that it waits for; one that panicked has nothing to tell.
+            let _ = thread.join();
+        }
+    }
 }
 
 /// An engine that answers nobody else.
@@ -126,6 +197,53 @@ impl Lab {
         }
         let gaps = times[EDGE_TOKENS..].windows(2);
         Ok(fast(gaps.map(|pair| pair[1].saturating_duration_since(pair[0]).as_secs_f64()).collect()))
+    }
+
+    /// Seconds for each position before a token that is decoded: of so many sequences with short and with
+    /// deep prompts.
+    fn looking_back(&mut self, rows: usize, deep: usize) -> Result<f64> {
+        let shallow = self.fast(rows, ANSWERS, |lab| lab.decode(rows, PROMPT_TOKENS))?.1;
+        let more = self.fast(rows, ANSWERS, |lab| lab.decode(rows, deep))?.1 - shallow;
+        Ok((more / (rows * (deep - PROMPT_TOKENS)) as f64).max(0.0))
+    }
+
+    /// Seconds for each position before a token of a prompt: what a prompt of several chunks takes beyond
+    /// its chunks alone, each of which looks back at itself. None where there is one chunk.
+    fn looking_back_of_prompts(&mut self, prefill: &[Point], deep: usize) -> Result<Option<f64>> {
+        let Some(&(chunk, of_chunk)) = prefill.last() else { return Ok(None) };
+        let deep = deep as f64;
+        let (whole, rest) = ((deep / chunk).floor(), deep % chunk);
+        if whole < 2.0 {
+            return Ok(None);
+        }
+        let seconds = self.fast(deep as usize, ANSWERS, |lab| lab.prefill(deep as usize))?.1;
+        let of_rest = if rest > 0.0 { at(prefill, rest) } else { 0.0 };
+        let across = inside(deep) - whole * inside(chunk) - inside(rest);
+        Ok(Some(((seconds - whole * of_chunk - of_rest) / across).max(0.0)))
+    }
+
+    /// How many times longer steps take beside 0, 1, 2, ... other engines that compute.
+    fn slowdowns(&mut self, room: &Room<'_>, servers: usize, tokens: usize) -> Result<Vec<f64>> {
+        let rows = BESIDE_ROWS.min(room.options.max_sequences);
+        let (mut slowdowns, mut neighbors) = (alone(), Vec::new());
+        let first = self.compared(rows, tokens)?;
+        while slowdowns.len() < servers {
+            let (engine, _, _, vocab_size) = room.engine()?;
+            let seed = self.seed ^ (slowdowns.len() as u64) << 32;
+            let lab = Lab { engine: engine.handle.clone(), vocab_size, seed, prompts: 0 };
+            neighbors.push(Neighbor::start(engine, lab, rows)?);
+            let beside = self.compared(rows, tokens)?;
+            let ratio = (beside.0 / first.0).midpoint(beside.1 / first.1);
+            // More neighbors make nothing faster.
+            slowdowns.push(slowdowns.iter().copied().fold(ratio, f64::max));
+        }
+        Ok(slowdowns)
+    }
+
+    /// Seconds of a step of decoding, and of a prompt.
+    fn compared(&mut self, rows: usize, tokens: usize) -> Result<(f64, f64)> {
+        let decode = self.fast(rows, 2 * ANSWERS, |lab| lab.decode(rows, PROMPT_TOKENS))?.1;
+        Ok((decode, self.fast(tokens, PROMPTS, |lab| lab.prefill(tokens))?.1))
     }
 
     fn submit(&mut self, prompt: usize, answer: usize) -> Result<EventStream> {

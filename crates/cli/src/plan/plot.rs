@@ -50,13 +50,15 @@ fn draw(svg: &mut String, title: &str, tried: &[Figures]) -> Result<()> {
     let last = sorted.len().saturating_sub(CURVES_MAX);
     let shown = &sorted[last..];
     let x_max = most(shown.iter().filter_map(|figures| figures.first_tokens.last().copied()));
-    let mut chart = plane(&right, 56, ("time to the first token, ms", x_max), ("% of requests", 100.0))?;
+    let axes = (("time to the first token, ms", x_max), ("% of answered requests", 100.0));
+    let mut chart = plane(&right, 56, axes.0, axes.1)?;
     for (place, (figures, color)) in shown.iter().zip(COLORS).enumerate() {
         let steps = steps(&figures.first_tokens);
         chart.draw_series(std::iter::once(PathElement::new(steps, color.stroke_width(2))))?;
         let from_below = LINE * (shown.len() - place) as i32;
         let at = (SIZE.0 as i32 / 2 - 150, SIZE.1 as i32 - 96 - from_below);
-        legend(&right, at, &format!("{} servers", figures.workers), color)?;
+        let servers = if figures.workers == 1 { "1 server" } else { &format!("{} servers", figures.workers) };
+        legend(&right, at, servers, color)?;
     }
     root.present()?;
     Ok(())
