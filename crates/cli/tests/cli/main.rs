@@ -36,6 +36,7 @@ mod lines;
 mod load;
 mod mcp;
 mod models;
+mod plan;
 mod program;
 mod proof;
 mod redact;
