@@ -269,6 +269,42 @@ def check_files_of_containers():
         assert not list(sdk.containers.files.list(cited.container_id))
 
 
+def check_containers():
+    """A container is made with a file, filled by the SDK's own words, read by code and ended."""
+    listing = servers.own("python", "list()", "Look.")
+    with servers.scripted([listing, servers.answer("Two files.")]) as base:
+        sdk = client(base)
+        uploaded = sdk.files.create(file=("a.csv", b"1,2"), purpose="user_data")
+        made = sdk.containers.create(
+            name="work", file_ids=[uploaded.id], expires_after={"anchor": "last_active_at", "minutes": 5})
+        assert (made.name, made.status, made.expires_after.minutes) == ("work", "running", 5), made
+        assert [each.id for each in sdk.containers.list()] == [made.id]
+        assert sdk.containers.retrieve(made.id).id == made.id
+        sent = sdk.containers.files.create(made.id, file=("b.csv", b"3"))
+        copied = sdk.containers.files.create(made.id, file_id=uploaded.id)
+        assert (sent.path, copied.path, copied.source) == ("/mnt/data/b.csv", "/mnt/data/a.csv", "user"), (sent, copied)
+        paths = [file.path for file in sdk.containers.files.list(made.id, order="asc")]
+        assert paths == ["/mnt/data/a.csv", "/mnt/data/b.csv"], paths
+        assert sdk.containers.files.content.retrieve(sent.id, container_id=made.id).read() == b"3"
+        ask = {"model": "scripted", "input": "Look.", "include": ["code_interpreter_call.outputs"]}
+        found = sdk.responses.create(**ask, tools=[{"type": "code_interpreter", "container": made.id}])
+        code = next(item for item in found.output if item.type == "code_interpreter_call")
+        assert code.container_id == made.id and code.outputs[0].logs.startswith("a.csv=1,2 b.csv=3 "), code
+        auto = {"type": "auto", "file_ids": [uploaded.id]}
+        first = sdk.responses.create(**ask, tools=[{"type": "code_interpreter", "container": auto}])
+        auto = {"type": "auto"}
+        second = sdk.responses.create(
+            **ask, tools=[{"type": "code_interpreter", "container": auto}], previous_response_id=first.id)
+        codes = [next(item for item in each.output if item.type == "code_interpreter_call") for each in (first, second)]
+        assert codes[0].container_id == codes[1].container_id and codes[0].outputs == codes[1].outputs, codes
+        sdk.containers.delete(made.id)
+        try:
+            sdk.containers.retrieve(made.id)
+            raise AssertionError("a container that has ended is there")
+        except openai.NotFoundError:
+            pass
+
+
 def check_conversations():
     with servers.demo() as base:
         sdk = client(base)

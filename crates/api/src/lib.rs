@@ -13,6 +13,7 @@ pub mod batches;
 pub mod body;
 pub mod chat;
 pub mod completions;
+pub mod containers;
 pub mod errors;
 pub mod files;
 pub mod fine_tuning;

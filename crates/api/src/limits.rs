@@ -41,6 +41,12 @@ impl Default for RequestLimits {
     }
 }
 
+/// Longest name of a container. Units: bytes.
+pub const CONTAINER_NAME_BYTES_MAX: usize = 128;
+/// Most files that are given to a container, by requests and uploads together.
+pub const CONTAINER_INPUTS_MAX: usize = 64;
+/// How long a container may wait for its next use. Units: minutes.
+pub const CONTAINER_MINUTES: std::ops::RangeInclusive<u64> = 1..=20;
 /// Most stop strings of a request.
 pub const STOPS_MAX: usize = 16;
 /// Longest stop string. Units: bytes.

@@ -8,13 +8,13 @@ use std::{env, fs};
 use anyhow::{Context, Result};
 use futures_util::future::{BoxFuture, FutureExt};
 use gptoss_server::{
-    CitedPage, HostedCall, Log, LogFormat, MadeFile, ServerTool, ToolHost, ToolOutcome, ToolServer,
-    ToolSession,
+    CitedPage, ContainerInputs, HostedCall, InputFile, Log, LogFormat, MadeFile, ServerTool, ToolHost,
+    ToolOutcome, ToolServer, ToolSession,
 };
 use gptoss_tools::browser::{Action, Backend, Browsed, Browser, Limits};
 use gptoss_tools::mcp::limits::McpLimits;
 use gptoss_tools::mcp::{McpClient, McpError, McpTransport, parse_mcp_servers};
-use gptoss_tools::{Container, Python, ToolFile, ToolReply};
+use gptoss_tools::{Container, Inputs, Python, ToolFile, ToolReply};
 
 use crate::air_gap;
 use crate::args::{LogForm, ServeArgs, ServedTool};
@@ -146,8 +146,15 @@ impl ToolHost for ServedTools {
             browser,
             python: self.python.clone(),
             container,
+            inputs: Inputs::default(),
             servers: Arc::clone(&self.servers),
         })
+    }
+
+    fn forget(&self, tenant: &str, container: &str) {
+        if let Some(python) = &self.python {
+            python.end(&Container { owner: tenant.to_owned(), name: container.to_owned() });
+        }
     }
 }
 
@@ -158,10 +165,23 @@ struct Session {
     python: Option<Python>,
     /// Where code runs.
     container: Container,
+    /// What is to lie there.
+    inputs: Inputs,
     servers: Arc<BTreeMap<String, Server>>,
 }
 
 impl ToolSession for Session {
+    fn furnish(&mut self, inputs: ContainerInputs) {
+        let file =
+            |file: InputFile| gptoss_tools::InputFile { id: file.id, name: file.name, bytes: file.bytes };
+        let name = |path: String| path.strip_prefix("/mnt/data/").map(str::to_owned);
+        self.inputs = Inputs {
+            files: inputs.files.into_iter().map(file).collect(),
+            removed: inputs.removed.into_iter().filter_map(name).collect(),
+            memory_bytes: inputs.memory_bytes,
+        };
+    }
+
     fn run<'a>(&'a mut self, call: HostedCall<'a>, arguments: &'a str) -> BoxFuture<'a, ToolOutcome> {
         async move {
             let function = match call {
@@ -170,7 +190,9 @@ impl ToolSession for Session {
                 HostedCall::Find => "find",
                 HostedCall::Python => {
                     return match &self.python {
-                        Some(python) => told(python.call(&self.container, arguments).await),
+                        Some(python) => {
+                            told(python.call_with(&self.container, arguments, &self.inputs).await)
+                        }
                         None => told(ToolReply::error("Python is off.")),
                     };
                 }
@@ -194,7 +216,8 @@ impl ToolSession for Session {
 
     fn fork(&self, container: &str) -> Box<dyn ToolSession> {
         let container = Container { name: container.to_owned(), ..self.container.clone() };
-        Box::new(Session { container, ..self.clone() })
+        // What lies in a container is said before each call.
+        Box::new(Session { container, inputs: Inputs::default(), ..self.clone() })
     }
 
     fn pages(&self) -> Vec<CitedPage> {

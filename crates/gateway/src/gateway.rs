@@ -162,6 +162,15 @@ impl Gateway {
         }))
     }
 
+    /// The label of a text that is not a request: the highest of `from`, what nobody says anything of, and
+    /// what detectors find.
+    ///
+    /// Errors: a detector broke off.
+    pub async fn label_of(&self, text: String, from: Label) -> Result<Label, ApiError> {
+        let plan = self.plan();
+        Ok(found(&plan, vec![text], plan.default_label.max(from)).await?.0)
+    }
+
     /// Answers a request, or says who else is to.
     ///
     /// Errors: a body that names no model or that cannot be looked at, a label that is none.
@@ -211,8 +220,19 @@ impl InForce {
 ///
 /// Errors: the header names none, or the body cannot be looked at.
 async fn label(plan: &Arc<Plan>, incoming: &Incoming<'_>) -> Result<(Label, Option<String>), ApiError> {
-    let mut label = plan.default_label.max(incoming.label);
-    for value in incoming.headers.get_all(LABEL_HEADER) {
+    let label = plan.default_label.max(incoming.label).max(header_label(incoming.headers)?);
+    if plan.detectors.iter().all(|detector| detector.label <= label) {
+        return Ok((label, None));
+    }
+    found(plan, incoming.body.texts()?, label).await
+}
+
+/// The label that headers name.
+///
+/// Errors: one names none.
+pub fn header_label(headers: &HeaderMap) -> Result<Label, ApiError> {
+    let mut label = Label::Any;
+    for value in headers.get_all(LABEL_HEADER) {
         let named = value.to_str().ok().and_then(|text| Label::from_name(text.trim()));
         let unknown = || {
             let message = format!("{LABEL_HEADER} is any, internal, confidential or local_only");
@@ -220,18 +240,23 @@ async fn label(plan: &Arc<Plan>, incoming: &Incoming<'_>) -> Result<(Label, Opti
         };
         label = label.max(named.ok_or_else(unknown)?);
     }
-    if plan.detectors.iter().all(|detector| detector.label <= label) {
-        return Ok((label, None));
-    }
-    let texts = incoming.body.texts()?;
+    Ok(label)
+}
+
+/// The highest of a label and those of what detectors find in texts, and the detector that named it.
+async fn found(
+    plan: &Arc<Plan>,
+    texts: Vec<String>,
+    label: Label,
+) -> Result<(Label, Option<String>), ApiError> {
     // A long text takes a while.
     let plan = Arc::clone(plan);
-    let found = move || {
+    let find = move || {
         let (label, name) = detect(&plan.detectors, &texts, label);
         (label, name.map(str::to_owned))
     };
     let failed = |_| ApiError::Internal { problem: "a detector broke off".to_owned() };
-    tokio::task::spawn_blocking(found).await.map_err(failed)
+    tokio::task::spawn_blocking(find).await.map_err(failed)
 }
 
 impl Route {

@@ -46,7 +46,7 @@ pub use decide::{Decision, Leg, LocalState, States, UpstreamState, Verdict, deci
 pub use detect::FindsPersonalData;
 pub use dialect::Dialect;
 pub use facts::Facts;
-pub use gateway::{Admit, Gateway, Incoming, LABEL_HEADER, Outcome, Route, Stay};
+pub use gateway::{Admit, Gateway, Incoming, LABEL_HEADER, Outcome, Route, Stay, header_label};
 pub use label::{LABELS, Label};
 pub use moderated::{Tail, moderated, tells};
 pub use plan::{LOCAL, Plan, ReadFile, Sources};

@@ -17,6 +17,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 
 use crate::blocking::run_blocking;
+use crate::file_label;
 use crate::ids;
 use crate::keys::Caller;
 use crate::limits::{
@@ -25,7 +26,7 @@ use crate::limits::{
 use crate::paging::bounds;
 use crate::query::Query;
 use crate::rejection::Rejection;
-use crate::state::{Shared, now};
+use crate::state::{App, Shared, now};
 use crate::store::files::Page;
 
 /// Which page of a list.
@@ -59,6 +60,7 @@ pub(crate) async fn create(
     // The form around a file is small, and a file that is too long is refused by name before this is reached.
     let most = usize::try_from(app.limits.file_bytes_max).unwrap_or(usize::MAX);
     DefaultBodyLimit::max(most.saturating_add(FILE_PART_BYTES)).apply(&mut request);
+    let label = file_label::of_upload(&caller, request.headers())?;
     let form = Multipart::from_request(request, &()).await.map_err(|_| {
         let message = "the body has to be sent as multipart/form-data, with a part 'file' and one 'purpose'";
         ApiError::Invalid { param: None, message: message.to_owned() }
@@ -67,7 +69,11 @@ pub(crate) async fn create(
     let begin = (id.clone(), caller.tenant.clone());
     // A client that goes away ends this future here; what it leaves is deleted at the next start, or now.
     let dropped = Unfinished { app: &app, id: &id };
-    run_blocking(&app, move |app| app.store.begin_file(&begin.0, &begin.1, now())).await?;
+    let begin = move |app: &App| {
+        app.store.begin_file(&begin.0, &begin.1, now())?;
+        app.store.label_file(&begin.0, label, now())
+    };
+    run_blocking(&app, begin).await?;
     let mut upload = Upload { app: &app, tenant: &caller.tenant, id: &id, created, bytes: 0, number: 0 };
     let read = async {
         tokio::select! {
@@ -239,6 +245,22 @@ pub(crate) async fn delete(
     Ok(Json(deleted))
 }
 
+/// A file that its reader may see all of, and that is whole.
+///
+/// Errors: `NotFound`; `Scope`, for results with more of the reasoning than the key may see; `Damaged`;
+/// `State`, when the database fails.
+pub(crate) fn readable(app: &App, caller: &Caller, id: &str) -> Result<FileObject, ApiError> {
+    let file = app.store.file(&caller.tenant, id, now())?;
+    if file.purpose == "batch_output"
+        && caller.visibility < app.store.results_visibility(&caller.tenant, id)?
+    {
+        let what = "read results that show more of the reasoning than it may see";
+        return Err(ApiError::Scope { what });
+    }
+    app.store.check_file(&caller.tenant, &file, now())?;
+    Ok(file)
+}
+
 /// `GET /v1/files/{id}/content`. A file that is damaged is refused; one that is deleted meanwhile breaks off,
 /// short of its length.
 pub(crate) async fn content(
@@ -246,21 +268,8 @@ pub(crate) async fn content(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<Response, Rejection> {
-    let file = run_blocking(&app, {
-        let id = id.clone();
-        move |app| {
-            let file = app.store.file(&caller.tenant, &id, now())?;
-            if file.purpose == "batch_output"
-                && caller.visibility < app.store.results_visibility(&caller.tenant, &id)?
-            {
-                let what = "read results that show more of the reasoning than it may see";
-                return Err(ApiError::Scope { what });
-            }
-            app.store.check_file(&caller.tenant, &file, now())?;
-            Ok(file)
-        }
-    })
-    .await?;
+    let of = id.clone();
+    let file = run_blocking(&app, move |app| readable(app, &caller, &of)).await?;
     let parts = stream::unfold((app, id, 0_u64), |(app, id, number)| async move {
         let of = id.clone();
         match run_blocking(&app, move |app| app.store.part(&of, number)).await {

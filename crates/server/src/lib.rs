@@ -33,8 +33,10 @@ mod client_name;
 mod clock;
 mod compaction;
 mod completions;
+mod container_content;
 mod container_files;
-mod container_key;
+mod container_inputs;
+mod container_registry;
 mod containers;
 mod content_coding;
 mod conversations;
@@ -44,6 +46,7 @@ mod drive;
 mod engine_health;
 mod error;
 mod fair_share;
+mod file_label;
 mod files;
 mod fine_tuning;
 mod gate;
@@ -145,7 +148,7 @@ pub use routes::{DeclaredRoute, declared_routes};
 pub use run::{Bound, bind, listen, run};
 pub use state::App;
 pub use tls::{Tls, TlsFiles};
-pub use tool_host::{ToolHost, ToolSession};
+pub use tool_host::{ContainerInputs, InputFile, ToolHost, ToolSession};
 pub use trace::{ChoiceWork, RequestTrace, TraceParent, Traces, Work, WorkKind};
 pub use training::{
     DataFile, DataProblem, DataReport, TrainingData, TrainingEnd, TrainingMethod, TrainingOrder,

@@ -135,7 +135,13 @@ pub(crate) const PAUSED_SESSIONS_BYTES_MAX: usize = 256 << 20;
 pub(crate) const CONTAINER_FILES_MAX: usize = 4096;
 /// What all of them hold. Units: bytes.
 pub(crate) const CONTAINER_FILES_BYTES_MAX: usize = 256 << 20;
-/// How long one is kept. Units: seconds.
+/// What the files that are given to one container hold together. Units: bytes.
+pub(crate) const CONTAINER_INPUT_BYTES_MAX: usize = 64 << 20;
+/// Containers of which is known what they are; the oldest of the tenant with most of them leave first.
+pub(crate) const CONTAINERS_MAX: usize = 4096;
+/// Responses and conversations that go on in a container; the oldest are forgotten first.
+pub(crate) const CONTAINER_TURNS_MAX: usize = 256;
+/// How long a file that code made is kept. Units: seconds.
 pub(crate) const CONTAINER_FILE_SECONDS: u64 = 3600;
 /// Events that wait for a slow reader before the turn waits for it.
 pub(crate) const STREAM_EVENTS_MAX: usize = 256;

@@ -16,7 +16,7 @@ use gptoss_api::messages::errors::OVERLOADED;
 use gptoss_api::wire::batches::{Batch, BatchList, BatchRequest};
 use gptoss_api::wire::chat::{ChatChunk, ChatCompletion, ChatRequest};
 use gptoss_api::wire::completions::{Completion, CompletionRequest};
-use gptoss_api::wire::containers::ContainerFile;
+use gptoss_api::wire::containers::{ContainerFile, ContainerFileRequest, ContainerObject, ContainerRequest};
 use gptoss_api::wire::files::{FileList, FileObject, FileUpload};
 use gptoss_api::wire::fine_tuning::{
     TuningCheckpointList, TuningEventList, TuningJob, TuningJobList, TuningRequest,
@@ -182,7 +182,14 @@ fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     add!("get" "/v1/files/{id}" "A file", response FileObject);
     add!("delete" "/v1/files/{id}" "Deletes a file", response Deleted);
     add!("get" "/v1/files/{id}/content" "What stands in a file", response String);
-    add!("get" "/v1/containers/{id}/files" "The files that code made in a container", response ItemList, query PAGE_QUERY);
+    add!("post" "/v1/containers" "Makes a container for code",
+        request ContainerRequest, response ContainerObject);
+    add!("get" "/v1/containers" "The containers", response ItemList, query PAGE_QUERY);
+    add!("get" "/v1/containers/{id}" "A container", response ContainerObject);
+    add!("delete" "/v1/containers/{id}" "Ends a container and deletes its files", response Deleted);
+    add!("post" "/v1/containers/{id}/files" "Puts a file into a container",
+        request ContainerFileRequest, response ContainerFile);
+    add!("get" "/v1/containers/{id}/files" "The files of a container", response ItemList, query PAGE_QUERY);
     add!("get" "/v1/containers/{id}/files/{file_id}" "One of them", response ContainerFile);
     add!("delete" "/v1/containers/{id}/files/{file_id}" "Deletes one of them", response Deleted);
     add!("get" "/v1/containers/{id}/files/{file_id}/content" "What stands in one of them", response String);

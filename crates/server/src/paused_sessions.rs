@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use gptoss_gateway::Label;
 
-use crate::container_key::container_key;
 use crate::fair_share::make_room;
 use crate::limits::{PAUSED_SESSIONS_BYTES_MAX, PAUSED_SESSIONS_MAX};
 use crate::tool_host::ToolSession;
@@ -66,6 +65,14 @@ impl PausedSessions {
         make_room(&mut kept, bounds, |paused| (paused.tenant.as_str(), paused.bytes));
     }
 
+    /// The container of the session that ended at a call, if it is still known.
+    pub(crate) fn container(&self, (tenant, call_id): (&str, &str), now: Instant) -> Option<String> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let paused = kept.iter().find(|paused| paused.is_of(tenant, call_id))?;
+        let is_fresh = now.saturating_duration_since(paused.since) <= self.age_max;
+        (is_fresh && !paused.container.is_empty()).then(|| paused.container.clone())
+    }
+
     /// A fork of the session that ended at a call, if it is still known, its container (the one that is asked
     /// for, or the same), and its label. `leaves` is the label of a request whose turns an upstream writes:
     /// it gets no session of what has not left.
@@ -86,7 +93,7 @@ impl PausedSessions {
             Some(label) => Some(label.max(paused.left?)),
         };
         let container = container.unwrap_or(&paused.container);
-        Some((paused.session.fork(&container_key(container, label)), container.to_owned(), label))
+        Some((paused.session.fork(container), container.to_owned(), label))
     }
 }
 
@@ -103,11 +110,14 @@ mod tests {
     use gptoss_api::responses::events::{CitedPage, ToolOutcome};
 
     use super::*;
+    use crate::tool_host::ContainerInputs;
 
     /// A session of so many bytes.
     struct Bytes(usize);
 
     impl ToolSession for Bytes {
+        fn furnish(&mut self, _: ContainerInputs) {}
+
         fn run<'a>(&'a mut self, _: HostedCall<'a>, _: &'a str) -> BoxFuture<'a, ToolOutcome> {
             std::future::ready(ToolOutcome::default()).boxed()
         }

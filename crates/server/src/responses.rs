@@ -29,7 +29,6 @@ use gptoss_api::wire::responses::{
 };
 use gptoss_api::{ApiError, EventOptions, Machine, RequestScope};
 use gptoss_gateway::Label;
-use gptoss_harmony::Role;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
@@ -39,7 +38,7 @@ use crate::access_log::Spent;
 use crate::blocking::{apart, run_blocking};
 use crate::body::Body;
 use crate::compaction;
-use crate::container_key::container_key;
+use crate::container_inputs;
 use crate::drive::{Abort, ChoiceStream, Request, Sink};
 use crate::ids;
 use crate::keys::Caller;
@@ -135,6 +134,9 @@ async fn begin_abroad(
     let read = |scope: &RequestScope<'_>| parse::parse(request, before, &tools, scope);
     let mut parsed = app.read_to_leave(caller, served, &raise, read)?;
     source.narrow(app, &mut parsed.generation)?;
+    if let Some(whose) = container_inputs::furnish(app, caller, request, &mut parsed).await? {
+        source.raise(app.containers.label(&whose));
+    }
     let facts = Facts {
         id: ids::random("resp"),
         created_at: now(),
@@ -174,6 +176,10 @@ pub(crate) async fn begin(
     let mut parsed = app.read(caller, &model.served, |scope| parse::parse(request, before, &tools, scope))?;
     if origin.generates {
         ruling::decide(caller, &model, &mut parsed.generation)?;
+        let whose = container_inputs::furnish(app, caller, request, &mut parsed).await?;
+        if whose.is_some_and(|whose| app.containers.stays(&whose)) {
+            ruling::stay(&parsed.generation)?;
+        }
     }
     let object = object(request, &parsed, facts(&model.served, request, &parsed))?;
     let place = if object.background { app.live.background_place() } else { None };
@@ -265,7 +271,7 @@ async fn start(
     (place, spent): (Option<OwnedSemaphorePermit>, Spent),
 ) -> Result<Arc<ResponseLog>, ApiError> {
     let begun = Instant::now();
-    let waiting = waiting_call(&parsed.entries).map(str::to_owned);
+    let waiting = container_inputs::waiting_call(&parsed.entries).map(str::to_owned);
     let (parsed, summary, generation) = fitted(app, &source, parsed).await?;
     let visibility = parsed.generation.visibility;
     let wants_summary = parsed.summary.is_some() && visibility > Visibility::Hidden;
@@ -279,9 +285,12 @@ async fn start(
     };
     let live = Arc::new(ResponseLog::new(parsed.generation.tenant.clone(), object.clone(), spent));
     let (session, container) = session(app, &source, &parsed, waiting.as_deref());
+    let hosted = &parsed.generation.tools.hosted;
+    let used = session.as_ref().filter(|_| hosted.has_python).map(|_| container.as_str());
+    container_inputs::remember(app, &parsed.generation.tenant, used, &object);
     let pages = session.as_ref().map_or(Vec::new(), |session| session.pages());
     let events = tool_events(app, &parsed, object.max_tool_calls, &container);
-    let servers = parsed.generation.tools.hosted.servers.as_slice();
+    let servers = hosted.servers.as_slice();
     let mut machine = ResponseMachine::new(object, options(&parsed)).with_tools(events, pages);
     let id = machine.response().id.clone();
     live.append(&machine.begin(), machine.response());
@@ -344,14 +353,8 @@ async fn fitted(
     Ok((parsed, summary, generation))
 }
 
-/// The call that a conversation waits behind: the last one, if nothing but results has followed it.
-fn waiting_call(entries: &[Entry]) -> Option<&str> {
-    let last = entries.iter().rev().find(|entry| entry.message.author.role != Role::Tool)?;
-    last.call_id.as_deref()
-}
-
-/// Where a response's calls run, if it may have any, and the client's name of its container; one that goes on
-/// behind a call begins where that ended.
+/// Where a response's calls run, if it may have any, and the name of its container; one that goes on behind a
+/// call begins where that ended.
 fn session(
     app: &App,
     source: &TurnSource,
@@ -359,7 +362,7 @@ fn session(
     waiting: Option<&str>,
 ) -> (Option<Box<dyn ToolSession>>, String) {
     let (tenant, hosted) = (parsed.generation.tenant.as_str(), &parsed.generation.tools.hosted);
-    let named = hosted.container.as_deref();
+    let named = hosted.container.id.as_deref();
     let Some(host) = app.tools.as_ref().filter(|_| !hosted.is_empty()) else {
         return (None, named.unwrap_or_default().to_owned());
     };
@@ -372,7 +375,7 @@ fn session(
         }
         None => {
             let container = named.map_or_else(|| ids::random("cntr"), str::to_owned);
-            (host.open(tenant, &container_key(&container, label)), container)
+            (host.open(tenant, &container), container)
         }
     };
     (Some(session), container)

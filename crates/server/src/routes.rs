@@ -33,9 +33,9 @@ use crate::scope::Need;
 use crate::state::{App, Shared};
 use crate::trace::TraceParent;
 use crate::{
-    anthropic, batches, chat, completions, containers, conversations, cors, files, fine_tuning, gateway, ids,
-    loads, lora, messages, moderations, ollama, openapi, organization, page, rate_headers, redact, rendered,
-    responses, socket, status, tokens,
+    anthropic, batches, chat, completions, container_content, containers, conversations, cors, files,
+    fine_tuning, gateway, ids, loads, lora, messages, moderations, ollama, openapi, organization, page,
+    rate_headers, redact, rendered, responses, socket, status, tokens,
 };
 
 /// Longest request id of a client's that is given back. Units: bytes.
@@ -150,11 +150,15 @@ fn storing() -> Vec<Route> {
             .post(INFER, files::create.layer(DefaultBodyLimit::disable())),
         Route::at("/v1/files/{id}").get(INFER, files::retrieve).delete(INFER, files::delete),
         Route::at("/v1/files/{id}/content").get(INFER, files::content),
-        Route::at("/v1/containers/{id}/files").get(TOOLS, containers::list),
+        Route::at("/v1/containers").get(TOOLS, containers::list).post(TOOLS, containers::create),
+        Route::at("/v1/containers/{id}").get(TOOLS, containers::retrieve).delete(TOOLS, containers::delete),
+        Route::at("/v1/containers/{id}/files")
+            .get(TOOLS, container_content::list)
+            .post(TOOLS, container_content::create.layer(DefaultBodyLimit::disable())),
         Route::at("/v1/containers/{id}/files/{file_id}")
-            .get(TOOLS, containers::retrieve)
-            .delete(TOOLS, containers::delete),
-        Route::at("/v1/containers/{id}/files/{file_id}/content").get(TOOLS, containers::content),
+            .get(TOOLS, container_content::retrieve)
+            .delete(TOOLS, container_content::delete),
+        Route::at("/v1/containers/{id}/files/{file_id}/content").get(TOOLS, container_content::content),
         Route::at("/v1/batches").get(INFER, batches::list).post(INFER, batches::create),
         Route::at("/v1/batches/{id}").get(INFER, batches::retrieve),
         Route::at("/v1/batches/{id}/cancel").post(INFER, batches::cancel),

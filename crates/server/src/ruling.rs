@@ -38,8 +38,8 @@ pub(crate) fn decide(
         caller.scopes.meet(Need::Scope(Scope::Tools))?;
     }
     let asks_others = hosted.has_browser || !hosted.servers.is_empty();
-    if caller.stays && asks_others {
-        return Err(ApiError::Ruled { reason: STAYS.to_owned() });
+    if caller.stays {
+        stay(generation)?;
     }
     let Some(bill) = &caller.bill else { return Ok(()) };
     let tools = tools(&generation.tools);
@@ -75,6 +75,17 @@ pub(crate) fn decide(
         generation.moderation = Some(judged(policy));
     }
     Ok(())
+}
+
+/// Decides about a request whose words or files are to stay.
+///
+/// Errors: `Ruled`, when it has tools that ask others.
+pub(crate) fn stay(generation: &GenerationRequest) -> Result<(), ApiError> {
+    let hosted = &generation.tools.hosted;
+    match hosted.has_browser || !hosted.servers.is_empty() {
+        true => Err(ApiError::Ruled { reason: STAYS.to_owned() }),
+        false => Ok(()),
+    }
 }
 
 /// Decides about a request for the text that follows, and narrows it.

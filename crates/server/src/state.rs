@@ -21,6 +21,7 @@ use crate::batch_tasks::BatchTasks;
 use crate::call_cache::CallCache;
 pub(crate) use crate::clock::now;
 use crate::container_files::ContainerFiles;
+use crate::container_registry::ContainerRegistry;
 use crate::cors::CorsOrigin;
 use crate::error::Error;
 use crate::governance::KeyEnded;
@@ -53,6 +54,7 @@ pub struct App {
     pub(crate) calls: CallCache,
     pub(crate) paused: PausedSessions,
     pub(crate) container_files: ContainerFiles,
+    pub(crate) containers: ContainerRegistry,
     pub(crate) thinking_key: ThinkingKey,
     pub(crate) live: LiveResponses,
     pub(crate) batches: BatchTasks,
@@ -113,6 +115,7 @@ impl App {
             calls: CallCache::new(limits.call_memory),
             paused: PausedSessions::new(limits.call_memory),
             container_files: ContainerFiles::default(),
+            containers: ContainerRegistry::default(),
             thinking_key: ThinkingKey::open(state_folder)?,
             live: LiveResponses::new(limits.background_max),
             batches: BatchTasks::new(limits.batch_lines_max),

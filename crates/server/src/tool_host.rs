@@ -10,6 +10,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use futures_util::future::{BoxFuture, join_all};
 use gptoss_api::ApiError;
 use gptoss_api::generation::hosted::{self, HostedCall, ServerTools, ToolServer};
@@ -36,10 +37,39 @@ pub trait ToolHost: Send + Sync {
 
     /// A place for the calls of one response; code runs in the tenant's container of that name.
     fn open(&self, tenant: &str, container: &str) -> Box<dyn ToolSession>;
+
+    /// Ends what runs in a tenant's container, which has ended: one of its name is another.
+    fn forget(&self, tenant: &str, container: &str);
+}
+
+/// What lies in a container before the next call of its code.
+#[derive(Debug, Clone, Default)]
+pub struct ContainerInputs {
+    /// Files in `/mnt/data`. Each is put there once in the life of a process.
+    pub files: Vec<InputFile>,
+    /// Paths of files that are to go.
+    pub removed: Vec<String>,
+    /// Most memory of a process that is started from now on, where that is less than the host's own limit.
+    /// Units: bytes.
+    pub memory_bytes: Option<u64>,
+}
+
+/// A file for a container.
+#[derive(Debug, Clone)]
+pub struct InputFile {
+    /// Which it is, whatever it is called.
+    pub id: String,
+    /// Its name in `/mnt/data`.
+    pub name: String,
+    /// What stands in it.
+    pub bytes: Bytes,
 }
 
 /// The calls of one response.
 pub trait ToolSession: Send {
+    /// What is to lie in its container when code runs there next.
+    fn furnish(&mut self, inputs: ContainerInputs);
+
     /// Answers a call. One that fails is answered too.
     fn run<'a>(&'a mut self, call: HostedCall<'a>, arguments: &'a str) -> BoxFuture<'a, ToolOutcome>;
 

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use gptoss_api::generation::hosted::HostedCall;
 use gptoss_api::generation::request::GenerationRequest;
 use gptoss_api::generation::tools::Choice;
 use gptoss_api::responses::events::{Next, ResponseMachine, ToolOutcome};
@@ -20,6 +21,8 @@ use gptoss_harmony::{Call, Message};
 use gptoss_turn::TurnEnd;
 
 use crate::blocking::apart;
+use crate::container_inputs;
+use crate::container_registry::Whose;
 use crate::drive::{Abort, ChoiceStream, Request, Sink, joined, turn};
 use crate::state::{App, now};
 use crate::stream_item::ChoiceOutcome;
@@ -154,6 +157,10 @@ impl ToolLoop<'_> {
             return Err(Abort::Failed(ApiError::Internal { problem }));
         };
         let (app, source, generation) = (self.app, self.source, &self.generation);
+        let whose = Whose { tenant: self.request.tenant.to_owned(), id: self.container.clone() };
+        let is_code = found == HostedCall::Python;
+        let running =
+            is_code.then(|| container_inputs::begin_call(app, &whose, source.left(), session.as_mut()));
         let answered = async {
             let outcome = session.run(found, &call.arguments).await;
             judged(app, source, generation, outcome).await
@@ -163,6 +170,10 @@ impl ToolLoop<'_> {
             () = sink.closed() => return Ok(Some(TurnEnd::Cancelled)),
             () = until(deadline) => return Ok(Some(TurnEnd::Deadline)),
         };
+        drop(running);
+        if is_code {
+            source.raise(app.containers.label(&whose));
+        }
         let mut outcome = outcome.map_err(Abort::Failed)?;
         let place = (self.request.tenant, self.container.as_str());
         self.app.container_files.keep(place, &mut outcome.files, now());

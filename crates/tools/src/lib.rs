@@ -16,6 +16,6 @@ pub use patch::{
     Chunk, Edit, EditKind, FileContent, FilePatch, Hunk, PATCH_INSTRUCTIONS, Patch, PatchError, Plan,
     RelativePath, Workspace, patch_function, patch_of_call,
 };
-pub use python::{Container, Interpreter, NoPython, Places, Python};
+pub use python::{Container, InputFile, Inputs, Interpreter, NoPython, Places, Python};
 pub use reply::{ToolFile, ToolReply};
 pub use shell::{Command, Outcome, Shell, ShellOutput};

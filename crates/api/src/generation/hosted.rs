@@ -9,11 +9,9 @@ use gptoss_harmony::{FunctionTool, ToolNamespace};
 use serde_json::Value;
 
 use super::fields::text;
+use crate::containers::{ContainerWish, wish};
 use crate::errors::ApiError;
 use crate::limits::TOOL_NAME_BYTES_MAX;
-
-/// Longest name of a container. Units: bytes.
-const CONTAINER_NAME_BYTES_MAX: usize = 128;
 
 /// The recipients of the browser's calls.
 pub(super) const BROWSER: [&str; 3] = ["browser.search", "browser.open", "browser.find"];
@@ -89,8 +87,8 @@ pub struct Hosted {
     pub has_browser: bool,
     /// Python.
     pub has_python: bool,
-    /// The container that the request names for it.
-    pub container: Option<String>,
+    /// The container that the request names for it, or what one of its own is to have.
+    pub container: ContainerWish,
     /// MCP servers.
     pub servers: Vec<OfferedServer>,
 }
@@ -200,7 +198,7 @@ impl Hosted {
     /// Takes in a tool of a request's, if the server has it; otherwise says in a warning why it does not.
     ///
     /// Errors: a server that is not named or named twice, or is another than the operator's of that name; a
-    /// container with too long a name.
+    /// container that cannot be had.
     pub(crate) fn take(
         &mut self,
         value: &Value,
@@ -217,18 +215,8 @@ impl Hosted {
         match kind {
             "code_interpreter" if !has.has_python => off("python"),
             "code_interpreter" => {
-                let name = value.get("container").and_then(Value::as_str);
-                if name.is_some_and(|name| name.len() > CONTAINER_NAME_BYTES_MAX) {
-                    let param = format!("{path}.container");
-                    let problem = format!("{param} is longer than {CONTAINER_NAME_BYTES_MAX} bytes");
-                    return Err(ApiError::invalid(&param, problem));
-                }
+                self.container = wish(value.get("container"), &format!("{path}.container"))?;
                 self.has_python = true;
-                self.container = name.map(str::to_owned);
-                let files = value.pointer("/container/file_ids").and_then(Value::as_array);
-                if files.is_some_and(|files| !files.is_empty()) {
-                    warnings.push(format!("{path}.container.file_ids: files are not put into a container"));
-                }
             }
             "mcp" => return self.take_server(value, path, has, warnings),
             _ if !has.has_browser => off("browser"),

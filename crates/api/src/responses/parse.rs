@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 
-use gptoss_harmony::{Call, DeveloperContent, Message, Role};
+use gptoss_harmony::{Call, Content, DeveloperContent, Message, Role};
 use serde_json::{Value, json};
 
 use crate::errors::ApiError;
@@ -116,6 +116,24 @@ impl ParsedResponsesRequest {
         messages.truncate(self.num_head);
         messages.extend(self.entries.iter().map(|entry| entry.message.clone()));
         self
+    }
+
+    /// Adds to what the developer says, for this request alone.
+    pub fn instruct(&mut self, note: &str) {
+        let messages = &mut self.generation.conversation.messages;
+        let mut said = messages[..self.num_head].iter_mut().flat_map(|message| &mut message.content);
+        let found = said.find_map(|part| match part {
+            Content::Developer(developer) => Some(developer),
+            _ => None,
+        });
+        if let Some(developer) = found {
+            let before = developer.instructions.take().map_or(String::new(), |text| text + "\n\n");
+            developer.instructions = Some(before + note);
+            return;
+        }
+        let developer = DeveloperContent::default().with_instructions(note);
+        messages.insert(self.num_head, Message::developer(developer));
+        self.num_head += 1;
     }
 }
 

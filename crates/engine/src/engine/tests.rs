@@ -216,7 +216,7 @@ fn an_idle_engine_tells_anew_what_was_lost() {
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || std::iter::from_fn(|| receiver.recv()).try_for_each(|batch| tell.send(batch)));
     // Nothing else would end the wait.
-    let mut next = || told.recv_timeout(Duration::from_secs(60)).expect("it is told").events;
+    let next = || told.recv_timeout(Duration::from_secs(60)).expect("it is told").events;
     assert_eq!(next(), [KvEvent::Cleared]);
     let anew = next();
     assert!(matches!(anew.as_slice(), [KvEvent::Cleared, KvEvent::Stored { .. }, ..]), "{anew:?}");

@@ -8,6 +8,7 @@
 
 use gptoss_api::ApiError;
 use gptoss_api::wire::files::FileObject;
+use gptoss_gateway::Label;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Change, Store, failed, sum};
@@ -40,6 +41,27 @@ impl Store {
             }
             change.begin_file(id, tenant)
         })
+    }
+
+    /// Puts a file under a label.
+    ///
+    /// Errors: `State`, when the database fails.
+    pub(crate) fn label_file(&self, id: &str, label: Label, now: u64) -> Result<(), ApiError> {
+        self.change(now, |change| {
+            let sql = "UPDATE files SET label = ?2 WHERE id = ?1";
+            change.transaction.execute(sql, params![id, label.name()]).map(|_| ()).map_err(failed)
+        })
+    }
+
+    /// The label under which a file of the tenant's was uploaded; None where nobody named one.
+    ///
+    /// Errors: `State`, when the database fails.
+    pub(crate) fn file_label(&self, tenant: &str, id: &str) -> Result<Option<Label>, ApiError> {
+        let sql = "SELECT label FROM files WHERE tenant = ?1 AND id = ?2";
+        let found =
+            self.lock().connection.query_row(sql, [tenant, id], |row| row.get::<_, Option<String>>(0));
+        let name = found.optional().map_err(failed)?.flatten();
+        Ok(name.as_deref().and_then(Label::from_name))
     }
 
     /// Adds part number `number` to a file that is not whole.

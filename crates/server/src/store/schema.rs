@@ -19,7 +19,7 @@ const MADE: &[u8] = b"The database has been made.\n";
 /// The file that says who has the lock.
 const HOLDER: &str = "gptoss.holder";
 /// `user_version` of the tables below.
-const VERSION: i64 = 8;
+const VERSION: i64 = 9;
 
 /// Counts by tenant are kept by triggers, so that making room reads one row and not all.
 const TABLES: &str = "
@@ -124,6 +124,13 @@ const BATCH_KEYS: &str = "
 const ROW_LABELS: &str = "
     ALTER TABLE rows ADD COLUMN label TEXT;
     PRAGMA user_version = 8;
+";
+
+/// Since version 9: the label under which a file was uploaded. Of those of before, and of results, there is
+/// none.
+const FILE_LABELS: &str = "
+    ALTER TABLE files ADD COLUMN label TEXT;
+    PRAGMA user_version = 9;
 ";
 
 /// Version 0 had no `user_version`, no counts, and stored references to items as items; those lead nowhere.
@@ -298,6 +305,9 @@ fn prepare(connection: &mut Connection) -> Result<(), Problem> {
     }
     if version < 8 {
         change.execute_batch(ROW_LABELS)?;
+    }
+    if version < 9 {
+        change.execute_batch(FILE_LABELS)?;
     }
     // What a crash left of files that were being written.
     change.execute("DELETE FROM files WHERE is_whole = 0", [])?;

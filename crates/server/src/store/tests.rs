@@ -420,7 +420,7 @@ fn a_file_of_version_3_is_taken_over() {
         "ALTER TABLE rows DROP COLUMN sum; ALTER TABLE rows DROP COLUMN label; ALTER TABLE items DROP COLUMN sum;
          ALTER TABLE batch_results DROP COLUMN sum; DROP TABLE tuning_events; DROP TABLE tuning_checkpoints;
          DROP TABLE tuning_jobs; DROP TABLE tuned_models; ALTER TABLE file_parts DROP COLUMN sum; ALTER TABLE batches DROP COLUMN sum;
-         ALTER TABLE batches DROP COLUMN key_id; PRAGMA user_version = 3;",
+         ALTER TABLE batches DROP COLUMN key_id; ALTER TABLE files DROP COLUMN label; PRAGMA user_version = 3;",
     )
     .unwrap();
     drop(old);

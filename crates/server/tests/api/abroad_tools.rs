@@ -549,27 +549,35 @@ fn a_connection_that_is_labelled_asks_no_others() {
     assert_eq!(Socket::with(server.address, &[("x-gptoss-sensitivity", "secret")]).err(), Some(400));
 }
 
-/// What code of a model here left in a container is not found by an upstream's under the same name.
+/// What code of a model here left in a container does not leave: a request that runs code there and goes to an
+/// upstream is refused, and one with a container of its own is not.
 #[test]
-fn a_container_of_here_is_not_one_of_elsewhere() {
+fn what_code_here_left_in_a_container_does_not_leave() {
     let code = "<|channel|>analysis to=python code<|message|>x = 1<|call|>";
     let says = "<|channel|>final<|message|>Done.<|return|>";
     let upstream = upstream(vec![Calls(vec![("python", json!({"code": "x"}))]), Says("Theirs.")]);
     let (server, _) = scripted(&upstream, "chat_only = true", "", &[code, says]);
-    let tools = json!([{"type": "code_interpreter", "container": "mine"}]);
-    let include = json!(["code_interpreter_call.outputs"]);
-    for (model, expected) in [("scripted", "[mine 1] x = 1"), ("big", "[mine@any 1] x")] {
+    for (model, container, expected) in [
+        ("scripted", "mine", Some("[mine 1] x = 1")),
+        ("big", "mine", None),
+        ("big", "other", Some("[other 1] x")),
+    ] {
+        let tools = json!([{"type": "code_interpreter", "container": container}]);
+        let include = json!(["code_interpreter_call.outputs"]);
         let ask = json!({"model": model, "input": "Go.", "tools": tools, "include": include, "store": false});
         let answer = post(server.address, "/v1/responses", &ask);
+        let Some(expected) = expected else {
+            assert_eq!((answer.status, upstream.asked().len()), (403, 0), "{}", answer.body);
+            continue;
+        };
         assert_eq!(answer.status, 200, "{}", answer.body);
         let response = answer.json();
-        let code = response["output"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|item| item["type"] == "code_interpreter_call");
-        let code = code.unwrap();
-        assert_eq!((&code["outputs"][0]["logs"], &code["container_id"]), (&json!(expected), &json!("mine")));
+        let mut items = response["output"].as_array().unwrap().iter();
+        let code = items.find(|item| item["type"] == "code_interpreter_call").unwrap();
+        assert_eq!(
+            (&code["outputs"][0]["logs"], &code["container_id"]),
+            (&json!(expected), &json!(container))
+        );
     }
 }
 

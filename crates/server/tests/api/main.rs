@@ -10,6 +10,7 @@ mod attacks;
 mod batches;
 mod chat;
 mod completions;
+mod containers;
 mod context;
 mod cors;
 mod dialects;

@@ -3,13 +3,14 @@
 //! Each display of the browser is one page, `https://site-N.example/page` under cursor N; Python prints its own
 //! source and counts its cells; the one MCP server has the label `wiki`.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use gptoss_server::{
-    CitedPage, HostedCall, MadeFile, ServerTool, ToolHost, ToolOutcome, ToolServer, ToolSession,
+    CitedPage, ContainerInputs, HostedCall, InputFile, MadeFile, ServerTool, ToolHost, ToolOutcome,
+    ToolServer, ToolSession,
 };
 use serde_json::json;
 
@@ -28,6 +29,8 @@ pub const PANICS: &str = "panic()";
 pub struct TestHost {
     /// Calls that were begun.
     pub num_calls: Arc<AtomicUsize>,
+    /// Containers that were ended, each behind its tenant.
+    pub ended: Arc<Mutex<Vec<(String, String)>>>,
 }
 
 impl ToolHost for TestHost {
@@ -56,14 +59,28 @@ impl ToolHost for TestHost {
         std::future::ready(Some(server)).boxed()
     }
 
+    fn forget(&self, tenant: &str, container: &str) {
+        self.ended.lock().unwrap().push((tenant.to_owned(), container.to_owned()));
+    }
+
     fn open(&self, _: &str, container: &str) -> Box<dyn ToolSession> {
         let (num_calls, container) = (Arc::clone(&self.num_calls), container.to_owned());
-        Box::new(TestSession { num_calls, container, num_pages: 0, num_cells: 0 })
+        Box::new(TestSession {
+            num_calls,
+            container,
+            inputs: ContainerInputs::default(),
+            num_pages: 0,
+            num_cells: 0,
+        })
     }
 }
 
+/// Code that tells what lies in its container.
+pub const LISTS: &str = "list()";
+
 #[derive(Clone)]
 struct TestSession {
+    inputs: ContainerInputs,
     num_calls: Arc<AtomicUsize>,
     container: String,
     num_pages: u64,
@@ -71,6 +88,10 @@ struct TestSession {
 }
 
 impl ToolSession for TestSession {
+    fn furnish(&mut self, inputs: ContainerInputs) {
+        self.inputs = inputs;
+    }
+
     fn run<'a>(&'a mut self, call: HostedCall<'a>, arguments: &'a str) -> BoxFuture<'a, ToolOutcome> {
         self.num_calls.fetch_add(1, Ordering::Relaxed);
         async move {
@@ -88,6 +109,14 @@ impl ToolSession for TestSession {
                     let file =
                         MadeFile { path: "plot.png".to_owned(), bytes: vec![1, 2, 3], ..MadeFile::default() };
                     ToolOutcome { text: "Plotted.".to_owned(), files: vec![file], ..ToolOutcome::default() }
+                }
+                HostedCall::Python if arguments == LISTS => {
+                    let ContainerInputs { files, removed, memory_bytes } = &self.inputs;
+                    let text =
+                        |file: &InputFile| format!("{}={}", file.name, String::from_utf8_lossy(&file.bytes));
+                    let files: Vec<String> = files.iter().map(text).collect();
+                    let text = format!("{} -{removed:?} {memory_bytes:?}", files.join(" "));
+                    ToolOutcome { text, ..ToolOutcome::default() }
                 }
                 HostedCall::Python => {
                     self.num_cells += 1;

@@ -84,7 +84,7 @@ fn plain(value: &Value) -> Value {
     }
 }
 
-fn text_of(prompts: &Mutex<Vec<Vec<u32>>>) -> String {
+pub fn text_of(prompts: &Mutex<Vec<Vec<u32>>>) -> String {
     let prompts = prompts.lock().unwrap();
     let vocab = Vocab::o200k_harmony();
     let bytes = vocab.decode(prompts.last().unwrap());

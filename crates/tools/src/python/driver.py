@@ -1,5 +1,5 @@
 # The Python side of a conversation: runs what it is sent, in one namespace. Requests and replies go over the socket that is its
-# standard input: a length of four bytes and JSON, and after a reply's JSON the bytes of its files. What code prints goes to the
+# standard input: a length of four bytes and JSON, and after the JSON the bytes of its files. What code prints goes to the
 # pipes of standard output and standard error, each of which gets the request's marker when the code has ended.
 import ast, json, linecache, os, struct, sys, traceback, types
 
@@ -81,6 +81,44 @@ def show_figures():
         plots.close(figure)
 
 
+def note(path):
+    state = os.lstat(path)
+    return state.st_mtime_ns, state.st_size, state.st_ino
+
+
+def take(files, removed):
+    # Files that are to lie here before the code runs: they are not the code's, unless it changes them.
+    for name in removed:
+        try:
+            os.remove(os.path.join(FOLDER, name))
+        except OSError:
+            pass
+    for name, size in files:
+        path = os.path.join(FOLDER, name)
+        try:
+            if os.path.lexists(path):
+                os.remove(path)
+            file, problem = open(path, "xb"), None
+        except OSError as error:
+            file, problem = None, error
+        while size:
+            part = read(min(size, 1 << 20))
+            size -= len(part)
+            try:
+                if file:
+                    file.write(part)
+            except OSError as error:
+                file, problem = None, error
+        try:
+            if file:
+                file.close()
+                seen[name] = note(path)
+        except OSError as error:
+            problem = error
+        if problem:
+            sys.stderr.write("[WARN] %s could not be put into %s: %s\n" % (name, FOLDER, problem))
+
+
 def changed():
     names, found = [], {}
     for folder, folders, files in os.walk(FOLDER):
@@ -90,7 +128,7 @@ def changed():
             state = os.lstat(path)
             if state.st_mode & 0o170000 == 0o100000 and len(found) < SCAN_MAX:
                 name = os.path.relpath(path, FOLDER)
-                found[name] = (state.st_mtime_ns, state.st_size, state.st_ino)
+                found[name] = note(path)
                 if seen.get(name) != found[name]:
                     names.append(name)
     seen.clear()
@@ -115,6 +153,7 @@ def collect():
 def serve():
     while True:
         request = json.loads(read(*struct.unpack("<I", read(4))))
+        take(request["files"], request["removed"])
         is_error = not run(request["code"])
         if os.getpid() != process:
             os._exit(0)  # A child that code made and did not end.

@@ -1,6 +1,7 @@
 //! Python of the model's: one process in a cell for each conversation, which keeps its variables and files.
 
 mod find;
+mod inputs;
 mod session;
 
 use std::cmp::Reverse;
@@ -15,6 +16,7 @@ use crate::cell::{Cell, CellError, End};
 use crate::python::session::{Answer, Session};
 
 pub use find::{Interpreter, NoPython, Places};
+pub use inputs::{InputFile, Inputs};
 
 /// How long a process waits for the next call of its conversation.
 pub const IDLE_MAX: Duration = Duration::from_secs(20 * 60);
@@ -58,6 +60,8 @@ type Slot = tokio::sync::Mutex<State>;
 #[derive(Debug)]
 struct State {
     session: Option<Session>,
+    /// Ids of the files that its process was given.
+    given: Vec<String>,
     had_one: bool,
     last_used: Instant,
 }
@@ -76,6 +80,11 @@ impl Python {
 
     /// Runs code in the process of a conversation, which is started if there is none.
     pub async fn call(&self, container: &Container, code: &str) -> ToolReply {
+        self.call_with(container, code, &Inputs::default()).await
+    }
+
+    /// The same, with files in its folder.
+    pub async fn call_with(&self, container: &Container, code: &str, inputs: &Inputs) -> ToolReply {
         let slot = self.slot(container);
         let mut state = slot.lock().await;
         // Out of the slot until it has answered: a call that is dropped takes its process with it, and the
@@ -86,7 +95,11 @@ impl Python {
             Some(session) => session,
             None => {
                 self.make_room(container);
-                match Session::start(&self.cell, &self.interpreter) {
+                state.given.clear();
+                let mut cell = self.cell.clone();
+                let asked = inputs.memory_bytes.unwrap_or(u64::MAX);
+                cell.limits.memory_bytes = cell.limits.memory_bytes.min(asked);
+                match Session::start(&cell, &self.interpreter) {
                     Ok(session) => session,
                     Err(error) => return ToolReply::error(format!("[ERROR] {error}")),
                 }
@@ -94,10 +107,13 @@ impl Python {
         };
         state.had_one = true;
         state.last_used = Instant::now();
-        let called = tokio::time::timeout(self.cell.limits.time, session.call(code)).await;
+        let put = inputs.missing(&state.given);
+        let call = session.call(code, &put, &inputs.removed);
+        let called = tokio::time::timeout(self.cell.limits.time, call).await;
         let mut reply = match called {
             Ok(Ok(answer)) => {
                 state.session = Some(session);
+                state.given.extend(put.iter().map(|file| file.id.clone()));
                 reply(answer)
             }
             Ok(Err(_)) => {
@@ -120,6 +136,18 @@ impl Python {
         reply
     }
 
+    /// Ends the process of a conversation, whose next call begins another.
+    pub fn end(&self, container: &Container) {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_idle = slots.get(container).and_then(|slot| slot.try_lock().ok()).map(|mut state| {
+            state.session = None;
+        });
+        if is_idle.is_none() {
+            // Its call goes on apart, and ends with its process.
+            slots.remove(container);
+        }
+    }
+
     /// Ends the process of a conversation, which is over.
     pub fn forget(&self, container: &Container) {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(container);
@@ -136,7 +164,7 @@ impl Python {
             }
         }
         let new = || {
-            let state = State { session: None, had_one: false, last_used: Instant::now() };
+            let state = State { session: None, given: Vec::new(), had_one: false, last_used: Instant::now() };
             Arc::new(Slot::new(state))
         };
         Arc::clone(slots.entry(container.clone()).or_insert_with(new))

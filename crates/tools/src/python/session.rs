@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use crate::ToolFile;
 use crate::cell::{Cell, CellError, End, Keep, Program, Running};
 use crate::python::find::Interpreter;
+use crate::python::inputs::InputFile;
 
 /// What the process runs.
 const DRIVER: &str = include_str!("driver.py");
@@ -66,10 +67,13 @@ impl Session {
         Ok(Self { running: cell.start(&program)?, output_bytes: cell.limits.output_bytes })
     }
 
-    /// Runs code in it. An error means that the process is of no more use.
-    pub async fn call(&mut self, code: &str) -> io::Result<Answer> {
+    /// Runs code in it, after these files were put into its folder and those removed. An error means that the
+    /// process is of no more use.
+    pub async fn call(&mut self, code: &str, put: &[&InputFile], removed: &[String]) -> io::Result<Answer> {
         let marker = marker();
-        let request = serde_json::to_vec(&serde_json::json!({"code": code, "marker": marker}))?;
+        let files: Vec<_> = put.iter().map(|file| (&file.name, file.bytes.len())).collect();
+        let request = serde_json::json!({"code": code, "marker": marker, "files": files, "removed": removed});
+        let request = serde_json::to_vec(&request)?;
         let length = u32::try_from(request.len()).map_err(io::Error::other)?;
         let mut stdout = Keep::new(self.output_bytes);
         let mut stderr = Keep::new(self.output_bytes);
@@ -77,6 +81,9 @@ impl Session {
         let exchange = async {
             input.write_all(&length.to_le_bytes()).await?;
             input.write_all(&request).await?;
+            for file in put {
+                input.write_all(&file.bytes).await?;
+            }
             read_reply(input).await
         };
         let mark = marker.as_bytes();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use gptoss_tools::{Command, Container, Outcome, Python, Shell, ToolReply};
+use gptoss_tools::{Command, Container, InputFile, Inputs, Outcome, Python, Shell, ToolReply};
 use libtest_mimic::Trial;
 
 use crate::linux::{cell, interpreter, trial};
@@ -20,6 +20,7 @@ pub fn trials() -> Vec<Trial> {
         trial("python that died is told so, and starts anew", dies),
         trial("python that waited too long is gone", waits),
         trial("python hands out the files that a call changed", hands_out),
+        trial("python finds files that it is given, each once in its life", takes),
         trial("python's output is cut", cuts),
         trial("the shell runs in the workspace and tells how it ended", shell),
     ]
@@ -130,6 +131,46 @@ async fn hands_out() {
         .await;
     assert_eq!(names(&reply), [("a.txt".to_owned(), 4)]);
     assert!(reply.text.contains("[WARN] big (17825792 bytes) is not handed out"), "{}", reply.text);
+}
+
+/// A file of 3 MiB takes several reads; what is in its way goes, and what cannot is told.
+async fn takes() {
+    let python = python();
+    let file = |id: &str, name: &str, bytes: Vec<u8>| InputFile {
+        id: id.to_owned(),
+        name: name.to_owned(),
+        bytes: bytes.into(),
+    };
+    let files = vec![file("1", "a b.txt", b"first".to_vec()), file("2", "large", vec![7; 3 << 20])];
+    let mut inputs = Inputs { files, ..Inputs::default() };
+    let look = "import os\n[(n, os.path.getsize(n)) for n in sorted(os.listdir('.'))]";
+    let reply = python.call_with(&own("one"), look, &inputs).await;
+    assert_eq!(reply, ToolReply::text("[('a b.txt', 5), ('large', 3145728)]\n"));
+    // What the code changes stays, and is the code's.
+    let reply = python.call_with(&own("one"), "open('a b.txt', 'w').write('mine');", &inputs).await;
+    assert_eq!(reply.files.len(), 1, "{}", reply.text);
+    inputs.files.push(file("3", "new", b"n".to_vec()));
+    inputs.files.push(file("4", "folder", b"f".to_vec()));
+    inputs.removed.push("large".to_owned());
+    let look = "open('a b.txt').read(), sorted(os.listdir('.'))";
+    python.call_with(&own("two"), "import os; os.mkdir('folder')", &Inputs::default()).await;
+    let reply = python.call_with(&own("one"), look, &inputs).await;
+    assert_eq!(reply, ToolReply::text("('mine', ['a b.txt', 'folder', 'new'])\n"));
+    let reply = python.call_with(&own("two"), "sorted(os.listdir('.'))", &inputs).await;
+    assert!(
+        reply.text.starts_with("['a b.txt', 'folder', 'large', 'new']\n[WARN] folder could not be put"),
+        "{}",
+        reply.text
+    );
+    // Another process is given them anew, within its own memory.
+    python.end(&own("one"));
+    let inputs = Inputs { removed: Vec::new(), memory_bytes: Some(128 << 20), ..inputs };
+    let reply = python.call_with(&own("one"), "open('a b.txt').read()", &inputs).await;
+    assert_eq!(reply, ToolReply::text(format!("{ANEW}'first'\n")));
+    let reply = python
+        .call_with(&own("one"), "held = b'x' * (190 << 20); import time; time.sleep(30)", &inputs)
+        .await;
+    assert!(reply.text.contains("more than 128 MiB of memory"), "{}", reply.text);
 }
 
 async fn cuts() {
