@@ -66,6 +66,8 @@ pub struct Engine {
     /// [`FETCH_TIME_MAX`]; tests are less patient.
     fetch_time_max: Duration,
     stats: EngineStats,
+    /// Requests that were taken in, from whatever inbox: each has a number of its own here.
+    num_taken: u64,
     /// Why the device is of no use any more, if it is not.
     lost: Option<Failure>,
     /// A token whose computation panics.
@@ -106,6 +108,7 @@ impl Engine {
             fetching: BTreeMap::new(),
             fetch_time_max: FETCH_TIME_MAX,
             stats: EngineStats::default(),
+            num_taken: 0,
             lost: None,
             #[cfg(test)]
             poison: None,
@@ -197,7 +200,8 @@ impl Engine {
         }
         let cache_points = request.cache_points.iter().copied().take(CACHE_POINTS_MAX).collect();
         let tenant = request.tenant.clone();
-        let kept_for = KeptFor::of(&request.sharing, &tenant, id);
+        self.num_taken += 1;
+        let kept_for = KeptFor::of(&request.sharing, &tenant, self.num_taken);
         let owner = Owner { kept_for, adapter: request.adapter };
         let is_private = request.is_private || request.sharing == Sharing::Nobody;
         let priority = request.priority;

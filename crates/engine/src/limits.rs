@@ -17,7 +17,6 @@
 //! | forced tokens of a step | tokens | 32 | the rest comes in the next step |
 //! | lost devices without a good end between | losses | 3 | every request fails with `Device` |
 //! | batches of events of kept blocks that wait | batches | 1,024 | lost, and all is told anew |
-//! | until an idle engine looks whether it can tell them anew | time | 100 ms | it looks again |
 //! | events nobody has read | events | 16,384 | the request fails with `SlowReader` |
 
 use std::ops::RangeInclusive;

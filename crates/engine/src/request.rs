@@ -84,7 +84,7 @@ pub enum KeptFor {
     Tenant(Tenant),
     /// Whoever names a salt.
     Salt(Arc<str>),
-    /// One request, by its number.
+    /// One request, by its number in its engine.
     Request(u64),
 }
 
@@ -98,11 +98,11 @@ pub(crate) struct Owner {
 
 impl KeptFor {
     /// Of the request of that number.
-    pub(crate) fn of(sharing: &Sharing, tenant: &Tenant, id: u64) -> KeptFor {
+    pub(crate) fn of(sharing: &Sharing, tenant: &Tenant, number: u64) -> KeptFor {
         match sharing {
             Sharing::Tenant => KeptFor::Tenant(tenant.clone()),
             Sharing::Salt(salt) => KeptFor::Salt(Arc::clone(salt)),
-            Sharing::Nobody => KeptFor::Request(id),
+            Sharing::Nobody => KeptFor::Request(number),
         }
     }
 }

@@ -5,19 +5,15 @@
 //! | message | bytes | 4 MiB | OUT_OF_RANGE |
 //! | time of a message, from its head on | time | 30 s | DEADLINE_EXCEEDED |
 //! | request id, cache salt | bytes | 256 | INVALID_ARGUMENT |
-//! | stop strings | strings, bytes of each | 16, 1,024 | INVALID_ARGUMENT |
-//! | stop token ids | ids | 256 | INVALID_ARGUMENT |
+//! | stop strings, stop token ids | strings, bytes of each, ids | 16, 1,024, 256 | INVALID_ARGUMENT |
 //! | bad words | sequences, tokens of each | 1,024, 64 | INVALID_ARGUMENT |
-//! | choices | strings | 1,024 | INVALID_ARGUMENT |
-//! | log-probabilities told | tokens | 20 | INVALID_ARGUMENT |
+//! | choices, log-probabilities told | strings, tokens | 1,024, 20 | INVALID_ARGUMENT |
 //! | requests that are read at a time | requests | 32 | wait 10 s, then UNAVAILABLE |
 //! | forms that are compiled, or wait for it | requests | 64 | UNAVAILABLE |
 //! | requests of one connection | streams | 512 | wait for a place |
 //! | unread bytes of a stream, of a connection | bytes | 64 KiB, 32 MiB | wait |
-//! | connections | connections | 64 | wait 10 s, then closed |
-//! | connections that begin | connections | 64 | wait for a place |
+//! | connections, and those that begin | connections | 64, 64 | wait 10 s, then closed; wait |
 //! | beginning of a connection, TLS included | time | 10 s | closed |
-//! | lines of log of connections that do not begin | lines | one a minute | counted |
 //! | silence of a connection | time | 20 s, then 20 s for an answer | closed |
 //!
 //! How many requests wait for the engine, sampling and grammars are bounded by the rooms that do them.
