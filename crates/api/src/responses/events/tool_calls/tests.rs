@@ -4,6 +4,7 @@ use gptoss_harmony::{Channel, Delta, TurnEnd};
 use serde_json::json;
 
 use super::*;
+use crate::containers::ContainerWish;
 use crate::errors::ApiError;
 use crate::generation::hosted::{Hosted, OfferedTool, ServerTool};
 use crate::generation::tools::{Tool, Tools};
@@ -41,7 +42,7 @@ fn machine(needs_approval: bool, calls_max: u64) -> ResponseMachine {
     let servers = vec![server(needs_approval)];
     let tools = Tools {
         list: [Kind::Shell, Kind::LocalShell, Kind::ApplyPatch].map(client).to_vec(),
-        hosted: Hosted { has_browser: true, has_python: true, container: None, servers },
+        hosted: Hosted { has_browser: true, has_python: true, container: ContainerWish::default(), servers },
         ..Tools::default()
     };
     let new_id = |prefix: &str| format!("{prefix}_1");
