@@ -512,7 +512,7 @@ mod tests {
         change(
             "ALTER TABLE batches DROP COLUMN sum; ALTER TABLE batch_results DROP COLUMN sum;
              DROP TABLE tuning_events; DROP TABLE tuning_checkpoints; DROP TABLE tuning_jobs; DROP TABLE tuned_models;
-             ALTER TABLE batches DROP COLUMN key_id; ALTER TABLE rows DROP COLUMN label;
+             ALTER TABLE batches DROP COLUMN key_id; ALTER TABLE rows DROP COLUMN label; ALTER TABLE files DROP COLUMN label;
              PRAGMA user_version = 4;",
         );
         let store = open(folder.path());

@@ -543,7 +543,7 @@ mod tests {
         old.execute_batch(
             "DROP TABLE tuning_events; DROP TABLE tuning_checkpoints; DROP TABLE tuning_jobs; DROP TABLE tuned_models;
              ALTER TABLE batch_results DROP COLUMN sum; ALTER TABLE batches DROP COLUMN key_id;
-             ALTER TABLE rows DROP COLUMN label;
+             ALTER TABLE rows DROP COLUMN label; ALTER TABLE files DROP COLUMN label;
              PRAGMA user_version = 5;",
         )
         .unwrap();

@@ -200,7 +200,7 @@ fn three_steps_are_one_response_whatever_the_upstream_speaks_streamed_and_not() 
             let output = response["output"].as_array().unwrap();
             let code = output.iter().find(|item| item["type"] == "code_interpreter_call").unwrap();
             assert_eq!((&code["code"], &code["status"]), (&json!("1+1"), &json!("completed")));
-            assert_eq!(code["outputs"][0]["logs"], "[mine@any 1] 1+1");
+            assert_eq!(code["outputs"][0]["logs"], "[mine 1] 1+1");
             let call = output.last().unwrap();
             assert_eq!((&call["name"], &call["arguments"]), (&json!("look"), &json!("{\"key\":1}")));
             // All turns together.
@@ -252,11 +252,11 @@ fn check_asked(kind: &str, asked: &[Asked]) {
     assert!(asked[0].body.to_string().contains("Be kind."));
     let second = asked[1].body.to_string();
     assert!(
-        second.contains("[mine@any 1] 1+1") && second.contains(r#"{\"code\":\"1+1\"}"#)
+        second.contains("[mine 1] 1+1") && second.contains(r#"{\"code\":\"1+1\"}"#)
             || kind.contains("anthropic")
     );
     let last = asked[3].body.to_string();
-    for words in ["[mine@any 1] 1+1", "Page 0", "42"] {
+    for words in ["[mine 1] 1+1", "Page 0", "42"] {
         assert!(last.contains(words), "{kind} {words}: {last}");
     }
     // Reasoning between calls goes back to hosts that want it.
@@ -336,7 +336,7 @@ fn a_call_waits_until_it_is_allowed() {
 /// What a tool brings passes the same detectors before it leaves.
 #[test]
 fn a_label_in_a_result_stops_the_loop() {
-    let rule = "[[detectors]]\nkind = \"pattern\"\nname = \"kept\"\npattern = '\\[mine@any 1\\]'\nlabel = \"local_only\"\n";
+    let rule = "[[detectors]]\nkind = \"pattern\"\nname = \"kept\"\npattern = '\\[mine 1\\]'\nlabel = \"local_only\"\n";
     for kind in KINDS {
         for stream in [false, true] {
             let upstream = upstream(steps());
@@ -423,7 +423,7 @@ fn a_response_is_kept_here_and_goes_on() {
         let second = post(server.address, "/v1/responses", &more).json();
         assert!(second["output"].to_string().contains("It is two"), "{second}");
         let last = upstream.asked()[3].body.to_string();
-        for words in ["What is one and one?", "[mine@any 1] 1+1", "Page 0", "42"] {
+        for words in ["What is one and one?", "[mine 1] 1+1", "Page 0", "42"] {
             assert!(last.contains(words), "{kind} {words}: {last}");
         }
         assert!(!last.contains("previous_response_id"), "{last}");
@@ -567,7 +567,7 @@ fn what_code_here_left_in_a_container_does_not_leave() {
         let ask = json!({"model": model, "input": "Go.", "tools": tools, "include": include, "store": false});
         let answer = post(server.address, "/v1/responses", &ask);
         let Some(expected) = expected else {
-            assert_eq!((answer.status, upstream.asked().len()), (403, 0), "{}", answer.body);
+            assert_eq!((answer.status, upstream.asked().len()), (503, 0), "{}", answer.body);
             continue;
         };
         assert_eq!(answer.status, 200, "{}", answer.body);
