@@ -41,7 +41,7 @@ mod upstream;
 mod usage;
 mod writer;
 
-pub use answered::answer_texts;
+pub use answered::{all_texts, answer_texts};
 pub use decide::{Decision, Leg, LocalState, States, UpstreamState, Verdict, decide, title};
 pub use detect::FindsPersonalData;
 pub use dialect::Dialect;

@@ -7,6 +7,8 @@ use crate::dialect::Dialect;
 use crate::raw_object::RawObject;
 use crate::sse::{Event, Splitter, event};
 
+/// Most of the end of a stream that waits. Units: bytes.
+const TAIL_BYTES_MAX: usize = 1 << 20;
 /// The name of the member that tells it.
 const MODERATION: &str = "moderation";
 
@@ -15,23 +17,21 @@ pub fn tells(dialect: Dialect) -> bool {
     matches!(dialect, Dialect::Chat | Dialect::Responses)
 }
 
-/// The answer with what was found; as it is, where there is no place for that.
-pub fn moderated(dialect: Dialect, bytes: &[u8], is_stream: bool, found: &Value) -> Bytes {
-    let same = || Bytes::copy_from_slice(bytes);
+/// The answer with what was found; None where there is no place for that.
+pub fn moderated(dialect: Dialect, bytes: &[u8], is_stream: bool, found: &Value) -> Option<Bytes> {
     if !tells(dialect) {
-        return same();
+        return None;
     }
     if !is_stream {
-        let Ok(mut body) = RawObject::parse(bytes) else { return same() };
+        let mut body = RawObject::parse(bytes).ok()?;
         body.set(MODERATION, found);
-        return body.bytes().into();
+        return Some(body.bytes().into());
     }
     let events = events(bytes);
-    let told =
-        events.iter().enumerate().rev().find_map(|(at, event)| Some((at, with(dialect, event, found)?)));
-    let Some((at, told)) = told else { return same() };
+    let (at, told) =
+        events.iter().enumerate().rev().find_map(|(at, event)| Some((at, with(dialect, event, found)?)))?;
     let raw = |events: &[Event]| events.iter().flat_map(|event| event.raw.to_vec()).collect::<Vec<u8>>();
-    [raw(&events[..at]), told, raw(&events[at + 1..])].concat().into()
+    Some([raw(&events[..at]), told, raw(&events[at + 1..])].concat().into())
 }
 
 /// An event that tells it; None where it is not the place.
@@ -84,7 +84,7 @@ impl Tail {
         while let Ok(Some(event)) = self.splitter.next() {
             if event.data.is_none() {
                 passes.extend_from_slice(&event.raw);
-            } else if is_end(self.dialect, &event) {
+            } else if is_end(self.dialect, &event) && self.held.len() < TAIL_BYTES_MAX {
                 self.held.extend_from_slice(&event.raw);
             } else {
                 // It was not the end.
@@ -121,7 +121,7 @@ mod tests {
 
     fn told(dialect: Dialect, text: &str, is_stream: bool) -> String {
         let bytes = moderated(dialect, text.as_bytes(), is_stream, &json!({"f": 1}));
-        String::from_utf8(bytes.to_vec()).unwrap()
+        bytes.map_or_else(|| text.to_owned(), |bytes| String::from_utf8(bytes.to_vec()).unwrap())
     }
 
     #[test]

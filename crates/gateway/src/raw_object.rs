@@ -85,6 +85,25 @@ impl RawObject {
         self.members.iter().map(read).collect()
     }
 
+    /// The names of its members, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// A member, read, in which no name comes twice: who reads it elsewhere may take the other one.
+    ///
+    /// Errors: as [`RawObject::read`]; a name comes twice.
+    pub fn read_once(&self, name: &str) -> Result<Option<Value>, ApiError> {
+        let (Some(raw), Some(value)) = (self.raw(name), self.read(name)?) else { return Ok(None) };
+        let mut texts = Vec::new();
+        let mut reader = serde_json::Deserializer::from_str(raw.get());
+        Texts(&mut texts).deserialize(&mut reader).map_err(|_| unreadable(name))?;
+        match texts.len() == num_texts(&value) {
+            true => Ok(Some(value)),
+            false => Err(ApiError::invalid(name, format!("{name}: a name comes twice in an object of it"))),
+        }
+    }
+
     /// Bytes of everything that a model would read.
     pub fn prompt_bytes(&self) -> usize {
         let read = ["messages", "input", "prompt", "instructions", "system", "tools", "functions"];
@@ -102,6 +121,16 @@ impl RawObject {
             Texts(&mut texts).deserialize(&mut reader).map_err(|_| unreadable(name))?;
         }
         Ok(texts)
+    }
+}
+
+/// Texts, numbers and names in a value.
+fn num_texts(value: &Value) -> usize {
+    match value {
+        Value::String(_) | Value::Number(_) => 1,
+        Value::Array(list) => list.iter().map(num_texts).sum(),
+        Value::Object(members) => members.values().map(|value| 1 + num_texts(value)).sum(),
+        Value::Null | Value::Bool(_) => 0,
     }
 }
 

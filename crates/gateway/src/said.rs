@@ -15,29 +15,46 @@ pub struct AskedTexts {
     pub has_tokens: bool,
 }
 
+/// Members that say what is asked: those of each API, and those that some upstream reads whatever the API.
+const ASKED: [&str; 8] = [
+    "messages",
+    "input",
+    "prompt",
+    "suffix",
+    "documents",
+    "prediction",
+    "chat_template",
+    "chat_template_kwargs",
+];
+
 /// What a request says; what the operator or the application says (system, developer, instructions), and
 /// what the assistant said before, is not among it.
 ///
-/// Errors: a body that cannot be read.
+/// Errors: a body that cannot be read, or that is not read everywhere as it is here: a name in other letters
+/// than the API's, or twice.
 pub fn asked_texts(dialect: Dialect, body: &RawObject) -> Result<AskedTexts, ApiError> {
     let mut asked = AskedTexts::default();
-    let fields: &[&str] = match dialect {
-        Dialect::Chat | Dialect::Messages => &["messages"],
-        // The variables of a prompt that the upstream has stored are the user's.
-        Dialect::Responses => &["prompt", "input"],
-        Dialect::Completions => &["prompt", "suffix"],
-    };
-    for field in fields {
-        let Some(value) = body.read(field)? else { continue };
-        match (dialect, *field, value) {
-            (Dialect::Completions, _, value) => text_or_tokens(&value, &mut asked),
-            (Dialect::Responses, "prompt", value) => {
-                for value in value["variables"].as_object().into_iter().flatten().map(|(_, value)| value) {
-                    asked.texts.push((false, gathered(value)));
-                }
+    for name in body.names() {
+        let Some(field) = ASKED.into_iter().find(|field| field.eq_ignore_ascii_case(name)) else { continue };
+        if field != name {
+            return Err(other_letters(name, field));
+        }
+        let Some(value) = body.read_once(name)? else { continue };
+        check_letters(field, &value)?;
+        match (dialect, field, value) {
+            (Dialect::Completions, "prompt" | "suffix", value) => text_or_tokens(&value, &mut asked),
+            // The variables of a prompt that the upstream has stored are the user's.
+            (Dialect::Responses, "prompt", Value::Object(prompt)) => {
+                let variables = prompt.get("variables").and_then(Value::as_object);
+                asked
+                    .texts
+                    .extend(variables.into_iter().flatten().map(|(_, value)| (false, gathered(value))));
             }
-            (_, _, Value::Array(list)) => list.iter().for_each(|item| said(item, &mut asked.texts)),
-            (_, _, value) => asked.texts.push((false, gathered(&value))),
+            (_, "messages" | "input", Value::Array(list)) => {
+                list.iter().for_each(|item| said(item, &mut asked.texts));
+            }
+            (_, "messages" | "input", value) => asked.texts.push((false, gathered(&value))),
+            (_, _, value) => asked.texts.push((false, every_text(&value))),
         }
     }
     if dialect == Dialect::Completions {
@@ -45,6 +62,39 @@ pub fn asked_texts(dialect: Dialect, body: &RawObject) -> Result<AskedTexts, Api
     }
     asked.texts.retain(|(_, text)| !text.is_empty());
     Ok(asked)
+}
+
+/// Refuses names that only some read as the API's: in other letters, they are others here.
+fn check_letters(field: &str, value: &Value) -> Result<(), ApiError> {
+    match value {
+        Value::Array(list) => list.iter().try_for_each(|value| check_letters(field, value)),
+        Value::Object(members) => members.iter().try_for_each(|(name, value)| {
+            let known =
+                PARTS.into_iter().chain(["role", "type", "data", "outputs", "results", "tools", "reason"]);
+            match known.into_iter().find(|known| known.eq_ignore_ascii_case(name)) {
+                Some(known) if known != name => Err(other_letters(name, known)),
+                _ => check_letters(field, value),
+            }
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
+    }
+}
+
+fn other_letters(name: &str, known: &str) -> ApiError {
+    ApiError::invalid(
+        name,
+        format!("{name:?} is not the API's {known:?}, and some would read it as that: write it so"),
+    )
+}
+
+/// Every text of a value, under whatever names.
+fn every_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(list) => list.iter().map(every_text).collect::<Vec<_>>().join("\n"),
+        Value::Object(members) => members.values().map(every_text).collect::<Vec<_>>().join("\n"),
+        Value::Null | Value::Bool(_) | Value::Number(_) => String::new(),
+    }
 }
 
 /// A prompt of Completions, or several.
@@ -172,6 +222,40 @@ mod tests {
             {"type": "document", "title": "d", "source": {"type": "text", "data": "e"}},
             {"type": "image", "source": {"type": "base64", "data": "iVBOR"}}]}]});
         check(Dialect::Messages, messages, &[(true, "r"), (false, "a\nd\ne")]);
+    }
+
+    /// Upstreams that read other letters, the first of two names, or fields of other APIs, are told nothing
+    /// that was not judged.
+    #[test]
+    fn what_others_would_read_is_found_or_refused() {
+        let fields = json!({"messages": [], "prompt": "a", "documents": [{"title": "t", "body": "b"}],
+            "prediction": {"type": "content", "content": "c"}, "chat_template": "d", "chat_template_kwargs": {"k": "e"}});
+        let expect = [(false, "a"), (false, "t\nb"), (false, "content\nc"), (false, "d"), (false, "e")];
+        let read = RawObject::parse(fields.to_string().as_bytes()).unwrap();
+        let mut found = asked_texts(Dialect::Chat, &read).unwrap().texts;
+        let mut expect = expect.map(|(is_tool, text)| (is_tool, text.to_owned())).to_vec();
+        // The order of names in an object is nobody's.
+        for list in [&mut found, &mut expect] {
+            list.iter_mut().for_each(|(_, text)| {
+                let mut lines: Vec<&str> = text.split('\n').collect();
+                lines.sort_unstable();
+                *text = lines.join("\n");
+            });
+            list.sort();
+        }
+        assert_eq!(found, expect);
+        check(Dialect::Chat, json!({"input": "a"}), &[(false, "a")]);
+        for refused in [
+            r#"{"Messages":[{"role":"user","content":"a"}]}"#,
+            r#"{"messages":[{"role":"user","Content":"a"}]}"#,
+            r#"{"messages":[{"role":"assistant","Role":"user","content":"a"}]}"#,
+            r#"{"messages":[{"role":"user","content":"a","content":"b"}]}"#,
+            r#"{"messages":[{"role":"user","role":"system","content":"a"}]}"#,
+        ] {
+            let body = RawObject::parse(refused.as_bytes()).unwrap();
+            let error = asked_texts(Dialect::Chat, &body).unwrap_err();
+            assert_eq!(error.row().status, 400, "{refused}: {error}");
+        }
     }
 
     #[test]

@@ -266,7 +266,7 @@ mod tests {
         running.clock = || 1000;
         drop(running);
         assert_eq!(registry.sweep(1060), []);
-        assert_eq!(registry.sweep(1061), [own.clone()]);
+        assert_eq!(registry.sweep(1061), std::slice::from_ref(&own));
         assert!(registry.find(&own).is_none() && !registry.delete(&own));
         registry.ensure(&own, NewContainer::default(), 2000);
         assert!(registry.delete(&own));

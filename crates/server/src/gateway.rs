@@ -123,7 +123,8 @@ async fn relayed(
     let (bill, prompt_bytes) = (ruled.bill(), body.prompt_bytes());
     let local = local_models::states(app, &caller.tenant);
     let guard = RelayGuard::of(app, caller, (dialect, &mut body))?;
-    let asked = guard.as_ref().map(|_| (body.clone(), Told { model: model.to_string(), ..told.clone() }));
+    let told_of = |told: &Told| Told { model: model.to_string(), ..told.clone() };
+    let refused = guard.as_ref().map(|_| filtered(dialect, &body, told_of(&told))).transpose()?;
     let incoming = Incoming {
         dialect,
         body,
@@ -150,19 +151,15 @@ async fn relayed(
     };
     Ok(match gateway.answer(incoming).await? {
         Outcome::Answered(reply, route) => {
-            let reply = match (&guard, asked) {
-                (Some(guard), Some((body, told))) => {
-                    guard.answer(reply, filtered(dialect, &body, told)?).await
-                }
+            let reply = match (&guard, refused) {
+                (Some(guard), Some(refused)) => guard.answer(reply, refused).await,
                 _ => reply,
             };
             (Passed::Answered(spent.of(response(app, reply))), route)
         }
         Outcome::Refused(error, route) => {
-            let refused = match (guard.filter(RelayGuard::is_refused), asked) {
-                (Some(guard), Some((body, told))) => {
-                    response(app, guard.refusal(filtered(dialect, &body, told)?).await)
-                }
+            let refused = match (guard.filter(RelayGuard::is_refused), refused) {
+                (Some(guard), Some(refused)) => response(app, guard.refusal(refused).await),
                 _ => Rejection(error).into_response(),
             };
             (Passed::Answered(refused), route)

@@ -15,7 +15,8 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use gptoss_api::ApiError;
 use gptoss_api::wire::moderations::{ChatModerated, Moderated, ModerationSettings};
 use gptoss_gateway::{
-    AskedTexts, Dialect, RawObject, Reply, ReplyBody, Tail, answer_texts, asked_texts, moderated, tells,
+    AskedTexts, Dialect, RawObject, Reply, ReplyBody, Tail, all_texts, answer_texts, asked_texts, moderated,
+    tells,
 };
 use gptoss_guard::{Mode, Release, Report, Stage};
 use serde_json::{Value, json};
@@ -119,10 +120,10 @@ impl RelayGuard {
         let guard = self.clone();
         Box::pin(async move {
             if reply.status != 200 {
-                return reply;
+                return guard.error(reply).await;
             }
-            let blocks = [Stage::Reasoning, Stage::Output].map(|stage| guard.mode(stage) == Mode::Block);
-            let body = match (reply.body, blocks.contains(&true)) {
+            let blocks = guard.blocks_answers();
+            let body = match (reply.body, blocks) {
                 (ReplyBody::Whole(bytes), _) => {
                     let bytes = match guard.judge(&bytes, false).await {
                         true => bytes,
@@ -168,14 +169,46 @@ impl RelayGuard {
         let texts = match answer_texts(self.dialect, bytes, is_stream) {
             Ok(texts) => texts,
             Err(why) => {
-                let blocks = [Stage::Reasoning, Stage::Output].map(|stage| self.mode(stage) == Mode::Block);
                 self.found().reports.1.errors.push(why.to_owned());
-                if blocks.contains(&true) {
+                if self.blocks_answers() {
                     self.refuse("the answer", why);
                 }
                 return !self.is_refused();
             }
         };
+        self.judge_texts(texts).await
+    }
+
+    /// An error of the upstream's, some of which tell what its model wrote; in words of ours where that may not
+    /// be had.
+    async fn error(&self, reply: Reply) -> Reply {
+        let (bytes, is_whole) = held(reply.body).await;
+        let passes = match is_whole {
+            true => self.judge_texts(vec![(false, all_texts(&bytes))]).await,
+            false => !self.blocks_answers(),
+        };
+        let said = "the upstream refused the request, in words that a policy of this server holds back";
+        let bytes = match (passes, self.dialect) {
+            (true, _) => bytes,
+            (false, Dialect::Messages) => {
+                let error = json!({"type": "api_error", "message": said});
+                json!({"type": "error", "error": error}).to_string().into()
+            }
+            (false, _) => {
+                let error = json!({"message": said, "type": "upstream_error", "param": null, "code": null});
+                json!({"error": error}).to_string().into()
+            }
+        };
+        self.log_findings();
+        Reply { status: reply.status, body: ReplyBody::Whole(bytes) }
+    }
+
+    fn blocks_answers(&self) -> bool {
+        [Stage::Reasoning, Stage::Output].map(|stage| self.mode(stage) == Mode::Block).contains(&true)
+    }
+
+    /// Judges what is said, and (true) thought; whether it may be had.
+    async fn judge_texts(&self, texts: Vec<(bool, String)>) -> bool {
         for (is_reasoning, text) in texts {
             let stage = if is_reasoning { Stage::Reasoning } else { Stage::Output };
             let mut release = Release::default();
@@ -202,17 +235,38 @@ impl RelayGuard {
         let (input, output) = {
             let found = self.found();
             let told = |report: &Report| self.guarding.told(report, &self.whose.asked);
-            let findings = found.reports.0.findings.iter().chain(&found.reports.1.findings);
-            let policies: Vec<&str> = findings.map(|finding| finding.name.as_str()).collect();
-            if !policies.is_empty() && !found.is_refused && !tells(self.dialect) {
-                let policies = policies.join(", ");
-                self.app.log.notice(&format!(
-                    "what an upstream was asked or answered violates {policies}, and passes"
-                ));
-            }
             (told(&found.reports.0), told(&found.reports.1))
         };
-        moderated(self.dialect, bytes, is_stream, &told(self.dialect, Moderated { input, output }))
+        let found = told(self.dialect, Moderated { input, output });
+        moderated(self.dialect, bytes, is_stream, &found).unwrap_or_else(|| {
+            self.log_findings();
+            Bytes::copy_from_slice(bytes)
+        })
+    }
+
+    /// Logs what was found or could not be judged, where the answer has no place for it.
+    fn log_findings(&self) {
+        let found = self.found();
+        if found.is_refused {
+            return;
+        }
+        let reports = [&found.reports.0, &found.reports.1];
+        let findings = reports.iter().flat_map(|report| &report.findings);
+        let policies: Vec<&str> = findings.map(|finding| finding.name.as_str()).collect();
+        if !policies.is_empty() {
+            let policies = policies.join(", ");
+            self.app
+                .log
+                .notice(&format!("what an upstream was asked or answered violates {policies}, and passes"));
+        }
+        let errors: Vec<&str> =
+            reports.iter().flat_map(|report| &report.errors).map(|error| error.as_str()).collect();
+        if let Some(first) = errors.first() {
+            let more = errors.len() - 1;
+            self.app.log.notice(&format!(
+                "what an upstream was asked or answered passes and was not judged: {first} (and {more} more)"
+            ));
+        }
     }
 
     /// Looks at what was asked where the mode is that; why it is refused.

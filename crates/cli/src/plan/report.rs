@@ -196,7 +196,7 @@ fn conclude(out: &mut dyn Write, plan: &Plan, fewest: Fewest) -> Result<()> {
     let keep = if workers == 1 { "keeps" } else { "keep" };
     match fewest {
         Fewest::Found(_) => {
-            let fewer = if workers == 1 { "" } else { "; fewer do not" };
+            let fewer = if workers == 1 { "" } else { "; one fewer does not" };
             writeln!(
                 out,
                 "{}{machines} {keep} {} for 99 of 100 requests{fewer}.",

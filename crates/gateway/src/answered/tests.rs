@@ -179,6 +179,83 @@ fn what_only_the_end_tells_is_found_and_nothing_is_found_twice() {
     check(whole(Dialect::Responses, &parts), &[(false, "banana")]);
 }
 
+/// What an upstream says in errors, beside its answer and under names that nobody has heard of.
+#[test]
+fn nothing_is_passed_over_but_what_is_known_to_say_nothing() {
+    let error = json!({"error": {"message": "canary", "type": "t", "code": "c"}});
+    for (dialect, event, expect) in [
+        (Dialect::Chat, error.clone(), "c\ncanary"),
+        (Dialect::Messages, json!({"type": "error", "error": {"type": "t", "message": "canary"}}), "canary"),
+        (
+            Dialect::Responses,
+            json!({"type": "response.failed", "response": error, "sequence_number": 1}),
+            "c\ncanary",
+        ),
+        (Dialect::Responses, json!({"type": "error", "message": "canary"}), "canary"),
+        (
+            Dialect::Chat,
+            json!({"choices": [{"index": 0, "delta": {}, "error": {"message": "canary"}}]}),
+            "canary",
+        ),
+        (
+            Dialect::Chat,
+            json!({"choices": [], "related_questions": ["canary"], "id": "i", "model": "m"}),
+            "canary",
+        ),
+        (
+            Dialect::Messages,
+            json!({"type": "content_block_start", "index": 0, "content_block": {"type": "web_fetch_tool_result",
+            "tool_use_id": "x", "content": {"content": {"source": {"type": "text", "media_type": "text/plain", "data": "canary"}}}}}),
+            "canary",
+        ),
+        (
+            Dialect::Responses,
+            json!({"type": "response.output_item.done", "item": {"type": "image_generation_call",
+            "result": "iVBOR", "revised_prompt": "canary"}}),
+            "canary",
+        ),
+        (
+            Dialect::Responses,
+            json!({"type": "response.completed", "response": {"output_text": "canary"}}),
+            "canary",
+        ),
+    ] {
+        let found = stream(dialect, std::slice::from_ref(&event));
+        // The order of names in an object is nobody's.
+        let mut texts: Vec<&str> = found.iter().flat_map(|(_, text)| text.split('\n')).collect();
+        texts.sort_unstable();
+        assert_eq!(texts.join("\n"), expect, "{event}");
+    }
+    // The event's own name counts where its data has none.
+    let named = b"event: response.output_text.delta\ndata: {\"delta\":\"canary\"}\n\n";
+    assert_eq!(answer_texts(Dialect::Responses, named, true), Ok(vec![(false, "canary".to_owned())]));
+    let failed = json!({"error": {"message": "m", "failed_generation": "canary"}}).to_string();
+    let found = all_texts(failed.as_bytes());
+    assert!(found.contains("canary") && found.contains('m'), "{found}");
+    assert_eq!(all_texts(b"canary"), "canary");
+}
+
+/// Parts that only the end tells are one text, as whoever reads the response has them; letters written as
+/// numbers are letters, also where the JSON is cut.
+#[test]
+fn parts_of_an_end_are_joined_and_numbers_are_letters() {
+    let parts = json!({"type": "message", "content": [{"type": "output_text", "text": "A can"}, {"type": "output_text", "text": "ary"}]});
+    let end = json!({"type": "response.completed", "response": {"output": [parts]}});
+    check(stream(Dialect::Responses, &[end]), &[(false, "A canary")]);
+    let cut = json!({"choices": [{"message": {"content": "{\"a\":\"\\u0063anary"}}]});
+    let found = whole(Dialect::Chat, &cut);
+    assert!(found[0].1.contains("\"canary"), "{found:?}");
+    for (text, expect) in [
+        (r"a\/b", Some("a/b")),
+        (r"\ud83d\ude00!", Some("\u{1f600}!")),
+        (r"\\u0063", Some(r"\\u0063")),
+        (r"\u00", Some(r"\u00")),
+        ("plain", None),
+    ] {
+        assert_eq!(unescaped(text).as_deref(), expect, "{text}");
+    }
+}
+
 #[test]
 fn the_end_of_a_stream_is_read_and_what_cannot_be_read_is_told() {
     let open = br#"data: {"choices":[{"delta":{"content":"canary"}}]}"#;

@@ -14,7 +14,7 @@ use super::{CANARY, PATHS, POLICY, Says, config, guarded, say};
 use crate::abroad_tools::{Does, turn};
 use crate::gateway::upstream::{Act, Asked, Then, Upstream, chat, chat_events};
 use crate::govern::{admin, ask as govern_ask, entries, governance, key, secret};
-use crate::http::{post, send};
+use crate::http::{post, request, send};
 use crate::server::Server;
 use crate::shutdown::eventually;
 
@@ -88,6 +88,52 @@ fn each_choice_is_judged_by_itself() {
     let server = before(&upstream, "output = \"block\"", &Judge::default(), Keys::default());
     let got = post(server.address, PATHS[0], &hi(&json!({"n": 2, "stream": true})));
     assert!(got.body.contains("content_filter") && !got.body.contains("ary-4711"), "{}", got.body);
+}
+
+/// Upstreams tell what their model wrote in errors too: whole, in the middle of a stream, at its end. What says
+/// nothing of the kind passes.
+#[test]
+fn errors_of_an_upstream_are_judged() {
+    let error =
+        json!({"error": {"message": "Bad call.", "code": "tool_use_failed", "failed_generation": CANARY}});
+    let failed = json!({"type": "response.failed", "response": {"output": [], "error": {"code": "c", "message": CANARY}}});
+    let upstream = Upstream::start(move |asked| match asked.number {
+        0 => Act::Whole(400, Vec::new(), error.to_string()),
+        1 => Act::Whole(400, Vec::new(), json!({"error": {"message": "Too long."}}).to_string()),
+        2 => asking(&[json!({"choices": [{"index": 0, "delta": {"content": "One"}}]}), error.clone()]),
+        _ => asking(std::slice::from_ref(&failed)),
+    });
+    let server = before(&upstream, "output = \"block\"", &Judge::default(), Keys::default());
+    let chat = |more: Value| post(server.address, PATHS[0], &hi(&more));
+    let got = chat(json!({}));
+    assert_eq!(got.status, 400, "{}", got.body);
+    assert!(got.json()["error"]["message"].is_string() && !got.body.contains(CANARY), "{}", got.body);
+    let got = chat(json!({}));
+    assert!(got.status == 400 && got.body.contains("Too long."), "{}", got.body);
+    let got = chat(json!({"stream": true}));
+    assert!(got.status == 200 && !got.body.contains(CANARY) && !got.body.contains("One"), "{}", got.body);
+    let body = json!({"model": "big", "input": "What is it?", "stream": true, "store": false});
+    let got = post(server.address, "/v1/responses", &body);
+    assert!(got.status == 200 && !got.body.contains(CANARY), "{}", got.body);
+    assert_eq!(upstream.asked().len(), 4);
+}
+
+/// A name in other letters, or twice, is read as the API's by some and as nothing by others.
+#[test]
+fn what_an_upstream_may_read_otherwise_does_not_leave() {
+    let upstream = Upstream::start(good);
+    let server = before(&upstream, "input = \"block\"", &Judge::default(), Keys::default());
+    for body in [
+        r#"{"model":"big","messages":[],"Messages":[{"role":"user","content":"A number."}]}"#,
+        r#"{"model":"big","messages":[{"role":"user","content":"CANARY","content":"A number."}]}"#,
+    ] {
+        let body = body.replace("CANARY", CANARY);
+        let got = request(server.address, "POST", PATHS[0], &[], &body);
+        assert_eq!(got.status, 400, "{}", got.body);
+    }
+    let got = post(server.address, PATHS[0], &hi(&json!({"documents": [{"text": CANARY}]})));
+    assert!(got.body.contains("content_filter"), "{}", got.body);
+    assert_eq!(upstream.asked().len(), 0);
 }
 
 /// What a stream tells at its end alone is no less told.
