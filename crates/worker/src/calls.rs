@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures_util::stream::Stream;
+use futures_util::stream::{Stream, StreamExt};
 use hyper::body::Incoming;
 use prost::Message;
 use tonic::body::Body;
@@ -15,14 +15,15 @@ use tonic_prost::ProstCodec;
 
 use crate::caller_deadline::caller_deadline;
 use crate::control;
-use crate::error::Error;
+use crate::error::{Error, cut};
 use crate::generation::Generation;
 use crate::health;
-use crate::limits::MESSAGE_BYTES_MAX;
+use crate::limits::{ABORT_BYTES_MAX, MESSAGE_BYTES_MAX, QUESTION_BYTES_MAX, WORDS_BYTES_MAX};
 use crate::message_body::TimedBody;
 use crate::parse::{has_form, parse};
 use crate::peer::Peer;
 use crate::reading::Place;
+use crate::running::Phase;
 use crate::wire::Opaque;
 use crate::wire::control::{AbortRequest, IsPausedResponse, IsSleepingResponse};
 use crate::wire::health::HealthCheckRequest;
@@ -39,17 +40,38 @@ type Call = hyper::Request<TimedBody>;
 /// A response that is still to come.
 type Answering = Pin<Box<dyn Future<Output = hyper::Response<Body>> + Send>>;
 
-/// Answers a call of a peer.
+/// Answers a call of a peer. Whatever a call says, the words of its status are bounded.
 pub(crate) fn answer(worker: &Arc<Worker>, peer: &Peer, call: hyper::Request<Incoming>) -> Answering {
+    let answering = dispatched(worker, peer, call);
+    Box::pin(async move {
+        let response = answering.await;
+        let words = response.headers().get(Status::GRPC_MESSAGE);
+        if words.is_none_or(|words| words.len() <= WORDS_BYTES_MAX) {
+            return response;
+        }
+        match Status::from_header_map(response.headers()) {
+            Some(status) => cut(status).into_http(),
+            None => response,
+        }
+    })
+}
+
+fn dispatched(worker: &Arc<Worker>, peer: &Peer, call: hyper::Request<Incoming>) -> Answering {
     let owner = Arc::clone(worker);
     let patience = worker.limits.message_time;
     match call.uri().path() {
         "/vllm.Inference/GenerateStream" => entered(owner, peer, call, |call, entry| {
-            streaming(call, |request| async move { Ok(entry.generation(request).await?.stream()) })
+            streaming(call, MESSAGE_BYTES_MAX, |request| async move {
+                Ok(entry.generation(request).await?.stream())
+            })
         }),
-        "/vllm.Inference/Generate" => entered(owner, peer, call, |call, entry| {
-            unary(call, |request| async move { entry.generation(request).await?.whole().await })
-        }),
+        "/vllm.Inference/Generate" => {
+            entered(owner, peer, call, |call, entry| {
+                unary(call, MESSAGE_BYTES_MAX, |request| async move {
+                    entry.generation(request).await?.whole().await
+                })
+            })
+        }
         _ => told(worker, peer, call.map(|body| TimedBody::new(body, patience))),
     }
 }
@@ -58,10 +80,13 @@ pub(crate) fn answer(worker: &Arc<Worker>, peer: &Peer, call: hyper::Request<Inc
 fn told(worker: &Arc<Worker>, peer: &Peer, call: Call) -> Answering {
     let owner = Arc::clone(worker);
     match call.uri().path() {
-        "/vllm.Control/Abort" => unary(call, |request: AbortRequest| async move {
-            request.request_ids.iter().for_each(|id| owner.running.abort(id));
-            Ok(Opaque {})
-        }),
+        "/vllm.Control/Abort" => {
+            let tenant = peer.tenant.clone();
+            unary(call, ABORT_BYTES_MAX, |request: AbortRequest| async move {
+                request.request_ids.iter().for_each(|id| owner.running.abort(&tenant, id));
+                Ok(Opaque {})
+            })
+        }
         "/vllm.Control/GetServerInfo" => known(call, Ok(control::server_info(worker))),
         "/vllm.Control/GetModelInfo" => known(call, Ok(control::model_info(worker))),
         "/vllm.Control/GetKvEventSources" => known(call, Ok(control::kv_event_sources(worker, peer.reached))),
@@ -72,11 +97,11 @@ fn told(worker: &Arc<Worker>, peer: &Peer, call: Call) -> Answering {
         "/grpc.health.v1.Health/Watch" => {
             let watch =
                 |request: HealthCheckRequest| async move { Ok(health::watch(&owner, &request.service)) };
-            streaming(call, watch)
+            streaming(call, QUESTION_BYTES_MAX, watch)
         }
         "/grpc.health.v1.Health/Check" => {
             let check = |request: HealthCheckRequest| async move { health::check(&owner, &request.service) };
-            unary(call, check)
+            unary(call, QUESTION_BYTES_MAX, check)
         }
         other => {
             let status = Status::unimplemented(format!("{other} is not offered here"));
@@ -108,7 +133,13 @@ fn entered(
                 return Err(Error::Stopping);
             }
             let until = caller_deadline(call.headers(), Instant::now())?;
-            Ok((until, worker.reading.enter().await?))
+            // Who still waits when the worker stops is sent elsewhere at once.
+            let mut phases = worker.running.phases();
+            let place = tokio::select! {
+                place = worker.reading.enter(&peer.tenant) => place,
+                _ = phases.wait_for(|&phase| phase > Phase::Open) => Err(Error::Stopping),
+            };
+            Ok((until, place?))
         };
         match entry.await {
             Ok((until, place)) => {
@@ -144,10 +175,10 @@ fn known<A>(call: Call, answer: Result<A, Status>) -> Answering
 where
     A: Message + Default + 'static,
 {
-    unary(call, |_: Opaque| async { answer })
+    unary(call, QUESTION_BYTES_MAX, |_: Opaque| async { answer })
 }
 
-fn unary<Q, A, F>(call: Call, method: impl FnOnce(Q) -> F + Send + 'static) -> Answering
+fn unary<Q, A, F>(call: Call, bytes_max: usize, method: impl FnOnce(Q) -> F + Send + 'static) -> Answering
 where
     Q: Message + Default + 'static,
     A: Message + Default + 'static,
@@ -157,10 +188,14 @@ where
         let answer = method(request);
         Box::pin(async move { answer.await.map(Response::new) })
     })));
-    Box::pin(async move { grpc::<A, Q>().unary(method, call).await })
+    Box::pin(async move { grpc::<A, Q>(bytes_max).unary(method, call).await })
 }
 
-fn streaming<Q, A, F, S>(call: Call, method: impl FnOnce(Q) -> F + Send + 'static) -> Answering
+fn streaming<Q, A, F, S>(
+    call: Call,
+    bytes_max: usize,
+    method: impl FnOnce(Q) -> F + Send + 'static,
+) -> Answering
 where
     Q: Message + Default + 'static,
     A: Message + Default + 'static,
@@ -169,17 +204,20 @@ where
 {
     let method: Streamed<Q, A> = Streamed(Once(Some(Box::new(move |request| {
         let answer = method(request);
-        Box::pin(async move { answer.await.map(|stream| Response::new(Box::pin(stream) as Messages<A>)) })
+        Box::pin(async move {
+            let stream = answer.await?.map(|message| message.map_err(cut));
+            Ok(Response::new(Box::pin(stream) as Messages<A>))
+        })
     }))));
-    Box::pin(async move { grpc::<A, Q>().server_streaming(method, call).await })
+    Box::pin(async move { grpc::<A, Q>(bytes_max).server_streaming(method, call).await })
 }
 
-fn grpc<A, Q>() -> Grpc<ProstCodec<A, Q>>
+fn grpc<A, Q>(bytes_max: usize) -> Grpc<ProstCodec<A, Q>>
 where
     A: Message + Default + 'static,
     Q: Message + Default + 'static,
 {
-    Grpc::new(ProstCodec::default()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    Grpc::new(ProstCodec::default()).max_decoding_message_size(bytes_max)
 }
 
 /// A method that answers one call.

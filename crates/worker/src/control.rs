@@ -65,7 +65,7 @@ pub(crate) fn loras(worker: &Worker) -> ListLorasResponse {
 /// Where events are told, for a router that reaches this machine at `reached`.
 pub(crate) fn kv_event_sources(worker: &Worker, reached: IpAddr) -> KvEventSources {
     let endpoint = |address: SocketAddr| {
-        let ip = if address.ip().is_unspecified() { reached } else { address.ip() };
+        let ip = if address.ip().is_unspecified() { reached.to_canonical() } else { address.ip() };
         format!("tcp://{}", SocketAddr::new(ip, address.port()))
     };
     let source = |events: &KvEvents| KvEventSource {

@@ -9,6 +9,8 @@ use std::net::SocketAddr;
 use gptoss_engine::{Class, Error as EngineError, Failure};
 use tonic::Status;
 
+use crate::limits::WORDS_BYTES_MAX;
+
 /// Why something is not done.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -113,6 +115,15 @@ pub(crate) fn status_of(failure: &Failure) -> Status {
     }
 }
 
+/// A status whose words fit into the head of a response: at most [`WORDS_BYTES_MAX`].
+pub(crate) fn cut(status: Status) -> Status {
+    let words = status.message();
+    match words.len() <= WORDS_BYTES_MAX {
+        true => status,
+        false => Status::new(status.code(), &words[..words.floor_char_boundary(WORDS_BYTES_MAX)]),
+    }
+}
+
 /// Where a request names a parameter of the sampler.
 fn path_of(parameter: &str) -> &str {
     match parameter {
@@ -125,5 +136,19 @@ fn path_of(parameter: &str) -> &str {
         "logit_bias" => "decoding.logit_bias",
         "top_logprobs" => "response.output_candidates.top_n",
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_cut_where_a_character_ends() {
+        for (words, expect) in [("x".repeat(WORDS_BYTES_MAX), WORDS_BYTES_MAX), ("€".repeat(5000), 2046)] {
+            let status = cut(Status::not_found(words.clone()));
+            assert_eq!((status.code(), status.message().len()), (tonic::Code::NotFound, expect));
+            assert!(words.starts_with(status.message()));
+        }
     }
 }

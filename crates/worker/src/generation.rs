@@ -47,8 +47,9 @@ impl Generation {
         if worker.running.is_stopping() {
             return Err(Error::Stopping);
         }
+        let tenant = request.tenant.clone();
         let events = worker.model.engine.submit(request)?;
-        let entered = worker.running.enter(&id, events.canceller());
+        let entered = worker.running.enter(&tenant, &id, events.canceller());
         let prompt = AboutPrompt {
             num_prompt_tokens: count(telling.num_prompt_tokens),
             token_ids: telling.prompt_ids.clone().unwrap_or_default(),

@@ -4,12 +4,15 @@
 //! |---|---|---|---|
 //! | message | bytes | 4 MiB | OUT_OF_RANGE |
 //! | time of a message, from its head on | time | 30 s | DEADLINE_EXCEEDED |
+//! | list of ids to abort, any other message | bytes | 64 KiB, 4 KiB | OUT_OF_RANGE |
 //! | request id, cache salt | bytes | 256 | INVALID_ARGUMENT |
+//! | name of a model or adapter | bytes | 4,096 | INVALID_ARGUMENT |
+//! | words of a status | bytes | 2 KiB, percent-encoded 6 KiB | cut |
 //! | stop strings, stop token ids | strings, bytes of each, ids | 16, 1,024, 256 | INVALID_ARGUMENT |
 //! | bad words | sequences, tokens of each | 1,024, 64 | INVALID_ARGUMENT |
 //! | choices, log-probabilities told | strings, tokens | 1,024, 20 | INVALID_ARGUMENT |
-//! | requests that are read at a time | requests | 32 | wait 10 s, then UNAVAILABLE |
-//! | forms that are compiled, or wait for it | requests | 64 | UNAVAILABLE |
+//! | requests that are read at a time, of one tenant | requests | 32, 16 | wait 10 s, then UNAVAILABLE |
+//! | forms that are compiled, or wait for it, of one tenant | requests | 64, 32 | UNAVAILABLE |
 //! | requests of one connection | streams | 512 | wait for a place |
 //! | unread bytes of a stream, of a connection | bytes | 64 KiB, 32 MiB | wait |
 //! | connections, and those that begin | connections | 64, 64 | wait 10 s, then closed; wait |
@@ -24,6 +27,15 @@ use std::time::Duration;
 pub(crate) const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// How long a message may take to come, from the head of its call on.
 pub const MESSAGE_TIME_MAX: Duration = Duration::from_secs(30);
+/// Longest list of ids to abort, which is read outside the places of requests. Units: bytes.
+pub(crate) const ABORT_BYTES_MAX: usize = 64 << 10;
+/// Longest message of every other call that begins no request. Units: bytes.
+pub(crate) const QUESTION_BYTES_MAX: usize = 4 << 10;
+/// Longest words of a status: clients end their connection, with all its streams, over a longer head.
+/// Percent-encoded they are at most three times that. Units: bytes.
+pub(crate) const WORDS_BYTES_MAX: usize = 2 << 10;
+/// Longest name of a model, which may be a path, or of an adapter. Units: bytes.
+pub(crate) const NAME_BYTES_MAX: usize = 4 << 10;
 /// Longest id of a request. Units: bytes.
 pub(crate) const REQUEST_ID_BYTES_MAX: usize = 256;
 /// Longest cache salt. Units: bytes.
@@ -42,13 +54,14 @@ pub(crate) const BAD_WORD_TOKENS_MAX: usize = 64;
 pub(crate) const CHOICES_MAX: usize = 1024;
 /// Tokens of a request that says nothing, as vLLM has it.
 pub(crate) const NEW_TOKENS_DEFAULT: usize = 20;
-/// Requests that are received and read at a time, before the engine's queue has them: with their messages at
-/// most 128 MiB.
+/// Requests that are received and read at a time, before the engine's queue has them, half of them
+/// of one tenant. Their messages are at most 128 MiB as they come; decoded, short strings and lists take
+/// several times that.
 pub const READING_MAX: usize = 32;
 /// How long a request waits to be read.
 pub const READING_WAIT_MAX: Duration = Duration::from_secs(10);
-/// Requests whose forms are compiled or wait for it, which may take a minute: with their messages at most
-/// 256 MiB.
+/// Requests whose forms are compiled or wait for it, which may take a minute, half of them of
+/// one tenant. Their messages are at most 256 MiB as they come; decoded they may be several times larger.
 pub const COMPILING_MAX: usize = 64;
 /// Requests of one connection at a time: twice what may wait for the engine, so that a router with one
 /// connection is told that the queue is full and does not wait without knowing.

@@ -11,8 +11,8 @@ use gptoss_engine::{AdapterId, Priority, Request, SamplingParams, Sharing};
 
 use crate::error::Error;
 use crate::limits::{
-    BAD_WORD_TOKENS_MAX, BAD_WORDS_MAX, NEW_TOKENS_DEFAULT, REQUEST_ID_BYTES_MAX, SALT_BYTES_MAX,
-    STOP_BYTES_MAX, STOP_IDS_MAX, STOP_STRINGS_MAX,
+    BAD_WORD_TOKENS_MAX, BAD_WORDS_MAX, NAME_BYTES_MAX, NEW_TOKENS_DEFAULT, REQUEST_ID_BYTES_MAX,
+    SALT_BYTES_MAX, STOP_BYTES_MAX, STOP_IDS_MAX, STOP_STRINGS_MAX,
 };
 use crate::opening::{cache_points, turn_start};
 use crate::peer::Peer;
@@ -66,6 +66,8 @@ pub(crate) fn parse(
     let GenerateRequest { request_id, model, prompt, temperature, sampling, decoding, stopping, .. } =
         request;
     at_most("request_id", request_id.len(), REQUEST_ID_BYTES_MAX, "bytes")?;
+    at_most("model", model.len(), NAME_BYTES_MAX, "bytes")?;
+    at_most("lora_name", request.lora_name.len(), NAME_BYTES_MAX, "bytes")?;
     if !request.media.is_empty() {
         return Err(Error::field("media", "this model reads text alone"));
     }

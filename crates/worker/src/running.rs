@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use gptoss_engine::Canceller;
+use gptoss_engine::{Canceller, Tenant};
 use tokio::sync::watch;
 
 /// How far the worker has stopped.
@@ -15,6 +15,9 @@ pub(crate) enum Phase {
     /// Those there are end now, to be gone on with elsewhere.
     Ended,
 }
+
+/// A router's own name for a request: another router may give the same.
+type Key = (Tenant, String);
 
 /// All requests that run.
 pub(crate) struct Running {
@@ -28,7 +31,7 @@ pub(crate) struct Running {
 struct Known {
     next: u64,
     /// A router may try a request again before it is known here that the first try is over.
-    by_id: HashMap<String, Vec<(u64, Canceller)>>,
+    by_id: HashMap<Key, Vec<(u64, Canceller)>>,
 }
 
 impl Default for Running {
@@ -44,23 +47,29 @@ fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
 
 impl Running {
     /// Keeps a request until what is given is dropped.
-    pub(crate) fn enter(&self, id: &str, canceller: Canceller) -> Entered {
+    pub(crate) fn enter(&self, tenant: &Tenant, id: &str, canceller: Canceller) -> Entered {
+        let key = (tenant.clone(), id.to_owned());
         let mut known = lock(&self.known);
         let number = known.next;
         known.next += 1;
-        known.by_id.entry(id.to_owned()).or_default().push((number, canceller));
+        known.by_id.entry(key.clone()).or_default().push((number, canceller));
         self.count.send_modify(|count| *count += 1);
         let (known, count) = (Arc::clone(&self.known), self.count.clone());
-        Entered { known, count, id: id.to_owned(), number, phase: self.phase.subscribe() }
+        Entered { known, count, key, number, phase: self.phase.subscribe() }
     }
 
-    /// Ends the requests of an id with what they have. Those without an id are nobody's to end.
-    pub(crate) fn abort(&self, id: &str) {
+    /// Ends a tenant's requests of an id with what they have. Those without an id are nobody's to end.
+    pub(crate) fn abort(&self, tenant: &Tenant, id: &str) {
         if id.is_empty() {
             return;
         }
         let known = lock(&self.known);
-        known.by_id.get(id).into_iter().flatten().for_each(|(_, canceller)| canceller.cancel());
+        known
+            .by_id
+            .get(&(tenant.clone(), id.to_owned()))
+            .into_iter()
+            .flatten()
+            .for_each(|(_, canceller)| canceller.cancel());
     }
 
     /// Goes on to a phase; never back.
@@ -92,7 +101,7 @@ impl Running {
 pub(crate) struct Entered {
     known: Arc<Mutex<Known>>,
     count: watch::Sender<usize>,
-    id: String,
+    key: Key,
     number: u64,
     phase: watch::Receiver<Phase>,
 }
@@ -110,10 +119,10 @@ impl Entered {
 impl Drop for Entered {
     fn drop(&mut self) {
         let mut known = lock(&self.known);
-        if let Some(entries) = known.by_id.get_mut(&self.id) {
+        if let Some(entries) = known.by_id.get_mut(&self.key) {
             entries.retain(|(number, _)| *number != self.number);
             if entries.is_empty() {
-                known.by_id.remove(&self.id);
+                known.by_id.remove(&self.key);
             }
         }
         self.count.send_modify(|count| *count -= 1);

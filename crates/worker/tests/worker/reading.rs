@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use gptoss_engine::Sharing;
+use gptoss_engine::{Sharing, Token};
 use gptoss_worker::Limits;
 use tokio::net::TcpStream;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::{Code, Request};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 use tonic_prost::ProstCodec;
 use vllm_proto::decoding_parameters::StructuredOutput;
 use vllm_proto::{DecodingParameters, GenerateRequest, GenerateResponse, KvCacheParameters};
@@ -67,7 +69,7 @@ async fn requests_are_read_in_places() {
         }
     };
     let (late, full) = tokio::join!(withheld(&served), full);
-    assert!(full.message().contains("1 requests are being read"), "{full}");
+    assert!(full.message().contains("1 requests of this router"), "{full}");
     assert_eq!(late.code(), Code::DeadlineExceeded, "{late}");
     assert!(late.message().contains("after 3 s"), "{late}");
     // Its place is free again.
@@ -115,4 +117,48 @@ async fn a_salt_is_no_share() {
     tenants.dedup();
     assert_eq!(tenants.len(), 1, "{tenants:?}");
     assert_ne!(&*tenants[0].0, "", "none of the other APIs'");
+}
+
+/// The words of a refusal had no bound, and a client that got 100 KB of them in a head ended its connection
+/// with all streams.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_refusal_leaves_other_streams_alone() {
+    let (served, mut inbox) = played(8, Duration::ZERO).await;
+    let mut client = served.inference().await;
+    let mut stream = client.generate_stream(request(vec![1], 5)).await.expect("begins").into_inner();
+    let mut queued = inbox.try_recv().expect("it was handed in");
+    queued.events.begin();
+    let schema = format!(r##"{{"$ref": "#/{}"}}"##, "x".repeat(100_000));
+    let decoding =
+        DecodingParameters { structured_output: Some(StructuredOutput::Json(schema)), ..Default::default() };
+    let asked = GenerateRequest { decoding: Some(decoding), ..request(served.asked("Hi"), 5) };
+    let refused = client.generate_stream(asked).await.expect_err("no such place");
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+    assert!(refused.message().len() <= 2048, "{}", refused.message().len());
+    let named = GenerateRequest { model: "m".repeat(5000), ..request(vec![1], 5) };
+    let refused = client.generate_stream(named).await.expect_err("a long name");
+    assert!(refused.message().starts_with("model: 5000 bytes"), "{refused}");
+    let token = Token { id: 65, logprob: -1.0, is_stop: false, top: Vec::new(), masked: None };
+    queued.events.token(token).expect("a reader");
+    let told = stream.message().await.expect("the connection is there").expect("one");
+    assert_eq!(told.outputs.expect("outputs").token_ids, [65]);
+}
+
+/// Lists of ids were read up to 4 MiB, by as many calls as there were streams.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_begins_no_request_is_short() {
+    let (served, _inbox) = played(8, Duration::ZERO).await;
+    let mut control = served.control().await;
+    let abort = |bytes| vllm_proto::AbortRequest { request_ids: vec!["x".repeat(bytes)] };
+    control.abort(abort(60 << 10)).await.expect("done");
+    let status = control.abort(abort(65 << 10)).await.expect_err("too long");
+    assert_eq!(status.code(), Code::OutOfRange, "{status}");
+    let endpoint = tonic::transport::Endpoint::new(served.address.clone()).expect("an address");
+    let mut health = HealthClient::new(endpoint.connect().await.expect("connects"));
+    let asked = |bytes: usize| HealthCheckRequest { service: "€".repeat(bytes / 3) };
+    let status = health.check(asked(3000)).await.expect_err("unknown");
+    assert_eq!(status.code(), Code::NotFound, "{status}");
+    assert!((2040..=2048).contains(&status.message().len()), "{}", status.message().len());
+    let status = health.check(asked(5000)).await.expect_err("too long");
+    assert_eq!(status.code(), Code::OutOfRange, "{status}");
 }

@@ -108,7 +108,7 @@ async fn the_time_of_a_caller_ends_its_request() {
     assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
     assert!(refused.message().starts_with("grpc-timeout: "), "{refused}");
     let mut stream =
-        served.inference().await.generate_stream(within("2S")).await.expect("begins").into_inner();
+        served.inference().await.generate_stream(within("10S")).await.expect("begins").into_inner();
     let (_inbox, queued) = next(inbox).await;
     queued.events.token(token(65)).expect("a reader");
     assert_eq!(joined(&[stream.message().await.expect("tells").expect("one")]).0, [65]);
