@@ -3,8 +3,8 @@
 //! Entry point: [`Publisher::start`]. A subscriber whose queue is full misses messages, which are counted; it
 //! sees that by their numbers and asks again. Numbers begin at the microsecond of the start: NVIDIA's reader
 //! takes what is not above the last number for heard already, so those of a server that begins anew must lie
-//! above, and it then asks for what lies between and gets the new beginning. One that takes no byte for
-//! [`WRITE_PATIENCE`] is let go.
+//! above, and it then asks for what lies between and gets the new beginning. One that has not taken a message
+//! whole within [`WRITE_PATIENCE`] is let go.
 //!
 //! | limit | unit | value | answer when hit |
 //! |---|---|---|---|
@@ -15,6 +15,7 @@
 //! | until a connection has greeted | time | 10 s | closed |
 //! | silence of who asks again | time | 600 s | closed; sockets of ZeroMQ connect again by themselves |
 //! | silence of a peer's machine | time | 60 s, then 3 probes in 30 s | closed |
+//! | until a peer has taken a message | time | 30 s | closed |
 //! | topics of a subscriber | topics | 16 | the connection is closed |
 
 use std::collections::hash_map::RandomState;
@@ -47,7 +48,7 @@ const ASKING_PATIENCE: Duration = Duration::from_secs(600);
 const PROBE_AFTER: Duration = Duration::from_secs(60);
 const PROBE_EVERY: Duration = Duration::from_secs(10);
 const PROBES_MAX: u32 = 3;
-/// How long a peer may take no byte of what is sent to it.
+/// How long a peer may take to receive a message that is sent to it.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 /// After a connection could not be taken, as when there are too many files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -64,6 +65,8 @@ pub struct Publisher {
     counts: Arc<KvSubscribers>,
     /// [`ASKING_PATIENCE`]; tests are less patient.
     asking_patience: Duration,
+    /// [`WRITE_PATIENCE`]; tests are less patient.
+    write_patience: Duration,
 }
 
 /// Whoever has connected to be told.
@@ -78,7 +81,15 @@ impl Publisher {
     /// One without subscribers.
     pub fn new(topic: Vec<u8>, first: u64, counts: Arc<KvSubscribers>) -> Publisher {
         let (replay, subscribers) = (Mutex::default(), Mutex::default());
-        Publisher { topic, first, replay, subscribers, counts, asking_patience: ASKING_PATIENCE }
+        Publisher {
+            topic,
+            first,
+            replay,
+            subscribers,
+            counts,
+            asking_patience: ASKING_PATIENCE,
+            write_patience: WRITE_PATIENCE,
+        }
     }
 
     /// Starts the threads; they end with the program.
@@ -133,18 +144,19 @@ impl Publisher {
         }
     }
 
-    /// Serves a subscriber until it goes.
+    /// Serves a subscriber until it goes, and is done with it when its thread is.
     fn serve(&self, mut stream: TcpStream) -> io::Result<()> {
         greet(&mut stream, Role::Publisher)?;
         let (queue, messages) = sync_channel(QUEUE_MESSAGES_MAX);
         let subscriber = Arc::new(Subscriber { queue, bytes: AtomicUsize::new(0), topics: Mutex::default() });
         let (to, from) = (stream.try_clone()?, Arc::downgrade(&subscriber));
-        thread::Builder::new().name("kv-events send".to_owned()).spawn(move || {
+        let patience = self.write_patience;
+        let sender = thread::Builder::new().name("kv-events send".to_owned()).spawn(move || {
             let sent = |bytes: usize| {
                 from.upgrade().map(|subscriber| subscriber.bytes.fetch_sub(bytes, Ordering::AcqRel));
             };
             // Its end is the reader's too: the stream is shut down.
-            let _ = send(&to, &messages, sent);
+            let _ = send(&to, &messages, patience, sent);
             let _ = to.shutdown(Shutdown::Both);
         })?;
         self.subscribers().push(Arc::clone(&subscriber));
@@ -152,6 +164,10 @@ impl Publisher {
         let ended = subscriber.listen(&mut stream);
         self.subscribers().retain(|other| !Arc::ptr_eq(other, &subscriber));
         self.counts.connected.fetch_sub(1, Ordering::Relaxed);
+        // A thread that is about to write would go on for as long as its peer takes a byte now and then.
+        let _ = stream.shutdown(Shutdown::Both);
+        drop(subscriber);
+        let _ = sender.join();
         ended
     }
 
@@ -163,7 +179,7 @@ impl Publisher {
             let frames = match read(&mut stream)? {
                 Received::Message(frames) => frames,
                 Received::Command(name, rest) if name == b"PING" => {
-                    stream.write_all(&pong(&rest))?;
+                    write_within(&stream, &pong(&rest), self.write_patience)?;
                     continue;
                 }
                 Received::Command(..) => continue,
@@ -171,9 +187,10 @@ impl Publisher {
             let first = frames.last().and_then(|frame| Some(u64::from_be_bytes(*frame.first_chunk()?)));
             let told = self.replay().since(first.ok_or(io::ErrorKind::InvalidData)?);
             for (number, payload) in told {
-                stream.write_all(&written(&[&[], &number.to_be_bytes(), &payload]))?;
+                let message = written(&[&[], &number.to_be_bytes(), &payload]);
+                write_within(&stream, &message, self.write_patience)?;
             }
-            stream.write_all(&written(&[&[], &END.to_be_bytes(), &[]]))?;
+            write_within(&stream, &written(&[&[], &END.to_be_bytes(), &[]]), self.write_patience)?;
         }
     }
 }
@@ -267,10 +284,34 @@ impl Write for Hurried<'_> {
 }
 
 /// Sends what comes into a queue, and tells the bytes of each.
-fn send(mut stream: &TcpStream, messages: &Receiver<Arc<[u8]>>, sent: impl Fn(usize)) -> io::Result<()> {
+fn send(
+    stream: &TcpStream,
+    messages: &Receiver<Arc<[u8]>>,
+    patience: Duration,
+    sent: impl Fn(usize),
+) -> io::Result<()> {
     for message in messages {
-        stream.write_all(&message)?;
+        write_within(stream, &message, patience)?;
         sent(message.len());
+    }
+    Ok(())
+}
+
+/// Writes a whole message within a time, however little the peer takes at a time.
+fn write_within(mut stream: &TcpStream, mut bytes: &[u8], patience: Duration) -> io::Result<()> {
+    let until = Instant::now() + patience;
+    while !bytes.is_empty() {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_write_timeout(Some(left))?;
+        match stream.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(())
 }
@@ -383,7 +424,7 @@ mod tests {
     #[test]
     fn who_asks_for_nothing_any_more_gives_its_place_back() {
         let mut publisher = Publisher::new(Vec::new(), 0, Arc::default());
-        publisher.asking_patience = Duration::from_millis(50);
+        publisher.asking_patience = Duration::from_secs(2);
         publisher.tell(5, Arc::from(*b"told"));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -405,6 +446,56 @@ mod tests {
         while !is_taken() {
             thread::yield_now();
         }
+    }
+
+    /// A subscriber that took a few bytes now and then kept its thread and all that was queued for it, also
+    /// after its place was given to another.
+    #[test]
+    fn who_takes_a_message_byte_by_byte_is_let_go() {
+        let mut publisher = Publisher::new(b"kv".to_vec(), 0, Arc::default());
+        publisher.write_patience = Duration::from_millis(200);
+        let publisher = Arc::new(publisher);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let ours = Arc::clone(&publisher);
+        let served = thread::spawn(move || ours.serve(listener.accept()?.0));
+        let mut slow = connect(address, "SUB");
+        slow.write_all(&written(&[b"\x01"])).unwrap();
+        while !publisher.subscribers().iter().any(|it| it.wants(b"kv")) {
+            thread::yield_now();
+        }
+        // More than the system holds for a connection.
+        publisher.tell(0, vec![7; QUEUE_BYTES_MAX - 1000].into());
+        // Far too little to have it whole before the time is over; nothing but the other side ends it.
+        while !served.is_finished() {
+            let _ = slow.read(&mut [0; 16]);
+            thread::yield_now();
+        }
+        drop(served.join().unwrap());
+        assert!(publisher.subscribers().is_empty());
+    }
+
+    /// Who closes only its own half leaves nobody behind who still writes to it.
+    #[test]
+    fn a_place_is_given_back_when_nothing_writes_any_more() {
+        let publisher = Arc::new(Publisher::new(b"kv".to_vec(), 0, Arc::default()));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let ours = Arc::clone(&publisher);
+        let served = thread::spawn(move || ours.serve(listener.accept()?.0));
+        let mut half = connect(address, "SUB");
+        half.write_all(&written(&[b"\x01"])).unwrap();
+        while !publisher.subscribers().iter().any(|it| it.wants(b"kv")) {
+            thread::yield_now();
+        }
+        // More than the system holds for a connection.
+        let bytes = QUEUE_BYTES_MAX - 1000;
+        publisher.tell(0, vec![7; bytes].into());
+        half.shutdown(Shutdown::Write).unwrap();
+        drop(served.join().unwrap());
+        let mut rest = Vec::new();
+        let _ = half.read_to_end(&mut rest);
+        assert!(rest.len() < bytes, "it was written on");
     }
 
     /// A machine that vanishes says nothing, whatever a subscriber may.
