@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::limits::KV_EVENT_BATCHES_MAX;
+use crate::limits::{KV_EVENT_BATCH_BYTES, KV_EVENT_BATCHES_MAX};
 use crate::request::KeptFor;
 
 /// What has happened to kept blocks.
@@ -156,11 +156,12 @@ impl KvTap {
         may
     }
 
-    /// Hands a batch over, unless it is empty; never waits.
+    /// Hands over what has happened, in batches that reach a subscriber; never waits.
     pub(crate) fn send(&mut self, events: Vec<KvEvent>) {
-        if events.is_empty() {
-            return;
-        }
+        cut(events).into_iter().for_each(|events| self.send_batch(events));
+    }
+
+    fn send_batch(&mut self, events: Vec<KvEvent>) {
         let KvEventSender { batches, shared } = &self.sender;
         let batch = KvEventBatch { number: shared.next.fetch_add(1, Ordering::Relaxed), events };
         shared.waiting.fetch_add(1, Ordering::AcqRel);
@@ -182,6 +183,37 @@ impl KvTap {
             late: shared.subscribers.late.load(Ordering::Relaxed),
             subscribers: shared.subscribers.connected.load(Ordering::Relaxed),
         }
+    }
+}
+
+/// Events in batches of about [`KV_EVENT_BATCH_BYTES`]; where there are several, everything being forgotten
+/// is the first, by itself.
+fn cut(events: Vec<KvEvent>) -> Vec<Vec<KvEvent>> {
+    let is_large = events.iter().map(told_bytes).sum::<usize>() > KV_EVENT_BATCH_BYTES;
+    let mut batches: Vec<Vec<KvEvent>> = Vec::new();
+    let mut room = 0;
+    for event in events {
+        let bytes = told_bytes(&event);
+        let ends = is_large && event == KvEvent::Cleared;
+        match batches.last_mut().filter(|_| bytes <= room) {
+            Some(batch) => batch.push(event),
+            None => {
+                batches.push(vec![event]);
+                room = KV_EVENT_BATCH_BYTES;
+            }
+        }
+        room = if ends { 0 } else { room.saturating_sub(bytes) };
+    }
+    batches
+}
+
+/// What an event takes in a message, at most.
+fn told_bytes(event: &KvEvent) -> usize {
+    const HEAD: usize = 512;
+    match event {
+        KvEvent::Stored { hashes, tokens, .. } => HEAD + hashes.len() * 10 + tokens.len() * 5,
+        KvEvent::Removed { hashes } => HEAD + hashes.len() * 9,
+        KvEvent::Cleared => HEAD,
     }
 }
 
@@ -207,14 +239,22 @@ impl KvEventReceiver {
                 None => self.batches.recv().ok()?,
             },
         };
-        self.shared.waiting.fetch_sub(1, Ordering::AcqRel);
-        Some(batch)
+        Some(self.taken(batch))
     }
 
-    /// That nothing is kept any more, where an engine could not say so.
+    fn taken(&self, batch: KvEventBatch) -> KvEventBatch {
+        self.shared.waiting.fetch_sub(1, Ordering::AcqRel);
+        batch
+    }
+
+    /// That nothing is kept any more, where an engine could not say so; but first what it still said.
     fn owed_end(&self) -> Option<KvEventBatch> {
         // Numbered while the lock is held: an engine that begins now counts on behind it.
         let mut owed = self.shared.owes_end();
+        // An engine may have sent and gone since the queue was found empty.
+        if let Ok(batch) = self.batches.try_recv() {
+            return Some(self.taken(batch));
+        }
         std::mem::take(&mut *owed).then(|| {
             self.shared.handed_over.fetch_add(1, Ordering::Relaxed);
             let number = self.shared.next.fetch_add(1, Ordering::Relaxed);
@@ -231,6 +271,30 @@ impl KvEventReceiver {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A full cache told anew was one message, which no subscriber's queue had room for.
+    #[test]
+    fn what_is_told_is_cut_into_batches() {
+        let stored = |blocks: usize| KvEvent::Stored {
+            hashes: vec![u64::MAX; blocks],
+            parent: None,
+            tokens: vec![u32::MAX; blocks * gptoss_model::BLOCK_TOKENS],
+            kept_for: KeptFor::Salt("".into()),
+        };
+        let sizes = |events| cut(events).iter().map(Vec::len).collect::<Vec<_>>();
+        assert_eq!(sizes(Vec::new()), [0; 0]);
+        assert_eq!(sizes(vec![KvEvent::Cleared, stored(100)]), [2]);
+        // 1 MiB holds four of these.
+        let many = std::iter::once(KvEvent::Cleared).chain((0..10).map(|_| stored(1500)));
+        assert_eq!(sizes(many.collect()), [1, 4, 4, 2]);
+        assert_eq!(sizes(vec![stored(10_000), stored(1)]), [1, 1], "one alone is not cut");
+        let (sender, receiver) = kv_event_channel();
+        let mut tap = sender.tap();
+        tap.send(vec![KvEvent::Cleared, stored(10_000)]);
+        for number in 0..2 {
+            assert_eq!(receiver.recv().map(|batch| (batch.number, batch.events.len())), Some((number, 1)));
+        }
+    }
 
     #[test]
     fn a_full_queue_loses_batches_with_their_numbers_and_begins_anew_when_it_is_empty() {

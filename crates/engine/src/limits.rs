@@ -52,6 +52,8 @@ pub const FETCH_TIME_MAX: Duration = Duration::from_secs(30);
 pub const FORCED_TOKENS_MAX: usize = 32;
 /// Batches of events of kept blocks, one or two a step, that wait for whoever sends them on.
 pub const KV_EVENT_BATCHES_MAX: usize = 1024;
+/// About what a batch of events takes in a message. Units: bytes.
+pub(crate) const KV_EVENT_BATCH_BYTES: usize = 1 << 20;
 /// How often an idle engine that has lost events looks whether there is room to tell everything anew.
 pub const KV_EVENTS_LOOK: Duration = Duration::from_millis(100);
 /// Events of one request that are kept for a reader who does not come. Each takes about 100 bytes, and up to

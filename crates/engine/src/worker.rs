@@ -75,6 +75,8 @@ impl Engine {
     /// Tells anew what was lost of kept blocks, as soon as there is room and as long as nobody has a request:
     /// the steps that would do it may be hours away.
     fn settle_kv_events(&mut self, inbox: &mut Inbox, past: &EngineStats) {
+        // A new engine has to say that what the one before kept is gone.
+        self.tell_kv_events();
         while self.owes_kv_events() {
             self.tell_kv_events();
             inbox.publish(&past.plus(&self.stats()));

@@ -96,11 +96,12 @@ fn each_choice_is_judged_by_itself() {
 fn errors_of_an_upstream_are_judged() {
     let error =
         json!({"error": {"message": "Bad call.", "code": "tool_use_failed", "failed_generation": CANARY}});
+    let broken = json!({"error": {"message": CANARY}});
     let failed = json!({"type": "response.failed", "response": {"output": [], "error": {"code": "c", "message": CANARY}}});
     let upstream = Upstream::start(move |asked| match asked.number {
         0 => Act::Whole(400, Vec::new(), error.to_string()),
         1 => Act::Whole(400, Vec::new(), json!({"error": {"message": "Too long."}}).to_string()),
-        2 => asking(&[json!({"choices": [{"index": 0, "delta": {"content": "One"}}]}), error.clone()]),
+        2 => asking(&[json!({"choices": [{"index": 0, "delta": {"content": "One"}}]}), broken.clone()]),
         _ => asking(std::slice::from_ref(&failed)),
     });
     let server = before(&upstream, "output = \"block\"", &Judge::default(), Keys::default());
