@@ -2,8 +2,8 @@
 //!
 //! Pieces of a stream are put together by where they stand: choice, item or call, part, field. What comes
 //! whole, at the end of an item or of the stream, is a text of its own only where the pieces did not say the
-//! same, so what only the end tells is found and nothing is judged twice. Every text is found, however deep it
-//! stands and under whatever name, but for names that are known to say nothing.
+//! same, so what only the end tells is found and nothing is judged twice. Every text is found, however deep
+//! it stands and under whatever name, but for names that are known to say nothing.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -40,7 +40,7 @@ pub fn asked_texts(dialect: Dialect, body: &RawObject) -> Result<AskedTexts, Api
             return Err(other_letters(name, field));
         }
         let Some(value) = body.read_once(name)? else { continue };
-        check_letters(field, &value)?;
+        check_letters(&value)?;
         match (dialect, field, value) {
             (Dialect::Completions, "prompt" | "suffix", value) => text_or_tokens(&value, &mut asked),
             // The variables of a prompt that the upstream has stored are the user's.
@@ -65,15 +65,15 @@ pub fn asked_texts(dialect: Dialect, body: &RawObject) -> Result<AskedTexts, Api
 }
 
 /// Refuses names that only some read as the API's: in other letters, they are others here.
-fn check_letters(field: &str, value: &Value) -> Result<(), ApiError> {
+fn check_letters(value: &Value) -> Result<(), ApiError> {
     match value {
-        Value::Array(list) => list.iter().try_for_each(|value| check_letters(field, value)),
+        Value::Array(list) => list.iter().try_for_each(check_letters),
         Value::Object(members) => members.iter().try_for_each(|(name, value)| {
             let known =
                 PARTS.into_iter().chain(["role", "type", "data", "outputs", "results", "tools", "reason"]);
             match known.into_iter().find(|known| known.eq_ignore_ascii_case(name)) {
                 Some(known) if known != name => Err(other_letters(name, known)),
-                _ => check_letters(field, value),
+                _ => check_letters(value),
             }
         }),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),

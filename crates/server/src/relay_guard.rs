@@ -179,8 +179,8 @@ impl RelayGuard {
         self.judge_texts(texts).await
     }
 
-    /// An error of the upstream's, some of which tell what its model wrote; in words of ours where that may not
-    /// be had.
+    /// An error of the upstream's, some of which tell what its model wrote; in words of ours where that may
+    /// not be had.
     async fn error(&self, reply: Reply) -> Reply {
         let (bytes, is_whole) = held(reply.body).await;
         let passes = match is_whole {

@@ -2,8 +2,7 @@
 //!
 //! | limit | unit | value | answer when hit |
 //! |---|---|---|---|
-//! | message | bytes | 4 MiB | OUT_OF_RANGE |
-//! | time of a message, from its head on | time | 30 s | DEADLINE_EXCEEDED |
+//! | message, and its time from its head on | bytes, time | 4 MiB, 30 s | OUT_OF_RANGE, DEADLINE_EXCEEDED |
 //! | list of ids to abort, any other message | bytes | 64 KiB, 4 KiB | OUT_OF_RANGE |
 //! | request id, cache salt | bytes | 256 | INVALID_ARGUMENT |
 //! | name of a model or adapter | bytes | 4,096 | INVALID_ARGUMENT |
@@ -18,8 +17,7 @@
 //! | connections, and those that begin | connections | 64, 64 | wait 10 s, then closed; wait |
 //! | beginning of a connection, TLS included | time | 10 s | closed |
 //! | silence of a connection | time | 20 s, then 20 s for an answer | closed |
-//!
-//! How many requests wait for the engine, sampling and grammars are bounded by the rooms that do them.
+//! | the engine's queue, sampling, grammars | | of the rooms that do them | |
 
 use std::time::Duration;
 

@@ -2,8 +2,8 @@
 //!
 //! A place is taken before the message is received and kept until the request is handed in, also when its
 //! client has gone meanwhile. One whose form has to be compiled, which may wait for others, gives it back for
-//! a place of another kind, so that forms never keep plain requests from being read. A tenant has at most half
-//! of each kind, rounded up, so that others get in.
+//! a place of another kind, so that forms never keep plain requests from being read. A tenant has at most
+//! half of each kind, rounded up, so that others get in.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -104,7 +104,8 @@ async fn nothing_is_lost_and_nothing_is_spliced() {
             }
         }
     }
-    // How often the first is tried depends on how long it is left alone, so on the clock: some of each, not how many.
+    // How often the first is tried depends on how long it is left alone, so on the clock: some of each, not
+    // how many.
     assert!(whole[0] > 3 && whole[1] > 200 && cut > 1, "{whole:?} {cut}");
 }
 

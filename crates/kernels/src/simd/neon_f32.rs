@@ -2,8 +2,8 @@
 //! unpacking of MXFP4.
 //!
 //! Entry points: [`products`], [`products_bf16`], [`products_transposed`], [`products_mxfp4`],
-//! [`unpack_mxfp4`]. The eight lanes of [`crate::lanes`] are two registers, so a tile of 4 rows by 3 tokens keeps 24 sums, six registers of
-//! activations and two of weights: all 32 that there are.
+//! [`unpack_mxfp4`]. The eight lanes of [`crate::lanes`] are two registers, so a tile of 4 rows by 3 tokens
+//! keeps 24 sums, six registers of activations and two of weights: all 32 that there are.
 
 use std::arch::aarch64::*;
 
@@ -155,8 +155,8 @@ fn rows_bf16<const R: usize>(w: [&[bf16]; R], x: &[f32]) -> [f32; R] {
     std::array::from_fn(|r| fold_with_tail(sums[r], w[r].1.iter().map(|w| widen_bf16(*w)).zip(x_tail)))
 }
 
-/// `out[t][r] = dot(x[t], w[r])` where `column(i)` is element i of every row: each is added to the sums of its
-/// lane, in plain Rust, for which the compiler uses whole registers.
+/// `out[t][r] = dot(x[t], w[r])` where `column(i)` is element i of every row: each is added to the sums of
+/// its lane, in plain Rust, for which the compiler uses whole registers.
 ///
 /// Shapes: `out [T, rows]`, `lanes [T, 8, rows]` (scratch), columns `[rows]`, `x [T, K]`.
 pub(crate) fn products_transposed<'w>(

@@ -101,8 +101,8 @@ fn sums(x: &Q8Group<'_>, codes: &[[u8; MXFP4_CODE_BYTES]]) -> Eight {
     let table = table();
     let mut parts = [vdupq_n_s32(0); GROUP_BLOCKS];
     for (b, (part, codes)) in parts.iter_mut().zip(codes).enumerate() {
-        // SAFETY: a block is sixteen bytes of codes; a group has two times 128 activations, of which sixteen of
-        // a block stand where the low nibbles meet them and sixteen `SECOND_HALVES` behind.
+        // SAFETY: a block is sixteen bytes of codes; a group has two times 128 activations, of which sixteen
+        // of a block stand where the low nibbles meet them and sixteen `SECOND_HALVES` behind.
         let (codes, low, high) = unsafe {
             let place = x.values.as_ptr().add(b / 4 * 128 + b % 4 * MXFP4_CODE_BYTES);
             (vld1q_u8(codes.as_ptr()), vld1q_s8(place), vld1q_s8(place.add(SECOND_HALVES)))

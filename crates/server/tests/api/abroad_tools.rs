@@ -549,8 +549,8 @@ fn a_connection_that_is_labelled_asks_no_others() {
     assert_eq!(Socket::with(server.address, &[("x-gptoss-sensitivity", "secret")]).err(), Some(400));
 }
 
-/// What code of a model here left in a container does not leave: a request that runs code there and goes to an
-/// upstream is refused, and one with a container of its own is not.
+/// What code of a model here left in a container does not leave: a request that runs code there and goes to
+/// an upstream is refused, and one with a container of its own is not.
 #[test]
 fn what_code_here_left_in_a_container_does_not_leave() {
     let code = "<|channel|>analysis to=python code<|message|>x = 1<|call|>";

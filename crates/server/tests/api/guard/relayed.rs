@@ -90,8 +90,8 @@ fn each_choice_is_judged_by_itself() {
     assert!(got.body.contains("content_filter") && !got.body.contains("ary-4711"), "{}", got.body);
 }
 
-/// Upstreams tell what their model wrote in errors too: whole, in the middle of a stream, at its end. What says
-/// nothing of the kind passes.
+/// Upstreams tell what their model wrote in errors too: whole, in the middle of a stream, at its end. What
+/// says nothing of the kind passes.
 #[test]
 fn errors_of_an_upstream_are_judged() {
     let error =
