@@ -415,7 +415,7 @@ impl Tour<'_> {
         let body = match taken {
             Taken::Whole(bytes, usage, words) => {
                 let (usage, is_guess) = counted(usage, self.facts.prompt_tokens, words);
-                (self.incoming.on_end)(Ended { usage, is_guess, is_cut: false });
+                (self.incoming.on_end)(Ended { usage, is_guess, cut: None });
                 visit.took(usage);
                 visit.ended();
                 ReplyBody::Whole(bytes)

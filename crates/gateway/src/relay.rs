@@ -28,8 +28,17 @@ pub struct Ended {
     pub usage: TokenUsage,
     /// Whether that is a guess, since the upstream did not say.
     pub is_guess: bool,
-    /// Whether it broke off, or nobody waited for its end.
-    pub is_cut: bool,
+    /// Why it did not come to its end; None: it did.
+    pub cut: Option<Cut>,
+}
+
+/// Why an answer did not come to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// The upstream broke it off.
+    Broken,
+    /// Nobody waited for its end.
+    Unread,
 }
 
 /// Told once, when an answer has ended.
@@ -66,12 +75,12 @@ async fn run(mut open: OpenStream, relay: Relay, sender: mpsc::Sender<Bytes>) {
     };
     let last = match written {
         Written::Ended(last) => {
-            end(&open, &relay, false);
+            end(&open, &relay, None);
             relay.visit.ended();
             last
         }
         Written::Broke(fault) => {
-            end(&open, &relay, true);
+            end(&open, &relay, Some(Cut::Broken));
             let words = relay.secret.as_ref().map_or(fault.0.clone(), |secret| secret.redacted(&fault.0));
             let problem = format!("the answer broke off: {words}");
             let error = ApiError::Upstream { name: relay.name, problem };
@@ -82,7 +91,7 @@ async fn run(mut open: OpenStream, relay: Relay, sender: mpsc::Sender<Bytes>) {
         }
         Written::Unread => {
             // The visit goes without a word: nothing is known of the upstream.
-            end(&open, &relay, true);
+            end(&open, &relay, Some(Cut::Unread));
             return;
         }
     };
@@ -130,14 +139,14 @@ async fn write(open: &mut OpenStream, relay: &Relay, first: Bytes, sender: &mpsc
     }
 }
 
-fn end(open: &OpenStream, relay: &Relay, is_cut: bool) {
+fn end(open: &OpenStream, relay: &Relay, cut: Option<Cut>) {
     let (mut usage, is_guess) = counted(open.pump.usage(), relay.prompt_tokens, open.pump.num_words());
-    if is_cut {
+    if cut.is_some() {
         // What was told before the end is of its beginning.
         usage.completion = usage.completion.max(open.pump.num_words());
     }
     relay.visit.took(usage);
-    (relay.on_end)(Ended { usage, is_guess, is_cut });
+    (relay.on_end)(Ended { usage, is_guess, cut });
 }
 
 /// What an answer took, and whether that is a guess.

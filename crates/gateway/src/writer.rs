@@ -3,7 +3,6 @@
 //! The machines of `api` write it, as they write what the local engine says; a body without a stream is what
 //! its events add up to. A custom tool that was offered as a function is told as the custom tool it is.
 
-use futures_util::stream::{self, StreamExt};
 use gptoss_api::chat::chunks::{ChatChoice, ChunkHeader, ReasoningField, fold};
 use gptoss_api::generation::tools::{Kind, Tools};
 use gptoss_api::generation::visibility::Visibility;
@@ -19,13 +18,11 @@ use gptoss_api::wire::response_events::Numbered;
 use gptoss_api::wire::responses::{ReasoningSettings, ResponseObject, TextSettings};
 use gptoss_api::{ApiError, ChoiceEnd, EventOptions, Machine, NewId};
 use gptoss_harmony::{Delta, TurnEnd};
-use hyper::body::Bytes;
 use serde_json::{Value, json};
 
 use crate::dialect::Dialect;
 use crate::raw_object::RawObject;
-use crate::reply::{Reply, ReplyBody};
-use crate::sse::{event, framed};
+use crate::sse::event;
 use crate::translate::CUSTOM_ARGUMENT;
 
 /// What a writer is given.
@@ -62,7 +59,7 @@ enum AnyMachine {
 }
 
 /// What events add up to, where no stream was asked for.
-enum Whole {
+pub(crate) enum Whole {
     None,
     Chat(Box<Choice>),
     Response,
@@ -218,44 +215,6 @@ impl Writer {
     }
 }
 
-/// An answer to `body` that was filtered before a word of it was told.
-///
-/// Errors: a body that cannot be read.
-pub fn filtered(dialect: Dialect, body: &RawObject, told: Told) -> Result<Reply, ApiError> {
-    let is_stream = body.read("stream")? == Some(Value::Bool(true));
-    let (model, id) = (told.model.clone(), (told.new_id)("cmpl").replacen('_', "-", 1));
-    let now = told.now;
-    let bytes = if dialect == Dialect::Completions {
-        let choice = json!({"index": 0, "text": "", "logprobs": null, "finish_reason": "content_filter"});
-        let usage = json!({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0});
-        let whole = json!({"id": id, "object": "text_completion", "created": now, "model": model,
-            "choices": [choice], "usage": usage});
-        match is_stream {
-            true => [framed(None, &whole), b"data: [DONE]\n\n".to_vec()].concat(),
-            false => whole.to_string().into_bytes(),
-        }
-    } else {
-        let form = (is_stream, false);
-        let mut writer = match Writer::new(dialect, body, told.clone(), form) {
-            Ok(writer) => writer,
-            // Tools of the upstream's own, of which it called none.
-            Err(_) => {
-                let mut plain = body.clone();
-                plain.remove("tools");
-                Writer::new(dialect, &plain, told, form)?
-            }
-        };
-        let first = writer.begin();
-        let last = writer.finish(TurnEnd::Filtered, TokenUsage::default(), None);
-        if is_stream { [first, last].concat() } else { writer.whole(TokenUsage::default()) }
-    };
-    let body = match is_stream {
-        true => ReplyBody::Stream(stream::iter([Bytes::from(bytes)]).boxed()),
-        false => ReplyBody::Whole(bytes.into()),
-    };
-    Ok(Reply { status: 200, body })
-}
-
 /// The last events of a stream that broke off, in the API's own form; `number` is that of the next event.
 pub fn broken(dialect: Dialect, error: &ApiError, number: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -277,7 +236,8 @@ fn broken_chat(error: &ApiError, bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(b"data: [DONE]\n\n");
 }
 
-fn chunks(
+/// Chunks of Chat, or nothing where they add up to a whole.
+pub(crate) fn chunks(
     events: Vec<ChunkChoice>,
     (header, wants_usage): (&ChunkHeader, bool),
     whole: &mut Whole,

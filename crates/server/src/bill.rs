@@ -23,6 +23,8 @@ use crate::said::Said;
 
 /// The status of a request whose client went away before there was an answer.
 const CLIENT_GONE: u16 = 499;
+/// The status of a request whose upstream broke off.
+const UPSTREAM_BROKE: u16 = 502;
 /// The status of a request whose handler broke off.
 const BROKEN: u16 = 500;
 /// What the audit calls what the rules do not allow.
@@ -228,6 +230,11 @@ impl Bill {
     pub(crate) fn failed(&self, error: &ApiError) {
         self.lock().status = Some(error.row().status);
         self.blame(error);
+    }
+
+    /// Takes down that the answer of another server broke off, after it had begun.
+    pub(crate) fn broke(&self) {
+        self.lock().status = Some(UPSTREAM_BROKE);
     }
 
     /// Takes down that its client went away.

@@ -18,7 +18,8 @@ use gptoss_api::ollama::lines::timestamp;
 use gptoss_api::wire::message_events::AnthropicModel;
 use gptoss_api::wire::models::{Model, ModelStatus};
 use gptoss_gateway::{
-    Dialect, Ended, Gateway, Incoming, Label, Outcome, RawObject, Reply, ReplyBody, Route, Told, filtered,
+    Cut, Dialect, Ended, Gateway, Incoming, Label, Outcome, RawObject, Reply, ReplyBody, Route, Told,
+    filtered,
 };
 use serde_json::json;
 
@@ -124,6 +125,7 @@ async fn relayed(
     let local = local_models::states(app, &caller.tenant);
     let guard = RelayGuard::of(app, caller, (dialect, &mut body))?;
     let told_of = |told: &Told| Told { model: model.to_string(), ..told.clone() };
+    let of_guard = guard.clone();
     let refused = guard.as_ref().map(|_| filtered(dialect, &body, told_of(&told))).transpose()?;
     let incoming = Incoming {
         dialect,
@@ -144,6 +146,14 @@ async fn relayed(
             if let Some(bill) = &bill {
                 let tokens = ended.usage;
                 bill.computed(tokens.prompt as usize, tokens.cached as usize, tokens.completion as usize);
+                match ended.cut {
+                    Some(Cut::Broken) => bill.broke(),
+                    // A guard that refuses an answer does not read it to its end.
+                    Some(Cut::Unread) if !of_guard.as_ref().is_some_and(RelayGuard::is_refused) => {
+                        bill.left()
+                    }
+                    Some(Cut::Unread) | None => {}
+                }
             }
             of_end.set(Work { model: Arc::clone(&model), tokens: ended.usage, choices: Vec::new() });
         }),

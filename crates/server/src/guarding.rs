@@ -23,8 +23,10 @@ use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
+use crate::asker::Asker;
 use crate::bill::Bill;
-use crate::model_host::{Asker, Lease, ModelHost};
+use crate::held::HeldRoom;
+use crate::model_host::{Lease, ModelHost};
 use crate::roster::Keep;
 use crate::ruling::named;
 
@@ -43,9 +45,11 @@ pub(crate) struct Guarding {
     pub(crate) guard: Guard,
     ask: AskAddress,
     verdicts: Mutex<Verdicts>,
+    /// Answers of other servers that wait for judges.
+    pub(crate) held: HeldRoom,
 }
 
-/// Verdicts by the digest of policy, judge and text; the oldest leave first.
+/// Verdicts by the digest of tenant, policy, judge and text; the oldest leave first.
 #[derive(Default)]
 struct Verdicts {
     known: HashMap<[u8; 32], Verdict>,
@@ -83,6 +87,8 @@ pub(crate) struct Judged {
     pub(crate) asked: Arc<Asked>,
     /// Whose bill the judges' work is on; None: it is charged otherwise, or nothing is counted.
     pub(crate) bill: Option<Arc<Bill>>,
+    /// Whether nothing of what is judged may leave this machine.
+    pub(crate) stays: bool,
 }
 
 impl Judged {
@@ -102,6 +108,7 @@ impl Judged {
             model: Some(Arc::clone(model)),
             asked: Arc::new(Asked::default()),
             bill: model.bill().cloned(),
+            stays: model.stays(),
         }
     }
 }
@@ -123,7 +130,7 @@ pub(crate) struct Outcome {
 impl Guarding {
     /// Of a guard, with a way to judges elsewhere.
     pub(crate) fn new(guard: Guard, ask: AskAddress) -> Guarding {
-        Guarding { guard, ask, verdicts: Mutex::default() }
+        Guarding { guard, ask, verdicts: Mutex::default(), held: HeldRoom::default() }
     }
 
     /// For whom a request's texts are judged.
@@ -140,6 +147,7 @@ impl Guarding {
             model: Some(Arc::clone(model)),
             asked: Arc::new(self.asked(generation.moderation.as_ref())?),
             bill: model.bill().cloned(),
+            stays: model.stays(),
         })
     }
 
@@ -286,14 +294,22 @@ impl Guarding {
             Judge::Served(Some(name)) => name.clone(),
             Judge::Elsewhere(address) => format!("{address:?}"),
         };
-        // Two guardrails of a kind have one name: what they say tells them apart.
-        let key = digest(&[&policy.name, &policy.text, &judge, text]);
+        // Two guardrails of a kind have one name: what they say tells them apart. How soon a verdict is there
+        // must not tell a tenant what another has said.
+        let key = digest(&[&whose.tenant, &policy.name, &policy.text, &judge, text]);
         if let Some(verdict) = self.kept().known.get(&key) {
             return Ok(verdict.clone());
         }
         let judging = async {
             match &policy.judge {
                 Judge::Served(name) => served(models, name.as_deref(), policy, text, whose).await,
+                // Nobody else knows of a key's or a client's label.
+                Judge::Elsewhere(_) if whose.stays => {
+                    let name = &policy.name;
+                    Err(format!(
+                        "the policy {name:?} is judged elsewhere, and what is local_only does not leave"
+                    ))
+                }
                 Judge::Elsewhere(address) => {
                     let answer = (self.ask)(address.clone(), judge_body(address, policy, text)).await;
                     let answer =
@@ -384,7 +400,8 @@ async fn served(
             let found =
                 name.map(|name| models.find(&whose.tenant, Some(name))).transpose().map_err(failed)?;
             let Judged { tenant, is_background, .. } = whose;
-            let asker = Asker { tenant, is_background: *is_background, keep: Keep::Usual, bill: None };
+            let asker =
+                Asker { tenant, is_background: *is_background, keep: Keep::Usual, bill: None, stays: true };
             models.lease(found.as_ref().unwrap_or(models.first()), asker).await.map_err(failed)?
         }
     };

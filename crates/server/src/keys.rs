@@ -13,7 +13,7 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, header};
 use gptoss_api::ApiError;
 use gptoss_api::generation::visibility::Visibility;
-use gptoss_govern::{Digest, Reasoning, Scope};
+use gptoss_govern::{Ask, Digest, Reasoning, Scope, Sensitivity};
 
 use crate::bill::Bill;
 use crate::error::Error;
@@ -75,6 +75,14 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
+    /// Whether nothing of its requests may leave this machine: a label says so, or its key's policy.
+    pub(crate) fn must_stay(&self) -> bool {
+        // A policy's sensitivity holds whatever the model.
+        let by_policy =
+            |pass: &Pass| pass.rules.decide(&pass.key, &Ask::default()).sensitivity == Sensitivity::LocalOnly;
+        self.stays || self.pass.as_ref().is_some_and(by_policy)
+    }
+
     /// Everybody, when there are no keys.
     pub(crate) fn local() -> Caller {
         Caller {

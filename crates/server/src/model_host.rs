@@ -24,6 +24,7 @@ use gptoss_turn::{AdapterId, Assistant, EngineStats};
 use tokio::sync::oneshot;
 
 use crate::access_log::{AccessLog, LogFormat};
+use crate::asker::Asker;
 use crate::bill::Bill;
 use crate::engine_health::EngineHealth;
 use crate::error::Error;
@@ -89,6 +90,7 @@ pub(crate) struct Lease {
     _tuned: Option<TunedUse>,
     /// What the request is charged that has it; None where nothing is counted.
     bill: Option<Arc<Bill>>,
+    stays: bool,
 }
 
 /// What keeps a model in memory.
@@ -100,7 +102,7 @@ struct Hold {
 
 impl Lease {
     /// Errors: `NotLoaded`, when there is no such adapter any more, or it is damaged.
-    async fn new(entry: &Arc<Entry>, hold: Hold, bill: Option<&Arc<Bill>>) -> Result<Arc<Lease>, ApiError> {
+    async fn new(entry: &Arc<Entry>, hold: Hold, asker: Asker<'_>) -> Result<Arc<Lease>, ApiError> {
         let (adapter, tuned) = match &entry.adapter {
             EntryAdapter::None => (None, None),
             EntryAdapter::Loaded(id) => (Some(*id), None),
@@ -110,13 +112,18 @@ impl Lease {
             }
         };
         let assistant = hold.memory.assistant.clone().with_adapter(adapter);
-        let bill = bill.cloned();
-        Ok(Arc::new(Lease { entry: Arc::clone(entry), assistant, hold, _tuned: tuned, bill }))
+        let (bill, stays) = (asker.bill.cloned(), asker.stays);
+        Ok(Arc::new(Lease { entry: Arc::clone(entry), assistant, hold, _tuned: tuned, bill, stays }))
     }
 
     /// What the request is charged that has it.
     pub(crate) fn bill(&self) -> Option<&Arc<Bill>> {
         self.bill.as_ref()
+    }
+
+    /// Whether nothing of the request may leave this machine.
+    pub(crate) fn stays(&self) -> bool {
+        self.stays
     }
 
     /// Charges what the request took, which has ended well.
@@ -182,19 +189,6 @@ impl Drop for Hold {
         inside.roster.leave(self.index, Instant::now());
         self.host.settle(inside);
     }
-}
-
-/// Who asks for a model.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Asker<'a> {
-    /// Whose request it is.
-    pub(crate) tenant: &'a str,
-    /// Whether it may wait for others.
-    pub(crate) is_background: bool,
-    /// How long the model stays afterwards.
-    pub(crate) keep: Keep,
-    /// What the request is charged.
-    pub(crate) bill: Option<&'a Arc<Bill>>,
 }
 
 /// How a model is, for those who ask about all.
@@ -430,13 +424,13 @@ impl ModelHost {
     pub(crate) async fn lease(&self, entry: &Arc<Entry>, asker: Asker<'_>) -> Result<Arc<Lease>, ApiError> {
         let keep = if self.shared.unloads { asker.keep } else { Keep::Usual };
         let waiter = match self.shared.enter(entry, Asker { keep, ..asker })? {
-            Ok(hold) => return Lease::new(entry, hold, asker.bill).await,
+            Ok(hold) => return Lease::new(entry, hold, asker).await,
             Err(waiter) => waiter,
         };
         let begun = Instant::now();
         let hold = waiter.hold(&entry.name, self.patience).await?;
         self.shared.has_waited(entry.index, begun.elapsed());
-        Lease::new(entry, hold, asker.bill).await
+        Lease::new(entry, hold, asker).await
     }
 
     /// Says how long a model stays, without a use of it.

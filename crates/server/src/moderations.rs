@@ -41,6 +41,7 @@ pub(crate) async fn create(
         asked: Arc::new(Asked { policy, ..Asked::default() }),
         // It is charged by its texts, below.
         bill: None,
+        stays: caller.must_stay(),
     };
     let bytes = texts.iter().map(String::len).sum::<usize>();
     let (read, written) = (bytes / TOKEN_BYTES + 1, texts.len());

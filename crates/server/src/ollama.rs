@@ -28,11 +28,12 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::access_log::Spent;
+use crate::asker::Asker;
 use crate::body::Body;
 use crate::drive::{ChoiceEvent, Collected, collect, lines};
 use crate::keys::Caller;
 use crate::model::ServedModel;
-use crate::model_host::{Asker, Entry, Lease};
+use crate::model_host::{Entry, Lease};
 use crate::opening::Opening;
 use crate::rejection::{Rejection, reworded};
 use crate::roster::{Keep, ModelState};
@@ -213,9 +214,7 @@ async fn load(app: &Shared, caller: &Caller, asked: &Asked) -> Result<Response, 
 async fn lease(app: &Shared, caller: &Caller, asked: &Asked) -> Result<(Arc<Lease>, Duration), ApiError> {
     ruling::may_use(caller, &asked.model)?;
     let begun = Instant::now();
-    let Caller { tenant, is_background, bill, .. } = caller;
-    let asker = Asker { tenant, is_background: *is_background, keep: asked.keep, bill: bill.as_ref() };
-    let model = app.models.lease(&asked.model, asker).await?;
+    let model = app.models.lease(&asked.model, Asker::of(caller, asked.keep)).await?;
     Ok((model, begun.elapsed()))
 }
 

@@ -21,15 +21,19 @@ use gptoss_gateway::{
 use gptoss_guard::{Mode, Release, Report, Stage};
 use serde_json::{Value, json};
 
+use crate::asker::Asker;
+use crate::blocking::apart;
 use crate::guarding::{Asked, Guarding, Judged, Outcome};
+use crate::held::Held;
 use crate::keys::Caller;
-use crate::model_host::{Asker, Lease};
+use crate::model_host::Lease;
 use crate::roster::Keep;
 use crate::state::App;
 
-/// Most of an answer that is held, or kept to be judged. Units: bytes.
-const HELD_BYTES_MAX: usize = 32 << 20;
-const TOO_LONG: &str = "it is longer than what is held until it was judged";
+/// Most texts of a request that are judged at a time.
+const LOOKS_AT_ONCE: usize = 4;
+/// From how many bytes on an answer is read apart from other requests' work. Units: bytes.
+const MUCH_BYTES: usize = 1 << 18;
 
 /// Who judges what goes to an upstream and comes from there.
 #[derive(Clone)]
@@ -70,6 +74,7 @@ impl RelayGuard {
             model: None,
             asked: Arc::new(guarding.asked(settings.as_ref())?),
             bill: caller.bill.clone(),
+            stays: caller.must_stay(),
         };
         if guarding.is_off(&whose.asked) {
             return Ok(None);
@@ -127,23 +132,25 @@ impl RelayGuard {
                 (ReplyBody::Whole(bytes), _) => {
                     let bytes = match guard.judge(&bytes, false).await {
                         true => bytes,
-                        false => held(refused.body).await.0,
+                        false => ours(refused.body).await,
                     };
                     ReplyBody::Whole(guard.tell(&bytes, false).await)
                 }
-                (body @ ReplyBody::Stream(_), true) => {
+                (ReplyBody::Stream(mut stream), true) => {
                     let judged = async move {
-                        let (bytes, is_whole) = held(body).await;
-                        let passes = match is_whole {
-                            true => guard.judge(&bytes, true).await,
+                        let held = guard.guarding.held.stream(&mut stream).await;
+                        let passes = match held.lack() {
+                            None => guard.judge(held.bytes(), true).await,
                             // What cannot be judged is not let through.
-                            false => {
-                                guard.refuse("the answer", TOO_LONG);
+                            Some(why) => {
+                                guard.refuse("the answer", why);
                                 false
                             }
                         };
-                        let bytes = if passes { bytes } else { held(refused.body).await.0 };
-                        guard.tell(&bytes, true).await
+                        match passes {
+                            true => guard.tell(held.bytes(), true).await,
+                            false => guard.tell(&ours(refused.body).await, true).await,
+                        }
                     };
                     ReplyBody::Stream(stream::once(judged).boxed())
                 }
@@ -156,7 +163,7 @@ impl RelayGuard {
     /// What was asked and refused, with what was found in it.
     pub(crate) async fn refusal(&self, refused: Reply) -> Reply {
         let is_stream = matches!(refused.body, ReplyBody::Stream(_));
-        let bytes = self.tell(&held(refused.body).await.0, is_stream).await;
+        let bytes = self.tell(&ours(refused.body).await, is_stream).await;
         let body = match is_stream {
             true => ReplyBody::Stream(stream::iter([bytes]).boxed()),
             false => ReplyBody::Whole(bytes),
@@ -166,7 +173,7 @@ impl RelayGuard {
 
     /// Judges an answer; whether it may be had.
     async fn judge(&self, bytes: &[u8], is_stream: bool) -> bool {
-        let texts = match answer_texts(self.dialect, bytes, is_stream) {
+        let texts = match apart(is_much(bytes), || answer_texts(self.dialect, bytes, is_stream)) {
             Ok(texts) => texts,
             Err(why) => {
                 self.found().reports.1.errors.push(why.to_owned());
@@ -182,14 +189,17 @@ impl RelayGuard {
     /// An error of the upstream's, some of which tell what its model wrote; in words of ours where that may
     /// not be had.
     async fn error(&self, reply: Reply) -> Reply {
-        let (bytes, is_whole) = held(reply.body).await;
-        let passes = match is_whole {
-            true => self.judge_texts(vec![(false, all_texts(&bytes))]).await,
-            false => !self.blocks_answers(),
+        let held = self.guarding.held.body(reply.body).await;
+        let passes = match held.lack() {
+            None => {
+                let text = apart(is_much(held.bytes()), || all_texts(held.bytes()));
+                self.judge_texts(vec![(false, text)]).await
+            }
+            Some(_) => !self.blocks_answers(),
         };
         let said = "the upstream refused the request, in words that a policy of this server holds back";
         let bytes = match (passes, self.dialect) {
-            (true, _) => bytes,
+            (true, _) => Bytes::copy_from_slice(held.bytes()),
             (false, Dialect::Messages) => {
                 let error = json!({"type": "api_error", "message": said});
                 json!({"type": "error", "error": error}).to_string().into()
@@ -238,7 +248,8 @@ impl RelayGuard {
             (told(&found.reports.0), told(&found.reports.1))
         };
         let found = told(self.dialect, Moderated { input, output });
-        moderated(self.dialect, bytes, is_stream, &found).unwrap_or_else(|| {
+        let told = apart(is_much(bytes), || moderated(self.dialect, bytes, is_stream, &found));
+        told.unwrap_or_else(|| {
             self.log_findings();
             Bytes::copy_from_slice(bytes)
         })
@@ -271,12 +282,14 @@ impl RelayGuard {
 
     /// Looks at what was asked where the mode is that; why it is refused.
     async fn look_at_asked(&self, mode: Mode) -> Option<String> {
-        for (is_tool, text) in &self.asked.texts {
-            let stage = if *is_tool { Stage::Tools } else { Stage::Input };
-            if self.mode(stage) != mode {
-                continue;
-            }
-            let Outcome { report, blocked } = self.look(stage, text).await;
+        let stage = |is_tool| if is_tool { Stage::Tools } else { Stage::Input };
+        let texts = self.asked.texts.iter().map(|(is_tool, text)| (stage(*is_tool), text.as_str()));
+        let looks: Vec<_> = texts
+            .filter(|(stage, _)| self.mode(*stage) == mode)
+            .map(|(stage, text)| self.look(stage, text))
+            .collect();
+        let mut looked = stream::iter(looks).buffered(LOOKS_AT_ONCE);
+        while let Some(Outcome { report, blocked }) = looked.next().await {
             self.found().reports.0.add(report);
             if blocked.is_some() {
                 return blocked;
@@ -328,26 +341,26 @@ fn told(dialect: Dialect, found: Moderated) -> Value {
 /// A stream of which nothing is held but its end, until that tells what was found.
 fn scored(guard: RelayGuard, stream: BoxStream<'static, Bytes>) -> BoxStream<'static, Bytes> {
     let tail = Tail::new(guard.dialect);
-    let begun = (guard, stream, Vec::new(), Some(tail));
-    type State = (RelayGuard, BoxStream<'static, Bytes>, Vec<u8>, Option<Tail>);
-    let more = |(guard, mut stream, mut kept, tail): State| async move {
+    let held = guard.guarding.held.place();
+    let begun = (guard, stream, held, Some(tail));
+    type State = (RelayGuard, BoxStream<'static, Bytes>, Held, Option<Tail>);
+    let more = |(guard, mut stream, mut held, tail): State| async move {
         let mut tail = tail?;
         while let Some(bytes) = stream.next().await {
-            if kept.len() <= HELD_BYTES_MAX {
-                kept.extend_from_slice(&bytes);
-            }
+            held.push(&bytes);
             let passes = tail.push(&bytes);
             if !passes.is_empty() {
-                return Some((Bytes::from(passes), (guard, stream, kept, Some(tail))));
+                return Some((Bytes::from(passes), (guard, stream, held, Some(tail))));
             }
         }
-        if kept.len() > HELD_BYTES_MAX {
-            guard.found().reports.1.errors.push(TOO_LONG.to_owned());
-        } else {
-            guard.judge(&kept, true).await;
+        match held.lack() {
+            Some(why) => guard.found().reports.1.errors.push(why.to_owned()),
+            None => {
+                guard.judge(held.bytes(), true).await;
+            }
         }
         let last = guard.tell(&tail.finish(), true).await;
-        Some((last, (guard, stream, Vec::new(), None)))
+        Some((last, (guard, stream, held, None)))
     };
     stream::unfold(begun, more).boxed()
 }
@@ -366,23 +379,17 @@ pub(crate) async fn judge(
     if guarding.is_off(&Asked::default()) && !is_asked {
         return Ok(None);
     }
-    let Caller { tenant, bill, .. } = caller;
-    let asker = Asker { tenant, is_background: false, keep: Keep::Usual, bill: bill.as_ref() };
-    Ok(Some(app.models.lease(app.models.first(), asker).await?))
+    Ok(Some(app.models.lease(app.models.first(), Asker::of(caller, Keep::Usual)).await?))
 }
 
-/// All of an answer, or the beginning of one that is longer than what is held, and whether it is all.
-async fn held(body: ReplyBody) -> (Bytes, bool) {
-    let mut stream = match body {
-        ReplyBody::Whole(bytes) => return (bytes, true),
-        ReplyBody::Stream(stream) => stream,
-    };
-    let mut bytes = Vec::new();
-    while let Some(more) = stream.next().await {
-        bytes.extend_from_slice(&more);
-        if bytes.len() > HELD_BYTES_MAX {
-            return (bytes.into(), false);
-        }
+/// All of an answer that this server gives in another's place.
+async fn ours(body: ReplyBody) -> Bytes {
+    match body {
+        ReplyBody::Whole(bytes) => bytes,
+        ReplyBody::Stream(stream) => stream.collect::<Vec<Bytes>>().await.concat().into(),
     }
-    (bytes.into(), true)
+}
+
+fn is_much(bytes: &[u8]) -> bool {
+    bytes.len() > MUCH_BYTES
 }

@@ -184,6 +184,11 @@ impl ResponseLog {
         self.cancel.send_replace(true);
     }
 
+    /// Whether somebody has asked the writer to stop.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        *self.cancel.borrow()
+    }
+
     /// Waits until somebody asks the writer to stop.
     pub(crate) async fn cancelled(&self) {
         let mut cancel = self.cancel.subscribe();

@@ -516,7 +516,11 @@ async fn write(
             }));
             source.turns().ended(tokens, begun.elapsed());
             live.spent.set(Work { model: Arc::clone(source.name()), tokens, choices: works });
-            source.settle(tokens).await;
+            match source.bill() {
+                // Charged what was computed until it was cancelled.
+                Some(bill) if live.is_cancelled() && !live.is_background => bill.left(),
+                Some(_) | None => source.settle(tokens).await,
+            }
             app.metrics.warnings.fetch_add(machine.warnings().len() as u64, Ordering::Relaxed);
             return Written { entries, last, label: source.left() };
         }

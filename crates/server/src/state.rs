@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::access_log::{AccessLog, Log, LogFormat};
 use crate::adapter_root::AdapterRoot;
+use crate::asker::Asker;
 use crate::batch_tasks::BatchTasks;
 use crate::call_cache::CallCache;
 pub(crate) use crate::clock::now;
@@ -31,7 +32,7 @@ use crate::keys::{Caller, Keys};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::model::{Models, ServedModel};
-use crate::model_host::{Asker, Entry, Lease, ModelHost};
+use crate::model_host::{Entry, Lease, ModelHost};
 use crate::paused_sessions::PausedSessions;
 use crate::redactor::{RedactDesk, Redactor};
 use crate::response_log::LiveResponses;
@@ -276,9 +277,7 @@ impl App {
     /// Errors: `Ruled`, and as [`ModelHost::lease`].
     pub(crate) async fn lease(&self, caller: &Caller, model: &Arc<Entry>) -> Result<Arc<Lease>, ApiError> {
         ruling::may_use(caller, model)?;
-        let Caller { tenant, is_background, bill, .. } = caller;
-        let asker = Asker { tenant, is_background: *is_background, keep: Keep::Usual, bill: bill.as_ref() };
-        self.models.lease(model, asker).await
+        self.models.lease(model, Asker::of(caller, Keep::Usual)).await
     }
 
     /// Reads a request of the caller's to `model` with everything that this takes besides its body.

@@ -10,7 +10,8 @@ mod reloads;
 mod ruled;
 mod scopes;
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -60,6 +61,30 @@ pub fn ask(address: SocketAddr, name: &str, path: &str, body: &Value) -> Answer 
 }
 
 /// What a key reads.
+/// A request whose answer nobody has read yet, for clients that leave.
+pub fn begin(address: SocketAddr, name: &str, path: &str, body: &Value) -> TcpStream {
+    let (key, text) = (secret(name), body.to_string());
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{text}",
+        text.len()
+    );
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(head.as_bytes()).unwrap();
+    stream
+}
+
+/// Reads on until a word has come.
+pub fn read_until(stream: &mut TcpStream, word: &str) -> Vec<u8> {
+    let (mut heard, mut part) = (Vec::new(), [0; 4096]);
+    while !String::from_utf8_lossy(&heard).contains(word) {
+        let num = stream.read(&mut part).unwrap();
+        assert_ne!(num, 0, "it ended before {word:?}");
+        heard.extend_from_slice(&part[..num]);
+    }
+    heard
+}
+
 pub fn see(address: SocketAddr, name: &str, path: &str) -> Answer {
     let key = format!("Bearer {}", secret(name));
     request(address, "GET", path, &[("authorization", &key)], "")

@@ -2,6 +2,7 @@
 
 mod relayed;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::FutureExt;
@@ -56,16 +57,52 @@ fn nobody() -> AskAddress {
 }
 
 pub fn guarded(app: App, config: &str) -> App {
+    guarded_by(app, config, nobody())
+}
+
+fn guarded_by(app: App, config: &str, ask: AskAddress) -> App {
     let file = |name: &str| match name {
         "birds.txt" => Ok(POLICY.to_owned()),
         other => Err(format!("there is no {other}")),
     };
     let guard = read("guard.toml", config, &Sources { file: &file, variable: &|_| None }).unwrap();
-    app.with_guard(guard, nobody()).unwrap()
+    app.with_guard(guard, ask).unwrap()
 }
 
 pub fn config(modes: &str) -> String {
     format!("{modes}\n[[policy]]\nname = \"birds\"\nfile = \"birds.txt\"\ncategory = \"illicit\"\n")
+}
+
+/// A judge at another address hears nothing of a key whose words stay here: as nobody could judge them, they
+/// are refused where the guard fails closed.
+#[test]
+fn what_stays_here_is_not_told_to_a_judge_elsewhere() {
+    let rules = key("one", "")
+        + &key("kept", "policy = \"kept\"")
+        + "[policies.kept]\nsensitivity = \"local_only\"\n";
+    let keys = Keys::governed(governance(None, &rules));
+    let config = config("input = \"block\"\noutput = \"block\"")
+        + "model = \"judge\"\naddress = \"http://127.0.0.1:9/v1\"\n";
+    let num_asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&num_asked);
+    let judges: AskAddress = Arc::new(move |_, _| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        let content = r#"{"violation":0,"policy_category":null}"#;
+        let answer = json!({"choices": [{"index": 0, "message": {"role": "assistant", "content": content}}]});
+        async move { Ok(answer) }.boxed()
+    });
+    let change = move |app| guarded_by(app, &config, judges);
+    let server = Server::by_prompt_for(None, change, |_| answer("Think.", "Fine."), keys);
+    let body = json!({"model": "scripted", "messages": [{"role": "user", "content": "Hi."}]});
+    for (name, is_told) in [("kept", false), ("one", true)] {
+        let got = govern_ask(server.address, name, "/v1/chat/completions", &body);
+        assert_eq!(got.status, 200, "{}", got.body);
+        assert_eq!(got.body.contains("content_filter"), !is_told, "{name}: {}", got.body);
+        assert_eq!(num_asked.load(Ordering::Relaxed) > 0, is_told, "{name}");
+        let texts = json!({"input": "Hi again."});
+        let got = govern_ask(server.address, name, "/v1/moderations", &texts);
+        assert_eq!(got.status == 200, is_told, "{name}: {}", got.body);
+    }
 }
 
 /// What judges read and say is the caller's work: counted apart, charged with the rest, and once for a text.

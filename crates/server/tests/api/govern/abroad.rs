@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gptoss_gateway::{Gateway, Plan, Sources};
 use serde_json::{Value, json};
 
-use super::{admin, ask, changed, entries, governance, key, used};
+use super::{admin, ask, begin, changed, entries, governance, key, read_until, used};
 use crate::gateway::upstream::{Act, Asked, Then, Upstream, chat, chat_events};
 use crate::scripted::Script;
 use crate::server::Server;
@@ -54,6 +54,24 @@ fn what_leaves_is_charged_and_written_down() {
     let refused = ask(server.address, "one", "/v1/chat/completions", &hi(&json!({"max_tokens": 4999})));
     assert_eq!((refused.status, &refused.json()["error"]["code"]), (429, &json!("insufficient_quota")));
     assert_eq!(upstream.asked().len(), 2, "what is refused does not leave");
+}
+
+/// The audit says how an answer ended that was passed on, and not only how it began.
+#[test]
+fn what_breaks_off_or_is_left_is_written_down_as_that() {
+    for (then, status) in [(Then::Cut, 502), (Then::Hang, 499)] {
+        let events = chat_events("their words")[..2].to_vec();
+        let upstream = Upstream::start(move |_| Act::Events(events.clone(), then));
+        let server = served(&upstream, &key("one", ""));
+        let path = "/v1/chat/completions";
+        let mut stream = begin(server.address, "one", path, &hi(&json!({"stream": true})));
+        read_until(&mut stream, if then == Then::Cut { "upstream_error" } else { "their" });
+        drop(stream);
+        eventually("the entry", || !entries(server.address, path).is_empty());
+        let entry = entries(server.address, path).pop().unwrap();
+        assert_eq!(entry["status"], status, "{entry}");
+        assert!(entry["charged_tokens"].as_u64() > Some(0), "{entry}");
+    }
 }
 
 /// No connection is made for what the rules do not allow.

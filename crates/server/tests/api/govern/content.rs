@@ -1,8 +1,7 @@
 //! What was said, kept for the keys whose policy has it kept: in every dialect, streamed, cut, in batches and
 //! in the background; and nothing of what other keys say.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use gptoss_govern::{Audit, Erasure, Texts, erase_content, verify_export};
 use gptoss_server::{Governance, Keys, Limits};
 use serde_json::{Value, json};
 
-use super::{admin, ask, audit, changed, governance, key, secret, see};
+use super::{admin, ask, audit, begin, changed, governance, key, read_until, secret, see};
 use crate::chat::ANSWER;
 use crate::http::raw;
 use crate::scripted::{FAILS, Script};
@@ -162,20 +161,8 @@ fn an_answer_that_is_cut_is_kept_as_far_as_it_left() {
     let script = Script { pause: Duration::from_millis(5), ..Script::new(&[&long]) };
     let server = changed(&governance, |app| app, script);
     let body = json!({"model": "scripted", "messages": [{"role": "user", "content": ASKED}], "stream": true});
-    let text = body.to_string();
-    let head = format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\n\r\n{text}",
-        secret("both"),
-        text.len()
-    );
-    let mut stream = TcpStream::connect(server.address).unwrap();
-    stream.write_all(head.as_bytes()).unwrap();
-    let (mut heard, mut part) = (Vec::new(), [0; 4096]);
-    while !String::from_utf8_lossy(&heard).contains("word") {
-        let num = stream.read(&mut part).unwrap();
-        heard.extend_from_slice(&part[..num]);
-    }
+    let mut stream = begin(server.address, "both", "/v1/chat/completions", &body);
+    read_until(&mut stream, "word");
     drop(stream);
     let all = so_many(folder.path(), 1);
     assert!(has(&all[0]["prompt"], ASKED) && has(&all[0]["answer"], "word"), "{}", all[0]);
@@ -248,15 +235,7 @@ fn who_leaves_before_the_answer_has_left() {
     let governance = governance(Some(folder.path()), &rules());
     let script = Script { pause: Duration::from_millis(20), ..Script::new(&[&"word ".repeat(4000)]) };
     let server = changed(&governance, |app| app, script);
-    let text = bodies(false)[3].1.to_string();
-    let head = format!(
-        "POST /v1/responses HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\n\r\n{text}",
-        secret("both"),
-        text.len()
-    );
-    let mut stream = TcpStream::connect(server.address).unwrap();
-    stream.write_all(head.as_bytes()).unwrap();
+    let stream = begin(server.address, "both", "/v1/responses", &bodies(false)[3].1);
     eventually("the request", || {
         see(server.address, "watch", "/metrics").body.contains("gptoss_turns_running 1")
     });
@@ -268,6 +247,15 @@ fn who_leaves_before_the_answer_has_left() {
     assert_eq!(socket.event().unwrap()["type"], "response.created");
     drop(socket);
     assert_eq!(statuses(server.address, 2), [499, 499]);
+    // The rest of the audit says so too.
+    let gone = || {
+        let statuses = audit(server.address).into_iter().map(|log| {
+            let kind = log["type"].as_str().unwrap().to_owned();
+            (log[&kind]["status"].as_u64(), kind)
+        });
+        statuses.filter(|(status, kind)| *status == Some(499) && kind != "request.content").count()
+    };
+    eventually("the requests", || gone() == 2);
 }
 
 /// Moderations and compaction say a client's words too.
