@@ -545,7 +545,7 @@ impl Engine {
     /// Orders a place that a prompt begins with from the disk, if it is longer than what is in memory.
     /// Whether it comes.
     fn fetch(&self, id: u64, owner: &Owner, prompt: &[u32]) -> bool {
-        let Some(disk) = self.disk.as_ref().filter(|_| !matches!(owner.kept_for, KeptFor::Request(_))) else {
+        let Some(disk) = self.disk.as_ref().filter(|_| !owner.is_one_request()) else {
             return false;
         };
         let here = self.scheduler.cache().peek(owner, prompt).map_or(0, |found| found.position);

@@ -262,6 +262,15 @@ impl PrefixCache {
         self.entries.iter().flatten().flat_map(|entry| entry.blocks.iter().copied())
     }
 
+    /// Forgets every entry of an owner.
+    pub(crate) fn forget(&mut self, owner: &Owner, pool: &mut BlockPool) {
+        let of_owner = |(slot, entry): (usize, &Option<Entry>)| {
+            entry.as_ref().is_some_and(|entry| entry.owner == *owner).then_some(slot as u32)
+        };
+        let slots: Vec<u32> = self.entries.iter().enumerate().filter_map(of_owner).collect();
+        slots.into_iter().for_each(|slot| self.remove(slot, pool));
+    }
+
     /// Forgets an entry; its blocks are given back.
     pub(crate) fn remove(&mut self, slot: u32, pool: &mut BlockPool) {
         let Some(entry) = self.entries[slot as usize].take() else { return };

@@ -96,6 +96,13 @@ pub(crate) struct Owner {
     pub(crate) adapter: Option<AdapterId>,
 }
 
+impl Owner {
+    /// Whether nobody else will ever ask for what is kept, so that it goes when the request ends.
+    pub(crate) fn is_one_request(&self) -> bool {
+        matches!(self.kept_for, KeptFor::Request(_))
+    }
+}
+
 impl KeptFor {
     /// Of the request of that number.
     pub(crate) fn of(sharing: &Sharing, tenant: &Tenant, number: u64) -> KeptFor {

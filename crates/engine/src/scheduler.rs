@@ -364,10 +364,14 @@ impl Scheduler {
             .is_some_and(|lowest| !plan.chunks.iter().any(|chunk| chunk.id == lowest) && self.preempt(lowest))
     }
 
-    /// Keeps the cache_points of a sequence that lie in `computed`, and its end.
+    /// Keeps the cache_points of a sequence that lie in `computed`, and its end; at the end of what is kept
+    /// for one request, nothing.
     fn keep(&mut self, id: u64, computed: std::ops::Range<usize>, end: Option<usize>, saves: &mut Vec<Save>) {
         let Some(sequence) = self.sequences.get(&id) else { return };
         let Some(ring) = sequence.ring else { return };
+        if end.is_some() && sequence.owner.is_one_request() {
+            return;
+        }
         let inside = sequence.cache_points.iter().copied();
         let inside = inside.filter(|&place| computed.start < place && place <= computed.end);
         for position in inside.chain(end) {
@@ -389,6 +393,9 @@ impl Scheduler {
         sequence.blocks.into_iter().for_each(|block| self.pool.give_back(block));
         if let Some(ring) = sequence.ring {
             self.rings.give_back(ring);
+        }
+        if sequence.owner.is_one_request() {
+            self.cache.forget(&sequence.owner, &mut self.pool);
         }
         if !self.sequences.values().any(|other| other.tenant == sequence.tenant) {
             self.service.remove(&sequence.tenant);

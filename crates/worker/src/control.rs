@@ -64,10 +64,7 @@ pub(crate) fn loras(worker: &Worker) -> ListLorasResponse {
 
 /// Where events are told, for a router that reaches this machine at `reached`.
 pub(crate) fn kv_event_sources(worker: &Worker, reached: IpAddr) -> KvEventSources {
-    let endpoint = |address: SocketAddr| {
-        let ip = if address.ip().is_unspecified() { reached.to_canonical() } else { address.ip() };
-        format!("tcp://{}", SocketAddr::new(ip, address.port()))
-    };
+    let endpoint = |address: SocketAddr| endpoint(address, reached);
     let source = |events: &KvEvents| KvEventSource {
         transport: "zmq".to_owned(),
         endpoint: endpoint(events.address),
@@ -83,6 +80,13 @@ pub(crate) fn kv_event_sources(worker: &Worker, reached: IpAddr) -> KvEventSourc
     KvEventSources { sources: worker.model.kv_events.iter().map(source).collect() }
 }
 
+/// An address that this program listens on, as one who reaches this machine at `reached` may connect to it.
+fn endpoint(address: SocketAddr, reached: IpAddr) -> String {
+    // One socket of both families calls a client of the older by an address of the newer.
+    let ip = if address.ip().is_unspecified() { reached.to_canonical() } else { address.ip() };
+    format!("tcp://{}", SocketAddr::new(ip, address.port()))
+}
+
 /// Who starts this program stops it.
 pub(crate) fn shutdown() -> Status {
     Status::failed_precondition("this worker does not manage its process: send it SIGTERM, and it drains")
@@ -90,4 +94,23 @@ pub(crate) fn shutdown() -> Status {
 
 fn number(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_addresses_are_told_as_the_one_that_was_reached() {
+        for (address, reached, expect) in [
+            ("0.0.0.0:5557", "192.0.2.7", "tcp://192.0.2.7:5557"),
+            ("[::]:5557", "::ffff:192.0.2.7", "tcp://192.0.2.7:5557"),
+            ("[::]:5557", "2001:db8::7", "tcp://[2001:db8::7]:5557"),
+            ("127.0.0.1:5557", "192.0.2.7", "tcp://127.0.0.1:5557"),
+            ("[::1]:5557", "192.0.2.7", "tcp://[::1]:5557"),
+        ] {
+            let told = endpoint(address.parse().unwrap(), reached.parse().unwrap());
+            assert_eq!(told, expect, "{address} reached at {reached}");
+        }
+    }
 }

@@ -108,6 +108,48 @@ fn nobody_is_preempted_for_one_that_does_not_fit() {
     check("a", Priority::Normal, 2, 1);
 }
 
+/// What is kept for one request helps it through a preemption, and goes with it, however it ends.
+#[test]
+fn what_is_kept_for_one_request_ends_with_it() {
+    for ends_by_itself in [true, false] {
+        let mut scheduler = scheduler(100, 2, 4);
+        let free = scheduler.pool.num_free();
+        let alone = |id: u64| NewSequence {
+            id,
+            prompt: tokens(0, 70),
+            tokens_max: 71,
+            cache_points: vec![64],
+            tenant: Tenant::default(),
+            owner: Owner { kept_for: KeptFor::Request(id), adapter: None },
+            priority: Priority::Normal,
+            is_private: true,
+            is_fetching: false,
+        };
+        scheduler.add(alone(1));
+        scheduler.add(NewSequence { tokens_max: 200, ..alone(2) });
+        let found = |scheduler: &Scheduler, id| {
+            let owner = Owner { kept_for: KeptFor::Request(id), adapter: None };
+            scheduler.cache().peek(&owner, &tokens(0, 70)).is_some()
+        };
+        step(&mut scheduler, false);
+        assert!(found(&scheduler, 1) && found(&scheduler, 2));
+        step(&mut scheduler, false);
+        assert!(scheduler.sequence(1).is_none() && !found(&scheduler, 1));
+        assert!(found(&scheduler, 2), "the other keeps its own");
+        assert!(scheduler.sequence(2).is_some());
+        match ends_by_itself {
+            true => {
+                while scheduler.sequence(2).is_some() {
+                    step(&mut scheduler, true);
+                }
+            }
+            false => assert!(scheduler.remove(2).is_empty()),
+        }
+        assert_eq!((scheduler.cache().num_used(), scheduler.pool.num_free()), (0, free));
+        scheduler.check().unwrap();
+    }
+}
+
 /// A client that named a salt of its own with each request had as many shares as requests.
 #[test]
 fn a_tenant_has_one_share_whatever_its_salts() {

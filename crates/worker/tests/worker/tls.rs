@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use gptoss_engine::Inbox;
+use gptoss_engine::{Inbox, QueuedRequest};
 use gptoss_worker::{Limits, Worker, WorkerTls, check_address};
 use hyper_util::rt::TokioIo;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
@@ -20,6 +20,9 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName}
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tonic::codegen::{Service, http::Uri};
+use tonic::transport::Channel;
+use vllm_proto::AbortRequest;
+use vllm_proto::control_client::ControlClient;
 use vllm_proto::inference_client::InferenceClient;
 
 use crate::fixture;
@@ -170,6 +173,13 @@ impl Service<Uri> for Connector {
     }
 }
 
+/// The way of a client by its certificate.
+async fn channel(authority: &Authority, name: &str, address: SocketAddr) -> Channel {
+    let connector = Connector(authority.client(Some(authority.identity(name))), address);
+    let endpoint = tonic::transport::Endpoint::from_static("http://localhost");
+    endpoint.connect_with_connector(connector).await.expect("connects")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_share_is_that_of_a_certificates_subject() {
     let authority = Authority::new();
@@ -177,9 +187,7 @@ async fn a_share_is_that_of_a_certificates_subject() {
         served(authority.tls(&["router-a", "router-b"]), fixture::at_once()).await;
     let mut tenants = Vec::new();
     for name in ["router-a", "router-a", "router-b", "nobody"] {
-        let connector = Connector(authority.client(Some(authority.identity(name))), address);
-        let endpoint = tonic::transport::Endpoint::from_static("http://localhost");
-        let channel = endpoint.connect_with_connector(connector).await.expect("connects");
+        let channel = channel(&authority, name, address).await;
         let asked = fixture::request(vec![1], 5);
         let stream = InferenceClient::new(channel).generate_stream(asked).await.expect("begins");
         tenants.push(inbox.try_recv().expect("it was handed in").request.tenant);
@@ -187,4 +195,27 @@ async fn a_share_is_that_of_a_certificates_subject() {
     }
     let [a, again, b, nobody] = tenants.as_slice() else { panic!("{tenants:?}") };
     assert!(a == again && a != b && a != nobody && b != nobody, "{tenants:?}");
+}
+
+/// Routers number their requests each for itself, so one's number is another's request.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_ends_its_own_requests_alone() {
+    let authority = Authority::new();
+    let (address, mut inbox, _lines) =
+        served(authority.tls(&["router-a", "router-b"]), fixture::at_once()).await;
+    let (mut streams, mut queued) = (Vec::new(), Vec::new());
+    for name in ["router-a", "router-b"] {
+        let channel = channel(&authority, name, address).await;
+        let asked = fixture::request(vec![1], 5);
+        streams.push(InferenceClient::new(channel).generate_stream(asked).await.expect("begins"));
+        queued.push(inbox.try_recv().expect("it was handed in"));
+    }
+    let is_ended = |queued: &[QueuedRequest]| [0, 1].map(|at: usize| queued[at].events.is_cancelled());
+    for (name, ended) in [("nobody", [false, false]), ("router-b", [false, true]), ("router-a", [true, true])]
+    {
+        let mut control = ControlClient::new(channel(&authority, name, address).await);
+        let abort = AbortRequest { request_ids: vec!["r".into()] };
+        control.abort(abort).await.expect("an id that is not known is none");
+        assert_eq!(is_ended(&queued), ended, "{name}");
+    }
 }
