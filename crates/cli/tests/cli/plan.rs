@@ -108,12 +108,12 @@ fn what_is_wrong_is_named() {
         run(&["plan", "--scenario", file.to_str().unwrap()]).fails(1, facts);
     };
     fails("turns = 3", "turnes = 3", &["scenario.toml", "line 11", "unknown field `turnes`"]);
-    fails("rate = 8", "rate = \"fast\"", &["line 9", "`fast` is not a rate"]);
+    fails("rate = 30", "rate = \"fast\"", &["line 9", "`fast` is not a rate"]);
     fails("prefixes = 20", "", &["line 7, scenario `chat`", "`prefixes` and `prefix_tokens`"]);
     fails("name = \"failures\"", "name = \"chat\"", &["two scenarios have the name `chat`"]);
     fails("per_machine = 2", "per_machine = 3", &["scenario `failures`", "--per-machine 3"]);
     // The recording is not beside this copy.
-    fails("rate = 8", "rate = 7", &["scenario `recorded`", "requests.jsonl"]);
+    fails("rate = 30", "rate = 7", &["scenario `recorded`", "requests.jsonl"]);
 
     let path = file.to_str().unwrap();
     run(&["plan", "--scenario", path, "--only", "none"]).fails(1, &["`none`", "chat, failures, recorded"]);
