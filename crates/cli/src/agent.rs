@@ -22,6 +22,7 @@ use gptoss_tools::Workspace;
 
 use crate::args::{AgentArgs, ApproveArg, ToolArg};
 use crate::browser;
+use crate::cells;
 use crate::failure::usage;
 use crate::generation::{self, Session};
 use crate::interrupt::{EXIT_INTERRUPTED, Interrupt, SecondPress, tell_or_cancel};
@@ -47,7 +48,8 @@ pub fn run(args: &AgentArgs) -> Result<ExitCode> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     browser::check(args.browser.as_ref(), args.tools.contains(&ToolArg::Browser))?;
-    let beside = Beside { browser: args.browser.as_ref(), mcp: args.mcp.as_deref() };
+    let python_wasm = cells::check(args.python_wasm.as_deref(), args.tools.contains(&ToolArg::Python))?;
+    let beside = Beside { browser: args.browser.as_ref(), mcp: args.mcp.as_deref(), python_wasm };
     let toolbox = runtime.block_on(toolbox::of(&args.tools, &args.workspace, beside))?;
     let (session, head) = generation::prepare(&args.generation)?;
     let mut messages: Vec<Message> = instructions::of_workspace(&args.workspace)?.into_iter().collect();

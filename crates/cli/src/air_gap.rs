@@ -44,7 +44,8 @@ fn binds(command: &Command) -> bool {
     match command {
         Command::Serve(_) => true,
         Command::Mcp(args) => {
-            let (McpToolCommand::Browser { clients, .. } | McpToolCommand::Python { clients }) = &args.tool;
+            let (McpToolCommand::Browser { clients, .. } | McpToolCommand::Python { clients, .. }) =
+                &args.tool;
             clients.http.is_some()
         }
         _ => false,

@@ -2,12 +2,18 @@
 //! that Python, opened for the tools of its name.
 
 use std::env;
+use std::path::Path;
 
 use anyhow::{Context, Result};
+#[cfg(feature = "wasm")]
+use gptoss_tools::WasmPython;
 use gptoss_tools::cell::{Cell, Launcher, Wall};
-use gptoss_tools::{Interpreter, Places, Python};
+use gptoss_tools::{Interpreter, Places, Python, PythonProgram};
 
+use crate::failure::usage;
 use crate::finding::Finding;
+#[cfg(feature = "wasm")]
+use crate::state_folder;
 
 /// Whether tools can run programs here.
 pub fn findings() -> [Finding; 2] {
@@ -34,12 +40,41 @@ fn walls() -> Finding {
     }
 }
 
-/// The Python of this machine, within walls.
+/// Whether `--python-wasm` and `--tools python` go together; the file, where both are.
+///
+/// Errors: a usage error where the file is given and Python is off.
+pub fn check(wasm: Option<&Path>, is_on: bool) -> Result<Option<&Path>> {
+    match (wasm, is_on) {
+        (Some(_), false) => Err(usage("--python-wasm: Python is off\nadd --tools python")),
+        _ => Ok(wasm),
+    }
+}
+
+/// The Python of this machine, or one in WebAssembly, within walls.
 ///
 /// Errors: walls that do not stand; no Python that can be used.
-pub fn python() -> Result<Python> {
+pub fn python(wasm: Option<&Path>) -> Result<Python> {
     let cell = Cell::stand(Launcher::own()).context("python: no walls stand around it")?;
-    Ok(Python::new(cell, Interpreter::find(&programs()).context("python")?))
+    Ok(match wasm {
+        Some(file) => Python::new(cell, wasm_python(file)?),
+        None => Python::new(cell, Interpreter::find(&programs()).context("python")?),
+    })
+}
+
+#[cfg(feature = "wasm")]
+fn wasm_python(file: &Path) -> Result<PythonProgram> {
+    let folder =
+        state_folder::made().context("--python-wasm: there is no folder to keep what is compiled in")?;
+    eprintln!("python: {} is compiled, unless it was before", file.display());
+    Ok(WasmPython::open(file, &folder.join("wasm")).context("--python-wasm")?.into())
+}
+
+#[cfg(not(feature = "wasm"))]
+fn wasm_python(file: &Path) -> Result<PythonProgram> {
+    let file = file.display();
+    Err(usage(format!(
+        "--python-wasm {file}: this program was built without WebAssembly; build it with --features wasm, or leave the flag out for the machine's Python"
+    )))
 }
 
 fn found_python() -> Finding {

@@ -110,6 +110,10 @@ fn main() -> ExitCode {
     if let Some(code) = gptoss_tools::cell::launch(std::env::args_os().skip(1)) {
         return code;
     }
+    #[cfg(feature = "wasm")]
+    if let Some(code) = gptoss_tools::run_wasm_python(std::env::args_os().skip(1)) {
+        return code;
+    }
     gptoss_checkpoint::install_bus_error_handler();
     let cli = match config::parse() {
         Ok(cli) => cli,

@@ -5,6 +5,7 @@
 //! this machine alone.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,14 +22,14 @@ use crate::cells;
 
 /// Runs the command.
 pub fn run(args: &McpArgs) -> Result<ExitCode> {
-    let (McpToolCommand::Browser { clients, .. } | McpToolCommand::Python { clients }) = &args.tool;
+    let (McpToolCommand::Browser { clients, .. } | McpToolCommand::Python { clients, .. }) = &args.tool;
     let listener = clients.http.map(bind).transpose()?;
     if listener.is_some() {
         air_gap::wall()?;
     }
     let offer = match &args.tool {
         McpToolCommand::Browser { source, .. } => browser(source)?,
-        McpToolCommand::Python { .. } => python()?,
+        McpToolCommand::Python { python_wasm, .. } => python(python_wasm.as_deref())?,
     };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
@@ -53,8 +54,8 @@ fn browser(source: &BrowserSource) -> Result<ToolOffer> {
 }
 
 /// Each session has a process of its own, with a number for a name.
-fn python() -> Result<ToolOffer> {
-    let python = cells::python()?;
+fn python(wasm: Option<&Path>) -> Result<ToolOffer> {
+    let python = cells::python(wasm)?;
     let num_sessions = AtomicU64::new(0);
     Ok(ToolOffer::new(move || {
         let number = num_sessions.fetch_add(1, Ordering::Relaxed);

@@ -29,7 +29,9 @@ pub fn open(args: &ServeArgs) -> Result<Option<Arc<dyn ToolHost>>> {
     let is_on = args.tools.contains(&ServedTool::Browser);
     let source = browser::check(args.browser.as_ref(), is_on)?;
     let browser = source.map(browser::open).transpose()?.map(Arc::new);
-    let python = args.tools.contains(&ServedTool::Python).then(cells::python).transpose()?;
+    let is_on = args.tools.contains(&ServedTool::Python);
+    let wasm = cells::check(args.python_wasm.as_deref(), is_on)?;
+    let python = is_on.then(|| cells::python(wasm)).transpose()?;
     let servers = servers(args)?;
     if browser.is_none() && python.is_none() && servers.is_empty() {
         return Ok(None);

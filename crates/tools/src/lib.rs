@@ -16,6 +16,8 @@ pub use patch::{
     Chunk, Edit, EditKind, FileContent, FilePatch, Hunk, PATCH_INSTRUCTIONS, Patch, PatchError, Plan,
     RelativePath, Workspace, patch_function, patch_of_call,
 };
-pub use python::{Container, InputFile, Inputs, Interpreter, NoPython, Places, Python};
+pub use python::{Container, InputFile, Inputs, Interpreter, NoPython, Places, Python, PythonProgram};
+#[cfg(feature = "wasm")]
+pub use python::{NoWasmPython, WasmPython, run_wasm_python};
 pub use reply::{ToolFile, ToolReply};
 pub use shell::{Command, Outcome, Shell, ShellOutput};

@@ -25,6 +25,8 @@ pub struct Beside<'a> {
     pub browser: Option<&'a BrowserSource>,
     /// The file of servers.
     pub mcp: Option<&'a Path>,
+    /// A Python in WebAssembly.
+    pub python_wasm: Option<&'a Path>,
 }
 
 /// The tools of these names in a folder.
@@ -37,7 +39,9 @@ pub async fn of(tools: &[ToolArg], workspace: &Path, beside: Beside<'_>) -> Resu
         toolbox.tools.push(match tool {
             ToolArg::ApplyPatch => Tool::Patch(Workspace::open(workspace)?),
             ToolArg::Shell => Tool::Shell(Shell::new(Cell::stand(Launcher::own())?, workspace)?),
-            ToolArg::Python => Tool::Python { python: cells::python()?, container: Container::default() },
+            ToolArg::Python => {
+                Tool::Python { python: cells::python(beside.python_wasm)?, container: Container::default() }
+            }
             ToolArg::Browser => {
                 let source =
                     beside.browser.context("browser: say where it searches with --browser SOURCE")?;

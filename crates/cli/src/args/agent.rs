@@ -27,6 +27,10 @@ pub struct AgentArgs {
     /// are fetched here), exa (EXA_API_KEY), youcom (YDC_API_KEY), or fetch (pages alone)
     #[arg(long, value_name = "SOURCE", value_parser = BrowserSource::from_str)]
     pub browser: Option<BrowserSource>,
+    /// The Python of --tools: a python.wasm for WASI, run in WebAssembly and within walls, in the place of
+    /// the machine's; of builds with the feature `wasm`
+    #[arg(long, value_name = "FILE")]
+    pub python_wasm: Option<PathBuf>,
     /// Servers of the Model Context Protocol: JSON with an object `mcpServers`, as other programs have it, or
     /// TOML with tables `mcp_servers`, as Codex has it
     #[arg(long, value_name = "FILE")]

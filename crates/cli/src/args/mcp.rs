@@ -1,6 +1,7 @@
 //! Flags of `gptoss mcp`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Subcommand};
@@ -30,6 +31,10 @@ pub enum McpToolCommand {
     },
     /// The Python that gpt-oss was trained to use, in a cell for each session
     Python {
+        /// A python.wasm for WASI, run in WebAssembly and within walls, in the place of the machine's; of
+        /// builds with the feature `wasm`
+        #[arg(long, value_name = "FILE")]
+        python_wasm: Option<PathBuf>,
         /// Where clients are.
         #[command(flatten)]
         clients: McpClientArgs,

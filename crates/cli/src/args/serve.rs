@@ -121,6 +121,10 @@ pub struct ServeArgs {
     /// are fetched here), exa (EXA_API_KEY), youcom (YDC_API_KEY), or fetch (pages alone)
     #[arg(long, value_name = "SOURCE", value_parser = BrowserSource::from_str)]
     pub browser: Option<BrowserSource>,
+    /// The Python of --tools: a python.wasm for WASI, run in WebAssembly and within walls, in the place of
+    /// the machine's; of builds with the feature `wasm`
+    #[arg(long, value_name = "FILE")]
+    pub python_wasm: Option<PathBuf>,
     /// MCP servers that Responses may use: a file of JSON with mcpServers, as other programs read it, or of
     /// TOML with mcp_servers, as Codex does
     #[arg(long, value_name = "FILE")]

@@ -43,7 +43,7 @@ impl Tools {
                 wanted.push(tool);
             }
         }
-        let beside = Beside { browser: self.browser.as_ref(), mcp: None };
+        let beside = Beside { browser: self.browser.as_ref(), ..Beside::default() };
         self.toolbox = toolbox::of(&wanted, Path::new(FOLDER), beside).await?;
         self.names = wanted;
         Ok(self.described())

@@ -226,6 +226,8 @@ fn tools_that_cannot_be_had_are_told_before_the_model_is_opened() {
     bench.agent_with("browser", &["--approve", "auto"]).fails(2, &["--browser corpus:DIR"]);
     let source = ["--approve", "auto", "--browser", "fetch"];
     bench.agent_with("shell", &source).fails(2, &["add --tools browser"]);
+    let wasm = ["--approve", "auto", "--python-wasm", "python.wasm"];
+    bench.agent_with("shell", &wasm).fails(2, &["add --tools python"]);
     let file = bench.model.path().join("mcp.json");
     let mcp = ["--approve", "auto", "--mcp", file.to_str().unwrap()];
     fs::write(&file, r#"{"mcpServers": {"other": {"command": "true"}}}"#).unwrap();

@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::program::{ended, gptoss};
+use crate::program::{ended, gptoss, run};
 
 /// A server that was greeted, and its pipes.
 pub struct Served {
@@ -93,6 +93,16 @@ fn python_keeps_its_state_and_hands_out_plots() {
     let wrong = served.call("python", json!({"text": "1"}));
     assert_eq!(wrong["isError"], true, "{wrong}");
     served.ends();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_python_in_wasm_that_cannot_be_used_is_told() {
+    let (code, why) = match cfg!(feature = "wasm") {
+        true => (1, "/no/such.wasm cannot be used as a Python in WebAssembly"),
+        false => (2, "build it with --features wasm"),
+    };
+    run(&["mcp", "python", "--python-wasm", "/no/such.wasm"]).fails(code, &[why]);
 }
 
 #[test]

@@ -43,6 +43,7 @@ fn flags_of_tools_go_together() {
         run(&[&["serve", "--port", "0"], flags].concat()).fails(2, &[why]);
     };
     refused(&["--tools", "browser"], "--browser corpus:DIR");
+    refused(&["--python-wasm", "python.wasm"], "add --tools python");
     refused(&["--browser", "corpus:."], "add --tools browser");
     refused(&["--tools", "browser", "--browser", "elsewhere"], "elsewhere");
     refused(&["--tools", "browser", "--browser", "exa"], "EXA_API_KEY is not set");

@@ -1,13 +1,19 @@
 # The Python side of a conversation: runs what it is sent, in one namespace. Requests and replies go over the socket that is its
 # standard input: a length of four bytes and JSON, and after the JSON the bytes of its files. What code prints goes to the
 # pipes of standard output and standard error, each of which gets the request's marker when the code has ended.
-import ast, json, linecache, os, struct, sys, traceback, types
+import ast, io, json, linecache, os, struct, sys, traceback, types
 
 FOLDER, FILES_MAX, SCAN_MAX, FILES_BYTES_MAX = "/mnt/data", 32, 2000, 16 << 20
-process, channel, null = os.getpid(), os.dup(0), os.open(os.devnull, os.O_RDWR)
-pipes = [os.dup(1), os.dup(2)]
-os.dup2(null, 0)
-os.close(null)
+process = os.getpid()
+if sys.platform == "wasi":
+    # A guest has three streams and cannot move them: the reply follows the marker in standard output.
+    channel, replies, pipes = 0, 1, [2, 1]
+    sys.stdin = io.StringIO()
+else:
+    channel, null = os.dup(0), os.open(os.devnull, os.O_RDWR)
+    replies, pipes = channel, [os.dup(1), os.dup(2)]
+    os.dup2(null, 0)
+    os.close(null)
 sys.stdout.reconfigure(errors="backslashreplace")
 sys.path.insert(0, FOLDER)
 sys.argv = [""]
@@ -169,7 +175,7 @@ def serve():
         for pipe in pipes:
             write(pipe, request["marker"].encode())
         reply = json.dumps({"is_error": is_error, "files": kept, "left_out": left_out}).encode()
-        write(channel, struct.pack("<I", len(reply)) + reply + b"".join(data))
+        write(replies, struct.pack("<I", len(reply)) + reply + b"".join(data))
 
 
 serve()

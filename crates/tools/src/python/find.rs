@@ -142,6 +142,11 @@ impl Interpreter {
     }
 }
 
+/// Whether every cell shows a path.
+pub(super) fn is_shown(path: &Path) -> bool {
+    SHOWN.iter().any(|shown| path.starts_with(shown))
+}
+
 /// Asks a Python who it is, and ends it when it takes too long.
 fn ask(path: &Path, time: Duration) -> Result<Interpreter, String> {
     let mut child = Command::new(path)
@@ -171,8 +176,7 @@ fn ask(path: &Path, time: Duration) -> Result<Interpreter, String> {
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .ok_or_else(|| "it does not say its version".to_owned())?;
     let mut folders = answer.folders;
-    folders
-        .retain(|folder| folder.parent().is_some() && !SHOWN.iter().any(|shown| folder.starts_with(shown)));
+    folders.retain(|folder| folder.parent().is_some() && !is_shown(folder));
     folders.sort();
     // A folder within another is shown with it.
     folders.dedup_by(|inner, outer| inner.starts_with(&*outer));

@@ -2,7 +2,10 @@
 
 mod find;
 mod inputs;
+mod program;
 mod session;
+#[cfg(feature = "wasm")]
+mod wasm;
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -17,6 +20,9 @@ use crate::python::session::{Answer, Session};
 
 pub use find::{Interpreter, NoPython, Places};
 pub use inputs::{InputFile, Inputs};
+pub use program::PythonProgram;
+#[cfg(feature = "wasm")]
+pub use wasm::{NoWasmPython, WasmPython, run_wasm_python};
 
 /// How long a process waits for the next call of its conversation.
 pub const IDLE_MAX: Duration = Duration::from_secs(20 * 60);
@@ -40,7 +46,7 @@ const ANEW: &str =
 #[derive(Debug, Clone)]
 pub struct Python {
     cell: Cell,
-    interpreter: Interpreter,
+    program: PythonProgram,
     idle: Duration,
     slots: Arc<Mutex<HashMap<Container, Arc<Slot>>>>,
 }
@@ -68,9 +74,10 @@ struct State {
 
 impl Python {
     /// The tool, with walls and the Python within them. The time of the cell's limits is that of one call.
-    pub fn new(mut cell: Cell, interpreter: Interpreter) -> Self {
-        cell.binds.extend(interpreter.binds());
-        Self { cell, interpreter, idle: IDLE_MAX, slots: Arc::default() }
+    pub fn new(mut cell: Cell, program: impl Into<PythonProgram>) -> Self {
+        let program = program.into();
+        cell.binds.extend(program.binds());
+        Self { cell, program, idle: IDLE_MAX, slots: Arc::default() }
     }
 
     /// The same with another time that a process waits for the next call.
@@ -99,7 +106,7 @@ impl Python {
                 let mut cell = self.cell.clone();
                 let asked = inputs.memory_bytes.unwrap_or(u64::MAX);
                 cell.limits.memory_bytes = cell.limits.memory_bytes.min(asked);
-                match Session::start(&cell, &self.interpreter) {
+                match Session::start(&cell, &self.program) {
                     Ok(session) => session,
                     Err(error) => return ToolReply::error(format!("[ERROR] {error}")),
                 }

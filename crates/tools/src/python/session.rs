@@ -9,8 +9,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 use crate::ToolFile;
 use crate::cell::{Cell, CellError, End, Keep, Program, Running};
-use crate::python::find::Interpreter;
 use crate::python::inputs::InputFile;
+use crate::python::program::PythonProgram;
 
 /// What the process runs.
 const DRIVER: &str = include_str!("driver.py");
@@ -55,11 +55,12 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts it. The cell shows the interpreter.
-    pub fn start(cell: &Cell, interpreter: &Interpreter) -> Result<Self, CellError> {
-        let python = interpreter.path.display().to_string();
+    /// Starts it. The cell shows the Python.
+    pub fn start(cell: &Cell, python: &PythonProgram) -> Result<Self, CellError> {
+        let mut argv = python.argv(&cell.limits);
+        argv.extend(["-I", "-c", DRIVER].map(str::to_owned));
         let program = Program {
-            argv: vec![python, "-I".to_owned(), "-c".to_owned(), DRIVER.to_owned()],
+            argv,
             // Plots are files: there is no screen.
             env: vec![("MPLBACKEND".to_owned(), "Agg".to_owned())],
             folder: None,
