@@ -74,6 +74,7 @@ impl WasmPython {
                 // Whole under its name, whoever else compiles the same.
                 let mut file = tempfile::NamedTempFile::new_in(folder)?;
                 file.write_all(&code)?;
+                file.as_file().sync_all()?;
                 file.persist(&compiled).map_err(|error| error.error)?;
                 io::Result::Ok(())
             };
