@@ -6,7 +6,7 @@
 Each row of held-out.jsonl (bench/tuning/conversations.py) is rendered by the server and continued by /v1/completions, which holds
 nothing to the format. A turn is well-formed when it is messages of harmony from end to end, read here by rules of its own: analysis,
 then a final message or a call of a function that exists, with JSON, and the token that ends a turn. It is right when
-the call is the expected one with the expected arguments, or the answer the expected one.
+the call is the expected one with the expected arguments, or the answer the expected one. Which language it reasons in is told by its words.
 """
 
 import argparse
@@ -90,6 +90,22 @@ def judge(tokens, row):
         return True, "", called == expected.get("call") and arguments == expected.get("arguments")
 
 
+# Of the most frequent words of each language those that the other does not have.
+WORDS = {
+    "English": set("the is and of to it its has have i so are with this that answer function result nothing".split()),
+    "German": set("der die das ist und den dem im steht es ihre ich also sind mit diese dass antwort funktion ergebnis nicht keine".split()),
+}
+
+
+def reasoning_language(tokens):
+    """Which language most words of the reasoning are of, `None` where there is none or neither is ahead."""
+    told = messages(tokens) or []
+    words = re.findall(r"\w+", " ".join(body for header, body, _ in told if "analysis" in header).lower())
+    counts = {language: sum(word in known for word in words) for language, known in WORDS.items()}
+    first, second = sorted(counts, key=counts.get, reverse=True)
+    return first if counts[first] > counts[second] else None
+
+
 def interval(hits, count):
     """Wilson's, 95 %."""
     if not count:
@@ -135,6 +151,8 @@ def main():
         print(f"{key:28} {count:4}  {shares[0]:22} {shares[1]}")
     for why, count in collections.Counter(why for _, formed, why, _ in answers if not formed).most_common(5):
         print(f"not well-formed, {count} times: {why}")
+    languages = collections.Counter(reasoning_language(tokens) or "unknown" for tokens, formed, *_ in answers if formed)
+    print("reasoning of well-formed turns: " + ", ".join(f"{count} in {language}" for language, count in languages.most_common()))
     if asked.json:
         keys = ("tokens", "well_formed", "why", "right")
         asked.json.write_text("".join(json.dumps(dict(zip(keys, answer)) | {"expected": row["expected"]}) + "\n" for row, answer in zip(rows, answers)))
