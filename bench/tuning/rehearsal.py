@@ -14,9 +14,10 @@ import concurrent.futures
 import json
 import pathlib
 import random
-import urllib.request
+import sys
 
-SECONDS_MAX = 600
+from evaluate import post
+
 # As many as the server takes at a time.
 REQUESTS_MAX = 8
 # A row of fewer characters says nothing.
@@ -49,9 +50,7 @@ def openings(seed):
 
 def continued(address, model, opening, tokens, seed):
     body = {"model": model, "prompt": opening, "max_tokens": tokens, "temperature": 1, "seed": seed}
-    request = urllib.request.Request(address + "/v1/completions", json.dumps(body).encode(), {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=SECONDS_MAX) as answer:
-        return opening + json.load(answer)["choices"][0]["text"]
+    return opening + post(address, "/v1/completions", body)["choices"][0]["text"]
 
 
 def main():
@@ -64,12 +63,17 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
     drawn = openings(asked.seed)
-    with concurrent.futures.ThreadPoolExecutor(REQUESTS_MAX) as pool:
+    rows, characters = 0, 0
+    # Written as they come, in order: what is there stays when the server goes.
+    with concurrent.futures.ThreadPoolExecutor(REQUESTS_MAX) as pool, open(asked.out, "w") as file:
         jobs = [pool.submit(continued, asked.address, asked.model, next(drawn), asked.tokens, asked.seed + n) for n in range(asked.rows)]
-        texts = [job.result() for job in jobs]
-    kept = [text for text in texts if len(text) >= CHARACTERS_MIN]
-    asked.out.write_text("".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in kept))
-    print(f"{len(kept)} rows, {sum(map(len, kept))} characters; {len(texts) - len(kept)} were too short")
+        for number, job in enumerate(jobs, 1):
+            text = job.result()
+            if len(text) >= CHARACTERS_MIN:
+                file.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
+                rows, characters = rows + 1, characters + len(text)
+            print(f"\r{number} of {asked.rows}", end="", file=sys.stderr, flush=True)
+    print(f"\n{rows} rows, {characters} characters; {asked.rows - rows} were too short")
 
 
 if __name__ == "__main__":
