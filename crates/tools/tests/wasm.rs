@@ -33,11 +33,11 @@ fn main() -> ExitCode {
 }
 
 fn trials(python: &WasmPython, module: &Path, folder: &Path) -> Vec<Trial> {
-    let (module, folder, python) = (module.to_owned(), folder.to_owned(), python.clone());
-    let trial = |name: &str, test: fn(Python)| {
+    let (module, folder) = (module.to_owned(), folder.to_owned());
+    let trial = |name: &str, test: fn(WasmPython)| {
         let python = python.clone();
         Trial::test(name, move || {
-            test(Python::new(cell(), python));
+            test(python);
             Ok(())
         })
     };
@@ -83,7 +83,8 @@ fn run<T>(work: impl Future<Output = T>) -> T {
     runtime.block_on(work)
 }
 
-fn what_a_notebook_does(python: Python) {
+fn what_a_notebook_does(python: WasmPython) {
+    let python = Python::new(cell(), python);
     let calls = [
         "x = 17 * 3\nprint('one')\nx",
         "x + 1",
@@ -104,7 +105,8 @@ fn what_a_notebook_does(python: Python) {
     assert!(answer.is_error && answer.text.contains("NameError"), "{}", answer.text);
 }
 
-fn errors(python: Python) {
+fn errors(python: WasmPython) {
+    let python = Python::new(cell(), python);
     let code = "def f():\n    return 1 // 0\nf()";
     let answer = asked(&python, &[code]).remove(0);
     let system = Command::new("python3")
@@ -119,7 +121,8 @@ fn errors(python: Python) {
     assert!(answer.ends_with(&last) && answer.contains("in f\n"), "{answer}");
 }
 
-fn files_come_and_go(python: Python) {
+fn files_come_and_go(python: WasmPython) {
+    let python = Python::new(cell(), python);
     let file = InputFile { id: "1".into(), name: "in.csv".into(), bytes: "a,b\n1,2\n".into() };
     let inputs = Inputs { files: vec![file], ..Inputs::default() };
     let small =
@@ -140,7 +143,8 @@ fn files_come_and_go(python: Python) {
     assert!(!second.text.contains("[WARN]"), "the same process");
 }
 
-fn nothing_of_the_machine_is_seen(python: Python) {
+fn nothing_of_the_machine_is_seen(python: WasmPython) {
+    let python = Python::new(cell(), python);
     let calls = [
         ("import os\nsorted(os.environ)", "[]"),
         ("any(map(os.path.exists, ['/etc/passwd', '/proc/self', '/bin/sh']))", "False"),
@@ -162,28 +166,21 @@ fn nothing_of_the_machine_is_seen(python: Python) {
     }
 }
 
-fn a_call_has_its_time(_: Python) {
+fn a_call_has_its_time(python: WasmPython) {
     // Set before the process starts.
     let mut cell = cell();
     cell.limits.time = Duration::from_secs(3);
-    let python = Python::new(cell, module());
+    let python = Python::new(cell, python);
     let answers = asked(&python, &["x = 1", "while True: pass", "x"]);
     assert!(answers[1].contains("Timed out"), "{}", answers[1]);
     assert!(answers[2].contains("A new Python process was started") && answers[2].contains("NameError"));
 }
 
-fn memory_has_its_bound(_: Python) {
+fn memory_has_its_bound(python: WasmPython) {
     let mut cell = cell();
     cell.limits.memory_bytes = 256 << 20;
-    let python = Python::new(cell, module());
+    let python = Python::new(cell, python);
     let answers = asked(&python, &["y = 1", "x = bytearray(400 << 20)", "y + 1"]);
     assert!(answers[1].trim_end().ends_with("MemoryError"), "{}", answers[1]);
     assert_eq!(answers[2], "2\n");
-}
-
-/// The module again, for a cell of its own limits.
-#[expect(clippy::disallowed_methods, reason = "a program of its own reads its environment")]
-fn module() -> WasmPython {
-    let module = std::env::var_os("GPTOSS_TEST_PYTHON_WASM").unwrap();
-    WasmPython::open(Path::new(&module), &std::env::temp_dir().join("gptoss-test-wasm")).unwrap()
 }

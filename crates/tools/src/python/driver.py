@@ -6,7 +6,7 @@ import ast, io, json, linecache, os, struct, sys, traceback, types
 FOLDER, FILES_MAX, SCAN_MAX, FILES_BYTES_MAX = "/mnt/data", 32, 2000, 16 << 20
 process = os.getpid()
 if sys.platform == "wasi":
-    # A guest has three streams and cannot move them: the reply follows the marker in standard output.
+    # A guest has three streams, each of which goes one way: the reply follows the marker in standard output.
     channel, replies, pipes = 0, 1, [2, 1]
     sys.stdin = io.StringIO()
 else:

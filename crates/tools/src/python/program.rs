@@ -25,6 +25,15 @@ impl PythonProgram {
         }
     }
 
+    /// Whether its driver replies behind the marker in standard output, having no other way out.
+    pub(super) fn replies_in_output(&self) -> bool {
+        match self {
+            Self::System(_) => false,
+            #[cfg(feature = "wasm")]
+            Self::Wasm(_) => true,
+        }
+    }
+
     /// What is run in a cell with these limits, before Python's own arguments.
     #[cfg_attr(
         not(feature = "wasm"),

@@ -52,6 +52,8 @@ struct Reply {
 pub struct Session {
     running: Running,
     output_bytes: usize,
+    /// Whether replies come behind the marker of what is printed, and not over the socket.
+    replies_in_output: bool,
 }
 
 impl Session {
@@ -65,7 +67,11 @@ impl Session {
             env: vec![("MPLBACKEND".to_owned(), "Agg".to_owned())],
             folder: None,
         };
-        Ok(Self { running: cell.start(&program)?, output_bytes: cell.limits.output_bytes })
+        Ok(Self {
+            running: cell.start(&program)?,
+            output_bytes: cell.limits.output_bytes,
+            replies_in_output: python.replies_in_output(),
+        })
     }
 
     /// Runs code in it, after these files were put into its folder and those removed. An error means that the
@@ -79,17 +85,29 @@ impl Session {
         let mut stdout = Keep::new(self.output_bytes);
         let mut stderr = Keep::new(self.output_bytes);
         let Running { input, stdout: from, stderr: errors, .. } = &mut self.running;
-        let exchange = async {
-            input.write_all(&length.to_le_bytes()).await?;
-            input.write_all(&request).await?;
+        let (mut replies, mut requests) = input.split();
+        let ask = async {
+            requests.write_all(&length.to_le_bytes()).await?;
+            requests.write_all(&request).await?;
             for file in put {
-                input.write_all(&file.bytes).await?;
+                requests.write_all(&file.bytes).await?;
             }
-            read_reply(input).await
+            io::Result::Ok(())
         };
         let mark = marker.as_bytes();
-        let (reply, (), ()) =
-            tokio::join!(exchange, read_to(from, mark, &mut stdout), read_to(errors, mark, &mut stderr));
+        // The driver's reply comes after the markers, wherever it comes.
+        let hear = async {
+            let behind = read_to(from, mark, &mut stdout).await;
+            if self.replies_in_output {
+                return read_reply(&mut behind.as_slice().chain(from)).await;
+            }
+            // What processes in the background have printed since is not lost.
+            stdout.push(&behind);
+            read_reply(&mut replies).await
+        };
+        let (asked, reply, behind) = tokio::join!(ask, hear, read_to(errors, mark, &mut stderr));
+        stderr.push(&behind);
+        asked?;
         let (reply, files) = reply?;
         Ok(Answer {
             stdout: stdout.output().text(),
@@ -153,24 +171,23 @@ fn is_plain(path: &str) -> bool {
         && names.iter().all(|name| !name.is_empty() && *name != "." && *name != "..")
 }
 
-/// Reads what is printed up to the marker, or to the end.
-async fn read_to(from: &mut (impl AsyncRead + Unpin), marker: &[u8], keep: &mut Keep) {
+/// Reads what is printed up to the marker, or to the end; what came behind the marker with it is given back.
+async fn read_to(from: &mut (impl AsyncRead + Unpin), marker: &[u8], keep: &mut Keep) -> Vec<u8> {
     let mut bytes = vec![0; READ_BYTES];
     // What may be the beginning of the marker.
     let mut held = Vec::new();
     while let Ok(num_read @ 1..) = from.read(&mut bytes).await {
         held.extend(&bytes[..num_read]);
         if let Some(at) = held.windows(marker.len()).position(|window| window == marker) {
-            // What processes in the background have printed since is not lost.
             keep.push(&held[..at]);
-            keep.push(&held[at + marker.len()..]);
-            return;
+            return held.split_off(at + marker.len());
         }
         let whole = held.len().saturating_sub(marker.len() - 1);
         keep.push(&held[..whole]);
         held.drain(..whole);
     }
     keep.push(&held);
+    Vec::new()
 }
 
 #[cfg(test)]
@@ -185,8 +202,10 @@ mod tests {
                 to.write_all(b"ab<m<mark>c").await.unwrap();
             };
             let mut keep = Keep::new(100);
-            tokio::join!(write, read_to(&mut from, b"<mark>", &mut keep));
+            let ((), mut behind) = tokio::join!(write, read_to(&mut from, b"<mark>", &mut keep));
             assert!(keep.output().text().starts_with("ab<m"), "{piece}");
+            from.read_to_end(&mut behind).await.unwrap();
+            assert_eq!(behind, b"c", "{piece}");
         }
     }
 

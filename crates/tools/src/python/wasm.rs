@@ -14,7 +14,6 @@ use wasmtime::{Config, Engine};
 use crate::cell::Bind;
 
 mod guest;
-mod streams;
 
 pub use guest::run_wasm_python;
 

@@ -5,19 +5,12 @@
 )]
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
-use rustix::pipe::pipe;
-use rustix::stdio::{dup2_stdin, dup2_stdout};
 use wasmtime::{Linker, Module, Store, StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::p1::{WasiP1Ctx, add_to_linker_sync};
 use wasmtime_wasi::{FsPerms, I32Exit, WasiCtxBuilder};
 
-use super::streams::{Ends, pass_on};
 use super::{WORD, engine};
 
 /// The one folder of the cell's that the guest may write to.
@@ -50,7 +43,6 @@ pub fn run_wasm_python(args: impl IntoIterator<Item = OsString>) -> Option<ExitC
 }
 
 fn run(compiled: &str, library: &str, memory_bytes: usize, args: &[String]) -> wasmtime::Result<i32> {
-    streams()?;
     let engine = engine()?;
     // SAFETY: the file was compiled by this program from what its user gave, under a name of its content, and
     // is shown in the cell to be read alone. What else it might do, the cell's walls hold.
@@ -72,15 +64,4 @@ fn run(compiled: &str, library: &str, memory_bytes: usize, args: &[String]) -> w
         Ok(()) => Ok(0),
         Err(error) => error.downcast::<I32Exit>().map(|exit| exit.0),
     }
-}
-
-/// Puts pipes in the place of standard input and output, and passes on between them and what was there.
-fn streams() -> io::Result<()> {
-    let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let printed = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-    let (input, to_guest): (OwnedFd, OwnedFd) = pipe()?;
-    let (from_guest, output): (OwnedFd, OwnedFd) = pipe()?;
-    dup2_stdin(input)?;
-    dup2_stdout(output)?;
-    pass_on(Ends { socket, to_guest: to_guest.into(), from_guest: from_guest.into(), printed })
 }
